@@ -1,0 +1,116 @@
+//! What a file system does with the old bytes of an overwritten file: a list of those that overwrite in place, and
+//! a reason for each other one.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// A file system, judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Its name.
+    pub(super) name: String,
+    /// Why an overwritten key may stay on it; `None` where overwriting replaces the bytes that the disk is given.
+    pub(super) objection: Option<String>,
+}
+
+const COPY_ON_WRITE: &str = "it writes new data elsewhere and keeps the old bytes";
+const NETWORK: &str = "what the far side keeps cannot be known from here";
+const LOG: &str = "it is log-structured and keeps the old bytes";
+
+/// `f_type` of statfs(2), from linux/magic.h and the projects' own headers.
+const KNOWN: &[(u64, &str, Option<&str>)] = &[
+    (0xEF53, "ext4", None),
+    (0x5846_5342, "xfs", None),
+    (0x9123_683E, "btrfs", Some(COPY_ON_WRITE)),
+    (0x2FC1_2FC1, "zfs", Some(COPY_ON_WRITE)),
+    (0xCA45_1A4E, "bcachefs", Some(COPY_ON_WRITE)),
+    (0x794C_7630, "overlayfs", Some("the layer below may keep the old bytes")),
+    (0xF2F5_2010, "f2fs", Some(LOG)),
+    (0x3434, "nilfs2", Some(LOG)),
+    (0x0102_1994, "tmpfs", Some("it is lost at power-off, and all data with it")),
+    (0x8584_58F6, "ramfs", Some("it is lost at power-off, and all data with it")),
+    (0x6969, "nfs", Some(NETWORK)),
+    (0xFF53_4D42, "cifs", Some(NETWORK)),
+    (0xFE53_4D42, "smb", Some(NETWORK)),
+    (0x0102_1997, "9p", Some(NETWORK)),
+    (0x00C3_6400, "ceph", Some(NETWORK)),
+    (0x6573_5546, "fuse", Some("the program behind it may keep the old bytes")),
+];
+
+/// Judges the file system that holds `path`, which must exist.
+pub(super) fn judge(path: &Path) -> Result<Verdict> {
+    let stat = rustix::fs::statfs(path).map_err(|e| Error::io(format!("statfs {}", path.display()), e.into()))?;
+    #[expect(clippy::cast_sign_loss, reason = "a magic number's bits")]
+    let magic = stat.f_type as u64 & 0xFFFF_FFFF;
+    let mut verdict = by_magic(magic);
+    if magic == 0xEF53 {
+        let device = std::fs::metadata(path).map_err(|e| Error::io(path.display(), e))?.dev();
+        if ext4_options(device).iter().any(|o| o.split([',', '\n']).any(|o| o == "data=journal")) {
+            verdict.objection = Some("mounted with data=journal it keeps old bytes in its journal".into());
+        }
+    }
+    if let Some(flag) = odd_flag(path) {
+        verdict.objection = Some(format!("the directory's flag {flag} makes it keep old bytes"));
+    }
+    Ok(verdict)
+}
+
+fn by_magic(magic: u64) -> Verdict {
+    match KNOWN.iter().find(|(m, ..)| *m == magic) {
+        Some((_, name, objection)) => Verdict { name: (*name).into(), objection: objection.map(Into::into) },
+        None => Verdict {
+            name: format!("type {magic:#x}"),
+            objection: Some("nobody has looked whether it overwrites in place".into()),
+        },
+    }
+}
+
+/// The options of the mount with this device number, as the kernel lists them in two places: a default from the
+/// superblock stands only in the second.
+fn ext4_options(device: u64) -> Vec<String> {
+    let wanted = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut options = Vec::new();
+    for line in mounts.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        if fields.get(2) != Some(&wanted.as_str()) {
+            continue;
+        }
+        let Some(dash) = fields.iter().position(|f| *f == "-") else { continue };
+        if let (Some(source), Some(super_options)) = (fields.get(dash + 2), fields.get(dash + 3)) {
+            options.push((*super_options).to_owned());
+            let device_name = source.rsplit('/').next().unwrap_or_default();
+            options.extend(std::fs::read_to_string(format!("/proc/fs/ext4/{device_name}/options")).ok());
+        }
+    }
+    options
+}
+
+fn odd_flag(path: &Path) -> Option<&'static str> {
+    let file = std::fs::File::open(path).ok()?;
+    let flags = rustix::fs::ioctl_getflags(&file).ok()?;
+    if flags.contains(rustix::fs::IFlags::JOURNALING) {
+        Some("+j (data journalling)")
+    } else if flags.contains(rustix::fs::IFlags::COMPRESSED) {
+        Some("+c (compression)")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_in_place_file_systems_pass() {
+        assert_eq!(by_magic(0xEF53).objection, None);
+        assert_eq!(by_magic(0x5846_5342).objection, None);
+        for (magic, name, objection) in KNOWN.iter().skip(2) {
+            assert!(objection.is_some() && by_magic(*magic).objection.is_some(), "{name}");
+        }
+        assert!(by_magic(0x1234).objection.is_some(), "an unknown file system is refused");
+    }
+}

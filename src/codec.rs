@@ -1,0 +1,127 @@
+//! Bytes in, values out: the border at which every stored object is checked. Integers are big-endian.
+
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+
+/// Reads an object from front to back; every read is bounded by what is there.
+pub(crate) struct Decoder<'a> {
+    rest: &'a [u8],
+    what: &'static str,
+}
+
+impl<'a> Decoder<'a> {
+    /// `what` names the object in errors.
+    pub(crate) fn new(bytes: &'a [u8], what: &'static str) -> Self {
+        Decoder { rest: bytes, what }
+    }
+
+    pub(crate) fn bad(&self) -> Error {
+        Error::corrupt(format!("a {} does not parse; restore it from a copy", self.what))
+    }
+
+    pub(crate) fn bytes(&mut self, n: usize) -> Result<&'a [u8]> {
+        let (head, tail) = self.rest.split_at_checked(n).ok_or_else(|| self.bad())?;
+        self.rest = tail;
+        Ok(head)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let mut out = [0; N];
+        out.copy_from_slice(self.bytes(N)?);
+        Ok(out)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16> {
+        Ok(u16::from_be_bytes(self.array()?))
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    /// A text behind its length in two bytes.
+    pub(crate) fn text(&mut self, max: usize) -> Result<&'a str> {
+        let n = usize::from(self.u16()?);
+        if n > max {
+            return Err(self.bad());
+        }
+        std::str::from_utf8(self.bytes(n)?).map_err(|_| self.bad())
+    }
+
+    /// Nothing may follow.
+    pub(crate) fn end(self) -> Result<()> {
+        if self.rest.is_empty() { Ok(()) } else { Err(self.bad()) }
+    }
+
+    /// Only zeros may follow: the padding of a page.
+    pub(crate) fn end_padding(self) -> Result<()> {
+        if self.rest.iter().all(|&b| b == 0) { Ok(()) } else { Err(self.bad()) }
+    }
+}
+
+/// Writes an object into one wiped buffer that never grows: a grown buffer leaves its old bytes behind.
+pub(crate) struct Encoder {
+    out: Zeroizing<Vec<u8>>,
+    capacity: usize,
+}
+
+impl Encoder {
+    /// An encoder for at most `capacity` bytes.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Encoder { out: Zeroizing::new(Vec::with_capacity(capacity)), capacity }
+    }
+
+    pub(crate) fn bytes(&mut self, b: &[u8]) -> &mut Self {
+        assert!(self.out.len() + b.len() <= self.capacity, "an object outgrew its limit: a missing check");
+        self.out.extend_from_slice(b);
+        self
+    }
+
+    pub(crate) fn u8(&mut self, v: u8) -> &mut Self {
+        self.bytes(&[v])
+    }
+
+    pub(crate) fn u16(&mut self, v: u16) -> &mut Self {
+        self.bytes(&v.to_be_bytes())
+    }
+
+    pub(crate) fn u32(&mut self, v: u32) -> &mut Self {
+        self.bytes(&v.to_be_bytes())
+    }
+
+    pub(crate) fn u64(&mut self, v: u64) -> &mut Self {
+        self.bytes(&v.to_be_bytes())
+    }
+
+    pub(crate) fn count(&mut self, n: usize) -> &mut Self {
+        self.u16(u16::try_from(n).unwrap_or_else(|_| unreachable!("counts are bounded by limits.rs")))
+    }
+
+    pub(crate) fn text(&mut self, s: &str) -> &mut Self {
+        self.count(s.len()).bytes(s.as_bytes())
+    }
+
+    /// Pads with zeros to `len` bytes in all.
+    pub(crate) fn pad_to(&mut self, len: usize) -> &mut Self {
+        assert!(self.out.len() <= len && len <= self.capacity, "padding never shortens and never grows the buffer");
+        self.out.resize(len, 0);
+        self
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(crate) fn finish(self) -> Zeroizing<Vec<u8>> {
+        self.out
+    }
+}

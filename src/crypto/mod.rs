@@ -1,0 +1,147 @@
+//! The key schedule, whole (SPEC.md 4). No key here is derived from a key above it in the tree: page keys, root
+//! keys and record secrets are drawn fresh; what is derived hangs below one record's secret or one user's fence key.
+//!
+//! | from | label | gives |
+//! |---|---|---|
+//! | system generator, hash of what it will protect | [`FRESH_KEY`], [`FRESH_NAME`], [`FRESH_SALT`] | page keys, root keys, record secrets; blob names; salts |
+//! | any sealing key, salt, context | [`chunked::LABEL`] | AES-256-GCM key, base nonce, key commitment |
+//! | record secret | [`CONTENT_KEY`] | the record's sealing key |
+//! | record secret, segment number | [`SEGMENT_NAME`] | names of the record's blobs |
+//! | index key, user's name | [`USER_TAG`] | place in the user tree |
+//! | fence key, class name | [`CLASS_TAG`] | class tag |
+//! | fence key, what was erased | [`FENCE_TAG`] | point fence |
+
+pub mod chunked;
+mod secret;
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+pub use secret::Key;
+
+use crate::env::Env;
+use crate::error::Result;
+use crate::ids::{BlobName, ClassTag, StoreId, UserTag};
+use crate::limits::SALT_BYTES;
+
+/// Context of a page: label ‖ store id ‖ kind ‖ blob name.
+pub(crate) const PAGE_CONTEXT: &[u8] = b"keyfall/page/v1";
+/// Context of a head: label ‖ the head's clear prefix.
+pub(crate) const HEAD_CONTEXT: &[u8] = b"keyfall/head/v1";
+/// Context of a record's payload: label ‖ store id ‖ user tag ‖ incarnation ‖ interaction ‖ class name.
+pub(crate) const RECORD_CONTEXT: &[u8] = b"keyfall/record/v1";
+const FRESH_KEY: &[u8] = b"keyfall/fresh-key/v1";
+const FRESH_NAME: &[u8] = b"keyfall/fresh-name/v1";
+const FRESH_SALT: &[u8] = b"keyfall/fresh-salt/v1";
+const CONTENT_KEY: &[u8] = b"keyfall/content-key/v1";
+const SEGMENT_NAME: &[u8] = b"keyfall/segment-name/v1";
+const USER_TAG: &[u8] = b"keyfall/user-tag/v1";
+const CLASS_TAG: &[u8] = b"keyfall/class-tag/v1";
+const FENCE_TAG: &[u8] = b"keyfall/fence-tag/v1";
+
+/// HMAC-SHA-256 over label ‖ 0 ‖ each part behind its length in four bytes (RFC 2104).
+fn prf(key: &[u8; 32], label: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(label);
+    mac.update(&[0]);
+    for part in parts {
+        mac.update(&(part.len() as u32).to_be_bytes());
+        mac.update(part);
+    }
+    let mut out = Zeroizing::new([0; 32]);
+    let mut tag = mac.finalize().into_bytes();
+    out.copy_from_slice(&tag);
+    zeroize::Zeroize::zeroize(tag.as_mut_slice());
+    out
+}
+
+fn truncated<const N: usize>(full: &[u8; 32]) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&full[..N]);
+    out
+}
+
+/// SHA-256 of what a fresh value will protect: the hedge.
+pub(crate) fn hedge(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+/// Fresh values: PRF(32 bytes of the system's generator, label ‖ hedge). Where the generator repeats itself
+/// (a restored virtual machine), two equal values mean equal plaintexts, so at most equality leaks (DESIGN 10a).
+pub(crate) struct Fresh<'a> {
+    env: &'a dyn Env,
+    hedge: [u8; 32],
+}
+
+impl<'a> Fresh<'a> {
+    pub(crate) fn new(env: &'a dyn Env, hedge: [u8; 32]) -> Self {
+        Fresh { env, hedge }
+    }
+
+    fn draw(&self, label: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+        let mut seed = Zeroizing::new([0; 32]);
+        self.env.fill(&mut *seed)?;
+        Ok(prf(&seed, label, &[&self.hedge]))
+    }
+
+    pub(crate) fn key(&self) -> Result<Key> {
+        let drawn = self.draw(FRESH_KEY)?;
+        Ok(Key::copied_from(&drawn))
+    }
+
+    pub(crate) fn name(&self) -> Result<BlobName> {
+        Ok(BlobName(truncated(&*self.draw(FRESH_NAME)?)))
+    }
+
+    pub(crate) fn salt(&self) -> Result<[u8; SALT_BYTES]> {
+        Ok(truncated(&*self.draw(FRESH_SALT)?))
+    }
+}
+
+fn expand(secret: &Key, info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    let mut out = Zeroizing::new([0; 32]);
+    #[expect(clippy::expect_used, reason = "a key is as long as SHA-256's output")]
+    let hkdf = Hkdf::<Sha256>::from_prk(secret.bytes()).expect("a key is as long as SHA-256's output");
+    #[expect(clippy::expect_used, reason = "one block of output")]
+    hkdf.expand_multi_info(info, &mut *out).expect("one block of output");
+    out
+}
+
+/// The sealing key of a record's payload: HKDF-Expand-SHA-256(record secret, `CONTENT_KEY`, 32).
+pub(crate) fn content_key(secret: &Key) -> Key {
+    Key::copied_from(&expand(secret, &[CONTENT_KEY]))
+}
+
+/// Name of segment `n`: the first 16 bytes of HKDF-Expand-SHA-256(record secret, `SEGMENT_NAME` ‖ u64(n), 32).
+/// It can be computed while the record lives, and by nobody after.
+pub(crate) fn segment_name(secret: &Key, n: u64) -> BlobName {
+    BlobName(truncated(&expand(secret, &[SEGMENT_NAME, &n.to_be_bytes()])))
+}
+
+/// Place of a user in the user tree.
+pub(crate) fn user_tag(index_key: &Key, user: &str) -> UserTag {
+    UserTag(truncated(&prf(index_key.bytes(), USER_TAG, &[user.as_bytes()])))
+}
+
+/// Tag of a class of one user.
+pub(crate) fn class_tag(fence_key: &Key, class: &str) -> ClassTag {
+    ClassTag(truncated(&prf(fence_key.bytes(), CLASS_TAG, &[class.as_bytes()])))
+}
+
+/// Tag of a point fence over `what`.
+pub(crate) fn fence_tag(fence_key: &Key, what: &[&[u8]]) -> [u8; 16] {
+    truncated(&prf(fence_key.bytes(), FENCE_TAG, what))
+}
+
+/// Context of a page's seal.
+pub(crate) fn page_context(store: StoreId, kind: u8, name: BlobName) -> Vec<u8> {
+    [PAGE_CONTEXT, &store.0, &[kind], &name.0].concat()
+}

@@ -1,0 +1,295 @@
+//! Audit: the engine's own adversary. It takes every blob of the store and of the copies, and every key that the
+//! cell leads to, and says what opens.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::pages::{PageSource, SharedStore};
+use super::walk::{Step, Walking, walk};
+use super::Engine;
+use crate::crypto::{self, Key, chunked};
+use crate::error::{Error, Result};
+use crate::ids::BlobName;
+#[cfg(feature = "testing")]
+use crate::ids::{RecordId, UserId};
+use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, HEADER_BYTES, TAG_BYTES};
+use crate::record::{self, Entry};
+use crate::store::{Head, HeadId};
+use crate::tree::head::HeadPage;
+#[cfg(feature = "testing")]
+use crate::tree::head::Prefix;
+use crate::tree::ordered::OrderedKey;
+use crate::tree::user::split_record_key;
+use crate::tree::{ClassOf, PageKind, Ref};
+
+/// What an audit found in one place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlaceAudit {
+    /// Which place.
+    pub place: String,
+    /// The head it holds.
+    pub head: Option<HeadId>,
+    /// Whether a key of the cell opens that head.
+    pub head_opens: bool,
+    /// Blobs in it.
+    pub blobs: u64,
+    /// Blobs that open and belong to the live tree.
+    pub live: u64,
+    /// Pages that open and were replaced by a put of the running epoch: what they lead to is alive.
+    pub superseded: u64,
+    /// Blobs that do not open: what was erased, replaced or given up.
+    pub shut: u64,
+    /// Blobs that open and do not belong to the live tree. Anything but zero is a broken promise.
+    pub stray: u64,
+    /// Blobs that belong to the live tree and do not open: damage.
+    pub damaged: u64,
+}
+
+/// What an audit found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// The state audited.
+    pub head: Option<HeadId>,
+    /// Root keys in the cell: one, unless an erase is not complete.
+    pub root_keys: u64,
+    /// Blobs of the live tree.
+    pub live_blobs: u64,
+    /// Each place.
+    pub places: Vec<PlaceAudit>,
+}
+
+impl Audit {
+    /// Whether nothing opens that should not, nothing is damaged, and the cell holds one key.
+    pub fn is_clean(&self) -> bool {
+        self.root_keys == 1 && self.places.iter().all(|p| p.stray == 0 && p.damaged == 0)
+    }
+}
+
+/// What is known of a name: how to open it, and whether the live tree reaches it.
+struct Known {
+    opener: Opener,
+    live: bool,
+    epoch: u64,
+}
+
+enum Opener {
+    Page { key: Key, kind: PageKind },
+    Segment { of: Arc<Payload>, number: u64 },
+}
+
+/// What opens a record's payload.
+struct Payload {
+    key: Key,
+    context: Vec<u8>,
+    first: BlobName,
+    length: u64,
+}
+
+impl Payload {
+    fn of(source: &PageSource<'_>, of: &ClassOf, key: &OrderedKey, entry: &Entry) -> Result<Self> {
+        let (interaction, _) = split_record_key(key)?;
+        Ok(Payload {
+            key: crypto::content_key(&entry.secret),
+            context: record::payload_context(source.id, of.owner, of.incarnation, &of.class, interaction),
+            first: crypto::segment_name(&entry.secret, 0),
+            length: entry.length,
+        })
+    }
+
+    /// The payload's cipher: its header stands in the first segment, wherever that is.
+    fn suite(&self, source: &PageSource<'_>) -> Result<chunked::Suite> {
+        source.fetch(&self.first, |blob| chunked::Suite::from_header(&self.key, &blob, &self.context))
+    }
+
+    /// Opens segment `number`, and returns its plaintext.
+    fn open(&self, suite: &chunked::Suite, number: u64, blob: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        let mut plain = Zeroizing::new(Vec::new());
+        let mut chunk = Zeroizing::new([0; CHUNK_BYTES]);
+        let start = number * CHUNKS_PER_SEGMENT as u64;
+        let sealed = if number == 0 { blob.get(HEADER_BYTES..).unwrap_or_default() } else { blob };
+        for (i, piece) in sealed.chunks(CHUNK_BYTES + TAG_BYTES).enumerate() {
+            let n = suite.open_chunk(start + i as u64, piece, &mut chunk)?;
+            plain.extend_from_slice(&chunk[..n]);
+        }
+        let left = self.length - (start * CHUNK_BYTES as u64).min(self.length);
+        if plain.len() as u64 == left.min((CHUNKS_PER_SEGMENT * CHUNK_BYTES) as u64) {
+            Ok(plain)
+        } else {
+            Err(Error::corrupt("a segment is shorter than its record's entry says"))
+        }
+    }
+}
+
+impl Opener {
+    fn opens(&self, source: &PageSource<'_>, name: BlobName, blob: &[u8]) -> bool {
+        match self {
+            Opener::Page { key, kind } => {
+                chunked::open(key, &crypto::page_context(source.id, kind.byte(), name), blob).is_ok()
+            }
+            Opener::Segment { of, number } => {
+                of.suite(source).and_then(|suite| of.open(&suite, *number, blob)).is_ok()
+            }
+        }
+    }
+
+    fn is_page(&self) -> bool {
+        matches!(self, Opener::Page { .. })
+    }
+}
+
+impl Engine {
+    /// Runs the audit over the store, the copies it knows of, and `more` places. Reads everything once. Memory: some
+    /// 200 bytes for each live blob.
+    ///
+    /// # Errors
+    /// `Io`; `Corrupt` where the live tree itself cannot be walked.
+    pub fn audit(&self, more: &[SharedStore], progress: super::Progress<'_>) -> Result<Audit> {
+        let inner = &self.inner;
+        // Puts and erases wait: the tree must not move under the comparison.
+        let writer = inner.writer();
+        inner.check_usable()?;
+        let contents = inner.cell.load()?;
+        let (live_root, live_head) = {
+            let state = inner.state();
+            (state.head.root.duplicate(), state.stored.id)
+        };
+        let mut places: Vec<SharedStore> = vec![inner.store().clone()];
+        places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
+        places.extend(more.iter().cloned());
+        let mut known: HashMap<BlobName, Known> = HashMap::new();
+        let source = PageSource { id: inner.id, stores: &places, cache: None };
+        learn(&source, &live_root, live_head.epoch, true, &mut known)?;
+        let mut audit = Audit {
+            head: Some(live_head),
+            root_keys: contents.keys.len() as u64,
+            live_blobs: known.len() as u64,
+            places: Vec::new(),
+        };
+        for place in &places {
+            let mut found = PlaceAudit { place: place.place(), ..PlaceAudit::default() };
+            if let Some(stored) = place.head()? {
+                found.head = Some(stored.id);
+                for root in &contents.keys {
+                    if let Some(head) = opens(&stored, &root.key) {
+                        found.head_opens = true;
+                        // Whatever it reaches and the live tree does not, opens too.
+                        learn(&source, &head.root, root.id.epoch, false, &mut known)?;
+                    }
+                }
+            }
+            audit.places.push(found);
+        }
+        let mut looked = 0;
+        for (place, found) in places.iter().zip(&mut audit.places) {
+            let mut from = Some(BlobName([0; 16]));
+            while let Some(at) = from {
+                let names = place.names(&at, 1024)?;
+                from = names.last().and_then(|n| u128::from_be_bytes(n.0).checked_add(1)).map(|n| BlobName(n.to_be_bytes()));
+                for name in &names {
+                    found.blobs += 1;
+                    let blob = place.get(name)?.unwrap_or_default();
+                    match known.get(name) {
+                        None => found.shut += 1,
+                        Some(k) => match (k.opener.opens(&source, *name, &blob), k.live) {
+                            (true, true) => found.live += 1,
+                            (true, false) if k.epoch == live_head.epoch && k.opener.is_page() => found.superseded += 1,
+                            (true, false) => found.stray += 1,
+                            (false, true) => found.damaged += 1,
+                            (false, false) => found.shut += 1,
+                        },
+                    }
+                }
+                looked += names.len() as u64;
+                progress(looked);
+            }
+        }
+        Ok(audit)
+    }
+
+    /// Every record that a set of stores gives away to somebody who holds `key`: the fix-point of an adversary, for
+    /// one head. Used by the tests' stronger adversary too.
+    ///
+    /// # Errors
+    /// `Corrupt` where the key does not open the head.
+    #[cfg(feature = "testing")]
+    pub fn records_reachable(places: &[SharedStore], head: &Head, key: &Key) -> Result<Vec<Exposed>> {
+        let prefix = Prefix::decode(&head.bytes)?;
+        let page = HeadPage::open(&head.bytes, key)?;
+        let source = PageSource { id: prefix.store, stores: places, cache: None };
+        expose(&source, &page.root)
+    }
+}
+
+/// A record that an adversary has opened.
+#[cfg(feature = "testing")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposed {
+    /// Its id.
+    pub id: RecordId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Its content; `None` where a segment is nowhere to be had.
+    pub content: Option<Vec<u8>>,
+}
+
+fn opens(stored: &Head, key: &Key) -> Option<HeadPage> {
+    HeadPage::open(&stored.bytes, key).ok()
+}
+
+fn learn(
+    source: &PageSource<'_>,
+    root: &Ref,
+    epoch: u64,
+    live: bool,
+    known: &mut HashMap<BlobName, Known>,
+) -> Result<()> {
+    // An adversary takes what it can get; the live tree must be whole.
+    let leave = if live { Walking::unhindered() } else { Walking::lenient() };
+    walk(&leave, source, root, &mut |step| {
+        match step {
+            Step::Enter { kind, at } => {
+                if known.contains_key(&at.name) {
+                    return Ok(ControlFlow::Break(()));
+                }
+                known.insert(at.name, Known { opener: Opener::Page { key: at.key.duplicate(), kind }, live, epoch });
+            }
+            Step::Record { of, key, entry } => {
+                let payload = Arc::new(Payload::of(source, of, key, entry)?);
+                for number in 0..record::segments(entry.length) {
+                    let opener = Opener::Segment { of: Arc::clone(&payload), number };
+                    known.entry(crypto::segment_name(&entry.secret, number)).or_insert(Known { opener, live, epoch });
+                }
+            }
+            Step::Leave { .. } => {}
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+    .map(|_| ())
+}
+
+/// Opens every record below `root` that any of the stores still has.
+#[cfg(feature = "testing")]
+fn expose(source: &PageSource<'_>, root: &Ref) -> Result<Vec<Exposed>> {
+    let mut exposed = Vec::new();
+    walk(&Walking::lenient(), source, root, &mut |step| {
+        if let Step::Record { of, key, entry } = step {
+            let (interaction, ordinal) = split_record_key(key)?;
+            let id = RecordId { interaction, user: of.owner, incarnation: of.incarnation, class: of.tag, ordinal };
+            let payload = Payload::of(source, of, key, entry)?;
+            let content = payload.suite(source).and_then(|suite| {
+                let mut whole = Vec::new();
+                for number in 0..record::segments(entry.length) {
+                    let name = crypto::segment_name(&entry.secret, number);
+                    whole.extend_from_slice(&source.fetch(&name, |blob| payload.open(&suite, number, &blob))?);
+                }
+                Ok(whole)
+            });
+            exposed.push(Exposed { id, user: of.user.clone(), content: content.ok() });
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(exposed)
+}

@@ -1,0 +1,225 @@
+//! The one commit point. Every change of the tree, every erase and every recovery ends here.
+//!
+//! Order of an erase: deposit, publish, copies in step, read back, retire. A put is the middle of it alone.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::copies;
+use super::open::seal_head;
+use super::read::Selector;
+use super::{Inner, State, Writer, locked};
+use crate::cell::{Durable, Retirement, RootKey};
+use crate::crypto::{self, Fresh, chunked, hedge};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{BlobName, StoreId, UserTag};
+use crate::store::{Blob, Published, Store};
+use crate::tree::head::{CopyMode, HeadPage};
+use crate::tree::{PageKind, Ref, Sink};
+
+/// Seals pages and keeps the blobs for the commit, children before parents.
+pub(super) struct Sealer<'a> {
+    env: &'a dyn Env,
+    store: StoreId,
+    pub(super) blobs: Vec<Blob>,
+}
+
+impl<'a> Sealer<'a> {
+    pub(super) fn new(env: &'a dyn Env, store: StoreId) -> Self {
+        Sealer { env, store, blobs: Vec::new() }
+    }
+}
+
+impl Sink for Sealer<'_> {
+    fn seal(&mut self, kind: PageKind, _owner: Option<UserTag>, plaintext: &[u8]) -> Result<Ref> {
+        let fresh = Fresh::new(self.env, hedge(&[plaintext]));
+        let at = Ref { name: fresh.name()?, key: fresh.key()? };
+        let context = crypto::page_context(self.store, kind.byte(), at.name);
+        self.blobs.push((at.name, chunked::seal(&at.key, &fresh.salt()?, &context, plaintext)));
+        Ok(at)
+    }
+}
+
+/// A change, ready to be published.
+pub(super) struct Change {
+    pub(super) head: HeadPage,
+    pub(super) blobs: Vec<Blob>,
+    /// Payload segments put before, which this change makes live.
+    pub(super) staged: Vec<BlobName>,
+    /// Pages that the change replaces.
+    pub(super) replaced: Vec<BlobName>,
+    /// The next epoch's root key, when something is erased.
+    pub(super) root: Option<RootKey>,
+    /// What is erased: its readers are closed and its pages leave the cache.
+    pub(super) erased: Vec<Selector>,
+}
+
+impl Change {
+    pub(super) fn of_head(head: HeadPage) -> Self {
+        Change { head, blobs: Vec::new(), staged: Vec::new(), replaced: Vec::new(), root: None, erased: Vec::new() }
+    }
+}
+
+impl Inner {
+    /// Before any change: usable, and every earlier one complete.
+    pub(super) fn ready(&self, writer: &mut Writer) -> Result<()> {
+        self.check_usable()?;
+        if writer.settled { Ok(()) } else { self.settle(writer).map(|_| ()) }
+    }
+
+    /// Brings every copy in step to the head, and retires every root key but the current one. Idempotent: recovery is
+    /// this, and an erase ends with it.
+    pub(super) fn settle(&self, writer: &mut Writer) -> Result<Retirement> {
+        writer.settled = false;
+        for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
+            let store = copy.reach(&self.options)?;
+            self.catch_up_in_step(&*store).map_err(|e| copies::out_of_step(&copy.entry.place, &e))?;
+        }
+        self.verify(writer, &[])?;
+        self.finish(writer)
+    }
+
+    /// The last step: from here on the old root key is gone.
+    fn finish(&self, writer: &mut Writer) -> Result<Retirement> {
+        #[cfg(feature = "testing")]
+        if self.defect(super::Defect::SkipRetire) {
+            writer.settled = true;
+            return Ok(Retirement::Destroyed);
+        }
+        let retired = self.cell.retire(&writer.root.id, Durable::verified())?;
+        writer.settled = true;
+        Ok(retired)
+    }
+
+    /// Reads the head, the root page and `blobs` back from the store and from every copy in step, and opens them.
+    fn verify(&self, writer: &Writer, blobs: &[Blob]) -> Result<()> {
+        let state = self.state();
+        let in_step = writer.copies.iter().filter(|c| c.entry.mode == CopyMode::InStep).filter_map(|c| c.store.as_ref());
+        for store in std::iter::once(self.store()).chain(in_step) {
+            let odd = || {
+                Error::corrupt(format!("{} does not give back what was just written; its disk is failing", store.place()))
+            };
+            let stored = store.head()?.ok_or_else(odd)?;
+            if stored != state.stored {
+                return Err(odd());
+            }
+            let head = HeadPage::open(&stored.bytes, &writer.root.key)?;
+            let root = store.get(&head.root.name)?.ok_or_else(odd)?;
+            let context = crypto::page_context(self.id, PageKind::Users.byte(), head.root.name);
+            chunked::open(&head.root.key, &context, &root)?;
+            for (name, bytes) in blobs {
+                if store.get(name)?.as_ref() != Some(bytes) {
+                    return Err(odd());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes a change. With a root key in it this is an erase, and it returns when the old root key is retired.
+    pub(super) fn publish(&self, writer: &mut Writer, change: Change) -> Result<Option<Retirement>> {
+        let env = &*self.options.env;
+        let before = self.state().stored.id;
+        let root = change.root.as_ref().unwrap_or(&writer.root);
+        let stored = seal_head(env, self.id, before.commit + 1, &change.head, root)?;
+        self.use_names(change.blobs.iter().map(|(name, _)| *name));
+        if let Some(root) = &change.root {
+            // From here on the cell holds two keys, until `finish`.
+            writer.settled = false;
+            self.cell.deposit(self.id, &root.id, &root.key)?;
+        }
+        match self.judged(self.store().commit(&change.blobs, &stored)) {
+            Ok(Published::Done) => {}
+            Ok(Published::Conflict(there)) => {
+                self.poisoned.store(true, Ordering::Release);
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!("another writer published {there} first; open the store anew, nothing of this change was kept"),
+                ));
+            }
+            Err(e) => {
+                self.release_names(change.blobs.iter().map(|(name, _)| *name), false);
+                return Err(e);
+            }
+        }
+        let names: Vec<BlobName> = change.blobs.iter().map(|(name, _)| *name).collect();
+        self.install(State { head: change.head, stored }, &change.replaced, &change.erased);
+        self.release_names(names.into_iter().chain(change.staged.iter().copied()), true);
+        let erase = change.root.is_some();
+        if let Some(root) = change.root {
+            writer.root = root;
+        }
+        writer.settled = false;
+        for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
+            let store = copy.reach(&self.options)?;
+            self.forward(&*store, before, &change.staged, &change.blobs).map_err(|e| {
+                let e = copies::out_of_step(&copy.entry.place, &e);
+                if erase { e.context("the erase is published and reads say erased, but the old root key is not destroyed yet") } else { e }
+            })?;
+        }
+        if !erase {
+            writer.settled = true;
+            return Ok(None);
+        }
+        self.verify(writer, &change.blobs)?;
+        self.finish(writer).map(Some)
+    }
+
+    /// Hands one commit on to a copy that holds the one before; any other copy catches up.
+    fn forward(&self, copy: &dyn Store, before: crate::store::HeadId, staged: &[BlobName], blobs: &[Blob]) -> Result<()> {
+        if copy.head()?.map(|h| h.id) != Some(before) {
+            return self.catch_up_in_step(copy);
+        }
+        for name in staged {
+            let blob = self.store().get(name)?.ok_or_else(|| super::pages::missing(*name, &self.store().place()))?;
+            copy.put(&[(*name, blob)])?;
+        }
+        let stored = self.state().stored.clone();
+        match copy.commit(blobs, &stored)? {
+            Published::Done => Ok(()),
+            Published::Conflict(there) => Err(copies::foreign(&copy.place(), there)),
+        }
+    }
+
+    /// Swaps what readers see. Look-ups that began before have ended; open readers of the erased are closed; walks over
+    /// the whole tree have let go of their pages.
+    fn install(&self, next: State, replaced: &[BlobName], erased: &[Selector]) {
+        if !erased.is_empty() {
+            self.erasing.fetch_add(1, Ordering::AcqRel);
+        }
+        {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            *state = next;
+            #[cfg(feature = "testing")]
+            let purge = !self.defect(super::Defect::ForgetCache);
+            #[cfg(not(feature = "testing"))]
+            let purge = true;
+            if purge {
+                let owners: Vec<UserTag> = erased.iter().map(|s| s.user).collect();
+                self.cache.forget(replaced, &owners);
+                self.close_readers(erased);
+            }
+        }
+        if !erased.is_empty() {
+            drop(self.walks.write());
+            self.erasing.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Keeps names from `discard` until a head reaches them.
+    pub(super) fn use_names(&self, names: impl Iterator<Item = BlobName>) {
+        locked(&self.names).in_flight.extend(names.map(|n| (n, ())));
+    }
+
+    /// Ends that: `published` names stay out of a discard that looked before.
+    pub(super) fn release_names(&self, names: impl Iterator<Item = BlobName>, published: bool) {
+        let mut used = locked(&self.names);
+        for name in names {
+            used.in_flight.remove(&name);
+            if published && let Some(since) = &mut used.since {
+                since.insert(name, ());
+            }
+        }
+    }
+}

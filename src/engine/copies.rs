@@ -1,0 +1,435 @@
+//! Copies: other stores that hold the same blobs. After an erase a copy needs nothing for the erased to be gone, and
+//! the few rekeyed pages for the living to be restorable from it.
+//!
+//! Invariant of every copy: where a page is, everything below it is. Pages go in behind what they point to, so a
+//! walk that brings a copy up to date passes over every page that is there already.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::open::open_head;
+use super::pages::{PageSource, SharedStore};
+use super::walk::{Step, Walked, Walking, walk};
+use super::{Engine, Inner, Options, Status, commit};
+use crate::cell::RootCell;
+use crate::crypto;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::BlobName;
+use crate::limits::{BLOB_MAX_BYTES, COPIES_MAX, PLACE_MAX_BYTES};
+use crate::record::segments;
+use crate::store::{Blob, Head, HeadId, Published, Store};
+use crate::tree::Ref;
+use crate::tree::head::{CopyEntry, CopyMode, Prefix};
+
+/// Blobs in one call of a copy's `put`.
+const BUFFER_BYTES: usize = 4 * BLOB_MAX_BYTES;
+
+/// A copy the engine knows of, with its store once it is reached.
+pub(super) struct Attached {
+    pub(super) entry: CopyEntry,
+    pub(super) store: Option<SharedStore>,
+}
+
+impl Attached {
+    pub(super) fn new(entry: CopyEntry, options: &Options) -> Self {
+        let mut attached = Attached { entry, store: None };
+        if attached.entry.mode == CopyMode::InStep {
+            // Out of reach is found out again, and told, when it matters.
+            let _ = attached.reach(options);
+        }
+        attached
+    }
+
+    /// The copy's store, opened if it is not open.
+    pub(super) fn reach(&mut self, options: &Options) -> Result<SharedStore> {
+        if let Some(store) = &self.store {
+            return Ok(Arc::clone(store));
+        }
+        let store = (options.open_copy)(&self.entry.place).map_err(|e| out_of_step(&self.entry.place, &e))?;
+        self.store = Some(Arc::clone(&store));
+        Ok(store)
+    }
+}
+
+pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
+    Error::new(
+        ErrorKind::Copy,
+        format!("the copy {place} must be in step and is not: {e}; bring it back, or give it up with `copy remove`, and call again"),
+    )
+}
+
+pub(super) fn foreign(place: &str, there: HeadId) -> Error {
+    Error::new(
+        ErrorKind::Refused,
+        format!("{place} is ahead of this store, at {there}; is another engine writing to it?"),
+    )
+}
+
+/// How a copy stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyStatus {
+    /// The copy.
+    pub entry: CopyEntry,
+    /// The head it holds; `None` where it holds none or is out of reach.
+    pub head: Option<HeadId>,
+    /// The state that can be restored from it with the cell as it is now; `None` where that is none.
+    pub restores: Option<HeadId>,
+    /// Pages that it lacks of the store's state; `None` where it could not be looked at.
+    pub lacks_pages: Option<u64>,
+    /// Why it could not be reached.
+    pub error: Option<String>,
+}
+
+/// What a backup or a sync copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backup {
+    /// The state that it now holds.
+    pub head: Option<HeadId>,
+    /// Blobs copied.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What a restore brought back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The state restored.
+    pub head: HeadId,
+    /// The copy whose head it was.
+    pub from: String,
+    /// Blobs written.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Blobs on their way into a copy.
+struct Outbox<'a> {
+    to: &'a dyn Store,
+    blobs: Vec<Blob>,
+    held: usize,
+    done: Backup,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Outbox<'_> {
+    fn push(&mut self, name: BlobName, bytes: Vec<u8>) -> Result<()> {
+        self.held += bytes.len();
+        self.done.blobs += 1;
+        self.done.bytes += bytes.len() as u64;
+        self.blobs.push((name, bytes));
+        if self.held >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.to.put(&self.blobs)?;
+        self.blobs.clear();
+        self.held = 0;
+        (self.progress)(self.done.blobs);
+        Ok(())
+    }
+}
+
+/// Copies everything below `root` that `to` lacks, from the first of `from`'s stores that has it, then the head.
+fn copy_tree(
+    leave: &Walking<'_>,
+    from: &PageSource<'_>,
+    (root, head): (&Ref, &Head),
+    to: &dyn Store,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Option<Backup>> {
+    if let Some(there) = to.head()? {
+        if Prefix::decode(&there.bytes)?.store != from.id {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("{} holds another store; name an empty place, or a copy of this one", to.place()),
+            ));
+        }
+        if there.id == head.id {
+            return Ok(Some(Backup { head: Some(head.id), ..Backup::default() }));
+        }
+        if there.id > head.id {
+            return Err(foreign(&to.place(), there.id));
+        }
+    }
+    let mut out = Outbox { to, blobs: Vec::new(), held: 0, done: Backup::default(), progress };
+    let walked = walk(leave, from, root, &mut |step| {
+        match step {
+            Step::Enter { at, .. } => {
+                if to.contains(&at.name)? {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Step::Record { entry, .. } => {
+                for n in 0..segments(entry.length) {
+                    let name = crypto::segment_name(&entry.secret, n);
+                    if !to.contains(&name)? {
+                        out.push(name, from.fetch(&name, Ok)?)?;
+                    }
+                }
+            }
+            Step::Leave { name } => out.push(name, from.fetch(&name, Ok)?)?,
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if let Walked::Interrupted = walked {
+        out.flush()?;
+        return Ok(None);
+    }
+    let blobs = std::mem::take(&mut out.blobs);
+    match to.commit(&blobs, head)? {
+        crate::store::Published::Done => Ok(Some(Backup { head: Some(head.id), ..out.done })),
+        Published::Conflict(there) => Err(foreign(&to.place(), there)),
+    }
+}
+
+impl Inner {
+    /// Brings a copy to the current head, under the writer's lock.
+    pub(super) fn catch_up_in_step(&self, copy: &dyn Store) -> Result<()> {
+        let (root, head) = {
+            let state = self.state();
+            (state.head.root.duplicate(), state.stored.clone())
+        };
+        let from = PageSource { id: self.id, stores: &self.stores, cache: None };
+        copy_tree(&Walking::unhindered(), &from, (&root, &head), copy, &mut |_| {}).map(|_| ())
+    }
+
+    /// Brings a store to a recent head while writers go on; begins anew after an erase, keeping what it has.
+    fn sync(&self, to: &dyn Store, progress: &mut dyn FnMut(u64)) -> Result<Backup> {
+        let mut total = Backup::default();
+        loop {
+            self.check_usable()?;
+            let leave = self.walking();
+            let (root, head) = {
+                let state = self.state();
+                (state.head.root.duplicate(), state.stored.clone())
+            };
+            let from = PageSource { id: self.id, stores: &self.stores, cache: None };
+            let copied = copy_tree(&leave, &from, (&root, &head), to, progress);
+            drop((root, leave));
+            let moved_on = self.state().stored.id != head.id;
+            match copied {
+                Ok(Some(done)) => {
+                    total.blobs += done.blobs;
+                    total.bytes += done.bytes;
+                    total.head = done.head;
+                    return Ok(total);
+                }
+                Ok(None) => std::thread::yield_now(),
+                // A page that a commit replaced meanwhile may have been discarded under the walk.
+                Err(e) if moved_on && e.kind() == ErrorKind::Corrupt => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Adds a copy at `place` and brings it up to date. A copy in step holds every later commit before that is
+    /// acknowledged.
+    ///
+    /// # Errors
+    /// `Exists` for a place that is a copy already; `Refused` where it holds another store; `Invalid`; `Io`, `Full`.
+    pub fn copy_add(&self, place: &str, mode: CopyMode, mut progress: impl FnMut(u64)) -> Result<CopyEntry> {
+        let inner = &self.inner;
+        if place.is_empty() || place.len() > PLACE_MAX_BYTES {
+            return Err(Error::invalid(format!("a copy's place has 1 to {PLACE_MAX_BYTES} bytes")));
+        }
+        let known = inner.state().head.copies.clone();
+        if known.iter().any(|c| c.place == place) {
+            return Err(Error::new(ErrorKind::Exists, format!("{place} is a copy of this store already")));
+        }
+        if known.len() == COPIES_MAX {
+            return Err(Error::new(ErrorKind::Refused, format!("a store has at most {COPIES_MAX} copies; remove one first")));
+        }
+        let store = (inner.options.open_copy)(place)?;
+        // Most of the way without stopping the writers, the rest in the commit that makes it a copy.
+        inner.sync(&*store, &mut progress)?;
+        let mut id = [0; 8];
+        inner.options.env.fill(&mut id)?;
+        let entry = CopyEntry { id: u64::from_be_bytes(id), mode, place: place.to_owned() };
+        let mut writer = inner.writer();
+        inner.ready(&mut writer)?;
+        let mut head = inner.state().head.duplicate();
+        head.copies.push(entry.clone());
+        writer.copies.push(Attached { entry: entry.clone(), store: Some(Arc::clone(&store)) });
+        inner.publish(&mut writer, commit::Change::of_head(head))?;
+        if mode == CopyMode::Behind {
+            drop(writer);
+            inner.sync(&*store, &mut progress)?;
+        }
+        Ok(entry)
+    }
+
+    /// Brings the copies that are behind up to date; `place` picks one.
+    ///
+    /// # Errors
+    /// `Absent` where `place` is no copy; `Copy`, `Io`, `Full`.
+    pub fn copy_sync(&self, place: Option<&str>, mut progress: impl FnMut(u64)) -> Result<Vec<(CopyEntry, Backup)>> {
+        let inner = &self.inner;
+        let mut synced = Vec::new();
+        for entry in self.chosen(place)? {
+            let store = self.reach(&entry)?;
+            if entry.mode == CopyMode::InStep {
+                let mut writer = inner.writer();
+                inner.ready(&mut writer)?;
+                synced.push((entry, Backup { head: Some(self.head()), ..Backup::default() }));
+            } else {
+                synced.push((entry, inner.sync(&*store, &mut progress)?));
+            }
+        }
+        Ok(synced)
+    }
+
+    fn chosen(&self, place: Option<&str>) -> Result<Vec<CopyEntry>> {
+        let known = self.inner.state().head.copies.clone();
+        let chosen: Vec<CopyEntry> = known.into_iter().filter(|c| place.is_none_or(|p| p == c.place)).collect();
+        match place {
+            Some(place) if chosen.is_empty() => {
+                Err(Error::new(ErrorKind::Absent, format!("{place} is no copy of this store; `copy status` lists them")))
+            }
+            _ => Ok(chosen),
+        }
+    }
+
+    fn reach(&self, entry: &CopyEntry) -> Result<SharedStore> {
+        let mut writer = self.inner.writer();
+        match writer.copies.iter_mut().find(|c| c.entry.id == entry.id) {
+            Some(attached) => attached.reach(&self.inner.options),
+            None => Err(Error::new(ErrorKind::Absent, format!("{} is no copy of this store any more", entry.place))),
+        }
+    }
+
+    /// Forgets a copy. Its bytes stay where they are; what is erased from now on is gone from it too, what lives
+    /// can no longer be restored from it after the next erase.
+    ///
+    /// # Errors
+    /// `Absent` where `place` is no copy; `Io`, `Full`.
+    pub fn copy_remove(&self, place: &str) -> Result<()> {
+        let inner = &self.inner;
+        self.chosen(Some(place))?;
+        let mut writer = inner.writer();
+        writer.copies.retain(|c| c.entry.place != place);
+        inner.ready(&mut writer)?;
+        let mut head = inner.state().head.duplicate();
+        head.copies.retain(|c| c.place != place);
+        inner.publish(&mut writer, commit::Change::of_head(head)).map(|_| ())
+    }
+
+    /// Copies what `to` lacks, and the head: an incremental backup. There is no key in it.
+    ///
+    /// # Errors
+    /// `Refused` where `to` holds another store or a later state; `Io`, `Full`.
+    pub fn backup(&self, to: &dyn Store, mut progress: impl FnMut(u64)) -> Result<Backup> {
+        self.inner.sync(to, &mut progress)
+    }
+
+    /// How each copy stands.
+    pub fn copy_status(&self) -> Vec<CopyStatus> {
+        let copies = self.inner.state().head.copies.clone();
+        copies.into_iter().map(|entry| self.one_status(entry)).collect()
+    }
+
+    fn one_status(&self, entry: CopyEntry) -> CopyStatus {
+        let mut status = CopyStatus { entry, head: None, restores: None, lacks_pages: None, error: None };
+        if let Err(e) = self.look_at_copy(&mut status) {
+            status.error = Some(e.to_string());
+        }
+        status
+    }
+
+    fn look_at_copy(&self, status: &mut CopyStatus) -> Result<()> {
+        let inner = &self.inner;
+        let store = self.reach(&status.entry)?;
+        let head = store.head()?.map(|h| h.id);
+        status.head = head;
+        status.restores = head.filter(|h| h.epoch == self.head().epoch);
+        loop {
+            let leave = inner.walking();
+            let root = inner.state().head.root.duplicate();
+            let from = PageSource { id: inner.id, stores: &inner.stores, cache: None };
+            let mut lacks = 0;
+            let walked = walk(&leave, &from, &root, &mut |step| {
+                Ok(match step {
+                    Step::Enter { at, .. } if store.contains(&at.name)? => ControlFlow::Break(()),
+                    Step::Enter { .. } => {
+                        lacks += 1;
+                        ControlFlow::Continue(())
+                    }
+                    _ => ControlFlow::Continue(()),
+                })
+            })?;
+            if let Walked::Whole = walked {
+                status.lacks_pages = Some(lacks);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Everything `status` says.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn status(&self) -> Result<Status> {
+        let inner = &self.inner;
+        let unsettled = {
+            let mut writer = inner.writer();
+            inner.ready(&mut writer).err().map(|e| e.to_string())
+        };
+        let copies = self.copy_status();
+        let state = inner.state();
+        Ok(Status {
+            store: inner.id,
+            place: inner.store().place(),
+            head: state.stored.id,
+            users: state.head.users,
+            usage: inner.store().usage()?,
+            geometry: state.head.geometry,
+            cell: inner.cell.describe(),
+            unsettled,
+            copies,
+        })
+    }
+
+    /// The store of a copy, for `audit` and `discard`.
+    pub(super) fn reachable_copies(&self) -> Vec<SharedStore> {
+        let entries = self.inner.state().head.copies.clone();
+        entries.iter().filter_map(|entry| self.reach(entry).ok()).collect()
+    }
+}
+
+/// Builds a store anew from copies and a cell: the newest head that the cell opens, and every blob below it from
+/// whichever copy has it.
+///
+/// # Errors
+/// `Refused` where every copy is of an older epoch than the cell, with the epochs named; `Corrupt` where a blob is in
+/// none of them; `Exists` where `into` holds a store; `Io`, `Full`.
+pub fn restore(
+    cell: &dyn RootCell,
+    copies: &[Arc<dyn Store>],
+    into: &dyn Store,
+    mut progress: impl FnMut(u64),
+) -> Result<Restored> {
+    if into.head()?.is_some() {
+        return Err(Error::new(ErrorKind::Exists, format!("{} holds a store already; name an empty place", into.place())));
+    }
+    let mut best: Option<(Head, Ref, String)> = None;
+    let mut failed = None;
+    for copy in copies {
+        let contents = cell.load()?;
+        match open_head(&**copy, contents.keys, (contents.store, contents.epoch)) {
+            Ok((stored, head, _)) if best.as_ref().is_none_or(|(b, ..)| b.id < stored.id) => {
+                best = Some((stored, head.root, copy.place()));
+            }
+            Ok(_) => {}
+            Err(e) => failed = Some(e),
+        }
+    }
+    let Some((head, root, from)) = best else {
+        return Err(failed.unwrap_or_else(|| Error::invalid("name at least one copy to restore from")));
+    };
+    let source = PageSource { id: Prefix::decode(&head.bytes)?.store, stores: copies, cache: None };
+    let done = copy_tree(&Walking::unhindered(), &source, (&root, &head), into, &mut progress)?.unwrap_or_default();
+    Ok(Restored { head: head.id, from, blobs: done.blobs, bytes: done.bytes })
+}

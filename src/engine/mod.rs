@@ -1,0 +1,243 @@
+//! The engine: joins the sealed tree to a store and a root cell.
+//!
+//! Invariants. One writer at a time changes the tree. Readers hold [`State`] shared for as long as one look-up takes; an
+//! erase swaps it exclusively, so that no look-up spans an erase. A root key is retired only behind a `Durable`.
+//! After a write whose outcome is unknown nothing more is done: the engine is opened anew.
+
+mod audit;
+mod commit;
+mod copies;
+mod discard;
+mod erase;
+mod open;
+mod pages;
+mod put;
+mod read;
+mod walk;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+
+pub use audit::{Audit, PlaceAudit};
+pub use copies::{Backup, CopyStatus, Restored, restore};
+pub use discard::{Discarded, Progress};
+pub use erase::{Erasure, Scope, When};
+pub use put::{Batch, Put};
+pub use read::{Listing, Query, Reader};
+
+pub use crate::tree::Geometry;
+pub use crate::tree::head::{CopyEntry, CopyMode};
+
+use crate::cell::{Promise, RootCell, RootKey};
+use crate::env::{SharedEnv, System};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{StoreId, UserTag};
+use crate::store::{Head, HeadId, Store, Usage};
+use crate::tree::head::HeadPage;
+use pages::{PageCache, PageSource, SharedStore};
+
+/// Opens the store behind a copy's place.
+pub type OpenCopy = Arc<dyn Fn(&str) -> Result<Arc<dyn Store>> + Send + Sync>;
+
+/// How an engine is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// Time and randomness.
+    pub env: SharedEnv,
+    /// Most bytes of opened pages kept in memory.
+    pub cache_bytes: u64,
+    /// Page size and fan-out of a new store.
+    pub geometry: Geometry,
+    /// Opens a copy from its place. The default opens directories.
+    pub open_copy: OpenCopy,
+    /// A defect to plant, so that tests can see that they would find it.
+    #[cfg(feature = "testing")]
+    pub defect: Option<crate::engine::Defect>,
+}
+
+/// Ways to break the erase protocol; tests must turn red under each.
+#[cfg(feature = "testing")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// The new head is sealed under the old root key.
+    KeepRootKey,
+    /// The old root key is never destroyed.
+    SkipRetire,
+    /// Pages of what was erased stay in the cache, and readers stay open.
+    ForgetCache,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            env: Arc::new(System),
+            cache_bytes: 64 << 20,
+            geometry: Geometry::default(),
+            open_copy: Arc::new(open_directory),
+            #[cfg(feature = "testing")]
+            defect: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("cache_bytes", &self.cache_bytes).field("geometry", &self.geometry).finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "sled")]
+fn open_directory(place: &str) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(crate::store::SledStore::open(std::path::Path::new(place))?))
+}
+
+#[cfg(not(feature = "sled"))]
+fn open_directory(place: &str) -> Result<Arc<dyn Store>> {
+    Err(Error::invalid(format!("no adapter opens {place:?}; set Options::open_copy")))
+}
+
+/// A store with its root cell, open. Cheap to clone; all clones are one engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Engine({})", self.inner.stores[0].place())
+    }
+}
+
+struct Inner {
+    id: StoreId,
+    /// The store, alone: a slice so that pages come from it as from several.
+    stores: [SharedStore; 1],
+    cell: Arc<dyn RootCell>,
+    options: Options,
+    cache: PageCache,
+    state: RwLock<State>,
+    writer: Mutex<Writer>,
+    waiting: Mutex<Vec<Arc<erase::Waiting>>>,
+    readers: Mutex<Vec<Weak<read::Open>>>,
+    names: Mutex<NamesInUse>,
+    /// Held shared by walks over the whole tree; an erase waits for them.
+    walks: RwLock<()>,
+    /// Erases that want the walks to stop.
+    erasing: AtomicUsize,
+    poisoned: AtomicBool,
+}
+
+/// What readers see.
+struct State {
+    head: HeadPage,
+    stored: Head,
+}
+
+/// What only the one writer touches.
+struct Writer {
+    root: RootKey,
+    /// Whether every copy in step holds the head and every other root key is retired.
+    settled: bool,
+    copies: Vec<copies::Attached>,
+}
+
+/// Blobs that no published head reaches yet, kept from `discard`.
+#[derive(Default)]
+struct NamesInUse {
+    in_flight: HashMap<crate::ids::BlobName, ()>,
+    /// While a discard runs: everything published since it looked.
+    since: Option<HashMap<crate::ids::BlobName, ()>>,
+}
+
+/// What `status` says.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Identity of the store.
+    pub store: StoreId,
+    /// Where it is.
+    pub place: String,
+    /// Epoch and commit.
+    pub head: HeadId,
+    /// Users that are not erased.
+    pub users: u64,
+    /// Space taken.
+    pub usage: Usage,
+    /// Page size and fan-out.
+    pub geometry: Geometry,
+    /// What the cell promises.
+    pub cell: Promise,
+    /// Whether every erase is complete; where not, the reason.
+    pub unsettled: Option<String>,
+    /// The copies.
+    pub copies: Vec<CopyStatus>,
+}
+
+impl Engine {
+    /// The identity of the store.
+    pub fn id(&self) -> StoreId {
+        self.inner.id
+    }
+
+    /// The head that readers see now.
+    pub fn head(&self) -> HeadId {
+        self.inner.state().stored.id
+    }
+
+    /// What the cell promises of a destroyed key.
+    pub fn promise(&self) -> Promise {
+        self.inner.cell.describe()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    fn store(&self) -> &SharedStore {
+        &self.stores[0]
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Pages through the cache; hold [`Inner::state`] or the writer while using it.
+    fn pages(&self) -> PageSource<'_> {
+        PageSource { id: self.id, stores: &self.stores, cache: Some(&self.cache) }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        locked(&self.writer)
+    }
+
+    fn check_usable(&self) -> Result<()> {
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(Error::new(
+                ErrorKind::Poisoned,
+                "an earlier write failed with an unknown outcome; close this engine and open it anew, which finds out and finishes or undoes it",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Passes a store's answer to a write on. After a failure other than a full disk nobody knows what is durable.
+    fn judged<T>(&self, outcome: Result<T>) -> Result<T> {
+        if let Err(e) = &outcome
+            && e.kind() != ErrorKind::Full
+        {
+            self.poisoned.store(true, Ordering::Release);
+        }
+        outcome
+    }
+
+    fn user_tag(&self, state: &State, user: &crate::ids::UserId) -> UserTag {
+        crate::crypto::user_tag(&state.head.index_key, user.as_str())
+    }
+
+    #[cfg(feature = "testing")]
+    fn defect(&self, defect: Defect) -> bool {
+        self.options.defect == Some(defect)
+    }
+}

@@ -1,0 +1,172 @@
+//! Making and opening a store. Opening is recovery: it looks which root key opens the newest head, brings the copies
+//! in step, and retires every other key: the second half of an erase, run again.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, RwLock};
+
+use super::commit::Sealer;
+use super::copies::Attached;
+use super::pages::{PageCache, SharedStore};
+use super::{Engine, Inner, NamesInUse, Options, State, Writer};
+use crate::cell::{RootCell, RootId, RootKey};
+use crate::crypto::{Fresh, Key, hedge};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::StoreId;
+use crate::store::{Head, HeadId, Published, Store};
+use crate::tree::head::{HeadPage, Prefix};
+use crate::tree::users::{UsersNode, seal_users};
+use crate::tree::{Geometry, Link};
+
+/// Draws a root key for an epoch.
+pub(super) fn draw_root(env: &dyn Env, epoch: u64) -> Result<RootKey> {
+    let mut attempt = [0; 16];
+    env.fill(&mut attempt)?;
+    Ok(RootKey { id: RootId { epoch, attempt }, key: Key::random(env)? })
+}
+
+/// Seals a head under a root key.
+pub(super) fn seal_head(env: &dyn Env, store: StoreId, commit: u64, head: &HeadPage, root: &RootKey) -> Result<Head> {
+    let plaintext = head.encode();
+    let prefix = Prefix { store, id: HeadId { epoch: root.id.epoch, commit }, attempt: root.id.attempt };
+    let salt = Fresh::new(env, hedge(&[&plaintext])).salt()?;
+    Ok(HeadPage::seal(&plaintext, &prefix, &root.key, &salt))
+}
+
+/// Finds the root key of a store's newest head, and opens it.
+pub(super) fn open_head(store: &dyn Store, keys: Vec<RootKey>, cell: (Option<StoreId>, u64)) -> Result<(Head, HeadPage, RootKey)> {
+    let place = store.place();
+    let (belongs, newest) = cell;
+    let Some(stored) = store.head()? else {
+        return Err(Error::corrupt(format!(
+            "{place} holds no head, but the cell holds the root key of epoch {newest}; restore the store from a copy (an empty store is never taken for a new one)"
+        )));
+    };
+    let prefix = Prefix::decode(&stored.bytes)?;
+    if prefix.id != stored.id {
+        return Err(Error::corrupt(format!("the head of {place} is not the one it is filed as; restore the store from a copy")));
+    }
+    if belongs.is_some_and(|id| id != prefix.store) {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!("the cell belongs to another store than {place}; name the right one with --cell"),
+        ));
+    }
+    if let Some(root) = keys.into_iter().find(|k| k.id == prefix.root_id()) {
+        let head = HeadPage::open(&stored.bytes, &root.key).map_err(|e| e.context(format!("the head of {place}")))?;
+        return Ok((stored, head, root));
+    }
+    let at = prefix.id.epoch;
+    Err(match at.cmp(&newest) {
+        std::cmp::Ordering::Less => Error::new(
+            ErrorKind::Refused,
+            format!(
+                "{place} is at epoch {at}, the cell is at epoch {newest}: the root key of epoch {at} is destroyed; bring the store up from a copy that holds epoch {newest}"
+            ),
+        ),
+        std::cmp::Ordering::Greater => Error::new(
+            ErrorKind::Refused,
+            format!(
+                "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, and it opens nothing; use the cell as it is now"
+            ),
+        ),
+        std::cmp::Ordering::Equal => Error::new(
+            ErrorKind::Refused,
+            format!("another writer published epoch {at} of {place}; this cell's key does not belong to it"),
+        ),
+    })
+}
+
+impl Engine {
+    /// Makes a new store. Both `store` and `cell` must be empty.
+    ///
+    /// # Errors
+    /// `Exists` where one of them is not; `Invalid` for a bad geometry; `Io`, `Full`.
+    pub fn init(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
+        let geometry: Geometry = options.geometry.check()?;
+        if store.head()?.is_some() {
+            return Err(Error::new(ErrorKind::Exists, format!("{} is a store already; open it", store.place())));
+        }
+        let contents = cell.load()?;
+        if !contents.keys.is_empty() || contents.epoch > 0 {
+            return Err(Error::new(
+                ErrorKind::Exists,
+                format!("the cell {} holds a key already; name another place for it", cell.describe().place),
+            ));
+        }
+        let env = Arc::clone(&options.env);
+        let mut id = [0; 16];
+        env.fill(&mut id)?;
+        let id = StoreId(id);
+        let root = draw_root(&*env, 1)?;
+        let mut sealer = Sealer::new(&*env, id);
+        let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
+        let now = env.now();
+        let head = HeadPage {
+            geometry,
+            made: now,
+            floor: crate::ids::Timestamp(0),
+            users: 0,
+            index_key: Key::random(&*env)?,
+            root: users,
+            copies: Vec::new(),
+        };
+        let stored = seal_head(&*env, id, 1, &head, &root)?;
+        cell.deposit(id, &root.id, &root.key)?;
+        if let Published::Conflict(_) = store.commit(&sealer.blobs, &stored)? {
+            return Err(Error::new(ErrorKind::Exists, format!("{} became a store meanwhile", store.place())));
+        }
+        Engine::assemble(store, cell, options, (stored, head, root))
+    }
+
+    /// Opens a store with its cell, and finishes or undoes what a crash left half done.
+    ///
+    /// # Errors
+    /// `Absent` where the cell never held a key; `Refused` where store and cell are of different epochs, with both
+    /// named; `Corrupt`; `Io`. A copy in step that cannot be reached is no error here: reading works, and
+    /// [`Engine::status`] says what waits for it.
+    pub fn open(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
+        let contents = cell.load()?;
+        if contents.keys.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Absent,
+                format!("the cell {} holds no root key; nothing in {} can be read with it", cell.describe().place, store.place()),
+            ));
+        }
+        let found = open_head(&*store, contents.keys, (contents.store, contents.epoch))?;
+        Engine::assemble(store, cell, options, found)
+    }
+
+    fn assemble(
+        store: SharedStore,
+        cell: Arc<dyn RootCell>,
+        options: Options,
+        (stored, head, root): (Head, HeadPage, RootKey),
+    ) -> Result<Self> {
+        let id = Prefix::decode(&stored.bytes)?.store;
+        let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options)).collect();
+        let inner = Inner {
+            id,
+            stores: [store],
+            cell,
+            cache: PageCache::new(options.cache_bytes),
+            options,
+            state: RwLock::new(State { head, stored }),
+            writer: Mutex::new(Writer { root, settled: false, copies }),
+            waiting: Mutex::default(),
+            readers: Mutex::default(),
+            names: Mutex::new(NamesInUse::default()),
+            walks: RwLock::new(()),
+            erasing: AtomicUsize::new(0),
+            poisoned: AtomicBool::new(false),
+        };
+        {
+            let mut writer = inner.writer();
+            match inner.settle(&mut writer) {
+                Err(e) if e.kind() != ErrorKind::Copy => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(Engine { inner: Arc::new(inner) })
+    }
+}

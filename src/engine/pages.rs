@@ -1,0 +1,95 @@
+//! Where the engine's pages come from: one or more stores, and a cache with a byte limit.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use zeroize::Zeroizing;
+
+use crate::crypto::{self, chunked};
+use crate::error::{Error, Result};
+use crate::ids::{BlobName, StoreId, UserTag};
+use crate::store::Store;
+use crate::tree::{Page, PageKind, Pages, Ref};
+
+/// A store as the engine shares it.
+pub(super) type SharedStore = Arc<dyn Store>;
+
+#[derive(Clone)]
+struct Cached {
+    page: Page,
+    owner: Option<UserTag>,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<BlobName, Cached> for ByBytes {
+    fn weight(&self, _: &BlobName, cached: &Cached) -> u64 {
+        cached.page.len() as u64 + 128
+    }
+}
+
+/// Opened pages, at most so many bytes of them; a page that leaves is zeroized.
+pub(super) struct PageCache(Cache<BlobName, Cached, ByBytes>);
+
+impl PageCache {
+    pub(super) fn new(bytes: u64) -> Self {
+        PageCache(Cache::with_weighter((bytes / 4096).max(16) as usize, bytes, ByBytes))
+    }
+
+    /// Lets go of replaced pages, and of every page of these users.
+    pub(super) fn forget(&self, replaced: &[BlobName], owners: &[UserTag]) {
+        for name in replaced {
+            self.0.remove(name);
+        }
+        if !owners.is_empty() {
+            self.0.retain(|_, cached| cached.owner.is_none_or(|owner| !owners.contains(&owner)));
+        }
+    }
+}
+
+/// Pages of one store, or of several where each is asked in turn.
+pub(super) struct PageSource<'a> {
+    pub(super) id: StoreId,
+    pub(super) stores: &'a [SharedStore],
+    pub(super) cache: Option<&'a PageCache>,
+}
+
+/// The error for a blob that a live pointer names and no store has.
+pub(super) fn missing(name: BlobName, place: &str) -> Error {
+    Error::corrupt(format!("the blob {name} is missing from {place}; restore the store from its copies with `keyfall restore`"))
+}
+
+impl PageSource<'_> {
+    /// The first of the stores' blobs under this name that `accept` takes.
+    pub(super) fn fetch<T>(&self, name: &BlobName, mut accept: impl FnMut(Vec<u8>) -> Result<T>) -> Result<T> {
+        let mut failed = None;
+        for store in self.stores {
+            match store.get(name).and_then(|blob| blob.map(&mut accept).transpose()) {
+                Ok(Some(taken)) => return Ok(taken),
+                Ok(None) => {}
+                Err(e) => failed = Some(e),
+            }
+        }
+        Err(failed.unwrap_or_else(|| {
+            let places: Vec<String> = self.stores.iter().map(|s| s.place()).collect();
+            missing(*name, &places.join(", "))
+        }))
+    }
+}
+
+impl Pages for PageSource<'_> {
+    fn load(&self, kind: PageKind, owner: Option<UserTag>, at: &Ref) -> Result<Page> {
+        if let Some(cached) = self.cache.and_then(|cache| cache.0.get(&at.name)) {
+            return Ok(cached.page);
+        }
+        let context = crypto::page_context(self.id, kind.byte(), at.name);
+        let plaintext: Zeroizing<Vec<u8>> = self.fetch(&at.name, |blob| chunked::open(&at.key, &context, &blob))?;
+        let page = Arc::new(plaintext);
+        if let Some(cache) = self.cache {
+            cache.0.insert(at.name, Cached { page: Arc::clone(&page), owner });
+        }
+        Ok(page)
+    }
+}

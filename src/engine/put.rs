@@ -1,0 +1,400 @@
+//! Putting records: payloads stream into the store first, then one commit makes them part of the tree.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::commit::{Change, Sealer};
+use super::{Engine, Inner, State};
+use crate::crypto::{self, Fresh, Key, chunked, hedge};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{BlobName, Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
+use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, CLOCK_SKEW, RECORD_MAX_BYTES};
+use crate::record::{self, Entry};
+use crate::tree::ordered::{Place, Range};
+use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
+use crate::tree::users::{Found, Slot, SlotState, UsersNode, find, seal_users};
+use crate::tree::{Editor, Link, Node, PageKind, Pages};
+
+const SEGMENT_PLAIN: usize = CHUNKS_PER_SEGMENT * CHUNK_BYTES;
+
+/// A record to be put. Built up from user and class; the rest has defaults.
+#[derive(Clone, Debug)]
+pub struct Put {
+    user: UserId,
+    class: Class,
+    interaction: Option<InteractionId>,
+    media_type: String,
+    purpose: String,
+    created: Option<Timestamp>,
+}
+
+impl Put {
+    /// A record of `user` in `class`, in an interaction of its own that begins now.
+    pub fn new(user: UserId, class: Class) -> Self {
+        Put { user, class, interaction: None, media_type: "application/octet-stream".into(), purpose: String::new(), created: None }
+    }
+
+    /// Puts it into this interaction.
+    #[must_use]
+    pub fn interaction(mut self, id: InteractionId) -> Self {
+        self.interaction = Some(id);
+        self
+    }
+
+    /// Names its media type (RFC 6838); the default is `application/octet-stream`.
+    #[must_use]
+    pub fn media_type(mut self, media_type: impl Into<String>) -> Self {
+        self.media_type = media_type.into();
+        self
+    }
+
+    /// Says why it is kept, in at most 255 bytes.
+    #[must_use]
+    pub fn purpose(mut self, purpose: impl Into<String>) -> Self {
+        self.purpose = purpose.into();
+        self
+    }
+
+    /// Says when it was made; the default is now.
+    #[must_use]
+    pub fn created(mut self, created: Timestamp) -> Self {
+        self.created = Some(created);
+        self
+    }
+}
+
+struct Staged {
+    user: UserId,
+    tag: UserTag,
+    incarnation: u16,
+    class: Class,
+    interaction: InteractionId,
+    entry: Entry,
+    segments: u64,
+}
+
+/// Records that become durable together, or not at all. Dropped without [`Batch::commit`] it leaves nothing that can
+/// be read.
+pub struct Batch {
+    inner: Arc<Inner>,
+    staged: Vec<Staged>,
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Batch({} records)", self.staged.len())
+    }
+}
+
+/// The error for a user, interaction or class that was erased.
+fn erased(what: &str, remedy: &str) -> Error {
+    Error::new(ErrorKind::Erased, format!("{what} was erased; {remedy}"))
+}
+
+fn user_erased() -> Error {
+    erased("this user", "nothing is kept for it until it is created anew, explicitly")
+}
+
+fn interaction_erased() -> Error {
+    erased("this interaction, or this class of it,", "what arrives late is not kept; put into a new interaction")
+}
+
+/// Fills `buffer` as far as the reader goes.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
+    let mut n = 0;
+    while n < buffer.len() {
+        match reader.read(&mut buffer[n..]) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::io("reading what is to be put", e)),
+        }
+    }
+    Ok(n)
+}
+
+impl Engine {
+    /// Puts one record, durably, and returns its id.
+    ///
+    /// # Errors
+    /// `Erased` where the user, the interaction or this class of it was erased, also while the payload streamed in;
+    /// `Invalid`, `Refused` for a bad request; `Full`, `Io`; `Copy` where a copy in step did not take it.
+    pub fn put(&self, put: Put, payload: impl Read) -> Result<RecordId> {
+        let mut batch = self.batch();
+        batch.add(put, payload)?;
+        batch.commit()?.pop().ok_or_else(|| unreachable!("one record was added"))
+    }
+
+    /// Begins a batch.
+    pub fn batch(&self) -> Batch {
+        Batch { inner: Arc::clone(&self.inner), staged: Vec::new() }
+    }
+
+    /// Begins an interaction now; its id orders behind all that began before.
+    ///
+    /// # Errors
+    /// `Io` where the system's generator fails.
+    pub fn new_interaction(&self) -> Result<InteractionId> {
+        self.inner.new_interaction(&self.inner.state())
+    }
+
+    /// Creates a user without records; a user that was erased is created anew. Does nothing for one that is there.
+    ///
+    /// # Errors
+    /// As [`Engine::put`].
+    pub fn create_user(&self, user: &UserId) -> Result<()> {
+        let inner = &self.inner;
+        let mut writer = inner.writer();
+        inner.ready(&mut writer)?;
+        let (change, created) = {
+            let state = inner.state();
+            let tag = inner.user_tag(&state, user);
+            let pages = inner.pages();
+            let mut editor = Editor { pages: &pages, geometry: state.head.geometry, replaced: Vec::new() };
+            let mut users = Link::Stored(state.head.root.duplicate());
+            let node: &mut UsersNode = users.load_mut(&mut editor, PageKind::Users, None)?;
+            let created = match node.slot_mut(&mut editor, tag)? {
+                Some(Slot { state: SlotState::Live(_), .. }) => false,
+                Some(slot) => {
+                    slot.incarnation = slot.incarnation.checked_add(1).ok_or_else(|| {
+                        Error::new(ErrorKind::Refused, "this user was created 65,535 times; choose another name")
+                    })?;
+                    slot.state = SlotState::Live(Link::Loaded(Box::new(inner.new_user(user, slot.incarnation)?)));
+                    true
+                }
+                None => {
+                    let page = inner.new_user(user, 1)?;
+                    let slot = Slot { incarnation: 1, state: SlotState::Live(Link::Loaded(Box::new(page))) };
+                    node.insert(&mut editor, tag, slot)?;
+                    true
+                }
+            };
+            if !created {
+                return Ok(());
+            }
+            (inner.change(&state, editor.replaced, users)?, created)
+        };
+        let mut change = change;
+        change.head.users += u64::from(created);
+        inner.publish(&mut writer, change).map(|_| ())
+    }
+}
+
+impl Inner {
+    pub(super) fn new_interaction(&self, state: &State) -> Result<InteractionId> {
+        let mut random = [0; 10];
+        self.options.env.fill(&mut random)?;
+        let began = self.options.env.now().max(Timestamp(state.head.floor.0 + 1));
+        Ok(InteractionId::from_parts(began, random))
+    }
+
+    fn new_user(&self, user: &UserId, incarnation: u16) -> Result<UserPage> {
+        let env = &*self.options.env;
+        let now = env.now();
+        let fence_key = Fresh::new(env, hedge(&[user.as_str().as_bytes(), &now.0.to_be_bytes()])).key()?;
+        Ok(UserPage::new(user.clone(), incarnation, now, fence_key))
+    }
+
+    /// Seals the changed pages of the user tree into a change.
+    pub(super) fn change(&self, state: &State, replaced: Vec<BlobName>, users: Link<UsersNode>) -> Result<Change> {
+        let mut head = state.head.duplicate();
+        let mut sealer = Sealer::new(&*self.options.env, self.id);
+        head.root = seal_users(users, head.geometry, &mut sealer)?;
+        let mut change = Change::of_head(head);
+        change.blobs = sealer.blobs;
+        change.replaced = replaced;
+        Ok(change)
+    }
+
+    /// Whether a put may begin: the user's place, and which life of the user it is for.
+    fn admit(&self, put: &Put) -> Result<(UserTag, u16, InteractionId)> {
+        let state = self.state();
+        let tag = self.user_tag(&state, &put.user);
+        let interaction = match put.interaction {
+            Some(id) => id,
+            None => self.new_interaction(&state)?,
+        };
+        let ahead = self.options.env.now().0.saturating_add(CLOCK_SKEW.as_millis() as u64);
+        if interaction.began().0 > ahead {
+            return Err(Error::invalid(format!(
+                "interaction {interaction} begins more than a day in the future; check the clock of the device that made it"
+            )));
+        }
+        let pages = self.pages();
+        let incarnation = match find(&pages, &state.head.root, state.head.geometry, tag)? {
+            Found::Absent => 1,
+            Found::Erased { .. } => return Err(user_erased()),
+            Found::Live { incarnation, page } => {
+                let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
+                let what = (page.class_tag(&put.class), interaction, None);
+                if page.fences.cover(&pages, tag, &page.fence_key, what)? {
+                    return Err(interaction_erased());
+                }
+                incarnation
+            }
+        };
+        Ok((tag, incarnation, interaction))
+    }
+}
+
+impl Batch {
+    /// Streams a record's payload into the store. Memory: two segments of 256 KiB, whatever the length.
+    ///
+    /// # Errors
+    /// As [`Engine::put`]; the batch can go on without this record.
+    pub fn add(&mut self, put: Put, mut payload: impl Read) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        inner.check_usable()?;
+        record::check_media_type(&put.media_type)?;
+        record::check_purpose(&put.purpose)?;
+        let (tag, incarnation, interaction) = inner.admit(&put)?;
+        let env = &*inner.options.env;
+        let created = put.created.unwrap_or_else(|| env.now());
+        let context = record::payload_context(inner.id, tag, incarnation, &put.class, interaction);
+
+        let mut plain = Zeroizing::new(vec![0; SEGMENT_PLAIN]);
+        let mut n = fill(&mut payload, &mut plain)?;
+        let fresh = Fresh::new(env, hedge(&[&context, &plain[..n], &env.now().0.to_be_bytes()]));
+        let secret: Key = fresh.key()?;
+        let suite = chunked::Suite::derive(&crypto::content_key(&secret), &fresh.salt()?, &context);
+
+        let mut sealed = suite.header().to_vec();
+        let (mut length, mut segment, mut chunk) = (0u64, 0u64, 0u64);
+        loop {
+            // A full segment has only full chunks; the last chunk of all is shorter, and ends the last segment.
+            let last = n < SEGMENT_PLAIN;
+            let full = n / CHUNK_BYTES * CHUNK_BYTES;
+            for piece in plain[..full].chunks(CHUNK_BYTES).chain(last.then(|| &plain[full..n])) {
+                suite.seal_chunk(chunk, piece, &mut sealed);
+                chunk += 1;
+            }
+            length += n as u64;
+            if length > RECORD_MAX_BYTES {
+                return Err(Error::invalid(format!("a record has at most {RECORD_MAX_BYTES} bytes; cut it into several")));
+            }
+            let name = crypto::segment_name(&secret, segment);
+            inner.use_names(std::iter::once(name));
+            inner.judged(inner.store().put(&[(name, std::mem::take(&mut sealed))]))?;
+            segment += 1;
+            if last {
+                break;
+            }
+            n = fill(&mut payload, &mut plain)?;
+        }
+        let entry = Entry { secret, length, created, media_type: put.media_type, purpose: put.purpose };
+        self.staged.push(Staged { user: put.user, tag, incarnation, class: put.class, interaction, entry, segments: segment });
+        Ok(())
+    }
+
+    /// Number of records added.
+    pub fn len(&self) -> usize {
+        self.staged.len()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.staged.is_empty()
+    }
+
+    /// Makes all records durable at once and returns their ids in the order in which they were added.
+    ///
+    /// # Errors
+    /// As [`Engine::put`]; none of the records is there then.
+    pub fn commit(mut self) -> Result<Vec<RecordId>> {
+        if self.staged.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inner = Arc::clone(&self.inner);
+        let mut writer = inner.writer();
+        inner.ready(&mut writer)?;
+        let names = self.names();
+        let (mut change, ids) = {
+            let state = inner.state();
+            let pages = inner.pages();
+            let mut editor = Editor { pages: &pages, geometry: state.head.geometry, replaced: Vec::new() };
+            let mut users = Link::Stored(state.head.root.duplicate());
+            let root = users.load_mut(&mut editor, PageKind::Users, None)?;
+            let (mut ids, mut created) = (Vec::with_capacity(self.staged.len()), 0);
+            for staged in &self.staged {
+                ids.push(inner.insert(&mut editor, root, staged, &mut created)?);
+            }
+            let mut change = inner.change(&state, editor.replaced, users)?;
+            change.head.users += created;
+            (change, ids)
+        };
+        change.staged.clone_from(&names);
+        inner.publish(&mut writer, change)?;
+        self.staged.clear();
+        Ok(ids)
+    }
+
+    fn names(&self) -> Vec<BlobName> {
+        let of = |s: &Staged| (0..s.segments).map(|n| crypto::segment_name(&s.entry.secret, n)).collect::<Vec<_>>();
+        self.staged.iter().flat_map(of).collect()
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if !self.staged.is_empty() {
+            self.inner.release_names(self.names().into_iter(), false);
+        }
+    }
+}
+
+impl Inner {
+    fn insert(&self, editor: &mut Editor<'_>, root: &mut UsersNode, staged: &Staged, created: &mut u64) -> Result<RecordId> {
+        let tag = staged.tag;
+        if root.slot_mut(editor, tag)?.is_none() {
+            let page = self.new_user(&staged.user, 1)?;
+            let slot = Slot { incarnation: 1, state: SlotState::Live(Link::Loaded(Box::new(page))) };
+            root.insert(editor, tag, slot)?;
+            *created += 1;
+        }
+        let page = match root.slot_mut(editor, tag)? {
+            Some(Slot { incarnation, state: SlotState::Live(page) }) if *incarnation == staged.incarnation => page,
+            _ => return Err(user_erased()),
+        };
+        let page = page.load_mut(editor, PageKind::User, Some(tag))?;
+        let class_tag = page.class_tag(&staged.class);
+        let what = (class_tag, staged.interaction, None);
+        if page.fences.cover(editor.pages, tag, &page.fence_key, what)? {
+            return Err(interaction_erased());
+        }
+        let place = class_place(tag);
+        let mut ordinal = match page.class(class_tag) {
+            Some(slot) => next_ordinal(editor.pages, place, &slot.tree, staged.interaction)?,
+            None => 0,
+        };
+        // An erased record's ordinal is never given again: its id must go on to say erased.
+        while page.fences.cover(editor.pages, tag, &page.fence_key, (class_tag, staged.interaction, Some(ordinal)))? {
+            ordinal = ordinal.checked_add(1).ok_or_else(full)?;
+        }
+        let slot = page.class_mut(&staged.class)?;
+        slot.tree.insert(editor, place, record_key(staged.interaction, ordinal), staged.entry.encode())?;
+        slot.records += 1;
+        Ok(RecordId { interaction: staged.interaction, user: tag, incarnation: staged.incarnation, class: class_tag, ordinal })
+    }
+}
+
+fn full() -> Error {
+    Error::new(ErrorKind::Refused, "this interaction is full; begin another")
+}
+
+fn next_ordinal(
+    pages: &dyn Pages,
+    place: Place,
+    tree: &crate::tree::ordered::Ordered,
+    interaction: InteractionId,
+) -> Result<u32> {
+    let mut next = Ok(0);
+    let (low, high) = (record_key(interaction, 0), record_key(interaction, u32::MAX));
+    tree.scan(pages, place, Range { low: &low, high: &high, descending: true }, &mut |key, _| {
+        next = split_record_key(key)?.1.checked_add(1).ok_or_else(full);
+        Ok(ControlFlow::Break(()))
+    })?;
+    next
+}

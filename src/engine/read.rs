@@ -1,0 +1,483 @@
+//! Reading: look-ups, listings, and readers that an erase can close.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{Engine, Inner, State, locked};
+use crate::crypto::{self, Key, chunked};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
+use crate::limits::{CHUNK_BYTES, HEADER_BYTES, LIST_MAX, TAG_BYTES};
+use crate::record::{self, Entry, RecordInfo};
+use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
+use crate::tree::user::{ClassSlot, UserPage, class_place, record_key, split_record_key};
+use crate::tree::users::{Found, find, visit};
+use crate::tree::{Node, PageKind, Pages};
+
+/// A span of records that an erase takes from one user.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Selector {
+    pub(super) user: UserTag,
+    pub(super) class: Option<ClassTag>,
+    pub(super) low: OrderedKey,
+    pub(super) high: OrderedKey,
+}
+
+impl Selector {
+    pub(super) fn is_whole_user(&self) -> bool {
+        self.class.is_none() && self.low == KEY_MIN && self.high == KEY_MAX
+    }
+
+    fn takes(&self, id: &RecordId) -> bool {
+        let key = record_key(id.interaction, id.ordinal);
+        self.user == id.user && self.class.is_none_or(|c| c == id.class) && (self.low..=self.high).contains(&key)
+    }
+}
+
+/// The part of a reader that an erase reaches: its keys and the one opened chunk.
+pub(super) struct Open {
+    id: RecordId,
+    keys: Mutex<Option<Keys>>,
+}
+
+struct Keys {
+    secret: Key,
+    suite: Option<chunked::Suite>,
+    context: Vec<u8>,
+    /// The segment in hand, as stored.
+    segment: Option<(u64, Vec<u8>)>,
+    /// The chunk in hand, opened, and its length.
+    chunk: Option<(u64, usize)>,
+    plain: Zeroizing<[u8; CHUNK_BYTES]>,
+}
+
+/// A record, open. Reads and seeks in the plaintext; memory: one segment of 256 KiB and one chunk.
+///
+/// When the record is erased, every later call fails as erased, also between two chunks.
+pub struct Reader {
+    inner: Arc<Inner>,
+    open: Arc<Open>,
+    info: RecordInfo,
+    position: u64,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Reader({})", self.open.id)
+    }
+}
+
+pub(super) fn record_erased(id: &RecordId) -> Error {
+    Error::new(ErrorKind::Erased, format!("record {id} was erased; it does not come back"))
+}
+
+fn absent(id: &RecordId) -> Error {
+    Error::new(ErrorKind::Absent, format!("no record {id} in this store; `list` shows what there is"))
+}
+
+/// What to list.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Of one user; otherwise of all, user after user in no order that means anything.
+    pub user: Option<UserId>,
+    /// Of one class.
+    pub class: Option<Class>,
+    /// Of one interaction.
+    pub interaction: Option<InteractionId>,
+    /// Of interactions that began then or later.
+    pub from: Option<Timestamp>,
+    /// Of interactions that began before.
+    pub until: Option<Timestamp>,
+    /// Newest interaction first; the default is oldest first.
+    pub newest_first: bool,
+    /// At most so many; 0 is the most there can be, 10,000.
+    pub limit: usize,
+    /// Behind this record, which the page before gave as `next`.
+    pub after: Option<RecordId>,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The records.
+    pub records: Vec<RecordInfo>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<RecordId>,
+}
+
+impl Engine {
+    /// Opens a record.
+    ///
+    /// # Errors
+    /// `Erased`, `Absent` and `Corrupt` are three different answers; `Poisoned`, `Io`.
+    pub fn get(&self, id: &RecordId) -> Result<Reader> {
+        let inner = &self.inner;
+        inner.check_usable()?;
+        let state = inner.state();
+        let (page, entry) = inner.look_up(&state, id)?;
+        let class = page.class(id.class).map(|c| c.class.clone()).ok_or_else(|| absent(id))?;
+        let context = record::payload_context(inner.id, id.user, id.incarnation, &class, id.interaction);
+        let info = info(id, &page.user, &class, &entry);
+        let keys = Keys {
+            secret: entry.secret,
+            suite: None,
+            context,
+            segment: None,
+            chunk: None,
+            plain: Zeroizing::new([0; CHUNK_BYTES]),
+        };
+        let open = Arc::new(Open { id: *id, keys: Mutex::new(Some(keys)) });
+        let mut readers = locked(&inner.readers);
+        readers.retain(|r| r.strong_count() > 0);
+        readers.push(Arc::downgrade(&open));
+        Ok(Reader { inner: Arc::clone(inner), open, info, position: 0 })
+    }
+
+    /// Writes a record to `out` and returns its length.
+    ///
+    /// # Errors
+    /// As [`Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
+    pub fn get_to(&self, id: &RecordId, out: &mut impl Write) -> Result<u64> {
+        let mut reader = self.get(id)?;
+        let mut buffer = Zeroizing::new(vec![0; CHUNK_BYTES]);
+        let mut written = 0;
+        loop {
+            match reader.read_some(&mut buffer)? {
+                0 => return Ok(written),
+                n => {
+                    out.write_all(&buffer[..n]).map_err(|e| Error::io("writing what was read", e))?;
+                    written += n as u64;
+                }
+            }
+        }
+    }
+
+    /// A record's metadata.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn info(&self, id: &RecordId) -> Result<RecordInfo> {
+        self.inner.check_usable()?;
+        let state = self.inner.state();
+        let (page, entry) = self.inner.look_up(&state, id)?;
+        let class = page.class(id.class).ok_or_else(|| absent(id))?;
+        Ok(info(id, &page.user, &class.class, &entry))
+    }
+
+    /// Lists records, a page at a time.
+    ///
+    /// # Errors
+    /// `Erased` or `Absent` for a user that was erased or never was here; `Corrupt`, `Io`.
+    pub fn list(&self, query: &Query) -> Result<Listing> {
+        let inner = &self.inner;
+        inner.check_usable()?;
+        let limit = if query.limit == 0 { LIST_MAX } else { query.limit.min(LIST_MAX) };
+        let state = inner.state();
+        let mut listing = Listing::default();
+        if let Some(user) = &query.user {
+            let tag = inner.user_tag(&state, user);
+            match find(&inner.pages(), &state.head.root, state.head.geometry, tag)? {
+                Found::Live { page, .. } => {
+                    let page = UserPage::decode(&inner.pages().load(PageKind::User, Some(tag), &page)?)?;
+                    inner.list_user(tag, &page, query, limit + 1, &mut listing.records)?;
+                }
+                Found::Erased { epoch, .. } => {
+                    return Err(Error::new(ErrorKind::Erased, format!("this user was erased, in epoch {epoch}")));
+                }
+                Found::Absent => return Err(Error::new(ErrorKind::Absent, "no such user in this store")),
+            }
+        } else {
+            if let Some(after) = &query.after
+                && let Found::Live { page, .. } = find(&inner.pages(), &state.head.root, state.head.geometry, after.user)?
+            {
+                let page = UserPage::decode(&inner.pages().load(PageKind::User, Some(after.user), &page)?)?;
+                inner.list_user(after.user, &page, query, limit + 1, &mut listing.records)?;
+            }
+            let behind = query.after.map(|a| a.user);
+            let pages = inner.pages();
+            visit(&pages, &state.head.root, state.head.geometry, behind, &mut |tag, found| {
+                if listing.records.len() > limit {
+                    return Ok(ControlFlow::Break(()));
+                }
+                if let Found::Live { page, .. } = found {
+                    let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
+                    let query = Query { after: None, ..query.clone() };
+                    inner.list_user(tag, &page, &query, limit + 1, &mut listing.records)?;
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        if listing.records.len() > limit {
+            listing.records.truncate(limit);
+            listing.next = listing.records.last().map(|r| r.id);
+        }
+        Ok(listing)
+    }
+
+    /// Users that are not erased, with the number of their records: at most `limit`, behind the user `after`.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn users(&self, after: Option<&UserId>, limit: usize) -> Result<Vec<(UserId, u64)>> {
+        let inner = &self.inner;
+        inner.check_usable()?;
+        let state = inner.state();
+        let behind = after.map(|user| inner.user_tag(&state, user));
+        let pages = inner.pages();
+        let mut users = Vec::new();
+        visit(&pages, &state.head.root, state.head.geometry, behind, &mut |tag, found| {
+            if users.len() == limit {
+                return Ok(ControlFlow::Break(()));
+            }
+            if let Found::Live { page, .. } = found {
+                let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
+                let records = page.records();
+                users.push((page.user, records));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(users)
+    }
+}
+
+fn info(id: &RecordId, user: &UserId, class: &Class, entry: &Entry) -> RecordInfo {
+    RecordInfo {
+        id: *id,
+        user: user.clone(),
+        interaction: id.interaction,
+        class: class.clone(),
+        media_type: entry.media_type.clone(),
+        purpose: entry.purpose.clone(),
+        created: entry.created,
+        length: entry.length,
+    }
+}
+
+impl Inner {
+    fn look_up(&self, state: &State, id: &RecordId) -> Result<(UserPage, Entry)> {
+        let pages = self.pages();
+        let (incarnation, at) = match find(&pages, &state.head.root, state.head.geometry, id.user)? {
+            Found::Live { incarnation, page } => (incarnation, page),
+            Found::Erased { incarnation, .. } if id.incarnation <= incarnation => return Err(record_erased(id)),
+            _ => return Err(absent(id)),
+        };
+        match id.incarnation.cmp(&incarnation) {
+            std::cmp::Ordering::Less => return Err(record_erased(id)),
+            std::cmp::Ordering::Greater => return Err(absent(id)),
+            std::cmp::Ordering::Equal => {}
+        }
+        let page = UserPage::decode(&pages.load(PageKind::User, Some(id.user), &at)?)?;
+        let key = record_key(id.interaction, id.ordinal);
+        let place = class_place(id.user);
+        let value = match page.class(id.class) {
+            Some(slot) => slot.tree.get(&pages, place, &key)?,
+            None => None,
+        };
+        match value {
+            Some(value) => Ok((page, Entry::decode(&value)?)),
+            None => {
+                let what = (id.class, id.interaction, Some(id.ordinal));
+                let fenced = page.fences.cover(&pages, id.user, &page.fence_key, what)?;
+                Err(if fenced { record_erased(id) } else { absent(id) })
+            }
+        }
+    }
+
+    /// Appends records of one user in order of interaction, class, ordinal, until `out` holds `limit`.
+    fn list_user(&self, tag: UserTag, page: &UserPage, query: &Query, limit: usize, out: &mut Vec<RecordInfo>) -> Result<()> {
+        let wanted = query.class.as_ref().map(|c| page.class_tag(c));
+        let (mut low, mut high) = (KEY_MIN, KEY_MAX);
+        if let Some(id) = query.interaction {
+            (low, high) = (record_key(id, 0), record_key(id, u32::MAX));
+        }
+        if let Some(from) = query.from {
+            let mut bound = KEY_MIN;
+            bound[..6].copy_from_slice(&ms(from));
+            low = low.max(bound);
+        }
+        if let Some(until) = query.until {
+            let Some(last) = until.0.checked_sub(1) else { return Ok(()) };
+            let mut bound = KEY_MAX;
+            bound[..6].copy_from_slice(&ms(Timestamp(last)));
+            high = high.min(bound);
+        }
+        let mut found: Vec<(InteractionId, ClassTag, u32, RecordInfo)> = Vec::new();
+        for slot in page.classes.iter().filter(|c| wanted.is_none_or(|w| w == c.tag)) {
+            let Some((low, high)) = behind(query, slot, tag, low, high) else { continue };
+            let (mut n, room) = (0, limit.saturating_sub(out.len()));
+            let range = Range { low: &low, high: &high, descending: query.newest_first };
+            slot.tree.scan(&self.pages(), class_place(tag), range, &mut |key, value| {
+                let (interaction, ordinal) = split_record_key(key)?;
+                let id = RecordId { interaction, user: tag, incarnation: page.incarnation, class: slot.tag, ordinal };
+                found.push((interaction, slot.tag, ordinal, info(&id, &page.user, &slot.class, &Entry::decode(value)?)));
+                n += 1;
+                Ok(if n >= room { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
+        }
+        found.sort_by(|a, b| {
+            let order = (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2));
+            if query.newest_first { order.reverse() } else { order }
+        });
+        let room = limit.saturating_sub(out.len());
+        out.extend(found.into_iter().take(room).map(|(.., info)| info));
+        Ok(())
+    }
+
+    /// Closes the readers of what is erased; a read in progress ends first.
+    pub(super) fn close_readers(&self, erased: &[Selector]) {
+        let mut readers = locked(&self.readers);
+        readers.retain(|reader| match reader.upgrade() {
+            None => false,
+            Some(open) if erased.iter().any(|s| s.takes(&open.id)) => {
+                locked(&open.keys).take();
+                false
+            }
+            Some(_) => true,
+        });
+    }
+}
+
+fn ms(time: Timestamp) -> Vec<u8> {
+    time.0.min((1 << 48) - 1).to_be_bytes()[2..].to_vec()
+}
+
+/// Narrows a class's range to what lies behind the cursor.
+fn behind(
+    query: &Query,
+    slot: &ClassSlot,
+    user: UserTag,
+    low: OrderedKey,
+    high: OrderedKey,
+) -> Option<(OrderedKey, OrderedKey)> {
+    let Some(after) = query.after.filter(|a| a.user == user) else { return Some((low, high)) };
+    let at = record_key(after.interaction, after.ordinal);
+    let (mut low, mut high) = (low, high);
+    if query.newest_first {
+        // Descending: classes before the cursor's come later within the interaction.
+        let bound = match slot.tag.cmp(&after.class) {
+            std::cmp::Ordering::Less => record_key(after.interaction, u32::MAX),
+            std::cmp::Ordering::Equal => step(at, false)?,
+            std::cmp::Ordering::Greater => step(record_key(after.interaction, 0), false)?,
+        };
+        high = high.min(bound);
+    } else {
+        let bound = match slot.tag.cmp(&after.class) {
+            std::cmp::Ordering::Less => step(record_key(after.interaction, u32::MAX), true)?,
+            std::cmp::Ordering::Equal => step(at, true)?,
+            std::cmp::Ordering::Greater => record_key(after.interaction, 0),
+        };
+        low = low.max(bound);
+    }
+    (low <= high).then_some((low, high))
+}
+
+/// The key next to `key`.
+fn step(key: OrderedKey, up: bool) -> Option<OrderedKey> {
+    let mut wide = [0; 32];
+    wide[12..].copy_from_slice(&key);
+    let (high, low) = (u128::from_be_bytes(wide[..16].try_into().ok()?), u128::from_be_bytes(wide[16..].try_into().ok()?));
+    let (low, carry) = if up { low.overflowing_add(1) } else { low.overflowing_sub(1) };
+    let high = match (carry, up) {
+        (false, _) => high,
+        (true, true) => high + 1,
+        (true, false) => high.checked_sub(1)?,
+    };
+    if high >> 32 != 0 {
+        return None;
+    }
+    let mut out = [0; 20];
+    out[..4].copy_from_slice(&(high as u32).to_be_bytes());
+    out[4..].copy_from_slice(&low.to_be_bytes());
+    Some(out)
+}
+
+impl Reader {
+    /// The record's metadata.
+    pub fn info(&self) -> &RecordInfo {
+        &self.info
+    }
+
+    /// Reads as [`Read::read`], with this crate's error.
+    ///
+    /// # Errors
+    /// `Erased` from the moment an erase of the record returns, at the latest; `Corrupt`, `Io`.
+    pub fn read_some(&mut self, out: &mut [u8]) -> Result<usize> {
+        self.inner.check_usable()?;
+        // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen them delivered.
+        let mut keys = locked(&self.open.keys);
+        let Some(keys) = keys.as_mut() else { return Err(record_erased(&self.open.id)) };
+        if self.position >= self.info.length || out.is_empty() {
+            return Ok(0);
+        }
+        let chunk = self.position / CHUNK_BYTES as u64;
+        let filled = keys.open(&self.inner, self.info.length, chunk)?;
+        let start = (self.position % CHUNK_BYTES as u64) as usize;
+        let n = out.len().min(filled.saturating_sub(start));
+        out[..n].copy_from_slice(&keys.plain[start..start + n]);
+        self.position += n as u64;
+        Ok(n)
+    }
+}
+
+impl Keys {
+    fn fetch(&mut self, inner: &Inner, segment: u64) -> Result<()> {
+        if self.segment.as_ref().is_some_and(|(there, _)| *there == segment) {
+            return Ok(());
+        }
+        self.segment = None;
+        let name = crypto::segment_name(&self.secret, segment);
+        let blob = inner.store().get(&name)?.ok_or_else(|| super::pages::missing(name, &inner.store().place()))?;
+        self.segment = Some((segment, blob));
+        Ok(())
+    }
+
+    /// Has chunk `chunk` opened in `plain`, and returns its length.
+    fn open(&mut self, inner: &Inner, length: u64, chunk: u64) -> Result<usize> {
+        if let Some((_, filled)) = self.chunk.filter(|(there, _)| *there == chunk) {
+            return Ok(filled);
+        }
+        if self.suite.is_none() {
+            self.fetch(inner, 0)?;
+            let header = self.segment.as_ref().and_then(|(_, s)| s.get(..HEADER_BYTES)).unwrap_or_default();
+            self.suite = Some(chunked::Suite::from_header(&crypto::content_key(&self.secret), header, &self.context)?);
+        }
+        let (segment, start) = record::locate(chunk);
+        self.fetch(inner, segment)?;
+        let expected = (length - chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize;
+        let sealed = self.segment.as_ref().and_then(|(_, s)| s.get(start..start + expected + TAG_BYTES));
+        let (Some(sealed), Some(suite)) = (sealed, &self.suite) else {
+            return Err(Error::corrupt("a record's payload is shorter than its entry says; restore it from a copy"));
+        };
+        self.chunk = None;
+        let filled = suite.open_chunk(chunk, sealed, &mut self.plain)?;
+        self.chunk = Some((chunk, filled));
+        Ok(filled)
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.context.zeroize();
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.read_some(out).map_err(io::Error::from)
+    }
+}
+
+impl Seek for Reader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.info.length.checked_add_signed(by),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+        };
+        self.position = at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a seek to before the beginning"))?;
+        Ok(self.position)
+    }
+}

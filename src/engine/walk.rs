@@ -1,0 +1,103 @@
+//! Walking the whole tree, one path in memory at a time. A walk stops when an erase wants to return, lets go of its
+//! pages, and its owner begins anew.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+use std::sync::{PoisonError, RwLockReadGuard};
+
+use super::Inner;
+use super::pages::PageSource;
+use crate::error::Result;
+use crate::ids::BlobName;
+use crate::record::Entry;
+use crate::tree::ordered::OrderedKey;
+use crate::tree::{ClassOf, Edge, PageKind, Pages, Ref, Spot, edges};
+
+/// What a walk meets.
+pub(super) enum Step<'s> {
+    /// A page, before it is read; break to pass over what is below it.
+    Enter { kind: PageKind, at: &'s Ref },
+    /// A record's entry.
+    Record { of: &'s ClassOf, key: &'s OrderedKey, entry: &'s Entry },
+    /// A page, after everything below it.
+    Leave { name: BlobName },
+}
+
+/// How a walk ended.
+#[derive(Debug)]
+pub(super) enum Walked {
+    /// It saw everything.
+    Whole,
+    /// An erase stopped it.
+    Interrupted,
+}
+
+type OnStep<'s> = dyn FnMut(Step<'_>) -> Result<ControlFlow<()>> + 's;
+
+/// Leave to walk; held for as long as the walk has pages in hand.
+pub(super) struct Walking<'a> {
+    inner: Option<(&'a Inner, RwLockReadGuard<'a, ()>)>,
+    lenient: bool,
+}
+
+impl Walking<'_> {
+    /// For stores that no engine writes to, and under the writer's lock.
+    pub(super) fn unhindered() -> Self {
+        Walking { inner: None, lenient: false }
+    }
+
+    /// The adversary's: passes over pages that do not open, and takes the rest.
+    pub(super) fn lenient() -> Self {
+        Walking { inner: None, lenient: true }
+    }
+
+    fn must_stop(&self) -> bool {
+        self.inner.as_ref().is_some_and(|(inner, _)| inner.erasing.load(Ordering::Acquire) > 0)
+    }
+}
+
+impl Inner {
+    pub(super) fn walking(&self) -> Walking<'_> {
+        Walking { inner: Some((self, self.walks.read().unwrap_or_else(PoisonError::into_inner))), lenient: false }
+    }
+}
+
+/// Walks everything below the root page `root`.
+pub(super) fn walk(leave: &Walking<'_>, pages: &PageSource<'_>, root: &Ref, on_step: &mut OnStep<'_>) -> Result<Walked> {
+    walk_at(leave, pages, &Spot::ROOT, root, on_step)
+}
+
+fn walk_at(
+    leave: &Walking<'_>,
+    pages: &PageSource<'_>,
+    spot: &Spot,
+    at: &Ref,
+    on_step: &mut OnStep<'_>,
+) -> Result<Walked> {
+    if leave.must_stop() {
+        return Ok(Walked::Interrupted);
+    }
+    if on_step(Step::Enter { kind: spot.kind, at })?.is_break() {
+        return Ok(Walked::Whole);
+    }
+    let out = match pages.load(spot.kind, spot.owner, at) {
+        Err(_) if leave.lenient => return Ok(Walked::Whole),
+        page => edges(spot, &page?)?,
+    };
+    for edge in out {
+        match edge {
+            Edge::Page { spot, at } => {
+                if let Walked::Interrupted = walk_at(leave, pages, &spot, &at, on_step)? {
+                    return Ok(Walked::Interrupted);
+                }
+            }
+            Edge::Record { key, entry } => {
+                let entry = Entry::decode(&entry)?;
+                let of = spot.class.as_deref().unwrap_or_else(|| unreachable!("records stand in class trees"));
+                let _ = on_step(Step::Record { of, key: &key, entry: &entry })?;
+            }
+        }
+    }
+    let _ = on_step(Step::Leave { name: at.name })?;
+    Ok(Walked::Whole)
+}

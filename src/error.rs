@@ -1,0 +1,119 @@
+//! One error type: a kind that tells the caller what to do, a line that says what happened and how to mend it.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What the caller of a failed call can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request itself is malformed: mend it and call again.
+    Invalid,
+    /// It was here and has been erased; it does not come back.
+    Erased,
+    /// It was never here, as far as this engine can tell.
+    Absent,
+    /// Stored bytes are missing, torn or changed: restore from a copy.
+    Corrupt,
+    /// The engine declines: the store and the cell are of different epochs, or the medium cannot keep the promise.
+    Refused,
+    /// Another process has the store or the cell open.
+    Locked,
+    /// A store or a cell is already at this place.
+    Exists,
+    /// A copy that must be in step did not take a commit.
+    Copy,
+    /// An earlier write failed with an unknown outcome: open the engine anew.
+    Poisoned,
+    /// The disk is full.
+    Full,
+    /// The operating system reported an error.
+    Io,
+}
+
+/// An error of the engine, a store or a cell.
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The result of every fallible call in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of `kind`; `message` says in one line what happened and what to do.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error { kind, message: message.into(), source: None }
+    }
+
+    /// The same error with the one that caused it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// An error of the operating system while doing `what`; a full disk gets its own kind.
+    pub fn io(what: impl fmt::Display, error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::new(
+                ErrorKind::Full,
+                format!("{what}: no space left; free some space and call again, nothing acknowledged is lost"),
+            ),
+            _ => Error::new(ErrorKind::Io, format!("{what}: {error}")),
+        }
+        .with_source(error)
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Invalid, message)
+    }
+
+    pub(crate) fn corrupt(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Corrupt, message)
+    }
+
+    /// What the caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Puts `context` before the message.
+    #[must_use]
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind, self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_ref().map(|e| e.as_ref() as _)
+    }
+}
+
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind {
+            ErrorKind::Absent | ErrorKind::Erased => std::io::ErrorKind::NotFound,
+            ErrorKind::Corrupt => std::io::ErrorKind::InvalidData,
+            ErrorKind::Full => std::io::ErrorKind::StorageFull,
+            ErrorKind::Invalid => std::io::ErrorKind::InvalidInput,
+            _ => std::io::ErrorKind::Other,
+        };
+        std::io::Error::new(kind, error)
+    }
+}

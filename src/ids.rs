@@ -1,0 +1,268 @@
+//! Names: of blobs, stores, users, classes, interactions and records.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::{Uuid, Variant};
+
+use crate::error::{Error, Result};
+use crate::limits::{CLASS_MAX_BYTES, USER_MAX_BYTES};
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub u64);
+
+/// Name of a blob: 16 bytes that say nothing about user, class or time, never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobName(pub [u8; 16]);
+
+impl fmt::Debug for BlobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for BlobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+/// Identity of a store and of every copy of it: 16 random bytes drawn at `init`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StoreId(pub [u8; 16]);
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// A user, by the name the application gives: any UTF-8 text of 1 to 512 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(String);
+
+impl UserId {
+    /// Checks the length.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty name or one over 512 bytes.
+    pub fn new(name: impl Into<String>) -> Result<Self> {
+        let name = name.into();
+        if name.is_empty() || name.len() > USER_MAX_BYTES {
+            return Err(Error::invalid(format!(
+                "a user's name is 1 to {USER_MAX_BYTES} bytes of UTF-8, this one has {}; hash longer names first",
+                name.len()
+            )));
+        }
+        Ok(UserId(name))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for UserId {
+    type Err = Error;
+    fn from_str(s: &str) -> Result<Self> {
+        UserId::new(s)
+    }
+}
+
+/// A class of records: `audio`, `transcript`, `action`, or one of the application's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Class(String);
+
+impl Class {
+    /// Recordings.
+    pub fn audio() -> Self {
+        Class("audio".into())
+    }
+    /// What was said, as text.
+    pub fn transcript() -> Self {
+        Class("transcript".into())
+    }
+    /// What was done because of it.
+    pub fn action() -> Self {
+        Class("action".into())
+    }
+
+    /// A class by name: a lower-case letter, then letters, digits, `.`, `_` or `-`; at most 32 bytes.
+    ///
+    /// # Errors
+    /// `Invalid` for any other name.
+    pub fn new(name: impl Into<String>) -> Result<Self> {
+        let name = name.into();
+        let ok = name.len() <= CLASS_MAX_BYTES
+            && name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
+        if !ok {
+            return Err(Error::invalid(format!(
+                "not a class name: {name:?}; use a lower-case letter, then letters, digits, '.', '_' or '-', at most {CLASS_MAX_BYTES}"
+            )));
+        }
+        Ok(Class(name))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Class {
+    type Err = Error;
+    fn from_str(s: &str) -> Result<Self> {
+        Class::new(s)
+    }
+}
+
+/// One exchange with an assistant: a UUID of version 7 (RFC 9562, 5.7), whose first 48 bits are the
+/// milliseconds at which it began, so that ids are ordered by time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InteractionId(pub(crate) [u8; 16]);
+
+impl InteractionId {
+    /// An id for an interaction that began at `began`, with 74 bits of `random`.
+    pub fn from_parts(began: Timestamp, random: [u8; 10]) -> Self {
+        InteractionId(uuid::Builder::from_unix_timestamp_millis(began.0, &random).into_uuid().into_bytes())
+    }
+
+    /// When the interaction began.
+    pub fn began(&self) -> Timestamp {
+        let mut ms = [0; 8];
+        ms[2..].copy_from_slice(&self.0[..6]);
+        Timestamp(u64::from_be_bytes(ms))
+    }
+
+    /// Reads 16 bytes.
+    ///
+    /// # Errors
+    /// `Invalid` where they are no UUID of version 7.
+    pub fn from_bytes(bytes: [u8; 16]) -> Result<Self> {
+        let uuid = Uuid::from_bytes(bytes);
+        if uuid.get_version_num() != 7 || uuid.get_variant() != Variant::RFC4122 {
+            return Err(Error::invalid("an interaction id is a UUID of version 7 (RFC 9562), so that ids are ordered by time"));
+        }
+        Ok(InteractionId(bytes))
+    }
+}
+
+impl fmt::Display for InteractionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Uuid::from_bytes(self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for InteractionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FromStr for InteractionId {
+    type Err = Error;
+    fn from_str(s: &str) -> Result<Self> {
+        let uuid = Uuid::from_str(s).map_err(|e| Error::invalid(format!("not an interaction id: {s:?} ({e})")))?;
+        InteractionId::from_bytes(uuid.into_bytes())
+    }
+}
+
+/// Where a user stands in the user tree: the first 12 bytes of PRF(index key, user's name).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct UserTag(pub(crate) [u8; 12]);
+
+/// A class of one user: the first 6 bytes of PRF(the user's fence key, class name), so that a fence can name
+/// it when its name is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ClassTag(pub(crate) [u8; 6]);
+
+/// Name of a record: 64 characters, ordered by the time at which its interaction began.
+///
+/// Two records of one user share 12 of its 40 bytes, so ids are pseudonyms: treat them as personal data.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordId {
+    pub(crate) interaction: InteractionId,
+    pub(crate) user: UserTag,
+    pub(crate) incarnation: u16,
+    pub(crate) class: ClassTag,
+    pub(crate) ordinal: u32,
+}
+
+impl RecordId {
+    /// The interaction that the record belongs to.
+    pub fn interaction(&self) -> InteractionId {
+        self.interaction
+    }
+
+    /// interaction 16 ‖ user tag 12 ‖ incarnation 2 ‖ class tag 6 ‖ ordinal 4 (SPEC.md 3).
+    pub fn to_bytes(&self) -> [u8; 40] {
+        let mut out = [0; 40];
+        out[..16].copy_from_slice(&self.interaction.0);
+        out[16..28].copy_from_slice(&self.user.0);
+        out[28..30].copy_from_slice(&self.incarnation.to_be_bytes());
+        out[30..36].copy_from_slice(&self.class.0);
+        out[36..].copy_from_slice(&self.ordinal.to_be_bytes());
+        out
+    }
+
+    /// Reads what [`RecordId::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// `Invalid` where the interaction id in it is none.
+    pub fn from_bytes(b: &[u8; 40]) -> Result<Self> {
+        fn part<const N: usize>(b: &[u8; 40], at: usize) -> [u8; N] {
+            let mut out = [0; N];
+            out.copy_from_slice(&b[at..at + N]);
+            out
+        }
+        Ok(RecordId {
+            interaction: InteractionId::from_bytes(part(b, 0))?,
+            user: UserTag(part(b, 16)),
+            incarnation: u16::from_be_bytes(part(b, 28)),
+            class: ClassTag(part(b, 30)),
+            ordinal: u32::from_be_bytes(part(b, 36)),
+        })
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::BASE32_DNSSEC.encode(&self.to_bytes()))
+    }
+}
+
+impl fmt::Debug for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FromStr for RecordId {
+    type Err = Error;
+    fn from_str(s: &str) -> Result<Self> {
+        let bad = || Error::invalid(format!("not a record id: {s:?}; take one from `list`"));
+        let bytes = data_encoding::BASE32_DNSSEC.decode(s.as_bytes()).map_err(|_| bad())?;
+        RecordId::from_bytes(bytes.as_slice().try_into().map_err(|_| bad())?).map_err(|_| bad())
+    }
+}

@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # Map of the code
+//!
+//! Data flows downward; a module imports only from those above it (a test over this table keeps it so).
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`error`], [`limits`], [`ids`], [`env`], `codec` | what everything stands on |
+//! | [`store`], [`cell`] | the two ports and their adapters: a store may keep every byte for ever, a cell must forget |
+//! | [`crypto`] | the key schedule and the one sealing format |
+//! | [`tree`] | the sealed tree, without I/O: radix over users, ordered within a class, fences |
+//! | [`record`] | what a record is and how its payload is laid out |
+//! | [`engine`] | joins them: commit, erase, read, copies, discard, audit |
+//! | [`testing`] | (feature `testing`) conformance suites, recording ports, the archive adversary |
+
+pub mod cell;
+mod codec;
+pub mod crypto;
+pub mod engine;
+pub mod env;
+pub mod error;
+pub mod ids;
+pub mod limits;
+pub mod record;
+pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod tree;
+
+pub use engine::{Engine, Erasure, Options, Put, Query, Reader, Scope};
+pub use error::{Error, ErrorKind, Result};
+pub use ids::{Class, InteractionId, RecordId, Timestamp, UserId};

@@ -1,0 +1,67 @@
+//! Every limit of the format and the engine, with the relations that must hold between them.
+
+use std::time::Duration;
+
+/// Format version of every object written by this crate (SPEC.md 2).
+pub const FORMAT: u8 = 1;
+/// Plaintext bytes of a full payload chunk (C2SP chunked-encryption).
+pub const CHUNK_BYTES: usize = 16_384;
+/// Bytes of an AES-GCM tag.
+pub const TAG_BYTES: usize = 16;
+/// Bytes of a salt before every sealed object.
+pub const SALT_BYTES: usize = 24;
+/// Bytes of the key commitment behind the salt.
+pub const COMMITMENT_BYTES: usize = 32;
+/// Salt and commitment.
+pub const HEADER_BYTES: usize = SALT_BYTES + COMMITMENT_BYTES;
+/// Bytes by which a sealed object of one chunk is longer than its plaintext.
+pub const SEAL_OVERHEAD: usize = HEADER_BYTES + TAG_BYTES;
+/// Full chunks in one payload segment: the unit in which a store keeps a recording.
+pub const CHUNKS_PER_SEGMENT: usize = 16;
+/// Most bytes of one blob.
+pub const BLOB_MAX_BYTES: usize = HEADER_BYTES + CHUNKS_PER_SEGMENT * (CHUNK_BYTES + TAG_BYTES);
+/// Most bytes of one record: 2^32 chunks less one, the counter's range with room to spare.
+pub const RECORD_MAX_BYTES: u64 = (u32::MAX as u64) * CHUNK_BYTES as u64;
+/// Smallest and largest page a geometry may name, bytes as stored.
+pub const PAGE_MIN_BYTES: usize = 1024;
+/// See [`PAGE_MIN_BYTES`].
+pub const PAGE_MAX_BYTES: usize = 16_384;
+/// Stored bytes of the smallest size class of a page.
+pub const PAGE_CLASS_MIN_BYTES: usize = 512;
+/// Most stored bytes of a user page.
+pub const USER_PAGE_MAX_BYTES: usize = 8192;
+/// Most plaintext bytes of a head.
+pub const HEAD_MAX_BYTES: usize = 12_288;
+/// Most bytes of a user's name, UTF-8.
+pub const USER_MAX_BYTES: usize = 512;
+/// Most bytes of a class name.
+pub const CLASS_MAX_BYTES: usize = 32;
+/// Most classes that one user may hold records in at a time.
+pub const CLASSES_MAX: usize = 48;
+/// Most bytes of a media type.
+pub const MEDIA_TYPE_MAX_BYTES: usize = 127;
+/// Most bytes of a purpose.
+pub const PURPOSE_MAX_BYTES: usize = 255;
+/// Most copies of one store.
+pub const COPIES_MAX: usize = 8;
+/// Most bytes of a copy's place.
+pub const PLACE_MAX_BYTES: usize = 1024;
+/// How far ahead of this machine's clock an interaction id may lie.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
+/// Most records in one page of a listing.
+pub const LIST_MAX: usize = 10_000;
+/// Bytes of a root cell slot: one sector of a disk with 4 KiB sectors.
+pub const SLOT_BYTES: usize = 4096;
+
+const _: () = assert!(PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a page is one chunk");
+const _: () = assert!(USER_PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a user page is one chunk");
+const _: () = assert!(HEAD_MAX_BYTES < CHUNK_BYTES, "a head is one chunk");
+const _: () = assert!(COPIES_MAX * (PLACE_MAX_BYTES + 16) + 512 < HEAD_MAX_BYTES, "a head holds all copies");
+const _: () = assert!(
+    USER_MAX_BYTES + CLASSES_MAX * (CLASS_MAX_BYTES + 80) + 256 < USER_PAGE_MAX_BYTES - SEAL_OVERHEAD,
+    "a user page holds all classes"
+);
+const _: () = assert!(
+    2 * (MEDIA_TYPE_MAX_BYTES + PURPOSE_MAX_BYTES + 96) < PAGE_MIN_BYTES,
+    "two entries fit in the smallest page"
+);

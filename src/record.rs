@@ -1,0 +1,124 @@
+//! What a record is: its metadata in the class's tree, its payload in segments of the store.
+//!
+//! ```text
+//! entry   = 1 ‖ record secret 32 ‖ length 8 ‖ created 8 ‖ media type len 2 ‖ media type ‖ purpose len 2 ‖ purpose
+//! payload = one object of C2SP chunked-encryption, cut into segments: 16 chunks each, the header before the first
+//! ```
+
+use crate::codec::{Decoder, Encoder};
+use crate::crypto::{Key, RECORD_CONTEXT};
+use crate::error::{Error, Result};
+use crate::ids::{Class, InteractionId, RecordId, StoreId, Timestamp, UserId, UserTag};
+use crate::limits::{
+    CHUNK_BYTES, CHUNKS_PER_SEGMENT, HEADER_BYTES, MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES, RECORD_MAX_BYTES, TAG_BYTES,
+};
+
+const VERSION: u8 = 1;
+const ENTRY_MAX: usize = 1 + 32 + 8 + 8 + 2 + MEDIA_TYPE_MAX_BYTES + 2 + PURPOSE_MAX_BYTES;
+
+/// What the engine tells of a record without opening it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordInfo {
+    /// Its id.
+    pub id: RecordId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The exchange it belongs to.
+    pub interaction: InteractionId,
+    /// Its class.
+    pub class: Class,
+    /// Media type (RFC 6838).
+    pub media_type: String,
+    /// Why it is kept, in the application's words; may be empty.
+    pub purpose: String,
+    /// When it was made, as the application says.
+    pub created: Timestamp,
+    /// Plaintext bytes.
+    pub length: u64,
+}
+
+/// A record's entry in its class's tree.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) secret: Key,
+    pub(crate) length: u64,
+    pub(crate) created: Timestamp,
+    pub(crate) media_type: String,
+    pub(crate) purpose: String,
+}
+
+impl Entry {
+    pub(crate) fn encode(&self) -> zeroize::Zeroizing<Vec<u8>> {
+        let mut e = Encoder::new(ENTRY_MAX);
+        e.u8(VERSION).bytes(self.secret.bytes()).u64(self.length).u64(self.created.0);
+        e.text(&self.media_type).text(&self.purpose);
+        e.finish()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut d = Decoder::new(bytes, "record entry");
+        if d.u8()? != VERSION {
+            return Err(d.bad());
+        }
+        let secret = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
+        let length = d.u64()?;
+        let created = Timestamp(d.u64()?);
+        let media_type = d.text(MEDIA_TYPE_MAX_BYTES)?.to_owned();
+        let purpose = d.text(PURPOSE_MAX_BYTES)?.to_owned();
+        if length > RECORD_MAX_BYTES {
+            return Err(d.bad());
+        }
+        d.end()?;
+        Ok(Entry { secret, length, created, media_type, purpose })
+    }
+}
+
+/// Checks a media type: printable ASCII with a slash, at most 127 bytes.
+pub(crate) fn check_media_type(media_type: &str) -> Result<()> {
+    let ok = media_type.len() <= MEDIA_TYPE_MAX_BYTES
+        && media_type.contains('/')
+        && media_type.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if ok { Ok(()) } else { Err(Error::invalid(format!("not a media type: {media_type:?}; write one like audio/wav, at most {MEDIA_TYPE_MAX_BYTES} bytes"))) }
+}
+
+/// Checks a purpose: at most 255 bytes.
+pub(crate) fn check_purpose(purpose: &str) -> Result<()> {
+    if purpose.len() <= PURPOSE_MAX_BYTES {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!("a purpose has at most {PURPOSE_MAX_BYTES} bytes, this one {}", purpose.len())))
+    }
+}
+
+/// Context of a payload's seal: it opens for this user, class and interaction only.
+pub(crate) fn payload_context(
+    store: StoreId,
+    user: UserTag,
+    incarnation: u16,
+    class: &Class,
+    interaction: InteractionId,
+) -> Vec<u8> {
+    let class = class.as_str().as_bytes();
+    [
+        RECORD_CONTEXT,
+        &store.0,
+        &user.0,
+        &incarnation.to_be_bytes(),
+        &interaction.0,
+        &(class.len() as u16).to_be_bytes(),
+        class,
+    ]
+    .concat()
+}
+
+/// Number of segments of a record of `length` bytes: the last chunk is always shorter, so a full one has a successor.
+pub(crate) fn segments(length: u64) -> u64 {
+    (length / CHUNK_BYTES as u64) / CHUNKS_PER_SEGMENT as u64 + 1
+}
+
+/// Segment of a chunk, and where the chunk begins in the segment.
+pub(crate) fn locate(chunk: u64) -> (u64, usize) {
+    let segment = chunk / CHUNKS_PER_SEGMENT as u64;
+    let within = (chunk % CHUNKS_PER_SEGMENT as u64) as usize * (CHUNK_BYTES + TAG_BYTES);
+    (segment, if segment == 0 { HEADER_BYTES + within } else { within })
+}

@@ -1,0 +1,88 @@
+//! The reference store: two fields behind a lock. Adapters are compared with it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Blob, Head, Published, Store, Usage};
+use crate::error::Result;
+use crate::ids::BlobName;
+
+/// A store in memory, for tests and as the plainest statement of the contract.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct State {
+    blobs: BTreeMap<BlobName, Vec<u8>>,
+    head: Option<Head>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A second store with the same bytes: what an operator's disk snapshot is.
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        MemoryStore { state: Mutex::new(self.state().clone()) }
+    }
+}
+
+impl Store for MemoryStore {
+    fn place(&self) -> String {
+        "memory".into()
+    }
+
+    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        Ok(self.state().blobs.get(name).cloned())
+    }
+
+    fn contains(&self, name: &BlobName) -> Result<bool> {
+        Ok(self.state().blobs.contains_key(name))
+    }
+
+    fn put(&self, blobs: &[Blob]) -> Result<()> {
+        self.state().blobs.extend(blobs.iter().cloned());
+        Ok(())
+    }
+
+    fn head(&self) -> Result<Option<Head>> {
+        Ok(self.state().head.clone())
+    }
+
+    fn commit(&self, blobs: &[Blob], head: &Head) -> Result<Published> {
+        let mut state = self.state();
+        if let Some(there) = state.head.as_ref().filter(|there| there.id >= head.id) {
+            return Ok(Published::Conflict(there.id));
+        }
+        state.blobs.extend(blobs.iter().cloned());
+        state.head = Some(head.clone());
+        Ok(Published::Done)
+    }
+
+    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+        Ok(self.state().blobs.range(from..).take(limit).map(|(name, _)| *name).collect())
+    }
+
+    fn remove(&self, names: &[BlobName]) -> Result<()> {
+        let mut state = self.state();
+        for name in names {
+            state.blobs.remove(name);
+        }
+        Ok(())
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        let state = self.state();
+        let bytes = state.blobs.values().map(|b| b.len() as u64).sum();
+        Ok(Usage { blobs: state.blobs.len() as u64, bytes })
+    }
+}

@@ -1,0 +1,124 @@
+//! The store: the port behind which blobs lie. It may keep every byte it was ever given, for ever; nothing about
+//! security depends on it. It must keep what it acknowledged.
+//!
+//! What an adapter sees is ciphertext and random names. Who can change a store can destroy data and can serve old
+//! states; the first is found out when blobs do not open, the second when the head is older than the root cell.
+
+mod memory;
+#[cfg(feature = "sled")]
+pub mod sled;
+
+use std::fmt;
+
+pub use memory::MemoryStore;
+#[cfg(feature = "sled")]
+pub use sled::SledStore;
+
+use crate::error::Result;
+use crate::ids::BlobName;
+
+/// Which state of a store a head stands for. Ordered: epoch first, then commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HeadId {
+    /// Generation of the root key.
+    pub epoch: u64,
+    /// Number of the commit, over all epochs.
+    pub commit: u64,
+}
+
+impl fmt::Display for HeadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "epoch {} commit {}", self.epoch, self.commit)
+    }
+}
+
+/// A head as stored: its number in clear, the rest sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its number.
+    pub id: HeadId,
+    /// Its bytes, opaque to the store.
+    pub bytes: Vec<u8>,
+}
+
+/// How a commit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The head and every blob put before it are durable.
+    Done,
+    /// A head with this number or a higher one was there already; nothing was changed.
+    Conflict(HeadId),
+}
+
+/// What a store takes up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Blobs that can be read.
+    pub blobs: u64,
+    /// Bytes on the medium, whatever they hold.
+    pub bytes: u64,
+}
+
+/// A blob on its way into a store.
+pub type Blob = (BlobName, Vec<u8>);
+
+/// The port. [`crate::testing::store_conformance`] (feature `testing`) checks an adapter against this contract.
+///
+/// * Blobs are written once: a name is never put with other bytes.
+/// * A crash may lose blobs put since the last `commit`, but only a suffix of them in the order of the calls,
+///   and blobs of one call in the order given.
+/// * An error of the kind `Full` means that the call changed nothing. After any other error of `put` or
+///   `commit` the outcome is unknown, and the engine opens the store anew before it writes again.
+pub trait Store: Send + Sync {
+    /// Where it is, in words for a person.
+    fn place(&self) -> String;
+
+    /// A blob, whole.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt`; a name that is not there is `None`.
+    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>>;
+
+    /// Whether a blob is there, without reading it.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    fn contains(&self, name: &BlobName) -> Result<bool>;
+
+    /// Takes blobs in; they are durable with the next commit.
+    ///
+    /// # Errors
+    /// `Full`, `Io`.
+    fn put(&self, blobs: &[Blob]) -> Result<()>;
+
+    /// The head with the highest number.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt`.
+    fn head(&self) -> Result<Option<Head>>;
+
+    /// Creates a head if none with its number or a higher one is there, together with `blobs`: all of it or
+    /// nothing, and durable together with every earlier `put` when this returns `Done`. Older heads need not be kept.
+    ///
+    /// # Errors
+    /// `Full`, `Io`.
+    fn commit(&self, blobs: &[Blob], head: &Head) -> Result<Published>;
+
+    /// At most `limit` names from `from` on, in order.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>>;
+
+    /// Gives the space of these blobs back. Never needed for security.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn remove(&self, names: &[BlobName]) -> Result<()>;
+
+    /// What it takes up.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn usage(&self) -> Result<Usage>;
+}

@@ -1,0 +1,200 @@
+//! Fences: what makes an erased record answer "erased" and refuses what arrives late, without keeping what was erased.
+//!
+//! ```text
+//! range = 1 ‖ class tag 6, or zeros for every class ‖ first ms 8 ‖ zeros 5   -> last ms 8 ‖ epoch 8
+//! point = 2 ‖ PRF(fence key, what) 16 ‖ zeros 3                              -> epoch 8
+//! ```
+//! A range holds the span of time that the requester named, and says nothing of what was in it; ranges of one class
+//! never touch or overlap. A point is a keyed hash of an interaction or a record.
+
+use std::ops::ControlFlow;
+
+use zeroize::Zeroizing;
+
+use super::ordered::{KEY_MAX, Ordered, OrderedKey, Place, Range};
+use super::{Editor, PageKind, Pages};
+use crate::codec::{Decoder, Encoder};
+use crate::crypto::{self, Key};
+use crate::error::Result;
+use crate::ids::{ClassTag, InteractionId, UserTag};
+
+const RANGE: u8 = 1;
+const POINT: u8 = 2;
+
+/// The fences of one user.
+#[derive(Debug, Default)]
+pub(crate) struct Fences {
+    pub(crate) tree: Ordered,
+}
+
+/// What a point fence stands on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Point {
+    /// An interaction, in every class.
+    Interaction(InteractionId),
+    /// An interaction in one class.
+    ClassInteraction(ClassTag, InteractionId),
+    /// A record.
+    Record(ClassTag, InteractionId, u32),
+}
+
+impl Point {
+    fn key(self, fence_key: &Key) -> OrderedKey {
+        let tag = match self {
+            Point::Interaction(i) => crypto::fence_tag(fence_key, &[&[1], &i.0]),
+            Point::ClassInteraction(c, i) => crypto::fence_tag(fence_key, &[&[2], &c.0, &i.0]),
+            Point::Record(c, i, o) => crypto::fence_tag(fence_key, &[&[3], &c.0, &i.0, &o.to_be_bytes()]),
+        };
+        let mut key = [0; 20];
+        key[0] = POINT;
+        key[1..17].copy_from_slice(&tag);
+        key
+    }
+}
+
+fn range_key(class: Option<ClassTag>, ms: u64) -> OrderedKey {
+    let mut key = [0; 20];
+    key[0] = RANGE;
+    key[1..7].copy_from_slice(&class.map_or([0; 6], |c| c.0));
+    key[7..15].copy_from_slice(&ms.to_be_bytes());
+    key
+}
+
+fn start_of(key: &OrderedKey) -> u64 {
+    let mut ms = [0; 8];
+    ms.copy_from_slice(&key[7..15]);
+    u64::from_be_bytes(ms)
+}
+
+impl Fences {
+    pub(crate) fn place(owner: UserTag) -> Place {
+        Place { kind: PageKind::Fences, owner }
+    }
+
+    /// Fences every interaction that began in `first..=last` ms, in one class or in all.
+    pub(crate) fn add_range(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        class: Option<ClassTag>,
+        (first, last): (u64, u64),
+        epoch: u64,
+    ) -> Result<()> {
+        let place = Fences::place(owner);
+        let (mut start, mut end) = (first, last);
+        // The one range that begins before ours may reach into it; those that begin inside are swallowed.
+        if let Some((key, their_end)) = self.range_at(editor.pages, place, class, first)?
+            && their_end.saturating_add(1) >= first
+        {
+            start = start_of(&key);
+            end = end.max(their_end);
+        }
+        let high = range_key(class, last.saturating_add(1));
+        self.tree.scan(
+            editor.pages,
+            place,
+            Range { low: &range_key(class, first), high: &high, descending: false },
+            &mut |_, value| {
+                end = end.max(Decoder::new(value, "fence").u64()?);
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
+        self.tree.remove_range(editor, place, &range_key(class, start), &high)?;
+        let mut e = Encoder::new(16);
+        e.u64(end).u64(epoch);
+        self.tree.insert(editor, place, range_key(class, start), e.finish())
+    }
+
+    /// Fences one interaction or record.
+    pub(crate) fn add_point(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        fence_key: &Key,
+        point: Point,
+        epoch: u64,
+    ) -> Result<()> {
+        let value = Zeroizing::new(epoch.to_be_bytes().to_vec());
+        self.tree.insert(editor, Fences::place(owner), point.key(fence_key), value)
+    }
+
+    /// The last range of `class` that begins at `ms` or before, with its end.
+    fn range_at(
+        &self,
+        pages: &dyn Pages,
+        place: Place,
+        class: Option<ClassTag>,
+        ms: u64,
+    ) -> Result<Option<(OrderedKey, u64)>> {
+        let mut found = None;
+        let (low, high) = (range_key(class, 0), range_key(class, ms));
+        self.tree.scan(pages, place, Range { low: &low, high: &high, descending: true }, &mut |key, value| {
+            found = Some((*key, Decoder::new(value, "fence").u64()?));
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(found)
+    }
+
+    fn has_point(&self, pages: &dyn Pages, place: Place, fence_key: &Key, point: Point) -> Result<bool> {
+        Ok(self.tree.get(pages, place, &point.key(fence_key))?.is_some())
+    }
+
+    /// Whether a class of an interaction, or one record of it, was erased.
+    pub(crate) fn cover(
+        &self,
+        pages: &dyn Pages,
+        owner: UserTag,
+        fence_key: &Key,
+        (class, interaction, ordinal): (ClassTag, InteractionId, Option<u32>),
+    ) -> Result<bool> {
+        if self.tree.root.is_none() {
+            return Ok(false);
+        }
+        let place = Fences::place(owner);
+        let ms = interaction.began().0;
+        for line in [None, Some(class)] {
+            if self.range_at(pages, place, line, ms)?.is_some_and(|(_, end)| end >= ms) {
+                return Ok(true);
+            }
+        }
+        let record = ordinal.map(|o| Point::Record(class, interaction, o));
+        let points = [Point::Interaction(interaction), Point::ClassInteraction(class, interaction)];
+        for point in points.into_iter().chain(record) {
+            if self.has_point(pages, place, fence_key, point)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a whole interaction was erased, in every class.
+    pub(crate) fn cover_interaction(
+        &self,
+        pages: &dyn Pages,
+        owner: UserTag,
+        fence_key: &Key,
+        interaction: InteractionId,
+    ) -> Result<bool> {
+        let place = Fences::place(owner);
+        let ms = interaction.began().0;
+        if self.range_at(pages, place, None, ms)?.is_some_and(|(_, end)| end >= ms) {
+            return Ok(true);
+        }
+        self.has_point(pages, place, fence_key, Point::Interaction(interaction))
+    }
+
+    /// How many fences there are.
+    pub(crate) fn count(&self, pages: &dyn Pages, owner: UserTag) -> Result<u64> {
+        let mut n = 0;
+        self.tree.scan(
+            pages,
+            Fences::place(owner),
+            Range { low: &super::ordered::KEY_MIN, high: &KEY_MAX, descending: false },
+            &mut |_, _| {
+                n += 1;
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
+        Ok(n)
+    }
+}

@@ -1,0 +1,162 @@
+//! The head: the one object under the root key. It points to the root page.
+//!
+//! ```text
+//! head   = "KFHD" ‖ format 1 ‖ store id 16 ‖ epoch 8 ‖ commit 8 ‖ attempt 16 ‖ sealed under the root key
+//! sealed = page bytes 4 ‖ fan bits 1 ‖ made 8 ‖ floor 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
+//!          ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
+//! ```
+//! The clear prefix is the seal's context: none of it can be changed without the head failing to open.
+
+use super::{Geometry, Ref};
+use crate::cell::RootId;
+use crate::codec::{Decoder, Encoder};
+use crate::crypto::{HEAD_CONTEXT, Key, chunked};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{StoreId, Timestamp};
+use crate::limits::{COPIES_MAX, FORMAT, HEAD_MAX_BYTES, PLACE_MAX_BYTES, SALT_BYTES};
+use crate::store::{Head, HeadId};
+
+const MAGIC: &[u8; 4] = b"KFHD";
+const PREFIX: usize = 4 + 1 + 16 + 8 + 8 + 16;
+
+/// The clear prefix of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prefix {
+    pub(crate) store: StoreId,
+    pub(crate) id: HeadId,
+    pub(crate) attempt: [u8; 16],
+}
+
+impl Prefix {
+    pub(crate) fn root_id(&self) -> RootId {
+        RootId { epoch: self.id.epoch, attempt: self.attempt }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut e = Encoder::new(PREFIX);
+        e.bytes(MAGIC).u8(FORMAT).bytes(&self.store.0).u64(self.id.epoch).u64(self.id.commit).bytes(&self.attempt);
+        e.finish().to_vec()
+    }
+
+    pub(crate) fn decode(head: &[u8]) -> Result<Self> {
+        let mut d = Decoder::new(head, "head");
+        if d.bytes(4)? != MAGIC {
+            return Err(d.bad());
+        }
+        let format = d.u8()?;
+        if format != FORMAT {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("the store has format {format}, this program reads format {FORMAT}; use the program that wrote it"),
+            ));
+        }
+        let store = StoreId(d.array()?);
+        let id = HeadId { epoch: d.u64()?, commit: d.u64()? };
+        Ok(Prefix { store, id, attempt: d.array()? })
+    }
+}
+
+/// Whether a copy must hold a commit before it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyMode {
+    /// Every commit is durable there too before it is acknowledged, and every erase before a root key is destroyed.
+    InStep,
+    /// It is brought up to date when `copy sync` is called.
+    Behind,
+}
+
+/// A copy that the store knows of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyEntry {
+    /// Its number, random.
+    pub id: u64,
+    /// In step or behind.
+    pub mode: CopyMode,
+    /// Where it is: for directories, the path.
+    pub place: String,
+}
+
+/// A head, opened.
+#[derive(Debug)]
+pub(crate) struct HeadPage {
+    pub(crate) geometry: Geometry,
+    pub(crate) made: Timestamp,
+    /// No interaction id made here begins at this time or before: the last erase was then.
+    pub(crate) floor: Timestamp,
+    pub(crate) users: u64,
+    pub(crate) index_key: Key,
+    pub(crate) root: Ref,
+    pub(crate) copies: Vec<CopyEntry>,
+}
+
+impl HeadPage {
+    /// The same head, to be changed for the next commit.
+    pub(crate) fn duplicate(&self) -> Self {
+        HeadPage {
+            geometry: self.geometry,
+            made: self.made,
+            floor: self.floor,
+            users: self.users,
+            index_key: self.index_key.duplicate(),
+            root: self.root.duplicate(),
+            copies: self.copies.clone(),
+        }
+    }
+
+    pub(crate) fn encode(&self) -> zeroize::Zeroizing<Vec<u8>> {
+        let mut e = Encoder::new(HEAD_MAX_BYTES);
+        e.u32(self.geometry.page_bytes as u32).u8(self.geometry.fan_bits);
+        e.u64(self.made.0).u64(self.floor.0).u64(self.users).bytes(self.index_key.bytes());
+        self.root.encode(&mut e);
+        e.u8(self.copies.len() as u8);
+        for copy in &self.copies {
+            e.u64(copy.id).u8(match copy.mode {
+                CopyMode::InStep => 1,
+                CopyMode::Behind => 2,
+            });
+            e.text(&copy.place);
+        }
+        e.finish()
+    }
+
+    pub(crate) fn decode(plaintext: &[u8]) -> Result<Self> {
+        let mut d = Decoder::new(plaintext, "head");
+        let geometry = Geometry { page_bytes: d.u32()? as usize, fan_bits: d.u8()? };
+        let geometry = geometry.check().map_err(|_| d.bad())?;
+        let made = Timestamp(d.u64()?);
+        let floor = Timestamp(d.u64()?);
+        let users = d.u64()?;
+        let index_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
+        let root = Ref::decode(&mut d)?;
+        let n = usize::from(d.u8()?);
+        if n > COPIES_MAX {
+            return Err(d.bad());
+        }
+        let mut copies = Vec::with_capacity(n);
+        for _ in 0..n {
+            let id = d.u64()?;
+            let mode = match d.u8()? {
+                1 => CopyMode::InStep,
+                2 => CopyMode::Behind,
+                _ => return Err(d.bad()),
+            };
+            copies.push(CopyEntry { id, mode, place: d.text(PLACE_MAX_BYTES)?.to_owned() });
+        }
+        d.end()?;
+        Ok(HeadPage { geometry, made, floor, users, index_key, root, copies })
+    }
+
+    /// Seals the head under a root key.
+    pub(crate) fn seal(plaintext: &[u8], prefix: &Prefix, key: &Key, salt: &[u8; SALT_BYTES]) -> Head {
+        let mut bytes = prefix.encode();
+        let sealed = chunked::seal(key, salt, &[HEAD_CONTEXT, &bytes].concat(), plaintext);
+        bytes.extend_from_slice(&sealed);
+        Head { id: prefix.id, bytes }
+    }
+
+    /// Opens a stored head.
+    pub(crate) fn open(head: &[u8], key: &Key) -> Result<Self> {
+        let (prefix, sealed) = head.split_at_checked(PREFIX).ok_or_else(|| Decoder::new(&[], "head").bad())?;
+        HeadPage::decode(&chunked::open(key, &[HEAD_CONTEXT, prefix].concat(), sealed)?)
+    }
+}

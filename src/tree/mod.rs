@@ -1,0 +1,206 @@
+//! The sealed tree, a machine without I/O: pages in, new pages out.
+//!
+//! Invariants. A [`Ref`] stands in one place only, inside the page that points to it. A page is sealed once, under a key
+//! used for nothing else: a changed page is a new blob with a new name and a new key, and so is every page above it
+//! (the rekeyed path). Nothing is kept outside: where a pointer falls, all below it is noise.
+
+pub(crate) mod fences;
+pub(crate) mod head;
+pub(crate) mod ordered;
+pub(crate) mod user;
+pub(crate) mod users;
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::codec::{Decoder, Encoder};
+use crate::crypto::Key;
+use crate::error::{Error, Result};
+use crate::ids::{BlobName, Class, ClassTag, UserId, UserTag};
+use crate::limits::{PAGE_CLASS_MIN_BYTES, PAGE_MAX_BYTES, PAGE_MIN_BYTES, SEAL_OVERHEAD};
+
+/// Size of pages and fan-out of the user tree, fixed when a store is made (SPEC.md 5 has the measurement).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Most bytes of a page as stored: a power of two from 1,024 to 16,384.
+    pub page_bytes: usize,
+    /// Bits of the user tag that one page of the user tree decides on: 2 to 8.
+    pub fan_bits: u8,
+}
+
+impl Default for Geometry {
+    fn default() -> Self {
+        Geometry { page_bytes: 4096, fan_bits: 6 }
+    }
+}
+
+impl Geometry {
+    /// Checks the bounds above and that a full page of the user tree fits.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn check(self) -> Result<Self> {
+        let ok = self.page_bytes.is_power_of_two()
+            && (PAGE_MIN_BYTES..=PAGE_MAX_BYTES).contains(&self.page_bytes)
+            && (2..=8).contains(&self.fan_bits)
+            && users::interior_len(1 << self.fan_bits) <= self.capacity();
+        if ok {
+            Ok(self)
+        } else {
+            Err(Error::invalid(format!("a page of {} bytes with fan-out 2^{} is not possible", self.page_bytes, self.fan_bits)))
+        }
+    }
+
+    /// Plaintext bytes of the largest page.
+    pub(crate) fn capacity(self) -> usize {
+        self.page_bytes - SEAL_OVERHEAD
+    }
+}
+
+/// The pointer that carries the key.
+#[derive(Debug)]
+pub(crate) struct Ref {
+    pub(crate) name: BlobName,
+    pub(crate) key: Key,
+}
+
+/// Bytes of a [`Ref`]: name 16 ‖ key 32.
+pub(crate) const REF_BYTES: usize = 48;
+
+impl Ref {
+    pub(crate) fn decode(d: &mut Decoder<'_>) -> Result<Self> {
+        let name = BlobName(d.array()?);
+        let key = d.bytes(32)?;
+        let key: &[u8; 32] = key.try_into().map_err(|_| d.bad())?;
+        Ok(Ref { name, key: Key::copied_from(key) })
+    }
+
+    pub(crate) fn encode(&self, e: &mut Encoder) {
+        e.bytes(&self.name.0).bytes(self.key.bytes());
+    }
+
+    pub(crate) fn duplicate(&self) -> Self {
+        Ref { name: self.name, key: self.key.duplicate() }
+    }
+}
+
+/// What a page is: bound into its seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum PageKind {
+    /// A page of the user tree.
+    Users,
+    /// What is kept of one user.
+    User,
+    /// A page of an ordered tree: a class's records.
+    Class,
+    /// A page of an ordered tree: a user's fences.
+    Fences,
+}
+
+impl PageKind {
+    pub(crate) fn byte(self) -> u8 {
+        match self {
+            PageKind::Users => 1,
+            PageKind::User => 2,
+            PageKind::Class => 3,
+            PageKind::Fences => 4,
+        }
+    }
+}
+
+/// Opened bytes of a page, shared with the cache; zeroized when the last owner lets go.
+pub(crate) type Page = Arc<Zeroizing<Vec<u8>>>;
+
+/// Where pages come from.
+pub(crate) trait Pages {
+    /// Fetches and opens a page. `owner` is the user whose page it is, if it is one user's.
+    fn load(&self, kind: PageKind, owner: Option<UserTag>, at: &Ref) -> Result<Page>;
+}
+
+/// Where new pages go: draws name and key, seals, keeps the blob for the commit.
+pub(crate) trait Sink {
+    fn seal(&mut self, kind: PageKind, owner: Option<UserTag>, plaintext: &[u8]) -> Result<Ref>;
+}
+
+/// Reads pages for a change and remembers which ones it replaces.
+pub(crate) struct Editor<'a> {
+    pub(crate) pages: &'a dyn Pages,
+    pub(crate) geometry: Geometry,
+    pub(crate) replaced: Vec<BlobName>,
+}
+
+/// A pointer in a tree that is being changed: to a page as stored, or to one that will be written anew.
+#[derive(Debug)]
+pub(crate) enum Link<N> {
+    Stored(Ref),
+    Loaded(Box<N>),
+}
+
+/// A page of a tree in decoded form.
+pub(crate) trait Node: Sized {
+    fn decode(page: &[u8]) -> Result<Self>;
+}
+
+impl<N: Node> Link<N> {
+    /// The page, to be changed: it will be written anew under a fresh key.
+    pub(crate) fn load_mut(&mut self, editor: &mut Editor<'_>, kind: PageKind, owner: Option<UserTag>) -> Result<&mut N> {
+        if let Link::Stored(at) = self {
+            let page = editor.pages.load(kind, owner, at)?;
+            let node = N::decode(&page)?;
+            editor.replaced.push(at.name);
+            *self = Link::Loaded(Box::new(node));
+        }
+        match self {
+            Link::Loaded(node) => Ok(node),
+            Link::Stored(_) => unreachable!("it was just loaded"),
+        }
+    }
+}
+
+/// Pads a page's plaintext to its size class: stored sizes are powers of two from 512 to `max` bytes.
+pub(crate) fn pad(e: &mut Encoder, max_plain: usize) {
+    let stored = (e.len() + SEAL_OVERHEAD).next_power_of_two().max(PAGE_CLASS_MIN_BYTES);
+    e.pad_to((stored - SEAL_OVERHEAD).min(max_plain));
+}
+
+/// Whose records a class tree holds.
+#[derive(Debug)]
+pub(crate) struct ClassOf {
+    pub(crate) user: UserId,
+    pub(crate) owner: UserTag,
+    pub(crate) incarnation: u16,
+    pub(crate) class: Class,
+    pub(crate) tag: ClassTag,
+}
+
+/// What a walk knows of a page before it reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct Spot {
+    pub(crate) kind: PageKind,
+    pub(crate) owner: Option<UserTag>,
+    pub(crate) class: Option<Arc<ClassOf>>,
+}
+
+impl Spot {
+    /// The root page's.
+    pub(crate) const ROOT: Spot = Spot { kind: PageKind::Users, owner: None, class: None };
+}
+
+/// A pointer out of a stored page.
+#[derive(Debug)]
+pub(crate) enum Edge {
+    /// To another page.
+    Page { spot: Spot, at: Ref },
+    /// To a record's payload.
+    Record { key: ordered::OrderedKey, entry: Zeroizing<Vec<u8>> },
+}
+
+/// Everything a stored page points to.
+pub(crate) fn edges(spot: &Spot, page: &[u8]) -> Result<Vec<Edge>> {
+    match (spot.kind, spot.owner) {
+        (PageKind::Users, _) => users::edges(page),
+        (PageKind::User, Some(owner)) => user::edges(owner, page),
+        _ => ordered::edges(spot, page),
+    }
+}

@@ -1,0 +1,170 @@
+//! What is kept of one user: the name, the classes with their trees, the fences.
+//!
+//! ```text
+//! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ name len 2 ‖ name ‖ fence key 32 ‖ fences? 1 ‖ [ref 48]
+//!             ‖ classes 2 ‖ (class tag 6 ‖ name len 2 ‖ name ‖ records 8 ‖ ref 48)*
+//! ```
+//! A class without records is not listed: its name falls with its last record.
+
+use std::sync::Arc;
+
+use super::fences::Fences;
+use super::ordered::{Ordered, OrderedKey, Place};
+use super::{ClassOf, Edge, Geometry, Link, Node, PageKind, Ref, Sink, Spot, pad};
+use crate::codec::{Decoder, Encoder};
+use crate::crypto::{self, Key};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{Class, ClassTag, InteractionId, Timestamp, UserId, UserTag};
+use crate::limits::{CLASS_MAX_BYTES, CLASSES_MAX, SEAL_OVERHEAD, USER_MAX_BYTES, USER_PAGE_MAX_BYTES};
+
+const VERSION: u8 = 1;
+
+/// One user, decoded.
+#[derive(Debug)]
+pub(crate) struct UserPage {
+    pub(crate) user: UserId,
+    pub(crate) incarnation: u16,
+    pub(crate) created: Timestamp,
+    pub(crate) fence_key: Key,
+    pub(crate) fences: Fences,
+    pub(crate) classes: Vec<ClassSlot>,
+}
+
+/// A class of a user.
+#[derive(Debug)]
+pub(crate) struct ClassSlot {
+    pub(crate) tag: ClassTag,
+    pub(crate) class: Class,
+    pub(crate) records: u64,
+    pub(crate) tree: Ordered,
+}
+
+/// The place of a class's pages.
+pub(crate) fn class_place(owner: UserTag) -> Place {
+    Place { kind: PageKind::Class, owner }
+}
+
+/// The key of a record in its class's tree.
+pub(crate) fn record_key(interaction: InteractionId, ordinal: u32) -> OrderedKey {
+    let mut key = [0; 20];
+    key[..16].copy_from_slice(&interaction.0);
+    key[16..].copy_from_slice(&ordinal.to_be_bytes());
+    key
+}
+
+/// Interaction and ordinal of a key in a class's tree.
+pub(crate) fn split_record_key(key: &OrderedKey) -> Result<(InteractionId, u32)> {
+    let mut d = Decoder::new(key, "record key");
+    let interaction = InteractionId::from_bytes(d.array()?).map_err(|_| Decoder::new(&[], "record key").bad())?;
+    Ok((interaction, d.u32()?))
+}
+
+impl UserPage {
+    pub(crate) fn new(user: UserId, incarnation: u16, created: Timestamp, fence_key: Key) -> Self {
+        UserPage { user, incarnation, created, fence_key, fences: Fences::default(), classes: Vec::new() }
+    }
+
+    pub(crate) fn class_tag(&self, class: &Class) -> ClassTag {
+        crypto::class_tag(&self.fence_key, class.as_str())
+    }
+
+    /// The slot of a class, made if it is not there.
+    pub(crate) fn class_mut(&mut self, class: &Class) -> Result<&mut ClassSlot> {
+        let tag = self.class_tag(class);
+        let at = match self.classes.binary_search_by_key(&tag, |c| c.tag) {
+            Ok(at) => at,
+            Err(_) if self.classes.len() == CLASSES_MAX => {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!("this user holds records in {CLASSES_MAX} classes already; use one of them or erase one"),
+                ));
+            }
+            Err(at) => {
+                let slot = ClassSlot { tag, class: class.clone(), records: 0, tree: Ordered::default() };
+                self.classes.insert(at, slot);
+                at
+            }
+        };
+        Ok(&mut self.classes[at])
+    }
+
+    pub(crate) fn class(&self, tag: ClassTag) -> Option<&ClassSlot> {
+        self.classes.binary_search_by_key(&tag, |c| c.tag).ok().map(|at| &self.classes[at])
+    }
+
+    pub(crate) fn records(&self) -> u64 {
+        self.classes.iter().map(|c| c.records).sum()
+    }
+
+    pub(super) fn seal(self, owner: UserTag, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
+        let capacity = USER_PAGE_MAX_BYTES - SEAL_OVERHEAD;
+        let fences = self.fences.tree.seal(Fences::place(owner), geometry, sink)?;
+        let mut e = Encoder::new(capacity);
+        e.u8(VERSION).u16(self.incarnation).u64(self.created.0).text(self.user.as_str());
+        e.bytes(self.fence_key.bytes()).u8(u8::from(fences.is_some()));
+        if let Some(fences) = fences {
+            fences.encode(&mut e);
+        }
+        let mut classes = Vec::with_capacity(self.classes.len());
+        for slot in self.classes {
+            if let Some(tree) = slot.tree.seal(class_place(owner), geometry, sink)? {
+                classes.push((slot.tag, slot.class, slot.records, tree));
+            }
+        }
+        e.count(classes.len());
+        for (tag, class, records, tree) in classes {
+            e.bytes(&tag.0).text(class.as_str()).u64(records);
+            tree.encode(&mut e);
+        }
+        pad(&mut e, capacity);
+        sink.seal(PageKind::User, Some(owner), &e.finish())
+    }
+}
+
+impl Node for UserPage {
+    fn decode(page: &[u8]) -> Result<Self> {
+        let mut d = Decoder::new(page, "user page");
+        if d.u8()? != VERSION {
+            return Err(d.bad());
+        }
+        let incarnation = d.u16()?;
+        let created = Timestamp(d.u64()?);
+        let user = UserId::new(d.text(USER_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
+        let fence_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
+        let fences = match d.u8()? {
+            0 => Ordered::default(),
+            1 => Ordered { root: Some(Link::Stored(Ref::decode(&mut d)?)) },
+            _ => return Err(d.bad()),
+        };
+        let mut classes: Vec<ClassSlot> = Vec::new();
+        for _ in 0..d.u16()? {
+            let tag = ClassTag(d.array()?);
+            let class = Class::new(d.text(CLASS_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
+            let records = d.u64()?;
+            let tree = Ordered { root: Some(Link::Stored(Ref::decode(&mut d)?)) };
+            if classes.last().is_some_and(|last| last.tag >= tag) || classes.len() == CLASSES_MAX {
+                return Err(d.bad());
+            }
+            classes.push(ClassSlot { tag, class, records, tree });
+        }
+        d.end_padding()?;
+        Ok(UserPage { user, incarnation, created, fence_key, fences: Fences { tree: fences }, classes })
+    }
+}
+
+/// What a stored user page points to.
+pub(super) fn edges(owner: UserTag, page: &[u8]) -> Result<Vec<Edge>> {
+    let page = UserPage::decode(page)?;
+    let mut edges = Vec::new();
+    for slot in page.classes {
+        if let Some(Link::Stored(at)) = slot.tree.root {
+            let (user, incarnation) = (page.user.clone(), page.incarnation);
+            let class = Arc::new(ClassOf { user, owner, incarnation, class: slot.class, tag: slot.tag });
+            edges.push(Edge::Page { spot: Spot { kind: PageKind::Class, owner: Some(owner), class: Some(class) }, at });
+        }
+    }
+    if let Some(Link::Stored(at)) = page.fences.tree.root {
+        edges.push(Edge::Page { spot: Spot { kind: PageKind::Fences, owner: Some(owner), class: None }, at });
+    }
+    Ok(edges)
+}

@@ -1,0 +1,326 @@
+//! The user tree: a wide radix tree over user tags. Its shape is a function of the set of tags in it.
+//!
+//! ```text
+//! interior = 1 ‖ count 2 ‖ (digit 2 ‖ ref 48)*          digits ascending
+//! leaf     = 2 ‖ count 2 ‖ (tag 12 ‖ incarnation 2 ‖ state 1 ‖ ref 48 or epoch 8 ‖ zeros 40)*   tags ascending
+//! ```
+//! A slot of an erased user is a fence: its tag, which is keyed, and the epoch of the erase; the name is gone.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use super::user::UserPage;
+use super::{Edge, Editor, Geometry, Link, Node, PageKind, Pages, REF_BYTES, Ref, Sink, Spot, pad};
+use crate::codec::{Decoder, Encoder};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::UserTag;
+
+const INTERIOR: u8 = 1;
+const LEAF: u8 = 2;
+const LIVE: u8 = 1;
+const ERASED: u8 = 2;
+const SLOT_LEN: usize = 12 + 2 + 1 + REF_BYTES;
+const TAG_BITS: u32 = 96;
+
+/// Encoded bytes of an interior page with `children` pointers.
+pub(crate) const fn interior_len(children: usize) -> usize {
+    3 + children * (2 + REF_BYTES)
+}
+
+fn leaf_capacity(geometry: Geometry) -> usize {
+    (geometry.capacity() - 3) / SLOT_LEN
+}
+
+fn digit(tag: UserTag, depth: u32, geometry: Geometry) -> u16 {
+    let mut bits = [0; 16];
+    bits[..12].copy_from_slice(&tag.0);
+    let bits_per = u32::from(geometry.fan_bits);
+    let all = u128::from_be_bytes(bits);
+    ((all << (depth * bits_per)) >> (128 - bits_per)) as u16
+}
+
+/// A page of the user tree.
+#[derive(Debug)]
+pub(crate) enum UsersNode {
+    Interior(BTreeMap<u16, Link<UsersNode>>),
+    Leaf(BTreeMap<UserTag, Slot>),
+}
+
+/// One user's place.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// How many times this name was created, from 1.
+    pub(crate) incarnation: u16,
+    pub(crate) state: SlotState,
+}
+
+#[derive(Debug)]
+pub(crate) enum SlotState {
+    Live(Link<UserPage>),
+    Erased { epoch: u64 },
+}
+
+/// What a reader finds in a slot.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Live { incarnation: u16, page: Ref },
+    Erased { incarnation: u16, epoch: u64 },
+    Absent,
+}
+
+fn decode_slot(d: &mut Decoder<'_>) -> Result<(UserTag, Found)> {
+    let tag = UserTag(d.array()?);
+    let incarnation = d.u16()?;
+    let found = match d.u8()? {
+        LIVE => Found::Live { incarnation, page: Ref::decode(d)? },
+        ERASED => {
+            let epoch = d.u64()?;
+            if d.bytes(REF_BYTES - 8)?.iter().any(|&b| b != 0) {
+                return Err(d.bad());
+            }
+            Found::Erased { incarnation, epoch }
+        }
+        _ => return Err(d.bad()),
+    };
+    Ok((tag, found))
+}
+
+impl Node for UsersNode {
+    fn decode(page: &[u8]) -> Result<Self> {
+        let mut d = Decoder::new(page, "page of the user tree");
+        let kind = d.u8()?;
+        let count = usize::from(d.u16()?);
+        let node = match kind {
+            INTERIOR => {
+                let mut children = BTreeMap::new();
+                for _ in 0..count {
+                    let digit = d.u16()?;
+                    if children.last_key_value().is_some_and(|(last, _)| *last >= digit) {
+                        return Err(d.bad());
+                    }
+                    children.insert(digit, Link::Stored(Ref::decode(&mut d)?));
+                }
+                UsersNode::Interior(children)
+            }
+            LEAF => {
+                let mut slots = BTreeMap::new();
+                for _ in 0..count {
+                    let (tag, found) = decode_slot(&mut d)?;
+                    if slots.last_key_value().is_some_and(|(last, _)| *last >= tag) {
+                        return Err(d.bad());
+                    }
+                    let slot = match found {
+                        Found::Live { incarnation, page } => Slot { incarnation, state: SlotState::Live(Link::Stored(page)) },
+                        Found::Erased { incarnation, epoch } => Slot { incarnation, state: SlotState::Erased { epoch } },
+                        Found::Absent => return Err(d.bad()),
+                    };
+                    slots.insert(tag, slot);
+                }
+                UsersNode::Leaf(slots)
+            }
+            _ => return Err(d.bad()),
+        };
+        d.end_padding()?;
+        Ok(node)
+    }
+}
+
+impl UsersNode {
+    /// The tree without users.
+    pub(crate) fn empty() -> Self {
+        UsersNode::Leaf(BTreeMap::new())
+    }
+
+    /// The slot of `tag`, to be changed; the path to it will be rekeyed.
+    pub(crate) fn slot_mut<'n>(&'n mut self, editor: &mut Editor<'_>, tag: UserTag) -> Result<Option<&'n mut Slot>> {
+        self.slot_at(editor, tag, 0)
+    }
+
+    fn slot_at<'n>(&'n mut self, editor: &mut Editor<'_>, tag: UserTag, depth: u32) -> Result<Option<&'n mut Slot>> {
+        match self {
+            UsersNode::Leaf(slots) => Ok(slots.get_mut(&tag)),
+            UsersNode::Interior(children) => match children.get_mut(&digit(tag, depth, editor.geometry)) {
+                None => Ok(None),
+                Some(child) => child.load_mut(editor, PageKind::Users, None)?.slot_at(editor, tag, depth + 1),
+            },
+        }
+    }
+
+    /// Adds a slot for a tag that has none.
+    pub(crate) fn insert(&mut self, editor: &mut Editor<'_>, tag: UserTag, slot: Slot) -> Result<()> {
+        self.insert_at(editor, tag, slot, 0)
+    }
+
+    fn insert_at(&mut self, editor: &mut Editor<'_>, tag: UserTag, slot: Slot, depth: u32) -> Result<()> {
+        match self {
+            UsersNode::Interior(children) => {
+                let child = children
+                    .entry(digit(tag, depth, editor.geometry))
+                    .or_insert_with(|| Link::Loaded(Box::new(UsersNode::empty())));
+                child.load_mut(editor, PageKind::Users, None)?.insert_at(editor, tag, slot, depth + 1)
+            }
+            UsersNode::Leaf(slots) => {
+                slots.insert(tag, slot);
+                if slots.len() > leaf_capacity(editor.geometry) {
+                    self.split(editor, depth)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn split(&mut self, editor: &mut Editor<'_>, depth: u32) -> Result<()> {
+        if (depth + 1) * u32::from(editor.geometry.fan_bits) > TAG_BITS {
+            return Err(Error::new(ErrorKind::Refused, "too many users share 96 bits of their tags; this does not happen by chance"));
+        }
+        let UsersNode::Leaf(slots) = std::mem::replace(self, UsersNode::Interior(BTreeMap::new())) else {
+            unreachable!("only leaves are split")
+        };
+        for (tag, slot) in slots {
+            self.insert_at(editor, tag, slot, depth)?;
+        }
+        Ok(())
+    }
+
+    fn seal(self, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
+        let mut e = Encoder::new(geometry.capacity());
+        match self {
+            UsersNode::Interior(children) => {
+                e.u8(INTERIOR).count(children.len());
+                for (digit, child) in children {
+                    e.u16(digit);
+                    seal_users(child, geometry, sink)?.encode(&mut e);
+                }
+            }
+            UsersNode::Leaf(slots) => {
+                e.u8(LEAF).count(slots.len());
+                for (tag, slot) in slots {
+                    e.bytes(&tag.0).u16(slot.incarnation);
+                    match slot.state {
+                        SlotState::Live(page) => {
+                            let page = match page {
+                                Link::Stored(at) => at,
+                                Link::Loaded(page) => page.seal(tag, geometry, sink)?,
+                            };
+                            e.u8(LIVE);
+                            page.encode(&mut e);
+                        }
+                        SlotState::Erased { epoch } => {
+                            e.u8(ERASED).u64(epoch).bytes(&[0; REF_BYTES - 8]);
+                        }
+                    }
+                }
+            }
+        }
+        pad(&mut e, geometry.capacity());
+        sink.seal(PageKind::Users, None, &e.finish())
+    }
+}
+
+/// Seals every changed page below `link`, children first, and returns where it is now.
+pub(crate) fn seal_users(link: Link<UsersNode>, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
+    match link {
+        Link::Stored(at) => Ok(at),
+        Link::Loaded(node) => node.seal(geometry, sink),
+    }
+}
+
+/// What stands in the slot of `tag`, below the stored page `root`.
+pub(crate) fn find(pages: &dyn Pages, root: &Ref, geometry: Geometry, tag: UserTag) -> Result<Found> {
+    let mut at: Option<Ref> = None;
+    for depth in 0.. {
+        let page = pages.load(PageKind::Users, None, at.as_ref().unwrap_or(root))?;
+        let mut d = Decoder::new(&page, "page of the user tree");
+        let kind = d.u8()?;
+        let count = usize::from(d.u16()?);
+        let (len, wanted): (usize, &[u8]) =
+            if kind == INTERIOR { (2 + REF_BYTES, &digit(tag, depth, geometry).to_be_bytes()) } else { (SLOT_LEN, &tag.0) };
+        let entries = d.bytes(count * len)?;
+        let Some(entry) = search(entries, len, wanted) else { return Ok(Found::Absent) };
+        let mut d = Decoder::new(entry, "page of the user tree");
+        if kind != INTERIOR {
+            return Ok(decode_slot(&mut d)?.1);
+        }
+        d.u16()?;
+        at = Some(Ref::decode(&mut d)?);
+    }
+    unreachable!("the loop ends in a leaf")
+}
+
+/// Binary search in entries of `len` bytes, each beginning with its key.
+pub(super) fn search<'e>(entries: &'e [u8], len: usize, key: &[u8]) -> Option<&'e [u8]> {
+    let (mut low, mut high) = (0, entries.len() / len);
+    while low < high {
+        let middle = low.midpoint(high);
+        let entry = &entries[middle * len..(middle + 1) * len];
+        match entry[..key.len()].cmp(key) {
+            std::cmp::Ordering::Equal => return Some(entry),
+            std::cmp::Ordering::Less => low = middle + 1,
+            std::cmp::Ordering::Greater => high = middle,
+        }
+    }
+    None
+}
+
+/// Callback of [`visit`].
+pub(crate) type Visitor<'v> = dyn FnMut(UserTag, Found) -> Result<ControlFlow<()>> + 'v;
+
+/// Shows every slot behind `after`, in the order of tags, one path in memory at a time.
+pub(crate) fn visit(
+    pages: &dyn Pages,
+    root: &Ref,
+    geometry: Geometry,
+    after: Option<UserTag>,
+    slot: &mut Visitor<'_>,
+) -> Result<()> {
+    visit_at(pages, root, geometry, after, 0, slot).map(|_| ())
+}
+
+fn visit_at(
+    pages: &dyn Pages,
+    at: &Ref,
+    geometry: Geometry,
+    after: Option<UserTag>,
+    depth: u32,
+    on_slot: &mut Visitor<'_>,
+) -> Result<ControlFlow<()>> {
+    let page = pages.load(PageKind::Users, None, at)?;
+    let mut d = Decoder::new(&page, "page of the user tree");
+    let kind = d.u8()?;
+    for _ in 0..d.u16()? {
+        if kind == INTERIOR {
+            let here = d.u16()?;
+            let child = Ref::decode(&mut d)?;
+            let first = after.map(|a| digit(a, depth, geometry));
+            if first.is_some_and(|first| here < first) {
+                continue;
+            }
+            let after = after.filter(|_| first == Some(here));
+            if visit_at(pages, &child, geometry, after, depth + 1, on_slot)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        } else {
+            let (tag, found) = decode_slot(&mut d)?;
+            if after.is_none_or(|a| tag > a) && on_slot(tag, found)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// What a stored page of the user tree points to.
+pub(super) fn edges(page: &[u8]) -> Result<Vec<Edge>> {
+    let mut d = Decoder::new(page, "page of the user tree");
+    let kind = d.u8()?;
+    let mut edges = Vec::new();
+    for _ in 0..d.u16()? {
+        if kind == INTERIOR {
+            d.u16()?;
+            edges.push(Edge::Page { spot: Spot::ROOT, at: Ref::decode(&mut d)? });
+        } else if let (tag, Found::Live { page: at, .. }) = decode_slot(&mut d)? {
+            edges.push(Edge::Page { spot: Spot { kind: PageKind::User, owner: Some(tag), class: None }, at });
+        }
+    }
+    Ok(edges)
+}
