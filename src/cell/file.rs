@@ -84,7 +84,7 @@ impl Slot {
 
 /// Parses the bytes of a slot; for fuzzing. Returns whether they hold a live key.
 #[cfg(feature = "testing")]
-pub fn slot_is_live(bytes: &[u8; SLOT_BYTES]) -> bool {
+pub(crate) fn slot_is_live(bytes: &[u8; SLOT_BYTES]) -> bool {
     Slot::parse(bytes).live().is_some()
 }
 

@@ -11,6 +11,8 @@ mod memory;
 use std::fmt;
 
 pub use file::FileCell;
+#[cfg(feature = "testing")]
+pub(crate) use file::slot_is_live;
 pub use memory::MemoryCell;
 
 use crate::crypto::Key;

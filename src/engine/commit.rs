@@ -129,13 +129,13 @@ impl Inner {
             writer.settled = false;
             self.cell.deposit(self.id, &root.id, &root.key)?;
         }
-        match self.judged(self.store().commit(&change.blobs, &stored)) {
+        match self.judged(self.store().commit(&change.blobs, Some(before), &stored)) {
             Ok(Published::Done) => {}
             Ok(Published::Conflict(there)) => {
                 self.poisoned.store(true, Ordering::Release);
                 return Err(Error::new(
                     ErrorKind::Refused,
-                    format!("another writer published {there} first; open the store anew, nothing of this change was kept"),
+                    format!("another writer published {} first; open the store anew, nothing of this change was kept", copies::shown(there)),
                 ));
             }
             Err(e) => {
@@ -176,7 +176,7 @@ impl Inner {
             copy.put(&[(*name, blob)])?;
         }
         let stored = self.state().stored.clone();
-        match copy.commit(blobs, &stored)? {
+        match copy.commit(blobs, Some(before), &stored)? {
             Published::Done => Ok(()),
             Published::Conflict(there) => Err(copies::foreign(&copy.place(), there)),
         }

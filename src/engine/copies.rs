@@ -45,7 +45,7 @@ impl Attached {
         if let Some(store) = &self.store {
             return Ok(Arc::clone(store));
         }
-        let store = (options.open_copy)(&self.entry.place).map_err(|e| out_of_step(&self.entry.place, &e))?;
+        let store = (options.open_copy)(&self.entry.place, false).map_err(|e| out_of_step(&self.entry.place, &e))?;
         self.store = Some(Arc::clone(&store));
         Ok(store)
     }
@@ -58,10 +58,15 @@ pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
     )
 }
 
-pub(super) fn foreign(place: &str, there: HeadId) -> Error {
+/// A head's number, for a person.
+pub(super) fn shown(head: Option<HeadId>) -> String {
+    head.map_or_else(|| "no head".into(), |h| h.to_string())
+}
+
+pub(super) fn foreign(place: &str, there: Option<HeadId>) -> Error {
     Error::new(
         ErrorKind::Refused,
-        format!("{place} is ahead of this store, at {there}; is another engine writing to it?"),
+        format!("{place} moved on by itself, to {}; is another engine writing to it?", shown(there)),
     )
 }
 
@@ -139,7 +144,8 @@ fn copy_tree(
     to: &dyn Store,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Option<Backup>> {
-    if let Some(there) = to.head()? {
+    let over = to.head()?;
+    if let Some(there) = &over {
         if Prefix::decode(&there.bytes)?.store != from.id {
             return Err(Error::new(
                 ErrorKind::Refused,
@@ -150,7 +156,7 @@ fn copy_tree(
             return Ok(Some(Backup { head: Some(head.id), ..Backup::default() }));
         }
         if there.id > head.id {
-            return Err(foreign(&to.place(), there.id));
+            return Err(foreign(&to.place(), Some(there.id)));
         }
     }
     let mut out = Outbox { to, blobs: Vec::new(), held: 0, done: Backup::default(), progress };
@@ -178,7 +184,7 @@ fn copy_tree(
         return Ok(None);
     }
     let blobs = std::mem::take(&mut out.blobs);
-    match to.commit(&blobs, head)? {
+    match to.commit(&blobs, over.map(|h| h.id), head)? {
         crate::store::Published::Done => Ok(Some(Backup { head: Some(head.id), ..out.done })),
         Published::Conflict(there) => Err(foreign(&to.place(), there)),
     }
@@ -243,7 +249,7 @@ impl Engine {
         if known.len() == COPIES_MAX {
             return Err(Error::new(ErrorKind::Refused, format!("a store has at most {COPIES_MAX} copies; remove one first")));
         }
-        let store = (inner.options.open_copy)(place)?;
+        let store = (inner.options.open_copy)(place, true)?;
         // Most of the way without stopping the writers, the rest in the commit that makes it a copy.
         inner.sync(&*store, &mut progress)?;
         let mut id = [0; 8];

@@ -87,6 +87,8 @@ pub(super) struct Waiting {
 struct Applied {
     records: Option<u64>,
     already: bool,
+    /// Whether the user itself is gone now.
+    user_gone: bool,
     selector: Selector,
 }
 
@@ -155,7 +157,7 @@ impl Inner {
                 };
                 match apply(&mut editor, root, tag, scope, (epoch, now)) {
                     Ok(done) => {
-                        gone += u64::from(!done.already && done.selector.is_whole_user());
+                        gone += u64::from(done.user_gone);
                         applied.push(Ok(done));
                     }
                     Err(e) if matches!(e.kind(), ErrorKind::Absent | ErrorKind::Invalid) => applied.push(Err(e)),
@@ -207,7 +209,7 @@ fn apply(
     (epoch, now): (u64, Timestamp),
 ) -> Result<Applied> {
     let whole = Selector { user: tag, class: None, low: KEY_MIN, high: KEY_MAX };
-    let already = |selector| Applied { records: Some(0), already: true, selector };
+    let already = |selector| Applied { records: Some(0), already: true, user_gone: false, selector };
     let Some(slot) = root.slot_mut(editor, tag)? else { return Err(absent("this user")) };
     let Slot { incarnation, state } = slot;
     let SlotState::Live(link) = state else { return Ok(already(whole)) };
@@ -220,7 +222,7 @@ fn apply(
                 Err(e) => return Err(e),
             };
             *state = SlotState::Erased { epoch };
-            Ok(Applied { records, already: false, selector: whole })
+            Ok(Applied { records, already: false, user_gone: true, selector: whole })
         }
         Scope::User { class, when, .. } => {
             let page = link.load_mut(editor, PageKind::User, Some(tag))?;
@@ -249,7 +251,7 @@ fn apply(
             let removed = remove(editor, tag, page, Some(id.class), &key, &key)?;
             let point = Point::Record(id.class, id.interaction, id.ordinal);
             page.fences.add_point(editor, tag, &page.fence_key, point, epoch)?;
-            Ok(Applied { records: Some(removed), already: false, selector })
+            Ok(Applied { records: Some(removed), already: false, user_gone: false, selector })
         }
     }
 }
@@ -295,7 +297,8 @@ fn erase_part(
                 Some(class) => page.fences.cover(editor.pages, tag, &page.fence_key, (class, id, None))?,
                 None => page.fences.cover_interaction(editor.pages, tag, &page.fence_key, id)?,
             };
-            return if fenced { Ok(Applied { records: Some(0), already: true, selector }) } else { Err(absent("this interaction")) };
+            let already = Applied { records: Some(0), already: true, user_gone: false, selector };
+            return if fenced { Ok(already) } else { Err(absent("this interaction")) };
         }
     }
     // A range fence ends now; what lies ahead of this machine's clock gets a fence of its own.
@@ -322,7 +325,7 @@ fn erase_part(
             }
         }
     }
-    Ok(Applied { records: Some(records), already: false, selector })
+    Ok(Applied { records: Some(records), already: false, user_gone: false, selector })
 }
 
 fn tags(page: &UserPage, class: Option<ClassTag>) -> Vec<ClassTag> {

@@ -19,6 +19,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 
+#[cfg(feature = "testing")]
+pub use audit::Exposed;
 pub use audit::{Audit, PlaceAudit};
 pub use copies::{Backup, CopyStatus, Restored, restore};
 pub use discard::{Discarded, Progress};
@@ -37,8 +39,8 @@ use crate::store::{Head, HeadId, Store, Usage};
 use crate::tree::head::HeadPage;
 use pages::{PageCache, PageSource, SharedStore};
 
-/// Opens the store behind a copy's place.
-pub type OpenCopy = Arc<dyn Fn(&str) -> Result<Arc<dyn Store>> + Send + Sync>;
+/// Opens the store behind a copy's place; where the flag is set it may make an empty one.
+pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync>;
 
 /// How an engine is opened.
 #[derive(Clone)]
@@ -88,12 +90,14 @@ impl std::fmt::Debug for Options {
 }
 
 #[cfg(feature = "sled")]
-fn open_directory(place: &str) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(crate::store::SledStore::open(std::path::Path::new(place))?))
+fn open_directory(place: &str, create: bool) -> Result<Arc<dyn Store>> {
+    let dir = std::path::Path::new(place);
+    let store = if create { crate::store::SledStore::open_or_create(dir) } else { crate::store::SledStore::open(dir) };
+    Ok(Arc::new(store?))
 }
 
 #[cfg(not(feature = "sled"))]
-fn open_directory(place: &str) -> Result<Arc<dyn Store>> {
+fn open_directory(place: &str, _create: bool) -> Result<Arc<dyn Store>> {
     Err(Error::invalid(format!("no adapter opens {place:?}; set Options::open_copy")))
 }
 

@@ -113,7 +113,7 @@ impl Engine {
         };
         let stored = seal_head(&*env, id, 1, &head, &root)?;
         cell.deposit(id, &root.id, &root.key)?;
-        if let Published::Conflict(_) = store.commit(&sealer.blobs, &stored)? {
+        if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {
             return Err(Error::new(ErrorKind::Exists, format!("{} became a store meanwhile", store.place())));
         }
         Engine::assemble(store, cell, options, (stored, head, root))

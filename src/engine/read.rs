@@ -27,10 +27,6 @@ pub(super) struct Selector {
 }
 
 impl Selector {
-    pub(super) fn is_whole_user(&self) -> bool {
-        self.class.is_none() && self.low == KEY_MIN && self.high == KEY_MAX
-    }
-
     fn takes(&self, id: &RecordId) -> bool {
         let key = record_key(id.interaction, id.ordinal);
         self.user == id.user && self.class.is_none_or(|c| c == id.class) && (self.low..=self.high).contains(&key)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Blob, Head, Published, Store, Usage};
+use super::{Blob, Head, HeadId, Published, Store, Usage};
 use crate::error::Result;
 use crate::ids::BlobName;
 
@@ -58,10 +58,11 @@ impl Store for MemoryStore {
         Ok(self.state().head.clone())
     }
 
-    fn commit(&self, blobs: &[Blob], head: &Head) -> Result<Published> {
+    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
         let mut state = self.state();
-        if let Some(there) = state.head.as_ref().filter(|there| there.id >= head.id) {
-            return Ok(Published::Conflict(there.id));
+        let there = state.head.as_ref().map(|h| h.id);
+        if there != over || over >= Some(head.id) {
+            return Ok(Published::Conflict(there));
         }
         state.blobs.extend(blobs.iter().cloned());
         state.head = Some(head.clone());

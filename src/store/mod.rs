@@ -46,8 +46,8 @@ pub struct Head {
 pub enum Published {
     /// The head and every blob put before it are durable.
     Done,
-    /// A head with this number or a higher one was there already; nothing was changed.
-    Conflict(HeadId),
+    /// The head in the store was another than expected; nothing was changed.
+    Conflict(Option<HeadId>),
 }
 
 /// What a store takes up.
@@ -97,12 +97,13 @@ pub trait Store: Send + Sync {
     /// `Io`, `Corrupt`.
     fn head(&self) -> Result<Option<Head>>;
 
-    /// Creates a head if none with its number or a higher one is there, together with `blobs`: all of it or
-    /// nothing, and durable together with every earlier `put` when this returns `Done`. Older heads need not be kept.
+    /// Puts `head`, and `blobs` with it, in the place of the head `over` (`None`: of none): all of it or nothing, and
+    /// durable together with every earlier `put` when this returns `Done`. Where another head is there, nothing
+    /// changes: this decides between two writers. The number of `head` is higher than `over`. Older heads need not be kept.
     ///
     /// # Errors
     /// `Full`, `Io`.
-    fn commit(&self, blobs: &[Blob], head: &Head) -> Result<Published>;
+    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published>;
 
     /// At most `limit` names from `from` on, in order.
     ///

@@ -1,1 +1,19 @@
-//! For tests of this crate and of adapters outside it.
+//! For tests of this crate and of adapters outside it (feature `testing`).
+//!
+//! * [`store_conformance`] and [`cell_conformance`] check an adapter of a port against its contract;
+//! * [`Seeded`] replays time and randomness from a seed;
+//! * [`Tape`] keeps every byte ever written to any store, and [`Tape::exposed`] is the adversary who holds it
+//!   together with what the cell holds now;
+//! * [`decode_anything`] feeds bytes to every decoder, for fuzzing.
+
+mod conformance;
+mod decoders;
+mod seeded;
+mod tape;
+
+pub use conformance::{cell_conformance, store_conformance};
+pub use decoders::decode_anything;
+pub use seeded::Seeded;
+pub use tape::{HoardingCell, RecordingStore, Tape};
+
+pub use crate::engine::{Defect, Exposed};

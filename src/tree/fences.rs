@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use zeroize::Zeroizing;
 
-use super::ordered::{KEY_MAX, Ordered, OrderedKey, Place, Range};
+use super::ordered::{Ordered, OrderedKey, Place, Range};
 use super::{Editor, PageKind, Pages};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
@@ -181,20 +181,5 @@ impl Fences {
             return Ok(true);
         }
         self.has_point(pages, place, fence_key, Point::Interaction(interaction))
-    }
-
-    /// How many fences there are.
-    pub(crate) fn count(&self, pages: &dyn Pages, owner: UserTag) -> Result<u64> {
-        let mut n = 0;
-        self.tree.scan(
-            pages,
-            Fences::place(owner),
-            Range { low: &super::ordered::KEY_MIN, high: &KEY_MAX, descending: false },
-            &mut |_, _| {
-                n += 1;
-                Ok(ControlFlow::Continue(()))
-            },
-        )?;
-        Ok(n)
     }
 }

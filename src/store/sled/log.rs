@@ -1,0 +1,445 @@
+//! The blob log: frames in numbered files, appended and never changed; space comes back as holes and removed files.
+//!
+//! ```text
+//! frame  = header 64 ‖ table ‖ blobs ‖ zeros to a multiple of 64
+//! header = "KFFRAME1" ‖ file 4 ‖ offset 8 ‖ synced file 4 ‖ synced offset 8 ‖ blobs 4 ‖ head length 4 ‖ body length 8
+//!          ‖ CRC-32 of the body 4 ‖ CRC-32 of header and table 4 ‖ zeros
+//! table  = (name 16 ‖ length 4)* ‖ [epoch 8 ‖ commit 8 ‖ head]
+//! ```
+//! A commit is one frame with a head, and `fdatasync`. A frame says up to where the log was synced before it: damage
+//! below that point is damage, damage above it a write that was cut short and never acknowledged.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::sync_dir;
+use crate::codec::Decoder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::BlobName;
+use crate::limits::BLOB_MAX_BYTES;
+use crate::store::{Blob, Head, HeadId};
+
+const MAGIC: &[u8; 8] = b"KFFRAME1";
+const HEADER: usize = 64;
+const ALIGN: u64 = 64;
+/// A file that has grown to this is followed by another.
+const FILE_BYTES: u64 = 256 << 20;
+/// Most bytes of one frame, as decode checks it.
+const FRAME_MAX: u64 = 1 << 30;
+/// Files kept open for reading.
+const OPEN_MAX: usize = 64;
+const BLOCK: u64 = 4096;
+
+/// A point in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position {
+    pub(super) file: u32,
+    pub(super) offset: u64,
+}
+
+impl Position {
+    /// Bytes of log since `earlier`, about.
+    pub(super) fn since(self, earlier: Position) -> u64 {
+        (u64::from(self.file - earlier.file) * FILE_BYTES + self.offset).saturating_sub(earlier.offset)
+    }
+}
+
+/// Where a blob's bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Location {
+    pub(super) file: u32,
+    pub(super) offset: u64,
+    pub(super) len: u32,
+}
+
+impl Location {
+    pub(super) fn encode(self) -> [u8; 16] {
+        let mut out = [0; 16];
+        out[..4].copy_from_slice(&self.file.to_be_bytes());
+        out[4..12].copy_from_slice(&self.offset.to_be_bytes());
+        out[12..].copy_from_slice(&self.len.to_be_bytes());
+        out
+    }
+
+    pub(super) fn decode(d: &mut Decoder<'_>) -> Result<Self> {
+        Ok(Location { file: d.u32()?, offset: d.u64()?, len: d.u32()? })
+    }
+}
+
+/// A frame found by a replay.
+pub(super) struct Frame {
+    pub(super) blobs: Vec<(BlobName, Location)>,
+    pub(super) head: Option<(HeadId, Location)>,
+    at: Position,
+    len: u64,
+    synced: Position,
+    whole: bool,
+}
+
+/// The open log.
+pub(super) struct Log {
+    dir: PathBuf,
+    tail: Mutex<Tail>,
+    readers: Mutex<BTreeMap<u32, Arc<File>>>,
+}
+
+struct Tail {
+    file: Arc<File>,
+    end: Position,
+    synced: Position,
+}
+
+fn path(dir: &Path, file: u32) -> PathBuf {
+    dir.join(format!("{file:08}.log"))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Log {
+    /// Opens the log behind its last byte; `replay` finds out whether that is where it ends.
+    pub(super) fn open(dir: &Path) -> Result<Self> {
+        let last = files(dir)?.last().copied();
+        let number = last.unwrap_or(1);
+        let file = open_file(dir, number, true)?;
+        if last.is_none() {
+            sync_dir(dir)?;
+        }
+        let offset = file.metadata().map_err(|e| Error::io(path(dir, number).display(), e))?.len();
+        let end = Position { file: number, offset };
+        let tail = Tail { file: Arc::new(file), end, synced: Position::default() };
+        Ok(Log { dir: dir.to_owned(), tail: Mutex::new(tail), readers: Mutex::default() })
+    }
+
+    pub(super) fn end(&self) -> Position {
+        locked(&self.tail).end
+    }
+
+    /// Appends one frame. `Full` changes nothing.
+    pub(super) fn append(&self, blobs: &[Blob], head: Option<&Head>) -> Result<(Vec<Location>, Option<Location>)> {
+        let mut tail = locked(&self.tail);
+        if tail.end.offset >= FILE_BYTES {
+            self.next_file(&mut tail)?;
+        }
+        let start = tail.end;
+        let mut frame = vec![0; HEADER];
+        for (name, blob) in blobs {
+            frame.extend_from_slice(&name.0);
+            frame.extend_from_slice(&(blob.len() as u32).to_be_bytes());
+        }
+        let mut head_at = None;
+        if let Some(head) = head {
+            frame.extend_from_slice(&head.id.epoch.to_be_bytes());
+            frame.extend_from_slice(&head.id.commit.to_be_bytes());
+            head_at = Some(Location {
+                file: start.file,
+                offset: start.offset + frame.len() as u64,
+                len: head.bytes.len() as u32,
+            });
+            frame.extend_from_slice(&head.bytes);
+        }
+        let table = frame.len();
+        let mut locations = Vec::with_capacity(blobs.len());
+        for (_, blob) in blobs {
+            assert!(blob.len() <= BLOB_MAX_BYTES, "a blob outgrew its limit");
+            let offset = start.offset + frame.len() as u64;
+            locations.push(Location { file: start.file, offset, len: blob.len() as u32 });
+            frame.extend_from_slice(blob);
+        }
+        let body = frame.len() - table;
+        let header = [
+            &MAGIC[..],
+            &start.file.to_be_bytes(),
+            &start.offset.to_be_bytes(),
+            &tail.synced.file.to_be_bytes(),
+            &tail.synced.offset.to_be_bytes(),
+            &(blobs.len() as u32).to_be_bytes(),
+            &(head.map_or(0, |h| h.bytes.len()) as u32).to_be_bytes(),
+            &(body as u64).to_be_bytes(),
+            &crc32fast::hash(&frame[table..]).to_be_bytes(),
+        ]
+        .concat();
+        frame[..header.len()].copy_from_slice(&header);
+        let sum = crc32fast::hash(&frame[..table]);
+        frame[header.len()..header.len() + 4].copy_from_slice(&sum.to_be_bytes());
+        frame.resize(frame.len().next_multiple_of(ALIGN as usize), 0);
+        if let Err(e) = tail.file.write_all_at(&frame, start.offset) {
+            let full = Error::io(format!("writing {}", path(&self.dir, start.file).display()), e);
+            return Err(match tail.file.set_len(start.offset) {
+                Ok(()) => full,
+                Err(e) => Error::new(ErrorKind::Io, format!("undoing a write that failed ({full})")).with_source(e),
+            });
+        }
+        tail.end.offset += frame.len() as u64;
+        Ok((locations, head_at))
+    }
+
+    fn next_file(&self, tail: &mut Tail) -> Result<()> {
+        sync_tail(&self.dir, tail)?;
+        let number = tail.end.file + 1;
+        let file = open_file(&self.dir, number, true)?;
+        sync_dir(&self.dir)?;
+        tail.file = Arc::new(file);
+        tail.end = Position { file: number, offset: 0 };
+        tail.synced = tail.end;
+        Ok(())
+    }
+
+    /// Makes every frame durable, and says up to where.
+    pub(super) fn sync(&self) -> Result<Position> {
+        let mut tail = locked(&self.tail);
+        sync_tail(&self.dir, &mut tail)?;
+        Ok(tail.end)
+    }
+
+    pub(super) fn read(&self, at: Location) -> Result<Vec<u8>> {
+        let place = path(&self.dir, at.file);
+        if at.len as usize > BLOB_MAX_BYTES {
+            return Err(Error::corrupt(format!("the index points out of bounds in {}", place.display())));
+        }
+        let file = self.reader(at.file)?;
+        let mut bytes = vec![0; at.len as usize];
+        match file.read_exact_at(&mut bytes, at.offset) {
+            Ok(()) => Ok(bytes),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Error::corrupt(format!("{} is shorter than its index says; restore the store from a copy", place.display())))
+            }
+            Err(e) => Err(Error::io(place.display(), e)),
+        }
+    }
+
+    fn reader(&self, number: u32) -> Result<Arc<File>> {
+        let mut readers = locked(&self.readers);
+        if let Some(file) = readers.get(&number) {
+            return Ok(Arc::clone(file));
+        }
+        if readers.len() >= OPEN_MAX {
+            readers.pop_first();
+        }
+        let file = Arc::new(open_file(&self.dir, number, false)?);
+        readers.insert(number, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Finds every frame from `from` on, cuts off a write that was never finished, and leaves the log ready to append.
+    /// With `rebuild`, frames whose blobs were punched out are taken too.
+    pub(super) fn replay(&self, from: Position, rebuild: bool) -> Result<Vec<Frame>> {
+        let numbers = files(&self.dir)?;
+        let mut frames: Vec<Frame> = Vec::new();
+        let last = numbers.last().copied().unwrap_or(1);
+        for number in numbers.into_iter().filter(|n| *n >= from.file) {
+            let file = open_file(&self.dir, number, false)?;
+            let place = path(&self.dir, number);
+            let len = file.metadata().map_err(|e| Error::io(place.display(), e))?.len();
+            let mut offset = if number == from.file { from.offset } else { 0 };
+            if offset > len {
+                return Err(damaged(&place, len));
+            }
+            while offset < len {
+                let at = Position { file: number, offset };
+                match read_frame(&file, at, len).map_err(|e| Error::io(place.display(), e))? {
+                    Some(frame) if frame.whole || rebuild => {
+                        offset += frame.len;
+                        frames.push(frame);
+                    }
+                    _ => {
+                        if number != last || synced_above(&file, at, len).map_err(|e| Error::io(place.display(), e))? {
+                            return Err(damaged(&place, offset));
+                        }
+                        self.cut(at)?;
+                        break;
+                    }
+                }
+            }
+        }
+        // In a rebuild a frame with odd blobs is one with holes, if a later frame knows that it was synced.
+        let synced = frames.iter().map(|f| f.synced).max().unwrap_or_default();
+        if let Some(torn) = frames.iter().position(|f| !f.whole && f.at >= synced && f.at.file == last) {
+            self.cut(frames[torn].at)?;
+            frames.truncate(torn);
+        }
+        Ok(frames)
+    }
+
+    fn cut(&self, at: Position) -> Result<()> {
+        let mut tail = locked(&self.tail);
+        tail.file.set_len(at.offset).map_err(|e| Error::io(path(&self.dir, at.file).display(), e))?;
+        tail.end = at;
+        Ok(())
+    }
+
+    /// Gives blocks inside these blobs back, where neighbours make up whole ones.
+    pub(super) fn punch(&self, mut blobs: Vec<Location>) -> Result<()> {
+        blobs.sort_unstable_by_key(|b| (b.file, b.offset));
+        let mut runs: Vec<(u32, u64, u64)> = Vec::new();
+        for blob in blobs {
+            let end = blob.offset + u64::from(blob.len);
+            match runs.last_mut() {
+                Some((file, _, to)) if *file == blob.file && *to == blob.offset => *to = end,
+                _ => runs.push((blob.file, blob.offset, end)),
+            }
+        }
+        for (number, from, to) in runs {
+            let (from, to) = (from.next_multiple_of(BLOCK), to / BLOCK * BLOCK);
+            if from >= to {
+                continue;
+            }
+            let file = open_file(&self.dir, number, true)?;
+            match fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, from, to - from) {
+                Ok(()) => {}
+                // A file system without holes gives space back file by file only.
+                Err(rustix::io::Errno::OPNOTSUPP) => return Ok(()),
+                Err(e) => return Err(Error::io(path(&self.dir, number).display(), e.into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a file without live blobs, unless it is the one that grows.
+    pub(super) fn remove_file(&self, number: u32) -> Result<bool> {
+        if locked(&self.tail).end.file == number {
+            return Ok(false);
+        }
+        locked(&self.readers).remove(&number);
+        match std::fs::remove_file(path(&self.dir, number)) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(e) => Err(Error::io(path(&self.dir, number).display(), e)),
+        }
+    }
+}
+
+fn sync_tail(dir: &Path, tail: &mut Tail) -> Result<()> {
+    if tail.synced < tail.end {
+        tail.file.sync_data().map_err(|e| {
+            // What a failed sync leaves on the disk is unknown, also when there was no space.
+            Error::new(ErrorKind::Io, format!("syncing {}: {e}", path(dir, tail.end.file).display())).with_source(e)
+        })?;
+        tail.synced = tail.end;
+    }
+    Ok(())
+}
+
+fn damaged(place: &Path, offset: u64) -> Error {
+    Error::corrupt(format!(
+        "{} is damaged at byte {offset}, before what was acknowledged last; restore the store from a copy with `keyfall restore`",
+        place.display()
+    ))
+}
+
+fn open_file(dir: &Path, number: u32, write: bool) -> Result<File> {
+    let place = path(dir, number);
+    let opened = File::options().read(true).write(write).create(write).truncate(false).open(&place);
+    opened.map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => {
+            Error::corrupt(format!("{} is missing; restore the store from a copy with `keyfall restore`", place.display()))
+        }
+        _ => Error::io(place.display(), e),
+    })
+}
+
+fn files(dir: &Path) -> Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir.display(), e))? {
+        let entry = entry.map_err(|e| Error::io(dir.display(), e))?;
+        let name = entry.file_name();
+        numbers.extend(name.to_str().and_then(|n| n.strip_suffix(".log")).and_then(|n| n.parse::<u32>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Reads the frame at `at`; `None` where there is none.
+fn read_frame(file: &File, at: Position, len: u64) -> io::Result<Option<Frame>> {
+    if len - at.offset < HEADER as u64 {
+        return Ok(None);
+    }
+    let mut header = [0; HEADER];
+    file.read_exact_at(&mut header, at.offset)?;
+    let Ok((mut frame, blobs, head_len, body_len, sums)) = parse_header(&header, at) else { return Ok(None) };
+    let head_part = if head_len > 0 { 16 + u64::from(head_len) } else { 0 };
+    let table_len = u64::from(blobs) * 20 + head_part;
+    let total = HEADER as u64 + table_len + body_len;
+    if total > FRAME_MAX || total > len - at.offset {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; total as usize];
+    file.read_exact_at(&mut bytes, at.offset)?;
+    let (table, body) = bytes.split_at(HEADER + table_len as usize);
+    let mut checked = table.to_vec();
+    checked[52..56].fill(0);
+    if crc32fast::hash(&checked) != sums.1 {
+        return Ok(None);
+    }
+    frame.whole = crc32fast::hash(body) == sums.0;
+    frame.len = total.next_multiple_of(ALIGN).min(len - at.offset);
+    Ok(parse_table(frame, &table[HEADER..], (blobs, head_len), (table.len() as u64, body.len() as u64)).ok())
+}
+
+type Header = (Frame, u32, u32, u64, (u32, u32));
+
+fn parse_header(header: &[u8; HEADER], at: Position) -> Result<Header> {
+    let mut d = Decoder::new(header, "frame of the log");
+    let magic = d.bytes(8)? == MAGIC;
+    let here = Position { file: d.u32()?, offset: d.u64()? };
+    let synced = Position { file: d.u32()?, offset: d.u64()? };
+    if !magic || here != at {
+        return Err(d.bad());
+    }
+    let (blobs, head_len, body_len) = (d.u32()?, d.u32()?, d.u64()?);
+    let sums = (d.u32()?, d.u32()?);
+    if body_len > FRAME_MAX || u64::from(blobs) > FRAME_MAX / 20 || u64::from(head_len) > FRAME_MAX {
+        return Err(d.bad());
+    }
+    let frame = Frame { blobs: Vec::new(), head: None, at, len: 0, synced, whole: false };
+    Ok((frame, blobs, head_len, body_len, sums))
+}
+
+fn parse_table(mut frame: Frame, table: &[u8], (blobs, head_len): (u32, u32), (start, body): (u64, u64)) -> Result<Frame> {
+    let mut d = Decoder::new(table, "frame of the log");
+    let mut offset = frame.at.offset + start;
+    for _ in 0..blobs {
+        let name = BlobName(d.array()?);
+        let len = d.u32()?;
+        frame.blobs.push((name, Location { file: frame.at.file, offset, len }));
+        offset += u64::from(len);
+    }
+    if head_len > 0 {
+        let id = HeadId { epoch: d.u64()?, commit: d.u64()? };
+        let at = frame.at.offset + HEADER as u64 + u64::from(blobs) * 20 + 16;
+        frame.head = Some((id, Location { file: frame.at.file, offset: at, len: head_len }));
+        d.bytes(head_len as usize)?;
+    }
+    if offset != frame.at.offset + start + body {
+        return Err(d.bad());
+    }
+    d.end()?;
+    Ok(frame)
+}
+
+/// Whether a whole frame behind `at` says that the log was synced beyond `at`.
+fn synced_above(file: &File, at: Position, len: u64) -> io::Result<bool> {
+    let mut window = vec![0; 1 << 20];
+    let mut offset = at.offset.next_multiple_of(ALIGN);
+    while offset < len {
+        let n = window.len().min((len - offset) as usize);
+        file.read_exact_at(&mut window[..n], offset)?;
+        for i in (0..n.saturating_sub(7)).step_by(ALIGN as usize) {
+            if &window[i..i + 8] == MAGIC {
+                let here = Position { file: at.file, offset: offset + i as u64 };
+                if read_frame(file, here, len)?.is_some_and(|f| f.whole && f.synced > at) {
+                    return Ok(true);
+                }
+            }
+        }
+        offset += n as u64;
+    }
+    Ok(false)
+}

@@ -1,0 +1,201 @@
+//! The archive adversary: every byte ever written to every store, and what the cell holds now.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::cell::{Contents, Durable, Promise, Retirement, RootCell, RootId, RootKey};
+use crate::crypto::Key;
+use crate::engine::{Engine, Exposed};
+use crate::error::Result;
+use crate::ids::{BlobName, RecordId, StoreId};
+use crate::store::{Blob, Head, HeadId, Published, Store, Usage};
+
+/// Everything ever written, over all stores that record onto it.
+#[derive(Debug, Default)]
+pub struct Tape {
+    blobs: Mutex<HashMap<BlobName, Vec<u8>>>,
+    heads: Mutex<Vec<Head>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Tape {
+    /// An empty tape.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn record(&self, blobs: &[Blob]) {
+        let mut tape = locked(&self.blobs);
+        for (name, bytes) in blobs {
+            let there = tape.entry(*name).or_insert_with(|| bytes.clone());
+            assert_eq!(there, bytes, "a name was used twice");
+        }
+    }
+
+    /// Every record that the holder of this tape and of `cell` can open now. The adversary tries every key of the
+    /// cell on every head ever written and follows every pointer.
+    ///
+    /// # Errors
+    /// What the cell says.
+    pub fn exposed(self: &Arc<Self>, cell: &dyn RootCell) -> Result<BTreeMap<RecordId, Exposed>> {
+        self.exposed_to(&cell.load()?.keys)
+    }
+
+    /// The same for any set of root keys.
+    ///
+    /// # Errors
+    /// None that a tape can make.
+    pub fn exposed_to(self: &Arc<Self>, keys: &[RootKey]) -> Result<BTreeMap<RecordId, Exposed>> {
+        let mut exposed = BTreeMap::new();
+        let heads = locked(&self.heads).clone();
+        let places: [Arc<dyn Store>; 1] = [Arc::clone(self) as Arc<dyn Store>];
+        for head in &heads {
+            for root in keys {
+                if let Ok(records) = Engine::records_reachable(&places, head, &root.key) {
+                    exposed.extend(records.into_iter().map(|r| (r.id, r)));
+                }
+            }
+        }
+        Ok(exposed)
+    }
+
+    /// Whether `needle` stands anywhere on the tape.
+    pub fn contains_bytes(&self, needle: &[u8]) -> bool {
+        let has = |bytes: &[u8]| bytes.windows(needle.len()).any(|w| w == needle);
+        locked(&self.blobs).values().any(|b| has(b)) || locked(&self.heads).iter().any(|h| has(&h.bytes))
+    }
+}
+
+/// Reading a tape as if it were a store.
+impl Store for Tape {
+    fn place(&self) -> String {
+        "the tape".into()
+    }
+    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        Ok(locked(&self.blobs).get(name).cloned())
+    }
+    fn contains(&self, name: &BlobName) -> Result<bool> {
+        Ok(locked(&self.blobs).contains_key(name))
+    }
+    fn put(&self, blobs: &[Blob]) -> Result<()> {
+        self.record(blobs);
+        Ok(())
+    }
+    fn head(&self) -> Result<Option<Head>> {
+        Ok(locked(&self.heads).iter().max_by_key(|h| h.id).cloned())
+    }
+    fn commit(&self, blobs: &[Blob], _over: Option<HeadId>, head: &Head) -> Result<Published> {
+        self.record(blobs);
+        locked(&self.heads).push(head.clone());
+        Ok(Published::Done)
+    }
+    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+        let mut names: Vec<BlobName> = locked(&self.blobs).keys().filter(|n| *n >= from).copied().collect();
+        names.sort_unstable();
+        names.truncate(limit);
+        Ok(names)
+    }
+    fn remove(&self, _names: &[BlobName]) -> Result<()> {
+        Ok(())
+    }
+    fn usage(&self) -> Result<Usage> {
+        let blobs = locked(&self.blobs);
+        Ok(Usage { blobs: blobs.len() as u64, bytes: blobs.values().map(|b| b.len() as u64).sum() })
+    }
+}
+
+/// A store whose every write is also on a tape, also those that fail.
+#[derive(Clone)]
+pub struct RecordingStore {
+    store: Arc<dyn Store>,
+    tape: Arc<Tape>,
+}
+
+impl std::fmt::Debug for RecordingStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RecordingStore({})", self.store.place())
+    }
+}
+
+impl RecordingStore {
+    /// Records what goes into `store`.
+    pub fn new(store: Arc<dyn Store>, tape: Arc<Tape>) -> Self {
+        RecordingStore { store, tape }
+    }
+}
+
+impl Store for RecordingStore {
+    fn place(&self) -> String {
+        self.store.place()
+    }
+    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.store.get(name)
+    }
+    fn contains(&self, name: &BlobName) -> Result<bool> {
+        self.store.contains(name)
+    }
+    fn put(&self, blobs: &[Blob]) -> Result<()> {
+        self.tape.put(blobs)?;
+        self.store.put(blobs)
+    }
+    fn head(&self) -> Result<Option<Head>> {
+        self.store.head()
+    }
+    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
+        self.tape.commit(blobs, over, head)?;
+        self.store.commit(blobs, over, head)
+    }
+    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+        self.store.names(from, limit)
+    }
+    fn remove(&self, names: &[BlobName]) -> Result<()> {
+        self.store.remove(names)
+    }
+    fn usage(&self) -> Result<Usage> {
+        self.store.usage()
+    }
+}
+
+/// A cell that keeps a copy of every key it was ever given: the medium that failed. With these keys the adversary
+/// must succeed, or its failing without them would mean nothing.
+pub struct HoardingCell {
+    cell: Arc<dyn RootCell>,
+    hoard: Mutex<Vec<RootKey>>,
+}
+
+impl std::fmt::Debug for HoardingCell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HoardingCell")
+    }
+}
+
+impl HoardingCell {
+    /// Hoards what goes into `cell`.
+    pub fn new(cell: Arc<dyn RootCell>) -> Self {
+        HoardingCell { cell, hoard: Mutex::default() }
+    }
+
+    /// Every key it was ever given.
+    pub fn hoard(&self) -> Vec<RootKey> {
+        locked(&self.hoard).iter().map(|k| RootKey { id: k.id, key: k.key.duplicate() }).collect()
+    }
+}
+
+impl RootCell for HoardingCell {
+    fn describe(&self) -> Promise {
+        self.cell.describe()
+    }
+    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
+        locked(&self.hoard).push(RootKey { id: *id, key: key.duplicate() });
+        self.cell.deposit(store, id, key)
+    }
+    fn load(&self) -> Result<Contents> {
+        self.cell.load()
+    }
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
+        self.cell.retire(keep, proof)
+    }
+}

@@ -1,0 +1,98 @@
+//! What the tests share: an engine over recording memory stores, with named places for copies.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use keyfall::cell::{MemoryCell, RootCell};
+use keyfall::engine::{Geometry, Options};
+use keyfall::store::{MemoryStore, Store};
+use keyfall::testing::{Defect, HoardingCell, RecordingStore, Seeded, Tape};
+use keyfall::{Class, Engine, Error, ErrorKind, Put, RecordId, Result, UserId};
+
+/// A world of memory stores that all write onto one tape.
+pub struct World {
+    pub env: Arc<Seeded>,
+    pub tape: Arc<Tape>,
+    pub cell: Arc<HoardingCell>,
+    pub places: Arc<Mutex<HashMap<String, Arc<MemoryStore>>>>,
+    pub options: Options,
+    pub store: Arc<dyn Store>,
+    pub engine: Option<Engine>,
+}
+
+pub const SMALL: Geometry = Geometry { page_bytes: 1024, fan_bits: 2 };
+
+impl World {
+    pub fn new(seed: u64, geometry: Geometry) -> Self {
+        Self::with_defect(seed, geometry, None)
+    }
+
+    pub fn with_defect(seed: u64, geometry: Geometry, defect: Option<Defect>) -> Self {
+        let env = Arc::new(Seeded::new(seed));
+        let tape = Tape::new();
+        let places: Arc<Mutex<HashMap<String, Arc<MemoryStore>>>> = Arc::default();
+        let (known, onto) = (Arc::clone(&places), Arc::clone(&tape));
+        let options = Options {
+            env: env.clone(),
+            geometry,
+            cache_bytes: 1 << 20,
+            open_copy: Arc::new(move |place: &str, _create: bool| -> Result<Arc<dyn Store>> {
+                if place.starts_with("gone") {
+                    return Err(Error::new(ErrorKind::Io, format!("{place} is out of reach")));
+                }
+                let store = Arc::clone(known.lock().unwrap().entry(place.to_owned()).or_default());
+                Ok(Arc::new(RecordingStore::new(store, Arc::clone(&onto))))
+            }),
+            defect,
+        };
+        let cell = Arc::new(HoardingCell::new(Arc::new(MemoryCell::new())));
+        let store: Arc<dyn Store> = Arc::new(RecordingStore::new(Arc::new(MemoryStore::new()), Arc::clone(&tape)));
+        let engine = Engine::init(Arc::clone(&store), cell.clone() as Arc<dyn RootCell>, options.clone()).unwrap();
+        World { env, tape, cell, places, options, store, engine: Some(engine) }
+    }
+
+    pub fn engine(&self) -> &Engine {
+        self.engine.as_ref().expect("the engine is open")
+    }
+
+    pub fn place(&self, place: &str) -> Arc<MemoryStore> {
+        Arc::clone(&self.places.lock().unwrap()[place])
+    }
+
+    pub fn reopen(&mut self) {
+        self.engine = None;
+        let cell: Arc<dyn RootCell> = self.cell.clone();
+        self.engine = Some(Engine::open(Arc::clone(&self.store), cell, self.options.clone()).unwrap());
+    }
+
+    pub fn put(&self, name: &str, class: Class, content: &[u8]) -> RecordId {
+        self.engine().put(Put::new(user(name), class), content).unwrap()
+    }
+}
+
+pub fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+pub fn read(engine: &Engine, id: &RecordId) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    engine.get_to(id, &mut out)?;
+    Ok(out)
+}
+
+pub fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
+    result.expect_err("it must fail").kind()
+}
+
+/// Bytes that look like nothing else, and differ for each seed.
+pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..len)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 24) as u8
+        })
+        .collect()
+}
