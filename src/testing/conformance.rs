@@ -1,4 +1,5 @@
 //! The contracts of the two ports, as tests that an adapter's author runs. They panic where a contract is broken.
+#![expect(clippy::expect_used, reason = "these are tests: a broken contract panics")]
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! One binary for all integration tests.
-#![allow(unreachable_pub, missing_docs, reason = "nobody links a test")]
+#![allow(unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a test: it panics, and nobody links it")]
 
 mod support;
 

@@ -1,1 +1,39 @@
-fn main(){}
+//! `keyfall`: the command line over the library's public API.
+
+mod args;
+mod commands;
+mod corpus;
+mod demo;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use keyfall::ErrorKind;
+
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused.
+fn exit_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Invalid => 2,
+        ErrorKind::Erased => 3,
+        ErrorKind::Absent => 4,
+        ErrorKind::Corrupt => 5,
+        ErrorKind::Refused => 6,
+        _ => 1,
+    }
+}
+
+fn main() -> ExitCode {
+    // Keys stay out of core dumps, and out of other processes' reach.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let args = args::Args::parse();
+    let json = args.json;
+    match commands::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(output::Failure::ClosedPipe) => ExitCode::SUCCESS,
+        Err(output::Failure::Error(e)) => {
+            output::error(json, &e);
+            ExitCode::from(exit_code(e.kind()))
+        }
+    }
+}

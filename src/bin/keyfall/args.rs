@@ -1,0 +1,244 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use keyfall::{Class, Error, ErrorKind, InteractionId, RecordId, Timestamp, UserId};
+
+const EXAMPLES: &str = "\
+Examples:
+  keyfall init assistant.db
+  keyfall put assistant.db --user ada --class audio --type audio/wav wake.wav
+  keyfall list assistant.db --user ada
+  keyfall erase assistant.db --user ada --class audio --yes
+  keyfall demo
+
+STORE may be left out where KEYFALL_STORE names it. The root cell of STORE is STORE.cell, beside it, unless --cell or
+KEYFALL_CELL names another place. Losing the cell loses all data.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused.";
+
+/// A storage engine for cryptographic erasure.
+#[derive(Parser)]
+#[command(name = "keyfall", version, about, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Args {
+    /// Print JSON, also errors.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The root cell's directory [default: STORE.cell].
+    #[arg(long, global = true, value_name = "PATH", env = "KEYFALL_CELL")]
+    pub cell: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make a store and its root cell.
+    #[command(override_usage = "keyfall init [STORE] [--cell PATH] [--accept-remnants]")]
+    Init {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// Let the cell lie on a file system that may keep destroyed keys; every promise says so from then on.
+        #[arg(long)]
+        accept_remnants: bool,
+    },
+    /// Create a user; the only way to create one anew that was erased.
+    #[command(override_usage = "keyfall create [STORE] --user U")]
+    Create {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        #[arg(long)]
+        user: UserId,
+    },
+    /// Import recordings and transcripts in the layout of Mozilla Common Voice, and what an assistant did for them.
+    ///
+    /// CORPUS is a locale's folder (with validated.tsv and clips/), or the folder above several. Each row becomes an
+    /// interaction of the row's client_id. Importing twice puts everything in twice.
+    #[command(override_usage = "keyfall import [STORE] CORPUS [--actions FILE] [--ids] [--skip-missing]")]
+    Import {
+        #[arg(value_name = "STORE CORPUS", num_args = 1..=2, required = true)]
+        places: Vec<PathBuf>,
+        /// JSON lines with client_id, clip, kind, party and text.
+        #[arg(long, value_name = "FILE")]
+        actions: Option<PathBuf>,
+        /// Print each record's id, user, class and clip as soon as it is durable.
+        #[arg(long)]
+        ids: bool,
+        /// Pass over rows whose clip is not there.
+        #[arg(long)]
+        skip_missing: bool,
+    },
+    /// Put a record and print its id.
+    #[command(override_usage = "keyfall put [STORE] --user U --class C [OPTIONS] FILE|-")]
+    Put {
+        #[arg(value_name = "STORE FILE", num_args = 1..=2, required = true)]
+        places: Vec<PathBuf>,
+        #[arg(long)]
+        user: UserId,
+        #[arg(long)]
+        class: Class,
+        /// The interaction it belongs to [default: a new one that begins now].
+        #[arg(long)]
+        interaction: Option<InteractionId>,
+        /// Media type.
+        #[arg(long = "type", value_name = "MIME", default_value = "application/octet-stream")]
+        media_type: String,
+        /// Why it is kept.
+        #[arg(long, default_value = "")]
+        purpose: String,
+    },
+    /// Write a record to standard output or to a file.
+    #[command(override_usage = "keyfall get [STORE] ID [-o FILE]")]
+    Get {
+        #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
+        places: Vec<PathBuf>,
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// List records.
+    #[command(override_usage = "keyfall list [STORE] [OPTIONS]")]
+    List {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        #[arg(long)]
+        user: Option<UserId>,
+        #[arg(long)]
+        class: Option<Class>,
+        #[arg(long)]
+        interaction: Option<InteractionId>,
+        /// Only interactions that began then or later.
+        #[arg(long, value_name = "T", value_parser = time)]
+        after: Option<Timestamp>,
+        /// Only interactions that began before.
+        #[arg(long, value_name = "T", value_parser = time)]
+        before: Option<Timestamp>,
+        /// Newest interaction first.
+        #[arg(long)]
+        newest: bool,
+        /// At most so many [default: all].
+        #[arg(long)]
+        limit: Option<u64>,
+    },
+    /// Erase, in every copy: a user, a class of it, an interaction, a time range, or one record.
+    #[command(override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--yes]\n       keyfall erase [STORE] --record ID [--yes]")]
+    Erase {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        #[arg(long, required_unless_present = "record")]
+        user: Option<UserId>,
+        #[arg(long, requires = "user")]
+        class: Option<Class>,
+        #[arg(long, requires = "user", conflicts_with_all = ["after", "before"])]
+        interaction: Option<InteractionId>,
+        /// Only interactions that began then or later: 2026-01-31, or 2026-01-31T08:00:00Z.
+        #[arg(long, value_name = "T", value_parser = time, requires = "user")]
+        after: Option<Timestamp>,
+        /// Only interactions that began before.
+        #[arg(long, value_name = "T", value_parser = time, requires = "user")]
+        before: Option<Timestamp>,
+        #[arg(long, value_name = "ID", conflicts_with_all = ["user", "class", "interaction", "after", "before"])]
+        record: Option<RecordId>,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Copies: replicas in step or behind.
+    #[command(subcommand)]
+    Copy(CopyCommand),
+    /// Bring a directory of its own to the store's state, copying only what it lacks. There is no key in it.
+    #[command(override_usage = "keyfall backup [STORE] DEST")]
+    Backup {
+        #[arg(value_name = "STORE DEST", num_args = 1..=2, required = true)]
+        places: Vec<PathBuf>,
+    },
+    /// Build a store anew from copies and the cell.
+    #[command(override_usage = "keyfall restore --cell PATH --into STORE COPY...")]
+    Restore {
+        #[arg(long, value_name = "STORE")]
+        into: PathBuf,
+        #[arg(value_name = "COPY", required = true)]
+        copies: Vec<PathBuf>,
+    },
+    /// Try every key that the cell leads to on every blob of the store, of its copies and of further places.
+    #[command(override_usage = "keyfall audit [STORE [COPY...]]")]
+    Audit {
+        #[arg(value_name = "STORE COPY")]
+        places: Vec<PathBuf>,
+    },
+    /// Give back the space of what nothing reaches any more. Erasure never waits for it.
+    #[command(override_usage = "keyfall discard [STORE]")]
+    Discard {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+    },
+    /// Show the store's state, what the cell promises, and how the copies stand.
+    #[command(override_usage = "keyfall status [STORE]")]
+    Status {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+    },
+    /// See it work: some users, a replica, a backup, an erase, a thief, a restore.
+    Demo {
+        /// Leave everything in this empty directory, to look at.
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum CopyCommand {
+    /// Add a copy: from now on every commit is durable there too before it is acknowledged.
+    #[command(override_usage = "keyfall copy add [STORE] PLACE [--behind]")]
+    Add {
+        #[arg(value_name = "STORE PLACE", num_args = 1..=2, required = true)]
+        places: Vec<PathBuf>,
+        /// Bring it up to date only when `copy sync` is called.
+        #[arg(long)]
+        behind: bool,
+    },
+    /// Bring copies that are behind up to date.
+    #[command(override_usage = "keyfall copy sync [STORE]")]
+    Sync {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+    },
+    /// Show how each copy stands.
+    #[command(override_usage = "keyfall copy status [STORE]")]
+    Status {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+    },
+    /// Forget a copy; its bytes stay where they are.
+    #[command(override_usage = "keyfall copy remove [STORE] PLACE")]
+    Remove {
+        #[arg(value_name = "STORE PLACE", num_args = 1..=2, required = true)]
+        places: Vec<PathBuf>,
+    },
+}
+
+/// STORE and what follows it; where only the latter is given, KEYFALL_STORE names the store.
+pub fn store_and<const N: usize>(mut places: Vec<PathBuf>) -> Result<(PathBuf, [PathBuf; N]), Error> {
+    if places.len() == N {
+        places.insert(0, store_from_env()?);
+    }
+    let store = places.remove(0);
+    let rest = places.try_into().map_err(|_| Error::new(ErrorKind::Invalid, "an argument is missing; see --help"))?;
+    Ok((store, rest))
+}
+
+/// The store, from the environment.
+pub fn store_from_env() -> Result<PathBuf, Error> {
+    std::env::var_os("KEYFALL_STORE").map(PathBuf::from).ok_or_else(|| {
+        Error::new(ErrorKind::Invalid, "which store? name its directory as STORE, or in KEYFALL_STORE")
+    })
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    let stamp = text.parse::<jiff::Timestamp>().or_else(|_| {
+        let date = text.parse::<jiff::civil::Date>()?;
+        date.to_zoned(jiff::tz::TimeZone::UTC).map(|z| z.timestamp())
+    });
+    let stamp = stamp.map_err(|_| format!("{text:?} is no time; write 2026-01-31 or 2026-01-31T08:00:00Z"))?;
+    u64::try_from(stamp.as_millisecond()).map(Timestamp).map_err(|_| "times begin in 1970".to_owned())
+}

@@ -1,0 +1,145 @@
+//! What is printed, for people and as JSON.
+
+use std::io::{self, IsTerminal, Write};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use keyfall::engine::{CopyMode, CopyStatus};
+use keyfall::record::RecordInfo;
+use keyfall::{Error, ErrorKind, Timestamp};
+use serde_json::{Value, json};
+
+/// Why a command ended early.
+pub enum Failure {
+    /// With an error to show.
+    Error(Error),
+    /// Nobody reads our output any more.
+    ClosedPipe,
+}
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Self {
+        Failure::Error(e)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Self {
+        if e.kind() == io::ErrorKind::BrokenPipe {
+            Failure::ClosedPipe
+        } else {
+            Failure::Error(Error::io("writing the output", e))
+        }
+    }
+}
+
+/// Shows an error in one line.
+pub fn error(json: bool, e: &Error) {
+    let text = e.to_string().replace('\n', " ");
+    let line = if json {
+        json!({"error": {"kind": kind(e.kind()), "message": text}}).to_string()
+    } else {
+        format!("keyfall: {text}")
+    };
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn kind(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::Erased => "erased",
+        ErrorKind::Absent => "absent",
+        ErrorKind::Corrupt => "corrupt",
+        ErrorKind::Refused => "refused",
+        ErrorKind::Locked => "locked",
+        ErrorKind::Exists => "exists",
+        ErrorKind::Copy => "copy",
+        ErrorKind::Poisoned => "poisoned",
+        ErrorKind::Full => "full",
+        _ => "io",
+    }
+}
+
+/// A line on standard output.
+pub fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{text}")?;
+    Ok(())
+}
+
+/// JSON on standard output.
+pub fn value(value: &Value) -> Result<(), Failure> {
+    line(format_args!("{value:#}"))
+}
+
+/// A time as RFC 3339 shows it.
+pub fn time(at: Timestamp) -> String {
+    i64::try_from(at.0)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .map_or_else(|| format!("{} ms", at.0), |t| t.to_string())
+}
+
+pub fn record(info: &RecordInfo) -> Value {
+    json!({
+        "id": info.id.to_string(),
+        "user": info.user.as_str(),
+        "interaction": info.interaction.to_string(),
+        "class": info.class.as_str(),
+        "media_type": info.media_type,
+        "purpose": info.purpose,
+        "length": info.length,
+        "created": time(info.created),
+    })
+}
+
+pub fn mode(mode: CopyMode) -> &'static str {
+    match mode {
+        CopyMode::InStep => "in step",
+        CopyMode::Behind => "behind",
+    }
+}
+
+pub fn copy(status: &CopyStatus) -> Value {
+    let head = |h: keyfall::store::HeadId| json!({"epoch": h.epoch, "commit": h.commit});
+    json!({
+        "place": status.entry.place,
+        "mode": mode(status.entry.mode),
+        "head": status.head.map(head),
+        "restores": status.restores.map(head),
+        "lacks_pages": status.lacks_pages,
+        "error": status.error,
+    })
+}
+
+/// A table in the terminal's width.
+pub fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(headings.iter().copied());
+    for row in rows {
+        table.add_row(row.iter().map(|cell| printable(cell)));
+    }
+    table.trim_fmt()
+}
+
+/// Names may hold anything; a terminal should not obey it.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+}
+
+/// A progress bar on standard error, where that is a terminal.
+pub fn progress(what: &'static str, total: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = match total {
+        Some(total) => ProgressBar::new(total),
+        None => ProgressBar::new_spinner(),
+    };
+    let style = if total.is_some() { "{msg} [{bar:30}] {pos}/{len} {eta}" } else { "{spinner} {msg} {pos}" };
+    bar.with_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar())).with_message(what)
+}
+
+/// Bytes for a person.
+pub fn bytes(n: u64) -> String {
+    indicatif::BinaryBytes(n).to_string()
+}
