@@ -162,7 +162,9 @@ impl InteractionId {
     pub fn from_bytes(bytes: [u8; 16]) -> Result<Self> {
         let uuid = Uuid::from_bytes(bytes);
         if uuid.get_version_num() != 7 || uuid.get_variant() != Variant::RFC4122 {
-            return Err(Error::invalid("an interaction id is a UUID of version 7 (RFC 9562), so that ids are ordered by time"));
+            return Err(Error::invalid(
+                "an interaction id is a UUID of version 7 (RFC 9562), so that ids are ordered by time",
+            ));
         }
         Ok(InteractionId(bytes))
     }

@@ -7,8 +7,9 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`error`], [`limits`], [`ids`], [`env`], `codec` | what everything stands on |
-//! | [`store`], [`cell`] | the two ports and their adapters: a store may keep every byte for ever, a cell must forget |
+//! | [`store`] | the port that may keep every byte for ever, and its adapters; it sees ciphertext only |
 //! | [`crypto`] | the key schedule and the one sealing format |
+//! | [`cell`] | the port that must forget, and its adapters |
 //! | [`tree`] | the sealed tree, without I/O: radix over users, ordered within a class, fences |
 //! | [`record`] | what a record is and how its payload is laid out |
 //! | [`engine`] | joins them: commit, erase, read, copies, discard, audit |

@@ -78,7 +78,13 @@ pub(crate) fn check_media_type(media_type: &str) -> Result<()> {
     let ok = media_type.len() <= MEDIA_TYPE_MAX_BYTES
         && media_type.contains('/')
         && media_type.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
-    if ok { Ok(()) } else { Err(Error::invalid(format!("not a media type: {media_type:?}; write one like audio/wav, at most {MEDIA_TYPE_MAX_BYTES} bytes"))) }
+    if ok {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!(
+            "not a media type: {media_type:?}; write one like audio/wav, at most {MEDIA_TYPE_MAX_BYTES} bytes"
+        )))
+    }
 }
 
 /// Checks a purpose: at most 255 bytes.

@@ -152,13 +152,7 @@ impl FileCell {
         }
         let nobody = RootId { epoch: 0, attempt: [0; 16] };
         for slot in SLOTS {
-            OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(dir.join(slot))
-                .map_err(io)?;
+            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(dir.join(slot)).map_err(io)?;
             cell.write(slot, DESTROYED, StoreId([0; 16]), &nobody, None)?;
             File::open(dir.join(slot)).and_then(|f| f.sync_all()).map_err(io)?;
         }
@@ -175,7 +169,10 @@ impl FileCell {
         if !SLOTS.iter().any(|s| dir.join(s).exists()) {
             return Err(Error::new(
                 ErrorKind::Absent,
-                format!("no root cell at {}; name its place with --cell (without it nothing in the store can be read)", dir.display()),
+                format!(
+                    "no root cell at {}; name its place with --cell (without it nothing in the store can be read)",
+                    dir.display()
+                ),
             ));
         }
         let remnants = dir.join(ACCEPTED).exists();
@@ -232,7 +229,10 @@ impl FileCell {
         if back.0 != bytes.0 {
             return Err(Error::new(
                 ErrorKind::Io,
-                format!("the cell slot {} reads back otherwise than written: the disk under the cell is failing", path.display()),
+                format!(
+                    "the cell slot {} reads back otherwise than written: the disk under the cell is failing",
+                    path.display()
+                ),
             ));
         }
         Ok(())

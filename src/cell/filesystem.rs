@@ -78,7 +78,9 @@ fn ext4_options(device: u64) -> Vec<String> {
         if fields.get(2) != Some(&wanted.as_str()) {
             continue;
         }
-        let Some(dash) = fields.iter().position(|f| *f == "-") else { continue };
+        let Some(dash) = fields.iter().position(|f| *f == "-") else {
+            continue;
+        };
         if let (Some(source), Some(super_options)) = (fields.get(dash + 2), fields.get(dash + 3)) {
             options.push((*super_options).to_owned());
             let device_name = source.rsplit('/').next().unwrap_or_default();

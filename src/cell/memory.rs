@@ -29,7 +29,9 @@ impl RootCell for MemoryCell {
         Promise {
             kind: "memory",
             place: "memory".into(),
-            statement: "the key is zeroized in this process's memory; it is lost, and all data with it, when the process ends".into(),
+            statement:
+                "the key is zeroized in this process's memory; it is lost, and all data with it, when the process ends"
+                    .into(),
             remnants: false,
         }
     }
@@ -43,7 +45,10 @@ impl RootCell for MemoryCell {
             return Ok(());
         }
         if contents.keys.len() == 2 {
-            return Err(Error::new(ErrorKind::Refused, "this cell holds two root keys; open the engine anew to finish the erase"));
+            return Err(Error::new(
+                ErrorKind::Refused,
+                "this cell holds two root keys; open the engine anew to finish the erase",
+            ));
         }
         contents.store = Some(store);
         contents.epoch = contents.epoch.max(id.epoch);

@@ -76,7 +76,11 @@ impl Suite {
         let mut salt = [0; SALT_BYTES];
         salt.copy_from_slice(&header[..SALT_BYTES]);
         let suite = Suite::derive(key, &salt, context);
-        if bool::from(suite.header[SALT_BYTES..].ct_eq(&header[SALT_BYTES..])) { Ok(suite) } else { Err(does_not_open()) }
+        if bool::from(suite.header[SALT_BYTES..].ct_eq(&header[SALT_BYTES..])) {
+            Ok(suite)
+        } else {
+            Err(does_not_open())
+        }
     }
 
     /// Salt and commitment: the first bytes of the object.
@@ -114,8 +118,7 @@ impl Suite {
         let mut tag = [0; TAG_BYTES];
         tag.copy_from_slice(&sealed[n..]);
         out[..n].copy_from_slice(&sealed[..n]);
-        let opened =
-            self.cipher.decrypt_inout_detached(&self.nonce(counter), &[], (&mut out[..n]).into(), &tag.into());
+        let opened = self.cipher.decrypt_inout_detached(&self.nonce(counter), &[], (&mut out[..n]).into(), &tag.into());
         if opened.is_err() {
             out.fill(0);
             return Err(does_not_open());

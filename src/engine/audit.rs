@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::Engine;
 use super::pages::{PageSource, SharedStore};
 use super::walk::{Step, Walking, walk};
-use super::Engine;
 use crate::crypto::{self, Key, chunked};
 use crate::error::{Error, Result};
 use crate::ids::BlobName;
@@ -129,9 +129,7 @@ impl Opener {
             Opener::Page { key, kind } => {
                 chunked::open(key, &crypto::page_context(source.id, kind.byte(), name), blob).is_ok()
             }
-            Opener::Segment { of, number } => {
-                of.suite(source).and_then(|suite| of.open(&suite, *number, blob)).is_ok()
-            }
+            Opener::Segment { of, number } => of.suite(source).and_then(|suite| of.open(&suite, *number, blob)).is_ok(),
         }
     }
 
@@ -187,7 +185,10 @@ impl Engine {
             let mut from = Some(BlobName([0; 16]));
             while let Some(at) = from {
                 let names = place.names(&at, 1024)?;
-                from = names.last().and_then(|n| u128::from_be_bytes(n.0).checked_add(1)).map(|n| BlobName(n.to_be_bytes()));
+                from = names
+                    .last()
+                    .and_then(|n| u128::from_be_bytes(n.0).checked_add(1))
+                    .map(|n| BlobName(n.to_be_bytes()));
                 for name in &names {
                     found.blobs += 1;
                     let blob = place.get(name)?.unwrap_or_default();
@@ -220,6 +221,23 @@ impl Engine {
         let page = HeadPage::open(&head.bytes, key)?;
         let source = PageSource { id: prefix.store, stores: places, cache: None };
         expose(&source, &page.root)
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Engine {
+    pub(crate) fn payload_names(&self) -> Result<Vec<BlobName>> {
+        let inner = &self.inner;
+        let root = inner.state().head.root.duplicate();
+        let source = PageSource { id: inner.id, stores: &inner.stores, cache: None };
+        let mut names = Vec::new();
+        walk(&Walking::unhindered(), &source, &root, &mut |step| {
+            if let Step::Record { entry, .. } = step {
+                names.extend((0..record::segments(entry.length)).map(|n| crypto::segment_name(&entry.secret, n)));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(names)
     }
 }
 

@@ -95,10 +95,14 @@ impl Inner {
     /// Reads the head, the root page and `blobs` back from the store and from every copy in step, and opens them.
     fn verify(&self, writer: &Writer, blobs: &[Blob]) -> Result<()> {
         let state = self.state();
-        let in_step = writer.copies.iter().filter(|c| c.entry.mode == CopyMode::InStep).filter_map(|c| c.store.as_ref());
+        let in_step =
+            writer.copies.iter().filter(|c| c.entry.mode == CopyMode::InStep).filter_map(|c| c.store.as_ref());
         for store in std::iter::once(self.store()).chain(in_step) {
             let odd = || {
-                Error::corrupt(format!("{} does not give back what was just written; its disk is failing", store.place()))
+                Error::corrupt(format!(
+                    "{} does not give back what was just written; its disk is failing",
+                    store.place()
+                ))
             };
             let stored = store.head()?.ok_or_else(odd)?;
             if stored != state.stored {
@@ -135,7 +139,10 @@ impl Inner {
                 self.poisoned.store(true, Ordering::Release);
                 return Err(Error::new(
                     ErrorKind::Refused,
-                    format!("another writer published {} first; open the store anew, nothing of this change was kept", copies::shown(there)),
+                    format!(
+                        "another writer published {} first; open the store anew, nothing of this change was kept",
+                        copies::shown(there)
+                    ),
                 ));
             }
             Err(e) => {
@@ -155,7 +162,11 @@ impl Inner {
             let store = copy.reach(&self.options)?;
             self.forward(&*store, before, &change.staged, &change.blobs).map_err(|e| {
                 let e = copies::out_of_step(&copy.entry.place, &e);
-                if erase { e.context("the erase is published and reads say erased, but the old root key is not destroyed yet") } else { e }
+                if erase {
+                    e.context("the erase is published and reads say erased, but the old root key is not destroyed yet")
+                } else {
+                    e
+                }
             })?;
         }
         if !erase {
@@ -167,7 +178,13 @@ impl Inner {
     }
 
     /// Hands one commit on to a copy that holds the one before; any other copy catches up.
-    fn forward(&self, copy: &dyn Store, before: crate::store::HeadId, staged: &[BlobName], blobs: &[Blob]) -> Result<()> {
+    fn forward(
+        &self,
+        copy: &dyn Store,
+        before: crate::store::HeadId,
+        staged: &[BlobName],
+        blobs: &[Blob],
+    ) -> Result<()> {
         if copy.head()?.map(|h| h.id) != Some(before) {
             return self.catch_up_in_step(copy);
         }

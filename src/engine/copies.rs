@@ -54,7 +54,9 @@ impl Attached {
 pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
     Error::new(
         ErrorKind::Copy,
-        format!("the copy {place} must be in step and is not: {e}; bring it back, or give it up with `copy remove`, and call again"),
+        format!(
+            "the copy {place} must be in step and is not: {e}; bring it back, or give it up with `copy remove`, and call again"
+        ),
     )
 }
 
@@ -247,7 +249,10 @@ impl Engine {
             return Err(Error::new(ErrorKind::Exists, format!("{place} is a copy of this store already")));
         }
         if known.len() == COPIES_MAX {
-            return Err(Error::new(ErrorKind::Refused, format!("a store has at most {COPIES_MAX} copies; remove one first")));
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("a store has at most {COPIES_MAX} copies; remove one first"),
+            ));
         }
         let store = (inner.options.open_copy)(place, true)?;
         // Most of the way without stopping the writers, the rest in the commit that makes it a copy.
@@ -292,9 +297,10 @@ impl Engine {
         let known = self.inner.state().head.copies.clone();
         let chosen: Vec<CopyEntry> = known.into_iter().filter(|c| place.is_none_or(|p| p == c.place)).collect();
         match place {
-            Some(place) if chosen.is_empty() => {
-                Err(Error::new(ErrorKind::Absent, format!("{place} is no copy of this store; `copy status` lists them")))
-            }
+            Some(place) if chosen.is_empty() => Err(Error::new(
+                ErrorKind::Absent,
+                format!("{place} is no copy of this store; `copy status` lists them"),
+            )),
             _ => Ok(chosen),
         }
     }
@@ -418,7 +424,10 @@ pub fn restore(
     mut progress: impl FnMut(u64),
 ) -> Result<Restored> {
     if into.head()?.is_some() {
-        return Err(Error::new(ErrorKind::Exists, format!("{} holds a store already; name an empty place", into.place())));
+        return Err(Error::new(
+            ErrorKind::Exists,
+            format!("{} holds a store already; name an empty place", into.place()),
+        ));
     }
     let mut best: Option<(Head, Ref, String)> = None;
     let mut failed = None;

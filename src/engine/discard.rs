@@ -137,8 +137,9 @@ impl Engine {
             let walked = walk(&leave, &pages, &root, &mut |step| {
                 match step {
                     Step::Enter { at, .. } => take(at.name),
-                    Step::Record { entry, .. } => (0..segments(entry.length))
-                        .for_each(|n| take(crypto::segment_name(&entry.secret, n))),
+                    Step::Record { entry, .. } => {
+                        (0..segments(entry.length)).for_each(|n| take(crypto::segment_name(&entry.secret, n)))
+                    }
                     Step::Leave { .. } => {}
                 }
                 Ok(ControlFlow::Continue(()))

@@ -210,9 +210,13 @@ fn apply(
 ) -> Result<Applied> {
     let whole = Selector { user: tag, class: None, low: KEY_MIN, high: KEY_MAX };
     let already = |selector| Applied { records: Some(0), already: true, user_gone: false, selector };
-    let Some(slot) = root.slot_mut(editor, tag)? else { return Err(absent("this user")) };
+    let Some(slot) = root.slot_mut(editor, tag)? else {
+        return Err(absent("this user"));
+    };
     let Slot { incarnation, state } = slot;
-    let SlotState::Live(link) = state else { return Ok(already(whole)) };
+    let SlotState::Live(link) = state else {
+        return Ok(already(whole));
+    };
     match scope {
         Scope::User { class: None, when: When::Ever, .. } => {
             // Damaged pages below must not keep a user from being erased.
@@ -276,7 +280,9 @@ fn erase_part(
             let low = first_of(from.unwrap_or_default());
             let high = match until {
                 None => KEY_MAX,
-                Some(Timestamp(0)) => return Err(Error::invalid("nothing can have begun before the year 1970")),
+                Some(Timestamp(0)) => {
+                    return Err(Error::invalid("nothing can have begun before the year 1970"));
+                }
                 Some(until) => {
                     let mut key = first_of(Timestamp(until.0 - 1));
                     key[6..].fill(0xFF);
@@ -367,13 +373,18 @@ fn interactions_after(
     }
     for class in tags(page, class) {
         if let Some(slot) = page.class(class) {
-            slot.tree.scan(editor.pages, class_place(tag), Range { low: &low, high, descending: false }, &mut |key, _| {
-                let id = split_record_key(key)?.0;
-                if ahead.last() != Some(&(class, id)) {
-                    ahead.push((class, id));
-                }
-                Ok(std::ops::ControlFlow::Continue(()))
-            })?;
+            slot.tree.scan(
+                editor.pages,
+                class_place(tag),
+                Range { low: &low, high, descending: false },
+                &mut |key, _| {
+                    let id = split_record_key(key)?.0;
+                    if ahead.last() != Some(&(class, id)) {
+                        ahead.push((class, id));
+                    }
+                    Ok(std::ops::ControlFlow::Continue(()))
+                },
+            )?;
         }
     }
     Ok(ahead)
@@ -403,4 +414,3 @@ fn remove(
     page.classes.retain(|slot| slot.tree.root.is_some());
     Ok(removed)
 }
-

@@ -85,7 +85,10 @@ impl Default for Options {
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options").field("cache_bytes", &self.cache_bytes).field("geometry", &self.geometry).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("cache_bytes", &self.cache_bytes)
+            .field("geometry", &self.geometry)
+            .finish_non_exhaustive()
     }
 }
 

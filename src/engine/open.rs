@@ -34,7 +34,11 @@ pub(super) fn seal_head(env: &dyn Env, store: StoreId, commit: u64, head: &HeadP
 }
 
 /// Finds the root key of a store's newest head, and opens it.
-pub(super) fn open_head(store: &dyn Store, keys: Vec<RootKey>, cell: (Option<StoreId>, u64)) -> Result<(Head, HeadPage, RootKey)> {
+pub(super) fn open_head(
+    store: &dyn Store,
+    keys: Vec<RootKey>,
+    cell: (Option<StoreId>, u64),
+) -> Result<(Head, HeadPage, RootKey)> {
     let place = store.place();
     let (belongs, newest) = cell;
     let Some(stored) = store.head()? else {
@@ -44,7 +48,9 @@ pub(super) fn open_head(store: &dyn Store, keys: Vec<RootKey>, cell: (Option<Sto
     };
     let prefix = Prefix::decode(&stored.bytes)?;
     if prefix.id != stored.id {
-        return Err(Error::corrupt(format!("the head of {place} is not the one it is filed as; restore the store from a copy")));
+        return Err(Error::corrupt(format!(
+            "the head of {place} is not the one it is filed as; restore the store from a copy"
+        )));
     }
     if belongs.is_some_and(|id| id != prefix.store) {
         return Err(Error::new(
@@ -130,7 +136,11 @@ impl Engine {
         if contents.keys.is_empty() {
             return Err(Error::new(
                 ErrorKind::Absent,
-                format!("the cell {} holds no root key; nothing in {} can be read with it", cell.describe().place, store.place()),
+                format!(
+                    "the cell {} holds no root key; nothing in {} can be read with it",
+                    cell.describe().place,
+                    store.place()
+                ),
             ));
         }
         let found = open_head(&*store, contents.keys, (contents.store, contents.epoch))?;

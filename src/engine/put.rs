@@ -34,7 +34,14 @@ pub struct Put {
 impl Put {
     /// A record of `user` in `class`, in an interaction of its own that begins now.
     pub fn new(user: UserId, class: Class) -> Self {
-        Put { user, class, interaction: None, media_type: "application/octet-stream".into(), purpose: String::new(), created: None }
+        Put {
+            user,
+            class,
+            interaction: None,
+            media_type: "application/octet-stream".into(),
+            purpose: String::new(),
+            created: None,
+        }
     }
 
     /// Puts it into this interaction.
@@ -273,7 +280,9 @@ impl Batch {
             }
             length += n as u64;
             if length > RECORD_MAX_BYTES {
-                return Err(Error::invalid(format!("a record has at most {RECORD_MAX_BYTES} bytes; cut it into several")));
+                return Err(Error::invalid(format!(
+                    "a record has at most {RECORD_MAX_BYTES} bytes; cut it into several"
+                )));
             }
             let name = crypto::segment_name(&secret, segment);
             inner.use_names(std::iter::once(name));
@@ -285,7 +294,15 @@ impl Batch {
             n = fill(&mut payload, &mut plain)?;
         }
         let entry = Entry { secret, length, created, media_type: put.media_type, purpose: put.purpose };
-        self.staged.push(Staged { user: put.user, tag, incarnation, class: put.class, interaction, entry, segments: segment });
+        self.staged.push(Staged {
+            user: put.user,
+            tag,
+            incarnation,
+            class: put.class,
+            interaction,
+            entry,
+            segments: segment,
+        });
         Ok(())
     }
 
@@ -346,7 +363,13 @@ impl Drop for Batch {
 }
 
 impl Inner {
-    fn insert(&self, editor: &mut Editor<'_>, root: &mut UsersNode, staged: &Staged, created: &mut u64) -> Result<RecordId> {
+    fn insert(
+        &self,
+        editor: &mut Editor<'_>,
+        root: &mut UsersNode,
+        staged: &Staged,
+        created: &mut u64,
+    ) -> Result<RecordId> {
         let tag = staged.tag;
         if root.slot_mut(editor, tag)?.is_none() {
             let page = self.new_user(&staged.user, 1)?;
@@ -376,7 +399,13 @@ impl Inner {
         let slot = page.class_mut(&staged.class)?;
         slot.tree.insert(editor, place, record_key(staged.interaction, ordinal), staged.entry.encode())?;
         slot.records += 1;
-        Ok(RecordId { interaction: staged.interaction, user: tag, incarnation: staged.incarnation, class: class_tag, ordinal })
+        Ok(RecordId {
+            interaction: staged.interaction,
+            user: tag,
+            incarnation: staged.incarnation,
+            class: class_tag,
+            ordinal,
+        })
     }
 }
 

@@ -183,11 +183,14 @@ impl Engine {
                 Found::Erased { epoch, .. } => {
                     return Err(Error::new(ErrorKind::Erased, format!("this user was erased, in epoch {epoch}")));
                 }
-                Found::Absent => return Err(Error::new(ErrorKind::Absent, "no such user in this store")),
+                Found::Absent => {
+                    return Err(Error::new(ErrorKind::Absent, "no such user in this store"));
+                }
             }
         } else {
             if let Some(after) = &query.after
-                && let Found::Live { page, .. } = find(&inner.pages(), &state.head.root, state.head.geometry, after.user)?
+                && let Found::Live { page, .. } =
+                    find(&inner.pages(), &state.head.root, state.head.geometry, after.user)?
             {
                 let page = UserPage::decode(&inner.pages().load(PageKind::User, Some(after.user), &page)?)?;
                 inner.list_user(after.user, &page, query, limit + 1, &mut listing.records)?;
@@ -257,7 +260,9 @@ impl Inner {
         let pages = self.pages();
         let (incarnation, at) = match find(&pages, &state.head.root, state.head.geometry, id.user)? {
             Found::Live { incarnation, page } => (incarnation, page),
-            Found::Erased { incarnation, .. } if id.incarnation <= incarnation => return Err(record_erased(id)),
+            Found::Erased { incarnation, .. } if id.incarnation <= incarnation => {
+                return Err(record_erased(id));
+            }
             _ => return Err(absent(id)),
         };
         match id.incarnation.cmp(&incarnation) {
@@ -283,7 +288,14 @@ impl Inner {
     }
 
     /// Appends records of one user in order of interaction, class, ordinal, until `out` holds `limit`.
-    fn list_user(&self, tag: UserTag, page: &UserPage, query: &Query, limit: usize, out: &mut Vec<RecordInfo>) -> Result<()> {
+    fn list_user(
+        &self,
+        tag: UserTag,
+        page: &UserPage,
+        query: &Query,
+        limit: usize,
+        out: &mut Vec<RecordInfo>,
+    ) -> Result<()> {
         let wanted = query.class.as_ref().map(|c| page.class_tag(c));
         let (mut low, mut high) = (KEY_MIN, KEY_MAX);
         if let Some(id) = query.interaction {
@@ -295,20 +307,29 @@ impl Inner {
             low = low.max(bound);
         }
         if let Some(until) = query.until {
-            let Some(last) = until.0.checked_sub(1) else { return Ok(()) };
+            let Some(last) = until.0.checked_sub(1) else {
+                return Ok(());
+            };
             let mut bound = KEY_MAX;
             bound[..6].copy_from_slice(&ms(Timestamp(last)));
             high = high.min(bound);
         }
         let mut found: Vec<(InteractionId, ClassTag, u32, RecordInfo)> = Vec::new();
         for slot in page.classes.iter().filter(|c| wanted.is_none_or(|w| w == c.tag)) {
-            let Some((low, high)) = behind(query, slot, tag, low, high) else { continue };
+            let Some((low, high)) = behind(query, slot, tag, low, high) else {
+                continue;
+            };
             let (mut n, room) = (0, limit.saturating_sub(out.len()));
             let range = Range { low: &low, high: &high, descending: query.newest_first };
             slot.tree.scan(&self.pages(), class_place(tag), range, &mut |key, value| {
                 let (interaction, ordinal) = split_record_key(key)?;
                 let id = RecordId { interaction, user: tag, incarnation: page.incarnation, class: slot.tag, ordinal };
-                found.push((interaction, slot.tag, ordinal, info(&id, &page.user, &slot.class, &Entry::decode(value)?)));
+                found.push((
+                    interaction,
+                    slot.tag,
+                    ordinal,
+                    info(&id, &page.user, &slot.class, &Entry::decode(value)?),
+                ));
                 n += 1;
                 Ok(if n >= room { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })?;
@@ -348,7 +369,9 @@ fn behind(
     low: OrderedKey,
     high: OrderedKey,
 ) -> Option<(OrderedKey, OrderedKey)> {
-    let Some(after) = query.after.filter(|a| a.user == user) else { return Some((low, high)) };
+    let Some(after) = query.after.filter(|a| a.user == user) else {
+        return Some((low, high));
+    };
     let at = record_key(after.interaction, after.ordinal);
     let (mut low, mut high) = (low, high);
     if query.newest_first {
@@ -374,7 +397,8 @@ fn behind(
 fn step(key: OrderedKey, up: bool) -> Option<OrderedKey> {
     let mut wide = [0; 32];
     wide[12..].copy_from_slice(&key);
-    let (high, low) = (u128::from_be_bytes(wide[..16].try_into().ok()?), u128::from_be_bytes(wide[16..].try_into().ok()?));
+    let (high, low) =
+        (u128::from_be_bytes(wide[..16].try_into().ok()?), u128::from_be_bytes(wide[16..].try_into().ok()?));
     let (low, carry) = if up { low.overflowing_add(1) } else { low.overflowing_sub(1) };
     let high = match (carry, up) {
         (false, _) => high,
@@ -404,7 +428,9 @@ impl Reader {
         self.inner.check_usable()?;
         // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen them delivered.
         let mut keys = locked(&self.open.keys);
-        let Some(keys) = keys.as_mut() else { return Err(record_erased(&self.open.id)) };
+        let Some(keys) = keys.as_mut() else {
+            return Err(record_erased(&self.open.id));
+        };
         if self.position >= self.info.length || out.is_empty() {
             return Ok(0);
         }
@@ -473,7 +499,8 @@ impl Seek for Reader {
             SeekFrom::End(by) => self.info.length.checked_add_signed(by),
             SeekFrom::Current(by) => self.position.checked_add_signed(by),
         };
-        self.position = at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a seek to before the beginning"))?;
+        self.position =
+            at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a seek to before the beginning"))?;
         Ok(self.position)
     }
 }

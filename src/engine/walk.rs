@@ -63,7 +63,12 @@ impl Inner {
 }
 
 /// Walks everything below the root page `root`.
-pub(super) fn walk(leave: &Walking<'_>, pages: &PageSource<'_>, root: &Ref, on_step: &mut OnStep<'_>) -> Result<Walked> {
+pub(super) fn walk(
+    leave: &Walking<'_>,
+    pages: &PageSource<'_>,
+    root: &Ref,
+    on_step: &mut OnStep<'_>,
+) -> Result<Walked> {
     walk_at(leave, pages, &Spot::ROOT, root, on_step)
 }
 

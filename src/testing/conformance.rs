@@ -50,7 +50,11 @@ pub fn store_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
         assert_eq!(store.get(&name(n)).expect("get"), Some(bytes), "what was committed survives");
         assert!(store.contains(&name(n)).expect("contains"));
     }
-    assert_eq!(store.names(&name(2), 10).expect("names"), vec![name(2), name(3)], "names are in order, from the given one on");
+    assert_eq!(
+        store.names(&name(2), 10).expect("names"),
+        vec![name(2), name(3)],
+        "names are in order, from the given one on"
+    );
     assert_eq!(store.names(&name(0), 2).expect("names"), vec![name(1), name(2)], "at most so many");
     assert_eq!(store.usage().expect("usage").blobs, 3);
     store.remove(&[name(2), name(8)]).expect("remove");
@@ -63,7 +67,11 @@ pub fn store_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
     assert_eq!(store.get(&name(3)).expect("get"), Some(vec![3; 300]));
     let many: Vec<_> = (10..250).map(|n| (name(n), vec![n; 5000])).collect();
     store.put(&many).expect("put");
-    assert_eq!(store.commit(&[], id(2, 2), &head(2, 3)).expect("commit"), Published::Done, "a commit makes earlier puts durable");
+    assert_eq!(
+        store.commit(&[], id(2, 2), &head(2, 3)).expect("commit"),
+        Published::Done,
+        "a commit makes earlier puts durable"
+    );
     drop(store);
     let store = open();
     for (name, bytes) in &many {
@@ -88,7 +96,10 @@ pub fn cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
     assert!(held(&*cell).is_empty(), "a new cell holds nothing");
     assert!(!cell.describe().statement.is_empty(), "a cell says what it promises");
     cell.deposit(store, &id(1, 1), &key(1)).expect("deposit");
-    let cell = { drop(cell); open() };
+    let cell = {
+        drop(cell);
+        open()
+    };
     assert_eq!(held(&*cell), vec![(id(1, 1), 1)], "a deposited key survives");
     let other = cell.deposit(StoreId([6; 16]), &id(2, 9), &key(9)).expect_err("another store's key");
     assert_eq!(other.kind(), ErrorKind::Refused);
@@ -96,7 +107,10 @@ pub fn cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
     cell.deposit(store, &id(2, 2), &key(2)).expect("deposit");
     cell.deposit(store, &id(2, 2), &key(2)).expect("depositing again is no change");
     assert_eq!(cell.deposit(store, &id(3, 3), &key(3)).expect_err("a third key").kind(), ErrorKind::Refused);
-    let cell = { drop(cell); open() };
+    let cell = {
+        drop(cell);
+        open()
+    };
     assert_eq!(held(&*cell), vec![(id(1, 1), 1), (id(2, 2), 2)], "two keys stand side by side");
 
     let unknown = cell.retire(&id(7, 7), Durable::assumed_for_a_test()).expect_err("an unknown key to keep");
@@ -105,7 +119,10 @@ pub fn cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
     assert_eq!(cell.retire(&id(2, 2), Durable::assumed_for_a_test()).expect("retire"), Retirement::Destroyed);
     assert_eq!(held(&*cell), vec![(id(2, 2), 2)]);
     cell.retire(&id(2, 2), Durable::assumed_for_a_test()).expect("retiring again is no change");
-    let cell = { drop(cell); open() };
+    let cell = {
+        drop(cell);
+        open()
+    };
     assert_eq!(held(&*cell), vec![(id(2, 2), 2)], "a destroyed key stays destroyed");
 
     // A losing candidate: the key that stays is the older one.

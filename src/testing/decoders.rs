@@ -43,6 +43,8 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
             }
             None => false,
         },
-        _ => std::str::from_utf8(bytes).is_ok_and(|s| s.parse::<RecordId>().is_ok() | s.parse::<InteractionId>().is_ok()),
+        _ => {
+            std::str::from_utf8(bytes).is_ok_and(|s| s.parse::<RecordId>().is_ok() | s.parse::<InteractionId>().is_ok())
+        }
     }
 }

@@ -17,3 +17,11 @@ pub use seeded::Seeded;
 pub use tape::{HoardingCell, RecordingStore, Tape};
 
 pub use crate::engine::{Defect, Exposed};
+
+/// Names of every payload segment below the head of an engine.
+///
+/// # Errors
+/// `Corrupt`, `Io`.
+pub fn payload_names(engine: &crate::engine::Engine) -> crate::error::Result<Vec<crate::ids::BlobName>> {
+    engine.payload_names()
+}

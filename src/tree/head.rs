@@ -47,7 +47,9 @@ impl Prefix {
         if format != FORMAT {
             return Err(Error::new(
                 ErrorKind::Refused,
-                format!("the store has format {format}, this program reads format {FORMAT}; use the program that wrote it"),
+                format!(
+                    "the store has format {format}, this program reads format {FORMAT}; use the program that wrote it"
+                ),
             ));
         }
         let store = StoreId(d.array()?);

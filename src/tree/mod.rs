@@ -48,7 +48,10 @@ impl Geometry {
         if ok {
             Ok(self)
         } else {
-            Err(Error::invalid(format!("a page of {} bytes with fan-out 2^{} is not possible", self.page_bytes, self.fan_bits)))
+            Err(Error::invalid(format!(
+                "a page of {} bytes with fan-out 2^{} is not possible",
+                self.page_bytes, self.fan_bits
+            )))
         }
     }
 
@@ -144,7 +147,12 @@ pub(crate) trait Node: Sized {
 
 impl<N: Node> Link<N> {
     /// The page, to be changed: it will be written anew under a fresh key.
-    pub(crate) fn load_mut(&mut self, editor: &mut Editor<'_>, kind: PageKind, owner: Option<UserTag>) -> Result<&mut N> {
+    pub(crate) fn load_mut(
+        &mut self,
+        editor: &mut Editor<'_>,
+        kind: PageKind,
+        owner: Option<UserTag>,
+    ) -> Result<&mut N> {
         if let Link::Stored(at) = self {
             let page = editor.pages.load(kind, owner, at)?;
             let node = N::decode(&page)?;

@@ -136,7 +136,13 @@ impl OrderedNode {
     }
 
     /// Inserts; a page that outgrew its size gives back its right part.
-    fn insert(&mut self, editor: &mut Editor<'_>, place: Place, key: OrderedKey, value: Value) -> Result<Option<OrderedNode>> {
+    fn insert(
+        &mut self,
+        editor: &mut Editor<'_>,
+        place: Place,
+        key: OrderedKey,
+        value: Value,
+    ) -> Result<Option<OrderedNode>> {
         let capacity = editor.geometry.capacity();
         match self {
             OrderedNode::Leaf(entries) => {
@@ -171,7 +177,13 @@ impl OrderedNode {
     }
 
     /// Removes every key in `low..=high` and returns how many there were.
-    fn remove_range(&mut self, editor: &mut Editor<'_>, place: Place, low: &OrderedKey, high: &OrderedKey) -> Result<u64> {
+    fn remove_range(
+        &mut self,
+        editor: &mut Editor<'_>,
+        place: Place,
+        low: &OrderedKey,
+        high: &OrderedKey,
+    ) -> Result<u64> {
         match self {
             OrderedNode::Leaf(entries) => {
                 let before = entries.len();
@@ -213,7 +225,9 @@ impl OrderedNode {
     /// Joins pages that a removal left nearly empty with a neighbour.
     fn merge(&mut self, editor: &mut Editor<'_>, place: Place) -> Result<()> {
         let capacity = editor.geometry.capacity();
-        let OrderedNode::Interior(children) = self else { return Ok(()) };
+        let OrderedNode::Interior(children) = self else {
+            return Ok(());
+        };
         let mut i = 0;
         while i < children.len() && children.len() > 1 {
             let small = matches!(&children[i].link, Link::Loaded(node) if node.len() < capacity / 4);
@@ -284,7 +298,13 @@ fn seal_link(link: Link<OrderedNode>, place: Place, geometry: Geometry, sink: &m
 
 impl Ordered {
     /// Adds or replaces an entry. The value must fit in half a page.
-    pub(crate) fn insert(&mut self, editor: &mut Editor<'_>, place: Place, key: OrderedKey, value: Value) -> Result<()> {
+    pub(crate) fn insert(
+        &mut self,
+        editor: &mut Editor<'_>,
+        place: Place,
+        key: OrderedKey,
+        value: Value,
+    ) -> Result<()> {
         let link = self.root.get_or_insert_with(|| Link::Loaded(Box::new(OrderedNode::Leaf(BTreeMap::new()))));
         let right = link.load_mut(editor, place.kind, Some(place.owner))?.insert(editor, place, key, value)?;
         if let Some(right) = right
@@ -304,7 +324,9 @@ impl Ordered {
         low: &OrderedKey,
         high: &OrderedKey,
     ) -> Result<u64> {
-        let Some(link) = &mut self.root else { return Ok(0) };
+        let Some(link) = &mut self.root else {
+            return Ok(0);
+        };
         let node = link.load_mut(editor, place.kind, Some(place.owner))?;
         let removed = node.remove_range(editor, place, low, high)?;
         if node.is_empty() {
@@ -335,7 +357,13 @@ impl Ordered {
     }
 
     /// Shows the entries in `low..=high`, ascending or descending, until the callback breaks.
-    pub(crate) fn scan(&self, pages: &dyn Pages, place: Place, range: Range<'_>, entry: &mut Entries<'_>) -> Result<()> {
+    pub(crate) fn scan(
+        &self,
+        pages: &dyn Pages,
+        place: Place,
+        range: Range<'_>,
+        entry: &mut Entries<'_>,
+    ) -> Result<()> {
         if let Some(link) = self.root.as_ref().filter(|_| range.low <= range.high) {
             let _ = scan_link(pages, place, link, &range, entry)?;
         }
@@ -404,7 +432,9 @@ fn child_of(page: &[u8], key: &OrderedKey) -> Result<Option<Ref>> {
             high = middle;
         }
     }
-    let Some(i) = low.checked_sub(1) else { return Ok(None) };
+    let Some(i) = low.checked_sub(1) else {
+        return Ok(None);
+    };
     let mut d = Decoder::new(&entries[i * CHILD_LEN + 28..(i + 1) * CHILD_LEN], "page of an ordered tree");
     Ref::decode(&mut d).map(Some)
 }

@@ -110,8 +110,12 @@ impl Node for UsersNode {
                         return Err(d.bad());
                     }
                     let slot = match found {
-                        Found::Live { incarnation, page } => Slot { incarnation, state: SlotState::Live(Link::Stored(page)) },
-                        Found::Erased { incarnation, epoch } => Slot { incarnation, state: SlotState::Erased { epoch } },
+                        Found::Live { incarnation, page } => {
+                            Slot { incarnation, state: SlotState::Live(Link::Stored(page)) }
+                        }
+                        Found::Erased { incarnation, epoch } => {
+                            Slot { incarnation, state: SlotState::Erased { epoch } }
+                        }
                         Found::Absent => return Err(d.bad()),
                     };
                     slots.insert(tag, slot);
@@ -171,7 +175,10 @@ impl UsersNode {
 
     fn split(&mut self, editor: &mut Editor<'_>, depth: u32) -> Result<()> {
         if (depth + 1) * u32::from(editor.geometry.fan_bits) > TAG_BITS {
-            return Err(Error::new(ErrorKind::Refused, "too many users share 96 bits of their tags; this does not happen by chance"));
+            return Err(Error::new(
+                ErrorKind::Refused,
+                "too many users share 96 bits of their tags; this does not happen by chance",
+            ));
         }
         let UsersNode::Leaf(slots) = std::mem::replace(self, UsersNode::Interior(BTreeMap::new())) else {
             unreachable!("only leaves are split")
@@ -233,10 +240,15 @@ pub(crate) fn find(pages: &dyn Pages, root: &Ref, geometry: Geometry, tag: UserT
         let mut d = Decoder::new(&page, "page of the user tree");
         let kind = d.u8()?;
         let count = usize::from(d.u16()?);
-        let (len, wanted): (usize, &[u8]) =
-            if kind == INTERIOR { (2 + REF_BYTES, &digit(tag, depth, geometry).to_be_bytes()) } else { (SLOT_LEN, &tag.0) };
+        let (len, wanted): (usize, &[u8]) = if kind == INTERIOR {
+            (2 + REF_BYTES, &digit(tag, depth, geometry).to_be_bytes())
+        } else {
+            (SLOT_LEN, &tag.0)
+        };
         let entries = d.bytes(count * len)?;
-        let Some(entry) = search(entries, len, wanted) else { return Ok(Found::Absent) };
+        let Some(entry) = search(entries, len, wanted) else {
+            return Ok(Found::Absent);
+        };
         let mut d = Decoder::new(entry, "page of the user tree");
         if kind != INTERIOR {
             return Ok(decode_slot(&mut d)?.1);

@@ -1,7 +1,7 @@
 //! The sealing format against the rules of C2SP chunked-encryption, computed here a second way from the primitives.
 
-use aes_gcm::aead::{Aead, KeyInit};
 use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::{Aead, KeyInit};
 use hmac::{Hmac, Mac};
 use keyfall::crypto::Key;
 use keyfall::crypto::chunked::{self, LABEL, Suite};

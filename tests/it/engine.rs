@@ -70,7 +70,8 @@ fn each_scope_takes_what_it_names() {
     let world = World::new(4, SMALL);
     let engine = world.engine();
     let i = engine.new_interaction().unwrap();
-    let put = |class: Class, i: InteractionId| engine.put(Put::new(user("ada"), class).interaction(i), &b"x"[..]).unwrap();
+    let put =
+        |class: Class, i: InteractionId| engine.put(Put::new(user("ada"), class).interaction(i), &b"x"[..]).unwrap();
     let (a, t, c) = (put(Class::audio(), i), put(Class::transcript(), i), put(Class::action(), i));
     engine.erase(Scope::class(user("ada"), Class::audio())).unwrap();
     assert_eq!(kind(read(engine, &a)), ErrorKind::Erased);
@@ -89,7 +90,10 @@ fn each_scope_takes_what_it_names() {
     engine.erase(Scope::interaction(user("ada"), i)).unwrap();
     assert_eq!(kind(read(engine, &c)), ErrorKind::Erased);
     assert_eq!(kind(read(engine, &t2)), ErrorKind::Erased);
-    assert_eq!(kind(engine.put(Put::new(user("ada"), Class::action()).interaction(i), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(
+        kind(engine.put(Put::new(user("ada"), Class::action()).interaction(i), &b"late"[..])),
+        ErrorKind::Erased
+    );
     assert!(read(engine, &fresh).is_ok());
     let other = engine.new_interaction().unwrap();
     assert_eq!(kind(engine.erase(Scope::interaction(user("ada"), other))), ErrorKind::Absent);
@@ -215,7 +219,11 @@ fn an_old_store_is_refused_and_both_epochs_named() {
     let e = restore(&*cell, &[old], &MemoryStore::new(), |_| {}).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Refused);
     let empty: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    assert_eq!(kind(Engine::open(empty, cell, world.options.clone())), ErrorKind::Corrupt, "an empty store is no new one");
+    assert_eq!(
+        kind(Engine::open(empty, cell, world.options.clone())),
+        ErrorKind::Corrupt,
+        "an empty store is no new one"
+    );
 }
 
 #[test]
@@ -337,7 +345,11 @@ fn discard_keeps_the_living_and_gives_the_rest_back() {
     assert_eq!(read(world.engine(), &late[0]).unwrap(), b"under way", "a put under way survives a discard");
     for (n, id) in &live {
         let content = read(world.engine(), id);
-        if n % 6 == 2 { assert_eq!(kind(content), ErrorKind::Erased) } else { assert_eq!(content.unwrap(), bytes((*n).into(), 2000)) }
+        if n % 6 == 2 {
+            assert_eq!(kind(content), ErrorKind::Erased)
+        } else {
+            assert_eq!(content.unwrap(), bytes((*n).into(), 2000))
+        }
     }
     assert!(world.engine().audit(&[], &mut |_| {}).unwrap().is_clean());
 }
@@ -385,7 +397,8 @@ fn erases_that_wait_share_a_commit() {
     for n in 0..50 {
         world.put(&format!("u{n}"), Class::audio(), b"x");
     }
-    let scopes: Vec<_> = (0..50).map(|n| Scope::user(user(&format!("u{n}")))).chain([Scope::user(user("nobody"))]).collect();
+    let scopes: Vec<_> =
+        (0..50).map(|n| Scope::user(user(&format!("u{n}")))).chain([Scope::user(user("nobody"))]).collect();
     let outcomes = world.engine().erase_all(&scopes);
     assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 50);
     assert_eq!(kind(outcomes.into_iter().last().unwrap()), ErrorKind::Absent);

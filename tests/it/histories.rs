@@ -101,7 +101,9 @@ struct Model {
 
 impl Model {
     fn fenced(&self, name: &str, class: &Class, interaction: InteractionId) -> bool {
-        let Some(user) = self.users.get(name) else { return false };
+        let Some(user) = self.users.get(name) else {
+            return false;
+        };
         user.erased
             || user.fences.iter().any(|f| {
                 f.class.as_ref().is_none_or(|c| c == class)
@@ -113,7 +115,9 @@ impl Model {
     }
 
     fn drop_where(&mut self, name: &str, gone: impl Fn(&Record) -> bool) -> u64 {
-        let Some(user) = self.users.get_mut(name) else { return 0 };
+        let Some(user) = self.users.get_mut(name) else {
+            return 0;
+        };
         let (out, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut user.records).into_iter().partition(gone);
         user.records = stay;
         self.erased.extend(out.iter().map(|r| r.id));
@@ -232,7 +236,8 @@ impl Run {
                 }
             }
             Op::EraseRecord(n) => {
-                let ids: Vec<RecordId> = self.model.live().into_keys().chain(self.model.erased.iter().copied()).collect();
+                let ids: Vec<RecordId> =
+                    self.model.live().into_keys().chain(self.model.erased.iter().copied()).collect();
                 if ids.is_empty() {
                     return;
                 }
@@ -311,7 +316,8 @@ impl Run {
             }
             Err(e) => {
                 assert_eq!(e.kind(), ErrorKind::Absent, "{e}");
-                let holds = self.model.users.get(name).is_some_and(|u| u.records.iter().any(|r| in_class(r) && hit(r, when)));
+                let holds =
+                    self.model.users.get(name).is_some_and(|u| u.records.iter().any(|r| in_class(r) && hit(r, when)));
                 assert!(!holds, "an erase missed a record");
             }
         }
@@ -319,14 +325,8 @@ impl Run {
 
     /// Throws the store away and builds it anew from its copies, where one of them is at its state.
     fn restore(&mut self, engine: &Engine) {
-        let places: Vec<Arc<dyn Store>> = self
-            .world
-            .places
-            .lock()
-            .unwrap()
-            .values()
-            .map(|s| Arc::clone(s) as Arc<dyn Store>)
-            .collect();
+        let places: Vec<Arc<dyn Store>> =
+            self.world.places.lock().unwrap().values().map(|s| Arc::clone(s) as Arc<dyn Store>).collect();
         let newest = places.iter().filter_map(|s| s.head().unwrap()).map(|h| h.id).max();
         let cell: Arc<dyn RootCell> = self.world.cell.clone();
         let fresh = Arc::new(RecordingStore::new(Arc::new(MemoryStore::new()), Arc::clone(&self.world.tape)));
@@ -361,7 +361,11 @@ impl Run {
         assert!(listed.iter().all(|r| live.contains_key(&r.id)));
         let cell: Arc<dyn RootCell> = self.world.cell.clone();
         let exposed = self.world.tape.exposed(&*cell).unwrap();
-        assert_eq!(exposed.keys().collect::<Vec<_>>(), live.keys().collect::<Vec<_>>(), "the adversary opens what lives, and nothing else");
+        assert_eq!(
+            exposed.keys().collect::<Vec<_>>(),
+            live.keys().collect::<Vec<_>>(),
+            "the adversary opens what lives, and nothing else"
+        );
         for (id, record) in &exposed {
             assert_eq!(record.content.as_ref(), Some(&live[id].1.content));
         }
@@ -389,7 +393,8 @@ fn history(seed: u64, geometry: Geometry, ops: &[Op]) {
 const CASES: u32 = 2600;
 
 fn config() -> ProptestConfig {
-    let cases = std::env::var("KEYFALL_HISTORIES").ok().and_then(|n| n.parse::<u32>().ok()).map_or(CASES, |n| n.div_ceil(4));
+    let cases =
+        std::env::var("KEYFALL_HISTORIES").ok().and_then(|n| n.parse::<u32>().ok()).map_or(CASES, |n| n.div_ceil(4));
     ProptestConfig { cases, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() }
 }
 

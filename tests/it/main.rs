@@ -1,9 +1,23 @@
 //! One binary for all integration tests.
-#![allow(unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a test: it panics, and nobody links it")]
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "tests: they panic, look at the clock, and nobody links them"
+)]
 
 mod support;
 
+mod architecture;
 mod chunked;
+mod command_line;
+mod corpus;
+mod damage;
 mod engine;
 mod histories;
+mod kill;
+mod memory;
 mod ports;
+mod sled_store;

@@ -21,7 +21,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 re
 /// A storage engine for cryptographic erasure.
 #[derive(Parser)]
 #[command(name = "keyfall", version, about, after_help = EXAMPLES, max_term_width = 100)]
-pub struct Args {
+pub(crate) struct Args {
     /// Print JSON, also errors.
     #[arg(long, global = true)]
     pub json: bool,
@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Make a store and its root cell.
     #[command(override_usage = "keyfall init [STORE] [--cell PATH] [--accept-remnants]")]
     Init {
@@ -121,7 +121,9 @@ pub enum Command {
         limit: Option<u64>,
     },
     /// Erase, in every copy: a user, a class of it, an interaction, a time range, or one record.
-    #[command(override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--yes]\n       keyfall erase [STORE] --record ID [--yes]")]
+    #[command(
+        override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--yes]\n       keyfall erase [STORE] --record ID [--yes]"
+    )]
     Erase {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
@@ -187,7 +189,7 @@ pub enum Command {
 }
 
 #[derive(Subcommand)]
-pub enum CopyCommand {
+pub(crate) enum CopyCommand {
     /// Add a copy: from now on every commit is durable there too before it is acknowledged.
     #[command(override_usage = "keyfall copy add [STORE] PLACE [--behind]")]
     Add {
@@ -218,7 +220,7 @@ pub enum CopyCommand {
 }
 
 /// STORE and what follows it; where only the latter is given, KEYFALL_STORE names the store.
-pub fn store_and<const N: usize>(mut places: Vec<PathBuf>) -> Result<(PathBuf, [PathBuf; N]), Error> {
+pub(crate) fn store_and<const N: usize>(mut places: Vec<PathBuf>) -> Result<(PathBuf, [PathBuf; N]), Error> {
     if places.len() == N {
         places.insert(0, store_from_env()?);
     }
@@ -228,10 +230,10 @@ pub fn store_and<const N: usize>(mut places: Vec<PathBuf>) -> Result<(PathBuf, [
 }
 
 /// The store, from the environment.
-pub fn store_from_env() -> Result<PathBuf, Error> {
-    std::env::var_os("KEYFALL_STORE").map(PathBuf::from).ok_or_else(|| {
-        Error::new(ErrorKind::Invalid, "which store? name its directory as STORE, or in KEYFALL_STORE")
-    })
+pub(crate) fn store_from_env() -> Result<PathBuf, Error> {
+    std::env::var_os("KEYFALL_STORE")
+        .map(PathBuf::from)
+        .ok_or_else(|| Error::new(ErrorKind::Invalid, "which store? name its directory as STORE, or in KEYFALL_STORE"))
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {

@@ -1,30 +1,28 @@
 //! What each command does.
 
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::{FileCell, Promise, Retirement};
-use keyfall::engine::{Audit, Backup, CopyMode, When, restore};
+use keyfall::engine::{Audit, When, restore};
 use keyfall::env::System;
 use keyfall::store::{SledStore, Store};
-use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
+use keyfall::{Engine, Error, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
 use serde_json::json;
 
-use crate::args::{Args, Command, CopyCommand, store_and, store_from_env};
-use crate::corpus;
+use crate::args::{Args, Command, store_and, store_from_env};
 use crate::output::{self, Failure, line, progress, table, value};
+use crate::{copies, import};
 
-type Done = Result<(), Failure>;
+pub(crate) type Done = Result<(), Failure>;
 
 /// A file in the store's directory that remembers where `init --cell` put the cell.
 const CELL_PLACE: &str = "cell";
-/// Rows of a corpus in one commit.
-const ROWS: usize = 32;
 
 /// Runs one command.
-pub fn run(args: Args) -> Done {
+pub(crate) fn run(args: Args) -> Done {
     let cell = args.cell.as_deref();
     let json = args.json;
     match args.command {
@@ -32,7 +30,7 @@ pub fn run(args: Args) -> Done {
         Command::Create { places, user } => create(&open(&one(places)?, cell)?, &user, json),
         Command::Import { places, actions, ids, skip_missing } => {
             let (store, [dir]) = store_and(places)?;
-            import(&store, cell, &dir, actions.as_deref(), (ids, skip_missing, json))
+            import::run(&open(&store, cell)?, &dir, actions.as_deref(), (ids, skip_missing, json))
         }
         Command::Put { places, user, class, interaction, media_type, purpose } => {
             let (store, [file]) = store_and(places)?;
@@ -48,7 +46,15 @@ pub fn run(args: Args) -> Done {
             get(&open(&store, cell)?, &id, output.as_deref(), json)
         }
         Command::List { places, user, class, interaction, after, before, newest, limit } => {
-            let query = Query { user, class, interaction, from: after, until: before, newest_first: newest, ..Query::default() };
+            let query = Query {
+                user,
+                class,
+                interaction,
+                from: after,
+                until: before,
+                newest_first: newest,
+                ..Query::default()
+            };
             list(&open(&one(places)?, cell)?, query, limit, json)
         }
         Command::Erase { places, user, class, interaction, after, before, record, yes } => {
@@ -62,11 +68,13 @@ pub fn run(args: Args) -> Done {
                     Scope::User { user, class, when }
                 }
                 (None, Some(id)) => Scope::Record(id),
-                _ => return Err(Error::new(ErrorKind::Invalid, "name what to erase: --user, or --record").into()),
+                _ => {
+                    return Err(Error::new(ErrorKind::Invalid, "name what to erase: --user, or --record").into());
+                }
             };
             erase(&open(&one(places)?, cell)?, scope, yes, json)
         }
-        Command::Copy(command) => copy(command, cell, json),
+        Command::Copy(command) => copies::run(command, cell, json),
         Command::Backup { places } => {
             let (store, [dest]) = store_and(places)?;
             let engine = open(&store, cell)?;
@@ -74,7 +82,7 @@ pub fn run(args: Args) -> Done {
             let bar = progress("blobs copied", None);
             let done = engine.backup(&dest, |n| bar.set_position(n))?;
             bar.finish_and_clear();
-            told_backup("backup", &dest.place(), done, json)
+            copies::told("backup", &dest.place(), done, json)
         }
         Command::Restore { into, copies } => restore_store(&into, cell, &copies, json),
         Command::Audit { mut places } => {
@@ -87,7 +95,7 @@ pub fn run(args: Args) -> Done {
     }
 }
 
-fn one(places: Vec<PathBuf>) -> Result<PathBuf, Error> {
+pub(crate) fn one(places: Vec<PathBuf>) -> Result<PathBuf, Error> {
     store_and::<0>(places).map(|(store, [])| store)
 }
 
@@ -112,20 +120,23 @@ fn cell_of(store: &Path, named: Option<&Path>) -> PathBuf {
 }
 
 /// Opens a store with its cell. The store first: a store that is not there is the likelier slip.
-pub fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
+pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let blobs = SledStore::open(store)?;
     let cell = FileCell::open(&cell_of(store, cell), Arc::new(System))?;
     Engine::open(Arc::new(blobs), Arc::new(cell), Options::default())
 }
 
 /// Makes a store and a cell that does not lie inside it.
-pub fn make(store: &Path, cell: Option<&Path>, accept_remnants: bool) -> Result<Engine, Error> {
+pub(crate) fn make(store: &Path, cell: Option<&Path>, accept_remnants: bool) -> Result<Engine, Error> {
     let place = cell.map_or_else(|| default_cell(store), Path::to_owned);
     let (inside, outer) = (absolute(&place)?, absolute(store)?);
     if inside.starts_with(&outer) {
         return Err(Error::new(
             ErrorKind::Refused,
-            format!("the cell {} would lie inside the store: who copies the store must not copy the root key", place.display()),
+            format!(
+                "the cell {} would lie inside the store: who copies the store must not copy the root key",
+                place.display()
+            ),
         ));
     }
     let blobs = SledStore::create(store)?;
@@ -146,20 +157,21 @@ pub fn make(store: &Path, cell: Option<&Path>, accept_remnants: bool) -> Result<
     Engine::init(Arc::new(blobs), Arc::new(root), Options::default())
 }
 
-/// An absolute path with its links followed as far as it exists.
-fn absolute(path: &Path) -> Result<PathBuf, Error> {
+/// An absolute path with its links followed as far as it exists, and the rest taken by the letter.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
     let whole = std::path::absolute(path).map_err(|e| Error::io(path.display(), e))?;
-    let mut there = whole.clone();
-    let mut rest = PathBuf::new();
-    loop {
-        if let Ok(real) = there.canonicalize() {
-            return Ok(real.join(rest));
+    let mut real = PathBuf::new();
+    for part in whole.components() {
+        if part == Component::ParentDir {
+            real.pop();
+            continue;
         }
-        match (there.file_name().map(ToOwned::to_owned), there.pop()) {
-            (Some(name), true) => rest = Path::new(&name).join(rest),
-            _ => return Ok(whole),
+        real.push(part);
+        if let Ok(followed) = real.canonicalize() {
+            real = followed;
         }
     }
+    Ok(real)
 }
 
 fn promise_json(promise: &Promise) -> serde_json::Value {
@@ -170,12 +182,16 @@ fn init(store: &Path, cell: Option<&Path>, accept_remnants: bool, json: bool) ->
     let engine = make(store, cell, accept_remnants)?;
     let promise = engine.promise();
     if json {
-        return value(&json!({"store": store.display().to_string(), "id": engine.id().to_string(), "cell": promise_json(&promise)}));
+        return value(
+            &json!({"store": store.display().to_string(), "id": engine.id().to_string(), "cell": promise_json(&promise)}),
+        );
     }
     line(format_args!("store {}", store.display()))?;
     line(format_args!("cell  {}", promise.place))?;
     line(format_args!("      {}", promise.statement))?;
-    line("      Lose the cell and all data is lost. An old backup alone opens nothing: add a copy in step with `keyfall copy add`.")
+    line(
+        "      Lose the cell and all data is lost. An old backup alone opens nothing: add a copy in step with `keyfall copy add`.",
+    )
 }
 
 fn create(engine: &Engine, user: &UserId, json: bool) -> Done {
@@ -191,7 +207,9 @@ fn put_file(store: &Path, cell: Option<&Path>, put: Put, file: &Path, json: bool
         let reader = File::open(file).map_err(|e| Error::io(file.display(), e))?;
         let meta = reader.metadata().map_err(|e| Error::io(file.display(), e))?;
         if meta.is_dir() {
-            return Err(Error::new(ErrorKind::Invalid, format!("{} is a directory; name a file", file.display())).into());
+            return Err(
+                Error::new(ErrorKind::Invalid, format!("{} is a directory; name a file", file.display())).into()
+            );
         }
         let engine = open(store, cell)?;
         let bar = progress("bytes", Some(meta.len()));
@@ -254,14 +272,18 @@ fn list(engine: &Engine, mut query: Query, limit: Option<u64>, json: bool) -> Do
                 first = false;
             }
         } else if !page.records.is_empty() {
-            let headings = if std::mem::take(&mut first) {
-                ["ID", "USER", "CLASS", "TYPE", "LENGTH", "CREATED"]
-            } else {
-                [""; 6]
-            };
+            let headings =
+                if std::mem::take(&mut first) { ["ID", "USER", "CLASS", "TYPE", "LENGTH", "CREATED"] } else { [""; 6] };
             let rows = page.records.iter().map(|r| {
                 let length = r.length.to_string();
-                vec![r.id.to_string(), r.user.to_string(), r.class.to_string(), r.media_type.clone(), length, output::time(r.created)]
+                vec![
+                    r.id.to_string(),
+                    r.user.to_string(),
+                    r.class.to_string(),
+                    r.media_type.clone(),
+                    length,
+                    output::time(r.created),
+                ]
             });
             writeln!(out, "{}", table(&headings, rows))?;
         }
@@ -300,7 +322,9 @@ fn erase(engine: &Engine, scope: Scope, yes: bool, json: bool) -> Done {
     let what = described(&scope);
     if !yes {
         if !io::stdin().is_terminal() {
-            return Err(Error::new(ErrorKind::Invalid, format!("to erase {what} without being asked, add --yes")).into());
+            return Err(
+                Error::new(ErrorKind::Invalid, format!("to erase {what} without being asked, add --yes")).into()
+            );
         }
         write!(io::stderr(), "Erase {what}, in every copy, for ever? [y/N] ")?;
         let mut answer = String::new();
@@ -325,91 +349,15 @@ fn erase(engine: &Engine, scope: Scope, yes: bool, json: bool) -> Done {
     if done.already {
         return line(format_args!("{what} had been erased already; the store is at epoch {}", done.epoch));
     }
-    let records = done.records.map_or("an unknown number of records (damaged pages)".to_owned(), |n| format!("{n} records"));
+    let records =
+        done.records.map_or("an unknown number of records (damaged pages)".to_owned(), |n| format!("{n} records"));
     line(format_args!("erased {what}: {records}; epoch {}", done.epoch))?;
     match until {
         None => line(format_args!("root key of epoch {} destroyed: {}", done.epoch - 1, promise.statement)),
-        Some(until) => line(format_args!("root key of epoch {} pending until {until}: {}", done.epoch - 1, promise.statement)),
-    }
-}
-
-fn copy(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done {
-    match command {
-        CopyCommand::Add { places, behind } => {
-            let (store, [place]) = store_and(places)?;
-            let engine = open(&store, cell)?;
-            let mode = if behind { CopyMode::Behind } else { CopyMode::InStep };
-            let bar = progress("blobs copied", None);
-            let entry = engine.copy_add(&text(&place)?, mode, |n| bar.set_position(n))?;
-            bar.finish_and_clear();
-            if json {
-                value(&json!({"place": entry.place, "mode": output::mode(mode)}))
-            } else {
-                line(format_args!("copy {} is {}", entry.place, output::mode(mode)))
-            }
-        }
-        CopyCommand::Sync { places } => {
-            let engine = open(&one(places)?, cell)?;
-            let bar = progress("blobs copied", None);
-            let synced = engine.copy_sync(None, |n| bar.set_position(n))?;
-            bar.finish_and_clear();
-            if json {
-                let all: Vec<_> = synced.iter().map(|(c, b)| backup_json(&c.place, *b)).collect();
-                return value(&all.into());
-            }
-            for (entry, done) in synced {
-                told_backup("copy", &entry.place, done, false)?;
-            }
-            Ok(())
-        }
-        CopyCommand::Status { places } => {
-            let copies = open(&one(places)?, cell)?.copy_status();
-            if json {
-                return value(&copies.iter().map(output::copy).collect::<Vec<_>>().into());
-            }
-            line(copies_table(&copies))
-        }
-        CopyCommand::Remove { places } => {
-            let (store, [place]) = store_and(places)?;
-            let place = text(&place)?;
-            open(&store, cell)?.copy_remove(&place)?;
-            if json { value(&json!({"removed": place})) } else { line(format_args!("{place} is no copy any more; its bytes stay where they are")) }
+        Some(until) => {
+            line(format_args!("root key of epoch {} pending until {until}: {}", done.epoch - 1, promise.statement))
         }
     }
-}
-
-/// A copy's place as the store remembers it.
-fn text(place: &Path) -> Result<String, Error> {
-    let place = absolute(place)?;
-    place.into_os_string().into_string().map_err(|_| Error::new(ErrorKind::Invalid, "a copy's place must be UTF-8"))
-}
-
-fn copies_table(copies: &[keyfall::engine::CopyStatus]) -> String {
-    let head = |h: Option<keyfall::store::HeadId>| h.map_or("nothing".to_owned(), |h| h.to_string());
-    let rows = copies.iter().map(|c| {
-        let lacks = match (&c.error, c.lacks_pages) {
-            (Some(e), _) => e.clone(),
-            (None, Some(n)) => format!("{n} pages"),
-            (None, None) => "unknown".into(),
-        };
-        vec![c.entry.place.clone(), output::mode(c.entry.mode).into(), head(c.head), head(c.restores), lacks]
-    });
-    table(&["COPY", "MODE", "HOLDS", "RESTORES", "LACKS"], rows)
-}
-
-fn backup_json(place: &str, done: Backup) -> serde_json::Value {
-    json!({
-        "place": place, "blobs": done.blobs, "bytes": done.bytes,
-        "head": done.head.map(|h| json!({"epoch": h.epoch, "commit": h.commit})),
-    })
-}
-
-fn told_backup(what: &str, place: &str, done: Backup, json: bool) -> Done {
-    if json {
-        return value(&backup_json(place, done));
-    }
-    let head = done.head.map_or("nothing".to_owned(), |h| h.to_string());
-    line(format_args!("{what} {place}: {head}, {} blobs copied ({})", done.blobs, output::bytes(done.bytes)))
 }
 
 fn restore_store(into: &Path, cell: Option<&Path>, copies: &[PathBuf], json: bool) -> Done {
@@ -437,12 +385,19 @@ fn restore_store(into: &Path, cell: Option<&Path>, copies: &[PathBuf], json: boo
             "head": {"epoch": done.head.epoch, "commit": done.head.commit},
         }));
     }
-    line(format_args!("restored {} from {}: {} blobs ({})", done.head, done.from, done.blobs, output::bytes(done.bytes)))
+    line(format_args!(
+        "restored {} from {}: {} blobs ({})",
+        done.head,
+        done.from,
+        done.blobs,
+        output::bytes(done.bytes)
+    ))
 }
 
 fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Done {
     let engine = open(store, cell)?;
-    let attached: Vec<PathBuf> = engine.copy_status().iter().filter(|c| c.error.is_none()).map(|c| PathBuf::from(&c.entry.place)).collect();
+    let attached: Vec<PathBuf> =
+        engine.copy_status().iter().filter(|c| c.error.is_none()).map(|c| PathBuf::from(&c.entry.place)).collect();
     let mut places: Vec<Arc<dyn Store>> = Vec::new();
     for place in more {
         if !attached.contains(&absolute(place)?) {
@@ -467,7 +422,7 @@ fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Don
     .into())
 }
 
-pub fn audit_table(audit: &Audit) -> String {
+pub(crate) fn audit_table(audit: &Audit) -> String {
     let rows = audit.places.iter().map(|p| {
         let head = p.head.map_or("none".to_owned(), |h| h.to_string());
         let opens = if p.head_opens { "opens" } else { "shut" };
@@ -505,7 +460,10 @@ fn discard(engine: &Engine, json: bool) -> Done {
     let (before, after) = (output::bytes(done.bytes_before), output::bytes(done.bytes_after));
     line(format_args!("discarded {} blobs: {before} before, {after} after", done.blobs))?;
     if done.copies_skipped > 0 {
-        line(format_args!("{} copies passed over: out of reach, or behind; run `keyfall copy sync` first", done.copies_skipped))?;
+        line(format_args!(
+            "{} copies passed over: out of reach, or behind; run `keyfall copy sync` first",
+            done.copies_skipped
+        ))?;
     }
     Ok(())
 }
@@ -522,7 +480,13 @@ fn status(engine: &Engine, json: bool) -> Done {
         }));
     }
     line(format_args!("store {} ({})", s.place, s.store))?;
-    line(format_args!("      {}; {} users; {} blobs, {} on disk", s.head, s.users, s.usage.blobs, output::bytes(s.usage.bytes)))?;
+    line(format_args!(
+        "      {}; {} users; {} blobs, {} on disk",
+        s.head,
+        s.users,
+        s.usage.blobs,
+        output::bytes(s.usage.bytes)
+    ))?;
     line(format_args!("cell  {}", s.cell.place))?;
     line(format_args!("      {}", s.cell.statement))?;
     if let Some(why) = s.unsettled {
@@ -531,83 +495,5 @@ fn status(engine: &Engine, json: bool) -> Done {
     if s.copies.is_empty() {
         return line("no copies: losing the store loses all data");
     }
-    line(copies_table(&s.copies))
-}
-
-/// What is counted while importing.
-#[derive(Default)]
-struct Imported {
-    users: std::collections::HashSet<String>,
-    recordings: u64,
-    transcripts: u64,
-    actions: u64,
-    bytes: u64,
-}
-
-fn import(store: &Path, cell: Option<&Path>, dir: &Path, actions: Option<&Path>, (ids, skip, json): (bool, bool, bool)) -> Done {
-    let corpus = corpus::read(dir, actions)?;
-    if let Some(first) = corpus.missing.first().filter(|_| !skip) {
-        let rest = corpus.missing.len() - 1;
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            format!("{first} is not there (and {rest} more); nothing was imported; --skip-missing passes over such rows"),
-        )
-        .into());
-    }
-    let engine = open(store, cell)?;
-    let bar = progress("recordings", Some(corpus.clips.len() as u64));
-    let mut done = Imported::default();
-    for rows in corpus.clips.chunks(ROWS) {
-        let mut batch = engine.batch();
-        let mut names = Vec::new();
-        for clip in rows {
-            let user = UserId::new(clip.client.clone())?;
-            let interaction = engine.new_interaction()?;
-            let put = |class: Class| Put::new(user.clone(), class).interaction(interaction);
-            let file = File::open(&clip.path).map_err(|e| Error::io(clip.path.display(), e))?;
-            done.bytes += file.metadata().map_err(|e| Error::io(clip.path.display(), e))?.len();
-            batch.add(put(Class::audio()).media_type(corpus::media_type(&clip.path)), BufReader::new(file))?;
-            batch.add(put(Class::transcript()).media_type("text/plain; charset=utf-8"), clip.sentence.as_bytes())?;
-            names.extend([(clip, "audio"), (clip, "transcript")]);
-            for action in &clip.actions {
-                batch.add(put(Class::action()).media_type("application/json"), action.as_bytes())?;
-                names.push((clip, "action"));
-            }
-            done.recordings += 1;
-            done.transcripts += 1;
-            done.actions += clip.actions.len() as u64;
-            done.users.insert(clip.client.clone());
-        }
-        let put = batch.commit()?;
-        if ids {
-            let mut out = io::stdout().lock();
-            for (id, (clip, class)) in put.iter().zip(names) {
-                if json {
-                    writeln!(out, "{}", json!({"id": id.to_string(), "user": clip.client, "class": class, "clip": clip.name}))?;
-                } else {
-                    writeln!(out, "{id}\t{}\t{class}\t{}", clip.client, clip.name)?;
-                }
-            }
-            out.flush()?;
-        }
-        bar.inc(rows.len() as u64);
-    }
-    bar.finish_and_clear();
-    if corpus.unmatched > 0 {
-        writeln!(io::stderr(), "keyfall: {} actions name a clip that no row has; they were passed over", corpus.unmatched)?;
-    }
-    if json {
-        return value(&json!({
-            "users": done.users.len(), "recordings": done.recordings, "transcripts": done.transcripts,
-            "actions": done.actions, "bytes": done.bytes, "skipped": corpus.missing.len(), "unmatched_actions": corpus.unmatched,
-        }));
-    }
-    line(format_args!(
-        "imported {} recordings ({}), {} transcripts and {} actions of {} users",
-        done.recordings,
-        output::bytes(done.bytes),
-        done.transcripts,
-        done.actions,
-        done.users.len()
-    ))
+    line(copies::shown(&s.copies))
 }

@@ -10,7 +10,7 @@ use keyfall::{Error, ErrorKind};
 const TABLE: &str = "validated.tsv";
 
 /// One recording with what belongs to it.
-pub struct Clip {
+pub(crate) struct Clip {
     pub client: String,
     /// `<locale>/clips/<file>`.
     pub name: String,
@@ -21,7 +21,7 @@ pub struct Clip {
 }
 
 /// A corpus, listed and checked; no recording is read yet.
-pub struct Corpus {
+pub(crate) struct Corpus {
     pub clips: Vec<Clip>,
     /// Rows without their file.
     pub missing: Vec<String>,
@@ -34,17 +34,21 @@ fn invalid(message: String) -> Error {
 }
 
 /// Lists a corpus: a locale's folder, or the folder above several.
-pub fn read(dir: &Path, actions: Option<&Path>) -> Result<Corpus, Error> {
+pub(crate) fn read(dir: &Path, actions: Option<&Path>) -> Result<Corpus, Error> {
     let mut locales = Vec::new();
     if dir.join(TABLE).is_file() {
         locales.push(dir.to_owned());
     } else {
-        let entries = std::fs::read_dir(dir).map_err(|e| Error::io(format!("reading the corpus {}", dir.display()), e))?;
+        let entries =
+            std::fs::read_dir(dir).map_err(|e| Error::io(format!("reading the corpus {}", dir.display()), e))?;
         locales.extend(entries.filter_map(|e| e.ok()).map(|e| e.path()).filter(|p| p.join(TABLE).is_file()));
         locales.sort();
     }
     if locales.is_empty() {
-        return Err(invalid(format!("{} holds no {TABLE}, nor does a folder in it; name a locale's folder or the one above", dir.display())));
+        return Err(invalid(format!(
+            "{} holds no {TABLE}, nor does a folder in it; name a locale's folder or the one above",
+            dir.display()
+        )));
     }
     let mut by_clip = match actions {
         Some(file) => read_actions(file)?,
@@ -61,13 +65,21 @@ pub fn read(dir: &Path, actions: Option<&Path>) -> Result<Corpus, Error> {
 fn read_locale(dir: &Path, actions: &mut HashMap<String, Vec<String>>, corpus: &mut Corpus) -> Result<(), Error> {
     let place = dir.join(TABLE);
     let table = |e: csv::Error| invalid(format!("{}: {e}", place.display()));
-    let mut rows = csv::ReaderBuilder::new().delimiter(b'\t').quoting(false).flexible(true).from_path(&place).map_err(table)?;
+    let mut rows =
+        csv::ReaderBuilder::new().delimiter(b'\t').quoting(false).flexible(true).from_path(&place).map_err(table)?;
     let headings = rows.headers().map_err(table)?.clone();
     let column = |name: &str| {
-        headings.iter().position(|h| h == name).ok_or_else(|| invalid(format!("{} has no column {name}", place.display())))
+        headings
+            .iter()
+            .position(|h| h == name)
+            .ok_or_else(|| invalid(format!("{} has no column {name}", place.display())))
     };
     let (client, path, sentence) = (column("client_id")?, column("path")?, column("sentence")?);
-    let locale = dir.canonicalize().ok().and_then(|d| d.file_name().map(|n| n.to_string_lossy().into_owned())).unwrap_or_default();
+    let locale = dir
+        .canonicalize()
+        .ok()
+        .and_then(|d| d.file_name().map(|n| n.to_string_lossy().into_owned()))
+        .unwrap_or_default();
     for (n, row) in rows.records().enumerate() {
         let row = row.map_err(table)?;
         let field = |at: usize| {
@@ -114,7 +126,7 @@ fn read_actions(place: &Path) -> Result<HashMap<String, Vec<String>>, Error> {
 }
 
 /// Media type by a clip's extension.
-pub fn media_type(path: &Path) -> &'static str {
+pub(crate) fn media_type(path: &Path) -> &'static str {
     match path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
         Some("wav") => "audio/wav",
         Some("mp3") => "audio/mpeg",

@@ -112,7 +112,7 @@ fn put_all(engine: &Engine) -> Result<Vec<Record>, Error> {
 }
 
 /// Runs the demo.
-pub fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
+pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     let place = place(keep)?;
     let at = |name: &str| place.dir.join(name);
     let tell = |text: String| if json { Ok(()) } else { line(text) };
@@ -123,12 +123,19 @@ pub fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     engine.copy_add(&at("replica").to_string_lossy(), CopyMode::InStep, |_| {})?;
     let backup = SledStore::create(&at("backup"))?;
     engine.backup(&backup, |_| {})?;
-    tell(format!("4 users, {} records: audio, transcripts, actions. A replica in step; a backup taken now, in epoch 1.", records.len()))?;
+    tell(format!(
+        "4 users, {} records: audio, transcripts, actions. A replica in step; a backup taken now, in epoch 1.",
+        records.len()
+    ))?;
     let before = engine.audit(&[], &mut |_| {})?;
     tell(format!("Before: with the cell, all {} blobs of the store open.\n", before.places[0].live))?;
 
     let erasure = engine.erase(Scope::user(UserId::new(ERASED)?))?;
-    tell(format!("$ keyfall erase --user {ERASED}\n{} records erased; epoch {}; the root key of epoch 1 is destroyed.", erasure.records.unwrap_or(0), erasure.epoch))?;
+    tell(format!(
+        "$ keyfall erase --user {ERASED}\n{} records erased; epoch {}; the root key of epoch 1 is destroyed.",
+        erasure.records.unwrap_or(0),
+        erasure.epoch
+    ))?;
     tell(format!("The cell says: {}.\n", engine.promise().statement))?;
 
     tell("A thief takes the store, the replica, the old backup, and the cell as it is now:".into())?;
@@ -144,7 +151,9 @@ pub fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     };
     let refused = match alone {
         Err(e) if e.kind() == ErrorKind::Refused => e.to_string(),
-        _ => return Err(Error::new(ErrorKind::Corrupt, "the old backup opened by itself: the promise is broken").into()),
+        _ => {
+            return Err(Error::new(ErrorKind::Corrupt, "the old backup opened by itself: the promise is broken").into());
+        }
     };
     tell(format!("The old backup by itself: {refused}\n"))?;
 

@@ -2,8 +2,10 @@
 
 mod args;
 mod commands;
+mod copies;
 mod corpus;
 mod demo;
+mod import;
 mod output;
 
 use std::process::ExitCode;

@@ -9,7 +9,7 @@ use keyfall::{Error, ErrorKind, Timestamp};
 use serde_json::{Value, json};
 
 /// Why a command ended early.
-pub enum Failure {
+pub(crate) enum Failure {
     /// With an error to show.
     Error(Error),
     /// Nobody reads our output any more.
@@ -33,7 +33,7 @@ impl From<io::Error> for Failure {
 }
 
 /// Shows an error in one line.
-pub fn error(json: bool, e: &Error) {
+pub(crate) fn error(json: bool, e: &Error) {
     let text = e.to_string().replace('\n', " ");
     let line = if json {
         json!({"error": {"kind": kind(e.kind()), "message": text}}).to_string()
@@ -60,25 +60,25 @@ fn kind(kind: ErrorKind) -> &'static str {
 }
 
 /// A line on standard output.
-pub fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
+pub(crate) fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
     writeln!(io::stdout(), "{text}")?;
     Ok(())
 }
 
 /// JSON on standard output.
-pub fn value(value: &Value) -> Result<(), Failure> {
+pub(crate) fn value(value: &Value) -> Result<(), Failure> {
     line(format_args!("{value:#}"))
 }
 
 /// A time as RFC 3339 shows it.
-pub fn time(at: Timestamp) -> String {
+pub(crate) fn time(at: Timestamp) -> String {
     i64::try_from(at.0)
         .ok()
         .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
         .map_or_else(|| format!("{} ms", at.0), |t| t.to_string())
 }
 
-pub fn record(info: &RecordInfo) -> Value {
+pub(crate) fn record(info: &RecordInfo) -> Value {
     json!({
         "id": info.id.to_string(),
         "user": info.user.as_str(),
@@ -91,14 +91,14 @@ pub fn record(info: &RecordInfo) -> Value {
     })
 }
 
-pub fn mode(mode: CopyMode) -> &'static str {
+pub(crate) fn mode(mode: CopyMode) -> &'static str {
     match mode {
         CopyMode::InStep => "in step",
         CopyMode::Behind => "behind",
     }
 }
 
-pub fn copy(status: &CopyStatus) -> Value {
+pub(crate) fn copy(status: &CopyStatus) -> Value {
     let head = |h: keyfall::store::HeadId| json!({"epoch": h.epoch, "commit": h.commit});
     json!({
         "place": status.entry.place,
@@ -111,7 +111,7 @@ pub fn copy(status: &CopyStatus) -> Value {
 }
 
 /// A table in the terminal's width.
-pub fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(headings.iter().copied());
@@ -127,7 +127,7 @@ fn printable(text: &str) -> String {
 }
 
 /// A progress bar on standard error, where that is a terminal.
-pub fn progress(what: &'static str, total: Option<u64>) -> ProgressBar {
+pub(crate) fn progress(what: &'static str, total: Option<u64>) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -136,10 +136,11 @@ pub fn progress(what: &'static str, total: Option<u64>) -> ProgressBar {
         None => ProgressBar::new_spinner(),
     };
     let style = if total.is_some() { "{msg} [{bar:30}] {pos}/{len} {eta}" } else { "{spinner} {msg} {pos}" };
-    bar.with_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar())).with_message(what)
+    bar.with_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_message(what)
 }
 
 /// Bytes for a person.
-pub fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     indicatif::BinaryBytes(n).to_string()
 }

@@ -37,7 +37,10 @@ fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(e))) => Err(Error::io(format!("the index {}", dir.display()), e)),
-        Ok(Err(e)) => Err(Error::new(ErrorKind::Corrupt, format!("the index {} is damaged; {remedy}", dir.display())).with_source(e)),
+        Ok(Err(e)) => {
+            Err(Error::new(ErrorKind::Corrupt, format!("the index {} is damaged; {remedy}", dir.display()))
+                .with_source(e))
+        }
         Err(_) => Err(Error::new(ErrorKind::Corrupt, format!("the index {} is damaged; {remedy}", dir.display()))),
     }
 }
@@ -56,9 +59,8 @@ fn file_key(file: u32) -> [u8; 5] {
 
 impl Index {
     pub(super) fn open(dir: &Path) -> Result<Self> {
-        let db = guarded(dir, || {
-            sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()
-        })?;
+        let db =
+            guarded(dir, || sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None).open())?;
         let index = Index { dir: dir.to_owned(), db };
         // A look at every kind of entry, so that damage shows now.
         index.mark()?;
@@ -86,7 +88,9 @@ impl Index {
     }
 
     pub(super) fn head(&self) -> Result<Option<(HeadId, Location)>> {
-        let Some(value) = guarded(&self.dir, || self.db.get("head"))? else { return Ok(None) };
+        let Some(value) = guarded(&self.dir, || self.db.get("head"))? else {
+            return Ok(None);
+        };
         let mut d = Decoder::new(&value, "index entry");
         Ok(Some((HeadId { epoch: d.u64()?, commit: d.u64()? }, Location::decode(&mut d)?)))
     }

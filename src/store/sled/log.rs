@@ -208,9 +208,10 @@ impl Log {
         let mut bytes = vec![0; at.len as usize];
         match file.read_exact_at(&mut bytes, at.offset) {
             Ok(()) => Ok(bytes),
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(Error::corrupt(format!("{} is shorter than its index says; restore the store from a copy", place.display())))
-            }
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(Error::corrupt(format!(
+                "{} is shorter than its index says; restore the store from a copy",
+                place.display()
+            ))),
             Err(e) => Err(Error::io(place.display(), e)),
         }
     }
@@ -338,9 +339,10 @@ fn open_file(dir: &Path, number: u32, write: bool) -> Result<File> {
     let place = path(dir, number);
     let opened = File::options().read(true).write(write).create(write).truncate(false).open(&place);
     opened.map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => {
-            Error::corrupt(format!("{} is missing; restore the store from a copy with `keyfall restore`", place.display()))
-        }
+        io::ErrorKind::NotFound => Error::corrupt(format!(
+            "{} is missing; restore the store from a copy with `keyfall restore`",
+            place.display()
+        )),
         _ => Error::io(place.display(), e),
     })
 }
@@ -363,11 +365,13 @@ fn read_frame(file: &File, at: Position, len: u64) -> io::Result<Option<Frame>> 
     }
     let mut header = [0; HEADER];
     file.read_exact_at(&mut header, at.offset)?;
-    let Ok((mut frame, blobs, head_len, body_len, sums)) = parse_header(&header, at) else { return Ok(None) };
+    let Ok((mut frame, blobs, head_len, body_len, sums)) = parse_header(&header, at) else {
+        return Ok(None);
+    };
     let head_part = if head_len > 0 { 16 + u64::from(head_len) } else { 0 };
     let table_len = u64::from(blobs) * 20 + head_part;
     let total = HEADER as u64 + table_len + body_len;
-    if total > FRAME_MAX || total > len - at.offset {
+    if total > FRAME_MAX || total.next_multiple_of(ALIGN) > len - at.offset {
         return Ok(None);
     }
     let mut bytes = vec![0; total as usize];
@@ -379,7 +383,7 @@ fn read_frame(file: &File, at: Position, len: u64) -> io::Result<Option<Frame>> 
         return Ok(None);
     }
     frame.whole = crc32fast::hash(body) == sums.0;
-    frame.len = total.next_multiple_of(ALIGN).min(len - at.offset);
+    frame.len = total.next_multiple_of(ALIGN);
     Ok(parse_table(frame, &table[HEADER..], (blobs, head_len), (table.len() as u64, body.len() as u64)).ok())
 }
 
@@ -402,7 +406,12 @@ fn parse_header(header: &[u8; HEADER], at: Position) -> Result<Header> {
     Ok((frame, blobs, head_len, body_len, sums))
 }
 
-fn parse_table(mut frame: Frame, table: &[u8], (blobs, head_len): (u32, u32), (start, body): (u64, u64)) -> Result<Frame> {
+fn parse_table(
+    mut frame: Frame,
+    table: &[u8],
+    (blobs, head_len): (u32, u32),
+    (start, body): (u64, u64),
+) -> Result<Frame> {
     let mut d = Decoder::new(table, "frame of the log");
     let mut offset = frame.at.offset + start;
     for _ in 0..blobs {

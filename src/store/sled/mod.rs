@@ -104,7 +104,11 @@ impl SledStore {
             Ok(text) => {
                 return Err(Error::new(
                     ErrorKind::Refused,
-                    format!("{} has another format ({:?}); use the program that wrote it", dir.display(), text.trim_end()),
+                    format!(
+                        "{} has another format ({:?}); use the program that wrote it",
+                        dir.display(),
+                        text.trim_end()
+                    ),
                 ));
             }
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
@@ -192,9 +196,13 @@ impl SledStore {
 
     fn append(&self, tail: &mut Tail, blobs: &[Blob], head: Option<&Head>) -> Result<Option<Location>> {
         if tail.broken {
-            return Err(Error::new(ErrorKind::Poisoned, format!("an earlier write to {} failed; open it anew", self.dir.display())));
+            return Err(Error::new(
+                ErrorKind::Poisoned,
+                format!("an earlier write to {} failed; open it anew", self.dir.display()),
+            ));
         }
-        let (locations, head) = self.log.append(blobs, head).inspect_err(|e| tail.broken = e.kind() != ErrorKind::Full)?;
+        let (locations, head) =
+            self.log.append(blobs, head).inspect_err(|e| tail.broken = e.kind() != ErrorKind::Full)?;
         tail.pending.extend(blobs.iter().map(|(name, _)| *name).zip(locations));
         Ok(head)
     }
@@ -241,7 +249,9 @@ impl Store for SledStore {
     }
 
     fn head(&self) -> Result<Option<Head>> {
-        let Some((id, at)) = self.tail().head else { return Ok(None) };
+        let Some((id, at)) = self.tail().head else {
+            return Ok(None);
+        };
         Ok(Some(Head { id, bytes: self.log.read(at)? }))
     }
 
@@ -278,7 +288,8 @@ impl Store for SledStore {
         self.checkpoint(&mut tail)?;
         let keep = tail.head.map(|(_, at)| at.file);
         self.log.punch(removed)?;
-        let empty: Vec<u32> = tail.live.iter().filter(|(f, n)| **n == 0 && Some(**f) != keep).map(|(f, _)| *f).collect();
+        let empty: Vec<u32> =
+            tail.live.iter().filter(|(f, n)| **n == 0 && Some(**f) != keep).map(|(f, _)| *f).collect();
         for file in empty {
             if self.log.remove_file(file)? {
                 tail.live.remove(&file);

@@ -1,0 +1,97 @@
+//! `keyfall copy`, and what is told of backups.
+
+use std::path::Path;
+
+use keyfall::engine::{Backup, CopyMode};
+use keyfall::{Error, ErrorKind};
+use serde_json::json;
+
+use crate::args::{CopyCommand, store_and};
+use crate::commands::{Done, absolute, one, open};
+use crate::output::{self, line, progress, table, value};
+
+/// Runs `copy add`, `sync`, `status` or `remove`.
+pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done {
+    match command {
+        CopyCommand::Add { places, behind } => {
+            let (store, [place]) = store_and(places)?;
+            let engine = open(&store, cell)?;
+            let mode = if behind { CopyMode::Behind } else { CopyMode::InStep };
+            let bar = progress("blobs copied", None);
+            let entry = engine.copy_add(&text(&place)?, mode, |n| bar.set_position(n))?;
+            bar.finish_and_clear();
+            if json {
+                value(&json!({"place": entry.place, "mode": output::mode(mode)}))
+            } else {
+                line(format_args!("copy {} is {}", entry.place, output::mode(mode)))
+            }
+        }
+        CopyCommand::Sync { places } => {
+            let engine = open(&one(places)?, cell)?;
+            let bar = progress("blobs copied", None);
+            let synced = engine.copy_sync(None, |n| bar.set_position(n))?;
+            bar.finish_and_clear();
+            if json {
+                let all: Vec<_> = synced.iter().map(|(c, b)| backup_json(&c.place, *b)).collect();
+                return value(&all.into());
+            }
+            for (entry, done) in synced {
+                told("copy", &entry.place, done, false)?;
+            }
+            Ok(())
+        }
+        CopyCommand::Status { places } => {
+            let copies = open(&one(places)?, cell)?.copy_status();
+            if json {
+                return value(&copies.iter().map(output::copy).collect::<Vec<_>>().into());
+            }
+            line(shown(&copies))
+        }
+        CopyCommand::Remove { places } => {
+            let (store, [place]) = store_and(places)?;
+            let place = text(&place)?;
+            open(&store, cell)?.copy_remove(&place)?;
+            if json {
+                value(&json!({"removed": place}))
+            } else {
+                line(format_args!("{place} is no copy any more; its bytes stay where they are"))
+            }
+        }
+    }
+}
+
+/// A copy's place as the store remembers it.
+fn text(place: &Path) -> Result<String, Error> {
+    let place = absolute(place)?;
+    place.into_os_string().into_string().map_err(|_| Error::new(ErrorKind::Invalid, "a copy's place must be UTF-8"))
+}
+
+/// How copies stand, as a table.
+pub(crate) fn shown(copies: &[keyfall::engine::CopyStatus]) -> String {
+    let head = |h: Option<keyfall::store::HeadId>| h.map_or("nothing".to_owned(), |h| h.to_string());
+    let rows = copies.iter().map(|c| {
+        let lacks = match (&c.error, c.lacks_pages) {
+            (Some(e), _) => e.clone(),
+            (None, Some(n)) => format!("{n} pages"),
+            (None, None) => "unknown".into(),
+        };
+        vec![c.entry.place.clone(), output::mode(c.entry.mode).into(), head(c.head), head(c.restores), lacks]
+    });
+    table(&["COPY", "MODE", "HOLDS", "RESTORES", "LACKS"], rows)
+}
+
+fn backup_json(place: &str, done: Backup) -> serde_json::Value {
+    json!({
+        "place": place, "blobs": done.blobs, "bytes": done.bytes,
+        "head": done.head.map(|h| json!({"epoch": h.epoch, "commit": h.commit})),
+    })
+}
+
+/// What a backup or a sync did.
+pub(crate) fn told(what: &str, place: &str, done: Backup, json: bool) -> Done {
+    if json {
+        return value(&backup_json(place, done));
+    }
+    let head = done.head.map_or("nothing".to_owned(), |h| h.to_string());
+    line(format_args!("{what} {place}: {head}, {} blobs copied ({})", done.blobs, output::bytes(done.bytes)))
+}

@@ -1,0 +1,78 @@
+//! The rules of the house, as a test.
+
+use std::path::{Path, PathBuf};
+
+/// Modules from the ground up; each may import from those before it and from itself.
+const LAYERS: &[&str] =
+    &["error", "limits", "ids", "env", "codec", "store", "crypto", "cell", "tree", "record", "engine", "testing"];
+
+fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.push(path);
+        }
+    }
+}
+
+fn all() -> Vec<(String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let name = |p: &PathBuf| p.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+    files.iter().map(|p| (name(p), std::fs::read_to_string(p).unwrap())).collect()
+}
+
+fn layer(module: &str) -> usize {
+    LAYERS.iter().position(|l| *l == module).unwrap_or_else(|| panic!("{module} stands in no layer"))
+}
+
+#[test]
+fn imports_go_downward_only() {
+    let mut seen = 0;
+    for (name, text) in all() {
+        let module = name.split(['/', '.']).next().unwrap();
+        if matches!(module, "lib" | "bin") {
+            continue;
+        }
+        let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+        for line in code {
+            for (at, _) in line.match_indices("crate::") {
+                let target: String =
+                    line[at + 7..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                assert!(layer(&target) <= layer(module), "{name} imports {target}, which stands above it");
+                assert!(!(module == "store" && target == "crypto"), "a store sees ciphertext only");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 100, "the test reads the imports");
+}
+
+#[test]
+fn the_program_uses_the_public_face_only() {
+    for (name, text) in all().into_iter().filter(|(n, _)| n.starts_with("bin/")) {
+        assert!(!text.contains("#[path"), "{name} takes a file of the library in");
+        assert!(!text.contains("keyfall::testing"), "{name} leans on what is for tests");
+    }
+}
+
+#[test]
+fn files_stay_small() {
+    for (name, text) in all() {
+        let lines = text.lines().count();
+        assert!(lines <= 600, "{name} has {lines} lines: it holds more than one noun");
+        assert!(text.starts_with("//!") || text.starts_with("#![doc"), "{name} does not say what it holds");
+    }
+}
+
+#[test]
+fn one_version_of_each_primitive() {
+    let lock = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    for name in ["aes-gcm", "aes", "hkdf", "hmac", "sha2", "zeroize", "subtle", "rand"] {
+        let n = lock.lines().filter(|l| *l == format!("name = \"{name}\"")).count();
+        assert!(n <= 1 || name == "rand" && n == 2, "{n} versions of {name}: an audit reads both");
+    }
+}

@@ -1,0 +1,271 @@
+//! The program as a user meets it: outputs, exit codes, bad input.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::support::bytes;
+
+/// A directory with a store in it, and the program to run on it.
+pub struct Cli {
+    pub dir: tempfile::TempDir,
+}
+
+impl Cli {
+    pub fn empty() -> Self {
+        Cli { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn new() -> Self {
+        let cli = Cli::empty();
+        cli.ok(&["init", "store", "--accept-remnants"]);
+        cli
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyfall"));
+        command.args(args).current_dir(self.dir.path()).env_remove("KEYFALL_STORE").env_remove("KEYFALL_CELL");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs, and wants success.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let out = self.run(args);
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Runs, and wants this exit code and one line of error.
+    pub fn fails(&self, code: i32, args: &[&str]) -> String {
+        let out = self.run(args);
+        let stderr = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        stderr
+    }
+
+    pub fn put(&self, user: &str, class: &str, content: &[u8]) -> String {
+        let mut child = self
+            .command(&["put", "store", "--user", user, "--class", class, "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(content).unwrap();
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success());
+        String::from_utf8(out.stdout).unwrap().trim().to_owned()
+    }
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+fn one_line(stderr: &str) {
+    assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
+    assert!(stderr.starts_with("keyfall: "), "{stderr}");
+}
+
+#[test]
+fn a_record_goes_in_and_comes_out() {
+    let cli = Cli::new();
+    let content = bytes(1, 40_000);
+    std::fs::write(cli.path("wake.wav"), &content).unwrap();
+    let id =
+        cli.ok(&["put", "store", "--user", "Ada Löv\u{1F3A4}", "--class", "audio", "--type", "audio/wav", "wake.wav"]);
+    let out = cli.run(&["get", "store", &id]);
+    assert_eq!(out.stdout, content);
+    cli.ok(&["get", "store", &id, "-o", "back.wav"]);
+    assert_eq!(std::fs::read(cli.path("back.wav")).unwrap(), content);
+    let list = json(&cli.ok(&["list", "store", "--json"]));
+    let entry = &list[0];
+    for (field, value) in
+        [("id", id.as_str()), ("user", "Ada Löv\u{1F3A4}"), ("class", "audio"), ("media_type", "audio/wav")]
+    {
+        assert_eq!(entry[field], value);
+    }
+    assert_eq!(entry["length"], 40_000);
+    assert!(entry["interaction"].is_string() && entry["created"].is_string());
+    assert_eq!(
+        json(&cli.ok(&["list", "store", "--user", "Ada Löv\u{1F3A4}", "--class", "action", "--json"])),
+        serde_json::json!([])
+    );
+    assert!(cli.ok(&["list", "store"]).contains("audio/wav"));
+}
+
+#[test]
+fn the_store_and_the_cell_come_from_the_environment_too() {
+    let cli = Cli::empty();
+    cli.ok(&["init", "elsewhere", "--cell", "keys/cell", "--accept-remnants"]);
+    assert!(cli.path("keys/cell/slot-a").exists());
+    cli.ok(&["status", "elsewhere"]);
+    let out = cli.command(&["list", "--json"]).env("KEYFALL_STORE", "elsewhere").output().unwrap();
+    assert_eq!(json(&String::from_utf8(out.stdout).unwrap()), serde_json::json!([]));
+    let put = ["put", "--user", "u", "--class", "audio", "-"];
+    assert!(cli.command(&put).env("KEYFALL_STORE", "elsewhere").output().unwrap().status.success());
+    one_line(&cli.fails(2, &put));
+}
+
+#[test]
+fn exit_codes_tell_the_answers_apart() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"a recording");
+    let keep = cli.put("ben", "audio", b"another");
+    one_line(&cli.fails(2, &["erase", "store", "--user", "ada"]));
+    cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
+    one_line(&cli.fails(3, &["get", "store", &id]));
+    one_line(&cli.fails(3, &["put", "store", "--user", "ada", "--class", "audio", "-"]));
+    one_line(&cli.fails(3, &["list", "store", "--user", "ada"]));
+    one_line(&cli.fails(4, &["erase", "store", "--user", "nobody", "--yes"]));
+    one_line(&cli.fails(4, &["list", "store", "--user", "nobody"]));
+    one_line(&cli.fails(4, &["status", "nowhere"]));
+    let other = Cli::new();
+    let foreign = other.put("eve", "audio", b"elsewhere");
+    one_line(&cli.fails(4, &["get", "store", &foreign]));
+    one_line(&cli.fails(2, &["get", "store", "no-such-id"]));
+    cli.fails(2, &["erase", "store", "--yes"]);
+    cli.fails(2, &["put", "store", "--user", "x", "--class", "Not A Class", "-"]);
+    cli.fails(2, &["erase", "store", "--user", "x", "--after", "yesterday", "--yes"]);
+    one_line(&cli.fails(1, &["put", "store", "--user", "x", "--class", "audio", "no-such-file"]));
+    one_line(&cli.fails(1, &["init", "store", "--accept-remnants"]));
+    let e = json(&cli.fails(3, &["get", "store", &id, "--json"]));
+    assert_eq!(e["error"]["kind"], "erased");
+    assert!(!cli.path("out").exists());
+    cli.fails(3, &["get", "store", &id, "-o", "out"]);
+    assert!(!cli.path("out").exists() && !cli.path("out.part").exists(), "an error leaves no file");
+    assert_eq!(cli.run(&["get", "store", &keep]).stdout, b"another");
+    cli.ok(&["create", "store", "--user", "ada"]);
+    cli.put("ada", "audio", b"anew");
+}
+
+#[test]
+fn a_store_older_than_the_cell_is_refused() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    cli.ok(&["backup", "store", "old"]);
+    cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
+    let e = cli.fails(6, &["list", "old", "--cell", "store.cell"]);
+    assert!(e.contains("epoch 1") && e.contains("epoch 2"), "{e}");
+    let e = cli.fails(6, &["restore", "--cell", "store.cell", "--into", "new", "old"]);
+    assert!(e.contains("epoch 1") && e.contains("epoch 2"), "{e}");
+    assert!(!cli.path("new").exists(), "a refused restore leaves nothing");
+}
+
+#[test]
+fn the_cell_stays_out_of_the_store() {
+    let cli = Cli::empty();
+    one_line(&cli.fails(6, &["init", "store", "--cell", "store/cell", "--accept-remnants"]));
+    one_line(&cli.fails(6, &["init", "store", "--cell", "./x/../store/deep/cell", "--accept-remnants"]));
+    std::fs::create_dir(cli.path("real")).unwrap();
+    std::os::unix::fs::symlink(cli.path("real"), cli.path("link")).unwrap();
+    one_line(&cli.fails(6, &["init", "link/store", "--cell", "real/store/cell", "--accept-remnants"]));
+    cli.ok(&["init", "store/", "--accept-remnants"]);
+    assert!(cli.path("store.cell").exists() && !cli.path("store/.cell").exists());
+}
+
+#[test]
+fn a_cell_on_a_file_system_that_keeps_old_bytes_is_refused() {
+    if !Path::new("/dev/shm").is_dir() {
+        return;
+    }
+    let cli = Cli::empty();
+    let shm = tempfile::tempdir_in("/dev/shm").unwrap();
+    let cell = shm.path().join("cell");
+    let cell = cell.to_str().unwrap();
+    let e = cli.fails(6, &["init", "store", "--cell", cell]);
+    assert!(e.contains("tmpfs") && e.contains("--accept-remnants"), "{e}");
+    assert!(!cli.path("store").exists(), "a refused init leaves no store");
+    let promise = cli.ok(&["init", "store", "--cell", cell, "--accept-remnants"]);
+    assert!(promise.contains("REMNANTS ACCEPTED"), "{promise}");
+    cli.put("ada", "audio", b"x");
+    let erased = cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
+    assert!(erased.contains("REMNANTS ACCEPTED"), "every promise says so: {erased}");
+    assert!(cli.ok(&["status", "store"]).contains("REMNANTS ACCEPTED"));
+}
+
+#[test]
+fn two_processes_cannot_have_one_store() {
+    let cli = Cli::new();
+    let mut holder = cli
+        .command(&["put", "store", "--user", "a", "--class", "audio", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    while cli.run(&["status", "store"]).status.success() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let e = cli.fails(1, &["status", "store"]);
+    assert!(e.contains("in use"), "{e}");
+    drop(holder.stdin.take());
+    assert!(holder.wait().unwrap().success());
+    cli.ok(&["status", "store"]);
+}
+
+#[test]
+fn copies_from_the_command_line() {
+    let cli = Cli::new();
+    let a = cli.put("ada", "audio", b"goes");
+    let b = cli.put("ben", "audio", b"stays");
+    cli.ok(&["copy", "add", "store", "replica"]);
+    cli.ok(&["copy", "add", "store", "tape", "--behind"]);
+    cli.ok(&["erase", "store", "--record", &a, "--yes"]);
+    let status = json(&cli.ok(&["copy", "status", "store", "--json"]));
+    assert_eq!((&status[0]["mode"], &status[0]["lacks_pages"]), (&"in step".into(), &0.into()));
+    assert_eq!(status[1]["restores"], serde_json::Value::Null, "a copy of the old epoch restores nothing: {status}");
+    assert!(status[1]["lacks_pages"].as_u64().unwrap() > 0);
+    cli.ok(&["copy", "sync", "store"]);
+    let status = json(&cli.ok(&["status", "store", "--json"]));
+    assert_eq!(status["copies"][1]["lacks_pages"], 0);
+    assert_eq!(status["settled"], true);
+    let discarded = json(&cli.ok(&["discard", "store", "--json"]));
+    assert!(discarded["blobs"].as_u64().unwrap() > 0 && discarded["copies_skipped"] == 0, "{discarded}");
+    assert_eq!(json(&cli.ok(&["audit", "store", "--json"]))["clean"], true);
+    std::fs::remove_dir_all(cli.path("store")).unwrap();
+    cli.ok(&["restore", "--cell", "store.cell", "--into", "store", "tape"]);
+    assert_eq!(cli.run(&["get", "store", &b]).stdout, b"stays");
+    cli.fails(3, &["get", "store", &a]);
+    cli.ok(&["copy", "remove", "store", "replica"]);
+    one_line(&cli.fails(4, &["copy", "remove", "store", "replica"]));
+}
+
+#[test]
+fn the_demo_keeps_its_word() {
+    let cli = Cli::empty();
+    let told = cli.ok(&["demo"]);
+    assert!(told.contains("27 of 27 records, byte for byte") && told.contains("0 of 9 records"), "{told}");
+    assert!(told.lines().count() <= 40, "a screenful");
+    assert_eq!(json(&cli.ok(&["demo", "--json"]))["kept"], true);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", &bytes(1, 900_000));
+    let mut child = cli.command(&["get", "store", &id]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let out = child.wait_with_output().unwrap();
+    assert!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn time_ranges_from_the_command_line() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"now");
+    cli.ok(&["erase", "store", "--user", "ada", "--before", "2020-01-01", "--yes"]);
+    assert_eq!(cli.run(&["get", "store", &id]).stdout, b"now");
+    assert_eq!(json(&cli.ok(&["list", "store", "--before", "2020-01-01", "--json"])), serde_json::json!([]));
+    let told = cli.ok(&["erase", "store", "--user", "ada", "--after", "2020-01-01T00:00:00Z", "--yes"]);
+    assert!(told.contains("1 records"), "{told}");
+    cli.fails(3, &["get", "store", &id]);
+}

@@ -1,0 +1,161 @@
+//! The default store on real files: what a crash, a cut or a lost index leaves.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use keyfall::ErrorKind;
+use keyfall::ids::BlobName;
+use keyfall::store::{Head, HeadId, Published, SledStore, Store};
+
+use crate::support::{bytes, kind};
+
+fn name(n: u64) -> BlobName {
+    let mut name = [0; 16];
+    name[..8].copy_from_slice(&n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+    name[8..].copy_from_slice(&n.to_be_bytes());
+    BlobName(name)
+}
+
+fn commit(store: &SledStore, n: u64) {
+    let over = (n > 1).then(|| HeadId { epoch: 1, commit: n - 1 });
+    let head = Head { id: HeadId { epoch: 1, commit: n }, bytes: bytes(n, 500) };
+    assert_eq!(store.commit(&[(name(n), bytes(n, 3000))], over, &head).unwrap(), Published::Done);
+}
+
+fn check(store: &SledStore, upto: u64) {
+    for n in 1..=upto {
+        assert_eq!(store.get(&name(n)).unwrap(), Some(bytes(n, 3000)), "blob {n} of {upto}");
+    }
+    let head = store.head().unwrap().unwrap();
+    assert_eq!((head.id.commit, head.bytes), (upto, bytes(upto, 500)));
+}
+
+/// What a crash leaves: the files as they are, without the closing of the store.
+fn crashed(dir: &Path, to: &Path) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir_all(&target).unwrap();
+            crashed(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn copy_of(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    crashed(dir, copy.path());
+    copy
+}
+
+#[test]
+fn a_cut_in_the_tail_loses_only_what_was_not_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let log = place.join("log/00000001.log");
+    let store = SledStore::create(&place).unwrap();
+    let mut ends = Vec::new();
+    for n in 1..=12 {
+        commit(&store, n);
+        ends.push(std::fs::metadata(&log).unwrap().len());
+    }
+    // The running store has not closed its index: each cut is a crash at another moment.
+    for cut in (0..=ends[11]).step_by(509).chain(ends.iter().copied()) {
+        let copy = copy_of(&place);
+        // The index may know more than a log that is cut: take it away, as it was synced later than the log.
+        std::fs::remove_dir_all(copy.path().join("index")).unwrap();
+        OpenOptions::new().write(true).open(copy.path().join("log/00000001.log")).unwrap().set_len(cut).unwrap();
+        let whole = ends.iter().filter(|end| **end <= cut).count() as u64;
+        let store = SledStore::open(copy.path()).unwrap();
+        match whole {
+            0 => assert!(store.head().unwrap().is_none()),
+            n => check(&store, n),
+        }
+        if whole > 0 {
+            commit(&store, whole + 1);
+            drop(store);
+            check(&SledStore::open(copy.path()).unwrap(), whole + 1);
+        }
+    }
+}
+
+#[test]
+fn a_lost_or_old_index_is_brought_up_from_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let store = SledStore::create(&place).unwrap();
+    (1..=5).for_each(|n| commit(&store, n));
+    let old = copy_of(&place);
+    (6..=9).for_each(|n| commit(&store, n));
+    store.remove(&[name(3)]).unwrap();
+    drop(store);
+    for index in [None, Some(old.path().join("index"))] {
+        let copy = copy_of(&place);
+        std::fs::remove_dir_all(copy.path().join("index")).unwrap();
+        if let Some(index) = index {
+            std::fs::create_dir(copy.path().join("index")).unwrap();
+            crashed(&index, &copy.path().join("index"));
+        }
+        let store = SledStore::open(copy.path()).unwrap();
+        for n in [1, 2, 4, 5, 6, 7, 8, 9] {
+            assert_eq!(store.get(&name(n)).unwrap(), Some(bytes(n, 3000)), "blob {n}");
+        }
+        assert_eq!(store.head().unwrap().unwrap().id.commit, 9);
+    }
+}
+
+#[test]
+fn damage_before_the_acknowledged_end_is_corrupt_not_a_shorter_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let store = SledStore::create(&place).unwrap();
+    (1..=6).for_each(|n| commit(&store, n));
+    let copy = copy_of(&place);
+    std::fs::remove_dir_all(copy.path().join("index")).unwrap();
+    let file = File::options().write(true).open(copy.path().join("log/00000001.log")).unwrap();
+    // The header of the second frame: what follows it says that it was synced.
+    let second = std::fs::metadata(place.join("log/00000001.log")).unwrap().len() / 6;
+    file.write_all_at(&[0xFF; 8], second).unwrap();
+    assert_eq!(kind(SledStore::open(copy.path())), ErrorKind::Corrupt);
+}
+
+#[test]
+fn removed_blobs_give_their_space_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let store = SledStore::create(&place).unwrap();
+    let blobs: Vec<_> = (0..200).map(|n| (name(n), bytes(n, 200_000))).collect();
+    for blob in &blobs {
+        store.put(std::slice::from_ref(blob)).unwrap();
+    }
+    commit(&store, 1);
+    let before = store.usage().unwrap();
+    assert_eq!(before.blobs, 200, "one of the names is the commit's");
+    store.remove(&blobs[2..].iter().map(|(name, _)| *name).collect::<Vec<_>>()).unwrap();
+    let after = store.usage().unwrap();
+    assert_eq!(after.blobs, 2);
+    assert!(after.bytes < before.bytes / 10, "{before:?} {after:?}");
+    drop(store);
+    let store = SledStore::open(&place).unwrap();
+    assert_eq!(store.get(&name(0)).unwrap(), Some(bytes(0, 200_000)));
+    assert_eq!(store.get(&name(7)).unwrap(), None);
+}
+
+#[test]
+fn a_place_that_is_no_store_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(kind(SledStore::open(&dir.path().join("nowhere"))), ErrorKind::Absent);
+    assert_eq!(kind(SledStore::open(dir.path())), ErrorKind::Absent);
+    std::fs::write(dir.path().join("something"), "else").unwrap();
+    assert_eq!(kind(SledStore::create(dir.path())), ErrorKind::Exists);
+    let place = dir.path().join("store");
+    let store = SledStore::create(&place).unwrap();
+    assert_eq!(kind(SledStore::create(&place)), ErrorKind::Exists);
+    assert_eq!(kind(SledStore::open(&place)), ErrorKind::Locked);
+    drop(store);
+    std::fs::write(place.join("keyfall"), "keyfall store, format 9\n").unwrap();
+    assert_eq!(kind(SledStore::open(&place)), ErrorKind::Refused);
+}
