@@ -198,7 +198,8 @@ impl FileCell {
     fn slot(&self, slot: &str) -> Result<Slot> {
         let path = self.dir.join(slot);
         let mut bytes = sector();
-        match read_slot(&path, &mut bytes) {
+        // What this process wrote it has read back from the medium already.
+        match File::open(&path).and_then(|f| f.read_exact_at(&mut bytes.0, 0)) {
             Ok(()) => Ok(Slot::parse(&bytes.0)),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof || e.kind() == io::ErrorKind::NotFound => Ok(Slot::Torn),
             Err(e) => Err(Error::io(path.display(), e)),

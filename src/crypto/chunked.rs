@@ -22,6 +22,12 @@ use crate::limits::{CHUNK_BYTES, COMMITMENT_BYTES, HEADER_BYTES, SALT_BYTES, SEA
 /// The suite's label.
 pub const LABEL: &[u8] = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM";
 
+// Without aes-gcm's feature `zeroize` a dropped cipher leaves its key schedule behind; without it this does not compile.
+const _: fn() = || {
+    fn wiped<T: zeroize::ZeroizeOnDrop>() {}
+    wiped::<Aes256Gcm>();
+};
+
 /// One object's cipher: key and base nonce derived, commitment known.
 pub struct Suite {
     cipher: Box<Aes256Gcm>,

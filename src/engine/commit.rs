@@ -127,12 +127,12 @@ impl Inner {
         let before = self.state().stored.id;
         let root = change.root.as_ref().unwrap_or(&writer.root);
         let stored = seal_head(env, self.id, before.commit + 1, &change.head, root)?;
-        self.use_names(change.blobs.iter().map(|(name, _)| *name));
         if let Some(root) = &change.root {
             // From here on the cell holds two keys, until `finish`.
             writer.settled = false;
             self.cell.deposit(self.id, &root.id, &root.key)?;
         }
+        self.use_names(change.blobs.iter().map(|(name, _)| *name));
         match self.judged(self.store().commit(&change.blobs, Some(before), &stored)) {
             Ok(Published::Done) => {}
             Ok(Published::Conflict(there)) => {
@@ -159,14 +159,17 @@ impl Inner {
         }
         writer.settled = false;
         for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
-            let store = copy.reach(&self.options)?;
-            self.forward(&*store, before, &change.staged, &change.blobs).map_err(|e| {
-                let e = copies::out_of_step(&copy.entry.place, &e);
-                if erase {
-                    e.context("the erase is published and reads say erased, but the old root key is not destroyed yet")
+            let place = copy.entry.place.clone();
+            let taken = copy.reach(&self.options).and_then(|store| {
+                let taken = self.forward(&*store, before, &change.staged, &change.blobs);
+                taken.map_err(|e| copies::out_of_step(&place, &e))
+            });
+            taken.map_err(|e| {
+                e.context(if erase {
+                    "the erase is published and reads say erased, but the old root key is not destroyed yet"
                 } else {
-                    e
-                }
+                    "the store holds this commit, but it does not count yet"
+                })
             })?;
         }
         if !erase {

@@ -1,11 +1,14 @@
 //! Where the engine's pages come from: one or more stores, and a cache with a byte limit.
 
-use std::sync::Arc;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use zeroize::Zeroizing;
 
+use super::locked;
 use crate::crypto::{self, chunked};
 use crate::error::{Error, Result};
 use crate::ids::{BlobName, StoreId, UserTag};
@@ -26,25 +29,80 @@ struct ByBytes;
 
 impl Weighter<BlobName, Cached> for ByBytes {
     fn weight(&self, _: &BlobName, cached: &Cached) -> u64 {
-        cached.page.len() as u64 + 128
+        cached.page.len() as u64 + 256
+    }
+}
+
+/// Which cached pages belong to which user, so that an erase finds them without looking at every page.
+#[derive(Clone, Default)]
+struct Owners(Arc<Mutex<HashMap<UserTag, HashSet<BlobName>>>>);
+
+impl Owners {
+    fn add(&self, owner: UserTag, name: BlobName) {
+        locked(&self.0).entry(owner).or_default().insert(name);
+    }
+
+    fn remove(&self, owner: UserTag, name: &BlobName) {
+        if let Entry::Occupied(mut names) = locked(&self.0).entry(owner) {
+            names.get_mut().remove(name);
+            if names.get().is_empty() {
+                names.remove();
+            }
+        }
+    }
+
+    fn take(&self, owner: UserTag) -> HashSet<BlobName> {
+        locked(&self.0).remove(&owner).unwrap_or_default()
+    }
+}
+
+impl Lifecycle<BlobName, Cached> for Owners {
+    type RequestState = ();
+
+    fn on_evict(&self, _: &mut (), name: BlobName, cached: Cached) {
+        if let Some(owner) = cached.owner {
+            self.remove(owner, &name);
+        }
     }
 }
 
 /// Opened pages, at most so many bytes of them; a page that leaves is zeroized.
-pub(super) struct PageCache(Cache<BlobName, Cached, ByBytes>);
+pub(super) struct PageCache {
+    pages: Cache<BlobName, Cached, ByBytes, DefaultHashBuilder, Owners>,
+    owners: Owners,
+}
 
 impl PageCache {
     pub(super) fn new(bytes: u64) -> Self {
-        PageCache(Cache::with_weighter((bytes / 4096).max(16) as usize, bytes, ByBytes))
+        let owners = Owners::default();
+        let items = (bytes / 4096).max(16) as usize;
+        let pages = Cache::with(items, bytes, ByBytes, DefaultHashBuilder::default(), owners.clone());
+        PageCache { pages, owners }
+    }
+
+    fn insert(&self, name: BlobName, cached: Cached) {
+        // Before the page itself: evicting it takes the name away again.
+        if let Some(owner) = cached.owner {
+            self.owners.add(owner, name);
+        }
+        self.pages.insert(name, cached);
+    }
+
+    fn remove(&self, name: &BlobName) {
+        if let Some((_, Cached { owner: Some(owner), .. })) = self.pages.remove(name) {
+            self.owners.remove(owner, name);
+        }
     }
 
     /// Lets go of replaced pages, and of every page of these users.
     pub(super) fn forget(&self, replaced: &[BlobName], owners: &[UserTag]) {
         for name in replaced {
-            self.0.remove(name);
+            self.remove(name);
         }
-        if !owners.is_empty() {
-            self.0.retain(|_, cached| cached.owner.is_none_or(|owner| !owners.contains(&owner)));
+        for owner in owners {
+            for name in self.owners.take(*owner) {
+                self.pages.remove(&name);
+            }
         }
     }
 }
@@ -83,14 +141,14 @@ impl PageSource<'_> {
 
 impl Pages for PageSource<'_> {
     fn load(&self, kind: PageKind, owner: Option<UserTag>, at: &Ref) -> Result<Page> {
-        if let Some(cached) = self.cache.and_then(|cache| cache.0.get(&at.name)) {
+        if let Some(cached) = self.cache.and_then(|cache| cache.pages.get(&at.name)) {
             return Ok(cached.page);
         }
         let context = crypto::page_context(self.id, kind.byte(), at.name);
         let plaintext: Zeroizing<Vec<u8>> = self.fetch(&at.name, |blob| chunked::open(&at.key, &context, &blob))?;
         let page = Arc::new(plaintext);
         if let Some(cache) = self.cache {
-            cache.0.insert(at.name, Cached { page: Arc::clone(&page), owner });
+            cache.insert(at.name, Cached { page: Arc::clone(&page), owner });
         }
         Ok(page)
     }

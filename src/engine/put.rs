@@ -263,36 +263,14 @@ impl Batch {
         let context = record::payload_context(inner.id, tag, incarnation, &put.class, interaction);
 
         let mut plain = Zeroizing::new(vec![0; SEGMENT_PLAIN]);
-        let mut n = fill(&mut payload, &mut plain)?;
+        let n = fill(&mut payload, &mut plain)?;
         let fresh = Fresh::new(env, hedge(&[&context, &plain[..n], &env.now().0.to_be_bytes()]));
         let secret: Key = fresh.key()?;
         let suite = chunked::Suite::derive(&crypto::content_key(&secret), &fresh.salt()?, &context);
-
-        let mut sealed = suite.header().to_vec();
-        let (mut length, mut segment, mut chunk) = (0u64, 0u64, 0u64);
-        loop {
-            // A full segment has only full chunks; the last chunk of all is shorter, and ends the last segment.
-            let last = n < SEGMENT_PLAIN;
-            let full = n / CHUNK_BYTES * CHUNK_BYTES;
-            for piece in plain[..full].chunks(CHUNK_BYTES).chain(last.then(|| &plain[full..n])) {
-                suite.seal_chunk(chunk, piece, &mut sealed);
-                chunk += 1;
-            }
-            length += n as u64;
-            if length > RECORD_MAX_BYTES {
-                return Err(Error::invalid(format!(
-                    "a record has at most {RECORD_MAX_BYTES} bytes; cut it into several"
-                )));
-            }
-            let name = crypto::segment_name(&secret, segment);
-            inner.use_names(std::iter::once(name));
-            inner.judged(inner.store().put(&[(name, std::mem::take(&mut sealed))]))?;
-            segment += 1;
-            if last {
-                break;
-            }
-            n = fill(&mut payload, &mut plain)?;
-        }
+        let mut segment = 0;
+        let length = inner.stream(&suite, &secret, &mut segment, (&mut plain, n), &mut payload).inspect_err(|_| {
+            inner.release_names((0..segment).map(|n| crypto::segment_name(&secret, n)), false);
+        })?;
         let entry = Entry { secret, length, created, media_type: put.media_type, purpose: put.purpose };
         self.staged.push(Staged {
             user: put.user,
@@ -363,6 +341,42 @@ impl Drop for Batch {
 }
 
 impl Inner {
+    /// Puts a payload's segments into the store, counting them in `segment`; the first is in `plain` already.
+    fn stream(
+        &self,
+        suite: &chunked::Suite,
+        secret: &Key,
+        segment: &mut u64,
+        (plain, first): (&mut [u8], usize),
+        payload: &mut impl Read,
+    ) -> Result<u64> {
+        let mut sealed = suite.header().to_vec();
+        let (mut n, mut length, mut chunk) = (first, 0u64, 0u64);
+        loop {
+            // A full segment has only full chunks; the last chunk of all is shorter, and ends the last segment.
+            let last = n < SEGMENT_PLAIN;
+            let full = n / CHUNK_BYTES * CHUNK_BYTES;
+            for piece in plain[..full].chunks(CHUNK_BYTES).chain(last.then(|| &plain[full..n])) {
+                suite.seal_chunk(chunk, piece, &mut sealed);
+                chunk += 1;
+            }
+            length += n as u64;
+            if length > RECORD_MAX_BYTES {
+                return Err(Error::invalid(format!(
+                    "a record has at most {RECORD_MAX_BYTES} bytes; cut it into several"
+                )));
+            }
+            let name = crypto::segment_name(secret, *segment);
+            self.use_names(std::iter::once(name));
+            *segment += 1;
+            self.judged(self.store().put(&[(name, std::mem::take(&mut sealed))]))?;
+            if last {
+                return Ok(length);
+            }
+            n = fill(payload, plain)?;
+        }
+    }
+
     fn insert(
         &self,
         editor: &mut Editor<'_>,

@@ -84,6 +84,14 @@ fn matches_the_specification_computed_by_hand() {
 }
 
 #[test]
+fn the_worked_example_of_the_specification() {
+    let example = "090909090909090909090909090909090909090909090909c9da3186fca041c4a25f844b5dbdd3a0fbc91f137e005fbe\
+                   6f14d7833f94577c48949b96aa4621f5ec35fc9c78b5095107c914b7609774";
+    let sealed: String = seal(&key(7), b"keyfall").iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(sealed, example);
+}
+
+#[test]
 fn every_length_around_a_chunk() {
     for len in [0, 1, 16_383, 16_384, 16_385, 32_768, 50_000] {
         let plain = bytes(2, len);

@@ -162,6 +162,28 @@ fn a_store_older_than_the_cell_is_refused() {
 }
 
 #[test]
+fn an_old_copy_of_the_cell_opens_nothing() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    std::fs::create_dir(cli.path("old.cell")).unwrap();
+    for slot in ["slot-a", "slot-b", "remnants-accepted"] {
+        if cli.path("store.cell").join(slot).exists() {
+            std::fs::copy(cli.path("store.cell").join(slot), cli.path("old.cell").join(slot)).unwrap();
+        }
+    }
+    cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
+    let e = cli.fails(6, &["list", "store", "--cell", "old.cell"]);
+    assert!(e.contains("old copy of the cell"), "{e}");
+    std::fs::rename(cli.path("store.cell"), cli.path("away")).unwrap();
+    let e = cli.fails(4, &["list", "store"]);
+    assert!(e.contains("no root cell"), "a cell is never made by opening: {e}");
+    assert!(!cli.path("store.cell").exists());
+    cli.ok(&["init", "other", "--accept-remnants"]);
+    let e = cli.fails(6, &["list", "store", "--cell", "other.cell"]);
+    assert!(e.contains("another store"), "{e}");
+}
+
+#[test]
 fn the_cell_stays_out_of_the_store() {
     let cli = Cli::empty();
     one_line(&cli.fails(6, &["init", "store", "--cell", "store/cell", "--accept-remnants"]));
@@ -196,19 +218,15 @@ fn a_cell_on_a_file_system_that_keeps_old_bytes_is_refused() {
 #[test]
 fn two_processes_cannot_have_one_store() {
     let cli = Cli::new();
-    let mut holder = cli
-        .command(&["put", "store", "--user", "a", "--class", "audio", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    while cli.run(&["status", "store"]).status.success() {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    let holder = keyfall::store::SledStore::open(&cli.path("store")).unwrap();
     let e = cli.fails(1, &["status", "store"]);
     assert!(e.contains("in use"), "{e}");
-    drop(holder.stdin.take());
-    assert!(holder.wait().unwrap().success());
+    drop(holder);
+    let system = std::sync::Arc::new(keyfall::env::System);
+    let holder = keyfall::cell::FileCell::open(&cli.path("store.cell"), system).unwrap();
+    let e = cli.fails(1, &["status", "store"]);
+    assert!(e.contains("in use"), "{e}");
+    drop(holder);
     cli.ok(&["status", "store"]);
 }
 

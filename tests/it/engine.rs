@@ -192,6 +192,51 @@ fn a_reader_delivers_nothing_after_the_erase_returned() {
 }
 
 #[test]
+fn a_reader_that_is_not_closed_is_found_out() {
+    let world = World::with_defect(8, SMALL, Some(Defect::ForgetCache));
+    let engine = world.engine().clone();
+    let id = world.put("ada", Class::audio(), &bytes(8, 100_000));
+    let mut reader = engine.get(&id).unwrap();
+    let mut some = [0; 1000];
+    assert!(reader.read(&mut some).unwrap() > 0);
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    assert!(reader.read_some(&mut some).is_ok(), "the test above would see a reader that goes on");
+}
+
+#[test]
+fn reads_race_an_erase_and_none_ends_after_it() {
+    for seed in 0..20 {
+        let world = World::new(100 + seed, SMALL);
+        let engine = world.engine().clone();
+        let id = world.put("ada", Class::audio(), &bytes(seed, 400_000));
+        let returned = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|s| {
+            for _ in 0..3 {
+                s.spawn(|| {
+                    let Ok(mut reader) = engine.get(&id) else { return };
+                    let mut some = [0; 700];
+                    loop {
+                        let after = returned.load(std::sync::atomic::Ordering::SeqCst);
+                        match reader.read_some(&mut some) {
+                            Ok(0) => {
+                                reader.seek(SeekFrom::Start(0)).unwrap();
+                            }
+                            Ok(_) => assert!(!after, "a byte was delivered to a call made after the erase returned"),
+                            Err(e) => return assert_eq!(e.kind(), ErrorKind::Erased),
+                        }
+                    }
+                });
+            }
+            s.spawn(|| {
+                std::thread::sleep(std::time::Duration::from_micros(200 * seed));
+                engine.erase(Scope::user(user("ada"))).unwrap();
+                returned.store(true, std::sync::atomic::Ordering::SeqCst);
+            });
+        });
+    }
+}
+
+#[test]
 fn a_put_that_an_erase_overtakes_leaves_nothing() {
     let world = World::new(9, SMALL);
     let engine = world.engine();

@@ -138,6 +138,7 @@ impl SledStore {
         let index_dir = dir.join("index");
         let (index, rebuild) = match Index::open(&index_dir) {
             Ok(index) => (index, false),
+            Err(e) if is_surroundings(&e) => return Err(e),
             Err(_) => {
                 // The log says everything the index said.
                 let io = |e| Error::io(format!("building {} anew", index_dir.display()), e);
@@ -181,7 +182,7 @@ impl SledStore {
 
     /// Syncs the log, then tells the index of what is new in it.
     fn settle(&self, tail: &mut Tail) -> Result<()> {
-        let mark = self.log.sync().inspect_err(|_| tail.broken = true)?;
+        let mark = self.log.sync()?;
         self.index.learn(&tail.pending, tail.head, &mut tail.live, mark)?;
         tail.pending.clear();
         Ok(())
@@ -242,8 +243,8 @@ impl Store for SledStore {
         let mut tail = self.tail();
         self.append(&mut tail, blobs, None)?;
         if self.log.end().since(tail.checkpoint) >= CHECKPOINT_BYTES {
-            self.settle(&mut tail)?;
-            self.checkpoint(&mut tail)?;
+            let kept = self.settle(&mut tail).and_then(|()| self.checkpoint(&mut tail));
+            behind_append(&mut tail, kept)?;
         }
         Ok(())
     }
@@ -263,10 +264,11 @@ impl Store for SledStore {
         }
         let at = self.append(&mut tail, blobs, Some(head))?;
         tail.head = at.map(|at| (head.id, at));
-        self.settle(&mut tail)?;
-        if self.log.end().since(tail.checkpoint) >= CHECKPOINT_BYTES {
-            self.checkpoint(&mut tail)?;
+        let mut kept = self.settle(&mut tail);
+        if kept.is_ok() && self.log.end().since(tail.checkpoint) >= CHECKPOINT_BYTES {
+            kept = self.checkpoint(&mut tail);
         }
+        behind_append(&mut tail, kept)?;
         Ok(Published::Done)
     }
 
@@ -303,6 +305,23 @@ impl Store for SledStore {
         let blobs = tail.live.values().sum::<u64>() + tail.pending.len() as u64;
         Ok(Usage { blobs, bytes: disk_bytes(&self.dir).map_err(|e| Error::io(self.dir.display(), e))? })
     }
+}
+
+/// Whether an error comes from around the index and not from its own bytes: then it must not be thrown away.
+fn is_surroundings(e: &Error) -> bool {
+    let io = std::error::Error::source(e).and_then(|s| s.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| {
+        use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, WouldBlock};
+        matches!(io.kind(), PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded | WouldBlock)
+    })
+}
+
+/// Behind an append nothing can be taken back: an error says that the outcome is unknown, also a full disk.
+fn behind_append<T>(tail: &mut Tail, outcome: Result<T>) -> Result<T> {
+    outcome.map_err(|e| {
+        tail.broken = true;
+        if e.kind() == ErrorKind::Full { Error::new(ErrorKind::Io, e.to_string()).with_source(e) } else { e }
+    })
 }
 
 fn disk_bytes(dir: &Path) -> std::io::Result<u64> {
