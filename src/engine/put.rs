@@ -262,8 +262,15 @@ impl Batch {
         let created = put.created.unwrap_or_else(|| env.now());
         let context = record::payload_context(inner.id, tag, incarnation, &put.class, interaction);
 
-        let mut plain = Zeroizing::new(vec![0; SEGMENT_PLAIN]);
-        let n = fill(&mut payload, &mut plain)?;
+        // Most records are short: a buffer costs its wiping.
+        let mut plain = Zeroizing::new(vec![0; CHUNK_BYTES]);
+        let mut n = fill(&mut payload, &mut plain)?;
+        if n == CHUNK_BYTES {
+            let mut whole = Zeroizing::new(vec![0; SEGMENT_PLAIN]);
+            whole[..n].copy_from_slice(&plain);
+            n += fill(&mut payload, &mut whole[n..])?;
+            plain = whole;
+        }
         let fresh = Fresh::new(env, hedge(&[&context, &plain[..n], &env.now().0.to_be_bytes()]));
         let secret: Key = fresh.key()?;
         let suite = chunked::Suite::derive(&crypto::content_key(&secret), &fresh.salt()?, &context);

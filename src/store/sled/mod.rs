@@ -3,8 +3,8 @@
 //! Why not blobs as sled's own values: measured with sled 0.34.7, 512 MiB of values took 300 to 500 MiB of resident
 //! memory at any cache size, and removing nine tenths of them gave back nothing (SPEC.md 9).
 //!
-//! Invariants. The index knows a blob only after the log holding it was synced (`fdatasync`). What was acknowledged and
-//! the index lacks is found by replaying the log from the index's mark. So sled is never trusted with the only copy
+//! Invariants. The index learns of blobs in large steps, and only of those whose log was synced (`fdatasync`). What was
+//! acknowledged and the index lacks is kept in memory, and found by replaying the log from the index's mark. So sled is never trusted with the only copy
 //! of anything: an index that lost its newest entries is brought up, one that cannot be opened is built anew.
 //!
 //! ```text
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use self::index::Index;
 use self::log::{Location, Log, Position};
@@ -33,12 +33,16 @@ const MARKER: &str = "keyfall";
 const MARKER_TEXT: &str = "keyfall store, format 1\n";
 /// Bytes of log between two checkpoints of the index: the most that an open after a crash replays.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// Blobs that the index has not learnt of, at most: some 4 MiB of memory.
+const RECENT_MAX: usize = 1 << 16;
 
 /// A store in a directory.
 pub struct SledStore {
     dir: PathBuf,
     log: Log,
     index: Index,
+    /// In the log and not yet in the index. Readers take no other lock, so that none waits for a sync.
+    recent: RwLock<BTreeMap<BlobName, Location>>,
     tail: Mutex<Tail>,
     _lock: File,
 }
@@ -51,8 +55,6 @@ impl std::fmt::Debug for SledStore {
 
 /// What the one writer changes.
 struct Tail {
-    /// In the log, not yet synced, so not yet in the index.
-    pending: BTreeMap<BlobName, Location>,
     head: Option<(HeadId, Location)>,
     /// Live blobs in each file of the log.
     live: BTreeMap<u32, u64>,
@@ -150,29 +152,21 @@ impl SledStore {
         };
         let mark = index.mark()?;
         let log = Log::open(&dir.join("log"))?;
-        let mut tail = Tail {
-            pending: BTreeMap::new(),
-            head: index.head()?,
-            live: index.live()?,
-            checkpoint: mark,
-            broken: false,
-        };
+        let mut tail = Tail { head: index.head()?, live: index.live()?, checkpoint: mark, broken: false };
+        let mut recent = BTreeMap::new();
         let replayed = log.replay(mark, rebuild || mark == Position::default())?;
         for frame in replayed {
-            tail.pending.extend(frame.blobs);
+            recent.extend(frame.blobs);
             if let Some(head) = frame.head
                 && tail.head.is_none_or(|(there, _)| there < head.0)
             {
                 tail.head = Some(head);
             }
         }
-        let store = SledStore { dir: dir.to_owned(), log, index, tail: Mutex::new(tail), _lock: lock };
-        {
-            let mut tail = store.tail();
-            // What was replayed may never have been synced.
-            store.settle(&mut tail)?;
-            store.checkpoint(&mut tail)?;
-        }
+        let recent = RwLock::new(recent);
+        let store = SledStore { dir: dir.to_owned(), log, index, recent, tail: Mutex::new(tail), _lock: lock };
+        // What was replayed may never have been synced.
+        store.checkpoint(&mut store.tail())?;
         Ok(store)
     }
 
@@ -180,19 +174,27 @@ impl SledStore {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Syncs the log, then tells the index of what is new in it.
-    fn settle(&self, tail: &mut Tail) -> Result<()> {
+    fn recent(&self) -> RwLockReadGuard<'_, BTreeMap<BlobName, Location>> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Syncs the log, tells the index of what is new in it, and makes the index durable.
+    fn checkpoint(&self, tail: &mut Tail) -> Result<()> {
         let mark = self.log.sync()?;
-        self.index.learn(&tail.pending, tail.head, &mut tail.live, mark)?;
-        tail.pending.clear();
+        if mark != tail.checkpoint || !self.recent().is_empty() {
+            self.index.learn(&self.recent(), tail.head, &mut tail.live, mark)?;
+            self.recent.write().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        self.index.sync()?;
+        tail.checkpoint = mark;
         Ok(())
     }
 
-    /// Makes the index durable up to what it knows.
-    fn checkpoint(&self, tail: &mut Tail) -> Result<()> {
-        self.index.sync()?;
-        tail.checkpoint = self.index.mark()?;
-        Ok(())
+    /// A checkpoint, where one is due. It comes behind an append, where nothing can be taken back: any error of it says
+    /// that the outcome is unknown, also a full disk.
+    fn checkpoint_if_due(&self, tail: &mut Tail) -> Result<()> {
+        let due = self.log.end().since(tail.checkpoint) >= CHECKPOINT_BYTES || self.recent().len() >= RECENT_MAX;
+        if due { unknown_outcome(tail, |tail| self.checkpoint(tail)) } else { Ok(()) }
     }
 
     fn append(&self, tail: &mut Tail, blobs: &[Blob], head: Option<&Head>) -> Result<Option<Location>> {
@@ -204,15 +206,15 @@ impl SledStore {
         }
         let (locations, head) =
             self.log.append(blobs, head).inspect_err(|e| tail.broken = e.kind() != ErrorKind::Full)?;
-        tail.pending.extend(blobs.iter().map(|(name, _)| *name).zip(locations));
+        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        recent.extend(blobs.iter().map(|(name, _)| *name).zip(locations));
         Ok(head)
     }
 
     fn locate(&self, name: &BlobName) -> Result<Option<Location>> {
-        if let Some(at) = self.tail().pending.get(name) {
-            return Ok(Some(*at));
-        }
-        self.index.get(name)
+        let recent = self.recent().get(name).copied();
+        // A name leaves `recent` only when the index has it.
+        if recent.is_some() { Ok(recent) } else { self.index.get(name) }
     }
 }
 
@@ -242,11 +244,7 @@ impl Store for SledStore {
     fn put(&self, blobs: &[Blob]) -> Result<()> {
         let mut tail = self.tail();
         self.append(&mut tail, blobs, None)?;
-        if self.log.end().since(tail.checkpoint) >= CHECKPOINT_BYTES {
-            let kept = self.settle(&mut tail).and_then(|()| self.checkpoint(&mut tail));
-            behind_append(&mut tail, kept)?;
-        }
-        Ok(())
+        self.checkpoint_if_due(&mut tail)
     }
 
     fn head(&self) -> Result<Option<Head>> {
@@ -264,18 +262,14 @@ impl Store for SledStore {
         }
         let at = self.append(&mut tail, blobs, Some(head))?;
         tail.head = at.map(|at| (head.id, at));
-        let mut kept = self.settle(&mut tail);
-        if kept.is_ok() && self.log.end().since(tail.checkpoint) >= CHECKPOINT_BYTES {
-            kept = self.checkpoint(&mut tail);
-        }
-        behind_append(&mut tail, kept)?;
+        unknown_outcome(&mut tail, |_| self.log.sync())?;
+        self.checkpoint_if_due(&mut tail)?;
         Ok(Published::Done)
     }
 
     fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
-        let tail = self.tail();
-        let mut names = self.index.names(from, limit)?;
-        names.extend(tail.pending.range(from..).take(limit).map(|(name, _)| *name));
+        let mut names: Vec<BlobName> = self.recent().range(from..).take(limit).map(|(name, _)| *name).collect();
+        names.extend(self.index.names(from, limit)?);
         names.sort_unstable();
         names.dedup();
         names.truncate(limit);
@@ -284,10 +278,10 @@ impl Store for SledStore {
 
     fn remove(&self, names: &[BlobName]) -> Result<()> {
         let mut tail = self.tail();
-        self.settle(&mut tail)?;
+        self.checkpoint(&mut tail)?;
         let removed = self.index.forget(names, &mut tail.live)?;
         // Only what the index durably forgot loses its bytes.
-        self.checkpoint(&mut tail)?;
+        self.index.sync()?;
         let keep = tail.head.map(|(_, at)| at.file);
         self.log.punch(removed)?;
         let empty: Vec<u32> =
@@ -302,7 +296,7 @@ impl Store for SledStore {
 
     fn usage(&self) -> Result<Usage> {
         let tail = self.tail();
-        let blobs = tail.live.values().sum::<u64>() + tail.pending.len() as u64;
+        let blobs = tail.live.values().sum::<u64>() + self.recent().len() as u64;
         Ok(Usage { blobs, bytes: disk_bytes(&self.dir).map_err(|e| Error::io(self.dir.display(), e))? })
     }
 }
@@ -316,9 +310,9 @@ fn is_surroundings(e: &Error) -> bool {
     })
 }
 
-/// Behind an append nothing can be taken back: an error says that the outcome is unknown, also a full disk.
-fn behind_append<T>(tail: &mut Tail, outcome: Result<T>) -> Result<T> {
-    outcome.map_err(|e| {
+/// Runs what cannot be taken back: whatever fails in it, nobody knows what is durable.
+fn unknown_outcome<T>(tail: &mut Tail, f: impl FnOnce(&mut Tail) -> Result<T>) -> Result<T> {
+    f(tail).map_err(|e| {
         tail.broken = true;
         if e.kind() == ErrorKind::Full { Error::new(ErrorKind::Io, e.to_string()).with_source(e) } else { e }
     })
