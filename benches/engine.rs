@@ -211,7 +211,7 @@ fn puts_and_gets(rounds: usize) {
 fn main() {
     // `cargo test --benches` runs this too: a few rounds show that it works.
     let quick = !std::env::args().any(|a| a == "--bench");
-    erases(if quick { 1 } else { 15 });
+    erases(if quick { 1 } else { 25 });
     puts_and_gets(if quick { 3 } else { 300 });
     if quick {
         return;
