@@ -17,7 +17,9 @@ use zeroize::Zeroizing;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::Key;
 use crate::error::{Error, Result};
-use crate::ids::{BlobName, Class, ClassTag, UserId, UserTag};
+use crate::ids::{BlobName, Class, UserTag};
+#[cfg(feature = "testing")]
+use crate::ids::{ClassTag, UserId};
 use crate::limits::{PAGE_CLASS_MIN_BYTES, PAGE_MAX_BYTES, PAGE_MIN_BYTES, SEAL_OVERHEAD};
 
 /// Size of pages and fan-out of the user tree, fixed when a store is made (SPEC.md 5 has the measurement).
@@ -175,10 +177,12 @@ pub(crate) fn pad(e: &mut Encoder, max_plain: usize) {
 /// Whose records a class tree holds.
 #[derive(Debug)]
 pub(crate) struct ClassOf {
+    #[cfg(feature = "testing")]
     pub(crate) user: UserId,
     pub(crate) owner: UserTag,
     pub(crate) incarnation: u16,
     pub(crate) class: Class,
+    #[cfg(feature = "testing")]
     pub(crate) tag: ClassTag,
 }
 

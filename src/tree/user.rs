@@ -158,8 +158,15 @@ pub(super) fn edges(owner: UserTag, page: &[u8]) -> Result<Vec<Edge>> {
     let mut edges = Vec::new();
     for slot in page.classes {
         if let Some(Link::Stored(at)) = slot.tree.root {
-            let (user, incarnation) = (page.user.clone(), page.incarnation);
-            let class = Arc::new(ClassOf { user, owner, incarnation, class: slot.class, tag: slot.tag });
+            let class = Arc::new(ClassOf {
+                #[cfg(feature = "testing")]
+                user: page.user.clone(),
+                owner,
+                incarnation: page.incarnation,
+                class: slot.class,
+                #[cfg(feature = "testing")]
+                tag: slot.tag,
+            });
             edges.push(Edge::Page { spot: Spot { kind: PageKind::Class, owner: Some(owner), class: Some(class) }, at });
         }
     }
