@@ -13,7 +13,7 @@
 //! | [`tree`] | the sealed tree, without I/O: radix over users, ordered within a class, fences |
 //! | [`record`] | what a record is and how its payload is laid out |
 //! | [`engine`] | joins them: commit, erase, read, copies, discard, audit |
-//! | [`testing`] | (feature `testing`) conformance suites, recording ports, the archive adversary |
+//! | `testing` | (feature `testing`) conformance suites, recording ports, the archive adversary |
 
 pub mod cell;
 mod codec;

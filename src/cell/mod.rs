@@ -93,7 +93,7 @@ impl Durable {
     }
 }
 
-/// The port: four verbs. [`crate::testing::cell_conformance`] (feature `testing`) checks an adapter against this contract.
+/// The port: four verbs. `testing::cell_conformance` (feature `testing`) checks an adapter against this contract.
 pub trait RootCell: Send + Sync {
     /// What this medium can promise.
     fn describe(&self) -> Promise;

@@ -3,13 +3,13 @@
 //!
 //! | from | label | gives |
 //! |---|---|---|
-//! | system generator, hash of what it will protect | [`FRESH_KEY`], [`FRESH_NAME`], [`FRESH_SALT`] | page keys, root keys, record secrets; blob names; salts |
+//! | system generator, hash of what it will protect | `FRESH_KEY`, `FRESH_NAME`, `FRESH_SALT` | page keys, root keys, record secrets; blob names; salts |
 //! | any sealing key, salt, context | [`chunked::LABEL`] | AES-256-GCM key, base nonce, key commitment |
-//! | record secret | [`CONTENT_KEY`] | the record's sealing key |
-//! | record secret, segment number | [`SEGMENT_NAME`] | names of the record's blobs |
-//! | index key, user's name | [`USER_TAG`] | place in the user tree |
-//! | fence key, class name | [`CLASS_TAG`] | class tag |
-//! | fence key, what was erased | [`FENCE_TAG`] | point fence |
+//! | record secret | `CONTENT_KEY` | the record's sealing key |
+//! | record secret, segment number | `SEGMENT_NAME` | names of the record's blobs |
+//! | index key, user's name | `USER_TAG` | place in the user tree |
+//! | fence key, class name | `CLASS_TAG` | class tag |
+//! | fence key, what was erased | `FENCE_TAG` | point fence |
 
 pub mod chunked;
 mod secret;

@@ -1,6 +1,6 @@
 //! The engine: joins the sealed tree to a store and a root cell.
 //!
-//! Invariants. One writer at a time changes the tree. Readers hold [`State`] shared for as long as one look-up takes; an
+//! Invariants. One writer at a time changes the tree. Readers hold `State` shared for as long as one look-up takes; an
 //! erase swaps it exclusively, so that no look-up spans an erase. A root key is retired only behind a `Durable`.
 //! After a write whose outcome is unknown nothing more is done: the engine is opened anew.
 
@@ -210,7 +210,7 @@ impl Inner {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Pages through the cache; hold [`Inner::state`] or the writer while using it.
+    /// Pages through the cache; hold `Inner::state` or the writer while using it.
     fn pages(&self) -> PageSource<'_> {
         PageSource { id: self.id, stores: &self.stores, cache: Some(&self.cache) }
     }

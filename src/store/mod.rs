@@ -62,7 +62,7 @@ pub struct Usage {
 /// A blob on its way into a store.
 pub type Blob = (BlobName, Vec<u8>);
 
-/// The port. [`crate::testing::store_conformance`] (feature `testing`) checks an adapter against this contract.
+/// The port. `testing::store_conformance` (feature `testing`) checks an adapter against this contract.
 ///
 /// * Blobs are written once: a name is never put with other bytes.
 /// * A crash may lose blobs put since the last `commit`, but only a suffix of them in the order of the calls,
