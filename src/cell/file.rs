@@ -24,6 +24,7 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::limits::SLOT_BYTES;
+use crate::lock::DirLock;
 
 const MAGIC: &[u8; 8] = b"KFSLOT01";
 const SLOTS: [&str; 2] = ["slot-a", "slot-b"];
@@ -94,7 +95,7 @@ pub struct FileCell {
     env: SharedEnv,
     verdict: Verdict,
     remnants: bool,
-    _lock: File,
+    _lock: DirLock,
 }
 
 impl std::fmt::Debug for FileCell {
@@ -131,7 +132,7 @@ impl FileCell {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(io(e)),
             _ => {}
         }
-        let lock = lock(dir)?;
+        let lock = DirLock::take(dir, "cell")?;
         for slot in SLOTS {
             if std::fs::metadata(dir.join(slot)).map_or(true, |m| m.len() == 0) {
                 continue;
@@ -187,7 +188,7 @@ impl FileCell {
                 ),
             ));
         }
-        let lock = lock(dir)?;
+        let lock = DirLock::take(dir, "cell")?;
         Ok(FileCell { dir: dir.to_owned(), env, verdict, remnants, _lock: lock })
     }
 
@@ -329,25 +330,6 @@ fn read_slot(path: &Path, into: &mut Sector) -> io::Result<()> {
         }
     }
     File::open(path)?.read_exact_at(&mut into.0, 0)
-}
-
-fn lock(dir: &Path) -> Result<File> {
-    let path = dir.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|e| Error::io(path.display(), e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Error::new(
-            ErrorKind::Locked,
-            format!("the cell {} is in use by another process; wait for it or stop it", dir.display()),
-        )),
-        Err(std::fs::TryLockError::Error(e)) => Err(Error::io(path.display(), e)),
-    }
 }
 
 fn sync_dir(dir: &Path) -> Result<()> {

@@ -25,6 +25,9 @@ use crate::tree::ordered::OrderedKey;
 use crate::tree::user::split_record_key;
 use crate::tree::{ClassOf, PageKind, Ref};
 
+/// Strays that an audit names in one place.
+const STRAYS_SHOWN: usize = 100;
+
 /// What an audit found in one place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlaceAudit {
@@ -44,6 +47,8 @@ pub struct PlaceAudit {
     pub shut: u64,
     /// Blobs that open and do not belong to the live tree. Anything but zero is a broken promise.
     pub stray: u64,
+    /// Names of the strays, the first hundred.
+    pub strays: Vec<BlobName>,
     /// Blobs that belong to the live tree and do not open: damage.
     pub damaged: u64,
 }
@@ -197,7 +202,10 @@ impl Engine {
                         Some(k) => match (k.opener.opens(&source, *name, &blob), k.live) {
                             (true, true) => found.live += 1,
                             (true, false) if k.epoch == live_head.epoch && k.opener.is_page() => found.superseded += 1,
-                            (true, false) => found.stray += 1,
+                            (true, false) => {
+                                found.stray += 1;
+                                found.strays.extend((found.strays.len() < STRAYS_SHOWN).then_some(*name));
+                            }
                             (false, true) => found.damaged += 1,
                             (false, false) => found.shut += 1,
                         },

@@ -171,6 +171,10 @@ fn copy_tree(
             }
             Step::Record { entry, .. } => {
                 for n in 0..segments(entry.length) {
+                    // A recording of hours must not hold an erase up.
+                    if leave.must_stop() {
+                        return Ok(ControlFlow::Break(()));
+                    }
                     let name = crypto::segment_name(&entry.secret, n);
                     if !to.contains(&name)? {
                         out.push(name, from.fetch(&name, Ok)?)?;

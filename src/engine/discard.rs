@@ -48,6 +48,7 @@ impl Engine {
     pub(crate) fn discard_in_windows(&self, window: usize, progress: Progress<'_>) -> Result<Discarded> {
         let inner = &self.inner;
         inner.check_usable()?;
+        let _one_at_a_time = locked(&inner.discarding);
         let mut done = Discarded::default();
         let known = inner.state().head.copies.len() as u64;
         let mut places: Vec<SharedStore> = vec![inner.store().clone()];

@@ -128,6 +128,8 @@ struct Inner {
     waiting: Mutex<Vec<Arc<erase::Waiting>>>,
     readers: Mutex<Vec<Weak<read::Open>>>,
     names: Mutex<NamesInUse>,
+    /// Held by a discard: two at once would take each other's `since` away.
+    discarding: Mutex<()>,
     /// Held shared by walks over the whole tree; an erase waits for them.
     walks: RwLock<()>,
     /// Erases that want the walks to stop.

@@ -43,7 +43,7 @@ pub(super) fn open_head(
     let (belongs, newest) = cell;
     let Some(stored) = store.head()? else {
         return Err(Error::corrupt(format!(
-            "{place} holds no head, but the cell holds the root key of epoch {newest}; restore the store from a copy (an empty store is never taken for a new one)"
+            "{place} holds no head, but the cell holds the root key of epoch {newest}; restore the store from a copy (an empty store is never taken for a new one; where an init was cut short, remove both and init again)"
         )));
     };
     let prefix = Prefix::decode(&stored.bytes)?;
@@ -166,6 +166,7 @@ impl Engine {
             waiting: Mutex::default(),
             readers: Mutex::default(),
             names: Mutex::new(NamesInUse::default()),
+            discarding: Mutex::new(()),
             walks: RwLock::new(()),
             erasing: AtomicUsize::new(0),
             poisoned: AtomicBool::new(false),

@@ -17,7 +17,7 @@ use crate::tree::{ClassOf, Edge, PageKind, Pages, Ref, Spot, edges};
 pub(super) enum Step<'s> {
     /// A page, before it is read; break to pass over what is below it.
     Enter { kind: PageKind, at: &'s Ref },
-    /// A record's entry.
+    /// A record's entry; break to stop the walk, as if interrupted.
     Record { of: &'s ClassOf, key: &'s OrderedKey, entry: &'s Entry },
     /// A page, after everything below it.
     Leave { name: BlobName },
@@ -51,7 +51,8 @@ impl Walking<'_> {
         Walking { inner: None, lenient: true }
     }
 
-    fn must_stop(&self) -> bool {
+    /// Whether an erase waits for this walk.
+    pub(super) fn must_stop(&self) -> bool {
         self.inner.as_ref().is_some_and(|(inner, _)| inner.erasing.load(Ordering::Acquire) > 0)
     }
 }
@@ -99,7 +100,9 @@ fn walk_at(
             Edge::Record { key, entry } => {
                 let entry = Entry::decode(&entry)?;
                 let of = spot.class.as_deref().unwrap_or_else(|| unreachable!("records stand in class trees"));
-                let _ = on_step(Step::Record { of, key: &key, entry: &entry })?;
+                if on_step(Step::Record { of, key: &key, entry: &entry })?.is_break() {
+                    return Ok(Walked::Interrupted);
+                }
             }
         }
     }

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 /// Modules from the ground up; each may import from those before it and from itself.
-const LAYERS: &[&str] =
-    &["error", "limits", "ids", "env", "codec", "store", "crypto", "cell", "tree", "record", "engine", "testing"];
+const LAYERS: &[&str] = &[
+    "error", "limits", "ids", "env", "codec", "lock", "store", "crypto", "cell", "tree", "record", "engine", "testing",
+];
 
 fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {

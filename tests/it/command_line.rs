@@ -237,6 +237,9 @@ fn copies_from_the_command_line() {
     let b = cli.put("ben", "audio", b"stays");
     cli.ok(&["copy", "add", "store", "replica"]);
     cli.ok(&["copy", "add", "store", "tape", "--behind"]);
+    one_line(&cli.fails(6, &["copy", "add", "store", "store/replica"]));
+    one_line(&cli.fails(6, &["backup", "store", "store/log"]));
+    one_line(&cli.fails(1, &["copy", "add", "store", "replica"]));
     cli.ok(&["erase", "store", "--record", &a, "--yes"]);
     let status = json(&cli.ok(&["copy", "status", "store", "--json"]));
     assert_eq!((&status[0]["mode"], &status[0]["lacks_pages"]), (&"in step".into(), &0.into()));

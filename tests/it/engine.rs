@@ -339,6 +339,7 @@ fn audit_tells_live_from_shut_and_finds_strays() {
     let audit = broken.engine().audit(&[], &mut |_| {}).unwrap();
     assert!(!audit.is_clean(), "a root key that was not destroyed is found: {audit:?}");
     assert!(audit.places[1].stray > 0 && audit.root_keys == 2);
+    assert_eq!(audit.places[1].strays.len() as u64, audit.places[1].stray, "and named");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::RecordingStore;
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use crate::support::{SMALL, World, bytes, read, user};
 
@@ -392,16 +393,22 @@ fn history(seed: u64, geometry: Geometry, ops: &[Op]) {
 /// Histories in each of the four tests; together at least 10,000.
 const CASES: u32 = 2600;
 
-fn config() -> ProptestConfig {
-    let cases =
-        std::env::var("KEYFALL_HISTORIES").ok().and_then(|n| n.parse::<u32>().ok()).map_or(CASES, |n| n.div_ceil(4));
-    ProptestConfig { cases, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() }
+/// `KEYFALL_HISTORIES` sets how many, `KEYFALL_SEED` replays a run: a run prints its seed.
+fn config(test: &str) -> ProptestConfig {
+    let from_env = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
+    let cases = from_env("KEYFALL_HISTORIES").map_or(CASES, |n| n.div_ceil(4) as u32);
+    let mut drawn = [0; 8];
+    keyfall::env::Env::fill(&keyfall::env::System, &mut drawn).unwrap();
+    let seed = from_env("KEYFALL_SEED").unwrap_or(u64::from_be_bytes(drawn));
+    println!("{test}: {cases} histories, KEYFALL_SEED={seed}");
+    let rng_seed = RngSeed::Fixed(seed);
+    ProptestConfig { cases, max_shrink_iters: 2000, failure_persistence: None, rng_seed, ..ProptestConfig::default() }
 }
 
 macro_rules! histories {
     ($($name:ident: $geometry:expr, $ops:expr;)*) => {$(
         proptest! {
-            #![proptest_config(config())]
+            #![proptest_config(config(stringify!($name)))]
             #[test]
             fn $name(seed in any::<u64>(), ops in proptest::collection::vec(op(), $ops)) {
                 history(seed, $geometry, &ops);

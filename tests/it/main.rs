@@ -15,6 +15,7 @@ mod chunked;
 mod command_line;
 mod corpus;
 mod damage;
+mod durability;
 mod engine;
 mod histories;
 mod kill;

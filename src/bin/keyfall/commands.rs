@@ -77,6 +77,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Copy(command) => copies::run(command, cell, json),
         Command::Backup { places } => {
             let (store, [dest]) = store_and(places)?;
+            copies::apart(&store, &dest)?;
             let engine = open(&store, cell)?;
             let dest = SledStore::open_or_create(&dest)?;
             let bar = progress("blobs copied", None);
@@ -412,6 +413,11 @@ fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Don
     } else {
         line(audit_table(&audit))?;
     }
+    if !json {
+        for stray in audit.places.iter().flat_map(|p| &p.strays) {
+            line(format_args!("stray {stray}"))?;
+        }
+    }
     if audit.is_clean() {
         return if json { Ok(()) } else { line("clean: what opens is the live tree, and nothing else") };
     }
@@ -441,6 +447,7 @@ fn audit_json(audit: &Audit) -> serde_json::Value {
                 "place": p.place, "head": p.head.map(|h| json!({"epoch": h.epoch, "commit": h.commit})),
                 "head_opens": p.head_opens, "blobs": p.blobs, "live": p.live, "superseded": p.superseded,
                 "shut": p.shut, "stray": p.stray, "damaged": p.damaged,
+                "strays": p.strays.iter().map(ToString::to_string).collect::<Vec<_>>(),
             })
         })
         .collect();

@@ -15,6 +15,7 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
     match command {
         CopyCommand::Add { places, behind } => {
             let (store, [place]) = store_and(places)?;
+            apart(&store, &place)?;
             let engine = open(&store, cell)?;
             let mode = if behind { CopyMode::Behind } else { CopyMode::InStep };
             let bar = progress("blobs copied", None);
@@ -58,6 +59,17 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
             }
         }
     }
+}
+
+/// Refuses a copy inside the store: whatever takes the one takes the other.
+pub(crate) fn apart(store: &Path, place: &Path) -> Result<(), Error> {
+    if absolute(place)?.starts_with(absolute(store)?) {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!("{} lies inside the store, and would be lost with it; name another place", place.display()),
+        ));
+    }
+    Ok(())
 }
 
 /// A copy's place as the store remembers it.

@@ -1,14 +1,15 @@
 //! `keyfall import`: a speech corpus, row by row, many rows in one commit.
 
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
+use keyfall::engine::Batch;
 use keyfall::{Class, Engine, Error, ErrorKind, Put, UserId};
 use serde_json::json;
 
 use crate::commands::Done;
-use crate::corpus;
+use crate::corpus::{self, Clip};
 use crate::output::{self, line, progress, value};
 
 /// Rows of a corpus in one commit.
@@ -22,6 +23,21 @@ struct Imported {
     transcripts: u64,
     actions: u64,
     bytes: u64,
+}
+
+/// Adds a row to a batch: an interaction with its recording, transcript and actions. Returns the recording's bytes.
+fn add(engine: &Engine, batch: &mut Batch, clip: &Clip) -> Result<u64, Error> {
+    let user = UserId::new(clip.client.clone())?;
+    let interaction = engine.new_interaction()?;
+    let put = |class: Class| Put::new(user.clone(), class).interaction(interaction);
+    let file = File::open(&clip.path).map_err(|e| Error::io(clip.path.display(), e))?;
+    let bytes = file.metadata().map_err(|e| Error::io(clip.path.display(), e))?.len();
+    batch.add(put(Class::audio()).media_type(corpus::media_type(&clip.path)), file)?;
+    batch.add(put(Class::transcript()).media_type("text/plain; charset=utf-8"), clip.sentence.as_bytes())?;
+    for action in &clip.actions {
+        batch.add(put(Class::action()).media_type("application/json"), action.as_bytes())?;
+    }
+    Ok(bytes)
 }
 
 /// Imports a corpus. The flags: print ids, pass over rows without their file, print JSON.
@@ -43,18 +59,9 @@ pub(crate) fn run(engine: &Engine, dir: &Path, actions: Option<&Path>, (ids, ski
         let mut batch = engine.batch();
         let mut names = Vec::new();
         for clip in rows {
-            let user = UserId::new(clip.client.clone())?;
-            let interaction = engine.new_interaction()?;
-            let put = |class: Class| Put::new(user.clone(), class).interaction(interaction);
-            let file = File::open(&clip.path).map_err(|e| Error::io(clip.path.display(), e))?;
-            done.bytes += file.metadata().map_err(|e| Error::io(clip.path.display(), e))?.len();
-            batch.add(put(Class::audio()).media_type(corpus::media_type(&clip.path)), BufReader::new(file))?;
-            batch.add(put(Class::transcript()).media_type("text/plain; charset=utf-8"), clip.sentence.as_bytes())?;
+            done.bytes += add(engine, &mut batch, clip).map_err(|e| e.context(&clip.name))?;
             names.extend([(clip, "audio"), (clip, "transcript")]);
-            for action in &clip.actions {
-                batch.add(put(Class::action()).media_type("application/json"), action.as_bytes())?;
-                names.push((clip, "action"));
-            }
+            names.extend(clip.actions.iter().map(|_| (clip, "action")));
             done.recordings += 1;
             done.transcripts += 1;
             done.actions += clip.actions.len() as u64;
@@ -87,10 +94,12 @@ pub(crate) fn run(engine: &Engine, dir: &Path, actions: Option<&Path>, (ids, ski
         )?;
     }
     if json {
-        return value(&json!({
+        let told = json!({
             "users": done.users.len(), "recordings": done.recordings, "transcripts": done.transcripts,
             "actions": done.actions, "bytes": done.bytes, "skipped": corpus.missing.len(), "unmatched_actions": corpus.unmatched,
-        }));
+        });
+        // Behind lines of ids it is a line too.
+        return if ids { line(told) } else { value(&told) };
     }
     line(format_args!(
         "imported {} recordings ({}), {} transcripts and {} actions of {} users",

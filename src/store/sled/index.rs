@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::log::{Location, Position};
 use super::sync_dir;
@@ -24,6 +25,10 @@ use crate::store::HeadId;
 
 /// Bytes of sled's own cache.
 const CACHE_BYTES: u64 = 16 << 20;
+
+/// How often, and how long apart, sled's own lock is tried.
+const LOCK_TRIES: u32 = 200;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The open index.
 pub(super) struct Index {
@@ -59,8 +64,18 @@ fn file_key(file: u32) -> [u8; 5] {
 
 impl Index {
     pub(super) fn open(dir: &Path) -> Result<Self> {
-        let db =
-            guarded(dir, || sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None).open())?;
+        let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+        let mut opened = guarded(dir, || config.open());
+        // Who holds the store's lock has nobody to wait for but a child that another thread of this process is just
+        // forking, and that has sled's lock until it runs its program.
+        for _ in 0..LOCK_TRIES {
+            if !opened.as_ref().is_err_and(|e| e.to_string().contains("could not acquire lock")) {
+                break;
+            }
+            std::thread::sleep(LOCK_PAUSE);
+            opened = guarded(dir, || config.open());
+        }
+        let db = opened?;
         let index = Index { dir: dir.to_owned(), db };
         // A look at every kind of entry, so that damage shows now.
         index.mark()?;

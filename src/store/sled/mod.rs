@@ -28,6 +28,7 @@ use self::log::{Location, Log, Position};
 use super::{Blob, Head, HeadId, Published, Store, Usage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::lock::DirLock;
 
 const MARKER: &str = "keyfall";
 const MARKER_TEXT: &str = "keyfall store, format 1\n";
@@ -44,7 +45,7 @@ pub struct SledStore {
     /// In the log and not yet in the index. Readers take no other lock, so that none waits for a sync.
     recent: RwLock<BTreeMap<BlobName, Location>>,
     tail: Mutex<Tail>,
-    _lock: File,
+    _lock: DirLock,
 }
 
 impl std::fmt::Debug for SledStore {
@@ -80,7 +81,7 @@ impl SledStore {
             let what = if dir.join(MARKER).exists() { "is a store already" } else { "is not empty" };
             return Err(Error::new(ErrorKind::Exists, format!("{} {what}; name an empty place", dir.display())));
         }
-        let lock = lock(dir)?;
+        let lock = DirLock::take(dir, "store")?;
         std::fs::create_dir(dir.join("log")).map_err(io)?;
         std::fs::create_dir(dir.join("index")).map_err(io)?;
         let store = Self::assemble(dir, lock)?;
@@ -121,7 +122,7 @@ impl SledStore {
             }
             Err(e) => return Err(Error::io(dir.join(MARKER).display(), e)),
         }
-        let lock = lock(dir)?;
+        let lock = DirLock::take(dir, "store")?;
         Self::assemble(dir, lock)
     }
 
@@ -136,7 +137,7 @@ impl SledStore {
         }
     }
 
-    fn assemble(dir: &Path, lock: File) -> Result<Self> {
+    fn assemble(dir: &Path, lock: DirLock) -> Result<Self> {
         let index_dir = dir.join("index");
         let (index, rebuild) = match Index::open(&index_dir) {
             Ok(index) => (index, false),
@@ -303,6 +304,9 @@ impl Store for SledStore {
 
 /// Whether an error comes from around the index and not from its own bytes: then it must not be thrown away.
 fn is_surroundings(e: &Error) -> bool {
+    if e.to_string().contains("could not acquire lock") {
+        return true;
+    }
     let io = std::error::Error::source(e).and_then(|s| s.downcast_ref::<std::io::Error>());
     io.is_some_and(|io| {
         use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, WouldBlock};
@@ -326,24 +330,6 @@ fn disk_bytes(dir: &Path) -> std::io::Result<u64> {
         bytes += if meta.is_dir() { disk_bytes(&entry.path())? } else { meta.blocks() * 512 };
     }
     Ok(bytes)
-}
-
-fn lock(dir: &Path) -> Result<File> {
-    let path = dir.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|e| Error::io(path.display(), e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Error::new(
-            ErrorKind::Locked,
-            format!("the store {} is in use by another process; wait for it or stop it", dir.display()),
-        )),
-        Err(std::fs::TryLockError::Error(e)) => Err(Error::io(path.display(), e)),
-    }
 }
 
 fn sync_dir(dir: &Path) -> Result<()> {

@@ -1,0 +1,35 @@
+//! A directory that one process at a time has open.
+
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Held on the file `lock` of a directory (flock(2)) until it is dropped, or the process ends.
+pub(crate) struct DirLock(File);
+
+impl DirLock {
+    /// Takes the lock; `what` names the directory in the error.
+    pub(crate) fn take(dir: &Path, what: &str) -> Result<Self> {
+        let path = dir.join("lock");
+        let mut options = File::options();
+        let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = file.map_err(|e| Error::io(path.display(), e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(DirLock(file)),
+            Err(std::fs::TryLockError::WouldBlock) => Err(Error::new(
+                ErrorKind::Locked,
+                format!("the {what} {} is in use by another process; wait for it or stop it", dir.display()),
+            )),
+            Err(std::fs::TryLockError::Error(e)) => Err(Error::io(path.display(), e)),
+        }
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread has just forked shares the lock until it runs its program.
+        let _ = self.0.unlock();
+    }
+}
