@@ -31,8 +31,8 @@ fn traced(cli: &Cli, args: &[&str]) -> Option<Vec<Call>> {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let text = std::fs::read_to_string(&trace).unwrap();
     let parse = |line: &str| {
-        let (_, call) = line.split_once(' ')?;
-        let name = call.trim_start().split('(').next()?.to_owned();
+        let call = line.split_once(' ')?.1.trim_start();
+        let name = call.split('(').next()?.to_owned();
         Some(Call { name, line: call.to_owned() })
     };
     Some(text.lines().filter_map(parse).collect())
