@@ -91,7 +91,7 @@ fn main() {
         println!("{page_bytes:>6} bytes, fan-out {:>3}: {users} users in {:.1?}", 1 << fan_bits, began.elapsed());
         engines.push((dir, store, engine));
     }
-    let rounds = if quick { 2 } else { 200 };
+    let rounds = if quick { 2 } else { 400 };
     let mut samples: Vec<Vec<Duration>> = geometries.iter().map(|_| Vec::new()).collect();
     let mut totals = vec![(0, 0); geometries.len()];
     for round in 0..rounds {
