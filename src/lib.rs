@@ -6,7 +6,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`error`], [`limits`], [`ids`], [`mod@env`], `codec`, `lock` | what everything stands on |
+//! | [`error`], [`limits`], [`ids`], [`mod@env`], `codec`, `dir` | what everything stands on |
 //! | [`store`] | the port that may keep every byte for ever, and its adapters; it sees ciphertext only |
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
@@ -18,12 +18,12 @@
 pub mod cell;
 mod codec;
 pub mod crypto;
+mod dir;
 pub mod engine;
 pub mod env;
 pub mod error;
 pub mod ids;
 pub mod limits;
-mod lock;
 pub mod record;
 pub mod store;
 #[cfg(feature = "testing")]

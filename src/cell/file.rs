@@ -20,11 +20,11 @@ use super::filesystem::{self, Verdict};
 use super::{Contents, Durable, Promise, Retirement, RootCell, RootId, RootKey};
 use crate::codec::Decoder;
 use crate::crypto::Key;
+use crate::dir::{DirLock, sync_dir};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::limits::SLOT_BYTES;
-use crate::lock::DirLock;
 
 const MAGIC: &[u8; 8] = b"KFSLOT01";
 const SLOTS: [&str; 2] = ["slot-a", "slot-b"];
@@ -330,8 +330,4 @@ fn read_slot(path: &Path, into: &mut Sector) -> io::Result<()> {
         }
     }
     File::open(path)?.read_exact_at(&mut into.0, 0)
-}
-
-fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(format!("syncing {}", dir.display()), e))
 }

@@ -74,7 +74,10 @@ impl Inner {
         writer.settled = false;
         for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
             let store = copy.reach(&self.options)?;
-            self.catch_up_in_step(&*store).map_err(|e| copies::out_of_step(&copy.entry.place, &e))?;
+            if let Err(e) = self.catch_up_in_step(&*store) {
+                copy.let_go();
+                return Err(copies::out_of_step(&copy.entry.place, &e));
+            }
         }
         self.verify(writer, &[])?;
         self.finish(writer)
@@ -165,6 +168,7 @@ impl Inner {
                 taken.map_err(|e| copies::out_of_step(&place, &e))
             });
             taken.map_err(|e| {
+                copy.let_go();
                 e.context(if erase {
                     "the erase is published and reads say erased, but the old root key is not destroyed yet"
                 } else {

@@ -40,6 +40,11 @@ impl Attached {
         attached
     }
 
+    /// Closes the store behind a failed copy: the next try opens it anew, which finds out what it holds.
+    pub(super) fn let_go(&mut self) {
+        self.store = None;
+    }
+
     /// The copy's store, opened if it is not open.
     pub(super) fn reach(&mut self, options: &Options) -> Result<SharedStore> {
         if let Some(store) = &self.store {

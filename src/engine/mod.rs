@@ -193,6 +193,12 @@ impl Engine {
         self.inner.state().stored.id
     }
 
+    /// Bytes of opened pages in memory.
+    #[cfg(feature = "testing")]
+    pub fn cached_bytes(&self) -> u64 {
+        self.inner.cache.bytes()
+    }
+
     /// What the cell promises of a destroyed key.
     pub fn promise(&self) -> Promise {
         self.inner.cell.describe()

@@ -94,6 +94,12 @@ impl PageCache {
         }
     }
 
+    /// Bytes held, with what each page costs beside its own.
+    #[cfg(feature = "testing")]
+    pub(super) fn bytes(&self) -> u64 {
+        self.pages.weight()
+    }
+
     /// Lets go of replaced pages, and of every page of these users.
     pub(super) fn forget(&self, replaced: &[BlobName], owners: &[UserTag]) {
         for name in replaced {

@@ -291,6 +291,31 @@ fn a_copy_in_step_that_is_gone_holds_an_erase_up() {
 }
 
 #[test]
+fn a_copy_that_comes_back_catches_up_and_the_erase_completes() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let mut world = World::new(25, SMALL);
+    let id = world.put("ada", Class::audio(), b"x");
+    let other = world.put("bob", Class::audio(), b"y");
+    world.engine().copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    let down = Arc::new(AtomicBool::new(true));
+    let (flag, whole) = (Arc::clone(&down), Arc::clone(&world.options.open_copy));
+    world.options.open_copy = Arc::new(move |place, create| {
+        if flag.load(Ordering::SeqCst) {
+            return Err(keyfall::Error::new(ErrorKind::Io, format!("{place} is down")));
+        }
+        whole(place, create)
+    });
+    world.reopen();
+    assert_eq!(kind(world.engine().erase(Scope::Record(id))), ErrorKind::Copy);
+    assert_eq!(read(world.engine(), &id).unwrap(), b"x", "it failed before any change");
+    down.store(false, Ordering::SeqCst);
+    world.engine().erase(Scope::Record(id)).unwrap();
+    assert_eq!(world.cell.load().unwrap().keys.len(), 1);
+    assert_eq!(world.engine().copy_status()[0].head, Some(world.engine().head()));
+    assert_eq!(read(world.engine(), &other).unwrap(), b"y");
+}
+
+#[test]
 fn restore_takes_pages_from_one_copy_and_payloads_from_another() {
     let world = World::new(12, Geometry::default());
     let keep = world.put("bob", Class::audio(), &bytes(1, 300_000));
@@ -313,6 +338,44 @@ fn restore_takes_pages_from_one_copy_and_payloads_from_another() {
     let engine = Engine::open(into, cell, world.options.clone()).unwrap();
     assert_eq!(read(&engine, &keep).unwrap(), bytes(1, 300_000));
     assert_eq!(kind(read(&engine, &gone)), ErrorKind::Erased);
+}
+
+#[test]
+fn a_backup_copies_what_is_new_and_no_more() {
+    let world = World::new(22, Geometry::default());
+    for n in 0..200u8 {
+        world.put(&format!("u{n}"), Class::audio(), &bytes(n.into(), 2000));
+    }
+    let backup = (world.options.open_copy)("backup", true).unwrap();
+    let first = world.engine().backup(&*backup, |_| {}).unwrap();
+    assert!(first.blobs > 600, "{first:?}");
+    let again = world.engine().backup(&*backup, |_| {}).unwrap();
+    assert_eq!((again.blobs, again.head), (0, Some(world.engine().head())));
+    world.put("u7", Class::audio(), b"new");
+    world.engine().erase(Scope::user(user("u9"))).unwrap();
+    let more = world.engine().backup(&*backup, |_| {}).unwrap();
+    assert!((3..15).contains(&more.blobs), "one payload and two paths: {more:?}");
+    let other = World::new(23, Geometry::default());
+    assert_eq!(
+        kind(other.engine().backup(&*backup, |_| {})),
+        ErrorKind::Refused,
+        "another store's backup is left alone"
+    );
+}
+
+#[test]
+fn the_page_cache_keeps_to_its_limit() {
+    let mut world = World::new(24, SMALL);
+    world.options.cache_bytes = 32 << 10;
+    world.reopen();
+    let ids: Vec<_> = (0..300u16).map(|n| world.put(&format!("u{n}"), Class::audio(), &n.to_be_bytes())).collect();
+    for (n, id) in ids.iter().enumerate() {
+        assert_eq!(read(world.engine(), id).unwrap(), (n as u16).to_be_bytes());
+    }
+    let held = world.engine().cached_bytes();
+    assert!((1..=32 << 10).contains(&held), "{held} bytes of pages are held");
+    world.engine().erase(Scope::user(user("u299"))).unwrap();
+    assert!(world.engine().cached_bytes() <= held);
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod corpus;
 mod damage;
 mod durability;
 mod engine;
+mod faults;
 mod histories;
 mod kill;
 mod memory;

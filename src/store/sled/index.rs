@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::log::{Location, Position};
-use super::sync_dir;
 use crate::codec::Decoder;
+use crate::dir::sync_dir;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::store::HeadId;

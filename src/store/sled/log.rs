@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::sync_dir;
 use crate::codec::Decoder;
+use crate::dir::sync_dir;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::BLOB_MAX_BYTES;

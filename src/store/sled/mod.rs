@@ -26,9 +26,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use self::index::Index;
 use self::log::{Location, Log, Position};
 use super::{Blob, Head, HeadId, Published, Store, Usage};
+use crate::dir::{DirLock, sync_dir};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::lock::DirLock;
 
 const MARKER: &str = "keyfall";
 const MARKER_TEXT: &str = "keyfall store, format 1\n";
@@ -330,8 +330,4 @@ fn disk_bytes(dir: &Path) -> std::io::Result<u64> {
         bytes += if meta.is_dir() { disk_bytes(&entry.path())? } else { meta.blocks() * 512 };
     }
     Ok(bytes)
-}
-
-fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(format!("syncing {}", dir.display()), e))
 }

@@ -1,4 +1,4 @@
-//! A directory that one process at a time has open.
+//! Directories: one process at a time in each, and names in them made durable.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -32,4 +32,9 @@ impl Drop for DirLock {
         // Closing is not enough: a child that another thread has just forked shares the lock until it runs its program.
         let _ = self.0.unlock();
     }
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(format!("syncing {}", dir.display()), e))
 }
