@@ -64,6 +64,11 @@ fn a_put_is_synced_on_every_copy_in_step_before_it_is_acknowledged() {
     std::fs::write(cli.path("wake.wav"), [7; 300_000]).unwrap();
     let Some(calls) = traced(&cli, &["put", "store", "--user", "ada", "--class", "audio", "wake.wav"]) else { return };
     let told = answer(&calls);
+    // Closing syncs too, so look behind the commit itself: the copy is written to only when the store is synced.
+    let to_copy = find(&calls, 0, "pwrite64", "/replica/log/");
+    let to_store =
+        calls[..to_copy].iter().rposition(|c| c.name == "pwrite64" && c.line.contains("/store/log/")).unwrap();
+    assert!(find(&calls, to_store, "fdatasync", "/store/log/") < to_copy, "{calls:#?}");
     for log in ["/store/log/", "/replica/log/"] {
         let written = calls[..told].iter().rposition(|c| c.name == "pwrite64" && c.line.contains(log)).unwrap();
         let synced = find(&calls, written, "fdatasync", log);
