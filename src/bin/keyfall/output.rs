@@ -110,11 +110,13 @@ pub(crate) fn copy(status: &CopyStatus) -> Value {
     })
 }
 
-/// A table in the terminal's width.
+/// A table in the terminal's width; without headings, the rows alone.
 pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(headings.iter().copied());
+    if headings.iter().any(|h| !h.is_empty()) {
+        table.set_header(headings.iter().copied());
+    }
     for row in rows {
         table.add_row(row.iter().map(|cell| printable(cell)));
     }
