@@ -18,6 +18,14 @@ KEYFALL_CELL names another place. Losing the cell loses all data.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused.";
 
+const ERASE_EXAMPLES: &str = "\
+Examples:
+  keyfall erase assistant.db --user ada
+  keyfall erase assistant.db --user ada --class audio --before 2026-01-01 --yes
+  keyfall erase assistant.db --record ID
+
+An interaction goes whole, by the time at which it began. The command returns when the old root key is destroyed.";
+
 /// A storage engine for cryptographic erasure.
 #[derive(Parser)]
 #[command(name = "keyfall", version, about, after_help = EXAMPLES, max_term_width = 100)]
@@ -48,6 +56,7 @@ pub(crate) enum Command {
     Create {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
+        /// Whose: the name your application gives.
         #[arg(long)]
         user: UserId,
     },
@@ -74,8 +83,10 @@ pub(crate) enum Command {
     Put {
         #[arg(value_name = "STORE FILE", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
+        /// Whose: the name your application gives.
         #[arg(long)]
         user: UserId,
+        /// audio, transcript, action, or a class of your own.
         #[arg(long)]
         class: Class,
         /// The interaction it belongs to [default: a new one that begins now].
@@ -93,6 +104,7 @@ pub(crate) enum Command {
     Get {
         #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
+        /// Write to this file instead of standard output.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -101,10 +113,13 @@ pub(crate) enum Command {
     List {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
+        /// Whose: the name your application gives.
         #[arg(long)]
         user: Option<UserId>,
+        /// audio, transcript, action, or a class of your own.
         #[arg(long)]
         class: Option<Class>,
+        /// A UUID of version 7, as `put` and `list` show it.
         #[arg(long)]
         interaction: Option<InteractionId>,
         /// Only interactions that began then or later.
@@ -122,15 +137,19 @@ pub(crate) enum Command {
     },
     /// Erase, in every copy: a user, a class of it, an interaction, a time range, or one record.
     #[command(
+        after_help = ERASE_EXAMPLES,
         override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--yes]\n       keyfall erase [STORE] --record ID [--yes]"
     )]
     Erase {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
+        /// Whose: the name your application gives.
         #[arg(long, required_unless_present = "record")]
         user: Option<UserId>,
+        /// audio, transcript, action, or a class of your own.
         #[arg(long, requires = "user")]
         class: Option<Class>,
+        /// A UUID of version 7, as `put` and `list` show it.
         #[arg(long, requires = "user", conflicts_with_all = ["after", "before"])]
         interaction: Option<InteractionId>,
         /// Only interactions that began then or later: 2026-01-31, or 2026-01-31T08:00:00Z.
@@ -139,6 +158,7 @@ pub(crate) enum Command {
         /// Only interactions that began before.
         #[arg(long, value_name = "T", value_parser = time, requires = "user")]
         before: Option<Timestamp>,
+        /// A record, by the id that `put` printed.
         #[arg(long, value_name = "ID", conflicts_with_all = ["user", "class", "interaction", "after", "before"])]
         record: Option<RecordId>,
         /// Do not ask.
@@ -157,6 +177,7 @@ pub(crate) enum Command {
     /// Build a store anew from copies and the cell.
     #[command(override_usage = "keyfall restore --cell PATH --into STORE COPY...")]
     Restore {
+        /// The store to build: an empty directory, or none yet.
         #[arg(long, value_name = "STORE")]
         into: PathBuf,
         #[arg(value_name = "COPY", required = true)]
