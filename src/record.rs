@@ -6,9 +6,9 @@
 //! ```
 
 use crate::codec::{Decoder, Encoder};
-use crate::crypto::{Key, RECORD_CONTEXT};
+use crate::crypto::{Key, RECORD_CONTEXT, segment_name};
 use crate::error::{Error, Result};
-use crate::ids::{Class, InteractionId, RecordId, StoreId, Timestamp, UserId, UserTag};
+use crate::ids::{BlobName, Class, InteractionId, RecordId, StoreId, Timestamp, UserId, UserTag};
 use crate::limits::{
     CHUNK_BYTES, CHUNKS_PER_SEGMENT, HEADER_BYTES, MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES, RECORD_MAX_BYTES, TAG_BYTES,
 };
@@ -48,6 +48,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Names of the payload's segments, in order.
+    pub(crate) fn segment_names(&self) -> impl Iterator<Item = BlobName> + '_ {
+        (0..segments(self.length)).map(|n| segment_name(&self.secret, n))
+    }
+
     pub(crate) fn encode(&self) -> zeroize::Zeroizing<Vec<u8>> {
         let mut e = Encoder::new(ENTRY_MAX);
         e.u8(VERSION).bytes(self.secret.bytes()).u64(self.length).u64(self.created.0);

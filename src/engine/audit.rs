@@ -187,13 +187,10 @@ impl Engine {
         }
         let mut looked = 0;
         for (place, found) in places.iter().zip(&mut audit.places) {
-            let mut from = Some(BlobName([0; 16]));
+            let mut from = Some(BlobName::FIRST);
             while let Some(at) = from {
                 let names = place.names(&at, 1024)?;
-                from = names
-                    .last()
-                    .and_then(|n| u128::from_be_bytes(n.0).checked_add(1))
-                    .map(|n| BlobName(n.to_be_bytes()));
+                from = names.last().and_then(|last| last.next());
                 for name in &names {
                     found.blobs += 1;
                     let blob = place.get(name)?.unwrap_or_default();
@@ -237,11 +234,11 @@ impl Engine {
     pub(crate) fn payload_names(&self) -> Result<Vec<BlobName>> {
         let inner = &self.inner;
         let root = inner.state().head.root.duplicate();
-        let source = PageSource { id: inner.id, stores: &inner.stores, cache: None };
+        let source = inner.uncached_pages();
         let mut names = Vec::new();
         walk(&Walking::unhindered(), &source, &root, &mut |step| {
             if let Step::Record { entry, .. } = step {
-                names.extend((0..record::segments(entry.length)).map(|n| crypto::segment_name(&entry.secret, n)));
+                names.extend(entry.segment_names());
             }
             Ok(ControlFlow::Continue(()))
         })?;

@@ -12,11 +12,9 @@ use super::pages::{PageSource, SharedStore};
 use super::walk::{Step, Walked, Walking, walk};
 use super::{Engine, Inner, Options, Status, commit};
 use crate::cell::RootCell;
-use crate::crypto;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::{BLOB_MAX_BYTES, COPIES_MAX, PLACE_MAX_BYTES};
-use crate::record::segments;
 use crate::store::{Blob, Head, HeadId, Published, Store};
 use crate::tree::Ref;
 use crate::tree::head::{CopyEntry, CopyMode, Prefix};
@@ -175,12 +173,11 @@ fn copy_tree(
                 }
             }
             Step::Record { entry, .. } => {
-                for n in 0..segments(entry.length) {
+                for name in entry.segment_names() {
                     // A recording of hours must not hold an erase up.
                     if leave.must_stop() {
                         return Ok(ControlFlow::Break(()));
                     }
-                    let name = crypto::segment_name(&entry.secret, n);
                     if !to.contains(&name)? {
                         out.push(name, from.fetch(&name, Ok)?)?;
                     }
@@ -208,7 +205,7 @@ impl Inner {
             let state = self.state();
             (state.head.root.duplicate(), state.stored.clone())
         };
-        let from = PageSource { id: self.id, stores: &self.stores, cache: None };
+        let from = self.uncached_pages();
         copy_tree(&Walking::unhindered(), &from, (&root, &head), copy, &mut |_| {}).map(|_| ())
     }
 
@@ -222,7 +219,7 @@ impl Inner {
                 let state = self.state();
                 (state.head.root.duplicate(), state.stored.clone())
             };
-            let from = PageSource { id: self.id, stores: &self.stores, cache: None };
+            let from = self.uncached_pages();
             let copied = copy_tree(&leave, &from, (&root, &head), to, progress);
             drop((root, leave));
             let moved_on = self.state().stored.id != head.id;
@@ -369,7 +366,7 @@ impl Engine {
         loop {
             let leave = inner.walking();
             let root = inner.state().head.root.duplicate();
-            let from = PageSource { id: inner.id, stores: &inner.stores, cache: None };
+            let from = inner.uncached_pages();
             let mut lacks = 0;
             let walked = walk(&leave, &from, &root, &mut |step| {
                 Ok(match step {

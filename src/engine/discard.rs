@@ -6,13 +6,11 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use super::pages::{PageSource, SharedStore};
+use super::pages::SharedStore;
 use super::walk::{Step, Walked, walk};
 use super::{Engine, locked};
-use crate::crypto;
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::record::segments;
 
 /// Live names in one window: 16 MiB of them, twice while a window is cut.
 const WINDOW: usize = 1 << 20;
@@ -72,7 +70,7 @@ impl Engine {
     }
 
     fn sweep(&self, window: usize, places: &[SharedStore], done: &mut Discarded, progress: Progress<'_>) -> Result<()> {
-        let mut low = BlobName([0; 16]);
+        let mut low = BlobName::FIRST;
         let mut looked = 0;
         loop {
             let (live, high) = self.live_names(low, window)?;
@@ -97,7 +95,7 @@ impl Engine {
                         done.blobs += dead.len() as u64;
                     }
                     match (names.last(), within.len() == PAGE) {
-                        (Some(last), true) => match next(*last) {
+                        (Some(last), true) => match last.next() {
                             Some(next) => from = next,
                             None => break,
                         },
@@ -105,7 +103,7 @@ impl Engine {
                     }
                 }
             }
-            match next(high) {
+            match high.next() {
                 Some(next) => low = next,
                 None => return Ok(()),
             }
@@ -122,7 +120,7 @@ impl Engine {
                 let state = inner.state();
                 (state.head.root.duplicate(), state.stored.id)
             };
-            let pages = PageSource { id: inner.id, stores: &inner.stores, cache: None };
+            let pages = inner.uncached_pages();
             let (mut names, mut high) = (Vec::new(), LAST);
             let mut take = |name: BlobName| {
                 if !(low..=high).contains(&name) {
@@ -138,9 +136,7 @@ impl Engine {
             let walked = walk(&leave, &pages, &root, &mut |step| {
                 match step {
                     Step::Enter { at, .. } => take(at.name),
-                    Step::Record { entry, .. } => {
-                        (0..segments(entry.length)).for_each(|n| take(crypto::segment_name(&entry.secret, n)))
-                    }
+                    Step::Record { entry, .. } => entry.segment_names().for_each(&mut take),
                     Step::Leave { .. } => {}
                 }
                 Ok(ControlFlow::Continue(()))
@@ -161,8 +157,4 @@ impl Engine {
             }
         }
     }
-}
-
-fn next(name: BlobName) -> Option<BlobName> {
-    u128::from_be_bytes(name.0).checked_add(1).map(|n| BlobName(n.to_be_bytes()))
 }

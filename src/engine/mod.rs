@@ -223,6 +223,11 @@ impl Inner {
         PageSource { id: self.id, stores: &self.stores, cache: Some(&self.cache) }
     }
 
+    /// Pages past the cache, for walks over the whole tree.
+    fn uncached_pages(&self) -> PageSource<'_> {
+        PageSource { cache: None, ..self.pages() }
+    }
+
     fn writer(&self) -> MutexGuard<'_, Writer> {
         locked(&self.writer)
     }

@@ -80,7 +80,6 @@ struct Staged {
     class: Class,
     interaction: InteractionId,
     entry: Entry,
-    segments: u64,
 }
 
 /// Records that become durable together, or not at all. Dropped without [`Batch::commit`] it leaves nothing that can
@@ -156,36 +155,30 @@ impl Engine {
         let inner = &self.inner;
         let mut writer = inner.writer();
         inner.ready(&mut writer)?;
-        let (change, created) = {
+        let mut change = {
             let state = inner.state();
             let tag = inner.user_tag(&state, user);
             let pages = inner.pages();
             let mut editor = Editor { pages: &pages, geometry: state.head.geometry, replaced: Vec::new() };
             let mut users = Link::Stored(state.head.root.duplicate());
             let node: &mut UsersNode = users.load_mut(&mut editor, PageKind::Users, None)?;
-            let created = match node.slot_mut(&mut editor, tag)? {
-                Some(Slot { state: SlotState::Live(_), .. }) => false,
+            match node.slot_mut(&mut editor, tag)? {
+                Some(Slot { state: SlotState::Live(_), .. }) => return Ok(()),
                 Some(slot) => {
                     slot.incarnation = slot.incarnation.checked_add(1).ok_or_else(|| {
                         Error::new(ErrorKind::Refused, "this user was created 65,535 times; choose another name")
                     })?;
                     slot.state = SlotState::Live(Link::Loaded(Box::new(inner.new_user(user, slot.incarnation)?)));
-                    true
                 }
                 None => {
                     let page = inner.new_user(user, 1)?;
                     let slot = Slot { incarnation: 1, state: SlotState::Live(Link::Loaded(Box::new(page))) };
                     node.insert(&mut editor, tag, slot)?;
-                    true
                 }
-            };
-            if !created {
-                return Ok(());
             }
-            (inner.change(&state, editor.replaced, users)?, created)
+            inner.change(&state, editor.replaced, users)?
         };
-        let mut change = change;
-        change.head.users += u64::from(created);
+        change.head.users += 1;
         inner.publish(&mut writer, change).map(|_| ())
     }
 }
@@ -279,15 +272,7 @@ impl Batch {
             inner.release_names((0..segment).map(|n| crypto::segment_name(&secret, n)), false);
         })?;
         let entry = Entry { secret, length, created, media_type: put.media_type, purpose: put.purpose };
-        self.staged.push(Staged {
-            user: put.user,
-            tag,
-            incarnation,
-            class: put.class,
-            interaction,
-            entry,
-            segments: segment,
-        });
+        self.staged.push(Staged { user: put.user, tag, incarnation, class: put.class, interaction, entry });
         Ok(())
     }
 
@@ -334,8 +319,7 @@ impl Batch {
     }
 
     fn names(&self) -> Vec<BlobName> {
-        let of = |s: &Staged| (0..s.segments).map(|n| crypto::segment_name(&s.entry.secret, n)).collect::<Vec<_>>();
-        self.staged.iter().flat_map(of).collect()
+        self.staged.iter().flat_map(|s| s.entry.segment_names()).collect()
     }
 }
 
