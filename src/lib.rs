@@ -6,7 +6,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`error`], [`limits`], [`ids`], [`mod@env`], `codec`, `dir` | what everything stands on |
+//! | [`error`], [`limits`], [`ids`], [`mod@env`], `codec`, `dir`, `disk` | what everything stands on |
 //! | [`store`] | the port that may keep every byte for ever, and its adapters; it sees ciphertext only |
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
@@ -19,6 +19,7 @@ pub mod cell;
 mod codec;
 pub mod crypto;
 mod dir;
+mod disk;
 pub mod engine;
 pub mod env;
 pub mod error;

@@ -7,13 +7,14 @@
 mod file;
 mod filesystem;
 mod memory;
+mod slots;
 
 use std::fmt;
 
 pub use file::FileCell;
-#[cfg(feature = "testing")]
-pub(crate) use file::slot_is_live;
 pub use memory::MemoryCell;
+#[cfg(feature = "testing")]
+pub(crate) use slots::slot_is_live;
 
 use crate::crypto::Key;
 use crate::error::Result;

@@ -4,6 +4,8 @@
 //! What an adapter sees is ciphertext and random names. Who can change a store can destroy data and can serve old
 //! states; the first is found out when blobs do not open, the second when the head is older than the root cell.
 
+#[cfg(any(feature = "sled", feature = "testing"))]
+pub(crate) mod log;
 mod memory;
 #[cfg(feature = "sled")]
 pub mod sled;

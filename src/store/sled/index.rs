@@ -1,4 +1,4 @@
-//! The index: sled as a map from names to places in the log.
+//! The log's index in sled: a map from names to places in the log.
 //!
 //! What is relied on: a batch on one tree is applied whole or not at all, and what sled holds after `flush` and an
 //! `fsync` of each of its files is there after a crash. `flush` alone is no barrier in 0.34 (`sync_file_range`; its
@@ -16,12 +16,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::log::{Location, Position};
 use crate::codec::Decoder;
 use crate::dir::sync_dir;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::store::HeadId;
+use crate::store::log::{Index, Location, Position, Summary, Update};
 
 /// Bytes of sled's own cache.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -31,7 +31,7 @@ const LOCK_TRIES: u32 = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The open index.
-pub(super) struct Index {
+pub(super) struct SledIndex {
     dir: PathBuf,
     db: sled::Db,
 }
@@ -62,7 +62,7 @@ fn file_key(file: u32) -> [u8; 5] {
     key
 }
 
-impl Index {
+impl SledIndex {
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let mut opened = guarded(dir, || config.open());
@@ -76,23 +76,13 @@ impl Index {
             opened = guarded(dir, || config.open());
         }
         let db = opened?;
-        let index = Index { dir: dir.to_owned(), db };
+        let index = SledIndex { dir: dir.to_owned(), db };
         // A look at every kind of entry, so that damage shows now.
-        index.mark()?;
-        index.head()?;
-        index.live()?;
+        index.summary()?;
         Ok(index)
     }
 
-    pub(super) fn get(&self, name: &BlobName) -> Result<Option<Location>> {
-        match guarded(&self.dir, || self.db.get(name_key(name)))? {
-            Some(value) => Location::decode(&mut Decoder::new(&value, "index entry")).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// Up to where the log is indexed.
-    pub(super) fn mark(&self) -> Result<Position> {
+    fn mark(&self) -> Result<Position> {
         match guarded(&self.dir, || self.db.get("mark"))? {
             Some(value) => {
                 let mut d = Decoder::new(&value, "index entry");
@@ -102,7 +92,7 @@ impl Index {
         }
     }
 
-    pub(super) fn head(&self) -> Result<Option<(HeadId, Location)>> {
+    fn head(&self) -> Result<Option<(HeadId, Location)>> {
         let Some(value) = guarded(&self.dir, || self.db.get("head"))? else {
             return Ok(None);
         };
@@ -110,7 +100,7 @@ impl Index {
         Ok(Some((HeadId { epoch: d.u64()?, commit: d.u64()? }, Location::decode(&mut d)?)))
     }
 
-    pub(super) fn live(&self) -> Result<BTreeMap<u32, u64>> {
+    fn live(&self) -> Result<BTreeMap<u32, u64>> {
         let mut live = BTreeMap::new();
         let all = guarded(&self.dir, || self.db.scan_prefix([b'f']).collect::<sled::Result<Vec<_>>>())?;
         for (key, value) in all {
@@ -120,60 +110,17 @@ impl Index {
         }
         Ok(live)
     }
+}
 
-    /// Takes in what the log holds up to `mark`, in one batch.
-    pub(super) fn learn(
-        &self,
-        blobs: &BTreeMap<BlobName, Location>,
-        head: Option<(HeadId, Location)>,
-        live: &mut BTreeMap<u32, u64>,
-        mark: Position,
-    ) -> Result<()> {
-        let mut batch = sled::Batch::default();
-        let mut touched = BTreeMap::new();
-        for (name, at) in blobs {
-            if let Some(there) = self.get(name)? {
-                if there == *at {
-                    continue;
-                }
-                *touched.entry(there.file).or_insert(0i64) -= 1;
-            }
-            *touched.entry(at.file).or_insert(0) += 1;
-            batch.insert(&name_key(name), &at.encode());
-        }
-        self.count(&mut batch, live, touched);
-        if let Some((id, at)) = head {
-            batch.insert("head", [&id.epoch.to_be_bytes()[..], &id.commit.to_be_bytes(), &at.encode()].concat());
-        }
-        batch.insert("mark", [&mark.file.to_be_bytes()[..], &mark.offset.to_be_bytes()].concat());
-        guarded(&self.dir, || self.db.apply_batch(batch))
-    }
-
-    /// Forgets names, and says where their bytes are.
-    pub(super) fn forget(&self, names: &[BlobName], live: &mut BTreeMap<u32, u64>) -> Result<Vec<Location>> {
-        let mut batch = sled::Batch::default();
-        let (mut touched, mut removed) = (BTreeMap::new(), Vec::new());
-        for name in names {
-            if let Some(at) = self.get(name)? {
-                batch.remove(&name_key(name));
-                *touched.entry(at.file).or_insert(0i64) -= 1;
-                removed.push(at);
-            }
-        }
-        self.count(&mut batch, live, touched);
-        guarded(&self.dir, || self.db.apply_batch(batch))?;
-        Ok(removed)
-    }
-
-    fn count(&self, batch: &mut sled::Batch, live: &mut BTreeMap<u32, u64>, touched: BTreeMap<u32, i64>) {
-        for (file, by) in touched {
-            let n = live.entry(file).or_insert(0);
-            *n = n.saturating_add_signed(by);
-            batch.insert(&file_key(file), &n.to_be_bytes());
+impl Index for SledIndex {
+    fn get(&self, name: &BlobName) -> Result<Option<Location>> {
+        match guarded(&self.dir, || self.db.get(name_key(name)))? {
+            Some(value) => Location::decode(&mut Decoder::new(&value, "index entry")).map(Some),
+            None => Ok(None),
         }
     }
 
-    pub(super) fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
         let keys = guarded(&self.dir, || {
             self.db.range(name_key(from)..).keys().take(limit).collect::<sled::Result<Vec<_>>>()
         })?;
@@ -181,8 +128,32 @@ impl Index {
         Ok(keys.iter().map_while(name).collect())
     }
 
+    fn summary(&self) -> Result<Summary> {
+        Ok(Summary { mark: self.mark()?, head: self.head()?, live: self.live()? })
+    }
+
+    fn apply(&self, update: &Update) -> Result<()> {
+        let mut batch = sled::Batch::default();
+        for (name, at) in &update.insert {
+            batch.insert(&name_key(name), &at.encode());
+        }
+        for name in &update.remove {
+            batch.remove(&name_key(name));
+        }
+        for (file, n) in &update.live {
+            batch.insert(&file_key(*file), &n.to_be_bytes());
+        }
+        if let Some((id, at)) = update.head {
+            batch.insert("head", [&id.epoch.to_be_bytes()[..], &id.commit.to_be_bytes(), &at.encode()].concat());
+        }
+        if let Some(mark) = update.mark {
+            batch.insert("mark", [&mark.file.to_be_bytes()[..], &mark.offset.to_be_bytes()].concat());
+        }
+        guarded(&self.dir, || self.db.apply_batch(batch))
+    }
+
     /// Flushes sled and syncs each of its files and directories: the barrier that `flush` is not.
-    pub(super) fn sync(&self) -> Result<()> {
+    fn sync(&self) -> Result<()> {
         guarded(&self.dir, || self.db.flush())?;
         sync_files(&self.dir).map_err(|e| Error::io(format!("syncing the index {}", self.dir.display()), e))?;
         sync_dir(&self.dir)

@@ -10,16 +10,12 @@
 //! below that point is damage, damage above it a write that was cut short and never acknowledged.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{FallocateFlags, fallocate};
-
 use crate::codec::Decoder;
-use crate::dir::sync_dir;
+use crate::disk::{Disk, DiskFile, How};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::BLOB_MAX_BYTES;
@@ -28,8 +24,6 @@ use crate::store::{Blob, Head, HeadId};
 const MAGIC: &[u8; 8] = b"KFFRAME1";
 const HEADER: usize = 64;
 const ALIGN: u64 = 64;
-/// A file that has grown to this is followed by another.
-const FILE_BYTES: u64 = 256 << 20;
 /// Most bytes of one frame, as decode checks it.
 const FRAME_MAX: u64 = 1 << 30;
 /// Files kept open for reading.
@@ -38,28 +32,28 @@ const BLOCK: u64 = 4096;
 
 /// A point in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Position {
-    pub(super) file: u32,
-    pub(super) offset: u64,
+pub(crate) struct Position {
+    pub(crate) file: u32,
+    pub(crate) offset: u64,
 }
 
 impl Position {
-    /// Bytes of log since `earlier`, about.
-    pub(super) fn since(self, earlier: Position) -> u64 {
-        (u64::from(self.file - earlier.file) * FILE_BYTES + self.offset).saturating_sub(earlier.offset)
+    /// Bytes of log since `earlier`, about, in files of `file_bytes`.
+    pub(super) fn since(self, earlier: Position, file_bytes: u64) -> u64 {
+        (u64::from(self.file - earlier.file) * file_bytes + self.offset).saturating_sub(earlier.offset)
     }
 }
 
 /// Where a blob's bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Location {
-    pub(super) file: u32,
-    pub(super) offset: u64,
-    pub(super) len: u32,
+pub(crate) struct Location {
+    pub(crate) file: u32,
+    pub(crate) offset: u64,
+    pub(crate) len: u32,
 }
 
 impl Location {
-    pub(super) fn encode(self) -> [u8; 16] {
+    pub(crate) fn encode(self) -> [u8; 16] {
         let mut out = [0; 16];
         out[..4].copy_from_slice(&self.file.to_be_bytes());
         out[4..12].copy_from_slice(&self.offset.to_be_bytes());
@@ -67,7 +61,7 @@ impl Location {
         out
     }
 
-    pub(super) fn decode(d: &mut Decoder<'_>) -> Result<Self> {
+    pub(crate) fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Location { file: d.u32()?, offset: d.u64()?, len: d.u32()? })
     }
 }
@@ -84,13 +78,16 @@ pub(super) struct Frame {
 
 /// The open log.
 pub(super) struct Log {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
+    /// A file that has grown to this is followed by another.
+    file_bytes: u64,
     tail: Mutex<Tail>,
-    readers: Mutex<BTreeMap<u32, Arc<File>>>,
+    readers: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
 }
 
 struct Tail {
-    file: Arc<File>,
+    file: Arc<dyn DiskFile>,
     end: Position,
     synced: Position,
 }
@@ -105,17 +102,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Log {
     /// Opens the log behind its last byte; `replay` finds out whether that is where it ends.
-    pub(super) fn open(dir: &Path) -> Result<Self> {
-        let last = files(dir)?.last().copied();
-        let number = last.unwrap_or(1);
-        let file = open_file(dir, number, true)?;
-        if last.is_none() {
-            sync_dir(dir)?;
-        }
-        let offset = file.metadata().map_err(|e| Error::io(path(dir, number).display(), e))?.len();
+    pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, file_bytes: u64) -> Result<Self> {
+        let number = files(&*disk, dir)?.last().copied().unwrap_or(1);
+        let file = open_file(&*disk, dir, number, How::Create)?;
+        // Also where the file is there already: it may owe its name to a process that died before this sync.
+        sync_dir(&*disk, dir)?;
+        let offset = file.len().map_err(|e| Error::io(path(dir, number).display(), e))?;
         let end = Position { file: number, offset };
-        let tail = Tail { file: Arc::new(file), end, synced: Position::default() };
-        Ok(Log { dir: dir.to_owned(), tail: Mutex::new(tail), readers: Mutex::default() })
+        let tail = Mutex::new(Tail { file, end, synced: Position::default() });
+        Ok(Log { disk, dir: dir.to_owned(), file_bytes, tail, readers: Mutex::default() })
     }
 
     pub(super) fn end(&self) -> Position {
@@ -125,7 +120,7 @@ impl Log {
     /// Appends one frame. `Full` changes nothing.
     pub(super) fn append(&self, blobs: &[Blob], head: Option<&Head>) -> Result<(Vec<Location>, Option<Location>)> {
         let mut tail = locked(&self.tail);
-        if tail.end.offset >= FILE_BYTES {
+        if tail.end.offset >= self.file_bytes {
             self.next_file(&mut tail)?;
         }
         let start = tail.end;
@@ -184,9 +179,9 @@ impl Log {
     fn next_file(&self, tail: &mut Tail) -> Result<()> {
         sync_tail(&self.dir, tail)?;
         let number = tail.end.file + 1;
-        let file = open_file(&self.dir, number, true)?;
-        sync_dir(&self.dir)?;
-        tail.file = Arc::new(file);
+        let file = open_file(&*self.disk, &self.dir, number, How::Create)?;
+        sync_dir(&*self.disk, &self.dir)?;
+        tail.file = file;
         tail.end = Position { file: number, offset: 0 };
         tail.synced = tail.end;
         Ok(())
@@ -216,7 +211,7 @@ impl Log {
         }
     }
 
-    fn reader(&self, number: u32) -> Result<Arc<File>> {
+    fn reader(&self, number: u32) -> Result<Arc<dyn DiskFile>> {
         let mut readers = locked(&self.readers);
         if let Some(file) = readers.get(&number) {
             return Ok(Arc::clone(file));
@@ -224,7 +219,7 @@ impl Log {
         if readers.len() >= OPEN_MAX {
             readers.pop_first();
         }
-        let file = Arc::new(open_file(&self.dir, number, false)?);
+        let file = open_file(&*self.disk, &self.dir, number, How::Read)?;
         readers.insert(number, Arc::clone(&file));
         Ok(file)
     }
@@ -232,26 +227,26 @@ impl Log {
     /// Finds every frame from `from` on, cuts off a write that was never finished, and leaves the log ready to append.
     /// With `rebuild`, frames whose blobs were punched out are taken too.
     pub(super) fn replay(&self, from: Position, rebuild: bool) -> Result<Vec<Frame>> {
-        let numbers = files(&self.dir)?;
+        let numbers = files(&*self.disk, &self.dir)?;
         let mut frames: Vec<Frame> = Vec::new();
         let last = numbers.last().copied().unwrap_or(1);
         for number in numbers.into_iter().filter(|n| *n >= from.file) {
-            let file = open_file(&self.dir, number, false)?;
+            let file = open_file(&*self.disk, &self.dir, number, How::Read)?;
             let place = path(&self.dir, number);
-            let len = file.metadata().map_err(|e| Error::io(place.display(), e))?.len();
+            let len = file.len().map_err(|e| Error::io(place.display(), e))?;
             let mut offset = if number == from.file { from.offset } else { 0 };
             if offset > len {
                 return Err(damaged(&place, len));
             }
             while offset < len {
                 let at = Position { file: number, offset };
-                match read_frame(&file, at, len).map_err(|e| Error::io(place.display(), e))? {
+                match read_frame(&*file, at, len).map_err(|e| Error::io(place.display(), e))? {
                     Some(frame) if frame.whole || rebuild => {
                         offset += frame.len;
                         frames.push(frame);
                     }
                     _ => {
-                        if number != last || synced_above(&file, at, len).map_err(|e| Error::io(place.display(), e))? {
+                        if number != last || synced_above(&*file, at, len).map_err(|e| Error::io(place.display(), e))? {
                             return Err(damaged(&place, offset));
                         }
                         self.cut(at)?;
@@ -266,7 +261,25 @@ impl Log {
             self.cut(frames[torn].at)?;
             frames.truncate(torn);
         }
+        self.write_again(synced.max(from))?;
         Ok(frames)
+    }
+
+    /// Writes what nobody knows to be on the medium once more. After a sync that failed, an earlier process's frames
+    /// can stand in the page cache, be read as whole, and be passed over by the next sync as clean.
+    fn write_again(&self, from: Position) -> Result<()> {
+        let tail = locked(&self.tail);
+        let mut offset = if from.file == tail.end.file { from.offset } else { 0 };
+        let mut window = vec![0; 1 << 20];
+        while offset < tail.end.offset {
+            let n = window.len().min((tail.end.offset - offset) as usize);
+            let again = tail.file.read_exact_at(&mut window[..n], offset);
+            again.and_then(|()| tail.file.write_all_at(&window[..n], offset)).map_err(|e| {
+                Error::io(format!("writing the end of {} once more", path(&self.dir, tail.end.file).display()), e)
+            })?;
+            offset += n as u64;
+        }
+        Ok(())
     }
 
     fn cut(&self, at: Position) -> Result<()> {
@@ -292,13 +305,9 @@ impl Log {
             if from >= to {
                 continue;
             }
-            let file = open_file(&self.dir, number, true)?;
-            match fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, from, to - from) {
-                Ok(()) => {}
-                // A file system without holes gives space back file by file only.
-                Err(rustix::io::Errno::OPNOTSUPP) => return Ok(()),
-                Err(e) => return Err(Error::io(path(&self.dir, number).display(), e.into())),
-            }
+            // A file system without holes gives space back file by file only.
+            let file = open_file(&*self.disk, &self.dir, number, How::Write)?;
+            file.punch(from, to - from).map_err(|e| Error::io(path(&self.dir, number).display(), e))?;
         }
         Ok(())
     }
@@ -309,7 +318,7 @@ impl Log {
             return Ok(false);
         }
         locked(&self.readers).remove(&number);
-        match std::fs::remove_file(path(&self.dir, number)) {
+        match self.disk.remove(&path(&self.dir, number)) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
             Err(e) => Err(Error::io(path(&self.dir, number).display(), e)),
@@ -335,10 +344,13 @@ fn damaged(place: &Path, offset: u64) -> Error {
     ))
 }
 
-fn open_file(dir: &Path, number: u32, write: bool) -> Result<File> {
+fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    disk.sync_dir(dir).map_err(|e| Error::new(ErrorKind::Io, format!("syncing {}: {e}", dir.display())).with_source(e))
+}
+
+fn open_file(disk: &dyn Disk, dir: &Path, number: u32, how: How) -> Result<Arc<dyn DiskFile>> {
     let place = path(dir, number);
-    let opened = File::options().read(true).write(write).create(write).truncate(false).open(&place);
-    opened.map_err(|e| match e.kind() {
+    disk.open(&place, how).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => Error::corrupt(format!(
             "{} is missing; restore the store from a copy with `keyfall restore`",
             place.display()
@@ -347,19 +359,16 @@ fn open_file(dir: &Path, number: u32, write: bool) -> Result<File> {
     })
 }
 
-fn files(dir: &Path) -> Result<Vec<u32>> {
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir.display(), e))? {
-        let entry = entry.map_err(|e| Error::io(dir.display(), e))?;
-        let name = entry.file_name();
-        numbers.extend(name.to_str().and_then(|n| n.strip_suffix(".log")).and_then(|n| n.parse::<u32>().ok()));
-    }
+fn files(disk: &dyn Disk, dir: &Path) -> Result<Vec<u32>> {
+    let names = disk.list(dir).map_err(|e| Error::io(dir.display(), e))?;
+    let number = |name: &String| name.strip_suffix(".log").and_then(|n| n.parse::<u32>().ok());
+    let mut numbers: Vec<u32> = names.iter().filter_map(number).collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
 
 /// Reads the frame at `at`; `None` where there is none.
-fn read_frame(file: &File, at: Position, len: u64) -> io::Result<Option<Frame>> {
+fn read_frame(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Frame>> {
     if len - at.offset < HEADER as u64 {
         return Ok(None);
     }
@@ -434,7 +443,7 @@ fn parse_table(
 }
 
 /// Whether a whole frame behind `at` says that the log was synced beyond `at`.
-fn synced_above(file: &File, at: Position, len: u64) -> io::Result<bool> {
+fn synced_above(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<bool> {
     let mut window = vec![0; 1 << 20];
     let mut offset = at.offset.next_multiple_of(ALIGN);
     while offset < len {

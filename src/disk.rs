@@ -1,0 +1,114 @@
+//! The disk: the few operations on files that the blob log and the file cell stand on, behind a port, so that a
+//! simulation can cut the power between any two of them.
+//!
+//! Assumed of a disk, and no more: what was written before a `sync_data` that succeeded is there after a power cut, and
+//! so is a name whose directory was synced; anything else may be there or not, in any order, sector by sector (512 bytes).
+//! A sync that *failed* may have thrown away what it should have written, and reads may go on showing it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// To read a file that is there.
+    Read,
+    /// To write a file that is there.
+    Write,
+    /// To write a file, empty where it was not there.
+    Create,
+}
+
+/// A place for files.
+pub(crate) trait Disk: Send + Sync {
+    fn open(&self, path: &Path, how: How) -> io::Result<Arc<dyn DiskFile>>;
+    /// Names of the files in a directory.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Fills `into`, which is aligned to a page, from the beginning of a file: from the medium and not from the page
+    /// cache, where the file system can.
+    fn read_medium(&self, path: &Path, into: &mut [u8]) -> io::Result<()>;
+}
+
+/// An open file.
+pub(crate) trait DiskFile: Send + Sync {
+    fn len(&self) -> io::Result<u64>;
+    fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
+    /// After an error a part of it may be written.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    fn sync_data(&self) -> io::Result<()>;
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Gives the space of a range back; it reads as zeros then. A file system without holes changes nothing.
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()>;
+}
+
+/// The operating system's files.
+#[derive(Debug)]
+pub(crate) struct OsDisk;
+
+impl Disk for OsDisk {
+    fn open(&self, path: &Path, how: How) -> io::Result<Arc<dyn DiskFile>> {
+        let write = how != How::Read;
+        let file = File::options().read(true).write(write).create(how == How::Create).truncate(false).open(path)?;
+        Ok(Arc::new(file))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn read_medium(&self, path: &Path, into: &mut [u8]) -> io::Result<()> {
+        let direct = File::options().read(true).custom_flags(OFlags::DIRECT.bits().cast_signed()).open(path);
+        if let Ok(file) = direct {
+            match FileExt::read_exact_at(&file, into, 0) {
+                Err(e) if e.kind() == io::ErrorKind::InvalidInput => {}
+                done => return done,
+            }
+        }
+        FileExt::read_exact_at(&File::open(path)?, into, 0)
+    }
+}
+
+impl DiskFile for File {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(self, into, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        FileExt::write_all_at(self, bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        File::set_len(self, len)
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+        match fallocate(self, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+}

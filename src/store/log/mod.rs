@@ -1,0 +1,277 @@
+//! A store that is a log: blobs in an append-only log, found through an index.
+//!
+//! Invariants. The index learns of blobs in large steps, and only of those whose log was synced (`fdatasync`). What was
+//! acknowledged and the index lacks is kept in memory, and found by replaying the log from the index's mark. So the index
+//! is never trusted with the only copy of anything: one that lost its newest entries is brought up, one that cannot be
+//! opened is built anew.
+
+mod frames;
+mod index;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use self::frames::Log;
+pub(crate) use self::frames::{Location, Position};
+pub(crate) use self::index::{Index, Summary, Update};
+use super::{Blob, Head, HeadId, Published, Usage};
+use crate::disk::Disk;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::BlobName;
+
+/// Sizes that a simulation makes small, so that it reaches what happens at them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// A file of the log that has grown to this is followed by another.
+    pub(crate) file_bytes: u64,
+    /// Bytes of log between two checkpoints of the index: the most that an open after a crash replays.
+    pub(crate) checkpoint_bytes: u64,
+    /// Blobs that the index has not learnt of, at most.
+    pub(crate) recent_max: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        // 65,536 recent blobs are some 4 MiB of memory.
+        Sizes { file_bytes: 256 << 20, checkpoint_bytes: 64 << 20, recent_max: 1 << 16 }
+    }
+}
+
+/// The open log with its index.
+pub(crate) struct LogStore {
+    dir: PathBuf,
+    log: Log,
+    index: Arc<dyn Index>,
+    sizes: Sizes,
+    /// In the log and not yet in the index. Readers take no other lock, so that none waits for a sync.
+    recent: RwLock<BTreeMap<BlobName, Location>>,
+    tail: Mutex<Tail>,
+}
+
+/// What the one writer changes.
+struct Tail {
+    head: Option<(HeadId, Location)>,
+    /// Live blobs in each file of the log.
+    live: BTreeMap<u32, u64>,
+    checkpoint: Position,
+    /// A write failed with an unknown outcome.
+    broken: bool,
+}
+
+impl LogStore {
+    /// Opens the log in `dir`, which is there and may be empty, and brings `index` up to it. `lost` says that the index
+    /// is empty since it could not be opened.
+    ///
+    /// # Errors
+    /// `Corrupt` where the log is damaged before its end; `Io`, `Full`.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        index: Arc<dyn Index>,
+        lost: bool,
+        sizes: Sizes,
+    ) -> Result<Self> {
+        let Summary { mark, head, live } = index.summary()?;
+        let log = Log::open(disk, dir, sizes.file_bytes)?;
+        let mut tail = Tail { head, live, checkpoint: mark, broken: false };
+        let mut recent = BTreeMap::new();
+        for frame in log.replay(mark, lost || mark == Position::default())? {
+            recent.extend(frame.blobs);
+            if let Some(head) = frame.head
+                && tail.head.is_none_or(|(there, _)| there < head.0)
+            {
+                tail.head = Some(head);
+            }
+        }
+        let recent = RwLock::new(recent);
+        let store = LogStore { dir: dir.to_owned(), log, index, sizes, recent, tail: Mutex::new(tail) };
+        // What was replayed may never have been synced.
+        store.checkpoint(&mut store.tail())?;
+        Ok(store)
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> RwLockReadGuard<'_, BTreeMap<BlobName, Location>> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Syncs the log, tells the index of what is new in it, and makes the index durable.
+    fn checkpoint(&self, tail: &mut Tail) -> Result<()> {
+        let mark = self.log.sync()?;
+        if mark != tail.checkpoint || !self.recent().is_empty() {
+            self.learn(tail, mark)?;
+            self.recent.write().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        self.index.sync()?;
+        tail.checkpoint = mark;
+        Ok(())
+    }
+
+    /// Tells the index of what the log holds up to `mark`.
+    fn learn(&self, tail: &mut Tail, mark: Position) -> Result<()> {
+        let mut update = Update { head: tail.head, mark: Some(mark), ..Update::default() };
+        let mut touched = BTreeMap::new();
+        for (name, at) in self.recent().iter() {
+            match self.index.get(name)? {
+                Some(there) if there == *at => continue,
+                Some(there) => *touched.entry(there.file).or_insert(0i64) -= 1,
+                None => {}
+            }
+            *touched.entry(at.file).or_insert(0) += 1;
+            update.insert.push((*name, *at));
+        }
+        self.apply(tail, update, touched)
+    }
+
+    /// Has the index forget names, and says where their bytes are.
+    fn forget(&self, tail: &mut Tail, names: &[BlobName]) -> Result<Vec<Location>> {
+        let mut update = Update::default();
+        let (mut touched, mut removed) = (BTreeMap::new(), Vec::new());
+        for name in names {
+            if let Some(at) = self.index.get(name)? {
+                update.remove.push(*name);
+                *touched.entry(at.file).or_insert(0i64) -= 1;
+                removed.push(at);
+            }
+        }
+        self.apply(tail, update, touched)?;
+        Ok(removed)
+    }
+
+    fn apply(&self, tail: &mut Tail, mut update: Update, touched: BTreeMap<u32, i64>) -> Result<()> {
+        for (file, by) in touched {
+            let n = tail.live.get(&file).copied().unwrap_or(0);
+            update.live.insert(file, n.saturating_add_signed(by));
+        }
+        self.index.apply(&update)?;
+        tail.live.extend(update.live);
+        Ok(())
+    }
+
+    /// A checkpoint, where one is due. It comes behind an append, where nothing can be taken back: any error of it says
+    /// that the outcome is unknown, also a full disk.
+    fn checkpoint_if_due(&self, tail: &mut Tail) -> Result<()> {
+        let since = self.log.end().since(tail.checkpoint, self.sizes.file_bytes);
+        let due = since >= self.sizes.checkpoint_bytes || self.recent().len() >= self.sizes.recent_max;
+        if due { unknown_outcome(tail, |tail| self.checkpoint(tail)) } else { Ok(()) }
+    }
+
+    fn append(&self, tail: &mut Tail, blobs: &[Blob], head: Option<&Head>) -> Result<Option<Location>> {
+        check_whole(tail, &self.dir)?;
+        let (locations, head) =
+            self.log.append(blobs, head).inspect_err(|e| tail.broken = e.kind() != ErrorKind::Full)?;
+        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        recent.extend(blobs.iter().map(|(name, _)| *name).zip(locations));
+        Ok(head)
+    }
+
+    fn locate(&self, name: &BlobName) -> Result<Option<Location>> {
+        let recent = self.recent().get(name).copied();
+        // A name leaves `recent` only when the index has it.
+        if recent.is_some() { Ok(recent) } else { self.index.get(name) }
+    }
+
+    pub(crate) fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.locate(name)?.map(|at| self.log.read(at)).transpose()
+    }
+
+    pub(crate) fn contains(&self, name: &BlobName) -> Result<bool> {
+        Ok(self.locate(name)?.is_some())
+    }
+
+    pub(crate) fn put(&self, blobs: &[Blob]) -> Result<()> {
+        let mut tail = self.tail();
+        self.append(&mut tail, blobs, None)?;
+        self.checkpoint_if_due(&mut tail)
+    }
+
+    pub(crate) fn head(&self) -> Result<Option<Head>> {
+        let Some((id, at)) = self.tail().head else {
+            return Ok(None);
+        };
+        Ok(Some(Head { id, bytes: self.log.read(at)? }))
+    }
+
+    pub(crate) fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
+        let mut tail = self.tail();
+        let there = tail.head.map(|(id, _)| id);
+        if there != over || over >= Some(head.id) {
+            return Ok(Published::Conflict(there));
+        }
+        let at = self.append(&mut tail, blobs, Some(head))?;
+        tail.head = at.map(|at| (head.id, at));
+        unknown_outcome(&mut tail, |_| self.log.sync())?;
+        self.checkpoint_if_due(&mut tail)?;
+        Ok(Published::Done)
+    }
+
+    pub(crate) fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+        let mut names: Vec<BlobName> = self.recent().range(from..).take(limit).map(|(name, _)| *name).collect();
+        names.extend(self.index.names(from, limit)?);
+        names.sort_unstable();
+        names.dedup();
+        names.truncate(limit);
+        Ok(names)
+    }
+
+    pub(crate) fn remove(&self, names: &[BlobName]) -> Result<()> {
+        let mut tail = self.tail();
+        check_whole(&tail, &self.dir)?;
+        unknown_outcome(&mut tail, |tail| self.checkpoint(tail))?;
+        let removed = unknown_outcome(&mut tail, |tail| {
+            let removed = self.forget(tail, names)?;
+            // Only what the index durably forgot loses its bytes.
+            self.index.sync()?;
+            Ok(removed)
+        })?;
+        let keep = tail.head.map(|(_, at)| at.file);
+        self.log.punch(removed)?;
+        let empty: Vec<u32> =
+            tail.live.iter().filter(|(f, n)| **n == 0 && Some(**f) != keep).map(|(f, _)| *f).collect();
+        for file in empty {
+            if self.log.remove_file(file)? {
+                tail.live.remove(&file);
+            }
+        }
+        Ok(())
+    }
+
+    /// Blobs, and the bytes that `measure` finds.
+    pub(crate) fn usage(&self, measure: impl FnOnce() -> Result<u64>) -> Result<Usage> {
+        let tail = self.tail();
+        let blobs = tail.live.values().sum::<u64>() + self.recent().len() as u64;
+        Ok(Usage { blobs, bytes: measure()? })
+    }
+}
+
+impl Drop for LogStore {
+    fn drop(&mut self) {
+        let mut tail = self.tail();
+        if !tail.broken {
+            // Whatever fails here is replayed by the next open.
+            let _ = self.checkpoint(&mut tail);
+        }
+    }
+}
+
+fn check_whole(tail: &Tail, dir: &Path) -> Result<()> {
+    if tail.broken {
+        return Err(Error::new(
+            ErrorKind::Poisoned,
+            format!("an earlier write to {} failed; open it anew", dir.display()),
+        ));
+    }
+    Ok(())
+}
+
+/// Runs what cannot be taken back: whatever fails in it, nobody knows what is durable.
+fn unknown_outcome<T>(tail: &mut Tail, f: impl FnOnce(&mut Tail) -> Result<T>) -> Result<T> {
+    f(tail).map_err(|e| {
+        tail.broken = true;
+        if e.kind() == ErrorKind::Full { Error::new(ErrorKind::Io, e.to_string()).with_source(e) } else { e }
+    })
+}
