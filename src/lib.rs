@@ -19,6 +19,10 @@ pub mod cell;
 mod codec;
 pub mod crypto;
 mod dir;
+#[cfg_attr(
+    not(any(feature = "sled", feature = "testing")),
+    expect(dead_code, reason = "a part of it serves the blob log alone")
+)]
 mod disk;
 pub mod engine;
 pub mod env;

@@ -14,7 +14,7 @@ use std::fmt;
 pub use file::FileCell;
 pub use memory::MemoryCell;
 #[cfg(feature = "testing")]
-pub(crate) use slots::slot_is_live;
+pub(crate) use slots::{Slots, live_key_in};
 
 use crate::crypto::Key;
 use crate::error::Result;

@@ -81,10 +81,13 @@ impl Slot {
     }
 }
 
-/// Parses the bytes of a slot; for fuzzing. Returns whether they hold a live key.
+/// The live key in the bytes of a slot, if there is one.
 #[cfg(feature = "testing")]
-pub(crate) fn slot_is_live(bytes: &[u8; SLOT_BYTES]) -> bool {
-    Slot::parse(bytes).live().is_some()
+pub(crate) fn live_key_in(bytes: &[u8]) -> Option<RootKey> {
+    match Slot::parse(bytes.try_into().ok()?) {
+        Slot::Live { key, .. } => Some(key),
+        _ => None,
+    }
 }
 
 /// The two slots of a cell.

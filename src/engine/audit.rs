@@ -227,6 +227,34 @@ impl Engine {
         let source = PageSource { id: prefix.store, stores: places, cache: None };
         expose(&source, &page.root)
     }
+
+    #[cfg(feature = "testing")]
+    /// Notes which key opens which blob below a head, by the key's hash; passes over what is noted already.
+    pub(crate) fn note_keys(
+        places: &[SharedStore],
+        head: &Head,
+        key: &Key,
+        noted: &mut HashMap<BlobName, [u8; 32]>,
+    ) -> Result<()> {
+        let prefix = Prefix::decode(&head.bytes)?;
+        let page = HeadPage::open(&head.bytes, key)?;
+        let source = PageSource { id: prefix.store, stores: places, cache: None };
+        walk(&Walking::lenient(), &source, &page.root, &mut |step| {
+            match step {
+                Step::Enter { at, .. } => {
+                    if noted.insert(at.name, crypto::hedge(&[at.key.bytes()])).is_some() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                Step::Record { entry, .. } => {
+                    noted.insert(crypto::segment_name(&entry.secret, 0), crypto::hedge(&[entry.secret.bytes()]));
+                }
+                Step::Leave { .. } => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .map(|_| ())
+    }
 }
 
 #[cfg(feature = "testing")]

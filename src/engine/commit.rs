@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use super::copies;
 use super::open::seal_head;
 use super::read::Selector;
-use super::{Inner, State, Writer, locked};
+use super::{Inner, Options, State, Writer, locked};
 use crate::cell::{Durable, Retirement, RootKey};
 use crate::crypto::{self, Fresh, chunked, hedge};
 use crate::env::Env;
@@ -23,18 +23,47 @@ pub(super) struct Sealer<'a> {
     env: &'a dyn Env,
     store: StoreId,
     pub(super) blobs: Vec<Blob>,
+    #[cfg(feature = "testing")]
+    defect: Option<super::Defect>,
 }
 
 impl<'a> Sealer<'a> {
-    pub(super) fn new(env: &'a dyn Env, store: StoreId) -> Self {
-        Sealer { env, store, blobs: Vec::new() }
+    pub(super) fn new(options: &'a Options, store: StoreId) -> Self {
+        Sealer {
+            env: &*options.env,
+            store,
+            blobs: Vec::new(),
+            #[cfg(feature = "testing")]
+            defect: options.defect,
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    fn broken_key(&self, owner: Option<UserTag>) -> Option<crypto::Key> {
+        match (self.defect, owner) {
+            (Some(super::Defect::KeepPageKey), Some(owner)) => {
+                Some(crypto::Key::copied_from(&hedge(&[b"kept", &owner.0])))
+            }
+            (Some(super::Defect::ReuseKey), _) => {
+                let first = self.blobs.first().map_or(&b""[..], |(_, bytes)| bytes);
+                Some(crypto::Key::copied_from(&hedge(&[b"reused", &first[..first.len().min(24)]])))
+            }
+            _ => None,
+        }
     }
 }
 
 impl Sink for Sealer<'_> {
-    fn seal(&mut self, kind: PageKind, _owner: Option<UserTag>, plaintext: &[u8]) -> Result<Ref> {
+    fn seal(&mut self, kind: PageKind, owner: Option<UserTag>, plaintext: &[u8]) -> Result<Ref> {
         let fresh = Fresh::new(self.env, hedge(&[plaintext]));
-        let at = Ref { name: fresh.name()?, key: fresh.key()? };
+        #[cfg(not(feature = "testing"))]
+        let _ = owner;
+        #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "only a defect changes it"))]
+        let mut at = Ref { name: fresh.name()?, key: fresh.key()? };
+        #[cfg(feature = "testing")]
+        if let Some(key) = self.broken_key(owner) {
+            at.key = key;
+        }
         let context = crypto::page_context(self.store, kind.byte(), at.name);
         self.blobs.push((at.name, chunked::seal(&at.key, &fresh.salt()?, &context, plaintext)));
         Ok(at)
@@ -134,6 +163,10 @@ impl Inner {
             // From here on the cell holds two keys, until `finish`.
             writer.settled = false;
             self.cell.deposit(self.id, &root.id, &root.key)?;
+            #[cfg(feature = "testing")]
+            if self.defect(super::Defect::RetireBeforePublish) {
+                self.cell.retire(&root.id, Durable::verified())?;
+            }
         }
         self.use_names(change.blobs.iter().map(|(name, _)| *name));
         match self.judged(self.store().commit(&change.blobs, Some(before), &stored)) {

@@ -293,7 +293,8 @@ impl Engine {
                 inner.ready(&mut writer)?;
                 synced.push((entry, Backup { head: Some(self.head()), ..Backup::default() }));
             } else {
-                synced.push((entry, inner.sync(&*store, &mut progress)?));
+                let done = inner.sync(&*store, &mut progress).inspect_err(|_| self.let_go(&entry))?;
+                synced.push((entry, done));
             }
         }
         Ok(synced)
@@ -309,6 +310,11 @@ impl Engine {
             )),
             _ => Ok(chosen),
         }
+    }
+
+    fn let_go(&self, entry: &CopyEntry) {
+        let mut writer = self.inner.writer();
+        writer.copies.iter_mut().filter(|c| c.entry.id == entry.id).for_each(Attached::let_go);
     }
 
     fn reach(&self, entry: &CopyEntry) -> Result<SharedStore> {
@@ -439,12 +445,19 @@ pub fn restore(
     let mut failed = None;
     for copy in copies {
         let contents = cell.load()?;
+        let empty = copy.head().is_ok_and(|head| head.is_none());
         match open_head(&**copy, contents.keys, (contents.store, contents.epoch)) {
             Ok((stored, head, _)) if best.as_ref().is_none_or(|(b, ..)| b.id < stored.id) => {
                 best = Some((stored, head.root, copy.place()));
             }
             Ok(_) => {}
-            Err(e) => failed = Some(e),
+            // An old copy, or one that was never finished, may still have blobs to give.
+            Err(e) if empty || e.kind() == ErrorKind::Refused => failed = Some(e),
+            // Perhaps it is the newest: passing over it could lose what it holds.
+            Err(e) => {
+                let leave_out = format!("{} cannot be read; leave it out to restore from the others", copy.place());
+                return Err(e.context(leave_out));
+            }
         }
     }
     let Some((head, root, from)) = best else {

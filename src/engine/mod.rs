@@ -66,6 +66,12 @@ pub enum Defect {
     KeepRootKey,
     /// The old root key is never destroyed.
     SkipRetire,
+    /// The old root key is destroyed before the new head is published.
+    RetireBeforePublish,
+    /// A user's page keeps its key from version to version.
+    KeepPageKey,
+    /// One key seals all pages of a commit.
+    ReuseKey,
     /// Pages of what was erased stay in the cache, and readers stay open.
     ForgetCache,
 }

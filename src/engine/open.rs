@@ -105,7 +105,7 @@ impl Engine {
         env.fill(&mut id)?;
         let id = StoreId(id);
         let root = draw_root(&*env, 1)?;
-        let mut sealer = Sealer::new(&*env, id);
+        let mut sealer = Sealer::new(&options, id);
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
         let now = env.now();
         let head = HeadPage {

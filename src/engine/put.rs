@@ -201,7 +201,7 @@ impl Inner {
     /// Seals the changed pages of the user tree into a change.
     pub(super) fn change(&self, state: &State, replaced: Vec<BlobName>, users: Link<UsersNode>) -> Result<Change> {
         let mut head = state.head.duplicate();
-        let mut sealer = Sealer::new(&*self.options.env, self.id);
+        let mut sealer = Sealer::new(&self.options, self.id);
         head.root = seal_users(users, head.geometry, &mut sealer)?;
         let mut change = Change::of_head(head);
         change.blobs = sealer.blobs;

@@ -1,19 +1,70 @@
-//! Every decoder of stored bytes behind one door, for fuzzing: none may panic, and what decodes encodes to itself.
+//! Every decoder of stored bytes behind one door, for fuzzing: none may panic or allocate without bound, and what decodes
+//! encodes to itself.
 
-use crate::cell::slot_is_live;
-use crate::ids::{InteractionId, RecordId};
-use crate::limits::SLOT_BYTES;
+use crate::cell::live_key_in;
+use crate::crypto::{Key, chunked};
+use crate::error::Result;
+use crate::ids::{BlobName, InteractionId, RecordId, UserTag};
 use crate::record::Entry;
+use crate::store::log::frame_in;
 use crate::tree::head::{HeadPage, Prefix};
-use crate::tree::ordered::OrderedNode;
-use crate::tree::user::UserPage;
-use crate::tree::users::UsersNode;
-use crate::tree::{Node, PageKind, Spot, edges};
+use crate::tree::ordered::{Ordered, OrderedNode};
+use crate::tree::user::{UserPage, class_place};
+use crate::tree::users::{UsersNode, seal_users};
+use crate::tree::{Geometry, Link, Node, PageKind, Ref, Sink, Spot, edges};
 
-/// Feeds `bytes` to the decoder that `which` picks. Returns whether they were well-formed.
+/// The decoders, in the order of the numbers that [`decode_anything`] takes.
+pub const DECODERS: [&str; 11] = [
+    "head, clear prefix",
+    "head, with its list of copies",
+    "page of the user tree",
+    "user page",
+    "page of an ordered tree",
+    "record metadata",
+    "cell slot",
+    "record id",
+    "ids as text",
+    "frame of the blob log",
+    "sealed object",
+];
+
+/// Keeps what is sealed last.
+struct Last(Vec<u8>);
+
+impl Sink for Last {
+    fn seal(&mut self, _: PageKind, _: Option<UserTag>, plaintext: &[u8]) -> Result<Ref> {
+        self.0 = plaintext.to_vec();
+        Ok(Ref { name: BlobName([0; 16]), key: Key::copied_from(&[0; 32]) })
+    }
+}
+
+/// A page that decodes encodes to itself, but for the padding.
+fn page<N: Node>(bytes: &[u8], seal: impl FnOnce(N, Geometry, &mut Last) -> Result<()>) -> bool {
+    let geometry = Geometry::default();
+    let Ok(node) = N::decode(bytes) else {
+        return false;
+    };
+    if bytes.len() <= geometry.capacity() {
+        let mut last = Last(Vec::new());
+        assert!(seal(node, geometry, &mut last).is_ok(), "what decodes encodes");
+        let n = last.0.len().min(bytes.len());
+        assert_eq!(last.0[..n], bytes[..n], "a page encodes to what it was decoded from");
+        assert!(last.0[n..].iter().chain(&bytes[n..]).all(|b| *b == 0), "only padding differs");
+    }
+    true
+}
+
+/// Feeds `bytes` to the decoder that `which` picks of [`DECODERS`]. Returns whether they were well-formed.
 pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
-    match which % 9 {
-        0 => Prefix::decode(bytes).is_ok(),
+    let owner = UserTag([0; 12]);
+    match usize::from(which) % DECODERS.len() {
+        0 => match Prefix::decode(bytes) {
+            Ok(prefix) => {
+                assert_eq!(prefix.encode()[..], bytes[..prefix.encode().len()], "a prefix encodes to itself");
+                true
+            }
+            Err(_) => false,
+        },
         1 => match HeadPage::decode(bytes) {
             Ok(head) => {
                 assert_eq!(&head.encode()[..], bytes, "a head encodes to what it was decoded from");
@@ -21,11 +72,21 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
             }
             Err(_) => false,
         },
-        2 => UsersNode::decode(bytes).is_ok() | edges(&Spot::ROOT, bytes).is_ok(),
-        3 => UserPage::decode(bytes).is_ok(),
+        2 => {
+            let _ = edges(&Spot::ROOT, bytes);
+            page(bytes, |node: UsersNode, geometry, last| {
+                seal_users(Link::Loaded(Box::new(node)), geometry, last).map(|_| ())
+            })
+        }
+        3 => page(bytes, |node: UserPage, geometry, last| node.seal(owner, geometry, last).map(|_| ())),
         4 => {
-            let spot = Spot { kind: PageKind::Fences, owner: Some(crate::ids::UserTag([0; 12])), class: None };
-            OrderedNode::decode(bytes).is_ok() | edges(&spot, bytes).is_ok()
+            let spot = Spot { kind: PageKind::Fences, owner: Some(owner), class: None };
+            let _ = edges(&spot, bytes);
+            page(bytes, |node: OrderedNode, geometry, last| {
+                Ordered { root: Some(Link::Loaded(Box::new(node))) }
+                    .seal(class_place(owner), geometry, last)
+                    .map(|_| ())
+            })
         }
         5 => match Entry::decode(bytes) {
             Ok(entry) => {
@@ -34,7 +95,7 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
             }
             Err(_) => false,
         },
-        6 => bytes.try_into().is_ok_and(|slot: &[u8; SLOT_BYTES]| slot_is_live(slot)),
+        6 => live_key_in(bytes).is_some(),
         7 => match bytes.try_into().ok().and_then(|b: &[u8; 40]| RecordId::from_bytes(b).ok()) {
             Some(id) => {
                 assert_eq!(&id.to_bytes()[..], bytes);
@@ -43,8 +104,10 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
             }
             None => false,
         },
-        _ => {
+        8 => {
             std::str::from_utf8(bytes).is_ok_and(|s| s.parse::<RecordId>().is_ok() | s.parse::<InteractionId>().is_ok())
         }
+        9 => frame_in(bytes),
+        _ => chunked::open(&Key::copied_from(&[7; 32]), b"context", bytes).is_ok(),
     }
 }

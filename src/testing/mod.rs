@@ -9,10 +9,11 @@
 mod conformance;
 mod decoders;
 mod seeded;
+pub mod sim;
 mod tape;
 
 pub use conformance::{cell_conformance, store_conformance};
-pub use decoders::decode_anything;
+pub use decoders::{DECODERS, decode_anything};
 pub use seeded::Seeded;
 pub use tape::{HoardingCell, RecordingStore, Tape};
 

@@ -21,6 +21,16 @@ impl Seeded {
         Seeded { state: Mutex::new((seed, 0, 1_767_225_600_000)) }
     }
 
+    /// What [`Seeded::rewind`] goes back to: what a machine's snapshot keeps of its generator.
+    pub fn position(&self) -> (u64, u64, u64) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Repeats time and randomness from an earlier position on, as a machine does that is restored from a snapshot.
+    pub fn rewind(&self, position: (u64, u64, u64)) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = position;
+    }
+
     /// Moves the clock on.
     pub fn advance(&self, ms: u64) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).2 += ms;

@@ -54,12 +54,32 @@ impl Tape {
         let places: [Arc<dyn Store>; 1] = [Arc::clone(self) as Arc<dyn Store>];
         for head in &heads {
             for root in keys {
+                // A key of another epoch opens nothing here: the head's seal commits to its key.
                 if let Ok(records) = Engine::records_reachable(&places, head, &root.key) {
                     exposed.extend(records.into_iter().map(|r| (r.id, r)));
                 }
             }
         }
         Ok(exposed)
+    }
+
+    /// Every key that `roots` lead to, over all heads ever written, and the blobs that it opens. A key seals one plaintext:
+    /// one that opens two blobs is named by the second.
+    ///
+    /// # Errors
+    /// None that a tape can make.
+    pub fn key_used_twice(self: &Arc<Self>, roots: &[RootKey]) -> Result<Option<BlobName>> {
+        let heads = locked(&self.heads).clone();
+        let places: [Arc<dyn Store>; 1] = [Arc::clone(self) as Arc<dyn Store>];
+        let mut noted = HashMap::new();
+        for head in &heads {
+            for root in roots {
+                // Most root keys do not belong to this head.
+                let _ = Engine::note_keys(&places, head, &root.key, &mut noted);
+            }
+        }
+        let mut seen = HashMap::new();
+        Ok(noted.into_iter().find(|(name, key)| seen.insert(*key, *name).is_some()).map(|(name, _)| name))
     }
 
     /// Whether `needle` stands anywhere on the tape.

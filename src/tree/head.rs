@@ -32,7 +32,7 @@ impl Prefix {
         RootId { epoch: self.id.epoch, attempt: self.attempt }
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut e = Encoder::new(PREFIX);
         e.bytes(MAGIC).u8(FORMAT).bytes(&self.store.0).u64(self.id.epoch).u64(self.id.commit).bytes(&self.attempt);
         e.finish().to_vec()

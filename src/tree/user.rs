@@ -96,7 +96,7 @@ impl UserPage {
         self.classes.iter().map(|c| c.records).sum()
     }
 
-    pub(super) fn seal(self, owner: UserTag, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
+    pub(crate) fn seal(self, owner: UserTag, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
         let capacity = USER_PAGE_MAX_BYTES - SEAL_OVERHEAD;
         let fences = self.fences.tree.seal(Fences::place(owner), geometry, sink)?;
         let mut e = Encoder::new(capacity);

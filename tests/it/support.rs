@@ -11,7 +11,6 @@ use keyfall::{Class, Engine, Error, ErrorKind, Put, RecordId, Result, UserId};
 
 /// A world of memory stores that all write onto one tape.
 pub struct World {
-    pub env: Arc<Seeded>,
     pub tape: Arc<Tape>,
     pub cell: Arc<HoardingCell>,
     pub places: Arc<Mutex<HashMap<String, Arc<MemoryStore>>>>,
@@ -48,7 +47,7 @@ impl World {
         let cell = Arc::new(HoardingCell::new(Arc::new(MemoryCell::new())));
         let store: Arc<dyn Store> = Arc::new(RecordingStore::new(Arc::new(MemoryStore::new()), Arc::clone(&tape)));
         let engine = Engine::init(Arc::clone(&store), cell.clone() as Arc<dyn RootCell>, options.clone()).unwrap();
-        World { env, tape, cell, places, options, store, engine: Some(engine) }
+        World { tape, cell, places, options, store, engine: Some(engine) }
     }
 
     pub fn engine(&self) -> &Engine {

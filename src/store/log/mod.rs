@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use self::frames::Log;
+#[cfg(feature = "testing")]
+pub(crate) use self::frames::frame_in;
 pub(crate) use self::frames::{Location, Position};
 pub(crate) use self::index::{Index, Summary, Update};
 use super::{Blob, Head, HeadId, Published, Usage};
@@ -60,23 +62,16 @@ struct Tail {
 }
 
 impl LogStore {
-    /// Opens the log in `dir`, which is there and may be empty, and brings `index` up to it. `lost` says that the index
-    /// is empty since it could not be opened.
+    /// Opens the log in `dir`, which is there and may be empty, and brings `index` up to it.
     ///
     /// # Errors
     /// `Corrupt` where the log is damaged before its end; `Io`, `Full`.
-    pub(crate) fn open(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        index: Arc<dyn Index>,
-        lost: bool,
-        sizes: Sizes,
-    ) -> Result<Self> {
+    pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path, index: Arc<dyn Index>, sizes: Sizes) -> Result<Self> {
         let Summary { mark, head, live } = index.summary()?;
         let log = Log::open(disk, dir, sizes.file_bytes)?;
         let mut tail = Tail { head, live, checkpoint: mark, broken: false };
         let mut recent = BTreeMap::new();
-        for frame in log.replay(mark, lost || mark == Position::default())? {
+        for frame in log.replay(mark)? {
             recent.extend(frame.blobs);
             if let Some(head) = frame.head
                 && tail.head.is_none_or(|(there, _)| there < head.0)
@@ -101,7 +96,8 @@ impl LogStore {
 
     /// Syncs the log, tells the index of what is new in it, and makes the index durable.
     fn checkpoint(&self, tail: &mut Tail) -> Result<()> {
-        let mark = self.log.sync()?;
+        // After a sync that failed the next one may succeed without having written anything.
+        let mark = self.log.sync().inspect_err(|_| tail.broken = true)?;
         if mark != tail.checkpoint || !self.recent().is_empty() {
             self.learn(tail, mark)?;
             self.recent.write().unwrap_or_else(PoisonError::into_inner).clear();
@@ -221,13 +217,11 @@ impl LogStore {
     pub(crate) fn remove(&self, names: &[BlobName]) -> Result<()> {
         let mut tail = self.tail();
         check_whole(&tail, &self.dir)?;
-        unknown_outcome(&mut tail, |tail| self.checkpoint(tail))?;
-        let removed = unknown_outcome(&mut tail, |tail| {
-            let removed = self.forget(tail, names)?;
-            // Only what the index durably forgot loses its bytes.
-            self.index.sync()?;
-            Ok(removed)
-        })?;
+        // An index that fails here may come back older, and names bytes that are gone: nothing reaches them.
+        self.checkpoint(&mut tail)?;
+        let removed = self.forget(&mut tail, names)?;
+        // Only what the index durably forgot loses its bytes.
+        self.index.sync()?;
         let keep = tail.head.map(|(_, at)| at.file);
         self.log.punch(removed)?;
         let empty: Vec<u32> =

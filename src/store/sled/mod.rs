@@ -117,8 +117,8 @@ impl SledStore {
 
     fn assemble(dir: &Path, lock: DirLock) -> Result<Self> {
         let index_dir = dir.join("index");
-        let (index, lost) = match SledIndex::open(&index_dir) {
-            Ok(index) => (index, false),
+        let index = match SledIndex::open(&index_dir) {
+            Ok(index) => index,
             Err(e) if is_surroundings(&e) => return Err(e),
             Err(_) => {
                 // The log says everything the index said.
@@ -126,10 +126,10 @@ impl SledStore {
                 if index_dir.exists() {
                     std::fs::remove_dir_all(&index_dir).map_err(io)?;
                 }
-                (SledIndex::open(&index_dir)?, true)
+                SledIndex::open(&index_dir)?
             }
         };
-        let log = LogStore::open(Arc::new(OsDisk), &dir.join("log"), Arc::new(index), lost, Sizes::default())?;
+        let log = LogStore::open(Arc::new(OsDisk), &dir.join("log"), Arc::new(index), Sizes::default())?;
         Ok(SledStore { dir: dir.to_owned(), log, _lock: lock })
     }
 }

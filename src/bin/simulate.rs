@@ -1,0 +1,179 @@
+//! `keyfall-simulate`: runs the simulator for many seeds, and every crash point of every verb, and prints what was met.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use keyfall::testing::sim::{Planted, Tally, VERBS, every_crash_point, simulate, simulate_seed, steps};
+
+/// Runs the simulator: each seed is one run of several engines over media that fail, with two judges at its end.
+#[derive(Parser)]
+#[command(
+    name = "keyfall-simulate",
+    after_help = "Examples:
+  keyfall-simulate --seeds 20000 --crash-points
+  keyfall-simulate --seed 4711            replays one seed, and shortens it where it fails"
+)]
+struct Args {
+    /// How many seeds to run
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Replay this seed alone
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Also cut the power before and after every operation of every verb, and again in each recovery
+    #[arg(long)]
+    crash_points: bool,
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Runs `work` for each number below `n` on all processors; returns what failed, by number.
+fn all(n: u64, what: &'static str, work: impl Fn(u64) -> Result<(), String> + Sync) -> BTreeMap<u64, String> {
+    let (next, failed) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()));
+    let style = ProgressStyle::with_template("{msg} {pos}/{len} {elapsed} (about {eta} left)");
+    let bar = ProgressBar::new(n).with_message(what).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    thread::scope(|scope| {
+        for _ in 0..threads() {
+            scope.spawn(|| {
+                loop {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    if i >= n {
+                        break;
+                    }
+                    if let Err(e) = work(i) {
+                        failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(i, e);
+                    }
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    failed.into_inner().unwrap_or_default()
+}
+
+fn show(tally: &Tally) {
+    for (event, n) in &tally.events {
+        println!("  {n:>12}  {event}");
+    }
+    println!("faults");
+    for ((touch, fault), n) in &tally.faults {
+        println!("  {n:>12}  {touch}: {fault}");
+    }
+}
+
+/// Leaves steps out for as long as the run goes on failing.
+fn shortened(seed: u64) -> Vec<[u8; 16]> {
+    let media = |env: &std::sync::Arc<keyfall::testing::Seeded>| -> std::sync::Arc<dyn keyfall::testing::sim::Media> {
+        if seed & 1 == 0 {
+            keyfall::testing::sim::SimulatedDisk::new(env.clone(), None)
+        } else {
+            keyfall::testing::sim::Adapters::in_memory()
+        }
+    };
+    let fails = |steps: &[[u8; 16]]| {
+        catch_unwind(AssertUnwindSafe(|| simulate(seed, steps, Planted::default(), media))).is_err()
+    };
+    let mut kept = steps(seed);
+    let mut n = kept.len();
+    while n > 0 {
+        n -= 1;
+        let mut fewer = kept.clone();
+        fewer.remove(n);
+        if fails(&fewer) {
+            kept = fewer;
+        }
+    }
+    kept
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    std::panic::set_hook(Box::new(|_| {}));
+    if let Some(seed) = args.seed {
+        return match catch_unwind(AssertUnwindSafe(|| simulate_seed(seed, Planted::default()))) {
+            Ok(tally) => {
+                show(&tally);
+                println!("seed {seed}: nothing lost, nothing found");
+                ExitCode::SUCCESS
+            }
+            Err(e) => {
+                println!("seed {seed}: {}", message(&*e));
+                println!("these steps are enough:");
+                for step in shortened(seed) {
+                    println!("  {}", keyfall::testing::sim::describe(&step));
+                }
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let tally = Mutex::new(Tally::default());
+    let failed = all(args.seeds, "seeds", |i| {
+        match catch_unwind(AssertUnwindSafe(|| simulate_seed(args.first + i, Planted::default()))) {
+            Ok(run) => {
+                tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner).merge(&run);
+                Ok(())
+            }
+            Err(e) => Err(message(&*e)),
+        }
+    });
+    println!("seeds {} to {}", args.first, args.first + args.seeds.saturating_sub(1));
+    show(&tally.into_inner().unwrap_or_default());
+    for (i, e) in failed.iter().take(20) {
+        println!("FAILED: {e}\n  replay: keyfall-simulate --seed {}", args.first + i);
+    }
+    println!("{} seeds: {} failed", args.seeds, failed.len());
+    let whole = !args.crash_points || crash_points();
+    if failed.is_empty() && whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Covers every verb on both media, and prints what was covered of what there is.
+fn crash_points() -> bool {
+    let covered = Mutex::new(BTreeMap::new());
+    let failed = all(2 * VERBS.len() as u64, "verbs", |i| {
+        let (verb, on_disk) = (VERBS[i as usize / 2], i % 2 == 0);
+        let run = catch_unwind(AssertUnwindSafe(|| every_crash_point(verb, on_disk)));
+        let run = run.map_err(|e| format!("{verb}, {}: {}", medium(on_disk), message(&*e)))?;
+        covered.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(i, run);
+        Ok(())
+    });
+    println!("crash points: operations crashed of those there are; operations of recoveries crashed; runs");
+    let (mut points, mut of, mut again, mut runs) = (0, 0, 0, 0);
+    for (i, c) in covered.into_inner().unwrap_or_default() {
+        let verb = VERBS[i as usize / 2];
+        println!(
+            "  {:>5} of {:<5} {:>7} {:>8}  {verb}, {}",
+            c.crashed,
+            c.operations,
+            c.again,
+            c.runs,
+            medium(i % 2 == 0)
+        );
+        (points, of, again, runs) = (points + c.crashed, of + c.operations, again + c.again, runs + c.runs);
+    }
+    for e in failed.values() {
+        println!("FAILED: {e}");
+    }
+    println!("crash points: {points} of {of}, {again} in recoveries, {runs} runs, {} verbs failed", failed.len());
+    failed.is_empty() && points == of
+}
+
+fn medium(on_disk: bool) -> &'static str {
+    if on_disk { "on the simulated disk" } else { "at the ports" }
+}

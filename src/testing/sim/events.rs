@@ -1,0 +1,229 @@
+//! What befalls a store from outside: it is lost and restored, old states come back, bits flip, a second writer comes.
+#![expect(clippy::panic, reason = "a judge's verdict is a panic")]
+
+use std::sync::Arc;
+
+use super::model::Record;
+use super::op::{Kept, Trouble};
+use super::run::{BACKUP, Machine, Run, STORE, locked, place, user_id};
+use crate::engine::{Engine, Put, Scope, restore};
+use crate::error::ErrorKind;
+
+use crate::store::Store;
+use crate::testing::RecordingStore;
+
+impl Run {
+    /// An operator who brings old states back does it when no erase is half done; in the middle of one, both root keys live.
+    pub(super) fn settled(&self) -> bool {
+        matches!(self.engine().status().map(|s| s.unsettled), Ok(None))
+    }
+
+    pub(super) fn restore(&mut self, trouble: Trouble) {
+        if !self.settled() {
+            return;
+        }
+        let mut places: Vec<String> = self.model.copies.keys().map(|n| place(*n)).collect();
+        places.push(BACKUP.into());
+        places.retain(|p| !locked(&self.unreachable).contains(p));
+        let head = self.engine().head();
+        let open = |run: &Run| -> Vec<Arc<dyn Store>> {
+            places.iter().filter_map(|p| (run.options.open_copy)(p, false).ok()).collect()
+        };
+        let newest = {
+            self.close();
+            let stores = open(self);
+            stores.iter().filter_map(|s| s.head().ok().flatten()).map(|h| h.id).max()
+        };
+        match newest {
+            Some(newest) if newest == head && self.media.lose(STORE) => {
+                self.tally.count("stores restored");
+                self.media.gate().plan(trouble.during);
+                for _ in 0..4 {
+                    let restored = (|| {
+                        let into = RecordingStore::new(self.media.store(STORE, true)?, Arc::clone(&self.tape));
+                        restore(&*self.faulty_cell()?, &open(self), &into, |_| {}).map(|_| ())
+                    })();
+                    let again = match restored {
+                        Err(e) if e.kind() == ErrorKind::Exists => false,
+                        Err(e) if self.media.gate().blown().is_none() => panic!("LOST: a restore fails: {e}"),
+                        result => result.is_err(),
+                    };
+                    if self.media.gate().is_off() {
+                        self.restart(true);
+                    }
+                    self.media.gate().plan(None);
+                    if !again {
+                        break;
+                    }
+                }
+                self.restart(trouble.after == 2);
+                self.open(trouble.recovering);
+                assert_eq!(self.engine().head(), head, "a restore brings back the state");
+                self.compare();
+            }
+            Some(newest) if newest.epoch < head.epoch => {
+                let refused = (|| {
+                    let into = self.media.store("scratch", true)?;
+                    restore(&*self.faulty_cell()?, &open(self), &*into, |_| {})
+                })();
+                // A copy that never got a head is damaged, not old.
+                let refused = refused.is_err_and(|e| matches!(e.kind(), ErrorKind::Refused | ErrorKind::Corrupt));
+                assert!(refused, "FOUND: a copy of an older epoch is restored");
+                self.media.lose("scratch");
+                self.tally.count("old copies refused");
+                self.open(None);
+            }
+            _ => self.open(None),
+        }
+    }
+
+    pub(super) fn keep(&mut self, kept: Kept) {
+        match kept {
+            Kept::Machine => {
+                // A clean end: what a snapshot holds is then all on the medium.
+                let (head, position) = (self.engine().head(), self.env.position());
+                self.close();
+                self.machine =
+                    self.media.save(STORE).map(|saved| Machine { saved, model: self.model.clone(), position, head });
+                self.open(None);
+            }
+            Kept::Copy(n) => {
+                self.close();
+                if let Some(saved) = self.media.save(&place(n)) {
+                    self.copies.insert(n, saved);
+                }
+                self.open(None);
+            }
+            Kept::Cell => {
+                self.cell = self.media.save("cell").map(|saved| (saved, self.engine().head().epoch));
+            }
+        }
+    }
+
+    pub(super) fn bring_back(&mut self, kept: Kept) {
+        if !self.settled() {
+            return;
+        }
+        match kept {
+            Kept::Machine => {
+                if let Some(machine) = self.machine.take() {
+                    self.restore_machine(machine);
+                }
+            }
+            Kept::Copy(n) => {
+                if let Some(saved) = self.copies.remove(&n) {
+                    self.close();
+                    self.media.put_back(&place(n), &saved);
+                    self.tally.count("old copies brought back");
+                    self.open(None);
+                }
+            }
+            Kept::Cell => {
+                let Some((saved, epoch)) = self.cell.take() else {
+                    return;
+                };
+                let head = self.engine().head();
+                self.close();
+                let Some(current) = self.media.save("cell") else {
+                    return self.open(None);
+                };
+                if epoch < head.epoch {
+                    self.media.put_back("cell", &saved);
+                    let opened = self.with_media(false, Engine::open);
+                    let e = opened.err().unwrap_or_else(|| panic!("FOUND: an old copy of the cell opens the store"));
+                    assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+                    self.tally.count("old cells refused");
+                    self.media.put_back("cell", &current);
+                }
+                self.open(None);
+            }
+        }
+    }
+
+    /// The machine comes back from a snapshot, with the store as it was and a generator that repeats; the cell is elsewhere.
+    pub(super) fn restore_machine(&mut self, machine: Machine) {
+        let head = self.engine().head();
+        self.close();
+        let Some(current) = self.media.save(STORE) else {
+            return self.open(None);
+        };
+        self.media.put_back(STORE, &machine.saved);
+        if machine.head.epoch < head.epoch {
+            let opened = self.with_media(false, Engine::open);
+            let e = opened.err().unwrap_or_else(|| panic!("FOUND: a store older than its cell opens"));
+            assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+            self.tally.count("old stores refused");
+        } else if self.model.copies.is_empty() && machine.model.copies.is_empty() {
+            // Within an epoch nothing tells; what was put since is lost, and the generator repeats on another timeline.
+            self.tally.count("timelines abandoned");
+            self.abandoned.extend(self.model.live().into_keys());
+            self.abandoned_epoch = head.epoch;
+            self.media.lose(BACKUP);
+            self.env.rewind(machine.position);
+            self.model = machine.model;
+            return self.open(None);
+        }
+        self.media.put_back(STORE, &current);
+        self.open(None);
+    }
+
+    /// A flipped bit gives the right bytes or an error, never other bytes; then the medium is as it was.
+    pub(super) fn rot(&mut self, cell: bool) {
+        self.restart(false);
+        self.open(None);
+        self.close();
+        let where_ = if cell { "cell" } else { STORE };
+        let Some(saved) = self.media.save(where_) else {
+            return self.open(None);
+        };
+        let seed = self.rng.next();
+        if self.media.rot(where_, seed) {
+            self.tally.count("bits flipped");
+            if let Ok(engine) = self.with_media(false, Engine::open) {
+                for (id, (_, record)) in &self.model.live() {
+                    let mut content = Vec::new();
+                    match engine.get_to(id, &mut content) {
+                        Ok(_) => assert_eq!(content, record.content, "a flipped bit gives other bytes"),
+                        Err(e) => assert_eq!(e.kind(), ErrorKind::Corrupt, "{e}"),
+                    }
+                }
+                for id in &self.model.erased {
+                    assert!(engine.get(id).is_err(), "FOUND: a flipped bit brings an erased record back");
+                }
+            }
+            self.media.put_back(where_, &saved);
+        }
+        self.open(None);
+    }
+
+    /// Two engines over one store: the first to commit wins, and the other is told.
+    pub(super) fn second_writer(&mut self, n: u8) {
+        if !self.media.shares_handles() {
+            return;
+        }
+        let Ok(other) = self.with_media(false, Engine::open) else {
+            panic!("LOST: a second engine does not open");
+        };
+        let user = super::op::user(n);
+        let class = super::op::class(n);
+        let before = self.model.fenced(user, &class, None);
+        let content = self.content(40);
+        let put = other.put(Put::new(user_id(user), class.clone()), &content[..]);
+        match put {
+            Ok(id) => {
+                assert!(!before, "FOUND: a put behind a fence was let in");
+                self.model.put(user, Record { id, class, content });
+                let stale = self.engine().erase(Scope::user(user_id(user)));
+                let stale_put = self.engine().put(Put::new(user_id(user), super::op::class(1)), &b"late"[..]);
+                assert!(stale.is_err() && stale_put.is_err(), "a writer that lost the race is not told");
+                self.undone_epoch = self.engine().head().epoch;
+                self.tally.count("races lost");
+            }
+            Err(e) => assert!(before || e.kind() == ErrorKind::Copy, "{e}"),
+        }
+        drop(other);
+        self.restart(false);
+        self.open(None);
+        self.compare();
+    }
+}

@@ -1,0 +1,202 @@
+//! Every crash point: for each verb the power fails before and after each operation on a medium, with what was not synced
+//! kept, lost or torn; and fails again before each operation of the recovery.
+
+use std::sync::{Arc, PoisonError};
+
+use super::disk::Loss;
+use super::gate::Fault;
+use super::media::{Adapters, Media, SimulatedDisk};
+use super::op::{Item, Op, Scoped, Trouble};
+use super::run::Run;
+use crate::ids::Class;
+use crate::testing::Seeded;
+
+/// The verbs, by the names under which they are reported.
+pub const VERBS: [&str; 19] = [
+    "init",
+    "open",
+    "put",
+    "put, two segments",
+    "put, a batch",
+    "create a user",
+    "erase a user",
+    "erase a class",
+    "erase an interaction",
+    "erase a record",
+    "erase a span of time",
+    "erase three scopes",
+    "copy add, in step",
+    "copy add, behind",
+    "copy sync",
+    "copy remove",
+    "backup",
+    "discard",
+    "restore",
+];
+
+/// What was covered of one verb.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Covered {
+    /// Operations on media that the verb does.
+    pub operations: u64,
+    /// Of those, how many were crashed before, and after, and failed with and without effect.
+    pub crashed: u64,
+    /// Operations of recoveries at which the power failed again.
+    pub again: u64,
+    /// Runs, each with both judges.
+    pub runs: u64,
+}
+
+fn put(user: u8, class: Class, len: usize) -> Op {
+    Op::Put { user, items: vec![Item { class, interaction: None, len }] }
+}
+
+/// What is there before the verb: three users, fences, copies in step and behind, a backup, something to discard.
+fn prologue(verb: &str) -> Vec<Op> {
+    let item = |class: Class| Item { class, interaction: None, len: 60 };
+    let mut ops = vec![
+        put(0, Class::audio(), 20_000),
+        Op::Put { user: 0, items: vec![item(Class::transcript()), item(Class::action()), item(Class::audio())] },
+        put(1, Class::audio(), 300),
+        put(2, Class::action(), 80),
+        Op::Erase(vec![Scoped::Record(1)]),
+        Op::CopyAdd { place: 0, in_step: true },
+    ];
+    if verb != "copy add, behind" {
+        ops.push(Op::CopyAdd { place: 1, in_step: verb == "copy add, in step" });
+    }
+    if verb == "copy add, in step" || verb == "copy add, behind" {
+        ops.push(Op::CopyRemove(1));
+    }
+    ops.extend([Op::Backup, put(1, Class::transcript(), 50), Op::Erase(vec![Scoped::User(2)])]);
+    if verb == "restore" {
+        ops.push(Op::Backup);
+    }
+    ops
+}
+
+fn op(verb: &str) -> Op {
+    let item = |class: Class| Item { class, interaction: Some(0), len: 70 };
+    match verb {
+        "put" => put(1, Class::action(), 200),
+        "put, two segments" => put(1, Class::audio(), 270_000),
+        "put, a batch" => Op::Put { user: 3, items: vec![item(Class::audio()), item(Class::action())] },
+        "create a user" => Op::Create(3),
+        "erase a user" => Op::Erase(vec![Scoped::User(0)]),
+        "erase a class" => Op::Erase(vec![Scoped::Class(0, Class::audio())]),
+        "erase an interaction" => Op::Erase(vec![Scoped::Interaction { user: 0, interaction: 0, class: None }]),
+        "erase a record" => Op::Erase(vec![Scoped::Record(0)]),
+        "erase a span of time" => Op::Erase(vec![Scoped::Span { user: 0, class: None, from: None, until: Some(3) }]),
+        "erase three scopes" => Op::Erase(vec![Scoped::User(0), Scoped::Class(1, Class::audio()), Scoped::Record(3)]),
+        "copy add, in step" => Op::CopyAdd { place: 1, in_step: true },
+        "copy add, behind" => Op::CopyAdd { place: 1, in_step: false },
+        "copy sync" => Op::CopySync,
+        "copy remove" => Op::CopyRemove(0),
+        "backup" => Op::Backup,
+        "discard" => Op::Discard,
+        "restore" => Op::Restore,
+        _ => Op::Reopen,
+    }
+}
+
+struct World {
+    run: Run,
+    media: Arc<dyn Media>,
+}
+
+impl World {
+    fn new(verb: &str, on_disk: bool, loss: Option<Loss>, seed: u64, at_init: Option<(u64, Fault)>) -> Self {
+        let env = Arc::new(Seeded::new(seed));
+        let media: Arc<dyn Media> = if on_disk {
+            let disk = SimulatedDisk::new(env.clone(), None);
+            *disk.loss.lock().unwrap_or_else(PoisonError::into_inner) = loss;
+            disk
+        } else {
+            Adapters::in_memory()
+        };
+        let mut run = Run::new(Arc::clone(&media), env, seed, None, at_init);
+        if verb != "init" {
+            for op in prologue(verb) {
+                run.apply(op, Trouble::default());
+            }
+        }
+        World { run, media }
+    }
+
+    fn faults(&self) -> u64 {
+        self.media.gate().faults().values().sum()
+    }
+}
+
+/// Runs the verb with its trouble and both judges; says how many of the planned faults happened, and how many operations passed under the plan.
+fn once(verb: &str, on_disk: bool, loss: Option<Loss>, trouble: Trouble, seed: u64) -> (u64, u64) {
+    let mut world = match verb {
+        "init" => World::new(verb, on_disk, loss, seed, trouble.during),
+        _ => World::new(verb, on_disk, loss, seed, None),
+    };
+    match verb {
+        "init" => {}
+        // Its operations are those of a recovery.
+        "open" => world.run.apply(Op::Reopen, Trouble { recovering: trouble.during, ..trouble }),
+        _ => world.run.apply(op(verb), trouble),
+    }
+    let (faults, operations) = (world.faults(), world.media.gate().under_plan());
+    world.run.judge(false);
+    (faults, operations)
+}
+
+/// Covers one verb, on the simulated disk or on the reference adapters.
+///
+/// # Panics
+/// With the verdict, the operation and the fault, where a judge finds something.
+pub fn every_crash_point(verb: &str, on_disk: bool) -> Covered {
+    let mut covered = Covered::default();
+    let losses: &[(Option<Loss>, u64)] = if on_disk {
+        &[
+            (Some(Loss::Everything), 1),
+            (Some(Loss::Nothing), 2),
+            (Some(Loss::Newest), 3),
+            (Some(Loss::Sectors), 4),
+            (Some(Loss::Sectors), 5),
+        ]
+    } else {
+        &[(None, 1)]
+    };
+    let faults = [Fault::PowerBefore, Fault::PowerAfter, Fault::Fails, Fault::FailsApplied, Fault::Full];
+    for at in 1.. {
+        let (mut blown, mut operations) = (0, 0);
+        for fault in faults {
+            let power = matches!(fault, Fault::PowerBefore | Fault::PowerAfter);
+            // After an error that is no power cut: go on, end the process, or cut the power then.
+            for after in if power { 0..1 } else { 0..3 } {
+                for (loss, seed) in if power || after == 2 { losses } else { &losses[..1] } {
+                    let trouble = Trouble { during: Some((at, fault)), recovering: None, after };
+                    let (faults, passed) = once(verb, on_disk, *loss, trouble, *seed);
+                    blown += faults;
+                    operations = operations.max(passed);
+                    covered.runs += 1;
+                }
+            }
+        }
+        if blown == 0 {
+            // Nothing went wrong: the gate has seen all that the verb does.
+            covered.operations = operations;
+            break;
+        }
+        covered.crashed += 1;
+        // In turn: each combination of a crash and a second one is tried with one way to lose what was not synced.
+        let (loss, seed) = &losses[at as usize % losses.len()];
+        if !matches!(verb, "init" | "open") {
+            for j in 1.. {
+                let second = Some((j, Fault::PowerAfter));
+                let trouble = Trouble { during: Some((at, Fault::PowerBefore)), recovering: second, after: 0 };
+                covered.runs += 1;
+                if once(verb, on_disk, *loss, trouble, *seed).0 < 2 {
+                    break;
+                }
+                covered.again += 1;
+            }
+        }
+    }
+    covered
+}

@@ -1,0 +1,211 @@
+//! The gate that every operation on a medium passes: it counts them, and at one of them plants a fault.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What goes wrong at an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// It fails and has no effect; a sync that fails throws away what it should have written.
+    Fails,
+    /// It takes effect, and an error is told: the answer was lost.
+    FailsApplied,
+    /// No space is left; a part of it may be written.
+    Full,
+    /// It is delivered twice.
+    Twice,
+    /// An error is told now, and it takes effect later. Of a cell's deposit only; others see [`Fault::FailsApplied`].
+    Late,
+    /// The power fails before it.
+    PowerBefore,
+    /// The power fails behind it.
+    PowerAfter,
+}
+
+impl Fault {
+    /// Each of them.
+    pub const ALL: [Fault; 7] = [
+        Fault::Fails,
+        Fault::FailsApplied,
+        Fault::Full,
+        Fault::Twice,
+        Fault::Late,
+        Fault::PowerBefore,
+        Fault::PowerAfter,
+    ];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Fails => "fails",
+            Fault::FailsApplied => "fails, applied",
+            Fault::Full => "disk full",
+            Fault::Twice => "delivered twice",
+            Fault::Late => "delivered late",
+            Fault::PowerBefore => "power cut before",
+            Fault::PowerAfter => "power cut after",
+        }
+    }
+}
+
+/// What an operation does to a medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Touch {
+    /// It reads.
+    Read,
+    /// It writes bytes.
+    Write,
+    /// It makes writes durable.
+    Sync,
+    /// It opens, lists or removes a name.
+    Name,
+    /// A verb of a root cell.
+    Cell,
+    /// A verb of a store that is simulated at its port.
+    Store,
+}
+
+impl Touch {
+    fn name(self) -> &'static str {
+        match self {
+            Touch::Read => "read",
+            Touch::Write => "write",
+            Touch::Sync => "sync",
+            Touch::Name => "name",
+            Touch::Cell => "cell",
+            Touch::Store => "store",
+        }
+    }
+}
+
+/// Counts operations, and lets one of them go wrong.
+#[derive(Debug, Default)]
+pub struct Gate {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    passed: u64,
+    planned: Option<(u64, Fault)>,
+    /// Where the plan was made.
+    since: u64,
+    /// Operations that passed under the last plan.
+    under_plan: u64,
+    blown: Option<(Touch, Fault)>,
+    off: bool,
+    faults: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+/// How an operation goes on.
+pub(super) enum Verdict {
+    Go,
+    Fault(Fault),
+}
+
+impl Gate {
+    /// A gate without a plan.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Plans a fault at the `nth` operation from now on, the first being 1; `None`: nothing goes wrong.
+    pub fn plan(&self, fault: Option<(u64, Fault)>) {
+        let mut state = self.state();
+        if state.planned.is_some() {
+            state.under_plan = state.passed - state.since;
+        }
+        state.since = state.passed;
+        state.planned = fault.map(|(nth, fault)| (state.passed.saturating_add(nth), fault));
+        state.blown = None;
+    }
+
+    /// Operations that passed so far.
+    pub fn passed(&self) -> u64 {
+        self.state().passed
+    }
+
+    /// Operations that passed while the last plan was in force.
+    pub fn under_plan(&self) -> u64 {
+        self.state().under_plan
+    }
+
+    /// The planned fault, if it happened.
+    pub fn blown(&self) -> Option<(Touch, Fault)> {
+        self.state().blown
+    }
+
+    /// Whether the power is off: every operation fails until [`Gate::power_on`].
+    pub fn is_off(&self) -> bool {
+        self.state().off
+    }
+
+    /// Ends a power cut, and takes back what is planned.
+    pub fn power_on(&self) {
+        let mut state = self.state();
+        state.off = false;
+        state.planned = None;
+    }
+
+    /// Faults that happened, by what they hit and which they were.
+    pub fn faults(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        self.state().faults.clone()
+    }
+
+    pub(super) fn pass(&self, touch: Touch) -> Option<Verdict> {
+        let mut state = self.state();
+        if state.off {
+            return None;
+        }
+        state.passed += 1;
+        let Some((_, fault)) = state.planned.filter(|(at, _)| *at == state.passed) else {
+            return Some(Verdict::Go);
+        };
+        state.blown = Some((touch, fault));
+        *state.faults.entry((touch.name(), fault.name())).or_insert(0) += 1;
+        match fault {
+            Fault::PowerBefore => {
+                state.off = true;
+                None
+            }
+            Fault::PowerAfter => {
+                state.off = true;
+                Some(Verdict::Fault(fault))
+            }
+            _ => Some(Verdict::Fault(fault)),
+        }
+    }
+
+    /// Passes a port's verb: `act` is the verb, which may be called twice.
+    pub(super) fn verb<T>(&self, touch: Touch, mut act: impl FnMut() -> Result<T>) -> Result<T> {
+        let lost = || Error::new(ErrorKind::Io, "no answer came");
+        match self.pass(touch) {
+            None => Err(Error::new(ErrorKind::Io, "the power is off")),
+            Some(Verdict::Go) => act(),
+            Some(Verdict::Fault(fault)) => match fault {
+                Fault::Fails | Fault::PowerBefore => Err(lost()),
+                Fault::FailsApplied | Fault::Late | Fault::PowerAfter => {
+                    act()?;
+                    Err(lost())
+                }
+                Fault::Full => Err(Error::new(ErrorKind::Full, "no space left")),
+                Fault::Twice => {
+                    act()?;
+                    act()
+                }
+            },
+        }
+    }
+}
+
+/// What a machine without power answers.
+pub(super) fn no_power() -> io::Error {
+    io::Error::other("the power is off")
+}

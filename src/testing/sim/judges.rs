@@ -1,0 +1,116 @@
+//! The judges: after each erase, after each recovery, and at the end of a run.
+#![expect(clippy::panic, reason = "a judge's verdict is a panic")]
+
+use std::collections::BTreeSet;
+
+use super::run::{Run, locked, user_id};
+use super::tally::Tally;
+use crate::cell::RootKey;
+use crate::engine::Query;
+use crate::error::{ErrorKind, Result};
+use crate::ids::RecordId;
+
+impl Run {
+    /// An acknowledged erase leaves one root key, the current one, wherever the cell wrote.
+    pub(super) fn check_cell(&self) {
+        let keys = self.keys_on_medium();
+        let epoch = self.engine().head().epoch;
+        let attempts: BTreeSet<_> = keys.iter().map(|k| k.id).collect();
+        assert_eq!(attempts.len(), 1, "FOUND: after an acknowledged erase the cell's medium holds {attempts:?}");
+        assert!(keys.iter().all(|k| k.id.epoch == epoch), "the cell holds another epoch than the store");
+    }
+
+    pub(super) fn keys_on_medium(&self) -> Vec<RootKey> {
+        self.media.keys_on_medium().unwrap_or_else(|e| panic!("the cell cannot be read: {e}"))
+    }
+
+    pub(super) fn check_readers(&mut self) {
+        let live = self.model.live();
+        for (id, reader) in &mut self.readers {
+            let mut byte = [0; 1];
+            let read = std::io::Read::read(reader, &mut byte);
+            assert!(live.contains_key(id) || read.is_err(), "FOUND: a reader delivers what was erased");
+        }
+    }
+    pub(super) fn listed(&self) -> Vec<crate::record::RecordInfo> {
+        match self.engine().list(&Query::default()) {
+            Ok(listing) => listing.records,
+            Err(e) => panic!("LOST: nothing can be listed: {e}"),
+        }
+    }
+
+    pub(super) fn read(&self, id: &RecordId) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        self.engine().get_to(id, &mut out).map(|_| out)
+    }
+
+    /// The first judge: the engine says what the model says.
+    pub(super) fn compare(&self) {
+        let live = self.model.live();
+        for (id, (user, record)) in &live {
+            match self.read(id) {
+                Ok(content) => assert!(content == record.content, "LOST: {id} has other bytes"),
+                Err(e) => panic!("LOST: an acknowledged record: {e}"),
+            }
+            let info = self.engine().info(id).unwrap_or_else(|e| panic!("LOST: {e}"));
+            assert_eq!(info.user, user_id(*user));
+        }
+        for id in &self.model.erased {
+            match self.read(id) {
+                Ok(_) => panic!("FOUND: an erased record is read: {id}"),
+                Err(e) => assert_eq!(e.kind(), ErrorKind::Erased, "{e}"),
+            }
+        }
+        let listed = self.listed();
+        assert_eq!(listed.len(), live.len(), "the list holds something else");
+        assert!(listed.iter().all(|r| live.contains_key(&r.id)), "the list holds something else");
+    }
+
+    /// Ends the run: both judges. `whole` also has the judge look at every key ever made.
+    pub(super) fn judge(mut self, whole: bool) -> Tally {
+        locked(&self.unreachable).clear();
+        self.restart(false);
+        self.open(None);
+        self.compare();
+        let unsettled = self.engine().status().map(|s| s.unsettled);
+        assert!(matches!(unsettled, Ok(None)), "an erase does not become complete: {unsettled:?}");
+        self.check_cell();
+
+        // The second judge: the archive adversary.
+        let live = self.model.live();
+        let exposed = self.tape.exposed_to(&self.keys_on_medium()).unwrap_or_else(|e| panic!("the tape: {e}"));
+        let abandoned =
+            |id: &RecordId| self.abandoned_epoch == self.engine().head().epoch && self.abandoned.contains(id);
+        for (id, record) in &exposed {
+            if abandoned(id) {
+                continue;
+            }
+            match live.get(id) {
+                Some((_, expected)) => assert!(
+                    record.content.as_ref() == Some(&expected.content),
+                    "the adversary opens {id} as something else"
+                ),
+                None => {
+                    let undone = self.undone_epoch == self.engine().head().epoch && !self.model.erased.contains(id);
+                    assert!(undone, "FOUND: the adversary opens {id}, which does not live");
+                }
+            }
+        }
+        assert!(live.keys().all(|id| exposed.contains_key(id)), "the adversary is blind");
+        let audit = self.engine().audit(&[], &mut |_| {});
+        assert!(audit.as_ref().is_ok_and(crate::engine::Audit::is_clean), "{audit:?}");
+        if whole {
+            let hoard = locked(&self.hoard);
+            let twice = self.tape.key_used_twice(&hoard).unwrap_or_else(|e| panic!("the tape: {e}"));
+            assert!(twice.is_none(), "a key seals two plaintexts, the second {twice:?}");
+            // Were no key destroyed, everything would open: the adversary can see.
+            let all = self.tape.exposed_to(&hoard).unwrap_or_else(|e| panic!("the tape: {e}"));
+            assert!(self.model.erased.iter().all(|id| all.contains_key(id)), "the adversary is blind");
+            self.tally.count("runs with every key looked at");
+        }
+        self.tally.count("runs");
+        self.tally.add("records alive at the end", live.len() as u64);
+        self.tally.faults = self.media.gate().faults();
+        std::mem::take(&mut self.tally)
+    }
+}

@@ -1,0 +1,408 @@
+//! What a simulation runs on: the default stack over a simulated disk, or any adapters behind their ports.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::disk::{Loss, Saved, SimDisk, SimIndex, Unsynced};
+use super::gate::{Fault, Gate, Touch, Verdict};
+use super::rng::Rng;
+use crate::cell::{Contents, Durable, MemoryCell, Promise, Retirement, RootCell, RootId, RootKey, Slots, live_key_in};
+use crate::crypto::Key;
+use crate::env::SharedEnv;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{BlobName, StoreId};
+use crate::store::log::{LogStore, Sizes};
+use crate::store::{Blob, Head, HeadId, MemoryStore, Published, Store, Usage};
+
+/// Stores and a root cell that outlive the process and, as far as their contracts go, a power cut.
+pub trait Media: Send + Sync {
+    /// Opens the store at `place`; where `create` is set and nothing is there, makes an empty one.
+    ///
+    /// # Errors
+    /// `Absent` where nothing is there.
+    fn store(&self, place: &str, create: bool) -> Result<Arc<dyn Store>>;
+
+    /// Opens the one root cell.
+    ///
+    /// # Errors
+    /// What it says.
+    fn cell(&self) -> Result<Arc<dyn RootCell>>;
+
+    /// Called between two processes, when everything is closed; `power`: the machine lost power too.
+    fn restart(&self, power: bool, seed: u64);
+
+    /// Every root key that somebody finds who seizes the cell's medium now.
+    ///
+    /// # Errors
+    /// What the cell says.
+    fn keys_on_medium(&self) -> Result<Vec<RootKey>>;
+
+    /// Loses everything at `place`; `false` where that is not simulated.
+    fn lose(&self, _place: &str) -> bool {
+        false
+    }
+
+    /// Changes a bit at `place`; `false` where that is not simulated.
+    fn rot(&self, _place: &str, _seed: u64) -> bool {
+        false
+    }
+
+    /// Keeps what is at `place` now; `None` where that is not simulated.
+    fn save(&self, _place: &str) -> Option<Saved> {
+        None
+    }
+
+    /// Makes `place` what it was.
+    fn put_back(&self, _place: &str, _saved: &Saved) {}
+
+    /// Whether two engines may hold one store open at once, each seeing what the other commits: true of adapters without
+    /// a lock, whose only defence is that a commit names the head it saw.
+    fn shares_handles(&self) -> bool {
+        false
+    }
+
+    /// The gate that every operation passes.
+    fn gate(&self) -> &Arc<Gate>;
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The default stack, its blob log and its file cell, over a disk that loses, tears and reorders what was not synced.
+/// The index is simulated at its port: sled itself is looked at on real files, in the tests of this crate.
+pub struct SimulatedDisk {
+    disk: SimDisk,
+    gate: Arc<Gate>,
+    env: SharedEnv,
+    made: Mutex<BTreeSet<String>>,
+    /// What power cuts do; `None`: something else each time.
+    pub(super) loss: Mutex<Option<Loss>>,
+}
+
+impl std::fmt::Debug for SimulatedDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SimulatedDisk")
+    }
+}
+
+/// Small enough that a run reaches a second file and a checkpoint.
+const SIZES: Sizes = Sizes { file_bytes: 96 << 10, checkpoint_bytes: 24 << 10, recent_max: 40 };
+const CELL: &str = "/cell";
+
+fn dir_of(place: &str) -> PathBuf {
+    Path::new("/").join(place)
+}
+
+impl SimulatedDisk {
+    /// An empty disk; `unsynced` plants a defect.
+    ///
+    /// # Panics
+    /// Never: an empty disk takes an empty cell.
+    pub fn new(env: SharedEnv, unsynced: Option<Unsynced>) -> Arc<Self> {
+        let gate = Gate::new();
+        let disk = SimDisk::new(Arc::clone(&gate), unsynced);
+        let media = SimulatedDisk { disk, gate, env, made: Mutex::default(), loss: Mutex::default() };
+        media.make_cell();
+        Arc::new(media)
+    }
+
+    fn make_cell(&self) {
+        #[expect(clippy::expect_used, reason = "nothing goes wrong while the gate has no plan")]
+        self.slots().make().expect("an empty disk takes an empty cell");
+    }
+
+    fn slots(&self) -> Slots {
+        Slots::new(Arc::new(self.disk.clone()), Path::new(CELL), Arc::clone(&self.env))
+    }
+}
+
+impl Media for SimulatedDisk {
+    fn store(&self, place: &str, create: bool) -> Result<Arc<dyn Store>> {
+        let mut made = locked(&self.made);
+        if !made.contains(place) {
+            if !create {
+                return Err(Error::new(ErrorKind::Absent, format!("no store at {place}")));
+            }
+            made.insert(place.to_owned());
+        }
+        let dir = dir_of(place);
+        let index = Arc::new(SimIndex::open(&self.disk, &dir.join("index")));
+        let log = LogStore::open(Arc::new(self.disk.clone()), &dir.join("log"), index, SIZES)?;
+        Ok(Arc::new(DiskStore { place: place.to_owned(), log }))
+    }
+
+    fn cell(&self) -> Result<Arc<dyn RootCell>> {
+        Ok(Arc::new(DiskCell(self.slots())))
+    }
+
+    fn restart(&self, power: bool, seed: u64) {
+        let mut rng = Rng::new(seed);
+        if power {
+            self.disk.lose(*locked(&self.loss), &mut rng);
+        } else {
+            self.disk.evict(&mut rng);
+        }
+        self.gate.power_on();
+    }
+
+    fn keys_on_medium(&self) -> Result<Vec<RootKey>> {
+        let slots = ["slot-a", "slot-b"].iter().flat_map(|slot| self.disk.on_medium(&Path::new(CELL).join(slot)));
+        Ok(slots.filter_map(|bytes| live_key_in(&bytes)).collect())
+    }
+
+    fn lose(&self, place: &str) -> bool {
+        self.disk.put_back(&dir_of(place), &self.disk.save(Path::new("/nothing")));
+        locked(&self.made).remove(place);
+        if dir_of(place) == Path::new(CELL) {
+            self.make_cell();
+        }
+        true
+    }
+
+    fn rot(&self, place: &str, seed: u64) -> bool {
+        self.disk.rot(&dir_of(place), &mut Rng::new(seed))
+    }
+
+    fn save(&self, place: &str) -> Option<Saved> {
+        let there = dir_of(place) == Path::new(CELL) || locked(&self.made).contains(place);
+        there.then(|| self.disk.save(&dir_of(place)))
+    }
+
+    fn put_back(&self, place: &str, saved: &Saved) {
+        locked(&self.made).insert(place.to_owned());
+        self.disk.put_back(&dir_of(place), saved);
+    }
+
+    fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+}
+
+struct DiskStore {
+    place: String,
+    log: LogStore,
+}
+
+impl Store for DiskStore {
+    fn place(&self) -> String {
+        self.place.clone()
+    }
+    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.log.get(name)
+    }
+    fn contains(&self, name: &BlobName) -> Result<bool> {
+        self.log.contains(name)
+    }
+    fn put(&self, blobs: &[Blob]) -> Result<()> {
+        self.log.put(blobs)
+    }
+    fn head(&self) -> Result<Option<Head>> {
+        self.log.head()
+    }
+    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
+        self.log.commit(blobs, over, head)
+    }
+    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+        self.log.names(from, limit)
+    }
+    fn remove(&self, names: &[BlobName]) -> Result<()> {
+        self.log.remove(names)
+    }
+    fn usage(&self) -> Result<Usage> {
+        self.log.usage(|| Ok(0))
+    }
+}
+
+struct DiskCell(Slots);
+
+impl RootCell for DiskCell {
+    fn describe(&self) -> Promise {
+        Promise { kind: "file", place: CELL.into(), statement: "simulated".into(), remnants: false }
+    }
+    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
+        self.0.deposit(store, id, key)
+    }
+    fn load(&self) -> Result<Contents> {
+        self.0.load()
+    }
+    fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {
+        self.0.retire(keep)
+    }
+}
+
+type OpenStore = dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync;
+type OpenCell = dyn Fn() -> Result<Arc<dyn RootCell>> + Send + Sync;
+
+/// Adapters of your own, with faults at their ports. What they do in a real power cut is not simulated: `restart` only
+/// opens them anew.
+pub struct Adapters {
+    stores: Box<OpenStore>,
+    cell: Box<OpenCell>,
+    lose: Option<Box<LosePlace>>,
+    gate: Arc<Gate>,
+}
+
+type LosePlace = dyn Fn(&str) + Send + Sync;
+
+impl std::fmt::Debug for Adapters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Adapters")
+    }
+}
+
+impl Adapters {
+    /// `stores` opens the store at a place, and makes one where it is told to and nothing is there; `cell` opens the
+    /// root cell. Both are called again after every restart, when what they gave before is closed.
+    pub fn new(
+        stores: impl Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync + 'static,
+        cell: impl Fn() -> Result<Arc<dyn RootCell>> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Adapters { stores: Box::new(stores), cell: Box::new(cell), lose: None, gate: Gate::new() })
+    }
+
+    /// The reference adapters, in memory; several engines may share them.
+    pub fn in_memory() -> Arc<Self> {
+        let stores: Arc<Mutex<BTreeMap<String, Arc<MemoryStore>>>> = Arc::default();
+        let cell: Arc<Mutex<Arc<MemoryCell>>> = Arc::default();
+        let (known, kept) = (Arc::clone(&stores), Arc::clone(&cell));
+        let open = move |place: &str, create: bool| -> Result<Arc<dyn Store>> {
+            match (locked(&known).entry(place.to_owned()), create) {
+                (Entry::Occupied(there), _) => Ok(there.get().clone()),
+                (Entry::Vacant(empty), true) => Ok(empty.insert(Arc::default()).clone()),
+                (Entry::Vacant(_), false) => Err(Error::new(ErrorKind::Absent, format!("no store at {place}"))),
+            }
+        };
+        let lose = move |place: &str| {
+            locked(&stores).remove(place);
+            if place == "cell" {
+                *locked(&cell) = Arc::default();
+            }
+        };
+        let open_cell = Box::new(move || -> Result<Arc<dyn RootCell>> { Ok(Arc::clone(&*locked(&kept)) as _) });
+        Arc::new(Adapters { stores: Box::new(open), cell: open_cell, lose: Some(Box::new(lose)), gate: Gate::new() })
+    }
+}
+
+impl Media for Adapters {
+    fn store(&self, place: &str, create: bool) -> Result<Arc<dyn Store>> {
+        Ok(Arc::new(FaultyStore { store: (self.stores)(place, create)?, gate: Arc::clone(&self.gate) }))
+    }
+    fn cell(&self) -> Result<Arc<dyn RootCell>> {
+        (self.cell)()
+    }
+    fn restart(&self, _power: bool, _seed: u64) {
+        self.gate.power_on();
+    }
+    fn lose(&self, place: &str) -> bool {
+        self.lose.as_ref().map(|lose| lose(place)).is_some()
+    }
+    fn shares_handles(&self) -> bool {
+        self.lose.is_some()
+    }
+    fn keys_on_medium(&self) -> Result<Vec<RootKey>> {
+        Ok((self.cell)()?.load()?.keys)
+    }
+    fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+}
+
+struct FaultyStore {
+    store: Arc<dyn Store>,
+    gate: Arc<Gate>,
+}
+
+impl Store for FaultyStore {
+    fn place(&self) -> String {
+        self.store.place()
+    }
+    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.gate.verb(Touch::Store, || self.store.get(name))
+    }
+    fn contains(&self, name: &BlobName) -> Result<bool> {
+        self.gate.verb(Touch::Store, || self.store.contains(name))
+    }
+    fn put(&self, blobs: &[Blob]) -> Result<()> {
+        self.gate.verb(Touch::Store, || self.store.put(blobs))
+    }
+    fn head(&self) -> Result<Option<Head>> {
+        self.gate.verb(Touch::Store, || self.store.head())
+    }
+    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
+        self.gate.verb(Touch::Store, || self.store.commit(blobs, over, head))
+    }
+    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+        self.gate.verb(Touch::Store, || self.store.names(from, limit))
+    }
+    fn remove(&self, names: &[BlobName]) -> Result<()> {
+        self.gate.verb(Touch::Store, || self.store.remove(names))
+    }
+    fn usage(&self) -> Result<Usage> {
+        self.gate.verb(Touch::Store, || self.store.usage())
+    }
+}
+
+/// Every root key that was ever deposited: what a cell that failed to forget would hold.
+pub(super) type Hoard = Arc<Mutex<Vec<RootKey>>>;
+
+/// A deposit on its way.
+pub(super) type Late = Arc<Mutex<Option<(StoreId, RootId, Key)>>>;
+
+/// A cell that answers late, twice or not at all.
+pub(super) struct FaultyCell {
+    pub(super) cell: Arc<dyn RootCell>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) hoard: Hoard,
+    pub(super) late: Late,
+}
+
+impl FaultyCell {
+    /// A deposit that was told to have failed takes effect at last.
+    fn arrive(&self) {
+        if let Some((store, id, key)) = locked(&self.late).take() {
+            // Nobody hears what the cell says to it.
+            let _ = self.cell.deposit(store, &id, &key);
+        }
+    }
+}
+
+impl RootCell for FaultyCell {
+    fn describe(&self) -> Promise {
+        self.cell.describe()
+    }
+
+    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
+        self.arrive();
+        locked(&self.hoard).push(RootKey { id: *id, key: key.duplicate() });
+        let lost = || Err(Error::new(ErrorKind::Io, "no answer came"));
+        match self.gate.pass(Touch::Cell) {
+            Some(Verdict::Fault(Fault::Late)) => {
+                *locked(&self.late) = Some((store, *id, key.duplicate()));
+                lost()
+            }
+            Some(Verdict::Go) => self.cell.deposit(store, id, key),
+            Some(Verdict::Fault(Fault::Twice)) => {
+                self.cell.deposit(store, id, key)?;
+                self.cell.deposit(store, id, key)
+            }
+            Some(Verdict::Fault(Fault::FailsApplied | Fault::PowerAfter)) => {
+                self.cell.deposit(store, id, key)?;
+                lost()
+            }
+            _ => lost(),
+        }
+    }
+
+    fn load(&self) -> Result<Contents> {
+        self.arrive();
+        self.gate.verb(Touch::Cell, || self.cell.load())
+    }
+
+    fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {
+        self.arrive();
+        self.gate.verb(Touch::Cell, || self.cell.retire(keep, Durable::assumed_for_a_test()))
+    }
+}

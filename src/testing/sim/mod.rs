@@ -1,0 +1,111 @@
+//! The deterministic simulator: one seed is one whole run of several engines after one another over media that fail,
+//! with two judges at the end.
+//!
+//! * [`simulate`] takes steps, 16 bytes each, over any [`Media`]; [`steps`] makes them from a seed, a fuzzer makes them
+//!   from its input.
+//! * [`SimulatedDisk`] is the default stack over a disk that loses, tears and reorders what was not synced;
+//!   [`Adapters`] puts faults at the ports of a store and a cell of your own.
+//! * [`every_crash_point`] cuts the power before and after each operation of each verb, and again in each recovery.
+//!
+//! ```
+//! # use std::{collections::HashMap, sync::{Arc, Mutex}};
+//! # use keyfall::{cell::MemoryCell, error::Result, store::{MemoryStore, Store}};
+//! use keyfall::testing::sim::{Adapters, Planted, simulate, steps};
+//!
+//! for seed in 0..20 {
+//!     let places: Mutex<HashMap<String, Arc<MemoryStore>>> = Mutex::default();
+//!     // Yours: the store at this place, opened again after each restart.
+//!     let stores = move |place: &str, create: bool| -> Result<Arc<dyn Store>> {
+//!         # let _ = create;
+//!         Ok(places.lock().unwrap().entry(place.to_owned()).or_default().clone())
+//!     };
+//!     let cell = Arc::new(MemoryCell::new());
+//!     let media = Adapters::new(stores, move || Ok(cell.clone()));
+//!     simulate(seed, &steps(seed), Planted::default(), |_| media);
+//! }
+//! ```
+//! A judge's verdict is a panic: `LOST` where something acknowledged is gone, `FOUND` where something erased is back.
+
+mod disk;
+mod events;
+mod exhaustive;
+mod gate;
+mod judges;
+mod media;
+mod model;
+mod op;
+mod rng;
+mod run;
+mod tally;
+
+use std::sync::Arc;
+
+pub use disk::{Saved, Unsynced};
+pub use exhaustive::{Covered, VERBS, every_crash_point};
+pub use gate::{Fault, Gate, Touch};
+pub use media::{Adapters, Media, SimulatedDisk};
+pub use op::STEP_BYTES;
+pub use tally::Tally;
+
+use self::rng::Rng;
+use self::run::Run;
+use crate::engine::Defect;
+use crate::testing::Seeded;
+
+/// A defect to plant, so that the judges are seen to catch it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Planted {
+    /// In the engine.
+    pub engine: Option<Defect>,
+    /// In the media.
+    pub unsynced: Option<Unsynced>,
+}
+
+/// The steps of a seed.
+pub fn steps(seed: u64) -> Vec<[u8; STEP_BYTES]> {
+    let mut rng = Rng::new(seed);
+    let n = 1 + rng.below(30);
+    (0..n)
+        .map(|_| {
+            let mut step = [0; STEP_BYTES];
+            step[..8].copy_from_slice(&rng.next().to_be_bytes());
+            step[8..].copy_from_slice(&rng.next().to_be_bytes());
+            step
+        })
+        .collect()
+}
+
+/// Runs `steps` over the media that `media` makes, and has both judges look at what is left.
+///
+/// # Panics
+/// With the verdict, where something acknowledged is lost or something erased is found.
+pub fn simulate(
+    seed: u64,
+    steps: &[[u8; STEP_BYTES]],
+    planted: Planted,
+    media: impl FnOnce(&Arc<Seeded>) -> Arc<dyn Media>,
+) -> Tally {
+    let env = Arc::new(Seeded::new(seed));
+    let media = media(&env);
+    let mut run = Run::new(media, env, seed, planted.engine, None);
+    for step in steps {
+        run.step(step);
+    }
+    run.judge(seed.is_multiple_of(8) || planted.engine.is_some())
+}
+
+/// Runs a seed: on the simulated disk where it is even, on the reference adapters with faults at their ports where odd.
+///
+/// # Panics
+/// As [`simulate`].
+pub fn simulate_seed(seed: u64, planted: Planted) -> Tally {
+    simulate(seed, &steps(seed), planted, |env| {
+        if seed & 1 == 0 { SimulatedDisk::new(env.clone(), planted.unsynced) } else { Adapters::in_memory() }
+    })
+}
+
+/// A step in words, for a person.
+pub fn describe(step: &[u8; STEP_BYTES]) -> String {
+    let (op, trouble) = op::decode(step);
+    format!("{op:?}, {trouble:?}")
+}

@@ -1,0 +1,166 @@
+//! The first judge: a plain model, a few maps and lists, of what was acknowledged.
+
+use std::collections::BTreeMap;
+
+use crate::engine::When;
+use crate::ids::{Class, InteractionId, RecordId};
+
+/// A record as it was put.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) id: RecordId,
+    pub(super) class: Class,
+    pub(super) content: Vec<u8>,
+}
+
+/// What an erase left so that late arrivals are refused.
+#[derive(Clone, Debug)]
+struct Fence {
+    class: Option<Class>,
+    what: Fenced,
+}
+
+#[derive(Clone, Debug)]
+enum Fenced {
+    Interaction(InteractionId),
+    /// First and last millisecond.
+    Span(u64, u64),
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct User {
+    pub(super) erased: bool,
+    pub(super) records: Vec<Record>,
+    fences: Vec<Fence>,
+}
+
+/// What one erase names, in the model's words.
+#[derive(Clone, Debug)]
+pub(super) enum Named {
+    User(u8),
+    Part { user: u8, class: Option<Class>, when: When },
+    Record(RecordId),
+}
+
+/// Everything that was acknowledged, or seen to be there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    pub(super) users: BTreeMap<u8, User>,
+    pub(super) erased: Vec<RecordId>,
+    pub(super) interactions: Vec<InteractionId>,
+    /// Places of copies, and whether they are in step.
+    pub(super) copies: BTreeMap<u8, bool>,
+}
+
+impl Model {
+    pub(super) fn live(&self) -> BTreeMap<RecordId, (u8, &Record)> {
+        self.users.iter().flat_map(|(n, u)| u.records.iter().map(|r| (r.id, (*n, r)))).collect()
+    }
+
+    pub(super) fn is_live(&self, user: u8) -> bool {
+        self.users.get(&user).is_some_and(|u| !u.erased)
+    }
+
+    /// Whether a put must be refused as erased.
+    pub(super) fn fenced(&self, user: u8, class: &Class, interaction: Option<InteractionId>) -> bool {
+        let Some(there) = self.users.get(&user) else {
+            return false;
+        };
+        there.erased
+            || interaction.is_some_and(|interaction| {
+                there.fences.iter().any(|f| {
+                    f.class.as_ref().is_none_or(|c| c == class)
+                        && match f.what {
+                            Fenced::Interaction(i) => i == interaction,
+                            Fenced::Span(a, b) => (a..=b).contains(&interaction.began().0),
+                        }
+                })
+            })
+    }
+
+    pub(super) fn put(&mut self, user: u8, record: Record) {
+        self.interactions.push(record.id.interaction());
+        self.users.entry(user).or_default().records.push(record);
+    }
+
+    pub(super) fn create(&mut self, user: u8) {
+        let there = self.users.entry(user).or_default();
+        if there.erased {
+            *there = User::default();
+        }
+    }
+
+    fn drop_where(&mut self, user: u8, gone: impl Fn(&Record) -> bool) -> u64 {
+        let Some(there) = self.users.get_mut(&user) else {
+            return 0;
+        };
+        let (out, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut there.records).into_iter().partition(gone);
+        there.records = stay;
+        self.erased.extend(out.iter().map(|r| r.id));
+        out.len() as u64
+    }
+
+    /// The owner of a record that was ever seen.
+    fn owner(&self, id: &RecordId) -> Option<u8> {
+        self.users.iter().find(|(_, u)| u.records.iter().any(|r| r.id == *id)).map(|(n, _)| *n)
+    }
+
+    /// How many live records an erase takes.
+    pub(super) fn hits(&self, named: &Named) -> usize {
+        self.live().values().filter(|(user, r)| takes(named, *user, r)).count()
+    }
+
+    /// Applies an erase that saw `now` as its time; returns the number of records that fell, and whether there was nothing
+    /// to do since the user was gone or the record erased before.
+    pub(super) fn erase(&mut self, named: &Named, now: u64) -> (u64, bool) {
+        match named {
+            Named::User(user) => {
+                let already = !self.is_live(*user);
+                let n = self.drop_where(*user, |_| true);
+                if let Some(there) = self.users.get_mut(user) {
+                    *there = User { erased: true, ..User::default() };
+                }
+                (n, already)
+            }
+            Named::Record(id) => {
+                let n = self.owner(id).map_or(0, |user| self.drop_where(user, |r| r.id == *id));
+                (n, n == 0)
+            }
+            Named::Part { user, class, when } => {
+                let live = self.is_live(*user);
+                let n = self.drop_where(*user, |r| takes(named, *user, r));
+                let what = match when {
+                    When::Ever => Fenced::Span(0, now),
+                    When::Interaction(i) => Fenced::Interaction(*i),
+                    When::Between { from, until } => {
+                        Fenced::Span(from.map_or(0, |f| f.0), until.map_or(now, |u| (u.0 - 1).min(now)))
+                    }
+                };
+                if let Some(there) = self.users.get_mut(user).filter(|u| !u.erased) {
+                    there.fences.push(Fence { class: class.clone(), what });
+                }
+                (n, !live)
+            }
+        }
+    }
+}
+
+/// Whether an erase takes a live record.
+fn takes(named: &Named, owner: u8, record: &Record) -> bool {
+    match named {
+        Named::User(user) => *user == owner,
+        Named::Record(id) => *id == record.id,
+        Named::Part { user, class, when } => {
+            *user == owner
+                && class.as_ref().is_none_or(|c| *c == record.class)
+                && match when {
+                    When::Ever => true,
+                    When::Interaction(i) => record.id.interaction() == *i,
+                    When::Between { from, until } => {
+                        let t = record.id.interaction().began();
+                        from.is_none_or(|f| t >= f) && until.is_none_or(|u| t < u)
+                    }
+                }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! One step of a run, read from 16 bytes: an operation or an event, and the faults that meet it. Any bytes are a step, so
+//! that a seed, a fuzzer and a shrinker all make steps.
+
+use super::gate::Fault;
+use crate::ids::Class;
+
+/// Bytes of a step.
+pub const STEP_BYTES: usize = 16;
+
+/// What happens.
+#[derive(Clone, Debug)]
+pub(super) enum Op {
+    Put {
+        user: u8,
+        items: Vec<Item>,
+    },
+    Create(u8),
+    /// One or more scopes in one commit.
+    Erase(Vec<Scoped>),
+    CopyAdd {
+        place: u8,
+        in_step: bool,
+    },
+    CopySync,
+    CopyRemove(u8),
+    Backup,
+    Discard,
+    /// The store is lost and restored from its copies.
+    Restore,
+    Reopen,
+    /// A reader is opened, and looked at again after each erase.
+    Hold(u8),
+    /// A place is out of reach, or comes back.
+    Partition(u8),
+    /// What a place holds is kept.
+    Keep(Kept),
+    /// What was kept comes back.
+    Return(Kept),
+    /// A bit changes on a medium.
+    Rot {
+        cell: bool,
+    },
+    /// Time passes.
+    Wait(u16),
+    /// A second engine opens the same store and cell, as no lock would let it, and writes.
+    SecondWriter(u8),
+}
+
+/// What is kept and brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// The machine's snapshot: the store and the generator's state.
+    Machine,
+    /// A copy's place.
+    Copy(u8),
+    /// The cell's files, as a backup of them.
+    Cell,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) class: Class,
+    /// Into an interaction that is there.
+    pub(super) interaction: Option<u8>,
+    pub(super) len: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Scoped {
+    User(u8),
+    Class(u8, Class),
+    Interaction { user: u8, interaction: u8, class: Option<Class> },
+    Record(u8),
+    Span { user: u8, class: Option<Class>, from: Option<u8>, until: Option<u8> },
+}
+
+/// What goes wrong in a step, and after it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trouble {
+    /// At which operation on a medium, and what.
+    pub(super) during: Option<(u64, Fault)>,
+    /// The same for the recovery behind it.
+    pub(super) recovering: Option<(u64, Fault)>,
+    /// After an error: 0 goes on, 1 ends the process, 2 cuts the power.
+    pub(super) after: u8,
+}
+
+pub(super) fn user(n: u8) -> u8 {
+    n % 4
+}
+
+pub(super) fn class(n: u8) -> Class {
+    match n % 4 {
+        0 => Class::audio(),
+        1 => Class::transcript(),
+        2 => Class::action(),
+        #[expect(clippy::expect_used, reason = "a constant")]
+        _ => Class::new("profile.health").expect("a class name"),
+    }
+}
+
+fn some(n: u8) -> Option<u8> {
+    (n & 1 == 1).then_some(n >> 1)
+}
+
+fn scoped(kind: u8, b: [u8; 4]) -> Scoped {
+    let maybe_class = some(b[1]).map(class);
+    match kind % 6 {
+        0 => Scoped::User(user(b[0])),
+        1 => Scoped::Class(user(b[0]), class(b[1])),
+        2 => Scoped::Interaction { user: user(b[0]), interaction: b[2], class: maybe_class },
+        3 | 4 => Scoped::Record(b[2]),
+        _ => Scoped::Span { user: user(b[0]), class: maybe_class, from: some(b[2]), until: some(b[3]) },
+    }
+}
+
+/// Reads a step.
+pub(super) fn decode(bytes: &[u8; STEP_BYTES]) -> (Op, Trouble) {
+    let b = bytes;
+    let len = usize::from(u16::from_be_bytes([b[4], b[5]]));
+    let op = match b[0] % 64 {
+        0..=17 => {
+            // Most are short; some pass a chunk's border, a few a segment's.
+            let len = match b[6] % 16 {
+                0 => 16_384 * (1 + len % 2) + len % 3,
+                1 => len % 20_000,
+                2 if len % 4 == 0 => 262_144 + len % 5,
+                _ => len % 200,
+            };
+            Op::Put { user: user(b[1]), items: vec![Item { class: class(b[2]), interaction: some(b[3]), len }] }
+        }
+        18..=21 => {
+            let item = |n: u8| Item { class: class(b[2].wrapping_add(n)), interaction: None, len: len % 90 };
+            Op::Put { user: user(b[1]), items: (0..1 + b[3] % 12).map(item).collect() }
+        }
+        22 | 23 => Op::Create(user(b[1])),
+        24..=34 => Op::Erase(vec![scoped(b[3], [b[1], b[2], b[4], b[5]])]),
+        35 | 36 => Op::Erase(vec![
+            scoped(b[3], [b[1], b[2], b[4], b[5]]),
+            scoped(b[3] / 6, [b[6], b[2], b[5], b[4]]),
+            scoped(b[2], [b[4], b[3], b[6], b[1]]),
+        ]),
+        37 | 38 => Op::CopyAdd { place: b[1] % 2, in_step: b[2] & 1 == 0 },
+        39 => Op::CopySync,
+        40 => Op::CopyRemove(b[1] % 2),
+        41 => Op::Backup,
+        42 | 43 => Op::Discard,
+        44 => Op::Restore,
+        45..=47 => Op::Reopen,
+        48 | 49 => Op::Hold(b[1]),
+        50 | 51 => Op::Partition(b[1] % 2),
+        52 => Op::Keep(Kept::Machine),
+        53 => Op::Return(Kept::Machine),
+        54 => Op::Keep(Kept::Copy(b[1] % 2)),
+        55 => Op::Return(Kept::Copy(b[1] % 2)),
+        56 => Op::Keep(Kept::Cell),
+        57 => Op::Return(Kept::Cell),
+        58 => Op::Rot { cell: b[1].is_multiple_of(4) },
+        59 => Op::SecondWriter(b[1]),
+        _ => Op::Wait(u16::from_be_bytes([b[1], b[2]])),
+    };
+    let fault =
+        |which: u8, nth: u8| (which < 100).then(|| (1 + u64::from(nth) % 50, Fault::ALL[usize::from(which) % 7]));
+    (op, Trouble { during: fault(b[8], b[9]), recovering: fault(b[10], b[11]), after: b[12] % 3 })
+}

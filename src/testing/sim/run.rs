@@ -1,0 +1,543 @@
+//! One run: steps against an engine that is opened again and again over the same media, and the judges.
+#![expect(clippy::panic, reason = "a judge's verdict is a panic")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::disk::Saved;
+use super::media::{FaultyCell, Hoard, Late, Media};
+use super::model::{Model, Named, Record};
+use super::op::{Item, Op, STEP_BYTES, Scoped, Trouble, decode};
+use super::rng::Rng;
+use super::tally::Tally;
+use crate::cell::RootCell;
+use crate::engine::{CopyMode, Defect, Engine, Geometry, Options, Put, Query, Reader, Scope, When};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{InteractionId, RecordId, UserId};
+use crate::store::{HeadId, Store};
+use crate::testing::{RecordingStore, Seeded, Tape};
+
+/// Names of the users: with characters that are hard on text.
+const USERS: [&str; 4] = ["ada", "bob", "Ünïcode \u{1F3A4}", "\u{0}nul"];
+pub(super) const STORE: &str = "store";
+pub(super) const BACKUP: &str = "backup";
+
+/// Small pages, so that trees grow and split; every seventh run has the default.
+fn geometry(seed: u64) -> Geometry {
+    match seed % 7 {
+        0 => Geometry::default(),
+        1 | 2 => Geometry { page_bytes: 1024, fan_bits: 4 },
+        _ => Geometry { page_bytes: 1024, fan_bits: 2 },
+    }
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn user_id(n: u8) -> UserId {
+    match UserId::new(USERS[usize::from(n)]) {
+        Ok(id) => id,
+        Err(e) => panic!("a user's name: {e}"),
+    }
+}
+
+pub(super) fn place(n: u8) -> String {
+    format!("copy{n}")
+}
+
+/// What a verb gave back.
+pub(super) enum Done {
+    Ids(Vec<RecordId>),
+    /// For each scope: records that fell and whether there was nothing to do; `None`: absent.
+    Erased(Vec<Option<(u64, bool)>>),
+    Nothing,
+}
+
+pub(super) struct Machine {
+    pub(super) saved: Saved,
+    pub(super) model: Model,
+    pub(super) position: (u64, u64, u64),
+    pub(super) head: HeadId,
+}
+
+/// A run in progress.
+pub(super) struct Run {
+    pub(super) media: Arc<dyn Media>,
+    pub(super) env: Arc<Seeded>,
+    pub(super) tape: Arc<Tape>,
+    pub(super) hoard: Hoard,
+    pub(super) late: Late,
+    pub(super) options: Options,
+    pub(super) engine: Option<Engine>,
+    pub(super) unreachable: Arc<Mutex<BTreeSet<String>>>,
+    pub(super) model: Model,
+    /// Records of a timeline that a restored snapshot ended; they may open until the epoch ends.
+    pub(super) abandoned: BTreeSet<RecordId>,
+    pub(super) abandoned_epoch: u64,
+    /// The epoch of the last put that was undone: its head may be on the tape, and opens until the epoch ends.
+    pub(super) undone_epoch: u64,
+    pub(super) machine: Option<Machine>,
+    pub(super) copies: BTreeMap<u8, Saved>,
+    pub(super) cell: Option<(Saved, u64)>,
+    pub(super) readers: Vec<(RecordId, Reader)>,
+    pub(super) rng: Rng,
+    pub(super) contents: u64,
+    pub(super) tally: Tally,
+}
+
+impl Run {
+    /// Makes a store on empty media; `trouble` meets the making.
+    pub(super) fn new(
+        media: Arc<dyn Media>,
+        env: Arc<Seeded>,
+        seed: u64,
+        defect: Option<Defect>,
+        trouble: Option<(u64, super::Fault)>,
+    ) -> Self {
+        let tape = Tape::new();
+        let unreachable: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let (over, onto, gone) = (Arc::clone(&media), Arc::clone(&tape), Arc::clone(&unreachable));
+        let open_copy = move |place: &str, create: bool| -> Result<Arc<dyn Store>> {
+            if locked(&gone).contains(place) {
+                return Err(Error::new(ErrorKind::Io, format!("{place} is out of reach")));
+            }
+            Ok(Arc::new(RecordingStore::new(over.store(place, create)?, Arc::clone(&onto))))
+        };
+        let options = Options {
+            env: env.clone(),
+            geometry: geometry(seed),
+            cache_bytes: 1 << 18,
+            open_copy: Arc::new(open_copy),
+            defect,
+        };
+        let mut run = Run {
+            media,
+            env,
+            tape,
+            hoard: Hoard::default(),
+            late: Late::default(),
+            options,
+            engine: None,
+            unreachable,
+            model: Model::default(),
+            abandoned: BTreeSet::new(),
+            abandoned_epoch: 0,
+            undone_epoch: 0,
+            machine: None,
+            copies: BTreeMap::new(),
+            cell: None,
+            readers: Vec::new(),
+            rng: Rng::new(seed),
+            contents: 0,
+            tally: Tally::default(),
+        };
+        run.init(trouble);
+        run
+    }
+
+    /// An `init` that is cut short is done again on empty places, or opened where it was done after all.
+    pub(super) fn init(&mut self, trouble: Option<(u64, super::Fault)>) {
+        self.media.gate().plan(trouble);
+        let made = self.with_media(true, Engine::init);
+        let blown = self.media.gate().blown().is_some();
+        self.media.gate().plan(None);
+        match made {
+            Ok(engine) if !self.media.gate().is_off() => {
+                self.engine = Some(engine);
+                return;
+            }
+            Err(e) if !blown => panic!("an empty place takes no store: {e}"),
+            _ => {}
+        }
+        drop(made);
+        let power = self.media.gate().is_off() || self.rng.coin();
+        self.restart(power);
+        match self.with_media(false, Engine::open) {
+            Ok(engine) => self.engine = Some(engine),
+            Err(e) => {
+                assert!(matches!(e.kind(), ErrorKind::Absent | ErrorKind::Corrupt), "an init cut short: {e:?}");
+                self.media.lose(STORE);
+                self.media.lose("cell");
+                self.init(None);
+            }
+        }
+    }
+
+    pub(super) fn with_media(
+        &self,
+        create: bool,
+        open: impl FnOnce(Arc<dyn Store>, Arc<dyn RootCell>, Options) -> Result<Engine>,
+    ) -> Result<Engine> {
+        let store = Arc::new(RecordingStore::new(self.media.store(STORE, create)?, Arc::clone(&self.tape)));
+        open(store, self.faulty_cell()?, self.options.clone())
+    }
+
+    pub(super) fn faulty_cell(&self) -> Result<Arc<dyn RootCell>> {
+        Ok(Arc::new(FaultyCell {
+            cell: self.media.cell()?,
+            gate: Arc::clone(self.media.gate()),
+            hoard: Arc::clone(&self.hoard),
+            late: Arc::clone(&self.late),
+        }))
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        match &self.engine {
+            Some(engine) => engine,
+            None => panic!("the engine is closed"),
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.readers.clear();
+        self.engine = None;
+    }
+
+    pub(super) fn restart(&mut self, power: bool) {
+        self.close();
+        let seed = self.rng.next();
+        self.media.restart(power, seed);
+        self.tally.count(if power { "power cuts" } else { "restarts" });
+    }
+
+    /// Opens the engine, with trouble on the way.
+    pub(super) fn open(&mut self, trouble: Option<(u64, super::Fault)>) {
+        let mut trouble = trouble;
+        for _ in 0..8 {
+            self.media.gate().plan(trouble.take());
+            let opened = self.with_media(false, Engine::open);
+            let blown = self.media.gate().blown().is_some();
+            self.media.gate().plan(None);
+            if self.media.gate().is_off() {
+                drop(opened);
+                self.restart(true);
+                continue;
+            }
+            match opened {
+                Ok(engine) => {
+                    self.engine = Some(engine);
+                    return;
+                }
+                Err(_) if blown => {
+                    let power = self.rng.coin();
+                    self.restart(power);
+                }
+                Err(e) => panic!("LOST: the store does not open again: {e}"),
+            }
+        }
+        panic!("LOST: the store does not open again, and nothing goes wrong any more");
+    }
+
+    pub(super) fn pick(&self, n: u8) -> Option<InteractionId> {
+        let all = &self.model.interactions;
+        (!all.is_empty()).then(|| all[usize::from(n) % all.len()])
+    }
+
+    pub(super) fn named(&self, scoped: &Scoped) -> Option<Named> {
+        Some(match scoped {
+            Scoped::User(user) => Named::User(*user),
+            Scoped::Class(user, class) => Named::Part { user: *user, class: Some(class.clone()), when: When::Ever },
+            Scoped::Interaction { user, interaction, class } => {
+                let when = When::Interaction(self.pick(*interaction)?);
+                Named::Part { user: *user, class: class.clone(), when }
+            }
+            Scoped::Record(n) => {
+                let live = self.model.live();
+                let all: Vec<RecordId> = live.keys().chain(&self.model.erased).copied().collect();
+                Named::Record(*all.get(usize::from(*n) % all.len().max(1))?)
+            }
+            Scoped::Span { user, class, from, until } => {
+                let time = |n: &Option<u8>| n.and_then(|n| self.pick(n)).map(|i| i.began());
+                let (from, until) = (time(from), time(until));
+                if from.zip(until).is_some_and(|(f, u)| f >= u) {
+                    return None;
+                }
+                Named::Part { user: *user, class: class.clone(), when: When::Between { from, until } }
+            }
+        })
+    }
+
+    pub(super) fn content(&mut self, len: usize) -> Vec<u8> {
+        self.contents += 1;
+        let mut rng = Rng::new(self.rng.clone().next() ^ self.contents);
+        let mut content: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| rng.next().to_be_bytes()).collect();
+        content.truncate(len);
+        content
+    }
+
+    /// Takes one step.
+    pub(super) fn step(&mut self, bytes: &[u8; STEP_BYTES]) {
+        let (op, trouble) = decode(bytes);
+        self.apply(op, trouble);
+    }
+
+    pub(super) fn apply(&mut self, op: Op, trouble: Trouble) {
+        self.env.advance(5);
+        match op {
+            Op::Put { user, items } => {
+                let items: Vec<(Item, Option<InteractionId>, Vec<u8>)> = items
+                    .into_iter()
+                    .map(|item| {
+                        let interaction = item.interaction.and_then(|n| self.pick(n));
+                        let content = self.content(item.len);
+                        (item, interaction, content)
+                    })
+                    .collect();
+                self.put(user, items, trouble);
+            }
+            Op::Create(user) => {
+                let act = |run: &Run, _: u64| run.engine().create_user(&user_id(user)).map(|()| Done::Nothing);
+                self.verb("creates", trouble, &act, |run, _, _| run.model.create(user));
+            }
+            Op::Erase(scopes) => {
+                let named: Vec<Named> = scopes.iter().filter_map(|s| self.named(s)).collect();
+                if !named.is_empty() {
+                    self.erase(named, trouble);
+                }
+            }
+            Op::CopyAdd { place: n, in_step } => {
+                let mode = if in_step { CopyMode::InStep } else { CopyMode::Behind };
+                let act = |run: &Run, _: u64| run.engine().copy_add(&place(n), mode, |_| {}).map(|_| Done::Nothing);
+                self.verb("copies added", trouble, &act, |run, _, _| {
+                    run.model.copies.insert(n, in_step);
+                });
+            }
+            Op::CopySync => {
+                let act = |run: &Run, _: u64| {
+                    let synced = run.engine().copy_sync(None, |_| {})?;
+                    assert_eq!(synced.len(), run.model.copies.len(), "every copy is brought up");
+                    let status = run.engine().copy_status();
+                    if run.media.gate().blown().is_none() {
+                        for copy in status {
+                            assert_eq!(copy.head, Some(run.engine().head()), "{copy:?}");
+                            assert_eq!(copy.lacks_pages, Some(0), "{copy:?}");
+                        }
+                    }
+                    Ok(Done::Nothing)
+                };
+                self.verb("copies synced", trouble, &act, |_, _, _| {});
+            }
+            Op::CopyRemove(n) => {
+                let act = |run: &Run, _: u64| run.engine().copy_remove(&place(n)).map(|()| Done::Nothing);
+                self.verb("copies removed", trouble, &act, |run, _, _| {
+                    run.model.copies.remove(&n);
+                });
+            }
+            Op::Backup => {
+                let act = |run: &Run, _: u64| {
+                    let to = (run.options.open_copy)(BACKUP, true)?;
+                    run.engine().backup(&*to, |_| {}).map(|_| Done::Nothing)
+                };
+                self.verb("backups", trouble, &act, |_, _, _| {});
+            }
+            Op::Discard => {
+                let act = |run: &Run, _: u64| run.engine().discard(&mut |_| {}).map(|_| Done::Nothing);
+                self.verb("discards", trouble, &act, |_, _, _| {});
+            }
+            Op::Restore => self.restore(trouble),
+            Op::Reopen => {
+                self.restart(trouble.after == 2);
+                self.open(trouble.recovering);
+            }
+            Op::Hold(n) => self.hold(n),
+            Op::Partition(n) => {
+                let place = place(n);
+                let gone = locked(&self.unreachable).remove(&place);
+                if !gone {
+                    // What is open stays open: the place is found to be gone when it is next opened.
+                    locked(&self.unreachable).insert(place);
+                    self.restart(false);
+                    self.open(None);
+                    self.tally.count("partitions");
+                }
+            }
+            Op::Keep(kept) => self.keep(kept),
+            Op::Return(kept) => self.bring_back(kept),
+            Op::Rot { cell } => self.rot(cell),
+            Op::Wait(ms) => self.env.advance(u64::from(ms) * 100),
+            Op::SecondWriter(n) => self.second_writer(n),
+        }
+    }
+
+    /// Runs a verb with its trouble, finds out what became of it, and has the model follow. `follow` is told what the
+    /// verb gave back, or `None` where it was not acknowledged and is there all the same.
+    pub(super) fn verb(
+        &mut self,
+        event: &'static str,
+        trouble: Trouble,
+        act: &dyn Fn(&Run, u64) -> Result<Done>,
+        follow: impl FnOnce(&mut Run, Option<Done>, u64),
+    ) {
+        let before = self.engine().head();
+        // The time that the verb's next look at the clock sees.
+        let now = self.env.now().0 + 1;
+        self.media.gate().plan(trouble.during);
+        let result = act(self, now);
+        let blown = self.media.gate().blown();
+        self.media.gate().plan(None);
+        if self.media.gate().is_off() {
+            drop(result);
+            self.restart(true);
+            self.open(trouble.recovering);
+            return self.resolve(before, now, follow);
+        }
+        match result {
+            Ok(done) => {
+                self.tally.count(event);
+                let after = self.engine().head();
+                assert!(after >= before, "a head went back");
+                follow(self, Some(done), now);
+            }
+            Err(e) => {
+                let out_of_reach = !locked(&self.unreachable).is_empty()
+                    && matches!(e.kind(), ErrorKind::Copy | ErrorKind::Io)
+                    || e.kind() == ErrorKind::Refused && e.to_string().contains("moved on by itself");
+                let told = matches!(e.kind(), ErrorKind::Absent | ErrorKind::Exists | ErrorKind::Erased);
+                assert!(blown.is_some() || out_of_reach || told, "{event}: an error out of nothing: {e:?}");
+                self.tally.count("verbs failed");
+                let poisoned = self.engine().list(&Query { limit: 1, ..Query::default() });
+                match trouble.after {
+                    0 if poisoned.is_ok() => {}
+                    _ if blown.is_none() => {}
+                    after => {
+                        self.restart(after == 2);
+                        self.open(trouble.recovering);
+                    }
+                }
+                self.resolve(before, now, follow);
+            }
+        }
+    }
+
+    /// A verb that was not acknowledged is wholly there or not at all; the head's number tells which.
+    pub(super) fn resolve(&mut self, before: HeadId, now: u64, follow: impl FnOnce(&mut Run, Option<Done>, u64)) {
+        let after = self.engine().head();
+        if after == before {
+            self.tally.count("undone");
+            self.undone_epoch = after.epoch;
+        } else {
+            assert_eq!(after.commit, before.commit + 1, "LOST: the store went from {before} to {after}");
+            self.tally.count("done, not acknowledged");
+            follow(self, None, now);
+        }
+        self.compare();
+    }
+
+    pub(super) fn put(&mut self, user: u8, items: Vec<(Item, Option<InteractionId>, Vec<u8>)>, trouble: Trouble) {
+        let refused = items.iter().any(|(item, i, _)| self.model.fenced(user, &item.class, *i));
+        let act = |run: &Run, _: u64| {
+            let mut batch = run.engine().batch();
+            for (item, interaction, content) in &items {
+                let mut put = Put::new(user_id(user), item.class.clone());
+                if let Some(interaction) = interaction {
+                    put = put.interaction(*interaction);
+                }
+                batch.add(put, &content[..])?;
+            }
+            let ids = batch.commit()?;
+            assert!(!refused, "FOUND: a put behind a fence was let in");
+            Ok(Done::Ids(ids))
+        };
+        let items_back = items.clone();
+        self.verb("puts", trouble, &act, move |run, done, _| {
+            let ids = match done {
+                Some(Done::Ids(ids)) => ids,
+                _ => run.find(user, &items_back),
+            };
+            assert_eq!(ids.len(), items_back.len(), "LOST: a put is wholly there or not at all");
+            for ((item, _, content), id) in items_back.into_iter().zip(ids) {
+                assert!(!run.model.erased.contains(&id), "an erased record's id was given again");
+                run.model.put(user, Record { id, class: item.class, content });
+            }
+        });
+    }
+
+    /// The ids of what was put and not acknowledged, in the order of the items.
+    pub(super) fn find(&self, user: u8, items: &[(Item, Option<InteractionId>, Vec<u8>)]) -> Vec<RecordId> {
+        let live = self.model.live();
+        let mut new: Vec<_> = self.listed().into_iter().filter(|r| !live.contains_key(&r.id)).collect();
+        let mut ids = Vec::new();
+        for (item, _, content) in items {
+            let is = |r: &crate::record::RecordInfo| {
+                r.class == item.class && r.user == user_id(user) && self.read(&r.id).is_ok_and(|c| c == *content)
+            };
+            match new.iter().position(is) {
+                Some(at) => ids.push(new.remove(at).id),
+                None => panic!("LOST: a put is there in part"),
+            }
+        }
+        ids
+    }
+
+    pub(super) fn erase(&mut self, named: Vec<Named>, trouble: Trouble) {
+        let scopes: Vec<Scope> = named
+            .iter()
+            .map(|n| match n {
+                Named::User(user) => Scope::user(user_id(*user)),
+                Named::Record(id) => Scope::Record(*id),
+                Named::Part { user, class, when } => {
+                    Scope::User { user: user_id(*user), class: class.clone(), when: *when }
+                }
+            })
+            .collect();
+        let act = |run: &Run, _: u64| {
+            let mut outcomes = Vec::new();
+            for outcome in run.engine().erase_all(&scopes) {
+                outcomes.push(match outcome {
+                    Ok(done) => Some((done.records.unwrap_or(u64::MAX), done.already)),
+                    Err(e) if e.kind() == ErrorKind::Absent => None,
+                    Err(e) => return Err(e),
+                });
+            }
+            Ok(Done::Erased(outcomes))
+        };
+        self.verb("erases", trouble, &act, move |run, done, now| {
+            let acknowledged = match done {
+                Some(Done::Erased(outcomes)) => Some(outcomes),
+                _ => None,
+            };
+            for (n, named) in named.iter().enumerate() {
+                match acknowledged.as_ref().map(|outcomes| outcomes[n]) {
+                    Some(None) => assert_eq!(run.model.hits(named), 0, "an erase missed a record: {named:?}"),
+                    Some(Some((records, already))) => {
+                        let (fell, nothing) = run.model.erase(named, now);
+                        assert_eq!(records, fell, "{named:?}");
+                        if !matches!(named, Named::Part { .. }) {
+                            assert_eq!(already, nothing, "{named:?}");
+                        }
+                        run.tally.add("records erased", fell);
+                    }
+                    None => {
+                        // What was absent is absent still: it leaves no fence.
+                        if run.model.hits(named) > 0 || run.leaves_fence(named) {
+                            run.model.erase(named, now);
+                        }
+                    }
+                }
+            }
+            if acknowledged.is_some() {
+                run.check_cell();
+                run.check_readers();
+            }
+        });
+    }
+
+    /// Whether an erase that takes no record leaves a fence all the same.
+    pub(super) fn leaves_fence(&self, named: &Named) -> bool {
+        match named {
+            Named::User(user) => self.model.is_live(*user),
+            Named::Part { user, when, .. } => self.model.is_live(*user) && !matches!(when, When::Interaction(_)),
+            Named::Record(_) => false,
+        }
+    }
+
+    pub(super) fn hold(&mut self, n: u8) {
+        let live: Vec<RecordId> = self.model.live().into_keys().collect();
+        if let Some(id) = live.get(usize::from(n) % live.len().max(1)) {
+            let reader = self.engine().get(id).unwrap_or_else(|e| panic!("LOST: {e}"));
+            self.readers.push((*id, reader));
+        }
+    }
+}

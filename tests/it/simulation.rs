@@ -1,0 +1,97 @@
+//! The simulator, in the small: some thousands of seeds, a few verbs' crash points, and that its judges catch what is planted.
+//! `keyfall-simulate` runs it in the large.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use keyfall::testing::Defect;
+use keyfall::testing::sim::{Planted, Tally, Unsynced, every_crash_point, simulate_seed};
+
+fn verdict(seed: u64, planted: Planted) -> Option<String> {
+    let panic = catch_unwind(AssertUnwindSafe(|| simulate_seed(seed, planted))).err()?;
+    let text = panic.downcast_ref::<String>().cloned();
+    Some(text.unwrap_or_else(|| panic.downcast_ref::<&str>().map_or_else(String::new, |s| (*s).to_owned())))
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_is_found() {
+    let seeds: u64 = std::env::var("KEYFALL_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000);
+    let halves: Vec<Tally> = std::thread::scope(|scope| {
+        let run = |half: u64| {
+            let mut tally = Tally::default();
+            for seed in (half..seeds).step_by(2) {
+                match catch_unwind(AssertUnwindSafe(|| simulate_seed(seed, Planted::default()))) {
+                    Ok(run) => tally.merge(&run),
+                    Err(e) => {
+                        println!(
+                            "replay: cargo run --release --features testing --bin keyfall-simulate -- --seed {seed}"
+                        );
+                        std::panic::resume_unwind(e);
+                    }
+                }
+            }
+            tally
+        };
+        let (a, b) = (scope.spawn(move || run(0)), scope.spawn(move || run(1)));
+        vec![a.join().unwrap(), b.join().unwrap()]
+    });
+    let mut tally = halves[0].clone();
+    tally.merge(&halves[1]);
+    assert_eq!(tally.events["runs"], seeds);
+    // Every event there is was met, or the runs say nothing about it.
+    for event in [
+        "puts",
+        "records erased",
+        "power cuts",
+        "done, not acknowledged",
+        "undone",
+        "stores restored",
+        "old copies refused",
+        "old stores refused",
+        "old cells refused",
+        "old copies brought back",
+        "timelines abandoned",
+        "bits flipped",
+        "partitions",
+        "races lost",
+        "runs with every key looked at",
+    ] {
+        assert!(tally.events.get(event).is_some_and(|n| *n > 0), "no run met: {event}");
+    }
+    println!("{tally:#?}");
+}
+
+#[test]
+fn crash_points_of_an_erase_and_a_discard() {
+    for verb in ["erase a record", "discard"] {
+        let covered = every_crash_point(verb, false);
+        assert!(covered.operations > 10 && covered.again > 10, "{covered:?}");
+        assert_eq!(covered.crashed, covered.operations, "{verb}");
+    }
+}
+
+/// What each planted defect must be caught as.
+const PLANTED: &[(&str, Planted, &str)] = &[
+    ("the log is not synced", Planted { engine: None, unsynced: Some(Unsynced::Log) }, "LOST"),
+    ("the cell is not synced", Planted { engine: None, unsynced: Some(Unsynced::Cell) }, ""),
+    ("directories are not synced", Planted { engine: None, unsynced: Some(Unsynced::Names) }, "LOST"),
+    ("the root key is kept", engine(Defect::KeepRootKey), "FOUND"),
+    ("the old root key is not retired", engine(Defect::SkipRetire), "FOUND"),
+    ("retired before published", engine(Defect::RetireBeforePublish), "LOST"),
+    ("a page keeps its key", engine(Defect::KeepPageKey), "a key seals two plaintexts"),
+    ("a key is used twice", engine(Defect::ReuseKey), "a key seals two plaintexts"),
+    ("the cache is not purged", engine(Defect::ForgetCache), "FOUND"),
+];
+
+const fn engine(defect: Defect) -> Planted {
+    Planted { engine: Some(defect), unsynced: None }
+}
+
+#[test]
+fn each_planted_defect_is_caught_by_name() {
+    for (name, planted, expected) in PLANTED {
+        let caught = (0..4000).find_map(|seed| verdict(seed, *planted).map(|v| (seed, v)));
+        let Some((seed, verdict)) = caught else { panic!("not caught: {name}") };
+        println!("{name}: seed {seed}: {verdict}");
+        assert!(verdict.contains(expected), "{name} is caught as something else: {verdict}");
+    }
+}
