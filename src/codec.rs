@@ -1,8 +1,7 @@
 //! Bytes in, values out: the border at which every stored object is checked. Integers are big-endian.
 
-use zeroize::Zeroizing;
-
 use crate::error::{Error, Result};
+use crate::secret::Secret;
 
 /// Reads an object from front to back; every read is bounded by what is there.
 pub(crate) struct Decoder<'a> {
@@ -70,14 +69,14 @@ impl<'a> Decoder<'a> {
 
 /// Writes an object into one wiped buffer that never grows: a grown buffer leaves its old bytes behind.
 pub(crate) struct Encoder {
-    out: Zeroizing<Vec<u8>>,
+    out: Secret,
     capacity: usize,
 }
 
 impl Encoder {
     /// An encoder for at most `capacity` bytes.
     pub(crate) fn new(capacity: usize) -> Self {
-        Encoder { out: Zeroizing::new(Vec::with_capacity(capacity)), capacity }
+        Encoder { out: Secret::with_capacity(capacity), capacity }
     }
 
     pub(crate) fn bytes(&mut self, b: &[u8]) -> &mut Self {
@@ -113,7 +112,10 @@ impl Encoder {
     /// Pads with zeros to `len` bytes in all.
     pub(crate) fn pad_to(&mut self, len: usize) -> &mut Self {
         assert!(self.out.len() <= len && len <= self.capacity, "padding never shortens and never grows the buffer");
-        self.out.resize(len, 0);
+        let zeros = [0; 256];
+        while self.out.len() < len {
+            self.out.extend_from_slice(&zeros[..(len - self.out.len()).min(256)]);
+        }
         self
     }
 
@@ -121,7 +123,7 @@ impl Encoder {
         self.out.len()
     }
 
-    pub(crate) fn finish(self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn finish(self) -> Secret {
         self.out
     }
 }

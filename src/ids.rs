@@ -54,7 +54,7 @@ impl fmt::Debug for StoreId {
     }
 }
 
-/// A user, by the name the application gives: any UTF-8 text of 1 to 512 bytes.
+/// A user, by the name the application gives: any UTF-8 text of 1 to 512 bytes. Zeroized on drop.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(String);
 
@@ -77,6 +77,12 @@ impl UserId {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for UserId {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`error`], [`limits`], [`ids`], [`mod@env`], `codec`, `dir`, `disk` | what everything stands on |
+//! | [`error`], [`limits`], [`ids`], [`mod@env`], [`secret`], `codec`, `dir`, `disk` | what everything stands on |
 //! | [`store`] | the port that may keep every byte for ever, and its adapters; it sees ciphertext only |
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
@@ -30,6 +30,7 @@ pub mod error;
 pub mod ids;
 pub mod limits;
 pub mod record;
+pub mod secret;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -44,7 +44,7 @@ pub(crate) struct Entry {
     pub(crate) length: u64,
     pub(crate) created: Timestamp,
     pub(crate) media_type: String,
-    pub(crate) purpose: String,
+    pub(crate) purpose: zeroize::Zeroizing<String>,
 }
 
 impl Entry {
@@ -53,7 +53,7 @@ impl Entry {
         (0..segments(self.length)).map(|n| segment_name(&self.secret, n))
     }
 
-    pub(crate) fn encode(&self) -> zeroize::Zeroizing<Vec<u8>> {
+    pub(crate) fn encode(&self) -> crate::secret::Secret {
         let mut e = Encoder::new(ENTRY_MAX);
         e.u8(VERSION).bytes(self.secret.bytes()).u64(self.length).u64(self.created.0);
         e.text(&self.media_type).text(&self.purpose);
@@ -69,7 +69,7 @@ impl Entry {
         let length = d.u64()?;
         let created = Timestamp(d.u64()?);
         let media_type = d.text(MEDIA_TYPE_MAX_BYTES)?.to_owned();
-        let purpose = d.text(PURPOSE_MAX_BYTES)?.to_owned();
+        let purpose = d.text(PURPOSE_MAX_BYTES)?.to_owned().into();
         if length > RECORD_MAX_BYTES {
             return Err(d.bad());
         }

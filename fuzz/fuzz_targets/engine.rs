@@ -3,13 +3,12 @@
 //! every byte ever written and every key that is left.
 #![no_main]
 
-use keyfall::testing::sim::{Adapters, Planted, STEP_BYTES, SimulatedDisk, simulate};
+use keyfall::testing::sim::{Planted, STEP_BYTES, media_of, simulate};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&seed, steps)) = data.split_first() else { return };
     let (steps, _) = steps.as_chunks::<STEP_BYTES>();
-    simulate(u64::from(seed), &steps[..steps.len().min(40)], Planted::default(), |env| {
-        if seed & 1 == 0 { SimulatedDisk::new(env.clone(), None) } else { Adapters::in_memory() }
-    });
+    let seed = u64::from(seed);
+    simulate(seed, &steps[..steps.len().min(40)], Planted::default(), |env| media_of(seed, env));
 });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,9 @@ use std::thread;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use keyfall::testing::sim::{Planted, Tally, VERBS, every_crash_point, simulate, simulate_seed, steps};
+use keyfall::testing::sim::{
+    Planted, STEP_BYTES, Tally, VERBS, describe, every_crash_point, media_of, simulate, simulate_seed, steps,
+};
 
 /// Runs the simulator: each seed is one run of several engines over media that fail, with two judges at its end.
 #[derive(Parser)]
@@ -29,6 +32,9 @@ struct Args {
     /// Replay this seed alone
     #[arg(long)]
     seed: Option<u64>,
+    /// Replay an input of the fuzz target `engine`
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
     /// Also cut the power before and after every operation of every verb, and again in each recovery
     #[arg(long)]
     crash_points: bool,
@@ -78,50 +84,47 @@ fn show(tally: &Tally) {
     }
 }
 
-/// Leaves steps out for as long as the run goes on failing.
-fn shortened(seed: u64) -> Vec<[u8; 16]> {
-    let media = |env: &std::sync::Arc<keyfall::testing::Seeded>| -> std::sync::Arc<dyn keyfall::testing::sim::Media> {
-        if seed & 1 == 0 {
-            keyfall::testing::sim::SimulatedDisk::new(env.clone(), None)
-        } else {
-            keyfall::testing::sim::Adapters::in_memory()
+fn run(seed: u64, steps: &[[u8; STEP_BYTES]]) -> Result<Tally, String> {
+    catch_unwind(AssertUnwindSafe(|| simulate(seed, steps, Planted::default(), |env| media_of(seed, env))))
+        .map_err(|e| message(&*e))
+}
+
+/// Runs steps; where they fail, leaves steps out for as long as they go on failing, and shows the rest.
+fn replay(seed: u64, mut steps: Vec<[u8; STEP_BYTES]>) -> ExitCode {
+    let verdict = match run(seed, &steps) {
+        Ok(tally) => {
+            show(&tally);
+            println!("seed {seed}: nothing lost, nothing found");
+            return ExitCode::SUCCESS;
         }
+        Err(verdict) => verdict,
     };
-    let fails = |steps: &[[u8; 16]]| {
-        catch_unwind(AssertUnwindSafe(|| simulate(seed, steps, Planted::default(), media))).is_err()
-    };
-    let mut kept = steps(seed);
-    let mut n = kept.len();
-    while n > 0 {
-        n -= 1;
-        let mut fewer = kept.clone();
-        fewer.remove(n);
-        if fails(&fewer) {
-            kept = fewer;
+    for n in (0..steps.len()).rev() {
+        let left_out = steps.remove(n);
+        if run(seed, &steps).is_ok() {
+            steps.insert(n, left_out);
         }
     }
-    kept
+    println!("seed {seed}: {verdict}\nthese steps are enough:");
+    for step in steps {
+        println!("  {}", describe(&step));
+    }
+    ExitCode::FAILURE
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     std::panic::set_hook(Box::new(|_| {}));
     if let Some(seed) = args.seed {
-        return match catch_unwind(AssertUnwindSafe(|| simulate_seed(seed, Planted::default()))) {
-            Ok(tally) => {
-                show(&tally);
-                println!("seed {seed}: nothing lost, nothing found");
-                ExitCode::SUCCESS
-            }
-            Err(e) => {
-                println!("seed {seed}: {}", message(&*e));
-                println!("these steps are enough:");
-                for step in shortened(seed) {
-                    println!("  {}", keyfall::testing::sim::describe(&step));
-                }
-                ExitCode::FAILURE
-            }
+        return replay(seed, steps(seed));
+    }
+    if let Some(input) = args.input {
+        let bytes = std::fs::read(&input).unwrap_or_default();
+        let Some((seed, rest)) = bytes.split_first() else {
+            eprintln!("error: {} is empty or cannot be read", input.display());
+            return ExitCode::from(2);
         };
+        return replay(u64::from(*seed), rest.as_chunks().0.to_vec());
     }
     let tally = Mutex::new(Tally::default());
     let failed = all(args.seeds, "seeds", |i| {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha2::{Digest, Sha256};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{Contents, Retirement, RootId, RootKey};
 use crate::codec::Decoder;
@@ -24,6 +24,7 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::limits::SLOT_BYTES;
+use crate::secret::Secret;
 
 const MAGIC: &[u8; 8] = b"KFSLOT01";
 pub(super) const SLOTS: [&str; 2] = ["slot-a", "slot-b"];
@@ -31,18 +32,9 @@ const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 const CHECKED: usize = SLOT_BYTES - 32;
 
-/// A sector in memory that O_DIRECT can read into.
-#[repr(C, align(4096))]
-struct Sector([u8; SLOT_BYTES]);
-
-impl Zeroize for Sector {
-    fn zeroize(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-fn sector() -> Box<Zeroizing<Sector>> {
-    Box::new(Zeroizing::new(Sector([0; SLOT_BYTES])))
+/// A sector in memory, aligned so that O_DIRECT can read into it.
+fn sector() -> Secret {
+    Secret::zeroed(SLOT_BYTES)
 }
 
 pub(super) enum Slot {
@@ -52,10 +44,13 @@ pub(super) enum Slot {
 }
 
 impl Slot {
-    fn parse(bytes: &[u8; SLOT_BYTES]) -> Slot {
+    fn parse(bytes: &[u8]) -> Slot {
         let parse = || -> Result<Slot> {
-            let mut d = Decoder::new(&bytes[..CHECKED], "cell slot");
-            if d.bytes(8)? != MAGIC || Sha256::digest(&bytes[..CHECKED])[..] != bytes[CHECKED..] {
+            let mut d = Decoder::new(bytes.get(..CHECKED).unwrap_or_default(), "cell slot");
+            if bytes.len() != SLOT_BYTES
+                || d.bytes(8)? != MAGIC
+                || Sha256::digest(&bytes[..CHECKED])[..] != bytes[CHECKED..]
+            {
                 return Err(d.bad());
             }
             let state = d.u8()?;
@@ -84,7 +79,7 @@ impl Slot {
 /// The live key in the bytes of a slot, if there is one.
 #[cfg(feature = "testing")]
 pub(crate) fn live_key_in(bytes: &[u8]) -> Option<RootKey> {
-    match Slot::parse(bytes.try_into().ok()?) {
+    match Slot::parse(bytes) {
         Slot::Live { key, .. } => Some(key),
         _ => None,
     }
@@ -121,16 +116,16 @@ impl Slots {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return true,
             _ => {}
         }
-        let there = self.disk.read_medium(&self.dir.join(slot), &mut bytes.0);
-        there.is_ok() && matches!(Slot::parse(&bytes.0), Slot::Destroyed { id, .. } if id.epoch == 0)
+        let there = self.disk.read_medium(&self.dir.join(slot), &mut bytes);
+        there.is_ok() && matches!(Slot::parse(&bytes), Slot::Destroyed { id, .. } if id.epoch == 0)
     }
 
     fn slot(&self, slot: &str) -> Result<Slot> {
         let path = self.dir.join(slot);
         let mut bytes = sector();
         // What this process wrote it has read back from the medium already.
-        match self.disk.open(&path, How::Read).and_then(|f| f.read_exact_at(&mut bytes.0, 0)) {
-            Ok(()) => Ok(Slot::parse(&bytes.0)),
+        match self.disk.open(&path, How::Read).and_then(|f| f.read_exact_at(&mut bytes, 0)) {
+            Ok(()) => Ok(Slot::parse(&bytes)),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof || e.kind() == io::ErrorKind::NotFound => Ok(Slot::Torn),
             Err(e) => Err(Error::io(path.display(), e)),
         }
@@ -140,25 +135,25 @@ impl Slots {
     fn write(&self, slot: &str, state: u8, store: StoreId, id: &RootId, key: Option<&Key>) -> Result<()> {
         let path = self.dir.join(slot);
         let mut bytes = sector();
-        self.env.fill(&mut bytes.0)?;
-        bytes.0[..8].copy_from_slice(MAGIC);
-        bytes.0[8] = state;
-        bytes.0[9..25].copy_from_slice(&store.0);
-        bytes.0[25..33].copy_from_slice(&id.epoch.to_be_bytes());
-        bytes.0[33..49].copy_from_slice(&id.attempt);
+        self.env.fill(&mut bytes)?;
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8] = state;
+        bytes[9..25].copy_from_slice(&store.0);
+        bytes[25..33].copy_from_slice(&id.epoch.to_be_bytes());
+        bytes[33..49].copy_from_slice(&id.attempt);
         if let Some(key) = key {
-            bytes.0[49..81].copy_from_slice(key.bytes());
+            bytes[49..81].copy_from_slice(key.bytes());
         }
-        let sum = Sha256::digest(&bytes.0[..CHECKED]);
-        bytes.0[CHECKED..].copy_from_slice(&sum);
+        let sum = Sha256::digest(&bytes[..CHECKED]);
+        bytes[CHECKED..].copy_from_slice(&sum);
         let io = |e| Error::io(format!("writing the cell slot {}", path.display()), e);
         self.destroyed.store(false, Ordering::Release);
         let file = self.disk.open(&path, How::Create).map_err(io)?;
-        file.write_all_at(&bytes.0, 0).map_err(io)?;
+        file.write_all_at(&bytes, 0).map_err(io)?;
         file.sync_data().map_err(io)?;
         let mut back = sector();
-        self.disk.read_medium(&path, &mut back.0).map_err(io)?;
-        if back.0 != bytes.0 {
+        self.disk.read_medium(&path, &mut back).map_err(io)?;
+        if back[..] != bytes[..] {
             return Err(Error::new(
                 ErrorKind::Io,
                 format!(

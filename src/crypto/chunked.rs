@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::Key;
 use crate::error::{Error, Result};
 use crate::limits::{CHUNK_BYTES, COMMITMENT_BYTES, HEADER_BYTES, SALT_BYTES, SEAL_OVERHEAD, TAG_BYTES};
+use crate::secret::Secret;
 
 /// The suite's label.
 pub const LABEL: &[u8] = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM";
@@ -51,17 +52,27 @@ fn does_not_open() -> Error {
     Error::corrupt("a stored object does not open: its bytes or its place have changed; restore it from a copy")
 }
 
+/// AES key 32 ‖ base nonce 12 ‖ commitment 32.
+pub(crate) fn expand(
+    key: &Key,
+    salt: &[u8; SALT_BYTES],
+    context: &[u8],
+) -> Zeroizing<[u8; 32 + 12 + COMMITMENT_BYTES]> {
+    // HMAC pads short keys with zeros, so this is HKDF-Expand under the 32 bytes themselves.
+    let mut prk = Zeroizing::new([0u8; 64]);
+    prk[..32].copy_from_slice(key.bytes());
+    let mut okm = Zeroizing::new([0u8; 32 + 12 + COMMITMENT_BYTES]);
+    #[expect(clippy::expect_used, reason = "the key is as long as SHA-512's output")]
+    let hkdf = Hkdf::<Sha512>::from_prk(&*prk).expect("the key is as long as SHA-512's output");
+    #[expect(clippy::expect_used, reason = "two blocks of output")]
+    hkdf.expand_multi_info(&[LABEL, &[0], salt, context], &mut *okm).expect("two blocks of output");
+    okm
+}
+
 impl Suite {
     /// Derives the cipher for an object. `salt` must be fresh when sealing.
     pub fn derive(key: &Key, salt: &[u8; SALT_BYTES], context: &[u8]) -> Self {
-        // HMAC pads short keys with zeros, so this is HKDF-Expand under the 32 bytes themselves.
-        let mut prk = Zeroizing::new([0u8; 64]);
-        prk[..32].copy_from_slice(key.bytes());
-        let mut okm = Zeroizing::new([0u8; 32 + 12 + COMMITMENT_BYTES]);
-        #[expect(clippy::expect_used, reason = "the key is as long as SHA-512's output")]
-        let hkdf = Hkdf::<Sha512>::from_prk(&*prk).expect("the key is as long as SHA-512's output");
-        #[expect(clippy::expect_used, reason = "two blocks of output")]
-        hkdf.expand_multi_info(&[LABEL, &[0], salt, context], &mut *okm).expect("two blocks of output");
+        let okm = expand(key, salt, context);
         let mut header = [0; HEADER_BYTES];
         header[..SALT_BYTES].copy_from_slice(salt);
         header[SALT_BYTES..].copy_from_slice(&okm[44..]);
@@ -119,8 +130,9 @@ impl Suite {
     ///
     /// # Errors
     /// `Corrupt` where it is not this object's chunk `counter`; `out` holds zeros then.
-    pub fn open_chunk(&self, counter: u64, sealed: &[u8], out: &mut [u8; CHUNK_BYTES]) -> Result<usize> {
-        let n = sealed.len().checked_sub(TAG_BYTES).filter(|&n| n <= CHUNK_BYTES).ok_or_else(does_not_open)?;
+    pub fn open_chunk(&self, counter: u64, sealed: &[u8], out: &mut [u8]) -> Result<usize> {
+        let room = out.len().min(CHUNK_BYTES);
+        let n = sealed.len().checked_sub(TAG_BYTES).filter(|&n| n <= room).ok_or_else(does_not_open)?;
         let mut tag = [0; TAG_BYTES];
         tag.copy_from_slice(&sealed[n..]);
         out[..n].copy_from_slice(&sealed[..n]);
@@ -147,12 +159,13 @@ pub fn seal(key: &Key, salt: &[u8; SALT_BYTES], context: &[u8], plaintext: &[u8]
 ///
 /// # Errors
 /// `Corrupt`, without a reason, where it does not open.
-pub fn open(key: &Key, context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+pub fn open(key: &Key, context: &[u8], sealed: &[u8]) -> Result<Secret> {
     if sealed.len() < SEAL_OVERHEAD || sealed.len() >= CHUNK_BYTES + SEAL_OVERHEAD {
         return Err(does_not_open());
     }
     let suite = Suite::from_header(key, sealed, context)?;
-    let mut chunk = Zeroizing::new([0; CHUNK_BYTES]);
-    let n = suite.open_chunk(0, &sealed[HEADER_BYTES..], &mut chunk)?;
-    Ok(Zeroizing::new(chunk[..n].to_vec()))
+    let mut opened = Secret::zeroed(sealed.len() - SEAL_OVERHEAD);
+    let n = suite.open_chunk(0, &sealed[HEADER_BYTES..], &mut opened)?;
+    opened.truncate(n);
+    Ok(opened)
 }

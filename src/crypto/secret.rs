@@ -1,21 +1,17 @@
 //! A key that neither prints, nor clones, nor stays behind when it is dropped.
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
-
 use crate::env::Env;
 use crate::error::Result;
+use crate::secret::Secret;
 
-/// 32 secret bytes. They live on the heap and are never moved, so that no copy stays on a stack; they are
+/// 32 secret bytes. They lie in memory for secrets and are never moved, so that no copy stays on a stack; they are
 /// zeroized on drop.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Key(Box<[u8; 32]>);
+pub struct Key(Secret);
 
 impl Key {
     /// Makes a key from 32 bytes; the caller wipes its own copy.
     pub fn copied_from(bytes: &[u8; 32]) -> Self {
-        let mut key = Key(Box::new([0; 32]));
-        key.0.copy_from_slice(bytes);
-        key
+        Key(Secret::copied_from(bytes))
     }
 
     /// A key straight from the environment's generator.
@@ -23,19 +19,22 @@ impl Key {
     /// # Errors
     /// What the generator says.
     pub fn random(env: &dyn Env) -> Result<Self> {
-        let mut key = Key(Box::new([0; 32]));
-        env.fill(&mut *key.0)?;
+        let mut key = Key(Secret::zeroed(32));
+        env.fill(&mut key.0)?;
         Ok(key)
     }
 
     /// The bytes, for a cell that must write them down.
     pub fn bytes(&self) -> &[u8; 32] {
-        &self.0
+        match self.0.first_chunk() {
+            Some(bytes) => bytes,
+            None => unreachable!("a key has 32 bytes"),
+        }
     }
 
     /// A second owner of the same key: named, so that each one is looked at.
     pub(crate) fn duplicate(&self) -> Self {
-        Key::copied_from(&self.0)
+        Key::copied_from(self.bytes())
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::Engine;
 use super::pages::{PageSource, SharedStore};
+#[cfg(feature = "testing")]
+use super::walk::walk_at;
 use super::walk::{Step, Walking, walk};
 use crate::crypto::{self, Key, chunked};
 use crate::error::{Error, Result};
@@ -17,13 +17,20 @@ use crate::ids::BlobName;
 use crate::ids::{RecordId, UserId};
 use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, HEADER_BYTES, TAG_BYTES};
 use crate::record::{self, Entry};
+use crate::secret::{Secret, WipeStack};
 use crate::store::{Head, HeadId};
 use crate::tree::head::HeadPage;
 #[cfg(feature = "testing")]
 use crate::tree::head::Prefix;
 use crate::tree::ordered::OrderedKey;
+#[cfg(feature = "testing")]
+use crate::tree::user::UserPage;
 use crate::tree::user::split_record_key;
+#[cfg(feature = "testing")]
+use crate::tree::users::{Found, find};
 use crate::tree::{ClassOf, PageKind, Ref};
+#[cfg(feature = "testing")]
+use crate::tree::{Node, Pages, Spot};
 
 /// Strays that an audit names in one place.
 const STRAYS_SHOWN: usize = 100;
@@ -110,9 +117,9 @@ impl Payload {
     }
 
     /// Opens segment `number`, and returns its plaintext.
-    fn open(&self, suite: &chunked::Suite, number: u64, blob: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        let mut plain = Zeroizing::new(Vec::new());
-        let mut chunk = Zeroizing::new([0; CHUNK_BYTES]);
+    fn open(&self, suite: &chunked::Suite, number: u64, blob: &[u8]) -> Result<Secret> {
+        let mut plain = Secret::with_capacity(CHUNKS_PER_SEGMENT * CHUNK_BYTES);
+        let mut chunk = Secret::zeroed(CHUNK_BYTES);
         let start = number * CHUNKS_PER_SEGMENT as u64;
         let sealed = if number == 0 { blob.get(HEADER_BYTES..).unwrap_or_default() } else { blob };
         for (i, piece) in sealed.chunks(CHUNK_BYTES + TAG_BYTES).enumerate() {
@@ -150,6 +157,7 @@ impl Engine {
     /// # Errors
     /// `Io`; `Corrupt` where the live tree itself cannot be walked.
     pub fn audit(&self, more: &[SharedStore], progress: super::Progress<'_>) -> Result<Audit> {
+        let _wiped = WipeStack;
         let inner = &self.inner;
         // Puts and erases wait: the tree must not move under the comparison.
         let writer = inner.writer();
@@ -271,6 +279,63 @@ impl Engine {
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(names)
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Engine {
+    /// Everything secret about one user, or about one record of it, by name: what must not be in memory once it is erased.
+    pub(crate) fn secrets(&self, user: &UserId, only: Option<&RecordId>) -> Result<Vec<(String, Secret)>> {
+        let inner = &self.inner;
+        let (root, tag, geometry, mut out) = {
+            let state = inner.state();
+            let tag = inner.user_tag(&state, user);
+            let mut out = vec![("root page key".to_owned(), Secret::copied_from(state.head.root.key.bytes()))];
+            for key in inner.cell.load()?.keys {
+                out.push(("root key".to_owned(), Secret::copied_from(key.key.bytes())));
+            }
+            (state.head.root.duplicate(), tag, state.head.geometry, out)
+        };
+        let source = inner.uncached_pages();
+        let Found::Live { page, .. } = find(&source, &root, geometry, tag)? else {
+            return Err(Error::invalid("this user does not live"));
+        };
+        let opened = UserPage::decode(&source.load(PageKind::User, Some(tag), &page)?)?;
+        if only.is_none() {
+            out.push(("fence key".to_owned(), Secret::copied_from(opened.fence_key.bytes())));
+            out.push(("name".to_owned(), Secret::copied_from(user.as_str().as_bytes())));
+        }
+        let spot = Spot { kind: PageKind::User, owner: Some(tag), class: None };
+        walk_at(&Walking::unhindered(), &source, &spot, &page, &mut |step| {
+            match step {
+                Step::Enter { kind, at } => {
+                    let context = crypto::page_context(inner.id, kind.byte(), at.name);
+                    let salt = source.fetch(&at.name, |blob| Ok(blob.first_chunk().copied().unwrap_or([0; 24])))?;
+                    let aes = chunked::expand(&at.key, &salt, &context);
+                    if only.is_none() || matches!(kind, PageKind::User) {
+                        out.push((format!("{kind:?} page key"), Secret::copied_from(at.key.bytes())));
+                        out.push((format!("{kind:?} page AES key"), Secret::copied_from(&aes[..32])));
+                    }
+                }
+                Step::Record { of, key, entry } => {
+                    let (interaction, ordinal) = split_record_key(key)?;
+                    if only.is_some_and(|id| (id.interaction, id.ordinal, id.class) != (interaction, ordinal, of.tag)) {
+                        return Ok(ControlFlow::Continue(()));
+                    }
+                    let payload = Payload::of(&source, of, key, entry)?;
+                    let salt =
+                        source.fetch(&payload.first, |blob| Ok(blob.first_chunk().copied().unwrap_or([0; 24])))?;
+                    let aes = chunked::expand(&payload.key, &salt, &payload.context);
+                    out.push(("record secret".to_owned(), Secret::copied_from(entry.secret.bytes())));
+                    out.push(("content key".to_owned(), Secret::copied_from(payload.key.bytes())));
+                    out.push(("content AES key".to_owned(), Secret::copied_from(&aes[..32])));
+                    out.push(("purpose".to_owned(), Secret::copied_from(entry.purpose.as_bytes())));
+                }
+                Step::Leave { .. } => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(out)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::cell::RootCell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::{BLOB_MAX_BYTES, COPIES_MAX, PLACE_MAX_BYTES};
+use crate::secret::WipeStack;
 use crate::store::{Blob, Head, HeadId, Published, Store};
 use crate::tree::Ref;
 use crate::tree::head::{CopyEntry, CopyMode, Prefix};
@@ -211,6 +212,7 @@ impl Inner {
 
     /// Brings a store to a recent head while writers go on; begins anew after an erase, keeping what it has.
     fn sync(&self, to: &dyn Store, progress: &mut dyn FnMut(u64)) -> Result<Backup> {
+        let _wiped = WipeStack;
         let mut total = Backup::default();
         loop {
             self.check_usable()?;
@@ -246,6 +248,7 @@ impl Engine {
     /// # Errors
     /// `Exists` for a place that is a copy already; `Refused` where it holds another store; `Invalid`; `Io`, `Full`.
     pub fn copy_add(&self, place: &str, mode: CopyMode, mut progress: impl FnMut(u64)) -> Result<CopyEntry> {
+        let _wiped = WipeStack;
         let inner = &self.inner;
         if place.is_empty() || place.len() > PLACE_MAX_BYTES {
             return Err(Error::invalid(format!("a copy's place has 1 to {PLACE_MAX_BYTES} bytes")));
@@ -331,6 +334,7 @@ impl Engine {
     /// # Errors
     /// `Absent` where `place` is no copy; `Io`, `Full`.
     pub fn copy_remove(&self, place: &str) -> Result<()> {
+        let _wiped = WipeStack;
         let inner = &self.inner;
         self.chosen(Some(place))?;
         let mut writer = inner.writer();
@@ -364,6 +368,7 @@ impl Engine {
     }
 
     fn look_at_copy(&self, status: &mut CopyStatus) -> Result<()> {
+        let _wiped = WipeStack;
         let inner = &self.inner;
         let store = self.reach(&status.entry)?;
         let head = store.head()?.map(|h| h.id);
@@ -396,6 +401,7 @@ impl Engine {
     /// # Errors
     /// `Io`.
     pub fn status(&self) -> Result<Status> {
+        let _wiped = WipeStack;
         let inner = &self.inner;
         let unsettled = {
             let mut writer = inner.writer();
@@ -413,6 +419,7 @@ impl Engine {
             cell: inner.cell.describe(),
             unsettled,
             copies,
+            memory: crate::secret::usage(),
         })
     }
 
@@ -435,6 +442,7 @@ pub fn restore(
     into: &dyn Store,
     mut progress: impl FnMut(u64),
 ) -> Result<Restored> {
+    let _wiped = WipeStack;
     if into.head()?.is_some() {
         return Err(Error::new(
             ErrorKind::Exists,

@@ -11,6 +11,7 @@ use super::walk::{Step, Walked, walk};
 use super::{Engine, locked};
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::secret::WipeStack;
 
 /// Live names in one window: 16 MiB of them, twice while a window is cut.
 const WINDOW: usize = 1 << 20;
@@ -40,6 +41,7 @@ impl Engine {
     /// # Errors
     /// `Io`, `Corrupt` where a live page cannot be read (nothing more is removed then).
     pub fn discard(&self, progress: Progress<'_>) -> Result<Discarded> {
+        let _wiped = WipeStack;
         self.discard_in_windows(WINDOW, progress)
     }
 

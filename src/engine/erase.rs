@@ -8,6 +8,7 @@ use super::{Engine, Inner, Writer, locked};
 use crate::cell::Retirement;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
+use crate::secret::WipeStack;
 use crate::tree::fences::Point;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
@@ -108,6 +109,7 @@ impl Engine {
     /// `Absent` where there is no such user, interaction or record; `Copy` where a copy in step is out of reach: the
     /// old root key stays until it is back or removed; `Io`, `Full`.
     pub fn erase(&self, scope: Scope) -> Result<Erasure> {
+        let _wiped = WipeStack;
         let mine = Arc::new(Waiting { scope, outcome: Mutex::new(None) });
         locked(&self.inner.waiting).push(Arc::clone(&mine));
         let mut writer = self.inner.writer();
@@ -125,6 +127,7 @@ impl Engine {
 
     /// Erases many scopes in one commit, each with an outcome of its own.
     pub fn erase_all(&self, scopes: &[Scope]) -> Vec<Result<Erasure>> {
+        let _wiped = WipeStack;
         let mut writer = self.inner.writer();
         self.inner.erase_all(&mut writer, &scopes.iter().collect::<Vec<_>>())
     }

@@ -186,6 +186,8 @@ pub struct Status {
     pub unsettled: Option<String>,
     /// The copies.
     pub copies: Vec<CopyStatus>,
+    /// Memory for keys in this process, and how much of it could not be locked or left out of core dumps.
+    pub memory: crate::secret::Usage,
 }
 
 impl Engine {

@@ -13,6 +13,7 @@ use crate::crypto::{Fresh, Key, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::secret::WipeStack;
 use crate::store::{Head, HeadId, Published, Store};
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::users::{UsersNode, seal_users};
@@ -89,6 +90,7 @@ impl Engine {
     /// # Errors
     /// `Exists` where one of them is not; `Invalid` for a bad geometry; `Io`, `Full`.
     pub fn init(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
+        let _wiped = WipeStack;
         let geometry: Geometry = options.geometry.check()?;
         if store.head()?.is_some() {
             return Err(Error::new(ErrorKind::Exists, format!("{} is a store already; open it", store.place())));
@@ -132,6 +134,7 @@ impl Engine {
     /// named; `Corrupt`; `Io`. A copy in step that cannot be reached is no error here: reading works, and
     /// [`Engine::status`] says what waits for it.
     pub fn open(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
+        let _wiped = WipeStack;
         let contents = cell.load()?;
         if contents.keys.is_empty() {
             return Err(Error::new(

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
-use zeroize::Zeroizing;
 
 use super::locked;
 use crate::crypto::{self, chunked};
@@ -81,11 +80,15 @@ impl PageCache {
     }
 
     fn insert(&self, name: BlobName, cached: Cached) {
-        // Before the page itself: evicting it takes the name away again.
-        if let Some(owner) = cached.owner {
-            self.owners.add(owner, name);
-        }
+        let owner = cached.owner;
         self.pages.insert(name, cached);
+        // Behind the page itself: where two readers load it at once, the first one's is evicted, and its name with it.
+        if let Some(owner) = owner {
+            self.owners.add(owner, name);
+            if !self.pages.contains_key(&name) {
+                self.owners.remove(owner, &name);
+            }
+        }
     }
 
     fn remove(&self, name: &BlobName) {
@@ -151,7 +154,7 @@ impl Pages for PageSource<'_> {
             return Ok(cached.page);
         }
         let context = crypto::page_context(self.id, kind.byte(), at.name);
-        let plaintext: Zeroizing<Vec<u8>> = self.fetch(&at.name, |blob| chunked::open(&at.key, &context, &blob))?;
+        let plaintext = self.fetch(&at.name, |blob| chunked::open(&at.key, &context, &blob))?;
         let page = Arc::new(plaintext);
         if let Some(cache) = self.cache {
             cache.insert(at.name, Cached { page: Arc::clone(&page), owner });

@@ -4,8 +4,6 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::commit::{Change, Sealer};
 use super::{Engine, Inner, State};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
@@ -13,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, CLOCK_SKEW, RECORD_MAX_BYTES};
 use crate::record::{self, Entry};
+use crate::secret::{Secret, WipeStack};
 use crate::tree::ordered::{Place, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
 use crate::tree::users::{Found, Slot, SlotState, UsersNode, find, seal_users};
@@ -152,6 +151,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::put`].
     pub fn create_user(&self, user: &UserId) -> Result<()> {
+        let _wiped = WipeStack;
         let inner = &self.inner;
         let mut writer = inner.writer();
         inner.ready(&mut writer)?;
@@ -246,6 +246,7 @@ impl Batch {
     /// # Errors
     /// As [`Engine::put`]; the batch can go on without this record.
     pub fn add(&mut self, put: Put, mut payload: impl Read) -> Result<()> {
+        let _wiped = WipeStack;
         let inner = Arc::clone(&self.inner);
         inner.check_usable()?;
         record::check_media_type(&put.media_type)?;
@@ -256,10 +257,10 @@ impl Batch {
         let context = record::payload_context(inner.id, tag, incarnation, &put.class, interaction);
 
         // Most records are short: a buffer costs its wiping.
-        let mut plain = Zeroizing::new(vec![0; CHUNK_BYTES]);
+        let mut plain = Secret::zeroed(CHUNK_BYTES);
         let mut n = fill(&mut payload, &mut plain)?;
         if n == CHUNK_BYTES {
-            let mut whole = Zeroizing::new(vec![0; SEGMENT_PLAIN]);
+            let mut whole = Secret::zeroed(SEGMENT_PLAIN);
             whole[..n].copy_from_slice(&plain);
             n += fill(&mut payload, &mut whole[n..])?;
             plain = whole;
@@ -271,7 +272,7 @@ impl Batch {
         let length = inner.stream(&suite, &secret, &mut segment, (&mut plain, n), &mut payload).inspect_err(|_| {
             inner.release_names((0..segment).map(|n| crypto::segment_name(&secret, n)), false);
         })?;
-        let entry = Entry { secret, length, created, media_type: put.media_type, purpose: put.purpose };
+        let entry = Entry { secret, length, created, media_type: put.media_type, purpose: put.purpose.into() };
         self.staged.push(Staged { user: put.user, tag, incarnation, class: put.class, interaction, entry });
         Ok(())
     }
@@ -291,6 +292,7 @@ impl Batch {
     /// # Errors
     /// As [`Engine::put`]; none of the records is there then.
     pub fn commit(mut self) -> Result<Vec<RecordId>> {
+        let _wiped = WipeStack;
         if self.staged.is_empty() {
             return Ok(Vec::new());
         }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::{Engine, Inner, State, locked};
 use crate::crypto::{self, Key, chunked};
@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, LIST_MAX, TAG_BYTES};
 use crate::record::{self, Entry, RecordInfo};
+use crate::secret::{Secret, WipeStack};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{ClassSlot, UserPage, class_place, record_key, split_record_key};
 use crate::tree::users::{Found, find, visit};
@@ -47,7 +48,7 @@ struct Keys {
     segment: Option<(u64, Vec<u8>)>,
     /// The chunk in hand, opened, and its length.
     chunk: Option<(u64, usize)>,
-    plain: Zeroizing<[u8; CHUNK_BYTES]>,
+    plain: Secret,
 }
 
 /// A record, open. Reads and seeks in the plaintext; memory: one segment of 256 KiB and one chunk.
@@ -110,6 +111,7 @@ impl Engine {
     /// # Errors
     /// `Erased`, `Absent` and `Corrupt` are three different answers; `Poisoned`, `Io`.
     pub fn get(&self, id: &RecordId) -> Result<Reader> {
+        let _wiped = WipeStack;
         let inner = &self.inner;
         inner.check_usable()?;
         let state = inner.state();
@@ -123,7 +125,7 @@ impl Engine {
             context,
             segment: None,
             chunk: None,
-            plain: Zeroizing::new([0; CHUNK_BYTES]),
+            plain: Secret::zeroed(CHUNK_BYTES),
         };
         let open = Arc::new(Open { id: *id, keys: Mutex::new(Some(keys)) });
         let mut readers = locked(&inner.readers);
@@ -138,7 +140,7 @@ impl Engine {
     /// As [`Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
     pub fn get_to(&self, id: &RecordId, out: &mut impl Write) -> Result<u64> {
         let mut reader = self.get(id)?;
-        let mut buffer = Zeroizing::new(vec![0; CHUNK_BYTES]);
+        let mut buffer = Secret::zeroed(CHUNK_BYTES);
         let mut written = 0;
         loop {
             match reader.read_some(&mut buffer)? {
@@ -156,6 +158,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::get`].
     pub fn info(&self, id: &RecordId) -> Result<RecordInfo> {
+        let _wiped = WipeStack;
         self.inner.check_usable()?;
         let state = self.inner.state();
         let (page, entry) = self.inner.look_up(&state, id)?;
@@ -168,6 +171,7 @@ impl Engine {
     /// # Errors
     /// `Erased` or `Absent` for a user that was erased or never was here; `Corrupt`, `Io`.
     pub fn list(&self, query: &Query) -> Result<Listing> {
+        let _wiped = WipeStack;
         let inner = &self.inner;
         inner.check_usable()?;
         let limit = if query.limit == 0 { LIST_MAX } else { query.limit.min(LIST_MAX) };
@@ -221,6 +225,7 @@ impl Engine {
     /// # Errors
     /// `Corrupt`, `Io`.
     pub fn users(&self, after: Option<&UserId>, limit: usize) -> Result<Vec<(UserId, u64)>> {
+        let _wiped = WipeStack;
         let inner = &self.inner;
         inner.check_usable()?;
         let state = inner.state();
@@ -249,7 +254,7 @@ fn info(id: &RecordId, user: &UserId, class: &Class, entry: &Entry) -> RecordInf
         interaction: id.interaction,
         class: class.clone(),
         media_type: entry.media_type.clone(),
-        purpose: entry.purpose.clone(),
+        purpose: (*entry.purpose).clone(),
         created: entry.created,
         length: entry.length,
     }
@@ -461,6 +466,7 @@ impl Keys {
         if let Some((_, filled)) = self.chunk.filter(|(there, _)| *there == chunk) {
             return Ok(filled);
         }
+        let _wiped = WipeStack;
         if self.suite.is_none() {
             self.fetch(inner, 0)?;
             let header = self.segment.as_ref().and_then(|(_, s)| s.get(..HEADER_BYTES)).unwrap_or_default();

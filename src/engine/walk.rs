@@ -73,7 +73,7 @@ pub(super) fn walk(
     walk_at(leave, pages, &Spot::ROOT, root, on_step)
 }
 
-fn walk_at(
+pub(super) fn walk_at(
     leave: &Walking<'_>,
     pages: &PageSource<'_>,
     spot: &Spot,

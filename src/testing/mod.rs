@@ -26,3 +26,15 @@ pub use crate::engine::{Defect, Exposed};
 pub fn payload_names(engine: &crate::engine::Engine) -> crate::error::Result<Vec<crate::ids::BlobName>> {
     engine.payload_names()
 }
+
+/// Everything secret about a user, or about one record of it: keys, derived keys, texts, by name. For a scan of memory.
+///
+/// # Errors
+/// `Invalid` where the user does not live; `Corrupt`, `Io`.
+pub fn secrets(
+    engine: &crate::engine::Engine,
+    user: &crate::ids::UserId,
+    only: Option<&crate::ids::RecordId>,
+) -> crate::error::Result<Vec<(String, crate::secret::Secret)>> {
+    engine.secrets(user, only)
+}

@@ -9,14 +9,13 @@
 
 use std::ops::ControlFlow;
 
-use zeroize::Zeroizing;
-
 use super::ordered::{Ordered, OrderedKey, Place, Range};
 use super::{Editor, PageKind, Pages};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
 use crate::error::Result;
 use crate::ids::{ClassTag, InteractionId, UserTag};
+use crate::secret::Secret;
 
 const RANGE: u8 = 1;
 const POINT: u8 = 2;
@@ -114,7 +113,7 @@ impl Fences {
         point: Point,
         epoch: u64,
     ) -> Result<()> {
-        let value = Zeroizing::new(epoch.to_be_bytes().to_vec());
+        let value = Secret::copied_from(&epoch.to_be_bytes());
         self.tree.insert(editor, Fences::place(owner), point.key(fence_key), value)
     }
 

@@ -105,7 +105,7 @@ impl HeadPage {
         }
     }
 
-    pub(crate) fn encode(&self) -> zeroize::Zeroizing<Vec<u8>> {
+    pub(crate) fn encode(&self) -> crate::secret::Secret {
         let mut e = Encoder::new(HEAD_MAX_BYTES);
         e.u32(self.geometry.page_bytes as u32).u8(self.geometry.fan_bits);
         e.u64(self.made.0).u64(self.floor.0).u64(self.users).bytes(self.index_key.bytes());

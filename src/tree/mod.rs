@@ -12,8 +12,6 @@ pub(crate) mod users;
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::Key;
 use crate::error::{Error, Result};
@@ -21,6 +19,7 @@ use crate::ids::{BlobName, Class, UserTag};
 #[cfg(feature = "testing")]
 use crate::ids::{ClassTag, UserId};
 use crate::limits::{PAGE_CLASS_MIN_BYTES, PAGE_MAX_BYTES, PAGE_MIN_BYTES, SEAL_OVERHEAD};
+use crate::secret::Secret;
 
 /// Size of pages and fan-out of the user tree, fixed when a store is made (SPEC.md 5 has the measurement).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +114,7 @@ impl PageKind {
 }
 
 /// Opened bytes of a page, shared with the cache; zeroized when the last owner lets go.
-pub(crate) type Page = Arc<Zeroizing<Vec<u8>>>;
+pub(crate) type Page = Arc<Secret>;
 
 /// Where pages come from.
 pub(crate) trait Pages {
@@ -205,7 +204,7 @@ pub(crate) enum Edge {
     /// To another page.
     Page { spot: Spot, at: Ref },
     /// To a record's payload.
-    Record { key: ordered::OrderedKey, entry: Zeroizing<Vec<u8>> },
+    Record { key: ordered::OrderedKey, entry: Secret },
 }
 
 /// Everything a stored page points to.

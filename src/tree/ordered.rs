@@ -9,12 +9,11 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use zeroize::Zeroizing;
-
 use super::{Edge, Editor, Geometry, Link, Node, PageKind, Pages, REF_BYTES, Ref, Sink, Spot, pad};
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::ids::UserTag;
+use crate::secret::Secret;
 
 /// A key: interaction 16 ‖ ordinal 4, or a fence.
 pub(crate) type OrderedKey = [u8; 20];
@@ -40,7 +39,7 @@ pub(crate) struct Ordered {
     pub(crate) root: Option<Link<OrderedNode>>,
 }
 
-type Value = Zeroizing<Vec<u8>>;
+type Value = Secret;
 
 /// A page of an ordered tree.
 #[derive(Debug)]
@@ -81,7 +80,7 @@ impl Node for OrderedNode {
                     if entries.last_key_value().is_some_and(|(last, _)| *last >= key) {
                         return Err(d.bad());
                     }
-                    entries.insert(key, Zeroizing::new(value.to_vec()));
+                    entries.insert(key, Secret::copied_from(value));
                 }
                 OrderedNode::Leaf(entries)
             }
@@ -374,7 +373,7 @@ impl Ordered {
     pub(crate) fn get(&self, pages: &dyn Pages, place: Place, key: &OrderedKey) -> Result<Option<Value>> {
         let mut found = None;
         self.scan(pages, place, Range { low: key, high: key, descending: false }, &mut |_, value| {
-            found = Some(Zeroizing::new(value.to_vec()));
+            found = Some(Secret::copied_from(value));
             Ok(ControlFlow::Break(()))
         })?;
         Ok(found)
@@ -509,7 +508,7 @@ pub(super) fn edges(spot: &Spot, page: &[u8]) -> Result<Vec<Edge>> {
         } else {
             let (key, value) = decode_entry(&mut d)?;
             if spot.kind == PageKind::Class {
-                edges.push(Edge::Record { key, entry: Zeroizing::new(value.to_vec()) });
+                edges.push(Edge::Record { key, entry: Secret::copied_from(value) });
             }
         }
     }

@@ -20,5 +20,6 @@ mod engine;
 mod kill;
 mod memory;
 mod ports;
+mod residue;
 mod simulation;
 mod sled_store;

@@ -484,6 +484,7 @@ fn status(engine: &Engine, json: bool) -> Done {
             "page_bytes": s.geometry.page_bytes, "fan_out": 1u32 << s.geometry.fan_bits,
             "cell": promise_json(&s.cell), "settled": s.unsettled.is_none(), "unsettled": s.unsettled,
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
+            "secret_memory": { "mapped": s.memory.mapped, "unlocked": s.memory.unlocked, "dumped": s.memory.dumped },
         }));
     }
     line(format_args!("store {} ({})", s.place, s.store))?;
@@ -496,6 +497,7 @@ fn status(engine: &Engine, json: bool) -> Done {
     ))?;
     line(format_args!("cell  {}", s.cell.place))?;
     line(format_args!("      {}", s.cell.statement))?;
+    line(format_args!("keys  {}", output::memory(&s.memory)))?;
     if let Some(why) = s.unsettled {
         line(format_args!("NOT SETTLED: {why}"))?;
     }

@@ -146,3 +146,13 @@ pub(crate) fn progress(what: &'static str, total: Option<u64>) -> ProgressBar {
 pub(crate) fn bytes(n: u64) -> String {
     indicatif::BinaryBytes(n).to_string()
 }
+
+/// What protects keys in memory, and what does not.
+pub(crate) fn memory(m: &keyfall::secret::Usage) -> String {
+    let swap = match m.unlocked {
+        0 => "locked in memory".to_owned(),
+        n => format!("{} of {} may be swapped out: raise the limit with `ulimit -l`", bytes(n), bytes(m.mapped)),
+    };
+    let dumps = if m.dumped == 0 { "left out of core dumps" } else { "NOT left out of core dumps" };
+    format!("{swap}; {dumps}")
+}

@@ -7,7 +7,7 @@ use super::model::Record;
 use super::op::{Kept, Trouble};
 use super::run::{BACKUP, Machine, Run, STORE, locked, place, user_id};
 use crate::engine::{Engine, Put, Scope, restore};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
 
 use crate::store::Store;
 use crate::testing::RecordingStore;
@@ -26,12 +26,14 @@ impl Run {
         places.push(BACKUP.into());
         places.retain(|p| !locked(&self.unreachable).contains(p));
         let head = self.engine().head();
-        let open = |run: &Run| -> Vec<Arc<dyn Store>> {
-            places.iter().filter_map(|p| (run.options.open_copy)(p, false).ok()).collect()
+        // A place where nothing was ever made is no copy; one that does not open is not passed over.
+        let open = |run: &Run| -> Result<Vec<Arc<dyn Store>>> {
+            let opened = places.iter().map(|p| (run.options.open_copy)(p, false));
+            opened.filter(|o| !o.as_ref().is_err_and(|e| e.kind() == ErrorKind::Absent)).collect()
         };
         let newest = {
             self.close();
-            let stores = open(self);
+            let stores = open(self).unwrap_or_else(|e| panic!("LOST: a copy does not open: {e}"));
             stores.iter().filter_map(|s| s.head().ok().flatten()).map(|h| h.id).max()
         };
         match newest {
@@ -41,7 +43,7 @@ impl Run {
                 for _ in 0..4 {
                     let restored = (|| {
                         let into = RecordingStore::new(self.media.store(STORE, true)?, Arc::clone(&self.tape));
-                        restore(&*self.faulty_cell()?, &open(self), &into, |_| {}).map(|_| ())
+                        restore(&*self.faulty_cell()?, &open(self)?, &into, |_| {}).map(|_| ())
                     })();
                     let again = match restored {
                         Err(e) if e.kind() == ErrorKind::Exists => false,
@@ -64,7 +66,7 @@ impl Run {
             Some(newest) if newest.epoch < head.epoch => {
                 let refused = (|| {
                     let into = self.media.store("scratch", true)?;
-                    restore(&*self.faulty_cell()?, &open(self), &*into, |_| {})
+                    restore(&*self.faulty_cell()?, &open(self)?, &*into, |_| {})
                 })();
                 // A copy that never got a head is damaged, not old.
                 let refused = refused.is_err_and(|e| matches!(e.kind(), ErrorKind::Refused | ErrorKind::Corrupt));

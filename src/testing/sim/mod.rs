@@ -99,9 +99,15 @@ pub fn simulate(
 /// # Panics
 /// As [`simulate`].
 pub fn simulate_seed(seed: u64, planted: Planted) -> Tally {
-    simulate(seed, &steps(seed), planted, |env| {
-        if seed & 1 == 0 { SimulatedDisk::new(env.clone(), planted.unsynced) } else { Adapters::in_memory() }
+    simulate(seed, &steps(seed), planted, |env| match planted.unsynced {
+        Some(unsynced) => SimulatedDisk::new(env.clone(), Some(unsynced)),
+        None => media_of(seed, env),
     })
+}
+
+/// The media of a seed: the simulated disk where it is even, the reference adapters where odd.
+pub fn media_of(seed: u64, env: &Arc<Seeded>) -> Arc<dyn Media> {
+    if seed & 1 == 0 { SimulatedDisk::new(env.clone(), None) } else { Adapters::in_memory() }
 }
 
 /// A step in words, for a person.

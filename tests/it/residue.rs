@@ -1,0 +1,307 @@
+//! What an erase leaves in memory: nothing. A process fills a store, reads, erases; its whole memory is searched from outside
+//! for the keys and texts of what was erased, which another engine read from a copy of the files before.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Barrier};
+
+use keyfall::cell::FileCell;
+use keyfall::env::System;
+use keyfall::store::SledStore;
+use keyfall::testing::secrets;
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
+use zeroize::Zeroize;
+
+use crate::support::{bytes, kind};
+
+const USERS: usize = 3;
+const RECORDS: u64 = 6;
+
+/// Texts that stand nowhere in the program.
+fn text(seed: u64) -> String {
+    (0..40).map(|at| char::from(b'a' + byte(seed, at) % 26)).collect()
+}
+
+fn name(who: usize) -> UserId {
+    UserId::new(text(77 + who as u64)).unwrap()
+}
+
+/// Content made as it is read, so that no copy of it is the test's own.
+struct Made {
+    seed: u64,
+    at: usize,
+    len: usize,
+}
+
+fn byte(seed: u64, at: usize) -> u8 {
+    let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (at as u64 / 8).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 29)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (z >> (at % 8 * 8)) as u8
+}
+
+impl Read for Made {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let n = out.len().min(self.len - self.at);
+        for (i, b) in out[..n].iter_mut().enumerate() {
+            *b = byte(self.seed, self.at + i);
+        }
+        self.at += n;
+        Ok(n)
+    }
+}
+
+/// Takes bytes and keeps none.
+struct Nowhere(u64);
+
+impl Write for Nowhere {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn seed(who: usize, n: u64) -> u64 {
+    1000 * (who as u64 + 1) + n
+}
+
+fn len(n: u64) -> usize {
+    [90, 300, 5_000, 16_384, 60_000, 300_000][n as usize % 6]
+}
+
+fn open(dir: &Path) -> Engine {
+    let store = SledStore::open_or_create(&dir.join("store")).unwrap();
+    let cell = dir.join("cell");
+    let (cell, make): (_, fn(_, _, _) -> _) = if cell.exists() {
+        (FileCell::open(&cell, Arc::new(System)), Engine::open)
+    } else {
+        (FileCell::create(&cell, true, Arc::new(System)), Engine::init)
+    };
+    make(Arc::new(store), Arc::new(cell.unwrap()), Options::default()).unwrap()
+}
+
+/// The process under test. It does what it is told on its standard input.
+#[test]
+#[ignore = "it is started by the test below"]
+fn child() {
+    let Ok(dir) = std::env::var("KEYFALL_RESIDUE") else { return };
+    let planted = std::env::var("KEYFALL_PLANTED").unwrap();
+    let planted: Vec<u8> =
+        (0..planted.len() / 2).map(|i| u8::from_str_radix(&planted[2 * i..2 * i + 2], 16).unwrap()).collect();
+    let engine = open(Path::new(&dir));
+    let mut ids: Vec<(usize, RecordId)> = Vec::new();
+    let say = |what: &str| {
+        println!("\n@{what}");
+        std::io::stdout().flush().unwrap();
+    };
+    for line in std::io::stdin().lines().map_while(Result::ok) {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[0] {
+            "fill" => {
+                for who in 0..USERS {
+                    for n in 0..RECORDS {
+                        let class = [Class::audio(), Class::transcript(), Class::action()][n as usize % 3].clone();
+                        let put = Put::new(name(who), class).purpose(text(seed(who, n)));
+                        let id = engine.put(put, Made { seed: seed(who, n), at: 0, len: len(n) }).unwrap();
+                        println!("\n={who} {n} {id}");
+                        ids.push((who, id));
+                    }
+                }
+                say("filled");
+            }
+            "read" => {
+                // Threads that have read wait where they are, with what is on their stacks.
+                let done = Arc::new(Barrier::new(5));
+                for _ in 0..4 {
+                    let (engine, ids, done) = (engine.clone(), ids.clone(), Arc::clone(&done));
+                    std::thread::spawn(move || {
+                        for (_, id) in &ids {
+                            engine.get_to(id, &mut Nowhere(0)).unwrap();
+                        }
+                        done.wait();
+                        loop {
+                            std::thread::park();
+                        }
+                    });
+                }
+                done.wait();
+                for (_, id) in &ids {
+                    // What the engine gives out is the caller's to wipe.
+                    engine.info(id).unwrap().purpose.zeroize();
+                }
+                engine.list(&Query::default()).unwrap().records.iter_mut().for_each(|r| r.purpose.zeroize());
+                say("was read");
+            }
+            "erase-user" => {
+                let who: usize = words[1].parse().unwrap();
+                engine.erase(Scope::user(name(who))).unwrap();
+                ids.retain(|(owner, id)| {
+                    assert!(*owner != who || engine.get(id).is_err());
+                    *owner != who
+                });
+                say("erased");
+            }
+            "erase-record" => {
+                let id: RecordId = words[1].parse().unwrap();
+                engine.erase(Scope::Record(id)).unwrap();
+                ids.retain(|(_, there)| *there != id);
+                assert_eq!(kind(engine.get(&id)), ErrorKind::Erased);
+                say("erased");
+            }
+            _ => break,
+        }
+    }
+    assert_eq!(planted.len(), 32);
+    std::hint::black_box(&planted);
+}
+
+struct Process {
+    child: Child,
+    stdin: ChildStdin,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    fn start(dir: &Path, planted: &[u8]) -> Self {
+        let hex: String = planted.iter().map(|b| format!("{b:02x}")).collect();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["residue::child", "--exact", "--ignored", "--nocapture"])
+            .env("KEYFALL_RESIDUE", dir)
+            .env("KEYFALL_PLANTED", hex)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Process { child, stdin, lines: BufReader::new(stdout).lines() }
+    }
+
+    /// Tells it something, and returns the records it named in its answer.
+    fn tell(&mut self, what: &str) -> Vec<(usize, u64, RecordId)> {
+        writeln!(self.stdin, "{what}").unwrap();
+        let mut ids = Vec::new();
+        loop {
+            let line = self.lines.next().unwrap_or_else(|| panic!("it died at {what}")).unwrap();
+            if line.starts_with('@') {
+                return ids;
+            }
+            if let Some(record) = line.strip_prefix('=') {
+                let words: Vec<&str> = record.split(' ').collect();
+                ids.push((words[0].parse().unwrap(), words[1].parse().unwrap(), words[2].parse().unwrap()));
+            }
+        }
+    }
+
+    /// Which needles stand anywhere in its memory, by what they are.
+    fn find(&self, needles: &[(String, Vec<u8>)]) -> BTreeSet<String> {
+        // Of each needle every half of 16 bytes, so that a key that was partly overwritten is found too.
+        let mut halves: HashMap<u64, Vec<([u8; 8], &str)>> = HashMap::new();
+        for (what, bytes) in needles {
+            for half in bytes.chunks_exact(16) {
+                let (first, rest) = half.split_at(8);
+                let rest = <[u8; 8]>::try_from(rest).unwrap();
+                halves.entry(u64::from_le_bytes(first.try_into().unwrap())).or_default().push((rest, what));
+            }
+        }
+        let mut sieve = vec![false; 1 << 24];
+        halves.keys().for_each(|k| sieve[(*k & 0xFF_FFFF) as usize] = true);
+        let pid = self.child.id();
+        let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let (mut found, mut searched) = (BTreeSet::new(), 0);
+        for line in maps.lines() {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let odd = fields.get(5).is_some_and(|f| f.starts_with("[v"));
+            if !fields[1].starts_with('r') || odd {
+                continue;
+            }
+            let (from, to) = fields[0].split_once('-').unwrap();
+            let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
+            let mut bytes = vec![0; (to - from) as usize];
+            if memory.read_exact_at(&mut bytes, from).is_err() {
+                assert!(fields.len() > 5, "memory that cannot be read: {line}");
+                continue;
+            }
+            searched += bytes.len();
+            for (at, window) in bytes.windows(16).enumerate() {
+                let low = usize::from(window[0]) | usize::from(window[1]) << 8 | usize::from(window[2]) << 16;
+                if sieve[low] {
+                    let first = u64::from_le_bytes(window[..8].try_into().unwrap());
+                    for (rest, what) in halves.get(&first).into_iter().flatten().filter(|(r, _)| r[..] == window[8..]) {
+                        let _ = rest;
+                        let place = fields.get(5).unwrap_or(&"anonymous");
+                        found.insert(format!("{what} in {place} at {:x}", from + at as u64));
+                    }
+                }
+            }
+        }
+        assert!(searched > 1 << 20, "its memory was searched");
+        found
+    }
+}
+
+fn copied(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let done = Command::new("cp").args(["-a", "--"]).arg(format!("{}/.", dir.display())).arg(copy.path()).status();
+    assert!(done.unwrap().success());
+    copy
+}
+
+/// What is secret about a user or a record, read by another engine from a copy of the files; and pieces of its content.
+fn needles(
+    dir: &Path,
+    who: usize,
+    records: &[(usize, u64, RecordId)],
+    only: Option<&RecordId>,
+) -> Vec<(String, Vec<u8>)> {
+    let copy = copied(dir);
+    let engine = open(copy.path());
+    let mut needles: Vec<(String, Vec<u8>)> =
+        secrets(&engine, &name(who), only).unwrap().iter().map(|(what, s)| (what.clone(), s.to_vec())).collect();
+    for (_, n, _) in records.iter().filter(|(owner, _, id)| *owner == who && only.is_none_or(|o| o == id)) {
+        for at in (0..len(*n) - 16).step_by(1000) {
+            needles.push((format!("content of record {n}"), (at..at + 16).map(|i| byte(seed(who, *n), i)).collect()));
+        }
+    }
+    needles
+}
+
+#[test]
+fn an_erase_leaves_nothing_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let planted = bytes(99, 32);
+    let plant = [("the planted key".to_owned(), planted.clone())];
+    let mut process = Process::start(dir.path(), &planted);
+    let records = process.tell("fill");
+    process.tell("read");
+
+    let of_ada = needles(dir.path(), 0, &records, None);
+    let before = process.find(&of_ada);
+    assert!(!process.find(&plant).is_empty(), "the scan is blind");
+    for what in ["root key", "record secret", "User page key", "name", "purpose"] {
+        assert!(before.iter().any(|f| f.starts_with(what)), "the scan is blind for a {what}: {before:#?}");
+    }
+    process.tell("erase-user 0");
+    let after = process.find(&of_ada);
+    assert!(after.is_empty(), "left in memory: {after:#?}");
+    assert!(!process.find(&plant).is_empty(), "the scan is blind");
+
+    // One record of a user who lives on.
+    process.tell("read");
+    let (_, _, id) = records.iter().find(|(who, n, _)| (*who, *n) == (1, 4)).unwrap();
+    let of_record = needles(dir.path(), 1, &records, Some(id));
+    assert!(!process.find(&of_record).is_empty());
+    process.tell(&format!("erase-record {id}"));
+    let after = process.find(&of_record);
+    assert!(after.is_empty(), "left in memory: {after:#?}");
+    process.tell("read");
+    println!("{} and {} needles, before: {} hits", of_ada.len(), of_record.len(), before.len());
+    drop(process.stdin);
+    assert!(process.child.wait().unwrap().success());
+}
