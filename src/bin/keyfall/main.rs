@@ -28,6 +28,13 @@ fn exit_code(kind: ErrorKind) -> u8 {
 fn main() -> ExitCode {
     // Keys stay out of core dumps, and out of other processes' reach.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    // sled panics on some damage and some failing disks; the store turns that into an error, which is told once.
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.location().is_some_and(|at| at.file().contains("/sled-")) {
+            tell(panic);
+        }
+    }));
     let args = args::Args::parse();
     let json = args.json;
     match commands::run(args) {

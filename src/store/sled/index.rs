@@ -33,7 +33,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// The open index.
 pub(super) struct SledIndex {
     dir: PathBuf,
-    db: sled::Db,
+    /// Gone only while it is dropped.
+    db: Option<sled::Db>,
 }
 
 /// Runs sled's code, which panics on some damage, and turns that into an error.
@@ -76,14 +77,21 @@ impl SledIndex {
             opened = guarded(dir, || config.open());
         }
         let db = opened?;
-        let index = SledIndex { dir: dir.to_owned(), db };
+        let index = SledIndex { dir: dir.to_owned(), db: Some(db) };
         // A look at every kind of entry, so that damage shows now.
         index.summary()?;
         Ok(index)
     }
 
+    fn db(&self) -> &sled::Db {
+        match &self.db {
+            Some(db) => db,
+            None => unreachable!("it is open until it is dropped"),
+        }
+    }
+
     fn mark(&self) -> Result<Position> {
-        match guarded(&self.dir, || self.db.get("mark"))? {
+        match guarded(&self.dir, || self.db().get("mark"))? {
             Some(value) => {
                 let mut d = Decoder::new(&value, "index entry");
                 Ok(Position { file: d.u32()?, offset: d.u64()? })
@@ -93,7 +101,7 @@ impl SledIndex {
     }
 
     fn head(&self) -> Result<Option<(HeadId, Location)>> {
-        let Some(value) = guarded(&self.dir, || self.db.get("head"))? else {
+        let Some(value) = guarded(&self.dir, || self.db().get("head"))? else {
             return Ok(None);
         };
         let mut d = Decoder::new(&value, "index entry");
@@ -102,7 +110,7 @@ impl SledIndex {
 
     fn live(&self) -> Result<BTreeMap<u32, u64>> {
         let mut live = BTreeMap::new();
-        let all = guarded(&self.dir, || self.db.scan_prefix([b'f']).collect::<sled::Result<Vec<_>>>())?;
+        let all = guarded(&self.dir, || self.db().scan_prefix([b'f']).collect::<sled::Result<Vec<_>>>())?;
         for (key, value) in all {
             let (mut k, mut v) = (Decoder::new(&key, "index entry"), Decoder::new(&value, "index entry"));
             k.u8()?;
@@ -114,7 +122,7 @@ impl SledIndex {
 
 impl Index for SledIndex {
     fn get(&self, name: &BlobName) -> Result<Option<Location>> {
-        match guarded(&self.dir, || self.db.get(name_key(name)))? {
+        match guarded(&self.dir, || self.db().get(name_key(name)))? {
             Some(value) => Location::decode(&mut Decoder::new(&value, "index entry")).map(Some),
             None => Ok(None),
         }
@@ -122,7 +130,7 @@ impl Index for SledIndex {
 
     fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
         let keys = guarded(&self.dir, || {
-            self.db.range(name_key(from)..).keys().take(limit).collect::<sled::Result<Vec<_>>>()
+            self.db().range(name_key(from)..).keys().take(limit).collect::<sled::Result<Vec<_>>>()
         })?;
         let name = |key: &sled::IVec| <[u8; 16]>::try_from(&key[1..]).ok().filter(|_| key[0] == b'n').map(BlobName);
         Ok(keys.iter().map_while(name).collect())
@@ -149,14 +157,24 @@ impl Index for SledIndex {
         if let Some(mark) = update.mark {
             batch.insert("mark", [&mark.file.to_be_bytes()[..], &mark.offset.to_be_bytes()].concat());
         }
-        guarded(&self.dir, || self.db.apply_batch(batch))
+        guarded(&self.dir, || self.db().apply_batch(batch))
     }
 
     /// Flushes sled and syncs each of its files and directories: the barrier that `flush` is not.
     fn sync(&self) -> Result<()> {
-        guarded(&self.dir, || self.db.flush())?;
+        guarded(&self.dir, || self.db().flush())?;
         sync_files(&self.dir).map_err(|e| Error::io(format!("syncing the index {}", self.dir.display()), e))?;
         sync_dir(&self.dir)
+    }
+}
+
+impl Drop for SledIndex {
+    fn drop(&mut self) {
+        // sled panics where its last write fails; the log has all that it would have written.
+        let _ = guarded(&self.dir, || {
+            drop(self.db.take());
+            Ok(())
+        });
     }
 }
 

@@ -1,0 +1,129 @@
+//! The system says EIO or ENOSPC at each write, sync, truncation and read of a command in turn (strace injects it): a clear
+//! error, and nothing lost, or none at all. Needs strace; without it the test says that it was skipped.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use keyfall::cell::FileCell;
+use keyfall::env::System;
+use keyfall::store::SledStore;
+use keyfall::{Engine, ErrorKind, Options, Query, RecordId};
+
+use crate::command_line::Cli;
+use crate::support::read;
+
+fn open(dir: &Path) -> Engine {
+    let store = SledStore::open(&dir.join("store")).unwrap();
+    let cell = FileCell::open(&dir.join("store.cell"), Arc::new(System)).unwrap();
+    Engine::open(Arc::new(store), Arc::new(cell), Options::default()).unwrap()
+}
+
+/// What a command was: which records it must leave, and which one it may take or add.
+struct Expected<'a> {
+    stay: &'a [(RecordId, Vec<u8>)],
+    gone: &'a RecordId,
+    taken: Option<&'a RecordId>,
+    added: Option<&'a [u8]>,
+}
+
+impl Expected<'_> {
+    fn check(&self, dir: &Path, done: bool, what: &str) {
+        let engine = open(dir);
+        for (id, content) in self.stay {
+            assert_eq!(&read(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")), content, "{what}");
+        }
+        assert_eq!(read(&engine, self.gone).unwrap_err().kind(), ErrorKind::Erased, "{what}: back");
+        let mut new = engine.list(&Query::default()).unwrap().records;
+        new.retain(|r| self.stay.iter().all(|(id, _)| *id != r.id));
+        if let Some(taken) = self.taken {
+            let erased = read(&engine, taken).is_err_and(|e| e.kind() == ErrorKind::Erased);
+            assert!(erased || !done, "{what}: an acknowledged erase is not erased");
+            new.retain(|r| r.id != *taken);
+        }
+        if let Some(added) = self.added {
+            assert!(new.len() <= 1 && (new.len() == 1 || !done), "{what}: an acknowledged put is not there");
+            for record in &new {
+                assert_eq!(read(&engine, &record.id).unwrap(), added, "{what}");
+            }
+            new.clear();
+        }
+        assert!(new.is_empty(), "{what}: something else is there");
+        assert_eq!(engine.status().unwrap().unsettled, None, "{what}");
+    }
+}
+
+#[test]
+fn the_system_fails_at_each_call() {
+    if !Command::new("strace").arg("-V").output().is_ok_and(|o| o.status.success()) {
+        println!("skipped: strace is not installed");
+        return;
+    }
+    let cli = Cli::new();
+    let mut ids = Vec::new();
+    for (n, name) in ["ada", "ben", "chloe", "dora"].into_iter().enumerate() {
+        let content = vec![n as u8 + 1; 30_000 * (n + 1)];
+        ids.push((cli.put(name, "audio", &content).parse::<RecordId>().unwrap(), content));
+    }
+    cli.ok(&["erase", "store", "--user", "dora", "--yes"]);
+    let gone = ids.pop().unwrap().0;
+    std::fs::write(cli.path("new.wav"), [9; 50_000]).unwrap();
+    let stay = ids.split_off(1);
+    let first = ids.pop().unwrap();
+    let all: Vec<_> = stay.iter().cloned().chain([first.clone()]).collect();
+    let put = ["put", "store", "--user", "ada", "--class", "audio", "new.wav"];
+    let erase = ["erase", "store", "--user", "ada", "--yes"];
+    let commands: [(&[&str], Expected<'_>); 3] = [
+        (&put, Expected { stay: &all, gone: &gone, taken: None, added: Some(&[9; 50_000]) }),
+        (&erase, Expected { stay: &stay, gone: &gone, taken: Some(&first.0), added: None }),
+        (&["discard", "store"], Expected { stay: &all, gone: &gone, taken: None, added: None }),
+    ];
+    let calls = [
+        ("fdatasync", "EIO"),
+        ("fsync", "EIO"),
+        ("pwrite64", "EIO"),
+        ("pwrite64", "ENOSPC"),
+        ("ftruncate", "EIO"),
+        ("fallocate", "EIO"),
+        ("pread64", "EIO"),
+    ];
+    let (mut runs, mut failed) = (0, 0);
+    for (arguments, expected) in &commands {
+        for (call, error) in calls {
+            for nth in 1.. {
+                let dir = tempfile::tempdir().unwrap();
+                for part in ["store", "store.cell"] {
+                    let copied = Command::new("cp").arg("-a").arg(cli.path(part)).arg(dir.path()).status();
+                    assert!(copied.unwrap().success());
+                }
+                std::fs::copy(cli.path("new.wav"), dir.path().join("new.wav")).unwrap();
+                let trace = dir.path().join("trace");
+                let out = Command::new("strace")
+                    .args(["-f", "-qq", "-e", &format!("trace={call}"), "-o"])
+                    .arg(&trace)
+                    .args(["-e", &format!("inject={call}:error={error}:when={nth}")])
+                    .arg(env!("CARGO_BIN_EXE_keyfall"))
+                    .args(*arguments)
+                    .current_dir(dir.path())
+                    .output()
+                    .unwrap();
+                let what = format!("{} with {error} at {call} {nth}", arguments[0]);
+                let said = String::from_utf8_lossy(&out.stderr).into_owned();
+                let injected = std::fs::read_to_string(&trace).unwrap().contains("(INJECTED)");
+                if !injected {
+                    assert!(out.status.success(), "{what}: {said}");
+                    break;
+                }
+                runs += 1;
+                if !out.status.success() {
+                    failed += 1;
+                    assert!(matches!(out.status.code(), Some(1 | 5 | 6 | 127)), "{what}: {:?} {said}", out.status);
+                    assert!(!said.contains("panicked"), "{what}: {said}");
+                }
+                expected.check(dir.path(), out.status.success(), &what);
+            }
+        }
+    }
+    println!("{runs} calls failed in turn, {failed} commands with them");
+    assert!(runs > 60 && failed > 30, "{runs} {failed}");
+}
