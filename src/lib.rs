@@ -32,6 +32,7 @@ pub mod limits;
 pub mod record;
 pub mod secret;
 pub mod store;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tree;

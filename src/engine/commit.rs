@@ -3,7 +3,6 @@
 //! Order of an erase: deposit, publish, copies in step, read back, retire. A put is the middle of it alone.
 
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 
 use super::copies;
 use super::open::seal_head;
@@ -15,6 +14,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId, UserTag};
 use crate::store::{Blob, Published, Store};
+use crate::sync::atomic::Ordering;
 use crate::tree::head::{CopyMode, HeadPage};
 use crate::tree::{PageKind, Ref, Sink};
 

@@ -232,7 +232,7 @@ impl Inner {
                     total.head = done.head;
                     return Ok(total);
                 }
-                Ok(None) => std::thread::yield_now(),
+                Ok(None) => crate::sync::yield_now(),
                 // A page that a commit replaced meanwhile may have been discarded under the walk.
                 Err(e) if moved_on && e.kind() == ErrorKind::Corrupt => {}
                 Err(e) => return Err(e),

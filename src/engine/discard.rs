@@ -153,7 +153,7 @@ impl Engine {
                     }
                     return Ok((names, high));
                 }
-                Ok(Walked::Interrupted) => std::thread::yield_now(),
+                Ok(Walked::Interrupted) => crate::sync::yield_now(),
                 Err(e) if e.kind() == ErrorKind::Corrupt && inner.state().stored.id != id => {}
                 Err(e) => return Err(e),
             }

@@ -1,7 +1,7 @@
 //! Erasing: drop the pointers, rekey the path, have the cell destroy the old root key. Scopes that wait at once share
 //! one commit.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::read::Selector;
 use super::{Engine, Inner, Writer, locked};
@@ -9,6 +9,7 @@ use crate::cell::Retirement;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::secret::WipeStack;
+use crate::sync::Mutex;
 use crate::tree::fences::Point;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};

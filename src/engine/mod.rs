@@ -16,8 +16,7 @@ mod read;
 mod walk;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 #[cfg(feature = "testing")]
 pub use audit::Exposed;
@@ -36,6 +35,8 @@ use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{StoreId, UserTag};
 use crate::store::{Head, HeadId, Store, Usage};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use crate::tree::head::HeadPage;
 use pages::{PageCache, PageSource, SharedStore};
 

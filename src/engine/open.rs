@@ -1,8 +1,7 @@
 //! Making and opening a store. Opening is recovery: it looks which root key opens the newest head, brings the copies
 //! in step, and retires every other key: the second half of an erase, run again.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 use super::commit::Sealer;
 use super::copies::Attached;
@@ -15,6 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::secret::WipeStack;
 use crate::store::{Head, HeadId, Published, Store};
+use crate::sync::atomic::{AtomicBool, AtomicUsize};
+use crate::sync::{Mutex, RwLock};
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::users::{UsersNode, seal_users};
 use crate::tree::{Geometry, Link};

@@ -2,12 +2,11 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 
-use super::locked;
 use crate::crypto::{self, chunked};
 use crate::error::{Error, Result};
 use crate::ids::{BlobName, StoreId, UserTag};
@@ -34,15 +33,21 @@ impl Weighter<BlobName, Cached> for ByBytes {
 
 /// Which cached pages belong to which user, so that an erase finds them without looking at every page.
 #[derive(Clone, Default)]
-struct Owners(Arc<Mutex<HashMap<UserTag, HashSet<BlobName>>>>);
+struct Owners(Arc<Mutex<Lists>>);
+
+type Lists = HashMap<UserTag, HashSet<BlobName>>;
 
 impl Owners {
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn add(&self, owner: UserTag, name: BlobName) {
-        locked(&self.0).entry(owner).or_default().insert(name);
+        self.lists().entry(owner).or_default().insert(name);
     }
 
     fn remove(&self, owner: UserTag, name: &BlobName) {
-        if let Entry::Occupied(mut names) = locked(&self.0).entry(owner) {
+        if let Entry::Occupied(mut names) = self.lists().entry(owner) {
             names.get_mut().remove(name);
             if names.get().is_empty() {
                 names.remove();
@@ -51,7 +56,7 @@ impl Owners {
     }
 
     fn take(&self, owner: UserTag) -> HashSet<BlobName> {
-        locked(&self.0).remove(&owner).unwrap_or_default()
+        self.lists().remove(&owner).unwrap_or_default()
     }
 }
 

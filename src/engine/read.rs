@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use zeroize::Zeroize;
 
@@ -13,6 +13,7 @@ use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, Us
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, LIST_MAX, TAG_BYTES};
 use crate::record::{self, Entry, RecordInfo};
 use crate::secret::{Secret, WipeStack};
+use crate::sync::Mutex;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{ClassSlot, UserPage, class_place, record_key, split_record_key};
 use crate::tree::users::{Found, find, visit};

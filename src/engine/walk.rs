@@ -2,14 +2,15 @@
 //! pages, and its owner begins anew.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
-use std::sync::{PoisonError, RwLockReadGuard};
+use std::sync::PoisonError;
 
 use super::Inner;
 use super::pages::PageSource;
 use crate::error::Result;
 use crate::ids::BlobName;
 use crate::record::Entry;
+use crate::sync::RwLockReadGuard;
+use crate::sync::atomic::Ordering;
 use crate::tree::ordered::OrderedKey;
 use crate::tree::{ClassOf, Edge, PageKind, Pages, Ref, Spot, edges};
 

@@ -19,6 +19,7 @@ mod durability;
 mod engine;
 mod errors;
 mod kill;
+mod linear;
 mod memory;
 mod ports;
 mod power;

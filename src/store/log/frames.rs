@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::codec::Decoder;
 use crate::disk::{Disk, DiskFile, How};
@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::BLOB_MAX_BYTES;
 use crate::store::{Blob, Head, HeadId};
+use crate::sync::{Mutex, MutexGuard};
 
 const MAGIC: &[u8; 8] = b"KFFRAME1";
 const HEADER: usize = 64;

@@ -10,7 +10,7 @@ mod index;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError};
 
 use self::frames::Log;
 #[cfg(feature = "testing")]
@@ -21,6 +21,7 @@ use super::{Blob, Head, HeadId, Published, Usage};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 /// Sizes that a simulation makes small, so that it reaches what happens at them.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,14 @@
+//! Locks of the engine and of the log: the standard library's, or, with the feature `shuttle`, those of a schedule explorer.
+//!
+//! Leaves that are never held while another lock is taken (the page cache's owner lists, memory for secrets, the memory
+//! store) use the standard library's either way: the explorer cannot look into the cache that calls them.
+
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, atomic};
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use std::thread::yield_now;
+
+#[cfg(feature = "shuttle")]
+pub(crate) use shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, atomic};
+#[cfg(feature = "shuttle")]
+pub(crate) use shuttle::thread::yield_now;
