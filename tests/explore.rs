@@ -1,6 +1,8 @@
 //! The engine's locks under a schedule explorer (shuttle): random schedules and schedules with few preemptions (PCT).
 //! `cargo test --features shuttle --test explore`; `KEYFALL_SCHEDULES` sets how many of each.
 
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;

@@ -26,3 +26,4 @@ mod power;
 mod residue;
 mod simulation;
 mod sled_store;
+mod wycheproof;
