@@ -26,4 +26,5 @@ mod power;
 mod residue;
 mod simulation;
 mod sled_store;
+mod vectors;
 mod wycheproof;

@@ -1,0 +1,158 @@
+//! Vectors that the second reader, `tests/oracle.py`, wrote from SPEC.md alone; and that reader over a store that this one wrote.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use data_encoding::{BASE64, HEXLOWER};
+use keyfall::cell::FileCell;
+use keyfall::engine::CopyMode;
+use keyfall::env::System;
+use keyfall::store::SledStore;
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Result, Scope};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::support::{bytes, read, user};
+
+fn open(dir: &Path) -> Result<Engine> {
+    let store = SledStore::open(&dir.join("store"))?;
+    let cell = FileCell::open(&dir.join("cell"), Arc::new(System))?;
+    Engine::open(Arc::new(store), Arc::new(cell), Options::default())
+}
+
+fn hash(content: &[u8]) -> String {
+    HEXLOWER.encode(&Sha256::digest(content))
+}
+
+fn check(name: &str, vector: &Value) {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, packed) in vector["files"].as_object().unwrap() {
+        let packed = BASE64.decode(packed.as_str().unwrap().as_bytes()).unwrap();
+        let to = dir.path().join(path);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::write(to, miniz_oxide::inflate::decompress_to_vec_zlib(&packed).unwrap()).unwrap();
+    }
+    let expected = &vector["expected"];
+    let opened = open(dir.path());
+    if let Some(error) = expected["error"].as_str() {
+        let e = opened.expect_err(name);
+        assert_eq!(format!("{:?}", e.kind()), error, "{name}: {e}");
+        return;
+    }
+    let engine = opened.unwrap_or_else(|e| panic!("{name}: {e}"));
+    let id = |v: &Value| v.as_str().unwrap().parse::<RecordId>().unwrap();
+    let (records, unreadable) = (expected["records"].as_array().unwrap(), expected["unreadable"].as_array().unwrap());
+    for record in records {
+        let info = engine.info(&id(&record["id"])).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(info.user.as_str(), record["user"].as_str().unwrap(), "{name}");
+        assert_eq!(info.class.as_str(), record["class"].as_str().unwrap(), "{name}");
+        assert_eq!(info.purpose, record["purpose"].as_str().unwrap(), "{name}");
+        assert_eq!(hash(&read(&engine, &info.id).unwrap()), record["sha256"].as_str().unwrap(), "{name}");
+    }
+    for record in expected["erased"].as_array().unwrap() {
+        assert_eq!(read(&engine, &id(record)).unwrap_err().kind(), ErrorKind::Erased, "{name}");
+    }
+    for record in unreadable {
+        assert_eq!(read(&engine, &id(record)).unwrap_err().kind(), ErrorKind::Corrupt, "{name}");
+    }
+    if let Ok(listing) = engine.list(&Query::default()) {
+        assert!(listing.records.len() >= records.len() && listing.records.len() <= records.len() + unreadable.len());
+    } else {
+        assert!(!unreadable.is_empty(), "{name}: it cannot be listed");
+    }
+}
+
+#[test]
+fn every_vector_is_read_as_it_says() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let (mut n, mut errors) = (0, 0);
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let vector: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        check(path.file_stem().unwrap().to_str().unwrap(), &vector);
+        n += 1;
+        errors += usize::from(vector["expected"]["error"].is_string());
+    }
+    assert!(n >= 16 && errors >= 7, "{n} vectors, {errors} errors");
+}
+
+fn oracle(arguments: &[&Path]) -> Option<String> {
+    let has = Command::new("python3").args(["-c", "import cryptography, base64; base64.b32hexencode"]).output();
+    if !has.is_ok_and(|o| o.status.success()) {
+        println!("skipped: python3 with the package cryptography is not installed");
+        return None;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle.py");
+    let out = Command::new("python3").arg(script).args(arguments).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    Some(String::from_utf8(out.stdout).unwrap())
+}
+
+#[test]
+fn the_second_reader_reads_what_the_first_wrote() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, cell) = (dir.path().join("store"), dir.path().join("cell"));
+    let made = (SledStore::create(&store).unwrap(), FileCell::create(&cell, true, Arc::new(System)).unwrap());
+    let engine = Engine::init(Arc::new(made.0), Arc::new(made.1), Options::default()).unwrap();
+    // Enough users for a tree of two levels, enough records of one for a class tree of two.
+    for n in 0..140u64 {
+        let put = Put::new(user(&format!("user {n} \u{1F3A4}")), Class::transcript()).purpose(format!("number {n}"));
+        engine.put(put.media_type("text/plain"), &bytes(n, n as usize)[..]).unwrap();
+    }
+    for (n, len) in [0, 1, 16_383, 16_384, 16_385, 262_144, 700_000].into_iter().enumerate() {
+        engine.put(Put::new(user("ada"), Class::audio()), &bytes(n as u64, len)[..]).unwrap();
+    }
+    let mut batch = engine.batch();
+    for n in 0..90u64 {
+        batch.add(Put::new(user("ada"), Class::action()), &bytes(n, 30)[..]).unwrap();
+    }
+    let ids = batch.commit().unwrap();
+    for id in &ids[..5] {
+        engine.erase(Scope::Record(*id)).unwrap();
+    }
+    for n in (0..140).step_by(9) {
+        engine.erase(Scope::user(user(&format!("user {n} \u{1F3A4}")))).unwrap();
+    }
+    engine.copy_add(dir.path().join("copy").to_str().unwrap(), CopyMode::InStep, |_| {}).unwrap();
+
+    let mut expected = BTreeMap::new();
+    for info in engine.list(&Query::default()).unwrap().records {
+        let content = read(&engine, &info.id).unwrap();
+        expected.insert(
+            info.id.to_string(),
+            serde_json::json!({
+                "id": info.id.to_string(), "user": info.user.as_str(), "class": info.class.as_str(), "length": info.length,
+                "created": info.created.0, "media_type": info.media_type, "purpose": info.purpose, "sha256": hash(&content),
+            }),
+        );
+    }
+    drop(engine);
+    for store in [store, dir.path().join("copy")] {
+        let Some(listed) = oracle(&[Path::new("list"), &store, &cell]) else { return };
+        let found: BTreeMap<String, Value> = listed
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .map(|record| (record["id"].as_str().unwrap().to_owned(), record))
+            .collect();
+        assert_eq!(found.len(), expected.len());
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn the_vectors_are_those_that_the_second_reader_makes() {
+    let dir = tempfile::tempdir().unwrap();
+    if oracle(&[Path::new("vectors"), dir.path()]).is_none() {
+        return;
+    }
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        let vector = |path: &Path| -> Value { serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap() };
+        let (made, there) = (vector(&entry.path()), vector(&kept.join(entry.file_name())));
+        // Compressed alike by every zlib or not: what counts is what they say.
+        assert_eq!((&made["about"], &made["expected"]), (&there["about"], &there["expected"]));
+    }
+}

@@ -1,0 +1,560 @@
+#!/usr/bin/env python3
+"""A second reader of keyfall stores, written from SPEC.md alone. Needs Python 3.10 and the package `cryptography`.
+
+    oracle.py list STORE CELL     one JSON line for every record that opens, with the SHA-256 of its content
+    oracle.py vectors DIR         writes the test vectors: stores made here, good and damaged, each saying what is expected
+
+A vector is a JSON file: `files` holds a store (store/...) and a cell (cell/...) as base64, `expected` what a reader must find:
+`records` (id, user, class, purpose, SHA-256 of the content), `erased` ids, or `error`, the kind of the error with which opening
+fails, or `unreadable`, ids of records whose reading fails as corrupt.
+"""
+import base64
+import hashlib
+import hmac
+import json
+import os
+import struct
+import sys
+import zlib
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+CHUNK, TAG, HEADER, SEGMENT_CHUNKS = 16384, 16, 56, 16
+LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM"
+USERS, USER, CLASS, FENCES = 1, 2, 3, 4
+
+
+class Corrupt(Exception):
+    pass
+
+
+# 4. Keys
+
+def prf(key, label, *parts):
+    message = label + b"\0" + b"".join(struct.pack(">I", len(p)) + p for p in parts)
+    return hmac.new(key, message, hashlib.sha256).digest()
+
+
+def expand(hash, key, info, length):
+    return HKDFExpand(algorithm=hash, length=length, info=info).derive(key)
+
+
+def content_key(secret):
+    return expand(hashes.SHA256(), secret, b"keyfall/content-key/v1", 32)
+
+
+def segment_name(secret, n):
+    return expand(hashes.SHA256(), secret, b"keyfall/segment-name/v1" + struct.pack(">Q", n), 32)[:16]
+
+
+# 4.4 Sealing
+
+class Suite:
+    def __init__(self, key, salt, context):
+        # HKDF-Expand with HMAC's key as it is: 32 bytes, which HMAC itself pads.
+        info, out, block, n = LABEL + b"\0" + salt + context, b"", b"", 1
+        while len(out) < 76:
+            block = hmac.new(key, block + info + bytes([n]), hashlib.sha512).digest()
+            out, n = out + block, n + 1
+        self.aes, self.nonce, self.header = AESGCM(out[:32]), out[32:44], salt + out[44:76]
+
+    def _nonce(self, i):
+        return bytes(a ^ b for a, b in zip(self.nonce, i.to_bytes(12, "big")))
+
+    def seal_chunk(self, i, plain):
+        return self.aes.encrypt(self._nonce(i), plain, None)
+
+    def open_chunk(self, i, sealed):
+        try:
+            return self.aes.decrypt(self._nonce(i), sealed, None)
+        except InvalidTag:
+            raise Corrupt("a chunk does not open")
+
+
+def opener(key, context, header):
+    if len(header) < HEADER:
+        raise Corrupt("no header")
+    suite = Suite(key, header[:24], context)
+    if not hmac.compare_digest(suite.header, header[:HEADER]):
+        raise Corrupt("the commitment is another")
+    return suite
+
+
+def seal(key, salt, context, plain):
+    suite = Suite(key, salt, context)
+    return suite.header + suite.seal_chunk(0, plain)
+
+
+def open_short(key, context, sealed):
+    return opener(key, context, sealed).open_chunk(0, sealed[HEADER:])
+
+
+# 1. Conventions
+
+class Decoder:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def bytes(self, n):
+        if self.at + n > len(self.data):
+            raise Corrupt("too short")
+        self.at += n
+        return self.data[self.at - n:self.at]
+
+    def int(self, n):
+        return int.from_bytes(self.bytes(n), "big")
+
+    def text(self):
+        return self.bytes(self.int(2)).decode("utf-8")
+
+    def end(self, padding):
+        rest = self.data[self.at:]
+        if rest.strip(b"\0") if padding else rest:
+            raise Corrupt("something follows")
+
+
+def text(s):
+    b = s.encode("utf-8")
+    return struct.pack(">H", len(b)) + b
+
+
+# 9. The default store
+
+class Store:
+    """Blobs and the newest head, from the frames of the log."""
+
+    def __init__(self, directory):
+        self.blobs, self.head = {}, None
+        logs = os.path.join(directory, "log")
+        for name in sorted(n for n in os.listdir(logs) if n.endswith(".log")):
+            with open(os.path.join(logs, name), "rb") as f:
+                self._file(int(name[:-4]), f.read())
+
+    def _file(self, number, data):
+        offset = 0
+        while offset + 64 <= len(data):
+            header = data[offset:offset + 64]
+            magic, file, at, _, _, blobs, head_len, body_len, _, table_sum = struct.unpack(">8sIQIQIIQII", header[:56])
+            if magic != b"KFFRAME1" or (file, at) != (number, offset):
+                return
+            table_len = 64 + 20 * blobs + (16 + head_len if head_len else 0)
+            table = data[offset:offset + table_len]
+            if zlib.crc32(table[:52] + bytes(4) + table[56:]) != table_sum:
+                return
+            d, body = Decoder(table[64:]), offset + table_len
+            for _ in range(blobs):
+                name, length = d.bytes(16), d.int(4)
+                self.blobs[name] = data[body:body + length]
+                body += length
+            if head_len:
+                number_of = (d.int(8), d.int(8))
+                if self.head is None or self.head[0] < number_of:
+                    self.head = (number_of, d.bytes(head_len))
+            offset += -(-(table_len + body_len) // 64) * 64
+
+    def get(self, name):
+        if name not in self.blobs:
+            raise Corrupt("a blob is missing")
+        return self.blobs[name]
+
+
+def frame(file, offset, synced, blobs, head):
+    table = b"".join(name + struct.pack(">I", len(blob)) for name, blob in blobs)
+    if head:
+        (epoch, commit), sealed = head
+        table += struct.pack(">QQ", epoch, commit) + sealed
+    body = b"".join(blob for _, blob in blobs)
+    header = struct.pack(">8sIQIQIIQI", b"KFFRAME1", file, offset, *synced, len(blobs), len(head[1]) if head else 0,
+                         len(body), zlib.crc32(body))
+    checked = header + bytes(64 - len(header)) + table
+    header += struct.pack(">I", zlib.crc32(checked))
+    out = header + bytes(64 - len(header)) + table + body
+    return out + bytes(-len(out) % 64)
+
+
+# 7. The file cell
+
+def slot(state, store, epoch, attempt, key, fill):
+    head = b"KFSLOT01" + bytes([state]) + store + struct.pack(">Q", epoch) + attempt + key
+    whole = head + fill[:4064 - len(head)]
+    return whole + hashlib.sha256(whole).digest()
+
+
+def cell(directory):
+    """The live root keys: (epoch, attempt) -> key."""
+    keys = {}
+    for name in ("slot-a", "slot-b"):
+        with open(os.path.join(directory, name), "rb") as f:
+            data = f.read()
+        whole = len(data) == 4096 and hashlib.sha256(data[:4064]).digest() == data[4064:]
+        if whole and data[:8] == b"KFSLOT01" and data[8] == 1:
+            keys[(int.from_bytes(data[25:33], "big"), data[33:49])] = data[49:81]
+    return keys
+
+
+# 5. The sealed tree
+
+class Tree:
+    def __init__(self, store, keys):
+        self.store = store
+        (epoch, commit), head = store.head
+        d = Decoder(head)
+        if d.bytes(4) != b"KFHD" or d.int(1) != 1:
+            raise Corrupt("no head")
+        self.id = d.bytes(16)
+        if (d.int(8), d.int(8)) != (epoch, commit):
+            raise Corrupt("the head is filed as another")
+        attempt = d.bytes(16)
+        if (epoch, attempt) not in keys:
+            raise Corrupt("no root key of this epoch")
+        prefix, sealed = head[:d.at], head[d.at:]
+        d = Decoder(open_short(keys[(epoch, attempt)], b"keyfall/head/v1" + prefix, sealed))
+        self.page_bytes, self.fan_bits = d.int(4), d.int(1)
+        d.int(8), d.int(8)
+        self.users, self.index_key = d.int(8), d.bytes(32)
+        self.root = d.bytes(48)
+        self.copies = [(d.int(8), d.int(1), d.text()) for _ in range(d.int(1))]
+        d.end(False)
+
+    def page(self, kind, ref):
+        context = b"keyfall/page/v1" + self.id + bytes([kind]) + ref[:16]
+        return Decoder(open_short(ref[16:], context, self.store.get(ref[:16])))
+
+    def slots(self, ref=None):
+        """(tag, incarnation, ref of the user page, or None for an erased user)"""
+        d = self.page(USERS, ref or self.root)
+        kind, count = d.int(1), d.int(2)
+        if kind == 1:
+            for _ in range(count):
+                d.int(2)
+                yield from self.slots(d.bytes(48))
+        elif kind == 2:
+            for _ in range(count):
+                tag, incarnation, state = d.bytes(12), d.int(2), d.int(1)
+                ref = d.bytes(48)
+                if state not in (1, 2):
+                    raise Corrupt("a slot's state")
+                yield tag, incarnation, ref if state == 1 else None
+        else:
+            raise Corrupt("a page's kind")
+        d.end(True)
+
+    def ordered(self, kind, ref):
+        d = self.page(kind, ref)
+        shape, count = d.int(1), d.int(2)
+        for _ in range(count):
+            key = d.bytes(20)
+            if shape == 1:
+                d.int(8)
+                yield from self.ordered(kind, d.bytes(48))
+            elif shape == 2:
+                yield key, d.bytes(d.int(2))
+            else:
+                raise Corrupt("a page's kind")
+        d.end(True)
+
+    def records(self):
+        for tag, incarnation, ref in self.slots():
+            if ref is None:
+                continue
+            d = self.page(USER, ref)
+            if d.int(1) != 1 or d.int(2) != incarnation:
+                raise Corrupt("a user page")
+            created, name, fence_key = d.int(8), d.text(), d.bytes(32)
+            if prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12] != tag:
+                raise Corrupt("a user page under another's tag")
+            fences = d.bytes(48) if d.int(1) else None
+            for _ in range(d.int(2)):
+                class_tag, class_name, count, tree = d.bytes(6), d.text(), d.int(8), d.bytes(48)
+                if prf(fence_key, b"keyfall/class-tag/v1", class_name.encode())[:6] != class_tag:
+                    raise Corrupt("a class under another's tag")
+                n = 0
+                for key, value in self.ordered(CLASS, tree):
+                    n += 1
+                    yield self.record((tag, incarnation, name), (class_tag, class_name), key, value)
+                if n != count:
+                    raise Corrupt("a class holds another number of records")
+            d.end(True)
+            if fences:
+                list(self.ordered(FENCES, fences))
+
+    def record(self, user, of_class, key, value):
+        (tag, incarnation, name), (class_tag, class_name) = user, of_class
+        d = Decoder(value)
+        if d.int(1) != 1:
+            raise Corrupt("an entry's version")
+        secret, length, created = d.bytes(32), d.int(8), d.int(8)
+        media_type, purpose = d.text(), d.text()
+        d.end(False)
+        interaction, ordinal = key[:16], key[16:]
+        id = interaction + tag + struct.pack(">H", incarnation) + class_tag + ordinal
+        context = record_context(self.id, tag, incarnation, interaction, class_name)
+        try:
+            content = self.payload(secret, length, context)
+        except Corrupt:
+            content = None
+        return {"id": base64.b32hexencode(id).decode().lower(), "user": name, "class": class_name, "length": length,
+                "created": created, "media_type": media_type, "purpose": purpose, "content": content}
+
+    def payload(self, secret, length, context):
+        segments = length // CHUNK // SEGMENT_CHUNKS + 1
+        data = b"".join(self.store.get(segment_name(secret, n)) for n in range(segments))
+        suite, content = opener(content_key(secret), context, data), b""
+        for i in range(length // CHUNK + 1):
+            at = HEADER + i * (CHUNK + TAG)
+            content += suite.open_chunk(i, data[at:at + CHUNK + TAG])
+        if len(content) != length:
+            raise Corrupt("another length")
+        return content
+
+
+def record_context(store, tag, incarnation, interaction, class_name):
+    return b"keyfall/record/v1" + store + tag + struct.pack(">H", incarnation) + interaction + text(class_name)
+
+
+# Vectors: a store written from the specification
+
+class Maker:
+    """Makes a store in memory. Everything random comes from the vector's name, so that vectors stay the same."""
+
+    def __init__(self, name):
+        self.seed, self.n = name.encode(), 0
+        self.blobs, self.log, self.commit = [], b"", 0
+        self.store, self.index_key, self.attempt = self.random(16), self.random(32), self.random(16)
+        self.root_key, self.epoch, self.synced = self.random(32), 1, (1, 0)
+        self.expected = {"records": [], "erased": [], "unreadable": []}
+
+    def random(self, n):
+        out = b""
+        while len(out) < n:
+            self.n += 1
+            out += hashlib.sha256(self.seed + struct.pack(">Q", self.n)).digest()
+        return out[:n]
+
+    def page(self, kind, plain, largest=4096):
+        size = 512
+        while size < min(len(plain) + 72, largest):
+            size *= 2
+        plain += bytes(size - 72 - len(plain))
+        name, key = self.random(16), self.random(32)
+        context = b"keyfall/page/v1" + self.store + bytes([kind]) + name
+        self.blobs.append((name, seal(key, self.random(24), context, plain)))
+        return name + key
+
+    def payload(self, secret, context, content):
+        suite = Suite(content_key(secret), self.random(24), context)
+        pieces = [content[i:i + CHUNK] for i in range(0, len(content) // CHUNK * CHUNK + 1, CHUNK)]
+        chunks = [suite.seal_chunk(i, piece) for i, piece in enumerate(pieces)]
+        for n in range(0, len(chunks), SEGMENT_CHUNKS):
+            data = b"".join(chunks[n:n + SEGMENT_CHUNKS])
+            self.blobs.append((segment_name(secret, n // SEGMENT_CHUNKS), (suite.header if n == 0 else b"") + data))
+
+    def user(self, name, records, incarnation=1, fences=()):
+        """records: (class, interaction, ordinal, content, purpose); gives the tree's slot."""
+        tag = prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12]
+        fence_key = self.random(32)
+        classes = {}
+        for class_name, interaction, ordinal, content, purpose in records:
+            secret = self.random(32)
+            context = record_context(self.store, tag, incarnation, interaction, class_name)
+            self.payload(secret, context, content)
+            entry = b"\1" + secret + struct.pack(">QQ", len(content), 1767225600000) + text("audio/x-wav") + text(purpose)
+            classes.setdefault(class_name, {})[interaction + struct.pack(">I", ordinal)] = entry
+            class_tag = prf(fence_key, b"keyfall/class-tag/v1", class_name.encode())[:6]
+            id = interaction + tag + struct.pack(">H", incarnation) + class_tag + struct.pack(">I", ordinal)
+            self.expected["records"].append({"id": base64.b32hexencode(id).decode().lower(), "user": name,
+                                             "class": class_name, "purpose": purpose,
+                                             "sha256": hashlib.sha256(content).hexdigest()})
+        tagged = sorted((prf(fence_key, b"keyfall/class-tag/v1", c.encode())[:6], c) for c in classes)
+        body = struct.pack(">H", len(tagged))
+        for class_tag, class_name in tagged:
+            entries = classes[class_name]
+            leaf = b"\2" + struct.pack(">H", len(entries))
+            leaf += b"".join(k + struct.pack(">H", len(v)) + v for k, v in sorted(entries.items()))
+            body += class_tag + text(class_name) + struct.pack(">Q", len(entries)) + self.page(CLASS, leaf)
+        fence_ref = b"\0"
+        points = {}
+        for class_name, interaction, ordinal in fences:
+            class_tag = prf(fence_key, b"keyfall/class-tag/v1", class_name.encode())[:6]
+            what = prf(fence_key, b"keyfall/fence-tag/v1", b"\3", class_tag, interaction, struct.pack(">I", ordinal))
+            points[b"\2" + what[:16] + bytes(3)] = struct.pack(">Q", self.epoch)
+            id = interaction + tag + struct.pack(">H", incarnation) + class_tag + struct.pack(">I", ordinal)
+            self.expected["erased"].append(base64.b32hexencode(id).decode().lower())
+        if points:
+            leaf = b"\2" + struct.pack(">H", len(points))
+            leaf += b"".join(k + struct.pack(">H", len(v)) + v for k, v in sorted(points.items()))
+            fence_ref = b"\1" + self.page(FENCES, leaf)
+        page = b"\1" + struct.pack(">HQ", incarnation, 1767225600000) + text(name) + fence_key + fence_ref + body
+        return tag + struct.pack(">H", incarnation) + b"\1" + self.page(USER, page, 8192)
+
+    def erased_user(self, name, interaction):
+        tag = prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12]
+        id = interaction + tag + struct.pack(">H", 1) + self.random(6) + bytes(4)
+        self.expected["erased"].append(base64.b32hexencode(id).decode().lower())
+        return tag + struct.pack(">H", 1) + b"\2" + struct.pack(">Q", self.epoch) + bytes(40)
+
+    def publish(self, slots, deep=False):
+        live = sum(1 for s in slots if s[14] == 1)
+        if deep:
+            # An interior page of the user tree: a leaf for each first digit of six bits.
+            digits = {}
+            for s in slots:
+                digits.setdefault(s[0] >> 2, []).append(s)
+            page = b"\1" + struct.pack(">H", len(digits))
+            for digit, here in sorted(digits.items()):
+                leaf = b"\2" + struct.pack(">H", len(here)) + b"".join(sorted(here))
+                page += struct.pack(">H", digit) + self.page(USERS, leaf)
+        else:
+            page = b"\2" + struct.pack(">H", len(slots)) + b"".join(sorted(slots))
+        root = self.page(USERS, page)
+        self.commit += 1
+        prefix = b"KFHD\1" + self.store + struct.pack(">QQ", self.epoch, self.commit) + self.attempt
+        plain = struct.pack(">IBQQQ", 4096, 6, 1767225600000, 0, live) + self.index_key + root + b"\0"
+        head = prefix + seal(self.root_key, self.random(24), b"keyfall/head/v1" + prefix, plain)
+        self.log += frame(1, len(self.log), self.synced, self.blobs, ((self.epoch, self.commit), head))
+        self.synced, self.blobs = (1, len(self.log)), []
+
+    def stage(self):
+        """A frame without a head: it says that everything before it was synced, so that damage there is damage."""
+        blob = (self.random(16), self.random(100))
+        self.log += frame(1, len(self.log), self.synced, [blob], None)
+
+    def files(self):
+        live = slot(1, self.store, self.epoch, self.attempt, self.root_key, self.random(4096))
+        gone = slot(2, self.store, self.epoch - 1, self.random(16), self.random(32), self.random(4096))
+        return {"store/keyfall": b"keyfall store, format 1\n", "store/log/00000001.log": self.log,
+                "cell/slot-a": live, "cell/slot-b": gone, "cell/remnants-accepted": b""}
+
+    def vector(self, about, files=None, **expected):
+        files = files or self.files()
+        packed = {path: base64.b64encode(zlib.compress(data, 9)).decode() for path, data in files.items()}
+        return {"about": about, "files": packed, "expected": expected or self.expected}
+
+
+def interaction(ms, n):
+    return ms.to_bytes(6, "big") + bytes([0x70, n, 0x80]) + bytes([n] * 7)
+
+
+def flip(data, at):
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
+
+
+def vectors():
+    began = 1767225600000
+
+    def good(name):
+        m = Maker(name)
+        first, second = interaction(began, 1), interaction(began + 5, 2)
+        slots = [m.user("ada", [("audio", first, 0, m.random(300), "wake word"), ("audio", first, 1, b"", ""),
+                                ("transcript", first, 0, "wécker um 6:30".encode(), "to be read")],
+                        fences=[("audio", second, 0)]),
+                 m.user("Ünïcode \U0001F3A4", [("action", second, 7, b'{"alarm":"6:30"}', "so that it rings")], 3),
+                 m.erased_user("ben", first)]
+        m.publish(slots)
+        return m
+
+    m = good("good")
+    yield "good", m.vector("three users, one of them erased, records of three classes, a fence")
+    m = Maker("large")
+    content = [m.random(n) for n in (16384, 16385, 262144)]
+    m.publish([m.user("ada", [("audio", interaction(began + n, n), 0, c, "") for n, c in enumerate(content)])])
+    yield "large", m.vector("records at the borders of chunk and segment")
+    m = Maker("deep")
+    m.publish([m.user(f"user {n}", [("audio", interaction(began + n, n), 0, bytes([n]), "")]) for n in range(12)], deep=True)
+    yield "deep", m.vector("a user tree of two levels")
+    m = good("two commits")
+    m.publish([m.user("chloe", [("audio", interaction(began + 9, 9), 0, b"second", "")])])
+    m.expected = {"records": m.expected["records"][-1:], "erased": [], "unreadable": []}
+    yield "two-commits", m.vector("the newest head counts, within an epoch")
+    m = good("in the middle of an erase")
+    files = m.files()
+    files["cell/slot-b"] = slot(1, m.store, 2, m.random(16), m.random(32), m.random(4096))
+    yield "deposited", m.vector("a key of the next epoch was deposited and nothing published: the old state", files)
+
+    # Damaged.
+    m = good("torn tail")
+    files = m.files()
+    whole = files["store/log/00000001.log"]
+    m.publish([m.user("dora", [("audio", interaction(began + 9, 9), 0, b"torn", "")])])
+    m.expected["records"].pop()
+    files["store/log/00000001.log"] = whole + m.log[len(whole):-100]
+    yield "torn-tail", m.vector("a commit that was cut short is not there", files)
+    m = good("payload")
+    m.stage()
+    first = m.expected["records"][0]
+    files = m.files()
+    log = files["store/log/00000001.log"]
+    blobs, head_len = struct.unpack(">II", log[32:40])
+    files["store/log/00000001.log"] = flip(log, 64 + 20 * blobs + 16 + head_len + 60)
+    m.expected["records"].remove(first)
+    m.expected["unreadable"].append(first["id"])
+    yield "payload-damaged", m.vector("one bit of a payload changed: that record is corrupt, the others are read", files)
+    m = good("root page")
+    root_at = len(m.log) - 300
+    m.stage()
+    files = m.files()
+    files["store/log/00000001.log"] = flip(m.log, root_at)
+    yield "root-page-damaged", m.vector("one bit of the root page changed", files, error="Corrupt")
+    m = good("other key")
+    files = m.files()
+    files["cell/slot-a"] = slot(1, m.store, 1, m.attempt, m.random(32), m.random(4096))
+    yield "wrong-root-key", m.vector("the cell holds another key under the same name", files, error="Corrupt")
+    m = good("other attempt")
+    files = m.files()
+    files["cell/slot-a"] = slot(1, m.store, 1, m.random(16), m.root_key, m.random(4096))
+    yield "other-attempt", m.vector("the key of another attempt at the same epoch", files, error="Refused")
+    m = good("store behind")
+    files = m.files()
+    files["cell/slot-a"] = slot(1, m.store, 2, m.random(16), m.random(32), m.random(4096))
+    yield "store-behind", m.vector("the store is older than the cell", files, error="Refused")
+    m = good("cell behind")
+    files = m.files()
+    m.epoch, m.attempt, m.root_key = 2, m.random(16), m.random(32)
+    m.publish([])
+    files["store/log/00000001.log"] = m.log
+    yield "cell-behind", m.vector("an old copy of the cell beside a newer store", files, error="Refused")
+    m = good("other store")
+    files = m.files()
+    files["cell/slot-a"] = slot(1, m.random(16), 1, m.attempt, m.root_key, m.random(4096))
+    yield "other-store", m.vector("the cell of another store", files, error="Refused")
+    m = good("torn slot")
+    files = m.files()
+    files["cell/slot-a"] = flip(files["cell/slot-a"], 60)
+    yield "slot-damaged", m.vector("no slot holds a whole key", files, error="Corrupt")
+    m = good("no log")
+    files = m.files()
+    files["store/log/00000001.log"] = b""
+    yield "empty-store", m.vector("an empty store beside a used cell is never taken for a new one", files, error="Corrupt")
+    m = Maker("transplanted")
+    slots = [m.user(n, [("audio", interaction(began, 1), 0, n.encode(), "")]) for n in ("ada", "ben")]
+    page_a, page_b = slots[0][15:], slots[1][15:]
+    ids = [r["id"] for r in m.expected["records"]]
+    a, b = next(i for i, (n, _) in enumerate(m.blobs) if n == page_a[:16]), next(
+        i for i, (n, _) in enumerate(m.blobs) if n == page_b[:16])
+    m.blobs[a], m.blobs[b] = (m.blobs[a][0], m.blobs[b][1]), (m.blobs[b][0], m.blobs[a][1])
+    m.publish(slots)
+    yield "transplanted", m.vector("the stored pages of two users were exchanged: neither opens", None,
+                                   records=[], erased=[], unreadable=ids)
+
+
+def main():
+    if len(sys.argv) == 4 and sys.argv[1] == "list":
+        tree = Tree(Store(sys.argv[2]), cell(sys.argv[3]))
+        for record in tree.records():
+            content = record.pop("content")
+            record["sha256"] = content if content is None else hashlib.sha256(content).hexdigest()
+            print(json.dumps(record, sort_keys=True))
+    elif len(sys.argv) == 3 and sys.argv[1] == "vectors":
+        for name, vector in vectors():
+            with open(os.path.join(sys.argv[2], name + ".json"), "w") as f:
+                json.dump(vector, f, indent=1, sort_keys=True)
+                f.write("\n")
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()
