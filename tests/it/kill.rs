@@ -149,3 +149,103 @@ fn verify(engine: &Engine, live: &BTreeMap<RecordId, Record>, erased: &[RecordId
         assert_eq!(kind(read(engine, id)), ErrorKind::Erased, "erased and back");
     }
 }
+
+/// A command, and what killing it may leave undone.
+struct Verb {
+    arguments: &'static [&'static str],
+    /// Whether it may take ada's records.
+    erases: bool,
+    /// How it may answer when it is run again: it was done already.
+    again: &'static [i32],
+}
+
+const fn verb(arguments: &'static [&'static str], erases: bool, again: &'static [i32]) -> Verb {
+    Verb { arguments, erases, again }
+}
+
+const VERBS: [Verb; 12] = [
+    verb(&["put", "store", "--user", "ada", "--class", "action", "new.wav"], false, &[0]),
+    verb(&["create", "store", "--user", "eve"], false, &[0]),
+    verb(&["erase", "store", "--user", "ada", "--yes"], true, &[0]),
+    verb(&["erase", "store", "--user", "ada", "--class", "audio", "--yes"], true, &[0]),
+    verb(&["erase", "store", "--user", "ada", "--after", "2020-01-01", "--yes"], true, &[0]),
+    verb(&["copy", "add", "store", "second"], false, &[0, 1]),
+    verb(&["copy", "sync", "store"], false, &[0]),
+    verb(&["copy", "remove", "store", "replica"], false, &[0, 4]),
+    verb(&["backup", "store", "backup"], false, &[0]),
+    verb(&["discard", "store"], false, &[0]),
+    verb(&["audit", "store", "replica"], false, &[0]),
+    verb(&["restore", "--cell", "store.cell", "--into", "restored", "replica"], false, &[0, 1]),
+];
+
+const PARTS: [&str; 3] = ["store", "store.cell", "replica"];
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    assert!(std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+}
+
+#[test]
+fn killed_in_every_verb() {
+    let cli = Cli::new();
+    let mut live: BTreeMap<RecordId, Vec<u8>> = BTreeMap::new();
+    for n in 0..30u8 {
+        let content = bytes(u64::from(n) + 900, 700 * usize::from(n) + 1);
+        let id = cli.put(["ada", "ben", "chloe"][usize::from(n) % 3], "audio", &content);
+        live.insert(id.parse().unwrap(), content);
+    }
+    let gone: RecordId = cli.put("dora", "audio", b"gone").parse().unwrap();
+    cli.ok(&["copy", "add", "store", "replica"]);
+    cli.ok(&["erase", "store", "--user", "dora", "--yes"]);
+    std::fs::write(cli.path("new.wav"), bytes(1, 400_000)).unwrap();
+    let of_ada: Vec<RecordId> = {
+        let engine = open(&cli);
+        live.keys().filter(|id| engine.info(id).unwrap().user.as_str() == "ada").copied().collect()
+    };
+    std::fs::create_dir(cli.path("saved")).unwrap();
+    for part in PARTS {
+        copy(&cli.path(part), &cli.path("saved").join(part));
+    }
+    let mut cut = 0;
+    for (n, verb) in VERBS.iter().enumerate() {
+        let what = verb.arguments.join(" ");
+        let mut takes = Duration::ZERO;
+        for round in 0..9u64 {
+            // A store knows its copies by their places: everything goes back to where it was.
+            for left in PARTS.iter().chain(&["second", "backup", "restored"]) {
+                let _ = std::fs::remove_dir_all(cli.path(left));
+            }
+            for part in PARTS {
+                copy(&cli.path("saved").join(part), &cli.path(part));
+            }
+            let began = Instant::now();
+            let mut child = cli.command(verb.arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            // The first runs to its end, so that the typical time is known.
+            if round > 0 {
+                std::thread::sleep(moment(n as u64 * 100 + round, takes));
+                child.kill().unwrap();
+            }
+            let whole = child.wait().unwrap().success();
+            if round == 0 {
+                takes = began.elapsed();
+                assert!(whole, "{what}");
+            }
+            cut += u64::from(!whole);
+            let engine = open(&cli);
+            let fell = of_ada.iter().filter(|id| kind_of(&engine, id) == Some(ErrorKind::Erased)).count();
+            assert!(fell == 0 || verb.erases && fell == of_ada.len(), "{what}: an erase is there in part");
+            assert!(!whole || !verb.erases || fell > 0, "{what}: an acknowledged erase is not erased");
+            for (id, content) in live.iter().filter(|(id, _)| fell == 0 || !of_ada.contains(id)) {
+                assert_eq!(&read(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")), content);
+            }
+            assert_eq!(kind_of(&engine, &gone), Some(ErrorKind::Erased), "{what}: back");
+            assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean(), "{what}");
+            drop(engine);
+            // And it can be done after all.
+            let again = cli.run(verb.arguments);
+            let said = String::from_utf8_lossy(&again.stderr).into_owned();
+            assert!(again.status.code().is_some_and(|c| verb.again.contains(&c)), "{what}: {:?} {said}", again.status);
+        }
+    }
+    println!("{} verbs, {cut} of {} runs cut", VERBS.len(), VERBS.len() * 9);
+    assert!(cut as usize > VERBS.len() * 2, "the kills hit: {cut}");
+}
