@@ -47,7 +47,7 @@ pub(super) fn judge(path: &Path) -> Result<Verdict> {
     let mut verdict = by_magic(magic);
     if magic == 0xEF53 {
         let device = std::fs::metadata(path).map_err(|e| Error::io(path.display(), e))?.dev();
-        if ext4_options(device).iter().any(|o| o.split([',', '\n']).any(|o| o == "data=journal")) {
+        if keeps_data_in_the_journal(&ext4_options(device)) {
             verdict.objection = Some("mounted with data=journal it keeps old bytes in its journal".into());
         }
     }
@@ -73,21 +73,26 @@ fn ext4_options(device: u64) -> Vec<String> {
     let wanted = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut options = Vec::new();
-    for line in mounts.lines() {
-        let fields: Vec<&str> = line.split(' ').collect();
-        if fields.get(2) != Some(&wanted.as_str()) {
-            continue;
-        }
-        let Some(dash) = fields.iter().position(|f| *f == "-") else {
-            continue;
-        };
-        if let (Some(source), Some(super_options)) = (fields.get(dash + 2), fields.get(dash + 3)) {
-            options.push((*super_options).to_owned());
-            let device_name = source.rsplit('/').next().unwrap_or_default();
-            options.extend(std::fs::read_to_string(format!("/proc/fs/ext4/{device_name}/options")).ok());
-        }
+    for (source, super_options) in mounted(&mounts, &wanted) {
+        options.push(super_options.to_owned());
+        let device_name = source.rsplit('/').next().unwrap_or_default();
+        options.extend(std::fs::read_to_string(format!("/proc/fs/ext4/{device_name}/options")).ok());
     }
     options
+}
+
+/// Source and super options of the mounts of a device, from the text of mountinfo (proc(5)).
+fn mounted<'m>(mountinfo: &'m str, device: &str) -> Vec<(&'m str, &'m str)> {
+    let of_line = |line: &'m str| {
+        let (mount, rest) = line.split_once(" - ")?;
+        let [_type, source, options] = rest.split(' ').collect::<Vec<_>>()[..] else { return None };
+        (mount.split(' ').nth(2) == Some(device)).then_some((source, options))
+    };
+    mountinfo.lines().filter_map(of_line).collect()
+}
+
+fn keeps_data_in_the_journal(options: &[String]) -> bool {
+    options.iter().any(|o| o.split([',', '\n']).any(|o| o == "data=journal"))
 }
 
 fn odd_flag(path: &Path) -> Option<&'static str> {
@@ -114,5 +119,28 @@ mod tests {
             assert!(objection.is_some() && by_magic(*magic).objection.is_some(), "{name}");
         }
         assert!(by_magic(0x1234).objection.is_some(), "an unknown file system is refused");
+    }
+
+    #[test]
+    fn the_options_of_a_mount_are_found() {
+        let text = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,data=journal\n\
+                    23 1 254:1 / /data rw - ext4 /dev/vdb rw,discard\n\
+                    24 1 254:1 /sub /more rw master:3 - ext4 /dev/vdb rw\n\
+                    25 1 0:5 / /proc rw - proc proc rw\n";
+        assert_eq!(mounted(text, "254:0"), [("/dev/vda", "rw,data=journal")]);
+        assert_eq!(mounted(text, "254:1"), [("/dev/vdb", "rw,discard"), ("/dev/vdb", "rw")]);
+        assert_eq!(mounted(text, "254:2"), []);
+        assert!(keeps_data_in_the_journal(&["rw,data=journal".into()]));
+        assert!(keeps_data_in_the_journal(&["rw".into(), "rw\ndelalloc\ndata=journal\n".into()]));
+        assert!(!keeps_data_in_the_journal(&["rw,data=ordered,nodata=journal".into()]));
+    }
+
+    #[test]
+    fn where_the_root_is_an_ext4_its_options_are_seen() {
+        let root = Path::new("/");
+        if judge(root).unwrap().name == "ext4" {
+            let device = std::fs::metadata(root).unwrap().dev();
+            assert!(ext4_options(device).iter().any(|o| o.contains("rw") || o.contains("ro")));
+        }
     }
 }

@@ -11,6 +11,7 @@
 mod support;
 
 mod architecture;
+mod cells;
 mod chunked;
 mod command_line;
 mod corpus;
@@ -21,6 +22,7 @@ mod errors;
 mod kill;
 mod linear;
 mod memory;
+mod pages;
 mod ports;
 mod power;
 mod residue;

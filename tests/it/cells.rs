@@ -1,0 +1,182 @@
+//! The file cell in its surroundings: where it may lie, what its slots hold, what it answers to a wrong call.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keyfall::ErrorKind;
+use keyfall::cell::{Durable, FileCell, MemoryCell, RootCell, RootId};
+use keyfall::crypto::Key;
+use keyfall::env::{Env, System};
+use keyfall::ids::StoreId;
+
+use crate::support::kind;
+
+const STORE: StoreId = StoreId([7; 16]);
+
+fn create(dir: &Path, accept: bool) -> keyfall::Result<FileCell> {
+    FileCell::create(dir, accept, Arc::new(System))
+}
+
+fn id(epoch: u64, attempt: u8) -> RootId {
+    RootId { epoch, attempt: [attempt; 16] }
+}
+
+fn deposit(cell: &dyn RootCell, id: RootId) {
+    cell.deposit(STORE, &id, &Key::copied_from(&[id.attempt[0]; 32])).unwrap();
+}
+
+fn epochs(cell: &dyn RootCell) -> Vec<u64> {
+    let mut epochs: Vec<u64> = cell.load().unwrap().keys.iter().map(|k| k.id.epoch).collect();
+    epochs.sort_unstable();
+    epochs
+}
+
+/// A directory on a file system that overwrites in place, and one on a file system that does not, where there are such.
+fn places() -> [Option<tempfile::TempDir>; 2] {
+    let good = tempfile::tempdir().unwrap();
+    let good = create(&good.path().join("probe"), false).is_ok().then_some(good);
+    [good, Path::new("/dev/shm").is_dir().then(|| tempfile::tempdir_in("/dev/shm").unwrap())]
+}
+
+#[test]
+fn remnants_are_promised_where_they_were_accepted_and_are_possible() {
+    let [good, bad] = places();
+    if let Some(good) = good {
+        let place = good.path().join("cell");
+        // Accepting what cannot happen changes nothing.
+        let promise = create(&place, true).unwrap().describe();
+        assert!(!promise.remnants && !promise.statement.contains("REMNANTS"), "{promise:?}");
+        assert!(!place.join("remnants-accepted").exists());
+        assert_eq!((promise.kind, promise.place), ("file", place.display().to_string()));
+    }
+    if let Some(bad) = bad {
+        let place = bad.path().join("cell");
+        assert_eq!(kind(create(&place, false)), ErrorKind::Refused);
+        assert!(!place.exists(), "a refused cell leaves nothing");
+        let promise = create(&place, true).unwrap().describe();
+        assert!(promise.remnants && promise.statement.contains("REMNANTS ACCEPTED"), "{promise:?}");
+        assert!(FileCell::open(&place, Arc::new(System)).unwrap().describe().remnants);
+        std::fs::remove_file(place.join("remnants-accepted")).unwrap();
+        assert_eq!(kind(FileCell::open(&place, Arc::new(System))), ErrorKind::Refused);
+    }
+}
+
+#[test]
+fn a_cell_is_made_in_an_empty_place_only() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(kind(FileCell::open(&dir.path().join("none"), Arc::new(System))), ErrorKind::Absent);
+    // An empty directory will do, and one below directories that are not there yet.
+    std::fs::create_dir(dir.path().join("empty")).unwrap();
+    drop(create(&dir.path().join("empty"), true).unwrap());
+    drop(create(&dir.path().join("a/b/cell"), true).unwrap());
+    // A file stands in the way.
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    assert_eq!(kind(create(&dir.path().join("file"), true)), ErrorKind::Io);
+    assert_eq!(kind(create(&dir.path().join("file/cell"), true)), ErrorKind::Io);
+    // What an interrupted `create` leaves is made whole; a cell in use is left alone.
+    drop(create(&dir.path().join("empty"), true).unwrap());
+    std::fs::write(dir.path().join("empty/slot-b"), "").unwrap();
+    let cell = create(&dir.path().join("empty"), true).unwrap();
+    assert_eq!(kind(create(&dir.path().join("empty"), true)), ErrorKind::Locked);
+    deposit(&cell, id(1, 1));
+    drop(cell);
+    assert_eq!(kind(create(&dir.path().join("empty"), true)), ErrorKind::Exists);
+    // Also with a slot of it damaged: it may be somebody's key.
+    std::fs::write(dir.path().join("empty/slot-a"), [3; 4096]).unwrap();
+    std::fs::write(dir.path().join("empty/slot-b"), [3; 100]).unwrap();
+    assert_eq!(kind(create(&dir.path().join("empty"), true)), ErrorKind::Exists);
+}
+
+#[test]
+fn a_cell_may_have_a_relative_place() {
+    let cli = crate::command_line::Cli::empty();
+    cli.ok(&["init", "store", "--cell", "bare", "--accept-remnants"]);
+    assert!(cli.path("bare/slot-a").exists());
+    cli.ok(&["status", "store", "--cell", "bare"]);
+}
+
+#[test]
+fn modes_keep_others_out() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("cell");
+    drop(create(&place, true).unwrap());
+    let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(place.clone()), 0o700);
+    for file in ["slot-a", "slot-b", "lock"] {
+        assert_eq!(mode(place.join(file)), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn wrong_calls_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = create(&dir.path().join("cell"), true).unwrap();
+    let memory = MemoryCell::new();
+    for cell in [&file as &dyn RootCell, &memory] {
+        deposit(cell, id(1, 1));
+        deposit(cell, id(1, 1));
+        assert_eq!(epochs(cell), [1]);
+        let other = Key::copied_from(&[9; 32]);
+        assert_eq!(kind(cell.deposit(StoreId([8; 16]), &id(2, 2), &other)), ErrorKind::Refused, "another store's");
+        deposit(cell, id(2, 2));
+        assert_eq!(kind(cell.deposit(STORE, &id(3, 3), &other)), ErrorKind::Refused, "a third key");
+        assert_eq!(kind(cell.retire(&id(3, 3), Durable::assumed_for_a_test())), ErrorKind::Corrupt, "not there");
+        // The same epoch under another attempt is another key.
+        assert_eq!(kind(cell.retire(&id(2, 9), Durable::assumed_for_a_test())), ErrorKind::Corrupt);
+        assert_eq!(epochs(cell), [1, 2]);
+        // Either may be kept: the newer after a publish, the older where nothing was published.
+        cell.retire(&id(1, 1), Durable::assumed_for_a_test()).unwrap();
+        assert_eq!((epochs(cell), cell.load().unwrap().epoch), (vec![1], 2));
+        deposit(cell, id(2, 4));
+        cell.retire(&id(2, 4), Durable::assumed_for_a_test()).unwrap();
+        assert_eq!((epochs(cell), cell.load().unwrap().store), (vec![2], Some(STORE)));
+        assert_eq!(cell.load().unwrap().keys[0].key.bytes(), &[4; 32]);
+    }
+}
+
+/// Shows whether a destroyed slot holds fresh bytes: the fill is drawn anew each time.
+#[test]
+fn a_destroyed_slot_holds_nothing_of_the_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("cell");
+    let cell = create(&place, true).unwrap();
+    let mut secret = [0; 32];
+    System.fill(&mut secret).unwrap();
+    cell.deposit(STORE, &id(1, 1), &Key::copied_from(&secret)).unwrap();
+    let holds = |what: &[u8]| {
+        ["slot-a", "slot-b"].iter().any(|s| std::fs::read(place.join(s)).unwrap().windows(16).any(|w| w == what))
+    };
+    assert!(holds(&secret[..16]) && holds(&secret[16..]));
+    let before = std::fs::read(place.join("slot-a")).unwrap();
+    deposit(&cell, id(2, 2));
+    cell.retire(&id(2, 2), Durable::assumed_for_a_test()).unwrap();
+    assert!(!holds(&secret[..16]) && !holds(&secret[16..]));
+    let after = std::fs::read(place.join("slot-a")).unwrap();
+    let same = before.iter().zip(&after).filter(|(a, b)| a == b).count();
+    assert!(same < 200, "{same} of 4,096 bytes are the same");
+    // The tombstone says which epoch it ended.
+    assert_eq!((after[8], &after[25..33]), (2, &1u64.to_be_bytes()[..]));
+}
+
+#[test]
+fn one_torn_slot_is_nothing_two_are_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("cell");
+    drop(create(&place, true).map(|cell| deposit(&cell, id(5, 1))).unwrap());
+    let torn = |slot: &str| std::fs::write(place.join(slot), [3; 4096]).unwrap();
+    let open = || FileCell::open(&place, Arc::new(System)).unwrap();
+    torn("slot-b");
+    assert_eq!(epochs(&open()), [5]);
+    // The next retire overwrites what is torn: it may be half a key.
+    open().retire(&id(5, 1), Durable::assumed_for_a_test()).unwrap();
+    let overwritten = std::fs::read(place.join("slot-b")).unwrap();
+    assert_eq!(
+        (&overwritten[..8], overwritten[8], &overwritten[25..33]),
+        (&b"KFSLOT01"[..], 2, &4u64.to_be_bytes()[..])
+    );
+    std::fs::remove_file(place.join("slot-b")).unwrap();
+    assert_eq!(epochs(&open()), [5], "a missing slot is a torn one");
+    torn("slot-a");
+    assert_eq!(kind(open().load()), ErrorKind::Corrupt);
+}
