@@ -3,6 +3,7 @@
 
     oracle.py list STORE CELL     one JSON line for every record that opens, with the SHA-256 of its content
     oracle.py vectors DIR         writes the test vectors: stores made here, good and damaged, each saying what is expected
+    oracle.py seeds DIR           writes one well-formed input for each decoder that the fuzzer knows
 
 A vector is a JSON file: `files` holds a store (store/...) and a cell (cell/...) as base64, `expected` what a reader must find:
 `records` (id, user, class, purpose, SHA-256 of the content), `erased` ids, or `error`, the kind of the error with which opening
@@ -322,7 +323,7 @@ class Maker:
 
     def __init__(self, name):
         self.seed, self.n = name.encode(), 0
-        self.blobs, self.log, self.commit = [], b"", 0
+        self.blobs, self.log, self.commit, self.plain = [], b"", 0, {}
         self.store, self.index_key, self.attempt = self.random(16), self.random(32), self.random(16)
         self.root_key, self.epoch, self.synced = self.random(32), 1, (1, 0)
         self.expected = {"records": [], "erased": [], "unreadable": []}
@@ -335,6 +336,7 @@ class Maker:
         return out[:n]
 
     def page(self, kind, plain, largest=4096):
+        self.plain.setdefault(kind, plain)
         size = 512
         while size < min(len(plain) + 72, largest):
             size *= 2
@@ -540,6 +542,34 @@ def vectors():
                                    records=[], erased=[], unreadable=ids)
 
 
+def seeds():
+    m = Maker("seeds")
+    first = interaction(1767225600000, 1)
+    m.publish([m.user("ada", [("audio", first, 0, b"x", "wake word")], fences=[("audio", first, 3)]),
+               m.erased_user("ben", first)])
+    plain = struct.pack(">IBQQQ", 4096, 6, 1767225600000, 0, 1) + m.index_key + m.random(48)
+    plain += b"\2" + m.random(8) + b"\1" + text("/mnt/a") + m.random(8) + b"\2" + text("/mnt/b")
+    entry = b"\1" + m.random(32) + struct.pack(">QQ", 7, 1767225600000) + text("audio/x-wav") + text("wake word")
+    interior = b"\1" + struct.pack(">H", 2) + b"\0\3" + m.random(48) + b"\0\7" + m.random(48)
+    ordered = b"\1" + struct.pack(">H", 2) + bytes(20) + struct.pack(">Q", 4) + m.random(48)
+    ordered += b"\1" * 20 + struct.pack(">Q", 5) + m.random(48)
+    id = first + m.random(12) + b"\0\1" + m.random(6) + bytes(4)
+    yield 0, "prefix", b"KFHD\1" + m.store + struct.pack(">QQ", 1, 1) + m.attempt
+    yield 1, "head", plain
+    yield 2, "users-leaf", m.plain[USERS]
+    yield 2, "users-interior", interior
+    yield 3, "user", m.plain[USER]
+    yield 4, "ordered-leaf", m.plain[CLASS]
+    yield 4, "ordered-interior", ordered
+    yield 4, "fences", m.plain[FENCES]
+    yield 5, "entry", entry
+    yield 6, "slot", slot(1, m.store, 1, m.attempt, m.root_key, m.random(4096))
+    yield 7, "id", id
+    yield 8, "id-text", base64.b32hexencode(id).lower()
+    yield 9, "frame", frame(1, 0, (1, 0), [(m.random(16), b"blob")], ((1, 1), b"head"))
+    yield 10, "sealed", seal(bytes([7]) * 32, m.random(24), b"context", b"plaintext")
+
+
 def main():
     if len(sys.argv) == 4 and sys.argv[1] == "list":
         tree = Tree(Store(sys.argv[2]), cell(sys.argv[3]))
@@ -552,6 +582,10 @@ def main():
             with open(os.path.join(sys.argv[2], name + ".json"), "w") as f:
                 json.dump(vector, f, indent=1, sort_keys=True)
                 f.write("\n")
+    elif len(sys.argv) == 3 and sys.argv[1] == "seeds":
+        for which, name, data in seeds():
+            with open(os.path.join(sys.argv[2], "well-formed-" + name), "wb") as f:
+                f.write(bytes([which]) + data)
     else:
         sys.exit(__doc__)
 

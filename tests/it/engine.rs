@@ -574,3 +574,42 @@ fn recording_stores_see_names_once() {
         merged.put(&[(name, blob)]).unwrap();
     }
 }
+
+#[test]
+fn a_store_is_made_once_and_opened_with_its_own_cell() {
+    use keyfall::cell::{MemoryCell, RootCell};
+    use keyfall::store::{Head, HeadId, MemoryStore, Store};
+    let options = || Options { geometry: SMALL, ..Options::default() };
+    let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    let (as_store, as_cell) = (|| store.clone() as Arc<dyn Store>, || cell.clone() as Arc<dyn RootCell>);
+    assert_eq!(kind(Engine::open(as_store(), as_cell(), options())), ErrorKind::Absent, "a cell without a key");
+    drop(Engine::init(as_store(), as_cell(), options()).unwrap());
+    assert_eq!(kind(Engine::init(as_store(), Arc::new(MemoryCell::new()), options())), ErrorKind::Exists);
+    assert_eq!(kind(Engine::init(Arc::new(MemoryStore::new()), as_cell(), options())), ErrorKind::Exists);
+    assert_eq!(kind(Engine::open(Arc::new(MemoryStore::new()), as_cell(), options())), ErrorKind::Corrupt);
+    let other = Arc::new(MemoryCell::new());
+    drop(Engine::init(Arc::new(MemoryStore::new()), other.clone(), options()).unwrap());
+    assert_eq!(kind(Engine::open(as_store(), other, options())), ErrorKind::Refused, "another store's cell");
+    // A head under another number than it says of itself.
+    let head = store.head().unwrap().unwrap();
+    let misfiled = Head { id: HeadId { epoch: 1, commit: 9 }, bytes: head.bytes };
+    store.commit(&[], Some(head.id), &misfiled).unwrap();
+    assert_eq!(kind(Engine::open(as_store(), as_cell(), options())), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_batch_says_how_much_is_in_it() {
+    let world = World::new(3, SMALL);
+    let mut batch = world.engine().batch();
+    assert!(batch.is_empty());
+    batch.add(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
+    assert_eq!((batch.len(), batch.is_empty()), (1, false));
+    let head = world.engine().head();
+    drop(batch);
+    assert!(world.engine().batch().commit().unwrap().is_empty());
+    assert_eq!(world.engine().head(), head, "nothing was committed");
+    // A record made at another time says so.
+    let put = Put::new(user("ada"), Class::audio()).created(keyfall::Timestamp(5));
+    let id = world.engine().put(put, &b"x"[..]).unwrap();
+    assert_eq!(world.engine().info(&id).unwrap().created, keyfall::Timestamp(5));
+}

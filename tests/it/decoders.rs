@@ -1,0 +1,42 @@
+//! The fuzzers' inputs, and every one of them with a byte changed, cut or added, once more; and the engine target's.
+
+use std::path::Path;
+
+use keyfall::testing::sim::{Planted, STEP_BYTES, media_of, simulate};
+use keyfall::testing::{DECODERS, decode_anything};
+
+fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    std::fs::read_dir(dir).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect()
+}
+
+#[test]
+fn no_bytes_make_a_decoder_panic() {
+    let mut well_formed = [0; DECODERS.len()];
+    for input in corpus("decoders") {
+        let Some((&which, bytes)) = input.split_first() else { continue };
+        well_formed[usize::from(which) % DECODERS.len()] += usize::from(decode_anything(which, bytes));
+        for at in 0..bytes.len().min(300) {
+            let mut changed = bytes.to_vec();
+            for by in [1, 0x80, 0xFF] {
+                changed[at] ^= by;
+                decode_anything(which, &changed);
+                changed[at] ^= by;
+            }
+            decode_anything(which, &bytes[..at]);
+            changed.insert(at, 0);
+            decode_anything(which, &changed);
+        }
+    }
+    assert!(well_formed.iter().all(|n| *n > 0), "each decoder has an input that it takes: {well_formed:?}");
+}
+
+#[test]
+fn what_the_fuzzer_kept_runs_clean() {
+    for input in corpus("engine") {
+        if let Some((&seed, steps)) = input.split_first() {
+            let seed = u64::from(seed);
+            simulate(seed, steps.as_chunks::<STEP_BYTES>().0, Planted::default(), |env| media_of(seed, env));
+        }
+    }
+}
