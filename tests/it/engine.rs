@@ -577,6 +577,7 @@ fn recording_stores_see_names_once() {
 
 #[test]
 fn a_store_is_made_once_and_opened_with_its_own_cell() {
+    use keyfall::Options;
     use keyfall::cell::{MemoryCell, RootCell};
     use keyfall::store::{Head, HeadId, MemoryStore, Store};
     let options = || Options { geometry: SMALL, ..Options::default() };
