@@ -88,6 +88,28 @@ fn a_cell_is_made_in_an_empty_place_only() {
 }
 
 #[test]
+fn a_cell_that_never_held_a_key_belongs_to_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let cell = create(&dir.path().join("cell"), true).unwrap();
+    for cell in [&cell as &dyn RootCell, &MemoryCell::new()] {
+        let contents = cell.load().unwrap();
+        assert_eq!((contents.store, contents.keys.len(), contents.epoch), (None, 0, 0));
+    }
+}
+
+#[test]
+fn a_slot_that_cannot_be_read_is_not_taken_for_a_torn_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("cell");
+    let cell = create(&place, true).unwrap();
+    deposit(&cell, id(1, 1));
+    std::fs::remove_file(place.join("slot-b")).unwrap();
+    std::fs::create_dir(place.join("slot-b")).unwrap();
+    assert_eq!(kind(cell.load()), ErrorKind::Io);
+    assert_eq!(kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Io);
+}
+
+#[test]
 fn a_cell_may_have_a_relative_place() {
     let cli = crate::command_line::Cli::empty();
     cli.ok(&["init", "store", "--cell", "bare", "--accept-remnants"]);
