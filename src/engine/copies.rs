@@ -277,7 +277,7 @@ impl Engine {
         inner.publish(&mut writer, commit::Change::of_head(head))?;
         if mode == CopyMode::Behind {
             drop(writer);
-            inner.sync(&*store, &mut progress)?;
+            inner.sync(&*store, &mut progress).inspect_err(|_| self.let_go(&entry))?;
         }
         Ok(entry)
     }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::pages::SharedStore;
 use super::walk::{Step, Walked, walk};
@@ -64,6 +65,9 @@ impl Engine {
         locked(&inner.names).since = Some(HashMap::new());
         let swept = self.sweep(window, &places, &mut done, progress);
         locked(&inner.names).since = None;
+        if swept.is_err() {
+            inner.writer().copies.iter_mut().for_each(super::copies::Attached::let_go);
+        }
         swept?;
         for place in &places {
             done.bytes_after += place.usage()?.bytes;
@@ -93,7 +97,13 @@ impl Engine {
                         within.iter().copied().filter(|n| !kept(n)).collect()
                     };
                     if !dead.is_empty() {
-                        place.remove(&dead)?;
+                        let removed = place.remove(&dead);
+                        // A store that failed here may refuse every later write until it is opened anew.
+                        if Arc::ptr_eq(place, self.inner.store()) {
+                            self.inner.judged(removed)?
+                        } else {
+                            removed?
+                        }
                         done.blobs += dead.len() as u64;
                     }
                     match (names.last(), within.len() == PAGE) {

@@ -69,8 +69,8 @@ pub type Blob = (BlobName, Vec<u8>);
 /// * Blobs are written once: a name is never put with other bytes.
 /// * A crash may lose blobs put since the last `commit`, but only a suffix of them in the order of the calls,
 ///   and blobs of one call in the order given.
-/// * An error of the kind `Full` means that the call changed nothing. After any other error of `put` or
-///   `commit` the outcome is unknown, and the engine opens the store anew before it writes again.
+/// * An error of the kind `Full` means that the call changed nothing. After any other error of `put`, `commit` or
+///   `remove` the outcome is unknown, and the engine opens the store anew before it writes again.
 pub trait Store: Send + Sync {
     /// Where it is, in words for a person.
     fn place(&self) -> String;

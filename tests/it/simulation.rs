@@ -96,3 +96,23 @@ fn each_planted_defect_is_caught_by_name() {
         assert!(verdict.contains(expected), "{name} is caught as something else: {verdict}");
     }
 }
+
+/// Seeds that once failed, and what they found.
+const FOUND: &[(u64, &str)] = &[
+    (472, "a discard that failed left the store refusing writes, and the engine unaware"),
+    (18_596, "a log whose sync failed at opening was synced again at closing, and taken for durable"),
+    (46_090, "a restore passed over a copy that could not be read, and took an older one"),
+    (62_920, "a copy behind that failed once stayed broken until the engine was opened anew"),
+    (1_271_686, "the same, where it failed while it was added"),
+    (1_447_610, "the same, where it failed in a discard"),
+    (1_975_850, "a discard whose log did not sync"),
+];
+
+#[test]
+fn what_was_found_once_stays_mended() {
+    for (seed, what) in FOUND {
+        if let Some(verdict) = verdict(*seed, Planted::default()) {
+            panic!("seed {seed}, {what}: {verdict}");
+        }
+    }
+}
