@@ -11,6 +11,7 @@ use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, Us
 use crate::secret::WipeStack;
 use crate::sync::Mutex;
 use crate::tree::fences::Point;
+use crate::tree::head::HeadPage;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
 use crate::tree::users::{Slot, SlotState, UsersNode};
@@ -173,7 +174,7 @@ impl Inner {
                 let mut change = self.change(&state, editor.replaced, users)?;
                 change.head.users -= gone;
                 change.head.floor = change.head.floor.max(now);
-                change.root = Some(self.next_root(writer, epoch)?);
+                change.root = Some(self.next_root(writer, epoch, &change.head)?);
                 change.erased = applied.iter().flatten().filter(|a| !a.already).map(|a| a.selector).collect();
                 Some(change)
             } else {
@@ -193,14 +194,14 @@ impl Inner {
             .collect())
     }
 
-    fn next_root(&self, writer: &Writer, epoch: u64) -> Result<crate::cell::RootKey> {
+    fn next_root(&self, writer: &Writer, epoch: u64, head: &HeadPage) -> Result<crate::cell::RootKey> {
         #[cfg(feature = "testing")]
         if self.defect(super::Defect::KeepRootKey) {
-            let id = super::open::draw_root(&*self.options.env, epoch)?.id;
+            let id = super::open::draw_root(&*self.options.env, epoch, head)?.id;
             return Ok(crate::cell::RootKey { id, key: writer.root.key.duplicate() });
         }
         let _ = writer;
-        super::open::draw_root(&*self.options.env, epoch)
+        super::open::draw_root(&*self.options.env, epoch, head)
     }
 }
 

@@ -20,11 +20,11 @@ use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::users::{UsersNode, seal_users};
 use crate::tree::{Geometry, Link};
 
-/// Draws a root key for an epoch.
-pub(super) fn draw_root(env: &dyn Env, epoch: u64) -> Result<RootKey> {
-    let mut attempt = [0; 16];
-    env.fill(&mut attempt)?;
-    Ok(RootKey { id: RootId { epoch, attempt }, key: Key::random(env)? })
+/// Draws a root key for an epoch that begins with `head`: a generator that repeats after a machine was restored must not
+/// give one key to two heads, for what the one erased the other may still reach.
+pub(super) fn draw_root(env: &dyn Env, epoch: u64, head: &HeadPage) -> Result<RootKey> {
+    let fresh = Fresh::new(env, hedge(&[&epoch.to_be_bytes(), &head.encode()]));
+    Ok(RootKey { id: RootId { epoch, attempt: fresh.name()?.0 }, key: fresh.key()? })
 }
 
 /// Seals a head under a root key.
@@ -107,7 +107,6 @@ impl Engine {
         let mut id = [0; 16];
         env.fill(&mut id)?;
         let id = StoreId(id);
-        let root = draw_root(&*env, 1)?;
         let mut sealer = Sealer::new(&options, id);
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
         let now = env.now();
@@ -120,6 +119,7 @@ impl Engine {
             root: users,
             copies: Vec::new(),
         };
+        let root = draw_root(&*env, 1, &head)?;
         let stored = seal_head(&*env, id, 1, &head, &root)?;
         cell.deposit(id, &root.id, &root.key)?;
         if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {

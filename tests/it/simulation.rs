@@ -105,6 +105,7 @@ const FOUND: &[(u64, &str)] = &[
     (62_920, "a copy behind that failed once stayed broken until the engine was opened anew"),
     (1_271_686, "the same, where it failed while it was added"),
     (1_447_610, "the same, where it failed in a discard"),
+    (2_370_534, "a repeating generator gave one root key to two erases, and the second's opened the first's head"),
     (1_975_850, "a discard whose log did not sync"),
 ];
 
