@@ -12,3 +12,8 @@ pub(crate) use std::thread::yield_now;
 pub(crate) use shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, atomic};
 #[cfg(feature = "shuttle")]
 pub(crate) use shuttle::thread::yield_now;
+
+/// Takes a lock also where a holder panicked: what it guards is changed in one step, or checked anew.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

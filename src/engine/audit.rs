@@ -236,8 +236,8 @@ impl Engine {
         expose(&source, &page.root)
     }
 
-    #[cfg(feature = "testing")]
     /// Notes which key opens which blob below a head, by the key's hash; passes over what is noted already.
+    #[cfg(feature = "testing")]
     pub(crate) fn note_keys(
         places: &[SharedStore],
         head: &Head,
@@ -305,16 +305,19 @@ impl Engine {
             out.push(("fence key".to_owned(), Secret::copied_from(opened.fence_key.bytes())));
             out.push(("name".to_owned(), Secret::copied_from(user.as_str().as_bytes())));
         }
+        let aes_key = |name: &BlobName, key: &Key, context: &[u8]| {
+            let salt = source.fetch(name, |blob| Ok(blob.first_chunk().copied().unwrap_or([0; 24])))?;
+            Ok::<_, Error>(Secret::copied_from(&chunked::expand(key, &salt, context)[..32]))
+        };
         let spot = Spot { kind: PageKind::User, owner: Some(tag), class: None };
         walk_at(&Walking::unhindered(), &source, &spot, &page, &mut |step| {
             match step {
                 Step::Enter { kind, at } => {
                     let context = crypto::page_context(inner.id, kind.byte(), at.name);
-                    let salt = source.fetch(&at.name, |blob| Ok(blob.first_chunk().copied().unwrap_or([0; 24])))?;
-                    let aes = chunked::expand(&at.key, &salt, &context);
+                    let aes = aes_key(&at.name, &at.key, &context)?;
                     if only.is_none() || matches!(kind, PageKind::User) {
                         out.push((format!("{kind:?} page key"), Secret::copied_from(at.key.bytes())));
-                        out.push((format!("{kind:?} page AES key"), Secret::copied_from(&aes[..32])));
+                        out.push((format!("{kind:?} page AES key"), aes));
                     }
                 }
                 Step::Record { of, key, entry } => {
@@ -323,12 +326,10 @@ impl Engine {
                         return Ok(ControlFlow::Continue(()));
                     }
                     let payload = Payload::of(&source, of, key, entry)?;
-                    let salt =
-                        source.fetch(&payload.first, |blob| Ok(blob.first_chunk().copied().unwrap_or([0; 24])))?;
-                    let aes = chunked::expand(&payload.key, &salt, &payload.context);
+                    let aes = aes_key(&payload.first, &payload.key, &payload.context)?;
                     out.push(("record secret".to_owned(), Secret::copied_from(entry.secret.bytes())));
                     out.push(("content key".to_owned(), Secret::copied_from(payload.key.bytes())));
-                    out.push(("content AES key".to_owned(), Secret::copied_from(&aes[..32])));
+                    out.push(("content AES key".to_owned(), aes));
                     out.push(("purpose".to_owned(), Secret::copied_from(entry.purpose.as_bytes())));
                 }
                 Step::Leave { .. } => {}

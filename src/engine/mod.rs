@@ -36,7 +36,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{StoreId, UserTag};
 use crate::store::{Head, HeadId, Store, Usage};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
 use crate::tree::head::HeadPage;
 use pages::{PageCache, PageSource, SharedStore};
 
@@ -212,10 +212,6 @@ impl Engine {
     pub fn promise(&self) -> Promise {
         self.inner.cell.describe()
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Inner {

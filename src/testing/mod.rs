@@ -19,6 +19,11 @@ pub use tape::{HoardingCell, RecordingStore, Tape};
 
 pub use crate::engine::{Defect, Exposed};
 
+/// Takes a lock also where a judge panicked while it held it: a run that failed is looked at once more.
+fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Names of every payload segment below the head of an engine.
 ///
 /// # Errors

@@ -1,13 +1,13 @@
 //! Time and randomness from a seed.
 
 use std::sync::Mutex;
-use std::sync::PoisonError;
 
 use sha2::{Digest, Sha256};
 
 use crate::env::Env;
 use crate::error::Result;
 use crate::ids::Timestamp;
+use crate::testing::locked;
 
 /// An environment that two runs with one seed see alike. Its clock moves by one millisecond at each look.
 #[derive(Debug)]
@@ -23,29 +23,29 @@ impl Seeded {
 
     /// What [`Seeded::rewind`] goes back to: what a machine's snapshot keeps of its generator.
     pub fn position(&self) -> (u64, u64, u64) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        *locked(&self.state)
     }
 
     /// Repeats time and randomness from an earlier position on, as a machine does that is restored from a snapshot.
     pub fn rewind(&self, position: (u64, u64, u64)) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = position;
+        *locked(&self.state) = position;
     }
 
     /// Moves the clock on.
     pub fn advance(&self, ms: u64) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).2 += ms;
+        locked(&self.state).2 += ms;
     }
 }
 
 impl Env for Seeded {
     fn now(&self) -> Timestamp {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.state);
         state.2 += 1;
         Timestamp(state.2)
     }
 
     fn fill(&self, out: &mut [u8]) -> Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.state);
         for block in out.chunks_mut(32) {
             state.1 += 1;
             let mut hash = Sha256::new();

@@ -1,7 +1,7 @@
 //! The archive adversary: every byte ever written to every store, and what the cell holds now.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::cell::{Contents, Durable, Promise, Retirement, RootCell, RootId, RootKey};
 use crate::crypto::Key;
@@ -9,16 +9,13 @@ use crate::engine::{Engine, Exposed};
 use crate::error::Result;
 use crate::ids::{BlobName, RecordId, StoreId};
 use crate::store::{Blob, Head, HeadId, Published, Store, Usage};
+use crate::testing::locked;
 
 /// Everything ever written, over all stores that record onto it.
 #[derive(Debug, Default)]
 pub struct Tape {
     blobs: Mutex<HashMap<BlobName, Vec<u8>>>,
     heads: Mutex<Vec<Head>>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Tape {

@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use crate::command_line::Cli;
+use crate::support::has_strace;
 
 /// A system call on a file, in order.
 #[derive(Debug)]
@@ -14,8 +15,7 @@ struct Call {
 
 /// Runs the program under strace and returns its calls.
 fn traced(cli: &Cli, args: &[&str]) -> Option<Vec<Call>> {
-    if !Command::new("strace").arg("-V").output().is_ok_and(|o| o.status.success()) {
-        println!("skipped: strace is not installed");
+    if !has_strace() {
         return None;
     }
     let trace = cli.path("trace");

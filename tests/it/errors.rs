@@ -3,21 +3,11 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
-use keyfall::cell::FileCell;
-use keyfall::env::System;
-use keyfall::store::SledStore;
-use keyfall::{Engine, ErrorKind, Options, Query, RecordId};
+use keyfall::{ErrorKind, Query, RecordId};
 
 use crate::command_line::Cli;
-use crate::support::read;
-
-fn open(dir: &Path) -> Engine {
-    let store = SledStore::open(&dir.join("store")).unwrap();
-    let cell = FileCell::open(&dir.join("store.cell"), Arc::new(System)).unwrap();
-    Engine::open(Arc::new(store), Arc::new(cell), Options::default()).unwrap()
-}
+use crate::support::{copy, has_strace, open_files, read};
 
 /// What a command was: which records it must leave, and which one it may take or add.
 struct Expected<'a> {
@@ -29,7 +19,7 @@ struct Expected<'a> {
 
 impl Expected<'_> {
     fn check(&self, dir: &Path, done: bool, what: &str) {
-        let engine = open(dir);
+        let engine = open_files(&dir.join("store"), &dir.join("store.cell")).unwrap();
         for (id, content) in self.stay {
             assert_eq!(&read(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")), content, "{what}");
         }
@@ -55,8 +45,7 @@ impl Expected<'_> {
 
 #[test]
 fn the_system_fails_at_each_call() {
-    if !Command::new("strace").arg("-V").output().is_ok_and(|o| o.status.success()) {
-        println!("skipped: strace is not installed");
+    if !has_strace() {
         return;
     }
     let cli = Cli::new();
@@ -93,8 +82,7 @@ fn the_system_fails_at_each_call() {
             for nth in 1.. {
                 let dir = tempfile::tempdir().unwrap();
                 for part in ["store", "store.cell"] {
-                    let copied = Command::new("cp").arg("-a").arg(cli.path(part)).arg(dir.path()).status();
-                    assert!(copied.unwrap().success());
+                    copy(&cli.path(part), &dir.path().join(part));
                 }
                 std::fs::copy(cli.path("new.wav"), dir.path().join("new.wav")).unwrap();
                 let trace = dir.path().join("trace");

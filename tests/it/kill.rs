@@ -3,17 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyfall::cell::FileCell;
-use keyfall::env::System;
-use keyfall::store::SledStore;
-use keyfall::{Engine, ErrorKind, Options, RecordId};
+use keyfall::{Engine, ErrorKind, RecordId};
 
 use crate::command_line::Cli;
 use crate::corpus::make_corpus;
-use crate::support::{bytes, kind, read};
+use crate::support::{bytes, copy, kind, open_files, read};
 
 const CLIPS: usize = 70;
 
@@ -24,9 +20,7 @@ struct Record {
 }
 
 fn open(cli: &Cli) -> Engine {
-    let store = SledStore::open(&cli.path("store")).unwrap();
-    let cell = FileCell::open(&cli.path("store.cell"), Arc::new(System)).unwrap();
-    Engine::open(Arc::new(store), Arc::new(cell), Options::default()).unwrap()
+    open_files(&cli.path("store"), &cli.path("store.cell")).unwrap()
 }
 
 /// A moment between nothing and a little more than the whole command takes.
@@ -179,10 +173,6 @@ const VERBS: [Verb; 12] = [
 ];
 
 const PARTS: [&str; 3] = ["store", "store.cell", "replica"];
-
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    assert!(std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
-}
 
 #[test]
 fn killed_in_every_verb() {

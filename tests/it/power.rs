@@ -17,12 +17,10 @@ use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope};
 
-use crate::support::{bytes, read, user};
+use crate::support::{bytes, has_strace, open_files, read, user};
 
 fn open(dir: &Path) -> keyfall::Result<Engine> {
-    let store = SledStore::open(&dir.join("store"))?;
-    let cell = FileCell::open(&dir.join("cell"), Arc::new(System))?;
-    Engine::open(Arc::new(store), Arc::new(cell), Options::default())
+    open_files(&dir.join("store"), &dir.join("cell"))
 }
 
 /// The process that is recorded. It says on its standard output what is acknowledged.
@@ -380,8 +378,7 @@ impl Acknowledged {
 
 /// Records one run of the child.
 fn recorded() -> Option<(tempfile::TempDir, Vec<Event>)> {
-    if !Command::new("strace").arg("-V").output().is_ok_and(|o| o.status.success()) {
-        println!("skipped: strace is not installed");
+    if !has_strace() {
         return None;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ use keyfall::testing::secrets;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
 use zeroize::Zeroize;
 
-use crate::support::{bytes, kind};
+use crate::support::{self, bytes, kind};
 
 const USERS: usize = 3;
 const RECORDS: u64 = 6;
@@ -248,8 +248,9 @@ impl Process {
 
 fn copied(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
-    let done = Command::new("cp").args(["-a", "--"]).arg(format!("{}/.", dir.display())).arg(copy.path()).status();
-    assert!(done.unwrap().success());
+    for part in ["store", "cell"] {
+        support::copy(&dir.join(part), &copy.path().join(part));
+    }
     copy
 }
 

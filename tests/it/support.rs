@@ -1,11 +1,14 @@
 //! What the tests share: an engine over recording memory stores, with named places for copies.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use keyfall::cell::{MemoryCell, RootCell};
+use keyfall::cell::{FileCell, MemoryCell, RootCell};
 use keyfall::engine::{Geometry, Options};
-use keyfall::store::{MemoryStore, Store};
+use keyfall::env::System;
+use keyfall::store::{MemoryStore, SledStore, Store};
 use keyfall::testing::{Defect, HoardingCell, RecordingStore, Seeded, Tape};
 use keyfall::{Class, Engine, Error, ErrorKind, Put, RecordId, Result, UserId};
 
@@ -67,6 +70,27 @@ impl World {
     pub fn put(&self, name: &str, class: Class, content: &[u8]) -> RecordId {
         self.engine().put(Put::new(user(name), class), content).unwrap()
     }
+}
+
+/// The default stack on real files.
+pub fn open_files(store: &Path, cell: &Path) -> Result<Engine> {
+    let store = SledStore::open(store)?;
+    let cell = FileCell::open(cell, Arc::new(System))?;
+    Engine::open(Arc::new(store), Arc::new(cell), Options::default())
+}
+
+/// Copies a file or a directory to a place that is not there.
+pub fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+}
+
+/// Whether strace can be used; says so where it cannot.
+pub fn has_strace() -> bool {
+    let has = Command::new("strace").arg("-V").output().is_ok_and(|o| o.status.success());
+    if !has {
+        println!("skipped: strace is not installed");
+    }
+    has
 }
 
 pub fn user(name: &str) -> UserId {

@@ -14,12 +14,10 @@ use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Result, S
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::{bytes, read, user};
+use crate::support::{bytes, open_files, read, user};
 
 fn open(dir: &Path) -> Result<Engine> {
-    let store = SledStore::open(&dir.join("store"))?;
-    let cell = FileCell::open(&dir.join("cell"), Arc::new(System))?;
-    Engine::open(Arc::new(store), Arc::new(cell), Options::default())
+    open_files(&dir.join("store"), &dir.join("cell"))
 }
 
 fn hash(content: &[u8]) -> String {

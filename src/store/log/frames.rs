@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crate::codec::Decoder;
 use crate::disk::{Disk, DiskFile, How};
@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::BLOB_MAX_BYTES;
 use crate::store::{Blob, Head, HeadId};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, locked};
 
 const MAGIC: &[u8; 8] = b"KFFRAME1";
 const HEADER: usize = 64;
@@ -96,10 +96,6 @@ struct Tail {
 
 fn path(dir: &Path, file: u32) -> PathBuf {
     dir.join(format!("{file:08}.log"))
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Log {

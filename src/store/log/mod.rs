@@ -17,7 +17,7 @@ use self::frames::Log;
 pub(crate) use self::frames::frame_in;
 pub(crate) use self::frames::{Location, Position};
 pub(crate) use self::index::{Index, Summary, Update};
-use super::{Blob, Head, HeadId, Published, Usage};
+use super::{Blob, Head, HeadId, Published, Store, Usage};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
@@ -171,29 +171,35 @@ impl LogStore {
         // A name leaves `recent` only when the index has it.
         if recent.is_some() { Ok(recent) } else { self.index.get(name) }
     }
+}
 
-    pub(crate) fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+impl Store for LogStore {
+    fn place(&self) -> String {
+        self.dir.display().to_string()
+    }
+
+    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.locate(name)?.map(|at| self.log.read(at)).transpose()
     }
 
-    pub(crate) fn contains(&self, name: &BlobName) -> Result<bool> {
+    fn contains(&self, name: &BlobName) -> Result<bool> {
         Ok(self.locate(name)?.is_some())
     }
 
-    pub(crate) fn put(&self, blobs: &[Blob]) -> Result<()> {
+    fn put(&self, blobs: &[Blob]) -> Result<()> {
         let mut tail = self.tail();
         self.append(&mut tail, blobs, None)?;
         self.checkpoint_if_due(&mut tail)
     }
 
-    pub(crate) fn head(&self) -> Result<Option<Head>> {
+    fn head(&self) -> Result<Option<Head>> {
         let Some((id, at)) = self.tail().head else {
             return Ok(None);
         };
         Ok(Some(Head { id, bytes: self.log.read(at)? }))
     }
 
-    pub(crate) fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
+    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
         let mut tail = self.tail();
         let there = tail.head.map(|(id, _)| id);
         if there != over || over >= Some(head.id) {
@@ -206,7 +212,7 @@ impl LogStore {
         Ok(Published::Done)
     }
 
-    pub(crate) fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
         let mut names: Vec<BlobName> = self.recent().range(from..).take(limit).map(|(name, _)| *name).collect();
         names.extend(self.index.names(from, limit)?);
         names.sort_unstable();
@@ -215,7 +221,7 @@ impl LogStore {
         Ok(names)
     }
 
-    pub(crate) fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<()> {
         let mut tail = self.tail();
         check_whole(&tail, &self.dir)?;
         // An index that fails here may come back older, and names bytes that are gone: nothing reaches them.
@@ -235,11 +241,12 @@ impl LogStore {
         Ok(())
     }
 
-    /// Blobs, and the bytes that `measure` finds.
-    pub(crate) fn usage(&self, measure: impl FnOnce() -> Result<u64>) -> Result<Usage> {
+    /// Its bytes are those of the log, from its beginning to its end.
+    fn usage(&self) -> Result<Usage> {
         let tail = self.tail();
         let blobs = tail.live.values().sum::<u64>() + self.recent().len() as u64;
-        Ok(Usage { blobs, bytes: measure()? })
+        let begin = Position { file: 1, offset: 0 };
+        Ok(Usage { blobs, bytes: self.log.end().since(begin, self.sizes.file_bytes) })
     }
 }
 

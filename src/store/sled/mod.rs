@@ -160,7 +160,8 @@ impl Store for SledStore {
         self.log.remove(names)
     }
     fn usage(&self) -> Result<Usage> {
-        self.log.usage(|| disk_bytes(&self.dir).map_err(|e| Error::io(self.dir.display(), e)))
+        let bytes = disk_bytes(&self.dir).map_err(|e| Error::io(self.dir.display(), e))?;
+        Ok(Usage { bytes, ..self.log.usage()? })
     }
 }
 

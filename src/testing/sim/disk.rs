@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::gate::{Fault, Gate, Touch, Verdict, no_power};
 use super::rng::Rng;
@@ -12,6 +12,7 @@ use crate::disk::{Disk, DiskFile, How};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::store::log::{Index, Location, Summary, Update};
+use crate::testing::locked;
 
 const SECTOR: usize = 512;
 
@@ -151,7 +152,7 @@ struct Media {
 }
 
 /// What was on a disk below one directory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Saved(Media);
 
 struct Shared {
@@ -170,7 +171,7 @@ impl SimDisk {
     }
 
     fn media(&self) -> MutexGuard<'_, Media> {
-        self.0.media.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0.media)
     }
 
     fn leaves_out(&self, path: &Path) -> bool {

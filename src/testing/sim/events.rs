@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::model::Record;
 use super::op::{Kept, Trouble};
-use super::run::{BACKUP, Machine, Run, STORE, locked, place, user_id};
+use super::run::{BACKUP, Machine, Run, STORE, place, user_id};
 use crate::engine::{Engine, Put, Scope, restore};
 use crate::error::{ErrorKind, Result};
 
 use crate::store::Store;
-use crate::testing::RecordingStore;
+use crate::testing::{RecordingStore, locked};
 
 impl Run {
     /// An operator who brings old states back does it when no erase is half done; in the middle of one, both root keys live.

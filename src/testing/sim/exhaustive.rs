@@ -1,7 +1,7 @@
 //! Every crash point: for each verb the power fails before and after each operation on a medium, with what was not synced
 //! kept, lost or torn; and fails again before each operation of the recovery.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::disk::Loss;
 use super::gate::Fault;
@@ -9,7 +9,7 @@ use super::media::{Adapters, Media, SimulatedDisk};
 use super::op::{Item, Op, Scoped, Trouble};
 use super::run::Run;
 use crate::ids::Class;
-use crate::testing::Seeded;
+use crate::testing::{Seeded, locked};
 
 /// The verbs, by the names under which they are reported.
 pub const VERBS: [&str; 19] = [
@@ -109,7 +109,7 @@ impl World {
         let env = Arc::new(Seeded::new(seed));
         let media: Arc<dyn Media> = if on_disk {
             let disk = SimulatedDisk::new(env.clone(), None);
-            *disk.loss.lock().unwrap_or_else(PoisonError::into_inner) = loss;
+            *locked(&disk.loss) = loss;
             disk
         } else {
             Adapters::in_memory()

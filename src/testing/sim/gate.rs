@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::testing::locked;
 
 /// What goes wrong at an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,7 +114,7 @@ impl Gate {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 
     /// Plans a fault at the `nth` operation from now on, the first being 1; `None`: nothing goes wrong.
@@ -125,11 +126,6 @@ impl Gate {
         state.since = state.passed;
         state.planned = fault.map(|(nth, fault)| (state.passed.saturating_add(nth), fault));
         state.blown = None;
-    }
-
-    /// Operations that passed so far.
-    pub fn passed(&self) -> u64 {
-        self.state().passed
     }
 
     /// Operations that passed while the last plan was in force.

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use super::run::{Run, locked, user_id};
+use super::run::{Run, user_id};
 use super::tally::Tally;
 use crate::cell::RootKey;
 use crate::engine::Query;
 use crate::error::{ErrorKind, Result};
 use crate::ids::RecordId;
+use crate::testing::locked;
 
 impl Run {
     /// An acknowledged erase leaves one root key, the current one, wherever the cell wrote.
@@ -32,6 +33,7 @@ impl Run {
             assert!(live.contains_key(id) || read.is_err(), "FOUND: a reader delivers what was erased");
         }
     }
+
     pub(super) fn listed(&self) -> Vec<crate::record::RecordInfo> {
         match self.engine().list(&Query::default()) {
             Ok(listing) => listing.records,

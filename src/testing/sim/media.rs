@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::disk::{Loss, Saved, SimDisk, SimIndex, Unsynced};
 use super::gate::{Fault, Gate, Touch, Verdict};
@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::store::log::{LogStore, Sizes};
 use crate::store::{Blob, Head, HeadId, MemoryStore, Published, Store, Usage};
+use crate::testing::locked;
 
 /// Stores and a root cell that outlive the process and, as far as their contracts go, a power cut.
 pub trait Media: Send + Sync {
@@ -65,10 +66,6 @@ pub trait Media: Send + Sync {
 
     /// The gate that every operation passes.
     fn gate(&self) -> &Arc<Gate>;
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The default stack, its blob log and its file cell, over a disk that loses, tears and reorders what was not synced.
@@ -130,8 +127,7 @@ impl Media for SimulatedDisk {
         }
         let dir = dir_of(place);
         let index = Arc::new(SimIndex::open(&self.disk, &dir.join("index")));
-        let log = LogStore::open(Arc::new(self.disk.clone()), &dir.join("log"), index, SIZES)?;
-        Ok(Arc::new(DiskStore { place: place.to_owned(), log }))
+        Ok(Arc::new(LogStore::open(Arc::new(self.disk.clone()), &dir.join("log"), index, SIZES)?))
     }
 
     fn cell(&self) -> Result<Arc<dyn RootCell>> {
@@ -154,7 +150,7 @@ impl Media for SimulatedDisk {
     }
 
     fn lose(&self, place: &str) -> bool {
-        self.disk.put_back(&dir_of(place), &self.disk.save(Path::new("/nothing")));
+        self.disk.put_back(&dir_of(place), &Saved::default());
         locked(&self.made).remove(place);
         if dir_of(place) == Path::new(CELL) {
             self.make_cell();
@@ -178,41 +174,6 @@ impl Media for SimulatedDisk {
 
     fn gate(&self) -> &Arc<Gate> {
         &self.gate
-    }
-}
-
-struct DiskStore {
-    place: String,
-    log: LogStore,
-}
-
-impl Store for DiskStore {
-    fn place(&self) -> String {
-        self.place.clone()
-    }
-    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
-        self.log.get(name)
-    }
-    fn contains(&self, name: &BlobName) -> Result<bool> {
-        self.log.contains(name)
-    }
-    fn put(&self, blobs: &[Blob]) -> Result<()> {
-        self.log.put(blobs)
-    }
-    fn head(&self) -> Result<Option<Head>> {
-        self.log.head()
-    }
-    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
-        self.log.commit(blobs, over, head)
-    }
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
-        self.log.names(from, limit)
-    }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
-        self.log.remove(names)
-    }
-    fn usage(&self) -> Result<Usage> {
-        self.log.usage(|| Ok(0))
     }
 }
 

@@ -2,7 +2,7 @@
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::disk::Saved;
 use super::media::{FaultyCell, Hoard, Late, Media};
@@ -16,7 +16,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{InteractionId, RecordId, UserId};
 use crate::store::{HeadId, Store};
-use crate::testing::{RecordingStore, Seeded, Tape};
+use crate::testing::{RecordingStore, Seeded, Tape, locked};
 
 /// Names of the users: with characters that are hard on text.
 const USERS: [&str; 4] = ["ada", "bob", "Ünïcode \u{1F3A4}", "\u{0}nul"];
@@ -30,10 +30,6 @@ fn geometry(seed: u64) -> Geometry {
         1 | 2 => Geometry { page_bytes: 1024, fan_bits: 4 },
         _ => Geometry { page_bytes: 1024, fan_bits: 2 },
     }
-}
-
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn user_id(n: u8) -> UserId {
@@ -288,7 +284,7 @@ impl Run {
                 self.put(user, items, trouble);
             }
             Op::Create(user) => {
-                let act = |run: &Run, _: u64| run.engine().create_user(&user_id(user)).map(|()| Done::Nothing);
+                let act = |run: &Run| run.engine().create_user(&user_id(user)).map(|()| Done::Nothing);
                 self.verb("creates", trouble, &act, |run, _, _| run.model.create(user));
             }
             Op::Erase(scopes) => {
@@ -299,13 +295,13 @@ impl Run {
             }
             Op::CopyAdd { place: n, in_step } => {
                 let mode = if in_step { CopyMode::InStep } else { CopyMode::Behind };
-                let act = |run: &Run, _: u64| run.engine().copy_add(&place(n), mode, |_| {}).map(|_| Done::Nothing);
+                let act = |run: &Run| run.engine().copy_add(&place(n), mode, |_| {}).map(|_| Done::Nothing);
                 self.verb("copies added", trouble, &act, |run, _, _| {
                     run.model.copies.insert(n, in_step);
                 });
             }
             Op::CopySync => {
-                let act = |run: &Run, _: u64| {
+                let act = |run: &Run| {
                     let synced = run.engine().copy_sync(None, |_| {})?;
                     assert_eq!(synced.len(), run.model.copies.len(), "every copy is brought up");
                     let status = run.engine().copy_status();
@@ -320,20 +316,20 @@ impl Run {
                 self.verb("copies synced", trouble, &act, |_, _, _| {});
             }
             Op::CopyRemove(n) => {
-                let act = |run: &Run, _: u64| run.engine().copy_remove(&place(n)).map(|()| Done::Nothing);
+                let act = |run: &Run| run.engine().copy_remove(&place(n)).map(|()| Done::Nothing);
                 self.verb("copies removed", trouble, &act, |run, _, _| {
                     run.model.copies.remove(&n);
                 });
             }
             Op::Backup => {
-                let act = |run: &Run, _: u64| {
+                let act = |run: &Run| {
                     let to = (run.options.open_copy)(BACKUP, true)?;
                     run.engine().backup(&*to, |_| {}).map(|_| Done::Nothing)
                 };
                 self.verb("backups", trouble, &act, |_, _, _| {});
             }
             Op::Discard => {
-                let act = |run: &Run, _: u64| run.engine().discard(&mut |_| {}).map(|_| Done::Nothing);
+                let act = |run: &Run| run.engine().discard(&mut |_| {}).map(|_| Done::Nothing);
                 self.verb("discards", trouble, &act, |_, _, _| {});
             }
             Op::Restore => self.restore(trouble),
@@ -367,14 +363,14 @@ impl Run {
         &mut self,
         event: &'static str,
         trouble: Trouble,
-        act: &dyn Fn(&Run, u64) -> Result<Done>,
+        act: &dyn Fn(&Run) -> Result<Done>,
         follow: impl FnOnce(&mut Run, Option<Done>, u64),
     ) {
         let before = self.engine().head();
         // The time that the verb's next look at the clock sees.
         let now = self.env.now().0 + 1;
         self.media.gate().plan(trouble.during);
-        let result = act(self, now);
+        let result = act(self);
         let blown = self.media.gate().blown();
         self.media.gate().plan(None);
         if self.media.gate().is_off() {
@@ -427,7 +423,7 @@ impl Run {
 
     pub(super) fn put(&mut self, user: u8, items: Vec<(Item, Option<InteractionId>, Vec<u8>)>, trouble: Trouble) {
         let refused = items.iter().any(|(item, i, _)| self.model.fenced(user, &item.class, *i));
-        let act = |run: &Run, _: u64| {
+        let act = |run: &Run| {
             let mut batch = run.engine().batch();
             for (item, interaction, content) in &items {
                 let mut put = Put::new(user_id(user), item.class.clone());
@@ -482,7 +478,7 @@ impl Run {
                 }
             })
             .collect();
-        let act = |run: &Run, _: u64| {
+        let act = |run: &Run| {
             let mut outcomes = Vec::new();
             for outcome in run.engine().erase_all(&scopes) {
                 outcomes.push(match outcome {
