@@ -67,7 +67,10 @@ impl FileCell {
         if SLOTS.iter().any(|slot| !slots.is_unused(slot)) {
             return Err(Error::new(
                 ErrorKind::Exists,
-                format!("{} holds a cell already; name another place with --cell", dir.display()),
+                format!(
+                    "{} holds a cell already; name another place with --cell (where an init was cut short, remove the cell and the store, and init again)",
+                    dir.display()
+                ),
             ));
         }
         let cell = FileCell { dir: dir.to_owned(), slots, verdict, remnants: accept_remnants, _lock: lock };

@@ -239,3 +239,38 @@ fn killed_in_every_verb() {
     println!("{} verbs, {cut} of {} runs cut", VERBS.len(), VERBS.len() * 9);
     assert!(cut as usize > VERBS.len() * 2, "the kills hit: {cut}");
 }
+
+#[test]
+fn killed_while_it_is_made() {
+    let cli = Cli::new();
+    let (mut cut, mut takes) = (0, Duration::ZERO);
+    for round in 0..40u64 {
+        for part in ["store", "store.cell"] {
+            let _ = std::fs::remove_dir_all(cli.path(part));
+        }
+        let began = Instant::now();
+        let mut child = cli.command(&["init", "store"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        if round > 0 {
+            std::thread::sleep(moment(round + 7000, takes));
+            child.kill().unwrap();
+        }
+        let whole = child.wait().unwrap().success();
+        if round == 0 {
+            takes = began.elapsed();
+            assert!(whole);
+        }
+        cut += u32::from(!whole);
+        let again = cli.run(&["init", "store"]);
+        let said = String::from_utf8_lossy(&again.stderr).into_owned();
+        if said.contains("where an init was cut short") {
+            // A root key without a store: whose it is, only its owner can say.
+            std::fs::remove_dir_all(cli.path("store")).unwrap();
+            std::fs::remove_dir_all(cli.path("store.cell")).unwrap();
+            cli.ok(&["init", "store"]);
+        } else {
+            assert!(again.status.success() || said.contains("is a store already"), "{said}");
+        }
+        cli.put("ada", "audio", b"kept");
+    }
+    assert!(cut > 5, "the kills hit: {cut}");
+}

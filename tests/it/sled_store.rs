@@ -153,9 +153,36 @@ fn a_place_that_is_no_store_is_told_apart() {
     assert_eq!(kind(SledStore::create(dir.path())), ErrorKind::Exists);
     let place = dir.path().join("store");
     let store = SledStore::create(&place).unwrap();
-    assert_eq!(kind(SledStore::create(&place)), ErrorKind::Exists);
+    assert_eq!(kind(SledStore::create(&place)), ErrorKind::Locked);
     assert_eq!(kind(SledStore::open(&place)), ErrorKind::Locked);
+    commit(&store, 1);
+    assert_eq!(kind(SledStore::create(&place)), ErrorKind::Exists);
     drop(store);
     std::fs::write(place.join("keyfall"), "keyfall store, format 9\n").unwrap();
     assert_eq!(kind(SledStore::open(&place)), ErrorKind::Refused);
+}
+
+#[test]
+fn what_an_interrupted_create_leaves_is_no_obstacle() {
+    let leavings: [&[&str]; 4] = [&[], &["log"], &["log", "index"], &["log", "index", "keyfall.new"]];
+    for left in leavings {
+        let dir = tempfile::tempdir().unwrap();
+        File::create(dir.path().join("lock")).unwrap();
+        for name in left {
+            let path = dir.path().join(name);
+            if *name == "keyfall.new" { drop(File::create(path).unwrap()) } else { std::fs::create_dir(path).unwrap() }
+        }
+        assert_eq!(kind(SledStore::open(dir.path())), ErrorKind::Absent, "{left:?}");
+        commit(&SledStore::open_or_create(dir.path()).unwrap(), 1);
+        check(&SledStore::open(dir.path()).unwrap(), 1);
+        assert_eq!(kind(SledStore::create(dir.path())), ErrorKind::Exists);
+        // A store that has lost its marker holds somebody's data.
+        std::fs::remove_file(dir.path().join("keyfall")).unwrap();
+        assert_eq!(kind(SledStore::create(dir.path())), ErrorKind::Exists);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    drop(SledStore::create(dir.path()).unwrap());
+    drop(SledStore::create(dir.path()).unwrap());
+    File::create(dir.path().join("log/other")).unwrap().write_at(b"x", 0).unwrap();
+    assert_eq!(kind(SledStore::create(dir.path())), ErrorKind::Exists);
 }

@@ -4,7 +4,7 @@
 //! memory at any cache size, and removing nine tenths of them gave back nothing (SPEC.md 9).
 //!
 //! ```text
-//! STORE/keyfall      marker: format
+//! STORE/keyfall      marker: format; written last, under another name first, so that only a whole store has it
 //! STORE/lock         held while a process has the store open
 //! STORE/log/N.log    frames (see log/frames.rs)
 //! STORE/index/       sled: name -> file, offset, length
@@ -12,6 +12,7 @@
 
 mod index;
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 
 const MARKER: &str = "keyfall";
+/// The marker before it is whole.
+const UNFINISHED: &str = "keyfall.new";
+const LOG: &str = "log";
+const INDEX: &str = "index";
 const MARKER_TEXT: &str = "keyfall store, format 1\n";
 
 /// A store in a directory.
@@ -43,30 +48,26 @@ impl std::fmt::Debug for SledStore {
 }
 
 impl SledStore {
-    /// Makes an empty store in a directory that is empty or not there.
+    /// Makes an empty store in a directory that is empty or not there, or that holds what an interrupted `create` left.
     ///
     /// # Errors
-    /// `Exists` where the directory holds anything; `Io`, `Full`.
+    /// `Exists` where the directory holds anything else; `Locked`; `Io`, `Full`.
     pub fn create(dir: &Path) -> Result<Self> {
         let io = |e| Error::io(format!("making the store {}", dir.display()), e);
         std::fs::create_dir_all(dir).map_err(io)?;
-        // What an interrupted `create` leaves: the lock and an unfinished marker.
-        let odd = std::fs::read_dir(dir).map_err(io)?.filter_map(|e| e.ok()).any(|e| {
-            let unfinished = e.file_name() == MARKER && e.metadata().is_ok_and(|m| m.len() == 0);
-            e.file_name() != "lock" && !unfinished
-        });
-        if odd {
-            let what = if dir.join(MARKER).exists() { "is a store already" } else { "is not empty" };
-            return Err(Error::new(ErrorKind::Exists, format!("{} {what}; name an empty place", dir.display())));
-        }
+        check_empty(dir)?;
         let lock = DirLock::take(dir, "store")?;
-        std::fs::create_dir(dir.join("log")).map_err(io)?;
-        std::fs::create_dir(dir.join("index")).map_err(io)?;
+        // Another process may have made one until now.
+        check_empty(dir)?;
+        for part in [LOG, INDEX] {
+            std::fs::create_dir_all(dir.join(part)).map_err(io)?;
+        }
         let store = Self::assemble(dir, lock)?;
-        // The marker last: only a whole store has one.
-        let marker = File::create(dir.join(MARKER)).map_err(io)?;
+        // The marker last, and at once: only a whole store has one.
+        let marker = File::create(dir.join(UNFINISHED)).map_err(io)?;
         std::io::Write::write_all(&mut &marker, MARKER_TEXT.as_bytes()).map_err(io)?;
         marker.sync_all().map_err(io)?;
+        std::fs::rename(dir.join(UNFINISHED), dir.join(MARKER)).map_err(io)?;
         sync_dir(dir)?;
         if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
             sync_dir(parent)?;
@@ -116,7 +117,7 @@ impl SledStore {
     }
 
     fn assemble(dir: &Path, lock: DirLock) -> Result<Self> {
-        let index_dir = dir.join("index");
+        let index_dir = dir.join(INDEX);
         let index = match SledIndex::open(&index_dir) {
             Ok(index) => index,
             Err(e) if is_surroundings(&e) => return Err(e),
@@ -129,9 +130,34 @@ impl SledStore {
                 SledIndex::open(&index_dir)?
             }
         };
-        let log = LogStore::open(Arc::new(OsDisk), &dir.join("log"), Arc::new(index), Sizes::default())?;
+        let log = LogStore::open(Arc::new(OsDisk), &dir.join(LOG), Arc::new(index), Sizes::default())?;
         Ok(SledStore { dir: dir.to_owned(), log, _lock: lock })
     }
+}
+
+/// Refuses a directory that holds more than a store in which nothing was ever written, or a part of one.
+fn check_empty(dir: &Path) -> Result<()> {
+    let io = |e| Error::io(dir.display(), e);
+    let whole = dir.join(MARKER).exists();
+    let known = |name: &OsStr| ["lock", UNFINISHED, LOG, INDEX].iter().any(|n| name == *n);
+    let mut empty = whole || names(dir).map_err(io)?.iter().all(|name| known(name));
+    let log = dir.join(LOG);
+    if log.exists() {
+        for file in names(&log).map_err(io)? {
+            empty &= log.join(file).metadata().map_err(io)?.len() == 0;
+        }
+    } else {
+        empty &= !whole;
+    }
+    if empty {
+        return Ok(());
+    }
+    let what = if whole { "is a store already" } else { "is not empty" };
+    Err(Error::new(ErrorKind::Exists, format!("{} {what}; name an empty place", dir.display())))
+}
+
+fn names(dir: &Path) -> std::io::Result<Vec<OsString>> {
+    std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
 }
 
 impl Store for SledStore {
