@@ -42,6 +42,15 @@ pub const CLASSES_MAX: usize = 48;
 pub const MEDIA_TYPE_MAX_BYTES: usize = 127;
 /// Most bytes of a purpose.
 pub const PURPOSE_MAX_BYTES: usize = 255;
+/// Most bytes of a reason.
+pub const REASON_MAX_BYTES: usize = 255;
+/// Most records that one record may be derived from.
+pub const SOURCES_MAX: usize = u16::MAX as usize;
+/// Longest chain of records, each derived from the next.
+pub const DEPTH_MAX: u16 = 1024;
+/// Links that an erase follows before it returns; what is behind more of them cannot be read either, and is taken out of
+/// lists and counts later.
+pub const LINKS_FOLLOWED: u64 = 256;
 /// Most copies of one store.
 pub const COPIES_MAX: usize = 8;
 /// Most bytes of a copy's place.
@@ -62,6 +71,6 @@ const _: () = assert!(
     "a user page holds all classes"
 );
 const _: () = assert!(
-    2 * (MEDIA_TYPE_MAX_BYTES + PURPOSE_MAX_BYTES + 96) < PAGE_MIN_BYTES,
+    2 * (20 + 2 + 58 + MEDIA_TYPE_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two entries fit in the smallest page"
 );

@@ -1,7 +1,7 @@
 //! What a record is: its metadata in the class's tree, its payload in segments of the store.
 //!
 //! ```text
-//! entry   = 1 ‖ record secret 32 ‖ length 8 ‖ created 8 ‖ media type len 2 ‖ media type ‖ purpose len 2 ‖ purpose
+//! entry   = 1 ‖ record secret 32 ‖ detached 1 ‖ sources 2 ‖ depth 2 ‖ length 8 ‖ created 8 ‖ media type len 2 ‖ media type ‖ purpose len 2 ‖ purpose
 //! payload = one object of C2SP chunked-encryption, cut into segments: 16 chunks each, the header before the first
 //! ```
 
@@ -14,7 +14,7 @@ use crate::limits::{
 };
 
 const VERSION: u8 = 1;
-const ENTRY_MAX: usize = 1 + 32 + 8 + 8 + 2 + MEDIA_TYPE_MAX_BYTES + 2 + PURPOSE_MAX_BYTES;
+const ENTRY_MAX: usize = 1 + 32 + 1 + 2 + 2 + 8 + 8 + 2 + MEDIA_TYPE_MAX_BYTES + 2 + PURPOSE_MAX_BYTES;
 
 /// What the engine tells of a record without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +35,22 @@ pub struct RecordInfo {
     pub created: Timestamp,
     /// Plaintext bytes.
     pub length: u64,
+    /// How many records it was derived from, and depends on: it falls with any of them.
+    pub sources: u16,
+    /// Whether it was detached from a record that it had been derived from.
+    pub detached: bool,
 }
 
 /// A record's entry in its class's tree.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) secret: Key,
+    /// Its content root stands wrapped among its links.
+    pub(crate) detached: bool,
+    /// How many records it depends on.
+    pub(crate) sources: u16,
+    /// One more than the depth of the deepest of them; 0 without any.
+    pub(crate) depth: u16,
     pub(crate) length: u64,
     pub(crate) created: Timestamp,
     pub(crate) media_type: String,
@@ -55,7 +65,8 @@ impl Entry {
 
     pub(crate) fn encode(&self) -> crate::secret::Secret {
         let mut e = Encoder::new(ENTRY_MAX);
-        e.u8(VERSION).bytes(self.secret.bytes()).u64(self.length).u64(self.created.0);
+        e.u8(VERSION).bytes(self.secret.bytes()).u8(u8::from(self.detached)).u16(self.sources).u16(self.depth);
+        e.u64(self.length).u64(self.created.0);
         e.text(&self.media_type).text(&self.purpose);
         e.finish()
     }
@@ -66,6 +77,12 @@ impl Entry {
             return Err(d.bad());
         }
         let secret = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
+        let detached = match d.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(d.bad()),
+        };
+        let (sources, depth) = (d.u16()?, d.u16()?);
         let length = d.u64()?;
         let created = Timestamp(d.u64()?);
         let media_type = d.text(MEDIA_TYPE_MAX_BYTES)?.to_owned();
@@ -74,7 +91,7 @@ impl Entry {
             return Err(d.bad());
         }
         d.end()?;
-        Ok(Entry { secret, length, created, media_type, purpose })
+        Ok(Entry { secret, detached, sources, depth, length, created, media_type, purpose })
     }
 }
 

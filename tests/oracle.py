@@ -25,11 +25,17 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 CHUNK, TAG, HEADER, SEGMENT_CHUNKS = 16384, 16, 56, 16
 LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM"
-USERS, USER, CLASS, FENCES = 1, 2, 3, 4
+USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY = 1, 2, 3, 4, 5, 6, 7
+# Bytes of a key in each ordered tree.
+KEYS = {CLASS: 20, FENCES: 20, LINEAGE: 40, FALLING: 20, HISTORY: 20}
 
 
 class Corrupt(Exception):
     pass
+
+
+class Fell(Exception):
+    """A record depends on one that is gone."""
 
 
 # 4. Keys
@@ -43,8 +49,25 @@ def expand(hash, key, info, length):
     return HKDFExpand(algorithm=hash, length=length, info=info).derive(key)
 
 
-def content_key(secret):
-    return expand(hashes.SHA256(), secret, b"keyfall/content-key/v1", 32)
+def content_root(secret, sources):
+    """`sources`: lineage secrets. HKDF-Extract is HMAC with the salt as its key."""
+    return hmac.new(secret, b"".join(sorted(sources)), hashlib.sha256).digest() if sources else secret
+
+
+def content_key(root):
+    return expand(hashes.SHA256(), root, b"keyfall/content-key/v1", 32)
+
+
+def lineage_secret(root):
+    return expand(hashes.SHA256(), root, b"keyfall/lineage/v1", 32)
+
+
+def detached_key(without):
+    return expand(hashes.SHA256(), without, b"keyfall/detached/v1", 32)
+
+
+def link_key(class_tag, key, what, other=None):
+    return class_tag + key + bytes([what]) + (hashlib.sha256(struct.pack(">Q", 40) + other).digest()[:13] if other else bytes(13))
 
 
 def segment_name(secret, n):
@@ -217,6 +240,7 @@ class Tree:
         d.int(8), d.int(8)
         self.users, self.index_key = d.int(8), d.bytes(32)
         self.root = d.bytes(48)
+        self.falling = d.bytes(48) if d.int(1) else None
         self.copies = [(d.int(8), d.int(1), d.text()) for _ in range(d.int(1))]
         d.end(False)
 
@@ -247,7 +271,7 @@ class Tree:
         d = self.page(kind, ref)
         shape, count = d.int(1), d.int(2)
         for _ in range(count):
-            key = d.bytes(20)
+            key = d.bytes(KEYS[kind])
             if shape == 1:
                 d.int(8)
                 yield from self.ordered(kind, d.bytes(48))
@@ -258,16 +282,19 @@ class Tree:
         d.end(True)
 
     def records(self):
+        """Every record, with its content: None where it does not open. A record that fell with a source is left out."""
+        entries, links = {}, {}
         for tag, incarnation, ref in self.slots():
             if ref is None:
                 continue
             d = self.page(USER, ref)
             if d.int(1) != 1 or d.int(2) != incarnation:
                 raise Corrupt("a user page")
-            created, name, fence_key = d.int(8), d.text(), d.bytes(32)
+            d.int(8)
+            name, fence_key, trees = d.text(), d.bytes(32), d.int(1)
             if prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12] != tag:
                 raise Corrupt("a user page under another's tag")
-            fences = d.bytes(48) if d.int(1) else None
+            fences, lineage, history = (d.bytes(48) if trees & bit else None for bit in (1, 2, 4))
             for _ in range(d.int(2)):
                 class_tag, class_name, count, tree = d.bytes(6), d.text(), d.int(8), d.bytes(48)
                 if prf(fence_key, b"keyfall/class-tag/v1", class_name.encode())[:6] != class_tag:
@@ -275,41 +302,75 @@ class Tree:
                 n = 0
                 for key, value in self.ordered(CLASS, tree):
                     n += 1
-                    yield self.record((tag, incarnation, name), (class_tag, class_name), key, value)
+                    id = key[:16] + tag + struct.pack(">H", incarnation) + class_tag + key[16:]
+                    entries[id] = self.entry(value) | {"user": name, "class": class_name, "key": (class_tag, key)}
                 if n != count:
                     raise Corrupt("a class holds another number of records")
             d.end(True)
-            if fences:
-                list(self.ordered(FENCES, fences))
+            for kind, tree in ((FENCES, fences), (HISTORY, history)):
+                if tree:
+                    list(self.ordered(kind, tree))
+            if lineage:
+                links[tag] = dict(self.ordered(LINEAGE, lineage))
+        if self.falling:
+            for _, value in self.ordered(FALLING, self.falling):
+                list(self.ordered(LINEAGE, value[14:]))
+        roots = {}
+        for id, entry in entries.items():
+            try:
+                root = self.root_of(id, entries, links, roots)
+            except Fell:
+                continue
+            tag, incarnation = id[16:28], int.from_bytes(id[28:30], "big")
+            context = record_context(self.id, tag, incarnation, id[:16], entry["class"])
+            try:
+                content = self.payload(entry["secret"], root, entry["length"], context)
+            except Corrupt:
+                content = None
+            told = ("user", "class", "length", "created", "media_type", "purpose")
+            yield {name: entry[name] for name in told} | {"id": show(id), "content": content}
 
-    def record(self, user, of_class, key, value):
-        (tag, incarnation, name), (class_tag, class_name) = user, of_class
+    def entry(self, value):
         d = Decoder(value)
         if d.int(1) != 1:
             raise Corrupt("an entry's version")
-        secret, length, created = d.bytes(32), d.int(8), d.int(8)
-        media_type, purpose = d.text(), d.text()
+        entry = {"secret": d.bytes(32), "detached": d.int(1), "sources": d.int(2), "depth": d.int(2), "length": d.int(8),
+                 "created": d.int(8), "media_type": d.text(), "purpose": d.text()}
         d.end(False)
-        interaction, ordinal = key[:16], key[16:]
-        id = interaction + tag + struct.pack(">H", incarnation) + class_tag + ordinal
-        context = record_context(self.id, tag, incarnation, interaction, class_name)
-        try:
-            content = self.payload(secret, length, context)
-        except Corrupt:
-            content = None
-        return {"id": base64.b32hexencode(id).decode().lower(), "user": name, "class": class_name, "length": length,
-                "created": created, "media_type": media_type, "purpose": purpose, "content": content}
+        return entry
 
-    def payload(self, secret, length, context):
+    def root_of(self, id, entries, links, roots):
+        if id in roots:
+            return roots[id]
+        if id not in entries:
+            raise Fell(id)
+        entry = entries[id]
+        own = links.get(id[16:28], {})
+        prefix = link_key(*entry["key"], 1)[:27]
+        sources = [other for key, other in own.items() if key[:27] == prefix]
+        if len(sources) != entry["sources"]:
+            raise Corrupt("another number of sources")
+        root = content_root(entry["secret"], [lineage_secret(self.root_of(s, entries, links, roots)) for s in sources])
+        if entry["detached"]:
+            wrapped = own[link_key(*entry["key"], 3)]
+            root = open_short(detached_key(root), b"keyfall/wrapped-root/v1" + self.id + id, wrapped)
+        roots[id] = root
+        return root
+
+    def payload(self, secret, root, length, context):
         segments = length // CHUNK // SEGMENT_CHUNKS + 1
         data = b"".join(self.store.get(segment_name(secret, n)) for n in range(segments))
-        suite, content = opener(content_key(secret), context, data), b""
+        suite, content = opener(content_key(root), context, data), b""
         for i in range(length // CHUNK + 1):
             at = HEADER + i * (CHUNK + TAG)
             content += suite.open_chunk(i, data[at:at + CHUNK + TAG])
         if len(content) != length:
             raise Corrupt("another length")
         return content
+
+
+def show(id):
+    return base64.b32hexencode(id).decode().lower()
 
 
 def record_context(store, tag, incarnation, interaction, class_name):
@@ -323,7 +384,7 @@ class Maker:
 
     def __init__(self, name):
         self.seed, self.n = name.encode(), 0
-        self.blobs, self.log, self.commit, self.plain = [], b"", 0, {}
+        self.blobs, self.log, self.commit, self.plain, self.roots = [], b"", 0, {}, {}
         self.store, self.index_key, self.attempt = self.random(16), self.random(32), self.random(16)
         self.root_key, self.epoch, self.synced = self.random(32), 1, (1, 0)
         self.expected = {"records": [], "erased": [], "unreadable": []}
@@ -346,59 +407,78 @@ class Maker:
         self.blobs.append((name, seal(key, self.random(24), context, plain)))
         return name + key
 
-    def payload(self, secret, context, content):
-        suite = Suite(content_key(secret), self.random(24), context)
+    def payload(self, secret, root, context, content):
+        suite = Suite(content_key(root), self.random(24), context)
         pieces = [content[i:i + CHUNK] for i in range(0, len(content) // CHUNK * CHUNK + 1, CHUNK)]
         chunks = [suite.seal_chunk(i, piece) for i, piece in enumerate(pieces)]
         for n in range(0, len(chunks), SEGMENT_CHUNKS):
             data = b"".join(chunks[n:n + SEGMENT_CHUNKS])
             self.blobs.append((segment_name(secret, n // SEGMENT_CHUNKS), (suite.header if n == 0 else b"") + data))
 
-    def user(self, name, records, incarnation=1, fences=()):
-        """records: (class, interaction, ordinal, content, purpose); gives the tree's slot."""
+    def ordered(self, kind, entries):
+        leaf = b"\2" + struct.pack(">H", len(entries))
+        leaf += b"".join(k + struct.pack(">H", len(v)) + v for k, v in sorted(entries.items()))
+        return self.page(kind, leaf)
+
+    def user(self, name, records, incarnation=1, fences=(), derived={}, detached={}, facts=()):
+        """records: (class, interaction, ordinal, content, purpose); gives the tree's slot.
+
+        derived: number of a record -> ids of its sources; detached: number -> ids of the sources that it was cut from.
+        """
         tag = prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12]
         fence_key = self.random(32)
-        classes = {}
-        for class_name, interaction, ordinal, content, purpose in records:
+        classes, links, own = {}, {}, {}
+        for n, (class_name, interaction, ordinal, content, purpose) in enumerate(records):
             secret = self.random(32)
-            context = record_context(self.store, tag, incarnation, interaction, class_name)
-            self.payload(secret, context, content)
-            entry = b"\1" + secret + struct.pack(">QQ", len(content), 1767225600000) + text("audio/x-wav") + text(purpose)
-            classes.setdefault(class_name, {})[interaction + struct.pack(">I", ordinal)] = entry
             class_tag = prf(fence_key, b"keyfall/class-tag/v1", class_name.encode())[:6]
+            key = interaction + struct.pack(">I", ordinal)
             id = interaction + tag + struct.pack(">H", incarnation) + class_tag + struct.pack(">I", ordinal)
-            self.expected["records"].append({"id": base64.b32hexencode(id).decode().lower(), "user": name,
-                                             "class": class_name, "purpose": purpose,
+            resolve = [own[s][0] if isinstance(s, int) else s for s in derived.get(n, ())]
+            cut = [own[s][0] if isinstance(s, int) else s for s in detached.get(n, ())]
+            root = content_root(secret, [lineage_secret(self.roots[s][0]) for s in resolve + cut])
+            if cut:
+                without = content_root(secret, [lineage_secret(self.roots[s][0]) for s in resolve])
+                context = b"keyfall/wrapped-root/v1" + self.store + id
+                links[link_key(class_tag, key, 3)] = seal(detached_key(without), self.random(24), context, root)
+            depth = 1 + max(self.roots[s][1] for s in resolve) if resolve else 0
+            self.roots[id], own[n] = (root, depth), (id, class_tag, key)
+            for s in resolve:
+                links[link_key(class_tag, key, 1, s)] = s
+                for other, other_class, other_key in own.values():
+                    if other == s:
+                        links[link_key(other_class, other_key, 2, id)] = id
+            self.payload(secret, root, record_context(self.store, tag, incarnation, interaction, class_name), content)
+            entry = b"\1" + secret + struct.pack(">BHHQQ", bool(cut), len(resolve), depth, len(content), 1767225600000)
+            classes.setdefault(class_name, {})[key] = entry + text("audio/x-wav") + text(purpose)
+            self.expected["records"].append({"id": show(id), "user": name, "class": class_name, "purpose": purpose,
                                              "sha256": hashlib.sha256(content).hexdigest()})
         tagged = sorted((prf(fence_key, b"keyfall/class-tag/v1", c.encode())[:6], c) for c in classes)
         body = struct.pack(">H", len(tagged))
         for class_tag, class_name in tagged:
             entries = classes[class_name]
-            leaf = b"\2" + struct.pack(">H", len(entries))
-            leaf += b"".join(k + struct.pack(">H", len(v)) + v for k, v in sorted(entries.items()))
-            body += class_tag + text(class_name) + struct.pack(">Q", len(entries)) + self.page(CLASS, leaf)
-        fence_ref = b"\0"
+            body += class_tag + text(class_name) + struct.pack(">Q", len(entries)) + self.ordered(CLASS, entries)
         points = {}
         for class_name, interaction, ordinal in fences:
             class_tag = prf(fence_key, b"keyfall/class-tag/v1", class_name.encode())[:6]
             what = prf(fence_key, b"keyfall/fence-tag/v1", b"\3", class_tag, interaction, struct.pack(">I", ordinal))
             points[b"\2" + what[:16] + bytes(3)] = struct.pack(">Q", self.epoch)
             id = interaction + tag + struct.pack(">H", incarnation) + class_tag + struct.pack(">I", ordinal)
-            self.expected["erased"].append(base64.b32hexencode(id).decode().lower())
-        if points:
-            leaf = b"\2" + struct.pack(">H", len(points))
-            leaf += b"".join(k + struct.pack(">H", len(v)) + v for k, v in sorted(points.items()))
-            fence_ref = b"\1" + self.page(FENCES, leaf)
-        page = b"\1" + struct.pack(">HQ", incarnation, 1767225600000) + text(name) + fence_key + fence_ref + body
+            self.expected["erased"].append(show(id))
+        history = {struct.pack(">QI", 1767225600000, n) + bytes(8): fact for n, fact in enumerate(facts)}
+        there, trees = 0, b""
+        for bit, kind, entries in ((1, FENCES, points), (2, LINEAGE, links), (4, HISTORY, history)):
+            if entries:
+                there, trees = there | bit, trees + self.ordered(kind, entries)
+        page = b"\1" + struct.pack(">HQ", incarnation, 1767225600000) + text(name) + fence_key + bytes([there]) + trees + body
         return tag + struct.pack(">H", incarnation) + b"\1" + self.page(USER, page, 8192)
 
     def erased_user(self, name, interaction):
         tag = prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12]
         id = interaction + tag + struct.pack(">H", 1) + self.random(6) + bytes(4)
-        self.expected["erased"].append(base64.b32hexencode(id).decode().lower())
+        self.expected["erased"].append(show(id))
         return tag + struct.pack(">H", 1) + b"\2" + struct.pack(">Q", self.epoch) + bytes(40)
 
-    def publish(self, slots, deep=False):
+    def publish(self, slots, deep=False, falling=None):
         live = sum(1 for s in slots if s[14] == 1)
         if deep:
             # An interior page of the user tree: a leaf for each first digit of six bits.
@@ -414,7 +494,8 @@ class Maker:
         root = self.page(USERS, page)
         self.commit += 1
         prefix = b"KFHD\1" + self.store + struct.pack(">QQ", self.epoch, self.commit) + self.attempt
-        plain = struct.pack(">IBQQQ", 4096, 6, 1767225600000, 0, live) + self.index_key + root + b"\0"
+        plain = struct.pack(">IBQQQ", 4096, 6, 1767225600000, 0, live) + self.index_key + root
+        plain += (b"\1" + self.ordered(FALLING, falling) if falling else b"\0") + b"\0"
         head = prefix + seal(self.root_key, self.random(24), b"keyfall/head/v1" + prefix, plain)
         self.log += frame(1, len(self.log), self.synced, self.blobs, ((self.epoch, self.commit), head))
         self.synced, self.blobs = (1, len(self.log)), []
@@ -471,6 +552,27 @@ def vectors():
     m.publish([m.user("chloe", [("audio", interaction(began + 9, 9), 0, b"second", "")])])
     m.expected = {"records": m.expected["records"][-1:], "erased": [], "unreadable": []}
     yield "two-commits", m.vector("the newest head counts, within an epoch")
+    m = Maker("lineage")
+    ring, first, second = b'{"alarm":"6:30"}', interaction(began, 1), interaction(began + 5, 2)
+    ada = m.user("ada", [("audio", first, 0, m.random(400), ""), ("transcript", first, 0, b"wake me at 6:30", ""),
+                         ("action", first, 0, ring, "so that it rings"), ("audio", second, 0, m.random(300), ""),
+                         ("action", second, 0, ring, "kept"), ("action", second, 1, ring, "from the rest")],
+                 derived={1: [0], 2: [1, 0], 5: [1]}, detached={4: [3], 5: [3]},
+                 facts=[b"\2" + text("action") + struct.pack(">Q", 2) + text("the alarm goes on ringing")])
+    m.publish([ada])
+    yield "lineage", m.vector("records derived from others, one of them through another, two detached from some sources")
+    m = Maker("fallen")
+    m.user("ben", [("audio", first, 0, b"gone", "")])
+    gone = base64.b32hexdecode(m.expected["records"].pop()["id"].upper())
+    chloe = m.user("chloe", [("transcript", second, 0, b"from ben's", ""), ("action", second, 0, b"from that", ""),
+                             ("audio", second, 0, b"her own", "")], derived={0: [gone], 1: [0]})
+    m.expected["erased"] = [r["id"] for r in m.expected["records"][:2]] + [show(gone)]
+    fell, m.expected["records"] = m.expected["records"][0]["id"], m.expected["records"][2:]
+    fell = base64.b32hexdecode(fell.upper())
+    ben = gone[16:28] + struct.pack(">H", 1) + b"\2" + struct.pack(">Q", m.epoch) + bytes(40)
+    links = m.ordered(LINEAGE, {link_key(gone[30:36], gone[:16] + gone[36:], 2, fell): fell})
+    m.publish([ben, chloe], falling={struct.pack(">QI", m.epoch, 0) + bytes(8): gone[16:30] + links})
+    yield "fallen", m.vector("a user was erased, and what others hold of it is still to be followed")
     m = good("in the middle of an erase")
     files = m.files()
     files["cell/slot-b"] = slot(1, m.store, 2, m.random(16), m.random(32), m.random(4096))
@@ -545,11 +647,14 @@ def vectors():
 def seeds():
     m = Maker("seeds")
     first = interaction(1767225600000, 1)
-    m.publish([m.user("ada", [("audio", first, 0, b"x", "wake word")], fences=[("audio", first, 3)]),
-               m.erased_user("ben", first)])
-    plain = struct.pack(">IBQQQ", 4096, 6, 1767225600000, 0, 1) + m.index_key + m.random(48)
+    facts = [b"\1" + first + bytes(12) + b"\0\1" + bytes(10) + b"\0\1" + text("it rings"),
+             b"\2" + text("action") + struct.pack(">Q", 2) + text("it rings")]
+    records = [("audio", first, 0, b"x", "wake word"), ("action", first, 0, b"y", ""), ("action", first, 1, b"z", "")]
+    m.publish([m.user("ada", records, fences=[("audio", first, 3)], derived={1: [0]}, detached={2: [0]}, facts=facts),
+               m.erased_user("ben", first)], falling={bytes(20): m.random(14) + m.random(48)})
+    plain = struct.pack(">IBQQQ", 4096, 6, 1767225600000, 0, 1) + m.index_key + m.random(48) + b"\1" + m.random(48)
     plain += b"\2" + m.random(8) + b"\1" + text("/mnt/a") + m.random(8) + b"\2" + text("/mnt/b")
-    entry = b"\1" + m.random(32) + struct.pack(">QQ", 7, 1767225600000) + text("audio/x-wav") + text("wake word")
+    entry = b"\1" + m.random(32) + struct.pack(">BHHQQ", 1, 2, 1, 7, 1767225600000) + text("audio/x-wav") + text("wake word")
     interior = b"\1" + struct.pack(">H", 2) + b"\0\3" + m.random(48) + b"\0\7" + m.random(48)
     ordered = b"\1" + struct.pack(">H", 2) + bytes(20) + struct.pack(">Q", 4) + m.random(48)
     ordered += b"\1" * 20 + struct.pack(">Q", 5) + m.random(48)
@@ -563,6 +668,10 @@ def seeds():
     yield 4, "ordered-interior", ordered
     yield 4, "fences", m.plain[FENCES]
     yield 5, "entry", entry
+    yield 11, "links", m.plain[LINEAGE]
+    yield 12, "falling", m.plain[FALLING]
+    yield 13, "fact-detached", facts[0]
+    yield 13, "fact-kept", facts[1]
     yield 6, "slot", slot(1, m.store, 1, m.attempt, m.root_key, m.random(4096))
     yield 7, "id", id
     yield 8, "id-text", base64.b32hexencode(id).lower()

@@ -5,7 +5,10 @@
 //! |---|---|---|
 //! | system generator, hash of what it will protect | `FRESH_KEY`, `FRESH_NAME`, `FRESH_SALT` | page keys, root keys, record secrets; blob names; salts |
 //! | any sealing key, salt, context | [`chunked::LABEL`] | AES-256-GCM key, base nonce, key commitment |
-//! | record secret | `CONTENT_KEY` | the record's sealing key |
+//! | record secret, lineage secrets of its sources | HKDF-Extract | content root: the record secret itself without sources |
+//! | content root | `CONTENT_KEY` | the record's sealing key |
+//! | content root | `LINEAGE` | the record's lineage secret |
+//! | content root without the sources it was detached from | `DETACHED` | what wraps its content root |
 //! | record secret, segment number | `SEGMENT_NAME` | names of the record's blobs |
 //! | index key, user's name | `USER_TAG` | place in the user tree |
 //! | fence key, class name | `CLASS_TAG` | class tag |
@@ -32,9 +35,13 @@ pub(crate) const PAGE_CONTEXT: &[u8] = b"keyfall/page/v1";
 pub(crate) const HEAD_CONTEXT: &[u8] = b"keyfall/head/v1";
 /// Context of a record's payload: label ‖ store id ‖ user tag ‖ incarnation ‖ interaction ‖ class name.
 pub(crate) const RECORD_CONTEXT: &[u8] = b"keyfall/record/v1";
+/// Context of a wrapped content root: label ‖ store id ‖ record id.
+pub(crate) const DETACHED_CONTEXT: &[u8] = b"keyfall/wrapped-root/v1";
 const FRESH_KEY: &[u8] = b"keyfall/fresh-key/v1";
 const FRESH_NAME: &[u8] = b"keyfall/fresh-name/v1";
 const FRESH_SALT: &[u8] = b"keyfall/fresh-salt/v1";
+const LINEAGE: &[u8] = b"keyfall/lineage/v1";
+const DETACHED: &[u8] = b"keyfall/detached/v1";
 const CONTENT_KEY: &[u8] = b"keyfall/content-key/v1";
 const SEGMENT_NAME: &[u8] = b"keyfall/segment-name/v1";
 const USER_TAG: &[u8] = b"keyfall/user-tag/v1";
@@ -115,9 +122,37 @@ fn expand(secret: &Key, info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     out
 }
 
-/// The sealing key of a record's payload: HKDF-Expand-SHA-256(record secret, `CONTENT_KEY`, 32).
-pub(crate) fn content_key(secret: &Key) -> Key {
-    Key::copied_from(&expand(secret, &[CONTENT_KEY]))
+/// The content root of a record: its secret, or, where it has sources, HKDF-Extract-SHA-256(salt = its secret, their
+/// lineage secrets in ascending order). Where one of these is gone, so is the root.
+pub(crate) fn content_root(secret: &Key, mut sources: Vec<Key>) -> Key {
+    if sources.is_empty() {
+        return secret.duplicate();
+    }
+    sources.sort_unstable_by(|a, b| a.bytes().cmp(b.bytes()));
+    let mut extract = hkdf::HkdfExtract::<Sha256>::new(Some(secret.bytes()));
+    for source in &sources {
+        extract.input_ikm(source.bytes());
+    }
+    let (mut root, _) = extract.finalize();
+    let mut bytes = Zeroizing::new([0; 32]);
+    bytes.copy_from_slice(&root);
+    zeroize::Zeroize::zeroize(root.as_mut_slice());
+    Key::copied_from(&bytes)
+}
+
+/// What a record gives to those derived from it: HKDF-Expand-SHA-256(content root, `LINEAGE`, 32).
+pub(crate) fn lineage_secret(root: &Key) -> Key {
+    Key::copied_from(&expand(root, &[LINEAGE]))
+}
+
+/// What wraps the content root of a record that was detached from some of its sources, by the root that the others give.
+pub(crate) fn detached_key(without: &Key) -> Key {
+    Key::copied_from(&expand(without, &[DETACHED]))
+}
+
+/// The sealing key of a record's payload: HKDF-Expand-SHA-256(content root, `CONTENT_KEY`, 32).
+pub(crate) fn content_key(root: &Key) -> Key {
+    Key::copied_from(&expand(root, &[CONTENT_KEY]))
 }
 
 /// Name of segment `n`: the first 16 bytes of HKDF-Expand-SHA-256(record secret, `SEGMENT_NAME` ‖ u64(n), 32).

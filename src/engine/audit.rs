@@ -6,12 +6,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::Engine;
+#[cfg(feature = "testing")]
+use super::lineage::ContentRoots;
+use super::lineage::Resolver;
 use super::pages::{PageSource, SharedStore};
 #[cfg(feature = "testing")]
 use super::walk::walk_at;
 use super::walk::{Step, Walking, walk};
 use crate::crypto::{self, Key, chunked};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 #[cfg(feature = "testing")]
 use crate::ids::{RecordId, UserId};
@@ -19,16 +22,15 @@ use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, HEADER_BYTES, TAG_BYTES};
 use crate::record::{self, Entry};
 use crate::secret::{Secret, WipeStack};
 use crate::store::{Head, HeadId};
-use crate::tree::head::HeadPage;
 #[cfg(feature = "testing")]
 use crate::tree::head::Prefix;
+use crate::tree::head::{HeadPage, Roots};
 use crate::tree::ordered::OrderedKey;
 #[cfg(feature = "testing")]
 use crate::tree::user::UserPage;
-use crate::tree::user::split_record_key;
 #[cfg(feature = "testing")]
 use crate::tree::users::{Found, find};
-use crate::tree::{ClassOf, PageKind, Ref};
+use crate::tree::{ClassOf, Geometry, PageKind};
 #[cfg(feature = "testing")]
 use crate::tree::{Node, Pages, Spot};
 
@@ -101,14 +103,31 @@ struct Payload {
 }
 
 impl Payload {
-    fn of(source: &PageSource<'_>, of: &ClassOf, key: &OrderedKey, entry: &Entry) -> Result<Self> {
-        let (interaction, _) = split_record_key(key)?;
-        Ok(Payload {
-            key: crypto::content_key(&entry.secret),
-            context: record::payload_context(source.id, of.owner, of.incarnation, &of.class, interaction),
+    /// `None` where the record fell with one that it was derived from; an adversary passes over what is damaged, too.
+    fn of(
+        resolver: &mut Resolver<'_>,
+        leave: &Walking<'_>,
+        (of, key, entry): (&ClassOf, &OrderedKey, &Entry),
+    ) -> Result<Option<Self>> {
+        let id = of.record(key)?;
+        let root = if entry.sources == 0 && !entry.detached {
+            entry.secret.duplicate()
+        } else {
+            match resolver.resolve(&id) {
+                Ok((root, _)) => root.duplicate(),
+                Err(e) if leave.is_lenient() || e.kind() == ErrorKind::Erased => match resolver.elsewhere(&id) {
+                    Some((root, _)) => root,
+                    None => return Ok(None),
+                },
+                Err(e) => return Err(e),
+            }
+        };
+        Ok(Some(Payload {
+            key: crypto::content_key(&root),
+            context: record::payload_context(resolver.store(), of.owner, of.incarnation, &of.class, id.interaction),
             first: crypto::segment_name(&entry.secret, 0),
             length: entry.length,
-        })
+        }))
     }
 
     /// The payload's cipher: its header stands in the first segment, wherever that is.
@@ -163,16 +182,16 @@ impl Engine {
         let writer = inner.writer();
         inner.check_usable()?;
         let contents = inner.cell.load()?;
-        let (live_root, live_head) = {
+        let (live_roots, live_head, geometry) = {
             let state = inner.state();
-            (state.head.root.duplicate(), state.stored.id)
+            (state.head.roots.duplicate(), state.stored.id, state.head.geometry)
         };
         let mut places: Vec<SharedStore> = vec![inner.store().clone()];
         places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
         places.extend(more.iter().cloned());
         let mut known: HashMap<BlobName, Known> = HashMap::new();
         let source = PageSource { id: inner.id, stores: &places, cache: None };
-        learn(&source, &live_root, live_head.epoch, true, &mut known)?;
+        learn(&source, (&live_roots, geometry), live_head.epoch, true, &mut known)?;
         let mut audit = Audit {
             head: Some(live_head),
             root_keys: contents.keys.len() as u64,
@@ -187,7 +206,7 @@ impl Engine {
                     if let Some(head) = opens(&stored, &root.key) {
                         found.head_opens = true;
                         // Whatever it reaches and the live tree does not, opens too.
-                        learn(&source, &head.root, root.id.epoch, false, &mut known)?;
+                        learn(&source, (&head.roots, head.geometry), root.id.epoch, false, &mut known)?;
                     }
                 }
             }
@@ -224,16 +243,21 @@ impl Engine {
     }
 
     /// Every record that a set of stores gives away to somebody who holds `key`: the fix-point of an adversary, for
-    /// one head. Used by the tests' stronger adversary too.
+    /// one head. The content roots that it finds add up from head to head.
     ///
     /// # Errors
     /// `Corrupt` where the key does not open the head.
     #[cfg(feature = "testing")]
-    pub fn records_reachable(places: &[SharedStore], head: &Head, key: &Key) -> Result<Vec<Exposed>> {
+    pub(crate) fn records_reachable(
+        places: &[SharedStore],
+        head: &Head,
+        key: &Key,
+        known: &mut ContentRoots,
+    ) -> Result<Vec<Exposed>> {
         let prefix = Prefix::decode(&head.bytes)?;
         let page = HeadPage::open(&head.bytes, key)?;
         let source = PageSource { id: prefix.store, stores: places, cache: None };
-        expose(&source, &page.root)
+        expose(&source, &page, known)
     }
 
     /// Notes which key opens which blob below a head, by the key's hash; passes over what is noted already.
@@ -247,7 +271,7 @@ impl Engine {
         let prefix = Prefix::decode(&head.bytes)?;
         let page = HeadPage::open(&head.bytes, key)?;
         let source = PageSource { id: prefix.store, stores: places, cache: None };
-        walk(&Walking::lenient(), &source, &page.root, &mut |step| {
+        walk(&Walking::lenient(), &source, &page.roots, &mut |step| {
             match step {
                 Step::Enter { at, .. } => {
                     if noted.insert(at.name, crypto::hedge(&[at.key.bytes()])).is_some() {
@@ -269,10 +293,10 @@ impl Engine {
 impl Engine {
     pub(crate) fn payload_names(&self) -> Result<Vec<BlobName>> {
         let inner = &self.inner;
-        let root = inner.state().head.root.duplicate();
+        let roots = inner.state().head.roots.duplicate();
         let source = inner.uncached_pages();
         let mut names = Vec::new();
-        walk(&Walking::unhindered(), &source, &root, &mut |step| {
+        walk(&Walking::unhindered(), &source, &roots, &mut |step| {
             if let Step::Record { entry, .. } = step {
                 names.extend(entry.segment_names());
             }
@@ -290,11 +314,11 @@ impl Engine {
         let (root, tag, geometry, mut out) = {
             let state = inner.state();
             let tag = inner.user_tag(&state, user);
-            let mut out = vec![("root page key".to_owned(), Secret::copied_from(state.head.root.key.bytes()))];
+            let mut out = vec![("root page key".to_owned(), Secret::copied_from(state.head.roots.users.key.bytes()))];
             for key in inner.cell.load()?.keys {
                 out.push(("root key".to_owned(), Secret::copied_from(key.key.bytes())));
             }
-            (state.head.root.duplicate(), tag, state.head.geometry, out)
+            (state.head.roots.users.duplicate(), tag, state.head.geometry, out)
         };
         let source = inner.uncached_pages();
         let Found::Live { page, .. } = find(&source, &root, geometry, tag)? else {
@@ -310,7 +334,9 @@ impl Engine {
             Ok::<_, Error>(Secret::copied_from(&chunked::expand(key, &salt, context)[..32]))
         };
         let spot = Spot { kind: PageKind::User, owner: Some(tag), class: None };
-        walk_at(&Walking::unhindered(), &source, &spot, &page, &mut |step| {
+        let mut resolver = Resolver::new(inner.id, &source, &root, geometry);
+        let leave = Walking::unhindered();
+        walk_at(&leave, &source, &spot, &page, &mut |step| {
             match step {
                 Step::Enter { kind, at } => {
                     let context = crypto::page_context(inner.id, kind.byte(), at.name);
@@ -321,11 +347,18 @@ impl Engine {
                     }
                 }
                 Step::Record { of, key, entry } => {
-                    let (interaction, ordinal) = split_record_key(key)?;
-                    if only.is_some_and(|id| (id.interaction, id.ordinal, id.class) != (interaction, ordinal, of.tag)) {
+                    let id = of.record(key)?;
+                    if only.is_some_and(|only| *only != id) {
                         return Ok(ControlFlow::Continue(()));
                     }
-                    let payload = Payload::of(&source, of, key, entry)?;
+                    let Some(payload) = Payload::of(&mut resolver, &leave, (of, key, entry))? else {
+                        return Ok(ControlFlow::Continue(()));
+                    };
+                    if let Ok((content_root, _)) = resolver.resolve(&id) {
+                        let lineage = crypto::lineage_secret(content_root);
+                        out.push(("content root".to_owned(), Secret::copied_from(content_root.bytes())));
+                        out.push(("lineage secret".to_owned(), Secret::copied_from(lineage.bytes())));
+                    }
                     let aes = aes_key(&payload.first, &payload.key, &payload.context)?;
                     out.push(("record secret".to_owned(), Secret::copied_from(entry.secret.bytes())));
                     out.push(("content key".to_owned(), Secret::copied_from(payload.key.bytes())));
@@ -358,14 +391,15 @@ fn opens(stored: &Head, key: &Key) -> Option<HeadPage> {
 
 fn learn(
     source: &PageSource<'_>,
-    root: &Ref,
+    (roots, geometry): (&Roots, Geometry),
     epoch: u64,
     live: bool,
     known: &mut HashMap<BlobName, Known>,
 ) -> Result<()> {
     // An adversary takes what it can get; the live tree must be whole.
     let leave = if live { Walking::unhindered() } else { Walking::lenient() };
-    walk(&leave, source, root, &mut |step| {
+    let mut resolver = Resolver::new(source.id, source, &roots.users, geometry);
+    walk(&leave, source, roots, &mut |step| {
         match step {
             Step::Enter { kind, at } => {
                 if known.contains_key(&at.name) {
@@ -374,7 +408,9 @@ fn learn(
                 known.insert(at.name, Known { opener: Opener::Page { key: at.key.duplicate(), kind }, live, epoch });
             }
             Step::Record { of, key, entry } => {
-                let payload = Arc::new(Payload::of(source, of, key, entry)?);
+                let Some(payload) = Payload::of(&mut resolver, &leave, (of, key, entry))?.map(Arc::new) else {
+                    return Ok(ControlFlow::Continue(()));
+                };
                 for number in 0..record::segments(entry.length) {
                     let opener = Opener::Segment { of: Arc::clone(&payload), number };
                     known.entry(crypto::segment_name(&entry.secret, number)).or_insert(Known { opener, live, epoch });
@@ -387,15 +423,18 @@ fn learn(
     .map(|_| ())
 }
 
-/// Opens every record below `root` that any of the stores still has.
+/// Opens every record below a head that any of the stores still has.
 #[cfg(feature = "testing")]
-fn expose(source: &PageSource<'_>, root: &Ref) -> Result<Vec<Exposed>> {
+fn expose(source: &PageSource<'_>, head: &HeadPage, known: &mut ContentRoots) -> Result<Vec<Exposed>> {
     let mut exposed = Vec::new();
-    walk(&Walking::lenient(), source, root, &mut |step| {
+    let leave = Walking::lenient();
+    let mut resolver =
+        Resolver::new(source.id, source, &head.roots.users, head.geometry).knowing(std::mem::take(known));
+    walk(&leave, source, &head.roots, &mut |step| {
         if let Step::Record { of, key, entry } = step {
-            let (interaction, ordinal) = split_record_key(key)?;
-            let id = RecordId { interaction, user: of.owner, incarnation: of.incarnation, class: of.tag, ordinal };
-            let payload = Payload::of(source, of, key, entry)?;
+            let Some(payload) = Payload::of(&mut resolver, &leave, (of, key, entry))? else {
+                return Ok(ControlFlow::Continue(()));
+            };
             let content = payload.suite(source).and_then(|suite| {
                 let mut whole = Vec::new();
                 for number in 0..record::segments(entry.length) {
@@ -404,9 +443,10 @@ fn expose(source: &PageSource<'_>, root: &Ref) -> Result<Vec<Exposed>> {
                 }
                 Ok(whole)
             });
-            exposed.push(Exposed { id, user: of.user.clone(), content: content.ok() });
+            exposed.push(Exposed { id: of.record(key)?, user: of.user.clone(), content: content.ok() });
         }
         Ok(ControlFlow::Continue(()))
     })?;
+    *known = resolver.into_known();
     Ok(exposed)
 }

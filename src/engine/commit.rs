@@ -141,9 +141,9 @@ impl Inner {
                 return Err(odd());
             }
             let head = HeadPage::open(&stored.bytes, &writer.root.key)?;
-            let root = store.get(&head.root.name)?.ok_or_else(odd)?;
-            let context = crypto::page_context(self.id, PageKind::Users.byte(), head.root.name);
-            chunked::open(&head.root.key, &context, &root)?;
+            let root = store.get(&head.roots.users.name)?.ok_or_else(odd)?;
+            let context = crypto::page_context(self.id, PageKind::Users.byte(), head.roots.users.name);
+            chunked::open(&head.roots.users.key, &context, &root)?;
             for (name, bytes) in blobs {
                 if store.get(name)?.as_ref() != Some(bytes) {
                     return Err(odd());

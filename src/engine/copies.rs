@@ -17,8 +17,7 @@ use crate::ids::BlobName;
 use crate::limits::{BLOB_MAX_BYTES, COPIES_MAX, PLACE_MAX_BYTES};
 use crate::secret::WipeStack;
 use crate::store::{Blob, Head, HeadId, Published, Store};
-use crate::tree::Ref;
-use crate::tree::head::{CopyEntry, CopyMode, Prefix};
+use crate::tree::head::{CopyEntry, CopyMode, Prefix, Roots};
 
 /// Blobs in one call of a copy's `put`.
 const BUFFER_BYTES: usize = 4 * BLOB_MAX_BYTES;
@@ -142,11 +141,11 @@ impl Outbox<'_> {
     }
 }
 
-/// Copies everything below `root` that `to` lacks, from the first of `from`'s stores that has it, then the head.
+/// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that has it, then the head.
 fn copy_tree(
     leave: &Walking<'_>,
     from: &PageSource<'_>,
-    (root, head): (&Ref, &Head),
+    (roots, head): (&Roots, &Head),
     to: &dyn Store,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Option<Backup>> {
@@ -166,7 +165,7 @@ fn copy_tree(
         }
     }
     let mut out = Outbox { to, blobs: Vec::new(), held: 0, done: Backup::default(), progress };
-    let walked = walk(leave, from, root, &mut |step| {
+    let walked = walk(leave, from, roots, &mut |step| {
         match step {
             Step::Enter { at, .. } => {
                 if to.contains(&at.name)? {
@@ -202,12 +201,12 @@ fn copy_tree(
 impl Inner {
     /// Brings a copy to the current head, under the writer's lock.
     pub(super) fn catch_up_in_step(&self, copy: &dyn Store) -> Result<()> {
-        let (root, head) = {
+        let (roots, head) = {
             let state = self.state();
-            (state.head.root.duplicate(), state.stored.clone())
+            (state.head.roots.duplicate(), state.stored.clone())
         };
         let from = self.uncached_pages();
-        copy_tree(&Walking::unhindered(), &from, (&root, &head), copy, &mut |_| {}).map(|_| ())
+        copy_tree(&Walking::unhindered(), &from, (&roots, &head), copy, &mut |_| {}).map(|_| ())
     }
 
     /// Brings a store to a recent head while writers go on; begins anew after an erase, keeping what it has.
@@ -217,13 +216,13 @@ impl Inner {
         loop {
             self.check_usable()?;
             let leave = self.walking();
-            let (root, head) = {
+            let (roots, head) = {
                 let state = self.state();
-                (state.head.root.duplicate(), state.stored.clone())
+                (state.head.roots.duplicate(), state.stored.clone())
             };
             let from = self.uncached_pages();
-            let copied = copy_tree(&leave, &from, (&root, &head), to, progress);
-            drop((root, leave));
+            let copied = copy_tree(&leave, &from, (&roots, &head), to, progress);
+            drop((roots, leave));
             let moved_on = self.state().stored.id != head.id;
             match copied {
                 Ok(Some(done)) => {
@@ -376,10 +375,10 @@ impl Engine {
         status.restores = head.filter(|h| h.epoch == self.head().epoch);
         loop {
             let leave = inner.walking();
-            let root = inner.state().head.root.duplicate();
+            let roots = inner.state().head.roots.duplicate();
             let from = inner.uncached_pages();
             let mut lacks = 0;
-            let walked = walk(&leave, &from, &root, &mut |step| {
+            let walked = walk(&leave, &from, &roots, &mut |step| {
                 Ok(match step {
                     Step::Enter { at, .. } if store.contains(&at.name)? => ControlFlow::Break(()),
                     Step::Enter { .. } => {
@@ -449,14 +448,14 @@ pub fn restore(
             format!("{} holds a store already; name an empty place", into.place()),
         ));
     }
-    let mut best: Option<(Head, Ref, String)> = None;
+    let mut best: Option<(Head, Roots, String)> = None;
     let mut failed = None;
     for copy in copies {
         let contents = cell.load()?;
         let empty = copy.head().is_ok_and(|head| head.is_none());
         match open_head(&**copy, contents.keys, (contents.store, contents.epoch)) {
             Ok((stored, head, _)) if best.as_ref().is_none_or(|(b, ..)| b.id < stored.id) => {
-                best = Some((stored, head.root, copy.place()));
+                best = Some((stored, head.roots, copy.place()));
             }
             Ok(_) => {}
             // An old copy, or one that was never finished, may still have blobs to give.
@@ -468,10 +467,10 @@ pub fn restore(
             }
         }
     }
-    let Some((head, root, from)) = best else {
+    let Some((head, roots, from)) = best else {
         return Err(failed.unwrap_or_else(|| Error::invalid("name at least one copy to restore from")));
     };
     let source = PageSource { id: Prefix::decode(&head.bytes)?.store, stores: copies, cache: None };
-    let done = copy_tree(&Walking::unhindered(), &source, (&root, &head), into, &mut progress)?.unwrap_or_default();
+    let done = copy_tree(&Walking::unhindered(), &source, (&roots, &head), into, &mut progress)?.unwrap_or_default();
     Ok(Restored { head: head.id, from, blobs: done.blobs, bytes: done.bytes })
 }

@@ -128,9 +128,9 @@ impl Engine {
         let inner = &self.inner;
         loop {
             let leave = inner.walking();
-            let (root, id) = {
+            let (roots, id) = {
                 let state = inner.state();
-                (state.head.root.duplicate(), state.stored.id)
+                (state.head.roots.duplicate(), state.stored.id)
             };
             let pages = inner.uncached_pages();
             let (mut names, mut high) = (Vec::new(), LAST);
@@ -145,7 +145,7 @@ impl Engine {
                     high = names[window - 1];
                 }
             };
-            let walked = walk(&leave, &pages, &root, &mut |step| {
+            let walked = walk(&leave, &pages, &roots, &mut |step| {
                 match step {
                     Step::Enter { at, .. } => take(at.name),
                     Step::Record { entry, .. } => entry.segment_names().for_each(&mut take),
@@ -153,7 +153,7 @@ impl Engine {
                 }
                 Ok(ControlFlow::Continue(()))
             });
-            drop((root, leave));
+            drop((roots, leave));
             match walked {
                 Ok(Walked::Whole) => {
                     names.sort_unstable();

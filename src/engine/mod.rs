@@ -5,12 +5,16 @@
 //! After a write whose outcome is unknown nothing more is done: the engine is opened anew.
 
 mod audit;
+mod cascade;
 mod commit;
 mod copies;
 mod discard;
+mod edit;
 mod erase;
+mod lineage;
 mod open;
 mod pages;
+mod part;
 mod put;
 mod read;
 mod walk;
@@ -21,14 +25,19 @@ use std::sync::{Arc, PoisonError, Weak};
 #[cfg(feature = "testing")]
 pub use audit::Exposed;
 pub use audit::{Audit, PlaceAudit};
+pub use cascade::Tended;
 pub use copies::{Backup, CopyStatus, Restored, restore};
 pub use discard::{Discarded, Progress};
-pub use erase::{Erasure, Scope, When};
-pub use put::{Batch, Put};
+pub use erase::{Erase, Erasure, Scope, When};
+#[cfg(feature = "testing")]
+pub(crate) use lineage::ContentRoots;
+pub use lineage::Lineage;
+pub use put::{Batch, Put, Source};
 pub use read::{Listing, Query, Reader};
 
 pub use crate::tree::Geometry;
 pub use crate::tree::head::{CopyEntry, CopyMode};
+pub use crate::tree::history::Fact;
 
 use crate::cell::{Promise, RootCell, RootKey};
 use crate::env::{SharedEnv, System};
@@ -52,6 +61,8 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Page size and fan-out of a new store.
     pub geometry: Geometry,
+    /// Links of what fell that an erase follows before it returns; what is behind more of them is left to [`Engine::tend`].
+    pub links_followed: u64,
     /// Opens a copy from its place. The default opens directories.
     pub open_copy: OpenCopy,
     /// A defect to plant, so that tests can see that they would find it.
@@ -83,6 +94,7 @@ impl Default for Options {
             env: Arc::new(System),
             cache_bytes: 64 << 20,
             geometry: Geometry::default(),
+            links_followed: crate::limits::LINKS_FOLLOWED,
             open_copy: Arc::new(open_directory),
             #[cfg(feature = "testing")]
             defect: None,

@@ -16,7 +16,7 @@ use crate::secret::WipeStack;
 use crate::store::{Head, HeadId, Published, Store};
 use crate::sync::atomic::{AtomicBool, AtomicUsize};
 use crate::sync::{Mutex, RwLock};
-use crate::tree::head::{HeadPage, Prefix};
+use crate::tree::head::{HeadPage, Prefix, Roots};
 use crate::tree::users::{UsersNode, seal_users};
 use crate::tree::{Geometry, Link};
 
@@ -116,7 +116,7 @@ impl Engine {
             floor: crate::ids::Timestamp(0),
             users: 0,
             index_key: Key::random(&*env)?,
-            root: users,
+            roots: Roots { users, falling: None },
             copies: Vec::new(),
         };
         let root = draw_root(&*env, 1, &head)?;

@@ -1,20 +1,21 @@
 //! Putting records: payloads stream into the store first, then one commit makes them part of the tree.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::commit::{Change, Sealer};
+use super::edit::{Edit, user_of};
 use super::{Engine, Inner, State};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
-use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, CLOCK_SKEW, RECORD_MAX_BYTES};
+use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, CLOCK_SKEW, DEPTH_MAX, RECORD_MAX_BYTES, SOURCES_MAX};
 use crate::record::{self, Entry};
 use crate::secret::{Secret, WipeStack};
 use crate::tree::ordered::{Place, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
-use crate::tree::users::{Found, Slot, SlotState, UsersNode, find, seal_users};
+use crate::tree::users::{Found, Slot, SlotState, UsersNode, find};
 use crate::tree::{Editor, Link, Node, PageKind, Pages};
 
 const SEGMENT_PLAIN: usize = CHUNKS_PER_SEGMENT * CHUNK_BYTES;
@@ -28,6 +29,16 @@ pub struct Put {
     media_type: String,
     purpose: String,
     created: Option<Timestamp>,
+    sources: Vec<Source>,
+}
+
+/// What a record is derived from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A record, of any user.
+    Record(RecordId),
+    /// One of the same batch, by the number that [`Batch::add`] gave.
+    Added(usize),
 }
 
 impl Put {
@@ -40,6 +51,7 @@ impl Put {
             media_type: "application/octet-stream".into(),
             purpose: String::new(),
             created: None,
+            sources: Vec::new(),
         }
     }
 
@@ -64,6 +76,13 @@ impl Put {
         self
     }
 
+    /// Says what it was derived from, once for each source: it cannot be read any more from the moment one of them is erased.
+    #[must_use]
+    pub fn derived_from(mut self, source: Source) -> Self {
+        self.sources.push(source);
+        self
+    }
+
     /// Says when it was made; the default is now.
     #[must_use]
     pub fn created(mut self, created: Timestamp) -> Self {
@@ -79,6 +98,9 @@ struct Staged {
     class: Class,
     interaction: InteractionId,
     entry: Entry,
+    sources: Vec<Source>,
+    /// Its content root, for those of the batch that are derived from it.
+    root: Key,
 }
 
 /// Records that become durable together, or not at all. Dropped without [`Batch::commit`] it leaves nothing that can
@@ -86,6 +108,8 @@ struct Staged {
 pub struct Batch {
     inner: Arc<Inner>,
     staged: Vec<Staged>,
+    /// The oldest epoch in which sources were looked at.
+    epoch: u64,
 }
 
 impl std::fmt::Debug for Batch {
@@ -125,8 +149,8 @@ impl Engine {
     /// Puts one record, durably, and returns its id.
     ///
     /// # Errors
-    /// `Erased` where the user, the interaction or this class of it was erased, also while the payload streamed in;
-    /// `Invalid`, `Refused` for a bad request; `Full`, `Io`; `Copy` where a copy in step did not take it.
+    /// `Erased` where the user, the interaction or this class of it, or a record that it is derived from was erased, also
+    /// while the payload streamed in; `Invalid`, `Refused` for a bad request; `Full`, `Io`; `Copy` where a copy in step did not take it.
     pub fn put(&self, put: Put, payload: impl Read) -> Result<RecordId> {
         let mut batch = self.batch();
         batch.add(put, payload)?;
@@ -135,7 +159,7 @@ impl Engine {
 
     /// Begins a batch.
     pub fn batch(&self) -> Batch {
-        Batch { inner: Arc::clone(&self.inner), staged: Vec::new() }
+        Batch { inner: Arc::clone(&self.inner), staged: Vec::new(), epoch: u64::MAX }
     }
 
     /// Begins an interaction now; its id orders behind all that began before.
@@ -159,10 +183,9 @@ impl Engine {
             let state = inner.state();
             let tag = inner.user_tag(&state, user);
             let pages = inner.pages();
-            let mut editor = Editor { pages: &pages, geometry: state.head.geometry, replaced: Vec::new() };
-            let mut users = Link::Stored(state.head.root.duplicate());
-            let node: &mut UsersNode = users.load_mut(&mut editor, PageKind::Users, None)?;
-            match node.slot_mut(&mut editor, tag)? {
+            let mut edit = Edit::new(&state, &pages);
+            let (editor, root) = edit.parts()?;
+            match root.slot_mut(editor, tag)? {
                 Some(Slot { state: SlotState::Live(_), .. }) => return Ok(()),
                 Some(slot) => {
                     slot.incarnation = slot.incarnation.checked_add(1).ok_or_else(|| {
@@ -173,10 +196,10 @@ impl Engine {
                 None => {
                     let page = inner.new_user(user, 1)?;
                     let slot = Slot { incarnation: 1, state: SlotState::Live(Link::Loaded(Box::new(page))) };
-                    node.insert(&mut editor, tag, slot)?;
+                    root.insert(editor, tag, slot)?;
                 }
             }
-            inner.change(&state, editor.replaced, users)?
+            inner.change(&state, edit, state.stored.id.epoch)?
         };
         change.head.users += 1;
         inner.publish(&mut writer, change).map(|_| ())
@@ -198,17 +221,6 @@ impl Inner {
         Ok(UserPage::new(user.clone(), incarnation, now, fence_key))
     }
 
-    /// Seals the changed pages of the user tree into a change.
-    pub(super) fn change(&self, state: &State, replaced: Vec<BlobName>, users: Link<UsersNode>) -> Result<Change> {
-        let mut head = state.head.duplicate();
-        let mut sealer = Sealer::new(&self.options, self.id);
-        head.root = seal_users(users, head.geometry, &mut sealer)?;
-        let mut change = Change::of_head(head);
-        change.blobs = sealer.blobs;
-        change.replaced = replaced;
-        Ok(change)
-    }
-
     /// Whether a put may begin: the user's place, and which life of the user it is for.
     fn admit(&self, put: &Put) -> Result<(UserTag, u16, InteractionId)> {
         let state = self.state();
@@ -224,7 +236,7 @@ impl Inner {
             )));
         }
         let pages = self.pages();
-        let incarnation = match find(&pages, &state.head.root, state.head.geometry, tag)? {
+        let incarnation = match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
             Found::Absent => 1,
             Found::Erased { .. } => return Err(user_erased()),
             Found::Live { incarnation, page } => {
@@ -241,11 +253,12 @@ impl Inner {
 }
 
 impl Batch {
-    /// Streams a record's payload into the store. Memory: two segments of 256 KiB, whatever the length.
+    /// Streams a record's payload into the store, and returns its number in the batch, from 0. Memory: two segments of 256
+    /// KiB, whatever the length.
     ///
     /// # Errors
     /// As [`Engine::put`]; the batch can go on without this record.
-    pub fn add(&mut self, put: Put, mut payload: impl Read) -> Result<()> {
+    pub fn add(&mut self, put: Put, mut payload: impl Read) -> Result<usize> {
         let _wiped = WipeStack;
         let inner = Arc::clone(&self.inner);
         inner.check_usable()?;
@@ -255,6 +268,7 @@ impl Batch {
         let env = &*inner.options.env;
         let created = put.created.unwrap_or_else(|| env.now());
         let context = record::payload_context(inner.id, tag, incarnation, &put.class, interaction);
+        let (sources, secrets, depth) = self.sources(put.sources)?;
 
         // Most records are short: a buffer costs its wiping.
         let mut plain = Secret::zeroed(CHUNK_BYTES);
@@ -265,16 +279,74 @@ impl Batch {
             n += fill(&mut payload, &mut whole[n..])?;
             plain = whole;
         }
-        let fresh = Fresh::new(env, hedge(&[&context, &plain[..n], &env.now().0.to_be_bytes()]));
+        let now = env.now().0.to_be_bytes();
+        let mut parts: Vec<&[u8]> = vec![&context, &plain[..n], &now];
+        parts.extend(secrets.iter().map(|s| &s.bytes()[..]));
+        let fresh = Fresh::new(env, hedge(&parts));
         let secret: Key = fresh.key()?;
-        let suite = chunked::Suite::derive(&crypto::content_key(&secret), &fresh.salt()?, &context);
+        let root = crypto::content_root(&secret, secrets);
+        let suite = chunked::Suite::derive(&crypto::content_key(&root), &fresh.salt()?, &context);
         let mut segment = 0;
         let length = inner.stream(&suite, &secret, &mut segment, (&mut plain, n), &mut payload).inspect_err(|_| {
             inner.release_names((0..segment).map(|n| crypto::segment_name(&secret, n)), false);
         })?;
-        let entry = Entry { secret, length, created, media_type: put.media_type, purpose: put.purpose.into() };
-        self.staged.push(Staged { user: put.user, tag, incarnation, class: put.class, interaction, entry });
-        Ok(())
+        let entry = Entry {
+            secret,
+            detached: false,
+            sources: sources.len() as u16,
+            depth,
+            length,
+            created,
+            media_type: put.media_type,
+            purpose: put.purpose.into(),
+        };
+        self.staged.push(Staged {
+            user: put.user,
+            tag,
+            incarnation,
+            class: put.class,
+            interaction,
+            entry,
+            sources,
+            root,
+        });
+        Ok(self.staged.len() - 1)
+    }
+
+    /// The lineage secrets of what a record is derived from, each source once, and the depth of the record.
+    fn sources(&mut self, mut sources: Vec<Source>) -> Result<(Vec<Source>, Vec<Key>, u16)> {
+        if sources.is_empty() {
+            return Ok((sources, Vec::new(), 0));
+        }
+        let mut seen = HashSet::new();
+        sources.retain(|source| seen.insert(*source));
+        if sources.len() > SOURCES_MAX {
+            return Err(Error::invalid(format!("a record is derived from at most {SOURCES_MAX} others")));
+        }
+        let inner = Arc::clone(&self.inner);
+        let state = inner.state();
+        self.epoch = self.epoch.min(state.stored.id.epoch);
+        let pages = inner.pages();
+        let mut resolver = inner.resolver(&pages, &state);
+        let (mut secrets, mut depth) = (Vec::with_capacity(sources.len()), 0);
+        for source in &sources {
+            let (root, above) = match source {
+                Source::Record(id) => resolver.resolve(id)?,
+                Source::Added(n) => match self.staged.get(*n) {
+                    Some(staged) => (&staged.root, staged.entry.depth),
+                    None => return Err(Error::invalid(format!("no record {n} was added to this batch"))),
+                },
+            };
+            secrets.push(crypto::lineage_secret(root));
+            depth = depth.max(above);
+        }
+        if depth >= DEPTH_MAX {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("records are derived from one another at most {DEPTH_MAX} times; detach one of them"),
+            ));
+        }
+        Ok((sources, secrets, depth + 1))
     }
 
     /// Number of records added.
@@ -303,14 +375,30 @@ impl Batch {
         let (mut change, ids) = {
             let state = inner.state();
             let pages = inner.pages();
-            let mut editor = Editor { pages: &pages, geometry: state.head.geometry, replaced: Vec::new() };
-            let mut users = Link::Stored(state.head.root.duplicate());
-            let root = users.load_mut(&mut editor, PageKind::Users, None)?;
+            // A source falls only with an erase, and every erase begins an epoch.
+            if self.epoch < state.stored.id.epoch {
+                let mut resolver = inner.resolver(&pages, &state);
+                for source in self.staged.iter().flat_map(|s| &s.sources) {
+                    if let Source::Record(id) = source {
+                        resolver.resolve(id)?;
+                    }
+                }
+            }
+            let mut edit = Edit::new(&state, &pages);
+            let (editor, root) = edit.parts()?;
             let (mut ids, mut created) = (Vec::with_capacity(self.staged.len()), 0);
             for staged in &self.staged {
-                ids.push(inner.insert(&mut editor, root, staged, &mut created)?);
+                let id = inner.insert(editor, root, staged, &mut created)?;
+                for source in &staged.sources {
+                    let source = match source {
+                        Source::Record(id) => *id,
+                        Source::Added(n) => ids[*n],
+                    };
+                    link(editor, root, &id, &source)?;
+                }
+                ids.push(id);
             }
-            let mut change = inner.change(&state, editor.replaced, users)?;
+            let mut change = inner.change(&state, edit, state.stored.id.epoch)?;
             change.head.users += created;
             (change, ids)
         };
@@ -413,6 +501,18 @@ impl Inner {
             class: class_tag,
             ordinal,
         })
+    }
+}
+
+/// Links a record to one that it was derived from, on both sides.
+fn link(editor: &mut Editor<'_>, root: &mut UsersNode, id: &RecordId, source: &RecordId) -> Result<()> {
+    let Some(page) = user_of(editor, root, source)? else {
+        return Err(super::lineage::fell(id));
+    };
+    page.lineage.add_derived(editor, source, id)?;
+    match user_of(editor, root, id)? {
+        Some(page) => page.lineage.add_source(editor, id, source),
+        None => unreachable!("it was just put"),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroize;
 
+use super::lineage::Resolver;
 use super::{Engine, Inner, State, locked};
 use crate::crypto::{self, Key, chunked};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,7 +18,7 @@ use crate::sync::Mutex;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{ClassSlot, UserPage, class_place, record_key, split_record_key};
 use crate::tree::users::{Found, find, visit};
-use crate::tree::{Node, PageKind, Pages};
+use crate::tree::{Geometry, Node, PageKind, Pages, Ref};
 
 /// A span of records that an erase takes from one user.
 #[derive(Clone, Copy, Debug)]
@@ -37,12 +38,20 @@ impl Selector {
 
 /// The part of a reader that an erase reaches: its keys and the one opened chunk.
 pub(super) struct Open {
-    id: RecordId,
+    /// The record, and every one that it depends on: it closes when one of them is erased.
+    ids: Vec<RecordId>,
     keys: Mutex<Option<Keys>>,
+}
+
+impl Open {
+    fn id(&self) -> &RecordId {
+        &self.ids[0]
+    }
 }
 
 struct Keys {
     secret: Key,
+    root: Key,
     suite: Option<chunked::Suite>,
     context: Vec<u8>,
     /// The segment in hand, as stored.
@@ -64,7 +73,7 @@ pub struct Reader {
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Reader({})", self.open.id)
+        write!(f, "Reader({})", self.open.id())
     }
 }
 
@@ -116,19 +125,24 @@ impl Engine {
         let inner = &self.inner;
         inner.check_usable()?;
         let state = inner.state();
-        let (page, entry) = inner.look_up(&state, id)?;
+        let pages = inner.pages();
+        let (page, entry) = look_up(&pages, &state.head.roots.users, state.head.geometry, id)?;
         let class = page.class(id.class).map(|c| c.class.clone()).ok_or_else(|| absent(id))?;
         let context = record::payload_context(inner.id, id.user, id.incarnation, &class, id.interaction);
         let info = info(id, &page.user, &class, &entry);
-        let keys = Keys {
-            secret: entry.secret,
-            suite: None,
-            context,
-            segment: None,
-            chunk: None,
-            plain: Secret::zeroed(CHUNK_BYTES),
+        let secret = entry.secret.duplicate();
+        let mut ids = vec![*id];
+        let root = if entry.sources == 0 && !entry.detached {
+            entry.secret
+        } else {
+            let mut resolver = inner.resolver(&pages, &state);
+            let root = resolver.resolve_read(id, &page, entry)?.duplicate();
+            ids.extend(resolver.seen().into_iter().filter(|seen| seen != id));
+            root
         };
-        let open = Arc::new(Open { id: *id, keys: Mutex::new(Some(keys)) });
+        let keys =
+            Keys { secret, root, suite: None, context, segment: None, chunk: None, plain: Secret::zeroed(CHUNK_BYTES) };
+        let open = Arc::new(Open { ids, keys: Mutex::new(Some(keys)) });
         let mut readers = locked(&inner.readers);
         readers.retain(|r| r.strong_count() > 0);
         readers.push(Arc::downgrade(&open));
@@ -162,7 +176,7 @@ impl Engine {
         let _wiped = WipeStack;
         self.inner.check_usable()?;
         let state = self.inner.state();
-        let (page, entry) = self.inner.look_up(&state, id)?;
+        let (page, entry) = self.inner.look_up_whole(&state, id)?;
         let class = page.class(id.class).ok_or_else(|| absent(id))?;
         Ok(info(id, &page.user, &class.class, &entry))
     }
@@ -178,38 +192,36 @@ impl Engine {
         let limit = if query.limit == 0 { LIST_MAX } else { query.limit.min(LIST_MAX) };
         let state = inner.state();
         let mut listing = Listing::default();
+        let source = inner.pages();
+        // While an erase is still being followed, what it made unreadable stands in the tree.
+        let mut fallen = state.head.roots.falling.is_some().then(|| inner.resolver(&source, &state));
         if let Some(user) = &query.user {
             let tag = inner.user_tag(&state, user);
-            match find(&inner.pages(), &state.head.root, state.head.geometry, tag)? {
+            match find(&inner.pages(), &state.head.roots.users, state.head.geometry, tag)? {
                 Found::Live { page, .. } => {
                     let page = UserPage::decode(&inner.pages().load(PageKind::User, Some(tag), &page)?)?;
-                    inner.list_user(tag, &page, query, limit + 1, &mut listing.records)?;
+                    inner.list_user(&mut fallen, tag, &page, query, limit + 1, &mut listing.records)?;
                 }
-                Found::Erased { epoch, .. } => {
-                    return Err(Error::new(ErrorKind::Erased, format!("this user was erased, in epoch {epoch}")));
-                }
-                Found::Absent => {
-                    return Err(Error::new(ErrorKind::Absent, "no such user in this store"));
-                }
+                other => return Err(not_there(&other)),
             }
         } else {
             if let Some(after) = &query.after
                 && let Found::Live { page, .. } =
-                    find(&inner.pages(), &state.head.root, state.head.geometry, after.user)?
+                    find(&inner.pages(), &state.head.roots.users, state.head.geometry, after.user)?
             {
                 let page = UserPage::decode(&inner.pages().load(PageKind::User, Some(after.user), &page)?)?;
-                inner.list_user(after.user, &page, query, limit + 1, &mut listing.records)?;
+                inner.list_user(&mut fallen, after.user, &page, query, limit + 1, &mut listing.records)?;
             }
             let behind = query.after.map(|a| a.user);
             let pages = inner.pages();
-            visit(&pages, &state.head.root, state.head.geometry, behind, &mut |tag, found| {
+            visit(&pages, &state.head.roots.users, state.head.geometry, behind, &mut |tag, found| {
                 if listing.records.len() > limit {
                     return Ok(ControlFlow::Break(()));
                 }
                 if let Found::Live { page, .. } = found {
                     let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
                     let query = Query { after: None, ..query.clone() };
-                    inner.list_user(tag, &page, &query, limit + 1, &mut listing.records)?;
+                    inner.list_user(&mut fallen, tag, &page, &query, limit + 1, &mut listing.records)?;
                 }
                 Ok(ControlFlow::Continue(()))
             })?;
@@ -221,19 +233,21 @@ impl Engine {
         Ok(listing)
     }
 
-    /// Users that are not erased, with the number of their records: at most `limit`, behind the user `after`.
+    /// Users that are not erased, with the number of their records: at most `limit`, behind the user `after`. Where an erase
+    /// is still being followed, this finishes it first ([`Engine::tend`]).
     ///
     /// # Errors
-    /// `Corrupt`, `Io`.
+    /// `Corrupt`, `Io`; as [`Engine::tend`].
     pub fn users(&self, after: Option<&UserId>, limit: usize) -> Result<Vec<(UserId, u64)>> {
         let _wiped = WipeStack;
         let inner = &self.inner;
         inner.check_usable()?;
+        self.tend(&mut |_| {})?;
         let state = inner.state();
         let behind = after.map(|user| inner.user_tag(&state, user));
         let pages = inner.pages();
         let mut users = Vec::new();
-        visit(&pages, &state.head.root, state.head.geometry, behind, &mut |tag, found| {
+        visit(&pages, &state.head.roots.users, state.head.geometry, behind, &mut |tag, found| {
             if users.len() == limit {
                 return Ok(ControlFlow::Break(()));
             }
@@ -258,44 +272,34 @@ fn info(id: &RecordId, user: &UserId, class: &Class, entry: &Entry) -> RecordInf
         purpose: (*entry.purpose).clone(),
         created: entry.created,
         length: entry.length,
+        sources: entry.sources,
+        detached: entry.detached,
+    }
+}
+
+/// The error for a user that does not live.
+pub(super) fn not_there(found: &Found) -> Error {
+    match found {
+        Found::Erased { epoch, .. } => Error::new(ErrorKind::Erased, format!("this user was erased, in epoch {epoch}")),
+        _ => Error::new(ErrorKind::Absent, "no such user in this store"),
     }
 }
 
 impl Inner {
-    fn look_up(&self, state: &State, id: &RecordId) -> Result<(UserPage, Entry)> {
+    /// Looks a record up, and sees that everything it depends on is there.
+    pub(super) fn look_up_whole(&self, state: &State, id: &RecordId) -> Result<(UserPage, Entry)> {
         let pages = self.pages();
-        let (incarnation, at) = match find(&pages, &state.head.root, state.head.geometry, id.user)? {
-            Found::Live { incarnation, page } => (incarnation, page),
-            Found::Erased { incarnation, .. } if id.incarnation <= incarnation => {
-                return Err(record_erased(id));
-            }
-            _ => return Err(absent(id)),
-        };
-        match id.incarnation.cmp(&incarnation) {
-            std::cmp::Ordering::Less => return Err(record_erased(id)),
-            std::cmp::Ordering::Greater => return Err(absent(id)),
-            std::cmp::Ordering::Equal => {}
+        let (page, entry) = look_up(&pages, &state.head.roots.users, state.head.geometry, id)?;
+        if entry.sources > 0 {
+            self.resolver(&pages, state).resolve(id)?;
         }
-        let page = UserPage::decode(&pages.load(PageKind::User, Some(id.user), &at)?)?;
-        let key = record_key(id.interaction, id.ordinal);
-        let place = class_place(id.user);
-        let value = match page.class(id.class) {
-            Some(slot) => slot.tree.get(&pages, place, &key)?,
-            None => None,
-        };
-        match value {
-            Some(value) => Ok((page, Entry::decode(&value)?)),
-            None => {
-                let what = (id.class, id.interaction, Some(id.ordinal));
-                let fenced = page.fences.cover(&pages, id.user, &page.fence_key, what)?;
-                Err(if fenced { record_erased(id) } else { absent(id) })
-            }
-        }
+        Ok((page, entry))
     }
 
     /// Appends records of one user in order of interaction, class, ordinal, until `out` holds `limit`.
     fn list_user(
         &self,
+        fallen: &mut Option<Resolver<'_>>,
         tag: UserTag,
         page: &UserPage,
         query: &Query,
@@ -330,12 +334,14 @@ impl Inner {
             slot.tree.scan(&self.pages(), class_place(tag), range, &mut |key, value| {
                 let (interaction, ordinal) = split_record_key(key)?;
                 let id = RecordId { interaction, user: tag, incarnation: page.incarnation, class: slot.tag, ordinal };
-                found.push((
-                    interaction,
-                    slot.tag,
-                    ordinal,
-                    info(&id, &page.user, &slot.class, &Entry::decode(value)?),
-                ));
+                let entry = Entry::decode(value)?;
+                if let Some(resolver) = fallen.as_mut().filter(|_| entry.sources > 0) {
+                    match resolver.resolve(&id) {
+                        Err(e) if e.kind() == ErrorKind::Erased => return Ok(ControlFlow::Continue(())),
+                        resolved => resolved.map(|_| ())?,
+                    }
+                }
+                found.push((interaction, slot.tag, ordinal, info(&id, &page.user, &slot.class, &entry)));
                 n += 1;
                 Ok(if n >= room { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })?;
@@ -354,12 +360,46 @@ impl Inner {
         let mut readers = locked(&self.readers);
         readers.retain(|reader| match reader.upgrade() {
             None => false,
-            Some(open) if erased.iter().any(|s| s.takes(&open.id)) => {
+            Some(open) if erased.iter().any(|s| open.ids.iter().any(|id| s.takes(id))) => {
                 locked(&open.keys).take();
                 false
             }
             Some(_) => true,
         });
+    }
+}
+
+/// Finds a record's entry below the root page `users`.
+///
+/// # Errors
+/// `Erased`, `Absent`, `Corrupt`.
+pub(super) fn look_up(pages: &dyn Pages, users: &Ref, geometry: Geometry, id: &RecordId) -> Result<(UserPage, Entry)> {
+    let (incarnation, at) = match find(pages, users, geometry, id.user)? {
+        Found::Live { incarnation, page } => (incarnation, page),
+        Found::Erased { incarnation, .. } if id.incarnation <= incarnation => {
+            return Err(record_erased(id));
+        }
+        _ => return Err(absent(id)),
+    };
+    match id.incarnation.cmp(&incarnation) {
+        std::cmp::Ordering::Less => return Err(record_erased(id)),
+        std::cmp::Ordering::Greater => return Err(absent(id)),
+        std::cmp::Ordering::Equal => {}
+    }
+    let page = UserPage::decode(&pages.load(PageKind::User, Some(id.user), &at)?)?;
+    let key = record_key(id.interaction, id.ordinal);
+    let place = class_place(id.user);
+    let value = match page.class(id.class) {
+        Some(slot) => slot.tree.get(pages, place, &key)?,
+        None => None,
+    };
+    match value {
+        Some(value) => Ok((page, Entry::decode(&value)?)),
+        None => {
+            let what = (id.class, id.interaction, Some(id.ordinal));
+            let fenced = page.fences.cover(pages, id.user, &page.fence_key, what)?;
+            Err(if fenced { record_erased(id) } else { absent(id) })
+        }
     }
 }
 
@@ -435,7 +475,7 @@ impl Reader {
         // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen them delivered.
         let mut keys = locked(&self.open.keys);
         let Some(keys) = keys.as_mut() else {
-            return Err(record_erased(&self.open.id));
+            return Err(record_erased(self.open.id()));
         };
         if self.position >= self.info.length || out.is_empty() {
             return Ok(0);
@@ -471,7 +511,7 @@ impl Keys {
         if self.suite.is_none() {
             self.fetch(inner, 0)?;
             let header = self.segment.as_ref().and_then(|(_, s)| s.get(..HEADER_BYTES)).unwrap_or_default();
-            self.suite = Some(chunked::Suite::from_header(&crypto::content_key(&self.secret), header, &self.context)?);
+            self.suite = Some(chunked::Suite::from_header(&crypto::content_key(&self.root), header, &self.context)?);
         }
         let (segment, start) = record::locate(chunk);
         self.fetch(inner, segment)?;

@@ -11,6 +11,7 @@ use crate::ids::BlobName;
 use crate::record::Entry;
 use crate::sync::RwLockReadGuard;
 use crate::sync::atomic::Ordering;
+use crate::tree::head::Roots;
 use crate::tree::ordered::OrderedKey;
 use crate::tree::{ClassOf, Edge, PageKind, Pages, Ref, Spot, edges};
 
@@ -52,6 +53,10 @@ impl Walking<'_> {
         Walking { inner: None, lenient: true }
     }
 
+    pub(super) fn is_lenient(&self) -> bool {
+        self.lenient
+    }
+
     /// Whether an erase waits for this walk.
     pub(super) fn must_stop(&self) -> bool {
         self.inner.as_ref().is_some_and(|(inner, _)| inner.erasing.load(Ordering::Acquire) > 0)
@@ -64,14 +69,19 @@ impl Inner {
     }
 }
 
-/// Walks everything below the root page `root`.
+/// Walks everything that a head points to.
 pub(super) fn walk(
     leave: &Walking<'_>,
     pages: &PageSource<'_>,
-    root: &Ref,
+    roots: &Roots,
     on_step: &mut OnStep<'_>,
 ) -> Result<Walked> {
-    walk_at(leave, pages, &Spot::ROOT, root, on_step)
+    for (spot, at) in roots.each() {
+        if let Walked::Interrupted = walk_at(leave, pages, &spot, at, on_step)? {
+            return Ok(Walked::Interrupted);
+        }
+    }
+    Ok(Walked::Whole)
 }
 
 pub(super) fn walk_at(

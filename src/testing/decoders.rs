@@ -8,13 +8,15 @@ use crate::ids::{BlobName, InteractionId, RecordId, UserTag};
 use crate::record::Entry;
 use crate::store::log::frame_in;
 use crate::tree::head::{HeadPage, Prefix};
+use crate::tree::history::Fact;
+use crate::tree::lineage::{self, LINK_BYTES};
 use crate::tree::ordered::{Ordered, OrderedNode};
 use crate::tree::user::{UserPage, class_place};
 use crate::tree::users::{UsersNode, seal_users};
 use crate::tree::{Geometry, Link, Node, PageKind, Ref, Sink, Spot, edges};
 
 /// The decoders, in the order of the numbers that [`decode_anything`] takes.
-pub const DECODERS: [&str; 11] = [
+pub const DECODERS: [&str; 14] = [
     "head, clear prefix",
     "head, with its list of copies",
     "page of the user tree",
@@ -26,6 +28,9 @@ pub const DECODERS: [&str; 11] = [
     "ids as text",
     "frame of the blob log",
     "sealed object",
+    "page of links",
+    "page of what is still to be followed",
+    "fact of a user's history",
 ];
 
 /// Keeps what is sealed last.
@@ -52,6 +57,11 @@ fn page<N: Node>(bytes: &[u8], seal: impl FnOnce(N, Geometry, &mut Last) -> Resu
         assert!(last.0[n..].iter().chain(&bytes[n..]).all(|b| *b == 0), "only padding differs");
     }
     true
+}
+
+fn ordered<const K: usize>(node: OrderedNode<K>, geometry: Geometry, last: &mut Last) -> Result<()> {
+    let tree = Ordered { root: Some(Link::Loaded(Box::new(node))) };
+    tree.seal(class_place(UserTag([0; 12])), geometry, last).map(|_| ())
 }
 
 /// Feeds `bytes` to the decoder that `which` picks of [`DECODERS`]. Returns whether they were well-formed.
@@ -82,11 +92,7 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
         4 => {
             let spot = Spot { kind: PageKind::Fences, owner: Some(owner), class: None };
             let _ = edges(&spot, bytes);
-            page(bytes, |node: OrderedNode, geometry, last| {
-                Ordered { root: Some(Link::Loaded(Box::new(node))) }
-                    .seal(class_place(owner), geometry, last)
-                    .map(|_| ())
-            })
+            page(bytes, ordered::<20>)
         }
         5 => match Entry::decode(bytes) {
             Ok(entry) => {
@@ -108,6 +114,26 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
             std::str::from_utf8(bytes).is_ok_and(|s| s.parse::<RecordId>().is_ok() | s.parse::<InteractionId>().is_ok())
         }
         9 => frame_in(bytes),
-        _ => chunked::open(&Key::copied_from(&[7; 32]), b"context", bytes).is_ok(),
+        10 => chunked::open(&Key::copied_from(&[7; 32]), b"context", bytes).is_ok(),
+        11 => {
+            let spot = Spot { kind: PageKind::Lineage, owner: Some(owner), class: None };
+            let _ = edges(&spot, bytes);
+            page(bytes, |node: OrderedNode<LINK_BYTES>, geometry, last| {
+                if let OrderedNode::Leaf(entries) = &node {
+                    for (key, value) in entries {
+                        let _ = lineage::read(key, value);
+                    }
+                }
+                ordered(node, geometry, last)
+            })
+        }
+        12 => edges(&Spot { kind: PageKind::Falling, ..Spot::ROOT }, bytes).is_ok(),
+        _ => match Fact::decode(bytes) {
+            Ok(fact) => {
+                assert_eq!(&fact.encode()[..], bytes, "a fact encodes to what it was decoded from");
+                true
+            }
+            Err(_) => false,
+        },
     }
 }

@@ -46,18 +46,25 @@ impl Tape {
     /// # Errors
     /// None that a tape can make.
     pub fn exposed_to(self: &Arc<Self>, keys: &[RootKey]) -> Result<BTreeMap<RecordId, Exposed>> {
-        let mut exposed = BTreeMap::new();
+        let mut exposed: BTreeMap<RecordId, Exposed> = BTreeMap::new();
         let heads = locked(&self.heads).clone();
         let places: [Arc<dyn Store>; 1] = [Arc::clone(self) as Arc<dyn Store>];
-        for head in &heads {
-            for root in keys {
-                // A key of another epoch opens nothing here: the head's seal commits to its key.
-                if let Ok(records) = Engine::records_reachable(&places, head, &root.key) {
-                    exposed.extend(records.into_iter().map(|r| (r.id, r)));
+        let mut known = crate::engine::ContentRoots::new();
+        loop {
+            let before = (exposed.len(), known.len());
+            for head in &heads {
+                for root in keys {
+                    // A key of another epoch opens nothing here: the head's seal commits to its key.
+                    if let Ok(records) = Engine::records_reachable(&places, head, &root.key, &mut known) {
+                        exposed.extend(records.into_iter().map(|r| (r.id, r)));
+                    }
                 }
             }
+            // What one head gave away may open more below another.
+            if known.is_empty() || before == (exposed.len(), known.len()) {
+                return Ok(exposed);
+            }
         }
-        Ok(exposed)
     }
 
     /// Every key that `roots` lead to, over all heads ever written, and the blobs that it opens. A key seals one plaintext:

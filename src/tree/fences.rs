@@ -67,7 +67,7 @@ fn start_of(key: &OrderedKey) -> u64 {
 
 impl Fences {
     pub(crate) fn place(owner: UserTag) -> Place {
-        Place { kind: PageKind::Fences, owner }
+        Place { kind: PageKind::Fences, owner: Some(owner) }
     }
 
     /// Fences every interaction that began in `first..=last` ms, in one class or in all.

@@ -3,11 +3,11 @@
 //! ```text
 //! head   = "KFHD" ‖ format 1 ‖ store id 16 ‖ epoch 8 ‖ commit 8 ‖ attempt 16 ‖ sealed under the root key
 //! sealed = page bytes 4 ‖ fan bits 1 ‖ made 8 ‖ floor 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
-//!          ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
+//!          ‖ falling 1 ‖ [ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
 //! ```
 //! The clear prefix is the seal's context: none of it can be changed without the head failing to open.
 
-use super::{Geometry, Ref};
+use super::{Geometry, PageKind, Ref, Spot};
 use crate::cell::RootId;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{HEAD_CONTEXT, Key, chunked};
@@ -87,8 +87,28 @@ pub(crate) struct HeadPage {
     pub(crate) floor: Timestamp,
     pub(crate) users: u64,
     pub(crate) index_key: Key,
-    pub(crate) root: Ref,
+    pub(crate) roots: Roots,
     pub(crate) copies: Vec<CopyEntry>,
+}
+
+/// Where everything begins.
+#[derive(Debug)]
+pub(crate) struct Roots {
+    /// The root page of the user tree.
+    pub(crate) users: Ref,
+    /// The links of what was erased that are still to be followed.
+    pub(crate) falling: Option<Ref>,
+}
+
+impl Roots {
+    pub(crate) fn duplicate(&self) -> Self {
+        Roots { users: self.users.duplicate(), falling: self.falling.as_ref().map(Ref::duplicate) }
+    }
+
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Spot, &Ref)> {
+        let falling = self.falling.iter().map(|at| (Spot { kind: PageKind::Falling, ..Spot::ROOT }, at));
+        std::iter::once((Spot::ROOT, &self.users)).chain(falling)
+    }
 }
 
 impl HeadPage {
@@ -100,7 +120,7 @@ impl HeadPage {
             floor: self.floor,
             users: self.users,
             index_key: self.index_key.duplicate(),
-            root: self.root.duplicate(),
+            roots: self.roots.duplicate(),
             copies: self.copies.clone(),
         }
     }
@@ -109,7 +129,11 @@ impl HeadPage {
         let mut e = Encoder::new(HEAD_MAX_BYTES);
         e.u32(self.geometry.page_bytes as u32).u8(self.geometry.fan_bits);
         e.u64(self.made.0).u64(self.floor.0).u64(self.users).bytes(self.index_key.bytes());
-        self.root.encode(&mut e);
+        self.roots.users.encode(&mut e);
+        e.u8(u8::from(self.roots.falling.is_some()));
+        if let Some(falling) = &self.roots.falling {
+            falling.encode(&mut e);
+        }
         e.u8(self.copies.len() as u8);
         for copy in &self.copies {
             e.u64(copy.id).u8(match copy.mode {
@@ -129,7 +153,13 @@ impl HeadPage {
         let floor = Timestamp(d.u64()?);
         let users = d.u64()?;
         let index_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
-        let root = Ref::decode(&mut d)?;
+        let users_root = Ref::decode(&mut d)?;
+        let falling = match d.u8()? {
+            0 => None,
+            1 => Some(Ref::decode(&mut d)?),
+            _ => return Err(d.bad()),
+        };
+        let roots = Roots { users: users_root, falling };
         let n = usize::from(d.u8()?);
         if n > COPIES_MAX {
             return Err(d.bad());
@@ -145,7 +175,7 @@ impl HeadPage {
             copies.push(CopyEntry { id, mode, place: d.text(PLACE_MAX_BYTES)?.to_owned() });
         }
         d.end()?;
-        Ok(HeadPage { geometry, made, floor, users, index_key, root, copies })
+        Ok(HeadPage { geometry, made, floor, users, index_key, roots, copies })
     }
 
     /// Seals the head under a root key.

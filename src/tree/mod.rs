@@ -4,8 +4,11 @@
 //! used for nothing else: a changed page is a new blob with a new name and a new key, and so is every page above it
 //! (the rekeyed path). Nothing is kept outside: where a pointer falls, all below it is noise.
 
+pub(crate) mod falling;
 pub(crate) mod fences;
 pub(crate) mod head;
+pub(crate) mod history;
+pub(crate) mod lineage;
 pub(crate) mod ordered;
 pub(crate) mod user;
 pub(crate) mod users;
@@ -15,9 +18,9 @@ use std::sync::Arc;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::Key;
 use crate::error::{Error, Result};
-use crate::ids::{BlobName, Class, UserTag};
 #[cfg(feature = "testing")]
-use crate::ids::{ClassTag, UserId};
+use crate::ids::UserId;
+use crate::ids::{BlobName, Class, ClassTag, RecordId, UserTag};
 use crate::limits::{PAGE_CLASS_MIN_BYTES, PAGE_MAX_BYTES, PAGE_MIN_BYTES, SEAL_OVERHEAD};
 use crate::secret::Secret;
 
@@ -100,6 +103,12 @@ pub(crate) enum PageKind {
     Class,
     /// A page of an ordered tree: a user's fences.
     Fences,
+    /// A page of an ordered tree: which of a user's records were derived from what, and what from them.
+    Lineage,
+    /// A page of an ordered tree: the links of what was erased, still to be followed.
+    Falling,
+    /// A page of an ordered tree: what was done to a user's records, and why.
+    History,
 }
 
 impl PageKind {
@@ -109,6 +118,9 @@ impl PageKind {
             PageKind::User => 2,
             PageKind::Class => 3,
             PageKind::Fences => 4,
+            PageKind::Lineage => 5,
+            PageKind::Falling => 6,
+            PageKind::History => 7,
         }
     }
 }
@@ -181,8 +193,15 @@ pub(crate) struct ClassOf {
     pub(crate) owner: UserTag,
     pub(crate) incarnation: u16,
     pub(crate) class: Class,
-    #[cfg(feature = "testing")]
     pub(crate) tag: ClassTag,
+}
+
+impl ClassOf {
+    /// The id of the record at `key`.
+    pub(crate) fn record(&self, key: &ordered::OrderedKey) -> Result<RecordId> {
+        let (interaction, ordinal) = user::split_record_key(key)?;
+        Ok(RecordId { interaction, user: self.owner, incarnation: self.incarnation, class: self.tag, ordinal })
+    }
 }
 
 /// What a walk knows of a page before it reads it.
@@ -210,8 +229,13 @@ pub(crate) enum Edge {
 /// Everything a stored page points to.
 pub(crate) fn edges(spot: &Spot, page: &[u8]) -> Result<Vec<Edge>> {
     match (spot.kind, spot.owner) {
-        (PageKind::Users, _) => users::edges(page),
         (PageKind::User, Some(owner)) => user::edges(owner, page),
-        _ => ordered::edges(spot, page),
+        (PageKind::Users | PageKind::User, _) => users::edges(page),
+        (PageKind::Class, _) => {
+            ordered::edges(spot, page, |key, value| Ok(Some(Edge::Record { key, entry: Secret::copied_from(value) })))
+        }
+        (PageKind::Fences | PageKind::History, _) => ordered::edges::<20>(spot, page, |_, _| Ok(None)),
+        (PageKind::Lineage, _) => ordered::edges::<{ lineage::LINK_BYTES }>(spot, page, |_, _| Ok(None)),
+        (PageKind::Falling, _) => falling::edges(spot, page),
     }
 }

@@ -1,7 +1,8 @@
-//! What is kept of one user: the name, the classes with their trees, the fences.
+//! What is kept of one user: the name, the classes with their trees, the fences, the links of records, the history.
 //!
 //! ```text
-//! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ name len 2 ‖ name ‖ fence key 32 ‖ fences? 1 ‖ [ref 48]
+//! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ name len 2 ‖ name ‖ fence key 32
+//!             ‖ trees 1 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48]        trees: bits 1, 2, 4
 //!             ‖ classes 2 ‖ (class tag 6 ‖ name len 2 ‖ name ‖ records 8 ‖ ref 48)*
 //! ```
 //! A class without records is not listed: its name falls with its last record.
@@ -9,6 +10,8 @@
 use std::sync::Arc;
 
 use super::fences::Fences;
+use super::history::History;
+use super::lineage::Lineage;
 use super::ordered::{Ordered, OrderedKey, Place};
 use super::{ClassOf, Edge, Geometry, Link, Node, PageKind, Ref, Sink, Spot, pad};
 use crate::codec::{Decoder, Encoder};
@@ -18,6 +21,9 @@ use crate::ids::{Class, ClassTag, InteractionId, Timestamp, UserId, UserTag};
 use crate::limits::{CLASS_MAX_BYTES, CLASSES_MAX, SEAL_OVERHEAD, USER_MAX_BYTES, USER_PAGE_MAX_BYTES};
 
 const VERSION: u8 = 1;
+const FENCES: u8 = 1;
+const LINEAGE: u8 = 2;
+const HISTORY: u8 = 4;
 
 /// One user, decoded.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub(crate) struct UserPage {
     pub(crate) created: Timestamp,
     pub(crate) fence_key: Key,
     pub(crate) fences: Fences,
+    pub(crate) lineage: Lineage,
+    pub(crate) history: History,
     pub(crate) classes: Vec<ClassSlot>,
 }
 
@@ -41,7 +49,7 @@ pub(crate) struct ClassSlot {
 
 /// The place of a class's pages.
 pub(crate) fn class_place(owner: UserTag) -> Place {
-    Place { kind: PageKind::Class, owner }
+    Place { kind: PageKind::Class, owner: Some(owner) }
 }
 
 /// The key of a record in its class's tree.
@@ -61,7 +69,16 @@ pub(crate) fn split_record_key(key: &OrderedKey) -> Result<(InteractionId, u32)>
 
 impl UserPage {
     pub(crate) fn new(user: UserId, incarnation: u16, created: Timestamp, fence_key: Key) -> Self {
-        UserPage { user, incarnation, created, fence_key, fences: Fences::default(), classes: Vec::new() }
+        UserPage {
+            user,
+            incarnation,
+            created,
+            fence_key,
+            fences: Fences::default(),
+            lineage: Lineage::default(),
+            history: History::default(),
+            classes: Vec::new(),
+        }
     }
 
     pub(crate) fn class_tag(&self, class: &Class) -> ClassTag {
@@ -98,12 +115,17 @@ impl UserPage {
 
     pub(crate) fn seal(self, owner: UserTag, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
         let capacity = USER_PAGE_MAX_BYTES - SEAL_OVERHEAD;
-        let fences = self.fences.tree.seal(Fences::place(owner), geometry, sink)?;
+        let trees = [
+            self.fences.tree.seal(Fences::place(owner), geometry, sink)?,
+            self.lineage.tree.seal(Lineage::place(owner), geometry, sink)?,
+            self.history.tree.seal(History::place(owner), geometry, sink)?,
+        ];
         let mut e = Encoder::new(capacity);
         e.u8(VERSION).u16(self.incarnation).u64(self.created.0).text(self.user.as_str());
-        e.bytes(self.fence_key.bytes()).u8(u8::from(fences.is_some()));
-        if let Some(fences) = fences {
-            fences.encode(&mut e);
+        let there = trees.iter().zip([FENCES, LINEAGE, HISTORY]).filter(|(tree, _)| tree.is_some());
+        e.bytes(self.fence_key.bytes()).u8(there.map(|(_, bit)| bit).sum());
+        for tree in trees.iter().flatten() {
+            tree.encode(&mut e);
         }
         let mut classes = Vec::with_capacity(self.classes.len());
         for slot in self.classes {
@@ -131,24 +153,27 @@ impl Node for UserPage {
         let created = Timestamp(d.u64()?);
         let user = UserId::new(d.text(USER_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
         let fence_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
-        let fences = match d.u8()? {
-            0 => Ordered::default(),
-            1 => Ordered { root: Some(Link::Stored(Ref::decode(&mut d)?)) },
-            _ => return Err(d.bad()),
-        };
+        let there = d.u8()?;
+        if there > FENCES | LINEAGE | HISTORY {
+            return Err(d.bad());
+        }
+        let mut tree = |bit| (there & bit != 0).then(|| Ref::decode(&mut d)).transpose();
+        let fences = Fences { tree: Ordered::stored(tree(FENCES)?) };
+        let lineage = Lineage { tree: Ordered::stored(tree(LINEAGE)?) };
+        let history = History { tree: Ordered::stored(tree(HISTORY)?) };
         let mut classes: Vec<ClassSlot> = Vec::new();
         for _ in 0..d.u16()? {
             let tag = ClassTag(d.array()?);
             let class = Class::new(d.text(CLASS_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
             let records = d.u64()?;
-            let tree = Ordered { root: Some(Link::Stored(Ref::decode(&mut d)?)) };
+            let tree = Ordered::stored(Some(Ref::decode(&mut d)?));
             if classes.last().is_some_and(|last| last.tag >= tag) || classes.len() == CLASSES_MAX {
                 return Err(d.bad());
             }
             classes.push(ClassSlot { tag, class, records, tree });
         }
         d.end_padding()?;
-        Ok(UserPage { user, incarnation, created, fence_key, fences: Fences { tree: fences }, classes })
+        Ok(UserPage { user, incarnation, created, fence_key, fences, lineage, history, classes })
     }
 }
 
@@ -164,14 +189,20 @@ pub(super) fn edges(owner: UserTag, page: &[u8]) -> Result<Vec<Edge>> {
                 owner,
                 incarnation: page.incarnation,
                 class: slot.class,
-                #[cfg(feature = "testing")]
                 tag: slot.tag,
             });
             edges.push(Edge::Page { spot: Spot { kind: PageKind::Class, owner: Some(owner), class: Some(class) }, at });
         }
     }
+    let mut add = |kind, at| edges.push(Edge::Page { spot: Spot { kind, owner: Some(owner), class: None }, at });
     if let Some(Link::Stored(at)) = page.fences.tree.root {
-        edges.push(Edge::Page { spot: Spot { kind: PageKind::Fences, owner: Some(owner), class: None }, at });
+        add(PageKind::Fences, at);
+    }
+    if let Some(Link::Stored(at)) = page.lineage.tree.root {
+        add(PageKind::Lineage, at);
+    }
+    if let Some(Link::Stored(at)) = page.history.tree.root {
+        add(PageKind::History, at);
     }
     Ok(edges)
 }

@@ -21,6 +21,7 @@ mod durability;
 mod engine;
 mod errors;
 mod kill;
+mod lineage;
 mod linear;
 mod memory;
 mod pages;

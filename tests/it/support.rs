@@ -46,6 +46,7 @@ impl World {
                 Ok(Arc::new(RecordingStore::new(store, Arc::clone(&onto))))
             }),
             defect,
+            ..Options::default()
         };
         let cell = Arc::new(HoardingCell::new(Arc::new(MemoryCell::new())));
         let store: Arc<dyn Store> = Arc::new(RecordingStore::new(Arc::new(MemoryStore::new()), Arc::clone(&tape)));

@@ -22,9 +22,10 @@ const ERASE_EXAMPLES: &str = "\
 Examples:
   keyfall erase assistant.db --user ada
   keyfall erase assistant.db --user ada --class audio --before 2026-01-01 --yes
+  keyfall erase assistant.db --user ada --interaction I --keep action --reason \"the alarm goes on ringing\"
   keyfall erase assistant.db --record ID
 
-An interaction goes whole, by the time at which it began. The command returns when the old root key is destroyed.";
+What was derived from what falls, falls with it, in any user's tree; --keep leaves a class, detached from what falls. An interaction goes whole, by the time at which it began. The command returns when the old root key is destroyed.";
 
 /// A storage engine for cryptographic erasure.
 #[derive(Parser)]
@@ -79,7 +80,7 @@ pub(crate) enum Command {
         skip_missing: bool,
     },
     /// Put a record and print its id.
-    #[command(override_usage = "keyfall put [STORE] --user U --class C [OPTIONS] FILE|-")]
+    #[command(override_usage = "keyfall put [STORE] --user U --class C [--from ID]... [OPTIONS] FILE|-")]
     Put {
         #[arg(value_name = "STORE FILE", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
@@ -98,6 +99,33 @@ pub(crate) enum Command {
         /// Why it is kept.
         #[arg(long, default_value = "")]
         purpose: String,
+        /// A record that it was derived from, of any user; may be given many times. It falls with any of them.
+        #[arg(long, value_name = "ID")]
+        from: Vec<RecordId>,
+    },
+    /// Show what a record was derived from, and what from it.
+    #[command(override_usage = "keyfall lineage [STORE] ID")]
+    Lineage {
+        #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
+        places: Vec<PathBuf>,
+    },
+    /// Make a derived record stand on its own, so that it stays when its sources are erased.
+    #[command(override_usage = "keyfall detach [STORE] ID --reason R")]
+    Detach {
+        #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
+        places: Vec<PathBuf>,
+        /// Why it stays; it stands in the user's history.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Show what was done to a user's records beyond putting and erasing, when and why.
+    #[command(override_usage = "keyfall history [STORE] --user U")]
+    History {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// Whose: the name your application gives.
+        #[arg(long)]
+        user: UserId,
     },
     /// Write a record to standard output or to a file.
     #[command(override_usage = "keyfall get [STORE] ID [-o FILE]")]
@@ -138,7 +166,7 @@ pub(crate) enum Command {
     /// Erase, in every copy: a user, a class of it, an interaction, a time range, or one record.
     #[command(
         after_help = ERASE_EXAMPLES,
-        override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--yes]\n       keyfall erase [STORE] --record ID [--yes]"
+        override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--keep C --reason R] [--yes]\n       keyfall erase [STORE] --record ID [--yes]"
     )]
     Erase {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -161,6 +189,12 @@ pub(crate) enum Command {
         /// A record, by the id that `put` printed.
         #[arg(long, value_name = "ID", conflicts_with_all = ["user", "class", "interaction", "after", "before"])]
         record: Option<RecordId>,
+        /// Leave the records of this class, detached from what falls; may be given many times.
+        #[arg(long, value_name = "CLASS", requires = "user", requires = "reason", conflicts_with_all = ["class", "record"])]
+        keep: Vec<Class>,
+        /// Why they stay; it stands in the user's history.
+        #[arg(long, requires = "keep")]
+        reason: Option<String>,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,

@@ -1,12 +1,12 @@
 //! What each command does.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use keyfall::cell::{FileCell, Promise, Retirement};
-use keyfall::engine::{Audit, When, restore};
+use keyfall::cell::{FileCell, Promise};
+use keyfall::engine::{Audit, Erase, Source, When, restore};
 use keyfall::env::System;
 use keyfall::store::{SledStore, Store};
 use keyfall::{Engine, Error, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::output::{self, Failure, line, progress, table, value};
-use crate::{copies, import};
+use crate::{copies, erasing, import, lineage};
 
 pub(crate) type Done = Result<(), Failure>;
 
@@ -32,11 +32,14 @@ pub(crate) fn run(args: Args) -> Done {
             let (store, [dir]) = store_and(places)?;
             import::run(&open(&store, cell)?, &dir, actions.as_deref(), (ids, skip_missing, json))
         }
-        Command::Put { places, user, class, interaction, media_type, purpose } => {
+        Command::Put { places, user, class, interaction, media_type, purpose, from } => {
             let (store, [file]) = store_and(places)?;
             let mut put = Put::new(user, class).media_type(media_type).purpose(purpose);
             if let Some(id) = interaction {
                 put = put.interaction(id);
+            }
+            for source in from {
+                put = put.derived_from(Source::Record(source));
             }
             put_file(&store, cell, put, &file, json)
         }
@@ -45,6 +48,15 @@ pub(crate) fn run(args: Args) -> Done {
             let id: RecordId = id.to_string_lossy().parse()?;
             get(&open(&store, cell)?, &id, output.as_deref(), json)
         }
+        Command::Lineage { places } => {
+            let (store, [id]) = store_and(places)?;
+            lineage::show(&open(&store, cell)?, &id.to_string_lossy().parse()?, json)
+        }
+        Command::Detach { places, reason } => {
+            let (store, [id]) = store_and(places)?;
+            lineage::detach(&open(&store, cell)?, &id.to_string_lossy().parse()?, &reason, json)
+        }
+        Command::History { places, user } => lineage::history(&open(&one(places)?, cell)?, &user, json),
         Command::List { places, user, class, interaction, after, before, newest, limit } => {
             let query = Query {
                 user,
@@ -57,7 +69,7 @@ pub(crate) fn run(args: Args) -> Done {
             };
             list(&open(&one(places)?, cell)?, query, limit, json)
         }
-        Command::Erase { places, user, class, interaction, after, before, record, yes } => {
+        Command::Erase { places, user, class, interaction, after, before, record, keep, reason, yes } => {
             let scope = match (user, record) {
                 (Some(user), None) => {
                     let when = match (interaction, after, before) {
@@ -72,7 +84,9 @@ pub(crate) fn run(args: Args) -> Done {
                     return Err(Error::new(ErrorKind::Invalid, "name what to erase: --user, or --record").into());
                 }
             };
-            erase(&open(&one(places)?, cell)?, scope, yes, json)
+            let reason = reason.unwrap_or_default();
+            let erase = keep.into_iter().fold(Erase::new(scope), |erase, class| erase.keep(class, &reason));
+            erasing::run(&open(&one(places)?, cell)?, erase, yes, json)
         }
         Command::Copy(command) => copies::run(command, cell, json),
         Command::Backup { places } => {
@@ -175,7 +189,7 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
     Ok(real)
 }
 
-fn promise_json(promise: &Promise) -> serde_json::Value {
+pub(crate) fn promise_json(promise: &Promise) -> serde_json::Value {
     json!({"kind": promise.kind, "place": promise.place, "statement": promise.statement, "remnants": promise.remnants})
 }
 
@@ -298,67 +312,6 @@ fn list(engine: &Engine, mut query: Query, limit: Option<u64>, json: bool) -> Do
     }
     out.flush()?;
     Ok(())
-}
-
-fn described(scope: &Scope) -> String {
-    match scope {
-        Scope::Record(id) => format!("record {id}"),
-        Scope::User { user, class, when } => {
-            let class = class.as_ref().map_or("everything".to_owned(), |c| format!("class {c}"));
-            let when = match when {
-                When::Ever => String::new(),
-                When::Interaction(id) => format!(", interaction {id}"),
-                When::Between { from, until } => format!(
-                    "{}{}",
-                    from.map_or(String::new(), |t| format!(", from {}", output::time(t))),
-                    until.map_or(String::new(), |t| format!(", before {}", output::time(t)))
-                ),
-            };
-            format!("{class} of user {user}{when}")
-        }
-    }
-}
-
-fn erase(engine: &Engine, scope: Scope, yes: bool, json: bool) -> Done {
-    let what = described(&scope);
-    if !yes {
-        if !io::stdin().is_terminal() {
-            return Err(
-                Error::new(ErrorKind::Invalid, format!("to erase {what} without being asked, add --yes")).into()
-            );
-        }
-        write!(io::stderr(), "Erase {what}, in every copy, for ever? [y/N] ")?;
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer)?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Err(Error::new(ErrorKind::Invalid, "nothing was erased").into());
-        }
-    }
-    let done = engine.erase(scope)?;
-    let promise = engine.promise();
-    let until = match done.retirement {
-        Retirement::Destroyed => None,
-        Retirement::Scheduled(until) => Some(output::time(until)),
-    };
-    if json {
-        return value(&json!({
-            "erased": what, "records": done.records, "already": done.already, "epoch": done.epoch,
-            "completed": output::time(done.completed), "root_key": until.as_ref().map_or("destroyed", |_| "scheduled"),
-            "scheduled_until": until, "cell": promise_json(&promise),
-        }));
-    }
-    if done.already {
-        return line(format_args!("{what} had been erased already; the store is at epoch {}", done.epoch));
-    }
-    let records =
-        done.records.map_or("an unknown number of records (damaged pages)".to_owned(), |n| format!("{n} records"));
-    line(format_args!("erased {what}: {records}; epoch {}", done.epoch))?;
-    match until {
-        None => line(format_args!("root key of epoch {} destroyed: {}", done.epoch - 1, promise.statement)),
-        Some(until) => {
-            line(format_args!("root key of epoch {} pending until {until}: {}", done.epoch - 1, promise.statement))
-        }
-    }
 }
 
 fn restore_store(into: &Path, cell: Option<&Path>, copies: &[PathBuf], json: bool) -> Done {

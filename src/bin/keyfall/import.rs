@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use keyfall::engine::Batch;
+use keyfall::engine::{Batch, Source};
 use keyfall::{Class, Engine, Error, ErrorKind, Put, UserId};
 use serde_json::json;
 
@@ -25,17 +25,18 @@ struct Imported {
     bytes: u64,
 }
 
-/// Adds a row to a batch: an interaction with its recording, transcript and actions. Returns the recording's bytes.
+/// Adds a row to a batch: an interaction with its recording, the transcript of it, and the actions from that. Returns the recording's bytes.
 fn add(engine: &Engine, batch: &mut Batch, clip: &Clip) -> Result<u64, Error> {
     let user = UserId::new(clip.client.clone())?;
     let interaction = engine.new_interaction()?;
     let put = |class: Class| Put::new(user.clone(), class).interaction(interaction);
     let file = File::open(&clip.path).map_err(|e| Error::io(clip.path.display(), e))?;
     let bytes = file.metadata().map_err(|e| Error::io(clip.path.display(), e))?.len();
-    batch.add(put(Class::audio()).media_type(corpus::media_type(&clip.path)), file)?;
-    batch.add(put(Class::transcript()).media_type("text/plain; charset=utf-8"), clip.sentence.as_bytes())?;
+    let audio = Source::Added(batch.add(put(Class::audio()).media_type(corpus::media_type(&clip.path)), file)?);
+    let text = put(Class::transcript()).media_type("text/plain; charset=utf-8").derived_from(audio);
+    let text = Source::Added(batch.add(text, clip.sentence.as_bytes())?);
     for action in &clip.actions {
-        batch.add(put(Class::action()).media_type("application/json"), action.as_bytes())?;
+        batch.add(put(Class::action()).media_type("application/json").derived_from(text), action.as_bytes())?;
     }
     Ok(bytes)
 }

@@ -5,7 +5,9 @@ mod commands;
 mod copies;
 mod corpus;
 mod demo;
+mod erasing;
 mod import;
+mod lineage;
 mod output;
 
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use keyfall::engine::{CopyMode, CopyStatus};
+use keyfall::engine::{CopyMode, CopyStatus, Fact};
 use keyfall::record::RecordInfo;
 use keyfall::{Error, ErrorKind, Timestamp};
 use serde_json::{Value, json};
@@ -78,6 +78,18 @@ pub(crate) fn time(at: Timestamp) -> String {
         .map_or_else(|| format!("{} ms", at.0), |t| t.to_string())
 }
 
+pub(crate) fn fact(fact: &Fact) -> Value {
+    match fact {
+        Fact::Detached { record, sources, reason } => {
+            json!({"what": "detached", "id": record.to_string(), "sources": sources, "reason": reason})
+        }
+        Fact::Kept { class, records, reason } => {
+            json!({"what": "kept", "class": class.as_str(), "records": records, "reason": reason})
+        }
+        _ => json!({}),
+    }
+}
+
 pub(crate) fn record(info: &RecordInfo) -> Value {
     json!({
         "id": info.id.to_string(),
@@ -88,6 +100,8 @@ pub(crate) fn record(info: &RecordInfo) -> Value {
         "purpose": info.purpose,
         "length": info.length,
         "created": time(info.created),
+        "sources": info.sources,
+        "detached": info.detached,
     })
 }
 

@@ -12,12 +12,14 @@ use crate::ids::Class;
 use crate::testing::{Seeded, locked};
 
 /// The verbs, by the names under which they are reported.
-pub const VERBS: [&str; 19] = [
+pub const VERBS: [&str; 23] = [
     "init",
     "open",
     "put",
     "put, two segments",
     "put, a batch",
+    "put, derived",
+    "detach",
     "create a user",
     "erase a user",
     "erase a class",
@@ -25,6 +27,8 @@ pub const VERBS: [&str; 19] = [
     "erase a record",
     "erase a span of time",
     "erase three scopes",
+    "erase what others were derived from",
+    "follow what fell",
     "copy add, in step",
     "copy add, behind",
     "copy sync",
@@ -48,12 +52,12 @@ pub struct Covered {
 }
 
 fn put(user: u8, class: Class, len: usize) -> Op {
-    Op::Put { user, items: vec![Item { class, interaction: None, len }] }
+    Op::Put { user, items: vec![Item::plain(class, None, len)] }
 }
 
 /// What is there before the verb: three users, fences, copies in step and behind, a backup, something to discard.
 fn prologue(verb: &str) -> Vec<Op> {
-    let item = |class: Class| Item { class, interaction: None, len: 60 };
+    let item = |class: Class| Item::plain(class, None, 60);
     let mut ops = vec![
         put(0, Class::audio(), 20_000),
         Op::Put { user: 0, items: vec![item(Class::transcript()), item(Class::action()), item(Class::audio())] },
@@ -72,15 +76,33 @@ fn prologue(verb: &str) -> Vec<Op> {
     if verb == "restore" {
         ops.push(Op::Backup);
     }
+    if LINEAGE.contains(&verb) {
+        // From the oldest record: three of another user, and one from the last of these.
+        let derived = |from_last| Item { sources: vec![0], from_last, ..item(Class::transcript()) };
+        ops.push(Op::Put { user: 1, items: vec![derived(false), derived(false), derived(true)] });
+    }
+    if verb == "follow what fell" {
+        ops.push(Op::Erase(vec![Scoped::User(0)]));
+    }
     ops
 }
 
+/// The verbs that need derived records.
+const LINEAGE: [&str; 4] = ["put, derived", "detach", "erase what others were derived from", "follow what fell"];
+
 fn op(verb: &str) -> Op {
-    let item = |class: Class| Item { class, interaction: Some(0), len: 70 };
+    let item = |class: Class| Item::plain(class, Some(0), 70);
     match verb {
         "put" => put(1, Class::action(), 200),
         "put, two segments" => put(1, Class::audio(), 270_000),
         "put, a batch" => Op::Put { user: 3, items: vec![item(Class::audio()), item(Class::action())] },
+        "put, derived" => {
+            let derived = |from_last| Item { sources: vec![0, 1], from_last, ..item(Class::action()) };
+            Op::Put { user: 3, items: vec![derived(false), derived(true)] }
+        }
+        "detach" => Op::Detach(1),
+        "erase what others were derived from" => Op::Erase(vec![Scoped::User(0)]),
+        "follow what fell" => Op::Tend,
         "create a user" => Op::Create(3),
         "erase a user" => Op::Erase(vec![Scoped::User(0)]),
         "erase a class" => Op::Erase(vec![Scoped::Class(0, Class::audio())]),
@@ -114,6 +136,8 @@ impl World {
         } else {
             Adapters::in_memory()
         };
+        // Few links are followed at once, so that there is something left to follow.
+        let seed = if verb == "follow what fell" { seed * 3 } else { seed };
         let mut run = Run::new(Arc::clone(&media), env, seed, None, at_init);
         if verb != "init" {
             for op in prologue(verb) {

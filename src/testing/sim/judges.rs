@@ -76,6 +76,21 @@ impl Run {
         self.compare();
         let unsettled = self.engine().status().map(|s| s.unsettled);
         assert!(matches!(unsettled, Ok(None)), "an erase does not become complete: {unsettled:?}");
+        let counted = self.engine().users(None, 100).unwrap_or_else(|e| panic!("LOST: nothing can be counted: {e}"));
+        for (n, user) in &self.model.users {
+            let count = counted.iter().find(|(id, _)| *id == user_id(*n)).map(|(_, records)| *records);
+            assert_eq!(count, (!user.erased).then_some(user.records.len() as u64), "the count of user {n}");
+        }
+        for (id, (_, record)) in &self.model.live() {
+            let lineage = self.engine().lineage(id).unwrap_or_else(|e| panic!("LOST: {e}"));
+            let sources: BTreeSet<_> = lineage.sources.into_iter().collect();
+            assert_eq!(sources, record.sources.iter().copied().collect(), "the sources of {id}");
+            for derived in &lineage.derived {
+                let live = self.model.live();
+                assert!(live.get(derived).is_some_and(|(_, r)| r.sources.contains(id)), "{derived} is not from {id}");
+            }
+        }
+        self.compare();
         self.check_cell();
 
         // The second judge: the archive adversary.

@@ -34,6 +34,7 @@ mod judges;
 mod media;
 mod model;
 mod op;
+mod records;
 mod rng;
 mod run;
 mod tally;

@@ -1,6 +1,6 @@
 //! The first judge: a plain model, a few maps and lists, of what was acknowledged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::When;
 use crate::ids::{Class, InteractionId, RecordId};
@@ -11,6 +11,8 @@ pub(super) struct Record {
     pub(super) id: RecordId,
     pub(super) class: Class,
     pub(super) content: Vec<u8>,
+    /// It falls with any of these.
+    pub(super) sources: Vec<RecordId>,
 }
 
 /// What an erase left so that late arrivals are refused.
@@ -38,7 +40,7 @@ pub(super) struct User {
 #[derive(Clone, Debug)]
 pub(super) enum Named {
     User(u8),
-    Part { user: u8, class: Option<Class>, when: When },
+    Part { user: u8, class: Option<Class>, when: When, keep: Option<Class> },
     Record(RecordId),
 }
 
@@ -90,19 +92,39 @@ impl Model {
         }
     }
 
-    fn drop_where(&mut self, user: u8, gone: impl Fn(&Record) -> bool) -> u64 {
-        let Some(there) = self.users.get_mut(&user) else {
-            return 0;
-        };
-        let (out, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut there.records).into_iter().partition(gone);
-        there.records = stay;
-        self.erased.extend(out.iter().map(|r| r.id));
-        out.len() as u64
+    /// Drops what `named` takes, and what was derived from it; returns how many were taken.
+    fn drop_named(&mut self, named: &Named) -> u64 {
+        let taken: BTreeSet<RecordId> =
+            self.live().iter().filter(|(_, (user, r))| takes(named, *user, r)).map(|(id, _)| *id).collect();
+        let mut fallen = taken.clone();
+        loop {
+            let more: Vec<RecordId> = self
+                .live()
+                .iter()
+                .filter(|(id, (user, r))| {
+                    !fallen.contains(id) && !keeps(named, *user, r) && r.sources.iter().any(|s| fallen.contains(s))
+                })
+                .map(|(id, _)| *id)
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            fallen.extend(more);
+        }
+        for user in self.users.values_mut() {
+            user.records.retain(|r| !fallen.contains(&r.id));
+            // Only what is kept still has a source that fell.
+            user.records.iter_mut().for_each(|r| r.sources.retain(|s| !fallen.contains(s)));
+        }
+        self.erased.extend(&fallen);
+        taken.len() as u64
     }
 
-    /// The owner of a record that was ever seen.
-    fn owner(&self, id: &RecordId) -> Option<u8> {
-        self.users.iter().find(|(_, u)| u.records.iter().any(|r| r.id == *id)).map(|(n, _)| *n)
+    /// A record stands on its own from now on.
+    pub(super) fn detach(&mut self, id: &RecordId) {
+        for user in self.users.values_mut() {
+            user.records.iter_mut().filter(|r| r.id == *id).for_each(|r| r.sources.clear());
+        }
     }
 
     /// How many live records an erase takes.
@@ -116,19 +138,19 @@ impl Model {
         match named {
             Named::User(user) => {
                 let already = !self.is_live(*user);
-                let n = self.drop_where(*user, |_| true);
+                let n = self.drop_named(named);
                 if let Some(there) = self.users.get_mut(user) {
                     *there = User { erased: true, ..User::default() };
                 }
                 (n, already)
             }
-            Named::Record(id) => {
-                let n = self.owner(id).map_or(0, |user| self.drop_where(user, |r| r.id == *id));
+            Named::Record(_) => {
+                let n = self.drop_named(named);
                 (n, n == 0)
             }
-            Named::Part { user, class, when } => {
+            Named::Part { user, class, when, .. } => {
                 let live = self.is_live(*user);
-                let n = self.drop_where(*user, |r| takes(named, *user, r));
+                let n = self.drop_named(named);
                 let what = match when {
                     When::Ever => Fenced::Span(0, now),
                     When::Interaction(i) => Fenced::Interaction(*i),
@@ -150,17 +172,32 @@ fn takes(named: &Named, owner: u8, record: &Record) -> bool {
     match named {
         Named::User(user) => *user == owner,
         Named::Record(id) => *id == record.id,
-        Named::Part { user, class, when } => {
+        Named::Part { user, class, when, keep } => {
             *user == owner
                 && class.as_ref().is_none_or(|c| *c == record.class)
-                && match when {
-                    When::Ever => true,
-                    When::Interaction(i) => record.id.interaction() == *i,
-                    When::Between { from, until } => {
-                        let t = record.id.interaction().began();
-                        from.is_none_or(|f| t >= f) && until.is_none_or(|u| t < u)
-                    }
-                }
+                && keep.as_ref().is_none_or(|k| *k != record.class)
+                && spans(*when, record)
+        }
+    }
+}
+
+/// Whether an erase keeps a live record in spite of its scope.
+fn keeps(named: &Named, owner: u8, record: &Record) -> bool {
+    match named {
+        Named::Part { user, when, keep: Some(keep), .. } => {
+            *user == owner && *keep == record.class && spans(*when, record)
+        }
+        _ => false,
+    }
+}
+
+fn spans(when: When, record: &Record) -> bool {
+    match when {
+        When::Ever => true,
+        When::Interaction(i) => record.id.interaction() == i,
+        When::Between { from, until } => {
+            let t = record.id.interaction().began();
+            from.is_none_or(|f| t >= f) && until.is_none_or(|u| t < u)
         }
     }
 }

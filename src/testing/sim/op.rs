@@ -15,6 +15,10 @@ pub(super) enum Op {
         items: Vec<Item>,
     },
     Create(u8),
+    /// A derived record is made to stand on its own.
+    Detach(u8),
+    /// What fell is followed to its end.
+    Tend,
     /// One or more scopes in one commit.
     Erase(Vec<Scoped>),
     CopyAdd {
@@ -63,15 +67,40 @@ pub(super) struct Item {
     /// Into an interaction that is there.
     pub(super) interaction: Option<u8>,
     pub(super) len: usize,
+    /// Derived from these, of all records that ever were.
+    pub(super) sources: Vec<u8>,
+    /// Derived from the one before it in the batch.
+    pub(super) from_last: bool,
+}
+
+impl Item {
+    pub(super) fn plain(class: Class, interaction: Option<u8>, len: usize) -> Self {
+        Item { class, interaction, len, sources: Vec::new(), from_last: false }
+    }
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Scoped {
     User(u8),
     Class(u8, Class),
-    Interaction { user: u8, interaction: u8, class: Option<Class> },
+    Interaction {
+        user: u8,
+        interaction: u8,
+        class: Option<Class>,
+    },
     Record(u8),
-    Span { user: u8, class: Option<Class>, from: Option<u8>, until: Option<u8> },
+    Span {
+        user: u8,
+        class: Option<Class>,
+        from: Option<u8>,
+        until: Option<u8>,
+    },
+    /// Everything, or one interaction, but for a class.
+    Keeping {
+        user: u8,
+        keep: Class,
+        interaction: Option<u8>,
+    },
 }
 
 /// What goes wrong in a step, and after it.
@@ -127,10 +156,16 @@ pub(super) fn decode(bytes: &[u8; STEP_BYTES]) -> (Op, Trouble) {
                 2 if len % 4 == 0 => 262_144 + len % 5,
                 _ => len % 200,
             };
-            Op::Put { user: user(b[1]), items: vec![Item { class: class(b[2]), interaction: some(b[3]), len }] }
+            let mut item = Item::plain(class(b[2]), some(b[3]), len);
+            item.sources = b[13..].iter().take(usize::from(b[7] % 8).saturating_sub(4)).copied().collect();
+            Op::Put { user: user(b[1]), items: vec![item] }
         }
         18..=21 => {
-            let item = |n: u8| Item { class: class(b[2].wrapping_add(n)), interaction: None, len: len % 90 };
+            let item = |n: u8| Item {
+                from_last: n > 0 && b[7] & 1 == 1,
+                sources: if b[7] & 6 == 6 { vec![b[13].wrapping_add(n)] } else { Vec::new() },
+                ..Item::plain(class(b[2].wrapping_add(n)), None, len % 90)
+            };
             Op::Put { user: user(b[1]), items: (0..1 + b[3] % 12).map(item).collect() }
         }
         22 | 23 => Op::Create(user(b[1])),
@@ -157,6 +192,11 @@ pub(super) fn decode(bytes: &[u8; STEP_BYTES]) -> (Op, Trouble) {
         57 => Op::Return(Kept::Cell),
         58 => Op::Rot { cell: b[1].is_multiple_of(4) },
         59 => Op::SecondWriter(b[1]),
+        60 | 61 if b[7] % 8 > 3 => Op::Detach(b[1]),
+        62 if b[7] % 8 > 3 => Op::Tend,
+        63 if b[7] % 8 > 3 => {
+            Op::Erase(vec![Scoped::Keeping { user: user(b[1]), keep: class(b[2]), interaction: some(b[3]) }])
+        }
         _ => Op::Wait(u16::from_be_bytes([b[1], b[2]])),
     };
     let fault =

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use super::disk::Saved;
 use super::media::{FaultyCell, Hoard, Late, Media};
-use super::model::{Model, Named, Record};
-use super::op::{Item, Op, STEP_BYTES, Scoped, Trouble, decode};
+use super::model::{Model, Named};
+use super::op::{Op, STEP_BYTES, Scoped, Trouble, decode};
+use super::records::Chosen;
 use super::rng::Rng;
 use super::tally::Tally;
 use crate::cell::RootCell;
-use crate::engine::{CopyMode, Defect, Engine, Geometry, Options, Put, Query, Reader, Scope, When};
+use crate::engine::{CopyMode, Defect, Engine, Geometry, Options, Query, Reader, When};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{InteractionId, RecordId, UserId};
@@ -42,6 +43,9 @@ pub(super) fn user_id(n: u8) -> UserId {
 pub(super) fn place(n: u8) -> String {
     format!("copy{n}")
 }
+
+/// The one verb that may commit more than once.
+const TENDS: &str = "what fell followed";
 
 /// What a verb gave back.
 pub(super) enum Done {
@@ -104,6 +108,7 @@ impl Run {
         let options = Options {
             env: env.clone(),
             geometry: geometry(seed),
+            links_followed: if seed.is_multiple_of(3) { 2 } else { 256 },
             cache_bytes: 1 << 18,
             open_copy: Arc::new(open_copy),
             defect,
@@ -234,15 +239,20 @@ impl Run {
     pub(super) fn named(&self, scoped: &Scoped) -> Option<Named> {
         Some(match scoped {
             Scoped::User(user) => Named::User(*user),
-            Scoped::Class(user, class) => Named::Part { user: *user, class: Some(class.clone()), when: When::Ever },
+            Scoped::Class(user, class) => {
+                Named::Part { user: *user, class: Some(class.clone()), when: When::Ever, keep: None }
+            }
             Scoped::Interaction { user, interaction, class } => {
                 let when = When::Interaction(self.pick(*interaction)?);
-                Named::Part { user: *user, class: class.clone(), when }
+                Named::Part { user: *user, class: class.clone(), when, keep: None }
             }
-            Scoped::Record(n) => {
-                let live = self.model.live();
-                let all: Vec<RecordId> = live.keys().chain(&self.model.erased).copied().collect();
-                Named::Record(*all.get(usize::from(*n) % all.len().max(1))?)
+            Scoped::Record(n) => Named::Record(self.any_record(*n)?),
+            Scoped::Keeping { user, keep, interaction } => {
+                let when = match interaction {
+                    Some(n) => When::Interaction(self.pick(*n)?),
+                    None => When::Ever,
+                };
+                Named::Part { user: *user, class: None, when, keep: Some(keep.clone()) }
             }
             Scoped::Span { user, class, from, until } => {
                 let time = |n: &Option<u8>| n.and_then(|n| self.pick(n)).map(|i| i.began());
@@ -250,9 +260,16 @@ impl Run {
                 if from.zip(until).is_some_and(|(f, u)| f >= u) {
                     return None;
                 }
-                Named::Part { user: *user, class: class.clone(), when: When::Between { from, until } }
+                Named::Part { user: *user, class: class.clone(), when: When::Between { from, until }, keep: None }
             }
         })
+    }
+
+    /// A record that lives, or did.
+    fn any_record(&self, n: u8) -> Option<RecordId> {
+        let live = self.model.live();
+        let all: Vec<RecordId> = live.keys().chain(&self.model.erased).copied().collect();
+        all.get(usize::from(n) % all.len().max(1)).copied()
     }
 
     pub(super) fn content(&mut self, len: usize) -> Vec<u8> {
@@ -273,15 +290,30 @@ impl Run {
         self.env.advance(5);
         match op {
             Op::Put { user, items } => {
-                let items: Vec<(Item, Option<InteractionId>, Vec<u8>)> = items
+                let items: Vec<Chosen> = items
                     .into_iter()
-                    .map(|item| {
-                        let interaction = item.interaction.and_then(|n| self.pick(n));
-                        let content = self.content(item.len);
-                        (item, interaction, content)
+                    .map(|item| Chosen {
+                        interaction: item.interaction.and_then(|n| self.pick(n)),
+                        sources: item.sources.iter().filter_map(|n| self.any_record(*n)).collect(),
+                        from_last: item.from_last,
+                        content: self.content(item.len),
+                        class: item.class,
                     })
                     .collect();
                 self.put(user, items, trouble);
+            }
+            Op::Detach(n) => {
+                let live = self.model.live();
+                let derived: Vec<RecordId> =
+                    live.values().filter(|(_, r)| !r.sources.is_empty()).map(|(_, r)| r.id).collect();
+                if let Some(id) = derived.get(usize::from(n) % derived.len().max(1)).copied() {
+                    let act = |run: &Run| run.engine().detach(&id, "it stays").map(|()| Done::Nothing);
+                    self.verb("records detached", trouble, &act, |run, _, _| run.model.detach(&id));
+                }
+            }
+            Op::Tend => {
+                let act = |run: &Run| run.engine().tend(&mut |_| {}).map(|_| Done::Nothing);
+                self.verb(TENDS, trouble, &act, |_, _, _| {});
             }
             Op::Create(user) => {
                 let act = |run: &Run| run.engine().create_user(&user_id(user)).map(|()| Done::Nothing);
@@ -377,7 +409,7 @@ impl Run {
             drop(result);
             self.restart(true);
             self.open(trouble.recovering);
-            return self.resolve(before, now, follow);
+            return self.resolve(event, before, now, follow);
         }
         match result {
             Ok(done) => {
@@ -402,131 +434,30 @@ impl Run {
                         self.open(trouble.recovering);
                     }
                 }
-                self.resolve(before, now, follow);
+                self.resolve(event, before, now, follow);
             }
         }
     }
 
     /// A verb that was not acknowledged is wholly there or not at all; the head's number tells which.
-    pub(super) fn resolve(&mut self, before: HeadId, now: u64, follow: impl FnOnce(&mut Run, Option<Done>, u64)) {
+    pub(super) fn resolve(
+        &mut self,
+        event: &str,
+        before: HeadId,
+        now: u64,
+        follow: impl FnOnce(&mut Run, Option<Done>, u64),
+    ) {
         let after = self.engine().head();
         if after == before {
             self.tally.count("undone");
             self.undone_epoch = after.epoch;
         } else {
-            assert_eq!(after.commit, before.commit + 1, "LOST: the store went from {before} to {after}");
+            let next = after.commit == before.commit + 1 || event == TENDS && after > before;
+            assert!(next, "LOST: the store went from {before} to {after}");
             self.tally.count("done, not acknowledged");
             follow(self, None, now);
         }
         self.compare();
-    }
-
-    pub(super) fn put(&mut self, user: u8, items: Vec<(Item, Option<InteractionId>, Vec<u8>)>, trouble: Trouble) {
-        let refused = items.iter().any(|(item, i, _)| self.model.fenced(user, &item.class, *i));
-        let act = |run: &Run| {
-            let mut batch = run.engine().batch();
-            for (item, interaction, content) in &items {
-                let mut put = Put::new(user_id(user), item.class.clone());
-                if let Some(interaction) = interaction {
-                    put = put.interaction(*interaction);
-                }
-                batch.add(put, &content[..])?;
-            }
-            let ids = batch.commit()?;
-            assert!(!refused, "FOUND: a put behind a fence was let in");
-            Ok(Done::Ids(ids))
-        };
-        let items_back = items.clone();
-        self.verb("puts", trouble, &act, move |run, done, _| {
-            let ids = match done {
-                Some(Done::Ids(ids)) => ids,
-                _ => run.find(user, &items_back),
-            };
-            assert_eq!(ids.len(), items_back.len(), "LOST: a put is wholly there or not at all");
-            for ((item, _, content), id) in items_back.into_iter().zip(ids) {
-                assert!(!run.model.erased.contains(&id), "an erased record's id was given again");
-                run.model.put(user, Record { id, class: item.class, content });
-            }
-        });
-    }
-
-    /// The ids of what was put and not acknowledged, in the order of the items.
-    pub(super) fn find(&self, user: u8, items: &[(Item, Option<InteractionId>, Vec<u8>)]) -> Vec<RecordId> {
-        let live = self.model.live();
-        let mut new: Vec<_> = self.listed().into_iter().filter(|r| !live.contains_key(&r.id)).collect();
-        let mut ids = Vec::new();
-        for (item, _, content) in items {
-            let is = |r: &crate::record::RecordInfo| {
-                r.class == item.class && r.user == user_id(user) && self.read(&r.id).is_ok_and(|c| c == *content)
-            };
-            match new.iter().position(is) {
-                Some(at) => ids.push(new.remove(at).id),
-                None => panic!("LOST: a put is there in part"),
-            }
-        }
-        ids
-    }
-
-    pub(super) fn erase(&mut self, named: Vec<Named>, trouble: Trouble) {
-        let scopes: Vec<Scope> = named
-            .iter()
-            .map(|n| match n {
-                Named::User(user) => Scope::user(user_id(*user)),
-                Named::Record(id) => Scope::Record(*id),
-                Named::Part { user, class, when } => {
-                    Scope::User { user: user_id(*user), class: class.clone(), when: *when }
-                }
-            })
-            .collect();
-        let act = |run: &Run| {
-            let mut outcomes = Vec::new();
-            for outcome in run.engine().erase_all(&scopes) {
-                outcomes.push(match outcome {
-                    Ok(done) => Some((done.records.unwrap_or(u64::MAX), done.already)),
-                    Err(e) if e.kind() == ErrorKind::Absent => None,
-                    Err(e) => return Err(e),
-                });
-            }
-            Ok(Done::Erased(outcomes))
-        };
-        self.verb("erases", trouble, &act, move |run, done, now| {
-            let acknowledged = match done {
-                Some(Done::Erased(outcomes)) => Some(outcomes),
-                _ => None,
-            };
-            for (n, named) in named.iter().enumerate() {
-                match acknowledged.as_ref().map(|outcomes| outcomes[n]) {
-                    Some(None) => assert_eq!(run.model.hits(named), 0, "an erase missed a record: {named:?}"),
-                    Some(Some((records, already))) => {
-                        let (fell, nothing) = run.model.erase(named, now);
-                        assert_eq!(records, fell, "{named:?}");
-                        if !matches!(named, Named::Part { .. }) {
-                            assert_eq!(already, nothing, "{named:?}");
-                        }
-                        run.tally.add("records erased", fell);
-                    }
-                    None => {
-                        // What was absent is absent still: it leaves no fence.
-                        if run.model.hits(named) > 0 || run.leaves_fence(named) {
-                            run.model.erase(named, now);
-                        }
-                    }
-                }
-            }
-            if acknowledged.is_some() {
-                run.check_cell();
-                run.check_readers();
-            }
-        });
-    }
-
-    /// Whether an erase that takes no record leaves a fence all the same.
-    pub(super) fn leaves_fence(&self, named: &Named) -> bool {
-        match named {
-            Named::User(user) => self.model.is_live(*user),
-            Named::Part { user, when, .. } => self.model.is_live(*user) && !matches!(when, When::Interaction(_)),
-            Named::Record(_) => false,
-        }
     }
 
     pub(super) fn hold(&mut self, n: u8) {

@@ -1,22 +1,29 @@
-//! An ordered copy-on-write tree (a B+tree): a class's records by interaction and ordinal, a user's fences.
+//! An ordered copy-on-write tree (a B+tree): a class's records by interaction and ordinal, a user's fences, links
+//! between records, facts. Its keys are of one length, `K` bytes.
 //!
 //! ```text
-//! interior = 1 ‖ count 2 ‖ (first key 20 ‖ entries below 8 ‖ ref 48)*
-//! leaf     = 2 ‖ count 2 ‖ (key 20 ‖ length 2 ‖ value)*
+//! interior = 1 ‖ count 2 ‖ (first key K ‖ entries below 8 ‖ ref 48)*
+//! leaf     = 2 ‖ count 2 ‖ (key K ‖ length 2 ‖ value)*
 //! ```
-//! Keys ascend; `first key` is at most the smallest key below. A range is removed without reading what lies wholly inside it.
+//! Keys ascend; `first key` is at most the smallest key below. A range is removed, or taken out as a tree of its own,
+//! without reading what lies wholly inside it.
+
+mod scan;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::{Edge, Editor, Geometry, Link, Node, PageKind, Pages, REF_BYTES, Ref, Sink, Spot, pad};
+pub(super) use self::scan::edges;
+use self::scan::scan_link;
+pub(crate) use self::scan::{Entries, Range};
+use super::{Editor, Geometry, Link, Node, PageKind, Pages, REF_BYTES, Ref, Sink, pad};
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::ids::UserTag;
 use crate::secret::Secret;
 
 /// A key: interaction 16 ‖ ordinal 4, or a fence.
-pub(crate) type OrderedKey = [u8; 20];
+pub(crate) type OrderedKey<const K: usize = 20> = [u8; K];
 /// The smallest key.
 pub(crate) const KEY_MIN: OrderedKey = [0; 20];
 /// The largest key.
@@ -24,46 +31,55 @@ pub(crate) const KEY_MAX: OrderedKey = [0xFF; 20];
 
 const INTERIOR: u8 = 1;
 const LEAF: u8 = 2;
-const CHILD_LEN: usize = 20 + 8 + REF_BYTES;
+
+const fn child_len(key: usize) -> usize {
+    key + 8 + REF_BYTES
+}
 
 /// Which tree this is, for the seal and the cache.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) kind: PageKind,
-    pub(crate) owner: UserTag,
+    pub(crate) owner: Option<UserTag>,
 }
 
 /// An ordered tree in the middle of a change, or at rest.
-#[derive(Debug, Default)]
-pub(crate) struct Ordered {
-    pub(crate) root: Option<Link<OrderedNode>>,
+#[derive(Debug)]
+pub(crate) struct Ordered<const K: usize = 20> {
+    pub(crate) root: Option<Link<OrderedNode<K>>>,
+}
+
+impl<const K: usize> Default for Ordered<K> {
+    fn default() -> Self {
+        Ordered { root: None }
+    }
 }
 
 type Value = Secret;
 
 /// A page of an ordered tree.
 #[derive(Debug)]
-pub(crate) enum OrderedNode {
-    Interior(Vec<Child>),
-    Leaf(BTreeMap<OrderedKey, Value>),
+pub(crate) enum OrderedNode<const K: usize = 20> {
+    Interior(Vec<Child<K>>),
+    Leaf(BTreeMap<OrderedKey<K>, Value>),
 }
 
 /// A pointer with what is known of the page behind it.
 #[derive(Debug)]
-pub(crate) struct Child {
-    first: OrderedKey,
+pub(crate) struct Child<const K: usize> {
+    first: OrderedKey<K>,
     count: u64,
-    link: Link<OrderedNode>,
+    link: Link<OrderedNode<K>>,
 }
 
-impl Node for OrderedNode {
+impl<const K: usize> Node for OrderedNode<K> {
     fn decode(page: &[u8]) -> Result<Self> {
         let mut d = Decoder::new(page, "page of an ordered tree");
         let kind = d.u8()?;
         let count = usize::from(d.u16()?);
         let node = match kind {
             INTERIOR => {
-                let mut children: Vec<Child> = Vec::new();
+                let mut children: Vec<Child<K>> = Vec::new();
                 for _ in 0..count {
                     let child = decode_child(&mut d)?;
                     if children.last().is_some_and(|last| last.first >= child.first) {
@@ -91,21 +107,21 @@ impl Node for OrderedNode {
     }
 }
 
-fn decode_child(d: &mut Decoder<'_>) -> Result<Child> {
+fn decode_child<const K: usize>(d: &mut Decoder<'_>) -> Result<Child<K>> {
     Ok(Child { first: d.array()?, count: d.u64()?, link: Link::Stored(Ref::decode(d)?) })
 }
 
-fn decode_entry<'p>(d: &mut Decoder<'p>) -> Result<(OrderedKey, &'p [u8])> {
+fn decode_entry<'p, const K: usize>(d: &mut Decoder<'p>) -> Result<(OrderedKey<K>, &'p [u8])> {
     let key = d.array()?;
     let len = usize::from(d.u16()?);
     Ok((key, d.bytes(len)?))
 }
 
-impl OrderedNode {
+impl<const K: usize> OrderedNode<K> {
     fn len(&self) -> usize {
         3 + match self {
-            OrderedNode::Interior(children) => children.len() * CHILD_LEN,
-            OrderedNode::Leaf(entries) => entries.values().map(|v| 22 + v.len()).sum(),
+            OrderedNode::Interior(children) => children.len() * child_len(K),
+            OrderedNode::Leaf(entries) => entries.values().map(|v| K + 2 + v.len()).sum(),
         }
     }
 
@@ -116,10 +132,10 @@ impl OrderedNode {
         }
     }
 
-    fn first(&self) -> OrderedKey {
+    fn first(&self) -> OrderedKey<K> {
         match self {
-            OrderedNode::Interior(children) => children.first().map_or(KEY_MIN, |c| c.first),
-            OrderedNode::Leaf(entries) => entries.first_key_value().map_or(KEY_MIN, |(k, _)| *k),
+            OrderedNode::Interior(children) => children.first().map_or([0; K], |c| c.first),
+            OrderedNode::Leaf(entries) => entries.first_key_value().map_or([0; K], |(k, _)| *k),
         }
     }
 
@@ -130,7 +146,7 @@ impl OrderedNode {
         }
     }
 
-    fn into_child(self) -> Child {
+    fn into_child(self) -> Child<K> {
         Child { first: self.first(), count: self.count(), link: Link::Loaded(Box::new(self)) }
     }
 
@@ -139,9 +155,9 @@ impl OrderedNode {
         &mut self,
         editor: &mut Editor<'_>,
         place: Place,
-        key: OrderedKey,
+        key: OrderedKey<K>,
         value: Value,
-    ) -> Result<Option<OrderedNode>> {
+    ) -> Result<Option<OrderedNode<K>>> {
         let capacity = editor.geometry.capacity();
         match self {
             OrderedNode::Leaf(entries) => {
@@ -160,13 +176,13 @@ impl OrderedNode {
                 let last = i + 1 == children.len();
                 let child = &mut children[i];
                 child.first = child.first.min(key);
-                let node = child.link.load_mut(editor, place.kind, Some(place.owner))?;
+                let node = child.link.load_mut(editor, place.kind, place.owner)?;
                 let right = node.insert(editor, place, key, value)?;
                 child.count = node.count();
                 if let Some(right) = right {
                     children.insert(i + 1, right.into_child());
                 }
-                if 3 + children.len() * CHILD_LEN <= capacity {
+                if 3 + children.len() * child_len(K) <= capacity {
                     return Ok(None);
                 }
                 let cut = if last { children.len() - 1 } else { children.len() / 2 };
@@ -175,37 +191,41 @@ impl OrderedNode {
         }
     }
 
-    /// Removes every key in `low..=high` and returns how many there were.
-    fn remove_range(
+    /// Takes every key in `low..=high` out, as a page of the same height.
+    fn take_range(
         &mut self,
         editor: &mut Editor<'_>,
         place: Place,
-        low: &OrderedKey,
-        high: &OrderedKey,
-    ) -> Result<u64> {
+        low: &OrderedKey<K>,
+        high: &OrderedKey<K>,
+    ) -> Result<OrderedNode<K>> {
         match self {
             OrderedNode::Leaf(entries) => {
-                let before = entries.len();
-                entries.retain(|k, _| k < low || k > high);
-                Ok((before - entries.len()) as u64)
+                let mut taken = entries.split_off(low);
+                let mut behind = taken.split_off(high);
+                if let Some(at_high) = behind.remove(high) {
+                    taken.insert(*high, at_high);
+                }
+                entries.append(&mut behind);
+                Ok(OrderedNode::Leaf(taken))
             }
             OrderedNode::Interior(children) => {
-                let before: u64 = children.iter().map(|c| c.count).sum();
-                let mut kept: Vec<Child> = Vec::with_capacity(children.len());
+                let (mut kept, mut taken) = (Vec::with_capacity(children.len()), Vec::new());
                 let mut rest = std::mem::take(children).into_iter().peekable();
                 while let Some(mut child) = rest.next() {
                     let next = rest.peek().map(|c| c.first);
                     let outside = child.first > *high || next.is_some_and(|next| next <= *low);
                     let inside = child.first >= *low && next.is_some_and(|next| next <= *high);
                     if inside {
-                        if let Link::Stored(at) = &child.link {
-                            editor.replaced.push(at.name);
-                        }
+                        taken.push(child);
                         continue;
                     }
                     if !outside {
-                        let node = child.link.load_mut(editor, place.kind, Some(place.owner))?;
-                        node.remove_range(editor, place, low, high)?;
+                        let node = child.link.load_mut(editor, place.kind, place.owner)?;
+                        let part = node.take_range(editor, place, low, high)?;
+                        if !part.is_empty() {
+                            taken.push(part.into_child());
+                        }
                         if node.is_empty() {
                             continue;
                         }
@@ -216,7 +236,19 @@ impl OrderedNode {
                 }
                 *children = kept;
                 self.merge(editor, place)?;
-                Ok(before - self.count())
+                Ok(OrderedNode::Interior(taken))
+            }
+        }
+    }
+
+    /// Notes the stored pages below that nothing will point to any more, as far as they are known unread.
+    fn note_replaced(&self, editor: &mut Editor<'_>) {
+        if let OrderedNode::Interior(children) = self {
+            for child in children {
+                match &child.link {
+                    Link::Stored(at) => editor.replaced.push(at.name),
+                    Link::Loaded(node) => node.note_replaced(editor),
+                }
             }
         }
     }
@@ -235,8 +267,8 @@ impl OrderedNode {
                 continue;
             }
             let left = i.saturating_sub(1).min(children.len() - 2);
-            let len = children[left].link.load_mut(editor, place.kind, Some(place.owner))?.len()
-                + children[left + 1].link.load_mut(editor, place.kind, Some(place.owner))?.len();
+            let len = children[left].link.load_mut(editor, place.kind, place.owner)?.len()
+                + children[left + 1].link.load_mut(editor, place.kind, place.owner)?.len();
             if len > capacity * 3 / 4 {
                 i += 1;
                 continue;
@@ -272,40 +304,50 @@ impl OrderedNode {
             }
         }
         pad(&mut e, geometry.capacity());
-        sink.seal(place.kind, Some(place.owner), &e.finish())
+        sink.seal(place.kind, place.owner, &e.finish())
     }
 }
 
 /// The key at which a leaf is cut so that both parts are about as long.
-fn middle(entries: &BTreeMap<OrderedKey, Value>, capacity: usize) -> OrderedKey {
+fn middle<const K: usize>(entries: &BTreeMap<OrderedKey<K>, Value>, capacity: usize) -> OrderedKey<K> {
     let mut len = 0;
     for (key, value) in entries.iter().skip(1) {
-        len += 22 + value.len();
+        len += K + 2 + value.len();
         if len >= capacity / 2 {
             return *key;
         }
     }
-    entries.last_key_value().map_or(KEY_MAX, |(k, _)| *k)
+    entries.last_key_value().map_or([0xFF; K], |(k, _)| *k)
 }
 
-fn seal_link(link: Link<OrderedNode>, place: Place, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
+fn seal_link<const K: usize>(
+    link: Link<OrderedNode<K>>,
+    place: Place,
+    geometry: Geometry,
+    sink: &mut dyn Sink,
+) -> Result<Ref> {
     match link {
         Link::Stored(at) => Ok(at),
         Link::Loaded(node) => node.seal(place, geometry, sink),
     }
 }
 
-impl Ordered {
+impl<const K: usize> Ordered<K> {
+    /// The tree behind a stored pointer, if there is one.
+    pub(crate) fn stored(root: Option<Ref>) -> Self {
+        Ordered { root: root.map(Link::Stored) }
+    }
+
     /// Adds or replaces an entry. The value must fit in half a page.
     pub(crate) fn insert(
         &mut self,
         editor: &mut Editor<'_>,
         place: Place,
-        key: OrderedKey,
+        key: OrderedKey<K>,
         value: Value,
     ) -> Result<()> {
         let link = self.root.get_or_insert_with(|| Link::Loaded(Box::new(OrderedNode::Leaf(BTreeMap::new()))));
-        let right = link.load_mut(editor, place.kind, Some(place.owner))?.insert(editor, place, key, value)?;
+        let right = link.load_mut(editor, place.kind, place.owner)?.insert(editor, place, key, value)?;
         if let Some(right) = right
             && let Some(Link::Loaded(left)) = self.root.take()
         {
@@ -320,33 +362,80 @@ impl Ordered {
         &mut self,
         editor: &mut Editor<'_>,
         place: Place,
-        low: &OrderedKey,
-        high: &OrderedKey,
+        low: &OrderedKey<K>,
+        high: &OrderedKey<K>,
     ) -> Result<u64> {
-        let Some(link) = &mut self.root else {
+        let Some(taken) = self.take(editor, place, low, high)? else {
             return Ok(0);
         };
-        let node = link.load_mut(editor, place.kind, Some(place.owner))?;
-        let removed = node.remove_range(editor, place, low, high)?;
+        taken.note_replaced(editor);
+        Ok(taken.count())
+    }
+
+    /// Takes every key in `low..=high` out, as a tree of its own, and returns it with the number of its entries.
+    pub(crate) fn take_range(
+        &mut self,
+        editor: &mut Editor<'_>,
+        place: Place,
+        low: &OrderedKey<K>,
+        high: &OrderedKey<K>,
+    ) -> Result<(Ordered<K>, u64)> {
+        let Some(taken) = self.take(editor, place, low, high)?.filter(|taken| !taken.is_empty()) else {
+            return Ok((Ordered::default(), 0));
+        };
+        let count = taken.count();
+        let mut tree = Ordered { root: Some(Link::Loaded(Box::new(taken))) };
+        tree.collapse();
+        Ok((tree, count))
+    }
+
+    fn take(
+        &mut self,
+        editor: &mut Editor<'_>,
+        place: Place,
+        low: &OrderedKey<K>,
+        high: &OrderedKey<K>,
+    ) -> Result<Option<OrderedNode<K>>> {
+        let Some(link) = self.root.as_mut().filter(|_| low <= high) else {
+            return Ok(None);
+        };
+        let node = link.load_mut(editor, place.kind, place.owner)?;
+        let taken = node.take_range(editor, place, low, high)?;
         if node.is_empty() {
             self.root = None;
         }
-        loop {
-            match self.root.take() {
-                Some(Link::Loaded(node)) => match *node {
-                    OrderedNode::Interior(mut children) if children.len() == 1 => {
-                        self.root = children.pop().map(|c| c.link);
-                    }
-                    node => {
-                        self.root = Some(Link::Loaded(Box::new(node)));
-                        return Ok(removed);
-                    }
-                },
-                other => {
-                    self.root = other;
-                    return Ok(removed);
-                }
+        self.collapse();
+        Ok(Some(taken))
+    }
+
+    /// A root with one child is that child.
+    fn collapse(&mut self) {
+        while let Some(Link::Loaded(node)) = &mut self.root
+            && let OrderedNode::Interior(children) = &mut **node
+            && children.len() == 1
+        {
+            self.root = children.pop().map(|c| c.link);
+        }
+    }
+
+    /// Takes every entry out; every page is read, and replaced.
+    pub(crate) fn drain(&mut self, editor: &mut Editor<'_>, place: Place) -> Result<Vec<(OrderedKey<K>, Value)>> {
+        let mut out = Vec::new();
+        let mut rest: Vec<Link<OrderedNode<K>>> = self.root.take().into_iter().collect();
+        while let Some(mut link) = rest.pop() {
+            match link.load_mut(editor, place.kind, place.owner)? {
+                OrderedNode::Leaf(entries) => out.extend(std::mem::take(entries)),
+                OrderedNode::Interior(children) => rest.extend(children.drain(..).rev().map(|c| c.link)),
             }
+        }
+        Ok(out)
+    }
+
+    /// How many entries there are; the root page is read.
+    pub(crate) fn count(&mut self, editor: &mut Editor<'_>, place: Place) -> Result<u64> {
+        match &mut self.root {
+            None => Ok(0),
+            Some(link) => Ok(link.load_mut(editor, place.kind, place.owner)?.count()),
         }
     }
 
@@ -360,8 +449,8 @@ impl Ordered {
         &self,
         pages: &dyn Pages,
         place: Place,
-        range: Range<'_>,
-        entry: &mut Entries<'_>,
+        range: Range<'_, K>,
+        entry: &mut Entries<'_, K>,
     ) -> Result<()> {
         if let Some(link) = self.root.as_ref().filter(|_| range.low <= range.high) {
             let _ = scan_link(pages, place, link, &range, entry)?;
@@ -370,7 +459,7 @@ impl Ordered {
     }
 
     /// The value at `key`.
-    pub(crate) fn get(&self, pages: &dyn Pages, place: Place, key: &OrderedKey) -> Result<Option<Value>> {
+    pub(crate) fn get(&self, pages: &dyn Pages, place: Place, key: &OrderedKey<K>) -> Result<Option<Value>> {
         let mut found = None;
         self.scan(pages, place, Range { low: key, high: key, descending: false }, &mut |_, value| {
             found = Some(Secret::copied_from(value));
@@ -378,139 +467,4 @@ impl Ordered {
         })?;
         Ok(found)
     }
-}
-
-/// What to scan.
-#[derive(Clone, Copy)]
-pub(crate) struct Range<'k> {
-    pub(crate) low: &'k OrderedKey,
-    pub(crate) high: &'k OrderedKey,
-    pub(crate) descending: bool,
-}
-
-/// Callback of [`Ordered::scan`].
-pub(crate) type Entries<'e> = dyn FnMut(&OrderedKey, &[u8]) -> Result<ControlFlow<()>> + 'e;
-
-fn scan_link(
-    pages: &dyn Pages,
-    place: Place,
-    link: &Link<OrderedNode>,
-    range: &Range<'_>,
-    entry: &mut Entries<'_>,
-) -> Result<ControlFlow<()>> {
-    match link {
-        Link::Stored(at) => {
-            let page = pages.load(place.kind, Some(place.owner), at)?;
-            if range.low == range.high && page.first() == Some(&INTERIOR) {
-                return match child_of(&page, range.low)? {
-                    Some(child) => scan_link(pages, place, &Link::Stored(child), range, entry),
-                    None => Ok(ControlFlow::Continue(())),
-                };
-            }
-            if page.first() == Some(&LEAF) {
-                return scan_leaf(&page, range, entry);
-            }
-            scan_node(pages, place, &OrderedNode::decode(&page)?, range, entry)
-        }
-        Link::Loaded(node) => scan_node(pages, place, node, range, entry),
-    }
-}
-
-/// The pointer behind which `key` lies, found without decoding the page.
-fn child_of(page: &[u8], key: &OrderedKey) -> Result<Option<Ref>> {
-    let mut d = Decoder::new(page, "page of an ordered tree");
-    d.u8()?;
-    let count = usize::from(d.u16()?);
-    let entries = d.bytes(count * CHILD_LEN)?;
-    let (mut low, mut high) = (0, count);
-    while low < high {
-        let middle = low.midpoint(high);
-        if entries[middle * CHILD_LEN..][..20] <= key[..] {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    let Some(i) = low.checked_sub(1) else {
-        return Ok(None);
-    };
-    let mut d = Decoder::new(&entries[i * CHILD_LEN + 28..(i + 1) * CHILD_LEN], "page of an ordered tree");
-    Ref::decode(&mut d).map(Some)
-}
-
-fn scan_leaf(page: &[u8], range: &Range<'_>, entry: &mut Entries<'_>) -> Result<ControlFlow<()>> {
-    let mut d = Decoder::new(page, "page of an ordered tree");
-    d.u8()?;
-    let count = d.u16()?;
-    let mut within = Vec::new();
-    for _ in 0..count {
-        let (key, value) = decode_entry(&mut d)?;
-        if key > *range.high {
-            break;
-        }
-        if key >= *range.low {
-            within.push((key, value));
-        }
-    }
-    if range.descending {
-        within.reverse();
-    }
-    for (key, value) in within {
-        if entry(&key, value)?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-    }
-    Ok(ControlFlow::Continue(()))
-}
-
-fn scan_node(
-    pages: &dyn Pages,
-    place: Place,
-    node: &OrderedNode,
-    range: &Range<'_>,
-    entry: &mut Entries<'_>,
-) -> Result<ControlFlow<()>> {
-    match node {
-        OrderedNode::Leaf(entries) => {
-            let within = entries.range(*range.low..=*range.high);
-            let each = |(key, value): (&OrderedKey, &Value)| entry(key, value);
-            if range.descending { first_break(within.rev().map(each)) } else { first_break(within.map(each)) }
-        }
-        OrderedNode::Interior(children) => {
-            let from = children.partition_point(|c| c.first <= *range.low).saturating_sub(1);
-            let to = children.partition_point(|c| c.first <= *range.high);
-            let within = children[from.min(to)..to].iter();
-            let each = |child: &Child| scan_link(pages, place, &child.link, range, entry);
-            if range.descending { first_break(within.rev().map(each)) } else { first_break(within.map(each)) }
-        }
-    }
-}
-
-fn first_break(steps: impl Iterator<Item = Result<ControlFlow<()>>>) -> Result<ControlFlow<()>> {
-    for step in steps {
-        if step?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-    }
-    Ok(ControlFlow::Continue(()))
-}
-
-/// What a stored page of an ordered tree points to.
-pub(super) fn edges(spot: &Spot, page: &[u8]) -> Result<Vec<Edge>> {
-    let mut d = Decoder::new(page, "page of an ordered tree");
-    let kind = d.u8()?;
-    let mut edges = Vec::new();
-    for _ in 0..d.u16()? {
-        if kind == INTERIOR {
-            if let Link::Stored(at) = decode_child(&mut d)?.link {
-                edges.push(Edge::Page { spot: spot.clone(), at });
-            }
-        } else {
-            let (key, value) = decode_entry(&mut d)?;
-            if spot.kind == PageKind::Class {
-                edges.push(Edge::Record { key, entry: Secret::copied_from(value) });
-            }
-        }
-    }
-    Ok(edges)
 }

@@ -1,0 +1,149 @@
+//! What falls with what was erased: derived records, in any user's tree. They cannot be read from the moment their source is
+//! gone; here their entries are taken out of lists and counts, at once where they are few, by [`Engine::tend`] where they are
+//! many.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+use super::edit::{Edit, user_of};
+use super::part::erase_record;
+use super::read::Selector;
+use super::{Engine, Inner, Writer};
+use crate::error::{ErrorKind, Result};
+use crate::ids::{RecordId, UserTag};
+use crate::secret::WipeStack;
+use crate::tree::lineage::{LINK_BYTES, Lineage, Other, read, whose};
+use crate::tree::ordered::{Ordered, Range};
+use crate::tree::user::split_record_key;
+
+/// Links that one commit of [`Engine::tend`] follows.
+const STEP: u64 = 4096;
+
+/// The links of records that fell.
+pub(super) struct Links {
+    pub(super) owner: UserTag,
+    pub(super) incarnation: u16,
+    pub(super) tree: Ordered<LINK_BYTES>,
+    pub(super) count: u64,
+}
+
+/// What [`Engine::tend`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tended {
+    /// Derived records taken out of lists and counts.
+    pub derived: u64,
+}
+
+/// Derived records that were taken out.
+#[derive(Default)]
+pub(super) struct Followed {
+    pub(super) derived: u64,
+    pub(super) selectors: Vec<Selector>,
+}
+
+/// Follows links, and the links of what falls with them, `budget` of them at most; what is left joins the change.
+pub(super) fn follow(edit: &mut Edit<'_>, links: Vec<Links>, epoch: u64, mut budget: u64) -> Result<Followed> {
+    let mut queue = VecDeque::from(links);
+    let mut followed = Followed::default();
+    while let Some(links) = queue.pop_front() {
+        if links.count > budget {
+            edit.left.push(links);
+            continue;
+        }
+        budget -= links.count;
+        let Links { owner, incarnation, mut tree, .. } = links;
+        for (key, value) in tree.drain(&mut edit.editor, Lineage::place(owner))? {
+            let Some(other) = read(&key, &value)? else {
+                continue;
+            };
+            let (class, record) = whose(&key);
+            let (interaction, ordinal) = split_record_key(&record)?;
+            let id = RecordId { interaction, user: owner, incarnation, class, ordinal };
+            let (editor, root) = edit.parts()?;
+            match other {
+                Other::Source(source) => {
+                    if let Some(page) = user_of(editor, root, &source)? {
+                        page.lineage.cut_derived(editor, &source, &id)?;
+                    }
+                }
+                Other::Derived(derived) => {
+                    let Some(page) = user_of(editor, root, &derived)? else {
+                        continue;
+                    };
+                    let mut fell = match erase_record(editor, page, &derived, epoch) {
+                        Err(e) if e.kind() == ErrorKind::Absent => continue,
+                        fell => fell?,
+                    };
+                    followed.derived += fell.records.unwrap_or(0);
+                    followed.selectors.append(&mut fell.selectors);
+                    queue.extend(fell.links);
+                }
+            }
+        }
+    }
+    Ok(followed)
+}
+
+impl Inner {
+    /// Whether derived records that cannot be read any more still stand in lists.
+    pub(super) fn is_falling(&self) -> bool {
+        self.state().head.roots.falling.is_some()
+    }
+
+    /// Follows some of the links that an erase left; says how many derived records were taken out, or `None` at the end.
+    fn follow_some(&self, writer: &mut Writer) -> Result<Option<u64>> {
+        self.ready(writer)?;
+        let epoch = writer.root.id.epoch + 1;
+        let (followed, change) = {
+            let state = self.state();
+            let pages = self.pages();
+            let mut edit = Edit::new(&state, &pages);
+            let Some((at, fallen)) = edit.falling.first(&pages)? else {
+                return Ok(None);
+            };
+            let place = Lineage::place(fallen.owner);
+            let (owner, incarnation) = (fallen.owner, fallen.incarnation);
+            let mut tree = Ordered::stored(Some(fallen.links));
+            let (mut count, mut last) = (0, [0xFF; LINK_BYTES]);
+            let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
+            tree.scan(&pages, place, all, &mut |key, _| {
+                count += 1;
+                last = *key;
+                Ok(if count < STEP { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+            let (taken, count) = tree.take_range(&mut edit.editor, place, &[0; LINK_BYTES], &last)?;
+            let links = Links { owner, incarnation, tree: taken, count };
+            let followed = follow(&mut edit, vec![links], epoch, STEP + self.options.links_followed)?;
+            edit.falling.remove(&mut edit.editor, at)?;
+            // What is left of it is counted when its turn comes.
+            edit.left.push(Links { owner, incarnation, tree, count: 0 });
+            let mut change = self.change(&state, edit, epoch)?;
+            change.root = Some(self.next_root(writer, epoch, &change.head)?);
+            change.erased.clone_from(&followed.selectors);
+            (followed, change)
+        };
+        self.publish(writer, change)?;
+        Ok(Some(followed.derived))
+    }
+}
+
+impl Engine {
+    /// Does what is due: takes derived records that fell with an erase out of lists and counts. They cannot be read since that
+    /// erase; [`Engine::users`] and every later count do this first. `progress` hears how many were taken out.
+    ///
+    /// # Errors
+    /// As [`Engine::erase`].
+    pub fn tend(&self, progress: super::Progress<'_>) -> Result<Tended> {
+        let _wiped = WipeStack;
+        let mut tended = Tended::default();
+        while self.inner.is_falling() {
+            let mut writer = self.inner.writer();
+            match self.inner.follow_some(&mut writer)? {
+                Some(derived) => tended.derived += derived,
+                None => break,
+            }
+            progress(tended.derived);
+        }
+        Ok(tended)
+    }
+}

@@ -1,0 +1,82 @@
+//! A change of the tree in the making: every verb that writes opens one, edits, and has it sealed.
+
+use super::cascade::Links;
+use super::commit::{Change, Sealer};
+use super::pages::PageSource;
+use super::{Inner, State};
+use crate::error::Result;
+use crate::ids::{RecordId, UserTag};
+use crate::tree::falling::{Fallen, Falling};
+use crate::tree::lineage::Lineage;
+use crate::tree::ordered::Ordered;
+use crate::tree::user::UserPage;
+use crate::tree::users::{Slot, SlotState, UsersNode, seal_users};
+use crate::tree::{Editor, Link, PageKind};
+
+/// The tree, to be changed.
+pub(super) struct Edit<'a> {
+    pub(super) editor: Editor<'a>,
+    users: Link<UsersNode>,
+    pub(super) falling: Falling,
+    /// Links that this change leaves to be followed, which join `falling`.
+    pub(super) left: Vec<Links>,
+}
+
+impl<'a> Edit<'a> {
+    pub(super) fn new(state: &State, pages: &'a PageSource<'_>) -> Self {
+        let falling = state.head.roots.falling.as_ref().map(crate::tree::Ref::duplicate);
+        Edit {
+            editor: Editor { pages, geometry: state.head.geometry, replaced: Vec::new() },
+            users: Link::Stored(state.head.roots.users.duplicate()),
+            falling: Falling { tree: Ordered::stored(falling) },
+            left: Vec::new(),
+        }
+    }
+
+    /// The editor and the root page of the user tree.
+    pub(super) fn parts(&mut self) -> Result<(&mut Editor<'a>, &mut UsersNode)> {
+        let root = self.users.load_mut(&mut self.editor, PageKind::Users, None)?;
+        Ok((&mut self.editor, root))
+    }
+}
+
+/// The page of a live user, to be changed.
+pub(super) fn page_of<'n>(
+    editor: &mut Editor<'_>,
+    root: &'n mut UsersNode,
+    tag: UserTag,
+) -> Result<Option<&'n mut UserPage>> {
+    match root.slot_mut(editor, tag)? {
+        Some(Slot { state: SlotState::Live(page), .. }) => page.load_mut(editor, PageKind::User, Some(tag)).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The page of a record's user; `None` where the user does not live, or lives another life.
+pub(super) fn user_of<'n>(
+    editor: &mut Editor<'_>,
+    root: &'n mut UsersNode,
+    id: &RecordId,
+) -> Result<Option<&'n mut UserPage>> {
+    Ok(page_of(editor, root, id.user)?.filter(|page| page.incarnation == id.incarnation))
+}
+
+impl Inner {
+    /// Seals what was edited into a change; links left to be followed are filed under `epoch`.
+    pub(super) fn change(&self, state: &State, mut edit: Edit<'_>, epoch: u64) -> Result<Change> {
+        let mut head = state.head.duplicate();
+        let mut sealer = Sealer::new(&self.options, self.id);
+        for (number, left) in (0..).zip(edit.left) {
+            let Links { owner, incarnation, tree, .. } = left;
+            if let Some(links) = tree.seal(Lineage::place(owner), head.geometry, &mut sealer)? {
+                edit.falling.set(&mut edit.editor, (epoch, number), &Fallen { owner, incarnation, links })?;
+            }
+        }
+        head.roots.falling = edit.falling.tree.seal(Falling::PLACE, head.geometry, &mut sealer)?;
+        head.roots.users = seal_users(edit.users, head.geometry, &mut sealer)?;
+        let mut change = Change::of_head(head);
+        change.blobs = sealer.blobs;
+        change.replaced = edit.editor.replaced;
+        Ok(change)
+    }
+}

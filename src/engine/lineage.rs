@@ -1,0 +1,407 @@
+//! Lineage: what a record was derived from, and what that means for its key.
+//!
+//! A record's content root needs the lineage secret of each of its sources, and each of these the same of its own. Where one
+//! source is gone, so is the root: no bookkeeping has to come first.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+
+use super::edit::{Edit, user_of};
+use super::read::look_up;
+use super::{Engine, Inner, State};
+use crate::crypto::{self, Fresh, Key, chunked, hedge};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{RecordId, StoreId, Timestamp, UserId};
+use crate::limits::REASON_MAX_BYTES;
+use crate::record;
+use crate::secret::{Secret, WipeStack};
+use crate::tree::history::Fact;
+use crate::tree::user::{UserPage, class_place, record_key};
+use crate::tree::users::{Found, UsersNode, find};
+use crate::tree::{Editor, Geometry, Node, PageKind, Pages, Ref};
+
+/// What a record was derived from, and what from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lineage {
+    /// The records that it depends on: it falls with any of them.
+    pub sources: Vec<RecordId>,
+    /// The records that depend on it.
+    pub derived: Vec<RecordId>,
+    /// Whether it was detached from a record that it had been derived from.
+    pub detached: bool,
+}
+
+/// What a live record's content root is made of.
+struct Live {
+    secret: Key,
+    depth: u16,
+    sources: Vec<RecordId>,
+    wrapped: Option<Secret>,
+}
+
+/// The error for a derived record one of whose sources is gone.
+pub(super) fn fell(id: &RecordId) -> Error {
+    Error::new(
+        ErrorKind::Erased,
+        format!("record {id} was derived from a record that was erased, and fell with it; it does not come back"),
+    )
+}
+
+/// Content roots that are known, with the depth of their records. A root never changes.
+pub(crate) type ContentRoots = HashMap<RecordId, (Key, u16)>;
+
+/// Finds content roots in one state of the tree, each record once.
+pub(super) struct Resolver<'a> {
+    store: StoreId,
+    pages: &'a dyn Pages,
+    users: &'a Ref,
+    geometry: Geometry,
+    roots: ContentRoots,
+    /// What an adversary knows from other states, of records that are not in this one.
+    #[cfg(feature = "testing")]
+    elsewhere: ContentRoots,
+}
+
+fn wrap_context(store: StoreId, id: &RecordId) -> Vec<u8> {
+    [crypto::DETACHED_CONTEXT, &store.0, &id.to_bytes()].concat()
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(store: StoreId, pages: &'a dyn Pages, users: &'a Ref, geometry: Geometry) -> Self {
+        Resolver {
+            store,
+            pages,
+            users,
+            geometry,
+            roots: ContentRoots::new(),
+            #[cfg(feature = "testing")]
+            elsewhere: ContentRoots::new(),
+        }
+    }
+
+    pub(super) fn store(&self) -> StoreId {
+        self.store
+    }
+
+    /// Takes roots that were found in other states.
+    #[cfg(feature = "testing")]
+    pub(super) fn knowing(self, elsewhere: ContentRoots) -> Self {
+        Resolver { elsewhere, ..self }
+    }
+
+    /// What is known of a record from another state.
+    #[cfg(feature = "testing")]
+    pub(super) fn elsewhere(&self, id: &RecordId) -> Option<(Key, u16)> {
+        self.elsewhere.get(id).map(|(root, depth)| (root.duplicate(), *depth))
+    }
+
+    /// An engine knows one state.
+    #[cfg(not(feature = "testing"))]
+    #[expect(clippy::unused_self, reason = "only an adversary knows of others")]
+    pub(super) fn elsewhere(&self, _: &RecordId) -> Option<(Key, u16)> {
+        None
+    }
+
+    /// Those, and what was found here.
+    #[cfg(feature = "testing")]
+    pub(super) fn into_known(mut self) -> ContentRoots {
+        self.elsewhere.extend(self.roots);
+        self.elsewhere
+    }
+
+    fn found(&self, id: &RecordId) -> Result<Live> {
+        let (page, entry) = look_up(self.pages, self.users, self.geometry, id)?;
+        self.read(id, &page, entry)
+    }
+
+    fn read(&self, id: &RecordId, page: &UserPage, entry: record::Entry) -> Result<Live> {
+        let sources = if entry.sources == 0 { Vec::new() } else { page.lineage.sources(self.pages, id)? };
+        if sources.len() != usize::from(entry.sources) {
+            return Err(Error::corrupt(format!(
+                "the links of record {id} are not whole; restore the store from a copy"
+            )));
+        }
+        let wrapped = if entry.detached { page.lineage.wrapped(self.pages, id)? } else { None };
+        Ok(Live { secret: entry.secret, depth: entry.depth, sources, wrapped })
+    }
+
+    fn root(&self, id: &RecordId, found: &Live) -> Result<Key> {
+        let secrets = |s: &RecordId| self.roots.get(s).map(|(root, _)| crypto::lineage_secret(root));
+        let without = crypto::content_root(&found.secret, found.sources.iter().filter_map(secrets).collect());
+        let Some(wrapped) = &found.wrapped else {
+            return Ok(without);
+        };
+        let root = chunked::open(&crypto::detached_key(&without), &wrap_context(self.store, id), wrapped)?;
+        let root = root.first_chunk().ok_or_else(|| Error::corrupt("a wrapped key has another length"))?;
+        Ok(Key::copied_from(root))
+    }
+
+    /// The content root of a record, and its depth.
+    ///
+    /// # Errors
+    /// `Erased` where the record or one that it depends on is gone; `Absent`, `Corrupt`, `Io`.
+    pub(super) fn resolve(&mut self, id: &RecordId) -> Result<(&Key, u16)> {
+        if !self.roots.contains_key(id) {
+            let found = self.found(id)?;
+            self.resolve_found(id, found)?;
+        }
+        match self.roots.get(id) {
+            Some((root, depth)) => Ok((root, *depth)),
+            None => unreachable!("it was just resolved"),
+        }
+    }
+
+    /// The content root of a record that was looked up already.
+    pub(super) fn resolve_read(&mut self, id: &RecordId, page: &UserPage, entry: record::Entry) -> Result<&Key> {
+        let found = self.read(id, page, entry)?;
+        self.resolve_found(id, found)?;
+        self.resolve(id).map(|(root, _)| root)
+    }
+
+    fn resolve_found(&mut self, id: &RecordId, found: Live) -> Result<()> {
+        // Depth first, on a stack of our own: a chain may be long.
+        let mut open: HashMap<RecordId, Live> = HashMap::from([(*id, found)]);
+        let mut path = vec![*id];
+        while let Some(&at) = path.last() {
+            if self.roots.contains_key(&at) {
+                path.pop();
+                continue;
+            }
+            if let Entry::Vacant(place) = open.entry(at) {
+                match self.found(&at) {
+                    Ok(found) => {
+                        place.insert(found);
+                    }
+                    Err(e) => match (self.elsewhere(&at), e.kind()) {
+                        (Some(known), _) => {
+                            self.roots.insert(at, known);
+                            continue;
+                        }
+                        (None, ErrorKind::Erased | ErrorKind::Absent) => return Err(fell(id)),
+                        (None, _) => return Err(e),
+                    },
+                }
+            }
+            let missing: Vec<RecordId> =
+                open[&at].sources.iter().filter(|s| !self.roots.contains_key(s)).copied().collect();
+            if missing.is_empty() {
+                let root = self.root(&at, &open[&at])?;
+                self.roots.insert(at, (root, open[&at].depth));
+                open.remove(&at);
+                path.pop();
+            } else if missing.iter().any(|s| open.contains_key(s)) {
+                return Err(Error::corrupt(format!(
+                    "record {at} is among its own sources; restore the store from a copy"
+                )));
+            } else {
+                path.extend(missing);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every record that was looked at.
+    pub(super) fn seen(self) -> Vec<RecordId> {
+        self.roots.into_keys().collect()
+    }
+}
+
+/// A reason: 1 to 255 bytes.
+pub(super) fn check_reason(reason: &str) -> Result<()> {
+    if reason.trim().is_empty() || reason.len() > REASON_MAX_BYTES {
+        return Err(Error::invalid(format!(
+            "a reason of 1 to {REASON_MAX_BYTES} bytes is needed: it stands in the user's history"
+        )));
+    }
+    Ok(())
+}
+
+impl Inner {
+    pub(super) fn resolver<'a>(&self, pages: &'a dyn Pages, state: &'a State) -> Resolver<'a> {
+        Resolver::new(self.id, pages, &state.head.roots.users, state.head.geometry)
+    }
+
+    /// Cuts a record's links to some of its sources; its content stays as it is, and its key depends on the rest.
+    pub(super) fn cut(
+        &self,
+        editor: &mut Editor<'_>,
+        root: &mut UsersNode,
+        resolver: &mut Resolver<'_>,
+        (id, sources): (&RecordId, &[RecordId]),
+    ) -> Result<()> {
+        let content_root = resolver.resolve(id)?.0.duplicate();
+        let Some(page) = user_of(editor, root, id)? else {
+            return Err(fell(id));
+        };
+        let place = class_place(id.user);
+        let key = record_key(id.interaction, id.ordinal);
+        let Some(slot) = page.classes.iter_mut().find(|c| c.tag == id.class) else {
+            return Err(fell(id));
+        };
+        let Some(value) = slot.tree.get(editor.pages, place, &key)? else {
+            return Err(fell(id));
+        };
+        let mut entry = record::Entry::decode(&value)?;
+        for source in sources {
+            if page.lineage.cut_source(editor, id, source)? {
+                entry.sources -= 1;
+            }
+        }
+        let mut left = Vec::new();
+        for source in page.lineage.sources(editor.pages, id)? {
+            left.push(crypto::lineage_secret(resolver.resolve(&source)?.0));
+        }
+        if left.is_empty() {
+            entry.depth = 0;
+        }
+        entry.detached = true;
+        let wrapping = crypto::detached_key(&crypto::content_root(&entry.secret, left));
+        let salt = Fresh::new(&*self.options.env, hedge(&[content_root.bytes(), wrapping.bytes()])).salt()?;
+        let wrapped = chunked::seal(&wrapping, &salt, &wrap_context(self.id, id), content_root.bytes());
+        page.lineage.set_wrapped(editor, id, &wrapped)?;
+        let Some(slot) = page.classes.iter_mut().find(|c| c.tag == id.class) else { unreachable!("it was there") };
+        slot.tree.insert(editor, place, key, entry.encode())?;
+        for source in sources {
+            if let Some(page) = user_of(editor, root, source)? {
+                page.lineage.cut_derived(editor, source, id)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// What a record was derived from, and what from it.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn lineage(&self, id: &RecordId) -> Result<Lineage> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        inner.check_usable()?;
+        let state = inner.state();
+        let pages = inner.pages();
+        let (page, entry) = inner.look_up_whole(&state, id)?;
+        let sources = if entry.sources == 0 { Vec::new() } else { page.lineage.sources(&pages, id)? };
+        Ok(Lineage { sources, derived: page.lineage.derived(&pages, id)?, detached: entry.detached })
+    }
+
+    /// Makes a derived record stand on its own: from now on it stays when its sources are erased. Its content is not
+    /// encrypted anew. The act and its reason stand in the user's history.
+    ///
+    /// # Errors
+    /// `Invalid` without a reason, or for a record that depends on no other; `Erased`, `Absent`; as [`Engine::put`].
+    pub fn detach(&self, id: &RecordId, reason: &str) -> Result<()> {
+        let _wiped = WipeStack;
+        check_reason(reason)?;
+        let inner = &self.inner;
+        let mut writer = inner.writer();
+        inner.ready(&mut writer)?;
+        let change = {
+            let state = inner.state();
+            let pages = inner.pages();
+            let (page, entry) = inner.look_up_whole(&state, id)?;
+            let sources = page.lineage.sources(&pages, id)?;
+            if entry.sources == 0 {
+                return Err(Error::invalid(format!(
+                    "record {id} depends on no other; there is nothing to detach it from"
+                )));
+            }
+            let mut resolver = inner.resolver(&pages, &state);
+            let mut edit = Edit::new(&state, &pages);
+            let (editor, root) = edit.parts()?;
+            inner.cut(editor, root, &mut resolver, (id, &sources))?;
+            let fact = Fact::Detached { record: *id, sources: entry.sources, reason: reason.to_owned() };
+            if let Some(page) = user_of(editor, root, id)? {
+                page.history.add(editor, id.user, inner.options.env.now(), &fact)?;
+            }
+            inner.change(&state, edit, state.stored.id.epoch)?
+        };
+        inner.publish(&mut writer, change).map(|_| ())
+    }
+
+    /// What was done to a user's records beyond putting and erasing, when and why; oldest first.
+    ///
+    /// # Errors
+    /// `Erased` or `Absent` for a user that was erased or never was here; `Corrupt`, `Io`.
+    pub fn history(&self, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        inner.check_usable()?;
+        let state = inner.state();
+        let pages = inner.pages();
+        let tag = inner.user_tag(&state, user);
+        match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
+            Found::Live { page, .. } => {
+                let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
+                page.history.facts(&pages, tag)
+            }
+            other => Err(super::read::not_there(&other)),
+        }
+    }
+}
+
+/// Which of the direct sources of each kept record fall, in the state before an erase: those in the scope that are not kept,
+/// and those that depend on one of these.
+pub(super) struct Fate<'a> {
+    pub(super) state: &'a State,
+    pub(super) pages: &'a dyn Pages,
+    /// Whether the erase takes a record itself.
+    pub(super) taken: &'a dyn Fn(&RecordId) -> bool,
+    /// Whether the erase keeps a record in spite of its scope.
+    pub(super) kept: &'a dyn Fn(&RecordId) -> bool,
+    known: HashMap<RecordId, bool>,
+}
+
+impl<'a> Fate<'a> {
+    pub(super) fn new(
+        state: &'a State,
+        pages: &'a dyn Pages,
+        taken: &'a dyn Fn(&RecordId) -> bool,
+        kept: &'a dyn Fn(&RecordId) -> bool,
+    ) -> Self {
+        Fate { state, pages, taken, kept, known: HashMap::new() }
+    }
+
+    fn sources(&self, id: &RecordId) -> Result<Vec<RecordId>> {
+        let (page, entry) = look_up(self.pages, &self.state.head.roots.users, self.state.head.geometry, id)?;
+        if entry.sources == 0 { Ok(Vec::new()) } else { page.lineage.sources(self.pages, id) }
+    }
+
+    /// The sources of a kept record that fall.
+    pub(super) fn falling_sources(&mut self, id: &RecordId) -> Result<Vec<RecordId>> {
+        let mut falling = Vec::new();
+        for source in self.sources(id)? {
+            if self.falls(&source)? {
+                falling.push(source);
+            }
+        }
+        Ok(falling)
+    }
+
+    fn falls(&mut self, id: &RecordId) -> Result<bool> {
+        let mut path = vec![*id];
+        let mut looked: BTreeSet<RecordId> = BTreeSet::new();
+        while let Some(&at) = path.last() {
+            if self.known.contains_key(&at) {
+                path.pop();
+                continue;
+            }
+            if (self.taken)(&at) || (self.kept)(&at) {
+                self.known.insert(at, (self.taken)(&at));
+                path.pop();
+                continue;
+            }
+            let sources = self.sources(&at)?;
+            let unknown: Vec<RecordId> = sources.iter().filter(|s| !self.known.contains_key(s)).copied().collect();
+            if unknown.is_empty() || !looked.insert(at) {
+                let falls = sources.iter().any(|s| self.known.get(s).copied().unwrap_or(false));
+                self.known.insert(at, falls);
+                path.pop();
+            } else {
+                path.extend(unknown);
+            }
+        }
+        Ok(self.known.get(id).copied().unwrap_or(false))
+    }
+}

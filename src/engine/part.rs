@@ -1,0 +1,281 @@
+//! A part of a user: which records an erase takes out of the user's trees, which it leaves, and the fences in their place.
+
+use std::ops::ControlFlow;
+
+use super::cascade::Links;
+use super::edit::{Edit, page_of};
+use super::erase::{Applied, Erase, When, absent};
+use super::lineage::Fate;
+use super::read::Selector;
+use super::{Inner, State};
+use crate::error::{Error, Result};
+use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
+use crate::tree::Editor;
+use crate::tree::fences::Point;
+use crate::tree::history::Fact;
+use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
+use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
+
+/// Some classes of a user, some interactions.
+pub(super) struct Part {
+    user: UserTag,
+    incarnation: u16,
+    /// Of one class, or of all that are not kept.
+    class: Option<ClassTag>,
+    kept: Vec<ClassTag>,
+    when: When,
+    low: OrderedKey,
+    high: OrderedKey,
+}
+
+fn first_of(began: Timestamp) -> OrderedKey {
+    let mut key = KEY_MIN;
+    key[..6].copy_from_slice(&began.0.to_be_bytes()[2..]);
+    key
+}
+
+impl Part {
+    pub(super) fn of(
+        page: &UserPage,
+        (user, incarnation): (UserTag, u16),
+        (class, keep): (Option<&Class>, &[Class]),
+        when: When,
+    ) -> Result<Self> {
+        let (low, high) = match when {
+            When::Ever => (KEY_MIN, KEY_MAX),
+            When::Interaction(id) => (record_key(id, 0), record_key(id, u32::MAX)),
+            When::Between { from, until } => {
+                let low = first_of(from.unwrap_or_default());
+                let high = match until {
+                    None => KEY_MAX,
+                    Some(Timestamp(0)) => {
+                        return Err(Error::invalid("nothing can have begun before the year 1970"));
+                    }
+                    Some(until) => {
+                        let mut key = first_of(Timestamp(until.0 - 1));
+                        key[6..].fill(0xFF);
+                        key
+                    }
+                };
+                if low > high || from.is_some_and(|f| f.0 >= 1 << 48) || until.is_some_and(|u| u.0 >= 1 << 48) {
+                    return Err(Error::invalid("the time range is empty: its end is not after its beginning"));
+                }
+                (low, high)
+            }
+        };
+        let kept = keep.iter().map(|class| page.class_tag(class)).collect();
+        Ok(Part { user, incarnation, class: class.map(|c| page.class_tag(c)), kept, when, low, high })
+    }
+
+    /// Whether a record lies in the span of the part, whatever its class.
+    fn spans(&self, id: &RecordId) -> bool {
+        let key = record_key(id.interaction, id.ordinal);
+        (id.user, id.incarnation) == (self.user, self.incarnation) && (self.low..=self.high).contains(&key)
+    }
+
+    fn takes(&self, id: &RecordId) -> bool {
+        self.spans(id) && self.takes_class(&id.class)
+    }
+
+    fn takes_class(&self, class: &ClassTag) -> bool {
+        self.class.is_none_or(|c| c == *class) && !self.kept.contains(class)
+    }
+
+    fn range(&self) -> Range<'_> {
+        Range { low: &self.low, high: &self.high, descending: false }
+    }
+
+    /// Whether there is nothing to do, since a single interaction was erased before.
+    ///
+    /// # Errors
+    /// `Absent` where it never was there.
+    pub(super) fn is_erased(&self, editor: &Editor<'_>, page: &UserPage) -> Result<bool> {
+        let When::Interaction(id) = self.when else {
+            return Ok(false);
+        };
+        let mut there = false;
+        for slot in page.classes.iter().filter(|slot| self.takes_class(&slot.tag)) {
+            slot.tree.scan(editor.pages, class_place(self.user), self.range(), &mut |_, _| {
+                there = true;
+                Ok(ControlFlow::Break(()))
+            })?;
+        }
+        let fenced = || match self.class {
+            Some(class) => page.fences.cover(editor.pages, self.user, &page.fence_key, (class, id, None)),
+            None => page.fences.cover_interaction(editor.pages, self.user, &page.fence_key, id),
+        };
+        match there || fenced()? {
+            true => Ok(!there),
+            false => Err(absent("this interaction")),
+        }
+    }
+
+    /// Drops the part's records and leaves its fence.
+    pub(super) fn erase(
+        &self,
+        editor: &mut Editor<'_>,
+        page: &mut UserPage,
+        (epoch, now): (u64, Timestamp),
+    ) -> Result<Applied> {
+        let tag = self.user;
+        let classes: Vec<ClassTag> = page.classes.iter().map(|c| c.tag).filter(|c| self.takes_class(c)).collect();
+        // A range fence ends now; what lies ahead of this machine's clock gets a fence of its own.
+        let ahead = match self.when {
+            When::Interaction(_) => Vec::new(),
+            _ => self.interactions_after(editor, page, now)?,
+        };
+        let mut links = Vec::with_capacity(classes.len());
+        for class in &classes {
+            let (tree, count) = page.lineage.take(editor, tag, *class, &self.low, &self.high)?;
+            links.push(Links { owner: tag, incarnation: self.incarnation, tree, count });
+        }
+        let records = remove(editor, tag, page, &classes, (&self.low, &self.high))?;
+        let fences = &mut page.fences;
+        match (self.when, self.class) {
+            (When::Interaction(id), Some(class)) => {
+                fences.add_point(editor, tag, &page.fence_key, Point::ClassInteraction(class, id), epoch)?;
+            }
+            (When::Interaction(id), None) => {
+                fences.add_point(editor, tag, &page.fence_key, Point::Interaction(id), epoch)?;
+            }
+            (_, class) => {
+                let first = began(&self.low);
+                let last = began(&self.high).min(now.0);
+                if first <= last {
+                    fences.add_range(editor, tag, class, (first, last), epoch)?;
+                }
+                for (class, id) in ahead {
+                    fences.add_point(editor, tag, &page.fence_key, Point::ClassInteraction(class, id), epoch)?;
+                }
+            }
+        }
+        let selector = |class| Selector { user: tag, class, low: self.low, high: self.high };
+        let selectors = if self.kept.is_empty() {
+            vec![selector(self.class)]
+        } else {
+            classes.iter().map(|class| selector(Some(*class))).collect()
+        };
+        Ok(Applied { records: Some(records), already: false, user_gone: false, selectors, links })
+    }
+
+    fn interactions_after(
+        &self,
+        editor: &Editor<'_>,
+        page: &UserPage,
+        now: Timestamp,
+    ) -> Result<Vec<(ClassTag, InteractionId)>> {
+        let low = self.low.max(first_of(Timestamp(now.0 + 1)));
+        let range = Range { low: &low, ..self.range() };
+        let mut ahead = Vec::new();
+        for slot in page.classes.iter().filter(|slot| self.takes_class(&slot.tag)) {
+            slot.tree.scan(editor.pages, class_place(self.user), range, &mut |key, _| {
+                let id = split_record_key(key)?.0;
+                if ahead.last() != Some(&(slot.tag, id)) {
+                    ahead.push((slot.tag, id));
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok(ahead)
+    }
+}
+
+impl Inner {
+    /// Detaches the records that stay from those that fall, and writes down that they stay.
+    pub(super) fn keep(
+        &self,
+        state: &State,
+        edit: &mut Edit<'_>,
+        part: &Part,
+        (erase, now): (&Erase, Timestamp),
+    ) -> Result<()> {
+        let pages = edit.editor.pages;
+        let (editor, root) = edit.parts()?;
+        let (user, incarnation) = (part.user, part.incarnation);
+        let mut staying: Vec<(&Class, Vec<RecordId>)> = Vec::new();
+        if let Some(page) = page_of(editor, root, user)? {
+            for (class, tag) in erase.keep.iter().zip(&part.kept) {
+                let mut ids = Vec::new();
+                if let Some(slot) = page.class(*tag) {
+                    slot.tree.scan(pages, class_place(user), part.range(), &mut |key, _| {
+                        let (interaction, ordinal) = split_record_key(key)?;
+                        ids.push(RecordId { interaction, user, incarnation, class: *tag, ordinal });
+                        Ok(ControlFlow::Continue(()))
+                    })?;
+                }
+                staying.push((class, ids));
+            }
+        }
+        let kept = |id: &RecordId| part.spans(id) && part.kept.contains(&id.class);
+        let taken = |id: &RecordId| part.takes(id);
+        let mut fate = Fate::new(state, pages, &taken, &kept);
+        let mut resolver = self.resolver(pages, state);
+        for (class, ids) in staying.into_iter().filter(|(_, ids)| !ids.is_empty()) {
+            for id in &ids {
+                let falling = fate.falling_sources(id)?;
+                if !falling.is_empty() {
+                    self.cut(editor, root, &mut resolver, (id, &falling))?;
+                }
+            }
+            let records = ids.len() as u64;
+            let fact = Fact::Kept { class: class.clone(), records, reason: erase.reason.clone() };
+            if let Some(page) = page_of(editor, root, user)? {
+                page.history.add(editor, user, now, &fact)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn began(key: &OrderedKey) -> u64 {
+    u64::from_be_bytes([0, 0, key[0], key[1], key[2], key[3], key[4], key[5]])
+}
+
+/// Drops one record of a live user and leaves its fence.
+pub(super) fn erase_record(editor: &mut Editor<'_>, page: &mut UserPage, id: &RecordId, epoch: u64) -> Result<Applied> {
+    let (tag, incarnation) = (id.user, page.incarnation);
+    let key = record_key(id.interaction, id.ordinal);
+    let there = match page.class(id.class) {
+        Some(slot) if id.incarnation == incarnation => slot.tree.get(editor.pages, class_place(tag), &key)?,
+        _ => None,
+    };
+    if there.is_none() {
+        let what = (id.class, id.interaction, Some(id.ordinal));
+        let fenced = page.fences.cover(editor.pages, tag, &page.fence_key, what)?;
+        return if fenced { Ok(Applied::already()) } else { Err(absent("this record")) };
+    }
+    let removed = remove(editor, tag, page, &[id.class], (&key, &key))?;
+    page.fences.add_point(editor, tag, &page.fence_key, Point::Record(id.class, id.interaction, id.ordinal), epoch)?;
+    let (tree, count) = page.lineage.take(editor, tag, id.class, &key, &key)?;
+    Ok(Applied {
+        records: Some(removed),
+        already: false,
+        user_gone: false,
+        selectors: vec![Selector { user: tag, class: Some(id.class), low: key, high: key }],
+        links: vec![Links { owner: tag, incarnation, tree, count }],
+    })
+}
+
+/// Drops the records of some classes in `low..=high`; a class that is left empty goes with its name.
+fn remove(
+    editor: &mut Editor<'_>,
+    tag: UserTag,
+    page: &mut UserPage,
+    classes: &[ClassTag],
+    (low, high): (&OrderedKey, &OrderedKey),
+) -> Result<u64> {
+    let mut removed = 0;
+    for slot in page.classes.iter_mut().filter(|slot| classes.contains(&slot.tag)) {
+        if *low == KEY_MIN && *high == KEY_MAX {
+            // The whole class: one pointer, whatever is below it.
+            slot.tree = Default::default();
+            removed += std::mem::take(&mut slot.records);
+        } else {
+            let n = slot.tree.remove_range(editor, class_place(tag), low, high)?;
+            slot.records -= n;
+            removed += n;
+        }
+    }
+    page.classes.retain(|slot| slot.tree.root.is_some());
+    Ok(removed)
+}

@@ -1,0 +1,147 @@
+//! Putting and erasing in a run, and how the model follows.
+#![expect(clippy::panic, reason = "a judge's verdict is a panic")]
+
+use super::model::{Named, Record};
+use super::op::Trouble;
+use super::run::{Done, Run, user_id};
+use crate::engine::{Erase, Put, Scope, Source, When};
+use crate::error::ErrorKind;
+use crate::ids::{Class, InteractionId, RecordId};
+
+/// What is put, chosen.
+#[derive(Clone)]
+pub(super) struct Chosen {
+    pub(super) class: Class,
+    pub(super) interaction: Option<InteractionId>,
+    pub(super) sources: Vec<RecordId>,
+    pub(super) from_last: bool,
+    pub(super) content: Vec<u8>,
+}
+
+impl Run {
+    pub(super) fn put(&mut self, user: u8, items: Vec<Chosen>, trouble: Trouble) {
+        let live = self.model.live();
+        let refused = items.iter().any(|item| {
+            self.model.fenced(user, &item.class, item.interaction) || item.sources.iter().any(|s| !live.contains_key(s))
+        });
+        let act = |run: &Run| {
+            let mut batch = run.engine().batch();
+            let mut last = None;
+            for item in &items {
+                let mut put = Put::new(user_id(user), item.class.clone());
+                if let Some(interaction) = item.interaction {
+                    put = put.interaction(interaction);
+                }
+                for source in &item.sources {
+                    put = put.derived_from(Source::Record(*source));
+                }
+                if let Some(last) = last.filter(|_| item.from_last) {
+                    put = put.derived_from(Source::Added(last));
+                }
+                last = Some(batch.add(put, &item.content[..])?);
+            }
+            let ids = batch.commit()?;
+            assert!(!refused, "FOUND: a put behind a fence, or from what was erased, was let in");
+            Ok(Done::Ids(ids))
+        };
+        let items_back = items.clone();
+        self.verb("puts", trouble, &act, move |run, done, _| {
+            let ids = match done {
+                Some(Done::Ids(ids)) => ids,
+                _ => run.find(user, &items_back),
+            };
+            assert_eq!(ids.len(), items_back.len(), "LOST: a put is wholly there or not at all");
+            let mut last = None;
+            for (item, id) in items_back.into_iter().zip(ids) {
+                assert!(!run.model.erased.contains(&id), "an erased record's id was given again");
+                let Chosen { class, mut sources, from_last, content, .. } = item;
+                sources.extend(last.filter(|_| from_last));
+                last = Some(id);
+                run.tally.add("records derived", u64::from(!sources.is_empty()));
+                run.model.put(user, Record { id, class, content, sources });
+            }
+        });
+    }
+
+    /// The ids of what was put and not acknowledged, in the order of the items.
+    pub(super) fn find(&self, user: u8, items: &[Chosen]) -> Vec<RecordId> {
+        let live = self.model.live();
+        let mut new: Vec<_> = self.listed().into_iter().filter(|r| !live.contains_key(&r.id)).collect();
+        let mut ids = Vec::new();
+        for item in items {
+            let is = |r: &crate::record::RecordInfo| {
+                r.class == item.class && r.user == user_id(user) && self.read(&r.id).is_ok_and(|c| c == item.content)
+            };
+            match new.iter().position(is) {
+                Some(at) => ids.push(new.remove(at).id),
+                None => panic!("LOST: a put is there in part"),
+            }
+        }
+        ids
+    }
+
+    pub(super) fn erase(&mut self, named: Vec<Named>, trouble: Trouble) {
+        let scopes: Vec<Erase> = named
+            .iter()
+            .map(|n| match n {
+                Named::User(user) => Scope::user(user_id(*user)).into(),
+                Named::Record(id) => Scope::Record(*id).into(),
+                Named::Part { user, class, when, keep } => {
+                    let erase = Erase::new(Scope::User { user: user_id(*user), class: class.clone(), when: *when });
+                    keep.iter().fold(erase, |erase, class| erase.keep(class.clone(), "it stays"))
+                }
+            })
+            .collect();
+        let act = |run: &Run| {
+            let mut outcomes = Vec::new();
+            for outcome in run.engine().erase_all(&scopes) {
+                outcomes.push(match outcome {
+                    Ok(done) => Some((done.records.unwrap_or(u64::MAX), done.already)),
+                    Err(e) if e.kind() == ErrorKind::Absent => None,
+                    Err(e) => return Err(e),
+                });
+            }
+            Ok(Done::Erased(outcomes))
+        };
+        self.verb("erases", trouble, &act, move |run, done, now| {
+            let acknowledged = match done {
+                Some(Done::Erased(outcomes)) => Some(outcomes),
+                _ => None,
+            };
+            for (n, named) in named.iter().enumerate() {
+                match acknowledged.as_ref().map(|outcomes| outcomes[n]) {
+                    Some(None) => assert_eq!(run.model.hits(named), 0, "an erase missed a record: {named:?}"),
+                    Some(Some((records, already))) => {
+                        let (fell, nothing) = run.model.erase(named, now);
+                        // What fell before and is still to be followed counts with its scope.
+                        let followed = run.options.links_followed > 100;
+                        assert!(records == fell || !followed && records > fell, "{named:?}: {records} of {fell}");
+                        if followed && !matches!(named, Named::Part { .. }) {
+                            assert_eq!(already, nothing, "{named:?}");
+                        }
+                        run.tally.add("records erased", fell);
+                    }
+                    None => {
+                        // What was absent is absent still: it leaves no fence.
+                        if run.model.hits(named) > 0 || run.leaves_fence(named) {
+                            run.model.erase(named, now);
+                        }
+                    }
+                }
+            }
+            if acknowledged.is_some() {
+                run.check_cell();
+                run.check_readers();
+            }
+        });
+    }
+
+    /// Whether an erase that takes no record leaves a fence all the same.
+    pub(super) fn leaves_fence(&self, named: &Named) -> bool {
+        match named {
+            Named::User(user) => self.model.is_live(*user),
+            Named::Part { user, when, .. } => self.model.is_live(*user) && !matches!(when, When::Interaction(_)),
+            Named::Record(_) => false,
+        }
+    }
+}

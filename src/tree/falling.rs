@@ -1,0 +1,80 @@
+//! What is still to be followed of an erase: the links of records that fell, each tree of them with whose they were.
+//!
+//! What they lead to cannot be read any more; what is left is to take its entries out of the lists and counts.
+//!
+//! ```text
+//! key   = epoch of the erase 8 ‖ number 4 ‖ zeros 8
+//! value = user tag 12 ‖ incarnation 2 ‖ ref of the links 48
+//! ```
+
+use std::ops::ControlFlow;
+
+use super::ordered::{self, KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
+use super::{Edge, Editor, PageKind, Pages, REF_BYTES, Ref, Spot};
+use crate::codec::{Decoder, Encoder};
+use crate::error::Result;
+use crate::ids::UserTag;
+
+/// One tree of links to follow.
+#[derive(Debug)]
+pub(crate) struct Fallen {
+    pub(crate) owner: UserTag,
+    pub(crate) incarnation: u16,
+    pub(crate) links: Ref,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Falling {
+    pub(crate) tree: Ordered,
+}
+
+fn decode(value: &[u8]) -> Result<Fallen> {
+    let mut d = Decoder::new(value, "links to follow");
+    let fallen = Fallen { owner: UserTag(d.array()?), incarnation: d.u16()?, links: Ref::decode(&mut d)? };
+    d.end()?;
+    Ok(fallen)
+}
+
+impl Falling {
+    pub(crate) const PLACE: Place = Place { kind: PageKind::Falling, owner: None };
+
+    /// Adds a tree of links, or changes where it is.
+    pub(crate) fn set(&mut self, editor: &mut Editor<'_>, at: (u64, u32), fallen: &Fallen) -> Result<()> {
+        let mut e = Encoder::new(14 + REF_BYTES);
+        e.bytes(&fallen.owner.0).u16(fallen.incarnation);
+        fallen.links.encode(&mut e);
+        self.tree.insert(editor, Self::PLACE, key(at), e.finish())
+    }
+
+    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, at: (u64, u32)) -> Result<()> {
+        self.tree.remove_range(editor, Self::PLACE, &key(at), &key(at)).map(|_| ())
+    }
+
+    /// The oldest.
+    pub(crate) fn first(&self, pages: &dyn Pages) -> Result<Option<((u64, u32), Fallen)>> {
+        let mut first = None;
+        let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
+        self.tree.scan(pages, Self::PLACE, all, &mut |key, value| {
+            let mut d = Decoder::new(key, "links to follow");
+            first = Some(((d.u64()?, d.u32()?), decode(value)?));
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(first)
+    }
+}
+
+fn key((epoch, number): (u64, u32)) -> OrderedKey {
+    let mut key = [0; 20];
+    key[..8].copy_from_slice(&epoch.to_be_bytes());
+    key[8..12].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// What a stored page of this tree points to.
+pub(super) fn edges(spot: &Spot, page: &[u8]) -> Result<Vec<Edge>> {
+    ordered::edges::<20>(spot, page, |_, value| {
+        let Fallen { owner, links, .. } = decode(value)?;
+        Ok(Some(Edge::Page { spot: Spot { kind: PageKind::Lineage, owner: Some(owner), class: None }, at: links }))
+    })
+}

@@ -1,0 +1,127 @@
+//! A user's history: what was done to the user's records beyond putting and erasing, when and why. It falls with the user.
+//!
+//! ```text
+//! key   = time 8 ‖ number 4 ‖ zeros 8
+//! value = 1 detached: id of the record 40 ‖ sources cut 2 ‖ reason text
+//!         2 kept:     class name text ‖ records 8 ‖ reason text
+//! ```
+
+use std::ops::ControlFlow;
+
+use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
+use super::{Editor, PageKind, Pages};
+use crate::codec::{Decoder, Encoder};
+use crate::error::Result;
+use crate::ids::{Class, RecordId, Timestamp, UserTag};
+use crate::limits::{CLASS_MAX_BYTES, REASON_MAX_BYTES};
+use crate::secret::Secret;
+
+const DETACHED: u8 = 1;
+const KEPT: u8 = 2;
+const FACT_MAX: usize = 1 + 40 + 2 + CLASS_MAX_BYTES + 8 + 4 + REASON_MAX_BYTES;
+
+/// What was done, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fact {
+    /// A derived record was made to stand without some of its sources.
+    Detached {
+        /// Which.
+        record: RecordId,
+        /// From how many sources; which they were is not kept.
+        sources: u16,
+        /// Why, as the requester said.
+        reason: String,
+    },
+    /// An erase left the records of a class.
+    Kept {
+        /// Which class.
+        class: Class,
+        /// How many records.
+        records: u64,
+        /// Why, as the requester said.
+        reason: String,
+    },
+}
+
+impl Fact {
+    pub(crate) fn encode(&self) -> Secret {
+        let mut e = Encoder::new(FACT_MAX);
+        match self {
+            Fact::Detached { record, sources, reason } => {
+                e.u8(DETACHED).bytes(&record.to_bytes()).u16(*sources).text(reason);
+            }
+            Fact::Kept { class, records, reason } => {
+                e.u8(KEPT).text(class.as_str()).u64(*records).text(reason);
+            }
+        }
+        e.finish()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut d = Decoder::new(bytes, "fact of a user");
+        let bad = || Decoder::new(&[], "fact of a user").bad();
+        let fact = match d.u8()? {
+            DETACHED => Fact::Detached {
+                record: RecordId::from_bytes(&d.array()?).map_err(|_| bad())?,
+                sources: d.u16()?,
+                reason: d.text(REASON_MAX_BYTES)?.to_owned(),
+            },
+            KEPT => Fact::Kept {
+                class: Class::new(d.text(CLASS_MAX_BYTES)?).map_err(|_| bad())?,
+                records: d.u64()?,
+                reason: d.text(REASON_MAX_BYTES)?.to_owned(),
+            },
+            _ => return Err(d.bad()),
+        };
+        d.end()?;
+        Ok(fact)
+    }
+}
+
+/// The history of one user.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    pub(crate) tree: Ordered,
+}
+
+fn key(at: Timestamp, number: u32) -> OrderedKey {
+    let mut key = [0; 20];
+    key[..8].copy_from_slice(&at.0.to_be_bytes());
+    key[8..12].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn split(key: &OrderedKey) -> Result<(Timestamp, u32)> {
+    let mut d = Decoder::new(key, "fact of a user");
+    Ok((Timestamp(d.u64()?), d.u32()?))
+}
+
+impl History {
+    pub(crate) fn place(owner: UserTag) -> Place {
+        Place { kind: PageKind::History, owner: Some(owner) }
+    }
+
+    /// Adds a fact behind those of the same time.
+    pub(crate) fn add(&mut self, editor: &mut Editor<'_>, owner: UserTag, at: Timestamp, fact: &Fact) -> Result<()> {
+        let (low, high) = (key(at, 0), key(at, u32::MAX));
+        let mut number = 0;
+        let last = Range { low: &low, high: &high, descending: true };
+        self.tree.scan(editor.pages, Self::place(owner), last, &mut |key, _| {
+            number = split(key)?.1.saturating_add(1);
+            Ok(ControlFlow::Break(()))
+        })?;
+        self.tree.insert(editor, Self::place(owner), key(at, number), fact.encode())
+    }
+
+    /// Every fact, oldest first.
+    pub(crate) fn facts(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(Timestamp, Fact)>> {
+        let mut facts = Vec::new();
+        let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
+        self.tree.scan(pages, Self::place(owner), all, &mut |key, value| {
+            facts.push((split(key)?.0, Fact::decode(value)?));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(facts)
+    }
+}

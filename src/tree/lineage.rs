@@ -1,0 +1,163 @@
+//! Links between a user's records and what they were derived from, or what was derived from them: one tree for each user,
+//! in the order of classes and records, so that the links of what is erased are one range of it.
+//!
+//! ```text
+//! key    = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ what 1 ‖ first 13 of SHA-256(the other record's id), or zeros
+//! what   = 1 the record was derived from the other      -> id of the other 40
+//!          2 the other was derived from the record      -> id of the other 40
+//!          3 the record was detached from some sources  -> its content root, wrapped (crypto::wrap)
+//! ```
+
+use std::ops::ControlFlow;
+
+use super::ordered::{Ordered, OrderedKey, Place, Range};
+use super::{Editor, PageKind, Pages};
+use crate::codec::Decoder;
+use crate::crypto;
+use crate::error::Result;
+use crate::ids::{ClassTag, RecordId, UserTag};
+use crate::secret::Secret;
+
+/// Bytes of a link's key.
+pub(crate) const LINK_BYTES: usize = 40;
+/// A link's key.
+pub(crate) type LinkKey = OrderedKey<LINK_BYTES>;
+/// Bytes of a record's key in its class: interaction 16 ‖ ordinal 4.
+const RECORD_BYTES: usize = 20;
+const WHAT: usize = 6 + RECORD_BYTES;
+
+const SOURCE: u8 = 1;
+const DERIVED: u8 = 2;
+const WRAPPED: u8 = 3;
+
+/// One link, read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Other {
+    /// The record was derived from this one.
+    Source(RecordId),
+    /// This one was derived from the record.
+    Derived(RecordId),
+}
+
+/// The links of one user's records.
+#[derive(Debug, Default)]
+pub(crate) struct Lineage {
+    pub(crate) tree: Ordered<LINK_BYTES>,
+}
+
+fn key(class: ClassTag, record: &OrderedKey, what: u8, other: Option<&RecordId>) -> LinkKey {
+    let mut key = [0; LINK_BYTES];
+    key[..6].copy_from_slice(&class.0);
+    key[6..WHAT].copy_from_slice(record);
+    key[WHAT] = what;
+    if let Some(other) = other {
+        key[WHAT + 1..].copy_from_slice(&crypto::hedge(&[&other.to_bytes()])[..LINK_BYTES - WHAT - 1]);
+    }
+    key
+}
+
+fn own(id: &RecordId) -> OrderedKey {
+    super::user::record_key(id.interaction, id.ordinal)
+}
+
+/// Reads a link; `None` for what is none.
+pub(crate) fn read(key: &LinkKey, value: &[u8]) -> Result<Option<Other>> {
+    if key[WHAT] == WRAPPED {
+        return Ok(None);
+    }
+    let bad = || Decoder::new(&[], "link of a record").bad();
+    let id = RecordId::from_bytes(value.try_into().map_err(|_| bad())?).map_err(|_| bad())?;
+    match key[WHAT] {
+        SOURCE => Ok(Some(Other::Source(id))),
+        DERIVED => Ok(Some(Other::Derived(id))),
+        _ => Err(bad()),
+    }
+}
+
+/// The record whose link this is: its class and its key in the class.
+pub(crate) fn whose(key: &LinkKey) -> (ClassTag, OrderedKey) {
+    let (mut class, mut record) = ([0; 6], [0; RECORD_BYTES]);
+    class.copy_from_slice(&key[..6]);
+    record.copy_from_slice(&key[6..WHAT]);
+    (ClassTag(class), record)
+}
+
+impl Lineage {
+    pub(crate) fn place(owner: UserTag) -> Place {
+        Place { kind: PageKind::Lineage, owner: Some(owner) }
+    }
+
+    /// Links a record of this user's to one that it was derived from.
+    pub(crate) fn add_source(&mut self, editor: &mut Editor<'_>, id: &RecordId, source: &RecordId) -> Result<()> {
+        let key = key(id.class, &own(id), SOURCE, Some(source));
+        self.tree.insert(editor, Self::place(id.user), key, Secret::copied_from(&source.to_bytes()))
+    }
+
+    /// Links a record of this user's to one that was derived from it.
+    pub(crate) fn add_derived(&mut self, editor: &mut Editor<'_>, id: &RecordId, derived: &RecordId) -> Result<()> {
+        let key = key(id.class, &own(id), DERIVED, Some(derived));
+        self.tree.insert(editor, Self::place(id.user), key, Secret::copied_from(&derived.to_bytes()))
+    }
+
+    /// Cuts the link to a source; says whether there was one.
+    pub(crate) fn cut_source(&mut self, editor: &mut Editor<'_>, id: &RecordId, source: &RecordId) -> Result<bool> {
+        let key = key(id.class, &own(id), SOURCE, Some(source));
+        Ok(self.tree.remove_range(editor, Self::place(id.user), &key, &key)? > 0)
+    }
+
+    /// Cuts the link to a derived record.
+    pub(crate) fn cut_derived(&mut self, editor: &mut Editor<'_>, id: &RecordId, derived: &RecordId) -> Result<()> {
+        let key = key(id.class, &own(id), DERIVED, Some(derived));
+        self.tree.remove_range(editor, Self::place(id.user), &key, &key).map(|_| ())
+    }
+
+    /// Keeps the wrapped content root of a record that was detached.
+    pub(crate) fn set_wrapped(&mut self, editor: &mut Editor<'_>, id: &RecordId, wrapped: &[u8]) -> Result<()> {
+        let key = key(id.class, &own(id), WRAPPED, None);
+        self.tree.insert(editor, Self::place(id.user), key, Secret::copied_from(wrapped))
+    }
+
+    /// The wrapped content root of a record that was detached.
+    pub(crate) fn wrapped(&self, pages: &dyn Pages, id: &RecordId) -> Result<Option<Secret>> {
+        self.tree.get(pages, Self::place(id.user), &key(id.class, &own(id), WRAPPED, None))
+    }
+
+    fn others(&self, pages: &dyn Pages, id: &RecordId, what: u8) -> Result<Vec<RecordId>> {
+        let (low, mut high) = (key(id.class, &own(id), what, None), key(id.class, &own(id), what, None));
+        high[WHAT + 1..].fill(0xFF);
+        let mut others = Vec::new();
+        let range = Range { low: &low, high: &high, descending: false };
+        self.tree.scan(pages, Self::place(id.user), range, &mut |key, value| {
+            match read(key, value)? {
+                Some(Other::Source(other) | Other::Derived(other)) => others.push(other),
+                None => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(others)
+    }
+
+    /// What a record of this user's was derived from.
+    pub(crate) fn sources(&self, pages: &dyn Pages, id: &RecordId) -> Result<Vec<RecordId>> {
+        self.others(pages, id, SOURCE)
+    }
+
+    /// What was derived from a record of this user's.
+    pub(crate) fn derived(&self, pages: &dyn Pages, id: &RecordId) -> Result<Vec<RecordId>> {
+        self.others(pages, id, DERIVED)
+    }
+
+    /// Takes the links of the records of a class in `low..=high` out, as a tree of their own, with their number.
+    pub(crate) fn take(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        class: ClassTag,
+        low: &OrderedKey,
+        high: &OrderedKey,
+    ) -> Result<(Ordered<LINK_BYTES>, u64)> {
+        let (from, mut to) = (key(class, low, 0, None), key(class, high, 0xFF, None));
+        to[WHAT + 1..].fill(0xFF);
+        self.tree.take_range(editor, Self::place(owner), &from, &to)
+    }
+}
