@@ -1,7 +1,6 @@
 //! The file cell: a directory with two slots (`slots.rs`), on a file system that overwrites in place.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,10 +56,7 @@ impl FileCell {
                 ),
             ));
         }
-        match DirBuilder::new().mode(0o700).create(dir) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(io(e)),
-            _ => {}
-        }
+        DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(io)?;
         let lock = DirLock::take(dir, "cell")?;
         let slots = Slots::new(Arc::new(OsDisk), dir, env);
         // An interrupted `create` leaves tombstones of epoch 0 only; anything else may be somebody's key.

@@ -4,6 +4,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::fs::IFlags;
+
 use crate::error::{Error, Result};
 
 /// A file system, judged.
@@ -19,9 +21,10 @@ const COPY_ON_WRITE: &str = "it writes new data elsewhere and keeps the old byte
 const NETWORK: &str = "what the far side keeps cannot be known from here";
 const LOG: &str = "it is log-structured and keeps the old bytes";
 
+const EXT4: u64 = 0xEF53;
 /// `f_type` of statfs(2), from linux/magic.h and the projects' own headers.
 const KNOWN: &[(u64, &str, Option<&str>)] = &[
-    (0xEF53, "ext4", None),
+    (EXT4, "ext4", None),
     (0x5846_5342, "xfs", None),
     (0x9123_683E, "btrfs", Some(COPY_ON_WRITE)),
     (0x2FC1_2FC1, "zfs", Some(COPY_ON_WRITE)),
@@ -44,17 +47,21 @@ pub(super) fn judge(path: &Path) -> Result<Verdict> {
     let stat = rustix::fs::statfs(path).map_err(|e| Error::io(format!("statfs {}", path.display()), e.into()))?;
     #[expect(clippy::cast_sign_loss, reason = "a magic number's bits")]
     let magic = stat.f_type as u64 & 0xFFFF_FFFF;
-    let mut verdict = by_magic(magic);
-    if magic == 0xEF53 {
-        let device = std::fs::metadata(path).map_err(|e| Error::io(path.display(), e))?.dev();
-        if keeps_data_in_the_journal(&ext4_options(device)) {
-            verdict.objection = Some("mounted with data=journal it keeps old bytes in its journal".into());
-        }
-    }
+    let device = std::fs::metadata(path).map_err(|e| Error::io(path.display(), e))?.dev();
+    let mut verdict = mounted_so(magic, || ext4_options(device));
     if let Some(flag) = odd_flag(path) {
         verdict.objection = Some(format!("the directory's flag {flag} makes it keep old bytes"));
     }
     Ok(verdict)
+}
+
+/// Judges a file system by its magic number and, where it is an ext4, by the options of its mount.
+fn mounted_so(magic: u64, options: impl FnOnce() -> Vec<String>) -> Verdict {
+    let mut verdict = by_magic(magic);
+    if magic == EXT4 && keeps_data_in_the_journal(&options()) {
+        verdict.objection = Some("mounted with data=journal it keeps old bytes in its journal".into());
+    }
+    verdict
 }
 
 fn by_magic(magic: u64) -> Verdict {
@@ -98,9 +105,9 @@ fn keeps_data_in_the_journal(options: &[String]) -> bool {
 fn odd_flag(path: &Path) -> Option<&'static str> {
     let file = std::fs::File::open(path).ok()?;
     let flags = rustix::fs::ioctl_getflags(&file).ok()?;
-    if flags.contains(rustix::fs::IFlags::JOURNALING) {
+    if flags.contains(IFlags::JOURNALING) {
         Some("+j (data journalling)")
-    } else if flags.contains(rustix::fs::IFlags::COMPRESSED) {
+    } else if flags.contains(IFlags::COMPRESSED) {
         Some("+c (compression)")
     } else {
         None
@@ -133,6 +140,33 @@ mod tests {
         assert!(keeps_data_in_the_journal(&["rw,data=journal".into()]));
         assert!(keeps_data_in_the_journal(&["rw".into(), "rw\ndelalloc\ndata=journal\n".into()]));
         assert!(!keeps_data_in_the_journal(&["rw,data=ordered,nodata=journal".into()]));
+    }
+
+    #[test]
+    fn the_journal_counts_for_ext4_alone() {
+        let options = || vec!["rw,data=journal".to_owned()];
+        assert!(mounted_so(EXT4, options).objection.is_some());
+        assert_eq!(mounted_so(EXT4, || vec!["rw".into()]).objection, None);
+        assert_eq!(mounted_so(0x5846_5342, options).objection, None);
+    }
+
+    #[test]
+    fn a_file_system_is_known_by_its_number() {
+        assert_eq!(judge(Path::new("/proc")).unwrap().name, "type 0x9fa0");
+    }
+
+    #[test]
+    fn a_directory_whose_data_goes_into_the_journal_is_refused() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        assert_eq!(odd_flag(dir.path()), None);
+        let file = std::fs::File::open(dir.path()).unwrap();
+        // Only the owner of an ext4 may, and only root.
+        if rustix::fs::ioctl_getflags(&file)
+            .and_then(|f| rustix::fs::ioctl_setflags(&file, f | IFlags::JOURNALING))
+            .is_ok()
+        {
+            assert!(judge(dir.path()).unwrap().objection.is_some_and(|o| o.contains("+j")));
+        }
     }
 
     #[test]

@@ -39,18 +39,19 @@ fn sector() -> Secret {
 
 pub(super) enum Slot {
     Live { store: StoreId, key: RootKey },
-    Destroyed { store: StoreId, id: RootId },
+    Destroyed { id: RootId },
     Torn,
 }
 
 impl Slot {
     fn parse(bytes: &[u8]) -> Slot {
         let parse = || -> Result<Slot> {
-            let mut d = Decoder::new(bytes.get(..CHECKED).unwrap_or_default(), "cell slot");
-            if bytes.len() != SLOT_BYTES
-                || d.bytes(8)? != MAGIC
-                || Sha256::digest(&bytes[..CHECKED])[..] != bytes[CHECKED..]
-            {
+            let (checked, sum) = bytes.split_at_checked(CHECKED).unwrap_or_default();
+            let mut d = Decoder::new(checked, "cell slot");
+            if Sha256::digest(checked)[..] != *sum {
+                return Err(d.bad());
+            }
+            if d.bytes(8)? != MAGIC {
                 return Err(d.bad());
             }
             let state = d.u8()?;
@@ -61,7 +62,7 @@ impl Slot {
                     let bytes = Zeroizing::new(d.array::<32>()?);
                     Ok(Slot::Live { store, key: RootKey { id, key: Key::copied_from(&bytes) } })
                 }
-                DESTROYED => Ok(Slot::Destroyed { store, id }),
+                DESTROYED => Ok(Slot::Destroyed { id }),
                 _ => Err(d.bad()),
             }
         };
@@ -117,7 +118,7 @@ impl Slots {
             _ => {}
         }
         let there = self.disk.read_medium(&self.dir.join(slot), &mut bytes);
-        there.is_ok() && matches!(Slot::parse(&bytes), Slot::Destroyed { id, .. } if id.epoch == 0)
+        there.is_ok() && matches!(Slot::parse(&bytes), Slot::Destroyed { id } if id.epoch == 0)
     }
 
     fn slot(&self, slot: &str) -> Result<Slot> {
@@ -196,12 +197,7 @@ impl Slots {
                     contents.epoch = contents.epoch.max(key.id.epoch);
                     contents.keys.push(key);
                 }
-                Slot::Destroyed { store, id } => {
-                    if id.epoch > 0 {
-                        contents.store = contents.store.or(Some(store));
-                    }
-                    contents.epoch = contents.epoch.max(id.epoch);
-                }
+                Slot::Destroyed { id } => contents.epoch = contents.epoch.max(id.epoch),
                 Slot::Torn => torn += 1,
             }
         }
@@ -224,7 +220,7 @@ impl Slots {
             Slot::Live { key, .. } => key.id,
             Slot::Torn => RootId { epoch: keep.epoch.saturating_sub(1), attempt: [0; 16] },
             // A tombstone whose sync failed stands in the page cache, and the old key on the medium.
-            Slot::Destroyed { id, .. } => {
+            Slot::Destroyed { id } => {
                 if self.destroyed.load(Ordering::Acquire) {
                     return Ok(Retirement::Destroyed);
                 }

@@ -202,3 +202,12 @@ fn one_torn_slot_is_nothing_two_are_the_end() {
     torn("slot-a");
     assert_eq!(kind(open().load()), ErrorKind::Corrupt);
 }
+
+#[test]
+fn a_slot_that_cannot_be_looked_at_is_not_taken_for_an_unused_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let cell = dir.path().join("cell");
+    std::fs::create_dir(&cell).unwrap();
+    std::os::unix::fs::symlink("slot-a", cell.join("slot-a")).unwrap();
+    assert_eq!(kind(create(&cell, true)), ErrorKind::Exists);
+}

@@ -4,8 +4,9 @@ use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use keyfall::cell::RootCell;
-use keyfall::engine::{CopyMode, Geometry, When, restore};
-use keyfall::store::{MemoryStore, Store};
+use keyfall::engine::{CopyMode, Geometry, Options, When, restore};
+use keyfall::ids::BlobName;
+use keyfall::store::{Blob, Head, HeadId, MemoryStore, Published, Store, Usage};
 use keyfall::testing::{Defect, RecordingStore};
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, Scope, Timestamp};
 
@@ -613,4 +614,101 @@ fn a_batch_says_how_much_is_in_it() {
     let put = Put::new(user("ada"), Class::audio()).created(keyfall::Timestamp(5));
     let id = world.engine().put(put, &b"x"[..]).unwrap();
     assert_eq!(world.engine().info(&id).unwrap().created, keyfall::Timestamp(5));
+}
+
+#[test]
+fn spans_that_touch_reach_no_further_back() {
+    let world = World::new(61, SMALL);
+    let engine = world.engine();
+    let at = |ms| InteractionId::from_parts(Timestamp(ms), [3; 10]);
+    let put = |ms| engine.put(Put::new(user("ada"), Class::audio()).interaction(at(ms)), &b"x"[..]);
+    let span = |from, until| Scope::User {
+        user: user("ada"),
+        class: None,
+        when: When::Between { from: Some(Timestamp(from)), until: Some(Timestamp(until)) },
+    };
+    for ms in [50, 100, 110, 120, 200] {
+        put(ms).unwrap();
+    }
+    engine.erase(span(100, 110)).unwrap();
+    engine.erase(span(110, 121)).unwrap();
+    for ms in [100, 109, 110, 120] {
+        assert_eq!(kind(put(ms)), ErrorKind::Erased, "{ms}");
+        assert!(engine.erase(Scope::interaction(user("ada"), at(ms))).unwrap().already, "{ms}");
+    }
+    for ms in [40, 99, 121, 150] {
+        assert_eq!(kind(engine.erase(Scope::interaction(user("ada"), at(ms)))), ErrorKind::Absent, "{ms}");
+        put(ms).unwrap();
+    }
+}
+
+/// A store that can be set back behind the engine's back.
+struct SetBack(std::sync::Mutex<Arc<dyn Store>>);
+
+impl SetBack {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.0.lock().unwrap())
+    }
+}
+
+impl Store for SetBack {
+    fn place(&self) -> String {
+        "set back".into()
+    }
+    fn get(&self, name: &BlobName) -> keyfall::Result<Option<Vec<u8>>> {
+        self.store().get(name)
+    }
+    fn put(&self, blobs: &[Blob]) -> keyfall::Result<()> {
+        self.store().put(blobs)
+    }
+    fn contains(&self, name: &BlobName) -> keyfall::Result<bool> {
+        self.store().contains(name)
+    }
+    fn head(&self) -> keyfall::Result<Option<Head>> {
+        self.store().head()
+    }
+    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> keyfall::Result<Published> {
+        self.store().commit(blobs, over, head)
+    }
+    fn names(&self, from: &BlobName, limit: usize) -> keyfall::Result<Vec<BlobName>> {
+        self.store().names(from, limit)
+    }
+    fn remove(&self, names: &[BlobName]) -> keyfall::Result<()> {
+        self.store().remove(names)
+    }
+    fn usage(&self) -> keyfall::Result<Usage> {
+        self.store().usage()
+    }
+}
+
+#[test]
+fn a_copy_in_step_that_lost_everything_is_brought_up_by_the_next_put() {
+    let mut world = World::new(62, SMALL);
+    let copy = Arc::new(SetBack(std::sync::Mutex::new(Arc::new(MemoryStore::new()))));
+    let opened = Arc::clone(&copy);
+    world.options.open_copy = Arc::new(move |_, _| Ok(Arc::clone(&opened) as Arc<dyn Store>));
+    world.reopen();
+    world.engine().copy_add("copy", CopyMode::InStep, |_| {}).unwrap();
+    let first = world.put("ada", Class::audio(), b"first");
+    *copy.0.lock().unwrap() = Arc::new(MemoryStore::new());
+    let second = world.put("ada", Class::audio(), b"second");
+    let into = MemoryStore::new();
+    restore(&*world.cell, &[copy.store()], &into, |_| {}).unwrap();
+    let cell: Arc<dyn RootCell> = world.cell.clone();
+    let restored = Engine::open(Arc::new(into), cell, Options::default()).unwrap();
+    assert_eq!(
+        (read(&restored, &first).unwrap(), read(&restored, &second).unwrap()),
+        (b"first".to_vec(), b"second".to_vec())
+    );
+}
+
+#[test]
+fn a_store_has_eight_copies_and_no_more() {
+    let mut world = World::new(63, SMALL);
+    for n in 0..8 {
+        world.engine().copy_add(&format!("copy {n}"), CopyMode::Behind, |_| {}).unwrap();
+    }
+    assert_eq!(kind(world.engine().copy_add("copy 8", CopyMode::Behind, |_| {})), ErrorKind::Refused);
+    world.reopen();
+    assert_eq!(world.engine().copy_status().len(), 8);
 }

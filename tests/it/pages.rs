@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use keyfall::cell::MemoryCell;
-use keyfall::engine::{Geometry, Options};
+use keyfall::engine::{Geometry, Options, When};
 use keyfall::ids::BlobName;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::payload_names;
-use keyfall::{Class, Engine, ErrorKind, Put, Scope};
+use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, RecordId, Scope, Timestamp};
 
 use crate::support::{kind, user};
 
@@ -65,4 +65,126 @@ fn stored_pages_have_the_sizes_that_the_specification_names() {
     assert_eq!(sizes(Geometry::default()), BTreeSet::from([512, 1024, 2048, 4096, 8192]));
     let small = sizes(Geometry { page_bytes: 1024, fan_bits: 2 });
     assert_eq!(small, BTreeSet::from([512, 1024, 2048, 4096, 8192]));
+}
+
+/// One user's records in a class, each in an interaction of its own: record `n` began at 1,000 + n.
+struct Ladder {
+    store: Arc<MemoryStore>,
+    engine: Engine,
+}
+
+/// Of 1,024-byte pages: entries in a full leaf, leaves below a full page above them.
+const LEAF: u64 = 9;
+const FAN: u64 = 12;
+
+fn interaction(n: u64) -> InteractionId {
+    InteractionId::from_parts(Timestamp(1000 + n), [7; 10])
+}
+
+impl Ladder {
+    fn new() -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let options = Options { geometry: Geometry { page_bytes: 1024, fan_bits: 2 }, ..Options::default() };
+        let engine = Engine::init(store.clone(), Arc::new(MemoryCell::new()), options).unwrap();
+        Ladder { store, engine }
+    }
+
+    fn put(&self, numbers: impl Iterator<Item = u64>) -> Vec<RecordId> {
+        let mut batch = self.engine.batch();
+        for n in numbers {
+            batch.add(Put::new(user("ada"), Class::audio()).interaction(interaction(n)), &b"x"[..]).unwrap();
+        }
+        batch.commit().unwrap()
+    }
+
+    fn erase(&self, from: u64, until: u64) {
+        let when = When::Between { from: Some(Timestamp(1000 + from)), until: Some(Timestamp(1000 + until)) };
+        let scope = Scope::User { user: user("ada"), class: Some(Class::audio()), when };
+        assert_eq!(self.engine.erase(scope).unwrap().records, Some(until - from));
+    }
+
+    fn blobs(&self) -> u64 {
+        self.store.usage().unwrap().blobs
+    }
+
+    /// Live pages of the class's tree, where spans left `fences` pages of fences.
+    fn class_pages(&self, fences: u64) -> u64 {
+        self.engine.discard(&mut |_| {}).unwrap();
+        // One page of the user tree, the user's own, and a segment for each record.
+        self.blobs() - 2 - fences - payload_names(&self.engine).unwrap().len() as u64
+    }
+}
+
+#[test]
+fn records_in_the_order_of_time_fill_their_pages() {
+    let ladder = Ladder::new();
+    ladder.put(0..LEAF);
+    assert_eq!(ladder.class_pages(0), 1, "a full leaf");
+    ladder.put(LEAF..LEAF + 1);
+    assert_eq!(ladder.class_pages(0), 3, "one more: a second leaf, and a page above both");
+    ladder.put(LEAF + 1..LEAF * FAN);
+    assert_eq!(ladder.class_pages(0), FAN + 1, "full leaves below a full page");
+    ladder.put(LEAF * FAN..LEAF * FAN * 3);
+    assert_eq!(ladder.class_pages(0), FAN * 3 + 3 + 1);
+}
+
+#[test]
+fn records_out_of_order_fill_half_of_their_pages_at_least() {
+    let ladder = Ladder::new();
+    ladder.put((0..324).rev());
+    let pages = ladder.class_pages(0);
+    assert!((36..=90).contains(&pages), "{pages} pages for 36 full leaves");
+    let mixed = Ladder::new();
+    mixed.put((0..324).map(|n| n * 101 % 324));
+    let pages = mixed.class_pages(0);
+    assert!((36..=80).contains(&pages), "{pages} pages for 36 full leaves");
+}
+
+#[test]
+fn an_erase_rewrites_the_path_and_no_more() {
+    let ladder = Ladder::new();
+    let ids = ladder.put(0..LEAF * FAN * 3);
+    let before = ladder.blobs();
+    ladder.engine.erase(Scope::Record(ids[150])).unwrap();
+    // The user tree, the user, three pages of the class, the fences.
+    assert_eq!(ladder.blobs() - before, 6);
+    let before = ladder.blobs();
+    // Ten leaves fall unread; those at both ends are cut.
+    ladder.erase(LEAF + 4, LEAF * 12 + 4);
+    assert_eq!(ladder.blobs() - before, 8);
+}
+
+#[test]
+fn pages_that_are_left_nearly_empty_are_joined() {
+    let ladder = Ladder::new();
+    ladder.put(0..LEAF * 2);
+    ladder.erase(0, 7);
+    assert_eq!(ladder.class_pages(1), 3, "two and nine entries are too many for one page");
+    ladder.erase(LEAF, LEAF + 4);
+    assert_eq!(ladder.class_pages(1), 3, "nor do two and five share one");
+    ladder.erase(7, 8);
+    assert_eq!(ladder.class_pages(1), 1, "one and five share a page, and nothing stands above it");
+
+    let ladder = Ladder::new();
+    ladder.put(0..LEAF * 2);
+    ladder.erase(0, 7);
+    ladder.erase(LEAF, LEAF + 5);
+    assert_eq!(ladder.class_pages(1), 1, "two and four share one");
+
+    let ladder = Ladder::new();
+    ladder.put(0..LEAF * FAN * 3);
+    for leaf in 0..36 {
+        ladder.erase(leaf * LEAF + 1, leaf * LEAF + LEAF);
+    }
+    let pages = ladder.class_pages(2);
+    assert!((6..=9).contains(&pages), "{pages} pages for 36 records");
+    let left: Vec<u64> = ladder
+        .engine
+        .list(&keyfall::Query::default())
+        .unwrap()
+        .records
+        .iter()
+        .map(|r| r.interaction.began().0 - 1000)
+        .collect();
+    assert_eq!(left, (0..36).map(|leaf| leaf * LEAF).collect::<Vec<_>>());
 }
