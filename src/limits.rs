@@ -44,6 +44,10 @@ pub const MEDIA_TYPE_MAX_BYTES: usize = 127;
 pub const PURPOSE_MAX_BYTES: usize = 255;
 /// Most bytes of a reason.
 pub const REASON_MAX_BYTES: usize = 255;
+/// Most bytes of the name of an authority.
+pub const AUTHORITY_MAX_BYTES: usize = 80;
+/// Most holds on one user's records at a time.
+pub const HOLDS_MAX: usize = 64;
 /// Most records that one record may be derived from.
 pub const SOURCES_MAX: usize = u16::MAX as usize;
 /// Longest chain of records, each derived from the next.
@@ -67,7 +71,11 @@ const _: () = assert!(USER_PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a user
 const _: () = assert!(HEAD_MAX_BYTES < CHUNK_BYTES, "a head is one chunk");
 const _: () = assert!(COPIES_MAX * (PLACE_MAX_BYTES + 16) + 512 < HEAD_MAX_BYTES, "a head holds all copies");
 const _: () = assert!(
-    USER_MAX_BYTES + CLASSES_MAX * (CLASS_MAX_BYTES + 80) + 256 < USER_PAGE_MAX_BYTES - SEAL_OVERHEAD,
+    2 * (20 + 2 + 80 + CLASS_MAX_BYTES + REASON_MAX_BYTES + AUTHORITY_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    "two facts fit in the smallest page"
+);
+const _: () = assert!(
+    USER_MAX_BYTES + CLASSES_MAX * (CLASS_MAX_BYTES + 80) + 512 < USER_PAGE_MAX_BYTES - SEAL_OVERHEAD,
     "a user page holds all classes"
 );
 const _: () = assert!(

@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 CHUNK, TAG, HEADER, SEGMENT_CHUNKS = 16384, 16, 56, 16
 LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM"
-USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY = 1, 2, 3, 4, 5, 6, 7
+USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY, HOLDS, MARKS = 1, 2, 3, 4, 5, 6, 7, 8, 9
 # Bytes of a key in each ordered tree.
-KEYS = {CLASS: 20, FENCES: 20, LINEAGE: 40, FALLING: 20, HISTORY: 20}
+KEYS = {CLASS: 20, FENCES: 20, LINEAGE: 40, FALLING: 20, HISTORY: 20, HOLDS: 20, MARKS: 40}
 
 
 class Corrupt(Exception):
@@ -294,7 +294,7 @@ class Tree:
             name, fence_key, trees = d.text(), d.bytes(32), d.int(1)
             if prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12] != tag:
                 raise Corrupt("a user page under another's tag")
-            fences, lineage, history = (d.bytes(48) if trees & bit else None for bit in (1, 2, 4))
+            fences, lineage, history, holds, marks = (d.bytes(48) if trees & bit else None for bit in (1, 2, 4, 8, 16))
             for _ in range(d.int(2)):
                 class_tag, class_name, count, tree = d.bytes(6), d.text(), d.int(8), d.bytes(48)
                 if prf(fence_key, b"keyfall/class-tag/v1", class_name.encode())[:6] != class_tag:
@@ -307,7 +307,7 @@ class Tree:
                 if n != count:
                     raise Corrupt("a class holds another number of records")
             d.end(True)
-            for kind, tree in ((FENCES, fences), (HISTORY, history)):
+            for kind, tree in ((FENCES, fences), (HISTORY, history), (HOLDS, holds), (MARKS, marks)):
                 if tree:
                     list(self.ordered(kind, tree))
             if lineage:
@@ -420,10 +420,11 @@ class Maker:
         leaf += b"".join(k + struct.pack(">H", len(v)) + v for k, v in sorted(entries.items()))
         return self.page(kind, leaf)
 
-    def user(self, name, records, incarnation=1, fences=(), derived={}, detached={}, facts=()):
+    def user(self, name, records, incarnation=1, fences=(), derived={}, detached={}, facts=(), holds=(), marks={}):
         """records: (class, interaction, ordinal, content, purpose); gives the tree's slot.
 
-        derived: number of a record -> ids of its sources; detached: number -> ids of the sources that it was cut from.
+        derived: number of a record -> ids of its sources; detached: number -> ids of the sources that it was cut from;
+        holds: what stands in them; marks: number -> numbers of the held records that depend on it.
         """
         tag = prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12]
         fence_key = self.random(32)
@@ -466,7 +467,10 @@ class Maker:
             self.expected["erased"].append(show(id))
         history = {struct.pack(">QI", 1767225600000, n) + bytes(8): fact for n, fact in enumerate(facts)}
         there, trees = 0, b""
-        for bit, kind, entries in ((1, FENCES, points), (2, LINEAGE, links), (4, HISTORY, history)):
+        held = {struct.pack(">Q", n + 1) + bytes(12): hold for n, hold in enumerate(holds)}
+        marked = {link_key(*own[n][1:], 0, own[m][0]): own[m][0] for n, others in marks.items() for m in others}
+        for bit, kind, entries in ((1, FENCES, points), (2, LINEAGE, links), (4, HISTORY, history), (8, HOLDS, held),
+                                   (16, MARKS, marked)):
             if entries:
                 there, trees = there | bit, trees + self.ordered(kind, entries)
         page = b"\1" + struct.pack(">HQ", incarnation, 1767225600000) + text(name) + fence_key + bytes([there]) + trees + body
@@ -573,6 +577,12 @@ def vectors():
     links = m.ordered(LINEAGE, {link_key(gone[30:36], gone[:16] + gone[36:], 2, fell): fell})
     m.publish([ben, chloe], falling={struct.pack(">QI", m.epoch, 0) + bytes(8): gone[16:30] + links})
     yield "fallen", m.vector("a user was erased, and what others hold of it is still to be followed")
+    m = Maker("held")
+    records = [("audio", first, 0, b"the call", ""), ("transcript", first, 0, b"what was said", ""), ("audio", second, 0, b"free", "")]
+    hold = struct.pack(">Q", began) + text("transcript") + bytes(16) + text("a court asks") + text("the court")
+    m.publish([m.user("ada", records, derived={1: [0]}, holds=[hold], marks={0: [1]}, facts=[b"\3" + struct.pack(">Q", 1) + hold])])
+    m.expected["held"] = [r["id"] for r in m.expected["records"][:2]]
+    yield "held", m.vector("a class under a legal hold, and the record that it was derived from")
     m = good("in the middle of an erase")
     files = m.files()
     files["cell/slot-b"] = slot(1, m.store, 2, m.random(16), m.random(32), m.random(4096))
@@ -648,7 +658,9 @@ def seeds():
     m = Maker("seeds")
     first = interaction(1767225600000, 1)
     facts = [b"\1" + first + bytes(12) + b"\0\1" + bytes(10) + b"\0\1" + text("it rings"),
-             b"\2" + text("action") + struct.pack(">Q", 2) + text("it rings")]
+             b"\2" + text("action") + struct.pack(">Q", 2) + text("it rings"),
+             b"\3" + struct.pack(">QQ", 7, 1767225600000) + text("audio") + first + text("why") + text("who"),
+             b"\4" + struct.pack(">Q", 7) + text("why") + text("who"), b"\5" + text("everything")]
     records = [("audio", first, 0, b"x", "wake word"), ("action", first, 0, b"y", ""), ("action", first, 1, b"z", "")]
     m.publish([m.user("ada", records, fences=[("audio", first, 3)], derived={1: [0]}, detached={2: [0]}, facts=facts),
                m.erased_user("ben", first)], falling={bytes(20): m.random(14) + m.random(48)})
@@ -670,8 +682,8 @@ def seeds():
     yield 5, "entry", entry
     yield 11, "links", m.plain[LINEAGE]
     yield 12, "falling", m.plain[FALLING]
-    yield 13, "fact-detached", facts[0]
-    yield 13, "fact-kept", facts[1]
+    for name, fact in zip(("detached", "kept", "held", "lifted", "refused"), facts):
+        yield 13, "fact-" + name, fact
     yield 6, "slot", slot(1, m.store, 1, m.attempt, m.root_key, m.random(4096))
     yield 7, "id", id
     yield 8, "id-text", base64.b32hexencode(id).lower()

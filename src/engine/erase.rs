@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use super::cascade::{Links, follow};
 use super::edit::{Edit, page_of};
+use super::holds::{held, protected};
 use super::lineage::check_reason;
-use super::part::{Part, erase_record};
+use super::part::{Part, erase_record, is_there};
 use super::read::Selector;
 use super::{Engine, Inner, State, Writer, locked};
 use crate::cell::Retirement;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId};
+use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::secret::WipeStack;
 use crate::sync::Mutex;
 use crate::tree::PageKind;
 use crate::tree::head::HeadPage;
+use crate::tree::history::Fact;
 use crate::tree::lineage::Lineage;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN};
 use crate::tree::users::SlotState;
@@ -102,6 +104,29 @@ impl Erase {
         &self.keep
     }
 
+    fn user(&self, tag: impl FnOnce(&UserId) -> UserTag) -> UserTag {
+        match &self.scope {
+            Scope::User { user, .. } => tag(user),
+            Scope::Record(id) => id.user,
+        }
+    }
+
+    /// The scope in words, without the user's name.
+    fn words(&self) -> String {
+        match &self.scope {
+            Scope::Record(id) => format!("record {id}"),
+            Scope::User { class, when, .. } => {
+                let class = class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
+                let when = match when {
+                    When::Ever => String::new(),
+                    When::Interaction(id) => format!(" of interaction {id}"),
+                    When::Between { .. } => " of a span of time".to_owned(),
+                };
+                class + &when
+            }
+        }
+    }
+
     fn check(&self) -> Result<()> {
         if self.keep.is_empty() {
             return Ok(());
@@ -177,8 +202,8 @@ impl Engine {
     /// key is destroyed as far as the cell promises, no reader delivers a byte of the scope any more.
     ///
     /// # Errors
-    /// `Absent` where there is no such user, interaction or record; `Invalid` for an empty range, or for keeping without a
-    /// reason; `Copy` where a copy in step is out of reach: the old root key stays until it is back or removed; `Io`,
+    /// `Absent` where there is no such user, interaction or record; `Held` where a hold covers some of it, or a
+    /// held record was derived from some of it; `Invalid` for an empty range, or for keeping without a reason; `Copy` where a copy in step is out of reach: the old root key stays until it is back or removed; `Io`,
     /// `Full`.
     pub fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
         let _wiped = WipeStack;
@@ -223,7 +248,7 @@ impl Inner {
             let pages = self.pages();
             let mut edit = Edit::new(&state, &pages);
             let mut applied = Vec::with_capacity(erases.len());
-            let (mut gone, mut derived, mut selectors) = (0, 0, Vec::new());
+            let (mut gone, mut derived, mut selectors, mut refused) = (0, 0, Vec::new(), false);
             for erase in erases {
                 match self.apply(&state, &mut edit, erase, (epoch, now)) {
                     Ok(mut done) => {
@@ -234,6 +259,10 @@ impl Inner {
                         derived += fell.derived;
                         selectors.extend(fell.selectors);
                         applied.push(Ok(done));
+                    }
+                    Err(e) if e.kind() == ErrorKind::Held => {
+                        refused |= self.note_refusal(&state, &mut edit, erase, now)?;
+                        applied.push(Err(e));
                     }
                     Err(e) if matches!(e.kind(), ErrorKind::Absent | ErrorKind::Invalid) => applied.push(Err(e)),
                     Err(e) => return Err(e),
@@ -246,6 +275,8 @@ impl Inner {
                 change.root = Some(self.next_root(writer, epoch, &change.head)?);
                 change.erased = selectors;
                 Some(change)
+            } else if refused {
+                Some(self.change(&state, edit, epoch)?)
             } else {
                 None
             };
@@ -276,6 +307,19 @@ impl Inner {
         super::open::draw_root(&*self.options.env, epoch, head)
     }
 
+    /// Writes into the user's history that an erase was refused.
+    fn note_refusal(&self, state: &State, edit: &mut Edit<'_>, erase: &Erase, now: Timestamp) -> Result<bool> {
+        let tag = erase.user(|user| self.user_tag(state, user));
+        let (editor, root) = edit.parts()?;
+        match page_of(editor, root, tag)? {
+            Some(page) => {
+                page.history.add(editor, tag, now, &Fact::Refused { scope: erase.words() })?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
     /// Drops a scope's pointers in the tree and leaves its fence. Checks come before the first change.
     fn apply(
         &self,
@@ -285,10 +329,7 @@ impl Inner {
         (epoch, now): (u64, Timestamp),
     ) -> Result<Applied> {
         erase.check()?;
-        let tag = match &erase.scope {
-            Scope::User { user, .. } => self.user_tag(state, user),
-            Scope::Record(id) => id.user,
-        };
+        let tag = erase.user(|user| self.user_tag(state, user));
         let (editor, root) = edit.parts()?;
         let Some(slot) = root.slot_mut(editor, tag)? else {
             return Err(absent("this user"));
@@ -302,6 +343,9 @@ impl Inner {
                 // Damaged pages below must not keep a user from being erased; what was derived cannot be found then, and
                 // cannot be read either.
                 let read = link.load_mut(editor, PageKind::User, Some(tag)).and_then(|page| {
+                    if page.holds.tree.root.is_some() || page.holds.marks.root.is_some() {
+                        return Err(held("some of this user's records, or what was derived from them,"));
+                    }
                     let count = page.lineage.tree.count(editor, Lineage::place(tag))?;
                     Ok((page.records(), std::mem::take(&mut page.lineage.tree), count))
                 });
@@ -320,6 +364,9 @@ impl Inner {
                 if part.is_erased(editor, page)? {
                     return Ok(Applied::already());
                 }
+                if part.is_held(editor, page)? {
+                    return Err(held("some of this, or what was derived from it,"));
+                }
                 if !erase.keep.is_empty() {
                     self.keep(state, edit, &part, (erase, now))?;
                 }
@@ -333,7 +380,15 @@ impl Inner {
                 if id.incarnation < incarnation {
                     return Ok(Applied::already());
                 }
+                // What fell with a source, and still stands in lists, was erased with that.
+                let falling = state.head.roots.falling.is_some();
+                if falling && self.look_up_whole(state, id).is_err_and(|e| e.kind() == ErrorKind::Erased) {
+                    return Ok(Applied::already());
+                }
                 let page = link.load_mut(editor, PageKind::User, Some(tag))?;
+                if is_there(editor, page, id)? && protected(editor.pages, page, id)? {
+                    return Err(held("this record, or one derived from it,"));
+                }
                 erase_record(editor, page, id, epoch)
             }
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::edit::{Edit, user_of};
 use super::read::look_up;
-use super::{Engine, Inner, State};
+use super::{Engine, Inner, State, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, StoreId, Timestamp, UserId};
@@ -200,6 +200,21 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
+    /// What a record depends on, near and far.
+    ///
+    /// # Errors
+    /// `Erased` where one of them is gone; `Absent`, `Corrupt`, `Io`.
+    pub(super) fn ancestors(&self, id: &RecordId) -> Result<BTreeSet<RecordId>> {
+        let mut all = BTreeSet::new();
+        let mut next = self.found(id)?.sources;
+        while let Some(at) = next.pop() {
+            if all.insert(at) {
+                next.extend(self.found(&at)?.sources);
+            }
+        }
+        Ok(all)
+    }
+
     /// Every record that was looked at.
     pub(super) fn seen(self) -> Vec<RecordId> {
         self.roots.into_keys().collect()
@@ -230,6 +245,7 @@ impl Inner {
         (id, sources): (&RecordId, &[RecordId]),
     ) -> Result<()> {
         let content_root = resolver.resolve(id)?.0.duplicate();
+        let before = resolver.ancestors(id)?;
         let Some(page) = user_of(editor, root, id)? else {
             return Err(fell(id));
         };
@@ -247,10 +263,13 @@ impl Inner {
                 entry.sources -= 1;
             }
         }
-        let mut left = Vec::new();
+        let (mut left, mut after) = (Vec::new(), BTreeSet::new());
         for source in page.lineage.sources(editor.pages, id)? {
             left.push(crypto::lineage_secret(resolver.resolve(&source)?.0));
+            after.append(&mut resolver.ancestors(&source)?);
+            after.insert(source);
         }
+        let held = holds::covered(editor.pages, page, id)?;
         if left.is_empty() {
             entry.depth = 0;
         }
@@ -265,6 +284,9 @@ impl Inner {
             if let Some(page) = user_of(editor, root, source)? {
                 page.lineage.cut_derived(editor, source, id)?;
             }
+        }
+        if held {
+            holds::mark(editor, root, id, (&(&before - &after), false))?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod copies;
 mod discard;
 mod edit;
 mod erase;
+mod holds;
 mod lineage;
 mod open;
 mod pages;
@@ -38,6 +39,7 @@ pub use read::{Listing, Query, Reader};
 pub use crate::tree::Geometry;
 pub use crate::tree::head::{CopyEntry, CopyMode};
 pub use crate::tree::history::Fact;
+pub use crate::tree::holds::Hold;
 
 use crate::cell::{Promise, RootCell, RootKey};
 use crate::env::{SharedEnv, System};

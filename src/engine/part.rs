@@ -13,6 +13,7 @@ use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::tree::Editor;
 use crate::tree::fences::Point;
 use crate::tree::history::Fact;
+use crate::tree::holds::Hold;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
 
@@ -108,6 +109,23 @@ impl Part {
             true => Ok(!there),
             false => Err(absent("this interaction")),
         }
+    }
+
+    /// Whether a hold covers some of the part, or a held record depends on some of it.
+    pub(super) fn is_held(&self, editor: &Editor<'_>, page: &UserPage) -> Result<bool> {
+        let touches = |hold: &Hold| {
+            hold.class.as_ref().is_none_or(|class| self.takes_class(&page.class_tag(class)))
+                && hold.interaction.is_none_or(|i| record_key(i, 0) <= self.high && record_key(i, u32::MAX) >= self.low)
+        };
+        if page.holds.all(editor.pages, self.user)?.iter().any(|(_, hold)| touches(hold)) {
+            return Ok(true);
+        }
+        for slot in page.classes.iter().filter(|slot| self.takes_class(&slot.tag)) {
+            if page.holds.is_marked(editor.pages, self.user, slot.tag, (&self.low, &self.high))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Drops the part's records and leaves its fence.
@@ -231,15 +249,20 @@ fn began(key: &OrderedKey) -> u64 {
     u64::from_be_bytes([0, 0, key[0], key[1], key[2], key[3], key[4], key[5]])
 }
 
-/// Drops one record of a live user and leaves its fence.
+/// Whether a user's page has a record.
+pub(super) fn is_there(editor: &Editor<'_>, page: &UserPage, id: &RecordId) -> Result<bool> {
+    let key = record_key(id.interaction, id.ordinal);
+    match page.class(id.class).filter(|_| page.incarnation == id.incarnation) {
+        Some(slot) => Ok(slot.tree.get(editor.pages, class_place(id.user), &key)?.is_some()),
+        None => Ok(false),
+    }
+}
+
+/// Drops one record of a live user and leaves its fence. Whether it is held was asked before, or it fell before it was held.
 pub(super) fn erase_record(editor: &mut Editor<'_>, page: &mut UserPage, id: &RecordId, epoch: u64) -> Result<Applied> {
     let (tag, incarnation) = (id.user, page.incarnation);
     let key = record_key(id.interaction, id.ordinal);
-    let there = match page.class(id.class) {
-        Some(slot) if id.incarnation == incarnation => slot.tree.get(editor.pages, class_place(tag), &key)?,
-        _ => None,
-    };
-    if there.is_none() {
+    if !is_there(editor, page, id)? {
         let what = (id.class, id.interaction, Some(id.ordinal));
         let fenced = page.fences.cover(editor.pages, tag, &page.fence_key, what)?;
         return if fenced { Ok(Applied::already()) } else { Err(absent("this record")) };

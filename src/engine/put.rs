@@ -1,12 +1,13 @@
 //! Putting records: payloads stream into the store first, then one commit makes them part of the tree.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::edit::{Edit, user_of};
-use super::{Engine, Inner, State};
+use super::lineage::Resolver;
+use super::{Engine, Inner, State, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
@@ -397,6 +398,9 @@ impl Batch {
                     link(editor, root, &id, &source)?;
                 }
                 ids.push(id);
+                if !staged.sources.is_empty() {
+                    self.mark_if_held(editor, root, &inner.resolver(&pages, &state), &ids)?;
+                }
             }
             let mut change = inner.change(&state, edit, state.stored.id.epoch)?;
             change.head.users += created;
@@ -406,6 +410,44 @@ impl Batch {
         inner.publish(&mut writer, change)?;
         self.staged.clear();
         Ok(ids)
+    }
+
+    /// Marks what the record put last depends on, where it is held.
+    fn mark_if_held(
+        &self,
+        editor: &mut Editor<'_>,
+        root: &mut UsersNode,
+        resolver: &Resolver<'_>,
+        ids: &[RecordId],
+    ) -> Result<()> {
+        let Some((id, before)) = ids.split_last() else {
+            return Ok(());
+        };
+        let pages = editor.pages;
+        let is_held = match user_of(editor, root, id)? {
+            Some(page) => holds::covered(pages, page, id)?,
+            None => false,
+        };
+        if !is_held {
+            return Ok(());
+        }
+        let (mut all, mut next) = (BTreeSet::new(), vec![before.len()]);
+        while let Some(n) = next.pop() {
+            for source in &self.staged[n].sources {
+                match source {
+                    Source::Record(id) => {
+                        all.append(&mut resolver.ancestors(id)?);
+                        all.insert(*id);
+                    }
+                    Source::Added(n) => {
+                        if all.insert(ids[*n]) {
+                            next.push(*n);
+                        }
+                    }
+                }
+            }
+        }
+        holds::mark(editor, root, id, (&all, true))
     }
 
     fn names(&self) -> Vec<BlobName> {

@@ -4,21 +4,28 @@
 //! key   = time 8 ‖ number 4 ‖ zeros 8
 //! value = 1 detached: id of the record 40 ‖ sources cut 2 ‖ reason text
 //!         2 kept:     class name text ‖ records 8 ‖ reason text
+//!         3 held:     hold id 8 ‖ hold (holds.rs)
+//!         4 lifted:   hold id 8 ‖ reason text ‖ authority text
+//!         5 refused:  since it was held: what was to be erased, text
 //! ```
 
 use std::ops::ControlFlow;
 
+use super::holds::Hold;
 use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
 use super::{Editor, PageKind, Pages};
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::ids::{Class, RecordId, Timestamp, UserTag};
-use crate::limits::{CLASS_MAX_BYTES, REASON_MAX_BYTES};
+use crate::limits::{AUTHORITY_MAX_BYTES, CLASS_MAX_BYTES, REASON_MAX_BYTES};
 use crate::secret::Secret;
 
 const DETACHED: u8 = 1;
 const KEPT: u8 = 2;
-const FACT_MAX: usize = 1 + 40 + 2 + CLASS_MAX_BYTES + 8 + 4 + REASON_MAX_BYTES;
+const HELD: u8 = 3;
+const LIFTED: u8 = 4;
+const REFUSED: u8 = 5;
+const FACT_MAX: usize = 1 + 40 + CLASS_MAX_BYTES + 8 + 8 + REASON_MAX_BYTES + AUTHORITY_MAX_BYTES;
 
 /// What was done, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +49,27 @@ pub enum Fact {
         /// Why, as the requester said.
         reason: String,
     },
+    /// A hold was added.
+    Held {
+        /// Its number.
+        id: u64,
+        /// What it covers, why, and by whose order.
+        hold: Hold,
+    },
+    /// A hold was lifted.
+    Lifted {
+        /// Its number.
+        id: u64,
+        /// Why.
+        reason: String,
+        /// By whose order.
+        authority: String,
+    },
+    /// An erase was refused, since it would have touched what is held.
+    Refused {
+        /// What was to be erased, in words.
+        scope: String,
+    },
 }
 
 impl Fact {
@@ -53,6 +81,16 @@ impl Fact {
             }
             Fact::Kept { class, records, reason } => {
                 e.u8(KEPT).text(class.as_str()).u64(*records).text(reason);
+            }
+            Fact::Held { id, hold } => {
+                e.u8(HELD).u64(*id);
+                hold.write(&mut e);
+            }
+            Fact::Lifted { id, reason, authority } => {
+                e.u8(LIFTED).u64(*id).text(reason).text(authority);
+            }
+            Fact::Refused { scope } => {
+                e.u8(REFUSED).text(scope);
             }
         }
         e.finish()
@@ -72,6 +110,13 @@ impl Fact {
                 records: d.u64()?,
                 reason: d.text(REASON_MAX_BYTES)?.to_owned(),
             },
+            HELD => Fact::Held { id: d.u64()?, hold: Hold::read(&mut d)? },
+            LIFTED => Fact::Lifted {
+                id: d.u64()?,
+                reason: d.text(REASON_MAX_BYTES)?.to_owned(),
+                authority: d.text(AUTHORITY_MAX_BYTES)?.to_owned(),
+            },
+            REFUSED => Fact::Refused { scope: d.text(REASON_MAX_BYTES)?.to_owned() },
             _ => return Err(d.bad()),
         };
         d.end()?;

@@ -45,7 +45,8 @@ pub(crate) struct Lineage {
     pub(crate) tree: Ordered<LINK_BYTES>,
 }
 
-fn key(class: ClassTag, record: &OrderedKey, what: u8, other: Option<&RecordId>) -> LinkKey {
+/// The key of what stands between a record and another.
+pub(crate) fn link_key(class: ClassTag, record: &OrderedKey, what: u8, other: Option<&RecordId>) -> LinkKey {
     let mut key = [0; LINK_BYTES];
     key[..6].copy_from_slice(&class.0);
     key[6..WHAT].copy_from_slice(record);
@@ -89,41 +90,41 @@ impl Lineage {
 
     /// Links a record of this user's to one that it was derived from.
     pub(crate) fn add_source(&mut self, editor: &mut Editor<'_>, id: &RecordId, source: &RecordId) -> Result<()> {
-        let key = key(id.class, &own(id), SOURCE, Some(source));
+        let key = link_key(id.class, &own(id), SOURCE, Some(source));
         self.tree.insert(editor, Self::place(id.user), key, Secret::copied_from(&source.to_bytes()))
     }
 
     /// Links a record of this user's to one that was derived from it.
     pub(crate) fn add_derived(&mut self, editor: &mut Editor<'_>, id: &RecordId, derived: &RecordId) -> Result<()> {
-        let key = key(id.class, &own(id), DERIVED, Some(derived));
+        let key = link_key(id.class, &own(id), DERIVED, Some(derived));
         self.tree.insert(editor, Self::place(id.user), key, Secret::copied_from(&derived.to_bytes()))
     }
 
     /// Cuts the link to a source; says whether there was one.
     pub(crate) fn cut_source(&mut self, editor: &mut Editor<'_>, id: &RecordId, source: &RecordId) -> Result<bool> {
-        let key = key(id.class, &own(id), SOURCE, Some(source));
+        let key = link_key(id.class, &own(id), SOURCE, Some(source));
         Ok(self.tree.remove_range(editor, Self::place(id.user), &key, &key)? > 0)
     }
 
     /// Cuts the link to a derived record.
     pub(crate) fn cut_derived(&mut self, editor: &mut Editor<'_>, id: &RecordId, derived: &RecordId) -> Result<()> {
-        let key = key(id.class, &own(id), DERIVED, Some(derived));
+        let key = link_key(id.class, &own(id), DERIVED, Some(derived));
         self.tree.remove_range(editor, Self::place(id.user), &key, &key).map(|_| ())
     }
 
     /// Keeps the wrapped content root of a record that was detached.
     pub(crate) fn set_wrapped(&mut self, editor: &mut Editor<'_>, id: &RecordId, wrapped: &[u8]) -> Result<()> {
-        let key = key(id.class, &own(id), WRAPPED, None);
+        let key = link_key(id.class, &own(id), WRAPPED, None);
         self.tree.insert(editor, Self::place(id.user), key, Secret::copied_from(wrapped))
     }
 
     /// The wrapped content root of a record that was detached.
     pub(crate) fn wrapped(&self, pages: &dyn Pages, id: &RecordId) -> Result<Option<Secret>> {
-        self.tree.get(pages, Self::place(id.user), &key(id.class, &own(id), WRAPPED, None))
+        self.tree.get(pages, Self::place(id.user), &link_key(id.class, &own(id), WRAPPED, None))
     }
 
     fn others(&self, pages: &dyn Pages, id: &RecordId, what: u8) -> Result<Vec<RecordId>> {
-        let (low, mut high) = (key(id.class, &own(id), what, None), key(id.class, &own(id), what, None));
+        let (low, mut high) = (link_key(id.class, &own(id), what, None), link_key(id.class, &own(id), what, None));
         high[WHAT + 1..].fill(0xFF);
         let mut others = Vec::new();
         let range = Range { low: &low, high: &high, descending: false };
@@ -156,7 +157,7 @@ impl Lineage {
         low: &OrderedKey,
         high: &OrderedKey,
     ) -> Result<(Ordered<LINK_BYTES>, u64)> {
-        let (from, mut to) = (key(class, low, 0, None), key(class, high, 0xFF, None));
+        let (from, mut to) = (link_key(class, low, 0, None), link_key(class, high, 0xFF, None));
         to[WHAT + 1..].fill(0xFF);
         self.tree.take_range(editor, Self::place(owner), &from, &to)
     }

@@ -8,6 +8,7 @@ pub(crate) mod falling;
 pub(crate) mod fences;
 pub(crate) mod head;
 pub(crate) mod history;
+pub(crate) mod holds;
 pub(crate) mod lineage;
 pub(crate) mod ordered;
 pub(crate) mod user;
@@ -109,6 +110,10 @@ pub(crate) enum PageKind {
     Falling,
     /// A page of an ordered tree: what was done to a user's records, and why.
     History,
+    /// A page of an ordered tree: legal holds.
+    Holds,
+    /// A page of an ordered tree: marks on what held records depend on.
+    Marks,
 }
 
 impl PageKind {
@@ -121,6 +126,8 @@ impl PageKind {
             PageKind::Lineage => 5,
             PageKind::Falling => 6,
             PageKind::History => 7,
+            PageKind::Holds => 8,
+            PageKind::Marks => 9,
         }
     }
 }
@@ -234,8 +241,12 @@ pub(crate) fn edges(spot: &Spot, page: &[u8]) -> Result<Vec<Edge>> {
         (PageKind::Class, _) => {
             ordered::edges(spot, page, |key, value| Ok(Some(Edge::Record { key, entry: Secret::copied_from(value) })))
         }
-        (PageKind::Fences | PageKind::History, _) => ordered::edges::<20>(spot, page, |_, _| Ok(None)),
-        (PageKind::Lineage, _) => ordered::edges::<{ lineage::LINK_BYTES }>(spot, page, |_, _| Ok(None)),
+        (PageKind::Fences | PageKind::History | PageKind::Holds, _) => {
+            ordered::edges::<20>(spot, page, |_, _| Ok(None))
+        }
+        (PageKind::Lineage | PageKind::Marks, _) => {
+            ordered::edges::<{ lineage::LINK_BYTES }>(spot, page, |_, _| Ok(None))
+        }
         (PageKind::Falling, _) => falling::edges(spot, page),
     }
 }

@@ -1,8 +1,10 @@
-//! What is kept of one user: the name, the classes with their trees, the fences, the links of records, the history.
+//! What is kept of one user: the name, the classes with their trees, the fences, the links of records,
+//! the history, the holds.
 //!
 //! ```text
 //! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ name len 2 ‖ name ‖ fence key 32
-//!             ‖ trees 1 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48]        trees: bits 1, 2, 4
+//!             ‖ trees 1 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48] ‖ [holds: ref 48] ‖ [marks: ref 48]
+//!             trees: bits 1, 2, 4, 8, 16
 //!             ‖ classes 2 ‖ (class tag 6 ‖ name len 2 ‖ name ‖ records 8 ‖ ref 48)*
 //! ```
 //! A class without records is not listed: its name falls with its last record.
@@ -11,6 +13,7 @@ use std::sync::Arc;
 
 use super::fences::Fences;
 use super::history::History;
+use super::holds::Holds;
 use super::lineage::Lineage;
 use super::ordered::{Ordered, OrderedKey, Place};
 use super::{ClassOf, Edge, Geometry, Link, Node, PageKind, Ref, Sink, Spot, pad};
@@ -24,6 +27,8 @@ const VERSION: u8 = 1;
 const FENCES: u8 = 1;
 const LINEAGE: u8 = 2;
 const HISTORY: u8 = 4;
+const HOLDS: u8 = 8;
+const MARKS: u8 = 16;
 
 /// One user, decoded.
 #[derive(Debug)]
@@ -35,6 +40,7 @@ pub(crate) struct UserPage {
     pub(crate) fences: Fences,
     pub(crate) lineage: Lineage,
     pub(crate) history: History,
+    pub(crate) holds: Holds,
     pub(crate) classes: Vec<ClassSlot>,
 }
 
@@ -77,6 +83,7 @@ impl UserPage {
             fences: Fences::default(),
             lineage: Lineage::default(),
             history: History::default(),
+            holds: Holds::default(),
             classes: Vec::new(),
         }
     }
@@ -119,10 +126,12 @@ impl UserPage {
             self.fences.tree.seal(Fences::place(owner), geometry, sink)?,
             self.lineage.tree.seal(Lineage::place(owner), geometry, sink)?,
             self.history.tree.seal(History::place(owner), geometry, sink)?,
+            self.holds.tree.seal(Holds::place(owner), geometry, sink)?,
+            self.holds.marks.seal(Holds::marks_place(owner), geometry, sink)?,
         ];
         let mut e = Encoder::new(capacity);
         e.u8(VERSION).u16(self.incarnation).u64(self.created.0).text(self.user.as_str());
-        let there = trees.iter().zip([FENCES, LINEAGE, HISTORY]).filter(|(tree, _)| tree.is_some());
+        let there = trees.iter().zip([FENCES, LINEAGE, HISTORY, HOLDS, MARKS]).filter(|(tree, _)| tree.is_some());
         e.bytes(self.fence_key.bytes()).u8(there.map(|(_, bit)| bit).sum());
         for tree in trees.iter().flatten() {
             tree.encode(&mut e);
@@ -154,13 +163,14 @@ impl Node for UserPage {
         let user = UserId::new(d.text(USER_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
         let fence_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
         let there = d.u8()?;
-        if there > FENCES | LINEAGE | HISTORY {
+        if there > FENCES | LINEAGE | HISTORY | HOLDS | MARKS {
             return Err(d.bad());
         }
         let mut tree = |bit| (there & bit != 0).then(|| Ref::decode(&mut d)).transpose();
         let fences = Fences { tree: Ordered::stored(tree(FENCES)?) };
         let lineage = Lineage { tree: Ordered::stored(tree(LINEAGE)?) };
         let history = History { tree: Ordered::stored(tree(HISTORY)?) };
+        let holds = Holds { tree: Ordered::stored(tree(HOLDS)?), marks: Ordered::stored(tree(MARKS)?) };
         let mut classes: Vec<ClassSlot> = Vec::new();
         for _ in 0..d.u16()? {
             let tag = ClassTag(d.array()?);
@@ -173,7 +183,7 @@ impl Node for UserPage {
             classes.push(ClassSlot { tag, class, records, tree });
         }
         d.end_padding()?;
-        Ok(UserPage { user, incarnation, created, fence_key, fences, lineage, history, classes })
+        Ok(UserPage { user, incarnation, created, fence_key, fences, lineage, history, holds, classes })
     }
 }
 
@@ -203,6 +213,12 @@ pub(super) fn edges(owner: UserTag, page: &[u8]) -> Result<Vec<Edge>> {
     }
     if let Some(Link::Stored(at)) = page.history.tree.root {
         add(PageKind::History, at);
+    }
+    if let Some(Link::Stored(at)) = page.holds.tree.root {
+        add(PageKind::Holds, at);
+    }
+    if let Some(Link::Stored(at)) = page.holds.marks.root {
+        add(PageKind::Marks, at);
     }
     Ok(edges)
 }

@@ -20,6 +20,7 @@ mod decoders;
 mod durability;
 mod engine;
 mod errors;
+mod holds;
 mod kill;
 mod lineage;
 mod linear;

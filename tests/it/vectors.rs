@@ -52,6 +52,9 @@ fn check(name: &str, vector: &Value) {
     for record in expected["erased"].as_array().unwrap() {
         assert_eq!(read(&engine, &id(record)).unwrap_err().kind(), ErrorKind::Erased, "{name}");
     }
+    for record in expected["held"].as_array().into_iter().flatten() {
+        assert_eq!(engine.erase(Scope::Record(id(record))).unwrap_err().kind(), ErrorKind::Held, "{name}");
+    }
     for record in unreadable {
         assert_eq!(read(&engine, &id(record)).unwrap_err().kind(), ErrorKind::Corrupt, "{name}");
     }

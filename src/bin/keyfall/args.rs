@@ -16,7 +16,7 @@ Examples:
 STORE may be left out where KEYFALL_STORE names it. The root cell of STORE is STORE.cell, beside it, unless --cell or
 KEYFALL_CELL names another place. Losing the cell loses all data.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held.";
 
 const ERASE_EXAMPLES: &str = "\
 Examples:
@@ -199,6 +199,9 @@ pub(crate) enum Command {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Legal holds: what one covers is not erased until it is lifted.
+    #[command(subcommand)]
+    Hold(HoldCommand),
     /// Copies: replicas in step or behind.
     #[command(subcommand)]
     Copy(CopyCommand),
@@ -241,6 +244,64 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
     },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum HoldCommand {
+    /// Add a hold on a user, one class of it or one interaction, and print its number.
+    #[command(
+        override_usage = "keyfall hold add [STORE] --user U [--class C] [--interaction I] --reason R --authority A"
+    )]
+    Add {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// Whose: the name your application gives.
+        #[arg(long)]
+        user: UserId,
+        /// On this class only.
+        #[arg(long)]
+        class: Option<Class>,
+        /// On this interaction only.
+        #[arg(long)]
+        interaction: Option<InteractionId>,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        /// Who orders it.
+        #[arg(long)]
+        authority: String,
+    },
+    /// Lift a hold.
+    #[command(override_usage = "keyfall hold lift [STORE] --user U --id N --reason R --authority A")]
+    Lift {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// Whose: the name your application gives.
+        #[arg(long)]
+        user: UserId,
+        /// Its number, as `hold add` and `hold list` print it.
+        #[arg(long, value_name = "N", value_parser = hold_id)]
+        id: u64,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        /// Who orders it.
+        #[arg(long)]
+        authority: String,
+    },
+    /// List the holds on a user's records.
+    #[command(override_usage = "keyfall hold list [STORE] --user U")]
+    List {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// Whose: the name your application gives.
+        #[arg(long)]
+        user: UserId,
+    },
+}
+
+fn hold_id(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16).map_err(|_| format!("{text:?} is no hold's number; `keyfall hold list` prints them"))
 }
 
 #[derive(Subcommand)]

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::output::{self, Failure, line, progress, table, value};
-use crate::{copies, erasing, import, lineage};
+use crate::{copies, erasing, holds, import, lineage};
 
 pub(crate) type Done = Result<(), Failure>;
 
@@ -88,6 +88,7 @@ pub(crate) fn run(args: Args) -> Done {
             let erase = keep.into_iter().fold(Erase::new(scope), |erase, class| erase.keep(class, &reason));
             erasing::run(&open(&one(places)?, cell)?, erase, yes, json)
         }
+        Command::Hold(command) => holds::run(command, cell, json),
         Command::Copy(command) => copies::run(command, cell, json),
         Command::Backup { places } => {
             let (store, [dest]) = store_and(places)?;

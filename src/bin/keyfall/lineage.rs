@@ -1,6 +1,5 @@
 //! `keyfall lineage`, `detach` and `history`: where a record comes from, and why it stays.
 
-use keyfall::engine::Fact;
 use keyfall::{Engine, RecordId, UserId};
 use serde_json::json;
 
@@ -50,14 +49,8 @@ pub(crate) fn history(engine: &Engine, user: &UserId, json: bool) -> Done {
         return value(&json!({"user": user.as_str(), "history": facts}));
     }
     let rows = facts.iter().map(|(at, fact)| {
-        let (what, reason) = match fact {
-            Fact::Detached { record, sources, reason } => {
-                (format!("record {record} detached from {sources} sources"), reason)
-            }
-            Fact::Kept { class, records, reason } => (format!("{records} records of class {class} kept"), reason),
-            _ => return vec![output::time(*at)],
-        };
-        vec![output::time(*at), what, reason.clone()]
+        let (what, reason) = output::told(fact);
+        vec![output::time(*at), what, reason]
     });
     if facts.is_empty() { line("nothing") } else { line(table(&["AT", "WHAT", "REASON"], rows)) }
 }

@@ -6,6 +6,7 @@ mod copies;
 mod corpus;
 mod demo;
 mod erasing;
+mod holds;
 mod import;
 mod lineage;
 mod output;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use keyfall::ErrorKind;
 
-/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held.
 fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Invalid => 2,
@@ -23,6 +24,7 @@ fn exit_code(kind: ErrorKind) -> u8 {
         ErrorKind::Absent => 4,
         ErrorKind::Corrupt => 5,
         ErrorKind::Refused => 6,
+        ErrorKind::Held => 7,
         _ => 1,
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use keyfall::engine::{CopyMode, CopyStatus, Fact};
+use keyfall::engine::{CopyMode, CopyStatus, Fact, Hold};
 use keyfall::record::RecordInfo;
 use keyfall::{Error, ErrorKind, Timestamp};
 use serde_json::{Value, json};
@@ -50,6 +50,7 @@ fn kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Absent => "absent",
         ErrorKind::Corrupt => "corrupt",
         ErrorKind::Refused => "refused",
+        ErrorKind::Held => "held",
         ErrorKind::Locked => "locked",
         ErrorKind::Exists => "exists",
         ErrorKind::Copy => "copy",
@@ -78,6 +79,43 @@ pub(crate) fn time(at: Timestamp) -> String {
         .map_or_else(|| format!("{} ms", at.0), |t| t.to_string())
 }
 
+/// A hold's number as it is typed.
+pub(crate) fn hold_id(id: u64) -> String {
+    format!("{id:016x}")
+}
+
+/// What a hold covers, in words.
+pub(crate) fn covered(hold: &Hold) -> String {
+    let class = hold.class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
+    class + &hold.interaction.map_or(String::new(), |id| format!(" of interaction {id}"))
+}
+
+pub(crate) fn hold(id: u64, hold: &Hold) -> Value {
+    json!({
+        "id": hold_id(id), "class": hold.class.as_ref().map(ToString::to_string),
+        "interaction": hold.interaction.map(|i| i.to_string()), "reason": hold.reason, "authority": hold.authority,
+        "since": time(hold.since),
+    })
+}
+
+/// A fact in words, and the reason for it.
+pub(crate) fn told(fact: &Fact) -> (String, String) {
+    match fact {
+        Fact::Detached { record, sources, reason } => {
+            (format!("record {record} detached from {sources} sources"), reason.clone())
+        }
+        Fact::Kept { class, records, reason } => (format!("{records} records of class {class} kept"), reason.clone()),
+        Fact::Held { id, hold } => {
+            (format!("hold {} on {}, by {}", hold_id(*id), covered(hold), hold.authority), hold.reason.clone())
+        }
+        Fact::Lifted { id, reason, authority } => {
+            (format!("hold {} lifted, by {authority}", hold_id(*id)), reason.clone())
+        }
+        Fact::Refused { scope } => (format!("the erase of {scope} refused"), "it was held".to_owned()),
+        _ => (format!("{fact:?}"), String::new()),
+    }
+}
+
 pub(crate) fn fact(fact: &Fact) -> Value {
     match fact {
         Fact::Detached { record, sources, reason } => {
@@ -86,7 +124,12 @@ pub(crate) fn fact(fact: &Fact) -> Value {
         Fact::Kept { class, records, reason } => {
             json!({"what": "kept", "class": class.as_str(), "records": records, "reason": reason})
         }
-        _ => json!({}),
+        Fact::Held { id, hold: of } => json!({"what": "held", "hold": hold(*id, of)}),
+        Fact::Lifted { id, reason, authority } => {
+            json!({"what": "lifted", "id": hold_id(*id), "reason": reason, "authority": authority})
+        }
+        Fact::Refused { scope } => json!({"what": "refused", "scope": scope}),
+        _ => json!({"what": format!("{fact:?}")}),
     }
 }
 

@@ -34,7 +34,11 @@ pub(super) struct User {
     pub(super) erased: bool,
     pub(super) records: Vec<Record>,
     fences: Vec<Fence>,
+    /// Number, class, interaction.
+    pub(super) holds: Vec<Hold>,
 }
+
+pub(super) type Hold = (u64, Option<Class>, Option<InteractionId>);
 
 /// What one erase names, in the model's words.
 #[derive(Clone, Debug)]
@@ -124,6 +128,57 @@ impl Model {
     pub(super) fn detach(&mut self, id: &RecordId) {
         for user in self.users.values_mut() {
             user.records.iter_mut().filter(|r| r.id == *id).for_each(|r| r.sources.clear());
+        }
+    }
+
+    /// Whether an erase must be refused: a hold covers some of its scope, or a held record depends on some of it.
+    pub(super) fn held(&self, named: &Named) -> bool {
+        let live = self.live();
+        let mut protected: BTreeSet<RecordId> = BTreeSet::new();
+        let covers = |(_, class, interaction): &Hold, r: &Record| {
+            class.as_ref().is_none_or(|c| *c == r.class) && interaction.is_none_or(|i| i == r.id.interaction())
+        };
+        let held = live.values().filter(|(n, r)| self.users[n].holds.iter().any(|h| covers(h, r))).map(|(_, r)| r.id);
+        let mut next: Vec<RecordId> = held.collect();
+        while let Some(id) = next.pop() {
+            if protected.insert(id) {
+                next.extend(live.get(&id).into_iter().flat_map(|(_, r)| r.sources.iter().copied()));
+            }
+        }
+        if live.values().any(|(n, r)| takes(named, *n, r) && protected.contains(&r.id)) {
+            return true;
+        }
+        // A hold on what is not there, or not yet, counts all the same.
+        let touched = |user: &u8, touches: &dyn Fn(&Hold) -> bool| {
+            self.users.get(user).is_some_and(|u| !u.erased && u.holds.iter().any(touches))
+        };
+        match named {
+            Named::User(user) => touched(user, &|_| true),
+            Named::Record(_) => false,
+            Named::Part { user, class, when, keep } => touched(user, &|(_, of, interaction)| {
+                let of_class = of
+                    .as_ref()
+                    .is_none_or(|of| class.as_ref().is_none_or(|c| c == of) && keep.as_ref().is_none_or(|k| k != of));
+                of_class
+                    && interaction.is_none_or(|i| match when {
+                        When::Ever => true,
+                        When::Interaction(this) => *this == i,
+                        When::Between { from, until } => {
+                            from.is_none_or(|f| i.began() >= f) && until.is_none_or(|u| i.began() < u)
+                        }
+                    })
+            }),
+        }
+    }
+
+    /// Whether an erase finds its user, record or interaction gone already.
+    pub(super) fn would_do_nothing(&self, named: &Named) -> bool {
+        match named {
+            Named::User(user) => !self.is_live(*user),
+            Named::Record(_) => self.hits(named) == 0,
+            Named::Part { user, when, .. } => {
+                !self.is_live(*user) || matches!(when, When::Interaction(_)) && self.hits(named) == 0
+            }
         }
     }
 

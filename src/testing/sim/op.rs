@@ -19,6 +19,14 @@ pub(super) enum Op {
     Detach(u8),
     /// What fell is followed to its end.
     Tend,
+    /// A legal hold on a user, a class of it, an interaction.
+    LegalHold {
+        user: u8,
+        class: Option<Class>,
+        interaction: Option<u8>,
+    },
+    /// One of a user's holds is lifted.
+    Lift(u8),
     /// One or more scopes in one commit.
     Erase(Vec<Scoped>),
     CopyAdd {
@@ -193,7 +201,11 @@ pub(super) fn decode(bytes: &[u8; STEP_BYTES]) -> (Op, Trouble) {
         58 => Op::Rot { cell: b[1].is_multiple_of(4) },
         59 => Op::SecondWriter(b[1]),
         60 | 61 if b[7] % 8 > 3 => Op::Detach(b[1]),
-        62 if b[7] % 8 > 3 => Op::Tend,
+        62 if b[7] % 8 == 4 => {
+            Op::LegalHold { user: user(b[1]), class: some(b[2]).map(class), interaction: some(b[3]) }
+        }
+        62 if b[7] % 8 == 5 => Op::Lift(b[1]),
+        62 if b[7] % 8 > 5 => Op::Tend,
         63 if b[7] % 8 > 3 => {
             Op::Erase(vec![Scoped::Keeping { user: user(b[1]), keep: class(b[2]), interaction: some(b[3]) }])
         }

@@ -3,7 +3,7 @@
 
 use super::model::{Named, Record};
 use super::op::Trouble;
-use super::run::{Done, Run, user_id};
+use super::run::{Done, Run, Told, user_id};
 use crate::engine::{Erase, Put, Scope, Source, When};
 use crate::error::ErrorKind;
 use crate::ids::{Class, InteractionId, RecordId};
@@ -96,8 +96,9 @@ impl Run {
             let mut outcomes = Vec::new();
             for outcome in run.engine().erase_all(&scopes) {
                 outcomes.push(match outcome {
-                    Ok(done) => Some((done.records.unwrap_or(u64::MAX), done.already)),
-                    Err(e) if e.kind() == ErrorKind::Absent => None,
+                    Ok(done) => Told::Fell(done.records.unwrap_or(u64::MAX), done.already),
+                    Err(e) if e.kind() == ErrorKind::Absent => Told::Absent,
+                    Err(e) if e.kind() == ErrorKind::Held => Told::Held,
                     Err(e) => return Err(e),
                 });
             }
@@ -110,8 +111,14 @@ impl Run {
             };
             for (n, named) in named.iter().enumerate() {
                 match acknowledged.as_ref().map(|outcomes| outcomes[n]) {
-                    Some(None) => assert_eq!(run.model.hits(named), 0, "an erase missed a record: {named:?}"),
-                    Some(Some((records, already))) => {
+                    Some(Told::Held) => {
+                        assert!(run.model.held(named), "an erase was refused, and nothing is held: {named:?}");
+                        run.tally.count("erases refused");
+                    }
+                    Some(Told::Absent) => assert_eq!(run.model.hits(named), 0, "an erase missed a record: {named:?}"),
+                    Some(Told::Fell(records, already)) => {
+                        let held = run.model.held(named) && !run.model.would_do_nothing(named);
+                        assert!(!held, "FOUND: an erase took what is held: {named:?}");
                         let (fell, nothing) = run.model.erase(named, now);
                         // What fell before and is still to be followed counts with its scope.
                         let followed = run.options.links_followed > 100;
@@ -123,7 +130,8 @@ impl Run {
                     }
                     None => {
                         // What was absent is absent still: it leaves no fence.
-                        if run.model.hits(named) > 0 || run.leaves_fence(named) {
+                        let acts = run.model.hits(named) > 0 || run.leaves_fence(named);
+                        if acts && !run.model.held(named) {
                             run.model.erase(named, now);
                         }
                     }

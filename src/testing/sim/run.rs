@@ -12,7 +12,7 @@ use super::records::Chosen;
 use super::rng::Rng;
 use super::tally::Tally;
 use crate::cell::RootCell;
-use crate::engine::{CopyMode, Defect, Engine, Geometry, Options, Query, Reader, When};
+use crate::engine::{CopyMode, Defect, Engine, Geometry, Hold, Options, Query, Reader, When};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{InteractionId, RecordId, UserId};
@@ -47,11 +47,21 @@ pub(super) fn place(n: u8) -> String {
 /// The one verb that may commit more than once.
 const TENDS: &str = "what fell followed";
 
+/// What an erase said: how many records fell, and whether there was nothing to do.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Told {
+    Fell(u64, bool),
+    Absent,
+    Held,
+}
+
 /// What a verb gave back.
 pub(super) enum Done {
     Ids(Vec<RecordId>),
-    /// For each scope: records that fell and whether there was nothing to do; `None`: absent.
-    Erased(Vec<Option<(u64, bool)>>),
+    /// For each scope.
+    Erased(Vec<Told>),
+    /// The number of a hold.
+    Number(u64),
     Nothing,
 }
 
@@ -309,6 +319,46 @@ impl Run {
                 if let Some(id) = derived.get(usize::from(n) % derived.len().max(1)).copied() {
                     let act = |run: &Run| run.engine().detach(&id, "it stays").map(|()| Done::Nothing);
                     self.verb("records detached", trouble, &act, |run, _, _| run.model.detach(&id));
+                }
+            }
+            Op::LegalHold { user, class, interaction } => {
+                let interaction = interaction.and_then(|n| self.pick(n));
+                let mut hold = Hold::new("a court asks", "a court");
+                if let Some(class) = &class {
+                    hold = hold.class(class.clone());
+                }
+                if let Some(interaction) = interaction {
+                    hold = hold.interaction(interaction);
+                }
+                let act = |run: &Run| {
+                    let held = run.engine().hold(&user_id(user), hold.clone());
+                    held.map(Done::Number).or_else(|e| if run.model.is_live(user) { Err(e) } else { Ok(Done::Nothing) })
+                };
+                self.verb("holds added", trouble, &act, |run, done, _| {
+                    let id = match done {
+                        Some(Done::Number(id)) => Some(id),
+                        Some(_) => None,
+                        // Not acknowledged, and there: the newest that the model does not know.
+                        None => run.engine().holds(&user_id(user)).ok().and_then(|all| {
+                            let known = &run.model.users[&user].holds;
+                            all.into_iter().map(|(id, _)| id).find(|id| !known.iter().any(|(k, ..)| k == id))
+                        }),
+                    };
+                    if let (Some(id), Some(there)) = (id, run.model.users.get_mut(&user)) {
+                        there.holds.push((id, class, interaction));
+                    }
+                });
+            }
+            Op::Lift(n) => {
+                let all: Vec<(u8, u64)> =
+                    self.model.users.iter().flat_map(|(u, user)| user.holds.iter().map(|h| (*u, h.0))).collect();
+                if let Some((user, id)) = all.get(usize::from(n) % all.len().max(1)).copied() {
+                    let act = |run: &Run| {
+                        run.engine().lift(&user_id(user), id, "it is over", "a court").map(|()| Done::Nothing)
+                    };
+                    self.verb("holds lifted", trouble, &act, |run, _, _| {
+                        run.model.users.entry(user).or_default().holds.retain(|(there, ..)| *there != id);
+                    });
                 }
             }
             Op::Tend => {

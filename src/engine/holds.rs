@@ -1,0 +1,239 @@
+//! Legal holds: nothing of what one covers is erased until it is lifted, nor what a held record cannot be read without.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use super::edit::{Edit, page_of, user_of};
+use super::lineage::{Resolver, check_reason};
+use super::read::not_there;
+use super::{Engine, Inner};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
+use crate::limits::{AUTHORITY_MAX_BYTES, HOLDS_MAX};
+use crate::record::Entry;
+use crate::secret::WipeStack;
+use crate::tree::history::Fact;
+use crate::tree::holds::Hold;
+use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
+use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
+use crate::tree::users::{Found, UsersNode, find};
+use crate::tree::{Editor, Node, PageKind, Pages};
+
+/// The error for an erase that would touch what is held.
+pub(super) fn held(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Held,
+        format!(
+            "{what} is under a legal hold; nothing was erased; `keyfall hold list` shows which, and only lifting it helps"
+        ),
+    )
+}
+
+fn check_authority(authority: &str) -> Result<()> {
+    if authority.trim().is_empty() || authority.len() > AUTHORITY_MAX_BYTES {
+        return Err(Error::invalid(format!("name who orders it, in 1 to {AUTHORITY_MAX_BYTES} bytes")));
+    }
+    Ok(())
+}
+
+impl Hold {
+    /// A hold on everything of a user; `authority` is who orders it.
+    pub fn new(reason: impl Into<String>, authority: impl Into<String>) -> Self {
+        let (reason, authority) = (reason.into(), authority.into());
+        Hold { class: None, interaction: None, reason, authority, since: Timestamp(0) }
+    }
+
+    /// On this class only.
+    #[must_use]
+    pub fn class(self, class: Class) -> Self {
+        Hold { class: Some(class), ..self }
+    }
+
+    /// On this interaction only.
+    #[must_use]
+    pub fn interaction(self, id: InteractionId) -> Self {
+        Hold { interaction: Some(id), ..self }
+    }
+
+    fn covers(&self, page: &UserPage, id: &RecordId) -> bool {
+        self.class.as_ref().is_none_or(|class| page.class_tag(class) == id.class)
+            && self.interaction.is_none_or(|i| i == id.interaction)
+    }
+}
+
+/// Whether a record of this user's is held.
+pub(super) fn covered(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Result<bool> {
+    Ok(page.holds.tree.root.is_some() && page.holds.all(pages, id.user)?.iter().any(|(_, hold)| hold.covers(page, id)))
+}
+
+/// Whether a record of this user's is held, or a held one depends on it.
+pub(super) fn protected(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Result<bool> {
+    let key = record_key(id.interaction, id.ordinal);
+    Ok(covered(pages, page, id)? || page.holds.is_marked(pages, id.user, id.class, (&key, &key))?)
+}
+
+/// The derived records that a hold covers.
+fn derived(pages: &dyn Pages, user: UserTag, page: &UserPage, hold: &Hold) -> Result<Vec<RecordId>> {
+    let (low, high) = match hold.interaction {
+        Some(id) => (record_key(id, 0), record_key(id, u32::MAX)),
+        None => (KEY_MIN, KEY_MAX),
+    };
+    let wanted = hold.class.as_ref().map(|class| page.class_tag(class));
+    let mut ids = Vec::new();
+    for slot in page.classes.iter().filter(|slot| wanted.is_none_or(|w| w == slot.tag)) {
+        let range = Range { low: &low, high: &high, descending: false };
+        slot.tree.scan(pages, class_place(user), range, &mut |key, value| {
+            if Entry::decode(value)?.sources > 0 {
+                let (interaction, ordinal) = split_record_key(key)?;
+                ids.push(RecordId { interaction, user, incarnation: page.incarnation, class: slot.tag, ordinal });
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    Ok(ids)
+}
+
+/// Marks, or unmarks, everything that a held record depends on.
+pub(super) fn mark(
+    editor: &mut Editor<'_>,
+    root: &mut UsersNode,
+    held: &RecordId,
+    (ancestors, marked): (&BTreeSet<RecordId>, bool),
+) -> Result<()> {
+    for on in ancestors {
+        if let Some(page) = user_of(editor, root, on)? {
+            if marked {
+                page.holds.mark(editor, on, held)?;
+            } else {
+                page.holds.unmark(editor, on, held)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a record depends on, near and far; nothing where it fell already.
+fn ancestors(resolver: &Resolver<'_>, id: &RecordId) -> Result<BTreeSet<RecordId>> {
+    match resolver.ancestors(id) {
+        Err(e) if e.kind() == ErrorKind::Erased => Ok(BTreeSet::new()),
+        found => found,
+    }
+}
+
+impl Inner {
+    /// One commit that changes the holds of a live user.
+    fn change_holds<T>(
+        &self,
+        user: &UserId,
+        act: impl FnOnce(&mut Edit<'_>, &Resolver<'_>, UserTag, Timestamp) -> Result<T>,
+    ) -> Result<T> {
+        let mut writer = self.writer();
+        self.ready(&mut writer)?;
+        let (done, change) = {
+            let state = self.state();
+            let tag = self.user_tag(&state, user);
+            let pages = self.pages();
+            let found = find(&pages, &state.head.roots.users, state.head.geometry, tag)?;
+            if !matches!(found, Found::Live { .. }) {
+                return Err(not_there(&found));
+            }
+            let mut edit = Edit::new(&state, &pages);
+            let resolver = self.resolver(&pages, &state);
+            let done = act(&mut edit, &resolver, tag, self.options.env.now())?;
+            (done, self.change(&state, edit, state.stored.id.epoch)?)
+        };
+        self.publish(&mut writer, change)?;
+        Ok(done)
+    }
+}
+
+impl Engine {
+    /// Adds a hold on a user's records, and returns its number. Until it is lifted every erase that would touch what it
+    /// covers, or what a covered record was derived from, is refused as held, whole. Cost: one look at each covered record.
+    ///
+    /// # Errors
+    /// `Invalid` without a reason or an authority; `Erased`, `Absent` for the user; `Refused` for more than 64; as
+    /// [`Engine::put`].
+    pub fn hold(&self, user: &UserId, hold: Hold) -> Result<u64> {
+        let _wiped = WipeStack;
+        check_reason(&hold.reason)?;
+        check_authority(&hold.authority)?;
+        let mut random = [0; 8];
+        self.inner.options.env.fill(&mut random)?;
+        let id = u64::from_be_bytes(random);
+        self.inner.change_holds(user, |edit, resolver, tag, now| {
+            let hold = Hold { since: now, ..hold };
+            let pages = edit.editor.pages;
+            let (editor, root) = edit.parts()?;
+            let mut covered = Vec::new();
+            if let Some(page) = page_of(editor, root, tag)? {
+                if page.holds.all(pages, tag)?.len() >= HOLDS_MAX {
+                    return Err(Error::new(
+                        ErrorKind::Refused,
+                        format!("a user has at most {HOLDS_MAX} holds; widen one"),
+                    ));
+                }
+                covered = derived(pages, tag, page, &hold)?;
+                page.holds.add(editor, tag, id, &hold)?;
+                page.history.add(editor, tag, now, &Fact::Held { id, hold })?;
+            }
+            for id in &covered {
+                mark(editor, root, id, (&ancestors(resolver, id)?, true))?;
+            }
+            Ok(id)
+        })
+    }
+
+    /// Lifts a hold.
+    ///
+    /// # Errors
+    /// `Absent` where the user has no such hold; `Invalid` without a reason or an authority; as [`Engine::hold`].
+    pub fn lift(&self, user: &UserId, id: u64, reason: &str, authority: &str) -> Result<()> {
+        let _wiped = WipeStack;
+        check_reason(reason)?;
+        check_authority(authority)?;
+        self.inner.change_holds(user, |edit, resolver, tag, now| {
+            let pages = edit.editor.pages;
+            let (editor, root) = edit.parts()?;
+            let mut free = Vec::new();
+            if let Some(page) = page_of(editor, root, tag)? {
+                let all = page.holds.all(pages, tag)?;
+                let Some((_, hold)) = all.iter().find(|(there, _)| *there == id) else {
+                    return Err(Error::new(
+                        ErrorKind::Absent,
+                        "this user has no such hold; `keyfall hold list` shows all",
+                    ));
+                };
+                free = derived(pages, tag, page, hold)?;
+                free.retain(|record| !all.iter().any(|(other, hold)| *other != id && hold.covers(page, record)));
+                page.holds.remove(editor, tag, id)?;
+                let fact = Fact::Lifted { id, reason: reason.to_owned(), authority: authority.to_owned() };
+                page.history.add(editor, tag, now, &fact)?;
+            }
+            for id in &free {
+                mark(editor, root, id, (&ancestors(resolver, id)?, false))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The holds on a user's records, with their numbers.
+    ///
+    /// # Errors
+    /// `Erased`, `Absent` for the user; `Corrupt`, `Io`.
+    pub fn holds(&self, user: &UserId) -> Result<Vec<(u64, Hold)>> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        inner.check_usable()?;
+        let state = inner.state();
+        let pages = inner.pages();
+        let tag = inner.user_tag(&state, user);
+        match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
+            Found::Live { page, .. } => {
+                let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
+                page.holds.all(&pages, tag)
+            }
+            other => Err(not_there(&other)),
+        }
+    }
+}

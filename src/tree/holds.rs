@@ -1,0 +1,150 @@
+//! Legal holds on one user's records, and marks on the records that a held one depends on.
+//!
+//! ```text
+//! holds: key = hold id 8 ‖ zeros 12      value = since 8 ‖ class name text, or empty ‖ interaction 16, or zeros
+//!                                                ‖ reason text ‖ authority text
+//! marks: key = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ zero 1 ‖ first 13 of SHA-256(the held record's id)
+//!        value = id of the held record 40
+//! ```
+//! A held record cannot be read without those that it was derived from: each of them bears a mark, so that an erase sees it
+//! without following any link.
+
+use std::ops::ControlFlow;
+
+use super::lineage::{LINK_BYTES, LinkKey, link_key};
+use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
+use super::{Editor, PageKind, Pages};
+use crate::codec::{Decoder, Encoder};
+use crate::error::Result;
+use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
+use crate::limits::{AUTHORITY_MAX_BYTES, CLASS_MAX_BYTES, REASON_MAX_BYTES};
+use crate::secret::Secret;
+
+const HOLD_MAX: usize = 8 + 2 + CLASS_MAX_BYTES + 16 + 2 + REASON_MAX_BYTES + 2 + AUTHORITY_MAX_BYTES;
+
+/// A hold: nothing of what it covers is erased until it is lifted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Of this class only.
+    pub class: Option<Class>,
+    /// Of this interaction only.
+    pub interaction: Option<InteractionId>,
+    /// Why.
+    pub reason: String,
+    /// Who ordered it.
+    pub authority: String,
+    /// When it was added.
+    pub since: Timestamp,
+}
+
+impl Hold {
+    pub(crate) fn encode(&self) -> Secret {
+        let mut e = Encoder::new(HOLD_MAX);
+        self.write(&mut e);
+        e.finish()
+    }
+
+    pub(crate) fn write(&self, e: &mut Encoder) {
+        e.u64(self.since.0).text(self.class.as_ref().map_or("", Class::as_str));
+        e.bytes(&self.interaction.map_or([0; 16], |i| i.0)).text(&self.reason).text(&self.authority);
+    }
+
+    pub(crate) fn read(d: &mut Decoder<'_>) -> Result<Self> {
+        let since = Timestamp(d.u64()?);
+        let class = match d.text(CLASS_MAX_BYTES)? {
+            "" => None,
+            name => Some(Class::new(name).map_err(|_| d.bad())?),
+        };
+        let interaction = match d.array()? {
+            zeros if zeros == [0; 16] => None,
+            bytes => Some(InteractionId::from_bytes(bytes).map_err(|_| d.bad())?),
+        };
+        let reason = d.text(REASON_MAX_BYTES)?.to_owned();
+        let authority = d.text(AUTHORITY_MAX_BYTES)?.to_owned();
+        Ok(Hold { class, interaction, reason, authority, since })
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut d = Decoder::new(bytes, "hold");
+        let hold = Hold::read(&mut d)?;
+        d.end()?;
+        Ok(hold)
+    }
+}
+
+/// The holds on one user's records, and the marks.
+#[derive(Debug, Default)]
+pub(crate) struct Holds {
+    pub(crate) tree: Ordered,
+    pub(crate) marks: Ordered<LINK_BYTES>,
+}
+
+fn hold_key(id: u64) -> OrderedKey {
+    let mut key = [0; 20];
+    key[..8].copy_from_slice(&id.to_be_bytes());
+    key
+}
+
+fn mark_key(on: &RecordId, held: &RecordId) -> LinkKey {
+    link_key(on.class, &super::user::record_key(on.interaction, on.ordinal), 0, Some(held))
+}
+
+impl Holds {
+    pub(crate) fn place(owner: UserTag) -> Place {
+        Place { kind: PageKind::Holds, owner: Some(owner) }
+    }
+
+    pub(crate) fn marks_place(owner: UserTag) -> Place {
+        Place { kind: PageKind::Marks, owner: Some(owner) }
+    }
+
+    pub(crate) fn add(&mut self, editor: &mut Editor<'_>, owner: UserTag, id: u64, hold: &Hold) -> Result<()> {
+        self.tree.insert(editor, Self::place(owner), hold_key(id), hold.encode())
+    }
+
+    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, id: u64) -> Result<()> {
+        let key = hold_key(id);
+        self.tree.remove_range(editor, Self::place(owner), &key, &key).map(|_| ())
+    }
+
+    /// Every hold, with its id.
+    pub(crate) fn all(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(u64, Hold)>> {
+        let mut holds = Vec::new();
+        let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
+        self.tree.scan(pages, Self::place(owner), all, &mut |key, value| {
+            holds.push((Decoder::new(key, "hold").u64()?, Hold::decode(value)?));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(holds)
+    }
+
+    /// Marks a record of this user's as one that `held` depends on.
+    pub(crate) fn mark(&mut self, editor: &mut Editor<'_>, on: &RecordId, held: &RecordId) -> Result<()> {
+        let value = Secret::copied_from(&held.to_bytes());
+        self.marks.insert(editor, Self::marks_place(on.user), mark_key(on, held), value)
+    }
+
+    pub(crate) fn unmark(&mut self, editor: &mut Editor<'_>, on: &RecordId, held: &RecordId) -> Result<()> {
+        let key = mark_key(on, held);
+        self.marks.remove_range(editor, Self::marks_place(on.user), &key, &key).map(|_| ())
+    }
+
+    /// Whether a record of a class in `low..=high` bears a mark.
+    pub(crate) fn is_marked(
+        &self,
+        pages: &dyn Pages,
+        owner: UserTag,
+        class: ClassTag,
+        (low, high): (&OrderedKey, &OrderedKey),
+    ) -> Result<bool> {
+        let (low, mut high) = (link_key(class, low, 0, None), link_key(class, high, 0, None));
+        high[LINK_BYTES - 14..].fill(0xFF);
+        let mut marked = false;
+        let range = Range { low: &low, high: &high, descending: false };
+        self.marks.scan(pages, Self::marks_place(owner), range, &mut |_, _| {
+            marked = true;
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(marked)
+    }
+}

@@ -1,0 +1,148 @@
+//! A hold holds: every erase that would touch what it covers is refused, whole, and the refusal stands in the history.
+
+use keyfall::engine::{Erase, Fact, Hold, Source, When, restore};
+use keyfall::store::MemoryStore;
+use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Scope, Timestamp};
+
+use crate::support::{SMALL, World, kind, read, user};
+
+fn hold() -> Hold {
+    Hold::new("a court asks", "Amtsgericht")
+}
+
+fn put(engine: &Engine, name: &str, class: Class, sources: &[RecordId]) -> RecordId {
+    let put = Put::new(user(name), class);
+    engine.put(sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id))), &b"content"[..]).unwrap()
+}
+
+fn facts(engine: &Engine, name: &str) -> Vec<Fact> {
+    engine.history(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
+}
+
+#[test]
+fn a_hold_that_holds() {
+    let world = World::new(1, SMALL);
+    let engine = world.engine();
+    let audio = put(engine, "ada", Class::audio(), &[]);
+    let action = put(engine, "ada", Class::action(), &[]);
+    let other = put(engine, "ben", Class::audio(), &[]);
+    let id = engine.hold(&user("ada"), hold().class(Class::audio())).unwrap();
+    let before = engine.head();
+    let refused = [
+        Scope::user(user("ada")),
+        Scope::class(user("ada"), Class::audio()),
+        Scope::interaction(user("ada"), audio.interaction()),
+        Scope::User { user: user("ada"), class: None, when: When::Between { from: None, until: None } },
+        Scope::Record(audio),
+    ];
+    for scope in refused.clone() {
+        assert_eq!(kind(engine.erase(scope.clone())), ErrorKind::Held, "{scope:?}");
+    }
+    assert_eq!(engine.head().epoch, before.epoch, "nothing was erased");
+    assert!([audio, action, other].iter().all(|id| read(engine, id).is_ok()));
+    let told: Vec<Fact> = facts(engine, "ada");
+    assert!(matches!(&told[0], Fact::Held { id: there, .. } if *there == id));
+    assert_eq!(told.len(), 1 + refused.len(), "each refusal is written down");
+    assert!(told[1..].iter().all(|fact| matches!(fact, Fact::Refused { .. })));
+    // What it does not cover goes; others in the same commit too.
+    let outcomes = engine.erase_all(&[Scope::Record(audio), Scope::user(user("ben")), Scope::Record(action)]);
+    assert_eq!(outcomes.iter().map(|o| o.is_ok()).collect::<Vec<_>>(), [false, true, true]);
+    assert_eq!(kind(engine.lift(&user("ada"), id ^ 1, "over", "Amtsgericht")), ErrorKind::Absent);
+    assert_eq!(kind(engine.lift(&user("ada"), id, "", "Amtsgericht")), ErrorKind::Invalid);
+    engine.lift(&user("ada"), id, "the case is closed", "Amtsgericht").unwrap();
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    assert_eq!(kind(read(engine, &audio)), ErrorKind::Erased);
+    assert_eq!(kind(engine.hold(&user("ada"), hold())), ErrorKind::Erased);
+    assert_eq!(kind(engine.hold(&user("nobody"), hold())), ErrorKind::Absent);
+    assert!(world.tape.exposed(&*world.cell).unwrap().is_empty());
+}
+
+#[test]
+fn a_cascade_that_meets_a_hold_is_refused_before_any_change() {
+    let world = World::new(2, SMALL);
+    let engine = world.engine();
+    let audio = put(engine, "ada", Class::audio(), &[]);
+    let text = put(engine, "ben", Class::transcript(), &[audio]);
+    let held = put(engine, "chloe", Class::action(), &[text]);
+    let id = engine.hold(&user("chloe"), hold()).unwrap();
+    // Neither of those that it was derived from can go, near or far.
+    for scope in [Scope::Record(text), Scope::Record(audio), Scope::user(user("ada")), Scope::user(user("ben"))] {
+        assert_eq!(kind(engine.erase(scope)), ErrorKind::Held);
+    }
+    // What is put under a hold is held from the beginning.
+    let late = put(engine, "dora", Class::audio(), &[]);
+    let mut batch = engine.batch();
+    let first = batch.add(Put::new(user("chloe"), Class::transcript()).derived_from(Source::Record(late)), &b"a"[..]);
+    let first = Source::Added(first.unwrap());
+    batch.add(Put::new(user("eve"), Class::transcript()).derived_from(first), &b"b"[..]).unwrap();
+    batch.commit().unwrap();
+    assert_eq!(kind(engine.erase(Scope::user(user("dora")))), ErrorKind::Held);
+    // Detached from its source, a held record no longer holds it.
+    engine.detach(&held, "it stands for itself").unwrap();
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    assert_eq!(kind(read(engine, &text)), ErrorKind::Erased);
+    assert!(read(engine, &held).is_ok());
+    assert_eq!(kind(engine.erase(Scope::Record(held))), ErrorKind::Held);
+    engine.lift(&user("chloe"), id, "over", "Amtsgericht").unwrap();
+    for name in ["dora", "chloe", "ben", "eve"] {
+        engine.erase(Scope::user(user(name))).unwrap();
+    }
+    assert!(world.tape.exposed(&*world.cell).unwrap().is_empty());
+}
+
+#[test]
+fn of_two_holds_each_is_lifted_by_itself() {
+    let world = World::new(3, SMALL);
+    let engine = world.engine();
+    let audio = put(engine, "ada", Class::audio(), &[]);
+    let text = put(engine, "ben", Class::transcript(), &[audio]);
+    let wide = engine.hold(&user("ben"), hold()).unwrap();
+    let narrow = engine.hold(&user("ben"), hold().interaction(text.interaction())).unwrap();
+    assert_eq!(engine.holds(&user("ben")).unwrap().len(), 2);
+    engine.lift(&user("ben"), wide, "over", "Amtsgericht").unwrap();
+    assert_eq!(kind(engine.erase(Scope::Record(audio))), ErrorKind::Held, "the other one covers it still");
+    engine.lift(&user("ben"), narrow, "over", "Amtsgericht").unwrap();
+    assert_eq!(engine.erase(Scope::Record(audio)).unwrap().derived, 1);
+}
+
+#[test]
+fn a_hold_covers_what_is_not_there_yet_and_no_more_than_it_says() {
+    let world = World::new(4, SMALL);
+    let engine = world.engine();
+    let at = |ms| InteractionId::from_parts(Timestamp(ms), [1; 10]);
+    let put_at = |ms, class| engine.put(Put::new(user("ada"), class).interaction(at(ms)), &b"x"[..]).unwrap();
+    put_at(100, Class::audio());
+    put_at(200, Class::audio());
+    engine.hold(&user("ada"), hold().class(Class::action()).interaction(at(300))).unwrap();
+    let span = |from, until| Scope::User {
+        user: user("ada"),
+        class: None,
+        when: When::Between { from: Some(Timestamp(from)), until: Some(Timestamp(until)) },
+    };
+    engine.erase(span(50, 150)).unwrap();
+    assert_eq!(kind(engine.erase(span(150, 301))), ErrorKind::Held);
+    engine.erase(span(150, 300)).unwrap();
+    let late = put_at(300, Class::action());
+    let beside = put_at(300, Class::audio());
+    assert_eq!(kind(engine.erase(Scope::Record(late))), ErrorKind::Held);
+    engine.erase(Scope::class(user("ada"), Class::audio())).unwrap();
+    assert_eq!(kind(read(engine, &beside)), ErrorKind::Erased);
+    let keeping = Erase::new(Scope::user(user("ada"))).keep(Class::action(), "held");
+    assert_eq!(engine.erase(keeping).unwrap().records, Some(0), "an erase that keeps the class is none of it");
+    assert_eq!(kind(engine.hold(&user("ada"), Hold::new("", "court"))), ErrorKind::Invalid);
+    assert_eq!(kind(engine.hold(&user("ada"), Hold::new("why", " "))), ErrorKind::Invalid);
+}
+
+#[test]
+fn holds_survive_a_restore() {
+    let world = World::new(5, SMALL);
+    let audio = put(world.engine(), "ada", Class::audio(), &[]);
+    put(world.engine(), "ben", Class::transcript(), &[audio]);
+    world.engine().hold(&user("ben"), hold()).unwrap();
+    world.engine().copy_add("copy", keyfall::engine::CopyMode::InStep, |_| {}).unwrap();
+    let into = std::sync::Arc::new(MemoryStore::new());
+    restore(&*world.cell, &[world.place("copy")], &*into, |_| {}).unwrap();
+    let engine = Engine::open(into, world.cell.clone(), Options { ..world.options.clone() }).unwrap();
+    assert_eq!(kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Held);
+    assert_eq!(engine.holds(&user("ben")).unwrap()[0].1.reason, "a court asks");
+}
