@@ -32,6 +32,25 @@ fn no_bytes_make_a_decoder_panic() {
 }
 
 #[test]
+fn classes_out_of_order_are_refused() {
+    let input =
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/decoders/well-formed-user")).unwrap();
+    let page = &input[1..];
+    assert!(decode_anything(3, page));
+    let length = |at: usize| usize::from(u16::from_be_bytes([page[at], page[at + 1]]));
+    let trees = 11 + 2 + length(11) + 32;
+    let classes = trees + 1 + 48 * page[trees].count_ones() as usize;
+    assert_eq!(length(classes), 2, "the page has two classes");
+    let first = classes + 2;
+    let second = first + 6 + 2 + length(first + 6) + 56;
+    let end = second + 6 + 2 + length(second + 6) + 56;
+    let swapped = [&page[..first], &page[second..end], &page[first..second], &page[end..]].concat();
+    assert!(!decode_anything(3, &swapped));
+    let twice = [&page[..first], &page[first..second], &page[first..second], &page[end..]].concat();
+    assert!(!decode_anything(3, &twice));
+}
+
+#[test]
 fn what_the_fuzzer_kept_runs_clean() {
     for input in corpus("engine") {
         if let Some((&seed, steps)) = input.split_first() {

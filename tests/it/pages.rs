@@ -115,6 +115,47 @@ impl Ladder {
     }
 }
 
+/// Pages of the radix tree over these tags: SPEC.md 5.2, for leaves of 15 slots and two bits a level.
+fn radix_pages(tags: &[u128], depth: u32) -> u64 {
+    if tags.len() <= 15 {
+        return 1;
+    }
+    let digit = |tag: &u128| (tag << (depth * 2)) >> 126;
+    let below = (0..4).map(|d| tags.iter().copied().filter(|tag| digit(tag) == d).collect::<Vec<_>>());
+    1 + below.filter(|tags| !tags.is_empty()).map(|tags| radix_pages(&tags, depth + 1)).sum::<u64>()
+}
+
+#[test]
+fn the_user_tree_has_the_shape_of_its_tags() {
+    for users in [1, 15, 16, 60, 300] {
+        let ladder = Ladder::new();
+        let mut tags = Vec::new();
+        for n in 0..users {
+            let id = ladder.engine.put(Put::new(user(&format!("user {n}")), Class::audio()), &b"x"[..]).unwrap();
+            let mut tag = [0; 16];
+            tag[..12].copy_from_slice(&id.to_bytes()[16..28]);
+            tags.push(u128::from_be_bytes(tag));
+        }
+        ladder.engine.discard(&mut |_| {}).unwrap();
+        // Each user has a page, a page of one class and a segment.
+        assert_eq!(ladder.blobs() - 3 * users, radix_pages(&tags, 0), "{users} users");
+    }
+}
+
+#[test]
+fn a_user_has_48_classes_at_a_time_and_no_more() {
+    let ladder = Ladder::new();
+    let put = |n: usize| ladder.engine.put(Put::new(user("ada"), Class::new(format!("c{n}")).unwrap()), &b"x"[..]);
+    for n in 0..48 {
+        put(n).unwrap();
+    }
+    assert_eq!(kind(put(48)), ErrorKind::Refused);
+    put(47).unwrap();
+    ladder.engine.erase(Scope::class(user("ada"), Class::new("c3").unwrap())).unwrap();
+    put(48).unwrap();
+    assert_eq!(ladder.engine.list(&keyfall::Query::default()).unwrap().records.len(), 49);
+}
+
 #[test]
 fn records_in_the_order_of_time_fill_their_pages() {
     let ladder = Ladder::new();
