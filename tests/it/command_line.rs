@@ -264,9 +264,56 @@ fn copies_from_the_command_line() {
 fn the_demo_keeps_its_word() {
     let cli = Cli::empty();
     let told = cli.ok(&["demo"]);
-    assert!(told.contains("27 of 27 records, byte for byte") && told.contains("0 of 9 records"), "{told}");
+    assert!(told.contains("25 of 25 records, byte for byte") && told.contains("0 of 11 records"), "{told}");
     assert!(told.lines().count() <= 40, "a screenful");
     assert_eq!(json(&cli.ok(&["demo", "--json"]))["kept"], true);
+}
+
+#[test]
+fn derived_records_from_the_command_line() {
+    let cli = Cli::new();
+    let audio = cli.put("ada", "audio", b"sound");
+    std::fs::write(cli.path("said.txt"), "wake me at 6:30").unwrap();
+    let put = |class: &str, from: &str| {
+        cli.ok(&["put", "store", "--user", "ada", "--class", class, "--from", from, "said.txt"])
+    };
+    let text = put("transcript", &audio);
+    let alarm = put("action", &text);
+    let told = json(&cli.ok(&["lineage", "store", &text, "--json"]));
+    assert_eq!((&told["sources"], &told["derived"]), (&serde_json::json!([audio]), &serde_json::json!([alarm])));
+    one_line(&cli.fails(2, &["detach", "store", &alarm, "--reason", ""]));
+    cli.ok(&["detach", "store", &alarm, "--reason", "it rings"]);
+    // Without a reason nothing is kept.
+    cli.fails(2, &["erase", "store", "--user", "ada", "--keep", "action", "--yes"]);
+    let told = json(&cli.ok(&["erase", "store", "--record", &audio, "--yes", "--json"]));
+    assert_eq!((&told["records"], &told["derived"]), (&serde_json::json!(1), &serde_json::json!(1)));
+    one_line(&cli.fails(3, &["get", "store", &text]));
+    assert_eq!(cli.run(&["get", "store", &alarm]).stdout, b"wake me at 6:30");
+    cli.ok(&["erase", "store", "--user", "ada", "--keep", "action", "--reason", "it rings on", "--yes"]);
+    let told = cli.ok(&["history", "store", "--user", "ada"]);
+    assert!(told.contains("it rings on") && told.contains("detached from 1 sources"), "{told}");
+    one_line(&cli.fails(3, &["put", "store", "--user", "ada", "--class", "action", "--from", &audio, "said.txt"]));
+}
+
+#[test]
+fn holds_from_the_command_line() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"evidence");
+    let who = ["--reason", "a court asks", "--authority", "Amtsgericht"];
+    cli.fails(2, &["hold", "add", "store", "--user", "ada", "--reason", "why"]);
+    let hold = cli.ok(&[&["hold", "add", "store", "--user", "ada", "--class", "audio"][..], &who].concat());
+    one_line(&cli.fails(7, &["erase", "store", "--user", "ada", "--yes"]));
+    assert_eq!(cli.run(&["get", "store", &id]).stdout, b"evidence");
+    assert!(cli.ok(&["hold", "list", "store", "--user", "ada"]).contains("class audio"));
+    assert_eq!(json(&cli.ok(&["hold", "list", "store", "--user", "ada", "--json"]))["holds"][0]["id"], hold);
+    cli.fails(2, &[&["hold", "lift", "store", "--user", "ada", "--id", "no number"][..], &who].concat());
+    cli.fails(4, &[&["hold", "lift", "store", "--user", "ada", "--id", "0"][..], &who].concat());
+    cli.ok(&[&["hold", "lift", "store", "--user", "ada", "--id", &hold][..], &who].concat());
+    let told = json(&cli.ok(&["history", "store", "--user", "ada", "--json"]));
+    let what: Vec<&str> = told["history"].as_array().unwrap().iter().map(|f| f["what"].as_str().unwrap()).collect();
+    assert_eq!(what, ["held", "refused", "lifted"]);
+    cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
+    one_line(&cli.fails(3, &["hold", "list", "store", "--user", "ada"]));
 }
 
 #[test]

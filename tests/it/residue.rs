@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Barrier};
 
 use keyfall::cell::FileCell;
+use keyfall::engine::Source;
 use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::testing::secrets;
@@ -107,7 +108,11 @@ fn child() {
                 for who in 0..USERS {
                     for n in 0..RECORDS {
                         let class = [Class::audio(), Class::transcript(), Class::action()][n as usize % 3].clone();
-                        let put = Put::new(name(who), class).purpose(text(seed(who, n)));
+                        let mut put = Put::new(name(who), class).purpose(text(seed(who, n)));
+                        // The transcript from the recording, the action from the transcript.
+                        if let Some((_, last)) = ids.last().filter(|_| n % 3 > 0) {
+                            put = put.derived_from(Source::Record(*last));
+                        }
                         let id = engine.put(put, Made { seed: seed(who, n), at: 0, len: len(n) }).unwrap();
                         println!("\n={who} {n} {id}");
                         ids.push((who, id));
@@ -150,7 +155,10 @@ fn child() {
             "erase-record" => {
                 let id: RecordId = words[1].parse().unwrap();
                 engine.erase(Scope::Record(id)).unwrap();
-                ids.retain(|(_, there)| *there != id);
+                // And what was derived from it.
+                let before = ids.len();
+                ids.retain(|(_, there)| engine.get(there).is_ok());
+                assert_eq!(ids.len(), before - 2);
                 assert_eq!(kind(engine.get(&id)), ErrorKind::Erased);
                 say("erased");
             }
@@ -285,7 +293,7 @@ fn an_erase_leaves_nothing_in_memory() {
     let of_ada = needles(dir.path(), 0, &records, None);
     let before = process.find(&of_ada);
     assert!(!process.find(&plant).is_empty(), "the scan is blind");
-    for what in ["root key", "record secret", "User page key", "name", "purpose"] {
+    for what in ["root key", "record secret", "User page key", "Lineage page key", "name", "purpose"] {
         assert!(before.iter().any(|f| f.starts_with(what)), "the scan is blind for a {what}: {before:#?}");
     }
     process.tell("erase-user 0");

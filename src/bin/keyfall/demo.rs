@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{CopyMode, restore};
+use keyfall::engine::{CopyMode, Erase, Source, restore};
 use keyfall::env::System;
 use keyfall::store::{SledStore, Store};
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Scope, UserId};
@@ -15,11 +15,13 @@ use crate::output::{Failure, line, table, value};
 
 const USERS: [(&str, [&str; 3]); 4] = [
     ("ada", ["wake me at half past six", "order a ride to the station", "text Ben that I am late"]),
-    ("ben", ["play something quiet", "what is on my calendar", "order the usual pizza"]),
+    ("ben", ["wake me at 6:30 every weekday", "what is on my calendar", "order the usual pizza"]),
     ("chloe", ["turn the lights off", "remind me to call home", "how far is the moon"]),
     ("dora", ["set a timer for ten minutes", "read me the news", "lock the front door"]),
 ];
 const ERASED: &str = "ada";
+const KEPT: &str = "ben";
+const REASON: &str = "the alarm goes on ringing";
 const RATE: u32 = 8000;
 
 /// A WAVE file of spoken length: PCM 16 bit, mono, 8 kHz; 70 ms of a gliding tone for each letter.
@@ -81,11 +83,10 @@ fn content(engine: &Engine, id: &RecordId) -> Result<Vec<u8>, Error> {
     engine.get_to(id, &mut out).map(|_| out)
 }
 
-/// How many of a user's records, or of everybody else's, come back byte for byte.
-fn whole(engine: &Engine, records: &[Record], of_erased: bool) -> (usize, usize) {
-    let wanted: Vec<_> = records.iter().filter(|r| (r.user == ERASED) == of_erased).collect();
-    let whole = wanted.iter().filter(|r| content(engine, &r.id).is_ok_and(|c| c == r.content)).count();
-    (whole, wanted.len())
+/// How many of these records come back byte for byte, and of how many.
+fn whole<'r>(engine: &Engine, records: impl Iterator<Item = &'r Record>) -> (usize, usize) {
+    let back: Vec<bool> = records.map(|r| content(engine, &r.id).is_ok_and(|c| c == r.content)).collect();
+    (back.iter().filter(|whole| **whole).count(), back.len())
 }
 
 fn put_all(engine: &Engine) -> Result<Vec<Record>, Error> {
@@ -100,9 +101,15 @@ fn put_all(engine: &Engine) -> Result<Vec<Record>, Error> {
                 (Class::action(), "application/json", action.into_bytes()),
             ];
             let mut batch = engine.batch();
+            let mut last = None;
             for (class, media_type, content) in &contents {
-                let put = Put::new(UserId::new(name)?, class.clone()).interaction(interaction).media_type(*media_type);
-                batch.add(put, &content[..])?;
+                let mut put =
+                    Put::new(UserId::new(name)?, class.clone()).interaction(interaction).media_type(*media_type);
+                // The transcript from the recording, the action from the transcript.
+                if let Some(last) = last {
+                    put = put.derived_from(Source::Added(last));
+                }
+                last = Some(batch.add(put, &content[..])?);
             }
             let ids = batch.commit()?;
             records.extend(ids.into_iter().zip(contents).map(|(id, (.., content))| Record { id, user: name, content }));
@@ -138,6 +145,17 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     ))?;
     tell(format!("The cell says: {}.\n", engine.promise().statement))?;
 
+    // The recording and the transcript of an alarm go, and it goes on ringing.
+    let of_alarm: Vec<&Record> = records.iter().filter(|r| r.user == KEPT).take(3).collect();
+    let alarm = Scope::interaction(UserId::new(KEPT)?, of_alarm[0].id.interaction());
+    let parted = engine.erase(Erase::new(alarm).keep(Class::action(), REASON))?;
+    tell(format!(
+        "$ keyfall erase --user {KEPT} --interaction ... --keep action --reason \"{REASON}\"\n{} records erased: what {KEPT} said, as sound and as text. The alarm itself stays.\n",
+        parted.records.unwrap_or(0)
+    ))?;
+    let (gone, stays): (Vec<&Record>, Vec<&Record>) =
+        records.iter().partition(|r| r.user == ERASED || of_alarm[..2].iter().any(|of| of.id == r.id));
+
     tell("A thief takes the store, the replica, the old backup, and the cell as it is now:".into())?;
     let backup: Arc<dyn Store> = Arc::new(backup);
     let audit = engine.audit(&[Arc::clone(&backup)], &mut |_| {})?;
@@ -166,22 +184,22 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
         restore(&cell, &[replica, backup], &into, |_| {})?
     };
     let engine = open(&at("restored"), Some(&cell_place))?;
-    let (others, of_others) = whole(&engine, &records, false);
-    let (theirs, of_theirs) = whole(&engine, &records, true);
+    let (others, of_others) = whole(&engine, stays.into_iter());
+    let (theirs, of_theirs) = whole(&engine, gone.into_iter());
     let answer = match content(&engine, &records[0].id) {
         Err(e) => e.to_string(),
         Ok(_) => "it opened".into(),
     };
     let rows = [
         vec!["ben, chloe, dora".to_owned(), format!("{others} of {of_others} records, byte for byte")],
-        vec![ERASED.to_owned(), format!("{theirs} of {of_theirs} records")],
+        vec![format!("{ERASED}, and what {KEPT} said"), format!("{theirs} of {of_theirs} records")],
     ];
     tell(table(&["USER", "CAME BACK"], rows))?;
     tell(format!("$ keyfall get {}...\nkeyfall: {answer}", &records[0].id.to_string()[..12]))?;
     let kept = audit.is_clean() && theirs == 0 && others == of_others;
     if json {
         value(&json!({
-            "records": records.len(), "erased": erasure.records, "epoch": erasure.epoch, "audit_clean": audit.is_clean(),
+            "records": records.len(), "erased": erasure.records, "parted": parted.records, "epoch": erasure.epoch, "audit_clean": audit.is_clean(),
             "restored_blobs": restored.blobs, "others_whole": others, "others": of_others, "erased_opened": theirs, "kept": kept,
         }))?;
     }
