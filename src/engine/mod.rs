@@ -18,6 +18,7 @@ mod pages;
 mod part;
 mod put;
 mod read;
+mod report;
 mod walk;
 
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ pub(crate) use lineage::ContentRoots;
 pub use lineage::Lineage;
 pub use put::{Batch, Put, Source};
 pub use read::{Listing, Query, Reader};
+pub use report::{Erased, Report};
 
 pub use crate::tree::Geometry;
 pub use crate::tree::head::{CopyEntry, CopyMode};

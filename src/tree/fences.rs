@@ -9,12 +9,12 @@
 
 use std::ops::ControlFlow;
 
-use super::ordered::{Ordered, OrderedKey, Place, Range};
+use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
 use super::{Editor, PageKind, Pages};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
 use crate::error::Result;
-use crate::ids::{ClassTag, InteractionId, UserTag};
+use crate::ids::{ClassTag, InteractionId, Timestamp, UserTag};
 use crate::secret::Secret;
 
 const RANGE: u8 = 1;
@@ -24,6 +24,13 @@ const POINT: u8 = 2;
 #[derive(Debug, Default)]
 pub(crate) struct Fences {
     pub(crate) tree: Ordered,
+}
+
+/// What a fence says of what was erased.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fenced {
+    Span { class: Option<ClassTag>, from: Timestamp, until: Timestamp, epoch: u64 },
+    Single { epoch: u64 },
 }
 
 /// What a point fence stands on.
@@ -132,6 +139,24 @@ impl Fences {
             Ok(ControlFlow::Break(()))
         })?;
         Ok(found)
+    }
+
+    /// Every fence.
+    pub(crate) fn all(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<Fenced>> {
+        let mut all = Vec::new();
+        let range = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
+        self.tree.scan(pages, Fences::place(owner), range, &mut |key, value| {
+            let mut d = Decoder::new(value, "fence");
+            all.push(if key[0] == POINT {
+                Fenced::Single { epoch: d.u64()? }
+            } else {
+                let tag: [u8; 6] = Decoder::new(&key[1..], "fence").array()?;
+                let class = (tag != [0; 6]).then_some(ClassTag(tag));
+                Fenced::Span { class, from: Timestamp(start_of(key)), until: Timestamp(d.u64()?), epoch: d.u64()? }
+            });
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(all)
     }
 
     fn has_point(&self, pages: &dyn Pages, place: Place, fence_key: &Key, point: Point) -> Result<bool> {

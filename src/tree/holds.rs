@@ -11,7 +11,7 @@
 
 use std::ops::ControlFlow;
 
-use super::lineage::{LINK_BYTES, LinkKey, link_key};
+use super::lineage::{LINK_BYTES, LinkKey, link_key, whose};
 use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
 use super::{Editor, PageKind, Pages};
 use crate::codec::{Decoder, Encoder};
@@ -127,6 +127,18 @@ impl Holds {
     pub(crate) fn unmark(&mut self, editor: &mut Editor<'_>, on: &RecordId, held: &RecordId) -> Result<()> {
         let key = mark_key(on, held);
         self.marks.remove_range(editor, Self::marks_place(on.user), &key, &key).map(|_| ())
+    }
+
+    /// How many of the user's records bear a mark.
+    pub(crate) fn marked(&self, pages: &dyn Pages, owner: UserTag) -> Result<u64> {
+        let (mut marked, mut last) = (0, None);
+        let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
+        self.marks.scan(pages, Self::marks_place(owner), all, &mut |key, _| {
+            let on = whose(key);
+            marked += u64::from(last.replace(on) != Some(on));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(marked)
     }
 
     /// Whether a record of a class in `low..=high` bears a mark.

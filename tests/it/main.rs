@@ -28,6 +28,7 @@ mod memory;
 mod pages;
 mod ports;
 mod power;
+mod report;
 mod residue;
 mod simulation;
 mod sled_store;

@@ -136,6 +136,27 @@ pub(crate) enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Show everything kept about a user: records and where they come from, holds, what was done and why, what was erased, copies.
+    #[command(override_usage = "keyfall report [STORE] --user U [--html | --json]")]
+    Report {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// Whose: the name your application gives.
+        #[arg(long)]
+        user: UserId,
+        /// A page to read, complete in itself.
+        #[arg(long, conflicts_with = "json")]
+        html: bool,
+    },
+    /// Write everything kept about a user into an empty directory: the records as they were put, and the report.
+    #[command(override_usage = "keyfall export [STORE] --user U DIR")]
+    Export {
+        #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
+        places: Vec<PathBuf>,
+        /// Whose: the name your application gives.
+        #[arg(long)]
+        user: UserId,
+    },
     /// List records.
     #[command(override_usage = "keyfall list [STORE] [OPTIONS]")]
     List {

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::output::{self, Failure, line, progress, table, value};
-use crate::{copies, erasing, holds, import, lineage};
+use crate::{copies, erasing, holds, import, lineage, report};
 
 pub(crate) type Done = Result<(), Failure>;
 
@@ -57,6 +57,12 @@ pub(crate) fn run(args: Args) -> Done {
             lineage::detach(&open(&store, cell)?, &id.to_string_lossy().parse()?, &reason, json)
         }
         Command::History { places, user } => lineage::history(&open(&one(places)?, cell)?, &user, json),
+        Command::Report { places, user, html } => report::show(&open(&one(places)?, cell)?, &user, (html, json)),
+        Command::Export { places, user } => {
+            let (store, [dir]) = store_and(places)?;
+            copies::apart(&store, &dir)?;
+            report::export(&open(&store, cell)?, &user, &dir, json)
+        }
         Command::List { places, user, class, interaction, after, before, newest, limit } => {
             let query = Query {
                 user,

@@ -10,6 +10,7 @@ mod holds;
 mod import;
 mod lineage;
 mod output;
+mod report;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,250 @@
+//! `keyfall report` and `keyfall export`: what is kept about a user, for people, for programs, and to take away.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use keyfall::engine::{Erased, Lineage, Report};
+use keyfall::record::RecordInfo;
+use keyfall::{Engine, Error, ErrorKind, Query, UserId};
+use maud::{DOCTYPE, Markup, html};
+use serde_json::{Value, json};
+
+use crate::commands::{Done, promise_json};
+use crate::copies;
+use crate::output::{self, Failure, line, progress, table, told, value};
+
+/// A record, and where it comes from.
+struct Row {
+    info: RecordInfo,
+    lineage: Lineage,
+}
+
+fn rows(engine: &Engine, user: &UserId) -> Result<Vec<Row>, Error> {
+    let mut query = Query { user: Some(user.clone()), ..Query::default() };
+    let mut rows = Vec::new();
+    loop {
+        let page = engine.list(&query)?;
+        for info in page.records {
+            let lineage = engine.lineage(&info.id)?;
+            rows.push(Row { info, lineage });
+        }
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(rows),
+        }
+    }
+}
+
+fn erased(part: &Erased) -> (String, u64) {
+    match part {
+        Erased::Span { class, from, until, epoch } => {
+            let class = match class {
+                None => "everything".to_owned(),
+                Some(Some(class)) => format!("class {class}"),
+                Some(None) => "a class that holds nothing now".to_owned(),
+            };
+            (format!("{class} from {} to {}", output::time(*from), output::time(*until)), *epoch)
+        }
+        Erased::Single { number, epoch } => (format!("{number} single interactions or records"), *epoch),
+        _ => (format!("{part:?}"), 0),
+    }
+}
+
+fn as_json(report: &Report, rows: &[Row]) -> Value {
+    let records: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            let ids = |ids: &[keyfall::RecordId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let mut record = output::record(&row.info);
+            record["derived_from"] = json!(ids(&row.lineage.sources));
+            record["source_of"] = json!(ids(&row.lineage.derived));
+            record
+        })
+        .collect();
+    let history = report.history.iter().map(|(at, fact)| {
+        let mut told = output::fact(fact);
+        told["at"] = json!(output::time(*at));
+        told
+    });
+    let classes = report.classes.iter().map(|(class, n)| (class.to_string(), json!(n)));
+    let gone = report.erased.iter().map(erased).map(|(what, epoch)| json!({"what": what, "epoch": epoch}));
+    json!({
+        "user": report.user.as_str(), "created": output::time(report.created), "life": report.life,
+        "classes": classes.collect::<serde_json::Map<_, _>>(), "records": records,
+        "history": history.collect::<Vec<_>>(),
+        "holds": report.holds.iter().map(|(id, hold)| output::hold(*id, hold)).collect::<Vec<_>>(),
+        "needed_by_held_records": report.needed, "erased": gone.collect::<Vec<_>>(),
+        "head": {"epoch": report.head.epoch, "commit": report.head.commit},
+        "copies": report.copies.iter().map(output::copy).collect::<Vec<_>>(), "cell": promise_json(&report.cell),
+    })
+}
+
+fn needed(records: u64) -> String {
+    format!("{records} records cannot be erased: records derived from them are held")
+}
+
+fn origin(row: &Row) -> String {
+    let from = match row.lineage.sources.len() {
+        0 if row.lineage.detached => "detached".to_owned(),
+        0 => String::new(),
+        n => format!("derived from {n}"),
+    };
+    let to = row.lineage.derived.len();
+    if to == 0 { from } else { format!("{from}{}source of {to}", if from.is_empty() { "" } else { ", " }) }
+}
+
+fn page(report: &Report, rows: &[Row]) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width";
+                title { "What is kept about " (report.user) }
+                style {
+                    "body{font:16px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}"
+                    "table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3em .8em .3em 0;"
+                    "border-bottom:1px solid #ccc;vertical-align:top}td{overflow-wrap:anywhere}code{font-size:.8em}"
+                }
+            }
+            body {
+                h1 { "What is kept about " (report.user) }
+                p { "Since " (output::time(report.created)) ". State: " (report.head) "." }
+                h2 { "Records" }
+                @if rows.is_empty() { p { "None." } } @else {
+                    table {
+                        tr { th { "Class" } th { "Kind" } th { "Bytes" } th { "Made" } th { "Why" } th { "Origin" } th { "Id" } }
+                        @for row in rows {
+                            tr {
+                                td { (row.info.class) } td { (row.info.media_type) } td { (row.info.length) }
+                                td { (output::time(row.info.created)) } td { (row.info.purpose) } td { (origin(row)) }
+                                td { code { (row.info.id) } }
+                            }
+                        }
+                    }
+                }
+                h2 { "Holds" }
+                @if report.holds.is_empty() { p { "None." } } @else {
+                    ul { @for (id, hold) in &report.holds {
+                        li { (output::covered(hold)) ": " (hold.reason) ", by " (hold.authority) ", since "
+                             (output::time(hold.since)) " (" (output::hold_id(*id)) ")" }
+                    } }
+                }
+                @if report.needed > 0 { p { (needed(report.needed)) } }
+                h2 { "What was done" }
+                @if report.history.is_empty() { p { "Nothing beyond putting and erasing." } } @else {
+                    ul { @for (at, fact) in &report.history {
+                        @let (what, reason) = told(fact);
+                        li { (output::time(*at)) ": " (what) @if !reason.is_empty() { ". Reason: " (reason) } }
+                    } }
+                }
+                h2 { "What was erased" }
+                @if report.erased.is_empty() { p { "Nothing that is still known of." } } @else {
+                    ul { @for part in &report.erased { li { (erased(part).0) " (epoch " (erased(part).1) ")" } } }
+                }
+                h2 { "Where the copies are" }
+                @if report.copies.is_empty() { p { "There is no copy that the store knows of." } } @else {
+                    ul { @for copy in &report.copies {
+                        li { (copy.entry.place) ", " (output::mode(copy.entry.mode)) }
+                    } }
+                }
+                p { "Keys: " (report.cell.statement) "." }
+            }
+        }
+    }
+}
+
+/// Prints the report: text, JSON or a page.
+pub(crate) fn show(engine: &Engine, user: &UserId, (as_page, json): (bool, bool)) -> Done {
+    let report = engine.report(user)?;
+    let rows = rows(engine, user)?;
+    if as_page {
+        return line(page(&report, &rows).into_string());
+    }
+    if json {
+        return value(&as_json(&report, &rows));
+    }
+    let records: u64 = report.classes.iter().map(|(_, n)| n).sum();
+    line(format_args!("{}, since {}: {records} records", report.user, output::time(report.created)))?;
+    if !rows.is_empty() {
+        let cells = rows.iter().map(|row| {
+            let info = &row.info;
+            let made = output::time(info.created);
+            let (class, kind) = (info.class.to_string(), info.media_type.clone());
+            vec![info.id.to_string(), class, kind, info.length.to_string(), made, info.purpose.clone(), origin(row)]
+        });
+        line(table(&["ID", "CLASS", "TYPE", "LENGTH", "CREATED", "WHY", "ORIGIN"], cells))?;
+    }
+    for (id, hold) in &report.holds {
+        let (on, id) = (output::covered(hold), output::hold_id(*id));
+        line(format_args!(
+            "held: {on}, {}, by {}, since {} ({id})",
+            hold.reason,
+            hold.authority,
+            output::time(hold.since)
+        ))?;
+    }
+    if report.needed > 0 {
+        line(needed(report.needed))?;
+    }
+    for (at, fact) in &report.history {
+        let (what, reason) = told(fact);
+        line(format_args!("{}: {what}{}{reason}", output::time(*at), if reason.is_empty() { "" } else { ": " }))?;
+    }
+    for part in &report.erased {
+        let (what, epoch) = erased(part);
+        line(format_args!("erased: {what} (epoch {epoch})"))?;
+    }
+    if report.copies.is_empty() {
+        return line("no copies");
+    }
+    line(copies::shown(&report.copies))
+}
+
+fn extension(media_type: &str) -> &'static str {
+    match media_type.split(';').next().unwrap_or_default().trim() {
+        "audio/wav" | "audio/x-wav" | "audio/vnd.wave" => "wav",
+        "audio/mpeg" => "mp3",
+        "audio/flac" => "flac",
+        "audio/ogg" => "ogg",
+        "text/plain" => "txt",
+        "application/json" => "json",
+        _ => "bin",
+    }
+}
+
+/// Writes everything kept about a user as files: the records as they were put, the report for programs and for people.
+pub(crate) fn export(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> Done {
+    let io = |e: io::Error| Error::io(dir.display(), e);
+    std::fs::create_dir_all(dir.join("records")).map_err(io)?;
+    let mut there = std::fs::read_dir(dir).map_err(io)?.chain(std::fs::read_dir(dir.join("records")).map_err(io)?);
+    if there.any(|entry| entry.is_ok_and(|e| e.file_name() != "records")) {
+        let text = format!("{} is not empty; name an empty directory", dir.display());
+        return Err(Error::new(ErrorKind::Exists, text).into());
+    }
+    let report = engine.report(user)?;
+    let rows = rows(engine, user)?;
+    let bar = progress("records", Some(rows.len() as u64));
+    let mut bytes = 0;
+    for row in &rows {
+        let place = dir.join("records").join(format!("{}.{}", row.info.id, extension(&row.info.media_type)));
+        let mut file = File::create(&place).map_err(|e| Error::io(place.display(), e))?;
+        bytes += engine.get_to(&row.info.id, &mut file)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let write = |name: &str, text: String| -> Result<(), Failure> {
+        let place = dir.join(name);
+        let mut file = File::create(&place).map_err(|e| Error::io(place.display(), e))?;
+        Ok(file.write_all(text.as_bytes()).map_err(|e| Error::io(place.display(), e))?)
+    };
+    write("report.json", format!("{:#}\n", as_json(&report, &rows)))?;
+    write("report.html", page(&report, &rows).into_string())?;
+    if json {
+        return value(
+            &json!({"user": user.as_str(), "records": rows.len(), "bytes": bytes, "directory": dir.display().to_string()}),
+        );
+    }
+    line(format_args!("{} records ({}) and a report in {}", rows.len(), output::bytes(bytes), dir.display()))
+}

@@ -1,0 +1,119 @@
+//! What is kept about a user, whole: what the engine keeps and does not show here is a bug.
+
+use super::read::not_there;
+use super::{CopyStatus, Engine};
+use crate::cell::Promise;
+use crate::error::Result;
+use crate::ids::{Class, Timestamp, UserId};
+use crate::secret::WipeStack;
+use crate::store::HeadId;
+use crate::tree::fences::Fenced;
+use crate::tree::history::Fact;
+use crate::tree::holds::Hold;
+use crate::tree::user::UserPage;
+use crate::tree::users::{Found, find};
+use crate::tree::{Node, PageKind, Pages};
+
+/// Everything about a user but the records themselves, which [`Engine::list`] and [`Engine::lineage`] give.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Whose.
+    pub user: UserId,
+    /// When the user was created.
+    pub created: Timestamp,
+    /// Which life of the name this is, from 1: one more than the times it was erased whole.
+    pub life: u16,
+    /// The classes, with the number of records in each.
+    pub classes: Vec<(Class, u64)>,
+    /// What was done beyond putting and erasing, when and why; oldest first.
+    pub history: Vec<(Timestamp, Fact)>,
+    /// The holds, with their numbers.
+    pub holds: Vec<(u64, Hold)>,
+    /// How many records cannot be erased since a held one, of any user, was derived from them.
+    pub needed: u64,
+    /// What parts were erased.
+    pub erased: Vec<Erased>,
+    /// The state that this was read from.
+    pub head: HeadId,
+    /// Where the copies are, and how they stand.
+    pub copies: Vec<CopyStatus>,
+    /// What the cell promises of a destroyed key.
+    pub cell: Promise,
+}
+
+/// A part that was erased, as far as it is known: what it held fell with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Erased {
+    /// Interactions that began in a span of time, both ends included.
+    Span {
+        /// Of one class only; its name fell where it holds nothing any more.
+        class: Option<Option<Class>>,
+        /// Its beginning.
+        from: Timestamp,
+        /// Its end.
+        until: Timestamp,
+        /// The epoch of the erase.
+        epoch: u64,
+    },
+    /// Single interactions or records: which, only those know who kept their ids.
+    Single {
+        /// How many.
+        number: u64,
+        /// The epoch of the erase.
+        epoch: u64,
+    },
+}
+
+impl Engine {
+    /// The report on a user. Where an erase is still being followed, this finishes it first ([`Engine::tend`]).
+    ///
+    /// # Errors
+    /// `Erased` or `Absent` for a user that was erased or never was here; `Corrupt`, `Io`; as [`Engine::tend`].
+    pub fn report(&self, user: &UserId) -> Result<Report> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        inner.check_usable()?;
+        self.tend(&mut |_| {})?;
+        let copies = self.copy_status();
+        let state = inner.state();
+        let pages = inner.pages();
+        let tag = inner.user_tag(&state, user);
+        let page = match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
+            Found::Live { page, .. } => UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?,
+            other => return Err(not_there(&other)),
+        };
+        let mut erased: Vec<Erased> = Vec::new();
+        for fenced in page.fences.all(&pages, tag)? {
+            match fenced {
+                Fenced::Span { class, from, until, epoch } => {
+                    let class = class.map(|tag| page.class(tag).map(|slot| slot.class.clone()));
+                    erased.push(Erased::Span { class, from, until, epoch });
+                }
+                Fenced::Single { epoch } => {
+                    let same = erased.iter_mut().find_map(|e| match e {
+                        Erased::Single { number, epoch: there } if *there == epoch => Some(number),
+                        _ => None,
+                    });
+                    match same {
+                        Some(number) => *number += 1,
+                        None => erased.push(Erased::Single { number: 1, epoch }),
+                    }
+                }
+            }
+        }
+        Ok(Report {
+            user: user.clone(),
+            created: page.created,
+            life: page.incarnation,
+            classes: page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect(),
+            history: page.history.facts(&pages, tag)?,
+            holds: page.holds.all(&pages, tag)?,
+            needed: page.holds.marked(&pages, tag)?,
+            erased,
+            head: state.stored.id,
+            copies,
+            cell: inner.cell.describe(),
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! The report shows all that is kept about a user; the export is all of it, byte for byte.
+
+use std::collections::BTreeSet;
+
+use keyfall::engine::{CopyMode, Erase, Erased, Fact, Hold, Source};
+use keyfall::testing::secrets;
+use keyfall::{Class, Engine, ErrorKind, Put, Query, RecordId, Scope};
+
+use crate::command_line::Cli;
+use crate::support::{SMALL, World, bytes, kind, open_files, user};
+
+fn put(engine: &Engine, name: &str, class: Class, sources: &[RecordId]) -> RecordId {
+    let put = Put::new(user(name), class).purpose("to be useful");
+    engine.put(sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id))), &b"content"[..]).unwrap()
+}
+
+/// Every kind of page below a user's, and where the report shows what is in it.
+fn shown(engine: &Engine, name: &str, page: &str) -> bool {
+    let report = engine.report(&user(name)).unwrap();
+    let records = engine.list(&Query { user: Some(user(name)), ..Query::default() }).unwrap().records;
+    match page {
+        "User" => report.user == user(name),
+        "Class" => report.classes.iter().map(|(_, n)| n).sum::<u64>() == records.len() as u64 && !records.is_empty(),
+        "Fences" => !report.erased.is_empty(),
+        "Lineage" => records.iter().any(|r| {
+            let lineage = engine.lineage(&r.id).unwrap();
+            r.detached || !lineage.sources.is_empty() || !lineage.derived.is_empty()
+        }),
+        "History" => !report.history.is_empty(),
+        "Holds" => !report.holds.is_empty(),
+        "Marks" => report.needed > 0,
+        _ => false,
+    }
+}
+
+#[test]
+fn a_report_lists_all_of_it() {
+    let world = World::new(1, SMALL);
+    let engine = world.engine();
+    engine.copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
+    let audio = put(engine, "ada", Class::audio(), &[]);
+    let text = put(engine, "ada", Class::transcript(), &[audio]);
+    let action = put(engine, "ada", Class::action(), &[text]);
+    let of_ben = put(engine, "ben", Class::new("profile").unwrap(), &[action]);
+    let gone = put(engine, "ada", Class::audio(), &[]);
+    engine.detach(&text, "it is a list").unwrap();
+    engine.erase(Scope::Record(gone)).unwrap();
+    engine.erase(Scope::class(user("ada"), Class::audio())).unwrap();
+    let id = engine.hold(&user("ada"), Hold::new("a court asks", "Amtsgericht").class(Class::transcript())).unwrap();
+    engine.hold(&user("ben"), Hold::new("a court asks", "Amtsgericht")).unwrap();
+    assert_eq!(kind(engine.erase(Scope::Record(text))), ErrorKind::Held);
+    engine
+        .erase(Erase::new(Scope::user(user("ada"))).keep(Class::transcript(), "held").keep(Class::action(), "held"))
+        .unwrap();
+
+    // What the tree holds about her, and nothing of it missing.
+    let mut pages = BTreeSet::new();
+    let mut records = 0;
+    for (what, _) in secrets(engine, &user("ada"), None).unwrap() {
+        match what.strip_suffix(" page key") {
+            Some("root") | None => records += u64::from(what == "record secret"),
+            Some(page) => {
+                pages.insert(page.to_owned());
+            }
+        }
+    }
+    let all = ["Class", "Fences", "History", "Holds", "Lineage", "Marks", "User"];
+    assert_eq!(pages, all.map(str::to_owned).into(), "the test has made one of each");
+    for page in &pages {
+        assert!(shown(engine, "ada", page), "the report does not show {page}");
+    }
+    let report = engine.report(&user("ada")).unwrap();
+    assert_eq!(report.classes.iter().map(|(_, n)| n).sum::<u64>(), records);
+    assert_eq!((report.life, report.needed, report.holds[0].0), (1, 2, id));
+    assert_eq!(report.copies[0].entry.place, "replica");
+    assert!(report.history.iter().any(|(_, f)| matches!(f, Fact::Detached { reason, .. } if reason == "it is a list")));
+    assert!(report.history.iter().any(|(_, f)| matches!(f, Fact::Refused { .. })));
+    assert!(report.erased.iter().any(|e| matches!(e, Erased::Single { number: 1, .. })));
+    assert!(report.erased.iter().any(|e| matches!(e, Erased::Span { class: Some(None), .. })), "{:?}", report.erased);
+    let exposed: BTreeSet<RecordId> = world.tape.exposed(&*world.cell).unwrap().into_keys().collect();
+    assert_eq!(exposed, BTreeSet::from([text, action, of_ben]));
+    assert_eq!(kind(engine.report(&user("nobody"))), ErrorKind::Absent);
+}
+
+#[test]
+fn an_export_is_all_of_it_in_files() {
+    let cli = Cli::new();
+    let content = bytes(5, 100_000);
+    let audio = cli.put("ada", "audio", &content);
+    std::fs::write(cli.path("said.txt"), "<b>wake me</b>").unwrap();
+    let arguments = ["put", "store", "--user", "ada", "--class", "transcript", "--type", "text/plain; charset=utf-8"];
+    let text = cli.ok(&[&arguments[..], &["--purpose", "<script>", "--from", &audio, "said.txt"]].concat());
+    cli.put("ben", "audio", b"his own");
+    cli.ok(&["export", "store", "--user", "ada", "out"]);
+    assert_eq!(std::fs::read(cli.path(&format!("out/records/{audio}.bin"))).unwrap(), content);
+    assert_eq!(std::fs::read(cli.path(&format!("out/records/{text}.txt"))).unwrap(), b"<b>wake me</b>");
+    assert_eq!(std::fs::read_dir(cli.path("out/records")).unwrap().count(), 2);
+    let told: serde_json::Value = serde_json::from_slice(&std::fs::read(cli.path("out/report.json")).unwrap()).unwrap();
+    assert_eq!(told["records"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        (&told["records"][1]["derived_from"][0], &told["records"][1]["purpose"]),
+        (&audio.clone().into(), &"<script>".into())
+    );
+    assert_eq!(
+        told,
+        serde_json::from_str::<serde_json::Value>(&cli.ok(&["report", "store", "--user", "ada", "--json"])).unwrap()
+    );
+    let page = std::fs::read_to_string(cli.path("out/report.html")).unwrap();
+    assert!(page.contains(&audio) && page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
+    assert_eq!(page.trim(), cli.ok(&["report", "store", "--user", "ada", "--html"]));
+    assert!(!page.contains("http"), "it needs nothing from elsewhere");
+    assert!(cli.ok(&["report", "store", "--user", "ada"]).contains("derived from 1"));
+    cli.fails(1, &["export", "store", "--user", "ada", "out"]);
+    cli.fails(6, &["export", "store", "--user", "ada", "store/inside"]);
+    cli.fails(4, &["report", "store", "--user", "nobody"]);
+    let engine = open_files(&cli.path("store"), &cli.path("store.cell")).unwrap();
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    drop(engine);
+    cli.fails(3, &["report", "store", "--user", "ada"]);
+}
