@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 
 use super::edit::{Edit, page_of, user_of};
 use super::lineage::{Resolver, check_reason};
-use super::read::not_there;
 use super::{Engine, Inner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
@@ -16,8 +15,8 @@ use crate::tree::history::Fact;
 use crate::tree::holds::Hold;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
-use crate::tree::users::{Found, UsersNode, find};
-use crate::tree::{Editor, Node, PageKind, Pages};
+use crate::tree::users::UsersNode;
+use crate::tree::{Editor, Pages};
 
 /// The error for an erase that would touch what is held.
 pub(super) fn held(what: &str) -> Error {
@@ -131,12 +130,8 @@ impl Inner {
         self.ready(&mut writer)?;
         let (done, change) = {
             let state = self.state();
-            let tag = self.user_tag(&state, user);
             let pages = self.pages();
-            let found = find(&pages, &state.head.roots.users, state.head.geometry, tag)?;
-            if !matches!(found, Found::Live { .. }) {
-                return Err(not_there(&found));
-            }
+            let (tag, _) = self.user_page(&state, user)?;
             let mut edit = Edit::new(&state, &pages);
             let resolver = self.resolver(&pages, &state);
             let done = act(&mut edit, &resolver, tag, self.options.env.now())?;
@@ -227,13 +222,7 @@ impl Engine {
         inner.check_usable()?;
         let state = inner.state();
         let pages = inner.pages();
-        let tag = inner.user_tag(&state, user);
-        match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
-            Found::Live { page, .. } => {
-                let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
-                page.holds.all(&pages, tag)
-            }
-            other => Err(not_there(&other)),
-        }
+        let (tag, page) = inner.user_page(&state, user)?;
+        page.holds.all(&pages, tag)
     }
 }

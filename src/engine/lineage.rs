@@ -17,8 +17,8 @@ use crate::record;
 use crate::secret::{Secret, WipeStack};
 use crate::tree::history::Fact;
 use crate::tree::user::{UserPage, class_place, record_key};
-use crate::tree::users::{Found, UsersNode, find};
-use crate::tree::{Editor, Geometry, Node, PageKind, Pages, Ref};
+use crate::tree::users::UsersNode;
+use crate::tree::{Editor, Geometry, Pages, Ref};
 
 /// What a record was derived from, and what from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -352,14 +352,8 @@ impl Engine {
         inner.check_usable()?;
         let state = inner.state();
         let pages = inner.pages();
-        let tag = inner.user_tag(&state, user);
-        match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
-            Found::Live { page, .. } => {
-                let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
-                page.history.facts(&pages, tag)
-            }
-            other => Err(super::read::not_there(&other)),
-        }
+        let (tag, page) = inner.user_page(&state, user)?;
+        page.history.facts(&pages, tag)
     }
 }
 

@@ -196,14 +196,8 @@ impl Engine {
         // While an erase is still being followed, what it made unreadable stands in the tree.
         let mut fallen = state.head.roots.falling.is_some().then(|| inner.resolver(&source, &state));
         if let Some(user) = &query.user {
-            let tag = inner.user_tag(&state, user);
-            match find(&inner.pages(), &state.head.roots.users, state.head.geometry, tag)? {
-                Found::Live { page, .. } => {
-                    let page = UserPage::decode(&inner.pages().load(PageKind::User, Some(tag), &page)?)?;
-                    inner.list_user(&mut fallen, tag, &page, query, limit + 1, &mut listing.records)?;
-                }
-                other => return Err(not_there(&other)),
-            }
+            let (tag, page) = inner.user_page(&state, user)?;
+            inner.list_user(&mut fallen, tag, &page, query, limit + 1, &mut listing.records)?;
         } else {
             if let Some(after) = &query.after
                 && let Found::Live { page, .. } =
@@ -277,15 +271,23 @@ fn info(id: &RecordId, user: &UserId, class: &Class, entry: &Entry) -> RecordInf
     }
 }
 
-/// The error for a user that does not live.
-pub(super) fn not_there(found: &Found) -> Error {
-    match found {
-        Found::Erased { epoch, .. } => Error::new(ErrorKind::Erased, format!("this user was erased, in epoch {epoch}")),
-        _ => Error::new(ErrorKind::Absent, "no such user in this store"),
-    }
-}
-
 impl Inner {
+    /// The page of a user that lives.
+    ///
+    /// # Errors
+    /// `Erased` or `Absent` for one that was erased or never was here; `Corrupt`, `Io`.
+    pub(super) fn user_page(&self, state: &State, user: &UserId) -> Result<(UserTag, UserPage)> {
+        let tag = self.user_tag(state, user);
+        let pages = self.pages();
+        match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
+            Found::Live { page, .. } => Ok((tag, UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?)),
+            Found::Erased { epoch, .. } => {
+                Err(Error::new(ErrorKind::Erased, format!("this user was erased, in epoch {epoch}")))
+            }
+            Found::Absent => Err(Error::new(ErrorKind::Absent, "no such user in this store")),
+        }
+    }
+
     /// Looks a record up, and sees that everything it depends on is there.
     pub(super) fn look_up_whole(&self, state: &State, id: &RecordId) -> Result<(UserPage, Entry)> {
         let pages = self.pages();

@@ -1,6 +1,5 @@
 //! What is kept about a user, whole: what the engine keeps and does not show here is a bug.
 
-use super::read::not_there;
 use super::{CopyStatus, Engine};
 use crate::cell::Promise;
 use crate::error::Result;
@@ -10,9 +9,6 @@ use crate::store::HeadId;
 use crate::tree::fences::Fenced;
 use crate::tree::history::Fact;
 use crate::tree::holds::Hold;
-use crate::tree::user::UserPage;
-use crate::tree::users::{Found, find};
-use crate::tree::{Node, PageKind, Pages};
 
 /// Everything about a user but the records themselves, which [`Engine::list`] and [`Engine::lineage`] give.
 #[derive(Clone, Debug)]
@@ -78,11 +74,7 @@ impl Engine {
         let copies = self.copy_status();
         let state = inner.state();
         let pages = inner.pages();
-        let tag = inner.user_tag(&state, user);
-        let page = match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
-            Found::Live { page, .. } => UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?,
-            other => return Err(not_there(&other)),
-        };
+        let (tag, page) = inner.user_page(&state, user)?;
         let mut erased: Vec<Erased> = Vec::new();
         for fenced in page.fences.all(&pages, tag)? {
             match fenced {
