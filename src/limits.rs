@@ -42,6 +42,8 @@ pub const CLASSES_MAX: usize = 48;
 pub const MEDIA_TYPE_MAX_BYTES: usize = 127;
 /// Most bytes of a purpose.
 pub const PURPOSE_MAX_BYTES: usize = 255;
+/// Most bytes of the name of who opens a record.
+pub const PRINCIPAL_MAX_BYTES: usize = 80;
 /// Most bytes of a reason.
 pub const REASON_MAX_BYTES: usize = 255;
 /// Most bytes of the name of an authority.
@@ -70,6 +72,10 @@ const _: () = assert!(PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a page is o
 const _: () = assert!(USER_PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a user page is one chunk");
 const _: () = assert!(HEAD_MAX_BYTES < CHUNK_BYTES, "a head is one chunk");
 const _: () = assert!(COPIES_MAX * (PLACE_MAX_BYTES + 16) + 512 < HEAD_MAX_BYTES, "a head holds all copies");
+const _: () = assert!(
+    2 * (40 + 2 + 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    "two openings fit in the smallest page"
+);
 const _: () = assert!(
     2 * (20 + 2 + 80 + CLASS_MAX_BYTES + REASON_MAX_BYTES + AUTHORITY_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two facts fit in the smallest page"

@@ -420,11 +420,13 @@ class Maker:
         leaf += b"".join(k + struct.pack(">H", len(v)) + v for k, v in sorted(entries.items()))
         return self.page(kind, leaf)
 
-    def user(self, name, records, incarnation=1, fences=(), derived={}, detached={}, facts=(), holds=(), marks={}):
+    def user(self, name, records, incarnation=1, fences=(), derived={}, detached={}, facts=(), holds=(), marks={},
+             opened={}):
         """records: (class, interaction, ordinal, content, purpose); gives the tree's slot.
 
         derived: number of a record -> ids of its sources; detached: number -> ids of the sources that it was cut from;
-        holds: what stands in them; marks: number -> numbers of the held records that depend on it.
+        holds: what stands in them; marks: number -> numbers of the held records that depend on it;
+        opened: number -> (who, what for) in the order of time.
         """
         tag = prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12]
         fence_key = self.random(32)
@@ -443,6 +445,9 @@ class Maker:
                 links[link_key(class_tag, key, 3)] = seal(detached_key(without), self.random(24), context, root)
             depth = 1 + max(self.roots[s][1] for s in resolve) if resolve else 0
             self.roots[id], own[n] = (root, depth), (id, class_tag, key)
+            for i, (who, why) in enumerate(opened.get(n, ())):
+                at = struct.pack(">QI", 1767225600000 + i // 2, i % 2) + b"\0"
+                links[link_key(class_tag, key, 4)[:27] + at] = text(who) + text(why)
             for s in resolve:
                 links[link_key(class_tag, key, 1, s)] = s
                 for other, other_class, other_key in own.values():
@@ -562,6 +567,7 @@ def vectors():
                          ("action", first, 0, ring, "so that it rings"), ("audio", second, 0, m.random(300), ""),
                          ("action", second, 0, ring, "kept"), ("action", second, 1, ring, "from the rest")],
                  derived={1: [0], 2: [1, 0], 5: [1]}, detached={4: [3], 5: [3]},
+                 opened={1: [("analyst", "to count words")] * 3, 3: [("ada", "to listen")]},
                  facts=[b"\2" + text("action") + struct.pack(">Q", 2) + text("the alarm goes on ringing")])
     m.publish([ada])
     yield "lineage", m.vector("records derived from others, one of them through another, two detached from some sources")
@@ -662,7 +668,8 @@ def seeds():
              b"\3" + struct.pack(">QQ", 7, 1767225600000) + text("audio") + first + text("why") + text("who"),
              b"\4" + struct.pack(">Q", 7) + text("why") + text("who"), b"\5" + text("everything")]
     records = [("audio", first, 0, b"x", "wake word"), ("action", first, 0, b"y", ""), ("action", first, 1, b"z", "")]
-    m.publish([m.user("ada", records, fences=[("audio", first, 3)], derived={1: [0]}, detached={2: [0]}, facts=facts),
+    m.publish([m.user("ada", records, fences=[("audio", first, 3)], derived={1: [0]}, detached={2: [0]}, facts=facts,
+                      opened={0: [("analyst", "to count words")]}),
                m.erased_user("ben", first)], falling={bytes(20): m.random(14) + m.random(48)})
     plain = struct.pack(">IBQQQ", 4096, 6, 1767225600000, 0, 1) + m.index_key + m.random(48) + b"\1" + m.random(48)
     plain += b"\2" + m.random(8) + b"\1" + text("/mnt/a") + m.random(8) + b"\2" + text("/mnt/b")

@@ -8,14 +8,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::edit::{Edit, user_of};
 use super::read::look_up;
-use super::{Engine, Inner, State, holds};
+use super::{Engine, Inner, Reader, State, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, StoreId, Timestamp, UserId};
-use crate::limits::REASON_MAX_BYTES;
+use crate::limits::{PRINCIPAL_MAX_BYTES, REASON_MAX_BYTES};
 use crate::record;
 use crate::secret::{Secret, WipeStack};
 use crate::tree::history::Fact;
+use crate::tree::lineage::Access;
 use crate::tree::user::{UserPage, class_place, record_key};
 use crate::tree::users::UsersNode;
 use crate::tree::{Editor, Geometry, Pages, Ref};
@@ -306,6 +307,51 @@ impl Engine {
         let (page, entry) = inner.look_up_whole(&state, id)?;
         let sources = if entry.sources == 0 { Vec::new() } else { page.lineage.sources(&pages, id)? };
         Ok(Lineage { sources, derived: page.lineage.derived(&pages, id)?, detached: entry.detached })
+    }
+
+    /// Opens a record as [`Engine::get`] does, having written down who opens it and what for, durably. What is written falls
+    /// with the record.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty or too long name or purpose; as [`Engine::get`] and [`Engine::put`].
+    pub fn get_as(&self, id: &RecordId, principal: &str, purpose: &str) -> Result<Reader> {
+        let _wiped = WipeStack;
+        record::check_purpose(purpose)?;
+        if principal.trim().is_empty() || principal.len() > PRINCIPAL_MAX_BYTES || purpose.trim().is_empty() {
+            return Err(Error::invalid(format!("say who opens it, in 1 to {PRINCIPAL_MAX_BYTES} bytes, and what for")));
+        }
+        let inner = &self.inner;
+        let mut writer = inner.writer();
+        inner.ready(&mut writer)?;
+        let change = {
+            let state = inner.state();
+            let pages = inner.pages();
+            inner.look_up_whole(&state, id)?;
+            let mut edit = Edit::new(&state, &pages);
+            let (editor, root) = edit.parts()?;
+            let at = inner.options.env.now();
+            let access = Access { principal: principal.to_owned(), purpose: purpose.to_owned(), at };
+            if let Some(page) = user_of(editor, root, id)? {
+                page.lineage.add_access(editor, id, &access)?;
+            }
+            inner.change(&state, edit, state.stored.id.epoch)?
+        };
+        inner.publish(&mut writer, change)?;
+        drop(writer);
+        self.get(id)
+    }
+
+    /// Who opened a record, what for and when, as far as the application said; oldest first.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn accesses(&self, id: &RecordId) -> Result<Vec<Access>> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        inner.check_usable()?;
+        let state = inner.state();
+        let (page, _) = inner.look_up_whole(&state, id)?;
+        page.lineage.accesses(&inner.pages(), id)
     }
 
     /// Makes a derived record stand on its own: from now on it stays when its sources are erased. Its content is not

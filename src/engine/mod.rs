@@ -42,6 +42,7 @@ pub use crate::tree::Geometry;
 pub use crate::tree::head::{CopyEntry, CopyMode};
 pub use crate::tree::history::Fact;
 pub use crate::tree::holds::Hold;
+pub use crate::tree::lineage::Access;
 
 use crate::cell::{Promise, RootCell, RootKey};
 use crate::env::{SharedEnv, System};

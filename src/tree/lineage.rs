@@ -5,17 +5,20 @@
 //! key    = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ what 1 ‖ first 13 of SHA-256(the other record's id), or zeros
 //! what   = 1 the record was derived from the other      -> id of the other 40
 //!          2 the other was derived from the record      -> id of the other 40
-//!          3 the record was detached from some sources  -> its content root, wrapped (crypto::wrap)
+//!          3 the record was detached from some sources  -> its content root, wrapped
+//!          4 the record was opened; behind it time 8 ‖ number 4 ‖ zero 1 -> principal text ‖ purpose text
 //! ```
+//! What is known of who opened a record so falls with the record.
 
 use std::ops::ControlFlow;
 
 use super::ordered::{Ordered, OrderedKey, Place, Range};
 use super::{Editor, PageKind, Pages};
-use crate::codec::Decoder;
+use crate::codec::{Decoder, Encoder};
 use crate::crypto;
 use crate::error::Result;
-use crate::ids::{ClassTag, RecordId, UserTag};
+use crate::ids::{ClassTag, RecordId, Timestamp, UserTag};
+use crate::limits::{PRINCIPAL_MAX_BYTES, PURPOSE_MAX_BYTES};
 use crate::secret::Secret;
 
 /// Bytes of a link's key.
@@ -29,6 +32,19 @@ const WHAT: usize = 6 + RECORD_BYTES;
 const SOURCE: u8 = 1;
 const DERIVED: u8 = 2;
 const WRAPPED: u8 = 3;
+const OPENED: u8 = 4;
+const ACCESS_MAX: usize = 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES;
+
+/// An opening of a record, as the application told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Who opened it.
+    pub principal: String,
+    /// What for.
+    pub purpose: String,
+    /// When.
+    pub at: Timestamp,
+}
 
 /// One link, read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +79,7 @@ fn own(id: &RecordId) -> OrderedKey {
 
 /// Reads a link; `None` for what is none.
 pub(crate) fn read(key: &LinkKey, value: &[u8]) -> Result<Option<Other>> {
-    if key[WHAT] == WRAPPED {
+    if matches!(key[WHAT], WRAPPED | OPENED) {
         return Ok(None);
     }
     let bad = || Decoder::new(&[], "link of a record").bad();
@@ -121,6 +137,43 @@ impl Lineage {
     /// The wrapped content root of a record that was detached.
     pub(crate) fn wrapped(&self, pages: &dyn Pages, id: &RecordId) -> Result<Option<Secret>> {
         self.tree.get(pages, Self::place(id.user), &link_key(id.class, &own(id), WRAPPED, None))
+    }
+
+    /// Writes down that a record of this user's is opened.
+    pub(crate) fn add_access(&mut self, editor: &mut Editor<'_>, id: &RecordId, access: &Access) -> Result<()> {
+        let at = |number: u32| {
+            let mut key = link_key(id.class, &own(id), OPENED, None);
+            key[WHAT + 1..WHAT + 9].copy_from_slice(&access.at.0.to_be_bytes());
+            key[WHAT + 9..WHAT + 13].copy_from_slice(&number.to_be_bytes());
+            key
+        };
+        let mut number = 0;
+        let same_time = Range { low: &at(0), high: &at(u32::MAX), descending: true };
+        self.tree.scan(editor.pages, Self::place(id.user), same_time, &mut |key, _| {
+            number = Decoder::new(&key[WHAT + 9..], "opening of a record").u32()?.saturating_add(1);
+            Ok(ControlFlow::Break(()))
+        })?;
+        let mut e = Encoder::new(ACCESS_MAX);
+        e.text(&access.principal).text(&access.purpose);
+        self.tree.insert(editor, Self::place(id.user), at(number), e.finish())
+    }
+
+    /// Who opened a record of this user's, oldest first.
+    pub(crate) fn accesses(&self, pages: &dyn Pages, id: &RecordId) -> Result<Vec<Access>> {
+        let (low, mut high) = (link_key(id.class, &own(id), OPENED, None), link_key(id.class, &own(id), OPENED, None));
+        high[WHAT + 1..].fill(0xFF);
+        let mut accesses = Vec::new();
+        let range = Range { low: &low, high: &high, descending: false };
+        self.tree.scan(pages, Self::place(id.user), range, &mut |key, value| {
+            let at = Timestamp(Decoder::new(&key[WHAT + 1..], "opening of a record").u64()?);
+            let mut d = Decoder::new(value, "opening of a record");
+            let principal = d.text(PRINCIPAL_MAX_BYTES)?.to_owned();
+            let purpose = d.text(PURPOSE_MAX_BYTES)?.to_owned();
+            d.end()?;
+            accesses.push(Access { principal, purpose, at });
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(accesses)
     }
 
     fn others(&self, pages: &dyn Pages, id: &RecordId, what: u8) -> Result<Vec<RecordId>> {

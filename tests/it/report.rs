@@ -83,6 +83,34 @@ fn a_report_lists_all_of_it() {
 }
 
 #[test]
+fn who_opened_a_record_is_known_as_long_as_the_record() {
+    let mut world = World::new(2, SMALL);
+    let audio = put(world.engine(), "ada", Class::audio(), &[]);
+    let text = put(world.engine(), "ada", Class::transcript(), &[audio]);
+    for n in 0..30 {
+        let mut reader = world.engine().get_as(&text, &format!("analyst {}", n % 3), "to mend the models").unwrap();
+        assert!(reader.read_some(&mut [0; 9]).unwrap() > 0);
+    }
+    for (who, why) in [("", "why"), (" ", "why"), ("who", " "), (&"w".repeat(81)[..], "why")] {
+        assert_eq!(kind(world.engine().get_as(&text, who, why)), ErrorKind::Invalid);
+    }
+    world.reopen();
+    let engine = world.engine();
+    let accesses = engine.accesses(&text).unwrap();
+    let told: Vec<&str> = accesses.iter().map(|a| a.principal.as_str()).collect();
+    assert_eq!(told, (0..30).map(|n| ["analyst 0", "analyst 1", "analyst 2"][n % 3]).collect::<Vec<_>>());
+    assert!(accesses.is_sorted_by_key(|a| a.at) && accesses[0].purpose == "to mend the models");
+    assert!(engine.accesses(&audio).unwrap().is_empty());
+    // It stands among the links, and is none.
+    assert_eq!(engine.lineage(&text).unwrap().sources, vec![audio]);
+    assert_eq!(engine.erase(Scope::Record(audio)).unwrap().derived, 1);
+    assert_eq!(kind(engine.accesses(&text)), ErrorKind::Erased);
+    assert_eq!(kind(engine.get_as(&text, "analyst", "too late")), ErrorKind::Erased);
+    let left = secrets(engine, &user("ada"), None).unwrap();
+    assert!(left.iter().all(|(what, _)| what != "Lineage page key"), "nothing is kept of who opened it");
+}
+
+#[test]
 fn an_export_is_all_of_it_in_files() {
     let cli = Cli::new();
     let content = bytes(5, 100_000);
@@ -108,6 +136,10 @@ fn an_export_is_all_of_it_in_files() {
     let page = std::fs::read_to_string(cli.path("out/report.html")).unwrap();
     assert!(page.contains(&audio) && page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
     assert_eq!(page.trim(), cli.ok(&["report", "store", "--user", "ada", "--html"]));
+    cli.ok(&["get", "store", &text, "--as", "analyst", "--purpose", "to count words"]);
+    cli.fails(2, &["get", "store", &text, "--as", "analyst"]);
+    let told = cli.ok(&["report", "store", "--user", "ada"]);
+    assert!(told.contains("by analyst, for to count words"), "{told}");
     assert!(!page.contains("http"), "it needs nothing from elsewhere");
     assert!(cli.ok(&["report", "store", "--user", "ada"]).contains("derived from 1"));
     cli.fails(1, &["export", "store", "--user", "ada", "out"]);

@@ -128,10 +128,16 @@ pub(crate) enum Command {
         user: UserId,
     },
     /// Write a record to standard output or to a file.
-    #[command(override_usage = "keyfall get [STORE] ID [-o FILE]")]
+    #[command(override_usage = "keyfall get [STORE] ID [--as WHO --purpose WHY] [-o FILE]")]
     Get {
         #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
+        /// Write down who opens it, for the user's report.
+        #[arg(long = "as", value_name = "WHO", requires = "purpose")]
+        principal: Option<String>,
+        /// What for.
+        #[arg(long, value_name = "WHY", requires = "principal")]
+        purpose: Option<String>,
         /// Write to this file instead of standard output.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,

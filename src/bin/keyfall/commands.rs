@@ -43,10 +43,14 @@ pub(crate) fn run(args: Args) -> Done {
             }
             put_file(&store, cell, put, &file, json)
         }
-        Command::Get { places, output } => {
+        Command::Get { places, principal, purpose, output } => {
             let (store, [id]) = store_and(places)?;
             let id: RecordId = id.to_string_lossy().parse()?;
-            get(&open(&store, cell)?, &id, output.as_deref(), json)
+            let engine = open(&store, cell)?;
+            if let (Some(principal), Some(purpose)) = (principal, purpose) {
+                engine.get_as(&id, &principal, &purpose)?;
+            }
+            get(&engine, &id, output.as_deref(), json)
         }
         Command::Lineage { places } => {
             let (store, [id]) = store_and(places)?;

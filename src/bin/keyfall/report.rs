@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use keyfall::engine::{Erased, Lineage, Report};
+use keyfall::engine::{Access, Erased, Lineage, Report};
 use keyfall::record::RecordInfo;
 use keyfall::{Engine, Error, ErrorKind, Query, UserId};
 use maud::{DOCTYPE, Markup, html};
@@ -18,6 +18,7 @@ use crate::output::{self, Failure, line, progress, table, told, value};
 struct Row {
     info: RecordInfo,
     lineage: Lineage,
+    opened: Vec<Access>,
 }
 
 fn rows(engine: &Engine, user: &UserId) -> Result<Vec<Row>, Error> {
@@ -26,8 +27,8 @@ fn rows(engine: &Engine, user: &UserId) -> Result<Vec<Row>, Error> {
     loop {
         let page = engine.list(&query)?;
         for info in page.records {
-            let lineage = engine.lineage(&info.id)?;
-            rows.push(Row { info, lineage });
+            let (lineage, opened) = (engine.lineage(&info.id)?, engine.accesses(&info.id)?);
+            rows.push(Row { info, lineage, opened });
         }
         match page.next {
             Some(next) => query.after = Some(next),
@@ -59,6 +60,9 @@ fn as_json(report: &Report, rows: &[Row]) -> Value {
             let mut record = output::record(&row.info);
             record["derived_from"] = json!(ids(&row.lineage.sources));
             record["source_of"] = json!(ids(&row.lineage.derived));
+            let opened =
+                row.opened.iter().map(|a| json!({"by": a.principal, "purpose": a.purpose, "at": output::time(a.at)}));
+            record["opened"] = json!(opened.collect::<Vec<_>>());
             record
         })
         .collect();
@@ -78,6 +82,10 @@ fn as_json(report: &Report, rows: &[Row]) -> Value {
         "head": {"epoch": report.head.epoch, "commit": report.head.commit},
         "copies": report.copies.iter().map(output::copy).collect::<Vec<_>>(), "cell": promise_json(&report.cell),
     })
+}
+
+fn opened(access: &Access) -> String {
+    format!("{}, by {}, for {}", output::time(access.at), access.principal, access.purpose)
 }
 
 fn needed(records: u64) -> String {
@@ -124,6 +132,11 @@ fn page(report: &Report, rows: &[Row]) -> Markup {
                         }
                     }
                 }
+                h2 { "Who opened what" }
+                p { "As far as the application said who opened it." }
+                ul { @for row in rows { @for access in &row.opened {
+                    li { (opened(access)) " (" (row.info.class) " " code { (row.info.id) } ")" }
+                } } }
                 h2 { "Holds" }
                 @if report.holds.is_empty() { p { "None." } } @else {
                     ul { @for (id, hold) in &report.holds {
@@ -175,6 +188,11 @@ pub(crate) fn show(engine: &Engine, user: &UserId, (as_page, json): (bool, bool)
             vec![info.id.to_string(), class, kind, info.length.to_string(), made, info.purpose.clone(), origin(row)]
         });
         line(table(&["ID", "CLASS", "TYPE", "LENGTH", "CREATED", "WHY", "ORIGIN"], cells))?;
+    }
+    for row in &rows {
+        for access in &row.opened {
+            line(format_args!("opened: {} ({})", opened(access), row.info.id))?;
+        }
     }
     for (id, hold) in &report.holds {
         let (on, id) = (output::covered(hold), output::hold_id(*id));

@@ -214,7 +214,7 @@ impl Run {
         match put {
             Ok(id) => {
                 assert!(!before, "FOUND: a put behind a fence was let in");
-                self.model.put(user, Record { id, class, content, sources: Vec::new() });
+                self.model.put(user, Record { id, class, content, sources: Vec::new(), opened: 0 });
                 let stale = self.engine().erase(Scope::user(user_id(user)));
                 let stale_put = self.engine().put(Put::new(user_id(user), super::op::class(1)), &b"late"[..]);
                 assert!(stale.is_err() && stale_put.is_err(), "a writer that lost the race is not told");

@@ -83,6 +83,8 @@ impl Run {
         }
         for (id, (_, record)) in &self.model.live() {
             let lineage = self.engine().lineage(id).unwrap_or_else(|e| panic!("LOST: {e}"));
+            let opened = self.engine().accesses(id).map(|all| all.len());
+            assert_eq!(opened.ok(), Some(record.opened), "LOST: who opened {id}");
             let sources: BTreeSet<_> = lineage.sources.into_iter().collect();
             assert_eq!(sources, record.sources.iter().copied().collect(), "the sources of {id}");
             for derived in &lineage.derived {

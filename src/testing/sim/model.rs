@@ -13,6 +13,8 @@ pub(super) struct Record {
     pub(super) content: Vec<u8>,
     /// It falls with any of these.
     pub(super) sources: Vec<RecordId>,
+    /// How often it was opened by somebody who was written down.
+    pub(super) opened: usize,
 }
 
 /// What an erase left so that late arrivals are refused.
@@ -128,6 +130,13 @@ impl Model {
     pub(super) fn detach(&mut self, id: &RecordId) {
         for user in self.users.values_mut() {
             user.records.iter_mut().filter(|r| r.id == *id).for_each(|r| r.sources.clear());
+        }
+    }
+
+    /// A record was opened once more.
+    pub(super) fn open_once(&mut self, id: &RecordId) {
+        for user in self.users.values_mut() {
+            user.records.iter_mut().filter(|r| r.id == *id).for_each(|r| r.opened += 1);
         }
     }
 

@@ -25,6 +25,8 @@ pub(super) enum Op {
         class: Option<Class>,
         interaction: Option<u8>,
     },
+    /// A record is opened by somebody who is written down.
+    OpenAs(u8),
     /// One of a user's holds is lifted.
     Lift(u8),
     /// One or more scopes in one commit.
@@ -200,7 +202,8 @@ pub(super) fn decode(bytes: &[u8; STEP_BYTES]) -> (Op, Trouble) {
         57 => Op::Return(Kept::Cell),
         58 => Op::Rot { cell: b[1].is_multiple_of(4) },
         59 => Op::SecondWriter(b[1]),
-        60 | 61 if b[7] % 8 > 3 => Op::Detach(b[1]),
+        60 if b[7] % 8 > 3 => Op::Detach(b[1]),
+        61 if b[7] % 8 > 3 => Op::OpenAs(b[1]),
         62 if b[7] % 8 == 4 => {
             Op::LegalHold { user: user(b[1]), class: some(b[2]).map(class), interaction: some(b[3]) }
         }

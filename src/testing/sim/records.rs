@@ -58,7 +58,7 @@ impl Run {
                 sources.extend(last.filter(|_| from_last));
                 last = Some(id);
                 run.tally.add("records derived", u64::from(!sources.is_empty()));
-                run.model.put(user, Record { id, class, content, sources });
+                run.model.put(user, Record { id, class, content, sources, opened: 0 });
             }
         });
     }

@@ -349,6 +349,13 @@ impl Run {
                     }
                 });
             }
+            Op::OpenAs(n) => {
+                let live: Vec<RecordId> = self.model.live().into_keys().collect();
+                if let Some(id) = live.get(usize::from(n) % live.len().max(1)).copied() {
+                    let act = |run: &Run| run.engine().get_as(&id, "a judge", "to see").map(|_| Done::Nothing);
+                    self.verb("records opened by name", trouble, &act, |run, _, _| run.model.open_once(&id));
+                }
+            }
             Op::Lift(n) => {
                 let all: Vec<(u8, u64)> =
                     self.model.users.iter().flat_map(|(u, user)| user.holds.iter().map(|h| (*u, h.0))).collect();
