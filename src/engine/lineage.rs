@@ -246,7 +246,6 @@ impl Inner {
         (id, sources): (&RecordId, &[RecordId]),
     ) -> Result<()> {
         let content_root = resolver.resolve(id)?.0.duplicate();
-        let before = resolver.ancestors(id)?;
         let Some(page) = user_of(editor, root, id)? else {
             return Err(fell(id));
         };
@@ -264,11 +263,10 @@ impl Inner {
                 entry.sources -= 1;
             }
         }
-        let (mut left, mut after) = (Vec::new(), BTreeSet::new());
-        for source in page.lineage.sources(editor.pages, id)? {
-            left.push(crypto::lineage_secret(resolver.resolve(&source)?.0));
-            after.append(&mut resolver.ancestors(&source)?);
-            after.insert(source);
+        let rest = page.lineage.sources(editor.pages, id)?;
+        let mut left = Vec::with_capacity(rest.len());
+        for source in &rest {
+            left.push(crypto::lineage_secret(resolver.resolve(source)?.0));
         }
         let held = holds::covered(editor.pages, page, id)?;
         if left.is_empty() {
@@ -287,7 +285,12 @@ impl Inner {
             }
         }
         if held {
-            holds::mark(editor, root, id, (&(&before - &after), false))?;
+            let mut free = resolver.ancestors(id)?;
+            for source in &rest {
+                free = &free - &resolver.ancestors(source)?;
+                free.remove(source);
+            }
+            holds::mark(editor, root, id, (&free, false))?;
         }
         Ok(())
     }
