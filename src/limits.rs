@@ -57,6 +57,8 @@ pub const DEPTH_MAX: u16 = 1024;
 /// Links that an erase follows before it returns; what is behind more of them cannot be read either, and is taken out of
 /// lists and counts later.
 pub const LINKS_FOLLOWED: u64 = 256;
+/// Users, beside those that it names, into whose trees an erase follows links before it returns.
+pub const USERS_FOLLOWED: usize = 2;
 /// Most copies of one store.
 pub const COPIES_MAX: usize = 8;
 /// Most bytes of a copy's place.

@@ -2,7 +2,7 @@
 //! gone; here their entries are taken out of lists and counts, at once where they are few, by [`Engine::tend`] where they are
 //! many.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
 use super::edit::{Edit, user_of};
@@ -11,6 +11,7 @@ use super::read::Selector;
 use super::{Engine, Inner, Writer};
 use crate::error::{ErrorKind, Result};
 use crate::ids::{RecordId, UserTag};
+use crate::limits::{LINKS_FOLLOWED, USERS_FOLLOWED};
 use crate::secret::WipeStack;
 use crate::tree::lineage::{LINK_BYTES, Lineage, Other, read, whose};
 use crate::tree::ordered::{Ordered, Range};
@@ -41,18 +42,52 @@ pub(super) struct Followed {
     pub(super) selectors: Vec<Selector>,
 }
 
-/// Follows links, and the links of what falls with them, `budget` of them at most; what is left joins the change.
-pub(super) fn follow(edit: &mut Edit<'_>, links: Vec<Links>, epoch: u64, mut budget: u64) -> Result<Followed> {
+/// How far an erase follows links before it returns: each further user costs it a path of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Follow {
+    /// Most links.
+    pub links: u64,
+    /// Most users beside those that it names.
+    pub users: usize,
+}
+
+impl Default for Follow {
+    fn default() -> Self {
+        Follow { links: LINKS_FOLLOWED, users: USERS_FOLLOWED }
+    }
+}
+
+/// Follows links, and the links of what falls with them, as far as `most` says; what is left joins the change.
+pub(super) fn follow(edit: &mut Edit<'_>, links: Vec<Links>, epoch: u64, most: Follow) -> Result<Followed> {
+    let mut users: BTreeSet<UserTag> = links.iter().map(|l| l.owner).collect();
+    let (mut links_left, users_most) = (most.links, users.len().saturating_add(most.users));
     let mut queue = VecDeque::from(links);
     let mut followed = Followed::default();
     while let Some(links) = queue.pop_front() {
-        if links.count > budget {
+        if links.count > links_left {
             edit.left.push(links);
             continue;
         }
-        budget -= links.count;
-        let Links { owner, incarnation, mut tree, .. } = links;
-        for (key, value) in tree.drain(&mut edit.editor, Lineage::place(owner))? {
+        let Links { owner, incarnation, mut tree, count } = links;
+        let place = Lineage::place(owner);
+        let rows = tree.drain(&mut edit.editor, place)?;
+        let mut reached = users.clone();
+        for (key, value) in &rows {
+            if let Some(Other::Source(other) | Other::Derived(other)) = read(key, value)? {
+                reached.insert(other.user);
+            }
+        }
+        if reached.len() > users_most {
+            let mut tree = Ordered::default();
+            for (key, value) in rows {
+                tree.insert(&mut edit.editor, place, key, value)?;
+            }
+            edit.left.push(Links { owner, incarnation, tree, count });
+            continue;
+        }
+        users = reached;
+        links_left -= count;
+        for (key, value) in rows {
             let Some(other) = read(&key, &value)? else {
                 continue;
             };
@@ -113,7 +148,8 @@ impl Inner {
             })?;
             let (taken, count) = tree.take_range(&mut edit.editor, place, &[0; LINK_BYTES], &last)?;
             let links = Links { owner, incarnation, tree: taken, count };
-            let followed = follow(&mut edit, vec![links], epoch, STEP + self.options.links_followed)?;
+            let followed =
+                follow(&mut edit, vec![links], epoch, Follow { links: STEP + LINKS_FOLLOWED, users: usize::MAX })?;
             edit.falling.remove(&mut edit.editor, at)?;
             // What is left of it is counted when its turn comes.
             edit.left.push(Links { owner, incarnation, tree, count: 0 });

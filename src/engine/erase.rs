@@ -254,8 +254,7 @@ impl Inner {
                     Ok(mut done) => {
                         gone += u64::from(done.user_gone);
                         selectors.append(&mut done.selectors);
-                        let fell =
-                            follow(&mut edit, std::mem::take(&mut done.links), epoch, self.options.links_followed)?;
+                        let fell = follow(&mut edit, std::mem::take(&mut done.links), epoch, self.options.follow)?;
                         derived += fell.derived;
                         selectors.extend(fell.selectors);
                         applied.push(Ok(done));

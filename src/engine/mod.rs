@@ -27,7 +27,7 @@ use std::sync::{Arc, PoisonError, Weak};
 #[cfg(feature = "testing")]
 pub use audit::Exposed;
 pub use audit::{Audit, PlaceAudit};
-pub use cascade::Tended;
+pub use cascade::{Follow, Tended};
 pub use copies::{Backup, CopyStatus, Restored, restore};
 pub use discard::{Discarded, Progress};
 pub use erase::{Erase, Erasure, Scope, When};
@@ -66,8 +66,8 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Page size and fan-out of a new store.
     pub geometry: Geometry,
-    /// Links of what fell that an erase follows before it returns; what is behind more of them is left to [`Engine::tend`].
-    pub links_followed: u64,
+    /// How far an erase follows what was derived from its scope before it returns; the rest is left to [`Engine::tend`].
+    pub follow: Follow,
     /// Opens a copy from its place. The default opens directories.
     pub open_copy: OpenCopy,
     /// A defect to plant, so that tests can see that they would find it.
@@ -99,7 +99,7 @@ impl Default for Options {
             env: Arc::new(System),
             cache_bytes: 64 << 20,
             geometry: Geometry::default(),
-            links_followed: crate::limits::LINKS_FOLLOWED,
+            follow: Follow::default(),
             open_copy: Arc::new(open_directory),
             #[cfg(feature = "testing")]
             defect: None,

@@ -1,6 +1,6 @@
 //! What was derived falls with what it was derived from, in any user's tree; what is kept, is kept for a reason.
 
-use keyfall::engine::{CopyMode, Erase, Fact, Options, Source, When};
+use keyfall::engine::{CopyMode, Erase, Fact, Follow, Options, Source, When};
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope};
 
 use crate::support::{SMALL, World, bytes, kind, read, user};
@@ -203,7 +203,7 @@ fn a_chain_has_a_stated_length() {
 #[test]
 fn many_derived_records_fall_at_once_and_are_counted_out_later() {
     let mut world = World::new(9, SMALL);
-    world.options = Options { links_followed: 8, ..world.options.clone() };
+    world.options = Options { follow: Follow { links: 8, users: 1 }, ..world.options.clone() };
     world.reopen();
     let engine = world.engine();
     let audio = world.put("ada", Class::audio(), b"a song that everybody liked");
@@ -232,6 +232,23 @@ fn many_derived_records_fall_at_once_and_are_counted_out_later() {
     assert!((0..20).all(|n| count(engine, &format!("u{n}")) == 0) && count(engine, "ben") == 0);
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
     assert_eq!(kind(read(engine, &derived[0])), ErrorKind::Erased);
+}
+
+#[test]
+fn an_erase_follows_into_two_further_users_and_leaves_the_rest_for_later() {
+    let world = World::new(12, SMALL);
+    let engine = world.engine();
+    for users in 0..5 {
+        let audio = world.put("ada", Class::audio(), b"a call");
+        let derived: Vec<RecordId> = (0..users)
+            .map(|n| derive(engine, &format!("u{n}"), Class::transcript(), b"notes", &[audio]).unwrap())
+            .collect();
+        let done = engine.erase(Scope::Record(audio)).unwrap();
+        assert_eq!((done.derived, done.following), if users <= 2 { (users, false) } else { (0, true) });
+        assert!(derived.iter().all(|id| kind(read(engine, id)) == ErrorKind::Erased));
+        assert_eq!(engine.tend(&mut |_| {}).unwrap().derived, users - done.derived);
+    }
+    assert!(opened(&world).is_empty());
 }
 
 #[test]

@@ -121,7 +121,7 @@ impl Run {
                         assert!(!held, "FOUND: an erase took what is held: {named:?}");
                         let (fell, nothing) = run.model.erase(named, now);
                         // What fell before and is still to be followed counts with its scope.
-                        let followed = run.options.links_followed > 100;
+                        let followed = run.options.follow.links > 100;
                         assert!(records == fell || !followed && records > fell, "{named:?}: {records} of {fell}");
                         if followed && !matches!(named, Named::Part { .. }) {
                             assert_eq!(already, nothing, "{named:?}");

@@ -12,7 +12,7 @@ use super::records::Chosen;
 use super::rng::Rng;
 use super::tally::Tally;
 use crate::cell::RootCell;
-use crate::engine::{CopyMode, Defect, Engine, Geometry, Hold, Options, Query, Reader, When};
+use crate::engine::{CopyMode, Defect, Engine, Follow, Geometry, Hold, Options, Query, Reader, When};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{InteractionId, RecordId, UserId};
@@ -118,7 +118,11 @@ impl Run {
         let options = Options {
             env: env.clone(),
             geometry: geometry(seed),
-            links_followed: if seed.is_multiple_of(3) { 2 } else { 256 },
+            follow: if seed.is_multiple_of(3) {
+                Follow { links: 2, users: 1 }
+            } else {
+                Follow { users: 9, ..Follow::default() }
+            },
             cache_bytes: 1 << 18,
             open_copy: Arc::new(open_copy),
             defect,
