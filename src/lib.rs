@@ -10,9 +10,9 @@
 //! | [`store`] | the port that may keep every byte for ever, and its adapters; it sees ciphertext only |
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
-//! | [`tree`] | the sealed tree, without I/O: radix over users, ordered within a class, fences |
+//! | [`tree`] | the sealed tree, without I/O: radix over users, ordered within a class, fences, links, history, holds |
 //! | [`record`] | what a record is and how its payload is laid out |
-//! | [`engine`] | joins them: commit, erase, read, copies, discard, audit |
+//! | [`engine`] | joins them: commit, erase, lineage, holds, read, report, copies, discard, audit |
 //! | `testing` | (feature `testing`) conformance suites, recording ports, the archive adversary |
 
 pub mod cell;
