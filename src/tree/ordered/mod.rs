@@ -241,18 +241,6 @@ impl<const K: usize> OrderedNode<K> {
         }
     }
 
-    /// Notes the stored pages below that nothing will point to any more, as far as they are known unread.
-    fn note_replaced(&self, editor: &mut Editor<'_>) {
-        if let OrderedNode::Interior(children) = self {
-            for child in children {
-                match &child.link {
-                    Link::Stored(at) => editor.replaced.push(at.name),
-                    Link::Loaded(node) => node.note_replaced(editor),
-                }
-            }
-        }
-    }
-
     /// Joins pages that a removal left nearly empty with a neighbour.
     fn merge(&mut self, editor: &mut Editor<'_>, place: Place) -> Result<()> {
         let capacity = editor.geometry.capacity();
@@ -266,7 +254,7 @@ impl<const K: usize> OrderedNode<K> {
                 i += 1;
                 continue;
             }
-            let left = i.saturating_sub(1).min(children.len() - 2);
+            let left = i.saturating_sub(1);
             let len = children[left].link.load_mut(editor, place.kind, place.owner)?.len()
                 + children[left + 1].link.load_mut(editor, place.kind, place.owner)?.len();
             if len > capacity * 3 / 4 {
@@ -365,11 +353,7 @@ impl<const K: usize> Ordered<K> {
         low: &OrderedKey<K>,
         high: &OrderedKey<K>,
     ) -> Result<u64> {
-        let Some(taken) = self.take(editor, place, low, high)? else {
-            return Ok(0);
-        };
-        taken.note_replaced(editor);
-        Ok(taken.count())
+        Ok(self.take(editor, place, low, high)?.map_or(0, |taken| taken.count()))
     }
 
     /// Takes every key in `low..=high` out, as a tree of its own, and returns it with the number of its entries.
