@@ -4,6 +4,7 @@ use std::path::Path;
 
 use keyfall::testing::sim::{Planted, STEP_BYTES, media_of, simulate};
 use keyfall::testing::{DECODERS, decode_anything};
+use sha2::Digest;
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
@@ -31,11 +32,36 @@ fn no_bytes_make_a_decoder_panic() {
     assert!(well_formed.iter().all(|n| *n > 0), "each decoder has an input that it takes: {well_formed:?}");
 }
 
+/// A well-formed input of a decoder.
+fn well_formed(name: &str) -> Vec<u8> {
+    let path = format!("fuzz/corpus/decoders/well-formed-{name}");
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()[1..].to_vec()
+}
+
+#[test]
+fn a_slot_of_another_kind_is_none_though_its_sum_is_right() {
+    let slot = well_formed("slot");
+    assert!(decode_anything(6, &slot));
+    for at in [0, 7, 8] {
+        let mut other = slot.clone();
+        other[at] ^= 0x40;
+        let sum = sha2::Sha256::digest(&other[..4064]);
+        other[4064..].copy_from_slice(&sum);
+        assert!(!decode_anything(6, &other), "byte {at}");
+    }
+}
+
+#[test]
+fn a_record_longer_than_any_is_refused() {
+    let mut entry = well_formed("entry");
+    assert!(decode_anything(5, &entry));
+    entry[38..46].copy_from_slice(&(keyfall::limits::RECORD_MAX_BYTES + 1).to_be_bytes());
+    assert!(!decode_anything(5, &entry));
+}
+
 #[test]
 fn classes_out_of_order_are_refused() {
-    let input =
-        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/decoders/well-formed-user")).unwrap();
-    let page = &input[1..];
+    let page = &well_formed("user")[..];
     assert!(decode_anything(3, page));
     let length = |at: usize| usize::from(u16::from_be_bytes([page[at], page[at + 1]]));
     let trees = 11 + 2 + length(11) + 32;

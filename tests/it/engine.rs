@@ -703,6 +703,19 @@ fn a_copy_in_step_that_lost_everything_is_brought_up_by_the_next_put() {
 }
 
 #[test]
+fn media_types_and_purposes_have_bounds() {
+    let world = World::new(64, SMALL);
+    let put = |media_type: &str, purpose: &str| {
+        world.engine().put(Put::new(user("ada"), Class::audio()).media_type(media_type).purpose(purpose), &b"x"[..])
+    };
+    put("audio/wav", &"p".repeat(255)).unwrap();
+    for media_type in ["wav", "audio/w\u{e9}v", "audio/\n", &format!("a/{}", "b".repeat(126))] {
+        assert_eq!(kind(put(media_type, "")), ErrorKind::Invalid, "{media_type:?}");
+    }
+    assert_eq!(kind(put("audio/wav", &"p".repeat(256))), ErrorKind::Invalid);
+}
+
+#[test]
 fn a_store_has_eight_copies_and_no_more() {
     let mut world = World::new(63, SMALL);
     for n in 0..8 {
