@@ -58,6 +58,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Whether its content root is its own secret: it depends on no other record, and never did.
+    pub(crate) fn stands_alone(&self) -> bool {
+        self.sources == 0 && !self.detached
+    }
+
     /// Names of the payload's segments, in order.
     pub(crate) fn segment_names(&self) -> impl Iterator<Item = BlobName> + '_ {
         (0..segments(self.length)).map(|n| segment_name(&self.secret, n))

@@ -110,7 +110,7 @@ impl Payload {
         (of, key, entry): (&ClassOf, &OrderedKey, &Entry),
     ) -> Result<Option<Self>> {
         let id = of.record(key)?;
-        let root = if entry.sources == 0 && !entry.detached {
+        let root = if entry.stands_alone() {
             entry.secret.duplicate()
         } else {
             match resolver.resolve(&id) {

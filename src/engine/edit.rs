@@ -62,6 +62,24 @@ pub(super) fn user_of<'n>(
 }
 
 impl Inner {
+    /// One commit within the epoch: `act` edits, or fails and leaves everything as it is.
+    pub(super) fn commit_edit<T>(
+        &self,
+        act: impl FnOnce(&State, &PageSource<'_>, &mut Edit<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut writer = self.writer();
+        self.ready(&mut writer)?;
+        let (done, change) = {
+            let state = self.state();
+            let pages = self.pages();
+            let mut edit = Edit::new(&state, &pages);
+            let done = act(&state, &pages, &mut edit)?;
+            (done, self.change(&state, edit, state.stored.id.epoch)?)
+        };
+        self.publish(&mut writer, change)?;
+        Ok(done)
+    }
+
     /// Seals what was edited into a change; links left to be followed are filed under `epoch`.
     pub(super) fn change(&self, state: &State, mut edit: Edit<'_>, epoch: u64) -> Result<Change> {
         let mut head = state.head.duplicate();

@@ -126,19 +126,10 @@ impl Inner {
         user: &UserId,
         act: impl FnOnce(&mut Edit<'_>, &Resolver<'_>, UserTag, Timestamp) -> Result<T>,
     ) -> Result<T> {
-        let mut writer = self.writer();
-        self.ready(&mut writer)?;
-        let (done, change) = {
-            let state = self.state();
-            let pages = self.pages();
-            let (tag, _) = self.user_page(&state, user)?;
-            let mut edit = Edit::new(&state, &pages);
-            let resolver = self.resolver(&pages, &state);
-            let done = act(&mut edit, &resolver, tag, self.options.env.now())?;
-            (done, self.change(&state, edit, state.stored.id.epoch)?)
-        };
-        self.publish(&mut writer, change)?;
-        Ok(done)
+        self.commit_edit(|state, pages, edit| {
+            let (tag, _) = self.user_page(state, user)?;
+            act(edit, &self.resolver(pages, state), tag, self.options.env.now())
+        })
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
-use super::edit::{Edit, user_of};
+use super::edit::user_of;
 use super::read::look_up;
 use super::{Engine, Inner, Reader, State, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
@@ -324,23 +324,16 @@ impl Engine {
             return Err(Error::invalid(format!("say who opens it, in 1 to {PRINCIPAL_MAX_BYTES} bytes, and what for")));
         }
         let inner = &self.inner;
-        let mut writer = inner.writer();
-        inner.ready(&mut writer)?;
-        let change = {
-            let state = inner.state();
-            let pages = inner.pages();
-            inner.look_up_whole(&state, id)?;
-            let mut edit = Edit::new(&state, &pages);
+        inner.commit_edit(|state, _, edit| {
+            inner.look_up_whole(state, id)?;
             let (editor, root) = edit.parts()?;
             let at = inner.options.env.now();
             let access = Access { principal: principal.to_owned(), purpose: purpose.to_owned(), at };
-            if let Some(page) = user_of(editor, root, id)? {
-                page.lineage.add_access(editor, id, &access)?;
+            match user_of(editor, root, id)? {
+                Some(page) => page.lineage.add_access(editor, id, &access),
+                None => Err(fell(id)),
             }
-            inner.change(&state, edit, state.stored.id.epoch)?
-        };
-        inner.publish(&mut writer, change)?;
-        drop(writer);
+        })?;
         self.get(id)
     }
 
@@ -366,29 +359,23 @@ impl Engine {
         let _wiped = WipeStack;
         check_reason(reason)?;
         let inner = &self.inner;
-        let mut writer = inner.writer();
-        inner.ready(&mut writer)?;
-        let change = {
-            let state = inner.state();
-            let pages = inner.pages();
-            let (page, entry) = inner.look_up_whole(&state, id)?;
-            let sources = page.lineage.sources(&pages, id)?;
+        inner.commit_edit(|state, pages, edit| {
+            let (page, entry) = inner.look_up_whole(state, id)?;
+            let sources = page.lineage.sources(pages, id)?;
             if entry.sources == 0 {
                 return Err(Error::invalid(format!(
                     "record {id} depends on no other; there is nothing to detach it from"
                 )));
             }
-            let mut resolver = inner.resolver(&pages, &state);
-            let mut edit = Edit::new(&state, &pages);
+            let mut resolver = inner.resolver(pages, state);
             let (editor, root) = edit.parts()?;
             inner.cut(editor, root, &mut resolver, (id, &sources))?;
             let fact = Fact::Detached { record: *id, sources: entry.sources, reason: reason.to_owned() };
-            if let Some(page) = user_of(editor, root, id)? {
-                page.history.add(editor, id.user, inner.options.env.now(), &fact)?;
+            match user_of(editor, root, id)? {
+                Some(page) => page.history.add(editor, id.user, inner.options.env.now(), &fact),
+                None => Err(fell(id)),
             }
-            inner.change(&state, edit, state.stored.id.epoch)?
-        };
-        inner.publish(&mut writer, change).map(|_| ())
+        })
     }
 
     /// What was done to a user's records beyond putting and erasing, when and why; oldest first.

@@ -132,7 +132,7 @@ impl Engine {
         let info = info(id, &page.user, &class, &entry);
         let secret = entry.secret.duplicate();
         let mut ids = vec![*id];
-        let root = if entry.sources == 0 && !entry.detached {
+        let root = if entry.stands_alone() {
             entry.secret
         } else {
             let mut resolver = inner.resolver(&pages, &state);

@@ -1,5 +1,7 @@
 //! What is kept about a user, whole: what the engine keeps and does not show here is a bug.
 
+use std::collections::BTreeMap;
+
 use super::{CopyStatus, Engine};
 use crate::cell::Promise;
 use crate::error::Result;
@@ -75,25 +77,17 @@ impl Engine {
         let state = inner.state();
         let pages = inner.pages();
         let (tag, page) = inner.user_page(&state, user)?;
-        let mut erased: Vec<Erased> = Vec::new();
+        let (mut erased, mut singles) = (Vec::new(), BTreeMap::new());
         for fenced in page.fences.all(&pages, tag)? {
             match fenced {
                 Fenced::Span { class, from, until, epoch } => {
                     let class = class.map(|tag| page.class(tag).map(|slot| slot.class.clone()));
                     erased.push(Erased::Span { class, from, until, epoch });
                 }
-                Fenced::Single { epoch } => {
-                    let same = erased.iter_mut().find_map(|e| match e {
-                        Erased::Single { number, epoch: there } if *there == epoch => Some(number),
-                        _ => None,
-                    });
-                    match same {
-                        Some(number) => *number += 1,
-                        None => erased.push(Erased::Single { number: 1, epoch }),
-                    }
-                }
+                Fenced::Single { epoch } => *singles.entry(epoch).or_insert(0) += 1,
             }
         }
+        erased.extend(singles.into_iter().map(|(epoch, number)| Erased::Single { number, epoch }));
         Ok(Report {
             user: user.clone(),
             created: page.created,

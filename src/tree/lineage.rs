@@ -77,6 +77,14 @@ fn own(id: &RecordId) -> OrderedKey {
     super::user::record_key(id.interaction, id.ordinal)
 }
 
+/// The first and the last key that a record's links of one kind can have.
+fn all_of(id: &RecordId, what: u8) -> (LinkKey, LinkKey) {
+    let low = link_key(id.class, &own(id), what, None);
+    let mut high = low;
+    high[WHAT + 1..].fill(0xFF);
+    (low, high)
+}
+
 /// Reads a link; `None` for what is none.
 pub(crate) fn read(key: &LinkKey, value: &[u8]) -> Result<Option<Other>> {
     if matches!(key[WHAT], WRAPPED | OPENED) {
@@ -160,8 +168,7 @@ impl Lineage {
 
     /// Who opened a record of this user's, oldest first.
     pub(crate) fn accesses(&self, pages: &dyn Pages, id: &RecordId) -> Result<Vec<Access>> {
-        let (low, mut high) = (link_key(id.class, &own(id), OPENED, None), link_key(id.class, &own(id), OPENED, None));
-        high[WHAT + 1..].fill(0xFF);
+        let (low, high) = all_of(id, OPENED);
         let mut accesses = Vec::new();
         let range = Range { low: &low, high: &high, descending: false };
         self.tree.scan(pages, Self::place(id.user), range, &mut |key, value| {
@@ -177,8 +184,7 @@ impl Lineage {
     }
 
     fn others(&self, pages: &dyn Pages, id: &RecordId, what: u8) -> Result<Vec<RecordId>> {
-        let (low, mut high) = (link_key(id.class, &own(id), what, None), link_key(id.class, &own(id), what, None));
-        high[WHAT + 1..].fill(0xFF);
+        let (low, high) = all_of(id, what);
         let mut others = Vec::new();
         let range = Range { low: &low, high: &high, descending: false };
         self.tree.scan(pages, Self::place(id.user), range, &mut |key, value| {
