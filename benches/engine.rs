@@ -16,6 +16,7 @@ use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit};
 use criterion::Criterion;
 use keyfall::cell::FileCell;
+use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, Options, Put, RecordId, Scope, UserId};
@@ -33,7 +34,7 @@ fn scratch() -> tempfile::TempDir {
 fn make(dir: &Path) -> Engine {
     let store = SledStore::create(&dir.join("store")).unwrap();
     let cell = FileCell::create(&dir.join("cell"), true, Arc::new(System)).unwrap();
-    Engine::init(Arc::new(store), Arc::new(cell), Options::default()).unwrap()
+    Engine::init(Arc::new(store), Arc::new(cell), Options { keeper: Keeper::ByHand, ..Options::default() }).unwrap()
 }
 
 fn user(name: &str) -> UserId {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::FileCell;
-use keyfall::engine::Source;
+use keyfall::engine::{Keeper, Source};
 use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope, UserId};
@@ -50,7 +50,9 @@ fn main() {
     };
     let store = SledStore::create(&dir.path().join("store")).unwrap();
     let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
-    let engine = Engine::init(Arc::new(store), Arc::new(cell), Options::default()).unwrap();
+    let engine =
+        Engine::init(Arc::new(store), Arc::new(cell), Options { keeper: Keeper::ByHand, ..Options::default() })
+            .unwrap();
 
     let mut made = Vec::new();
     for round in 0..rounds {

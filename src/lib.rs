@@ -11,6 +11,7 @@
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
 //! | [`tree`] | the sealed tree, without I/O: radix over users, ordered within a class, fences, links, history, holds |
+//! | `scope`, `policy` | what an erase names and when it is due; how long a class is kept |
 //! | [`record`] | what a record is and how its payload is laid out |
 //! | [`engine`] | joins them: commit, erase, lineage, holds, read, report, copies, discard, audit |
 //! | `testing` | (feature `testing`) conformance suites, recording ports, the archive adversary |
@@ -29,7 +30,9 @@ pub mod env;
 pub mod error;
 pub mod ids;
 pub mod limits;
+mod policy;
 pub mod record;
+mod scope;
 pub mod secret;
 pub mod store;
 mod sync;

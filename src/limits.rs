@@ -48,6 +48,18 @@ pub const PRINCIPAL_MAX_BYTES: usize = 80;
 pub const REASON_MAX_BYTES: usize = 255;
 /// Most bytes of the name of an authority.
 pub const AUTHORITY_MAX_BYTES: usize = 80;
+/// Most classes that one erase keeps.
+pub const KEPT_MAX: usize = 3;
+/// Most erases planned for one user at a time.
+pub const PLANS_MAX: usize = 64;
+/// Most policies of the store, and of each user.
+pub const POLICIES_MAX: usize = 64;
+/// How much later an erase that was due is tried again, where a hold refused it.
+pub const RETRY: Duration = Duration::from_secs(3600);
+/// Users that one commit of [`crate::Engine::tend`] serves.
+pub const DUE_MAX: usize = 16_384;
+/// Users whose due time one commit computes anew when the store's policies changed.
+pub const SWEEP: usize = 4096;
 /// Most holds on one user's records at a time.
 pub const HOLDS_MAX: usize = 64;
 /// Most records that one record may be derived from.
@@ -83,7 +95,15 @@ const _: () = assert!(
     "two facts fit in the smallest page"
 );
 const _: () = assert!(
-    USER_MAX_BYTES + CLASSES_MAX * (CLASS_MAX_BYTES + 80) + 512 < USER_PAGE_MAX_BYTES - SEAL_OVERHEAD,
+    2 * (20 + 2 + 8 + 55 + KEPT_MAX * (2 + CLASS_MAX_BYTES) + REASON_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    "two planned erases fit in the smallest page"
+);
+const _: () = assert!(
+    2 * (20 + 2 + CLASS_MAX_BYTES + PURPOSE_MAX_BYTES + 40) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    "two policies fit in the smallest page"
+);
+const _: () = assert!(
+    USER_MAX_BYTES + CLASSES_MAX * (CLASS_MAX_BYTES + 80) + 640 < USER_PAGE_MAX_BYTES - SEAL_OVERHEAD,
     "a user page holds all classes"
 );
 const _: () = assert!(

@@ -155,3 +155,74 @@ pub(crate) fn locate(chunk: u64) -> (u64, usize) {
     let within = (chunk % CHUNKS_PER_SEGMENT as u64) as usize * (CHUNK_BYTES + TAG_BYTES);
     (segment, if segment == 0 { HEADER_BYTES + within } else { within })
 }
+
+/// A record to be put. Built up from user and class; the rest has defaults.
+#[derive(Clone, Debug)]
+pub struct Put {
+    pub(crate) user: UserId,
+    pub(crate) class: Class,
+    pub(crate) interaction: Option<InteractionId>,
+    pub(crate) media_type: String,
+    pub(crate) purpose: String,
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) sources: Vec<Source>,
+}
+
+/// What a record is derived from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A record, of any user.
+    Record(RecordId),
+    /// One of the same batch, by the number that [`crate::engine::Batch::add`] gave.
+    Added(usize),
+}
+
+impl Put {
+    /// A record of `user` in `class`, in an interaction of its own that begins now.
+    pub fn new(user: UserId, class: Class) -> Self {
+        Put {
+            user,
+            class,
+            interaction: None,
+            media_type: "application/octet-stream".into(),
+            purpose: String::new(),
+            created: None,
+            sources: Vec::new(),
+        }
+    }
+
+    /// Puts it into this interaction.
+    #[must_use]
+    pub fn interaction(mut self, id: InteractionId) -> Self {
+        self.interaction = Some(id);
+        self
+    }
+
+    /// Names its media type (RFC 6838); the default is `application/octet-stream`.
+    #[must_use]
+    pub fn media_type(mut self, media_type: impl Into<String>) -> Self {
+        self.media_type = media_type.into();
+        self
+    }
+
+    /// Says why it is kept, in at most 255 bytes.
+    #[must_use]
+    pub fn purpose(mut self, purpose: impl Into<String>) -> Self {
+        self.purpose = purpose.into();
+        self
+    }
+
+    /// Says what it was derived from, once for each source: it cannot be read any more from the moment one of them is erased.
+    #[must_use]
+    pub fn derived_from(mut self, source: Source) -> Self {
+        self.sources.push(source);
+        self
+    }
+
+    /// Says when it was made; the default is now.
+    #[must_use]
+    pub fn created(mut self, created: Timestamp) -> Self {
+        self.created = Some(created);
+        self
+    }
+}

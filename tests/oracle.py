@@ -25,9 +25,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 CHUNK, TAG, HEADER, SEGMENT_CHUNKS = 16384, 16, 56, 16
 LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM"
-USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY, HOLDS, MARKS = 1, 2, 3, 4, 5, 6, 7, 8, 9
+USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY, HOLDS, MARKS, PLANS, POLICIES, AGENDA = range(1, 13)
 # Bytes of a key in each ordered tree.
-KEYS = {CLASS: 20, FENCES: 20, LINEAGE: 40, FALLING: 20, HISTORY: 20, HOLDS: 20, MARKS: 40}
+KEYS = {LINEAGE: 40, MARKS: 40} | {kind: 20 for kind in (CLASS, FENCES, FALLING, HISTORY, HOLDS, PLANS, POLICIES, AGENDA)}
+# What a user page and a head lead to, in the order of their bits.
+OF_USER = (FENCES, LINEAGE, HISTORY, HOLDS, MARKS, PLANS, POLICIES)
+OF_HEAD = (FALLING, AGENDA, POLICIES)
 
 
 class Corrupt(Exception):
@@ -237,12 +240,18 @@ class Tree:
         prefix, sealed = head[:d.at], head[d.at:]
         d = Decoder(open_short(keys[(epoch, attempt)], b"keyfall/head/v1" + prefix, sealed))
         self.page_bytes, self.fan_bits = d.int(4), d.int(1)
-        d.int(8), d.int(8)
+        d.int(8), d.int(8), d.int(8)
         self.users, self.index_key = d.int(8), d.bytes(32)
         self.root = d.bytes(48)
-        self.falling = d.bytes(48) if d.int(1) else None
+        self.trees = self.below(OF_HEAD, d, d.int(1))
         self.copies = [(d.int(8), d.int(1), d.text()) for _ in range(d.int(1))]
         d.end(False)
+
+    @staticmethod
+    def below(kinds, d, there):
+        if there >> len(kinds):
+            raise Corrupt("a tree that nobody knows")
+        return {kind: d.bytes(48) for n, kind in enumerate(kinds) if there >> n & 1}
 
     def page(self, kind, ref):
         context = b"keyfall/page/v1" + self.id + bytes([kind]) + ref[:16]
@@ -290,11 +299,11 @@ class Tree:
             d = self.page(USER, ref)
             if d.int(1) != 1 or d.int(2) != incarnation:
                 raise Corrupt("a user page")
-            d.int(8)
-            name, fence_key, trees = d.text(), d.bytes(32), d.int(1)
+            d.int(8), d.int(8)
+            name, fence_key, there = d.text(), d.bytes(32), d.int(2)
             if prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12] != tag:
                 raise Corrupt("a user page under another's tag")
-            fences, lineage, history, holds, marks = (d.bytes(48) if trees & bit else None for bit in (1, 2, 4, 8, 16))
+            trees = self.below(OF_USER, d, there)
             for _ in range(d.int(2)):
                 class_tag, class_name, count, tree = d.bytes(6), d.text(), d.int(8), d.bytes(48)
                 if prf(fence_key, b"keyfall/class-tag/v1", class_name.encode())[:6] != class_tag:
@@ -307,14 +316,12 @@ class Tree:
                 if n != count:
                     raise Corrupt("a class holds another number of records")
             d.end(True)
-            for kind, tree in ((FENCES, fences), (HISTORY, history), (HOLDS, holds), (MARKS, marks)):
-                if tree:
-                    list(self.ordered(kind, tree))
-            if lineage:
-                links[tag] = dict(self.ordered(LINEAGE, lineage))
-        if self.falling:
-            for _, value in self.ordered(FALLING, self.falling):
-                list(self.ordered(LINEAGE, value[14:]))
+            found = {kind: dict(self.ordered(kind, tree)) for kind, tree in trees.items()}
+            links[tag] = found.get(LINEAGE, {})
+        for kind, tree in self.trees.items():
+            for _, value in self.ordered(kind, tree):
+                if kind == FALLING:
+                    list(self.ordered(LINEAGE, value[14:]))
         roots = {}
         for id, entry in entries.items():
             try:
@@ -421,7 +428,7 @@ class Maker:
         return self.page(kind, leaf)
 
     def user(self, name, records, incarnation=1, fences=(), derived={}, detached={}, facts=(), holds=(), marks={},
-             opened={}):
+             opened={}, due=0, plans={}, policies=()):
         """records: (class, interaction, ordinal, content, purpose); gives the tree's slot.
 
         derived: number of a record -> ids of its sources; detached: number -> ids of the sources that it was cut from;
@@ -471,15 +478,17 @@ class Maker:
             id = interaction + tag + struct.pack(">H", incarnation) + class_tag + struct.pack(">I", ordinal)
             self.expected["erased"].append(show(id))
         history = {struct.pack(">QI", 1767225600000, n) + bytes(8): fact for n, fact in enumerate(facts)}
-        there, trees = 0, b""
         held = {struct.pack(">Q", n + 1) + bytes(12): hold for n, hold in enumerate(holds)}
         marked = {link_key(*own[n][1:], 0, own[m][0]): own[m][0] for n, others in marks.items() for m in others}
-        for bit, kind, entries in ((1, FENCES, points), (2, LINEAGE, links), (4, HISTORY, history), (8, HOLDS, held),
-                                   (16, MARKS, marked)):
-            if entries:
-                there, trees = there | bit, trees + self.ordered(kind, entries)
-        page = b"\1" + struct.pack(">HQ", incarnation, 1767225600000) + text(name) + fence_key + bytes([there]) + trees + body
+        there, trees = self.below(OF_USER, {FENCES: points, LINEAGE: links, HISTORY: history, HOLDS: held, MARKS: marked,
+                                            PLANS: plans, POLICIES: keyed(policies)})
+        page = b"\1" + struct.pack(">HQQ", incarnation, 1767225600000, due) + text(name) + fence_key
+        page += struct.pack(">H", there) + trees + body
         return tag + struct.pack(">H", incarnation) + b"\1" + self.page(USER, page, 8192)
+
+    def below(self, kinds, trees):
+        there = sum(1 << n for n, kind in enumerate(kinds) if trees.get(kind))
+        return there, b"".join(self.ordered(kind, trees[kind]) for kind in kinds if trees.get(kind))
 
     def erased_user(self, name, interaction):
         tag = prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12]
@@ -487,7 +496,7 @@ class Maker:
         self.expected["erased"].append(show(id))
         return tag + struct.pack(">H", 1) + b"\2" + struct.pack(">Q", self.epoch) + bytes(40)
 
-    def publish(self, slots, deep=False, falling=None):
+    def publish(self, slots, deep=False, pending=0, **trees):
         live = sum(1 for s in slots if s[14] == 1)
         if deep:
             # An interior page of the user tree: a leaf for each first digit of six bits.
@@ -503,8 +512,10 @@ class Maker:
         root = self.page(USERS, page)
         self.commit += 1
         prefix = b"KFHD\1" + self.store + struct.pack(">QQ", self.epoch, self.commit) + self.attempt
-        plain = struct.pack(">IBQQQ", 4096, 6, 1767225600000, 0, live) + self.index_key + root
-        plain += (b"\1" + self.ordered(FALLING, falling) if falling else b"\0") + b"\0"
+        plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, pending, live) + self.index_key + root
+        there, below = self.below(OF_HEAD, {FALLING: trees.get("falling"), AGENDA: trees.get("agenda"),
+                                            POLICIES: keyed(trees.get("policies", ()))})
+        plain += bytes([there]) + below + b"\0"
         head = prefix + seal(self.root_key, self.random(24), b"keyfall/head/v1" + prefix, plain)
         self.log += frame(1, len(self.log), self.synced, self.blobs, ((self.epoch, self.commit), head))
         self.synced, self.blobs = (1, len(self.log)), []
@@ -524,6 +535,25 @@ class Maker:
         files = files or self.files()
         packed = {path: base64.b64encode(zlib.compress(data, 9)).decode() for path, data in files.items()}
         return {"about": about, "files": packed, "expected": expected or self.expected}
+
+
+def keyed(policies):
+    """Policies by their keys: what is hashed stands behind its length in eight bytes."""
+    def key(policy):
+        d = Decoder(policy[1:])
+        parts = [d.text().encode(), d.text().encode()]
+        return hashlib.sha256(b"".join(struct.pack(">Q", len(p)) + p for p in parts)).digest()[:20]
+    return {key(policy): policy for policy in policies}
+
+
+def policy(class_name, purpose="", age=None, number=None, until=None, named=False):
+    numbers = (age, number, until)
+    flags = sum(1 << n for n, x in enumerate(numbers) if x is not None) | named << 3 | bool(purpose) << 4
+    return b"\1" + text(class_name) + text(purpose) + bytes([flags]) + b"".join(struct.pack(">Q", x) for x in numbers if x is not None)
+
+
+def planned(due, number, erase):
+    return {struct.pack(">QQ", due, number) + bytes(4): struct.pack(">Q", 1767225600000) + erase}
 
 
 def interaction(ms, n):
@@ -581,7 +611,7 @@ def vectors():
     fell = base64.b32hexdecode(fell.upper())
     ben = gone[16:28] + struct.pack(">H", 1) + b"\2" + struct.pack(">Q", m.epoch) + bytes(40)
     links = m.ordered(LINEAGE, {link_key(gone[30:36], gone[:16] + gone[36:], 2, fell): fell})
-    m.publish([ben, chloe], falling={struct.pack(">QI", m.epoch, 0) + bytes(8): gone[16:30] + links})
+    m.publish([ben, chloe], falling={struct.pack(">QI", 1, 0) + bytes(8): gone[16:30] + links})
     yield "fallen", m.vector("a user was erased, and what others hold of it is still to be followed")
     m = Maker("held")
     records = [("audio", first, 0, b"the call", ""), ("transcript", first, 0, b"what was said", ""), ("audio", second, 0, b"free", "")]
@@ -589,6 +619,23 @@ def vectors():
     m.publish([m.user("ada", records, derived={1: [0]}, holds=[hold], marks={0: [1]}, facts=[b"\3" + struct.pack(">Q", 1) + hold])])
     m.expected["held"] = [r["id"] for r in m.expected["records"][:2]]
     yield "held", m.vector("a class under a legal hold, and the record that it was derived from")
+    m = Maker("planned")
+    day = 86400000
+    whole = b"\2" + text("") + b"\0\0" + text("")
+    keeping = b"\2" + text("") + b"\1" + first + b"\1" + text("action") + text("it rings")
+    span = b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, began) + b"\0" + text("")
+    plans = planned(began + 9000 * day, 7, whole) | planned(began + 9001 * day, 8, keeping) | planned(began + 9002 * day, 9, span)
+    slot_ = m.user("ada", [("audio", first, 0, b"to go", ""), ("transcript", second, 0, b"health", "treatment")],
+                   due=began + 9000 * day, plans=plans,
+                   policies=[policy("audio", number=3), policy("transcript", "treatment", age=9999 * day, named=True)],
+                   facts=[b"\6" + struct.pack(">QQ", 7, began + 9000 * day) + text("everything"), b"\7" + struct.pack(">Q", 6)])
+    agenda = {struct.pack(">Q", began + 9000 * day) + slot_[:12]: b""}
+    m.publish([slot_], agenda=agenda, policies=[policy("audio", age=9999 * day), policy("action", until=began)],
+              pending=began + 9003 * day)
+    m.expected["records"].pop()
+    m.expected |= {"plans": [began + 9000 * day, began + 9001 * day, began + 9002 * day], "policies": 2, "named": 1,
+                   "pending": began + 9003 * day}
+    yield "planned", m.vector("erases to come, policies of a user and of the store, an erase that is pending")
     m = good("in the middle of an erase")
     files = m.files()
     files["cell/slot-b"] = slot(1, m.store, 2, m.random(16), m.random(32), m.random(4096))
@@ -666,12 +713,13 @@ def seeds():
     facts = [b"\1" + first + bytes(12) + b"\0\1" + bytes(10) + b"\0\1" + text("it rings"),
              b"\2" + text("action") + struct.pack(">Q", 2) + text("it rings"),
              b"\3" + struct.pack(">QQ", 7, 1767225600000) + text("audio") + first + text("why") + text("who"),
-             b"\4" + struct.pack(">Q", 7) + text("why") + text("who"), b"\5" + text("everything")]
+             b"\4" + struct.pack(">Q", 7) + text("why") + text("who"), b"\5" + text("everything"),
+             b"\6" + struct.pack(">QQ", 7, 1767225600000) + text("everything"), b"\7" + struct.pack(">Q", 7)]
     records = [("audio", first, 0, b"x", "wake word"), ("action", first, 0, b"y", ""), ("action", first, 1, b"z", "")]
     m.publish([m.user("ada", records, fences=[("audio", first, 3)], derived={1: [0]}, detached={2: [0]}, facts=facts,
                       opened={0: [("analyst", "to count words")]}),
                m.erased_user("ben", first)], falling={bytes(20): m.random(14) + m.random(48)})
-    plain = struct.pack(">IBQQQ", 4096, 6, 1767225600000, 0, 1) + m.index_key + m.random(48) + b"\1" + m.random(48)
+    plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, 5, 1) + m.index_key + m.random(48) + b"\3" + m.random(96)
     plain += b"\2" + m.random(8) + b"\1" + text("/mnt/a") + m.random(8) + b"\2" + text("/mnt/b")
     entry = b"\1" + m.random(32) + struct.pack(">BHHQQ", 1, 2, 1, 7, 1767225600000) + text("audio/x-wav") + text("wake word")
     interior = b"\1" + struct.pack(">H", 2) + b"\0\3" + m.random(48) + b"\0\7" + m.random(48)
@@ -689,8 +737,13 @@ def seeds():
     yield 5, "entry", entry
     yield 11, "links", m.plain[LINEAGE]
     yield 12, "falling", m.plain[FALLING]
-    for name, fact in zip(("detached", "kept", "held", "lifted", "refused"), facts):
+    for name, fact in zip(("detached", "kept", "held", "lifted", "refused", "planned", "cancelled"), facts):
         yield 13, "fact-" + name, fact
+    yield 14, "policy", policy("audio", "treatment", 1, None, 3, True)
+    yield 14, "policy-number", policy("audio", number=9)
+    yield 15, "erase", b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, 2**64 - 1) + b"\1" + text("action") + text("it rings")
+    yield 15, "erase-record", b"\1" + id + b"\0" + text("")
+    yield 15, "erase-interaction", b"\2" + text("") + b"\1" + first + b"\0" + text("")
     yield 6, "slot", slot(1, m.store, 1, m.attempt, m.root_key, m.random(4096))
     yield 7, "id", id
     yield 8, "id-text", base64.b32hexencode(id).lower()

@@ -15,7 +15,7 @@ use super::walk::walk_at;
 use super::walk::{Step, Walking, walk};
 use crate::crypto::{self, Key, chunked};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::BlobName;
+use crate::ids::{BlobName, Timestamp};
 #[cfg(feature = "testing")]
 use crate::ids::{RecordId, UserId};
 use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, HEADER_BYTES, TAG_BYTES};
@@ -69,6 +69,8 @@ pub struct Audit {
     pub head: Option<HeadId>,
     /// Root keys in the cell: one, unless an erase is not complete.
     pub root_keys: u64,
+    /// Until when erases are pending: superseded pages may lead to what they named.
+    pub pending: Option<Timestamp>,
     /// Blobs of the live tree.
     pub live_blobs: u64,
     /// Each place.
@@ -76,9 +78,9 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Whether nothing opens that should not, nothing is damaged, and the cell holds one key.
+    /// Whether nothing opens that should not, nothing is damaged, nothing is pending, and the cell holds one key.
     pub fn is_clean(&self) -> bool {
-        self.root_keys == 1 && self.places.iter().all(|p| p.stray == 0 && p.damaged == 0)
+        self.root_keys == 1 && self.pending.is_none() && self.places.iter().all(|p| p.stray == 0 && p.damaged == 0)
     }
 }
 
@@ -182,9 +184,9 @@ impl Engine {
         let writer = inner.writer();
         inner.check_usable()?;
         let contents = inner.cell.load()?;
-        let (live_roots, live_head, geometry) = {
+        let ((live_roots, pending), live_head, geometry) = {
             let state = inner.state();
-            (state.head.roots.duplicate(), state.stored.id, state.head.geometry)
+            ((state.head.roots.duplicate(), state.head.pending), state.stored.id, state.head.geometry)
         };
         let mut places: Vec<SharedStore> = vec![inner.store().clone()];
         places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
@@ -195,6 +197,7 @@ impl Engine {
         let mut audit = Audit {
             head: Some(live_head),
             root_keys: contents.keys.len() as u64,
+            pending,
             live_blobs: known.len() as u64,
             places: Vec::new(),
         };

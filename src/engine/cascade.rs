@@ -1,5 +1,5 @@
 //! What falls with what was erased: derived records, in any user's tree. They cannot be read from the moment their source is
-//! gone; here their entries are taken out of lists and counts, at once where they are few, by [`Engine::tend`] where they are
+//! gone; here their entries are taken out of lists and counts, at once where they are few, by [`super::Engine::tend`] where they are
 //! many.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -8,16 +8,15 @@ use std::ops::ControlFlow;
 use super::edit::{Edit, user_of};
 use super::part::erase_record;
 use super::read::Selector;
-use super::{Engine, Inner, Writer};
+use super::{Inner, Writer};
 use crate::error::{ErrorKind, Result};
 use crate::ids::{RecordId, UserTag};
 use crate::limits::{LINKS_FOLLOWED, USERS_FOLLOWED};
-use crate::secret::WipeStack;
 use crate::tree::lineage::{LINK_BYTES, Lineage, Other, read, whose};
 use crate::tree::ordered::{Ordered, Range};
 use crate::tree::user::split_record_key;
 
-/// Links that one commit of [`Engine::tend`] follows.
+/// Links that one commit of [`super::Engine::tend`] follows.
 const STEP: u64 = 4096;
 
 /// The links of records that fell.
@@ -26,13 +25,6 @@ pub(super) struct Links {
     pub(super) incarnation: u16,
     pub(super) tree: Ordered<LINK_BYTES>,
     pub(super) count: u64,
-}
-
-/// What [`Engine::tend`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tended {
-    /// Derived records taken out of lists and counts.
-    pub derived: u64,
 }
 
 /// Derived records that were taken out.
@@ -126,7 +118,7 @@ impl Inner {
     }
 
     /// Follows some of the links that an erase left; says how many derived records were taken out, or `None` at the end.
-    fn follow_some(&self, writer: &mut Writer) -> Result<Option<u64>> {
+    pub(super) fn follow_some(&self, writer: &mut Writer) -> Result<Option<u64>> {
         self.ready(writer)?;
         let epoch = writer.root.id.epoch + 1;
         let (followed, change) = {
@@ -153,33 +145,12 @@ impl Inner {
             edit.falling.remove(&mut edit.editor, at)?;
             // What is left of it is counted when its turn comes.
             edit.left.push(Links { owner, incarnation, tree, count: 0 });
-            let mut change = self.change(&state, edit, epoch)?;
-            change.root = Some(self.next_root(writer, epoch, &change.head)?);
+            let mut change = self.change(&state, edit)?;
+            self.begin_epoch(writer, epoch, &mut change)?;
             change.erased.clone_from(&followed.selectors);
             (followed, change)
         };
         self.publish(writer, change)?;
         Ok(Some(followed.derived))
-    }
-}
-
-impl Engine {
-    /// Does what is due: takes derived records that fell with an erase out of lists and counts. They cannot be read since that
-    /// erase; [`Engine::users`] and every later count do this first. `progress` hears how many were taken out.
-    ///
-    /// # Errors
-    /// As [`Engine::erase`].
-    pub fn tend(&self, progress: super::Progress<'_>) -> Result<Tended> {
-        let _wiped = WipeStack;
-        let mut tended = Tended::default();
-        while self.inner.is_falling() {
-            let mut writer = self.inner.writer();
-            match self.inner.follow_some(&mut writer)? {
-                Some(derived) => tended.derived += derived,
-                None => break,
-            }
-            progress(tended.derived);
-        }
-        Ok(tended)
     }
 }

@@ -187,8 +187,13 @@ impl Inner {
             }
         }
         let names: Vec<BlobName> = change.blobs.iter().map(|(name, _)| *name).collect();
+        let agenda = |head: &HeadPage| (head.roots.agenda.as_ref().map(|at| at.name), head.pending);
+        let rings = change.head.roots.falling.is_some() || agenda(&change.head) != agenda(&self.state().head);
         self.install(State { head: change.head, stored }, &change.replaced, &change.erased);
         self.release_names(names.into_iter().chain(change.staged.iter().copied()), true);
+        if rings {
+            self.bell.ring();
+        }
         let erase = change.root.is_some();
         if let Some(root) = change.root {
             writer.root = root;

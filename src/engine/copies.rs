@@ -407,6 +407,7 @@ impl Engine {
             inner.ready(&mut writer).err().map(|e| e.to_string())
         };
         let copies = self.copy_status();
+        let next_due = inner.next_due()?;
         let state = inner.state();
         Ok(Status {
             store: inner.id,
@@ -417,6 +418,8 @@ impl Engine {
             geometry: state.head.geometry,
             cell: inner.cell.describe(),
             unsettled,
+            pending: state.head.pending,
+            next_due,
             copies,
             memory: crate::secret::usage(),
         })

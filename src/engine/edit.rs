@@ -5,38 +5,75 @@ use super::commit::{Change, Sealer};
 use super::pages::PageSource;
 use super::{Inner, State};
 use crate::error::Result;
-use crate::ids::{RecordId, UserTag};
+use crate::ids::{RecordId, Timestamp, UserTag};
+use crate::tree::agenda::Agenda;
 use crate::tree::falling::{Fallen, Falling};
 use crate::tree::lineage::Lineage;
 use crate::tree::ordered::Ordered;
+use crate::tree::policies::Policies;
 use crate::tree::user::UserPage;
 use crate::tree::users::{Slot, SlotState, UsersNode, seal_users};
-use crate::tree::{Editor, Link, PageKind};
+use crate::tree::{Editor, Link, PageKind, Ref};
 
 /// The tree, to be changed.
 pub(super) struct Edit<'a> {
     pub(super) editor: Editor<'a>,
     users: Link<UsersNode>,
     pub(super) falling: Falling,
+    pub(super) agenda: Agenda,
+    /// The store's.
+    pub(super) policies: Policies,
     /// Links that this change leaves to be followed, which join `falling`.
     pub(super) left: Vec<Links>,
 }
 
 impl<'a> Edit<'a> {
     pub(super) fn new(state: &State, pages: &'a PageSource<'_>) -> Self {
-        let falling = state.head.roots.falling.as_ref().map(crate::tree::Ref::duplicate);
+        let roots = state.head.roots.duplicate();
         Edit {
             editor: Editor { pages, geometry: state.head.geometry, replaced: Vec::new() },
-            users: Link::Stored(state.head.roots.users.duplicate()),
-            falling: Falling { tree: Ordered::stored(falling) },
+            users: Link::Stored(roots.users),
+            falling: Falling { tree: Ordered::stored(roots.falling) },
+            agenda: Agenda { tree: Ordered::stored(roots.agenda) },
+            policies: Policies { tree: Ordered::stored(roots.policies) },
             left: Vec::new(),
         }
+    }
+
+    /// The store's policies.
+    pub(super) fn policies_of(state: &State) -> Policies {
+        Policies { tree: Ordered::stored(state.head.roots.policies.as_ref().map(Ref::duplicate)) }
     }
 
     /// The editor and the root page of the user tree.
     pub(super) fn parts(&mut self) -> Result<(&mut Editor<'a>, &mut UsersNode)> {
         let root = self.users.load_mut(&mut self.editor, PageKind::Users, None)?;
         Ok((&mut self.editor, root))
+    }
+
+    /// Puts down when there is something to do for a live user next.
+    pub(super) fn set_due(&mut self, tag: UserTag, due: Option<Timestamp>) -> Result<()> {
+        let root = self.users.load_mut(&mut self.editor, PageKind::Users, None)?;
+        let Some(page) = page_of(&mut self.editor, root, tag)?.filter(|page| page.due != due) else {
+            return Ok(());
+        };
+        if let Some(before) = page.due {
+            self.agenda.remove(&mut self.editor, before, tag)?;
+        }
+        if let Some(due) = due {
+            self.agenda.add(&mut self.editor, due, tag)?;
+        }
+        page.due = due;
+        Ok(())
+    }
+
+    /// Puts down that there is something to do for a live user at `due`, if nothing is before.
+    pub(super) fn due_by(&mut self, tag: UserTag, due: Timestamp) -> Result<()> {
+        let (editor, root) = self.parts()?;
+        match page_of(editor, root, tag)? {
+            Some(page) if page.due.is_none_or(|there| due < there) => self.set_due(tag, Some(due)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -74,23 +111,26 @@ impl Inner {
             let pages = self.pages();
             let mut edit = Edit::new(&state, &pages);
             let done = act(&state, &pages, &mut edit)?;
-            (done, self.change(&state, edit, state.stored.id.epoch)?)
+            (done, self.change(&state, edit)?)
         };
         self.publish(&mut writer, change)?;
         Ok(done)
     }
 
-    /// Seals what was edited into a change; links left to be followed are filed under `epoch`.
-    pub(super) fn change(&self, state: &State, mut edit: Edit<'_>, epoch: u64) -> Result<Change> {
+    /// Seals what was edited into a change; links left to be followed are filed under the number of its commit.
+    pub(super) fn change(&self, state: &State, mut edit: Edit<'_>) -> Result<Change> {
+        let commit = state.stored.id.commit + 1;
         let mut head = state.head.duplicate();
         let mut sealer = Sealer::new(&self.options, self.id);
         for (number, left) in (0..).zip(edit.left) {
             let Links { owner, incarnation, tree, .. } = left;
             if let Some(links) = tree.seal(Lineage::place(owner), head.geometry, &mut sealer)? {
-                edit.falling.set(&mut edit.editor, (epoch, number), &Fallen { owner, incarnation, links })?;
+                edit.falling.set(&mut edit.editor, (commit, number), &Fallen { owner, incarnation, links })?;
             }
         }
         head.roots.falling = edit.falling.tree.seal(Falling::PLACE, head.geometry, &mut sealer)?;
+        head.roots.agenda = edit.agenda.tree.seal(Agenda::PLACE, head.geometry, &mut sealer)?;
+        head.roots.policies = edit.policies.tree.seal(Policies::place(None), head.geometry, &mut sealer)?;
         head.roots.users = seal_users(edit.users, head.geometry, &mut sealer)?;
         let mut change = Change::of_head(head);
         change.blobs = sealer.blobs;

@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use super::cascade::{Links, follow};
+use super::commit::Change;
 use super::edit::{Edit, page_of};
 use super::holds::{held, protected};
-use super::lineage::check_reason;
 use super::part::{Part, erase_record, is_there};
 use super::read::Selector;
 use super::{Engine, Inner, State, Writer, locked};
 use crate::cell::Retirement;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
+use crate::ids::Timestamp;
+use crate::policy::millis;
+use crate::scope::{Erase, Scope, When};
 use crate::secret::WipeStack;
 use crate::sync::Mutex;
 use crate::tree::PageKind;
@@ -22,135 +24,10 @@ use crate::tree::lineage::Lineage;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN};
 use crate::tree::users::SlotState;
 
-/// Which of a user's interactions a scope takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
-    /// All of them.
-    Ever,
-    /// One.
-    Interaction(InteractionId),
-    /// Those that began at `from` or later, and before `until`. An interaction goes whole, by the time at which it began.
-    Between {
-        /// Inclusive; `None`: from the beginning.
-        from: Option<Timestamp>,
-        /// Exclusive; `None`: until now.
-        until: Option<Timestamp>,
-    },
-}
-
-/// What one erase names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// A user, or one class of it, or its interactions of some time.
-    User {
-        /// Whose.
-        user: UserId,
-        /// Only this class.
-        class: Option<Class>,
-        /// Only these interactions.
-        when: When,
-    },
-    /// One record.
-    Record(RecordId),
-}
-
-impl Scope {
-    /// Everything of a user.
-    pub fn user(user: UserId) -> Self {
-        Scope::User { user, class: None, when: When::Ever }
-    }
-
-    /// A class of a user.
-    pub fn class(user: UserId, class: Class) -> Self {
-        Scope::User { user, class: Some(class), when: When::Ever }
-    }
-
-    /// One interaction of a user.
-    pub fn interaction(user: UserId, id: InteractionId) -> Self {
-        Scope::User { user, class: None, when: When::Interaction(id) }
-    }
-}
-
-/// An erase: its scope, and what of it stays.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Erase {
-    scope: Scope,
-    pub(super) keep: Vec<Class>,
-    pub(super) reason: String,
-}
-
-impl Erase {
-    /// Erases everything in `scope`.
-    pub fn new(scope: Scope) -> Self {
-        Erase { scope, keep: Vec::new(), reason: String::new() }
-    }
-
-    /// Leaves the records of `class` in spite of the scope, detached from what falls; class and `reason` stand in the
-    /// user's history. A user of whom a class is kept goes on living.
-    #[must_use]
-    pub fn keep(mut self, class: Class, reason: impl Into<String>) -> Self {
-        self.keep.push(class);
-        self.reason = reason.into();
-        self
-    }
-
-    /// What it names.
-    pub fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    /// The classes that stay.
-    pub fn kept(&self) -> &[Class] {
-        &self.keep
-    }
-
-    fn user(&self, tag: impl FnOnce(&UserId) -> UserTag) -> UserTag {
-        match &self.scope {
-            Scope::User { user, .. } => tag(user),
-            Scope::Record(id) => id.user,
-        }
-    }
-
-    /// The scope in words, without the user's name.
-    fn words(&self) -> String {
-        match &self.scope {
-            Scope::Record(id) => format!("record {id}"),
-            Scope::User { class, when, .. } => {
-                let class = class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
-                let when = match when {
-                    When::Ever => String::new(),
-                    When::Interaction(id) => format!(" of interaction {id}"),
-                    When::Between { .. } => " of a span of time".to_owned(),
-                };
-                class + &when
-            }
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        if self.keep.is_empty() {
-            return Ok(());
-        }
-        match &self.scope {
-            Scope::Record(_) => Err(Error::invalid("a single record is erased or kept; leave one of the two out")),
-            Scope::User { class: Some(_), .. } => {
-                Err(Error::invalid("of a single class no other class can be kept; leave one of the two out"))
-            }
-            Scope::User { class: None, .. } => check_reason(&self.reason),
-        }
-    }
-}
-
-impl From<Scope> for Erase {
-    fn from(scope: Scope) -> Self {
-        Erase::new(scope)
-    }
-}
-
 /// What an erase did. It is returned when the erase is complete, never before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erasure {
-    /// The epoch that began with it.
+    /// The epoch that began with it, or begins when it is final.
     pub epoch: u64,
     /// Records of the scope that fell; `None` where damaged pages kept them from being counted.
     pub records: Option<u64>,
@@ -160,8 +37,11 @@ pub struct Erasure {
     pub following: bool,
     /// Whether the scope had been erased before, and nothing was left to do.
     pub already: bool,
-    /// What the cell said of the old root key.
-    pub retirement: Retirement,
+    /// What the cell said of the old root key; `None` while the erase is pending.
+    pub retirement: Option<Retirement>,
+    /// Until when the old root key may be there: the scope cannot be read through the engine any more, and who holds the cell and
+    /// old blobs can read it until then. `None` where the erase is final.
+    pub pending: Option<Timestamp>,
     /// When it was complete.
     pub completed: Timestamp,
 }
@@ -267,36 +147,54 @@ impl Inner {
                     Err(e) => return Err(e),
                 }
             }
-            let change = if applied.iter().flatten().any(|a| !a.already) {
-                let mut change = self.change(&state, edit, epoch)?;
+            let did = || erases.iter().zip(&applied).filter(|(_, a)| a.as_ref().is_ok_and(|a| !a.already));
+            let windows: Option<Vec<_>> = did().map(|(erase, _)| erase.window).collect();
+            let change = if did().next().is_some() {
+                let mut change = self.change(&state, edit)?;
                 change.head.users -= gone;
                 change.head.floor = change.head.floor.max(now);
-                change.root = Some(self.next_root(writer, epoch, &change.head)?);
                 change.erased = selectors;
+                match windows {
+                    Some(windows) => {
+                        let soonest = windows.into_iter().map(|w| Timestamp(now.0.saturating_add(millis(w))));
+                        change.head.pending = soonest.chain(change.head.pending).min();
+                    }
+                    None => self.begin_epoch(writer, epoch, &mut change)?,
+                }
                 Some(change)
             } else if refused {
-                Some(self.change(&state, edit, epoch)?)
+                Some(self.change(&state, edit)?)
             } else {
                 None
             };
             (applied, derived, change)
         };
         let retirement = match change {
-            Some(change) => self.publish(writer, change)?.unwrap_or(Retirement::Destroyed),
-            None => Retirement::Destroyed,
+            Some(change) => self.publish(writer, change)?,
+            None => None,
         };
+        let pending = self.state().head.pending;
         let completed = self.options.env.now();
-        let (epoch, following) = (writer.root.id.epoch, self.is_falling());
+        let retirement = if pending.is_some() { None } else { retirement.or(Some(Retirement::Destroyed)) };
+        let epoch = writer.root.id.epoch + u64::from(pending.is_some());
+        let following = self.is_falling();
         Ok(applied
             .drain(..)
             .map(|a| {
                 let Applied { records, already, .. } = a?;
-                Ok(Erasure { epoch, records, derived, following, already, retirement, completed })
+                Ok(Erasure { epoch, records, derived, following, already, retirement, pending, completed })
             })
             .collect())
     }
 
-    pub(super) fn next_root(&self, writer: &Writer, epoch: u64, head: &HeadPage) -> Result<crate::cell::RootKey> {
+    /// Lets the next epoch begin with a change: what was pending becomes final with it.
+    pub(super) fn begin_epoch(&self, writer: &Writer, epoch: u64, change: &mut Change) -> Result<()> {
+        change.head.pending = None;
+        change.root = Some(self.next_root(writer, epoch, &change.head)?);
+        Ok(())
+    }
+
+    fn next_root(&self, writer: &Writer, epoch: u64, head: &HeadPage) -> Result<crate::cell::RootKey> {
         #[cfg(feature = "testing")]
         if self.defect(super::Defect::KeepRootKey) {
             let id = super::open::draw_root(&*self.options.env, epoch, head)?.id;
@@ -307,7 +205,13 @@ impl Inner {
     }
 
     /// Writes into the user's history that an erase was refused.
-    fn note_refusal(&self, state: &State, edit: &mut Edit<'_>, erase: &Erase, now: Timestamp) -> Result<bool> {
+    pub(super) fn note_refusal(
+        &self,
+        state: &State,
+        edit: &mut Edit<'_>,
+        erase: &Erase,
+        now: Timestamp,
+    ) -> Result<bool> {
         let tag = erase.user(|user| self.user_tag(state, user));
         let (editor, root) = edit.parts()?;
         match page_of(editor, root, tag)? {
@@ -320,7 +224,7 @@ impl Inner {
     }
 
     /// Drops a scope's pointers in the tree and leaves its fence. Checks come before the first change.
-    fn apply(
+    pub(super) fn apply(
         &self,
         state: &State,
         edit: &mut Edit<'_>,
@@ -337,7 +241,7 @@ impl Inner {
         let SlotState::Live(link) = &mut slot.state else {
             return Ok(Applied::already());
         };
-        match &erase.scope {
+        match erase.scope() {
             Scope::User { class: None, when: When::Ever, .. } if erase.keep.is_empty() => {
                 // Damaged pages below must not keep a user from being erased; what was derived cannot be found then, and
                 // cannot be read either.
@@ -346,14 +250,19 @@ impl Inner {
                         return Err(held("some of this user's records, or what was derived from them,"));
                     }
                     let count = page.lineage.tree.count(editor, Lineage::place(tag))?;
-                    Ok((page.records(), std::mem::take(&mut page.lineage.tree), count))
+                    Ok((page.records(), std::mem::take(&mut page.lineage.tree), count, page.due))
                 });
-                let (records, links) = match read {
-                    Ok((records, tree, count)) => (Some(records), vec![Links { owner: tag, incarnation, tree, count }]),
-                    Err(e) if e.kind() == ErrorKind::Corrupt => (None, Vec::new()),
+                let (records, links, due) = match read {
+                    Ok((records, tree, count, due)) => {
+                        (Some(records), vec![Links { owner: tag, incarnation, tree, count }], due)
+                    }
+                    Err(e) if e.kind() == ErrorKind::Corrupt => (None, Vec::new(), None),
                     Err(e) => return Err(e),
                 };
                 slot.state = SlotState::Erased { epoch };
+                if let Some(due) = due {
+                    edit.agenda.remove(&mut edit.editor, due, tag)?;
+                }
                 let whole = Selector { user: tag, class: None, low: KEY_MIN, high: KEY_MAX };
                 Ok(Applied { records, already: false, user_gone: true, selectors: vec![whole], links })
             }

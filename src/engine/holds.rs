@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::edit::{Edit, page_of, user_of};
-use super::lineage::{Resolver, check_reason};
+use super::lineage::Resolver;
 use super::{Engine, Inner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::{AUTHORITY_MAX_BYTES, HOLDS_MAX};
 use crate::record::Entry;
+use crate::scope::check_reason;
 use crate::secret::WipeStack;
 use crate::tree::history::Fact;
 use crate::tree::holds::Hold;

@@ -12,8 +12,9 @@ use super::{Engine, Inner, Reader, State, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, StoreId, Timestamp, UserId};
-use crate::limits::{PRINCIPAL_MAX_BYTES, REASON_MAX_BYTES};
+use crate::limits::PRINCIPAL_MAX_BYTES;
 use crate::record;
+use crate::scope::check_reason;
 use crate::secret::{Secret, WipeStack};
 use crate::tree::history::Fact;
 use crate::tree::lineage::Access;
@@ -223,15 +224,6 @@ impl<'a> Resolver<'a> {
 }
 
 /// A reason: 1 to 255 bytes.
-pub(super) fn check_reason(reason: &str) -> Result<()> {
-    if reason.trim().is_empty() || reason.len() > REASON_MAX_BYTES {
-        return Err(Error::invalid(format!(
-            "a reason of 1 to {REASON_MAX_BYTES} bytes is needed: it stands in the user's history"
-        )));
-    }
-    Ok(())
-}
-
 impl Inner {
     pub(super) fn resolver<'a>(&self, pages: &'a dyn Pages, state: &'a State) -> Resolver<'a> {
         Resolver::new(self.id, pages, &state.head.roots.users, state.head.geometry)
@@ -334,7 +326,7 @@ impl Engine {
                 None => Err(fell(id)),
             }
         })?;
-        self.get(id)
+        self.open_record(id, true)
     }
 
     /// Who opened a record, what for and when, as far as the application said; oldest first.

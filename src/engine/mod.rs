@@ -9,13 +9,16 @@ mod cascade;
 mod commit;
 mod copies;
 mod discard;
+mod due;
 mod edit;
 mod erase;
 mod holds;
+mod keeper;
 mod lineage;
 mod open;
 mod pages;
 mod part;
+mod plans;
 mod put;
 mod read;
 mod report;
@@ -27,27 +30,33 @@ use std::sync::{Arc, PoisonError, Weak};
 #[cfg(feature = "testing")]
 pub use audit::Exposed;
 pub use audit::{Audit, PlaceAudit};
-pub use cascade::{Follow, Tended};
+pub use cascade::Follow;
 pub use copies::{Backup, CopyStatus, Restored, restore};
 pub use discard::{Discarded, Progress};
-pub use erase::{Erase, Erasure, Scope, When};
+pub use due::Tended;
+pub use erase::Erasure;
+pub use keeper::Keeper;
 #[cfg(feature = "testing")]
 pub(crate) use lineage::ContentRoots;
 pub use lineage::Lineage;
-pub use put::{Batch, Put, Source};
+pub use put::Batch;
 pub use read::{Listing, Query, Reader};
 pub use report::{Erased, Report};
 
+pub use crate::policy::Policy;
+pub use crate::record::{Put, Source};
+pub use crate::scope::{Erase, Scope, When};
 pub use crate::tree::Geometry;
 pub use crate::tree::head::{CopyEntry, CopyMode};
 pub use crate::tree::history::Fact;
 pub use crate::tree::holds::Hold;
 pub use crate::tree::lineage::Access;
+pub use crate::tree::plans::Plan;
 
 use crate::cell::{Promise, RootCell, RootKey};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{StoreId, UserTag};
+use crate::ids::{StoreId, Timestamp, UserTag};
 use crate::store::{Head, HeadId, Store, Usage};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
@@ -68,6 +77,8 @@ pub struct Options {
     pub geometry: Geometry,
     /// How far an erase follows what was derived from its scope before it returns; the rest is left to [`Engine::tend`].
     pub follow: Follow,
+    /// Who does what is due.
+    pub keeper: Keeper,
     /// Opens a copy from its place. The default opens directories.
     pub open_copy: OpenCopy,
     /// A defect to plant, so that tests can see that they would find it.
@@ -100,6 +111,7 @@ impl Default for Options {
             cache_bytes: 64 << 20,
             geometry: Geometry::default(),
             follow: Follow::default(),
+            keeper: Keeper::default(),
             open_copy: Arc::new(open_directory),
             #[cfg(feature = "testing")]
             defect: None,
@@ -132,6 +144,8 @@ fn open_directory(place: &str, _create: bool) -> Result<Arc<dyn Store>> {
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
+    /// Its thread ends with the last handle.
+    _keeper: Option<Arc<keeper::Kept>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -159,6 +173,7 @@ struct Inner {
     /// Erases that want the walks to stop.
     erasing: AtomicUsize,
     poisoned: AtomicBool,
+    bell: keeper::Bell,
 }
 
 /// What readers see.
@@ -202,6 +217,10 @@ pub struct Status {
     pub cell: Promise,
     /// Whether every erase is complete; where not, the reason.
     pub unsettled: Option<String>,
+    /// Until when erases are pending: the root key that still reaches what they named is destroyed then, at the latest.
+    pub pending: Option<Timestamp>,
+    /// When there is something to do by itself: a planned erase, a limit that passes.
+    pub next_due: Option<Timestamp>,
     /// The copies.
     pub copies: Vec<CopyStatus>,
     /// Memory for keys in this process, and how much of it could not be locked or left out of core dumps.

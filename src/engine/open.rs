@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::commit::Sealer;
 use super::copies::Attached;
+use super::keeper::{Bell, Keeper, Kept};
 use super::pages::{PageCache, SharedStore};
 use super::{Engine, Inner, NamesInUse, Options, State, Writer};
 use crate::cell::{RootCell, RootId, RootKey};
@@ -114,9 +115,10 @@ impl Engine {
             geometry,
             made: now,
             floor: crate::ids::Timestamp(0),
+            pending: None,
             users: 0,
             index_key: Key::random(&*env)?,
-            roots: Roots { users, falling: None },
+            roots: Roots { users, falling: None, agenda: None, policies: None },
             copies: Vec::new(),
         };
         let root = draw_root(&*env, 1, &head)?;
@@ -174,6 +176,7 @@ impl Engine {
             walks: RwLock::new(()),
             erasing: AtomicUsize::new(0),
             poisoned: AtomicBool::new(false),
+            bell: Bell::default(),
         };
         {
             let mut writer = inner.writer();
@@ -182,6 +185,11 @@ impl Engine {
                 _ => {}
             }
         }
-        Ok(Engine { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        let keeper = match inner.options.keeper {
+            Keeper::Thread if cfg!(not(feature = "shuttle")) => Kept::start(&inner),
+            _ => None,
+        };
+        Ok(Engine { inner, _keeper: keeper })
     }
 }

@@ -1,21 +1,23 @@
 //! A part of a user: which records an erase takes out of the user's trees, which it leaves, and the fences in their place.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::cascade::Links;
 use super::edit::{Edit, page_of};
-use super::erase::{Applied, Erase, When, absent};
+use super::erase::{Applied, absent};
 use super::lineage::Fate;
 use super::read::Selector;
 use super::{Inner, State};
 use crate::error::{Error, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
-use crate::tree::Editor;
+use crate::scope::{Erase, When};
 use crate::tree::fences::Point;
 use crate::tree::history::Fact;
 use crate::tree::holds::Hold;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
+use crate::tree::{Editor, Pages};
 
 /// Some classes of a user, some interactions.
 pub(super) struct Part {
@@ -126,6 +128,18 @@ impl Part {
             }
         }
         Ok(false)
+    }
+
+    /// The interactions of the part that have records.
+    pub(super) fn interactions(&self, pages: &dyn Pages, page: &UserPage) -> Result<BTreeSet<InteractionId>> {
+        let mut ids = BTreeSet::new();
+        for slot in page.classes.iter().filter(|slot| self.takes_class(&slot.tag)) {
+            slot.tree.scan(pages, class_place(self.user), self.range(), &mut |key, _| {
+                ids.insert(split_record_key(key)?.0);
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok(ids)
     }
 
     /// Drops the part's records and leaves its fence.

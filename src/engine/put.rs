@@ -12,7 +12,8 @@ use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, CLOCK_SKEW, DEPTH_MAX, RECORD_MAX_BYTES, SOURCES_MAX};
-use crate::record::{self, Entry};
+use crate::policy::Rules;
+use crate::record::{self, Entry, Put, Source};
 use crate::secret::{Secret, WipeStack};
 use crate::tree::ordered::{Place, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
@@ -20,77 +21,6 @@ use crate::tree::users::{Found, Slot, SlotState, UsersNode, find};
 use crate::tree::{Editor, Link, Node, PageKind, Pages};
 
 const SEGMENT_PLAIN: usize = CHUNKS_PER_SEGMENT * CHUNK_BYTES;
-
-/// A record to be put. Built up from user and class; the rest has defaults.
-#[derive(Clone, Debug)]
-pub struct Put {
-    user: UserId,
-    class: Class,
-    interaction: Option<InteractionId>,
-    media_type: String,
-    purpose: String,
-    created: Option<Timestamp>,
-    sources: Vec<Source>,
-}
-
-/// What a record is derived from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// A record, of any user.
-    Record(RecordId),
-    /// One of the same batch, by the number that [`Batch::add`] gave.
-    Added(usize),
-}
-
-impl Put {
-    /// A record of `user` in `class`, in an interaction of its own that begins now.
-    pub fn new(user: UserId, class: Class) -> Self {
-        Put {
-            user,
-            class,
-            interaction: None,
-            media_type: "application/octet-stream".into(),
-            purpose: String::new(),
-            created: None,
-            sources: Vec::new(),
-        }
-    }
-
-    /// Puts it into this interaction.
-    #[must_use]
-    pub fn interaction(mut self, id: InteractionId) -> Self {
-        self.interaction = Some(id);
-        self
-    }
-
-    /// Names its media type (RFC 6838); the default is `application/octet-stream`.
-    #[must_use]
-    pub fn media_type(mut self, media_type: impl Into<String>) -> Self {
-        self.media_type = media_type.into();
-        self
-    }
-
-    /// Says why it is kept, in at most 255 bytes.
-    #[must_use]
-    pub fn purpose(mut self, purpose: impl Into<String>) -> Self {
-        self.purpose = purpose.into();
-        self
-    }
-
-    /// Says what it was derived from, once for each source: it cannot be read any more from the moment one of them is erased.
-    #[must_use]
-    pub fn derived_from(mut self, source: Source) -> Self {
-        self.sources.push(source);
-        self
-    }
-
-    /// Says when it was made; the default is now.
-    #[must_use]
-    pub fn created(mut self, created: Timestamp) -> Self {
-        self.created = Some(created);
-        self
-    }
-}
 
 struct Staged {
     user: UserId,
@@ -200,7 +130,7 @@ impl Engine {
                     root.insert(editor, tag, slot)?;
                 }
             }
-            inner.change(&state, edit, state.stored.id.epoch)?
+            inner.change(&state, edit)?
         };
         change.head.users += 1;
         inner.publish(&mut writer, change).map(|_| ())
@@ -245,6 +175,17 @@ impl Inner {
                 let what = (page.class_tag(&put.class), interaction, None);
                 if page.fences.cover(&pages, tag, &page.fence_key, what)? {
                     return Err(interaction_erased());
+                }
+                let rules = self.rules(&state, &pages, tag, &page)?;
+                let now = self.options.env.now();
+                if rules.of(&put.class, &put.purpose).and_then(|p| p.until).is_some_and(|until| until <= now) {
+                    return Err(Error::new(
+                        ErrorKind::Refused,
+                        format!(
+                            "by its policy nothing of class {} is kept any more; `keyfall policy list` shows it",
+                            put.class
+                        ),
+                    ));
                 }
                 incarnation
             }
@@ -402,7 +343,10 @@ impl Batch {
                     self.mark_if_held(editor, root, &inner.resolver(&pages, &state), &ids)?;
                 }
             }
-            let mut change = inner.change(&state, edit, state.stored.id.epoch)?;
+            for (staged, id) in self.staged.iter().zip(&ids) {
+                inner.note_limits(&mut edit, staged, id)?;
+            }
+            let mut change = inner.change(&state, edit)?;
             change.head.users += created;
             (change, ids)
         };
@@ -543,6 +487,26 @@ impl Inner {
             class: class_tag,
             ordinal,
         })
+    }
+}
+
+impl Inner {
+    /// Puts down when a record that was just put passes a limit.
+    fn note_limits(&self, edit: &mut Edit<'_>, staged: &Staged, id: &RecordId) -> Result<()> {
+        let pages = edit.editor.pages;
+        let store = if edit.policies.tree.root.is_some() { edit.policies.all(pages, None)? } else { Vec::new() };
+        let (editor, root) = edit.parts()?;
+        let Some(page) = user_of(editor, root, id)? else {
+            return Ok(());
+        };
+        let rules = Rules { own: page.policies.all(pages, Some(id.user))?, store };
+        let most = rules.of_class(&staged.class).and_then(|p| p.max_records);
+        let over = most.is_some_and(|most| page.class(id.class).is_some_and(|slot| slot.records > most));
+        let expiry = rules.of(&staged.class, &staged.entry.purpose).and_then(|p| p.expiry(staged.interaction.began()));
+        match over.then_some(Timestamp(1)).or(expiry) {
+            Some(due) => edit.due_by(id.user, due.max(Timestamp(1))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -119,8 +119,14 @@ impl Engine {
     /// Opens a record.
     ///
     /// # Errors
-    /// `Erased`, `Absent` and `Corrupt` are three different answers; `Poisoned`, `Io`.
+    /// `Erased`, `Absent` and `Corrupt` are three different answers; `Refused` where a policy wants readers named
+    /// ([`Engine::get_as`]); `Poisoned`, `Io`.
     pub fn get(&self, id: &RecordId) -> Result<Reader> {
+        self.open_record(id, false)
+    }
+
+    /// Opens a record for who is written down, or for nobody.
+    pub(super) fn open_record(&self, id: &RecordId, named: bool) -> Result<Reader> {
         let _wiped = WipeStack;
         let inner = &self.inner;
         inner.check_usable()?;
@@ -128,6 +134,15 @@ impl Engine {
         let pages = inner.pages();
         let (page, entry) = look_up(&pages, &state.head.roots.users, state.head.geometry, id)?;
         let class = page.class(id.class).map(|c| c.class.clone()).ok_or_else(|| absent(id))?;
+        let rules = inner.rules(&state, &pages, id.user, &page)?;
+        if !named && rules.of(&class, &entry.purpose).is_some_and(|p| p.readers_named) {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "by its policy who reads class {class} is written down; say who, and what for (--as, --purpose)"
+                ),
+            ));
+        }
         let context = record::payload_context(inner.id, id.user, id.incarnation, &class, id.interaction);
         let info = info(id, &page.user, &class, &entry);
         let secret = entry.secret.duplicate();
@@ -154,18 +169,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
     pub fn get_to(&self, id: &RecordId, out: &mut impl Write) -> Result<u64> {
-        let mut reader = self.get(id)?;
-        let mut buffer = Secret::zeroed(CHUNK_BYTES);
-        let mut written = 0;
-        loop {
-            match reader.read_some(&mut buffer)? {
-                0 => return Ok(written),
-                n => {
-                    out.write_all(&buffer[..n]).map_err(|e| Error::io("writing what was read", e))?;
-                    written += n as u64;
-                }
-            }
-        }
+        self.get(id)?.write_to(out)
     }
 
     /// A record's metadata.
@@ -463,6 +467,24 @@ fn step(key: OrderedKey, up: bool) -> Option<OrderedKey> {
 }
 
 impl Reader {
+    /// Writes the rest of the record to `out` and returns its length.
+    ///
+    /// # Errors
+    /// As [`Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
+    pub fn write_to(&mut self, out: &mut impl Write) -> Result<u64> {
+        let mut buffer = Secret::zeroed(CHUNK_BYTES);
+        let mut written = 0;
+        loop {
+            match self.read_some(&mut buffer)? {
+                0 => return Ok(written),
+                n => {
+                    out.write_all(&buffer[..n]).map_err(|e| Error::io("writing what was read", e))?;
+                    written += n as u64;
+                }
+            }
+        }
+    }
+
     /// The record's metadata.
     pub fn info(&self) -> &RecordInfo {
         &self.info

@@ -6,11 +6,13 @@ use super::{CopyStatus, Engine};
 use crate::cell::Promise;
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserId};
+use crate::policy::Policy;
 use crate::secret::WipeStack;
 use crate::store::HeadId;
 use crate::tree::fences::Fenced;
 use crate::tree::history::Fact;
 use crate::tree::holds::Hold;
+use crate::tree::plans::Plan;
 
 /// Everything about a user but the records themselves, which [`Engine::list`] and [`Engine::lineage`] give.
 #[derive(Clone, Debug)]
@@ -29,6 +31,17 @@ pub struct Report {
     pub holds: Vec<(u64, Hold)>,
     /// How many records cannot be erased since a held one, of any user, was derived from them.
     pub needed: u64,
+    /// Erases to come, the next first.
+    pub plans: Vec<Plan>,
+    /// The user's own policies.
+    pub policies: Vec<Policy>,
+    /// The store's policies, which hold where the user has none of its own.
+    pub store_policies: Vec<Policy>,
+    /// When something of this falls by itself, at the earliest: a planned erase, a limit that passes.
+    pub next_due: Option<Timestamp>,
+    /// Until when what was erased last is pending: it cannot be read through the engine any more, and who holds the cell and old
+    /// blobs can read it until then. `None` where every erase is final.
+    pub pending: Option<Timestamp>,
     /// What parts were erased.
     pub erased: Vec<Erased>,
     /// The state that this was read from.
@@ -96,6 +109,11 @@ impl Engine {
             history: page.history.facts(&pages, tag)?,
             holds: page.holds.all(&pages, tag)?,
             needed: page.holds.marked(&pages, tag)?,
+            plans: page.plans.all(&pages, tag, user)?,
+            policies: page.policies.all(&pages, Some(tag))?,
+            store_policies: super::edit::Edit::policies_of(&state).all(&pages, None)?,
+            next_due: page.due,
+            pending: state.head.pending,
             erased,
             head: state.stored.id,
             copies,

@@ -2,10 +2,13 @@
 //! encodes to itself.
 
 use crate::cell::live_key_in;
+use crate::codec::{Decoder, Encoder};
 use crate::crypto::{Key, chunked};
 use crate::error::Result;
-use crate::ids::{BlobName, InteractionId, RecordId, UserTag};
+use crate::ids::{BlobName, InteractionId, RecordId, UserId, UserTag};
+use crate::policy::Policy;
 use crate::record::Entry;
+use crate::scope::Erase;
 use crate::store::log::frame_in;
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::history::Fact;
@@ -16,7 +19,7 @@ use crate::tree::users::{UsersNode, seal_users};
 use crate::tree::{Geometry, Link, Node, PageKind, Ref, Sink, Spot, edges};
 
 /// The decoders, in the order of the numbers that [`decode_anything`] takes.
-pub const DECODERS: [&str; 14] = [
+pub const DECODERS: [&str; 16] = [
     "head, clear prefix",
     "head, with its list of copies",
     "page of the user tree",
@@ -31,6 +34,8 @@ pub const DECODERS: [&str; 14] = [
     "page of links",
     "page of what is still to be followed",
     "fact of a user's history",
+    "policy",
+    "planned erase",
 ];
 
 /// Keeps what is sealed last.
@@ -128,6 +133,26 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
             })
         }
         12 => edges(&Spot { kind: PageKind::Falling, ..Spot::ROOT }, bytes).is_ok(),
+        14 => match Policy::decode(bytes) {
+            Ok(policy) => {
+                assert_eq!(&policy.encode()[..], bytes, "a policy encodes to what it was decoded from");
+                true
+            }
+            Err(_) => false,
+        },
+        15 => match UserId::new("ada").and_then(|user| {
+            let mut d = Decoder::new(bytes, "planned erase");
+            let erase = Erase::read(&mut d, &user)?;
+            d.end().map(|()| erase)
+        }) {
+            Ok(erase) => {
+                let mut e = Encoder::new(bytes.len());
+                erase.write(&mut e);
+                assert_eq!(&e.finish()[..], bytes, "an erase encodes to what it was decoded from");
+                true
+            }
+            Err(_) => false,
+        },
         _ => match Fact::decode(bytes) {
             Ok(fact) => {
                 assert_eq!(&fact.encode()[..], bytes, "a fact encodes to what it was decoded from");

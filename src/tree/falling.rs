@@ -3,7 +3,7 @@
 //! What they lead to cannot be read any more; what is left is to take its entries out of the lists and counts.
 //!
 //! ```text
-//! key   = epoch of the erase 8 ‖ number 4 ‖ zeros 8
+//! key   = commit that left it 8 ‖ number 4 ‖ zeros 8
 //! value = user tag 12 ‖ incarnation 2 ‖ ref of the links 48
 //! ```
 
@@ -64,9 +64,9 @@ impl Falling {
     }
 }
 
-fn key((epoch, number): (u64, u32)) -> OrderedKey {
+fn key((commit, number): (u64, u32)) -> OrderedKey {
     let mut key = [0; 20];
-    key[..8].copy_from_slice(&epoch.to_be_bytes());
+    key[..8].copy_from_slice(&commit.to_be_bytes());
     key[8..12].copy_from_slice(&number.to_be_bytes());
     key
 }

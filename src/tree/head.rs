@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! head   = "KFHD" ‖ format 1 ‖ store id 16 ‖ epoch 8 ‖ commit 8 ‖ attempt 16 ‖ sealed under the root key
-//! sealed = page bytes 4 ‖ fan bits 1 ‖ made 8 ‖ floor 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
-//!          ‖ falling 1 ‖ [ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
+//! sealed = page bytes 4 ‖ fan bits 1 ‖ made 8 ‖ floor 8 ‖ pending 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
+//!          ‖ trees 1 ‖ [falling: ref 48] ‖ [agenda: ref 48] ‖ [policies: ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
 //! ```
+//! trees: bits 1, 2, 4; pending: when this root key is destroyed at the latest, 0 for no such time.
 //! The clear prefix is the seal's context: none of it can be changed without the head failing to open.
 
 use super::{Geometry, PageKind, Ref, Spot};
@@ -85,6 +86,8 @@ pub(crate) struct HeadPage {
     pub(crate) made: Timestamp,
     /// No interaction id made here begins at this time or before: the last erase was then.
     pub(crate) floor: Timestamp,
+    /// When the root key of this head is destroyed at the latest, for what was erased under it.
+    pub(crate) pending: Option<Timestamp>,
     pub(crate) users: u64,
     pub(crate) index_key: Key,
     pub(crate) roots: Roots,
@@ -98,16 +101,32 @@ pub(crate) struct Roots {
     pub(crate) users: Ref,
     /// The links of what was erased that are still to be followed.
     pub(crate) falling: Option<Ref>,
+    /// When there is something to do for which user.
+    pub(crate) agenda: Option<Ref>,
+    /// The store's policies.
+    pub(crate) policies: Option<Ref>,
 }
 
 impl Roots {
     pub(crate) fn duplicate(&self) -> Self {
-        Roots { users: self.users.duplicate(), falling: self.falling.as_ref().map(Ref::duplicate) }
+        let copy = |at: &Option<Ref>| at.as_ref().map(Ref::duplicate);
+        Roots {
+            users: self.users.duplicate(),
+            falling: copy(&self.falling),
+            agenda: copy(&self.agenda),
+            policies: copy(&self.policies),
+        }
+    }
+
+    /// Those that may be missing, in the order of their bits.
+    fn others(&self) -> [(PageKind, &Option<Ref>); 3] {
+        [(PageKind::Falling, &self.falling), (PageKind::Agenda, &self.agenda), (PageKind::Policies, &self.policies)]
     }
 
     pub(crate) fn each(&self) -> impl Iterator<Item = (Spot, &Ref)> {
-        let falling = self.falling.iter().map(|at| (Spot { kind: PageKind::Falling, ..Spot::ROOT }, at));
-        std::iter::once((Spot::ROOT, &self.users)).chain(falling)
+        let others = self.others().into_iter();
+        let others = others.filter_map(|(kind, at)| Some((Spot { kind, ..Spot::ROOT }, at.as_ref()?)));
+        std::iter::once((Spot::ROOT, &self.users)).chain(others)
     }
 }
 
@@ -118,6 +137,7 @@ impl HeadPage {
             geometry: self.geometry,
             made: self.made,
             floor: self.floor,
+            pending: self.pending,
             users: self.users,
             index_key: self.index_key.duplicate(),
             roots: self.roots.duplicate(),
@@ -128,11 +148,13 @@ impl HeadPage {
     pub(crate) fn encode(&self) -> crate::secret::Secret {
         let mut e = Encoder::new(HEAD_MAX_BYTES);
         e.u32(self.geometry.page_bytes as u32).u8(self.geometry.fan_bits);
-        e.u64(self.made.0).u64(self.floor.0).u64(self.users).bytes(self.index_key.bytes());
+        e.u64(self.made.0).u64(self.floor.0).u64(self.pending.unwrap_or_default().0);
+        e.u64(self.users).bytes(self.index_key.bytes());
         self.roots.users.encode(&mut e);
-        e.u8(u8::from(self.roots.falling.is_some()));
-        if let Some(falling) = &self.roots.falling {
-            falling.encode(&mut e);
+        let others = self.roots.others();
+        e.u8(others.iter().enumerate().filter(|(_, (_, at))| at.is_some()).map(|(n, _)| 1 << n).sum());
+        for at in others.iter().filter_map(|(_, at)| at.as_ref()) {
+            at.encode(&mut e);
         }
         e.u8(self.copies.len() as u8);
         for copy in &self.copies {
@@ -151,15 +173,16 @@ impl HeadPage {
         let geometry = geometry.check().map_err(|_| d.bad())?;
         let made = Timestamp(d.u64()?);
         let floor = Timestamp(d.u64()?);
+        let pending = Some(Timestamp(d.u64()?)).filter(|at| at.0 > 0);
         let users = d.u64()?;
         let index_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
         let users_root = Ref::decode(&mut d)?;
-        let falling = match d.u8()? {
-            0 => None,
-            1 => Some(Ref::decode(&mut d)?),
-            _ => return Err(d.bad()),
-        };
-        let roots = Roots { users: users_root, falling };
+        let there = d.u8()?;
+        if there >= 1 << 3 {
+            return Err(d.bad());
+        }
+        let mut tree = |bit| (there & bit != 0).then(|| Ref::decode(&mut d)).transpose();
+        let roots = Roots { users: users_root, falling: tree(1)?, agenda: tree(2)?, policies: tree(4)? };
         let n = usize::from(d.u8()?);
         if n > COPIES_MAX {
             return Err(d.bad());
@@ -175,7 +198,7 @@ impl HeadPage {
             copies.push(CopyEntry { id, mode, place: d.text(PLACE_MAX_BYTES)?.to_owned() });
         }
         d.end()?;
-        Ok(HeadPage { geometry, made, floor, users, index_key, roots, copies })
+        Ok(HeadPage { geometry, made, floor, pending, users, index_key, roots, copies })
     }
 
     /// Seals the head under a root key.

@@ -7,6 +7,8 @@
 //!         3 held:     hold id 8 ‖ hold (holds.rs)
 //!         4 lifted:   hold id 8 ‖ reason text ‖ authority text
 //!         5 refused:  since it was held: what was to be erased, text
+//!         6 planned:  number 8 ‖ due 8 ‖ what is to be erased, text
+//!         7 cancelled: number of the planned erase 8
 //! ```
 
 use std::ops::ControlFlow;
@@ -25,6 +27,8 @@ const KEPT: u8 = 2;
 const HELD: u8 = 3;
 const LIFTED: u8 = 4;
 const REFUSED: u8 = 5;
+const PLANNED: u8 = 6;
+const CANCELLED: u8 = 7;
 const FACT_MAX: usize = 1 + 40 + CLASS_MAX_BYTES + 8 + 8 + REASON_MAX_BYTES + AUTHORITY_MAX_BYTES;
 
 /// What was done, and why.
@@ -70,6 +74,20 @@ pub enum Fact {
         /// What was to be erased, in words.
         scope: String,
     },
+    /// An erase was planned for a time to come.
+    Planned {
+        /// Its number.
+        id: u64,
+        /// When it is done.
+        due: Timestamp,
+        /// What is to be erased, in words.
+        scope: String,
+    },
+    /// A planned erase was cancelled.
+    Cancelled {
+        /// Its number.
+        id: u64,
+    },
 }
 
 impl Fact {
@@ -91,6 +109,12 @@ impl Fact {
             }
             Fact::Refused { scope } => {
                 e.u8(REFUSED).text(scope);
+            }
+            Fact::Planned { id, due, scope } => {
+                e.u8(PLANNED).u64(*id).u64(due.0).text(scope);
+            }
+            Fact::Cancelled { id } => {
+                e.u8(CANCELLED).u64(*id);
             }
         }
         e.finish()
@@ -117,6 +141,10 @@ impl Fact {
                 authority: d.text(AUTHORITY_MAX_BYTES)?.to_owned(),
             },
             REFUSED => Fact::Refused { scope: d.text(REASON_MAX_BYTES)?.to_owned() },
+            PLANNED => {
+                Fact::Planned { id: d.u64()?, due: Timestamp(d.u64()?), scope: d.text(REASON_MAX_BYTES)?.to_owned() }
+            }
+            CANCELLED => Fact::Cancelled { id: d.u64()? },
             _ => return Err(d.bad()),
         };
         d.end()?;

@@ -4,6 +4,7 @@
 //! used for nothing else: a changed page is a new blob with a new name and a new key, and so is every page above it
 //! (the rekeyed path). Nothing is kept outside: where a pointer falls, all below it is noise.
 
+pub(crate) mod agenda;
 pub(crate) mod falling;
 pub(crate) mod fences;
 pub(crate) mod head;
@@ -11,6 +12,8 @@ pub(crate) mod history;
 pub(crate) mod holds;
 pub(crate) mod lineage;
 pub(crate) mod ordered;
+pub(crate) mod plans;
+pub(crate) mod policies;
 pub(crate) mod user;
 pub(crate) mod users;
 
@@ -114,6 +117,12 @@ pub(crate) enum PageKind {
     Holds,
     /// A page of an ordered tree: marks on what held records depend on.
     Marks,
+    /// A page of an ordered tree: erases to come.
+    Plans,
+    /// A page of an ordered tree: retention policies.
+    Policies,
+    /// A page of an ordered tree: when there is something to do for which user.
+    Agenda,
 }
 
 impl PageKind {
@@ -128,6 +137,9 @@ impl PageKind {
             PageKind::History => 7,
             PageKind::Holds => 8,
             PageKind::Marks => 9,
+            PageKind::Plans => 10,
+            PageKind::Policies => 11,
+            PageKind::Agenda => 12,
         }
     }
 }
@@ -241,9 +253,15 @@ pub(crate) fn edges(spot: &Spot, page: &[u8]) -> Result<Vec<Edge>> {
         (PageKind::Class, _) => {
             ordered::edges(spot, page, |key, value| Ok(Some(Edge::Record { key, entry: Secret::copied_from(value) })))
         }
-        (PageKind::Fences | PageKind::History | PageKind::Holds, _) => {
-            ordered::edges::<20>(spot, page, |_, _| Ok(None))
-        }
+        (
+            PageKind::Fences
+            | PageKind::History
+            | PageKind::Holds
+            | PageKind::Plans
+            | PageKind::Policies
+            | PageKind::Agenda,
+            _,
+        ) => ordered::edges::<20>(spot, page, |_, _| Ok(None)),
         (PageKind::Lineage | PageKind::Marks, _) => {
             ordered::edges::<{ lineage::LINK_BYTES }>(spot, page, |_, _| Ok(None))
         }

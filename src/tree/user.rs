@@ -1,10 +1,11 @@
 //! What is kept of one user: the name, the classes with their trees, the fences, the links of records,
-//! the history, the holds.
+//! the history, the holds, the plans, the policies.
 //!
 //! ```text
-//! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ name len 2 ‖ name ‖ fence key 32
-//!             ‖ trees 1 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48] ‖ [holds: ref 48] ‖ [marks: ref 48]
-//!             trees: bits 1, 2, 4, 8, 16
+//! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ due 8 ‖ name len 2 ‖ name ‖ fence key 32
+//!             ‖ trees 2 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48] ‖ [holds: ref 48] ‖ [marks: ref 48]
+//!             ‖ [plans: ref 48] ‖ [policies: ref 48]
+//!             trees: bits 1, 2, 4, 8, 16, 32, 64; due: its entry in the agenda, 0 for none
 //!             ‖ classes 2 ‖ (class tag 6 ‖ name len 2 ‖ name ‖ records 8 ‖ ref 48)*
 //! ```
 //! A class without records is not listed: its name falls with its last record.
@@ -16,6 +17,8 @@ use super::history::History;
 use super::holds::Holds;
 use super::lineage::Lineage;
 use super::ordered::{Ordered, OrderedKey, Place};
+use super::plans::Plans;
+use super::policies::Policies;
 use super::{ClassOf, Edge, Geometry, Link, Node, PageKind, Ref, Sink, Spot, pad};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
@@ -24,11 +27,8 @@ use crate::ids::{Class, ClassTag, InteractionId, Timestamp, UserId, UserTag};
 use crate::limits::{CLASS_MAX_BYTES, CLASSES_MAX, SEAL_OVERHEAD, USER_MAX_BYTES, USER_PAGE_MAX_BYTES};
 
 const VERSION: u8 = 1;
-const FENCES: u8 = 1;
-const LINEAGE: u8 = 2;
-const HISTORY: u8 = 4;
-const HOLDS: u8 = 8;
-const MARKS: u8 = 16;
+/// Trees below a user page, by their bits.
+const TREES: u16 = 7;
 
 /// One user, decoded.
 #[derive(Debug)]
@@ -36,11 +36,15 @@ pub(crate) struct UserPage {
     pub(crate) user: UserId,
     pub(crate) incarnation: u16,
     pub(crate) created: Timestamp,
+    /// When there is something to do for this user, at the earliest: its entry in the agenda.
+    pub(crate) due: Option<Timestamp>,
     pub(crate) fence_key: Key,
     pub(crate) fences: Fences,
     pub(crate) lineage: Lineage,
     pub(crate) history: History,
     pub(crate) holds: Holds,
+    pub(crate) plans: Plans,
+    pub(crate) policies: Policies,
     pub(crate) classes: Vec<ClassSlot>,
 }
 
@@ -79,11 +83,14 @@ impl UserPage {
             user,
             incarnation,
             created,
+            due: None,
             fence_key,
             fences: Fences::default(),
             lineage: Lineage::default(),
             history: History::default(),
             holds: Holds::default(),
+            plans: Plans::default(),
+            policies: Policies::default(),
             classes: Vec::new(),
         }
     }
@@ -128,11 +135,13 @@ impl UserPage {
             self.history.tree.seal(History::place(owner), geometry, sink)?,
             self.holds.tree.seal(Holds::place(owner), geometry, sink)?,
             self.holds.marks.seal(Holds::marks_place(owner), geometry, sink)?,
+            self.plans.tree.seal(Plans::place(owner), geometry, sink)?,
+            self.policies.tree.seal(Policies::place(Some(owner)), geometry, sink)?,
         ];
         let mut e = Encoder::new(capacity);
-        e.u8(VERSION).u16(self.incarnation).u64(self.created.0).text(self.user.as_str());
-        let there = trees.iter().zip([FENCES, LINEAGE, HISTORY, HOLDS, MARKS]).filter(|(tree, _)| tree.is_some());
-        e.bytes(self.fence_key.bytes()).u8(there.map(|(_, bit)| bit).sum());
+        e.u8(VERSION).u16(self.incarnation).u64(self.created.0).u64(self.due.unwrap_or_default().0);
+        let there = trees.iter().enumerate().filter(|(_, tree)| tree.is_some());
+        e.text(self.user.as_str()).bytes(self.fence_key.bytes()).u16(there.map(|(n, _)| 1 << n).sum());
         for tree in trees.iter().flatten() {
             tree.encode(&mut e);
         }
@@ -160,17 +169,25 @@ impl Node for UserPage {
         }
         let incarnation = d.u16()?;
         let created = Timestamp(d.u64()?);
+        let due = Some(Timestamp(d.u64()?)).filter(|due| due.0 > 0);
         let user = UserId::new(d.text(USER_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
         let fence_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
-        let there = d.u8()?;
-        if there > FENCES | LINEAGE | HISTORY | HOLDS | MARKS {
+        let there = d.u16()?;
+        if there >= 1 << TREES {
             return Err(d.bad());
         }
-        let mut tree = |bit| (there & bit != 0).then(|| Ref::decode(&mut d)).transpose();
-        let fences = Fences { tree: Ordered::stored(tree(FENCES)?) };
-        let lineage = Lineage { tree: Ordered::stored(tree(LINEAGE)?) };
-        let history = History { tree: Ordered::stored(tree(HISTORY)?) };
-        let holds = Holds { tree: Ordered::stored(tree(HOLDS)?), marks: Ordered::stored(tree(MARKS)?) };
+        let mut trees = Vec::with_capacity(usize::from(TREES));
+        for n in 0..TREES {
+            trees.push((there & 1 << n != 0).then(|| Ref::decode(&mut d)).transpose()?);
+        }
+        let mut trees = trees.into_iter();
+        let mut tree = || trees.next().flatten();
+        let fences = Fences { tree: Ordered::stored(tree()) };
+        let lineage = Lineage { tree: Ordered::stored(tree()) };
+        let history = History { tree: Ordered::stored(tree()) };
+        let holds = Holds { tree: Ordered::stored(tree()), marks: Ordered::stored(tree()) };
+        let plans = Plans { tree: Ordered::stored(tree()) };
+        let policies = Policies { tree: Ordered::stored(tree()) };
         let mut classes: Vec<ClassSlot> = Vec::new();
         for _ in 0..d.u16()? {
             let tag = ClassTag(d.array()?);
@@ -183,7 +200,20 @@ impl Node for UserPage {
             classes.push(ClassSlot { tag, class, records, tree });
         }
         d.end_padding()?;
-        Ok(UserPage { user, incarnation, created, fence_key, fences, lineage, history, holds, classes })
+        Ok(UserPage {
+            user,
+            incarnation,
+            created,
+            due,
+            fence_key,
+            fences,
+            lineage,
+            history,
+            holds,
+            plans,
+            policies,
+            classes,
+        })
     }
 }
 
@@ -219,6 +249,12 @@ pub(super) fn edges(owner: UserTag, page: &[u8]) -> Result<Vec<Edge>> {
     }
     if let Some(Link::Stored(at)) = page.holds.marks.root {
         add(PageKind::Marks, at);
+    }
+    if let Some(Link::Stored(at)) = page.plans.tree.root {
+        add(PageKind::Plans, at);
+    }
+    if let Some(Link::Stored(at)) = page.policies.tree.root {
+        add(PageKind::Policies, at);
     }
     Ok(edges)
 }

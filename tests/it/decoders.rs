@@ -64,8 +64,8 @@ fn classes_out_of_order_are_refused() {
     let page = &well_formed("user")[..];
     assert!(decode_anything(3, page));
     let length = |at: usize| usize::from(u16::from_be_bytes([page[at], page[at + 1]]));
-    let trees = 11 + 2 + length(11) + 32;
-    let classes = trees + 1 + 48 * page[trees].count_ones() as usize;
+    let trees = 19 + 2 + length(19) + 32;
+    let classes = trees + 2 + 48 * length(trees).count_ones() as usize;
     assert_eq!(length(classes), 2, "the page has two classes");
     let first = classes + 2;
     let second = first + 6 + 2 + length(first + 6) + 56;

@@ -17,6 +17,7 @@ mod command_line;
 mod corpus;
 mod damage;
 mod decoders;
+mod due;
 mod durability;
 mod engine;
 mod errors;

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use keyfall::cell::FileCell;
-use keyfall::engine::CopyMode;
+use keyfall::engine::{CopyMode, Keeper};
 use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope};
@@ -32,7 +32,9 @@ fn child() {
     let mut engine = {
         let store = SledStore::create(&dir.join("store")).unwrap();
         let cell = FileCell::create(&dir.join("cell"), true, Arc::new(System)).unwrap();
-        Engine::init(Arc::new(store), Arc::new(cell), Options::default()).unwrap()
+        // One thread: its calls are the order of what is recorded.
+        let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+        Engine::init(Arc::new(store), Arc::new(cell), options).unwrap()
     };
     println!("\n@made");
     let mut ids: Vec<(usize, RecordId)> = Vec::new();

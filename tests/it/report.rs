@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use keyfall::engine::{CopyMode, Erase, Erased, Fact, Hold, Source};
+use keyfall::engine::{CopyMode, Erase, Erased, Fact, Hold, Policy, Source};
+use keyfall::env::Env;
 use keyfall::testing::secrets;
-use keyfall::{Class, Engine, ErrorKind, Put, Query, RecordId, Scope};
+use keyfall::{Class, Engine, ErrorKind, Put, Query, RecordId, Scope, Timestamp};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL, World, bytes, kind, open_files, user};
@@ -29,6 +30,8 @@ fn shown(engine: &Engine, name: &str, page: &str) -> bool {
         "History" => !report.history.is_empty(),
         "Holds" => !report.holds.is_empty(),
         "Marks" => report.needed > 0,
+        "Plans" => !report.plans.is_empty() && report.next_due.is_some(),
+        "Policies" => !report.policies.is_empty(),
         _ => false,
     }
 }
@@ -53,6 +56,9 @@ fn a_report_lists_all_of_it() {
         .erase(Erase::new(Scope::user(user("ada"))).keep(Class::transcript(), "held").keep(Class::action(), "held"))
         .unwrap();
 
+    engine.erase_at(Scope::user(user("ada")), Timestamp(world.env.now().0 + 1000)).unwrap();
+    engine.set_policy(Some(&user("ada")), &Policy::new(Class::audio()).max_records(9)).unwrap();
+
     // What the tree holds about her, and nothing of it missing.
     let mut pages = BTreeSet::new();
     let mut records = 0;
@@ -64,7 +70,7 @@ fn a_report_lists_all_of_it() {
             }
         }
     }
-    let all = ["Class", "Fences", "History", "Holds", "Lineage", "Marks", "User"];
+    let all = ["Class", "Fences", "History", "Holds", "Lineage", "Marks", "Plans", "Policies", "User"];
     assert_eq!(pages, all.map(str::to_owned).into(), "the test has made one of each");
     for page in &pages {
         assert!(shown(engine, "ada", page), "the report does not show {page}");

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use keyfall::cell::{FileCell, MemoryCell, RootCell};
-use keyfall::engine::{Geometry, Options};
+use keyfall::engine::{Geometry, Keeper, Options};
 use keyfall::env::System;
 use keyfall::store::{MemoryStore, SledStore, Store};
 use keyfall::testing::{Defect, HoardingCell, RecordingStore, Seeded, Tape};
@@ -18,6 +18,7 @@ pub struct World {
     pub cell: Arc<HoardingCell>,
     pub places: Arc<Mutex<HashMap<String, Arc<MemoryStore>>>>,
     pub options: Options,
+    pub env: Arc<Seeded>,
     pub store: Arc<dyn Store>,
     pub engine: Option<Engine>,
 }
@@ -46,12 +47,13 @@ impl World {
                 Ok(Arc::new(RecordingStore::new(store, Arc::clone(&onto))))
             }),
             defect,
+            keeper: Keeper::ByHand,
             ..Options::default()
         };
         let cell = Arc::new(HoardingCell::new(Arc::new(MemoryCell::new())));
         let store: Arc<dyn Store> = Arc::new(RecordingStore::new(Arc::new(MemoryStore::new()), Arc::clone(&tape)));
         let engine = Engine::init(Arc::clone(&store), cell.clone() as Arc<dyn RootCell>, options.clone()).unwrap();
-        World { tape, cell, places, options, store, engine: Some(engine) }
+        World { tape, cell, places, options, env, store, engine: Some(engine) }
     }
 
     pub fn engine(&self) -> &Engine {
@@ -77,7 +79,7 @@ impl World {
 pub fn open_files(store: &Path, cell: &Path) -> Result<Engine> {
     let store = SledStore::open(store)?;
     let cell = FileCell::open(cell, Arc::new(System))?;
-    Engine::open(Arc::new(store), Arc::new(cell), Options::default())
+    Engine::open(Arc::new(store), Arc::new(cell), Options { keeper: Keeper::ByHand, ..Options::default() })
 }
 
 /// Copies a file or a directory to a place that is not there.

@@ -55,11 +55,25 @@ fn check(name: &str, vector: &Value) {
     for record in expected["held"].as_array().into_iter().flatten() {
         assert_eq!(engine.erase(Scope::Record(id(record))).unwrap_err().kind(), ErrorKind::Held, "{name}");
     }
+    if let Some(plans) = expected["plans"].as_array() {
+        let user = user("ada");
+        let due: Vec<u64> = engine.plans(&user).unwrap().iter().map(|plan| plan.due.0).collect();
+        assert_eq!(due, plans.iter().map(|due| due.as_u64().unwrap()).collect::<Vec<_>>(), "{name}");
+        let report = engine.report(&user).unwrap();
+        assert_eq!(report.next_due.map(|due| due.0), plans[0].as_u64());
+        assert_eq!(report.pending.map(|due| due.0), expected["pending"].as_u64());
+        assert_eq!(report.policies.len() as u64, expected["policies"].as_u64().unwrap());
+        assert_eq!(report.store_policies.len() as u64, expected["policies"].as_u64().unwrap());
+        let named = engine.list(&Query::default()).unwrap().records.into_iter();
+        let named = named.filter(|r| engine.get(&r.id).is_err_and(|e| e.kind() == ErrorKind::Refused));
+        assert_eq!(named.count() as u64, expected["named"].as_u64().unwrap());
+    }
     for record in unreadable {
         assert_eq!(read(&engine, &id(record)).unwrap_err().kind(), ErrorKind::Corrupt, "{name}");
     }
     if let Ok(listing) = engine.list(&Query::default()) {
-        assert!(listing.records.len() >= records.len() && listing.records.len() <= records.len() + unreadable.len());
+        let named = expected["named"].as_u64().unwrap_or(0) as usize;
+        assert!((0..=unreadable.len()).contains(&(listing.records.len() - named - records.len())));
     } else {
         assert!(!unreadable.is_empty(), "{name}: it cannot be listed");
     }

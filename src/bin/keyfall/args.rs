@@ -1,6 +1,7 @@
 //! What can be typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use keyfall::{Class, Error, ErrorKind, InteractionId, RecordId, Timestamp, UserId};
@@ -24,6 +25,7 @@ Examples:
   keyfall erase assistant.db --user ada --class audio --before 2026-01-01 --yes
   keyfall erase assistant.db --user ada --interaction I --keep action --reason \"the alarm goes on ringing\"
   keyfall erase assistant.db --record ID
+  keyfall erase assistant.db --user ada --in 30d
 
 What was derived from what falls, falls with it, in any user's tree; --keep leaves a class, detached from what falls. An interaction goes whole, by the time at which it began. The command returns when the old root key is destroyed.";
 
@@ -193,7 +195,7 @@ pub(crate) enum Command {
     /// Erase, in every copy: a user, a class of it, an interaction, a time range, or one record.
     #[command(
         after_help = ERASE_EXAMPLES,
-        override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--keep C --reason R] [--yes]\n       keyfall erase [STORE] --record ID [--yes]"
+        override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--keep C --reason R] [--in TIME | --final-within TIME] [--yes]\n       keyfall erase [STORE] --record ID [--in TIME | --final-within TIME] [--yes]"
     )]
     Erase {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -222,10 +224,28 @@ pub(crate) enum Command {
         /// Why they stay; it stands in the user's history.
         #[arg(long, requires = "keep")]
         reason: Option<String>,
+        /// Do it in this time from now, unless it is cancelled: 30d, 12h, 2w.
+        #[arg(long = "in", value_name = "TIME", value_parser = span, conflicts_with = "final_within")]
+        delay: Option<Duration>,
+        /// Let the old root key live so long at most, so that many erases share one. Until then the erase is pending.
+        #[arg(long, value_name = "TIME", value_parser = span)]
+        final_within: Option<Duration>,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
     },
+    /// Do what is due: planned erases, records that passed a limit, pending erases. Every other command does it first.
+    #[command(override_usage = "keyfall tend [STORE]")]
+    Tend {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+    },
+    /// Planned erases: list and cancel what `erase --in` planned.
+    #[command(subcommand)]
+    Plan(PlanCommand),
+    /// Retention: how long records of a class are kept, of everybody or of one user.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Legal holds: what one covers is not erased until it is lifted.
     #[command(subcommand)]
     Hold(HoldCommand),
@@ -327,8 +347,110 @@ pub(crate) enum HoldCommand {
     },
 }
 
+#[derive(Subcommand)]
+pub(crate) enum PlanCommand {
+    /// List the planned erases of a user, the next first.
+    #[command(override_usage = "keyfall plan list [STORE] --user U")]
+    List {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// Whose: the name your application gives.
+        #[arg(long)]
+        user: UserId,
+    },
+    /// Cancel one.
+    #[command(override_usage = "keyfall plan cancel [STORE] --user U --id N")]
+    Cancel {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// Whose: the name your application gives.
+        #[arg(long)]
+        user: UserId,
+        /// Its number, as `erase --in` and `plan list` print it.
+        #[arg(long, value_name = "N", value_parser = hold_id)]
+        id: u64,
+    },
+}
+
+const POLICY_EXAMPLES: &str = "\
+Examples:
+  keyfall policy set assistant.db --class audio --max-age 90d
+  keyfall policy set assistant.db --class audio --user child --max-age 1d
+  keyfall policy set assistant.db --class profile.health --purpose treatment --until 2027-01-01 --readers-named
+  keyfall policy unset assistant.db --class audio --user child
+
+A user's policy stands in the place of the store's, whole. What passes a limit is erased like anything else, with what was derived from it;
+a hold keeps it. Age counts from the time at which the interaction began.";
+
+#[derive(Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Set a policy, in the place of one of the same user, class and purpose.
+    #[command(
+        after_help = POLICY_EXAMPLES,
+        override_usage = "keyfall policy set [STORE] --class C [--user U] [--purpose P] [--max-age TIME] [--max-records N] [--until T] [--readers-named]"
+    )]
+    Set {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// audio, transcript, action, or a class of your own.
+        #[arg(long)]
+        class: Class,
+        /// Of this user, in the place of the store's.
+        #[arg(long)]
+        user: Option<UserId>,
+        /// Only records put for this purpose.
+        #[arg(long, conflicts_with = "max_records")]
+        purpose: Option<String>,
+        /// Keep them so long after their interaction began: 90d, 12h, 2w.
+        #[arg(long, value_name = "TIME", value_parser = span)]
+        max_age: Option<Duration>,
+        /// Keep so many of each user; the oldest go first.
+        #[arg(long, value_name = "N")]
+        max_records: Option<u64>,
+        /// Keep them no longer than this: 2026-01-31, or 2026-01-31T08:00:00Z.
+        #[arg(long, value_name = "T", value_parser = time)]
+        until: Option<Timestamp>,
+        /// Open them only for who says who reads, and what for.
+        #[arg(long)]
+        readers_named: bool,
+    },
+    /// Take a policy back.
+    #[command(override_usage = "keyfall policy unset [STORE] --class C [--user U] [--purpose P]")]
+    Unset {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// Of which class.
+        #[arg(long)]
+        class: Class,
+        /// Of which user [default: the store's].
+        #[arg(long)]
+        user: Option<UserId>,
+        /// For which purpose.
+        #[arg(long)]
+        purpose: Option<String>,
+    },
+    /// List the store's policies, or those of one user.
+    #[command(override_usage = "keyfall policy list [STORE] [--user U]")]
+    List {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// Of which user [default: the store's].
+        #[arg(long)]
+        user: Option<UserId>,
+    },
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let span = text.parse::<jiff::Span>().and_then(|s| s.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
+    span.ok()
+        .and_then(|span| Duration::try_from(span).ok())
+        .ok_or_else(|| format!("{text:?} is no length of time; write 30d, 12h, 2w or 1d12h"))
+}
+
 fn hold_id(text: &str) -> Result<u64, String> {
-    u64::from_str_radix(text, 16).map_err(|_| format!("{text:?} is no hold's number; `keyfall hold list` prints them"))
+    u64::from_str_radix(text, 16).map_err(|_| {
+        format!("{text:?} is no number of a hold or a plan; `keyfall hold list` and `keyfall plan list` print them")
+    })
 }
 
 #[derive(Subcommand)]

@@ -6,15 +6,15 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::{FileCell, Promise};
-use keyfall::engine::{Audit, Erase, Source, When, restore};
+use keyfall::engine::{Audit, Erase, Keeper, Source, When, restore};
 use keyfall::env::System;
 use keyfall::store::{SledStore, Store};
-use keyfall::{Engine, Error, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
+use keyfall::{Engine, Error, ErrorKind, Options, Put, Query, Reader, RecordId, Scope, UserId};
 use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::output::{self, Failure, line, progress, table, value};
-use crate::{copies, erasing, holds, import, lineage, report};
+use crate::{copies, due, erasing, holds, import, lineage, report};
 
 pub(crate) type Done = Result<(), Failure>;
 
@@ -47,10 +47,11 @@ pub(crate) fn run(args: Args) -> Done {
             let (store, [id]) = store_and(places)?;
             let id: RecordId = id.to_string_lossy().parse()?;
             let engine = open(&store, cell)?;
-            if let (Some(principal), Some(purpose)) = (principal, purpose) {
-                engine.get_as(&id, &principal, &purpose)?;
-            }
-            get(&engine, &id, output.as_deref(), json)
+            let reader = match (principal, purpose) {
+                (Some(principal), Some(purpose)) => engine.get_as(&id, &principal, &purpose)?,
+                _ => engine.get(&id)?,
+            };
+            get(reader, &id, output.as_deref(), json)
         }
         Command::Lineage { places } => {
             let (store, [id]) = store_and(places)?;
@@ -79,7 +80,20 @@ pub(crate) fn run(args: Args) -> Done {
             };
             list(&open(&one(places)?, cell)?, query, limit, json)
         }
-        Command::Erase { places, user, class, interaction, after, before, record, keep, reason, yes } => {
+        Command::Erase {
+            places,
+            user,
+            class,
+            interaction,
+            after,
+            before,
+            record,
+            keep,
+            reason,
+            delay,
+            final_within,
+            yes,
+        } => {
             let scope = match (user, record) {
                 (Some(user), None) => {
                     let when = match (interaction, after, before) {
@@ -95,9 +109,19 @@ pub(crate) fn run(args: Args) -> Done {
                 }
             };
             let reason = reason.unwrap_or_default();
-            let erase = keep.into_iter().fold(Erase::new(scope), |erase, class| erase.keep(class, &reason));
-            erasing::run(&open(&one(places)?, cell)?, erase, yes, json)
+            let mut erase = keep.into_iter().fold(Erase::new(scope), |erase, class| erase.keep(class, &reason));
+            if let Some(window) = final_within {
+                erase = erase.final_within(window);
+            }
+            let engine = open(&one(places)?, cell)?;
+            match delay {
+                Some(delay) => due::plan(&engine, erase, delay, (yes, json)),
+                None => erasing::run(&engine, erase, yes, json),
+            }
         }
+        Command::Tend { places } => due::tend(&one(places)?, cell, json),
+        Command::Plan(command) => due::plans(command, cell, json),
+        Command::Policy(command) => due::policies(command, cell, json),
         Command::Hold(command) => holds::run(command, cell, json),
         Command::Copy(command) => copies::run(command, cell, json),
         Command::Backup { places } => {
@@ -147,9 +171,19 @@ fn cell_of(store: &Path, named: Option<&Path>) -> PathBuf {
 
 /// Opens a store with its cell. The store first: a store that is not there is the likelier slip.
 pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
+    let engine = open_as_it_is(store, cell)?;
+    // What is due comes first, whatever was asked; where it fails, what was asked may still be done.
+    if let Err(e) = engine.tend(&mut |_| {}) {
+        output::warn(&e.context("something is due and could not be done"));
+    }
+    Ok(engine)
+}
+
+/// Opens a store and leaves alone what is due.
+pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let blobs = SledStore::open(store)?;
     let cell = FileCell::open(&cell_of(store, cell), Arc::new(System))?;
-    Engine::open(Arc::new(blobs), Arc::new(cell), Options::default())
+    Engine::open(Arc::new(blobs), Arc::new(cell), Options { keeper: Keeper::ByHand, ..Options::default() })
 }
 
 /// Makes a store and a cell that does not lie inside it.
@@ -180,7 +214,7 @@ pub(crate) fn make(store: &Path, cell: Option<&Path>, accept_remnants: bool) -> 
         let text = format!("{}\n", inside.display());
         std::fs::write(store.join(CELL_PLACE), text).map_err(|e| Error::io(store.join(CELL_PLACE).display(), e))?;
     }
-    Engine::init(Arc::new(blobs), Arc::new(root), Options::default())
+    Engine::init(Arc::new(blobs), Arc::new(root), Options { keeper: Keeper::ByHand, ..Options::default() })
 }
 
 /// An absolute path with its links followed as far as it exists, and the rest taken by the letter.
@@ -246,10 +280,10 @@ fn put_file(store: &Path, cell: Option<&Path>, put: Put, file: &Path, json: bool
     if json { value(&json!({"id": id.to_string(), "interaction": id.interaction().to_string()})) } else { line(id) }
 }
 
-fn get(engine: &Engine, id: &RecordId, output: Option<&Path>, json: bool) -> Done {
+fn get(mut reader: Reader, id: &RecordId, output: Option<&Path>, json: bool) -> Done {
     let Some(place) = output else {
         let mut out = io::stdout().lock();
-        return match engine.get_to(id, &mut out) {
+        return match reader.write_to(&mut out) {
             Ok(_) => Ok(out.flush()?),
             Err(e) => Err(pipe_or(e)),
         };
@@ -260,7 +294,7 @@ fn get(engine: &Engine, id: &RecordId, output: Option<&Path>, json: bool) -> Don
     let part = PathBuf::from(part);
     let written = (|| {
         let mut file = File::create(&part).map_err(|e| Error::io(part.display(), e))?;
-        let n = engine.get_to(id, &mut file)?;
+        let n = reader.write_to(&mut file)?;
         std::fs::rename(&part, place).map_err(|e| Error::io(place.display(), e))?;
         Ok::<u64, Error>(n)
     })();
@@ -385,6 +419,10 @@ fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Don
     if audit.is_clean() {
         return if json { Ok(()) } else { line("clean: what opens is the live tree, and nothing else") };
     }
+    if let Some(until) = audit.pending.filter(|_| audit.root_keys == 1 && audit.places.iter().all(|p| p.damaged == 0)) {
+        let until = output::time(until);
+        return if json { Ok(()) } else { line(format_args!("not clean yet: an erase is pending until {until}")) };
+    }
     Err(Error::new(
         ErrorKind::Corrupt,
         "the audit found what should not be: blobs that open outside the live tree (stray), live blobs that do not open (damaged), or more than one root key in the cell",
@@ -415,7 +453,8 @@ fn audit_json(audit: &Audit) -> serde_json::Value {
             })
         })
         .collect();
-    json!({"clean": audit.is_clean(), "root_keys": audit.root_keys, "live_blobs": audit.live_blobs, "places": places})
+    json!({"clean": audit.is_clean(), "root_keys": audit.root_keys,
+        "pending_until": audit.pending.map(output::time), "live_blobs": audit.live_blobs, "places": places})
 }
 
 fn discard(engine: &Engine, json: bool) -> Done {
@@ -447,6 +486,7 @@ fn status(engine: &Engine, json: bool) -> Done {
             "users": s.users, "blobs": s.usage.blobs, "bytes": s.usage.bytes,
             "page_bytes": s.geometry.page_bytes, "fan_out": 1u32 << s.geometry.fan_bits,
             "cell": promise_json(&s.cell), "settled": s.unsettled.is_none(), "unsettled": s.unsettled,
+            "pending_until": s.pending.map(output::time), "next_due": s.next_due.map(output::time),
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
             "secret_memory": { "mapped": s.memory.mapped, "unlocked": s.memory.unlocked, "dumped": s.memory.dumped },
         }));
@@ -464,6 +504,12 @@ fn status(engine: &Engine, json: bool) -> Done {
     line(format_args!("keys  {}", output::memory(&s.memory)))?;
     if let Some(why) = s.unsettled {
         line(format_args!("NOT SETTLED: {why}"))?;
+    }
+    if let Some(until) = s.pending {
+        line(format_args!("pending until {}: what was erased since the last epoch began", output::time(until)))?;
+    }
+    if let Some(due) = s.next_due {
+        line(format_args!("due   {}: a planned erase, or a limit that passes", output::time(due)))?;
     }
     if s.copies.is_empty() {
         return line("no copies: losing the store loses all data");

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::commands::{Done, promise_json};
 use crate::output::{self, line, progress, value};
 
-fn described(erase: &Erase) -> String {
+pub(crate) fn described(erase: &Erase) -> String {
     let kept: String = erase.kept().iter().map(|class| format!(", but for class {class}")).collect();
     let scope = match erase.scope() {
         Scope::Record(id) => format!("record {id}"),
@@ -31,36 +31,47 @@ fn described(erase: &Erase) -> String {
     format!("{scope}{kept}")
 }
 
+/// Asks whether to go on, where somebody sits there.
+pub(crate) fn ask(yes: bool, question: &str, what: &str) -> Done {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Error::new(ErrorKind::Invalid, format!("to erase {what} without being asked, add --yes")).into());
+    }
+    write!(io::stderr(), "{question} [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Error::new(ErrorKind::Invalid, "nothing was erased").into()),
+    }
+}
+
 /// Erases, having asked, and follows what fell with it.
 pub(crate) fn run(engine: &Engine, erase: Erase, yes: bool, json: bool) -> Done {
     let what = described(&erase);
-    if !yes {
-        if !io::stdin().is_terminal() {
-            return Err(
-                Error::new(ErrorKind::Invalid, format!("to erase {what} without being asked, add --yes")).into()
-            );
-        }
-        write!(io::stderr(), "Erase {what}, in every copy, for ever? [y/N] ")?;
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer)?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Err(Error::new(ErrorKind::Invalid, "nothing was erased").into());
-        }
-    }
+    ask(yes, &format!("Erase {what}, in every copy, for ever?"), &what)?;
     let done = engine.erase(erase)?;
     let bar = progress("derived records taken out of lists", None);
     let derived = done.derived + engine.tend(&mut |n| bar.set_position(n))?.derived;
     bar.finish_and_clear();
     let promise = engine.promise();
     let until = match done.retirement {
-        Retirement::Destroyed => None,
-        Retirement::Scheduled(until) => Some(output::time(until)),
+        Some(Retirement::Scheduled(until)) => Some(output::time(until)),
+        Some(Retirement::Destroyed) => None,
+        None => done.pending.map(output::time),
+    };
+    let state = match done.retirement {
+        Some(Retirement::Destroyed) => "destroyed",
+        Some(Retirement::Scheduled(_)) => "scheduled",
+        None => "pending",
     };
     if json {
         return value(&json!({
             "erased": what, "records": done.records, "derived": derived, "already": done.already, "epoch": done.epoch,
-            "completed": output::time(done.completed), "root_key": until.as_ref().map_or("destroyed", |_| "scheduled"),
-            "scheduled_until": until, "cell": promise_json(&promise),
+            "completed": output::time(done.completed), "root_key": state,
+            "until": until, "cell": promise_json(&promise),
         }));
     }
     if done.already {

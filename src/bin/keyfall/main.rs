@@ -5,6 +5,7 @@ mod commands;
 mod copies;
 mod corpus;
 mod demo;
+mod due;
 mod erasing;
 mod holds;
 mod import;

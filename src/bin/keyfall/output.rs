@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use keyfall::engine::{CopyMode, CopyStatus, Fact, Hold};
+use keyfall::engine::{CopyMode, CopyStatus, Fact, Hold, Plan, Policy};
 use keyfall::record::RecordInfo;
 use keyfall::{Error, ErrorKind, Timestamp};
 use serde_json::{Value, json};
@@ -41,6 +41,11 @@ pub(crate) fn error(json: bool, e: &Error) {
         format!("keyfall: {text}")
     };
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Says on standard error what went wrong beside what was asked.
+pub(crate) fn warn(e: &Error) {
+    let _ = writeln!(io::stderr(), "keyfall: {}", e.to_string().replace('\n', " "));
 }
 
 fn kind(kind: ErrorKind) -> &'static str {
@@ -112,6 +117,10 @@ pub(crate) fn told(fact: &Fact) -> (String, String) {
             (format!("hold {} lifted, by {authority}", hold_id(*id)), reason.clone())
         }
         Fact::Refused { scope } => (format!("the erase of {scope} refused"), "it was held".to_owned()),
+        Fact::Planned { id, due, scope } => {
+            (format!("erase {} of {scope} planned for {}", hold_id(*id), time(*due)), String::new())
+        }
+        Fact::Cancelled { id } => (format!("planned erase {} cancelled", hold_id(*id)), String::new()),
         _ => (format!("{fact:?}"), String::new()),
     }
 }
@@ -129,8 +138,50 @@ pub(crate) fn fact(fact: &Fact) -> Value {
             json!({"what": "lifted", "id": hold_id(*id), "reason": reason, "authority": authority})
         }
         Fact::Refused { scope } => json!({"what": "refused", "scope": scope}),
+        Fact::Planned { id, due, scope } => {
+            json!({"what": "planned", "id": hold_id(*id), "due": time(*due), "scope": scope})
+        }
+        Fact::Cancelled { id } => json!({"what": "cancelled", "id": hold_id(*id)}),
         _ => json!({"what": format!("{fact:?}")}),
     }
+}
+
+pub(crate) fn plan(plan: &Plan) -> Value {
+    json!({
+        "id": hold_id(plan.id), "due": time(plan.due), "planned": time(plan.planned),
+        "what": crate::erasing::described(&plan.erase),
+    })
+}
+
+pub(crate) fn policy(policy: &Policy) -> Value {
+    json!({
+        "class": policy.class.as_str(), "purpose": policy.purpose, "max_age_seconds": policy.max_age.map(|age| age.as_secs()),
+        "max_records": policy.max_records, "until": policy.until.map(time), "readers_named": policy.readers_named,
+    })
+}
+
+/// A policy in words.
+pub(crate) fn limits(policy: &Policy) -> String {
+    let whom = policy.purpose.as_ref().map_or(String::new(), |p| format!(" put for {p}"));
+    let limits: Vec<String> = [
+        policy.max_age.map(|age| format!("at most {}", span(age))),
+        policy.max_records.map(|n| format!("at most {n} records")),
+        policy.until.map(|at| format!("until {}", time(at))),
+        policy.readers_named.then(|| "opened only by who is named".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let limits = if limits.is_empty() { "without a limit".to_owned() } else { limits.join(", ") };
+    format!("class {}{whom}: {limits}", policy.class)
+}
+
+/// A length of time as it is typed.
+pub(crate) fn span(span: std::time::Duration) -> String {
+    let s = span.as_secs();
+    let parts = [(s / 86_400, "d"), (s / 3600 % 24, "h"), (s / 60 % 60, "m"), (s % 60, "s")];
+    let text: String = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 pub(crate) fn record(info: &RecordInfo) -> Value {

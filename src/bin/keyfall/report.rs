@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use keyfall::engine::{Access, Erased, Lineage, Report};
+use keyfall::engine::{Access, Erased, Lineage, Plan, Report};
 use keyfall::record::RecordInfo;
 use keyfall::{Engine, Error, ErrorKind, Query, UserId};
 use maud::{DOCTYPE, Markup, html};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::commands::{Done, promise_json};
 use crate::copies;
+use crate::erasing::described;
 use crate::output::{self, Failure, line, progress, table, told, value};
 
 /// A record, and where it comes from.
@@ -78,7 +79,11 @@ fn as_json(report: &Report, rows: &[Row]) -> Value {
         "classes": classes.collect::<serde_json::Map<_, _>>(), "records": records,
         "history": history.collect::<Vec<_>>(),
         "holds": report.holds.iter().map(|(id, hold)| output::hold(*id, hold)).collect::<Vec<_>>(),
-        "needed_by_held_records": report.needed, "erased": gone.collect::<Vec<_>>(),
+        "needed_by_held_records": report.needed,
+        "plans": report.plans.iter().map(output::plan).collect::<Vec<_>>(),
+        "policies": report.policies.iter().map(output::policy).collect::<Vec<_>>(),
+        "store_policies": report.store_policies.iter().map(output::policy).collect::<Vec<_>>(),
+        "next_due": report.next_due.map(output::time), "pending_until": report.pending.map(output::time), "erased": gone.collect::<Vec<_>>(),
         "head": {"epoch": report.head.epoch, "commit": report.head.commit},
         "copies": report.copies.iter().map(output::copy).collect::<Vec<_>>(), "cell": promise_json(&report.cell),
     })
@@ -90,6 +95,17 @@ fn opened(access: &Access) -> String {
 
 fn needed(records: u64) -> String {
     format!("{records} records cannot be erased: records derived from them are held")
+}
+
+/// What falls by itself, and when.
+fn until(report: &Report) -> Vec<String> {
+    let planned = |plan: &Plan| format!("erase of {} planned for {}", described(&plan.erase), output::time(plan.due));
+    let mut all: Vec<String> = report.plans.iter().map(planned).collect();
+    all.extend(report.policies.iter().map(output::limits));
+    all.extend(report.store_policies.iter().map(|policy| format!("for everybody: {}", output::limits(policy))));
+    all.extend(report.next_due.map(|due| format!("next due {}", output::time(due))));
+    all.extend(report.pending.map(|at| format!("what was erased last is pending until {}", output::time(at))));
+    all
 }
 
 fn origin(row: &Row) -> String {
@@ -145,6 +161,10 @@ fn page(report: &Report, rows: &[Row]) -> Markup {
                     } }
                 }
                 @if report.needed > 0 { p { (needed(report.needed)) } }
+                h2 { "Until when" }
+                @if until(report).is_empty() { p { "No limit is set." } } @else {
+                    ul { @for limit in until(report) { li { (limit) } } }
+                }
                 h2 { "What was done" }
                 @if report.history.is_empty() { p { "Nothing beyond putting and erasing." } } @else {
                     ul { @for (at, fact) in &report.history {
@@ -206,6 +226,9 @@ pub(crate) fn show(engine: &Engine, user: &UserId, (as_page, json): (bool, bool)
     if report.needed > 0 {
         line(needed(report.needed))?;
     }
+    for limit in until(&report) {
+        line(limit)?;
+    }
     for (at, fact) in &report.history {
         let (what, reason) = told(fact);
         line(format_args!("{}: {what}{}{reason}", output::time(*at), if reason.is_empty() { "" } else { ": " }))?;
@@ -248,7 +271,14 @@ pub(crate) fn export(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> 
     for row in &rows {
         let place = dir.join("records").join(format!("{}.{}", row.info.id, extension(&row.info.media_type)));
         let mut file = File::create(&place).map_err(|e| Error::io(place.display(), e))?;
-        bytes += engine.get_to(&row.info.id, &mut file)?;
+        // A policy may want to know who reads: the user does.
+        let reader = match engine.get(&row.info.id) {
+            Err(e) if e.kind() == ErrorKind::Refused => {
+                engine.get_as(&row.info.id, "export", "the right to data portability")
+            }
+            reader => reader,
+        };
+        bytes += reader?.write_to(&mut file)?;
         bar.inc(1);
     }
     bar.finish_and_clear();

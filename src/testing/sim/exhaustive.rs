@@ -12,7 +12,7 @@ use crate::ids::Class;
 use crate::testing::{Seeded, locked};
 
 /// The verbs, by the names under which they are reported.
-pub const VERBS: [&str; 23] = [
+pub const VERBS: [&str; 29] = [
     "init",
     "open",
     "put",
@@ -29,6 +29,12 @@ pub const VERBS: [&str; 23] = [
     "erase three scopes",
     "erase what others were derived from",
     "follow what fell",
+    "erase a user, pending",
+    "plan an erase",
+    "cancel a planned erase",
+    "set a limit for all",
+    "do what is due",
+    "make it final",
     "copy add, in step",
     "copy add, behind",
     "copy sync",
@@ -81,6 +87,15 @@ fn prologue(verb: &str) -> Vec<Op> {
         let derived = |from_last| Item { sources: vec![0], from_last, ..item(Class::transcript()) };
         ops.push(Op::Put { user: 1, items: vec![derived(false), derived(false), derived(true)] });
     }
+    let later = |tenths| Op::Plan(Scoped::Class(0, Class::audio()), tenths);
+    match verb {
+        "cancel a planned erase" => ops.push(later(200)),
+        "do what is due" => {
+            ops.extend([later(0), Op::Limit { user: None, class: Class::transcript(), age: Some(1) }, Op::Wait(100)])
+        }
+        "make it final" => ops.extend([Op::EraseWithin(Scoped::User(1), 1), Op::Wait(100)]),
+        _ => {}
+    }
     if verb == "follow what fell" {
         ops.push(Op::Erase(vec![Scoped::User(0)]));
     }
@@ -88,7 +103,8 @@ fn prologue(verb: &str) -> Vec<Op> {
 }
 
 /// The verbs that need derived records.
-const LINEAGE: [&str; 4] = ["put, derived", "detach", "erase what others were derived from", "follow what fell"];
+const LINEAGE: [&str; 5] =
+    ["put, derived", "detach", "erase what others were derived from", "follow what fell", "do what is due"];
 
 fn op(verb: &str) -> Op {
     let item = |class: Class| Item::plain(class, Some(0), 70);
@@ -102,7 +118,11 @@ fn op(verb: &str) -> Op {
         }
         "detach" => Op::Detach(1),
         "erase what others were derived from" => Op::Erase(vec![Scoped::User(0)]),
-        "follow what fell" => Op::Tend,
+        "follow what fell" | "do what is due" | "make it final" => Op::Tend,
+        "erase a user, pending" => Op::EraseWithin(Scoped::User(0), 9),
+        "plan an erase" => Op::Plan(Scoped::User(0), 9),
+        "cancel a planned erase" => Op::Cancel(0),
+        "set a limit for all" => Op::Limit { user: None, class: Class::audio(), age: Some(1) },
         "create a user" => Op::Create(3),
         "erase a user" => Op::Erase(vec![Scoped::User(0)]),
         "erase a class" => Op::Erase(vec![Scoped::Class(0, Class::audio())]),

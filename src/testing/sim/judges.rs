@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::op::Trouble;
 use super::run::{Run, user_id};
 use super::tally::Tally;
 use crate::cell::RootKey;
@@ -73,6 +74,14 @@ impl Run {
         locked(&self.unreachable).clear();
         self.restart(false);
         self.open(None);
+        self.compare();
+        // What is pending becomes final, and whatever is due is done, in view of the model.
+        for _ in 0..2 {
+            self.env.advance(30_000);
+            self.tend(Trouble::default());
+        }
+        let pending = self.engine().status().map(|s| s.pending);
+        assert!(matches!(pending, Ok(None)), "a pending erase does not become final: {pending:?}");
         self.compare();
         let unsettled = self.engine().status().map(|s| s.unsettled);
         assert!(matches!(unsettled, Ok(None)), "an erase does not become complete: {unsettled:?}");

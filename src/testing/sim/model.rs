@@ -38,6 +38,9 @@ pub(super) struct User {
     fences: Vec<Fence>,
     /// Number, class, interaction.
     pub(super) holds: Vec<Hold>,
+    /// Number, time, what.
+    pub(super) plans: Vec<(u64, u64, Named)>,
+    pub(super) limits: BTreeMap<String, u64>,
 }
 
 pub(super) type Hold = (u64, Option<Class>, Option<InteractionId>);
@@ -58,6 +61,8 @@ pub(super) struct Model {
     pub(super) interactions: Vec<InteractionId>,
     /// Places of copies, and whether they are in step.
     pub(super) copies: BTreeMap<u8, bool>,
+    /// Limits in milliseconds, by class.
+    pub(super) limits: BTreeMap<String, u64>,
 }
 
 impl Model {
@@ -191,9 +196,52 @@ impl Model {
         }
     }
 
+    /// The live records that an erase takes.
+    pub(super) fn taken(&self, named: &Named) -> Vec<RecordId> {
+        self.live().values().filter(|(user, r)| takes(named, *user, r)).map(|(_, r)| r.id).collect()
+    }
+
     /// How many live records an erase takes.
     pub(super) fn hits(&self, named: &Named) -> usize {
-        self.live().values().filter(|(user, r)| takes(named, *user, r)).count()
+        self.taken(named).len()
+    }
+
+    /// Drops what an erase took that nobody asked for now. Whether it left a fence depends on what fell first: none is kept here.
+    pub(super) fn drop_due(&mut self, named: &Named) {
+        if let Named::User(user) = named {
+            self.erase(&Named::User(*user), 0);
+        } else {
+            self.drop_named(named);
+        }
+    }
+
+    /// What passed a limit: the parts of classes of users, as one erase each; those of single interactions where a hold covers some.
+    pub(super) fn expired(&self, now: u64) -> Vec<Named> {
+        let mut all = Vec::new();
+        for (n, user) in &self.users {
+            let classes: BTreeSet<&str> = user.records.iter().map(|r| r.class.as_str()).collect();
+            for class in classes {
+                let Some(age) = user.limits.get(class).or_else(|| self.limits.get(class)) else {
+                    continue;
+                };
+                let passed = |r: &&Record| r.class.as_str() == class && r.id.interaction().began().0 + age <= now;
+                let Some(first) = user.records.iter().find(passed) else {
+                    continue;
+                };
+                let part = |when| Named::Part { user: *n, class: Some(first.class.clone()), when, keep: None };
+                let until = crate::ids::Timestamp((now + 1).saturating_sub(*age));
+                let whole = part(When::Between { from: None, until: Some(until) });
+                if !self.held(&whole) {
+                    all.push(whole);
+                    continue;
+                }
+                let interactions: BTreeSet<_> =
+                    user.records.iter().filter(passed).map(|r| r.id.interaction()).collect();
+                let one_by_one = interactions.into_iter().map(|i| part(When::Interaction(i)));
+                all.extend(one_by_one.filter(|one| !self.held(one)));
+            }
+        }
+        all
     }
 
     /// Applies an erase that saw `now` as its time; returns the number of records that fell, and whether there was nothing

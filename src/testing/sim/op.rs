@@ -31,6 +31,18 @@ pub(super) enum Op {
     Lift(u8),
     /// One or more scopes in one commit.
     Erase(Vec<Scoped>),
+    /// A scope, pending for so many tenths of a second at most.
+    EraseWithin(Scoped, u8),
+    /// A scope, in so many tenths of a second.
+    Plan(Scoped, u8),
+    /// One of the plans is cancelled.
+    Cancel(u8),
+    /// A limit of so many tenths of a second for a class, of a user or of all; none takes it back.
+    Limit {
+        user: Option<u8>,
+        class: Class,
+        age: Option<u8>,
+    },
     CopyAdd {
         place: u8,
         in_step: bool,
@@ -202,6 +214,12 @@ pub(super) fn decode(bytes: &[u8; STEP_BYTES]) -> (Op, Trouble) {
         57 => Op::Return(Kept::Cell),
         58 => Op::Rot { cell: b[1].is_multiple_of(4) },
         59 => Op::SecondWriter(b[1]),
+        60 if b[7] % 8 > 5 => Op::Plan(scoped(b[3], [b[1], b[2], b[4], b[5]]), b[6]),
+        61 if b[7] % 8 > 5 => Op::EraseWithin(scoped(b[3], [b[1], b[2], b[4], b[5]]), b[6]),
+        63 if b[7] % 8 == 1 => Op::Cancel(b[1]),
+        63 if b[7] % 8 == 2 => {
+            Op::Limit { user: some(b[1]).map(user), class: class(b[2]), age: (b[3] > 99).then_some(b[4] % 64) }
+        }
         60 if b[7] % 8 > 3 => Op::Detach(b[1]),
         61 if b[7] % 8 > 3 => Op::OpenAs(b[1]),
         62 if b[7] % 8 == 4 => {

@@ -1,6 +1,8 @@
 //! Putting and erasing in a run, and how the model follows.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
+use std::time::Duration;
+
 use super::model::{Named, Record};
 use super::op::Trouble;
 use super::run::{Done, Run, Told, user_id};
@@ -16,6 +18,18 @@ pub(super) struct Chosen {
     pub(super) sources: Vec<RecordId>,
     pub(super) from_last: bool,
     pub(super) content: Vec<u8>,
+}
+
+/// An erase in the engine's words.
+pub(super) fn asked(named: &Named) -> Erase {
+    match named {
+        Named::User(user) => Scope::user(user_id(*user)).into(),
+        Named::Record(id) => Scope::Record(*id).into(),
+        Named::Part { user, class, when, keep } => {
+            let erase = Erase::new(Scope::User { user: user_id(*user), class: class.clone(), when: *when });
+            keep.iter().fold(erase, |erase, class| erase.keep(class.clone(), "it stays"))
+        }
+    }
 }
 
 impl Run {
@@ -80,18 +94,12 @@ impl Run {
         ids
     }
 
-    pub(super) fn erase(&mut self, named: Vec<Named>, trouble: Trouble) {
-        let scopes: Vec<Erase> = named
-            .iter()
-            .map(|n| match n {
-                Named::User(user) => Scope::user(user_id(*user)).into(),
-                Named::Record(id) => Scope::Record(*id).into(),
-                Named::Part { user, class, when, keep } => {
-                    let erase = Erase::new(Scope::User { user: user_id(*user), class: class.clone(), when: *when });
-                    keep.iter().fold(erase, |erase, class| erase.keep(class.clone(), "it stays"))
-                }
-            })
-            .collect();
+    pub(super) fn erase(&mut self, named: Vec<Named>, window: Option<Duration>, trouble: Trouble) {
+        let within = |erase: Erase| match window {
+            Some(window) => erase.final_within(window),
+            None => erase,
+        };
+        let scopes: Vec<Erase> = named.iter().map(|n| within(asked(n))).collect();
         let act = |run: &Run| {
             let mut outcomes = Vec::new();
             for outcome in run.engine().erase_all(&scopes) {
@@ -137,6 +145,8 @@ impl Run {
                     }
                 }
             }
+            let pending = run.engine().status().is_ok_and(|s| s.pending.is_some());
+            run.tally.add("erases pending", u64::from(pending));
             if acknowledged.is_some() {
                 run.check_cell();
                 run.check_readers();

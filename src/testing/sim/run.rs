@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::disk::Saved;
 use super::media::{FaultyCell, Hoard, Late, Media};
@@ -12,7 +13,7 @@ use super::records::Chosen;
 use super::rng::Rng;
 use super::tally::Tally;
 use crate::cell::RootCell;
-use crate::engine::{CopyMode, Defect, Engine, Follow, Geometry, Hold, Options, Query, Reader, When};
+use crate::engine::{CopyMode, Defect, Engine, Follow, Geometry, Keeper, Options, Query, Reader, When};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{InteractionId, RecordId, UserId};
@@ -45,7 +46,7 @@ pub(super) fn place(n: u8) -> String {
 }
 
 /// The one verb that may commit more than once.
-const TENDS: &str = "what fell followed";
+pub(super) const TENDS: &str = "what is due done";
 
 /// What an erase said: how many records fell, and whether there was nothing to do.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +119,7 @@ impl Run {
         let options = Options {
             env: env.clone(),
             geometry: geometry(seed),
+            keeper: Keeper::ByHand,
             follow: if seed.is_multiple_of(3) {
                 Follow { links: 2, users: 1 }
             } else {
@@ -316,65 +318,18 @@ impl Run {
                     .collect();
                 self.put(user, items, trouble);
             }
-            Op::Detach(n) => {
-                let live = self.model.live();
-                let derived: Vec<RecordId> =
-                    live.values().filter(|(_, r)| !r.sources.is_empty()).map(|(_, r)| r.id).collect();
-                if let Some(id) = derived.get(usize::from(n) % derived.len().max(1)).copied() {
-                    let act = |run: &Run| run.engine().detach(&id, "it stays").map(|()| Done::Nothing);
-                    self.verb("records detached", trouble, &act, |run, _, _| run.model.detach(&id));
+            Op::Detach(n) => self.detach(n, trouble),
+            Op::LegalHold { user, class, interaction } => self.legal_hold(user, class, interaction, trouble),
+            Op::OpenAs(n) => self.open_as(n, trouble),
+            Op::Lift(n) => self.lift(n, trouble),
+            Op::Tend => self.tend(trouble),
+            Op::Plan(scoped, delay) => self.plan(&scoped, delay, trouble),
+            Op::Cancel(n) => self.cancel(n, trouble),
+            Op::Limit { user, class, age } => self.limit(user, &class, age, trouble),
+            Op::EraseWithin(scoped, window) => {
+                if let Some(named) = self.named(&scoped) {
+                    self.erase(vec![named], Some(Duration::from_millis(u64::from(window) * 100)), trouble);
                 }
-            }
-            Op::LegalHold { user, class, interaction } => {
-                let interaction = interaction.and_then(|n| self.pick(n));
-                let mut hold = Hold::new("a court asks", "a court");
-                if let Some(class) = &class {
-                    hold = hold.class(class.clone());
-                }
-                if let Some(interaction) = interaction {
-                    hold = hold.interaction(interaction);
-                }
-                let act = |run: &Run| {
-                    let held = run.engine().hold(&user_id(user), hold.clone());
-                    held.map(Done::Number).or_else(|e| if run.model.is_live(user) { Err(e) } else { Ok(Done::Nothing) })
-                };
-                self.verb("holds added", trouble, &act, |run, done, _| {
-                    let id = match done {
-                        Some(Done::Number(id)) => Some(id),
-                        Some(_) => None,
-                        // Not acknowledged, and there: the newest that the model does not know.
-                        None => run.engine().holds(&user_id(user)).ok().and_then(|all| {
-                            let known = &run.model.users[&user].holds;
-                            all.into_iter().map(|(id, _)| id).find(|id| !known.iter().any(|(k, ..)| k == id))
-                        }),
-                    };
-                    if let (Some(id), Some(there)) = (id, run.model.users.get_mut(&user)) {
-                        there.holds.push((id, class, interaction));
-                    }
-                });
-            }
-            Op::OpenAs(n) => {
-                let live: Vec<RecordId> = self.model.live().into_keys().collect();
-                if let Some(id) = live.get(usize::from(n) % live.len().max(1)).copied() {
-                    let act = |run: &Run| run.engine().get_as(&id, "a judge", "to see").map(|_| Done::Nothing);
-                    self.verb("records opened by name", trouble, &act, |run, _, _| run.model.open_once(&id));
-                }
-            }
-            Op::Lift(n) => {
-                let all: Vec<(u8, u64)> =
-                    self.model.users.iter().flat_map(|(u, user)| user.holds.iter().map(|h| (*u, h.0))).collect();
-                if let Some((user, id)) = all.get(usize::from(n) % all.len().max(1)).copied() {
-                    let act = |run: &Run| {
-                        run.engine().lift(&user_id(user), id, "it is over", "a court").map(|()| Done::Nothing)
-                    };
-                    self.verb("holds lifted", trouble, &act, |run, _, _| {
-                        run.model.users.entry(user).or_default().holds.retain(|(there, ..)| *there != id);
-                    });
-                }
-            }
-            Op::Tend => {
-                let act = |run: &Run| run.engine().tend(&mut |_| {}).map(|_| Done::Nothing);
-                self.verb(TENDS, trouble, &act, |_, _, _| {});
             }
             Op::Create(user) => {
                 let act = |run: &Run| run.engine().create_user(&user_id(user)).map(|()| Done::Nothing);
@@ -383,7 +338,7 @@ impl Run {
             Op::Erase(scopes) => {
                 let named: Vec<Named> = scopes.iter().filter_map(|s| self.named(s)).collect();
                 if !named.is_empty() {
-                    self.erase(named, trouble);
+                    self.erase(named, None, trouble);
                 }
             }
             Op::CopyAdd { place: n, in_step } => {

@@ -1,0 +1,208 @@
+//! Planned erases and retention policies: what [`Engine::tend`] will do, and when.
+
+use super::due::next_due;
+use super::edit::{Edit, page_of};
+use super::part::is_there;
+use super::{Engine, Inner};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{Class, Timestamp, UserId, UserTag};
+use crate::limits::{PLANS_MAX, POLICIES_MAX};
+use crate::policy::{Policy, Rules};
+use crate::scope::{Erase, Scope};
+use crate::secret::WipeStack;
+use crate::tree::agenda::Agenda;
+use crate::tree::history::Fact;
+use crate::tree::plans::Plan;
+use crate::tree::user::UserPage;
+use crate::tree::{Editor, Pages};
+
+fn too_many(what: &str, most: usize) -> Error {
+    Error::new(ErrorKind::Refused, format!("there are {most} {what} already; take one back"))
+}
+
+/// Changes the page of a user that lives.
+fn change_page<T>(
+    edit: &mut Edit<'_>,
+    user: UserTag,
+    act: impl FnOnce(&mut Editor<'_>, &mut UserPage) -> Result<T>,
+) -> Result<T> {
+    let (editor, root) = edit.parts()?;
+    match page_of(editor, root, user)? {
+        Some(page) => act(editor, page),
+        None => Err(Error::new(ErrorKind::Erased, "this user was erased")),
+    }
+}
+
+impl Inner {
+    /// The policies that hold for a user.
+    pub(super) fn rules(
+        &self,
+        state: &super::State,
+        pages: &dyn Pages,
+        user: UserTag,
+        page: &UserPage,
+    ) -> Result<Rules> {
+        let store = match &state.head.roots.policies {
+            Some(_) => Edit::policies_of(state).all(pages, None)?,
+            None => Vec::new(),
+        };
+        Ok(Rules { own: page.policies.all(pages, Some(user))?, store })
+    }
+
+    /// Looks anew when there is something to do for a user.
+    fn reckon(&self, edit: &mut Edit<'_>, user: UserTag) -> Result<()> {
+        let pages = edit.editor.pages;
+        let store = edit.policies.all(pages, None)?;
+        let next = change_page(edit, user, |_, page| {
+            next_due(pages, user, page, &Rules { own: page.policies.all(pages, Some(user))?, store })
+        })?;
+        edit.set_due(user, next)
+    }
+}
+
+impl Engine {
+    /// Plans an erase for a time to come. Until then it can be cancelled and its scope can be read; at that time it is done by the
+    /// open engine, or by the next one to open, without anyone asking again. It is in the tree, and so in every copy.
+    ///
+    /// # Errors
+    /// `Invalid` for a time that has passed; `Erased`, `Absent` where there is no such user or record; `Refused` beyond 64
+    /// for one user; as [`Engine::erase`] and [`Engine::put`]. A hold refuses it when it is due.
+    pub fn erase_at(&self, erase: impl Into<Erase>, due: Timestamp) -> Result<Plan> {
+        let _wiped = WipeStack;
+        let erase: Erase = erase.into();
+        erase.check()?;
+        let inner = &self.inner;
+        let now = inner.options.env.now();
+        if due <= now {
+            return Err(Error::invalid("a planned erase is for a time to come; leave the time out to erase now"));
+        }
+        let mut random = [0; 8];
+        inner.options.env.fill(&mut random)?;
+        let plan = Plan { id: u64::from_be_bytes(random), due, planned: now, erase };
+        inner.commit_edit(|state, pages, edit| {
+            let user = match plan.erase.scope() {
+                Scope::User { user, .. } => inner.user_page(state, user)?.0,
+                Scope::Record(id) => {
+                    inner.look_up_whole(state, id)?;
+                    id.user
+                }
+            };
+            change_page(edit, user, |editor, page| {
+                if let Scope::Record(id) = plan.erase.scope()
+                    && !is_there(editor, page, id)?
+                {
+                    return Err(super::read::record_erased(id));
+                }
+                if page.plans.all(pages, user, &page.user)?.len() >= PLANS_MAX {
+                    return Err(too_many("planned erases for this user", PLANS_MAX));
+                }
+                page.plans.add(editor, user, &plan)?;
+                let fact = Fact::Planned { id: plan.id, due, scope: plan.erase.words() };
+                page.history.add(editor, user, now, &fact)
+            })?;
+            edit.due_by(user, due)
+        })?;
+        Ok(plan)
+    }
+
+    /// Cancels a planned erase.
+    ///
+    /// # Errors
+    /// `Absent` where the user has no such plan, also where it was done meanwhile; as [`Engine::put`].
+    pub fn cancel(&self, user: &UserId, id: u64) -> Result<()> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        inner.commit_edit(|state, pages, edit| {
+            let (tag, _) = inner.user_page(state, user)?;
+            change_page(edit, tag, |editor, page| {
+                let plans = page.plans.all(pages, tag, user)?;
+                let Some(plan) = plans.iter().find(|plan| plan.id == id) else {
+                    return Err(Error::new(
+                        ErrorKind::Absent,
+                        "this user has no such planned erase; `keyfall plan list` shows all",
+                    ));
+                };
+                page.plans.remove(editor, tag, plan)?;
+                page.history.add(editor, tag, inner.options.env.now(), &Fact::Cancelled { id })
+            })?;
+            inner.reckon(edit, tag)
+        })
+    }
+
+    /// The planned erases of a user, the next first.
+    ///
+    /// # Errors
+    /// `Erased`, `Absent` for the user; `Corrupt`, `Io`.
+    pub fn plans(&self, user: &UserId) -> Result<Vec<Plan>> {
+        let _wiped = WipeStack;
+        self.inner.check_usable()?;
+        let state = self.inner.state();
+        let (tag, page) = self.inner.user_page(&state, user)?;
+        page.plans.all(&self.inner.pages(), tag, user)
+    }
+
+    /// Sets a policy of the store, or of one user in its place: another one of the same class and purpose is replaced. What
+    /// passed its limits falls at the next [`Engine::tend`]. A policy of the store looks at every user, then.
+    ///
+    /// # Errors
+    /// `Invalid` for a number together with a purpose; `Refused` beyond 64; `Erased`, `Absent` for the user; as
+    /// [`Engine::put`].
+    pub fn set_policy(&self, user: Option<&UserId>, policy: &Policy) -> Result<()> {
+        let _wiped = WipeStack;
+        policy.check()?;
+        self.change_policies(user, |editor, policies, owner| {
+            policies.set(editor, owner, policy)?;
+            match policies.all(editor.pages, owner)?.len() {
+                n if n > POLICIES_MAX => Err(too_many("policies", POLICIES_MAX)),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// Takes a policy back.
+    ///
+    /// # Errors
+    /// `Absent` where there is none; as [`Engine::set_policy`].
+    pub fn unset_policy(&self, user: Option<&UserId>, class: &Class, purpose: Option<&str>) -> Result<()> {
+        let _wiped = WipeStack;
+        self.change_policies(user, |editor, policies, owner| match policies.remove(editor, owner, class, purpose)? {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Absent, "there is no such policy; `keyfall policy list` shows all")),
+        })
+    }
+
+    fn change_policies(
+        &self,
+        user: Option<&UserId>,
+        act: impl FnOnce(&mut Editor<'_>, &mut crate::tree::policies::Policies, Option<UserTag>) -> Result<()>,
+    ) -> Result<()> {
+        let inner = &self.inner;
+        inner.commit_edit(|state, _, edit| {
+            let Some(user) = user else {
+                act(&mut edit.editor, &mut edit.policies, None)?;
+                return edit.agenda.add(&mut edit.editor, Agenda::SWEEP, UserTag([0; 12]));
+            };
+            let (tag, _) = inner.user_page(state, user)?;
+            change_page(edit, tag, |editor, page| act(editor, &mut page.policies, Some(tag)))?;
+            inner.reckon(edit, tag)
+        })
+    }
+
+    /// The policies of the store, or those that a user has in their place.
+    ///
+    /// # Errors
+    /// `Erased`, `Absent` for the user; `Corrupt`, `Io`.
+    pub fn policies(&self, user: Option<&UserId>) -> Result<Vec<Policy>> {
+        let _wiped = WipeStack;
+        self.inner.check_usable()?;
+        let state = self.inner.state();
+        let pages = self.inner.pages();
+        match user {
+            None => Edit::policies_of(&state).all(&pages, None),
+            Some(user) => {
+                let (tag, page) = self.inner.user_page(&state, user)?;
+                page.policies.all(&pages, Some(tag))
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Retention: how long records of a class are kept, and whether who reads them must be named.
+//!
+//! ```text
+//! policy = 1 ‖ class name ‖ purpose text ‖ flags 1 ‖ [age ms 8] ‖ [number 8] ‖ [until 8]
+//!          flags: 1 age, 2 number, 4 until, 8 readers are named, 16 only this purpose
+//! ```
+
+use std::time::Duration;
+
+use crate::codec::{Decoder, Encoder};
+use crate::error::{Error, Result};
+use crate::ids::{Class, Timestamp};
+use crate::limits::{CLASS_MAX_BYTES, PURPOSE_MAX_BYTES};
+use crate::secret::Secret;
+
+const VERSION: u8 = 1;
+const AGE: u8 = 1;
+const NUMBER: u8 = 2;
+const UNTIL: u8 = 4;
+const NAMED: u8 = 8;
+const PURPOSE: u8 = 16;
+
+/// How long records of one class are kept: of the store, or of one user in its place. What passed a limit is erased like
+/// anything else, with what was derived from it, by [`crate::Engine::tend`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Of which class.
+    pub class: Class,
+    /// Only of records that were put for this purpose.
+    pub purpose: Option<String>,
+    /// At most this long after their interaction began.
+    pub max_age: Option<Duration>,
+    /// At most so many; the oldest interactions go first, whole.
+    pub max_records: Option<u64>,
+    /// No longer than this.
+    pub until: Option<Timestamp>,
+    /// Whether they are opened only by who says who reads, and what for.
+    pub readers_named: bool,
+}
+
+impl Policy {
+    /// Keeps records of `class` without a limit, to begin with.
+    pub fn new(class: Class) -> Self {
+        Policy { class, purpose: None, max_age: None, max_records: None, until: None, readers_named: false }
+    }
+
+    /// Only for records put for this purpose.
+    #[must_use]
+    pub fn purpose(self, purpose: impl Into<String>) -> Self {
+        Policy { purpose: Some(purpose.into()), ..self }
+    }
+
+    /// At most this long after their interaction began.
+    #[must_use]
+    pub fn max_age(self, age: Duration) -> Self {
+        Policy { max_age: Some(age), ..self }
+    }
+
+    /// At most so many of each user.
+    #[must_use]
+    pub fn max_records(self, records: u64) -> Self {
+        Policy { max_records: Some(records), ..self }
+    }
+
+    /// No longer than this.
+    #[must_use]
+    pub fn until(self, until: Timestamp) -> Self {
+        Policy { until: Some(until), ..self }
+    }
+
+    /// Opened only by who says who reads, and what for.
+    #[must_use]
+    pub fn readers_named(self) -> Self {
+        Policy { readers_named: true, ..self }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let purpose = self.purpose.as_deref().unwrap_or("-");
+        if purpose.is_empty() || purpose.len() > PURPOSE_MAX_BYTES {
+            return Err(Error::invalid(format!("a purpose has 1 to {PURPOSE_MAX_BYTES} bytes")));
+        }
+        if self.purpose.is_some() && self.max_records.is_some() {
+            return Err(Error::invalid(
+                "a number limits a class, not the records of one purpose; leave one of the two out",
+            ));
+        }
+        Ok(())
+    }
+
+    /// When a record falls whose interaction began at `began`, by age and date alone.
+    pub(crate) fn expiry(&self, began: Timestamp) -> Option<Timestamp> {
+        let by_age = self.max_age.map(|age| Timestamp(began.0.saturating_add(millis(age))));
+        by_age.into_iter().chain(self.until).min()
+    }
+
+    pub(crate) fn encode(&self) -> Secret {
+        let mut e = Encoder::new(48 + CLASS_MAX_BYTES + PURPOSE_MAX_BYTES);
+        let flag = |there: bool, bit: u8| if there { bit } else { 0 };
+        let flags = flag(self.max_age.is_some(), AGE)
+            | flag(self.max_records.is_some(), NUMBER)
+            | flag(self.until.is_some(), UNTIL)
+            | flag(self.readers_named, NAMED)
+            | flag(self.purpose.is_some(), PURPOSE);
+        e.u8(VERSION).text(self.class.as_str()).text(self.purpose.as_deref().unwrap_or_default()).u8(flags);
+        let numbers = [self.max_age.map(millis), self.max_records, self.until.map(|t| t.0)];
+        for number in numbers.into_iter().flatten() {
+            e.u64(number);
+        }
+        e.finish()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut d = Decoder::new(bytes, "policy");
+        if d.u8()? != VERSION {
+            return Err(d.bad());
+        }
+        let class = Class::new(d.text(CLASS_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "policy").bad())?;
+        let purpose = d.text(PURPOSE_MAX_BYTES)?.to_owned();
+        let flags = d.u8()?;
+        if flags > (AGE | NUMBER | UNTIL | NAMED | PURPOSE) || (flags & PURPOSE == 0) != purpose.is_empty() {
+            return Err(d.bad());
+        }
+        let mut number = |bit| (flags & bit != 0).then(|| d.u64()).transpose();
+        let policy = Policy {
+            class,
+            max_age: number(AGE)?.map(Duration::from_millis),
+            max_records: number(NUMBER)?,
+            until: number(UNTIL)?.map(Timestamp),
+            readers_named: flags & NAMED != 0,
+            purpose: (flags & PURPOSE != 0).then_some(purpose),
+        };
+        d.end()?;
+        Ok(policy)
+    }
+}
+
+/// Whole milliseconds.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The policies that hold for one user: its own, in the place of the store's.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) own: Vec<Policy>,
+    pub(crate) store: Vec<Policy>,
+}
+
+impl Rules {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.store.is_empty()
+    }
+
+    /// The policy for a record: the user's own before the store's, and of each the one for its purpose before the one for
+    /// its class.
+    pub(crate) fn of(&self, class: &Class, purpose: &str) -> Option<&Policy> {
+        [&self.own, &self.store].into_iter().find_map(|policies| {
+            let of_class = || policies.iter().filter(|p| p.class == *class);
+            of_class()
+                .find(|p| p.purpose.as_deref() == Some(purpose))
+                .or_else(|| of_class().find(|p| p.purpose.is_none()))
+        })
+    }
+
+    /// The policy for records of a class without a purpose of its own.
+    pub(crate) fn of_class(&self, class: &Class) -> Option<&Policy> {
+        // No purpose is empty where a policy names one.
+        self.of(class, "")
+    }
+
+    /// Whether it takes a look at each record to know how long it is kept.
+    pub(crate) fn by_purpose(&self, class: &Class) -> bool {
+        self.own.iter().chain(&self.store).any(|p| p.class == *class && p.purpose.is_some())
+    }
+}

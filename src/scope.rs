@@ -1,0 +1,220 @@
+//! What an erase names, what of it stays, and when it is due.
+//!
+//! ```text
+//! erase = scope ‖ kept classes 1 ‖ (class name)* ‖ reason text
+//! scope = 1 ‖ record id 40
+//!         2 ‖ class name, empty for all ‖ when
+//! when  = 0 ever  |  1 ‖ interaction 16  |  2 ‖ from 8 ‖ until 8, with 2^64-1 for none
+//! ```
+
+use std::time::Duration;
+
+use crate::codec::{Decoder, Encoder};
+use crate::error::{Error, Result};
+use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
+use crate::limits::{CLASS_MAX_BYTES, KEPT_MAX, REASON_MAX_BYTES};
+
+/// Which of a user's interactions a scope takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// All of them.
+    Ever,
+    /// One.
+    Interaction(InteractionId),
+    /// Those that began at `from` or later, and before `until`. An interaction goes whole, by the time at which it began.
+    Between {
+        /// Inclusive; `None`: from the beginning.
+        from: Option<Timestamp>,
+        /// Exclusive; `None`: until now.
+        until: Option<Timestamp>,
+    },
+}
+
+/// What one erase names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// A user, or one class of it, or its interactions of some time.
+    User {
+        /// Whose.
+        user: UserId,
+        /// Only this class.
+        class: Option<Class>,
+        /// Only these interactions.
+        when: When,
+    },
+    /// One record.
+    Record(RecordId),
+}
+
+impl Scope {
+    /// Everything of a user.
+    pub fn user(user: UserId) -> Self {
+        Scope::User { user, class: None, when: When::Ever }
+    }
+
+    /// A class of a user.
+    pub fn class(user: UserId, class: Class) -> Self {
+        Scope::User { user, class: Some(class), when: When::Ever }
+    }
+
+    /// One interaction of a user.
+    pub fn interaction(user: UserId, id: InteractionId) -> Self {
+        Scope::User { user, class: None, when: When::Interaction(id) }
+    }
+}
+
+/// An erase: its scope, and what of it stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erase {
+    scope: Scope,
+    pub(crate) keep: Vec<Class>,
+    pub(crate) reason: String,
+    pub(crate) window: Option<Duration>,
+}
+
+impl Erase {
+    /// Erases everything in `scope`.
+    pub fn new(scope: Scope) -> Self {
+        Erase { scope, keep: Vec::new(), reason: String::new(), window: None }
+    }
+
+    /// Leaves the records of `class` in spite of the scope, detached from what falls; class and `reason` stand in the
+    /// user's history. A user of whom a class is kept goes on living.
+    #[must_use]
+    pub fn keep(mut self, class: Class, reason: impl Into<String>) -> Self {
+        self.keep.push(class);
+        self.reason = reason.into();
+        self
+    }
+
+    /// Lets it wait for others: what it names cannot be read through the engine when the erase returns, and is *pending* until
+    /// the old root key is destroyed, `window` later at most, together with all that waits then. The default is at once.
+    #[must_use]
+    pub fn final_within(mut self, window: Duration) -> Self {
+        self.window = Some(window);
+        self
+    }
+
+    /// What it names.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The classes that stay.
+    pub fn kept(&self) -> &[Class] {
+        &self.keep
+    }
+
+    pub(crate) fn user(&self, tag: impl FnOnce(&UserId) -> UserTag) -> UserTag {
+        match &self.scope {
+            Scope::User { user, .. } => tag(user),
+            Scope::Record(id) => id.user,
+        }
+    }
+
+    /// The scope in words, without the user's name.
+    pub(crate) fn words(&self) -> String {
+        match &self.scope {
+            Scope::Record(id) => format!("record {id}"),
+            Scope::User { class, when, .. } => {
+                let class = class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
+                let when = match when {
+                    When::Ever => String::new(),
+                    When::Interaction(id) => format!(" of interaction {id}"),
+                    When::Between { .. } => " of a span of time".to_owned(),
+                };
+                class + &when
+            }
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.keep.is_empty() {
+            return Ok(());
+        }
+        if self.keep.len() > KEPT_MAX {
+            return Err(Error::invalid(format!("one erase keeps at most {KEPT_MAX} classes")));
+        }
+        match &self.scope {
+            Scope::Record(_) => Err(Error::invalid("a single record is erased or kept; leave one of the two out")),
+            Scope::User { class: Some(_), .. } => {
+                Err(Error::invalid("of a single class no other class can be kept; leave one of the two out"))
+            }
+            Scope::User { class: None, .. } => check_reason(&self.reason),
+        }
+    }
+}
+
+impl From<Scope> for Erase {
+    fn from(scope: Scope) -> Self {
+        Erase::new(scope)
+    }
+}
+
+pub(crate) fn check_reason(reason: &str) -> Result<()> {
+    if reason.trim().is_empty() || reason.len() > REASON_MAX_BYTES {
+        return Err(Error::invalid(format!(
+            "a reason of 1 to {REASON_MAX_BYTES} bytes is needed: it stands in the user's history"
+        )));
+    }
+    Ok(())
+}
+
+const RECORD: u8 = 1;
+const PART: u8 = 2;
+const NONE: u64 = u64::MAX;
+
+impl Erase {
+    /// Writes it for the page of its user.
+    pub(crate) fn write(&self, e: &mut Encoder) {
+        match &self.scope {
+            Scope::Record(id) => {
+                e.u8(RECORD).bytes(&id.to_bytes());
+            }
+            Scope::User { class, when, .. } => {
+                e.u8(PART).text(class.as_ref().map_or("", Class::as_str));
+                match when {
+                    When::Ever => e.u8(0),
+                    When::Interaction(id) => e.u8(1).bytes(&id.0),
+                    When::Between { from, until } => {
+                        e.u8(2).u64(from.map_or(NONE, |t| t.0)).u64(until.map_or(NONE, |t| t.0))
+                    }
+                };
+            }
+        }
+        e.u8(self.keep.len() as u8);
+        for class in &self.keep {
+            e.text(class.as_str());
+        }
+        e.text(&self.reason);
+    }
+
+    /// Reads it from the page of `user`.
+    pub(crate) fn read(d: &mut Decoder<'_>, user: &UserId) -> Result<Self> {
+        let bad = |_| Decoder::new(&[], "planned erase").bad();
+        let time = |t: u64| (t != NONE).then_some(Timestamp(t));
+        let scope = match d.u8()? {
+            RECORD => Scope::Record(RecordId::from_bytes(&d.array()?).map_err(bad)?),
+            PART => {
+                let class = match d.text(CLASS_MAX_BYTES)? {
+                    "" => None,
+                    name => Some(Class::new(name).map_err(bad)?),
+                };
+                let when = match d.u8()? {
+                    0 => When::Ever,
+                    1 => When::Interaction(InteractionId::from_bytes(d.array()?).map_err(bad)?),
+                    2 => When::Between { from: time(d.u64()?), until: time(d.u64()?) },
+                    _ => return Err(d.bad()),
+                };
+                Scope::User { user: user.clone(), class, when }
+            }
+            _ => return Err(d.bad()),
+        };
+        let mut erase = Erase::new(scope);
+        for _ in 0..d.u8()? {
+            erase.keep.push(Class::new(d.text(CLASS_MAX_BYTES)?).map_err(bad)?);
+        }
+        d.text(REASON_MAX_BYTES)?.clone_into(&mut erase.reason);
+        Ok(erase)
+    }
+}

@@ -1,0 +1,175 @@
+//! What is promised beyond putting and erasing, in a run: detaching, holds, who opened what, plans, limits, windows.
+
+use super::model::Named;
+use super::op::{Scoped, Trouble};
+use super::records::asked;
+use super::run::{Done, Run, TENDS, user_id};
+use crate::engine::{Hold, Policy};
+use crate::env::Env;
+use crate::error::ErrorKind;
+use crate::ids::{Class, RecordId, Timestamp};
+
+impl Run {
+    pub(super) fn detach(&mut self, n: u8, trouble: Trouble) {
+        let live = self.model.live();
+        let derived: Vec<RecordId> = live.values().filter(|(_, r)| !r.sources.is_empty()).map(|(_, r)| r.id).collect();
+        if let Some(id) = derived.get(usize::from(n) % derived.len().max(1)).copied() {
+            let act = |run: &Run| run.engine().detach(&id, "it stays").map(|()| Done::Nothing);
+            self.verb("records detached", trouble, &act, |run, _, _| run.model.detach(&id));
+        }
+    }
+
+    pub(super) fn legal_hold(&mut self, user: u8, class: Option<Class>, interaction: Option<u8>, trouble: Trouble) {
+        let interaction = interaction.and_then(|n| self.pick(n));
+        let mut hold = Hold::new("a court asks", "a court");
+        if let Some(class) = &class {
+            hold = hold.class(class.clone());
+        }
+        if let Some(interaction) = interaction {
+            hold = hold.interaction(interaction);
+        }
+        let act = |run: &Run| {
+            let held = run.engine().hold(&user_id(user), hold.clone());
+            held.map(Done::Number).or_else(|e| if run.model.is_live(user) { Err(e) } else { Ok(Done::Nothing) })
+        };
+        self.verb("holds added", trouble, &act, |run, done, _| {
+            let id = match done {
+                Some(Done::Number(id)) => Some(id),
+                Some(_) => None,
+                // Not acknowledged, and there: the newest that the model does not know.
+                None => run.engine().holds(&user_id(user)).ok().and_then(|all| {
+                    let known = &run.model.users[&user].holds;
+                    all.into_iter().map(|(id, _)| id).find(|id| !known.iter().any(|(k, ..)| k == id))
+                }),
+            };
+            if let (Some(id), Some(there)) = (id, run.model.users.get_mut(&user)) {
+                there.holds.push((id, class, interaction));
+            }
+        });
+    }
+
+    pub(super) fn open_as(&mut self, n: u8, trouble: Trouble) {
+        let live: Vec<RecordId> = self.model.live().into_keys().collect();
+        if let Some(id) = live.get(usize::from(n) % live.len().max(1)).copied() {
+            let act = |run: &Run| run.engine().get_as(&id, "a judge", "to see").map(|_| Done::Nothing);
+            self.verb("records opened by name", trouble, &act, |run, _, _| run.model.open_once(&id));
+        }
+    }
+
+    pub(super) fn lift(&mut self, n: u8, trouble: Trouble) {
+        let all: Vec<(u8, u64)> =
+            self.model.users.iter().flat_map(|(u, user)| user.holds.iter().map(|h| (*u, h.0))).collect();
+        if let Some((user, id)) = all.get(usize::from(n) % all.len().max(1)).copied() {
+            let act =
+                |run: &Run| run.engine().lift(&user_id(user), id, "it is over", "a court").map(|()| Done::Nothing);
+            self.verb("holds lifted", trouble, &act, |run, _, _| {
+                run.model.users.entry(user).or_default().holds.retain(|(there, ..)| *there != id);
+            });
+        }
+    }
+
+    pub(super) fn plan(&mut self, scoped: &Scoped, delay: u8, trouble: Trouble) {
+        let Some(named) = self.named(scoped) else {
+            return;
+        };
+        let user = match &named {
+            Named::User(user) | Named::Part { user, .. } => *user,
+            Named::Record(id) => match self.model.live().get(id) {
+                Some((user, _)) => *user,
+                None => return,
+            },
+        };
+        let due = self.env.now().0 + 50 + u64::from(delay) * 100;
+        let act = |run: &Run| run.engine().erase_at(asked(&named), Timestamp(due)).map(|plan| Done::Number(plan.id));
+        self.verb("erases planned", trouble, &act, |run, done, _| {
+            let id = match done {
+                Some(Done::Number(id)) => Some(id),
+                _ => run.engine().plans(&user_id(user)).ok().and_then(|all| {
+                    let known = &run.model.users[&user].plans;
+                    all.into_iter().map(|plan| plan.id).find(|id| !known.iter().any(|(k, ..)| k == id))
+                }),
+            };
+            if let (Some(id), Some(there)) = (id, run.model.users.get_mut(&user)) {
+                there.plans.push((id, due, named.clone()));
+            }
+        });
+    }
+
+    pub(super) fn cancel(&mut self, n: u8, trouble: Trouble) {
+        let users = &self.model.users;
+        let all: Vec<(u8, u64)> = users.iter().flat_map(|(u, user)| user.plans.iter().map(|p| (*u, p.0))).collect();
+        if let Some((user, id)) = all.get(usize::from(n) % all.len().max(1)).copied() {
+            let act = |run: &Run| run.engine().cancel(&user_id(user), id).map(|()| Done::Nothing);
+            self.verb("plans cancelled", trouble, &act, |run, _, _| {
+                run.model.users.entry(user).or_default().plans.retain(|(there, ..)| *there != id);
+            });
+        }
+    }
+
+    pub(super) fn limit(&mut self, user: Option<u8>, class: &Class, age: Option<u8>, trouble: Trouble) {
+        if user.is_some_and(|user| !self.model.is_live(user)) {
+            return;
+        }
+        let of = user.map(user_id);
+        let age = age.map(|age| u64::from(age) * 100);
+        let act = |run: &Run| {
+            let done = match age {
+                Some(age) => {
+                    let policy = Policy::new(class.clone()).max_age(std::time::Duration::from_millis(age));
+                    run.engine().set_policy(of.as_ref(), &policy)
+                }
+                None => match run.engine().unset_policy(of.as_ref(), class, None) {
+                    Err(e) if e.kind() == ErrorKind::Absent => Ok(()),
+                    done => done,
+                },
+            };
+            done.map(|()| Done::Nothing)
+        };
+        self.verb("limits set", trouble, &act, |run, _, _| {
+            let limits = match user {
+                Some(user) => &mut run.model.users.entry(user).or_default().limits,
+                None => &mut run.model.limits,
+            };
+            match age {
+                Some(age) => limits.insert(class.as_str().to_owned(), age),
+                None => limits.remove(class.as_str()),
+            };
+        });
+    }
+
+    /// Has the engine do what is due. Where that was cut short, what was done is told by what is gone.
+    pub(super) fn tend(&mut self, trouble: Trouble) {
+        let act = |run: &Run| run.engine().tend(&mut |_| {}).map(|_| Done::Nothing);
+        self.verb(TENDS, trouble, &act, |run, done, now| {
+            for (user, _) in run.model.users.clone() {
+                let left = run.engine().plans(&user_id(user)).unwrap_or_default();
+                // A plan may fall with its user, that of another plan's.
+                let Some(there) = run.model.users.get(&user) else { continue };
+                for (id, due, named) in there.plans.clone() {
+                    if left.iter().any(|plan| plan.id == id) {
+                        let late = due <= now && done.is_some() && !run.model.held(&named);
+                        assert!(!late, "a planned erase is late: {named:?}");
+                    } else {
+                        assert!(due <= now, "LOST: an erase was done before its time: {named:?}");
+                        assert!(!run.model.held(&named), "FOUND: a planned erase took what is held: {named:?}");
+                        run.model.drop_due(&named);
+                        if let Some(there) = run.model.users.get_mut(&user) {
+                            there.plans.retain(|(other, ..)| *other != id);
+                        }
+                        run.tally.count("planned erases done");
+                    }
+                }
+            }
+            for named in run.model.expired(now) {
+                let hit: Vec<RecordId> = run.model.taken(&named);
+                let gone = |id: &RecordId| run.read(id).is_err_and(|e| e.kind() == ErrorKind::Erased);
+                let all = hit.iter().all(gone);
+                assert!(all || done.is_none(), "FOUND: what passed a limit is there: {named:?}");
+                if all {
+                    run.tally.add("records expired", hit.len() as u64);
+                    run.model.drop_due(&named);
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,75 @@
+//! Erases that are planned for a time to come, of one user.
+//!
+//! ```text
+//! key   = due 8 ‖ number 8 ‖ zeros 4
+//! value = planned 8 ‖ erase (scope.rs)
+//! ```
+
+use std::ops::ControlFlow;
+
+use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
+use super::{Editor, PageKind, Pages};
+use crate::codec::{Decoder, Encoder};
+use crate::error::Result;
+use crate::ids::{Timestamp, UserId, UserTag};
+use crate::limits::{CLASS_MAX_BYTES, KEPT_MAX, REASON_MAX_BYTES};
+use crate::scope::Erase;
+
+/// An erase to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Its number.
+    pub id: u64,
+    /// When it is done.
+    pub due: Timestamp,
+    /// When it was planned.
+    pub planned: Timestamp,
+    /// What it names.
+    pub erase: Erase,
+}
+
+/// The plans for one user's records.
+#[derive(Debug, Default)]
+pub(crate) struct Plans {
+    pub(crate) tree: Ordered,
+}
+
+fn key(due: Timestamp, id: u64) -> OrderedKey {
+    let mut key = [0; 20];
+    key[..8].copy_from_slice(&due.0.to_be_bytes());
+    key[8..16].copy_from_slice(&id.to_be_bytes());
+    key
+}
+
+impl Plans {
+    pub(crate) fn place(owner: UserTag) -> Place {
+        Place { kind: PageKind::Plans, owner: Some(owner) }
+    }
+
+    pub(crate) fn add(&mut self, editor: &mut Editor<'_>, owner: UserTag, plan: &Plan) -> Result<()> {
+        let mut e = Encoder::new(8 + 60 + (1 + KEPT_MAX) * (2 + CLASS_MAX_BYTES) + REASON_MAX_BYTES);
+        e.u64(plan.planned.0);
+        plan.erase.write(&mut e);
+        self.tree.insert(editor, Self::place(owner), key(plan.due, plan.id), e.finish())
+    }
+
+    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, plan: &Plan) -> Result<()> {
+        let key = key(plan.due, plan.id);
+        self.tree.remove_range(editor, Self::place(owner), &key, &key).map(|_| ())
+    }
+
+    /// All of `user`, the next first.
+    pub(crate) fn all(&self, pages: &dyn Pages, owner: UserTag, user: &UserId) -> Result<Vec<Plan>> {
+        let mut plans = Vec::new();
+        let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
+        self.tree.scan(pages, Self::place(owner), all, &mut |key, value| {
+            let mut k = Decoder::new(key, "planned erase");
+            let (due, id) = (Timestamp(k.u64()?), k.u64()?);
+            let mut d = Decoder::new(value, "planned erase");
+            plans.push(Plan { id, due, planned: Timestamp(d.u64()?), erase: Erase::read(&mut d, user)? });
+            d.end()?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(plans)
+    }
+}

@@ -1,0 +1,64 @@
+//! Retention policies: the store's under the head, a user's own under its page.
+//!
+//! ```text
+//! key   = SHA-256(class name, purpose), the first 20 bytes
+//! value = policy (policy.rs)
+//! ```
+
+use std::ops::ControlFlow;
+
+use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
+use super::{Editor, PageKind, Pages};
+use crate::crypto::hedge;
+use crate::error::Result;
+use crate::ids::{Class, UserTag};
+use crate::policy::Policy;
+
+/// Policies of the store, or of one user.
+#[derive(Debug, Default)]
+pub(crate) struct Policies {
+    pub(crate) tree: Ordered,
+}
+
+fn key(class: &Class, purpose: Option<&str>) -> OrderedKey {
+    let hash = hedge(&[class.as_str().as_bytes(), purpose.unwrap_or_default().as_bytes()]);
+    let mut key = [0; 20];
+    key.copy_from_slice(&hash[..20]);
+    key
+}
+
+impl Policies {
+    /// The store's have no owner.
+    pub(crate) fn place(owner: Option<UserTag>) -> Place {
+        Place { kind: PageKind::Policies, owner }
+    }
+
+    pub(crate) fn set(&mut self, editor: &mut Editor<'_>, owner: Option<UserTag>, policy: &Policy) -> Result<()> {
+        let key = key(&policy.class, policy.purpose.as_deref());
+        self.tree.insert(editor, Self::place(owner), key, policy.encode())
+    }
+
+    /// Says whether it was there.
+    pub(crate) fn remove(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: Option<UserTag>,
+        class: &Class,
+        purpose: Option<&str>,
+    ) -> Result<bool> {
+        let key = key(class, purpose);
+        Ok(self.tree.remove_range(editor, Self::place(owner), &key, &key)? > 0)
+    }
+
+    /// All, by class and purpose.
+    pub(crate) fn all(&self, pages: &dyn Pages, owner: Option<UserTag>) -> Result<Vec<Policy>> {
+        let mut all = Vec::new();
+        let range = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
+        self.tree.scan(pages, Self::place(owner), range, &mut |_, value| {
+            all.push(Policy::decode(value)?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        all.sort_by(|a, b| (a.class.as_str(), &a.purpose).cmp(&(b.class.as_str(), &b.purpose)));
+        Ok(all)
+    }
+}
