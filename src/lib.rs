@@ -13,6 +13,7 @@
 //! | [`tree`] | the sealed tree, without I/O: radix over users, ordered within a class, fences, links, history, holds |
 //! | `scope`, `policy` | what an erase names and when it is due; how long a class is kept |
 //! | [`record`] | what a record is and how its payload is laid out |
+//! | [`sealed`] | what is sealed to a public key, without a store: envelopes for an inbox |
 //! | [`engine`] | joins them: commit, erase, lineage, holds, read, report, copies, discard, audit |
 //! | `testing` | (feature `testing`) conformance suites, recording ports, the archive adversary |
 
@@ -33,6 +34,7 @@ pub mod limits;
 mod policy;
 pub mod record;
 mod scope;
+pub mod sealed;
 pub mod secret;
 pub mod store;
 mod sync;

@@ -60,6 +60,12 @@ pub const RETRY: Duration = Duration::from_secs(3600);
 pub const DUE_MAX: usize = 16_384;
 /// Users whose due time one commit computes anew when the store's policies changed.
 pub const SWEEP: usize = 4096;
+/// How long an inbox key takes envelopes before a new one is given out; it is destroyed when it is twice as old.
+pub const INBOX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Most records that an envelope names as its sources.
+pub const ENVELOPE_SOURCES_MAX: usize = 256;
+/// Most bytes that stand in the clear before something sealed.
+pub const SEALED_ABOUT_MAX: usize = 1024;
 /// Most holds on one user's records at a time.
 pub const HOLDS_MAX: usize = 64;
 /// Most records that one record may be derived from.

@@ -15,6 +15,7 @@
 //! | fence key, what was erased | `FENCE_TAG` | point fence |
 
 pub mod chunked;
+pub mod kem;
 mod secret;
 
 use hkdf::Hkdf;

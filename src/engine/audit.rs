@@ -17,7 +17,7 @@ use crate::crypto::{self, Key, chunked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, Timestamp};
 #[cfg(feature = "testing")]
-use crate::ids::{RecordId, UserId};
+use crate::ids::{RecordId, UserId, UserTag};
 use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, HEADER_BYTES, TAG_BYTES};
 use crate::record::{self, Entry};
 use crate::secret::{Secret, WipeStack};
@@ -25,6 +25,10 @@ use crate::store::{Head, HeadId};
 #[cfg(feature = "testing")]
 use crate::tree::head::Prefix;
 use crate::tree::head::{HeadPage, Roots};
+#[cfg(feature = "testing")]
+use crate::tree::inbox::Inbox;
+#[cfg(feature = "testing")]
+use crate::tree::ordered::Ordered;
 use crate::tree::ordered::OrderedKey;
 #[cfg(feature = "testing")]
 use crate::tree::user::UserPage;
@@ -261,6 +265,23 @@ impl Engine {
         let page = HeadPage::open(&head.bytes, key)?;
         let source = PageSource { id: prefix.store, stores: places, cache: None };
         expose(&source, &page, known)
+    }
+
+    /// Every private key of an inbox below a head.
+    #[cfg(feature = "testing")]
+    pub(crate) fn inbox_keys_reachable(places: &[SharedStore], head: &Head, key: &Key) -> Result<Vec<Key>> {
+        let prefix = Prefix::decode(&head.bytes)?;
+        let page = HeadPage::open(&head.bytes, key)?;
+        let source = PageSource { id: prefix.store, stores: places, cache: None };
+        let mut keys = Vec::new();
+        walk(&Walking::lenient(), &source, &page.roots, &mut |step| {
+            if let Step::Enter { kind: PageKind::Inbox, at } = step {
+                let inbox = Inbox { tree: Ordered::stored(Some(at.duplicate())) };
+                keys.extend(inbox.keys(&source, UserTag([0; 12])).unwrap_or_default().into_iter().map(|k| k.key));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(keys)
     }
 
     /// Notes which key opens which blob below a head, by the key's hash; passes over what is noted already.

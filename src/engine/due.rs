@@ -11,7 +11,7 @@ use super::erase::Applied;
 use super::holds::protected;
 use super::part::{Part, erase_record};
 use super::read::Selector;
-use super::{Engine, Inner, State, Writer};
+use super::{Engine, Inner, State, Writer, inbox};
 use crate::error::{ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::limits::{DUE_MAX, RETRY, SWEEP};
@@ -38,6 +38,8 @@ pub struct Tended {
     pub expired: u64,
     /// Erases that were due, and refused since a hold covers some of their scope.
     pub refused: u64,
+    /// Inbox keys destroyed since they were old.
+    pub inbox_keys: u64,
     /// Whether pending erases became final.
     pub finalized: bool,
 }
@@ -48,6 +50,7 @@ impl std::ops::AddAssign for Tended {
         self.planned += more.planned;
         self.expired += more.expired;
         self.refused += more.refused;
+        self.inbox_keys += more.inbox_keys;
         self.finalized |= more.finalized;
     }
 }
@@ -72,7 +75,9 @@ impl Doing {
 
 /// When there is something to do for a user, at the earliest.
 pub(super) fn next_due(pages: &dyn Pages, user: UserTag, page: &UserPage, rules: &Rules) -> Result<Option<Timestamp>> {
-    let mut next = page.plans.all(pages, user, &page.user)?.first().map(|plan| plan.due);
+    let oldest_key = page.inbox.keys(pages, user)?.first().map(|key| inbox::end(key.made));
+    let mut next =
+        page.plans.all(pages, user, &page.user)?.first().map(|plan| plan.due).into_iter().chain(oldest_key).min();
     for slot in page.classes.iter().filter(|_| !rules.is_empty()) {
         let mut at_most = |due: Option<Timestamp>| next = next.into_iter().chain(due).min();
         if let Some(most) = rules.of_class(&slot.class).and_then(|p| p.max_records)
@@ -241,6 +246,11 @@ impl Inner {
         let Some(page) = page_of(editor, root, user)? else {
             return Ok(());
         };
+        for key in page.inbox.keys(pages, user)?.iter().filter(|key| inbox::end(key.made) <= doing.now) {
+            page.inbox.remove(editor, user, key.number)?;
+            doing.erased = true;
+            doing.tended.inbox_keys += 1;
+        }
         let next = next_due(pages, user, page, &doing.rules(pages, user, page)?)?;
         // What is due still was refused.
         let later = Timestamp(doing.now.0.saturating_add(millis(RETRY)));

@@ -13,6 +13,7 @@ mod due;
 mod edit;
 mod erase;
 mod holds;
+mod inbox;
 mod keeper;
 mod lineage;
 mod open;
@@ -35,6 +36,7 @@ pub use copies::{Backup, CopyStatus, Restored, restore};
 pub use discard::{Discarded, Progress};
 pub use due::Tended;
 pub use erase::Erasure;
+pub use inbox::Accepted;
 pub use keeper::Keeper;
 #[cfg(feature = "testing")]
 pub(crate) use lineage::ContentRoots;

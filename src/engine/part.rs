@@ -15,6 +15,7 @@ use crate::scope::{Erase, When};
 use crate::tree::fences::Point;
 use crate::tree::history::Fact;
 use crate::tree::holds::Hold;
+use crate::tree::inbox::Inbox;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
 use crate::tree::{Editor, Pages};
@@ -162,6 +163,8 @@ impl Part {
             links.push(Links { owner: tag, incarnation: self.incarnation, tree, count });
         }
         let records = remove(editor, tag, page, &classes, (&self.low, &self.high))?;
+        // Copies of what fell may lie in envelopes.
+        page.inbox = Inbox::default();
         let fences = &mut page.fences;
         match (self.when, self.class) {
             (When::Interaction(id), Some(class)) => {
@@ -282,6 +285,7 @@ pub(super) fn erase_record(editor: &mut Editor<'_>, page: &mut UserPage, id: &Re
         return if fenced { Ok(Applied::already()) } else { Err(absent("this record")) };
     }
     let removed = remove(editor, tag, page, &[id.class], (&key, &key))?;
+    page.inbox = Inbox::default();
     page.fences.add_point(editor, tag, &page.fence_key, Point::Record(id.class, id.interaction, id.ordinal), epoch)?;
     let (tree, count) = page.lineage.take(editor, tag, id.class, &key, &key)?;
     Ok(Applied {

@@ -14,7 +14,9 @@ use crate::ids::{BlobName, Class, InteractionId, RecordId, Timestamp, UserId, Us
 use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, CLOCK_SKEW, DEPTH_MAX, RECORD_MAX_BYTES, SOURCES_MAX};
 use crate::policy::Rules;
 use crate::record::{self, Entry, Put, Source};
+use crate::sealed;
 use crate::secret::{Secret, WipeStack};
+use crate::tree::inbox::EnvelopeName;
 use crate::tree::ordered::{Place, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
 use crate::tree::users::{Found, Slot, SlotState, UsersNode, find};
@@ -32,6 +34,8 @@ struct Staged {
     sources: Vec<Source>,
     /// Its content root, for those of the batch that are derived from it.
     root: Key,
+    /// The envelope that it came in.
+    envelope: Option<EnvelopeName>,
 }
 
 /// Records that become durable together, or not at all. Dropped without [`Batch::commit`] it leaves nothing that can
@@ -64,16 +68,7 @@ fn interaction_erased() -> Error {
 
 /// Fills `buffer` as far as the reader goes.
 fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
-    let mut n = 0;
-    while n < buffer.len() {
-        match reader.read(&mut buffer[n..]) {
-            Ok(0) => break,
-            Ok(more) => n += more,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::io("reading what is to be put", e)),
-        }
-    }
-    Ok(n)
+    sealed::fill(reader, buffer).map_err(|e| sealed::reading("reading what is to be put", e))
 }
 
 impl Engine {
@@ -251,8 +246,16 @@ impl Batch {
             entry,
             sources,
             root,
+            envelope: None,
         });
         Ok(self.staged.len() - 1)
+    }
+
+    /// Says that the record added last came in an envelope.
+    pub(super) fn came_in(&mut self, envelope: EnvelopeName) {
+        if let Some(last) = self.staged.last_mut() {
+            last.envelope = Some(envelope);
+        }
     }
 
     /// The lineage secrets of what a record is derived from, each source once, and the depth of the record.
@@ -345,6 +348,9 @@ impl Batch {
             }
             for (staged, id) in self.staged.iter().zip(&ids) {
                 inner.note_limits(&mut edit, staged, id)?;
+                if let Some(envelope) = staged.envelope {
+                    super::inbox::note_accepted(&mut edit, envelope, id)?;
+                }
             }
             let mut change = inner.change(&state, edit)?;
             change.head.users += created;

@@ -42,6 +42,10 @@ pub struct Report {
     /// Until when what was erased last is pending: it cannot be read through the engine any more, and who holds the cell and old
     /// blobs can read it until then. `None` where every erase is final.
     pub pending: Option<Timestamp>,
+    /// When the inbox keys were made that still open envelopes.
+    pub inbox_keys: Vec<Timestamp>,
+    /// How many envelopes were accepted by them.
+    pub accepted: u64,
     /// What parts were erased.
     pub erased: Vec<Erased>,
     /// The state that this was read from.
@@ -114,6 +118,8 @@ impl Engine {
             store_policies: super::edit::Edit::policies_of(&state).all(&pages, None)?,
             next_due: page.due,
             pending: state.head.pending,
+            inbox_keys: page.inbox.keys(&pages, tag)?.into_iter().map(|key| key.made).collect(),
+            accepted: page.inbox.count(&pages, tag)?,
             erased,
             head: state.stored.id,
             copies,

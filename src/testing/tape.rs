@@ -86,6 +86,17 @@ impl Tape {
         Ok(noted.into_iter().find(|(name, key)| seen.insert(*key, *name).is_some()).map(|(name, _)| name))
     }
 
+    /// Which of these envelopes the holder of this tape and of `keys` can open.
+    pub fn opened(self: &Arc<Self>, keys: &[RootKey], envelopes: &[Vec<u8>]) -> Vec<bool> {
+        let heads = locked(&self.heads).clone();
+        let places: [Arc<dyn Store>; 1] = [Arc::clone(self) as Arc<dyn Store>];
+        let mut private = Vec::new();
+        for (head, root) in heads.iter().flat_map(|head| keys.iter().map(move |root| (head, root))) {
+            private.extend(Engine::inbox_keys_reachable(&places, head, &root.key).unwrap_or_default());
+        }
+        envelopes.iter().map(|envelope| private.iter().any(|key| crate::sealed::opens(key, envelope))).collect()
+    }
+
     /// Whether `needle` stands anywhere on the tape.
     pub fn contains_bytes(&self, needle: &[u8]) -> bool {
         let has = |bytes: &[u8]| bytes.windows(needle.len()).any(|w| w == needle);

@@ -10,6 +10,7 @@ pub(crate) mod fences;
 pub(crate) mod head;
 pub(crate) mod history;
 pub(crate) mod holds;
+pub(crate) mod inbox;
 pub(crate) mod lineage;
 pub(crate) mod ordered;
 pub(crate) mod plans;
@@ -123,6 +124,8 @@ pub(crate) enum PageKind {
     Policies,
     /// A page of an ordered tree: when there is something to do for which user.
     Agenda,
+    /// A page of an ordered tree: private keys of a user's inbox, and what was accepted by them.
+    Inbox,
 }
 
 impl PageKind {
@@ -140,6 +143,7 @@ impl PageKind {
             PageKind::Plans => 10,
             PageKind::Policies => 11,
             PageKind::Agenda => 12,
+            PageKind::Inbox => 13,
         }
     }
 }
@@ -259,7 +263,8 @@ pub(crate) fn edges(spot: &Spot, page: &[u8]) -> Result<Vec<Edge>> {
             | PageKind::Holds
             | PageKind::Plans
             | PageKind::Policies
-            | PageKind::Agenda,
+            | PageKind::Agenda
+            | PageKind::Inbox,
             _,
         ) => ordered::edges::<20>(spot, page, |_, _| Ok(None)),
         (PageKind::Lineage | PageKind::Marks, _) => {

@@ -22,6 +22,7 @@ mod durability;
 mod engine;
 mod errors;
 mod holds;
+mod inbox;
 mod kill;
 mod lineage;
 mod linear;

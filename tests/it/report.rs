@@ -31,6 +31,7 @@ fn shown(engine: &Engine, name: &str, page: &str) -> bool {
         "Holds" => !report.holds.is_empty(),
         "Marks" => report.needed > 0,
         "Plans" => !report.plans.is_empty() && report.next_due.is_some(),
+        "Inbox" => report.inbox_keys.len() == 1 && report.accepted == 0,
         "Policies" => !report.policies.is_empty(),
         _ => false,
     }
@@ -59,6 +60,8 @@ fn a_report_lists_all_of_it() {
     engine.erase_at(Scope::user(user("ada")), Timestamp(world.env.now().0 + 1000)).unwrap();
     engine.set_policy(Some(&user("ada")), &Policy::new(Class::audio()).max_records(9)).unwrap();
 
+    engine.inbox(&user("ada")).unwrap();
+
     // What the tree holds about her, and nothing of it missing.
     let mut pages = BTreeSet::new();
     let mut records = 0;
@@ -70,7 +73,7 @@ fn a_report_lists_all_of_it() {
             }
         }
     }
-    let all = ["Class", "Fences", "History", "Holds", "Lineage", "Marks", "Plans", "Policies", "User"];
+    let all = ["Class", "Fences", "History", "Holds", "Inbox", "Lineage", "Marks", "Plans", "Policies", "User"];
     assert_eq!(pages, all.map(str::to_owned).into(), "the test has made one of each");
     for page in &pages {
         assert!(shown(engine, "ada", page), "the report does not show {page}");

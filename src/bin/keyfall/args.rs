@@ -105,6 +105,52 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ID")]
         from: Vec<RecordId>,
     },
+    /// Print the public key of a user's inbox, for producers to seal records to.
+    #[command(override_usage = "keyfall inbox [STORE] --user U")]
+    Inbox {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// Whose: the name your application gives.
+        #[arg(long)]
+        user: UserId,
+    },
+    /// Seal a record to a user's inbox, without a store: the envelope dies with the inbox key.
+    #[command(override_usage = "keyfall seal --to KEY --user U --class C [OPTIONS] FILE|- -o ENVELOPE")]
+    Seal {
+        /// What is sealed.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// A file with what `keyfall inbox` printed.
+        #[arg(long, value_name = "KEY")]
+        to: PathBuf,
+        /// Whose inbox it is.
+        #[arg(long)]
+        user: UserId,
+        /// audio, transcript, action, or a class of your own.
+        #[arg(long)]
+        class: Class,
+        /// The interaction it belongs to [default: a new one that begins now].
+        #[arg(long)]
+        interaction: Option<InteractionId>,
+        /// Media type.
+        #[arg(long = "type", value_name = "MIME", default_value = "application/octet-stream")]
+        media_type: String,
+        /// Why it is kept.
+        #[arg(long, default_value = "")]
+        purpose: String,
+        /// A record that it was derived from; may be given many times.
+        #[arg(long, value_name = "ID")]
+        from: Vec<RecordId>,
+        /// The envelope.
+        #[arg(short, long, value_name = "ENVELOPE")]
+        output: PathBuf,
+    },
+    /// Take envelopes in, as records, and print their ids. A second copy of one gives the same id.
+    #[command(override_usage = "keyfall accept [STORE] ENVELOPE...")]
+    Accept {
+        #[arg(value_name = "STORE ENVELOPE", num_args = 1.., required = true)]
+        places: Vec<PathBuf>,
+    },
     /// Show what a record was derived from, and what from it.
     #[command(override_usage = "keyfall lineage [STORE] ID")]
     Lineage {

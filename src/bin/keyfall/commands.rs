@@ -9,12 +9,12 @@ use keyfall::cell::{FileCell, Promise};
 use keyfall::engine::{Audit, Erase, Keeper, Source, When, restore};
 use keyfall::env::System;
 use keyfall::store::{SledStore, Store};
-use keyfall::{Engine, Error, ErrorKind, Options, Put, Query, Reader, RecordId, Scope, UserId};
+use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Options, Put, Query, Reader, RecordId, Scope, UserId};
 use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::output::{self, Failure, line, progress, table, value};
-use crate::{copies, due, erasing, holds, import, lineage, report};
+use crate::{copies, due, erasing, holds, import, inbox, lineage, report};
 
 pub(crate) type Done = Result<(), Failure>;
 
@@ -34,13 +34,7 @@ pub(crate) fn run(args: Args) -> Done {
         }
         Command::Put { places, user, class, interaction, media_type, purpose, from } => {
             let (store, [file]) = store_and(places)?;
-            let mut put = Put::new(user, class).media_type(media_type).purpose(purpose);
-            if let Some(id) = interaction {
-                put = put.interaction(id);
-            }
-            for source in from {
-                put = put.derived_from(Source::Record(source));
-            }
+            let put = put_of(user, class, interaction, (media_type, purpose), from);
             put_file(&store, cell, put, &file, json)
         }
         Command::Get { places, principal, purpose, output } => {
@@ -52,6 +46,16 @@ pub(crate) fn run(args: Args) -> Done {
                 _ => engine.get(&id)?,
             };
             get(reader, &id, output.as_deref(), json)
+        }
+        Command::Inbox { places, user } => inbox::key(&open(&one(places)?, cell)?, &user, json),
+        Command::Seal { file, to, user, class, interaction, media_type, purpose, from, output } => {
+            let put = put_of(user, class, interaction, (media_type, purpose), from);
+            inbox::seal(&put, &file, &to, &output, json)
+        }
+        Command::Accept { mut places } => {
+            // One place alone is an envelope; the store is then named by the environment.
+            let store = if places.len() == 1 { store_from_env()? } else { places.remove(0) };
+            inbox::accept(&open(&store, cell)?, &places, json)
         }
         Command::Lineage { places } => {
             let (store, [id]) = store_and(places)?;
@@ -259,6 +263,20 @@ fn create(engine: &Engine, user: &UserId, json: bool) -> Done {
     if json { value(&json!({"user": user.as_str()})) } else { line(format_args!("created {user}")) }
 }
 
+fn put_of(
+    user: UserId,
+    class: Class,
+    interaction: Option<InteractionId>,
+    (media_type, purpose): (String, String),
+    from: Vec<RecordId>,
+) -> Put {
+    let mut put = Put::new(user, class).media_type(media_type).purpose(purpose);
+    if let Some(id) = interaction {
+        put = put.interaction(id);
+    }
+    from.into_iter().fold(put, |put, id| put.derived_from(Source::Record(id)))
+}
+
 fn put_file(store: &Path, cell: Option<&Path>, put: Put, file: &Path, json: bool) -> Done {
     let id = if file == Path::new("-") {
         open(store, cell)?.put(put, io::stdin().lock())?
@@ -288,24 +306,26 @@ fn get(mut reader: Reader, id: &RecordId, output: Option<&Path>, json: bool) -> 
             Err(e) => Err(pipe_or(e)),
         };
     };
-    // Beside its place, then renamed: an error leaves no half a recording under the name asked for.
+    match write_whole(place, |file| reader.write_to(file)) {
+        Ok(n) if json => value(&json!({"id": id.to_string(), "file": place.display().to_string(), "length": n})),
+        Ok(_) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Writes a file beside its place, then renames it: an error leaves no half of it under the name asked for.
+pub(crate) fn write_whole<T>(place: &Path, write: impl FnOnce(&mut File) -> Result<T, Error>) -> Result<T, Error> {
     let mut part = place.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
-    let written = (|| {
-        let mut file = File::create(&part).map_err(|e| Error::io(part.display(), e))?;
-        let n = reader.write_to(&mut file)?;
+    let written = File::create(&part).map_err(|e| Error::io(part.display(), e)).and_then(|mut file| {
+        let done = write(&mut file)?;
         std::fs::rename(&part, place).map_err(|e| Error::io(place.display(), e))?;
-        Ok::<u64, Error>(n)
-    })();
-    match written {
-        Ok(n) if json => value(&json!({"id": id.to_string(), "file": place.display().to_string(), "length": n})),
-        Ok(_) => Ok(()),
-        Err(e) => {
-            let _ = std::fs::remove_file(&part);
-            Err(e.into())
-        }
-    }
+        Ok(done)
+    });
+    written.inspect_err(|_| {
+        let _ = std::fs::remove_file(&part);
+    })
 }
 
 fn pipe_or(e: Error) -> Failure {

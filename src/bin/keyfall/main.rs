@@ -9,6 +9,7 @@ mod due;
 mod erasing;
 mod holds;
 mod import;
+mod inbox;
 mod lineage;
 mod output;
 mod report;

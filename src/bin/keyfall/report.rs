@@ -83,7 +83,9 @@ fn as_json(report: &Report, rows: &[Row]) -> Value {
         "plans": report.plans.iter().map(output::plan).collect::<Vec<_>>(),
         "policies": report.policies.iter().map(output::policy).collect::<Vec<_>>(),
         "store_policies": report.store_policies.iter().map(output::policy).collect::<Vec<_>>(),
-        "next_due": report.next_due.map(output::time), "pending_until": report.pending.map(output::time), "erased": gone.collect::<Vec<_>>(),
+        "next_due": report.next_due.map(output::time), "pending_until": report.pending.map(output::time),
+        "inbox_keys_made": report.inbox_keys.iter().map(|at| output::time(*at)).collect::<Vec<_>>(),
+        "envelopes_accepted": report.accepted, "erased": gone.collect::<Vec<_>>(),
         "head": {"epoch": report.head.epoch, "commit": report.head.commit},
         "copies": report.copies.iter().map(output::copy).collect::<Vec<_>>(), "cell": promise_json(&report.cell),
     })
@@ -106,6 +108,16 @@ fn until(report: &Report) -> Vec<String> {
     all.extend(report.next_due.map(|due| format!("next due {}", output::time(due))));
     all.extend(report.pending.map(|at| format!("what was erased last is pending until {}", output::time(at))));
     all
+}
+
+/// Whether records may lie elsewhere, sealed to an inbox key that lives.
+fn inbox(report: &Report) -> Option<String> {
+    let made = report.inbox_keys.first()?;
+    Some(format!(
+        "envelopes sealed since {} can be opened; {} were accepted, and copies of them may lie where they came from",
+        output::time(*made),
+        report.accepted
+    ))
 }
 
 fn origin(row: &Row) -> String {
@@ -182,6 +194,7 @@ fn page(report: &Report, rows: &[Row]) -> Markup {
                         li { (copy.entry.place) ", " (output::mode(copy.entry.mode)) }
                     } }
                 }
+                @if let Some(inbox) = inbox(report) { p { (inbox) } }
                 p { "Keys: " (report.cell.statement) "." }
             }
         }
@@ -236,6 +249,9 @@ pub(crate) fn show(engine: &Engine, user: &UserId, (as_page, json): (bool, bool)
     for part in &report.erased {
         let (what, epoch) = erased(part);
         line(format_args!("erased: {what} (epoch {epoch})"))?;
+    }
+    if let Some(inbox) = inbox(&report) {
+        line(inbox)?;
     }
     if report.copies.is_empty() {
         return line("no copies");

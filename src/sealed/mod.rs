@@ -1,0 +1,205 @@
+//! Sealed to a public key: what leaves for a place where the engine's keys are not, or comes from one. No store is needed.
+//!
+//! ```text
+//! sealed = "KFSEALED" ‖ 1 ‖ kind 1 ‖ length of what follows 2 ‖ for whom and what ‖ encapsulated key 1120
+//!          ‖ one object of C2SP chunked-encryption (crypto/chunked.rs)
+//! ```
+//! HPKE's info is everything before the encapsulated key; the object's context is all of that and the encapsulated key.
+
+mod envelope;
+
+use std::io::{self, Read, Write};
+
+use crate::codec::Decoder;
+use crate::crypto::{Fresh, Key, chunked, hedge, kem};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::limits::{CHUNK_BYTES, HEADER_BYTES, SEALED_ABOUT_MAX, TAG_BYTES};
+use crate::secret::Secret;
+
+pub(crate) use envelope::{Address, read_put};
+pub use envelope::{InboxKey, seal};
+
+const MAGIC: &[u8; 8] = b"KFSEALED";
+const VERSION: u8 = 1;
+const CONTEXT: &[u8] = b"keyfall/sealed/v1";
+
+/// What is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A record for an inbox.
+    Envelope = 1,
+}
+
+fn prefix(kind: Kind, about: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(about.len()).unwrap_or(u16::MAX).to_be_bytes();
+    [&MAGIC[..], &[VERSION, kind as u8], &length, about].concat()
+}
+
+fn info(prefix: &[u8]) -> Vec<u8> {
+    [CONTEXT, prefix].concat()
+}
+
+/// What writes to a file or a socket failed with; what our own readers said is said again.
+pub(crate) fn reading(what: &str, e: io::Error) -> Error {
+    e.downcast::<Error>().unwrap_or_else(|e| Error::io(what, e))
+}
+
+/// Reads as much as there is, up to the buffer's length.
+pub(crate) fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut n = 0;
+    while n < buffer.len() {
+        match reader.read(&mut buffer[n..]) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(n)
+}
+
+/// Writes what is sealed; nothing of it opens as whole before [`Sealing::finish`].
+pub(crate) struct Sealing<W> {
+    out: W,
+    suite: chunked::Suite,
+    plain: Secret,
+    filled: usize,
+    chunk: u64,
+    sealed: Vec<u8>,
+}
+
+impl<W: Write> Sealing<W> {
+    /// Begins with a fresh key for the holder of the private key of `to`.
+    pub(crate) fn new(env: &dyn Env, kind: Kind, about: &[u8], to: &[u8], mut out: W) -> Result<Self> {
+        let prefix = prefix(kind, about);
+        let (sent, key) = kem::encapsulate(env, to, &info(&prefix))?;
+        let head = [&prefix[..], &sent].concat();
+        let salt = Fresh::new(env, hedge(&[&head])).salt()?;
+        let suite = chunked::Suite::derive(&key, &salt, &info(&head));
+        let io = |e| Error::io("writing what is sealed", e);
+        out.write_all(&head).and_then(|()| out.write_all(suite.header())).map_err(io)?;
+        Ok(Sealing { out, suite, plain: Secret::zeroed(CHUNK_BYTES), filled: 0, chunk: 0, sealed: Vec::new() })
+    }
+
+    fn put_chunk(&mut self) -> io::Result<()> {
+        self.sealed.clear();
+        self.suite.seal_chunk(self.chunk, &self.plain[..self.filled], &mut self.sealed);
+        self.chunk += 1;
+        self.filled = 0;
+        self.out.write_all(&self.sealed)
+    }
+
+    /// Writes the last chunk.
+    pub(crate) fn finish(mut self) -> Result<W> {
+        self.put_chunk().and_then(|()| self.out.flush()).map_err(|e| Error::io("writing what is sealed", e))?;
+        Ok(self.out)
+    }
+}
+
+impl<W: Write> Write for Sealing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = bytes.len().min(CHUNK_BYTES - self.filled);
+        self.plain[self.filled..self.filled + n].copy_from_slice(&bytes[..n]);
+        self.filled += n;
+        if self.filled == CHUNK_BYTES {
+            self.put_chunk()?;
+        }
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What stands in the clear before something sealed.
+pub(crate) struct Head {
+    /// For whom and what.
+    pub(crate) about: Vec<u8>,
+    head: Vec<u8>,
+    prefix: usize,
+}
+
+impl Head {
+    /// Reads it.
+    pub(crate) fn read(kind: Kind, reader: &mut impl Read) -> Result<Self> {
+        let mut exactly = |n: usize| -> Result<Vec<u8>> {
+            let mut bytes = vec![0; n];
+            match fill(reader, &mut bytes).map_err(|e| reading("reading what is sealed", e))? {
+                got if got == n => Ok(bytes),
+                _ => Err(Error::corrupt("this is nothing sealed, or it was cut short")),
+            }
+        };
+        let first = exactly(12)?;
+        let mut d = Decoder::new(&first, "something sealed");
+        if d.bytes(8)? != MAGIC || d.u8()? != VERSION || d.u8()? != kind as u8 {
+            return Err(d.bad());
+        }
+        let n = usize::from(d.u16()?);
+        if n > SEALED_ABOUT_MAX {
+            return Err(d.bad());
+        }
+        let about = exactly(n)?;
+        let sent = exactly(kem::ENCAPSULATED_BYTES)?;
+        let prefix = first.len() + n;
+        Ok(Head { head: [&first[..], &about, &sent].concat(), about, prefix })
+    }
+
+    /// Names this one sealing among all.
+    pub(crate) fn name(&self) -> [u8; 32] {
+        hedge(&[&self.head])
+    }
+
+    /// Opens what follows.
+    pub(crate) fn open<R: Read>(&self, secret: &Key, mut reader: R) -> Result<Opening<R>> {
+        let (prefix, sent) = self.head.split_at(self.prefix);
+        let key = kem::decapsulate(secret, sent, &info(prefix))?;
+        let mut header = [0; HEADER_BYTES];
+        let n = fill(&mut reader, &mut header).map_err(|e| reading("reading what is sealed", e))?;
+        let suite = chunked::Suite::from_header(&key, &header[..n], &info(&self.head)).map_err(|_| {
+            Error::corrupt("what was sealed does not open: its bytes have changed, or it is for another key")
+        })?;
+        let (sealed, plain) = (vec![0; CHUNK_BYTES + TAG_BYTES], Secret::zeroed(CHUNK_BYTES));
+        Ok(Opening { reader, suite, sealed, plain, chunk: 0, at: 0, filled: 0, ended: false })
+    }
+}
+
+/// Whether a private key opens an envelope.
+#[cfg(feature = "testing")]
+pub(crate) fn opens(secret: &Key, envelope: &[u8]) -> bool {
+    let mut rest = envelope;
+    Head::read(Kind::Envelope, &mut rest).and_then(|head| head.open(secret, rest)).is_ok()
+}
+
+/// Reads what was sealed. Its end is its end only where no error came before.
+pub(crate) struct Opening<R> {
+    reader: R,
+    suite: chunked::Suite,
+    sealed: Vec<u8>,
+    plain: Secret,
+    chunk: u64,
+    at: usize,
+    filled: usize,
+    ended: bool,
+}
+
+impl<R: Read> Read for Opening<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.filled && !self.ended {
+            let n = fill(&mut self.reader, &mut self.sealed)?;
+            // Full chunks go on; the last is shorter, and nothing follows it.
+            self.ended = n < self.sealed.len();
+            self.filled = self
+                .suite
+                .open_chunk(self.chunk, &self.sealed[..n], &mut self.plain)
+                .map_err(|_| io::Error::other(Error::corrupt("what was sealed was changed, or cut short")))?;
+            self.chunk += 1;
+            self.at = 0;
+        }
+        let n = out.len().min(self.filled - self.at);
+        out[..n].copy_from_slice(&self.plain[self.at..self.at + n]);
+        self.at += n;
+        Ok(n)
+    }
+}

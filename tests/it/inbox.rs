@@ -1,0 +1,217 @@
+//! Sealed ingest: envelopes come in once, and their copies die with the inbox key.
+
+use keyfall::engine::{Hold, Source};
+use keyfall::sealed::{InboxKey, seal};
+use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, RecordId, Scope, Timestamp};
+
+use crate::command_line::Cli;
+use crate::support::{SMALL, World, bytes, kind, read, user};
+
+fn sealed(world: &World, put: Put, content: &[u8], to: &InboxKey) -> Vec<u8> {
+    let mut envelope = Vec::new();
+    assert_eq!(seal(&put, content, to, &*world.env, &mut envelope).unwrap(), content.len() as u64);
+    envelope
+}
+
+fn audio(name: &str) -> Put {
+    Put::new(user(name), Class::audio()).media_type("audio/wav").purpose("wake word")
+}
+
+fn accepted(engine: &Engine, envelope: &[u8]) -> RecordId {
+    let done = engine.accept(envelope).unwrap();
+    assert!(!done.again);
+    done.id
+}
+
+#[test]
+fn an_envelope_becomes_a_record_once() {
+    let mut world = World::new(1, SMALL);
+    let source = world.put("ada", Class::audio(), b"wake me");
+    for (n, len) in [0, 1, 16_000, 16_384, 40_000, 300_000].into_iter().enumerate() {
+        let key: InboxKey = world.engine().inbox(&user("ada")).unwrap().to_string().parse().unwrap();
+        let content = bytes(n as u64, len);
+        let interaction = InteractionId::from_parts(Timestamp(1_767_225_600_000 + n as u64), [9; 10]);
+        let put = audio("ada").interaction(interaction).created(Timestamp(77)).derived_from(Source::Record(source));
+        let envelope = sealed(&world, put, &content, &key);
+        let id = accepted(world.engine(), &envelope);
+        assert!(read(world.engine(), &id).unwrap() == content);
+        let info = world.engine().info(&id).unwrap();
+        assert_eq!((info.created, info.interaction, info.sources), (Timestamp(77), interaction, 1));
+        assert_eq!((&info.media_type[..], &info.purpose[..]), ("audio/wav", "wake word"));
+        world.reopen();
+        let again = world.engine().accept(&envelope[..]).unwrap();
+        assert_eq!((again.id, again.again), (id, true));
+        // Cut short, or changed anywhere: never a record, and the right one still comes in.
+        let put = audio("ada").interaction(interaction);
+        let whole = sealed(&world, put, &content, &key);
+        let records = world.engine().list(&Default::default()).unwrap().records.len();
+        for cut in [0, 5, 12, 60, 1000, 1170, 1220, whole.len() - 16, whole.len() - 1] {
+            assert_eq!(kind(world.engine().accept(&whole[..cut.min(whole.len() - 1)])), ErrorKind::Corrupt, "{cut}");
+        }
+        for at in [0, 9, 60, 700, 1175, 1230, whole.len() - 1] {
+            let mut other = whole.clone();
+            other[at] ^= 1;
+            assert_eq!(kind(world.engine().accept(&other[..])), ErrorKind::Corrupt, "{at}");
+        }
+        assert_eq!(kind(world.engine().accept(&[&whole[..], b"x"].concat()[..])), ErrorKind::Corrupt);
+        assert_eq!(world.engine().list(&Default::default()).unwrap().records.len(), records);
+        accepted(world.engine(), &whole);
+    }
+    assert_eq!(world.engine().report(&user("ada")).unwrap().accepted, 12);
+}
+
+#[test]
+fn copies_of_envelopes_die_with_every_erase_that_touches_the_user() {
+    let world = World::new(2, SMALL);
+    let engine = world.engine();
+    engine.create_user(&user("ada")).unwrap();
+    engine.create_user(&user("ben")).unwrap();
+    let of_ben = engine.inbox(&user("ben")).unwrap();
+    let kept = sealed(&world, audio("ben"), b"ben's", &of_ben);
+    let scopes: [&dyn Fn(RecordId) -> Scope; 4] = [
+        &|id| Scope::Record(id),
+        &|id| Scope::interaction(user("ada"), id.interaction()),
+        &|_| Scope::class(user("ada"), Class::audio()),
+        &|_| Scope::user(user("ada")),
+    ];
+    let mut queue = vec![kept.clone()];
+    for scope in scopes {
+        let key = engine.inbox(&user("ada")).unwrap();
+        assert_eq!(engine.inbox(&user("ada")).unwrap(), key, "it stays while nothing happens");
+        let (taken, waiting) = (sealed(&world, audio("ada"), b"a", &key), sealed(&world, audio("ada"), b"b", &key));
+        let id = accepted(engine, &taken);
+        queue.extend([taken.clone(), waiting.clone()]);
+        let open = world.tape.opened(&world.cell.hoard(), &queue);
+        assert!(open.iter().all(|open| *open), "with every root key ever, the adversary opens them all");
+        engine.erase(scope(id)).unwrap();
+        // The queue keeps its copies; with the cell as it is now, only Ben's opens.
+        let live = keyfall::cell::RootCell::load(&*world.cell).unwrap().keys;
+        let open = world.tape.opened(&live, &queue);
+        assert_eq!(open.iter().filter(|open| **open).count(), 1);
+        assert!(open[0]);
+        for envelope in [taken, waiting] {
+            let e = engine.accept(&envelope[..]).unwrap_err();
+            let gone = engine.report(&user("ada")).is_err();
+            assert_eq!(e.kind(), if gone { ErrorKind::Erased } else { ErrorKind::Refused }, "{e}");
+            assert!(gone || e.to_string().contains("keyfall inbox"), "it says what to do: {e}");
+        }
+        if let Ok(new) = engine.inbox(&user("ada")) {
+            assert_ne!(new, key);
+        }
+    }
+    assert_eq!(kind(engine.inbox(&user("ada"))), ErrorKind::Erased);
+    assert_eq!(read(engine, &accepted(engine, &kept)).unwrap(), b"ben's");
+    // A user of the same name, created anew, is another one.
+    engine.create_user(&user("ada")).unwrap();
+    assert_eq!(kind(engine.accept(&queue[1][..])), ErrorKind::Erased);
+}
+
+#[test]
+fn a_derived_record_that_falls_takes_its_own_users_inbox_with_it() {
+    let world = World::new(3, SMALL);
+    let engine = world.engine();
+    let source = world.put("ada", Class::audio(), b"wake me");
+    engine.create_user(&user("ben")).unwrap();
+    let key = engine.inbox(&user("ben")).unwrap();
+    let put = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
+    let envelope = sealed(&world, put, b"wake me", &key);
+    let id = accepted(engine, &envelope);
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    assert_eq!(kind(read(engine, &id)), ErrorKind::Erased);
+    let live = keyfall::cell::RootCell::load(&*world.cell).unwrap().keys;
+    assert_eq!(world.tape.opened(&live, &[envelope.clone()]), [false]);
+    assert_eq!(kind(engine.accept(&envelope[..])), ErrorKind::Refused);
+    let late = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
+    let late = sealed(&world, late, b"late", &engine.inbox(&user("ben")).unwrap());
+    assert_eq!(kind(engine.accept(&late[..])), ErrorKind::Erased);
+}
+
+#[test]
+fn inbox_keys_are_replaced_on_a_schedule() {
+    let world = World::new(4, SMALL);
+    let engine = world.engine();
+    engine.create_user(&user("ada")).unwrap();
+    let day = 24 * 3600 * 1000;
+    let first = engine.inbox(&user("ada")).unwrap();
+    let (one, two) = (sealed(&world, audio("ada"), b"1", &first), sealed(&world, audio("ada"), b"2", &first));
+    world.env.advance(8 * day);
+    let second = engine.inbox(&user("ada")).unwrap();
+    assert_ne!(second, first);
+    accepted(engine, &one);
+    let epoch = engine.head().epoch;
+    world.env.advance(7 * day);
+    assert_eq!(engine.tend(&mut |_| {}).unwrap().inbox_keys, 1);
+    assert_eq!(engine.head().epoch, epoch + 1, "its root key went with it");
+    assert_eq!(kind(engine.accept(&two[..])), ErrorKind::Refused);
+    let live = keyfall::cell::RootCell::load(&*world.cell).unwrap().keys;
+    assert_eq!(world.tape.opened(&live, &[one.clone(), two]), [false, false]);
+    // Accepted long ago is forgotten with the key: the envelope opens nothing now.
+    assert_eq!(kind(engine.accept(&one[..])), ErrorKind::Refused);
+    accepted(engine, &sealed(&world, audio("ada"), b"3", &second));
+    world.env.advance(8 * day);
+    assert_eq!(engine.tend(&mut |_| {}).unwrap().inbox_keys, 1);
+    assert_eq!(engine.status().unwrap().next_due, None);
+}
+
+#[test]
+fn an_envelope_for_another_store_or_user_is_refused() {
+    let (world, other) = (World::new(5, SMALL), World::new(6, SMALL));
+    for world in [&world, &other] {
+        world.engine().create_user(&user("ada")).unwrap();
+        world.engine().create_user(&user("ben")).unwrap();
+    }
+    let key = world.engine().inbox(&user("ada")).unwrap();
+    let envelope = sealed(&world, audio("ada"), b"x", &key);
+    assert_eq!(kind(other.engine().accept(&envelope[..])), ErrorKind::Refused);
+    let wrong = sealed(&world, audio("ben"), b"x", &key);
+    assert_eq!(kind(world.engine().accept(&wrong[..])), ErrorKind::Refused);
+    assert_eq!(kind("keyfall-inbox-1:AAAA".parse::<InboxKey>()), ErrorKind::Invalid);
+    assert_eq!(kind("keyfall-inbox".parse::<InboxKey>()), ErrorKind::Invalid);
+    let many =
+        (0..257).fold(audio("ada"), |put, _| put.derived_from(Source::Record(world.put("ada", Class::action(), b"y"))));
+    assert_eq!(kind(seal(&many, &b""[..], &key, &*world.env, &mut Vec::new())), ErrorKind::Invalid);
+    // A hold keeps what is held, and not the inbox: an erase beside it replaces the key.
+    world.engine().hold(&user("ada"), Hold::new("a court asks", "Amtsgericht").class(Class::audio())).unwrap();
+    world.engine().erase(Scope::class(user("ada"), Class::action())).unwrap();
+    assert_eq!(kind(world.engine().accept(&envelope[..])), ErrorKind::Refused);
+}
+
+#[test]
+fn two_who_accept_one_envelope_at_once_make_one_record() {
+    let world = World::new(7, SMALL);
+    world.engine().create_user(&user("ada")).unwrap();
+    let key = world.engine().inbox(&user("ada")).unwrap();
+    for round in 0..20 {
+        let envelope = sealed(&world, audio("ada"), &bytes(round, 50_000), &key);
+        let done: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| world.engine().accept(&envelope[..]).unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(done.iter().filter(|done| !done.again).count(), 1);
+        assert!(done.iter().all(|other| other.id == done[0].id));
+    }
+    assert_eq!(world.engine().list(&Default::default()).unwrap().records.len(), 20);
+}
+
+#[test]
+fn sealed_on_the_command_line() {
+    let cli = Cli::new();
+    cli.ok(&["create", "store", "--user", "ada"]);
+    std::fs::write(cli.path("ada.inbox"), cli.ok(&["inbox", "store", "--user", "ada"])).unwrap();
+    std::fs::write(cli.path("wake.wav"), bytes(1, 100_000)).unwrap();
+    let seal = ["seal", "--to", "ada.inbox", "--user", "ada", "--class", "audio", "wake.wav", "-o", "one.sealed"];
+    cli.ok(&seal);
+    let id = cli.ok(&["accept", "store", "one.sealed"]);
+    assert_eq!(cli.ok(&["accept", "store", "one.sealed"]), id);
+    cli.ok(&["get", "store", &id, "-o", "back.wav"]);
+    assert!(std::fs::read(cli.path("back.wav")).unwrap() == bytes(1, 100_000));
+    assert!(cli.ok(&["report", "store", "--user", "ada"]).contains("1 were accepted"));
+    cli.ok(&["erase", "store", "--record", &id, "--yes"]);
+    let told = cli.fails(6, &["accept", "store", "one.sealed"]);
+    assert!(told.contains("keyfall inbox"), "{told}");
+    cli.fails(5, &["accept", "store", "wake.wav"]);
+    cli.fails(1, &["accept", "store", "nowhere"]);
+    cli.fails(2, &["seal", "--to", "wake.wav", "--user", "ada", "--class", "audio", "wake.wav", "-o", "x"]);
+    assert!(!cli.path("x").exists());
+}
