@@ -66,6 +66,12 @@ pub const INBOX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const ENVELOPE_SOURCES_MAX: usize = 256;
 /// Most bytes that stand in the clear before something sealed.
 pub const SEALED_ABOUT_MAX: usize = 1024;
+/// Most bytes of the name of a grantee or of a training set.
+pub const NAME_MAX_BYTES: usize = 32;
+/// Most grants on one user's records at a time.
+pub const GRANTS_MAX: usize = 64;
+/// How old a grantee's request may be.
+pub const REQUEST_AGE: Duration = Duration::from_secs(3600);
 /// Most holds on one user's records at a time.
 pub const HOLDS_MAX: usize = 64;
 /// Most records that one record may be derived from.
@@ -104,6 +110,11 @@ const _: () = assert!(
     2 * (20 + 2 + 8 + 55 + KEPT_MAX * (2 + CLASS_MAX_BYTES) + REASON_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two planned erases fit in the smallest page"
 );
+const _: () = assert!(
+    2 * (20 + 2 + 72 + CLASS_MAX_BYTES + NAME_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    "two grants fit in the smallest page"
+);
+const _: () = assert!(NAME_MAX_BYTES + 48 <= PRINCIPAL_MAX_BYTES, "a run of a training set is a principal");
 const _: () = assert!(
     2 * (20 + 2 + CLASS_MAX_BYTES + PURPOSE_MAX_BYTES + 40) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two policies fit in the smallest page"

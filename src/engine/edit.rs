@@ -11,6 +11,7 @@ use crate::tree::falling::{Fallen, Falling};
 use crate::tree::lineage::Lineage;
 use crate::tree::ordered::Ordered;
 use crate::tree::policies::Policies;
+use crate::tree::sets::Sets;
 use crate::tree::user::UserPage;
 use crate::tree::users::{Slot, SlotState, UsersNode, seal_users};
 use crate::tree::{Editor, Link, PageKind, Ref};
@@ -23,6 +24,7 @@ pub(super) struct Edit<'a> {
     pub(super) agenda: Agenda,
     /// The store's.
     pub(super) policies: Policies,
+    pub(super) sets: Sets,
     /// Links that this change leaves to be followed, which join `falling`.
     pub(super) left: Vec<Links>,
 }
@@ -36,6 +38,7 @@ impl<'a> Edit<'a> {
             falling: Falling { tree: Ordered::stored(roots.falling) },
             agenda: Agenda { tree: Ordered::stored(roots.agenda) },
             policies: Policies { tree: Ordered::stored(roots.policies) },
+            sets: Sets { tree: Ordered::stored(roots.sets) },
             left: Vec::new(),
         }
     }
@@ -43,6 +46,11 @@ impl<'a> Edit<'a> {
     /// The store's policies.
     pub(super) fn policies_of(state: &State) -> Policies {
         Policies { tree: Ordered::stored(state.head.roots.policies.as_ref().map(Ref::duplicate)) }
+    }
+
+    /// The training sets.
+    pub(super) fn sets_of(state: &State) -> Sets {
+        Sets { tree: Ordered::stored(state.head.roots.sets.as_ref().map(Ref::duplicate)) }
     }
 
     /// The editor and the root page of the user tree.
@@ -131,6 +139,7 @@ impl Inner {
         head.roots.falling = edit.falling.tree.seal(Falling::PLACE, head.geometry, &mut sealer)?;
         head.roots.agenda = edit.agenda.tree.seal(Agenda::PLACE, head.geometry, &mut sealer)?;
         head.roots.policies = edit.policies.tree.seal(Policies::place(None), head.geometry, &mut sealer)?;
+        head.roots.sets = edit.sets.tree.seal(Sets::PLACE, head.geometry, &mut sealer)?;
         head.roots.users = seal_users(edit.users, head.geometry, &mut sealer)?;
         let mut change = Change::of_head(head);
         change.blobs = sealer.blobs;

@@ -12,6 +12,7 @@ mod discard;
 mod due;
 mod edit;
 mod erase;
+mod grants;
 mod holds;
 mod inbox;
 mod keeper;
@@ -23,6 +24,7 @@ mod plans;
 mod put;
 mod read;
 mod report;
+mod sets;
 mod walk;
 
 use std::collections::HashMap;
@@ -36,6 +38,7 @@ pub use copies::{Backup, CopyStatus, Restored, restore};
 pub use discard::{Discarded, Progress};
 pub use due::Tended;
 pub use erase::Erasure;
+pub use grants::Opened;
 pub use inbox::Accepted;
 pub use keeper::Keeper;
 #[cfg(feature = "testing")]
@@ -49,11 +52,13 @@ pub use crate::policy::Policy;
 pub use crate::record::{Put, Source};
 pub use crate::scope::{Erase, Scope, When};
 pub use crate::tree::Geometry;
+pub use crate::tree::grants::Grant;
 pub use crate::tree::head::{CopyEntry, CopyMode};
 pub use crate::tree::history::Fact;
 pub use crate::tree::holds::Hold;
 pub use crate::tree::lineage::Access;
 pub use crate::tree::plans::Plan;
+pub use crate::tree::sets::TrainingSet;
 
 use crate::cell::{Promise, RootCell, RootKey};
 use crate::env::{SharedEnv, System};

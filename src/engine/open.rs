@@ -118,7 +118,7 @@ impl Engine {
             pending: None,
             users: 0,
             index_key: Key::random(&*env)?,
-            roots: Roots { users, falling: None, agenda: None, policies: None },
+            roots: Roots { users, falling: None, agenda: None, policies: None, sets: None },
             copies: Vec::new(),
         };
         let root = draw_root(&*env, 1, &head)?;

@@ -292,6 +292,15 @@ impl Inner {
         }
     }
 
+    /// The page of a user that lives, by tag.
+    pub(super) fn page_at(&self, state: &State, user: UserTag) -> Result<Option<UserPage>> {
+        let pages = self.pages();
+        match find(&pages, &state.head.roots.users, state.head.geometry, user)? {
+            Found::Live { page, .. } => Ok(Some(UserPage::decode(&pages.load(PageKind::User, Some(user), &page)?)?)),
+            _ => Ok(None),
+        }
+    }
+
     /// Looks a record up, and sees that everything it depends on is there.
     pub(super) fn look_up_whole(&self, state: &State, id: &RecordId) -> Result<(UserPage, Entry)> {
         let pages = self.pages();

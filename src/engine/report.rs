@@ -10,6 +10,7 @@ use crate::policy::Policy;
 use crate::secret::WipeStack;
 use crate::store::HeadId;
 use crate::tree::fences::Fenced;
+use crate::tree::grants::Grant;
 use crate::tree::history::Fact;
 use crate::tree::holds::Hold;
 use crate::tree::plans::Plan;
@@ -42,6 +43,10 @@ pub struct Report {
     /// Until when what was erased last is pending: it cannot be read through the engine any more, and who holds the cell and old
     /// blobs can read it until then. `None` where every erase is final.
     pub pending: Option<Timestamp>,
+    /// The grants, with their numbers: who may open records.
+    pub grants: Vec<(u64, Grant)>,
+    /// The training sets that records are in, with their number.
+    pub sets: Vec<(String, u64)>,
     /// When the inbox keys were made that still open envelopes.
     pub inbox_keys: Vec<Timestamp>,
     /// How many envelopes were accepted by them.
@@ -105,6 +110,13 @@ impl Engine {
             }
         }
         erased.extend(singles.into_iter().map(|(epoch, number)| Erased::Single { number, epoch }));
+        let mut sets = Vec::new();
+        for (set, about) in super::edit::Edit::sets_of(&state).all(&pages)? {
+            let members = page.lineage.members(&pages, tag, page.incarnation, &set)?.len() as u64;
+            if members > 0 {
+                sets.push((about.name, members));
+            }
+        }
         Ok(Report {
             user: user.clone(),
             created: page.created,
@@ -118,6 +130,8 @@ impl Engine {
             store_policies: super::edit::Edit::policies_of(&state).all(&pages, None)?,
             next_due: page.due,
             pending: state.head.pending,
+            grants: page.grants.all(&pages, tag)?,
+            sets,
             inbox_keys: page.inbox.keys(&pages, tag)?.into_iter().map(|key| key.made).collect(),
             accepted: page.inbox.count(&pages, tag)?,
             erased,

@@ -7,6 +7,8 @@
 //! HPKE's info is everything before the encapsulated key; the object's context is all of that and the encapsulated key.
 
 mod envelope;
+mod identity;
+mod parcel;
 
 use std::io::{self, Read, Write};
 
@@ -19,6 +21,11 @@ use crate::secret::Secret;
 
 pub(crate) use envelope::{Address, read_put};
 pub use envelope::{InboxKey, seal};
+pub(crate) use identity::{Asked, Request};
+pub use identity::{Identity, PublicKey, Ticket};
+#[cfg(feature = "testing")]
+pub(crate) use parcel::read_item;
+pub use parcel::{Item, Packing, Unpack, unpack};
 
 const MAGIC: &[u8; 8] = b"KFSEALED";
 const VERSION: u8 = 1;
@@ -29,6 +36,8 @@ const CONTEXT: &[u8] = b"keyfall/sealed/v1";
 pub(crate) enum Kind {
     /// A record for an inbox.
     Envelope = 1,
+    /// Records for a grantee, or all of a user's for that user.
+    Parcel = 2,
 }
 
 fn prefix(kind: Kind, about: &[u8]) -> Vec<u8> {

@@ -3,9 +3,9 @@
 //! ```text
 //! head   = "KFHD" ‖ format 1 ‖ store id 16 ‖ epoch 8 ‖ commit 8 ‖ attempt 16 ‖ sealed under the root key
 //! sealed = page bytes 4 ‖ fan bits 1 ‖ made 8 ‖ floor 8 ‖ pending 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
-//!          ‖ trees 1 ‖ [falling: ref 48] ‖ [agenda: ref 48] ‖ [policies: ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
+//!          ‖ trees 1 ‖ [falling: ref 48] ‖ [agenda: ref 48] ‖ [policies: ref 48] ‖ [sets: ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
 //! ```
-//! trees: bits 1, 2, 4; pending: when this root key is destroyed at the latest, 0 for no such time.
+//! trees: bits 1, 2, 4, 8; pending: when this root key is destroyed at the latest, 0 for no such time.
 //! The clear prefix is the seal's context: none of it can be changed without the head failing to open.
 
 use super::{Geometry, PageKind, Ref, Spot};
@@ -19,6 +19,9 @@ use crate::store::{Head, HeadId};
 
 const MAGIC: &[u8; 4] = b"KFHD";
 const PREFIX: usize = 4 + 1 + 16 + 8 + 8 + 16;
+
+/// Trees below a head that may be missing.
+const TREES: usize = 4;
 
 /// The clear prefix of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +108,8 @@ pub(crate) struct Roots {
     pub(crate) agenda: Option<Ref>,
     /// The store's policies.
     pub(crate) policies: Option<Ref>,
+    /// Training sets.
+    pub(crate) sets: Option<Ref>,
 }
 
 impl Roots {
@@ -115,12 +120,18 @@ impl Roots {
             falling: copy(&self.falling),
             agenda: copy(&self.agenda),
             policies: copy(&self.policies),
+            sets: copy(&self.sets),
         }
     }
 
     /// Those that may be missing, in the order of their bits.
-    fn others(&self) -> [(PageKind, &Option<Ref>); 3] {
-        [(PageKind::Falling, &self.falling), (PageKind::Agenda, &self.agenda), (PageKind::Policies, &self.policies)]
+    fn others(&self) -> [(PageKind, &Option<Ref>); TREES] {
+        [
+            (PageKind::Falling, &self.falling),
+            (PageKind::Agenda, &self.agenda),
+            (PageKind::Policies, &self.policies),
+            (PageKind::Sets, &self.sets),
+        ]
     }
 
     pub(crate) fn each(&self) -> impl Iterator<Item = (Spot, &Ref)> {
@@ -178,11 +189,12 @@ impl HeadPage {
         let index_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
         let users_root = Ref::decode(&mut d)?;
         let there = d.u8()?;
-        if there >= 1 << 3 {
+        if there >= 1 << TREES {
             return Err(d.bad());
         }
         let mut tree = |bit| (there & bit != 0).then(|| Ref::decode(&mut d)).transpose();
-        let roots = Roots { users: users_root, falling: tree(1)?, agenda: tree(2)?, policies: tree(4)? };
+        let roots =
+            Roots { users: users_root, falling: tree(1)?, agenda: tree(2)?, policies: tree(4)?, sets: tree(8)? };
         let n = usize::from(d.u8()?);
         if n > COPIES_MAX {
             return Err(d.bad());

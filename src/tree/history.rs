@@ -9,6 +9,8 @@
 //!         5 refused:  since it was held: what was to be erased, text
 //!         6 planned:  number 8 ‖ due 8 ‖ what is to be erased, text
 //!         7 cancelled: number of the planned erase 8
+//!         8 granted:  number of the grant 8 ‖ grantee's name ‖ class name, empty for all ‖ until 8, 0 for none ‖ purpose
+//!         9 revoked:  number of the grant 8
 //! ```
 
 use std::ops::ControlFlow;
@@ -19,7 +21,7 @@ use super::{Editor, PageKind, Pages};
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::ids::{Class, RecordId, Timestamp, UserTag};
-use crate::limits::{AUTHORITY_MAX_BYTES, CLASS_MAX_BYTES, REASON_MAX_BYTES};
+use crate::limits::{AUTHORITY_MAX_BYTES, CLASS_MAX_BYTES, NAME_MAX_BYTES, PURPOSE_MAX_BYTES, REASON_MAX_BYTES};
 use crate::secret::Secret;
 
 const DETACHED: u8 = 1;
@@ -29,6 +31,8 @@ const LIFTED: u8 = 4;
 const REFUSED: u8 = 5;
 const PLANNED: u8 = 6;
 const CANCELLED: u8 = 7;
+const GRANTED: u8 = 8;
+const REVOKED: u8 = 9;
 const FACT_MAX: usize = 1 + 40 + CLASS_MAX_BYTES + 8 + 8 + REASON_MAX_BYTES + AUTHORITY_MAX_BYTES;
 
 /// What was done, and why.
@@ -88,6 +92,24 @@ pub enum Fact {
         /// Its number.
         id: u64,
     },
+    /// A third party was let open records.
+    Granted {
+        /// The number of the grant.
+        id: u64,
+        /// To whom.
+        name: String,
+        /// Of this class only.
+        class: Option<Class>,
+        /// Until when.
+        until: Option<Timestamp>,
+        /// What for.
+        purpose: String,
+    },
+    /// A grant was taken back.
+    Revoked {
+        /// Its number.
+        id: u64,
+    },
 }
 
 impl Fact {
@@ -115,6 +137,13 @@ impl Fact {
             }
             Fact::Cancelled { id } => {
                 e.u8(CANCELLED).u64(*id);
+            }
+            Fact::Granted { id, name, class, until, purpose } => {
+                e.u8(GRANTED).u64(*id).text(name).text(class.as_ref().map_or("", Class::as_str));
+                e.u64(until.unwrap_or_default().0).text(purpose);
+            }
+            Fact::Revoked { id } => {
+                e.u8(REVOKED).u64(*id);
             }
         }
         e.finish()
@@ -145,6 +174,17 @@ impl Fact {
                 Fact::Planned { id: d.u64()?, due: Timestamp(d.u64()?), scope: d.text(REASON_MAX_BYTES)?.to_owned() }
             }
             CANCELLED => Fact::Cancelled { id: d.u64()? },
+            GRANTED => Fact::Granted {
+                id: d.u64()?,
+                name: d.text(NAME_MAX_BYTES)?.to_owned(),
+                class: match d.text(CLASS_MAX_BYTES)? {
+                    "" => None,
+                    name => Some(Class::new(name).map_err(|_| bad())?),
+                },
+                until: Some(Timestamp(d.u64()?)).filter(|until| until.0 > 0),
+                purpose: d.text(PURPOSE_MAX_BYTES)?.to_owned(),
+            },
+            REVOKED => Fact::Revoked { id: d.u64()? },
             _ => return Err(d.bad()),
         };
         d.end()?;

@@ -7,12 +7,14 @@
 //!          2 the other was derived from the record      -> id of the other 40
 //!          3 the record was detached from some sources  -> its content root, wrapped
 //!          4 the record was opened; behind it time 8 ‖ number 4 ‖ zero 1 -> principal text ‖ purpose text
+//!          5 the record is in a training set; behind it the first 13 bytes of the set's key (sets.rs)    -> nothing
 //! ```
 //! What is known of who opened a record so falls with the record.
 
 use std::ops::ControlFlow;
 
 use super::ordered::{Ordered, OrderedKey, Place, Range};
+use super::sets::SetTag;
 use super::{Editor, PageKind, Pages};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto;
@@ -33,6 +35,7 @@ const SOURCE: u8 = 1;
 const DERIVED: u8 = 2;
 const WRAPPED: u8 = 3;
 const OPENED: u8 = 4;
+const MEMBER: u8 = 5;
 const ACCESS_MAX: usize = 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES;
 
 /// An opening of a record, as the application told it.
@@ -77,6 +80,12 @@ fn own(id: &RecordId) -> OrderedKey {
     super::user::record_key(id.interaction, id.ordinal)
 }
 
+fn member_key(id: &RecordId, set: &SetTag) -> LinkKey {
+    let mut key = link_key(id.class, &own(id), MEMBER, None);
+    key[WHAT + 1..].copy_from_slice(&set[..LINK_BYTES - WHAT - 1]);
+    key
+}
+
 /// The first and the last key that a record's links of one kind can have.
 fn all_of(id: &RecordId, what: u8) -> (LinkKey, LinkKey) {
     let low = link_key(id.class, &own(id), what, None);
@@ -87,7 +96,7 @@ fn all_of(id: &RecordId, what: u8) -> (LinkKey, LinkKey) {
 
 /// Reads a link; `None` for what is none.
 pub(crate) fn read(key: &LinkKey, value: &[u8]) -> Result<Option<Other>> {
-    if matches!(key[WHAT], WRAPPED | OPENED) {
+    if matches!(key[WHAT], WRAPPED | OPENED | MEMBER) {
         return Ok(None);
     }
     let bad = || Decoder::new(&[], "link of a record").bad();
@@ -181,6 +190,41 @@ impl Lineage {
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(accesses)
+    }
+
+    /// Puts a record of this user's into a training set; says whether it was not there.
+    pub(crate) fn add_member(&mut self, editor: &mut Editor<'_>, id: &RecordId, set: &SetTag) -> Result<bool> {
+        let (place, key) = (Self::place(id.user), member_key(id, set));
+        if self.tree.get(editor.pages, place, &key)?.is_some() {
+            return Ok(false);
+        }
+        self.tree.insert(editor, place, key, Secret::copied_from(&[])).map(|()| true)
+    }
+
+    pub(crate) fn remove_member(&mut self, editor: &mut Editor<'_>, id: &RecordId, set: &SetTag) -> Result<()> {
+        let key = member_key(id, set);
+        self.tree.remove_range(editor, Self::place(id.user), &key, &key).map(|_| ())
+    }
+
+    /// The records of this user's in a training set.
+    pub(crate) fn members(
+        &self,
+        pages: &dyn Pages,
+        user: UserTag,
+        incarnation: u16,
+        set: &SetTag,
+    ) -> Result<Vec<RecordId>> {
+        let mut members = Vec::new();
+        let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
+        self.tree.scan(pages, Self::place(user), all, &mut |key, _| {
+            if key[WHAT] == MEMBER && key[WHAT + 1..] == set[..LINK_BYTES - WHAT - 1] {
+                let (class, record) = whose(key);
+                let (interaction, ordinal) = super::user::split_record_key(&record)?;
+                members.push(RecordId { interaction, user, incarnation, class, ordinal });
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(members)
     }
 
     fn others(&self, pages: &dyn Pages, id: &RecordId, what: u8) -> Result<Vec<RecordId>> {

@@ -7,6 +7,7 @@
 pub(crate) mod agenda;
 pub(crate) mod falling;
 pub(crate) mod fences;
+pub(crate) mod grants;
 pub(crate) mod head;
 pub(crate) mod history;
 pub(crate) mod holds;
@@ -15,6 +16,7 @@ pub(crate) mod lineage;
 pub(crate) mod ordered;
 pub(crate) mod plans;
 pub(crate) mod policies;
+pub(crate) mod sets;
 pub(crate) mod user;
 pub(crate) mod users;
 
@@ -126,6 +128,10 @@ pub(crate) enum PageKind {
     Agenda,
     /// A page of an ordered tree: private keys of a user's inbox, and what was accepted by them.
     Inbox,
+    /// A page of an ordered tree: grants.
+    Grants,
+    /// A page of an ordered tree: training sets, and whose records are in them.
+    Sets,
 }
 
 impl PageKind {
@@ -144,6 +150,8 @@ impl PageKind {
             PageKind::Policies => 11,
             PageKind::Agenda => 12,
             PageKind::Inbox => 13,
+            PageKind::Grants => 14,
+            PageKind::Sets => 15,
         }
     }
 }
@@ -264,10 +272,11 @@ pub(crate) fn edges(spot: &Spot, page: &[u8]) -> Result<Vec<Edge>> {
             | PageKind::Plans
             | PageKind::Policies
             | PageKind::Agenda
-            | PageKind::Inbox,
+            | PageKind::Inbox
+            | PageKind::Grants,
             _,
         ) => ordered::edges::<20>(spot, page, |_, _| Ok(None)),
-        (PageKind::Lineage | PageKind::Marks, _) => {
+        (PageKind::Lineage | PageKind::Marks | PageKind::Sets, _) => {
             ordered::edges::<{ lineage::LINK_BYTES }>(spot, page, |_, _| Ok(None))
         }
         (PageKind::Falling, _) => falling::edges(spot, page),

@@ -1,11 +1,12 @@
 //! What is kept of one user: the name, the classes with their trees, the fences, the links of records,
-//! the history, the holds, the plans, the policies, the inbox.
+//! the history, the holds, the plans, the policies, the inbox,
+//! the grants.
 //!
 //! ```text
 //! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ due 8 ‖ name len 2 ‖ name ‖ fence key 32
 //!             ‖ trees 2 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48] ‖ [holds: ref 48] ‖ [marks: ref 48]
-//!             ‖ [plans: ref 48] ‖ [policies: ref 48] ‖ [inbox: ref 48]
-//!             trees: bits 1, 2, 4, 8, 16, 32, 64, 128; due: its entry in the agenda, 0 for none
+//!             ‖ [plans: ref 48] ‖ [policies: ref 48] ‖ [inbox: ref 48] ‖ [grants: ref 48]
+//!             trees: bits 1, 2, 4, 8, 16, 32, 64, 128, 256; due: its entry in the agenda, 0 for none
 //!             ‖ classes 2 ‖ (class tag 6 ‖ name len 2 ‖ name ‖ records 8 ‖ ref 48)*
 //! ```
 //! A class without records is not listed: its name falls with its last record.
@@ -13,6 +14,7 @@
 use std::sync::Arc;
 
 use super::fences::Fences;
+use super::grants::Grants;
 use super::history::History;
 use super::holds::Holds;
 use super::inbox::Inbox;
@@ -29,7 +31,7 @@ use crate::limits::{CLASS_MAX_BYTES, CLASSES_MAX, SEAL_OVERHEAD, USER_MAX_BYTES,
 
 const VERSION: u8 = 1;
 /// Trees below a user page, by their bits.
-const TREES: u16 = 8;
+const TREES: u16 = 9;
 
 /// One user, decoded.
 #[derive(Debug)]
@@ -47,6 +49,7 @@ pub(crate) struct UserPage {
     pub(crate) plans: Plans,
     pub(crate) policies: Policies,
     pub(crate) inbox: Inbox,
+    pub(crate) grants: Grants,
     pub(crate) classes: Vec<ClassSlot>,
 }
 
@@ -94,6 +97,7 @@ impl UserPage {
             plans: Plans::default(),
             policies: Policies::default(),
             inbox: Inbox::default(),
+            grants: Grants::default(),
             classes: Vec::new(),
         }
     }
@@ -141,6 +145,7 @@ impl UserPage {
             self.plans.tree.seal(Plans::place(owner), geometry, sink)?,
             self.policies.tree.seal(Policies::place(Some(owner)), geometry, sink)?,
             self.inbox.tree.seal(Inbox::place(owner), geometry, sink)?,
+            self.grants.tree.seal(Grants::place(owner), geometry, sink)?,
         ];
         let mut e = Encoder::new(capacity);
         e.u8(VERSION).u16(self.incarnation).u64(self.created.0).u64(self.due.unwrap_or_default().0);
@@ -193,6 +198,7 @@ impl Node for UserPage {
         let plans = Plans { tree: Ordered::stored(tree()) };
         let policies = Policies { tree: Ordered::stored(tree()) };
         let inbox = Inbox { tree: Ordered::stored(tree()) };
+        let grants = Grants { tree: Ordered::stored(tree()) };
         let mut classes: Vec<ClassSlot> = Vec::new();
         for _ in 0..d.u16()? {
             let tag = ClassTag(d.array()?);
@@ -218,6 +224,7 @@ impl Node for UserPage {
             plans,
             policies,
             inbox,
+            grants,
             classes,
         })
     }
@@ -264,6 +271,9 @@ pub(super) fn edges(owner: UserTag, page: &[u8]) -> Result<Vec<Edge>> {
     }
     if let Some(Link::Stored(at)) = page.inbox.tree.root {
         add(PageKind::Inbox, at);
+    }
+    if let Some(Link::Stored(at)) = page.grants.tree.root {
+        add(PageKind::Grants, at);
     }
     Ok(edges)
 }

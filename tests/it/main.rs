@@ -21,6 +21,7 @@ mod due;
 mod durability;
 mod engine;
 mod errors;
+mod grants;
 mod holds;
 mod inbox;
 mod kill;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use keyfall::engine::{CopyMode, Erase, Erased, Fact, Hold, Policy, Source};
+use keyfall::engine::{CopyMode, Erase, Erased, Fact, Grant, Hold, Policy, Source};
 use keyfall::env::Env;
+use keyfall::sealed::Identity;
 use keyfall::testing::secrets;
 use keyfall::{Class, Engine, ErrorKind, Put, Query, RecordId, Scope, Timestamp};
 
@@ -32,6 +33,7 @@ fn shown(engine: &Engine, name: &str, page: &str) -> bool {
         "Marks" => report.needed > 0,
         "Plans" => !report.plans.is_empty() && report.next_due.is_some(),
         "Inbox" => report.inbox_keys.len() == 1 && report.accepted == 0,
+        "Grants" => report.grants.len() == 1,
         "Policies" => !report.policies.is_empty(),
         _ => false,
     }
@@ -61,6 +63,10 @@ fn a_report_lists_all_of_it() {
     engine.set_policy(Some(&user("ada")), &Policy::new(Class::audio()).max_records(9)).unwrap();
 
     engine.inbox(&user("ada")).unwrap();
+    let party = Identity::new(&*world.env).unwrap().public().unwrap();
+    engine.grant(&user("ada"), Grant::new(&party, "a skill", "to help")).unwrap();
+    engine.make_set("voices", &party, "to train").unwrap();
+    engine.add_to_set("voices", &[action]).unwrap();
 
     // What the tree holds about her, and nothing of it missing.
     let mut pages = BTreeSet::new();
@@ -73,13 +79,15 @@ fn a_report_lists_all_of_it() {
             }
         }
     }
-    let all = ["Class", "Fences", "History", "Holds", "Inbox", "Lineage", "Marks", "Plans", "Policies", "User"];
+    let all =
+        ["Class", "Fences", "Grants", "History", "Holds", "Inbox", "Lineage", "Marks", "Plans", "Policies", "User"];
     assert_eq!(pages, all.map(str::to_owned).into(), "the test has made one of each");
     for page in &pages {
         assert!(shown(engine, "ada", page), "the report does not show {page}");
     }
     let report = engine.report(&user("ada")).unwrap();
     assert_eq!(report.classes.iter().map(|(_, n)| n).sum::<u64>(), records);
+    assert_eq!(report.sets, [("voices".to_owned(), 1)]);
     assert_eq!((report.life, report.needed, report.holds[0].0), (1, 2, id));
     assert_eq!(report.copies[0].entry.place, "replica");
     assert!(report.history.iter().any(|(_, f)| matches!(f, Fact::Detached { reason, .. } if reason == "it is a list")));

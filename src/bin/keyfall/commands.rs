@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::output::{self, Failure, line, progress, table, value};
-use crate::{copies, due, erasing, holds, import, inbox, lineage, report};
+use crate::{copies, due, erasing, grants, holds, import, inbox, lineage, report, sealed};
 
 pub(crate) type Done = Result<(), Failure>;
 
@@ -67,11 +67,20 @@ pub(crate) fn run(args: Args) -> Done {
         }
         Command::History { places, user } => lineage::history(&open(&one(places)?, cell)?, &user, json),
         Command::Report { places, user, html } => report::show(&open(&one(places)?, cell)?, &user, (html, json)),
-        Command::Export { places, user } => {
+        Command::Export { places, user, to } => {
             let (store, [dir]) = store_and(places)?;
             copies::apart(&store, &dir)?;
-            report::export(&open(&store, cell)?, &user, &dir, json)
+            let engine = open(&store, cell)?;
+            match to {
+                Some(to) => report::export_sealed(&engine, &user, &to, &dir, json),
+                None => report::export(&engine, &user, &dir, json),
+            }
         }
+        Command::Key { file } => sealed::key(&file, json),
+        Command::Ask { key, ticket, output, secret } => sealed::ask(&key, &ticket, &output, &secret, json),
+        Command::Unseal { sealed, dir, key } => sealed::unseal(&key, &sealed, &dir, json),
+        Command::Grant(command) => grants::run(command, cell, json),
+        Command::Training(command) => grants::training(command, cell, json),
         Command::List { places, user, class, interaction, after, before, newest, limit } => {
             let query = Query {
                 user,

@@ -7,12 +7,14 @@ mod corpus;
 mod demo;
 mod due;
 mod erasing;
+mod grants;
 mod holds;
 mod import;
 mod inbox;
 mod lineage;
 mod output;
 mod report;
+mod sealed;
 
 use std::process::ExitCode;
 

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use keyfall::engine::{CopyMode, CopyStatus, Fact, Hold, Plan, Policy};
+use keyfall::engine::{CopyMode, CopyStatus, Fact, Grant, Hold, Plan, Policy};
 use keyfall::record::RecordInfo;
 use keyfall::{Error, ErrorKind, Timestamp};
 use serde_json::{Value, json};
@@ -120,6 +120,12 @@ pub(crate) fn told(fact: &Fact) -> (String, String) {
         Fact::Planned { id, due, scope } => {
             (format!("erase {} of {scope} planned for {}", hold_id(*id), time(*due)), String::new())
         }
+        Fact::Granted { id, name, class, until, purpose } => {
+            let what = class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
+            let until = until.map_or(String::new(), |until| format!(", until {}", time(until)));
+            (format!("grant {} on {what} to {name}{until}", hold_id(*id)), purpose.clone())
+        }
+        Fact::Revoked { id } => (format!("grant {} revoked", hold_id(*id)), String::new()),
         Fact::Cancelled { id } => (format!("planned erase {} cancelled", hold_id(*id)), String::new()),
         _ => (format!("{fact:?}"), String::new()),
     }
@@ -141,6 +147,11 @@ pub(crate) fn fact(fact: &Fact) -> Value {
         Fact::Planned { id, due, scope } => {
             json!({"what": "planned", "id": hold_id(*id), "due": time(*due), "scope": scope})
         }
+        Fact::Granted { id, name, class, until, purpose } => json!({
+            "what": "granted", "id": hold_id(*id), "name": name, "class": class.as_ref().map(ToString::to_string),
+            "until": until.map(time), "purpose": purpose,
+        }),
+        Fact::Revoked { id } => json!({"what": "revoked", "id": hold_id(*id)}),
         Fact::Cancelled { id } => json!({"what": "cancelled", "id": hold_id(*id)}),
         _ => json!({"what": format!("{fact:?}")}),
     }
@@ -151,6 +162,21 @@ pub(crate) fn plan(plan: &Plan) -> Value {
         "id": hold_id(plan.id), "due": time(plan.due), "planned": time(plan.planned),
         "what": crate::erasing::described(&plan.erase),
     })
+}
+
+pub(crate) fn grant(id: u64, grant: &Grant) -> Value {
+    json!({
+        "id": hold_id(id), "name": grant.name, "class": grant.class.as_ref().map(ToString::to_string),
+        "purpose": grant.purpose, "since": time(grant.since), "until": grant.until.map(time), "opened": grant.opened,
+    })
+}
+
+/// A grant in words.
+pub(crate) fn granted(id: u64, grant: &Grant) -> String {
+    let what = grant.class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
+    let until = grant.until.map_or(String::new(), |until| format!(" until {}", time(until)));
+    let (name, purpose, since) = (&grant.name, &grant.purpose, time(grant.since));
+    format!("{what} to {name} for {purpose}, since {since}{until}, {} records opened ({})", grant.opened, hold_id(id))
 }
 
 pub(crate) fn policy(policy: &Policy) -> Value {

@@ -5,14 +5,17 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use keyfall::engine::{Access, Erased, Lineage, Plan, Report};
+use keyfall::env::System;
 use keyfall::record::RecordInfo;
-use keyfall::{Engine, Error, ErrorKind, Query, UserId};
+use keyfall::sealed::Packing;
+use keyfall::{Engine, Error, ErrorKind, Query, Reader, RecordId, UserId};
 use maud::{DOCTYPE, Markup, html};
 use serde_json::{Value, json};
 
-use crate::commands::{Done, promise_json};
+use crate::commands::{Done, promise_json, write_whole};
 use crate::copies;
 use crate::erasing::described;
+use crate::grants::public_key;
 use crate::output::{self, Failure, line, progress, table, told, value};
 
 /// A record, and where it comes from.
@@ -84,6 +87,8 @@ fn as_json(report: &Report, rows: &[Row]) -> Value {
         "policies": report.policies.iter().map(output::policy).collect::<Vec<_>>(),
         "store_policies": report.store_policies.iter().map(output::policy).collect::<Vec<_>>(),
         "next_due": report.next_due.map(output::time), "pending_until": report.pending.map(output::time),
+        "grants": report.grants.iter().map(|(id, grant)| output::grant(*id, grant)).collect::<Vec<_>>(),
+        "training_sets": report.sets.iter().map(|(name, n)| json!({"name": name, "records": n})).collect::<Vec<_>>(),
         "inbox_keys_made": report.inbox_keys.iter().map(|at| output::time(*at)).collect::<Vec<_>>(),
         "envelopes_accepted": report.accepted, "erased": gone.collect::<Vec<_>>(),
         "head": {"epoch": report.head.epoch, "commit": report.head.commit},
@@ -97,6 +102,12 @@ fn opened(access: &Access) -> String {
 
 fn needed(records: u64) -> String {
     format!("{records} records cannot be erased: records derived from them are held")
+}
+
+/// Who may open records, and in which sets they are.
+fn shared(report: &Report) -> Vec<String> {
+    let grants = report.grants.iter().map(|(id, grant)| output::granted(*id, grant));
+    grants.chain(report.sets.iter().map(|(name, n)| format!("{n} records in training set {name}"))).collect()
 }
 
 /// What falls by itself, and when.
@@ -173,6 +184,10 @@ fn page(report: &Report, rows: &[Row]) -> Markup {
                     } }
                 }
                 @if report.needed > 0 { p { (needed(report.needed)) } }
+                h2 { "Who may open what" }
+                @if shared(report).is_empty() { p { "No third party." } } @else {
+                    ul { @for grant in shared(report) { li { (grant) } } }
+                }
                 h2 { "Until when" }
                 @if until(report).is_empty() { p { "No limit is set." } } @else {
                     ul { @for limit in until(report) { li { (limit) } } }
@@ -239,6 +254,9 @@ pub(crate) fn show(engine: &Engine, user: &UserId, (as_page, json): (bool, bool)
     if report.needed > 0 {
         line(needed(report.needed))?;
     }
+    for grant in shared(&report) {
+        line(format_args!("granted: {grant}"))?;
+    }
     for limit in until(&report) {
         line(limit)?;
     }
@@ -259,7 +277,7 @@ pub(crate) fn show(engine: &Engine, user: &UserId, (as_page, json): (bool, bool)
     line(copies::shown(&report.copies))
 }
 
-fn extension(media_type: &str) -> &'static str {
+pub(crate) fn extension(media_type: &str) -> &'static str {
     match media_type.split(';').next().unwrap_or_default().trim() {
         "audio/wav" | "audio/x-wav" | "audio/vnd.wave" => "wav",
         "audio/mpeg" => "mp3",
@@ -287,14 +305,7 @@ pub(crate) fn export(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> 
     for row in &rows {
         let place = dir.join("records").join(format!("{}.{}", row.info.id, extension(&row.info.media_type)));
         let mut file = File::create(&place).map_err(|e| Error::io(place.display(), e))?;
-        // A policy may want to know who reads: the user does.
-        let reader = match engine.get(&row.info.id) {
-            Err(e) if e.kind() == ErrorKind::Refused => {
-                engine.get_as(&row.info.id, "export", "the right to data portability")
-            }
-            reader => reader,
-        };
-        bytes += reader?.write_to(&mut file)?;
+        bytes += opened_for_export(engine, &row.info.id)?.write_to(&mut file)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -311,4 +322,39 @@ pub(crate) fn export(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> 
         );
     }
     line(format_args!("{} records ({}) and a report in {}", rows.len(), output::bytes(bytes), dir.display()))
+}
+
+/// A policy may want to know who reads: the user does.
+fn opened_for_export(engine: &Engine, id: &RecordId) -> Result<Reader, Error> {
+    match engine.get(id) {
+        Err(e) if e.kind() == ErrorKind::Refused => engine.get_as(id, "export", "the right to data portability"),
+        reader => reader,
+    }
+}
+
+/// The same as one file, sealed to a public key of the user's.
+pub(crate) fn export_sealed(engine: &Engine, user: &UserId, to: &Path, place: &Path, json: bool) -> Done {
+    let to = public_key(to)?;
+    let report = engine.report(user)?;
+    let rows = rows(engine, user)?;
+    let bar = progress("records", Some(rows.len() as u64));
+    let bytes = write_whole(place, |out| {
+        let mut parcel = Packing::new(&System, &to, io::BufWriter::new(out))?;
+        let mut bytes = 0;
+        for row in &rows {
+            bytes += parcel.record(&row.info, opened_for_export(engine, &row.info.id)?)?.unwrap_or(0);
+            bar.inc(1);
+        }
+        parcel.file("report.json", format!("{:#}\n", as_json(&report, &rows)).as_bytes())?;
+        parcel.file("report.html", page(&report, &rows).into_string().as_bytes())?;
+        parcel.finish().map(|_| bytes)
+    })?;
+    bar.finish_and_clear();
+    let place = place.display();
+    if json {
+        return value(
+            &json!({"user": user.as_str(), "records": rows.len(), "bytes": bytes, "sealed": place.to_string()}),
+        );
+    }
+    line(format_args!("{} records ({}) and a report, sealed, in {place}", rows.len(), output::bytes(bytes)))
 }

@@ -1,9 +1,13 @@
 //! What can be typed.
 
+mod groups;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+pub(crate) use groups::{CopyCommand, GrantCommand, HoldCommand, PlanCommand, PolicyCommand, TrainingCommand};
+use keyfall::sealed::Ticket;
 use keyfall::{Class, Error, ErrorKind, InteractionId, RecordId, Timestamp, UserId};
 
 const EXAMPLES: &str = "\
@@ -151,6 +155,45 @@ pub(crate) enum Command {
         #[arg(value_name = "STORE ENVELOPE", num_args = 1.., required = true)]
         places: Vec<PathBuf>,
     },
+    /// Make a key pair for somebody outside: FILE to keep secret, FILE.pub to give away.
+    #[command(override_usage = "keyfall key FILE")]
+    Key {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Ask for what a ticket lets be opened, without a store: a signed request, and the secret that opens the answer.
+    #[command(override_usage = "keyfall ask --key FILE --ticket TICKET -o REQUEST --secret SECRET")]
+    Ask {
+        /// The grantee's private key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// What `grant add` or `training make` printed.
+        #[arg(long)]
+        ticket: Ticket,
+        /// The request, to be sent to who has the store.
+        #[arg(short, long, value_name = "REQUEST")]
+        output: PathBuf,
+        /// The secret of this one request; `unseal` removes it.
+        #[arg(long, value_name = "SECRET")]
+        secret: PathBuf,
+    },
+    /// Open what `grant open`, `training open` or `export --to` sealed, into an empty directory.
+    #[command(override_usage = "keyfall unseal --key FILE SEALED DIR")]
+    Unseal {
+        #[arg(value_name = "SEALED")]
+        sealed: PathBuf,
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// The private key, or the secret of a request; the latter is removed when it has opened.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Grants: third parties open records through the engine.
+    #[command(subcommand)]
+    Grant(GrantCommand),
+    /// Training sets: named sets of records of many users, under their grants to one grantee.
+    #[command(subcommand)]
+    Training(TrainingCommand),
     /// Show what a record was derived from, and what from it.
     #[command(override_usage = "keyfall lineage [STORE] ID")]
     Lineage {
@@ -203,10 +246,15 @@ pub(crate) enum Command {
         html: bool,
     },
     /// Write everything kept about a user into an empty directory: the records as they were put, and the report.
-    #[command(override_usage = "keyfall export [STORE] --user U DIR")]
+    #[command(
+        override_usage = "keyfall export [STORE] --user U DIR\n       keyfall export [STORE] --user U --to FILE.pub SEALED"
+    )]
     Export {
         #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
+        /// Seal it to this public key, into one file that `keyfall unseal` opens.
+        #[arg(long, value_name = "FILE.pub")]
+        to: Option<PathBuf>,
         /// Whose: the name your application gives.
         #[arg(long)]
         user: UserId,
@@ -339,197 +387,6 @@ pub(crate) enum Command {
     },
 }
 
-#[derive(Subcommand)]
-pub(crate) enum HoldCommand {
-    /// Add a hold on a user, one class of it or one interaction, and print its number.
-    #[command(
-        override_usage = "keyfall hold add [STORE] --user U [--class C] [--interaction I] --reason R --authority A"
-    )]
-    Add {
-        #[arg(value_name = "STORE", num_args = 0..=1)]
-        places: Vec<PathBuf>,
-        /// Whose: the name your application gives.
-        #[arg(long)]
-        user: UserId,
-        /// On this class only.
-        #[arg(long)]
-        class: Option<Class>,
-        /// On this interaction only.
-        #[arg(long)]
-        interaction: Option<InteractionId>,
-        /// Why.
-        #[arg(long)]
-        reason: String,
-        /// Who orders it.
-        #[arg(long)]
-        authority: String,
-    },
-    /// Lift a hold.
-    #[command(override_usage = "keyfall hold lift [STORE] --user U --id N --reason R --authority A")]
-    Lift {
-        #[arg(value_name = "STORE", num_args = 0..=1)]
-        places: Vec<PathBuf>,
-        /// Whose: the name your application gives.
-        #[arg(long)]
-        user: UserId,
-        /// Its number, as `hold add` and `hold list` print it.
-        #[arg(long, value_name = "N", value_parser = hold_id)]
-        id: u64,
-        /// Why.
-        #[arg(long)]
-        reason: String,
-        /// Who orders it.
-        #[arg(long)]
-        authority: String,
-    },
-    /// List the holds on a user's records.
-    #[command(override_usage = "keyfall hold list [STORE] --user U")]
-    List {
-        #[arg(value_name = "STORE", num_args = 0..=1)]
-        places: Vec<PathBuf>,
-        /// Whose: the name your application gives.
-        #[arg(long)]
-        user: UserId,
-    },
-}
-
-#[derive(Subcommand)]
-pub(crate) enum PlanCommand {
-    /// List the planned erases of a user, the next first.
-    #[command(override_usage = "keyfall plan list [STORE] --user U")]
-    List {
-        #[arg(value_name = "STORE", num_args = 0..=1)]
-        places: Vec<PathBuf>,
-        /// Whose: the name your application gives.
-        #[arg(long)]
-        user: UserId,
-    },
-    /// Cancel one.
-    #[command(override_usage = "keyfall plan cancel [STORE] --user U --id N")]
-    Cancel {
-        #[arg(value_name = "STORE", num_args = 0..=1)]
-        places: Vec<PathBuf>,
-        /// Whose: the name your application gives.
-        #[arg(long)]
-        user: UserId,
-        /// Its number, as `erase --in` and `plan list` print it.
-        #[arg(long, value_name = "N", value_parser = hold_id)]
-        id: u64,
-    },
-}
-
-const POLICY_EXAMPLES: &str = "\
-Examples:
-  keyfall policy set assistant.db --class audio --max-age 90d
-  keyfall policy set assistant.db --class audio --user child --max-age 1d
-  keyfall policy set assistant.db --class profile.health --purpose treatment --until 2027-01-01 --readers-named
-  keyfall policy unset assistant.db --class audio --user child
-
-A user's policy stands in the place of the store's, whole. What passes a limit is erased like anything else, with what was derived from it;
-a hold keeps it. Age counts from the time at which the interaction began.";
-
-#[derive(Subcommand)]
-pub(crate) enum PolicyCommand {
-    /// Set a policy, in the place of one of the same user, class and purpose.
-    #[command(
-        after_help = POLICY_EXAMPLES,
-        override_usage = "keyfall policy set [STORE] --class C [--user U] [--purpose P] [--max-age TIME] [--max-records N] [--until T] [--readers-named]"
-    )]
-    Set {
-        #[arg(value_name = "STORE", num_args = 0..=1)]
-        places: Vec<PathBuf>,
-        /// audio, transcript, action, or a class of your own.
-        #[arg(long)]
-        class: Class,
-        /// Of this user, in the place of the store's.
-        #[arg(long)]
-        user: Option<UserId>,
-        /// Only records put for this purpose.
-        #[arg(long, conflicts_with = "max_records")]
-        purpose: Option<String>,
-        /// Keep them so long after their interaction began: 90d, 12h, 2w.
-        #[arg(long, value_name = "TIME", value_parser = span)]
-        max_age: Option<Duration>,
-        /// Keep so many of each user; the oldest go first.
-        #[arg(long, value_name = "N")]
-        max_records: Option<u64>,
-        /// Keep them no longer than this: 2026-01-31, or 2026-01-31T08:00:00Z.
-        #[arg(long, value_name = "T", value_parser = time)]
-        until: Option<Timestamp>,
-        /// Open them only for who says who reads, and what for.
-        #[arg(long)]
-        readers_named: bool,
-    },
-    /// Take a policy back.
-    #[command(override_usage = "keyfall policy unset [STORE] --class C [--user U] [--purpose P]")]
-    Unset {
-        #[arg(value_name = "STORE", num_args = 0..=1)]
-        places: Vec<PathBuf>,
-        /// Of which class.
-        #[arg(long)]
-        class: Class,
-        /// Of which user [default: the store's].
-        #[arg(long)]
-        user: Option<UserId>,
-        /// For which purpose.
-        #[arg(long)]
-        purpose: Option<String>,
-    },
-    /// List the store's policies, or those of one user.
-    #[command(override_usage = "keyfall policy list [STORE] [--user U]")]
-    List {
-        #[arg(value_name = "STORE", num_args = 0..=1)]
-        places: Vec<PathBuf>,
-        /// Of which user [default: the store's].
-        #[arg(long)]
-        user: Option<UserId>,
-    },
-}
-
-fn span(text: &str) -> Result<Duration, String> {
-    let span = text.parse::<jiff::Span>().and_then(|s| s.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
-    span.ok()
-        .and_then(|span| Duration::try_from(span).ok())
-        .ok_or_else(|| format!("{text:?} is no length of time; write 30d, 12h, 2w or 1d12h"))
-}
-
-fn hold_id(text: &str) -> Result<u64, String> {
-    u64::from_str_radix(text, 16).map_err(|_| {
-        format!("{text:?} is no number of a hold or a plan; `keyfall hold list` and `keyfall plan list` print them")
-    })
-}
-
-#[derive(Subcommand)]
-pub(crate) enum CopyCommand {
-    /// Add a copy: from now on every commit is durable there too before it is acknowledged.
-    #[command(override_usage = "keyfall copy add [STORE] PLACE [--behind]")]
-    Add {
-        #[arg(value_name = "STORE PLACE", num_args = 1..=2, required = true)]
-        places: Vec<PathBuf>,
-        /// Bring it up to date only when `copy sync` is called.
-        #[arg(long)]
-        behind: bool,
-    },
-    /// Bring copies that are behind up to date.
-    #[command(override_usage = "keyfall copy sync [STORE]")]
-    Sync {
-        #[arg(value_name = "STORE", num_args = 0..=1)]
-        places: Vec<PathBuf>,
-    },
-    /// Show how each copy stands.
-    #[command(override_usage = "keyfall copy status [STORE]")]
-    Status {
-        #[arg(value_name = "STORE", num_args = 0..=1)]
-        places: Vec<PathBuf>,
-    },
-    /// Forget a copy; its bytes stay where they are.
-    #[command(override_usage = "keyfall copy remove [STORE] PLACE")]
-    Remove {
-        #[arg(value_name = "STORE PLACE", num_args = 1..=2, required = true)]
-        places: Vec<PathBuf>,
-    },
-}
-
 /// STORE and what follows it; where only the latter is given, KEYFALL_STORE names the store.
 pub(crate) fn store_and<const N: usize>(mut places: Vec<PathBuf>) -> Result<(PathBuf, [PathBuf; N]), Error> {
     if places.len() == N {
@@ -554,4 +411,19 @@ fn time(text: &str) -> Result<Timestamp, String> {
     });
     let stamp = stamp.map_err(|_| format!("{text:?} is no time; write 2026-01-31 or 2026-01-31T08:00:00Z"))?;
     u64::try_from(stamp.as_millisecond()).map(Timestamp).map_err(|_| "times begin in 1970".to_owned())
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let span = text.parse::<jiff::Span>().and_then(|s| s.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
+    span.ok()
+        .and_then(|span| Duration::try_from(span).ok())
+        .ok_or_else(|| format!("{text:?} is no length of time; write 30d, 12h, 2w or 1d12h"))
+}
+
+fn hold_id(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16).map_err(|_| {
+        format!(
+            "{text:?} is no number of a hold, a plan or a grant; `hold list`, `plan list` and `grant list` print them"
+        )
+    })
 }

@@ -1,0 +1,132 @@
+//! `keyfall grant` and `keyfall training`: what third parties open.
+
+use std::path::Path;
+
+use keyfall::engine::{Grant, Opened};
+use keyfall::sealed::PublicKey;
+use keyfall::{Engine, Error, Query, RecordId};
+use serde_json::json;
+
+use crate::args::{GrantCommand, TrainingCommand, store_and};
+use crate::commands::{Done, one, open, write_whole};
+use crate::output::{self, line, table, value};
+
+/// Reads a public key's file.
+pub(crate) fn public_key(file: &Path) -> Result<PublicKey, Error> {
+    let bytes = std::fs::read(file).map_err(|e| Error::io(file.display(), e))?;
+    String::from_utf8_lossy(&bytes).parse()
+}
+
+fn answer(engine: &Engine, request: &Path, output: &Path) -> Result<Opened, Error> {
+    let request = std::fs::read(request).map_err(|e| Error::io(request.display(), e))?;
+    write_whole(output, |out| engine.open_request(&request, out))
+}
+
+fn told(opened: &Opened, json: bool) -> Done {
+    if json {
+        return value(&json!({"records": opened.records, "bytes": opened.bytes, "fell": opened.fell}));
+    }
+    line(format_args!("{} records ({}) sealed; {} fell out", opened.records, output::bytes(opened.bytes), opened.fell))
+}
+
+/// Runs one of `keyfall grant`.
+pub(crate) fn run(command: GrantCommand, cell: Option<&Path>, json: bool) -> Done {
+    match command {
+        GrantCommand::Add { places, to, name, user, class, until, purpose } => {
+            let mut grant = Grant::new(&public_key(&to)?, name, purpose);
+            if let Some(class) = class {
+                grant = grant.class(class);
+            }
+            if let Some(until) = until {
+                grant = grant.until(until);
+            }
+            let ticket = open(&one(places)?, cell)?.grant(&user, grant)?;
+            if !json {
+                return line(ticket);
+            }
+            let id = ticket.grant().map(output::hold_id);
+            value(&json!({"user": user.as_str(), "id": id, "ticket": ticket.to_string()}))
+        }
+        GrantCommand::Revoke { places, user, id } => {
+            open(&one(places)?, cell)?.revoke(&user, id)?;
+            let id = output::hold_id(id);
+            if json { value(&json!({"id": id, "revoked": true})) } else { line(format_args!("revoked {id}")) }
+        }
+        GrantCommand::List { places, user } => {
+            let grants = open(&one(places)?, cell)?.grants(&user)?;
+            if json {
+                let grants: Vec<_> = grants.iter().map(|(id, grant)| output::grant(*id, grant)).collect();
+                return value(&json!({"user": user.as_str(), "grants": grants}));
+            }
+            if grants.is_empty() {
+                return line("no grants");
+            }
+            grants.iter().try_for_each(|(id, grant)| line(output::granted(*id, grant)))
+        }
+        GrantCommand::Open { places, output } => {
+            let (store, [request]) = store_and(places)?;
+            told(&answer(&open(&store, cell)?, &request, &output)?, json)
+        }
+    }
+}
+
+/// Runs one of `keyfall training`.
+pub(crate) fn training(command: TrainingCommand, cell: Option<&Path>, json: bool) -> Done {
+    match command {
+        TrainingCommand::Make { places, name, to, purpose } => {
+            let ticket = open(&one(places)?, cell)?.make_set(&name, &public_key(&to)?, &purpose)?;
+            if json { value(&json!({"name": name, "ticket": ticket.to_string()})) } else { line(ticket) }
+        }
+        TrainingCommand::Add { places, name, record, user, class } => {
+            let engine = open(&one(places)?, cell)?;
+            let mut ids = record;
+            if user.is_some() {
+                ids = listed(&engine, Query { user, class, ..Query::default() })?;
+            }
+            let added = engine.add_to_set(&name, &ids)?;
+            if json {
+                value(&json!({"name": name, "added": added}))
+            } else {
+                line(format_args!("{added} records added"))
+            }
+        }
+        TrainingCommand::List { places } => {
+            let sets = open(&one(places)?, cell)?.sets()?;
+            if json {
+                let sets: Vec<_> = sets
+                    .iter()
+                    .map(|s| json!({"name": s.name, "purpose": s.purpose, "members": s.members, "runs": s.runs}))
+                    .collect();
+                return value(&json!({"sets": sets}));
+            }
+            if sets.is_empty() {
+                return line("no training sets");
+            }
+            let rows = sets.iter().map(|s| {
+                let made = output::time(s.made);
+                vec![s.name.clone(), s.purpose.clone(), s.members.to_string(), s.runs.to_string(), made]
+            });
+            line(table(&["NAME", "PURPOSE", "RECORDS", "RUNS", "MADE"], rows))
+        }
+        TrainingCommand::Open { places, output } => {
+            let (store, [request]) = store_and(places)?;
+            told(&answer(&open(&store, cell)?, &request, &output)?, json)
+        }
+        TrainingCommand::Drop { places, name } => {
+            open(&one(places)?, cell)?.drop_set(&name)?;
+            if json { value(&json!({"name": name, "dropped": true})) } else { line(format_args!("dropped {name}")) }
+        }
+    }
+}
+
+fn listed(engine: &Engine, mut query: Query) -> Result<Vec<RecordId>, Error> {
+    let mut ids = Vec::new();
+    loop {
+        let page = engine.list(&query)?;
+        ids.extend(page.records.iter().map(|record| record.id));
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(ids),
+        }
+    }
+}

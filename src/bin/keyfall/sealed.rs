@@ -1,0 +1,147 @@
+//! `keyfall key`, `ask` and `unseal`: what people and programs outside do, without a store.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use keyfall::crypto::Key;
+use keyfall::env::System;
+use keyfall::sealed::{Identity, Item, Ticket, Unpack, unpack};
+use keyfall::{Error, ErrorKind};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::commands::{Done, write_whole};
+use crate::output::{line, value};
+use crate::report::extension;
+
+const SECRET: &str = "keyfall-once-1:";
+
+/// Writes a file that only its owner reads, and that was not there.
+fn write_secret(place: &Path, text: &str) -> Result<(), Error> {
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(place);
+    let written = file.and_then(|mut file| writeln!(file, "{text}").and_then(|()| file.sync_all()));
+    written.map_err(|e| Error::io(place.display(), e))
+}
+
+fn read_secret(place: &Path) -> Result<Zeroizing<String>, Error> {
+    let bytes = Zeroizing::new(std::fs::read(place).map_err(|e| Error::io(place.display(), e))?);
+    Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).trim().to_owned()))
+}
+
+/// Makes a key pair.
+pub(crate) fn key(file: &Path, json: bool) -> Done {
+    let identity = Identity::new(&System)?;
+    let mut public = file.as_os_str().to_owned();
+    public.push(".pub");
+    let public = PathBuf::from(public);
+    let text = identity.public()?.to_string();
+    write_secret(file, &identity.private())?;
+    std::fs::write(&public, format!("{text}\n")).map_err(|e| Error::io(public.display(), e))?;
+    let (private, public) = (file.display().to_string(), public.display().to_string());
+    if json {
+        return value(&json!({"private": private, "public": public}));
+    }
+    line(format_args!("{private}: keep it secret"))?;
+    line(format_args!("{public}: give it away"))
+}
+
+/// Makes a request, and the secret that opens its answer.
+pub(crate) fn ask(key: &Path, ticket: &Ticket, output: &Path, secret: &Path, json: bool) -> Done {
+    let (request, fresh) = Identity::from_private(&read_secret(key)?)?.ask(ticket, &System)?;
+    let text =
+        Zeroizing::new(format!("{SECRET}{}", &*Zeroizing::new(data_encoding::BASE64URL_NOPAD.encode(fresh.bytes()))));
+    write_secret(secret, &text)?;
+    write_whole(output, |out| out.write_all(&request).map_err(|e| Error::io(output.display(), e)))?;
+    if json {
+        value(&json!({"request": output.display().to_string(), "secret": secret.display().to_string()}))
+    } else {
+        Ok(())
+    }
+}
+
+/// Writes what is opened into a directory.
+struct Into<'d> {
+    dir: &'d Path,
+    records: u64,
+    fell: u64,
+}
+
+impl Into<'_> {
+    fn place(&self, item: &Item) -> Result<PathBuf, Error> {
+        let name = match item {
+            Item::Record { id, media_type, .. } => format!("records/{id}.{}", extension(media_type)),
+            Item::File(name) => name.clone(),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    "this parcel holds what this program does not know; use a newer one",
+                ));
+            }
+        };
+        // A name comes from whoever sealed it: it must not lead out of the directory.
+        let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['/', '\\', '\0']);
+        let ok = name.strip_prefix("records/").map_or_else(|| plain(&name), plain);
+        if ok {
+            Ok(self.dir.join(name))
+        } else {
+            Err(Error::new(ErrorKind::Corrupt, format!("a bad file name in the parcel: {name:?}")))
+        }
+    }
+}
+
+impl Unpack for Into<'_> {
+    fn begin(&mut self, item: &Item) -> Result<Box<dyn Write + '_>, Error> {
+        let place = self.place(item)?;
+        Ok(Box::new(File::create_new(&place).map_err(|e| Error::io(place.display(), e))?))
+    }
+
+    fn end(&mut self, item: &Item, fell: bool) -> Result<(), Error> {
+        if fell {
+            self.fell += 1;
+            let place = self.place(item)?;
+            return std::fs::remove_file(&place).map_err(|e| Error::io(place.display(), e));
+        }
+        self.records += u64::from(matches!(item, Item::Record { .. }));
+        Ok(())
+    }
+}
+
+/// Opens a parcel into an empty directory; a secret that was made for one request goes.
+pub(crate) fn unseal(key: &Path, sealed: &Path, dir: &Path, json: bool) -> Done {
+    let text = read_secret(key)?;
+    let once = text.strip_prefix(SECRET);
+    let secret = match once {
+        Some(text) => {
+            let bytes = Zeroizing::new(data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).unwrap_or_default());
+            match bytes.first_chunk::<32>() {
+                Some(bytes) => Key::copied_from(bytes),
+                None => return Err(Error::new(ErrorKind::Invalid, "this secret is not whole").into()),
+            }
+        }
+        None => Key::copied_from(Identity::from_private(&text)?.opening().bytes()),
+    };
+    let parcel = File::open(sealed).map_err(|e| Error::io(sealed.display(), e))?;
+    let io = |e: io::Error| Error::io(dir.display(), e);
+    std::fs::create_dir_all(dir).map_err(io)?;
+    if std::fs::read_dir(dir).map_err(io)?.next().is_some() {
+        return Err(
+            Error::new(ErrorKind::Exists, format!("{} is not empty; name an empty directory", dir.display())).into()
+        );
+    }
+    std::fs::create_dir_all(dir.join("records")).map_err(io)?;
+    let mut into = Into { dir, records: 0, fell: 0 };
+    if let Err(e) = unpack(&secret, io::BufReader::new(parcel), &mut into) {
+        // What was cut short is not taken for the whole.
+        let _ = std::fs::remove_dir_all(dir);
+        return Err(e.into());
+    }
+    if once.is_some() {
+        std::fs::remove_file(key).map_err(|e| Error::io(key.display(), e))?;
+    }
+    if json {
+        return value(&json!({"records": into.records, "fell": into.fell, "directory": dir.display().to_string()}));
+    }
+    line(format_args!("{} records in {}", into.records, dir.display()))
+}

@@ -1,0 +1,208 @@
+//! Training sets: named sets of records of many users, opened together under the users' grants to one grantee.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use super::edit::{Edit, page_of};
+use super::grants::{Opened, check_name, check_why};
+use super::{Engine, Inner};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{RecordId, Timestamp, UserTag};
+use crate::sealed::{Asked, PublicKey, Request, Ticket};
+use crate::secret::WipeStack;
+use crate::tree::Pages;
+use crate::tree::lineage::Access;
+use crate::tree::sets::{SetTag, TrainingSet, set_tag};
+use crate::tree::user::UserPage;
+
+fn no_such_set() -> Error {
+    Error::new(ErrorKind::Absent, "there is no such training set; `keyfall training list` shows all")
+}
+
+/// Whether one of a user's grants lets this grantee open a record now.
+fn granted(
+    pages: &dyn Pages,
+    user: UserTag,
+    page: &UserPage,
+    to: &[u8; 32],
+    id: &RecordId,
+    now: Timestamp,
+) -> Result<bool> {
+    let Some(slot) = page.class(id.class) else {
+        return Ok(false);
+    };
+    Ok(page.grants.all(pages, user)?.iter().any(|(_, grant)| grant.to == *to && grant.covers(&slot.class, now)))
+}
+
+impl Inner {
+    /// Every member of a set that can be read and is granted, and those that are there and are not.
+    fn members(
+        &self,
+        state: &super::State,
+        edit: &mut Edit<'_>,
+        (tag, set, now): (&SetTag, &TrainingSet, Timestamp),
+    ) -> Result<(BTreeMap<UserTag, Vec<RecordId>>, Vec<RecordId>)> {
+        let pages = edit.editor.pages;
+        let (mut live, mut dropped) = (BTreeMap::new(), Vec::new());
+        for user in edit.sets.users(pages, tag)? {
+            let of_user: &mut Vec<RecordId> = live.entry(user).or_default();
+            let (editor, root) = edit.parts()?;
+            let Some(page) = page_of(editor, root, user)? else {
+                continue;
+            };
+            for id in page.lineage.members(pages, user, page.incarnation, tag)? {
+                let whole = match self.look_up_whole(state, &id) {
+                    Ok(_) => true,
+                    Err(e) if e.kind() == ErrorKind::Erased => false,
+                    Err(e) => return Err(e),
+                };
+                if whole && granted(pages, user, page, &set.to, &id, now)? {
+                    of_user.push(id);
+                } else {
+                    dropped.push(id);
+                }
+            }
+        }
+        Ok((live, dropped))
+    }
+}
+
+impl Engine {
+    /// Makes a training set for a grantee, empty, and returns the ticket that it asks with.
+    ///
+    /// # Errors
+    /// `Exists` where there is one of this name; `Invalid` without a name or a purpose; as [`Engine::put`].
+    pub fn make_set(&self, name: &str, to: &PublicKey, purpose: &str) -> Result<Ticket> {
+        let _wiped = WipeStack;
+        check_name(name)?;
+        check_why(purpose)?;
+        let inner = &self.inner;
+        let tag = set_tag(name);
+        inner.commit_edit(|_, pages, edit| {
+            if edit.sets.get(pages, &tag)?.is_some() {
+                return Err(Error::new(ErrorKind::Exists, format!("there is a training set {name} already")));
+            }
+            let set = TrainingSet {
+                name: name.to_owned(),
+                to: to.signing,
+                purpose: purpose.to_owned(),
+                made: inner.options.env.now(),
+                last: Timestamp(0),
+                runs: 0,
+                members: 0,
+            };
+            edit.sets.set(&mut edit.editor, &tag, &set)?;
+            Ok(Ticket { store: inner.id, what: Asked::Set(tag) })
+        })
+    }
+
+    /// Adds records to a training set, all or none, and returns how many were not in it. Each falls out when it is erased, or when its user's grant to
+    /// the set's grantee ends.
+    ///
+    /// # Errors
+    /// `Absent` where there is no such set or record; `Erased`; `Refused` where a user gave the grantee no grant on the record; as
+    /// [`Engine::put`].
+    pub fn add_to_set(&self, name: &str, ids: &[RecordId]) -> Result<u64> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        let tag = set_tag(name);
+        inner.commit_edit(|state, pages, edit| {
+            let mut set = edit.sets.get(pages, &tag)?.ok_or_else(no_such_set)?;
+            let now = inner.options.env.now();
+            let mut added = 0;
+            for id in ids {
+                inner.look_up_whole(state, id)?;
+                let (editor, root) = edit.parts()?;
+                let Some(page) = page_of(editor, root, id.user)? else {
+                    return Err(no_such_set());
+                };
+                if !granted(pages, id.user, page, &set.to, id, now)? {
+                    return Err(Error::new(
+                        ErrorKind::Refused,
+                        format!("its user has given the grantee of {name} no grant on record {id}; nothing was added"),
+                    ));
+                }
+                if page.lineage.add_member(editor, id, &tag)? {
+                    added += 1;
+                    edit.sets.add_user(&mut edit.editor, &tag, id.user)?;
+                }
+            }
+            set.members += added;
+            edit.sets.set(&mut edit.editor, &tag, &set)?;
+            Ok(added)
+        })
+    }
+
+    /// Drops a training set; its records stay. What was opened stays in their users' reports.
+    ///
+    /// # Errors
+    /// `Absent` where there is no such set; as [`Engine::put`].
+    pub fn drop_set(&self, name: &str) -> Result<()> {
+        let _wiped = WipeStack;
+        let tag = set_tag(name);
+        self.inner.commit_edit(|_, pages, edit| {
+            edit.sets.get(pages, &tag)?.ok_or_else(no_such_set)?;
+            for user in edit.sets.users(pages, &tag)? {
+                let (editor, root) = edit.parts()?;
+                if let Some(page) = page_of(editor, root, user)? {
+                    for id in page.lineage.members(pages, user, page.incarnation, &tag)? {
+                        page.lineage.remove_member(editor, &id, &tag)?;
+                    }
+                }
+            }
+            edit.sets.remove(&mut edit.editor, &tag)
+        })
+    }
+
+    /// All training sets.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn sets(&self) -> Result<Vec<TrainingSet>> {
+        let _wiped = WipeStack;
+        self.inner.check_usable()?;
+        let state = self.inner.state();
+        let sets = Edit::sets_of(&state).all(&self.inner.pages())?;
+        Ok(sets.into_iter().map(|(_, set)| set).collect())
+    }
+
+    pub(super) fn open_set(&self, request: &Request, tag: &SetTag, out: impl Write) -> Result<Opened> {
+        let inner = &self.inner;
+        let (ids, fell, to) = inner.commit_edit(|state, pages, edit| {
+            let set = edit.sets.get(pages, tag)?.ok_or_else(no_such_set)?;
+            inner.check_request(request, &set.to, set.last)?;
+            let now = inner.options.env.now();
+            let (live, dropped) = inner.members(state, edit, (tag, &set, now))?;
+            for id in &dropped {
+                let (editor, root) = edit.parts()?;
+                if let Some(page) = page_of(editor, root, id.user)? {
+                    page.lineage.remove_member(editor, id, tag)?;
+                }
+            }
+            for (user, _) in live.iter().filter(|(_, ids)| ids.is_empty()) {
+                edit.sets.remove_user(&mut edit.editor, tag, *user)?;
+            }
+            let ids: Vec<RecordId> = live.into_values().flatten().collect();
+            let members = ids.len() as u64;
+            let run = set.runs + 1;
+            let principal = format!("training set {}, run {run}", set.name);
+            inner.write_down(edit, &ids, &Access { principal, purpose: set.purpose.clone(), at: now })?;
+            let fell = set.members.saturating_sub(members);
+            let to = set.to;
+            edit.sets.set(&mut edit.editor, tag, &TrainingSet { last: request.made, runs: run, members, ..set })?;
+            Ok((ids, fell, to))
+        })?;
+        let granted = |id: &RecordId| {
+            let state = inner.state();
+            let now = inner.options.env.now();
+            match inner.page_at(&state, id.user)? {
+                Some(page) if page.incarnation == id.incarnation => {
+                    granted(&inner.pages(), id.user, &page, &to, id, now)
+                }
+                _ => Ok(false),
+            }
+        };
+        let opened = self.deliver(&ids, &granted, &request.to, out)?;
+        Ok(Opened { fell: opened.fell + fell, ..opened })
+    }
+}

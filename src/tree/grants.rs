@@ -1,0 +1,114 @@
+//! Grants: who may open which of a user's records, through the engine.
+//!
+//! ```text
+//! key   = number 8 ‖ zeros 12
+//! value = 1 ‖ grantee's Ed25519 key 32 ‖ since 8 ‖ until 8, 0 for none ‖ time of the last request 8 ‖ records opened 8
+//!         ‖ class name, empty for all ‖ grantee's name ‖ purpose
+//! ```
+
+use std::ops::ControlFlow;
+
+use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
+use super::{Editor, PageKind, Pages};
+use crate::codec::{Decoder, Encoder};
+use crate::error::Result;
+use crate::ids::{Class, Timestamp, UserTag};
+use crate::limits::{CLASS_MAX_BYTES, NAME_MAX_BYTES, PURPOSE_MAX_BYTES};
+use crate::secret::Secret;
+
+const VERSION: u8 = 1;
+
+/// What a third party may open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The key under which it signs requests (Ed25519, RFC 8032).
+    pub to: [u8; 32],
+    /// Who it is, for the user's report.
+    pub name: String,
+    /// Of this class only.
+    pub class: Option<Class>,
+    /// What for.
+    pub purpose: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Option<Timestamp>,
+    /// When its last request was made.
+    pub last: Timestamp,
+    /// How many records were opened by it, each time counted.
+    pub opened: u64,
+}
+
+/// The grants on one user's records.
+#[derive(Debug, Default)]
+pub(crate) struct Grants {
+    pub(crate) tree: Ordered,
+}
+
+fn key(number: u64) -> OrderedKey {
+    let mut key = [0; 20];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+impl Grant {
+    pub(crate) fn encode(&self) -> Secret {
+        let mut e = Encoder::new(80 + CLASS_MAX_BYTES + NAME_MAX_BYTES + PURPOSE_MAX_BYTES);
+        e.u8(VERSION).bytes(&self.to).u64(self.since.0).u64(self.until.unwrap_or_default().0);
+        e.u64(self.last.0).u64(self.opened);
+        e.text(self.class.as_ref().map_or("", Class::as_str)).text(&self.name).text(&self.purpose);
+        e.finish()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut d = Decoder::new(bytes, "grant");
+        if d.u8()? != VERSION {
+            return Err(d.bad());
+        }
+        let (to, since, until) = (d.array()?, Timestamp(d.u64()?), Timestamp(d.u64()?));
+        let (last, opened) = (Timestamp(d.u64()?), d.u64()?);
+        let class = match d.text(CLASS_MAX_BYTES)? {
+            "" => None,
+            name => Some(Class::new(name).map_err(|_| Decoder::new(&[], "grant").bad())?),
+        };
+        let name = d.text(NAME_MAX_BYTES)?.to_owned();
+        let purpose = d.text(PURPOSE_MAX_BYTES)?.to_owned();
+        d.end()?;
+        Ok(Grant { to, name, class, purpose, since, until: Some(until).filter(|t| t.0 > 0), last, opened })
+    }
+
+    /// Whether it lets records of a class be opened now.
+    pub(crate) fn covers(&self, class: &Class, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until) && self.class.as_ref().is_none_or(|of| of == class)
+    }
+}
+
+impl Grants {
+    pub(crate) fn place(owner: UserTag) -> Place {
+        Place { kind: PageKind::Grants, owner: Some(owner) }
+    }
+
+    pub(crate) fn set(&mut self, editor: &mut Editor<'_>, owner: UserTag, number: u64, grant: &Grant) -> Result<()> {
+        self.tree.insert(editor, Self::place(owner), key(number), grant.encode())
+    }
+
+    /// Says whether it was there.
+    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, number: u64) -> Result<bool> {
+        Ok(self.tree.remove_range(editor, Self::place(owner), &key(number), &key(number))? > 0)
+    }
+
+    pub(crate) fn get(&self, pages: &dyn Pages, owner: UserTag, number: u64) -> Result<Option<Grant>> {
+        self.tree.get(pages, Self::place(owner), &key(number))?.map(|value| Grant::decode(&value)).transpose()
+    }
+
+    /// All, with their numbers.
+    pub(crate) fn all(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(u64, Grant)>> {
+        let mut grants = Vec::new();
+        let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
+        self.tree.scan(pages, Self::place(owner), all, &mut |key, value| {
+            grants.push((Decoder::new(key, "grant").u64()?, Grant::decode(value)?));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(grants)
+    }
+}

@@ -1,0 +1,140 @@
+//! Training sets: which users have records in a set, for a grantee. That a record belongs to a set stands among its own links,
+//! and falls with it.
+//!
+//! ```text
+//! key = SHA-256(name), the first 20 bytes ‖ zeros 20
+//!   -> 1 ‖ grantee's Ed25519 key 32 ‖ made 8 ‖ time of the last request 8 ‖ runs 8 ‖ members 8 ‖ name ‖ purpose
+//! key = SHA-256(name), the first 20 bytes ‖ 1 ‖ user tag 12 ‖ zeros 7      -> nothing
+//! ```
+
+use std::ops::ControlFlow;
+
+use super::lineage::{LINK_BYTES, LinkKey};
+use super::ordered::{Ordered, Place, Range};
+use super::{Editor, PageKind, Pages};
+use crate::codec::{Decoder, Encoder};
+use crate::crypto::hedge;
+use crate::error::Result;
+use crate::ids::{Timestamp, UserTag};
+use crate::limits::{NAME_MAX_BYTES, PURPOSE_MAX_BYTES};
+use crate::secret::Secret;
+
+const VERSION: u8 = 1;
+const USER: u8 = 1;
+
+/// Names a set within the tree.
+pub(crate) type SetTag = [u8; 20];
+
+/// A named set of records, opened together under grants of their users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrainingSet {
+    /// Its name.
+    pub name: String,
+    /// The grantee's key (Ed25519): only users who have a grant to it are in the set.
+    pub to: [u8; 32],
+    /// What for.
+    pub purpose: String,
+    /// Since when.
+    pub made: Timestamp,
+    /// When its last request was made.
+    pub last: Timestamp,
+    /// How often it was opened.
+    pub runs: u64,
+    /// How many records it had when it was opened last, and those added since.
+    pub members: u64,
+}
+
+/// All sets.
+#[derive(Debug, Default)]
+pub(crate) struct Sets {
+    pub(crate) tree: Ordered<LINK_BYTES>,
+}
+
+pub(crate) fn set_tag(name: &str) -> SetTag {
+    let mut tag = [0; 20];
+    tag.copy_from_slice(&hedge(&[name.as_bytes()])[..20]);
+    tag
+}
+
+fn key(set: &SetTag, user: Option<UserTag>) -> LinkKey {
+    let mut key = [0; LINK_BYTES];
+    key[..20].copy_from_slice(set);
+    if let Some(user) = user {
+        key[20] = USER;
+        key[21..33].copy_from_slice(&user.0);
+    }
+    key
+}
+
+fn encode(set: &TrainingSet) -> Secret {
+    let mut e = Encoder::new(80 + NAME_MAX_BYTES + PURPOSE_MAX_BYTES);
+    e.u8(VERSION).bytes(&set.to).u64(set.made.0).u64(set.last.0).u64(set.runs).u64(set.members);
+    e.text(&set.name).text(&set.purpose);
+    e.finish()
+}
+
+fn decode(bytes: &[u8]) -> Result<TrainingSet> {
+    let mut d = Decoder::new(bytes, "training set");
+    if d.u8()? != VERSION {
+        return Err(d.bad());
+    }
+    let (to, made, last) = (d.array()?, Timestamp(d.u64()?), Timestamp(d.u64()?));
+    let (runs, members) = (d.u64()?, d.u64()?);
+    let (name, purpose) = (d.text(NAME_MAX_BYTES)?.to_owned(), d.text(PURPOSE_MAX_BYTES)?.to_owned());
+    d.end()?;
+    Ok(TrainingSet { name, to, purpose, made, last, runs, members })
+}
+
+impl Sets {
+    pub(crate) const PLACE: Place = Place { kind: PageKind::Sets, owner: None };
+
+    pub(crate) fn set(&mut self, editor: &mut Editor<'_>, tag: &SetTag, set: &TrainingSet) -> Result<()> {
+        self.tree.insert(editor, Self::PLACE, key(tag, None), encode(set))
+    }
+
+    pub(crate) fn get(&self, pages: &dyn Pages, tag: &SetTag) -> Result<Option<TrainingSet>> {
+        self.tree.get(pages, Self::PLACE, &key(tag, None))?.map(|value| decode(&value)).transpose()
+    }
+
+    pub(crate) fn add_user(&mut self, editor: &mut Editor<'_>, tag: &SetTag, user: UserTag) -> Result<()> {
+        self.tree.insert(editor, Self::PLACE, key(tag, Some(user)), Secret::copied_from(&[]))
+    }
+
+    pub(crate) fn remove_user(&mut self, editor: &mut Editor<'_>, tag: &SetTag, user: UserTag) -> Result<()> {
+        let key = key(tag, Some(user));
+        self.tree.remove_range(editor, Self::PLACE, &key, &key).map(|_| ())
+    }
+
+    /// Drops a set, with its users.
+    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, tag: &SetTag) -> Result<()> {
+        let low = key(tag, None);
+        let mut high = low;
+        high[20..].fill(0xFF);
+        self.tree.remove_range(editor, Self::PLACE, &low, &high).map(|_| ())
+    }
+
+    /// The users of one set.
+    pub(crate) fn users(&self, pages: &dyn Pages, tag: &SetTag) -> Result<Vec<UserTag>> {
+        let mut users = Vec::new();
+        let (low, high) = (key(tag, Some(UserTag([0; 12]))), key(tag, Some(UserTag([0xFF; 12]))));
+        let range = Range { low: &low, high: &high, descending: false };
+        self.tree.scan(pages, Self::PLACE, range, &mut |key, _| {
+            users.push(UserTag(Decoder::new(&key[21..], "training set").array()?));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(users)
+    }
+
+    /// All sets, with their tags.
+    pub(crate) fn all(&self, pages: &dyn Pages) -> Result<Vec<(SetTag, TrainingSet)>> {
+        let mut sets = Vec::new();
+        let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
+        self.tree.scan(pages, Self::PLACE, all, &mut |key, value| {
+            if key[20] != USER {
+                sets.push((Decoder::new(key, "training set").array()?, decode(value)?));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(sets)
+    }
+}
