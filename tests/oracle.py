@@ -25,12 +25,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 CHUNK, TAG, HEADER, SEGMENT_CHUNKS = 16384, 16, 56, 16
 LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM"
-USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY, HOLDS, MARKS, PLANS, POLICIES, AGENDA = range(1, 13)
+USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY, HOLDS, MARKS, PLANS, POLICIES, AGENDA, \
+    INBOX, GRANTS, SETS = range(1, 16)
 # Bytes of a key in each ordered tree.
-KEYS = {LINEAGE: 40, MARKS: 40} | {kind: 20 for kind in (CLASS, FENCES, FALLING, HISTORY, HOLDS, PLANS, POLICIES, AGENDA)}
+KEYS = {kind: 40 if kind in (LINEAGE, MARKS, SETS) else 20 for kind in range(CLASS, SETS + 1)}
 # What a user page and a head lead to, in the order of their bits.
-OF_USER = (FENCES, LINEAGE, HISTORY, HOLDS, MARKS, PLANS, POLICIES)
-OF_HEAD = (FALLING, AGENDA, POLICIES)
+OF_USER = (FENCES, LINEAGE, HISTORY, HOLDS, MARKS, PLANS, POLICIES, INBOX, GRANTS)
+OF_HEAD = (FALLING, AGENDA, POLICIES, SETS)
 
 
 class Corrupt(Exception):
@@ -428,7 +429,7 @@ class Maker:
         return self.page(kind, leaf)
 
     def user(self, name, records, incarnation=1, fences=(), derived={}, detached={}, facts=(), holds=(), marks={},
-             opened={}, due=0, plans={}, policies=()):
+             opened={}, due=0, plans={}, policies=(), members={}, inbox={}, grants={}):
         """records: (class, interaction, ordinal, content, purpose); gives the tree's slot.
 
         derived: number of a record -> ids of its sources; detached: number -> ids of the sources that it was cut from;
@@ -455,6 +456,8 @@ class Maker:
             for i, (who, why) in enumerate(opened.get(n, ())):
                 at = struct.pack(">QI", 1767225600000 + i // 2, i % 2) + b"\0"
                 links[link_key(class_tag, key, 4)[:27] + at] = text(who) + text(why)
+            for set_ in members.get(n, ()):
+                links[link_key(class_tag, key, 5)[:27] + set_tag(set_)[:13]] = b""
             for s in resolve:
                 links[link_key(class_tag, key, 1, s)] = s
                 for other, other_class, other_key in own.values():
@@ -481,7 +484,7 @@ class Maker:
         held = {struct.pack(">Q", n + 1) + bytes(12): hold for n, hold in enumerate(holds)}
         marked = {link_key(*own[n][1:], 0, own[m][0]): own[m][0] for n, others in marks.items() for m in others}
         there, trees = self.below(OF_USER, {FENCES: points, LINEAGE: links, HISTORY: history, HOLDS: held, MARKS: marked,
-                                            PLANS: plans, POLICIES: keyed(policies)})
+                                            PLANS: plans, POLICIES: keyed(policies), INBOX: inbox, GRANTS: grants})
         page = b"\1" + struct.pack(">HQQ", incarnation, 1767225600000, due) + text(name) + fence_key
         page += struct.pack(">H", there) + trees + body
         return tag + struct.pack(">H", incarnation) + b"\1" + self.page(USER, page, 8192)
@@ -514,7 +517,7 @@ class Maker:
         prefix = b"KFHD\1" + self.store + struct.pack(">QQ", self.epoch, self.commit) + self.attempt
         plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, pending, live) + self.index_key + root
         there, below = self.below(OF_HEAD, {FALLING: trees.get("falling"), AGENDA: trees.get("agenda"),
-                                            POLICIES: keyed(trees.get("policies", ()))})
+                                            POLICIES: keyed(trees.get("policies", ())), SETS: trees.get("sets")})
         plain += bytes([there]) + below + b"\0"
         head = prefix + seal(self.root_key, self.random(24), b"keyfall/head/v1" + prefix, plain)
         self.log += frame(1, len(self.log), self.synced, self.blobs, ((self.epoch, self.commit), head))
@@ -550,6 +553,14 @@ def policy(class_name, purpose="", age=None, number=None, until=None, named=Fals
     numbers = (age, number, until)
     flags = sum(1 << n for n, x in enumerate(numbers) if x is not None) | named << 3 | bool(purpose) << 4
     return b"\1" + text(class_name) + text(purpose) + bytes([flags]) + b"".join(struct.pack(">Q", x) for x in numbers if x is not None)
+
+
+def hashed(*parts):
+    return hashlib.sha256(b"".join(struct.pack(">Q", len(p)) + p for p in parts)).digest()
+
+
+def set_tag(name):
+    return hashed(name.encode())[:20]
 
 
 def planned(due, number, erase):
@@ -636,6 +647,21 @@ def vectors():
     m.expected |= {"plans": [began + 9000 * day, began + 9001 * day, began + 9002 * day], "policies": 2, "named": 1,
                    "pending": began + 9003 * day}
     yield "planned", m.vector("erases to come, policies of a user and of the store, an erase that is pending")
+    m = Maker("shared")
+    grantee, number = m.random(32), m.random(8)
+    made = began + 9000 * day
+    inbox = {b"\1" + number + bytes(11): struct.pack(">Q", made) + m.random(32)}
+    grant = b"\1" + grantee + struct.pack(">QQQQ", began, 0, began + 7, 4) + text("transcript") + text("Ride skill") + text("to order rides")
+    granted = b"\x08" + struct.pack(">Q", 5) + text("Ride skill") + text("transcript") + struct.pack(">Q", 0) + text("to order rides")
+    run = [("training set voices, run 1", "to mend")]
+    slot_ = m.user("ada", [("audio", first, 0, b"came sealed", ""), ("transcript", first, 0, b"wake me", "")], due=made + 14 * day,
+                   inbox=inbox, grants={struct.pack(">Q", 5) + bytes(12): grant}, members={1: ["voices"]}, opened={1: run},
+                   facts=[granted, b"\x09" + struct.pack(">Q", 4)])
+    about = b"\1" + grantee + struct.pack(">QQQQ", began, began + 9, 1, 1) + text("voices") + text("to mend")
+    sets = {set_tag("voices") + bytes(20): about, set_tag("voices") + b"\1" + slot_[:12] + bytes(7): b""}
+    m.publish([slot_], agenda={struct.pack(">Q", made + 14 * day) + slot_[:12]: b""}, sets=sets)
+    m.expected |= {"grants": 1, "sets": [["voices", 1]], "inbox_keys": [made]}
+    yield "shared", m.vector("an inbox key, a grant, a training set with one record")
     m = good("in the middle of an erase")
     files = m.files()
     files["cell/slot-b"] = slot(1, m.store, 2, m.random(16), m.random(32), m.random(4096))
@@ -714,7 +740,9 @@ def seeds():
              b"\2" + text("action") + struct.pack(">Q", 2) + text("it rings"),
              b"\3" + struct.pack(">QQ", 7, 1767225600000) + text("audio") + first + text("why") + text("who"),
              b"\4" + struct.pack(">Q", 7) + text("why") + text("who"), b"\5" + text("everything"),
-             b"\6" + struct.pack(">QQ", 7, 1767225600000) + text("everything"), b"\7" + struct.pack(">Q", 7)]
+             b"\6" + struct.pack(">QQ", 7, 1767225600000) + text("everything"), b"\7" + struct.pack(">Q", 7),
+             b"\x08" + struct.pack(">Q", 5) + text("a skill") + text("audio") + struct.pack(">Q", 9) + text("to help"),
+             b"\x09" + struct.pack(">Q", 5)]
     records = [("audio", first, 0, b"x", "wake word"), ("action", first, 0, b"y", ""), ("action", first, 1, b"z", "")]
     m.publish([m.user("ada", records, fences=[("audio", first, 3)], derived={1: [0]}, detached={2: [0]}, facts=facts,
                       opened={0: [("analyst", "to count words")]}),
@@ -737,13 +765,25 @@ def seeds():
     yield 5, "entry", entry
     yield 11, "links", m.plain[LINEAGE]
     yield 12, "falling", m.plain[FALLING]
-    for name, fact in zip(("detached", "kept", "held", "lifted", "refused", "planned", "cancelled"), facts):
+    for name, fact in zip(("detached", "kept", "held", "lifted", "refused", "planned", "cancelled", "granted", "revoked"), facts):
         yield 13, "fact-" + name, fact
     yield 14, "policy", policy("audio", "treatment", 1, None, 3, True)
     yield 14, "policy-number", policy("audio", number=9)
     yield 15, "erase", b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, 2**64 - 1) + b"\1" + text("action") + text("it rings")
     yield 15, "erase-record", b"\1" + id + b"\0" + text("")
     yield 15, "erase-interaction", b"\2" + text("") + b"\1" + first + b"\0" + text("")
+    yield 16, "grant", b"\1" + m.random(32) + struct.pack(">QQQQ", 1, 2, 3, 4) + text("audio") + text("a skill") + text("to help")
+    yield 17, "set", b"\1" + m.random(32) + struct.pack(">QQQQ", 1, 2, 3, 4) + text("voices") + text("to mend")
+    about = b"\1" + text("ada") + text("audio") + first + struct.pack(">Q", 9) + text("audio/x-wav") + text("why") + b"\0\1" + id
+    yield 18, "envelope", struct.pack(">I", len(about)) + about + b"payload"
+    yield 19, "item", b"\1" + id + text("ada") + text("audio") + struct.pack(">Q", 9) + text("audio/x-wav") + text("why")
+    yield 19, "item-file", b"\2" + text("report.json")
+    ticket = b"\1" + m.store + m.random(12) + b"\0\1" + m.random(8)
+    yield 20, "request", b"KFASKING\1" + struct.pack(">H", len(ticket)) + ticket + struct.pack(">Q", 9) + m.random(1216) + m.random(64)
+    ticket = b"\2" + m.store + m.random(20)
+    yield 20, "request-set", b"KFASKING\1" + struct.pack(">H", len(ticket)) + ticket + struct.pack(">Q", 9) + m.random(1216) + m.random(64)
+    address = m.store + m.random(12) + b"\0\1" + m.random(8)
+    yield 21, "sealed-head", b"KFSEALED\1\1" + struct.pack(">H", len(address)) + address + m.random(1120)
     yield 6, "slot", slot(1, m.store, 1, m.attempt, m.root_key, m.random(4096))
     yield 7, "id", id
     yield 8, "id-text", base64.b32hexencode(id).lower()

@@ -34,6 +34,15 @@ fn granted(
     Ok(page.grants.all(pages, user)?.iter().any(|(_, grant)| grant.to == *to && grant.covers(&slot.class, now)))
 }
 
+/// What is found of a set.
+#[derive(Default)]
+struct Members {
+    /// By user, what can be read and is granted; a user may have nothing left.
+    live: BTreeMap<UserTag, Vec<RecordId>>,
+    /// What is there, and no more.
+    dropped: Vec<RecordId>,
+}
+
 impl Inner {
     /// Every member of a set that can be read and is granted, and those that are there and are not.
     fn members(
@@ -41,9 +50,9 @@ impl Inner {
         state: &super::State,
         edit: &mut Edit<'_>,
         (tag, set, now): (&SetTag, &TrainingSet, Timestamp),
-    ) -> Result<(BTreeMap<UserTag, Vec<RecordId>>, Vec<RecordId>)> {
+    ) -> Result<Members> {
         let pages = edit.editor.pages;
-        let (mut live, mut dropped) = (BTreeMap::new(), Vec::new());
+        let Members { mut live, mut dropped } = Members::default();
         for user in edit.sets.users(pages, tag)? {
             let of_user: &mut Vec<RecordId> = live.entry(user).or_default();
             let (editor, root) = edit.parts()?;
@@ -63,7 +72,7 @@ impl Inner {
                 }
             }
         }
-        Ok((live, dropped))
+        Ok(Members { live, dropped })
     }
 }
 
@@ -172,7 +181,7 @@ impl Engine {
             let set = edit.sets.get(pages, tag)?.ok_or_else(no_such_set)?;
             inner.check_request(request, &set.to, set.last)?;
             let now = inner.options.env.now();
-            let (live, dropped) = inner.members(state, edit, (tag, &set, now))?;
+            let Members { live, dropped } = inner.members(state, edit, (tag, &set, now))?;
             for id in &dropped {
                 let (editor, root) = edit.parts()?;
                 if let Some(page) = page_of(editor, root, id.user)? {

@@ -64,7 +64,7 @@ pub trait Unpack {
     fn end(&mut self, item: &Item, fell: bool) -> Result<()>;
 }
 
-/// A parcel, being written. A record is begun, written and ended by [`Packing::item`].
+/// A parcel, being written.
 pub struct Packing<W: Write>(Sealing<W>);
 
 impl<W: Write> std::fmt::Debug for Packing<W> {

@@ -9,17 +9,20 @@ use crate::ids::{BlobName, InteractionId, RecordId, UserId, UserTag};
 use crate::policy::Policy;
 use crate::record::Entry;
 use crate::scope::Erase;
+use crate::sealed::{Address, Head, Kind, Request, Ticket, read_item, read_put};
 use crate::store::log::frame_in;
+use crate::tree::grants::Grant;
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::history::Fact;
 use crate::tree::lineage::{self, LINK_BYTES};
 use crate::tree::ordered::{Ordered, OrderedNode};
+use crate::tree::sets::TrainingSet;
 use crate::tree::user::{UserPage, class_place};
 use crate::tree::users::{UsersNode, seal_users};
 use crate::tree::{Geometry, Link, Node, PageKind, Ref, Sink, Spot, edges};
 
 /// The decoders, in the order of the numbers that [`decode_anything`] takes.
-pub const DECODERS: [&str; 16] = [
+pub const DECODERS: [&str; 22] = [
     "head, clear prefix",
     "head, with its list of copies",
     "page of the user tree",
@@ -36,6 +39,12 @@ pub const DECODERS: [&str; 16] = [
     "fact of a user's history",
     "policy",
     "planned erase",
+    "grant",
+    "training set",
+    "metadata of an envelope",
+    "item of a parcel",
+    "request of a grantee",
+    "head of something sealed",
 ];
 
 /// Keeps what is sealed last.
@@ -151,6 +160,34 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
                 assert_eq!(&e.finish()[..], bytes, "an erase encodes to what it was decoded from");
                 true
             }
+            Err(_) => false,
+        },
+        16 => match Grant::decode(bytes) {
+            Ok(grant) => {
+                assert_eq!(&grant.encode()[..], bytes, "a grant encodes to what it was decoded from");
+                true
+            }
+            Err(_) => false,
+        },
+        17 => match TrainingSet::decode(bytes) {
+            Ok(set) => {
+                assert_eq!(&set.encode()[..], bytes, "a set encodes to what it was decoded from");
+                true
+            }
+            Err(_) => false,
+        },
+        18 => read_put(&mut &*bytes).is_ok(),
+        19 => bytes.split_first().is_some_and(|(kind, about)| read_item(*kind, about).is_ok()),
+        20 => match Request::decode(bytes) {
+            Ok(request) => {
+                assert_eq!(request.ticket.to_string().parse::<Ticket>().ok(), Some(request.ticket));
+                assert!(request.verify(&[7; 32]).is_err(), "nobody signed it");
+                true
+            }
+            Err(_) => false,
+        },
+        21 => match Head::read(Kind::Envelope, &mut &*bytes) {
+            Ok(head) => Address::decode(&head.about).is_ok(),
             Err(_) => false,
         },
         _ => match Fact::decode(bytes) {

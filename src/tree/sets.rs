@@ -66,34 +66,37 @@ fn key(set: &SetTag, user: Option<UserTag>) -> LinkKey {
     key
 }
 
-fn encode(set: &TrainingSet) -> Secret {
-    let mut e = Encoder::new(80 + NAME_MAX_BYTES + PURPOSE_MAX_BYTES);
-    e.u8(VERSION).bytes(&set.to).u64(set.made.0).u64(set.last.0).u64(set.runs).u64(set.members);
-    e.text(&set.name).text(&set.purpose);
-    e.finish()
-}
-
-fn decode(bytes: &[u8]) -> Result<TrainingSet> {
-    let mut d = Decoder::new(bytes, "training set");
-    if d.u8()? != VERSION {
-        return Err(d.bad());
+impl TrainingSet {
+    pub(crate) fn encode(&self) -> Secret {
+        let set = self;
+        let mut e = Encoder::new(80 + NAME_MAX_BYTES + PURPOSE_MAX_BYTES);
+        e.u8(VERSION).bytes(&set.to).u64(set.made.0).u64(set.last.0).u64(set.runs).u64(set.members);
+        e.text(&set.name).text(&set.purpose);
+        e.finish()
     }
-    let (to, made, last) = (d.array()?, Timestamp(d.u64()?), Timestamp(d.u64()?));
-    let (runs, members) = (d.u64()?, d.u64()?);
-    let (name, purpose) = (d.text(NAME_MAX_BYTES)?.to_owned(), d.text(PURPOSE_MAX_BYTES)?.to_owned());
-    d.end()?;
-    Ok(TrainingSet { name, to, purpose, made, last, runs, members })
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut d = Decoder::new(bytes, "training set");
+        if d.u8()? != VERSION {
+            return Err(d.bad());
+        }
+        let (to, made, last) = (d.array()?, Timestamp(d.u64()?), Timestamp(d.u64()?));
+        let (runs, members) = (d.u64()?, d.u64()?);
+        let (name, purpose) = (d.text(NAME_MAX_BYTES)?.to_owned(), d.text(PURPOSE_MAX_BYTES)?.to_owned());
+        d.end()?;
+        Ok(TrainingSet { name, to, purpose, made, last, runs, members })
+    }
 }
 
 impl Sets {
     pub(crate) const PLACE: Place = Place { kind: PageKind::Sets, owner: None };
 
     pub(crate) fn set(&mut self, editor: &mut Editor<'_>, tag: &SetTag, set: &TrainingSet) -> Result<()> {
-        self.tree.insert(editor, Self::PLACE, key(tag, None), encode(set))
+        self.tree.insert(editor, Self::PLACE, key(tag, None), set.encode())
     }
 
     pub(crate) fn get(&self, pages: &dyn Pages, tag: &SetTag) -> Result<Option<TrainingSet>> {
-        self.tree.get(pages, Self::PLACE, &key(tag, None))?.map(|value| decode(&value)).transpose()
+        self.tree.get(pages, Self::PLACE, &key(tag, None))?.map(|value| TrainingSet::decode(&value)).transpose()
     }
 
     pub(crate) fn add_user(&mut self, editor: &mut Editor<'_>, tag: &SetTag, user: UserTag) -> Result<()> {
@@ -131,7 +134,7 @@ impl Sets {
         let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
         self.tree.scan(pages, Self::PLACE, all, &mut |key, value| {
             if key[20] != USER {
-                sets.push((Decoder::new(key, "training set").array()?, decode(value)?));
+                sets.push((Decoder::new(key, "training set").array()?, TrainingSet::decode(value)?));
             }
             Ok(ControlFlow::Continue(()))
         })?;

@@ -119,7 +119,7 @@ fn a_derived_record_that_falls_takes_its_own_users_inbox_with_it() {
     engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!(kind(read(engine, &id)), ErrorKind::Erased);
     let live = keyfall::cell::RootCell::load(&*world.cell).unwrap().keys;
-    assert_eq!(world.tape.opened(&live, &[envelope.clone()]), [false]);
+    assert_eq!(world.tape.opened(&live, std::slice::from_ref(&envelope)), [false]);
     assert_eq!(kind(engine.accept(&envelope[..])), ErrorKind::Refused);
     let late = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
     let late = sealed(&world, late, b"late", &engine.inbox(&user("ben")).unwrap());

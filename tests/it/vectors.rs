@@ -68,6 +68,14 @@ fn check(name: &str, vector: &Value) {
         let named = named.filter(|r| engine.get(&r.id).is_err_and(|e| e.kind() == ErrorKind::Refused));
         assert_eq!(named.count() as u64, expected["named"].as_u64().unwrap());
     }
+    if let Some(keys) = expected["inbox_keys"].as_array() {
+        let report = engine.report(&user("ada")).unwrap();
+        assert_eq!(report.inbox_keys.iter().map(|at| at.0).collect::<Vec<_>>(), [keys[0].as_u64().unwrap()]);
+        assert_eq!(report.grants.len() as u64, expected["grants"].as_u64().unwrap());
+        assert_eq!(report.grants[0].1.name, "Ride skill");
+        let sets: Vec<_> = report.sets.iter().map(|(name, n)| serde_json::json!([name, n])).collect();
+        assert_eq!(sets, *expected["sets"].as_array().unwrap());
+    }
     for record in unreadable {
         assert_eq!(read(&engine, &id(record)).unwrap_err().kind(), ErrorKind::Corrupt, "{name}");
     }

@@ -162,6 +162,7 @@ impl Run {
             self.abandoned_epoch = head.epoch;
             self.media.lose(BACKUP);
             self.env.rewind(machine.position);
+            self.envelopes.clear();
             self.model = machine.model;
             return self.open(None);
         }

@@ -12,7 +12,7 @@ use crate::ids::Class;
 use crate::testing::{Seeded, locked};
 
 /// The verbs, by the names under which they are reported.
-pub const VERBS: [&str; 29] = [
+pub const VERBS: [&str; 31] = [
     "init",
     "open",
     "put",
@@ -35,6 +35,8 @@ pub const VERBS: [&str; 29] = [
     "set a limit for all",
     "do what is due",
     "make it final",
+    "accept an envelope",
+    "open a grant",
     "copy add, in step",
     "copy add, behind",
     "copy sync",
@@ -120,6 +122,10 @@ fn op(verb: &str) -> Op {
         "erase what others were derived from" => Op::Erase(vec![Scoped::User(0)]),
         "follow what fell" | "do what is due" | "make it final" => Op::Tend,
         "erase a user, pending" => Op::EraseWithin(Scoped::User(0), 9),
+        "accept an envelope" => {
+            Op::Envelope(0, Item { sources: vec![0], ..Item::plain(Class::transcript(), None, 90) })
+        }
+        "open a grant" => Op::Grant { user: 0, class: None, revoked: false },
         "plan an erase" => Op::Plan(Scoped::User(0), 9),
         "cancel a planned erase" => Op::Cancel(0),
         "set a limit for all" => Op::Limit { user: None, class: Class::audio(), age: Some(1) },

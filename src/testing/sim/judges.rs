@@ -125,6 +125,14 @@ impl Run {
             }
         }
         assert!(live.keys().all(|id| exposed.contains_key(id)), "the adversary is blind");
+        let (envelopes, became): (Vec<_>, Vec<_>) = std::mem::take(&mut self.envelopes).into_iter().unzip();
+        let opened = self.tape.opened(&self.keys_on_medium(), &envelopes);
+        for (id, opened) in became.iter().zip(&opened) {
+            assert!(
+                !opened || live.contains_key(id),
+                "FOUND: the adversary opens the envelope of {id}, which was erased"
+            );
+        }
         let audit = self.engine().audit(&[], &mut |_| {});
         assert!(audit.as_ref().is_ok_and(crate::engine::Audit::is_clean), "{audit:?}");
         if whole {

@@ -34,6 +34,7 @@ mod judges;
 mod media;
 mod model;
 mod op;
+mod outside;
 mod promises;
 mod records;
 mod rng;

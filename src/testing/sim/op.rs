@@ -35,6 +35,16 @@ pub(super) enum Op {
     EraseWithin(Scoped, u8),
     /// A scope, in so many tenths of a second.
     Plan(Scoped, u8),
+    /// A record arrives in an envelope, sealed to the inbox of a user.
+    Envelope(u8, Item),
+    /// One of the envelopes arrives again.
+    EnvelopeAgain(u8),
+    /// A third party opens records of a user, in a class or in all; it is then revoked, or not.
+    Grant {
+        user: u8,
+        class: Option<Class>,
+        revoked: bool,
+    },
     /// One of the plans is cancelled.
     Cancel(u8),
     /// A limit of so many tenths of a second for a class, of a user or of all; none takes it back.
@@ -216,6 +226,13 @@ pub(super) fn decode(bytes: &[u8; STEP_BYTES]) -> (Op, Trouble) {
         59 => Op::SecondWriter(b[1]),
         60 if b[7] % 8 > 5 => Op::Plan(scoped(b[3], [b[1], b[2], b[4], b[5]]), b[6]),
         61 if b[7] % 8 > 5 => Op::EraseWithin(scoped(b[3], [b[1], b[2], b[4], b[5]]), b[6]),
+        61 if b[7] % 8 == 1 => {
+            let mut item = Item::plain(class(b[2]), None, len % 300);
+            item.sources = b[13..].iter().take(usize::from(b[3] % 4).saturating_sub(2)).copied().collect();
+            Op::Envelope(user(b[1]), item)
+        }
+        61 if b[7] % 8 == 2 => Op::EnvelopeAgain(b[1]),
+        61 if b[7] % 8 == 3 => Op::Grant { user: user(b[1]), class: some(b[2]).map(class), revoked: b[3] & 1 == 1 },
         63 if b[7] % 8 == 1 => Op::Cancel(b[1]),
         63 if b[7] % 8 == 2 => {
             Op::Limit { user: some(b[1]).map(user), class: class(b[2]), age: (b[3] > 99).then_some(b[4] % 64) }

@@ -93,6 +93,8 @@ pub(super) struct Run {
     pub(super) copies: BTreeMap<u8, Saved>,
     pub(super) cell: Option<(Saved, u64)>,
     pub(super) readers: Vec<(RecordId, Reader)>,
+    /// Envelopes that were accepted, and what they became.
+    pub(super) envelopes: Vec<(Vec<u8>, RecordId)>,
     pub(super) rng: Rng,
     pub(super) contents: u64,
     pub(super) tally: Tally,
@@ -146,6 +148,7 @@ impl Run {
             copies: BTreeMap::new(),
             cell: None,
             readers: Vec::new(),
+            envelopes: Vec::new(),
             rng: Rng::new(seed),
             contents: 0,
             tally: Tally::default(),
@@ -282,7 +285,7 @@ impl Run {
     }
 
     /// A record that lives, or did.
-    fn any_record(&self, n: u8) -> Option<RecordId> {
+    pub(super) fn any_record(&self, n: u8) -> Option<RecordId> {
         let live = self.model.live();
         let all: Vec<RecordId> = live.keys().chain(&self.model.erased).copied().collect();
         all.get(usize::from(n) % all.len().max(1)).copied()
@@ -324,6 +327,9 @@ impl Run {
             Op::Lift(n) => self.lift(n, trouble),
             Op::Tend => self.tend(trouble),
             Op::Plan(scoped, delay) => self.plan(&scoped, delay, trouble),
+            Op::Envelope(user, item) => self.envelope(user, &item, trouble),
+            Op::EnvelopeAgain(n) => self.envelope_again(n, trouble),
+            Op::Grant { user, class, revoked } => self.grant(user, class.as_ref(), revoked, trouble),
             Op::Cancel(n) => self.cancel(n, trouble),
             Op::Limit { user, class, age } => self.limit(user, &class, age, trouble),
             Op::EraseWithin(scoped, window) => {
