@@ -365,6 +365,11 @@ impl Engine {
                 Step::Enter { kind, at } => {
                     let context = crypto::page_context(inner.id, kind.byte(), at.name);
                     let aes = aes_key(&at.name, &at.key, &context)?;
+                    if kind == PageKind::Inbox {
+                        let inbox = Inbox { tree: Ordered::stored(Some(at.duplicate())) };
+                        let keys = inbox.keys(&source, tag)?;
+                        out.extend(keys.iter().map(|k| ("inbox key".to_owned(), Secret::copied_from(k.key.bytes()))));
+                    }
                     if only.is_none() || matches!(kind, PageKind::User) {
                         out.push((format!("{kind:?} page key"), Secret::copied_from(at.key.bytes())));
                         out.push((format!("{kind:?} page AES key"), aes));

@@ -152,12 +152,15 @@ impl Inner {
 
     /// Does some of what is due in one commit; `None` where nothing is.
     fn do_due(&self, writer: &mut Writer, now: &mut Option<Timestamp>) -> Result<Option<Tended>> {
-        self.ready(writer)?;
-        let (change, tended) = {
+        {
             let state = self.state();
             if state.head.roots.agenda.is_none() && state.head.pending.is_none() {
                 return Ok(None);
             }
+        }
+        self.ready(writer)?;
+        let (change, tended) = {
+            let state = self.state();
             let pages = self.pages();
             let mut edit = Edit::new(&state, &pages);
             let now = *now.get_or_insert_with(|| self.options.env.now());

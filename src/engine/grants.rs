@@ -6,6 +6,8 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
+use zeroize::Zeroize;
+
 use super::edit::{Edit, page_of, user_of};
 use super::{Engine, Inner, State};
 use crate::error::{Error, ErrorKind, Result};
@@ -288,8 +290,10 @@ impl Engine {
                     continue;
                 }
             };
-            let info = reader.info().clone();
-            match parcel.record(&info, reader)? {
+            let mut info = reader.info().clone();
+            let packed = parcel.record(&info, reader);
+            info.purpose.zeroize();
+            match packed? {
                 Some(length) => {
                     opened.records += 1;
                     opened.bytes += length;

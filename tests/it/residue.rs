@@ -10,8 +10,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Barrier};
 
 use keyfall::cell::FileCell;
-use keyfall::engine::Source;
+use keyfall::engine::{Grant, Source};
 use keyfall::env::System;
+use keyfall::sealed::{self, Identity};
 use keyfall::store::SledStore;
 use keyfall::testing::secrets;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
@@ -117,6 +118,20 @@ fn child() {
                         println!("\n={who} {n} {id}");
                         ids.push((who, id));
                     }
+                }
+                // And some that come sealed, and go out to a third party.
+                let party = Identity::new(&System).unwrap();
+                for who in 0..USERS {
+                    let put = Put::new(name(who), Class::new("sealed").unwrap());
+                    let (mut envelope, key) = (Vec::new(), engine.inbox(&name(who)).unwrap());
+                    let content = Made { seed: seed(who, RECORDS), at: 0, len: len(RECORDS) };
+                    sealed::seal(&put, content, &key, &System, &mut envelope).unwrap();
+                    ids.push((who, engine.accept(&envelope[..]).unwrap().id));
+                    let grant = Grant::new(&party.public().unwrap(), "a skill", "to help");
+                    let ticket = engine.grant(&name(who), grant).unwrap();
+                    let (request, _) = party.ask(&ticket, &System).unwrap();
+                    assert_eq!(engine.open_request(&request, Nowhere(0)).unwrap().records, RECORDS + 1);
+                    engine.inbox(&name(who)).unwrap();
                 }
                 say("filled");
             }
@@ -293,7 +308,7 @@ fn an_erase_leaves_nothing_in_memory() {
     let of_ada = needles(dir.path(), 0, &records, None);
     let before = process.find(&of_ada);
     assert!(!process.find(&plant).is_empty(), "the scan is blind");
-    for what in ["root key", "record secret", "User page key", "Lineage page key", "name", "purpose"] {
+    for what in ["root key", "record secret", "User page key", "Lineage page key", "name", "purpose", "inbox key"] {
         assert!(before.iter().any(|f| f.starts_with(what)), "the scan is blind for a {what}: {before:#?}");
     }
     process.tell("erase-user 0");

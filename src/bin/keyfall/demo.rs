@@ -1,11 +1,13 @@
 //! The demo: everything keyfall is for, in one screen, with nothing but the binary.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{CopyMode, Erase, Source, restore};
+use keyfall::engine::{CopyMode, Erase, Grant, Source, restore};
 use keyfall::env::System;
+use keyfall::sealed::{self, Identity};
 use keyfall::store::{SledStore, Store};
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Scope, UserId};
 use serde_json::json;
@@ -134,6 +136,22 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
         "4 users, {} records: audio, transcripts, actions. A replica in step; a backup taken now, in epoch 1.",
         records.len()
     ))?;
+    // A device seals a recording of hers while it is offline; the queue that brings it keeps a copy.
+    let ada = UserId::new(ERASED)?;
+    let mut envelope = Vec::new();
+    let put = Put::new(ada.clone(), Class::audio()).media_type("audio/wav");
+    let spoken = audio("what is the weather like");
+    sealed::seal(&put, &spoken[..], &engine.inbox(&ada)?, &System, &mut envelope)?;
+    engine.accept(&envelope[..])?;
+    // A third party may open what was done for her.
+    let skill = Identity::new(&System)?;
+    let ticket =
+        engine.grant(&ada, Grant::new(&skill.public()?, "Ride skill", "to order rides").class(Class::action()))?;
+    let opened = engine.open_request(&skill.ask(&ticket, &System)?.0, io::sink())?;
+    tell(format!(
+        "A recording of {ERASED}'s came sealed to her inbox, and the queue kept the envelope. A skill opened {} actions of hers, as her report says.",
+        opened.records
+    ))?;
     let before = engine.audit(&[], &mut |_| {})?;
     tell(format!("Before: with the cell, all {} blobs of the store open.\n", before.places[0].live))?;
 
@@ -160,6 +178,10 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     let backup: Arc<dyn Store> = Arc::new(backup);
     let audit = engine.audit(&[Arc::clone(&backup)], &mut |_| {})?;
     tell(audit_table(&audit))?;
+    let again = engine.accept(&envelope[..]).err().map(|e| e.to_string());
+    let asked = engine.open_request(&skill.ask(&ticket, &System)?.0, io::sink()).err().map(|e| e.to_string());
+    tell(format!("The envelope from the queue: {}.", again.as_deref().unwrap_or("it opened")))?;
+    tell(format!("The skill asks once more: {}.\n", asked.as_deref().unwrap_or("it opened")))?;
     drop(engine);
 
     let cell_place = at("store.cell");
@@ -196,11 +218,12 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     ];
     tell(table(&["USER", "CAME BACK"], rows))?;
     tell(format!("$ keyfall get {}...\nkeyfall: {answer}", &records[0].id.to_string()[..12]))?;
-    let kept = audit.is_clean() && theirs == 0 && others == of_others;
+    let shut = again.is_some() && asked.is_some();
+    let kept = audit.is_clean() && theirs == 0 && others == of_others && shut;
     if json {
         value(&json!({
             "records": records.len(), "erased": erasure.records, "parted": parted.records, "epoch": erasure.epoch, "audit_clean": audit.is_clean(),
-            "restored_blobs": restored.blobs, "others_whole": others, "others": of_others, "erased_opened": theirs, "kept": kept,
+            "restored_blobs": restored.blobs, "others_whole": others, "others": of_others, "erased_opened": theirs, "granted_opened": opened.records, "envelope_and_grant_shut": shut, "kept": kept,
         }))?;
     }
     if kept {
