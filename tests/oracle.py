@@ -71,7 +71,7 @@ def detached_key(without):
 
 
 def link_key(class_tag, key, what, other=None):
-    return class_tag + key + bytes([what]) + (hashlib.sha256(struct.pack(">Q", 40) + other).digest()[:13] if other else bytes(13))
+    return class_tag + key + bytes([what]) + (other[16:20] + hashlib.sha256(struct.pack(">Q", 40) + other).digest()[:9] if other else bytes(13))
 
 
 def segment_name(secret, n):

@@ -406,11 +406,12 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn tend(&self, progress: super::Progress<'_>) -> Result<Tended> {
+    /// Does what is due, until `stop` says so.
+    pub(super) fn tend(&self, progress: super::Progress<'_>, stop: &dyn Fn() -> bool) -> Result<Tended> {
         let mut tended = Tended::default();
         // One look at the clock: what falls due meanwhile waits for the next call.
         let mut now = None;
-        loop {
+        while !stop() {
             let mut writer = self.writer();
             match self.do_due(&mut writer, &mut now)? {
                 Some(more) => tended += more,
@@ -418,7 +419,7 @@ impl Inner {
             }
             progress(tended.derived + tended.expired);
         }
-        while self.is_falling() {
+        while self.is_falling() && !stop() {
             let mut writer = self.writer();
             match self.follow_some(&mut writer)? {
                 Some(derived) => tended.derived += derived,
@@ -439,6 +440,6 @@ impl Engine {
     /// As [`Engine::erase`], but for what a hold refuses: that is written down, and tried again an hour later.
     pub fn tend(&self, progress: super::Progress<'_>) -> Result<Tended> {
         let _wiped = WipeStack;
-        self.inner.tend(progress)
+        self.inner.tend(progress, &|| false)
     }
 }

@@ -48,6 +48,10 @@ impl Bell {
         self.changed.notify_all();
     }
 
+    fn is_ended(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended
+    }
+
     /// Waits for the bell or for this long; `None` waits for the bell alone. Says whether to go on.
     fn wait(&self, most: Option<Duration>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +100,7 @@ fn keep(inner: &Inner) {
             Ok(Some(Timestamp(due))) => {
                 let left = due.saturating_sub(if due == 0 { 0 } else { inner.options.env.now().0 });
                 match left {
-                    0 => match inner.tend(&mut |_| {}) {
+                    0 => match inner.tend(&mut |_| {}, &|| inner.bell.is_ended()) {
                         Ok(_) => Some(Duration::ZERO),
                         Err(_) => Some(PAUSE),
                     },

@@ -6,7 +6,8 @@ use super::{CopyStatus, Engine};
 use crate::cell::Promise;
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserId};
-use crate::policy::Policy;
+use crate::policy::{Policy, Rules};
+use crate::record::RecordInfo;
 use crate::secret::WipeStack;
 use crate::store::HeadId;
 use crate::tree::fences::Fenced;
@@ -59,6 +60,14 @@ pub struct Report {
     pub copies: Vec<CopyStatus>,
     /// What the cell promises of a destroyed key.
     pub cell: Promise,
+}
+
+impl Report {
+    /// When a record of this user's passes a limit of age or date; a number, or a planned erase, may take it sooner.
+    pub fn until(&self, record: &RecordInfo) -> Option<Timestamp> {
+        let rules = Rules { own: self.policies.clone(), store: self.store_policies.clone() };
+        rules.of(&record.class, &record.purpose)?.expiry(record.interaction.began())
+    }
 }
 
 /// A part that was erased, as far as it is known: what it held fell with it.

@@ -2,7 +2,8 @@
 //! in the order of classes and records, so that the links of what is erased are one range of it.
 //!
 //! ```text
-//! key    = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ what 1 ‖ first 13 of SHA-256(the other record's id), or zeros
+//! key    = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ what 1
+//!          ‖ first 4 of the other's user tag ‖ first 9 of SHA-256(the other's id), or zeros
 //! what   = 1 the record was derived from the other      -> id of the other 40
 //!          2 the other was derived from the record      -> id of the other 40
 //!          3 the record was detached from some sources  -> its content root, wrapped
@@ -71,7 +72,9 @@ pub(crate) fn link_key(class: ClassTag, record: &OrderedKey, what: u8, other: Op
     key[6..WHAT].copy_from_slice(record);
     key[WHAT] = what;
     if let Some(other) = other {
-        key[WHAT + 1..].copy_from_slice(&crypto::hedge(&[&other.to_bytes()])[..LINK_BYTES - WHAT - 1]);
+        // Users first: those who follow many links come to each user once.
+        key[WHAT + 1..WHAT + 5].copy_from_slice(&other.user.0[..4]);
+        key[WHAT + 5..].copy_from_slice(&crypto::hedge(&[&other.to_bytes()])[..LINK_BYTES - WHAT - 5]);
     }
     key
 }

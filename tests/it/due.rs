@@ -197,6 +197,9 @@ fn a_childs_profile_is_gone_at_its_limit() {
     assert_eq!(world.tape.exposed(&*world.cell).unwrap().into_keys().collect::<Vec<_>>(), [of_adult]);
     let report = engine.report(&user("child")).unwrap();
     assert_eq!((report.policies.len(), report.store_policies.len()), (1, 1));
+    let of_adult_info = engine.info(&of_adult).unwrap();
+    let until = engine.report(&user("adult")).unwrap().until(&of_adult_info).unwrap();
+    assert_eq!(until.0, of_adult.interaction().began().0 + 365 * 86_400_000);
     world.days_pass(365);
     assert_eq!(world.tend().expired, 1);
     assert_eq!(kind(read(engine, &of_adult)), ErrorKind::Erased);

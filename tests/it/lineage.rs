@@ -308,3 +308,29 @@ fn a_transcript_being_written_while_its_audio_is_erased_is_never_a_readable_orph
     assert!(races < 1000 || fell > races / 100 && refused > races / 100, "they race: {fell} {refused}");
     assert!(opened(&world).is_empty());
 }
+
+#[test]
+fn an_actions_party_time_and_text_are_unreadable_in_every_copy() {
+    let world = World::new(21, SMALL);
+    let engine = world.engine();
+    let said = r#"{"kind":"message.sent","party":"Benedikt Aumann","at":"2026-03-02T18:04:00Z","text":"I am late"}"#;
+    let put = Put::new(user("ada"), Class::action()).media_type("application/json").purpose("sent to Benedikt Aumann");
+    let action = engine.put(put.created(keyfall::Timestamp(1_772_474_640_000)), said.as_bytes()).unwrap();
+    let stays = world.put("ben", Class::action(), b"another's");
+    engine.copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
+    engine.copy_add("laggard", CopyMode::Behind, |_| {}).unwrap();
+    let info = engine.info(&action).unwrap();
+    assert_eq!((&info.purpose[..], info.created.0), ("sent to Benedikt Aumann", 1_772_474_640_000));
+    engine.erase(Scope::Record(action)).unwrap();
+    assert_eq!(kind(engine.info(&action)), ErrorKind::Erased);
+    assert_eq!(opened(&world), [stays]);
+    // Of the party, the time and the text nothing stands in the clear anywhere, and nothing that opens holds it.
+    for needle in [&b"Benedikt"[..], b"message.sent", b"late", &1_772_474_640_000_u64.to_be_bytes()] {
+        assert!(!world.tape.contains_bytes(needle));
+    }
+    let secrets = keyfall::testing::secrets(engine, &user("ada"), None).unwrap();
+    assert!(secrets.iter().all(|(what, _)| what != "record secret"), "nothing is left that opens it");
+    // Were the old root key there, all of it would be read: the adversary can see.
+    let all = world.tape.exposed_to(&world.cell.hoard()).unwrap();
+    assert_eq!(all[&action].content.as_deref(), Some(said.as_bytes()));
+}

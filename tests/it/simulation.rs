@@ -67,6 +67,7 @@ fn nothing_is_lost_and_nothing_is_found() {
         "envelopes that came again",
         "grants opened",
         "grants revoked",
+        "training sets opened",
         "holds added",
         "holds lifted",
         "erases refused",
@@ -125,6 +126,20 @@ const FOUND: &[(u64, &str)] = &[
     (2_370_534, "a repeating generator gave one root key to two erases, and the second's opened the first's head"),
     (1_975_850, "a discard whose log did not sync"),
 ];
+
+/// The same, found with steps of today.
+const FOUND_LATER: &[(u64, &str)] = &[(
+    7_161_888,
+    "an index that came back older named bytes in a file that was given back, and an audit failed on it",
+)];
+
+#[test]
+fn what_was_found_later_stays_mended() {
+    for (seed, what) in FOUND_LATER {
+        println!("{what}");
+        simulate_seed(*seed, Planted::default());
+    }
+}
 
 #[test]
 fn what_was_found_once_stays_mended() {

@@ -66,6 +66,7 @@ fn as_json(report: &Report, rows: &[Row]) -> Value {
             record["source_of"] = json!(ids(&row.lineage.derived));
             let opened =
                 row.opened.iter().map(|a| json!({"by": a.principal, "purpose": a.purpose, "at": output::time(a.at)}));
+            record["until"] = json!(report.until(&row.info).map(output::time));
             record["opened"] = json!(opened.collect::<Vec<_>>());
             record
         })
@@ -161,11 +162,13 @@ fn page(report: &Report, rows: &[Row]) -> Markup {
                 h2 { "Records" }
                 @if rows.is_empty() { p { "None." } } @else {
                     table {
-                        tr { th { "Class" } th { "Kind" } th { "Bytes" } th { "Made" } th { "Why" } th { "Origin" } th { "Id" } }
+                        tr { th { "Class" } th { "Kind" } th { "Bytes" } th { "Made" } th { "Until" } th { "Why" } th { "Origin" } th { "Id" } }
                         @for row in rows {
                             tr {
                                 td { (row.info.class) } td { (row.info.media_type) } td { (row.info.length) }
-                                td { (output::time(row.info.created)) } td { (row.info.purpose) } td { (origin(row)) }
+                                td { (output::time(row.info.created)) }
+                                td { (report.until(&row.info).map(output::time).unwrap_or_default()) }
+                                td { (row.info.purpose) } td { (origin(row)) }
                                 td { code { (row.info.id) } }
                             }
                         }
@@ -232,10 +235,20 @@ pub(crate) fn show(engine: &Engine, user: &UserId, (as_page, json): (bool, bool)
         let cells = rows.iter().map(|row| {
             let info = &row.info;
             let made = output::time(info.created);
+            let until = report.until(info).map(output::time).unwrap_or_default();
             let (class, kind) = (info.class.to_string(), info.media_type.clone());
-            vec![info.id.to_string(), class, kind, info.length.to_string(), made, info.purpose.clone(), origin(row)]
+            vec![
+                info.id.to_string(),
+                class,
+                kind,
+                info.length.to_string(),
+                made,
+                until,
+                info.purpose.clone(),
+                origin(row),
+            ]
         });
-        line(table(&["ID", "CLASS", "TYPE", "LENGTH", "CREATED", "WHY", "ORIGIN"], cells))?;
+        line(table(&["ID", "CLASS", "TYPE", "LENGTH", "CREATED", "UNTIL", "WHY", "ORIGIN"], cells))?;
     }
     for row in &rows {
         for access in &row.opened {

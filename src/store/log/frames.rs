@@ -209,6 +209,11 @@ impl Log {
         }
     }
 
+    /// Whether there is no such file.
+    pub(super) fn is_gone(&self, number: u32) -> Result<bool> {
+        Ok(!files(&*self.disk, &self.dir)?.contains(&number))
+    }
+
     fn reader(&self, number: u32) -> Result<Arc<dyn DiskFile>> {
         let mut readers = locked(&self.readers);
         if let Some(file) = readers.get(&number) {

@@ -179,7 +179,14 @@ impl Store for LogStore {
     }
 
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
-        self.locate(name)?.map(|at| self.log.read(at)).transpose()
+        let Some(at) = self.locate(name)? else {
+            return Ok(None);
+        };
+        match self.log.read(at) {
+            // An index that came back older than it was names bytes that were discarded, with their file.
+            Err(_) if self.log.is_gone(at.file)? => Ok(None),
+            read => read.map(Some),
+        }
     }
 
     fn contains(&self, name: &BlobName) -> Result<bool> {

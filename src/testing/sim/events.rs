@@ -145,6 +145,7 @@ impl Run {
     /// The machine comes back from a snapshot, with the store as it was and a generator that repeats; the cell is elsewhere.
     pub(super) fn restore_machine(&mut self, machine: Machine) {
         let head = self.engine().head();
+        let pending = self.engine().status().is_ok_and(|s| s.pending.is_some());
         self.close();
         let Some(current) = self.media.save(STORE) else {
             return self.open(None);
@@ -159,6 +160,10 @@ impl Run {
             // Within an epoch nothing tells; what was put since is lost, and the generator repeats on another timeline.
             self.tally.count("timelines abandoned");
             self.abandoned.extend(self.model.live().into_keys());
+            if pending {
+                // What was erased and not final is undone with the rest of the timeline.
+                self.abandoned.extend(&self.model.erased);
+            }
             self.abandoned_epoch = head.epoch;
             self.media.lose(BACKUP);
             self.env.rewind(machine.position);

@@ -156,6 +156,38 @@ impl Run {
                 run.model.open_once(id);
             }
         });
+        let set = format!("set {}", self.contents);
+        let made = std::cell::RefCell::new(None);
+        self.verb(
+            "training sets made",
+            Trouble::default(),
+            &|run| {
+                *made.borrow_mut() = Some(run.engine().make_set(&set, &public, "to mend")?);
+                Ok(Done::Nothing)
+            },
+            |_, _, _| {},
+        );
+        let ids: Vec<RecordId> = covered.iter().map(|(id, _)| *id).collect();
+        let fill = |run: &Run| run.engine().add_to_set(&set, &ids).map(|_| Done::Nothing);
+        let open_set = |run: &Run, records: usize| -> Result<Done> {
+            let Some(ticket) = &*made.borrow() else {
+                return Ok(Done::Nothing);
+            };
+            let (request, secret) = party.ask(ticket, &*run.env)?;
+            let mut parcel = Vec::new();
+            let opened = run.engine().open_request(&request, &mut parcel)?;
+            unpack(&secret, &parcel[..], &mut Contents::default())?;
+            assert_eq!(opened.records, records as u64, "a training set holds something else");
+            Ok(Done::Nothing)
+        };
+        if made.borrow().is_some() {
+            self.verb("training sets filled", trouble, &fill, |_, _, _| {});
+            // Adding again adds nothing: so it is there now, whatever became of the first time.
+            self.verb("training sets filled", Trouble::default(), &fill, |_, _, _| {});
+            self.verb("training sets opened", trouble, &|run| open_set(run, ids.len()), |run, _, _| {
+                ids.iter().for_each(|id| run.model.open_once(id));
+            });
+        }
         if revoked && let Some(number) = ticket.grant() {
             self.verb(
                 "grants revoked",
