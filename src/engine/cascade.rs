@@ -125,26 +125,32 @@ impl Inner {
             let state = self.state();
             let pages = self.pages();
             let mut edit = Edit::new(&state, &pages);
-            let Some((at, fallen)) = edit.falling.first(&pages)? else {
+            let (mut taken, mut sum) = (Vec::new(), 0);
+            while sum < STEP
+                && let Some((at, fallen)) = edit.falling.first(&pages)?
+            {
+                let place = Lineage::place(fallen.owner);
+                let (owner, incarnation) = (fallen.owner, fallen.incarnation);
+                let mut tree = Ordered::stored(Some(fallen.links));
+                let (mut n, mut last) = (0, [0xFF; LINK_BYTES]);
+                let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
+                tree.scan(&pages, place, all, &mut |key, _| {
+                    n += 1;
+                    last = *key;
+                    Ok(if sum + n < STEP { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+                })?;
+                let (part, count) = tree.take_range(&mut edit.editor, place, &[0; LINK_BYTES], &last)?;
+                sum += count;
+                taken.push(Links { owner, incarnation, tree: part, count });
+                edit.falling.remove(&mut edit.editor, at)?;
+                // What is left of it is counted when its turn comes.
+                edit.left.push(Links { owner, incarnation, tree, count: 0 });
+            }
+            if taken.is_empty() {
                 return Ok(None);
-            };
-            let place = Lineage::place(fallen.owner);
-            let (owner, incarnation) = (fallen.owner, fallen.incarnation);
-            let mut tree = Ordered::stored(Some(fallen.links));
-            let (mut count, mut last) = (0, [0xFF; LINK_BYTES]);
-            let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
-            tree.scan(&pages, place, all, &mut |key, _| {
-                count += 1;
-                last = *key;
-                Ok(if count < STEP { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-            })?;
-            let (taken, count) = tree.take_range(&mut edit.editor, place, &[0; LINK_BYTES], &last)?;
-            let links = Links { owner, incarnation, tree: taken, count };
-            let followed =
-                follow(&mut edit, vec![links], epoch, Follow { links: STEP + LINKS_FOLLOWED, users: usize::MAX })?;
-            edit.falling.remove(&mut edit.editor, at)?;
-            // What is left of it is counted when its turn comes.
-            edit.left.push(Links { owner, incarnation, tree, count: 0 });
+            }
+            // Each derived record has links of its own, one back to its source at least.
+            let followed = follow(&mut edit, taken, epoch, Follow { links: 8 * STEP, users: usize::MAX })?;
             let mut change = self.change(&state, edit)?;
             self.begin_epoch(writer, epoch, &mut change)?;
             change.erased.clone_from(&followed.selectors);
