@@ -3,9 +3,11 @@
 //! The agenda in the head says for which user there is something to do, and when at the earliest. One commit serves all for
 //! whom the time has come; what it erases is erased as by anybody, with lineage, holds and fences.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::cascade::follow;
+use super::commit::Change;
 use super::edit::{Edit, page_of};
 use super::erase::Applied;
 use super::holds::protected;
@@ -38,6 +40,8 @@ pub struct Tended {
     pub expired: u64,
     /// Erases that were due, and refused since a hold covers some of their scope.
     pub refused: u64,
+    /// Users whose damaged pages kept what is due from being done; it is tried again an hour later.
+    pub damaged: u64,
     /// Inbox keys destroyed since they were old.
     pub inbox_keys: u64,
     /// Whether pending erases became final.
@@ -50,6 +54,7 @@ impl std::ops::AddAssign for Tended {
         self.planned += more.planned;
         self.expired += more.expired;
         self.refused += more.refused;
+        self.damaged += more.damaged;
         self.inbox_keys += more.inbox_keys;
         self.finalized |= more.finalized;
     }
@@ -67,7 +72,20 @@ struct Doing {
     tended: Tended,
 }
 
+/// What became of one attempt at a commit.
+enum Attempt {
+    Nothing,
+    /// A page of this user's does not open.
+    Damaged(UserTag),
+    Ready(Box<Change>, Tended),
+}
+
 impl Doing {
+    /// When what cannot be done now is tried again.
+    fn later(&self) -> Timestamp {
+        Timestamp(self.now.0.saturating_add(millis(RETRY)))
+    }
+
     fn rules(&self, pages: &dyn Pages, user: UserTag, page: &UserPage) -> Result<Rules> {
         Ok(Rules { own: page.policies.all(pages, Some(user))?, store: self.policies.clone() })
     }
@@ -159,48 +177,66 @@ impl Inner {
             }
         }
         self.ready(writer)?;
-        let (change, tended) = {
-            let state = self.state();
-            let pages = self.pages();
-            let mut edit = Edit::new(&state, &pages);
-            let now = *now.get_or_insert_with(|| self.options.env.now());
-            let due = edit.agenda.due(&pages, now, DUE_MAX)?;
-            let pending = state.head.pending.is_some_and(|at| at <= now);
-            if due.is_empty() && !pending {
-                return Ok(None);
-            }
-            let mut doing = Doing {
-                epoch: writer.root.id.epoch + 1,
-                now,
-                policies: edit.policies.all(&pages, None)?,
-                users_gone: 0,
-                erased: false,
-                selectors: Vec::new(),
-                tended: Tended::default(),
-            };
-            // What a change of policies makes due joins what is due: all of it is erased together.
-            let sweeps = due.iter().filter(|(at, _)| *at == Agenda::SWEEP).count();
-            let due = if sweeps > 0 { &due[..sweeps] } else { &due[..] };
-            for (at, user) in due.iter().copied() {
-                edit.agenda.remove(&mut edit.editor, at, user)?;
-                if at == Agenda::SWEEP {
-                    self.sweep(&state, &mut edit, user, &doing)?;
-                } else {
-                    self.serve(&state, &mut edit, user, &mut doing)?;
+        let now = *now.get_or_insert_with(|| self.options.env.now());
+        // One whose pages are damaged must not keep the others'; nothing of a failed attempt is kept.
+        let mut damaged = BTreeSet::new();
+        loop {
+            match self.attempt(writer, now, &damaged)? {
+                Attempt::Nothing => return Ok(None),
+                Attempt::Damaged(user) => {
+                    damaged.insert(user);
+                }
+                Attempt::Ready(change, tended) => {
+                    self.publish(writer, *change)?;
+                    return Ok(Some(tended));
                 }
             }
-            let mut change = self.change(&state, edit)?;
-            change.head.users -= doing.users_gone;
-            change.erased = doing.selectors;
-            if doing.erased || pending {
-                change.head.floor = change.head.floor.max(now);
-                doing.tended.finalized = change.head.pending.is_some();
-                self.begin_epoch(writer, doing.epoch, &mut change)?;
-            }
-            (change, doing.tended)
+        }
+    }
+
+    fn attempt(&self, writer: &Writer, now: Timestamp, damaged: &BTreeSet<UserTag>) -> Result<Attempt> {
+        let state = self.state();
+        let pages = self.pages();
+        let mut edit = Edit::new(&state, &pages);
+        let due = edit.agenda.due(&pages, now, DUE_MAX)?;
+        let pending = state.head.pending.is_some_and(|at| at <= now);
+        if due.is_empty() && !pending {
+            return Ok(Attempt::Nothing);
+        }
+        let mut doing = Doing {
+            epoch: writer.root.id.epoch + 1,
+            now,
+            policies: edit.policies.all(&pages, None)?,
+            users_gone: 0,
+            erased: false,
+            selectors: Vec::new(),
+            tended: Tended { damaged: damaged.len() as u64, ..Tended::default() },
         };
-        self.publish(writer, change)?;
-        Ok(Some(tended))
+        // What a change of policies makes due joins what is due: all of it is erased together.
+        let sweeps = due.iter().filter(|(at, _)| *at == Agenda::SWEEP).count();
+        let due = if sweeps > 0 { &due[..sweeps] } else { &due[..] };
+        for (at, user) in due.iter().copied() {
+            edit.agenda.remove(&mut edit.editor, at, user)?;
+            if at == Agenda::SWEEP {
+                self.sweep(&state, &mut edit, user, &doing)?;
+            } else if damaged.contains(&user) {
+                edit.agenda.add(&mut edit.editor, doing.later(), user)?;
+            } else {
+                match self.serve(&state, &mut edit, user, &mut doing) {
+                    Err(e) if e.kind() == ErrorKind::Corrupt => return Ok(Attempt::Damaged(user)),
+                    served => served?,
+                }
+            }
+        }
+        let mut change = self.change(&state, edit)?;
+        change.head.users -= doing.users_gone;
+        change.erased = doing.selectors;
+        if doing.erased || pending {
+            change.head.floor = change.head.floor.max(now);
+            doing.tended.finalized = change.head.pending.is_some();
+            self.begin_epoch(writer, doing.epoch, &mut change)?;
+        }
+        Ok(Attempt::Ready(Box::new(change), doing.tended))
     }
 
     /// Takes what an erase took.
@@ -256,8 +292,7 @@ impl Inner {
         }
         let next = next_due(pages, user, page, &doing.rules(pages, user, page)?)?;
         // What is due still was refused.
-        let later = Timestamp(doing.now.0.saturating_add(millis(RETRY)));
-        edit.set_due(user, next.map(|next| if next <= doing.now { later } else { next }))
+        edit.set_due(user, next.map(|next| if next <= doing.now { doing.later() } else { next }))
     }
 
     /// Erases what passed a limit.
@@ -389,9 +424,17 @@ impl Inner {
         let behind = (from != UserTag([0; 12])).then_some(from);
         visit(pages, &state.head.roots.users, state.head.geometry, behind, &mut |user, found| {
             if let Found::Live { page, .. } = found {
-                let page = UserPage::decode(&pages.load(PageKind::User, Some(user), &page)?)?;
-                let next = next_due(pages, user, &page, &doing.rules(pages, user, &page)?)?;
-                dues.push((user, next, next != page.due));
+                let look = || {
+                    let page = UserPage::decode(&pages.load(PageKind::User, Some(user), &page)?)?;
+                    let next = next_due(pages, user, &page, &doing.rules(pages, user, &page)?)?;
+                    Ok::<_, crate::error::Error>((next, next != page.due))
+                };
+                match look() {
+                    Ok((next, changed)) => dues.push((user, next, changed)),
+                    // It is looked at when it can be: by then somebody restored it.
+                    Err(e) if e.kind() == ErrorKind::Corrupt => dues.push((user, None, false)),
+                    Err(e) => return Err(e),
+                }
             }
             Ok(if dues.len() < SWEEP { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;

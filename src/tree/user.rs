@@ -22,7 +22,7 @@ use super::lineage::Lineage;
 use super::ordered::{Ordered, OrderedKey, Place};
 use super::plans::Plans;
 use super::policies::Policies;
-use super::{ClassOf, Edge, Geometry, Link, Node, PageKind, Ref, Sink, Spot, pad};
+use super::{ClassOf, Edge, Geometry, Node, PageKind, Ref, Sink, Spot, pad};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
 use crate::error::{Error, ErrorKind, Result};
@@ -235,7 +235,7 @@ pub(super) fn edges(owner: UserTag, page: &[u8]) -> Result<Vec<Edge>> {
     let page = UserPage::decode(page)?;
     let mut edges = Vec::new();
     for slot in page.classes {
-        if let Some(Link::Stored(at)) = slot.tree.root {
+        if let Some(at) = slot.tree.into_stored() {
             let class = Arc::new(ClassOf {
                 #[cfg(feature = "testing")]
                 user: page.user.clone(),
@@ -247,33 +247,19 @@ pub(super) fn edges(owner: UserTag, page: &[u8]) -> Result<Vec<Edge>> {
             edges.push(Edge::Page { spot: Spot { kind: PageKind::Class, owner: Some(owner), class: Some(class) }, at });
         }
     }
-    let mut add = |kind, at| edges.push(Edge::Page { spot: Spot { kind, owner: Some(owner), class: None }, at });
-    if let Some(Link::Stored(at)) = page.fences.tree.root {
-        add(PageKind::Fences, at);
-    }
-    if let Some(Link::Stored(at)) = page.lineage.tree.root {
-        add(PageKind::Lineage, at);
-    }
-    if let Some(Link::Stored(at)) = page.history.tree.root {
-        add(PageKind::History, at);
-    }
-    if let Some(Link::Stored(at)) = page.holds.tree.root {
-        add(PageKind::Holds, at);
-    }
-    if let Some(Link::Stored(at)) = page.holds.marks.root {
-        add(PageKind::Marks, at);
-    }
-    if let Some(Link::Stored(at)) = page.plans.tree.root {
-        add(PageKind::Plans, at);
-    }
-    if let Some(Link::Stored(at)) = page.policies.tree.root {
-        add(PageKind::Policies, at);
-    }
-    if let Some(Link::Stored(at)) = page.inbox.tree.root {
-        add(PageKind::Inbox, at);
-    }
-    if let Some(Link::Stored(at)) = page.grants.tree.root {
-        add(PageKind::Grants, at);
+    let trees = [
+        (PageKind::Fences, page.fences.tree.into_stored()),
+        (PageKind::Lineage, page.lineage.tree.into_stored()),
+        (PageKind::History, page.history.tree.into_stored()),
+        (PageKind::Holds, page.holds.tree.into_stored()),
+        (PageKind::Marks, page.holds.marks.into_stored()),
+        (PageKind::Plans, page.plans.tree.into_stored()),
+        (PageKind::Policies, page.policies.tree.into_stored()),
+        (PageKind::Inbox, page.inbox.tree.into_stored()),
+        (PageKind::Grants, page.grants.tree.into_stored()),
+    ];
+    for (kind, at) in trees {
+        edges.extend(at.map(|at| Edge::Page { spot: Spot { kind, owner: Some(owner), class: None }, at }));
     }
     Ok(edges)
 }

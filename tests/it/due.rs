@@ -421,3 +421,50 @@ fn plans_policies_and_windows_from_the_command_line() {
     cli.ok(&["policy", "unset", "store", "--user", "ada", "--class", "audio"]);
     cli.fails(4, &["policy", "unset", "store", "--user", "ada", "--class", "audio"]);
 }
+
+#[test]
+fn a_damaged_user_does_not_keep_the_others_from_what_is_due() {
+    let mut world = World::new(12, SMALL);
+    let of_others: Vec<RecordId> = (0..6).map(|n| world.put(&format!("user {n}"), Class::audio(), b"x")).collect();
+    world.engine().set_policy(None, &Policy::new(Class::audio()).max_age(DAY)).unwrap();
+    world.engine().erase_at(Scope::user(user("user 5")), world.in_days(1)).unwrap();
+    world.tend();
+    // One bit of each blob in turn: whatever it is, the others' records fall, or the store itself does not open.
+    let whole = world.store.names(&keyfall::ids::BlobName([0; 16]), 1000).unwrap();
+    world.days_pass(2);
+    let mut passed_over = 0;
+    for name in &whole {
+        let damaged = MemoryStore::new();
+        for other in &whole {
+            let mut blob = world.store.get(other).unwrap().unwrap();
+            if other == name {
+                let last = blob.len() - 1;
+                blob[last] ^= 1;
+            }
+            damaged.put(&[(*other, blob)]).unwrap();
+        }
+        let head = world.store.head().unwrap().unwrap();
+        damaged.commit(&[], None, &head).unwrap();
+        let keys = RootCell::load(&*world.cell).unwrap();
+        let cell = MemoryCell::new();
+        for key in keys.keys {
+            cell.deposit(world.engine().id(), &key.id, &key.key).unwrap();
+        }
+        let Ok(engine) = Engine::open(Arc::new(damaged), Arc::new(cell), world.options.clone()) else {
+            continue;
+        };
+        match engine.tend(&mut |_| {}) {
+            Ok(done) => {
+                assert_eq!(done.expired + done.planned + done.damaged, 6, "{done:?}");
+                passed_over += done.damaged;
+                let there =
+                    of_others.iter().filter(|id| engine.get(id).is_ok() || kind(engine.get(id)) == ErrorKind::Corrupt);
+                assert!(there.count() <= done.damaged as usize);
+            }
+            Err(e) => assert_eq!(e.kind(), ErrorKind::Corrupt, "{e}"),
+        }
+    }
+    assert!(passed_over >= 6, "{passed_over}");
+    world.reopen();
+    assert_eq!(world.tend().damaged, 0);
+}

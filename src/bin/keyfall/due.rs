@@ -23,13 +23,19 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, json: bool) -> Done {
     if json {
         return value(&json!({
             "planned": done.planned, "expired": done.expired, "derived": done.derived, "refused": done.refused,
-            "inbox_keys": done.inbox_keys, "finalized": done.finalized, "next_due": next,
+            "inbox_keys": done.inbox_keys, "damaged": done.damaged, "finalized": done.finalized, "next_due": next,
         }));
     }
     line(format_args!(
         "{} planned erases done; {} records passed a limit; {} derived records fell; {} refused, since they are held",
         done.planned, done.expired, done.derived, done.refused
     ))?;
+    if done.damaged > 0 {
+        line(format_args!(
+            "{} users passed over: their pages are damaged; restore the store from a copy",
+            done.damaged
+        ))?;
+    }
     if done.inbox_keys > 0 {
         line(format_args!("{} old inbox keys destroyed", done.inbox_keys))?;
     }

@@ -125,7 +125,7 @@ fn op(verb: &str) -> Op {
         "accept an envelope" => {
             Op::Envelope(0, Item { sources: vec![0], ..Item::plain(Class::transcript(), None, 90) })
         }
-        "open a grant" => Op::Grant { user: 0, class: None, revoked: false },
+        "open a grant" => Op::Grant { user: 0, class: None, set: false, revoked: false },
         "plan an erase" => Op::Plan(Scoped::User(0), 9),
         "cancel a planned erase" => Op::Cancel(0),
         "set a limit for all" => Op::Limit { user: None, class: Class::audio(), age: Some(1) },

@@ -39,10 +39,11 @@ pub(super) enum Op {
     Envelope(u8, Item),
     /// One of the envelopes arrives again.
     EnvelopeAgain(u8),
-    /// A third party opens records of a user, in a class or in all; it is then revoked, or not.
+    /// A third party opens records of a user, in a class or in all, and as a training set; it is then revoked, or not.
     Grant {
         user: u8,
         class: Option<Class>,
+        set: bool,
         revoked: bool,
     },
     /// One of the plans is cancelled.
@@ -232,7 +233,9 @@ pub(super) fn decode(bytes: &[u8; STEP_BYTES]) -> (Op, Trouble) {
             Op::Envelope(user(b[1]), item)
         }
         61 if b[7] % 8 == 2 => Op::EnvelopeAgain(b[1]),
-        61 if b[7] % 8 == 3 => Op::Grant { user: user(b[1]), class: some(b[2]).map(class), revoked: b[3] & 1 == 1 },
+        61 if b[7] % 8 == 3 => {
+            Op::Grant { user: user(b[1]), class: some(b[2]).map(class), set: true, revoked: b[3] & 1 == 1 }
+        }
         63 if b[7] % 8 == 1 => Op::Cancel(b[1]),
         63 if b[7] % 8 == 2 => {
             Op::Limit { user: some(b[1]).map(user), class: class(b[2]), age: (b[3] > 99).then_some(b[4] % 64) }

@@ -105,7 +105,13 @@ impl Run {
         self.verb("envelopes that came again", trouble, &act, |_, _, _| {});
     }
 
-    pub(super) fn grant(&mut self, user: u8, class: Option<&Class>, revoked: bool, trouble: Trouble) {
+    pub(super) fn grant(
+        &mut self,
+        user: u8,
+        class: Option<&Class>,
+        (with_set, revoked): (bool, bool),
+        trouble: Trouble,
+    ) {
         if !self.model.is_live(user) {
             return;
         }
@@ -158,15 +164,17 @@ impl Run {
         });
         let set = format!("set {}", self.contents);
         let made = std::cell::RefCell::new(None);
-        self.verb(
-            "training sets made",
-            Trouble::default(),
-            &|run| {
-                *made.borrow_mut() = Some(run.engine().make_set(&set, &public, "to mend")?);
-                Ok(Done::Nothing)
-            },
-            |_, _, _| {},
-        );
+        if with_set {
+            self.verb(
+                "training sets made",
+                Trouble::default(),
+                &|run| {
+                    *made.borrow_mut() = Some(run.engine().make_set(&set, &public, "to mend")?);
+                    Ok(Done::Nothing)
+                },
+                |_, _, _| {},
+            );
+        }
         let ids: Vec<RecordId> = covered.iter().map(|(id, _)| *id).collect();
         let fill = |run: &Run| run.engine().add_to_set(&set, &ids).map(|_| Done::Nothing);
         let open_set = |run: &Run, records: usize| -> Result<Done> {

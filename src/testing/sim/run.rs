@@ -329,7 +329,7 @@ impl Run {
             Op::Plan(scoped, delay) => self.plan(&scoped, delay, trouble),
             Op::Envelope(user, item) => self.envelope(user, &item, trouble),
             Op::EnvelopeAgain(n) => self.envelope_again(n, trouble),
-            Op::Grant { user, class, revoked } => self.grant(user, class.as_ref(), revoked, trouble),
+            Op::Grant { user, class, set, revoked } => self.grant(user, class.as_ref(), (set, revoked), trouble),
             Op::Cancel(n) => self.cancel(n, trouble),
             Op::Limit { user, class, age } => self.limit(user, &class, age, trouble),
             Op::EraseWithin(scoped, window) => {

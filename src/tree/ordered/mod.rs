@@ -326,6 +326,14 @@ impl<const K: usize> Ordered<K> {
         Ordered { root: root.map(Link::Stored) }
     }
 
+    /// The stored pointer, where nothing was changed.
+    pub(crate) fn into_stored(self) -> Option<Ref> {
+        match self.root {
+            Some(Link::Stored(at)) => Some(at),
+            _ => None,
+        }
+    }
+
     /// Adds or replaces an entry. The value must fit in half a page.
     pub(crate) fn insert(
         &mut self,
