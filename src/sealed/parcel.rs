@@ -114,8 +114,10 @@ impl<W: Write> Packing<W> {
 
     fn item(&mut self, kind: u8, about: &[u8], mut content: impl Read) -> Result<Option<u64>> {
         let _wiped = WipeStack;
-        let head = [&[kind][..], &(about.len() as u32).to_be_bytes(), about].concat();
-        self.0.write_all(&head).map_err(writing)?;
+        // Piece by piece: what is joined in ordinary memory stays there.
+        for piece in [&[kind][..], &(about.len() as u32).to_be_bytes(), about] {
+            self.0.write_all(piece).map_err(writing)?;
+        }
         let (mut buffer, mut length) = (Secret::zeroed(CHUNK_BYTES), 0);
         loop {
             let n = match fill(&mut content, &mut buffer).map_err(|e| reading("reading a record", e)) {
