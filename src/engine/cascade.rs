@@ -63,13 +63,15 @@ pub(super) fn follow(edit: &mut Edit<'_>, links: Vec<Links>, epoch: u64, most: F
         let Links { owner, incarnation, mut tree, count } = links;
         let place = Lineage::place(owner);
         let rows = tree.drain(&mut edit.editor, place)?;
-        let mut reached = users.clone();
+        let mut further = BTreeSet::new();
         for (key, value) in &rows {
-            if let Some(Other::Source(other) | Other::Derived(other)) = read(key, value)? {
-                reached.insert(other.user);
+            if let Some(Other::Source(other) | Other::Derived(other)) = read(key, value)?
+                && !users.contains(&other.user)
+            {
+                further.insert(other.user);
             }
         }
-        if reached.len() > users_most {
+        if users.len() + further.len() > users_most {
             let mut tree = Ordered::default();
             for (key, value) in rows {
                 tree.insert(&mut edit.editor, place, key, value)?;
@@ -77,7 +79,7 @@ pub(super) fn follow(edit: &mut Edit<'_>, links: Vec<Links>, epoch: u64, most: F
             edit.left.push(Links { owner, incarnation, tree, count });
             continue;
         }
-        users = reached;
+        users.extend(further);
         links_left -= count;
         for (key, value) in rows {
             let Some(other) = read(&key, &value)? else {

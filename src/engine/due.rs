@@ -160,12 +160,10 @@ impl Inner {
     /// When there is something to do, at the earliest.
     pub(super) fn next_due(&self) -> Result<Option<Timestamp>> {
         let state = self.state();
-        let roots = state.head.roots.duplicate();
-        if roots.falling.is_some() {
+        if state.head.roots.falling.is_some() {
             return Ok(Some(Timestamp(0)));
         }
-        let agenda = Agenda { tree: crate::tree::ordered::Ordered::stored(roots.agenda) };
-        Ok(agenda.next(&self.pages())?.into_iter().chain(state.head.pending).min())
+        Ok(Edit::agenda_of(&state).next(&self.pages())?.into_iter().chain(state.head.pending).min())
     }
 
     /// Does some of what is due in one commit; `None` where nothing is.

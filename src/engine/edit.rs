@@ -4,7 +4,7 @@ use super::cascade::Links;
 use super::commit::{Change, Sealer};
 use super::pages::PageSource;
 use super::{Inner, State};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp, UserTag};
 use crate::tree::agenda::Agenda;
 use crate::tree::falling::{Fallen, Falling};
@@ -46,6 +46,11 @@ impl<'a> Edit<'a> {
     /// The store's policies.
     pub(super) fn policies_of(state: &State) -> Policies {
         Policies { tree: Ordered::stored(state.head.roots.policies.as_ref().map(Ref::duplicate)) }
+    }
+
+    /// What is due.
+    pub(super) fn agenda_of(state: &State) -> Agenda {
+        Agenda { tree: Ordered::stored(state.head.roots.agenda.as_ref().map(Ref::duplicate)) }
     }
 
     /// The training sets.
@@ -106,7 +111,27 @@ pub(super) fn user_of<'n>(
     Ok(page_of(editor, root, id.user)?.filter(|page| page.incarnation == id.incarnation))
 }
 
+/// Changes the page of a user that lives.
+pub(super) fn change_page<T>(
+    edit: &mut Edit<'_>,
+    user: UserTag,
+    act: impl FnOnce(&mut Editor<'_>, &mut UserPage) -> Result<T>,
+) -> Result<T> {
+    let (editor, root) = edit.parts()?;
+    match page_of(editor, root, user)? {
+        Some(page) => act(editor, page),
+        None => Err(Error::new(ErrorKind::Erased, "this user was erased")),
+    }
+}
+
 impl Inner {
+    /// A number that nobody had, for a hold, a plan, a grant, an inbox key.
+    pub(super) fn new_number(&self) -> Result<u64> {
+        let mut number = [0; 8];
+        self.options.env.fill(&mut number)?;
+        Ok(u64::from_be_bytes(number))
+    }
+
     /// One commit within the epoch: `act` edits, or fails and leaves everything as it is.
     pub(super) fn commit_edit<T>(
         &self,

@@ -205,13 +205,7 @@ impl Inner {
     }
 
     /// Writes into the user's history that an erase was refused.
-    pub(super) fn note_refusal(
-        &self,
-        state: &State,
-        edit: &mut Edit<'_>,
-        erase: &Erase,
-        now: Timestamp,
-    ) -> Result<bool> {
+    fn note_refusal(&self, state: &State, edit: &mut Edit<'_>, erase: &Erase, now: Timestamp) -> Result<bool> {
         let tag = erase.user(|user| self.user_tag(state, user));
         let (editor, root) = edit.parts()?;
         match page_of(editor, root, tag)? {

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use zeroize::Zeroize;
 
-use super::edit::{Edit, page_of, user_of};
+use super::edit::{Edit, change_page, page_of, user_of};
 use super::{Engine, Inner, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, RecordId, Timestamp, UserId, UserTag};
@@ -155,27 +155,23 @@ impl Engine {
         check_name(&grant.name)?;
         check_why(&grant.purpose)?;
         let inner = &self.inner;
-        let mut number = [0; 8];
-        inner.options.env.fill(&mut number)?;
-        let number = u64::from_be_bytes(number);
+        let number = inner.new_number()?;
         inner.commit_edit(|state, pages, edit| {
             let (tag, _) = inner.user_page(state, user)?;
             let now = inner.options.env.now();
             let grant = Grant { since: now, last: Timestamp(0), opened: 0, ..grant };
-            let (editor, root) = edit.parts()?;
-            let Some(page) = page_of(editor, root, tag)? else {
-                return Err(revoked());
-            };
-            if page.grants.all(pages, tag)?.len() >= GRANTS_MAX {
-                return Err(Error::new(
-                    ErrorKind::Refused,
-                    format!("a user has at most {GRANTS_MAX} grants; revoke one"),
-                ));
-            }
-            page.grants.set(editor, tag, number, &grant)?;
-            let Grant { name, class, purpose, until, .. } = grant;
-            page.history.add(editor, tag, now, &Fact::Granted { id: number, name, class, until, purpose })?;
-            Ok(Ticket { store: inner.id, what: Asked::Grant { user: tag, incarnation: page.incarnation, number } })
+            change_page(edit, tag, |editor, page| {
+                if page.grants.all(pages, tag)?.len() >= GRANTS_MAX {
+                    return Err(Error::new(
+                        ErrorKind::Refused,
+                        format!("a user has at most {GRANTS_MAX} grants; revoke one"),
+                    ));
+                }
+                page.grants.set(editor, tag, number, &grant)?;
+                let Grant { name, class, purpose, until, .. } = grant;
+                page.history.add(editor, tag, now, &Fact::Granted { id: number, name, class, until, purpose })?;
+                Ok(Ticket { store: inner.id, what: Asked::Grant { user: tag, incarnation: page.incarnation, number } })
+            })
         })
     }
 
@@ -188,17 +184,15 @@ impl Engine {
         let inner = &self.inner;
         inner.commit_edit(|state, _, edit| {
             let (tag, _) = inner.user_page(state, user)?;
-            let (editor, root) = edit.parts()?;
-            let Some(page) = page_of(editor, root, tag)? else {
-                return Err(revoked());
-            };
-            if !page.grants.remove(editor, tag, number)? {
-                return Err(Error::new(
-                    ErrorKind::Absent,
-                    "this user has no such grant; `keyfall grant list` shows all",
-                ));
-            }
-            page.history.add(editor, tag, inner.options.env.now(), &Fact::Revoked { id: number })
+            change_page(edit, tag, |editor, page| {
+                if !page.grants.remove(editor, tag, number)? {
+                    return Err(Error::new(
+                        ErrorKind::Absent,
+                        "this user has no such grant; `keyfall grant list` shows all",
+                    ));
+                }
+                page.history.add(editor, tag, inner.options.env.now(), &Fact::Revoked { id: number })
+            })
         })
     }
 

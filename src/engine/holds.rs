@@ -145,9 +145,7 @@ impl Engine {
         let _wiped = WipeStack;
         check_reason(&hold.reason)?;
         check_authority(&hold.authority)?;
-        let mut random = [0; 8];
-        self.inner.options.env.fill(&mut random)?;
-        let id = u64::from_be_bytes(random);
+        let id = self.inner.new_number()?;
         self.inner.change_holds(user, |edit, resolver, tag, now| {
             let hold = Hold { since: now, ..hold };
             let pages = edit.editor.pages;

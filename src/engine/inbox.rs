@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::edit::{Edit, page_of, user_of};
+use super::edit::{Edit, change_page, user_of};
 use super::{Engine, Inner};
 use crate::crypto::{Fresh, hedge, kem};
 use crate::error::{Error, ErrorKind, Result};
@@ -87,19 +87,13 @@ impl Engine {
             let (tag, page) = inner.user_page(state, user)?;
             let env = &*inner.options.env;
             let made = env.now();
-            let mut number = [0; 8];
-            env.fill(&mut number)?;
-            let number = u64::from_be_bytes(number);
+            let number = inner.new_number()?;
             let fresh =
                 Fresh::new(env, hedge(&[user.as_str().as_bytes(), &number.to_be_bytes(), &made.0.to_be_bytes()]));
             let private = Private { number, made, key: fresh.key()? };
             let address = Address { store: inner.id, user: tag, incarnation: page.incarnation, number };
             let public = InboxKey { address, key: kem::public_key(&private.key)? };
-            let (editor, root) = edit.parts()?;
-            match page_of(editor, root, tag)? {
-                Some(page) => page.inbox.add(editor, tag, &private)?,
-                None => unreachable!("the user was there"),
-            }
+            change_page(edit, tag, |editor, page| page.inbox.add(editor, tag, &private))?;
             edit.due_by(tag, end(made))?;
             Ok(public)
         })

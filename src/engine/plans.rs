@@ -1,7 +1,7 @@
 //! Planned erases and retention policies: what [`Engine::tend`] will do, and when.
 
 use super::due::next_due;
-use super::edit::{Edit, page_of};
+use super::edit::{Edit, change_page};
 use super::part::is_there;
 use super::{Engine, Inner};
 use crate::error::{Error, ErrorKind, Result};
@@ -18,19 +18,6 @@ use crate::tree::{Editor, Pages};
 
 fn too_many(what: &str, most: usize) -> Error {
     Error::new(ErrorKind::Refused, format!("there are {most} {what} already; take one back"))
-}
-
-/// Changes the page of a user that lives.
-fn change_page<T>(
-    edit: &mut Edit<'_>,
-    user: UserTag,
-    act: impl FnOnce(&mut Editor<'_>, &mut UserPage) -> Result<T>,
-) -> Result<T> {
-    let (editor, root) = edit.parts()?;
-    match page_of(editor, root, user)? {
-        Some(page) => act(editor, page),
-        None => Err(Error::new(ErrorKind::Erased, "this user was erased")),
-    }
 }
 
 impl Inner {
@@ -76,9 +63,7 @@ impl Engine {
         if due <= now {
             return Err(Error::invalid("a planned erase is for a time to come; leave the time out to erase now"));
         }
-        let mut random = [0; 8];
-        inner.options.env.fill(&mut random)?;
-        let plan = Plan { id: u64::from_be_bytes(random), due, planned: now, erase };
+        let plan = Plan { id: inner.new_number()?, due, planned: now, erase };
         inner.commit_edit(|state, pages, edit| {
             let user = match plan.erase.scope() {
                 Scope::User { user, .. } => inner.user_page(state, user)?.0,
