@@ -7,10 +7,7 @@ use uuid::{Uuid, Variant};
 
 use crate::error::{Error, Result};
 use crate::limits::{CLASS_MAX_BYTES, USER_MAX_BYTES};
-
-/// Milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(pub u64);
+pub use crate::time::Timestamp;
 
 /// Name of a blob: 16 bytes that say nothing about user, class or time, never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -30,6 +30,12 @@ pub const PAGE_MAX_BYTES: usize = 16_384;
 pub const PAGE_CLASS_MIN_BYTES: usize = 512;
 /// Most stored bytes of a user page.
 pub const USER_PAGE_MAX_BYTES: usize = 8192;
+/// Most stored bytes of the page with the log's state.
+pub const LOG_PAGE_MAX_BYTES: usize = 8192;
+/// Most bytes of a leaf of the log.
+pub const LEAF_MAX_BYTES: usize = 440;
+/// Most bytes of the name of a log.
+pub const ORIGIN_MAX_BYTES: usize = 128;
 /// Most plaintext bytes of a head.
 pub const HEAD_MAX_BYTES: usize = 12_288;
 /// Most bytes of a user's name, UTF-8.
@@ -113,6 +119,10 @@ const _: () = assert!(
 const _: () = assert!(
     2 * (20 + 2 + 72 + CLASS_MAX_BYTES + NAME_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two grants fit in the smallest page"
+);
+const _: () = assert!(
+    2 * (20 + 2 + LEAF_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    "two leaves of the log fit in the smallest page"
 );
 const _: () = assert!(NAME_MAX_BYTES + 48 <= PRINCIPAL_MAX_BYTES, "a run of a training set is a principal");
 const _: () = assert!(

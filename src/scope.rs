@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, Result};
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
-use crate::limits::{CLASS_MAX_BYTES, KEPT_MAX, REASON_MAX_BYTES};
+use crate::limits::{AUTHORITY_MAX_BYTES, CLASS_MAX_BYTES, KEPT_MAX, REASON_MAX_BYTES};
 
 /// Which of a user's interactions a scope takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,15 @@ impl Scope {
     }
 }
 
+/// Who wants an erase certified, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Who asked for it; may be empty.
+    pub authority: String,
+    /// The legal ground; may be empty.
+    pub ground: String,
+}
+
 /// An erase: its scope, and what of it stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erase {
@@ -70,12 +79,13 @@ pub struct Erase {
     pub(crate) keep: Vec<Class>,
     pub(crate) reason: String,
     pub(crate) window: Option<Duration>,
+    pub(crate) request: Option<Request>,
 }
 
 impl Erase {
     /// Erases everything in `scope`.
     pub fn new(scope: Scope) -> Self {
-        Erase { scope, keep: Vec::new(), reason: String::new(), window: None }
+        Erase { scope, keep: Vec::new(), reason: String::new(), window: None, request: None }
     }
 
     /// Leaves the records of `class` in spite of the scope, detached from what falls; class and `reason` stand in the
@@ -92,6 +102,13 @@ impl Erase {
     #[must_use]
     pub fn final_within(mut self, window: Duration) -> Self {
         self.window = Some(window);
+        self
+    }
+
+    /// Has a certificate of it issued when it is complete: [`crate::engine::Erasure::certificate`]. The engine keeps none of what stands in it.
+    #[must_use]
+    pub fn certified(mut self, request: Request) -> Self {
+        self.request = Some(request);
         self
     }
 
@@ -128,7 +145,26 @@ impl Erase {
         }
     }
 
+    /// The scope in words, with the times of a span.
+    pub(crate) fn words_in_full(&self) -> String {
+        match &self.scope {
+            Scope::User { class, when: When::Between { from, until }, .. } => {
+                let class = class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
+                let from = from.map_or(String::new(), |t| format!(" from {t}"));
+                let until = until.map_or(String::new(), |t| format!(" before {t}"));
+                format!("{class} of interactions that began{from}{until}")
+            }
+            _ => self.words(),
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
+        let too_long = |r: &Request| r.authority.len() > AUTHORITY_MAX_BYTES || r.ground.len() > REASON_MAX_BYTES;
+        if self.request.as_ref().is_some_and(too_long) {
+            return Err(Error::invalid(format!(
+                "who asked is named in at most {AUTHORITY_MAX_BYTES} bytes, the legal ground in {REASON_MAX_BYTES}"
+            )));
+        }
         if self.keep.is_empty() {
             return Ok(());
         }

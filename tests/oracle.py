@@ -26,12 +26,39 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 CHUNK, TAG, HEADER, SEGMENT_CHUNKS = 16384, 16, 56, 16
 LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM"
 USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY, HOLDS, MARKS, PLANS, POLICIES, AGENDA, \
-    INBOX, GRANTS, SETS = range(1, 16)
+    INBOX, GRANTS, SETS, LOG, LOG_TREE = range(1, 18)
 # Bytes of a key in each ordered tree.
-KEYS = {kind: 40 if kind in (LINEAGE, MARKS, SETS) else 20 for kind in range(CLASS, SETS + 1)}
+KEYS = {kind: 40 if kind in (LINEAGE, MARKS, SETS) else 20 for kind in range(CLASS, LOG_TREE + 1)}
 # What a user page and a head lead to, in the order of their bits.
 OF_USER = (FENCES, LINEAGE, HISTORY, HOLDS, MARKS, PLANS, POLICIES, INBOX, GRANTS)
 OF_HEAD = (FALLING, AGENDA, POLICIES, SETS)
+
+
+# RFC 9162, 2.1
+
+def tree_hash(leaves):
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\0" + leaves[0]).digest()
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    k = 1 << (len(leaves) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + tree_hash(leaves[:k]) + tree_hash(leaves[k:])).digest()
+
+
+def leads_to(leaf, index, size, path, root):
+    """RFC 9162, 2.1.3.2"""
+    at, last, found = index, size - 1, hashlib.sha256(b"\0" + leaf).digest()
+    for step in path:
+        if last == 0:
+            return False
+        if at & 1 or at == last:
+            found = hashlib.sha256(b"\1" + step + found).digest()
+            while at and not at & 1:
+                at, last = at >> 1, last >> 1
+        else:
+            found = hashlib.sha256(b"\1" + found + step).digest()
+        at, last = at >> 1, last >> 1
+    return index < size and last == 0 and found == root
 
 
 class Corrupt(Exception):
@@ -243,7 +270,7 @@ class Tree:
         self.page_bytes, self.fan_bits = d.int(4), d.int(1)
         d.int(8), d.int(8), d.int(8)
         self.users, self.index_key = d.int(8), d.bytes(32)
-        self.root = d.bytes(48)
+        self.root, self.log = d.bytes(48), d.bytes(48)
         self.trees = self.below(OF_HEAD, d, d.int(1))
         self.copies = [(d.int(8), d.int(1), d.text()) for _ in range(d.int(1))]
         d.end(False)
@@ -300,7 +327,7 @@ class Tree:
             d = self.page(USER, ref)
             if d.int(1) != 1 or d.int(2) != incarnation:
                 raise Corrupt("a user page")
-            d.int(8), d.int(8)
+            d.int(8), d.int(8), d.int(8)
             name, fence_key, there = d.text(), d.bytes(32), d.int(2)
             if prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12] != tag:
                 raise Corrupt("a user page under another's tag")
@@ -323,6 +350,7 @@ class Tree:
             for _, value in self.ordered(kind, tree):
                 if kind == FALLING:
                     list(self.ordered(LINEAGE, value[14:]))
+        self.leaves()
         roots = {}
         for id, entry in entries.items():
             try:
@@ -337,6 +365,27 @@ class Tree:
                 content = None
             told = ("user", "class", "length", "created", "media_type", "purpose")
             yield {name: entry[name] for name in told} | {"id": show(id), "content": content}
+
+    def leaves(self):
+        """The log's leaves, checked against its right edge."""
+        d = self.page(LOG, self.log)
+        if d.int(1) != 1:
+            raise Corrupt("a log page's version")
+        d.text(), d.bytes(64)
+        size = d.int(8)
+        peaks = [d.bytes(32) for _ in range(bin(size).count("1"))]
+        rows = dict(self.ordered(LOG_TREE, d.bytes(48))) if d.int(1) else {}
+        leaves = [rows[bytes(1) + struct.pack(">Q", n) + bytes(11)] for n in range(size - size % 8)]
+        leaves += [d.text().encode() for _ in range(size % 8)]
+        d.end(True)
+        at, expected = 0, []
+        for bit in reversed(range(64)):
+            if size >> bit & 1:
+                expected.append(tree_hash(leaves[at:at + (1 << bit)]))
+                at += 1 << bit
+        if expected != peaks:
+            raise Corrupt("the log's edge is not that of its leaves")
+        return leaves
 
     def entry(self, value):
         d = Decoder(value)
@@ -485,9 +534,24 @@ class Maker:
         marked = {link_key(*own[n][1:], 0, own[m][0]): own[m][0] for n, others in marks.items() for m in others}
         there, trees = self.below(OF_USER, {FENCES: points, LINEAGE: links, HISTORY: history, HOLDS: held, MARKS: marked,
                                             PLANS: plans, POLICIES: keyed(policies), INBOX: inbox, GRANTS: grants})
-        page = b"\1" + struct.pack(">HQQ", incarnation, 1767225600000, due) + text(name) + fence_key
+        page = b"\1" + struct.pack(">HQQQ", incarnation, 1767225600000, due, sum(map(len, opened.values()))) + text(name) + fence_key
         page += struct.pack(">H", there) + trees + body
         return tag + struct.pack(">H", incarnation) + b"\1" + self.page(USER, page, 8192)
+
+    def log_page(self, leaves):
+        whole, peaks, at = len(leaves) // 8 * 8, b"", 0
+        for bit in reversed(range(64)):
+            if len(leaves) >> bit & 1:
+                peaks += tree_hash(leaves[at:at + (1 << bit)])
+                at += 1 << bit
+        rows = {b"\0" + struct.pack(">Q", n) + bytes(11): leaf for n, leaf in enumerate(leaves[:whole])}
+        for row in range(1, 8):
+            for n in range(len(leaves) >> 3 * row):
+                key = bytes([row]) + struct.pack(">Q", n) + bytes(11)
+                rows[key] = tree_hash(leaves[n << 3 * row:(n + 1) << 3 * row])
+        page = b"\1" + text("example.com/log") + self.random(64) + struct.pack(">Q", len(leaves)) + peaks
+        page += b"\1" + self.ordered(LOG_TREE, rows) if rows else b"\0"
+        return self.page(LOG, page + b"".join(text(leaf.decode()) for leaf in leaves[whole:]), 8192)
 
     def below(self, kinds, trees):
         there = sum(1 << n for n, kind in enumerate(kinds) if trees.get(kind))
@@ -512,10 +576,10 @@ class Maker:
                 page += struct.pack(">H", digit) + self.page(USERS, leaf)
         else:
             page = b"\2" + struct.pack(">H", len(slots)) + b"".join(sorted(slots))
-        root = self.page(USERS, page)
+        log, root = self.log_page(trees.get("leaves", ())), self.page(USERS, page)
         self.commit += 1
         prefix = b"KFHD\1" + self.store + struct.pack(">QQ", self.epoch, self.commit) + self.attempt
-        plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, pending, live) + self.index_key + root
+        plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, pending, live) + self.index_key + root + log
         there, below = self.below(OF_HEAD, {FALLING: trees.get("falling"), AGENDA: trees.get("agenda"),
                                             POLICIES: keyed(trees.get("policies", ())), SETS: trees.get("sets")})
         plain += bytes([there]) + below + b"\0"
@@ -733,6 +797,16 @@ def vectors():
                                    records=[], erased=[], unreadable=ids)
 
 
+def b64(data):
+    return base64.b64encode(data).decode()
+
+
+def sample_leaf(m):
+    return ("keyfall/erase@v1\ncommit 17\nepoch 7\ntime 2026-11-22T08:15:00Z\nerases 16 %s\ndestroys %s\nnext %s %s\n"
+            "cell %s\nsigner %s\n") % (b64(m.random(32)), b64(m.random(32)), m.random(16).hex(),
+                                       *(b64(m.random(32)) for _ in range(3)))
+
+
 def seeds():
     m = Maker("seeds")
     first = interaction(1767225600000, 1)
@@ -744,10 +818,11 @@ def seeds():
              b"\x08" + struct.pack(">Q", 5) + text("a skill") + text("audio") + struct.pack(">Q", 9) + text("to help"),
              b"\x09" + struct.pack(">Q", 5)]
     records = [("audio", first, 0, b"x", "wake word"), ("action", first, 0, b"y", ""), ("action", first, 1, b"z", "")]
+    leaves = [b"a leaf %d" % n for n in range(11)]
     m.publish([m.user("ada", records, fences=[("audio", first, 3)], derived={1: [0]}, detached={2: [0]}, facts=facts,
                       opened={0: [("analyst", "to count words")]}),
-               m.erased_user("ben", first)], falling={bytes(20): m.random(14) + m.random(48)})
-    plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, 5, 1) + m.index_key + m.random(48) + b"\3" + m.random(96)
+               m.erased_user("ben", first)], falling={bytes(20): m.random(14) + m.random(48)}, leaves=leaves)
+    plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, 5, 1) + m.index_key + m.random(96) + b"\3" + m.random(96)
     plain += b"\2" + m.random(8) + b"\1" + text("/mnt/a") + m.random(8) + b"\2" + text("/mnt/b")
     entry = b"\1" + m.random(32) + struct.pack(">BHHQQ", 1, 2, 1, 7, 1767225600000) + text("audio/x-wav") + text("wake word")
     interior = b"\1" + struct.pack(">H", 2) + b"\0\3" + m.random(48) + b"\0\7" + m.random(48)
@@ -784,6 +859,16 @@ def seeds():
     yield 20, "request-set", b"KFASKING\1" + struct.pack(">H", len(ticket)) + ticket + struct.pack(">Q", 9) + m.random(1216) + m.random(64)
     address = m.store + m.random(12) + b"\0\1" + m.random(8)
     yield 21, "sealed-head", b"KFSEALED\1\1" + struct.pack(">H", len(address)) + address + m.random(1120)
+    yield 22, "log-page", m.plain[LOG]
+    leaf = sample_leaf(m)
+    yield 23, "leaf", leaf.encode()
+    note = "example.com/log\n20\n%s\n\n\u2014 example.com/log %s\n" % (b64(m.random(32)), b64(m.random(68)))
+    yield 24, "checkpoint", note.encode()
+    yield 24, "log-proof", ("c2sp.org/tlog-proof@v1\nindex 9\n%s\n\n%s" % (b64(m.random(32)), note)).encode()
+    yield 24, "verifier-key", b"PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+    yield 25, "bundle", b"".join(struct.pack(">H", len(leaf)) + leaf for leaf in leaves)
+    with open(os.path.join(os.path.dirname(__file__), "certificates", "good.erased"), "rb") as f:
+        yield 26, "certificate", f.read()
     yield 6, "slot", slot(1, m.store, 1, m.attempt, m.root_key, m.random(4096))
     yield 7, "id", id
     yield 8, "id-text", base64.b32hexencode(id).lower()

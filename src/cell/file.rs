@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::filesystem::{self, Verdict};
 use super::slots::{SLOTS, Slots};
-use super::{Contents, Durable, Promise, Retirement, RootCell, RootId};
+use super::{Contents, Durable, Level, Promise, Retirement, RootCell, RootId};
 use crate::crypto::Key;
 use crate::dir::{DirLock, sync_dir};
 use crate::disk::OsDisk;
@@ -128,7 +128,14 @@ impl RootCell for FileCell {
             ),
             None => format!("{overwritten}; {} overwrites in place; {limit}", self.verdict.name),
         };
-        Promise { kind: "file", place: self.dir.display().to_string(), statement, remnants: self.remnants() }
+        Promise {
+            kind: "file",
+            place: self.dir.display().to_string(),
+            level: Level::L0,
+            statement,
+            remnants: self.remnants(),
+            quorum: None,
+        }
     }
 
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Contents, Durable, Promise, Retirement, RootCell, RootId, RootKey};
+use super::{Contents, Durable, Level, Promise, Retirement, RootCell, RootId, RootKey};
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -32,7 +32,9 @@ impl RootCell for MemoryCell {
             statement:
                 "the key is zeroized in this process's memory; it is lost, and all data with it, when the process ends"
                     .into(),
+            level: Level::L0,
             remnants: false,
+            quorum: None,
         }
     }
 

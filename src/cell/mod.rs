@@ -9,8 +9,6 @@ mod filesystem;
 mod memory;
 mod slots;
 
-use std::fmt;
-
 pub use file::FileCell;
 pub use memory::MemoryCell;
 #[cfg(feature = "testing")]
@@ -18,22 +16,8 @@ pub(crate) use slots::{Slots, live_key_in};
 
 use crate::crypto::Key;
 use crate::error::Result;
-use crate::ids::{StoreId, Timestamp};
-
-/// Name of a root key: its epoch and the attempt that drew it. Two writers that race for one epoch draw two attempts.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RootId {
-    /// Generation of the root key; only grows.
-    pub epoch: u64,
-    /// 16 random bytes.
-    pub attempt: [u8; 16],
-}
-
-impl fmt::Debug for RootId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RootId({}, {})", self.epoch, data_encoding::HEXLOWER.encode(&self.attempt[..4]))
-    }
-}
+use crate::ids::StoreId;
+pub use crate::promise::{Level, Promise, Quorum, Retirement, RootId, Statement};
 
 /// A root key as a cell gives it out.
 #[derive(Debug)]
@@ -53,28 +37,6 @@ pub struct Contents {
     pub keys: Vec<RootKey>,
     /// The highest epoch it ever held a key of.
     pub epoch: u64,
-}
-
-/// What a medium can promise of a destroyed key, in words that every report repeats.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Promise {
-    /// `memory`, `file`.
-    pub kind: &'static str,
-    /// Where the cell is.
-    pub place: String,
-    /// What destroying means here and what it does not.
-    pub statement: String,
-    /// Whether its owner accepted a medium that is known to keep old bytes.
-    pub remnants: bool,
-}
-
-/// How a key ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retirement {
-    /// It is gone, as far as [`Promise`] goes.
-    Destroyed,
-    /// The medium delays it until then.
-    Scheduled(Timestamp),
 }
 
 /// Proof that the pages of a new epoch are durable on every copy that must be in step, and were read back and

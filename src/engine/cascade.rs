@@ -155,6 +155,8 @@ impl Inner {
             let followed = follow(&mut edit, taken, epoch, Follow { links: 8 * STEP, users: usize::MAX })?;
             let mut change = self.change(&state, edit)?;
             self.begin_epoch(writer, epoch, &mut change)?;
+            let now = self.options.env.now();
+            self.enter(&state, writer, &mut change, (now, &self.cell.describe()), &[])?;
             change.erased.clone_from(&followed.selectors);
             (followed, change)
         };

@@ -22,6 +22,8 @@ const PAGE: usize = 4096;
 /// What a discard gave back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Discarded {
+    /// The commit whose tree it left: what died in it, or before, is gone from the store.
+    pub commit: u64,
     /// Blobs that nothing reached.
     pub blobs: u64,
     /// Bytes on the medium before, in the store and its copies.
@@ -50,7 +52,7 @@ impl Engine {
         let inner = &self.inner;
         inner.check_usable()?;
         let _one_at_a_time = locked(&inner.discarding);
-        let mut done = Discarded::default();
+        let mut done = Discarded { commit: self.head().commit, ..Discarded::default() };
         let known = inner.state().head.copies.len() as u64;
         let mut places: Vec<SharedStore> = vec![inner.store().clone()];
         for copy in self.reachable_copies() {

@@ -233,6 +233,7 @@ impl Inner {
             change.head.floor = change.head.floor.max(now);
             doing.tended.finalized = change.head.pending.is_some();
             self.begin_epoch(writer, doing.epoch, &mut change)?;
+            self.enter(&state, writer, &mut change, (now, &self.cell.describe()), &[])?;
         }
         Ok(Attempt::Ready(Box::new(change), doing.tended))
     }

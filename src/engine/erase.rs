@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::cascade::{Links, follow};
+use super::certify::{Claim, Common, Docket};
 use super::commit::Change;
 use super::edit::{Edit, page_of};
 use super::holds::{held, protected};
@@ -11,18 +12,19 @@ use super::part::{Part, erase_record, is_there};
 use super::read::Selector;
 use super::{Engine, Inner, State, Writer, locked};
 use crate::cell::Retirement;
+use crate::certificate::Certificate;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::Timestamp;
+use crate::ids::{Class, Timestamp};
 use crate::policy::millis;
 use crate::scope::{Erase, Scope, When};
 use crate::secret::WipeStack;
 use crate::sync::Mutex;
-use crate::tree::PageKind;
 use crate::tree::head::HeadPage;
 use crate::tree::history::Fact;
 use crate::tree::lineage::Lineage;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN};
 use crate::tree::users::SlotState;
+use crate::tree::{Link, PageKind};
 
 /// What an erase did. It is returned when the erase is complete, never before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct Erasure {
     pub pending: Option<Timestamp>,
     /// When it was complete.
     pub completed: Timestamp,
+    /// The certificate, where the erase asked for one and something was erased.
+    pub certificate: Option<Box<Certificate>>,
 }
 
 /// An erase in the queue.
@@ -55,17 +59,34 @@ pub(super) struct Waiting {
 /// What one erase of a commit did to the tree.
 pub(super) struct Applied {
     pub(super) records: Option<u64>,
+    /// The same by class.
+    pub(super) counts: Vec<(Class, u64)>,
     pub(super) already: bool,
     /// Whether the user itself is gone now.
     pub(super) user_gone: bool,
     pub(super) selectors: Vec<Selector>,
     /// Links of the records that fell.
     pub(super) links: Vec<Links>,
+    /// What its certificate needs, where it asked for one.
+    pub(super) docket: Option<Docket>,
 }
 
 impl Applied {
     pub(super) fn already() -> Self {
-        Applied { records: Some(0), already: true, user_gone: false, selectors: Vec::new(), links: Vec::new() }
+        Applied { already: true, ..Applied::of(Vec::new()) }
+    }
+
+    /// Records of some classes fell.
+    pub(super) fn of(counts: Vec<(Class, u64)>) -> Self {
+        Applied {
+            records: Some(counts.iter().map(|(_, n)| n).sum()),
+            counts,
+            already: false,
+            user_gone: false,
+            selectors: Vec::new(),
+            links: Vec::new(),
+            docket: None,
+        }
     }
 }
 
@@ -123,7 +144,8 @@ impl Inner {
         self.ready(writer)?;
         let epoch = writer.root.id.epoch + 1;
         let now = self.options.env.now();
-        let (mut applied, derived, change) = {
+        let mut asked = None;
+        let (applied, derived, change) = {
             let state = self.state();
             let pages = self.pages();
             let mut edit = Edit::new(&state, &pages);
@@ -161,6 +183,25 @@ impl Inner {
                     }
                     None => self.begin_epoch(writer, epoch, &mut change)?,
                 }
+                let common = Common {
+                    promise: &self.cell.describe(),
+                    asked: now,
+                    epoch: writer.root.id.epoch,
+                    root: &writer.root.key,
+                    pending: change.head.pending,
+                    derived,
+                    following: change.head.roots.falling.is_some(),
+                };
+                let mut claims = Vec::new();
+                for (erase, applied) in erases.iter().zip(&mut applied) {
+                    let docket = applied.as_mut().ok().and_then(|applied| applied.docket.take());
+                    if let (Some(request), Some(docket)) = (&erase.request, docket) {
+                        claims.push(self.claim(&state, (erase, request), docket, &common)?);
+                    }
+                }
+                let commitments: Vec<_> = claims.iter().map(Claim::commitment).collect();
+                let entered = self.enter(&state, writer, &mut change, (now, common.promise), &commitments)?;
+                asked = Some((claims, entered));
                 Some(change)
             } else if refused {
                 Some(self.change(&state, edit)?)
@@ -173,18 +214,23 @@ impl Inner {
             Some(change) => self.publish(writer, change)?,
             None => None,
         };
+        let certificates = match asked {
+            Some((claims, entered)) => self.issue(claims, entered, retirement.as_ref())?,
+            None => Vec::new(),
+        };
+        let mut certificates = certificates.into_iter();
         let pending = self.state().head.pending;
         let completed = self.options.env.now();
         let retirement = if pending.is_some() { None } else { retirement.or(Some(Retirement::Destroyed)) };
         let epoch = writer.root.id.epoch + u64::from(pending.is_some());
         let following = self.is_falling();
-        Ok(applied
-            .drain(..)
-            .map(|a| {
-                let Applied { records, already, .. } = a?;
-                Ok(Erasure { epoch, records, derived, following, already, retirement, pending, completed })
-            })
-            .collect())
+        let outcome = |(erase, applied): (&&Erase, Result<Applied>)| {
+            let Applied { records, already, .. } = applied?;
+            let certificate = if already || erase.request.is_none() { None } else { certificates.next().map(Box::new) };
+            let retirement = retirement.clone();
+            Ok(Erasure { epoch, records, derived, following, already, retirement, pending, completed, certificate })
+        };
+        Ok(erases.iter().zip(applied).map(outcome).collect())
     }
 
     /// Lets the next epoch begin with a change: what was pending becomes final with it.
@@ -239,26 +285,41 @@ impl Inner {
             Scope::User { class: None, when: When::Ever, .. } if erase.keep.is_empty() => {
                 // Damaged pages below must not keep a user from being erased; what was derived cannot be found then, and
                 // cannot be read either.
+                let mut docket = erase.request.as_ref().map(|_| Docket::unread(erase));
+                let page_key = match link {
+                    Link::Stored(at) if docket.is_some() => Some(at.key.duplicate()),
+                    _ => None,
+                };
                 let read = link.load_mut(editor, PageKind::User, Some(tag)).and_then(|page| {
                     if page.holds.tree.root.is_some() || page.holds.marks.root.is_some() {
                         return Err(held("some of this user's records, or what was derived from them,"));
                     }
-                    let count = page.lineage.tree.count(editor, Lineage::place(tag))?;
-                    Ok((page.records(), std::mem::take(&mut page.lineage.tree), count, page.due))
-                });
-                let (records, links, due) = match read {
-                    Ok((records, tree, count, due)) => {
-                        (Some(records), vec![Links { owner: tag, incarnation, tree, count }], due)
+                    let counts: Vec<_> = page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect();
+                    if let Some(docket) = &mut docket {
+                        *docket = Docket::of(editor, tag, page)?;
+                        docket.add_records(&counts);
                     }
-                    Err(e) if e.kind() == ErrorKind::Corrupt => (None, Vec::new(), None),
+                    let count = page.lineage.tree.count(editor, Lineage::place(tag))?;
+                    let links = Links { owner: tag, incarnation, tree: std::mem::take(&mut page.lineage.tree), count };
+                    Ok((Applied { links: vec![links], ..Applied::of(counts) }, page.due))
+                });
+                let (applied, due) = match read {
+                    Ok(read) => read,
+                    Err(e) if e.kind() == ErrorKind::Corrupt => {
+                        docket = docket.map(|_| Docket::unread(erase));
+                        (Applied { records: None, ..Applied::of(Vec::new()) }, None)
+                    }
                     Err(e) => return Err(e),
                 };
+                if let (Some(docket), Some(key)) = (&mut docket, &page_key) {
+                    docket.add_key("key of the user's page", key);
+                }
                 slot.state = SlotState::Erased { epoch };
                 if let Some(due) = due {
                     edit.agenda.remove(&mut edit.editor, due, tag)?;
                 }
                 let whole = Selector { user: tag, class: None, low: KEY_MIN, high: KEY_MAX };
-                Ok(Applied { records, already: false, user_gone: true, selectors: vec![whole], links })
+                Ok(Applied { user_gone: true, selectors: vec![whole], docket, ..applied })
             }
             Scope::User { class, when, .. } => {
                 let page = link.load_mut(editor, PageKind::User, Some(tag))?;
@@ -273,10 +334,16 @@ impl Inner {
                     self.keep(state, edit, &part, (erase, now))?;
                 }
                 let (editor, root) = edit.parts()?;
-                match page_of(editor, root, tag)? {
-                    Some(page) => part.erase(editor, page, (epoch, now)),
-                    None => unreachable!("the user was there"),
+                let Some(page) = page_of(editor, root, tag)? else { unreachable!("the user was there") };
+                let mut docket = erase.request.as_ref().map(|_| Docket::of(editor, tag, page)).transpose()?;
+                if let (Some(docket), Some((class, key))) = (&mut docket, part.whole_class(page)) {
+                    docket.add_key(&format!("key of class {class}"), key);
                 }
+                let applied = part.erase(editor, page, (epoch, now))?;
+                if let Some(docket) = &mut docket {
+                    docket.add_records(&applied.counts);
+                }
+                Ok(Applied { docket, ..applied })
             }
             Scope::Record(id) => {
                 if id.incarnation < incarnation {
@@ -291,7 +358,12 @@ impl Inner {
                 if is_there(editor, page, id)? && protected(editor.pages, page, id)? {
                     return Err(held("this record, or one derived from it,"));
                 }
-                erase_record(editor, page, id, epoch)
+                let mut docket = erase.request.as_ref().map(|_| Docket::of(editor, tag, page)).transpose()?;
+                let applied = erase_record(editor, page, id, epoch)?;
+                if let Some(docket) = &mut docket {
+                    docket.add_records(&applied.counts);
+                }
+                Ok(Applied { docket: docket.filter(|_| !applied.already), ..applied })
             }
         }
     }

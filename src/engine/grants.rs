@@ -137,6 +137,7 @@ impl Inner {
         for id in ids {
             let (editor, root) = edit.parts()?;
             if let Some(page) = user_of(editor, root, id)? {
+                page.openings += 1;
                 page.lineage.add_access(editor, id, access)?;
             }
         }

@@ -322,7 +322,10 @@ impl Engine {
             let at = inner.options.env.now();
             let access = Access { principal: principal.to_owned(), purpose: purpose.to_owned(), at };
             match user_of(editor, root, id)? {
-                Some(page) => page.lineage.add_access(editor, id, &access),
+                Some(page) => {
+                    page.openings += 1;
+                    page.lineage.add_access(editor, id, &access)
+                }
                 None => Err(fell(id)),
             }
         })?;

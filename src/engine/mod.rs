@@ -6,6 +6,7 @@
 
 mod audit;
 mod cascade;
+mod certify;
 mod commit;
 mod copies;
 mod discard;
@@ -17,6 +18,7 @@ mod holds;
 mod inbox;
 mod keeper;
 mod lineage;
+mod log;
 mod open;
 mod pages;
 mod part;
@@ -50,7 +52,7 @@ pub use report::{Erased, Report};
 
 pub use crate::policy::Policy;
 pub use crate::record::{Put, Source};
-pub use crate::scope::{Erase, Scope, When};
+pub use crate::scope::{Erase, Request, Scope, When};
 pub use crate::tree::Geometry;
 pub use crate::tree::grants::Grant;
 pub use crate::tree::head::{CopyEntry, CopyMode};
@@ -86,6 +88,8 @@ pub struct Options {
     pub follow: Follow,
     /// Who does what is due.
     pub keeper: Keeper,
+    /// Name of a new store's log: a URL without its scheme. The default is made from the store's id.
+    pub log_origin: Option<String>,
     /// Opens a copy from its place. The default opens directories.
     pub open_copy: OpenCopy,
     /// A defect to plant, so that tests can see that they would find it.
@@ -119,6 +123,7 @@ impl Default for Options {
             geometry: Geometry::default(),
             follow: Follow::default(),
             keeper: Keeper::default(),
+            log_origin: None,
             open_copy: Arc::new(open_directory),
             #[cfg(feature = "testing")]
             defect: None,

@@ -7,7 +7,7 @@ use super::commit::Sealer;
 use super::copies::Attached;
 use super::keeper::{Bell, Keeper, Kept};
 use super::pages::{PageCache, SharedStore};
-use super::{Engine, Inner, NamesInUse, Options, State, Writer};
+use super::{Engine, Inner, NamesInUse, Options, State, Writer, log};
 use crate::cell::{RootCell, RootId, RootKey};
 use crate::crypto::{Fresh, Key, hedge};
 use crate::env::Env;
@@ -18,6 +18,7 @@ use crate::store::{Head, HeadId, Published, Store};
 use crate::sync::atomic::{AtomicBool, AtomicUsize};
 use crate::sync::{Mutex, RwLock};
 use crate::tree::head::{HeadPage, Prefix, Roots};
+use crate::tree::log::LogPage;
 use crate::tree::users::{UsersNode, seal_users};
 use crate::tree::{Geometry, Link};
 
@@ -110,6 +111,9 @@ impl Engine {
         let id = StoreId(id);
         let mut sealer = Sealer::new(&options, id);
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
+        let seeds = (Key::random(&*env)?, Key::random(&*env)?);
+        let log = LogPage::new(log::origin(options.log_origin.as_deref(), id)?, seeds.0, seeds.1);
+        let log = log.seal(geometry, &mut sealer)?;
         let now = env.now();
         let head = HeadPage {
             geometry,
@@ -118,7 +122,7 @@ impl Engine {
             pending: None,
             users: 0,
             index_key: Key::random(&*env)?,
-            roots: Roots { users, falling: None, agenda: None, policies: None, sets: None },
+            roots: Roots { users, log, falling: None, agenda: None, policies: None, sets: None },
             copies: Vec::new(),
         };
         let root = draw_root(&*env, 1, &head)?;

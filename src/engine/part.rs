@@ -9,6 +9,7 @@ use super::erase::{Applied, absent};
 use super::lineage::Fate;
 use super::read::Selector;
 use super::{Inner, State};
+use crate::crypto::Key;
 use crate::error::{Error, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::scope::{Erase, When};
@@ -18,7 +19,7 @@ use crate::tree::holds::Hold;
 use crate::tree::inbox::Inbox;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
-use crate::tree::{Editor, Pages};
+use crate::tree::{Editor, Link, Pages};
 
 /// Some classes of a user, some interactions.
 pub(super) struct Part {
@@ -69,6 +70,15 @@ impl Part {
         };
         let kept = keep.iter().map(|class| page.class_tag(class)).collect();
         Ok(Part { user, incarnation, class: class.map(|c| page.class_tag(c)), kept, when, low, high })
+    }
+
+    /// The key of the part, where the part is one class, whole.
+    pub(super) fn whole_class<'p>(&self, page: &'p UserPage) -> Option<(&'p Class, &'p Key)> {
+        let slot = self.class.filter(|_| matches!(self.when, When::Ever)).and_then(|tag| page.class(tag))?;
+        match &slot.tree.root {
+            Some(Link::Stored(at)) => Some((&slot.class, &at.key)),
+            _ => None,
+        }
     }
 
     /// Whether a record lies in the span of the part, whatever its class.
@@ -162,7 +172,7 @@ impl Part {
             let (tree, count) = page.lineage.take(editor, tag, *class, &self.low, &self.high)?;
             links.push(Links { owner: tag, incarnation: self.incarnation, tree, count });
         }
-        let records = remove(editor, tag, page, &classes, (&self.low, &self.high))?;
+        let counts = remove(editor, tag, page, &classes, (&self.low, &self.high))?;
         // Copies of what fell may lie in envelopes.
         page.inbox = Inbox::default();
         let fences = &mut page.fences;
@@ -190,7 +200,7 @@ impl Part {
         } else {
             classes.iter().map(|class| selector(Some(*class))).collect()
         };
-        Ok(Applied { records: Some(records), already: false, user_gone: false, selectors, links })
+        Ok(Applied { selectors, links, ..Applied::of(counts) })
     }
 
     fn interactions_after(
@@ -284,16 +294,14 @@ pub(super) fn erase_record(editor: &mut Editor<'_>, page: &mut UserPage, id: &Re
         let fenced = page.fences.cover(editor.pages, tag, &page.fence_key, what)?;
         return if fenced { Ok(Applied::already()) } else { Err(absent("this record")) };
     }
-    let removed = remove(editor, tag, page, &[id.class], (&key, &key))?;
+    let counts = remove(editor, tag, page, &[id.class], (&key, &key))?;
     page.inbox = Inbox::default();
     page.fences.add_point(editor, tag, &page.fence_key, Point::Record(id.class, id.interaction, id.ordinal), epoch)?;
     let (tree, count) = page.lineage.take(editor, tag, id.class, &key, &key)?;
     Ok(Applied {
-        records: Some(removed),
-        already: false,
-        user_gone: false,
         selectors: vec![Selector { user: tag, class: Some(id.class), low: key, high: key }],
         links: vec![Links { owner: tag, incarnation, tree, count }],
+        ..Applied::of(counts)
     })
 }
 
@@ -304,19 +312,19 @@ fn remove(
     page: &mut UserPage,
     classes: &[ClassTag],
     (low, high): (&OrderedKey, &OrderedKey),
-) -> Result<u64> {
-    let mut removed = 0;
+) -> Result<Vec<(Class, u64)>> {
+    let mut counts = Vec::with_capacity(classes.len());
     for slot in page.classes.iter_mut().filter(|slot| classes.contains(&slot.tag)) {
         if *low == KEY_MIN && *high == KEY_MAX {
             // The whole class: one pointer, whatever is below it.
             slot.tree = Default::default();
-            removed += std::mem::take(&mut slot.records);
+            counts.push((slot.class.clone(), std::mem::take(&mut slot.records)));
         } else {
             let n = slot.tree.remove_range(editor, class_place(tag), low, high)?;
             slot.records -= n;
-            removed += n;
+            counts.push((slot.class.clone(), n));
         }
     }
     page.classes.retain(|slot| slot.tree.root.is_some());
-    Ok(removed)
+    Ok(counts)
 }

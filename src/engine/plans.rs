@@ -58,6 +58,11 @@ impl Engine {
         let _wiped = WipeStack;
         let erase: Erase = erase.into();
         erase.check()?;
+        if erase.request.is_some() {
+            return Err(Error::invalid(
+                "a planned erase has nobody to give a certificate to when it is done; ask for one when you erase",
+            ));
+        }
         let inner = &self.inner;
         let now = inner.options.env.now();
         if due <= now {

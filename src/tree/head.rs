@@ -3,7 +3,7 @@
 //! ```text
 //! head   = "KFHD" ‖ format 1 ‖ store id 16 ‖ epoch 8 ‖ commit 8 ‖ attempt 16 ‖ sealed under the root key
 //! sealed = page bytes 4 ‖ fan bits 1 ‖ made 8 ‖ floor 8 ‖ pending 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
-//!          ‖ trees 1 ‖ [falling: ref 48] ‖ [agenda: ref 48] ‖ [policies: ref 48] ‖ [sets: ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
+//!          ‖ ref of the log page 48 ‖ trees 1 ‖ [falling: ref 48] ‖ [agenda: ref 48] ‖ [policies: ref 48] ‖ [sets: ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
 //! ```
 //! trees: bits 1, 2, 4, 8; pending: when this root key is destroyed at the latest, 0 for no such time.
 //! The clear prefix is the seal's context: none of it can be changed without the head failing to open.
@@ -102,6 +102,8 @@ pub(crate) struct HeadPage {
 pub(crate) struct Roots {
     /// The root page of the user tree.
     pub(crate) users: Ref,
+    /// The log's state.
+    pub(crate) log: Ref,
     /// The links of what was erased that are still to be followed.
     pub(crate) falling: Option<Ref>,
     /// When there is something to do for which user.
@@ -117,6 +119,7 @@ impl Roots {
         let copy = |at: &Option<Ref>| at.as_ref().map(Ref::duplicate);
         Roots {
             users: self.users.duplicate(),
+            log: self.log.duplicate(),
             falling: copy(&self.falling),
             agenda: copy(&self.agenda),
             policies: copy(&self.policies),
@@ -137,7 +140,8 @@ impl Roots {
     pub(crate) fn each(&self) -> impl Iterator<Item = (Spot, &Ref)> {
         let others = self.others().into_iter();
         let others = others.filter_map(|(kind, at)| Some((Spot { kind, ..Spot::ROOT }, at.as_ref()?)));
-        std::iter::once((Spot::ROOT, &self.users)).chain(others)
+        let log = Spot { kind: PageKind::Log, ..Spot::ROOT };
+        [(Spot::ROOT, &self.users), (log, &self.log)].into_iter().chain(others)
     }
 }
 
@@ -162,6 +166,7 @@ impl HeadPage {
         e.u64(self.made.0).u64(self.floor.0).u64(self.pending.unwrap_or_default().0);
         e.u64(self.users).bytes(self.index_key.bytes());
         self.roots.users.encode(&mut e);
+        self.roots.log.encode(&mut e);
         let others = self.roots.others();
         e.u8(others.iter().enumerate().filter(|(_, (_, at))| at.is_some()).map(|(n, _)| 1 << n).sum());
         for at in others.iter().filter_map(|(_, at)| at.as_ref()) {
@@ -188,13 +193,14 @@ impl HeadPage {
         let users = d.u64()?;
         let index_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
         let users_root = Ref::decode(&mut d)?;
+        let log = Ref::decode(&mut d)?;
         let there = d.u8()?;
         if there >= 1 << TREES {
             return Err(d.bad());
         }
         let mut tree = |bit| (there & bit != 0).then(|| Ref::decode(&mut d)).transpose();
         let roots =
-            Roots { users: users_root, falling: tree(1)?, agenda: tree(2)?, policies: tree(4)?, sets: tree(8)? };
+            Roots { users: users_root, log, falling: tree(1)?, agenda: tree(2)?, policies: tree(4)?, sets: tree(8)? };
         let n = usize::from(d.u8()?);
         if n > COPIES_MAX {
             return Err(d.bad());

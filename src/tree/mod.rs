@@ -13,6 +13,7 @@ pub(crate) mod history;
 pub(crate) mod holds;
 pub(crate) mod inbox;
 pub(crate) mod lineage;
+pub(crate) mod log;
 pub(crate) mod ordered;
 pub(crate) mod plans;
 pub(crate) mod policies;
@@ -132,6 +133,10 @@ pub(crate) enum PageKind {
     Grants,
     /// A page of an ordered tree: training sets, and whose records are in them.
     Sets,
+    /// The public log's state.
+    Log,
+    /// A page of an ordered tree: the public log's leaves and hashes.
+    LogTree,
 }
 
 impl PageKind {
@@ -152,6 +157,8 @@ impl PageKind {
             PageKind::Inbox => 13,
             PageKind::Grants => 14,
             PageKind::Sets => 15,
+            PageKind::Log => 16,
+            PageKind::LogTree => 17,
         }
     }
 }
@@ -273,12 +280,14 @@ pub(crate) fn edges(spot: &Spot, page: &[u8]) -> Result<Vec<Edge>> {
             | PageKind::Policies
             | PageKind::Agenda
             | PageKind::Inbox
-            | PageKind::Grants,
+            | PageKind::Grants
+            | PageKind::LogTree,
             _,
         ) => ordered::edges::<20>(spot, page, |_, _| Ok(None)),
         (PageKind::Lineage | PageKind::Marks | PageKind::Sets, _) => {
             ordered::edges::<{ lineage::LINK_BYTES }>(spot, page, |_, _| Ok(None))
         }
         (PageKind::Falling, _) => falling::edges(spot, page),
+        (PageKind::Log, _) => log::edges(page),
     }
 }

@@ -3,7 +3,7 @@
 //! the grants.
 //!
 //! ```text
-//! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ due 8 ‖ name len 2 ‖ name ‖ fence key 32
+//! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ due 8 ‖ openings 8 ‖ name len 2 ‖ name ‖ fence key 32
 //!             ‖ trees 2 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48] ‖ [holds: ref 48] ‖ [marks: ref 48]
 //!             ‖ [plans: ref 48] ‖ [policies: ref 48] ‖ [inbox: ref 48] ‖ [grants: ref 48]
 //!             trees: bits 1, 2, 4, 8, 16, 32, 64, 128, 256; due: its entry in the agenda, 0 for none
@@ -41,6 +41,8 @@ pub(crate) struct UserPage {
     pub(crate) created: Timestamp,
     /// When there is something to do for this user, at the earliest: its entry in the agenda.
     pub(crate) due: Option<Timestamp>,
+    /// How many openings of records were written down in this life, of erased ones too.
+    pub(crate) openings: u64,
     pub(crate) fence_key: Key,
     pub(crate) fences: Fences,
     pub(crate) lineage: Lineage,
@@ -89,6 +91,7 @@ impl UserPage {
             incarnation,
             created,
             due: None,
+            openings: 0,
             fence_key,
             fences: Fences::default(),
             lineage: Lineage::default(),
@@ -148,7 +151,7 @@ impl UserPage {
             self.grants.tree.seal(Grants::place(owner), geometry, sink)?,
         ];
         let mut e = Encoder::new(capacity);
-        e.u8(VERSION).u16(self.incarnation).u64(self.created.0).u64(self.due.unwrap_or_default().0);
+        e.u8(VERSION).u16(self.incarnation).u64(self.created.0).u64(self.due.unwrap_or_default().0).u64(self.openings);
         let there = trees.iter().enumerate().filter(|(_, tree)| tree.is_some());
         e.text(self.user.as_str()).bytes(self.fence_key.bytes()).u16(there.map(|(n, _)| 1 << n).sum());
         for tree in trees.iter().flatten() {
@@ -179,6 +182,7 @@ impl Node for UserPage {
         let incarnation = d.u16()?;
         let created = Timestamp(d.u64()?);
         let due = Some(Timestamp(d.u64()?)).filter(|due| due.0 > 0);
+        let openings = d.u64()?;
         let user = UserId::new(d.text(USER_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
         let fence_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
         let there = d.u16()?;
@@ -216,6 +220,7 @@ impl Node for UserPage {
             incarnation,
             created,
             due,
+            openings,
             fence_key,
             fences,
             lineage,

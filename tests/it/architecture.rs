@@ -4,8 +4,29 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the ground up; each may import from those before it and from itself.
 const LAYERS: &[&str] = &[
-    "error", "limits", "ids", "env", "secret", "sync", "codec", "scope", "policy", "dir", "disk", "store", "crypto",
-    "cell", "tree", "record", "sealed", "engine", "testing",
+    "error",
+    "limits",
+    "time",
+    "promise",
+    "log",
+    "certificate",
+    "ids",
+    "env",
+    "secret",
+    "sync",
+    "codec",
+    "scope",
+    "policy",
+    "dir",
+    "disk",
+    "store",
+    "crypto",
+    "cell",
+    "tree",
+    "record",
+    "sealed",
+    "engine",
+    "testing",
 ];
 
 fn sources(dir: &Path, out: &mut Vec<PathBuf>) {

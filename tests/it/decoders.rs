@@ -64,7 +64,7 @@ fn classes_out_of_order_are_refused() {
     let page = &well_formed("user")[..];
     assert!(decode_anything(3, page));
     let length = |at: usize| usize::from(u16::from_be_bytes([page[at], page[at + 1]]));
-    let trees = 19 + 2 + length(19) + 32;
+    let trees = 27 + 2 + length(27) + 32;
     let classes = trees + 2 + 48 * length(trees).count_ones() as usize;
     assert_eq!(length(classes), 2, "the page has two classes");
     let first = classes + 2;

@@ -12,6 +12,7 @@ mod support;
 
 mod architecture;
 mod cells;
+mod certificates;
 mod chunked;
 mod command_line;
 mod corpus;
@@ -27,6 +28,7 @@ mod inbox;
 mod kill;
 mod lineage;
 mod linear;
+mod log;
 mod memory;
 mod pages;
 mod ports;

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::{FileCell, Promise};
-use keyfall::engine::{Audit, Erase, Keeper, Source, When, restore};
+use keyfall::engine::{Audit, Erase, Keeper, Request, Source, When, restore};
 use keyfall::env::System;
 use keyfall::store::{SledStore, Store};
 use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Options, Put, Query, Reader, RecordId, Scope, UserId};
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::output::{self, Failure, line, progress, table, value};
-use crate::{copies, due, erasing, grants, holds, import, inbox, lineage, report, sealed};
+use crate::{certificate, copies, due, erasing, grants, holds, import, inbox, lineage, log, report, sealed};
 
 pub(crate) type Done = Result<(), Failure>;
 
@@ -26,7 +26,9 @@ pub(crate) fn run(args: Args) -> Done {
     let cell = args.cell.as_deref();
     let json = args.json;
     match args.command {
-        Command::Init { places, accept_remnants } => init(&one(places)?, cell, accept_remnants, json),
+        Command::Init { places, accept_remnants, log_origin } => {
+            init(&one(places)?, cell, (accept_remnants, log_origin), json)
+        }
         Command::Create { places, user } => create(&open(&one(places)?, cell)?, &user, json),
         Command::Import { places, actions, ids, skip_missing } => {
             let (store, [dir]) = store_and(places)?;
@@ -105,6 +107,9 @@ pub(crate) fn run(args: Args) -> Done {
             reason,
             delay,
             final_within,
+            output,
+            authority,
+            ground,
             yes,
         } => {
             let scope = match (user, record) {
@@ -129,9 +134,14 @@ pub(crate) fn run(args: Args) -> Done {
             let engine = open(&one(places)?, cell)?;
             match delay {
                 Some(delay) => due::plan(&engine, erase, delay, (yes, json)),
-                None => erasing::run(&engine, erase, yes, json),
+                None => {
+                    let erase = if output.is_some() { erase.certified(Request { authority, ground }) } else { erase };
+                    erasing::run(&engine, erase, output.as_deref(), yes, json)
+                }
             }
         }
+        Command::Certificate(command) => certificate::run(command, cell, json),
+        Command::Log(command) => log::run(command, cell, json),
         Command::Tend { places } => due::tend(&one(places)?, cell, json),
         Command::Plan(command) => due::plans(command, cell, json),
         Command::Policy(command) => due::policies(command, cell, json),
@@ -152,7 +162,7 @@ pub(crate) fn run(args: Args) -> Done {
             let store = if places.is_empty() { store_from_env()? } else { places.remove(0) };
             audit(&store, cell, &places, json)
         }
-        Command::Discard { places } => discard(&open(&one(places)?, cell)?, json),
+        Command::Discard { places, certificate } => discard(&open(&one(places)?, cell)?, &certificate, json),
         Command::Status { places } => status(&open(&one(places)?, cell)?, json),
         Command::Demo { keep } => crate::demo::run(keep.as_deref(), json),
     }
@@ -200,7 +210,11 @@ pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine,
 }
 
 /// Makes a store and a cell that does not lie inside it.
-pub(crate) fn make(store: &Path, cell: Option<&Path>, accept_remnants: bool) -> Result<Engine, Error> {
+pub(crate) fn make(
+    store: &Path,
+    cell: Option<&Path>,
+    (accept_remnants, log_origin): (bool, Option<String>),
+) -> Result<Engine, Error> {
     let place = cell.map_or_else(|| default_cell(store), Path::to_owned);
     let (inside, outer) = (absolute(&place)?, absolute(store)?);
     if inside.starts_with(&outer) {
@@ -227,7 +241,8 @@ pub(crate) fn make(store: &Path, cell: Option<&Path>, accept_remnants: bool) -> 
         let text = format!("{}\n", inside.display());
         std::fs::write(store.join(CELL_PLACE), text).map_err(|e| Error::io(store.join(CELL_PLACE).display(), e))?;
     }
-    Engine::init(Arc::new(blobs), Arc::new(root), Options { keeper: Keeper::ByHand, ..Options::default() })
+    let options = Options { keeper: Keeper::ByHand, log_origin, ..Options::default() };
+    Engine::init(Arc::new(blobs), Arc::new(root), options)
 }
 
 /// An absolute path with its links followed as far as it exists, and the rest taken by the letter.
@@ -248,11 +263,11 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
 }
 
 pub(crate) fn promise_json(promise: &Promise) -> serde_json::Value {
-    json!({"kind": promise.kind, "place": promise.place, "statement": promise.statement, "remnants": promise.remnants})
+    json!({"kind": promise.kind, "place": promise.place, "level": promise.level.name(), "statement": promise.statement, "remnants": promise.remnants})
 }
 
-fn init(store: &Path, cell: Option<&Path>, accept_remnants: bool, json: bool) -> Done {
-    let engine = make(store, cell, accept_remnants)?;
+fn init(store: &Path, cell: Option<&Path>, made: (bool, Option<String>), json: bool) -> Done {
+    let engine = make(store, cell, made)?;
     let promise = engine.promise();
     if json {
         return value(
@@ -261,6 +276,7 @@ fn init(store: &Path, cell: Option<&Path>, accept_remnants: bool, json: bool) ->
     }
     line(format_args!("store {}", store.display()))?;
     line(format_args!("cell  {}", promise.place))?;
+    line(format_args!("      {}", promise.level))?;
     line(format_args!("      {}", promise.statement))?;
     line(
         "      Lose the cell and all data is lost. An old backup alone opens nothing: add a copy in step with `keyfall copy add`.",
@@ -486,10 +502,11 @@ fn audit_json(audit: &Audit) -> serde_json::Value {
         "pending_until": audit.pending.map(output::time), "live_blobs": audit.live_blobs, "places": places})
 }
 
-fn discard(engine: &Engine, json: bool) -> Done {
+fn discard(engine: &Engine, certificates: &[PathBuf], json: bool) -> Done {
     let bar = progress("blobs looked at", None);
     let done = engine.discard(&mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
+    certificates.iter().try_for_each(|file| certificate::upgrade(engine, file, None, Some(done)))?;
     if json {
         return value(&json!({
             "blobs": done.blobs, "bytes_before": done.bytes_before, "bytes_after": done.bytes_after,

@@ -127,7 +127,7 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     let tell = |text: String| if json { Ok(()) } else { line(text) };
 
     // The demo must run wherever it is tried; where the cell's file system keeps old bytes, its promise says so.
-    let engine = make(&at("store"), None, true)?;
+    let engine = make(&at("store"), None, (true, None))?;
     let records = put_all(&engine)?;
     engine.copy_add(&at("replica").to_string_lossy(), CopyMode::InStep, |_| {})?;
     let backup = SledStore::create(&at("backup"))?;

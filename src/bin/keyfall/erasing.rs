@@ -1,12 +1,14 @@
 //! `keyfall erase`.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use keyfall::cell::Retirement;
 use keyfall::engine::{Erase, When};
-use keyfall::{Engine, Error, ErrorKind, Scope};
+use keyfall::{Engine, Error, ErrorKind, Scope, UserId};
 use serde_json::json;
 
+use crate::certificate;
 use crate::commands::{Done, promise_json};
 use crate::output::{self, line, progress, value};
 
@@ -49,42 +51,58 @@ pub(crate) fn ask(yes: bool, question: &str, what: &str) -> Done {
 }
 
 /// Erases, having asked, and follows what fell with it.
-pub(crate) fn run(engine: &Engine, erase: Erase, yes: bool, json: bool) -> Done {
+pub(crate) fn run(engine: &Engine, erase: Erase, output: Option<&Path>, yes: bool, json: bool) -> Done {
     let what = described(&erase);
     ask(yes, &format!("Erase {what}, in every copy, for ever?"), &what)?;
+    let whose = match erase.scope() {
+        Scope::User { class: None, when: When::Ever, .. } if erase.kept().is_empty() => Err(()),
+        Scope::User { class: Some(class), .. } if class.as_str() == certificate::CLASS => Err(()),
+        Scope::User { user, .. } => Ok(Some(user.clone())),
+        Scope::Record(_) => Ok(None),
+    };
     let done = engine.erase(erase)?;
+    if let (Some(file), Some(certificate)) = (output, &done.certificate) {
+        certificate::write(certificate, file)?;
+        // A user that goes on living keeps its own certificates; of one that was erased nothing is kept.
+        let name = certificate.facts.body.user.clone().and_then(|name| UserId::new(name).ok());
+        if let Some(user) = whose.ok().and_then(|user| user.or(name)) {
+            certificate::keep(engine, &user, certificate)?;
+        }
+    }
     let bar = progress("derived records taken out of lists", None);
     let derived = done.derived + engine.tend(&mut |n| bar.set_position(n))?.derived;
     bar.finish_and_clear();
     let promise = engine.promise();
-    let until = match done.retirement {
-        Some(Retirement::Scheduled(until)) => Some(output::time(until)),
-        Some(Retirement::Destroyed) => None,
-        None => done.pending.map(output::time),
-    };
-    let state = match done.retirement {
-        Some(Retirement::Destroyed) => "destroyed",
-        Some(Retirement::Scheduled(_)) => "scheduled",
-        None => "pending",
+    let (state, until) = match &done.retirement {
+        None => ("pending", done.pending.map(|at| format!("until {at}"))),
+        Some(Retirement::Scheduled(until)) => ("scheduled", Some(format!("until {until}"))),
+        Some(Retirement::Stated { statements, needed }) if statements.len() < *needed => {
+            ("pending", Some(format!("with {} of {needed} keyholders' statements", statements.len())))
+        }
+        Some(_) => ("destroyed", None),
     };
     if json {
         return value(&json!({
             "erased": what, "records": done.records, "derived": derived, "already": done.already, "epoch": done.epoch,
-            "completed": output::time(done.completed), "root_key": state,
-            "until": until, "cell": promise_json(&promise),
+            "completed": output::time(done.completed), "root_key": state, "until": until, "cell": promise_json(&promise),
+            "certificate": done.certificate.and(output).map(|file| file.display().to_string()),
         }));
     }
     if done.already {
-        return line(format_args!("{what} had been erased already; the store is at epoch {}", done.epoch));
+        line(format_args!("{what} had been erased already; the store is at epoch {}", done.epoch))?;
+        return if output.is_some() { line("there is nothing to certify: no certificate was written") } else { Ok(()) };
     }
     let records =
         done.records.map_or("an unknown number of records (damaged pages)".to_owned(), |n| format!("{n} records"));
     let with = if derived == 0 { String::new() } else { format!(", and {derived} derived from them") };
     line(format_args!("erased {what}: {records}{with}; epoch {}", done.epoch))?;
-    match until {
-        None => line(format_args!("root key of epoch {} destroyed: {}", done.epoch - 1, promise.statement)),
-        Some(until) => {
-            line(format_args!("root key of epoch {} pending until {until}: {}", done.epoch - 1, promise.statement))
+    let until = until.map_or("destroyed".to_owned(), |until| format!("pending {until}"));
+    line(format_args!("root key of epoch {} {until}: {}", done.epoch - 1, promise.statement))?;
+    line(format_args!("{}", promise.level))?;
+    match (output, done.certificate) {
+        (Some(file), Some(certificate)) => {
+            line(format_args!("certificate {}: {}", file.display(), certificate.facts.judge()?.grade))
         }
+        _ => Ok(()),
     }
 }

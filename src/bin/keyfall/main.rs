@@ -1,6 +1,7 @@
 //! `keyfall`: the command line over the library's public API.
 
 mod args;
+mod certificate;
 mod commands;
 mod copies;
 mod corpus;
@@ -12,6 +13,7 @@ mod holds;
 mod import;
 mod inbox;
 mod lineage;
+mod log;
 mod output;
 mod report;
 mod sealed;

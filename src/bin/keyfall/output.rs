@@ -78,10 +78,7 @@ pub(crate) fn value(value: &Value) -> Result<(), Failure> {
 
 /// A time as RFC 3339 shows it.
 pub(crate) fn time(at: Timestamp) -> String {
-    i64::try_from(at.0)
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
-        .map_or_else(|| format!("{} ms", at.0), |t| t.to_string())
+    at.to_string()
 }
 
 /// A hold's number as it is typed.
@@ -258,7 +255,7 @@ pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
 }
 
 /// Names may hold anything; a terminal should not obey it.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }
 

@@ -168,6 +168,7 @@ impl Run {
             self.media.lose(BACKUP);
             self.env.rewind(machine.position);
             self.envelopes.clear();
+            self.certificates.clear();
             self.model = machine.model;
             return self.open(None);
         }

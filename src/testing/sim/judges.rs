@@ -2,14 +2,17 @@
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use super::op::Trouble;
 use super::run::{Run, user_id};
 use super::tally::Tally;
 use crate::cell::RootKey;
+use crate::certificate::{Ends, Grade, Leaf, Trust};
 use crate::engine::Query;
 use crate::error::{ErrorKind, Result};
 use crate::ids::RecordId;
+use crate::log::{Checkpoint, Frontier, Hash};
 use crate::testing::locked;
 
 impl Run {
@@ -69,6 +72,36 @@ impl Run {
         assert!(listed.iter().all(|r| live.contains_key(&r.id)), "the list holds something else");
     }
 
+    /// The log has each epoch's end once and nothing else that is final, and every certificate that was given is under it.
+    fn check_log(&mut self) {
+        let mut ended = Vec::new();
+        let mut frontier = Frontier::default();
+        let read = self.engine().log_leaves(0, &mut |_, bytes| {
+            let leaf: Leaf = String::from_utf8_lossy(bytes).parse()?;
+            ended.extend(matches!(leaf.ends, Ends::Next { .. }).then_some(leaf.epoch));
+            frontier.push(Hash::leaf(bytes));
+            Ok(ControlFlow::Continue(()))
+        });
+        assert!(read.is_ok(), "LOST: the log: {read:?}");
+        let epochs: Vec<u64> = (1..self.engine().head().epoch).collect();
+        assert_eq!(ended, epochs, "LOST: the log misses an erase, or has one that did not happen");
+        let key = self.engine().log_key().unwrap_or_else(|e| panic!("LOST: the log's key: {e}"));
+        let signed = self.engine().checkpoint().and_then(|note| Checkpoint::verified(&note, &key));
+        assert!(
+            signed.as_ref().is_ok_and(|c| c.root == frontier.root()),
+            "the checkpoint is of another log: {signed:?}"
+        );
+        for certificate in std::mem::take(&mut self.certificates) {
+            let upgraded =
+                self.engine().upgrade(&certificate, None).and_then(|c| c.verify(&Trust::in_log(key.clone())));
+            match upgraded {
+                Ok(verified) => assert_ne!(verified.judged.grade, Grade::Pending, "it is final by now"),
+                Err(e) => panic!("LOST: a certificate: {e}"),
+            }
+            self.tally.count("certificates looked at");
+        }
+    }
+
     /// Ends the run: both judges. `whole` also has the judge look at every key ever made.
     pub(super) fn judge(mut self, whole: bool) -> Tally {
         locked(&self.unreachable).clear();
@@ -103,6 +136,7 @@ impl Run {
         }
         self.compare();
         self.check_cell();
+        self.check_log();
 
         // The second judge: the archive adversary.
         let live = self.model.live();

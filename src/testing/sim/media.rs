@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use super::disk::{Loss, Saved, SimDisk, SimIndex, Unsynced};
 use super::gate::{Fault, Gate, Touch, Verdict};
 use super::rng::Rng;
-use crate::cell::{Contents, Durable, MemoryCell, Promise, Retirement, RootCell, RootId, RootKey, Slots, live_key_in};
+use crate::cell::{
+    Contents, Durable, Level, MemoryCell, Promise, Retirement, RootCell, RootId, RootKey, Slots, live_key_in,
+};
 use crate::crypto::Key;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
@@ -181,7 +183,14 @@ struct DiskCell(Slots);
 
 impl RootCell for DiskCell {
     fn describe(&self) -> Promise {
-        Promise { kind: "file", place: CELL.into(), statement: "simulated".into(), remnants: false }
+        Promise {
+            kind: "file",
+            place: CELL.into(),
+            level: Level::L0,
+            statement: "simulated".into(),
+            remnants: false,
+            quorum: None,
+        }
     }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         self.0.deposit(store, id, key)

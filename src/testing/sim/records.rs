@@ -1,12 +1,13 @@
 //! Putting and erasing in a run, and how the model follows.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use super::model::{Named, Record};
 use super::op::Trouble;
 use super::run::{Done, Run, Told, user_id};
-use crate::engine::{Erase, Put, Scope, Source, When};
+use crate::engine::{Erase, Put, Request, Scope, Source, When};
 use crate::error::ErrorKind;
 use crate::ids::{Class, InteractionId, RecordId};
 
@@ -99,12 +100,24 @@ impl Run {
             Some(window) => erase.final_within(window),
             None => erase,
         };
-        let scopes: Vec<Erase> = named.iter().map(|n| within(asked(n))).collect();
+        // Some ask for certificates; one of each commit is kept, to be looked at in the end.
+        let certified = self.engine().head().commit.is_multiple_of(4);
+        let ask = |erase: Erase| if certified { erase.certified(Request::default()) } else { erase };
+        let scopes: Vec<Erase> = named.iter().map(|n| ask(within(asked(n)))).collect();
+        let issued = RefCell::new(None);
         let act = |run: &Run| {
             let mut outcomes = Vec::new();
             for outcome in run.engine().erase_all(&scopes) {
                 outcomes.push(match outcome {
-                    Ok(done) => Told::Fell(done.records.unwrap_or(u64::MAX), done.already),
+                    Ok(done) => {
+                        assert_eq!(
+                            done.certificate.is_some(),
+                            certified && !done.already,
+                            "a certificate for what fell"
+                        );
+                        *issued.borrow_mut() = done.certificate;
+                        Told::Fell(done.records.unwrap_or(u64::MAX), done.already)
+                    }
                     Err(e) if e.kind() == ErrorKind::Absent => Told::Absent,
                     Err(e) if e.kind() == ErrorKind::Held => Told::Held,
                     Err(e) => return Err(e),
@@ -112,6 +125,7 @@ impl Run {
             }
             Ok(Done::Erased(outcomes))
         };
+        let kept = &issued;
         self.verb("erases", trouble, &act, move |run, done, now| {
             let acknowledged = match done {
                 Some(Done::Erased(outcomes)) => Some(outcomes),
@@ -148,6 +162,7 @@ impl Run {
             let pending = run.engine().status().is_ok_and(|s| s.pending.is_some());
             run.tally.add("erases pending", u64::from(pending));
             if acknowledged.is_some() {
+                run.certificates.extend(kept.borrow_mut().take().map(|certificate| *certificate));
                 run.check_cell();
                 run.check_readers();
             }

@@ -13,6 +13,7 @@ use super::records::Chosen;
 use super::rng::Rng;
 use super::tally::Tally;
 use crate::cell::RootCell;
+use crate::certificate::Certificate;
 use crate::engine::{CopyMode, Defect, Engine, Follow, Geometry, Keeper, Options, Query, Reader, When};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -95,6 +96,8 @@ pub(super) struct Run {
     pub(super) readers: Vec<(RecordId, Reader)>,
     /// Envelopes that were accepted, and what they became.
     pub(super) envelopes: Vec<(Vec<u8>, RecordId)>,
+    /// Certificates of acknowledged erases.
+    pub(super) certificates: Vec<Certificate>,
     pub(super) rng: Rng,
     pub(super) contents: u64,
     pub(super) tally: Tally,
@@ -128,6 +131,7 @@ impl Run {
                 Follow { users: 9, ..Follow::default() }
             },
             cache_bytes: 1 << 18,
+            log_origin: None,
             open_copy: Arc::new(open_copy),
             defect,
         };
@@ -149,6 +153,7 @@ impl Run {
             cell: None,
             readers: Vec::new(),
             envelopes: Vec::new(),
+            certificates: Vec::new(),
             rng: Rng::new(seed),
             contents: 0,
             tally: Tally::default(),

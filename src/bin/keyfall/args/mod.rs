@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod groups;
+mod proof;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use groups::{CopyCommand, GrantCommand, HoldCommand, PlanCommand, PolicyCommand, TrainingCommand};
 use keyfall::sealed::Ticket;
 use keyfall::{Class, Error, ErrorKind, InteractionId, RecordId, Timestamp, UserId};
+pub(crate) use proof::{CertificateCommand, LogCommand, TrustArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +32,7 @@ Examples:
   keyfall erase assistant.db --user ada --interaction I --keep action --reason \"the alarm goes on ringing\"
   keyfall erase assistant.db --record ID
   keyfall erase assistant.db --user ada --in 30d
+  keyfall erase assistant.db --user ada -o ada.erased --authority \"ada herself\" --ground \"GDPR, article 17\"
 
 What was derived from what falls, falls with it, in any user's tree; --keep leaves a class, detached from what falls. An interaction goes whole, by the time at which it began. The command returns when the old root key is destroyed.";
 
@@ -50,13 +53,16 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make a store and its root cell.
-    #[command(override_usage = "keyfall init [STORE] [--cell PATH] [--accept-remnants]")]
+    #[command(override_usage = "keyfall init [STORE] [--cell PATH] [--accept-remnants] [--log-origin NAME]")]
     Init {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
         /// Let the cell lie on a file system that may keep destroyed keys; every promise says so from then on.
         #[arg(long)]
         accept_remnants: bool,
+        /// Name of its log of erases: a URL without the scheme, where you will publish it [default: made from the store's id].
+        #[arg(long, value_name = "NAME")]
+        log_origin: Option<String>,
     },
     /// Create a user; the only way to create one anew that was erased.
     #[command(override_usage = "keyfall create [STORE] --user U")]
@@ -289,7 +295,7 @@ pub(crate) enum Command {
     /// Erase, in every copy: a user, a class of it, an interaction, a time range, or one record.
     #[command(
         after_help = ERASE_EXAMPLES,
-        override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--keep C --reason R] [--in TIME | --final-within TIME] [--yes]\n       keyfall erase [STORE] --record ID [--in TIME | --final-within TIME] [--yes]"
+        override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--keep C --reason R] [--in TIME | --final-within TIME] [-o CERT] [--yes]\n       keyfall erase [STORE] --record ID [--in TIME | --final-within TIME] [-o CERT] [--yes]"
     )]
     Erase {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -324,10 +330,25 @@ pub(crate) enum Command {
         /// Let the old root key live so long at most, so that many erases share one. Until then the erase is pending.
         #[arg(long, value_name = "TIME", value_parser = span)]
         final_within: Option<Duration>,
+        /// Write a certificate of it to this file. The store keeps none of a user that is erased whole: keep it.
+        #[arg(short, long, value_name = "CERT", conflicts_with = "delay")]
+        output: Option<PathBuf>,
+        /// Who asked for it; it stands in the certificate.
+        #[arg(long, value_name = "WHO", requires = "output", default_value = "")]
+        authority: String,
+        /// On what legal ground; it stands in the certificate.
+        #[arg(long, value_name = "WHY", requires = "output", default_value = "")]
+        ground: String,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
     },
+    /// Erasure certificates: show, verify, upgrade.
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
+    /// The public log of erases: its key, checkpoints, proofs, and its files for any web server.
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Do what is due: planned erases, records that passed a limit, pending erases. Every other command does it first.
     #[command(override_usage = "keyfall tend [STORE]")]
     Tend {
@@ -368,10 +389,13 @@ pub(crate) enum Command {
         places: Vec<PathBuf>,
     },
     /// Give back the space of what nothing reaches any more. Erasure never waits for it.
-    #[command(override_usage = "keyfall discard [STORE]")]
+    #[command(override_usage = "keyfall discard [STORE] [--certificate CERT]...")]
     Discard {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
+        /// Have this certificate say so; may be given many times.
+        #[arg(long, value_name = "CERT")]
+        certificate: Vec<PathBuf>,
     },
     /// Show the store's state, what the cell promises, and how the copies stand.
     #[command(override_usage = "keyfall status [STORE]")]

@@ -1,0 +1,220 @@
+//! `keyfall certificate`.
+
+use std::io;
+use std::path::Path;
+
+use keyfall::certificate::{Certificate, Trust, same_history};
+use keyfall::engine::{Discarded, Query};
+use keyfall::log::{Checkpoint, Note};
+use keyfall::{Class, Engine, Error, ErrorKind, Put, UserId};
+use maud::{DOCTYPE, html};
+use serde_json::json;
+
+use crate::args::{CertificateCommand, TrustArgs, store_and};
+use crate::commands::{Done, open, write_whole};
+use crate::log::{from_dir, read_text};
+use crate::output::{self, line, value};
+
+/// The class under which a user's own certificates are kept.
+pub(crate) const CLASS: &str = "certificate";
+const MEDIA_TYPE: &str = "text/vnd.keyfall.certificate";
+
+pub(crate) fn run(command: CertificateCommand, cell: Option<&Path>, json: bool) -> Done {
+    match command {
+        CertificateCommand::Get { places, user } => {
+            let (store, [dir]) = store_and(places)?;
+            get(&open(&store, cell)?, &user, &dir, json)
+        }
+        CertificateCommand::Show { certificate, html, proof } => show(&read(&certificate)?, (html, proof, json)),
+        CertificateCommand::Verify { certificates, trust, log, revealed } => {
+            let key = revealed.as_deref().map(revealed_key).transpose()?;
+            certificates.iter().try_for_each(|file| verify(file, &trust, log.as_deref(), key.as_ref(), json))
+        }
+        CertificateCommand::Upgrade { places, checkpoint } => {
+            let (store, [file]) = store_and(places)?;
+            let engine = open(&store, cell)?;
+            upgrade(&engine, &file, checkpoint.as_deref(), None)?;
+            let certificate = read(&file)?;
+            let grade = certificate.facts.judge()?.grade.to_string();
+            if json {
+                value(&json!({"certificate": file.display().to_string(), "grade": grade}))
+            } else {
+                line(format_args!("{}: {grade}", file.display()))
+            }
+        }
+    }
+}
+
+pub(crate) fn read(file: &Path) -> Result<Certificate, Error> {
+    read_text(file)?.parse().map_err(|e: Error| e.context(file.display()))
+}
+
+pub(crate) fn write(certificate: &Certificate, file: &Path) -> Result<(), Error> {
+    write_whole(file, |out| {
+        io::Write::write_all(out, certificate.to_string().as_bytes())
+            .and_then(|()| out.sync_all())
+            .map_err(|e| Error::io(file.display(), e))
+    })
+}
+
+/// Keeps a certificate for a user that goes on living, among its records.
+pub(crate) fn keep(engine: &Engine, user: &UserId, certificate: &Certificate) -> Result<(), Error> {
+    let put = Put::new(user.clone(), Class::new(CLASS)?).media_type(MEDIA_TYPE).purpose("to show what was erased");
+    engine.put(put, certificate.to_string().as_bytes()).map(|_| ())
+}
+
+fn get(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> Done {
+    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir.display(), e))?;
+    let class = Some(Class::new(CLASS)?);
+    let mut files = Vec::new();
+    let mut query = Query { user: Some(user.clone()), class, ..Query::default() };
+    loop {
+        let listing = engine.list(&query)?;
+        for info in &listing.records {
+            let file = dir.join(format!("{}.erased", info.id));
+            write_whole(&file, |out| engine.get_to(&info.id, out).map(|_| ()))?;
+            files.push(file.display().to_string());
+        }
+        match listing.next {
+            Some(next) => query.after = Some(next),
+            None => break,
+        }
+    }
+    if files.is_empty() {
+        return Err(
+            Error::new(ErrorKind::Absent, "no certificates are kept for this user; `erase -o` writes them").into()
+        );
+    }
+    if json { value(&json!({"certificates": files})) } else { files.into_iter().try_for_each(line) }
+}
+
+fn show(certificate: &Certificate, (html, proof, json): (bool, bool, bool)) -> Done {
+    let text = certificate.to_string();
+    if proof {
+        return line(certificate.proof.to_string().trim_end());
+    }
+    if json {
+        let facts =
+            serde_json::to_value(&certificate.facts).map_err(|e| Error::new(ErrorKind::Invalid, e.to_string()))?;
+        return value(&facts);
+    }
+    if html {
+        return line(page(certificate)?);
+    }
+    let head = certificate.note.text().split("\n\nkeyfall/certificate@v1\n").next().unwrap_or(&text);
+    head.lines().map(output::printable).try_for_each(line)?;
+    line("\nShown, not verified: `keyfall certificate verify` checks it.")
+}
+
+/// A page for the person whose data it was.
+fn page(certificate: &Certificate) -> Result<String, Error> {
+    let judged = certificate.facts.judge()?;
+    let facts = &certificate.facts;
+    let body = &facts.body;
+    let none = || "not said".to_owned();
+    let said = |text: &str| if text.is_empty() { none() } else { text.to_owned() };
+    let records = match &body.records {
+        None => "not counted: pages were damaged".to_owned(),
+        Some(records) if records.is_empty() => "none was there".to_owned(),
+        Some(records) => records.iter().map(|(class, n)| format!("{n} {class}")).collect::<Vec<_>>().join(", "),
+    };
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                title { "Erasure certificate" }
+                style { "body{font:16px/1.5 sans-serif;max-width:44em;margin:2em auto;padding:0 1em}th{text-align:left;vertical-align:top;padding-right:1em;white-space:nowrap}.grade{font-size:1.3em}" }
+            }
+            body {
+                h1 { "Erasure certificate" }
+                p.grade { strong { (judged.grade) } ", level " (judged.level.name()) ": " (judged.level.words()) }
+                @if !judged.reasons.is_empty() {
+                    h2 { "What limits it" }
+                    ul { @for reason in &judged.reasons { li { (reason) } } }
+                }
+                h2 { "What was erased" }
+                table {
+                    @if let Some(user) = &body.user { tr { th { "Whose" } td { (user) } } }
+                    tr { th { "What" } td { (body.scope) } }
+                    tr { th { "Records" } td { (records) } }
+                    tr { th { "Derived from them" } td { (body.derived) " fell with it" } }
+                    @for kept in &body.kept { tr { th { "Kept" } td { (kept.class) ", because: " (kept.reason) } } }
+                    tr { th { "Asked for" } td { (body.requested) ", by: " (said(&body.authority)) ", ground: " (said(&body.ground)) } }
+                    tr { th { "How" } td { (body.method) } }
+                    tr { th { "What held the key" } td { (body.cell.statement) } }
+                    tr { th { "In the public log" } td { "leaf " (certificate.proof.index) } }
+                }
+                h2 { "What this does not show" }
+                p { "That nobody copied keys or plaintext before; that the operator ran this software unmodified; that the scope was all there was about you. Keep this file: somebody who finds a key that it calls destroyed can prove it false." }
+                p { "This page was made from the certificate and not checked; the file itself can be, with the log's public key." }
+            }
+        }
+    };
+    Ok(markup.into_string())
+}
+
+fn revealed_key(text: &str) -> Result<[u8; 32], Error> {
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes()).ok();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| Error::new(ErrorKind::Invalid, "a key is 32 bytes in hexadecimal"))
+}
+
+impl TrustArgs {
+    pub(crate) fn trust(&self) -> Trust {
+        let quorum = self.witnesses.unwrap_or(self.witness.len());
+        Trust { log: self.key.clone(), witnesses: self.witness.clone(), quorum }
+    }
+
+    /// The checkpoint that was kept, with its signature checked.
+    pub(crate) fn kept(&self) -> Result<Option<Checkpoint>, Error> {
+        let Some(file) = &self.checkpoint else {
+            return Ok(None);
+        };
+        let note: Note = read_text(file)?.parse().map_err(|e: Error| e.context(file.display()))?;
+        Checkpoint::verified(&note, &self.key).map(Some).map_err(|e| e.context(file.display()))
+    }
+}
+
+fn verify(file: &Path, trust: &TrustArgs, log: Option<&Path>, key: Option<&[u8; 32]>, json: bool) -> Done {
+    let named = |e: Error| e.context(file.display());
+    let certificate = read(file)?;
+    let verified = certificate.verify(&trust.trust()).map_err(named)?;
+    if let Some(kept) = trust.kept()? {
+        let fetch = log.map(from_dir);
+        let fetch = fetch.as_ref().map(|fetch| fetch as &dyn Fn(&str) -> Result<Vec<u8>, Error>);
+        same_history(&verified.checkpoint, &kept, fetch).map_err(named)?;
+    }
+    if let Some(found) = key.and_then(|key| certificate.facts.convicted_by(key)) {
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("{}: FALSE: the key shown is the {} that it says is destroyed", file.display(), found.what),
+        )
+        .into());
+    }
+    if json {
+        return value(&json!({
+            "certificate": file.display().to_string(), "grade": verified.judged.grade.to_string(),
+            "level": verified.judged.level.name(), "limits": verified.judged.reasons,
+            "log": verified.checkpoint.origin, "size": verified.checkpoint.size,
+            "cosigned": verified.cosigned.iter().map(|(name, at)| json!({"witness": name, "at": at.to_string()})).collect::<Vec<_>>(),
+        }));
+    }
+    line(format_args!("{}:", file.display()))?;
+    verified.words().into_iter().try_for_each(|word| line(format_args!("  {word}")))
+}
+
+/// Issues a certificate anew, in its place.
+pub(crate) fn upgrade(engine: &Engine, file: &Path, checkpoint: Option<&Path>, discarded: Option<Discarded>) -> Done {
+    let mut certificate = engine.upgrade(&read(file)?, discarded)?;
+    if let Some(place) = checkpoint {
+        let cosigned: Note = read_text(place)?.parse().map_err(|e: Error| e.context(place.display()))?;
+        let not =
+            |e: Error| e.context("the checkpoint is not of the log as it is now; export it and have it cosigned first");
+        for proof in std::iter::once(&mut certificate.proof).chain(&mut certificate.final_proof) {
+            proof.checkpoint.join(&cosigned).map_err(not)?;
+        }
+    }
+    Ok(write(&certificate, file)?)
+}

@@ -1,0 +1,229 @@
+//! `keyfall log`.
+
+use std::fs::File;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keyfall::certificate::Leaf;
+use keyfall::log::{Checkpoint, Note, TileWriter, Tiles, VerifierKey, check_files, consistency};
+use keyfall::{Engine, Error, ErrorKind};
+use serde_json::json;
+
+use crate::args::{LogCommand, store_and};
+use crate::commands::{Done, one, open};
+use crate::output::{line, progress, value};
+
+pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done {
+    match command {
+        LogCommand::Key { places } => {
+            let key = open(&one(places)?, cell)?.log_key()?;
+            if json { value(&json!({"key": key.to_string()})) } else { line(key) }
+        }
+        LogCommand::Checkpoint { places } => {
+            let note = open(&one(places)?, cell)?.checkpoint()?;
+            if json { value(&json!({"checkpoint": note.to_string()})) } else { line(note.to_string().trim_end()) }
+        }
+        LogCommand::Prove { places } => {
+            let (store, [index]) = store_and(places)?;
+            let index = index.to_string_lossy().parse();
+            let index = index.map_err(|_| Error::new(ErrorKind::Invalid, "INDEX is a number: the first leaf is 0"))?;
+            let proof = open(&store, cell)?.log_proof(index)?;
+            if json { value(&json!({"proof": proof.to_string()})) } else { line(proof.to_string().trim_end()) }
+        }
+        LogCommand::Export { places } => {
+            let (store, [dir]) = store_and(places)?;
+            export(&open(&store, cell)?, &dir, json)
+        }
+        LogCommand::Verify { dir, trust } => {
+            let bar = progress("leaves checked", None);
+            let mut odd = 0_u64;
+            let (checkpoint, note) =
+                check_files(&from_dir(&dir), &trust.key, trust.kept()?.as_ref(), &mut |n, leaf| {
+                    bar.set_position(n);
+                    odd += u64::from(String::from_utf8_lossy(leaf).parse::<Leaf>().is_err());
+                    Ok(())
+                })?;
+            bar.finish_and_clear();
+            if odd > 0 {
+                return Err(Error::new(ErrorKind::Corrupt, format!("{odd} leaves of the log are no erases")).into());
+            }
+            let trust = trust.trust();
+            let cosigned: Vec<&str> =
+                trust.witnesses.iter().filter(|w| w.verify(&note).is_ok()).map(VerifierKey::name).collect();
+            if cosigned.len() < trust.quorum {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!("{} of {} cosignatures are under its checkpoint", cosigned.len(), trust.quorum),
+                )
+                .into());
+            }
+            told(&checkpoint, &cosigned, json)
+        }
+        LogCommand::Serve { dir, listen } => serve(&dir, &listen),
+        LogCommand::Cosign { dir, witness, key } => cosign(&dir, &witness, &key, json),
+    }
+}
+
+fn told(checkpoint: &Checkpoint, cosigned: &[&str], json: bool) -> Done {
+    let Checkpoint { origin, size, root } = checkpoint;
+    if json {
+        return value(&json!({"log": origin, "size": size, "root": root.to_string(), "cosigned": cosigned}));
+    }
+    line(format_args!("the log {origin} holds: {size} leaves under the root {root}"))?;
+    cosigned.iter().try_for_each(|name| line(format_args!("cosigned by {name}")))
+}
+
+pub(crate) fn read_text(file: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(file).map_err(|e| Error::io(file.display(), e))
+}
+
+/// Reads files of a log from a directory.
+pub(crate) fn from_dir(dir: &Path) -> impl Fn(&str) -> Result<Vec<u8>, Error> + use<> {
+    let dir = dir.to_owned();
+    move |path| {
+        let file = dir.join(path);
+        std::fs::read(&file).map_err(|e| Error::io(file.display(), e))
+    }
+}
+
+/// Writes a file beside its place, syncs it, and renames it.
+fn put(dir: &Path, path: &str, bytes: &[u8]) -> Result<(), Error> {
+    let place = dir.join(path);
+    let failed = |e| Error::io(place.display(), e);
+    if let Some(parent) = place.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    let part = PathBuf::from(format!("{}.part", place.display()));
+    let mut file = File::create(&part).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&part, &place)).map_err(failed)
+}
+
+/// The checkpoint that was published, checked with the log's own key.
+fn published(dir: &Path, key: &VerifierKey) -> Result<Option<(Checkpoint, Note)>, Error> {
+    let file = dir.join("checkpoint");
+    if !file.exists() {
+        return Ok(None);
+    }
+    let note: Note = read_text(&file)?.parse().map_err(|e: Error| e.context(file.display()))?;
+    Checkpoint::verified(&note, key).map(|checkpoint| Some((checkpoint, note)))
+}
+
+fn export(engine: &Engine, dir: &Path, json: bool) -> Done {
+    let (mut note, key) = (engine.checkpoint()?, engine.log_key()?);
+    let checkpoint = Checkpoint::verified(&note, &key)?;
+    let old = match published(dir, &key)? {
+        None => 0,
+        Some((old, there)) => {
+            let goes_on = old.size <= checkpoint.size && engine.log_consistency(old.size)?.0 == old.root;
+            if !goes_on {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!(
+                        "{} was published with {} leaves of another history: the store was rolled back, or the directory is another log's; publishing this would convict the log",
+                        dir.display(),
+                        old.size
+                    ),
+                )
+                .into());
+            }
+            if old == checkpoint {
+                note.join(&there)?;
+            }
+            old.size
+        }
+    };
+    let bar = progress("leaves written", None);
+    let mut writer = TileWriter::new(old, &|level, index| engine.log_subtree(level, index))?;
+    let mut write = |path: &str, bytes: &[u8]| put(dir, path, bytes);
+    engine.log_leaves(writer.first(), &mut |n, leaf| {
+        bar.set_position(n);
+        // What was added since the checkpoint waits for the next one.
+        if n >= checkpoint.size {
+            return Ok(ControlFlow::Break(()));
+        }
+        writer.push(leaf, &mut write).map(ControlFlow::Continue)
+    })?;
+    writer.finish(&mut write)?;
+    put(dir, "checkpoint", note.to_string().as_bytes())?;
+    bar.finish_and_clear();
+    told(&checkpoint, &[], json)
+}
+
+fn serve(dir: &Path, listen: &str) -> Done {
+    let failed = |e: &dyn std::fmt::Display| Error::new(ErrorKind::Io, format!("listening on {listen}: {e}"));
+    let server = tiny_http::Server::http(listen).map_err(|e| failed(&e))?;
+    line(format_args!("serving {} on http://{}", dir.display(), server.server_addr()))?;
+    for request in server.incoming_requests() {
+        let path = request.url().trim_start_matches('/').to_owned();
+        // Only what the export writes has such names.
+        let named = path == "checkpoint"
+            || path.starts_with("tile/")
+                && path.chars().all(|c| c.is_ascii_alphanumeric() || "/.".contains(c))
+                && !path.contains("..");
+        let file = if named {
+            File::open(dir.join(&path)).ok().filter(|f| f.metadata().is_ok_and(|m| m.is_file()))
+        } else {
+            None
+        };
+        // Who went away meanwhile is no concern of ours.
+        let _ = match file {
+            Some(file) => {
+                let kind = if path == "checkpoint" { "text/plain; charset=utf-8" } else { "application/octet-stream" };
+                let header = tiny_http::Header::from_bytes("Content-Type", kind);
+                let response = tiny_http::Response::from_file(file);
+                match header {
+                    Ok(header) => request.respond(response.with_header(header)),
+                    Err(()) => request.respond(response),
+                }
+            }
+            None => request.respond(tiny_http::Response::empty(404)),
+        };
+    }
+    Ok(())
+}
+
+/// C2SP tlog-witness, add-checkpoint: `old SIZE`, the consistency proof, an empty line, the checkpoint. 409 says which size it has.
+fn cosign(dir: &Path, witness: &str, key: &VerifierKey, json: bool) -> Done {
+    let file = dir.join("checkpoint");
+    let mut note: Note = read_text(&file)?.parse().map_err(|e: Error| e.context(file.display()))?;
+    let checkpoint: Checkpoint = note.text().parse()?;
+    let tiles = Tiles::new(checkpoint.size, from_dir(dir));
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(30)))
+        .build()
+        .into();
+    let failed = |e: &dyn std::fmt::Display| Error::new(ErrorKind::Io, format!("the witness {witness}: {e}"));
+    let mut old = 0;
+    for _ in 0..2 {
+        let proof = consistency(&tiles, old, checkpoint.size)?;
+        let proof: String = proof.iter().map(|hash| format!("{hash}\n")).collect();
+        let body = format!("old {old}\n{proof}\n{note}");
+        let url = format!("{}/add-checkpoint", witness.trim_end_matches('/'));
+        let mut answer = agent.post(&url).send(body.as_bytes()).map_err(|e| failed(&e))?;
+        let text = answer.body_mut().read_to_string().map_err(|e| failed(&e))?;
+        match answer.status().as_u16() {
+            200 => {
+                note = note.with_lines(&text)?;
+                key.verify(&note).map_err(|e| e.context(witness))?;
+                put(dir, "checkpoint", note.to_string().as_bytes())?;
+                return told(&checkpoint, &[key.name()], json);
+            }
+            // It has seen another size; only a larger one than ours is trouble.
+            409 => {
+                old = text.trim().parse().map_err(|_| failed(&"it answers 409 without a size"))?;
+                if old > checkpoint.size {
+                    return Err(Error::new(
+                        ErrorKind::Refused,
+                        format!("the witness {witness} has seen {old} leaves of this log, {} has {}: the log was rolled back", dir.display(), checkpoint.size),
+                    )
+                    .into());
+                }
+            }
+            status => return Err(failed(&format!("it answers {status}: {}", text.trim())).into()),
+        }
+    }
+    Err(failed(&"its answers contradict each other").into())
+}

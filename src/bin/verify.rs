@@ -1,0 +1,86 @@
+//! `keyfall-verify`: checks erasure certificates, with the log's public key and nothing else. No engine is in it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use keyfall::certificate::{Certificate, Trust, same_history};
+use keyfall::log::{Checkpoint, Note, VerifierKey};
+use keyfall::{Error, ErrorKind};
+
+const EXAMPLES: &str = "\
+Examples:
+  keyfall-verify ada.erased --key KEY
+  keyfall-verify *.erased --key KEY --witness KEY --checkpoint kept --log downloaded/log
+
+Exit codes: 0 all hold, 1 failed, 2 wrong usage, 5 one does not hold, 6 cosignatures are missing.";
+
+/// Check erasure certificates.
+#[derive(Parser)]
+#[command(name = "keyfall-verify", version, about, after_help = EXAMPLES, max_term_width = 100)]
+struct Args {
+    #[arg(value_name = "CERT", required = true)]
+    certificates: Vec<PathBuf>,
+    /// The log's public key.
+    #[arg(long, value_name = "KEY")]
+    key: VerifierKey,
+    /// The public key of a witness; may be given many times.
+    #[arg(long, value_name = "KEY")]
+    witness: Vec<VerifierKey>,
+    /// How many of the witnesses must have cosigned [default: all that are given].
+    #[arg(long, value_name = "K")]
+    witnesses: Option<usize>,
+    /// A checkpoint that you kept: the log must go on from it.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// The log's files, where a kept checkpoint is of another size.
+    #[arg(long, value_name = "DIR", requires = "checkpoint")]
+    log: Option<PathBuf>,
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(file).map_err(|e| Error::io(file.display(), e))
+}
+
+fn text(file: &Path) -> Result<String, Error> {
+    String::from_utf8(read(file)?).map_err(|_| Error::new(ErrorKind::Invalid, format!("{} is no text", file.display())))
+}
+
+fn check(args: &Args, file: &Path) -> Result<Vec<String>, Error> {
+    let trust = Trust {
+        log: args.key.clone(),
+        witnesses: args.witness.clone(),
+        quorum: args.witnesses.unwrap_or(args.witness.len()),
+    };
+    let verified = text(file)?.parse::<Certificate>()?.verify(&trust)?;
+    if let Some(kept) = &args.checkpoint {
+        let kept = Checkpoint::verified(&text(kept)?.parse::<Note>()?, &args.key)?;
+        let fetch = args.log.as_ref().map(|dir| move |path: &str| read(&dir.join(path)));
+        same_history(
+            &verified.checkpoint,
+            &kept,
+            fetch.as_ref().map(|f| f as &dyn Fn(&str) -> Result<Vec<u8>, Error>),
+        )?;
+    }
+    Ok(verified.words())
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut code = 0;
+    for file in &args.certificates {
+        match check(&args, file) {
+            Ok(words) => println!("{}:\n  {}", file.display(), words.join("\n  ")),
+            Err(e) => {
+                eprintln!("keyfall-verify: {}: {e}", file.display());
+                code = match e.kind() {
+                    ErrorKind::Invalid => 2,
+                    ErrorKind::Corrupt => 5,
+                    ErrorKind::Refused => 6,
+                    _ => 1,
+                };
+            }
+        }
+    }
+    ExitCode::from(code)
+}

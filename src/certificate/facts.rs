@@ -1,0 +1,317 @@
+//! What a certificate says, field by field (SPEC.md 14).
+
+use std::collections::BTreeMap;
+
+use data_encoding::{BASE64, HEXLOWER};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::log::Hash;
+use crate::promise::{Level, Promise, Quorum, Retirement, RootId, Statement};
+use crate::time::Timestamp;
+
+/// The method, in the words of NIST SP 800-88r2.
+pub const METHOD: &str = "cryptographic erase (NIST SP 800-88r2 names it; no conformance is claimed): the data's keys are wrapped by a path of keys with one at the top, the path was rekeyed, and the old key at the top is sanitized";
+/// With what.
+pub const ALGORITHMS: &str =
+    "AES-256-GCM with HKDF-SHA-512 (C2SP chunked-encryption); HMAC-SHA-256, HKDF-SHA-256, SHA-256; Ed25519";
+/// How it was looked at.
+pub const VERIFICATION: &str = "before the old key at the top was given up, the new pages were read back from the store and from every copy in step, and opened";
+
+/// A one-way commitment to a key: HMAC-SHA-256(key, "keyfall/key-commitment/v1" ‖ 00), in base64. Who shows a key that gives it has
+/// shown that the key was not destroyed.
+pub fn key_commitment(key: &[u8; 32]) -> String {
+    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else {
+        unreachable!("HMAC takes keys of any length")
+    };
+    mac.update(b"keyfall/key-commitment/v1\0");
+    BASE64.encode(&mac.finalize().into_bytes())
+}
+
+/// What was asked for and what fell: fixed when the erase is committed, and bound by the log's leaf.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Body {
+    /// Program and version.
+    pub engine: String,
+    /// Version of the store's format.
+    pub format: u8,
+    /// The store's id, hexadecimal.
+    pub store: String,
+    /// Whose data, by the name that the application gave; `None` where only a record was named.
+    pub user: Option<String>,
+    /// What of it.
+    pub scope: String,
+    /// When it was asked for.
+    pub requested: String,
+    /// Who asked; empty where nobody said.
+    pub authority: String,
+    /// On what legal ground; empty where nobody said.
+    pub ground: String,
+    /// How, in the words of NIST SP 800-88.
+    pub method: String,
+    /// With which algorithms.
+    pub algorithms: String,
+    /// How it was looked at.
+    pub verification: String,
+    /// The epoch whose root key reached it.
+    pub epoch: u64,
+    /// The commit that dropped the pointers.
+    pub commit: u64,
+    /// Where the erase may wait for others: until when the root key may be there.
+    pub pending_until: Option<String>,
+    /// Commitments to keys that the erase destroys, the root key first.
+    pub destroyed: Vec<Destroyed>,
+    /// Records that fell, by class; `None` where damaged pages kept them from being counted.
+    pub records: Option<BTreeMap<String, u64>>,
+    /// Records derived from them that fell with the same commit and are out of every list, of anybody; other erases of the commit included.
+    pub derived: u64,
+    /// Whether more derived records fell, whose entries (not their content) stand in lists until the bookkeeping is done.
+    pub following: bool,
+    /// What of the scope was kept.
+    pub kept: Vec<Kept>,
+    /// Holds on other records of the user.
+    pub holds: u64,
+    /// Openings of the user's records that were written down: reads by name, grants, training sets.
+    pub openings: Option<u64>,
+    /// Grants that stood when it was erased.
+    pub grants: Option<u64>,
+    /// The store's copies.
+    pub copies: Copies,
+    /// The root cell, and what it promises.
+    pub cell: CellFacts,
+}
+
+/// A destroyed key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destroyed {
+    /// What it opened.
+    pub what: String,
+    /// See [`key_commitment`].
+    pub commitment: String,
+}
+
+/// A class that was kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Its name.
+    pub class: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// How many copies of the store there were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Copies {
+    /// They held the new pages before the old root key was destroyed.
+    pub in_step: u64,
+    /// They need nothing for the erased to be gone, and the new pages for the living.
+    pub behind: u64,
+}
+
+/// The root cell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellFacts {
+    /// Its kind.
+    pub kind: String,
+    /// Its level, `L0` to `L3`.
+    pub level: String,
+    /// What it says of itself.
+    pub statement: String,
+    /// Whether its owner accepted a medium that is known to keep old bytes.
+    pub remnants: bool,
+    /// Keyholders, where there are some.
+    pub keyholders: Option<Keyholders>,
+}
+
+/// Who holds shares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keyholders {
+    /// Shares that give a key back.
+    pub threshold: u8,
+    /// Liars allowed for.
+    pub liars: u8,
+    /// Their Ed25519 keys, in base64.
+    pub keys: Vec<String>,
+}
+
+impl CellFacts {
+    /// The facts of a promise; the cell's place is nobody's business.
+    pub fn new(promise: &Promise) -> Self {
+        CellFacts {
+            kind: promise.kind.to_owned(),
+            level: promise.level.name().to_owned(),
+            statement: promise.statement.clone(),
+            remnants: promise.remnants,
+            keyholders: promise.quorum.as_ref().map(|quorum| Keyholders {
+                threshold: quorum.threshold,
+                liars: quorum.liars,
+                keys: quorum.keyholders.iter().map(|key| BASE64.encode(key)).collect(),
+            }),
+        }
+    }
+
+    /// Its level.
+    ///
+    /// # Errors
+    /// `Invalid` where it is none.
+    pub fn level(&self) -> Result<Level> {
+        Level::from_name(&self.level)
+    }
+
+    /// What the leaf carries of it: SHA-256 of its JSON.
+    pub fn digest(&self) -> Hash {
+        Hash(Sha256::digest(json(self)).into())
+    }
+
+    /// The keyholders.
+    ///
+    /// # Errors
+    /// `Invalid` where keys or numbers are none.
+    pub fn quorum(&self) -> Result<Option<Quorum>> {
+        let Some(there) = &self.keyholders else {
+            return Ok(None);
+        };
+        let keyholders = there.keys.iter().map(|key| bytes(key)).collect::<Result<Vec<[u8; 32]>>>()?;
+        Quorum { threshold: there.threshold, liars: there.liars, keyholders }.check().map(Some)
+    }
+}
+
+/// Fixed bytes out of base64, written the one way there is.
+pub(super) fn bytes<const N: usize>(text: &str) -> Result<[u8; N]> {
+    let bytes = BASE64.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| Error::invalid(format!("not {N} bytes in base64: {text:?}")))
+}
+
+pub(super) fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_else(|_| unreachable!("plain fields always serialize"))
+}
+
+impl Body {
+    /// What the leaf binds: SHA-256("keyfall/erasure@v1" ‖ 00 ‖ opening 32 ‖ JSON). It hides the body from who lacks the opening.
+    pub fn commitment(&self, opening: &[u8; 32]) -> Hash {
+        let hash = Sha256::new().chain_update(b"keyfall/erasure@v1\0").chain_update(opening);
+        Hash(hash.chain_update(json(self)).finalize().into())
+    }
+}
+
+/// Where the erase stands among those of its commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slot {
+    /// Which one.
+    pub index: u64,
+    /// Of how many, most of which may be nobody's.
+    pub of: u64,
+    /// The path to the leaf's root, base64, as RFC 9162 has it.
+    pub path: Vec<String>,
+}
+
+/// What happened behind the commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// When this was written.
+    pub issued: String,
+    /// What the cell said of the old root key.
+    pub retired: Retired,
+    /// Whether the ciphertext was discarded from the store too. It is not needed for the erase.
+    pub discarded: bool,
+}
+
+/// What the cell said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Retired {
+    /// The root key waits for others.
+    Waiting,
+    /// It is gone.
+    Destroyed,
+    /// It goes then.
+    Scheduled(String),
+    /// Keyholders signed.
+    Stated(Vec<Said>),
+}
+
+/// A keyholder's statement, verbatim: see [`Statement`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    /// Its key, base64.
+    pub keyholder: String,
+    /// Epoch of the root key whose share it keeps.
+    pub epoch: u64,
+    /// Attempt, hexadecimal.
+    pub attempt: String,
+    /// Milliseconds since 1970.
+    pub time: u64,
+    /// Signature, base64.
+    pub signature: String,
+}
+
+impl Said {
+    /// A statement as a certificate has it.
+    pub fn new(statement: &Statement) -> Self {
+        Said {
+            keyholder: BASE64.encode(&statement.keyholder),
+            epoch: statement.keep.epoch,
+            attempt: HEXLOWER.encode(&statement.keep.attempt),
+            time: statement.at.0,
+            signature: BASE64.encode(&statement.signature),
+        }
+    }
+
+    /// The statement, of the store with this id.
+    ///
+    /// # Errors
+    /// `Invalid` where a field is none.
+    pub fn statement(&self, store: &str) -> Result<Statement> {
+        let hex = |text: &str| {
+            let bytes = HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+            bytes.ok_or_else(|| Error::invalid(format!("not 16 bytes in hexadecimal: {text:?}")))
+        };
+        Ok(Statement {
+            store: hex(store)?,
+            keep: RootId { epoch: self.epoch, attempt: hex(&self.attempt)? },
+            at: Timestamp(self.time),
+            keyholder: bytes(&self.keyholder)?,
+            signature: bytes(&self.signature)?,
+        })
+    }
+}
+
+impl From<Option<&Retirement>> for Retired {
+    fn from(retirement: Option<&Retirement>) -> Self {
+        match retirement {
+            None => Retired::Waiting,
+            Some(Retirement::Destroyed) => Retired::Destroyed,
+            Some(Retirement::Scheduled(until)) => Retired::Scheduled(until.to_string()),
+            Some(Retirement::Stated { statements, .. }) => Retired::Stated(statements.iter().map(Said::new).collect()),
+        }
+    }
+}
+
+/// The machine part of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// What was asked for and what fell.
+    pub body: Body,
+    /// 32 random bytes, base64: opens the leaf's commitment. They are kept nowhere else.
+    pub opening: String,
+    /// Where it stands in its commit.
+    pub slot: Slot,
+    /// The log's leaf, line by line.
+    pub leaf: Vec<String>,
+    /// What happened then.
+    pub outcome: Outcome,
+    /// For an erase that waited: the leaf of the commit that destroyed the root key.
+    pub final_leaf: Option<Vec<String>>,
+}

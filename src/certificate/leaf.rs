@@ -1,0 +1,132 @@
+//! A leaf of the log: that a commit erased, and which root key it destroys. It names nobody.
+//!
+//! ```text
+//! keyfall/erase@v1
+//! commit 17
+//! epoch 7
+//! time 2026-11-22T08:15:00Z          floored to the minute
+//! erases 16 BASE64                   how many slots, and their root: most may be nobody's
+//! destroys BASE64                    commitment to the root key of the epoch
+//! next HEX BASE64                    attempt of the root key behind it, commitment to it   |   until TIME: it waits for others
+//! cell BASE64                        SHA-256 of the cell's facts
+//! signer BASE64                      the Ed25519 key that signs certificates
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+use crate::log::{Frontier, Hash, inclusion};
+
+/// Slots of a commit with the fewest erases: how many there were is told up to a factor of two, from this on.
+pub const SLOTS_MIN: usize = 16;
+
+const FIRST: &str = "keyfall/erase@v1";
+
+/// What becomes of the root key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// It is destroyed behind this commit.
+    Next {
+        /// Attempt of the root key behind it, hexadecimal.
+        attempt: String,
+        /// Commitment to that.
+        commitment: String,
+    },
+    /// It waits, until then at the latest.
+    Until(String),
+}
+
+/// A leaf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// The commit.
+    pub commit: u64,
+    /// The epoch whose root key reached what fell.
+    pub epoch: u64,
+    /// When, to the minute.
+    pub time: String,
+    /// How many slots.
+    pub slots: u64,
+    /// The root over them.
+    pub erases: Hash,
+    /// Commitment to the root key of the epoch.
+    pub destroys: String,
+    /// What becomes of it.
+    pub ends: Ends,
+    /// Digest of the cell's facts.
+    pub cell: Hash,
+    /// The key that signs certificates.
+    pub signer: [u8; 32],
+}
+
+impl fmt::Display for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{FIRST}\ncommit {}\nepoch {}\ntime {}", self.commit, self.epoch, self.time)?;
+        writeln!(f, "erases {} {}\ndestroys {}", self.slots, self.erases, self.destroys)?;
+        match &self.ends {
+            Ends::Next { attempt, commitment } => writeln!(f, "next {attempt} {commitment}")?,
+            Ends::Until(time) => writeln!(f, "until {time}")?,
+        }
+        writeln!(f, "cell {}\nsigner {}", self.cell, Hash(self.signer))
+    }
+}
+
+impl FromStr for Leaf {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = || Error::invalid(format!("not a leaf of an erasure log: one begins with {FIRST}"));
+        let mut lines = text.lines();
+        if lines.next() != Some(FIRST) {
+            return Err(bad());
+        }
+        let mut field = |name: &str| {
+            let line = lines.next().and_then(|line| line.split_once(' '));
+            line.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).ok_or_else(bad)
+        };
+        let number = |text: String| text.parse::<u64>().map_err(|_| bad());
+        let (commit, epoch, time) = (number(field("commit")?)?, number(field("epoch")?)?, field("time")?);
+        let erases = field("erases")?;
+        let (slots, erases) = erases.split_once(' ').ok_or_else(bad)?;
+        let destroys = field("destroys")?;
+        let ends = match lines.next().and_then(|line| line.split_once(' ')) {
+            Some(("next", next)) => {
+                let (attempt, commitment) = next.split_once(' ').ok_or_else(bad)?;
+                Ends::Next { attempt: attempt.to_owned(), commitment: commitment.to_owned() }
+            }
+            Some(("until", time)) => Ends::Until(time.to_owned()),
+            _ => return Err(bad()),
+        };
+        let mut field = |name: &str| {
+            let line = lines.next().and_then(|line| line.split_once(' '));
+            line.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).ok_or_else(bad)
+        };
+        let leaf = Leaf {
+            commit,
+            epoch,
+            time,
+            slots: number(slots.to_owned())?,
+            erases: Hash::from_base64(erases)?,
+            destroys,
+            ends,
+            cell: Hash::from_base64(&field("cell")?)?,
+            signer: Hash::from_base64(&field("signer")?)?.0,
+        };
+        // One way to write it, and nothing behind it.
+        if leaf.to_string() == text { Ok(leaf) } else { Err(bad()) }
+    }
+}
+
+/// The root over a commit's slots, and the path of each. Their number is a power of two.
+pub fn slots(commitments: &[Hash]) -> (Hash, Vec<Vec<Hash>>) {
+    let leaves: Vec<Hash> = commitments.iter().map(|c| Hash::leaf(&c.0)).collect();
+    let mut rows = vec![leaves];
+    while let Some(row) = rows.last().filter(|row| row.len() > 1) {
+        rows.push(row.chunks(2).map(|pair| Hash::node(&pair[0], &pair[1])).collect());
+    }
+    let at = |level: u8, index: u64| Ok(rows[usize::from(level)][index as usize]);
+    let n = commitments.len() as u64;
+    let paths = (0..n).map(|index| inclusion(&at, index, n).unwrap_or_else(|_| unreachable!("it is among them")));
+    let root = rows.last().and_then(|row| row.first()).copied().unwrap_or_else(|| Frontier::default().root());
+    (root, paths.collect())
+}

@@ -1,0 +1,238 @@
+//! Certificates: who asks for one says so with the erase, and gets it when that is complete. What it names is kept nowhere else.
+
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64;
+
+use super::log::{Entered, Place, signer};
+use super::{Engine, Inner, State};
+use crate::cell::Promise;
+use crate::certificate::{
+    ALGORITHMS, Body, CellFacts, Certificate, Copies, Destroyed, Ends, Facts, Kept, Leaf, METHOD, Outcome, Retired,
+    Slot, VERIFICATION, key_commitment,
+};
+use crate::crypto::Key;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{Class, Timestamp, UserTag};
+use crate::limits::FORMAT;
+use crate::promise::Retirement;
+use crate::scope::{Erase, Request};
+use crate::secret::WipeStack;
+use crate::tree::head::CopyMode;
+use crate::tree::user::UserPage;
+use crate::tree::{Editor, grants::Grants};
+
+/// What an erase took, for its certificate.
+#[derive(Debug, Default)]
+pub(super) struct Docket {
+    user: Option<String>,
+    records: Option<BTreeMap<String, u64>>,
+    holds: u64,
+    openings: Option<u64>,
+    grants: Option<u64>,
+    destroyed: Vec<Destroyed>,
+}
+
+impl Docket {
+    /// Of a user of whom no page is known to be readable.
+    pub(super) fn unread(erase: &Erase) -> Self {
+        let user = match erase.scope() {
+            crate::scope::Scope::User { user, .. } => Some(user.as_str().to_owned()),
+            crate::scope::Scope::Record(_) => None,
+        };
+        Docket { user, ..Docket::default() }
+    }
+
+    /// Of a user's page as it was before.
+    pub(super) fn of(editor: &mut Editor<'_>, tag: UserTag, page: &mut UserPage) -> Result<Self> {
+        Ok(Docket {
+            user: Some(page.user.as_str().to_owned()),
+            records: Some(BTreeMap::new()),
+            holds: page.holds.all(editor.pages, tag)?.len() as u64,
+            openings: Some(page.openings),
+            grants: Some(page.grants.tree.count(editor, Grants::place(tag))?),
+            destroyed: Vec::new(),
+        })
+    }
+
+    pub(super) fn add_key(&mut self, what: &str, key: &Key) {
+        self.destroyed.push(Destroyed { what: what.to_owned(), commitment: key_commitment(key.bytes()) });
+    }
+
+    pub(super) fn add_records(&mut self, counts: &[(Class, u64)]) {
+        let records = self.records.get_or_insert_default();
+        for (class, n) in counts.iter().filter(|(_, n)| *n > 0) {
+            *records.entry(class.as_str().to_owned()).or_default() += n;
+        }
+    }
+}
+
+/// What is the same for all erases of a commit.
+pub(super) struct Common<'a> {
+    pub(super) promise: &'a Promise,
+    pub(super) asked: Timestamp,
+    pub(super) epoch: u64,
+    pub(super) root: &'a Key,
+    pub(super) pending: Option<Timestamp>,
+    pub(super) derived: u64,
+    pub(super) following: bool,
+}
+
+/// A certificate in the making.
+pub(super) struct Claim {
+    body: Body,
+    opening: [u8; 32],
+}
+
+impl Claim {
+    pub(super) fn commitment(&self) -> crate::log::Hash {
+        self.body.commitment(&self.opening)
+    }
+}
+
+impl Inner {
+    pub(super) fn claim(
+        &self,
+        state: &State,
+        (erase, request): (&Erase, &Request),
+        docket: Docket,
+        common: &Common<'_>,
+    ) -> Result<Claim> {
+        let mut opening = [0; 32];
+        self.options.env.fill(&mut opening)?;
+        let copies = |mode| state.head.copies.iter().filter(|copy| copy.mode == mode).count() as u64;
+        let root = Destroyed { what: "root key".to_owned(), commitment: key_commitment(common.root.bytes()) };
+        let kept = |class: &Class| Kept { class: class.as_str().to_owned(), reason: erase.reason.clone() };
+        let body = Body {
+            engine: concat!("keyfall ", env!("CARGO_PKG_VERSION")).to_owned(),
+            format: FORMAT,
+            store: self.id.to_string(),
+            user: docket.user,
+            scope: erase.words_in_full(),
+            requested: common.asked.to_string(),
+            authority: request.authority.clone(),
+            ground: request.ground.clone(),
+            method: METHOD.to_owned(),
+            algorithms: ALGORITHMS.to_owned(),
+            verification: VERIFICATION.to_owned(),
+            epoch: common.epoch,
+            commit: state.stored.id.commit + 1,
+            pending_until: common.pending.map(|at| at.to_string()),
+            destroyed: std::iter::once(root).chain(docket.destroyed).collect(),
+            records: docket.records,
+            derived: common.derived,
+            following: common.following,
+            kept: erase.keep.iter().map(kept).collect(),
+            holds: docket.holds,
+            openings: docket.openings,
+            grants: docket.grants,
+            copies: Copies { in_step: copies(CopyMode::InStep), behind: copies(CopyMode::Behind) },
+            cell: CellFacts::new(common.promise),
+        };
+        Ok(Claim { body, opening })
+    }
+
+    /// Issues the certificates of a commit, once it is complete or pending.
+    pub(super) fn issue(
+        &self,
+        claims: Vec<Claim>,
+        entered: Entered,
+        retirement: Option<&Retirement>,
+    ) -> Result<Vec<Certificate>> {
+        if claims.is_empty() {
+            return Ok(Vec::new());
+        }
+        let state = self.state();
+        let page = self.log_page(&state, &self.pages())?;
+        let signer = signer(&page, &page.certificate_seed)?;
+        let proof = self.prove(&page, entered.index)?;
+        let lines = lines_of(&entered.leaf);
+        let outcome = Outcome {
+            issued: self.options.env.now().to_string(),
+            retired: Retired::from(retirement),
+            discarded: false,
+        };
+        let claims = claims.into_iter().zip(entered.places);
+        let issue = |(Claim { body, opening }, (index, path)): (Claim, Place)| {
+            let slot = Slot { index, of: entered.leaf.slots, path: path.iter().map(ToString::to_string).collect() };
+            let facts = Facts {
+                body,
+                opening: BASE64.encode(&opening),
+                slot,
+                leaf: lines.clone(),
+                outcome: outcome.clone(),
+                final_leaf: None,
+            };
+            Certificate::issue(facts, &signer, proof.clone(), None)
+        };
+        claims.map(issue).collect()
+    }
+}
+
+fn lines_of(leaf: &Leaf) -> Vec<String> {
+    leaf.to_string().lines().map(str::to_owned).collect()
+}
+
+impl Engine {
+    /// Issues a certificate of this store anew, with what happened since: a pending erase that became final, statements of keyholders that
+    /// came later, a checkpoint of the log as it is now. `discarded` is a discard that ran behind the erase, if one did.
+    ///
+    /// # Errors
+    /// `Invalid` for a certificate of another store; `Corrupt` for one that does not hold, or that this store's log has not; as
+    /// [`Engine::checkpoint`].
+    pub fn upgrade(&self, certificate: &Certificate, discarded: Option<super::Discarded>) -> Result<Certificate> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        let retirement = {
+            let mut writer = inner.writer();
+            inner.check_usable()?;
+            // The cell is asked anew: what it says now covers every epoch before.
+            inner.settle(&mut writer)?
+        };
+        let state = inner.state();
+        let pages = inner.pages();
+        let page = inner.log_page(&state, &pages)?;
+        if certificate.facts.body.store != inner.id.to_string() {
+            return Err(Error::invalid("this certificate is of another store; upgrade it with that one"));
+        }
+        let judged = certificate.facts.judge()?;
+        let index = certificate.proof.index;
+        let mut found = None;
+        page.leaves(&pages, index, &mut |at, leaf| {
+            if at == index {
+                found = Some(leaf == judged.leaf.to_string().as_bytes());
+            }
+            Ok(std::ops::ControlFlow::Break(()))
+        })?;
+        if found != Some(true) {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                "this store's log has not the leaf of the certificate: the store was rolled back, or the certificate is forged; keep both",
+            ));
+        }
+        let mut facts = certificate.facts.clone();
+        let mut final_index = None;
+        if facts.final_leaf.is_none() && matches!(judged.leaf.ends, Ends::Until(_)) {
+            page.leaves(&pages, index + 1, &mut |at, bytes| {
+                let leaf: Leaf = String::from_utf8_lossy(bytes).parse()?;
+                Ok(if leaf.epoch == judged.leaf.epoch && matches!(leaf.ends, Ends::Next { .. }) {
+                    facts.final_leaf = Some(lines_of(&leaf));
+                    final_index = Some(at);
+                    std::ops::ControlFlow::Break(())
+                } else {
+                    std::ops::ControlFlow::Continue(())
+                })
+            })?;
+        } else {
+            final_index = certificate.final_proof.as_ref().map(|proof| proof.index);
+        }
+        if facts.final_leaf.is_some() || matches!(judged.leaf.ends, Ends::Next { .. }) {
+            facts.outcome.retired = Retired::from(Some(&retirement));
+        }
+        facts.outcome.discarded |= discarded.is_some_and(|d| d.commit >= judged.leaf.commit);
+        facts.outcome.issued = inner.options.env.now().to_string();
+        let proof = inner.prove(&page, index)?;
+        let final_proof = final_index.map(|index| inner.prove(&page, index)).transpose()?;
+        Certificate::issue(facts, &signer(&page, &page.certificate_seed)?, proof, final_proof)
+    }
+}

@@ -1,0 +1,204 @@
+//! The public log: every commit that erases adds a leaf to it, in the same commit. A checkpoint is signed only when the root keys
+//! that its leaves call destroyed have been retired.
+
+use super::commit::{Change, Sealer};
+use super::pages::PageSource;
+use super::{Engine, Inner, State, Writer};
+use crate::cell::Promise;
+use crate::certificate::{CellFacts, Ends, Leaf, SLOTS_MIN, key_commitment, slots};
+use crate::error::{Error, Result};
+use crate::ids::{StoreId, Timestamp};
+use crate::limits::ORIGIN_MAX_BYTES;
+use crate::log::{
+    Checkpoint, Hash, LogProof, Note, SeeLeaf, Signer, Subtrees, VerifierKey, consistency, inclusion, root,
+};
+use crate::secret::WipeStack;
+use crate::tree::log::LogPage;
+use crate::tree::{Editor, Link, Node, PageKind, Pages};
+
+/// The name of a store's log, where its owner gave none.
+pub(super) fn origin(given: Option<&str>, store: StoreId) -> Result<String> {
+    let origin = given.map_or_else(|| format!("keyfall.invalid/{store}"), str::to_owned);
+    if origin.len() > ORIGIN_MAX_BYTES {
+        return Err(Error::invalid(format!("the name of a log has at most {ORIGIN_MAX_BYTES} bytes")));
+    }
+    // A name that no note can bear is found out before anything is made.
+    Signer::ed25519(&origin, &[0; 32]).map(|_| origin)
+}
+
+/// Where an erase stands among those of its commit: index and path.
+pub(super) type Place = (u64, Vec<Hash>);
+
+/// Where the erases of a commit stand in its leaf.
+pub(super) struct Entered {
+    pub(super) index: u64,
+    pub(super) leaf: Leaf,
+    /// Index and path of each commitment, in the order in which they were given.
+    pub(super) places: Vec<Place>,
+}
+
+impl Inner {
+    pub(super) fn log_page(&self, state: &State, pages: &PageSource<'_>) -> Result<LogPage> {
+        LogPage::decode(&pages.load(PageKind::Log, None, &state.head.roots.log)?)
+    }
+
+    /// Adds a leaf for a change that erases; where it begins an epoch, its root key is drawn.
+    pub(super) fn enter(
+        &self,
+        state: &State,
+        writer: &Writer,
+        change: &mut Change,
+        (now, promise): (Timestamp, &Promise),
+        commitments: &[Hash],
+    ) -> Result<Entered> {
+        let (erases, places) = self.shuffled(commitments)?;
+        let ends = match &change.root {
+            Some(root) => Ends::Next {
+                attempt: data_encoding::HEXLOWER.encode(&root.id.attempt),
+                commitment: key_commitment(root.key.bytes()),
+            },
+            None => Ends::Until(change.head.pending.unwrap_or(now).to_string()),
+        };
+        let pages = self.pages();
+        let mut editor = Editor { pages: &pages, geometry: change.head.geometry, replaced: Vec::new() };
+        let mut link = Link::Stored(state.head.roots.log.duplicate());
+        let page: &mut LogPage = link.load_mut(&mut editor, PageKind::Log, None)?;
+        let leaf = Leaf {
+            commit: state.stored.id.commit + 1,
+            epoch: writer.root.id.epoch,
+            time: now.minute().to_string(),
+            slots: commitments.len().next_power_of_two().max(SLOTS_MIN) as u64,
+            erases,
+            destroys: key_commitment(writer.root.key.bytes()),
+            ends,
+            cell: CellFacts::new(promise).digest(),
+            signer: signer(page, &page.certificate_seed)?.public(),
+        };
+        let index = page.frontier.size();
+        page.append(&mut editor, &leaf.to_string())?;
+        let Link::Loaded(page) = link else { unreachable!("it was just loaded") };
+        let mut sealer = Sealer::new(&self.options, self.id);
+        change.head.roots.log = page.seal(change.head.geometry, &mut sealer)?;
+        change.blobs.append(&mut sealer.blobs);
+        change.replaced.append(&mut editor.replaced);
+        Ok(Entered { index, leaf, places })
+    }
+
+    /// Puts commitments among random ones, in random order, so that a leaf tells how many there were up to a factor of two.
+    fn shuffled(&self, commitments: &[Hash]) -> Result<(Hash, Vec<Place>)> {
+        let n = commitments.len().next_power_of_two().max(SLOTS_MIN);
+        let mut random = vec![[0; 32]; n];
+        self.options.env.fill(random.as_flattened_mut())?;
+        let (all, at) = if commitments.is_empty() {
+            (random.into_iter().map(Hash).collect(), Vec::new())
+        } else {
+            // Sorted, they stand where their hashes put them.
+            let dummies = random.into_iter().skip(commitments.len()).map(Hash);
+            let mut all: Vec<Hash> = commitments.iter().copied().chain(dummies).collect();
+            all.sort_unstable();
+            let at = commitments.iter().map(|c| all.binary_search(c).unwrap_or_else(|i| i)).collect();
+            (all, at)
+        };
+        let all: Vec<Hash> = all;
+        let at: Vec<usize> = at;
+        let (root, mut paths) = slots(&all);
+        Ok((root, at.into_iter().map(|i| (i as u64, std::mem::take(&mut paths[i]))).collect()))
+    }
+
+    /// Signs a checkpoint of the log as it is; only for who knows that every commit is settled.
+    pub(super) fn sign_checkpoint(&self, page: &LogPage) -> Result<Note> {
+        let checkpoint =
+            Checkpoint { origin: page.origin.clone(), size: page.frontier.size(), root: page.frontier.root() };
+        checkpoint.sign(&signer(page, &page.checkpoint_seed)?)
+    }
+
+    /// The proof of a leaf, under a checkpoint of the log as it is.
+    pub(super) fn prove(&self, page: &LogPage, index: u64) -> Result<LogProof> {
+        let pages = self.pages();
+        let path = inclusion(&page.subtrees(&pages), index, page.frontier.size())?;
+        Ok(LogProof { index, path, checkpoint: self.sign_checkpoint(page)? })
+    }
+
+    /// Shows the log to `see`, having made sure that what it tells of has happened.
+    fn with_log<T>(&self, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
+        let mut writer = self.writer();
+        self.ready(&mut writer)?;
+        let state = self.state();
+        let pages = self.pages();
+        see(&self.log_page(&state, &pages)?, &pages)
+    }
+}
+
+/// One of the log's two keys.
+pub(super) fn signer(page: &LogPage, seed: &crate::crypto::Key) -> Result<Signer> {
+    Signer::ed25519(&page.origin, seed.bytes())
+}
+
+impl Engine {
+    /// The public key of the store's log: all that is needed to check its certificates.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn log_key(&self) -> Result<VerifierKey> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        inner.check_usable()?;
+        let page = inner.log_page(&inner.state(), &inner.pages())?;
+        Ok(signer(&page, &page.checkpoint_seed)?.verifier())
+    }
+
+    /// Signs a checkpoint of the log as it is now.
+    ///
+    /// # Errors
+    /// As [`Engine::erase`], where an erase before is not complete: no checkpoint covers one that is not.
+    pub fn checkpoint(&self) -> Result<Note> {
+        let _wiped = WipeStack;
+        self.inner.with_log(|page, _| self.inner.sign_checkpoint(page))
+    }
+
+    /// The proof that a leaf is in the log, under a checkpoint of the log as it is now.
+    ///
+    /// # Errors
+    /// `Invalid` where there is no such leaf; as [`Engine::checkpoint`].
+    pub fn log_proof(&self, index: u64) -> Result<LogProof> {
+        let _wiped = WipeStack;
+        self.inner.with_log(|page, _| self.inner.prove(page, index))
+    }
+
+    /// The root of the log's first `old` leaves, and the proof that the log as it is now goes on from them.
+    ///
+    /// # Errors
+    /// `Invalid` where it has fewer; as [`Engine::checkpoint`].
+    pub fn log_consistency(&self, old: u64) -> Result<(Hash, Vec<Hash>)> {
+        let _wiped = WipeStack;
+        self.inner.with_log(|page, pages| {
+            let subtrees = page.subtrees(pages);
+            let proof = consistency(&subtrees, old, page.frontier.size())?;
+            Ok((root(&subtrees, old)?, proof))
+        })
+    }
+
+    /// The hash over `2^level` leaves of the log, from `index * 2^level` on.
+    ///
+    /// # Errors
+    /// `Invalid` where the log has not all of them; as [`Engine::checkpoint`].
+    pub fn log_subtree(&self, level: u8, index: u64) -> Result<Hash> {
+        let _wiped = WipeStack;
+        self.inner.with_log(|page, pages| {
+            let end = index.checked_add(1).and_then(|end| end.checked_shl(u32::from(level)));
+            if level > 62 || end.is_none_or(|end| end > page.frontier.size()) {
+                return Err(Error::invalid("the log has not so many leaves"));
+            }
+            page.subtrees(pages).subtree(level, index)
+        })
+    }
+
+    /// Shows leaves of the log from `from` on, with their indexes, until `see` breaks.
+    ///
+    /// # Errors
+    /// As [`Engine::checkpoint`], and what `see` fails with.
+    pub fn log_leaves(&self, from: u64, see: SeeLeaf<'_>) -> Result<()> {
+        let _wiped = WipeStack;
+        self.inner.with_log(|page, pages| page.leaves(pages, from, see))
+    }
+}

@@ -1,0 +1,214 @@
+//! What a root cell says: what its medium can promise, and that it destroyed a key. Every report and certificate repeats it in these
+//! words, and none may say more.
+
+use std::fmt;
+
+use data_encoding::HEXLOWER;
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+
+use crate::error::{Error, Result};
+use crate::time::Timestamp;
+
+/// Name of a root key: its epoch and the attempt that drew it. Two writers that race for one epoch draw two attempts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RootId {
+    /// Generation of the root key; only grows.
+    pub epoch: u64,
+    /// 16 random bytes.
+    pub attempt: [u8; 16],
+}
+
+impl fmt::Debug for RootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RootId({}, {})", self.epoch, HEXLOWER.encode(&self.attempt[..4]))
+    }
+}
+
+/// How far a destroyed key is gone, by what destroys it. The lowest level that fits is the one that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Overwritten by the machine that used it.
+    L0,
+    /// Erased by the device that holds it: a TPM's NV index, a device's own erase command.
+    L1,
+    /// Destroyed inside an HSM or a key management service, at once or after a stated delay.
+    L2,
+    /// Shares destroyed by independent keyholders, of whom some may lie or be lost.
+    L3,
+}
+
+impl Level {
+    /// All, the weakest first.
+    pub const ALL: [Level; 4] = [Level::L0, Level::L1, Level::L2, Level::L3];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::L0 => "L0",
+            Level::L1 => "L1",
+            Level::L2 => "L2",
+            Level::L3 => "L3",
+        }
+    }
+
+    /// The most that may be said of it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Level::L0 => {
+                "overwritten by the machine that used it; remnants on its medium, and snapshots of it, are possible"
+            }
+            Level::L1 => "erased by the device that held it, as far as its maker is right about the device",
+            Level::L2 => {
+                "destroyed inside a key service, after the delay that it states, as far as its operator is right about its backups"
+            }
+            Level::L3 => {
+                "its shares destroyed by keyholders, gone while fewer than the threshold of them kept theirs, against what they signed"
+            }
+        }
+    }
+
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// `Invalid` for any other.
+    pub fn from_name(name: &str) -> Result<Self> {
+        let found = Level::ALL.into_iter().find(|level| level.name() == name);
+        found.ok_or_else(|| Error::invalid(format!("{name:?} is no level; L0 to L3 are")))
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name(), self.words())
+    }
+}
+
+/// Who holds shares of the root key, and how many of them must be believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quorum {
+    /// Shares that give the key back: t.
+    pub threshold: u8,
+    /// Keyholders allowed for that say they destroyed a share, and did not: f.
+    pub liars: u8,
+    /// The Ed25519 key by which each of the n signs.
+    pub keyholders: Vec<[u8; 32]>,
+}
+
+impl Quorum {
+    /// Statements that an erase needs to be final: n - t + 1 + f. Of so many, n - t + 1 are true, and t - 1 shares are left.
+    pub fn needed(&self) -> usize {
+        (self.keyholders.len() + 1 + usize::from(self.liars)).saturating_sub(usize::from(self.threshold))
+    }
+
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// `Invalid` where no erase could ever be final, or a key could be had with one share.
+    pub fn check(self) -> Result<Self> {
+        let n = self.keyholders.len();
+        let mut keys = self.keyholders.clone();
+        keys.sort_unstable();
+        keys.dedup();
+        let ok = (2..=32).contains(&n)
+            && keys.len() == n
+            && (2..=n).contains(&usize::from(self.threshold))
+            && self.needed() <= n;
+        if ok {
+            return Ok(self);
+        }
+        Err(Error::invalid(format!(
+            "{} of {n} keyholders with {} allowed to lie cannot work: take 2 to 32 different ones, a threshold of 2 at least, and fewer liars than the threshold",
+            self.threshold, self.liars
+        )))
+    }
+}
+
+/// What a medium can promise of a destroyed key, in words that every report repeats.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// `memory`, `file`, `quorum`.
+    pub kind: &'static str,
+    /// Where the cell is.
+    pub place: String,
+    /// How far a destroyed key is gone.
+    pub level: Level,
+    /// What destroying means here and what it does not.
+    pub statement: String,
+    /// Whether its owner accepted a medium that is known to keep old bytes.
+    pub remnants: bool,
+    /// The keyholders, where the key is shared among some.
+    pub quorum: Option<Quorum>,
+}
+
+/// How a key ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retirement {
+    /// It is gone, as far as [`Promise`] goes.
+    Destroyed,
+    /// The medium delays it until then.
+    Scheduled(Timestamp),
+    /// Keyholders signed that their share is gone; final when there are as many as [`Quorum::needed`] says.
+    Stated {
+        /// One of each keyholder that answered.
+        statements: Vec<Statement>,
+        /// How many make it final.
+        needed: usize,
+    },
+}
+
+impl Retirement {
+    /// Whether the key is gone now, as far as the promise goes.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Retirement::Destroyed => true,
+            Retirement::Scheduled(_) => false,
+            Retirement::Stated { statements, needed } => statements.len() >= *needed,
+        }
+    }
+}
+
+/// A keyholder's word, signed: "of this store's root keys I hold a share of no other than this one". It covers every epoch before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Which store.
+    pub store: [u8; 16],
+    /// The root key whose share it may still hold.
+    pub keep: RootId,
+    /// When it said so, by its clock.
+    pub at: Timestamp,
+    /// Its Ed25519 key.
+    pub keyholder: [u8; 32],
+    /// Ed25519 (RFC 8032) over [`Statement::text`].
+    pub signature: [u8; 64],
+}
+
+impl Statement {
+    /// Signs one.
+    pub fn sign(store: [u8; 16], keep: RootId, at: Timestamp, key: &SigningKey) -> Self {
+        let keyholder = key.verifying_key().to_bytes();
+        let mut statement = Statement { store, keep, at, keyholder, signature: [0; 64] };
+        statement.signature = key.sign(statement.text().as_bytes()).to_bytes();
+        statement
+    }
+
+    /// What is signed.
+    pub fn text(&self) -> String {
+        format!(
+            "keyfall/retirement@v1\nstore {}\nkeeps-only epoch {} attempt {}\ntime {}\n",
+            HEXLOWER.encode(&self.store),
+            self.keep.epoch,
+            HEXLOWER.encode(&self.keep.attempt),
+            self.at.0
+        )
+    }
+
+    /// Checks the signature.
+    ///
+    /// # Errors
+    /// `Corrupt` where it does not hold.
+    pub fn verify(&self) -> Result<()> {
+        let bad = |_| Error::corrupt("the signature under a keyholder's statement does not hold");
+        let key = VerifyingKey::from_bytes(&self.keyholder).map_err(bad)?;
+        key.verify_strict(self.text().as_bytes(), &Signature::from_bytes(&self.signature)).map_err(bad)
+    }
+}
