@@ -47,6 +47,8 @@ pub mod log;
 #[cfg(feature = "engine")]
 mod policy;
 pub mod promise;
+#[cfg(feature = "keyholders")]
+pub mod quorum;
 #[cfg(feature = "engine")]
 pub mod record;
 #[cfg(feature = "engine")]

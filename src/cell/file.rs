@@ -32,6 +32,23 @@ impl std::fmt::Debug for FileCell {
     }
 }
 
+/// Whether a file system overwrites in place, for a directory that holds shares.
+#[cfg(feature = "keyholders")]
+pub(crate) fn check_medium(dir: &Path, accept_remnants: bool) -> Result<()> {
+    let verdict = filesystem::judge(dir)?;
+    match verdict.objection.filter(|_| !accept_remnants) {
+        None => Ok(()),
+        Some(objection) => Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "{} lies on {}, where a destroyed share may stay: {objection}; name another place, or accept that with --accept-remnants",
+                dir.display(),
+                verdict.name
+            ),
+        )),
+    }
+}
+
 impl FileCell {
     /// Makes an empty cell at `dir`. The file system must overwrite in place, or `accept_remnants` be set, which
     /// every later promise repeats.
@@ -58,7 +75,7 @@ impl FileCell {
         }
         DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(io)?;
         let lock = DirLock::take(dir, "cell")?;
-        let slots = Slots::new(Arc::new(OsDisk), dir, env);
+        let slots = Slots::new(Arc::new(OsDisk), dir, env, SLOTS);
         // An interrupted `create` leaves tombstones of epoch 0 only; anything else may be somebody's key.
         if SLOTS.iter().any(|slot| !slots.is_unused(slot)) {
             return Err(Error::new(
@@ -108,7 +125,7 @@ impl FileCell {
             ));
         }
         let lock = DirLock::take(dir, "cell")?;
-        let slots = Slots::new(Arc::new(OsDisk), dir, env);
+        let slots = Slots::new(Arc::new(OsDisk), dir, env, SLOTS);
         Ok(FileCell { dir: dir.to_owned(), slots, verdict, remnants, _lock: lock })
     }
 
@@ -139,7 +156,7 @@ impl RootCell for FileCell {
     }
 
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
-        self.slots.deposit(store, id, key)
+        self.slots.deposit(store, id, key, None)
     }
 
     fn load(&self) -> Result<Contents> {

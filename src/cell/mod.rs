@@ -10,9 +10,16 @@ mod memory;
 mod slots;
 
 pub use file::FileCell;
+#[cfg(feature = "keyholders")]
+pub(crate) use file::check_medium;
 pub use memory::MemoryCell;
+#[cfg(feature = "keyholders")]
+#[cfg(not(feature = "testing"))]
+pub(crate) use slots::Slots;
+#[cfg(feature = "keyholders")]
+pub(crate) use slots::{NOTE_BYTES, Note, SHARE_SLOTS};
 #[cfg(feature = "testing")]
-pub(crate) use slots::{Slots, live_key_in};
+pub(crate) use slots::{SLOTS, Slots, live_key_in, live_share_in};
 
 use crate::crypto::Key;
 use crate::error::Result;

@@ -1,12 +1,15 @@
-//! Two slots of one sector each, overwritten in place: the file cell's medium.
+//! Slots of one sector each, overwritten in place: the medium of the file cell, which has two, and of a keyholder, which has four, for
+//! candidates of writers that race.
 //!
-//! Invariants: at least one slot holds a whole live key at any moment after the first deposit; a slot
-//! that holds the key to keep is never written; a destroyed slot is full of fresh random bytes behind its tombstone.
-//! A slot that was not seen to be destroyed, by this process and through a sync that succeeded, is destroyed again.
+//! Invariants: a slot that holds the key to keep is never written, so that a cell has a whole live key at any moment after the first
+//! deposit; a destroyed slot is full of fresh random bytes behind its tombstone. A slot that was not seen to be destroyed, by this
+//! process and through a sync that succeeded, is destroyed again.
 //!
 //! ```text
-//! slot 4096 = magic 8 ‖ state 1 ‖ store id 16 ‖ epoch 8 ‖ attempt 16 ‖ key 32 ‖ random fill ‖ SHA-256 of all before
+//! slot 4096 = magic 8 ‖ state 1 ‖ store id 16 ‖ epoch 8 ‖ attempt 16 ‖ key 32 ‖ note 33 ‖ random fill ‖ SHA-256 of all before
 //! ```
+//! A tombstone bears the epoch and attempt of the key that ended there; a keyholder's those of the key that was kept then. A note stands
+//! beside a keyholder's share.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,7 +30,15 @@ use crate::limits::SLOT_BYTES;
 use crate::secret::Secret;
 
 const MAGIC: &[u8; 8] = b"KFSLOT01";
-pub(super) const SLOTS: [&str; 2] = ["slot-a", "slot-b"];
+/// The file cell's.
+pub(crate) const SLOTS: &[&str] = &["slot-a", "slot-b"];
+/// A keyholder's, for each store.
+#[cfg(feature = "keyholders")]
+pub(crate) const SHARE_SLOTS: &[&str] = &["slot-a", "slot-b", "slot-c", "slot-d"];
+/// Bytes of a note.
+pub(crate) const NOTE_BYTES: usize = 33;
+/// What stands beside a share.
+pub(crate) type Note = [u8; NOTE_BYTES];
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 const CHECKED: usize = SLOT_BYTES - 32;
@@ -38,7 +49,7 @@ fn sector() -> Secret {
 }
 
 pub(super) enum Slot {
-    Live { store: StoreId, key: RootKey },
+    Live { store: StoreId, key: RootKey, note: Note },
     Destroyed { id: RootId },
     Torn,
 }
@@ -60,7 +71,8 @@ impl Slot {
             match state {
                 LIVE => {
                     let bytes = Zeroizing::new(d.array::<32>()?);
-                    Ok(Slot::Live { store, key: RootKey { id, key: Key::copied_from(&bytes) } })
+                    let key = RootKey { id, key: Key::copied_from(&bytes) };
+                    Ok(Slot::Live { store, key, note: d.array()? })
                 }
                 DESTROYED => Ok(Slot::Destroyed { id }),
                 _ => Err(d.bad()),
@@ -86,24 +98,35 @@ pub(crate) fn live_key_in(bytes: &[u8]) -> Option<RootKey> {
     }
 }
 
-/// The two slots of a cell.
+/// The live share in the bytes of a keyholder's slot, with its note.
+#[cfg(feature = "testing")]
+pub(crate) fn live_share_in(bytes: &[u8]) -> Option<(RootKey, Note)> {
+    match Slot::parse(bytes) {
+        Slot::Live { key, note, .. } => Some((key, note)),
+        _ => None,
+    }
+}
+
+/// The slots of a cell.
 pub(crate) struct Slots {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     env: SharedEnv,
-    /// Whether the slot that holds no live key is known to be destroyed on the medium, and not only in the page cache.
-    destroyed: AtomicBool,
+    names: &'static [&'static str],
+    /// Whether a slot without a live key is known to be destroyed on the medium, and not only in the page cache.
+    destroyed: Vec<AtomicBool>,
 }
 
 impl Slots {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, env: SharedEnv) -> Self {
-        Slots { disk, dir: dir.to_owned(), env, destroyed: AtomicBool::new(false) }
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, env: SharedEnv, names: &'static [&'static str]) -> Self {
+        let destroyed = names.iter().map(|_| AtomicBool::new(false)).collect();
+        Slots { disk, dir: dir.to_owned(), env, names, destroyed }
     }
 
-    /// Writes two tombstones of epoch 0: a cell that never held a key.
+    /// Writes tombstones of epoch 0: a cell that never held a key.
     pub(crate) fn make(&self) -> Result<()> {
         let nobody = RootId { epoch: 0, attempt: [0; 16] };
-        for slot in SLOTS {
+        for slot in 0..self.names.len() {
             self.write(slot, DESTROYED, StoreId([0; 16]), &nobody, None)?;
         }
         self.disk.sync_dir(&self.dir).map_err(|e| Error::io(format!("syncing {}", self.dir.display()), e))
@@ -133,8 +156,15 @@ impl Slots {
     }
 
     /// Overwrites one slot, syncs it and reads it back from the medium where the file system can.
-    fn write(&self, slot: &str, state: u8, store: StoreId, id: &RootId, key: Option<&Key>) -> Result<()> {
-        let path = self.dir.join(slot);
+    fn write(
+        &self,
+        slot: usize,
+        state: u8,
+        store: StoreId,
+        id: &RootId,
+        live: Option<(&Key, Option<&Note>)>,
+    ) -> Result<()> {
+        let path = self.dir.join(self.names[slot]);
         let mut bytes = sector();
         self.env.fill(&mut bytes)?;
         bytes[..8].copy_from_slice(MAGIC);
@@ -142,13 +172,16 @@ impl Slots {
         bytes[9..25].copy_from_slice(&store.0);
         bytes[25..33].copy_from_slice(&id.epoch.to_be_bytes());
         bytes[33..49].copy_from_slice(&id.attempt);
-        if let Some(key) = key {
+        if let Some((key, note)) = live {
             bytes[49..81].copy_from_slice(key.bytes());
+            if let Some(note) = note {
+                bytes[81..81 + NOTE_BYTES].copy_from_slice(note);
+            }
         }
         let sum = Sha256::digest(&bytes[..CHECKED]);
         bytes[CHECKED..].copy_from_slice(&sum);
         let io = |e| Error::io(format!("writing the cell slot {}", path.display()), e);
-        self.destroyed.store(false, Ordering::Release);
+        self.destroyed[slot].store(false, Ordering::Release);
         let file = self.disk.open(&path, How::Create).map_err(io)?;
         file.write_all_at(&bytes, 0).map_err(io)?;
         file.sync_data().map_err(io)?;
@@ -163,36 +196,38 @@ impl Slots {
                 ),
             ));
         }
+        self.destroyed[slot].store(state == DESTROYED, Ordering::Release);
         Ok(())
     }
 
-    pub(crate) fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
-        let slots = [self.slot(SLOTS[0])?, self.slot(SLOTS[1])?];
+    fn all(&self) -> Result<Vec<Slot>> {
+        self.names.iter().map(|name| self.slot(name)).collect()
+    }
+
+    /// Keeps a further key. Depositing the same again is no change.
+    pub(crate) fn deposit(&self, store: StoreId, id: &RootId, key: &Key, note: Option<&Note>) -> Result<()> {
+        let slots = self.all()?;
         if slots.iter().any(|s| matches!(s, Slot::Live { store: there, .. } if *there != store)) {
             return Err(Error::new(ErrorKind::Refused, "this cell belongs to another store; give each store its own"));
         }
         if slots.iter().filter_map(Slot::live).any(|k| k.id == *id) {
             return Ok(());
         }
-        let free = match [slots[0].live().is_some(), slots[1].live().is_some()] {
-            [true, true] => {
-                return Err(Error::new(
-                    ErrorKind::Refused,
-                    "this cell holds two root keys; open the engine anew to finish the erase",
-                ));
-            }
-            [true, false] => SLOTS[1],
-            _ => SLOTS[0],
+        let Some(free) = slots.iter().position(|slot| slot.live().is_none()) else {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("this cell holds {} root keys; open the engine anew to finish the erase", slots.len()),
+            ));
         };
-        self.write(free, LIVE, store, id, Some(key))
+        self.write(free, LIVE, store, id, Some((key, note)))
     }
 
     pub(crate) fn load(&self) -> Result<Contents> {
         let mut contents = Contents::default();
         let mut torn = 0;
-        for name in SLOTS {
-            match self.slot(name)? {
-                Slot::Live { store, key } => {
+        for slot in self.all()? {
+            match slot {
+                Slot::Live { store, key, .. } => {
                     contents.store = Some(store);
                     contents.epoch = contents.epoch.max(key.id.epoch);
                     contents.keys.push(key);
@@ -210,25 +245,82 @@ impl Slots {
         Ok(contents)
     }
 
+    /// Destroys every key but `keep`, which must be there.
     pub(crate) fn retire(&self, keep: &RootId) -> Result<Retirement> {
-        let slots = [self.slot(SLOTS[0])?, self.slot(SLOTS[1])?];
-        let Some(kept) = slots.iter().position(|s| s.live().is_some_and(|k| k.id == *keep)) else {
+        let slots = self.all()?;
+        let kept = slots.iter().find_map(|slot| match slot {
+            Slot::Live { store, key, .. } if key.id == *keep => Some(*store),
+            _ => None,
+        });
+        let Some(store) = kept else {
             return Err(Error::corrupt("the root key to keep is not in the cell; nothing was destroyed"));
         };
-        let Slot::Live { store, .. } = &slots[kept] else { unreachable!("it is live") };
-        let ended = match &slots[1 - kept] {
+        self.destroy_others(&slots, store, keep, |slot| match slot {
             Slot::Live { key, .. } => key.id,
+            Slot::Destroyed { id } => *id,
             Slot::Torn => RootId { epoch: keep.epoch.saturating_sub(1), attempt: [0; 16] },
-            // A tombstone whose sync failed stands in the page cache, and the old key on the medium.
-            Slot::Destroyed { id } => {
-                if self.destroyed.load(Ordering::Acquire) {
-                    return Ok(Retirement::Destroyed);
-                }
-                *id
-            }
-        };
-        self.write(SLOTS[1 - kept], DESTROYED, *store, &ended, None)?;
-        self.destroyed.store(true, Ordering::Release);
+        })?;
         Ok(Retirement::Destroyed)
+    }
+
+    fn destroy_others(
+        &self,
+        slots: &[Slot],
+        store: StoreId,
+        keep: &RootId,
+        bears: impl Fn(&Slot) -> RootId,
+    ) -> Result<()> {
+        for (n, slot) in slots.iter().enumerate() {
+            let done = match slot {
+                Slot::Live { key, .. } => key.id == *keep,
+                Slot::Torn => false,
+                // A tombstone whose sync failed stands in the page cache, and the old key on the medium.
+                Slot::Destroyed { .. } => self.destroyed[n].load(Ordering::Acquire),
+            };
+            if !done {
+                self.write(n, DESTROYED, store, &bears(slot), None)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a keyholder has of one store.
+#[cfg(feature = "keyholders")]
+#[derive(Debug)]
+pub(crate) struct Shares {
+    /// Shares that are not destroyed, with their notes.
+    pub(crate) live: Vec<(RootKey, Note)>,
+    /// The root key of the highest epoch that was kept when others were destroyed: no share of its epoch, or before, is taken any more.
+    pub(crate) committed: RootId,
+}
+
+#[cfg(feature = "keyholders")]
+impl Slots {
+    /// The shares.
+    pub(crate) fn shares(&self) -> Result<Shares> {
+        let mut shares = Shares { live: Vec::new(), committed: RootId { epoch: 0, attempt: [0; 16] } };
+        for slot in self.all()? {
+            match slot {
+                Slot::Live { key, note, .. } => shares.live.push((key, note)),
+                Slot::Destroyed { id } => shares.committed = shares.committed.max(id),
+                Slot::Torn => {}
+            }
+        }
+        Ok(shares)
+    }
+
+    /// Destroys every share but that of `keep`, which need not be there, and remembers its epoch.
+    pub(crate) fn retire_shares(&self, store: StoreId, keep: &RootId) -> Result<()> {
+        let slots = self.all()?;
+        self.destroy_others(&slots, store, keep, |_| *keep)?;
+        let remembered = |slot: &Slot| matches!(slot, Slot::Destroyed { id } if id.epoch >= keep.epoch);
+        let slots = self.all()?;
+        if !slots.iter().any(remembered)
+            && let Some(n) = slots.iter().position(|slot| slot.live().is_none())
+        {
+            self.write(n, DESTROYED, store, keep, None)?;
+        }
+        Ok(())
     }
 }

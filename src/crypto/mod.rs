@@ -13,6 +13,7 @@
 //! | index key, user's name | `USER_TAG` | place in the user tree |
 //! | fence key, class name | `CLASS_TAG` | class tag |
 //! | fence key, what was erased | `FENCE_TAG` | point fence |
+//! | mask of a connection to a keyholder | `SHARE_MASK` | what a share is XORed with on its way |
 
 pub mod chunked;
 pub mod kem;
@@ -47,6 +48,8 @@ const CONTENT_KEY: &[u8] = b"keyfall/content-key/v1";
 const SEGMENT_NAME: &[u8] = b"keyfall/segment-name/v1";
 const USER_TAG: &[u8] = b"keyfall/user-tag/v1";
 const CLASS_TAG: &[u8] = b"keyfall/class-tag/v1";
+#[cfg(feature = "keyholders")]
+const SHARE_MASK: &[u8] = b"keyfall/share-mask/v1";
 const FENCE_TAG: &[u8] = b"keyfall/fence-tag/v1";
 
 /// HMAC-SHA-256 over label ‖ 0 ‖ each part behind its length in four bytes (RFC 2104).
@@ -175,6 +178,12 @@ pub(crate) fn class_tag(fence_key: &Key, class: &str) -> ClassTag {
 /// Tag of a point fence over `what`.
 pub(crate) fn fence_tag(fence_key: &Key, what: &[&[u8]]) -> [u8; 16] {
     truncated(&prf(fence_key.bytes(), FENCE_TAG, what))
+}
+
+/// What a share is XORed with on its way: PRF(the receiver's mask, `SHARE_MASK`, number of the request ‖ place of the share).
+#[cfg(feature = "keyholders")]
+pub(crate) fn share_mask(mask: &Key, number: u64, place: u32) -> Key {
+    Key::copied_from(&prf(mask.bytes(), SHARE_MASK, &[&number.to_be_bytes(), &place.to_be_bytes()]))
 }
 
 /// Context of a page's seal.

@@ -112,6 +112,33 @@ impl Inner {
         self.finish(writer)
     }
 
+    /// Asks the cell anew, where it could not say yet that the old root key is gone.
+    pub(super) fn chase(&self) -> Result<()> {
+        let again = match &*locked(&self.awaiting) {
+            None => false,
+            Some(Retirement::Scheduled(until)) => *until <= self.options.env.now(),
+            Some(_) => true,
+        };
+        if again {
+            let mut writer = self.writer();
+            self.check_usable()?;
+            self.settle(&mut writer)?;
+        }
+        Ok(())
+    }
+
+    /// What is still waited for before the last erase is final, in words.
+    pub(super) fn awaited(&self) -> Option<String> {
+        locked(&self.awaiting).as_ref().map(|retired| match retired {
+            Retirement::Stated { statements, needed } => format!(
+                "the last erase is pending: {} of {needed} keyholders have signed that their share of the old root key is gone; the others are asked again when they are back",
+                statements.len()
+            ),
+            Retirement::Scheduled(until) => format!("the last erase is pending: the cell destroys the old root key at {until}"),
+            Retirement::Destroyed => "the last erase is final".to_owned(),
+        })
+    }
+
     /// The last step: from here on the old root key is gone.
     fn finish(&self, writer: &mut Writer) -> Result<Retirement> {
         #[cfg(feature = "testing")]
@@ -121,6 +148,7 @@ impl Inner {
         }
         let retired = self.cell.retire(&writer.root.id, Durable::verified())?;
         writer.settled = true;
+        *locked(&self.awaiting) = Some(&retired).filter(|retired| !retired.is_final()).cloned();
         Ok(retired)
     }
 

@@ -406,6 +406,7 @@ impl Engine {
             let mut writer = inner.writer();
             inner.ready(&mut writer).err().map(|e| e.to_string())
         };
+        let unsettled = unsettled.or_else(|| inner.awaited());
         let copies = self.copy_status();
         let next_due = inner.next_due()?;
         let state = inner.state();

@@ -451,6 +451,7 @@ impl Inner {
     /// Does what is due, until `stop` says so.
     pub(super) fn tend(&self, progress: super::Progress<'_>, stop: &dyn Fn() -> bool) -> Result<Tended> {
         let mut tended = Tended::default();
+        self.chase()?;
         // One look at the clock: what falls due meanwhile waits for the next call.
         let mut now = None;
         while !stop() {

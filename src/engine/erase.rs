@@ -123,6 +123,27 @@ impl Engine {
         locked(&mine.outcome).take().unwrap_or_else(|| unreachable!("it was in the queue"))
     }
 
+    /// Begins an epoch without erasing anything: a fresh root key, and every older one destroyed. What was pending becomes final, and a
+    /// keyholder that had no share gets one.
+    ///
+    /// # Errors
+    /// As [`Engine::erase`].
+    pub fn rekey(&self) -> Result<Retirement> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        let mut writer = inner.writer();
+        inner.ready(&mut writer)?;
+        let change = {
+            let state = inner.state();
+            let mut change = Change::of_head(state.head.duplicate());
+            inner.begin_epoch(&writer, writer.root.id.epoch + 1, &mut change)?;
+            let now = inner.options.env.now();
+            inner.enter(&state, &writer, &mut change, (now, &inner.cell.describe()), &[])?;
+            change
+        };
+        Ok(inner.publish(&mut writer, change)?.unwrap_or(Retirement::Destroyed))
+    }
+
     /// Does many erases in one commit, each with an outcome of its own.
     pub fn erase_all<E: Clone + Into<Erase>>(&self, erases: &[E]) -> Vec<Result<Erasure>> {
         let _wiped = WipeStack;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Inner;
 use crate::ids::Timestamp;
 use crate::sync::atomic::Ordering;
+use crate::sync::locked;
 
 /// Who does what is due (see [`super::Engine::tend`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,6 +109,13 @@ fn keep(inner: &Inner) {
                 }
             }
             Err(_) => Some(PAUSE),
+        };
+        // Keyholders that were away are asked until they have answered.
+        let nap = if locked(&inner.awaiting).is_some() {
+            let _ = inner.chase();
+            Some(nap.map_or(NAP, |nap| nap.min(NAP)))
+        } else {
+            nap
         };
         if inner.poisoned.load(Ordering::Acquire) || !inner.bell.wait(nap) {
             return;

@@ -62,7 +62,7 @@ pub use crate::tree::lineage::Access;
 pub use crate::tree::plans::Plan;
 pub use crate::tree::sets::TrainingSet;
 
-use crate::cell::{Promise, RootCell, RootKey};
+use crate::cell::{Promise, Retirement, RootCell, RootKey};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{StoreId, Timestamp, UserTag};
@@ -185,6 +185,8 @@ struct Inner {
     /// Erases that want the walks to stop.
     erasing: AtomicUsize,
     poisoned: AtomicBool,
+    /// What the cell said of the last root key to be retired, while that is not final.
+    awaiting: Mutex<Option<Retirement>>,
     bell: keeper::Bell,
 }
 

@@ -180,6 +180,7 @@ impl Engine {
             walks: RwLock::new(()),
             erasing: AtomicUsize::new(0),
             poisoned: AtomicBool::new(false),
+            awaiting: Mutex::default(),
             bell: Bell::default(),
         };
         {

@@ -43,3 +43,14 @@ pub fn secrets(
 ) -> crate::error::Result<Vec<(String, crate::secret::Secret)>> {
     engine.secrets(user, only)
 }
+
+/// The share in the bytes of a keyholder's slot, if there is one.
+pub fn share_in(bytes: &[u8]) -> Option<crate::quorum::Share> {
+    let (key, note) = crate::cell::live_share_in(bytes)?;
+    crate::quorum::Share::noted(key, &note)
+}
+
+/// The key that these shares give, all of them together, where it is the one that the first commits to.
+pub fn key_of(shares: &[&crate::quorum::Share]) -> Option<crate::crypto::Key> {
+    crate::quorum::combined(shares)
+}

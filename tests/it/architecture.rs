@@ -25,6 +25,7 @@ const LAYERS: &[&str] = &[
     "tree",
     "record",
     "sealed",
+    "quorum",
     "engine",
     "testing",
 ];

@@ -25,6 +25,7 @@ mod errors;
 mod grants;
 mod holds;
 mod inbox;
+mod keyholders;
 mod kill;
 mod lineage;
 mod linear;

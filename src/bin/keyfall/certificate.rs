@@ -11,9 +11,10 @@ use maud::{DOCTYPE, html};
 use serde_json::json;
 
 use crate::args::{CertificateCommand, TrustArgs, store_and};
-use crate::commands::{Done, open, write_whole};
+use crate::commands::{Done, write_whole};
 use crate::log::{from_dir, read_text};
 use crate::output::{self, line, value};
+use crate::stores::open;
 
 /// The class under which a user's own certificates are kept.
 pub(crate) const CLASS: &str = "certificate";

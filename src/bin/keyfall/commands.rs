@@ -2,32 +2,32 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyfall::cell::{FileCell, Promise};
-use keyfall::engine::{Audit, Erase, Keeper, Request, Source, When, restore};
-use keyfall::env::System;
+use keyfall::cell::Promise;
+use keyfall::engine::{Audit, Erase, Request, Source, When, restore};
 use keyfall::store::{SledStore, Store};
-use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Options, Put, Query, Reader, RecordId, Scope, UserId};
+use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Reader, RecordId, Scope, UserId};
 use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::output::{self, Failure, line, progress, table, value};
-use crate::{certificate, copies, due, erasing, grants, holds, import, inbox, lineage, log, report, sealed};
+use crate::stores::{CELL_PLACE, Making, absolute, default_cell, make, open, open_root};
+use crate::{
+    certificate, copies, due, erasing, grants, holds, import, inbox, keyholders, lineage, log, report, sealed,
+};
 
 pub(crate) type Done = Result<(), Failure>;
-
-/// A file in the store's directory that remembers where `init --cell` put the cell.
-const CELL_PLACE: &str = "cell";
 
 /// Runs one command.
 pub(crate) fn run(args: Args) -> Done {
     let cell = args.cell.as_deref();
     let json = args.json;
     match args.command {
-        Command::Init { places, accept_remnants, log_origin } => {
-            init(&one(places)?, cell, (accept_remnants, log_origin), json)
+        Command::Init { places, accept_remnants, keyholder, threshold, liars, log_origin } => {
+            let spread = threshold.map(|threshold| (keyholder, (threshold, liars)));
+            init(&one(places)?, cell, Making { accept_remnants, log_origin, spread }, json)
         }
         Command::Create { places, user } => create(&open(&one(places)?, cell)?, &user, json),
         Command::Import { places, actions, ids, skip_missing } => {
@@ -141,6 +141,7 @@ pub(crate) fn run(args: Args) -> Done {
             }
         }
         Command::Certificate(command) => certificate::run(command, cell, json),
+        Command::Keyholder(command) => keyholders::run(command, cell, json),
         Command::Log(command) => log::run(command, cell, json),
         Command::Tend { places } => due::tend(&one(places)?, cell, json),
         Command::Plan(command) => due::plans(command, cell, json),
@@ -172,102 +173,12 @@ pub(crate) fn one(places: Vec<PathBuf>) -> Result<PathBuf, Error> {
     store_and::<0>(places).map(|(store, [])| store)
 }
 
-/// `STORE.cell`, beside the store.
-fn default_cell(store: &Path) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    while name.as_encoded_bytes().ends_with(b"/") {
-        name = PathBuf::from(name).components().as_path().as_os_str().to_owned();
-    }
-    name.push(".cell");
-    PathBuf::from(name)
-}
-
-fn cell_of(store: &Path, named: Option<&Path>) -> PathBuf {
-    if let Some(cell) = named {
-        return cell.to_owned();
-    }
-    match std::fs::read_to_string(store.join(CELL_PLACE)) {
-        Ok(place) => PathBuf::from(place.trim_end_matches('\n')),
-        Err(_) => default_cell(store),
-    }
-}
-
-/// Opens a store with its cell. The store first: a store that is not there is the likelier slip.
-pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
-    let engine = open_as_it_is(store, cell)?;
-    // What is due comes first, whatever was asked; where it fails, what was asked may still be done.
-    if let Err(e) = engine.tend(&mut |_| {}) {
-        output::warn(&e.context("something is due and could not be done"));
-    }
-    Ok(engine)
-}
-
-/// Opens a store and leaves alone what is due.
-pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
-    let blobs = SledStore::open(store)?;
-    let cell = FileCell::open(&cell_of(store, cell), Arc::new(System))?;
-    Engine::open(Arc::new(blobs), Arc::new(cell), Options { keeper: Keeper::ByHand, ..Options::default() })
-}
-
-/// Makes a store and a cell that does not lie inside it.
-pub(crate) fn make(
-    store: &Path,
-    cell: Option<&Path>,
-    (accept_remnants, log_origin): (bool, Option<String>),
-) -> Result<Engine, Error> {
-    let place = cell.map_or_else(|| default_cell(store), Path::to_owned);
-    let (inside, outer) = (absolute(&place)?, absolute(store)?);
-    if inside.starts_with(&outer) {
-        return Err(Error::new(
-            ErrorKind::Refused,
-            format!(
-                "the cell {} would lie inside the store: who copies the store must not copy the root key",
-                place.display()
-            ),
-        ));
-    }
-    let blobs = SledStore::create(store)?;
-    let made = FileCell::create(&place, accept_remnants, Arc::new(System));
-    let root = match made {
-        Ok(root) => root,
-        Err(e) => {
-            // Nothing was put yet: leave no half a store behind.
-            drop(blobs);
-            let _ = std::fs::remove_dir_all(store);
-            return Err(e);
-        }
-    };
-    if cell.is_some() {
-        let text = format!("{}\n", inside.display());
-        std::fs::write(store.join(CELL_PLACE), text).map_err(|e| Error::io(store.join(CELL_PLACE).display(), e))?;
-    }
-    let options = Options { keeper: Keeper::ByHand, log_origin, ..Options::default() };
-    Engine::init(Arc::new(blobs), Arc::new(root), options)
-}
-
-/// An absolute path with its links followed as far as it exists, and the rest taken by the letter.
-pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
-    let whole = std::path::absolute(path).map_err(|e| Error::io(path.display(), e))?;
-    let mut real = PathBuf::new();
-    for part in whole.components() {
-        if part == Component::ParentDir {
-            real.pop();
-            continue;
-        }
-        real.push(part);
-        if let Ok(followed) = real.canonicalize() {
-            real = followed;
-        }
-    }
-    Ok(real)
-}
-
 pub(crate) fn promise_json(promise: &Promise) -> serde_json::Value {
     json!({"kind": promise.kind, "place": promise.place, "level": promise.level.name(), "statement": promise.statement, "remnants": promise.remnants})
 }
 
-fn init(store: &Path, cell: Option<&Path>, made: (bool, Option<String>), json: bool) -> Done {
-    let engine = make(store, cell, made)?;
+fn init(store: &Path, cell: Option<&Path>, making: Making, json: bool) -> Done {
+    let engine = make(store, cell, making)?;
     let promise = engine.promise();
     if json {
         return value(
@@ -408,12 +319,12 @@ fn restore_store(into: &Path, cell: Option<&Path>, copies: &[PathBuf], json: boo
     let Some(cell_place) = cell else {
         return Err(Error::new(ErrorKind::Invalid, "name the cell with --cell: without it no copy opens").into());
     };
-    let cell = FileCell::open(cell_place, Arc::new(System))?;
+    let cell = open_root(cell_place)?;
     let sources = copies.iter().map(|c| Ok(Arc::new(SledStore::open(c)?) as Arc<dyn Store>));
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
     let target = SledStore::create(into)?;
     let bar = progress("blobs restored", None);
-    let restored = restore(&cell, &sources, &target, |n| bar.set_position(n));
+    let restored = restore(&*cell, &sources, &target, |n| bar.set_position(n));
     bar.finish_and_clear();
     let done = restored.inspect_err(|_| {
         // A store without a head would only be in the way of the next try.

@@ -7,8 +7,9 @@ use keyfall::{Error, ErrorKind};
 use serde_json::json;
 
 use crate::args::{CopyCommand, store_and};
-use crate::commands::{Done, absolute, one, open};
+use crate::commands::{Done, one};
 use crate::output::{self, line, progress, table, value};
+use crate::stores::{absolute, open};
 
 /// Runs `copy add`, `sync`, `status` or `remove`.
 pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done {

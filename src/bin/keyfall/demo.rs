@@ -12,8 +12,9 @@ use keyfall::store::{SledStore, Store};
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Scope, UserId};
 use serde_json::json;
 
-use crate::commands::{audit_table, make, open};
+use crate::commands::audit_table;
 use crate::output::{Failure, line, table, value};
+use crate::stores::{Making, make, open};
 
 const USERS: [(&str, [&str; 3]); 4] = [
     ("ada", ["wake me at half past six", "order a ride to the station", "text Ben that I am late"]),
@@ -127,7 +128,7 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     let tell = |text: String| if json { Ok(()) } else { line(text) };
 
     // The demo must run wherever it is tried; where the cell's file system keeps old bytes, its promise says so.
-    let engine = make(&at("store"), None, (true, None))?;
+    let engine = make(&at("store"), None, Making { accept_remnants: true, ..Making::default() })?;
     let records = put_all(&engine)?;
     engine.copy_add(&at("replica").to_string_lossy(), CopyMode::InStep, |_| {})?;
     let backup = SledStore::create(&at("backup"))?;

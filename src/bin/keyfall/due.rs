@@ -9,9 +9,10 @@ use keyfall::{Engine, Scope, Timestamp};
 use serde_json::json;
 
 use crate::args::{PlanCommand, PolicyCommand};
-use crate::commands::{Done, one, open, open_as_it_is};
+use crate::commands::{Done, one};
 use crate::erasing::{ask, described};
 use crate::output::{self, hold_id, line, progress, table, value};
+use crate::stores::{open, open_as_it_is};
 
 /// Does what is due.
 pub(crate) fn tend(store: &Path, cell: Option<&Path>, json: bool) -> Done {

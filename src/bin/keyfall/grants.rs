@@ -8,8 +8,9 @@ use keyfall::{Engine, Error, Query, RecordId};
 use serde_json::json;
 
 use crate::args::{GrantCommand, TrainingCommand, store_and};
-use crate::commands::{Done, one, open, write_whole};
+use crate::commands::{Done, one, write_whole};
 use crate::output::{self, line, table, value};
+use crate::stores::open;
 
 /// Reads a public key's file.
 pub(crate) fn public_key(file: &Path) -> Result<PublicKey, Error> {

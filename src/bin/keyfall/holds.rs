@@ -6,8 +6,9 @@ use keyfall::engine::Hold;
 use serde_json::json;
 
 use crate::args::HoldCommand;
-use crate::commands::{Done, one, open};
+use crate::commands::{Done, one};
 use crate::output::{self, line, table, value};
+use crate::stores::open;
 
 /// Runs one of the commands.
 pub(crate) fn run(command: HoldCommand, cell: Option<&Path>, json: bool) -> Done {

@@ -12,8 +12,9 @@ use keyfall::{Engine, Error, ErrorKind};
 use serde_json::json;
 
 use crate::args::{LogCommand, store_and};
-use crate::commands::{Done, one, open};
+use crate::commands::{Done, one};
 use crate::output::{line, progress, value};
+use crate::stores::open;
 
 pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {

@@ -12,11 +12,13 @@ mod grants;
 mod holds;
 mod import;
 mod inbox;
+mod keyholders;
 mod lineage;
 mod log;
 mod output;
 mod report;
 mod sealed;
+mod stores;
 
 use std::process::ExitCode;
 

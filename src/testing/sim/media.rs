@@ -9,7 +9,7 @@ use super::disk::{Loss, Saved, SimDisk, SimIndex, Unsynced};
 use super::gate::{Fault, Gate, Touch, Verdict};
 use super::rng::Rng;
 use crate::cell::{
-    Contents, Durable, Level, MemoryCell, Promise, Retirement, RootCell, RootId, RootKey, Slots, live_key_in,
+    Contents, Durable, Level, MemoryCell, Promise, Retirement, RootCell, RootId, RootKey, SLOTS, Slots, live_key_in,
 };
 use crate::crypto::Key;
 use crate::env::SharedEnv;
@@ -114,7 +114,7 @@ impl SimulatedDisk {
     }
 
     fn slots(&self) -> Slots {
-        Slots::new(Arc::new(self.disk.clone()), Path::new(CELL), Arc::clone(&self.env))
+        Slots::new(Arc::new(self.disk.clone()), Path::new(CELL), Arc::clone(&self.env), SLOTS)
     }
 }
 
@@ -193,7 +193,7 @@ impl RootCell for DiskCell {
         }
     }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
-        self.0.deposit(store, id, key)
+        self.0.deposit(store, id, key, None)
     }
     fn load(&self) -> Result<Contents> {
         self.0.load()

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod groups;
+mod keyholder;
 mod proof;
 
 use std::path::PathBuf;
@@ -8,8 +9,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 pub(crate) use groups::{CopyCommand, GrantCommand, HoldCommand, PlanCommand, PolicyCommand, TrainingCommand};
+use keyfall::quorum::Member;
 use keyfall::sealed::Ticket;
 use keyfall::{Class, Error, ErrorKind, InteractionId, RecordId, Timestamp, UserId};
+pub(crate) use keyholder::KeyholderCommand;
 pub(crate) use proof::{CertificateCommand, LogCommand, TrustArgs};
 
 const EXAMPLES: &str = "\
@@ -53,13 +56,24 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make a store and its root cell.
-    #[command(override_usage = "keyfall init [STORE] [--cell PATH] [--accept-remnants] [--log-origin NAME]")]
+    #[command(
+        override_usage = "keyfall init [STORE] [--cell PATH] [--accept-remnants | --keyholder KEY@HOST:PORT... --threshold T] [--log-origin NAME]"
+    )]
     Init {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
         /// Let the cell lie on a file system that may keep destroyed keys; every promise says so from then on.
         #[arg(long)]
         accept_remnants: bool,
+        /// Spread the root key over keyholders; give each of them, 5 with a threshold of 3 for a start.
+        #[arg(long, value_name = "KEY@HOST:PORT", value_parser = keyholder::member, requires = "threshold")]
+        keyholder: Vec<Member>,
+        /// How many of them give the root key back.
+        #[arg(long, value_name = "T", requires = "keyholder")]
+        threshold: Option<u8>,
+        /// How many of them are allowed for to lie.
+        #[arg(long, value_name = "F", default_value_t = 1, requires = "keyholder")]
+        liars: u8,
         /// Name of its log of erases: a URL without the scheme, where you will publish it [default: made from the store's id].
         #[arg(long, value_name = "NAME")]
         log_origin: Option<String>,
@@ -349,6 +363,9 @@ pub(crate) enum Command {
     /// The public log of erases: its key, checkpoints, proofs, and its files for any web server.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Keyholders: small servers that hold shares of the root key, in place of a file.
+    #[command(subcommand)]
+    Keyholder(KeyholderCommand),
     /// Do what is due: planned erases, records that passed a limit, pending erases. Every other command does it first.
     #[command(override_usage = "keyfall tend [STORE]")]
     Tend {

@@ -1,0 +1,93 @@
+//! Commands of keyholders.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use keyfall::quorum::Member;
+use keyfall::quorum::net::{EngineId, KeyholderId};
+
+const EXAMPLES: &str = "\
+Examples, five keyholders on machines of their own, any three of which give the root key back:
+  keyfall keyholder init kh                        # on each: prints its key
+  keyfall keyholder engine assistant.db.cell       # where the store will be: prints the engine's key
+  keyfall keyholder allow kh ENGINE_KEY            # on each
+  keyfall keyholder serve kh --listen 0.0.0.0:7410 # on each
+  keyfall init assistant.db --keyholder KEY@HOST:7410 --keyholder ... --threshold 3
+  keyfall keyholder status assistant.db
+  keyfall keyholder replace assistant.db --number 2 --with KEY@HOST:7410
+
+Of n keyholders with threshold t, n - t may be lost, and t - 1 may keep what they were told to destroy. An erase is final when
+n - t + 1 + f have signed that their share is gone, f of whom may lie.";
+
+#[derive(Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub(crate) enum KeyholderCommand {
+    /// Make a keyholder's directory, and print its key.
+    Init {
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// Let it lie on a file system that may keep destroyed shares.
+        #[arg(long)]
+        accept_remnants: bool,
+    },
+    /// Print the key by which an engine shows keyholders who it is; it is made where there is none.
+    Engine {
+        /// The store's cell: STORE.cell, or another place that `init --cell` will name.
+        #[arg(value_name = "CELL")]
+        cell: PathBuf,
+    },
+    /// Let an engine speak to a keyholder.
+    Allow {
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// The engine's key, as `keyholder engine` prints it.
+        #[arg(value_name = "ENGINE_KEY")]
+        engine: EngineId,
+        /// Give it this store's shares too, which another engine deposited.
+        #[arg(long, value_name = "ID")]
+        store: Option<String>,
+    },
+    /// Serve a keyholder's directory.
+    Serve {
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// Where to listen.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7410")]
+        listen: String,
+    },
+    /// Show how each keyholder of a store stands.
+    #[command(override_usage = "keyfall keyholder status [STORE]")]
+    Status {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+    },
+    /// Put another keyholder in the place of one that is lost or not trusted any more, and begin an epoch: the other's share says nothing then.
+    #[command(override_usage = "keyfall keyholder replace [STORE] --number N --with KEY@HOST:PORT")]
+    Replace {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// Which one, as `keyholder status` numbers them.
+        #[arg(long, value_name = "N")]
+        number: usize,
+        /// The new one.
+        #[arg(long, value_name = "KEY@HOST:PORT", value_parser = member)]
+        with: Member,
+    },
+    /// Begin an epoch without erasing anything: a keyholder that had no share gets one.
+    #[command(override_usage = "keyfall keyholder renew [STORE]")]
+    Renew {
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+    },
+}
+
+/// Reads `KEY@HOST:PORT`.
+pub(crate) fn member(text: &str) -> Result<Member, String> {
+    let (key, address) =
+        text.split_once('@').ok_or("write KEY@HOST:PORT, KEY as `keyfall keyholder init` prints it")?;
+    let key: KeyholderId = key.parse().map_err(|e: keyfall::Error| e.to_string())?;
+    if !address.contains(':') {
+        return Err("the port is missing; write KEY@HOST:PORT".to_owned());
+    }
+    Ok(Member { key: key.to_string(), address: address.to_owned() })
+}

@@ -1,0 +1,85 @@
+//! Asking all keyholders at once: each has a thread of its own, so that one who does not answer holds up nobody but itself.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Keyholder;
+use crate::error::{Error, ErrorKind, Result};
+
+type Job = Box<dyn FnOnce(&dyn Keyholder) + Send>;
+
+/// How long a verb waits for keyholders at most.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How long it waits for the others, once enough have answered.
+const GRACE: Duration = Duration::from_millis(150);
+
+/// How many verbs may wait for a keyholder that does not answer.
+const BACKLOG: usize = 16;
+
+/// The keyholders of one store.
+pub(super) struct Circle {
+    pub(super) members: Vec<Arc<dyn Keyholder>>,
+    /// None where they are asked one after another, in this thread.
+    workers: Vec<SyncSender<Job>>,
+}
+
+impl Circle {
+    /// Asks each in a thread of its own.
+    pub(super) fn at_once(members: Vec<Arc<dyn Keyholder>>) -> Self {
+        let worker = |member: &Arc<dyn Keyholder>| {
+            let (sender, jobs): (SyncSender<Job>, Receiver<Job>) = sync_channel(BACKLOG);
+            let member = Arc::clone(member);
+            // It ends with the circle; where no thread can be made, the keyholder does not answer.
+            let _ = thread::Builder::new().name("keyholder".into()).spawn(move || {
+                while let Ok(job) = jobs.recv() {
+                    job(&*member);
+                }
+            });
+            sender
+        };
+        Circle { workers: members.iter().map(worker).collect(), members }
+    }
+
+    /// Asks one after another: for runs that are replayed.
+    #[cfg(feature = "testing")]
+    pub(super) fn in_turn(members: Vec<Arc<dyn Keyholder>>) -> Self {
+        Circle { members, workers: Vec::new() }
+    }
+
+    /// Has every member do something; who has not answered when `enough` did, and a little time more, is told as silent.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        enough: usize,
+        act: impl Fn(usize, &dyn Keyholder) -> Result<T> + Send + Sync + 'static,
+    ) -> Vec<Result<T>> {
+        if self.workers.is_empty() {
+            return self.members.iter().enumerate().map(|(n, member)| act(n, &**member)).collect();
+        }
+        let (act, (tell, hear)) = (Arc::new(act), channel());
+        for (n, worker) in self.workers.iter().enumerate() {
+            let (act, tell) = (Arc::clone(&act), tell.clone());
+            // Who is that far behind will hear what counts then; every verb covers those before.
+            let _ = worker.try_send(Box::new(move |member| drop(tell.send((n, act(n, member))))));
+        }
+        drop(tell);
+        let mut answers: Vec<Option<Result<T>>> = self.members.iter().map(|_| None).collect();
+        let mut until = Instant::now() + DEADLINE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match hear.recv_timeout(left) {
+                Ok((n, answer)) => answers[n] = Some(answer),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+            if answers.iter().flatten().filter(|answer| answer.is_ok()).count() == enough {
+                let soon = Instant::now() + GRACE;
+                until = until.min(soon);
+            }
+        }
+        drop(hear);
+        let silent =
+            |n: usize| Error::new(ErrorKind::Io, format!("the keyholder {} does not answer", self.members[n].place()));
+        answers.into_iter().enumerate().map(|(n, answer)| answer.unwrap_or_else(|| Err(silent(n)))).collect()
+    }
+}

@@ -1,0 +1,111 @@
+//! A keyholder's own state: for each store four slots (`cell/slots.rs`), and the key by which it signs.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+
+use super::{Held, Keyholder, Share};
+use crate::cell::{RootId, Slots, Statement};
+use crate::env::SharedEnv;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::StoreId;
+use crate::secret::WipeStack;
+use crate::sync::{Mutex, locked};
+
+/// Opens the slots of a store; where the flag is set it may make them.
+pub(crate) type OpenSlots = Arc<dyn Fn(StoreId, bool) -> Result<Option<Slots>> + Send + Sync>;
+
+/// A keyholder in this process.
+pub struct Holder {
+    place: String,
+    env: SharedEnv,
+    key: SigningKey,
+    open: OpenSlots,
+    /// One request at a time: a keyholder does little, and in order.
+    stores: Mutex<HashMap<StoreId, Slots>>,
+}
+
+impl std::fmt::Debug for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Holder({})", self.place)
+    }
+}
+
+impl Holder {
+    pub(crate) fn new(place: String, env: SharedEnv, key: SigningKey, open: OpenSlots) -> Self {
+        Holder { place, env, key, open, stores: Mutex::default() }
+    }
+
+    fn with<T>(&self, store: StoreId, create: bool, act: impl FnOnce(&Slots) -> Result<T>) -> Result<Option<T>> {
+        let _wiped = WipeStack;
+        let mut stores = locked(&self.stores);
+        let slots = match stores.entry(store) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(place) => match (self.open)(store, create)? {
+                Some(slots) => place.insert(slots),
+                None => return Ok(None),
+            },
+        };
+        act(slots).map(Some)
+    }
+}
+
+impl Keyholder for Holder {
+    fn place(&self) -> String {
+        self.place.clone()
+    }
+
+    fn key(&self) -> [u8; 32] {
+        self.key.verifying_key().to_bytes()
+    }
+
+    fn deposit(&self, store: StoreId, share: &Share) -> Result<()> {
+        let done = self.with(store, true, |slots| {
+            let committed = slots.shares()?.committed.epoch;
+            if share.id.epoch <= committed {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!(
+                        "the keyholder {} has ended epoch {committed}; a share of epoch {} comes too late",
+                        self.place, share.id.epoch
+                    ),
+                ));
+            }
+            slots.deposit(store, &share.id, &share.value, Some(&share.note()))
+        });
+        done.map(drop)
+    }
+
+    fn load(&self, store: StoreId) -> Result<Held> {
+        let held = self.with(store, false, |slots| {
+            let there = slots.shares()?;
+            Ok(Held {
+                committed: there.committed.epoch,
+                shares: there.live.into_iter().filter_map(|(key, note)| Share::noted(key, &note)).collect(),
+            })
+        });
+        Ok(held?.unwrap_or_default())
+    }
+
+    fn retire(&self, store: StoreId, keep: &RootId) -> Result<Statement> {
+        let done = self.with(store, true, |slots| {
+            let committed = slots.shares()?.committed;
+            if keep.epoch < committed.epoch || keep.epoch == committed.epoch && keep.attempt != committed.attempt {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!(
+                        "the keyholder {} has ended epoch {} already, for another root key than {keep:?}; nothing was destroyed",
+                        self.place, committed.epoch
+                    ),
+                ));
+            }
+            slots.retire_shares(store, keep)?;
+            Ok(Statement::sign(store.0, *keep, self.env.now(), &self.key))
+        });
+        done?.ok_or_else(|| {
+            Error::new(ErrorKind::Io, format!("the keyholder {} could not make room for the store", self.place))
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! The root key shared among keyholders: t of n shares give it back, fewer say nothing, and it is gone when n - t + 1 are.
+//!
+//! Data flows: the engine's cell ([`QuorumCell`]) splits a key (`shares`), and asks every keyholder at once (`ask`). A keyholder is a
+//! [`Holder`] in this process, or one behind a connection (`net`), which serves such a holder elsewhere.
+//!
+//! Invariants. A share leaves the engine only to its keyholder, and only after a handshake whose keys are gone behind it. Every candidate
+//! that was ever deposited is destroyed under the same rule as the old root key: "keep only this one". A keyholder never takes a share of
+//! an epoch that it has ended.
+
+mod ask;
+mod cell;
+mod holder;
+pub mod net;
+mod shares;
+
+pub use cell::{Alive, Config, Left, Member, QuorumCell, Standing};
+pub use holder::Holder;
+pub use shares::Share;
+#[cfg(feature = "testing")]
+pub(crate) use shares::combined;
+
+use crate::cell::{RootId, Statement};
+use crate::error::Result;
+use crate::ids::StoreId;
+
+/// What a keyholder has of a store.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Its shares, one of each root key that is not destroyed.
+    pub shares: Vec<Share>,
+    /// The highest epoch of which it was told to keep one only.
+    pub committed: u64,
+}
+
+/// A keyholder, here or elsewhere. Each verb may be said twice; what was said may arrive late.
+pub trait Keyholder: Send + Sync {
+    /// Where it is, for messages.
+    fn place(&self) -> String;
+
+    /// The Ed25519 key by which it signs.
+    fn key(&self) -> [u8; 32];
+
+    /// Keeps a share, durably, beside those that are there.
+    ///
+    /// # Errors
+    /// `Refused` for an epoch that it has ended, or where it holds too many; `Io`, `Full`.
+    fn deposit(&self, store: StoreId, share: &Share) -> Result<()>;
+
+    /// What it has of a store.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    fn load(&self, store: StoreId) -> Result<Held>;
+
+    /// Destroys every share of the store but that of `keep`, which it need not have, and says so.
+    ///
+    /// # Errors
+    /// `Refused` where it has ended that epoch, or kept another attempt of it; `Io`.
+    fn retire(&self, store: StoreId, keep: &RootId) -> Result<Statement>;
+}

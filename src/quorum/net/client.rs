@@ -1,0 +1,148 @@
+//! A keyholder behind a connection.
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use super::wire::{MAGIC, Request, decode_held, mask_of, opened, receive, send};
+use super::{EngineKey, KeyholderId, tls};
+use crate::cell::{RootId, Statement};
+use crate::codec::Decoder;
+use crate::crypto::Key;
+use crate::env::SharedEnv;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{StoreId, Timestamp};
+use crate::quorum::{Held, Keyholder, Share};
+use crate::secret::Secret;
+use crate::sync::{Mutex, locked};
+
+const CONNECT: Duration = Duration::from_secs(2);
+const ANSWER: Duration = Duration::from_secs(4);
+
+struct Connection {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    /// The keyholder's.
+    mask: Key,
+    requests: u64,
+}
+
+/// A keyholder elsewhere. Keeps one connection, and makes a new one where that broke.
+pub struct RemoteKeyholder {
+    id: KeyholderId,
+    address: String,
+    config: Arc<ClientConfig>,
+    env: SharedEnv,
+    connection: Mutex<Option<Connection>>,
+}
+
+impl std::fmt::Debug for RemoteKeyholder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RemoteKeyholder({})", self.address)
+    }
+}
+
+impl RemoteKeyholder {
+    /// The keyholder with this key, at `HOST:PORT`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// `Io` where the channel cannot be set up.
+    pub fn new(id: KeyholderId, address: &str, engine: &EngineKey, env: SharedEnv) -> Result<Self> {
+        let config = tls::client(engine.seed(), engine.id().0, id.channel)?;
+        Ok(RemoteKeyholder { id, address: address.to_owned(), config, env, connection: Mutex::default() })
+    }
+
+    fn connect(&self) -> Result<Connection> {
+        let away = |e: &dyn std::fmt::Display| {
+            Error::new(ErrorKind::Io, format!("the keyholder {} cannot be reached: {e}", self.address))
+        };
+        let address = self.address.to_socket_addrs().map_err(|e| away(&e))?.next();
+        let address = address.ok_or_else(|| away(&"its name has no address"))?;
+        let socket = TcpStream::connect_timeout(&address, CONNECT).map_err(|e| away(&e))?;
+        let ready = socket.set_nodelay(true).and_then(|()| socket.set_read_timeout(Some(ANSWER)));
+        ready.and_then(|()| socket.set_write_timeout(Some(ANSWER))).map_err(|e| away(&e))?;
+        let name = ServerName::try_from("keyholder.invalid").map_err(|e| away(&e))?;
+        let connection = ClientConnection::new(Arc::clone(&self.config), name).map_err(|e| away(&e))?;
+        let mut stream = StreamOwned::new(connection, socket);
+        let mut greeting = receive(&mut stream)
+            .and_then(|greeting| {
+                greeting.ok_or_else(|| Error::new(ErrorKind::Io, "it hung up; is this engine allowed there?"))
+            })
+            .map_err(|e| away(&e))?;
+        let peer = tls::peer(stream.conn.peer_certificates(), stream.conn.negotiated_key_exchange_group())?;
+        let mut d = Decoder::new(&greeting, "greeting of a keyholder");
+        let same = d.bytes(8)? == MAGIC && peer == self.id.channel && d.array::<32>()? == self.id.statements;
+        if !same || greeting.len() != 72 {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("the keyholder {} is another than was pinned", self.address),
+            ));
+        }
+        let mask = mask_of(&mut greeting[40..]).ok_or_else(|| away(&"its greeting is short"))?;
+        Ok(Connection { stream, mask, requests: 0 })
+    }
+
+    fn attempt<T>(
+        &self,
+        connection: &mut Connection,
+        request: &Request,
+        read: &dyn Fn(&[u8], u64) -> Result<T>,
+    ) -> Result<T> {
+        let number = connection.requests;
+        connection.requests += 1;
+        send(&mut connection.stream, &request.encode(&connection.mask, number))?;
+        let answer: Secret = receive(&mut connection.stream)?
+            .ok_or_else(|| Error::new(ErrorKind::Io, format!("the keyholder {} hung up", self.address)))?;
+        read(opened(&answer, &self.address)?, number)
+    }
+
+    fn call<T>(&self, request: &Request, read: &dyn Fn(&[u8], u64) -> Result<T>) -> Result<T> {
+        let mut slot = locked(&self.connection);
+        if let Some(mut connection) = slot.take() {
+            match self.attempt(&mut connection, request, read) {
+                // It may have been restarted since: every verb may be said twice.
+                Err(e) if e.kind() == ErrorKind::Io => {}
+                done => {
+                    *slot = Some(connection);
+                    return done;
+                }
+            }
+        }
+        let mut connection = self.connect()?;
+        let done = self.attempt(&mut connection, request, read);
+        if !matches!(&done, Err(e) if e.kind() == ErrorKind::Io) {
+            *slot = Some(connection);
+        }
+        done
+    }
+}
+
+impl Keyholder for RemoteKeyholder {
+    fn place(&self) -> String {
+        self.address.clone()
+    }
+
+    fn key(&self) -> [u8; 32] {
+        self.id.statements
+    }
+
+    fn deposit(&self, store: StoreId, share: &Share) -> Result<()> {
+        self.call(&Request::Deposit(store, share.duplicate()), &|_, _| Ok(()))
+    }
+
+    fn load(&self, store: StoreId) -> Result<Held> {
+        let mask = Key::random(&*self.env)?;
+        self.call(&Request::Load(store, mask.duplicate()), &|answer, number| decode_held(answer, &mask, number))
+    }
+
+    fn retire(&self, store: StoreId, keep: &RootId) -> Result<Statement> {
+        self.call(&Request::Retire(store, *keep), &|answer, _| {
+            let mut d = Decoder::new(answer, "statement of a keyholder");
+            let (at, signature) = (Timestamp(d.u64()?), d.array()?);
+            d.end()?;
+            Ok(Statement { store: store.0, keep: *keep, at, keyholder: self.id.statements, signature })
+        })
+    }
+}

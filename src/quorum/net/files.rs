@@ -1,0 +1,360 @@
+//! What lies in directories: a keyholder's, and the cell of a store that is spread over keyholders.
+//!
+//! ```text
+//! keyholder: identity (two seeds, to be kept secret)   engines (who may speak to it)   stores/STORE/{engine, slot-a ... slot-d}
+//! cell:      quorum.json (who the keyholders are)      engine.key (the engine's seed, to be kept secret)
+//! ```
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use zeroize::Zeroizing;
+
+use super::{EngineId, KeyholderId, RemoteKeyholder, parsed, shown};
+use crate::cell::{SHARE_SLOTS, Slots, check_medium};
+use crate::crypto::Key;
+use crate::dir::{DirLock, sync_dir};
+use crate::disk::OsDisk;
+use crate::env::{Env, SharedEnv};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::StoreId;
+use crate::quorum::ask::Circle;
+use crate::quorum::{Config, Holder, Keyholder, Left, Member, QuorumCell};
+use crate::secret::WipeStack;
+use crate::sync::{Mutex, locked};
+
+const HOLDER_PRIVATE: &str = "keyfall-keyholder-private-1:";
+const ENGINE_PRIVATE: &str = "keyfall-engine-private-1:";
+const QUORUM: &str = "quorum.json";
+
+fn io(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
+    move |e| Error::io(path.display(), e)
+}
+
+/// Writes a file that only its owner reads, durably; with `new` it must not be there.
+fn write(path: &Path, text: &str, new: bool) -> Result<()> {
+    let part = path.with_extension("part");
+    let target = if new { path } else { &part };
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).create_new(new).truncate(!new).mode(0o600).open(target);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    written.map_err(io(target))?;
+    if !new {
+        std::fs::rename(&part, path).map_err(io(path))?;
+    }
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+fn read(path: &Path) -> Result<Zeroizing<String>> {
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(io(path))
+}
+
+fn make_dir(dir: &Path) -> Result<()> {
+    DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(io(dir))
+}
+
+fn public(seed: &Key) -> [u8; 32] {
+    let _wiped = WipeStack;
+    SigningKey::from_bytes(seed.bytes()).verifying_key().to_bytes()
+}
+
+/// A keyholder's directory.
+pub struct KeyholderDir {
+    dir: PathBuf,
+    channel: Key,
+    statements: Key,
+    /// Two engines must not claim one store at once.
+    claims: Mutex<()>,
+    _lock: DirLock,
+}
+
+impl std::fmt::Debug for KeyholderDir {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyholderDir({})", self.dir.display())
+    }
+}
+
+impl KeyholderDir {
+    /// Makes one. Its file system must overwrite in place, or `accept_remnants` be set.
+    ///
+    /// # Errors
+    /// `Exists` where a keyholder is there; `Refused` for a file system that keeps old bytes; `Io`.
+    pub fn create(dir: &Path, accept_remnants: bool, env: &dyn Env) -> Result<Self> {
+        make_dir(dir)?;
+        check_medium(dir, accept_remnants)?;
+        let path = dir.join("identity");
+        if path.exists() {
+            return Err(Error::new(ErrorKind::Exists, format!("{} is a keyholder's directory already", dir.display())));
+        }
+        let (channel, statements) = (Key::random(env)?, Key::random(env)?);
+        let seeds = Zeroizing::new([channel.bytes().as_slice(), statements.bytes()].concat());
+        let text = Zeroizing::new(format!("{}\n", shown(HOLDER_PRIVATE, &seeds)));
+        make_dir(&dir.join("stores"))?;
+        write(&dir.join("engines"), "", false)?;
+        if accept_remnants {
+            write(&dir.join("remnants-accepted"), "", false)?;
+        }
+        write(&path, &text, true)?;
+        Self::open(dir)
+    }
+
+    /// Opens one.
+    ///
+    /// # Errors
+    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old bytes; `Io`.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join("identity");
+        if !path.exists() {
+            let text = format!("no keyholder at {}; `keyfall keyholder init` makes one", dir.display());
+            return Err(Error::new(ErrorKind::Absent, text));
+        }
+        check_medium(dir, dir.join("remnants-accepted").exists())?;
+        let lock = DirLock::take(dir, "keyholder")?;
+        let seeds: Zeroizing<[u8; 64]> =
+            parsed(HOLDER_PRIVATE, &read(&path)?).map(Zeroizing::new).ok_or_else(|| {
+                Error::corrupt(format!("{} is damaged: this keyholder cannot show who it is", path.display()))
+            })?;
+        let (Some(channel), Some(statements)) = (seeds.first_chunk(), seeds.last_chunk()) else {
+            unreachable!("they are 64 bytes")
+        };
+        let (channel, statements) = (Key::copied_from(channel), Key::copied_from(statements));
+        Ok(KeyholderDir { dir: dir.to_owned(), channel, statements, claims: Mutex::default(), _lock: lock })
+    }
+
+    /// Who it is.
+    pub fn id(&self) -> KeyholderId {
+        KeyholderId { channel: public(&self.channel), statements: public(&self.statements) }
+    }
+
+    /// Lets an engine speak to it; with a store, gives that store to this engine, whoever had it.
+    ///
+    /// # Errors
+    /// `Absent` where it has no share of the store; `Io`.
+    pub fn allow(dir: &Path, engine: EngineId, store: Option<&str>) -> Result<()> {
+        let path = dir.join("engines");
+        let mut text = read(&path)?;
+        if !text.lines().any(|line| line.trim() == engine.to_string()) {
+            text.push_str(&format!("{engine}\n"));
+            write(&path, &text, false)?;
+        }
+        if let Some(store) = store {
+            let owner = dir.join("stores").join(store).join("engine");
+            if !owner.exists() {
+                return Err(Error::new(ErrorKind::Absent, format!("this keyholder has no share of the store {store}")));
+            }
+            write(&owner, &format!("{engine}\n"), false)?;
+        }
+        Ok(())
+    }
+
+    /// The stores of which it may hold shares, with the last epoch that it ended of each.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn stores(&self, env: &SharedEnv) -> Result<Vec<(String, u64)>> {
+        let path = self.dir.join("stores");
+        let holder = self.holder(env);
+        let mut stores = Vec::new();
+        for entry in std::fs::read_dir(&path).map_err(io(&path))? {
+            let name = entry.map_err(io(&path))?.file_name().to_string_lossy().into_owned();
+            let id = data_encoding::HEXLOWER.decode(name.as_bytes()).ok().and_then(|id| id.try_into().ok());
+            if let Some(id) = id {
+                stores.push((name, holder.load(StoreId(id))?.committed));
+            }
+        }
+        stores.sort();
+        Ok(stores)
+    }
+
+    pub(super) fn channel_seed(&self) -> &Key {
+        &self.channel
+    }
+
+    /// Read anew for each connection: who was allowed meanwhile is let in.
+    pub(super) fn allows(&self, engine: &[u8; 32]) -> bool {
+        let name = EngineId(*engine).to_string();
+        read(&self.dir.join("engines")).is_ok_and(|text| text.lines().any(|line| line.trim() == name))
+    }
+
+    fn owner(&self, store: StoreId) -> PathBuf {
+        self.dir.join("stores").join(store.to_string()).join("engine")
+    }
+
+    /// A store that an engine deposited for is that engine's.
+    pub(super) fn check_owner(&self, store: StoreId, engine: &[u8; 32]) -> Result<()> {
+        let path = self.owner(store);
+        if !path.exists() || read(&path)?.trim() == EngineId(*engine).to_string() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Refused,
+            "another engine deposited for this store; `keyholder allow --store` gives it to this one",
+        ))
+    }
+
+    pub(super) fn claim(&self, store: StoreId, engine: &[u8; 32]) -> Result<()> {
+        let _one = locked(&self.claims);
+        self.check_owner(store, engine)?;
+        let path = self.owner(store);
+        if path.exists() {
+            return Ok(());
+        }
+        make_dir(path.parent().unwrap_or(&self.dir))?;
+        sync_dir(&self.dir.join("stores"))?;
+        write(&path, &format!("{}\n", EngineId(*engine)), true)
+    }
+
+    pub(super) fn holder(&self, env: &SharedEnv) -> Holder {
+        let (stores, slots_env) = (self.dir.join("stores"), Arc::clone(env));
+        let open = move |store: StoreId, create: bool| {
+            let dir = stores.join(store.to_string());
+            let there = SHARE_SLOTS.iter().all(|slot| dir.join(slot).exists());
+            if !there && !create {
+                return Ok(None);
+            }
+            make_dir(&dir)?;
+            let slots = Slots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env), SHARE_SLOTS);
+            if !there {
+                // All at once or, after a crash, again: a slot with a share is never among the missing ones alone.
+                slots.make()?;
+                sync_dir(&stores)?;
+            }
+            Ok(Some(slots))
+        };
+        let key = SigningKey::from_bytes(self.statements.bytes());
+        Holder::new(self.dir.display().to_string(), Arc::clone(env), key, Arc::new(open))
+    }
+}
+
+/// The key by which an engine shows keyholders who it is.
+pub struct EngineKey(Key);
+
+impl std::fmt::Debug for EngineKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EngineKey(..)")
+    }
+}
+
+impl EngineKey {
+    /// The one in a cell's directory; made where there is none.
+    ///
+    /// # Errors
+    /// `Corrupt` where it is damaged; `Io`.
+    pub fn in_dir(dir: &Path, env: &dyn Env) -> Result<Self> {
+        let path = dir.join("engine.key");
+        if !path.exists() {
+            make_dir(dir)?;
+            let seed = Key::random(env)?;
+            write(&path, &Zeroizing::new(format!("{}\n", shown(ENGINE_PRIVATE, seed.bytes()))), true)?;
+        }
+        let seed: Option<[u8; 32]> = parsed(ENGINE_PRIVATE, &read(&path)?);
+        let seed = seed.map(Zeroizing::new).ok_or_else(|| {
+            Error::corrupt(format!(
+                "{} is damaged; have keyholders allow another with `keyholder allow --store`",
+                path.display()
+            ))
+        })?;
+        Ok(EngineKey(Key::copied_from(&seed)))
+    }
+
+    /// Who the engine is.
+    pub fn id(&self) -> EngineId {
+        EngineId(public(&self.0))
+    }
+
+    pub(super) fn seed(&self) -> &Key {
+        &self.0
+    }
+}
+
+fn store_of(config: &Config) -> Result<Option<StoreId>> {
+    let bad = || Error::corrupt(format!("the store's id in {QUORUM} is none"));
+    let id = config.store.as_ref().map(|id| data_encoding::HEXLOWER.decode(id.as_bytes()).map_err(|_| bad()));
+    id.transpose()?.map(|id| id.try_into().map(StoreId).map_err(|_| bad())).transpose()
+}
+
+fn read_config(dir: &Path) -> Result<Config> {
+    let path = dir.join(QUORUM);
+    serde_json::from_str(&read(&path)?)
+        .map_err(|e| Error::corrupt(format!("{} does not parse ({e}); put it back", path.display())))
+}
+
+fn write_config(dir: &Path, config: &Config, new: bool) -> Result<()> {
+    let text = serde_json::to_string_pretty(config).unwrap_or_else(|_| unreachable!("plain fields always serialize"));
+    write(&dir.join(QUORUM), &format!("{text}\n"), new)
+}
+
+fn circle(dir: &Path, config: &Config, env: &SharedEnv) -> Result<Circle> {
+    let engine = EngineKey::in_dir(dir, &**env)?;
+    let members = config.keyholders.iter().chain(config.leaving.iter().map(|left| &left.member)).map(|member| {
+        let remote = RemoteKeyholder::new(member.key.parse()?, &member.address, &engine, Arc::clone(env))?;
+        Ok(Arc::new(remote) as Arc<dyn Keyholder>)
+    });
+    Ok(Circle::at_once(members.collect::<Result<_>>()?))
+}
+
+/// Makes the cell of a store that is to be spread over keyholders; they hear of it when the store is made.
+///
+/// # Errors
+/// `Exists` where a cell is there; `Invalid` for numbers that cannot work; `Io`.
+pub fn make_cell(
+    dir: &Path,
+    members: Vec<Member>,
+    (threshold, liars): (u8, u8),
+    env: &SharedEnv,
+) -> Result<QuorumCell> {
+    if dir.join("slot-a").exists() || dir.join(QUORUM).exists() {
+        return Err(Error::new(ErrorKind::Exists, format!("{} holds a cell already", dir.display())));
+    }
+    let config = Config { threshold, liars, store: None, keyholders: members, leaving: Vec::new() };
+    let cell = cell_of(dir, &config, env)?;
+    make_dir(dir)?;
+    write_config(dir, &config, true)?;
+    Ok(cell)
+}
+
+/// Opens it; `None` where the directory holds a cell of another kind, or none.
+///
+/// # Errors
+/// `Corrupt` where its file is damaged; `Io`.
+pub fn open_cell(dir: &Path, env: &SharedEnv) -> Result<Option<QuorumCell>> {
+    if !dir.join(QUORUM).exists() {
+        return Ok(None);
+    }
+    cell_of(dir, &read_config(dir)?, env).map(Some)
+}
+
+fn cell_of(dir: &Path, config: &Config, env: &SharedEnv) -> Result<QuorumCell> {
+    let place = dir.to_owned();
+    let change = move |act: &mut dyn FnMut(&mut Config)| {
+        let mut config = read_config(&place)?;
+        act(&mut config);
+        write_config(&place, &config, false)
+    };
+    let left = config.leaving.iter().map(|left| (left.x, left.until)).collect();
+    let rule = (config.threshold, config.liars);
+    QuorumCell::new(circle(dir, config, env)?, rule, store_of(config)?, (left, Box::new(change)), Arc::clone(env))
+}
+
+/// Puts another keyholder in the place of one, by its number from 1. Open the cell anew, and begin an epoch: that deals it a share, and
+/// makes the other's worthless.
+///
+/// # Errors
+/// `Invalid` where there is no such number, or the new one is there already; `Io`.
+pub fn replace_member(dir: &Path, number: usize, new: Member) -> Result<()> {
+    let mut config = read_config(dir)?;
+    let id: KeyholderId = new.key.parse()?;
+    if config.keyholders.iter().any(|member| member.key.parse::<KeyholderId>().is_ok_and(|other| other == id)) {
+        return Err(Error::invalid("this keyholder is one of the store's already"));
+    }
+    let Some(there) = number.checked_sub(1).and_then(|n| config.keyholders.get_mut(n)) else {
+        return Err(Error::invalid(format!("there is no keyholder {number}; `keyholder status` numbers them")));
+    };
+    let old = std::mem::replace(there, new);
+    config.leaving.push(Left { member: old, x: number as u8, until: None });
+    write_config(dir, &config, false)
+}

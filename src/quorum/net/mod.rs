@@ -1,0 +1,81 @@
+//! Keyholders over the network: TLS 1.3 between pinned Ed25519 keys (RFC 7250), with the hybrid exchange X25519MLKEM768 and no other, no
+//! resumption and no early data: what was recorded opens with no key that either side keeps.
+//!
+//! The keys that name a keyholder and an engine are written as text:
+//!
+//! ```text
+//! keyholder = "keyfall-keyholder-1:" base64url(Ed25519 key of its channel 32 ‖ Ed25519 key of its statements 32)
+//! engine    = "keyfall-engine-1:"    base64url(Ed25519 key of its channel 32)
+//! ```
+
+mod client;
+mod files;
+mod server;
+mod tls;
+mod wire;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use client::RemoteKeyholder;
+pub use files::{EngineKey, KeyholderDir, make_cell, open_cell, replace_member};
+pub use server::Server;
+
+use crate::error::{Error, Result};
+
+const KEYHOLDER: &str = "keyfall-keyholder-1:";
+const ENGINE: &str = "keyfall-engine-1:";
+
+fn shown(prefix: &str, bytes: &[u8]) -> String {
+    format!("{prefix}{}", data_encoding::BASE64URL_NOPAD.encode(bytes))
+}
+
+fn parsed<const N: usize>(prefix: &str, text: &str) -> Option<[u8; N]> {
+    let bytes = data_encoding::BASE64URL_NOPAD.decode(text.trim().strip_prefix(prefix)?.as_bytes()).ok()?;
+    bytes.try_into().ok()
+}
+
+/// Who a keyholder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyholderId {
+    /// The key of its channel.
+    pub channel: [u8; 32],
+    /// The key by which it signs.
+    pub statements: [u8; 32],
+}
+
+impl fmt::Display for KeyholderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shown(KEYHOLDER, &[self.channel, self.statements].concat()))
+    }
+}
+
+impl FromStr for KeyholderId {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let keys: [u8; 64] = parsed(KEYHOLDER, text)
+            .ok_or_else(|| Error::invalid("not a keyholder's key; `keyfall keyholder init` prints it"))?;
+        let (mut channel, mut statements) = ([0; 32], [0; 32]);
+        channel.copy_from_slice(&keys[..32]);
+        statements.copy_from_slice(&keys[32..]);
+        Ok(KeyholderId { channel, statements })
+    }
+}
+
+/// Who an engine is, to keyholders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineId(pub [u8; 32]);
+
+impl fmt::Display for EngineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shown(ENGINE, &self.0))
+    }
+}
+
+impl FromStr for EngineId {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let key = parsed(ENGINE, text);
+        key.map(EngineId).ok_or_else(|| Error::invalid("not an engine's key; `keyfall keyholder engine` prints it"))
+    }
+}

@@ -1,0 +1,169 @@
+//! What goes over the channel. Each message stands behind its length in four bytes.
+//!
+//! ```text
+//! greeting = "KFHOLD01" ‖ key of the keyholder's statements 32 ‖ mask 32
+//! request  = 1 deposit ‖ store 16 ‖ share     |  2 load ‖ store 16 ‖ mask 32   |  3 retire ‖ store 16 ‖ epoch 8 ‖ attempt 16
+//! answer   = 0 ‖ (nothing  |  committed 8 ‖ count 1 ‖ share*  |  time 8 ‖ signature 64)   or   1 ‖ kind 1 ‖ text
+//! share    = epoch 8 ‖ attempt 16 ‖ x 1 ‖ masked value 32 ‖ commitment 32
+//! ```
+//! A share's value is XORed with PRF(mask, "keyfall/share-mask/v1", number 8 ‖ place 4), the mask drawn by who receives it and kept in
+//! wiped memory: buffers of the channel, which are not wiped, hold no share. *Number* counts the requests of a connection, *place* the shares of an answer.
+
+use std::io::{Read, Write};
+
+use zeroize::Zeroize;
+
+use crate::cell::RootId;
+use crate::codec::{Decoder, Encoder};
+use crate::crypto::{Key, share_mask};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::StoreId;
+use crate::quorum::{Held, Share};
+use crate::secret::Secret;
+
+pub(super) const MAGIC: &[u8; 8] = b"KFHOLD01";
+/// Most bytes of a message.
+const MESSAGE_MAX: usize = 4096;
+const SHARE: usize = 8 + 16 + 1 + 32 + 32;
+
+/// What is asked.
+#[derive(Debug)]
+pub(super) enum Request {
+    Deposit(StoreId, Share),
+    Load(StoreId, Key),
+    Retire(StoreId, RootId),
+}
+
+fn masked(value: &Key, mask: &Key, number: u64, place: u32) -> Secret {
+    let pad = share_mask(mask, number, place);
+    let mut out = Secret::copied_from(value.bytes());
+    out.iter_mut().zip(pad.bytes()).for_each(|(byte, pad)| *byte ^= pad);
+    out
+}
+
+fn write_share(e: &mut Encoder, share: &Share, mask: &Key, number: u64, place: u32) {
+    e.u64(share.id.epoch).bytes(&share.id.attempt).u8(share.x);
+    e.bytes(&masked(&share.value, mask, number, place)).bytes(&share.commitment);
+}
+
+fn read_share(d: &mut Decoder<'_>, mask: &Key, number: u64, place: u32) -> Result<Share> {
+    let id = RootId { epoch: d.u64()?, attempt: d.array()? };
+    let x = d.u8()?;
+    let value: &[u8; 32] = d.bytes(32)?.try_into().map_err(|_| d.bad())?;
+    let value = masked(&Key::copied_from(value), mask, number, place);
+    let value = value.first_chunk().map(Key::copied_from).ok_or_else(|| d.bad())?;
+    Ok(Share { id, x, value, commitment: d.array()? })
+}
+
+impl Request {
+    /// `mask` is the keyholder's.
+    pub(super) fn encode(&self, mask: &Key, number: u64) -> Secret {
+        let mut e = Encoder::new(1 + 16 + SHARE);
+        match self {
+            Request::Deposit(store, share) => {
+                e.u8(1).bytes(&store.0);
+                write_share(&mut e, share, mask, number, 0);
+            }
+            Request::Load(store, own) => {
+                e.u8(2).bytes(&store.0).bytes(own.bytes());
+            }
+            Request::Retire(store, keep) => {
+                e.u8(3).bytes(&store.0).u64(keep.epoch).bytes(&keep.attempt);
+            }
+        }
+        e.finish()
+    }
+
+    pub(super) fn decode(bytes: &[u8], mask: &Key, number: u64) -> Result<Self> {
+        let mut d = Decoder::new(bytes, "request to a keyholder");
+        let (verb, store) = (d.u8()?, StoreId(d.array()?));
+        let request = match verb {
+            1 => Request::Deposit(store, read_share(&mut d, mask, number, 0)?),
+            2 => Request::Load(store, d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?),
+            3 => Request::Retire(store, RootId { epoch: d.u64()?, attempt: d.array()? }),
+            _ => return Err(d.bad()),
+        };
+        d.end()?;
+        Ok(request)
+    }
+}
+
+/// What a load is answered with.
+pub(super) fn encode_held(held: &Held, mask: &Key, number: u64) -> Secret {
+    let mut e = Encoder::new(9 + held.shares.len() * SHARE);
+    e.u64(held.committed).u8(held.shares.len() as u8);
+    for (place, share) in (0..).zip(&held.shares) {
+        write_share(&mut e, share, mask, number, place);
+    }
+    e.finish()
+}
+
+pub(super) fn decode_held(bytes: &[u8], mask: &Key, number: u64) -> Result<Held> {
+    let mut d = Decoder::new(bytes, "answer of a keyholder");
+    let committed = d.u64()?;
+    let shares = (0..u32::from(d.u8()?)).map(|place| read_share(&mut d, mask, number, place));
+    let held = Held { shares: shares.collect::<Result<_>>()?, committed };
+    d.end()?;
+    Ok(held)
+}
+
+/// Kinds of errors that cross the channel.
+const KINDS: [ErrorKind; 6] =
+    [ErrorKind::Io, ErrorKind::Refused, ErrorKind::Corrupt, ErrorKind::Full, ErrorKind::Invalid, ErrorKind::Absent];
+
+pub(super) fn encode_error(e: &Error) -> Vec<u8> {
+    let kind = KINDS.iter().position(|kind| *kind == e.kind()).unwrap_or(0) as u8;
+    let text = e.to_string();
+    // A character that is cut is shown as one that is not known.
+    [&[1, kind][..], &text.as_bytes()[..text.len().min(1000)]].concat()
+}
+
+/// What an answer carries, or the error that it is.
+pub(super) fn opened<'a>(answer: &'a [u8], place: &str) -> Result<&'a [u8]> {
+    match answer {
+        [0, rest @ ..] => Ok(rest),
+        [1, kind, text @ ..] => {
+            let kind = KINDS.get(usize::from(*kind)).copied().unwrap_or(ErrorKind::Io);
+            // The far side's words go to a terminal, maybe.
+            let text: String = String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).collect();
+            Err(Error::new(kind, text).context(format!("the keyholder {place}")))
+        }
+        _ => Err(Error::new(ErrorKind::Io, format!("the keyholder {place} answers something else"))),
+    }
+}
+
+fn lost(e: std::io::Error) -> Error {
+    Error::io("the channel", e)
+}
+
+/// Sends a message.
+pub(super) fn send(channel: &mut dyn Write, message: &[u8]) -> Result<()> {
+    let len = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let mut whole = Secret::copied_from(&len);
+    whole.extend_from_slice(message);
+    channel.write_all(&whole).and_then(|()| channel.flush()).map_err(lost)
+}
+
+/// Receives one; `None` where the other side ended in between.
+pub(super) fn receive(channel: &mut dyn Read) -> Result<Option<Secret>> {
+    let mut len = [0; 4];
+    match channel.read_exact(&mut len) {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(e) => return Err(lost(e)),
+    }
+    let len = u32::from_be_bytes(len) as usize;
+    if len > MESSAGE_MAX {
+        return Err(Error::new(ErrorKind::Io, "the channel: a message is longer than any there is"));
+    }
+    let mut message = Secret::zeroed(len);
+    channel.read_exact(&mut message).map_err(lost)?;
+    Ok(Some(message))
+}
+
+/// Wipes what a mask came in.
+pub(super) fn mask_of(bytes: &mut [u8]) -> Option<Key> {
+    let key = bytes.first_chunk().map(Key::copied_from);
+    bytes.zeroize();
+    key
+}

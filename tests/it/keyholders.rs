@@ -1,0 +1,506 @@
+//! Five keyholders, five processes on loopback: any two may die at any moment, any two may keep everything.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use keyfall::cell::{Level, Retirement, RootCell};
+use keyfall::certificate::{Certificate, Grade, Retired, Trust};
+use keyfall::engine::{Erase, Keeper, Request};
+use keyfall::env::{SharedEnv, System};
+use keyfall::quorum::net::{EngineKey, open_cell, replace_member};
+use keyfall::quorum::{Member, QuorumCell, Standing};
+use keyfall::store::SledStore;
+use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Result, Scope};
+
+use crate::support::{copy, kind, read, user};
+
+fn run(args: &[&str]) -> (bool, String) {
+    let out = Command::new(env!("CARGO_BIN_EXE_keyfall")).args(args).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    (out.status.success(), text)
+}
+
+fn ok(args: &[&str]) -> String {
+    let (done, text) = run(args);
+    assert!(done, "{args:?}: {text}");
+    text
+}
+
+/// A keyholder that may run.
+struct Keyholder {
+    dir: PathBuf,
+    address: String,
+    process: Option<Child>,
+}
+
+impl Keyholder {
+    fn make(dir: &Path, engine: &str) -> Self {
+        let place = dir.display().to_string();
+        ok(&["keyholder", "init", &place, "--accept-remnants"]);
+        ok(&["keyholder", "allow", &place, engine]);
+        let mut keyholder = Keyholder { dir: dir.to_owned(), address: "127.0.0.1:0".into(), process: None };
+        keyholder.start();
+        keyholder
+    }
+
+    /// Starts it, where it was before if it ran; gives KEY@ADDRESS.
+    fn start(&mut self) -> String {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_keyfall"))
+            .args(["keyholder", "serve", &self.dir.display().to_string(), "--listen", &self.address])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let line = BufReader::new(process.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+        self.address = line.split_once('@').unwrap().1.to_owned();
+        self.process = Some(process);
+        line
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// It is there and does not answer.
+    fn stop(&self, stopped: bool) {
+        let pid = self.process.as_ref().unwrap().id().to_string();
+        let signal = if stopped { "-STOP" } else { "-CONT" };
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Keyholder {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+struct Place {
+    dir: tempfile::TempDir,
+    keyholders: Vec<Keyholder>,
+}
+
+impl Place {
+    /// A store whose root key is spread over `n` keyholders.
+    fn new(n: usize, threshold: u8, liars: u8) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut place = Place { dir, keyholders: Vec::new() };
+        let engine = ok(&["keyholder", "engine", &place.at("store.cell")]);
+        for number in 0..n {
+            place.keyholders.push(Keyholder::make(Path::new(&place.at(&format!("kh{number}"))), engine.trim()));
+        }
+        let (threshold, liars, store) = (threshold.to_string(), liars.to_string(), place.at("store"));
+        let members: Vec<String> = place.keyholders.iter_mut().map(Keyholder::start_anew).collect();
+        let mut args = vec!["init", &store, "--threshold", &threshold, "--liars", &liars];
+        for member in &members {
+            args.extend(["--keyholder", member]);
+        }
+        let told = ok(&args);
+        assert!(told.contains("L3") && told.contains("keyholders"), "{told}");
+        place
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn cell(&self) -> QuorumCell {
+        let env: SharedEnv = Arc::new(System);
+        open_cell(Path::new(&self.at("store.cell")), &env).unwrap().unwrap()
+    }
+
+    fn open(&self) -> Result<Engine> {
+        let store = SledStore::open(Path::new(&self.at("store")))?;
+        let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+        Engine::open(Arc::new(store), Arc::new(self.cell()), options)
+    }
+
+    fn standing(&self) -> Vec<Standing> {
+        let cell = self.cell();
+        let newest = cell.load().unwrap().keys.iter().map(|key| key.id).max().unwrap();
+        cell.standing(&newest).into_iter().map(|alive| alive.standing).collect()
+    }
+}
+
+impl Keyholder {
+    fn start_anew(&mut self) -> String {
+        self.kill();
+        self.start()
+    }
+}
+
+fn put(engine: &Engine, name: &str) -> RecordId {
+    engine.put(Put::new(user(name), Class::audio()), name.as_bytes()).unwrap()
+}
+
+fn certified(engine: &Engine, name: &str) -> Certificate {
+    let erase = Erase::new(Scope::user(user(name))).certified(Request::default());
+    *engine.erase(erase).unwrap().certificate.unwrap()
+}
+
+fn grade(engine: &Engine, certificate: &Certificate) -> Grade {
+    let text: Certificate = certificate.to_string().parse().unwrap();
+    text.verify(&Trust::in_log(engine.log_key().unwrap())).unwrap().judged.grade
+}
+
+#[test]
+fn five_keyholders_hold_the_key_and_an_erase_is_final_with_their_signatures() {
+    let place = Place::new(5, 3, 1);
+    let engine = place.open().unwrap();
+    let (ada, ben) = (put(&engine, "ada"), put(&engine, "ben"));
+    let certificate = certified(&engine, "ada");
+    assert_eq!(grade(&engine, &certificate), Grade::Final);
+    assert_eq!(engine.promise().level, Level::L3);
+    let Retired::Stated(said) = &certificate.facts.outcome.retired else { panic!("keyholders say it") };
+    assert!(said.len() >= 4, "{} statements", said.len());
+    assert_eq!(kind(read(&engine, &ada)), ErrorKind::Erased);
+    assert_eq!(read(&engine, &ben).unwrap(), b"ben");
+    drop(engine);
+    assert_eq!(place.standing(), vec![Standing::Whole; 5]);
+    let told = ok(&["keyholder", "status", &place.at("store")]);
+    assert_eq!(told.matches("whole").count(), 5, "{told}");
+    // Nothing in a keyholder's directory, or in the cell's, is the root key or opens the store alone.
+    let status = ok(&["status", &place.at("store")]);
+    assert!(status.contains("keyholders"), "{status}");
+    // A statement of a keyholder that is not of this store, of another epoch, or twice, is refused.
+    let engine = place.open().unwrap();
+    let trust = Trust::in_log(engine.log_key().unwrap());
+    let forged = |change: &dyn Fn(&mut Vec<keyfall::certificate::Said>)| {
+        let mut facts = certificate.facts.clone();
+        if let Retired::Stated(said) = &mut facts.outcome.retired {
+            change(said);
+        }
+        kind(facts.judge().map(|judged| judged.grade))
+    };
+    assert_eq!(forged(&|said| said[1] = said[0].clone()), ErrorKind::Corrupt);
+    assert_eq!(forged(&|said| said[0].epoch -= 1), ErrorKind::Corrupt);
+    assert_eq!(forged(&|said| said[0].epoch += 1), ErrorKind::Corrupt);
+    assert_eq!(forged(&|said| said[0].attempt = "00".repeat(16)), ErrorKind::Corrupt);
+    assert_eq!(forged(&|said| said[0].time += 1), ErrorKind::Corrupt);
+    let other = Place::new(3, 2, 0);
+    let foreign = certified_elsewhere(&other);
+    assert_eq!(forged(&|said| said[0] = foreign.clone()), ErrorKind::Corrupt);
+    let mut fewer = certificate.facts.clone();
+    if let Retired::Stated(said) = &mut fewer.outcome.retired {
+        said.truncate(3);
+    }
+    assert_eq!(fewer.judge().unwrap().grade, Grade::Pending, "three of five say too little when one may lie");
+    certificate.verify(&trust).unwrap();
+}
+
+fn certified_elsewhere(place: &Place) -> keyfall::certificate::Said {
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    let Retired::Stated(said) = certified(&engine, "ada").facts.outcome.retired else { panic!("keyholders say it") };
+    said[0].clone()
+}
+
+#[test]
+fn with_two_killed_an_erase_goes_through_and_is_final_when_they_are_back() {
+    let mut place = Place::new(5, 3, 1);
+    let engine = place.open().unwrap();
+    let ids: Vec<RecordId> = (0..4).map(|n| put(&engine, &format!("user {n}"))).collect();
+    place.keyholders[1].kill();
+    place.keyholders[4].kill();
+    let done = engine.erase(Erase::new(Scope::user(user("user 0"))).certified(Request::default())).unwrap();
+    let Some(Retirement::Stated { statements, needed }) = &done.retirement else { panic!("{done:?}") };
+    assert_eq!((statements.len(), *needed), (3, 4));
+    let pending = *done.certificate.unwrap();
+    assert_eq!(grade(&engine, &pending), Grade::Pending);
+    assert!(engine.status().unwrap().unsettled.unwrap().contains("3 of 4 keyholders"));
+    assert_eq!(kind(read(&engine, &ids[0])), ErrorKind::Erased);
+    // It goes on: another erase, and a restart, with three of five.
+    engine.erase(Scope::user(user("user 1"))).unwrap();
+    drop(engine);
+    let engine = place.open().unwrap();
+    assert_eq!(read(&engine, &ids[2]).unwrap(), b"user 2");
+    place.keyholders[1].start();
+    engine.tend(&mut |_| {}).unwrap();
+    assert_eq!(engine.status().unwrap().unsettled, None);
+    let upgraded = engine.upgrade(&pending, None).unwrap();
+    assert_eq!(grade(&engine, &upgraded), Grade::Final);
+    drop(engine);
+    assert!(matches!(place.standing()[..], [_, Standing::Lacks, _, _, Standing::Away(_)]), "{:?}", place.standing());
+    place.keyholders[4].start();
+    ok(&["keyholder", "renew", &place.at("store")]);
+    assert_eq!(place.standing(), vec![Standing::Whole; 5]);
+    assert_eq!(read(&place.open().unwrap(), &ids[3]).unwrap(), b"user 3");
+}
+
+#[test]
+fn two_killed_and_started_at_any_moment_lose_nothing() {
+    let mut place = Place::new(5, 3, 1);
+    let engine = place.open().unwrap();
+    let stays = put(&engine, "stays");
+    let rounds = std::env::var("KEYFALL_KEYHOLDER_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(30_u64);
+    let ended = Arc::new(AtomicBool::new(false));
+    let (flag, eraser) = (Arc::clone(&ended), engine.clone());
+    let thread = std::thread::spawn(move || {
+        let (mut erased, mut failed) = (Vec::new(), 0_u64);
+        for n in 0.. {
+            if flag.load(Ordering::SeqCst) {
+                break;
+            }
+            let id = put(&eraser, &format!("user {n}"));
+            match eraser.erase(Scope::Record(id)) {
+                Ok(_) => erased.push(id),
+                // Both of its tries met dead keyholders; nothing was erased, or it is published and said so.
+                Err(e) => {
+                    assert_eq!(e.kind(), ErrorKind::Io, "{e}");
+                    failed += 1;
+                }
+            }
+        }
+        (erased, failed)
+    });
+    let mut seed = 7_u64;
+    let mut next = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    for _ in 0..rounds {
+        let (a, b) = (next(5) as usize, next(5) as usize);
+        place.keyholders[a].kill();
+        std::thread::sleep(Duration::from_millis(next(15)));
+        place.keyholders[b].kill();
+        std::thread::sleep(Duration::from_millis(next(15)));
+        place.keyholders[a].start_anew();
+        if a != b {
+            place.keyholders[b].start_anew();
+        }
+        std::thread::sleep(Duration::from_millis(next(40)));
+    }
+    ended.store(true, Ordering::SeqCst);
+    let (erased, failed) = thread.join().unwrap();
+    assert!(erased.len() as u64 > rounds, "{} erases, {failed} failed", erased.len());
+    println!("{rounds} rounds: {} erases went through, {failed} said that they did not", erased.len());
+    drop(engine);
+    let engine = place.open().unwrap();
+    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+    for id in &erased {
+        assert_eq!(kind(read(&engine, id)), ErrorKind::Erased);
+    }
+    engine.rekey().unwrap();
+    drop(engine);
+    assert_eq!(place.standing(), vec![Standing::Whole; 5]);
+}
+
+#[test]
+fn with_three_lost_it_says_so_and_nothing_else_is_damaged() {
+    let mut place = Place::new(5, 3, 1);
+    let engine = place.open().unwrap();
+    let id = put(&engine, "ada");
+    for n in [0, 2, 3] {
+        place.keyholders[n].kill();
+    }
+    let e = engine.erase(Scope::user(user("ada"))).unwrap_err();
+    assert!(e.kind() == ErrorKind::Io && e.to_string().contains("2 of 5 keyholders"), "{e}");
+    assert_eq!(read(&engine, &id).unwrap(), b"ada", "nothing was erased, and reading goes on");
+    drop(engine);
+    let e = place.open().unwrap_err();
+    assert!(e.to_string().contains("the root key cannot be had") && e.to_string().contains("3 are needed"), "{e}");
+    place.keyholders[2].start();
+    let engine = place.open().unwrap();
+    assert_eq!(read(&engine, &id).unwrap(), b"ada");
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    assert_eq!(kind(read(&engine, &id)), ErrorKind::Erased);
+}
+
+/// Shares that lie in a keyholder's files: of which key, where, what.
+fn shares_in(dir: &Path) -> Vec<keyfall::quorum::Share> {
+    let mut shares = Vec::new();
+    for store in std::fs::read_dir(dir.join("stores")).unwrap() {
+        for slot in ["slot-a", "slot-b", "slot-c", "slot-d"] {
+            let bytes = std::fs::read(store.as_ref().unwrap().path().join(slot)).unwrap();
+            shares.extend(keyfall::testing::share_in(&bytes));
+        }
+    }
+    shares
+}
+
+#[test]
+fn two_that_keep_everything_and_all_the_bytes_of_the_store_open_nothing_erased() {
+    let place = Place::new(5, 3, 1);
+    let (store, engine) = (place.at("store"), place.open().unwrap());
+    let (ada, ben) = (put(&engine, "ada"), put(&engine, "ben"));
+    // Two keyholders keep a copy of all that they ever had: here, of their directories before the erase.
+    let disloyal = [1, 3];
+    let mut kept: Vec<_> = disloyal.iter().flat_map(|n| shares_in(&place.keyholders[*n].dir)).collect();
+    copy(Path::new(&store), Path::new(&place.at("tape")));
+    let old = engine.head().epoch;
+    let certificate = certified(&engine, "ada");
+    assert_eq!(grade(&engine, &certificate), Grade::Final);
+    // What the other three have now, everything is taken too.
+    for n in 0..5 {
+        kept.extend(shares_in(&place.keyholders[n].dir));
+    }
+    let of_old = || kept.iter().filter(|share| share.id.epoch == old);
+    assert_eq!(of_old().count(), 2, "the loyal ones destroyed theirs");
+    assert!(keyfall::testing::key_of(&of_old().collect::<Vec<_>>()).is_none());
+    // The positive control: three shares of the epoch that lives give its key.
+    let live: Vec<_> = kept.iter().filter(|share| share.id.epoch == old + 1).collect();
+    assert!(keyfall::testing::key_of(&live[..3]).is_some());
+    assert!(keyfall::testing::key_of(&live[..2]).is_none());
+    drop(engine);
+    // The store as it was on the tape does not open with the keyholders as they are.
+    let taped = SledStore::open(Path::new(&place.at("tape"))).unwrap();
+    let e = Engine::open(Arc::new(taped), Arc::new(place.cell()), Options::default()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+    let engine = place.open().unwrap();
+    assert_eq!(read(&engine, &ben).unwrap(), b"ben");
+    assert_eq!(kind(read(&engine, &ada)), ErrorKind::Erased);
+}
+
+#[test]
+fn one_restored_from_a_backup_of_itself_and_one_that_lies_are_named() {
+    let mut place = Place::new(5, 3, 1);
+    let engine = place.open().unwrap();
+    let stays = put(&engine, "stays");
+    let backup = place.at("backup");
+    copy(&place.keyholders[2].dir, Path::new(&backup));
+    put(&engine, "ada");
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    drop(engine);
+    // Restored: it holds a share of the epoch that ended.
+    place.keyholders[2].kill();
+    std::fs::remove_dir_all(&place.keyholders[2].dir).unwrap();
+    copy(Path::new(&backup), &place.keyholders[2].dir);
+    place.keyholders[2].start();
+    assert_eq!(place.standing()[2], Standing::Behind);
+    // Four others suffice; it is told again to destroy what it should not have.
+    let engine = place.open().unwrap();
+    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+    drop(engine);
+    assert_eq!(place.standing()[2], Standing::Lacks);
+    ok(&["keyholder", "renew", &place.at("store")]);
+    assert_eq!(place.standing(), vec![Standing::Whole; 5]);
+
+    // One whose share is wrong: it is found out, named, and does no harm.
+    place.keyholders[0].kill();
+    for store in std::fs::read_dir(place.keyholders[0].dir.join("stores")).unwrap() {
+        for slot in ["slot-a", "slot-b", "slot-c", "slot-d"] {
+            let path = store.as_ref().unwrap().path().join(slot);
+            let mut bytes = std::fs::read(&path).unwrap();
+            if keyfall::testing::share_in(&bytes).is_some() {
+                bytes[50] ^= 1;
+                let sum = sha2::Digest::finalize(sha2::Digest::chain_update(
+                    <sha2::Sha256 as sha2::Digest>::new(),
+                    &bytes[..4064],
+                ));
+                bytes[4064..].copy_from_slice(&sum);
+                std::fs::write(&path, bytes).unwrap();
+            }
+        }
+    }
+    place.keyholders[0].start();
+    assert_eq!(place.standing()[0], Standing::Lies);
+    let engine = place.open().unwrap();
+    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+}
+
+#[test]
+fn one_that_is_there_and_silent_holds_up_nobody_for_long() {
+    let place = Place::new(5, 3, 1);
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    place.keyholders[1].stop(true);
+    let began = Instant::now();
+    let done = engine.erase(Scope::user(user("ada"))).unwrap();
+    assert!(done.retirement.unwrap().is_final());
+    // No timed test: only that it did not wait for an answer that never comes.
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    place.keyholders[1].stop(false);
+    // What it was told meanwhile arrives late, and in order; it says nothing that was not so.
+    engine.rekey().unwrap();
+    drop(engine);
+    assert_eq!(place.standing(), vec![Standing::Whole; 5]);
+}
+
+#[test]
+fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
+    let mut place = Place::new(5, 3, 1);
+    let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
+    let engine = place.open().unwrap();
+    let stays = put(&engine, "stays");
+    drop(engine);
+    let taken = shares_in(&place.keyholders[3].dir);
+    place.keyholders[3].kill();
+    let mut fresh = Keyholder::make(Path::new(&place.at("kh-new")), engine_key.trim());
+    let member = fresh.start_anew();
+    let told = ok(&["keyholder", "replace", &place.at("store"), "--number", "4", "--with", &member]);
+    // Of the old root key four loyal ones are needed among six, of whom one was dealt nothing.
+    assert!(told.contains("statements of 5"), "{told}");
+    assert_eq!(place.standing(), vec![Standing::Whole; 5]);
+    let engine = place.open().unwrap();
+    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+    put(&engine, "ada");
+    let certificate = certified(&engine, "ada");
+    assert_eq!(grade(&engine, &certificate), Grade::Final);
+    assert_eq!(certificate.facts.body.cell.keyholders.as_ref().unwrap().keys.len(), 5);
+    drop(engine);
+    // The share of the one that was lost, with two others of today: of different polynomials.
+    let mut mixed = taken;
+    mixed.extend(shares_in(&place.keyholders[0].dir).into_iter().take(1));
+    mixed.extend(shares_in(&place.keyholders[1].dir).into_iter().take(1));
+    assert!(keyfall::testing::key_of(&mixed.iter().collect::<Vec<_>>()).is_none());
+    // It comes back, and is told to destroy what it has.
+    place.keyholders[3].start();
+    let engine = place.open().unwrap();
+    engine.tend(&mut |_| {}).unwrap();
+    drop(engine);
+    assert!(shares_in(&place.keyholders[3].dir).is_empty());
+    let refused = replace_member(
+        Path::new(&place.at("store.cell")),
+        9,
+        Member { key: member.split_once('@').unwrap().0.into(), address: "127.0.0.1:1".into() },
+    );
+    assert_eq!(kind(refused), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_stranger_is_not_heard_and_another_exchange_not_agreed_on() {
+    let place = Place::new(3, 2, 0);
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    drop(engine);
+    // Another engine's key, with the same list of keyholders.
+    let stranger = place.at("stranger.cell");
+    copy(Path::new(&place.at("store.cell")), Path::new(&stranger));
+    std::fs::remove_file(format!("{stranger}/engine.key")).unwrap();
+    let id = EngineKey::in_dir(Path::new(&stranger), &System).unwrap().id();
+    let env: SharedEnv = Arc::new(System);
+    let cell = open_cell(Path::new(&stranger), &env).unwrap().unwrap();
+    assert_eq!(kind(cell.load()), ErrorKind::Io);
+    // Let in, it still has no right to a store that another engine made.
+    for keyholder in &place.keyholders {
+        ok(&["keyholder", "allow", &keyholder.dir.display().to_string(), &id.to_string()]);
+    }
+    let e = open_cell(Path::new(&stranger), &env).unwrap().unwrap().load().unwrap_err();
+    assert!(e.to_string().contains("another engine"), "{e}");
+    let store = std::fs::read_dir(place.keyholders[0].dir.join("stores")).unwrap().next().unwrap().unwrap();
+    let store = store.file_name().to_string_lossy().into_owned();
+    for keyholder in &place.keyholders {
+        let dir = keyholder.dir.display().to_string();
+        ok(&["keyholder", "allow", &dir, &id.to_string(), "--store", &store]);
+    }
+    assert_eq!(open_cell(Path::new(&stranger), &env).unwrap().unwrap().load().unwrap().keys.len(), 1);
+    // A client of TLS 1.3 that offers X25519 alone, as most do, is turned away.
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), "keyholder.invalid".try_into().unwrap()).unwrap();
+    let mut socket = std::net::TcpStream::connect(&place.keyholders[0].address).unwrap();
+    assert!(client.complete_io(&mut socket).is_err());
+    assert!(client.is_handshaking());
+}
