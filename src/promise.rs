@@ -24,6 +24,25 @@ impl fmt::Debug for RootId {
     }
 }
 
+/// What a keyholder remembers: the last root key that it was told to keep alone. It is all that it needs to refuse what comes too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fence(pub RootId);
+
+impl Fence {
+    /// Of a keyholder that was told nothing yet.
+    pub const NONE: Fence = Fence(RootId { epoch: 0, attempt: [0; 16] });
+
+    /// Whether a share of this root key may still be taken: of an epoch that was ended, none is.
+    pub fn takes(&self, id: &RootId) -> bool {
+        id.epoch > self.0.epoch
+    }
+
+    /// Whether it may be told to keep this one alone: never an older one, nor another of the same epoch.
+    pub fn ends_at(&self, keep: &RootId) -> bool {
+        keep.epoch > self.0.epoch || *keep == self.0
+    }
+}
+
 /// How far a destroyed key is gone, by what destroys it. The lowest level that fits is the one that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {

@@ -68,6 +68,11 @@ pub trait RootCell: Send + Sync {
     /// What this medium can promise.
     fn describe(&self) -> Promise;
 
+    /// Whether a fresh root key would be safer than the one there is: a keyholder that was away is back, and has no share of it.
+    fn wants_epoch(&self) -> bool {
+        false
+    }
+
     /// Keeps a further key, durably, beside the one that is there. Depositing the same key again is no change.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Slots of one sector each, overwritten in place: the medium of the file cell, which has two, and of a keyholder, which has four, for
+//! Slots of one sector each, overwritten in place: the medium of the file cell, which has two, and of a keyholder, which has eight, for
 //! candidates of writers that race.
 //!
 //! Invariants: a slot that holds the key to keep is never written, so that a cell has a whole live key at any moment after the first
@@ -27,6 +27,8 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::limits::SLOT_BYTES;
+#[cfg(feature = "keyholders")]
+use crate::promise::Fence;
 use crate::secret::Secret;
 
 const MAGIC: &[u8; 8] = b"KFSLOT01";
@@ -34,7 +36,8 @@ const MAGIC: &[u8; 8] = b"KFSLOT01";
 pub(crate) const SLOTS: &[&str] = &["slot-a", "slot-b"];
 /// A keyholder's, for each store.
 #[cfg(feature = "keyholders")]
-pub(crate) const SHARE_SLOTS: &[&str] = &["slot-a", "slot-b", "slot-c", "slot-d"];
+pub(crate) const SHARE_SLOTS: &[&str] =
+    &["slot-a", "slot-b", "slot-c", "slot-d", "slot-e", "slot-f", "slot-g", "slot-h"];
 /// Bytes of a note.
 pub(crate) const NOTE_BYTES: usize = 33;
 /// What stands beside a share.
@@ -291,31 +294,40 @@ impl Slots {
 pub(crate) struct Shares {
     /// Shares that are not destroyed, with their notes.
     pub(crate) live: Vec<(RootKey, Note)>,
-    /// The root key of the highest epoch that was kept when others were destroyed: no share of its epoch, or before, is taken any more.
-    pub(crate) committed: RootId,
+    /// The root key of the highest epoch that was kept when others were destroyed.
+    pub(crate) fence: Fence,
 }
 
 #[cfg(feature = "keyholders")]
 impl Slots {
     /// The shares.
     pub(crate) fn shares(&self) -> Result<Shares> {
-        let mut shares = Shares { live: Vec::new(), committed: RootId { epoch: 0, attempt: [0; 16] } };
+        let mut shares = Shares { live: Vec::new(), fence: Fence::NONE };
         for slot in self.all()? {
             match slot {
                 Slot::Live { key, note, .. } => shares.live.push((key, note)),
-                Slot::Destroyed { id } => shares.committed = shares.committed.max(id),
+                Slot::Destroyed { id } => shares.fence = Fence(shares.fence.0.max(id)),
                 Slot::Torn => {}
             }
         }
         Ok(shares)
     }
 
-    /// Destroys every share but that of `keep`, which need not be there, and remembers its epoch.
-    pub(crate) fn retire_shares(&self, store: StoreId, keep: &RootId) -> Result<()> {
+    /// Destroys every share up to the epoch of `keep` but its own, which need not be there, and those that were given up; remembers `keep`.
+    /// What is newer stays: this may arrive when the next key is the head's already.
+    pub(crate) fn retire_shares(&self, store: StoreId, keep: &RootId, given_up: &[RootId]) -> Result<()> {
+        for (n, slot) in self.all()?.iter().enumerate() {
+            let done = match slot {
+                Slot::Live { key, .. } => key.id == *keep || key.id.epoch > keep.epoch && !given_up.contains(&key.id),
+                Slot::Torn => false,
+                Slot::Destroyed { .. } => self.destroyed[n].load(Ordering::Acquire),
+            };
+            if !done {
+                self.write(n, DESTROYED, store, keep, None)?;
+            }
+        }
         let slots = self.all()?;
-        self.destroy_others(&slots, store, keep, |_| *keep)?;
-        let remembered = |slot: &Slot| matches!(slot, Slot::Destroyed { id } if id.epoch >= keep.epoch);
-        let slots = self.all()?;
+        let remembered = |slot: &Slot| matches!(slot, Slot::Destroyed { id } if id == keep);
         if !slots.iter().any(remembered)
             && let Some(n) = slots.iter().position(|slot| slot.live().is_none())
         {

@@ -452,6 +452,9 @@ impl Inner {
     pub(super) fn tend(&self, progress: super::Progress<'_>, stop: &dyn Fn() -> bool) -> Result<Tended> {
         let mut tended = Tended::default();
         self.chase()?;
+        if self.cell.wants_epoch() {
+            self.rekey()?;
+        }
         // One look at the clock: what falls due meanwhile waits for the next call.
         let mut now = None;
         while !stop() {

@@ -130,18 +130,7 @@ impl Engine {
     /// As [`Engine::erase`].
     pub fn rekey(&self) -> Result<Retirement> {
         let _wiped = WipeStack;
-        let inner = &self.inner;
-        let mut writer = inner.writer();
-        inner.ready(&mut writer)?;
-        let change = {
-            let state = inner.state();
-            let mut change = Change::of_head(state.head.duplicate());
-            inner.begin_epoch(&writer, writer.root.id.epoch + 1, &mut change)?;
-            let now = inner.options.env.now();
-            inner.enter(&state, &writer, &mut change, (now, &inner.cell.describe()), &[])?;
-            change
-        };
-        Ok(inner.publish(&mut writer, change)?.unwrap_or(Retirement::Destroyed))
+        self.inner.rekey()
     }
 
     /// Does many erases in one commit, each with an outcome of its own.
@@ -154,6 +143,20 @@ impl Engine {
 }
 
 impl Inner {
+    pub(super) fn rekey(&self) -> Result<Retirement> {
+        let mut writer = self.writer();
+        self.ready(&mut writer)?;
+        let change = {
+            let state = self.state();
+            let mut change = Change::of_head(state.head.duplicate());
+            self.begin_epoch(&writer, writer.root.id.epoch + 1, &mut change)?;
+            let now = self.options.env.now();
+            self.enter(&state, &writer, &mut change, (now, &self.cell.describe()), &[])?;
+            change
+        };
+        Ok(self.publish(&mut writer, change)?.unwrap_or(Retirement::Destroyed))
+    }
+
     fn erase_all(&self, writer: &mut Writer, erases: &[&Erase]) -> Vec<Result<Erasure>> {
         match self.erase_together(writer, erases) {
             Ok(outcomes) => outcomes,

@@ -112,7 +112,7 @@ fn keep(inner: &Inner) {
         };
         // Keyholders that were away are asked until they have answered.
         let nap = if locked(&inner.awaiting).is_some() {
-            let _ = inner.chase();
+            let _ = inner.tend(&mut |_| {}, &|| inner.bell.is_ended());
             Some(nap.map_or(NAP, |nap| nap.min(NAP)))
         } else {
             nap

@@ -1,8 +1,10 @@
 //! The cell `quorum`: deposits shares with every keyholder, gets the key back from enough of them, and collects their word that the old
 //! one is gone.
 
+use std::collections::BTreeSet;
 #[cfg(feature = "testing")]
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ask::Circle;
 use super::shares::{recover, split};
@@ -93,6 +95,13 @@ pub struct QuorumCell {
     change: Change,
     /// The epoch of the root key that is kept.
     kept: Mutex<u64>,
+    /// Root keys that were seen or drawn. Those newer than what is kept were given up, since one engine at a time has the store: an attempt
+    /// that failed, or the last thing of an engine that crashed.
+    seen: Mutex<BTreeSet<RootId>>,
+    /// Whether a keyholder that is there has no share of the root key.
+    short: AtomicBool,
+    /// Whether all were there when they were asked last.
+    whole: AtomicBool,
     /// Points of shares that were wrong when they were loaded last.
     liars: Mutex<Vec<u8>>,
 }
@@ -116,7 +125,19 @@ impl QuorumCell {
             circle.members.iter().take(circle.members.len() - left.len()).map(|member| member.key()).collect();
         let quorum = Quorum { threshold, liars, keyholders }.check()?;
         let (store, left, liars) = (Mutex::new(store), Mutex::new(left), Mutex::default());
-        Ok(QuorumCell { circle, quorum, env, store, left, change, kept: Mutex::new(0), liars })
+        Ok(QuorumCell {
+            circle,
+            quorum,
+            env,
+            store,
+            left,
+            change,
+            kept: Mutex::new(0),
+            seen: Mutex::default(),
+            short: AtomicBool::new(false),
+            whole: AtomicBool::new(false),
+            liars,
+        })
     }
 
     /// A cell over keyholders in this process, asked in turn: for runs that are replayed.
@@ -260,6 +281,10 @@ impl RootCell for QuorumCell {
         }
     }
 
+    fn wants_epoch(&self) -> bool {
+        self.short.load(Ordering::Acquire) && self.whole.load(Ordering::Acquire)
+    }
+
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         {
             let mut there = locked(&self.store);
@@ -284,6 +309,7 @@ impl RootCell for QuorumCell {
             })?;
             locked(&self.left).iter_mut().for_each(|(_, until)| *until = until.or(Some(id.epoch)));
         }
+        locked(&self.seen).insert(*id);
         let n = self.n();
         let shares = split(&*self.env, *id, key, (self.t(), n))?;
         let deposit =
@@ -294,6 +320,7 @@ impl RootCell for QuorumCell {
         if trouble.iter().filter(|trouble| trouble.is_none()).count() < self.t() {
             return Err(self.few("took their share of the new root key", &trouble).context("nothing was erased"));
         }
+        self.short.store(trouble.iter().any(Option::is_some), Ordering::Release);
         Ok(())
     }
 
@@ -304,6 +331,10 @@ impl RootCell for QuorumCell {
         let held = self.held(store);
         let keys = self.keys(&held);
         let answered = || held.iter().flatten();
+        locked(&self.seen).extend(answered().flat_map(|held| held.shares.iter().map(|share| share.id)));
+        let newest = keys.iter().map(|key| key.id).max();
+        let lacks = |held: &Held| newest.is_some_and(|newest| !held.shares.iter().any(|share| share.id == newest));
+        self.short.store(held.iter().take(self.n()).flatten().any(lacks), Ordering::Release);
         let epochs = answered().flat_map(|held| held.shares.iter().map(|share| share.id.epoch).chain([held.committed]));
         let epoch = epochs.max().unwrap_or_default();
         *locked(&self.kept) = keys.iter().map(|key| key.id.epoch).min().unwrap_or_default();
@@ -325,8 +356,9 @@ impl RootCell for QuorumCell {
         };
         let (dealt, keep) = (self.dealt(keep.epoch.saturating_sub(1)), *keep);
         let needed = dealt.needed();
+        let given_up: Vec<RootId> = locked(&self.seen).iter().filter(|id| id.epoch > keep.epoch).copied().collect();
         let retire = move |_: usize, member: &dyn Keyholder| {
-            let statement = member.retire(store, &keep)?;
+            let statement = member.retire(store, &keep, &given_up)?;
             // Its word counts where it is its own, and about this.
             let about = (statement.store, statement.keep, statement.keyholder) == (store.0, keep, member.key());
             if !about {
@@ -339,6 +371,9 @@ impl RootCell for QuorumCell {
         };
         let answers = self.circle.ask(needed, retire);
         *locked(&self.kept) = keep.epoch;
+        // What was given up, and not heard by all, is named again.
+        locked(&self.seen).retain(|id| id.epoch > keep.epoch);
+        self.whole.store(answers.iter().take(self.n()).all(Result::is_ok), Ordering::Release);
         self.let_go(&answers, keep.epoch)?;
         let trouble = trouble(&answers);
         let statements: Vec<_> =

@@ -1,4 +1,4 @@
-//! A keyholder's own state: for each store four slots (`cell/slots.rs`), and the key by which it signs.
+//! A keyholder's own state: for each store eight slots (`cell/slots.rs`), and the key by which it signs.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -63,13 +63,13 @@ impl Keyholder for Holder {
 
     fn deposit(&self, store: StoreId, share: &Share) -> Result<()> {
         let done = self.with(store, true, |slots| {
-            let committed = slots.shares()?.committed.epoch;
-            if share.id.epoch <= committed {
+            let fence = slots.shares()?.fence;
+            if !fence.takes(&share.id) {
                 return Err(Error::new(
                     ErrorKind::Refused,
                     format!(
-                        "the keyholder {} has ended epoch {committed}; a share of epoch {} comes too late",
-                        self.place, share.id.epoch
+                        "the keyholder {} has ended epoch {}; a share of epoch {} comes too late",
+                        self.place, fence.0.epoch, share.id.epoch
                     ),
                 ));
             }
@@ -82,26 +82,26 @@ impl Keyholder for Holder {
         let held = self.with(store, false, |slots| {
             let there = slots.shares()?;
             Ok(Held {
-                committed: there.committed.epoch,
+                committed: there.fence.0.epoch,
                 shares: there.live.into_iter().filter_map(|(key, note)| Share::noted(key, &note)).collect(),
             })
         });
         Ok(held?.unwrap_or_default())
     }
 
-    fn retire(&self, store: StoreId, keep: &RootId) -> Result<Statement> {
+    fn retire(&self, store: StoreId, keep: &RootId, given_up: &[RootId]) -> Result<Statement> {
         let done = self.with(store, true, |slots| {
-            let committed = slots.shares()?.committed;
-            if keep.epoch < committed.epoch || keep.epoch == committed.epoch && keep.attempt != committed.attempt {
+            let fence = slots.shares()?.fence;
+            if !fence.ends_at(keep) {
                 return Err(Error::new(
                     ErrorKind::Refused,
                     format!(
                         "the keyholder {} has ended epoch {} already, for another root key than {keep:?}; nothing was destroyed",
-                        self.place, committed.epoch
+                        self.place, fence.0.epoch
                     ),
                 ));
             }
-            slots.retire_shares(store, keep)?;
+            slots.retire_shares(store, keep, given_up)?;
             Ok(Statement::sign(store.0, *keep, self.env.now(), &self.key))
         });
         done?.ok_or_else(|| {

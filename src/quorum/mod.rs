@@ -4,8 +4,8 @@
 //! [`Holder`] in this process, or one behind a connection (`net`), which serves such a holder elsewhere.
 //!
 //! Invariants. A share leaves the engine only to its keyholder, and only after a handshake whose keys are gone behind it. Every candidate
-//! that was ever deposited is destroyed under the same rule as the old root key: "keep only this one". A keyholder never takes a share of
-//! an epoch that it has ended.
+//! that was ever deposited is destroyed under the same rule as the old root key: "up to this epoch keep only this one". A keyholder never
+//! takes a share of an epoch that it has ended.
 
 mod ask;
 mod cell;
@@ -52,9 +52,10 @@ pub trait Keyholder: Send + Sync {
     /// `Corrupt`, `Io`.
     fn load(&self, store: StoreId) -> Result<Held>;
 
-    /// Destroys every share of the store but that of `keep`, which it need not have, and says so.
+    /// Destroys every share of the store up to the epoch of `keep` but that one, which it need not have, and says so; and those of newer
+    /// candidates that were given up. Other newer ones stay: this may arrive late, when the next key is the head's already.
     ///
     /// # Errors
     /// `Refused` where it has ended that epoch, or kept another attempt of it; `Io`.
-    fn retire(&self, store: StoreId, keep: &RootId) -> Result<Statement>;
+    fn retire(&self, store: StoreId, keep: &RootId, given_up: &[RootId]) -> Result<Statement>;
 }

@@ -34,6 +34,7 @@ mod memory;
 mod pages;
 mod ports;
 mod power;
+mod protocol;
 mod report;
 mod residue;
 mod simulation;

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::args::KeyholderCommand;
 use crate::commands::{Done, one};
 use crate::output::{line, table, value, warn};
-use crate::stores::{cell_of, open};
+use crate::stores::{cell_of, open, open_as_it_is};
 
 pub(crate) fn env() -> SharedEnv {
     Arc::new(System)
@@ -53,7 +53,7 @@ pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) ->
             // While the old one still counts: enough must be there, or nothing could be read behind it.
             drop(open(&store, cell)?);
             replace_member(&place, number, with)?;
-            renew(&open(&store, cell)?, json)
+            renew(&open_as_it_is(&store, cell)?, json)
         }
         KeyholderCommand::Renew { places } => renew(&open(&one(places)?, cell)?, json),
     }

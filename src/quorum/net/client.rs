@@ -137,8 +137,8 @@ impl Keyholder for RemoteKeyholder {
         self.call(&Request::Load(store, mask.duplicate()), &|answer, number| decode_held(answer, &mask, number))
     }
 
-    fn retire(&self, store: StoreId, keep: &RootId) -> Result<Statement> {
-        self.call(&Request::Retire(store, *keep), &|answer, _| {
+    fn retire(&self, store: StoreId, keep: &RootId, given_up: &[RootId]) -> Result<Statement> {
+        self.call(&Request::Retire(store, *keep, given_up.to_vec()), &|answer, _| {
             let mut d = Decoder::new(answer, "statement of a keyholder");
             let (at, signature) = (Timestamp(d.u64()?), d.array()?);
             d.end()?;

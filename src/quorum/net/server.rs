@@ -117,7 +117,7 @@ impl Server {
 
     fn answer(&self, message: &[u8], engine: &[u8; 32], mask: &Key, number: u64) -> Result<Secret> {
         let request = Request::decode(message, mask, number)?;
-        let (Request::Deposit(store, _) | Request::Load(store, _) | Request::Retire(store, _)) = &request;
+        let (Request::Deposit(store, _) | Request::Load(store, _) | Request::Retire(store, ..)) = &request;
         self.dir.check_owner(*store, engine)?;
         let mut answer = Secret::with_capacity(4096);
         answer.extend_from_slice(&[0]);
@@ -129,9 +129,9 @@ impl Server {
             Request::Load(store, theirs) => {
                 answer.extend_from_slice(&encode_held(&self.holder.load(store)?, &theirs, number));
             }
-            Request::Retire(store, keep) => {
+            Request::Retire(store, keep, given_up) => {
                 self.dir.claim(store, engine)?;
-                let statement = self.holder.retire(store, &keep)?;
+                let statement = self.holder.retire(store, &keep, &given_up)?;
                 answer.extend_from_slice(&statement.at.0.to_be_bytes());
                 answer.extend_from_slice(&statement.signature);
             }

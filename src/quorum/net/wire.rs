@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! greeting = "KFHOLD01" ‖ key of the keyholder's statements 32 ‖ mask 32
-//! request  = 1 deposit ‖ store 16 ‖ share     |  2 load ‖ store 16 ‖ mask 32   |  3 retire ‖ store 16 ‖ epoch 8 ‖ attempt 16
+//! request  = 1 deposit ‖ store 16 ‖ share     |  2 load ‖ store 16 ‖ mask 32   |  3 retire ‖ store 16 ‖ root ‖ count 1 ‖ root*
 //! answer   = 0 ‖ (nothing  |  committed 8 ‖ count 1 ‖ share*  |  time 8 ‖ signature 64)   or   1 ‖ kind 1 ‖ text
+//! root     = epoch 8 ‖ attempt 16                    what to keep, and candidates that were given up
 //! share    = epoch 8 ‖ attempt 16 ‖ x 1 ‖ masked value 32 ‖ commitment 32
 //! ```
 //! A share's value is XORed with PRF(mask, "keyfall/share-mask/v1", number 8 ‖ place 4), the mask drawn by who receives it and kept in
@@ -24,6 +25,8 @@ use crate::secret::Secret;
 pub(super) const MAGIC: &[u8; 8] = b"KFHOLD01";
 /// Most bytes of a message.
 const MESSAGE_MAX: usize = 4096;
+/// Most candidates that one retirement gives up; the others wait for the next.
+const GIVEN_UP: usize = 16;
 const SHARE: usize = 8 + 16 + 1 + 32 + 32;
 
 /// What is asked.
@@ -31,7 +34,8 @@ const SHARE: usize = 8 + 16 + 1 + 32 + 32;
 pub(super) enum Request {
     Deposit(StoreId, Share),
     Load(StoreId, Key),
-    Retire(StoreId, RootId),
+    /// What to keep, and what was given up.
+    Retire(StoreId, RootId, Vec<RootId>),
 }
 
 fn masked(value: &Key, mask: &Key, number: u64, place: u32) -> Secret {
@@ -47,7 +51,7 @@ fn write_share(e: &mut Encoder, share: &Share, mask: &Key, number: u64, place: u
 }
 
 fn read_share(d: &mut Decoder<'_>, mask: &Key, number: u64, place: u32) -> Result<Share> {
-    let id = RootId { epoch: d.u64()?, attempt: d.array()? };
+    let id = read_root(d)?;
     let x = d.u8()?;
     let value: &[u8; 32] = d.bytes(32)?.try_into().map_err(|_| d.bad())?;
     let value = masked(&Key::copied_from(value), mask, number, place);
@@ -55,10 +59,14 @@ fn read_share(d: &mut Decoder<'_>, mask: &Key, number: u64, place: u32) -> Resul
     Ok(Share { id, x, value, commitment: d.array()? })
 }
 
+fn read_root(d: &mut Decoder<'_>) -> Result<RootId> {
+    Ok(RootId { epoch: d.u64()?, attempt: d.array()? })
+}
+
 impl Request {
     /// `mask` is the keyholder's.
     pub(super) fn encode(&self, mask: &Key, number: u64) -> Secret {
-        let mut e = Encoder::new(1 + 16 + SHARE);
+        let mut e = Encoder::new(1 + 16 + SHARE + 1 + GIVEN_UP * 24);
         match self {
             Request::Deposit(store, share) => {
                 e.u8(1).bytes(&store.0);
@@ -67,8 +75,11 @@ impl Request {
             Request::Load(store, own) => {
                 e.u8(2).bytes(&store.0).bytes(own.bytes());
             }
-            Request::Retire(store, keep) => {
-                e.u8(3).bytes(&store.0).u64(keep.epoch).bytes(&keep.attempt);
+            Request::Retire(store, keep, given_up) => {
+                e.u8(3).bytes(&store.0).u64(keep.epoch).bytes(&keep.attempt).u8(given_up.len().min(GIVEN_UP) as u8);
+                for id in given_up.iter().take(GIVEN_UP) {
+                    e.u64(id.epoch).bytes(&id.attempt);
+                }
             }
         }
         e.finish()
@@ -80,7 +91,11 @@ impl Request {
         let request = match verb {
             1 => Request::Deposit(store, read_share(&mut d, mask, number, 0)?),
             2 => Request::Load(store, d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?),
-            3 => Request::Retire(store, RootId { epoch: d.u64()?, attempt: d.array()? }),
+            3 => {
+                let keep = read_root(&mut d)?;
+                let given_up = (0..d.u8()?).map(|_| read_root(&mut d)).collect::<Result<_>>()?;
+                Request::Retire(store, keep, given_up)
+            }
             _ => return Err(d.bad()),
         };
         d.end()?;
