@@ -371,7 +371,7 @@ class Tree:
         d = self.page(LOG, self.log)
         if d.int(1) != 1:
             raise Corrupt("a log page's version")
-        d.text(), d.bytes(64)
+        d.text(), d.bytes(96)
         size = d.int(8)
         peaks = [d.bytes(32) for _ in range(bin(size).count("1"))]
         rows = dict(self.ordered(LOG_TREE, d.bytes(48))) if d.int(1) else {}
@@ -549,7 +549,7 @@ class Maker:
             for n in range(len(leaves) >> 3 * row):
                 key = bytes([row]) + struct.pack(">Q", n) + bytes(11)
                 rows[key] = tree_hash(leaves[n << 3 * row:(n + 1) << 3 * row])
-        page = b"\1" + text("example.com/log") + self.random(64) + struct.pack(">Q", len(leaves)) + peaks
+        page = b"\1" + text("example.com/log") + self.random(96) + struct.pack(">Q", len(leaves)) + peaks
         page += b"\1" + self.ordered(LOG_TREE, rows) if rows else b"\0"
         return self.page(LOG, page + b"".join(text(leaf.decode()) for leaf in leaves[whole:]), 8192)
 

@@ -136,7 +136,7 @@ impl Slots {
     }
 
     /// Whether a slot holds what an interrupted [`Slots::make`] leaves, or nothing.
-    pub(super) fn is_unused(&self, slot: &str) -> bool {
+    pub(crate) fn is_unused(&self, slot: &str) -> bool {
         let mut bytes = sector();
         match self.disk.open(&self.dir.join(slot), How::Read).and_then(|f| f.len()) {
             Ok(0) => return true,

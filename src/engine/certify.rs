@@ -136,23 +136,19 @@ impl Inner {
     pub(super) fn issue(
         &self,
         claims: Vec<Claim>,
-        entered: Entered,
+        entered: &Entered,
         retirement: Option<&Retirement>,
     ) -> Result<Vec<Certificate>> {
-        if claims.is_empty() {
+        let Some((proof, signer)) = entered.proof()? else {
             return Ok(Vec::new());
-        }
-        let state = self.state();
-        let page = self.log_page(&state, &self.pages())?;
-        let signer = signer(&page, &page.certificate_seed)?;
-        let proof = self.prove(&page, entered.index)?;
+        };
         let lines = lines_of(&entered.leaf);
         let outcome = Outcome {
             issued: self.options.env.now().to_string(),
             retired: Retired::from(retirement),
             discarded: false,
         };
-        let claims = claims.into_iter().zip(entered.places);
+        let claims = claims.into_iter().zip(entered.places.iter().cloned());
         let issue = |(Claim { body, opening }, (index, path)): (Claim, Place)| {
             let slot = Slot { index, of: entered.leaf.slots, path: path.iter().map(ToString::to_string).collect() };
             let facts = Facts {
@@ -163,7 +159,7 @@ impl Inner {
                 outcome: outcome.clone(),
                 final_leaf: None,
             };
-            Certificate::issue(facts, &signer, proof.clone(), None)
+            Certificate::issue(facts, signer, proof.clone(), None)
         };
         claims.map(issue).collect()
     }

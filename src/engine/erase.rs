@@ -239,8 +239,8 @@ impl Inner {
             None => None,
         };
         let certificates = match asked {
-            Some((claims, entered)) => self.issue(claims, entered, retirement.as_ref())?,
-            None => Vec::new(),
+            Some((claims, Some(entered))) => self.issue(claims, &entered, retirement.as_ref())?,
+            _ => Vec::new(),
         };
         let mut certificates = certificates.into_iter();
         let pending = self.state().head.pending;

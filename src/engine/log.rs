@@ -29,10 +29,15 @@ pub(super) fn origin(given: Option<&str>, store: StoreId) -> Result<String> {
 /// Where an erase stands among those of its commit: index and path.
 pub(super) type Place = (u64, Vec<Hash>);
 
-/// Where the erases of a commit stand in its leaf.
+/// A leaf that a commit adds, and where its erases stand in it.
 pub(super) struct Entered {
-    pub(super) index: u64,
     pub(super) leaf: Leaf,
+    index: u64,
+    /// Its path is the right edge as it was before.
+    path: Vec<Hash>,
+    checkpoint: Checkpoint,
+    /// The keys of checkpoints and of certificates, where there is something to certify.
+    signers: Option<(Signer, Signer)>,
     /// Index and path of each commitment, in the order in which they were given.
     pub(super) places: Vec<Place>,
 }
@@ -42,7 +47,7 @@ impl Inner {
         LogPage::decode(&pages.load(PageKind::Log, None, &state.head.roots.log)?)
     }
 
-    /// Adds a leaf for a change that erases; where it begins an epoch, its root key is drawn.
+    /// Adds a leaf for a change that erases; where it begins an epoch, its root key is drawn. (`None`: a planted defect.)
     pub(super) fn enter(
         &self,
         state: &State,
@@ -50,7 +55,11 @@ impl Inner {
         change: &mut Change,
         (now, promise): (Timestamp, &Promise),
         commitments: &[Hash],
-    ) -> Result<Entered> {
+    ) -> Result<Option<Entered>> {
+        #[cfg(feature = "testing")]
+        if self.defect(super::Defect::SkipLog) {
+            return Ok(None);
+        }
         let (erases, places) = self.shuffled(commitments)?;
         let ends = match &change.root {
             Some(root) => Ends::Next {
@@ -72,16 +81,19 @@ impl Inner {
             destroys: key_commitment(writer.root.key.bytes()),
             ends,
             cell: CellFacts::new(promise).digest(),
-            signer: signer(page, &page.certificate_seed)?.public(),
+            signer: page.certificate_key,
         };
-        let index = page.frontier.size();
+        let (index, path) = (page.frontier.size(), page.frontier.peaks().iter().rev().copied().collect());
         page.append(&mut editor, &leaf.to_string())?;
+        let signers = || Ok::<_, Error>((signer(page, &page.checkpoint_seed)?, signer(page, &page.certificate_seed)?));
+        let signers = (!commitments.is_empty()).then(signers).transpose()?;
+        let entered = Entered { leaf, index, path, checkpoint: checkpoint_of(page), signers, places };
         let Link::Loaded(page) = link else { unreachable!("it was just loaded") };
         let mut sealer = Sealer::new(&self.options, self.id);
         change.head.roots.log = page.seal(change.head.geometry, &mut sealer)?;
         change.blobs.append(&mut sealer.blobs);
         change.replaced.append(&mut editor.replaced);
-        Ok(Entered { index, leaf, places })
+        Ok(Some(entered))
     }
 
     /// Puts commitments among random ones, in random order, so that a leaf tells how many there were up to a factor of two.
@@ -107,9 +119,7 @@ impl Inner {
 
     /// Signs a checkpoint of the log as it is; only for who knows that every commit is settled.
     pub(super) fn sign_checkpoint(&self, page: &LogPage) -> Result<Note> {
-        let checkpoint =
-            Checkpoint { origin: page.origin.clone(), size: page.frontier.size(), root: page.frontier.root() };
-        checkpoint.sign(&signer(page, &page.checkpoint_seed)?)
+        checkpoint_of(page).sign(&signer(page, &page.checkpoint_seed)?)
     }
 
     /// The proof of a leaf, under a checkpoint of the log as it is.
@@ -127,6 +137,21 @@ impl Inner {
         let pages = self.pages();
         see(&self.log_page(&state, &pages)?, &pages)
     }
+}
+
+impl Entered {
+    /// The proof of the leaf, once its commit is complete or pending, and the key that signs its certificates.
+    pub(super) fn proof(&self) -> Result<Option<(LogProof, &Signer)>> {
+        let Some((log, certificates)) = &self.signers else {
+            return Ok(None);
+        };
+        let proof = LogProof { index: self.index, path: self.path.clone(), checkpoint: self.checkpoint.sign(log)? };
+        Ok(Some((proof, certificates)))
+    }
+}
+
+fn checkpoint_of(page: &LogPage) -> Checkpoint {
+    Checkpoint { origin: page.origin.clone(), size: page.frontier.size(), root: page.frontier.root() }
 }
 
 /// One of the log's two keys.

@@ -113,6 +113,8 @@ pub enum Defect {
     ReuseKey,
     /// Pages of what was erased stay in the cache, and readers stay open.
     ForgetCache,
+    /// An erase adds no leaf to the log.
+    SkipLog,
 }
 
 impl Default for Options {

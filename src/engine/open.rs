@@ -13,6 +13,7 @@ use crate::crypto::{Fresh, Key, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::log::Signer;
 use crate::secret::WipeStack;
 use crate::store::{Head, HeadId, Published, Store};
 use crate::sync::atomic::{AtomicBool, AtomicUsize};
@@ -112,7 +113,9 @@ impl Engine {
         let mut sealer = Sealer::new(&options, id);
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
         let seeds = (Key::random(&*env)?, Key::random(&*env)?);
-        let log = LogPage::new(log::origin(options.log_origin.as_deref(), id)?, seeds.0, seeds.1);
+        let origin = log::origin(options.log_origin.as_deref(), id)?;
+        let public = Signer::ed25519(&origin, seeds.1.bytes())?.public();
+        let log = LogPage::new(origin, seeds.0, (seeds.1, public));
         let log = log.seal(geometry, &mut sealer)?;
         let now = env.now();
         let head = HeadPage {

@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 
 use super::{Held, Keyholder, Share};
-use crate::cell::{RootId, Slots, Statement};
+use crate::cell::{RootId, SHARE_SLOTS, Slots, Statement};
+use crate::dir::sync_dir;
+use crate::disk::OsDisk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -36,6 +41,28 @@ impl std::fmt::Debug for Holder {
 impl Holder {
     pub(crate) fn new(place: String, env: SharedEnv, key: SigningKey, open: OpenSlots) -> Self {
         Holder { place, env, key, open, stores: Mutex::default() }
+    }
+
+    /// A keyholder whose slots lie below a directory, `stores/STORE/slot-*`.
+    pub(crate) fn in_dir(dir: &Path, key: SigningKey, env: &SharedEnv) -> Self {
+        let (stores, slots_env) = (dir.join("stores"), Arc::clone(env));
+        let open = move |store: StoreId, create: bool| {
+            let dir = stores.join(store.to_string());
+            if !create && !SHARE_SLOTS.iter().any(|slot| dir.join(slot).exists()) {
+                return Ok(None);
+            }
+            let made = DirBuilder::new().mode(0o700).recursive(true).create(&dir);
+            made.map_err(|e| Error::io(dir.display(), e))?;
+            let slots = Slots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env), SHARE_SLOTS);
+            // After a crash in the middle again; never where one holds something, though others be missing.
+            let all = || SHARE_SLOTS.iter().all(|slot| dir.join(slot).exists());
+            if SHARE_SLOTS.iter().all(|slot| slots.is_unused(slot)) && !all() {
+                slots.make()?;
+                sync_dir(&stores)?;
+            }
+            Ok(Some(slots))
+        };
+        Holder::new(dir.display().to_string(), Arc::clone(env), key, Arc::new(open))
     }
 
     fn with<T>(&self, store: StoreId, create: bool, act: impl FnOnce(&Slots) -> Result<T>) -> Result<Option<T>> {

@@ -54,3 +54,8 @@ pub fn share_in(bytes: &[u8]) -> Option<crate::quorum::Share> {
 pub fn key_of(shares: &[&crate::quorum::Share]) -> Option<crate::crypto::Key> {
     crate::quorum::combined(shares)
 }
+
+/// A keyholder in this process, with slots below a directory; its key comes from `seed`.
+pub fn holder(dir: &std::path::Path, seed: u8, env: &crate::env::SharedEnv) -> crate::quorum::Holder {
+    crate::quorum::Holder::in_dir(dir, ed25519_dalek::SigningKey::from_bytes(&[seed; 32]), env)
+}

@@ -5,7 +5,7 @@
 //! hash in the tree.
 //!
 //! ```text
-//! log page = 1 ‖ origin text ‖ checkpoint seed 32 ‖ certificate seed 32 ‖ size 8 ‖ (peak 32)* ‖ there 1 ‖ [ref of the tree 48]
+//! log page = 1 ‖ origin text ‖ checkpoint seed 32 ‖ certificate seed 32 ‖ certificate key 32 ‖ size 8 ‖ (peak 32)* ‖ there 1 ‖ [ref of the tree 48]
 //!            ‖ (leaf text)*                          as many peaks as size has bits set, size % 8 leaves
 //! tree     : key = row 1 ‖ index 8 ‖ zeros 11; row 0: value = leaf; row r: value = hash over the 8^r leaves from index * 8^r on
 //! ```
@@ -35,6 +35,8 @@ pub(crate) struct LogPage {
     pub(crate) checkpoint_seed: Key,
     /// Signs certificates.
     pub(crate) certificate_seed: Key,
+    /// Its public key.
+    pub(crate) certificate_key: [u8; 32],
     pub(crate) frontier: Frontier,
     tree: Ordered,
     tail: Vec<Secret>,
@@ -50,11 +52,13 @@ fn key(row: u8, index: u64) -> OrderedKey {
 impl LogPage {
     const PLACE: Place = Place { kind: PageKind::LogTree, owner: None };
 
-    pub(crate) fn new(origin: String, checkpoint_seed: Key, certificate_seed: Key) -> Self {
+    pub(crate) fn new(origin: String, checkpoint_seed: Key, certificate: (Key, [u8; 32])) -> Self {
+        let (certificate_seed, certificate_key) = certificate;
         LogPage {
             origin,
             checkpoint_seed,
             certificate_seed,
+            certificate_key,
             frontier: Frontier::default(),
             tree: Ordered::default(),
             tail: Vec::new(),
@@ -150,6 +154,7 @@ impl LogPage {
         let capacity = LOG_PAGE_MAX_BYTES - SEAL_OVERHEAD;
         let mut e = Encoder::new(capacity);
         e.u8(VERSION).text(&self.origin).bytes(self.checkpoint_seed.bytes()).bytes(self.certificate_seed.bytes());
+        e.bytes(&self.certificate_key);
         e.u64(self.frontier.size());
         for peak in self.frontier.peaks() {
             e.bytes(&peak.0);
@@ -179,6 +184,7 @@ impl Node for LogPage {
         let origin = d.text(ORIGIN_MAX_BYTES)?.to_owned();
         let mut seed = || d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| bad());
         let (checkpoint_seed, certificate_seed) = (seed()?, seed()?);
+        let certificate_key = d.array()?;
         let size = d.u64()?;
         let peaks = (0..size.count_ones()).map(|_| d.array().map(Hash)).collect::<Result<Vec<_>>>()?;
         let frontier = Frontier::new(size, peaks)?;
@@ -196,7 +202,15 @@ impl Node for LogPage {
             tail.push(Secret::copied_from(leaf.as_bytes()));
         }
         d.end_padding()?;
-        Ok(LogPage { origin, checkpoint_seed, certificate_seed, frontier, tree: Ordered::stored(tree), tail })
+        Ok(LogPage {
+            origin,
+            checkpoint_seed,
+            certificate_seed,
+            certificate_key,
+            frontier,
+            tree: Ordered::stored(tree),
+            tail,
+        })
     }
 }
 
@@ -209,6 +223,6 @@ pub(super) fn edges(page: &[u8]) -> Result<Vec<Edge>> {
 
 const _: () = assert!(
     LOG_PAGE_MAX_BYTES - SEAL_OVERHEAD
-        > 1 + 2 + ORIGIN_MAX_BYTES + 64 + 8 + 63 * 32 + 1 + REF_BYTES + 7 * (2 + LEAF_MAX_BYTES),
+        > 1 + 2 + ORIGIN_MAX_BYTES + 96 + 8 + 63 * 32 + 1 + REF_BYTES + 7 * (2 + LEAF_MAX_BYTES),
     "a log page holds its edge and its last leaves"
 );

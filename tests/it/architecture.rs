@@ -1,5 +1,6 @@
 //! The rules of the house, as a test.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Modules from the ground up; each may import from those before it and from itself.
@@ -92,11 +93,54 @@ fn files_stay_small() {
     }
 }
 
+/// Names and versions of the packages that a build links, with these features.
+fn linked(features: &[&str]) -> BTreeSet<(String, String)> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut command = std::process::Command::new(cargo);
+    command
+        .args(["tree", "--offline", "--locked", "-e", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(features);
+    let out = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8(out.stdout).unwrap();
+    let package = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.to_owned()))
+    };
+    text.lines().filter_map(package).collect()
+}
+
 #[test]
 fn one_version_of_each_primitive() {
-    let lock = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
-    for name in ["aes-gcm", "aes", "hkdf", "hmac", "sha2", "zeroize", "subtle", "rand"] {
-        let n = lock.lines().filter(|l| *l == format!("name = \"{name}\"")).count();
-        assert!(n <= 1 || name == "rand" && n == 2, "{n} versions of {name}: an audit reads both");
+    let linked = linked(&[]);
+    for name in ["aes-gcm", "aes", "hkdf", "hmac", "sha2", "zeroize", "subtle", "rand", "ed25519-dalek", "x25519-dalek"]
+    {
+        let n = linked.iter().filter(|(package, _)| package == name).count();
+        assert_eq!(n, 1, "{n} versions of {name}: an audit reads each");
+    }
+}
+
+#[test]
+fn who_verifies_links_no_engine_and_no_cipher() {
+    for features in [&["--no-default-features"][..], &["--no-default-features", "--features", "verify"]] {
+        let linked = linked(features);
+        let has = |name: &str| linked.iter().any(|(package, _)| package == name);
+        assert!(has("ed25519-dalek") && has("sha2"));
+        for name in [
+            "sled",
+            "aes-gcm",
+            "aes",
+            "ghash",
+            "chacha20",
+            "hpke",
+            "hkdf",
+            "rustls",
+            "aws-lc-rs",
+            "vsss-rs",
+            "rand",
+            "memmap2",
+        ] {
+            assert!(!has(name), "{name} is linked with {features:?}");
+        }
     }
 }

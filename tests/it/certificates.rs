@@ -244,6 +244,41 @@ fn every_byte_changed_and_every_cut_is_refused() {
     }
 }
 
+/// `KEYFALL_MUTATIONS=1000000` for more; the fuzz target `certificate` looks for cleverer ones.
+#[test]
+fn random_changes_are_refused() {
+    let rounds = std::env::var("KEYFALL_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000_u64);
+    let good = include_bytes!("../certificates/good.erased");
+    let trust = Trust::in_log(include_str!("../certificates/good.key").parse().unwrap());
+    let holds = |bytes: &[u8]| {
+        let text = std::str::from_utf8(bytes);
+        text.is_ok_and(|text| text.parse::<Certificate>().is_ok_and(|c| c.verify(&trust).is_ok()))
+    };
+    assert!(holds(good));
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 16) as usize % below
+    };
+    for round in 0..rounds {
+        let mut bytes = good.to_vec();
+        for _ in 0..=next(3) {
+            let (at, other) = (next(bytes.len()), next(bytes.len()));
+            match next(5) {
+                0 => bytes[at] = bytes[at].wrapping_add(1 + next(255) as u8),
+                1 => bytes[at] ^= 1 << next(8),
+                2 => drop(bytes.remove(at)),
+                3 => bytes.insert(at, b' ' + next(95) as u8),
+                // Digits and letters for others of their kind: what parses best.
+                _ => bytes[at] = good[other],
+            }
+        }
+        assert!(bytes == good || !holds(&bytes), "round {round}: {}", String::from_utf8_lossy(&bytes));
+    }
+}
+
 #[test]
 fn another_leafs_proof_an_older_or_forked_checkpoint_and_a_wrong_key_are_refused() {
     let world = world();

@@ -27,6 +27,7 @@ mod holds;
 mod inbox;
 mod keyholders;
 mod kill;
+mod levels;
 mod lineage;
 mod linear;
 mod log;

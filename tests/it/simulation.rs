@@ -99,6 +99,7 @@ const PLANTED: &[(&str, Planted, &str)] = &[
     ("a page keeps its key", engine(Defect::KeepPageKey), "a key seals two plaintexts"),
     ("a key is used twice", engine(Defect::ReuseKey), "a key seals two plaintexts"),
     ("the cache is not purged", engine(Defect::ForgetCache), "FOUND"),
+    ("an erase is not logged", engine(Defect::SkipLog), "LOST"),
 ];
 
 const fn engine(defect: Defect) -> Planted {

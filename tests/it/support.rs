@@ -122,3 +122,12 @@ pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
         })
         .collect()
 }
+
+/// A cell over keyholders in this process, each with slots in a directory that lasts as long as the process.
+pub fn quorum(n: usize, threshold: u8, liars: u8) -> keyfall::quorum::QuorumCell {
+    let env: keyfall::env::SharedEnv = Arc::new(System);
+    let dir = tempfile::tempdir().unwrap().keep();
+    let member = |n: usize| keyfall::testing::holder(&dir.join(n.to_string()), n as u8, &env);
+    let members = (0..n).map(|n| Arc::new(member(n)) as Arc<dyn keyfall::quorum::Keyholder>).collect();
+    keyfall::quorum::QuorumCell::in_process(members, (threshold, liars), None, env).unwrap()
+}

@@ -15,10 +15,9 @@ use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
 use super::{EngineId, KeyholderId, RemoteKeyholder, parsed, shown};
-use crate::cell::{SHARE_SLOTS, Slots, check_medium};
+use crate::cell::check_medium;
 use crate::crypto::Key;
 use crate::dir::{DirLock, sync_dir};
-use crate::disk::OsDisk;
 use crate::env::{Env, SharedEnv};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -209,24 +208,7 @@ impl KeyholderDir {
     }
 
     pub(super) fn holder(&self, env: &SharedEnv) -> Holder {
-        let (stores, slots_env) = (self.dir.join("stores"), Arc::clone(env));
-        let open = move |store: StoreId, create: bool| {
-            let dir = stores.join(store.to_string());
-            let there = SHARE_SLOTS.iter().all(|slot| dir.join(slot).exists());
-            if !there && !create {
-                return Ok(None);
-            }
-            make_dir(&dir)?;
-            let slots = Slots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env), SHARE_SLOTS);
-            if !there {
-                // All at once or, after a crash, again: a slot with a share is never among the missing ones alone.
-                slots.make()?;
-                sync_dir(&stores)?;
-            }
-            Ok(Some(slots))
-        };
-        let key = SigningKey::from_bytes(self.statements.bytes());
-        Holder::new(self.dir.display().to_string(), Arc::clone(env), key, Arc::new(open))
+        Holder::in_dir(&self.dir, SigningKey::from_bytes(self.statements.bytes()), env)
     }
 }
 
