@@ -17,7 +17,7 @@ pub use cell::{Alive, Config, Left, Member, QuorumCell, Standing};
 pub use holder::Holder;
 pub use shares::Share;
 #[cfg(feature = "testing")]
-pub(crate) use shares::combined;
+pub(crate) use shares::{combined, recovered};
 
 use crate::cell::{RootId, Statement};
 use crate::error::Result;

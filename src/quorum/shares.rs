@@ -48,7 +48,7 @@ impl Share {
         note
     }
 
-    pub(super) fn duplicate(&self) -> Self {
+    pub(crate) fn duplicate(&self) -> Self {
         Share { value: self.value.duplicate(), ..*self }
     }
 
@@ -140,6 +140,12 @@ pub(super) fn combine(shares: &[&Share], expected: &[u8; 32]) -> Option<Key> {
     let key = combined.first_chunk().map(Key::copied_from);
     combined.zeroize();
     key.filter(|key| subtle::ConstantTimeEq::ct_eq(&commitment(key)[..], &expected[..]).into())
+}
+
+/// The key of `threshold` of these, where some of them fit.
+#[cfg(feature = "testing")]
+pub(crate) fn recovered(shares: &[&Share], threshold: usize) -> Option<Key> {
+    recover(shares, threshold).map(|(key, _)| key)
 }
 
 /// The key that all of these give together.

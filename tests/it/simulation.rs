@@ -4,7 +4,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use keyfall::testing::Defect;
-use keyfall::testing::sim::{Planted, Tally, Unsynced, every_crash_point, media_of, simulate, simulate_seed, steps};
+use keyfall::testing::sim::{
+    Planted, Tally, Unsynced, every_crash_point, media_of, simulate, simulate_keyholders, simulate_seed, steps,
+};
 
 fn verdict(run: impl FnOnce() -> Tally) -> Option<String> {
     let panic = catch_unwind(AssertUnwindSafe(run)).err()?;
@@ -151,6 +153,17 @@ fn what_was_found_once_stays_mended() {
         let run = || simulate(*seed, &steps, Planted::default(), |env| media_of(*seed, env));
         if let Some(verdict) = verdict(run) {
             panic!("seed {seed}, {what}: {verdict}");
+        }
+    }
+}
+
+/// `KEYFALL_KEYHOLDER_SEEDS=100000` for more.
+#[test]
+fn with_fickle_keyholders_nothing_is_lost_and_nothing_is_found() {
+    let seeds = std::env::var("KEYFALL_KEYHOLDER_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1000);
+    for seed in 0..seeds {
+        if let Some(verdict) = verdict(|| simulate_keyholders(seed, Planted::default())) {
+            panic!("seed {seed}: {verdict}");
         }
     }
 }

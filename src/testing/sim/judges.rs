@@ -105,6 +105,7 @@ impl Run {
     /// Ends the run: both judges. `whole` also has the judge look at every key ever made.
     pub(super) fn judge(mut self, whole: bool) -> Tally {
         locked(&self.unreachable).clear();
+        self.media.calm();
         self.restart(false);
         self.open(None);
         self.compare();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::disk::{Loss, Saved, SimDisk, SimIndex, Unsynced};
 use super::gate::{Fault, Gate, Touch, Verdict};
+use super::keyholders::Keyholders;
 use super::rng::Rng;
 use crate::cell::{
     Contents, Durable, Level, MemoryCell, Promise, Retirement, RootCell, RootId, RootKey, SLOTS, Slots, live_key_in,
@@ -17,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::store::log::{LogStore, Sizes};
 use crate::store::{Blob, Head, HeadId, MemoryStore, Published, Store, Usage};
-use crate::testing::locked;
+use crate::testing::{Seeded, locked};
 
 /// Stores and a root cell that outlive the process and, as far as their contracts go, a power cut.
 pub trait Media: Send + Sync {
@@ -59,6 +60,9 @@ pub trait Media: Send + Sync {
 
     /// Makes `place` what it was.
     fn put_back(&self, _place: &str, _saved: &Saved) {}
+
+    /// From here on nothing goes wrong by itself.
+    fn calm(&self) {}
 
     /// Whether two engines may hold one store open at once, each seeing what the other commits: true of adapters without
     /// a lock, whose only defence is that a commit names the head it saw.
@@ -212,6 +216,7 @@ pub struct Adapters {
     stores: Box<OpenStore>,
     cell: Box<OpenCell>,
     lose: Option<Box<LosePlace>>,
+    keyholders: Option<Arc<Keyholders>>,
     gate: Arc<Gate>,
 }
 
@@ -223,6 +228,14 @@ impl std::fmt::Debug for Adapters {
     }
 }
 
+fn in_memory(stores: &Mutex<BTreeMap<String, Arc<MemoryStore>>>, place: &str, create: bool) -> Result<Arc<dyn Store>> {
+    match (locked(stores).entry(place.to_owned()), create) {
+        (Entry::Occupied(there), _) => Ok(there.get().clone()),
+        (Entry::Vacant(empty), true) => Ok(empty.insert(Arc::default()).clone()),
+        (Entry::Vacant(_), false) => Err(Error::new(ErrorKind::Absent, format!("no store at {place}"))),
+    }
+}
+
 impl Adapters {
     /// `stores` opens the store at a place, and makes one where it is told to and nothing is there; `cell` opens the
     /// root cell. Both are called again after every restart, when what they gave before is closed.
@@ -230,7 +243,13 @@ impl Adapters {
         stores: impl Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync + 'static,
         cell: impl Fn() -> Result<Arc<dyn RootCell>> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Adapters { stores: Box::new(stores), cell: Box::new(cell), lose: None, gate: Gate::new() })
+        Arc::new(Adapters {
+            stores: Box::new(stores),
+            cell: Box::new(cell),
+            lose: None,
+            keyholders: None,
+            gate: Gate::new(),
+        })
     }
 
     /// The reference adapters, in memory; several engines may share them.
@@ -238,13 +257,7 @@ impl Adapters {
         let stores: Arc<Mutex<BTreeMap<String, Arc<MemoryStore>>>> = Arc::default();
         let cell: Arc<Mutex<Arc<MemoryCell>>> = Arc::default();
         let (known, kept) = (Arc::clone(&stores), Arc::clone(&cell));
-        let open = move |place: &str, create: bool| -> Result<Arc<dyn Store>> {
-            match (locked(&known).entry(place.to_owned()), create) {
-                (Entry::Occupied(there), _) => Ok(there.get().clone()),
-                (Entry::Vacant(empty), true) => Ok(empty.insert(Arc::default()).clone()),
-                (Entry::Vacant(_), false) => Err(Error::new(ErrorKind::Absent, format!("no store at {place}"))),
-            }
-        };
+        let open = move |place: &str, create: bool| in_memory(&known, place, create);
         let lose = move |place: &str| {
             locked(&stores).remove(place);
             if place == "cell" {
@@ -252,7 +265,28 @@ impl Adapters {
             }
         };
         let open_cell = Box::new(move || -> Result<Arc<dyn RootCell>> { Ok(Arc::clone(&*locked(&kept)) as _) });
-        Arc::new(Adapters { stores: Box::new(open), cell: open_cell, lose: Some(Box::new(lose)), gate: Gate::new() })
+        Arc::new(Adapters {
+            stores: Box::new(open),
+            cell: open_cell,
+            lose: Some(Box::new(lose)),
+            keyholders: None,
+            gate: Gate::new(),
+        })
+    }
+
+    /// Stores in memory, the root key spread over five keyholders.
+    pub fn with_keyholders(seed: u64, env: &Arc<Seeded>) -> Arc<Self> {
+        let env: SharedEnv = env.clone();
+        let keyholders = Keyholders::new(seed, &env);
+        let cells = Arc::clone(&keyholders);
+        let stores: Arc<Mutex<BTreeMap<String, Arc<MemoryStore>>>> = Arc::default();
+        Arc::new(Adapters {
+            stores: Box::new(move |place, create| in_memory(&stores, place, create)),
+            cell: Box::new(move || cells.cell()),
+            lose: None,
+            keyholders: Some(keyholders),
+            gate: Gate::new(),
+        })
     }
 }
 
@@ -264,6 +298,7 @@ impl Media for Adapters {
         (self.cell)()
     }
     fn restart(&self, _power: bool, _seed: u64) {
+        self.keyholders.iter().for_each(|keyholders| keyholders.restart());
         self.gate.power_on();
     }
     fn lose(&self, place: &str) -> bool {
@@ -272,7 +307,13 @@ impl Media for Adapters {
     fn shares_handles(&self) -> bool {
         self.lose.is_some()
     }
+    fn calm(&self) {
+        self.keyholders.iter().for_each(|keyholders| keyholders.calm());
+    }
     fn keys_on_medium(&self) -> Result<Vec<RootKey>> {
+        if let Some(keyholders) = &self.keyholders {
+            return Ok(keyholders.keys());
+        }
         Ok((self.cell)()?.load()?.keys)
     }
     fn gate(&self) -> &Arc<Gate> {

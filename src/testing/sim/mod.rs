@@ -31,6 +31,7 @@ mod events;
 mod exhaustive;
 mod gate;
 mod judges;
+mod keyholders;
 mod media;
 mod model;
 mod op;
@@ -106,6 +107,14 @@ pub fn simulate_seed(seed: u64, planted: Planted) -> Tally {
         Some(unsynced) => SimulatedDisk::new(env.clone(), Some(unsynced)),
         None => media_of(seed, env),
     })
+}
+
+/// Runs a seed with the root key spread over five keyholders, in memory: some are away, late, restored from backups; one keeps everything.
+///
+/// # Panics
+/// As [`simulate`].
+pub fn simulate_keyholders(seed: u64, planted: Planted) -> Tally {
+    simulate(seed, &steps(seed), planted, |env| Adapters::with_keyholders(seed, env))
 }
 
 /// The media of a seed: the simulated disk where it is even, the reference adapters where odd.
