@@ -127,6 +127,12 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether nothing is.
+    #[cfg(feature = "testing")]
+    pub(super) fn is_final(&self) -> bool {
+        locked(&self.awaiting).is_none()
+    }
+
     /// What is still waited for before the last erase is final, in words.
     pub(super) fn awaited(&self) -> Option<String> {
         locked(&self.awaiting).as_ref().map(|retired| match retired {

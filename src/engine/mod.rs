@@ -254,6 +254,12 @@ impl Engine {
         self.inner.state().stored.id
     }
 
+    /// Whether the cell has said that every old root key is gone.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_final(&self) -> bool {
+        self.inner.is_final()
+    }
+
     /// Bytes of opened pages in memory.
     #[cfg(feature = "testing")]
     pub fn cached_bytes(&self) -> u64 {

@@ -26,7 +26,8 @@ impl Run {
     }
 
     pub(super) fn keys_on_medium(&self) -> Vec<RootKey> {
-        self.media.keys_on_medium().unwrap_or_else(|e| panic!("the cell cannot be read: {e}"))
+        let all_final = self.engine.as_ref().is_none_or(|engine| engine.is_final());
+        self.media.keys_on_medium(all_final).unwrap_or_else(|e| panic!("the cell cannot be read: {e}"))
     }
 
     pub(super) fn check_readers(&mut self) {

@@ -125,15 +125,12 @@ impl Keyholders {
         }
     }
 
-    /// The keys that enough shares give: all that are there, and, once every honest one has destroyed what it was told to, all that the
-    /// liar ever had.
-    pub(super) fn keys(&self) -> Vec<RootKey> {
+    /// The keys that enough shares give: all that are there, and, where every erase is said to be final, all that the liar ever had.
+    pub(super) fn keys(&self, all_final: bool) -> Vec<RootKey> {
         let world = locked(&self.world);
         let Some(store) = world.store else { return Vec::new() };
         let held: Vec<Held> = self.holders.iter().map(|holder| holder.load(store).unwrap_or_default()).collect();
-        let newest = held.iter().map(|held| held.committed).max();
-        let done = held.iter().take(LIAR).all(|held| Some(held.committed) == newest);
-        let hoard = world.kept.iter().filter(|_| done);
+        let hoard = world.kept.iter().filter(|_| all_final);
         let mut by_id: BTreeMap<(RootId, u8), &Share> = BTreeMap::new();
         for share in held.iter().flat_map(|held| &held.shares).chain(hoard) {
             by_id.insert((share.id, share.x), share);

@@ -37,11 +37,11 @@ pub trait Media: Send + Sync {
     /// Called between two processes, when everything is closed; `power`: the machine lost power too.
     fn restart(&self, power: bool, seed: u64);
 
-    /// Every root key that somebody finds who seizes the cell's medium now.
+    /// Every root key that somebody finds who seizes the cell's medium now; `all_final`: every erase was said to be final.
     ///
     /// # Errors
     /// What the cell says.
-    fn keys_on_medium(&self) -> Result<Vec<RootKey>>;
+    fn keys_on_medium(&self, all_final: bool) -> Result<Vec<RootKey>>;
 
     /// Loses everything at `place`; `false` where that is not simulated.
     fn lose(&self, _place: &str) -> bool {
@@ -150,7 +150,7 @@ impl Media for SimulatedDisk {
         self.gate.power_on();
     }
 
-    fn keys_on_medium(&self) -> Result<Vec<RootKey>> {
+    fn keys_on_medium(&self, _all_final: bool) -> Result<Vec<RootKey>> {
         let slots = ["slot-a", "slot-b"].iter().flat_map(|slot| self.disk.on_medium(&Path::new(CELL).join(slot)));
         Ok(slots.filter_map(|bytes| live_key_in(&bytes)).collect())
     }
@@ -310,9 +310,9 @@ impl Media for Adapters {
     fn calm(&self) {
         self.keyholders.iter().for_each(|keyholders| keyholders.calm());
     }
-    fn keys_on_medium(&self) -> Result<Vec<RootKey>> {
+    fn keys_on_medium(&self, all_final: bool) -> Result<Vec<RootKey>> {
         if let Some(keyholders) = &self.keyholders {
-            return Ok(keyholders.keys());
+            return Ok(keyholders.keys(all_final));
         }
         Ok((self.cell)()?.load()?.keys)
     }
