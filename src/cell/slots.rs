@@ -52,8 +52,15 @@ fn sector() -> Secret {
 }
 
 pub(super) enum Slot {
-    Live { store: StoreId, key: RootKey, note: Note },
-    Destroyed { id: RootId },
+    Live {
+        store: StoreId,
+        key: RootKey,
+        #[cfg_attr(not(feature = "keyholders"), expect(dead_code, reason = "a keyholder's alone"))]
+        note: Note,
+    },
+    Destroyed {
+        id: RootId,
+    },
     Torn,
 }
 
