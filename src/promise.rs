@@ -159,6 +159,13 @@ pub struct Promise {
     pub quorum: Option<Quorum>,
 }
 
+/// The statement with its level: wherever a promise is told, this is.
+impl fmt::Display for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (level {})", self.statement, self.level)
+    }
+}
+
 /// How a key ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Retirement {

@@ -869,6 +869,11 @@ def seeds():
     yield 25, "bundle", b"".join(struct.pack(">H", len(leaf)) + leaf for leaf in leaves)
     with open(os.path.join(os.path.dirname(__file__), "certificates", "good.erased"), "rb") as f:
         yield 26, "certificate", f.read()
+    share = struct.pack(">Q", 9) + m.random(16) + b"\3" + m.random(64)
+    yield 27, "deposit", b"\1" + m.store + share
+    yield 27, "load", b"\2" + m.store + m.random(32)
+    yield 27, "retire", b"\3" + m.store + struct.pack(">Q", 9) + m.random(16) + b"\1" + struct.pack(">Q", 10) + m.random(16)
+    yield 27, "held", struct.pack(">Q", 8) + b"\2" + share + share
     yield 6, "slot", slot(1, m.store, 1, m.attempt, m.root_key, m.random(4096))
     yield 7, "id", id
     yield 8, "id-text", base64.b32hexencode(id).lower()

@@ -298,6 +298,24 @@ impl From<Option<&Retirement>> for Retired {
     }
 }
 
+impl Facts {
+    /// What the cell says later, for this certificate: statements by the keyholders that its cell had, and those of theirs that were there
+    /// already, where there is no later one.
+    #[must_use]
+    pub fn later(&self, retired: Retired) -> Retired {
+        let (Retired::Stated(mut said), Some(keyholders)) = (retired.clone(), &self.body.cell.keyholders) else {
+            return retired;
+        };
+        said.retain(|said| keyholders.keys.contains(&said.keyholder));
+        if let Retired::Stated(before) = &self.outcome.retired {
+            let missing = |old: &&Said| !said.iter().any(|new| new.keyholder == old.keyholder);
+            let kept: Vec<Said> = before.iter().filter(missing).cloned().collect();
+            said.extend(kept);
+        }
+        Retired::Stated(said)
+    }
+}
+
 /// The machine part of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -223,7 +223,7 @@ impl Engine {
             final_index = certificate.final_proof.as_ref().map(|proof| proof.index);
         }
         if facts.final_leaf.is_some() || matches!(judged.leaf.ends, Ends::Next { .. }) {
-            facts.outcome.retired = Retired::from(Some(&retirement));
+            facts.outcome.retired = facts.later(Retired::from(Some(&retirement)));
         }
         facts.outcome.discarded |= discarded.is_some_and(|d| d.commit >= judged.leaf.commit);
         facts.outcome.issued = inner.options.env.now().to_string();

@@ -2,7 +2,6 @@
 //! one is gone.
 
 use std::collections::BTreeSet;
-#[cfg(feature = "testing")]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -98,6 +97,8 @@ pub struct QuorumCell {
     /// Root keys that were seen or drawn. Those newer than what is kept were given up, since one engine at a time has the store: an attempt
     /// that failed, or the last thing of an engine that crashed.
     seen: Mutex<BTreeSet<RootId>>,
+    /// What was dealt last: the same again where it is asked for twice, for shares of two polynomials do not fit together.
+    last: Mutex<Option<(RootId, Arc<Vec<Share>>)>>,
     /// Whether a keyholder that is there has no share of the root key.
     short: AtomicBool,
     /// Whether all were there when they were asked last.
@@ -134,6 +135,7 @@ impl QuorumCell {
             change,
             kept: Mutex::new(0),
             seen: Mutex::default(),
+            last: Mutex::default(),
             short: AtomicBool::new(false),
             whole: AtomicBool::new(false),
             liars,
@@ -217,15 +219,29 @@ impl QuorumCell {
         keys
     }
 
+    fn shares_of(&self, id: &RootId, key: &Key) -> Result<Arc<Vec<Share>>> {
+        let mut last = locked(&self.last);
+        if let Some((_, shares)) = last.as_ref().filter(|(there, _)| there == id) {
+            return Ok(Arc::clone(shares));
+        }
+        let shares = Arc::new(split(&*self.env, *id, key, (self.t(), self.n()))?);
+        *last = Some((*id, Arc::clone(&shares)));
+        Ok(shares)
+    }
+
     /// Those that were replaced, were dealt no share of this epoch, and have said that they hold no older one, are done.
     fn let_go(&self, answers: &[Result<Statement>], epoch: u64) -> Result<()> {
         let left = locked(&self.left).clone();
-        let done = |n: usize| left[n].1.is_some_and(|until| until <= epoch) && answers[self.n() + n].is_ok();
+        let done = |n: usize| {
+            let ended = left[n].1.is_some_and(|until| until != GONE && until <= epoch);
+            ended && answers[self.n() + n].is_ok()
+        };
         let gone: Vec<u8> = (0..left.len()).filter(|n| done(*n)).map(|n| left[n].0).collect();
         if gone.is_empty() {
             return Ok(());
         }
         // The circle keeps asking them until the cell is opened anew; it does no harm.
+        locked(&self.left).iter_mut().filter(|(x, _)| gone.contains(x)).for_each(|(_, until)| *until = Some(GONE));
         (self.change)(&mut |config| config.leaving.retain(|left| left.until.is_none() || !gone.contains(&left.x)))
     }
 
@@ -258,6 +274,9 @@ impl QuorumCell {
         held.into_iter().take(self.n()).enumerate().map(standing).collect()
     }
 }
+
+/// In place of an epoch: it has said that it holds nothing.
+const GONE: u64 = 0;
 
 /// What went wrong, where something did.
 fn trouble<T>(answers: &[Result<T>]) -> Vec<Option<String>> {
@@ -311,14 +330,14 @@ impl RootCell for QuorumCell {
         }
         locked(&self.seen).insert(*id);
         let n = self.n();
-        let shares = split(&*self.env, *id, key, (self.t(), n))?;
+        let shares = self.shares_of(id, key)?;
         let deposit =
             move |n: usize, member: &dyn Keyholder| shares.get(n).map_or(Ok(()), |share| member.deposit(store, share));
         let mut answers = self.circle.ask(self.quorum.needed() + self.circle.members.len() - n, deposit);
         answers.truncate(n);
         let trouble = trouble(&answers);
         if trouble.iter().filter(|trouble| trouble.is_none()).count() < self.t() {
-            return Err(self.few("took their share of the new root key", &trouble).context("nothing was erased"));
+            return Err(self.few("took their share of the new root key", &trouble).context("nothing was changed"));
         }
         self.short.store(trouble.iter().any(Option::is_some), Ordering::Release);
         Ok(())
@@ -344,7 +363,7 @@ impl RootCell for QuorumCell {
         }
         if keys.is_empty() {
             return Err(self
-                .few("gave a share that fits with the others", &trouble(&held))
+                .few("answered, and too few of their shares fit together:", &trouble(&held))
                 .context("the root key cannot be had"));
         }
         Ok(Contents { store: Some(store), keys, epoch })
@@ -370,6 +389,7 @@ impl RootCell for QuorumCell {
             statement.verify().map(|()| statement)
         };
         let answers = self.circle.ask(needed, retire);
+        *locked(&self.last) = None;
         *locked(&self.kept) = keep.epoch;
         // What was given up, and not heard by all, is named again.
         locked(&self.seen).retain(|id| id.epoch > keep.epoch);

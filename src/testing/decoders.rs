@@ -25,7 +25,7 @@ use crate::tree::users::{UsersNode, seal_users};
 use crate::tree::{Geometry, Link, Node, PageKind, Ref, Sink, Spot, edges};
 
 /// The decoders, in the order of the numbers that [`decode_anything`] takes.
-pub const DECODERS: [&str; 27] = [
+pub const DECODERS: [&str; 28] = [
     "head, clear prefix",
     "head, with its list of copies",
     "page of the user tree",
@@ -53,6 +53,7 @@ pub const DECODERS: [&str; 27] = [
     "note, checkpoint, proof, verifier key",
     "bundle of leaves",
     "certificate",
+    "message to or from a keyholder",
 ];
 
 /// Keeps what is sealed last.
@@ -225,6 +226,7 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
             Err(_) => false,
         },
         22 => page(bytes, |node: LogPage, geometry, last| node.seal(geometry, last).map(|_| ())),
+        27 => crate::quorum::net::well_formed(bytes),
         23..=26 => std::str::from_utf8(bytes).is_ok_and(|text| public(usize::from(which) % DECODERS.len(), text)),
         _ => match Fact::decode(bytes) {
             Ok(fact) => {

@@ -16,22 +16,10 @@ use keyfall::quorum::{Member, QuorumCell, Standing};
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Result, Scope};
 
-use crate::support::{copy, kind, read, user};
+use crate::support::{copy, kind, ok, read, user};
 
 /// Slots of a keyholder, for each store.
 const SLOTS: [&str; 8] = ["slot-a", "slot-b", "slot-c", "slot-d", "slot-e", "slot-f", "slot-g", "slot-h"];
-
-fn run(args: &[&str]) -> (bool, String) {
-    let out = Command::new(env!("CARGO_BIN_EXE_keyfall")).args(args).output().unwrap();
-    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
-    (out.status.success(), text)
-}
-
-fn ok(args: &[&str]) -> String {
-    let (done, text) = run(args);
-    assert!(done, "{args:?}: {text}");
-    text
-}
 
 /// A keyholder that may run.
 struct Keyholder {
@@ -328,6 +316,61 @@ fn shares_in(dir: &Path) -> Vec<keyfall::quorum::Share> {
     shares
 }
 
+/// Passes on what goes to and fro, and keeps all of it.
+fn recorded(to: String, tape: Arc<std::sync::Mutex<Vec<u8>>>) -> String {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let pass = |mut from: TcpStream, mut to: TcpStream, tape: Arc<std::sync::Mutex<Vec<u8>>>| {
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = from.read(&mut buffer) {
+                tape.lock().unwrap().extend_from_slice(&buffer[..n]);
+                if to.write_all(&buffer[..n]).is_err() {
+                    break;
+                }
+            }
+            let _ = to.shutdown(std::net::Shutdown::Both);
+        })
+    };
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let (Ok(near), Ok(far)) = (near, TcpStream::connect(&to)) else { continue };
+            pass(near.try_clone().unwrap(), far.try_clone().unwrap(), Arc::clone(&tape));
+            pass(far, near, Arc::clone(&tape));
+        }
+    });
+    address
+}
+
+#[test]
+fn a_recording_of_the_network_holds_no_share_and_no_name() {
+    let place = Place::new(3, 2, 0);
+    let tape: Arc<std::sync::Mutex<Vec<u8>>> = Arc::default();
+    let config = Path::new(&place.at("store.cell")).join("quorum.json");
+    let mut text = std::fs::read_to_string(&config).unwrap();
+    for keyholder in &place.keyholders {
+        text = text.replace(&keyholder.address, &recorded(keyholder.address.clone(), Arc::clone(&tape)));
+    }
+    std::fs::write(&config, text).unwrap();
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    let mut shares: Vec<_> = place.keyholders.iter().flat_map(|kh| shares_in(&kh.dir)).collect();
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    shares.extend(place.keyholders.iter().flat_map(|kh| shares_in(&kh.dir)));
+    assert_eq!(shares.len(), 6);
+    let tape = tape.lock().unwrap();
+    assert!(tape.len() > 10_000, "{} bytes were recorded", tape.len());
+    let holds = |needle: &[u8]| tape.windows(needle.len()).any(|window| window == needle);
+    for share in &shares {
+        assert!(!holds(&share.value.bytes()[..8]) && !holds(&share.commitment[..8]) && !holds(&share.id.attempt[..8]));
+        assert_eq!(format!("{share:?}"), format!("Share({} of {:?})", share.x, share.id), "a share does not print");
+    }
+    // The positive control: what is not secret of a handshake is there. The hybrid exchange, 0x11EC, is the only one offered.
+    assert!(holds(&[0x11, 0xEC]));
+}
+
 #[test]
 fn two_that_keep_everything_and_all_the_bytes_of_the_store_open_nothing_erased() {
     let place = Place::new(5, 3, 1);
@@ -432,6 +475,8 @@ fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
     let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
     let engine = place.open().unwrap();
     let stays = put(&engine, "stays");
+    put(&engine, "ben");
+    let before = certified(&engine, "ben");
     drop(engine);
     let taken = shares_in(&place.keyholders[3].dir);
     place.keyholders[3].kill();
@@ -447,6 +492,9 @@ fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
     let certificate = certified(&engine, "ada");
     assert_eq!(grade(&engine, &certificate), Grade::Final);
     assert_eq!(certificate.facts.body.cell.keyholders.as_ref().unwrap().keys.len(), 5);
+    // One from before the change is upgraded by what its own keyholders say, and nobody else.
+    let upgraded = engine.upgrade(&before, None).unwrap();
+    assert_eq!(grade(&engine, &upgraded), Grade::Final);
     drop(engine);
     // The share of the one that was lost, with two others of today: of different polynomials.
     let mut mixed = taken;

@@ -7,7 +7,7 @@ use keyfall::engine::{Erase, Request};
 use keyfall::env::System;
 use keyfall::{Class, Scope};
 
-use crate::support::{SMALL, World, user};
+use crate::support::{SMALL, World, ok, user};
 
 /// Words that no level earns.
 const TOO_MUCH: &[&str] = &[
@@ -60,6 +60,30 @@ fn each_cell_says_its_level_and_no_more() {
         assert_eq!(Level::from_name(level.name()).unwrap(), level);
     }
     assert!(claims_too_much("the key is irrecoverable").is_some(), "the check can fail");
+}
+
+#[test]
+fn the_program_prints_the_level_wherever_it_tells_a_promise() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let (store, file) = (at("store"), at("x"));
+    std::fs::write(&file, b"wake up").unwrap();
+    let told = ok(&["init", &store, "--accept-remnants"]);
+    assert!(told.contains("(level L0: "), "{told}");
+    for class in ["audio", "action"] {
+        ok(&["put", &store, "--user", "ada", "--class", class, &file]);
+    }
+    for args in [
+        &["status", &store][..],
+        &["report", &store, "--user", "ada", "--html"],
+        &["erase", &store, "--user", "ada", "--class", "audio", "--yes"],
+        &["erase", &store, "--user", "ada", "--final-within", "1h", "--yes"],
+    ] {
+        let told = ok(args);
+        assert!(told.contains("(level L0: "), "{args:?}: {told}");
+        let told = ok(&[args, &["--json"]].concat().iter().copied().filter(|a| *a != "--html").collect::<Vec<_>>());
+        assert!(told.contains("\"level\": \"L0\""), "{args:?}: {told}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use keyfall::log::{
 };
 use keyfall::{Class, Engine, ErrorKind, Result, Scope};
 
-use crate::support::{SMALL, World, copy, kind, user};
+use crate::support::{SMALL, World, copy, kind, ok, run, user};
 
 fn leaves(engine: &Engine) -> Vec<Leaf> {
     let mut leaves = Vec::new();
@@ -184,18 +184,6 @@ fn files_grow_by_steps_to_what_they_would_be_at_once() {
     let mut frontier = Frontier::default();
     (0..end).for_each(|n| frontier.push(Hash::leaf(&leaf(n))));
     assert_eq!(root(&Tiles::new(end, |path: &str| once.fetch(path)), end).unwrap(), frontier.root());
-}
-
-fn run(args: &[&str]) -> (bool, String) {
-    let out = Command::new(env!("CARGO_BIN_EXE_keyfall")).args(args).output().unwrap();
-    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
-    (out.status.success(), text)
-}
-
-fn ok(args: &[&str]) -> String {
-    let (done, text) = run(args);
-    assert!(done, "{args:?}: {text}");
-    text
 }
 
 fn auditor(args: &[&str]) -> Option<String> {

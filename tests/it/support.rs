@@ -131,3 +131,17 @@ pub fn quorum(n: usize, threshold: u8, liars: u8) -> keyfall::quorum::QuorumCell
     let members = (0..n).map(|n| Arc::new(member(n)) as Arc<dyn keyfall::quorum::Keyholder>).collect();
     keyfall::quorum::QuorumCell::in_process(members, (threshold, liars), None, env).unwrap()
 }
+
+/// Runs the program; whether it went well, and what it said.
+pub fn run(args: &[&str]) -> (bool, String) {
+    let out = Command::new(env!("CARGO_BIN_EXE_keyfall")).args(args).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    (out.status.success(), text)
+}
+
+/// Runs the program, which must go well.
+pub fn ok(args: &[&str]) -> String {
+    let (done, text) = run(args);
+    assert!(done, "{args:?}: {text}");
+    text
+}

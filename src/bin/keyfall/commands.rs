@@ -187,8 +187,7 @@ fn init(store: &Path, cell: Option<&Path>, making: Making, json: bool) -> Done {
     }
     line(format_args!("store {}", store.display()))?;
     line(format_args!("cell  {}", promise.place))?;
-    line(format_args!("      {}", promise.level))?;
-    line(format_args!("      {}", promise.statement))?;
+    line(format_args!("      {promise}"))?;
     line(
         "      Lose the cell and all data is lost. An old backup alone opens nothing: add a copy in step with `keyfall copy add`.",
     )
@@ -457,7 +456,7 @@ fn status(engine: &Engine, json: bool) -> Done {
         output::bytes(s.usage.bytes)
     ))?;
     line(format_args!("cell  {}", s.cell.place))?;
-    line(format_args!("      {}", s.cell.statement))?;
+    line(format_args!("      {}", s.cell))?;
     line(format_args!("keys  {}", output::memory(&s.memory)))?;
     if let Some(why) = s.unsettled {
         line(format_args!("NOT SETTLED: {why}"))?;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{CopyMode, Erase, Grant, Source, restore};
+use keyfall::certificate::{Certificate, Trust};
+use keyfall::engine::{CopyMode, Erase, Grant, Request, Source, restore};
 use keyfall::env::System;
 use keyfall::sealed::{self, Identity};
 use keyfall::store::{SledStore, Store};
@@ -156,13 +157,21 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     let before = engine.audit(&[], &mut |_| {})?;
     tell(format!("Before: with the cell, all {} blobs of the store open.\n", before.places[0].live))?;
 
-    let erasure = engine.erase(Scope::user(UserId::new(ERASED)?))?;
+    let asked_by = Request { authority: ERASED.into(), ground: "she asked for it".into() };
+    let erasure = engine.erase(Erase::new(Scope::user(UserId::new(ERASED)?)).certified(asked_by))?;
     tell(format!(
         "$ keyfall erase --user {ERASED}\n{} records erased; epoch {}; the root key of epoch 1 is destroyed.",
         erasure.records.unwrap_or(0),
         erasure.epoch
     ))?;
-    tell(format!("The cell says: {}.\n", engine.promise().statement))?;
+    tell(format!("The cell says: {}.", engine.promise()))?;
+    let certificate = erasure.certificate.as_ref().map(ToString::to_string).unwrap_or_default();
+    let verified = certificate.parse::<Certificate>()?.verify(&Trust::in_log(engine.log_key()?))?;
+    tell(format!(
+        "A certificate, {} bytes of text, checked with the public log's key and nothing else: {}.\n",
+        certificate.len(),
+        verified.judged.grade
+    ))?;
 
     // The recording and the transcript of an alarm go, and it goes on ringing.
     let of_alarm: Vec<&Record> = records.iter().filter(|r| r.user == KEPT).take(3).collect();
@@ -225,6 +234,7 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
         value(&json!({
             "records": records.len(), "erased": erasure.records, "parted": parted.records, "epoch": erasure.epoch, "audit_clean": audit.is_clean(),
             "restored_blobs": restored.blobs, "others_whole": others, "others": of_others, "erased_opened": theirs, "granted_opened": opened.records, "envelope_and_grant_shut": shut, "kept": kept,
+            "certificate": verified.judged.grade.to_string(),
         }))?;
     }
     if kept {

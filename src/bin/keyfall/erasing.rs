@@ -97,8 +97,7 @@ pub(crate) fn run(engine: &Engine, erase: Erase, output: Option<&Path>, yes: boo
     let with = if derived == 0 { String::new() } else { format!(", and {derived} derived from them") };
     line(format_args!("erased {what}: {records}{with}; epoch {}", done.epoch))?;
     let until = until.map_or("destroyed".to_owned(), |until| format!("pending {until}"));
-    line(format_args!("root key of epoch {} {until}: {}", done.epoch - 1, promise.statement))?;
-    line(format_args!("{}", promise.level))?;
+    line(format_args!("root key of epoch {} {until}: {promise}", done.epoch - 1))?;
     match (output, done.certificate) {
         (Some(file), Some(certificate)) => {
             line(format_args!("certificate {}: {}", file.display(), certificate.facts.judge()?.grade))

@@ -213,7 +213,7 @@ fn page(report: &Report, rows: &[Row]) -> Markup {
                     } }
                 }
                 @if let Some(inbox) = inbox(report) { p { (inbox) } }
-                p { "Keys: " (report.cell.statement) "." }
+                p { "Keys: " (report.cell) "." }
             }
         }
     }

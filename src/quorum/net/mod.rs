@@ -20,6 +20,8 @@ use std::str::FromStr;
 pub use client::RemoteKeyholder;
 pub use files::{EngineKey, KeyholderDir, make_cell, open_cell, replace_member};
 pub use server::Server;
+#[cfg(feature = "testing")]
+pub(crate) use wire::well_formed;
 
 use crate::error::{Error, Result};
 

@@ -176,6 +176,23 @@ pub(super) fn receive(channel: &mut dyn Read) -> Result<Option<Secret>> {
     Ok(Some(message))
 }
 
+/// Whether bytes are a request, or an answer to a load: for fuzzing. What decodes encodes to itself.
+#[cfg(feature = "testing")]
+pub(crate) fn well_formed(bytes: &[u8]) -> bool {
+    let mask = Key::copied_from(&[7; 32]);
+    let request = Request::decode(bytes, &mask, 3);
+    if let Ok(request) = &request {
+        // More are given up than one message names only where nobody here wrote it.
+        let few = !matches!(request, Request::Retire(_, _, given_up) if given_up.len() > GIVEN_UP);
+        assert!(!few || request.encode(&mask, 3)[..] == *bytes, "a request encodes to what it was decoded from");
+    }
+    let held = decode_held(bytes, &mask, 3);
+    if let Ok(held) = &held {
+        assert_eq!(encode_held(held, &mask, 3)[..], *bytes, "an answer encodes to what it was decoded from");
+    }
+    request.is_ok() || held.is_ok()
+}
+
 /// Wipes what a mask came in.
 pub(super) fn mask_of(bytes: &mut [u8]) -> Option<Key> {
     let key = bytes.first_chunk().map(Key::copied_from);
