@@ -1,6 +1,7 @@
 //! Certificates: who asks for one says so with the erase, and gets it when that is complete. What it names is kept nowhere else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use data_encoding::BASE64;
 
@@ -15,6 +16,7 @@ use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp, UserTag};
 use crate::limits::FORMAT;
+use crate::log::{LogProof, Signer};
 use crate::promise::Retirement;
 use crate::scope::{Erase, Request};
 use crate::secret::WipeStack;
@@ -132,23 +134,21 @@ impl Inner {
         Ok(Claim { body, opening })
     }
 
-    /// Issues the certificates of a commit, once it is complete or pending.
+    /// The certificates of a commit that is complete or pending, to be signed.
     pub(super) fn issue(
         &self,
         claims: Vec<Claim>,
-        entered: &Entered,
+        mut entered: Entered,
         retirement: Option<&Retirement>,
-    ) -> Result<Vec<Certificate>> {
-        let Some((proof, signer)) = entered.proof()? else {
-            return Ok(Vec::new());
-        };
+    ) -> Vec<Unsigned> {
         let lines = lines_of(&entered.leaf);
         let outcome = Outcome {
             issued: self.options.env.now().to_string(),
             retired: Retired::from(retirement),
             discarded: false,
         };
-        let claims = claims.into_iter().zip(entered.places.iter().cloned());
+        let places = std::mem::take(&mut entered.places);
+        let entered = Arc::new(entered);
         let issue = |(Claim { body, opening }, (index, path)): (Claim, Place)| {
             let slot = Slot { index, of: entered.leaf.slots, path: path.iter().map(ToString::to_string).collect() };
             let facts = Facts {
@@ -159,9 +159,46 @@ impl Inner {
                 outcome: outcome.clone(),
                 final_leaf: None,
             };
-            Certificate::issue(facts, signer, proof.clone(), None)
+            Unsigned { facts, entered: Arc::clone(&entered) }
         };
-        claims.map(issue).collect()
+        claims.into_iter().zip(places).map(issue).collect()
+    }
+}
+
+/// A certificate that only lacks its signatures: they are made when they are asked for, so that no erase waits for them.
+#[derive(Clone)]
+pub struct Unsigned {
+    facts: Facts,
+    entered: Arc<Entered>,
+}
+
+impl std::fmt::Debug for Unsigned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unsigned").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Unsigned {
+    fn eq(&self, other: &Self) -> bool {
+        self.facts == other.facts
+    }
+}
+
+impl Eq for Unsigned {}
+
+impl Unsigned {
+    /// Signs it, and the checkpoint under which its leaf is.
+    ///
+    /// # Errors
+    /// None that occurs: what the engine puts together does not contradict itself.
+    pub fn sign(&self) -> Result<Certificate> {
+        let _wiped = WipeStack;
+        let entered = &self.entered;
+        let Some((log, certificates)) = &entered.seeds else { unreachable!("it was claimed") };
+        let origin = &entered.checkpoint.origin;
+        let checkpoint = entered.checkpoint.sign(&Signer::ed25519(origin, log.bytes())?)?;
+        let proof = LogProof { index: entered.index, path: entered.path.clone(), checkpoint };
+        Certificate::issue(self.facts.clone(), &Signer::ed25519(origin, certificates.bytes())?, proof, None)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::cascade::{Links, follow};
-use super::certify::{Claim, Common, Docket};
+use super::certify::{Claim, Common, Docket, Unsigned};
 use super::commit::Change;
 use super::edit::{Edit, page_of};
 use super::holds::{held, protected};
@@ -12,7 +12,6 @@ use super::part::{Part, erase_record, is_there};
 use super::read::Selector;
 use super::{Engine, Inner, State, Writer, locked};
 use crate::cell::Retirement;
-use crate::certificate::Certificate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp};
 use crate::policy::millis;
@@ -46,8 +45,8 @@ pub struct Erasure {
     pub pending: Option<Timestamp>,
     /// When it was complete.
     pub completed: Timestamp,
-    /// The certificate, where the erase asked for one and something was erased.
-    pub certificate: Option<Box<Certificate>>,
+    /// The certificate, to be signed ([`Unsigned::sign`]), where the erase asked for one and something was erased.
+    pub certificate: Option<Box<Unsigned>>,
 }
 
 /// An erase in the queue.
@@ -239,7 +238,7 @@ impl Inner {
             None => None,
         };
         let certificates = match asked {
-            Some((claims, Some(entered))) => self.issue(claims, &entered, retirement.as_ref())?,
+            Some((claims, Some(entered))) => self.issue(claims, entered, retirement.as_ref()),
             _ => Vec::new(),
         };
         let mut certificates = certificates.into_iter();

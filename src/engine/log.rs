@@ -6,6 +6,7 @@ use super::pages::PageSource;
 use super::{Engine, Inner, State, Writer};
 use crate::cell::Promise;
 use crate::certificate::{CellFacts, Ends, Leaf, SLOTS_MIN, key_commitment, slots};
+use crate::crypto::Key;
 use crate::error::{Error, Result};
 use crate::ids::{StoreId, Timestamp};
 use crate::limits::ORIGIN_MAX_BYTES;
@@ -32,12 +33,12 @@ pub(super) type Place = (u64, Vec<Hash>);
 /// A leaf that a commit adds, and where its erases stand in it.
 pub(super) struct Entered {
     pub(super) leaf: Leaf,
-    index: u64,
+    pub(super) index: u64,
     /// Its path is the right edge as it was before.
-    path: Vec<Hash>,
-    checkpoint: Checkpoint,
-    /// The keys of checkpoints and of certificates, where there is something to certify.
-    signers: Option<(Signer, Signer)>,
+    pub(super) path: Vec<Hash>,
+    pub(super) checkpoint: Checkpoint,
+    /// Seeds of the keys of checkpoints and of certificates, where there is something to certify.
+    pub(super) seeds: Option<(Key, Key)>,
     /// Index and path of each commitment, in the order in which they were given.
     pub(super) places: Vec<Place>,
 }
@@ -85,9 +86,9 @@ impl Inner {
         };
         let (index, path) = (page.frontier.size(), page.frontier.peaks().iter().rev().copied().collect());
         page.append(&mut editor, &leaf.to_string())?;
-        let signers = || Ok::<_, Error>((signer(page, &page.checkpoint_seed)?, signer(page, &page.certificate_seed)?));
-        let signers = (!commitments.is_empty()).then(signers).transpose()?;
-        let entered = Entered { leaf, index, path, checkpoint: checkpoint_of(page), signers, places };
+        let seeds = || (page.checkpoint_seed.duplicate(), page.certificate_seed.duplicate());
+        let seeds = (!commitments.is_empty()).then(seeds);
+        let entered = Entered { leaf, index, path, checkpoint: checkpoint_of(page), seeds, places };
         let Link::Loaded(page) = link else { unreachable!("it was just loaded") };
         let mut sealer = Sealer::new(&self.options, self.id);
         change.head.roots.log = page.seal(change.head.geometry, &mut sealer)?;
@@ -136,17 +137,6 @@ impl Inner {
         let state = self.state();
         let pages = self.pages();
         see(&self.log_page(&state, &pages)?, &pages)
-    }
-}
-
-impl Entered {
-    /// The proof of the leaf, once its commit is complete or pending, and the key that signs its certificates.
-    pub(super) fn proof(&self) -> Result<Option<(LogProof, &Signer)>> {
-        let Some((log, certificates)) = &self.signers else {
-            return Ok(None);
-        };
-        let proof = LogProof { index: self.index, path: self.path.clone(), checkpoint: self.checkpoint.sign(log)? };
-        Ok(Some((proof, certificates)))
     }
 }
 

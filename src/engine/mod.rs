@@ -36,6 +36,7 @@ use std::sync::{Arc, PoisonError, Weak};
 pub use audit::Exposed;
 pub use audit::{Audit, PlaceAudit};
 pub use cascade::Follow;
+pub use certify::Unsigned;
 pub use copies::{Backup, CopyStatus, Restored, restore};
 pub use discard::{Discarded, Progress};
 pub use due::Tended;

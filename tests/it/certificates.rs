@@ -14,7 +14,7 @@ fn asked(scope: Scope) -> Erase {
 }
 
 fn certified(engine: &Engine, erase: Erase) -> Certificate {
-    *engine.erase(erase).unwrap().certificate.expect("it was asked for")
+    engine.erase(erase).unwrap().certificate.expect("it was asked for").sign().unwrap()
 }
 
 fn trust(engine: &Engine) -> Trust {
@@ -109,7 +109,7 @@ fn many_erases_of_one_commit_share_a_leaf_and_each_has_its_own_certificate() {
     let engine = world.engine();
     let erases: Vec<Erase> = names.iter().map(|name| asked(Scope::user(user(name)))).collect();
     let certificates: Vec<Certificate> =
-        engine.erase_all(&erases).into_iter().map(|done| *done.unwrap().certificate.unwrap()).collect();
+        engine.erase_all(&erases).into_iter().map(|done| done.unwrap().certificate.unwrap().sign().unwrap()).collect();
     for (name, certificate) in names.iter().zip(&certificates) {
         certificate.verify(&trust(engine)).unwrap();
         assert_eq!(certificate.facts.body.user.as_deref(), Some(name.as_str()));

@@ -133,7 +133,7 @@ fn put(engine: &Engine, name: &str) -> RecordId {
 
 fn certified(engine: &Engine, name: &str) -> Certificate {
     let erase = Erase::new(Scope::user(user(name))).certified(Request::default());
-    *engine.erase(erase).unwrap().certificate.unwrap()
+    engine.erase(erase).unwrap().certificate.unwrap().sign().unwrap()
 }
 
 fn grade(engine: &Engine, certificate: &Certificate) -> Grade {
@@ -203,7 +203,7 @@ fn with_two_killed_an_erase_goes_through_and_is_final_when_they_are_back() {
     let done = engine.erase(Erase::new(Scope::user(user("user 0"))).certified(Request::default())).unwrap();
     let Some(Retirement::Stated { statements, needed }) = &done.retirement else { panic!("{done:?}") };
     assert_eq!((statements.len(), *needed), (3, 4));
-    let pending = *done.certificate.unwrap();
+    let pending = done.certificate.unwrap().sign().unwrap();
     assert_eq!(grade(&engine, &pending), Grade::Pending);
     assert!(engine.status().unwrap().unsettled.unwrap().contains("3 of 4 keyholders"));
     assert_eq!(kind(read(&engine, &ids[0])), ErrorKind::Erased);

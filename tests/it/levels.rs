@@ -91,7 +91,7 @@ fn every_certificate_prints_its_level_beside_its_grade() {
     let world = World::new(1, SMALL);
     world.put("ada", Class::audio(), b"x");
     let erase = Erase::new(Scope::user(user("ada"))).certified(Request::default());
-    let certificate = *world.engine().erase(erase).unwrap().certificate.unwrap();
+    let certificate = world.engine().erase(erase).unwrap().certificate.unwrap().sign().unwrap();
     let text = certificate.to_string();
     let (grade, level) = (text.find("Grade: "), text.find("  Level L0: overwritten"));
     assert!(grade < level && level < text.find("What was erased"), "{text}");

@@ -165,7 +165,8 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
         erasure.epoch
     ))?;
     tell(format!("The cell says: {}.", engine.promise()))?;
-    let certificate = erasure.certificate.as_ref().map(ToString::to_string).unwrap_or_default();
+    let certificate = erasure.certificate.as_ref().map(|unsigned| unsigned.sign()).transpose()?;
+    let certificate = certificate.map(|signed| signed.to_string()).unwrap_or_default();
     let verified = certificate.parse::<Certificate>()?.verify(&Trust::in_log(engine.log_key()?))?;
     tell(format!(
         "A certificate, {} bytes of text, checked with the public log's key and nothing else: {}.\n",

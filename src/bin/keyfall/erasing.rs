@@ -61,7 +61,8 @@ pub(crate) fn run(engine: &Engine, erase: Erase, output: Option<&Path>, yes: boo
         Scope::Record(_) => Ok(None),
     };
     let done = engine.erase(erase)?;
-    if let (Some(file), Some(certificate)) = (output, &done.certificate) {
+    let certificate = done.certificate.as_ref().map(|unsigned| unsigned.sign()).transpose()?;
+    if let (Some(file), Some(certificate)) = (output, &certificate) {
         certificate::write(certificate, file)?;
         // A user that goes on living keeps its own certificates; of one that was erased nothing is kept.
         let name = certificate.facts.body.user.clone().and_then(|name| UserId::new(name).ok());
@@ -85,7 +86,7 @@ pub(crate) fn run(engine: &Engine, erase: Erase, output: Option<&Path>, yes: boo
         return value(&json!({
             "erased": what, "records": done.records, "derived": derived, "already": done.already, "epoch": done.epoch,
             "completed": output::time(done.completed), "root_key": state, "until": until, "cell": promise_json(&promise),
-            "certificate": done.certificate.and(output).map(|file| file.display().to_string()),
+            "certificate": certificate.and(output).map(|file| file.display().to_string()),
         }));
     }
     if done.already {
@@ -98,7 +99,7 @@ pub(crate) fn run(engine: &Engine, erase: Erase, output: Option<&Path>, yes: boo
     line(format_args!("erased {what}: {records}{with}; epoch {}", done.epoch))?;
     let until = until.map_or("destroyed".to_owned(), |until| format!("pending {until}"));
     line(format_args!("root key of epoch {} {until}: {promise}", done.epoch - 1))?;
-    match (output, done.certificate) {
+    match (output, certificate) {
         (Some(file), Some(certificate)) => {
             line(format_args!("certificate {}: {}", file.display(), certificate.facts.judge()?.grade))
         }

@@ -162,7 +162,11 @@ impl Run {
             let pending = run.engine().status().is_ok_and(|s| s.pending.is_some());
             run.tally.add("erases pending", u64::from(pending));
             if acknowledged.is_some() {
-                run.certificates.extend(kept.borrow_mut().take().map(|certificate| *certificate));
+                run.certificates.extend(
+                    kept.borrow_mut()
+                        .take()
+                        .map(|unsigned| unsigned.sign().unwrap_or_else(|e| panic!("LOST: a certificate: {e}"))),
+                );
                 run.check_cell();
                 run.check_readers();
             }
