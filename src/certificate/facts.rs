@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::log::Hash;
+use crate::log::{Hash, base64};
 use crate::promise::{Level, Promise, Quorum, Retirement, RootId, Statement};
 use crate::time::Timestamp;
 
@@ -186,7 +186,7 @@ impl CellFacts {
 
 /// Fixed bytes out of base64, written the one way there is.
 pub(super) fn bytes<const N: usize>(text: &str) -> Result<[u8; N]> {
-    let bytes = BASE64.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+    let bytes = base64(text).and_then(|bytes| bytes.try_into().ok());
     bytes.ok_or_else(|| Error::invalid(format!("not {N} bytes in base64: {text:?}")))
 }
 

@@ -7,6 +7,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
+use super::hash::base64;
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Timestamp;
 
@@ -136,7 +137,7 @@ impl FromStr for VerifierKey {
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(bad());
         };
-        let bytes = BASE64.decode(key.as_bytes()).map_err(|_| bad())?;
+        let bytes = base64(key).ok_or_else(bad)?;
         let (kind, key) = bytes.split_first().ok_or_else(bad)?;
         let kind = match kind {
             0x01 => Kind::Ed25519,
@@ -241,7 +242,7 @@ impl Note {
         &self.text
     }
 
-    /// Takes over signatures that another copy of the same text bears and this one does not.
+    /// Takes over the signatures of another copy of the same text; of one key's, the other's stays.
     ///
     /// # Errors
     /// `Invalid` for another text.
@@ -250,9 +251,8 @@ impl Note {
             return Err(Error::invalid("these are signatures of another text"));
         }
         for line in &other.signatures {
-            if !self.signatures.contains(line) {
-                self.signatures.push(line.clone());
-            }
+            self.signatures.retain(|mine| (&mine.name, mine.id) != (&line.name, line.id));
+            self.signatures.push(line.clone());
         }
         Ok(())
     }
@@ -300,7 +300,7 @@ impl FromStr for Note {
         for line in lines.lines() {
             let (name, signature) = line.strip_prefix(MARK).and_then(|l| l.split_once(' ')).ok_or_else(bad)?;
             check_name(name).map_err(|_| bad())?;
-            let bytes = BASE64.decode(signature.as_bytes()).map_err(|_| bad())?;
+            let bytes = base64(signature).ok_or_else(bad)?;
             let (id, signature) = bytes.split_first_chunk::<4>().ok_or_else(bad)?;
             note.signatures.push(Line { name: name.to_owned(), id: *id, signature: signature.to_vec() });
         }
