@@ -127,3 +127,13 @@ impl Encoder {
         self.out
     }
 }
+
+/// Bytes as text behind a prefix that says what they are: base64url without padding (RFC 4648).
+pub(crate) fn shown(prefix: &str, bytes: &[u8]) -> String {
+    format!("{prefix}{}", data_encoding::BASE64URL_NOPAD.encode(bytes))
+}
+
+/// The bytes of such a text.
+pub(crate) fn parsed(prefix: &str, text: &str) -> Option<Vec<u8>> {
+    data_encoding::BASE64URL_NOPAD.decode(text.trim().strip_prefix(prefix)?.as_bytes()).ok()
+}

@@ -1,7 +1,7 @@
 //! Directories: one process at a time in each, and names in them made durable.
 
-use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -32,6 +32,11 @@ impl Drop for DirLock {
         // Closing is not enough: a child that another thread has just forked shares the lock until it runs its program.
         let _ = self.0.unlock();
     }
+}
+
+/// Makes a directory that only its owner enters, and those above it, where they are not there.
+pub(crate) fn make_dir(dir: &Path) -> Result<()> {
+    DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(|e| Error::io(dir.display(), e))
 }
 
 /// Makes the names in a directory durable.

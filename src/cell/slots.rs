@@ -102,10 +102,7 @@ impl Slot {
 /// The live key in the bytes of a slot, if there is one.
 #[cfg(feature = "testing")]
 pub(crate) fn live_key_in(bytes: &[u8]) -> Option<RootKey> {
-    match Slot::parse(bytes) {
-        Slot::Live { key, .. } => Some(key),
-        _ => None,
-    }
+    live_share_in(bytes).map(|(key, _)| key)
 }
 
 /// The live share in the bytes of a keyholder's slot, with its note.
@@ -265,24 +262,26 @@ impl Slots {
         let Some(store) = kept else {
             return Err(Error::corrupt("the root key to keep is not in the cell; nothing was destroyed"));
         };
-        self.destroy_others(&slots, store, keep, |slot| match slot {
+        let bears = |slot: &Slot| match slot {
             Slot::Live { key, .. } => key.id,
             Slot::Destroyed { id } => *id,
             Slot::Torn => RootId { epoch: keep.epoch.saturating_sub(1), attempt: [0; 16] },
-        })?;
+        };
+        self.destroy_others(&slots, store, |id| id == keep, bears)?;
         Ok(Retirement::Destroyed)
     }
 
+    /// Destroys every key that is not spared; a tombstone names what `bears` says.
     fn destroy_others(
         &self,
         slots: &[Slot],
         store: StoreId,
-        keep: &RootId,
+        spared: impl Fn(&RootId) -> bool,
         bears: impl Fn(&Slot) -> RootId,
     ) -> Result<()> {
         for (n, slot) in slots.iter().enumerate() {
             let done = match slot {
-                Slot::Live { key, .. } => key.id == *keep,
+                Slot::Live { key, .. } => spared(&key.id),
                 Slot::Torn => false,
                 // A tombstone whose sync failed stands in the page cache, and the old key on the medium.
                 Slot::Destroyed { .. } => self.destroyed[n].load(Ordering::Acquire),
@@ -323,16 +322,8 @@ impl Slots {
     /// Destroys every share up to the epoch of `keep` but its own, which need not be there, and those that were given up; remembers `keep`.
     /// What is newer stays: this may arrive when the next key is the head's already.
     pub(crate) fn retire_shares(&self, store: StoreId, keep: &RootId, given_up: &[RootId]) -> Result<()> {
-        for (n, slot) in self.all()?.iter().enumerate() {
-            let done = match slot {
-                Slot::Live { key, .. } => key.id == *keep || key.id.epoch > keep.epoch && !given_up.contains(&key.id),
-                Slot::Torn => false,
-                Slot::Destroyed { .. } => self.destroyed[n].load(Ordering::Acquire),
-            };
-            if !done {
-                self.write(n, DESTROYED, store, keep, None)?;
-            }
-        }
+        let spared = |id: &RootId| id == keep || id.epoch > keep.epoch && !given_up.contains(id);
+        self.destroy_others(&self.all()?, store, spared, |_| *keep)?;
         let slots = self.all()?;
         let remembered = |slot: &Slot| matches!(slot, Slot::Destroyed { id } if id == keep);
         if !slots.iter().any(remembered)

@@ -23,11 +23,16 @@ pub const VERIFICATION: &str = "before the old key at the top was given up, the 
 /// A one-way commitment to a key: HMAC-SHA-256(key, "keyfall/key-commitment/v1" ‖ 00), in base64. Who shows a key that gives it has
 /// shown that the key was not destroyed.
 pub fn key_commitment(key: &[u8; 32]) -> String {
+    BASE64.encode(&key_commitment_bytes(key))
+}
+
+/// The same, not encoded.
+pub(crate) fn key_commitment_bytes(key: &[u8; 32]) -> [u8; 32] {
     let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else {
         unreachable!("HMAC takes keys of any length")
     };
     mac.update(b"keyfall/key-commitment/v1\0");
-    BASE64.encode(&mac.finalize().into_bytes())
+    mac.finalize().into_bytes().into()
 }
 
 /// What was asked for and what fell: fixed when the erase is committed, and bound by the log's leaf.
@@ -92,6 +97,13 @@ pub struct Destroyed {
     pub what: String,
     /// See [`key_commitment`].
     pub commitment: String,
+}
+
+impl Destroyed {
+    /// The key that opened `what`.
+    pub fn of(what: &str, key: &[u8; 32]) -> Self {
+        Destroyed { what: what.to_owned(), commitment: key_commitment(key) }
+    }
 }
 
 /// A class that was kept.

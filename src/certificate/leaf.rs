@@ -80,45 +80,43 @@ impl FromStr for Leaf {
         if lines.next() != Some(FIRST) {
             return Err(bad());
         }
-        let mut field = |name: &str| {
-            let line = lines.next().and_then(|line| line.split_once(' '));
-            line.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).ok_or_else(bad)
-        };
-        let number = |text: String| text.parse::<u64>().map_err(|_| bad());
-        let (commit, epoch, time) = (number(field("commit")?)?, number(field("epoch")?)?, field("time")?);
-        let erases = field("erases")?;
-        let (slots, erases) = erases.split_once(' ').ok_or_else(bad)?;
-        let destroys = field("destroys")?;
-        let ends = match lines.next().and_then(|line| line.split_once(' ')) {
-            Some(("next", next)) => {
+        let mut field = || lines.next().and_then(|line| line.split_once(' ')).unwrap_or_default();
+        let mut named =
+            |name: &str| Some(field()).filter(|(key, _)| *key == name).map(|(_, value)| value).ok_or_else(bad);
+        let number = |text: &str| text.parse::<u64>().map_err(|_| bad());
+        let (commit, epoch, time) = (number(named("commit")?)?, number(named("epoch")?)?, named("time")?);
+        let (slots, erases) = named("erases")?.split_once(' ').ok_or_else(bad)?;
+        let destroys = named("destroys")?;
+        let ends = match field() {
+            ("next", next) => {
                 let (attempt, commitment) = next.split_once(' ').ok_or_else(bad)?;
                 Ends::Next { attempt: attempt.to_owned(), commitment: commitment.to_owned() }
             }
-            Some(("until", time)) => Ends::Until(time.to_owned()),
+            ("until", time) => Ends::Until(time.to_owned()),
             _ => return Err(bad()),
         };
-        let mut field = |name: &str| {
-            let line = lines.next().and_then(|line| line.split_once(' '));
-            line.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).ok_or_else(bad)
+        let (cell, signer) = match (field(), field()) {
+            (("cell", cell), ("signer", signer)) => (cell, signer),
+            _ => return Err(bad()),
         };
         let leaf = Leaf {
             commit,
             epoch,
-            time,
-            slots: number(slots.to_owned())?,
+            time: time.to_owned(),
+            slots: number(slots)?,
             erases: Hash::from_base64(erases)?,
-            destroys,
+            destroys: destroys.to_owned(),
             ends,
-            cell: Hash::from_base64(&field("cell")?)?,
-            signer: Hash::from_base64(&field("signer")?)?.0,
+            cell: Hash::from_base64(cell)?,
+            signer: Hash::from_base64(signer)?.0,
         };
         // One way to write it, and nothing behind it.
         if leaf.to_string() == text { Ok(leaf) } else { Err(bad()) }
     }
 }
 
-/// The root over a commit's slots, and the path of each. Their number is a power of two.
-pub fn slots(commitments: &[Hash]) -> (Hash, Vec<Vec<Hash>>) {
+/// The root over a commit's slots, and the paths of those asked for. Their number is a power of two.
+pub fn slots(commitments: &[Hash], of: &[u64]) -> (Hash, Vec<Vec<Hash>>) {
     let leaves: Vec<Hash> = commitments.iter().map(|c| Hash::leaf(&c.0)).collect();
     let mut rows = vec![leaves];
     while let Some(row) = rows.last().filter(|row| row.len() > 1) {
@@ -126,7 +124,7 @@ pub fn slots(commitments: &[Hash]) -> (Hash, Vec<Vec<Hash>>) {
     }
     let at = |level: u8, index: u64| Ok(rows[usize::from(level)][index as usize]);
     let n = commitments.len() as u64;
-    let paths = (0..n).map(|index| inclusion(&at, index, n).unwrap_or_else(|_| unreachable!("it is among them")));
+    let paths = of.iter().map(|&index| inclusion(&at, index, n).unwrap_or_else(|_| unreachable!("it is among them")));
     let root = rows.last().and_then(|row| row.first()).copied().unwrap_or_else(|| Frontier::default().root());
     (root, paths.collect())
 }

@@ -16,6 +16,8 @@ mod leaf;
 mod text;
 mod verify;
 
+#[cfg(feature = "keyholders")]
+pub(crate) use facts::key_commitment_bytes;
 pub use facts::{
     ALGORITHMS, Body, CellFacts, Copies, Destroyed, Facts, Kept, Keyholders, METHOD, Outcome, Retired, Said, Slot,
     VERIFICATION, key_commitment,

@@ -13,6 +13,7 @@
 //! | index key, user's name | `USER_TAG` | place in the user tree |
 //! | fence key, class name | `CLASS_TAG` | class tag |
 //! | fence key, what was erased | `FENCE_TAG` | point fence |
+//! | fresh key, hedged with a root key | `POLYNOMIAL` | coefficients of the polynomial that shares it |
 //! | mask of a connection to a keyholder | `SHARE_MASK` | what a share is XORed with on its way |
 
 pub mod chunked;
@@ -50,6 +51,9 @@ const USER_TAG: &[u8] = b"keyfall/user-tag/v1";
 const CLASS_TAG: &[u8] = b"keyfall/class-tag/v1";
 #[cfg(feature = "keyholders")]
 const SHARE_MASK: &[u8] = b"keyfall/share-mask/v1";
+/// Label of the coefficients, and of what their key is hedged with.
+#[cfg(feature = "keyholders")]
+pub(crate) const POLYNOMIAL: &[u8] = b"keyfall/polynomial/v1";
 const FENCE_TAG: &[u8] = b"keyfall/fence-tag/v1";
 
 /// HMAC-SHA-256 over label ‖ 0 ‖ each part behind its length in four bytes (RFC 2104).
@@ -184,6 +188,12 @@ pub(crate) fn fence_tag(fence_key: &Key, what: &[&[u8]]) -> [u8; 16] {
 #[cfg(feature = "keyholders")]
 pub(crate) fn share_mask(mask: &Key, number: u64, place: u32) -> Key {
     Key::copied_from(&prf(mask.bytes(), SHARE_MASK, &[&number.to_be_bytes(), &place.to_be_bytes()]))
+}
+
+/// Coefficients number `n * 32` to `n * 32 + 31` of a polynomial: PRF(its key, `POLYNOMIAL`, n).
+#[cfg(feature = "keyholders")]
+pub(crate) fn polynomial(key: &Key, n: u32) -> Zeroizing<[u8; 32]> {
+    prf(key.bytes(), POLYNOMIAL, &[&n.to_be_bytes()])
 }
 
 /// Context of a page's seal.

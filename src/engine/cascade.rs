@@ -154,9 +154,7 @@ impl Inner {
             // Each derived record has links of its own, one back to its source at least.
             let followed = follow(&mut edit, taken, epoch, Follow { links: 8 * STEP, users: usize::MAX })?;
             let mut change = self.change(&state, edit)?;
-            self.begin_epoch(writer, epoch, &mut change)?;
-            let now = self.options.env.now();
-            self.enter(&state, writer, &mut change, (now, &self.cell.describe()), &[])?;
+            self.next_epoch(&state, writer, &mut change)?;
             change.erased.clone_from(&followed.selectors);
             (followed, change)
         };

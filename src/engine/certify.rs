@@ -7,10 +7,9 @@ use data_encoding::BASE64;
 
 use super::log::{Entered, Place, signer};
 use super::{Engine, Inner, State};
-use crate::cell::Promise;
 use crate::certificate::{
     ALGORITHMS, Body, CellFacts, Certificate, Copies, Destroyed, Ends, Facts, Kept, Leaf, METHOD, Outcome, Retired,
-    Slot, VERIFICATION, key_commitment,
+    Slot, VERIFICATION,
 };
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
@@ -58,11 +57,12 @@ impl Docket {
     }
 
     pub(super) fn add_key(&mut self, what: &str, key: &Key) {
-        self.destroyed.push(Destroyed { what: what.to_owned(), commitment: key_commitment(key.bytes()) });
+        self.destroyed.push(Destroyed::of(what, key.bytes()));
     }
 
+    /// Where its pages could be read.
     pub(super) fn add_records(&mut self, counts: &[(Class, u64)]) {
-        let records = self.records.get_or_insert_default();
+        let Some(records) = &mut self.records else { return };
         for (class, n) in counts.iter().filter(|(_, n)| *n > 0) {
             *records.entry(class.as_str().to_owned()).or_default() += n;
         }
@@ -70,11 +70,11 @@ impl Docket {
 }
 
 /// What is the same for all erases of a commit.
-pub(super) struct Common<'a> {
-    pub(super) promise: &'a Promise,
+pub(super) struct Common {
+    pub(super) cell: CellFacts,
     pub(super) asked: Timestamp,
     pub(super) epoch: u64,
-    pub(super) root: &'a Key,
+    pub(super) root: Destroyed,
     pub(super) pending: Option<Timestamp>,
     pub(super) derived: u64,
     pub(super) following: bool,
@@ -98,12 +98,11 @@ impl Inner {
         state: &State,
         (erase, request): (&Erase, &Request),
         docket: Docket,
-        common: &Common<'_>,
+        common: &Common,
     ) -> Result<Claim> {
         let mut opening = [0; 32];
         self.options.env.fill(&mut opening)?;
         let copies = |mode| state.head.copies.iter().filter(|copy| copy.mode == mode).count() as u64;
-        let root = Destroyed { what: "root key".to_owned(), commitment: key_commitment(common.root.bytes()) };
         let kept = |class: &Class| Kept { class: class.as_str().to_owned(), reason: erase.reason.clone() };
         let body = Body {
             engine: concat!("keyfall ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -120,7 +119,7 @@ impl Inner {
             epoch: common.epoch,
             commit: state.stored.id.commit + 1,
             pending_until: common.pending.map(|at| at.to_string()),
-            destroyed: std::iter::once(root).chain(docket.destroyed).collect(),
+            destroyed: std::iter::once(common.root.clone()).chain(docket.destroyed).collect(),
             records: docket.records,
             derived: common.derived,
             following: common.following,
@@ -129,7 +128,7 @@ impl Inner {
             openings: docket.openings,
             grants: docket.grants,
             copies: Copies { in_step: copies(CopyMode::InStep), behind: copies(CopyMode::Behind) },
-            cell: CellFacts::new(common.promise),
+            cell: common.cell.clone(),
         };
         Ok(Claim { body, opening })
     }

@@ -232,8 +232,7 @@ impl Inner {
         if doing.erased || pending {
             change.head.floor = change.head.floor.max(now);
             doing.tended.finalized = change.head.pending.is_some();
-            self.begin_epoch(writer, doing.epoch, &mut change)?;
-            self.enter(&state, writer, &mut change, (now, &self.cell.describe()), &[])?;
+            self.next_epoch(&state, writer, &mut change)?;
         }
         Ok(Attempt::Ready(Box::new(change), doing.tended))
     }

@@ -12,6 +12,7 @@ use super::part::{Part, erase_record, is_there};
 use super::read::Selector;
 use super::{Engine, Inner, State, Writer, locked};
 use crate::cell::Retirement;
+use crate::certificate::{CellFacts, Destroyed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp};
 use crate::policy::millis;
@@ -148,9 +149,7 @@ impl Inner {
         let change = {
             let state = self.state();
             let mut change = Change::of_head(state.head.duplicate());
-            self.begin_epoch(&writer, writer.root.id.epoch + 1, &mut change)?;
-            let now = self.options.env.now();
-            self.enter(&state, &writer, &mut change, (now, &self.cell.describe()), &[])?;
+            self.next_epoch(&state, &writer, &mut change)?;
             change
         };
         Ok(self.publish(&mut writer, change)?.unwrap_or(Retirement::Destroyed))
@@ -206,24 +205,25 @@ impl Inner {
                     }
                     None => self.begin_epoch(writer, epoch, &mut change)?,
                 }
+                let promise = self.cell.describe();
                 let common = Common {
-                    promise: &self.cell.describe(),
+                    cell: CellFacts::new(&promise),
                     asked: now,
                     epoch: writer.root.id.epoch,
-                    root: &writer.root.key,
+                    root: Destroyed::of("root key", writer.root.key.bytes()),
                     pending: change.head.pending,
                     derived,
                     following: change.head.roots.falling.is_some(),
                 };
                 let mut claims = Vec::new();
-                for (erase, applied) in erases.iter().zip(&mut applied) {
-                    let docket = applied.as_mut().ok().and_then(|applied| applied.docket.take());
-                    if let (Some(request), Some(docket)) = (&erase.request, docket) {
+                for (erase, applied) in erases.iter().zip(applied.iter_mut().flatten()) {
+                    if let (Some(request), Some(mut docket)) = (&erase.request, applied.docket.take()) {
+                        docket.add_records(&applied.counts);
                         claims.push(self.claim(&state, (erase, request), docket, &common)?);
                     }
                 }
                 let commitments: Vec<_> = claims.iter().map(Claim::commitment).collect();
-                let entered = self.enter(&state, writer, &mut change, (now, common.promise), &commitments)?;
+                let entered = self.enter(&state, writer, &mut change, (now, &promise), &commitments)?;
                 asked = Some((claims, entered));
                 Some(change)
             } else if refused {
@@ -320,7 +320,6 @@ impl Inner {
                     let counts: Vec<_> = page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect();
                     if let Some(docket) = &mut docket {
                         *docket = Docket::of(editor, tag, page)?;
-                        docket.add_records(&counts);
                     }
                     let count = page.lineage.tree.count(editor, Lineage::place(tag))?;
                     let links = Links { owner: tag, incarnation, tree: std::mem::take(&mut page.lineage.tree), count };
@@ -363,9 +362,6 @@ impl Inner {
                     docket.add_key(&format!("key of class {class}"), key);
                 }
                 let applied = part.erase(editor, page, (epoch, now))?;
-                if let Some(docket) = &mut docket {
-                    docket.add_records(&applied.counts);
-                }
                 Ok(Applied { docket, ..applied })
             }
             Scope::Record(id) => {
@@ -381,11 +377,8 @@ impl Inner {
                 if is_there(editor, page, id)? && protected(editor.pages, page, id)? {
                     return Err(held("this record, or one derived from it,"));
                 }
-                let mut docket = erase.request.as_ref().map(|_| Docket::of(editor, tag, page)).transpose()?;
+                let docket = erase.request.as_ref().map(|_| Docket::of(editor, tag, page)).transpose()?;
                 let applied = erase_record(editor, page, id, epoch)?;
-                if let Some(docket) = &mut docket {
-                    docket.add_records(&applied.counts);
-                }
                 Ok(Applied { docket: docket.filter(|_| !applied.already), ..applied })
             }
         }

@@ -30,6 +30,13 @@ pub(super) fn origin(given: Option<&str>, store: StoreId) -> Result<String> {
 /// Where an erase stands among those of its commit: index and path.
 pub(super) type Place = (u64, Vec<Hash>);
 
+/// What a leaf says of its erases, and where each of them is.
+struct Slots {
+    of: u64,
+    root: Hash,
+    places: Vec<Place>,
+}
+
 /// A leaf that a commit adds, and where its erases stand in it.
 pub(super) struct Entered {
     pub(super) leaf: Leaf,
@@ -48,6 +55,12 @@ impl Inner {
         LogPage::decode(&pages.load(PageKind::Log, None, &state.head.roots.log)?)
     }
 
+    /// Lets the next epoch begin with a change that nobody asks a certificate of.
+    pub(super) fn next_epoch(&self, state: &State, writer: &Writer, change: &mut Change) -> Result<()> {
+        self.begin_epoch(writer, writer.root.id.epoch + 1, change)?;
+        self.enter(state, writer, change, (self.options.env.now(), &self.cell.describe()), &[]).map(drop)
+    }
+
     /// Adds a leaf for a change that erases; where it begins an epoch, its root key is drawn. (`None`: a planted defect.)
     pub(super) fn enter(
         &self,
@@ -61,7 +74,7 @@ impl Inner {
         if self.defect(super::Defect::SkipLog) {
             return Ok(None);
         }
-        let (erases, places) = self.shuffled(commitments)?;
+        let slots = self.shuffled(commitments)?;
         let ends = match &change.root {
             Some(root) => Ends::Next {
                 attempt: data_encoding::HEXLOWER.encode(&root.id.attempt),
@@ -77,8 +90,8 @@ impl Inner {
             commit: state.stored.id.commit + 1,
             epoch: writer.root.id.epoch,
             time: now.minute().to_string(),
-            slots: commitments.len().next_power_of_two().max(SLOTS_MIN) as u64,
-            erases,
+            slots: slots.of,
+            erases: slots.root,
             destroys: key_commitment(writer.root.key.bytes()),
             ends,
             cell: CellFacts::new(promise).digest(),
@@ -88,7 +101,7 @@ impl Inner {
         page.append(&mut editor, &leaf.to_string())?;
         let seeds = || (page.checkpoint_seed.duplicate(), page.certificate_seed.duplicate());
         let seeds = (!commitments.is_empty()).then(seeds);
-        let entered = Entered { leaf, index, path, checkpoint: checkpoint_of(page), seeds, places };
+        let entered = Entered { leaf, index, path, checkpoint: checkpoint_of(page), seeds, places: slots.places };
         let Link::Loaded(page) = link else { unreachable!("it was just loaded") };
         let mut sealer = Sealer::new(&self.options, self.id);
         change.head.roots.log = page.seal(change.head.geometry, &mut sealer)?;
@@ -98,24 +111,16 @@ impl Inner {
     }
 
     /// Puts commitments among random ones, in random order, so that a leaf tells how many there were up to a factor of two.
-    fn shuffled(&self, commitments: &[Hash]) -> Result<(Hash, Vec<Place>)> {
+    fn shuffled(&self, commitments: &[Hash]) -> Result<Slots> {
         let n = commitments.len().next_power_of_two().max(SLOTS_MIN);
-        let mut random = vec![[0; 32]; n];
+        let mut random = vec![[0; 32]; n - commitments.len()];
         self.options.env.fill(random.as_flattened_mut())?;
-        let (all, at) = if commitments.is_empty() {
-            (random.into_iter().map(Hash).collect(), Vec::new())
-        } else {
-            // Sorted, they stand where their hashes put them.
-            let dummies = random.into_iter().skip(commitments.len()).map(Hash);
-            let mut all: Vec<Hash> = commitments.iter().copied().chain(dummies).collect();
-            all.sort_unstable();
-            let at = commitments.iter().map(|c| all.binary_search(c).unwrap_or_else(|i| i)).collect();
-            (all, at)
-        };
-        let all: Vec<Hash> = all;
-        let at: Vec<usize> = at;
-        let (root, mut paths) = slots(&all);
-        Ok((root, at.into_iter().map(|i| (i as u64, std::mem::take(&mut paths[i]))).collect()))
+        let mut all: Vec<Hash> = commitments.iter().copied().chain(random.into_iter().map(Hash)).collect();
+        // Sorted, they stand where their hashes put them.
+        all.sort_unstable();
+        let at: Vec<u64> = commitments.iter().map(|c| all.binary_search(c).unwrap_or_else(|i| i) as u64).collect();
+        let (root, paths) = slots(&all, &at);
+        Ok(Slots { of: n as u64, root, places: at.into_iter().zip(paths).collect() })
     }
 
     /// Signs a checkpoint of the log as it is; only for who knows that every commit is settled.
@@ -145,7 +150,7 @@ fn checkpoint_of(page: &LogPage) -> Checkpoint {
 }
 
 /// One of the log's two keys.
-pub(super) fn signer(page: &LogPage, seed: &crate::crypto::Key) -> Result<Signer> {
+pub(super) fn signer(page: &LogPage, seed: &Key) -> Result<Signer> {
     Signer::ed25519(&page.origin, seed.bytes())
 }
 

@@ -76,11 +76,6 @@ impl VerifierKey {
         &self.name
     }
 
-    /// Whether it is a witness's.
-    pub fn is_witness(&self) -> bool {
-        self.kind == Kind::Cosignature
-    }
-
     /// Checks this key's signature on a note; for a witness's says when it was given.
     ///
     /// # Errors
@@ -255,11 +250,6 @@ impl Note {
             self.signatures.push(line.clone());
         }
         Ok(())
-    }
-
-    /// The signature lines alone, as a witness answers.
-    pub fn signature_lines(&self) -> String {
-        self.signatures.iter().map(ToString::to_string).collect()
     }
 
     /// The same text with the signatures of these lines.

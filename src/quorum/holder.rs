@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +9,7 @@ use ed25519_dalek::SigningKey;
 
 use super::{Held, Keyholder, Share};
 use crate::cell::{RootId, SHARE_SLOTS, Slots, Statement};
-use crate::dir::sync_dir;
+use crate::dir::{make_dir, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
@@ -51,8 +49,7 @@ impl Holder {
             if !create && !SHARE_SLOTS.iter().any(|slot| dir.join(slot).exists()) {
                 return Ok(None);
             }
-            let made = DirBuilder::new().mode(0o700).recursive(true).create(&dir);
-            made.map_err(|e| Error::io(dir.display(), e))?;
+            make_dir(&dir)?;
             let slots = Slots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env), SHARE_SLOTS);
             // After a crash in the middle again; never where one holds something, though others be missing.
             let all = || SHARE_SLOTS.iter().all(|slot| dir.join(slot).exists());

@@ -1,16 +1,13 @@
 //! Shamir's secret sharing over GF(256), by vsss-rs (constant time, coefficients uniform over 0 to 255); a fresh polynomial for each key.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use vsss_rs::{Gf256, IdentifierGf256};
 use zeroize::Zeroize;
 
 use crate::cell::{NOTE_BYTES, Note, RootId, RootKey};
-use crate::certificate::key_commitment;
-use crate::crypto::{Fresh, Key, hedge};
+use crate::certificate::key_commitment_bytes;
+use crate::crypto::{Fresh, Key, POLYNOMIAL, hedge, polynomial};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::log::Hash;
 use crate::secret::Secret;
 
 /// Bytes of a share's value: as many as of a key.
@@ -59,7 +56,7 @@ impl Share {
 
 /// The commitment that shares carry.
 pub(super) fn commitment(key: &Key) -> [u8; 32] {
-    Hash::from_base64(&key_commitment(key.bytes())).map_or_else(|_| unreachable!("a commitment is a hash"), |h| h.0)
+    key_commitment_bytes(key.bytes())
 }
 
 /// Random bytes drawn before: the crate asks for one at a time, and must not fail in between.
@@ -69,19 +66,12 @@ struct Drawn {
 }
 
 impl Drawn {
-    /// HMAC-SHA-256 in counter mode, under a key hedged with the secret: a generator that repeats itself must not give two keys one polynomial.
+    /// The PRF in counter mode, under a key hedged with the secret: a generator that repeats itself must not give two keys one polynomial.
     fn new(env: &dyn Env, secret: &Key, len: usize) -> Result<Self> {
-        let seed = Fresh::new(env, hedge(&[b"keyfall/polynomial/v1", secret.bytes()])).key()?;
+        let seed = Fresh::new(env, hedge(&[POLYNOMIAL, secret.bytes()])).key()?;
         let mut bytes = Secret::zeroed(len);
         for (n, block) in (0_u32..).zip(bytes.chunks_mut(32)) {
-            let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(seed.bytes()) else {
-                unreachable!("HMAC takes keys of any length")
-            };
-            mac.update(b"keyfall/polynomial/v1\0");
-            mac.update(&n.to_be_bytes());
-            let mut out = mac.finalize().into_bytes();
-            block.copy_from_slice(&out[..block.len()]);
-            out.as_mut_slice().zeroize();
+            block.copy_from_slice(&polynomial(&seed, n)[..block.len()]);
         }
         Ok(Drawn { bytes, at: 0 })
     }

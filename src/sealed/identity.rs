@@ -17,7 +17,7 @@ use std::str::FromStr;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
-use crate::codec::Decoder;
+use crate::codec::{Decoder, parsed, shown};
 use crate::crypto::{Fresh, Key, hedge, kem};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -30,14 +30,6 @@ const TICKET: &str = "keyfall-ticket-1:";
 const MAGIC: &[u8; 8] = b"KFASKING";
 const VERSION: u8 = 1;
 const LABEL: &[u8] = b"keyfall/request/v1";
-
-fn shown(prefix: &str, bytes: &[u8]) -> String {
-    format!("{prefix}{}", data_encoding::BASE64URL_NOPAD.encode(bytes))
-}
-
-fn parsed(prefix: &str, text: &str) -> Option<Vec<u8>> {
-    data_encoding::BASE64URL_NOPAD.decode(text.trim().strip_prefix(prefix)?.as_bytes()).ok()
-}
 
 /// Who stands outside: a key to sign requests with, and one that what is exported is sealed to.
 pub struct Identity {

@@ -31,6 +31,12 @@ fn world() -> World {
     world
 }
 
+/// Whether these bytes are a certificate that holds.
+fn holds(bytes: &[u8], trust: &Trust) -> bool {
+    let text = std::str::from_utf8(bytes);
+    text.is_ok_and(|text| text.parse::<Certificate>().is_ok_and(|c| c.verify(trust).is_ok()))
+}
+
 #[test]
 fn a_certificate_says_what_fell_and_verifies_from_its_text_alone() {
     let world = world();
@@ -231,10 +237,7 @@ fn every_byte_changed_and_every_cut_is_refused() {
     let certificate = certified(engine, asked(Scope::user(user("ada"))));
     let trust = trust(engine);
     let text = certificate.to_string();
-    let holds = |bytes: &[u8]| {
-        let text = std::str::from_utf8(bytes);
-        text.is_ok_and(|text| text.parse::<Certificate>().is_ok_and(|c| c.verify(&trust).is_ok()))
-    };
+    let holds = |bytes: &[u8]| holds(bytes, &trust);
     assert!(holds(text.as_bytes()));
     for at in 0..text.len() {
         let mut bytes = text.clone().into_bytes();
@@ -250,10 +253,7 @@ fn random_changes_are_refused() {
     let rounds = std::env::var("KEYFALL_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000_u64);
     let good = include_bytes!("../certificates/good.erased");
     let trust = Trust::in_log(include_str!("../certificates/good.key").parse().unwrap());
-    let holds = |bytes: &[u8]| {
-        let text = std::str::from_utf8(bytes);
-        text.is_ok_and(|text| text.parse::<Certificate>().is_ok_and(|c| c.verify(&trust).is_ok()))
-    };
+    let holds = |bytes: &[u8]| holds(bytes, &trust);
     assert!(holds(good));
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut next = |below: usize| {
@@ -415,7 +415,7 @@ fn a_store_that_lost_the_leaf_cannot_upgrade() {
 }
 
 #[test]
-fn damaged_pages_are_named() {
+fn whether_records_were_counted_is_bound() {
     let world = world();
     let engine = world.engine();
     let certificate = certified(engine, asked(Scope::user(user("ada"))));

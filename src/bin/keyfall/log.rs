@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use keyfall::certificate::Leaf;
@@ -12,7 +12,7 @@ use keyfall::{Engine, Error, ErrorKind};
 use serde_json::json;
 
 use crate::args::{LogCommand, store_and};
-use crate::commands::{Done, one};
+use crate::commands::{Done, one, write_whole};
 use crate::output::{line, progress, value};
 use crate::stores::open;
 
@@ -96,9 +96,7 @@ fn put(dir: &Path, path: &str, bytes: &[u8]) -> Result<(), Error> {
     if let Some(parent) = place.parent() {
         std::fs::create_dir_all(parent).map_err(failed)?;
     }
-    let part = PathBuf::from(format!("{}.part", place.display()));
-    let mut file = File::create(&part).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&part, &place)).map_err(failed)
+    write_whole(&place, |file| file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed))
 }
 
 /// The checkpoint that was published, checked with the log's own key.

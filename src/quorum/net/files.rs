@@ -1,23 +1,24 @@
 //! What lies in directories: a keyholder's, and the cell of a store that is spread over keyholders.
 //!
 //! ```text
-//! keyholder: identity (two seeds, to be kept secret)   engines (who may speak to it)   stores/STORE/{engine, slot-a ... slot-d}
+//! keyholder: identity (two seeds, to be kept secret)   engines (who may speak to it)   stores/STORE/{engine, slot-a ... slot-h}
 //! cell:      quorum.json (who the keyholders are)      engine.key (the engine's seed, to be kept secret)
 //! ```
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
-use super::{EngineId, KeyholderId, RemoteKeyholder, parsed, shown};
+use super::{EngineId, KeyholderId, RemoteKeyholder};
 use crate::cell::check_medium;
+use crate::codec::{parsed, shown};
 use crate::crypto::Key;
-use crate::dir::{DirLock, sync_dir};
+use crate::dir::{DirLock, make_dir, sync_dir};
 use crate::env::{Env, SharedEnv};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -50,10 +51,6 @@ fn write(path: &Path, text: &str, new: bool) -> Result<()> {
 
 fn read(path: &Path) -> Result<Zeroizing<String>> {
     std::fs::read_to_string(path).map(Zeroizing::new).map_err(io(path))
-}
-
-fn make_dir(dir: &Path) -> Result<()> {
-    DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(io(dir))
 }
 
 fn public(seed: &Key) -> [u8; 32] {
@@ -113,12 +110,9 @@ impl KeyholderDir {
         }
         check_medium(dir, dir.join("remnants-accepted").exists())?;
         let lock = DirLock::take(dir, "keyholder")?;
-        let seeds: Zeroizing<[u8; 64]> =
-            parsed(HOLDER_PRIVATE, &read(&path)?).map(Zeroizing::new).ok_or_else(|| {
-                Error::corrupt(format!("{} is damaged: this keyholder cannot show who it is", path.display()))
-            })?;
-        let (Some(channel), Some(statements)) = (seeds.first_chunk(), seeds.last_chunk()) else {
-            unreachable!("they are 64 bytes")
+        let seeds = Zeroizing::new(parsed(HOLDER_PRIVATE, &read(&path)?).unwrap_or_default());
+        let (Some(channel), Some(statements), 64) = (seeds.first_chunk(), seeds.last_chunk(), seeds.len()) else {
+            return Err(Error::corrupt(format!("{} is damaged: this keyholder cannot show who it is", path.display())));
         };
         let (channel, statements) = (Key::copied_from(channel), Key::copied_from(statements));
         Ok(KeyholderDir { dir: dir.to_owned(), channel, statements, claims: Mutex::default(), _lock: lock })
@@ -233,14 +227,14 @@ impl EngineKey {
             let seed = Key::random(env)?;
             write(&path, &Zeroizing::new(format!("{}\n", shown(ENGINE_PRIVATE, seed.bytes()))), true)?;
         }
-        let seed: Option<[u8; 32]> = parsed(ENGINE_PRIVATE, &read(&path)?);
-        let seed = seed.map(Zeroizing::new).ok_or_else(|| {
-            Error::corrupt(format!(
+        let seed = Zeroizing::new(parsed(ENGINE_PRIVATE, &read(&path)?).unwrap_or_default());
+        let (Some(seed), 32) = (seed.first_chunk(), seed.len()) else {
+            return Err(Error::corrupt(format!(
                 "{} is damaged; have keyholders allow another with `keyholder allow --store`",
                 path.display()
-            ))
-        })?;
-        Ok(EngineKey(Key::copied_from(&seed)))
+            )));
+        };
+        Ok(EngineKey(Key::copied_from(seed)))
     }
 
     /// Who the engine is.

@@ -23,19 +23,11 @@ pub use server::Server;
 #[cfg(feature = "testing")]
 pub(crate) use wire::well_formed;
 
+use crate::codec::{parsed, shown};
 use crate::error::{Error, Result};
 
 const KEYHOLDER: &str = "keyfall-keyholder-1:";
 const ENGINE: &str = "keyfall-engine-1:";
-
-fn shown(prefix: &str, bytes: &[u8]) -> String {
-    format!("{prefix}{}", data_encoding::BASE64URL_NOPAD.encode(bytes))
-}
-
-fn parsed<const N: usize>(prefix: &str, text: &str) -> Option<[u8; N]> {
-    let bytes = data_encoding::BASE64URL_NOPAD.decode(text.trim().strip_prefix(prefix)?.as_bytes()).ok()?;
-    bytes.try_into().ok()
-}
 
 /// Who a keyholder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +48,7 @@ impl FromStr for KeyholderId {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         let keys: [u8; 64] = parsed(KEYHOLDER, text)
+            .and_then(|keys| keys.try_into().ok())
             .ok_or_else(|| Error::invalid("not a keyholder's key; `keyfall keyholder init` prints it"))?;
         let (mut channel, mut statements) = ([0; 32], [0; 32]);
         channel.copy_from_slice(&keys[..32]);
@@ -77,7 +70,7 @@ impl fmt::Display for EngineId {
 impl FromStr for EngineId {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let key = parsed(ENGINE, text);
+        let key = parsed(ENGINE, text).and_then(|key| key.try_into().ok());
         key.map(EngineId).ok_or_else(|| Error::invalid("not an engine's key; `keyfall keyholder engine` prints it"))
     }
 }
