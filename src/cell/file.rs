@@ -1,7 +1,7 @@
 //! The file cell: a directory with two slots (`slots.rs`), on a file system that overwrites in place.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::filesystem::{self, Verdict};
 use super::slots::{SLOTS, Slots};
 use super::{Contents, Durable, Level, Promise, Retirement, RootCell, RootId};
 use crate::crypto::Key;
-use crate::dir::{DirLock, sync_dir};
+use crate::dir::{DirLock, make_dir, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
@@ -73,7 +73,7 @@ impl FileCell {
                 ),
             ));
         }
-        DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(io)?;
+        make_dir(dir)?;
         let lock = DirLock::take(dir, "cell")?;
         let slots = Slots::new(Arc::new(OsDisk), dir, env, SLOTS);
         // An interrupted `create` leaves tombstones of epoch 0 only; anything else may be somebody's key.
