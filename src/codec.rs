@@ -1,18 +1,81 @@
 //! Bytes in, values out: the border at which every stored object is checked. Integers are big-endian.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::secret::Secret;
+
+/// Secret bytes: their own, or where they stand in an opened page. Most of what a page holds is only passed on when it is changed.
+#[derive(Debug)]
+pub(crate) enum Part {
+    Own(Secret),
+    Within { page: Arc<Secret>, from: u32, to: u32 },
+}
+
+impl Deref for Part {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Part::Own(bytes) => bytes,
+            Part::Within { page, from, to } => &page[*from as usize..*to as usize],
+        }
+    }
+}
+
+impl From<Secret> for Part {
+    fn from(bytes: Secret) -> Self {
+        Part::Own(bytes)
+    }
+}
+
+impl Part {
+    /// The same bytes; a page that is shared stays shared.
+    pub(crate) fn duplicate(&self) -> Self {
+        match self {
+            Part::Own(bytes) => Part::Own(Secret::copied_from(bytes)),
+            Part::Within { page, from, to } => Part::Within { page: Arc::clone(page), from: *from, to: *to },
+        }
+    }
+
+    /// The same bytes, alone: the page around them is let go.
+    pub(crate) fn alone(self) -> Self {
+        match self {
+            Part::Own(_) => self,
+            Part::Within { .. } => Part::Own(Secret::copied_from(&self)),
+        }
+    }
+}
 
 /// Reads an object from front to back; every read is bounded by what is there.
 pub(crate) struct Decoder<'a> {
     rest: &'a [u8],
+    /// The page that is read, where parts of it may be shared.
+    page: Option<&'a Arc<Secret>>,
     what: &'static str,
 }
 
 impl<'a> Decoder<'a> {
     /// `what` names the object in errors.
     pub(crate) fn new(bytes: &'a [u8], what: &'static str) -> Self {
-        Decoder { rest: bytes, what }
+        Decoder { rest: bytes, page: None, what }
+    }
+
+    /// The same for a page whose parts may be shared.
+    pub(crate) fn of_page(page: &'a Arc<Secret>, what: &'static str) -> Self {
+        Decoder { rest: page, page: Some(page), what }
+    }
+
+    /// So many bytes, to be kept.
+    pub(crate) fn part(&mut self, n: usize) -> Result<Part> {
+        let bytes = self.bytes(n)?;
+        Ok(match self.page {
+            None => Part::Own(Secret::copied_from(bytes)),
+            Some(page) => {
+                let to = (page.len() - self.rest.len()) as u32;
+                Part::Within { page: Arc::clone(page), from: to - n as u32, to }
+            }
+        })
     }
 
     pub(crate) fn bad(&self) -> Error {

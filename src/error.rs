@@ -81,6 +81,12 @@ impl Error {
         self.kind
     }
 
+    /// For each of several callers whom one failure concerns.
+    #[cfg(feature = "engine")]
+    pub(crate) fn copy(&self) -> Self {
+        Error::new(self.kind, self.to_string())
+    }
+
     /// Puts `context` before the message.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {

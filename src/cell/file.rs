@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::filesystem::{self, Verdict};
 use super::slots::{SLOTS, Slots};
-use super::{Contents, Durable, Level, Promise, Retirement, RootCell, RootId};
+use super::{Contents, Durable, Level, Promise, Retirement, RootCell, RootId, RootKey};
 use crate::crypto::Key;
 use crate::dir::{DirLock, make_dir, sync_dir};
 use crate::disk::OsDisk;
@@ -164,6 +164,10 @@ impl RootCell for FileCell {
     }
 
     fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {
-        self.slots.retire(keep)
+        self.slots.retire(keep, None)
+    }
+
+    fn retire_for(&self, keep: &RootId, next: &RootKey, _proof: Durable) -> Result<Option<Retirement>> {
+        self.slots.retire(keep, Some(next)).map(Some)
     }
 }

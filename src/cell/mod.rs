@@ -35,12 +35,18 @@ pub struct RootKey {
     pub key: Key,
 }
 
+impl RootKey {
+    pub(crate) fn duplicate(&self) -> Self {
+        RootKey { id: self.id, key: self.key.duplicate() }
+    }
+}
+
 /// What a cell holds.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// The store it belongs to; `None` in a cell that never held a key.
     pub store: Option<StoreId>,
-    /// Every root key that is not destroyed: one, or two in the middle of an erase.
+    /// Every root key that is not destroyed: one, or two in the middle of an erase, or where the next epoch's stands ready.
     pub keys: Vec<RootKey>,
     /// The highest epoch it ever held a key of.
     pub epoch: u64,
@@ -90,4 +96,15 @@ pub trait RootCell: Send + Sync {
     /// # Errors
     /// `Corrupt` where `keep` is not there (nothing is destroyed then); `Io`.
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement>;
+
+    /// As [`RootCell::retire`], and `next`, the key of the epoch to come, is written where a destroyed one was, in the same durable
+    /// write: the next erase has nothing to deposit. For a cell that one process holds alone; `None` says that this is none, and that
+    /// nothing was done.
+    ///
+    /// # Errors
+    /// As [`RootCell::retire`].
+    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+        let _ = (keep, next, proof);
+        Ok(None)
+    }
 }

@@ -252,9 +252,9 @@ impl Slots {
         Ok(contents)
     }
 
-    /// Destroys every key but `keep`, which must be there.
-    pub(crate) fn retire(&self, keep: &RootId) -> Result<Retirement> {
-        let slots = self.all()?;
+    /// Destroys every key but `keep`, which must be there; one by writing `next` over it.
+    pub(crate) fn retire(&self, keep: &RootId, next: Option<&RootKey>) -> Result<Retirement> {
+        let mut slots = self.all()?;
         let kept = slots.iter().find_map(|slot| match slot {
             Slot::Live { store, key, .. } if key.id == *keep => Some(*store),
             _ => None,
@@ -267,7 +267,12 @@ impl Slots {
             Slot::Destroyed { id } => *id,
             Slot::Torn => RootId { epoch: keep.epoch.saturating_sub(1), attempt: [0; 16] },
         };
-        self.destroy_others(&slots, store, |id| id == keep, bears)?;
+        let free = slots.iter().position(|slot| slot.live().is_none_or(|key| key.id != *keep));
+        if let (Some(next), Some(n)) = (next, free) {
+            self.write(n, LIVE, store, &next.id, Some((&next.key, None)))?;
+            slots[n] = Slot::Live { store, key: next.duplicate(), note: [0; NOTE_BYTES] };
+        }
+        self.destroy_others(&slots, store, |id| id == keep || next.is_some_and(|next| next.id == *id), bears)?;
         Ok(Retirement::Destroyed)
     }
 

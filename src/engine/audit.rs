@@ -71,7 +71,8 @@ pub struct PlaceAudit {
 pub struct Audit {
     /// The state audited.
     pub head: Option<HeadId>,
-    /// Root keys in the cell: one, unless an erase is not complete.
+    /// Root keys in the cell: one, unless an erase is not complete. The next epoch's is not counted where it stands ready: it has
+    /// sealed nothing.
     pub root_keys: u64,
     /// Until when erases are pending: superseded pages may lead to what they named.
     pub pending: Option<Timestamp>,
@@ -188,6 +189,7 @@ impl Engine {
         let writer = inner.writer();
         inner.check_usable()?;
         let contents = inner.cell.load()?;
+        let ready = writer.next.as_ref().map(|next| next.id);
         let ((live_roots, pending), live_head, geometry) = {
             let state = inner.state();
             ((state.head.roots.duplicate(), state.head.pending), state.stored.id, state.head.geometry)
@@ -200,7 +202,7 @@ impl Engine {
         learn(&source, (&live_roots, geometry), live_head.epoch, true, &mut known)?;
         let mut audit = Audit {
             head: Some(live_head),
-            root_keys: contents.keys.len() as u64,
+            root_keys: contents.keys.iter().filter(|key| ready != Some(key.id)).count() as u64,
             pending,
             live_blobs: known.len() as u64,
             places: Vec::new(),
@@ -298,7 +300,7 @@ impl Engine {
         walk(&Walking::lenient(), &source, &page.roots, &mut |step| {
             match step {
                 Step::Enter { at, .. } => {
-                    if noted.insert(at.name, crypto::hedge(&[at.key.bytes()])).is_some() {
+                    if noted.insert(at.name, crypto::hedge(&[at.key().bytes()])).is_some() {
                         return Ok(ControlFlow::Break(()));
                     }
                 }
@@ -338,8 +340,9 @@ impl Engine {
         let (root, tag, geometry, mut out) = {
             let state = inner.state();
             let tag = inner.user_tag(&state, user);
-            let mut out = vec![("root page key".to_owned(), Secret::copied_from(state.head.roots.users.key.bytes()))];
-            for key in inner.cell.load()?.keys {
+            let mut out = vec![("root page key".to_owned(), Secret::copied_from(state.head.roots.users.key().bytes()))];
+            let current = state.stored.id.epoch;
+            for key in inner.cell.load()?.keys.into_iter().filter(|key| key.id.epoch <= current) {
                 out.push(("root key".to_owned(), Secret::copied_from(key.key.bytes())));
             }
             (state.head.roots.users.duplicate(), tag, state.head.geometry, out)
@@ -364,14 +367,14 @@ impl Engine {
             match step {
                 Step::Enter { kind, at } => {
                     let context = crypto::page_context(inner.id, kind.byte(), at.name);
-                    let aes = aes_key(&at.name, &at.key, &context)?;
+                    let aes = aes_key(&at.name, &at.key(), &context)?;
                     if kind == PageKind::Inbox {
                         let inbox = Inbox { tree: Ordered::stored(Some(at.duplicate())) };
                         let keys = inbox.keys(&source, tag)?;
                         out.extend(keys.iter().map(|k| ("inbox key".to_owned(), Secret::copied_from(k.key.bytes()))));
                     }
                     if only.is_none() || matches!(kind, PageKind::User) {
-                        out.push((format!("{kind:?} page key"), Secret::copied_from(at.key.bytes())));
+                        out.push((format!("{kind:?} page key"), Secret::copied_from(at.key().bytes())));
                         out.push((format!("{kind:?} page AES key"), aes));
                     }
                 }
@@ -434,7 +437,7 @@ fn learn(
                 if known.contains_key(&at.name) {
                     return Ok(ControlFlow::Break(()));
                 }
-                known.insert(at.name, Known { opener: Opener::Page { key: at.key.duplicate(), kind }, live, epoch });
+                known.insert(at.name, Known { opener: Opener::Page { key: at.key(), kind }, live, epoch });
             }
             Step::Record { of, key, entry } => {
                 let Some(payload) = Payload::of(&mut resolver, &leave, (of, key, entry))?.map(Arc::new) else {

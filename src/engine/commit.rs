@@ -59,14 +59,14 @@ impl Sink for Sealer<'_> {
         #[cfg(not(feature = "testing"))]
         let _ = owner;
         #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "only a defect changes it"))]
-        let mut at = Ref { name: fresh.name()?, key: fresh.key()? };
+        let (name, mut key) = (fresh.name()?, fresh.key()?);
         #[cfg(feature = "testing")]
-        if let Some(key) = self.broken_key(owner) {
-            at.key = key;
+        if let Some(broken) = self.broken_key(owner) {
+            key = broken;
         }
-        let context = crypto::page_context(self.store, kind.byte(), at.name);
-        self.blobs.push((at.name, chunked::seal(&at.key, &fresh.salt()?, &context, plaintext)));
-        Ok(at)
+        let context = crypto::page_context(self.store, kind.byte(), name);
+        self.blobs.push((name, chunked::seal(&key, &fresh.salt()?, &context, plaintext)));
+        Ok(Ref::new(name, &key))
     }
 }
 
@@ -109,7 +109,7 @@ impl Inner {
             }
         }
         self.verify(writer, &[])?;
-        self.finish(writer)
+        self.finish(writer, None)
     }
 
     /// Asks the cell anew, where it could not say yet that the old root key is gone.
@@ -145,14 +145,23 @@ impl Inner {
         })
     }
 
-    /// The last step: from here on the old root key is gone.
-    fn finish(&self, writer: &mut Writer) -> Result<Retirement> {
+    /// The last step: from here on the old root key is gone. `next` takes its place, where the cell has it so.
+    fn finish(&self, writer: &mut Writer, next: Option<RootKey>) -> Result<Retirement> {
+        writer.next = None;
         #[cfg(feature = "testing")]
         if self.defect(super::Defect::SkipRetire) {
             writer.settled = true;
             return Ok(Retirement::Destroyed);
         }
-        let retired = self.cell.retire(&writer.root.id, Durable::verified())?;
+        let keep = &writer.root.id;
+        let for_next = |next: &RootKey| self.cell.retire_for(keep, next, Durable::verified());
+        let retired = match next.as_ref().map(for_next).transpose()?.flatten() {
+            Some(retired) => {
+                writer.next = next;
+                retired
+            }
+            None => self.cell.retire(keep, Durable::verified())?,
+        };
         writer.settled = true;
         *locked(&self.awaiting) = Some(&retired).filter(|retired| !retired.is_final()).cloned();
         Ok(retired)
@@ -177,7 +186,7 @@ impl Inner {
             let head = HeadPage::open(&stored.bytes, &writer.root.key)?;
             let root = store.get(&head.roots.users.name)?.ok_or_else(odd)?;
             let context = crypto::page_context(self.id, PageKind::Users.byte(), head.roots.users.name);
-            chunked::open(&head.roots.users.key, &context, &root)?;
+            chunked::open(&head.roots.users.key(), &context, &root)?;
             for (name, bytes) in blobs {
                 if store.get(name)?.as_ref() != Some(bytes) {
                     return Err(odd());
@@ -196,7 +205,10 @@ impl Inner {
         if let Some(root) = &change.root {
             // From here on the cell holds two keys, until `finish`.
             writer.settled = false;
-            self.cell.deposit(self.id, &root.id, &root.key)?;
+            // The one that stood ready is used once, whatever becomes of it.
+            if writer.next.take().is_none_or(|next| next.id != root.id) {
+                self.cell.deposit(self.id, &root.id, &root.key)?;
+            }
             #[cfg(feature = "testing")]
             if self.defect(super::Defect::RetireBeforePublish) {
                 self.cell.retire(&root.id, Durable::verified())?;
@@ -253,7 +265,14 @@ impl Inner {
             return Ok(None);
         }
         self.verify(writer, &change.blobs)?;
-        self.finish(writer).map(Some)
+        // Who erases once and goes leaves no key behind that nobody needs.
+        let next = if writer.erases {
+            Some(self.next_root(writer, writer.root.id.epoch + 1, &self.state().head)?)
+        } else {
+            None
+        };
+        writer.erases = true;
+        self.finish(writer, next).map(Some)
     }
 
     /// Hands one commit on to a copy that holds the one before; any other copy catches up.

@@ -161,11 +161,13 @@ impl Inner {
                 edit.falling.set(&mut edit.editor, (commit, number), &Fallen { owner, incarnation, links })?;
             }
         }
-        head.roots.falling = edit.falling.tree.seal(Falling::PLACE, head.geometry, &mut sealer)?;
-        head.roots.agenda = edit.agenda.tree.seal(Agenda::PLACE, head.geometry, &mut sealer)?;
-        head.roots.policies = edit.policies.tree.seal(Policies::place(None), head.geometry, &mut sealer)?;
-        head.roots.sets = edit.sets.tree.seal(Sets::PLACE, head.geometry, &mut sealer)?;
-        head.roots.users = seal_users(edit.users, head.geometry, &mut sealer)?;
+        // The head's own pointers keep no page from being let go.
+        head.roots.falling = edit.falling.tree.seal(Falling::PLACE, head.geometry, &mut sealer)?.map(Ref::alone);
+        head.roots.agenda = edit.agenda.tree.seal(Agenda::PLACE, head.geometry, &mut sealer)?.map(Ref::alone);
+        head.roots.policies =
+            edit.policies.tree.seal(Policies::place(None), head.geometry, &mut sealer)?.map(Ref::alone);
+        head.roots.sets = edit.sets.tree.seal(Sets::PLACE, head.geometry, &mut sealer)?.map(Ref::alone);
+        head.roots.users = seal_users(edit.users, head.geometry, &mut sealer)?.alone();
         let mut change = Change::of_head(head);
         change.blobs = sealer.blobs;
         change.replaced = edit.editor.replaced;

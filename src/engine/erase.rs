@@ -11,7 +11,7 @@ use super::holds::{held, protected};
 use super::part::{Part, erase_record, is_there};
 use super::read::Selector;
 use super::{Engine, Inner, State, Writer, locked};
-use crate::cell::Retirement;
+use crate::cell::{Retirement, RootKey};
 use crate::certificate::{CellFacts, Destroyed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp};
@@ -94,10 +94,6 @@ pub(super) fn absent(what: &str) -> Error {
     Error::new(ErrorKind::Absent, format!("{what} is not in this store; nothing was erased"))
 }
 
-fn copy_of(e: &Error) -> Error {
-    Error::new(e.kind(), e.to_string())
-}
-
 impl Engine {
     /// Erases a scope and returns when it is complete: the new pages are durable on every copy in step, the old root
     /// key is destroyed as far as the cell promises, no reader delivers a byte of the scope any more.
@@ -146,6 +142,10 @@ impl Inner {
     pub(super) fn rekey(&self) -> Result<Retirement> {
         let mut writer = self.writer();
         self.ready(&mut writer)?;
+        if writer.next.is_some() {
+            // Who asks for a fresh root key wants none that somebody may have seen.
+            self.settle(&mut writer)?;
+        }
         let change = {
             let state = self.state();
             let mut change = Change::of_head(state.head.duplicate());
@@ -158,7 +158,7 @@ impl Inner {
     fn erase_all(&self, writer: &mut Writer, erases: &[&Erase]) -> Vec<Result<Erasure>> {
         match self.erase_together(writer, erases) {
             Ok(outcomes) => outcomes,
-            Err(e) => erases.iter().map(|_| Err(copy_of(&e))).collect(),
+            Err(e) => erases.iter().map(|_| Err(e.copy())).collect(),
         }
     }
 
@@ -259,15 +259,19 @@ impl Inner {
     /// Lets the next epoch begin with a change: what was pending becomes final with it.
     pub(super) fn begin_epoch(&self, writer: &Writer, epoch: u64, change: &mut Change) -> Result<()> {
         change.head.pending = None;
-        change.root = Some(self.next_root(writer, epoch, &change.head)?);
+        change.root = Some(match &writer.next {
+            Some(next) if next.id.epoch == epoch => next.duplicate(),
+            _ => self.next_root(writer, epoch, &change.head)?,
+        });
         Ok(())
     }
 
-    fn next_root(&self, writer: &Writer, epoch: u64, head: &HeadPage) -> Result<crate::cell::RootKey> {
+    /// Draws the root key of an epoch.
+    pub(super) fn next_root(&self, writer: &Writer, epoch: u64, head: &HeadPage) -> Result<RootKey> {
         #[cfg(feature = "testing")]
         if self.defect(super::Defect::KeepRootKey) {
             let id = super::open::draw_root(&*self.options.env, epoch, head)?.id;
-            return Ok(crate::cell::RootKey { id, key: writer.root.key.duplicate() });
+            return Ok(RootKey { id, key: writer.root.key.duplicate() });
         }
         let _ = writer;
         super::open::draw_root(&*self.options.env, epoch, head)
@@ -310,7 +314,7 @@ impl Inner {
                 // cannot be read either.
                 let mut docket = erase.request.as_ref().map(|_| Docket::unread(erase));
                 let page_key = match link {
-                    Link::Stored(at) if docket.is_some() => Some(at.key.duplicate()),
+                    Link::Stored(at) if docket.is_some() => Some(at.key()),
                     _ => None,
                 };
                 let read = link.load_mut(editor, PageKind::User, Some(tag)).and_then(|page| {
@@ -359,7 +363,7 @@ impl Inner {
                 let Some(page) = page_of(editor, root, tag)? else { unreachable!("the user was there") };
                 let mut docket = erase.request.as_ref().map(|_| Docket::of(editor, tag, page)).transpose()?;
                 if let (Some(docket), Some((class, key))) = (&mut docket, part.whole_class(page)) {
-                    docket.add_key(&format!("key of class {class}"), key);
+                    docket.add_key(&format!("key of class {class}"), &key);
                 }
                 let applied = part.erase(editor, page, (epoch, now))?;
                 Ok(Applied { docket, ..applied })

@@ -5,6 +5,7 @@
 //! After a write whose outcome is unknown nothing more is done: the engine is opened anew.
 
 mod audit;
+mod batch;
 mod cascade;
 mod certify;
 mod commit;
@@ -35,6 +36,7 @@ use std::sync::{Arc, PoisonError, Weak};
 #[cfg(feature = "testing")]
 pub use audit::Exposed;
 pub use audit::{Audit, PlaceAudit};
+pub use batch::Batch;
 pub use cascade::Follow;
 pub use certify::Unsigned;
 pub use copies::{Backup, CopyStatus, Restored, restore};
@@ -47,7 +49,6 @@ pub use keeper::Keeper;
 #[cfg(feature = "testing")]
 pub(crate) use lineage::ContentRoots;
 pub use lineage::Lineage;
-pub use put::Batch;
 pub use read::{Listing, Query, Reader};
 pub use report::{Erased, Report};
 
@@ -63,7 +64,7 @@ pub use crate::tree::lineage::Access;
 pub use crate::tree::plans::Plan;
 pub use crate::tree::sets::TrainingSet;
 
-use crate::cell::{Promise, Retirement, RootCell, RootKey};
+use crate::cell::{Durable, Promise, Retirement, RootCell, RootKey};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{StoreId, Timestamp, UserTag};
@@ -179,6 +180,7 @@ struct Inner {
     state: RwLock<State>,
     writer: Mutex<Writer>,
     waiting: Mutex<Vec<Arc<erase::Waiting>>>,
+    putting: Mutex<Vec<Arc<batch::Waiting>>>,
     readers: Mutex<Vec<Weak<read::Open>>>,
     names: Mutex<NamesInUse>,
     /// Held by a discard: two at once would take each other's `since` away.
@@ -193,6 +195,16 @@ struct Inner {
     bell: keeper::Bell,
 }
 
+impl Drop for Inner {
+    /// No key stays behind that stood ready for an erase that did not come. Where this fails the next open does it.
+    fn drop(&mut self) {
+        let writer = locked(&self.writer);
+        if writer.next.is_some() && self.check_usable().is_ok() {
+            let _ = self.cell.retire(&writer.root.id, Durable::verified());
+        }
+    }
+}
+
 /// What readers see.
 struct State {
     head: HeadPage,
@@ -204,6 +216,10 @@ struct Writer {
     root: RootKey,
     /// Whether every copy in step holds the head and every other root key is retired.
     settled: bool,
+    /// The root key of the next epoch, where it stands in the cell already.
+    next: Option<RootKey>,
+    /// Whether something was erased since this engine was opened: then more will be.
+    erases: bool,
     copies: Vec<copies::Attached>,
 }
 

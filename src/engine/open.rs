@@ -46,6 +46,8 @@ pub(super) fn open_head(
 ) -> Result<(Head, HeadPage, RootKey)> {
     let place = store.place();
     let (belongs, newest) = cell;
+    // The next epoch's key may stand ready: a store without it lacks nothing.
+    let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
     let Some(stored) = store.head()? else {
         return Err(Error::corrupt(format!(
             "{place} holds no head, but the cell holds the root key of epoch {newest}; restore the store from a copy (an empty store is never taken for a new one; where an init was cut short, remove both and init again)"
@@ -68,24 +70,18 @@ pub(super) fn open_head(
         return Ok((stored, head, root));
     }
     let at = prefix.id.epoch;
-    Err(match at.cmp(&newest) {
-        std::cmp::Ordering::Less => Error::new(
-            ErrorKind::Refused,
-            format!(
-                "{place} is at epoch {at}, the cell is at epoch {newest}: the root key of epoch {at} is destroyed; bring the store up from a copy that holds epoch {newest}"
-            ),
-        ),
-        std::cmp::Ordering::Greater => Error::new(
-            ErrorKind::Refused,
-            format!(
-                "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, and it opens nothing; use the cell as it is now"
-            ),
-        ),
-        std::cmp::Ordering::Equal => Error::new(
-            ErrorKind::Refused,
-            format!("another writer published epoch {at} of {place}; this cell's key does not belong to it"),
-        ),
-    })
+    let text = if at < oldest {
+        format!(
+            "{place} is at epoch {at}, the cell is at epoch {oldest}: the root key of epoch {at} is destroyed; bring the store up from a copy that holds epoch {oldest}"
+        )
+    } else if at > newest {
+        format!(
+            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, and it opens nothing; use the cell as it is now"
+        )
+    } else {
+        format!("another writer published epoch {at} of {place}; this cell's key does not belong to it")
+    };
+    Err(Error::new(ErrorKind::Refused, text))
 }
 
 impl Engine {
@@ -175,8 +171,9 @@ impl Engine {
             cache: PageCache::new(options.cache_bytes),
             options,
             state: RwLock::new(State { head, stored }),
-            writer: Mutex::new(Writer { root, settled: false, copies }),
+            writer: Mutex::new(Writer { root, settled: false, next: None, erases: false, copies }),
             waiting: Mutex::default(),
+            putting: Mutex::default(),
             readers: Mutex::default(),
             names: Mutex::new(NamesInUse::default()),
             discarding: Mutex::new(()),

@@ -159,7 +159,7 @@ impl Pages for PageSource<'_> {
             return Ok(cached.page);
         }
         let context = crypto::page_context(self.id, kind.byte(), at.name);
-        let plaintext = self.fetch(&at.name, |blob| chunked::open(&at.key, &context, &blob))?;
+        let plaintext = self.fetch(&at.name, |blob| chunked::open(&at.key(), &context, &blob))?;
         let page = Arc::new(plaintext);
         if let Some(cache) = self.cache {
             cache.insert(at.name, Cached { page: Arc::clone(&page), owner });

@@ -73,10 +73,10 @@ impl Part {
     }
 
     /// The key of the part, where the part is one class, whole.
-    pub(super) fn whole_class<'p>(&self, page: &'p UserPage) -> Option<(&'p Class, &'p Key)> {
+    pub(super) fn whole_class<'p>(&self, page: &'p UserPage) -> Option<(&'p Class, Key)> {
         let slot = self.class.filter(|_| matches!(self.when, When::Ever)).and_then(|tag| page.class(tag))?;
         match &slot.tree.root {
-            Some(Link::Stored(at)) => Some((&slot.class, &at.key)),
+            Some(Link::Stored(at)) => Some((&slot.class, at.key())),
             _ => None,
         }
     }

@@ -1,17 +1,21 @@
 //! Every decoder of stored bytes behind one door, for fuzzing: none may panic or allocate without bound, and what decodes
 //! encodes to itself.
 
+use std::sync::Arc;
+
 use crate::cell::live_key_in;
 use crate::certificate::{Certificate, Leaf};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{Key, chunked};
 use crate::error::Result;
 use crate::ids::{BlobName, InteractionId, RecordId, UserId, UserTag};
+use crate::limits::CHUNK_BYTES;
 use crate::log::{Checkpoint, LogProof, Note, VerifierKey, bundle, read_bundle};
 use crate::policy::Policy;
 use crate::record::Entry;
 use crate::scope::Erase;
 use crate::sealed::{Address, Head, Kind, Request, Ticket, read_item, read_put};
+use crate::secret::Secret;
 use crate::store::log::frame_in;
 use crate::tree::grants::Grant;
 use crate::tree::head::{HeadPage, Prefix};
@@ -22,7 +26,7 @@ use crate::tree::ordered::{Ordered, OrderedNode};
 use crate::tree::sets::TrainingSet;
 use crate::tree::user::{UserPage, class_place};
 use crate::tree::users::{UsersNode, seal_users};
-use crate::tree::{Geometry, Link, Node, PageKind, Ref, Sink, Spot, edges};
+use crate::tree::{Geometry, Link, Node, Page, PageKind, Ref, Sink, Spot, edges};
 
 /// The decoders, in the order of the numbers that [`decode_anything`] takes.
 pub const DECODERS: [&str; 28] = [
@@ -62,14 +66,19 @@ struct Last(Vec<u8>);
 impl Sink for Last {
     fn seal(&mut self, _: PageKind, _: Option<UserTag>, plaintext: &[u8]) -> Result<Ref> {
         self.0 = plaintext.to_vec();
-        Ok(Ref { name: BlobName([0; 16]), key: Key::copied_from(&[0; 32]) })
+        Ok(Ref::new(BlobName([0; 16]), &Key::copied_from(&[0; 32])))
     }
+}
+
+/// The bytes as an opened page; a longer one does not open.
+fn opened(bytes: &[u8]) -> Option<Page> {
+    (bytes.len() <= CHUNK_BYTES).then(|| Arc::new(Secret::copied_from(bytes)))
 }
 
 /// A page that decodes encodes to itself, but for the padding.
 fn page<N: Node>(bytes: &[u8], seal: impl FnOnce(N, Geometry, &mut Last) -> Result<()>) -> bool {
     let geometry = Geometry::default();
-    let Ok(node) = N::decode(bytes) else {
+    let Some(Ok(node)) = opened(bytes).map(|page| N::decode(&page)) else {
         return false;
     };
     if bytes.len() <= geometry.capacity() {
@@ -132,7 +141,7 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
             Err(_) => false,
         },
         2 => {
-            let _ = edges(&Spot::ROOT, bytes);
+            let _ = opened(bytes).map(|page| edges(&Spot::ROOT, &page));
             page(bytes, |node: UsersNode, geometry, last| {
                 seal_users(Link::Loaded(Box::new(node)), geometry, last).map(|_| ())
             })
@@ -140,7 +149,7 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
         3 => page(bytes, |node: UserPage, geometry, last| node.seal(owner, geometry, last).map(|_| ())),
         4 => {
             let spot = Spot { kind: PageKind::Fences, owner: Some(owner), class: None };
-            let _ = edges(&spot, bytes);
+            let _ = opened(bytes).map(|page| edges(&spot, &page));
             page(bytes, ordered::<20>)
         }
         5 => match Entry::decode(bytes) {
@@ -166,7 +175,7 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
         10 => chunked::open(&Key::copied_from(&[7; 32]), b"context", bytes).is_ok(),
         11 => {
             let spot = Spot { kind: PageKind::Lineage, owner: Some(owner), class: None };
-            let _ = edges(&spot, bytes);
+            let _ = opened(bytes).map(|page| edges(&spot, &page));
             page(bytes, |node: OrderedNode<LINK_BYTES>, geometry, last| {
                 if let OrderedNode::Leaf(entries) = &node {
                     for (key, value) in entries {
@@ -176,7 +185,7 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
                 ordered(node, geometry, last)
             })
         }
-        12 => edges(&Spot { kind: PageKind::Falling, ..Spot::ROOT }, bytes).is_ok(),
+        12 => opened(bytes).is_some_and(|page| edges(&Spot { kind: PageKind::Falling, ..Spot::ROOT }, &page).is_ok()),
         14 => match Policy::decode(bytes) {
             Ok(policy) => {
                 assert_eq!(&policy.encode()[..], bytes, "a policy encodes to what it was decoded from");

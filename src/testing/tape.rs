@@ -233,4 +233,11 @@ impl RootCell for HoardingCell {
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
         self.cell.retire(keep, proof)
     }
+    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+        let retired = self.cell.retire_for(keep, next, proof)?;
+        if retired.is_some() {
+            locked(&self.hoard).push(RootKey { id: next.id, key: next.key.duplicate() });
+        }
+        Ok(retired)
+    }
 }

@@ -13,7 +13,7 @@
 use std::ops::ControlFlow;
 
 use super::ordered::{Ordered, OrderedKey, Place, Range};
-use super::{Edge, Editor, Geometry, Node, PageKind, Pages, REF_BYTES, Ref, Sink, Spot, pad};
+use super::{Edge, Editor, Geometry, Node, Page, PageKind, Pages, REF_BYTES, Ref, Sink, Spot, pad};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::Key;
 use crate::error::{Error, Result};
@@ -176,8 +176,8 @@ fn bad() -> Error {
 }
 
 impl Node for LogPage {
-    fn decode(page: &[u8]) -> Result<Self> {
-        let mut d = Decoder::new(page, "page of the log");
+    fn decode(page: &Page) -> Result<Self> {
+        let mut d = Decoder::of_page(page, "page of the log");
         if d.u8()? != VERSION {
             return Err(d.bad());
         }
@@ -215,7 +215,7 @@ impl Node for LogPage {
 }
 
 /// What a stored log page points to.
-pub(super) fn edges(page: &[u8]) -> Result<Vec<Edge>> {
+pub(super) fn edges(page: &Page) -> Result<Vec<Edge>> {
     let tree = LogPage::decode(page)?.tree.into_stored();
     let spot = Spot { kind: PageKind::LogTree, owner: None, class: None };
     Ok(tree.map(|at| Edge::Page { spot, at }).into_iter().collect())

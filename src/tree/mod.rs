@@ -23,7 +23,7 @@ pub(crate) mod users;
 
 use std::sync::Arc;
 
-use crate::codec::{Decoder, Encoder};
+use crate::codec::{Decoder, Encoder, Part};
 use crate::crypto::Key;
 use crate::error::{Error, Result};
 #[cfg(feature = "testing")]
@@ -77,7 +77,8 @@ impl Geometry {
 #[derive(Debug)]
 pub(crate) struct Ref {
     pub(crate) name: BlobName,
-    pub(crate) key: Key,
+    /// 32 bytes.
+    key: Part,
 }
 
 /// Bytes of a [`Ref`]: name 16 ‖ key 32.
@@ -85,14 +86,25 @@ pub(crate) const REF_BYTES: usize = 48;
 
 impl Ref {
     pub(crate) fn decode(d: &mut Decoder<'_>) -> Result<Self> {
-        let name = BlobName(d.array()?);
-        let key = d.bytes(32)?;
-        let key: &[u8; 32] = key.try_into().map_err(|_| d.bad())?;
-        Ok(Ref { name, key: Key::copied_from(key) })
+        Ok(Ref { name: BlobName(d.array()?), key: d.part(32)? })
+    }
+
+    pub(crate) fn new(name: BlobName, key: &Key) -> Self {
+        Ref { name, key: Part::Own(Secret::copied_from(key.bytes())) }
+    }
+
+    /// The key of the page behind it.
+    pub(crate) fn key(&self) -> Key {
+        self.key.first_chunk().map(Key::copied_from).unwrap_or_else(|| unreachable!("it has 32 bytes"))
+    }
+
+    /// The same, without the page in which it was read.
+    pub(crate) fn alone(self) -> Self {
+        Ref { name: self.name, key: self.key.alone() }
     }
 
     pub(crate) fn encode(&self, e: &mut Encoder) {
-        e.bytes(&self.name.0).bytes(self.key.bytes());
+        e.bytes(&self.name.0).bytes(&self.key);
     }
 
     pub(crate) fn duplicate(&self) -> Self {
@@ -193,7 +205,7 @@ pub(crate) enum Link<N> {
 
 /// A page of a tree in decoded form.
 pub(crate) trait Node: Sized {
-    fn decode(page: &[u8]) -> Result<Self>;
+    fn decode(page: &Page) -> Result<Self>;
 }
 
 impl<N: Node> Link<N> {
@@ -265,7 +277,7 @@ pub(crate) enum Edge {
 }
 
 /// Everything a stored page points to.
-pub(crate) fn edges(spot: &Spot, page: &[u8]) -> Result<Vec<Edge>> {
+pub(crate) fn edges(spot: &Spot, page: &Page) -> Result<Vec<Edge>> {
     match (spot.kind, spot.owner) {
         (PageKind::User, Some(owner)) => user::edges(owner, page),
         (PageKind::Users | PageKind::User, _) => users::edges(page),

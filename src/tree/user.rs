@@ -22,7 +22,7 @@ use super::lineage::Lineage;
 use super::ordered::{Ordered, OrderedKey, Place};
 use super::plans::Plans;
 use super::policies::Policies;
-use super::{ClassOf, Edge, Geometry, Node, PageKind, Ref, Sink, Spot, pad};
+use super::{ClassOf, Edge, Geometry, Node, Page, PageKind, Ref, Sink, Spot, pad};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
 use crate::error::{Error, ErrorKind, Result};
@@ -174,8 +174,8 @@ impl UserPage {
 }
 
 impl Node for UserPage {
-    fn decode(page: &[u8]) -> Result<Self> {
-        let mut d = Decoder::new(page, "user page");
+    fn decode(page: &Page) -> Result<Self> {
+        let mut d = Decoder::of_page(page, "user page");
         if d.u8()? != VERSION {
             return Err(d.bad());
         }
@@ -236,7 +236,7 @@ impl Node for UserPage {
 }
 
 /// What a stored user page points to.
-pub(super) fn edges(owner: UserTag, page: &[u8]) -> Result<Vec<Edge>> {
+pub(super) fn edges(owner: UserTag, page: &Page) -> Result<Vec<Edge>> {
     let page = UserPage::decode(page)?;
     let mut edges = Vec::new();
     for slot in page.classes {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::user::UserPage;
-use super::{Edge, Editor, Geometry, Link, Node, PageKind, Pages, REF_BYTES, Ref, Sink, Spot, pad};
+use super::{Edge, Editor, Geometry, Link, Node, Page, PageKind, Pages, REF_BYTES, Ref, Sink, Spot, pad};
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::UserTag;
@@ -86,8 +86,8 @@ fn decode_slot(d: &mut Decoder<'_>) -> Result<(UserTag, Found)> {
 }
 
 impl Node for UsersNode {
-    fn decode(page: &[u8]) -> Result<Self> {
-        let mut d = Decoder::new(page, "page of the user tree");
+    fn decode(page: &Page) -> Result<Self> {
+        let mut d = Decoder::of_page(page, "page of the user tree");
         let kind = d.u8()?;
         let count = usize::from(d.u16()?);
         let node = match kind {

@@ -47,6 +47,10 @@ enum Mistake {
     RecoveryTrusts,
     /// A keyholder lets itself be told to keep an older key.
     EndsBackward,
+    /// What stood ready when the writer crashed is used behind the crash, though an attempt under it may be on the medium.
+    ReadyReused,
+    /// What stands ready is written over the key that is kept.
+    ReadyOverKept,
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -86,6 +90,10 @@ struct State {
     statements: [Mask; ROOTS],
     /// Roots whose erase was told to be final.
     returned: Mask,
+    /// Of one cell: the root key of the next epoch, which its retire writes where a destroyed one was.
+    ready: Option<u8>,
+    /// Roots under which the pages of an attempt that came to nothing were handed to the store.
+    tried: Mask,
     crashes: u8,
 }
 
@@ -193,6 +201,8 @@ impl Model for Protocol {
             retires: [0; ROOTS],
             statements: [0; ROOTS],
             returned: 0,
+            ready: None,
+            tried: 0,
             crashes: 0,
         }]
     }
@@ -232,10 +242,14 @@ impl Model for Protocol {
                 if self.mistake == Mistake::RecoveryTrusts {
                     state.returned |= 1 << head;
                 }
+                if self.mistake == Mistake::ReadyReused {
+                    let mut left = 1..state.roots.len() as u8;
+                    state.ready = left.find(|n| state.roots[usize::from(*n)].0 == head && self.shares(&state, *n) > 0);
+                }
             }
             Step::Begin(writer) => {
                 let Phase::Ready(parent) = state.writers[writer] else { return None };
-                if state.roots.len() == self.roots {
+                if state.roots.len() == self.roots && state.ready.is_none() {
                     return None;
                 }
                 if self.exclusive {
@@ -244,6 +258,10 @@ impl Model for Protocol {
                         return None;
                     }
                     state.retires = [0; ROOTS];
+                }
+                if let Some(root) = state.ready.take() {
+                    state.writers[writer] = Phase::Depositing(root);
+                    return Some(state);
                 }
                 let root = state.roots.len() as u8;
                 state.roots.push((parent, writer as u8));
@@ -277,6 +295,10 @@ impl Model for Protocol {
                 }
                 state.retires[usize::from(root)] = self.all();
                 state.writers[writer] = Phase::Retiring(root);
+                if self.exclusive && state.roots.len() < self.roots {
+                    state.ready = Some(state.roots.len() as u8);
+                    state.roots.push((root, writer as u8));
+                }
                 if self.mistake == Mistake::ReturnAtPublish {
                     state.returned |= 1 << root;
                 }
@@ -290,11 +312,15 @@ impl Model for Protocol {
                 state.writers[writer] = Phase::Ready(root);
             }
             Step::Crash(writer) => {
+                if let Phase::Depositing(root) = state.writers[writer] {
+                    state.tried |= 1 << root;
+                }
                 state.writers[writer] = Phase::Closed;
                 state.crashes += 1;
                 if self.exclusive {
                     // A cell destroys nothing behind the back of who asked; a deposit may still take effect.
                     state.retires = [0; ROOTS];
+                    state.ready = None;
                 }
             }
             Step::Deposit { root, holder } => {
@@ -327,6 +353,14 @@ impl Model for Protocol {
                 if !self.lies(usize::from(holder)) {
                     state.holders[usize::from(holder)].shares &= kept;
                 }
+                if let Some(next) = state.ready {
+                    let there = &mut state.holders[usize::from(holder)];
+                    there.shares |= 1 << next;
+                    state.acks[usize::from(next)] |= bit;
+                    if self.mistake == Mistake::ReadyOverKept {
+                        there.shares = 1 << next;
+                    }
+                }
                 state.holders[usize::from(holder)].fence = Fence(keep);
                 state.statements[usize::from(root)] |= bit;
             }
@@ -338,9 +372,13 @@ impl Model for Protocol {
         vec![
             Property::always("what was erased can be read by nobody, ever", |model: &Protocol, state: &State| {
                 let returned = (0..state.roots.len() as u8).filter(|root| state.returned & 1 << root != 0);
-                // Every tree that does not go on from it still reaches what it erased.
-                let mut reaching = returned
-                    .flat_map(|erase| (0..state.roots.len() as u8).filter(move |root| !goes_on(state, *root, erase)));
+                // Every tree that does not go on from it still reaches what it erased, and so does another attempt's under its own root.
+                let mut reaching = returned.flat_map(|erase| {
+                    let reaches = move |root: &u8| {
+                        !goes_on(state, *root, erase) || *root == erase && state.tried & 1 << erase != 0
+                    };
+                    (0..state.roots.len() as u8).filter(reaches)
+                });
                 reaching.all(|root| model.shares(state, root) < u32::from(model.threshold))
             }),
             Property::always(
@@ -365,6 +403,9 @@ impl Model for Protocol {
             Property::sometimes("two writers race, and one loses", |_: &Protocol, state: &State| {
                 state.writers.contains(&Phase::Lost) && state.returned != 0
             }),
+            Property::sometimes("an erase returns whose root key stood ready", |_: &Protocol, state: &State| {
+                (1..state.roots.len()).any(|root| state.returned & 1 << root != 0 && state.deposits[root] == 0)
+            }),
             Property::sometimes("an erase returns behind a crash", |_: &Protocol, state: &State| {
                 state.crashes > 0 && state.returned != 0
             }),
@@ -382,6 +423,7 @@ fn checked(protocol: Protocol) -> (usize, Vec<&'static str>) {
     failed.retain(|name| !name.starts_with("two writers") && !name.starts_with("an erase returns"));
     if !mistaken {
         assert!(exclusive || checker.discovery("two writers race, and one loses").is_some());
+        assert_eq!(exclusive, checker.discovery("an erase returns whose root key stood ready").is_some());
         assert!(checker.discovery("an erase returns behind a crash").is_some());
     }
     (checker.unique_state_count(), failed)
@@ -431,9 +473,14 @@ fn every_mistake_is_found() {
         println!("{mistake:?}: found after {states} states: {failed:?}");
         assert!(failed.contains(&breaks), "{mistake:?} must break {breaks:?}, and breaks {failed:?}");
     }
-    for mistake in
-        [Mistake::ReturnAtPublish, Mistake::RetireBeforePublish, Mistake::PagesAfter, Mistake::RecoveryTrusts]
-    {
+    for mistake in [
+        Mistake::ReturnAtPublish,
+        Mistake::RetireBeforePublish,
+        Mistake::PagesAfter,
+        Mistake::RecoveryTrusts,
+        Mistake::ReadyReused,
+        Mistake::ReadyOverKept,
+    ] {
         let (states, failed) = checked(Protocol::one_cell(mistake));
         println!("one cell, {mistake:?}: found after {states} states: {failed:?}");
         assert!(!failed.is_empty(), "{mistake:?} is not found");

@@ -166,6 +166,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Discard { places, certificate } => discard(&open(&one(places)?, cell)?, &certificate, json),
         Command::Status { places } => status(&open(&one(places)?, cell)?, json),
         Command::Demo { keep } => crate::demo::run(keep.as_deref(), json),
+        Command::Bench(args) => crate::bench::run(&args, json),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `keyfall`: the command line over the library's public API.
 
 mod args;
+mod bench;
 mod certificate;
 mod commands;
 mod copies;

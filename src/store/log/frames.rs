@@ -25,6 +25,8 @@ use crate::sync::{Mutex, locked};
 const MAGIC: &[u8; 8] = b"KFFRAME1";
 const HEADER: usize = 64;
 const ALIGN: u64 = 64;
+/// Bytes of a blob's entry in a frame's table.
+const TABLE_ENTRY: usize = 20;
 /// Most bytes of one frame, as decode checks it.
 const FRAME_MAX: u64 = 1 << 30;
 /// Files kept open for reading.
@@ -122,7 +124,10 @@ impl Log {
             self.next_file(&mut tail)?;
         }
         let start = tail.end;
-        let mut frame = vec![0; HEADER];
+        let table: usize = blobs.len() * TABLE_ENTRY + head.map_or(0, |head| 16 + head.bytes.len());
+        let whole = HEADER + table + blobs.iter().map(|(_, blob)| blob.len()).sum::<usize>();
+        let mut frame = Vec::with_capacity(whole.next_multiple_of(ALIGN as usize));
+        frame.resize(HEADER, 0);
         for (name, blob) in blobs {
             frame.extend_from_slice(&name.0);
             frame.extend_from_slice(&(blob.len() as u32).to_be_bytes());
@@ -381,7 +386,7 @@ fn read_frame(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<
         return Ok(None);
     };
     let head_part = if head_len > 0 { 16 + u64::from(head_len) } else { 0 };
-    let table_len = u64::from(blobs) * 20 + head_part;
+    let table_len = u64::from(blobs) * TABLE_ENTRY as u64 + head_part;
     let total = HEADER as u64 + table_len + body_len;
     if total > FRAME_MAX || total.next_multiple_of(ALIGN) > len - at.offset {
         return Ok(None);
@@ -411,7 +416,7 @@ fn parse_header(header: &[u8; HEADER], at: Position) -> Result<Header> {
     }
     let (blobs, head_len, body_len) = (d.u32()?, d.u32()?, d.u64()?);
     let sums = (d.u32()?, d.u32()?);
-    if body_len > FRAME_MAX || u64::from(blobs) > FRAME_MAX / 20 || u64::from(head_len) > FRAME_MAX {
+    if body_len > FRAME_MAX || u64::from(blobs) > FRAME_MAX / TABLE_ENTRY as u64 || u64::from(head_len) > FRAME_MAX {
         return Err(d.bad());
     }
     let frame = Frame { blobs: Vec::new(), head: None, at, len: 0, synced, whole: false };
@@ -434,7 +439,7 @@ fn parse_table(
     }
     if head_len > 0 {
         let id = HeadId { epoch: d.u64()?, commit: d.u64()? };
-        let at = frame.at.offset + HEADER as u64 + u64::from(blobs) * 20 + 16;
+        let at = frame.at.offset + HEADER as u64 + u64::from(blobs) * TABLE_ENTRY as u64 + 16;
         frame.head = Some((id, Location { file: frame.at.file, offset: at, len: head_len }));
         d.bytes(head_len as usize)?;
     }
@@ -475,7 +480,8 @@ pub(crate) fn frame_in(bytes: &[u8]) -> bool {
     let Some(Ok((_, blobs, head_len, body_len, _))) = header.map(|h| parse_header(h, at)) else {
         return false;
     };
-    let table = HEADER as u64 + u64::from(blobs) * 20 + if head_len > 0 { 16 + u64::from(head_len) } else { 0 };
+    let table =
+        HEADER as u64 + u64::from(blobs) * TABLE_ENTRY as u64 + if head_len > 0 { 16 + u64::from(head_len) } else { 0 };
     if table + body_len > bytes.len() as u64 {
         return false;
     }

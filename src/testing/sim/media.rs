@@ -203,7 +203,10 @@ impl RootCell for DiskCell {
         self.0.load()
     }
     fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {
-        self.0.retire(keep)
+        self.0.retire(keep, None)
+    }
+    fn retire_for(&self, keep: &RootId, next: &RootKey, _proof: Durable) -> Result<Option<Retirement>> {
+        self.0.retire(keep, Some(next)).map(Some)
     }
 }
 

@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 pub(super) use self::scan::edges;
 use self::scan::scan_link;
 pub(crate) use self::scan::{Entries, Range};
-use super::{Editor, Geometry, Link, Node, PageKind, Pages, REF_BYTES, Ref, Sink, pad};
-use crate::codec::{Decoder, Encoder};
+use super::{Editor, Geometry, Link, Node, Page, PageKind, Pages, REF_BYTES, Ref, Sink, pad};
+use crate::codec::{Decoder, Encoder, Part};
 use crate::error::Result;
 use crate::ids::UserTag;
 use crate::secret::Secret;
@@ -55,7 +55,7 @@ impl<const K: usize> Default for Ordered<K> {
     }
 }
 
-type Value = Secret;
+type Value = Part;
 
 /// A page of an ordered tree.
 #[derive(Debug)]
@@ -73,8 +73,8 @@ pub(crate) struct Child<const K: usize> {
 }
 
 impl<const K: usize> Node for OrderedNode<K> {
-    fn decode(page: &[u8]) -> Result<Self> {
-        let mut d = Decoder::new(page, "page of an ordered tree");
+    fn decode(page: &Page) -> Result<Self> {
+        let mut d = Decoder::of_page(page, "page of an ordered tree");
         let kind = d.u8()?;
         let count = usize::from(d.u16()?);
         let node = match kind {
@@ -92,11 +92,13 @@ impl<const K: usize> Node for OrderedNode<K> {
             LEAF => {
                 let mut entries = BTreeMap::new();
                 for _ in 0..count {
-                    let (key, value) = decode_entry(&mut d)?;
+                    let key = d.array()?;
+                    let len = usize::from(d.u16()?);
+                    let value = d.part(len)?;
                     if entries.last_key_value().is_some_and(|(last, _)| *last >= key) {
                         return Err(d.bad());
                     }
-                    entries.insert(key, Secret::copied_from(value));
+                    entries.insert(key, value);
                 }
                 OrderedNode::Leaf(entries)
             }
@@ -340,10 +342,10 @@ impl<const K: usize> Ordered<K> {
         editor: &mut Editor<'_>,
         place: Place,
         key: OrderedKey<K>,
-        value: Value,
+        value: impl Into<Part>,
     ) -> Result<()> {
         let link = self.root.get_or_insert_with(|| Link::Loaded(Box::new(OrderedNode::Leaf(BTreeMap::new()))));
-        let right = link.load_mut(editor, place.kind, place.owner)?.insert(editor, place, key, value)?;
+        let right = link.load_mut(editor, place.kind, place.owner)?.insert(editor, place, key, value.into())?;
         if let Some(right) = right
             && let Some(Link::Loaded(left)) = self.root.take()
         {
@@ -451,7 +453,7 @@ impl<const K: usize> Ordered<K> {
     }
 
     /// The value at `key`.
-    pub(crate) fn get(&self, pages: &dyn Pages, place: Place, key: &OrderedKey<K>) -> Result<Option<Value>> {
+    pub(crate) fn get(&self, pages: &dyn Pages, place: Place, key: &OrderedKey<K>) -> Result<Option<Secret>> {
         let mut found = None;
         self.scan(pages, place, Range { low: key, high: key, descending: false }, &mut |_, value| {
             found = Some(Secret::copied_from(value));

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod bench;
 mod groups;
 mod keyholder;
 mod proof;
@@ -7,6 +8,7 @@ mod proof;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use bench::BenchArgs;
 use clap::{Parser, Subcommand};
 pub(crate) use groups::{CopyCommand, GrantCommand, HoldCommand, PlanCommand, PolicyCommand, TrainingCommand};
 use keyfall::quorum::Member;
@@ -426,6 +428,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
     },
+    /// Measure how long an erase takes on your own disk, beside the floor of that disk: the latency that users will see.
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(BenchArgs),
 }
 
 /// STORE and what follows it; where only the latter is given, KEYFALL_STORE names the store.

@@ -1,0 +1,59 @@
+//! What can be typed behind `bench`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  keyfall bench /var/lib/assistant
+  keyfall bench --users 1000,1000000 --records 1,1000000 --svg erase.svg
+  keyfall bench --keyholders 3,5 --copies 1 --json
+
+Each list may be empty: --records= leaves it out.";
+
+/// Numbers with commas between; none at all is a list too.
+#[derive(Clone)]
+pub(crate) struct Counts(pub Vec<u64>);
+
+impl std::str::FromStr for Counts {
+    type Err = std::num::ParseIntError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',').filter(|part| !part.is_empty()).map(str::parse).collect::<Result<_, _>>().map(Counts)
+    }
+}
+
+/// What is measured.
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    /// A directory on the disk in question; what is made there is removed at the end.
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
+    /// Users in the store while one is erased.
+    #[arg(long, value_name = "N,...", default_value = "1000,10000,100000")]
+    pub users: Counts,
+    /// Records of the user that is erased.
+    #[arg(long, value_name = "N,...", default_value = "1,100,10000")]
+    pub records: Counts,
+    /// Users erased in one commit.
+    #[arg(long, value_name = "N,...", default_value = "1,100,10000")]
+    pub batch: Counts,
+    /// Threads that erase at once, with as many that put.
+    #[arg(long, value_name = "N,...", default_value = "1,64")]
+    pub callers: Counts,
+    /// Copies in step.
+    #[arg(long, value_name = "N,...", default_value = "1")]
+    pub copies: Counts,
+    /// Keyholders, in this process, behind their own channel.
+    #[arg(long, value_name = "N,...", default_value = "")]
+    pub keyholders: Counts,
+    /// Most erases for each line.
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    pub rounds: u64,
+    /// How long many callers erase.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seconds: u64,
+    /// Write a chart here.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}

@@ -1,0 +1,138 @@
+//! A store and a cell that count what goes through them, so that a figure says what it paid for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use keyfall::Error;
+use keyfall::cell::{Contents, Durable, Promise, Retirement, RootCell, RootId, RootKey};
+use keyfall::crypto::Key;
+use keyfall::ids::{BlobName, StoreId};
+use keyfall::limits::SLOT_BYTES;
+use keyfall::store::{Blob, Head, HeadId, Published, Store, Usage};
+
+/// What went through, since the process began.
+#[derive(Default)]
+pub(super) struct Counters {
+    written: AtomicU64,
+    syncs: AtomicU64,
+    sealed: AtomicU64,
+    opened: AtomicU64,
+}
+
+/// A reading of it, or what came between two.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Count {
+    /// Bytes handed to the store and the cell.
+    pub(super) written: u64,
+    /// Durable writes, one after another: commits, deposits, retirements.
+    pub(super) syncs: u64,
+    /// Bytes of blobs and heads that were sealed.
+    pub(super) sealed: u64,
+    /// Bytes of blobs that were fetched, to be opened or compared.
+    pub(super) opened: u64,
+}
+
+impl Counters {
+    pub(super) fn read(&self) -> Count {
+        let of = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        Count { written: of(&self.written), syncs: of(&self.syncs), sealed: of(&self.sealed), opened: of(&self.opened) }
+    }
+
+    fn write(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+        self.sealed.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn cell(&self) {
+        self.written.fetch_add(SLOT_BYTES as u64, Ordering::Relaxed);
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Count {
+    pub(super) fn since(self, before: Count) -> Count {
+        Count {
+            written: self.written - before.written,
+            syncs: self.syncs - before.syncs,
+            sealed: self.sealed - before.sealed,
+            opened: self.opened - before.opened,
+        }
+    }
+}
+
+pub(super) struct CountedStore<S> {
+    pub(super) store: S,
+    pub(super) counters: Arc<Counters>,
+}
+
+fn bytes(blobs: &[Blob]) -> u64 {
+    blobs.iter().map(|(_, blob)| blob.len() as u64).sum()
+}
+
+impl<S: Store> Store for CountedStore<S> {
+    fn place(&self) -> String {
+        self.store.place()
+    }
+    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>, Error> {
+        let blob = self.store.get(name)?;
+        let len = blob.as_ref().map_or(0, Vec::len) as u64;
+        self.counters.opened.fetch_add(len, Ordering::Relaxed);
+        Ok(blob)
+    }
+    fn contains(&self, name: &BlobName) -> Result<bool, Error> {
+        self.store.contains(name)
+    }
+    fn put(&self, blobs: &[Blob]) -> Result<(), Error> {
+        self.counters.write(bytes(blobs));
+        self.store.put(blobs)
+    }
+    fn head(&self) -> Result<Option<Head>, Error> {
+        self.store.head()
+    }
+    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published, Error> {
+        self.counters.write(bytes(blobs) + head.bytes.len() as u64);
+        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        self.store.commit(blobs, over, head)
+    }
+    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>, Error> {
+        self.store.names(from, limit)
+    }
+    fn remove(&self, names: &[BlobName]) -> Result<(), Error> {
+        self.store.remove(names)
+    }
+    fn usage(&self) -> Result<Usage, Error> {
+        self.store.usage()
+    }
+}
+
+pub(super) struct CountedCell {
+    pub(super) cell: Box<dyn RootCell>,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl RootCell for CountedCell {
+    fn describe(&self) -> Promise {
+        self.cell.describe()
+    }
+    fn wants_epoch(&self) -> bool {
+        self.cell.wants_epoch()
+    }
+    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<(), Error> {
+        self.counters.cell();
+        self.cell.deposit(store, id, key)
+    }
+    fn load(&self) -> Result<Contents, Error> {
+        self.cell.load()
+    }
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement, Error> {
+        self.counters.cell();
+        self.cell.retire(keep, proof)
+    }
+    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>, Error> {
+        let retired = self.cell.retire_for(keep, next, proof)?;
+        if retired.is_some() {
+            self.counters.cell();
+        }
+        Ok(retired)
+    }
+}

@@ -1,0 +1,388 @@
+//! Batches: payloads stream into the store, then one commit makes them part of the tree. Batches that wait at once share one.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io::Read;
+use std::sync::Arc;
+
+use super::commit::Change;
+use super::edit::{Edit, user_of};
+use super::lineage::Resolver;
+use super::pages::PageSource;
+use super::{Inner, State, Writer, holds, locked};
+use crate::crypto::{self, Fresh, Key, chunked, hedge};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{BlobName, Class, InteractionId, RecordId, UserId, UserTag};
+use crate::limits::{
+    CHUNK_BYTES, CHUNKS_PER_SEGMENT, DEPTH_MAX, HEADER_BYTES, RECORD_MAX_BYTES, SOURCES_MAX, TAG_BYTES,
+};
+use crate::record::{self, Entry, Put, Source};
+use crate::sealed;
+use crate::secret::{Secret, WipeStack};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::tree::Editor;
+use crate::tree::inbox::EnvelopeName;
+use crate::tree::users::UsersNode;
+
+const SEGMENT_PLAIN: usize = CHUNKS_PER_SEGMENT * CHUNK_BYTES;
+
+pub(super) struct Staged {
+    pub(super) user: UserId,
+    pub(super) tag: UserTag,
+    pub(super) incarnation: u16,
+    pub(super) class: Class,
+    pub(super) interaction: InteractionId,
+    pub(super) entry: Entry,
+    sources: Vec<Source>,
+    /// Its content root, for those of the batch that are derived from it.
+    root: Key,
+    /// The envelope that it came in.
+    envelope: Option<EnvelopeName>,
+}
+
+/// Records that become durable together, or not at all. Dropped without [`Batch::commit`] it leaves nothing that can
+/// be read.
+pub struct Batch {
+    inner: Arc<Inner>,
+    staged: Vec<Staged>,
+    /// The oldest epoch in which sources were looked at.
+    epoch: u64,
+    published: AtomicBool,
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Batch({} records)", self.staged.len())
+    }
+}
+
+/// Fills `buffer` as far as the reader goes.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
+    sealed::fill(reader, buffer).map_err(|e| sealed::reading("reading what is to be put", e))
+}
+
+impl Batch {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        Batch { inner, staged: Vec::new(), epoch: u64::MAX, published: AtomicBool::new(false) }
+    }
+
+    /// Streams a record's payload into the store, and returns its number in the batch, from 0. Memory: two segments of 256
+    /// KiB, whatever the length.
+    ///
+    /// # Errors
+    /// As [`Engine::put`]; the batch can go on without this record.
+    pub fn add(&mut self, put: Put, mut payload: impl Read) -> Result<usize> {
+        let _wiped = WipeStack;
+        let inner = Arc::clone(&self.inner);
+        inner.check_usable()?;
+        record::check_media_type(&put.media_type)?;
+        record::check_purpose(&put.purpose)?;
+        let (tag, incarnation, interaction) = inner.admit(&put)?;
+        let env = &*inner.options.env;
+        let created = put.created.unwrap_or_else(|| env.now());
+        let context = record::payload_context(inner.id, tag, incarnation, &put.class, interaction);
+        let (sources, secrets, depth) = self.sources(put.sources)?;
+
+        // Most records are short: a buffer costs its wiping.
+        let mut plain = Secret::zeroed(CHUNK_BYTES);
+        let mut n = fill(&mut payload, &mut plain)?;
+        if n == CHUNK_BYTES {
+            let mut whole = Secret::zeroed(SEGMENT_PLAIN);
+            whole[..n].copy_from_slice(&plain);
+            n += fill(&mut payload, &mut whole[n..])?;
+            plain = whole;
+        }
+        let now = env.now().0.to_be_bytes();
+        let mut parts: Vec<&[u8]> = vec![&context, &plain[..n], &now];
+        parts.extend(secrets.iter().map(|s| &s.bytes()[..]));
+        let fresh = Fresh::new(env, hedge(&parts));
+        let secret: Key = fresh.key()?;
+        let root = crypto::content_root(&secret, secrets);
+        let suite = chunked::Suite::derive(&crypto::content_key(&root), &fresh.salt()?, &context);
+        let mut segment = 0;
+        let length = inner.stream(&suite, &secret, &mut segment, (&mut plain, n), &mut payload).inspect_err(|_| {
+            inner.release_names((0..segment).map(|n| crypto::segment_name(&secret, n)), false);
+        })?;
+        let entry = Entry {
+            secret,
+            detached: false,
+            sources: sources.len() as u16,
+            depth,
+            length,
+            created,
+            media_type: put.media_type,
+            purpose: put.purpose.into(),
+        };
+        self.staged.push(Staged {
+            user: put.user,
+            tag,
+            incarnation,
+            class: put.class,
+            interaction,
+            entry,
+            sources,
+            root,
+            envelope: None,
+        });
+        Ok(self.staged.len() - 1)
+    }
+
+    /// Says that the record added last came in an envelope.
+    pub(super) fn came_in(&mut self, envelope: EnvelopeName) {
+        if let Some(last) = self.staged.last_mut() {
+            last.envelope = Some(envelope);
+        }
+    }
+
+    /// The lineage secrets of what a record is derived from, each source once, and the depth of the record.
+    fn sources(&mut self, mut sources: Vec<Source>) -> Result<(Vec<Source>, Vec<Key>, u16)> {
+        if sources.is_empty() {
+            return Ok((sources, Vec::new(), 0));
+        }
+        let mut seen = HashSet::new();
+        sources.retain(|source| seen.insert(*source));
+        if sources.len() > SOURCES_MAX {
+            return Err(Error::invalid(format!("a record is derived from at most {SOURCES_MAX} others")));
+        }
+        let inner = Arc::clone(&self.inner);
+        let state = inner.state();
+        self.epoch = self.epoch.min(state.stored.id.epoch);
+        let pages = inner.pages();
+        let mut resolver = inner.resolver(&pages, &state);
+        let (mut secrets, mut depth) = (Vec::with_capacity(sources.len()), 0);
+        for source in &sources {
+            let (root, above) = match source {
+                Source::Record(id) => resolver.resolve(id)?,
+                Source::Added(n) => match self.staged.get(*n) {
+                    Some(staged) => (&staged.root, staged.entry.depth),
+                    None => return Err(Error::invalid(format!("no record {n} was added to this batch"))),
+                },
+            };
+            secrets.push(crypto::lineage_secret(root));
+            depth = depth.max(above);
+        }
+        if depth >= DEPTH_MAX {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("records are derived from one another at most {DEPTH_MAX} times; detach one of them"),
+            ));
+        }
+        Ok((sources, secrets, depth + 1))
+    }
+
+    /// Number of records added.
+    pub fn len(&self) -> usize {
+        self.staged.len()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.staged.is_empty()
+    }
+
+    /// Makes all records durable at once and returns their ids in the order in which they were added. Batches that wait at once share
+    /// one commit.
+    ///
+    /// # Errors
+    /// As [`Engine::put`]; none of the records is there then.
+    pub fn commit(self) -> Result<Vec<RecordId>> {
+        let _wiped = WipeStack;
+        if self.staged.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inner = Arc::clone(&self.inner);
+        let mine = Arc::new(Waiting { batch: self, outcome: Mutex::new(None) });
+        locked(&inner.putting).push(Arc::clone(&mine));
+        let mut writer = inner.writer();
+        if let Some(outcome) = locked(&mine.outcome).take() {
+            return outcome;
+        }
+        let all: Vec<Arc<Waiting>> = std::mem::take(&mut *locked(&inner.putting));
+        let batches: Vec<&Batch> = all.iter().map(|waiting| &waiting.batch).collect();
+        let outcomes = inner.put_all(&mut writer, &batches);
+        for (waiting, outcome) in all.iter().zip(outcomes) {
+            *locked(&waiting.outcome) = Some(outcome);
+        }
+        locked(&mine.outcome).take().unwrap_or_else(|| unreachable!("it was in the queue"))
+    }
+
+    /// Makes its records part of the tree; gives their ids, and how many users were created.
+    fn insert(&self, state: &State, pages: &PageSource<'_>, edit: &mut Edit<'_>) -> Result<(Vec<RecordId>, u64)> {
+        let inner = &self.inner;
+        // A source falls only with an erase, and every erase begins an epoch.
+        if self.epoch < state.stored.id.epoch {
+            let mut resolver = inner.resolver(pages, state);
+            for source in self.staged.iter().flat_map(|s| &s.sources) {
+                if let Source::Record(id) = source {
+                    resolver.resolve(id)?;
+                }
+            }
+        }
+        let (editor, root) = edit.parts()?;
+        let (mut ids, mut created) = (Vec::with_capacity(self.staged.len()), 0);
+        for staged in &self.staged {
+            let id = inner.insert(editor, root, staged, &mut created)?;
+            for source in &staged.sources {
+                let source = match source {
+                    Source::Record(id) => *id,
+                    Source::Added(n) => ids[*n],
+                };
+                link(editor, root, &id, &source)?;
+            }
+            ids.push(id);
+            if !staged.sources.is_empty() {
+                self.mark_if_held(editor, root, &inner.resolver(pages, state), &ids)?;
+            }
+        }
+        for (staged, id) in self.staged.iter().zip(&ids) {
+            inner.note_limits(edit, staged, id)?;
+            if let Some(envelope) = staged.envelope {
+                super::inbox::note_accepted(edit, envelope, id)?;
+            }
+        }
+        Ok((ids, created))
+    }
+
+    /// Marks what the record put last depends on, where it is held.
+    fn mark_if_held(
+        &self,
+        editor: &mut Editor<'_>,
+        root: &mut UsersNode,
+        resolver: &Resolver<'_>,
+        ids: &[RecordId],
+    ) -> Result<()> {
+        let Some((id, before)) = ids.split_last() else {
+            return Ok(());
+        };
+        let pages = editor.pages;
+        let is_held = match user_of(editor, root, id)? {
+            Some(page) => holds::covered(pages, page, id)?,
+            None => false,
+        };
+        if !is_held {
+            return Ok(());
+        }
+        let (mut all, mut next) = (BTreeSet::new(), vec![before.len()]);
+        while let Some(n) = next.pop() {
+            for source in &self.staged[n].sources {
+                match source {
+                    Source::Record(id) => {
+                        all.append(&mut resolver.ancestors(id)?);
+                        all.insert(*id);
+                    }
+                    Source::Added(n) => {
+                        if all.insert(ids[*n]) {
+                            next.push(*n);
+                        }
+                    }
+                }
+            }
+        }
+        holds::mark(editor, root, id, (&all, true))
+    }
+
+    fn names(&self) -> Vec<BlobName> {
+        self.staged.iter().flat_map(|s| s.entry.segment_names()).collect()
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if !self.published.load(Ordering::Acquire) {
+            self.inner.release_names(self.names().into_iter(), false);
+        }
+    }
+}
+
+/// A batch in the queue.
+pub(super) struct Waiting {
+    batch: Batch,
+    outcome: Mutex<Option<Result<Vec<RecordId>>>>,
+}
+
+impl Inner {
+    /// Commits batches together; where one of them cannot be, each alone.
+    fn put_all(&self, writer: &mut Writer, batches: &[&Batch]) -> Vec<Result<Vec<RecordId>>> {
+        let built = self.ready(writer).and_then(|()| self.put_change(batches));
+        let (change, ids) = match built {
+            Ok(built) => built,
+            Err(_) if batches.len() > 1 => return batches.iter().flat_map(|b| self.put_all(writer, &[*b])).collect(),
+            Err(e) => return vec![Err(e)],
+        };
+        match self.publish(writer, change) {
+            Ok(_) => {
+                batches.iter().for_each(|batch| batch.published.store(true, Ordering::Release));
+                ids.into_iter().map(Ok).collect()
+            }
+            Err(e) if batches.len() == 1 => vec![Err(e)],
+            Err(e) => batches.iter().map(|_| Err(e.copy())).collect(),
+        }
+    }
+
+    fn put_change(&self, batches: &[&Batch]) -> Result<(Change, Vec<Vec<RecordId>>)> {
+        let state = self.state();
+        let pages = self.pages();
+        let mut edit = Edit::new(&state, &pages);
+        let (mut all, mut users) = (Vec::with_capacity(batches.len()), 0);
+        for batch in batches {
+            let (ids, created) = batch.insert(&state, &pages, &mut edit)?;
+            all.push(ids);
+            users += created;
+        }
+        let mut change = self.change(&state, edit)?;
+        change.head.users += users;
+        change.staged = batches.iter().flat_map(|batch| batch.names()).collect();
+        Ok((change, all))
+    }
+
+    /// Puts a payload's segments into the store, counting them in `segment`; the first is in `plain` already.
+    fn stream(
+        &self,
+        suite: &chunked::Suite,
+        secret: &Key,
+        segment: &mut u64,
+        (plain, first): (&mut [u8], usize),
+        payload: &mut impl Read,
+    ) -> Result<u64> {
+        let (mut n, mut length, mut chunk) = (first, 0u64, 0u64);
+        loop {
+            let mut sealed = Vec::with_capacity(HEADER_BYTES + n + (n / CHUNK_BYTES + 1) * TAG_BYTES);
+            if *segment == 0 {
+                sealed.extend_from_slice(suite.header());
+            }
+            // A full segment has only full chunks; the last chunk of all is shorter, and ends the last segment.
+            let last = n < SEGMENT_PLAIN;
+            let full = n / CHUNK_BYTES * CHUNK_BYTES;
+            for piece in plain[..full].chunks(CHUNK_BYTES).chain(last.then(|| &plain[full..n])) {
+                suite.seal_chunk(chunk, piece, &mut sealed);
+                chunk += 1;
+            }
+            length += n as u64;
+            if length > RECORD_MAX_BYTES {
+                return Err(Error::invalid(format!(
+                    "a record has at most {RECORD_MAX_BYTES} bytes; cut it into several"
+                )));
+            }
+            let name = crypto::segment_name(secret, *segment);
+            self.use_names(std::iter::once(name));
+            *segment += 1;
+            self.judged(self.store().put(&[(name, sealed)]))?;
+            if last {
+                return Ok(length);
+            }
+            n = fill(payload, plain)?;
+        }
+    }
+}
+
+/// Links a record to one that it was derived from, on both sides.
+fn link(editor: &mut Editor<'_>, root: &mut UsersNode, id: &RecordId, source: &RecordId) -> Result<()> {
+    let Some(page) = user_of(editor, root, source)? else {
+        return Err(super::lineage::fell(id));
+    };
+    page.lineage.add_derived(editor, source, id)?;
+    match user_of(editor, root, id)? {
+        Some(page) => page.lineage.add_source(editor, id, source),
+        None => unreachable!("it was just put"),
+    }
+}
