@@ -50,6 +50,9 @@ pub struct Contents {
     pub keys: Vec<RootKey>,
     /// The highest epoch it ever held a key of.
     pub epoch: u64,
+    /// Where not all who hold parts of a key answered: who did not, and up to which epoch those that did have ended all. A key of that
+    /// epoch or a later one that is not among `keys` may be there.
+    pub unheard: Option<(String, u64)>,
 }
 
 /// Proof that the pages of a new epoch are durable on every copy that must be in step, and were read back and

@@ -9,6 +9,7 @@
 //! shows. The commitment is checked before any chunk: an object opens under one key only.
 
 use aes_gcm::aead::AeadInOut;
+use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{Aes256Gcm, KeyInit};
 use hkdf::Hkdf;
 use sha2::Sha512;
@@ -135,9 +136,9 @@ impl Suite {
         let n = sealed.len().checked_sub(TAG_BYTES).filter(|&n| n <= room).ok_or_else(does_not_open)?;
         let mut tag = [0; TAG_BYTES];
         tag.copy_from_slice(&sealed[n..]);
-        out[..n].copy_from_slice(&sealed[..n]);
-        let opened = self.cipher.decrypt_inout_detached(&self.nonce(counter), &[], (&mut out[..n]).into(), &tag.into());
-        if opened.is_err() {
+        let opened = InOutBuf::new(&sealed[..n], &mut out[..n])
+            .is_ok_and(|both| self.cipher.decrypt_inout_detached(&self.nonce(counter), &[], both, &tag.into()).is_ok());
+        if !opened {
             out.fill(0);
             return Err(does_not_open());
         }

@@ -8,7 +8,8 @@ use super::commit::Change;
 use super::edit::{Edit, user_of};
 use super::lineage::Resolver;
 use super::pages::PageSource;
-use super::{Inner, State, Writer, holds, locked};
+use super::{Answer, Asked};
+use super::{Inner, State, Writer, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, Class, InteractionId, RecordId, UserId, UserTag};
@@ -18,7 +19,6 @@ use crate::limits::{
 use crate::record::{self, Entry, Put, Source};
 use crate::sealed;
 use crate::secret::{Secret, WipeStack};
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::tree::Editor;
 use crate::tree::inbox::EnvelopeName;
@@ -191,19 +191,10 @@ impl Batch {
             return Ok(Vec::new());
         }
         let inner = Arc::clone(&self.inner);
-        let mine = Arc::new(Waiting { batch: self, outcome: Mutex::new(None) });
-        locked(&inner.putting).push(Arc::clone(&mine));
-        let mut writer = inner.writer();
-        if let Some(outcome) = locked(&mine.outcome).take() {
-            return outcome;
+        match inner.submit(Asked::Put(self)) {
+            Answer::Put(put) => put,
+            Answer::Erased(_) => unreachable!("a put was asked for"),
         }
-        let all: Vec<Arc<Waiting>> = std::mem::take(&mut *locked(&inner.putting));
-        let batches: Vec<&Batch> = all.iter().map(|waiting| &waiting.batch).collect();
-        let outcomes = inner.put_all(&mut writer, &batches);
-        for (waiting, outcome) in all.iter().zip(outcomes) {
-            *locked(&waiting.outcome) = Some(outcome);
-        }
-        locked(&mine.outcome).take().unwrap_or_else(|| unreachable!("it was in the queue"))
     }
 
     /// Makes its records part of the tree; gives their ids, and how many users were created.
@@ -294,15 +285,12 @@ impl Drop for Batch {
     }
 }
 
-/// A batch in the queue.
-pub(super) struct Waiting {
-    batch: Batch,
-    outcome: Mutex<Option<Result<Vec<RecordId>>>>,
-}
-
 impl Inner {
     /// Commits batches together; where one of them cannot be, each alone.
-    fn put_all(&self, writer: &mut Writer, batches: &[&Batch]) -> Vec<Result<Vec<RecordId>>> {
+    pub(super) fn put_all(&self, writer: &mut Writer, batches: &[&Batch]) -> Vec<Result<Vec<RecordId>>> {
+        if batches.is_empty() {
+            return Vec::new();
+        }
         let built = self.ready(writer).and_then(|()| self.put_change(batches));
         let (change, ids) = match built {
             Ok(built) => built,

@@ -2,10 +2,12 @@
 //!
 //! Order of an erase: deposit, publish, copies in step, read back, retire. A put is the middle of it alone.
 
+use std::collections::VecDeque;
 use std::sync::PoisonError;
 
 use super::copies;
 use super::open::seal_head;
+use super::pages::Made;
 use super::read::Selector;
 use super::{Inner, Options, State, Writer, locked};
 use crate::cell::{Durable, Retirement, RootKey};
@@ -13,16 +15,22 @@ use crate::crypto::{self, Fresh, chunked, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId, UserTag};
+use crate::secret::Secret;
 use crate::store::{Blob, Published, Store};
 use crate::sync::atomic::Ordering;
 use crate::tree::head::{CopyMode, HeadPage};
 use crate::tree::{PageKind, Ref, Sink};
+
+/// Pages of one commit that are kept for the cache, at most. Those nearest to the root come last.
+const MADE_MAX: usize = 1024;
 
 /// Seals pages and keeps the blobs for the commit, children before parents.
 pub(super) struct Sealer<'a> {
     env: &'a dyn Env,
     store: StoreId,
     pub(super) blobs: Vec<Blob>,
+    /// The last of them, as they were before.
+    pub(super) made: VecDeque<Made>,
     #[cfg(feature = "testing")]
     defect: Option<super::Defect>,
 }
@@ -33,6 +41,7 @@ impl<'a> Sealer<'a> {
             env: &*options.env,
             store,
             blobs: Vec::new(),
+            made: VecDeque::new(),
             #[cfg(feature = "testing")]
             defect: options.defect,
         }
@@ -54,10 +63,8 @@ impl<'a> Sealer<'a> {
 }
 
 impl Sink for Sealer<'_> {
-    fn seal(&mut self, kind: PageKind, owner: Option<UserTag>, plaintext: &[u8]) -> Result<Ref> {
-        let fresh = Fresh::new(self.env, hedge(&[plaintext]));
-        #[cfg(not(feature = "testing"))]
-        let _ = owner;
+    fn seal(&mut self, kind: PageKind, owner: Option<UserTag>, plaintext: Secret) -> Result<Ref> {
+        let fresh = Fresh::new(self.env, hedge(&[&plaintext]));
         #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "only a defect changes it"))]
         let (name, mut key) = (fresh.name()?, fresh.key()?);
         #[cfg(feature = "testing")]
@@ -65,7 +72,11 @@ impl Sink for Sealer<'_> {
             key = broken;
         }
         let context = crypto::page_context(self.store, kind.byte(), name);
-        self.blobs.push((name, chunked::seal(&key, &fresh.salt()?, &context, plaintext)));
+        self.blobs.push((name, chunked::seal(&key, &fresh.salt()?, &context, &plaintext)));
+        if self.made.len() == MADE_MAX {
+            self.made.pop_front();
+        }
+        self.made.push_back(Made { name, owner, page: plaintext });
         Ok(Ref::new(name, &key))
     }
 }
@@ -74,6 +85,8 @@ impl Sink for Sealer<'_> {
 pub(super) struct Change {
     pub(super) head: HeadPage,
     pub(super) blobs: Vec<Blob>,
+    /// New pages for the cache: the next change begins with them.
+    pub(super) made: VecDeque<Made>,
     /// Payload segments put before, which this change makes live.
     pub(super) staged: Vec<BlobName>,
     /// Pages that the change replaces.
@@ -86,7 +99,15 @@ pub(super) struct Change {
 
 impl Change {
     pub(super) fn of_head(head: HeadPage) -> Self {
-        Change { head, blobs: Vec::new(), staged: Vec::new(), replaced: Vec::new(), root: None, erased: Vec::new() }
+        Change {
+            head,
+            blobs: Vec::new(),
+            made: VecDeque::new(),
+            staged: Vec::new(),
+            replaced: Vec::new(),
+            root: None,
+            erased: Vec::new(),
+        }
     }
 }
 
@@ -235,7 +256,7 @@ impl Inner {
         let names: Vec<BlobName> = change.blobs.iter().map(|(name, _)| *name).collect();
         let agenda = |head: &HeadPage| (head.roots.agenda.as_ref().map(|at| at.name), head.pending);
         let rings = change.head.roots.falling.is_some() || agenda(&change.head) != agenda(&self.state().head);
-        self.install(State { head: change.head, stored }, &change.replaced, &change.erased);
+        self.install(State { head: change.head, stored }, change.made, (&change.replaced, &change.erased));
         self.release_names(names.into_iter().chain(change.staged.iter().copied()), true);
         if rings {
             self.bell.ring();
@@ -299,7 +320,7 @@ impl Inner {
 
     /// Swaps what readers see. Look-ups that began before have ended; open readers of the erased are closed; walks over
     /// the whole tree have let go of their pages.
-    fn install(&self, next: State, replaced: &[BlobName], erased: &[Selector]) {
+    fn install(&self, next: State, made: VecDeque<Made>, (replaced, erased): (&[BlobName], &[Selector])) {
         if !erased.is_empty() {
             self.erasing.fetch_add(1, Ordering::AcqRel);
         }
@@ -315,6 +336,7 @@ impl Inner {
                 self.cache.forget(replaced, &owners);
                 self.close_readers(erased);
             }
+            self.cache.add(made);
         }
         if !erased.is_empty() {
             drop(self.walks.write());

@@ -457,7 +457,7 @@ pub fn restore(
     for copy in copies {
         let contents = cell.load()?;
         let empty = copy.head().is_ok_and(|head| head.is_none());
-        match open_head(&**copy, contents.keys, (contents.store, contents.epoch)) {
+        match open_head(&**copy, contents) {
             Ok((stored, head, _)) if best.as_ref().is_none_or(|(b, ..)| b.id < stored.id) => {
                 best = Some((stored, head.roots, copy.place()));
             }

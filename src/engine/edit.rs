@@ -170,6 +170,7 @@ impl Inner {
         head.roots.users = seal_users(edit.users, head.geometry, &mut sealer)?.alone();
         let mut change = Change::of_head(head);
         change.blobs = sealer.blobs;
+        change.made = sealer.made;
         change.replaced = edit.editor.replaced;
         Ok(change)
     }

@@ -1,8 +1,6 @@
 //! Erasing: drop the pointers, rekey the path, have the cell destroy the old root key. Scopes that wait at once share
 //! one commit.
 
-use std::sync::Arc;
-
 use super::cascade::{Links, follow};
 use super::certify::{Claim, Common, Docket, Unsigned};
 use super::commit::Change;
@@ -10,7 +8,7 @@ use super::edit::{Edit, page_of};
 use super::holds::{held, protected};
 use super::part::{Part, erase_record, is_there};
 use super::read::Selector;
-use super::{Engine, Inner, State, Writer, locked};
+use super::{Answer, Asked, Engine, Inner, State, Writer};
 use crate::cell::{Retirement, RootKey};
 use crate::certificate::{CellFacts, Destroyed};
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +16,6 @@ use crate::ids::{Class, Timestamp};
 use crate::policy::millis;
 use crate::scope::{Erase, Scope, When};
 use crate::secret::WipeStack;
-use crate::sync::Mutex;
 use crate::tree::head::HeadPage;
 use crate::tree::history::Fact;
 use crate::tree::lineage::Lineage;
@@ -48,12 +45,6 @@ pub struct Erasure {
     pub completed: Timestamp,
     /// The certificate, to be signed ([`Unsigned::sign`]), where the erase asked for one and something was erased.
     pub certificate: Option<Box<Unsigned>>,
-}
-
-/// An erase in the queue.
-pub(super) struct Waiting {
-    erase: Erase,
-    outcome: Mutex<Option<Result<Erasure>>>,
 }
 
 /// What one erase of a commit did to the tree.
@@ -104,19 +95,10 @@ impl Engine {
     /// `Full`.
     pub fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
         let _wiped = WipeStack;
-        let mine = Arc::new(Waiting { erase: erase.into(), outcome: Mutex::new(None) });
-        locked(&self.inner.waiting).push(Arc::clone(&mine));
-        let mut writer = self.inner.writer();
-        if let Some(outcome) = locked(&mine.outcome).take() {
-            return outcome;
+        match self.inner.submit(Asked::Erase(erase.into())) {
+            Answer::Erased(erased) => erased,
+            Answer::Put(_) => unreachable!("an erase was asked for"),
         }
-        let all: Vec<Arc<Waiting>> = std::mem::take(&mut *locked(&self.inner.waiting));
-        let erases: Vec<&Erase> = all.iter().map(|w| &w.erase).collect();
-        let outcomes = self.inner.erase_all(&mut writer, &erases);
-        for (waiting, outcome) in all.iter().zip(outcomes) {
-            *locked(&waiting.outcome) = Some(outcome);
-        }
-        locked(&mine.outcome).take().unwrap_or_else(|| unreachable!("it was in the queue"))
     }
 
     /// Begins an epoch without erasing anything: a fresh root key, and every older one destroyed. What was pending becomes final, and a
@@ -155,7 +137,10 @@ impl Inner {
         Ok(self.publish(&mut writer, change)?.unwrap_or(Retirement::Destroyed))
     }
 
-    fn erase_all(&self, writer: &mut Writer, erases: &[&Erase]) -> Vec<Result<Erasure>> {
+    pub(super) fn erase_all(&self, writer: &mut Writer, erases: &[&Erase]) -> Vec<Result<Erasure>> {
+        if erases.is_empty() {
+            return Vec::new();
+        }
         match self.erase_together(writer, erases) {
             Ok(outcomes) => outcomes,
             Err(e) => erases.iter().map(|_| Err(e.copy())).collect(),

@@ -106,6 +106,7 @@ impl Inner {
         let mut sealer = Sealer::new(&self.options, self.id);
         change.head.roots.log = page.seal(change.head.geometry, &mut sealer)?;
         change.blobs.append(&mut sealer.blobs);
+        change.made.append(&mut sealer.made);
         change.replaced.append(&mut editor.replaced);
         Ok(Some(entered))
     }

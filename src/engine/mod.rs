@@ -25,6 +25,7 @@ mod pages;
 mod part;
 mod plans;
 mod put;
+mod queue;
 mod read;
 mod report;
 mod sets;
@@ -67,7 +68,7 @@ pub use crate::tree::sets::TrainingSet;
 use crate::cell::{Durable, Promise, Retirement, RootCell, RootKey};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{StoreId, Timestamp, UserTag};
+use crate::ids::{RecordId, StoreId, Timestamp, UserTag};
 use crate::store::{Head, HeadId, Store, Usage};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
@@ -179,8 +180,7 @@ struct Inner {
     cache: PageCache,
     state: RwLock<State>,
     writer: Mutex<Writer>,
-    waiting: Mutex<Vec<Arc<erase::Waiting>>>,
-    putting: Mutex<Vec<Arc<batch::Waiting>>>,
+    queue: queue::Queue<Asked, Answer>,
     readers: Mutex<Vec<Weak<read::Open>>>,
     names: Mutex<NamesInUse>,
     /// Held by a discard: two at once would take each other's `since` away.
@@ -203,6 +203,17 @@ impl Drop for Inner {
             let _ = self.cell.retire(&writer.root.id, Durable::verified());
         }
     }
+}
+
+/// What callers ask of the writer most, and what they are told.
+enum Asked {
+    Put(Batch),
+    Erase(Erase),
+}
+
+enum Answer {
+    Put(Result<Vec<RecordId>>),
+    Erased(Result<Erasure>),
 }
 
 /// What readers see.
@@ -310,6 +321,27 @@ impl Inner {
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
         locked(&self.writer)
+    }
+
+    /// Has a request done, with all that wait at the same time: one commit for the puts, one for the erases.
+    fn submit(&self, request: Asked) -> Answer {
+        self.queue.submit(request, |requests| {
+            let mut writer = self.writer();
+            let (mut batches, mut erases) = (Vec::new(), Vec::new());
+            for request in &requests {
+                match request {
+                    Asked::Put(batch) => batches.push(batch),
+                    Asked::Erase(erase) => erases.push(erase),
+                }
+            }
+            let mut puts = self.put_all(&mut writer, &batches).into_iter();
+            let mut erased = self.erase_all(&mut writer, &erases).into_iter();
+            let answer = |request: &Asked| match request {
+                Asked::Put(_) => puts.next().map(Answer::Put),
+                Asked::Erase(_) => erased.next().map(Answer::Erased),
+            };
+            requests.iter().map_while(answer).collect()
+        })
     }
 
     fn check_usable(&self) -> Result<()> {

@@ -7,8 +7,9 @@ use super::commit::Sealer;
 use super::copies::Attached;
 use super::keeper::{Bell, Keeper, Kept};
 use super::pages::{PageCache, SharedStore};
+use super::queue::Queue;
 use super::{Engine, Inner, NamesInUse, Options, State, Writer, log};
-use crate::cell::{RootCell, RootId, RootKey};
+use crate::cell::{Contents, RootCell, RootId, RootKey};
 use crate::crypto::{Fresh, Key, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -39,13 +40,9 @@ pub(super) fn seal_head(env: &dyn Env, store: StoreId, commit: u64, head: &HeadP
 }
 
 /// Finds the root key of a store's newest head, and opens it.
-pub(super) fn open_head(
-    store: &dyn Store,
-    keys: Vec<RootKey>,
-    cell: (Option<StoreId>, u64),
-) -> Result<(Head, HeadPage, RootKey)> {
+pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<(Head, HeadPage, RootKey)> {
     let place = store.place();
-    let (belongs, newest) = cell;
+    let Contents { store: belongs, keys, epoch: newest, unheard } = contents;
     // The next epoch's key may stand ready: a store without it lacks nothing.
     let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
     let Some(stored) = store.head()? else {
@@ -70,6 +67,16 @@ pub(super) fn open_head(
         return Ok((stored, head, root));
     }
     let at = prefix.id.epoch;
+    if let Some((unheard, ended)) = unheard
+        && at >= ended
+    {
+        return Err(Error::new(
+            ErrorKind::Io,
+            format!(
+                "of the root key of {place}, epoch {at}, too few shares can be had, and not all keyholders answered; start the others ({unheard})"
+            ),
+        ));
+    }
     let text = if at < oldest {
         format!(
             "{place} is at epoch {at}, the cell is at epoch {oldest}: the root key of epoch {at} is destroyed; bring the store up from a copy that holds epoch {oldest}"
@@ -152,7 +159,7 @@ impl Engine {
                 ),
             ));
         }
-        let found = open_head(&*store, contents.keys, (contents.store, contents.epoch))?;
+        let found = open_head(&*store, contents)?;
         Engine::assemble(store, cell, options, found)
     }
 
@@ -172,8 +179,7 @@ impl Engine {
             options,
             state: RwLock::new(State { head, stored }),
             writer: Mutex::new(Writer { root, settled: false, next: None, erases: false, copies }),
-            waiting: Mutex::default(),
-            putting: Mutex::default(),
+            queue: Queue::default(),
             readers: Mutex::default(),
             names: Mutex::new(NamesInUse::default()),
             discarding: Mutex::new(()),

@@ -10,11 +10,19 @@ use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use crate::crypto::{self, chunked};
 use crate::error::{Error, Result};
 use crate::ids::{BlobName, StoreId, UserTag};
+use crate::secret::Secret;
 use crate::store::Store;
 use crate::tree::{Page, PageKind, Pages, Ref};
 
 /// A store as the engine shares it.
 pub(super) type SharedStore = Arc<dyn Store>;
+
+/// A page that was just sealed.
+pub(super) struct Made {
+    pub(super) name: BlobName,
+    pub(super) owner: Option<UserTag>,
+    pub(super) page: Secret,
+}
 
 #[derive(Clone)]
 struct Cached {
@@ -93,6 +101,13 @@ impl PageCache {
             if !self.pages.contains_key(&name) {
                 self.owners.remove(owner, &name);
             }
+        }
+    }
+
+    /// Takes new pages in.
+    pub(super) fn add(&self, made: impl IntoIterator<Item = Made>) {
+        for Made { name, owner, page } in made {
+            self.insert(name, Cached { page: Arc::new(page), owner });
         }
     }
 

@@ -481,10 +481,11 @@ impl Reader {
     /// # Errors
     /// As [`Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
     pub fn write_to(&mut self, out: &mut impl Write) -> Result<u64> {
+        let _wiped = WipeStack;
         let mut buffer = Secret::zeroed(CHUNK_BYTES);
         let mut written = 0;
         loop {
-            match self.read_some(&mut buffer)? {
+            match self.read_on(&mut buffer)? {
                 0 => return Ok(written),
                 n => {
                     out.write_all(&buffer[..n]).map_err(|e| Error::io("writing what was read", e))?;
@@ -504,6 +505,11 @@ impl Reader {
     /// # Errors
     /// `Erased` from the moment an erase of the record returns, at the latest; `Corrupt`, `Io`.
     pub fn read_some(&mut self, out: &mut [u8]) -> Result<usize> {
+        let _wiped = WipeStack;
+        self.read_on(out)
+    }
+
+    fn read_on(&mut self, out: &mut [u8]) -> Result<usize> {
         self.inner.check_usable()?;
         // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen them delivered.
         let mut keys = locked(&self.open.keys);
@@ -540,7 +546,6 @@ impl Keys {
         if let Some((_, filled)) = self.chunk.filter(|(there, _)| *there == chunk) {
             return Ok(filled);
         }
-        let _wiped = WipeStack;
         if self.suite.is_none() {
             self.fetch(inner, 0)?;
             let header = self.segment.as_ref().and_then(|(_, s)| s.get(..HEADER_BYTES)).unwrap_or_default();

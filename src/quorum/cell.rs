@@ -359,14 +359,17 @@ impl RootCell for QuorumCell {
         *locked(&self.kept) = keys.iter().map(|key| key.id.epoch).min().unwrap_or_default();
         // Nobody has anything, and everybody says so: a store that is not made yet.
         if epoch == 0 && answered().count() == held.len() {
-            return Ok(Contents { store: None, keys, epoch });
+            return Ok(Contents { keys, epoch, ..Contents::default() });
         }
         if keys.is_empty() {
             return Err(self
                 .few("answered, and too few of their shares fit together:", &trouble(&held))
                 .context("the root key cannot be had"));
         }
-        Ok(Contents { store: Some(store), keys, epoch })
+        let silent: Vec<String> = trouble(&held).into_iter().flatten().collect();
+        let unheard = (!silent.is_empty())
+            .then(|| (silent.join("; "), answered().map(|held| held.committed).max().unwrap_or_default()));
+        Ok(Contents { store: Some(store), keys, epoch, unheard })
     }
 
     fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {

@@ -64,7 +64,7 @@ pub const DECODERS: [&str; 28] = [
 struct Last(Vec<u8>);
 
 impl Sink for Last {
-    fn seal(&mut self, _: PageKind, _: Option<UserTag>, plaintext: &[u8]) -> Result<Ref> {
+    fn seal(&mut self, _: PageKind, _: Option<UserTag>, plaintext: Secret) -> Result<Ref> {
         self.0 = plaintext.to_vec();
         Ok(Ref::new(BlobName([0; 16]), &Key::copied_from(&[0; 32])))
     }

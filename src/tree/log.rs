@@ -167,7 +167,7 @@ impl LogPage {
             e.count(leaf.len()).bytes(leaf);
         }
         pad(&mut e, capacity);
-        sink.seal(PageKind::Log, None, &e.finish())
+        sink.seal(PageKind::Log, None, e.finish())
     }
 }
 

@@ -186,7 +186,7 @@ pub(crate) trait Pages {
 
 /// Where new pages go: draws name and key, seals, keeps the blob for the commit.
 pub(crate) trait Sink {
-    fn seal(&mut self, kind: PageKind, owner: Option<UserTag>, plaintext: &[u8]) -> Result<Ref>;
+    fn seal(&mut self, kind: PageKind, owner: Option<UserTag>, plaintext: Secret) -> Result<Ref>;
 }
 
 /// Reads pages for a change and remembers which ones it replaces.

@@ -169,7 +169,7 @@ impl UserPage {
             tree.encode(&mut e);
         }
         pad(&mut e, capacity);
-        sink.seal(PageKind::User, Some(owner), &e.finish())
+        sink.seal(PageKind::User, Some(owner), e.finish())
     }
 }
 

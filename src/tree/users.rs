@@ -220,7 +220,7 @@ impl UsersNode {
             }
         }
         pad(&mut e, geometry.capacity());
-        sink.seal(PageKind::Users, None, &e.finish())
+        sink.seal(PageKind::Users, None, e.finish())
     }
 }
 

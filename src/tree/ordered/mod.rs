@@ -294,7 +294,7 @@ impl<const K: usize> OrderedNode<K> {
             }
         }
         pad(&mut e, geometry.capacity());
-        sink.seal(place.kind, place.owner, &e.finish())
+        sink.seal(place.kind, place.owner, e.finish())
     }
 }
 
