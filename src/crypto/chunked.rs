@@ -8,15 +8,13 @@
 //! Chunks carry 16,384 bytes; the last one is always shorter, maybe empty, so that a cut at a chunk's border
 //! shows. The commitment is checked before any chunk: an object opens under one key only.
 
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::aead::inout::InOutBuf;
-use aes_gcm::{Aes256Gcm, KeyInit};
 use hkdf::Hkdf;
 use sha2::Sha512;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::Key;
+use super::aead::{Cipher, Nonce};
 use crate::error::{Error, Result};
 use crate::limits::{CHUNK_BYTES, COMMITMENT_BYTES, HEADER_BYTES, SALT_BYTES, SEAL_OVERHEAD, TAG_BYTES};
 use crate::secret::Secret;
@@ -24,15 +22,9 @@ use crate::secret::Secret;
 /// The suite's label.
 pub const LABEL: &[u8] = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM";
 
-// Without aes-gcm's feature `zeroize` a dropped cipher leaves its key schedule behind; without it this does not compile.
-const _: fn() = || {
-    fn wiped<T: zeroize::ZeroizeOnDrop>() {}
-    wiped::<Aes256Gcm>();
-};
-
 /// One object's cipher: key and base nonce derived, commitment known.
 pub struct Suite {
-    cipher: Box<Aes256Gcm>,
+    cipher: Cipher,
     nonce: [u8; 12],
     header: [u8; HEADER_BYTES],
 }
@@ -79,8 +71,10 @@ impl Suite {
         header[SALT_BYTES..].copy_from_slice(&okm[44..]);
         let mut nonce = [0; 12];
         nonce.copy_from_slice(&okm[32..44]);
-        #[expect(clippy::expect_used, reason = "32 bytes are an AES-256 key")]
-        let cipher = Box::new(Aes256Gcm::new_from_slice(&okm[..32]).expect("32 bytes are an AES-256 key"));
+        let cipher = match okm.first_chunk() {
+            Some(key) => Cipher::new(key),
+            None => unreachable!("it is 76 bytes"),
+        };
         Suite { cipher, nonce, header }
     }
 
@@ -106,12 +100,12 @@ impl Suite {
         &self.header
     }
 
-    fn nonce(&self, counter: u64) -> aes_gcm::Nonce<<Aes256Gcm as aes_gcm::aead::AeadCore>::NonceSize> {
+    fn nonce(&self, counter: u64) -> Nonce {
         let mut nonce = self.nonce;
         for (n, c) in nonce[4..].iter_mut().zip(counter.to_be_bytes()) {
             *n ^= c;
         }
-        nonce.into()
+        nonce
     }
 
     /// Appends chunk `counter` of the object to `out`.
@@ -119,11 +113,9 @@ impl Suite {
         assert!(plaintext.len() <= CHUNK_BYTES, "a chunk holds at most 16,384 bytes");
         let start = out.len();
         out.extend_from_slice(plaintext);
-        #[expect(clippy::expect_used, reason = "a chunk is far below AES-GCM's limit")]
-        let tag = self
-            .cipher
-            .encrypt_inout_detached(&self.nonce(counter), &[], (&mut out[start..]).into())
-            .expect("a chunk is far below AES-GCM's limit");
+        let Some(tag) = self.cipher.seal(&self.nonce(counter), &mut out[start..]) else {
+            unreachable!("a chunk is far below AES-GCM's limit")
+        };
         out.extend_from_slice(&tag);
     }
 
@@ -136,9 +128,7 @@ impl Suite {
         let n = sealed.len().checked_sub(TAG_BYTES).filter(|&n| n <= room).ok_or_else(does_not_open)?;
         let mut tag = [0; TAG_BYTES];
         tag.copy_from_slice(&sealed[n..]);
-        let opened = InOutBuf::new(&sealed[..n], &mut out[..n])
-            .is_ok_and(|both| self.cipher.decrypt_inout_detached(&self.nonce(counter), &[], both, &tag.into()).is_ok());
-        if !opened {
+        if !self.cipher.open(&self.nonce(counter), &sealed[..n], &tag, &mut out[..n]) {
             out.fill(0);
             return Err(does_not_open());
         }

@@ -16,6 +16,7 @@
 //! | fresh key, hedged with a root key | `POLYNOMIAL` | coefficients of the polynomial that shares it |
 //! | mask of a connection to a keyholder | `SHARE_MASK` | what a share is XORed with on its way |
 
+mod aead;
 pub mod chunked;
 pub mod kem;
 mod secret;

@@ -27,6 +27,7 @@ mod plans;
 mod put;
 mod queue;
 mod read;
+mod reader;
 mod report;
 mod sets;
 mod walk;
@@ -50,7 +51,8 @@ pub use keeper::Keeper;
 #[cfg(feature = "testing")]
 pub(crate) use lineage::ContentRoots;
 pub use lineage::Lineage;
-pub use read::{Listing, Query, Reader};
+pub use read::{Listing, Query};
+pub use reader::Reader;
 pub use report::{Erased, Report};
 
 pub use crate::policy::Policy;
@@ -181,7 +183,7 @@ struct Inner {
     state: RwLock<State>,
     writer: Mutex<Writer>,
     queue: queue::Queue<Asked, Answer>,
-    readers: Mutex<Vec<Weak<read::Open>>>,
+    readers: Mutex<Vec<Weak<reader::Open>>>,
     names: Mutex<NamesInUse>,
     /// Held by a discard: two at once would take each other's `since` away.
     discarding: Mutex<()>,

@@ -1,20 +1,16 @@
-//! Reading: look-ups, listings, and readers that an erase can close.
+//! Reading: look-ups and listings.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-
-use zeroize::Zeroize;
 
 use super::lineage::Resolver;
-use super::{Engine, Inner, State, locked};
-use crate::crypto::{self, Key, chunked};
+use super::reader::Reader;
+use super::{Engine, Inner, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
-use crate::limits::{CHUNK_BYTES, HEADER_BYTES, LIST_MAX, TAG_BYTES};
+use crate::limits::LIST_MAX;
 use crate::record::{self, Entry, RecordInfo};
-use crate::secret::{Secret, WipeStack};
-use crate::sync::Mutex;
+use crate::secret::WipeStack;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{ClassSlot, UserPage, class_place, record_key, split_record_key};
 use crate::tree::users::{Found, find, visit};
@@ -30,50 +26,9 @@ pub(super) struct Selector {
 }
 
 impl Selector {
-    fn takes(&self, id: &RecordId) -> bool {
+    pub(super) fn takes(&self, id: &RecordId) -> bool {
         let key = record_key(id.interaction, id.ordinal);
         self.user == id.user && self.class.is_none_or(|c| c == id.class) && (self.low..=self.high).contains(&key)
-    }
-}
-
-/// The part of a reader that an erase reaches: its keys and the one opened chunk.
-pub(super) struct Open {
-    /// The record, and every one that it depends on: it closes when one of them is erased.
-    ids: Vec<RecordId>,
-    keys: Mutex<Option<Keys>>,
-}
-
-impl Open {
-    fn id(&self) -> &RecordId {
-        &self.ids[0]
-    }
-}
-
-struct Keys {
-    secret: Key,
-    root: Key,
-    suite: Option<chunked::Suite>,
-    context: Vec<u8>,
-    /// The segment in hand, as stored.
-    segment: Option<(u64, Vec<u8>)>,
-    /// The chunk in hand, opened, and its length.
-    chunk: Option<(u64, usize)>,
-    plain: Secret,
-}
-
-/// A record, open. Reads and seeks in the plaintext; memory: one segment of 256 KiB and one chunk.
-///
-/// When the record is erased, every later call fails as erased, also between two chunks.
-pub struct Reader {
-    inner: Arc<Inner>,
-    open: Arc<Open>,
-    info: RecordInfo,
-    position: u64,
-}
-
-impl std::fmt::Debug for Reader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Reader({})", self.open.id())
     }
 }
 
@@ -155,13 +110,7 @@ impl Engine {
             ids.extend(resolver.seen().into_iter().filter(|seen| seen != id));
             root
         };
-        let keys =
-            Keys { secret, root, suite: None, context, segment: None, chunk: None, plain: Secret::zeroed(CHUNK_BYTES) };
-        let open = Arc::new(Open { ids, keys: Mutex::new(Some(keys)) });
-        let mut readers = locked(&inner.readers);
-        readers.retain(|r| r.strong_count() > 0);
-        readers.push(Arc::downgrade(&open));
-        Ok(Reader { inner: Arc::clone(inner), open, info, position: 0 })
+        Ok(Reader::new(inner, ids, (secret, root, context), info))
     }
 
     /// Writes a record to `out` and returns its length.
@@ -369,19 +318,6 @@ impl Inner {
         out.extend(found.into_iter().take(room).map(|(.., info)| info));
         Ok(())
     }
-
-    /// Closes the readers of what is erased; a read in progress ends first.
-    pub(super) fn close_readers(&self, erased: &[Selector]) {
-        let mut readers = locked(&self.readers);
-        readers.retain(|reader| match reader.upgrade() {
-            None => false,
-            Some(open) if erased.iter().any(|s| open.ids.iter().any(|id| s.takes(id))) => {
-                locked(&open.keys).take();
-                false
-            }
-            Some(_) => true,
-        });
-    }
 }
 
 /// Finds a record's entry below the root page `users`.
@@ -473,119 +409,4 @@ fn step(key: OrderedKey, up: bool) -> Option<OrderedKey> {
     out[..4].copy_from_slice(&(high as u32).to_be_bytes());
     out[4..].copy_from_slice(&low.to_be_bytes());
     Some(out)
-}
-
-impl Reader {
-    /// Writes the rest of the record to `out` and returns its length.
-    ///
-    /// # Errors
-    /// As [`Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
-    pub fn write_to(&mut self, out: &mut impl Write) -> Result<u64> {
-        let _wiped = WipeStack;
-        let mut buffer = Secret::zeroed(CHUNK_BYTES);
-        let mut written = 0;
-        loop {
-            match self.read_on(&mut buffer)? {
-                0 => return Ok(written),
-                n => {
-                    out.write_all(&buffer[..n]).map_err(|e| Error::io("writing what was read", e))?;
-                    written += n as u64;
-                }
-            }
-        }
-    }
-
-    /// The record's metadata.
-    pub fn info(&self) -> &RecordInfo {
-        &self.info
-    }
-
-    /// Reads as [`Read::read`], with this crate's error.
-    ///
-    /// # Errors
-    /// `Erased` from the moment an erase of the record returns, at the latest; `Corrupt`, `Io`.
-    pub fn read_some(&mut self, out: &mut [u8]) -> Result<usize> {
-        let _wiped = WipeStack;
-        self.read_on(out)
-    }
-
-    fn read_on(&mut self, out: &mut [u8]) -> Result<usize> {
-        self.inner.check_usable()?;
-        // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen them delivered.
-        let mut keys = locked(&self.open.keys);
-        let Some(keys) = keys.as_mut() else {
-            return Err(record_erased(self.open.id()));
-        };
-        if self.position >= self.info.length || out.is_empty() {
-            return Ok(0);
-        }
-        let chunk = self.position / CHUNK_BYTES as u64;
-        let filled = keys.open(&self.inner, self.info.length, chunk)?;
-        let start = (self.position % CHUNK_BYTES as u64) as usize;
-        let n = out.len().min(filled.saturating_sub(start));
-        out[..n].copy_from_slice(&keys.plain[start..start + n]);
-        self.position += n as u64;
-        Ok(n)
-    }
-}
-
-impl Keys {
-    fn fetch(&mut self, inner: &Inner, segment: u64) -> Result<()> {
-        if self.segment.as_ref().is_some_and(|(there, _)| *there == segment) {
-            return Ok(());
-        }
-        self.segment = None;
-        let name = crypto::segment_name(&self.secret, segment);
-        let blob = inner.store().get(&name)?.ok_or_else(|| super::pages::missing(name, &inner.store().place()))?;
-        self.segment = Some((segment, blob));
-        Ok(())
-    }
-
-    /// Has chunk `chunk` opened in `plain`, and returns its length.
-    fn open(&mut self, inner: &Inner, length: u64, chunk: u64) -> Result<usize> {
-        if let Some((_, filled)) = self.chunk.filter(|(there, _)| *there == chunk) {
-            return Ok(filled);
-        }
-        if self.suite.is_none() {
-            self.fetch(inner, 0)?;
-            let header = self.segment.as_ref().and_then(|(_, s)| s.get(..HEADER_BYTES)).unwrap_or_default();
-            self.suite = Some(chunked::Suite::from_header(&crypto::content_key(&self.root), header, &self.context)?);
-        }
-        let (segment, start) = record::locate(chunk);
-        self.fetch(inner, segment)?;
-        let expected = (length - chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize;
-        let sealed = self.segment.as_ref().and_then(|(_, s)| s.get(start..start + expected + TAG_BYTES));
-        let (Some(sealed), Some(suite)) = (sealed, &self.suite) else {
-            return Err(Error::corrupt("a record's payload is shorter than its entry says; restore it from a copy"));
-        };
-        self.chunk = None;
-        let filled = suite.open_chunk(chunk, sealed, &mut self.plain)?;
-        self.chunk = Some((chunk, filled));
-        Ok(filled)
-    }
-}
-
-impl Drop for Keys {
-    fn drop(&mut self) {
-        self.context.zeroize();
-    }
-}
-
-impl Read for Reader {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.read_some(out).map_err(io::Error::from)
-    }
-}
-
-impl Seek for Reader {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.info.length.checked_add_signed(by),
-            SeekFrom::Current(by) => self.position.checked_add_signed(by),
-        };
-        self.position =
-            at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a seek to before the beginning"))?;
-        Ok(self.position)
-    }
 }

@@ -1,0 +1,257 @@
+//! Open records: readers that an erase closes.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use zeroize::Zeroize;
+
+use super::read::{Selector, record_erased};
+use super::{Inner, locked};
+use crate::crypto::{self, Key, chunked};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{BlobName, RecordId};
+use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
+use crate::record::{self, RecordInfo};
+use crate::secret::{Secret, WipeStack};
+use crate::sync::Mutex;
+
+/// The part of a reader that an erase reaches: its keys and the one opened chunk.
+pub(super) struct Open {
+    /// The record, and every one that it depends on: it closes when one of them is erased.
+    ids: Vec<RecordId>,
+    keys: Mutex<Option<Keys>>,
+}
+
+impl Open {
+    fn id(&self) -> &RecordId {
+        &self.ids[0]
+    }
+}
+
+struct Keys {
+    secret: Key,
+    root: Key,
+    suite: Option<chunked::Suite>,
+    context: Vec<u8>,
+    /// The segment in hand, as stored.
+    segment: Option<(u64, Vec<u8>)>,
+    /// The chunk in hand, opened, and its length.
+    chunk: Option<(u64, usize)>,
+    plain: Secret,
+}
+
+/// Segments of a long record that are fetched while the one before is opened.
+const AHEAD: usize = 2;
+/// Bytes from which on that pays for its thread.
+const AHEAD_MIN: u64 = 2 << 20;
+
+/// Fetches segments as they are stored, in order, in a thread of its own.
+struct Ahead {
+    ask: SyncSender<BlobName>,
+    given: Receiver<Result<Option<Vec<u8>>>>,
+    /// What was asked for and not taken yet.
+    next: VecDeque<u64>,
+}
+
+/// A record, open. Reads and seeks in the plaintext; memory: one segment of 256 KiB and one chunk.
+///
+/// When the record is erased, every later call fails as erased, also between two chunks.
+pub struct Reader {
+    inner: Arc<Inner>,
+    open: Arc<Open>,
+    info: RecordInfo,
+    position: u64,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Reader({})", self.open.id())
+    }
+}
+
+impl Inner {
+    /// Closes the readers of what is erased; a read in progress ends first.
+    pub(super) fn close_readers(&self, erased: &[Selector]) {
+        let mut readers = locked(&self.readers);
+        readers.retain(|reader| match reader.upgrade() {
+            None => false,
+            Some(open) if erased.iter().any(|s| open.ids.iter().any(|id| s.takes(id))) => {
+                locked(&open.keys).take();
+                false
+            }
+            Some(_) => true,
+        });
+    }
+}
+
+impl Reader {
+    /// A record whose secret, content root and context are these; it closes with any of `ids`.
+    pub(super) fn new(
+        inner: &Arc<Inner>,
+        ids: Vec<RecordId>,
+        (secret, root, context): (Key, Key, Vec<u8>),
+        info: RecordInfo,
+    ) -> Self {
+        let plain = Secret::zeroed(CHUNK_BYTES);
+        let keys = Keys { secret, root, suite: None, context, segment: None, chunk: None, plain };
+        let open = Arc::new(Open { ids, keys: Mutex::new(Some(keys)) });
+        let mut readers = locked(&inner.readers);
+        readers.retain(|r| r.strong_count() > 0);
+        readers.push(Arc::downgrade(&open));
+        Reader { inner: Arc::clone(inner), open, info, position: 0 }
+    }
+
+    /// Writes the rest of the record to `out` and returns its length.
+    ///
+    /// # Errors
+    /// As [`Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
+    pub fn write_to(&mut self, out: &mut impl Write) -> Result<u64> {
+        let _wiped = WipeStack;
+        if self.info.length.saturating_sub(self.position) < AHEAD_MIN {
+            return self.write_on(&mut None, out);
+        }
+        let store = Arc::clone(self.inner.store());
+        let (ask, asked) = sync_channel::<BlobName>(AHEAD);
+        let (give, given) = sync_channel(AHEAD);
+        std::thread::scope(|scope| {
+            scope.spawn(move || asked.iter().all(|name| give.send(store.get(&name)).is_ok()));
+            // What it holds ends with it, and the thread with that.
+            let mut ahead = Some(Ahead { ask, given, next: VecDeque::new() });
+            self.write_on(&mut ahead, out)
+        })
+    }
+
+    fn write_on(&mut self, ahead: &mut Option<Ahead>, out: &mut impl Write) -> Result<u64> {
+        let mut buffer = Secret::zeroed(CHUNK_BYTES);
+        let mut written = 0;
+        loop {
+            match self.read_on(&mut buffer, ahead)? {
+                0 => return Ok(written),
+                n => {
+                    out.write_all(&buffer[..n]).map_err(|e| Error::io("writing what was read", e))?;
+                    written += n as u64;
+                }
+            }
+        }
+    }
+
+    /// The record's metadata.
+    pub fn info(&self) -> &RecordInfo {
+        &self.info
+    }
+
+    /// Reads as [`Read::read`], with this crate's error.
+    ///
+    /// # Errors
+    /// `Erased` from the moment an erase of the record returns, at the latest; `Corrupt`, `Io`.
+    pub fn read_some(&mut self, out: &mut [u8]) -> Result<usize> {
+        let _wiped = WipeStack;
+        self.read_on(out, &mut None)
+    }
+
+    fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<Ahead>) -> Result<usize> {
+        self.inner.check_usable()?;
+        // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen them delivered.
+        let mut keys = locked(&self.open.keys);
+        let Some(keys) = keys.as_mut() else {
+            return Err(record_erased(self.open.id()));
+        };
+        if self.position >= self.info.length || out.is_empty() {
+            return Ok(0);
+        }
+        let chunk = self.position / CHUNK_BYTES as u64;
+        let filled = keys.open(&self.inner, self.info.length, chunk, ahead)?;
+        let start = (self.position % CHUNK_BYTES as u64) as usize;
+        let n = out.len().min(filled.saturating_sub(start));
+        out[..n].copy_from_slice(&keys.plain[start..start + n]);
+        self.position += n as u64;
+        Ok(n)
+    }
+}
+
+impl Keys {
+    fn fetch(&mut self, inner: &Inner, segment: u64, last: u64, ahead: &mut Option<Ahead>) -> Result<()> {
+        if self.segment.as_ref().is_some_and(|(there, _)| *there == segment) {
+            return Ok(());
+        }
+        self.segment = None;
+        let name = crypto::segment_name(&self.secret, segment);
+        let blob = match ahead {
+            Some(ahead) => ahead.fetch(&self.secret, segment, last),
+            None => inner.store().get(&name),
+        };
+        let blob = blob?.ok_or_else(|| super::pages::missing(name, &inner.store().place()))?;
+        self.segment = Some((segment, blob));
+        Ok(())
+    }
+
+    /// Has chunk `chunk` opened in `plain`, and returns its length.
+    fn open(&mut self, inner: &Inner, length: u64, chunk: u64, ahead: &mut Option<Ahead>) -> Result<usize> {
+        if let Some((_, filled)) = self.chunk.filter(|(there, _)| *there == chunk) {
+            return Ok(filled);
+        }
+        let last = record::segments(length) - 1;
+        if self.suite.is_none() {
+            self.fetch(inner, 0, last, ahead)?;
+            let header = self.segment.as_ref().and_then(|(_, s)| s.get(..HEADER_BYTES)).unwrap_or_default();
+            self.suite = Some(chunked::Suite::from_header(&crypto::content_key(&self.root), header, &self.context)?);
+        }
+        let (segment, start) = record::locate(chunk);
+        self.fetch(inner, segment, last, ahead)?;
+        let expected = (length - chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize;
+        let sealed = self.segment.as_ref().and_then(|(_, s)| s.get(start..start + expected + TAG_BYTES));
+        let (Some(sealed), Some(suite)) = (sealed, &self.suite) else {
+            return Err(Error::corrupt("a record's payload is shorter than its entry says; restore it from a copy"));
+        };
+        self.chunk = None;
+        let filled = suite.open_chunk(chunk, sealed, &mut self.plain)?;
+        self.chunk = Some((chunk, filled));
+        Ok(filled)
+    }
+}
+
+impl Ahead {
+    /// The blob of a segment, and asks for those behind it.
+    fn fetch(&mut self, secret: &Key, segment: u64, last: u64) -> Result<Option<Vec<u8>>> {
+        let gone = || Error::new(ErrorKind::Io, "the thread that reads ahead ended");
+        if self.next.front().is_some_and(|front| *front != segment) {
+            for _ in self.next.drain(..) {
+                drop(self.given.recv());
+            }
+        }
+        let behind = self.next.back().map_or(segment, |back| back + 1);
+        for n in (behind..=last).take(AHEAD - self.next.len()) {
+            self.ask.send(crypto::segment_name(secret, n)).map_err(|_| gone())?;
+            self.next.push_back(n);
+        }
+        self.next.pop_front();
+        self.given.recv().map_err(|_| gone())?
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.context.zeroize();
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.read_some(out).map_err(io::Error::from)
+    }
+}
+
+impl Seek for Reader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.info.length.checked_add_signed(by),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+        };
+        self.position =
+            at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a seek to before the beginning"))?;
+        Ok(self.position)
+    }
+}
