@@ -1,8 +1,9 @@
 //! Latency of erases, puts and gets on the default stack (sled store, file cell), beside the physical floor of the
-//! same disk and processor, measured in the same run: interleaved rounds, medians, ratios. Then criterion's own
-//! statistics for the short operations.
+//! same disk and processor, and beside plain sled with the same bytes, measured in the same run: interleaved rounds, medians, ratios. Then
+//! criterion's own statistics for the short operations.
 //!
-//! `cargo bench --bench engine`; `KEYFALL_BENCH_DIR` names the disk to measure (default: the temporary directory).
+//! `cargo bench --bench engine`; `KEYFALL_BENCH_DIR` names the disk to measure (default: the temporary directory),
+//! `KEYFALL_BENCH_PARTS` which parts are run (`erases,scopes,callers,puts`), `KEYFALL_BENCH_USERS` how many users there are while parts of them are erased (default: 100,000).
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a benchmark")]
 
 use std::fs::File;
@@ -16,13 +17,16 @@ use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit};
 use criterion::Criterion;
 use keyfall::cell::FileCell;
-use keyfall::engine::Keeper;
+use keyfall::crypto::Key;
+use keyfall::crypto::chunked::Suite;
+use keyfall::engine::{Keeper, When};
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, Options, Put, RecordId, Scope, UserId};
+use keyfall::{Class, Engine, InteractionId, Options, Put, RecordId, Scope, Timestamp, UserId};
 
 const SMALL: usize = 200;
 const RECORDING: usize = 64 * 1024;
+const LONG: usize = 16 << 20;
 
 fn scratch() -> tempfile::TempDir {
     match std::env::var_os("KEYFALL_BENCH_DIR") {
@@ -64,15 +68,17 @@ fn fill_users(engine: &Engine, prefix: &str, users: usize) {
     }
 }
 
-/// The floor of a durable write: 4 KiB appended, `fdatasync`.
+/// The floor of a durable write: 4 KiB appended, `fdatasync`; and of an erase: then 512 bytes elsewhere, `fdatasync`.
 struct Floor {
     file: File,
+    slot: File,
     at: u64,
 }
 
 impl Floor {
     fn new(dir: &Path) -> Self {
-        Floor { file: File::create(dir.join("floor")).unwrap(), at: 0 }
+        let make = |name| File::create(dir.join(name)).unwrap();
+        Floor { file: make("floor"), slot: make("floor-slot"), at: 0 }
     }
 
     fn write(&mut self) -> Duration {
@@ -80,6 +86,14 @@ impl Floor {
         self.file.write_all_at(&[9; 4096], self.at).unwrap();
         self.file.sync_data().unwrap();
         self.at += 4096;
+        began.elapsed()
+    }
+
+    fn two_writes(&mut self) -> Duration {
+        let began = Instant::now();
+        self.write();
+        self.slot.write_all_at(&[9; 512], 0).unwrap();
+        self.slot.sync_data().unwrap();
         began.elapsed()
     }
 }
@@ -139,10 +153,12 @@ fn row(name: &str, samples: &Samples, per: usize, floors: &[(&str, Duration)]) {
 fn erases(rounds: usize) {
     let dir = scratch();
     let engine = make(dir.path());
-    let sizes = [1usize, 1000, 100_000];
+    let sizes = [1usize, 1000, 100_000, 1_000_000];
     let batches = [1usize, 100, 10_000];
+    // The largest takes long to make.
+    let rounds_of = |size: usize| if size < 1_000_000 { rounds } else { rounds.div_ceil(8) };
     for size in sizes {
-        for round in 0..rounds {
+        for round in 0..rounds_of(size) {
             fill(&engine, &format!("holds-{size}-{round}"), size);
         }
     }
@@ -157,9 +173,12 @@ fn erases(rounds: usize) {
         for at in 0..sizes.len() {
             // Another order in each round.
             let i = (at + round) % sizes.len();
+            if round >= rounds_of(sizes[i]) {
+                continue;
+            }
             let scope = Scope::user(user(&format!("holds-{}-{round}", sizes[i])));
             one[i].add(timed(|| engine.erase(scope).unwrap()));
-            write.add(floor.write());
+            write.add(floor.two_writes());
         }
     }
     let mut many: Vec<Samples> = batches.iter().map(|_| Samples::default()).collect();
@@ -168,11 +187,11 @@ fn erases(rounds: usize) {
             let scopes: Vec<_> =
                 (0..*batch).map(|n| Scope::user(user(&format!("batch-{batch}-{}", round * batch + n)))).collect();
             many[i].add(timed(|| engine.erase_all(&scopes).into_iter().for_each(|o| assert!(o.is_ok()))));
-            write.add(floor.write());
+            write.add(floor.two_writes());
         }
     }
-    let floor = [("durable write", write.median())];
-    row("floor: 4 KiB write + fdatasync", &write, 1, &floor);
+    let floor = [("two durable writes", write.median())];
+    row("floor: 4 KiB, then 512 B, each synced", &write, 1, &floor);
     for (size, samples) in sizes.iter().zip(&one) {
         row(&format!("erase a user holding {size}"), samples, 1, &floor);
     }
@@ -184,37 +203,172 @@ fn erases(rounds: usize) {
     }
 }
 
-/// Durable puts, and gets, of a recording and of an action.
+/// One erase of each scope, among many users with ten interactions each, of a recording and an action.
+fn scopes(rounds: usize) {
+    let users: usize = std::env::var("KEYFALL_BENCH_USERS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    let dir = scratch();
+    let engine = make(dir.path());
+    fill_users(&engine, "other-", users.saturating_sub(5 * rounds));
+    let names = ["user", "class", "interaction", "record", "time range"];
+    let mut there = Vec::new();
+    for n in 0..5 * rounds {
+        let mut batch = engine.batch();
+        let who = user(&format!("u{n}"));
+        let began = |n: u64| Timestamp(1_700_000_000_000 + n * 1000);
+        for i in 0..10 {
+            let interaction = InteractionId::from_parts(began(i), [i as u8; 10]);
+            for class in [Class::audio(), Class::action()] {
+                batch.add(Put::new(who.clone(), class).interaction(interaction), &[7; 16][..]).unwrap();
+            }
+        }
+        let ids = batch.commit().unwrap();
+        there.push((who, ids[8], began(3), began(5)));
+    }
+    let mut floor = Floor::new(dir.path());
+    let mut write = Samples::default();
+    let mut samples: Vec<Samples> = names.iter().map(|_| Samples::default()).collect();
+    for (n, (who, record, from, until)) in there.into_iter().enumerate() {
+        let scope = match n % 5 {
+            0 => Scope::user(who),
+            1 => Scope::class(who, Class::audio()),
+            2 => Scope::interaction(who, record.interaction()),
+            3 => Scope::Record(record),
+            _ => Scope::User { user: who, class: None, when: When::Between { from: Some(from), until: Some(until) } },
+        };
+        samples[n % 5].add(timed(|| engine.erase(scope).unwrap()));
+        write.add(floor.two_writes());
+    }
+    let of_user = samples[0].median();
+    for (name, samples) in names.iter().zip(&samples) {
+        let floors = [("two durable writes", write.median()), ("a user", of_user)];
+        row(&format!("erase a {name}, of {users} users"), samples, 1, &floors);
+    }
+}
+
+/// Durable puts, and gets, of recordings and of an action, beside plain sled with the same bytes.
 fn puts_and_gets(rounds: usize) {
     let dir = scratch();
     let engine = make(dir.path());
     fill_users(&engine, "u", 10_000);
+    let plain = sled::Config::new().path(dir.path().join("plain")).flush_every_ms(None).open().unwrap();
     let mut floor = Floor::new(dir.path());
-    let mut write = Samples::default();
-    for size in [RECORDING, SMALL] {
+    for (size, rounds) in [(LONG, rounds / 10), (RECORDING, rounds), (SMALL, rounds)] {
         let content = vec![5u8; size];
-        let (mut put, mut get, mut cipher) = (Samples::default(), Samples::default(), Samples::default());
+        let [mut put, mut get, mut cipher, mut write] = std::array::from_fn(|_| Samples::default());
+        let [mut plain_put, mut plain_get] = std::array::from_fn(|_| Samples::default());
         let mut id: Option<RecordId> = None;
-        for round in 0..rounds {
+        for round in 0..rounds.max(1) {
             let who = user(&format!("u{}", round * 7 % 10_000));
             put.add(timed(|| id = Some(engine.put(Put::new(who, Class::audio()), &content[..]).unwrap())));
             write.add(floor.write());
             cipher.add(aes(size));
+            let key = round.to_be_bytes();
+            plain_put.add(timed(|| {
+                plain.insert(key, &content[..]).unwrap();
+                plain.flush().unwrap();
+            }));
             let id = id.unwrap();
+            // Once each before it counts: both warm.
+            for _ in 0..2 {
+                engine.get_to(&id, &mut std::io::sink()).unwrap();
+                black_box(plain.get(key).unwrap());
+            }
             get.add(timed(|| engine.get_to(&id, &mut std::io::sink()).unwrap()));
+            plain_get.add(timed(|| plain.get(key).unwrap().map(|value| value.to_vec())));
         }
-        let floors = [("durable write", write.median()), ("AES-256-GCM", cipher.median())];
-        row(&format!("durable put of {size} bytes"), &put, 1, &floors);
-        row(&format!("get of {size} bytes"), &get, 1, &floors[1..]);
+        let aes = ("AES-256-GCM", cipher.median());
+        row(
+            &format!("durable put of {size} bytes"),
+            &put,
+            1,
+            &[("durable write", write.median()), aes, ("sled's (not durable)", plain_put.median())],
+        );
+        row(&format!("get of {size} bytes"), &get, 1, &[aes, ("sled's", plain_get.median())]);
+    }
+    let key = Key::copied_from(&[7; 32]);
+    let suite = Suite::derive(&key, &[1; 24], b"context");
+    let (mut sealing, mut cipher, content) = (Samples::default(), Samples::default(), vec![5u8; LONG]);
+    for _ in 0..rounds.min(50) {
+        let mut out = Vec::with_capacity(LONG + LONG / 512);
+        sealing.add(timed(|| {
+            for (n, chunk) in content.chunks(16_384).enumerate() {
+                suite.seal_chunk(n as u64, chunk, &mut out);
+            }
+        }));
+        cipher.add(aes(LONG));
+    }
+    row(&format!("sealing {LONG} bytes, alone"), &sealing, 1, &[("AES-256-GCM by aes-gcm", cipher.median())]);
+}
+
+/// One caller, and 64 at once.
+fn callers(each: usize) {
+    let dir = scratch();
+    let engine = make(dir.path());
+    fill_users(&engine, "u", 20_000);
+    let (mut erased, mut put) = (0, 0);
+    let mut took: [[Samples; 2]; 2] = Default::default();
+    for _ in 0..3 {
+        for (at, threads) in [1usize, 64].into_iter().enumerate() {
+            let n = if threads == 1 { each } else { 10 * each };
+            let first = erased;
+            erased += n;
+            took[0][at].add(
+                timed(|| {
+                    std::thread::scope(|scope| {
+                        for thread in 0..threads {
+                            let engine = &engine;
+                            scope.spawn(move || {
+                                for i in (first + thread..first + n).step_by(threads) {
+                                    engine.erase(Scope::user(user(&format!("u{i}")))).unwrap();
+                                }
+                            });
+                        }
+                    });
+                }) / n as u32,
+            );
+            let first = put;
+            put += n;
+            took[1][at].add(
+                timed(|| {
+                    std::thread::scope(|scope| {
+                        for thread in 0..threads {
+                            let engine = &engine;
+                            scope.spawn(move || {
+                                for i in (first + thread..first + n).step_by(threads) {
+                                    let who = user(&format!("u{}", 19_999 - i % 5000));
+                                    engine.put(Put::new(who, Class::action()), &[7; SMALL][..]).unwrap();
+                                }
+                            });
+                        }
+                    });
+                }) / n as u32,
+            );
+        }
+    }
+    for (what, [one, many]) in ["erase", "put of 200 bytes"].into_iter().zip(&took) {
+        row(&format!("{what}, one caller"), one, 1, &[]);
+        row(&format!("{what}, 64 callers, each"), many, 1, &[("one caller", one.median())]);
     }
 }
 
 fn main() {
     // `cargo test --benches` runs this too: a few rounds show that it works.
     let quick = !std::env::args().any(|a| a == "--bench");
-    erases(if quick { 1 } else { 25 });
-    puts_and_gets(if quick { 3 } else { 300 });
-    if quick {
+    let parts = std::env::var("KEYFALL_BENCH_PARTS").unwrap_or_default();
+    let wanted = |part: &str| parts.is_empty() || parts.contains(part);
+    if wanted("erases") {
+        erases(if quick { 1 } else { 25 });
+    }
+    if wanted("scopes") {
+        scopes(if quick { 1 } else { 100 });
+    }
+    if wanted("callers") {
+        callers(if quick { 64 } else { 400 });
+    }
+    if wanted("puts") {
+        puts_and_gets(if quick { 3 } else { 300 });
+    }
+    if quick || !parts.is_empty() {
         return;
     }
     let dir = scratch();

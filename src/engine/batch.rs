@@ -19,11 +19,14 @@ use crate::limits::{
 use crate::record::{self, Entry, Put, Source};
 use crate::sealed;
 use crate::secret::{Secret, WipeStack};
+use crate::store::Blob;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::tree::Editor;
 use crate::tree::inbox::EnvelopeName;
 use crate::tree::users::UsersNode;
 
+/// Most bytes of payloads that a batch keeps until it is committed.
+const HELD_MAX: usize = 1 << 20;
 const SEGMENT_PLAIN: usize = CHUNKS_PER_SEGMENT * CHUNK_BYTES;
 
 pub(super) struct Staged {
@@ -45,9 +48,18 @@ pub(super) struct Staged {
 pub struct Batch {
     inner: Arc<Inner>,
     staged: Vec<Staged>,
+    /// Payloads that go into the store with the commit itself.
+    held: Held,
     /// The oldest epoch in which sources were looked at.
     epoch: u64,
     published: AtomicBool,
+}
+
+/// Sealed payloads that are not in the store yet.
+#[derive(Default)]
+struct Held {
+    blobs: Vec<Blob>,
+    bytes: usize,
 }
 
 impl std::fmt::Debug for Batch {
@@ -63,7 +75,7 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
 
 impl Batch {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
-        Batch { inner, staged: Vec::new(), epoch: u64::MAX, published: AtomicBool::new(false) }
+        Batch { inner, staged: Vec::new(), held: Held::default(), epoch: u64::MAX, published: AtomicBool::new(false) }
     }
 
     /// Streams a record's payload into the store, and returns its number in the batch, from 0. Memory: two segments of 256
@@ -100,9 +112,11 @@ impl Batch {
         let root = crypto::content_root(&secret, secrets);
         let suite = chunked::Suite::derive(&crypto::content_key(&root), &fresh.salt()?, &context);
         let mut segment = 0;
-        let length = inner.stream(&suite, &secret, &mut segment, (&mut plain, n), &mut payload).inspect_err(|_| {
-            inner.release_names((0..segment).map(|n| crypto::segment_name(&secret, n)), false);
-        })?;
+        let length = inner
+            .stream(&suite, &secret, &mut segment, (&mut plain, n), (&mut payload, &mut self.held))
+            .inspect_err(|_| {
+                inner.release_names((0..segment).map(|n| crypto::segment_name(&secret, n)), false);
+            })?;
         let entry = Entry {
             secret,
             detached: false,
@@ -319,7 +333,10 @@ impl Inner {
         }
         let mut change = self.change(&state, edit)?;
         change.head.users += users;
-        change.staged = batches.iter().flat_map(|batch| batch.names()).collect();
+        // They were sealed once, and each try to commit them takes them along.
+        change.blobs.extend(batches.iter().flat_map(|batch| batch.held.blobs.iter().cloned()));
+        let held: HashSet<BlobName> = batches.iter().flat_map(|b| b.held.blobs.iter().map(|(name, _)| *name)).collect();
+        change.staged = batches.iter().flat_map(|b| b.names()).filter(|name| !held.contains(name)).collect();
         Ok((change, all))
     }
 
@@ -330,7 +347,7 @@ impl Inner {
         secret: &Key,
         segment: &mut u64,
         (plain, first): (&mut [u8], usize),
-        payload: &mut impl Read,
+        (payload, held): (&mut impl Read, &mut Held),
     ) -> Result<u64> {
         let (mut n, mut length, mut chunk) = (first, 0u64, 0u64);
         loop {
@@ -354,7 +371,12 @@ impl Inner {
             let name = crypto::segment_name(secret, *segment);
             self.use_names(std::iter::once(name));
             *segment += 1;
-            self.judged(self.store().put(&[(name, sealed)]))?;
+            if last && *segment == 1 && held.bytes + sealed.len() <= HELD_MAX {
+                held.bytes += sealed.len();
+                held.blobs.push((name, sealed));
+            } else {
+                self.judged(self.store().put(&[(name, sealed)]))?;
+            }
             if last {
                 return Ok(length);
             }

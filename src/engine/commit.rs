@@ -22,7 +22,7 @@ use crate::tree::head::{CopyMode, HeadPage};
 use crate::tree::{PageKind, Ref, Sink};
 
 /// Pages of one commit that are kept for the cache, at most. Those nearest to the root come last.
-const MADE_MAX: usize = 1024;
+const MADE_MAX: usize = 256;
 
 /// Seals pages and keeps the blobs for the commit, children before parents.
 pub(super) struct Sealer<'a> {
