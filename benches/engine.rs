@@ -156,7 +156,7 @@ fn erases(rounds: usize) {
     let sizes = [1usize, 1000, 100_000, 1_000_000];
     let batches = [1usize, 100, 10_000];
     // The largest takes long to make.
-    let rounds_of = |size: usize| if size < 1_000_000 { rounds } else { rounds.div_ceil(8) };
+    let rounds_of = |size: usize| rounds.min((2_000_000 / size).max(3));
     for size in sizes {
         for round in 0..rounds_of(size) {
             fill(&engine, &format!("holds-{size}-{round}"), size);

@@ -337,3 +337,23 @@ fn time_ranges_from_the_command_line() {
     assert!(told.contains("1 records"), "{told}");
     cli.fails(3, &["get", "store", &id]);
 }
+
+#[test]
+fn bench_measures_and_leaves_nothing_behind() {
+    let place = Cli::new();
+    let few = ["--users", "20", "--records", "2", "--batch", "3", "--callers", "2", "--copies", "1", "--keyholders="];
+    let args = [&["bench", ".", "--rounds", "4", "--seconds", "1", "--svg", "erase.svg", "--json"][..], &few].concat();
+    let rows: serde_json::Value = serde_json::from_str(&place.ok(&args)).unwrap();
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 5);
+    for row in rows {
+        assert!(row["p50_us"].as_f64().unwrap() > 0.0 && row["ratio"].as_f64().unwrap() > 0.0, "{row}");
+        assert!(row["bytes_written_per_erase"].as_u64().unwrap() > 0, "{row}");
+    }
+    let svg = std::fs::read_to_string(place.path("erase.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("copies in step") && svg.contains("floor"));
+    let mut left: Vec<_> = std::fs::read_dir(place.path(".")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["erase.svg", "store", "store.cell"], "what was measured is gone");
+    place.fails(2, &["bench", ".", "--users", "many"]);
+}

@@ -42,4 +42,5 @@ mod simulation;
 mod sled_store;
 mod trees;
 mod vectors;
+mod writes;
 mod wycheproof;

@@ -1,0 +1,242 @@
+//! What one erase writes, in what order, and what becomes of the root key that stands ready for the next one.
+
+use std::sync::{Arc, Mutex};
+
+use keyfall::cell::{Contents, Durable, FileCell, Promise, Retirement, RootCell, RootId, RootKey};
+use keyfall::crypto::Key;
+use keyfall::engine::{Keeper, Options};
+use keyfall::env::System;
+use keyfall::ids::{BlobName, StoreId};
+use keyfall::store::{Blob, Head, HeadId, MemoryStore, Published, Store, Usage};
+use keyfall::testing::{HoardingCell, RecordingStore, Tape};
+use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, RecordId, Result, Scope};
+
+use crate::support::{kind, read, user};
+
+type Events = Arc<Mutex<Vec<&'static str>>>;
+
+/// Notes every durable write, and fails the next commit where it is told to.
+struct Noted<T> {
+    inner: T,
+    events: Events,
+    full: Arc<Mutex<bool>>,
+}
+
+impl Store for Noted<Arc<dyn Store>> {
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.inner.get(name)
+    }
+    fn contains(&self, name: &BlobName) -> Result<bool> {
+        self.inner.contains(name)
+    }
+    fn put(&self, blobs: &[Blob]) -> Result<()> {
+        self.inner.put(blobs)
+    }
+    fn head(&self) -> Result<Option<Head>> {
+        self.inner.head()
+    }
+    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
+        self.events.lock().unwrap().push("commit");
+        if std::mem::take(&mut *self.full.lock().unwrap()) {
+            // The bytes were handed over all the same: a medium may keep them.
+            self.inner.put(blobs)?;
+            return Err(Error::new(ErrorKind::Full, "no space left"));
+        }
+        self.inner.commit(blobs, over, head)
+    }
+    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+        self.inner.names(from, limit)
+    }
+    fn remove(&self, names: &[BlobName]) -> Result<()> {
+        self.inner.remove(names)
+    }
+    fn usage(&self) -> Result<Usage> {
+        self.inner.usage()
+    }
+}
+
+impl RootCell for Noted<Arc<HoardingCell>> {
+    fn describe(&self) -> Promise {
+        self.inner.describe()
+    }
+    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
+        self.events.lock().unwrap().push("deposit");
+        self.inner.deposit(store, id, key)
+    }
+    fn load(&self) -> Result<Contents> {
+        self.inner.load()
+    }
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
+        self.events.lock().unwrap().push("retire");
+        self.inner.retire(keep, proof)
+    }
+    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+        self.events.lock().unwrap().push("retire for the next");
+        self.inner.retire_for(keep, next, proof)
+    }
+}
+
+struct World {
+    _dir: tempfile::TempDir,
+    tape: Arc<Tape>,
+    events: Events,
+    full: Arc<Mutex<bool>>,
+    store: Arc<dyn Store>,
+    cell: Arc<HoardingCell>,
+}
+
+impl World {
+    fn new() -> (Self, Engine) {
+        let dir = tempfile::tempdir().unwrap();
+        let tape = Tape::new();
+        let (events, full): (Events, Arc<Mutex<bool>>) = Default::default();
+        let recorded: Arc<dyn Store> = Arc::new(RecordingStore::new(Arc::new(MemoryStore::new()), Arc::clone(&tape)));
+        let store: Arc<dyn Store> =
+            Arc::new(Noted { inner: recorded, events: Arc::clone(&events), full: Arc::clone(&full) });
+        let file = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
+        let cell = Arc::new(HoardingCell::new(Arc::new(file)));
+        let world = World { _dir: dir, tape, events, full, store, cell };
+        let engine = Engine::init(Arc::clone(&world.store), world.noted(), options()).unwrap();
+        (world, engine)
+    }
+
+    fn noted(&self) -> Arc<dyn RootCell> {
+        let (events, full) = (Arc::clone(&self.events), Arc::clone(&self.full));
+        Arc::new(Noted { inner: Arc::clone(&self.cell), events, full })
+    }
+
+    fn open(&self) -> Engine {
+        Engine::open(Arc::clone(&self.store), self.noted(), options()).unwrap()
+    }
+
+    /// What `act` wrote, durably, in order.
+    fn wrote(&self, act: impl FnOnce()) -> Vec<&'static str> {
+        self.events.lock().unwrap().clear();
+        act();
+        self.events.lock().unwrap().clone()
+    }
+
+    fn keys(&self) -> usize {
+        self.cell.load().unwrap().keys.len()
+    }
+
+    /// Who holds the tape and the cell as it is finds none of these.
+    fn found(&self, ids: &[RecordId]) -> bool {
+        let exposed = self.tape.exposed(&*self.cell).unwrap();
+        ids.iter().any(|id| exposed.contains_key(id))
+    }
+}
+
+fn options() -> Options {
+    Options { keeper: Keeper::ByHand, ..Options::default() }
+}
+
+fn put(engine: &Engine, name: &str) -> RecordId {
+    engine.put(Put::new(user(name), Class::audio()), &b"x"[..]).unwrap()
+}
+
+#[test]
+fn an_erase_makes_two_durable_writes_one_after_another() {
+    let (world, engine) = World::new();
+    let ids: Vec<RecordId> = (0..5).map(|n| put(&engine, &format!("u{n}"))).collect();
+    let erase = |n: usize| world.wrote(|| drop(engine.erase(Scope::user(user(&format!("u{n}")))).unwrap()));
+    assert_eq!(erase(0), ["deposit", "commit", "retire"], "who erases once leaves no second key behind");
+    assert_eq!(world.keys(), 1);
+    assert_eq!(erase(1), ["deposit", "commit", "retire for the next"]);
+    for n in 2..4 {
+        assert_eq!(erase(n), ["commit", "retire for the next"]);
+        assert_eq!(world.keys(), 2, "the next epoch's stands ready");
+        assert!(!world.found(&ids[..=n]), "it opens nothing of what was erased");
+    }
+    assert!(world.found(&ids[4..]), "the adversary is not blind");
+    assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+    drop(engine);
+    assert_eq!(world.keys(), 1, "closing destroys what stood ready");
+    assert_eq!(read(&world.open(), &ids[4]).unwrap(), b"x");
+}
+
+#[test]
+fn a_key_that_stood_ready_is_used_for_one_attempt_only() {
+    let (world, engine) = World::new();
+    let ids: Vec<RecordId> = (0..5).map(|n| put(&engine, &format!("u{n}"))).collect();
+    for n in 0..3 {
+        engine.erase(Scope::user(user(&format!("u{n}")))).unwrap();
+    }
+    let newest = || world.cell.load().unwrap().keys.into_iter().map(|key| key.id).max().unwrap();
+    let ready = newest();
+    *world.full.lock().unwrap() = true;
+    assert_eq!(kind(engine.erase(Scope::user(user("u3")))), ErrorKind::Full);
+    assert_eq!(read(&engine, &ids[3]).unwrap(), b"x", "nothing was changed");
+    let wrote = world.wrote(|| drop(engine.erase(Scope::user(user("u4"))).unwrap()));
+    assert_eq!(
+        wrote,
+        ["retire", "deposit", "commit", "retire for the next"],
+        "the one that was tried is destroyed first"
+    );
+    assert!(!world.cell.load().unwrap().keys.iter().any(|key| key.id == ready));
+    assert!(world.cell.hoard().iter().any(|key| key.id == ready), "it was there");
+    assert!(!world.found(&ids[4..]) && world.found(&ids[3..4]));
+}
+
+#[test]
+fn rekey_and_a_crash_make_no_use_of_what_stood_ready() {
+    let (world, engine) = World::new();
+    let ids: Vec<RecordId> = (0..4).map(|n| put(&engine, &format!("u{n}"))).collect();
+    for n in 0..2 {
+        engine.erase(Scope::user(user(&format!("u{n}")))).unwrap();
+    }
+    let before: Vec<RootId> = world.cell.load().unwrap().keys.into_iter().map(|key| key.id).collect();
+    assert_eq!(before.len(), 2);
+    engine.rekey().unwrap();
+    let after = world.cell.load().unwrap().keys;
+    assert!(after.iter().all(|key| !before.contains(&key.id)), "somebody may have seen both");
+    assert_eq!(read(&engine, &ids[2]).unwrap(), b"x");
+    engine.erase(Scope::user(user("u2"))).unwrap();
+    let before: Vec<RootId> = world.cell.load().unwrap().keys.into_iter().map(|key| key.id).collect();
+    // Never closed: as where the process was killed.
+    std::mem::forget(engine);
+    let engine = world.open();
+    assert_eq!(world.keys(), 1, "opening destroys it");
+    engine.erase(Scope::user(user("u3"))).unwrap();
+    assert!(world.cell.load().unwrap().keys.iter().all(|key| !before.contains(&key.id)));
+    assert!(!world.found(&ids));
+}
+
+#[test]
+fn batches_that_wait_together_do_not_fail_together() {
+    let (world, engine) = World::new();
+    put(&engine, "gone");
+    let barrier = std::sync::Barrier::new(16);
+    for round in 0..20 {
+        engine.create_user(&user("gone")).unwrap();
+        let mut batches = Vec::new();
+        for n in 0..16 {
+            let name = if n % 4 == 0 { "gone".to_owned() } else { format!("stays-{round}-{n}") };
+            let mut batch = engine.batch();
+            batch.add(Put::new(user(&name), Class::action()), &b"y"[..]).unwrap();
+            batches.push((n, batch));
+        }
+        engine.erase(Scope::user(user("gone"))).unwrap();
+        let before = world.events.lock().unwrap().len();
+        std::thread::scope(|scope| {
+            for (n, batch) in batches {
+                let (engine, barrier) = (&engine, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    let put = batch.commit();
+                    if n % 4 == 0 {
+                        assert_eq!(kind(put), ErrorKind::Erased, "it came too late");
+                    } else {
+                        assert_eq!(read(engine, &put.unwrap()[0]).unwrap(), b"y");
+                    }
+                });
+            }
+        });
+        let commits = world.events.lock().unwrap()[before..].iter().filter(|e| **e == "commit").count();
+        assert!(commits <= 12, "never more commits than batches that count: {commits}");
+    }
+    assert_eq!(engine.list(&Query::default()).unwrap().records.len(), 20 * 12);
+}
