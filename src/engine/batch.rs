@@ -82,7 +82,7 @@ impl Batch {
     /// KiB, whatever the length.
     ///
     /// # Errors
-    /// As [`Engine::put`]; the batch can go on without this record.
+    /// As [`crate::Engine::put`]; the batch can go on without this record.
     pub fn add(&mut self, put: Put, mut payload: impl Read) -> Result<usize> {
         let _wiped = WipeStack;
         let inner = Arc::clone(&self.inner);
@@ -198,7 +198,7 @@ impl Batch {
     /// one commit.
     ///
     /// # Errors
-    /// As [`Engine::put`]; none of the records is there then.
+    /// As [`crate::Engine::put`]; none of the records is there then.
     pub fn commit(self) -> Result<Vec<RecordId>> {
         let _wiped = WipeStack;
         if self.staged.is_empty() {

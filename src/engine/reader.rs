@@ -106,7 +106,7 @@ impl Reader {
     /// Writes the rest of the record to `out` and returns its length.
     ///
     /// # Errors
-    /// As [`Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
+    /// As [`crate::Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
     pub fn write_to(&mut self, out: &mut impl Write) -> Result<u64> {
         let _wiped = WipeStack;
         if self.info.length.saturating_sub(self.position) < AHEAD_MIN {

@@ -150,7 +150,7 @@ fn measure(name: &str, make: Make, args: &Args) -> Line {
         let mut peer = make(&dir);
         // Somebody else is there too, with as much as the smaller ones.
         peer.fill(1_000_000, n.min(1000));
-        let rounds = if n > 10_000 { 1 } else { args.rounds };
+        let rounds = args.rounds;
         let mut took = Vec::new();
         for user in 0..rounds {
             peer.fill(user, n);
@@ -242,7 +242,7 @@ fn main() {
         let series: Vec<Series> = lines
             .iter()
             .map(|line| Series {
-                name: format!("{}{}", line.name, if line.backup { " (old backup opens)" } else { "" }),
+                name: format!("{}; old backup: {}", line.name, if line.backup { "opens" } else { "dead" }),
                 points: line.erase.iter().map(|(n, s)| (f64::from(*n), *s)).collect(),
             })
             .collect();

@@ -50,8 +50,9 @@ impl Peer for Ours {
         self.ids.insert((who, record), id);
     }
     fn get(&mut self, who: u32, record: u32) -> usize {
-        let mut out = Vec::new();
-        self.engine.get_to(&self.ids[&(who, record)], &mut out).unwrap();
+        let mut reader = self.engine.get(&self.ids[&(who, record)]).unwrap();
+        let mut out = Vec::with_capacity(reader.info().length as usize);
+        reader.write_to(&mut out).unwrap();
         out.len()
     }
     fn erase(&mut self, who: u32) {
