@@ -8,8 +8,7 @@ use super::commit::Change;
 use super::edit::{Edit, user_of};
 use super::lineage::Resolver;
 use super::pages::PageSource;
-use super::{Answer, Asked};
-use super::{Inner, State, Writer, holds};
+use super::{Answer, Asked, Inner, State, Writer, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, Class, InteractionId, RecordId, UserId, UserTag};
@@ -27,6 +26,8 @@ use crate::tree::users::UsersNode;
 
 /// Most bytes of payloads that a batch keeps until it is committed.
 const HELD_MAX: usize = 1 << 20;
+/// Most records that batches of several callers put in one commit.
+const TOGETHER_MAX: usize = 16_384;
 const SEGMENT_PLAIN: usize = CHUNKS_PER_SEGMENT * CHUNK_BYTES;
 
 pub(super) struct Staged {
@@ -304,6 +305,12 @@ impl Inner {
     pub(super) fn put_all(&self, writer: &mut Writer, batches: &[&Batch]) -> Vec<Result<Vec<RecordId>>> {
         if batches.is_empty() {
             return Vec::new();
+        }
+        if batches.len() > 1 && batches.iter().map(|batch| batch.len()).sum::<usize>() > TOGETHER_MAX {
+            let (some, others) = batches.split_at(batches.len() / 2);
+            let mut outcomes = self.put_all(writer, some);
+            outcomes.extend(self.put_all(writer, others));
+            return outcomes;
         }
         let built = self.ready(writer).and_then(|()| self.put_change(batches));
         let (change, ids) = match built {

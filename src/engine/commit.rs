@@ -227,10 +227,10 @@ impl Inner {
         if let Some(root) = &change.root {
             // From here on the cell holds two keys, until `finish`.
             writer.settled = false;
-            // The one that stood ready is used once, whatever becomes of it.
-            if writer.next.take().is_none_or(|next| next.id != root.id) {
-                self.cell.deposit(self.id, &root.id, &root.key)?;
-            }
+            // The one that stood ready is used once, whatever becomes of it. To deposit it again is no write, where it is still there: another
+            // engine over this same cell may have destroyed it.
+            writer.next = None;
+            self.cell.deposit(self.id, &root.id, &root.key)?;
             #[cfg(feature = "testing")]
             if self.defect(super::Defect::RetireBeforePublish) {
                 self.cell.retire(&root.id, Durable::verified())?;

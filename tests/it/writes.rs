@@ -63,7 +63,10 @@ impl RootCell for Noted<Arc<HoardingCell>> {
         self.inner.describe()
     }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
-        self.events.lock().unwrap().push("deposit");
+        // What is there is not written again.
+        if !self.inner.load()?.keys.iter().any(|key| key.id == *id) {
+            self.events.lock().unwrap().push("deposit");
+        }
         self.inner.deposit(store, id, key)
     }
     fn load(&self) -> Result<Contents> {
@@ -203,6 +206,27 @@ fn rekey_and_a_crash_make_no_use_of_what_stood_ready() {
     engine.erase(Scope::user(user("u3"))).unwrap();
     assert!(world.cell.load().unwrap().keys.iter().all(|key| !before.contains(&key.id)));
     assert!(!world.found(&ids));
+}
+
+/// One cell and one store under two engines is a mistake; it must not cost the data.
+#[test]
+fn another_engine_over_the_same_cell_takes_what_stood_ready_and_nothing_is_lost() {
+    let (world, engine) = World::new();
+    let cell = world.noted();
+    drop(engine);
+    let open = || Engine::open(Arc::clone(&world.store), Arc::clone(&cell), options()).unwrap();
+    let first = open();
+    let ids: Vec<RecordId> = (0..4).map(|n| put(&first, &format!("u{n}"))).collect();
+    for n in 0..2 {
+        first.erase(Scope::user(user(&format!("u{n}")))).unwrap();
+    }
+    let ready = world.cell.load().unwrap().keys.into_iter().map(|key| key.id).max().unwrap();
+    let second = open();
+    assert!(!world.cell.load().unwrap().keys.iter().any(|key| key.id == ready), "opening destroys it");
+    first.erase(Scope::user(user("u2"))).unwrap();
+    drop((first, second));
+    assert_eq!(read(&open(), &ids[3]).unwrap(), b"x");
+    assert!(!world.found(&ids[..3]));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A store and a cell that count what goes through them, so that a figure says what it paid for.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyfall::Error;
 use keyfall::cell::{Contents, Durable, Promise, Retirement, RootCell, RootId, RootKey};
@@ -108,6 +108,14 @@ impl<S: Store> Store for CountedStore<S> {
 pub(super) struct CountedCell {
     pub(super) cell: Box<dyn RootCell>,
     pub(super) counters: Arc<Counters>,
+    /// What stands ready: to deposit that is no write.
+    pub(super) ready: Mutex<Option<RootId>>,
+}
+
+impl CountedCell {
+    fn ready(&self) -> MutexGuard<'_, Option<RootId>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl RootCell for CountedCell {
@@ -118,7 +126,9 @@ impl RootCell for CountedCell {
         self.cell.wants_epoch()
     }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<(), Error> {
-        self.counters.cell();
+        if self.ready().take() != Some(*id) {
+            self.counters.cell();
+        }
         self.cell.deposit(store, id, key)
     }
     fn load(&self) -> Result<Contents, Error> {
@@ -131,6 +141,7 @@ impl RootCell for CountedCell {
     fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>, Error> {
         let retired = self.cell.retire_for(keep, next, proof)?;
         if retired.is_some() {
+            *self.ready() = Some(next.id);
             self.counters.cell();
         }
         Ok(retired)

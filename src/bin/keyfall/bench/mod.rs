@@ -7,8 +7,8 @@ mod counted;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chart::{Series, draw};
@@ -127,7 +127,7 @@ impl Bench {
                 &crate::keyholders::env(),
             )?)
         };
-        let cell = CountedCell { cell, counters: Arc::clone(&counters) };
+        let cell = CountedCell { cell, counters: Arc::clone(&counters), ready: Mutex::default() };
         let options = Options { keeper: Keeper::ByHand, ..Options::default() };
         let engine = Engine::init(Arc::new(store), Arc::new(cell), options)?;
         for n in 0..copies {
