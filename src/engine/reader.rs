@@ -42,6 +42,8 @@ struct Keys {
     plain: Secret,
 }
 
+/// Chunks opened under one lock, at most: an erase waits for that long.
+const AT_ONCE: usize = 4;
 /// Segments of a long record that are fetched while the one before is opened.
 const AHEAD: usize = 2;
 /// Bytes from which on that pays for its thread.
@@ -55,7 +57,8 @@ struct Ahead {
     next: VecDeque<u64>,
 }
 
-/// A record, open. Reads and seeks in the plaintext; memory: one segment of 256 KiB and one chunk.
+/// A record, open. Reads and seeks in the plaintext; memory: one segment of 256 KiB and one chunk, three segments more while
+/// [`Reader::write_to`] writes a long one.
 ///
 /// When the record is erased, every later call fails as erased, also between two chunks.
 pub struct Reader {
@@ -108,7 +111,6 @@ impl Reader {
     /// # Errors
     /// As [`crate::Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
     pub fn write_to(&mut self, out: &mut impl Write) -> Result<u64> {
-        let _wiped = WipeStack;
         if self.info.length.saturating_sub(self.position) < AHEAD_MIN {
             return self.write_on(&mut None, out);
         }
@@ -116,15 +118,16 @@ impl Reader {
         let (ask, asked) = sync_channel::<BlobName>(AHEAD);
         let (give, given) = sync_channel(AHEAD);
         std::thread::scope(|scope| {
-            scope.spawn(move || asked.iter().all(|name| give.send(store.get(&name)).is_ok()));
-            // What it holds ends with it, and the thread with that.
-            let mut ahead = Some(Ahead { ask, given, next: VecDeque::new() });
+            let fetch = move || asked.iter().all(|name| give.send(store.get(&name)).is_ok());
+            // What it holds ends with it, and the thread with that. Without a thread it goes on alone.
+            let spawned = std::thread::Builder::new().spawn_scoped(scope, fetch);
+            let mut ahead = spawned.is_ok().then(|| Ahead { ask, given, next: VecDeque::new() });
             self.write_on(&mut ahead, out)
         })
     }
 
     fn write_on(&mut self, ahead: &mut Option<Ahead>, out: &mut impl Write) -> Result<u64> {
-        let mut buffer = Secret::zeroed(CHUNK_BYTES);
+        let mut buffer = Secret::zeroed(AT_ONCE * CHUNK_BYTES);
         let mut written = 0;
         loop {
             match self.read_on(&mut buffer, ahead)? {
@@ -147,7 +150,6 @@ impl Reader {
     /// # Errors
     /// `Erased` from the moment an erase of the record returns, at the latest; `Corrupt`, `Io`.
     pub fn read_some(&mut self, out: &mut [u8]) -> Result<usize> {
-        let _wiped = WipeStack;
         self.read_on(out, &mut None)
     }
 
@@ -158,16 +160,26 @@ impl Reader {
         let Some(keys) = keys.as_mut() else {
             return Err(record_erased(self.open.id()));
         };
-        if self.position >= self.info.length || out.is_empty() {
-            return Ok(0);
+        // Before the lock is let go: an erase that returns leaves no round keys on this thread's stack.
+        let _wiped = WipeStack;
+        let room = out.len().min(AT_ONCE * CHUNK_BYTES);
+        let mut done = 0;
+        while done < room && self.position < self.info.length {
+            let chunk = self.position / CHUNK_BYTES as u64;
+            let filled = match keys.open(&self.inner, self.info.length, chunk, ahead) {
+                Err(_) if done > 0 => break,
+                opened => opened?,
+            };
+            let start = (self.position % CHUNK_BYTES as u64) as usize;
+            let n = (room - done).min(filled.saturating_sub(start));
+            if n == 0 {
+                break;
+            }
+            out[done..done + n].copy_from_slice(&keys.plain[start..start + n]);
+            self.position += n as u64;
+            done += n;
         }
-        let chunk = self.position / CHUNK_BYTES as u64;
-        let filled = keys.open(&self.inner, self.info.length, chunk, ahead)?;
-        let start = (self.position % CHUNK_BYTES as u64) as usize;
-        let n = out.len().min(filled.saturating_sub(start));
-        out[..n].copy_from_slice(&keys.plain[start..start + n]);
-        self.position += n as u64;
-        Ok(n)
+        Ok(done)
     }
 }
 
