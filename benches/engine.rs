@@ -300,49 +300,37 @@ fn puts_and_gets(rounds: usize) {
     row(&format!("sealing {LONG} bytes, alone"), &sealing, 1, &[("AES-256-GCM by aes-gcm", cipher.median())]);
 }
 
+/// Runs `verb` with each of these numbers, spread over so many threads; the time that one took.
+fn spread(threads: usize, numbers: std::ops::Range<usize>, verb: &(dyn Fn(usize) + Sync)) -> Duration {
+    let n = numbers.len() as u32;
+    timed(|| {
+        std::thread::scope(|scope| {
+            for first in numbers.clone().take(threads) {
+                let end = numbers.end;
+                scope.spawn(move || (first..end).step_by(threads).for_each(verb));
+            }
+        });
+    }) / n
+}
+
 /// One caller, and 64 at once.
 fn callers(each: usize) {
     let dir = scratch();
     let engine = make(dir.path());
     fill_users(&engine, "u", 20_000);
-    let (mut erased, mut put) = (0, 0);
+    let erase = |i: usize| drop(engine.erase(Scope::user(user(&format!("u{i}")))).unwrap());
+    let put = |i: usize| {
+        let who = user(&format!("u{}", 19_999 - i % 5000));
+        engine.put(Put::new(who, Class::action()), &[7; SMALL][..]).unwrap();
+    };
+    let mut done = 0;
     let mut took: [[Samples; 2]; 2] = Default::default();
     for _ in 0..3 {
         for (at, threads) in [1usize, 64].into_iter().enumerate() {
             let n = if threads == 1 { each } else { 10 * each };
-            let first = erased;
-            erased += n;
-            took[0][at].add(
-                timed(|| {
-                    std::thread::scope(|scope| {
-                        for thread in 0..threads {
-                            let engine = &engine;
-                            scope.spawn(move || {
-                                for i in (first + thread..first + n).step_by(threads) {
-                                    engine.erase(Scope::user(user(&format!("u{i}")))).unwrap();
-                                }
-                            });
-                        }
-                    });
-                }) / n as u32,
-            );
-            let first = put;
-            put += n;
-            took[1][at].add(
-                timed(|| {
-                    std::thread::scope(|scope| {
-                        for thread in 0..threads {
-                            let engine = &engine;
-                            scope.spawn(move || {
-                                for i in (first + thread..first + n).step_by(threads) {
-                                    let who = user(&format!("u{}", 19_999 - i % 5000));
-                                    engine.put(Put::new(who, Class::action()), &[7; SMALL][..]).unwrap();
-                                }
-                            });
-                        }
-                    });
-                }) / n as u32,
-            );
+            took[0][at].add(spread(threads, done..done + n, &erase));
+            took[1][at].add(spread(threads, done..done + n, &put));
+            done += n;
         }
     }
     for (what, [one, many]) in ["erase", "put of 200 bytes"].into_iter().zip(&took) {
