@@ -260,7 +260,11 @@ impl Inner {
         for source in &rest {
             left.push(crypto::lineage_secret(resolver.resolve(source)?.0));
         }
-        let held = holds::covered(editor.pages, page, id)?;
+        // Who is held and depends on it, itself among them.
+        let mut held = page.holds.holders(editor.pages, id)?;
+        if holds::covered(editor.pages, page, id)? {
+            held.push(*id);
+        }
         if left.is_empty() {
             entry.depth = 0;
         }
@@ -276,16 +280,28 @@ impl Inner {
                 page.lineage.cut_derived(editor, source, id)?;
             }
         }
-        if held {
-            let mut free = resolver.ancestors(id)?;
-            for source in &rest {
-                free = &free - &resolver.ancestors(source)?;
-                free.remove(source);
-            }
-            holds::mark(editor, root, id, (&free, false))?;
+        if held.is_empty() {
+            return Ok(());
+        }
+        let before = resolver.ancestors(id)?;
+        for held in &held {
+            let free = &before - &ancestors_now(editor, root, held)?;
+            holds::mark(editor, root, held, (&free, false))?;
         }
         Ok(())
     }
+}
+
+/// What a record depends on in the tree as it is being changed.
+fn ancestors_now(editor: &mut Editor<'_>, root: &mut UsersNode, id: &RecordId) -> Result<BTreeSet<RecordId>> {
+    let (mut all, mut next) = (BTreeSet::new(), vec![*id]);
+    while let Some(at) = next.pop() {
+        if let Some(page) = user_of(editor, root, &at)? {
+            let pages = editor.pages;
+            next.extend(page.lineage.sources(pages, &at)?.into_iter().filter(|source| all.insert(*source)));
+        }
+    }
+    Ok(all)
 }
 
 impl Engine {

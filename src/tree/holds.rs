@@ -141,6 +141,21 @@ impl Holds {
         Ok(marked)
     }
 
+    /// Which held records a record of this user's bears a mark for.
+    pub(crate) fn holders(&self, pages: &dyn Pages, on: &RecordId) -> Result<Vec<RecordId>> {
+        let key = super::user::record_key(on.interaction, on.ordinal);
+        let (low, mut high) = (link_key(on.class, &key, 0, None), link_key(on.class, &key, 0, None));
+        high[LINK_BYTES - 14..].fill(0xFF);
+        let mut held = Vec::new();
+        let range = Range { low: &low, high: &high, descending: false };
+        self.marks.scan(pages, Self::marks_place(on.user), range, &mut |_, value| {
+            let mut d = Decoder::new(value, "mark");
+            held.push(RecordId::from_bytes(&d.array()?).map_err(|_| d.bad())?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(held)
+    }
+
     /// Whether a record of a class in `low..=high` bears a mark.
     pub(crate) fn is_marked(
         &self,

@@ -146,3 +146,21 @@ fn holds_survive_a_restore() {
     assert_eq!(kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Held);
     assert_eq!(engine.holds(&user("ben")).unwrap()[0].1.reason, "a court asks");
 }
+
+#[test]
+fn what_a_held_record_depends_on_no_more_is_free() {
+    let world = World::new(7, SMALL);
+    let engine = world.engine();
+    let audio = put(engine, "ada", Class::audio(), &[]);
+    let ways = ["eve", "bob"].map(|name| put(engine, name, Class::transcript(), &[audio]));
+    let held = put(engine, "ben", Class::action(), &ways);
+    engine.hold(&user("ben"), hold()).unwrap();
+    engine.detach(&ways[0], "it says nothing").unwrap();
+    assert_eq!(kind(engine.erase(Scope::Record(audio))), ErrorKind::Held, "the other way still leads to it");
+    engine.detach(&ways[1], "nor does this").unwrap();
+    engine.erase(Scope::Record(audio)).unwrap();
+    assert_eq!(read(engine, &held).unwrap(), b"content");
+    for way in ways {
+        assert_eq!(kind(engine.erase(Scope::Record(way))), ErrorKind::Held);
+    }
+}
