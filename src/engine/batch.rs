@@ -49,18 +49,18 @@ pub(super) struct Staged {
 pub struct Batch {
     inner: Arc<Inner>,
     staged: Vec<Staged>,
-    /// Payloads that go into the store with the commit itself.
-    held: Held,
+    payloads: Payloads,
     /// The oldest epoch in which sources were looked at.
     epoch: u64,
     published: AtomicBool,
 }
 
-/// Sealed payloads that are not in the store yet.
+/// Sealed payloads: those that go into the store with the commit itself, and names of those that are there.
 #[derive(Default)]
-struct Held {
-    blobs: Vec<Blob>,
-    bytes: usize,
+struct Payloads {
+    held: Vec<Blob>,
+    held_bytes: usize,
+    stored: Vec<BlobName>,
 }
 
 impl std::fmt::Debug for Batch {
@@ -76,7 +76,13 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
 
 impl Batch {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
-        Batch { inner, staged: Vec::new(), held: Held::default(), epoch: u64::MAX, published: AtomicBool::new(false) }
+        Batch {
+            inner,
+            staged: Vec::new(),
+            payloads: Payloads::default(),
+            epoch: u64::MAX,
+            published: AtomicBool::new(false),
+        }
     }
 
     /// Streams a record's payload into the store, and returns its number in the batch, from 0. Memory: two segments of 256
@@ -112,12 +118,10 @@ impl Batch {
         let secret: Key = fresh.key()?;
         let root = crypto::content_root(&secret, secrets);
         let suite = chunked::Suite::derive(&crypto::content_key(&root), &fresh.salt()?, &context);
-        let mut segment = 0;
+        let stored = self.payloads.stored.len();
         let length = inner
-            .stream(&suite, &secret, &mut segment, (&mut plain, n), (&mut payload, &mut self.held))
-            .inspect_err(|_| {
-                inner.release_names((0..segment).map(|n| crypto::segment_name(&secret, n)), false);
-            })?;
+            .stream(&suite, &secret, (&mut plain, n), (&mut payload, &mut self.payloads))
+            .inspect_err(|_| inner.release_names(self.payloads.stored.drain(stored..), false))?;
         let entry = Entry {
             secret,
             detached: false,
@@ -287,15 +291,16 @@ impl Batch {
         holds::mark(editor, root, id, (&all, true))
     }
 
-    fn names(&self) -> Vec<BlobName> {
-        self.staged.iter().flat_map(|s| s.entry.segment_names()).collect()
+    /// Names of its blobs, which nothing else reaches.
+    fn names(&self) -> impl Iterator<Item = BlobName> {
+        self.payloads.held.iter().map(|(name, _)| *name).chain(self.payloads.stored.iter().copied())
     }
 }
 
 impl Drop for Batch {
     fn drop(&mut self) {
         if !self.published.load(Ordering::Acquire) {
-            self.inner.release_names(self.names().into_iter(), false);
+            self.inner.release_names(self.names(), false);
         }
     }
 }
@@ -341,25 +346,23 @@ impl Inner {
         let mut change = self.change(&state, edit)?;
         change.head.users += users;
         // They were sealed once, and each try to commit them takes them along.
-        change.blobs.extend(batches.iter().flat_map(|batch| batch.held.blobs.iter().cloned()));
-        let held: HashSet<BlobName> = batches.iter().flat_map(|b| b.held.blobs.iter().map(|(name, _)| *name)).collect();
-        change.staged = batches.iter().flat_map(|b| b.names()).filter(|name| !held.contains(name)).collect();
+        change.blobs.extend(batches.iter().flat_map(|batch| batch.payloads.held.iter().cloned()));
+        change.staged = batches.iter().flat_map(|batch| batch.payloads.stored.iter().copied()).collect();
         Ok((change, all))
     }
 
-    /// Puts a payload's segments into the store, counting them in `segment`; the first is in `plain` already.
+    /// Takes a payload's segments in; the first is in `plain` already.
     fn stream(
         &self,
         suite: &chunked::Suite,
         secret: &Key,
-        segment: &mut u64,
         (plain, first): (&mut [u8], usize),
-        (payload, held): (&mut impl Read, &mut Held),
+        (payload, payloads): (&mut impl Read, &mut Payloads),
     ) -> Result<u64> {
-        let (mut n, mut length, mut chunk) = (first, 0u64, 0u64);
+        let (mut n, mut length, mut chunk, mut segment) = (first, 0u64, 0u64, 0u64);
         loop {
             let mut sealed = Vec::with_capacity(HEADER_BYTES + n + (n / CHUNK_BYTES + 1) * TAG_BYTES);
-            if *segment == 0 {
+            if segment == 0 {
                 sealed.extend_from_slice(suite.header());
             }
             // A full segment has only full chunks; the last chunk of all is shorter, and ends the last segment.
@@ -375,13 +378,14 @@ impl Inner {
                     "a record has at most {RECORD_MAX_BYTES} bytes; cut it into several"
                 )));
             }
-            let name = crypto::segment_name(secret, *segment);
+            let name = crypto::segment_name(secret, segment);
             self.use_names(std::iter::once(name));
-            *segment += 1;
-            if last && *segment == 1 && held.bytes + sealed.len() <= HELD_MAX {
-                held.bytes += sealed.len();
-                held.blobs.push((name, sealed));
+            segment += 1;
+            if last && segment == 1 && payloads.held_bytes + sealed.len() <= HELD_MAX {
+                payloads.held_bytes += sealed.len();
+                payloads.held.push((name, sealed));
             } else {
+                payloads.stored.push(name);
                 self.judged(self.store().put(&[(name, sealed)]))?;
             }
             if last {

@@ -288,11 +288,7 @@ impl Inner {
         }
         self.verify(writer, &change.blobs)?;
         // Who erases once and goes leaves no key behind that nobody needs.
-        let next = if writer.erases {
-            Some(self.next_root(writer, writer.root.id.epoch + 1, &self.state().head)?)
-        } else {
-            None
-        };
+        let next = if writer.erases { Some(self.next_root(writer, &self.state().head)?) } else { None };
         writer.erases = true;
         self.finish(writer, next).map(Some)
     }

@@ -188,7 +188,7 @@ impl Inner {
                         let soonest = windows.into_iter().map(|w| Timestamp(now.0.saturating_add(millis(w))));
                         change.head.pending = soonest.chain(change.head.pending).min();
                     }
-                    None => self.begin_epoch(writer, epoch, &mut change)?,
+                    None => self.begin_epoch(writer, &mut change)?,
                 }
                 let promise = self.cell.describe();
                 let common = Common {
@@ -242,23 +242,23 @@ impl Inner {
     }
 
     /// Lets the next epoch begin with a change: what was pending becomes final with it.
-    pub(super) fn begin_epoch(&self, writer: &Writer, epoch: u64, change: &mut Change) -> Result<()> {
+    pub(super) fn begin_epoch(&self, writer: &Writer, change: &mut Change) -> Result<()> {
         change.head.pending = None;
         change.root = Some(match &writer.next {
-            Some(next) if next.id.epoch == epoch => next.duplicate(),
-            _ => self.next_root(writer, epoch, &change.head)?,
+            Some(next) => next.duplicate(),
+            None => self.next_root(writer, &change.head)?,
         });
         Ok(())
     }
 
-    /// Draws the root key of an epoch.
-    pub(super) fn next_root(&self, writer: &Writer, epoch: u64, head: &HeadPage) -> Result<RootKey> {
+    /// Draws the root key of the epoch behind the writer's.
+    pub(super) fn next_root(&self, writer: &Writer, head: &HeadPage) -> Result<RootKey> {
+        let epoch = writer.root.id.epoch + 1;
         #[cfg(feature = "testing")]
         if self.defect(super::Defect::KeepRootKey) {
             let id = super::open::draw_root(&*self.options.env, epoch, head)?.id;
             return Ok(RootKey { id, key: writer.root.key.duplicate() });
         }
-        let _ = writer;
         super::open::draw_root(&*self.options.env, epoch, head)
     }
 

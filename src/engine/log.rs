@@ -57,7 +57,7 @@ impl Inner {
 
     /// Lets the next epoch begin with a change that nobody asks a certificate of.
     pub(super) fn next_epoch(&self, state: &State, writer: &Writer, change: &mut Change) -> Result<()> {
-        self.begin_epoch(writer, writer.root.id.epoch + 1, change)?;
+        self.begin_epoch(writer, change)?;
         self.enter(state, writer, change, (self.options.env.now(), &self.cell.describe()), &[]).map(drop)
     }
 

@@ -12,7 +12,7 @@
 use std::ops::ControlFlow;
 
 use super::lineage::{LINK_BYTES, LinkKey, link_key, whose};
-use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
+use super::ordered::{Entries, KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
 use super::{Editor, PageKind, Pages};
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
@@ -144,11 +144,8 @@ impl Holds {
     /// Which held records a record of this user's bears a mark for.
     pub(crate) fn holders(&self, pages: &dyn Pages, on: &RecordId) -> Result<Vec<RecordId>> {
         let key = super::user::record_key(on.interaction, on.ordinal);
-        let (low, mut high) = (link_key(on.class, &key, 0, None), link_key(on.class, &key, 0, None));
-        high[LINK_BYTES - 14..].fill(0xFF);
         let mut held = Vec::new();
-        let range = Range { low: &low, high: &high, descending: false };
-        self.marks.scan(pages, Self::marks_place(on.user), range, &mut |_, value| {
+        self.scan_marks(pages, on.user, on.class, (&key, &key), &mut |_, value| {
             let mut d = Decoder::new(value, "mark");
             held.push(RecordId::from_bytes(&d.array()?).map_err(|_| d.bad())?);
             Ok(ControlFlow::Continue(()))
@@ -164,14 +161,25 @@ impl Holds {
         class: ClassTag,
         (low, high): (&OrderedKey, &OrderedKey),
     ) -> Result<bool> {
-        let (low, mut high) = (link_key(class, low, 0, None), link_key(class, high, 0, None));
-        high[LINK_BYTES - 14..].fill(0xFF);
         let mut marked = false;
-        let range = Range { low: &low, high: &high, descending: false };
-        self.marks.scan(pages, Self::marks_place(owner), range, &mut |_, _| {
+        self.scan_marks(pages, owner, class, (low, high), &mut |_, _| {
             marked = true;
             Ok(ControlFlow::Break(()))
         })?;
         Ok(marked)
+    }
+
+    /// Shows the marks on records of a class in `low..=high`.
+    fn scan_marks(
+        &self,
+        pages: &dyn Pages,
+        owner: UserTag,
+        class: ClassTag,
+        (low, high): (&OrderedKey, &OrderedKey),
+        mark: &mut Entries<'_, LINK_BYTES>,
+    ) -> Result<()> {
+        let (low, mut high) = (link_key(class, low, 0, None), link_key(class, high, 0, None));
+        high[LINK_BYTES - 14..].fill(0xFF);
+        self.marks.scan(pages, Self::marks_place(owner), Range { low: &low, high: &high, descending: false }, mark)
     }
 }

@@ -58,6 +58,17 @@ impl Count {
             opened: self.opened - before.opened,
         }
     }
+
+    /// Bytes for each of `erases`, and durable writes for each of `rounds`.
+    pub(super) fn each(self, erases: u64, rounds: u64) -> Count {
+        let (erases, rounds) = (erases.max(1), rounds.max(1));
+        Count {
+            written: self.written / erases,
+            syncs: self.syncs / rounds,
+            sealed: self.sealed / erases,
+            opened: self.opened / erases,
+        }
+    }
 }
 
 pub(super) struct CountedStore<S> {

@@ -92,10 +92,6 @@ struct Bench {
     floor: Floor,
 }
 
-fn user(name: &str) -> Result<UserId, Error> {
-    UserId::new(name)
-}
-
 /// A keyholder in a thread of this process, behind a real channel.
 fn keyholder(dir: &Path, engine: &EngineKey) -> Result<Member, Error> {
     let env: SharedEnv = Arc::new(System);
@@ -144,7 +140,7 @@ impl Bench {
             let interaction = self.engine.new_interaction()?;
             for _ in 0..records {
                 batch.add(
-                    Put::new(user(&format!("{prefix}{n}"))?, Class::action()).interaction(interaction),
+                    Put::new(UserId::new(format!("{prefix}{n}"))?, Class::action()).interaction(interaction),
                     &ACTION[..],
                 )?;
                 if batch.len() == FILL {
@@ -161,30 +157,20 @@ impl Bench {
 
     /// Erases users `prefix0`, `prefix1` ... in batches of `per`, each beside the floor.
     fn erase(&mut self, (series, x): (&str, u64), prefix: &str, (rounds, per): (u64, u64)) -> Result<Row, Error> {
-        let (mut took, mut floor, mut count) = (Samples::default(), Samples::default(), Count::default());
+        let (mut took, mut floor) = (Samples::default(), Samples::default());
+        let before = self.counters.read();
         for round in 0..rounds {
-            let scopes = (round * per..(round + 1) * per).map(|n| Ok(Scope::user(user(&format!("{prefix}{n}"))?)));
+            let scopes =
+                (round * per..(round + 1) * per).map(|n| Ok(Scope::user(UserId::new(format!("{prefix}{n}"))?)));
             let scopes: Vec<Scope> = scopes.collect::<Result<_, Error>>()?;
-            let before = self.counters.read();
             let began = Instant::now();
             for outcome in self.engine.erase_all(&scopes) {
                 outcome?;
             }
             took.0.push(began.elapsed());
-            let spent = self.counters.read().since(before);
-            count.written += spent.written;
-            count.syncs += spent.syncs;
-            count.sealed += spent.sealed;
-            count.opened += spent.opened;
             floor.0.push(self.floor.two_writes()?);
         }
-        let each = |n: u64| n / (rounds * per).max(1);
-        let count = Count {
-            written: each(count.written),
-            syncs: count.syncs / rounds.max(1),
-            sealed: each(count.sealed),
-            opened: each(count.opened),
-        };
+        let count = self.counters.read().since(before).each(rounds * per, rounds);
         Ok(Row { series: series.to_owned(), x, took, per, floor, count, puts: None, rate: None })
     }
 
@@ -205,7 +191,7 @@ impl Bench {
                                 break;
                             }
                             let one = Instant::now();
-                            engine.erase(Scope::user(user(&format!("mixed-{n}"))?))?;
+                            engine.erase(Scope::user(UserId::new(format!("mixed-{n}"))?))?;
                             took.push(one.elapsed());
                         }
                         Ok(took)
@@ -217,7 +203,10 @@ impl Bench {
                 .map(|caller| {
                     scope.spawn(move || -> Result<(), Error> {
                         while !stop.load(Ordering::Relaxed) {
-                            engine.put(Put::new(user(&format!("putting-{caller}"))?, Class::action()), &ACTION[..])?;
+                            engine.put(
+                                Put::new(UserId::new(format!("putting-{caller}"))?, Class::action()),
+                                &ACTION[..],
+                            )?;
                             puts.fetch_add(1, Ordering::Relaxed);
                         }
                         Ok(())
@@ -239,18 +228,11 @@ impl Bench {
         for one in all {
             took.0.append(&mut one?);
         }
-        let spent = self.counters.read().since(before);
+        let count = self.counters.read().since(before).each(took.0.len() as u64, 1);
         let mut floor = Samples::default();
         for _ in 0..20 {
             floor.0.push(self.floor.two_writes()?);
         }
-        let n = took.0.len().max(1) as u64;
-        let count = Count {
-            written: spent.written / n,
-            syncs: spent.syncs,
-            sealed: spent.sealed / n,
-            opened: spent.opened / n,
-        };
         let rate = Some(took.0.len() as f64 / seconds);
         let puts = Some(puts.into_inner() as f64 / seconds);
         Ok(Row { series: "callers, with puts beside".to_owned(), x: callers, took, per: 1, floor, count, puts, rate })
