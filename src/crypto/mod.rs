@@ -108,6 +108,14 @@ impl<'a> Fresh<'a> {
         Ok(prf(&seed, label, &[&self.hedge]))
     }
 
+    /// Name, key and salt of one object, from one draw under their three labels.
+    pub(crate) fn object(&self) -> Result<(BlobName, Key, [u8; SALT_BYTES])> {
+        let mut seed = Zeroizing::new([0; 32]);
+        self.env.fill(&mut *seed)?;
+        let of = |label| prf(&seed, label, &[&self.hedge]);
+        Ok((BlobName(truncated(&of(FRESH_NAME))), Key::copied_from(&of(FRESH_KEY)), truncated(&of(FRESH_SALT))))
+    }
+
     pub(crate) fn key(&self) -> Result<Key> {
         let drawn = self.draw(FRESH_KEY)?;
         Ok(Key::copied_from(&drawn))

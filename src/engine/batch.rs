@@ -115,9 +115,9 @@ impl Batch {
         let mut parts: Vec<&[u8]> = vec![&context, &plain[..n], &now];
         parts.extend(secrets.iter().map(|s| &s.bytes()[..]));
         let fresh = Fresh::new(env, hedge(&parts));
-        let secret: Key = fresh.key()?;
+        let (_, secret, salt) = fresh.object()?;
         let root = crypto::content_root(&secret, secrets);
-        let suite = chunked::Suite::derive(&crypto::content_key(&root), &fresh.salt()?, &context);
+        let suite = chunked::Suite::derive(&crypto::content_key(&root), &salt, &context);
         let stored = self.payloads.stored.len();
         let length = inner
             .stream(&suite, &secret, (&mut plain, n), (&mut payload, &mut self.payloads))

@@ -66,13 +66,13 @@ impl Sink for Sealer<'_> {
     fn seal(&mut self, kind: PageKind, owner: Option<UserTag>, plaintext: Secret) -> Result<Ref> {
         let fresh = Fresh::new(self.env, hedge(&[&plaintext]));
         #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "only a defect changes it"))]
-        let (name, mut key) = (fresh.name()?, fresh.key()?);
+        let (name, mut key, salt) = fresh.object()?;
         #[cfg(feature = "testing")]
         if let Some(broken) = self.broken_key(owner) {
             key = broken;
         }
         let context = crypto::page_context(self.store, kind.byte(), name);
-        self.blobs.push((name, chunked::seal(&key, &fresh.salt()?, &context, &plaintext)));
+        self.blobs.push((name, chunked::seal(&key, &salt, &context, &plaintext)));
         if self.made.len() == MADE_MAX {
             self.made.pop_front();
         }

@@ -51,6 +51,37 @@ fn copy_of(dir: &Path) -> tempfile::TempDir {
     copy
 }
 
+/// Where the frames of a log end and zeros begin.
+fn end_of(log: &Path) -> u64 {
+    let bytes = std::fs::read(log).unwrap();
+    bytes.iter().rposition(|b| *b != 0).map_or(0, |last| (last as u64 + 1).next_multiple_of(64))
+}
+
+#[test]
+fn who_commits_again_has_zeros_written_ahead_and_none_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let log = place.join("log/00000001.log");
+    let len = || std::fs::metadata(&log).unwrap().len();
+    let store = SledStore::create(&place).unwrap();
+    commit(&store, 1);
+    assert_eq!(len(), end_of(&log), "who commits once and goes writes no zeros");
+    commit(&store, 2);
+    let ahead = len();
+    assert!(ahead > end_of(&log) + 100_000);
+    (3..=20).for_each(|n| commit(&store, n));
+    assert_eq!(len(), ahead, "frames go where the zeros were");
+    let crash = copy_of(&place);
+    let opened = SledStore::open(crash.path()).unwrap();
+    check(&opened, 20);
+    commit(&opened, 21);
+    drop(opened);
+    check(&SledStore::open(crash.path()).unwrap(), 21);
+    drop(store);
+    assert_eq!(len(), end_of(&log), "a close takes them back");
+    check(&SledStore::open(&place).unwrap(), 20);
+}
+
 #[test]
 fn a_cut_in_the_tail_loses_only_what_was_not_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
@@ -60,7 +91,7 @@ fn a_cut_in_the_tail_loses_only_what_was_not_acknowledged() {
     let mut ends = Vec::new();
     for n in 1..=12 {
         commit(&store, n);
-        ends.push(std::fs::metadata(&log).unwrap().len());
+        ends.push(end_of(&log));
     }
     // The running store has not closed its index: each cut is a crash at another moment.
     for cut in (0..=ends[11]).step_by(509).chain(ends.iter().copied()) {
@@ -117,7 +148,7 @@ fn damage_before_the_acknowledged_end_is_corrupt_not_a_shorter_store() {
     std::fs::remove_dir_all(copy.path().join("index")).unwrap();
     let file = File::options().write(true).open(copy.path().join("log/00000001.log")).unwrap();
     // The header of the second frame: what follows it says that it was synced.
-    let second = std::fs::metadata(place.join("log/00000001.log")).unwrap().len() / 6;
+    let second = end_of(&place.join("log/00000001.log")) / 6;
     file.write_all_at(&[0xFF; 8], second).unwrap();
     assert_eq!(kind(SledStore::open(copy.path())), ErrorKind::Corrupt);
 }

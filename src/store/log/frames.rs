@@ -8,12 +8,17 @@
 //! ```
 //! A commit is one frame with a head, and `fdatasync`. A frame says up to where the log was synced before it: damage
 //! below that point is damage, damage above it a write that was cut short and never acknowledged.
+//!
+//! Who appends little at a time has zeros written ahead: a file that grows has its inode written with every `fdatasync`, which
+//! takes as long again as the frame. Zeros are no frame, so an open after a crash cuts them off; they end before the size at which another
+//! file follows, so only the last file has any.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Sizes;
 use crate::codec::Decoder;
 use crate::disk::{Disk, DiskFile, How};
 use crate::error::{Error, ErrorKind, Result};
@@ -55,6 +60,12 @@ pub(crate) struct Location {
     pub(crate) len: u32,
 }
 
+impl Location {
+    pub(super) fn position(self) -> Position {
+        Position { file: self.file, offset: self.offset }
+    }
+}
+
 #[cfg(feature = "sled")]
 impl Location {
     pub(crate) fn encode(self) -> [u8; 16] {
@@ -84,8 +95,7 @@ pub(super) struct Frame {
 pub(super) struct Log {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    /// A file that has grown to this is followed by another.
-    file_bytes: u64,
+    sizes: Sizes,
     tail: Mutex<Tail>,
     readers: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
 }
@@ -94,6 +104,10 @@ struct Tail {
     file: Arc<dyn DiskFile>,
     end: Position,
     synced: Position,
+    /// Bytes of the file: zeros from `end` on.
+    filled: u64,
+    /// Whether the last frame was a short one.
+    short: bool,
 }
 
 fn path(dir: &Path, file: u32) -> PathBuf {
@@ -102,15 +116,15 @@ fn path(dir: &Path, file: u32) -> PathBuf {
 
 impl Log {
     /// Opens the log behind its last byte; `replay` finds out whether that is where it ends.
-    pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, file_bytes: u64) -> Result<Self> {
+    pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, sizes: Sizes) -> Result<Self> {
         let number = files(&*disk, dir)?.last().copied().unwrap_or(1);
         let file = open_file(&*disk, dir, number, How::Create)?;
         // Also where the file is there already: it may owe its name to a process that died before this sync.
         sync_dir(&*disk, dir)?;
         let offset = file.len().map_err(|e| Error::io(path(dir, number).display(), e))?;
         let end = Position { file: number, offset };
-        let tail = Mutex::new(Tail { file, end, synced: Position::default() });
-        Ok(Log { disk, dir: dir.to_owned(), file_bytes, tail, readers: Mutex::default() })
+        let tail = Mutex::new(Tail { file, end, synced: Position::default(), filled: offset, short: false });
+        Ok(Log { disk, dir: dir.to_owned(), sizes, tail, readers: Mutex::default() })
     }
 
     pub(super) fn end(&self) -> Position {
@@ -120,7 +134,7 @@ impl Log {
     /// Appends one frame. `Full` changes nothing.
     pub(super) fn append(&self, blobs: &[Blob], head: Option<&Head>) -> Result<(Vec<Location>, Option<Location>)> {
         let mut tail = locked(&self.tail);
-        if tail.end.offset >= self.file_bytes {
+        if tail.end.offset >= self.sizes.file_bytes {
             self.next_file(&mut tail)?;
         }
         let start = tail.end;
@@ -170,13 +184,40 @@ impl Log {
         frame.resize(frame.len().next_multiple_of(ALIGN as usize), 0);
         if let Err(e) = tail.file.write_all_at(&frame, start.offset) {
             let full = Error::io(format!("writing {}", path(&self.dir, start.file).display()), e);
-            return Err(match tail.file.set_len(start.offset) {
+            return Err(match tail.cut() {
                 Ok(()) => full,
                 Err(e) => Error::new(ErrorKind::Io, format!("undoing a write that failed ({full})")).with_source(e),
             });
         }
         tail.end.offset += frame.len() as u64;
+        self.fill_ahead(&mut tail, frame.len() as u64);
         Ok((locations, head_at))
+    }
+
+    /// Writes zeros behind a short frame that follows another, where the file has just grown. What fails here costs time only.
+    fn fill_ahead(&self, tail: &mut Tail, frame: u64) {
+        let end = tail.end.offset;
+        let follows = std::mem::replace(&mut tail.short, frame <= self.sizes.ahead_bytes / 4);
+        if end <= tail.filled {
+            return;
+        }
+        tail.filled = end;
+        let to = (end + self.sizes.ahead_bytes).min(self.sizes.file_bytes);
+        if follows && tail.short && to > end {
+            match tail.file.write_all_at(&vec![0; (to - end) as usize], end) {
+                Ok(()) => tail.filled = to,
+                Err(_) => _ = tail.file.set_len(end),
+            }
+        }
+    }
+
+    /// Takes the zeros back.
+    pub(super) fn trim(&self) -> Result<()> {
+        let mut tail = locked(&self.tail);
+        if tail.filled > tail.end.offset {
+            tail.cut().map_err(|e| Error::io(path(&self.dir, tail.end.file).display(), e))?;
+        }
+        Ok(())
     }
 
     fn next_file(&self, tail: &mut Tail) -> Result<()> {
@@ -187,6 +228,7 @@ impl Log {
         tail.file = file;
         tail.end = Position { file: number, offset: 0 };
         tail.synced = tail.end;
+        tail.filled = 0;
         Ok(())
     }
 
@@ -292,9 +334,8 @@ impl Log {
 
     fn cut(&self, at: Position) -> Result<()> {
         let mut tail = locked(&self.tail);
-        tail.file.set_len(at.offset).map_err(|e| Error::io(path(&self.dir, at.file).display(), e))?;
         tail.end = at;
-        Ok(())
+        tail.cut().map_err(|e| Error::io(path(&self.dir, at.file).display(), e))
     }
 
     /// Gives blocks inside these blobs back, where neighbours make up whole ones.
@@ -331,6 +372,15 @@ impl Log {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
             Err(e) => Err(Error::io(path(&self.dir, number).display(), e)),
         }
+    }
+}
+
+impl Tail {
+    /// Cuts the file off at its end.
+    fn cut(&mut self) -> io::Result<()> {
+        self.file.set_len(self.end.offset)?;
+        self.filled = self.end.offset;
+        Ok(())
     }
 }
 

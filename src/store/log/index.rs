@@ -1,4 +1,4 @@
-//! What the log asks of its index: a map from names to places, changed in whole batches.
+//! What the log asks of its index: a map from names to places.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,6 @@ use crate::store::HeadId;
 /// One change of an index, applied whole or not at all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Update {
-    pub(crate) insert: Vec<(BlobName, Location)>,
     pub(crate) remove: Vec<BlobName>,
     /// Live blobs in these files of the log.
     pub(crate) live: BTreeMap<u32, u64>,
@@ -34,6 +33,8 @@ pub(crate) trait Index: Send + Sync {
     /// At most `limit` names from `from` on, in order.
     fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>>;
     fn summary(&self) -> Result<Summary>;
+    /// Puts names in, one after another, and says where each was before. A crash may come between two of them.
+    fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>>;
     fn apply(&self, update: &Update) -> Result<()>;
     /// Makes every update durable.
     fn sync(&self) -> Result<()>;

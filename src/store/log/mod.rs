@@ -28,6 +28,8 @@ use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 pub(crate) struct Sizes {
     /// A file of the log that has grown to this is followed by another.
     pub(crate) file_bytes: u64,
+    /// Zeros that are written behind short frames at once; a frame of up to a quarter of it is short.
+    pub(crate) ahead_bytes: u64,
     /// Bytes of log between two checkpoints of the index: the most that an open after a crash replays.
     pub(crate) checkpoint_bytes: u64,
     /// Blobs that the index has not learnt of, at most.
@@ -37,7 +39,7 @@ pub(crate) struct Sizes {
 impl Default for Sizes {
     fn default() -> Self {
         // 65,536 recent blobs are some 4 MiB of memory.
-        Sizes { file_bytes: 256 << 20, checkpoint_bytes: 64 << 20, recent_max: 1 << 16 }
+        Sizes { file_bytes: 256 << 20, ahead_bytes: 256 << 10, checkpoint_bytes: 64 << 20, recent_max: 1 << 16 }
     }
 }
 
@@ -69,7 +71,7 @@ impl LogStore {
     /// `Corrupt` where the log is damaged before its end; `Io`, `Full`.
     pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path, index: Arc<dyn Index>, sizes: Sizes) -> Result<Self> {
         let Summary { mark, head, live } = index.summary()?;
-        let log = Log::open(disk, dir, sizes.file_bytes)?;
+        let log = Log::open(disk, dir, sizes)?;
         let mut tail = Tail { head, live, checkpoint: mark, broken: false };
         let mut recent = BTreeMap::new();
         for frame in log.replay(mark)? {
@@ -108,20 +110,19 @@ impl LogStore {
         Ok(())
     }
 
-    /// Tells the index of what the log holds up to `mark`.
+    /// Tells the index of what the log holds up to `mark`. Counts move with the mark, so an entry from behind the old mark, of a step
+    /// that was cut short, is in no count.
     fn learn(&self, tail: &mut Tail, mark: Position) -> Result<()> {
-        let mut update = Update { head: tail.head, mark: Some(mark), ..Update::default() };
+        let names: Vec<_> = self.recent().iter().map(|(name, at)| (*name, *at)).collect();
+        let before = self.index.insert(&names)?;
         let mut touched = BTreeMap::new();
-        for (name, at) in self.recent().iter() {
-            match self.index.get(name)? {
-                Some(there) if there == *at => continue,
-                Some(there) => *touched.entry(there.file).or_insert(0i64) -= 1,
-                None => {}
+        for ((_, at), before) in names.iter().zip(before) {
+            if let Some(there) = before.filter(|there| there.position() < tail.checkpoint) {
+                *touched.entry(there.file).or_insert(0i64) -= 1;
             }
             *touched.entry(at.file).or_insert(0) += 1;
-            update.insert.push((*name, *at));
         }
-        self.apply(tail, update, touched)
+        self.apply(tail, Update { head: tail.head, mark: Some(mark), ..Update::default() }, touched)
     }
 
     /// Has the index forget names, and says where their bytes are.
@@ -261,6 +262,7 @@ impl Drop for LogStore {
     fn drop(&mut self) {
         let mut tail = self.tail();
         if !tail.broken {
+            let _ = self.log.trim();
             // Whatever fails here is replayed by the next open.
             let _ = self.checkpoint(&mut tail);
         }

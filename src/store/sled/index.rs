@@ -1,7 +1,7 @@
 //! The log's index in sled: a map from names to places in the log.
 //!
-//! What is relied on: a batch on one tree is applied whole or not at all, and what sled holds after `flush` and an
-//! `fsync` of each of its files is there after a crash. `flush` alone is no barrier in 0.34 (`sync_file_range`; its
+//! What is relied on: a batch on one tree is applied whole or not at all, a crash takes the newest changes only, and what
+//! sled holds after `flush` and an `fsync` of each of its files is there after a crash. `flush` alone is no barrier in 0.34 (`sync_file_range`; its
 //! issues #1351 and #1452), so every checkpoint syncs the files itself.
 //!
 //! ```text
@@ -140,11 +140,17 @@ impl Index for SledIndex {
         Ok(Summary { mark: self.mark()?, head: self.head()?, live: self.live()? })
     }
 
+    /// Not as a batch: one of 65,536 names keeps each version of each page that it touches in memory until its end, gigabytes.
+    fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>> {
+        let insert = |(name, at): &(BlobName, Location)| {
+            let before = guarded(&self.dir, || self.db().insert(name_key(name), &at.encode()))?;
+            before.map(|value| Location::decode(&mut Decoder::new(&value, "index entry"))).transpose()
+        };
+        names.iter().map(insert).collect()
+    }
+
     fn apply(&self, update: &Update) -> Result<()> {
         let mut batch = sled::Batch::default();
-        for (name, at) in &update.insert {
-            batch.insert(&name_key(name), &at.encode());
-        }
         for name in &update.remove {
             batch.remove(&name_key(name));
         }

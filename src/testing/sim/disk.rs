@@ -123,8 +123,27 @@ pub(super) enum Loss {
 struct IndexFile {
     durable: IndexState,
     /// Not yet durable; `true`: thrown away by a sync that failed, so neither it nor what follows ever will be.
-    newer: Vec<(Update, bool)>,
+    newer: Vec<(Change, bool)>,
     cache: IndexState,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Insert(BlobName, Location),
+    Update(Update),
+}
+
+impl IndexFile {
+    fn change(&mut self, change: Change) {
+        self.cache.apply(&change);
+        self.newer.push((change, false));
+    }
+
+    fn insert(&mut self, names: &[(BlobName, Location)]) -> Vec<Option<Location>> {
+        let before = names.iter().map(|(name, _)| self.cache.names.get(name).copied()).collect();
+        names.iter().for_each(|(name, at)| self.change(Change::Insert(*name, *at)));
+        before
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -134,8 +153,14 @@ struct IndexState {
 }
 
 impl IndexState {
-    fn apply(&mut self, update: &Update) {
-        self.names.extend(update.insert.iter().copied());
+    fn apply(&mut self, change: &Change) {
+        let update = match change {
+            Change::Insert(name, at) => {
+                self.names.insert(*name, *at);
+                return;
+            }
+            Change::Update(update) => update,
+        };
         for name in &update.remove {
             self.names.remove(name);
         }
@@ -434,8 +459,18 @@ impl SimIndex {
     }
 
     fn pass<T>(&self, touch: Touch, act: impl FnOnce(&mut IndexFile) -> T) -> Result<T> {
+        self.pass_half(touch, act, |_| {})
+    }
+
+    fn pass_half<T>(
+        &self,
+        touch: Touch,
+        act: impl FnOnce(&mut IndexFile) -> T,
+        half: impl FnOnce(&mut IndexFile),
+    ) -> Result<T> {
         let act = |media: &mut Media| Ok(act(media.indexes.entry(self.path.clone()).or_default()));
-        self.disk.pass(touch, act, |_| {}).map_err(|e| Error::io(self.path.display(), e))
+        let half = |media: &mut Media| half(media.indexes.entry(self.path.clone()).or_default());
+        self.disk.pass(touch, act, half).map_err(|e| Error::io(self.path.display(), e))
     }
 }
 
@@ -452,11 +487,13 @@ impl Index for SimIndex {
         self.pass(Touch::Read, |index| index.cache.summary.clone())
     }
 
+    fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>> {
+        let half = |index: &mut IndexFile| drop(index.insert(&names[..names.len() / 2]));
+        self.pass_half(Touch::Write, |index| index.insert(names), half)
+    }
+
     fn apply(&self, update: &Update) -> Result<()> {
-        self.pass(Touch::Write, |index| {
-            index.cache.apply(update);
-            index.newer.push((update.clone(), false));
-        })
+        self.pass(Touch::Write, |index| index.change(Change::Update(update.clone())))
     }
 
     fn sync(&self) -> Result<()> {

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::op::Trouble;
-use super::run::{Run, user_id};
+use super::run::{Run, STORE, user_id};
 use super::tally::Tally;
 use crate::cell::RootKey;
 use crate::certificate::{Ends, Grade, Leaf, Trust};
 use crate::engine::Query;
 use crate::error::{ErrorKind, Result};
-use crate::ids::RecordId;
+use crate::ids::{BlobName, RecordId};
 use crate::log::{Checkpoint, Frontier, Hash};
 use crate::testing::locked;
 
@@ -103,11 +103,19 @@ impl Run {
         }
     }
 
+    /// A store counts what it lists: one that counts too few gives space back that blobs still lie in.
+    fn count_blobs(&self) {
+        let store = self.media.store(STORE, false).unwrap_or_else(|e| panic!("LOST: the store: {e}"));
+        let listed = store.names(&BlobName([0; 16]), usize::MAX).map(|names| names.len() as u64);
+        assert_eq!(store.usage().map(|usage| usage.blobs).ok(), listed.ok(), "a store's count of its blobs");
+    }
+
     /// Ends the run: both judges. `whole` also has the judge look at every key ever made.
     pub(super) fn judge(mut self, whole: bool) -> Tally {
         locked(&self.unreachable).clear();
         self.media.calm();
         self.restart(false);
+        self.count_blobs();
         self.open(None);
         self.compare();
         // What is pending becomes final, and whatever is due is done, in view of the model.
