@@ -286,7 +286,7 @@ class Tree:
         return Decoder(open_short(ref[16:], context, self.store.get(ref[:16])))
 
     def slots(self, ref=None):
-        """(tag, incarnation, ref of the user page, or None for an erased user)"""
+        """(tag, incarnation, (ref of the user page, records where there is nothing else to look at), or None for an erased user)"""
         d = self.page(USERS, ref or self.root)
         kind, count = d.int(1), d.int(2)
         if kind == 1:
@@ -296,10 +296,10 @@ class Tree:
         elif kind == 2:
             for _ in range(count):
                 tag, incarnation, state = d.bytes(12), d.int(2), d.int(1)
-                ref = d.bytes(48)
-                if state not in (1, 2):
+                ref, records = d.bytes(48), d.int(4)
+                if state not in (1, 2, 3) or state != 3 and records:
                     raise Corrupt("a slot's state")
-                yield tag, incarnation, ref if state == 1 else None
+                yield tag, incarnation, None if state == 2 else (ref, records if state == 3 else None)
         else:
             raise Corrupt("a page's kind")
         d.end(True)
@@ -321,13 +321,15 @@ class Tree:
     def records(self):
         """Every record, with its content: None where it does not open. A record that fell with a source is left out."""
         entries, links = {}, {}
-        for tag, incarnation, ref in self.slots():
-            if ref is None:
+        for tag, incarnation, live in self.slots():
+            if live is None:
                 continue
+            ref, alone = live
+            total = 0
             d = self.page(USER, ref)
             if d.int(1) != 1 or d.int(2) != incarnation:
                 raise Corrupt("a user page")
-            d.int(8), d.int(8), d.int(8)
+            _, due, _ = d.int(8), d.int(8), d.int(8)
             name, fence_key, there = d.text(), d.bytes(32), d.int(2)
             if prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12] != tag:
                 raise Corrupt("a user page under another's tag")
@@ -343,6 +345,9 @@ class Tree:
                     entries[id] = self.entry(value) | {"user": name, "class": class_name, "key": (class_tag, key)}
                 if n != count:
                     raise Corrupt("a class holds another number of records")
+                total += n
+            if alone != (None if due or there & (2 | 8 | 16) else total):
+                raise Corrupt("a slot says something else than its user's page")
             d.end(True)
             found = {kind: dict(self.ordered(kind, tree)) for kind, tree in trees.items()}
             links[tag] = found.get(LINEAGE, {})
@@ -536,7 +541,9 @@ class Maker:
                                             PLANS: plans, POLICIES: keyed(policies), INBOX: inbox, GRANTS: grants})
         page = b"\1" + struct.pack(">HQQQ", incarnation, 1767225600000, due, sum(map(len, opened.values()))) + text(name) + fence_key
         page += struct.pack(">H", there) + trees + body
-        return tag + struct.pack(">H", incarnation) + b"\1" + self.page(USER, page, 8192)
+        alone = not (due or links or held or marked)
+        state, total = (3, len(records)) if alone else (1, 0)
+        return tag + struct.pack(">HB", incarnation, state) + self.page(USER, page, 8192) + struct.pack(">I", total)
 
     def log_page(self, leaves):
         whole, peaks, at = len(leaves) // 8 * 8, b"", 0
@@ -561,10 +568,10 @@ class Maker:
         tag = prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12]
         id = interaction + tag + struct.pack(">H", 1) + self.random(6) + bytes(4)
         self.expected["erased"].append(show(id))
-        return tag + struct.pack(">H", 1) + b"\2" + struct.pack(">Q", self.epoch) + bytes(40)
+        return tag + struct.pack(">H", 1) + b"\2" + struct.pack(">Q", self.epoch) + bytes(44)
 
     def publish(self, slots, deep=False, pending=0, **trees):
-        live = sum(1 for s in slots if s[14] == 1)
+        live = sum(1 for s in slots if s[14] != 2)
         if deep:
             # An interior page of the user tree: a leaf for each first digit of six bits.
             digits = {}
@@ -684,7 +691,7 @@ def vectors():
     m.expected["erased"] = [r["id"] for r in m.expected["records"][:2]] + [show(gone)]
     fell, m.expected["records"] = m.expected["records"][0]["id"], m.expected["records"][2:]
     fell = base64.b32hexdecode(fell.upper())
-    ben = gone[16:28] + struct.pack(">H", 1) + b"\2" + struct.pack(">Q", m.epoch) + bytes(40)
+    ben = gone[16:28] + struct.pack(">H", 1) + b"\2" + struct.pack(">Q", m.epoch) + bytes(44)
     links = m.ordered(LINEAGE, {link_key(gone[30:36], gone[:16] + gone[36:], 2, fell): fell})
     m.publish([ben, chloe], falling={struct.pack(">QI", 1, 0) + bytes(8): gone[16:30] + links})
     yield "fallen", m.vector("a user was erased, and what others hold of it is still to be followed")

@@ -293,8 +293,15 @@ impl Inner {
         let SlotState::Live(link) = &mut slot.state else {
             return Ok(Applied::already());
         };
+        let whole = Selector { user: tag, class: None, low: KEY_MIN, high: KEY_MAX };
         match erase.scope() {
             Scope::User { class: None, when: When::Ever, .. } if erase.keep.is_empty() => {
+                if let (Some(records), Link::Stored(_), None) = (slot.alone, &*link, &erase.request) {
+                    slot.state = SlotState::Erased { epoch };
+                    let nothing = Applied::of(Vec::new());
+                    let (records, selectors) = (Some(u64::from(records)), vec![whole]);
+                    return Ok(Applied { user_gone: true, records, selectors, ..nothing });
+                }
                 // Damaged pages below must not keep a user from being erased; what was derived cannot be found then, and
                 // cannot be read either.
                 let mut docket = erase.request.as_ref().map(|_| Docket::unread(erase));
@@ -329,7 +336,6 @@ impl Inner {
                 if let Some(due) = due {
                     edit.agenda.remove(&mut edit.editor, due, tag)?;
                 }
-                let whole = Selector { user: tag, class: None, low: KEY_MIN, high: KEY_MAX };
                 Ok(Applied { user_gone: true, selectors: vec![whole], docket, ..applied })
             }
             Scope::User { class, when, .. } => {

@@ -120,7 +120,7 @@ impl Engine {
             let pages = inner.pages();
             let tag = address.user;
             let page = match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
-                Found::Live { page, incarnation } if incarnation == address.incarnation => page,
+                Found::Live { page, incarnation, .. } if incarnation == address.incarnation => page,
                 Found::Live { .. } | Found::Erased { .. } => {
                     return Err(Error::new(ErrorKind::Erased, "the user of this envelope was erased; drop it"));
                 }

@@ -17,7 +17,7 @@ use crate::secret::WipeStack;
 use crate::tree::ordered::{Place, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
 use crate::tree::users::{Found, Slot, SlotState, UsersNode, find};
-use crate::tree::{Editor, Link, Node, PageKind, Pages};
+use crate::tree::{Editor, Node, PageKind, Pages};
 
 /// The error for a user, interaction or class that was erased.
 fn erased(what: &str, remedy: &str) -> Error {
@@ -78,12 +78,11 @@ impl Engine {
                     slot.incarnation = slot.incarnation.checked_add(1).ok_or_else(|| {
                         Error::new(ErrorKind::Refused, "this user was created 65,535 times; choose another name")
                     })?;
-                    slot.state = SlotState::Live(Link::Loaded(Box::new(inner.new_user(user, slot.incarnation)?)));
+                    *slot = Slot::new(slot.incarnation, inner.new_user(user, slot.incarnation)?);
                 }
                 None => {
                     let page = inner.new_user(user, 1)?;
-                    let slot = Slot { incarnation: 1, state: SlotState::Live(Link::Loaded(Box::new(page))) };
-                    root.insert(editor, tag, slot)?;
+                    root.insert(editor, tag, Slot::new(1, page))?;
                 }
             }
             inner.change(&state, edit)?
@@ -126,7 +125,7 @@ impl Inner {
         let incarnation = match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
             Found::Absent => 1,
             Found::Erased { .. } => return Err(user_erased()),
-            Found::Live { incarnation, page } => {
+            Found::Live { incarnation, page, .. } => {
                 let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
                 let what = (page.class_tag(&put.class), interaction, None);
                 if page.fences.cover(&pages, tag, &page.fence_key, what)? {
@@ -161,12 +160,11 @@ impl Inner {
         let tag = staged.tag;
         if root.slot_mut(editor, tag)?.is_none() {
             let page = self.new_user(&staged.user, 1)?;
-            let slot = Slot { incarnation: 1, state: SlotState::Live(Link::Loaded(Box::new(page))) };
-            root.insert(editor, tag, slot)?;
+            root.insert(editor, tag, Slot::new(1, page))?;
             *created += 1;
         }
         let page = match root.slot_mut(editor, tag)? {
-            Some(Slot { incarnation, state: SlotState::Live(page) }) if *incarnation == staged.incarnation => page,
+            Some(Slot { incarnation, state: SlotState::Live(page), .. }) if *incarnation == staged.incarnation => page,
             _ => return Err(user_erased()),
         };
         let page = page.load_mut(editor, PageKind::User, Some(tag))?;

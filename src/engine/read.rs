@@ -326,7 +326,7 @@ impl Inner {
 /// `Erased`, `Absent`, `Corrupt`.
 pub(super) fn look_up(pages: &dyn Pages, users: &Ref, geometry: Geometry, id: &RecordId) -> Result<(UserPage, Entry)> {
     let (incarnation, at) = match find(pages, users, geometry, id.user)? {
-        Found::Live { incarnation, page } => (incarnation, page),
+        Found::Live { incarnation, page, .. } => (incarnation, page),
         Found::Erased { incarnation, .. } if id.incarnation <= incarnation => {
             return Err(record_erased(id));
         }

@@ -137,7 +137,9 @@ impl UserPage {
         self.classes.iter().map(|c| c.records).sum()
     }
 
-    pub(crate) fn seal(self, owner: UserTag, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
+    /// Where it is now, and what its slot says of it (see [`super::users::Slot::alone`]).
+    pub(crate) fn seal(self, owner: UserTag, geometry: Geometry, sink: &mut dyn Sink) -> Result<(Ref, Option<u32>)> {
+        let records = u32::try_from(self.records()).ok().filter(|_| self.due.is_none());
         let capacity = USER_PAGE_MAX_BYTES - SEAL_OVERHEAD;
         let trees = [
             self.fences.tree.seal(Fences::place(owner), geometry, sink)?,
@@ -150,6 +152,8 @@ impl UserPage {
             self.inbox.tree.seal(Inbox::place(owner), geometry, sink)?,
             self.grants.tree.seal(Grants::place(owner), geometry, sink)?,
         ];
+        let [_, lineage, _, holds, marks, ..] = &trees;
+        let alone = records.filter(|_| lineage.is_none() && holds.is_none() && marks.is_none());
         let mut e = Encoder::new(capacity);
         e.u8(VERSION).u16(self.incarnation).u64(self.created.0).u64(self.due.unwrap_or_default().0).u64(self.openings);
         let there = trees.iter().enumerate().filter(|(_, tree)| tree.is_some());
@@ -169,7 +173,7 @@ impl UserPage {
             tree.encode(&mut e);
         }
         pad(&mut e, capacity);
-        sink.seal(PageKind::User, Some(owner), e.finish())
+        Ok((sink.seal(PageKind::User, Some(owner), e.finish())?, alone))
     }
 }
 

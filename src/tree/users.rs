@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! interior = 1 ‖ count 2 ‖ (digit 2 ‖ ref 48)*          digits ascending
-//! leaf     = 2 ‖ count 2 ‖ (tag 12 ‖ incarnation 2 ‖ state 1 ‖ ref 48 or epoch 8 ‖ zeros 40)*   tags ascending
+//! leaf     = 2 ‖ count 2 ‖ (tag 12 ‖ incarnation 2 ‖ state 1 ‖ ref 48 ‖ records 4, or epoch 8 ‖ zeros 44)*   tags ascending
 //! ```
+//! A slot says how many records its user has, and by its state whether there is anything below that an erase has to look at; so
+//! most users are erased without reading their page.
 //! A slot of an erased user is a fence: its tag, which is keyed, and the epoch of the erase; the name is gone.
 
 use std::collections::BTreeMap;
@@ -19,7 +21,11 @@ const INTERIOR: u8 = 1;
 const LEAF: u8 = 2;
 const LIVE: u8 = 1;
 const ERASED: u8 = 2;
-const SLOT_LEN: usize = 12 + 2 + 1 + REF_BYTES;
+/// Live, and nobody is to be asked, told or followed at an erase.
+const ALONE: u8 = 3;
+/// Bytes behind the state.
+const BODY_LEN: usize = REF_BYTES + 4;
+const SLOT_LEN: usize = 12 + 2 + 1 + BODY_LEN;
 const TAG_BITS: u32 = 96;
 
 /// Encoded bytes of an interior page with `children` pointers.
@@ -52,6 +58,15 @@ pub(crate) struct Slot {
     /// How many times this name was created, from 1.
     pub(crate) incarnation: u16,
     pub(crate) state: SlotState,
+    /// Records of a user as stored who has no holds, no links to or from other records and no entry in the agenda.
+    pub(crate) alone: Option<u32>,
+}
+
+impl Slot {
+    /// A user who comes to life.
+    pub(crate) fn new(incarnation: u16, page: UserPage) -> Self {
+        Slot { incarnation, state: SlotState::Live(Link::Loaded(Box::new(page))), alone: None }
+    }
 }
 
 #[derive(Debug)]
@@ -63,7 +78,7 @@ pub(crate) enum SlotState {
 /// What a reader finds in a slot.
 #[derive(Debug)]
 pub(crate) enum Found {
-    Live { incarnation: u16, page: Ref },
+    Live { incarnation: u16, page: Ref, alone: Option<u32> },
     Erased { incarnation: u16, epoch: u64 },
     Absent,
 }
@@ -72,10 +87,13 @@ fn decode_slot(d: &mut Decoder<'_>) -> Result<(UserTag, Found)> {
     let tag = UserTag(d.array()?);
     let incarnation = d.u16()?;
     let found = match d.u8()? {
-        LIVE => Found::Live { incarnation, page: Ref::decode(d)? },
+        state @ (LIVE | ALONE) => {
+            let (page, records) = (Ref::decode(d)?, d.u32()?);
+            Found::Live { incarnation, page, alone: (state == ALONE).then_some(records) }
+        }
         ERASED => {
             let epoch = d.u64()?;
-            if d.bytes(REF_BYTES - 8)?.iter().any(|&b| b != 0) {
+            if d.bytes(BODY_LEN - 8)?.iter().any(|&b| b != 0) {
                 return Err(d.bad());
             }
             Found::Erased { incarnation, epoch }
@@ -110,11 +128,11 @@ impl Node for UsersNode {
                         return Err(d.bad());
                     }
                     let slot = match found {
-                        Found::Live { incarnation, page } => {
-                            Slot { incarnation, state: SlotState::Live(Link::Stored(page)) }
+                        Found::Live { incarnation, page, alone } => {
+                            Slot { incarnation, state: SlotState::Live(Link::Stored(page)), alone }
                         }
                         Found::Erased { incarnation, epoch } => {
-                            Slot { incarnation, state: SlotState::Erased { epoch } }
+                            Slot { incarnation, state: SlotState::Erased { epoch }, alone: None }
                         }
                         Found::Absent => return Err(d.bad()),
                     };
@@ -205,15 +223,16 @@ impl UsersNode {
                     e.bytes(&tag.0).u16(slot.incarnation);
                     match slot.state {
                         SlotState::Live(page) => {
-                            let page = match page {
-                                Link::Stored(at) => at,
+                            let (page, alone) = match page {
+                                Link::Stored(at) => (at, slot.alone),
                                 Link::Loaded(page) => page.seal(tag, geometry, sink)?,
                             };
-                            e.u8(LIVE);
+                            e.u8(if alone.is_some() { ALONE } else { LIVE });
                             page.encode(&mut e);
+                            e.u32(alone.unwrap_or(0));
                         }
                         SlotState::Erased { epoch } => {
-                            e.u8(ERASED).u64(epoch).bytes(&[0; REF_BYTES - 8]);
+                            e.u8(ERASED).u64(epoch).bytes(&[0; BODY_LEN - 8]);
                         }
                     }
                 }

@@ -1,11 +1,12 @@
 //! What one erase writes, in what order, and what becomes of the root key that stands ready for the next one.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keyfall::cell::{Contents, Durable, FileCell, Promise, Retirement, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
-use keyfall::engine::{Keeper, Options};
+use keyfall::engine::{Hold, Keeper, Options, Source};
 use keyfall::env::System;
 use keyfall::ids::{BlobName, StoreId};
 use keyfall::store::{Blob, Head, HeadId, MemoryStore, Published, Store, Usage};
@@ -23,6 +24,8 @@ struct Noted<T> {
     full: Arc<Mutex<bool>>,
     /// How long a commit takes.
     pause: Arc<Mutex<Duration>>,
+    /// Blobs that were read.
+    reads: Arc<AtomicU64>,
 }
 
 impl Store for Noted<Arc<dyn Store>> {
@@ -30,6 +33,7 @@ impl Store for Noted<Arc<dyn Store>> {
         self.inner.place()
     }
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.inner.get(name)
     }
     fn contains(&self, name: &BlobName) -> Result<bool> {
@@ -92,6 +96,7 @@ struct World {
     events: Events,
     full: Arc<Mutex<bool>>,
     pause: Arc<Mutex<Duration>>,
+    reads: Arc<AtomicU64>,
     store: Arc<dyn Store>,
     cell: Arc<HoardingCell>,
 }
@@ -101,23 +106,25 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let tape = Tape::new();
         let (events, full, pause): (Events, Arc<Mutex<bool>>, Arc<Mutex<Duration>>) = Default::default();
+        let reads = Arc::<AtomicU64>::default();
         let recorded: Arc<dyn Store> = Arc::new(RecordingStore::new(Arc::new(MemoryStore::new()), Arc::clone(&tape)));
         let store: Arc<dyn Store> = Arc::new(Noted {
             inner: recorded,
             events: Arc::clone(&events),
             full: Arc::clone(&full),
             pause: Arc::clone(&pause),
+            reads: Arc::clone(&reads),
         });
         let file = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
         let cell = Arc::new(HoardingCell::new(Arc::new(file)));
-        let world = World { _dir: dir, tape, events, full, pause, store, cell };
+        let world = World { _dir: dir, tape, events, full, pause, reads, store, cell };
         let engine = Engine::init(Arc::clone(&world.store), world.noted(), options()).unwrap();
         (world, engine)
     }
 
     fn noted(&self) -> Arc<dyn RootCell> {
         let (events, full, pause) = (Arc::clone(&self.events), Arc::clone(&self.full), Arc::clone(&self.pause));
-        Arc::new(Noted { inner: Arc::clone(&self.cell), events, full, pause })
+        Arc::new(Noted { inner: Arc::clone(&self.cell), events, full, pause, reads: Arc::clone(&self.reads) })
     }
 
     fn open(&self) -> Engine {
@@ -295,4 +302,56 @@ fn who_waits_together_shares_a_commit() {
     let commits = wrote.iter().filter(|e| **e == "commit").count();
     assert!(commits <= 5, "one, one for the puts and one for the erases, and a few for latecomers: {commits} of 17");
     assert_eq!(engine.list(&Query::default()).unwrap().records.len(), 9);
+}
+
+#[test]
+fn a_cold_read_fetches_the_pages_of_one_path_and_its_segments() {
+    let (world, engine) = World::new();
+    let mut batch = engine.batch();
+    for n in 0..3000 {
+        batch.add(Put::new(user(&format!("u{n}")), Class::action()), &b"other"[..]).unwrap();
+    }
+    for _ in 0..2000 {
+        batch.add(Put::new(user("speaker"), Class::audio()), &b"short"[..]).unwrap();
+    }
+    batch.commit().unwrap();
+    let long = vec![7; 700_000];
+    let id = engine.put(Put::new(user("speaker"), Class::audio()), &long[..]).unwrap();
+    drop(engine);
+    let engine = world.open();
+    let before = world.reads.load(Ordering::Relaxed);
+    assert_eq!(read(&engine, &id).unwrap(), long);
+    // Two pages of the user tree, the user's, three of the class's tree, three segments of 256 KiB.
+    assert_eq!(world.reads.load(Ordering::Relaxed) - before, 2 + 1 + 3 + 3);
+    let warm = world.reads.load(Ordering::Relaxed);
+    engine.info(&id).unwrap();
+    assert_eq!(world.reads.load(Ordering::Relaxed), warm, "pages that were read stay in the cache");
+}
+
+#[test]
+fn most_users_are_erased_without_a_look_at_their_page() {
+    let (world, engine) = World::new();
+    for name in ["alone", "linked", "held"] {
+        put(&engine, name);
+    }
+    let source = put(&engine, "linked");
+    engine.put(Put::new(user("linked"), Class::transcript()).derived_from(Source::Record(source)), &b"y"[..]).unwrap();
+    put(&engine, "alone");
+    let hold = engine.hold(&user("held"), Hold::new("a court asks", "Amtsgericht")).unwrap();
+    drop(engine);
+    // Each erase is the first act of an engine, whose cache is empty.
+    let reads = |name: &str, records: u64| {
+        let engine = world.open();
+        let before = world.reads.load(Ordering::Relaxed);
+        assert_eq!(engine.erase(Scope::user(user(name))).unwrap().records, Some(records));
+        world.reads.load(Ordering::Relaxed) - before
+    };
+    let (alone, linked) = (reads("alone", 2), reads("linked", 3));
+    // The page of the user tree, and back: that page, the log's, the root once more.
+    assert_eq!(alone, 1 + 1 + 3);
+    assert!(linked > alone, "whose records are linked: {linked}");
+    let engine = world.open();
+    assert_eq!(kind(engine.erase(Scope::user(user("held")))), ErrorKind::Held);
+    engine.lift(&user("held"), hold, "settled", "Amtsgericht").unwrap();
+    engine.erase(Scope::user(user("held"))).unwrap();
 }

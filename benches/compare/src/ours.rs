@@ -10,7 +10,7 @@ use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, Options, Put, RecordId, Scope, UserId};
 
-use crate::{Peer, RECORD, content, marks};
+use crate::measure::{Peer, RECORD, content, marks};
 
 struct Ours {
     engine: Engine,

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use heed::types::Bytes;
 use redb::ReadableDatabase;
 
-use crate::Peer;
+use crate::measure::Peer;
 use crate::rows::{Rows, plain};
 
-fn end_of(prefix: &[u8]) -> Vec<u8> {
+pub(crate) fn end_of(prefix: &[u8]) -> Vec<u8> {
     [prefix, &[0xFF; 8]].concat()
 }
 

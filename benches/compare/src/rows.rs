@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aes_gcm::aead::Aead;
 use aes_gcm::{Aes256Gcm, KeyInit};
 
-use crate::{Peer, RECORD, content, marks};
+use crate::measure::{Peer, RECORD, content, marks};
 
 /// A key-value store, durable where it says so.
 pub(crate) trait Rows {

@@ -7,6 +7,7 @@
 
 mod frames;
 mod index;
+mod learn;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use self::frames::Log;
 pub(crate) use self::frames::frame_in;
 pub(crate) use self::frames::{Location, Position};
 pub(crate) use self::index::{Index, Summary, Update};
+use self::learn::{Learned, Recent, Running, Step, counted};
 use super::{Blob, Head, HeadId, Published, Store, Usage};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
@@ -30,16 +32,24 @@ pub(crate) struct Sizes {
     pub(crate) file_bytes: u64,
     /// Zeros that are written behind short frames at once; a frame of up to a quarter of it is short.
     pub(crate) ahead_bytes: u64,
-    /// Bytes of log between two checkpoints of the index: the most that an open after a crash replays.
+    /// Bytes of log between two checkpoints of the index; an open after a crash replays twice as much at most.
     pub(crate) checkpoint_bytes: u64,
-    /// Blobs that the index has not learnt of, at most.
+    /// Blobs that the index learns of in one step; it may not have learnt of twice as many.
     pub(crate) recent_max: usize,
+    /// Whether the index learns on a thread of its own.
+    pub(crate) beside: bool,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        // 65,536 recent blobs are some 4 MiB of memory.
-        Sizes { file_bytes: 256 << 20, ahead_bytes: 256 << 10, checkpoint_bytes: 64 << 20, recent_max: 1 << 16 }
+        // 131,072 recent blobs are some 8 MiB of memory.
+        Sizes {
+            file_bytes: 256 << 20,
+            ahead_bytes: 256 << 10,
+            checkpoint_bytes: 64 << 20,
+            recent_max: 1 << 16,
+            beside: true,
+        }
     }
 }
 
@@ -50,7 +60,7 @@ pub(crate) struct LogStore {
     index: Arc<dyn Index>,
     sizes: Sizes,
     /// In the log and not yet in the index. Readers take no other lock, so that none waits for a sync.
-    recent: RwLock<BTreeMap<BlobName, Location>>,
+    recent: Arc<RwLock<Recent>>,
     tail: Mutex<Tail>,
 }
 
@@ -60,6 +70,8 @@ struct Tail {
     /// Live blobs in each file of the log.
     live: BTreeMap<u32, u64>,
     checkpoint: Position,
+    /// What the index is being told.
+    step: Option<Running>,
     /// A write failed with an unknown outcome.
     broken: bool,
 }
@@ -72,17 +84,17 @@ impl LogStore {
     pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path, index: Arc<dyn Index>, sizes: Sizes) -> Result<Self> {
         let Summary { mark, head, live } = index.summary()?;
         let log = Log::open(disk, dir, sizes)?;
-        let mut tail = Tail { head, live, checkpoint: mark, broken: false };
-        let mut recent = BTreeMap::new();
+        let mut tail = Tail { head, live, checkpoint: mark, step: None, broken: false };
+        let mut recent = Recent::default();
         for frame in log.replay(mark)? {
-            recent.extend(frame.blobs);
+            recent.extend(frame.blobs.into_iter());
             if let Some(head) = frame.head
                 && tail.head.is_none_or(|(there, _)| there < head.0)
             {
                 tail.head = Some(head);
             }
         }
-        let recent = RwLock::new(recent);
+        let recent = Arc::new(RwLock::new(recent));
         let store = LogStore { dir: dir.to_owned(), log, index, sizes, recent, tail: Mutex::new(tail) };
         // What was replayed may never have been synced.
         store.checkpoint(&mut store.tail())?;
@@ -93,36 +105,41 @@ impl LogStore {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn recent(&self) -> RwLockReadGuard<'_, BTreeMap<BlobName, Location>> {
+    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
         self.recent.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Syncs the log, tells the index of what is new in it, and makes the index durable.
     fn checkpoint(&self, tail: &mut Tail) -> Result<()> {
-        // After a sync that failed the next one may succeed without having written anything.
-        let mark = self.log.sync().inspect_err(|_| tail.broken = true)?;
-        if mark != tail.checkpoint || !self.recent().is_empty() {
-            self.learn(tail, mark)?;
-            self.recent.write().unwrap_or_else(PoisonError::into_inner).clear();
+        Self::await_step(tail)?;
+        let step = self.step(tail)?;
+        if step.marks.0 != step.marks.1 || !step.names.is_empty() {
+            tail.learn(step.run()?);
         }
-        self.index.sync()?;
-        tail.checkpoint = mark;
-        Ok(())
+        self.index.sync()
     }
 
-    /// Tells the index of what the log holds up to `mark`. Counts move with the mark, so an entry from behind the old mark, of a step
-    /// that was cut short, is in no count.
-    fn learn(&self, tail: &mut Tail, mark: Position) -> Result<()> {
-        let names: Vec<_> = self.recent().iter().map(|(name, at)| (*name, *at)).collect();
-        let before = self.index.insert(&names)?;
-        let mut touched = BTreeMap::new();
-        for ((_, at), before) in names.iter().zip(before) {
-            if let Some(there) = before.filter(|there| there.position() < tail.checkpoint) {
-                *touched.entry(there.file).or_insert(0i64) -= 1;
-            }
-            *touched.entry(at.file).or_insert(0) += 1;
+    /// Syncs the log, and makes the next step of what the index lacks.
+    fn step(&self, tail: &mut Tail) -> Result<Step> {
+        // After a sync that failed the next one may succeed without having written anything.
+        let mark = self.log.sync().inspect_err(|_| tail.broken = true)?;
+        Ok(Step {
+            index: Arc::clone(&self.index),
+            recent: Arc::clone(&self.recent),
+            names: self.recent.write().unwrap_or_else(PoisonError::into_inner).take(),
+            marks: (tail.checkpoint, mark),
+            head: tail.head,
+            live: tail.live.clone(),
+        })
+    }
+
+    /// Waits for the step that was begun, if there is one.
+    fn await_step(tail: &mut Tail) -> Result<()> {
+        if let Some(step) = tail.step.take() {
+            let learned = step.wait().inspect_err(|_| tail.broken = true)?;
+            tail.learn(learned);
         }
-        self.apply(tail, Update { head: tail.head, mark: Some(mark), ..Update::default() }, touched)
+        Ok(())
     }
 
     /// Has the index forget names, and says where their bytes are.
@@ -136,26 +153,33 @@ impl LogStore {
                 removed.push(at);
             }
         }
-        self.apply(tail, update, touched)?;
-        Ok(removed)
-    }
-
-    fn apply(&self, tail: &mut Tail, mut update: Update, touched: BTreeMap<u32, i64>) -> Result<()> {
-        for (file, by) in touched {
-            let n = tail.live.get(&file).copied().unwrap_or(0);
-            update.live.insert(file, n.saturating_add_signed(by));
-        }
+        let mut live = tail.live.clone();
+        update.live = counted(&mut live, touched);
         self.index.apply(&update)?;
-        tail.live.extend(update.live);
-        Ok(())
+        tail.live = live;
+        Ok(removed)
     }
 
     /// A checkpoint, where one is due. It comes behind an append, where nothing can be taken back: any error of it says
     /// that the outcome is unknown, also a full disk.
     fn checkpoint_if_due(&self, tail: &mut Tail) -> Result<()> {
-        let since = self.log.end().since(tail.checkpoint, self.sizes.file_bytes);
-        let due = since >= self.sizes.checkpoint_bytes || self.recent().len() >= self.sizes.recent_max;
-        if due { unknown_outcome(tail, |tail| self.checkpoint(tail)) } else { Ok(()) }
+        let Sizes { checkpoint_bytes, recent_max, file_bytes, beside, .. } = self.sizes;
+        if tail.step.as_ref().is_some_and(Running::is_finished) {
+            unknown_outcome(tail, Self::await_step)?;
+        }
+        let steps = 1 + u64::from(tail.step.is_some());
+        let since = self.log.end().since(tail.checkpoint, file_bytes);
+        if since < steps * checkpoint_bytes && self.recent().waiting() < recent_max {
+            return Ok(());
+        }
+        unknown_outcome(tail, |tail| {
+            if !beside {
+                return self.checkpoint(tail);
+            }
+            Self::await_step(tail)?;
+            tail.step = Some(self.step(tail)?.spawn());
+            Ok(())
+        })
     }
 
     fn append(&self, tail: &mut Tail, blobs: &[Blob], head: Option<&Head>) -> Result<Option<Location>> {
@@ -168,7 +192,7 @@ impl LogStore {
     }
 
     fn locate(&self, name: &BlobName) -> Result<Option<Location>> {
-        let recent = self.recent().get(name).copied();
+        let recent = self.recent().get(name);
         // A name leaves `recent` only when the index has it.
         if recent.is_some() { Ok(recent) } else { self.index.get(name) }
     }
@@ -221,7 +245,7 @@ impl Store for LogStore {
     }
 
     fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
-        let mut names: Vec<BlobName> = self.recent().range(from..).take(limit).map(|(name, _)| *name).collect();
+        let mut names = self.recent().names(from, limit);
         names.extend(self.index.names(from, limit)?);
         names.sort_unstable();
         names.dedup();
@@ -251,7 +275,8 @@ impl Store for LogStore {
 
     /// Its bytes are those of the log, from its beginning to its end.
     fn usage(&self) -> Result<Usage> {
-        let tail = self.tail();
+        let mut tail = self.tail();
+        Self::await_step(&mut tail)?;
         let blobs = tail.live.values().sum::<u64>() + self.recent().len() as u64;
         let begin = Position { file: 1, offset: 0 };
         Ok(Usage { blobs, bytes: self.log.end().since(begin, self.sizes.file_bytes) })
@@ -261,11 +286,18 @@ impl Store for LogStore {
 impl Drop for LogStore {
     fn drop(&mut self) {
         let mut tail = self.tail();
+        let _ = Self::await_step(&mut tail);
         if !tail.broken {
             let _ = self.log.trim();
             // Whatever fails here is replayed by the next open.
             let _ = self.checkpoint(&mut tail);
         }
+    }
+}
+
+impl Tail {
+    fn learn(&mut self, Learned { mark, live }: Learned) {
+        (self.checkpoint, self.live) = (mark, live);
     }
 }
 

@@ -92,7 +92,8 @@ impl std::fmt::Debug for SimulatedDisk {
 }
 
 /// Small enough that a run reaches a second file and a checkpoint.
-const SIZES: Sizes = Sizes { file_bytes: 96 << 10, ahead_bytes: 16 << 10, checkpoint_bytes: 24 << 10, recent_max: 40 };
+const SIZES: Sizes =
+    Sizes { file_bytes: 96 << 10, ahead_bytes: 16 << 10, checkpoint_bytes: 24 << 10, recent_max: 40, beside: false };
 const CELL: &str = "/cell";
 
 fn dir_of(place: &str) -> PathBuf {

@@ -5,8 +5,16 @@ use maud::html;
 /// One line of a chart.
 pub(crate) struct Series {
     pub(crate) name: String,
-    /// Points, both above 0.
-    pub(crate) points: Vec<(f64, f64)>,
+    pub(crate) points: Vec<Point>,
+}
+
+/// Where a line goes through, all above 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Point {
+    pub(crate) x: f64,
+    pub(crate) y: f64,
+    /// From where to where it spreads: a thin bar.
+    pub(crate) spread: (f64, f64),
 }
 
 const WIDTH: f64 = 900.0;
@@ -47,15 +55,14 @@ fn power(n: i32, unit: &str) -> String {
 /// Draws the chart; `y` is in seconds.
 pub(crate) fn draw(title: &str, x_axis: &str, series: &[Series]) -> String {
     let all = || series.iter().flat_map(|s| s.points.iter().copied());
-    let (x0, x1) = decades(all().map(|(x, _)| x));
-    let (y0, y1) = decades(all().map(|(_, y)| y));
+    let (x0, x1) = decades(all().map(|p| p.x));
+    let (y0, y1) = decades(all().flat_map(|p| [p.y, p.spread.0, p.spread.1]));
     let (inner_width, inner_height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
     let x = |v: f64| LEFT + (v.log10() - f64::from(x0)) / f64::from(x1 - x0) * inner_width;
     let y = |v: f64| TOP + inner_height - (v.log10() - f64::from(y0)) / f64::from(y1 - y0) * inner_height;
     let at = |v: f64| format!("{v:.1}");
-    let line = |points: &[(f64, f64)]| -> String {
-        points.iter().map(|(px, py)| format!("{:.1},{:.1} ", x(*px), y(*py))).collect()
-    };
+    let line =
+        |points: &[Point]| -> String { points.iter().map(|p| format!("{:.1},{:.1} ", x(p.x), y(p.y))).collect() };
     let view = format!("0 0 {WIDTH} {HEIGHT}");
     html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox=(view) font-family="sans-serif" font-size="12" {
@@ -76,8 +83,10 @@ pub(crate) fn draw(title: &str, x_axis: &str, series: &[Series]) -> String {
                 @let colour = COLOURS[n % COLOURS.len()];
                 @let dash = if n < COLOURS.len() { "none" } else { "5 3" };
                 polyline points=(line(&s.points)) fill="none" stroke=(colour) stroke-width="2" stroke-dasharray=(dash) {}
-                @for (px, py) in &s.points {
-                    circle cx=(at(x(*px))) cy=(at(y(*py))) r="3" fill=(colour) {}
+                @for p in &s.points {
+                    @let (px, low, high) = (at(x(p.x)), at(y(p.spread.0)), at(y(p.spread.1)));
+                    line x1=(px) x2=(px) y1=(low) y2=(high) stroke=(colour) stroke-width="1" {}
+                    circle cx=(px) cy=(at(y(p.y))) r="3" fill=(colour) {}
                 }
                 @let ly = TOP + 10.0 + n as f64 * 19.0;
                 line x1=(at(LEFT + inner_width + 15.0)) x2=(at(LEFT + inner_width + 35.0)) y1=(at(ly)) y2=(at(ly))

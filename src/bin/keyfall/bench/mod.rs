@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use chart::{Series, draw};
+use chart::{Point, Series, draw};
 use counted::{Count, CountedCell, CountedStore, Counters};
 use keyfall::cell::{FileCell, RootCell};
 use keyfall::engine::{CopyMode, Keeper};
@@ -27,7 +27,9 @@ use crate::commands::{Done, write_whole};
 use crate::output::{line, progress, table, value};
 
 /// Records put in one commit where a store is filled.
-const FILL: usize = 20_000;
+const FILL: u64 = 20_000;
+/// The same for a large store: some 0.5 GB of memory.
+const FILL_MAX: u64 = 250_000;
 const ACTION: [u8; 200] = [7; 200];
 
 /// Latencies of one kind of operation.
@@ -136,6 +138,8 @@ impl Bench {
     fn fill(&self, prefix: &str, users: u64, records: u64) -> Result<(), Error> {
         let bar = progress("filling", Some(users * records));
         let mut batch = self.engine.batch();
+        // Large stores in few commits: each writes most of the user tree anew.
+        let fill = (users * records / 40).clamp(FILL, FILL_MAX);
         for n in 0..users {
             let interaction = self.engine.new_interaction()?;
             for _ in 0..records {
@@ -143,10 +147,10 @@ impl Bench {
                     Put::new(UserId::new(format!("{prefix}{n}"))?, Class::action()).interaction(interaction),
                     &ACTION[..],
                 )?;
-                if batch.len() == FILL {
+                if batch.len() as u64 == fill {
                     batch.commit()?;
                     batch = self.engine.batch();
-                    bar.inc(FILL as u64);
+                    bar.inc(fill);
                 }
             }
         }
@@ -346,18 +350,19 @@ fn plot(rows: &[Row]) -> String {
             series.push(Series { name: row.series.clone(), points: Vec::new() });
             series.len() - 1
         });
-        series[at].points.push((row.x.max(1) as f64, row.took.at(0.5).as_secs_f64()));
+        let [y, low, high] = [0.5, 0.1, 0.99].map(|q| row.took.at(q).as_secs_f64());
+        series[at].points.push(Point { x: row.x.max(1) as f64, y, spread: (low, high) });
     }
-    let xs = || series.iter().flat_map(|s| s.points.iter().map(|(x, _)| *x));
+    let xs = || series.iter().flat_map(|s| s.points.iter().map(|p| p.x));
     let (low, high) = (xs().fold(f64::INFINITY, f64::min), xs().fold(1.0, f64::max));
     let mut floors = Samples(rows.iter().map(|row| row.floor.at(0.5)).collect());
     floors.0.sort_unstable();
     let floor = floors.at(0.5).as_secs_f64();
     series.push(Series {
         name: "floor: two durable writes".to_owned(),
-        points: vec![(low.min(high), floor), (high, floor)],
+        points: [low.min(high), high].map(|x| Point { x, y: floor, spread: (floor, floor) }).to_vec(),
     });
-    draw("One erase, until it is final (median)", "how many", &series)
+    draw("One erase, until it is final: median, p10 to p99", "how many", &series)
 }
 
 pub(crate) fn run(args: &BenchArgs, json: bool) -> Done {
