@@ -89,6 +89,9 @@ fn decode_slot(d: &mut Decoder<'_>) -> Result<(UserTag, Found)> {
     let found = match d.u8()? {
         state @ (LIVE | ALONE) => {
             let (page, records) = (Ref::decode(d)?, d.u32()?);
+            if state == LIVE && records != 0 {
+                return Err(d.bad());
+            }
             Found::Live { incarnation, page, alone: (state == ALONE).then_some(records) }
         }
         ERASED => {

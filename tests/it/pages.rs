@@ -118,9 +118,9 @@ impl Ladder {
     }
 }
 
-/// Pages of the radix tree over these tags: SPEC.md 5.2, for leaves of 13 slots and two bits a level.
+/// Pages of the radix tree over these tags: SPEC.md 5.2, for leaves of 14 slots and two bits a level.
 fn radix_pages(tags: &[u128], depth: u32) -> u64 {
-    if tags.len() <= 13 {
+    if tags.len() <= 14 {
         return 1;
     }
     let digit = |tag: &u128| (tag << (depth * 2)) >> 126;
@@ -130,7 +130,7 @@ fn radix_pages(tags: &[u128], depth: u32) -> u64 {
 
 #[test]
 fn the_user_tree_has_the_shape_of_its_tags() {
-    for users in [1, 13, 14, 60, 300] {
+    for users in [1, 14, 15, 60, 300] {
         let ladder = Ladder::new();
         let mut tags = Vec::new();
         for n in 0..users {

@@ -7,8 +7,6 @@ use memchr::memmem;
 
 /// Bytes of a record whose erase is measured.
 pub(crate) const RECORD: usize = 4096;
-/// Bytes by which it is found again.
-const MARK: usize = 32;
 
 /// What is compared: something that keeps records of users in files.
 pub(crate) trait Peer {
@@ -40,12 +38,6 @@ pub(crate) fn content(user: u32, record: u32, len: usize) -> Vec<u8> {
     }
     out.truncate(len);
     out
-}
-
-/// Marks of the first, the last and some records between.
-pub(crate) fn marks(user: u32, n: u32) -> Vec<Vec<u8>> {
-    let some = [0, n / 7, n / 3, n / 2, n - n / 4 - 1, n - 1];
-    some.iter().map(|record| content(user, *record, MARK)).collect()
 }
 
 fn files(dir: &Path, each: &mut dyn FnMut(&Path)) {
@@ -82,7 +74,8 @@ fn copy(from: &Path, to: &Path) {
 fn space(dir: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let mut bytes = 0;
-    files(dir, &mut |file| bytes += std::fs::metadata(file).map_or(0, |meta| meta.blocks() * 512));
+    // Neither holes nor blocks that were only reserved.
+    files(dir, &mut |file| bytes += std::fs::metadata(file).map_or(0, |meta| meta.len().min(meta.blocks() * 512)));
     bytes
 }
 

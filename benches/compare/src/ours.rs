@@ -10,7 +10,8 @@ use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, Options, Put, RecordId, Scope, UserId};
 
-use crate::measure::{Peer, RECORD, content, marks};
+use crate::measure::{Peer, RECORD, content};
+use crate::rows::marks;
 
 struct Ours {
     engine: Engine,

@@ -35,10 +35,10 @@ impl Rows for Rocks {
         rows.for_each(|(key, value)| {
             batch.put(key, value);
             if batch.size_in_bytes() > 16 << 20 {
-                self.0.write(&std::mem::take(&mut batch)).unwrap();
+                self.0.write(std::mem::take(&mut batch)).unwrap();
             }
         });
-        self.0.write_opt(&batch, &durable()).unwrap();
+        self.0.write_opt(batch, &durable()).unwrap();
     }
     fn get(&mut self, key: &[u8]) -> Vec<u8> {
         self.0.get(key).unwrap().unwrap()
@@ -46,7 +46,7 @@ impl Rows for Rocks {
     fn remove(&mut self, prefix: &[u8]) {
         let mut batch = WriteBatch::default();
         batch.delete_range(prefix, &end_of(prefix)[..]);
-        self.0.write_opt(&batch, &durable()).unwrap();
+        self.0.write_opt(batch, &durable()).unwrap();
     }
     fn vacuum(&mut self) {
         let mut flush = FlushOptions::default();
