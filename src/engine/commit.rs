@@ -23,6 +23,8 @@ use crate::tree::{PageKind, Ref, Sink};
 
 /// Pages of one commit that are kept for the cache, at most. Those nearest to the root come last.
 const MADE_MAX: usize = 256;
+/// Of them, pages of one user.
+const MADE_OWN_MAX: usize = 8;
 
 /// Seals pages and keeps the blobs for the commit, children before parents.
 pub(super) struct Sealer<'a> {
@@ -31,6 +33,8 @@ pub(super) struct Sealer<'a> {
     pub(super) blobs: Vec<Blob>,
     /// The last of them, as they were before.
     pub(super) made: VecDeque<Made>,
+    /// How many of the last are one user's.
+    own: usize,
     #[cfg(feature = "testing")]
     defect: Option<super::Defect>,
 }
@@ -42,6 +46,7 @@ impl<'a> Sealer<'a> {
             store,
             blobs: Vec::new(),
             made: VecDeque::new(),
+            own: 0,
             #[cfg(feature = "testing")]
             defect: options.defect,
         }
@@ -73,7 +78,12 @@ impl Sink for Sealer<'_> {
         }
         let context = crypto::page_context(self.store, kind.byte(), name);
         self.blobs.push((name, chunked::seal(&key, &salt, &context, &plaintext)));
-        if self.made.len() == MADE_MAX {
+        let another = owner.is_none() || self.made.back().is_none_or(|last| last.owner != owner);
+        self.own = if another { 0 } else { self.own + 1 };
+        if self.own == MADE_OWN_MAX {
+            self.own -= 1;
+            self.made.remove(self.made.len() - MADE_OWN_MAX);
+        } else if self.made.len() == MADE_MAX {
             self.made.pop_front();
         }
         // A copy: what it was written in has room for the largest page.

@@ -45,13 +45,20 @@ struct Owners(Arc<Mutex<Lists>>);
 
 type Lists = HashMap<UserTag, HashSet<BlobName>>;
 
+/// One user's part of the cache, at most: an erase returns when its user's pages are zeroized, and these are some 4 ms for 16 MiB.
+const OWNER_PART: usize = 32;
+
 impl Owners {
     fn lists(&self) -> MutexGuard<'_, Lists> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, owner: UserTag, name: BlobName) {
-        self.lists().entry(owner).or_default().insert(name);
+    /// Notes a page of a user's; gives another one that has to go, where there are more than `max`.
+    fn add(&self, owner: UserTag, name: BlobName, max: usize) -> Option<BlobName> {
+        let mut lists = self.lists();
+        let names = lists.entry(owner).or_default();
+        names.insert(name);
+        names.iter().find(|other| **other != name).copied().filter(|_| names.len() > max)
     }
 
     fn remove(&self, owner: UserTag, name: &BlobName) {
@@ -82,6 +89,8 @@ impl Lifecycle<BlobName, Cached> for Owners {
 pub(super) struct PageCache {
     pages: Cache<BlobName, Cached, ByBytes, DefaultHashBuilder, Owners>,
     owners: Owners,
+    /// Pages of one user, at most.
+    owner_max: usize,
 }
 
 impl PageCache {
@@ -89,7 +98,7 @@ impl PageCache {
         let owners = Owners::default();
         let items = (bytes / 4096).max(16) as usize;
         let pages = Cache::with(items, bytes, ByBytes, DefaultHashBuilder::default(), owners.clone());
-        PageCache { pages, owners }
+        PageCache { pages, owners, owner_max: (items / OWNER_PART).max(16) }
     }
 
     fn insert(&self, name: BlobName, cached: Cached) {
@@ -97,7 +106,9 @@ impl PageCache {
         self.pages.insert(name, cached);
         // Behind the page itself: where two readers load it at once, the first one's is evicted, and its name with it.
         if let Some(owner) = owner {
-            self.owners.add(owner, name);
+            if let Some(other) = self.owners.add(owner, name, self.owner_max) {
+                self.remove(&other);
+            }
             if !self.pages.contains_key(&name) {
                 self.owners.remove(owner, &name);
             }

@@ -380,6 +380,27 @@ fn the_page_cache_keeps_to_its_limit() {
 }
 
 #[test]
+fn one_users_pages_are_a_small_part_of_the_cache() {
+    let mut world = World::new(25, SMALL);
+    // 2,048 pages of 4 KiB, 64 of them one user's at most.
+    world.options.cache_bytes = 8 << 20;
+    world.reopen();
+    let mut batch = world.engine().batch();
+    for n in 0..2000u16 {
+        batch.add(Put::new(user("speaker"), Class::audio()), &n.to_be_bytes()[..]).unwrap();
+    }
+    let ids = batch.commit().unwrap();
+    for id in &ids {
+        world.engine().info(id).unwrap();
+    }
+    let held = world.engine().cached_bytes();
+    // The tree of the class alone has some 300 pages of at most 1,024 bytes.
+    assert!((32 * 1024..=66 * (1024 + 256)).contains(&held), "{held} bytes of one user's pages are held");
+    world.engine().erase(Scope::user(user("speaker"))).unwrap();
+    assert!(world.engine().cached_bytes() < 8 * 1024, "none of them is left");
+}
+
+#[test]
 fn audit_tells_live_from_shut_and_finds_strays() {
     let world = World::new(13, SMALL);
     world.engine().copy_add("replica", CopyMode::InStep, |_| {}).unwrap();

@@ -97,7 +97,12 @@ impl LogStore {
         let recent = Arc::new(RwLock::new(recent));
         let store = LogStore { dir: dir.to_owned(), log, index, sizes, recent, tail: Mutex::new(tail) };
         // What was replayed may never have been synced.
-        store.checkpoint(&mut store.tail())?;
+        if sizes.beside && store.recent().len() > 0 {
+            let mut tail = store.tail();
+            tail.step = Some(store.step(&mut tail)?.spawn());
+        } else {
+            store.checkpoint(&mut store.tail())?;
+        }
         Ok(store)
     }
 

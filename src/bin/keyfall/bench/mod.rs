@@ -28,8 +28,8 @@ use crate::output::{line, progress, table, value};
 
 /// Records put in one commit where a store is filled.
 const FILL: u64 = 20_000;
-/// The same for a large store: some 0.5 GB of memory.
-const FILL_MAX: u64 = 250_000;
+/// The same for a large store: some 1 GB of memory.
+const FILL_MAX: u64 = 500_000;
 const ACTION: [u8; 200] = [7; 200];
 
 /// Latencies of one kind of operation.
@@ -139,7 +139,7 @@ impl Bench {
         let bar = progress("filling", Some(users * records));
         let mut batch = self.engine.batch();
         // Large stores in few commits: each writes most of the user tree anew.
-        let fill = (users * records / 40).clamp(FILL, FILL_MAX);
+        let fill = (users * records / 20).clamp(FILL, FILL_MAX);
         for n in 0..users {
             let interaction = self.engine.new_interaction()?;
             for _ in 0..records {
