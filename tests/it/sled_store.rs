@@ -217,3 +217,43 @@ fn what_an_interrupted_create_leaves_is_no_obstacle() {
     File::create(dir.path().join("log/other")).unwrap().write_at(b"x", 0).unwrap();
     assert_eq!(kind(SledStore::create(dir.path())), ErrorKind::Exists);
 }
+
+#[test]
+fn the_index_learns_beside_and_a_crash_may_come_at_any_moment_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let store = SledStore::create(&place).unwrap();
+    let (each, commits) = (10_000, 8);
+    let id = |commit: u64| HeadId { epoch: 1, commit };
+    let mut crashes = Vec::new();
+    for commit in 1..=commits {
+        let blobs: Vec<_> = ((commit - 1) * each..commit * each).map(|n| (name(n), bytes(n, 16))).collect();
+        let head = Head { id: id(commit), bytes: bytes(commit, 500) };
+        let over = (commit > 1).then(|| id(commit - 1));
+        assert_eq!(store.commit(&blobs, over, &head).unwrap(), Published::Done);
+        if commit >= 7 {
+            // 65,536 blobs and more: the index is being told of them.
+            crashes.push((commit, copy_of(&place)));
+        }
+        for n in (0..commit * each).step_by(997) {
+            assert_eq!(store.get(&name(n)).unwrap(), Some(bytes(n, 16)), "blob {n} at commit {commit}");
+        }
+    }
+    let whole = |store: &SledStore, commits: u64| {
+        assert_eq!(store.usage().unwrap().blobs, commits * each);
+        assert_eq!(store.names(&BlobName([0; 16]), usize::MAX).unwrap().len() as u64, commits * each);
+        assert!((0..commits * each).all(|n| store.get(&name(n)).unwrap() == Some(bytes(n, 16))));
+        assert_eq!(store.head().unwrap().unwrap().id, id(commits));
+    };
+    for (commits, crash) in crashes {
+        whole(&SledStore::open(crash.path()).unwrap(), commits);
+    }
+    whole(&store, commits);
+    let gone: Vec<_> = (0..commits * each).step_by(2).map(name).collect();
+    store.remove(&gone).unwrap();
+    assert_eq!(store.usage().unwrap().blobs, commits * each / 2);
+    drop(store);
+    let store = SledStore::open(&place).unwrap();
+    assert_eq!(store.usage().unwrap().blobs, commits * each / 2);
+    assert_eq!((store.get(&name(0)).unwrap(), store.get(&name(1)).unwrap()), (None, Some(bytes(1, 16))));
+}
