@@ -79,7 +79,14 @@ fn who_commits_again_has_zeros_written_ahead_and_none_stay() {
     check(&SledStore::open(crash.path()).unwrap(), 21);
     drop(store);
     assert_eq!(len(), end_of(&log), "a close takes them back");
-    check(&SledStore::open(&place).unwrap(), 20);
+    let store = SledStore::open(&place).unwrap();
+    check(&store, 20);
+    for n in 0..8 {
+        store.put(&[(name(1000 + n), bytes(n, 200_000))]).unwrap();
+        assert_eq!(len(), end_of(&log), "what is put by itself has none behind it");
+    }
+    commit(&store, 21);
+    assert!(len() > end_of(&log) + 100_000, "but who commits much has, for an erase may be next");
 }
 
 #[test]

@@ -108,6 +108,8 @@ struct Tail {
     filled: u64,
     /// Whether the last frame was a short one.
     short: bool,
+    /// Bytes of frames since zeros were written.
+    since: u64,
 }
 
 fn path(dir: &Path, file: u32) -> PathBuf {
@@ -123,7 +125,7 @@ impl Log {
         sync_dir(&*disk, dir)?;
         let offset = file.len().map_err(|e| Error::io(path(dir, number).display(), e))?;
         let end = Position { file: number, offset };
-        let tail = Mutex::new(Tail { file, end, synced: Position::default(), filled: offset, short: false });
+        let tail = Mutex::new(Tail { file, end, synced: Position::default(), filled: offset, short: false, since: 0 });
         Ok(Log { disk, dir: dir.to_owned(), sizes, tail, readers: Mutex::default() })
     }
 
@@ -190,20 +192,23 @@ impl Log {
             });
         }
         tail.end.offset += frame.len() as u64;
-        self.fill_ahead(&mut tail, frame.len() as u64);
+        self.fill_ahead(&mut tail, frame.len() as u64, head.is_some());
         Ok((locations, head_at))
     }
 
-    /// Writes zeros behind a short frame that follows another, where the file has just grown. What fails here costs time only.
-    fn fill_ahead(&self, tail: &mut Tail, frame: u64) {
-        let end = tail.end.offset;
-        let follows = std::mem::replace(&mut tail.short, frame <= self.sizes.ahead_bytes / 4);
+    /// Writes zeros where the file has just grown: behind a short frame that follows another, and behind a commit that ends four times as
+    /// many bytes. What fails here costs time only.
+    fn fill_ahead(&self, tail: &mut Tail, frame: u64, commit: bool) {
+        let (end, ahead) = (tail.end.offset, self.sizes.ahead_bytes);
+        let follows = std::mem::replace(&mut tail.short, frame <= ahead / 4);
+        tail.since += frame;
         if end <= tail.filled {
             return;
         }
         tail.filled = end;
-        let to = (end + self.sizes.ahead_bytes).min(self.sizes.file_bytes);
-        if follows && tail.short && to > end {
+        let to = (end + ahead).min(self.sizes.file_bytes);
+        if to > end && (follows && tail.short || commit && tail.since >= 4 * ahead) {
+            tail.since = 0;
             match tail.file.write_all_at(&vec![0; (to - end) as usize], end) {
                 Ok(()) => tail.filled = to,
                 Err(_) => _ = tail.file.set_len(end),
