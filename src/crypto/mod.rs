@@ -102,16 +102,19 @@ impl<'a> Fresh<'a> {
         Fresh { env, hedge }
     }
 
-    fn draw(&self, label: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+    fn seed(&self) -> Result<Zeroizing<[u8; 32]>> {
         let mut seed = Zeroizing::new([0; 32]);
         self.env.fill(&mut *seed)?;
-        Ok(prf(&seed, label, &[&self.hedge]))
+        Ok(seed)
+    }
+
+    fn draw(&self, label: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+        Ok(prf(&*self.seed()?, label, &[&self.hedge]))
     }
 
     /// Name, key and salt of one object, from one draw under their three labels.
     pub(crate) fn object(&self) -> Result<(BlobName, Key, [u8; SALT_BYTES])> {
-        let mut seed = Zeroizing::new([0; 32]);
-        self.env.fill(&mut *seed)?;
+        let seed = self.seed()?;
         let of = |label| prf(&seed, label, &[&self.hedge]);
         Ok((BlobName(truncated(&of(FRESH_NAME))), Key::copied_from(&of(FRESH_KEY)), truncated(&of(FRESH_SALT))))
     }

@@ -293,15 +293,8 @@ impl Inner {
         let SlotState::Live(link) = &mut slot.state else {
             return Ok(Applied::already());
         };
-        let whole = Selector { user: tag, class: None, low: KEY_MIN, high: KEY_MAX };
         match erase.scope() {
             Scope::User { class: None, when: When::Ever, .. } if erase.keep.is_empty() => {
-                if let (Some(records), Link::Stored(_), None) = (slot.alone, &*link, &erase.request) {
-                    slot.state = SlotState::Erased { epoch };
-                    let nothing = Applied::of(Vec::new());
-                    let (records, selectors) = (Some(u64::from(records)), vec![whole]);
-                    return Ok(Applied { user_gone: true, records, selectors, ..nothing });
-                }
                 // Damaged pages below must not keep a user from being erased; what was derived cannot be found then, and
                 // cannot be read either.
                 let mut docket = erase.request.as_ref().map(|_| Docket::unread(erase));
@@ -309,7 +302,11 @@ impl Inner {
                     Link::Stored(at) if docket.is_some() => Some(at.key()),
                     _ => None,
                 };
-                let read = link.load_mut(editor, PageKind::User, Some(tag)).and_then(|page| {
+                let mut look = || {
+                    if let (Some(records), Link::Stored(_), None) = (slot.alone, &*link, &docket) {
+                        return Ok((Applied { records: Some(records.into()), ..Applied::of(Vec::new()) }, None));
+                    }
+                    let page = link.load_mut(editor, PageKind::User, Some(tag))?;
                     if page.holds.tree.root.is_some() || page.holds.marks.root.is_some() {
                         return Err(held("some of this user's records, or what was derived from them,"));
                     }
@@ -320,8 +317,8 @@ impl Inner {
                     let count = page.lineage.tree.count(editor, Lineage::place(tag))?;
                     let links = Links { owner: tag, incarnation, tree: std::mem::take(&mut page.lineage.tree), count };
                     Ok((Applied { links: vec![links], ..Applied::of(counts) }, page.due))
-                });
-                let (applied, due) = match read {
+                };
+                let (applied, due) = match look() {
                     Ok(read) => read,
                     Err(e) if e.kind() == ErrorKind::Corrupt => {
                         docket = docket.map(|_| Docket::unread(erase));
@@ -336,6 +333,7 @@ impl Inner {
                 if let Some(due) = due {
                     edit.agenda.remove(&mut edit.editor, due, tag)?;
                 }
+                let whole = Selector { user: tag, class: None, low: KEY_MIN, high: KEY_MAX };
                 Ok(Applied { user_gone: true, selectors: vec![whole], docket, ..applied })
             }
             Scope::User { class, when, .. } => {

@@ -58,7 +58,10 @@ impl Owners {
         let mut lists = self.lists();
         let names = lists.entry(owner).or_default();
         names.insert(name);
-        names.iter().find(|other| **other != name).copied().filter(|_| names.len() > max)
+        if names.len() <= max {
+            return None;
+        }
+        names.iter().find(|other| **other != name).copied()
     }
 
     fn remove(&self, owner: UserTag, name: &BlobName) {

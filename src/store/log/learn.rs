@@ -39,7 +39,7 @@ impl Recent {
         self.new.len()
     }
 
-    pub(super) fn extend(&mut self, blobs: impl Iterator<Item = (BlobName, Location)>) {
+    pub(super) fn extend(&mut self, blobs: impl IntoIterator<Item = (BlobName, Location)>) {
         self.new.extend(blobs);
     }
 

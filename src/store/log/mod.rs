@@ -87,7 +87,7 @@ impl LogStore {
         let mut tail = Tail { head, live, checkpoint: mark, step: None, broken: false };
         let mut recent = Recent::default();
         for frame in log.replay(mark)? {
-            recent.extend(frame.blobs.into_iter());
+            recent.extend(frame.blobs);
             if let Some(head) = frame.head
                 && tail.head.is_none_or(|(there, _)| there < head.0)
             {
@@ -97,12 +97,7 @@ impl LogStore {
         let recent = Arc::new(RwLock::new(recent));
         let store = LogStore { dir: dir.to_owned(), log, index, sizes, recent, tail: Mutex::new(tail) };
         // What was replayed may never have been synced.
-        if sizes.beside && store.recent().len() > 0 {
-            let mut tail = store.tail();
-            tail.step = Some(store.step(&mut tail)?.spawn());
-        } else {
-            store.checkpoint(&mut store.tail())?;
-        }
+        store.begin_step(&mut store.tail())?;
         Ok(store)
     }
 
@@ -122,6 +117,16 @@ impl LogStore {
             tail.learn(step.run()?);
         }
         self.index.sync()
+    }
+
+    /// A checkpoint, beside where the index learns so and there is something to learn.
+    fn begin_step(&self, tail: &mut Tail) -> Result<()> {
+        if !self.sizes.beside || self.recent().len() == 0 {
+            return self.checkpoint(tail);
+        }
+        Self::await_step(tail)?;
+        tail.step = Some(self.step(tail)?.spawn());
+        Ok(())
     }
 
     /// Syncs the log, and makes the next step of what the index lacks.
@@ -168,7 +173,7 @@ impl LogStore {
     /// A checkpoint, where one is due. It comes behind an append, where nothing can be taken back: any error of it says
     /// that the outcome is unknown, also a full disk.
     fn checkpoint_if_due(&self, tail: &mut Tail) -> Result<()> {
-        let Sizes { checkpoint_bytes, recent_max, file_bytes, beside, .. } = self.sizes;
+        let Sizes { checkpoint_bytes, recent_max, file_bytes, .. } = self.sizes;
         if tail.step.as_ref().is_some_and(Running::is_finished) {
             unknown_outcome(tail, Self::await_step)?;
         }
@@ -177,14 +182,7 @@ impl LogStore {
         if since < steps * checkpoint_bytes && self.recent().waiting() < recent_max {
             return Ok(());
         }
-        unknown_outcome(tail, |tail| {
-            if !beside {
-                return self.checkpoint(tail);
-            }
-            Self::await_step(tail)?;
-            tail.step = Some(self.step(tail)?.spawn());
-            Ok(())
-        })
+        unknown_outcome(tail, |tail| self.begin_step(tail))
     }
 
     fn append(&self, tail: &mut Tail, blobs: &[Blob], head: Option<&Head>) -> Result<Option<Location>> {
