@@ -11,7 +11,7 @@ use keyfall::cell::FileCell;
 use keyfall::engine::Geometry;
 use keyfall::env::System;
 use keyfall::ids::BlobName;
-use keyfall::store::{Blob, Head, HeadId, Published, SledStore, Store, Usage};
+use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, SledStore, Store, Usage};
 use keyfall::{Class, Engine, Options, Put, Result, Scope, UserId};
 
 /// Counts what a store is given.
@@ -32,6 +32,9 @@ impl Store for Counting {
     fn place(&self) -> String {
         self.store.place()
     }
+    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
+        self.store.name(drawn, ahead, len)
+    }
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.store.get(name)
     }
@@ -50,7 +53,7 @@ impl Store for Counting {
         self.bytes.fetch_add(head.bytes.len() as u64, Ordering::Relaxed);
         self.store.commit(blobs, over, head)
     }
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.store.names(from, limit)
     }
     fn remove(&self, names: &[BlobName]) -> Result<()> {

@@ -1,20 +1,21 @@
 //! What a record is: its metadata in the class's tree, its payload in segments of the store.
 //!
 //! ```text
-//! entry   = 1 ‖ record secret 32 ‖ detached 1 ‖ sources 2 ‖ depth 2 ‖ length 8 ‖ created 8 ‖ media type len 2 ‖ media type ‖ purpose len 2 ‖ purpose
+//! entry   = 1 ‖ record secret 32 ‖ first segment's name 16 ‖ detached 1 ‖ sources 2 ‖ depth 2 ‖ length 8 ‖ created 8 ‖ media type len 2 ‖ media type ‖ purpose len 2 ‖ purpose
 //! payload = one object of C2SP chunked-encryption, cut into segments: 16 chunks each, the header before the first
 //! ```
 
 use crate::codec::{Decoder, Encoder};
-use crate::crypto::{Key, RECORD_CONTEXT, segment_name};
+use crate::crypto::{self, Key, RECORD_CONTEXT};
 use crate::error::{Error, Result};
 use crate::ids::{BlobName, Class, InteractionId, RecordId, StoreId, Timestamp, UserId, UserTag};
 use crate::limits::{
     CHUNK_BYTES, CHUNKS_PER_SEGMENT, HEADER_BYTES, MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES, RECORD_MAX_BYTES, TAG_BYTES,
 };
+use crate::secret::Secret;
 
 const VERSION: u8 = 1;
-const ENTRY_MAX: usize = 1 + 32 + 1 + 2 + 2 + 8 + 8 + 2 + MEDIA_TYPE_MAX_BYTES + 2 + PURPOSE_MAX_BYTES;
+const ENTRY_MAX: usize = 1 + 32 + 16 + 1 + 2 + 2 + 8 + 8 + 2 + MEDIA_TYPE_MAX_BYTES + 2 + PURPOSE_MAX_BYTES;
 
 /// What the engine tells of a record without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct RecordInfo {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) secret: Key,
+    /// Name of the payload's first segment; those of the others come from the secret.
+    pub(crate) first: BlobName,
     /// Its content root stands wrapped among its links.
     pub(crate) detached: bool,
     /// How many records it depends on.
@@ -63,14 +66,29 @@ impl Entry {
         self.sources == 0 && !self.detached
     }
 
-    /// Names of the payload's segments, in order.
-    pub(crate) fn segment_names(&self) -> impl Iterator<Item = BlobName> + '_ {
-        (0..segments(self.length)).map(|n| segment_name(&self.secret, n))
+    /// Name of segment `n` of the payload.
+    pub(crate) fn segment_name(&self, n: u64) -> BlobName {
+        segment_name(&self.secret, self.first, n)
     }
 
-    pub(crate) fn encode(&self) -> crate::secret::Secret {
+    /// Names of the payload's segments, in order.
+    pub(crate) fn segment_names(&self) -> impl Iterator<Item = BlobName> + '_ {
+        (0..segments(self.length)).map(|n| self.segment_name(n))
+    }
+
+    pub(crate) fn encode(&self) -> Secret {
+        self.encode_with(self.first)
+    }
+
+    /// The same with another name for the first segment.
+    pub(crate) fn encode_with(&self, first: BlobName) -> Secret {
         let mut e = Encoder::new(ENTRY_MAX);
-        e.u8(VERSION).bytes(self.secret.bytes()).u8(u8::from(self.detached)).u16(self.sources).u16(self.depth);
+        e.u8(VERSION)
+            .bytes(self.secret.bytes())
+            .bytes(&first.0)
+            .u8(u8::from(self.detached))
+            .u16(self.sources)
+            .u16(self.depth);
         e.u64(self.length).u64(self.created.0);
         e.text(&self.media_type).text(&self.purpose);
         e.finish()
@@ -82,6 +100,7 @@ impl Entry {
             return Err(d.bad());
         }
         let secret = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
+        let first = BlobName(d.array()?);
         let detached = match d.u8()? {
             0 => false,
             1 => true,
@@ -96,7 +115,7 @@ impl Entry {
             return Err(d.bad());
         }
         d.end()?;
-        Ok(Entry { secret, detached, sources, depth, length, created, media_type, purpose })
+        Ok(Entry { secret, first, detached, sources, depth, length, created, media_type, purpose })
     }
 }
 
@@ -142,6 +161,11 @@ pub(crate) fn payload_context(
         class,
     ]
     .concat()
+}
+
+/// Name of segment `n` of a record with this secret, whose first segment has the name `first`.
+pub(crate) fn segment_name(secret: &Key, first: BlobName, n: u64) -> BlobName {
+    if n == 0 { first } else { crypto::segment_name(secret, n) }
 }
 
 /// Number of segments of a record of `length` bytes: the last chunk is always shorter, so a full one has a successor.

@@ -192,23 +192,25 @@ class Store:
         offset = 0
         while offset + 64 <= len(data):
             header = data[offset:offset + 64]
-            magic, file, at, _, _, blobs, head_len, body_len, _, table_sum = struct.unpack(">8sIQIQIIQII", header[:56])
+            magic, file, at, _, _, blobs, head_len, body_len, _, table_sum, first = struct.unpack(">8sIQIQIIQIII", header[:60])
             if magic != b"KFFRAME1" or (file, at) != (number, offset):
                 return
-            table_len = 64 + 20 * blobs + (16 + head_len if head_len else 0)
-            table = data[offset:offset + table_len]
-            if zlib.crc32(table[:52] + bytes(4) + table[56:]) != table_sum:
+            body, table_len = offset + 64, 20 * blobs + (16 + head_len if head_len else 0)
+            table = data[body + body_len:body + body_len + table_len]
+            if zlib.crc32(header[:52] + bytes(4) + header[56:] + table) != table_sum:
                 return
-            d, body = Decoder(table[64:]), offset + table_len
-            for _ in range(blobs):
+            d = Decoder(table)
+            for n in range(blobs):
                 name, length = d.bytes(16), d.int(4)
-                self.blobs[name] = data[body:body + length]
-                body += length
+                if data[body:body + 28] != label(number, body, name, length, first + n):
+                    raise Corrupt("a label is not what the table says")
+                self.blobs[name] = data[body + 28:body + 28 + length]
+                body += 28 + length
             if head_len:
                 number_of = (d.int(8), d.int(8))
                 if self.head is None or self.head[0] < number_of:
                     self.head = (number_of, d.bytes(head_len))
-            offset += -(-(table_len + body_len) // 64) * 64
+            offset += -(-(64 + body_len + table_len) // 64) * 64
 
     def get(self, name):
         if name not in self.blobs:
@@ -216,18 +218,29 @@ class Store:
         return self.blobs[name]
 
 
-def frame(file, offset, synced, blobs, head):
+def label(file, offset, name, length, number):
+    what = name + struct.pack(">II", length, number)
+    return what + struct.pack(">I", zlib.crc32(struct.pack(">IQ", file, offset) + what))
+
+
+def frame(file, offset, synced, first, blobs, head):
     table = b"".join(name + struct.pack(">I", len(blob)) for name, blob in blobs)
     if head:
         (epoch, commit), sealed = head
         table += struct.pack(">QQ", epoch, commit) + sealed
-    body = b"".join(blob for _, blob in blobs)
+    body = b""
+    for n, (name, blob) in enumerate(blobs):
+        body += label(file, offset + 64 + len(body), name, len(blob), first + n) + blob
     header = struct.pack(">8sIQIQIIQI", b"KFFRAME1", file, offset, *synced, len(blobs), len(head[1]) if head else 0,
                          len(body), zlib.crc32(body))
-    checked = header + bytes(64 - len(header)) + table
-    header += struct.pack(">I", zlib.crc32(checked))
-    out = header + bytes(64 - len(header)) + table + body
+    end = struct.pack(">II", first, 0)
+    header += struct.pack(">I", zlib.crc32(header + bytes(4) + end + table)) + end
+    out = header + body + table
     return out + bytes(-len(out) % 64)
+
+
+def marker(naming_key):
+    return b"keyfall store, format 1\nnaming key " + (naming_key + struct.pack(">I", zlib.crc32(naming_key))).hex().encode() + b"\n"
 
 
 # 7. The file cell
@@ -365,7 +378,7 @@ class Tree:
             tag, incarnation = id[16:28], int.from_bytes(id[28:30], "big")
             context = record_context(self.id, tag, incarnation, id[:16], entry["class"])
             try:
-                content = self.payload(entry["secret"], root, entry["length"], context)
+                content = self.payload(entry["secret"], entry["first"], root, entry["length"], context)
             except Corrupt:
                 content = None
             told = ("user", "class", "length", "created", "media_type", "purpose")
@@ -396,7 +409,7 @@ class Tree:
         d = Decoder(value)
         if d.int(1) != 1:
             raise Corrupt("an entry's version")
-        entry = {"secret": d.bytes(32), "detached": d.int(1), "sources": d.int(2), "depth": d.int(2), "length": d.int(8),
+        entry = {"secret": d.bytes(32), "first": d.bytes(16), "detached": d.int(1), "sources": d.int(2), "depth": d.int(2), "length": d.int(8),
                  "created": d.int(8), "media_type": d.text(), "purpose": d.text()}
         d.end(False)
         return entry
@@ -419,9 +432,9 @@ class Tree:
         roots[id] = root
         return root
 
-    def payload(self, secret, root, length, context):
+    def payload(self, secret, first, root, length, context):
         segments = length // CHUNK // SEGMENT_CHUNKS + 1
-        data = b"".join(self.store.get(segment_name(secret, n)) for n in range(segments))
+        data = b"".join(self.store.get(segment_name(secret, n) if n else first) for n in range(segments))
         suite, content = opener(content_key(root), context, data), b""
         for i in range(length // CHUNK + 1):
             at = HEADER + i * (CHUNK + TAG)
@@ -447,6 +460,7 @@ class Maker:
     def __init__(self, name):
         self.seed, self.n = name.encode(), 0
         self.blobs, self.log, self.commit, self.plain, self.roots = [], b"", 0, {}, {}
+        self.numbered = 0
         self.store, self.index_key, self.attempt = self.random(16), self.random(32), self.random(16)
         self.root_key, self.epoch, self.synced = self.random(32), 1, (1, 0)
         self.expected = {"records": [], "erased": [], "unreadable": []}
@@ -469,13 +483,14 @@ class Maker:
         self.blobs.append((name, seal(key, self.random(24), context, plain)))
         return name + key
 
-    def payload(self, secret, root, context, content):
+    def payload(self, secret, first, root, context, content):
         suite = Suite(content_key(root), self.random(24), context)
         pieces = [content[i:i + CHUNK] for i in range(0, len(content) // CHUNK * CHUNK + 1, CHUNK)]
         chunks = [suite.seal_chunk(i, piece) for i, piece in enumerate(pieces)]
         for n in range(0, len(chunks), SEGMENT_CHUNKS):
             data = b"".join(chunks[n:n + SEGMENT_CHUNKS])
-            self.blobs.append((segment_name(secret, n // SEGMENT_CHUNKS), (suite.header if n == 0 else b"") + data))
+            name = segment_name(secret, n // SEGMENT_CHUNKS) if n else first
+            self.blobs.append((name, (suite.header if n == 0 else b"") + data))
 
     def ordered(self, kind, entries):
         leaf = b"\2" + struct.pack(">H", len(entries))
@@ -494,7 +509,7 @@ class Maker:
         fence_key = self.random(32)
         classes, links, own = {}, {}, {}
         for n, (class_name, interaction, ordinal, content, purpose) in enumerate(records):
-            secret = self.random(32)
+            secret, first = self.random(32), self.random(16)
             class_tag = prf(fence_key, b"keyfall/class-tag/v1", class_name.encode())[:6]
             key = interaction + struct.pack(">I", ordinal)
             id = interaction + tag + struct.pack(">H", incarnation) + class_tag + struct.pack(">I", ordinal)
@@ -517,8 +532,8 @@ class Maker:
                 for other, other_class, other_key in own.values():
                     if other == s:
                         links[link_key(other_class, other_key, 2, id)] = id
-            self.payload(secret, root, record_context(self.store, tag, incarnation, interaction, class_name), content)
-            entry = b"\1" + secret + struct.pack(">BHHQQ", bool(cut), len(resolve), depth, len(content), 1767225600000)
+            self.payload(secret, first, root, record_context(self.store, tag, incarnation, interaction, class_name), content)
+            entry = b"\1" + secret + first + struct.pack(">BHHQQ", bool(cut), len(resolve), depth, len(content), 1767225600000)
             classes.setdefault(class_name, {})[key] = entry + text("audio/x-wav") + text(purpose)
             self.expected["records"].append({"id": show(id), "user": name, "class": class_name, "purpose": purpose,
                                              "sha256": hashlib.sha256(content).hexdigest()})
@@ -591,18 +606,20 @@ class Maker:
                                             POLICIES: keyed(trees.get("policies", ())), SETS: trees.get("sets")})
         plain += bytes([there]) + below + b"\0"
         head = prefix + seal(self.root_key, self.random(24), b"keyfall/head/v1" + prefix, plain)
-        self.log += frame(1, len(self.log), self.synced, self.blobs, ((self.epoch, self.commit), head))
+        self.log += frame(1, len(self.log), self.synced, self.numbered, self.blobs, ((self.epoch, self.commit), head))
+        self.numbered += len(self.blobs)
         self.synced, self.blobs = (1, len(self.log)), []
 
     def stage(self):
         """A frame without a head: it says that everything before it was synced, so that damage there is damage."""
         blob = (self.random(16), self.random(100))
-        self.log += frame(1, len(self.log), self.synced, [blob], None)
+        self.log += frame(1, len(self.log), self.synced, self.numbered, [blob], None)
+        self.numbered += 1
 
     def files(self):
         live = slot(1, self.store, self.epoch, self.attempt, self.root_key, self.random(4096))
         gone = slot(2, self.store, self.epoch - 1, self.random(16), self.random(32), self.random(4096))
-        return {"store/keyfall": b"keyfall store, format 1\n", "store/log/00000001.log": self.log,
+        return {"store/keyfall": marker(self.random(16)), "store/log/00000001.log": self.log,
                 "cell/slot-a": live, "cell/slot-b": gone, "cell/remnants-accepted": b""}
 
     def vector(self, about, files=None, **expected):
@@ -751,13 +768,12 @@ def vectors():
     first = m.expected["records"][0]
     files = m.files()
     log = files["store/log/00000001.log"]
-    blobs, head_len = struct.unpack(">II", log[32:40])
-    files["store/log/00000001.log"] = flip(log, 64 + 20 * blobs + 16 + head_len + 60)
+    files["store/log/00000001.log"] = flip(log, 64 + 28 + 60)
     m.expected["records"].remove(first)
     m.expected["unreadable"].append(first["id"])
     yield "payload-damaged", m.vector("one bit of a payload changed: that record is corrupt, the others are read", files)
     m = good("root page")
-    root_at = len(m.log) - 300
+    root_at = 64 + struct.unpack(">Q", m.log[40:48])[0] - 300
     m.stage()
     files = m.files()
     files["store/log/00000001.log"] = flip(m.log, root_at)
@@ -831,7 +847,7 @@ def seeds():
                m.erased_user("ben", first)], falling={bytes(20): m.random(14) + m.random(48)}, leaves=leaves)
     plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, 5, 1) + m.index_key + m.random(96) + b"\3" + m.random(96)
     plain += b"\2" + m.random(8) + b"\1" + text("/mnt/a") + m.random(8) + b"\2" + text("/mnt/b")
-    entry = b"\1" + m.random(32) + struct.pack(">BHHQQ", 1, 2, 1, 7, 1767225600000) + text("audio/x-wav") + text("wake word")
+    entry = b"\1" + m.random(48) + struct.pack(">BHHQQ", 1, 2, 1, 7, 1767225600000) + text("audio/x-wav") + text("wake word")
     interior = b"\1" + struct.pack(">H", 2) + b"\0\3" + m.random(48) + b"\0\7" + m.random(48)
     ordered = b"\1" + struct.pack(">H", 2) + bytes(20) + struct.pack(">Q", 4) + m.random(48)
     ordered += b"\1" * 20 + struct.pack(">Q", 5) + m.random(48)
@@ -884,7 +900,7 @@ def seeds():
     yield 6, "slot", slot(1, m.store, 1, m.attempt, m.root_key, m.random(4096))
     yield 7, "id", id
     yield 8, "id-text", base64.b32hexencode(id).lower()
-    yield 9, "frame", frame(1, 0, (1, 0), [(m.random(16), b"blob")], ((1, 1), b"head"))
+    yield 9, "frame", frame(1, 0, (1, 0), 0, [(m.random(16), b"blob")], ((1, 1), b"head"))
     yield 10, "sealed", seal(bytes([7]) * 32, m.random(24), b"context", b"plaintext")
 
 

@@ -175,7 +175,7 @@ pub(crate) fn content_key(root: &Key) -> Key {
     Key::copied_from(&expand(root, &[CONTENT_KEY]))
 }
 
-/// Name of segment `n`: the first 16 bytes of HKDF-Expand-SHA-256(record secret, `SEGMENT_NAME` ‖ u64(n), 32).
+/// Name of segment `n`, from 1 on: the first 16 bytes of HKDF-Expand-SHA-256(record secret, `SEGMENT_NAME` ‖ u64(n), 32).
 /// It can be computed while the record lives, and by nobody after.
 pub(crate) fn segment_name(secret: &Key, n: u64) -> BlobName {
     BlobName(truncated(&expand(secret, &[SEGMENT_NAME, &n.to_be_bytes()])))

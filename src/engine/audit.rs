@@ -21,6 +21,7 @@ use crate::ids::{RecordId, UserId, UserTag};
 use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, HEADER_BYTES, TAG_BYTES};
 use crate::record::{self, Entry};
 use crate::secret::{Secret, WipeStack};
+use crate::store::Cursor;
 use crate::store::{Head, HeadId};
 #[cfg(feature = "testing")]
 use crate::tree::head::Prefix;
@@ -132,7 +133,7 @@ impl Payload {
         Ok(Some(Payload {
             key: crypto::content_key(&root),
             context: record::payload_context(resolver.store(), of.owner, of.incarnation, &of.class, id.interaction),
-            first: crypto::segment_name(&entry.secret, 0),
+            first: entry.first,
             length: entry.length,
         }))
     }
@@ -223,10 +224,10 @@ impl Engine {
         }
         let mut looked = 0;
         for (place, found) in places.iter().zip(&mut audit.places) {
-            let mut from = Some(BlobName::FIRST);
+            let mut from = Some(Cursor::default());
             while let Some(at) = from {
-                let names = place.names(&at, 1024)?;
-                from = names.last().and_then(|last| last.next());
+                let (names, next) = place.names(at, 1024)?;
+                from = next;
                 for name in &names {
                     found.blobs += 1;
                     let blob = place.get(name)?.unwrap_or_default();
@@ -305,7 +306,7 @@ impl Engine {
                     }
                 }
                 Step::Record { entry, .. } => {
-                    noted.insert(crypto::segment_name(&entry.secret, 0), crypto::hedge(&[entry.secret.bytes()]));
+                    noted.insert(entry.first, crypto::hedge(&[entry.secret.bytes()]));
                 }
                 Step::Leave { .. } => {}
             }
@@ -445,7 +446,7 @@ fn learn(
                 };
                 for number in 0..record::segments(entry.length) {
                     let opener = Opener::Segment { of: Arc::clone(&payload), number };
-                    known.entry(crypto::segment_name(&entry.secret, number)).or_insert(Known { opener, live, epoch });
+                    known.entry(entry.segment_name(number)).or_insert(Known { opener, live, epoch });
                 }
             }
             Step::Leave { .. } => {}
@@ -470,7 +471,7 @@ fn expose(source: &PageSource<'_>, head: &HeadPage, known: &mut ContentRoots) ->
             let content = payload.suite(source).and_then(|suite| {
                 let mut whole = Vec::new();
                 for number in 0..record::segments(entry.length) {
-                    let name = crypto::segment_name(&entry.secret, number);
+                    let name = entry.segment_name(number);
                     whole.extend_from_slice(&source.fetch(&name, |blob| payload.open(&suite, number, &blob))?);
                 }
                 Ok(whole)

@@ -18,7 +18,6 @@ use crate::limits::{
 use crate::record::{self, Entry, Put, Source};
 use crate::sealed;
 use crate::secret::{Secret, WipeStack};
-use crate::store::Blob;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::tree::Editor;
 use crate::tree::inbox::EnvelopeName;
@@ -37,6 +36,8 @@ pub(super) struct Staged {
     pub(super) class: Class,
     pub(super) interaction: InteractionId,
     pub(super) entry: Entry,
+    /// Its payload, where that goes into the store with the commit.
+    held: Option<Vec<u8>>,
     sources: Vec<Source>,
     /// Its content root, for those of the batch that are derived from it.
     root: Key,
@@ -49,18 +50,13 @@ pub(super) struct Staged {
 pub struct Batch {
     inner: Arc<Inner>,
     staged: Vec<Staged>,
-    payloads: Payloads,
+    /// Bytes of payloads that go into the store with the commit itself.
+    held_bytes: usize,
+    /// Names of those that are there.
+    stored: Vec<BlobName>,
     /// The oldest epoch in which sources were looked at.
     epoch: u64,
     published: AtomicBool,
-}
-
-/// Sealed payloads: those that go into the store with the commit itself, and names of those that are there.
-#[derive(Default)]
-struct Payloads {
-    held: Vec<Blob>,
-    held_bytes: usize,
-    stored: Vec<BlobName>,
 }
 
 impl std::fmt::Debug for Batch {
@@ -79,7 +75,8 @@ impl Batch {
         Batch {
             inner,
             staged: Vec::new(),
-            payloads: Payloads::default(),
+            held_bytes: 0,
+            stored: Vec::new(),
             epoch: u64::MAX,
             published: AtomicBool::new(false),
         }
@@ -115,23 +112,24 @@ impl Batch {
         let mut parts: Vec<&[u8]> = vec![&context, &plain[..n], &now];
         parts.extend(secrets.iter().map(|s| &s.bytes()[..]));
         let fresh = Fresh::new(env, hedge(&parts));
-        let (_, secret, salt) = fresh.object()?;
+        let (first, secret, salt) = fresh.object()?;
         let root = crypto::content_root(&secret, secrets);
         let suite = chunked::Suite::derive(&crypto::content_key(&root), &salt, &context);
-        let stored = self.payloads.stored.len();
-        let length = inner
-            .stream(&suite, &secret, (&mut plain, n), (&mut payload, &mut self.payloads))
-            .inspect_err(|_| inner.release_names(self.payloads.stored.drain(stored..), false))?;
-        let entry = Entry {
+        let mut entry = Entry {
             secret,
+            first,
             detached: false,
             sources: sources.len() as u16,
             depth,
-            length,
+            length: 0,
             created,
             media_type: put.media_type,
             purpose: put.purpose.into(),
         };
+        let stored = self.stored.len();
+        let held = inner
+            .stream(&suite, &mut entry, (&mut plain, n), (&mut payload, self))
+            .inspect_err(|_| inner.release_names(self.stored.drain(stored..), false))?;
         self.staged.push(Staged {
             user: put.user,
             tag,
@@ -139,6 +137,7 @@ impl Batch {
             class: put.class,
             interaction,
             entry,
+            held,
             sources,
             root,
             envelope: None,
@@ -216,7 +215,8 @@ impl Batch {
         }
     }
 
-    /// Makes its records part of the tree; gives their ids, and how many users were created.
+    /// Makes its records part of the tree; gives their ids, and how many users were created. Payloads were sealed once; each try
+    /// to commit them takes them along, under a name of its own.
     fn insert(&self, state: &State, pages: &PageSource<'_>, edit: &mut Edit<'_>) -> Result<(Vec<RecordId>, u64)> {
         let inner = &self.inner;
         // A source falls only with an erase, and every erase begins an epoch.
@@ -228,10 +228,21 @@ impl Batch {
                 }
             }
         }
+        let mut firsts = Vec::with_capacity(self.staged.len());
+        for Staged { entry, held, .. } in &self.staged {
+            firsts.push(match held {
+                None => entry.first,
+                Some(sealed) => {
+                    let name = inner.store().name(entry.first, edit.ahead(), sealed.len());
+                    edit.take(name, sealed.clone());
+                    name
+                }
+            });
+        }
         let (editor, root) = edit.parts()?;
         let (mut ids, mut created) = (Vec::with_capacity(self.staged.len()), 0);
-        for staged in &self.staged {
-            let id = inner.insert(editor, root, staged, &mut created)?;
+        for (staged, first) in self.staged.iter().zip(firsts) {
+            let id = inner.insert(editor, root, (staged, first), &mut created)?;
             for source in &staged.sources {
                 let source = match source {
                     Source::Record(id) => *id,
@@ -290,17 +301,12 @@ impl Batch {
         }
         holds::mark(editor, root, id, (&all, true))
     }
-
-    /// Names of its blobs, which nothing else reaches.
-    fn names(&self) -> impl Iterator<Item = BlobName> {
-        self.payloads.held.iter().map(|(name, _)| *name).chain(self.payloads.stored.iter().copied())
-    }
 }
 
 impl Drop for Batch {
     fn drop(&mut self) {
         if !self.published.load(Ordering::Acquire) {
-            self.inner.release_names(self.names(), false);
+            self.inner.release_names(self.stored.iter().copied(), false);
         }
     }
 }
@@ -345,21 +351,19 @@ impl Inner {
         }
         let mut change = self.change(&state, edit)?;
         change.head.users += users;
-        // They were sealed once, and each try to commit them takes them along.
-        change.blobs.extend(batches.iter().flat_map(|batch| batch.payloads.held.iter().cloned()));
-        change.staged = batches.iter().flat_map(|batch| batch.payloads.stored.iter().copied()).collect();
+        change.staged = batches.iter().flat_map(|batch| batch.stored.iter().copied()).collect();
         Ok((change, all))
     }
 
-    /// Takes a payload's segments in; the first is in `plain` already.
+    /// Takes a payload's segments in; the beginning is in `plain` already. Gives the only segment back where it is to be held.
     fn stream(
         &self,
         suite: &chunked::Suite,
-        secret: &Key,
+        entry: &mut Entry,
         (plain, first): (&mut [u8], usize),
-        (payload, payloads): (&mut impl Read, &mut Payloads),
-    ) -> Result<u64> {
-        let (mut n, mut length, mut chunk, mut segment) = (first, 0u64, 0u64, 0u64);
+        (payload, batch): (&mut impl Read, &mut Batch),
+    ) -> Result<Option<Vec<u8>>> {
+        let (mut n, mut chunk, mut segment) = (first, 0u64, 0u64);
         loop {
             let mut sealed = Vec::with_capacity(HEADER_BYTES + n + (n / CHUNK_BYTES + 1) * TAG_BYTES);
             if segment == 0 {
@@ -372,25 +376,24 @@ impl Inner {
                 suite.seal_chunk(chunk, piece, &mut sealed);
                 chunk += 1;
             }
-            length += n as u64;
-            if length > RECORD_MAX_BYTES {
+            entry.length += n as u64;
+            if entry.length > RECORD_MAX_BYTES {
                 return Err(Error::invalid(format!(
                     "a record has at most {RECORD_MAX_BYTES} bytes; cut it into several"
                 )));
             }
-            let name = crypto::segment_name(secret, segment);
+            if last && segment == 0 && batch.held_bytes + sealed.len() <= HELD_MAX {
+                batch.held_bytes += sealed.len();
+                return Ok(Some(sealed));
+            }
+            let name = entry.segment_name(segment);
             self.use_names(std::iter::once(name));
-            segment += 1;
-            if last && segment == 1 && payloads.held_bytes + sealed.len() <= HELD_MAX {
-                payloads.held_bytes += sealed.len();
-                payloads.held.push((name, sealed));
-            } else {
-                payloads.stored.push(name);
-                self.judged(self.store().put(&[(name, sealed)]))?;
-            }
+            batch.stored.push(name);
+            self.judged(self.store().put(&[(name, sealed)]))?;
             if last {
-                return Ok(length);
+                return Ok(None);
             }
+            segment += 1;
             n = fill(payload, plain)?;
         }
     }

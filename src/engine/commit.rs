@@ -15,8 +15,9 @@ use crate::crypto::{self, Fresh, chunked, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId, UserTag};
+use crate::limits::SEAL_OVERHEAD;
 use crate::secret::Secret;
-use crate::store::{Blob, Published, Store};
+use crate::store::{Ahead, Blob, Published, Store};
 use crate::sync::atomic::Ordering;
 use crate::tree::head::{CopyMode, HeadPage};
 use crate::tree::{PageKind, Ref, Sink};
@@ -29,8 +30,11 @@ const MADE_OWN_MAX: usize = 8;
 /// Seals pages and keeps the blobs for the commit, children before parents.
 pub(super) struct Sealer<'a> {
     env: &'a dyn Env,
-    store: StoreId,
+    id: StoreId,
+    store: &'a dyn Store,
+    /// The commit's, in their order: names can say where they will lie.
     pub(super) blobs: Vec<Blob>,
+    ahead: Ahead,
     /// The last of them, as they were before.
     pub(super) made: VecDeque<Made>,
     /// How many of the last are one user's.
@@ -40,11 +44,14 @@ pub(super) struct Sealer<'a> {
 }
 
 impl<'a> Sealer<'a> {
-    pub(super) fn new(options: &'a Options, store: StoreId) -> Self {
+    /// For blobs behind those of the commit that there are.
+    pub(super) fn new(options: &'a Options, (id, store): (StoreId, &'a dyn Store), blobs: Vec<Blob>) -> Self {
         Sealer {
             env: &*options.env,
+            id,
             store,
-            blobs: Vec::new(),
+            ahead: Ahead::of(&blobs),
+            blobs,
             made: VecDeque::new(),
             own: 0,
             #[cfg(feature = "testing")]
@@ -76,8 +83,11 @@ impl Sink for Sealer<'_> {
         if let Some(broken) = self.broken_key(owner) {
             key = broken;
         }
-        let context = crypto::page_context(self.store, kind.byte(), name);
+        let len = plaintext.len() + SEAL_OVERHEAD;
+        let name = self.store.name(name, self.ahead, len);
+        let context = crypto::page_context(self.id, kind.byte(), name);
         self.blobs.push((name, chunked::seal(&key, &salt, &context, &plaintext)));
+        self.ahead = Ahead { blobs: self.ahead.blobs + 1, bytes: self.ahead.bytes + len };
         let another = owner.is_none() || self.made.back().is_none_or(|last| last.owner != owner);
         self.own = if another { 0 } else { self.own + 1 };
         if self.own == MADE_OWN_MAX {

@@ -1,7 +1,7 @@
 //! Discard: gives back the space of blobs that the root no longer reaches. Erasure never waits for it.
 //!
-//! Bounded memory: the tree is walked once per window of names, a window holding at most `WINDOW` live names. Blobs
-//! that are new or not yet published are left alone, so that writers need not stop.
+//! Bounded memory: each store lists its names a window at a time, and the tree is walked once for each window, to strike the live
+//! ones out. Blobs that are new or not yet published are left alone, so that writers need not stop.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -13,10 +13,11 @@ use super::{Engine, locked};
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::secret::WipeStack;
+use crate::store::Cursor;
 
-/// Live names in one window: 16 MiB of them, twice while a window is cut.
+/// Names in one window: 21 MiB with what is noted of them.
 const WINDOW: usize = 1 << 20;
-/// Names asked of a store at once.
+/// Names asked of a store, and taken out of it, at once.
 const PAGE: usize = 4096;
 
 /// What a discard gave back.
@@ -78,56 +79,61 @@ impl Engine {
     }
 
     fn sweep(&self, window: usize, places: &[SharedStore], done: &mut Discarded, progress: Progress<'_>) -> Result<()> {
-        let mut low = BlobName::FIRST;
         let mut looked = 0;
-        loop {
-            let (live, high) = self.live_names(low, window)?;
-            for place in places {
-                let mut from = low;
-                loop {
-                    let names = place.names(&from, PAGE)?;
-                    let within: Vec<BlobName> = names.iter().copied().filter(|n| *n <= high).collect();
-                    looked += within.len() as u64;
-                    progress(looked);
-                    let dead: Vec<BlobName> = {
-                        let used = locked(&self.inner.names);
-                        let kept = |n: &BlobName| {
-                            live.binary_search(n).is_ok()
-                                || used.in_flight.contains_key(n)
-                                || used.since.as_ref().is_some_and(|s| s.contains_key(n))
-                        };
-                        within.iter().copied().filter(|n| !kept(n)).collect()
-                    };
-                    if !dead.is_empty() {
-                        let removed = place.remove(&dead);
-                        // A store that failed here may refuse every later write until it is opened anew.
-                        if Arc::ptr_eq(place, self.inner.store()) {
-                            self.inner.judged(removed)?
-                        } else {
-                            removed?
-                        }
-                        done.blobs += dead.len() as u64;
-                    }
-                    match (names.last(), within.len() == PAGE) {
-                        (Some(last), true) => match last.next() {
-                            Some(next) => from = next,
-                            None => break,
-                        },
-                        _ => break,
-                    }
+        for place in places {
+            let mut from = Some(Cursor::default());
+            while from.is_some() {
+                let mut names = Vec::new();
+                while let Some(at) = from.filter(|_| names.len() < window) {
+                    let (some, next) = place.names(at, PAGE)?;
+                    names.extend(some);
+                    from = next;
                 }
-            }
-            match high.next() {
-                Some(next) => low = next,
-                None => return Ok(()),
+                looked += names.len() as u64;
+                let dead = self.without_live(names)?;
+                for dead in dead.chunks(PAGE) {
+                    self.give_back(place, dead, done)?;
+                    progress(looked);
+                }
+                progress(looked);
             }
         }
+        Ok(())
     }
 
-    /// The smallest live names from `low` on, sorted, and the last name they speak for.
-    fn live_names(&self, low: BlobName, window: usize) -> Result<(Vec<BlobName>, BlobName)> {
-        const LAST: BlobName = BlobName([0xFF; 16]);
+    fn give_back(&self, place: &SharedStore, names: &[BlobName], done: &mut Discarded) -> Result<()> {
+        let dead: Vec<BlobName> = {
+            let used = locked(&self.inner.names);
+            let kept = |n: &BlobName| {
+                used.in_flight.contains_key(n) || used.since.as_ref().is_some_and(|since| since.contains_key(n))
+            };
+            names.iter().copied().filter(|n| !kept(n)).collect()
+        };
+        if dead.is_empty() {
+            return Ok(());
+        }
+        let removed = place.remove(&dead);
+        // A store that failed here may refuse every later write until it is opened anew.
+        if Arc::ptr_eq(place, self.inner.store()) {
+            self.inner.judged(removed)?
+        } else {
+            removed?
+        }
+        done.blobs += dead.len() as u64;
+        Ok(())
+    }
+
+    /// Those of the names that the tree does not reach, in their order.
+    fn without_live(&self, names: Vec<BlobName>) -> Result<Vec<BlobName>> {
+        if names.is_empty() {
+            return Ok(names);
+        }
         let inner = &self.inner;
+        // In the order of the names, for these are what the tree tells; removed they are in the store's.
+        let mut sorted: Vec<u32> = (0..names.len() as u32).collect();
+        let name_of = |n: u32| names[n as usize];
+        sorted.sort_unstable_by_key(|n| name_of(*n));
+        let mut live = vec![false; names.len()];
         loop {
             let leave = inner.walking();
             let (roots, id) = {
@@ -135,22 +141,17 @@ impl Engine {
                 (state.head.roots.duplicate(), state.stored.id)
             };
             let pages = inner.uncached_pages();
-            let (mut names, mut high) = (Vec::new(), LAST);
-            let mut take = |name: BlobName| {
-                if !(low..=high).contains(&name) {
-                    return;
-                }
-                names.push(name);
-                if names.len() >= 2 * window {
-                    names.select_nth_unstable(window - 1);
-                    names.truncate(window);
-                    high = names[window - 1];
+            let mut strike = |name: BlobName| {
+                let from = sorted.partition_point(|n| name_of(*n) < name);
+                // A store may list a name twice.
+                for n in sorted[from..].iter().take_while(|n| name_of(**n) == name) {
+                    live[*n as usize] = true;
                 }
             };
             let walked = walk(&leave, &pages, &roots, &mut |step| {
                 match step {
-                    Step::Enter { at, .. } => take(at.name),
-                    Step::Record { entry, .. } => entry.segment_names().for_each(&mut take),
+                    Step::Enter { at, .. } => strike(at.name),
+                    Step::Record { entry, .. } => entry.segment_names().for_each(&mut strike),
                     Step::Leave { .. } => {}
                 }
                 Ok(ControlFlow::Continue(()))
@@ -158,13 +159,9 @@ impl Engine {
             drop((roots, leave));
             match walked {
                 Ok(Walked::Whole) => {
-                    names.sort_unstable();
-                    if names.len() > window {
-                        names.truncate(window);
-                        high = names[window - 1];
-                    }
-                    return Ok((names, high));
+                    return Ok(names.into_iter().zip(live).filter(|(_, live)| !live).map(|(name, _)| name).collect());
                 }
+                // What it struck out may have died meanwhile: the next discard takes that.
                 Ok(Walked::Interrupted) => crate::sync::yield_now(),
                 Err(e) if e.kind() == ErrorKind::Corrupt && inner.state().stored.id != id => {}
                 Err(e) => return Err(e),

@@ -5,7 +5,8 @@ use super::commit::{Change, Sealer};
 use super::pages::PageSource;
 use super::{Inner, State};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RecordId, Timestamp, UserTag};
+use crate::ids::{BlobName, RecordId, Timestamp, UserTag};
+use crate::store::{Ahead, Blob};
 use crate::tree::agenda::Agenda;
 use crate::tree::falling::{Fallen, Falling};
 use crate::tree::lineage::Lineage;
@@ -27,6 +28,9 @@ pub(super) struct Edit<'a> {
     pub(super) sets: Sets,
     /// Links that this change leaves to be followed, which join `falling`.
     pub(super) left: Vec<Links>,
+    /// Payloads that go into the store with it.
+    payloads: Vec<Blob>,
+    ahead: Ahead,
 }
 
 impl<'a> Edit<'a> {
@@ -40,6 +44,8 @@ impl<'a> Edit<'a> {
             policies: Policies { tree: Ordered::stored(roots.policies) },
             sets: Sets { tree: Ordered::stored(roots.sets) },
             left: Vec::new(),
+            payloads: Vec::new(),
+            ahead: Ahead::default(),
         }
     }
 
@@ -62,6 +68,17 @@ impl<'a> Edit<'a> {
     pub(super) fn parts(&mut self) -> Result<(&mut Editor<'a>, &mut UsersNode)> {
         let root = self.users.load_mut(&mut self.editor, PageKind::Users, None)?;
         Ok((&mut self.editor, root))
+    }
+
+    /// What comes before the next payload.
+    pub(super) fn ahead(&self) -> Ahead {
+        self.ahead
+    }
+
+    /// Takes a payload along.
+    pub(super) fn take(&mut self, name: BlobName, sealed: Vec<u8>) {
+        self.ahead = Ahead { blobs: self.ahead.blobs + 1, bytes: self.ahead.bytes + sealed.len() };
+        self.payloads.push((name, sealed));
     }
 
     /// Puts down when there is something to do for a live user next.
@@ -154,7 +171,7 @@ impl Inner {
     pub(super) fn change(&self, state: &State, mut edit: Edit<'_>) -> Result<Change> {
         let commit = state.stored.id.commit + 1;
         let mut head = state.head.duplicate();
-        let mut sealer = Sealer::new(&self.options, self.id);
+        let mut sealer = Sealer::new(&self.options, (self.id, &**self.store()), edit.payloads);
         for (number, left) in (0..).zip(edit.left) {
             let Links { owner, incarnation, tree, .. } = left;
             if let Some(links) = tree.seal(Lineage::place(owner), head.geometry, &mut sealer)? {

@@ -103,9 +103,10 @@ impl Inner {
         let seeds = (!commitments.is_empty()).then(seeds);
         let entered = Entered { leaf, index, path, checkpoint: checkpoint_of(page), seeds, places: slots.places };
         let Link::Loaded(page) = link else { unreachable!("it was just loaded") };
-        let mut sealer = Sealer::new(&self.options, self.id);
+        let blobs = std::mem::take(&mut change.blobs);
+        let mut sealer = Sealer::new(&self.options, (self.id, &**self.store()), blobs);
         change.head.roots.log = page.seal(change.head.geometry, &mut sealer)?;
-        change.blobs.append(&mut sealer.blobs);
+        change.blobs = sealer.blobs;
         change.made.append(&mut sealer.made);
         change.replaced.append(&mut editor.replaced);
         Ok(Some(entered))

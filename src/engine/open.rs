@@ -113,7 +113,7 @@ impl Engine {
         let mut id = [0; 16];
         env.fill(&mut id)?;
         let id = StoreId(id);
-        let mut sealer = Sealer::new(&options, id);
+        let mut sealer = Sealer::new(&options, (id, &*store), Vec::new());
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
         let seeds = (Key::random(&*env)?, Key::random(&*env)?);
         let origin = log::origin(options.log_origin.as_deref(), id)?;

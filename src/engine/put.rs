@@ -9,7 +9,7 @@ use super::edit::{Edit, user_of};
 use super::{Engine, Inner, State};
 use crate::crypto::{Fresh, hedge};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{InteractionId, RecordId, Timestamp, UserId, UserTag};
+use crate::ids::{BlobName, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::CLOCK_SKEW;
 use crate::policy::Rules;
 use crate::record::Put;
@@ -154,7 +154,7 @@ impl Inner {
         &self,
         editor: &mut Editor<'_>,
         root: &mut UsersNode,
-        staged: &Staged,
+        (staged, first): (&Staged, BlobName),
         created: &mut u64,
     ) -> Result<RecordId> {
         let tag = staged.tag;
@@ -183,7 +183,7 @@ impl Inner {
             ordinal = ordinal.checked_add(1).ok_or_else(full)?;
         }
         let slot = page.class_mut(&staged.class)?;
-        slot.tree.insert(editor, place, record_key(staged.interaction, ordinal), staged.entry.encode())?;
+        slot.tree.insert(editor, place, record_key(staged.interaction, ordinal), staged.entry.encode_with(first))?;
         slot.records += 1;
         Ok(RecordId {
             interaction: staged.interaction,

@@ -32,6 +32,8 @@ impl Open {
 
 struct Keys {
     secret: Key,
+    /// Name of the first segment.
+    first: BlobName,
     root: Key,
     suite: Option<chunked::Suite>,
     context: Vec<u8>,
@@ -90,15 +92,15 @@ impl Inner {
 }
 
 impl Reader {
-    /// A record whose secret, content root and context are these; it closes with any of `ids`.
+    /// A record whose secret, first segment's name, content root and context are these; it closes with any of `ids`.
     pub(super) fn new(
         inner: &Arc<Inner>,
         ids: Vec<RecordId>,
-        (secret, root, context): (Key, Key, Vec<u8>),
+        (secret, first, root, context): (Key, BlobName, Key, Vec<u8>),
         info: RecordInfo,
     ) -> Self {
         let plain = Secret::zeroed(CHUNK_BYTES);
-        let keys = Keys { secret, root, suite: None, context, segment: None, chunk: None, plain };
+        let keys = Keys { secret, first, root, suite: None, context, segment: None, chunk: None, plain };
         let open = Arc::new(Open { ids, keys: Mutex::new(Some(keys)) });
         let mut readers = locked(&inner.readers);
         readers.retain(|r| r.strong_count() > 0);
@@ -184,14 +186,18 @@ impl Reader {
 }
 
 impl Keys {
+    fn segment_name(&self, n: u64) -> BlobName {
+        record::segment_name(&self.secret, self.first, n)
+    }
+
     fn fetch(&mut self, inner: &Inner, segment: u64, last: u64, ahead: &mut Option<Ahead>) -> Result<()> {
         if self.segment.as_ref().is_some_and(|(there, _)| *there == segment) {
             return Ok(());
         }
         self.segment = None;
-        let name = crypto::segment_name(&self.secret, segment);
+        let name = self.segment_name(segment);
         let blob = match ahead {
-            Some(ahead) => ahead.fetch(&self.secret, segment, last),
+            Some(ahead) => ahead.fetch(|n| self.segment_name(n), segment, last),
             None => inner.store().get(&name),
         };
         let blob = blob?.ok_or_else(|| super::pages::missing(name, &inner.store().place()))?;
@@ -226,7 +232,7 @@ impl Keys {
 
 impl Ahead {
     /// The blob of a segment, and asks for those behind it.
-    fn fetch(&mut self, secret: &Key, segment: u64, last: u64) -> Result<Option<Vec<u8>>> {
+    fn fetch(&mut self, name: impl Fn(u64) -> BlobName, segment: u64, last: u64) -> Result<Option<Vec<u8>>> {
         let gone = || Error::new(ErrorKind::Io, "the thread that reads ahead ended");
         if self.next.front().is_some_and(|front| *front != segment) {
             for _ in self.next.drain(..) {
@@ -235,7 +241,7 @@ impl Ahead {
         }
         let behind = self.next.back().map_or(segment, |back| back + 1);
         for n in (behind..=last).take(AHEAD - self.next.len()) {
-            self.ask.send(crypto::segment_name(secret, n)).map_err(|_| gone())?;
+            self.ask.send(name(n)).map_err(|_| gone())?;
             self.next.push_back(n);
         }
         self.next.pop_front();

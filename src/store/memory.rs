@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Blob, Head, HeadId, Published, Store, Usage};
+use super::{Blob, Cursor, Head, HeadId, Published, Store, Usage};
 use crate::error::Result;
 use crate::ids::BlobName;
 
@@ -69,8 +69,11 @@ impl Store for MemoryStore {
         Ok(Published::Done)
     }
 
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
-        Ok(self.state().blobs.range(from..).take(limit).map(|(name, _)| *name).collect())
+    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
+        let state = self.state();
+        let mut names = state.blobs.range(BlobName(from.0.to_be_bytes())..).map(|(name, _)| *name);
+        let some = names.by_ref().take(limit).collect();
+        Ok((some, names.next().map(|name| Cursor(u128::from_be_bytes(name.0)))))
     }
 
     fn remove(&self, names: &[BlobName]) -> Result<()> {

@@ -64,6 +64,26 @@ pub struct Usage {
 /// A blob on its way into a store.
 pub type Blob = (BlobName, Vec<u8>);
 
+/// What comes before a blob in one commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// How many blobs.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: usize,
+}
+
+impl Ahead {
+    /// What comes before the blob behind these.
+    pub fn of(blobs: &[Blob]) -> Self {
+        Ahead { blobs: blobs.len(), bytes: blobs.iter().map(|(_, bytes)| bytes.len()).sum() }
+    }
+}
+
+/// Where a listing of names goes on: a number that only the store that gave it can read. The default is where it begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor(pub u128);
+
 /// The port. `testing::store_conformance` (feature `testing`) checks an adapter against this contract.
 ///
 /// * Blobs are written once: a name is never put with other bytes.
@@ -74,6 +94,14 @@ pub type Blob = (BlobName, Vec<u8>);
 pub trait Store: Send + Sync {
     /// Where it is, in words for a person.
     fn place(&self) -> String;
+
+    /// A name for a blob of `len` bytes that is to come with the next [`Store::commit`], with `ahead` before it there. `drawn` is fresh. A store
+    /// may give another that is as unlike every other, and says as little to who has nothing but names; so one can say to the store itself
+    /// where it means to put the blob. It must not rely on that: a blob may come later, elsewhere, or never.
+    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
+        let _ = (ahead, len);
+        drawn
+    }
 
     /// A blob, whole.
     ///
@@ -107,11 +135,12 @@ pub trait Store: Send + Sync {
     /// `Full`, `Io`.
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published>;
 
-    /// At most `limit` names from `from` on, in order.
+    /// Names from `from` on, about `limit` of them, and where they go on: `None` at the end. A listing from beginning to end has each name that
+    /// is there all the while, in an order of the store's own.
     ///
     /// # Errors
-    /// `Io`.
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>>;
+    /// `Io`, `Corrupt`.
+    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)>;
 
     /// Gives the space of these blobs back. Never needed for security.
     ///

@@ -5,12 +5,27 @@ use std::sync::Arc;
 
 use crate::cell::{Durable, Retirement, RootCell, RootId};
 use crate::crypto::Key;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
-use crate::store::{Head, HeadId, Published, Store};
+use crate::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Store};
 
 fn name(n: u8) -> BlobName {
     BlobName([n; 16])
+}
+
+/// Every name in a store, in order, asked for about `at_once` at a time.
+///
+/// # Errors
+/// As [`Store::names`].
+pub fn listed(store: &dyn Store, at_once: usize) -> Result<Vec<BlobName>> {
+    let (mut all, mut from) = (Vec::new(), Some(Cursor::default()));
+    while let Some(at) = from {
+        let (some, next) = store.names(at, at_once)?;
+        all.extend(some);
+        from = next;
+    }
+    all.sort_unstable();
+    Ok(all)
 }
 
 fn head(epoch: u64, commit: u64) -> Head {
@@ -26,7 +41,7 @@ pub fn store_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
     assert!(store.head().expect("head").is_none(), "an empty store has no head");
     assert!(store.get(&name(1)).expect("get").is_none(), "an absent blob is None, not an error");
     assert!(!store.contains(&name(1)).expect("contains"));
-    assert!(store.names(&name(0), 10).expect("names").is_empty());
+    assert!(listed(&*store, 10).expect("names").is_empty());
 
     store.put(&[(name(3), vec![3; 300]), (name(1), vec![])]).expect("put");
     assert_eq!(store.get(&name(3)).expect("get"), Some(vec![3; 300]), "a blob can be read before the commit");
@@ -50,12 +65,9 @@ pub fn store_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
         assert_eq!(store.get(&name(n)).expect("get"), Some(bytes), "what was committed survives");
         assert!(store.contains(&name(n)).expect("contains"));
     }
-    assert_eq!(
-        store.names(&name(2), 10).expect("names"),
-        vec![name(2), name(3)],
-        "names are in order, from the given one on"
-    );
-    assert_eq!(store.names(&name(0), 2).expect("names"), vec![name(1), name(2)], "at most so many");
+    for at_once in [1, 2, 10] {
+        assert_eq!(listed(&*store, at_once).expect("names"), [1, 2, 3].map(name), "each name once");
+    }
     assert_eq!(store.usage().expect("usage").blobs, 3);
     store.remove(&[name(2), name(8)]).expect("remove");
     assert!(store.get(&name(2)).expect("get").is_none(), "a removed blob is gone");
@@ -77,6 +89,75 @@ pub fn store_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
     for (name, bytes) in &many {
         assert_eq!(store.get(name).expect("get").as_ref(), Some(bytes));
     }
+    drop(store);
+    named_conformance(open);
+}
+
+/// The part of the contract that is about names the store gives.
+fn named_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
+    let store = open();
+    let there = listed(&*store, 100).expect("names");
+    let before = store.head().expect("head").expect("it was committed").id;
+    let next = |by| HeadId { commit: before.commit + by, ..before };
+    let batch = |store: &dyn Store, fill: u8| {
+        let mut blobs: Vec<Blob> = Vec::new();
+        for len in [512, 4096, 0, 300, 70_000, 512] {
+            let mut drawn = BlobName([fill; 16]);
+            drawn.0[0] = blobs.len() as u8;
+            blobs.push((store.name(drawn, Ahead::of(&blobs), len), vec![fill; len]));
+        }
+        blobs
+    };
+    let check = |store: &dyn Store, blobs: &[Blob], when: &str| {
+        for (name, bytes) in blobs {
+            assert!(store.contains(name).expect("contains"), "{when}");
+            assert_eq!(store.get(name).expect("get").as_ref(), Some(bytes), "{when}");
+        }
+    };
+    let first = batch(&*store, 251);
+    assert!(first.iter().all(|(name, _)| !store.contains(name).expect("contains")), "a name alone is no blob");
+    // What came between the name and the commit.
+    store.put(&[(name(254), vec![254; 1000])]).expect("put");
+    let at = |id| Head { id, bytes: vec![1, 2, 3] };
+    assert_eq!(store.commit(&first, Some(before), &at(next(1))).expect("commit"), Published::Done);
+    check(&*store, &first, "names whose blobs went elsewhere");
+    let second = batch(&*store, 252);
+    assert_eq!(store.commit(&second, Some(next(1)), &at(next(2))).expect("commit"), Published::Done);
+    check(&*store, &second, "names whose blobs went where the store meant");
+    let (one, two) = second.split_at(3);
+    let swapped = [two, one].concat();
+    drop(store);
+
+    let store = open();
+    check(&*store, &first, "opened again");
+    check(&*store, &second, "opened again");
+    let mut all: Vec<BlobName> = first.iter().chain(&second).map(|(name, _)| *name).chain(there).collect();
+    all.push(name(254));
+    all.sort_unstable();
+    for at_once in [1, 5, 1000] {
+        assert_eq!(listed(&*store, at_once).expect("names"), all, "each name once, {at_once} at a time");
+    }
+    assert_eq!(store.usage().expect("usage").blobs, all.len() as u64);
+    // The same blobs once more, in another order: nothing changes but where they may lie.
+    assert_eq!(store.commit(&swapped, Some(next(2)), &at(next(3))).expect("commit"), Published::Done);
+    check(&*store, &second, "put twice");
+    let gone: Vec<BlobName> = first.iter().chain(&second).step_by(2).map(|(name, _)| *name).collect();
+    store.remove(&gone).expect("remove");
+    let kept: Vec<Blob> = first.iter().chain(&second).filter(|(name, _)| !gone.contains(name)).cloned().collect();
+    let look = |store: &dyn Store, when| {
+        for name in &gone {
+            assert!(!store.contains(name).expect("contains"), "{when}");
+            assert!(store.get(name).expect("get").is_none(), "{when}");
+        }
+        check(store, &kept, when);
+        let listed = listed(store, 3).expect("names");
+        assert!(gone.iter().all(|name| !listed.contains(name)), "{when}");
+        assert!(kept.iter().all(|(name, _)| listed.contains(name)), "{when}");
+        assert_eq!(store.usage().expect("usage").blobs, listed.len() as u64, "{when}");
+    };
+    look(&*store, "removed");
+    drop(store);
+    look(&*open(), "removed, and opened again");
 }
 
 /// Checks a root cell. `open` opens the same cell again after the one before was dropped; the first time it is empty.

@@ -12,7 +12,7 @@ mod seeded;
 pub mod sim;
 mod tape;
 
-pub use conformance::{cell_conformance, store_conformance};
+pub use conformance::{cell_conformance, listed, store_conformance};
 pub use decoders::{DECODERS, decode_anything};
 pub use seeded::Seeded;
 pub use tape::{HoardingCell, RecordingStore, Tape};

@@ -8,7 +8,7 @@ use crate::crypto::Key;
 use crate::engine::{Engine, Exposed};
 use crate::error::Result;
 use crate::ids::{BlobName, RecordId, StoreId};
-use crate::store::{Blob, Head, HeadId, Published, Store, Usage};
+use crate::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
 use crate::testing::locked;
 
 /// Everything ever written, over all stores that record onto it.
@@ -127,11 +127,9 @@ impl Store for Tape {
         locked(&self.heads).push(head.clone());
         Ok(Published::Done)
     }
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
-        let mut names: Vec<BlobName> = locked(&self.blobs).keys().filter(|n| *n >= from).copied().collect();
-        names.sort_unstable();
-        names.truncate(limit);
-        Ok(names)
+    /// All of them, whatever the limit.
+    fn names(&self, _from: Cursor, _limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
+        Ok((locked(&self.blobs).keys().copied().collect(), None))
     }
     fn remove(&self, _names: &[BlobName]) -> Result<()> {
         Ok(())
@@ -166,6 +164,9 @@ impl Store for RecordingStore {
     fn place(&self) -> String {
         self.store.place()
     }
+    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
+        self.store.name(drawn, ahead, len)
+    }
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.store.get(name)
     }
@@ -183,7 +184,7 @@ impl Store for RecordingStore {
         self.tape.commit(blobs, over, head)?;
         self.store.commit(blobs, over, head)
     }
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.store.names(from, limit)
     }
     fn remove(&self, names: &[BlobName]) -> Result<()> {

@@ -55,7 +55,7 @@ fn a_slot_of_another_kind_is_none_though_its_sum_is_right() {
 fn a_record_longer_than_any_is_refused() {
     let mut entry = well_formed("entry");
     assert!(decode_anything(5, &entry));
-    entry[38..46].copy_from_slice(&(keyfall::limits::RECORD_MAX_BYTES + 1).to_be_bytes());
+    entry[54..62].copy_from_slice(&(keyfall::limits::RECORD_MAX_BYTES + 1).to_be_bytes());
     assert!(!decode_anything(5, &entry));
 }
 

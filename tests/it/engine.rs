@@ -6,7 +6,7 @@ use std::sync::Arc;
 use keyfall::cell::RootCell;
 use keyfall::engine::{CopyMode, Geometry, Options, When, restore};
 use keyfall::ids::BlobName;
-use keyfall::store::{Blob, Head, HeadId, MemoryStore, Published, Store, Usage};
+use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
 use keyfall::testing::{Defect, RecordingStore};
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, Scope, Timestamp};
 
@@ -326,7 +326,7 @@ fn restore_takes_pages_from_one_copy_and_payloads_from_another() {
     world.engine().erase(Scope::user(user("ada"))).unwrap();
     let (backup, replica) = (world.place("backup"), world.place("replica"));
     // The replica loses every payload: only pages are as small as this.
-    let names = replica.names(&keyfall::ids::BlobName([0; 16]), usize::MAX).unwrap();
+    let names = keyfall::testing::listed(&*replica, 1000).unwrap();
     let large: Vec<_> = names.into_iter().filter(|n| replica.get(n).unwrap().unwrap().len() > 8192).collect();
     assert_eq!(large.len(), 4);
     replica.remove(&large).unwrap();
@@ -494,7 +494,7 @@ fn damage_is_corrupt_and_never_something_else() {
     world.engine().copy_add("snapshot", CopyMode::Behind, |_| {}).unwrap();
     let whole = world.place("snapshot");
     let mut seen_corrupt = 0;
-    for name in whole.names(&keyfall::ids::BlobName([0; 16]), usize::MAX).unwrap() {
+    for name in keyfall::testing::listed(&*whole, 1000).unwrap() {
         let damaged = Arc::new(whole.snapshot());
         let mut blob = damaged.get(&name).unwrap().unwrap();
         let middle = blob.len() / 2;
@@ -591,7 +591,7 @@ fn recording_stores_see_names_once() {
     assert_eq!(a.interaction(), b.interaction(), "the generator did repeat");
     let onto: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let merged = RecordingStore::new(onto, Arc::clone(&world.tape));
-    for name in again.tape.names(&keyfall::ids::BlobName([0; 16]), usize::MAX).unwrap() {
+    for name in keyfall::testing::listed(&*again.tape, 1000).unwrap() {
         let blob = again.tape.get(&name).unwrap().unwrap();
         merged.put(&[(name, blob)]).unwrap();
     }
@@ -691,7 +691,7 @@ impl Store for SetBack {
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> keyfall::Result<Published> {
         self.store().commit(blobs, over, head)
     }
-    fn names(&self, from: &BlobName, limit: usize) -> keyfall::Result<Vec<BlobName>> {
+    fn names(&self, from: Cursor, limit: usize) -> keyfall::Result<(Vec<BlobName>, Option<Cursor>)> {
         self.store().names(from, limit)
     }
     fn remove(&self, names: &[BlobName]) -> keyfall::Result<()> {

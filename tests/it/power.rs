@@ -101,7 +101,7 @@ fn on(line: &str) -> Option<PathBuf> {
 fn numbers(line: &str) -> Vec<u64> {
     let tail = line.rsplit('"').next().unwrap_or(line);
     let tail = tail.split(") = ").next().unwrap_or(tail);
-    tail.split(", ").filter_map(|n| n.trim_end_matches(')').parse().ok()).collect()
+    tail.split(", ").filter_map(|n| n.trim_end_matches(')').trim().parse().ok()).collect()
 }
 
 /// Parses what strace wrote into events below `dir`.
@@ -119,7 +119,10 @@ fn events(trace: &str, dir: &Path) -> Vec<Event> {
         if call.starts_with("<... ") {
             let Some(begun) = unfinished.remove(pid) else { continue };
             let tail = call.split_once("resumed>").map_or("", |(_, tail)| tail);
-            call = begun + tail;
+            // strace sets the results of short calls in a column.
+            let tail =
+                tail.rsplit_once(')').map_or(tail.to_owned(), |(more, end)| format!("{more}) {}", end.trim_start()));
+            call = begun + &tail;
         }
         let Some((name, arguments)) = call.split_once('(') else { continue };
         if !call.contains(") = ") || call.contains(") = -1 ") {

@@ -9,7 +9,7 @@ use keyfall::crypto::Key;
 use keyfall::engine::{Hold, Keeper, Options, Source};
 use keyfall::env::System;
 use keyfall::ids::{BlobName, StoreId};
-use keyfall::store::{Blob, Head, HeadId, MemoryStore, Published, Store, Usage};
+use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
 use keyfall::testing::{HoardingCell, RecordingStore, Tape};
 use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, RecordId, Result, Scope};
 
@@ -31,6 +31,9 @@ struct Noted<T> {
 impl Store for Noted<Arc<dyn Store>> {
     fn place(&self) -> String {
         self.inner.place()
+    }
+    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
+        self.inner.name(drawn, ahead, len)
     }
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.reads.fetch_add(1, Ordering::Relaxed);
@@ -55,7 +58,7 @@ impl Store for Noted<Arc<dyn Store>> {
         }
         self.inner.commit(blobs, over, head)
     }
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.inner.names(from, limit)
     }
     fn remove(&self, names: &[BlobName]) -> Result<()> {

@@ -1,8 +1,9 @@
-//! What the log asks of its index: a map from names to places.
+//! What the log asks of its index: a map from names to places, for the blobs whose names do not say it, and what the files hold.
 
 use std::collections::BTreeMap;
 
-use super::frames::{Location, Position};
+use super::frame::{Location, Position};
+use super::tally::Blobs;
 use crate::error::Result;
 use crate::ids::BlobName;
 use crate::store::HeadId;
@@ -11,8 +12,10 @@ use crate::store::HeadId;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Update {
     pub(crate) remove: Vec<BlobName>,
-    /// Live blobs in these files of the log.
-    pub(crate) live: BTreeMap<u32, u64>,
+    /// What these files of the log hold.
+    pub(crate) files: BTreeMap<u32, Blobs>,
+    /// Files that are there no more.
+    pub(crate) gone: Vec<u32>,
     pub(crate) head: Option<(HeadId, Location)>,
     pub(crate) mark: Option<Position>,
 }
@@ -23,15 +26,13 @@ pub(crate) struct Summary {
     /// Up to where the log is indexed.
     pub(crate) mark: Position,
     pub(crate) head: Option<(HeadId, Location)>,
-    /// Live blobs in each file of the log.
-    pub(crate) live: BTreeMap<u32, u64>,
+    /// What each file of the log holds.
+    pub(crate) files: BTreeMap<u32, Blobs>,
 }
 
 /// An index. It may lose updates since the last `sync`, but only the newest of them; nothing in it is the only copy.
 pub(crate) trait Index: Send + Sync {
     fn get(&self, name: &BlobName) -> Result<Option<Location>>;
-    /// At most `limit` names from `from` on, in order.
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>>;
     fn summary(&self) -> Result<Summary>;
     /// Puts names in, one after another, and says where each was before. A crash may come between two of them.
     fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>>;

@@ -1,4 +1,4 @@
-//! How the index learns: blobs that the log has and the index has not, and the steps in which that changes.
+//! How the index learns: blobs that the log has and the index lacks, and the steps in which that changes.
 //!
 //! A step runs on a thread of its own, so that nobody waits for 65,536 insertions. Whatever it has not done when the
 //! process ends is done again by the next open.
@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
-use super::frames::{Location, Position};
+use super::frame::{Location, Position};
 use super::index::{Index, Update};
+use super::tally::{Blobs, Files};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::store::HeadId;
@@ -17,7 +18,7 @@ use crate::sync::RwLock;
 /// Where blobs are.
 pub(super) type Names = BTreeMap<BlobName, Location>;
 
-/// In the log and not yet in the index.
+/// In the log and not yet in the index, though their names do not say where.
 #[derive(Default)]
 pub(super) struct Recent {
     new: Names,
@@ -30,23 +31,14 @@ impl Recent {
         self.new.get(name).or_else(|| self.learning.get(name)).copied()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.new.len() + self.learning.len()
-    }
-
     /// Blobs that no step is about.
     pub(super) fn waiting(&self) -> usize {
         self.new.len()
     }
 
-    pub(super) fn extend(&mut self, blobs: impl IntoIterator<Item = (BlobName, Location)>) {
-        self.new.extend(blobs);
-    }
-
-    /// At most `limit` names from `from` on, of each of the two, in no order.
-    pub(super) fn names(&self, from: &BlobName, limit: usize) -> Vec<BlobName> {
-        let of = |names: &Names| names.range(from..).take(limit).map(|(name, _)| *name).collect::<Vec<_>>();
-        [of(&self.new), of(&self.learning)].concat()
+    /// Takes a blob in; gives where it was before, if no step is about that.
+    pub(super) fn add(&mut self, name: BlobName, at: Location) -> Option<Location> {
+        self.new.insert(name, at)
     }
 
     /// What the next step is about. What a step that failed leaves is older than what is new.
@@ -62,45 +54,41 @@ impl Recent {
 pub(super) struct Step {
     pub(super) index: Arc<dyn Index>,
     pub(super) recent: Arc<RwLock<Recent>>,
-    /// All blobs between the marks.
+    pub(super) files: Arc<RwLock<Files>>,
+    /// Those of the blobs up to the mark that it lacks.
     pub(super) names: Arc<Names>,
-    /// Up to where the index knew the log, and will know it.
-    pub(super) marks: (Position, Position),
-    pub(super) head: Option<(HeadId, Location)>,
-    /// Live blobs in each file of the log, up to the first mark.
-    pub(super) live: BTreeMap<u32, u64>,
-}
-
-/// How a step ended: its second mark, and the counts there.
-pub(super) struct Learned {
+    /// Up to where the index will know the log.
     pub(super) mark: Position,
-    pub(super) live: BTreeMap<u32, u64>,
+    pub(super) head: Option<(HeadId, Location)>,
+    /// What files hold at the mark, where that changed.
+    pub(super) changed: BTreeMap<u32, Blobs>,
 }
 
 impl Step {
-    /// Counts move with the mark, so an entry from behind the first mark, of a step that was cut short, is in no count.
-    pub(super) fn run(mut self) -> Result<Learned> {
-        let (from, mark) = self.marks;
+    /// Returns its mark.
+    pub(super) fn run(mut self) -> Result<Position> {
         let names: Vec<_> = self.names.iter().map(|(name, at)| (*name, *at)).collect();
         let before = self.index.insert(&names)?;
-        let mut touched = BTreeMap::new();
-        for ((_, at), before) in names.iter().zip(before) {
-            if let Some(there) = before.filter(|there| there.position() < from) {
-                *touched.entry(there.file).or_insert(0i64) -= 1;
+        {
+            let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+            for ((_, at), before) in names.iter().zip(before) {
+                // Written twice: the index finds the later one, and nobody the other.
+                if let Some(there) = before.filter(|there| there != at) {
+                    files.kill_in(&mut self.changed, there);
+                }
             }
-            *touched.entry(at.file).or_insert(0) += 1;
         }
-        let live = counted(&mut self.live, touched);
-        self.index.apply(&Update { live, head: self.head, mark: Some(mark), ..Update::default() })?;
+        let update = Update { files: self.changed, head: self.head, mark: Some(self.mark), ..Update::default() };
+        self.index.apply(&update)?;
         self.recent.write().unwrap_or_else(PoisonError::into_inner).learning = Arc::default();
-        Ok(Learned { mark, live: self.live })
+        Ok(self.mark)
     }
 
-    fn run_and_sync(self) -> Result<Learned> {
+    fn run_and_sync(self) -> Result<Position> {
         let index = Arc::clone(&self.index);
-        let learned = self.run()?;
+        let mark = self.run()?;
         index.sync()?;
-        Ok(learned)
+        Ok(mark)
     }
 
     /// Runs on a thread of its own; where there can be none, before this returns.
@@ -120,8 +108,8 @@ impl Step {
 
 /// A step that was begun.
 pub(super) enum Running {
-    Thread(JoinHandle<Result<Learned>>),
-    Done(Result<Learned>),
+    Thread(JoinHandle<Result<Position>>),
+    Done(Result<Position>),
 }
 
 impl Running {
@@ -133,25 +121,14 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub(super) fn wait(self) -> Result<Learned> {
+    pub(super) fn wait(self) -> Result<Position> {
         match self {
             Running::Thread(thread) => thread.join().unwrap_or_else(|_| Err(ended())),
-            Running::Done(learned) => learned,
+            Running::Done(mark) => mark,
         }
     }
 }
 
 fn ended() -> Error {
     Error::new(ErrorKind::Io, "the thread that tells the index of new blobs ended early; open the store anew")
-}
-
-/// Changes counts of live blobs; returns those that changed.
-pub(super) fn counted(live: &mut BTreeMap<u32, u64>, touched: BTreeMap<u32, i64>) -> BTreeMap<u32, u64> {
-    let mut changed = BTreeMap::new();
-    for (file, by) in touched {
-        let n = live.entry(file).or_insert(0);
-        *n = n.saturating_add_signed(by);
-        changed.insert(file, *n);
-    }
-    changed
 }

@@ -1,29 +1,36 @@
-//! A store that is a log: blobs in an append-only log, found through an index.
+//! A store that is a log: blobs in an append-only log, found by what their names say, or else through an index.
 //!
-//! Invariants. The index learns of blobs in large steps, and only of those whose log was synced (`fdatasync`). What was
-//! acknowledged and the index lacks is kept in memory, and found by replaying the log from the index's mark. So the index
-//! is never trusted with the only copy of anything: one that lost its newest entries is brought up, one that cannot be
-//! opened is built anew.
+//! Invariants. A blob at the place that its name says needs no entry in the index. The index learns of the others in steps, and only of
+//! those whose log was synced (`fdatasync`). What was acknowledged and the index lacks is kept in memory, and found by replaying the log from the
+//! index's mark. So the index is never trusted with the only copy of anything: one that lost its newest entries is
+//! brought up, one that cannot be opened is built anew.
 
+mod frame;
 mod frames;
 mod index;
 mod learn;
+mod naming;
+mod tally;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-use self::frames::Log;
+use self::frame::LABEL;
 #[cfg(feature = "testing")]
-pub(crate) use self::frames::frame_in;
-pub(crate) use self::frames::{Location, Position};
+pub(crate) use self::frame::frame_in;
+pub(crate) use self::frame::{Location, Position};
+use self::frames::Log;
 pub(crate) use self::index::{Index, Summary, Update};
-use self::learn::{Learned, Recent, Running, Step, counted};
-use super::{Blob, Head, HeadId, Published, Store, Usage};
+use self::learn::{Recent, Running, Step};
+pub(crate) use self::naming::NAMING_KEY_BYTES;
+use self::naming::Naming;
+pub(crate) use self::tally::Blobs;
+use self::tally::Files;
+use super::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Sizes that a simulation makes small, so that it reaches what happens at them.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +41,7 @@ pub(crate) struct Sizes {
     pub(crate) ahead_bytes: u64,
     /// Bytes of log between two checkpoints of the index; an open after a crash replays twice as much at most.
     pub(crate) checkpoint_bytes: u64,
-    /// Blobs that the index learns of in one step; it may not have learnt of twice as many.
+    /// Blobs that the index learns of in one step, at most twice as many.
     pub(crate) recent_max: usize,
     /// Whether the index learns on a thread of its own.
     pub(crate) beside: bool,
@@ -57,18 +64,18 @@ impl Default for Sizes {
 pub(crate) struct LogStore {
     dir: PathBuf,
     log: Log,
+    naming: Naming,
     index: Arc<dyn Index>,
     sizes: Sizes,
-    /// In the log and not yet in the index. Readers take no other lock, so that none waits for a sync.
+    /// Readers take these locks and no other, so that none waits for a sync.
     recent: Arc<RwLock<Recent>>,
+    files: Arc<RwLock<Files>>,
     tail: Mutex<Tail>,
 }
 
 /// What the one writer changes.
 struct Tail {
     head: Option<(HeadId, Location)>,
-    /// Live blobs in each file of the log.
-    live: BTreeMap<u32, u64>,
     checkpoint: Position,
     /// What the index is being told.
     step: Option<Running>,
@@ -77,27 +84,44 @@ struct Tail {
 }
 
 impl LogStore {
-    /// Opens the log in `dir`, which is there and may be empty, and brings `index` up to it.
+    /// Opens the log in `dir`, which is there and may be empty, and brings `index` up to it. The key is that of its names, always the same.
     ///
     /// # Errors
     /// `Corrupt` where the log is damaged before its end; `Io`, `Full`.
-    pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path, index: Arc<dyn Index>, sizes: Sizes) -> Result<Self> {
-        let Summary { mark, head, live } = index.summary()?;
-        let log = Log::open(disk, dir, sizes)?;
-        let mut tail = Tail { head, live, checkpoint: mark, step: None, broken: false };
-        let mut recent = Recent::default();
-        for frame in log.replay(mark)? {
-            recent.extend(frame.blobs);
-            if let Some(head) = frame.head
-                && tail.head.is_none_or(|(there, _)| there < head.0)
-            {
-                tail.head = Some(head);
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        index: Arc<dyn Index>,
+        naming_key: &[u8; NAMING_KEY_BYTES],
+        sizes: Sizes,
+    ) -> Result<Self> {
+        let Summary { mark, head, files } = index.summary()?;
+        let store = LogStore {
+            dir: dir.to_owned(),
+            log: Log::open(disk, dir, sizes)?,
+            naming: Naming::new(naming_key),
+            index,
+            sizes,
+            recent: Arc::default(),
+            files: Arc::new(RwLock::new(Files::new(files))),
+            // Until it knows what the log has, it must tell the index nothing.
+            tail: Mutex::new(Tail { head, checkpoint: mark.max(Position::FIRST), step: None, broken: true }),
+        };
+        {
+            let mut tail = store.tail();
+            for frame in store.log.replay(mark)? {
+                store.note(&frame.blobs);
+                if let Some(head) = frame.head
+                    && tail.head.is_none_or(|(there, _)| there < head.0)
+                {
+                    tail.head = Some(head);
+                }
             }
+            store.log.set_number(|file| store.files().count(file));
+            tail.broken = false;
+            // What was replayed may never have been synced.
+            store.begin_step(&mut tail)?;
         }
-        let recent = Arc::new(RwLock::new(recent));
-        let store = LogStore { dir: dir.to_owned(), log, index, sizes, recent, tail: Mutex::new(tail) };
-        // What was replayed may never have been synced.
-        store.begin_step(&mut store.tail())?;
         Ok(store)
     }
 
@@ -109,19 +133,53 @@ impl LogStore {
         self.recent.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn files(&self) -> RwLockReadGuard<'_, Files> {
+        self.files.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn files_mut(&self) -> RwLockWriteGuard<'_, Files> {
+        self.files.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes blobs in that the log has.
+    fn note(&self, blobs: &[(BlobName, Location)]) {
+        let mut files = self.files_mut();
+        files.wrote(blobs.iter().map(|(_, at)| at));
+        let says = |name: &BlobName, at: &Location| {
+            self.naming.place(name).at == Position { file: at.file, offset: at.offset - LABEL as u64 }
+        };
+        let mut elsewhere = blobs.iter().filter(|(name, at)| !says(name, at)).peekable();
+        if elsewhere.peek().is_none() {
+            return;
+        }
+        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        for (name, at) in elsewhere {
+            // Written twice: the later one is found, and nobody finds the other.
+            if let Some(there) = recent.add(*name, *at) {
+                files.kill(there);
+            }
+        }
+    }
+
     /// Syncs the log, tells the index of what is new in it, and makes the index durable.
     fn checkpoint(&self, tail: &mut Tail) -> Result<()> {
         Self::await_step(tail)?;
-        let step = self.step(tail)?;
-        if step.marks.0 != step.marks.1 || !step.names.is_empty() {
-            tail.learn(step.run()?);
+        if self.is_behind(tail) {
+            tail.checkpoint = self.step(tail)?.run()?;
+        } else {
+            self.sync(tail)?;
         }
         self.index.sync()
     }
 
+    /// Whether the log has what the index was never told.
+    fn is_behind(&self, tail: &Tail) -> bool {
+        tail.checkpoint != self.log.end() || self.recent().waiting() > 0
+    }
+
     /// A checkpoint, beside where the index learns so and there is something to learn.
     fn begin_step(&self, tail: &mut Tail) -> Result<()> {
-        if !self.sizes.beside || self.recent().len() == 0 {
+        if !self.sizes.beside || !self.is_behind(tail) {
             return self.checkpoint(tail);
         }
         Self::await_step(tail)?;
@@ -129,44 +187,52 @@ impl LogStore {
         Ok(())
     }
 
+    fn sync(&self, tail: &mut Tail) -> Result<Position> {
+        // After a sync that failed the next one may succeed without having written anything.
+        self.log.sync().inspect_err(|_| tail.broken = true)
+    }
+
     /// Syncs the log, and makes the next step of what the index lacks.
     fn step(&self, tail: &mut Tail) -> Result<Step> {
-        // After a sync that failed the next one may succeed without having written anything.
-        let mark = self.log.sync().inspect_err(|_| tail.broken = true)?;
+        let mark = self.sync(tail)?;
+        let names = self.recent.write().unwrap_or_else(PoisonError::into_inner).take();
+        let changed = self.files_mut().changed();
         Ok(Step {
             index: Arc::clone(&self.index),
             recent: Arc::clone(&self.recent),
-            names: self.recent.write().unwrap_or_else(PoisonError::into_inner).take(),
-            marks: (tail.checkpoint, mark),
+            files: Arc::clone(&self.files),
+            names,
+            mark,
             head: tail.head,
-            live: tail.live.clone(),
+            changed,
         })
     }
 
     /// Waits for the step that was begun, if there is one.
     fn await_step(tail: &mut Tail) -> Result<()> {
         if let Some(step) = tail.step.take() {
-            let learned = step.wait().inspect_err(|_| tail.broken = true)?;
-            tail.learn(learned);
+            tail.checkpoint = step.wait().inspect_err(|_| tail.broken = true)?;
         }
         Ok(())
     }
 
-    /// Has the index forget names, and says where their bytes are.
-    fn forget(&self, tail: &mut Tail, names: &[BlobName]) -> Result<Vec<Location>> {
-        let mut update = Update::default();
-        let (mut touched, mut removed) = (BTreeMap::new(), Vec::new());
+    /// Has the index forget names, and says where their bytes are. The index is at the end of the log.
+    fn forget(&self, names: &[BlobName]) -> Result<Vec<Location>> {
+        let (mut update, mut removed) = (Update::default(), Vec::new());
         for name in names {
-            if let Some(at) = self.index.get(name)? {
-                update.remove.push(*name);
-                *touched.entry(at.file).or_insert(0i64) -= 1;
-                removed.push(at);
+            let indexed = self.index.get(name)?;
+            update.remove.extend(indexed.map(|_| *name));
+            let placed = self.log.look(name, self.naming.place(name), false)?.map(|(at, _)| at);
+            let mut files = self.files_mut();
+            for at in indexed.into_iter().chain(placed) {
+                if !files.is_dead(at) {
+                    files.kill(at);
+                    removed.push(at);
+                }
             }
         }
-        let mut live = tail.live.clone();
-        update.live = counted(&mut live, touched);
+        update.files = self.files_mut().changed();
         self.index.apply(&update)?;
-        tail.live = live;
         Ok(removed)
     }
 
@@ -187,14 +253,19 @@ impl LogStore {
 
     fn append(&self, tail: &mut Tail, blobs: &[Blob], head: Option<&Head>) -> Result<Option<Location>> {
         check_whole(tail, &self.dir)?;
-        let (locations, head) =
-            self.log.append(blobs, head).inspect_err(|e| tail.broken = e.kind() != ErrorKind::Full)?;
-        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
-        recent.extend(blobs.iter().map(|(name, _)| *name).zip(locations));
+        let (blobs, head) = self.log.append(blobs, head).inspect_err(|e| tail.broken = e.kind() != ErrorKind::Full)?;
+        self.note(&blobs);
         Ok(head)
     }
 
-    fn locate(&self, name: &BlobName) -> Result<Option<Location>> {
+    /// Where a blob lies that has the place of its name, with its bytes where they are `wanted`.
+    fn placed(&self, name: &BlobName, wanted: bool) -> Result<Option<(Location, Vec<u8>)>> {
+        let found = self.log.look(name, self.naming.place(name), wanted)?;
+        Ok(found.filter(|(at, _)| !self.files().is_dead(*at)))
+    }
+
+    /// Where a blob lies that has another.
+    fn elsewhere(&self, name: &BlobName) -> Result<Option<Location>> {
         let recent = self.recent().get(name);
         // A name leaves `recent` only when the index has it.
         if recent.is_some() { Ok(recent) } else { self.index.get(name) }
@@ -206,8 +277,15 @@ impl Store for LogStore {
         self.dir.display().to_string()
     }
 
+    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
+        self.naming.name(self.log.next(ahead), len, drawn)
+    }
+
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
-        let Some(at) = self.locate(name)? else {
+        if let Some((_, bytes)) = self.placed(name, true)? {
+            return Ok(Some(bytes));
+        }
+        let Some(at) = self.elsewhere(name)? else {
             return Ok(None);
         };
         match self.log.read(at) {
@@ -218,7 +296,7 @@ impl Store for LogStore {
     }
 
     fn contains(&self, name: &BlobName) -> Result<bool> {
-        Ok(self.locate(name)?.is_some())
+        Ok(self.placed(name, false)?.is_some() || self.elsewhere(name)?.is_some())
     }
 
     fn put(&self, blobs: &[Blob]) -> Result<()> {
@@ -247,13 +325,13 @@ impl Store for LogStore {
         Ok(Published::Done)
     }
 
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
-        let mut names = self.recent().names(from, limit);
-        names.extend(self.index.names(from, limit)?);
-        names.sort_unstable();
-        names.dedup();
-        names.truncate(limit);
-        Ok(names)
+    /// In the order of the log.
+    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
+        let at = Position { file: (from.0 >> 64) as u32, offset: from.0 as u64 };
+        let (blobs, next) = self.log.list(at, limit)?;
+        let files = self.files();
+        let names = blobs.into_iter().filter(|(_, at)| !files.is_dead(*at)).map(|(name, _)| name).collect();
+        Ok((names, next.map(|at| Cursor(u128::from(at.file) << 64 | u128::from(at.offset)))))
     }
 
     fn remove(&self, names: &[BlobName]) -> Result<()> {
@@ -261,28 +339,30 @@ impl Store for LogStore {
         check_whole(&tail, &self.dir)?;
         // An index that fails here may come back older, and names bytes that are gone: nothing reaches them.
         self.checkpoint(&mut tail)?;
-        let removed = self.forget(&mut tail, names)?;
+        let removed = self.forget(names)?;
         // Only what the index durably forgot loses its bytes.
         self.index.sync()?;
         let keep = tail.head.map(|(_, at)| at.file);
         self.log.punch(removed)?;
-        let empty: Vec<u32> =
-            tail.live.iter().filter(|(f, n)| **n == 0 && Some(**f) != keep).map(|(f, _)| *f).collect();
-        for file in empty {
+        let mut update = Update::default();
+        for file in self.files().empty().into_iter().filter(|file| Some(*file) != keep) {
             if self.log.remove_file(file)? {
-                tail.live.remove(&file);
+                update.gone.push(file);
             }
         }
-        Ok(())
+        if update.gone.is_empty() {
+            return Ok(());
+        }
+        // A file that a crash brings back must still be known to hold nothing.
+        self.log.sync_names()?;
+        update.gone.iter().for_each(|file| self.files_mut().forget(*file));
+        self.index.apply(&update)
     }
 
     /// Its bytes are those of the log, from its beginning to its end.
     fn usage(&self) -> Result<Usage> {
-        let mut tail = self.tail();
-        Self::await_step(&mut tail)?;
-        let blobs = tail.live.values().sum::<u64>() + self.recent().len() as u64;
-        let begin = Position { file: 1, offset: 0 };
-        Ok(Usage { blobs, bytes: self.log.end().since(begin, self.sizes.file_bytes) })
+        let blobs = self.files().live();
+        Ok(Usage { blobs, bytes: self.log.end().since(Position::FIRST, self.sizes.file_bytes) })
     }
 }
 
@@ -295,12 +375,6 @@ impl Drop for LogStore {
             // Whatever fails here is replayed by the next open.
             let _ = self.checkpoint(&mut tail);
         }
-    }
-}
-
-impl Tail {
-    fn learn(&mut self, Learned { mark, live }: Learned) {
-        (self.checkpoint, self.live) = (mark, live);
     }
 }
 

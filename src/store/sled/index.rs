@@ -5,10 +5,10 @@
 //! issues #1351 and #1452), so every checkpoint syncs the files itself.
 //!
 //! ```text
-//! 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖ length 4
-//! 'f' ‖ file 4  -> live blobs in it 8
-//! "mark"        -> file 4 ‖ offset 8          the log is indexed up to here
-//! "head"        -> epoch 8 ‖ commit 8 ‖ file 4 ‖ offset 8 ‖ length 4
+//! 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖ length 4 ‖ number in the file 4         blobs whose names do not say it
+//! 'f' ‖ file 4  -> blobs written to it 4 ‖ a bit for each that was given back, the lowest of a byte first
+//! "mark"        -> file 4 ‖ offset 8                                           the log is indexed up to here
+//! "head"        -> epoch 8 ‖ commit 8 ‖ file 4 ‖ offset 8 ‖ length 4 ‖ 0 4
 //! ```
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::dir::sync_dir;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::store::HeadId;
-use crate::store::log::{Index, Location, Position, Summary, Update};
+use crate::store::log::{Blobs, Index, Location, Position, Summary, Update};
 
 /// Bytes of sled's own cache.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -108,15 +108,15 @@ impl SledIndex {
         Ok(Some((HeadId { epoch: d.u64()?, commit: d.u64()? }, Location::decode(&mut d)?)))
     }
 
-    fn live(&self) -> Result<BTreeMap<u32, u64>> {
-        let mut live = BTreeMap::new();
+    fn files(&self) -> Result<BTreeMap<u32, Blobs>> {
+        let mut files = BTreeMap::new();
         let all = guarded(&self.dir, || self.db().scan_prefix([b'f']).collect::<sled::Result<Vec<_>>>())?;
         for (key, value) in all {
-            let (mut k, mut v) = (Decoder::new(&key, "index entry"), Decoder::new(&value, "index entry"));
+            let mut k = Decoder::new(&key, "index entry");
             k.u8()?;
-            live.insert(k.u32()?, v.u64()?);
+            files.insert(k.u32()?, Blobs::decode(&value)?);
         }
-        Ok(live)
+        Ok(files)
     }
 }
 
@@ -128,16 +128,8 @@ impl Index for SledIndex {
         }
     }
 
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
-        let keys = guarded(&self.dir, || {
-            self.db().range(name_key(from)..).keys().take(limit).collect::<sled::Result<Vec<_>>>()
-        })?;
-        let name = |key: &sled::IVec| <[u8; 16]>::try_from(&key[1..]).ok().filter(|_| key[0] == b'n').map(BlobName);
-        Ok(keys.iter().map_while(name).collect())
-    }
-
     fn summary(&self) -> Result<Summary> {
-        Ok(Summary { mark: self.mark()?, head: self.head()?, live: self.live()? })
+        Ok(Summary { mark: self.mark()?, head: self.head()?, files: self.files()? })
     }
 
     /// Not as a batch: one of 65,536 names keeps each version of each page that it touches in memory until its end, gigabytes.
@@ -154,8 +146,11 @@ impl Index for SledIndex {
         for name in &update.remove {
             batch.remove(&name_key(name));
         }
-        for (file, n) in &update.live {
-            batch.insert(&file_key(*file), &n.to_be_bytes());
+        for (file, blobs) in &update.files {
+            batch.insert(&file_key(*file), blobs.encode());
+        }
+        for file in &update.gone {
+            batch.remove(&file_key(*file));
         }
         if let Some((id, at)) = update.head {
             batch.insert("head", [&id.epoch.to_be_bytes()[..], &id.commit.to_be_bytes(), &at.encode()].concat());

@@ -4,10 +4,11 @@
 //! memory at any cache size, and removing nine tenths of them gave back nothing (SPEC.md 9).
 //!
 //! ```text
-//! STORE/keyfall      marker: format; written last, under another name first, so that only a whole store has it
+//! STORE/keyfall      marker: format, and the key of the log's names in hex; written last, under another name first, so that only a
+//!                    whole store has it
 //! STORE/lock         held while a process has the store open
 //! STORE/log/N.log    frames (see log/frames.rs)
-//! STORE/index/       sled: name -> file, offset, length
+//! STORE/index/       sled: what each file holds; where blobs are that lie elsewhere than their names say
 //! ```
 
 mod index;
@@ -19,10 +20,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::index::SledIndex;
-use super::log::{LogStore, Sizes};
-use super::{Blob, Head, HeadId, Published, Store, Usage};
+use super::log::{LogStore, NAMING_KEY_BYTES, Sizes};
+use super::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
 use crate::dir::{DirLock, sync_dir};
 use crate::disk::OsDisk;
+use crate::env::{Env, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 
@@ -31,7 +33,33 @@ const MARKER: &str = "keyfall";
 const UNFINISHED: &str = "keyfall.new";
 const LOG: &str = "log";
 const INDEX: &str = "index";
-const MARKER_TEXT: &str = "keyfall store, format 1\n";
+const FORMAT: &str = "keyfall store, format 1\n";
+const NAMING: &str = "naming key ";
+
+fn marker(naming_key: &[u8; NAMING_KEY_BYTES]) -> String {
+    let sum = crc32fast::hash(naming_key).to_be_bytes();
+    format!("{FORMAT}{NAMING}{}\n", data_encoding::HEXLOWER.encode(&[&naming_key[..], &sum].concat()))
+}
+
+/// The naming key in a marker.
+fn naming_key(dir: &Path, text: &str) -> Result<[u8; NAMING_KEY_BYTES]> {
+    let Some(rest) = text.strip_prefix(FORMAT) else {
+        let first = text.lines().next().unwrap_or_default();
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!("{} has another format ({first:?}); use the program that wrote it", dir.display()),
+        ));
+    };
+    let bytes =
+        rest.strip_prefix(NAMING).and_then(|hex| data_encoding::HEXLOWER.decode(hex.trim_end().as_bytes()).ok());
+    let key = bytes.as_deref().and_then(|bytes| bytes.first_chunk().copied());
+    key.filter(|key| marker(key) == text).ok_or_else(|| {
+        Error::corrupt(format!(
+            "{} is damaged; restore the store from a copy with `keyfall restore`",
+            dir.join(MARKER).display()
+        ))
+    })
+}
 
 /// A store in a directory.
 pub struct SledStore {
@@ -62,11 +90,13 @@ impl SledStore {
         for part in [LOG, INDEX] {
             std::fs::create_dir_all(dir.join(part)).map_err(io)?;
         }
-        let store = Self::assemble(dir, lock)?;
+        let mut naming_key = [0; NAMING_KEY_BYTES];
+        System.fill(&mut naming_key)?;
+        let store = Self::assemble(dir, &naming_key, lock)?;
         // The marker last, and at once: only a whole store has one.
-        let marker = File::create(dir.join(UNFINISHED)).map_err(io)?;
-        std::io::Write::write_all(&mut &marker, MARKER_TEXT.as_bytes()).map_err(io)?;
-        marker.sync_all().map_err(io)?;
+        let file = File::create(dir.join(UNFINISHED)).map_err(io)?;
+        std::io::Write::write_all(&mut &file, marker(&naming_key).as_bytes()).map_err(io)?;
+        file.sync_all().map_err(io)?;
         std::fs::rename(dir.join(UNFINISHED), dir.join(MARKER)).map_err(io)?;
         sync_dir(dir)?;
         if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
@@ -81,18 +111,8 @@ impl SledStore {
     /// `Absent` where there is none; `Locked`; `Refused` for an unknown format; `Corrupt` where the log is damaged before
     /// its end; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
-        match std::fs::read_to_string(dir.join(MARKER)) {
-            Ok(text) if text == MARKER_TEXT => {}
-            Ok(text) => {
-                return Err(Error::new(
-                    ErrorKind::Refused,
-                    format!(
-                        "{} has another format ({:?}); use the program that wrote it",
-                        dir.display(),
-                        text.trim_end()
-                    ),
-                ));
-            }
+        let marker = match std::fs::read_to_string(dir.join(MARKER)) {
+            Ok(text) => text,
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
                 return Err(Error::new(
                     ErrorKind::Absent,
@@ -100,9 +120,10 @@ impl SledStore {
                 ));
             }
             Err(e) => return Err(Error::io(dir.join(MARKER).display(), e)),
-        }
+        };
+        let naming_key = naming_key(dir, &marker)?;
         let lock = DirLock::take(dir, "store")?;
-        Self::assemble(dir, lock)
+        Self::assemble(dir, &naming_key, lock)
     }
 
     /// Opens the store in a directory, or makes one where the directory is empty or not there.
@@ -116,7 +137,7 @@ impl SledStore {
         }
     }
 
-    fn assemble(dir: &Path, lock: DirLock) -> Result<Self> {
+    fn assemble(dir: &Path, naming_key: &[u8; NAMING_KEY_BYTES], lock: DirLock) -> Result<Self> {
         let index_dir = dir.join(INDEX);
         let index = match SledIndex::open(&index_dir) {
             Ok(index) => index,
@@ -130,7 +151,7 @@ impl SledStore {
                 SledIndex::open(&index_dir)?
             }
         };
-        let log = LogStore::open(Arc::new(OsDisk), &dir.join(LOG), Arc::new(index), Sizes::default())?;
+        let log = LogStore::open(Arc::new(OsDisk), &dir.join(LOG), Arc::new(index), naming_key, Sizes::default())?;
         Ok(SledStore { dir: dir.to_owned(), log, _lock: lock })
     }
 }
@@ -164,6 +185,9 @@ impl Store for SledStore {
     fn place(&self) -> String {
         self.dir.display().to_string()
     }
+    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
+        self.log.name(drawn, ahead, len)
+    }
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.log.get(name)
     }
@@ -179,7 +203,7 @@ impl Store for SledStore {
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
         self.log.commit(blobs, over, head)
     }
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.log.names(from, limit)
     }
     fn remove(&self, names: &[BlobName]) -> Result<()> {

@@ -164,7 +164,8 @@ impl IndexState {
         for name in &update.remove {
             self.names.remove(name);
         }
-        self.summary.live.extend(update.live.iter().map(|(k, v)| (*k, *v)));
+        self.summary.files.extend(update.files.iter().map(|(file, blobs)| (*file, blobs.clone())));
+        self.summary.files.retain(|file, _| !update.gone.contains(file));
         self.summary.head = update.head.or(self.summary.head);
         self.summary.mark = update.mark.unwrap_or(self.summary.mark);
     }
@@ -477,10 +478,6 @@ impl SimIndex {
 impl Index for SimIndex {
     fn get(&self, name: &BlobName) -> Result<Option<Location>> {
         self.pass(Touch::Read, |index| index.cache.names.get(name).copied())
-    }
-
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
-        self.pass(Touch::Read, |index| index.cache.names.range(from..).take(limit).map(|(n, _)| *n).collect())
     }
 
     fn summary(&self) -> Result<Summary> {

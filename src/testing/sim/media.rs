@@ -17,7 +17,7 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::store::log::{LogStore, Sizes};
-use crate::store::{Blob, Head, HeadId, MemoryStore, Published, Store, Usage};
+use crate::store::{Ahead, Blob, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
 use crate::testing::{Seeded, locked};
 
 /// Stores and a root cell that outlive the process and, as far as their contracts go, a power cut.
@@ -134,7 +134,7 @@ impl Media for SimulatedDisk {
         }
         let dir = dir_of(place);
         let index = Arc::new(SimIndex::open(&self.disk, &dir.join("index")));
-        Ok(Arc::new(LogStore::open(Arc::new(self.disk.clone()), &dir.join("log"), index, SIZES)?))
+        Ok(Arc::new(LogStore::open(Arc::new(self.disk.clone()), &dir.join("log"), index, &[7; 16], SIZES)?))
     }
 
     fn cell(&self) -> Result<Arc<dyn RootCell>> {
@@ -334,6 +334,9 @@ impl Store for FaultyStore {
     fn place(&self) -> String {
         self.store.place()
     }
+    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
+        self.store.name(drawn, ahead, len)
+    }
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.gate.verb(Touch::Store, || self.store.get(name))
     }
@@ -349,7 +352,7 @@ impl Store for FaultyStore {
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
         self.gate.verb(Touch::Store, || self.store.commit(blobs, over, head))
     }
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>> {
+    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.gate.verb(Touch::Store, || self.store.names(from, limit))
     }
     fn remove(&self, names: &[BlobName]) -> Result<()> {

@@ -8,7 +8,7 @@ use keyfall::cell::{Contents, Durable, Promise, Retirement, RootCell, RootId, Ro
 use keyfall::crypto::Key;
 use keyfall::ids::{BlobName, StoreId};
 use keyfall::limits::SLOT_BYTES;
-use keyfall::store::{Blob, Head, HeadId, Published, Store, Usage};
+use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
 
 /// What went through, since the process began.
 #[derive(Default)]
@@ -84,6 +84,9 @@ impl<S: Store> Store for CountedStore<S> {
     fn place(&self) -> String {
         self.store.place()
     }
+    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
+        self.store.name(drawn, ahead, len)
+    }
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>, Error> {
         let blob = self.store.get(name)?;
         let len = blob.as_ref().map_or(0, Vec::len) as u64;
@@ -105,7 +108,7 @@ impl<S: Store> Store for CountedStore<S> {
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
         self.store.commit(blobs, over, head)
     }
-    fn names(&self, from: &BlobName, limit: usize) -> Result<Vec<BlobName>, Error> {
+    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>), Error> {
         self.store.names(from, limit)
     }
     fn remove(&self, names: &[BlobName]) -> Result<(), Error> {

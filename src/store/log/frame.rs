@@ -1,0 +1,375 @@
+//! One frame of the log: how it is laid out, written and read.
+//!
+//! ```text
+//! frame  = header 64 ‖ blobs ‖ table ‖ zeros to a multiple of 64
+//! header = "KFFRAME1" ‖ file 4 ‖ offset 8 ‖ synced file 4 ‖ synced offset 8 ‖ blobs 4 ‖ head length 4 ‖ body length 8
+//!          ‖ CRC-32 of the blobs 4 ‖ CRC-32 of header and table 4 ‖ first number 4 ‖ zeros
+//! blob   = label ‖ bytes
+//! label  = name 16 ‖ length 4 ‖ number 4 ‖ CRC-32 of: the label's file 4 ‖ its offset 8 ‖ what comes before the sum
+//! table  = (name 16 ‖ length 4)* ‖ [epoch 8 ‖ commit 8 ‖ head]
+//! ```
+//! Blobs are numbered within their file, from 0. Each has a label, so that who knows a place finds out what lies there; a label holds at its own
+//! place only, and nothing else in a log passes for one. The table names all blobs at once, also where they are holes by now.
+
+use std::io;
+
+use crate::codec::Decoder;
+use crate::disk::DiskFile;
+use crate::error::Result;
+use crate::ids::BlobName;
+use crate::limits::BLOB_MAX_BYTES;
+use crate::store::{Blob, Head, HeadId};
+
+const MAGIC: &[u8; 8] = b"KFFRAME1";
+pub(super) const HEADER: usize = 64;
+pub(super) const ALIGN: u64 = 64;
+/// Bytes before a blob's own.
+pub(super) const LABEL: usize = 28;
+/// Bytes of a blob's entry in a frame's table.
+const TABLE_ENTRY: usize = 20;
+/// Most bytes of one frame, as decode checks it.
+const FRAME_MAX: u64 = 1 << 30;
+
+/// A point in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub(crate) file: u32,
+    pub(crate) offset: u64,
+}
+
+impl Position {
+    /// Where a log begins.
+    pub(super) const FIRST: Position = Position { file: 1, offset: 0 };
+
+    /// Bytes of log since `earlier`, about, in files of `file_bytes`.
+    pub(super) fn since(self, earlier: Position, file_bytes: u64) -> u64 {
+        (u64::from(self.file - earlier.file) * file_bytes + self.offset).saturating_sub(earlier.offset)
+    }
+}
+
+/// Where bytes are: those of a blob, behind its label, or of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Location {
+    pub(crate) file: u32,
+    pub(crate) offset: u64,
+    pub(crate) len: u32,
+    /// The blob's number within its file; a head has none, and says 0.
+    pub(crate) number: u32,
+}
+
+#[cfg(feature = "sled")]
+impl Location {
+    pub(crate) fn encode(self) -> [u8; 20] {
+        let mut out = [0; 20];
+        out[..4].copy_from_slice(&self.file.to_be_bytes());
+        out[4..12].copy_from_slice(&self.offset.to_be_bytes());
+        out[12..16].copy_from_slice(&self.len.to_be_bytes());
+        out[16..].copy_from_slice(&self.number.to_be_bytes());
+        out
+    }
+
+    pub(crate) fn decode(d: &mut Decoder<'_>) -> Result<Self> {
+        Ok(Location { file: d.u32()?, offset: d.u64()?, len: d.u32()?, number: d.u32()? })
+    }
+}
+
+/// What stands before a blob.
+pub(super) struct Label {
+    pub(super) name: BlobName,
+    pub(super) len: u32,
+    pub(super) number: u32,
+}
+
+impl Label {
+    /// The label at `at`; `None` where there is none.
+    pub(super) fn decode(bytes: &[u8], at: Position) -> Option<Self> {
+        let mut d = Decoder::new(bytes.get(..LABEL)?, "label in the log");
+        let label = Label { name: BlobName(d.array().ok()?), len: d.u32().ok()?, number: d.u32().ok()? };
+        (label.encode(at) == bytes[..LABEL] && label.len as usize <= BLOB_MAX_BYTES).then_some(label)
+    }
+
+    fn encode(&self, at: Position) -> [u8; LABEL] {
+        let mut out = [0; LABEL];
+        out[..16].copy_from_slice(&self.name.0);
+        out[16..20].copy_from_slice(&self.len.to_be_bytes());
+        out[20..24].copy_from_slice(&self.number.to_be_bytes());
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(&at.file.to_be_bytes());
+        sum.update(&at.offset.to_be_bytes());
+        sum.update(&out[..24]);
+        out[24..].copy_from_slice(&sum.finalize().to_be_bytes());
+        out
+    }
+}
+
+/// A frame that was found.
+pub(super) struct Frame {
+    pub(super) blobs: Vec<(BlobName, Location)>,
+    pub(super) head: Option<(HeadId, Location)>,
+    pub(super) at: Position,
+    pub(super) len: u64,
+    pub(super) synced: Position,
+    /// Whether its blobs are what was written.
+    pub(super) whole: bool,
+}
+
+impl Frame {
+    pub(super) fn end(&self) -> Position {
+        Position { file: self.at.file, offset: self.at.offset + self.len }
+    }
+}
+
+/// A frame to be written.
+pub(super) struct Built {
+    pub(super) bytes: Vec<u8>,
+    pub(super) blobs: Vec<(BlobName, Location)>,
+    pub(super) head: Option<Location>,
+}
+
+/// Lays a frame out at `at`, its blobs numbered from `first` on.
+pub(super) fn build(blobs: &[Blob], head: Option<&Head>, at: Position, synced: Position, first: u32) -> Built {
+    let table_len = blobs.len() * TABLE_ENTRY + head.map_or(0, |head| 16 + head.bytes.len());
+    let body_len = blobs.iter().map(|(_, blob)| LABEL + blob.len()).sum::<usize>();
+    let mut out = Vec::with_capacity((HEADER + body_len + table_len).next_multiple_of(ALIGN as usize));
+    out.resize(HEADER, 0);
+    let mut places = Vec::with_capacity(blobs.len());
+    for ((name, blob), number) in blobs.iter().zip(first..) {
+        assert!(blob.len() <= BLOB_MAX_BYTES, "a blob outgrew its limit");
+        let len = blob.len() as u32;
+        let label_at = Position { file: at.file, offset: at.offset + out.len() as u64 };
+        out.extend_from_slice(&Label { name: *name, len, number }.encode(label_at));
+        places.push((*name, Location { file: at.file, offset: at.offset + out.len() as u64, len, number }));
+        out.extend_from_slice(blob);
+    }
+    let table = out.len();
+    for (name, blob) in blobs {
+        out.extend_from_slice(&name.0);
+        out.extend_from_slice(&(blob.len() as u32).to_be_bytes());
+    }
+    let mut head_at = None;
+    if let Some(head) = head {
+        out.extend_from_slice(&head.id.epoch.to_be_bytes());
+        out.extend_from_slice(&head.id.commit.to_be_bytes());
+        let offset = at.offset + out.len() as u64;
+        head_at = Some(Location { file: at.file, offset, len: head.bytes.len() as u32, number: 0 });
+        out.extend_from_slice(&head.bytes);
+    }
+    let header = [
+        &MAGIC[..],
+        &at.file.to_be_bytes(),
+        &at.offset.to_be_bytes(),
+        &synced.file.to_be_bytes(),
+        &synced.offset.to_be_bytes(),
+        &(blobs.len() as u32).to_be_bytes(),
+        &(head.map_or(0, |h| h.bytes.len()) as u32).to_be_bytes(),
+        &(body_len as u64).to_be_bytes(),
+        &crc32fast::hash(&out[HEADER..table]).to_be_bytes(),
+        &[0; 4],
+        &first.to_be_bytes(),
+    ]
+    .concat();
+    out[..header.len()].copy_from_slice(&header);
+    let sum = table_sum(&out[..HEADER], &out[table..]);
+    out[SUM_AT..SUM_AT + 4].copy_from_slice(&sum.to_be_bytes());
+    out.resize(out.len().next_multiple_of(ALIGN as usize), 0);
+    Built { bytes: out, blobs: places, head: head_at }
+}
+
+/// Where the sum of header and table stands in the header.
+const SUM_AT: usize = 52;
+
+/// CRC-32 of a header, its sum left out, and the table behind it.
+fn table_sum(header: &[u8], table: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&header[..SUM_AT]);
+    sum.update(&[0; 4]);
+    sum.update(&header[SUM_AT + 4..]);
+    sum.update(table);
+    sum.finalize()
+}
+
+/// A header, decoded.
+struct Header {
+    synced: Position,
+    blobs: u32,
+    head_len: u32,
+    body_len: u64,
+    /// Of the blobs; of header and table.
+    sums: (u32, u32),
+    first: u32,
+}
+
+impl Header {
+    fn decode(header: &[u8; HEADER], at: Position) -> Result<Self> {
+        let mut d = Decoder::new(header, "frame of the log");
+        let magic = d.bytes(8)? == MAGIC;
+        let here = Position { file: d.u32()?, offset: d.u64()? };
+        let synced = Position { file: d.u32()?, offset: d.u64()? };
+        if !magic || here != at {
+            return Err(d.bad());
+        }
+        let (blobs, head_len, body_len) = (d.u32()?, d.u32()?, d.u64()?);
+        let (sums, first) = ((d.u32()?, d.u32()?), d.u32()?);
+        let bound = FRAME_MAX / (TABLE_ENTRY + LABEL) as u64;
+        if body_len > FRAME_MAX
+            || u64::from(blobs) > bound
+            || u64::from(head_len) > FRAME_MAX
+            || first.checked_add(blobs).is_none()
+        {
+            return Err(d.bad());
+        }
+        Ok(Header { synced, blobs, head_len, body_len, sums, first })
+    }
+
+    fn table_len(&self) -> u64 {
+        let head = if self.head_len > 0 { 16 + u64::from(self.head_len) } else { 0 };
+        u64::from(self.blobs) * TABLE_ENTRY as u64 + head
+    }
+
+    /// Bytes of the frame; `None` where there is no room for it before `len`.
+    fn frame_len(&self, at: Position, len: u64) -> Option<u64> {
+        let total = HEADER as u64 + self.body_len + self.table_len();
+        let padded = total.next_multiple_of(ALIGN);
+        (total <= FRAME_MAX && padded <= len - at.offset).then_some(padded)
+    }
+
+    fn frame(&self, at: Position, len: u64, table: &[u8]) -> Result<Frame> {
+        let mut d = Decoder::new(table, "frame of the log");
+        let body = at.offset + HEADER as u64;
+        let mut offset = body;
+        let mut blobs = Vec::with_capacity(self.blobs as usize);
+        for number in self.first..self.first + self.blobs {
+            let name = BlobName(d.array()?);
+            let len = d.u32()?;
+            offset += LABEL as u64;
+            blobs.push((name, Location { file: at.file, offset, len, number }));
+            offset += u64::from(len);
+        }
+        if offset != body + self.body_len {
+            return Err(d.bad());
+        }
+        let mut head = None;
+        if self.head_len > 0 {
+            let id = HeadId { epoch: d.u64()?, commit: d.u64()? };
+            let offset = offset + u64::from(self.blobs) * TABLE_ENTRY as u64 + 16;
+            head = Some((id, Location { file: at.file, offset, len: self.head_len, number: 0 }));
+            d.bytes(self.head_len as usize)?;
+        }
+        d.end()?;
+        Ok(Frame { blobs, head, at, len, synced: self.synced, whole: false })
+    }
+}
+
+fn read_header(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Header>> {
+    if len.saturating_sub(at.offset) < HEADER as u64 {
+        return Ok(None);
+    }
+    let mut header = [0; HEADER];
+    file.read_exact_at(&mut header, at.offset)?;
+    Ok(Header::decode(&header, at).ok())
+}
+
+/// Reads the frame at `at` in a file of `len` bytes; `None` where there is none.
+pub(super) fn read(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Frame>> {
+    let Some(header) = read_header(file, at, len)? else {
+        return Ok(None);
+    };
+    let Some(frame_len) = header.frame_len(at, len) else {
+        return Ok(None);
+    };
+    let table_at = HEADER + header.body_len as usize;
+    let mut bytes = vec![0; table_at + header.table_len() as usize];
+    file.read_exact_at(&mut bytes, at.offset)?;
+    let (body, table) = bytes.split_at(table_at);
+    if table_sum(&body[..HEADER], table) != header.sums.1 {
+        return Ok(None);
+    }
+    let whole = crc32fast::hash(&body[HEADER..]) == header.sums.0;
+    Ok(header.frame(at, frame_len, table).ok().map(|frame| Frame { whole, ..frame }))
+}
+
+/// The same without a look at the blobs: for a frame that was synced.
+pub(super) fn read_table(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Frame>> {
+    let Some(header) = read_header(file, at, len)? else {
+        return Ok(None);
+    };
+    let Some(frame_len) = header.frame_len(at, len) else {
+        return Ok(None);
+    };
+    let mut table = vec![0; header.table_len() as usize];
+    file.read_exact_at(&mut table, at.offset + HEADER as u64 + header.body_len)?;
+    Ok(header.frame(at, frame_len, &table).ok())
+}
+
+/// Whether a whole frame behind `at` says that the log was synced beyond `at`.
+pub(super) fn synced_above(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<bool> {
+    let mut window = vec![0; 1 << 20];
+    let mut offset = at.offset.next_multiple_of(ALIGN);
+    while offset < len {
+        let n = window.len().min((len - offset) as usize);
+        file.read_exact_at(&mut window[..n], offset)?;
+        for i in (0..n.saturating_sub(7)).step_by(ALIGN as usize) {
+            if &window[i..i + 8] == MAGIC {
+                let here = Position { file: at.file, offset: offset + i as u64 };
+                if read(file, here, len)?.is_some_and(|f| f.whole && f.synced > at) {
+                    return Ok(true);
+                }
+            }
+        }
+        offset += n as u64;
+    }
+    Ok(false)
+}
+
+/// Reads bytes as the first frame of a log, with its sums put right, so that a fuzzer comes past them. Returns whether they
+/// are one.
+#[cfg(feature = "testing")]
+pub(crate) fn frame_in(bytes: &[u8]) -> bool {
+    let at = Position { file: 1, offset: 0 };
+    let header = bytes.get(..HEADER).and_then(|h| <&[u8; HEADER]>::try_from(h).ok());
+    let Some(Ok(header)) = header.map(|h| Header::decode(h, at)) else {
+        return false;
+    };
+    let (table, end) = (HEADER as u64 + header.body_len, HEADER as u64 + header.body_len + header.table_len());
+    if end > bytes.len() as u64 {
+        return false;
+    }
+    let mut bytes = bytes.to_vec();
+    let body_sum = crc32fast::hash(&bytes[HEADER..table as usize]);
+    bytes[SUM_AT - 4..SUM_AT].copy_from_slice(&body_sum.to_be_bytes());
+    let sum = table_sum(&bytes[..HEADER], &bytes[table as usize..end as usize]);
+    bytes[SUM_AT..SUM_AT + 4].copy_from_slice(&sum.to_be_bytes());
+    let len = bytes.len() as u64;
+    let file = Bytes(bytes);
+    let whole = read(&file, at, len).is_ok_and(|frame| frame.is_some_and(|f| f.whole));
+    let listed = read_table(&file, at, len).is_ok_and(|frame| frame.is_some());
+    assert_eq!(whole, listed, "a frame with right sums is read in both ways");
+    whole
+}
+
+#[cfg(feature = "testing")]
+struct Bytes(Vec<u8>);
+
+#[cfg(feature = "testing")]
+impl DiskFile for Bytes {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+    fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        let from = offset as usize;
+        into.copy_from_slice(self.0.get(from..from + into.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+    fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn punch(&self, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+}

@@ -1,0 +1,92 @@
+//! Names that say where their blobs lie, to who has the log's naming key alone.
+//!
+//! ```text
+//! name  = AES-128(naming key, place 8 ‖ 8 drawn bytes)              FIPS 197, one block
+//! place = file 3 ‖ offset of the label in it 4 ‖ length 1           length: (8 + the lower 3 bits) << the upper 5
+//! ```
+//! Such a blob needs no entry in the index, so that the index of a store of many users stays small. A block cipher maps different blocks to
+//! different names, and without its key they look drawn: a copy elsewhere learns nothing from them. The key is no secret from
+//! who has the log: the log shows its order itself. A name is a hint, and never trusted: what lies at a place says its own name, and
+//! a blob that lies elsewhere, since another came first or since this is a copy, is found through the index.
+
+use aes_gcm::aes::Aes128;
+use aes_gcm::aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+
+use super::frame::Position;
+use crate::ids::BlobName;
+
+/// Bytes of a naming key.
+pub(crate) const NAMING_KEY_BYTES: usize = 16;
+
+/// A log's names.
+pub(super) struct Naming(Aes128);
+
+/// What a name says of its blob, if the log named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Where its label is.
+    pub(super) at: Position,
+    /// Its length, at most.
+    pub(super) len: usize,
+}
+
+impl Naming {
+    pub(super) fn new(key: &[u8; NAMING_KEY_BYTES]) -> Self {
+        Naming(Aes128::new(&(*key).into()))
+    }
+
+    /// The name of a blob of `len` bytes whose label will be at `at`; `drawn` itself where a place cannot say that.
+    pub(super) fn name(&self, at: Position, len: usize, drawn: BlobName) -> BlobName {
+        let (Ok(offset), true) = (u32::try_from(at.offset), at.file < 1 << 24) else {
+            return drawn;
+        };
+        let mut block = drawn.0;
+        block[..3].copy_from_slice(&at.file.to_be_bytes()[1..]);
+        block[3..7].copy_from_slice(&offset.to_be_bytes());
+        block[7] = length_up(len);
+        let mut block = block.into();
+        self.0.encrypt_block(&mut block);
+        BlobName(block.into())
+    }
+
+    /// What a name says; of one that the log did not make, anything.
+    pub(super) fn place(&self, name: &BlobName) -> Place {
+        let mut block = name.0.into();
+        self.0.decrypt_block(&mut block);
+        let block: [u8; 16] = block.into();
+        let file = u32::from_be_bytes([0, block[0], block[1], block[2]]);
+        let offset = u32::from_be_bytes([block[3], block[4], block[5], block[6]]).into();
+        let len = (8 + usize::from(block[7] & 7)) << (block[7] >> 3);
+        Place { at: Position { file, offset }, len }
+    }
+}
+
+/// The least length of a place that is `len` or more.
+fn length_up(len: usize) -> u8 {
+    let shift = (usize::BITS - (len.max(1) - 1).leading_zeros()).saturating_sub(4);
+    let top = len.div_ceil(1 << shift).max(8);
+    // Sixteen eighths of a power of two are eight of the next.
+    let (top, shift) = if top == 16 { (8, shift + 1) } else { (top, shift) };
+    (shift as u8) << 3 | (top - 8) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_the_place_and_a_length_that_is_hardly_more() {
+        let naming = Naming::new(&[7; 16]);
+        for len in (0..5000).chain([4096, 65_536, 262_000, 1 << 20, (1 << 20) + 1]) {
+            let at = Position { file: 70_000, offset: 1 << 31 };
+            let name = naming.name(at, len, BlobName([9; 16]));
+            let place = naming.place(&name);
+            assert_eq!(place.at, at);
+            assert!(place.len >= len && place.len <= (len + len / 7).max(8), "{len}: {}", place.len);
+            assert_ne!(naming.name(at, len, BlobName([8; 16])), name, "what is drawn is in it");
+        }
+        assert_eq!(naming.place(&naming.name(Position { file: 1, offset: 64 }, 4096, BlobName([0; 16]))).len, 4096);
+        let far = Position { file: 1 << 24, offset: 0 };
+        assert_eq!(naming.name(far, 1, BlobName([9; 16])), BlobName([9; 16]), "no place: the name that was drawn");
+    }
+}

@@ -1,0 +1,113 @@
+//! What each file of the log holds: how many blobs were written to it, and which of them were given back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::frame::Location;
+#[cfg(feature = "sled")]
+use crate::codec::Decoder;
+#[cfg(feature = "sled")]
+use crate::error::Result;
+
+/// The blobs of one file, by their numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Blobs {
+    /// How many were written.
+    count: u32,
+    /// One bit for each that was given back, the lowest of a byte first; what is missing at the end is zeros.
+    dead: Vec<u8>,
+}
+
+impl Blobs {
+    fn live(&self) -> u64 {
+        u64::from(self.count).saturating_sub(self.dead.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>())
+    }
+
+    fn is_dead(&self, number: u32) -> bool {
+        self.dead.get(number as usize / 8).is_some_and(|byte| byte & 1 << (number % 8) != 0)
+    }
+
+    fn kill(&mut self, number: u32) {
+        let at = number as usize / 8;
+        if self.dead.len() <= at {
+            self.dead.resize(at + 1, 0);
+        }
+        self.dead[at] |= 1 << (number % 8);
+    }
+}
+
+#[cfg(feature = "sled")]
+impl Blobs {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        [&self.count.to_be_bytes()[..], &self.dead].concat()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut d = Decoder::new(bytes, "index entry");
+        let count = d.u32()?;
+        let dead = d.bytes(bytes.len() - 4)?.to_vec();
+        if dead.len() <= count.div_ceil(8) as usize { Ok(Blobs { count, dead }) } else { Err(d.bad()) }
+    }
+}
+
+/// All files. What an index keeps of this speaks of the log up to its mark.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Files {
+    of: BTreeMap<u32, Blobs>,
+    /// Those that changed since an index was told.
+    changed: BTreeSet<u32>,
+}
+
+impl Files {
+    pub(super) fn new(of: BTreeMap<u32, Blobs>) -> Self {
+        Files { of, changed: BTreeSet::new() }
+    }
+
+    /// Notes blobs that were written, in the order of the log.
+    pub(super) fn wrote<'b>(&mut self, blobs: impl IntoIterator<Item = &'b Location>) {
+        for at in blobs {
+            self.of.entry(at.file).or_default().count = at.number + 1;
+            self.changed.insert(at.file);
+        }
+    }
+
+    /// Notes that a blob was given back.
+    pub(super) fn kill(&mut self, at: Location) {
+        self.of.entry(at.file).or_default().kill(at.number);
+        self.changed.insert(at.file);
+    }
+
+    pub(super) fn is_dead(&self, at: Location) -> bool {
+        self.of.get(&at.file).is_some_and(|blobs| blobs.is_dead(at.number))
+    }
+
+    pub(super) fn count(&self, file: u32) -> u32 {
+        self.of.get(&file).map_or(0, |blobs| blobs.count)
+    }
+
+    pub(super) fn live(&self) -> u64 {
+        self.of.values().map(Blobs::live).sum()
+    }
+
+    /// Files without live blobs.
+    pub(super) fn empty(&self) -> Vec<u32> {
+        self.of.iter().filter(|(_, blobs)| blobs.live() == 0).map(|(file, _)| *file).collect()
+    }
+
+    pub(super) fn forget(&mut self, file: u32) {
+        self.of.remove(&file);
+        self.changed.remove(&file);
+    }
+
+    /// What changed since the last call, and the last file, which alone grows: what an index is to know at this end of the log.
+    pub(super) fn changed(&mut self) -> BTreeMap<u32, Blobs> {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.extend(self.of.last_key_value().map(|(file, _)| *file));
+        changed.into_iter().filter_map(|file| Some((file, self.of.get(&file)?.clone()))).collect()
+    }
+
+    /// Notes that a blob was given back, in `known` too: what [`Files::changed`] said.
+    pub(super) fn kill_in(&mut self, known: &mut BTreeMap<u32, Blobs>, at: Location) {
+        known.entry(at.file).or_insert_with(|| self.of.get(&at.file).cloned().unwrap_or_default()).kill(at.number);
+        self.kill(at);
+    }
+}
