@@ -18,6 +18,7 @@ use crate::limits::{
 use crate::record::{self, Entry, Put, Source};
 use crate::sealed;
 use crate::secret::{Secret, WipeStack};
+use crate::store::Ahead;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::tree::Editor;
 use crate::tree::inbox::EnvelopeName;
@@ -385,6 +386,9 @@ impl Inner {
             if last && segment == 0 && batch.held_bytes + sealed.len() <= HELD_MAX {
                 batch.held_bytes += sealed.len();
                 return Ok(Some(sealed));
+            }
+            if segment == 0 {
+                entry.first = self.store().name(entry.first, Ahead::default(), sealed.len());
             }
             let name = entry.segment_name(segment);
             self.use_names(std::iter::once(name));

@@ -64,7 +64,7 @@ pub struct Usage {
 /// A blob on its way into a store.
 pub type Blob = (BlobName, Vec<u8>);
 
-/// What comes before a blob in one commit.
+/// What comes before a blob in one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ahead {
     /// How many blobs.
@@ -95,8 +95,8 @@ pub trait Store: Send + Sync {
     /// Where it is, in words for a person.
     fn place(&self) -> String;
 
-    /// A name for a blob of `len` bytes that is to come with the next [`Store::commit`], with `ahead` before it there. `drawn` is fresh. A store
-    /// may give another that is as unlike every other, and says as little to who has nothing but names; so one can say to the store itself
+    /// A name for a blob of `len` bytes that is to come with the next [`Store::put`] or [`Store::commit`], with `ahead` before it there. `drawn`
+    /// is fresh. A store may give another that is as unlike every other, and says as little to who has nothing but names; so one can say to the store itself
     /// where it means to put the blob. It must not rely on that: a blob may come later, elsewhere, or never.
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         let _ = (ahead, len);

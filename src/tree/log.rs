@@ -166,7 +166,7 @@ impl LogPage {
         for leaf in &self.tail {
             e.count(leaf.len()).bytes(leaf);
         }
-        pad(&mut e, capacity);
+        pad(PageKind::Log, &mut e, capacity);
         sink.seal(PageKind::Log, None, e.finish())
     }
 }

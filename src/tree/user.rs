@@ -172,7 +172,7 @@ impl UserPage {
             e.bytes(&tag.0).text(class.as_str()).u64(records);
             tree.encode(&mut e);
         }
-        pad(&mut e, capacity);
+        pad(PageKind::User, &mut e, capacity);
         Ok((sink.seal(PageKind::User, Some(owner), e.finish())?, alone))
     }
 }

@@ -241,7 +241,7 @@ impl UsersNode {
                 }
             }
         }
-        pad(&mut e, geometry.capacity());
+        pad(PageKind::Users, &mut e, geometry.capacity());
         sink.seal(PageKind::Users, None, e.finish())
     }
 }

@@ -60,10 +60,43 @@ fn sizes(geometry: Geometry) -> BTreeSet<usize> {
 
 #[test]
 fn stored_pages_have_the_sizes_that_the_specification_names() {
-    // A user page has classes of its own, up to 8,192, whatever the pages of the trees.
-    assert_eq!(sizes(Geometry::default()), BTreeSet::from([512, 1024, 2048, 4096, 8192]));
-    let small = sizes(Geometry { page_bytes: 1024, fan_bits: 2 });
-    assert_eq!(small, BTreeSet::from([512, 1024, 2048, 4096, 8192]));
+    let octaves = [512, 1024, 2048, 4096, 8192];
+    for geometry in [Geometry::default(), Geometry { page_bytes: 1024, fan_bits: 2 }] {
+        let sizes = sizes(geometry);
+        // A user page has classes of its own, up to 8,192, whatever the pages of the trees.
+        assert!(octaves.iter().all(|size| sizes.contains(size)), "{sizes:?}");
+        // Padmé's: from 256 to 65,535 bytes sixteen classes an octave.
+        assert!(sizes.iter().all(|size| size % (1 << (size.ilog2() - 4)) == 0), "{sizes:?}");
+    }
+}
+
+#[test]
+fn how_long_a_users_own_pages_are_is_told_up_to_a_factor_of_two() {
+    let store = Arc::new(MemoryStore::new());
+    let engine = Engine::init(store.clone(), Arc::new(MemoryCell::new()), Options::default()).unwrap();
+    for n in 0..20 {
+        engine.create_user(&user(&format!("user {n}"))).unwrap();
+    }
+    let listed = || keyfall::testing::listed(&*store, 1000).unwrap();
+    for n in 0..30 {
+        let before = listed();
+        let put = Put::new(user("user 7"), Class::audio()).purpose("p".repeat(n * 3));
+        engine.put(put, &b"payload"[..]).unwrap();
+        let new = listed().into_iter().filter(|name| !before.contains(name));
+        let sizes: Vec<usize> = new.map(|name| store.get(&name).unwrap().unwrap().len()).collect();
+        // The page of the user tree; then the user's page, the class's, and the payload of 7 bytes.
+        let twenty_slots = 3 + 20 * 67 + 72;
+        assert_eq!(
+            sizes.iter().filter(|size| (twenty_slots..twenty_slots + 64).contains(*size)).count(),
+            1,
+            "{sizes:?}"
+        );
+        assert_eq!(
+            sizes.iter().filter(|size| **size >= 512 && size.is_power_of_two()).count(),
+            sizes.len() - 2,
+            "{sizes:?}"
+        );
+    }
 }
 
 /// One user's records in a class, each in an interaction of its own: record `n` began at 1,000 + n.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! name  = AES-128(naming key, place 8 ‖ 8 drawn bytes)              FIPS 197, one block
-//! place = file 3 ‖ offset of the label in it 4 ‖ length 1           length: (8 + the lower 3 bits) << the upper 5
+//! place = file 3 ‖ offset of the label in it 4 ‖ length 1           length: (16 + the lower 4 bits) << the upper 4
 //! ```
 //! Such a blob needs no entry in the index, so that the index of a store of many users stays small. A block cipher maps different blocks to
 //! different names, and without its key they look drawn: a copy elsewhere learns nothing from them. The key is no secret from
@@ -37,13 +37,13 @@ impl Naming {
 
     /// The name of a blob of `len` bytes whose label will be at `at`; `drawn` itself where a place cannot say that.
     pub(super) fn name(&self, at: Position, len: usize, drawn: BlobName) -> BlobName {
-        let (Ok(offset), true) = (u32::try_from(at.offset), at.file < 1 << 24) else {
+        let (Ok(offset), Some(length), true) = (u32::try_from(at.offset), length_up(len), at.file < 1 << 24) else {
             return drawn;
         };
         let mut block = drawn.0;
         block[..3].copy_from_slice(&at.file.to_be_bytes()[1..]);
         block[3..7].copy_from_slice(&offset.to_be_bytes());
-        block[7] = length_up(len);
+        block[7] = length;
         let mut block = block.into();
         self.0.encrypt_block(&mut block);
         BlobName(block.into())
@@ -56,36 +56,42 @@ impl Naming {
         let block: [u8; 16] = block.into();
         let file = u32::from_be_bytes([0, block[0], block[1], block[2]]);
         let offset = u32::from_be_bytes([block[3], block[4], block[5], block[6]]).into();
-        let len = (8 + usize::from(block[7] & 7)) << (block[7] >> 3);
+        let len = (16 + usize::from(block[7] & 15)) << (block[7] >> 4);
         Place { at: Position { file, offset }, len }
     }
 }
 
-/// The least length of a place that is `len` or more.
-fn length_up(len: usize) -> u8 {
-    let shift = (usize::BITS - (len.max(1) - 1).leading_zeros()).saturating_sub(4);
-    let top = len.div_ceil(1 << shift).max(8);
-    // Sixteen eighths of a power of two are eight of the next.
-    let (top, shift) = if top == 16 { (8, shift + 1) } else { (top, shift) };
-    (shift as u8) << 3 | (top - 8) as u8
+/// The least length that a place can say and that is `len` or more.
+fn length_up(len: usize) -> Option<u8> {
+    (0..16u8).find_map(|shift| {
+        let top = len.div_ceil(1 << shift).max(16);
+        (top < 32).then(|| shift << 4 | (top - 16) as u8)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::BLOB_MAX_BYTES;
 
     #[test]
     fn a_name_says_the_place_and_a_length_that_is_hardly_more() {
         let naming = Naming::new(&[7; 16]);
-        for len in (0..5000).chain([4096, 65_536, 262_000, 1 << 20, (1 << 20) + 1]) {
+        for len in (0..5000).chain([65_536, BLOB_MAX_BYTES]) {
             let at = Position { file: 70_000, offset: 1 << 31 };
             let name = naming.name(at, len, BlobName([9; 16]));
             let place = naming.place(&name);
             assert_eq!(place.at, at);
-            assert!(place.len >= len && place.len <= (len + len / 7).max(8), "{len}: {}", place.len);
+            assert!(place.len >= len && place.len <= (len + len / 16).max(16), "{len}: {}", place.len);
             assert_ne!(naming.name(at, len, BlobName([8; 16])), name, "what is drawn is in it");
         }
-        assert_eq!(naming.place(&naming.name(Position { file: 1, offset: 64 }, 4096, BlobName([0; 16]))).len, 4096);
+        for len in [512, 1024, 1088, 3328, 4096] {
+            assert_eq!(
+                naming.place(&naming.name(Position::FIRST, len, BlobName([0; 16]))).len,
+                len,
+                "no byte more for a page"
+            );
+        }
         let far = Position { file: 1 << 24, offset: 0 };
         assert_eq!(naming.name(far, 1, BlobName([9; 16])), BlobName([9; 16]), "no place: the name that was drawn");
     }

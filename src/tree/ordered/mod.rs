@@ -293,7 +293,7 @@ impl<const K: usize> OrderedNode<K> {
                 }
             }
         }
-        pad(&mut e, geometry.capacity());
+        pad(place.kind, &mut e, geometry.capacity());
         sink.seal(place.kind, place.owner, e.finish())
     }
 }
