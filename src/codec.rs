@@ -78,6 +78,11 @@ impl<'a> Decoder<'a> {
         })
     }
 
+    /// Bytes not read yet.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     pub(crate) fn bad(&self) -> Error {
         Error::corrupt(format!("a {} does not parse; restore it from a copy", self.what))
     }

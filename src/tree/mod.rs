@@ -5,6 +5,7 @@
 //! (the rekeyed path). Nothing is kept outside: where a pointer falls, all below it is noise.
 
 pub(crate) mod agenda;
+mod entries;
 pub(crate) mod falling;
 pub(crate) mod fences;
 pub(crate) mod grants;

@@ -8,9 +8,9 @@
 //! most users are erased without reading their page.
 //! A slot of an erased user is a fence: its tag, which is keyed, and the epoch of the erase; the name is gone.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use super::entries::{Entries, Entry, search};
 use super::user::UserPage;
 use super::{Edge, Editor, Geometry, Link, Node, Page, PageKind, Pages, REF_BYTES, Ref, Sink, Spot, pad};
 use crate::codec::{Decoder, Encoder};
@@ -47,9 +47,13 @@ fn digit(tag: UserTag, depth: u32, geometry: Geometry) -> u16 {
 
 /// A page of the user tree.
 #[derive(Debug)]
-pub(crate) enum UsersNode {
-    Interior(BTreeMap<u16, Link<UsersNode>>),
-    Leaf(BTreeMap<UserTag, Slot>),
+pub(crate) struct UsersNode(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// By the tag's next digit.
+    Interior(Entries<2, Link<UsersNode>>),
+    Leaf(Entries<12, Slot>),
 }
 
 /// One user's place.
@@ -78,30 +82,69 @@ pub(crate) enum SlotState {
 /// What a reader finds in a slot.
 #[derive(Debug)]
 pub(crate) enum Found {
-    Live { incarnation: u16, page: Ref, alone: Option<u32> },
+    Live { incarnation: u16, page: Ref },
     Erased { incarnation: u16, epoch: u64 },
     Absent,
 }
 
+impl Entry for Link<UsersNode> {
+    const LEN: usize = REF_BYTES;
+
+    fn check(d: &mut Decoder<'_>) -> Result<()> {
+        d.bytes(REF_BYTES).map(|_| ())
+    }
+
+    fn decode(d: &mut Decoder<'_>) -> Result<Self> {
+        Ref::decode(d).map(Link::Stored)
+    }
+}
+
+impl Entry for Slot {
+    const LEN: usize = SLOT_LEN - 12;
+
+    fn check(d: &mut Decoder<'_>) -> Result<()> {
+        d.u16()?;
+        let zeros = match d.u8()? {
+            ALONE => return d.bytes(BODY_LEN).map(|_| ()),
+            LIVE => {
+                d.bytes(REF_BYTES)?;
+                d.bytes(4)?
+            }
+            ERASED => {
+                d.u64()?;
+                d.bytes(BODY_LEN - 8)?
+            }
+            _ => return Err(d.bad()),
+        };
+        if zeros.iter().all(|&b| b == 0) { Ok(()) } else { Err(d.bad()) }
+    }
+
+    fn decode(d: &mut Decoder<'_>) -> Result<Self> {
+        let incarnation = d.u16()?;
+        let (state, alone) = match d.u8()? {
+            state @ (LIVE | ALONE) => {
+                let (page, records) = (Ref::decode(d)?, d.u32()?);
+                (SlotState::Live(Link::Stored(page)), (state == ALONE).then_some(records))
+            }
+            ERASED => {
+                let epoch = d.u64()?;
+                d.bytes(BODY_LEN - 8)?;
+                (SlotState::Erased { epoch }, None)
+            }
+            _ => return Err(d.bad()),
+        };
+        Ok(Slot { incarnation, state, alone })
+    }
+}
+
+/// A stored slot, behind its tag.
 fn decode_slot(d: &mut Decoder<'_>) -> Result<(UserTag, Found)> {
     let tag = UserTag(d.array()?);
-    let incarnation = d.u16()?;
-    let found = match d.u8()? {
-        state @ (LIVE | ALONE) => {
-            let (page, records) = (Ref::decode(d)?, d.u32()?);
-            if state == LIVE && records != 0 {
-                return Err(d.bad());
-            }
-            Found::Live { incarnation, page, alone: (state == ALONE).then_some(records) }
-        }
-        ERASED => {
-            let epoch = d.u64()?;
-            if d.bytes(BODY_LEN - 8)?.iter().any(|&b| b != 0) {
-                return Err(d.bad());
-            }
-            Found::Erased { incarnation, epoch }
-        }
-        _ => return Err(d.bad()),
+    let Slot { incarnation, state, .. } = Slot::decode(d)?;
+    let found = match state {
+        SlotState::Live(Link::Stored(page)) => Found::Live { incarnation, page },
+        SlotState::Live(Link::Loaded(_)) => unreachable!("a stored slot points to a stored page"),
+        SlotState::Erased { epoch } => Found::Erased { incarnation, epoch },
     };
     Ok((tag, found))
 }
@@ -112,48 +155,19 @@ impl Node for UsersNode {
         let kind = d.u8()?;
         let count = usize::from(d.u16()?);
         let node = match kind {
-            INTERIOR => {
-                let mut children = BTreeMap::new();
-                for _ in 0..count {
-                    let digit = d.u16()?;
-                    if children.last_key_value().is_some_and(|(last, _)| *last >= digit) {
-                        return Err(d.bad());
-                    }
-                    children.insert(digit, Link::Stored(Ref::decode(&mut d)?));
-                }
-                UsersNode::Interior(children)
-            }
-            LEAF => {
-                let mut slots = BTreeMap::new();
-                for _ in 0..count {
-                    let (tag, found) = decode_slot(&mut d)?;
-                    if slots.last_key_value().is_some_and(|(last, _)| *last >= tag) {
-                        return Err(d.bad());
-                    }
-                    let slot = match found {
-                        Found::Live { incarnation, page, alone } => {
-                            Slot { incarnation, state: SlotState::Live(Link::Stored(page)), alone }
-                        }
-                        Found::Erased { incarnation, epoch } => {
-                            Slot { incarnation, state: SlotState::Erased { epoch }, alone: None }
-                        }
-                        Found::Absent => return Err(d.bad()),
-                    };
-                    slots.insert(tag, slot);
-                }
-                UsersNode::Leaf(slots)
-            }
+            INTERIOR => Kind::Interior(Entries::read(page, &mut d, count)?),
+            LEAF => Kind::Leaf(Entries::read(page, &mut d, count)?),
             _ => return Err(d.bad()),
         };
         d.end_padding()?;
-        Ok(node)
+        Ok(UsersNode(node))
     }
 }
 
 impl UsersNode {
     /// The tree without users.
     pub(crate) fn empty() -> Self {
-        UsersNode::Leaf(BTreeMap::new())
+        UsersNode(Kind::Leaf(Entries::default()))
     }
 
     /// The slot of `tag`, to be changed; the path to it will be rekeyed.
@@ -162,9 +176,9 @@ impl UsersNode {
     }
 
     fn slot_at<'n>(&'n mut self, editor: &mut Editor<'_>, tag: UserTag, depth: u32) -> Result<Option<&'n mut Slot>> {
-        match self {
-            UsersNode::Leaf(slots) => Ok(slots.get_mut(&tag)),
-            UsersNode::Interior(children) => match children.get_mut(&digit(tag, depth, editor.geometry)) {
+        match &mut self.0 {
+            Kind::Leaf(slots) => slots.take(&tag.0),
+            Kind::Interior(children) => match children.take(&digit(tag, depth, editor.geometry).to_be_bytes())? {
                 None => Ok(None),
                 Some(child) => child.load_mut(editor, PageKind::Users, None)?.slot_at(editor, tag, depth + 1),
             },
@@ -177,15 +191,21 @@ impl UsersNode {
     }
 
     fn insert_at(&mut self, editor: &mut Editor<'_>, tag: UserTag, slot: Slot, depth: u32) -> Result<()> {
-        match self {
-            UsersNode::Interior(children) => {
-                let child = children
-                    .entry(digit(tag, depth, editor.geometry))
-                    .or_insert_with(|| Link::Loaded(Box::new(UsersNode::empty())));
-                child.load_mut(editor, PageKind::Users, None)?.insert_at(editor, tag, slot, depth + 1)
+        match &mut self.0 {
+            Kind::Interior(children) => {
+                let digit = digit(tag, depth, editor.geometry).to_be_bytes();
+                if children.take(&digit)?.is_none() {
+                    children.add(digit, Link::Loaded(Box::new(UsersNode::empty())));
+                }
+                match children.take(&digit)? {
+                    Some(child) => {
+                        child.load_mut(editor, PageKind::Users, None)?.insert_at(editor, tag, slot, depth + 1)
+                    }
+                    None => unreachable!("it was just added"),
+                }
             }
-            UsersNode::Leaf(slots) => {
-                slots.insert(tag, slot);
+            Kind::Leaf(slots) => {
+                slots.add(tag.0, slot);
                 if slots.len() > leaf_capacity(editor.geometry) {
                     self.split(editor, depth)?;
                 }
@@ -201,44 +221,45 @@ impl UsersNode {
                 "too many users share 96 bits of their tags; this does not happen by chance",
             ));
         }
-        let UsersNode::Leaf(slots) = std::mem::replace(self, UsersNode::Interior(BTreeMap::new())) else {
+        let Kind::Leaf(slots) = std::mem::replace(&mut self.0, Kind::Interior(Entries::default())) else {
             unreachable!("only leaves are split")
         };
-        for (tag, slot) in slots {
-            self.insert_at(editor, tag, slot, depth)?;
+        for (tag, slot) in slots.into_all()? {
+            self.insert_at(editor, UserTag(tag), slot, depth)?;
         }
         Ok(())
     }
 
     fn seal(self, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
         let mut e = Encoder::new(geometry.capacity());
-        match self {
-            UsersNode::Interior(children) => {
+        match self.0 {
+            Kind::Interior(children) => {
                 e.u8(INTERIOR).count(children.len());
-                for (digit, child) in children {
-                    e.u16(digit);
-                    seal_users(child, geometry, sink)?.encode(&mut e);
-                }
+                children.encode(&mut e, |e, _, child| {
+                    seal_users(child, geometry, sink)?.encode(e);
+                    Ok(())
+                })?;
             }
-            UsersNode::Leaf(slots) => {
+            Kind::Leaf(slots) => {
                 e.u8(LEAF).count(slots.len());
-                for (tag, slot) in slots {
-                    e.bytes(&tag.0).u16(slot.incarnation);
+                slots.encode(&mut e, |e, tag, slot| {
+                    e.u16(slot.incarnation);
                     match slot.state {
                         SlotState::Live(page) => {
                             let (page, alone) = match page {
                                 Link::Stored(at) => (at, slot.alone),
-                                Link::Loaded(page) => page.seal(tag, geometry, sink)?,
+                                Link::Loaded(page) => page.seal(UserTag(tag), geometry, sink)?,
                             };
                             e.u8(if alone.is_some() { ALONE } else { LIVE });
-                            page.encode(&mut e);
+                            page.encode(e);
                             e.u32(alone.unwrap_or(0));
                         }
                         SlotState::Erased { epoch } => {
                             e.u8(ERASED).u64(epoch).bytes(&[0; BODY_LEN - 8]);
                         }
                     }
-                }
+                    Ok(())
+                })?;
             }
         }
         pad(PageKind::Users, &mut e, geometry.capacity());
@@ -279,21 +300,6 @@ pub(crate) fn find(pages: &dyn Pages, root: &Ref, geometry: Geometry, tag: UserT
         at = Some(Ref::decode(&mut d)?);
     }
     unreachable!("the loop ends in a leaf")
-}
-
-/// Binary search in entries of `len` bytes, each beginning with its key.
-pub(super) fn search<'e>(entries: &'e [u8], len: usize, key: &[u8]) -> Option<&'e [u8]> {
-    let (mut low, mut high) = (0, entries.len() / len);
-    while low < high {
-        let middle = low.midpoint(high);
-        let entry = &entries[middle * len..(middle + 1) * len];
-        match entry[..key.len()].cmp(key) {
-            std::cmp::Ordering::Equal => return Some(entry),
-            std::cmp::Ordering::Less => low = middle + 1,
-            std::cmp::Ordering::Greater => high = middle,
-        }
-    }
-    None
 }
 
 /// Callback of [`visit`].

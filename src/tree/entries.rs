@@ -1,0 +1,139 @@
+//! The entries of a page of the user tree: as they are stored, but for those taken out to be changed. Most of a page is passed on as
+//! it is when one entry of it changes.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use super::Page;
+use crate::codec::{Decoder, Encoder};
+use crate::error::Result;
+
+/// What stands behind a key, always of one length.
+pub(super) trait Entry: Sized {
+    /// Its bytes.
+    const LEN: usize;
+    /// Whether the next one is as it must be.
+    fn check(d: &mut Decoder<'_>) -> Result<()>;
+    /// The next one.
+    fn decode(d: &mut Decoder<'_>) -> Result<Self>;
+}
+
+/// Entries in the order of their keys of `K` bytes.
+#[derive(Debug)]
+pub(super) struct Entries<const K: usize, V> {
+    /// The page, where the entries begin, and how many there are.
+    stored: Option<(Page, usize, usize)>,
+    /// Those that were taken out, and new ones.
+    taken: BTreeMap<[u8; K], V>,
+    /// How many of them are new.
+    new: usize,
+}
+
+impl<const K: usize, V> Default for Entries<K, V> {
+    fn default() -> Self {
+        Entries { stored: None, taken: BTreeMap::new(), new: 0 }
+    }
+}
+
+impl<const K: usize, V: Entry> Entries<K, V> {
+    const LEN: usize = K + V::LEN;
+
+    /// The next `count` entries of a page, checked.
+    pub(super) fn read(page: &Page, d: &mut Decoder<'_>, count: usize) -> Result<Self> {
+        let from = page.len() - d.left();
+        let mut last: Option<[u8; K]> = None;
+        for _ in 0..count {
+            let key = d.array()?;
+            if last.is_some_and(|last| last >= key) {
+                return Err(d.bad());
+            }
+            V::check(d)?;
+            last = Some(key);
+        }
+        Ok(Entries { stored: Some((page.clone(), from, count)), ..Entries::default() })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.stored.as_ref().map_or(0, |(_, _, count)| *count) + self.new
+    }
+
+    fn raw(&self) -> &[u8] {
+        self.stored.as_ref().map_or(&[], |(page, from, count)| &page[*from..*from + *count * Self::LEN])
+    }
+
+    /// The entry of a key, taken out.
+    pub(super) fn take(&mut self, key: &[u8; K]) -> Result<Option<&mut V>> {
+        if !self.taken.contains_key(key)
+            && let Some((page, from, _)) = &self.stored
+            && let Some(n) = position(self.raw(), Self::LEN, key)
+        {
+            let mut d = Decoder::of_page(page, "page of the user tree");
+            d.bytes(from + n * Self::LEN + K)?;
+            self.taken.insert(*key, V::decode(&mut d)?);
+        }
+        Ok(self.taken.get_mut(key))
+    }
+
+    /// Adds an entry for a key that has none.
+    pub(super) fn add(&mut self, key: [u8; K], value: V) -> &mut V {
+        self.new += 1;
+        self.taken.entry(key).or_insert(value)
+    }
+
+    /// All of them, taken out.
+    pub(super) fn into_all(mut self) -> Result<BTreeMap<[u8; K], V>> {
+        if let Some((page, from, count)) = &self.stored {
+            let mut d = Decoder::of_page(page, "page of the user tree");
+            d.bytes(*from)?;
+            for _ in 0..*count {
+                let (key, value) = (d.array()?, V::decode(&mut d)?);
+                self.taken.entry(key).or_insert(value);
+            }
+        }
+        Ok(self.taken)
+    }
+
+    /// Writes all of them; `write` those that were taken out, behind their keys.
+    pub(super) fn encode(
+        mut self,
+        e: &mut Encoder,
+        mut write: impl FnMut(&mut Encoder, [u8; K], V) -> Result<()>,
+    ) -> Result<()> {
+        let taken = std::mem::take(&mut self.taken);
+        let raw = self.raw();
+        let mut at = 0;
+        for (key, value) in taken {
+            // Up to the first entry that does not come before it.
+            let to = lower_bound(&raw[at..], Self::LEN, &key) * Self::LEN + at;
+            e.bytes(&raw[at..to]).bytes(&key);
+            write(e, key, value)?;
+            at = if raw[to..].starts_with(&key) { to + Self::LEN } else { to };
+        }
+        e.bytes(&raw[at..]);
+        Ok(())
+    }
+}
+
+/// How many of the entries of `len` bytes, each beginning with its key, come before `key`.
+fn lower_bound(entries: &[u8], len: usize, key: &[u8]) -> usize {
+    let (mut low, mut high) = (0, entries.len() / len);
+    while low < high {
+        let middle = low.midpoint(high);
+        if entries[middle * len..][..key.len()].cmp(key) == Ordering::Less {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+fn position(entries: &[u8], len: usize, key: &[u8]) -> Option<usize> {
+    let n = lower_bound(entries, len, key);
+    entries.get(n * len..)?.starts_with(key).then_some(n)
+}
+
+/// The entry of `key` among entries of `len` bytes, each beginning with its key.
+pub(super) fn search<'e>(entries: &'e [u8], len: usize, key: &[u8]) -> Option<&'e [u8]> {
+    position(entries, len, key).map(|n| &entries[n * len..(n + 1) * len])
+}
