@@ -85,7 +85,7 @@ impl Engine {
             while from.is_some() {
                 let mut names = Vec::new();
                 while let Some(at) = from.filter(|_| names.len() < window) {
-                    let (some, next) = place.names(at, PAGE)?;
+                    let (some, next) = place.names(at, PAGE.min(window))?;
                     names.extend(some);
                     from = next;
                 }

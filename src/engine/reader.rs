@@ -99,7 +99,8 @@ impl Reader {
         (secret, first, root, context): (Key, BlobName, Key, Vec<u8>),
         info: RecordInfo,
     ) -> Self {
-        let plain = Secret::zeroed(CHUNK_BYTES);
+        // Most records are short: a buffer costs its wiping.
+        let plain = Secret::zeroed(info.length.min(CHUNK_BYTES as u64) as usize);
         let keys = Keys { secret, first, root, suite: None, context, segment: None, chunk: None, plain };
         let open = Arc::new(Open { ids, keys: Mutex::new(Some(keys)) });
         let mut readers = locked(&inner.readers);
@@ -129,7 +130,8 @@ impl Reader {
     }
 
     fn write_on(&mut self, ahead: &mut Option<Ahead>, out: &mut impl Write) -> Result<u64> {
-        let mut buffer = Secret::zeroed(AT_ONCE * CHUNK_BYTES);
+        let left = self.info.length.saturating_sub(self.position);
+        let mut buffer = Secret::zeroed(left.clamp(1, (AT_ONCE * CHUNK_BYTES) as u64) as usize);
         let mut written = 0;
         loop {
             match self.read_on(&mut buffer, ahead)? {

@@ -32,6 +32,14 @@ pub fn payload_names(engine: &crate::engine::Engine) -> crate::error::Result<Vec
     engine.payload_names()
 }
 
+/// A discard that looks at about so many names at a time.
+///
+/// # Errors
+/// As [`crate::Engine::discard`].
+pub fn discard_in_windows(engine: &crate::Engine, names: usize) -> crate::error::Result<crate::engine::Discarded> {
+    engine.discard_in_windows(names, &mut |_| {})
+}
+
 /// Everything secret about a user, or about one record of it: keys, derived keys, texts, by name. For a scan of memory.
 ///
 /// # Errors

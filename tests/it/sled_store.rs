@@ -3,12 +3,16 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
-use keyfall::ErrorKind;
+use keyfall::cell::FileCell;
+use keyfall::engine::{CopyMode, Options};
+use keyfall::env::System;
 use keyfall::ids::BlobName;
 use keyfall::store::{Head, HeadId, Published, SledStore, Store};
+use keyfall::{Class, Engine, ErrorKind, Put, Scope, testing};
 
-use crate::support::{bytes, kind};
+use crate::support::{bytes, kind, open_files, read, user};
 
 fn name(n: u64) -> BlobName {
     let mut name = [0; 16];
@@ -196,8 +200,62 @@ fn a_place_that_is_no_store_is_told_apart() {
     commit(&store, 1);
     assert_eq!(kind(SledStore::create(&place)), ErrorKind::Exists);
     drop(store);
+    let marker = std::fs::read(place.join("keyfall")).unwrap();
+    for at in 0..marker.len() {
+        let mut other = marker.clone();
+        other[at] ^= 1;
+        std::fs::write(place.join("keyfall"), other).unwrap();
+        let refused = kind(SledStore::open(&place));
+        assert!(matches!(refused, ErrorKind::Refused | ErrorKind::Corrupt), "byte {at}: {refused:?}");
+    }
     std::fs::write(place.join("keyfall"), "keyfall store, format 9\n").unwrap();
     assert_eq!(kind(SledStore::open(&place)), ErrorKind::Refused);
+    std::fs::write(place.join("keyfall"), marker).unwrap();
+    SledStore::open(&place).unwrap();
+}
+
+/// Names that a closed store's index has.
+fn indexed(store: &Path) -> usize {
+    let index = sled::open(store.join("index")).unwrap();
+    index.scan_prefix(b"n").count()
+}
+
+#[test]
+fn the_index_has_only_blobs_that_lie_elsewhere_than_their_names_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, copy) = (dir.path().join("store"), dir.path().join("copy"));
+    let store = SledStore::create(&place).unwrap();
+    let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
+    let engine = Engine::init(Arc::new(store), Arc::new(cell), Options::default()).unwrap();
+    let mut ids = Vec::new();
+    for n in 0..60u64 {
+        // Of all kinds: with the commit, streamed, of several segments.
+        let len = [20, 9_000, 70_000, 600_000][n as usize % 4];
+        let id = engine.put(Put::new(user(&format!("u{}", n % 7)), Class::audio()), &bytes(n, len)[..]).unwrap();
+        ids.push((id, n, len));
+    }
+    engine.erase(Scope::user(user("u3"))).unwrap();
+    ids.retain(|(_, n, _)| n % 7 != 3);
+    let done = testing::discard_in_windows(&engine, 50).unwrap();
+    assert!(done.blobs > 100, "{done:?}");
+    engine.copy_add(copy.to_str().unwrap(), CopyMode::Behind, |_| {}).unwrap();
+    let blobs = engine.status().unwrap().usage.blobs as usize;
+    drop(engine);
+    let later_segments = ids.iter().filter(|(_, _, len)| *len == 600_000).count() * 2;
+    assert_eq!(indexed(&place), later_segments, "their names come from their record's secret");
+    let copied = indexed(&copy);
+    assert!((blobs - 20..=blobs + 20).contains(&copied), "a copy has its own places: {copied} of {blobs}");
+
+    // Without the index, and with the directory elsewhere.
+    std::fs::remove_dir_all(place.join("index")).unwrap();
+    let moved = dir.path().join("moved");
+    std::fs::rename(&place, &moved).unwrap();
+    let engine = open_files(&moved, &dir.path().join("cell")).unwrap();
+    for (id, n, len) in &ids {
+        assert_eq!(read(&engine, id).unwrap(), bytes(*n, *len));
+    }
+    drop(engine);
+    assert_eq!(indexed(&moved), 30, "the index built anew has every later segment, and those that were given back");
 }
 
 #[test]

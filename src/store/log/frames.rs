@@ -29,6 +29,8 @@ type Found = Vec<(BlobName, Location)>;
 /// Files kept open for reading.
 const OPEN_MAX: usize = 256;
 const BLOCK: u64 = 4096;
+/// A blob of at most so many bytes is read with its label: to take the label off costs a copy.
+const AT_ONCE: usize = 16 << 10;
 
 /// The open log.
 pub(super) struct Log {
@@ -187,9 +189,9 @@ impl Log {
             Err(e) if e.kind() == ErrorKind::Corrupt => return Ok(None),
             file => file?,
         };
-        let mut bytes = vec![0; LABEL + if wanted { len } else { 0 }];
+        let mut bytes = vec![0; LABEL + if wanted && len <= AT_ONCE { len } else { 0 }];
         let mut read = file.read_exact_at(&mut bytes, at.offset);
-        if wanted && is_end(&read) {
+        if bytes.len() > LABEL && is_end(&read) {
             // A place says a little more than the length, and this is the last blob.
             bytes.truncate(LABEL);
             read = file.read_exact_at(&mut bytes, at.offset);

@@ -388,7 +388,7 @@ impl Run {
                 self.verb("backups", trouble, &act, |_, _, _| {});
             }
             Op::Discard => {
-                let act = |run: &Run| run.engine().discard(&mut |_| {}).map(|_| Done::Nothing);
+                let act = |run: &Run| run.engine().discard_in_windows(9, &mut |_| {}).map(|_| Done::Nothing);
                 self.verb("discards", trouble, &act, |_, _, _| {});
             }
             Op::Restore => self.restore(trouble),
