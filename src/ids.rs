@@ -9,19 +9,9 @@ use crate::error::{Error, Result};
 use crate::limits::{CLASS_MAX_BYTES, USER_MAX_BYTES};
 pub use crate::time::Timestamp;
 
-/// Name of a blob: 16 bytes that say nothing about user, class or time, never used twice.
+/// Name of a blob: 16 bytes, never used twice, that say nothing about user, class or time to who has nothing but names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobName(pub [u8; 16]);
-
-impl BlobName {
-    /// The smallest name there is.
-    pub const FIRST: BlobName = BlobName([0; 16]);
-
-    /// The name behind this one, in order; `None` behind the last.
-    pub fn next(self) -> Option<Self> {
-        u128::from_be_bytes(self.0).checked_add(1).map(|n| BlobName(n.to_be_bytes()))
-    }
-}
 
 impl fmt::Debug for BlobName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -35,8 +35,11 @@ pub fn payload_names(engine: &crate::engine::Engine) -> crate::error::Result<Vec
 /// A discard that looks at about so many names at a time.
 ///
 /// # Errors
-/// As [`crate::Engine::discard`].
-pub fn discard_in_windows(engine: &crate::Engine, names: usize) -> crate::error::Result<crate::engine::Discarded> {
+/// As [`crate::engine::Engine::discard`].
+pub fn discard_in_windows(
+    engine: &crate::engine::Engine,
+    names: usize,
+) -> crate::error::Result<crate::engine::Discarded> {
     engine.discard_in_windows(names, &mut |_| {})
 }
 

@@ -12,6 +12,7 @@ mod learn;
 mod naming;
 mod tally;
 
+use std::ops::DerefMut;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -30,7 +31,7 @@ use super::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 /// Sizes that a simulation makes small, so that it reaches what happens at them.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +138,7 @@ impl LogStore {
         self.files.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn files_mut(&self) -> RwLockWriteGuard<'_, Files> {
+    fn files_mut(&self) -> impl DerefMut<Target = Files> + '_ {
         self.files.write().unwrap_or_else(PoisonError::into_inner)
     }
 
