@@ -1,4 +1,4 @@
-//! The log's index in sled: a map from names to places in the log.
+//! The log's index in sled: places of the blobs whose names do not say them, and what each file of the log holds.
 //!
 //! What is relied on: a batch on one tree is applied whole or not at all, a crash takes the newest changes only, and what
 //! sled holds after `flush` and an `fsync` of each of its files is there after a crash. `flush` alone is no barrier in 0.34 (`sync_file_range`; its

@@ -1,4 +1,4 @@
-//! The default store: a directory with a blob log, indexed by sled.
+//! The default store: a directory with a blob log; sled has what the log's names do not say.
 //!
 //! Why not blobs as sled's own values: measured with sled 0.34.7, 512 MiB of values took 300 to 500 MiB of resident
 //! memory at any cache size, and removing nine tenths of them gave back nothing (SPEC.md 9).
