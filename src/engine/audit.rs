@@ -21,8 +21,7 @@ use crate::ids::{RecordId, UserId, UserTag};
 use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, HEADER_BYTES, TAG_BYTES};
 use crate::record::{self, Entry};
 use crate::secret::{Secret, WipeStack};
-use crate::store::Cursor;
-use crate::store::{Head, HeadId};
+use crate::store::{Cursor, Head, HeadId};
 #[cfg(feature = "testing")]
 use crate::tree::head::Prefix;
 use crate::tree::head::{HeadPage, Roots};

@@ -87,7 +87,7 @@ impl Sink for Sealer<'_> {
         let name = self.store.name(name, self.ahead, len);
         let context = crypto::page_context(self.id, kind.byte(), name);
         self.blobs.push((name, chunked::seal(&key, &salt, &context, &plaintext)));
-        self.ahead = Ahead { blobs: self.ahead.blobs + 1, bytes: self.ahead.bytes + len };
+        self.ahead = self.ahead.and(len);
         let another = owner.is_none() || self.made.back().is_none_or(|last| last.owner != owner);
         self.own = if another { 0 } else { self.own + 1 };
         if self.own == MADE_OWN_MAX {

@@ -77,7 +77,7 @@ impl<'a> Edit<'a> {
 
     /// Takes a payload along.
     pub(super) fn take(&mut self, name: BlobName, sealed: Vec<u8>) {
-        self.ahead = Ahead { blobs: self.ahead.blobs + 1, bytes: self.ahead.bytes + sealed.len() };
+        self.ahead = self.ahead.and(sealed.len());
         self.payloads.push((name, sealed));
     }
 

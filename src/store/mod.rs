@@ -76,7 +76,13 @@ pub struct Ahead {
 impl Ahead {
     /// What comes before the blob behind these.
     pub fn of(blobs: &[Blob]) -> Self {
-        Ahead { blobs: blobs.len(), bytes: blobs.iter().map(|(_, bytes)| bytes.len()).sum() }
+        blobs.iter().fold(Self::default(), |ahead, (_, bytes)| ahead.and(bytes.len()))
+    }
+
+    /// The same, and a blob of `len` bytes.
+    #[must_use]
+    pub fn and(self, len: usize) -> Self {
+        Ahead { blobs: self.blobs + 1, bytes: self.bytes + len }
     }
 }
 

@@ -74,10 +74,13 @@ impl<const K: usize, V: Entry> Entries<K, V> {
         Ok(self.taken.get_mut(key))
     }
 
-    /// Adds an entry for a key that has none.
-    pub(super) fn add(&mut self, key: [u8; K], value: V) -> &mut V {
-        self.new += 1;
-        self.taken.entry(key).or_insert(value)
+    /// The same; a new one for a key that has none.
+    pub(super) fn take_or_add(&mut self, key: [u8; K], new: impl FnOnce() -> V) -> Result<&mut V> {
+        self.take(&key)?;
+        Ok(self.taken.entry(key).or_insert_with(|| {
+            self.new += 1;
+            new()
+        }))
     }
 
     /// All of them, taken out.

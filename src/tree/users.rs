@@ -99,36 +99,41 @@ impl Entry for Link<UsersNode> {
     }
 }
 
+fn zeros(d: &mut Decoder<'_>, n: usize) -> Result<()> {
+    if d.bytes(n)?.iter().all(|&b| b == 0) { Ok(()) } else { Err(d.bad()) }
+}
+
 impl Entry for Slot {
     const LEN: usize = SLOT_LEN - 12;
 
     fn check(d: &mut Decoder<'_>) -> Result<()> {
         d.u16()?;
-        let zeros = match d.u8()? {
-            ALONE => return d.bytes(BODY_LEN).map(|_| ()),
+        match d.u8()? {
+            ALONE => d.bytes(BODY_LEN).map(|_| ()),
             LIVE => {
                 d.bytes(REF_BYTES)?;
-                d.bytes(4)?
+                zeros(d, 4)
             }
             ERASED => {
                 d.u64()?;
-                d.bytes(BODY_LEN - 8)?
+                zeros(d, BODY_LEN - 8)
             }
-            _ => return Err(d.bad()),
-        };
-        if zeros.iter().all(|&b| b == 0) { Ok(()) } else { Err(d.bad()) }
+            _ => Err(d.bad()),
+        }
     }
 
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let incarnation = d.u16()?;
         let (state, alone) = match d.u8()? {
-            state @ (LIVE | ALONE) => {
-                let (page, records) = (Ref::decode(d)?, d.u32()?);
-                (SlotState::Live(Link::Stored(page)), (state == ALONE).then_some(records))
+            ALONE => (SlotState::Live(Link::Stored(Ref::decode(d)?)), Some(d.u32()?)),
+            LIVE => {
+                let page = Ref::decode(d)?;
+                zeros(d, 4)?;
+                (SlotState::Live(Link::Stored(page)), None)
             }
             ERASED => {
                 let epoch = d.u64()?;
-                d.bytes(BODY_LEN - 8)?;
+                zeros(d, BODY_LEN - 8)?;
                 (SlotState::Erased { epoch }, None)
             }
             _ => return Err(d.bad()),
@@ -194,18 +199,11 @@ impl UsersNode {
         match &mut self.0 {
             Kind::Interior(children) => {
                 let digit = digit(tag, depth, editor.geometry).to_be_bytes();
-                if children.take(&digit)?.is_none() {
-                    children.add(digit, Link::Loaded(Box::new(UsersNode::empty())));
-                }
-                match children.take(&digit)? {
-                    Some(child) => {
-                        child.load_mut(editor, PageKind::Users, None)?.insert_at(editor, tag, slot, depth + 1)
-                    }
-                    None => unreachable!("it was just added"),
-                }
+                let child = children.take_or_add(digit, || Link::Loaded(Box::new(UsersNode::empty())))?;
+                child.load_mut(editor, PageKind::Users, None)?.insert_at(editor, tag, slot, depth + 1)
             }
             Kind::Leaf(slots) => {
-                slots.add(tag.0, slot);
+                slots.take_or_add(tag.0, || slot)?;
                 if slots.len() > leaf_capacity(editor.geometry) {
                     self.split(editor, depth)?;
                 }

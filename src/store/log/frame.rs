@@ -260,21 +260,20 @@ impl Header {
     }
 }
 
-fn read_header(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Header>> {
+/// The header at `at` in a file of `len` bytes that has room for its frame, and the frame's bytes.
+fn read_header(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<(Header, u64)>> {
     if len.saturating_sub(at.offset) < HEADER as u64 {
         return Ok(None);
     }
     let mut header = [0; HEADER];
     file.read_exact_at(&mut header, at.offset)?;
-    Ok(Header::decode(&header, at).ok())
+    let header = Header::decode(&header, at).ok();
+    Ok(header.and_then(|header| header.frame_len(at, len).map(|frame_len| (header, frame_len))))
 }
 
 /// Reads the frame at `at` in a file of `len` bytes; `None` where there is none.
 pub(super) fn read(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Frame>> {
-    let Some(header) = read_header(file, at, len)? else {
-        return Ok(None);
-    };
-    let Some(frame_len) = header.frame_len(at, len) else {
+    let Some((header, frame_len)) = read_header(file, at, len)? else {
         return Ok(None);
     };
     let table_at = HEADER + header.body_len as usize;
@@ -290,10 +289,7 @@ pub(super) fn read(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Op
 
 /// The same without a look at the blobs: for a frame that was synced.
 pub(super) fn read_table(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Frame>> {
-    let Some(header) = read_header(file, at, len)? else {
-        return Ok(None);
-    };
-    let Some(frame_len) = header.frame_len(at, len) else {
+    let Some((header, frame_len)) = read_header(file, at, len)? else {
         return Ok(None);
     };
     let mut table = vec![0; header.table_len() as usize];
