@@ -73,7 +73,7 @@ fn main() {
     let users: usize = std::env::var("KEYFALL_USERS").ok().and_then(|n| n.parse().ok()).unwrap_or(200_000);
     let quick = !std::env::args().any(|a| a == "--bench");
     let users = if quick { 500 } else { users };
-    let geometries = [(2048, 5), (4096, 6), (8192, 7), (16_384, 8)];
+    let geometries = [(2048, 4), (4096, 3), (4096, 4), (4096, 5), (4096, 6), (8192, 7)];
     let mut engines = Vec::new();
     for (page_bytes, fan_bits) in geometries {
         let dir = tempfile::tempdir().unwrap();

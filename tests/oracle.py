@@ -247,8 +247,8 @@ def marker(naming_key):
 
 def slot(state, store, epoch, attempt, key, fill):
     head = b"KFSLOT01" + bytes([state]) + store + struct.pack(">Q", epoch) + attempt + key
-    whole = head + fill[:4064 - len(head)]
-    return whole + hashlib.sha256(whole).digest()
+    whole = head + fill[:480 - len(head)]
+    return whole + hashlib.sha256(whole).digest() + bytes(4096 - 512)
 
 
 def cell(directory):
@@ -257,7 +257,7 @@ def cell(directory):
     for name in ("slot-a", "slot-b"):
         with open(os.path.join(directory, name), "rb") as f:
             data = f.read()
-        whole = len(data) == 4096 and hashlib.sha256(data[:4064]).digest() == data[4064:]
+        whole = len(data) == 4096 and hashlib.sha256(data[:480]).digest() == data[480:512]
         if whole and data[:8] == b"KFSLOT01" and data[8] == 1:
             keys[(int.from_bytes(data[25:33], "big"), data[33:49])] = data[49:81]
     return keys
@@ -626,8 +626,8 @@ class Maker:
         self.numbered += 1
 
     def files(self):
-        live = slot(1, self.store, self.epoch, self.attempt, self.root_key, self.random(4096))
-        gone = slot(2, self.store, self.epoch - 1, self.random(16), self.random(32), self.random(4096))
+        live = slot(1, self.store, self.epoch, self.attempt, self.root_key, self.random(512))
+        gone = slot(2, self.store, self.epoch - 1, self.random(16), self.random(32), self.random(512))
         return {"store/keyfall": marker(self.random(16)), "store/log/00000001.log": self.log,
                 "cell/slot-a": live, "cell/slot-b": gone, "cell/remnants-accepted": b""}
 
@@ -761,7 +761,7 @@ def vectors():
     yield "shared", m.vector("an inbox key, a grant, a training set with one record")
     m = good("in the middle of an erase")
     files = m.files()
-    files["cell/slot-b"] = slot(1, m.store, 2, m.random(16), m.random(32), m.random(4096))
+    files["cell/slot-b"] = slot(1, m.store, 2, m.random(16), m.random(32), m.random(512))
     yield "deposited", m.vector("a key of the next epoch was deposited and nothing published: the old state", files)
 
     # Damaged.
@@ -789,15 +789,15 @@ def vectors():
     yield "root-page-damaged", m.vector("one bit of the root page changed", files, error="Corrupt")
     m = good("other key")
     files = m.files()
-    files["cell/slot-a"] = slot(1, m.store, 1, m.attempt, m.random(32), m.random(4096))
+    files["cell/slot-a"] = slot(1, m.store, 1, m.attempt, m.random(32), m.random(512))
     yield "wrong-root-key", m.vector("the cell holds another key under the same name", files, error="Corrupt")
     m = good("other attempt")
     files = m.files()
-    files["cell/slot-a"] = slot(1, m.store, 1, m.random(16), m.root_key, m.random(4096))
+    files["cell/slot-a"] = slot(1, m.store, 1, m.random(16), m.root_key, m.random(512))
     yield "other-attempt", m.vector("the key of another attempt at the same epoch", files, error="Refused")
     m = good("store behind")
     files = m.files()
-    files["cell/slot-a"] = slot(1, m.store, 2, m.random(16), m.random(32), m.random(4096))
+    files["cell/slot-a"] = slot(1, m.store, 2, m.random(16), m.random(32), m.random(512))
     yield "store-behind", m.vector("the store is older than the cell", files, error="Refused")
     m = good("cell behind")
     files = m.files()
@@ -807,7 +807,7 @@ def vectors():
     yield "cell-behind", m.vector("an old copy of the cell beside a newer store", files, error="Refused")
     m = good("other store")
     files = m.files()
-    files["cell/slot-a"] = slot(1, m.random(16), 1, m.attempt, m.root_key, m.random(4096))
+    files["cell/slot-a"] = slot(1, m.random(16), 1, m.attempt, m.root_key, m.random(512))
     yield "other-store", m.vector("the cell of another store", files, error="Refused")
     m = good("torn slot")
     files = m.files()
@@ -906,7 +906,7 @@ def seeds():
     yield 27, "load", b"\2" + m.store + m.random(32)
     yield 27, "retire", b"\3" + m.store + struct.pack(">Q", 9) + m.random(16) + b"\1" + struct.pack(">Q", 10) + m.random(16)
     yield 27, "held", struct.pack(">Q", 8) + b"\2" + share + share
-    yield 6, "slot", slot(1, m.store, 1, m.attempt, m.root_key, m.random(4096))
+    yield 6, "slot", slot(1, m.store, 1, m.attempt, m.root_key, m.random(512))
     yield 7, "id", id
     yield 8, "id-text", base64.b32hexencode(id).lower()
     yield 9, "frame", frame(1, 0, (1, 0), 0, [(m.random(16), b"blob")], ((1, 1), b"head"))

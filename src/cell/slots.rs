@@ -6,7 +6,8 @@
 //! process and through a sync that succeeded, is destroyed again.
 //!
 //! ```text
-//! slot 4096 = magic 8 ‖ state 1 ‖ store id 16 ‖ epoch 8 ‖ attempt 16 ‖ key 32 ‖ note 33 ‖ random fill ‖ SHA-256 of all before
+//! file 4096 = slot ‖ zeros
+//! slot 512  = magic 8 ‖ state 1 ‖ store id 16 ‖ epoch 8 ‖ attempt 16 ‖ key 32 ‖ note 33 ‖ random fill ‖ SHA-256 of all before
 //! ```
 //! A tombstone bears the epoch and attempt of the key that ended there; a keyholder's those of the key that was kept then. A note stands
 //! beside a keyholder's share.
@@ -26,7 +27,7 @@ use crate::disk::{Disk, How};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
-use crate::limits::SLOT_BYTES;
+use crate::limits::{SLOT_BYTES, SLOT_FILE_BYTES};
 #[cfg(feature = "keyholders")]
 use crate::promise::Fence;
 use crate::secret::Secret;
@@ -46,9 +47,9 @@ const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 const CHECKED: usize = SLOT_BYTES - 32;
 
-/// A sector in memory, aligned so that O_DIRECT can read into it.
-fn sector() -> Secret {
-    Secret::zeroed(SLOT_BYTES)
+/// A slot's file in memory, aligned so that O_DIRECT can read into it.
+fn whole_file() -> Secret {
+    Secret::zeroed(SLOT_FILE_BYTES)
 }
 
 pub(super) enum Slot {
@@ -67,7 +68,8 @@ pub(super) enum Slot {
 impl Slot {
     fn parse(bytes: &[u8]) -> Slot {
         let parse = || -> Result<Slot> {
-            let (checked, sum) = bytes.split_at_checked(CHECKED).unwrap_or_default();
+            let (checked, sum) =
+                bytes.get(..SLOT_BYTES).unwrap_or_default().split_at_checked(CHECKED).unwrap_or_default();
             let mut d = Decoder::new(checked, "cell slot");
             if Sha256::digest(checked)[..] != *sum {
                 return Err(d.bad());
@@ -141,19 +143,24 @@ impl Slots {
 
     /// Whether a slot holds what an interrupted [`Slots::make`] leaves, or nothing.
     pub(crate) fn is_unused(&self, slot: &str) -> bool {
-        let mut bytes = sector();
+        let mut bytes = whole_file();
         match self.disk.open(&self.dir.join(slot), How::Read).and_then(|f| f.len()) {
             Ok(0) => return true,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return true,
             _ => {}
         }
         let there = self.disk.read_medium(&self.dir.join(slot), &mut bytes);
-        there.is_ok() && matches!(Slot::parse(&bytes), Slot::Destroyed { id } if id.epoch == 0)
+        there.is_ok()
+            && match Slot::parse(&bytes) {
+                Slot::Destroyed { id } => id.epoch == 0,
+                Slot::Live { .. } => false,
+                Slot::Torn => bytes.iter().all(|&b| b == 0),
+            }
     }
 
     fn slot(&self, slot: &str) -> Result<Slot> {
         let path = self.dir.join(slot);
-        let mut bytes = sector();
+        let mut bytes = Secret::zeroed(SLOT_BYTES);
         // What this process wrote it has read back from the medium already.
         match self.disk.open(&path, How::Read).and_then(|f| f.read_exact_at(&mut bytes, 0)) {
             Ok(()) => Ok(Slot::parse(&bytes)),
@@ -172,7 +179,7 @@ impl Slots {
         live: Option<(&Key, Option<&Note>)>,
     ) -> Result<()> {
         let path = self.dir.join(self.names[slot]);
-        let mut bytes = sector();
+        let mut bytes = Secret::zeroed(SLOT_BYTES);
         self.env.fill(&mut bytes)?;
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8] = state;
@@ -190,11 +197,14 @@ impl Slots {
         let io = |e| Error::io(format!("writing the cell slot {}", path.display()), e);
         self.destroyed[slot].store(false, Ordering::Release);
         let file = self.disk.open(&path, How::Create).map_err(io)?;
+        if file.len().map_err(io)? < SLOT_FILE_BYTES as u64 {
+            file.set_len(SLOT_FILE_BYTES as u64).map_err(io)?;
+        }
         file.write_all_at(&bytes, 0).map_err(io)?;
         file.sync_data().map_err(io)?;
-        let mut back = sector();
+        let mut back = whole_file();
         self.disk.read_medium(&path, &mut back).map_err(io)?;
-        if back[..] != bytes[..] {
+        if back[..SLOT_BYTES] != bytes[..] {
             return Err(Error::new(
                 ErrorKind::Io,
                 format!(

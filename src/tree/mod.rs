@@ -44,7 +44,7 @@ pub struct Geometry {
 
 impl Default for Geometry {
     fn default() -> Self {
-        Geometry { page_bytes: 4096, fan_bits: 6 }
+        Geometry { page_bytes: 4096, fan_bits: 4 }
     }
 }
 

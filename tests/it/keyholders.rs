@@ -438,9 +438,9 @@ fn one_restored_from_a_backup_of_itself_and_one_that_lies_are_named() {
                 bytes[50] ^= 1;
                 let sum = sha2::Digest::finalize(sha2::Digest::chain_update(
                     <sha2::Sha256 as sha2::Digest>::new(),
-                    &bytes[..4064],
+                    &bytes[..480],
                 ));
-                bytes[4064..].copy_from_slice(&sum);
+                bytes[480..512].copy_from_slice(&sum);
                 std::fs::write(&path, bytes).unwrap();
             }
         }
