@@ -14,8 +14,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -124,12 +124,18 @@ pub(crate) struct Slots {
     names: &'static [&'static str],
     /// Whether a slot without a live key is known to be destroyed on the medium, and not only in the page cache.
     destroyed: Vec<AtomicBool>,
+    /// The key that the last write of all, by this process, made ready.
+    ready: Mutex<Option<(StoreId, RootId)>>,
 }
 
 impl Slots {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, env: SharedEnv, names: &'static [&'static str]) -> Self {
         let destroyed = names.iter().map(|_| AtomicBool::new(false)).collect();
-        Slots { disk, dir: dir.to_owned(), env, names, destroyed }
+        Slots { disk, dir: dir.to_owned(), env, names, destroyed, ready: Mutex::default() }
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Option<(StoreId, RootId)>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes tombstones of epoch 0: a cell that never held a key.
@@ -196,14 +202,20 @@ impl Slots {
         bytes[CHECKED..].copy_from_slice(&sum);
         let io = |e| Error::io(format!("writing the cell slot {}", path.display()), e);
         self.destroyed[slot].store(false, Ordering::Release);
+        *self.ready() = None;
         let file = self.disk.open(&path, How::Create).map_err(io)?;
-        if file.len().map_err(io)? < SLOT_FILE_BYTES as u64 {
-            file.set_len(SLOT_FILE_BYTES as u64).map_err(io)?;
-        }
         file.write_all_at(&bytes, 0).map_err(io)?;
         file.sync_data().map_err(io)?;
         let mut back = whole_file();
-        self.disk.read_medium(&path, &mut back).map_err(io)?;
+        let read = match self.disk.read_medium(&path, &mut back) {
+            // A file that is new, or was damaged. (To ask for its length each time makes some file systems write its times each time.)
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => file
+                .set_len(SLOT_FILE_BYTES as u64)
+                .and_then(|()| file.sync_data())
+                .and_then(|()| self.disk.read_medium(&path, &mut back)),
+            read => read,
+        };
+        read.map_err(io)?;
         if back[..SLOT_BYTES] != bytes[..] {
             return Err(Error::new(
                 ErrorKind::Io,
@@ -223,6 +235,9 @@ impl Slots {
 
     /// Keeps a further key. Depositing the same again is no change.
     pub(crate) fn deposit(&self, store: StoreId, id: &RootId, key: &Key, note: Option<&Note>) -> Result<()> {
+        if *self.ready() == Some((store, *id)) {
+            return Ok(());
+        }
         let slots = self.all()?;
         if slots.iter().any(|s| matches!(s, Slot::Live { store: there, .. } if *there != store)) {
             return Err(Error::new(ErrorKind::Refused, "this cell belongs to another store; give each store its own"));
@@ -278,11 +293,13 @@ impl Slots {
             Slot::Torn => RootId { epoch: keep.epoch.saturating_sub(1), attempt: [0; 16] },
         };
         let free = slots.iter().position(|slot| slot.live().is_none_or(|key| key.id != *keep));
-        if let (Some(next), Some(n)) = (next, free) {
+        let written = next.zip(free);
+        if let Some((next, n)) = written {
             self.write(n, LIVE, store, &next.id, Some((&next.key, None)))?;
             slots[n] = Slot::Live { store, key: next.duplicate(), note: [0; NOTE_BYTES] };
         }
         self.destroy_others(&slots, store, |id| id == keep || next.is_some_and(|next| next.id == *id), bears)?;
+        *self.ready() = written.map(|(next, _)| (store, next.id));
         Ok(Retirement::Destroyed)
     }
 

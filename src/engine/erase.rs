@@ -20,7 +20,7 @@ use crate::tree::head::HeadPage;
 use crate::tree::history::Fact;
 use crate::tree::lineage::Lineage;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN};
-use crate::tree::users::SlotState;
+use crate::tree::users::{SlotState, find};
 use crate::tree::{Link, PageKind};
 
 /// What an erase did. It is returned when the erase is complete, never before.
@@ -95,7 +95,9 @@ impl Engine {
     /// `Full`.
     pub fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
         let _wiped = WipeStack;
-        match self.inner.submit(Asked::Erase(erase.into())) {
+        let erase = erase.into();
+        self.inner.look_ahead(&erase);
+        match self.inner.submit(Asked::Erase(erase)) {
             Answer::Erased(erased) => erased,
             Answer::Put(_) => unreachable!("an erase was asked for"),
         }
@@ -135,6 +137,17 @@ impl Inner {
             change
         };
         Ok(self.publish(&mut writer, change)?.unwrap_or(Retirement::Destroyed))
+    }
+
+    /// Has the path to the user's slot in the cache while another caller is at work: the one writer does not wait for it then.
+    fn look_ahead(&self, erase: &Erase) {
+        if !self.queue.is_busy() {
+            return;
+        }
+        let state = self.state();
+        let tag = erase.user(|user| self.user_tag(&state, user));
+        // What fails here fails again, and is told then.
+        let _ = find(&self.pages(), &state.head.roots.users, state.head.geometry, tag);
     }
 
     pub(super) fn erase_all(&self, writer: &mut Writer, erases: &[&Erase]) -> Vec<Result<Erasure>> {

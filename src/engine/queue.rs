@@ -51,6 +51,11 @@ impl<R, O> Queue<R, O> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether somebody is at work.
+    pub(super) fn is_busy(&self) -> bool {
+        self.inside().busy
+    }
+
     /// Has a request served, by whoever is the next at work; `work` gives one outcome for each request, in order.
     pub(super) fn submit(&self, request: R, work: impl FnOnce(Vec<R>) -> Vec<O>) -> O {
         let mut inside = self.inside();

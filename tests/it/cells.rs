@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::ErrorKind;
-use keyfall::cell::{Durable, FileCell, MemoryCell, RootCell, RootId};
+use keyfall::cell::{Durable, FileCell, MemoryCell, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
 use keyfall::env::{Env, System};
 use keyfall::ids::StoreId;
@@ -184,6 +184,26 @@ fn a_destroyed_slot_holds_nothing_of_the_key() {
 }
 
 #[test]
+fn what_stood_ready_and_was_destroyed_is_deposited_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let cell = create(&dir.path().join("cell"), true).unwrap();
+    let sure = Durable::assumed_for_a_test;
+    deposit(&cell, id(1, 1));
+    let next = RootKey { id: id(2, 2), key: Key::copied_from(&[2; 32]) };
+    let deposited = || {
+        cell.deposit(STORE, &next.id, &next.key).unwrap();
+        epochs(&cell)
+    };
+    assert!(cell.retire_for(&id(1, 1), &next, sure()).unwrap().is_some());
+    assert_eq!((epochs(&cell), deposited()), (vec![1, 2], vec![1, 2]));
+    cell.retire(&id(1, 1), sure()).unwrap();
+    assert_eq!((epochs(&cell), deposited()), (vec![1], vec![1, 2]));
+    // It stands ready for its own store alone.
+    cell.retire_for(&id(1, 1), &next, sure()).unwrap();
+    assert_eq!(kind(cell.deposit(StoreId([9; 16]), &next.id, &next.key)), ErrorKind::Refused);
+}
+
+#[test]
 fn one_torn_slot_is_nothing_two_are_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("cell");
@@ -201,6 +221,8 @@ fn one_torn_slot_is_nothing_two_are_the_end() {
     );
     std::fs::remove_file(place.join("slot-b")).unwrap();
     assert_eq!(epochs(&open()), [5], "a missing slot is a torn one");
+    open().retire(&id(5, 1), Durable::assumed_for_a_test()).unwrap();
+    assert_eq!(std::fs::metadata(place.join("slot-b")).unwrap().len(), 4096);
     torn("slot-a");
     assert_eq!(kind(open().load()), ErrorKind::Corrupt);
 }
