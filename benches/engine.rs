@@ -98,6 +98,20 @@ impl Floor {
     }
 }
 
+/// Waits until the disk has done what it was given before: its floor falls no more. A minute, at most.
+fn settle(floor: &mut Floor) {
+    let mut last = Duration::MAX;
+    for _ in 0..60 {
+        let mut now = Samples::default();
+        (0..40).for_each(|_| now.add(floor.two_writes()));
+        if now.median() > last.mul_f64(0.9) {
+            return;
+        }
+        last = now.median();
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 /// The floor of encryption: AES-256-GCM over the same bytes, in chunks of 16 KiB, one core.
 fn aes(bytes: usize) -> Duration {
     let cipher = Aes256Gcm::new_from_slice(&[7; 32]).unwrap();
@@ -167,6 +181,7 @@ fn erases(rounds: usize) {
         fill_users(&engine, &format!("batch-{batch}-"), batch * batch_rounds);
     }
     let mut floor = Floor::new(dir.path());
+    settle(&mut floor);
     let mut write = Samples::default();
     let mut one: Vec<Samples> = sizes.iter().map(|_| Samples::default()).collect();
     for round in 0..rounds {
@@ -225,6 +240,7 @@ fn scopes(rounds: usize) {
         there.push((who, ids[8], began(3), began(5)));
     }
     let mut floor = Floor::new(dir.path());
+    settle(&mut floor);
     let mut write = Samples::default();
     let mut samples: Vec<Samples> = names.iter().map(|_| Samples::default()).collect();
     for (n, (who, record, from, until)) in there.into_iter().enumerate() {

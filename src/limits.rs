@@ -99,8 +99,6 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
 pub const LIST_MAX: usize = 10_000;
 /// Bytes of a root cell slot: one sector, which a disk writes whole or not at all.
 pub const SLOT_BYTES: usize = 512;
-/// Bytes of the file that a slot begins: a block of a disk with 4 KiB sectors, which O_DIRECT reads.
-pub(crate) const SLOT_FILE_BYTES: usize = 4096;
 
 const _: () = assert!(PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a page is one chunk");
 const _: () = assert!(USER_PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a user page is one chunk");

@@ -27,7 +27,7 @@ use crate::disk::{Disk, How};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
-use crate::limits::{SLOT_BYTES, SLOT_FILE_BYTES};
+use crate::limits::SLOT_BYTES;
 #[cfg(feature = "keyholders")]
 use crate::promise::Fence;
 use crate::secret::Secret;
@@ -46,6 +46,8 @@ pub(crate) type Note = [u8; NOTE_BYTES];
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 const CHECKED: usize = SLOT_BYTES - 32;
+/// Bytes of the file that a slot begins: a block of a disk with 4 KiB sectors, which O_DIRECT reads.
+const SLOT_FILE_BYTES: usize = 4096;
 
 /// A slot's file in memory, aligned so that O_DIRECT can read into it.
 fn whole_file() -> Secret {
