@@ -45,8 +45,8 @@ struct Owners(Arc<Mutex<Lists>>);
 
 type Lists = HashMap<UserTag, HashSet<BlobName>>;
 
-/// One user's part of the cache, at most: an erase returns when its user's pages are zeroized, and these are some 4 ms for 16 MiB.
-const OWNER_PART: usize = 32;
+/// One user's part of the cache, at most: an erase returns when its user's pages are zeroized, and 2 MiB of them took as long as the erase.
+const OWNER_PART: usize = 256;
 
 impl Owners {
     fn lists(&self) -> MutexGuard<'_, Lists> {

@@ -382,8 +382,8 @@ fn the_page_cache_keeps_to_its_limit() {
 #[test]
 fn one_users_pages_are_a_small_part_of_the_cache() {
     let mut world = World::new(25, SMALL);
-    // 2,048 pages of 4 KiB, 64 of them one user's at most.
-    world.options.cache_bytes = 8 << 20;
+    // 16,384 pages of 4 KiB, 64 of them one user's at most.
+    world.options.cache_bytes = 64 << 20;
     world.reopen();
     let mut batch = world.engine().batch();
     for n in 0..2000u16 {
