@@ -170,7 +170,7 @@ fn erases(rounds: usize) {
     let sizes = [1usize, 1000, 100_000, 1_000_000];
     let batches = [1usize, 100, 10_000];
     // The largest takes long to make; the others are measured as often, in the same rounds.
-    let rounds = rounds.min(9);
+    let rounds = rounds.min(15);
     for size in sizes {
         for round in 0..rounds {
             fill(&engine, &format!("holds-{size}-{round}"), size);

@@ -85,7 +85,7 @@ pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sy
 pub struct Options {
     /// Time and randomness.
     pub env: SharedEnv,
-    /// Most bytes of opened pages kept in memory; a 256th of them of one user at most, for an erase waits until these are zeroized.
+    /// Most bytes of opened pages kept in memory; a 1024th of them of one user at most, for an erase waits until these are zeroized.
     pub cache_bytes: u64,
     /// Page size and fan-out of a new store.
     pub geometry: Geometry,

@@ -332,6 +332,26 @@ fn a_cold_read_fetches_the_pages_of_one_path_and_its_segments() {
 }
 
 #[test]
+fn one_users_records_read_in_their_order_fetch_a_page_once_and_not_for_each() {
+    let (world, engine) = World::new();
+    let mut batch = engine.batch();
+    let interaction = engine.new_interaction().unwrap();
+    for _ in 0..5000 {
+        batch.add(Put::new(user("speaker"), Class::action()).interaction(interaction), &b"short"[..]).unwrap();
+    }
+    let ids = batch.commit().unwrap();
+    drop(engine);
+    let engine = world.open();
+    let before = world.reads.load(Ordering::Relaxed);
+    for id in &ids {
+        engine.info(id).unwrap();
+    }
+    let fetched = world.reads.load(Ordering::Relaxed) - before;
+    // The tree of the class has far more pages than one user may have in the cache: what stays must be what was read last.
+    assert!((100..500).contains(&fetched), "{fetched} pages were fetched for 5,000 records");
+}
+
+#[test]
 fn most_users_are_erased_without_a_look_at_their_page() {
     let (world, engine) = World::new();
     for name in ["alone", "linked", "held"] {
