@@ -125,6 +125,47 @@ fn a_cut_in_the_tail_loses_only_what_was_not_acknowledged() {
 }
 
 #[test]
+fn a_long_frame_goes_out_in_pieces_and_is_there_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let store = SledStore::create(&place).unwrap();
+    commit(&store, 1);
+    let log = place.join("log/00000001.log");
+    let start = end_of(&log);
+    // Around the length of a piece, 256 KiB, and many short ones between.
+    let lengths = [262_144, 0, 262_143, 1, 262_145, 100_000, 100_000, 62_144, 262_000].into_iter().chain([3000; 300]);
+    let blobs: Vec<_> = (1000..).zip(lengths).map(|(n, len)| (name(n), bytes(n, len))).collect();
+    let head = |n: u64| Head { id: HeadId { epoch: 1, commit: n }, bytes: bytes(n, 500) };
+    let first = Some(head(1).id);
+    assert_eq!(store.commit(&blobs, first, &head(2)).unwrap(), Published::Done);
+    let end = end_of(&log);
+    let reopened = |change: &dyn Fn(&File)| {
+        let copy = copy_of(&place);
+        std::fs::remove_dir_all(copy.path().join("index")).unwrap();
+        change(&OpenOptions::new().write(true).open(copy.path().join("log/00000001.log")).unwrap());
+        let store = SledStore::open(copy.path()).unwrap();
+        (copy, store)
+    };
+    let (_copy, whole) = reopened(&|_| {});
+    assert_eq!(whole.head().unwrap(), Some(head(2)));
+    for (name, bytes) in &blobs {
+        assert_eq!(whole.get(name).unwrap().as_ref(), Some(bytes), "{} bytes", bytes.len());
+    }
+    // Its header comes last, so a crash can leave all but that; or any beginning, or a sector less.
+    let mut torn: Vec<Box<dyn Fn(&File)>> = vec![Box::new(|f| f.write_all_at(&[0; 64], start).unwrap())];
+    for at in (start + 1..end).step_by(150_001) {
+        torn.push(Box::new(move |f| f.set_len(at).unwrap()));
+        torn.push(Box::new(move |f| f.write_all_at(&[0; 512], at.min(end - 512)).unwrap()));
+    }
+    for change in torn {
+        let (_copy, store) = reopened(&*change);
+        assert_eq!(store.head().unwrap(), Some(head(1)));
+        assert!(blobs.iter().all(|(name, _)| !store.contains(name).unwrap()), "nothing of it is left");
+        assert_eq!(store.commit(&blobs, first, &head(2)).unwrap(), Published::Done);
+    }
+}
+
+#[test]
 fn a_lost_or_old_index_is_brought_up_from_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("store");

@@ -119,42 +119,49 @@ impl Frame {
     }
 }
 
-/// A frame to be written.
-pub(super) struct Built {
-    pub(super) bytes: Vec<u8>,
+/// A frame that was written.
+pub(super) struct Written {
+    pub(super) len: u64,
     pub(super) blobs: Vec<(BlobName, Location)>,
     pub(super) head: Option<Location>,
 }
 
-/// Lays a frame out at `at`, its blobs numbered from `first` on.
-pub(super) fn build(blobs: &[Blob], head: Option<&Head>, at: Position, synced: Position, first: u32) -> Built {
-    let table_len = blobs.len() * TABLE_ENTRY + head.map_or(0, |head| 16 + head.bytes.len());
-    let body_len = blobs.iter().map(|(_, blob)| LABEL + blob.len()).sum::<usize>();
-    let mut out = Vec::with_capacity((HEADER + body_len + table_len).next_multiple_of(ALIGN as usize));
-    out.resize(HEADER, 0);
+/// Writes a frame at `at`, its blobs numbered from `first` on: a short one at once, a long one in pieces and its header last.
+pub(super) fn write(
+    file: &dyn DiskFile,
+    blobs: &[Blob],
+    head: Option<&Head>,
+    (at, synced): (Position, Position),
+    first: u32,
+) -> io::Result<Written> {
+    let mut out = Pieces { file, start: at.offset, written: 0, piece: Vec::new() };
+    out.push(&[0; HEADER])?;
     let mut places = Vec::with_capacity(blobs.len());
+    let mut table = Vec::with_capacity(blobs.len() * TABLE_ENTRY);
+    let mut body_sum = crc32fast::Hasher::new();
     for ((name, blob), number) in blobs.iter().zip(first..) {
         assert!(blob.len() <= BLOB_MAX_BYTES, "a blob outgrew its limit");
         let len = blob.len() as u32;
-        let label_at = Position { file: at.file, offset: at.offset + out.len() as u64 };
-        out.extend_from_slice(&Label { name: *name, len, number }.encode(label_at));
-        places.push((*name, Location { file: at.file, offset: at.offset + out.len() as u64, len, number }));
-        out.extend_from_slice(blob);
+        let label = Label { name: *name, len, number }.encode(Position { file: at.file, offset: out.end() });
+        for part in [&label, &blob[..]] {
+            body_sum.update(part);
+            out.push(part)?;
+        }
+        places.push((*name, Location { file: at.file, offset: out.end() - u64::from(len), len, number }));
+        table.extend_from_slice(&name.0);
+        table.extend_from_slice(&len.to_be_bytes());
     }
-    let table = out.len();
-    for (name, blob) in blobs {
-        out.extend_from_slice(&name.0);
-        out.extend_from_slice(&(blob.len() as u32).to_be_bytes());
-    }
+    let body_len = out.end() - at.offset - HEADER as u64;
     let mut head_at = None;
     if let Some(head) = head {
-        out.extend_from_slice(&head.id.epoch.to_be_bytes());
-        out.extend_from_slice(&head.id.commit.to_be_bytes());
-        let offset = at.offset + out.len() as u64;
+        table.extend_from_slice(&head.id.epoch.to_be_bytes());
+        table.extend_from_slice(&head.id.commit.to_be_bytes());
+        let offset = out.end() + table.len() as u64;
         head_at = Some(Location { file: at.file, offset, len: head.bytes.len() as u32, number: 0 });
-        out.extend_from_slice(&head.bytes);
+        table.extend_from_slice(&head.bytes);
     }
-    let header = [
+    let mut header = [0; HEADER];
+    let fields = [
         &MAGIC[..],
         &at.file.to_be_bytes(),
         &at.offset.to_be_bytes(),
@@ -162,17 +169,72 @@ pub(super) fn build(blobs: &[Blob], head: Option<&Head>, at: Position, synced: P
         &synced.offset.to_be_bytes(),
         &(blobs.len() as u32).to_be_bytes(),
         &(head.map_or(0, |h| h.bytes.len()) as u32).to_be_bytes(),
-        &(body_len as u64).to_be_bytes(),
-        &crc32fast::hash(&out[HEADER..table]).to_be_bytes(),
+        &body_len.to_be_bytes(),
+        &body_sum.finalize().to_be_bytes(),
         &[0; 4],
         &first.to_be_bytes(),
     ]
     .concat();
-    out[..header.len()].copy_from_slice(&header);
-    let sum = table_sum(&out[..HEADER], &out[table..]);
-    out[SUM_AT..SUM_AT + 4].copy_from_slice(&sum.to_be_bytes());
-    out.resize(out.len().next_multiple_of(ALIGN as usize), 0);
-    Built { bytes: out, blobs: places, head: head_at }
+    header[..fields.len()].copy_from_slice(&fields);
+    let sum = table_sum(&header, &table);
+    header[SUM_AT..SUM_AT + 4].copy_from_slice(&sum.to_be_bytes());
+    out.push(&table)?;
+    let len = (out.end() - at.offset).next_multiple_of(ALIGN);
+    out.push(&[0; ALIGN as usize][..(at.offset + len - out.end()) as usize])?;
+    out.finish(&header)?;
+    Ok(Written { len, blobs: places, head: head_at })
+}
+
+/// Bytes of a piece: a long frame is not copied together, which would take as much memory again.
+const PIECE: usize = 256 << 10;
+
+/// The bytes of a frame on their way into the file.
+struct Pieces<'f> {
+    file: &'f dyn DiskFile,
+    start: u64,
+    /// Of them, those in the file, or passed over: the header's.
+    written: u64,
+    piece: Vec<u8>,
+}
+
+impl Pieces<'_> {
+    fn end(&self) -> u64 {
+        self.start + self.written + self.piece.len() as u64
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.piece.len() + bytes.len() > PIECE {
+            self.flush()?;
+        }
+        if bytes.len() >= PIECE {
+            self.file.write_all_at(bytes, self.end())?;
+            self.written += bytes.len() as u64;
+        } else {
+            self.piece.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// Writes what there is; not the header, which comes last.
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let header = if self.written == 0 { HEADER } else { 0 };
+        self.file.write_all_at(&self.piece[header..], self.start + self.written + header as u64)?;
+        self.written += self.piece.len() as u64;
+        self.piece.clear();
+        Ok(())
+    }
+
+    fn finish(mut self, header: &[u8; HEADER]) -> io::Result<()> {
+        if self.written == 0 {
+            self.piece[..HEADER].copy_from_slice(header);
+            return self.file.write_all_at(&self.piece, self.start);
+        }
+        self.flush()?;
+        self.file.write_all_at(header, self.start)
+    }
 }
 
 /// Where the sum of header and table stands in the header.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Sizes;
-use super::frame::{self, Built, Frame, HEADER, LABEL, Label, Location, Position};
+use super::frame::{self, Frame, HEADER, LABEL, Label, Location, Position};
 use super::naming::Place;
 use crate::disk::{Disk, DiskFile, How};
 use crate::error::{Error, ErrorKind, Result};
@@ -97,18 +97,17 @@ impl Log {
             self.next_file(&mut tail)?;
         }
         let start = tail.end;
-        let Built { bytes: frame, blobs, head } = frame::build(blobs, head, start, tail.synced, tail.number);
-        if let Err(e) = tail.file.write_all_at(&frame, start.offset) {
+        let written = frame::write(&*tail.file, blobs, head, (start, tail.synced), tail.number).map_err(|e| {
             let full = Error::io(format!("writing {}", path(&self.dir, start.file).display()), e);
-            return Err(match tail.cut() {
+            match tail.cut() {
                 Ok(()) => full,
                 Err(e) => Error::new(ErrorKind::Io, format!("undoing a write that failed ({full})")).with_source(e),
-            });
-        }
-        tail.end.offset += frame.len() as u64;
-        tail.number += blobs.len() as u32;
-        self.fill_ahead(&mut tail, frame.len() as u64, head.is_some());
-        Ok((blobs, head))
+            }
+        })?;
+        tail.end.offset += written.len;
+        tail.number += written.blobs.len() as u32;
+        self.fill_ahead(&mut tail, written.len, head.is_some());
+        Ok((written.blobs, written.head))
     }
 
     /// Writes zeros where the file has just grown: behind a short frame that follows another, and behind a commit that ends four times as
