@@ -127,6 +127,11 @@ pub(crate) fn measure(name: &str, make: Make, args: &Args) -> Line {
         let mut peer = make(&dir);
         // Somebody else is there too, with as much as the smaller ones.
         peer.fill(1_000_000, n.min(1000));
+        // What is measured has been running for a while: it has erased before.
+        for user in [1_000_001, 1_000_002] {
+            peer.fill(user, 1);
+            peer.erase(user);
+        }
         let rounds = args.rounds;
         let mut took = Vec::new();
         for user in 0..rounds {
