@@ -134,7 +134,9 @@ pub(super) fn write(
     (at, synced): (Position, Position),
     first: u32,
 ) -> io::Result<Written> {
-    let mut out = Pieces { file, start: at.offset, written: 0, piece: Vec::new() };
+    let about = 4096 + blobs.iter().map(|(_, blob)| LABEL + blob.len() + TABLE_ENTRY).sum::<usize>();
+    let piece = Vec::with_capacity(about.min(PIECE));
+    let mut out = Pieces { file, start: at.offset, written: 0, piece };
     out.push(&[0; HEADER])?;
     let mut places = Vec::with_capacity(blobs.len());
     let mut table = Vec::with_capacity(blobs.len() * TABLE_ENTRY);
