@@ -152,16 +152,16 @@ fn a_long_frame_goes_out_in_pieces_and_is_there_whole_or_not_at_all() {
         assert_eq!(whole.get(name).unwrap().as_ref(), Some(bytes), "{} bytes", bytes.len());
     }
     // Its header comes last, so a crash can leave all but that; or any beginning, or a sector less.
-    let mut torn: Vec<Box<dyn Fn(&File)>> = vec![Box::new(|f| f.write_all_at(&[0; 64], start).unwrap())];
-    for at in (start + 1..end).step_by(150_001) {
-        torn.push(Box::new(move |f| f.set_len(at).unwrap()));
-        torn.push(Box::new(move |f| f.write_all_at(&[0; 512], at.min(end - 512)).unwrap()));
-    }
-    for change in torn {
-        let (_copy, store) = reopened(&*change);
+    let torn = |change: &dyn Fn(&File)| {
+        let (_copy, store) = reopened(change);
         assert_eq!(store.head().unwrap(), Some(head(1)));
         assert!(blobs.iter().all(|(name, _)| !store.contains(name).unwrap()), "nothing of it is left");
         assert_eq!(store.commit(&blobs, first, &head(2)).unwrap(), Published::Done);
+    };
+    torn(&|f| f.write_all_at(&[0; 64], start).unwrap());
+    for at in (start + 1..end).step_by(150_001) {
+        torn(&|f| f.set_len(at).unwrap());
+        torn(&|f| f.write_all_at(&[0; 512], at.min(end - 512)).unwrap());
     }
 }
 
