@@ -54,14 +54,14 @@ impl Owners {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a page of a user's; gives the oldest, which has to go, where there are more than `max`.
+    /// Notes a page of a user's; takes the oldest out, which has to go, where there are more than `max`.
     fn add(&self, owner: UserTag, name: BlobName, max: usize) -> Option<BlobName> {
         let mut lists = self.lists();
         let names = lists.entry(owner).or_default();
         if !names.contains(&name) {
             names.push_back(name);
         }
-        if names.len() > max { names.front().copied() } else { None }
+        if names.len() > max { names.pop_front() } else { None }
     }
 
     fn remove(&self, owner: UserTag, name: &BlobName) {
@@ -109,8 +109,9 @@ impl PageCache {
         self.pages.insert(name, cached);
         // Behind the page itself: where two readers load it at once, the first one's is evicted, and its name with it.
         if let Some(owner) = owner {
-            if let Some(other) = self.owners.add(owner, name, self.owner_max) {
-                self.remove(&other);
+            // The name goes first: a reader that loads that page meanwhile notes it anew.
+            if let Some(oldest) = self.owners.add(owner, name, self.owner_max) {
+                self.pages.remove(&oldest);
             }
             if !self.pages.contains_key(&name) {
                 self.owners.remove(owner, &name);
