@@ -55,6 +55,15 @@ fn copy_of(dir: &Path) -> tempfile::TempDir {
     copy
 }
 
+/// What a crash leaves of a log that was changed, or never written so far. The index may know more than such a log, as it was synced
+/// later: it is taken away.
+fn crashed_with(place: &Path, change: impl FnOnce(&File)) -> tempfile::TempDir {
+    let copy = copy_of(place);
+    std::fs::remove_dir_all(copy.path().join("index")).unwrap();
+    change(&OpenOptions::new().write(true).open(copy.path().join("log/00000001.log")).unwrap());
+    copy
+}
+
 /// Where the frames of a log end and zeros begin.
 fn end_of(log: &Path) -> u64 {
     let bytes = std::fs::read(log).unwrap();
@@ -106,10 +115,7 @@ fn a_cut_in_the_tail_loses_only_what_was_not_acknowledged() {
     }
     // The running store has not closed its index: each cut is a crash at another moment.
     for cut in (0..=ends[11]).step_by(509).chain(ends.iter().copied()) {
-        let copy = copy_of(&place);
-        // The index may know more than a log that is cut: take it away, as it was synced later than the log.
-        std::fs::remove_dir_all(copy.path().join("index")).unwrap();
-        OpenOptions::new().write(true).open(copy.path().join("log/00000001.log")).unwrap().set_len(cut).unwrap();
+        let copy = crashed_with(&place, |log| log.set_len(cut).unwrap());
         let whole = ends.iter().filter(|end| **end <= cut).count() as u64;
         let store = SledStore::open(copy.path()).unwrap();
         match whole {
@@ -139,21 +145,16 @@ fn a_long_frame_goes_out_in_pieces_and_is_there_whole_or_not_at_all() {
     let first = Some(head(1).id);
     assert_eq!(store.commit(&blobs, first, &head(2)).unwrap(), Published::Done);
     let end = end_of(&log);
-    let reopened = |change: &dyn Fn(&File)| {
-        let copy = copy_of(&place);
-        std::fs::remove_dir_all(copy.path().join("index")).unwrap();
-        change(&OpenOptions::new().write(true).open(copy.path().join("log/00000001.log")).unwrap());
-        let store = SledStore::open(copy.path()).unwrap();
-        (copy, store)
-    };
-    let (_copy, whole) = reopened(&|_| {});
+    let copy = crashed_with(&place, |_| {});
+    let whole = SledStore::open(copy.path()).unwrap();
     assert_eq!(whole.head().unwrap(), Some(head(2)));
     for (name, bytes) in &blobs {
         assert_eq!(whole.get(name).unwrap().as_ref(), Some(bytes), "{} bytes", bytes.len());
     }
-    // Its header comes last, so a crash can leave all but that; or any beginning, or a sector less.
+    // A crash can leave all but the header; or any beginning, or a sector less.
     let torn = |change: &dyn Fn(&File)| {
-        let (_copy, store) = reopened(change);
+        let copy = crashed_with(&place, change);
+        let store = SledStore::open(copy.path()).unwrap();
         assert_eq!(store.head().unwrap(), Some(head(1)));
         assert!(blobs.iter().all(|(name, _)| !store.contains(name).unwrap()), "nothing of it is left");
         assert_eq!(store.commit(&blobs, first, &head(2)).unwrap(), Published::Done);
@@ -196,12 +197,9 @@ fn damage_before_the_acknowledged_end_is_corrupt_not_a_shorter_store() {
     let place = dir.path().join("store");
     let store = SledStore::create(&place).unwrap();
     (1..=6).for_each(|n| commit(&store, n));
-    let copy = copy_of(&place);
-    std::fs::remove_dir_all(copy.path().join("index")).unwrap();
-    let file = File::options().write(true).open(copy.path().join("log/00000001.log")).unwrap();
     // The header of the second frame: what follows it says that it was synced.
     let second = end_of(&place.join("log/00000001.log")) / 6;
-    file.write_all_at(&[0xFF; 8], second).unwrap();
+    let copy = crashed_with(&place, |log| log.write_all_at(&[0xFF; 8], second).unwrap());
     assert_eq!(kind(SledStore::open(copy.path())), ErrorKind::Corrupt);
 }
 

@@ -11,7 +11,7 @@
 //! Blobs are numbered within their file, from 0. Each has a label, so that who knows a place finds out what lies there; a label holds at its own
 //! place only, and nothing else in a log passes for one. The table names all blobs at once, also where they are holes by now.
 
-use std::io;
+use std::io::{self, BufWriter, Write};
 
 use crate::codec::Decoder;
 use crate::disk::DiskFile;
@@ -119,46 +119,44 @@ impl Frame {
     }
 }
 
-/// A frame that was written.
-pub(super) struct Written {
+/// A frame to be written: what goes around its blobs.
+pub(super) struct Built {
+    at: Position,
+    header: [u8; HEADER],
+    labels: Vec<[u8; LABEL]>,
+    /// And the zeros behind it.
+    table: Vec<u8>,
     pub(super) len: u64,
     pub(super) blobs: Vec<(BlobName, Location)>,
     pub(super) head: Option<Location>,
 }
 
-/// Writes a frame at `at`, its blobs numbered from `first` on: a short one at once, a long one in pieces and its header last.
-pub(super) fn write(
-    file: &dyn DiskFile,
-    blobs: &[Blob],
-    head: Option<&Head>,
-    (at, synced): (Position, Position),
-    first: u32,
-) -> io::Result<Written> {
-    let about = 4096 + blobs.iter().map(|(_, blob)| LABEL + blob.len() + TABLE_ENTRY).sum::<usize>();
-    let piece = Vec::with_capacity(about.min(PIECE));
-    let mut out = Pieces { file, start: at.offset, written: 0, piece };
-    out.push(&[0; HEADER])?;
+/// Lays a frame out at `at`, its blobs numbered from `first` on.
+pub(super) fn build(blobs: &[Blob], head: Option<&Head>, at: Position, synced: Position, first: u32) -> Built {
+    let mut labels = Vec::with_capacity(blobs.len());
     let mut places = Vec::with_capacity(blobs.len());
     let mut table = Vec::with_capacity(blobs.len() * TABLE_ENTRY);
     let mut body_sum = crc32fast::Hasher::new();
+    let body = at.offset + HEADER as u64;
+    let mut offset = body;
     for ((name, blob), number) in blobs.iter().zip(first..) {
         assert!(blob.len() <= BLOB_MAX_BYTES, "a blob outgrew its limit");
         let len = blob.len() as u32;
-        let label = Label { name: *name, len, number }.encode(Position { file: at.file, offset: out.end() });
-        for part in [&label, &blob[..]] {
-            body_sum.update(part);
-            out.push(part)?;
-        }
-        places.push((*name, Location { file: at.file, offset: out.end() - u64::from(len), len, number }));
+        let label = Label { name: *name, len, number }.encode(Position { file: at.file, offset });
+        offset += LABEL as u64;
+        places.push((*name, Location { file: at.file, offset, len, number }));
+        offset += u64::from(len);
+        body_sum.update(&label);
+        body_sum.update(blob);
+        labels.push(label);
         table.extend_from_slice(&name.0);
         table.extend_from_slice(&len.to_be_bytes());
     }
-    let body_len = out.end() - at.offset - HEADER as u64;
     let mut head_at = None;
     if let Some(head) = head {
         table.extend_from_slice(&head.id.epoch.to_be_bytes());
         table.extend_from_slice(&head.id.commit.to_be_bytes());
-        let offset = out.end() + table.len() as u64;
+        let offset = offset + table.len() as u64;
         head_at = Some(Location { file: at.file, offset, len: head.bytes.len() as u32, number: 0 });
         table.extend_from_slice(&head.bytes);
     }
@@ -171,7 +169,7 @@ pub(super) fn write(
         &synced.offset.to_be_bytes(),
         &(blobs.len() as u32).to_be_bytes(),
         &(head.map_or(0, |h| h.bytes.len()) as u32).to_be_bytes(),
-        &body_len.to_be_bytes(),
+        &(offset - body).to_be_bytes(),
         &body_sum.finalize().to_be_bytes(),
         &[0; 4],
         &first.to_be_bytes(),
@@ -180,62 +178,52 @@ pub(super) fn write(
     header[..fields.len()].copy_from_slice(&fields);
     let sum = table_sum(&header, &table);
     header[SUM_AT..SUM_AT + 4].copy_from_slice(&sum.to_be_bytes());
-    out.push(&table)?;
-    let len = (out.end() - at.offset).next_multiple_of(ALIGN);
-    out.push(&[0; ALIGN as usize][..(at.offset + len - out.end()) as usize])?;
-    out.finish(&header)?;
-    Ok(Written { len, blobs: places, head: head_at })
+    let end = offset - at.offset + table.len() as u64;
+    let len = end.next_multiple_of(ALIGN);
+    table.resize(table.len() + (len - end) as usize, 0);
+    Built { at, header, labels, table, len, blobs: places, head: head_at }
 }
 
-/// Bytes of a piece: a long frame is not copied together, which would take as much memory again.
+/// Bytes that are written at once, about: a long frame is not copied together, which would take as much memory again.
 const PIECE: usize = 256 << 10;
 
-/// The bytes of a frame on their way into the file.
-struct Pieces<'f> {
-    file: &'f dyn DiskFile,
-    start: u64,
-    /// Of them, those in the file, or passed over: the header's.
-    written: u64,
-    piece: Vec<u8>,
+impl Built {
+    /// Writes it with the blobs that it was built of.
+    pub(super) fn write(&self, file: &dyn DiskFile, blobs: &[Blob]) -> io::Result<()> {
+        let capacity = PIECE.min(self.len as usize);
+        let mut out = BufWriter::with_capacity(capacity, Appended { file, offset: self.at.offset });
+        let done = self.send(blobs, &mut out);
+        // Dropped, it would try once more what failed.
+        let _ = out.into_parts();
+        done
+    }
+
+    fn send(&self, blobs: &[Blob], out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.header)?;
+        for (label, (_, blob)) in self.labels.iter().zip(blobs) {
+            out.write_all(label)?;
+            out.write_all(blob)?;
+        }
+        out.write_all(&self.table)?;
+        out.flush()
+    }
 }
 
-impl Pieces<'_> {
-    fn end(&self) -> u64 {
-        self.start + self.written + self.piece.len() as u64
+/// A file that is written from an offset on.
+struct Appended<'f> {
+    file: &'f dyn DiskFile,
+    offset: u64,
+}
+
+impl Write for Appended<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all_at(bytes, self.offset)?;
+        self.offset += bytes.len() as u64;
+        Ok(bytes.len())
     }
 
-    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.piece.len() + bytes.len() > PIECE {
-            self.flush()?;
-        }
-        if bytes.len() >= PIECE {
-            self.file.write_all_at(bytes, self.end())?;
-            self.written += bytes.len() as u64;
-        } else {
-            self.piece.extend_from_slice(bytes);
-        }
-        Ok(())
-    }
-
-    /// Writes what there is; not the header, which comes last.
     fn flush(&mut self) -> io::Result<()> {
-        if self.piece.is_empty() {
-            return Ok(());
-        }
-        let header = if self.written == 0 { HEADER } else { 0 };
-        self.file.write_all_at(&self.piece[header..], self.start + self.written + header as u64)?;
-        self.written += self.piece.len() as u64;
-        self.piece.clear();
         Ok(())
-    }
-
-    fn finish(mut self, header: &[u8; HEADER]) -> io::Result<()> {
-        if self.written == 0 {
-            self.piece[..HEADER].copy_from_slice(header);
-            return self.file.write_all_at(&self.piece, self.start);
-        }
-        self.flush()?;
-        self.file.write_all_at(header, self.start)
     }
 }
 

@@ -97,17 +97,18 @@ impl Log {
             self.next_file(&mut tail)?;
         }
         let start = tail.end;
-        let written = frame::write(&*tail.file, blobs, head, (start, tail.synced), tail.number).map_err(|e| {
+        let frame = frame::build(blobs, head, start, tail.synced, tail.number);
+        frame.write(&*tail.file, blobs).map_err(|e| {
             let full = Error::io(format!("writing {}", path(&self.dir, start.file).display()), e);
             match tail.cut() {
                 Ok(()) => full,
                 Err(e) => Error::new(ErrorKind::Io, format!("undoing a write that failed ({full})")).with_source(e),
             }
         })?;
-        tail.end.offset += written.len;
-        tail.number += written.blobs.len() as u32;
-        self.fill_ahead(&mut tail, written.len, head.is_some());
-        Ok((written.blobs, written.head))
+        tail.end.offset += frame.len;
+        tail.number += blobs.len() as u32;
+        self.fill_ahead(&mut tail, frame.len, head.is_some());
+        Ok((frame.blobs, frame.head))
     }
 
     /// Writes zeros where the file has just grown: behind a short frame that follows another, and behind a commit that ends four times as
