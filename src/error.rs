@@ -17,6 +17,8 @@ pub enum ErrorKind {
     Corrupt,
     /// The engine declines: the store and the cell are of different epochs, or the medium cannot keep the promise.
     Refused,
+    /// Another engine owns the store: step down, or take the store over on purpose.
+    Fenced,
     /// It is under a legal hold: lift that first.
     Held,
     /// Another process has the store or the cell open.

@@ -61,7 +61,7 @@ impl RootCell for MemoryCell {
     fn load(&self) -> Result<Contents> {
         let contents = self.contents();
         let keys = contents.keys.iter().map(|k| RootKey { id: k.id, key: k.key.duplicate() }).collect();
-        Ok(Contents { store: contents.store, keys, epoch: contents.epoch, unheard: None })
+        Ok(Contents { store: contents.store, keys, epoch: contents.epoch, unheard: None, owner: None, mark: 0 })
     }
 
     fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {

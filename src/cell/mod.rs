@@ -41,6 +41,18 @@ impl RootKey {
     }
 }
 
+/// Which engine may change a store and destroy its keys: the place that it has open, and by which claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Drawn once for each directory of a store: a copy, a backup and a restored directory have others. Zeros for an adapter that keeps no
+    /// claim.
+    pub instance: [u8; 16],
+    /// Number of the claim; it only grows.
+    pub claim: u64,
+    /// Drawn for each claim: it tells two claims of one number apart.
+    pub token: [u8; 16],
+}
+
 /// What a cell holds.
 #[derive(Debug, Default)]
 pub struct Contents {
@@ -53,22 +65,40 @@ pub struct Contents {
     /// Where not all who hold parts of a key answered: who did not, and up to which epoch those that did have ended all. A key of that
     /// epoch or a later one that is not among `keys` may be there.
     pub unheard: Option<(String, u64)>,
+    /// Who claimed it last; `None` where nobody did.
+    pub owner: Option<Owner>,
+    /// The highest commit that the cell was told of; 0 where it was told of none.
+    pub mark: u64,
 }
 
 /// Proof that the pages of a new epoch are durable on every copy that must be in step, and were read back and
 /// opened. Only the engine makes one; without it no root key can be retired.
 #[derive(Debug)]
-pub struct Durable(());
+pub struct Durable {
+    commit: u64,
+}
 
 impl Durable {
-    pub(crate) fn verified() -> Self {
-        Durable(())
+    /// For the pages up to this commit.
+    pub(crate) fn verified(commit: u64) -> Self {
+        Durable { commit }
+    }
+
+    /// The number of the commit that is durable: the cell remembers the highest.
+    pub fn commit(&self) -> u64 {
+        self.commit
+    }
+
+    /// The same once more, for a cell that is asked twice.
+    #[cfg(feature = "testing")]
+    pub(crate) fn again(&self) -> Self {
+        Durable { commit: self.commit }
     }
 
     /// For the conformance suite, which has no pages.
     #[cfg(feature = "testing")]
     pub fn assumed_for_a_test() -> Self {
-        Durable(())
+        Durable { commit: 0 }
     }
 }
 
@@ -80,6 +110,16 @@ pub trait RootCell: Send + Sync {
     /// Whether a fresh root key would be safer than the one there is: a keyholder that was away is back, and has no share of it.
     fn wants_epoch(&self) -> bool {
         false
+    }
+
+    /// Makes `owner` the one engine for which this cell destroys keys, durably; `mark` is the commit that it found. A cell takes a claim whose
+    /// number is above that of the last one, and the last one again. From then on this handle acts for `owner`.
+    ///
+    /// # Errors
+    /// `Fenced` where another claim came first; `Io`.
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        let _ = (store, owner, mark);
+        Ok(())
     }
 
     /// Keeps a further key, durably, beside the one that is there. Depositing the same key again is no change.
@@ -109,5 +149,15 @@ pub trait RootCell: Send + Sync {
     fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
         let _ = (keep, next, proof);
         Ok(None)
+    }
+
+    /// Whether the medium holds both `keep` and `next`, which [`RootCell::retire_for`] wrote, and still belongs to the owner this handle
+    /// acts for: asked of the medium, not of memory. Only then may `next` seal a head.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        let _ = (keep, next);
+        Ok(true)
     }
 }

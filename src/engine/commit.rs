@@ -196,13 +196,14 @@ impl Inner {
             return Ok(Retirement::Destroyed);
         }
         let keep = &writer.root.id;
-        let for_next = |next: &RootKey| self.cell.retire_for(keep, next, Durable::verified());
+        let for_next =
+            |next: &RootKey| self.cell.retire_for(keep, next, Durable::verified(self.state().stored.id.commit));
         let retired = match next.as_ref().map(for_next).transpose()?.flatten() {
             Some(retired) => {
                 writer.next = next;
                 retired
             }
-            None => self.cell.retire(keep, Durable::verified())?,
+            None => self.cell.retire(keep, Durable::verified(self.state().stored.id.commit))?,
         };
         writer.settled = true;
         *locked(&self.awaiting) = Some(&retired).filter(|retired| !retired.is_final()).cloned();
@@ -253,7 +254,7 @@ impl Inner {
             self.cell.deposit(self.id, &root.id, &root.key)?;
             #[cfg(feature = "testing")]
             if self.defect(super::Defect::RetireBeforePublish) {
-                self.cell.retire(&root.id, Durable::verified())?;
+                self.cell.retire(&root.id, Durable::verified(self.state().stored.id.commit))?;
             }
         }
         self.use_names(change.blobs.iter().map(|(name, _)| *name));

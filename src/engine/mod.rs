@@ -202,7 +202,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let writer = locked(&self.writer);
         if writer.next.is_some() && self.check_usable().is_ok() {
-            let _ = self.cell.retire(&writer.root.id, Durable::verified());
+            let _ = self.cell.retire(&writer.root.id, Durable::verified(self.state().stored.id.commit));
         }
     }
 }

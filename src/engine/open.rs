@@ -42,7 +42,7 @@ pub(super) fn seal_head(env: &dyn Env, store: StoreId, commit: u64, head: &HeadP
 /// Finds the root key of a store's newest head, and opens it.
 pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<(Head, HeadPage, RootKey)> {
     let place = store.place();
-    let Contents { store: belongs, keys, epoch: newest, unheard } = contents;
+    let Contents { store: belongs, keys, epoch: newest, unheard, .. } = contents;
     // The next epoch's key may stand ready: a store without it lacks nothing.
     let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
     let Some(stored) = store.head()? else {

@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::ask::Circle;
 use super::shares::{recover, split};
 use super::{Held, Keyholder, Share};
-use crate::cell::{Contents, Durable, Level, Promise, Quorum, Retirement, RootCell, RootId, RootKey, Statement};
+use crate::cell::{Contents, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId, RootKey, Statement};
 use crate::crypto::Key;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::sync::{Mutex, locked};
+
+/// Until the cell has claimed.
+const NOBODY: Owner = Owner { instance: [0; 16], claim: 0, token: [0; 16] };
 
 /// A keyholder of a store, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -331,8 +334,9 @@ impl RootCell for QuorumCell {
         locked(&self.seen).insert(*id);
         let n = self.n();
         let shares = self.shares_of(id, key)?;
-        let deposit =
-            move |n: usize, member: &dyn Keyholder| shares.get(n).map_or(Ok(()), |share| member.deposit(store, share));
+        let deposit = move |n: usize, member: &dyn Keyholder| {
+            shares.get(n).map_or(Ok(()), |share| member.deposit(store, &NOBODY, share))
+        };
         let mut answers = self.circle.ask(self.quorum.needed() + self.circle.members.len() - n, deposit);
         answers.truncate(n);
         let trouble = trouble(&answers);
@@ -369,7 +373,7 @@ impl RootCell for QuorumCell {
         let silent: Vec<String> = trouble(&held).into_iter().flatten().collect();
         let unheard = (!silent.is_empty())
             .then(|| (silent.join("; "), answered().map(|held| held.committed).max().unwrap_or_default()));
-        Ok(Contents { store: Some(store), keys, epoch, unheard })
+        Ok(Contents { store: Some(store), keys, epoch, unheard, owner: None, mark: 0 })
     }
 
     fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {
@@ -380,7 +384,7 @@ impl RootCell for QuorumCell {
         let needed = dealt.needed();
         let given_up: Vec<RootId> = locked(&self.seen).iter().filter(|id| id.epoch > keep.epoch).copied().collect();
         let retire = move |_: usize, member: &dyn Keyholder| {
-            let statement = member.retire(store, &keep, &given_up)?;
+            let statement = member.retire(store, &NOBODY, &keep, &given_up, 0)?;
             // Its word counts where it is its own, and about this.
             let about = (statement.store, statement.keep, statement.keyholder) == (store.0, keep, member.key());
             if !about {

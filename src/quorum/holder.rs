@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 
 use super::{Held, Keyholder, Share};
-use crate::cell::{RootId, SHARE_SLOTS, Slots, Statement};
+use crate::cell::{Owner, RootId, SHARE_SLOTS, Slots, Statement};
 use crate::dir::{make_dir, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
@@ -85,7 +85,11 @@ impl Keyholder for Holder {
         self.key.verifying_key().to_bytes()
     }
 
-    fn deposit(&self, store: StoreId, share: &Share) -> Result<()> {
+    fn claim(&self, _store: StoreId, _owner: &Owner, _mark: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn deposit(&self, store: StoreId, _owner: &Owner, share: &Share) -> Result<()> {
         let done = self.with(store, true, |slots| {
             let fence = slots.shares()?.fence;
             if !fence.takes(&share.id) {
@@ -107,13 +111,22 @@ impl Keyholder for Holder {
             let there = slots.shares()?;
             Ok(Held {
                 committed: there.fence.0.epoch,
+                owner: None,
+                mark: 0,
                 shares: there.live.into_iter().filter_map(|(key, note)| Share::noted(key, &note)).collect(),
             })
         });
         Ok(held?.unwrap_or_default())
     }
 
-    fn retire(&self, store: StoreId, keep: &RootId, given_up: &[RootId]) -> Result<Statement> {
+    fn retire(
+        &self,
+        store: StoreId,
+        _owner: &Owner,
+        keep: &RootId,
+        given_up: &[RootId],
+        _mark: u64,
+    ) -> Result<Statement> {
         let done = self.with(store, true, |slots| {
             let fence = slots.shares()?.fence;
             if !fence.ends_at(keep) {

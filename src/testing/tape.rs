@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use crate::cell::{Contents, Durable, Promise, Retirement, RootCell, RootId, RootKey};
+use crate::cell::{Contents, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use crate::crypto::Key;
 use crate::engine::{Engine, Exposed};
 use crate::error::Result;
@@ -223,6 +223,12 @@ impl HoardingCell {
 impl RootCell for HoardingCell {
     fn describe(&self) -> Promise {
         self.cell.describe()
+    }
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.cell.claim(store, owner, mark)
+    }
+    fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        self.cell.ready(keep, next)
     }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         locked(&self.hoard).push(RootKey { id: *id, key: key.duplicate() });

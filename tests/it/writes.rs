@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyfall::cell::{Contents, Durable, FileCell, Promise, Retirement, RootCell, RootId, RootKey};
+use keyfall::cell::{Contents, Durable, FileCell, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
 use keyfall::engine::{Hold, Keeper, Options, Source};
 use keyfall::env::System;
@@ -72,6 +72,12 @@ impl Store for Noted<Arc<dyn Store>> {
 impl RootCell for Noted<Arc<HoardingCell>> {
     fn describe(&self) -> Promise {
         self.inner.describe()
+    }
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.inner.claim(store, owner, mark)
+    }
+    fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        self.inner.ready(keep, next)
     }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         // What is there is not written again.

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use keyfall::ErrorKind;
 
-/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held, 11 fenced.
 fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Invalid => 2,
@@ -35,6 +35,7 @@ fn exit_code(kind: ErrorKind) -> u8 {
         ErrorKind::Corrupt => 5,
         ErrorKind::Refused => 6,
         ErrorKind::Held => 7,
+        ErrorKind::Fenced => 11,
         _ => 1,
     }
 }

@@ -60,6 +60,7 @@ fn kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Exists => "exists",
         ErrorKind::Copy => "copy",
         ErrorKind::Poisoned => "poisoned",
+        ErrorKind::Fenced => "fenced",
         ErrorKind::Full => "full",
         _ => "io",
     }

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::wire::{MAGIC, Request, decode_held, mask_of, opened, receive, send};
 use super::{EngineKey, KeyholderId, tls};
-use crate::cell::{RootId, Statement};
+use crate::cell::{Owner, RootId, Statement};
 use crate::codec::Decoder;
 use crate::crypto::Key;
 use crate::env::SharedEnv;
@@ -128,7 +128,11 @@ impl Keyholder for RemoteKeyholder {
         self.id.statements
     }
 
-    fn deposit(&self, store: StoreId, share: &Share) -> Result<()> {
+    fn claim(&self, _store: StoreId, _owner: &Owner, _mark: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn deposit(&self, store: StoreId, _owner: &Owner, share: &Share) -> Result<()> {
         self.call(&Request::Deposit(store, share.duplicate()), &|_, _| Ok(()))
     }
 
@@ -137,7 +141,14 @@ impl Keyholder for RemoteKeyholder {
         self.call(&Request::Load(store, mask.duplicate()), &|answer, number| decode_held(answer, &mask, number))
     }
 
-    fn retire(&self, store: StoreId, keep: &RootId, given_up: &[RootId]) -> Result<Statement> {
+    fn retire(
+        &self,
+        store: StoreId,
+        _owner: &Owner,
+        keep: &RootId,
+        given_up: &[RootId],
+        _mark: u64,
+    ) -> Result<Statement> {
         self.call(&Request::Retire(store, *keep, given_up.to_vec()), &|answer, _| {
             let mut d = Decoder::new(answer, "statement of a keyholder");
             let (at, signature) = (Timestamp(d.u64()?), d.array()?);

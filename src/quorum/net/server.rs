@@ -11,11 +11,15 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::KeyholderDir;
 use super::tls;
 use super::wire::{MAGIC, Request, encode_error, encode_held, receive, send};
+use crate::cell::Owner;
 use crate::crypto::Key;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::quorum::{Holder, Keyholder};
 use crate::secret::{Secret, WipeStack};
+
+/// Until the cell has claimed.
+const NOBODY: Owner = Owner { instance: [0; 16], claim: 0, token: [0; 16] };
 
 /// Connections at a time: engines keep one each.
 const CONNECTIONS: usize = 256;
@@ -124,14 +128,14 @@ impl Server {
         match request {
             Request::Deposit(store, share) => {
                 self.dir.claim(store, engine)?;
-                self.holder.deposit(store, &share)?;
+                self.holder.deposit(store, &NOBODY, &share)?;
             }
             Request::Load(store, theirs) => {
                 answer.extend_from_slice(&encode_held(&self.holder.load(store)?, &theirs, number));
             }
             Request::Retire(store, keep, given_up) => {
                 self.dir.claim(store, engine)?;
-                let statement = self.holder.retire(store, &keep, &given_up)?;
+                let statement = self.holder.retire(store, &NOBODY, &keep, &given_up, 0)?;
                 answer.extend_from_slice(&statement.at.0.to_be_bytes());
                 answer.extend_from_slice(&statement.signature);
             }

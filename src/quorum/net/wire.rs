@@ -117,14 +117,21 @@ pub(super) fn decode_held(bytes: &[u8], mask: &Key, number: u64) -> Result<Held>
     let mut d = Decoder::new(bytes, "answer of a keyholder");
     let committed = d.u64()?;
     let shares = (0..u32::from(d.u8()?)).map(|place| read_share(&mut d, mask, number, place));
-    let held = Held { shares: shares.collect::<Result<_>>()?, committed };
+    let held = Held { shares: shares.collect::<Result<_>>()?, committed, owner: None, mark: 0 };
     d.end()?;
     Ok(held)
 }
 
 /// Kinds of errors that cross the channel.
-const KINDS: [ErrorKind; 6] =
-    [ErrorKind::Io, ErrorKind::Refused, ErrorKind::Corrupt, ErrorKind::Full, ErrorKind::Invalid, ErrorKind::Absent];
+const KINDS: [ErrorKind; 7] = [
+    ErrorKind::Io,
+    ErrorKind::Refused,
+    ErrorKind::Corrupt,
+    ErrorKind::Full,
+    ErrorKind::Invalid,
+    ErrorKind::Absent,
+    ErrorKind::Fenced,
+];
 
 pub(super) fn encode_error(e: &Error) -> Vec<u8> {
     let kind = KINDS.iter().position(|kind| *kind == e.kind()).unwrap_or(0) as u8;

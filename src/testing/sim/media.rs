@@ -10,7 +10,8 @@ use super::gate::{Fault, Gate, Touch, Verdict};
 use super::keyholders::Keyholders;
 use super::rng::Rng;
 use crate::cell::{
-    Contents, Durable, Level, MemoryCell, Promise, Retirement, RootCell, RootId, RootKey, SLOTS, Slots, live_key_in,
+    Contents, Durable, Level, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey, SLOTS, Slots,
+    live_key_in,
 };
 use crate::crypto::Key;
 use crate::env::SharedEnv;
@@ -392,6 +393,15 @@ impl RootCell for FaultyCell {
         self.cell.describe()
     }
 
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.arrive();
+        self.gate.verb(Touch::Cell, || self.cell.claim(store, owner, mark))
+    }
+
+    fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        self.cell.ready(keep, next)
+    }
+
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         self.arrive();
         locked(&self.hoard).push(RootKey { id: *id, key: key.duplicate() });
@@ -419,8 +429,8 @@ impl RootCell for FaultyCell {
         self.gate.verb(Touch::Cell, || self.cell.load())
     }
 
-    fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
         self.arrive();
-        self.gate.verb(Touch::Cell, || self.cell.retire(keep, Durable::assumed_for_a_test()))
+        self.gate.verb(Touch::Cell, || self.cell.retire(keep, proof.again()))
     }
 }
