@@ -27,6 +27,27 @@ impl DirLock {
     }
 }
 
+impl DirLock {
+    /// Shares the lock with others that only look; `None` where there is no file to lock, as on a medium that was never written to since.
+    #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "a store in a directory alone is looked at"))]
+    pub(crate) fn share(dir: &Path, what: &str) -> Result<Option<Self>> {
+        let path = dir.join("lock");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io(path.display(), e)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(DirLock(file))),
+            Err(std::fs::TryLockError::WouldBlock) => Err(Error::new(
+                ErrorKind::Locked,
+                format!("the {what} {} is in use by another process; wait for it or stop it", dir.display()),
+            )),
+            Err(std::fs::TryLockError::Error(e)) => Err(Error::io(path.display(), e)),
+        }
+    }
+}
+
 impl Drop for DirLock {
     fn drop(&mut self) {
         // Closing is not enough: a child that another thread has just forked shares the lock until it runs its program.

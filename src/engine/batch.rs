@@ -91,6 +91,7 @@ impl Batch {
     pub fn add(&mut self, put: Put, mut payload: impl Read) -> Result<usize> {
         let _wiped = WipeStack;
         let inner = Arc::clone(&self.inner);
+        inner.check_owner()?;
         inner.check_usable()?;
         record::check_media_type(&put.media_type)?;
         record::check_purpose(&put.purpose)?;

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 
-use super::copies;
+use super::copies::{self, Attached};
 use super::open::seal_head;
 use super::pages::Made;
 use super::read::Selector;
@@ -116,6 +116,8 @@ pub(super) struct Change {
     pub(super) root: Option<RootKey>,
     /// What is erased: its readers are closed and its pages leave the cache.
     pub(super) erased: Vec<Selector>,
+    /// A copy that the head lists for the first time, open.
+    pub(super) attached: Option<Attached>,
 }
 
 impl Change {
@@ -128,6 +130,7 @@ impl Change {
             replaced: Vec::new(),
             root: None,
             erased: Vec::new(),
+            attached: None,
         }
     }
 }
@@ -135,6 +138,7 @@ impl Change {
 impl Inner {
     /// Before any change: usable, and every earlier one complete.
     pub(super) fn ready(&self, writer: &mut Writer) -> Result<()> {
+        self.check_owner()?;
         self.check_usable()?;
         if writer.settled { Ok(()) } else { self.settle(writer).map(|_| ()) }
     }
@@ -223,6 +227,12 @@ impl Inner {
                 ))
             };
             let stored = store.head()?.ok_or_else(odd)?;
+            if stored.id > state.stored.id {
+                return Err(Error::new(
+                    ErrorKind::Fenced,
+                    format!("another engine published {} of {} meanwhile; open it again", stored.id, store.place()),
+                ));
+            }
             if stored != state.stored {
                 return Err(odd());
             }
@@ -241,8 +251,11 @@ impl Inner {
 
     /// Publishes a change. With a root key in it this is an erase, and it returns when the old root key is retired.
     pub(super) fn publish(&self, writer: &mut Writer, change: Change) -> Result<Option<Retirement>> {
+        self.check_owner()?;
         let env = &*self.options.env;
         let before = self.state().stored.id;
+        // What an earlier commit left open stays open until it is settled.
+        let was_settled = writer.settled;
         let root = change.root.as_ref().unwrap_or(&writer.root);
         let stored = seal_head(env, self.id, before.commit + 1, &change.head, root)?;
         if let Some(root) = &change.root {
@@ -263,7 +276,7 @@ impl Inner {
             Ok(Published::Conflict(there)) => {
                 self.poisoned.store(true, Ordering::Release);
                 return Err(Error::new(
-                    ErrorKind::Refused,
+                    ErrorKind::Fenced,
                     format!(
                         "another writer published {} first; open the store anew, nothing of this change was kept",
                         copies::shown(there)
@@ -288,6 +301,7 @@ impl Inner {
             writer.root = root;
         }
         writer.settled = false;
+        self.attach(writer, change.attached);
         for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
             let place = copy.entry.place.clone();
             let taken = copy.reach(&self.options).and_then(|store| {
@@ -304,6 +318,9 @@ impl Inner {
             })?;
         }
         if !erase {
+            if !was_settled {
+                return self.settle(writer).map(|_| None);
+            }
             writer.settled = true;
             return Ok(None);
         }
@@ -312,6 +329,13 @@ impl Inner {
         let next = if writer.erases { Some(self.next_root(writer, &self.state().head)?) } else { None };
         writer.erases = true;
         self.finish(writer, next).map(Some)
+    }
+
+    /// Has the writer know the copies that the published head lists, and no other: there is one list of them.
+    fn attach(&self, writer: &mut Writer, new: Option<Attached>) {
+        let listed = self.state().head.copies.clone();
+        writer.copies.extend(new);
+        writer.copies.retain(|copy| listed.iter().any(|entry| entry.id == copy.entry.id));
     }
 
     /// Hands one commit on to a copy that holds the one before; any other copy catches up.

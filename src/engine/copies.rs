@@ -157,6 +157,9 @@ fn copy_tree(
                 format!("{} holds another store; name an empty place, or a copy of this one", to.place()),
             ));
         }
+        if there.id == head.id && there.bytes != head.bytes {
+            return Err(foreign(&to.place(), Some(there.id)));
+        }
         if there.id == head.id {
             return Ok(Some(Backup { head: Some(head.id), ..Backup::default() }));
         }
@@ -272,8 +275,8 @@ impl Engine {
         inner.ready(&mut writer)?;
         let mut head = inner.state().head.duplicate();
         head.copies.push(entry.clone());
-        writer.copies.push(Attached { entry: entry.clone(), store: Some(Arc::clone(&store)) });
-        inner.publish(&mut writer, commit::Change::of_head(head))?;
+        let attached = Attached { entry: entry.clone(), store: Some(Arc::clone(&store)) };
+        inner.publish(&mut writer, commit::Change { attached: Some(attached), ..commit::Change::of_head(head) })?;
         if mode == CopyMode::Behind {
             drop(writer);
             inner.sync(&*store, &mut progress).inspect_err(|_| self.let_go(&entry))?;
@@ -337,10 +340,11 @@ impl Engine {
         let inner = &self.inner;
         self.chosen(Some(place))?;
         let mut writer = inner.writer();
-        writer.copies.retain(|c| c.entry.place != place);
-        inner.ready(&mut writer)?;
+        inner.check_owner()?;
+        inner.check_usable()?;
         let mut head = inner.state().head.duplicate();
         head.copies.retain(|c| c.place != place);
+        // Before what an earlier commit left open: perhaps that waits for this very copy.
         inner.publish(&mut writer, commit::Change::of_head(head)).map(|_| ())
     }
 
@@ -402,7 +406,10 @@ impl Engine {
     pub fn status(&self) -> Result<Status> {
         let _wiped = WipeStack;
         let inner = &self.inner;
-        let unsettled = {
+        let read_only = inner.looks_only().map(str::to_owned);
+        let unsettled = if read_only.is_some() {
+            None
+        } else {
             let mut writer = inner.writer();
             inner.ready(&mut writer).err().map(|e| e.to_string())
         };
@@ -422,6 +429,7 @@ impl Engine {
             pending: state.head.pending,
             next_due,
             copies,
+            read_only,
             memory: crate::secret::usage(),
         })
     }

@@ -51,6 +51,7 @@ impl Engine {
 
     pub(crate) fn discard_in_windows(&self, window: usize, progress: Progress<'_>) -> Result<Discarded> {
         let inner = &self.inner;
+        inner.check_owner()?;
         inner.check_usable()?;
         let _one_at_a_time = locked(&inner.discarding);
         let mut done = Discarded { commit: self.head().commit, ..Discarded::default() };

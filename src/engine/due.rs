@@ -450,6 +450,9 @@ impl Inner {
     /// Does what is due, until `stop` says so.
     pub(super) fn tend(&self, progress: super::Progress<'_>, stop: &dyn Fn() -> bool) -> Result<Tended> {
         let mut tended = Tended::default();
+        if self.looks_only().is_some() {
+            return Ok(tended);
+        }
         self.chase()?;
         if self.cell.wants_epoch() {
             self.rekey()?;

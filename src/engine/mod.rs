@@ -21,6 +21,7 @@ mod keeper;
 mod lineage;
 mod log;
 mod open;
+mod own;
 mod pages;
 mod part;
 mod plans;
@@ -51,6 +52,7 @@ pub use keeper::Keeper;
 #[cfg(feature = "testing")]
 pub(crate) use lineage::ContentRoots;
 pub use lineage::Lineage;
+pub use own::OpenAs;
 pub use read::{Listing, Query};
 pub use reader::Reader;
 pub use report::{Erased, Report};
@@ -97,6 +99,8 @@ pub struct Options {
     pub log_origin: Option<String>,
     /// Opens a copy from its place. The default opens directories.
     pub open_copy: OpenCopy,
+    /// As what the store is opened.
+    pub open_as: OpenAs,
     /// A defect to plant, so that tests can see that they would find it.
     #[cfg(feature = "testing")]
     pub defect: Option<crate::engine::Defect>,
@@ -132,6 +136,7 @@ impl Default for Options {
             keeper: Keeper::default(),
             log_origin: None,
             open_copy: Arc::new(open_directory),
+            open_as: OpenAs::default(),
             #[cfg(feature = "testing")]
             defect: None,
         }
@@ -179,6 +184,7 @@ struct Inner {
     stores: [SharedStore; 1],
     cell: Arc<dyn RootCell>,
     options: Options,
+    role: own::Role,
     cache: PageCache,
     state: RwLock<State>,
     writer: Mutex<Writer>,
@@ -201,7 +207,7 @@ impl Drop for Inner {
     /// No key stays behind that stood ready for an erase that did not come. Where this fails the next open does it.
     fn drop(&mut self) {
         let writer = locked(&self.writer);
-        if writer.next.is_some() && self.check_usable().is_ok() {
+        if writer.next.is_some() && self.looks_only().is_none() && self.check_usable().is_ok() {
             let _ = self.cell.retire(&writer.root.id, Durable::verified(self.state().stored.id.commit));
         }
     }
@@ -269,6 +275,8 @@ pub struct Status {
     pub next_due: Option<Timestamp>,
     /// The copies.
     pub copies: Vec<CopyStatus>,
+    /// Why this engine only looks at the store; `None` for the owner.
+    pub read_only: Option<String>,
     /// Memory for keys in this process, and how much of it could not be locked or left out of core dumps.
     pub memory: crate::secret::Usage,
 }
@@ -277,6 +285,12 @@ impl Engine {
     /// The identity of the store.
     pub fn id(&self) -> StoreId {
         self.inner.id
+    }
+
+    /// Why this engine only looks at its store: [`Options::open_as`] said so, or the store does not own its root cell. `None` for the owner.
+    /// Whatever would write is `Fenced` then.
+    pub fn read_only(&self) -> Option<&str> {
+        self.inner.looks_only()
     }
 
     /// The head that readers see now.

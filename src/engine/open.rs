@@ -8,6 +8,7 @@ use super::copies::Attached;
 use super::keeper::{Bell, Keeper, Kept};
 use super::pages::{PageCache, SharedStore};
 use super::queue::Queue;
+use super::own::{self, Role};
 use super::{Engine, Inner, NamesInUse, Options, State, Writer, log};
 use crate::cell::{Contents, RootCell, RootId, RootKey};
 use crate::crypto::{Fresh, Key, hedge};
@@ -133,18 +134,20 @@ impl Engine {
         };
         let root = draw_root(&*env, 1, &head)?;
         let stored = seal_head(&*env, id, 1, &head, &root)?;
+        own::claim(&*env, (id, &*store, &*cell), contents.owner)?;
         cell.deposit(id, &root.id, &root.key)?;
         if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {
             return Err(Error::new(ErrorKind::Exists, format!("{} became a store meanwhile", store.place())));
         }
-        Engine::assemble(store, cell, options, (stored, head, root))
+        Engine::assemble((store, cell, options), (stored, head, root), Role::Owner)
     }
 
     /// Opens a store with its cell, and finishes or undoes what a crash left half done.
     ///
     /// # Errors
     /// `Absent` where the cell never held a key; `Refused` where store and cell are of different epochs, with both
-    /// named; `Corrupt`; `Io`. A copy in step that cannot be reached is no error here: reading works, and
+    /// named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`. A store that does not own its cell is no error here: it is
+    /// opened to look at ([`Engine::read_only`]). A copy in step that cannot be reached is no error here: reading works, and
     /// [`Engine::status`] says what waits for it.
     pub fn open(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;
@@ -159,15 +162,25 @@ impl Engine {
                 ),
             ));
         }
-        let found = open_head(&*store, contents)?;
-        Engine::assemble(store, cell, options, found)
+        let (owner, mark) = (contents.owner, contents.mark);
+        let role = own::role(&options, &*store, &contents)?;
+        let mut found = open_head(&*store, contents)?;
+        own::check_mark(&options, &*store, &found.0, mark)?;
+        if role == Role::Owner {
+            let id = Prefix::decode(&found.0.bytes)?.store;
+            let newest = own::claim(&*options.env, (id, &*store, &*cell), owner)?;
+            if newest.is_none_or(|newest| newest != found.0) {
+                // Somebody published between the look and the claim; nobody can any more.
+                found = open_head(&*store, cell.load()?)?;
+            }
+        }
+        Engine::assemble((store, cell, options), found, role)
     }
 
     fn assemble(
-        store: SharedStore,
-        cell: Arc<dyn RootCell>,
-        options: Options,
+        (store, cell, options): (SharedStore, Arc<dyn RootCell>, Options),
         (stored, head, root): (Head, HeadPage, RootKey),
+        role: Role,
     ) -> Result<Self> {
         let id = Prefix::decode(&stored.bytes)?.store;
         let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options)).collect();
@@ -177,6 +190,7 @@ impl Engine {
             cell,
             cache: PageCache::new(options.cache_bytes),
             options,
+            role,
             state: RwLock::new(State { head, stored }),
             writer: Mutex::new(Writer { root, settled: false, next: None, erases: false, copies }),
             queue: Queue::default(),
@@ -189,7 +203,7 @@ impl Engine {
             awaiting: Mutex::default(),
             bell: Bell::default(),
         };
-        {
+        if inner.looks_only().is_none() {
             let mut writer = inner.writer();
             match inner.settle(&mut writer) {
                 Err(e) if e.kind() != ErrorKind::Copy => return Err(e),
@@ -198,7 +212,7 @@ impl Engine {
         }
         let inner = Arc::new(inner);
         let keeper = match inner.options.keeper {
-            Keeper::Thread if cfg!(not(feature = "shuttle")) => Kept::start(&inner),
+            Keeper::Thread if cfg!(not(feature = "shuttle")) && inner.looks_only().is_none() => Kept::start(&inner),
             _ => None,
         };
         Ok(Engine { inner, _keeper: keeper })

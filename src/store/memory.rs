@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Blob, Cursor, Head, HeadId, Published, Store, Usage};
+use super::{Blob, Claimed, Cursor, Head, HeadId, Published, Store, Usage};
 use crate::error::Result;
 use crate::ids::BlobName;
 
@@ -17,6 +17,7 @@ pub struct MemoryStore {
 struct State {
     blobs: BTreeMap<BlobName, Vec<u8>>,
     head: Option<Head>,
+    claimed: Option<Claimed>,
 }
 
 impl MemoryStore {
@@ -39,6 +40,19 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn place(&self) -> String {
         "memory".into()
+    }
+
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        Ok(self.state().claimed)
+    }
+
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        let mut state = self.state();
+        if state.claimed.is_some_and(|there| there.claim > claimed.claim) {
+            return Err(super::fenced("memory"));
+        }
+        state.claimed = Some(*claimed);
+        Ok(state.head.clone())
     }
 
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {

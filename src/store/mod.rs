@@ -16,7 +16,7 @@ pub use memory::MemoryStore;
 #[cfg(feature = "sled")]
 pub use sled::SledStore;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 
 /// Which state of a store a head stands for. Ordered: epoch first, then commit.
@@ -90,6 +90,20 @@ impl Ahead {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(pub u128);
 
+/// The claims that a store remembers: they tell the directory that an engine writes to from every copy of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Drawn when this place was claimed for the first time. A backup and a restored store have none until they are claimed; a copy of the
+    /// directory, byte for byte, has the same and is told apart by the tokens.
+    pub instance: [u8; 16],
+    /// Number of the last claim.
+    pub claim: u64,
+    /// The token that the root cell held when this claim was made.
+    pub known: [u8; 16],
+    /// The token of this claim. A crash may come before the root cell has it.
+    pub next: [u8; 16],
+}
+
 /// The port. `testing::store_conformance` (feature `testing`) checks an adapter against this contract.
 ///
 /// * Blobs are written once: a name is never put with other bytes.
@@ -100,6 +114,32 @@ pub struct Cursor(pub u128);
 pub trait Store: Send + Sync {
     /// Where it is, in words for a person.
     fn place(&self) -> String;
+
+    /// The last claim of this place. A store that keeps none cannot be told from its copies: an engine then trusts that it has the only one.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        Ok(None)
+    }
+
+    /// Remembers a claim, durably, and gives the newest head. Nothing that began before through another handle takes effect after this. An
+    /// engine calls it once it has read its root cell, and destroys no key before.
+    ///
+    /// # Errors
+    /// `Fenced` where a later claim is there; `Full`, `Io`.
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        let _ = claimed;
+        self.head()
+    }
+
+    /// Whether the claim made last through this handle is still the last one: asked of the medium.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn confirm(&self) -> Result<bool> {
+        Ok(true)
+    }
 
     /// A name for a blob of `len` bytes that is to come with the next [`Store::put`] or [`Store::commit`], with `ahead` before it there. `drawn`
     /// is fresh. A store may give another that is as unlike every other, and says as little to who has nothing but names; so one can say to the store itself
@@ -159,4 +199,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `Io`.
     fn usage(&self) -> Result<Usage>;
+}
+
+/// Of a claim that came too late.
+pub(crate) fn fenced(place: &str) -> Error {
+    Error::new(
+        ErrorKind::Fenced,
+        format!("{place} was claimed by another engine since; open it again to see how it stands"),
+    )
 }

@@ -8,7 +8,7 @@ use crate::crypto::Key;
 use crate::engine::{Engine, Exposed};
 use crate::error::Result;
 use crate::ids::{BlobName, RecordId, StoreId};
-use crate::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
+use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Store, Usage};
 use crate::testing::locked;
 
 /// Everything ever written, over all stores that record onto it.
@@ -163,6 +163,15 @@ impl RecordingStore {
 impl Store for RecordingStore {
     fn place(&self) -> String {
         self.store.place()
+    }
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        self.store.claimed()
+    }
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        self.store.claim(claimed)
+    }
+    fn confirm(&self) -> Result<bool> {
+        self.store.confirm()
     }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)

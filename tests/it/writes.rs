@@ -9,7 +9,7 @@ use keyfall::crypto::Key;
 use keyfall::engine::{Hold, Keeper, Options, Source};
 use keyfall::env::System;
 use keyfall::ids::{BlobName, StoreId};
-use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
+use keyfall::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
 use keyfall::testing::{HoardingCell, RecordingStore, Tape};
 use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, RecordId, Result, Scope};
 
@@ -31,6 +31,15 @@ struct Noted<T> {
 impl Store for Noted<Arc<dyn Store>> {
     fn place(&self) -> String {
         self.inner.place()
+    }
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        self.inner.claimed()
+    }
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        self.inner.claim(claimed)
+    }
+    fn confirm(&self) -> Result<bool> {
+        self.inner.confirm()
     }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.inner.name(drawn, ahead, len)

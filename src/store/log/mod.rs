@@ -5,10 +5,12 @@
 //! index's mark. So the index is never trusted with the only copy of anything: one that lost its newest entries is
 //! brought up, one that cannot be opened is built anew.
 
+pub(crate) mod claims;
 mod frame;
 mod frames;
 mod index;
 mod learn;
+pub(crate) mod look;
 mod naming;
 mod tally;
 
@@ -27,7 +29,7 @@ pub(crate) use self::naming::NAMING_KEY_BYTES;
 use self::naming::Naming;
 pub(crate) use self::tally::Blobs;
 use self::tally::Files;
-use super::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
+use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Store, Usage};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
@@ -64,6 +66,7 @@ impl Default for Sizes {
 /// The open log with its index.
 pub(crate) struct LogStore {
     dir: PathBuf,
+    disk: Arc<dyn Disk>,
     log: Log,
     naming: Naming,
     index: Arc<dyn Index>,
@@ -82,6 +85,8 @@ struct Tail {
     step: Option<Running>,
     /// A write failed with an unknown outcome.
     broken: bool,
+    /// The claim made through this handle.
+    claimed: Option<Claimed>,
 }
 
 impl LogStore {
@@ -99,14 +104,15 @@ impl LogStore {
         let Summary { mark, head, files } = index.summary()?;
         let store = LogStore {
             dir: dir.to_owned(),
-            log: Log::open(disk, dir, sizes)?,
+            log: Log::open(Arc::clone(&disk), dir, sizes)?,
+            disk,
             naming: Naming::new(naming_key),
             index,
             sizes,
             recent: Arc::default(),
             files: Arc::new(RwLock::new(Files::new(files))),
             // Until it knows what the log has, it must tell the index nothing.
-            tail: Mutex::new(Tail { head, checkpoint: mark.max(Position::FIRST), step: None, broken: true }),
+            tail: Mutex::new(Tail { head, checkpoint: mark.max(Position::FIRST), step: None, broken: true, claimed: None }),
         };
         {
             let mut tail = store.tail();
@@ -280,6 +286,21 @@ impl Store for LogStore {
 
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.naming.name(self.log.next(ahead), len, drawn)
+    }
+
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        claims::last(&*self.disk, &self.dir)
+    }
+
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        claims::make(&*self.disk, &self.dir, claimed)?;
+        self.tail().claimed = Some(*claimed);
+        self.head()
+    }
+
+    fn confirm(&self) -> Result<bool> {
+        let made = self.tail().claimed;
+        Ok(made.is_none() || claims::last(&*self.disk, &self.dir)? == made)
     }
 
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {

@@ -18,7 +18,7 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::store::log::{LogStore, Sizes};
-use crate::store::{Ahead, Blob, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
+use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
 use crate::testing::{Seeded, locked};
 
 /// Stores and a root cell that outlive the process and, as far as their contracts go, a power cut.
@@ -334,6 +334,15 @@ struct FaultyStore {
 impl Store for FaultyStore {
     fn place(&self) -> String {
         self.store.place()
+    }
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        self.gate.verb(Touch::Store, || self.store.claimed())
+    }
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        self.gate.verb(Touch::Store, || self.store.claim(claimed))
+    }
+    fn confirm(&self) -> Result<bool> {
+        self.gate.verb(Touch::Store, || self.store.confirm())
     }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)

@@ -14,7 +14,7 @@ use super::rng::Rng;
 use super::tally::Tally;
 use crate::cell::RootCell;
 use crate::certificate::Certificate;
-use crate::engine::{CopyMode, Defect, Engine, Follow, Geometry, Keeper, Options, Query, Reader, When};
+use crate::engine::{CopyMode, Defect, Engine, Follow, Geometry, Keeper, OpenAs, Options, Query, Reader, When};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{InteractionId, RecordId, UserId};
@@ -133,6 +133,7 @@ impl Run {
             cache_bytes: 1 << 18,
             log_origin: None,
             open_copy: Arc::new(open_copy),
+            open_as: OpenAs::Owner,
             defect,
         };
         let mut run = Run {
