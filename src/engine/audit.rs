@@ -102,7 +102,7 @@ enum Opener {
 }
 
 /// What opens a record's payload.
-struct Payload {
+pub(super) struct Payload {
     key: Key,
     context: Vec<u8>,
     first: BlobName,
@@ -111,7 +111,7 @@ struct Payload {
 
 impl Payload {
     /// `None` where the record fell with one that it was derived from; an adversary passes over what is damaged, too.
-    fn of(
+    pub(super) fn of(
         resolver: &mut Resolver<'_>,
         leave: &Walking<'_>,
         (of, key, entry): (&ClassOf, &OrderedKey, &Entry),
@@ -138,12 +138,12 @@ impl Payload {
     }
 
     /// The payload's cipher: its header stands in the first segment, wherever that is.
-    fn suite(&self, source: &PageSource<'_>) -> Result<chunked::Suite> {
+    pub(super) fn suite(&self, source: &PageSource<'_>) -> Result<chunked::Suite> {
         source.fetch(&self.first, |blob| chunked::Suite::from_header(&self.key, &blob, &self.context))
     }
 
     /// Opens segment `number`, and returns its plaintext.
-    fn open(&self, suite: &chunked::Suite, number: u64, blob: &[u8]) -> Result<Secret> {
+    pub(super) fn open(&self, suite: &chunked::Suite, number: u64, blob: &[u8]) -> Result<Secret> {
         let mut plain = Secret::with_capacity(CHUNKS_PER_SEGMENT * CHUNK_BYTES);
         let mut chunk = Secret::zeroed(CHUNK_BYTES);
         let start = number * CHUNKS_PER_SEGMENT as u64;

@@ -8,6 +8,7 @@ mod audit;
 mod batch;
 mod cascade;
 mod certify;
+mod check;
 mod commit;
 mod copies;
 mod discard;
@@ -42,6 +43,7 @@ pub use audit::{Audit, PlaceAudit};
 pub use batch::Batch;
 pub use cascade::Follow;
 pub use certify::Unsigned;
+pub use check::Checked;
 pub use copies::{Backup, CopyStatus, Restored, restore};
 pub use discard::{Discarded, Progress};
 pub use due::Tended;
@@ -291,6 +293,15 @@ impl Engine {
     /// Whatever would write is `Fenced` then.
     pub fn read_only(&self) -> Option<&str> {
         self.inner.looks_only()
+    }
+
+    /// Whether something is due that only the owner may do, and this place of the store could be the owner: open it as such then.
+    ///
+    /// # Errors
+    /// As [`Engine::list`].
+    pub fn owes(&self) -> Result<bool> {
+        let _wiped = crate::secret::WipeStack;
+        self.inner.owes()
     }
 
     /// The head that readers see now.

@@ -27,8 +27,13 @@ pub enum OpenAs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Owner,
-    /// Why it only looks.
-    Looker(String),
+    /// It only looks.
+    Looker {
+        /// Why.
+        why: String,
+        /// Whether it might be the owner if it asked to.
+        may_own: bool,
+    },
 }
 
 const NOBODY: [u8; 16] = [0; 16];
@@ -43,7 +48,9 @@ fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
 
 fn why_not(store: &dyn Store, claimed: Option<&Claimed>) -> String {
     let what = match claimed {
-        None => "was never opened as the store that owns this root cell: it is a backup, a restored store or another copy",
+        None => {
+            "was never opened as the store that owns this root cell: it is a backup, a restored store or another copy"
+        }
         Some(_) => "is no longer the store that owns this root cell: another copy of it was opened since",
     };
     format!(
@@ -54,15 +61,15 @@ fn why_not(store: &dyn Store, claimed: Option<&Claimed>) -> String {
 
 /// Decides what an engine may do, from what store and cell remember. Writes nothing.
 pub(super) fn role(options: &Options, store: &dyn Store, contents: &Contents) -> Result<Role> {
-    match options.open_as {
-        OpenAs::ReadOnly => Ok(Role::Looker(format!("{} was opened to look only; open it to write", store.place()))),
-        OpenAs::TakeOver => Ok(Role::Owner),
-        OpenAs::Owner => {
-            let claimed = store.claimed()?;
-            let last = contents.owner.as_ref().is_none_or(|owner| is_last(claimed.as_ref(), owner));
-            Ok(if last { Role::Owner } else { Role::Looker(why_not(store, claimed.as_ref())) })
-        }
-    }
+    let claimed = store.claimed()?;
+    let may_own = contents.owner.as_ref().is_none_or(|owner| is_last(claimed.as_ref(), owner));
+    let why = match options.open_as {
+        OpenAs::TakeOver => return Ok(Role::Owner),
+        OpenAs::Owner if may_own => return Ok(Role::Owner),
+        OpenAs::ReadOnly if may_own => format!("{} was opened to look only; open it to write", store.place()),
+        OpenAs::Owner | OpenAs::ReadOnly => why_not(store, claimed.as_ref()),
+    };
+    Ok(Role::Looker { why, may_own })
 }
 
 /// Claims a store and its cell, in this order: once the store has the claim, no writer that came before can publish any more, and only then
@@ -112,8 +119,21 @@ impl Inner {
     pub(super) fn looks_only(&self) -> Option<&str> {
         match &self.role {
             Role::Owner => None,
-            Role::Looker(why) => Some(why),
+            Role::Looker { why, .. } => Some(why),
         }
+    }
+
+    /// Whether something waits to be done by the owner, which this engine might be: what is due, or a root key that is to be destroyed.
+    pub(super) fn owes(&self) -> Result<bool> {
+        let may_own = match &self.role {
+            Role::Owner => true,
+            Role::Looker { may_own, .. } => *may_own,
+        };
+        if !may_own {
+            return Ok(false);
+        }
+        let due = self.next_due()?.is_some_and(|due| due <= self.options.env.now());
+        Ok(due || self.cell.load()?.keys.len() > 1)
     }
 
     /// Before anything is written.

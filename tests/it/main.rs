@@ -32,6 +32,7 @@ mod lineage;
 mod linear;
 mod log;
 mod memory;
+mod ownership;
 mod pages;
 mod ports;
 mod power;

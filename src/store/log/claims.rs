@@ -19,14 +19,7 @@ const MAGIC: &[u8; 8] = b"KFCLAIM1";
 const BYTES: usize = 8 + 16 + 8 + 16 + 16 + 4;
 
 fn encode(claimed: &Claimed) -> Vec<u8> {
-    let fields = [
-        &MAGIC[..],
-        &claimed.instance,
-        &claimed.claim.to_be_bytes(),
-        &claimed.known,
-        &claimed.next,
-    ]
-    .concat();
+    let fields = [&MAGIC[..], &claimed.instance, &claimed.claim.to_be_bytes(), &claimed.known, &claimed.next].concat();
     let sum = crc32fast::hash(&fields).to_be_bytes();
     [&fields[..], &sum].concat()
 }
@@ -51,7 +44,7 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Claimed>> {
 }
 
 /// The last claim of a directory.
-pub(super) fn last(disk: &dyn Disk, dir: &Path) -> Result<Option<Claimed>> {
+pub(crate) fn last(disk: &dyn Disk, dir: &Path) -> Result<Option<Claimed>> {
     let mut last: Option<Claimed> = None;
     for file in FILES {
         let there = read(disk, &dir.join(file))?;

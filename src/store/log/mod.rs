@@ -112,7 +112,13 @@ impl LogStore {
             recent: Arc::default(),
             files: Arc::new(RwLock::new(Files::new(files))),
             // Until it knows what the log has, it must tell the index nothing.
-            tail: Mutex::new(Tail { head, checkpoint: mark.max(Position::FIRST), step: None, broken: true, claimed: None }),
+            tail: Mutex::new(Tail {
+                head,
+                checkpoint: mark.max(Position::FIRST),
+                step: None,
+                broken: true,
+                claimed: None,
+            }),
         };
         {
             let mut tail = store.tail();

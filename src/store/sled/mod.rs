@@ -129,8 +129,17 @@ impl SledStore {
         let lock = DirLock::share(dir, "store")?;
         let disk = Arc::new(ReadOnlyDisk(Arc::new(OsDisk)));
         let index = Arc::new(MemoryIndex::default());
-        let log = LogStore::open(disk, &dir.join(LOG), index, &naming_key, Sizes { beside: false, ..Sizes::default() })?;
+        let log =
+            LogStore::open(disk, &dir.join(LOG), index, &naming_key, Sizes { beside: false, ..Sizes::default() })?;
         Ok(SledStore { dir: dir.to_owned(), log, look: true, _lock: lock })
+    }
+
+    /// Whether the store in a directory was ever opened as the owner of a root cell: a backup was not.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn was_claimed(dir: &Path) -> Result<bool> {
+        claims::last(&OsDisk, &dir.join(LOG)).map(|claimed| claimed.is_some())
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -190,7 +199,9 @@ fn check_empty(dir: &Path) -> Result<()> {
     let log = dir.join(LOG);
     if log.exists() {
         // An init that was cut short may have claimed it.
-        for file in names(&log).map_err(io)?.into_iter().filter(|file| !claims::FILES.iter().any(|claim| file == *claim)) {
+        for file in
+            names(&log).map_err(io)?.into_iter().filter(|file| !claims::FILES.iter().any(|claim| file == *claim))
+        {
             empty &= log.join(file).metadata().map_err(io)?.len() == 0;
         }
     } else {
