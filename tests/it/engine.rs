@@ -572,7 +572,7 @@ fn a_second_writer_is_found_out_and_its_candidate_destroyed() {
     let second = Engine::open(Arc::clone(&world.store), Arc::clone(&cell), world.options.clone()).unwrap();
     second.put(Put::new(user("bob"), Class::audio()), &b"y"[..]).unwrap();
     let e = world.engine().erase(Scope::Record(id)).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+    assert_eq!(e.kind(), ErrorKind::Fenced, "{e}");
     assert_eq!(kind(world.engine().put(Put::new(user("eve"), Class::audio()), &b"z"[..])), ErrorKind::Poisoned);
     assert_eq!(cell.load().unwrap().keys.len(), 2, "the loser's candidate is still in the cell");
     drop(second);
