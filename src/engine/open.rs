@@ -13,7 +13,7 @@ use crate::cell::{Contents, RootCell, RootId, RootKey};
 use crate::crypto::{Fresh, Key, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::StoreId;
+use crate::ids::{RealmId, StoreId};
 use crate::log::Signer;
 use crate::secret::WipeStack;
 use crate::store::{Head, HeadId, Published, Store};
@@ -113,7 +113,8 @@ impl Engine {
         let mut id = [0; 16];
         env.fill(&mut id)?;
         let id = StoreId(id);
-        let mut sealer = Sealer::new(&options, (id, &*store), Vec::new());
+        let realm = RealmId::from(id);
+        let mut sealer = Sealer::new(&options, (realm, &*store), Vec::new());
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
         let seeds = (Key::random(&*env)?, Key::random(&*env)?);
         let origin = log::origin(options.log_origin.as_deref(), id)?;
@@ -123,6 +124,8 @@ impl Engine {
         let now = env.now();
         let head = HeadPage {
             geometry,
+            realm,
+            lending: 0,
             made: now,
             floor: crate::ids::Timestamp(0),
             pending: None,
@@ -160,6 +163,17 @@ impl Engine {
             ));
         }
         let found = open_head(&*store, contents)?;
+        if found.1.lending > 0 {
+            // Somebody may read by a key that was lent: an erase of this engine would return too early.
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "{} lends its keys, for {} ms each; this version does not wait for them; use the program that made it",
+                    store.place(),
+                    found.1.lending
+                ),
+            ));
+        }
         Engine::assemble(store, cell, options, found)
     }
 
@@ -173,6 +187,7 @@ impl Engine {
         let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options)).collect();
         let inner = Inner {
             id,
+            realm: head.realm,
             stores: [store],
             cell,
             cache: PageCache::new(options.cache_bytes),
