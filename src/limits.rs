@@ -16,10 +16,12 @@ pub const COMMITMENT_BYTES: usize = 32;
 pub const HEADER_BYTES: usize = SALT_BYTES + COMMITMENT_BYTES;
 /// Bytes by which a sealed object of one chunk is longer than its plaintext.
 pub const SEAL_OVERHEAD: usize = HEADER_BYTES + TAG_BYTES;
-/// Full chunks in one payload segment: the unit in which a store keeps a recording.
-pub const CHUNKS_PER_SEGMENT: usize = 16;
+/// Least and most plaintext bytes of one payload segment that a geometry may name: the unit in which a store keeps a recording.
+pub const SEGMENT_MIN_BYTES: usize = CHUNK_BYTES;
+/// See [`SEGMENT_MIN_BYTES`]: two of them are in memory while a record streams.
+pub const SEGMENT_MAX_BYTES: usize = 8 << 20;
 /// Most bytes of one blob.
-pub const BLOB_MAX_BYTES: usize = HEADER_BYTES + CHUNKS_PER_SEGMENT * (CHUNK_BYTES + TAG_BYTES);
+pub const BLOB_MAX_BYTES: usize = HEADER_BYTES + SEGMENT_MAX_BYTES / CHUNK_BYTES * (CHUNK_BYTES + TAG_BYTES);
 /// Most bytes of one record: 2^32 chunks less one, the counter's range with room to spare.
 pub const RECORD_MAX_BYTES: u64 = (u32::MAX as u64) * CHUNK_BYTES as u64;
 /// Smallest and largest page a geometry may name, bytes as stored.

@@ -12,7 +12,7 @@ use memmap2::{Advice, MmapMut};
 
 /// Smallest slot; each class is twice the one before.
 const SMALLEST: usize = 32;
-const CLASSES: usize = 15;
+const CLASSES: usize = 19;
 /// Bytes of a mapping, at least.
 const MAPPING: usize = 64 << 10;
 
@@ -92,7 +92,7 @@ impl Secret {
     /// No bytes, with room for `capacity`.
     ///
     /// # Panics
-    /// Above 512 KiB: nothing here is longer.
+    /// Above 8 MiB: nothing here is longer.
     pub fn with_capacity(capacity: usize) -> Self {
         let class = class(capacity);
         assert!(class < CLASSES, "a secret of {capacity} bytes is longer than any there is");

@@ -2,6 +2,7 @@
 """A second reader of keyfall stores, written from SPEC.md alone. Needs Python 3.10 and the package `cryptography`.
 
     oracle.py list STORE CELL     one JSON line for every record that opens, with the SHA-256 of its content
+    oracle.py head STORE CELL     what the head says of the store, as one JSON line
     oracle.py vectors DIR         writes the test vectors: stores made here, good and damaged, each saying what is expected
     oracle.py seeds DIR           writes one well-formed input for each decoder that the fuzzer knows
 
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-CHUNK, TAG, HEADER, SEGMENT_CHUNKS = 16384, 16, 56, 16
+CHUNK, TAG, HEADER = 16384, 16, 56
 LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM"
 USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY, HOLDS, MARKS, PLANS, POLICIES, AGENDA, \
     INBOX, GRANTS, SETS, LOG, LOG_TREE = range(1, 18)
@@ -280,8 +281,9 @@ class Tree:
             raise Corrupt("no root key of this epoch")
         prefix, sealed = head[:d.at], head[d.at:]
         d = Decoder(open_short(keys[(epoch, attempt)], b"keyfall/head/v1" + prefix, sealed))
-        self.page_bytes, self.fan_bits = d.int(4), d.int(1)
-        d.int(8), d.int(8), d.int(8)
+        self.page_bytes, self.fan_bits, self.segment = d.int(4), d.int(1), d.int(4)
+        self.realm = d.bytes(16)
+        d.int(4), d.int(8), d.int(8), d.int(8)
         self.users, self.index_key = d.int(8), d.bytes(32)
         self.root, self.log = d.bytes(48), d.bytes(48)
         self.trees = self.below(OF_HEAD, d, d.int(1))
@@ -295,7 +297,7 @@ class Tree:
         return {kind: d.bytes(48) for n, kind in enumerate(kinds) if there >> n & 1}
 
     def page(self, kind, ref):
-        context = b"keyfall/page/v1" + self.id + bytes([kind]) + ref[:16]
+        context = b"keyfall/page/v1" + self.realm + bytes([kind]) + ref[:16]
         return Decoder(open_short(ref[16:], context, self.store.get(ref[:16])))
 
     def slots(self, ref=None):
@@ -376,7 +378,7 @@ class Tree:
             except Fell:
                 continue
             tag, incarnation = id[16:28], int.from_bytes(id[28:30], "big")
-            context = record_context(self.id, tag, incarnation, id[:16], entry["class"])
+            context = record_context(self.realm, tag, incarnation, id[:16], entry["class"])
             try:
                 content = self.payload(entry["secret"], entry["first"], root, entry["length"], context)
             except Corrupt:
@@ -428,12 +430,12 @@ class Tree:
         root = content_root(entry["secret"], [lineage_secret(self.root_of(s, entries, links, roots)) for s in sources])
         if entry["detached"]:
             wrapped = own[link_key(*entry["key"], 3)]
-            root = open_short(detached_key(root), b"keyfall/wrapped-root/v1" + self.id + id, wrapped)
+            root = open_short(detached_key(root), b"keyfall/wrapped-root/v1" + self.realm + id, wrapped)
         roots[id] = root
         return root
 
     def payload(self, secret, first, root, length, context):
-        segments = length // CHUNK // SEGMENT_CHUNKS + 1
+        segments = length // self.segment + 1
         data = b"".join(self.store.get(segment_name(secret, n) if n else first) for n in range(segments))
         suite, content = opener(content_key(root), context, data), b""
         for i in range(length // CHUNK + 1):
@@ -448,8 +450,8 @@ def show(id):
     return base64.b32hexencode(id).decode().lower()
 
 
-def record_context(store, tag, incarnation, interaction, class_name):
-    return b"keyfall/record/v1" + store + tag + struct.pack(">H", incarnation) + interaction + text(class_name)
+def record_context(realm, tag, incarnation, interaction, class_name):
+    return b"keyfall/record/v1" + realm + tag + struct.pack(">H", incarnation) + interaction + text(class_name)
 
 
 # Vectors: a store written from the specification
@@ -468,12 +470,14 @@ def size_class(kind, length, largest):
 class Maker:
     """Makes a store in memory. Everything random comes from the vector's name, so that vectors stay the same."""
 
-    def __init__(self, name):
+    def __init__(self, name, segment=262144):
         self.seed, self.n = name.encode(), 0
         self.blobs, self.log, self.commit, self.plain, self.roots = [], b"", 0, {}, {}
         self.numbered = 0
         self.store, self.index_key, self.attempt = self.random(16), self.random(32), self.random(16)
         self.root_key, self.epoch, self.synced = self.random(32), 1, (1, 0)
+        # A store without a realm is one of its own.
+        self.realm, self.segment, self.lending = self.store, segment, 0
         self.expected = {"records": [], "erased": [], "unreadable": []}
 
     def random(self, n):
@@ -488,7 +492,7 @@ class Maker:
         size = size_class(kind, len(plain) + 72, largest)
         plain += bytes(size - 72 - len(plain))
         name, key = self.random(16), self.random(32)
-        context = b"keyfall/page/v1" + self.store + bytes([kind]) + name
+        context = b"keyfall/page/v1" + self.realm + bytes([kind]) + name
         self.blobs.append((name, seal(key, self.random(24), context, plain)))
         return name + key
 
@@ -496,9 +500,10 @@ class Maker:
         suite = Suite(content_key(root), self.random(24), context)
         pieces = [content[i:i + CHUNK] for i in range(0, len(content) // CHUNK * CHUNK + 1, CHUNK)]
         chunks = [suite.seal_chunk(i, piece) for i, piece in enumerate(pieces)]
-        for n in range(0, len(chunks), SEGMENT_CHUNKS):
-            data = b"".join(chunks[n:n + SEGMENT_CHUNKS])
-            name = segment_name(secret, n // SEGMENT_CHUNKS) if n else first
+        whole = self.segment // CHUNK
+        for n in range(0, len(chunks), whole):
+            data = b"".join(chunks[n:n + whole])
+            name = segment_name(secret, n // whole) if n else first
             self.blobs.append((name, (suite.header if n == 0 else b"") + data))
 
     def ordered(self, kind, entries):
@@ -527,7 +532,7 @@ class Maker:
             root = content_root(secret, [lineage_secret(self.roots[s][0]) for s in resolve + cut])
             if cut:
                 without = content_root(secret, [lineage_secret(self.roots[s][0]) for s in resolve])
-                context = b"keyfall/wrapped-root/v1" + self.store + id
+                context = b"keyfall/wrapped-root/v1" + self.realm + id
                 links[link_key(class_tag, key, 3)] = seal(detached_key(without), self.random(24), context, root)
             depth = 1 + max(self.roots[s][1] for s in resolve) if resolve else 0
             self.roots[id], own[n] = (root, depth), (id, class_tag, key)
@@ -541,7 +546,7 @@ class Maker:
                 for other, other_class, other_key in own.values():
                     if other == s:
                         links[link_key(other_class, other_key, 2, id)] = id
-            self.payload(secret, first, root, record_context(self.store, tag, incarnation, interaction, class_name), content)
+            self.payload(secret, first, root, record_context(self.realm, tag, incarnation, interaction, class_name), content)
             entry = b"\1" + secret + first + struct.pack(">BHHQQ", bool(cut), len(resolve), depth, len(content), 1767225600000)
             classes.setdefault(class_name, {})[key] = entry + text("audio/x-wav") + text(purpose)
             self.expected["records"].append({"id": show(id), "user": name, "class": class_name, "purpose": purpose,
@@ -610,7 +615,8 @@ class Maker:
         log, root = self.log_page(trees.get("leaves", ())), self.page(USERS, page)
         self.commit += 1
         prefix = b"KFHD\1" + self.store + struct.pack(">QQ", self.epoch, self.commit) + self.attempt
-        plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, pending, live) + self.index_key + root + log
+        plain = struct.pack(">IBI", 4096, 6, self.segment) + self.realm + struct.pack(">I", self.lending)
+        plain += struct.pack(">QQQQ", 1767225600000, 0, pending, live) + self.index_key + root + log
         there, below = self.below(OF_HEAD, {FALLING: trees.get("falling"), AGENDA: trees.get("agenda"),
                                             POLICIES: keyed(trees.get("policies", ())), SETS: trees.get("sets")})
         plain += bytes([there]) + below + b"\0"
@@ -692,6 +698,18 @@ def vectors():
     content = [m.random(n) for n in (16384, 16385, 262144)]
     m.publish([m.user("ada", [("audio", interaction(began + n, n), 0, c, "") for n, c in enumerate(content)])])
     yield "large", m.vector("records at the borders of chunk and segment")
+    m = Maker("small segments", 32768)
+    content = [m.random(n) for n in (32767, 32768, 81920)]
+    m.publish([m.user("ada", [("audio", interaction(began + n, n), 0, c, "") for n, c in enumerate(content)])])
+    yield "small-segments", m.vector("segments of two chunks: one that is not quite full, and what follows a full one")
+    m = Maker("realm")
+    m.realm = m.random(16)
+    first = interaction(began, 1)
+    m.publish([m.user("ada", [("audio", first, 0, b"wake me", ""), ("transcript", first, 0, b"wake me, in letters", "")],
+                      derived={1: [0]}),
+               m.user("ben", [("audio", first, 0, b"at six", ""), ("transcript", first, 0, b"six", "")], detached={1: [0]}),
+               m.erased_user("chloe", first)])
+    yield "realm", m.vector("a store of a realm: pages, payloads and a wrapped root are bound to its id, the head to the store's")
     m = Maker("deep")
     m.publish([m.user(f"user {n}", [("audio", interaction(began + n, n), 0, bytes([n]), "")]) for n in range(12)], deep=True)
     yield "deep", m.vector("a user tree of two levels")
@@ -795,6 +813,11 @@ def vectors():
     files = m.files()
     files["cell/slot-a"] = slot(1, m.store, 1, m.random(16), m.root_key, m.random(512))
     yield "other-attempt", m.vector("the key of another attempt at the same epoch", files, error="Refused")
+    m = Maker("lending")
+    m.lending = 2000
+    m.publish([m.user("ada", [("audio", interaction(began, 1), 0, b"wake me", "")])])
+    yield "lending", m.vector("a store whose keys may be lent to another process: an engine that does not wait for these must not open it",
+                              None, error="Refused")
     m = good("store behind")
     files = m.files()
     files["cell/slot-a"] = slot(1, m.store, 2, m.random(16), m.random(32), m.random(512))
@@ -854,7 +877,7 @@ def seeds():
     m.publish([m.user("ada", records, fences=[("audio", first, 3)], derived={1: [0]}, detached={2: [0]}, facts=facts,
                       opened={0: [("analyst", "to count words")]}),
                m.erased_user("ben", first)], falling={bytes(20): m.random(14) + m.random(48)}, leaves=leaves)
-    plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, 5, 1) + m.index_key + m.random(96) + b"\3" + m.random(96)
+    plain = struct.pack(">IBI", 4096, 6, 262144) + m.store + struct.pack(">IQQQQ", 2000, 1767225600000, 0, 5, 1) + m.index_key + m.random(96) + b"\3" + m.random(96)
     plain += b"\2" + m.random(8) + b"\1" + text("/mnt/a") + m.random(8) + b"\2" + text("/mnt/b")
     entry = b"\1" + m.random(48) + struct.pack(">BHHQQ", 1, 2, 1, 7, 1767225600000) + text("audio/x-wav") + text("wake word")
     interior = b"\1" + struct.pack(">H", 2) + b"\0\3" + m.random(48) + b"\0\7" + m.random(48)
@@ -920,6 +943,9 @@ def main():
             content = record.pop("content")
             record["sha256"] = content if content is None else hashlib.sha256(content).hexdigest()
             print(json.dumps(record, sort_keys=True))
+    elif len(sys.argv) == 4 and sys.argv[1] == "head":
+        tree = Tree(Store(sys.argv[2]), cell(sys.argv[3]))
+        print(json.dumps({"store": tree.id.hex(), "realm": tree.realm.hex(), "segment": tree.segment}))
     elif len(sys.argv) == 3 and sys.argv[1] == "vectors":
         for name, vector in vectors():
             with open(os.path.join(sys.argv[2], name + ".json"), "w") as f:

@@ -30,16 +30,16 @@ pub use secret::Key;
 
 use crate::env::Env;
 use crate::error::Result;
-use crate::ids::{BlobName, ClassTag, StoreId, UserTag};
+use crate::ids::{BlobName, ClassTag, RealmId, UserTag};
 use crate::limits::SALT_BYTES;
 
-/// Context of a page: label ‖ store id ‖ kind ‖ blob name.
+/// Context of a page: label ‖ realm id ‖ kind ‖ blob name.
 pub(crate) const PAGE_CONTEXT: &[u8] = b"keyfall/page/v1";
 /// Context of a head: label ‖ the head's clear prefix.
 pub(crate) const HEAD_CONTEXT: &[u8] = b"keyfall/head/v1";
-/// Context of a record's payload: label ‖ store id ‖ user tag ‖ incarnation ‖ interaction ‖ class name.
+/// Context of a record's payload: label ‖ realm id ‖ user tag ‖ incarnation ‖ interaction ‖ class name.
 pub(crate) const RECORD_CONTEXT: &[u8] = b"keyfall/record/v1";
-/// Context of a wrapped content root: label ‖ store id ‖ record id.
+/// Context of a wrapped content root: label ‖ realm id ‖ record id.
 pub(crate) const DETACHED_CONTEXT: &[u8] = b"keyfall/wrapped-root/v1";
 const FRESH_KEY: &[u8] = b"keyfall/fresh-key/v1";
 const FRESH_NAME: &[u8] = b"keyfall/fresh-name/v1";
@@ -209,6 +209,6 @@ pub(crate) fn polynomial(key: &Key, n: u32) -> Zeroizing<[u8; 32]> {
 }
 
 /// Context of a page's seal.
-pub(crate) fn page_context(store: StoreId, kind: u8, name: BlobName) -> Vec<u8> {
-    [PAGE_CONTEXT, &store.0, &[kind], &name.0].concat()
+pub(crate) fn page_context(realm: RealmId, kind: u8, name: BlobName) -> Vec<u8> {
+    [PAGE_CONTEXT, &realm.0, &[kind], &name.0].concat()
 }

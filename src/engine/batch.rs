@@ -12,9 +12,7 @@ use super::{Answer, Asked, Inner, State, Writer, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, Class, InteractionId, RecordId, UserId, UserTag};
-use crate::limits::{
-    CHUNK_BYTES, CHUNKS_PER_SEGMENT, DEPTH_MAX, HEADER_BYTES, RECORD_MAX_BYTES, SOURCES_MAX, TAG_BYTES,
-};
+use crate::limits::{CHUNK_BYTES, DEPTH_MAX, HEADER_BYTES, RECORD_MAX_BYTES, SOURCES_MAX, TAG_BYTES};
 use crate::record::{self, Entry, Put, Source};
 use crate::sealed;
 use crate::secret::{Secret, WipeStack};
@@ -28,7 +26,6 @@ use crate::tree::users::UsersNode;
 const HELD_MAX: usize = 1 << 20;
 /// Most records that batches of several callers put in one commit.
 const TOGETHER_MAX: usize = 16_384;
-const SEGMENT_PLAIN: usize = CHUNKS_PER_SEGMENT * CHUNK_BYTES;
 
 pub(super) struct Staged {
     pub(super) user: UserId,
@@ -83,8 +80,8 @@ impl Batch {
         }
     }
 
-    /// Streams a record's payload into the store, and returns its number in the batch, from 0. Memory: two segments of 256
-    /// KiB, whatever the length.
+    /// Streams a record's payload into the store, and returns its number in the batch, from 0. Memory: two segments,
+    /// 256 KiB each by default, whatever the length.
     ///
     /// # Errors
     /// As [`crate::Engine::put`]; the batch can go on without this record.
@@ -98,14 +95,15 @@ impl Batch {
         let (tag, incarnation, interaction) = inner.admit(&put)?;
         let env = &*inner.options.env;
         let created = put.created.unwrap_or_else(|| env.now());
-        let context = record::payload_context(inner.id, tag, incarnation, &put.class, interaction);
+        let context = record::payload_context(inner.realm, tag, incarnation, &put.class, interaction);
         let (sources, secrets, depth) = self.sources(put.sources)?;
 
+        let segment_bytes = inner.state().head.geometry.segment_bytes;
         // Most records are short: a buffer costs its wiping.
         let mut plain = Secret::zeroed(CHUNK_BYTES);
         let mut n = fill(&mut payload, &mut plain)?;
         if n == CHUNK_BYTES {
-            let mut whole = Secret::zeroed(SEGMENT_PLAIN);
+            let mut whole = Secret::zeroed(segment_bytes);
             whole[..n].copy_from_slice(&plain);
             n += fill(&mut payload, &mut whole[n..])?;
             plain = whole;
@@ -130,7 +128,7 @@ impl Batch {
         };
         let stored = self.stored.len();
         let held = inner
-            .stream(&suite, &mut entry, (&mut plain, n), (&mut payload, self))
+            .stream(&suite, &mut entry, (&mut plain, n, segment_bytes), (&mut payload, self))
             .inspect_err(|_| inner.release_names(self.stored.drain(stored..), false))?;
         self.staged.push(Staged {
             user: put.user,
@@ -362,7 +360,7 @@ impl Inner {
         &self,
         suite: &chunked::Suite,
         entry: &mut Entry,
-        (plain, first): (&mut [u8], usize),
+        (plain, first, segment_bytes): (&mut [u8], usize, usize),
         (payload, batch): (&mut impl Read, &mut Batch),
     ) -> Result<Option<Vec<u8>>> {
         let (mut n, mut chunk, mut segment) = (first, 0u64, 0u64);
@@ -372,7 +370,7 @@ impl Inner {
                 sealed.extend_from_slice(suite.header());
             }
             // A full segment has only full chunks; the last chunk of all is shorter, and ends the last segment.
-            let last = n < SEGMENT_PLAIN;
+            let last = n < segment_bytes;
             let full = n / CHUNK_BYTES * CHUNK_BYTES;
             for piece in plain[..full].chunks(CHUNK_BYTES).chain(last.then(|| &plain[full..n])) {
                 suite.seal_chunk(chunk, piece, &mut sealed);

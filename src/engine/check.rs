@@ -14,8 +14,8 @@ use crate::ids::BlobName;
 use crate::record::segments;
 use crate::secret::WipeStack;
 use crate::store::HeadId;
-use crate::tree::Ref;
 use crate::tree::head::{HeadPage, Prefix};
+use crate::tree::{Geometry, Ref};
 
 /// Names of blobs that are lacking are told up to this many.
 const SHOWN: usize = 100;
@@ -46,6 +46,7 @@ impl Checked {
 
 struct Drill<'a> {
     leave: &'a Walking<'a>,
+    geometry: Geometry,
     source: &'a PageSource<'a>,
     found: Checked,
     progress: super::Progress<'a>,
@@ -66,7 +67,7 @@ impl Drill<'_> {
 
     /// Whether a page is there; what lies below one that is not cannot be looked at.
     fn page(&mut self, at: &Ref, kind: u8) -> bool {
-        let context = crate::crypto::page_context(self.source.id, kind, at.name);
+        let context = crate::crypto::page_context(self.source.realm, kind, at.name);
         let opened =
             self.source.fetch(&at.name, |blob| crate::crypto::chunked::open(&at.key(), &context, &blob)).is_ok();
         self.count(at.name, opened);
@@ -76,7 +77,7 @@ impl Drill<'_> {
     /// Opens every segment of a record.
     fn record(&mut self, payload: &Payload, entry: &crate::record::Entry) -> ControlFlow<()> {
         let suite = payload.suite(self.source);
-        for number in 0..segments(entry.length) {
+        for number in 0..segments(entry.length, self.geometry) {
             if self.leave.must_stop() {
                 return ControlFlow::Break(());
             }
@@ -125,10 +126,10 @@ impl Inner {
             ));
         };
         let leave = self.walking();
-        let source = PageSource { id: self.id, stores: copies, cache: None };
-        let mut resolver = Resolver::new(self.id, &source, &head.roots.users, head.geometry);
+        let source = PageSource { realm: self.realm, stores: copies, cache: None };
+        let mut resolver = Resolver::new(self.realm, &source, &head.roots.users, head.geometry);
         let found = Checked { head: id, current, from, blobs: 0, lacking: 0, missing: Vec::new() };
-        let mut drill = Drill { leave: &leave, source: &source, found, progress };
+        let mut drill = Drill { leave: &leave, geometry: head.geometry, source: &source, found, progress };
         let walked = walk(&leave, &source, &head.roots, &mut |step| {
             Ok(match step {
                 Step::Enter { kind, at } if !drill.page(at, kind.byte()) => ControlFlow::Break(()),

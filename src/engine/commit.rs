@@ -14,7 +14,7 @@ use crate::cell::{Durable, Retirement, RootKey};
 use crate::crypto::{self, Fresh, chunked, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{BlobName, StoreId, UserTag};
+use crate::ids::{BlobName, RealmId, UserTag};
 use crate::limits::SEAL_OVERHEAD;
 use crate::secret::Secret;
 use crate::store::{Ahead, Blob, Published, Store};
@@ -30,7 +30,7 @@ const MADE_OWN_MAX: usize = 8;
 /// Seals pages and keeps the blobs for the commit, children before parents.
 pub(super) struct Sealer<'a> {
     env: &'a dyn Env,
-    id: StoreId,
+    realm: RealmId,
     store: &'a dyn Store,
     /// The commit's, in their order: names can say where they will lie.
     pub(super) blobs: Vec<Blob>,
@@ -45,10 +45,10 @@ pub(super) struct Sealer<'a> {
 
 impl<'a> Sealer<'a> {
     /// For blobs behind those of the commit that there are.
-    pub(super) fn new(options: &'a Options, (id, store): (StoreId, &'a dyn Store), blobs: Vec<Blob>) -> Self {
+    pub(super) fn new(options: &'a Options, (realm, store): (RealmId, &'a dyn Store), blobs: Vec<Blob>) -> Self {
         Sealer {
             env: &*options.env,
-            id,
+            realm,
             store,
             ahead: Ahead::of(&blobs),
             blobs,
@@ -85,7 +85,7 @@ impl Sink for Sealer<'_> {
         }
         let len = plaintext.len() + SEAL_OVERHEAD;
         let name = self.store.name(name, self.ahead, len);
-        let context = crypto::page_context(self.id, kind.byte(), name);
+        let context = crypto::page_context(self.realm, kind.byte(), name);
         self.blobs.push((name, chunked::seal(&key, &salt, &context, &plaintext)));
         self.ahead = self.ahead.and(len);
         let another = owner.is_none() || self.made.back().is_none_or(|last| last.owner != owner);
@@ -238,7 +238,7 @@ impl Inner {
             }
             let head = HeadPage::open(&stored.bytes, &writer.root.key)?;
             let root = store.get(&head.roots.users.name)?.ok_or_else(odd)?;
-            let context = crypto::page_context(self.id, PageKind::Users.byte(), head.roots.users.name);
+            let context = crypto::page_context(self.realm, PageKind::Users.byte(), head.roots.users.name);
             chunked::open(&head.roots.users.key(), &context, &root)?;
             for (name, bytes) in blobs {
                 if store.get(name)?.as_ref() != Some(bytes) {

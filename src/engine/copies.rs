@@ -14,13 +14,14 @@ use super::{Engine, Inner, Options, Status, commit};
 use crate::cell::RootCell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::limits::{BLOB_MAX_BYTES, COPIES_MAX, PLACE_MAX_BYTES};
+use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
 use crate::secret::WipeStack;
 use crate::store::{Blob, Head, HeadId, Published, Store};
-use crate::tree::head::{CopyEntry, CopyMode, Prefix, Roots};
+use crate::tree::Geometry;
+use crate::tree::head::{CopyEntry, CopyMode, HeadPage, Prefix, Roots};
 
-/// Blobs in one call of a copy's `put`.
-const BUFFER_BYTES: usize = 4 * BLOB_MAX_BYTES;
+/// Bytes of blobs from which on a copy's `put` is called.
+const BUFFER_BYTES: usize = 1 << 20;
 
 /// A copy the engine knows of, with its store once it is reached.
 pub(super) struct Attached {
@@ -145,13 +146,13 @@ impl Outbox<'_> {
 fn copy_tree(
     leave: &Walking<'_>,
     from: &PageSource<'_>,
-    (roots, head): (&Roots, &Head),
+    (roots, geometry, head): (&Roots, Geometry, &Head),
     to: &dyn Store,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Option<Backup>> {
     let over = to.head()?;
     if let Some(there) = &over {
-        if Prefix::decode(&there.bytes)?.store != from.id {
+        if Prefix::decode(&there.bytes)?.store != Prefix::decode(&head.bytes)?.store {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!("{} holds another store; name an empty place, or a copy of this one", to.place()),
@@ -176,7 +177,7 @@ fn copy_tree(
                 }
             }
             Step::Record { entry, .. } => {
-                for name in entry.segment_names() {
+                for name in entry.segment_names(geometry) {
                     // A recording of hours must not hold an erase up.
                     if leave.must_stop() {
                         return Ok(ControlFlow::Break(()));
@@ -204,12 +205,12 @@ fn copy_tree(
 impl Inner {
     /// Brings a copy to the current head, under the writer's lock.
     pub(super) fn catch_up_in_step(&self, copy: &dyn Store) -> Result<()> {
-        let (roots, head) = {
+        let (roots, geometry, head) = {
             let state = self.state();
-            (state.head.roots.duplicate(), state.stored.clone())
+            (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
         };
         let from = self.uncached_pages();
-        copy_tree(&Walking::unhindered(), &from, (&roots, &head), copy, &mut |_| {}).map(|_| ())
+        copy_tree(&Walking::unhindered(), &from, (&roots, geometry, &head), copy, &mut |_| {}).map(|_| ())
     }
 
     /// Brings a store to a recent head while writers go on; begins anew after an erase, keeping what it has.
@@ -219,12 +220,12 @@ impl Inner {
         loop {
             self.check_usable()?;
             let leave = self.walking();
-            let (roots, head) = {
+            let (roots, geometry, head) = {
                 let state = self.state();
-                (state.head.roots.duplicate(), state.stored.clone())
+                (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
             };
             let from = self.uncached_pages();
-            let copied = copy_tree(&leave, &from, (&roots, &head), to, progress);
+            let copied = copy_tree(&leave, &from, (&roots, geometry, &head), to, progress);
             drop((roots, leave));
             let moved_on = self.state().stored.id != head.id;
             match copied {
@@ -460,14 +461,14 @@ pub fn restore(
             format!("{} holds a store already; name an empty place", into.place()),
         ));
     }
-    let mut best: Option<(Head, Roots, String)> = None;
+    let mut best: Option<(Head, HeadPage, String)> = None;
     let mut failed = None;
     for copy in copies {
         let contents = cell.load()?;
         let empty = copy.head().is_ok_and(|head| head.is_none());
         match open_head(&**copy, contents) {
             Ok((stored, head, _)) if best.as_ref().is_none_or(|(b, ..)| b.id < stored.id) => {
-                best = Some((stored, head.roots, copy.place()));
+                best = Some((stored, head, copy.place()));
             }
             Ok(_) => {}
             // An old copy, or one that was never finished, may still have blobs to give.
@@ -479,10 +480,11 @@ pub fn restore(
             }
         }
     }
-    let Some((head, roots, from)) = best else {
+    let Some((head, page, from)) = best else {
         return Err(failed.unwrap_or_else(|| Error::invalid("name at least one copy to restore from")));
     };
-    let source = PageSource { id: Prefix::decode(&head.bytes)?.store, stores: copies, cache: None };
-    let done = copy_tree(&Walking::unhindered(), &source, (&roots, &head), into, &mut progress)?.unwrap_or_default();
+    let source = PageSource { realm: page.realm, stores: copies, cache: None };
+    let what = (&page.roots, page.geometry, &head);
+    let done = copy_tree(&Walking::unhindered(), &source, what, into, &mut progress)?.unwrap_or_default();
     Ok(Restored { head: head.id, from, blobs: done.blobs, bytes: done.bytes })
 }

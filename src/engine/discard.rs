@@ -137,9 +137,9 @@ impl Engine {
         let mut live = vec![false; names.len()];
         loop {
             let leave = inner.walking();
-            let (roots, id) = {
+            let (roots, geometry, id) = {
                 let state = inner.state();
-                (state.head.roots.duplicate(), state.stored.id)
+                (state.head.roots.duplicate(), state.head.geometry, state.stored.id)
             };
             let pages = inner.uncached_pages();
             let mut strike = |name: BlobName| {
@@ -152,7 +152,7 @@ impl Engine {
             let walked = walk(&leave, &pages, &roots, &mut |step| {
                 match step {
                     Step::Enter { at, .. } => strike(at.name),
-                    Step::Record { entry, .. } => entry.segment_names().for_each(&mut strike),
+                    Step::Record { entry, .. } => entry.segment_names(geometry).for_each(&mut strike),
                     Step::Leave { .. } => {}
                 }
                 Ok(ControlFlow::Continue(()))

@@ -171,7 +171,7 @@ impl Inner {
     pub(super) fn change(&self, state: &State, mut edit: Edit<'_>) -> Result<Change> {
         let commit = state.stored.id.commit + 1;
         let mut head = state.head.duplicate();
-        let mut sealer = Sealer::new(&self.options, (self.id, &**self.store()), edit.payloads);
+        let mut sealer = Sealer::new(&self.options, (self.realm, &**self.store()), edit.payloads);
         for (number, left) in (0..).zip(edit.left) {
             let Links { owner, incarnation, tree, .. } = left;
             if let Some(links) = tree.seal(Lineage::place(owner), head.geometry, &mut sealer)? {

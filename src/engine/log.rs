@@ -104,7 +104,7 @@ impl Inner {
         let entered = Entered { leaf, index, path, checkpoint: checkpoint_of(page), seeds, places: slots.places };
         let Link::Loaded(page) = link else { unreachable!("it was just loaded") };
         let blobs = std::mem::take(&mut change.blobs);
-        let mut sealer = Sealer::new(&self.options, (self.id, &**self.store()), blobs);
+        let mut sealer = Sealer::new(&self.options, (self.realm, &**self.store()), blobs);
         change.head.roots.log = page.seal(change.head.geometry, &mut sealer)?;
         change.blobs = sealer.blobs;
         change.made.append(&mut sealer.made);

@@ -74,7 +74,7 @@ pub use crate::tree::sets::TrainingSet;
 use crate::cell::{Durable, Promise, Retirement, RootCell, RootKey};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RecordId, StoreId, Timestamp, UserTag};
+use crate::ids::{RealmId, RecordId, StoreId, Timestamp, UserTag};
 use crate::store::{Head, HeadId, Store, Usage};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
@@ -91,7 +91,7 @@ pub struct Options {
     pub env: SharedEnv,
     /// Most bytes of opened pages kept in memory; a 1024th of them of one user at most, for an erase waits until these are zeroized.
     pub cache_bytes: u64,
-    /// Page size and fan-out of a new store.
+    /// Page size, fan-out and segment size of a new store.
     pub geometry: Geometry,
     /// How far an erase follows what was derived from its scope before it returns; the rest is left to [`Engine::tend`].
     pub follow: Follow,
@@ -182,6 +182,8 @@ impl std::fmt::Debug for Engine {
 
 struct Inner {
     id: StoreId,
+    /// What pages and payloads are bound to.
+    realm: RealmId,
     /// The store, alone: a slice so that pages come from it as from several.
     stores: [SharedStore; 1],
     cell: Arc<dyn RootCell>,
@@ -265,7 +267,7 @@ pub struct Status {
     pub users: u64,
     /// Space taken.
     pub usage: Usage,
-    /// Page size and fan-out.
+    /// Page size, fan-out and segment size.
     pub geometry: Geometry,
     /// What the cell promises.
     pub cell: Promise,
@@ -338,7 +340,7 @@ impl Inner {
 
     /// Pages through the cache; hold `Inner::state` or the writer while using it.
     fn pages(&self) -> PageSource<'_> {
-        PageSource { id: self.id, stores: &self.stores, cache: Some(&self.cache) }
+        PageSource { realm: self.realm, stores: &self.stores, cache: Some(&self.cache) }
     }
 
     /// Pages past the cache, for walks over the whole tree.

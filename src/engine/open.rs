@@ -14,7 +14,7 @@ use crate::cell::{Contents, RootCell, RootId, RootKey};
 use crate::crypto::{Fresh, Key, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::StoreId;
+use crate::ids::{RealmId, StoreId};
 use crate::log::Signer;
 use crate::secret::WipeStack;
 use crate::store::{Head, HeadId, Published, Store};
@@ -114,7 +114,8 @@ impl Engine {
         let mut id = [0; 16];
         env.fill(&mut id)?;
         let id = StoreId(id);
-        let mut sealer = Sealer::new(&options, (id, &*store), Vec::new());
+        let realm = RealmId::from(id);
+        let mut sealer = Sealer::new(&options, (realm, &*store), Vec::new());
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
         let seeds = (Key::random(&*env)?, Key::random(&*env)?);
         let origin = log::origin(options.log_origin.as_deref(), id)?;
@@ -124,6 +125,8 @@ impl Engine {
         let now = env.now();
         let head = HeadPage {
             geometry,
+            realm,
+            lending: 0,
             made: now,
             floor: crate::ids::Timestamp(0),
             pending: None,
@@ -166,6 +169,17 @@ impl Engine {
         let role = own::role(&options, &*store, &contents)?;
         let mut found = open_head(&*store, contents)?;
         own::check_mark(&options, &*store, &found.0, mark)?;
+        if role == Role::Owner && found.1.lending > 0 {
+            // Somebody may read by a key that was lent: an erase of this engine would return too early.
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "{} lends its keys, for {} ms each; this version does not wait for them; use the program that made it",
+                    store.place(),
+                    found.1.lending
+                ),
+            ));
+        }
         if role == Role::Owner {
             let id = Prefix::decode(&found.0.bytes)?.store;
             let newest = own::claim(&*options.env, (id, &*store, &*cell), owner)?;
@@ -186,6 +200,7 @@ impl Engine {
         let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options)).collect();
         let inner = Inner {
             id,
+            realm: head.realm,
             stores: [store],
             cell,
             cache: PageCache::new(options.cache_bytes),

@@ -98,7 +98,7 @@ impl Engine {
                 ),
             ));
         }
-        let context = record::payload_context(inner.id, id.user, id.incarnation, &class, id.interaction);
+        let context = record::payload_context(inner.realm, id.user, id.incarnation, &class, id.interaction);
         let info = info(id, &page.user, &class, &entry);
         let (secret, first) = (entry.secret.duplicate(), entry.first);
         let mut ids = vec![*id];
@@ -110,7 +110,7 @@ impl Engine {
             ids.extend(resolver.seen().into_iter().filter(|seen| seen != id));
             root
         };
-        Ok(Reader::new(inner, ids, (secret, first, root, context), info))
+        Ok(Reader::new(inner, ids, (secret, first, root, context), (info, state.head.geometry)))
     }
 
     /// Writes a record to `out` and returns its length.

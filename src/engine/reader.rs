@@ -16,6 +16,7 @@ use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
 use crate::record::{self, RecordInfo};
 use crate::secret::{Secret, WipeStack};
 use crate::sync::Mutex;
+use crate::tree::Geometry;
 
 /// The part of a reader that an erase reaches: its keys and the one opened chunk.
 pub(super) struct Open {
@@ -37,6 +38,7 @@ struct Keys {
     root: Key,
     suite: Option<chunked::Suite>,
     context: Vec<u8>,
+    geometry: Geometry,
     /// The segment in hand, as stored.
     segment: Option<(u64, Vec<u8>)>,
     /// The chunk in hand, opened, and its length.
@@ -59,7 +61,7 @@ struct Ahead {
     next: VecDeque<u64>,
 }
 
-/// A record, open. Reads and seeks in the plaintext; memory: one segment of 256 KiB and one chunk, three segments more while
+/// A record, open. Reads and seeks in the plaintext; memory: one segment (256 KiB by default) and one chunk, three segments more while
 /// [`Reader::write_to`] writes a long one.
 ///
 /// When the record is erased, every later call fails as erased, also between two chunks.
@@ -97,11 +99,11 @@ impl Reader {
         inner: &Arc<Inner>,
         ids: Vec<RecordId>,
         (secret, first, root, context): (Key, BlobName, Key, Vec<u8>),
-        info: RecordInfo,
+        (info, geometry): (RecordInfo, Geometry),
     ) -> Self {
         // Most records are short: a buffer costs its wiping.
         let plain = Secret::zeroed(info.length.min(CHUNK_BYTES as u64) as usize);
-        let keys = Keys { secret, first, root, suite: None, context, segment: None, chunk: None, plain };
+        let keys = Keys { secret, first, root, suite: None, context, geometry, segment: None, chunk: None, plain };
         let open = Arc::new(Open { ids, keys: Mutex::new(Some(keys)) });
         let mut readers = locked(&inner.readers);
         readers.retain(|r| r.strong_count() > 0);
@@ -212,13 +214,13 @@ impl Keys {
         if let Some((_, filled)) = self.chunk.filter(|(there, _)| *there == chunk) {
             return Ok(filled);
         }
-        let last = record::segments(length) - 1;
+        let last = record::segments(length, self.geometry) - 1;
         if self.suite.is_none() {
             self.fetch(inner, 0, last, ahead)?;
             let header = self.segment.as_ref().and_then(|(_, s)| s.get(..HEADER_BYTES)).unwrap_or_default();
             self.suite = Some(chunked::Suite::from_header(&crypto::content_key(&self.root), header, &self.context)?);
         }
-        let (segment, start) = record::locate(chunk);
+        let (segment, start) = record::locate(chunk, self.geometry);
         self.fetch(inner, segment, last, ahead)?;
         let expected = (length - chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize;
         let sealed = self.segment.as_ref().and_then(|(_, s)| s.get(start..start + expected + TAG_BYTES));

@@ -30,8 +30,9 @@ pub(super) const BACKUP: &str = "backup";
 fn geometry(seed: u64) -> Geometry {
     match seed % 7 {
         0 => Geometry::default(),
-        1 | 2 => Geometry { page_bytes: 1024, fan_bits: 4 },
-        _ => Geometry { page_bytes: 1024, fan_bits: 2 },
+        1 | 2 => Geometry { page_bytes: 1024, fan_bits: 4, ..Geometry::DEFAULT },
+        3 => Geometry { page_bytes: 1024, fan_bits: 2, segment_bytes: 16_384 },
+        _ => Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT },
     }
 }
 
