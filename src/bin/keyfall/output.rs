@@ -99,8 +99,7 @@ pub(crate) fn due(done: &Tended) {
         (done.inbox_keys, "old inbox keys destroyed"),
         (done.damaged, "users passed over, since their pages are damaged: restore the store from a copy"),
     ];
-    let mut parts: Vec<String> =
-        counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let mut parts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     parts.extend(done.finalized.then(|| "what was pending is final".to_owned()));
     tell(&format!("keyfall: what was due came first: {}", parts.join("; ")));
 }
@@ -139,6 +138,11 @@ pub(crate) fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
         error: Error::io("writing the output", e),
         lost: text,
     })
+}
+
+/// A line on standard error, where standard output belongs to what was asked for.
+pub(crate) fn aside(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// JSON on standard output; what was erased since it was due stands in it.

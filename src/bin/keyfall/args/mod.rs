@@ -535,7 +535,9 @@ fn span(text: &str) -> Result<Duration, String> {
     // In ISO 8601 an M stands for months before the T, and for minutes after it.
     let is_iso = text.trim_start_matches(['+', '-']).starts_with(['P', 'p']);
     if !is_iso && unit(&["m"]) {
-        return Err(format!("{text:?} is ambiguous: m may mean min (minutes) or mo (months); write 6min, or days for months: 180d"));
+        return Err(format!(
+            "{text:?} is ambiguous: m may mean min (minutes) or mo (months); write 6min, or days for months: 180d"
+        ));
     }
     let span = text.parse::<jiff::Span>().ok();
     if span.is_some_and(|span| span.get_months() != 0 || span.get_years() != 0) {
