@@ -56,6 +56,14 @@ impl Attached {
 }
 
 pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
+    if e.kind() == ErrorKind::Locked {
+        return Error::new(
+            ErrorKind::Copy,
+            format!(
+                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, where this store is that copy, give it up with `copy remove`, and call again"
+            ),
+        );
+    }
     Error::new(
         ErrorKind::Copy,
         format!(
@@ -120,21 +128,26 @@ struct Outbox<'a> {
     to: &'a dyn Store,
     blobs: Vec<Blob>,
     held: usize,
-    done: Backup,
+    done: &'a mut Backup,
     progress: &'a mut dyn FnMut(u64),
 }
 
 impl Outbox<'_> {
     fn push(&mut self, name: BlobName, bytes: Vec<u8>) -> Result<()> {
         self.held += bytes.len();
-        self.done.blobs += 1;
-        self.done.bytes += bytes.len() as u64;
         self.blobs.push((name, bytes));
         if self.held >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
+    /// Counts what it holds as copied.
+    fn count(&mut self) {
+        self.done.blobs += self.blobs.len() as u64;
+        self.done.bytes += self.held as u64;
+    }
+
     fn flush(&mut self) -> Result<()> {
         self.to.put(&self.blobs)?;
+        self.count();
         self.blobs.clear();
         self.held = 0;
         (self.progress)(self.done.blobs);
@@ -142,14 +155,15 @@ impl Outbox<'_> {
     }
 }
 
-/// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that has it, then the head.
+/// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that has it, then the head. Adds what
+/// it copied to `done`, also where it was interrupted and the head is still to come.
 fn copy_tree(
     leave: &Walking<'_>,
     from: &PageSource<'_>,
     (roots, geometry, head): (&Roots, Geometry, &Head),
-    to: &dyn Store,
+    (to, done): (&dyn Store, &mut Backup),
     progress: &mut dyn FnMut(u64),
-) -> Result<Option<Backup>> {
+) -> Result<Walked> {
     let over = to.head()?;
     if let Some(there) = &over {
         if Prefix::decode(&there.bytes)?.store != Prefix::decode(&head.bytes)?.store {
@@ -162,13 +176,14 @@ fn copy_tree(
             return Err(foreign(&to.place(), Some(there.id)));
         }
         if there.id == head.id {
-            return Ok(Some(Backup { head: Some(head.id), ..Backup::default() }));
+            done.head = Some(head.id);
+            return Ok(Walked::Whole);
         }
         if there.id > head.id {
             return Err(foreign(&to.place(), Some(there.id)));
         }
     }
-    let mut out = Outbox { to, blobs: Vec::new(), held: 0, done: Backup::default(), progress };
+    let mut out = Outbox { to, blobs: Vec::new(), held: 0, done, progress };
     let walked = walk(leave, from, roots, &mut |step| {
         match step {
             Step::Enter { at, .. } => {
@@ -193,11 +208,14 @@ fn copy_tree(
     })?;
     if let Walked::Interrupted = walked {
         out.flush()?;
-        return Ok(None);
+        return Ok(Walked::Interrupted);
     }
-    let blobs = std::mem::take(&mut out.blobs);
-    match to.commit(&blobs, over.map(|h| h.id), head)? {
-        crate::store::Published::Done => Ok(Some(Backup { head: Some(head.id), ..out.done })),
+    match to.commit(&out.blobs, over.map(|h| h.id), head)? {
+        Published::Done => {
+            out.count();
+            out.done.head = Some(head.id);
+            Ok(Walked::Whole)
+        }
         Published::Conflict(there) => Err(foreign(&to.place(), there)),
     }
 }
@@ -210,7 +228,8 @@ impl Inner {
             (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
         };
         let from = self.uncached_pages();
-        copy_tree(&Walking::unhindered(), &from, (&roots, geometry, &head), copy, &mut |_| {}).map(|_| ())
+        copy_tree(&Walking::unhindered(), &from, (&roots, geometry, &head), (copy, &mut Backup::default()), &mut |_| {})
+            .map(|_| ())
     }
 
     /// Brings a store to a recent head while writers go on; begins anew after an erase, keeping what it has.
@@ -225,17 +244,12 @@ impl Inner {
                 (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
             };
             let from = self.uncached_pages();
-            let copied = copy_tree(&leave, &from, (&roots, geometry, &head), to, progress);
+            let copied = copy_tree(&leave, &from, (&roots, geometry, &head), (to, &mut total), progress);
             drop((roots, leave));
             let moved_on = self.state().stored.id != head.id;
             match copied {
-                Ok(Some(done)) => {
-                    total.blobs += done.blobs;
-                    total.bytes += done.bytes;
-                    total.head = done.head;
-                    return Ok(total);
-                }
-                Ok(None) => crate::sync::yield_now(),
+                Ok(Walked::Whole) => return Ok(total),
+                Ok(Walked::Interrupted) => crate::sync::yield_now(),
                 // A page that a commit replaced meanwhile may have been discarded under the walk.
                 Err(e) if moved_on && e.kind() == ErrorKind::Corrupt => {}
                 Err(e) => return Err(e),
@@ -485,6 +499,7 @@ pub fn restore(
     };
     let source = PageSource { realm: page.realm, stores: copies, cache: None };
     let what = (&page.roots, page.geometry, &head);
-    let done = copy_tree(&Walking::unhindered(), &source, what, into, &mut progress)?.unwrap_or_default();
+    let mut done = Backup::default();
+    copy_tree(&Walking::unhindered(), &source, what, (into, &mut done), &mut progress)?;
     Ok(Restored { head: head.id, from, blobs: done.blobs, bytes: done.bytes })
 }
