@@ -297,6 +297,11 @@ impl Engine {
         self.inner.looks_only()
     }
 
+    /// Whether this place of the store owns the root cell, or could claim it without taking it over.
+    pub fn may_own(&self) -> bool {
+        self.inner.may_own()
+    }
+
     /// Whether something is due that only the owner may do, and this place of the store could be the owner: open it as such then.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ fn why_not(store: &dyn Store, claimed: Option<&Claimed>) -> String {
         Some(_) => "is no longer the store that owns this root cell: another copy of it was opened since",
     };
     format!(
-        "{} {what}; it can be looked at as it is, and to write to it take it over, which makes the other one read-only for good",
+        "{} {what}; it can be looked at as it is, and to write to it take it over (`--take-over`), which makes the other one read-only for good",
         store.place()
     )
 }
@@ -123,13 +123,16 @@ impl Inner {
         }
     }
 
-    /// Whether something waits to be done by the owner, which this engine might be: what is due, or a root key that is to be destroyed.
-    pub(super) fn owes(&self) -> Result<bool> {
-        let may_own = match &self.role {
+    pub(super) fn may_own(&self) -> bool {
+        match &self.role {
             Role::Owner => true,
             Role::Looker { may_own, .. } => *may_own,
-        };
-        if !may_own {
+        }
+    }
+
+    /// Whether something waits to be done by the owner, which this engine might be: what is due, or a root key that is to be destroyed.
+    pub(super) fn owes(&self) -> Result<bool> {
+        if !self.may_own() {
             return Ok(false);
         }
         let due = self.next_due()?.is_some_and(|due| due <= self.options.env.now());

@@ -14,7 +14,7 @@ use crate::args::{CertificateCommand, TrustArgs, store_and};
 use crate::commands::{Done, write_whole};
 use crate::log::{from_dir, read_text};
 use crate::output::{self, line, value};
-use crate::stores::open;
+use crate::stores::{look, open};
 
 /// The class under which a user's own certificates are kept.
 pub(crate) const CLASS: &str = "certificate";
@@ -24,7 +24,7 @@ pub(crate) fn run(command: CertificateCommand, cell: Option<&Path>, json: bool) 
     match command {
         CertificateCommand::Get { places, user } => {
             let (store, [dir]) = store_and(places)?;
-            get(&open(&store, cell)?, &user, &dir, json)
+            get(&look(&store, cell)?, &user, &dir, json)
         }
         CertificateCommand::Show { certificate, html, proof } => show(&read(&certificate)?, (html, proof, json)),
         CertificateCommand::Verify { certificates, trust, log, revealed } => {

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, line, progress, table, value};
-use crate::stores::{Adopted, Making, absolute, apart, make, open, open_root, outside};
+use crate::stores::{Adopted, Making, absolute, adopt, apart, look, look_root, make, open, outside};
 use crate::{
     certificate, copies, due, erasing, grants, holds, import, inbox, keyholders, lineage, log, report, sealed,
 };
@@ -49,10 +49,10 @@ pub(crate) fn run(args: Args) -> Done {
             // The file first: what cannot be written should not stand in the user's report as opened.
             let output = output.filter(|place| place != Path::new("-"));
             let out = output.map(|place| out_file(&store, cell, &place, force).map(|out| (place, out))).transpose()?;
-            let engine = open(&store, cell)?;
             let reader = match (principal, purpose) {
-                (Some(principal), Some(purpose)) => engine.get_as(&id, &principal, &purpose)?,
-                _ => engine.get(&id)?,
+                // Whoever opens it is written down.
+                (Some(principal), Some(purpose)) => open(&store, cell)?.get_as(&id, &principal, &purpose)?,
+                _ => look(&store, cell)?.get(&id)?,
             };
             get(reader, &id, out, json)
         }
@@ -68,23 +68,23 @@ pub(crate) fn run(args: Args) -> Done {
         }
         Command::Lineage { places } => {
             let (store, [id]) = store_and(places)?;
-            lineage::show(&open(&store, cell)?, &id.to_string_lossy().parse()?, json)
+            lineage::show(&look(&store, cell)?, &id.to_string_lossy().parse()?, json)
         }
         Command::Detach { places, reason } => {
             let (store, [id]) = store_and(places)?;
             lineage::detach(&open(&store, cell)?, &id.to_string_lossy().parse()?, &reason, json)
         }
-        Command::History { places, user } => lineage::history(&open(&one(places)?, cell)?, &user, json),
+        Command::History { places, user } => lineage::history(&look(&one(places)?, cell)?, &user, json),
         Command::Report { places, user, html, output, force } => {
             let store = one(places)?;
             let output = output.filter(|place| place != Path::new("-"));
             let out = output.map(|place| out_file(&store, cell, &place, force)).transpose()?;
-            report::show(&open(&store, cell)?, &user, out, (html, json))
+            report::show(&look(&store, cell)?, &user, out, (html, json))
         }
         Command::Export { places, user, to, force } => {
             let (store, [dir]) = store_and(places)?;
             outside(&store, cell, &dir)?;
-            let engine = open(&store, cell)?;
+            let engine = look(&store, cell)?;
             match to {
                 Some(to) => report::export_sealed(&engine, &user, &to, (&dir, Replace::forced(force)), json),
                 None => report::export(&engine, &user, &dir, json),
@@ -107,7 +107,7 @@ pub(crate) fn run(args: Args) -> Done {
                 newest_first: newest,
                 ..Query::default()
             };
-            list(&open(&one(places)?, cell)?, query, limit, json)
+            list(&look(&one(places)?, cell)?, query, limit, json)
         }
         Command::Erase {
             places,
@@ -167,20 +167,16 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Backup { places } => {
             let (store, [dest]) = store_and(places)?;
             copies::apart(&store, cell, &dest)?;
-            let engine = open(&store, cell)?;
-            let dest = SledStore::open_or_create(&dest)?;
-            let bar = progress("blobs copied", None);
-            let done = engine.backup(&dest, |n| bar.set_position(n))?;
-            bar.finish_and_clear();
-            copies::told("backup", &dest.place(), done, json)
+            copies::backup(&look(&store, cell)?, &dest, json)
         }
-        Command::Restore { into, copies } => restore_store(&into, cell, &copies, json),
+        Command::Restore { into, adopt, copies } => restore_store(&into, cell, (&copies, adopt), json),
+        Command::Check { places } => copies::check(places, cell, json),
         Command::Audit { mut places } => {
             let store = if places.is_empty() { store_from_env()? } else { places.remove(0) };
             audit(&store, cell, &places, json)
         }
         Command::Discard { places, certificate } => discard(&one(places)?, cell, &certificate, json),
-        Command::Status { places } => status(&open(&one(places)?, cell)?, json),
+        Command::Status { places } => status(&look(&one(places)?, cell)?, json),
         Command::Demo { keep } => crate::demo::run(keep.as_deref(), json),
         Command::Bench(args) => crate::bench::run(&args, json),
     }
@@ -330,16 +326,16 @@ fn restorable(places: &[(&str, &Path)]) -> Result<(), Error> {
     copies.iter().try_for_each(|copy| fixed.iter().try_for_each(|place| apart(&[*place, *copy])))
 }
 
-fn restore_store(into: &Path, cell: Option<&Path>, copies: &[PathBuf], json: bool) -> Done {
+fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf], bool), json: bool) -> Done {
     let Some(cell_place) = cell else {
         return Err(Error::new(ErrorKind::Invalid, "name the cell with --cell: without it no copy opens").into());
     };
     let mut places = vec![("the store to build", into), ("the cell", cell_place)];
     places.extend(copies.iter().map(|copy| ("the copy", &**copy)));
     restorable(&places)?;
-    let adopted = Adopted::check(into, cell_place)?;
-    let cell = open_root(cell_place)?;
-    let sources = copies.iter().map(|c| Ok(Arc::new(SledStore::open(c)?) as Arc<dyn Store>));
+    let pointer = Adopted::check(into, cell_place)?;
+    let cell = look_root(cell_place)?;
+    let sources = copies.iter().map(|c| Ok(Arc::new(SledStore::look(c)?) as Arc<dyn Store>));
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
     let target = SledStore::create(into)?;
     let bar = progress("blobs restored", None);
@@ -349,13 +345,18 @@ fn restore_store(into: &Path, cell: Option<&Path>, copies: &[PathBuf], json: boo
         // A store without a head would only be in the way of the next try.
         let _ = std::fs::remove_dir_all(into);
     })?;
-    if let Err(e) = adopted.write(&*cell) {
+    if let Err(e) = pointer.write(&*cell) {
         output::warn(&e.context("it is restored, but where its cell is could not be put down; name it with --cell"));
+    }
+    drop((target, cell));
+    if adopted {
+        adopt(into, Some(cell_place))
+            .map_err(|e| e.context("it is restored, and read-only still, for it could not be taken over"))?;
     }
     if json {
         return value(&json!({
             "store": into.display().to_string(), "from": done.from, "blobs": done.blobs, "bytes": done.bytes,
-            "head": {"epoch": done.head.epoch, "commit": done.head.commit},
+            "head": {"epoch": done.head.epoch, "commit": done.head.commit}, "read_only": !adopted,
         }));
     }
     line(format_args!(
@@ -364,17 +365,23 @@ fn restore_store(into: &Path, cell: Option<&Path>, copies: &[PathBuf], json: boo
         done.from,
         done.blobs,
         output::bytes(done.bytes)
-    ))
+    ))?;
+    if adopted {
+        return line("It owns the root cell now. Every other copy of the store can only be looked at from here on.");
+    }
+    line(
+        "It is read-only, and the store that it was copied from is untouched. To put it in that one's place, give --take-over with the next command.",
+    )
 }
 
 fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Done {
-    let engine = open(store, cell)?;
+    let engine = look(store, cell)?;
     let attached: Vec<PathBuf> =
         engine.copy_status().iter().filter(|c| c.error.is_none()).map(|c| PathBuf::from(&c.entry.place)).collect();
     let mut places: Vec<Arc<dyn Store>> = Vec::new();
     for place in more {
         if !attached.contains(&absolute(place)?) {
-            places.push(Arc::new(SledStore::open(place)?));
+            places.push(Arc::new(SledStore::look(place)?));
         }
     }
     let bar = progress("blobs tried", None);
@@ -490,6 +497,7 @@ fn status(engine: &Engine, json: bool) -> Done {
             "cell": promise_json(&s.cell), "settled": s.unsettled.is_none(), "unsettled": s.unsettled,
             "pending_until": s.pending.map(output::time), "next_due": s.next_due.map(output::time),
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
+            "read_only": s.read_only,
             "secret_memory": { "mapped": s.memory.mapped, "unlocked": s.memory.unlocked, "dumped": s.memory.dumped },
         }));
     }
@@ -513,8 +521,17 @@ fn status(engine: &Engine, json: bool) -> Done {
     if let Some(due) = s.next_due {
         line(format_args!("due   {}: a planned erase, or a limit that passes", output::time(due)))?;
     }
+    if let Some(why) = s.read_only.filter(|_| !engine.may_own()) {
+        line(format_args!("READ-ONLY: {why}"))?;
+    }
     if s.copies.is_empty() {
         return line("no copies: losing the store loses all data");
     }
-    line(copies::shown(&s.copies))
+    line(copies::shown(&s.copies))?;
+    if s.copies.iter().all(|copy| copy.restores.is_none()) {
+        return line(
+            "NOTHING CAN BE RESTORED NOW: no copy is of the current epoch; run `keyfall copy sync`, or add a copy in step",
+        );
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::args::{PlanCommand, PolicyCommand};
 use crate::commands::{Done, one};
 use crate::erasing::{ask, described};
 use crate::output::{self, hold_id, line, progress, table, value};
-use crate::stores::{open, open_as_it_is};
+use crate::stores::{look, open, open_as_it_is};
 
 /// Does what is due.
 pub(crate) fn tend(store: &Path, cell: Option<&Path>, json: bool) -> Done {
@@ -77,7 +77,7 @@ pub(crate) fn plans(command: PlanCommand, cell: Option<&Path>, json: bool) -> Do
             if json { value(&json!({"id": id, "cancelled": true})) } else { line(format_args!("cancelled {id}")) }
         }
         PlanCommand::List { places, user } => {
-            let plans = open(&one(places)?, cell)?.plans(&user)?;
+            let plans = look(&one(places)?, cell)?.plans(&user)?;
             if json {
                 let plans: Vec<_> = plans.iter().map(output::plan).collect();
                 return value(&json!({"user": user.as_str(), "plans": plans}));
@@ -216,7 +216,7 @@ pub(crate) fn policies(command: PolicyCommand, cell: Option<&Path>, json: bool) 
             if json { value(&json!({"class": class.as_str(), "unset": true})) } else { line("taken back") }
         }
         PolicyCommand::List { places, user } => {
-            let policies = open(&one(places)?, cell)?.policies(user.as_ref())?;
+            let policies = look(&one(places)?, cell)?.policies(user.as_ref())?;
             if json {
                 return value(&json!({"policies": policies.iter().map(output::policy).collect::<Vec<_>>()}));
             }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::args::{GrantCommand, TrainingCommand, store_and};
 use crate::commands::{Done, one, out_file};
 use crate::output::{self, line, table, value};
-use crate::stores::open;
+use crate::stores::{look, open};
 
 /// Reads a public key's file.
 pub(crate) fn public_key(file: &Path) -> Result<PublicKey, Error> {
@@ -59,7 +59,7 @@ pub(crate) fn run(command: GrantCommand, cell: Option<&Path>, json: bool) -> Don
             if json { value(&json!({"id": id, "revoked": true})) } else { line(format_args!("revoked {id}")) }
         }
         GrantCommand::List { places, user } => {
-            let grants = open(&one(places)?, cell)?.grants(&user)?;
+            let grants = look(&one(places)?, cell)?.grants(&user)?;
             if json {
                 let grants: Vec<_> = grants.iter().map(|(id, grant)| output::grant(*id, grant)).collect();
                 return value(&json!({"user": user.as_str(), "grants": grants}));
@@ -97,7 +97,7 @@ pub(crate) fn training(command: TrainingCommand, cell: Option<&Path>, json: bool
             }
         }
         TrainingCommand::List { places } => {
-            let sets = open(&one(places)?, cell)?.sets()?;
+            let sets = look(&one(places)?, cell)?.sets()?;
             if json {
                 let sets: Vec<_> = sets
                     .iter()

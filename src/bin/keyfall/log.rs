@@ -14,12 +14,12 @@ use serde_json::json;
 use crate::args::{LogCommand, store_and};
 use crate::commands::{Done, one, write_whole};
 use crate::output::{line, progress, value};
-use crate::stores::open;
+use crate::stores::{look, open};
 
 pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
         LogCommand::Key { places } => {
-            let key = open(&one(places)?, cell)?.log_key()?;
+            let key = look(&one(places)?, cell)?.log_key()?;
             if json { value(&json!({"key": key.to_string()})) } else { line(key) }
         }
         LogCommand::Checkpoint { places } => {
@@ -30,7 +30,7 @@ pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done 
             let (store, [index]) = store_and(places)?;
             let index = index.to_string_lossy().parse();
             let index = index.map_err(|_| Error::new(ErrorKind::Invalid, "INDEX is a number: the first leaf is 0"))?;
-            let proof = open(&store, cell)?.log_proof(index)?;
+            let proof = look(&store, cell)?.log_proof(index)?;
             if json { value(&json!({"proof": proof.to_string()})) } else { line(proof.to_string().trim_end()) }
         }
         LogCommand::Export { places } => {

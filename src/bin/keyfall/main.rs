@@ -58,6 +58,9 @@ fn main() -> ExitCode {
     }));
     let args = args::Args::parse();
     let json = args.json;
+    if args.take_over {
+        stores::take_over();
+    }
     output::set_json(json);
     let acts = args.command.acts();
     match commands::run(args) {

@@ -6,9 +6,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyfall::cell::{FileCell, RootCell};
-use keyfall::engine::Keeper;
+use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::System;
 use keyfall::quorum::Member;
 use keyfall::quorum::net::{make_cell, open_cell};
@@ -168,11 +169,75 @@ fn lies_inside(place: &Path, other: &Path) -> Result<bool, Error> {
     Ok(place.starts_with(&other) || there.is_some() && place.ancestors().any(|above| node(above) == there))
 }
 
+/// Makes a restored store the owner of its cell.
+pub(crate) fn adopt(store: &Path, cell: Option<&Path>) -> Result<(), Error> {
+    take_over();
+    open(store, cell).map(drop)
+}
+
+/// Opens a cell of whatever kind lies there, to look at: a process that has it open goes on undisturbed.
+pub(crate) fn look_root(place: &Path) -> Result<Arc<dyn RootCell>, Error> {
+    open_root(place)
+}
+
 /// Opens a cell of whatever kind lies there.
 pub(crate) fn open_root(place: &Path) -> Result<Arc<dyn RootCell>, Error> {
     Ok(match open_cell(place, &keyholders::env())? {
         Some(cell) => Arc::new(cell),
         None => Arc::new(FileCell::open(place, Arc::new(System))?),
+    })
+}
+
+/// Whether `--take-over` was given: for every command alike, so it is told once.
+static TAKE_OVER: AtomicBool = AtomicBool::new(false);
+
+/// Has every store be opened to take it over.
+pub(crate) fn take_over() {
+    TAKE_OVER.store(true, Ordering::Relaxed);
+}
+
+/// A log of at most so many bytes is read whole for a look, which leaves every file as it is.
+const LOOK_WHOLE_BYTES: u64 = 16 << 20;
+
+/// The blobs of a store that is looked at. What was never opened as the owner of a cell, a backup, is not touched; nor is what cannot be.
+fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
+    if !SledStore::was_claimed(store)? || SledStore::log_bytes(store)? <= LOOK_WHOLE_BYTES {
+        return SledStore::look(store);
+    }
+    match SledStore::open(store) {
+        Err(e) if matches!(e.kind(), ErrorKind::Io | ErrorKind::Full) => SledStore::look(store),
+        opened => opened,
+    }
+}
+
+fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
+    let found = placed(store, cell)?;
+    let blobs = blobs_to_look(store)?;
+    let root = look_root(&found.place)?;
+    let options = Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, ..Options::default() };
+    let engine = Engine::open(Arc::new(blobs), root, options)?;
+    bound_to(&engine, &found, store)?;
+    Ok(engine)
+}
+
+/// Opens a store for a command that only reads. Where something is due and this is the place that owns the cell, it is done first.
+pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
+    if TAKE_OVER.load(Ordering::Relaxed) {
+        return open(store, cell);
+    }
+    let engine = look_as_it_is(store, cell)?;
+    match engine.owes() {
+        Ok(false) => return Ok(engine),
+        Ok(true) => {}
+        Err(e) => {
+            output::warn(&e.context("whether something is due cannot be found out"));
+            return Ok(engine);
+        }
+    }
+    drop(engine);
+    open(store, cell).or_else(|e| {
+        output::warn(&e.context("something is due and could not be done"));
+        look_as_it_is(store, cell)
     })
 }
 
@@ -190,10 +255,20 @@ pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
 /// Opens a store and leaves alone what is due.
 pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let found = placed(store, cell)?;
-    let blobs = SledStore::open(store)?;
+    let takes = TAKE_OVER.load(Ordering::Relaxed);
+    // A backup that nobody takes over stays as it is.
+    let blobs = if takes || SledStore::was_claimed(store)? { SledStore::open(store)? } else { SledStore::look(store)? };
     let root = open_root(&found.place)?;
-    let engine = Engine::open(Arc::new(blobs), root, Options { keeper: Keeper::ByHand, ..Options::default() })?;
+    let open_as = if takes { OpenAs::TakeOver } else { OpenAs::Owner };
+    let options = Options { keeper: Keeper::ByHand, open_as, ..Options::default() };
+    let engine = Engine::open(Arc::new(blobs), root, options)?;
     bound_to(&engine, &found, store)?;
+    if takes {
+        output::tell(&format!(
+            "keyfall: {} owns its root cell now; any other copy of it can only be looked at from here on",
+            store.display()
+        ));
+    }
     Ok(engine)
 }
 

@@ -142,6 +142,17 @@ impl SledStore {
         claims::last(&OsDisk, &dir.join(LOG)).map(|claimed| claimed.is_some())
     }
 
+    /// Bytes of the log in a directory.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn log_bytes(dir: &Path) -> Result<u64> {
+        let log = dir.join(LOG);
+        let bytes = std::fs::read_dir(&log)
+            .and_then(|files| files.map(|file| Ok(file?.metadata()?.len())).sum::<std::io::Result<u64>>());
+        bytes.map_err(|e| Error::io(log.display(), e))
+    }
+
     fn check_writable(&self) -> Result<()> {
         if self.look {
             let text = format!("{} was opened to look at; open it to write", self.dir.display());

@@ -68,6 +68,10 @@ pub(crate) struct Args {
     /// The root cell's directory [default: STORE.cell].
     #[arg(long, global = true, value_name = "PATH", env = "KEYFALL_CELL")]
     pub cell: Option<PathBuf>,
+    /// Make this place of the store the owner of the root cell, whichever was that before. Any other place of the same store can only be
+    /// looked at from then on, and what it has that this one lacks is lost.
+    #[arg(long, global = true)]
+    pub take_over: bool,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -437,9 +441,18 @@ pub(crate) enum Command {
         #[arg(value_name = "STORE DEST", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
     },
-    /// Build a store anew from copies and the cell.
-    #[command(override_usage = "keyfall restore --cell PATH --into STORE COPY...")]
+    /// Find out what a restore from copies would bring back, without building anything: reads and opens all of it.
+    #[command(override_usage = "keyfall check STORE COPY...")]
+    Check {
+        #[arg(value_name = "STORE COPY", required = true, num_args = 2..)]
+        places: Vec<PathBuf>,
+    },
+    /// Build a store from copies and the cell. It can be looked at; it is written to once it was taken over.
+    #[command(override_usage = "keyfall restore --cell PATH --into STORE [--adopt] COPY...")]
     Restore {
+        /// Take the place of the store that the copies are of: that one can only be looked at from then on.
+        #[arg(long)]
+        adopt: bool,
         /// The store to build: an empty directory, or none yet.
         #[arg(long, value_name = "STORE")]
         into: PathBuf,
