@@ -73,14 +73,14 @@ impl Drop for Keyholder {
     }
 }
 
-struct Place {
+pub struct Place {
     dir: tempfile::TempDir,
     keyholders: Vec<Keyholder>,
 }
 
 impl Place {
     /// A store whose root key is spread over `n` keyholders.
-    fn new(n: usize, threshold: u8, liars: u8) -> Self {
+    pub fn new(n: usize, threshold: u8, liars: u8) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut place = Place { dir, keyholders: Vec::new() };
         let engine = ok(&["keyholder", "engine", &place.at("store.cell")]);
@@ -98,7 +98,7 @@ impl Place {
         place
     }
 
-    fn at(&self, name: &str) -> String {
+    pub fn at(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 

@@ -37,6 +37,7 @@ mod pages;
 mod ports;
 mod power;
 mod protocol;
+mod processes;
 mod report;
 mod residue;
 mod simulation;

@@ -84,7 +84,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Export { places, user, to, force } => {
             let (store, [dir]) = store_and(places)?;
             outside(&store, cell, &dir)?;
-            let engine = look(&store, cell)?;
+            let engine = open(&store, cell)?;
             match to {
                 Some(to) => report::export_sealed(&engine, &user, &to, (&dir, Replace::forced(force)), json),
                 None => report::export(&engine, &user, &dir, json),

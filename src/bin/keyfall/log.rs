@@ -30,7 +30,7 @@ pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done 
             let (store, [index]) = store_and(places)?;
             let index = index.to_string_lossy().parse();
             let index = index.map_err(|_| Error::new(ErrorKind::Invalid, "INDEX is a number: the first leaf is 0"))?;
-            let proof = look(&store, cell)?.log_proof(index)?;
+            let proof = open(&store, cell)?.log_proof(index)?;
             if json { value(&json!({"proof": proof.to_string()})) } else { line(proof.to_string().trim_end()) }
         }
         LogCommand::Export { places } => {
