@@ -252,8 +252,30 @@ def slot(state, store, epoch, attempt, key, fill):
     return whole + hashlib.sha256(whole).digest() + bytes(4096 - 512)
 
 
+def claim(directory):
+    """Who may change the cell: (instance, claim, token) and the mark; None where nobody has claimed."""
+    newest, torn = None, False
+    for name in ("claim-a", "claim-b"):
+        path = os.path.join(directory, name)
+        if not os.path.exists(path):
+            continue
+        with open(path, "rb") as f:
+            data = f.read()
+        if len(data) != 4096 or hashlib.sha256(data[:480]).digest() != data[480:512] or data[:8] != b"KFCLAIM1":
+            torn = True
+        elif newest is None or data[8:16] > newest[8:16]:
+            newest = data
+    if newest is None and torn:
+        raise Corrupt("both claims of the cell")
+    if newest is None or newest[32] == 0:
+        return None
+    number = lambda at: int.from_bytes(newest[at:at + 8], "big")
+    return (newest[33:49], number(49), newest[57:73]), number(73)
+
+
 def cell(directory):
     """The live root keys: (epoch, attempt) -> key."""
+    claim(directory)
     keys = {}
     for name in ("slot-a", "slot-b"):
         with open(os.path.join(directory, name), "rb") as f:

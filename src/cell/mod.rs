@@ -4,11 +4,15 @@
 //! Who can change a cell can destroy all data. Who can keep a copy of a root key can read what was alive in its
 //! epoch, for ever. A cell says in [`Promise`] how far its medium prevents that.
 
+mod claims;
 mod file;
 mod filesystem;
 mod memory;
+mod sector;
 mod slots;
 
+#[cfg(feature = "testing")]
+pub(crate) use claims::is_claim;
 pub use file::FileCell;
 #[cfg(feature = "keyholders")]
 pub(crate) use file::check_medium;
@@ -100,9 +104,28 @@ impl Durable {
     pub fn assumed_for_a_test() -> Self {
         Durable { commit: 0 }
     }
+
+    /// As [`Durable::assumed_for_a_test`], of a commit.
+    #[cfg(feature = "testing")]
+    pub fn assumed_at(commit: u64) -> Self {
+        Durable { commit }
+    }
 }
 
-/// The port: four verbs. `testing::cell_conformance` (feature `testing`) checks an adapter against this contract.
+/// The port. A handle on a cell acts for the engine that claimed the cell through it.
+///
+/// *Ownership.* A cell records the claim that it took last, durably. `deposit`, `retire` and `retire_for` are done where the recorded owner is
+/// the one that this handle acts for, or where nobody ever claimed; else they are `Fenced`, and change nothing. A handle that never claimed
+/// is fenced wherever somebody did. `load` is a look: anybody may, at any time; it takes no lock, claims nothing and writes nothing.
+///
+/// How `retire` goes on is one of two contracts:
+/// * *exclusive* (the file cell, the memory cell): one engine at a time has the cell, and `retire` destroys every key but the one to keep;
+///   `testing::cell_conformance` and `testing::owned_cell_conformance` check it;
+/// * *shared* (the cell spread over keyholders): others may be depositing. `retire` destroys what is of the epoch to keep or below, but not
+///   what is kept, and of newer keys only those that this very handle deposited: attempts of its own that failed. A key that a handle has
+///   merely seen may be the head of an engine it knows nothing of; `testing::shared_cell_conformance` checks it.
+///
+/// The checks are with the feature `testing`.
 pub trait RootCell: Send + Sync {
     /// What this medium can promise.
     fn describe(&self) -> Promise;
@@ -113,10 +136,11 @@ pub trait RootCell: Send + Sync {
     }
 
     /// Makes `owner` the one engine for which this cell destroys keys, durably; `mark` is the commit that it found. A cell takes a claim whose
-    /// number is above that of the last one, and the last one again. From then on this handle acts for `owner`.
+    /// number is above that of the last one, and the last one again. From then on this handle acts for `owner`. A new claim sets the mark,
+    /// also to less: who takes a store over says what counts. The same claim again, and a retirement, only raise it.
     ///
     /// # Errors
-    /// `Fenced` where another claim came first; `Io`.
+    /// `Fenced` where another claim came first, `Refused` for another store; nothing is changed then. `Io`.
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         let _ = (store, owner, mark);
         Ok(())
@@ -125,7 +149,8 @@ pub trait RootCell: Send + Sync {
     /// Keeps a further key, durably, beside the one that is there. Depositing the same key again is no change.
     ///
     /// # Errors
-    /// `Refused` for another store's key or where two keys are there already; `Io`, `Full`.
+    /// `Refused` for another store's key, where two keys are there already, where the root key that this handle kept last is not there any
+    /// more, or the one to be deposited stood ready and is not; `Fenced`; `Io`, `Full`.
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()>;
 
     /// Everything it holds.
@@ -134,10 +159,11 @@ pub trait RootCell: Send + Sync {
     /// `Corrupt` where it holds nothing readable; `Io`.
     fn load(&self) -> Result<Contents>;
 
-    /// Destroys every key but `keep`, and torn remains of one, and looks whether it did. Idempotent.
+    /// Destroys every key but `keep`, and torn remains of one, and looks whether it did; remembers the commit of the proof as its mark.
+    /// Idempotent. (Of a shared cell: see above.)
     ///
     /// # Errors
-    /// `Corrupt` where `keep` is not there (nothing is destroyed then); `Io`.
+    /// `Corrupt` where `keep` is not there, `Refused` where the medium cannot destroy a key now (nothing is destroyed then); `Fenced`; `Io`.
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement>;
 
     /// As [`RootCell::retire`], and `next`, the key of the epoch to come, is written where a destroyed one was, in the same durable
@@ -152,12 +178,13 @@ pub trait RootCell: Send + Sync {
     }
 
     /// Whether the medium holds both `keep` and `next`, which [`RootCell::retire_for`] wrote, and still belongs to the owner this handle
-    /// acts for: asked of the medium, not of memory. Only then may `next` seal a head.
+    /// acts for: asked of the medium, not of memory, which a snapshot of the machine may have brought back. Only then may `next` seal a
+    /// head.
     ///
     /// # Errors
     /// `Io`.
     fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
         let _ = (keep, next);
-        Ok(true)
+        Ok(false)
     }
 }

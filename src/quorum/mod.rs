@@ -36,7 +36,8 @@ pub struct Held {
     pub mark: u64,
 }
 
-/// A keyholder, here or elsewhere. Each verb may be said twice; what was said may arrive late.
+/// A keyholder, here or elsewhere. Each verb may be said twice; what was said may arrive late. A request whose owner has a higher claim than
+/// the recorded one is taken, and its owner recorded before anything else; so is one of the recorded owner; any other is `Fenced`.
 pub trait Keyholder: Send + Sync {
     /// Where it is, for messages.
     fn place(&self) -> String;

@@ -1,6 +1,7 @@
 //! For tests of this crate and of adapters outside it (feature `testing`).
 //!
-//! * [`store_conformance`] and [`cell_conformance`] check an adapter of a port against its contract;
+//! * [`store_conformance`], and [`cell_conformance`] with [`owned_cell_conformance`] or [`shared_cell_conformance`], check an adapter of a
+//!   port against its contract;
 //! * [`Seeded`] replays time and randomness from a seed;
 //! * [`Tape`] keeps every byte ever written to any store, and [`Tape::exposed`] is the adversary who holds it
 //!   together with what the cell holds now;
@@ -12,7 +13,7 @@ mod seeded;
 pub mod sim;
 mod tape;
 
-pub use conformance::{cell_conformance, listed, store_conformance};
+pub use conformance::{cell_conformance, listed, owned_cell_conformance, shared_cell_conformance, store_conformance};
 pub use decoders::{DECODERS, decode_anything};
 pub use seeded::Seeded;
 pub use tape::{HoardingCell, RecordingStore, Tape};

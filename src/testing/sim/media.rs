@@ -198,17 +198,23 @@ impl RootCell for DiskCell {
             quorum: None,
         }
     }
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.0.claim(store, owner, mark)
+    }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
-        self.0.deposit(store, id, key, None)
+        self.0.deposit(store, id, key)
     }
     fn load(&self) -> Result<Contents> {
         self.0.load()
     }
-    fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {
-        self.0.retire(keep, None)
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
+        self.0.retire(keep, None, proof.commit())
     }
-    fn retire_for(&self, keep: &RootId, next: &RootKey, _proof: Durable) -> Result<Option<Retirement>> {
-        self.0.retire(keep, Some(next)).map(Some)
+    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+        self.0.retire(keep, Some(next), proof.commit()).map(Some)
+    }
+    fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        self.0.ready(keep, next)
     }
 }
 
