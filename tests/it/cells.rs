@@ -483,7 +483,7 @@ fn a_torn_claim_gives_way_to_the_whole_one() {
         std::fs::write(place.join(newest[0]), newest_bytes).unwrap();
     }
     // The way out of two damaged ones: somebody who is sure forgets them.
-    claims.map(|slot| std::fs::remove_file(place.join(slot)).unwrap());
+    claims.iter().for_each(|slot| std::fs::remove_file(place.join(slot)).unwrap());
     let cell = open(&place);
     assert_eq!(cell.load().unwrap().owner, None);
     cell.claim(STORE, &owner(1, 7), 3).unwrap();

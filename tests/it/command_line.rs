@@ -224,7 +224,7 @@ fn two_processes_cannot_have_one_store() {
     drop(holder);
     let system = std::sync::Arc::new(keyfall::env::System);
     let holder = keyfall::cell::FileCell::open(&cli.path("store.cell"), system).unwrap();
-    let e = cli.fails(1, &["status", "store"]);
+    let e = cli.fails(1, &["create", "store", "--user", "ada"]);
     assert!(e.contains("in use"), "{e}");
     drop(holder);
     cli.ok(&["status", "store"]);
