@@ -4,6 +4,7 @@
 //! entry   = 1 ‖ record secret 32 ‖ first segment's name 16 ‖ detached 1 ‖ sources 2 ‖ depth 2 ‖ length 8 ‖ created 8 ‖ media type len 2 ‖ media type ‖ purpose len 2 ‖ purpose
 //! payload = one object of C2SP chunked-encryption, cut into segments: 16 chunks each, the header before the first
 //! ```
+//! What is sealed is padded with zeros: a store sees one of few lengths, and the entry alone has the true one.
 
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key, RECORD_CONTEXT};
@@ -168,9 +169,24 @@ pub(crate) fn segment_name(secret: &Key, first: BlobName, n: u64) -> BlobName {
     if n == 0 { first } else { crypto::segment_name(secret, n) }
 }
 
+/// Multiples to which short payloads are padded, and up to where they are short.
+const PAD_SHORT: u64 = 64;
+const SHORT_MAX: u64 = 512;
+
+/// Bytes of a payload of `length` bytes as it is sealed: 64 at least, in steps of 64 up to 512; Padmé from there on, an eighth more at most.
+pub fn padded(length: u64) -> u64 {
+    if length <= SHORT_MAX {
+        return length.max(1).next_multiple_of(PAD_SHORT);
+    }
+    let exponent = length.ilog2();
+    let free = exponent - (exponent.ilog2() + 1);
+    // The longest record there is stays within the counter of its chunks.
+    length.next_multiple_of(1 << free).min(RECORD_MAX_BYTES)
+}
+
 /// Number of segments of a record of `length` bytes: the last chunk is always shorter, so a full one has a successor.
 pub(crate) fn segments(length: u64) -> u64 {
-    (length / CHUNK_BYTES as u64) / CHUNKS_PER_SEGMENT as u64 + 1
+    (padded(length) / CHUNK_BYTES as u64) / CHUNKS_PER_SEGMENT as u64 + 1
 }
 
 /// Segment of a chunk, and where the chunk begins in the segment.

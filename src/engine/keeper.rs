@@ -95,7 +95,8 @@ impl Drop for Kept {
 
 fn keep(inner: &Inner) {
     loop {
-        let _wiped = crate::secret::WipeStack;
+        // Before it sleeps: who erases meanwhile leaves nothing on this stack either.
+        let wiped = crate::secret::WipeStack;
         let nap = match inner.next_due() {
             Ok(None) => None,
             Ok(Some(Timestamp(due))) => {
@@ -117,6 +118,7 @@ fn keep(inner: &Inner) {
         } else {
             nap
         };
+        drop(wiped);
         if inner.poisoned.load(Ordering::Acquire) || !inner.bell.wait(nap) {
             return;
         }

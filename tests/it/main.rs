@@ -18,6 +18,7 @@ mod command_line;
 mod corpus;
 mod damage;
 mod decoders;
+mod delivery;
 mod due;
 mod durability;
 mod engine;
