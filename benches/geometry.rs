@@ -56,7 +56,7 @@ impl Store for Counting {
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.store.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.store.remove(names)
     }
     fn usage(&self) -> Result<Usage> {

@@ -8,7 +8,7 @@ use crate::crypto::Key;
 use crate::engine::{Engine, Exposed};
 use crate::error::Result;
 use crate::ids::{BlobName, RecordId, StoreId};
-use crate::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
+use crate::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use crate::testing::locked;
 
 /// Everything ever written, over all stores that record onto it.
@@ -187,7 +187,7 @@ impl Store for RecordingStore {
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.store.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.store.remove(names)
     }
     fn usage(&self) -> Result<Usage> {

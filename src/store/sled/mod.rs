@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use self::index::SledIndex;
 use super::log::{LogStore, NAMING_KEY_BYTES, Sizes};
-use super::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
+use super::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use crate::dir::{DirLock, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::{Env, System};
@@ -206,7 +206,7 @@ impl Store for SledStore {
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.log.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.log.remove(names)
     }
     fn usage(&self) -> Result<Usage> {
