@@ -11,7 +11,7 @@ use keyfall::cell::FileCell;
 use keyfall::engine::Geometry;
 use keyfall::env::System;
 use keyfall::ids::BlobName;
-use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, SledStore, Store, Usage};
+use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, SledStore, Store, Usage};
 use keyfall::{Class, Engine, Options, Put, Result, Scope, UserId};
 
 /// Counts what a store is given.

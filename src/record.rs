@@ -173,7 +173,7 @@ pub(crate) fn segment_name(secret: &Key, first: BlobName, n: u64) -> BlobName {
 const PAD_SHORT: u64 = 64;
 const SHORT_MAX: u64 = 512;
 
-/// Bytes of a payload of `length` bytes as it is sealed: 64 at least, in steps of 64 up to 512; Padmé from there on, an eighth more at most.
+/// Bytes of a payload of `length` bytes as it is sealed: 64 at least, in steps of 64 up to 512; Padmé from there on, a sixteenth more at most.
 pub fn padded(length: u64) -> u64 {
     if length <= SHORT_MAX {
         return length.max(1).next_multiple_of(PAD_SHORT);

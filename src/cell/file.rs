@@ -23,7 +23,7 @@ pub struct FileCell {
     slots: Slots,
     verdict: Verdict,
     remnants: bool,
-    _lock: DirLock,
+    lock: DirLock,
 }
 
 impl std::fmt::Debug for FileCell {
@@ -86,7 +86,7 @@ impl FileCell {
                 ),
             ));
         }
-        let cell = FileCell { dir: dir.to_owned(), slots, verdict, remnants: accept_remnants, _lock: lock };
+        let cell = FileCell { dir: dir.to_owned(), slots, verdict, remnants: accept_remnants, lock };
         if cell.remnants() {
             File::create(dir.join(ACCEPTED)).and_then(|f| f.sync_all()).map_err(io)?;
         }
@@ -126,7 +126,7 @@ impl FileCell {
         }
         let lock = DirLock::take(dir, "cell")?;
         let slots = Slots::new(Arc::new(OsDisk), dir, env, SLOTS);
-        Ok(FileCell { dir: dir.to_owned(), slots, verdict, remnants, _lock: lock })
+        Ok(FileCell { dir: dir.to_owned(), slots, verdict, remnants, lock })
     }
 
     fn remnants(&self) -> bool {
@@ -156,18 +156,22 @@ impl RootCell for FileCell {
     }
 
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
+        self.lock.check()?;
         self.slots.deposit(store, id, key, None)
     }
 
     fn load(&self) -> Result<Contents> {
+        self.lock.check()?;
         self.slots.load()
     }
 
     fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {
+        self.lock.check()?;
         self.slots.retire(keep, None)
     }
 
     fn retire_for(&self, keep: &RootId, next: &RootKey, _proof: Durable) -> Result<Option<Retirement>> {
+        self.lock.check()?;
         self.slots.retire(keep, Some(next)).map(Some)
     }
 }

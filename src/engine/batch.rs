@@ -307,6 +307,9 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
+        if !self.inner.process.is_this() {
+            return;
+        }
         if !self.published.load(Ordering::Acquire) {
             self.inner.release_names(self.stored.iter().copied(), false);
         }

@@ -86,6 +86,11 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
+        if !self.inner.process.is_this() {
+            // The thread is not in a fork.
+            std::mem::forget(self.thread.take());
+            return;
+        }
         self.inner.bell.end();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -188,6 +188,7 @@ impl Engine {
             poisoned: AtomicBool::new(false),
             awaiting: Mutex::default(),
             bell: Bell::default(),
+            process: crate::process::Process::this(),
         };
         {
             let mut writer = inner.writer();

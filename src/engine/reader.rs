@@ -15,6 +15,7 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, RecordId, Timestamp, UserTag};
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
+use crate::process::Process;
 use crate::record::{self, RecordInfo};
 use crate::sealed::outlet::{Falls, Outlet, settle};
 use crate::sealed::{Content, Live};
@@ -356,6 +357,13 @@ impl Ahead {
         }
         self.next.pop_front();
         self.given.recv().map_err(|_| gone())?
+    }
+}
+
+impl Drop for Open {
+    /// A fork has none of its parent's secrets: it notes that it is one before they are let go.
+    fn drop(&mut self) {
+        let _ = Process::this();
     }
 }
 

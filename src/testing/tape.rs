@@ -131,8 +131,8 @@ impl Store for Tape {
     fn names(&self, _from: Cursor, _limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         Ok((locked(&self.blobs).keys().copied().collect(), None))
     }
-    fn remove(&self, _names: &[BlobName]) -> Result<()> {
-        Ok(())
+    fn remove(&self, _names: &[BlobName]) -> Result<Removed> {
+        Ok(Removed::default())
     }
     fn usage(&self) -> Result<Usage> {
         let blobs = locked(&self.blobs);

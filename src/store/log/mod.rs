@@ -31,6 +31,7 @@ use super::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, Store, Usage}
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::process::Process;
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 /// Names listed at once.
@@ -75,6 +76,7 @@ pub(crate) struct LogStore {
     recent: Arc<RwLock<Recent>>,
     files: Arc<RwLock<Files>>,
     tail: Mutex<Tail>,
+    process: Process,
 }
 
 /// What the one writer changes.
@@ -110,6 +112,7 @@ impl LogStore {
             files: Arc::new(RwLock::new(Files::new(files))),
             // Until it knows what the log has, it must tell the index nothing.
             tail: Mutex::new(Tail { head, checkpoint: mark.max(Position::FIRST), step: None, broken: true }),
+            process: Process::this(),
         };
         {
             let mut tail = store.tail();
@@ -439,6 +442,13 @@ impl Store for LogStore {
 
 impl Drop for LogStore {
     fn drop(&mut self) {
+        if !self.process.is_this() {
+            // The log goes on in another process. The thread of a step is not here.
+            if let Some(step) = self.tail.get_mut().unwrap_or_else(PoisonError::into_inner).step.take() {
+                std::mem::forget(step);
+            }
+            return;
+        }
         let mut tail = self.tail();
         let _ = Self::await_step(&mut tail);
         if !tail.broken {

@@ -66,7 +66,7 @@ pub struct SledStore {
     dir: PathBuf,
     // Fields are dropped in this order: the log is closed before the lock is let go.
     log: LogStore,
-    _lock: DirLock,
+    lock: DirLock,
 }
 
 impl std::fmt::Debug for SledStore {
@@ -152,7 +152,7 @@ impl SledStore {
             }
         };
         let log = LogStore::open(Arc::new(OsDisk), &dir.join(LOG), Arc::new(index), naming_key, Sizes::default())?;
-        Ok(SledStore { dir: dir.to_owned(), log, _lock: lock })
+        Ok(SledStore { dir: dir.to_owned(), log, lock })
     }
 }
 
@@ -189,24 +189,31 @@ impl Store for SledStore {
         self.log.name(drawn, ahead, len)
     }
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.lock.check()?;
         self.log.get(name)
     }
     fn contains(&self, name: &BlobName) -> Result<bool> {
+        self.lock.check()?;
         self.log.contains(name)
     }
     fn put(&self, blobs: &[Blob]) -> Result<()> {
+        self.lock.check()?;
         self.log.put(blobs)
     }
     fn head(&self) -> Result<Option<Head>> {
+        self.lock.check()?;
         self.log.head()
     }
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
+        self.lock.check()?;
         self.log.commit(blobs, over, head)
     }
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
+        self.lock.check()?;
         self.log.names(from, limit)
     }
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
+        self.lock.check()?;
         self.log.remove(names)
     }
     fn usage(&self) -> Result<Usage> {
