@@ -211,6 +211,7 @@ impl Batch {
             return Ok(Vec::new());
         }
         let inner = Arc::clone(&self.inner);
+        inner.process.check()?;
         match inner.submit(Asked::Put(self)) {
             Answer::Put(put) => put,
             Answer::Erased(_) => unreachable!("a put was asked for"),

@@ -287,6 +287,7 @@ impl Engine {
     /// `Absent` where `place` is no copy; `Copy`, `Io`, `Full`.
     pub fn copy_sync(&self, place: Option<&str>, mut progress: impl FnMut(u64)) -> Result<Vec<(CopyEntry, Backup)>> {
         let inner = &self.inner;
+        inner.process.check()?;
         let mut synced = Vec::new();
         for entry in self.chosen(place)? {
             let store = self.reach(&entry)?;
@@ -369,6 +370,7 @@ impl Engine {
     fn look_at_copy(&self, status: &mut CopyStatus) -> Result<()> {
         let _wiped = WipeStack;
         let inner = &self.inner;
+        inner.process.check()?;
         let store = self.reach(&status.entry)?;
         let head = store.head()?.map(|h| h.id);
         status.head = head;
@@ -402,6 +404,7 @@ impl Engine {
     pub fn status(&self) -> Result<Status> {
         let _wiped = WipeStack;
         let inner = &self.inner;
+        inner.process.check()?;
         let unsettled = {
             let mut writer = inner.writer();
             inner.ready(&mut writer).err().map(|e| e.to_string())

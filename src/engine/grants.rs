@@ -195,6 +195,7 @@ impl Engine {
     pub fn revoke(&self, user: &UserId, number: u64) -> Result<()> {
         let _wiped = WipeStack;
         let inner = &self.inner;
+        inner.check_usable()?;
         let revoked = inner.commit_edit(|state, _, edit| {
             let (tag, _) = inner.user_page(state, user)?;
             change_page(edit, tag, |editor, page| {

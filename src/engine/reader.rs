@@ -27,11 +27,14 @@ use crate::tree::sets::SetTag;
 pub(super) struct Open {
     /// The record, and every one that it depends on: it closes when one of them is erased.
     ids: Vec<RecordId>,
+    /// A user whom all of it is about: it closes when anything of theirs is erased.
+    about: Option<UserTag>,
     env: SharedEnv,
     inside: Mutex<Inside>,
 }
 
 struct Inside {
+    closed: bool,
     /// Gone once it is closed.
     keys: Option<Keys>,
     /// By which grants it was opened; `None`: by the owner of the store.
@@ -54,6 +57,7 @@ pub(super) struct Via {
 impl Inside {
     /// Lets go of keys and of what was read; gives where that is held.
     fn close(&mut self) -> Vec<Arc<Outlet>> {
+        self.closed = true;
         self.keys = None;
         let told = std::mem::take(&mut self.outlets);
         told.iter().for_each(|(outlet, number)| outlet.fell(*number));
@@ -61,12 +65,12 @@ impl Inside {
     }
 
     fn revoke(&mut self) -> Vec<Arc<Outlet>> {
-        self.revoked |= self.keys.is_some();
+        self.revoked |= !self.closed;
         self.close()
     }
 
-    /// The keys, where it may be read now.
-    fn keys(&mut self, open: &Open) -> Result<&mut Keys> {
+    /// Whether it may be read now.
+    fn check(&mut self, open: &Open) -> Result<()> {
         let over = self.via.as_ref().is_some_and(|via| {
             let now = open.env.now();
             !via.grants.iter().any(|(_, until)| until.is_none_or(|until| now < until))
@@ -74,27 +78,41 @@ impl Inside {
         if over {
             self.revoke();
         }
-        let revoked_since = self.revoked;
-        self.keys.as_mut().ok_or_else(|| if revoked_since { revoked() } else { record_erased(open.id()) })
+        match (self.closed, self.revoked) {
+            (false, _) => Ok(()),
+            (true, true) => Err(revoked()),
+            (true, false) => Err(open.erased()),
+        }
+    }
+
+    /// The keys, where it may be read now.
+    fn keys(&mut self, open: &Open) -> Result<&mut Keys> {
+        self.check(open)?;
+        self.keys.as_mut().ok_or_else(|| open.erased())
     }
 }
 
 impl Open {
-    fn id(&self) -> &RecordId {
-        &self.ids[0]
+    fn erased(&self) -> Error {
+        match self.ids.first() {
+            Some(id) => record_erased(id),
+            None => {
+                Error::new(ErrorKind::Erased, "something of this user was erased meanwhile; ask for the report again")
+            }
+        }
     }
 }
 
 impl Falls for Open {
     fn watch(&self, outlet: &Arc<Outlet>, number: u64) -> Result<()> {
         let mut inside = locked(&self.inside);
-        inside.keys(self)?;
+        inside.check(self)?;
         inside.outlets.push((Arc::clone(outlet), number));
         Ok(())
     }
 
     fn check(&self) -> Result<()> {
-        locked(&self.inside).keys(self).map(drop)
+        locked(&self.inside).check(self)
     }
 }
 
@@ -140,7 +158,7 @@ pub struct Reader {
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Reader({})", self.open.id())
+        write!(f, "Reader({})", self.info.id)
     }
 }
 
@@ -149,7 +167,8 @@ impl Inner {
     /// [`settle`].
     pub(super) fn close_readers(&self, erased: &[Selector]) -> Vec<Arc<Outlet>> {
         self.close_where(|open| {
-            let falls = erased.iter().any(|s| open.ids.iter().any(|id| s.takes(id)));
+            let takes = |s: &Selector| open.about == Some(s.user) || open.ids.iter().any(|id| s.takes(id));
+            let falls = erased.iter().any(takes);
             falls.then(|| locked(&open.inside).close())
         })
     }
@@ -163,6 +182,25 @@ impl Inner {
             via.grants.is_empty().then(|| inside.revoke())
         });
         settle(&outlets);
+    }
+
+    fn register(
+        &self,
+        (ids, about): (Vec<RecordId>, Option<UserTag>),
+        keys: Option<Keys>,
+        via: Option<Via>,
+    ) -> Arc<Open> {
+        let inside = Inside { closed: false, keys, via, outlets: Vec::new(), revoked: false };
+        let open = Arc::new(Open { ids, about, env: Arc::clone(&self.options.env), inside: Mutex::new(inside) });
+        let mut readers = locked(&self.readers);
+        readers.retain(|r| r.strong_count() > 0);
+        readers.push(Arc::downgrade(&open));
+        open
+    }
+
+    /// Until when what is told of a user may go out: until something of theirs is erased. To be asked for in the state that it is told from.
+    pub(super) fn live(&self, user: UserTag) -> Live {
+        Live::new(self.register((Vec::new(), Some(user)), None, None))
     }
 
     fn close_where(&self, close: impl Fn(&Open) -> Option<Vec<Arc<Outlet>>>) -> Vec<Arc<Outlet>> {
@@ -190,11 +228,7 @@ impl Reader {
         // Most records are short: a buffer costs its wiping.
         let plain = Secret::zeroed(record::padded(info.length).min(CHUNK_BYTES as u64) as usize);
         let keys = Keys { secret, first, root, suite: None, context, segment: None, chunk: None, plain };
-        let inside = Inside { keys: Some(keys), via, outlets: Vec::new(), revoked: false };
-        let open = Arc::new(Open { ids, env: Arc::clone(&inner.options.env), inside: Mutex::new(inside) });
-        let mut readers = locked(&inner.readers);
-        readers.retain(|r| r.strong_count() > 0);
-        readers.push(Arc::downgrade(&open));
+        let open = inner.register((ids, None), Some(keys), via);
         Reader { inner: Arc::clone(inner), open, info, position: 0 }
     }
 
@@ -227,7 +261,7 @@ impl Reader {
         let _unwatched = Unwatched(&open, &outlet);
         let lend = || {
             open.check()?;
-            outlet.lend().ok_or_else(|| record_erased(open.id()))
+            outlet.lend().ok_or_else(|| open.erased())
         };
         let mut written = 0;
         loop {

@@ -155,6 +155,7 @@ impl Engine {
     pub fn drop_set(&self, name: &str) -> Result<()> {
         let _wiped = WipeStack;
         let tag = set_tag(name);
+        self.inner.check_usable()?;
         let dropped = self.inner.commit_edit(|_, pages, edit| {
             edit.sets.get(pages, &tag)?.ok_or_else(no_such_set)?;
             for user in edit.sets.users(pages, &tag)? {

@@ -28,7 +28,7 @@ pub(crate) use identity::{Asked, Request};
 pub use identity::{Identity, PublicKey, Ticket};
 #[cfg(feature = "testing")]
 pub(crate) use parcel::read_item;
-pub use parcel::{Content, Item, Live, Packing, Unpack, unpack};
+pub use parcel::{Content, Guarded, Item, Live, Packing, Unpack, unpack};
 
 const MAGIC: &[u8; 8] = b"KFSEALED";
 const VERSION: u8 = 1;

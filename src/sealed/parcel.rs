@@ -92,6 +92,11 @@ impl Live {
         self.0.check()
     }
 
+    /// Whether it may go out now.
+    pub fn is_live(&self) -> bool {
+        self.check().is_ok()
+    }
+
     fn watch(&self, outlet: &Arc<Outlet>, number: u64) -> Result<()> {
         self.0.watch(outlet, number)
     }
@@ -102,6 +107,33 @@ pub trait Content: Read {
     /// Until when what was read of it may go out; `None`: for ever.
     fn live(&self) -> Option<Live> {
         None
+    }
+}
+
+/// Bytes that may go out only as long as something is there: a report on a user, in a parcel.
+#[derive(Debug)]
+pub struct Guarded<'b> {
+    bytes: &'b [u8],
+    live: Live,
+}
+
+impl<'b> Guarded<'b> {
+    /// These bytes, as long as `live` says.
+    pub fn new(bytes: &'b [u8], live: &Live) -> Self {
+        Guarded { bytes, live: live.clone() }
+    }
+}
+
+impl Read for Guarded<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.live.check()?;
+        self.bytes.read(out)
+    }
+}
+
+impl Content for Guarded<'_> {
+    fn live(&self) -> Option<Live> {
+        Some(self.live.clone())
     }
 }
 

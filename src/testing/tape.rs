@@ -131,8 +131,10 @@ impl Store for Tape {
     fn names(&self, _from: Cursor, _limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         Ok((locked(&self.blobs).keys().copied().collect(), None))
     }
-    fn remove(&self, _names: &[BlobName]) -> Result<Removed> {
-        Ok(Removed::default())
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
+        let blobs = locked(&self.blobs);
+        let left = names.iter().filter_map(|name| blobs.get(name)).map(|blob| blob.len() as u64).sum();
+        Ok(Removed { gone: 0, left })
     }
     fn usage(&self) -> Result<Usage> {
         let blobs = locked(&self.blobs);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use keyfall::engine::{Grant, Query};
 use keyfall::env::Env;
-use keyfall::sealed::{Identity, Item, Packing, Unpack, unpack};
+use keyfall::sealed::{Guarded, Identity, Item, Packing, Unpack, unpack};
 use keyfall::{Class, Engine, Error, ErrorKind, RecordId, Result, Scope, Timestamp};
 
 use crate::support::{SMALL, World, bytes, kind, user};
@@ -419,5 +419,45 @@ fn what_falls_while_a_put_or_an_envelope_streams_in_is_not_taken() {
         let erase = || drop(engine.erase(Scope::Record(id)).unwrap());
         let accepted = engine.accept(Paused { reader: &envelope[..], at: at + 1200, then: Some(erase) });
         assert!(accepted.is_err(), "{at}: the inbox key fell with the erase");
+    }
+}
+
+#[test]
+fn a_report_that_waits_in_a_parcel_falls_with_what_it_tells_of() {
+    let world = World::new(15, SMALL);
+    let (engine, party) = (world.engine(), Party::new(&world));
+    let id = world.put("zuleika", Class::audio(), b"one thing");
+    world.put("zuleika", Class::transcript(), b"another");
+    world.put("ben", Class::transcript(), b"another's");
+    let (of_ada, of_ben) = (engine.report(&user("zuleika")).unwrap(), engine.report(&user("ben")).unwrap());
+    let mut sealed = Vec::new();
+    let mut parcel = Packing::new(&*world.env, &party.0.public().unwrap(), &mut sealed).unwrap();
+    let text = |report: &keyfall::engine::Report| format!("{report:?}");
+    for report in [&of_ada, &of_ben] {
+        parcel.file("a report", Guarded::new(text(report).as_bytes(), report.live())).unwrap();
+    }
+    engine.erase(Scope::Record(id)).unwrap();
+    assert!(!of_ada.live().is_live() && of_ben.live().is_live());
+    assert_eq!(parcel.file("later", Guarded::new(text(&of_ada).as_bytes(), of_ada.live())).unwrap(), None);
+    parcel.finish().unwrap();
+    let mut kept = Files::default();
+    unpack(party.0.opening(), &sealed[..], &mut kept).unwrap();
+    let whole: Vec<_> = kept.0.iter().filter(|(_, fell)| !fell).map(|(text, _)| text).collect();
+    assert!(whole.len() == 1 && *whole[0] == text(&of_ben).into_bytes());
+    assert!(!kept.0.iter().any(|(bytes, _)| String::from_utf8_lossy(bytes).contains("zuleika")));
+}
+
+/// Every file in a parcel, and whether it fell.
+#[derive(Default)]
+struct Files(Vec<(Vec<u8>, bool)>);
+
+impl Unpack for Files {
+    fn begin(&mut self, _: &Item) -> Result<Box<dyn Write + '_>> {
+        self.0.push((Vec::new(), false));
+        Ok(Box::new(&mut self.0.last_mut().unwrap().0))
+    }
+    fn end(&mut self, _: &Item, fell: bool) -> Result<()> {
+        self.0.last_mut().unwrap().1 = fell;
+        Ok(())
     }
 }
