@@ -414,7 +414,7 @@ impl Log {
 }
 
 /// Zeros that are written at once.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 fn wipe_run(file: &dyn DiskFile, (from, to): (u64, u64)) -> io::Result<()> {
     let (first, last) = (from.next_multiple_of(BLOCK), to / BLOCK * BLOCK);

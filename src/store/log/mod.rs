@@ -444,8 +444,8 @@ impl Drop for LogStore {
     fn drop(&mut self) {
         if !self.process.is_this() {
             // The log goes on in another process. The thread of a step is not here.
-            if let Some(step) = self.tail.get_mut().unwrap_or_else(PoisonError::into_inner).step.take() {
-                std::mem::forget(step);
+            if let Ok(mut tail) = self.tail.try_lock() {
+                std::mem::forget(tail.step.take());
             }
             return;
         }
