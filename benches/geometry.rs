@@ -11,7 +11,7 @@ use keyfall::cell::FileCell;
 use keyfall::engine::Geometry;
 use keyfall::env::System;
 use keyfall::ids::BlobName;
-use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, SledStore, Store, Usage};
+use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, SledStore, Store, Usage};
 use keyfall::{Class, Engine, Options, Put, Result, Scope, UserId};
 
 /// Counts what a store is given.
@@ -56,7 +56,7 @@ impl Store for Counting {
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.store.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.store.remove(names)
     }
     fn usage(&self) -> Result<Usage> {

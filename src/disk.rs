@@ -84,8 +84,8 @@ pub(crate) trait DiskFile: Send + Sync {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     fn sync_data(&self) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Gives the space of a range back; it reads as zeros then. A file system without holes changes nothing.
-    fn punch(&self, offset: u64, len: u64) -> io::Result<()>;
+    /// Gives the space of a range back; it reads as zeros then. A file system without holes changes nothing, and says `false`.
+    fn punch(&self, offset: u64, len: u64) -> io::Result<bool>;
 }
 
 /// The operating system's files.
@@ -152,9 +152,10 @@ impl DiskFile for File {
         File::set_len(self, len)
     }
 
-    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+    fn punch(&self, offset: u64, len: u64) -> io::Result<bool> {
         match fallocate(self, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len) {
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(false),
             Err(e) => Err(e.into()),
         }
     }

@@ -80,6 +80,8 @@ pub const NAME_MAX_BYTES: usize = 32;
 pub const GRANTS_MAX: usize = 64;
 /// How old a grantee's request may be.
 pub const REQUEST_AGE: Duration = Duration::from_secs(3600);
+/// How often a grantee may ask for one grant, or one training set, in that time: each opening is written down.
+pub const REQUESTS_MAX: u32 = 64;
 /// Most holds on one user's records at a time.
 pub const HOLDS_MAX: usize = 64;
 /// Most records that one record may be derived from.
@@ -119,7 +121,7 @@ const _: () = assert!(
     "two planned erases fit in the smallest page"
 );
 const _: () = assert!(
-    2 * (20 + 2 + 72 + CLASS_MAX_BYTES + NAME_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    2 * (20 + 2 + 85 + CLASS_MAX_BYTES + NAME_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two grants fit in the smallest page"
 );
 const _: () = assert!(

@@ -194,18 +194,22 @@ class Store:
         while offset + 64 <= len(data):
             header = data[offset:offset + 64]
             magic, file, at, _, _, blobs, head_len, body_len, _, table_sum, first = struct.unpack(">8sIQIQIIQIII", header[:60])
-            if magic != b"KFFRAME1" or (file, at) != (number, offset):
+            own = struct.pack(">I", zlib.crc32(header[:60]))
+            if magic != b"KFFRAME1" or (file, at) != (number, offset) or header[60:] != own:
                 return
             body, table_len = offset + 64, 20 * blobs + (16 + head_len if head_len else 0)
             table = data[body + body_len:body + body_len + table_len]
-            if zlib.crc32(header[:52] + bytes(4) + header[56:] + table) != table_sum:
+            if zlib.crc32(header[:52] + bytes(4) + header[56:60] + bytes(4) + table) != table_sum:
                 return
             d = Decoder(table)
             for n in range(blobs):
                 name, length = d.bytes(16), d.int(4)
-                if data[body:body + 28] != label(number, body, name, length, first + n):
-                    raise Corrupt("a label is not what the table says")
-                self.blobs[name] = data[body + 28:body + 28 + length]
+                # Where a blob was removed there are zeros.
+                there = data[body:body + 28]
+                if there != bytes(28):
+                    if there != label(number, body, name, length, first + n):
+                        raise Corrupt("a label is not what the table says")
+                    self.blobs[name] = data[body + 28:body + 28 + length]
                 body += 28 + length
             if head_len:
                 number_of = (d.int(8), d.int(8))
@@ -217,6 +221,15 @@ class Store:
         if name not in self.blobs:
             raise Corrupt("a blob is missing")
         return self.blobs[name]
+
+
+def padded(length):
+    """The length of a payload as it is sealed."""
+    if length <= 512:
+        return max(1, -(-length // 64)) * 64
+    exponent = length.bit_length() - 1
+    step = 1 << (exponent - exponent.bit_length())
+    return min(-(-length // step) * step, (2**32 - 1) * CHUNK)
 
 
 def label(file, offset, name, length, number):
@@ -234,8 +247,9 @@ def frame(file, offset, synced, first, blobs, head):
         body += label(file, offset + 64 + len(body), name, len(blob), first + n) + blob
     header = struct.pack(">8sIQIQIIQI", b"KFFRAME1", file, offset, *synced, len(blobs), len(head[1]) if head else 0,
                          len(body), zlib.crc32(body))
-    end = struct.pack(">II", first, 0)
-    header += struct.pack(">I", zlib.crc32(header + bytes(4) + end + table)) + end
+    end = struct.pack(">I", first)
+    header += struct.pack(">I", zlib.crc32(header + bytes(4) + end + bytes(4) + table)) + end
+    header += struct.pack(">I", zlib.crc32(header))
     out = header + body + table
     return out + bytes(-len(out) % 64)
 
@@ -457,15 +471,15 @@ class Tree:
         return root
 
     def payload(self, secret, first, root, length, context):
-        segments = length // self.segment + 1
+        segments = padded(length) // self.segment + 1
         data = b"".join(self.store.get(segment_name(secret, n) if n else first) for n in range(segments))
         suite, content = opener(content_key(root), context, data), b""
-        for i in range(length // CHUNK + 1):
+        for i in range(padded(length) // CHUNK + 1):
             at = HEADER + i * (CHUNK + TAG)
             content += suite.open_chunk(i, data[at:at + CHUNK + TAG])
-        if len(content) != length:
+        if len(content) != padded(length) or any(content[length:]):
             raise Corrupt("another length")
-        return content
+        return content[:length]
 
 
 def show(id):
@@ -520,6 +534,7 @@ class Maker:
 
     def payload(self, secret, first, root, context, content):
         suite = Suite(content_key(root), self.random(24), context)
+        content += bytes(padded(len(content)) - len(content))
         pieces = [content[i:i + CHUNK] for i in range(0, len(content) // CHUNK * CHUNK + 1, CHUNK)]
         chunks = [suite.seal_chunk(i, piece) for i, piece in enumerate(pieces)]
         whole = self.segment // CHUNK
@@ -788,13 +803,13 @@ def vectors():
     grantee, number = m.random(32), m.random(8)
     made = began + 9000 * day
     inbox = {b"\1" + number + bytes(11): struct.pack(">Q", made) + m.random(32)}
-    grant = b"\1" + grantee + struct.pack(">QQQQ", began, 0, began + 7, 4) + text("transcript") + text("Ride skill") + text("to order rides")
+    grant = b"\1" + grantee + struct.pack(">QBQQQQI", began, 0, 0, began + 7, 4, began, 1) + text("transcript") + text("Ride skill") + text("to order rides")
     granted = b"\x08" + struct.pack(">Q", 5) + text("Ride skill") + text("transcript") + struct.pack(">Q", 0) + text("to order rides")
     run = [("training set voices, run 1", "to mend")]
     slot_ = m.user("ada", [("audio", first, 0, b"came sealed", ""), ("transcript", first, 0, b"wake me", "")], due=made + 14 * day,
                    inbox=inbox, grants={struct.pack(">Q", 5) + bytes(12): grant}, members={1: ["voices"]}, opened={1: run},
                    facts=[granted, b"\x09" + struct.pack(">Q", 4)])
-    about = b"\1" + grantee + struct.pack(">QQQQ", began, began + 9, 1, 1) + text("voices") + text("to mend")
+    about = b"\1" + grantee + struct.pack(">QQQQQI", began, began + 9, 1, 1, began, 1) + text("voices") + text("to order rides")
     sets = {set_tag("voices") + bytes(20): about, set_tag("voices") + b"\1" + slot_[:12] + bytes(7): b""}
     m.publish([slot_], agenda={struct.pack(">Q", made + 14 * day) + slot_[:12]: b""}, sets=sets)
     m.expected |= {"grants": 1, "sets": [["voices", 1]], "inbox_keys": [made]}
@@ -924,8 +939,8 @@ def seeds():
     yield 15, "erase", b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, 2**64 - 1) + b"\1" + text("action") + text("it rings")
     yield 15, "erase-record", b"\1" + id + b"\0" + text("")
     yield 15, "erase-interaction", b"\2" + text("") + b"\1" + first + b"\0" + text("")
-    yield 16, "grant", b"\1" + m.random(32) + struct.pack(">QQQQ", 1, 2, 3, 4) + text("audio") + text("a skill") + text("to help")
-    yield 17, "set", b"\1" + m.random(32) + struct.pack(">QQQQ", 1, 2, 3, 4) + text("voices") + text("to mend")
+    yield 16, "grant", b"\1" + m.random(32) + struct.pack(">QBQQQQI", 1, 1, 2, 3, 4, 3, 1) + text("audio") + text("a skill") + text("to help")
+    yield 17, "set", b"\1" + m.random(32) + struct.pack(">QQQQQI", 1, 2, 3, 4, 2, 1) + text("voices") + text("to mend")
     about = b"\1" + text("ada") + text("audio") + first + struct.pack(">Q", 9) + text("audio/x-wav") + text("why") + b"\0\1" + id
     yield 18, "envelope", struct.pack(">I", len(about)) + about + b"payload"
     yield 19, "item", b"\1" + id + text("ada") + text("audio") + struct.pack(">Q", 9) + text("audio/x-wav") + text("why")

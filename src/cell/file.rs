@@ -176,7 +176,8 @@ impl FileCell {
 
     /// The slots, to change them.
     fn to_change(&self) -> Result<&Slots> {
-        if self.lock.is_some() {
+        if let Some(lock) = &self.lock {
+            lock.check()?;
             return Ok(&self.slots);
         }
         Err(Error::new(
@@ -221,7 +222,10 @@ impl RootCell for FileCell {
     }
 
     fn load(&self) -> Result<Contents> {
-        if self.lock.is_some() { self.slots.load() } else { self.slots.look() }
+        match &self.lock {
+            Some(lock) => lock.check().and_then(|()| self.slots.load()),
+            None => self.slots.look(),
+        }
     }
 
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {

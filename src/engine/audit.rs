@@ -132,7 +132,7 @@ impl Payload {
             key: crypto::content_key(&root),
             context: record::payload_context(resolver.realm(), of.owner, of.incarnation, &of.class, id.interaction),
             first: entry.first,
-            length: entry.length,
+            length: record::padded(entry.length),
             geometry: resolver.geometry(),
         }))
     }
@@ -477,6 +477,7 @@ fn expose(source: &PageSource<'_>, head: &HeadPage, known: &mut ContentRoots) ->
                     let name = entry.segment_name(number);
                     whole.extend_from_slice(&source.fetch(&name, |blob| payload.open(&suite, number, &blob))?);
                 }
+                whole.truncate(usize::try_from(entry.length).unwrap_or(usize::MAX));
                 Ok(whole)
             });
             exposed.push(Exposed { id: of.record(key)?, user: of.user.clone(), content: content.ok() });

@@ -96,7 +96,6 @@ impl Batch {
         let env = &*inner.options.env;
         let created = put.created.unwrap_or_else(|| env.now());
         let context = record::payload_context(inner.realm, tag, incarnation, &put.class, interaction);
-        let (sources, secrets, depth) = self.sources(put.sources)?;
 
         let segment_bytes = inner.state().head.geometry.segment_bytes;
         // Most records are short: a buffer costs its wiping.
@@ -108,6 +107,8 @@ impl Batch {
             n += fill(&mut payload, &mut whole[n..])?;
             plain = whole;
         }
+        // Behind the first bytes: a caller may take its time with them, and an erase reaches no lineage secret here.
+        let (sources, secrets, depth) = self.sources(put.sources)?;
         let now = env.now().0.to_be_bytes();
         let mut parts: Vec<&[u8]> = vec![&context, &plain[..n], &now];
         parts.extend(secrets.iter().map(|s| &s.bytes()[..]));
@@ -209,6 +210,7 @@ impl Batch {
             return Ok(Vec::new());
         }
         let inner = Arc::clone(&self.inner);
+        inner.process.check()?;
         match inner.submit(Asked::Put(self)) {
             Answer::Put(put) => put,
             Answer::Erased(_) => unreachable!("a put was asked for"),
@@ -305,6 +307,9 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
+        if !self.inner.process.is_this() {
+            return;
+        }
         if !self.published.load(Ordering::Acquire) {
             self.inner.release_names(self.stored.iter().copied(), false);
         }
@@ -364,23 +369,36 @@ impl Inner {
         (payload, batch): (&mut impl Read, &mut Batch),
     ) -> Result<Option<Vec<u8>>> {
         let (mut n, mut chunk, mut segment) = (first, 0u64, 0u64);
+        // Zeros that are still to come, once the payload has ended.
+        let mut padding = None;
         loop {
+            if padding.is_none() {
+                entry.length += n as u64;
+                if entry.length > RECORD_MAX_BYTES {
+                    return Err(Error::invalid(format!(
+                        "a record has at most {RECORD_MAX_BYTES} bytes; cut it into several"
+                    )));
+                }
+                if n < segment_bytes {
+                    padding = Some(record::padded(entry.length) - entry.length);
+                }
+            }
+            if let Some(left) = &mut padding {
+                let zeros = (segment_bytes - n).min(usize::try_from(*left).unwrap_or(usize::MAX));
+                plain[n..n + zeros].fill(0);
+                n += zeros;
+                *left -= zeros as u64;
+            }
             let mut sealed = Vec::with_capacity(HEADER_BYTES + n + (n / CHUNK_BYTES + 1) * TAG_BYTES);
             if segment == 0 {
                 sealed.extend_from_slice(suite.header());
             }
             // A full segment has only full chunks; the last chunk of all is shorter, and ends the last segment.
-            let last = n < segment_bytes;
+            let last = padding == Some(0) && n < segment_bytes;
             let full = n / CHUNK_BYTES * CHUNK_BYTES;
             for piece in plain[..full].chunks(CHUNK_BYTES).chain(last.then(|| &plain[full..n])) {
                 suite.seal_chunk(chunk, piece, &mut sealed);
                 chunk += 1;
-            }
-            entry.length += n as u64;
-            if entry.length > RECORD_MAX_BYTES {
-                return Err(Error::invalid(format!(
-                    "a record has at most {RECORD_MAX_BYTES} bytes; cut it into several"
-                )));
             }
             if last && segment == 0 && batch.held_bytes + sealed.len() <= HELD_MAX {
                 batch.held_bytes += sealed.len();
@@ -397,7 +415,7 @@ impl Inner {
                 return Ok(None);
             }
             segment += 1;
-            n = fill(payload, plain)?;
+            n = if padding.is_none() { fill(payload, plain)? } else { 0 };
         }
     }
 }

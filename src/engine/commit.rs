@@ -16,6 +16,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, RealmId, UserTag};
 use crate::limits::SEAL_OVERHEAD;
+use crate::sealed::outlet::settle;
 use crate::secret::Secret;
 use crate::store::{Ahead, Blob, Published, Store};
 use crate::sync::atomic::Ordering;
@@ -366,6 +367,7 @@ impl Inner {
         if !erased.is_empty() {
             self.erasing.fetch_add(1, Ordering::AcqRel);
         }
+        let mut outlets = Vec::new();
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             *state = next;
@@ -376,10 +378,11 @@ impl Inner {
             if purge {
                 let owners: Vec<UserTag> = erased.iter().map(|s| s.user).collect();
                 self.cache.forget(replaced, &owners);
-                self.close_readers(erased);
+                outlets = self.close_readers(erased);
             }
             self.cache.add(made);
         }
+        settle(&outlets);
         if !erased.is_empty() {
             drop(self.walks.write());
             self.erasing.fetch_sub(1, Ordering::AcqRel);

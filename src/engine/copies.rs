@@ -305,6 +305,7 @@ impl Engine {
     /// `Absent` where `place` is no copy; `Copy`, `Io`, `Full`.
     pub fn copy_sync(&self, place: Option<&str>, mut progress: impl FnMut(u64)) -> Result<Vec<(CopyEntry, Backup)>> {
         let inner = &self.inner;
+        inner.process.check()?;
         let mut synced = Vec::new();
         for entry in self.chosen(place)? {
             let store = self.reach(&entry)?;
@@ -388,6 +389,7 @@ impl Engine {
     fn look_at_copy(&self, status: &mut CopyStatus) -> Result<()> {
         let _wiped = WipeStack;
         let inner = &self.inner;
+        inner.process.check()?;
         let store = self.reach(&status.entry)?;
         let head = store.head()?.map(|h| h.id);
         status.head = head;
@@ -421,6 +423,7 @@ impl Engine {
     pub fn status(&self) -> Result<Status> {
         let _wiped = WipeStack;
         let inner = &self.inner;
+        inner.process.check()?;
         let read_only = inner.looks_only().map(str::to_owned);
         let unsettled = if read_only.is_some() {
             None

@@ -488,6 +488,7 @@ impl Engine {
     /// As [`Engine::erase`], but for what a hold refuses: that is written down, and tried again an hour later.
     pub fn tend(&self, progress: super::Progress<'_>) -> Result<Tended> {
         let _wiped = WipeStack;
+        self.inner.process.check()?;
         self.inner.tend(progress, &|| false)
     }
 }

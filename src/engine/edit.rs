@@ -154,6 +154,7 @@ impl Inner {
         &self,
         act: impl FnOnce(&State, &PageSource<'_>, &mut Edit<'_>) -> Result<T>,
     ) -> Result<T> {
+        self.process.check()?;
         let mut writer = self.writer();
         self.ready(&mut writer)?;
         let (done, change) = {

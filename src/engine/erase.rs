@@ -95,6 +95,7 @@ impl Engine {
     /// `Full`.
     pub fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
         let _wiped = WipeStack;
+        self.inner.process.check()?;
         let erase = erase.into();
         self.inner.look_ahead(&erase);
         match self.inner.submit(Asked::Erase(erase)) {
@@ -116,6 +117,9 @@ impl Engine {
     /// Does many erases in one commit, each with an outcome of its own.
     pub fn erase_all<E: Clone + Into<Erase>>(&self, erases: &[E]) -> Vec<Result<Erasure>> {
         let _wiped = WipeStack;
+        if let Err(e) = self.inner.process.check() {
+            return erases.iter().map(|_| Err(e.copy())).collect();
+        }
         let erases: Vec<Erase> = erases.iter().cloned().map(Into::into).collect();
         let mut writer = self.inner.writer();
         self.inner.erase_all(&mut writer, &erases.iter().collect::<Vec<_>>())
@@ -124,6 +128,7 @@ impl Engine {
 
 impl Inner {
     pub(super) fn rekey(&self) -> Result<Retirement> {
+        self.process.check()?;
         let mut writer = self.writer();
         self.ready(&mut writer)?;
         if writer.next.is_some() {

@@ -115,7 +115,7 @@ impl Engine {
         }
         let mut name = (address.number, [0; 11]);
         name.1.copy_from_slice(&head.name()[..11]);
-        let (user, key) = {
+        let (user, opened) = {
             let state = inner.state();
             let pages = inner.pages();
             let tag = address.user;
@@ -133,9 +133,11 @@ impl Engine {
                 return Ok(Accepted { id, again: true });
             }
             let key = page.inbox.keys(&pages, tag)?.into_iter().find(|key| key.number == address.number);
-            (page.user, key.ok_or_else(destroyed)?.key)
+            // The inbox's key stays within this look: what goes on is the envelope's own.
+            (page.user, head.key(&key.ok_or_else(destroyed)?.key)?)
         };
-        let mut content = head.open(&key, envelope)?;
+        let mut content = head.open_with(&opened, envelope)?;
+        drop(opened);
         let put = read_put(&mut content)?;
         if put.user != user {
             return Err(Error::new(

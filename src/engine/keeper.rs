@@ -86,6 +86,11 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
+        if !self.inner.process.is_this() {
+            // The thread is not in a fork.
+            std::mem::forget(self.thread.take());
+            return;
+        }
         self.inner.bell.end();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -95,7 +100,8 @@ impl Drop for Kept {
 
 fn keep(inner: &Inner) {
     loop {
-        let _wiped = crate::secret::WipeStack;
+        // Before it sleeps: who erases meanwhile leaves nothing on this stack either.
+        let wiped = crate::secret::WipeStack;
         let nap = match inner.next_due() {
             Ok(None) => None,
             Ok(Some(Timestamp(due))) => {
@@ -117,6 +123,7 @@ fn keep(inner: &Inner) {
         } else {
             nap
         };
+        drop(wiped);
         if inner.poisoned.load(Ordering::Acquire) || !inner.bell.wait(nap) {
             return;
         }

@@ -75,6 +75,7 @@ use crate::cell::{Durable, Promise, Retirement, RootCell, RootKey};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, RecordId, StoreId, Timestamp, UserTag};
+use crate::process::Process;
 use crate::store::{Head, HeadId, Store, Usage};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
@@ -205,11 +206,16 @@ struct Inner {
     /// What the cell said of the last root key to be retired, while that is not final.
     awaiting: Mutex<Option<Retirement>>,
     bell: keeper::Bell,
+    process: Process,
 }
 
 impl Drop for Inner {
     /// No key stays behind that stood ready for an erase that did not come. Where this fails the next open does it.
     fn drop(&mut self) {
+        if !self.process.is_this() {
+            // The key is that of the process that opened the store.
+            return;
+        }
         let writer = locked(&self.writer);
         if writer.next.is_some() && self.looks_only().is_none() && self.check_usable().is_ok() {
             let _ = self.cell.retire(&writer.root.id, Durable::verified(self.state().stored.id.commit));
@@ -360,6 +366,8 @@ impl Inner {
     /// Has a request done, with all that wait at the same time: one commit for the puts, one for the erases.
     fn submit(&self, request: Asked) -> Answer {
         self.queue.submit(request, |requests| {
+            // Before those who wait are told: this stack served them.
+            let _wiped = crate::secret::WipeStack;
             let mut writer = self.writer();
             let (mut batches, mut erases) = (Vec::new(), Vec::new());
             for request in &requests {
@@ -379,6 +387,7 @@ impl Inner {
     }
 
     fn check_usable(&self) -> Result<()> {
+        self.process.check()?;
         if self.poisoned.load(Ordering::Acquire) {
             return Err(Error::new(
                 ErrorKind::Poisoned,

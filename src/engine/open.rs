@@ -219,6 +219,7 @@ impl Engine {
             poisoned: AtomicBool::new(false),
             awaiting: Mutex::default(),
             bell: Bell::default(),
+            process: crate::process::Process::this(),
         };
         if inner.looks_only().is_none() {
             let mut writer = inner.writer();

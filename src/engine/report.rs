@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserId};
 use crate::policy::{Policy, Rules};
 use crate::record::RecordInfo;
+use crate::sealed::Live;
 use crate::secret::WipeStack;
 use crate::store::HeadId;
 use crate::tree::fences::Fenced;
@@ -60,9 +61,16 @@ pub struct Report {
     pub copies: Vec<CopyStatus>,
     /// What the cell promises of a destroyed key.
     pub cell: Promise,
+    live: Live,
 }
 
 impl Report {
+    /// Until when it may be shown to anybody: until something of the user's is erased. [`Live::is_live`] before it is written out, or
+    /// [`crate::sealed::Guarded`] within a parcel.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
     /// When a record of this user's passes a limit of age or date; a number, or a planned erase, may take it sooner.
     pub fn until(&self, record: &RecordInfo) -> Option<Timestamp> {
         let rules = Rules { own: self.policies.clone(), store: self.store_policies.clone() };
@@ -147,6 +155,7 @@ impl Engine {
             head: state.stored.id,
             copies,
             cell: inner.cell.describe(),
+            live: inner.live(tag),
         })
     }
 }

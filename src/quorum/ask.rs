@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Keyholder;
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::WipeStack;
 
 type Job = Box<dyn FnOnce(&dyn Keyholder) + Send>;
 
@@ -61,7 +62,14 @@ impl Circle {
         for (n, worker) in self.workers.iter().enumerate() {
             let (act, tell) = (Arc::clone(&act), tell.clone());
             // Who is that far behind will hear what counts then; every verb covers those before.
-            let _ = worker.try_send(Box::new(move |member| drop(tell.send((n, act(n, member))))));
+            let job = move |member: &dyn Keyholder| {
+                let answer = {
+                    let _wiped = WipeStack;
+                    act(n, member)
+                };
+                drop(tell.send((n, answer)));
+            };
+            let _ = worker.try_send(Box::new(job));
         }
         drop(tell);
         let mut answers: Vec<Option<Result<T>>> = self.members.iter().map(|_| None).collect();

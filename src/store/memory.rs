@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Blob, Claimed, Cursor, Head, HeadId, Published, Store, Usage};
+use super::{Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use crate::error::Result;
 use crate::ids::BlobName;
 
@@ -90,12 +90,10 @@ impl Store for MemoryStore {
         Ok((some, names.next().map(|name| Cursor(u128::from_be_bytes(name.0)))))
     }
 
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         let mut state = self.state();
-        for name in names {
-            state.blobs.remove(name);
-        }
-        Ok(())
+        let gone = names.iter().filter_map(|name| state.blobs.remove(name)).map(|blob| blob.len() as u64).sum();
+        Ok(Removed { gone, left: 0 })
     }
 
     fn usage(&self) -> Result<Usage> {

@@ -61,6 +61,15 @@ pub struct Usage {
     pub bytes: u64,
 }
 
+/// What became of the bytes of removed blobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Bytes that are on the medium no more, as far as the store can say: overwritten, or their space given back.
+    pub gone: u64,
+    /// Bytes that may still be there.
+    pub left: u64,
+}
+
 /// A blob on its way into a store.
 pub type Blob = (BlobName, Vec<u8>);
 
@@ -188,11 +197,12 @@ pub trait Store: Send + Sync {
     /// `Io`, `Corrupt`.
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)>;
 
-    /// Gives the space of these blobs back. Never needed for security.
+    /// Has nothing left of these blobs, and says how far that came about: bytes count as gone only where they were overwritten, durably, or
+    /// given back. Never needed for security.
     ///
     /// # Errors
     /// `Io`.
-    fn remove(&self, names: &[BlobName]) -> Result<()>;
+    fn remove(&self, names: &[BlobName]) -> Result<Removed>;
 
     /// What it takes up.
     ///

@@ -69,7 +69,8 @@ pub fn store_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
         assert_eq!(listed(&*store, at_once).expect("names"), [1, 2, 3].map(name), "each name once");
     }
     assert_eq!(store.usage().expect("usage").blobs, 3);
-    store.remove(&[name(2), name(8)]).expect("remove");
+    let removed = store.remove(&[name(2), name(8)]).expect("remove");
+    assert!(removed.gone + removed.left >= 70_000, "it says what became of the bytes");
     assert!(store.get(&name(2)).expect("get").is_none(), "a removed blob is gone");
     store.remove(&[name(2)]).expect("removing twice is no error");
     drop(store);

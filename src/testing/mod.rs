@@ -12,13 +12,20 @@ mod decoders;
 mod seeded;
 pub mod sim;
 mod tape;
+mod work;
 
 pub use conformance::{cell_conformance, listed, owned_cell_conformance, shared_cell_conformance, store_conformance};
 pub use decoders::{DECODERS, decode_anything};
 pub use seeded::Seeded;
 pub use tape::{HoardingCell, RecordingStore, Tape};
+pub use work::read_to_open;
 
 pub use crate::engine::{Defect, Exposed};
+
+/// Runs something as a forked child would: to this thread, whatever was opened before was opened by another process.
+pub fn as_a_forked_child<T>(act: impl FnOnce() -> T) -> T {
+    crate::process::as_a_forked_child(act)
+}
 
 /// Takes a lock also where a judge panicked while it held it: a run that failed is looked at once more.
 fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -8,7 +8,7 @@ use crate::crypto::Key;
 use crate::engine::{Engine, Exposed};
 use crate::error::Result;
 use crate::ids::{BlobName, RecordId, StoreId};
-use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Store, Usage};
+use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use crate::testing::locked;
 
 /// Everything ever written, over all stores that record onto it.
@@ -131,8 +131,10 @@ impl Store for Tape {
     fn names(&self, _from: Cursor, _limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         Ok((locked(&self.blobs).keys().copied().collect(), None))
     }
-    fn remove(&self, _names: &[BlobName]) -> Result<()> {
-        Ok(())
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
+        let blobs = locked(&self.blobs);
+        let left = names.iter().filter_map(|name| blobs.get(name)).map(|blob| blob.len() as u64).sum();
+        Ok(Removed { gone: 0, left })
     }
     fn usage(&self) -> Result<Usage> {
         let blobs = locked(&self.blobs);
@@ -196,7 +198,7 @@ impl Store for RecordingStore {
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.store.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.store.remove(names)
     }
     fn usage(&self) -> Result<Usage> {

@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! key = SHA-256(name), the first 20 bytes ‖ zeros 20
-//!   -> 1 ‖ grantee's Ed25519 key 32 ‖ made 8 ‖ time of the last request 8 ‖ runs 8 ‖ members 8 ‖ name ‖ purpose
+//!   -> 1 ‖ grantee's Ed25519 key 32 ‖ made 8 ‖ time of the last request 8 ‖ runs 8 ‖ members 8 ‖ pace 12 ‖ name ‖ purpose
 //! key = SHA-256(name), the first 20 bytes ‖ 1 ‖ user tag 12 ‖ zeros 7      -> nothing
 //! ```
 
 use std::ops::ControlFlow;
 
+use super::grants::Pace;
 use super::lineage::{LINK_BYTES, LinkKey};
 use super::ordered::{Ordered, Place, Range};
 use super::{Editor, PageKind, Pages};
@@ -42,6 +43,8 @@ pub struct TrainingSet {
     pub runs: u64,
     /// How many records it had when it was opened last, and those added since.
     pub members: u64,
+    /// How often its grantee asked lately.
+    pub pace: Pace,
 }
 
 /// All sets.
@@ -69,8 +72,9 @@ fn key(set: &SetTag, user: Option<UserTag>) -> LinkKey {
 impl TrainingSet {
     pub(crate) fn encode(&self) -> Secret {
         let set = self;
-        let mut e = Encoder::new(80 + NAME_MAX_BYTES + PURPOSE_MAX_BYTES);
+        let mut e = Encoder::new(96 + NAME_MAX_BYTES + PURPOSE_MAX_BYTES);
         e.u8(VERSION).bytes(&set.to).u64(set.made.0).u64(set.last.0).u64(set.runs).u64(set.members);
+        set.pace.encode(&mut e);
         e.text(&set.name).text(&set.purpose);
         e.finish()
     }
@@ -82,9 +86,10 @@ impl TrainingSet {
         }
         let (to, made, last) = (d.array()?, Timestamp(d.u64()?), Timestamp(d.u64()?));
         let (runs, members) = (d.u64()?, d.u64()?);
+        let pace = Pace::decode(&mut d)?;
         let (name, purpose) = (d.text(NAME_MAX_BYTES)?.to_owned(), d.text(PURPOSE_MAX_BYTES)?.to_owned());
         d.end()?;
-        Ok(TrainingSet { name, to, purpose, made, last, runs, members })
+        Ok(TrainingSet { name, to, purpose, made, last, runs, members, pace })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use keyfall::cell::RootCell;
 use keyfall::engine::{CopyMode, Geometry, Options, When, restore};
 use keyfall::ids::BlobName;
-use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
+use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::testing::{Defect, RecordingStore};
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, Scope, Timestamp};
 
@@ -694,7 +694,7 @@ impl Store for SetBack {
     fn names(&self, from: Cursor, limit: usize) -> keyfall::Result<(Vec<BlobName>, Option<Cursor>)> {
         self.store().names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> keyfall::Result<()> {
+    fn remove(&self, names: &[BlobName]) -> keyfall::Result<Removed> {
         self.store().remove(names)
     }
     fn usage(&self) -> keyfall::Result<Usage> {

@@ -9,7 +9,7 @@ use keyfall::crypto::Key;
 use keyfall::engine::{Hold, Keeper, Options, Source};
 use keyfall::env::System;
 use keyfall::ids::{BlobName, StoreId};
-use keyfall::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
+use keyfall::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::testing::{HoardingCell, RecordingStore, Tape};
 use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, RecordId, Result, Scope};
 
@@ -70,7 +70,7 @@ impl Store for Noted<Arc<dyn Store>> {
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.inner.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.inner.remove(names)
     }
     fn usage(&self) -> Result<Usage> {

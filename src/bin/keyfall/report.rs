@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use keyfall::engine::{Access, Erased, Lineage, Plan, Report};
 use keyfall::env::System;
 use keyfall::record::RecordInfo;
-use keyfall::sealed::Packing;
+use keyfall::sealed::{Guarded, Packing};
 use keyfall::{Engine, Error, ErrorKind, Query, Reader, RecordId, UserId};
 use maud::{DOCTYPE, Markup, html};
 use serde_json::{Value, json};
@@ -385,8 +385,9 @@ pub(crate) fn export_sealed(
             bytes += parcel.record(&row.info, opened_for_export(engine, &row.info.id)?)?.unwrap_or(0);
             bar.inc(1);
         }
-        parcel.file("report.json", format!("{:#}\n", as_json(&report, &rows)).as_bytes())?;
-        parcel.file("report.html", page(&report, &rows).into_string().as_bytes())?;
+        let (json, html) = (format!("{:#}\n", as_json(&report, &rows)), page(&report, &rows).into_string());
+        parcel.file("report.json", Guarded::new(json.as_bytes(), report.live()))?;
+        parcel.file("report.html", Guarded::new(html.as_bytes(), report.live()))?;
         parcel.finish().map(|_| bytes)
     })?;
     bar.finish_and_clear();

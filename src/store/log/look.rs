@@ -80,7 +80,7 @@ impl DiskFile for ReadOnlyFile {
         Ok(())
     }
 
-    fn punch(&self, _offset: u64, _len: u64) -> io::Result<()> {
+    fn punch(&self, _offset: u64, _len: u64) -> io::Result<bool> {
         Err(refused())
     }
 }
@@ -104,7 +104,7 @@ impl DiskFile for NoFile {
     fn set_len(&self, _len: u64) -> io::Result<()> {
         Ok(())
     }
-    fn punch(&self, _offset: u64, _len: u64) -> io::Result<()> {
+    fn punch(&self, _offset: u64, _len: u64) -> io::Result<bool> {
         Err(refused())
     }
 }

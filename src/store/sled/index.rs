@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖ length 4 ‖ number in the file 4         blobs whose names do not say it
-//! 'f' ‖ file 4  -> blobs written to it 4 ‖ a bit for each that was given back, the lowest of a byte first
+//! 'f' ‖ file 4  -> blobs written to it 4 ‖ 1 where bytes of those given back may be there still, else 0 ‖ a bit for each that was given back, the lowest of a byte first
 //! "mark"        -> file 4 ‖ offset 8                                           the log is indexed up to here
 //! "head"        -> epoch 8 ‖ commit 8 ‖ file 4 ‖ offset 8 ‖ length 4 ‖ 0 4
 //! ```
@@ -20,6 +20,7 @@ use crate::codec::Decoder;
 use crate::dir::sync_dir;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::process::Process;
 use crate::store::HeadId;
 use crate::store::log::{Blobs, Index, Location, Position, Summary, Update};
 
@@ -35,6 +36,7 @@ pub(super) struct SledIndex {
     dir: PathBuf,
     /// Gone only while it is dropped.
     db: Option<sled::Db>,
+    process: Process,
 }
 
 /// Runs sled's code, which panics on some damage, and turns that into an error.
@@ -77,7 +79,7 @@ impl SledIndex {
             opened = guarded(dir, || config.open());
         }
         let db = opened?;
-        let index = SledIndex { dir: dir.to_owned(), db: Some(db) };
+        let index = SledIndex { dir: dir.to_owned(), db: Some(db), process: Process::this() };
         // A look at every kind of entry, so that damage shows now.
         index.summary()?;
         Ok(index)
@@ -171,6 +173,11 @@ impl Index for SledIndex {
 
 impl Drop for SledIndex {
     fn drop(&mut self) {
+        if !self.process.is_this() {
+            // Closed here, it would write, and wait for threads that are not here.
+            std::mem::forget(self.db.take());
+            return;
+        }
         // sled panics where its last write fails; the log has all that it would have written.
         let _ = guarded(&self.dir, || {
             drop(self.db.take());

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use self::index::SledIndex;
 use super::log::look::{MemoryIndex, ReadOnlyDisk};
 use super::log::{LogStore, NAMING_KEY_BYTES, Sizes, claims};
-use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Store, Usage};
+use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use crate::dir::{DirLock, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::{Env, System};
@@ -69,7 +69,7 @@ pub struct SledStore {
     log: LogStore,
     /// Whether it was opened to look at.
     look: bool,
-    _lock: Option<DirLock>,
+    lock: Option<DirLock>,
 }
 
 impl std::fmt::Debug for SledStore {
@@ -131,7 +131,7 @@ impl SledStore {
         let index = Arc::new(MemoryIndex::default());
         let log =
             LogStore::open(disk, &dir.join(LOG), index, &naming_key, Sizes { beside: false, ..Sizes::default() })?;
-        Ok(SledStore { dir: dir.to_owned(), log, look: true, _lock: lock })
+        Ok(SledStore { dir: dir.to_owned(), log, look: true, lock })
     }
 
     /// Whether the store in a directory was ever opened as the owner of a root cell: a backup was not.
@@ -153,7 +153,12 @@ impl SledStore {
         bytes.map_err(|e| Error::io(log.display(), e))
     }
 
+    fn check(&self) -> Result<()> {
+        self.lock.as_ref().map_or(Ok(()), DirLock::check)
+    }
+
     fn check_writable(&self) -> Result<()> {
+        self.check()?;
         if self.look {
             let text = format!("{} was opened to look at; open it to write", self.dir.display());
             return Err(Error::new(ErrorKind::Refused, text));
@@ -187,7 +192,7 @@ impl SledStore {
             }
         };
         let log = LogStore::open(Arc::new(OsDisk), &dir.join(LOG), Arc::new(index), naming_key, Sizes::default())?;
-        Ok(SledStore { dir: dir.to_owned(), log, look: false, _lock: Some(lock) })
+        Ok(SledStore { dir: dir.to_owned(), log, look: false, lock: Some(lock) })
     }
 }
 
@@ -247,9 +252,11 @@ impl Store for SledStore {
         self.log.name(drawn, ahead, len)
     }
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.check()?;
         self.log.get(name)
     }
     fn contains(&self, name: &BlobName) -> Result<bool> {
+        self.check()?;
         self.log.contains(name)
     }
     fn put(&self, blobs: &[Blob]) -> Result<()> {
@@ -257,6 +264,7 @@ impl Store for SledStore {
         self.log.put(blobs)
     }
     fn head(&self) -> Result<Option<Head>> {
+        self.check()?;
         self.log.head()
     }
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
@@ -264,9 +272,10 @@ impl Store for SledStore {
         self.log.commit(blobs, over, head)
     }
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
+        self.check()?;
         self.log.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.check_writable()?;
         self.log.remove(names)
     }

@@ -18,7 +18,7 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::store::log::{LogStore, Sizes};
-use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
+use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use crate::testing::{Seeded, locked};
 
 /// Stores and a root cell that outlive the process and, as far as their contracts go, a power cut.
@@ -371,7 +371,7 @@ impl Store for FaultyStore {
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.gate.verb(Touch::Store, || self.store.names(from, limit))
     }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.gate.verb(Touch::Store, || self.store.remove(names))
     }
     fn usage(&self) -> Result<Usage> {

@@ -8,7 +8,7 @@ use keyfall::cell::{Contents, Durable, Owner, Promise, Retirement, RootCell, Roo
 use keyfall::crypto::Key;
 use keyfall::ids::{BlobName, StoreId};
 use keyfall::limits::SLOT_BYTES;
-use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
+use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 
 /// What went through, since the process began.
 #[derive(Default)]
@@ -111,7 +111,7 @@ impl<S: Store> Store for CountedStore<S> {
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>), Error> {
         self.store.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> Result<(), Error> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed, Error> {
         self.store.remove(names)
     }
     fn usage(&self) -> Result<Usage, Error> {
