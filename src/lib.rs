@@ -46,11 +46,11 @@ pub mod limits;
 pub mod log;
 #[cfg(feature = "engine")]
 mod policy;
+#[cfg(feature = "engine")]
+mod process;
 pub mod promise;
 #[cfg(feature = "keyholders")]
 pub mod quorum;
-#[cfg(feature = "engine")]
-mod process;
 #[cfg(feature = "engine")]
 pub mod record;
 #[cfg(feature = "engine")]

@@ -256,7 +256,8 @@ fn copies_from_the_command_line() {
     cli.ok(&["restore", "--cell", "store.cell", "--into", "store", "tape"]);
     assert_eq!(cli.run(&["get", "store", &b]).stdout, b"stays");
     cli.fails(3, &["get", "store", &a]);
-    cli.ok(&["copy", "remove", "store", "replica"]);
+    one_line(&cli.fails(11, &["copy", "remove", "store", "replica"]));
+    cli.ok(&["copy", "remove", "store", "replica", "--take-over"]);
     one_line(&cli.fails(4, &["copy", "remove", "store", "replica"]));
 }
 

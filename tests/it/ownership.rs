@@ -58,6 +58,7 @@ fn open(world: &World, store: Arc<dyn Store>, open_as: OpenAs) -> Result<Engine>
 fn users(engine: &Engine) -> Vec<String> {
     let mut users: Vec<String> =
         engine.list(&Query::default()).unwrap().records.iter().map(|record| record.user.to_string()).collect();
+    users.sort();
     users.dedup();
     users
 }
@@ -170,7 +171,7 @@ fn of_two_identical_directories_the_one_opened_last_as_owner_counts() {
 
 /// A medium that went back within an epoch lost acknowledged puts without a word.
 #[test]
-fn a_store_that_lacks_commits_the_cell_knows_of_is_refused() {
+fn a_store_that_went_back_is_read_only_until_it_is_taken_over() {
     let world = World::new(4, SMALL);
     let store = Arc::new(MemoryStore::new());
     let cell: Arc<dyn RootCell> = Arc::new(keyfall::cell::MemoryCell::new());
@@ -183,9 +184,79 @@ fn a_store_that_lacks_commits_the_cell_knows_of_is_refused() {
     let open_as = |store: &Arc<MemoryStore>, open_as| {
         Engine::open(store.clone(), cell.clone(), Options { open_as, ..world.options.clone() })
     };
-    assert_eq!(kind(open_as(&before, OpenAs::Owner)), ErrorKind::Refused);
+    let engine = open_as(&before, OpenAs::Owner).unwrap();
+    assert!(engine.read_only().is_some());
+    assert_eq!(kind(engine.put(Put::new(user("bob"), Class::audio()), &b"his"[..])), ErrorKind::Fenced);
+    drop(engine);
     let engine = open_as(&before, OpenAs::TakeOver).unwrap();
     assert!(users(&engine).is_empty());
+}
+
+/// A store whose claims survived and whose log went back: the commit that the cell remembers tells.
+#[test]
+fn a_store_below_the_commit_that_its_cell_remembers_is_refused() {
+    struct Back(Arc<MemoryStore>, Arc<MemoryStore>);
+    impl Store for Back {
+        fn place(&self) -> String {
+            "back".into()
+        }
+        fn claimed(&self) -> Result<Option<keyfall::store::Claimed>> {
+            self.0.claimed()
+        }
+        fn claim(&self, claimed: &keyfall::store::Claimed) -> Result<Option<keyfall::store::Head>> {
+            self.0.claim(claimed)?;
+            self.1.head()
+        }
+        fn get(&self, name: &keyfall::ids::BlobName) -> Result<Option<Vec<u8>>> {
+            self.1.get(name)
+        }
+        fn contains(&self, name: &keyfall::ids::BlobName) -> Result<bool> {
+            self.1.contains(name)
+        }
+        fn put(&self, blobs: &[keyfall::store::Blob]) -> Result<()> {
+            self.1.put(blobs)
+        }
+        fn head(&self) -> Result<Option<keyfall::store::Head>> {
+            self.1.head()
+        }
+        fn commit(
+            &self,
+            blobs: &[keyfall::store::Blob],
+            over: Option<keyfall::store::HeadId>,
+            head: &keyfall::store::Head,
+        ) -> Result<keyfall::store::Published> {
+            self.1.commit(blobs, over, head)
+        }
+        fn names(
+            &self,
+            from: keyfall::store::Cursor,
+            limit: usize,
+        ) -> Result<(Vec<keyfall::ids::BlobName>, Option<keyfall::store::Cursor>)> {
+            self.1.names(from, limit)
+        }
+        fn remove(&self, names: &[keyfall::ids::BlobName]) -> Result<keyfall::store::Removed> {
+            self.1.remove(names)
+        }
+        fn usage(&self) -> Result<keyfall::store::Usage> {
+            self.1.usage()
+        }
+    }
+    let world = World::new(7, SMALL);
+    let store = Arc::new(MemoryStore::new());
+    let cell: Arc<dyn RootCell> = Arc::new(keyfall::cell::MemoryCell::new());
+    let engine = Engine::init(store.clone(), cell.clone(), world.options.clone()).unwrap();
+    let before = Arc::new(store.snapshot());
+    engine.put(Put::new(user("ada"), Class::audio()), &b"hers"[..]).unwrap();
+    drop(engine);
+    drop(Engine::open(store.clone(), cell.clone(), world.options.clone()).unwrap());
+    let back = Arc::new(Back(store, before));
+    let e = Engine::open(back.clone(), cell.clone(), world.options.clone()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Refused);
+    assert!(e.to_string().contains("came back older"), "{e}");
+    let look = Options { open_as: OpenAs::ReadOnly, ..world.options.clone() };
+    assert!(users(&Engine::open(back.clone(), cell.clone(), look).unwrap()).is_empty());
+    let over = Options { open_as: OpenAs::TakeOver, ..world.options.clone() };
+    assert!(Engine::open(back, cell, over).unwrap().read_only().is_none());
 }
 
 /// One list of copies: what a failed `copy_remove` left behind made an erase final while a listed copy could not restore the living.
