@@ -55,7 +55,8 @@ pub(crate) fn last(disk: &dyn Disk, dir: &Path) -> Result<Option<Claimed>> {
 
 /// Writes a claim over the one before the last, and makes it durable.
 pub(super) fn make(disk: &dyn Disk, dir: &Path, claimed: &Claimed) -> Result<()> {
-    if last(disk, dir)?.is_some_and(|there| there.claim >= claimed.claim) {
+    // The same claim may be made twice.
+    if last(disk, dir)?.is_some_and(|there| there.claim >= claimed.claim && there != *claimed) {
         return Err(fenced(&dir.display().to_string()));
     }
     let path: PathBuf = dir.join(FILES[(claimed.claim % 2) as usize]);
@@ -86,7 +87,8 @@ mod tests {
             make(&OsDisk, dir.path(), &claim(number)).unwrap();
             assert_eq!(last(&OsDisk, dir.path()).unwrap(), Some(claim(number)));
         }
-        let late = make(&OsDisk, dir.path(), &claim(5)).unwrap_err();
+        make(&OsDisk, dir.path(), &claim(5)).unwrap();
+        let late = make(&OsDisk, dir.path(), &Claimed { next: [7; 16], ..claim(5) }).unwrap_err();
         assert_eq!(late.kind(), ErrorKind::Fenced);
         let newest = dir.path().join(FILES[1]);
         std::fs::File::options().write(true).open(&newest).unwrap().write_all_at(&[9; 9], 30).unwrap();
