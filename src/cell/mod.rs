@@ -160,4 +160,9 @@ pub trait RootCell: Send + Sync {
         let _ = (keep, next);
         Ok(true)
     }
+
+    /// What keyholders signed when they were last asked, also such as were replaced since: for certificates that still lack a statement.
+    fn remembered(&self) -> Vec<Statement> {
+        Vec::new()
+    }
 }

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! file 4096 = slot ‖ zeros
-//! slot 512  = magic 8 ‖ state 1 ‖ store id 16 ‖ epoch 8 ‖ attempt 16 ‖ key 32 ‖ note 33 ‖ random fill ‖ SHA-256 of all before
+//! slot 512  = magic 8 ‖ state 1 ‖ store id 16 ‖ epoch 8 ‖ attempt 16 ‖ key 32 ‖ note 225 ‖ random fill ‖ SHA-256 of all before
 //! ```
 //! A tombstone bears the epoch and attempt of the key that ended there; a keyholder's those of the key that was kept then. A note stands
 //! beside a keyholder's share.
@@ -40,12 +40,13 @@ pub(crate) const SLOTS: &[&str] = &["slot-a", "slot-b"];
 pub(crate) const SHARE_SLOTS: &[&str] =
     &["slot-a", "slot-b", "slot-c", "slot-d", "slot-e", "slot-f", "slot-g", "slot-h"];
 /// Bytes of a note.
-pub(crate) const NOTE_BYTES: usize = 33;
+pub(crate) const NOTE_BYTES: usize = 225;
 /// What stands beside a share.
 pub(crate) type Note = [u8; NOTE_BYTES];
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 const CHECKED: usize = SLOT_BYTES - 32;
+const _: () = assert!(81 + NOTE_BYTES <= CHECKED, "a note fits into a slot");
 /// Bytes of the file that a slot begins: a block of a disk with 4 KiB sectors, which O_DIRECT reads.
 const SLOT_FILE_BYTES: usize = 4096;
 

@@ -198,7 +198,7 @@ impl Engine {
         }
         let inner = Arc::new(inner);
         let keeper = match inner.options.keeper {
-            Keeper::Thread if cfg!(not(feature = "shuttle")) => Kept::start(&inner),
+            Keeper::Thread if cfg!(not(feature = "shuttle")) => Some(Kept::start(&inner)?),
             _ => None,
         };
         Ok(Engine { inner, _keeper: keeper })

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use keyfall::cell::{FileCell, RootCell};
 use keyfall::engine::Keeper;
 use keyfall::env::System;
-use keyfall::quorum::Member;
 use keyfall::quorum::net::{make_cell, open_cell};
+use keyfall::quorum::{Member, Rule};
 use keyfall::store::SledStore;
 use keyfall::{Engine, Error, ErrorKind, Options};
 
@@ -66,8 +66,8 @@ pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine,
 pub(crate) struct Making {
     pub(crate) accept_remnants: bool,
     pub(crate) log_origin: Option<String>,
-    /// Keyholders, with threshold and liars.
-    pub(crate) spread: Option<(Vec<Member>, (u8, u8))>,
+    /// Keyholders, and how many of them there must be of what.
+    pub(crate) spread: Option<(Vec<Member>, Rule)>,
 }
 
 /// Makes a store and a cell that does not lie inside it.
