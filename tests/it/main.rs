@@ -36,6 +36,7 @@ mod pages;
 mod ports;
 mod power;
 mod protocol;
+mod quorum;
 mod report;
 mod residue;
 mod simulation;

@@ -231,7 +231,7 @@ impl Server {
         let failed = |e: &Error| self.say(log, "connection", &format!("{peer}: {e}"));
         let number = match socket.try_clone() {
             Ok(other) => locked(&self.places).enter(counted(peer.ip()), other),
-            Err(e) => return failed(&Error::io("the connection", e)),
+            Err(e) => return self.say(log, "accept", &format!("connections cannot be taken: {e}")),
         };
         let admitted = self.handshake(socket);
         let Admitted { stream, engine } = match admitted {
