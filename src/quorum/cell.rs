@@ -274,7 +274,7 @@ impl QuorumCell {
         let set = sorted.keys.iter().find(|(key, _)| key.id == *keep).map(|(_, set)| set);
         if let Some(shares) = set.filter(|_| !lacking.is_empty()).and_then(|set| completed(set, n)) {
             let keys: Vec<[u8; 32]> = lacking.iter().map(|n| self.quorum.keyholders[*n]).collect();
-            if locked(&self.ledger).deal(&self.quorum.keyholders, &keys) {
+            if locked(&self.ledger).deal(keep.epoch, &self.quorum.keyholders, &keys) {
                 // Before the share: it counts for this epoch from then on.
                 self.keep_ledger()?;
             }
@@ -477,7 +477,7 @@ impl RootCell for QuorumCell {
                 "another engine owns the store, keyholders say; nothing was destroyed",
             ));
         }
-        if locked(&self.ledger).deal(&self.quorum.keyholders, &[]) {
+        if locked(&self.ledger).deal(keep.epoch, &self.quorum.keyholders, &[]) {
             self.keep_ledger()?;
         }
         let concerned = locked(&self.ledger).concerned(&self.quorum);

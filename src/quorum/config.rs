@@ -92,12 +92,14 @@ pub struct Left {
     pub until: Option<u64>,
 }
 
-/// Who was dealt shares of the root keys of an epoch, and of those after it up to the next entry.
+/// Who was dealt shares of the root keys of some epochs.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dealt {
     /// The first of these epochs.
     pub from: u64,
+    /// The first that is not of them any more; none for those that still run.
+    pub until: Option<u64>,
     /// The keys by which they sign, base64.
     pub keyholders: Vec<String>,
 }
@@ -125,11 +127,31 @@ pub(super) struct Gone {
     pub(super) done: bool,
 }
 
+/// As [`Dealt`].
+#[derive(Debug)]
+struct Entry {
+    from: u64,
+    until: Option<u64>,
+    keys: BTreeSet<Signer>,
+}
+
+impl Entry {
+    /// Whether enough of them have signed since. The end of the last of the epochs is what counts: who signs for it signs for those before.
+    fn is_gone(&self, quorum: &Quorum, keep: &RootId, said: &BTreeMap<Signer, Statement>) -> bool {
+        let rule = Quorum { keyholders: self.keys.iter().copied().collect(), ..quorum.clone() };
+        let covers = |statement: &&Statement| match self.until {
+            Some(until) if until < keep.epoch => statement.keep.epoch >= until,
+            _ => statement.keep == *keep,
+        };
+        self.keys.iter().filter_map(|key| said.get(key)).filter(covers).count() >= rule.needed()
+    }
+}
+
 /// The part of the configuration that changes as epochs go by.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) left: Vec<Gone>,
-    dealt: Vec<(u64, BTreeSet<Signer>)>,
+    dealt: Vec<Entry>,
     settled: bool,
     said: BTreeMap<Signer, Statement>,
     /// Root keys that this process deposited.
@@ -149,7 +171,10 @@ impl Ledger {
             let key = BASE64.decode(text.as_bytes()).ok().and_then(|key| key.try_into().ok());
             key.ok_or_else(|| bad("a keyholder's key"))
         };
-        let dealt = |dealt: &Dealt| Ok((dealt.from, dealt.keyholders.iter().map(key).collect::<Result<_>>()?));
+        let dealt = |dealt: &Dealt| {
+            let keys = dealt.keyholders.iter().map(key).collect::<Result<_>>()?;
+            Ok(Entry { from: dealt.from, until: dealt.until, keys })
+        };
         let left = |left: &Left| Ok(Gone { key: left.member.signer()?, x: left.x, until: left.until, done: false });
         let store = config.store.clone().unwrap_or_default();
         let said = |said: &Said| {
@@ -180,9 +205,10 @@ impl Ledger {
             left.until = gone.and_then(|gone| gone.until);
             !gone.is_some_and(|gone| gone.done)
         });
-        let dealt = |(from, keys): &(u64, BTreeSet<Signer>)| Dealt {
-            from: *from,
-            keyholders: keys.iter().map(|key| BASE64.encode(key)).collect(),
+        let dealt = |entry: &Entry| Dealt {
+            from: entry.from,
+            until: entry.until,
+            keyholders: entry.keys.iter().map(|key| BASE64.encode(key)).collect(),
         };
         config.dealt = self.dealt.iter().map(dealt).collect();
         config.settled = self.settled;
@@ -200,41 +226,43 @@ impl Ledger {
             changed = true;
         }
         match self.dealt.last_mut() {
-            Some((_, dealt)) if *dealt == members => {}
-            Some((from, dealt)) => {
+            Some(last) if last.keys == members => return changed,
+            Some(last) => {
                 // What fails of this epoch must be gone with the root key before it: so those who get it count for that one too.
-                dealt.extend(&members);
-                if *from < epoch {
-                    self.dealt.push((epoch, members));
+                last.keys.extend(&members);
+                if last.from < epoch {
+                    last.until = Some(epoch);
+                    self.dealt.push(Entry { from: epoch, until: None, keys: members });
                 }
-                changed = true;
             }
-            None => {
-                self.dealt.push((epoch, members));
-                changed = true;
-            }
+            None => self.dealt.push(Entry { from: epoch, until: None, keys: members }),
         }
-        changed
+        true
     }
 
     /// Before shares of the running root key go out to some that lack theirs. Says whether something changed that must be kept first.
-    pub(super) fn deal(&mut self, members: &[Signer], more: &[Signer]) -> bool {
+    pub(super) fn deal(&mut self, epoch: u64, members: &[Signer], more: &[Signer]) -> bool {
         if self.dealt.is_empty() {
             // Nothing is known: any of those that there are.
             let left = self.left.iter().map(|gone| gone.key);
-            self.dealt.push((0, members.iter().copied().chain(left).collect()));
+            let keys = members.iter().copied().chain(left).collect();
+            self.dealt.push(Entry { from: 0, until: None, keys });
         }
-        let Some((_, dealt)) = self.dealt.last_mut() else { return false };
-        let before = dealt.len();
-        dealt.extend(more);
-        dealt.len() > before
+        let mut changed = false;
+        let runs = |entry: &&mut Entry| entry.from <= epoch && entry.until.is_none_or(|until| until > epoch);
+        for entry in self.dealt.iter_mut().filter(runs) {
+            let before = entry.keys.len();
+            entry.keys.extend(more);
+            changed |= entry.keys.len() > before;
+        }
+        changed
     }
 
     /// Everybody who may have a share of a root key that an erase now would have destroyed: the keyholders themselves, and whoever was dealt
     /// one of an epoch that is not known to be gone.
     pub(super) fn concerned(&self, quorum: &Quorum) -> Quorum {
         let mut all = quorum.clone();
-        for key in self.dealt.iter().flat_map(|(_, keys)| keys) {
+        for key in self.dealt.iter().flat_map(|entry| &entry.keys) {
             if !all.keyholders.contains(key) {
                 all.keyholders.push(*key);
             }
@@ -261,22 +289,15 @@ impl Ledger {
             let known = self.said.insert(statement.keyholder, statement.clone());
             news |= known.is_none_or(|known| known.keep != statement.keep);
         }
-        let ends: Vec<u64> = self.dealt.iter().skip(1).map(|(from, _)| *from).chain([u64::MAX]).collect();
-        let gone = |keys: &BTreeSet<Signer>, end: u64| {
-            let rule = Quorum { keyholders: keys.iter().copied().collect(), ..quorum.clone() };
-            let covers = |statement: &&Statement| {
-                let said = statement.keep;
-                if end < keep.epoch { said.epoch >= end } else { said == *keep }
-            };
-            keys.iter().filter_map(|key| self.said.get(key)).filter(covers).count() >= rule.needed()
-        };
-        // The last is of the running epoch too, and stays.
-        let whether: Vec<bool> = self.dealt.iter().zip(&ends).map(|((_, keys), end)| gone(keys, *end)).collect();
-        let running = self.dealt.iter().rposition(|(from, _)| *from <= keep.epoch).unwrap_or_default();
-        let all_gone = whether.iter().zip(&self.dealt).all(|(gone, (from, _))| *gone || *from >= keep.epoch);
+        let gone = |entry: &Entry| entry.is_gone(quorum, keep, &self.said);
+        // What has not ended yet has nothing to be gone.
+        let ended = |entry: &Entry| entry.from < keep.epoch;
+        let all_gone = self.dealt.iter().all(|entry| !ended(entry) || gone(entry));
+        let over = |entry: &Entry| entry.until.is_some_and(|until| until <= keep.epoch);
+        let whether: Vec<bool> = self.dealt.iter().map(|entry| over(entry) && gone(entry)).collect();
         let before = (self.dealt.len(), self.failed.len(), self.settled);
-        let mut at = 0..;
-        self.dealt.retain(|_| at.next().is_some_and(|n: usize| n >= running || !whether[n]));
+        let mut whether = whether.into_iter();
+        self.dealt.retain(|_| whether.next() != Some(true));
         // Of an epoch that is over there is nothing left to give up.
         self.own.retain(|id| id.epoch > keep.epoch);
         self.failed.retain(|id| id.epoch > keep.epoch);
