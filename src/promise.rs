@@ -32,9 +32,10 @@ impl Fence {
     /// Of a keyholder that was told nothing yet.
     pub const NONE: Fence = Fence(RootId { epoch: 0, attempt: [0; 16] });
 
-    /// Whether a share of this root key may still be taken: of an epoch that was ended, none is.
+    /// Whether a share of this root key may still be taken: of an epoch that was ended, none is but that of the key that was kept, for a
+    /// keyholder that lacked it then.
     pub fn takes(&self, id: &RootId) -> bool {
-        id.epoch > self.0.epoch
+        id.epoch > self.0.epoch || *id == self.0
     }
 
     /// Whether it may be told to keep this one alone: never an older one, nor another of the same epoch.

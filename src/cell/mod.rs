@@ -187,4 +187,9 @@ pub trait RootCell: Send + Sync {
         let _ = (keep, next);
         Ok(false)
     }
+
+    /// What keyholders signed when they were last asked, also such as were replaced since: for certificates that still lack a statement.
+    fn remembered(&self) -> Vec<Statement> {
+        Vec::new()
+    }
 }

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! file 4096 = slot ‖ zeros
-//! slot 512  = magic 8 ‖ state 1 ‖ store id 16 ‖ epoch 8 ‖ attempt 16 ‖ key 32 ‖ note 33 ‖ random fill ‖ SHA-256 of all before
+//! slot 512  = magic 8 ‖ state 1 ‖ store id 16 ‖ epoch 8 ‖ attempt 16 ‖ key 32 ‖ note 225 ‖ random fill ‖ SHA-256 of all before
 //! ```
 //! A tombstone bears the epoch and attempt of the key that ended there. The note beside a keyholder's share says more about it. A file
 //! cell's, beside a key or a tombstone, is claim 8 ‖ mark 8 ‖ zeros: the highest commit that the owner with that claim told of. Where there
@@ -44,7 +44,7 @@ pub(crate) const SLOTS: &[&str] = &["slot-a", "slot-b"];
 pub(crate) const SHARE_SLOTS: &[&str] =
     &["slot-a", "slot-b", "slot-c", "slot-d", "slot-e", "slot-f", "slot-g", "slot-h"];
 /// Bytes of a note.
-pub(crate) const NOTE_BYTES: usize = 33;
+pub(crate) const NOTE_BYTES: usize = 225;
 /// What stands beside a share.
 pub(crate) type Note = [u8; NOTE_BYTES];
 const LIVE: u8 = 1;
@@ -54,6 +54,7 @@ const CHECKED: usize = SLOT_BYTES - 32;
 const LOOKS: usize = 16;
 /// The time between.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+const _: () = assert!(81 + NOTE_BYTES <= CHECKED, "a note fits into a slot");
 
 pub(super) enum Slot {
     Live { store: StoreId, key: RootKey, note: Note },

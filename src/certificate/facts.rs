@@ -7,6 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::{Ends, Leaf};
 use crate::error::{Error, Result};
 use crate::log::{Hash, base64};
 use crate::promise::{Level, Promise, Quorum, Retirement, RootId, Statement};
@@ -311,14 +312,22 @@ impl From<Option<&Retirement>> for Retired {
 }
 
 impl Facts {
-    /// What the cell says later, for this certificate: statements by the keyholders that its cell had, and those of theirs that were there
-    /// already, where there is no later one.
+    /// What the cell says later, for this certificate: statements by the keyholders that its cell had which are about its epoch, and those of
+    /// theirs that were there already, where there is no later one.
     #[must_use]
     pub fn later(&self, retired: Retired) -> Retired {
         let (Retired::Stated(mut said), Some(keyholders)) = (retired.clone(), &self.body.cell.keyholders) else {
             return retired;
         };
-        said.retain(|said| keyholders.keys.contains(&said.keyholder));
+        let leaf = self.final_leaf.as_ref().unwrap_or(&self.leaf);
+        let leaf = leaf.iter().map(|line| format!("{line}\n")).collect::<String>().parse::<Leaf>();
+        let behind = |said: &Said| match leaf.as_ref().map(|leaf| (leaf.epoch + 1, &leaf.ends)) {
+            Ok((epoch, Ends::Next { attempt, .. })) => {
+                said.epoch > epoch || said.epoch == epoch && said.attempt == *attempt
+            }
+            _ => false,
+        };
+        said.retain(|said| keyholders.keys.contains(&said.keyholder) && behind(said));
         if let Retired::Stated(before) = &self.outcome.retired {
             let missing = |old: &&Said| !said.iter().any(|new| new.keyholder == old.keyholder);
             let kept: Vec<Said> = before.iter().filter(missing).cloned().collect();

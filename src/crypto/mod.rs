@@ -15,6 +15,7 @@
 //! | fence key, what was erased | `FENCE_TAG` | point fence |
 //! | fresh key, hedged with a root key | `POLYNOMIAL` | coefficients of the polynomial that shares it |
 //! | mask of a connection to a keyholder | `SHARE_MASK` | what a share is XORed with on its way |
+//! | share of a root key, its point | `SHARE_COMMITMENT` | commitment to the share |
 
 mod aead;
 pub mod chunked;
@@ -52,6 +53,8 @@ const USER_TAG: &[u8] = b"keyfall/user-tag/v1";
 const CLASS_TAG: &[u8] = b"keyfall/class-tag/v1";
 #[cfg(feature = "keyholders")]
 const SHARE_MASK: &[u8] = b"keyfall/share-mask/v1";
+#[cfg(feature = "keyholders")]
+const SHARE_COMMITMENT: &[u8] = b"keyfall/share-commitment/v1";
 /// Label of the coefficients, and of what their key is hedged with.
 #[cfg(feature = "keyholders")]
 pub(crate) const POLYNOMIAL: &[u8] = b"keyfall/polynomial/v1";
@@ -200,6 +203,12 @@ pub(crate) fn fence_tag(fence_key: &Key, what: &[&[u8]]) -> [u8; 16] {
 #[cfg(feature = "keyholders")]
 pub(crate) fn share_mask(mask: &Key, number: u64, place: u32) -> Key {
     Key::copied_from(&prf(mask.bytes(), SHARE_MASK, &[&number.to_be_bytes(), &place.to_be_bytes()]))
+}
+
+/// Commitment to a share: PRF(its value, `SHARE_COMMITMENT`, its point).
+#[cfg(feature = "keyholders")]
+pub(crate) fn share_commitment(value: &Key, x: u8) -> [u8; 32] {
+    *prf(value.bytes(), SHARE_COMMITMENT, &[&[x]])
 }
 
 /// Coefficients number `n * 32` to `n * 32 + 31` of a polynomial: PRF(its key, `POLYNOMIAL`, n).

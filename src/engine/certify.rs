@@ -9,7 +9,7 @@ use super::log::{Entered, Place, signer};
 use super::{Engine, Inner, State};
 use crate::certificate::{
     ALGORITHMS, Body, CellFacts, Certificate, Copies, Destroyed, Ends, Facts, Kept, Leaf, METHOD, Outcome, Retired,
-    Slot, VERIFICATION,
+    Said, Slot, VERIFICATION,
 };
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
@@ -259,6 +259,11 @@ impl Engine {
             final_index = certificate.final_proof.as_ref().map(|proof| proof.index);
         }
         if facts.final_leaf.is_some() || matches!(judged.leaf.ends, Ends::Next { .. }) {
+            // What was said before first: what is said now takes its place.
+            let before = inner.cell.remembered().iter().map(Said::new).collect();
+            if matches!(retirement, Retirement::Stated { .. }) {
+                facts.outcome.retired = facts.later(Retired::Stated(before));
+            }
             facts.outcome.retired = facts.later(Retired::from(Some(&retirement)));
         }
         facts.outcome.discarded |= discarded.is_some_and(|d| d.commit >= judged.leaf.commit);

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Inner;
+use crate::error::{Error, Result};
 use crate::ids::Timestamp;
 use crate::sync::atomic::Ordering;
 use crate::sync::locked;
@@ -76,11 +77,16 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// `None` where the system gives no thread: what is due waits for a call then.
-    pub(super) fn start(inner: &Arc<Inner>) -> Option<Arc<Self>> {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// `Io` where the system gives no thread: nobody would do what is due then.
+    pub(super) fn start(inner: &Arc<Inner>) -> Result<Arc<Self>> {
         let kept = Arc::clone(inner);
-        let thread = std::thread::Builder::new().name("keyfall-keeper".into()).spawn(move || keep(&kept)).ok()?;
-        Some(Arc::new(Kept { inner: Arc::clone(inner), thread: Some(thread) }))
+        let thread = std::thread::Builder::new().name("keyfall-keeper".into()).spawn(move || keep(&kept));
+        let none = "no thread can be started for what is due; raise the limit of processes and threads, or call `tend` yourself";
+        let thread = Some(thread.map_err(|e| Error::io(none, e))?);
+        Ok(Arc::new(Kept { inner: Arc::clone(inner), thread }))
     }
 }
 

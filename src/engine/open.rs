@@ -230,7 +230,9 @@ impl Engine {
         }
         let inner = Arc::new(inner);
         let keeper = match inner.options.keeper {
-            Keeper::Thread if cfg!(not(feature = "shuttle")) && inner.looks_only().is_none() => Kept::start(&inner),
+            Keeper::Thread if cfg!(not(feature = "shuttle")) && inner.looks_only().is_none() => {
+                Some(Kept::start(&inner)?)
+            }
             _ => None,
         };
         Ok(Engine { inner, _keeper: keeper })

@@ -9,11 +9,13 @@
 
 mod ask;
 mod cell;
+mod config;
 mod holder;
 pub mod net;
 mod shares;
 
-pub use cell::{Alive, Config, Left, Member, QuorumCell, Standing};
+pub use cell::{Alive, QuorumCell, Standing};
+pub use config::{Config, Dealt, Failed, Left, MARGIN, Member, Rule};
 pub use holder::Holder;
 pub use shares::Share;
 #[cfg(feature = "testing")]

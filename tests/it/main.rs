@@ -40,6 +40,7 @@ mod ports;
 mod power;
 mod processes;
 mod protocol;
+mod quorum;
 mod remains;
 mod report;
 mod residue;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use keyfall::cell::Promise;
 use keyfall::engine::{Audit, Discarded, Erase, Request, Source, When, restore};
+use keyfall::quorum::Rule;
 use keyfall::store::{SledStore, Store};
 use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Reader, RecordId, Scope, UserId};
 use serde_json::json;
@@ -28,8 +29,8 @@ pub(crate) fn run(args: Args) -> Done {
     let cell = args.cell.as_deref();
     let json = args.json;
     match args.command {
-        Command::Init { places, accept_remnants, keyholder, threshold, liars, log_origin } => {
-            let spread = threshold.map(|threshold| (keyholder, (threshold, liars)));
+        Command::Init { places, accept_remnants, keyholder, threshold, liars, margin, log_origin } => {
+            let spread = threshold.map(|threshold| (keyholder, Rule { threshold, liars, margin }));
             init(&one(places)?, cell, Making { accept_remnants, log_origin, spread }, json)
         }
         Command::Create { places, user } => create(&open(&one(places)?, cell)?, &user, json),

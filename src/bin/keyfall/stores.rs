@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use keyfall::cell::{FileCell, RootCell};
 use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::System;
-use keyfall::quorum::Member;
 use keyfall::quorum::net::{make_cell, open_cell};
+use keyfall::quorum::{Member, Rule};
 use keyfall::store::SledStore;
 use keyfall::{Engine, Error, ErrorKind, Options};
 
@@ -296,8 +296,8 @@ fn bound_to(engine: &Engine, found: &CellPlace, store: &Path) -> Result<(), Erro
 pub(crate) struct Making {
     pub(crate) accept_remnants: bool,
     pub(crate) log_origin: Option<String>,
-    /// Keyholders, with threshold and liars.
-    pub(crate) spread: Option<(Vec<Member>, (u8, u8))>,
+    /// Keyholders, and how many of them there must be of what.
+    pub(crate) spread: Option<(Vec<Member>, Rule)>,
 }
 
 /// Makes a store and a cell that does not lie inside it.

@@ -54,6 +54,14 @@ impl RemoteKeyholder {
         Ok(RemoteKeyholder { id, address: address.to_owned(), config, env, connection: Mutex::default() })
     }
 
+    /// Whether the keyholder with this key is there.
+    ///
+    /// # Errors
+    /// `Io` where it cannot be reached, or does not know this engine; `Refused` where another is there.
+    pub(super) fn greet(&self) -> Result<()> {
+        self.connect().map(drop)
+    }
+
     fn connect(&self) -> Result<Connection> {
         let away = |e: &dyn std::fmt::Display| {
             Error::new(ErrorKind::Io, format!("the keyholder {} cannot be reached: {e}", self.address))
@@ -128,12 +136,12 @@ impl Keyholder for RemoteKeyholder {
         self.id.statements
     }
 
-    fn claim(&self, _store: StoreId, _owner: &Owner, _mark: u64) -> Result<()> {
-        Ok(())
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.call(&Request::Claim(store, *owner, mark), &|_, _| Ok(()))
     }
 
-    fn deposit(&self, store: StoreId, _owner: &Owner, share: &Share) -> Result<()> {
-        self.call(&Request::Deposit(store, share.duplicate()), &|_, _| Ok(()))
+    fn deposit(&self, store: StoreId, owner: &Owner, share: &Share) -> Result<()> {
+        self.call(&Request::Deposit(store, *owner, share.duplicate()), &|_, _| Ok(()))
     }
 
     fn load(&self, store: StoreId) -> Result<Held> {
@@ -144,12 +152,12 @@ impl Keyholder for RemoteKeyholder {
     fn retire(
         &self,
         store: StoreId,
-        _owner: &Owner,
+        owner: &Owner,
         keep: &RootId,
         given_up: &[RootId],
-        _mark: u64,
+        mark: u64,
     ) -> Result<Statement> {
-        self.call(&Request::Retire(store, *keep, given_up.to_vec()), &|answer, _| {
+        self.call(&Request::Retire(store, *owner, *keep, mark, given_up.to_vec()), &|answer, _| {
             let mut d = Decoder::new(answer, "statement of a keyholder");
             let (at, signature) = (Timestamp(d.u64()?), d.array()?);
             d.end()?;

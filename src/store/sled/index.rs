@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use crate::codec::Decoder;
@@ -53,6 +54,41 @@ fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
     }
 }
 
+/// How long sled may take to start its first thread.
+const START: Duration = Duration::from_secs(3);
+
+/// Opens sled, which waits for ever where none of its threads could be started.
+fn patient(dir: &Path, config: sled::Config) -> Result<sled::Db> {
+    let none = |e| Error::io("no thread can be started for the index; raise the limit of processes and threads", e);
+    let (tell, hear) = std::sync::mpsc::sync_channel(1);
+    let place = dir.to_owned();
+    let opening = std::thread::Builder::new().name("keyfall-index".into());
+    opening.spawn(move || drop(tell.send(guarded(&place, || config.open())))).map_err(none)?;
+    match hear.recv_timeout(START) {
+        Err(RecvTimeoutError::Timeout) if !has_sled_thread() => {
+            Err(none(std::io::Error::new(std::io::ErrorKind::WouldBlock, "sled has none")))
+        }
+        // It works, however long that takes.
+        Err(RecvTimeoutError::Timeout) => hear.recv().unwrap_or_else(|_| Err(ended(dir))),
+        opened => opened.unwrap_or_else(|_| Err(ended(dir))),
+    }
+}
+
+fn ended(dir: &Path) -> Error {
+    Error::new(
+        ErrorKind::Io,
+        format!("opening the index {} ended without a result; open the store again", dir.display()),
+    )
+}
+
+/// Whether a thread of sled's runs in this process; true where the system does not say.
+fn has_sled_thread() -> bool {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return true };
+    let name =
+        |thread: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok();
+    threads.filter_map(name).any(|name| name.starts_with("sled-io"))
+}
+
 fn name_key(name: &BlobName) -> [u8; 17] {
     let mut key = [b'n'; 17];
     key[1..].copy_from_slice(&name.0);
@@ -68,7 +104,8 @@ fn file_key(file: u32) -> [u8; 5] {
 impl SledIndex {
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        let mut opened = guarded(dir, || config.open());
+        let open = || patient(dir, config.clone());
+        let mut opened = open();
         // Who holds the store's lock has nobody to wait for but a child that another thread of this process is just
         // forking, and that has sled's lock until it runs its program.
         for _ in 0..LOCK_TRIES {
@@ -76,7 +113,7 @@ impl SledIndex {
                 break;
             }
             std::thread::sleep(LOCK_PAUSE);
-            opened = guarded(dir, || config.open());
+            opened = open();
         }
         let db = opened?;
         let index = SledIndex { dir: dir.to_owned(), db: Some(db), process: Process::this() };

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) use bench::BenchArgs;
 use clap::{Parser, Subcommand};
 pub(crate) use groups::{CopyCommand, GrantCommand, HoldCommand, PlanCommand, PolicyCommand, TrainingCommand};
-use keyfall::quorum::Member;
+use keyfall::quorum::{MARGIN, Member};
 use keyfall::sealed::Ticket;
 use keyfall::{Class, Error, ErrorKind, InteractionId, RecordId, Timestamp, UserId};
 pub(crate) use keyholder::KeyholderCommand;
@@ -80,7 +80,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Make a store and its root cell.
     #[command(
-        override_usage = "keyfall init [STORE] [--cell PATH] [--accept-remnants | --keyholder KEY@HOST:PORT... --threshold T] [--log-origin NAME]"
+        override_usage = "keyfall init [STORE] [--cell PATH] [--accept-remnants | --keyholder KEY@HOST:PORT... --threshold T [--margin M]] [--log-origin NAME]"
     )]
     Init {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -97,6 +97,10 @@ pub(crate) enum Command {
         /// How many of them are allowed for to lie.
         #[arg(long, value_name = "F", default_value_t = 1, requires = "keyholder")]
         liars: u8,
+        /// How many more than the threshold must hold the next root key before the old one is destroyed: so many may be lost at once and
+        /// nothing else is. With 0, an erase is final with fewer keyholders, and one more that breaks down may cost everything.
+        #[arg(long, value_name = "M", default_value_t = MARGIN, requires = "keyholder")]
+        margin: u8,
         /// Name of its log of erases: a URL without the scheme, where you will publish it [default: made from the store's id].
         #[arg(long, value_name = "NAME")]
         log_origin: Option<String>,
