@@ -10,7 +10,8 @@ use keyfall::crypto::Key;
 use keyfall::env::{Env, System};
 use keyfall::ids::StoreId;
 use keyfall::quorum::{Holder, Keyholder, Share};
-use keyfall::testing::owned_cell_conformance;
+use keyfall::testing::sim::{Fault, Media, SimulatedDisk};
+use keyfall::testing::{Seeded, owned_cell_conformance};
 
 use crate::support::kind;
 
@@ -129,7 +130,7 @@ fn modes_keep_others_out() {
     drop(create(&place, true).unwrap());
     let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(place.clone()), 0o700);
-    for file in ["slot-a", "slot-b", "lock"] {
+    for file in ["slot-a", "slot-b", "claim-a", "claim-b", "lock"] {
         assert_eq!(mode(place.join(file)), 0o600, "{file}");
     }
 }
@@ -868,4 +869,40 @@ fn slots_that_share_their_blocks_with_a_copy_are_refused() {
     });
     assert!(does("umount", &[&xfs]));
     run.unwrap();
+}
+
+/// Power cuts and syncs that fail, twice in a row: a process that reads a claim does not know whether it is durable.
+#[test]
+fn a_claim_that_was_acknowledged_is_never_forgotten() {
+    let faults = [Fault::Fails, Fault::Full, Fault::PowerBefore, Fault::PowerAfter];
+    for seed in 0..2 {
+        for (first, second) in (0..16).map(|n| (faults[n / 4], faults[n % 4])) {
+            for (at, again) in (0..16 * 16).map(|n| (n / 16 + 1, n % 16 + 1)) {
+                let media = SimulatedDisk::new(Arc::new(Seeded::new(seed)), None);
+                let (mut acknowledged, mut asked) = (0, 0);
+                for (fault, nth) in [(first, at), (second, again)] {
+                    let cell = media.cell().unwrap();
+                    // The last claim is made without one, and the next fault may hit its slots.
+                    media.gate().plan(Some((nth, fault)));
+                    while media.gate().blown().is_none() && asked < acknowledged + 3 {
+                        asked += 1;
+                        if cell.claim(STORE, &owner(asked, 1), asked).is_ok() {
+                            acknowledged = asked;
+                        }
+                    }
+                    drop(cell);
+                    media.restart(media.gate().is_off(), seed + nth);
+                    let contents = media.cell().unwrap().load().unwrap();
+                    let claim = contents.owner.map_or(0, |owner| owner.claim);
+                    let run = format!("{first:?} at {at}, {second:?} at {again}, seed {seed}");
+                    assert!((acknowledged..=asked).contains(&claim), "{run}: {claim}, not {acknowledged} to {asked}");
+                    // What a process has read may never have reached the medium.
+                    asked = asked.max(claim);
+                }
+                media.restart(true, seed);
+                let contents = media.cell().unwrap().load().unwrap();
+                assert!(contents.owner.map_or(0, |owner| owner.claim) >= acknowledged, "behind a power cut");
+            }
+        }
+    }
 }
