@@ -40,6 +40,7 @@ mod report;
 mod residue;
 mod simulation;
 mod sled_store;
+mod times;
 mod trees;
 mod vectors;
 mod writes;
