@@ -9,14 +9,14 @@ use serde_json::json;
 use crate::args::{CopyCommand, store_and};
 use crate::commands::{Done, one};
 use crate::output::{self, line, progress, table, value};
-use crate::stores::{absolute, open};
+use crate::stores::{self, absolute, cell_of, open};
 
 /// Runs `copy add`, `sync`, `status` or `remove`.
 pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
         CopyCommand::Add { places, behind } => {
             let (store, [place]) = store_and(places)?;
-            apart(&store, &place)?;
+            apart(&store, cell, &place)?;
             let engine = open(&store, cell)?;
             let mode = if behind { CopyMode::Behind } else { CopyMode::InStep };
             let bar = progress("blobs copied", None);
@@ -62,15 +62,11 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
     }
 }
 
-/// Refuses a copy inside the store: whatever takes the one takes the other.
-pub(crate) fn apart(store: &Path, place: &Path) -> Result<(), Error> {
-    if absolute(place)?.starts_with(absolute(store)?) {
-        return Err(Error::new(
-            ErrorKind::Refused,
-            format!("{} lies inside the store, and would be lost with it; name another place", place.display()),
-        ));
-    }
-    Ok(())
+/// Refuses a copy that lies inside the store or its cell, or around one of them: whatever takes the one takes the other.
+pub(crate) fn apart(store: &Path, cell: Option<&Path>, place: &Path) -> Result<(), Error> {
+    let cell = cell_of(store, cell)?;
+    stores::apart(&[("the copy", place), ("the store", store)])?;
+    stores::apart(&[("the copy", place), ("the cell", &cell)])
 }
 
 /// A copy's place as the store remembers it.

@@ -40,7 +40,7 @@ pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) ->
         }
         KeyholderCommand::Status { places } => {
             let store = one(places)?;
-            let quorum = quorum_of(&cell_of(&store, cell))?;
+            let quorum = quorum_of(&cell_of(&store, cell)?)?;
             let contents = quorum.load()?;
             let newest = contents.keys.iter().map(|key| key.id).max();
             let newest = newest.ok_or_else(|| Error::new(ErrorKind::Absent, "the store has no root key yet"))?;
@@ -48,7 +48,7 @@ pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) ->
         }
         KeyholderCommand::Replace { places, number, with } => {
             let store = one(places)?;
-            let place = cell_of(&store, cell);
+            let place = cell_of(&store, cell)?;
             drop(quorum_of(&place)?);
             // While the old one still counts: enough must be there, or nothing could be read behind it.
             drop(open(&store, cell)?);
