@@ -416,7 +416,7 @@ fn plans_policies_and_windows_from_the_command_line() {
     cli.fails(6, &["get", "store", &audio]);
     cli.ok(&["get", "store", &audio, "--as", "analyst", "--purpose", "to mend"]);
     cli.ok(&["export", "store", "--user", "ada", "out"]);
-    let told = cli.ok(&["policy", "set", "store", "--user", "ada", "--class", "audio", "--max-records", "1"]);
+    let told = cli.ok(&["policy", "set", "store", "--user", "ada", "--class", "audio", "--max-records", "1", "--yes"]);
     assert!(told.contains("1 records passed it"), "{told}");
     cli.ok(&["policy", "unset", "store", "--user", "ada", "--class", "audio"]);
     cli.fails(4, &["policy", "unset", "store", "--user", "ada", "--class", "audio"]);
