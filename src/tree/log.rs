@@ -95,7 +95,7 @@ impl LogPage {
         let mut see = |value: &[u8]| -> Result<()> {
             let hash = if row == 0 { Ok(Hash::leaf(value)) } else { value.try_into().map(Hash).map_err(|_| bad()) };
             hashes.push(hash?);
-            Ok(())
+            Ok::<_, Error>(())
         };
         let in_tail = self.frontier.size() - self.tail.len() as u64;
         if row == 0 && first >= in_tail {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::certificate;
 use crate::commands::{Done, out_file, promise_json};
-use crate::outfile::{OutFile, Replace};
+use crate::outfile::{OutFile, Replace, untellable};
 use crate::output::{self, Failure, line, progress};
 use crate::stores::{absolute, open};
 
@@ -93,12 +93,12 @@ impl Waiting {
     fn write(mut self, certificate: &Certificate) -> Result<(), Error> {
         let text = certificate.to_string();
         let place = &self.place;
-        let written = self.file.write_all(text.as_bytes()).map_err(|e| Error::io(place.display(), e));
+        let written = self.file.write_all(text.as_bytes()).map_err(|e| untellable(place, e));
         let written = written.and_then(|()| self.file.finish());
         let (Err(e), Some((place, mut file))) = (&written, self.spare) else {
             return written;
         };
-        let saved = file.write_all(text.as_bytes()).map_err(|e| Error::io(place.display(), e));
+        let saved = file.write_all(text.as_bytes()).map_err(|e| untellable(&place, e));
         match saved.and_then(|()| file.finish()) {
             Ok(()) => Err(Error::new(e.kind(), format!("{e}; the certificate is in {}", place.display()))),
             Err(also) => Err(Error::new(e.kind(), format!("{e}; {also}"))),

@@ -88,16 +88,18 @@ impl<'e> Users<'e> {
         let hash = corpus::digest(user.as_str());
         if self.seen.insert(hash) {
             match self.engine.list(&Query { user: Some(user.clone()), limit: 1, ..Query::default() }) {
-                Err(e) if e.kind() == ErrorKind::Erased => drop(self.erased.insert(hash)),
+                Err(e) if e.kind() == ErrorKind::Erased => self.erased.extend([hash]),
                 Err(e) if e.kind() == ErrorKind::Absent => self.look_at_policies(&[], hash),
                 Err(e) => return Err(e),
                 Ok(_) => self.look_at_policies(&self.engine.policies(Some(user))?, hash),
             }
         }
-        Ok(match () {
-            () if self.erased.contains(&hash) => Fate::Erased,
-            () if self.by_policy.contains(&hash) => Fate::Policy,
-            () => Fate::GoesIn,
+        Ok(if self.erased.contains(&hash) {
+            Fate::Erased
+        } else if self.by_policy.contains(&hash) {
+            Fate::Policy
+        } else {
+            Fate::GoesIn
         })
     }
 

@@ -59,7 +59,7 @@ pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) ->
             if !address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && is_port(port)) {
                 return Err(usage(&format!("{address:?} is no HOST:PORT")).into());
             }
-            let place = cell_of(&one(places.into_iter().map(PathBuf::from).collect())?, cell);
+            let place = cell_of(&one(places.into_iter().map(PathBuf::from).collect())?, cell)?;
             drop(quorum_of(&place)?);
             Ok(move_member(&place, number, &address, !offline, &env())?)
         }

@@ -225,14 +225,13 @@ impl OutFile {
 
     /// Makes it durable under its name.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
-        let io = |place: &Path, e: io::Error| Error::io(place.display(), e);
         let Way::Beside { part, target, was, replace } = std::mem::replace(&mut self.way, Way::Through) else {
-            return self.file.flush().map_err(|e| io(&self.place, e));
+            return self.file.flush().map_err(|e| self.failed(e));
         };
         let whole = self.whole(was.as_ref());
         let done = whole
             .and_then(|()| self.land(&part, &target, was.is_some(), replace))
-            .and_then(|()| File::open(parent(&target)).and_then(|dir| dir.sync_all()).map_err(|e| io(&self.place, e)));
+            .and_then(|()| File::open(parent(&target)).and_then(|dir| dir.sync_all()).map_err(|e| self.failed(e)));
         done.map_err(|e| {
             if !self.precious {
                 let _ = std::fs::remove_file(&part);
@@ -255,11 +254,16 @@ impl OutFile {
             .and_then(|len| file.set_len(len))
             .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
             .and_then(|()| file.sync_all());
-        done.map_err(|e| Error::io(self.place.display(), e))
+        done.map_err(|e| self.failed(e))
+    }
+
+    /// Where something is done already, nobody is told to call again.
+    fn failed(&self, e: io::Error) -> Error {
+        if self.precious { untellable(&self.place, e) } else { Error::io(self.place.display(), e) }
     }
 
     fn land(&self, part: &Path, target: &Path, there: bool, replace: Replace) -> Result<(), Error> {
-        let io = |e: io::Error| Error::io(self.place.display(), e);
+        let io = |e: io::Error| self.failed(e);
         if !there {
             match renameat_with(CWD, part, CWD, target, RenameFlags::NOREPLACE) {
                 Ok(()) => return Ok(()),
@@ -275,6 +279,11 @@ impl OutFile {
         }
         std::fs::rename(part, target).map_err(io)
     }
+}
+
+/// An error of the operating system behind something that is done.
+pub(crate) fn untellable(place: &Path, e: io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("{}: {e}", place.display())).with_source(e)
 }
 
 impl Write for OutFile {

@@ -71,7 +71,7 @@ pub(crate) fn warn(e: &Error) {
 
 /// Says that what was asked is done, though its answer could not be written, and the answer.
 pub(crate) fn untold(e: &Error, answer: &str) {
-    let text = format!("done, and must not be repeated; only its answer could not be written to standard output ({e})");
+    let text = format!("done, and must not be repeated; only its answer could not be written ({e})");
     if JSON.load(Ordering::Relaxed) {
         let answer: Value = serde_json::from_str(answer).unwrap_or_else(|_| answer.into());
         tell(&json!({"error": {"kind": "untold", "message": text, "done": true, "answer": answer}}).to_string());
@@ -135,7 +135,7 @@ pub(crate) fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
     let text = text.to_string();
     writeln!(io::stdout(), "{text}").map_err(|e| Failure::Untold {
         closed: e.kind() == io::ErrorKind::BrokenPipe,
-        error: Error::io("writing the output", e),
+        error: Error::new(ErrorKind::Io, format!("standard output: {e}")).with_source(e),
         lost: text,
     })
 }
