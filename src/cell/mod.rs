@@ -24,7 +24,7 @@ pub(crate) use slots::{SLOTS, Slots, live_key_in, live_share_in};
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::ids::StoreId;
-pub use crate::promise::{Level, Promise, Quorum, Retirement, RootId, Statement};
+pub use crate::promise::{Awaited, Dealt, Finality, Level, Promise, Quorum, Retirement, RootId, Statement};
 
 /// A root key as a cell gives it out.
 #[derive(Debug)]
@@ -80,6 +80,12 @@ pub trait RootCell: Send + Sync {
     /// Whether a fresh root key would be safer than the one there is: a keyholder that was away is back, and has no share of it.
     fn wants_epoch(&self) -> bool {
         false
+    }
+
+    /// Root keys of earlier epochs that keyholders were dealt shares of, and that are not known to be destroyed: what an erase takes now
+    /// can be read with them too.
+    fn unfinished(&self) -> Vec<Dealt> {
+        Vec::new()
     }
 
     /// Keeps a further key, durably, beside the one that is there. Depositing the same key again is no change.

@@ -224,6 +224,9 @@ impl RootCell for HoardingCell {
     fn describe(&self) -> Promise {
         self.cell.describe()
     }
+    fn unfinished(&self) -> Vec<crate::cell::Dealt> {
+        self.cell.unfinished()
+    }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         locked(&self.hoard).push(RootKey { id: *id, key: key.duplicate() });
         self.cell.deposit(store, id, key)

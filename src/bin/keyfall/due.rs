@@ -20,9 +20,11 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, json: bool) -> Done {
     let bar = progress("records taken out", None);
     let done = engine.tend(&mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
-    let next = engine.status()?.next_due.map(output::time);
+    let status = engine.status()?;
+    let next = status.next_due.map(output::time);
     if json {
         return value(&json!({
+            "awaited": output::awaited(&status.finality),
             "planned": done.planned, "expired": done.expired, "derived": done.derived, "refused": done.refused,
             "inbox_keys": done.inbox_keys, "damaged": done.damaged, "finalized": done.finalized, "next_due": next,
         }));
@@ -42,6 +44,8 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, json: bool) -> Done {
     }
     if done.finalized {
         line("what was pending is final")?;
+    } else if !status.finality.is_final() {
+        line(format_args!("what was erased last is {}", status.finality))?;
     }
     line(next.map_or("nothing is due later".to_owned(), |at| format!("next due {at}")))
 }

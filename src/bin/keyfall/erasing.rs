@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use keyfall::cell::Retirement;
+use keyfall::cell::{Awaited, Finality};
 use keyfall::engine::{Erase, When};
 use keyfall::{Engine, Error, ErrorKind, Scope, UserId};
 use serde_json::json;
@@ -60,10 +60,17 @@ pub(crate) fn run(engine: &Engine, erase: Erase, output: Option<&Path>, yes: boo
         Scope::User { user, .. } => Ok(Some(user.clone())),
         Scope::Record(_) => Ok(None),
     };
+    let erase = match output {
+        Some(file) => erase.drafted(certificate::draft_to(file)),
+        None => erase,
+    };
     let done = engine.erase(erase)?;
     let certificate = done.certificate.as_ref().map(|unsigned| unsigned.sign()).transpose()?;
     if let (Some(file), Some(certificate)) = (output, &certificate) {
-        certificate::write(certificate, file)?;
+        certificate::write(certificate, file).map_err(|e| {
+            let again = "the erase is done, its certificate is not written; `keyfall certificate upgrade STORE FILE` makes it of the draft in its place";
+            e.context(again)
+        })?;
         // A user that goes on living keeps its own certificates; of one that was erased nothing is kept.
         let name = certificate.facts.body.user.clone().and_then(|name| UserId::new(name).ok());
         if let Some(user) = whose.ok().and_then(|user| user.or(name)) {
@@ -74,30 +81,33 @@ pub(crate) fn run(engine: &Engine, erase: Erase, output: Option<&Path>, yes: boo
     let derived = done.derived + engine.tend(&mut |n| bar.set_position(n))?.derived;
     bar.finish_and_clear();
     let promise = engine.promise();
-    let (state, until) = match &done.retirement {
-        None => ("pending", done.pending.map(|at| format!("until {at}"))),
-        Some(Retirement::Scheduled(until)) => ("scheduled", Some(format!("until {until}"))),
-        Some(Retirement::Stated { statements, needed }) if statements.len() < *needed => {
-            ("pending", Some(format!("with {} of {needed} keyholders' statements", statements.len())))
-        }
-        Some(_) => ("destroyed", None),
+    let state = match &done.finality {
+        Finality::Final => "destroyed",
+        Finality::Pending { awaited } if matches!(awaited[..], [Awaited::Medium(_)]) => "scheduled",
+        Finality::Pending { .. } => "pending",
     };
+    let awaited = output::awaited(&done.finality);
+    let until = (state != "destroyed")
+        .then(|| done.finality.until().map_or(format!(": {}", awaited.join("; ")), |at| format!(" until {at}")));
     if json {
         return value(&json!({
             "erased": what, "records": done.records, "derived": derived, "already": done.already, "epoch": done.epoch,
-            "completed": output::time(done.completed), "root_key": state, "until": until, "cell": promise_json(&promise),
+            "completed": output::time(done.completed), "root_key": state, "until": done.finality.until().map(output::time), "awaited": awaited, "cell": promise_json(&promise),
             "certificate": certificate.and(output).map(|file| file.display().to_string()),
         }));
     }
     if done.already {
         line(format_args!("{what} had been erased already; the store is at epoch {}", done.epoch))?;
+        if !done.finality.is_final() {
+            line(format_args!("what was erased last is {}", done.finality))?;
+        }
         return if output.is_some() { line("there is nothing to certify: no certificate was written") } else { Ok(()) };
     }
     let records =
         done.records.map_or("an unknown number of records (damaged pages)".to_owned(), |n| format!("{n} records"));
     let with = if derived == 0 { String::new() } else { format!(", and {derived} derived from them") };
     line(format_args!("erased {what}: {records}{with}; epoch {}", done.epoch))?;
-    let until = until.map_or("destroyed".to_owned(), |until| format!("pending {until}"));
+    let until = until.map_or("destroyed".to_owned(), |until| format!("pending{until}"));
     line(format_args!("root key of epoch {} {until}: {promise}", done.epoch - 1))?;
     match (output, certificate) {
         (Some(file), Some(certificate)) => {

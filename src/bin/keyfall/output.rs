@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use keyfall::cell::Finality;
 use keyfall::engine::{CopyMode, CopyStatus, Fact, Grant, Hold, Plan, Policy};
 use keyfall::record::RecordInfo;
 use keyfall::{Error, ErrorKind, Timestamp};
@@ -79,6 +80,11 @@ pub(crate) fn value(value: &Value) -> Result<(), Failure> {
 /// A time as RFC 3339 shows it.
 pub(crate) fn time(at: Timestamp) -> String {
     at.to_string()
+}
+
+/// What keeps erases from being final, in words; nothing where they are.
+pub(crate) fn awaited(finality: &Finality) -> Vec<String> {
+    finality.awaited().iter().map(ToString::to_string).collect()
 }
 
 /// A hold's number as it is typed.
