@@ -88,6 +88,11 @@ pub trait RootCell: Send + Sync {
         Vec::new()
     }
 
+    /// What keyholders signed when they were last asked, also such as were replaced since: for certificates that still lack a statement.
+    fn remembered(&self) -> Vec<Statement> {
+        Vec::new()
+    }
+
     /// Keeps a further key, durably, beside the one that is there. Depositing the same key again is no change.
     ///
     /// # Errors

@@ -133,11 +133,11 @@ impl CellFacts {
     }
 }
 
-impl Facts {
-    /// What the cell says later, beside what is quoted already: of two statements of one keyholder the later, and where nothing was said
-    /// anew, what was.
-    pub fn later(&self, heard: Retired) -> Retired {
-        match (&self.outcome.retired, heard) {
+impl Retired {
+    /// The same beside what was said before: of two statements of one keyholder the later, and where nothing is said now, what was.
+    #[must_use]
+    pub fn after(self, before: &Retired) -> Retired {
+        match (before, self) {
             (before, Retired::Waiting) => before.clone(),
             (Retired::Stated(before), Retired::Stated(mut said)) => {
                 for old in before {
@@ -149,10 +149,12 @@ impl Facts {
                 }
                 Retired::Stated(said)
             }
-            (_, heard) => heard,
+            (_, said) => said,
         }
     }
+}
 
+impl Facts {
     /// Checks everything that needs no log and no signature of the certificate's own, and grades it.
     ///
     /// # Errors
@@ -234,7 +236,7 @@ impl Facts {
     fn unfinished(&self, leaf: &Leaf, final_leaf: Option<&Leaf>) -> Result<Vec<String>> {
         let ended = final_leaf.unwrap_or(leaf);
         let quorum = self.body.cell.quorum()?;
-        let Ends::Next { attempt, .. } = &ended.ends else {
+        if !matches!(ended.ends, Ends::Next { .. }) {
             let until = self.body.pending_until.as_deref().unwrap_or_default();
             if self.outcome.retired != Retired::Waiting {
                 return Err(false_("its root key waits for others, and is said to have ended"));
@@ -242,7 +244,7 @@ impl Facts {
             return Ok(vec![format!(
                 "the old root key waits for other erases, until {until} at the latest: until then who holds the cell and old copies can read what it names"
             )]);
-        };
+        }
         match (&self.outcome.retired, quorum) {
             (Retired::Waiting, _) => Ok(vec![
                 "the cell has not said yet that the old root key is destroyed: until then who has access to it can read what it names"

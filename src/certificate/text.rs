@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::draft::Draft;
 use super::facts::{Facts, Retired};
 use super::judge::{Grade, Judged};
 use super::plain::{escaped, named, quoted};
@@ -164,6 +165,9 @@ impl FromStr for Certificate {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         let bad = |what: &str| Error::invalid(format!("not an erasure certificate: {what}"));
+        if Draft::is_one(text) {
+            return Err(bad("it is a draft, of which `keyfall certificate upgrade STORE FILE` makes one"));
+        }
         if text.len() > MAX_BYTES || !text.starts_with(TITLE) {
             return Err(bad("it begins otherwise"));
         }

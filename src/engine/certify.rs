@@ -158,6 +158,16 @@ impl Inner {
         }
     }
 
+    /// What the cell says of the root key that `ended` ends, and said before.
+    fn heard(&self, body: &Body, ended: &Leaf, retirement: Option<&Retirement>) -> Retired {
+        let heard = body.cell.heard(&body.store, ended, retirement);
+        if !matches!(heard, Retired::Stated(_)) {
+            return heard;
+        }
+        let before = Retirement::Stated { statements: self.cell.remembered(), needed: 0 };
+        heard.after(&body.cell.heard(&body.store, ended, Some(&before)))
+    }
+
     /// Before a commit is published: sees that each of its certificates can be signed whatever the cell says, and hands drafts out. Gives the
     /// erases for which that failed: they must not be done.
     pub(super) fn draft(&self, claims: &[Claim], entered: &Entered) -> Vec<(usize, Error)> {
@@ -183,10 +193,7 @@ impl Inner {
         retirement: Option<&Retirement>,
     ) -> Vec<Unsigned> {
         entered.pending = locked(&self.awaiting).is_some();
-        let heard = claims.first().map_or(Retired::Waiting, |claim| {
-            let Body { cell, store, .. } = &claim.body;
-            cell.heard(store, &entered.leaf, retirement)
-        });
+        let heard = claims.first().map_or(Retired::Waiting, |claim| self.heard(&claim.body, &entered.leaf, retirement));
         let outcome = Outcome { retired: heard, ..self.unheard() };
         let places = std::mem::take(&mut entered.places);
         let entered = Arc::new(entered);
@@ -330,8 +337,8 @@ impl Engine {
             })?;
         }
         if let Some(ended) = ended {
-            let heard = facts.body.cell.heard(&facts.body.store, &ended, Some(&retirement));
-            facts.outcome.retired = facts.later(heard);
+            let heard = inner.heard(&facts.body, &ended, Some(&retirement));
+            facts.outcome.retired = heard.after(&facts.outcome.retired);
         }
         if let Some(discarded) = discarded.filter(|d| d.commit >= judged.leaf.commit) {
             let outcome = &mut facts.outcome;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Connections that are answered at once; others wait until one of these has ended.
 const AT_ONCE: usize = 64;
 /// For a request and its answer, all in all.
-const TIME: Duration = Duration::from_secs(20);
+const TIME: Duration = Duration::from_secs(10);
 /// After trouble that only time ends, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Most bytes of a request.
