@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use keyfall::cell::RootCell;
-use keyfall::certificate::{Ends, Leaf};
+use keyfall::certificate::{Draft, Ends, Leaf};
 use keyfall::engine::{CopyMode, Erase};
 use keyfall::log::{
     Checkpoint, Frontier, Hash, Note, TileWriter, Tiles, VerifierKey, check_files, consistency, inclusion, root,
@@ -224,6 +224,7 @@ impl Place {
         let file = self.at(&format!("{name}.erased"));
         let told = ok(&["erase", &self.at("store"), "--user", name, "-o", &file, "--authority", "the user", "--yes"]);
         assert!(told.contains("certificate") && told.contains("L0"), "{told}");
+        assert!(!Path::new(&format!("{file}.draft")).exists(), "the certificate is there");
         file
     }
 }
@@ -297,7 +298,11 @@ fn the_program_makes_a_certificate_of_a_draft() {
         let engine = crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell"))).unwrap();
         let kept = file.clone();
         let erase = Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
-        engine.erase(erase.drafted(move |draft| Ok(std::fs::write(&kept, draft.to_string()).unwrap()))).unwrap();
+        let keep = move |draft: &Draft| {
+            std::fs::write(&kept, draft.to_string()).unwrap();
+            Ok(())
+        };
+        engine.erase(erase.drafted(keep)).unwrap();
     }
     let (done, told) = run(&["certificate", "verify", &file, "--key", &place.key]);
     assert!(!done && told.contains("draft"), "{told}");

@@ -1,7 +1,7 @@
 //! `keyfall certificate`.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use keyfall::certificate::{Certificate, Draft, Trust, same_history};
 use keyfall::engine::{Discarded, Query};
@@ -58,15 +58,21 @@ pub(crate) fn write(certificate: &Certificate, file: &Path) -> Result<(), Error>
     })
 }
 
-/// Keeps the draft of a certificate in the certificate's place, until that is written over it: what is erased can be certified then, whatever
-/// happens in between.
-pub(crate) fn draft_to(file: &Path) -> impl Fn(&Draft) -> Result<(), Error> + use<> {
-    let file = file.to_owned();
+/// Where the draft of a certificate lies until that is written: beside it.
+pub(crate) fn draft_place(file: &Path) -> PathBuf {
+    let mut place = file.as_os_str().to_owned();
+    place.push(".draft");
+    place.into()
+}
+
+/// Keeps the draft of a certificate before anything is erased: whatever happens then, `certificate upgrade` makes the certificate of it.
+pub(crate) fn draft_to(place: &Path) -> impl Fn(&Draft) -> Result<(), Error> + use<> {
+    let place = place.to_owned();
     move |draft| {
-        write_whole(&file, |out| {
+        write_whole(&place, |out| {
             io::Write::write_all(out, draft.to_string().as_bytes())
                 .and_then(|()| out.sync_all())
-                .map_err(|e| Error::io(file.display(), e))
+                .map_err(|e| Error::io(place.display(), e))
         })
     }
 }

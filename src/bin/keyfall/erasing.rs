@@ -60,17 +60,20 @@ pub(crate) fn run(engine: &Engine, erase: Erase, output: Option<&Path>, yes: boo
         Scope::User { user, .. } => Ok(Some(user.clone())),
         Scope::Record(_) => Ok(None),
     };
-    let erase = match output {
-        Some(file) => erase.drafted(certificate::draft_to(file)),
+    let draft = output.map(certificate::draft_place);
+    let erase = match &draft {
+        Some(place) => erase.drafted(certificate::draft_to(place)),
         None => erase,
     };
     let done = engine.erase(erase)?;
     let certificate = done.certificate.as_ref().map(|unsigned| unsigned.sign()).transpose()?;
     if let (Some(file), Some(certificate)) = (output, &certificate) {
+        let draft = certificate::draft_place(file);
         certificate::write(certificate, file).map_err(|e| {
-            let again = "the erase is done, its certificate is not written; `keyfall certificate upgrade STORE FILE` makes it of the draft in its place";
-            e.context(again)
+            let draft = draft.display();
+            e.context(format_args!("the erase is done, its certificate is not written: `keyfall certificate upgrade STORE {draft}` makes it of the draft there"))
         })?;
+        let _ = std::fs::remove_file(draft);
         // A user that goes on living keeps its own certificates; of one that was erased nothing is kept.
         let name = certificate.facts.body.user.clone().and_then(|name| UserId::new(name).ok());
         if let Some(user) = whose.ok().and_then(|user| user.or(name)) {
