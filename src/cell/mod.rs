@@ -28,7 +28,7 @@ pub(crate) use slots::{SLOTS, Slots, live_key_in, live_share_in};
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::ids::StoreId;
-pub use crate::promise::{Level, Promise, Quorum, Retirement, RootId, Statement};
+pub use crate::promise::{Awaited, Dealt, Finality, Level, Promise, Quorum, Retirement, RootId, Statement};
 
 /// A root key as a cell gives it out.
 #[derive(Debug)]
@@ -146,6 +146,17 @@ pub trait RootCell: Send + Sync {
         Ok(())
     }
 
+    /// Root keys of earlier epochs that keyholders were dealt shares of, and that are not known to be destroyed: what an erase takes now
+    /// can be read with them too.
+    fn unfinished(&self) -> Vec<Dealt> {
+        Vec::new()
+    }
+
+    /// What keyholders signed when they were last asked, also such as were replaced since: for certificates that still lack a statement.
+    fn remembered(&self) -> Vec<Statement> {
+        Vec::new()
+    }
+
     /// Keeps a further key, durably, beside the one that is there. Depositing the same key again is no change.
     ///
     /// # Errors
@@ -186,10 +197,5 @@ pub trait RootCell: Send + Sync {
     fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
         let _ = (keep, next);
         Ok(false)
-    }
-
-    /// What keyholders signed when they were last asked, also such as were replaced since: for certificates that still lack a statement.
-    fn remembered(&self) -> Vec<Statement> {
-        Vec::new()
     }
 }

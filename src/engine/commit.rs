@@ -180,18 +180,6 @@ impl Inner {
         locked(&self.awaiting).is_none()
     }
 
-    /// What is still waited for before the last erase is final, in words.
-    pub(super) fn awaited(&self) -> Option<String> {
-        locked(&self.awaiting).as_ref().map(|retired| match retired {
-            Retirement::Stated { statements, needed } => format!(
-                "the last erase is pending: {} of {needed} keyholders have signed that their share of the old root key is gone; the others are asked again when they are back",
-                statements.len()
-            ),
-            Retirement::Scheduled(until) => format!("the last erase is pending: the cell destroys the old root key at {until}"),
-            Retirement::Destroyed => "the last erase is final".to_owned(),
-        })
-    }
-
     /// The last step: from here on the old root key is gone. `next` takes its place, where the cell has it so.
     fn finish(&self, writer: &mut Writer, next: Option<RootKey>) -> Result<Retirement> {
         writer.next = None;

@@ -11,7 +11,7 @@ use super::open::open_head;
 use super::pages::{PageSource, SharedStore};
 use super::walk::{Step, Walked, Walking, walk};
 use super::{Engine, Inner, Options, Status, commit};
-use crate::cell::RootCell;
+use crate::cell::{Awaited, Finality, RootCell};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
@@ -431,7 +431,17 @@ impl Engine {
             let mut writer = inner.writer();
             inner.ready(&mut writer).err().map(|e| e.to_string())
         };
-        let unsettled = unsettled.or_else(|| inner.awaited());
+        let mut awaited = inner.finality().awaited().to_vec();
+        if let Some(why) = unsettled {
+            // What was awaited before is asked for when this is done.
+            awaited.retain(|awaited| matches!(awaited, Awaited::Window(_)));
+            awaited.push(Awaited::Engine(why));
+        }
+        let pending = |awaited: &&Awaited| !matches!(awaited, Awaited::Window(_));
+        let unsettled = awaited.iter().find(pending).map(|awaited| match awaited {
+            Awaited::Engine(why) => why.clone(),
+            awaited => format!("the last erase is pending: {awaited}"),
+        });
         let copies = self.copy_status();
         let next_due = inner.next_due()?;
         let state = inner.state();
@@ -445,6 +455,7 @@ impl Engine {
             cell: inner.cell.describe(),
             unsettled,
             pending: state.head.pending,
+            finality: Finality::of(awaited),
             next_due,
             copies,
             read_only,

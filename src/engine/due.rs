@@ -184,8 +184,9 @@ impl Inner {
                 Attempt::Damaged(user) => {
                     damaged.insert(user);
                 }
-                Attempt::Ready(change, tended) => {
-                    self.publish(writer, *change)?;
+                Attempt::Ready(change, mut tended) => {
+                    let retired = self.publish(writer, *change)?;
+                    tended.finalized &= retired.is_some_and(|retired| retired.is_final());
                     return Ok(Some(tended));
                 }
             }

@@ -1,6 +1,8 @@
 //! Erasing: drop the pointers, rekey the path, have the cell destroy the old root key. Scopes that wait at once share
 //! one commit.
 
+use std::collections::BTreeMap;
+
 use super::cascade::{Links, follow};
 use super::certify::{Claim, Common, Docket, Unsigned};
 use super::commit::Change;
@@ -9,8 +11,8 @@ use super::holds::{held, protected};
 use super::part::{Part, erase_record, is_there};
 use super::read::Selector;
 use super::{Answer, Asked, Engine, Inner, State, Writer};
-use crate::cell::{Retirement, RootKey};
-use crate::certificate::{CellFacts, Destroyed};
+use crate::cell::{Finality, Retirement, RootKey};
+use crate::certificate::Destroyed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp};
 use crate::policy::millis;
@@ -36,11 +38,11 @@ pub struct Erasure {
     pub following: bool,
     /// Whether the scope had been erased before, and nothing was left to do.
     pub already: bool,
-    /// What the cell said of the old root key; `None` while the erase is pending.
+    /// How far it is, as it was seen when it returned: the scope cannot be read through the engine any more, and while this is pending
+    /// whoever holds the cell and old blobs can read it. Of a scope that had been erased before, how far the store is.
+    pub finality: Finality,
+    /// What the cell answered when it was asked to destroy the old root key; `None` where this erase had nothing to ask of it.
     pub retirement: Option<Retirement>,
-    /// Until when the old root key may be there: the scope cannot be read through the engine any more, and who holds the cell and
-    /// old blobs can read it until then. `None` where the erase is final.
-    pub pending: Option<Timestamp>,
     /// When it was complete.
     pub completed: Timestamp,
     /// The certificate, to be signed ([`Unsigned::sign`]), where the erase asked for one and something was erased.
@@ -208,9 +210,8 @@ impl Inner {
                     }
                     None => self.begin_epoch(writer, &mut change)?,
                 }
-                let promise = self.cell.describe();
                 let common = Common {
-                    cell: CellFacts::new(&promise),
+                    cell: self.cell_facts(),
                     asked: now,
                     epoch: writer.root.id.epoch,
                     root: Destroyed::of("root key", writer.root.key.bytes()),
@@ -219,14 +220,15 @@ impl Inner {
                     following: change.head.roots.falling.is_some(),
                 };
                 let mut claims = Vec::new();
-                for (erase, applied) in erases.iter().zip(applied.iter_mut().flatten()) {
+                for (n, (erase, applied)) in erases.iter().zip(&mut applied).enumerate() {
+                    let Ok(applied) = applied else { continue };
                     if let (Some(request), Some(mut docket)) = (&erase.request, applied.docket.take()) {
                         docket.add_records(&applied.counts);
-                        claims.push(self.claim(&state, (erase, request), docket, &common)?);
+                        claims.push(self.claim(&state, (n, erase, request), docket, &common)?);
                     }
                 }
                 let commitments: Vec<_> = claims.iter().map(Claim::commitment).collect();
-                let entered = self.enter(&state, writer, &mut change, (now, &promise), &commitments)?;
+                let entered = self.enter(&state, writer, &mut change, (now, &common.cell), &commitments)?;
                 asked = Some((claims, entered));
                 Some(change)
             } else if refused {
@@ -236,6 +238,12 @@ impl Inner {
             };
             (applied, derived, change)
         };
+        if let Some((claims, Some(entered))) = &asked {
+            let failed = self.draft(claims, entered);
+            if !failed.is_empty() {
+                return self.erase_without(writer, erases, failed);
+            }
+        }
         let retirement = match change {
             Some(change) => self.publish(writer, change)?,
             None => None,
@@ -245,18 +253,32 @@ impl Inner {
             _ => Vec::new(),
         };
         let mut certificates = certificates.into_iter();
-        let pending = self.state().head.pending;
         let completed = self.options.env.now();
-        let retirement = if pending.is_some() { None } else { retirement.or(Some(Retirement::Destroyed)) };
-        let epoch = writer.root.id.epoch + u64::from(pending.is_some());
+        let finality = self.finality();
+        let epoch = writer.root.id.epoch + u64::from(self.state().head.pending.is_some());
         let following = self.is_falling();
         let outcome = |(erase, applied): (&&Erase, Result<Applied>)| {
             let Applied { records, already, .. } = applied?;
             let certificate = if already || erase.request.is_none() { None } else { certificates.next().map(Box::new) };
-            let retirement = retirement.clone();
-            Ok(Erasure { epoch, records, derived, following, already, retirement, pending, completed, certificate })
+            let retirement = if already { None } else { retirement.clone() };
+            let finality = finality.clone();
+            Ok(Erasure { epoch, records, derived, following, already, finality, retirement, completed, certificate })
         };
         Ok(erases.iter().zip(applied).map(outcome).collect())
+    }
+
+    /// Does the others alone: of those that `failed` names nothing is done.
+    fn erase_without(
+        &self,
+        writer: &mut Writer,
+        erases: &[&Erase],
+        failed: Vec<(usize, Error)>,
+    ) -> Result<Vec<Result<Erasure>>> {
+        let mut failed: BTreeMap<usize, Error> = failed.into_iter().collect();
+        let others: Vec<&Erase> =
+            erases.iter().enumerate().filter(|(n, _)| !failed.contains_key(n)).map(|(_, erase)| *erase).collect();
+        let mut done = self.erase_together(writer, &others)?.into_iter();
+        Ok((0..erases.len()).filter_map(|n| failed.remove(&n).map(Err).or_else(|| done.next())).collect())
     }
 
     /// Lets the next epoch begin with a change: what was pending becomes final with it.

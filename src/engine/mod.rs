@@ -71,7 +71,7 @@ pub use crate::tree::lineage::Access;
 pub use crate::tree::plans::Plan;
 pub use crate::tree::sets::TrainingSet;
 
-use crate::cell::{Durable, Promise, Retirement, RootCell, RootKey};
+use crate::cell::{Durable, Finality, Promise, Retirement, RootCell, RootKey};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, RecordId, StoreId, Timestamp, UserTag};
@@ -277,9 +277,12 @@ pub struct Status {
     pub geometry: Geometry,
     /// What the cell promises.
     pub cell: Promise,
-    /// Whether every erase is complete; where not, the reason.
+    /// How far the erases up to now are.
+    pub finality: Finality,
+    /// Of that, what the engine itself is busy with: a copy in step that is away, keyholders that have not answered; `None` where it has done
+    /// its part.
     pub unsettled: Option<String>,
-    /// Until when erases are pending: the root key that still reaches what they named is destroyed then, at the latest.
+    /// Of that, the end of the window in which erases wait for others; `None` where none waits in one.
     pub pending: Option<Timestamp>,
     /// When there is something to do by itself: a planned erase, a limit that passes.
     pub next_due: Option<Timestamp>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{CopyStatus, Engine};
-use crate::cell::Promise;
+use crate::cell::{Finality, Promise};
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserId};
 use crate::policy::{Policy, Rules};
@@ -42,8 +42,10 @@ pub struct Report {
     pub store_policies: Vec<Policy>,
     /// When something of this falls by itself, at the earliest: a planned erase, a limit that passes.
     pub next_due: Option<Timestamp>,
-    /// Until when what was erased last is pending: it cannot be read through the engine any more, and who holds the cell and old
-    /// blobs can read it until then. `None` where every erase is final.
+    /// How far the erases up to now are: while they are pending, what they named cannot be read through the engine any more, and whoever
+    /// holds the cell and old blobs can read it.
+    pub finality: Finality,
+    /// Of that, the end of the window in which erases wait for others; `None` where none waits in one.
     pub pending: Option<Timestamp>,
     /// The grants, with their numbers: who may open records.
     pub grants: Vec<(u64, Grant)>,
@@ -146,6 +148,7 @@ impl Engine {
             policies: page.policies.all(&pages, Some(tag))?,
             store_policies: super::edit::Edit::policies_of(&state).all(&pages, None)?,
             next_due: page.due,
+            finality: inner.finality_of(&state),
             pending: state.head.pending,
             grants: page.grants.all(&pages, tag)?,
             sets,

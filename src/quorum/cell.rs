@@ -13,7 +13,9 @@ use super::ask::Circle;
 use super::config::{Config, Ledger, Rule};
 use super::shares::{agreed, completed, split};
 use super::{Held, Keyholder, Share};
-use crate::cell::{Contents, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId, RootKey, Statement};
+use crate::cell::{
+    Contents, Dealt, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId, RootKey, Statement,
+};
 use crate::crypto::Key;
 use crate::dir::DirLock;
 use crate::env::SharedEnv;
@@ -530,6 +532,11 @@ impl RootCell for QuorumCell {
         // Not final before every epoch is: the words still lacking are more than there are.
         let needed = if taken.all_gone { needed } else { needed.max(statements.len() + 1) };
         Ok(Retirement::Stated { statements, needed })
+    }
+
+    fn unfinished(&self) -> Vec<Dealt> {
+        let over = locked(&self.ledger).unfinished(&self.quorum);
+        over.into_iter().map(|(epoch, quorum)| Dealt { epoch, quorum }).collect()
     }
 
     fn remembered(&self) -> Vec<Statement> {

@@ -270,6 +270,15 @@ impl Ledger {
         all
     }
 
+    /// The last epoch of each group that is over and not known to be gone, and who was dealt shares of it.
+    pub(super) fn unfinished(&self, quorum: &Quorum) -> Vec<(u64, Quorum)> {
+        let over = |entry: &Entry| {
+            let keyholders = entry.keys.iter().copied().collect();
+            entry.until.map(|until| (until - 1, Quorum { keyholders, ..quorum.clone() }))
+        };
+        self.dealt.iter().filter_map(over).collect()
+    }
+
     /// What keyholders signed, in this process or before.
     pub(super) fn said(&self) -> Vec<Statement> {
         self.said.values().cloned().collect()

@@ -241,6 +241,12 @@ impl RootCell for HoardingCell {
     fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
         self.cell.ready(keep, next)
     }
+    fn unfinished(&self) -> Vec<crate::cell::Dealt> {
+        self.cell.unfinished()
+    }
+    fn remembered(&self) -> Vec<crate::cell::Statement> {
+        self.cell.remembered()
+    }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         locked(&self.hoard).push(RootKey { id: *id, key: key.duplicate() });
         self.cell.deposit(store, id, key)

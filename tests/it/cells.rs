@@ -257,7 +257,14 @@ fn holder(dir: &Path) -> Holder {
 }
 
 fn share(id: RootId) -> Share {
-    Share { id, x: 1, value: Key::copied_from(&[id.attempt[0]; 32]), commitment: [3; 32], root: [0; 32], path: [[0; 32]; 5] }
+    Share {
+        id,
+        x: 1,
+        value: Key::copied_from(&[id.attempt[0]; 32]),
+        commitment: [3; 32],
+        root: [0; 32],
+        path: [[0; 32]; 5],
+    }
 }
 
 /// The files of a directory, in the order in which they were written last; by name where the clock is too coarse.

@@ -143,7 +143,7 @@ fn an_open_engine_does_what_is_due_by_itself_and_so_does_the_next() {
     assert_eq!(kind(engine.get(&first)), ErrorKind::Erased);
     // A policy, a window: the same thread.
     let erasure = engine.erase(Erase::new(Scope::Record(second)).final_within(Duration::from_millis(60))).unwrap();
-    assert!(erasure.pending.is_some());
+    assert!(!erasure.finality.is_final());
     wait_for("the pending erase", || engine.status().unwrap().pending.is_none());
     let third = put(&engine);
     engine.set_policy(None, &Policy::new(Class::audio()).max_age(Duration::from_millis(1))).unwrap();
@@ -304,7 +304,7 @@ fn a_pending_erase_says_so_until_it_is_final() {
     let erasure = world.engine().erase(window).unwrap();
     assert_eq!(world.engine().head().epoch, before.epoch, "no root key was replaced");
     assert_eq!((erasure.retirement, erasure.epoch), (None, before.epoch + 1));
-    let until = erasure.pending.unwrap();
+    let until = erasure.finality.until().unwrap();
     assert!(until.0 - world.env.now().0 <= 86_400_000);
     // Nobody reads it through the engine, and it says that the bytes can be read.
     assert_eq!(kind(read(world.engine(), &audio)), ErrorKind::Erased);
@@ -314,9 +314,9 @@ fn a_pending_erase_says_so_until_it_is_final() {
     assert_eq!(world.engine().report(&user("ben")).unwrap().pending, Some(until));
     // Another one, sooner: all become final then.
     let sooner = world.engine().erase(Erase::new(Scope::Record(other)).final_within(DAY / 2)).unwrap();
-    assert!(sooner.pending.unwrap() < until);
+    assert!(sooner.finality.until().unwrap() < until);
     world.reopen();
-    assert_eq!(world.engine().status().unwrap().pending, sooner.pending);
+    assert_eq!(world.engine().status().unwrap().pending, sooner.finality.until());
     assert!(!world.tend().finalized);
     world.days_pass(1);
     assert!(world.tend().finalized);
@@ -326,11 +326,11 @@ fn a_pending_erase_says_so_until_it_is_final() {
     // An erase at once takes what is pending with it.
     let last = world.put("ben", Class::audio(), b"last");
     let pending = world.engine().erase(Erase::new(Scope::Record(more)).final_within(DAY)).unwrap();
-    assert!(pending.pending.is_some());
+    assert!(!pending.finality.is_final());
     let outcomes = world
         .engine()
         .erase_all(&[Erase::new(Scope::Record(last)), Erase::new(Scope::user(user("ben"))).final_within(DAY)]);
-    assert!(outcomes.iter().all(|o| o.as_ref().unwrap().pending.is_none()));
+    assert!(outcomes.iter().all(|o| o.as_ref().unwrap().finality.is_final()));
     assert!(world.tape.exposed(&*world.cell).unwrap().is_empty());
 }
 

@@ -496,6 +496,7 @@ fn status(engine: &Engine, json: bool) -> Done {
             "users": s.users, "blobs": s.usage.blobs, "bytes": s.usage.bytes,
             "page_bytes": s.geometry.page_bytes, "fan_out": 1u32 << s.geometry.fan_bits,
             "cell": promise_json(&s.cell), "settled": s.unsettled.is_none(), "unsettled": s.unsettled,
+            "final": s.finality.is_final(), "awaited": output::awaited(&s.finality),
             "pending_until": s.pending.map(output::time), "next_due": s.next_due.map(output::time),
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
             "read_only": s.read_only,

@@ -20,10 +20,12 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, json: bool) -> Done {
     let bar = progress("records taken out", None);
     let done = engine.tend(&mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
-    let next = engine.status()?.next_due.map(output::time);
+    let status = engine.status()?;
+    let next = status.next_due.map(output::time);
     if json {
         let mut told = output::tended(&done);
         told["next_due"] = json!(next);
+        told["awaited"] = json!(output::awaited(&status.finality));
         return value(&told);
     }
     line(format_args!(
@@ -41,6 +43,8 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, json: bool) -> Done {
     }
     if done.finalized {
         line("what was pending is final")?;
+    } else if !status.finality.is_final() {
+        line(format_args!("what was erased last is {}", status.finality))?;
     }
     line(next.map_or("nothing is due later".to_owned(), |at| format!("next due {at}")))
 }

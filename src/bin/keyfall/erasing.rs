@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use keyfall::cell::Retirement;
+use keyfall::cell::{Awaited, Finality};
 use keyfall::certificate::Certificate;
 use keyfall::engine::{Erase, Erasure, Request, Tended, When};
 use keyfall::env::{Env, System};
@@ -136,6 +136,14 @@ pub(crate) fn run(
     if let Some(output) = &output {
         erase = erase.certified(output.request.clone());
     }
+    // Should the certificate fail to be written in the end, it is made of this.
+    let draft = waiting
+        .as_ref()
+        .filter(|waiting| !waiting.file.is_stdout())
+        .map(|waiting| certificate::draft_place(&waiting.place));
+    if let Some(draft) = &draft {
+        erase = erase.drafted(certificate::draft_to(draft));
+    }
     let engine = open(store, cell)?;
     let done = engine.erase(erase)?;
 
@@ -155,14 +163,19 @@ pub(crate) fn run(
                     &e.context("erased and certified; only a copy of the certificate could not be kept in the store"),
                 );
             }
-            waiting.write(&certificate).map(|()| grade.clone()).map_err(|e| (e, Some(grade)))
+            waiting.write(&certificate).map_err(|e| (e, Some(grade.clone())))?;
+            let _ = draft.as_ref().map(std::fs::remove_file);
+            Ok(grade)
         });
         match outcome {
             Ok(grade) => certified = Some((place, grade)),
             Err((e, grade)) => {
                 let grade = grade.map_or(String::new(), |grade| format!(" ({grade})"));
+                let again = draft.as_ref().map_or(String::new(), |draft| {
+                    format!("; `keyfall certificate upgrade STORE {}` makes it again", draft.display())
+                });
                 late = Some(e.context(format!(
-                    "erased at epoch {}, and not to be repeated; only its certificate{grade} could not be put where it was to go",
+                    "erased at epoch {}, and not to be repeated; only its certificate{grade} could not be put where it was to go{again}",
                     done.epoch
                 )));
             }
@@ -193,30 +206,31 @@ fn told(
 ) -> Done {
     let mut text = Vec::new();
     let promise = engine.promise();
-    let (state, until) = match &done.retirement {
-        None => ("pending", done.pending.map(|at| format!("until {at}"))),
-        Some(Retirement::Scheduled(until)) => ("scheduled", Some(format!("until {until}"))),
-        Some(Retirement::Stated { statements, needed }) if statements.len() < *needed => {
-            ("pending", Some(format!("with {} of {needed} keyholders' statements", statements.len())))
-        }
-        Some(_) => ("destroyed", None),
+    let state = match &done.finality {
+        Finality::Final => "destroyed",
+        Finality::Pending { awaited } if matches!(awaited[..], [Awaited::Medium(_)]) => "scheduled",
+        Finality::Pending { .. } => "pending",
     };
+    let awaited = output::awaited(&done.finality);
+    let until = (state != "destroyed")
+        .then(|| done.finality.until().map_or(format!(": {}", awaited.join("; ")), |at| format!(" until {at}")));
     if json {
         let told = output::with_due(json!({
             "erased": what, "records": done.records, "derived": derived, "already": done.already, "epoch": done.epoch,
-            "completed": output::time(done.completed), "root_key": state, "until": until, "cell": promise_json(&promise),
+            "completed": output::time(done.completed), "root_key": state, "until": done.finality.until().map(output::time), "awaited": awaited, "cell": promise_json(&promise),
             "certificate": certified.map(|(place, _)| place.display().to_string()),
         }));
         text.push(format!("{told:#}"));
     } else if done.already {
         text.push(format!("{what} had been erased already; the store is at epoch {}", done.epoch));
+        text.extend((!done.finality.is_final()).then(|| format!("what was erased last is {}", done.finality)));
         text.extend(asked.then(|| "there is nothing to certify: no certificate was written".to_owned()));
     } else {
         let records =
             done.records.map_or("an unknown number of records (damaged pages)".to_owned(), |n| format!("{n} records"));
         let with = if derived == 0 { String::new() } else { format!(", and {derived} derived from them") };
         text.push(format!("erased {what}: {records}{with}; epoch {}", done.epoch));
-        let until = until.map_or("destroyed".to_owned(), |until| format!("pending {until}"));
+        let until = until.map_or("destroyed".to_owned(), |until| format!("pending{until}"));
         text.push(format!("root key of epoch {} {until}: {promise}", done.epoch - 1));
         text.extend(certified.map(|(place, grade)| format!("certificate {}: {grade}", place.display())));
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use keyfall::cell::Finality;
 use keyfall::engine::{CopyMode, CopyStatus, Fact, Grant, Hold, Plan, Policy, Tended};
 use keyfall::record::RecordInfo;
 use keyfall::{Error, ErrorKind, Timestamp};
@@ -162,6 +163,11 @@ pub(crate) fn with_due(mut value: Value) -> Value {
 /// A time as RFC 3339 shows it.
 pub(crate) fn time(at: Timestamp) -> String {
     at.to_string()
+}
+
+/// What keeps erases from being final, in words; nothing where they are.
+pub(crate) fn awaited(finality: &Finality) -> Vec<String> {
+    finality.awaited().iter().map(ToString::to_string).collect()
 }
 
 /// A hold's number as it is typed.

@@ -87,7 +87,7 @@ fn as_json(report: &Report, rows: &[Row]) -> Value {
         "plans": report.plans.iter().map(output::plan).collect::<Vec<_>>(),
         "policies": report.policies.iter().map(output::policy).collect::<Vec<_>>(),
         "store_policies": report.store_policies.iter().map(output::policy).collect::<Vec<_>>(),
-        "next_due": report.next_due.map(output::time), "pending_until": report.pending.map(output::time),
+        "next_due": report.next_due.map(output::time), "pending_until": report.pending.map(output::time), "awaited": output::awaited(&report.finality),
         "grants": report.grants.iter().map(|(id, grant)| output::grant(*id, grant)).collect::<Vec<_>>(),
         "training_sets": report.sets.iter().map(|(name, n)| json!({"name": name, "records": n})).collect::<Vec<_>>(),
         "inbox_keys_made": report.inbox_keys.iter().map(|at| output::time(*at)).collect::<Vec<_>>(),
@@ -118,7 +118,7 @@ fn until(report: &Report) -> Vec<String> {
     all.extend(report.policies.iter().map(output::limits));
     all.extend(report.store_policies.iter().map(|policy| format!("for everybody: {}", output::limits(policy))));
     all.extend(report.next_due.map(|due| format!("next due {}", output::time(due))));
-    all.extend(report.pending.map(|at| format!("what was erased last is pending until {}", output::time(at))));
+    all.extend((!report.finality.is_final()).then(|| format!("what was erased last is {}", report.finality)));
     all
 }
 

@@ -417,6 +417,14 @@ impl RootCell for FaultyCell {
         self.cell.ready(keep, next)
     }
 
+    fn unfinished(&self) -> Vec<crate::cell::Dealt> {
+        self.cell.unfinished()
+    }
+
+    fn remembered(&self) -> Vec<crate::cell::Statement> {
+        self.cell.remembered()
+    }
+
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         self.arrive();
         locked(&self.hoard).push(RootKey { id: *id, key: key.duplicate() });
