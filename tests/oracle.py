@@ -281,7 +281,7 @@ class Tree:
         prefix, sealed = head[:d.at], head[d.at:]
         d = Decoder(open_short(keys[(epoch, attempt)], b"keyfall/head/v1" + prefix, sealed))
         self.page_bytes, self.fan_bits = d.int(4), d.int(1)
-        d.int(8), d.int(8), d.int(8)
+        d.int(8), d.int(8), d.int(8), d.int(8)
         self.users, self.index_key = d.int(8), d.bytes(32)
         self.root, self.log = d.bytes(48), d.bytes(48)
         self.trees = self.below(OF_HEAD, d, d.int(1))
@@ -610,7 +610,7 @@ class Maker:
         log, root = self.log_page(trees.get("leaves", ())), self.page(USERS, page)
         self.commit += 1
         prefix = b"KFHD\1" + self.store + struct.pack(">QQ", self.epoch, self.commit) + self.attempt
-        plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, pending, live) + self.index_key + root + log
+        plain = struct.pack(">IBQQQQQ", 4096, 6, 1767225600000, 0, 1767225600000, pending, live) + self.index_key + root + log
         there, below = self.below(OF_HEAD, {FALLING: trees.get("falling"), AGENDA: trees.get("agenda"),
                                             POLICIES: keyed(trees.get("policies", ())), SETS: trees.get("sets")})
         plain += bytes([there]) + below + b"\0"
@@ -854,7 +854,7 @@ def seeds():
     m.publish([m.user("ada", records, fences=[("audio", first, 3)], derived={1: [0]}, detached={2: [0]}, facts=facts,
                       opened={0: [("analyst", "to count words")]}),
                m.erased_user("ben", first)], falling={bytes(20): m.random(14) + m.random(48)}, leaves=leaves)
-    plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, 5, 1) + m.index_key + m.random(96) + b"\3" + m.random(96)
+    plain = struct.pack(">IBQQQQQ", 4096, 6, 1767225600000, 0, 1767225600000, 5, 1) + m.index_key + m.random(96) + b"\3" + m.random(96)
     plain += b"\2" + m.random(8) + b"\1" + text("/mnt/a") + m.random(8) + b"\2" + text("/mnt/b")
     entry = b"\1" + m.random(48) + struct.pack(">BHHQQ", 1, 2, 1, 7, 1767225600000) + text("audio/x-wav") + text("wake word")
     interior = b"\1" + struct.pack(">H", 2) + b"\0\3" + m.random(48) + b"\0\7" + m.random(48)

@@ -270,7 +270,7 @@ impl Engine {
         let entry = CopyEntry { id: u64::from_be_bytes(id), mode, place: place.to_owned() };
         let mut writer = inner.writer();
         inner.ready(&mut writer)?;
-        let mut head = inner.state().head.duplicate();
+        let mut head = inner.next_head(&inner.state());
         head.copies.push(entry.clone());
         writer.copies.push(Attached { entry: entry.clone(), store: Some(Arc::clone(&store)) });
         inner.publish(&mut writer, commit::Change::of_head(head))?;
@@ -339,7 +339,7 @@ impl Engine {
         let mut writer = inner.writer();
         writer.copies.retain(|c| c.entry.place != place);
         inner.ready(&mut writer)?;
-        let mut head = inner.state().head.duplicate();
+        let mut head = inner.next_head(&inner.state());
         head.copies.retain(|c| c.place != place);
         inner.publish(&mut writer, commit::Change::of_head(head)).map(|_| ())
     }
@@ -408,7 +408,7 @@ impl Engine {
         };
         let unsettled = unsettled.or_else(|| inner.awaited());
         let copies = self.copy_status();
-        let next_due = inner.next_due()?;
+        let (clock, next_due) = (inner.doubts(), inner.next_due()?);
         let state = inner.state();
         Ok(Status {
             store: inner.id,
@@ -420,6 +420,7 @@ impl Engine {
             cell: inner.cell.describe(),
             unsettled,
             pending: state.head.pending,
+            clock,
             next_due,
             copies,
             memory: crate::secret::usage(),

@@ -5,8 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use super::cascade::follow;
+use super::clock::Reading;
 use super::commit::Change;
 use super::edit::{Edit, page_of};
 use super::erase::Applied;
@@ -46,6 +48,8 @@ pub struct Tended {
     pub inbox_keys: u64,
     /// Whether pending erases became final.
     pub finalized: bool,
+    /// Whether something is due that was not done, since the clock is not believed ([`Engine::clock_doubts`]).
+    pub waiting: bool,
 }
 
 impl std::ops::AddAssign for Tended {
@@ -57,6 +61,7 @@ impl std::ops::AddAssign for Tended {
         self.damaged += more.damaged;
         self.inbox_keys += more.inbox_keys;
         self.finalized |= more.finalized;
+        self.waiting |= more.waiting;
     }
 }
 
@@ -64,6 +69,7 @@ impl std::ops::AddAssign for Tended {
 struct Doing {
     epoch: u64,
     now: Timestamp,
+    clock: Reading,
     /// The store's policies.
     policies: Vec<Policy>,
     users_gone: u64,
@@ -166,8 +172,27 @@ impl Inner {
         Ok(Edit::agenda_of(&state).next(&self.pages())?.into_iter().chain(state.head.pending).min())
     }
 
+    /// How long it is until there is something to do, by the clocks that count for it.
+    pub(super) fn left(&self) -> Result<Option<Duration>> {
+        let state = self.state();
+        let clock = self.reading(&state);
+        if state.head.roots.falling.is_some() || self.is_stale(&state, clock) {
+            return Ok(Some(Duration::ZERO));
+        }
+        let pending = state.head.pending.map(|at| at.0.saturating_sub(clock.latest().0));
+        let next = Edit::agenda_of(&state).next(&self.pages())?.map(|at| at.0.saturating_sub(clock.due().0));
+        Ok(pending.into_iter().chain(next).min().map(Duration::from_millis))
+    }
+
+    /// Whether something is due by a clock that is not believed.
+    fn is_waiting(&self) -> Result<bool> {
+        let state = self.state();
+        let clock = self.reading(&state);
+        Ok(clock.doubted && !Edit::agenda_of(&state).due(&self.pages(), clock.now, 1)?.is_empty())
+    }
+
     /// Does some of what is due in one commit; `None` where nothing is.
-    fn do_due(&self, writer: &mut Writer, now: &mut Option<Timestamp>) -> Result<Option<Tended>> {
+    fn do_due(&self, writer: &mut Writer, clock: &mut Option<Reading>) -> Result<Option<Tended>> {
         {
             let state = self.state();
             if state.head.roots.agenda.is_none() && state.head.pending.is_none() {
@@ -175,11 +200,11 @@ impl Inner {
             }
         }
         self.ready(writer)?;
-        let now = *now.get_or_insert_with(|| self.options.env.now());
+        let clock = *clock.get_or_insert_with(|| self.reading(&self.state()));
         // One whose pages are damaged must not keep the others'; nothing of a failed attempt is kept.
         let mut damaged = BTreeSet::new();
         loop {
-            match self.attempt(writer, now, &damaged)? {
+            match self.attempt(writer, clock, &damaged)? {
                 Attempt::Nothing => return Ok(None),
                 Attempt::Damaged(user) => {
                     damaged.insert(user);
@@ -192,18 +217,20 @@ impl Inner {
         }
     }
 
-    fn attempt(&self, writer: &Writer, now: Timestamp, damaged: &BTreeSet<UserTag>) -> Result<Attempt> {
+    fn attempt(&self, writer: &Writer, clock: Reading, damaged: &BTreeSet<UserTag>) -> Result<Attempt> {
         let state = self.state();
         let pages = self.pages();
         let mut edit = Edit::new(&state, &pages);
+        let now = clock.due();
         let due = edit.agenda.due(&pages, now, DUE_MAX)?;
-        let pending = state.head.pending.is_some_and(|at| at <= now);
-        if due.is_empty() && !pending {
+        let pending = state.head.pending.is_some_and(|at| at <= clock.latest());
+        if due.is_empty() && !pending && !self.is_stale(&state, clock) {
             return Ok(Attempt::Nothing);
         }
         let mut doing = Doing {
             epoch: writer.root.id.epoch + 1,
             now,
+            clock,
             policies: edit.policies.all(&pages, None)?,
             users_gone: 0,
             erased: false,
@@ -230,7 +257,7 @@ impl Inner {
         change.head.users -= doing.users_gone;
         change.erased = doing.selectors;
         if doing.erased || pending {
-            change.head.floor = change.head.floor.max(now);
+            change.head.floor = change.head.floor.max(clock.sure());
             doing.tended.finalized = change.head.pending.is_some();
             self.next_epoch(&state, writer, &mut change)?;
         }
@@ -260,7 +287,7 @@ impl Inner {
             }
         };
         for plan in &plans {
-            match self.apply(state, edit, &plan.erase, (doing.epoch, doing.now)) {
+            match self.apply(state, edit, &plan.erase, (doing.epoch, doing.clock)) {
                 Ok(applied) => {
                     self.took(edit, applied, doing)?;
                     doing.tended.planned += 1;
@@ -341,7 +368,7 @@ impl Inner {
             };
             let part = Part::of(page, (user, page.incarnation), (Some(class), &[]), when)?;
             if !part.is_held(editor, page)? {
-                let applied = part.erase(editor, page, (doing.epoch, doing.now))?;
+                let applied = part.erase(editor, page, (doing.epoch, doing.clock))?;
                 doing.tended.expired += self.took(edit, applied, doing)?;
             } else if let When::Interaction(_) = when {
                 self.refuse_once(edit, user, format!("class {class}, whose time has come"), doing)?;
@@ -455,10 +482,10 @@ impl Inner {
             self.rekey()?;
         }
         // One look at the clock: what falls due meanwhile waits for the next call.
-        let mut now = None;
+        let mut clock = None;
         while !stop() {
             let mut writer = self.writer();
-            match self.do_due(&mut writer, &mut now)? {
+            match self.do_due(&mut writer, &mut clock)? {
                 Some(more) => tended += more,
                 None => break,
             }
@@ -472,6 +499,7 @@ impl Inner {
             }
             progress(tended.derived + tended.expired);
         }
+        tended.waiting = self.is_waiting()?;
         Ok(tended)
     }
 }
@@ -479,7 +507,7 @@ impl Inner {
 impl Engine {
     /// Does what is due: erases that were planned for now, what passed a limit, root keys that wait to be destroyed; and takes
     /// derived records that fell with an erase out of lists and counts. An open engine does this by itself, unless
-    /// [`super::Keeper::ByHand`] is set; [`Engine::users`] and [`Engine::report`] do it first. `progress` hears of records.
+    /// [`super::Keeper::ByHand`] is set; what is due by a clock that is not believed waits ([`Engine::clock_doubts`]). [`Engine::users`] and [`Engine::report`] do it first. `progress` hears of records.
     ///
     /// # Errors
     /// As [`Engine::erase`], but for what a hold refuses: that is written down, and tried again an hour later.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::clock::Anchor;
 use super::commit::Sealer;
 use super::copies::Attached;
 use super::keeper::{Bell, Keeper, Kept};
@@ -125,6 +126,7 @@ impl Engine {
             geometry,
             made: now,
             floor: crate::ids::Timestamp(0),
+            time: now,
             pending: None,
             users: 0,
             index_key: Key::random(&*env)?,
@@ -170,6 +172,7 @@ impl Engine {
         (stored, head, root): (Head, HeadPage, RootKey),
     ) -> Result<Self> {
         let id = Prefix::decode(&stored.bytes)?.store;
+        let clock = Mutex::new(Anchor::new(&head, &options));
         let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options)).collect();
         let inner = Inner {
             id,
@@ -187,6 +190,7 @@ impl Engine {
             erasing: AtomicUsize::new(0),
             poisoned: AtomicBool::new(false),
             awaiting: Mutex::default(),
+            clock,
             bell: Bell::default(),
         };
         {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! head   = "KFHD" ‖ format 1 ‖ store id 16 ‖ epoch 8 ‖ commit 8 ‖ attempt 16 ‖ sealed under the root key
-//! sealed = page bytes 4 ‖ fan bits 1 ‖ made 8 ‖ floor 8 ‖ pending 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
+//! sealed = page bytes 4 ‖ fan bits 1 ‖ made 8 ‖ floor 8 ‖ time 8 ‖ pending 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
 //!          ‖ ref of the log page 48 ‖ trees 1 ‖ [falling: ref 48] ‖ [agenda: ref 48] ‖ [policies: ref 48] ‖ [sets: ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
 //! ```
 //! trees: bits 1, 2, 4, 8; pending: when this root key is destroyed at the latest, 0 for no such time.
@@ -89,6 +89,8 @@ pub(crate) struct HeadPage {
     pub(crate) made: Timestamp,
     /// No interaction id made here begins at this time or before: the last erase was then.
     pub(crate) floor: Timestamp,
+    /// When the last commit was made whose clock was believed.
+    pub(crate) time: Timestamp,
     /// When the root key of this head is destroyed at the latest, for what was erased under it.
     pub(crate) pending: Option<Timestamp>,
     pub(crate) users: u64,
@@ -152,6 +154,7 @@ impl HeadPage {
             geometry: self.geometry,
             made: self.made,
             floor: self.floor,
+            time: self.time,
             pending: self.pending,
             users: self.users,
             index_key: self.index_key.duplicate(),
@@ -163,7 +166,7 @@ impl HeadPage {
     pub(crate) fn encode(&self) -> crate::secret::Secret {
         let mut e = Encoder::new(HEAD_MAX_BYTES);
         e.u32(self.geometry.page_bytes as u32).u8(self.geometry.fan_bits);
-        e.u64(self.made.0).u64(self.floor.0).u64(self.pending.unwrap_or_default().0);
+        e.u64(self.made.0).u64(self.floor.0).u64(self.time.0).u64(self.pending.unwrap_or_default().0);
         e.u64(self.users).bytes(self.index_key.bytes());
         self.roots.users.encode(&mut e);
         self.roots.log.encode(&mut e);
@@ -189,6 +192,7 @@ impl HeadPage {
         let geometry = geometry.check().map_err(|_| d.bad())?;
         let made = Timestamp(d.u64()?);
         let floor = Timestamp(d.u64()?);
+        let time = Timestamp(d.u64()?);
         let pending = Some(Timestamp(d.u64()?)).filter(|at| at.0 > 0);
         let users = d.u64()?;
         let index_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
@@ -216,7 +220,7 @@ impl HeadPage {
             copies.push(CopyEntry { id, mode, place: d.text(PLACE_MAX_BYTES)?.to_owned() });
         }
         d.end()?;
-        Ok(HeadPage { geometry, made, floor, pending, users, index_key, roots, copies })
+        Ok(HeadPage { geometry, made, floor, time, pending, users, index_key, roots, copies })
     }
 
     /// Seals the head under a root key.

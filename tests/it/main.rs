@@ -14,6 +14,7 @@ mod architecture;
 mod cells;
 mod certificates;
 mod chunked;
+mod clock;
 mod command_line;
 mod corpus;
 mod damage;

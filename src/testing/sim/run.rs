@@ -134,6 +134,7 @@ impl Run {
             log_origin: None,
             open_copy: Arc::new(open_copy),
             defect,
+            ..Options::default()
         };
         let mut run = Run {
             media,
