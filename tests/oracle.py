@@ -28,7 +28,7 @@ LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM"
 USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY, HOLDS, MARKS, PLANS, POLICIES, AGENDA, \
     INBOX, GRANTS, SETS, LOG, LOG_TREE = range(1, 18)
 # Bytes of a key in each ordered tree.
-KEYS = {kind: 40 if kind in (LINEAGE, MARKS, SETS) else 20 for kind in range(CLASS, LOG_TREE + 1)}
+KEYS = {kind: 63 if kind in (LINEAGE, MARKS) else 40 if kind == SETS else 20 for kind in range(CLASS, LOG_TREE + 1)}
 # What a user page and a head lead to, in the order of their bits.
 OF_USER = (FENCES, LINEAGE, HISTORY, HOLDS, MARKS, PLANS, POLICIES, INBOX, GRANTS)
 OF_HEAD = (FALLING, AGENDA, POLICIES, SETS)
@@ -98,7 +98,7 @@ def detached_key(without):
 
 
 def link_key(class_tag, key, what, other=None):
-    return class_tag + key + bytes([what]) + (other[16:20] + hashlib.sha256(struct.pack(">Q", 40) + other).digest()[:9] if other else bytes(13))
+    return class_tag + key + bytes([what]) + (other[16:20] + hashlib.sha256(struct.pack(">Q", 40) + other).digest() if other else bytes(36))
 
 
 def segment_name(secret, n):
@@ -532,10 +532,10 @@ class Maker:
             depth = 1 + max(self.roots[s][1] for s in resolve) if resolve else 0
             self.roots[id], own[n] = (root, depth), (id, class_tag, key)
             for i, (who, why) in enumerate(opened.get(n, ())):
-                at = struct.pack(">QI", 1767225600000 + i // 2, i % 2) + b"\0"
+                at = struct.pack(">QI", 1767225600000 + i // 2, i % 2) + bytes(24)
                 links[link_key(class_tag, key, 4)[:27] + at] = text(who) + text(why)
             for set_ in members.get(n, ()):
-                links[link_key(class_tag, key, 5)[:27] + set_tag(set_)[:13]] = b""
+                links[link_key(class_tag, key, 5)[:27] + set_tag(set_) + bytes(16)] = b""
             for s in resolve:
                 links[link_key(class_tag, key, 1, s)] = s
                 for other, other_class, other_key in own.values():
@@ -748,8 +748,8 @@ def vectors():
     grantee, number = m.random(32), m.random(8)
     made = began + 9000 * day
     inbox = {b"\1" + number + bytes(11): struct.pack(">Q", made) + m.random(32)}
-    grant = b"\1" + grantee + struct.pack(">QQQQ", began, 0, began + 7, 4) + text("transcript") + text("Ride skill") + text("to order rides")
-    granted = b"\x08" + struct.pack(">Q", 5) + text("Ride skill") + text("transcript") + struct.pack(">Q", 0) + text("to order rides")
+    grant = b"\1" + grantee + struct.pack(">QBQQ", began, 0, began + 7, 4) + text("transcript") + text("Ride skill") + text("to order rides")
+    granted = b"\x08" + struct.pack(">Q", 5) + text("Ride skill") + text("transcript") + b"\0" + text("to order rides")
     run = [("training set voices, run 1", "to mend")]
     slot_ = m.user("ada", [("audio", first, 0, b"came sealed", ""), ("transcript", first, 0, b"wake me", "")], due=made + 14 * day,
                    inbox=inbox, grants={struct.pack(">Q", 5) + bytes(12): grant}, members={1: ["voices"]}, opened={1: run},
@@ -847,7 +847,7 @@ def seeds():
              b"\3" + struct.pack(">QQ", 7, 1767225600000) + text("audio") + first + text("why") + text("who"),
              b"\4" + struct.pack(">Q", 7) + text("why") + text("who"), b"\5" + text("everything"),
              b"\6" + struct.pack(">QQ", 7, 1767225600000) + text("everything"), b"\7" + struct.pack(">Q", 7),
-             b"\x08" + struct.pack(">Q", 5) + text("a skill") + text("audio") + struct.pack(">Q", 9) + text("to help"),
+             b"\x08" + struct.pack(">Q", 5) + text("a skill") + text("audio") + struct.pack(">BQ", 1, 9) + text("to help"),
              b"\x09" + struct.pack(">Q", 5)]
     records = [("audio", first, 0, b"x", "wake word"), ("action", first, 0, b"y", ""), ("action", first, 1, b"z", "")]
     leaves = [b"a leaf %d" % n for n in range(11)]
@@ -879,7 +879,7 @@ def seeds():
     yield 15, "erase", b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, 2**64 - 1) + b"\1" + text("action") + text("it rings")
     yield 15, "erase-record", b"\1" + id + b"\0" + text("")
     yield 15, "erase-interaction", b"\2" + text("") + b"\1" + first + b"\0" + text("")
-    yield 16, "grant", b"\1" + m.random(32) + struct.pack(">QQQQ", 1, 2, 3, 4) + text("audio") + text("a skill") + text("to help")
+    yield 16, "grant", b"\1" + m.random(32) + struct.pack(">QBQQQ", 1, 1, 2, 3, 4) + text("audio") + text("a skill") + text("to help")
     yield 17, "set", b"\1" + m.random(32) + struct.pack(">QQQQ", 1, 2, 3, 4) + text("voices") + text("to mend")
     about = b"\1" + text("ada") + text("audio") + first + struct.pack(">Q", 9) + text("audio/x-wav") + text("why") + b"\0\1" + id
     yield 18, "envelope", struct.pack(">I", len(about)) + about + b"payload"

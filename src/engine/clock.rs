@@ -18,9 +18,12 @@ use crate::secret::WipeStack;
 use crate::sync::locked;
 use crate::tree::head::HeadPage;
 
-/// A time that was believed, and what the clock that nobody sets showed then.
+/// Where an open engine counts from: what the clock that nobody sets showed then.
 pub(super) struct Anchor {
+    /// What the clock showed, if that was believed.
     at: Timestamp,
+    /// The last commit before.
+    time: Timestamp,
     since: Duration,
 }
 
@@ -29,8 +32,10 @@ pub(super) struct Anchor {
 pub(super) struct Reading {
     /// What it shows.
     pub(super) now: Timestamp,
-    /// What the time is at least.
+    /// What the time is at least, as far as the clock was believed.
     known: Timestamp,
+    /// What it is at least whatever the clock showed since the last commit.
+    certain: Timestamp,
     /// Whether it is too far ahead to erase anything by it that nobody asked for now.
     pub(super) doubted: bool,
 }
@@ -52,7 +57,7 @@ impl Reading {
 
     /// Up to when an erase fences for good: a clock that was ahead must not refuse what comes when it is right again.
     pub(super) fn sure(&self) -> Timestamp {
-        self.latest().min(later(self.known, CLOCK_TRUST))
+        self.latest().min(later(self.certain, CLOCK_TRUST))
     }
 
     /// The latest beginning of an interaction that is taken.
@@ -65,7 +70,8 @@ impl Anchor {
     pub(super) fn new(head: &HeadPage, options: &Options) -> Self {
         let (now, since) = (options.env.now(), options.env.monotonic());
         let believed = options.clock_is_right || now <= later(head.time, options.clock_jump);
-        Anchor { at: if believed { now.max(head.time) } else { head.time }, since }
+        let at = if believed { now.max(head.time) } else { head.time };
+        Anchor { at, time: if options.clock_is_right { at } else { head.time }, since }
     }
 }
 
@@ -73,12 +79,12 @@ impl Inner {
     pub(super) fn reading(&self, state: &State) -> Reading {
         let env = &self.options.env;
         let now = env.now();
-        let counted = {
+        let (known, certain) = {
             let anchor = locked(&self.clock);
-            later(anchor.at, env.monotonic().saturating_sub(anchor.since))
+            let counted = env.monotonic().saturating_sub(anchor.since);
+            (later(anchor.at, counted).max(state.head.time), later(anchor.time, counted).max(state.head.time))
         };
-        let known = counted.max(state.head.time);
-        Reading { now, known, doubted: now > later(known, self.options.clock_jump) }
+        Reading { now, known, certain, doubted: now > later(known, self.options.clock_jump) }
     }
 
     /// The head for the next commit, as it is but for its time.
@@ -91,7 +97,7 @@ impl Inner {
         head
     }
 
-    /// Whether the time in the head is to be written anew, so that a jump of the clock is told from a time in which nothing was put.
+    /// Whether the time in the head is to be written again, so that a jump of the clock is told from a time in which nothing was put.
     pub(super) fn is_stale(&self, state: &State, clock: Reading) -> bool {
         state.head.roots.agenda.is_some() && !clock.doubted && clock.now > later(state.head.time, CLOCK_NOTED)
     }
@@ -135,7 +141,7 @@ impl Engine {
         let now = inner.options.env.now();
         let mut head = inner.state().head.duplicate();
         head.time = now;
-        *locked(&inner.clock) = Anchor { at: now, since: inner.options.env.monotonic() };
+        *locked(&inner.clock) = Anchor { at: now, time: now, since: inner.options.env.monotonic() };
         inner.publish(&mut writer, Change::of_head(head))?;
         inner.bell.ring();
         Ok(())

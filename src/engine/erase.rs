@@ -291,7 +291,7 @@ impl Inner {
     }
 
     /// Drops a scope's pointers in the tree and leaves its fence. Checks come before the first change.
-    pub(super) fn apply(
+    pub(super) fn drop_scope(
         &self,
         state: &State,
         edit: &mut Edit<'_>,

@@ -95,7 +95,7 @@ impl Inner {
     pub(super) fn new_interaction(&self, state: &State) -> Result<InteractionId> {
         let mut random = [0; 10];
         self.options.env.fill(&mut random)?;
-        // Behind all that was erased, as far as ids are taken.
+        // After all that was erased, as far as ids are taken.
         let clock = self.reading(state);
         let began = clock.now.max(Timestamp(state.head.floor.0.saturating_add(1)).min(clock.horizon()));
         Ok(InteractionId::from_parts(began, random))

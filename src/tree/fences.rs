@@ -18,7 +18,7 @@ use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
 use crate::error::Result;
 use crate::ids::{ClassTag, InteractionId, Timestamp, UserTag};
-use crate::limits::CLOCK_SKEW;
+use crate::limits::CLOCK_TRUST;
 use crate::secret::Secret;
 
 const RANGE: u8 = 1;
@@ -259,7 +259,7 @@ impl Fences {
         now: Timestamp,
     ) -> Result<()> {
         let (place, ms) = (Fences::place(owner), interaction.began().0);
-        let most = now.0.saturating_add(CLOCK_SKEW.as_millis() as u64);
+        let most = now.0.saturating_add(CLOCK_TRUST.as_millis() as u64);
         for line in [None, Some(class)] {
             if let Some((key, end)) = self.range_at(editor.pages, place, (DOUBTED, line), ms)?
                 && end >= ms

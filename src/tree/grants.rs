@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! key   = number 8 ‖ zeros 12
-//! value = 1 ‖ grantee's Ed25519 key 32 ‖ since 8 ‖ until 8, 0 for none ‖ time of the last request 8 ‖ records opened 8
+//! value = 1 ‖ grantee's Ed25519 key 32 ‖ since 8 ‖ ends 1 ‖ [until 8] ‖ time of the last request 8 ‖ records opened 8
 //!         ‖ class name, empty for all ‖ grantee's name ‖ purpose
 //! ```
 
@@ -54,7 +54,8 @@ fn key(number: u64) -> OrderedKey {
 impl Grant {
     pub(crate) fn encode(&self) -> Secret {
         let mut e = Encoder::new(80 + CLASS_MAX_BYTES + NAME_MAX_BYTES + PURPOSE_MAX_BYTES);
-        e.u8(VERSION).bytes(&self.to).u64(self.since.0).u64(self.until.unwrap_or_default().0);
+        e.u8(VERSION).bytes(&self.to).u64(self.since.0);
+        e.optional(self.until.map(|until| until.0));
         e.u64(self.last.0).u64(self.opened);
         e.text(self.class.as_ref().map_or("", Class::as_str)).text(&self.name).text(&self.purpose);
         e.finish()
@@ -65,7 +66,7 @@ impl Grant {
         if d.u8()? != VERSION {
             return Err(d.bad());
         }
-        let (to, since, until) = (d.array()?, Timestamp(d.u64()?), Timestamp(d.u64()?));
+        let (to, since, until) = (d.array()?, Timestamp(d.u64()?), d.optional()?.map(Timestamp));
         let (last, opened) = (Timestamp(d.u64()?), d.u64()?);
         let class = match d.text(CLASS_MAX_BYTES)? {
             "" => None,
@@ -74,7 +75,7 @@ impl Grant {
         let name = d.text(NAME_MAX_BYTES)?.to_owned();
         let purpose = d.text(PURPOSE_MAX_BYTES)?.to_owned();
         d.end()?;
-        Ok(Grant { to, name, class, purpose, since, until: Some(until).filter(|t| t.0 > 0), last, opened })
+        Ok(Grant { to, name, class, purpose, since, until, last, opened })
     }
 
     /// Whether it lets records of a class be opened now.

@@ -109,6 +109,9 @@ pub(crate) fn policies(command: PolicyCommand, cell: Option<&Path>, json: bool) 
             let engine = open(&one(places)?, cell)?;
             engine.set_policy(user.as_ref(), &policy)?;
             let done = engine.tend(&mut |_| {})?;
+            if done.waiting {
+                output::warn(&doubted(&engine));
+            }
             if json {
                 let mut told = output::policy(&policy);
                 told["user"] = json!(user.as_ref().map(keyfall::UserId::as_str));
