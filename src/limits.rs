@@ -99,6 +99,13 @@ pub const COPIES_MAX: usize = 8;
 pub const PLACE_MAX_BYTES: usize = 1024;
 /// How far ahead of this machine's clock an interaction id may lie.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
+/// How far the clock may be ahead of the last commit before nothing is done by it alone: longer than the month that many deadlines
+/// have, shorter than most clocks are wrong that are.
+pub const CLOCK_JUMP: Duration = Duration::from_secs(35 * 24 * 3600);
+/// How long after the last commit, and what an open engine counted since, a clock is believed in what an erase fences for good.
+pub const CLOCK_TRUST: Duration = Duration::from_secs(60);
+/// How old the time in the head may become while something is to be due: so it is known how long nothing was done.
+pub const CLOCK_NOTED: Duration = Duration::from_secs(24 * 3600);
 /// Most records in one page of a listing.
 pub const LIST_MAX: usize = 10_000;
 /// Bytes of a root cell slot: one sector, which a disk writes whole or not at all.
@@ -107,9 +114,11 @@ pub const SLOT_BYTES: usize = 512;
 const _: () = assert!(PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a page is one chunk");
 const _: () = assert!(USER_PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a user page is one chunk");
 const _: () = assert!(HEAD_MAX_BYTES < CHUNK_BYTES, "a head is one chunk");
+const _: () = assert!(CLOCK_TRUST.as_secs() < CLOCK_SKEW.as_secs(), "a put takes every id that is made after an erase");
+const _: () = assert!(CLOCK_NOTED.as_secs() < CLOCK_JUMP.as_secs(), "a store that is tended has no jumps");
 const _: () = assert!(COPIES_MAX * (PLACE_MAX_BYTES + 16) + 512 < HEAD_MAX_BYTES, "a head holds all copies");
 const _: () = assert!(
-    2 * (40 + 2 + 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    2 * (63 + 2 + 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two openings fit in the smallest page"
 );
 const _: () = assert!(

@@ -196,6 +196,11 @@ impl Erase {
                 "who asked is named in at most {AUTHORITY_MAX_BYTES} bytes, the legal ground in {REASON_MAX_BYTES}"
             )));
         }
+        if let Scope::User { when: When::Between { from, until }, .. } = &self.scope
+            && from.iter().chain(until).any(|bound| bound.0 >= 1 << 48)
+        {
+            return Err(Error::invalid("no interaction begins in that time; leave a bound out to have none"));
+        }
         if self.keep.is_empty() {
             return Ok(());
         }

@@ -29,7 +29,7 @@ LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM"
 USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY, HOLDS, MARKS, PLANS, POLICIES, AGENDA, \
     INBOX, GRANTS, SETS, LOG, LOG_TREE = range(1, 18)
 # Bytes of a key in each ordered tree.
-KEYS = {kind: 40 if kind in (LINEAGE, MARKS, SETS) else 20 for kind in range(CLASS, LOG_TREE + 1)}
+KEYS = {kind: 63 if kind in (LINEAGE, MARKS) else 40 if kind == SETS else 20 for kind in range(CLASS, LOG_TREE + 1)}
 # What a user page and a head lead to, in the order of their bits.
 OF_USER = (FENCES, LINEAGE, HISTORY, HOLDS, MARKS, PLANS, POLICIES, INBOX, GRANTS)
 OF_HEAD = (FALLING, AGENDA, POLICIES, SETS)
@@ -99,7 +99,7 @@ def detached_key(without):
 
 
 def link_key(class_tag, key, what, other=None):
-    return class_tag + key + bytes([what]) + (other[16:20] + hashlib.sha256(struct.pack(">Q", 40) + other).digest()[:9] if other else bytes(13))
+    return class_tag + key + bytes([what]) + (other[16:20] + hashlib.sha256(struct.pack(">Q", 40) + other).digest() if other else bytes(36))
 
 
 def segment_name(secret, n):
@@ -319,7 +319,7 @@ class Tree:
         d = Decoder(open_short(keys[(epoch, attempt)], b"keyfall/head/v1" + prefix, sealed))
         self.page_bytes, self.fan_bits, self.segment = d.int(4), d.int(1), d.int(4)
         self.realm = d.bytes(16)
-        d.int(4), d.int(8), d.int(8), d.int(8)
+        d.int(4), d.int(8), d.int(8), d.int(8), d.int(8)
         self.users, self.index_key = d.int(8), d.bytes(32)
         self.root, self.log = d.bytes(48), d.bytes(48)
         self.trees = self.below(OF_HEAD, d, d.int(1))
@@ -574,10 +574,10 @@ class Maker:
             depth = 1 + max(self.roots[s][1] for s in resolve) if resolve else 0
             self.roots[id], own[n] = (root, depth), (id, class_tag, key)
             for i, (who, why) in enumerate(opened.get(n, ())):
-                at = struct.pack(">QI", 1767225600000 + i // 2, i % 2) + b"\0"
+                at = struct.pack(">QI", 1767225600000 + i // 2, i % 2) + bytes(24)
                 links[link_key(class_tag, key, 4)[:27] + at] = text(who) + text(why)
             for set_ in members.get(n, ()):
-                links[link_key(class_tag, key, 5)[:27] + set_tag(set_)[:13]] = b""
+                links[link_key(class_tag, key, 5)[:27] + set_tag(set_) + bytes(16)] = b""
             for s in resolve:
                 links[link_key(class_tag, key, 1, s)] = s
                 for other, other_class, other_key in own.values():
@@ -653,7 +653,7 @@ class Maker:
         self.commit += 1
         prefix = b"KFHD\1" + self.store + struct.pack(">QQ", self.epoch, self.commit) + self.attempt
         plain = struct.pack(">IBI", 4096, 6, self.segment) + self.realm + struct.pack(">I", self.lending)
-        plain += struct.pack(">QQQQ", 1767225600000, 0, pending, live) + self.index_key + root + log
+        plain += struct.pack(">QQQQQ", 1767225600000, 0, 1767225600000, pending, live) + self.index_key + root + log
         there, below = self.below(OF_HEAD, {FALLING: trees.get("falling"), AGENDA: trees.get("agenda"),
                                             POLICIES: keyed(trees.get("policies", ())), SETS: trees.get("sets")})
         plain += bytes([there]) + below + b"\0"
@@ -804,7 +804,7 @@ def vectors():
     made = began + 9000 * day
     inbox = {b"\1" + number + bytes(11): struct.pack(">Q", made) + m.random(32)}
     grant = b"\1" + grantee + struct.pack(">QBQQQQI", began, 0, 0, began + 7, 4, began, 1) + text("transcript") + text("Ride skill") + text("to order rides")
-    granted = b"\x08" + struct.pack(">Q", 5) + text("Ride skill") + text("transcript") + struct.pack(">Q", 0) + text("to order rides")
+    granted = b"\x08" + struct.pack(">Q", 5) + text("Ride skill") + text("transcript") + b"\0" + text("to order rides")
     run = [("training set voices, run 1", "to mend")]
     slot_ = m.user("ada", [("audio", first, 0, b"came sealed", ""), ("transcript", first, 0, b"wake me", "")], due=made + 14 * day,
                    inbox=inbox, grants={struct.pack(">Q", 5) + bytes(12): grant}, members={1: ["voices"]}, opened={1: run},
@@ -907,14 +907,14 @@ def seeds():
              b"\3" + struct.pack(">QQ", 7, 1767225600000) + text("audio") + first + text("why") + text("who"),
              b"\4" + struct.pack(">Q", 7) + text("why") + text("who"), b"\5" + text("everything"),
              b"\6" + struct.pack(">QQ", 7, 1767225600000) + text("everything"), b"\7" + struct.pack(">Q", 7),
-             b"\x08" + struct.pack(">Q", 5) + text("a skill") + text("audio") + struct.pack(">Q", 9) + text("to help"),
+             b"\x08" + struct.pack(">Q", 5) + text("a skill") + text("audio") + struct.pack(">BQ", 1, 9) + text("to help"),
              b"\x09" + struct.pack(">Q", 5)]
     records = [("audio", first, 0, b"x", "wake word"), ("action", first, 0, b"y", ""), ("action", first, 1, b"z", "")]
     leaves = [b"a leaf %d" % n for n in range(11)]
     m.publish([m.user("ada", records, fences=[("audio", first, 3)], derived={1: [0]}, detached={2: [0]}, facts=facts,
                       opened={0: [("analyst", "to count words")]}),
                m.erased_user("ben", first)], falling={bytes(20): m.random(14) + m.random(48)}, leaves=leaves)
-    plain = struct.pack(">IBI", 4096, 6, 262144) + m.store + struct.pack(">IQQQQ", 2000, 1767225600000, 0, 5, 1) + m.index_key + m.random(96) + b"\3" + m.random(96)
+    plain = struct.pack(">IBI", 4096, 6, 262144) + m.store + struct.pack(">IQQQQQ", 2000, 1767225600000, 0, 1767225600000, 5, 1) + m.index_key + m.random(96) + b"\3" + m.random(96)
     plain += b"\2" + m.random(8) + b"\1" + text("/mnt/a") + m.random(8) + b"\2" + text("/mnt/b")
     entry = b"\1" + m.random(48) + struct.pack(">BHHQQ", 1, 2, 1, 7, 1767225600000) + text("audio/x-wav") + text("wake word")
     interior = b"\1" + struct.pack(">H", 2) + b"\0\3" + m.random(48) + b"\0\7" + m.random(48)

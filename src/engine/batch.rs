@@ -243,8 +243,9 @@ impl Batch {
         }
         let (editor, root) = edit.parts()?;
         let (mut ids, mut created) = (Vec::with_capacity(self.staged.len()), 0);
+        let now = inner.reading(state).now;
         for (staged, first) in self.staged.iter().zip(firsts) {
-            let id = inner.insert(editor, root, (staged, first), &mut created)?;
+            let id = inner.insert(editor, root, (staged, first, now), &mut created)?;
             for source in &staged.sources {
                 let source = match source {
                     Source::Record(id) => *id,

@@ -163,7 +163,7 @@ impl Inner {
     pub(super) fn chase(&self) -> Result<()> {
         let again = match &*locked(&self.awaiting) {
             None => false,
-            Some(Retirement::Scheduled(until)) => *until <= self.options.env.now(),
+            Some(Retirement::Scheduled(until)) => *until <= self.reading(&self.state()).latest(),
             Some(_) => true,
         };
         if again {

@@ -288,7 +288,7 @@ impl Engine {
         let entry = CopyEntry { id: u64::from_be_bytes(id), mode, place: place.to_owned() };
         let mut writer = inner.writer();
         inner.ready(&mut writer)?;
-        let mut head = inner.state().head.duplicate();
+        let mut head = inner.next_head(&inner.state());
         head.copies.push(entry.clone());
         let attached = Attached { entry: entry.clone(), store: Some(Arc::clone(&store)) };
         inner.publish(&mut writer, commit::Change { attached: Some(attached), ..commit::Change::of_head(head) })?;
@@ -358,7 +358,7 @@ impl Engine {
         let mut writer = inner.writer();
         inner.check_owner()?;
         inner.check_usable()?;
-        let mut head = inner.state().head.duplicate();
+        let mut head = inner.next_head(&inner.state());
         head.copies.retain(|c| c.place != place);
         // Before what an earlier commit left open: perhaps that waits for this very copy.
         inner.publish(&mut writer, commit::Change::of_head(head)).map(|_| ())
@@ -443,7 +443,7 @@ impl Engine {
             awaited => format!("the last erase is pending: {awaited}"),
         });
         let copies = self.copy_status();
-        let next_due = inner.next_due()?;
+        let (clock, next_due) = (inner.doubts(), inner.next_due()?);
         let state = inner.state();
         Ok(Status {
             store: inner.id,
@@ -456,6 +456,7 @@ impl Engine {
             unsettled,
             pending: state.head.pending,
             finality: Finality::of(awaited),
+            clock,
             next_due,
             copies,
             read_only,

@@ -5,17 +5,19 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use super::cascade::follow;
+use super::clock::Reading;
 use super::commit::Change;
 use super::edit::{Edit, page_of};
 use super::erase::Applied;
-use super::holds::protected;
+use super::holds::{drop_idle_marks, protected};
 use super::part::{Part, erase_record};
 use super::read::Selector;
 use super::{Engine, Inner, State, Writer, inbox};
 use crate::error::{ErrorKind, Result};
-use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
+use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::{DUE_MAX, RETRY, SWEEP};
 use crate::policy::{Policy, Rules, millis};
 use crate::record::Entry;
@@ -46,6 +48,8 @@ pub struct Tended {
     pub inbox_keys: u64,
     /// Whether pending erases became final.
     pub finalized: bool,
+    /// Whether something is due that was not done, since the clock is not believed ([`Engine::clock_doubts`]).
+    pub waiting: bool,
 }
 
 impl std::ops::AddAssign for Tended {
@@ -57,6 +61,7 @@ impl std::ops::AddAssign for Tended {
         self.damaged += more.damaged;
         self.inbox_keys += more.inbox_keys;
         self.finalized |= more.finalized;
+        self.waiting |= more.waiting;
     }
 }
 
@@ -64,6 +69,7 @@ impl std::ops::AddAssign for Tended {
 struct Doing {
     epoch: u64,
     now: Timestamp,
+    clock: Reading,
     /// The store's policies.
     policies: Vec<Policy>,
     users_gone: u64,
@@ -110,7 +116,8 @@ pub(super) fn next_due(pages: &dyn Pages, user: UserTag, page: &UserPage, rules:
             Ok(if every { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
     }
-    Ok(next)
+    // The beginning of time stands for the sweep.
+    Ok(next.map(|at| at.max(Timestamp(1))))
 }
 
 /// Shows a class's records, oldest first.
@@ -166,8 +173,27 @@ impl Inner {
         Ok(Edit::agenda_of(&state).next(&self.pages())?.into_iter().chain(state.head.pending).min())
     }
 
+    /// How long it is until there is something to do, by the clocks that count for it.
+    pub(super) fn left(&self) -> Result<Option<Duration>> {
+        let state = self.state();
+        let clock = self.reading(&state);
+        if state.head.roots.falling.is_some() || self.is_stale(&state, clock) {
+            return Ok(Some(Duration::ZERO));
+        }
+        let pending = state.head.pending.map(|at| at.0.saturating_sub(clock.latest().0));
+        let next = Edit::agenda_of(&state).next(&self.pages())?.map(|at| at.0.saturating_sub(clock.due().0));
+        Ok(pending.into_iter().chain(next).min().map(Duration::from_millis))
+    }
+
+    /// Whether something is due by a clock that is not believed.
+    fn is_waiting(&self) -> Result<bool> {
+        let state = self.state();
+        let clock = self.reading(&state);
+        Ok(clock.doubted && !Edit::agenda_of(&state).due(&self.pages(), clock.now, 1)?.is_empty())
+    }
+
     /// Does some of what is due in one commit; `None` where nothing is.
-    fn do_due(&self, writer: &mut Writer, now: &mut Option<Timestamp>) -> Result<Option<Tended>> {
+    fn do_due(&self, writer: &mut Writer, clock: &mut Option<Reading>) -> Result<Option<Tended>> {
         {
             let state = self.state();
             if state.head.roots.agenda.is_none() && state.head.pending.is_none() {
@@ -175,11 +201,11 @@ impl Inner {
             }
         }
         self.ready(writer)?;
-        let now = *now.get_or_insert_with(|| self.options.env.now());
+        let clock = *clock.get_or_insert_with(|| self.reading(&self.state()));
         // One whose pages are damaged must not keep the others'; nothing of a failed attempt is kept.
         let mut damaged = BTreeSet::new();
         loop {
-            match self.attempt(writer, now, &damaged)? {
+            match self.attempt(writer, clock, &damaged)? {
                 Attempt::Nothing => return Ok(None),
                 Attempt::Damaged(user) => {
                     damaged.insert(user);
@@ -193,18 +219,20 @@ impl Inner {
         }
     }
 
-    fn attempt(&self, writer: &Writer, now: Timestamp, damaged: &BTreeSet<UserTag>) -> Result<Attempt> {
+    fn attempt(&self, writer: &Writer, clock: Reading, damaged: &BTreeSet<UserTag>) -> Result<Attempt> {
         let state = self.state();
         let pages = self.pages();
         let mut edit = Edit::new(&state, &pages);
+        let now = clock.due();
         let due = edit.agenda.due(&pages, now, DUE_MAX)?;
-        let pending = state.head.pending.is_some_and(|at| at <= now);
-        if due.is_empty() && !pending {
+        let pending = state.head.pending.is_some_and(|at| at <= clock.latest());
+        if due.is_empty() && !pending && !self.is_stale(&state, clock) {
             return Ok(Attempt::Nothing);
         }
         let mut doing = Doing {
             epoch: writer.root.id.epoch + 1,
             now,
+            clock,
             policies: edit.policies.all(&pages, None)?,
             users_gone: 0,
             erased: false,
@@ -231,7 +259,7 @@ impl Inner {
         change.head.users -= doing.users_gone;
         change.erased = doing.selectors;
         if doing.erased || pending {
-            change.head.floor = change.head.floor.max(now);
+            change.head.floor = change.head.floor.max(clock.sure());
             doing.tended.finalized = change.head.pending.is_some();
             self.next_epoch(&state, writer, &mut change)?;
         }
@@ -261,7 +289,7 @@ impl Inner {
             }
         };
         for plan in &plans {
-            match self.apply(state, edit, &plan.erase, (doing.epoch, doing.now)) {
+            match self.apply(state, edit, &plan.erase, (doing.epoch, doing.clock)) {
                 Ok(applied) => {
                     self.took(edit, applied, doing)?;
                     doing.tended.planned += 1;
@@ -305,6 +333,13 @@ impl Inner {
         if rules.is_empty() {
             return Ok(());
         }
+        if page.holds.marks.root.is_some() {
+            drop_idle_marks(edit, user)?;
+        }
+        let (editor, root) = edit.parts()?;
+        let Some(page) = page_of(editor, root, user)? else {
+            return Ok(());
+        };
         let classes: Vec<(ClassTag, Class)> = page.classes.iter().map(|slot| (slot.tag, slot.class.clone())).collect();
         for (tag, class) in classes {
             let (editor, root) = edit.parts()?;
@@ -342,7 +377,7 @@ impl Inner {
             };
             let part = Part::of(page, (user, page.incarnation), (Some(class), &[]), when)?;
             if !part.is_held(editor, page)? {
-                let applied = part.erase(editor, page, (doing.epoch, doing.now))?;
+                let applied = part.erase(editor, page, (doing.epoch, doing.clock))?;
                 doing.tended.expired += self.took(edit, applied, doing)?;
             } else if let When::Interaction(_) = when {
                 self.refuse_once(edit, user, format!("class {class}, whose time has come"), doing)?;
@@ -459,10 +494,10 @@ impl Inner {
             self.rekey()?;
         }
         // One look at the clock: what falls due meanwhile waits for the next call.
-        let mut now = None;
+        let mut clock = None;
         while !stop() {
             let mut writer = self.writer();
-            match self.do_due(&mut writer, &mut now)? {
+            match self.do_due(&mut writer, &mut clock)? {
                 Some(more) => tended += more,
                 None => break,
             }
@@ -476,6 +511,7 @@ impl Inner {
             }
             progress(tended.derived + tended.expired);
         }
+        tended.waiting = self.is_waiting()?;
         Ok(tended)
     }
 }
@@ -483,7 +519,7 @@ impl Inner {
 impl Engine {
     /// Does what is due: erases that were planned for now, what passed a limit, root keys that wait to be destroyed; and takes
     /// derived records that fell with an erase out of lists and counts. An open engine does this by itself, unless
-    /// [`super::Keeper::ByHand`] is set; [`Engine::users`] and [`Engine::report`] do it first. `progress` hears of records.
+    /// [`super::Keeper::ByHand`] is set; what is due by a clock that is not believed waits ([`Engine::clock_doubts`]). [`Engine::users`] and [`Engine::report`] do it first. `progress` hears of records.
     ///
     /// # Errors
     /// As [`Engine::erase`], but for what a hold refuses: that is written down, and tried again an hour later.
@@ -491,5 +527,84 @@ impl Engine {
         let _wiped = WipeStack;
         self.inner.process.check()?;
         self.inner.tend(progress, &|| false)
+    }
+}
+
+/// How many records of a user's fall at once by these rules, of a class.
+fn would_fall(
+    pages: &dyn Pages,
+    user: UserTag,
+    page: &UserPage,
+    (rules, class, now): (&Rules, &Class, Timestamp),
+) -> Result<u64> {
+    let Some(slot) = page.classes.iter().find(|slot| slot.class == *class) else {
+        return Ok(0);
+    };
+    let before = match passed(pages, user, slot, rules, now)? {
+        Some(None) => return Ok(slot.records),
+        Some(Some(before)) => before.0,
+        None => 0,
+    };
+    let (single, mut fall) = (rules.by_purpose(class), 0);
+    each_record(pages, user, slot, &mut |id, entry| {
+        let expiry = || rules.of(class, &entry.purpose).and_then(|p| p.expiry(id.began()));
+        let falls = id.began().0 < before || (single && expiry().is_some_and(|at| at <= now));
+        fall += u64::from(falls);
+        Ok(if falls || single { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(fall)
+}
+
+impl Engine {
+    /// How many records fall at once if a policy is set ([`Engine::set_policy`]); what was derived from them falls too and is not
+    /// counted, and what a hold keeps is. A policy of the store looks at every user's records of its class.
+    ///
+    /// # Errors
+    /// As [`Engine::set_policy`].
+    pub fn would_expire(&self, user: Option<&UserId>, policy: &Policy) -> Result<u64> {
+        let _wiped = WipeStack;
+        policy.check()?;
+        let inner = &self.inner;
+        inner.check_usable()?;
+        let pages = inner.pages();
+        let with = |mut policies: Vec<Policy>| {
+            policies.retain(|p| (&p.class, &p.purpose) != (&policy.class, &policy.purpose));
+            policies.push(policy.clone());
+            policies
+        };
+        if let Some(user) = user {
+            let state = inner.state();
+            let (tag, page) = inner.user_page(&state, user)?;
+            let store = Edit::policies_of(&state).all(&pages, None)?;
+            let rules = Rules { own: with(page.policies.all(&pages, Some(tag))?), store };
+            return would_fall(&pages, tag, &page, (&rules, &policy.class, inner.reading(&state).due()));
+        }
+        let (mut fall, mut behind) = (0, None);
+        loop {
+            // An erase waits for no more than some users.
+            let state = inner.state();
+            let (now, store) = (inner.reading(&state).due(), with(Edit::policies_of(&state).all(&pages, None)?));
+            let mut seen = 0;
+            visit(&pages, &state.head.roots.users, state.head.geometry, behind, &mut |user, found| {
+                if let Found::Live { page, .. } = found {
+                    let mut look = || -> Result<()> {
+                        let page = UserPage::decode(&pages.load(PageKind::User, Some(user), &page)?)?;
+                        let rules = Rules { own: page.policies.all(&pages, Some(user))?, store: store.clone() };
+                        fall += would_fall(&pages, user, &page, (&rules, &policy.class, now))?;
+                        Ok(())
+                    };
+                    if let Err(e) = look()
+                        && e.kind() != ErrorKind::Corrupt
+                    {
+                        return Err(e);
+                    }
+                }
+                (seen, behind) = (seen + 1, Some(user));
+                Ok(if seen < SWEEP { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+            if seen < SWEEP {
+                return Ok(fall);
+            }
+        }
     }
 }

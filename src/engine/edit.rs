@@ -171,7 +171,7 @@ impl Inner {
     /// Seals what was edited into a change; links left to be followed are filed under the number of its commit.
     pub(super) fn change(&self, state: &State, mut edit: Edit<'_>) -> Result<Change> {
         let commit = state.stored.id.commit + 1;
-        let mut head = state.head.duplicate();
+        let mut head = self.next_head(state);
         let mut sealer = Sealer::new(&self.options, (self.realm, &**self.store()), edit.payloads);
         for (number, left) in (0..).zip(edit.left) {
             let Links { owner, incarnation, tree, .. } = left;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::cascade::{Links, follow};
 use super::certify::{Claim, Common, Docket, Unsigned};
+use super::clock::Reading;
 use super::commit::Change;
 use super::edit::{Edit, page_of};
 use super::holds::{held, protected};
@@ -139,7 +140,7 @@ impl Inner {
         }
         let change = {
             let state = self.state();
-            let mut change = Change::of_head(state.head.duplicate());
+            let mut change = Change::of_head(self.next_head(&state));
             self.next_epoch(&state, &writer, &mut change)?;
             change
         };
@@ -170,7 +171,8 @@ impl Inner {
     fn erase_together(&self, writer: &mut Writer, erases: &[&Erase]) -> Result<Vec<Result<Erasure>>> {
         self.ready(writer)?;
         let epoch = writer.root.id.epoch + 1;
-        let now = self.options.env.now();
+        let clock = self.reading(&self.state());
+        let now = clock.now;
         let mut asked = None;
         let (applied, derived, change) = {
             let state = self.state();
@@ -179,7 +181,7 @@ impl Inner {
             let mut applied = Vec::with_capacity(erases.len());
             let (mut gone, mut derived, mut selectors, mut refused) = (0, 0, Vec::new(), false);
             for erase in erases {
-                match self.apply(&state, &mut edit, erase, (epoch, now)) {
+                match self.apply(&state, &mut edit, erase, (epoch, clock)) {
                     Ok(mut done) => {
                         gone += u64::from(done.user_gone);
                         selectors.append(&mut done.selectors);
@@ -201,13 +203,13 @@ impl Inner {
             let change = if did().next().is_some() {
                 let mut change = self.change(&state, edit)?;
                 change.head.users -= gone;
-                change.head.floor = change.head.floor.max(now);
+                change.head.floor = change.head.floor.max(clock.sure());
                 change.erased = selectors;
-                match windows {
-                    Some(windows) => {
-                        let soonest = windows.into_iter().map(|w| Timestamp(now.0.saturating_add(millis(w))));
-                        change.head.pending = soonest.chain(change.head.pending).min();
-                    }
+                // No window is longer than it was asked for because the clock is ahead: where that cannot be told, it is final at once.
+                let soonest =
+                    |windows: Vec<_>| windows.into_iter().map(|w| clock.sure().0.saturating_add(millis(w))).min();
+                match windows.and_then(soonest).filter(|at| *at > now.0) {
+                    Some(at) => change.head.pending = Some(Timestamp(at)).into_iter().chain(change.head.pending).min(),
                     None => self.begin_epoch(writer, &mut change)?,
                 }
                 let common = Common {
@@ -322,12 +324,12 @@ impl Inner {
     }
 
     /// Drops a scope's pointers in the tree and leaves its fence. Checks come before the first change.
-    pub(super) fn apply(
+    pub(super) fn drop_scope(
         &self,
         state: &State,
         edit: &mut Edit<'_>,
         erase: &Erase,
-        (epoch, now): (u64, Timestamp),
+        (epoch, clock): (u64, Reading),
     ) -> Result<Applied> {
         erase.check()?;
         let tag = erase.user(|user| self.user_tag(state, user));
@@ -392,7 +394,7 @@ impl Inner {
                     return Err(held("some of this, or what was derived from it,"));
                 }
                 if !erase.keep.is_empty() {
-                    self.keep(state, edit, &part, (erase, now))?;
+                    self.keep(state, edit, &part, (erase, clock.now))?;
                 }
                 let (editor, root) = edit.parts()?;
                 let Some(page) = page_of(editor, root, tag)? else { unreachable!("the user was there") };
@@ -400,7 +402,7 @@ impl Inner {
                 if let (Some(docket), Some((class, key))) = (&mut docket, part.whole_class(page)) {
                     docket.add_key(&format!("key of class {class}"), &key);
                 }
-                let applied = part.erase(editor, page, (epoch, now))?;
+                let applied = part.erase(editor, page, (epoch, clock))?;
                 Ok(Applied { docket, ..applied })
             }
             Scope::Record(id) => {

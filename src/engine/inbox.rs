@@ -59,7 +59,7 @@ impl Inner {
         let pages = self.pages();
         let (tag, page) = self.user_page(&state, user)?;
         let mut keys = page.inbox.keys(&pages, tag)?;
-        let now = self.options.env.now();
+        let now = self.reading(&state).due();
         match keys.pop().filter(|key| now.0 < key.made.0.saturating_add(millis(INBOX_AGE))) {
             None => Ok(None),
             Some(key) => {
@@ -86,7 +86,7 @@ impl Engine {
         inner.commit_edit(|state, _, edit| {
             let (tag, page) = inner.user_page(state, user)?;
             let env = &*inner.options.env;
-            let made = env.now();
+            let made = inner.reading(state).due();
             let number = inner.new_number()?;
             let fresh =
                 Fresh::new(env, hedge(&[user.as_str().as_bytes(), &number.to_be_bytes(), &made.0.to_be_bytes()]));

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::Inner;
 use crate::error::{Error, Result};
-use crate::ids::Timestamp;
 use crate::sync::atomic::Ordering;
 use crate::sync::locked;
 
@@ -108,18 +107,13 @@ fn keep(inner: &Inner) {
     loop {
         // Before it sleeps: who erases meanwhile leaves nothing on this stack either.
         let wiped = crate::secret::WipeStack;
-        let nap = match inner.next_due() {
+        let nap = match inner.left() {
             Ok(None) => None,
-            Ok(Some(Timestamp(due))) => {
-                let left = due.saturating_sub(if due == 0 { 0 } else { inner.options.env.now().0 });
-                match left {
-                    0 => match inner.tend(&mut |_| {}, &|| inner.bell.is_ended()) {
-                        Ok(_) => Some(Duration::ZERO),
-                        Err(_) => Some(PAUSE),
-                    },
-                    left => Some(NAP.min(Duration::from_millis(left))),
-                }
-            }
+            Ok(Some(Duration::ZERO)) => match inner.tend(&mut |_| {}, &|| inner.bell.is_ended()) {
+                Ok(_) => Some(Duration::ZERO),
+                Err(_) => Some(PAUSE),
+            },
+            Ok(Some(left)) => Some(NAP.min(left)),
             Err(_) => Some(PAUSE),
         };
         // Keyholders that were away are asked until they have answered.

@@ -221,6 +221,19 @@ impl<'a> Resolver<'a> {
         Ok(all)
     }
 
+    /// The same, as far as they can be found: nothing is known of what is beyond one that is gone or damaged.
+    pub(super) fn ancestors_left(&self, id: &RecordId) -> Result<BTreeSet<RecordId>> {
+        let (mut all, mut next) = (BTreeSet::new(), vec![*id]);
+        while let Some(at) = next.pop() {
+            match self.found(&at) {
+                Ok(found) => next.extend(found.sources.into_iter().filter(|source| all.insert(*source))),
+                Err(e) if matches!(e.kind(), ErrorKind::Erased | ErrorKind::Absent | ErrorKind::Corrupt) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(all)
+    }
+
     /// Every record that was looked at.
     pub(super) fn seen(self) -> Vec<RecordId> {
         self.roots.into_keys().collect()

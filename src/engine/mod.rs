@@ -9,6 +9,7 @@ mod batch;
 mod cascade;
 mod certify;
 mod check;
+mod clock;
 mod commit;
 mod copies;
 mod discard;
@@ -36,6 +37,7 @@ mod walk;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
 
 #[cfg(feature = "testing")]
 pub use audit::Exposed;
@@ -98,6 +100,11 @@ pub struct Options {
     pub follow: Follow,
     /// Who does what is due.
     pub keeper: Keeper,
+    /// How far the clock may be ahead of the last commit, beyond the time that an open engine counts itself, before nothing is done by
+    /// it alone ([`Engine::clock_doubts`]).
+    pub clock_jump: Duration,
+    /// Believe the clock at opening, however long ago the last commit was.
+    pub clock_is_right: bool,
     /// Name of a new store's log: a URL without its scheme. The default is made from the store's id.
     pub log_origin: Option<String>,
     /// Opens a copy from its place. The default opens directories.
@@ -137,6 +144,8 @@ impl Default for Options {
             geometry: Geometry::default(),
             follow: Follow::default(),
             keeper: Keeper::default(),
+            clock_jump: crate::limits::CLOCK_JUMP,
+            clock_is_right: false,
             log_origin: None,
             open_copy: Arc::new(open_directory),
             open_as: OpenAs::default(),
@@ -205,6 +214,7 @@ struct Inner {
     poisoned: AtomicBool,
     /// What the cell said of the last root key to be retired, while that is not final.
     awaiting: Mutex<Option<Retirement>>,
+    clock: Mutex<clock::Anchor>,
     bell: keeper::Bell,
     process: Process,
 }
@@ -284,6 +294,8 @@ pub struct Status {
     pub unsettled: Option<String>,
     /// Of that, the end of the window in which erases wait for others; `None` where none waits in one.
     pub pending: Option<Timestamp>,
+    /// Why the clock is not believed, where it is not; what is due by itself waits then.
+    pub clock: Option<String>,
     /// When there is something to do by itself: a planned erase, a limit that passes.
     pub next_due: Option<Timestamp>,
     /// The copies.

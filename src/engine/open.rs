@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::clock::Anchor;
 use super::commit::Sealer;
 use super::copies::Attached;
 use super::keeper::{Bell, Keeper, Kept};
@@ -129,6 +130,7 @@ impl Engine {
             lending: 0,
             made: now,
             floor: crate::ids::Timestamp(0),
+            time: now,
             pending: None,
             users: 0,
             index_key: Key::random(&*env)?,
@@ -199,6 +201,7 @@ impl Engine {
         role: Role,
     ) -> Result<Self> {
         let id = Prefix::decode(&stored.bytes)?.store;
+        let clock = Mutex::new(Anchor::new(&head, &options));
         let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options)).collect();
         let inner = Inner {
             id,
@@ -218,6 +221,7 @@ impl Engine {
             erasing: AtomicUsize::new(0),
             poisoned: AtomicBool::new(false),
             awaiting: Mutex::default(),
+            clock,
             bell: Bell::default(),
             process: crate::process::Process::this(),
         };

@@ -10,7 +10,6 @@ use super::{Engine, Inner, State};
 use crate::crypto::{Fresh, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, InteractionId, RecordId, Timestamp, UserId, UserTag};
-use crate::limits::CLOCK_SKEW;
 use crate::policy::Rules;
 use crate::record::Put;
 use crate::secret::WipeStack;
@@ -96,7 +95,9 @@ impl Inner {
     pub(super) fn new_interaction(&self, state: &State) -> Result<InteractionId> {
         let mut random = [0; 10];
         self.options.env.fill(&mut random)?;
-        let began = self.options.env.now().max(Timestamp(state.head.floor.0 + 1));
+        // After all that was erased, as far as ids are taken.
+        let clock = self.reading(state);
+        let began = clock.now.max(Timestamp(state.head.floor.0.saturating_add(1)).min(clock.horizon()));
         Ok(InteractionId::from_parts(began, random))
     }
 
@@ -115,8 +116,8 @@ impl Inner {
             Some(id) => id,
             None => self.new_interaction(&state)?,
         };
-        let ahead = self.options.env.now().0.saturating_add(CLOCK_SKEW.as_millis() as u64);
-        if interaction.began().0 > ahead {
+        let clock = self.reading(&state);
+        if interaction.began() > clock.horizon() {
             return Err(Error::invalid(format!(
                 "interaction {interaction} begins more than a day in the future; check the clock of the device that made it"
             )));
@@ -128,12 +129,12 @@ impl Inner {
             Found::Live { incarnation, page, .. } => {
                 let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
                 let what = (page.class_tag(&put.class), interaction, None);
-                if page.fences.cover(&pages, tag, &page.fence_key, what)? {
+                if page.fences.refuse(&pages, tag, &page.fence_key, what, clock.now)? {
                     return Err(interaction_erased());
                 }
                 let rules = self.rules(&state, &pages, tag, &page)?;
-                let now = self.options.env.now();
-                if rules.of(&put.class, &put.purpose).and_then(|p| p.until).is_some_and(|until| until <= now) {
+                let until = rules.of(&put.class, &put.purpose).and_then(|p| p.until);
+                if until.is_some_and(|until| until <= clock.due()) {
                     return Err(Error::new(
                         ErrorKind::Refused,
                         format!(
@@ -154,7 +155,7 @@ impl Inner {
         &self,
         editor: &mut Editor<'_>,
         root: &mut UsersNode,
-        (staged, first): (&Staged, BlobName),
+        (staged, first, now): (&Staged, BlobName, Timestamp),
         created: &mut u64,
     ) -> Result<RecordId> {
         let tag = staged.tag;
@@ -170,8 +171,11 @@ impl Inner {
         let page = page.load_mut(editor, PageKind::User, Some(tag))?;
         let class_tag = page.class_tag(&staged.class);
         let what = (class_tag, staged.interaction, None);
-        if page.fences.cover(editor.pages, tag, &page.fence_key, what)? {
+        if page.fences.refuse(editor.pages, tag, &page.fence_key, what, now)? {
             return Err(interaction_erased());
+        }
+        if page.fences.tree.root.is_some() {
+            page.fences.clear_doubt(editor, tag, (class_tag, staged.interaction), now)?;
         }
         let place = class_place(tag);
         let mut ordinal = match page.class(class_tag) {
@@ -179,7 +183,8 @@ impl Inner {
             None => 0,
         };
         // An erased record's ordinal is never given again: its id must go on to say erased.
-        while page.fences.cover(editor.pages, tag, &page.fence_key, (class_tag, staged.interaction, Some(ordinal)))? {
+        let of = |ordinal| (class_tag, staged.interaction, Some(ordinal));
+        while page.fences.refuse(editor.pages, tag, &page.fence_key, of(ordinal), now)? {
             ordinal = ordinal.checked_add(1).ok_or_else(full)?;
         }
         let slot = page.class_mut(&staged.class)?;

@@ -143,7 +143,7 @@ impl Engine {
             classes: page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect(),
             history: page.history.facts(&pages, tag)?,
             holds: page.holds.all(&pages, tag)?,
-            needed: page.holds.marked(&pages, tag)?,
+            needed: inner.needed(&state, tag, &page)?,
             plans: page.plans.all(&pages, tag, user)?,
             policies: page.policies.all(&pages, Some(tag))?,
             store_policies: super::edit::Edit::policies_of(&state).all(&pages, None)?,

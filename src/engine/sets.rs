@@ -199,13 +199,15 @@ impl Engine {
             let pace = inner.check_request(request, &set.to, (set.last, set.pace))?;
             let now = inner.options.env.now();
             let Members { live, dropped } = inner.members(state, edit, (tag, &set, now))?;
-            for id in &dropped {
+            // By a clock that may be wrong nothing is given out, and nothing is taken out for good.
+            let believed = !inner.reading(state).doubted;
+            for id in dropped.iter().filter(|_| believed) {
                 let (editor, root) = edit.parts()?;
                 if let Some(page) = page_of(editor, root, id.user)? {
                     page.lineage.remove_member(editor, id, tag)?;
                 }
             }
-            for (user, _) in live.iter().filter(|(_, ids)| ids.is_empty()) {
+            for (user, _) in live.iter().filter(|(_, ids)| believed && ids.is_empty()) {
                 edit.sets.remove_user(&mut edit.editor, tag, *user)?;
             }
             let ids: Vec<RecordId> = live.into_values().flatten().collect();

@@ -9,7 +9,7 @@
 //!         5 refused:  since it was held: what was to be erased, text
 //!         6 planned:  number 8 ‖ due 8 ‖ what is to be erased, text
 //!         7 cancelled: number of the planned erase 8
-//!         8 granted:  number of the grant 8 ‖ grantee's name ‖ class name, empty for all ‖ until 8, 0 for none ‖ purpose
+//!         8 granted:  number of the grant 8 ‖ grantee's name ‖ class name, empty for all ‖ ends 1 ‖ [until 8] ‖ purpose
 //!         9 revoked:  number of the grant 8
 //! ```
 
@@ -140,7 +140,7 @@ impl Fact {
             }
             Fact::Granted { id, name, class, until, purpose } => {
                 e.u8(GRANTED).u64(*id).text(name).text(class.as_ref().map_or("", Class::as_str));
-                e.u64(until.unwrap_or_default().0).text(purpose);
+                e.optional(until.map(|until| until.0)).text(purpose);
             }
             Fact::Revoked { id } => {
                 e.u8(REVOKED).u64(*id);
@@ -181,7 +181,7 @@ impl Fact {
                     "" => None,
                     name => Some(Class::new(name).map_err(|_| bad())?),
                 },
-                until: Some(Timestamp(d.u64()?)).filter(|until| until.0 > 0),
+                until: d.optional()?.map(Timestamp),
                 purpose: d.text(PURPOSE_MAX_BYTES)?.to_owned(),
             },
             REVOKED => Fact::Revoked { id: d.u64()? },

@@ -330,9 +330,10 @@ pub(crate) fn edges(spot: &Spot, page: &Page) -> Result<Vec<Edge>> {
             | PageKind::LogTree,
             _,
         ) => ordered::edges::<20>(spot, page, |_, _| Ok(None)),
-        (PageKind::Lineage | PageKind::Marks | PageKind::Sets, _) => {
+        (PageKind::Lineage | PageKind::Marks, _) => {
             ordered::edges::<{ lineage::LINK_BYTES }>(spot, page, |_, _| Ok(None))
         }
+        (PageKind::Sets, _) => ordered::edges::<{ sets::SET_BYTES }>(spot, page, |_, _| Ok(None)),
         (PageKind::Falling, _) => falling::edges(spot, page),
         (PageKind::Log, _) => log::edges(page),
     }

@@ -10,8 +10,7 @@
 use std::ops::ControlFlow;
 
 use super::grants::Pace;
-use super::lineage::{LINK_BYTES, LinkKey};
-use super::ordered::{Ordered, Place, Range};
+use super::ordered::{Ordered, OrderedKey, Place, Range};
 use super::{Editor, PageKind, Pages};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::hedge;
@@ -22,6 +21,8 @@ use crate::secret::Secret;
 
 const VERSION: u8 = 1;
 const USER: u8 = 1;
+/// Bytes of a key.
+pub(crate) const SET_BYTES: usize = 40;
 
 /// Names a set within the tree.
 pub(crate) type SetTag = [u8; 20];
@@ -50,7 +51,7 @@ pub struct TrainingSet {
 /// All sets.
 #[derive(Debug, Default)]
 pub(crate) struct Sets {
-    pub(crate) tree: Ordered<LINK_BYTES>,
+    pub(crate) tree: Ordered<SET_BYTES>,
 }
 
 pub(crate) fn set_tag(name: &str) -> SetTag {
@@ -59,8 +60,8 @@ pub(crate) fn set_tag(name: &str) -> SetTag {
     tag
 }
 
-fn key(set: &SetTag, user: Option<UserTag>) -> LinkKey {
-    let mut key = [0; LINK_BYTES];
+fn key(set: &SetTag, user: Option<UserTag>) -> OrderedKey<SET_BYTES> {
+    let mut key = [0; SET_BYTES];
     key[..20].copy_from_slice(set);
     if let Some(user) = user {
         key[20] = USER;
@@ -136,7 +137,7 @@ impl Sets {
     /// All sets, with their tags.
     pub(crate) fn all(&self, pages: &dyn Pages) -> Result<Vec<(SetTag, TrainingSet)>> {
         let mut sets = Vec::new();
-        let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
+        let all = Range { low: &[0; SET_BYTES], high: &[0xFF; SET_BYTES], descending: false };
         self.tree.scan(pages, Self::PLACE, all, &mut |key, value| {
             if key[20] != USER {
                 sets.push((Decoder::new(key, "training set").array()?, TrainingSet::decode(value)?));

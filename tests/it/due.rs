@@ -468,3 +468,66 @@ fn a_damaged_user_does_not_keep_the_others_from_what_is_due() {
     world.reopen();
     assert_eq!(world.tend().damaged, 0);
 }
+
+#[test]
+fn how_many_records_a_policy_takes_at_once_is_told_before() {
+    let world = World::new(13, SMALL);
+    let engine = world.engine();
+    for n in 0..3 {
+        for name in ["ada", "ben"] {
+            world.put(name, Class::audio(), b"x");
+            world.put_for(name, Class::action(), if n == 0 { "treatment" } else { "advice" });
+        }
+        world.days_pass(10);
+    }
+    let days = |n: u32| n * DAY;
+    let audio = || Policy::new(Class::audio());
+    let action = || Policy::new(Class::action());
+    for (policy, of_ada, of_all) in [
+        (audio(), 0, 0),
+        (audio().max_age(days(15)), 2, 4),
+        (audio().max_age(days(100)), 0, 0),
+        (audio().max_records(1), 2, 4),
+        (audio().until(world.in_days(1)), 0, 0),
+        (audio().until(Timestamp(0)), 3, 6),
+        (action().purpose("treatment").max_age(days(5)), 1, 2),
+        (action().purpose("advice").max_age(days(15)), 1, 2),
+        (action().max_age(days(15)), 2, 4),
+        (Policy::new(Class::transcript()).max_records(0), 0, 0),
+    ] {
+        assert_eq!(engine.would_expire(Some(&user("ada")), &policy).unwrap(), of_ada, "{policy:?}");
+        assert_eq!(engine.would_expire(None, &policy).unwrap(), of_all, "{policy:?}");
+    }
+    // A user's own comes before the store's, and one of a purpose before one of the class.
+    engine.set_policy(Some(&user("ben")), &audio()).unwrap();
+    engine.set_policy(None, &action().purpose("treatment")).unwrap();
+    assert_eq!(engine.would_expire(None, &audio().max_age(days(15))).unwrap(), 2);
+    assert_eq!(engine.would_expire(None, &action().max_age(days(15))).unwrap(), 2);
+    assert_eq!(kind(engine.would_expire(Some(&user("nobody")), &audio())), ErrorKind::Absent);
+    // It tells what happens.
+    engine.set_policy(None, &action().max_age(days(15))).unwrap();
+    assert_eq!(world.tend().expired, 2);
+}
+
+#[test]
+fn a_date_at_the_beginning_of_time_is_a_date() {
+    let world = World::new(14, SMALL);
+    let engine = world.engine();
+    let ids = ["ada", "ben"].map(|name| world.put(name, Class::audio(), b"x"));
+    engine.set_policy(None, &Policy::new(Class::audio()).until(Timestamp(0))).unwrap();
+    assert_eq!(world.tend().expired, 2);
+    assert!(ids.iter().all(|id| kind(engine.get(id)) == ErrorKind::Erased));
+    let own = world.put("ada", Class::action(), b"x");
+    engine.set_policy(Some(&user("ada")), &Policy::new(Class::action()).until(Timestamp(0))).unwrap();
+    assert_eq!(world.tend().expired, 1);
+    assert_eq!(kind(engine.get(&own)), ErrorKind::Erased);
+    // A bound that no time is must not become no bound.
+    let kept = world.put("ben", Class::transcript(), b"x");
+    let never = When::Between { from: Some(Timestamp(u64::MAX)), until: None };
+    let never = Scope::User { user: user("ben"), class: None, when: never };
+    assert_eq!(kind(engine.erase_at(never.clone(), world.in_days(1))), ErrorKind::Invalid);
+    assert_eq!(kind(engine.erase(never)), ErrorKind::Invalid);
+    world.days_pass(2);
+    world.tend();
+    assert!(read(engine, &kept).is_ok());
+}

@@ -400,3 +400,18 @@ fn grants_and_training_sets_from_the_command_line() {
     );
     cli.fails(2, &["unseal", "--key", "ada.pub", "all.sealed", "other"]);
 }
+
+#[test]
+fn a_grant_that_ended_at_the_beginning_of_time_opens_nothing() {
+    let world = World::new(30, SMALL);
+    let engine = world.engine();
+    let party = Party::new(&world);
+    world.put("ada", Class::action(), b"a ride to the station");
+    let over = engine.grant(&user("ada"), grant(&party).until(Timestamp(0))).unwrap();
+    assert_eq!(kind(party.open(&world, &over)), ErrorKind::Refused);
+    assert_eq!(engine.grants(&user("ada")).unwrap()[0].1.until, Some(Timestamp(0)));
+    let told = engine.history(&user("ada")).unwrap();
+    assert!(matches!(&told[0].1, Fact::Granted { until: Some(Timestamp(0)), .. }), "{told:?}");
+    let open = engine.grant(&user("ada"), grant(&party)).unwrap();
+    assert_eq!(party.open(&world, &open).unwrap().0.records, 1);
+}

@@ -160,7 +160,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Certificate(command) => certificate::run(command, cell, json),
         Command::Keyholder(command) => keyholders::run(command, cell, json),
         Command::Log(command) => log::run(command, cell, json),
-        Command::Tend { places } => due::tend(&one(places)?, cell, json),
+        Command::Tend { places, clock_is_right } => due::tend(&one(places)?, cell, (clock_is_right, json)),
         Command::Plan(command) => due::plans(command, cell, json),
         Command::Policy(command) => due::policies(command, cell, json),
         Command::Hold(command) => holds::run(command, cell, json),
@@ -498,6 +498,7 @@ fn status(engine: &Engine, json: bool) -> Done {
             "cell": promise_json(&s.cell), "settled": s.unsettled.is_none(), "unsettled": s.unsettled,
             "final": s.finality.is_final(), "awaited": output::awaited(&s.finality),
             "pending_until": s.pending.map(output::time), "next_due": s.next_due.map(output::time),
+            "clock_doubts": s.clock,
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
             "read_only": s.read_only,
             "secret_memory": { "mapped": s.memory.mapped, "unlocked": s.memory.unlocked, "dumped": s.memory.dumped },
@@ -516,6 +517,9 @@ fn status(engine: &Engine, json: bool) -> Done {
     line(format_args!("keys  {}", output::memory(&s.memory)))?;
     if let Some(why) = s.unsettled {
         line(format_args!("NOT SETTLED: {why}"))?;
+    }
+    if let Some(doubts) = s.clock {
+        line(format_args!("CLOCK: {doubts}"))?;
     }
     if let Some(until) = s.pending {
         line(format_args!("pending until {}: what was erased since the last epoch began", output::time(until)))?;

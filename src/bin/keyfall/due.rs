@@ -12,14 +12,20 @@ use crate::args::{PlanCommand, PolicyCommand};
 use crate::commands::{Done, one};
 use crate::erasing::{ask, described};
 use crate::output::{self, hold_id, line, progress, table, value};
-use crate::stores::{look, open, open_as_it_is};
+use crate::stores::{doubted, look, open, open_as_it_is};
 
 /// Does what is due.
-pub(crate) fn tend(store: &Path, cell: Option<&Path>, json: bool) -> Done {
+pub(crate) fn tend(store: &Path, cell: Option<&Path>, (clock_is_right, json): (bool, bool)) -> Done {
     let engine = open_as_it_is(store, cell)?;
+    if clock_is_right {
+        engine.trust_clock()?;
+    }
     let bar = progress("records taken out", None);
     let done = engine.tend(&mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
+    if done.waiting {
+        return Err(doubted(&engine).into());
+    }
     let status = engine.status()?;
     let next = status.next_due.map(output::time);
     if json {
@@ -199,6 +205,9 @@ pub(crate) fn policies(command: PolicyCommand, cell: Option<&Path>, json: bool) 
             ask_if_any_fall(&engine, user.as_ref(), (&policy.class, &set), yes)?;
             engine.set_policy(user.as_ref(), &policy)?;
             let done = engine.tend(&mut |_| {})?;
+            if done.waiting {
+                output::warn(&doubted(&engine));
+            }
             if json {
                 let mut told = output::policy(&policy);
                 told["user"] = json!(user.as_ref().map(UserId::as_str));

@@ -249,10 +249,23 @@ pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let engine = open_as_it_is(store, cell)?;
     // What is due comes first, whatever was asked; where it fails, what was asked may still be done.
     match engine.tend(&mut |_| {}) {
-        Ok(done) => output::due(&done),
+        Ok(done) => {
+            output::due(&done);
+            if done.waiting {
+                output::warn(&doubted(&engine));
+            }
+        }
         Err(e) => output::warn(&e.context("something is due and could not be done")),
     }
     Ok(engine)
+}
+
+/// Why what is due was not done.
+pub(crate) fn doubted(engine: &Engine) -> Error {
+    Error::new(
+        ErrorKind::Refused,
+        engine.clock_doubts().unwrap_or_else(|| "the clock was not believed; call again".into()),
+    )
 }
 
 /// Opens a store and leaves alone what is due.

@@ -138,6 +138,7 @@ impl Run {
             open_copy: Arc::new(open_copy),
             open_as: OpenAs::Owner,
             defect,
+            ..Options::default()
         };
         let mut run = Run {
             media,

@@ -422,10 +422,13 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Keyholder(KeyholderCommand),
     /// Do what is due: planned erases, records that passed a limit, pending erases. Every other command does it first.
-    #[command(override_usage = "keyfall tend [STORE]")]
+    #[command(override_usage = "keyfall tend [OPTIONS] [STORE]")]
     Tend {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
+        /// The clock is right, however long ago the store was written last: do what is due by it.
+        #[arg(long)]
+        clock_is_right: bool,
     },
     /// Planned erases: list and cancel what `erase --in` planned.
     #[command(subcommand)]
