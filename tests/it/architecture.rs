@@ -14,6 +14,7 @@ const LAYERS: &[&str] = &[
     "ids",
     "env",
     "process",
+    "process",
     "secret",
     "sync",
     "codec",

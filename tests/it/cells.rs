@@ -247,6 +247,8 @@ struct Told {
     acknowledged: u64,
     /// The highest that it was ever asked to end.
     asked: u64,
+    /// The root key that it keeps of that epoch.
+    kept: Option<RootId>,
 }
 
 const NOBODY: Owner = Owner { instance: [0; 16], claim: 0, token: [0; 16] };
@@ -307,14 +309,17 @@ impl Verb {
         match self {
             Verb::Deposit(epoch, attempt) => {
                 let taken = holder.deposit(STORE, &NOBODY, &share(id(epoch, attempt)));
-                assert!(taken.is_err() || epoch > told.acknowledged, "after {path:?}: {self:?} is taken");
+                // A share of the key to keep itself is dealt to whoever lacks it.
+                let kept = epoch == told.acknowledged && Some(id(epoch, attempt)) == told.kept;
+                assert!(taken.is_err() || epoch > told.acknowledged || kept, "after {path:?}: {self:?} is taken");
                 told
             }
             Verb::Retire(epoch, attempt) => {
                 let stated = holder.retire(STORE, &NOBODY, &id(epoch, attempt), &[], 0);
                 assert!(stated.is_err() || epoch >= told.acknowledged, "after {path:?}: {self:?} is taken");
                 let acknowledged = if stated.is_ok() { epoch } else { told.acknowledged };
-                Told { acknowledged, asked: told.asked.max(epoch) }
+                let kept = if stated.is_ok() { Some(id(epoch, attempt)) } else { told.kept };
+                Told { acknowledged, asked: told.asked.max(epoch), kept }
             }
         }
     }
@@ -344,7 +349,12 @@ fn every_order(dir: &Path, told: Told, (steps, torn): (usize, bool), path: &mut 
             written[..n].iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
             std::fs::write(name, [9; 4096]).unwrap();
             path.push(format!("{verb:?}, torn at {}", name.file_name().unwrap().display()));
-            every_order(dir, Told { acknowledged: told.acknowledged, ..after }, (steps - 1, torn), path);
+            every_order(
+                dir,
+                Told { acknowledged: told.acknowledged, kept: told.kept, ..after },
+                (steps - 1, torn),
+                path,
+            );
             path.pop();
         }
     }
@@ -357,7 +367,7 @@ fn quick_dir() -> tempfile::TempDir {
     if shm.is_dir() { tempfile::tempdir_in(shm).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
-const NOTHING: Told = Told { acknowledged: 0, asked: 0 };
+const NOTHING: Told = Told { acknowledged: 0, asked: 0, kept: None };
 
 /// It lay in the tombstone that the next deposit wrote over: an epoch that had ended was taken once more, and its erase came back.
 #[test]

@@ -283,13 +283,13 @@ fn a_clock_that_is_ahead_ends_no_grant_and_no_membership_for_good() {
     let public = party.public().unwrap();
     let id = world.put("ada", Class::action(), b"a ride");
     let until = Timestamp(world.env.now().0 + 30 * DAY as u64);
-    let ended = engine.grant(&user("ada"), Grant::new(&public, "Ride skill", "rides").until(until)).unwrap();
+    let ended = engine.grant(&user("ada"), Grant::new(&public, "Ride skill", "to train").until(until)).unwrap();
     let ticket = engine.grant(&user("ben"), Grant::new(&public, "Ride skill", "rides"));
     assert_eq!(kind(ticket), ErrorKind::Absent);
     let set = engine.make_set("rides", &public, "to train").unwrap();
     assert_eq!(engine.add_to_set("rides", &[id]).unwrap(), 1);
     world.put("ben", Class::action(), b"a ride");
-    let ticket = engine.grant(&user("ben"), Grant::new(&public, "Ride skill", "rides")).unwrap();
+    let ticket = engine.grant(&user("ben"), Grant::new(&public, "Ride skill", "to train")).unwrap();
     let open = |ticket| {
         let (request, _) = party.ask(ticket, &*world.env).unwrap();
         engine.open_request(&request, Vec::new())

@@ -371,7 +371,7 @@ fn where_no_thread_can_be_started_the_program_says_so_at_once() {
                 "--clear-groups",
                 "timeout",
                 "20",
-                "sh",
+                "bash",
                 "-c",
                 &script,
             ]);

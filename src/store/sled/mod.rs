@@ -8,6 +8,7 @@
 //!                    whole store has it
 //! STORE/lock         held while a process has the store open
 //! STORE/log/N.log    frames (see log/frames.rs)
+//! STORE/reserve      room on the disk, given up when there is no other, so that an erase goes through
 //! STORE/index/       sled: what each file holds; where blobs are that lie elsewhere than their names say
 //! ```
 
@@ -18,6 +19,9 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::FallocateFlags;
 
 use self::index::SledIndex;
 use super::log::look::{MemoryIndex, ReadOnlyDisk};
@@ -34,6 +38,9 @@ const MARKER: &str = "keyfall";
 const UNFINISHED: &str = "keyfall.new";
 const LOG: &str = "log";
 const INDEX: &str = "index";
+const RESERVE: &str = "reserve";
+/// Bytes of the reserve: what opening the index, one erase of many scopes and closing write.
+const RESERVE_BYTES: u64 = 2 << 20;
 const FORMAT: &str = "keyfall store, format 1\n";
 const NAMING: &str = "naming key ";
 
@@ -69,6 +76,8 @@ pub struct SledStore {
     log: LogStore,
     /// Whether it was opened to look at.
     look: bool,
+    /// Whether the disk is full and the reserve was given up: for erases alone.
+    squeezed: AtomicBool,
     lock: Option<DirLock>,
 }
 
@@ -131,7 +140,7 @@ impl SledStore {
         let index = Arc::new(MemoryIndex::default());
         let log =
             LogStore::open(disk, &dir.join(LOG), index, &naming_key, Sizes { beside: false, ..Sizes::default() })?;
-        Ok(SledStore { dir: dir.to_owned(), log, look: true, lock })
+        Ok(SledStore { dir: dir.to_owned(), log, look: true, squeezed: AtomicBool::new(false), lock })
     }
 
     /// Whether the store in a directory was ever opened as the owner of a root cell: a backup was not.
@@ -151,6 +160,32 @@ impl SledStore {
         let bytes = std::fs::read_dir(&log)
             .and_then(|files| files.map(|file| Ok(file?.metadata()?.len())).sum::<std::io::Result<u64>>());
         bytes.map_err(|e| Error::io(log.display(), e))
+    }
+
+    /// Takes room for the erases of a time when there is none.
+    fn lay_in(&self) {
+        let laid = File::options().create(true).append(true).open(self.dir.join(RESERVE)).and_then(|file| {
+            let missing = file.metadata()?.blocks() * 512 < RESERVE_BYTES;
+            if missing { Ok(rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES)?) } else { Ok(()) }
+        });
+        match laid {
+            Ok(()) => self.squeezed.store(false, Ordering::Relaxed),
+            // What little it holds would be missed elsewhere.
+            Err(_) => _ = give_up_reserve(&self.dir),
+        }
+    }
+
+    /// Of a disk that is full: only erases write to it until there is room again.
+    fn check_room(&self) -> Result<()> {
+        if !self.squeezed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.lay_in();
+        if self.squeezed.load(Ordering::Relaxed) {
+            let text = format!("{}: no space left but for erases; free some space and call again", self.dir.display());
+            return Err(Error::new(ErrorKind::Full, text));
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<()> {
@@ -179,7 +214,13 @@ impl SledStore {
 
     fn assemble(dir: &Path, naming_key: &[u8; NAMING_KEY_BYTES], lock: DirLock) -> Result<Self> {
         let index_dir = dir.join(INDEX);
-        let index = match SledIndex::open(&index_dir) {
+        let mut squeezed = false;
+        let mut opened = SledIndex::open(&index_dir);
+        if opened.as_ref().is_err_and(|e| e.kind() == ErrorKind::Full) && give_up_reserve(dir) {
+            squeezed = true;
+            opened = SledIndex::open(&index_dir);
+        }
+        let index = match opened {
             Ok(index) => index,
             Err(e) if is_surroundings(&e) => return Err(e),
             Err(_) => {
@@ -192,8 +233,18 @@ impl SledStore {
             }
         };
         let log = LogStore::open(Arc::new(OsDisk), &dir.join(LOG), Arc::new(index), naming_key, Sizes::default())?;
-        Ok(SledStore { dir: dir.to_owned(), log, look: false, lock: Some(lock) })
+        let store =
+            SledStore { dir: dir.to_owned(), log, look: false, squeezed: AtomicBool::new(squeezed), lock: Some(lock) };
+        store.lay_in();
+        Ok(store)
     }
+}
+
+/// Gives the reserve's room back to the disk; whether there was any.
+fn give_up_reserve(dir: &Path) -> bool {
+    let path = dir.join(RESERVE);
+    let held = path.metadata().is_ok_and(|meta| meta.blocks() > 0);
+    held && std::fs::remove_file(path).is_ok()
 }
 
 fn read_marker(dir: &Path) -> Result<String> {
@@ -210,7 +261,7 @@ fn read_marker(dir: &Path) -> Result<String> {
 fn check_empty(dir: &Path) -> Result<()> {
     let io = |e| Error::io(dir.display(), e);
     let whole = dir.join(MARKER).exists();
-    let known = |name: &OsStr| ["lock", UNFINISHED, LOG, INDEX].iter().any(|n| name == *n);
+    let known = |name: &OsStr| ["lock", UNFINISHED, LOG, INDEX, RESERVE].iter().any(|n| name == *n);
     let mut empty = whole || names(dir).map_err(io)?.iter().all(|name| known(name));
     let log = dir.join(LOG);
     if log.exists() {
@@ -261,6 +312,7 @@ impl Store for SledStore {
     }
     fn put(&self, blobs: &[Blob]) -> Result<()> {
         self.check_writable()?;
+        self.check_room()?;
         self.log.put(blobs)
     }
     fn head(&self) -> Result<Option<Head>> {
@@ -269,7 +321,18 @@ impl Store for SledStore {
     }
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
         self.check_writable()?;
-        self.log.commit(blobs, over, head)
+        let erases = over.is_some_and(|over| over.epoch < head.id.epoch);
+        if !erases {
+            self.check_room()?;
+        }
+        match self.log.commit(blobs, over, head) {
+            // Nothing was changed. An erase may have the reserve; the next one finds it laid in again, if there is room.
+            Err(e) if erases && e.kind() == ErrorKind::Full && give_up_reserve(&self.dir) => {
+                self.squeezed.store(true, Ordering::Relaxed);
+                self.log.commit(blobs, over, head)
+            }
+            done => done,
+        }
     }
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.check()?;
@@ -302,6 +365,9 @@ fn disk_bytes(dir: &Path) -> std::io::Result<u64> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         let Ok(meta) = entry.metadata() else { continue };
+        if entry.file_name() == RESERVE {
+            continue;
+        }
         bytes += if meta.is_dir() { disk_bytes(&entry.path())? } else { meta.blocks() * 512 };
     }
     Ok(bytes)

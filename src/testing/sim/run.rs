@@ -251,7 +251,9 @@ impl Run {
                     let taken_over = self.options.open_as == OpenAs::TakeOver;
                     assert!(
                         taken_over || engine.read_only().is_some() == self.restored,
-                        "FOUND: who owns the cell is not clear"
+                        "FOUND: restored: {}, and yet read-only: {:?}",
+                        self.restored,
+                        engine.read_only()
                     );
                     if engine.read_only().is_some() {
                         self.look_only(engine);
@@ -277,9 +279,12 @@ impl Run {
     fn look_only(&self, engine: Engine) {
         let keys = |run: &Run| run.media.cell().and_then(|cell| cell.load()).map(|contents| contents.keys.len()).ok();
         let before = keys(self);
-        let refused = engine.erase(crate::Scope::user(user_id(0))).err().map(|e| e.kind());
+        let refused = engine.erase(crate::engine::Scope::user(user_id(0))).err().map(|e| e.kind());
         assert_eq!(refused, Some(ErrorKind::Fenced), "FOUND: a store erases that does not own its cell");
-        let refused = engine.put(crate::Put::new(user_id(0), crate::Class::audio()), &b"x"[..]).err().map(|e| e.kind());
+        let refused = engine
+            .put(crate::engine::Put::new(user_id(0), crate::ids::Class::audio()), &b"x"[..])
+            .err()
+            .map(|e| e.kind());
         assert_eq!(refused, Some(ErrorKind::Fenced), "FOUND: a store takes a put that does not own its cell");
         let _ = (engine.tend(&mut |_| {}), engine.status(), engine.list(&Query::default()));
         drop(engine);
