@@ -90,6 +90,10 @@ pub(super) fn claim(
         None => drawn()?,
     };
     let number = 1 + claimed.map_or(0, |claimed| claimed.claim).max(owner.map_or(0, |owner| owner.claim));
+    if let Some(owner) = &owner {
+        // What the cell shows may never have reached its medium: a power cut would bring back a token that this place no longer knows.
+        cell.claim(id, owner, 0)?;
+    }
     let next = Claimed { instance, claim: number, known: owner.map_or(NOBODY, |owner| owner.token), next: drawn()? };
     let head = store.claim(&next)?;
     // A store that keeps no claim has none now either.
