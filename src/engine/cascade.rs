@@ -9,7 +9,7 @@ use super::edit::{Edit, user_of};
 use super::part::erase_record;
 use super::read::Selector;
 use super::{Inner, Writer};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::ids::{RecordId, UserTag};
 use crate::limits::{LINKS_FOLLOWED, USERS_FOLLOWED};
 use crate::tree::lineage::{LINK_BYTES, Lineage, Other, read, whose};
@@ -99,9 +99,8 @@ pub(super) fn follow(edit: &mut Edit<'_>, links: Vec<Links>, epoch: u64, most: F
                     let Some(page) = user_of(editor, root, &derived)? else {
                         continue;
                     };
-                    let mut fell = match erase_record(editor, page, &derived, epoch) {
-                        Err(e) if e.kind() == ErrorKind::Absent => continue,
-                        fell => fell?,
+                    let Some(mut fell) = erase_record(editor, page, &derived, epoch)? else {
+                        continue;
                     };
                     followed.derived += fell.records.unwrap_or(0);
                     followed.selectors.append(&mut fell.selectors);

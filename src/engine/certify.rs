@@ -13,7 +13,7 @@ use crate::certificate::{
 };
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Class, Timestamp, UserTag};
+use crate::ids::{Class, Timestamp, UserId, UserTag};
 use crate::limits::FORMAT;
 use crate::log::{LogProof, Signer};
 use crate::promise::Retirement;
@@ -42,6 +42,17 @@ impl Docket {
             crate::scope::Scope::Record(_) => None,
         };
         Docket { user, ..Docket::default() }
+    }
+
+    /// Of a name that nobody has.
+    pub(super) fn nothing(user: &UserId) -> Self {
+        Docket {
+            user: Some(user.as_str().to_owned()),
+            records: Some(BTreeMap::new()),
+            openings: Some(0),
+            grants: Some(0),
+            ..Docket::default()
+        }
     }
 
     /// Of a user's page as it was before.

@@ -277,7 +277,8 @@ impl Inner {
         let names: Vec<BlobName> = change.blobs.iter().map(|(name, _)| *name).collect();
         let agenda = |head: &HeadPage| (head.roots.agenda.as_ref().map(|at| at.name), head.pending);
         let rings = change.head.roots.falling.is_some() || agenda(&change.head) != agenda(&self.state().head);
-        self.install(State { head: change.head, stored }, change.made, (&change.replaced, &change.erased));
+        let erases = self.state().erases + u64::from(!change.erased.is_empty());
+        self.install(State { head: change.head, stored, erases }, change.made, (&change.replaced, &change.erased));
         self.release_names(names.into_iter().chain(change.staged.iter().copied()), true);
         if rings {
             self.bell.ring();

@@ -388,11 +388,9 @@ impl Inner {
                 self.refuse_once(edit, user, format!("record {id}, whose time has come"), doing)?;
                 continue;
             }
-            match erase_record(editor, page, &id, doing.epoch) {
-                Ok(applied) => doing.tended.expired += self.took(edit, applied, doing)?,
-                // It fell with another one.
-                Err(e) if e.kind() == ErrorKind::Absent => {}
-                Err(e) => return Err(e),
+            // Where it is not there, it fell with another one.
+            if let Some(applied) = erase_record(editor, page, &id, doing.epoch)? {
+                doing.tended.expired += self.took(edit, applied, doing)?;
             }
         }
         Ok(())

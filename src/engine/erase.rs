@@ -1,18 +1,20 @@
 //! Erasing: drop the pointers, rekey the path, have the cell destroy the old root key. Scopes that wait at once share
 //! one commit.
 
+use std::cmp::Ordering;
+
 use super::cascade::{Links, follow};
 use super::certify::{Claim, Common, Docket, Unsigned};
 use super::commit::Change;
 use super::edit::{Edit, page_of};
 use super::holds::{held, protected};
-use super::part::{Part, erase_record, is_there};
+use super::part::{Part, erase_record, fence_record, is_there};
 use super::read::Selector;
 use super::{Answer, Asked, Engine, Inner, State, Writer};
 use crate::cell::{Retirement, RootKey};
 use crate::certificate::{CellFacts, Destroyed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Class, Timestamp};
+use crate::ids::{Class, Timestamp, UserTag};
 use crate::policy::millis;
 use crate::scope::{Erase, Scope, When};
 use crate::secret::WipeStack;
@@ -20,7 +22,8 @@ use crate::tree::head::HeadPage;
 use crate::tree::history::Fact;
 use crate::tree::lineage::Lineage;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN};
-use crate::tree::users::{SlotState, find};
+use crate::tree::user::Unborn;
+use crate::tree::users::{Slot, SlotState, find};
 use crate::tree::{Link, PageKind};
 
 /// What an erase did. It is returned when the erase is complete, never before.
@@ -82,7 +85,10 @@ impl Applied {
 }
 
 pub(super) fn absent(what: &str) -> Error {
-    Error::new(ErrorKind::Absent, format!("{what} is not in this store; nothing was erased"))
+    Error::new(
+        ErrorKind::Absent,
+        format!("{what} is not in this store, which never gives such an id; nothing was erased"),
+    )
 }
 
 impl Engine {
@@ -90,7 +96,8 @@ impl Engine {
     /// key is destroyed as far as the cell promises, no reader delivers a byte of the scope any more.
     ///
     /// # Errors
-    /// `Absent` where there is no such user, interaction or record; `Held` where a hold covers some of it, or a
+    /// `Absent` for a record of a user who is not here, or of a life to come: its id is never given, so nothing can arrive under it. Anything
+    /// else that is not here is erased all the same, with no records: what is on its way is refused. `Held` where a hold covers some of it, or a
     /// held record was derived from some of it; `Invalid` for an empty range, or for keeping without a reason; `Copy` where a copy in step is out of reach: the old root key stays until it is back or removed; `Io`,
     /// `Full`.
     pub fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
@@ -299,13 +306,14 @@ impl Inner {
         erase.check()?;
         let tag = erase.user(|user| self.user_tag(state, user));
         let (editor, root) = edit.parts()?;
-        let Some(slot) = root.slot_mut(editor, tag)? else {
-            return Err(absent("this user"));
-        };
+        match root.slot_mut(editor, tag)?.map(|slot| &slot.state) {
+            Some(SlotState::Live(_)) => {}
+            Some(SlotState::Erased { .. }) => return Ok(Applied::already()),
+            Some(SlotState::Unborn(_)) | None => return self.apply_to_nobody(edit, erase, tag, (epoch, now)),
+        }
+        let Some(slot) = root.slot_mut(editor, tag)? else { unreachable!("it was just there") };
         let incarnation = slot.incarnation;
-        let SlotState::Live(link) = &mut slot.state else {
-            return Ok(Applied::already());
-        };
+        let SlotState::Live(link) = &mut slot.state else { unreachable!("it lives") };
         match erase.scope() {
             Scope::User { class: None, when: When::Ever, .. } if erase.keep.is_empty() => {
                 // Damaged pages below must not keep a user from being erased; what was derived cannot be found then, and
@@ -371,8 +379,10 @@ impl Inner {
                 Ok(Applied { docket, ..applied })
             }
             Scope::Record(id) => {
-                if id.incarnation < incarnation {
-                    return Ok(Applied::already());
+                match id.incarnation.cmp(&incarnation) {
+                    Ordering::Less => return Ok(Applied::already()),
+                    Ordering::Greater => return Err(absent("the life of this user that the record is of")),
+                    Ordering::Equal => {}
                 }
                 // What fell with a source, and still stands in lists, was erased with that.
                 let falling = state.head.roots.falling.is_some();
@@ -384,9 +394,54 @@ impl Inner {
                     return Err(held("this record, or one derived from it,"));
                 }
                 let docket = erase.request.as_ref().map(|_| Docket::of(editor, tag, page)).transpose()?;
-                let applied = erase_record(editor, page, id, epoch)?;
+                let applied = match erase_record(editor, page, id, epoch)? {
+                    Some(applied) => applied,
+                    None => fence_record(editor, page, id, epoch)?,
+                };
                 Ok(Applied { docket: docket.filter(|_| !applied.already), ..applied })
             }
         }
+    }
+
+    /// Leaves the fence of what nobody has here: what is on its way, or comes later, finds it. It keeps no name.
+    fn apply_to_nobody(
+        &self,
+        edit: &mut Edit<'_>,
+        erase: &Erase,
+        tag: UserTag,
+        (epoch, now): (u64, Timestamp),
+    ) -> Result<Applied> {
+        let (editor, root) = edit.parts()?;
+        let Scope::User { user, class, when } = erase.scope() else {
+            // Class tags of a user who comes are drawn then: this id is never given.
+            return Err(absent("the user of this record"));
+        };
+        let docket = erase.request.as_ref().map(|_| Docket::nothing(user));
+        if class.is_none() && matches!(when, When::Ever) && erase.keep.is_empty() {
+            match root.slot_mut(editor, tag)? {
+                Some(slot) => *slot = Slot::never_here(epoch),
+                None => root.insert(editor, tag, Slot::never_here(epoch))?,
+            }
+            let whole = Selector { user: tag, class: None, low: KEY_MIN, high: KEY_MAX };
+            return Ok(Applied { selectors: vec![whole], docket, ..Applied::of(Vec::new()) });
+        }
+        let unborn = match root.slot_mut(editor, tag)?.map(|slot| &mut slot.state) {
+            Some(SlotState::Unborn(link)) => link.load_mut(editor, PageKind::Unborn, Some(tag))?.take(),
+            _ => self.new_unborn(user)?,
+        };
+        let mut page = unborn.born(user.clone(), now);
+        let part = Part::of(&page, (tag, 1), (class.as_ref(), &erase.keep), *when)?;
+        let applied = match part.is_erased(editor, &page)? {
+            true => Applied::already(),
+            false => Applied { docket, ..part.erase(editor, &mut page, (epoch, now))? },
+        };
+        if page.fences.tree.root.is_some() {
+            let slot = Slot::unborn(Unborn::of(page));
+            match root.slot_mut(editor, tag)? {
+                Some(there) => *there = slot,
+                None => root.insert(editor, tag, slot)?,
+            }
+        }
+        Ok(applied)
     }
 }

@@ -222,6 +222,8 @@ enum Answer {
 struct State {
     head: HeadPage,
     stored: Head,
+    /// How many commits erased something since the engine was opened, those within an epoch included.
+    erases: u64,
 }
 
 /// What only the one writer touches.

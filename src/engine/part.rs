@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::cascade::Links;
 use super::edit::{Edit, page_of};
-use super::erase::{Applied, absent};
+use super::erase::Applied;
 use super::lineage::Fate;
 use super::read::Selector;
 use super::{Inner, State};
@@ -99,10 +99,8 @@ impl Part {
         Range { low: &self.low, high: &self.high, descending: false }
     }
 
-    /// Whether there is nothing to do, since a single interaction was erased before.
-    ///
-    /// # Errors
-    /// `Absent` where it never was there.
+    /// Whether there is nothing to do, since a single interaction was erased before. One that was never here is not: what is on its way
+    /// must find a fence.
     pub(super) fn is_erased(&self, editor: &Editor<'_>, page: &UserPage) -> Result<bool> {
         let When::Interaction(id) = self.when else {
             return Ok(false);
@@ -114,13 +112,10 @@ impl Part {
                 Ok(ControlFlow::Break(()))
             })?;
         }
-        let fenced = || match self.class {
+        match self.class {
+            _ if there => Ok(false),
             Some(class) => page.fences.cover(editor.pages, self.user, &page.fence_key, (class, id, None)),
             None => page.fences.cover_interaction(editor.pages, self.user, &page.fence_key, id),
-        };
-        match there || fenced()? {
-            true => Ok(!there),
-            false => Err(absent("this interaction")),
         }
     }
 
@@ -285,24 +280,39 @@ pub(super) fn is_there(editor: &Editor<'_>, page: &UserPage, id: &RecordId) -> R
     }
 }
 
-/// Drops one record of a live user and leaves its fence. Whether it is held was asked before, or it fell before it was held.
-pub(super) fn erase_record(editor: &mut Editor<'_>, page: &mut UserPage, id: &RecordId, epoch: u64) -> Result<Applied> {
+/// Leaves the fence of a record of a live user that is not there: its id is never given, and says erased.
+pub(super) fn fence_record(editor: &mut Editor<'_>, page: &mut UserPage, id: &RecordId, epoch: u64) -> Result<Applied> {
+    let what = (id.class, id.interaction, Some(id.ordinal));
+    if page.fences.cover(editor.pages, id.user, &page.fence_key, what)? {
+        return Ok(Applied::already());
+    }
+    let point = Point::Record(id.class, id.interaction, id.ordinal);
+    page.fences.add_point(editor, id.user, &page.fence_key, point, epoch)?;
+    Ok(Applied::of(Vec::new()))
+}
+
+/// Drops one record of a live user and leaves its fence; `None` where it is not there. Whether it is held was asked before, or it fell
+/// before it was held.
+pub(super) fn erase_record(
+    editor: &mut Editor<'_>,
+    page: &mut UserPage,
+    id: &RecordId,
+    epoch: u64,
+) -> Result<Option<Applied>> {
     let (tag, incarnation) = (id.user, page.incarnation);
     let key = record_key(id.interaction, id.ordinal);
     if !is_there(editor, page, id)? {
-        let what = (id.class, id.interaction, Some(id.ordinal));
-        let fenced = page.fences.cover(editor.pages, tag, &page.fence_key, what)?;
-        return if fenced { Ok(Applied::already()) } else { Err(absent("this record")) };
+        return Ok(None);
     }
     let counts = remove(editor, tag, page, &[id.class], (&key, &key))?;
     page.inbox = Inbox::default();
     page.fences.add_point(editor, tag, &page.fence_key, Point::Record(id.class, id.interaction, id.ordinal), epoch)?;
     let (tree, count) = page.lineage.take(editor, tag, id.class, &key, &key)?;
-    Ok(Applied {
+    Ok(Some(Applied {
         selectors: vec![Selector { user: tag, class: Some(id.class), low: key, high: key }],
         links: vec![Links { owner: tag, incarnation, tree, count }],
         ..Applied::of(counts)
-    })
+    }))
 }
 
 /// Drops the records of some classes in `low..=high`; a class that is left empty goes with its name.

@@ -93,8 +93,11 @@ pub(crate) fn run(engine: &Engine, erase: Erase, output: Option<&Path>, yes: boo
         line(format_args!("{what} had been erased already; the store is at epoch {}", done.epoch))?;
         return if output.is_some() { line("there is nothing to certify: no certificate was written") } else { Ok(()) };
     }
-    let records =
-        done.records.map_or("an unknown number of records (damaged pages)".to_owned(), |n| format!("{n} records"));
+    let records = match done.records {
+        None => "an unknown number of records (damaged pages)".to_owned(),
+        Some(0) => "nothing of it was here; what arrives late is refused".to_owned(),
+        Some(n) => format!("{n} records"),
+    };
     let with = if derived == 0 { String::new() } else { format!(", and {derived} derived from them") };
     line(format_args!("erased {what}: {records}{with}; epoch {}", done.epoch))?;
     let until = until.map_or("destroyed".to_owned(), |until| format!("pending {until}"));
