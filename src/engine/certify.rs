@@ -114,7 +114,8 @@ impl Inner {
         let mut opening = [0; 32];
         self.options.env.fill(&mut opening)?;
         let copies = |mode| state.head.copies.iter().filter(|copy| copy.mode == mode).count() as u64;
-        let kept = |class: &Class| Kept { class: class.as_str().to_owned(), reason: erase.reason.clone() };
+        let kept =
+            |(class, reason): (&Class, &str)| Kept { class: class.as_str().to_owned(), reason: reason.to_owned() };
         let body = Body {
             engine: concat!("keyfall ", env!("CARGO_PKG_VERSION")).to_owned(),
             format: FORMAT,
@@ -134,7 +135,7 @@ impl Inner {
             records: docket.records,
             derived: common.derived,
             following: common.following,
-            kept: erase.keep.iter().map(kept).collect(),
+            kept: erase.stays().map(kept).collect(),
             holds: docket.holds,
             openings: docket.openings,
             grants: docket.grants,

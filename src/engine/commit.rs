@@ -271,7 +271,7 @@ impl Inner {
             }
             Err(e) => {
                 self.release_names(change.blobs.iter().map(|(name, _)| *name), false);
-                return Err(e);
+                return Err(if e.kind() == ErrorKind::Full { e } else { e.perhaps() });
             }
         }
         let names: Vec<BlobName> = change.blobs.iter().map(|(name, _)| *name).collect();
@@ -296,7 +296,7 @@ impl Inner {
             });
             taken.map_err(|e| {
                 copy.let_go();
-                e.context(if erase {
+                e.perhaps().context(if erase {
                     "the erase is published and reads say erased, but the old root key is not destroyed yet"
                 } else {
                     "the store holds this commit, but it does not count yet"
@@ -307,11 +307,11 @@ impl Inner {
             writer.settled = true;
             return Ok(None);
         }
-        self.verify(writer, &change.blobs)?;
+        self.verify(writer, &change.blobs).map_err(Error::perhaps)?;
         // Who erases once and goes leaves no key behind that nobody needs.
         let next = if writer.erases { Some(self.next_root(writer, &self.state().head)?) } else { None };
         writer.erases = true;
-        self.finish(writer, next).map(Some)
+        self.finish(writer, next).map(Some).map_err(Error::perhaps)
     }
 
     /// Hands one commit on to a copy that holds the one before; any other copy catches up.

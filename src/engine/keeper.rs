@@ -102,6 +102,7 @@ fn keep(inner: &Inner) {
                 let left = due.saturating_sub(if due == 0 { 0 } else { inner.options.env.now().0 });
                 match left {
                     0 => match inner.tend(&mut |_| {}, &|| inner.bell.is_ended()) {
+                        Ok(tended) if tended.stuck => Some(PAUSE),
                         Ok(_) => Some(Duration::ZERO),
                         Err(_) => Some(PAUSE),
                     },

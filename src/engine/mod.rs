@@ -30,6 +30,7 @@ mod read;
 mod reader;
 mod report;
 mod sets;
+mod tended;
 mod walk;
 
 use std::collections::HashMap;
@@ -43,7 +44,6 @@ pub use cascade::Follow;
 pub use certify::Unsigned;
 pub use copies::{Backup, CopyStatus, Restored, restore};
 pub use discard::{Discarded, Progress};
-pub use due::Tended;
 pub use erase::Erasure;
 pub use grants::Opened;
 pub use inbox::Accepted;
@@ -54,6 +54,7 @@ pub use lineage::Lineage;
 pub use read::{Listing, Query};
 pub use reader::Reader;
 pub use report::{Erased, Report};
+pub use tended::{Tended, Trouble};
 
 pub use crate::policy::Policy;
 pub use crate::record::{Put, Source};

@@ -529,8 +529,7 @@ fn erases_that_wait_share_a_commit() {
     for n in 0..50 {
         world.put(&format!("u{n}"), Class::audio(), b"x");
     }
-    let scopes: Vec<_> =
-        (0..50).map(|n| Scope::user(user(&format!("u{n}")))).chain([Scope::Record(foreign)]).collect();
+    let scopes: Vec<_> = (0..50).map(|n| Scope::user(user(&format!("u{n}")))).chain([Scope::Record(foreign)]).collect();
     let outcomes = world.engine().erase_all(&scopes);
     assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 50);
     assert_eq!(kind(outcomes.into_iter().last().unwrap()), ErrorKind::Absent);

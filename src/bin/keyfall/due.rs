@@ -25,6 +25,7 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, json: bool) -> Done {
         return value(&json!({
             "planned": done.planned, "expired": done.expired, "derived": done.derived, "refused": done.refused,
             "inbox_keys": done.inbox_keys, "damaged": done.damaged, "finalized": done.finalized, "next_due": next,
+            "failed": done.failed, "troubles": done.troubles.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }));
     }
     line(format_args!(
@@ -36,6 +37,9 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, json: bool) -> Done {
             "{} users passed over: their pages are damaged; restore the store from a copy",
             done.damaged
         ))?;
+    }
+    for trouble in &done.troubles {
+        line(trouble)?;
     }
     if done.inbox_keys > 0 {
         line(format_args!("{} old inbox keys destroyed", done.inbox_keys))?;
