@@ -11,7 +11,7 @@ use keyfall::cell::FileCell;
 use keyfall::engine::Geometry;
 use keyfall::env::System;
 use keyfall::ids::BlobName;
-use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, SledStore, Store, Usage};
+use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, SledStore, Store, Usage};
 use keyfall::{Class, Engine, Options, Put, Result, Scope, UserId};
 
 /// Counts what a store is given.
@@ -56,7 +56,7 @@ impl Store for Counting {
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.store.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.store.remove(names)
     }
     fn usage(&self) -> Result<Usage> {
@@ -80,7 +80,8 @@ fn main() {
         let store = SledStore::create(&dir.path().join("store")).unwrap();
         let store = Arc::new(Counting { store, bytes: AtomicU64::new(0), blobs: AtomicU64::new(0) });
         let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
-        let options = Options { geometry: Geometry { page_bytes, fan_bits }, ..Options::default() };
+        let options =
+            Options { geometry: Geometry { page_bytes, fan_bits, ..Geometry::DEFAULT }, ..Options::default() };
         let engine = Engine::init(store.clone(), Arc::new(cell), options).unwrap();
         let began = Instant::now();
         for part in (0..users).collect::<Vec<_>>().chunks(20_000) {

@@ -115,6 +115,15 @@ impl<'a> Decoder<'a> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
+    /// A number that may be missing.
+    pub(crate) fn optional(&mut self) -> Result<Option<u64>> {
+        match self.u8()? {
+            0 => Ok(None),
+            1 => self.u64().map(Some),
+            _ => Err(self.bad()),
+        }
+    }
+
     /// A text behind its length in two bytes.
     pub(crate) fn text(&mut self, max: usize) -> Result<&'a str> {
         let n = usize::from(self.u16()?);
@@ -167,6 +176,14 @@ impl Encoder {
 
     pub(crate) fn u64(&mut self, v: u64) -> &mut Self {
         self.bytes(&v.to_be_bytes())
+    }
+
+    /// A number that may be missing: a flag says so, and no number does.
+    pub(crate) fn optional(&mut self, v: Option<u64>) -> &mut Self {
+        match v {
+            None => self.u8(0),
+            Some(v) => self.u8(1).u64(v),
+        }
     }
 
     pub(crate) fn count(&mut self, n: usize) -> &mut Self {

@@ -11,7 +11,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use fiemap::{Fiemap, FiemapExtentFlags};
+use rustix::fs::{FallocateFlags, IFlags, OFlags, fallocate};
+use rustix::io::Errno;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,43 @@ pub(crate) trait Disk: Send + Sync {
     /// Fills `into`, which is aligned to a page, from the beginning of a file: from the medium and not from the page
     /// cache, where the file system can.
     fn read_medium(&self, path: &Path, into: &mut [u8]) -> io::Result<()>;
+    /// Why the old bytes of a file may stay when it is overwritten; `None` where nothing tells so, or it is not there.
+    fn keeps(&self, _path: &Path) -> io::Result<Option<&'static str>> {
+        Ok(None)
+    }
+}
+
+/// As [`Disk::keeps`], of a file or directory of the operating system: by its flags, and by who else has its blocks.
+pub(crate) fn keeps_old_bytes(path: &Path) -> io::Result<Option<&'static str>> {
+    let file = File::open(path)?;
+    let flags = rustix::fs::ioctl_getflags(&file)?;
+    if flags.contains(IFlags::JOURNALING) {
+        return Ok(Some("has the flag +j: its data goes into the journal first"));
+    }
+    if flags.contains(IFlags::COMPRESSED) {
+        return Ok(Some("has the flag +c: it is compressed, and written elsewhere each time"));
+    }
+    if file.metadata()?.is_dir() {
+        return Ok(None);
+    }
+    for extent in Fiemap::new(&file) {
+        let flags = extent?.fe_flags;
+        if flags.contains(FiemapExtentFlags::SHARED) {
+            return Ok(Some(
+                "shares its blocks with another file, as `cp --reflink` leaves them, and old bytes stay there",
+            ));
+        }
+        if flags.contains(FiemapExtentFlags::DATA_INLINE) {
+            return Ok(Some("lies in its inode, which goes into the journal first"));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a file system says with this that it cannot be asked.
+pub(crate) fn cannot_say(e: &io::Error) -> bool {
+    let errno = Errno::from_io_error(e);
+    errno.is_some_and(|e| [Errno::NOTTY, Errno::OPNOTSUPP, Errno::INVAL, Errno::NOSYS].contains(&e))
 }
 
 /// An open file.
@@ -45,8 +84,8 @@ pub(crate) trait DiskFile: Send + Sync {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     fn sync_data(&self) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Gives the space of a range back; it reads as zeros then. A file system without holes changes nothing.
-    fn punch(&self, offset: u64, len: u64) -> io::Result<()>;
+    /// Gives the space of a range back; it reads as zeros then. A file system without holes changes nothing, and says `false`.
+    fn punch(&self, offset: u64, len: u64) -> io::Result<bool>;
 }
 
 /// The operating system's files.
@@ -82,6 +121,14 @@ impl Disk for OsDisk {
         }
         FileExt::read_exact_at(&File::open(path)?, into, 0)
     }
+
+    fn keeps(&self, path: &Path) -> io::Result<Option<&'static str>> {
+        match keeps_old_bytes(path) {
+            // A file system that cannot be asked is judged when a cell is opened.
+            Err(e) if e.kind() == io::ErrorKind::NotFound || cannot_say(&e) => Ok(None),
+            told => told,
+        }
+    }
 }
 
 impl DiskFile for File {
@@ -105,9 +152,10 @@ impl DiskFile for File {
         File::set_len(self, len)
     }
 
-    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+    fn punch(&self, offset: u64, len: u64) -> io::Result<bool> {
         match fallocate(self, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len) {
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(false),
             Err(e) => Err(e.into()),
         }
     }

@@ -1,6 +1,7 @@
 //! The one door through which time and randomness come in, so that a seed replays a run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::TryRng as _;
 
@@ -11,11 +12,28 @@ use crate::ids::Timestamp;
 pub trait Env: Send + Sync {
     /// The time of day.
     fn now(&self) -> Timestamp;
+    /// Time since some moment that stays the same while the process runs: nobody sets this clock, and it goes on while the
+    /// machine sleeps, where the system has such a one.
+    fn monotonic(&self) -> Duration {
+        since_boot()
+    }
     /// Fills `out` with random bytes fit for keys.
     ///
     /// # Errors
     /// `Io` where the generator fails; nothing may be drawn from anywhere else then.
     fn fill(&self, out: &mut [u8]) -> Result<()>;
+}
+
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn since_boot() -> Duration {
+    static BEGAN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    BEGAN.get_or_init(std::time::Instant::now).elapsed()
 }
 
 /// The system's clock and the system's generator (`getrandom`): no user-space generator stands between, for

@@ -17,6 +17,8 @@ pub enum ErrorKind {
     Corrupt,
     /// The engine declines: the store and the cell are of different epochs, or the medium cannot keep the promise.
     Refused,
+    /// Another engine owns the store: step down, or take the store over on purpose.
+    Fenced,
     /// It is under a legal hold: lift that first.
     Held,
     /// Another process has the store or the cell open.
@@ -58,8 +60,12 @@ impl Error {
         self
     }
 
-    /// An error of the operating system while doing `what`; a full disk gets its own kind.
+    /// An error of the operating system while doing `what`; a full disk gets its own kind. Where one of this crate's errors
+    /// came through a reader or a writer, its kind stays.
     pub fn io(what: impl fmt::Display, error: std::io::Error) -> Self {
+        if let Some(own) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
+            return Error::new(own.kind, format!("{what}: {own}")).with_source(error);
+        }
         match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::new(
                 ErrorKind::Full,
@@ -138,5 +144,12 @@ impl From<Error> for std::io::Error {
             _ => std::io::ErrorKind::Other,
         };
         std::io::Error::new(kind, error)
+    }
+}
+
+impl From<std::io::Error> for Error {
+    /// One of this crate's errors that came through a reader or a writer, as it was; any other as [`Error::io`] has it.
+    fn from(error: std::io::Error) -> Self {
+        error.downcast::<Error>().unwrap_or_else(|e| Error::io("reading or writing", e))
     }
 }

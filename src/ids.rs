@@ -41,6 +41,17 @@ impl fmt::Debug for StoreId {
     }
 }
 
+/// What the pages and payloads of a store are bound to, beside their own names: stores of one realm can hand a subtree on as it is. A store
+/// without a realm is one of its own, and takes its own id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RealmId(pub [u8; 16]);
+
+impl From<StoreId> for RealmId {
+    fn from(store: StoreId) -> Self {
+        RealmId(store.0)
+    }
+}
+
 /// A user, by the name the application gives: any UTF-8 text of 1 to 512 bytes. Zeroized on drop.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(String);

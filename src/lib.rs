@@ -9,7 +9,7 @@
 //! | [`error`], [`limits`], [`time`] | what everything stands on |
 //! | [`promise`] | what a root cell says: how far its medium forgets, and that a key is destroyed |
 //! | [`log`], [`certificate`] | the public log and the erasure certificate, and how they are checked: no engine, no cipher |
-//! | [`ids`], [`mod@env`], [`secret`], `codec`, `dir`, `disk` | (feature `engine`, as all below) what the engine stands on |
+//! | [`ids`], [`mod@env`], [`secret`], `process`, `codec`, `dir`, `disk` | (feature `engine`, as all below) what the engine stands on |
 //! | [`store`] | the port that may keep every byte for ever, and its adapters; it sees ciphertext only |
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
@@ -46,6 +46,8 @@ pub mod limits;
 pub mod log;
 #[cfg(feature = "engine")]
 mod policy;
+#[cfg(feature = "engine")]
+mod process;
 pub mod promise;
 #[cfg(feature = "keyholders")]
 pub mod quorum;

@@ -16,10 +16,12 @@ pub const COMMITMENT_BYTES: usize = 32;
 pub const HEADER_BYTES: usize = SALT_BYTES + COMMITMENT_BYTES;
 /// Bytes by which a sealed object of one chunk is longer than its plaintext.
 pub const SEAL_OVERHEAD: usize = HEADER_BYTES + TAG_BYTES;
-/// Full chunks in one payload segment: the unit in which a store keeps a recording.
-pub const CHUNKS_PER_SEGMENT: usize = 16;
+/// Least and most plaintext bytes of one payload segment that a geometry may name: the unit in which a store keeps a recording.
+pub const SEGMENT_MIN_BYTES: usize = CHUNK_BYTES;
+/// See [`SEGMENT_MIN_BYTES`]: two of them are in memory while a record streams.
+pub const SEGMENT_MAX_BYTES: usize = 8 << 20;
 /// Most bytes of one blob.
-pub const BLOB_MAX_BYTES: usize = HEADER_BYTES + CHUNKS_PER_SEGMENT * (CHUNK_BYTES + TAG_BYTES);
+pub const BLOB_MAX_BYTES: usize = HEADER_BYTES + SEGMENT_MAX_BYTES / CHUNK_BYTES * (CHUNK_BYTES + TAG_BYTES);
 /// Most bytes of one record: 2^32 chunks less one, the counter's range with room to spare.
 pub const RECORD_MAX_BYTES: u64 = (u32::MAX as u64) * CHUNK_BYTES as u64;
 /// Smallest and largest page a geometry may name, bytes as stored.
@@ -82,6 +84,8 @@ pub const NAME_MAX_BYTES: usize = 32;
 pub const GRANTS_MAX: usize = 64;
 /// How old a grantee's request may be.
 pub const REQUEST_AGE: Duration = Duration::from_secs(3600);
+/// How often a grantee may ask for one grant, or one training set, in that time: each opening is written down.
+pub const REQUESTS_MAX: u32 = 64;
 /// Most holds on one user's records at a time.
 pub const HOLDS_MAX: usize = 64;
 /// Most records that one record may be derived from.
@@ -99,6 +103,13 @@ pub const COPIES_MAX: usize = 8;
 pub const PLACE_MAX_BYTES: usize = 1024;
 /// How far ahead of this machine's clock an interaction id may lie.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
+/// How far the clock may be ahead of the last commit before nothing is done by it alone: longer than the month that many deadlines
+/// have, shorter than most clocks are wrong that are.
+pub const CLOCK_JUMP: Duration = Duration::from_secs(35 * 24 * 3600);
+/// How long after the last commit, and what an open engine counted since, a clock is believed in what an erase fences for good.
+pub const CLOCK_TRUST: Duration = Duration::from_secs(60);
+/// How old the time in the head may become while something is to be due: so it is known how long nothing was done.
+pub const CLOCK_NOTED: Duration = Duration::from_secs(24 * 3600);
 /// Most records in one page of a listing.
 pub const LIST_MAX: usize = 10_000;
 /// Bytes of a root cell slot: one sector, which a disk writes whole or not at all.
@@ -107,9 +118,11 @@ pub const SLOT_BYTES: usize = 512;
 const _: () = assert!(PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a page is one chunk");
 const _: () = assert!(USER_PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a user page is one chunk");
 const _: () = assert!(HEAD_MAX_BYTES < CHUNK_BYTES, "a head is one chunk");
+const _: () = assert!(CLOCK_TRUST.as_secs() < CLOCK_SKEW.as_secs(), "a put takes every id that is made after an erase");
+const _: () = assert!(CLOCK_NOTED.as_secs() < CLOCK_JUMP.as_secs(), "a store that is tended has no jumps");
 const _: () = assert!(COPIES_MAX * (PLACE_MAX_BYTES + 16) + 512 < HEAD_MAX_BYTES, "a head holds all copies");
 const _: () = assert!(
-    2 * (40 + 2 + 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    2 * (63 + 2 + 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two openings fit in the smallest page"
 );
 const _: () = assert!(
@@ -121,7 +134,7 @@ const _: () = assert!(
     "two planned erases fit in the smallest page"
 );
 const _: () = assert!(
-    2 * (20 + 2 + 72 + CLASS_MAX_BYTES + NAME_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    2 * (20 + 2 + 85 + CLASS_MAX_BYTES + NAME_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two grants fit in the smallest page"
 );
 const _: () = assert!(

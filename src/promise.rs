@@ -32,9 +32,10 @@ impl Fence {
     /// Of a keyholder that was told nothing yet.
     pub const NONE: Fence = Fence(RootId { epoch: 0, attempt: [0; 16] });
 
-    /// Whether a share of this root key may still be taken: of an epoch that was ended, none is.
+    /// Whether a share of this root key may still be taken: of an epoch that was ended, none is but that of the key that was kept, for a
+    /// keyholder that lacked it then.
     pub fn takes(&self, id: &RootId) -> bool {
-        id.epoch > self.0.epoch
+        id.epoch > self.0.epoch || *id == self.0
     }
 
     /// Whether it may be told to keep this one alone: never an older one, nor another of the same epoch.
@@ -185,12 +186,115 @@ pub enum Retirement {
 impl Retirement {
     /// Whether the key is gone now, as far as the promise goes.
     pub fn is_final(&self) -> bool {
+        self.awaited().is_none()
+    }
+
+    /// What is missing before it is; `None` where nothing is.
+    pub fn awaited(&self) -> Option<Awaited> {
         match self {
-            Retirement::Destroyed => true,
-            Retirement::Scheduled(_) => false,
-            Retirement::Stated { statements, needed } => statements.len() >= *needed,
+            Retirement::Destroyed => None,
+            Retirement::Scheduled(at) => Some(Awaited::Medium(*at)),
+            Retirement::Stated { statements, needed } => {
+                let (stated, needed) = (statements.len(), *needed);
+                (stated < needed).then_some(Awaited::Keyholders { stated, needed })
+            }
         }
     }
+}
+
+/// What keeps an erase from being final.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Awaited {
+    /// Other erases, until then at the latest: nobody was asked yet to destroy the root key.
+    Window(Timestamp),
+    /// The medium, which destroys the root key then.
+    Medium(Timestamp),
+    /// Keyholders.
+    Keyholders {
+        /// How many have signed that their share is gone.
+        stated: usize,
+        /// How many must have.
+        needed: usize,
+    },
+    /// The engine, which could not finish and tries again; this is why.
+    Engine(String),
+}
+
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Awaited::Window(until) => write!(f, "the old root key waits for other erases, until {until} at the latest"),
+            Awaited::Medium(at) => write!(f, "the cell destroys the old root key at {at}"),
+            Awaited::Keyholders { stated, needed } => write!(
+                f,
+                "{stated} of {needed} keyholders have signed that their share of the old root key is gone; the others are asked again when they are back"
+            ),
+            Awaited::Engine(why) => f.write_str(why),
+        }
+    }
+}
+
+/// How far an erase is: what was seen of it, and no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finality {
+    /// Every root key that reached it is destroyed, as far as [`Promise`] goes.
+    Final,
+    /// A root key that reached it may still be there: whoever has it, and old copies, can read what the erase names.
+    Pending {
+        /// All that is missing, one thing at least.
+        awaited: Vec<Awaited>,
+    },
+}
+
+impl Finality {
+    /// Final where nothing is awaited.
+    pub fn of(awaited: Vec<Awaited>) -> Self {
+        if awaited.is_empty() { Finality::Final } else { Finality::Pending { awaited } }
+    }
+
+    /// Whether nothing is awaited.
+    pub fn is_final(&self) -> bool {
+        *self == Finality::Final
+    }
+
+    /// What is awaited; nothing where it is final.
+    pub fn awaited(&self) -> &[Awaited] {
+        match self {
+            Finality::Final => &[],
+            Finality::Pending { awaited } => awaited,
+        }
+    }
+
+    /// When it is final at the latest; `None` where no time is known, or it is final already.
+    pub fn until(&self) -> Option<Timestamp> {
+        let time = |awaited: &Awaited| match awaited {
+            Awaited::Window(at) | Awaited::Medium(at) => Some(*at),
+            _ => None,
+        };
+        self.awaited().iter().map(time).collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+}
+
+impl fmt::Display for Finality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Finality::Final => f.write_str("final"),
+            Finality::Pending { awaited } => {
+                let awaited: Vec<String> = awaited.iter().map(ToString::to_string).collect();
+                write!(f, "pending: {}", awaited.join("; "))
+            }
+        }
+    }
+}
+
+/// A root key that is not known to be destroyed, and who was dealt a share of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dealt {
+    /// Its epoch.
+    pub epoch: u64,
+    /// The keyholders of that epoch.
+    pub quorum: Quorum,
 }
 
 /// A keyholder's word, signed: "of this store's root keys I hold a share of no other than this one". It covers every epoch before.

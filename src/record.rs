@@ -2,17 +2,17 @@
 //!
 //! ```text
 //! entry   = 1 ‖ record secret 32 ‖ first segment's name 16 ‖ detached 1 ‖ sources 2 ‖ depth 2 ‖ length 8 ‖ created 8 ‖ media type len 2 ‖ media type ‖ purpose len 2 ‖ purpose
-//! payload = one object of C2SP chunked-encryption, cut into segments: 16 chunks each, the header before the first
+//! payload = one object of C2SP chunked-encryption, cut into segments: as many chunks each as the geometry says, the header before the first
 //! ```
+//! What is sealed is padded with zeros: a store sees one of few lengths, and the entry alone has the true one.
 
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key, RECORD_CONTEXT};
 use crate::error::{Error, Result};
-use crate::ids::{BlobName, Class, InteractionId, RecordId, StoreId, Timestamp, UserId, UserTag};
-use crate::limits::{
-    CHUNK_BYTES, CHUNKS_PER_SEGMENT, HEADER_BYTES, MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES, RECORD_MAX_BYTES, TAG_BYTES,
-};
+use crate::ids::{BlobName, Class, InteractionId, RealmId, RecordId, Timestamp, UserId, UserTag};
+use crate::limits::{CHUNK_BYTES, HEADER_BYTES, MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES, RECORD_MAX_BYTES, TAG_BYTES};
 use crate::secret::Secret;
+use crate::tree::Geometry;
 
 const VERSION: u8 = 1;
 const ENTRY_MAX: usize = 1 + 32 + 16 + 1 + 2 + 2 + 8 + 8 + 2 + MEDIA_TYPE_MAX_BYTES + 2 + PURPOSE_MAX_BYTES;
@@ -72,8 +72,8 @@ impl Entry {
     }
 
     /// Names of the payload's segments, in order.
-    pub(crate) fn segment_names(&self) -> impl Iterator<Item = BlobName> + '_ {
-        (0..segments(self.length)).map(|n| self.segment_name(n))
+    pub(crate) fn segment_names(&self, geometry: Geometry) -> impl Iterator<Item = BlobName> + '_ {
+        (0..segments(self.length, geometry)).map(|n| self.segment_name(n))
     }
 
     pub(crate) fn encode(&self) -> Secret {
@@ -144,7 +144,7 @@ pub(crate) fn check_purpose(purpose: &str) -> Result<()> {
 
 /// Context of a payload's seal: it opens for this user, class and interaction only.
 pub(crate) fn payload_context(
-    store: StoreId,
+    realm: RealmId,
     user: UserTag,
     incarnation: u16,
     class: &Class,
@@ -153,7 +153,7 @@ pub(crate) fn payload_context(
     let class = class.as_str().as_bytes();
     [
         RECORD_CONTEXT,
-        &store.0,
+        &realm.0,
         &user.0,
         &incarnation.to_be_bytes(),
         &interaction.0,
@@ -168,15 +168,31 @@ pub(crate) fn segment_name(secret: &Key, first: BlobName, n: u64) -> BlobName {
     if n == 0 { first } else { crypto::segment_name(secret, n) }
 }
 
+/// Multiples to which short payloads are padded, and up to where they are short.
+const PAD_SHORT: u64 = 64;
+const SHORT_MAX: u64 = 512;
+
+/// Bytes of a payload of `length` bytes as it is sealed: 64 at least, in steps of 64 up to 512; Padmé from there on, a sixteenth more at most.
+pub fn padded(length: u64) -> u64 {
+    if length <= SHORT_MAX {
+        return length.max(1).next_multiple_of(PAD_SHORT);
+    }
+    let exponent = length.ilog2();
+    let free = exponent - (exponent.ilog2() + 1);
+    // The longest record there is stays within the counter of its chunks.
+    length.next_multiple_of(1 << free).min(RECORD_MAX_BYTES)
+}
+
 /// Number of segments of a record of `length` bytes: the last chunk is always shorter, so a full one has a successor.
-pub(crate) fn segments(length: u64) -> u64 {
-    (length / CHUNK_BYTES as u64) / CHUNKS_PER_SEGMENT as u64 + 1
+pub(crate) fn segments(length: u64, geometry: Geometry) -> u64 {
+    padded(length) / geometry.segment_bytes as u64 + 1
 }
 
 /// Segment of a chunk, and where the chunk begins in the segment.
-pub(crate) fn locate(chunk: u64) -> (u64, usize) {
-    let segment = chunk / CHUNKS_PER_SEGMENT as u64;
-    let within = (chunk % CHUNKS_PER_SEGMENT as u64) as usize * (CHUNK_BYTES + TAG_BYTES);
+pub(crate) fn locate(chunk: u64, geometry: Geometry) -> (u64, usize) {
+    let chunks = geometry.segment_chunks() as u64;
+    let segment = chunk / chunks;
+    let within = (chunk % chunks) as usize * (CHUNK_BYTES + TAG_BYTES);
     (segment, if segment == 0 { HEADER_BYTES + within } else { within })
 }
 

@@ -7,8 +7,10 @@
 //! when  = 0 ever  |  1 ‖ interaction 16  |  2 ‖ from 8 ‖ until 8, with 2^64-1 for none
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::certificate::Draft;
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, Result};
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
@@ -72,6 +74,24 @@ pub struct Request {
     pub ground: String,
 }
 
+/// Takes the draft of a certificate.
+#[derive(Clone)]
+pub(crate) struct Drafted(pub(crate) Arc<dyn Fn(&Draft) -> Result<()> + Send + Sync>);
+
+impl std::fmt::Debug for Drafted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Drafted")
+    }
+}
+
+impl PartialEq for Drafted {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Drafted {}
+
 /// An erase: its scope, and what of it stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erase {
@@ -81,12 +101,13 @@ pub struct Erase {
     reasons: Vec<String>,
     pub(crate) window: Option<Duration>,
     pub(crate) request: Option<Request>,
+    pub(crate) drafted: Option<Drafted>,
 }
 
 impl Erase {
     /// Erases everything in `scope`.
     pub fn new(scope: Scope) -> Self {
-        Erase { scope, keep: Vec::new(), reasons: Vec::new(), window: None, request: None }
+        Erase { scope, keep: Vec::new(), reasons: Vec::new(), window: None, request: None, drafted: None }
     }
 
     /// Leaves the records of `class` in spite of the scope, detached from what falls; class and `reason` stand in the
@@ -110,6 +131,16 @@ impl Erase {
     #[must_use]
     pub fn certified(mut self, request: Request) -> Self {
         self.request = Some(request);
+        self
+    }
+
+    /// Hands out the draft of its certificate *before* anything is erased, for `keep` to keep: where the certificate itself is lost later, as
+    /// in a crash, [`crate::Engine::certificate`] makes it of the draft. Where `keep` fails nothing is erased. It is called while
+    /// other writers wait, maybe more than once: then the last draft counts; it must not call the engine. Without
+    /// [`Erase::certified`] there is no draft.
+    #[must_use]
+    pub fn drafted(mut self, keep: impl Fn(&Draft) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.drafted = Some(Drafted(Arc::new(keep)));
         self
     }
 
@@ -211,7 +242,7 @@ impl Erase {
                 "the reasons of one planned erase have at most {REASON_MAX_BYTES} bytes together; shorten them"
             )));
         }
-        Ok(Erase { window: None, ..self })
+        Ok(Erase { window: None, drafted: None, ..self })
     }
 
     /// What stays, as it is written: a reason like the one before it is left out.
@@ -227,8 +258,10 @@ fn check_span(from: Option<Timestamp>, until: Option<Timestamp>) -> Result<()> {
     if until == Some(Timestamp(0)) {
         return Err(Error::invalid("nothing can have begun before the year 1970"));
     }
-    let beyond = from.is_some_and(|from| from.0 >= most) || until.is_some_and(|until| until.0 >= most);
-    if beyond || from.zip(until).is_some_and(|(from, until)| from >= until) {
+    if from.iter().chain(&until).any(|bound| bound.0 >= most) {
+        return Err(Error::invalid("no interaction begins in that time; leave a bound out to have none"));
+    }
+    if from.zip(until).is_some_and(|(from, until)| from >= until) {
         return Err(Error::invalid("the time range is empty: its end is not after its beginning"));
     }
     Ok(())

@@ -5,20 +5,24 @@
 //! allocator. [`usage`] says how much of it could not be locked.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use memmap2::{Advice, MmapMut};
 
+use crate::process::generation;
+
 /// Smallest slot; each class is twice the one before.
 const SMALLEST: usize = 32;
-const CLASSES: usize = 15;
+const CLASSES: usize = 19;
 /// Bytes of a mapping, at least.
 const MAPPING: usize = 64 << 10;
 
 type Slot = &'static mut [u8];
 
 static FREE: [Mutex<Vec<Slot>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
+/// The process, by its number of forks, whose slots those are.
+static OWNER: AtomicU32 = AtomicU32::new(0);
 static MAPPED: AtomicU64 = AtomicU64::new(0);
 static UNLOCKED: AtomicU64 = AtomicU64::new(0);
 static DUMPED: AtomicU64 = AtomicU64::new(0);
@@ -70,6 +74,12 @@ fn map(class: usize) -> Vec<Slot> {
 }
 
 fn take(class: usize) -> Slot {
+    let here = generation();
+    if OWNER.load(Ordering::Relaxed) != here {
+        OWNER.store(here, Ordering::Relaxed);
+        // A fork does not have its parent's.
+        FREE.iter().for_each(|free| free.lock().unwrap_or_else(PoisonError::into_inner).clear());
+    }
     let mut free = FREE[class].lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         match free.pop() {
@@ -86,17 +96,19 @@ pub struct Secret {
     len: usize,
     /// Bytes from here on were never written.
     touched: usize,
+    /// In which process that is; a fork of it has no such memory.
+    owner: u32,
 }
 
 impl Secret {
     /// No bytes, with room for `capacity`.
     ///
     /// # Panics
-    /// Above 512 KiB: nothing here is longer.
+    /// Above 8 MiB: nothing here is longer.
     pub fn with_capacity(capacity: usize) -> Self {
         let class = class(capacity);
         assert!(class < CLASSES, "a secret of {capacity} bytes is longer than any there is");
-        Secret { slot: take(class), len: 0, touched: 0 }
+        Secret { slot: take(class), len: 0, touched: 0, owner: generation() }
     }
 
     /// So many zeros.
@@ -136,6 +148,9 @@ impl Secret {
 impl Drop for Secret {
     fn drop(&mut self) {
         let slot = std::mem::take(&mut self.slot);
+        if self.owner != generation() {
+            return;
+        }
         // No dead store, and so never left out: the slot stays reachable, and who takes it next reads zeros.
         slot[..self.touched].fill(0);
         let class = class(slot.len());

@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+use jiff::civil::Date;
+use jiff::fmt::temporal::{Pieces, PiecesOffset};
+use jiff::tz::TimeZone;
+
+use crate::error::{Error, Result};
+
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
@@ -22,4 +28,117 @@ impl fmt::Display for Timestamp {
             None => write!(f, "{} ms", self.0),
         }
     }
+}
+
+/// What a written time stands for: a day, or one millisecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// Its first millisecond.
+    pub from: Timestamp,
+    /// The first millisecond after it.
+    pub before: Timestamp,
+}
+
+/// Reads a time as it is written (RFC 3339, RFC 9557). A date alone is that day in UTC, a date with a zone in brackets the
+/// day there. Nothing is guessed, for erases depend on it: a time of day needs an offset or a zone, an offset and a zone
+/// must agree, and a time that a zone skips or has twice needs an offset.
+///
+/// # Errors
+/// `Invalid` for anything else, with how to write it.
+///
+/// ```
+/// let day = keyfall::time::parse("2026-03-01")?;
+/// assert_eq!(day.before.0 - day.from.0, 86_400_000);
+/// let instant = keyfall::time::parse("2026-03-01T09:30:00+01:00")?;
+/// assert_eq!(instant.from.to_string(), "2026-03-01T08:30:00Z");
+/// assert!(keyfall::time::parse("2026-03-01T09:30:00").is_err());
+/// # Ok::<(), keyfall::Error>(())
+/// ```
+pub fn parse(text: &str) -> Result<Span> {
+    let (date, rest) = text.split_at_checked(10).unwrap_or(("", text));
+    if !matches_shape(date, "dddd-dd-dd") || text.contains(char::is_control) {
+        return Err(Error::invalid(format!(
+            "not a time: {text:?}; write a day in UTC (2026-03-01) or a time with its offset (2026-03-01T09:30:00+01:00)"
+        )));
+    }
+    let bad = |e: jiff::Error| Error::invalid(format!("not a time: {text:?} ({e})"));
+    if rest.is_empty() || rest.starts_with('[') {
+        let pieces = Pieces::parse(text).map_err(bad)?;
+        let zone = pieces.to_time_zone().map_err(bad)?.unwrap_or(TimeZone::UTC);
+        let start = |date: Date| date.to_zoned(zone.clone()).map(|start| start.timestamp());
+        let (from, before) =
+            (start(pieces.date()).map_err(bad)?, pieces.date().tomorrow().and_then(start).map_err(bad)?);
+        return Ok(Span { from: stamp(from, text)?, before: stamp(before, text)? });
+    }
+    let odd = || Error::invalid(format!("not a time: {text:?}; a time of day is written as in {date}T09:30:00Z"));
+    let of_day = rest.strip_prefix(['T', 't', ' ']).ok_or_else(odd)?;
+    let (clock, zone) = of_day.split_at(time_of_day(of_day).ok_or_else(odd)?);
+    if zone.is_empty() {
+        return Err(Error::invalid(format!(
+            "{text:?} has no offset, so it is another time in each zone; write {date}T{clock}Z for UTC, {date}T{clock}+01:00 or {date}T{clock}[Europe/Berlin]"
+        )));
+    }
+    if !zone.starts_with(['Z', 'z', '+', '-', '[']) {
+        return Err(odd());
+    }
+    if clock.get(6..8) == Some("60") {
+        return Err(Error::invalid(format!(
+            "{text:?} is a leap second, which has no number of its own; write a second beside it"
+        )));
+    }
+    let pieces = Pieces::parse(text).map_err(bad)?;
+    let civil = pieces.date().to_datetime(pieces.time().unwrap_or_default());
+    let zone = pieces.to_time_zone().map_err(bad)?;
+    let at = match (pieces.offset(), zone) {
+        (None, None) => return Err(Error::invalid(format!("not a time: {text:?}; it has no offset"))),
+        (None, Some(zone)) => zone.to_ambiguous_timestamp(civil).unambiguous().map_err(bad)?,
+        (Some(offset), zone) => {
+            let at = offset.to_numeric_offset().to_timestamp(civil).map_err(bad)?;
+            // Z and -00:00 say which instant it is, and nothing of the zone.
+            let of_place = match offset {
+                PiecesOffset::Numeric(offset) if !(offset.offset().is_zero() && offset.is_negative()) => {
+                    Some(offset.offset())
+                }
+                _ => None,
+            };
+            if let (Some(offset), Some(zone)) = (of_place, zone)
+                && zone.to_offset(at) != offset
+            {
+                return Err(Error::invalid(format!(
+                    "{text:?}: the zone has another offset then, {}; leave one of the two out",
+                    zone.to_offset(at)
+                )));
+            }
+            at
+        }
+    };
+    let from = stamp(at, text)?;
+    Ok(Span { from, before: Timestamp(from.0 + 1) })
+}
+
+fn stamp(at: jiff::Timestamp, text: &str) -> Result<Timestamp> {
+    let ms = at.as_nanosecond().div_euclid(1_000_000);
+    let before = || Error::invalid(format!("{text:?} is before 1970, where the times of this store begin"));
+    u64::try_from(ms).map(Timestamp).map_err(|_| before())
+}
+
+/// Whether a text has the characters of `shape`, in which `d` is any digit.
+fn matches_shape(text: &str, shape: &str) -> bool {
+    text.len() == shape.len()
+        && text.bytes().zip(shape.bytes()).all(|(c, s)| if s == b'd' { c.is_ascii_digit() } else { c == s })
+}
+
+/// The length of the time of day that a text begins with: hours and minutes, seconds, a fraction of one.
+fn time_of_day(text: &str) -> Option<usize> {
+    let digits = |from: usize| text.bytes().skip(from).take_while(u8::is_ascii_digit).count();
+    if !matches_shape(text.get(..5)?, "dd:dd") {
+        return None;
+    }
+    if !text.get(5..8).is_some_and(|seconds| matches_shape(seconds, ":dd")) {
+        return Some(5);
+    }
+    Some(match text.as_bytes().get(8) {
+        Some(b'.') => 9 + digits(9),
+        _ => 8,
+    })
 }

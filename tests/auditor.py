@@ -161,25 +161,46 @@ def proof_of(text, leaf, key):
     return index, note
 
 
+HIDDEN = re.compile("[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
+
+
+def written(value, **how):
+    """JSON in which what cannot be seen is escaped."""
+    def escape(found):
+        units = found[0].encode("utf-16-be")
+        return "".join("\\u%04x" % unit for unit in struct.unpack(">%dH" % (len(units) // 2), units))
+    return HIDDEN.sub(escape, json.dumps(value, ensure_ascii=False, **how))
+
+
 def compact(value):
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return written(value, separators=(",", ":")).encode()
 
 
 def statements(facts, leaf):
-    """How many keyholders signed, and how many must have."""
-    holders = facts["body"]["cell"]["keyholders"]
-    keys, seen, epoch = holders["keys"], set(), int(leaf["epoch"]) + 1
+    """Whether enough keyholders signed, of those that were dealt shares of each root key."""
+    cell, seen, epoch = facts["body"]["cell"], {}, int(leaf["epoch"]) + 1
     for said in facts["outcome"]["retired"]["stated"]:
-        check(said["keyholder"] in keys and said["keyholder"] not in seen, "a statement by nobody, or twice")
-        check(said["epoch"] > epoch or said["epoch"] == epoch and said["attempt"] == leaf["attempt"], "of another epoch")
-        seen.add(said["keyholder"])
+        check(said["keyholder"] not in seen, "a statement twice")
+        behind = said["epoch"] > epoch or said["epoch"] == epoch and said["attempt"] == leaf["attempt"]
+        counts = behind and said["keyholder"] in cell["keyholders"]["keys"]
+        for earlier in cell["earlier"]:
+            counts = counts or said["epoch"] > earlier["epoch"] and said["keyholder"] in earlier["keyholders"]["keys"]
+        check(counts, "a statement by nobody, or of another epoch")
+        seen[said["keyholder"]] = (said["epoch"], behind)
         text = "keyfall/retirement@v1\nstore %s\nkeeps-only epoch %d attempt %s\ntime %d\n" % (
             facts["body"]["store"], said["epoch"], said["attempt"], said["time"])
         try:
             Ed25519PublicKey.from_public_bytes(unbase64(said["keyholder"])).verify(unbase64(said["signature"]), text.encode())
         except InvalidSignature:
             raise Refused("a keyholder's signature does not hold")
-    return len(seen), len(keys) - holders["threshold"] + 1 + holders["liars"]
+
+    def enough(holders, counts):
+        n = sum(1 for key in holders["keys"] if key in seen and counts(*seen[key]))
+        return n >= len(holders["keys"]) - holders["threshold"] + 1 + holders["liars"]
+
+    check(all(earlier["epoch"] < int(leaf["epoch"]) for earlier in cell["earlier"]), "an earlier epoch that is none")
+    return enough(cell["keyholders"], lambda _, behind: behind) and all(
+        enough(earlier["keyholders"], lambda said, _, of=earlier["epoch"]: said > of) for earlier in cell["earlier"])
 
 
 def certificate(text, key):
@@ -189,7 +210,8 @@ def certificate(text, key):
     signed, _ = split_note(note)
     head, machine = signed.split("\n\nkeyfall/certificate@v1\n")
     facts = json.loads(machine)
-    check(json.dumps(facts, indent=2, ensure_ascii=False) + "\n" == machine, "JSON that could be written otherwise")
+    check(written(facts, indent=2) + "\n" == machine, "JSON that could be written otherwise")
+    check(not HIDDEN.search(head), "words that cannot be seen")
     body, slot = facts["body"], facts["slot"]
     leaf_text, leaf = leaf_of(facts["leaf"])
     signed_by(note, key[0], SIGNS, unbase64(leaf["signer"]))
@@ -212,9 +234,10 @@ def certificate(text, key):
     if ended["until"]:
         check(retired == "waiting", "it waits, and is said to have ended")
         grade = "PENDING"
+    elif retired == "waiting":
+        grade = "PENDING"
     elif cell["keyholders"]:
-        n, needed = statements(facts, ended)
-        grade = "PENDING" if n < needed else "FINAL"
+        grade = "FINAL" if statements(facts, ended) else "PENDING"
     else:
         check(retired == "destroyed" or "scheduled" in retired, "an end that the cell does not know")
         grade = "FINAL" if retired == "destroyed" else "PENDING"
@@ -223,7 +246,8 @@ def certificate(text, key):
                or body["following"])
     if grade == "FINAL" and limited:
         grade = "LIMITED"
-    check("\nGrade: %s\n" % grade in head, "the words above say another grade")
+    check(cell["keyholders"] or not cell["earlier"], "a cell without keyholders had some")
+    check([line for line in head.splitlines() if line.startswith("Grade:")] == ["Grade: " + grade], "the words above say another grade")
     return grade
 
 

@@ -25,7 +25,7 @@ fn options(env: &Arc<Seeded>) -> Options {
     let copy = Arc::new(MemoryStore::new());
     Options {
         env: env.clone(),
-        geometry: Geometry { page_bytes: 1024, fan_bits: 2 },
+        geometry: Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT },
         open_copy: Arc::new(move |_: &str, _| Ok(Arc::clone(&copy) as Arc<dyn Store>)),
         ..Options::default()
     }

@@ -2,6 +2,7 @@
 """A second reader of keyfall stores, written from SPEC.md alone. Needs Python 3.10 and the package `cryptography`.
 
     oracle.py list STORE CELL     one JSON line for every record that opens, with the SHA-256 of its content
+    oracle.py head STORE CELL     what the head says of the store, as one JSON line
     oracle.py vectors DIR         writes the test vectors: stores made here, good and damaged, each saying what is expected
     oracle.py seeds DIR           writes one well-formed input for each decoder that the fuzzer knows
 
@@ -23,12 +24,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-CHUNK, TAG, HEADER, SEGMENT_CHUNKS = 16384, 16, 56, 16
+CHUNK, TAG, HEADER = 16384, 16, 56
 LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM"
 USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY, HOLDS, MARKS, PLANS, POLICIES, AGENDA, \
     INBOX, GRANTS, SETS, LOG, LOG_TREE, UNBORN = range(1, 19)
 # Bytes of a key in each ordered tree.
-KEYS = {kind: 40 if kind in (LINEAGE, MARKS, SETS) else 20 for kind in range(CLASS, LOG_TREE + 1)}
+KEYS = {kind: 63 if kind in (LINEAGE, MARKS) else 40 if kind == SETS else 20 for kind in range(CLASS, LOG_TREE + 1)}
 # What a user page and a head lead to, in the order of their bits.
 OF_USER = (FENCES, LINEAGE, HISTORY, HOLDS, MARKS, PLANS, POLICIES, INBOX, GRANTS)
 OF_HEAD = (FALLING, AGENDA, POLICIES, SETS)
@@ -98,7 +99,7 @@ def detached_key(without):
 
 
 def link_key(class_tag, key, what, other=None):
-    return class_tag + key + bytes([what]) + (other[16:20] + hashlib.sha256(struct.pack(">Q", 40) + other).digest()[:9] if other else bytes(13))
+    return class_tag + key + bytes([what]) + (other[16:20] + hashlib.sha256(struct.pack(">Q", 40) + other).digest() if other else bytes(36))
 
 
 def segment_name(secret, n):
@@ -193,18 +194,22 @@ class Store:
         while offset + 64 <= len(data):
             header = data[offset:offset + 64]
             magic, file, at, _, _, blobs, head_len, body_len, _, table_sum, first = struct.unpack(">8sIQIQIIQIII", header[:60])
-            if magic != b"KFFRAME1" or (file, at) != (number, offset):
+            own = struct.pack(">I", zlib.crc32(header[:60]))
+            if magic != b"KFFRAME1" or (file, at) != (number, offset) or header[60:] != own:
                 return
             body, table_len = offset + 64, 20 * blobs + (16 + head_len if head_len else 0)
             table = data[body + body_len:body + body_len + table_len]
-            if zlib.crc32(header[:52] + bytes(4) + header[56:] + table) != table_sum:
+            if zlib.crc32(header[:52] + bytes(4) + header[56:60] + bytes(4) + table) != table_sum:
                 return
             d = Decoder(table)
             for n in range(blobs):
                 name, length = d.bytes(16), d.int(4)
-                if data[body:body + 28] != label(number, body, name, length, first + n):
-                    raise Corrupt("a label is not what the table says")
-                self.blobs[name] = data[body + 28:body + 28 + length]
+                # Where a blob was removed there are zeros.
+                there = data[body:body + 28]
+                if there != bytes(28):
+                    if there != label(number, body, name, length, first + n):
+                        raise Corrupt("a label is not what the table says")
+                    self.blobs[name] = data[body + 28:body + 28 + length]
                 body += 28 + length
             if head_len:
                 number_of = (d.int(8), d.int(8))
@@ -216,6 +221,15 @@ class Store:
         if name not in self.blobs:
             raise Corrupt("a blob is missing")
         return self.blobs[name]
+
+
+def padded(length):
+    """The length of a payload as it is sealed."""
+    if length <= 512:
+        return max(1, -(-length // 64)) * 64
+    exponent = length.bit_length() - 1
+    step = 1 << (exponent - exponent.bit_length())
+    return min(-(-length // step) * step, (2**32 - 1) * CHUNK)
 
 
 def label(file, offset, name, length, number):
@@ -233,8 +247,9 @@ def frame(file, offset, synced, first, blobs, head):
         body += label(file, offset + 64 + len(body), name, len(blob), first + n) + blob
     header = struct.pack(">8sIQIQIIQI", b"KFFRAME1", file, offset, *synced, len(blobs), len(head[1]) if head else 0,
                          len(body), zlib.crc32(body))
-    end = struct.pack(">II", first, 0)
-    header += struct.pack(">I", zlib.crc32(header + bytes(4) + end + table)) + end
+    end = struct.pack(">I", first)
+    header += struct.pack(">I", zlib.crc32(header + bytes(4) + end + bytes(4) + table)) + end
+    header += struct.pack(">I", zlib.crc32(header))
     out = header + body + table
     return out + bytes(-len(out) % 64)
 
@@ -251,8 +266,30 @@ def slot(state, store, epoch, attempt, key, fill):
     return whole + hashlib.sha256(whole).digest() + bytes(4096 - 512)
 
 
+def claim(directory):
+    """Who may change the cell: (instance, claim, token) and the mark; None where nobody has claimed."""
+    newest, torn = None, False
+    for name in ("claim-a", "claim-b"):
+        path = os.path.join(directory, name)
+        if not os.path.exists(path):
+            continue
+        with open(path, "rb") as f:
+            data = f.read()
+        if len(data) != 4096 or hashlib.sha256(data[:480]).digest() != data[480:512] or data[:8] != b"KFCLAIM1":
+            torn = True
+        elif newest is None or data[8:16] > newest[8:16]:
+            newest = data
+    if newest is None and torn:
+        raise Corrupt("both claims of the cell")
+    if newest is None or newest[32] == 0:
+        return None
+    number = lambda at: int.from_bytes(newest[at:at + 8], "big")
+    return (newest[33:49], number(49), newest[57:73]), number(73)
+
+
 def cell(directory):
     """The live root keys: (epoch, attempt) -> key."""
+    claim(directory)
     keys = {}
     for name in ("slot-a", "slot-b"):
         with open(os.path.join(directory, name), "rb") as f:
@@ -280,8 +317,9 @@ class Tree:
             raise Corrupt("no root key of this epoch")
         prefix, sealed = head[:d.at], head[d.at:]
         d = Decoder(open_short(keys[(epoch, attempt)], b"keyfall/head/v1" + prefix, sealed))
-        self.page_bytes, self.fan_bits = d.int(4), d.int(1)
-        d.int(8), d.int(8), d.int(8)
+        self.page_bytes, self.fan_bits, self.segment = d.int(4), d.int(1), d.int(4)
+        self.realm = d.bytes(16)
+        d.int(4), d.int(8), d.int(8), d.int(8), d.int(8)
         self.users, self.index_key = d.int(8), d.bytes(32)
         self.root, self.log = d.bytes(48), d.bytes(48)
         self.trees = self.below(OF_HEAD, d, d.int(1))
@@ -295,7 +333,7 @@ class Tree:
         return {kind: d.bytes(48) for n, kind in enumerate(kinds) if there >> n & 1}
 
     def page(self, kind, ref):
-        context = b"keyfall/page/v1" + self.id + bytes([kind]) + ref[:16]
+        context = b"keyfall/page/v1" + self.realm + bytes([kind]) + ref[:16]
         return Decoder(open_short(ref[16:], context, self.store.get(ref[:16])))
 
     def slots(self, ref=None):
@@ -387,7 +425,7 @@ class Tree:
             except Fell:
                 continue
             tag, incarnation = id[16:28], int.from_bytes(id[28:30], "big")
-            context = record_context(self.id, tag, incarnation, id[:16], entry["class"])
+            context = record_context(self.realm, tag, incarnation, id[:16], entry["class"])
             try:
                 content = self.payload(entry["secret"], entry["first"], root, entry["length"], context)
             except Corrupt:
@@ -439,28 +477,28 @@ class Tree:
         root = content_root(entry["secret"], [lineage_secret(self.root_of(s, entries, links, roots)) for s in sources])
         if entry["detached"]:
             wrapped = own[link_key(*entry["key"], 3)]
-            root = open_short(detached_key(root), b"keyfall/wrapped-root/v1" + self.id + id, wrapped)
+            root = open_short(detached_key(root), b"keyfall/wrapped-root/v1" + self.realm + id, wrapped)
         roots[id] = root
         return root
 
     def payload(self, secret, first, root, length, context):
-        segments = length // CHUNK // SEGMENT_CHUNKS + 1
+        segments = padded(length) // self.segment + 1
         data = b"".join(self.store.get(segment_name(secret, n) if n else first) for n in range(segments))
         suite, content = opener(content_key(root), context, data), b""
-        for i in range(length // CHUNK + 1):
+        for i in range(padded(length) // CHUNK + 1):
             at = HEADER + i * (CHUNK + TAG)
             content += suite.open_chunk(i, data[at:at + CHUNK + TAG])
-        if len(content) != length:
+        if len(content) != padded(length) or any(content[length:]):
             raise Corrupt("another length")
-        return content
+        return content[:length]
 
 
 def show(id):
     return base64.b32hexencode(id).decode().lower()
 
 
-def record_context(store, tag, incarnation, interaction, class_name):
-    return b"keyfall/record/v1" + store + tag + struct.pack(">H", incarnation) + interaction + text(class_name)
+def record_context(realm, tag, incarnation, interaction, class_name):
+    return b"keyfall/record/v1" + realm + tag + struct.pack(">H", incarnation) + interaction + text(class_name)
 
 
 # Vectors: a store written from the specification
@@ -479,12 +517,14 @@ def size_class(kind, length, largest):
 class Maker:
     """Makes a store in memory. Everything random comes from the vector's name, so that vectors stay the same."""
 
-    def __init__(self, name):
+    def __init__(self, name, segment=262144):
         self.seed, self.n = name.encode(), 0
         self.blobs, self.log, self.commit, self.plain, self.roots = [], b"", 0, {}, {}
         self.numbered = 0
         self.store, self.index_key, self.attempt = self.random(16), self.random(32), self.random(16)
         self.root_key, self.epoch, self.synced = self.random(32), 1, (1, 0)
+        # A store without a realm is one of its own.
+        self.realm, self.segment, self.lending = self.store, segment, 0
         self.expected = {"records": [], "erased": [], "unreadable": []}
 
     def random(self, n):
@@ -499,17 +539,19 @@ class Maker:
         size = size_class(kind, len(plain) + 72, largest)
         plain += bytes(size - 72 - len(plain))
         name, key = self.random(16), self.random(32)
-        context = b"keyfall/page/v1" + self.store + bytes([kind]) + name
+        context = b"keyfall/page/v1" + self.realm + bytes([kind]) + name
         self.blobs.append((name, seal(key, self.random(24), context, plain)))
         return name + key
 
     def payload(self, secret, first, root, context, content):
         suite = Suite(content_key(root), self.random(24), context)
+        content += bytes(padded(len(content)) - len(content))
         pieces = [content[i:i + CHUNK] for i in range(0, len(content) // CHUNK * CHUNK + 1, CHUNK)]
         chunks = [suite.seal_chunk(i, piece) for i, piece in enumerate(pieces)]
-        for n in range(0, len(chunks), SEGMENT_CHUNKS):
-            data = b"".join(chunks[n:n + SEGMENT_CHUNKS])
-            name = segment_name(secret, n // SEGMENT_CHUNKS) if n else first
+        whole = self.segment // CHUNK
+        for n in range(0, len(chunks), whole):
+            data = b"".join(chunks[n:n + whole])
+            name = segment_name(secret, n // whole) if n else first
             self.blobs.append((name, (suite.header if n == 0 else b"") + data))
 
     def ordered(self, kind, entries):
@@ -538,23 +580,23 @@ class Maker:
             root = content_root(secret, [lineage_secret(self.roots[s][0]) for s in resolve + cut])
             if cut:
                 without = content_root(secret, [lineage_secret(self.roots[s][0]) for s in resolve])
-                context = b"keyfall/wrapped-root/v1" + self.store + id
+                context = b"keyfall/wrapped-root/v1" + self.realm + id
                 links[link_key(class_tag, key, 3)] = seal(detached_key(without), self.random(24), context, root)
-                at = struct.pack(">QI", 1767225600000, 0) + b"\0"
+                at = struct.pack(">QI", 1767225600000, 0) + bytes(24)
                 links[link_key(class_tag, key, 6)[:27] + at] = struct.pack(">H", len(cut)) + text("it stands alone")
             depth = 1 + max(self.roots[s][1] for s in resolve) if resolve else 0
             self.roots[id], own[n] = (root, depth), (id, class_tag, key)
             for i, (who, why) in enumerate(opened.get(n, ())):
-                at = struct.pack(">QI", 1767225600000 + i // 2, i % 2) + b"\0"
+                at = struct.pack(">QI", 1767225600000 + i // 2, i % 2) + bytes(24)
                 links[link_key(class_tag, key, 4)[:27] + at] = text(who) + text(why)
             for set_ in members.get(n, ()):
-                links[link_key(class_tag, key, 5)[:27] + set_tag(set_)[:13]] = b""
+                links[link_key(class_tag, key, 5)[:27] + set_tag(set_) + bytes(16)] = b""
             for s in resolve:
                 links[link_key(class_tag, key, 1, s)] = s
                 for other, other_class, other_key in own.values():
                     if other == s:
                         links[link_key(other_class, other_key, 2, id)] = id
-            self.payload(secret, first, root, record_context(self.store, tag, incarnation, interaction, class_name), content)
+            self.payload(secret, first, root, record_context(self.realm, tag, incarnation, interaction, class_name), content)
             entry = b"\1" + secret + first + struct.pack(">BHHQQ", bool(cut), len(resolve), depth, len(content), 1767225600000)
             classes.setdefault(class_name, {})[key] = entry + text("audio/x-wav") + text(purpose)
             self.expected["records"].append({"id": show(id), "user": name, "class": class_name, "purpose": purpose,
@@ -631,7 +673,8 @@ class Maker:
         log, root = self.log_page(trees.get("leaves", ())), self.page(USERS, page)
         self.commit += 1
         prefix = b"KFHD\1" + self.store + struct.pack(">QQ", self.epoch, self.commit) + self.attempt
-        plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, pending, live) + self.index_key + root + log
+        plain = struct.pack(">IBI", 4096, 6, self.segment) + self.realm + struct.pack(">I", self.lending)
+        plain += struct.pack(">QQQQQ", 1767225600000, 0, 1767225600000, pending, live) + self.index_key + root + log
         there, below = self.below(OF_HEAD, {FALLING: trees.get("falling"), AGENDA: trees.get("agenda"),
                                             POLICIES: keyed(trees.get("policies", ())), SETS: trees.get("sets")})
         plain += bytes([there]) + below + b"\0"
@@ -713,6 +756,18 @@ def vectors():
     content = [m.random(n) for n in (16384, 16385, 262144)]
     m.publish([m.user("ada", [("audio", interaction(began + n, n), 0, c, "") for n, c in enumerate(content)])])
     yield "large", m.vector("records at the borders of chunk and segment")
+    m = Maker("small segments", 32768)
+    content = [m.random(n) for n in (32767, 32768, 81920)]
+    m.publish([m.user("ada", [("audio", interaction(began + n, n), 0, c, "") for n, c in enumerate(content)])])
+    yield "small-segments", m.vector("segments of two chunks: one that is not quite full, and what follows a full one")
+    m = Maker("realm")
+    m.realm = m.random(16)
+    first = interaction(began, 1)
+    m.publish([m.user("ada", [("audio", first, 0, b"wake me", ""), ("transcript", first, 0, b"wake me, in letters", "")],
+                      derived={1: [0]}),
+               m.user("ben", [("audio", first, 0, b"at six", ""), ("transcript", first, 0, b"six", "")], detached={1: [0]}),
+               m.erased_user("chloe", first)])
+    yield "realm", m.vector("a store of a realm: pages, payloads and a wrapped root are bound to its id, the head to the store's")
     m = Maker("deep")
     m.publish([m.user(f"user {n}", [("audio", interaction(began + n, n), 0, bytes([n]), "")]) for n in range(12)], deep=True)
     yield "deep", m.vector("a user tree of two levels")
@@ -773,13 +828,13 @@ def vectors():
     grantee, number = m.random(32), m.random(8)
     made = began + 9000 * day
     inbox = {b"\1" + number + bytes(11): struct.pack(">Q", made) + m.random(32)}
-    grant = b"\1" + grantee + struct.pack(">QQQQ", began, 0, began + 7, 4) + text("transcript") + text("Ride skill") + text("to order rides")
-    granted = lambda tag: b"\x08" + struct.pack(">Q", 5) + text("Ride skill") + tag("transcript") + bytes(8) + text("to order rides")
+    grant = b"\1" + grantee + struct.pack(">QBQQQQI", began, 0, 0, began + 7, 4, began, 1) + text("transcript") + text("Ride skill") + text("to order rides")
+    granted = lambda tag: b"\x08" + struct.pack(">Q", 5) + text("Ride skill") + tag("transcript") + b"\0" + text("to order rides")
     run = [("training set voices, run 1", "to mend")]
     slot_ = m.user("ada", [("audio", first, 0, b"came sealed", ""), ("transcript", first, 0, b"wake me", "")], due=made + 14 * day,
                    inbox=inbox, grants={struct.pack(">Q", 5) + bytes(12): grant}, members={1: ["voices"]}, opened={1: run},
                    facts=[granted, b"\x09" + struct.pack(">Q", 4)])
-    about = b"\1" + grantee + struct.pack(">QQQQ", began, began + 9, 1, 1) + text("voices") + text("to mend")
+    about = b"\1" + grantee + struct.pack(">QQQQQI", began, began + 9, 1, 1, began, 1) + text("voices") + text("to order rides")
     sets = {set_tag("voices") + bytes(20): about, set_tag("voices") + b"\1" + slot_[:12] + bytes(7): b""}
     m.publish([slot_], agenda={struct.pack(">Q", made + 14 * day) + slot_[:12]: b""}, sets=sets)
     m.expected |= {"grants": 1, "sets": [["voices", 1]], "inbox_keys": [made]}
@@ -820,6 +875,11 @@ def vectors():
     files = m.files()
     files["cell/slot-a"] = slot(1, m.store, 1, m.random(16), m.root_key, m.random(512))
     yield "other-attempt", m.vector("the key of another attempt at the same epoch", files, error="Refused")
+    m = Maker("lending")
+    m.lending = 2000
+    m.publish([m.user("ada", [("audio", interaction(began, 1), 0, b"wake me", "")])])
+    yield "lending", m.vector("a store whose keys may be lent to another process: an engine that does not wait for these must not open it",
+                              None, error="Refused")
     m = good("store behind")
     files = m.files()
     files["cell/slot-a"] = slot(1, m.store, 2, m.random(16), m.random(32), m.random(512))
@@ -873,14 +933,14 @@ def seeds():
              b"\4" + struct.pack(">Q", 7) + text("why") + text("who"),
              b"\5" + b"\4" + tag + bytes(range(16)) + struct.pack(">Q", 3),
              b"\6" + struct.pack(">QQ", 7, 1767225600000), b"\7" + struct.pack(">Q", 7),
-             b"\x08" + struct.pack(">Q", 5) + text("a skill") + bytes(6) + struct.pack(">Q", 9) + text("to help"),
+             b"\x08" + struct.pack(">Q", 5) + text("a skill") + bytes(6) + struct.pack(">BQ", 1, 9) + text("to help"),
              b"\x09" + struct.pack(">Q", 5), b"\x0a" + struct.pack(">Q", 7) + text("corrupt")]
     records = [("audio", first, 0, b"x", "wake word"), ("action", first, 0, b"y", ""), ("action", first, 1, b"z", "")]
     leaves = [b"a leaf %d" % n for n in range(11)]
     m.publish([m.user("ada", records, fences=[("audio", first, 3)], derived={1: [0]}, detached={2: [0]}, facts=facts,
                       opened={0: [("analyst", "to count words")]}),
                m.erased_user("ben", first)], falling={bytes(20): m.random(14) + m.random(48)}, leaves=leaves)
-    plain = struct.pack(">IBQQQQ", 4096, 6, 1767225600000, 0, 5, 1) + m.index_key + m.random(96) + b"\3" + m.random(96)
+    plain = struct.pack(">IBI", 4096, 6, 262144) + m.store + struct.pack(">IQQQQQ", 2000, 1767225600000, 0, 1767225600000, 5, 1) + m.index_key + m.random(96) + b"\3" + m.random(96)
     plain += b"\2" + m.random(8) + b"\1" + text("/mnt/a") + m.random(8) + b"\2" + text("/mnt/b")
     entry = b"\1" + m.random(48) + struct.pack(">BHHQQ", 1, 2, 1, 7, 1767225600000) + text("audio/x-wav") + text("wake word")
     interior = b"\1" + struct.pack(">H", 2) + b"\0\3" + m.random(48) + b"\0\7" + m.random(48)
@@ -905,8 +965,8 @@ def seeds():
     yield 15, "erase", b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, 2**64 - 1) + b"\1" + text("action") + text("it rings")
     yield 15, "erase-record", b"\1" + id + b"\0"
     yield 15, "erase-interaction", b"\2" + text("") + b"\1" + first + b"\0"
-    yield 16, "grant", b"\1" + m.random(32) + struct.pack(">QQQQ", 1, 2, 3, 4) + text("audio") + text("a skill") + text("to help")
-    yield 17, "set", b"\1" + m.random(32) + struct.pack(">QQQQ", 1, 2, 3, 4) + text("voices") + text("to mend")
+    yield 16, "grant", b"\1" + m.random(32) + struct.pack(">QBQQQQI", 1, 1, 2, 3, 4, 3, 1) + text("audio") + text("a skill") + text("to help")
+    yield 17, "set", b"\1" + m.random(32) + struct.pack(">QQQQQI", 1, 2, 3, 4, 2, 1) + text("voices") + text("to mend")
     about = b"\1" + text("ada") + text("audio") + first + struct.pack(">Q", 9) + text("audio/x-wav") + text("why") + b"\0\1" + id
     yield 18, "envelope", struct.pack(">I", len(about)) + about + b"payload"
     yield 19, "item", b"\1" + id + text("ada") + text("audio") + struct.pack(">Q", 9) + text("audio/x-wav") + text("why")
@@ -946,6 +1006,9 @@ def main():
             content = record.pop("content")
             record["sha256"] = content if content is None else hashlib.sha256(content).hexdigest()
             print(json.dumps(record, sort_keys=True))
+    elif len(sys.argv) == 4 and sys.argv[1] == "head":
+        tree = Tree(Store(sys.argv[2]), cell(sys.argv[3]))
+        print(json.dumps({"store": tree.id.hex(), "realm": tree.realm.hex(), "segment": tree.segment}))
     elif len(sys.argv) == 3 and sys.argv[1] == "vectors":
         for name, vector in vectors():
             with open(os.path.join(sys.argv[2], name + ".json"), "w") as f:

@@ -47,11 +47,7 @@ fn text(file: &Path) -> Result<String, Error> {
 }
 
 fn check(args: &Args, file: &Path) -> Result<Vec<String>, Error> {
-    let trust = Trust {
-        log: args.key.clone(),
-        witnesses: args.witness.clone(),
-        quorum: args.witnesses.unwrap_or(args.witness.len()),
-    };
+    let trust = Trust::with_witnesses(args.key.clone(), &args.witness, args.witnesses)?;
     let verified = text(file)?.parse::<Certificate>()?.verify(&trust)?;
     if let Some(kept) = &args.checkpoint {
         let kept = Checkpoint::verified(&text(kept)?.parse::<Note>()?, &args.key)?;

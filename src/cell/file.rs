@@ -1,13 +1,16 @@
-//! The file cell: a directory with two slots (`slots.rs`), on a file system that overwrites in place.
+//! The file cell: a directory with two slots (`slots.rs`) and two claims (`claims.rs`), on a file system that overwrites in place.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::claims::CLAIMS;
 use super::filesystem::{self, Verdict};
+#[cfg(feature = "keyholders")]
+use super::slots::SHARE_SLOTS;
 use super::slots::{SLOTS, Slots};
-use super::{Contents, Durable, Level, Promise, Retirement, RootCell, RootId, RootKey};
+use super::{Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use crate::crypto::Key;
 use crate::dir::{DirLock, make_dir, sync_dir};
 use crate::disk::OsDisk;
@@ -23,7 +26,8 @@ pub struct FileCell {
     slots: Slots,
     verdict: Verdict,
     remnants: bool,
-    _lock: DirLock,
+    /// None: it is only looked at.
+    lock: Option<DirLock>,
 }
 
 impl std::fmt::Debug for FileCell {
@@ -32,11 +36,17 @@ impl std::fmt::Debug for FileCell {
     }
 }
 
-/// Whether a file system overwrites in place, for a directory that holds shares.
+/// Whether a file system overwrites in place, for a keyholder's directory and the shares in it.
 #[cfg(feature = "keyholders")]
 pub(crate) fn check_medium(dir: &Path, accept_remnants: bool) -> Result<()> {
     let verdict = filesystem::judge(dir)?;
-    match verdict.objection.filter(|_| !accept_remnants) {
+    let mut objection = verdict.objection;
+    for store in std::fs::read_dir(dir.join("stores")).into_iter().flatten().flatten() {
+        if objection.is_none() && !accept_remnants {
+            objection = filesystem::judge_files(&store.path(), SHARE_SLOTS)?;
+        }
+    }
+    match objection.filter(|_| !accept_remnants) {
         None => Ok(()),
         Some(objection) => Err(Error::new(
             ErrorKind::Refused,
@@ -75,7 +85,7 @@ impl FileCell {
         }
         make_dir(dir)?;
         let lock = DirLock::take(dir, "cell")?;
-        let slots = Slots::new(Arc::new(OsDisk), dir, env, SLOTS);
+        let slots = Slots::new(Arc::new(OsDisk), dir, env, SLOTS).accepting(accept_remnants);
         // An interrupted `create` leaves tombstones of epoch 0 only; anything else may be somebody's key.
         if SLOTS.iter().any(|slot| !slots.is_unused(slot)) {
             return Err(Error::new(
@@ -86,23 +96,47 @@ impl FileCell {
                 ),
             ));
         }
-        let cell = FileCell { dir: dir.to_owned(), slots, verdict, remnants: accept_remnants, _lock: lock };
-        if cell.remnants() {
+        let cell = FileCell { dir: dir.to_owned(), slots, verdict, remnants: accept_remnants, lock: Some(lock) };
+        if cell.remnants && cell.verdict.objection.is_some() {
             File::create(dir.join(ACCEPTED)).and_then(|f| f.sync_all()).map_err(io)?;
         }
-        for slot in SLOTS {
+        for slot in SLOTS.iter().chain(&CLAIMS) {
             OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(dir.join(slot)).map_err(io)?;
         }
         cell.slots.make()?;
         sync_dir(parent)?;
+        cell.check_files()?;
         Ok(cell)
     }
 
     /// Opens the cell at `dir`.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old bytes; `Io`.
+    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old bytes, or its files are shared with a
+    /// copy; `Io`.
     pub fn open(dir: &Path, env: SharedEnv) -> Result<Self> {
+        let mut cell = Self::look(dir, env)?;
+        if let Some(objection) = cell.verdict.objection.as_ref().filter(|_| !cell.remnants) {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "the cell {} now lies on {}, where a destroyed key may stay: {objection}; move it, or create the empty file {ACCEPTED} in it to accept that",
+                    dir.display(),
+                    cell.verdict.name
+                ),
+            ));
+        }
+        cell.check_files()?;
+        cell.lock = Some(DirLock::take(dir, "cell")?);
+        Ok(cell)
+    }
+
+    /// Opens the cell at `dir` to look at it: it takes no lock and writes nothing, so that it works on a medium that cannot be written,
+    /// and while another process has the cell open. Every verb but [`RootCell::load`] is `Fenced`.
+    ///
+    /// # Errors
+    /// `Absent` where there is none; `Io`.
+    pub fn look(dir: &Path, env: SharedEnv) -> Result<Self> {
         if !SLOTS.iter().any(|s| dir.join(s).exists()) {
             return Err(Error::new(
                 ErrorKind::Absent,
@@ -114,23 +148,42 @@ impl FileCell {
         }
         let remnants = dir.join(ACCEPTED).exists();
         let verdict = filesystem::judge(dir)?;
-        if let Some(objection) = verdict.objection.as_ref().filter(|_| !remnants) {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "the cell {} now lies on {}, where a destroyed key may stay: {objection}; move it, or create the empty file {ACCEPTED} in it to accept that",
-                    dir.display(),
-                    verdict.name
-                ),
-            ));
-        }
-        let lock = DirLock::take(dir, "cell")?;
-        let slots = Slots::new(Arc::new(OsDisk), dir, env, SLOTS);
-        Ok(FileCell { dir: dir.to_owned(), slots, verdict, remnants, _lock: lock })
+        let slots = Slots::new(Arc::new(OsDisk), dir, env, SLOTS).accepting(remnants);
+        Ok(FileCell { dir: dir.to_owned(), slots, verdict, remnants, lock: None })
     }
 
-    fn remnants(&self) -> bool {
-        self.remnants && self.verdict.objection.is_some()
+    fn check_files(&self) -> Result<()> {
+        if self.remnants || self.verdict.objection.is_some() {
+            return Ok(());
+        }
+        match filesystem::judge_files(&self.dir, SLOTS)? {
+            None => Ok(()),
+            Some(objection) => Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "a key destroyed in the cell {} may stay: {objection}; undo that, or create the empty file {ACCEPTED} in the cell to accept it",
+                    self.dir.display()
+                ),
+            )),
+        }
+    }
+
+    /// Why a destroyed key may stay, as things are now: files change while a cell is open.
+    fn objection(&self) -> Option<String> {
+        let now = || self.slots.objection().unwrap_or_else(|e| Some(format!("its slots cannot be looked at ({e})")));
+        self.verdict.objection.clone().or_else(now)
+    }
+
+    /// The slots, to change them.
+    fn to_change(&self) -> Result<&Slots> {
+        if let Some(lock) = &self.lock {
+            lock.check()?;
+            return Ok(&self.slots);
+        }
+        Err(Error::new(
+            ErrorKind::Fenced,
+            format!("the cell {} is open to be looked at only; nothing was changed", self.dir.display()),
+        ))
     }
 }
 
@@ -138,36 +191,52 @@ impl RootCell for FileCell {
     fn describe(&self) -> Promise {
         let overwritten = "a root key is destroyed by overwriting its sector, syncing it and reading it back";
         let limit = "flash that remaps sectors, and snapshots of the disk or of the machine taken below the file system, may keep the old sector";
-        let statement = match self.verdict.objection.as_ref().filter(|_| self.remnants) {
+        let objection = self.objection();
+        let statement = match &objection {
             Some(objection) => format!(
-                "REMNANTS ACCEPTED: {overwritten}, but on {} the old key may stay: {objection}; {limit}",
+                "REMNANTS {}: {overwritten}, but on {} the old key may stay: {objection}; {limit}",
+                if self.remnants { "ACCEPTED" } else { "POSSIBLE, and nothing is erased until that has changed" },
                 self.verdict.name
             ),
-            None => format!("{overwritten}; {} overwrites in place; {limit}", self.verdict.name),
+            None => format!(
+                "{overwritten}; {} overwrites in place, and no other file shares its blocks; {limit}",
+                self.verdict.name
+            ),
         };
         Promise {
             kind: "file",
             place: self.dir.display().to_string(),
             level: Level::L0,
             statement,
-            remnants: self.remnants(),
+            remnants: objection.is_some(),
             quorum: None,
         }
     }
 
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.to_change()?.claim(store, owner, mark)
+    }
+
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
-        self.slots.deposit(store, id, key, None)
+        self.to_change()?.deposit(store, id, key)
     }
 
     fn load(&self) -> Result<Contents> {
-        self.slots.load()
+        match &self.lock {
+            Some(lock) => lock.check().and_then(|()| self.slots.load()),
+            None => self.slots.look(),
+        }
     }
 
-    fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {
-        self.slots.retire(keep, None)
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
+        self.to_change()?.retire(keep, None, proof.commit())
     }
 
-    fn retire_for(&self, keep: &RootId, next: &RootKey, _proof: Durable) -> Result<Option<Retirement>> {
-        self.slots.retire(keep, Some(next)).map(Some)
+    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+        self.to_change()?.retire(keep, Some(next), proof.commit()).map(Some)
+    }
+
+    fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        if self.lock.is_some() { self.slots.ready(keep, next) } else { Ok(false) }
     }
 }

@@ -1,11 +1,10 @@
 //! What a file system does with the old bytes of an overwritten file: a list of those that overwrite in place, and
-//! a reason for each other one.
+//! a reason for each other one. What cannot be found out counts against it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::IFlags;
-
+use crate::disk::{cannot_say, keeps_old_bytes};
 use crate::error::{Error, Result};
 
 /// A file system, judged.
@@ -48,18 +47,45 @@ pub(super) fn judge(path: &Path) -> Result<Verdict> {
     #[expect(clippy::cast_sign_loss, reason = "a magic number's bits")]
     let magic = stat.f_type as u64 & 0xFFFF_FFFF;
     let device = std::fs::metadata(path).map_err(|e| Error::io(path.display(), e))?.dev();
-    let mut verdict = mounted_so(magic, || ext4_options(device));
-    if let Some(flag) = odd_flag(path) {
-        verdict.objection = Some(format!("the directory's flag {flag} makes it keep old bytes"));
+    let mut verdict = mounted_so(magic, || ext4_options(device, Path::new("/proc"), Path::new("/sys")));
+    if verdict.objection.is_none() {
+        verdict.objection = kept("the directory", path)?;
     }
     Ok(verdict)
 }
 
+/// Why what is overwritten in one of these files may stay on a file system that overwrites in place; those that are not there say nothing.
+pub(super) fn judge_files(dir: &Path, names: &[&str]) -> Result<Option<String>> {
+    for name in names {
+        let path = dir.join(name);
+        if path.exists()
+            && let Some(objection) = kept(&format!("the slot {name}"), &path)?
+        {
+            return Ok(Some(objection));
+        }
+    }
+    Ok(None)
+}
+
+fn kept(what: &str, path: &Path) -> Result<Option<String>> {
+    match keeps_old_bytes(path) {
+        Ok(why) => Ok(why.map(|why| format!("{what} {why}"))),
+        Err(e) if cannot_say(&e) => Ok(Some(format!("{what} does not tell its flags, or where its blocks lie"))),
+        Err(e) => Err(Error::io(path.display(), e)),
+    }
+}
+
 /// Judges a file system by its magic number and, where it is an ext4, by the options of its mount.
-fn mounted_so(magic: u64, options: impl FnOnce() -> Vec<String>) -> Verdict {
+fn mounted_so(magic: u64, options: impl FnOnce() -> Option<Vec<String>>) -> Verdict {
     let mut verdict = by_magic(magic);
-    if magic == EXT4 && keeps_data_in_the_journal(&options()) {
-        verdict.objection = Some("mounted with data=journal it keeps old bytes in its journal".into());
+    if magic == EXT4 {
+        verdict.objection = match options() {
+            None => Some("its mount options cannot be read in /proc, and with data=journal it keeps old bytes".into()),
+            Some(options) if keeps_data_in_the_journal(&options) => {
+                Some("mounted with data=journal it keeps old bytes in its journal".into())
+            }
+            Some(_) => None,
+        };
     }
     verdict
 }
@@ -75,17 +101,20 @@ fn by_magic(magic: u64) -> Verdict {
 }
 
 /// The options of the mount with this device number, as the kernel lists them in two places: a default from the
-/// superblock stands only in the second.
-fn ext4_options(device: u64) -> Vec<String> {
+/// superblock stands only in the second. `None` where one of them cannot be read.
+fn ext4_options(device: u64, proc: &Path, sys: &Path) -> Option<Vec<String>> {
     let wanted = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut options = Vec::new();
-    for (source, super_options) in mounted(&mounts, &wanted) {
-        options.push(super_options.to_owned());
-        let device_name = source.rsplit('/').next().unwrap_or_default();
-        options.extend(std::fs::read_to_string(format!("/proc/fs/ext4/{device_name}/options")).ok());
-    }
-    options
+    let mounts = std::fs::read_to_string(proc.join("self/mountinfo")).ok()?;
+    let mounts = mounted(&mounts, &wanted);
+    // The kernel's own name of the device: what was mounted may be another name of it.
+    let device = std::fs::read_link(sys.join("dev/block").join(&wanted)).ok();
+    let device = device.as_ref().and_then(|at| at.file_name()?.to_str());
+    let mut names = device.into_iter().chain(mounts.iter().filter_map(|(source, _)| source.rsplit('/').next()));
+    let of_device =
+        names.find_map(|name| std::fs::read_to_string(proc.join("fs/ext4").join(name).join("options")).ok());
+    let listed = mounts.first().map(|(_, options)| (*options).to_owned())?;
+    let others = mounts.iter().skip(1).map(|(_, options)| (*options).to_owned());
+    Some([listed, of_device?].into_iter().chain(others).collect())
 }
 
 /// Source and super options of the mounts of a device, from the text of mountinfo (proc(5)).
@@ -102,20 +131,10 @@ fn keeps_data_in_the_journal(options: &[String]) -> bool {
     options.iter().any(|o| o.split([',', '\n']).any(|o| o == "data=journal"))
 }
 
-fn odd_flag(path: &Path) -> Option<&'static str> {
-    let file = std::fs::File::open(path).ok()?;
-    let flags = rustix::fs::ioctl_getflags(&file).ok()?;
-    if flags.contains(IFlags::JOURNALING) {
-        Some("+j (data journalling)")
-    } else if flags.contains(IFlags::COMPRESSED) {
-        Some("+c (compression)")
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use rustix::fs::IFlags;
+
     use super::*;
 
     #[test]
@@ -144,10 +163,32 @@ mod tests {
 
     #[test]
     fn the_journal_counts_for_ext4_alone() {
-        let options = || vec!["rw,data=journal".to_owned()];
+        let options = || Some(vec!["rw,data=journal".to_owned()]);
         assert!(mounted_so(EXT4, options).objection.is_some());
-        assert_eq!(mounted_so(EXT4, || vec!["rw".into()]).objection, None);
+        assert_eq!(mounted_so(EXT4, || Some(vec!["rw".into()])).objection, None);
+        assert!(mounted_so(EXT4, || None).objection.is_some(), "what cannot be read counts against it");
         assert_eq!(mounted_so(0x5846_5342, options).objection, None);
+    }
+
+    #[test]
+    fn without_proc_nothing_is_known_of_an_ext4() {
+        let root = tempfile::tempdir().unwrap();
+        let (proc, sys) = (root.path().join("proc"), root.path().join("sys"));
+        let options = || ext4_options(0xFE00, &proc, &sys);
+        assert_eq!(options(), None);
+        std::fs::create_dir_all(proc.join("self")).unwrap();
+        let mountinfo = |text: &str| std::fs::write(proc.join("self/mountinfo"), text).unwrap();
+        mountinfo("23 1 7:7 / /data rw - ext4 /dev/loop7 rw\n");
+        assert_eq!(options(), None, "the mount is not in sight");
+        mountinfo("22 1 254:0 / / rw,relatime - ext4 /dev/root rw,discard\n");
+        assert_eq!(options(), None, "defaults of the superblock are not in sight");
+        // The kernel calls the device otherwise than who mounted it.
+        std::fs::create_dir_all(proc.join("fs/ext4/vda")).unwrap();
+        std::fs::write(proc.join("fs/ext4/vda/options"), "rw\ndata=journal\n").unwrap();
+        std::fs::create_dir_all(sys.join("dev/block")).unwrap();
+        std::os::unix::fs::symlink("../../devices/vda", sys.join("dev/block/254:0")).unwrap();
+        assert!(keeps_data_in_the_journal(&options().unwrap()));
+        assert!(options().unwrap().contains(&"rw,discard".to_owned()));
     }
 
     #[test]
@@ -158,7 +199,6 @@ mod tests {
     #[test]
     fn a_directory_whose_data_goes_into_the_journal_is_refused() {
         let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        assert_eq!(odd_flag(dir.path()), None);
         let file = std::fs::File::open(dir.path()).unwrap();
         // Only the owner of an ext4 may, and only root.
         if rustix::fs::ioctl_getflags(&file)
@@ -174,7 +214,8 @@ mod tests {
         let root = Path::new("/");
         if judge(root).unwrap().name == "ext4" {
             let device = std::fs::metadata(root).unwrap().dev();
-            assert!(ext4_options(device).iter().any(|o| o.contains("rw") || o.contains("ro")));
+            let options = ext4_options(device, Path::new("/proc"), Path::new("/sys")).unwrap();
+            assert!(options.iter().any(|o| o.contains("rw") || o.contains("ro")));
         }
     }
 }

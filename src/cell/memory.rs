@@ -1,16 +1,31 @@
 //! A cell in memory: the reference, and the whole life of a store in tests.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Contents, Durable, Level, Promise, Retirement, RootCell, RootId, RootKey};
+use super::claims::{Claim, fenced};
+use super::{Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 
-/// Forgets when it is told to, and when the process ends.
+/// Forgets when it is told to, and when the last handle on it is dropped.
 #[derive(Debug, Default)]
 pub struct MemoryCell {
-    contents: Mutex<Contents>,
+    held: Arc<Mutex<Held>>,
+    /// For whom this handle acts.
+    owner: Mutex<Option<Owner>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    contents: Contents,
+    claim: Claim,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Held { contents: Contents::default(), claim: Claim::NONE }
+    }
 }
 
 impl MemoryCell {
@@ -19,9 +34,32 @@ impl MemoryCell {
         Self::default()
     }
 
-    fn contents(&self) -> MutexGuard<'_, Contents> {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Another handle on this cell, as another process would have it: it has not claimed.
+    #[must_use]
+    pub fn handle(&self) -> Self {
+        MemoryCell { held: Arc::clone(&self.held), owner: Mutex::default() }
     }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn owner(&self) -> MutexGuard<'_, Option<Owner>> {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cell, where this handle acts for its owner, or nobody claimed it.
+    fn owned(&self) -> Result<MutexGuard<'_, Held>> {
+        let held = self.held();
+        if held.claim.owner != *self.owner() {
+            return Err(fenced("the cell in memory", held.claim.owner.as_ref()));
+        }
+        Ok(held)
+    }
+}
+
+fn of_another_store() -> Error {
+    Error::new(ErrorKind::Refused, "this cell belongs to another store; give each store its own")
 }
 
 impl RootCell for MemoryCell {
@@ -38,18 +76,35 @@ impl RootCell for MemoryCell {
         }
     }
 
-    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
-        let mut contents = self.contents();
-        if contents.store.is_some_and(|there| there != store) {
-            return Err(Error::new(ErrorKind::Refused, "this cell belongs to another store; give each store its own"));
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        let mut held = self.held();
+        if held.contents.store.is_some_and(|there| there != store) {
+            return Err(of_another_store());
         }
+        // Of a store that was never made nothing is left to own.
+        let there = if held.claim.store == store { held.claim } else { Claim::NONE };
+        if !there.takes(owner) {
+            return Err(fenced("the cell in memory", there.owner.as_ref()));
+        }
+        held.claim = there.told(store, owner, Some(mark));
+        *self.owner() = Some(*owner);
+        Ok(())
+    }
+
+    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
+        let mut held = self.owned()?;
+        let claimed = held.claim.owner.map(|_| held.claim.store);
+        if held.contents.store.or(claimed).is_some_and(|there| there != store) {
+            return Err(of_another_store());
+        }
+        let contents = &mut held.contents;
         if contents.keys.iter().any(|k| k.id == *id) {
             return Ok(());
         }
         if contents.keys.len() == 2 {
             return Err(Error::new(
                 ErrorKind::Refused,
-                "this cell holds two root keys; open the engine anew to finish the erase",
+                "this cell holds two root keys; open the store again to finish the erase",
             ));
         }
         contents.store = Some(store);
@@ -59,17 +114,20 @@ impl RootCell for MemoryCell {
     }
 
     fn load(&self) -> Result<Contents> {
-        let contents = self.contents();
-        let keys = contents.keys.iter().map(|k| RootKey { id: k.id, key: k.key.duplicate() }).collect();
-        Ok(Contents { store: contents.store, keys, epoch: contents.epoch, unheard: None })
+        let held = self.held();
+        let Held { contents, claim } = &*held;
+        let keys = contents.keys.iter().map(RootKey::duplicate).collect();
+        let (owner, mark) = (claim.owner, claim.mark);
+        Ok(Contents { store: contents.store, keys, epoch: contents.epoch, unheard: None, owner, mark })
     }
 
-    fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {
-        let mut contents = self.contents();
-        if !contents.keys.iter().any(|k| k.id == *keep) {
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
+        let mut held = self.owned()?;
+        if !held.contents.keys.iter().any(|k| k.id == *keep) {
             return Err(Error::corrupt("the root key to keep is not in the cell; nothing was destroyed"));
         }
-        contents.keys.retain(|k| k.id == *keep);
+        held.contents.keys.retain(|k| k.id == *keep);
+        held.claim.mark = held.claim.mark.max(proof.commit());
         Ok(Retirement::Destroyed)
     }
 }

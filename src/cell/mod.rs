@@ -4,11 +4,15 @@
 //! Who can change a cell can destroy all data. Who can keep a copy of a root key can read what was alive in its
 //! epoch, for ever. A cell says in [`Promise`] how far its medium prevents that.
 
+mod claims;
 mod file;
 mod filesystem;
 mod memory;
+mod sector;
 mod slots;
 
+#[cfg(feature = "testing")]
+pub(crate) use claims::is_claim;
 pub use file::FileCell;
 #[cfg(feature = "keyholders")]
 pub(crate) use file::check_medium;
@@ -24,7 +28,7 @@ pub(crate) use slots::{SLOTS, Slots, live_key_in, live_share_in};
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::ids::StoreId;
-pub use crate::promise::{Level, Promise, Quorum, Retirement, RootId, Statement};
+pub use crate::promise::{Awaited, Dealt, Finality, Level, Promise, Quorum, Retirement, RootId, Statement};
 
 /// A root key as a cell gives it out.
 #[derive(Debug)]
@@ -41,6 +45,18 @@ impl RootKey {
     }
 }
 
+/// Which engine may change a store and destroy its keys: the place that it has open, and by which claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Drawn once for each directory of a store: a copy, a backup and a restored directory have others. Zeros for an adapter that keeps no
+    /// claim.
+    pub instance: [u8; 16],
+    /// Number of the claim; it only grows.
+    pub claim: u64,
+    /// Drawn for each claim: it tells two claims of one number apart.
+    pub token: [u8; 16],
+}
+
 /// What a cell holds.
 #[derive(Debug, Default)]
 pub struct Contents {
@@ -53,26 +69,63 @@ pub struct Contents {
     /// Where not all who hold parts of a key answered: who did not, and up to which epoch those that did have ended all. A key of that
     /// epoch or a later one that is not among `keys` may be there.
     pub unheard: Option<(String, u64)>,
+    /// Who claimed it last; `None` where nobody did.
+    pub owner: Option<Owner>,
+    /// The highest commit that the cell was told of; 0 where it was told of none.
+    pub mark: u64,
 }
 
 /// Proof that the pages of a new epoch are durable on every copy that must be in step, and were read back and
 /// opened. Only the engine makes one; without it no root key can be retired.
 #[derive(Debug)]
-pub struct Durable(());
+pub struct Durable {
+    commit: u64,
+}
 
 impl Durable {
-    pub(crate) fn verified() -> Self {
-        Durable(())
+    /// For the pages up to this commit.
+    pub(crate) fn verified(commit: u64) -> Self {
+        Durable { commit }
+    }
+
+    /// The number of the commit that is durable: the cell remembers the highest.
+    pub fn commit(&self) -> u64 {
+        self.commit
+    }
+
+    /// The same once more, for a cell that is asked twice.
+    #[cfg(feature = "testing")]
+    pub(crate) fn again(&self) -> Self {
+        Durable { commit: self.commit }
     }
 
     /// For the conformance suite, which has no pages.
     #[cfg(feature = "testing")]
     pub fn assumed_for_a_test() -> Self {
-        Durable(())
+        Durable { commit: 0 }
+    }
+
+    /// As [`Durable::assumed_for_a_test`], of a commit.
+    #[cfg(feature = "testing")]
+    pub fn assumed_at(commit: u64) -> Self {
+        Durable { commit }
     }
 }
 
-/// The port: four verbs. `testing::cell_conformance` (feature `testing`) checks an adapter against this contract.
+/// The port. A handle on a cell acts for the engine that claimed the cell through it.
+///
+/// *Ownership.* A cell records the claim that it took last, durably. `deposit`, `retire` and `retire_for` are done where the recorded owner is
+/// the one that this handle acts for, or where nobody ever claimed; else they are `Fenced`, and change nothing. A handle that never claimed
+/// is fenced wherever somebody did. `load` is a look: anybody may, at any time; it takes no lock, claims nothing and writes nothing.
+///
+/// How `retire` goes on is one of two contracts:
+/// * *exclusive* (the file cell, the memory cell): one engine at a time has the cell, and `retire` destroys every key but the one to keep;
+///   `testing::cell_conformance` and `testing::owned_cell_conformance` check it;
+/// * *shared* (the cell spread over keyholders): others may be depositing. `retire` destroys what is of the epoch to keep or below, but not
+///   what is kept, and of newer keys only those that this very handle deposited: attempts of its own that failed. A key that a handle has
+///   merely seen may be the head of an engine it knows nothing of; `testing::shared_cell_conformance` checks it.
+///
+/// The checks are with the feature `testing`.
 pub trait RootCell: Send + Sync {
     /// What this medium can promise.
     fn describe(&self) -> Promise;
@@ -82,10 +135,33 @@ pub trait RootCell: Send + Sync {
         false
     }
 
+    /// Makes `owner` the one engine for which this cell destroys keys, durably; `mark` is the commit that it found. A cell takes a claim whose
+    /// number is above that of the last one, and the last one again. From then on this handle acts for `owner`. A new claim sets the mark,
+    /// also to less: who takes a store over says what counts. The same claim again, and a retirement, only raise it.
+    ///
+    /// # Errors
+    /// `Fenced` where another claim came first, `Refused` for another store; nothing is changed then. `Io`.
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        let _ = (store, owner, mark);
+        Ok(())
+    }
+
+    /// Root keys of earlier epochs that keyholders were dealt shares of, and that are not known to be destroyed: what an erase takes now
+    /// can be read with them too.
+    fn unfinished(&self) -> Vec<Dealt> {
+        Vec::new()
+    }
+
+    /// What keyholders signed when they were last asked, also such as were replaced since: for certificates that still lack a statement.
+    fn remembered(&self) -> Vec<Statement> {
+        Vec::new()
+    }
+
     /// Keeps a further key, durably, beside the one that is there. Depositing the same key again is no change.
     ///
     /// # Errors
-    /// `Refused` for another store's key or where two keys are there already; `Io`, `Full`.
+    /// `Refused` for another store's key, where two keys are there already, where the root key that this handle kept last is not there any
+    /// more, or the one to be deposited stood ready and is not; `Fenced`; `Io`, `Full`.
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()>;
 
     /// Everything it holds.
@@ -94,10 +170,11 @@ pub trait RootCell: Send + Sync {
     /// `Corrupt` where it holds nothing readable; `Io`.
     fn load(&self) -> Result<Contents>;
 
-    /// Destroys every key but `keep`, and torn remains of one, and looks whether it did. Idempotent.
+    /// Destroys every key but `keep`, and torn remains of one, and looks whether it did; remembers the commit of the proof as its mark.
+    /// Idempotent. (Of a shared cell: see above.)
     ///
     /// # Errors
-    /// `Corrupt` where `keep` is not there (nothing is destroyed then); `Io`.
+    /// `Corrupt` where `keep` is not there, `Refused` where the medium cannot destroy a key now (nothing is destroyed then); `Fenced`; `Io`.
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement>;
 
     /// As [`RootCell::retire`], and `next`, the key of the epoch to come, is written where a destroyed one was, in the same durable
@@ -109,5 +186,16 @@ pub trait RootCell: Send + Sync {
     fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
         let _ = (keep, next, proof);
         Ok(None)
+    }
+
+    /// Whether the medium holds both `keep` and `next`, which [`RootCell::retire_for`] wrote, and still belongs to the owner this handle
+    /// acts for: asked of the medium, not of memory, which a snapshot of the machine may have brought back. Only then may `next` seal a
+    /// head.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        let _ = (keep, next);
+        Ok(false)
     }
 }

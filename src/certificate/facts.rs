@@ -7,9 +7,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::plain::escaped;
 use crate::error::{Error, Result};
 use crate::log::{Hash, base64};
-use crate::promise::{Level, Promise, Quorum, Retirement, RootId, Statement};
+use crate::promise::{Dealt, Level, Promise, Quorum, RootId, Statement};
 use crate::time::Timestamp;
 
 /// The method, in the words of NIST SP 800-88r2.
@@ -140,6 +141,19 @@ pub struct CellFacts {
     pub remnants: bool,
     /// Keyholders, where there are some.
     pub keyholders: Option<Keyholders>,
+    /// Root keys of earlier epochs that were not known to be destroyed either, and reach what was erased too, where others were dealt their
+    /// shares: of epochs with the same keyholders the latest, for who has stated about that has about all before.
+    pub earlier: Vec<Earlier>,
+}
+
+/// A root key of an earlier epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Earlier {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Who was dealt its shares.
+    pub keyholders: Keyholders,
 }
 
 /// Who holds shares.
@@ -154,20 +168,53 @@ pub struct Keyholders {
     pub keys: Vec<String>,
 }
 
+impl Keyholders {
+    /// Those of a quorum.
+    pub fn new(quorum: &Quorum) -> Self {
+        Keyholders {
+            threshold: quorum.threshold,
+            liars: quorum.liars,
+            keys: quorum.keyholders.iter().map(|key| BASE64.encode(key)).collect(),
+        }
+    }
+
+    /// The quorum.
+    ///
+    /// # Errors
+    /// `Invalid` where keys or numbers are none.
+    pub fn quorum(&self) -> Result<Quorum> {
+        let keyholders = self.keys.iter().map(|key| bytes(key)).collect::<Result<Vec<[u8; 32]>>>()?;
+        Quorum { threshold: self.threshold, liars: self.liars, keyholders }.check()
+    }
+}
+
 impl CellFacts {
-    /// The facts of a promise; the cell's place is nobody's business.
-    pub fn new(promise: &Promise) -> Self {
+    /// The facts of a promise, and of earlier root keys that are not known to be destroyed; the cell's place is nobody's business.
+    pub fn new(promise: &Promise, unfinished: &[Dealt]) -> Self {
+        let keyholders = promise.quorum.as_ref().map(Keyholders::new);
+        let mut unfinished: Vec<&Dealt> = unfinished.iter().filter(|_| keyholders.is_some()).collect();
+        unfinished.sort_by_key(|dealt| std::cmp::Reverse(dealt.epoch));
+        let mut earlier: Vec<Earlier> = Vec::new();
+        for dealt in unfinished {
+            let there = Keyholders::new(&dealt.quorum);
+            if keyholders.as_ref() != Some(&there) && earlier.iter().all(|other| other.keyholders != there) {
+                earlier.push(Earlier { epoch: dealt.epoch, keyholders: there });
+            }
+        }
         CellFacts {
             kind: promise.kind.to_owned(),
             level: promise.level.name().to_owned(),
             statement: promise.statement.clone(),
             remnants: promise.remnants,
-            keyholders: promise.quorum.as_ref().map(|quorum| Keyholders {
-                threshold: quorum.threshold,
-                liars: quorum.liars,
-                keys: quorum.keyholders.iter().map(|key| BASE64.encode(key)).collect(),
-            }),
+            keyholders,
+            earlier,
         }
+    }
+
+    /// The keys of all keyholders that it names, in base64; some may be named twice.
+    pub(super) fn holders(&self) -> impl Iterator<Item = &String> {
+        let earlier = self.earlier.iter().map(|earlier| &earlier.keyholders);
+        self.keyholders.iter().chain(earlier).flat_map(|there| &there.keys)
     }
 
     /// Its level.
@@ -188,11 +235,7 @@ impl CellFacts {
     /// # Errors
     /// `Invalid` where keys or numbers are none.
     pub fn quorum(&self) -> Result<Option<Quorum>> {
-        let Some(there) = &self.keyholders else {
-            return Ok(None);
-        };
-        let keyholders = there.keys.iter().map(|key| bytes(key)).collect::<Result<Vec<[u8; 32]>>>()?;
-        Quorum { threshold: there.threshold, liars: there.liars, keyholders }.check().map(Some)
+        self.keyholders.as_ref().map(Keyholders::quorum).transpose()
     }
 }
 
@@ -202,8 +245,8 @@ pub(super) fn bytes<const N: usize>(text: &str) -> Result<[u8; N]> {
     bytes.ok_or_else(|| Error::invalid(format!("not {N} bytes in base64: {text:?}")))
 }
 
-pub(super) fn json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_else(|_| unreachable!("plain fields always serialize"))
+pub(super) fn json<T: Serialize>(value: &T) -> String {
+    escaped(serde_json::to_string(value).unwrap_or_else(|_| unreachable!("plain fields always serialize")))
 }
 
 impl Body {
@@ -234,15 +277,20 @@ pub struct Outcome {
     pub issued: String,
     /// What the cell said of the old root key.
     pub retired: Retired,
-    /// Whether the ciphertext was discarded from the store too. It is not needed for the erase.
+    /// Whether the ciphertext was discarded too, and seen to be gone from the store and from every copy that it knows. It is not needed for
+    /// the erase.
     pub discarded: bool,
+    /// Whether it was discarded, and some of it is not known to be gone: where blocks are shared with what lives, or in copies.
+    pub partly: bool,
+    /// Copies that the last discard passed over.
+    pub copies_skipped: u64,
 }
 
 /// What the cell said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Retired {
-    /// The root key waits for others.
+    /// Nothing yet: the root key waits for others, or the cell did not answer.
     Waiting,
     /// It is gone.
     Destroyed,
@@ -296,35 +344,6 @@ impl Said {
             keyholder: bytes(&self.keyholder)?,
             signature: bytes(&self.signature)?,
         })
-    }
-}
-
-impl From<Option<&Retirement>> for Retired {
-    fn from(retirement: Option<&Retirement>) -> Self {
-        match retirement {
-            None => Retired::Waiting,
-            Some(Retirement::Destroyed) => Retired::Destroyed,
-            Some(Retirement::Scheduled(until)) => Retired::Scheduled(until.to_string()),
-            Some(Retirement::Stated { statements, .. }) => Retired::Stated(statements.iter().map(Said::new).collect()),
-        }
-    }
-}
-
-impl Facts {
-    /// What the cell says later, for this certificate: statements by the keyholders that its cell had, and those of theirs that were there
-    /// already, where there is no later one.
-    #[must_use]
-    pub fn later(&self, retired: Retired) -> Retired {
-        let (Retired::Stated(mut said), Some(keyholders)) = (retired.clone(), &self.body.cell.keyholders) else {
-            return retired;
-        };
-        said.retain(|said| keyholders.keys.contains(&said.keyholder));
-        if let Retired::Stated(before) = &self.outcome.retired {
-            let missing = |old: &&Said| !said.iter().any(|new| new.keyholder == old.keyholder);
-            let kept: Vec<Said> = before.iter().filter(missing).cloned().collect();
-            said.extend(kept);
-        }
-        Retired::Stated(said)
     }
 }
 

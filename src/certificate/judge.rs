@@ -1,13 +1,14 @@
 //! What the facts amount to: worked out here alone, by who issues and by every reader anew.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::facts::{ALGORITHMS, Facts, METHOD, Retired, VERIFICATION, bytes};
+use super::facts::{ALGORITHMS, CellFacts, Facts, METHOD, Retired, Said, VERIFICATION, bytes};
 use super::leaf::{Ends, Leaf};
 use crate::error::{Error, Result};
 use crate::log::{Hash, verify_inclusion};
-use crate::promise::{Level, Quorum};
+use crate::promise::{Level, Quorum, Retirement};
+use crate::time::Timestamp;
 
 /// How far the erase is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +50,108 @@ fn false_(what: &str) -> Error {
     Error::corrupt(format!("the certificate contradicts itself: {what}"))
 }
 
+/// Checks that a text is a time as this program writes it.
+fn check_time(text: &str) -> Result<()> {
+    let ms = match text.strip_suffix(" ms") {
+        Some(ms) => ms.parse().ok(),
+        None => text.parse::<jiff::Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok()),
+    };
+    let written = ms.is_some_and(|ms| Timestamp(ms).to_string() == text);
+    if written { Ok(()) } else { Err(Error::invalid(format!("not a time as a certificate has it: {text:?}"))) }
+}
+
 fn text_of(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// For which root keys a keyholder's statement counts: of each those who were dealt a share.
+struct Counted<'a> {
+    /// Of the epoch of the erase.
+    quorum: Quorum,
+    /// Of earlier epochs.
+    earlier: Vec<(u64, Quorum)>,
+    /// The epoch that came behind that of the erase, and the attempt that won.
+    next: (u64, &'a str),
+}
+
+impl<'a> Counted<'a> {
+    fn new(cell: &CellFacts, quorum: Quorum, ended: &'a Leaf) -> Result<Self> {
+        let Ends::Next { attempt, .. } = &ended.ends else {
+            return Err(false_("its root key waits for others, and is said to have ended"));
+        };
+        let earlier = cell.earlier.iter().map(|earlier| Ok((earlier.epoch, earlier.keyholders.quorum()?)));
+        let earlier = earlier.collect::<Result<Vec<_>>>()?;
+        if earlier.iter().any(|(epoch, _)| *epoch >= ended.epoch) {
+            return Err(false_("what it calls an earlier epoch is none"));
+        }
+        Ok(Counted { quorum, earlier, next: (ended.epoch + 1, attempt) })
+    }
+
+    fn knows(&self, keyholder: &[u8; 32]) -> bool {
+        let mut all = std::iter::once(&self.quorum).chain(self.earlier.iter().map(|(_, quorum)| quorum));
+        all.any(|quorum| quorum.keyholders.contains(keyholder))
+    }
+
+    /// Of the epoch right behind the erase only the attempt that won does not reach what was erased.
+    fn is_behind(&self, said: &Said) -> bool {
+        let (epoch, attempt) = self.next;
+        said.epoch > epoch || (said.epoch == epoch && said.attempt == attempt)
+    }
+
+    /// Whether it counts for one of them.
+    fn counts(&self, keyholder: &[u8; 32], said: &Said) -> bool {
+        let earlier = |(epoch, quorum): &(u64, Quorum)| said.epoch > *epoch && quorum.keyholders.contains(keyholder);
+        (self.is_behind(said) && self.quorum.keyholders.contains(keyholder)) || self.earlier.iter().any(earlier)
+    }
+}
+
+impl CellFacts {
+    /// What a cell said of the root key that `ended` ends, as far as a certificate can quote it: of statements those that hold and count,
+    /// one of each keyholder. An answer that a cell of this kind cannot give is none.
+    pub fn heard(&self, store: &str, ended: &Leaf, retirement: Option<&Retirement>) -> Retired {
+        let statements = match (retirement, &self.keyholders) {
+            (Some(Retirement::Destroyed), None) => return Retired::Destroyed,
+            (Some(Retirement::Scheduled(at)), None) => return Retired::Scheduled(at.to_string()),
+            (Some(Retirement::Stated { statements, .. }), Some(_)) => statements,
+            _ => return Retired::Waiting,
+        };
+        let counted =
+            self.quorum().and_then(|quorum| Counted::new(self, quorum.ok_or_else(|| false_("it has none"))?, ended));
+        let Ok(counted) = counted else {
+            return Retired::Waiting;
+        };
+        let mut heard: Vec<Said> = Vec::new();
+        for statement in statements {
+            let said = Said::new(statement);
+            let of_store = said.statement(store).is_ok_and(|read| read == *statement && read.verify().is_ok());
+            let first = heard.iter().all(|other| other.keyholder != said.keyholder);
+            if of_store && first && counted.counts(&statement.keyholder, &said) {
+                heard.push(said);
+            }
+        }
+        Retired::Stated(heard)
+    }
+}
+
+impl Retired {
+    /// The same beside what was said before: of two statements of one keyholder the later, and where nothing is said now, what was.
+    #[must_use]
+    pub fn after(self, before: &Retired) -> Retired {
+        match (before, self) {
+            (before, Retired::Waiting) => before.clone(),
+            (Retired::Stated(before), Retired::Stated(mut said)) => {
+                for old in before {
+                    match said.iter_mut().find(|new| new.keyholder == old.keyholder) {
+                        Some(new) if new.epoch < old.epoch => new.clone_from(old),
+                        Some(_) => {}
+                        None => said.push(old.clone()),
+                    }
+                }
+                Retired::Stated(said)
+            }
+            (_, said) => said,
+        }
+    }
 }
 
 impl Facts {
@@ -67,6 +168,8 @@ impl Facts {
                 "the certificate claims a method that this program does not know; use the program that wrote it",
             ));
         }
+        let times = [Some(&body.requested), body.pending_until.as_ref(), Some(&self.outcome.issued)];
+        times.into_iter().flatten().try_for_each(|time| check_time(time))?;
         let leaf: Leaf = text_of(&self.leaf).parse()?;
         let path = self.slot.path.iter().map(|hash| Hash::from_base64(hash)).collect::<Result<Vec<_>>>()?;
         let commitment = body.commitment(&bytes(&self.opening)?);
@@ -108,6 +211,9 @@ impl Facts {
             "file" | "memory" => level > Level::L0,
             _ => (level == Level::L3) != cell.keyholders.is_some(),
         };
+        if cell.keyholders.is_none() && !cell.earlier.is_empty() {
+            return Err(false_("a cell without keyholders had some"));
+        }
         if overstates {
             return Err(false_(&format!("a cell of the kind {} has not level {}", cell.kind, level.name())));
         }
@@ -130,7 +236,7 @@ impl Facts {
     fn unfinished(&self, leaf: &Leaf, final_leaf: Option<&Leaf>) -> Result<Vec<String>> {
         let ended = final_leaf.unwrap_or(leaf);
         let quorum = self.body.cell.quorum()?;
-        let Ends::Next { attempt, .. } = &ended.ends else {
+        if !matches!(ended.ends, Ends::Next { .. }) {
             let until = self.body.pending_until.as_deref().unwrap_or_default();
             if self.outcome.retired != Retired::Waiting {
                 return Err(false_("its root key waits for others, and is said to have ended"));
@@ -138,47 +244,56 @@ impl Facts {
             return Ok(vec![format!(
                 "the old root key waits for other erases, until {until} at the latest: until then who holds the cell and old copies can read what it names"
             )]);
-        };
+        }
         match (&self.outcome.retired, quorum) {
+            (Retired::Waiting, _) => Ok(vec![
+                "the cell has not said yet that the old root key is destroyed: until then who has access to it can read what it names"
+                    .to_owned(),
+            ]),
             (Retired::Destroyed, None) => Ok(Vec::new()),
-            (Retired::Scheduled(until), None) => Ok(vec![format!(
-                "the cell destroys the old root key at {until}: until then who has access to it can read what it names"
-            )]),
-            (Retired::Stated(_), Some(quorum)) => self.statements(&quorum, ended.epoch + 1, attempt),
+            (Retired::Scheduled(until), None) => {
+                check_time(until)?;
+                Ok(vec![format!(
+                    "the cell destroys the old root key at {until}: until then who has access to it can read what it names"
+                )])
+            }
+            (Retired::Stated(said), Some(quorum)) => self.statements(said, &Counted::new(&self.body.cell, quorum, ended)?),
             _ => Err(false_("the cell is not of a kind that says what it is quoted with")),
         }
     }
 
-    /// Checks keyholders' statements: for an epoch behind the erase, by different keyholders of the quorum.
-    fn statements(&self, quorum: &Quorum, epoch: u64, attempt: &str) -> Result<Vec<String>> {
-        let Retired::Stated(said) = &self.outcome.retired else {
-            return Ok(Vec::new());
-        };
-        let mut stated = BTreeSet::new();
+    /// Checks keyholders' statements, each of which must count, and says of which root key too few are there.
+    fn statements(&self, said: &[Said], counted: &Counted<'_>) -> Result<Vec<String>> {
+        let mut stated = BTreeMap::new();
         for said in said {
             let statement = said.statement(&self.body.store)?;
             statement.verify()?;
-            if !quorum.keyholders.contains(&statement.keyholder) {
+            if !counted.knows(&statement.keyholder) {
                 return Err(false_("a statement is not by a keyholder of this store"));
             }
-            // Of the epoch right behind it only the attempt that won does not reach what was erased.
-            let behind = said.epoch > epoch || (said.epoch == epoch && said.attempt == *attempt);
-            if !behind {
+            if !counted.counts(&statement.keyholder, said) {
                 return Err(false_("a keyholder's statement is of another epoch"));
             }
-            if !stated.insert(statement.keyholder) {
+            if stated.insert(statement.keyholder, said).is_some() {
                 return Err(false_("a keyholder's statement stands in it twice"));
             }
         }
-        let (n, needed) = (stated.len(), quorum.needed());
-        if n >= needed {
-            return Ok(Vec::new());
-        }
-        Ok(vec![format!(
-            "{n} of the {needed} statements that are needed, by {} keyholders, are there: until then {} of them may have enough shares of the old root key",
-            quorum.keyholders.len(),
-            quorum.threshold
-        )])
+        let few = |(which, quorum): (String, &Quorum), counts: &dyn Fn(&Said) -> bool| {
+            let there = |key: &&[u8; 32]| stated.get(*key).is_some_and(|said| counts(said));
+            let (n, needed) = (quorum.keyholders.iter().filter(there).count(), quorum.needed());
+            (n < needed).then(|| {
+                format!(
+                    "{n} of the {needed} statements that are needed, by {} keyholders, are there: until then {} of them may have enough shares of {which}",
+                    quorum.keyholders.len(),
+                    quorum.threshold
+                )
+            })
+        };
+        let own = few(("the old root key".to_owned(), &counted.quorum), &|said| counted.is_behind(said));
+        let earlier = counted.earlier.iter().map(|(epoch, quorum)| {
+            few((format!("the root key of epoch {epoch}, which reached it too"), quorum), &|said| said.epoch > *epoch)
+        });
+        Ok(std::iter::once(own).chain(earlier).flatten().collect())
     }
 
     /// What is known to limit it.

@@ -10,17 +10,20 @@
 //!               ‖ empty line ‖ log proof ‖ [empty line ‖ log proof of the leaf that made it final]    (C2SP tlog-proof)
 //! ```
 
+mod draft;
 mod facts;
 mod judge;
 mod leaf;
+mod plain;
 mod text;
 mod verify;
 
+pub use draft::Draft;
 #[cfg(feature = "keyholders")]
 pub(crate) use facts::key_commitment_bytes;
 pub use facts::{
-    ALGORITHMS, Body, CellFacts, Copies, Destroyed, Facts, Kept, Keyholders, METHOD, Outcome, Retired, Said, Slot,
-    VERIFICATION, key_commitment,
+    ALGORITHMS, Body, CellFacts, Copies, Destroyed, Earlier, Facts, Kept, Keyholders, METHOD, Outcome, Retired, Said,
+    Slot, VERIFICATION, key_commitment,
 };
 pub use judge::{Grade, Judged};
 pub use leaf::{Ends, Leaf, SLOTS_MIN, slots};

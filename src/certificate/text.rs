@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::draft::Draft;
 use super::facts::{Facts, Retired};
 use super::judge::{Grade, Judged};
+use super::plain::{escaped, named, quoted};
 use crate::error::{Error, Result};
 use crate::log::{LogProof, Note, Signer};
 use crate::time::Timestamp;
@@ -14,6 +16,10 @@ const MACHINE: &str = "keyfall/certificate@v1";
 const PROOF: &str = "\n\nc2sp.org/tlog-proof@v1\n";
 /// Most bytes of a certificate that is read.
 const MAX_BYTES: usize = 1 << 20;
+/// Of them, those of a keyholder's statement, and of what it makes longer above.
+const STATEMENT_MAX_BYTES: usize = 512;
+/// Of them, those of everything else that is not known before the erase: proofs, cosignatures, a later leaf.
+const REST_MAX_BYTES: usize = 1 << 16;
 
 /// A certificate, as issued or as read; reading it is not verifying it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,12 +34,7 @@ pub struct Certificate {
     pub final_proof: Option<LogProof>,
 }
 
-/// A text in quotes, on one line.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-/// The words above the facts.
+/// The words above the facts. What whoever issues may choose stands in quotes, or is a plain name, number or time.
 pub(super) fn head(facts: &Facts, judged: &Judged) -> String {
     let body = &facts.body;
     let mut lines = vec![TITLE.to_owned(), String::new(), format!("Grade: {}", judged.grade)];
@@ -55,18 +56,18 @@ pub(super) fn head(facts: &Facts, judged: &Judged) -> String {
     if let Some(user) = &body.user {
         say(format!("  User: {}", quoted(user)));
     }
-    say(format!("  Scope: {}", body.scope));
+    say(format!("  Scope: {}", quoted(&body.scope)));
     match &body.records {
         Some(records) if records.is_empty() => say("  Records: none was there".to_owned()),
         Some(records) => {
-            let counts: Vec<String> = records.iter().map(|(class, n)| format!("{n} {class}")).collect();
+            let counts: Vec<String> = records.iter().map(|(class, n)| format!("{n} {}", named(class))).collect();
             say(format!("  Records: {}", counts.join(", ")));
         }
         None => say("  Records: not counted".to_owned()),
     }
     say(format!("  Derived records that fell with this commit: {}", body.derived));
     for kept in &body.kept {
-        say(format!("  Kept: class {}, because {}", kept.class, quoted(&kept.reason)));
+        say(format!("  Kept: class {}, because {}", named(&kept.class), quoted(&kept.reason)));
     }
     if body.holds > 0 {
         say(format!("  Holds on other records of this user: {}", body.holds));
@@ -86,30 +87,55 @@ pub(super) fn head(facts: &Facts, judged: &Judged) -> String {
     say(format!("  Method: {}", body.method));
     say(format!("  Algorithms: {}", body.algorithms));
     say(format!("  Looked at: {}", body.verification));
-    say(format!("  Root cell: {}; {}", body.cell.kind, quoted(&body.cell.statement)));
-    say(format!("  Store {}, epoch {}, commit {}; by {}", body.store, body.epoch, body.commit, body.engine));
+    say(format!("  Root cell: {}; {}", named(&body.cell.kind), quoted(&body.cell.statement)));
+    let (store, engine) = (named(&body.store), quoted(&body.engine));
+    say(format!("  Store {store}, epoch {}, commit {}; by {engine}", body.epoch, body.commit));
     say(format!(
         "  Copies: {} in step, {} behind; for the erased to be gone from them they need nothing",
         body.copies.in_step, body.copies.behind
     ));
-    let discarded = if facts.outcome.discarded {
-        "discarded from the store"
-    } else {
-        "not discarded from the store yet, and unreadable"
+    let mut ciphertext = match (facts.outcome.discarded, facts.outcome.partly) {
+        (true, _) => "discarded from the store".to_owned(),
+        (false, true) => "discarded from the store in part, what may be left is unreadable".to_owned(),
+        (false, false) => "not discarded from the store yet, and unreadable".to_owned(),
     };
-    say(format!("  Ciphertext: {discarded}"));
+    if facts.outcome.copies_skipped > 0 {
+        ciphertext += &format!("; {} copies were passed over", facts.outcome.copies_skipped);
+    }
+    say(format!("  Ciphertext: {ciphertext}"));
     say(String::new());
     say("What this does not show: that nobody copied keys or plaintext before; that the operator ran this software"
         .to_owned());
-    say("unmodified; that the scope was all there was about somebody. Who shows a key that gives one of the commitments".to_owned());
-    say("below has shown it false.".to_owned());
+    say("unmodified; that the scope was all there was about somebody. Whoever shows a key that gives one of the commitments"
+        .to_owned());
+    say("below has shown it false. Not gone with the erase: ciphertext until it is discarded, and what its size and its"
+        .to_owned());
+    say("time tell; the record ids that others hold; that somebody was erased, to whoever guesses the name.".to_owned());
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+pub(super) fn pretty<T: serde::Serialize>(value: &T) -> String {
+    escaped(serde_json::to_string_pretty(value).unwrap_or_else(|_| unreachable!("plain fields always serialize")))
 }
 
 /// What is signed.
 pub(super) fn signed_text(facts: &Facts, judged: &Judged) -> String {
-    let json = serde_json::to_string_pretty(facts).unwrap_or_else(|_| unreachable!("plain fields always serialize"));
-    format!("{}\n{MACHINE}\n{json}\n", head(facts, judged))
+    format!("{}\n{MACHINE}\n{}\n", head(facts, judged), pretty(facts))
+}
+
+impl Facts {
+    /// Whether these facts can be signed, whatever the cell says: to be asked before the erase is committed.
+    ///
+    /// # Errors
+    /// `Invalid` where they would be too long; `Corrupt` where they contradict each other.
+    pub fn check(&self) -> Result<()> {
+        let text = signed_text(self, &self.judge()?);
+        let statements = self.body.cell.holders().count() * STATEMENT_MAX_BYTES;
+        if text.len() + statements + REST_MAX_BYTES > MAX_BYTES {
+            return Err(Error::invalid("the certificate would be too long to be read; shorten what it is to say"));
+        }
+        Note::new(text).map(drop)
+    }
 }
 
 impl Certificate {
@@ -139,6 +165,9 @@ impl FromStr for Certificate {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         let bad = |what: &str| Error::invalid(format!("not an erasure certificate: {what}"));
+        if Draft::is_one(text) {
+            return Err(bad("it is a draft, of which `keyfall certificate upgrade STORE FILE` makes one"));
+        }
         if text.len() > MAX_BYTES || !text.starts_with(TITLE) {
             return Err(bad("it begins otherwise"));
         }

@@ -24,11 +24,39 @@ impl Trust {
         Trust { log, witnesses: Vec::new(), quorum: 0 }
     }
 
-    fn check(&self, leaf: &str, proof: &LogProof) -> Result<(Checkpoint, Vec<(String, Timestamp)>)> {
-        let checkpoint = proof.verify(leaf.as_bytes(), &self.log)?;
+    /// The log, and as many of the witnesses as `quorum` says; all of them where it says nothing. A key that is given twice is one witness.
+    ///
+    /// # Errors
+    /// `Invalid` where more are demanded than there are, or the log's own key is to be its witness.
+    pub fn with_witnesses(log: VerifierKey, witnesses: &[VerifierKey], quorum: Option<usize>) -> Result<Self> {
+        let mut trust = Trust { log, witnesses: witnesses.to_vec(), quorum: 0 };
+        if trust.different().count() < distinct(witnesses).count() {
+            return Err(Error::invalid("the log cannot be its own witness; give the key of somebody else"));
+        }
+        let there = trust.different().count();
+        trust.quorum = quorum.unwrap_or(there);
+        if trust.quorum > there {
+            return Err(Error::invalid(format!(
+                "{} cosignatures are demanded of {there} different witnesses; name more, or demand fewer",
+                trust.quorum
+            )));
+        }
+        Ok(trust)
+    }
+
+    /// The witnesses, each key once, whatever names it has; never the log itself.
+    fn different(&self) -> impl Iterator<Item = &VerifierKey> {
+        distinct(&self.witnesses).filter(|witness| !witness.is_key_of(&self.log))
+    }
+
+    /// Who of the witnesses cosigned a checkpoint, and when.
+    ///
+    /// # Errors
+    /// `Refused` where they are too few; `Corrupt` where a cosignature does not hold.
+    pub fn cosigned(&self, checkpoint: &Note) -> Result<Vec<(String, Timestamp)>> {
         let mut cosigned = Vec::new();
-        for witness in &self.witnesses {
-            match witness.verify(&proof.checkpoint) {
+        for witness in self.different() {
+            match witness.verify(checkpoint) {
                 Ok(at) => cosigned.push((witness.name().to_owned(), at.unwrap_or_default())),
                 Err(e) if e.kind() == ErrorKind::Absent => {}
                 Err(e) => return Err(e),
@@ -44,8 +72,18 @@ impl Trust {
                 ),
             ));
         }
-        Ok((checkpoint, cosigned))
+        Ok(cosigned)
     }
+
+    fn check(&self, leaf: &str, proof: &LogProof) -> Result<(Checkpoint, Vec<(String, Timestamp)>)> {
+        let checkpoint = proof.verify(leaf.as_bytes(), &self.log)?;
+        Ok((checkpoint, self.cosigned(&proof.checkpoint)?))
+    }
+}
+
+/// Each key once.
+fn distinct(keys: &[VerifierKey]) -> impl Iterator<Item = &VerifierKey> {
+    keys.iter().enumerate().filter(|(n, key)| !keys[..*n].iter().any(|other| other.is_key_of(key))).map(|(_, key)| key)
 }
 
 /// A certificate that holds.
@@ -57,6 +95,8 @@ pub struct Verified {
     pub checkpoint: Checkpoint,
     /// Which witnesses cosigned that, and when.
     pub cosigned: Vec<(String, Timestamp)>,
+    /// Whether an erase in the log, this one or another, was pending when that was signed.
+    pub log_pending: bool,
 }
 
 impl Certificate {
@@ -67,23 +107,32 @@ impl Certificate {
     /// cosignatures are missing; `Invalid` where it does not parse.
     pub fn verify(&self, trust: &Trust) -> Result<Verified> {
         let judged = self.facts.judge()?;
-        // Head and facts must be what the facts give, to the byte: a better grade above the same facts is a forgery.
-        if self.note.text() != signed_text(&self.facts, &judged) {
-            return Err(Error::corrupt("the words of the certificate are not what its facts give"));
-        }
-        VerifierKey::ed25519(trust.log.name(), judged.leaf.signer)?.verify(&self.note)?;
+        self.check_signed(&judged, trust.log.name())?;
         let (checkpoint, cosigned) = trust.check(&judged.leaf.to_string(), &self.proof)?;
+        let log_pending = Checkpoint::is_pending(&self.proof.checkpoint);
         match (&judged.final_leaf, &self.final_proof) {
-            (None, None) => Ok(Verified { judged, checkpoint, cosigned }),
+            (None, None) => Ok(Verified { judged, checkpoint, cosigned, log_pending }),
             (Some(leaf), Some(proof)) => {
                 if proof.checkpoint.text() != self.proof.checkpoint.text() || proof.index <= self.proof.index {
                     return Err(Error::corrupt("the leaf that made it final is not behind its own in one checkpoint"));
                 }
                 trust.check(&leaf.to_string(), proof)?;
-                Ok(Verified { judged, checkpoint, cosigned })
+                Ok(Verified { judged, checkpoint, cosigned, log_pending })
             }
             _ => Err(Error::corrupt("a leaf without its proof in the log, or a proof without its leaf")),
         }
+    }
+
+    /// Checks its words, and the signature under them by the key that the leaf names.
+    ///
+    /// # Errors
+    /// `Corrupt` where one of the two does not hold; `Absent` where it is of another log than `origin`.
+    pub(crate) fn check_signed(&self, judged: &Judged, origin: &str) -> Result<()> {
+        // Head and facts must be what the facts give, to the byte: a better grade above the same facts is a forgery.
+        if self.note.text() != signed_text(&self.facts, judged) {
+            return Err(Error::corrupt("the words of the certificate are not what its facts give"));
+        }
+        VerifierKey::ed25519(origin, judged.leaf.signer)?.verify(&self.note).map(drop)
     }
 }
 
@@ -102,6 +151,9 @@ impl Verified {
             words.push(
                 "Not shown: that the log shows everybody the same; demand cosignatures of witnesses, or keep its checkpoints".to_owned(),
             );
+        }
+        if self.log_pending {
+            words.push("Not shown: that every erase in the log was final when its checkpoint was signed; at least one was pending".to_owned());
         }
         for (witness, at) in &self.cosigned {
             words.push(format!("Shown: the witness {witness} saw this log, growing only, at {at}"));

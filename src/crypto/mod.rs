@@ -15,6 +15,7 @@
 //! | fence key, what was erased | `FENCE_TAG` | point fence |
 //! | fresh key, hedged with a root key | `POLYNOMIAL` | coefficients of the polynomial that shares it |
 //! | mask of a connection to a keyholder | `SHARE_MASK` | what a share is XORed with on its way |
+//! | share of a root key, its point | `SHARE_COMMITMENT` | commitment to the share |
 
 mod aead;
 pub mod chunked;
@@ -30,16 +31,16 @@ pub use secret::Key;
 
 use crate::env::Env;
 use crate::error::Result;
-use crate::ids::{BlobName, ClassTag, StoreId, UserTag};
+use crate::ids::{BlobName, ClassTag, RealmId, UserTag};
 use crate::limits::SALT_BYTES;
 
-/// Context of a page: label ‖ store id ‖ kind ‖ blob name.
+/// Context of a page: label ‖ realm id ‖ kind ‖ blob name.
 pub(crate) const PAGE_CONTEXT: &[u8] = b"keyfall/page/v1";
 /// Context of a head: label ‖ the head's clear prefix.
 pub(crate) const HEAD_CONTEXT: &[u8] = b"keyfall/head/v1";
-/// Context of a record's payload: label ‖ store id ‖ user tag ‖ incarnation ‖ interaction ‖ class name.
+/// Context of a record's payload: label ‖ realm id ‖ user tag ‖ incarnation ‖ interaction ‖ class name.
 pub(crate) const RECORD_CONTEXT: &[u8] = b"keyfall/record/v1";
-/// Context of a wrapped content root: label ‖ store id ‖ record id.
+/// Context of a wrapped content root: label ‖ realm id ‖ record id.
 pub(crate) const DETACHED_CONTEXT: &[u8] = b"keyfall/wrapped-root/v1";
 const FRESH_KEY: &[u8] = b"keyfall/fresh-key/v1";
 const FRESH_NAME: &[u8] = b"keyfall/fresh-name/v1";
@@ -52,6 +53,8 @@ const USER_TAG: &[u8] = b"keyfall/user-tag/v1";
 const CLASS_TAG: &[u8] = b"keyfall/class-tag/v1";
 #[cfg(feature = "keyholders")]
 const SHARE_MASK: &[u8] = b"keyfall/share-mask/v1";
+#[cfg(feature = "keyholders")]
+const SHARE_COMMITMENT: &[u8] = b"keyfall/share-commitment/v1";
 /// Label of the coefficients, and of what their key is hedged with.
 #[cfg(feature = "keyholders")]
 pub(crate) const POLYNOMIAL: &[u8] = b"keyfall/polynomial/v1";
@@ -202,6 +205,12 @@ pub(crate) fn share_mask(mask: &Key, number: u64, place: u32) -> Key {
     Key::copied_from(&prf(mask.bytes(), SHARE_MASK, &[&number.to_be_bytes(), &place.to_be_bytes()]))
 }
 
+/// Commitment to a share: PRF(its value, `SHARE_COMMITMENT`, its point).
+#[cfg(feature = "keyholders")]
+pub(crate) fn share_commitment(value: &Key, x: u8) -> [u8; 32] {
+    *prf(value.bytes(), SHARE_COMMITMENT, &[&[x]])
+}
+
 /// Coefficients number `n * 32` to `n * 32 + 31` of a polynomial: PRF(its key, `POLYNOMIAL`, n).
 #[cfg(feature = "keyholders")]
 pub(crate) fn polynomial(key: &Key, n: u32) -> Zeroizing<[u8; 32]> {
@@ -209,6 +218,6 @@ pub(crate) fn polynomial(key: &Key, n: u32) -> Zeroizing<[u8; 32]> {
 }
 
 /// Context of a page's seal.
-pub(crate) fn page_context(store: StoreId, kind: u8, name: BlobName) -> Vec<u8> {
-    [PAGE_CONTEXT, &store.0, &[kind], &name.0].concat()
+pub(crate) fn page_context(realm: RealmId, kind: u8, name: BlobName) -> Vec<u8> {
+    [PAGE_CONTEXT, &realm.0, &[kind], &name.0].concat()
 }

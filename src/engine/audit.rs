@@ -18,12 +18,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, Timestamp};
 #[cfg(feature = "testing")]
 use crate::ids::{RecordId, UserId, UserTag};
-use crate::limits::{CHUNK_BYTES, CHUNKS_PER_SEGMENT, HEADER_BYTES, TAG_BYTES};
+use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
 use crate::record::{self, Entry};
 use crate::secret::{Secret, WipeStack};
 use crate::store::{Cursor, Head, HeadId};
-#[cfg(feature = "testing")]
-use crate::tree::head::Prefix;
 use crate::tree::head::{HeadPage, Roots};
 #[cfg(feature = "testing")]
 use crate::tree::inbox::Inbox;
@@ -102,16 +100,17 @@ enum Opener {
 }
 
 /// What opens a record's payload.
-struct Payload {
+pub(super) struct Payload {
     key: Key,
     context: Vec<u8>,
     first: BlobName,
     length: u64,
+    geometry: Geometry,
 }
 
 impl Payload {
     /// `None` where the record fell with one that it was derived from; an adversary passes over what is damaged, too.
-    fn of(
+    pub(super) fn of(
         resolver: &mut Resolver<'_>,
         leave: &Walking<'_>,
         (of, key, entry): (&ClassOf, &OrderedKey, &Entry),
@@ -131,29 +130,34 @@ impl Payload {
         };
         Ok(Some(Payload {
             key: crypto::content_key(&root),
-            context: record::payload_context(resolver.store(), of.owner, of.incarnation, &of.class, id.interaction),
+            context: record::payload_context(resolver.realm(), of.owner, of.incarnation, &of.class, id.interaction),
             first: entry.first,
-            length: entry.length,
+            length: record::padded(entry.length),
+            geometry: resolver.geometry(),
         }))
     }
 
     /// The payload's cipher: its header stands in the first segment, wherever that is.
-    fn suite(&self, source: &PageSource<'_>) -> Result<chunked::Suite> {
+    pub(super) fn suite(&self, source: &PageSource<'_>) -> Result<chunked::Suite> {
         source.fetch(&self.first, |blob| chunked::Suite::from_header(&self.key, &blob, &self.context))
     }
 
     /// Opens segment `number`, and returns its plaintext.
-    fn open(&self, suite: &chunked::Suite, number: u64, blob: &[u8]) -> Result<Secret> {
-        let mut plain = Secret::with_capacity(CHUNKS_PER_SEGMENT * CHUNK_BYTES);
+    pub(super) fn open(&self, suite: &chunked::Suite, number: u64, blob: &[u8]) -> Result<Secret> {
+        let full = self.geometry.segment_bytes;
+        let mut plain = Secret::with_capacity(full);
         let mut chunk = Secret::zeroed(CHUNK_BYTES);
-        let start = number * CHUNKS_PER_SEGMENT as u64;
+        let start = number * self.geometry.segment_chunks() as u64;
         let sealed = if number == 0 { blob.get(HEADER_BYTES..).unwrap_or_default() } else { blob };
+        if sealed.len() > self.geometry.segment_chunks() * (CHUNK_BYTES + TAG_BYTES) {
+            return Err(Error::corrupt("a segment is longer than any of its store"));
+        }
         for (i, piece) in sealed.chunks(CHUNK_BYTES + TAG_BYTES).enumerate() {
             let n = suite.open_chunk(start + i as u64, piece, &mut chunk)?;
             plain.extend_from_slice(&chunk[..n]);
         }
         let left = self.length - (start * CHUNK_BYTES as u64).min(self.length);
-        if plain.len() as u64 == left.min((CHUNKS_PER_SEGMENT * CHUNK_BYTES) as u64) {
+        if plain.len() as u64 == left.min(full as u64) {
             Ok(plain)
         } else {
             Err(Error::corrupt("a segment is shorter than its record's entry says"))
@@ -165,7 +169,7 @@ impl Opener {
     fn opens(&self, source: &PageSource<'_>, name: BlobName, blob: &[u8]) -> bool {
         match self {
             Opener::Page { key, kind } => {
-                chunked::open(key, &crypto::page_context(source.id, kind.byte(), name), blob).is_ok()
+                chunked::open(key, &crypto::page_context(source.realm, kind.byte(), name), blob).is_ok()
             }
             Opener::Segment { of, number } => of.suite(source).and_then(|suite| of.open(&suite, *number, blob)).is_ok(),
         }
@@ -198,7 +202,7 @@ impl Engine {
         places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
         places.extend(more.iter().cloned());
         let mut known: HashMap<BlobName, Known> = HashMap::new();
-        let source = PageSource { id: inner.id, stores: &places, cache: None };
+        let source = PageSource { realm: inner.realm, stores: &places, cache: None };
         learn(&source, (&live_roots, geometry), live_head.epoch, true, &mut known)?;
         let mut audit = Audit {
             head: Some(live_head),
@@ -263,18 +267,16 @@ impl Engine {
         key: &Key,
         known: &mut ContentRoots,
     ) -> Result<Vec<Exposed>> {
-        let prefix = Prefix::decode(&head.bytes)?;
         let page = HeadPage::open(&head.bytes, key)?;
-        let source = PageSource { id: prefix.store, stores: places, cache: None };
+        let source = PageSource { realm: page.realm, stores: places, cache: None };
         expose(&source, &page, known)
     }
 
     /// Every private key of an inbox below a head.
     #[cfg(feature = "testing")]
     pub(crate) fn inbox_keys_reachable(places: &[SharedStore], head: &Head, key: &Key) -> Result<Vec<Key>> {
-        let prefix = Prefix::decode(&head.bytes)?;
         let page = HeadPage::open(&head.bytes, key)?;
-        let source = PageSource { id: prefix.store, stores: places, cache: None };
+        let source = PageSource { realm: page.realm, stores: places, cache: None };
         let mut keys = Vec::new();
         walk(&Walking::lenient(), &source, &page.roots, &mut |step| {
             if let Step::Enter { kind: PageKind::Inbox, at } = step {
@@ -294,9 +296,8 @@ impl Engine {
         key: &Key,
         noted: &mut HashMap<BlobName, [u8; 32]>,
     ) -> Result<()> {
-        let prefix = Prefix::decode(&head.bytes)?;
         let page = HeadPage::open(&head.bytes, key)?;
-        let source = PageSource { id: prefix.store, stores: places, cache: None };
+        let source = PageSource { realm: page.realm, stores: places, cache: None };
         walk(&Walking::lenient(), &source, &page.roots, &mut |step| {
             match step {
                 Step::Enter { at, .. } => {
@@ -319,12 +320,15 @@ impl Engine {
 impl Engine {
     pub(crate) fn payload_names(&self) -> Result<Vec<BlobName>> {
         let inner = &self.inner;
-        let roots = inner.state().head.roots.duplicate();
+        let (roots, geometry) = {
+            let state = inner.state();
+            (state.head.roots.duplicate(), state.head.geometry)
+        };
         let source = inner.uncached_pages();
         let mut names = Vec::new();
         walk(&Walking::unhindered(), &source, &roots, &mut |step| {
             if let Step::Record { entry, .. } = step {
-                names.extend(entry.segment_names());
+                names.extend(entry.segment_names(geometry));
             }
             Ok(ControlFlow::Continue(()))
         })?;
@@ -361,12 +365,12 @@ impl Engine {
             Ok::<_, Error>(Secret::copied_from(&chunked::expand(key, &salt, context)[..32]))
         };
         let spot = Spot { kind: PageKind::User, owner: Some(tag), class: None };
-        let mut resolver = Resolver::new(inner.id, &source, &root, geometry);
+        let mut resolver = Resolver::new(inner.realm, &source, &root, geometry);
         let leave = Walking::unhindered();
         walk_at(&leave, &source, &spot, &page, &mut |step| {
             match step {
                 Step::Enter { kind, at } => {
-                    let context = crypto::page_context(inner.id, kind.byte(), at.name);
+                    let context = crypto::page_context(inner.realm, kind.byte(), at.name);
                     let aes = aes_key(&at.name, &at.key(), &context)?;
                     if kind == PageKind::Inbox {
                         let inbox = Inbox { tree: Ordered::stored(Some(at.duplicate())) };
@@ -430,7 +434,7 @@ fn learn(
 ) -> Result<()> {
     // An adversary takes what it can get; the live tree must be whole.
     let leave = if live { Walking::unhindered() } else { Walking::lenient() };
-    let mut resolver = Resolver::new(source.id, source, &roots.users, geometry);
+    let mut resolver = Resolver::new(source.realm, source, &roots.users, geometry);
     walk(&leave, source, roots, &mut |step| {
         match step {
             Step::Enter { kind, at } => {
@@ -443,7 +447,7 @@ fn learn(
                 let Some(payload) = Payload::of(&mut resolver, &leave, (of, key, entry))?.map(Arc::new) else {
                     return Ok(ControlFlow::Continue(()));
                 };
-                for number in 0..record::segments(entry.length) {
+                for number in 0..record::segments(entry.length, geometry) {
                     let opener = Opener::Segment { of: Arc::clone(&payload), number };
                     known.entry(entry.segment_name(number)).or_insert(Known { opener, live, epoch });
                 }
@@ -461,7 +465,7 @@ fn expose(source: &PageSource<'_>, head: &HeadPage, known: &mut ContentRoots) ->
     let mut exposed = Vec::new();
     let leave = Walking::lenient();
     let mut resolver =
-        Resolver::new(source.id, source, &head.roots.users, head.geometry).knowing(std::mem::take(known));
+        Resolver::new(source.realm, source, &head.roots.users, head.geometry).knowing(std::mem::take(known));
     walk(&leave, source, &head.roots, &mut |step| {
         if let Step::Record { of, key, entry } = step {
             let Some(payload) = Payload::of(&mut resolver, &leave, (of, key, entry))? else {
@@ -469,10 +473,11 @@ fn expose(source: &PageSource<'_>, head: &HeadPage, known: &mut ContentRoots) ->
             };
             let content = payload.suite(source).and_then(|suite| {
                 let mut whole = Vec::new();
-                for number in 0..record::segments(entry.length) {
+                for number in 0..record::segments(entry.length, head.geometry) {
                     let name = entry.segment_name(number);
                     whole.extend_from_slice(&source.fetch(&name, |blob| payload.open(&suite, number, &blob))?);
                 }
+                whole.truncate(usize::try_from(entry.length).unwrap_or(usize::MAX));
                 Ok(whole)
             });
             exposed.push(Exposed { id: of.record(key)?, user: of.user.clone(), content: content.ok() });

@@ -14,9 +14,7 @@ use super::{Answer, Asked, Inner, State, Writer, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, Class, InteractionId, RecordId, UserId, UserTag};
-use crate::limits::{
-    CHUNK_BYTES, CHUNKS_PER_SEGMENT, DEPTH_MAX, HEADER_BYTES, RECORD_MAX_BYTES, SOURCES_MAX, TAG_BYTES,
-};
+use crate::limits::{CHUNK_BYTES, DEPTH_MAX, HEADER_BYTES, RECORD_MAX_BYTES, SOURCES_MAX, TAG_BYTES};
 use crate::record::{self, Entry, Put, Source};
 use crate::sealed;
 use crate::secret::{Secret, WipeStack};
@@ -30,7 +28,6 @@ use crate::tree::users::UsersNode;
 const HELD_MAX: usize = 1 << 20;
 /// Most records that batches of several callers put in one commit.
 const TOGETHER_MAX: usize = 16_384;
-const SEGMENT_PLAIN: usize = CHUNKS_PER_SEGMENT * CHUNK_BYTES;
 
 pub(super) struct Staged {
     pub(super) user: UserId,
@@ -85,32 +82,35 @@ impl Batch {
         }
     }
 
-    /// Streams a record's payload into the store, and returns its number in the batch, from 0. Memory: two segments of 256
-    /// KiB, whatever the length.
+    /// Streams a record's payload into the store, and returns its number in the batch, from 0. Memory: two segments,
+    /// 256 KiB each by default, whatever the length.
     ///
     /// # Errors
     /// As [`crate::Engine::put`]; the batch can go on without this record.
     pub fn add(&mut self, put: Put, mut payload: impl Read) -> Result<usize> {
         let _wiped = WipeStack;
         let inner = Arc::clone(&self.inner);
+        inner.check_owner()?;
         inner.check_usable()?;
         record::check_media_type(&put.media_type)?;
         record::check_purpose(&put.purpose)?;
         let (tag, incarnation, interaction) = inner.admit(&put)?;
         let env = &*inner.options.env;
         let created = put.created.unwrap_or_else(|| env.now());
-        let context = record::payload_context(inner.id, tag, incarnation, &put.class, interaction);
-        let (sources, secrets, depth) = self.sources(put.sources)?;
+        let context = record::payload_context(inner.realm, tag, incarnation, &put.class, interaction);
 
+        let segment_bytes = inner.state().head.geometry.segment_bytes;
         // Most records are short: a buffer costs its wiping.
         let mut plain = Secret::zeroed(CHUNK_BYTES);
         let mut n = fill(&mut payload, &mut plain)?;
         if n == CHUNK_BYTES {
-            let mut whole = Secret::zeroed(SEGMENT_PLAIN);
+            let mut whole = Secret::zeroed(segment_bytes);
             whole[..n].copy_from_slice(&plain);
             n += fill(&mut payload, &mut whole[n..])?;
             plain = whole;
         }
+        // Behind the first bytes: a caller may take its time with them, and an erase reaches no lineage secret here.
+        let (sources, secrets, depth) = self.sources(put.sources)?;
         let now = env.now().0.to_be_bytes();
         let mut parts: Vec<&[u8]> = vec![&context, &plain[..n], &now];
         parts.extend(secrets.iter().map(|s| &s.bytes()[..]));
@@ -131,7 +131,7 @@ impl Batch {
         };
         let stored = self.stored.len();
         let held = inner
-            .stream(&suite, &mut entry, (&mut plain, n), (&mut payload, self))
+            .stream(&suite, &mut entry, (&mut plain, n, segment_bytes), (&mut payload, self))
             .inspect_err(|_| inner.release_names(self.stored.drain(stored..), false))?;
         self.staged.push(Staged {
             user: put.user,
@@ -212,6 +212,7 @@ impl Batch {
             return Ok(Vec::new());
         }
         let inner = Arc::clone(&self.inner);
+        inner.process.check()?;
         match inner.submit(Asked::Put(self)) {
             Answer::Put(put) => put,
             Answer::Erased(_) => unreachable!("a put was asked for"),
@@ -244,8 +245,9 @@ impl Batch {
         }
         let (editor, root) = edit.parts()?;
         let (mut ids, mut created) = (Vec::with_capacity(self.staged.len()), 0);
+        let now = inner.reading(state).now;
         for (staged, first) in self.staged.iter().zip(firsts) {
-            let id = inner.insert(editor, root, (staged, first), &mut created)?;
+            let id = inner.insert(editor, root, (staged, first, now), &mut created)?;
             for source in &staged.sources {
                 let source = match source {
                     Source::Record(id) => *id,
@@ -308,6 +310,9 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
+        if !self.inner.process.is_this() {
+            return;
+        }
         if !self.published.load(Ordering::Acquire) {
             self.inner.release_names(self.stored.iter().copied(), false);
         }
@@ -363,27 +368,40 @@ impl Inner {
         &self,
         suite: &chunked::Suite,
         entry: &mut Entry,
-        (plain, first): (&mut [u8], usize),
+        (plain, first, segment_bytes): (&mut [u8], usize, usize),
         (payload, batch): (&mut impl Read, &mut Batch),
     ) -> Result<Option<Vec<u8>>> {
         let (mut n, mut chunk, mut segment) = (first, 0u64, 0u64);
+        // Zeros that are still to come, once the payload has ended.
+        let mut padding = None;
         loop {
+            if padding.is_none() {
+                entry.length += n as u64;
+                if entry.length > RECORD_MAX_BYTES {
+                    return Err(Error::invalid(format!(
+                        "a record has at most {RECORD_MAX_BYTES} bytes; cut it into several"
+                    )));
+                }
+                if n < segment_bytes {
+                    padding = Some(record::padded(entry.length) - entry.length);
+                }
+            }
+            if let Some(left) = &mut padding {
+                let zeros = (segment_bytes - n).min(usize::try_from(*left).unwrap_or(usize::MAX));
+                plain[n..n + zeros].fill(0);
+                n += zeros;
+                *left -= zeros as u64;
+            }
             let mut sealed = Vec::with_capacity(HEADER_BYTES + n + (n / CHUNK_BYTES + 1) * TAG_BYTES);
             if segment == 0 {
                 sealed.extend_from_slice(suite.header());
             }
             // A full segment has only full chunks; the last chunk of all is shorter, and ends the last segment.
-            let last = n < SEGMENT_PLAIN;
+            let last = padding == Some(0) && n < segment_bytes;
             let full = n / CHUNK_BYTES * CHUNK_BYTES;
             for piece in plain[..full].chunks(CHUNK_BYTES).chain(last.then(|| &plain[full..n])) {
                 suite.seal_chunk(chunk, piece, &mut sealed);
                 chunk += 1;
-            }
-            entry.length += n as u64;
-            if entry.length > RECORD_MAX_BYTES {
-                return Err(Error::invalid(format!(
-                    "a record has at most {RECORD_MAX_BYTES} bytes; cut it into several"
-                )));
             }
             if last && segment == 0 && batch.held_bytes + sealed.len() <= HELD_MAX {
                 batch.held_bytes += sealed.len();
@@ -400,7 +418,7 @@ impl Inner {
                 return Ok(None);
             }
             segment += 1;
-            n = fill(payload, plain)?;
+            n = if padding.is_none() { fill(payload, plain)? } else { 0 };
         }
     }
 }

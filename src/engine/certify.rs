@@ -6,10 +6,10 @@ use std::sync::Arc;
 use data_encoding::BASE64;
 
 use super::log::{Entered, Place, signer};
-use super::{Engine, Inner, State};
+use super::{Discarded, Engine, Inner, State, locked};
 use crate::certificate::{
-    ALGORITHMS, Body, CellFacts, Certificate, Copies, Destroyed, Ends, Facts, Kept, Leaf, METHOD, Outcome, Retired,
-    Slot, VERIFICATION,
+    ALGORITHMS, Body, CellFacts, Certificate, Copies, Destroyed, Draft, Ends, Facts, Kept, Leaf, METHOD, Outcome,
+    Retired, Slot, VERIFICATION,
 };
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,7 +17,7 @@ use crate::ids::{Class, Timestamp, UserId, UserTag};
 use crate::limits::FORMAT;
 use crate::log::{LogProof, Signer};
 use crate::promise::Retirement;
-use crate::scope::{Erase, Request};
+use crate::scope::{Drafted, Erase, Request};
 use crate::secret::WipeStack;
 use crate::tree::head::CopyMode;
 use crate::tree::user::UserPage;
@@ -95,11 +95,25 @@ pub(super) struct Common {
 pub(super) struct Claim {
     body: Body,
     opening: [u8; 32],
+    drafted: Option<Drafted>,
+    /// Which of the erases of the commit it is for.
+    of: usize,
 }
 
 impl Claim {
     pub(super) fn commitment(&self) -> crate::log::Hash {
         self.body.commitment(&self.opening)
+    }
+
+    fn facts(&self, (index, path): &Place, leaf: &Leaf, outcome: Outcome) -> Facts {
+        Facts {
+            body: self.body.clone(),
+            opening: BASE64.encode(&self.opening),
+            slot: Slot { index: *index, of: leaf.slots, path: path.iter().map(ToString::to_string).collect() },
+            leaf: lines_of(leaf),
+            outcome,
+            final_leaf: None,
+        }
     }
 }
 
@@ -107,7 +121,7 @@ impl Inner {
     pub(super) fn claim(
         &self,
         state: &State,
-        (erase, request): (&Erase, &Request),
+        (of, erase, request): (usize, &Erase, &Request),
         docket: Docket,
         common: &Common,
     ) -> Result<Claim> {
@@ -142,7 +156,45 @@ impl Inner {
             copies: Copies { in_step: copies(CopyMode::InStep), behind: copies(CopyMode::Behind) },
             cell: common.cell.clone(),
         };
-        Ok(Claim { body, opening })
+        Ok(Claim { body, opening, drafted: erase.drafted.clone(), of })
+    }
+
+    /// What a certificate says before its commit.
+    fn unheard(&self) -> Outcome {
+        Outcome {
+            issued: self.options.env.now().to_string(),
+            retired: Retired::Waiting,
+            discarded: false,
+            partly: false,
+            copies_skipped: 0,
+        }
+    }
+
+    /// What the cell says of the root key that `ended` ends, and said before.
+    fn heard(&self, body: &Body, ended: &Leaf, retirement: Option<&Retirement>) -> Retired {
+        let heard = body.cell.heard(&body.store, ended, retirement);
+        if !matches!(heard, Retired::Stated(_)) {
+            return heard;
+        }
+        let before = Retirement::Stated { statements: self.cell.remembered(), needed: 0 };
+        heard.after(&body.cell.heard(&body.store, ended, Some(&before)))
+    }
+
+    /// Before a commit is published: sees that each of its certificates can be signed whatever the cell says, and hands drafts out. Gives the
+    /// erases for which that failed: they must not be done.
+    pub(super) fn draft(&self, claims: &[Claim], entered: &Entered) -> Vec<(usize, Error)> {
+        let outcome = self.unheard();
+        let draft = |(claim, place): (&Claim, &Place)| {
+            let facts = claim.facts(place, &entered.leaf, outcome.clone());
+            let checked = facts.check().map_err(|e| e.context("no certificate could be written; nothing was erased"));
+            let kept = checked.and_then(|()| match &claim.drafted {
+                Some(Drafted(keep)) => keep(&Draft { index: entered.index, facts })
+                    .map_err(|e| e.context("the draft of the certificate could not be kept; nothing was erased")),
+                None => Ok(()),
+            });
+            kept.err().map(|e| (claim.of, e))
+        };
+        claims.iter().zip(&entered.places).filter_map(draft).collect()
     }
 
     /// The certificates of a commit that is complete or pending, to be signed.
@@ -152,25 +204,14 @@ impl Inner {
         mut entered: Entered,
         retirement: Option<&Retirement>,
     ) -> Vec<Unsigned> {
-        let lines = lines_of(&entered.leaf);
-        let outcome = Outcome {
-            issued: self.options.env.now().to_string(),
-            retired: Retired::from(retirement),
-            discarded: false,
-        };
+        entered.pending = locked(&self.awaiting).is_some();
+        let heard = claims.first().map_or(Retired::Waiting, |claim| self.heard(&claim.body, &entered.leaf, retirement));
+        let outcome = Outcome { retired: heard, ..self.unheard() };
         let places = std::mem::take(&mut entered.places);
         let entered = Arc::new(entered);
-        let issue = |(Claim { body, opening }, (index, path)): (Claim, Place)| {
-            let slot = Slot { index, of: entered.leaf.slots, path: path.iter().map(ToString::to_string).collect() };
-            let facts = Facts {
-                body,
-                opening: BASE64.encode(&opening),
-                slot,
-                leaf: lines.clone(),
-                outcome: outcome.clone(),
-                final_leaf: None,
-            };
-            Unsigned { facts, entered: Arc::clone(&entered) }
+        let issue = |(claim, place): (Claim, Place)| Unsigned {
+            facts: claim.facts(&place, &entered.leaf, outcome.clone()),
+            entered: Arc::clone(&entered),
         };
         claims.into_iter().zip(places).map(issue).collect()
     }
@@ -201,13 +242,15 @@ impl Unsigned {
     /// Signs it, and the checkpoint under which its leaf is.
     ///
     /// # Errors
-    /// None that occurs: what the engine puts together does not contradict itself.
+    /// None: that it can be signed was seen before anything was erased.
     pub fn sign(&self) -> Result<Certificate> {
         let _wiped = WipeStack;
         let entered = &self.entered;
         let Some((log, certificates)) = &entered.seeds else { unreachable!("it was claimed") };
         let origin = &entered.checkpoint.origin;
-        let checkpoint = entered.checkpoint.sign(&Signer::ed25519(origin, log.bytes())?)?;
+        let log = Signer::ed25519(origin, log.bytes())?;
+        let checkpoint =
+            if entered.pending { entered.checkpoint.sign_pending(&log)? } else { entered.checkpoint.sign(&log)? };
         let proof = LogProof { index: entered.index, path: entered.path.clone(), checkpoint };
         Certificate::issue(self.facts.clone(), &Signer::ed25519(origin, certificates.bytes())?, proof, None)
     }
@@ -223,24 +266,59 @@ impl Engine {
     ///
     /// # Errors
     /// `Invalid` for a certificate of another store; `Corrupt` for one that does not hold, or that this store's log has not; as
-    /// [`Engine::checkpoint`].
-    pub fn upgrade(&self, certificate: &Certificate, discarded: Option<super::Discarded>) -> Result<Certificate> {
+    /// [`Engine::erase`], where an erase before is not complete.
+    pub fn upgrade(&self, certificate: &Certificate, discarded: Option<Discarded>) -> Result<Certificate> {
+        let indexes = (certificate.proof.index, certificate.final_proof.as_ref().map(|proof| proof.index));
+        let missing = || {
+            Error::new(
+                ErrorKind::Corrupt,
+                "this store's log has not the leaf of the certificate: the store was rolled back, or the certificate is forged; keep both",
+            )
+        };
+        self.reissue(certificate.facts.clone(), indexes, discarded, (Some(certificate), &missing))
+    }
+
+    /// The certificate of a draft ([`Erase::drafted`]), where its erase was done: also after a crash, and as often as it is asked for.
+    ///
+    /// # Errors
+    /// `Absent` where this store's log has no such erase; `Invalid` for a draft of another store; as [`Engine::upgrade`].
+    pub fn certificate(&self, draft: &Draft) -> Result<Certificate> {
+        let missing = || {
+            Error::new(
+                ErrorKind::Absent,
+                "this store's log has not the erase of the draft: it was not done, or the store was rolled back; erase again",
+            )
+        };
+        let outcome = self.inner.unheard();
+        let facts = Facts { outcome, final_leaf: None, ..draft.facts.clone() };
+        self.reissue(facts, (draft.index, None), None, (None, &missing))
+    }
+
+    fn reissue(
+        &self,
+        mut facts: Facts,
+        (index, mut final_index): (u64, Option<u64>),
+        discarded: Option<Discarded>,
+        (signed, missing): (Option<&Certificate>, &dyn Fn() -> Error),
+    ) -> Result<Certificate> {
         let _wiped = WipeStack;
         let inner = &self.inner;
-        let retirement = {
+        let (retirement, pending) = {
             let mut writer = inner.writer();
             inner.check_usable()?;
-            // The cell is asked anew: what it says now covers every epoch before.
-            inner.settle(&mut writer)?
+            // The cell is asked again: what it says now covers every epoch before.
+            let retirement = inner.settle(&mut writer)?;
+            (retirement, locked(&inner.awaiting).is_some())
         };
         let state = inner.state();
         let pages = inner.pages();
         let page = inner.log_page(&state, &pages)?;
-        if certificate.facts.body.store != inner.id.to_string() {
-            return Err(Error::invalid("this certificate is of another store; upgrade it with that one"));
+        if facts.body.store != inner.id.to_string() {
+            return Err(Error::invalid("this certificate is of another store; take that one"));
         }
-        let judged = certificate.facts.judge()?;
-        let index = certificate.proof.index;
+        let judged = facts.judge()?;
+        // What it says was seen must have been said by this store.
+        signed.map(|signed| signed.check_signed(&judged, &page.origin)).transpose()?;
         let mut found = None;
         page.leaves(&pages, index, &mut |at, leaf| {
             if at == index {
@@ -249,34 +327,39 @@ impl Engine {
             Ok(std::ops::ControlFlow::Break(()))
         })?;
         if found != Some(true) {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                "this store's log has not the leaf of the certificate: the store was rolled back, or the certificate is forged; keep both",
-            ));
+            return Err(missing());
         }
-        let mut facts = certificate.facts.clone();
-        let mut final_index = None;
-        if facts.final_leaf.is_none() && matches!(judged.leaf.ends, Ends::Until(_)) {
+        let mut ended = judged.final_leaf.or_else(|| Some(judged.leaf.clone()).filter(is_end));
+        if ended.is_none() {
             page.leaves(&pages, index + 1, &mut |at, bytes| {
                 let leaf: Leaf = String::from_utf8_lossy(bytes).parse()?;
-                Ok(if leaf.epoch == judged.leaf.epoch && matches!(leaf.ends, Ends::Next { .. }) {
+                Ok(if leaf.epoch == judged.leaf.epoch && is_end(&leaf) {
                     facts.final_leaf = Some(lines_of(&leaf));
                     final_index = Some(at);
+                    ended = Some(leaf);
                     std::ops::ControlFlow::Break(())
                 } else {
                     std::ops::ControlFlow::Continue(())
                 })
             })?;
-        } else {
-            final_index = certificate.final_proof.as_ref().map(|proof| proof.index);
         }
-        if facts.final_leaf.is_some() || matches!(judged.leaf.ends, Ends::Next { .. }) {
-            facts.outcome.retired = facts.later(Retired::from(Some(&retirement)));
+        if let Some(ended) = ended {
+            let heard = inner.heard(&facts.body, &ended, Some(&retirement));
+            facts.outcome.retired = heard.after(&facts.outcome.retired);
         }
-        facts.outcome.discarded |= discarded.is_some_and(|d| d.commit >= judged.leaf.commit);
+        if let Some(discarded) = discarded.filter(|d| d.commit >= judged.leaf.commit) {
+            let outcome = &mut facts.outcome;
+            outcome.discarded |= discarded.complete();
+            outcome.partly = !outcome.discarded;
+            outcome.copies_skipped = if outcome.discarded { 0 } else { discarded.copies_skipped };
+        }
         facts.outcome.issued = inner.options.env.now().to_string();
-        let proof = inner.prove(&page, index)?;
-        let final_proof = final_index.map(|index| inner.prove(&page, index)).transpose()?;
+        let proof = inner.prove(&page, index, pending)?;
+        let final_proof = final_index.map(|index| inner.prove(&page, index, pending)).transpose()?;
         Certificate::issue(facts, &signer(&page, &page.certificate_seed)?, proof, final_proof)
     }
+}
+
+fn is_end(leaf: &Leaf) -> bool {
+    matches!(leaf.ends, Ends::Next { .. })
 }

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 
-use super::copies;
+use super::copies::{self, Attached};
 use super::open::seal_head;
 use super::pages::Made;
 use super::read::Selector;
@@ -14,8 +14,9 @@ use crate::cell::{Durable, Retirement, RootKey};
 use crate::crypto::{self, Fresh, chunked, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{BlobName, StoreId, UserTag};
+use crate::ids::{BlobName, RealmId, UserTag};
 use crate::limits::SEAL_OVERHEAD;
+use crate::sealed::outlet::settle;
 use crate::secret::Secret;
 use crate::store::{Ahead, Blob, Published, Store};
 use crate::sync::atomic::Ordering;
@@ -30,7 +31,7 @@ const MADE_OWN_MAX: usize = 8;
 /// Seals pages and keeps the blobs for the commit, children before parents.
 pub(super) struct Sealer<'a> {
     env: &'a dyn Env,
-    id: StoreId,
+    realm: RealmId,
     store: &'a dyn Store,
     /// The commit's, in their order: names can say where they will lie.
     pub(super) blobs: Vec<Blob>,
@@ -45,10 +46,10 @@ pub(super) struct Sealer<'a> {
 
 impl<'a> Sealer<'a> {
     /// For blobs behind those of the commit that there are.
-    pub(super) fn new(options: &'a Options, (id, store): (StoreId, &'a dyn Store), blobs: Vec<Blob>) -> Self {
+    pub(super) fn new(options: &'a Options, (realm, store): (RealmId, &'a dyn Store), blobs: Vec<Blob>) -> Self {
         Sealer {
             env: &*options.env,
-            id,
+            realm,
             store,
             ahead: Ahead::of(&blobs),
             blobs,
@@ -85,7 +86,7 @@ impl Sink for Sealer<'_> {
         }
         let len = plaintext.len() + SEAL_OVERHEAD;
         let name = self.store.name(name, self.ahead, len);
-        let context = crypto::page_context(self.id, kind.byte(), name);
+        let context = crypto::page_context(self.realm, kind.byte(), name);
         self.blobs.push((name, chunked::seal(&key, &salt, &context, &plaintext)));
         self.ahead = self.ahead.and(len);
         let another = owner.is_none() || self.made.back().is_none_or(|last| last.owner != owner);
@@ -116,6 +117,8 @@ pub(super) struct Change {
     pub(super) root: Option<RootKey>,
     /// What is erased: its readers are closed and its pages leave the cache.
     pub(super) erased: Vec<Selector>,
+    /// A copy that the head lists for the first time, open.
+    pub(super) attached: Option<Attached>,
 }
 
 impl Change {
@@ -128,6 +131,7 @@ impl Change {
             replaced: Vec::new(),
             root: None,
             erased: Vec::new(),
+            attached: None,
         }
     }
 }
@@ -135,6 +139,7 @@ impl Change {
 impl Inner {
     /// Before any change: usable, and every earlier one complete.
     pub(super) fn ready(&self, writer: &mut Writer) -> Result<()> {
+        self.check_owner()?;
         self.check_usable()?;
         if writer.settled { Ok(()) } else { self.settle(writer).map(|_| ()) }
     }
@@ -158,7 +163,7 @@ impl Inner {
     pub(super) fn chase(&self) -> Result<()> {
         let again = match &*locked(&self.awaiting) {
             None => false,
-            Some(Retirement::Scheduled(until)) => *until <= self.options.env.now(),
+            Some(Retirement::Scheduled(until)) => *until <= self.reading(&self.state()).latest(),
             Some(_) => true,
         };
         if again {
@@ -175,18 +180,6 @@ impl Inner {
         locked(&self.awaiting).is_none()
     }
 
-    /// What is still waited for before the last erase is final, in words.
-    pub(super) fn awaited(&self) -> Option<String> {
-        locked(&self.awaiting).as_ref().map(|retired| match retired {
-            Retirement::Stated { statements, needed } => format!(
-                "the last erase is pending: {} of {needed} keyholders have signed that their share of the old root key is gone; the others are asked again when they are back",
-                statements.len()
-            ),
-            Retirement::Scheduled(until) => format!("the last erase is pending: the cell destroys the old root key at {until}"),
-            Retirement::Destroyed => "the last erase is final".to_owned(),
-        })
-    }
-
     /// The last step: from here on the old root key is gone. `next` takes its place, where the cell has it so.
     fn finish(&self, writer: &mut Writer, next: Option<RootKey>) -> Result<Retirement> {
         writer.next = None;
@@ -196,13 +189,14 @@ impl Inner {
             return Ok(Retirement::Destroyed);
         }
         let keep = &writer.root.id;
-        let for_next = |next: &RootKey| self.cell.retire_for(keep, next, Durable::verified());
+        let for_next =
+            |next: &RootKey| self.cell.retire_for(keep, next, Durable::verified(self.state().stored.id.commit));
         let retired = match next.as_ref().map(for_next).transpose()?.flatten() {
             Some(retired) => {
                 writer.next = next;
                 retired
             }
-            None => self.cell.retire(keep, Durable::verified())?,
+            None => self.cell.retire(keep, Durable::verified(self.state().stored.id.commit))?,
         };
         writer.settled = true;
         *locked(&self.awaiting) = Some(&retired).filter(|retired| !retired.is_final()).cloned();
@@ -222,12 +216,18 @@ impl Inner {
                 ))
             };
             let stored = store.head()?.ok_or_else(odd)?;
+            if stored.id > state.stored.id {
+                return Err(Error::new(
+                    ErrorKind::Fenced,
+                    format!("another engine published {} of {} meanwhile; open it again", stored.id, store.place()),
+                ));
+            }
             if stored != state.stored {
                 return Err(odd());
             }
             let head = HeadPage::open(&stored.bytes, &writer.root.key)?;
             let root = store.get(&head.roots.users.name)?.ok_or_else(odd)?;
-            let context = crypto::page_context(self.id, PageKind::Users.byte(), head.roots.users.name);
+            let context = crypto::page_context(self.realm, PageKind::Users.byte(), head.roots.users.name);
             chunked::open(&head.roots.users.key(), &context, &root)?;
             for (name, bytes) in blobs {
                 if store.get(name)?.as_ref() != Some(bytes) {
@@ -240,8 +240,11 @@ impl Inner {
 
     /// Publishes a change. With a root key in it this is an erase, and it returns when the old root key is retired.
     pub(super) fn publish(&self, writer: &mut Writer, change: Change) -> Result<Option<Retirement>> {
+        self.check_owner()?;
         let env = &*self.options.env;
         let before = self.state().stored.id;
+        // What an earlier commit left open stays open until it is settled.
+        let was_settled = writer.settled;
         let root = change.root.as_ref().unwrap_or(&writer.root);
         let stored = seal_head(env, self.id, before.commit + 1, &change.head, root)?;
         if let Some(root) = &change.root {
@@ -253,7 +256,7 @@ impl Inner {
             self.cell.deposit(self.id, &root.id, &root.key)?;
             #[cfg(feature = "testing")]
             if self.defect(super::Defect::RetireBeforePublish) {
-                self.cell.retire(&root.id, Durable::verified())?;
+                self.cell.retire(&root.id, Durable::verified(self.state().stored.id.commit))?;
             }
         }
         self.use_names(change.blobs.iter().map(|(name, _)| *name));
@@ -262,7 +265,7 @@ impl Inner {
             Ok(Published::Conflict(there)) => {
                 self.poisoned.store(true, Ordering::Release);
                 return Err(Error::new(
-                    ErrorKind::Refused,
+                    ErrorKind::Fenced,
                     format!(
                         "another writer published {} first; open the store anew, nothing of this change was kept",
                         copies::shown(there)
@@ -288,6 +291,7 @@ impl Inner {
             writer.root = root;
         }
         writer.settled = false;
+        self.attach(writer, change.attached);
         for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
             let place = copy.entry.place.clone();
             let taken = copy.reach(&self.options).and_then(|store| {
@@ -304,6 +308,9 @@ impl Inner {
             })?;
         }
         if !erase {
+            if !was_settled {
+                return self.settle(writer).map(|_| None).map_err(Error::perhaps);
+            }
             writer.settled = true;
             return Ok(None);
         }
@@ -312,6 +319,13 @@ impl Inner {
         let next = if writer.erases { Some(self.next_root(writer, &self.state().head)?) } else { None };
         writer.erases = true;
         self.finish(writer, next).map(Some).map_err(Error::perhaps)
+    }
+
+    /// Has the writer know the copies that the published head lists, and no other: there is one list of them.
+    fn attach(&self, writer: &mut Writer, new: Option<Attached>) {
+        let listed = self.state().head.copies.clone();
+        writer.copies.extend(new);
+        writer.copies.retain(|copy| listed.iter().any(|entry| entry.id == copy.entry.id));
     }
 
     /// Hands one commit on to a copy that holds the one before; any other copy catches up.
@@ -342,6 +356,7 @@ impl Inner {
         if !erased.is_empty() {
             self.erasing.fetch_add(1, Ordering::AcqRel);
         }
+        let mut outlets = Vec::new();
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             *state = next;
@@ -352,10 +367,11 @@ impl Inner {
             if purge {
                 let owners: Vec<UserTag> = erased.iter().map(|s| s.user).collect();
                 self.cache.forget(replaced, &owners);
-                self.close_readers(erased);
+                outlets = self.close_readers(erased);
             }
             self.cache.add(made);
         }
+        settle(&outlets);
         if !erased.is_empty() {
             drop(self.walks.write());
             self.erasing.fetch_sub(1, Ordering::AcqRel);

@@ -11,16 +11,17 @@ use super::open::open_head;
 use super::pages::{PageSource, SharedStore};
 use super::walk::{Step, Walked, Walking, walk};
 use super::{Engine, Inner, Options, Status, commit};
-use crate::cell::RootCell;
+use crate::cell::{Awaited, Finality, RootCell};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::limits::{BLOB_MAX_BYTES, COPIES_MAX, PLACE_MAX_BYTES};
+use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
 use crate::secret::WipeStack;
 use crate::store::{Blob, Head, HeadId, Published, Store};
-use crate::tree::head::{CopyEntry, CopyMode, Prefix, Roots};
+use crate::tree::Geometry;
+use crate::tree::head::{CopyEntry, CopyMode, HeadPage, Prefix, Roots};
 
-/// Blobs in one call of a copy's `put`.
-const BUFFER_BYTES: usize = 4 * BLOB_MAX_BYTES;
+/// Bytes of blobs from which on a copy's `put` is called.
+const BUFFER_BYTES: usize = 1 << 20;
 
 /// A copy the engine knows of, with its store once it is reached.
 pub(super) struct Attached {
@@ -55,6 +56,14 @@ impl Attached {
 }
 
 pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
+    if e.kind() == ErrorKind::Locked {
+        return Error::new(
+            ErrorKind::Copy,
+            format!(
+                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, where this store is that copy, give it up with `copy remove`, and call again"
+            ),
+        );
+    }
     Error::new(
         ErrorKind::Copy,
         format!(
@@ -119,21 +128,26 @@ struct Outbox<'a> {
     to: &'a dyn Store,
     blobs: Vec<Blob>,
     held: usize,
-    done: Backup,
+    done: &'a mut Backup,
     progress: &'a mut dyn FnMut(u64),
 }
 
 impl Outbox<'_> {
     fn push(&mut self, name: BlobName, bytes: Vec<u8>) -> Result<()> {
         self.held += bytes.len();
-        self.done.blobs += 1;
-        self.done.bytes += bytes.len() as u64;
         self.blobs.push((name, bytes));
         if self.held >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
+    /// Counts what it holds as copied.
+    fn count(&mut self) {
+        self.done.blobs += self.blobs.len() as u64;
+        self.done.bytes += self.held as u64;
+    }
+
     fn flush(&mut self) -> Result<()> {
         self.to.put(&self.blobs)?;
+        self.count();
         self.blobs.clear();
         self.held = 0;
         (self.progress)(self.done.blobs);
@@ -141,30 +155,35 @@ impl Outbox<'_> {
     }
 }
 
-/// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that has it, then the head.
+/// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that has it, then the head. Adds what
+/// it copied to `done`, also where it was interrupted and the head is still to come.
 fn copy_tree(
     leave: &Walking<'_>,
     from: &PageSource<'_>,
-    (roots, head): (&Roots, &Head),
-    to: &dyn Store,
+    (roots, geometry, head): (&Roots, Geometry, &Head),
+    (to, done): (&dyn Store, &mut Backup),
     progress: &mut dyn FnMut(u64),
-) -> Result<Option<Backup>> {
+) -> Result<Walked> {
     let over = to.head()?;
     if let Some(there) = &over {
-        if Prefix::decode(&there.bytes)?.store != from.id {
+        if Prefix::decode(&there.bytes)?.store != Prefix::decode(&head.bytes)?.store {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!("{} holds another store; name an empty place, or a copy of this one", to.place()),
             ));
         }
+        if there.id == head.id && there.bytes != head.bytes {
+            return Err(foreign(&to.place(), Some(there.id)));
+        }
         if there.id == head.id {
-            return Ok(Some(Backup { head: Some(head.id), ..Backup::default() }));
+            done.head = Some(head.id);
+            return Ok(Walked::Whole);
         }
         if there.id > head.id {
             return Err(foreign(&to.place(), Some(there.id)));
         }
     }
-    let mut out = Outbox { to, blobs: Vec::new(), held: 0, done: Backup::default(), progress };
+    let mut out = Outbox { to, blobs: Vec::new(), held: 0, done, progress };
     let walked = walk(leave, from, roots, &mut |step| {
         match step {
             Step::Enter { at, .. } => {
@@ -173,7 +192,7 @@ fn copy_tree(
                 }
             }
             Step::Record { entry, .. } => {
-                for name in entry.segment_names() {
+                for name in entry.segment_names(geometry) {
                     // A recording of hours must not hold an erase up.
                     if leave.must_stop() {
                         return Ok(ControlFlow::Break(()));
@@ -189,11 +208,14 @@ fn copy_tree(
     })?;
     if let Walked::Interrupted = walked {
         out.flush()?;
-        return Ok(None);
+        return Ok(Walked::Interrupted);
     }
-    let blobs = std::mem::take(&mut out.blobs);
-    match to.commit(&blobs, over.map(|h| h.id), head)? {
-        crate::store::Published::Done => Ok(Some(Backup { head: Some(head.id), ..out.done })),
+    match to.commit(&out.blobs, over.map(|h| h.id), head)? {
+        Published::Done => {
+            out.count();
+            out.done.head = Some(head.id);
+            Ok(Walked::Whole)
+        }
         Published::Conflict(there) => Err(foreign(&to.place(), there)),
     }
 }
@@ -201,12 +223,13 @@ fn copy_tree(
 impl Inner {
     /// Brings a copy to the current head, under the writer's lock.
     pub(super) fn catch_up_in_step(&self, copy: &dyn Store) -> Result<()> {
-        let (roots, head) = {
+        let (roots, geometry, head) = {
             let state = self.state();
-            (state.head.roots.duplicate(), state.stored.clone())
+            (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
         };
         let from = self.uncached_pages();
-        copy_tree(&Walking::unhindered(), &from, (&roots, &head), copy, &mut |_| {}).map(|_| ())
+        copy_tree(&Walking::unhindered(), &from, (&roots, geometry, &head), (copy, &mut Backup::default()), &mut |_| {})
+            .map(|_| ())
     }
 
     /// Brings a store to a recent head while writers go on; begins anew after an erase, keeping what it has.
@@ -216,22 +239,17 @@ impl Inner {
         loop {
             self.check_usable()?;
             let leave = self.walking();
-            let (roots, head) = {
+            let (roots, geometry, head) = {
                 let state = self.state();
-                (state.head.roots.duplicate(), state.stored.clone())
+                (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
             };
             let from = self.uncached_pages();
-            let copied = copy_tree(&leave, &from, (&roots, &head), to, progress);
+            let copied = copy_tree(&leave, &from, (&roots, geometry, &head), (to, &mut total), progress);
             drop((roots, leave));
             let moved_on = self.state().stored.id != head.id;
             match copied {
-                Ok(Some(done)) => {
-                    total.blobs += done.blobs;
-                    total.bytes += done.bytes;
-                    total.head = done.head;
-                    return Ok(total);
-                }
-                Ok(None) => crate::sync::yield_now(),
+                Ok(Walked::Whole) => return Ok(total),
+                Ok(Walked::Interrupted) => crate::sync::yield_now(),
                 // A page that a commit replaced meanwhile may have been discarded under the walk.
                 Err(e) if moved_on && e.kind() == ErrorKind::Corrupt => {}
                 Err(e) => return Err(e),
@@ -270,10 +288,10 @@ impl Engine {
         let entry = CopyEntry { id: u64::from_be_bytes(id), mode, place: place.to_owned() };
         let mut writer = inner.writer();
         inner.ready(&mut writer)?;
-        let mut head = inner.state().head.duplicate();
+        let mut head = inner.next_head(&inner.state());
         head.copies.push(entry.clone());
-        writer.copies.push(Attached { entry: entry.clone(), store: Some(Arc::clone(&store)) });
-        inner.publish(&mut writer, commit::Change::of_head(head))?;
+        let attached = Attached { entry: entry.clone(), store: Some(Arc::clone(&store)) };
+        inner.publish(&mut writer, commit::Change { attached: Some(attached), ..commit::Change::of_head(head) })?;
         if mode == CopyMode::Behind {
             drop(writer);
             inner.sync(&*store, &mut progress).inspect_err(|_| self.let_go(&entry))?;
@@ -287,6 +305,7 @@ impl Engine {
     /// `Absent` where `place` is no copy; `Copy`, `Io`, `Full`.
     pub fn copy_sync(&self, place: Option<&str>, mut progress: impl FnMut(u64)) -> Result<Vec<(CopyEntry, Backup)>> {
         let inner = &self.inner;
+        inner.process.check()?;
         let mut synced = Vec::new();
         for entry in self.chosen(place)? {
             let store = self.reach(&entry)?;
@@ -337,10 +356,11 @@ impl Engine {
         let inner = &self.inner;
         self.chosen(Some(place))?;
         let mut writer = inner.writer();
-        writer.copies.retain(|c| c.entry.place != place);
-        inner.ready(&mut writer)?;
-        let mut head = inner.state().head.duplicate();
+        inner.check_owner()?;
+        inner.check_usable()?;
+        let mut head = inner.next_head(&inner.state());
         head.copies.retain(|c| c.place != place);
+        // Before what an earlier commit left open: perhaps that waits for this very copy.
         inner.publish(&mut writer, commit::Change::of_head(head)).map(|_| ())
     }
 
@@ -369,6 +389,7 @@ impl Engine {
     fn look_at_copy(&self, status: &mut CopyStatus) -> Result<()> {
         let _wiped = WipeStack;
         let inner = &self.inner;
+        inner.process.check()?;
         let store = self.reach(&status.entry)?;
         let head = store.head()?.map(|h| h.id);
         status.head = head;
@@ -402,13 +423,27 @@ impl Engine {
     pub fn status(&self) -> Result<Status> {
         let _wiped = WipeStack;
         let inner = &self.inner;
-        let unsettled = {
+        inner.process.check()?;
+        let read_only = inner.looks_only().map(str::to_owned);
+        let unsettled = if read_only.is_some() {
+            None
+        } else {
             let mut writer = inner.writer();
             inner.ready(&mut writer).err().map(|e| e.to_string())
         };
-        let unsettled = unsettled.or_else(|| inner.awaited());
+        let mut awaited = inner.finality().awaited().to_vec();
+        if let Some(why) = unsettled {
+            // What was awaited before is asked for when this is done.
+            awaited.retain(|awaited| matches!(awaited, Awaited::Window(_)));
+            awaited.push(Awaited::Engine(why));
+        }
+        let pending = |awaited: &&Awaited| !matches!(awaited, Awaited::Window(_));
+        let unsettled = awaited.iter().find(pending).map(|awaited| match awaited {
+            Awaited::Engine(why) => why.clone(),
+            awaited => format!("the last erase is pending: {awaited}"),
+        });
         let copies = self.copy_status();
-        let next_due = inner.next_due()?;
+        let (clock, next_due) = (inner.doubts(), inner.next_due()?);
         let state = inner.state();
         Ok(Status {
             store: inner.id,
@@ -420,8 +455,11 @@ impl Engine {
             cell: inner.cell.describe(),
             unsettled,
             pending: state.head.pending,
+            finality: Finality::of(awaited),
+            clock,
             next_due,
             copies,
+            read_only,
             memory: crate::secret::usage(),
         })
     }
@@ -452,14 +490,14 @@ pub fn restore(
             format!("{} holds a store already; name an empty place", into.place()),
         ));
     }
-    let mut best: Option<(Head, Roots, String)> = None;
+    let mut best: Option<(Head, HeadPage, String)> = None;
     let mut failed = None;
     for copy in copies {
         let contents = cell.load()?;
         let empty = copy.head().is_ok_and(|head| head.is_none());
         match open_head(&**copy, contents) {
             Ok((stored, head, _)) if best.as_ref().is_none_or(|(b, ..)| b.id < stored.id) => {
-                best = Some((stored, head.roots, copy.place()));
+                best = Some((stored, head, copy.place()));
             }
             Ok(_) => {}
             // An old copy, or one that was never finished, may still have blobs to give.
@@ -471,10 +509,12 @@ pub fn restore(
             }
         }
     }
-    let Some((head, roots, from)) = best else {
+    let Some((head, page, from)) = best else {
         return Err(failed.unwrap_or_else(|| Error::invalid("name at least one copy to restore from")));
     };
-    let source = PageSource { id: Prefix::decode(&head.bytes)?.store, stores: copies, cache: None };
-    let done = copy_tree(&Walking::unhindered(), &source, (&roots, &head), into, &mut progress)?.unwrap_or_default();
+    let source = PageSource { realm: page.realm, stores: copies, cache: None };
+    let what = (&page.roots, page.geometry, &head);
+    let mut done = Backup::default();
+    copy_tree(&Walking::unhindered(), &source, what, (into, &mut done), &mut progress)?;
     Ok(Restored { head: head.id, from, blobs: done.blobs, bytes: done.bytes })
 }

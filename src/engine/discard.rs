@@ -33,6 +33,18 @@ pub struct Discarded {
     pub bytes_after: u64,
     /// Copies passed over, since they are out of reach or not at the store's state.
     pub copies_skipped: u64,
+    /// Bytes of those blobs that were overwritten or given back, in the store and its copies.
+    pub bytes_gone: u64,
+    /// Bytes of those blobs that may still be there.
+    pub bytes_left: u64,
+}
+
+impl Discarded {
+    /// Whether nothing is left of what died in that commit or before, neither in the store nor in any of its copies: all of it was
+    /// overwritten or given back.
+    pub fn complete(&self) -> bool {
+        self.copies_skipped == 0 && self.bytes_left == 0
+    }
 }
 
 /// How far long work has come: blobs looked at.
@@ -51,6 +63,7 @@ impl Engine {
 
     pub(crate) fn discard_in_windows(&self, window: usize, progress: Progress<'_>) -> Result<Discarded> {
         let inner = &self.inner;
+        inner.check_owner()?;
         inner.check_usable()?;
         let _one_at_a_time = locked(&inner.discarding);
         let mut done = Discarded { commit: self.head().commit, ..Discarded::default() };
@@ -97,6 +110,8 @@ impl Engine {
                 }
                 progress(looked);
             }
+            // What an earlier discard that was stopped left behind.
+            self.remove_from(place, &[], done)?;
         }
         Ok(())
     }
@@ -109,17 +124,16 @@ impl Engine {
             };
             names.iter().copied().filter(|n| !kept(n)).collect()
         };
-        if dead.is_empty() {
-            return Ok(());
-        }
-        let removed = place.remove(&dead);
+        if dead.is_empty() { Ok(()) } else { self.remove_from(place, &dead, done) }
+    }
+
+    fn remove_from(&self, place: &SharedStore, dead: &[BlobName], done: &mut Discarded) -> Result<()> {
+        let removed = place.remove(dead);
         // A store that failed here may refuse every later write until it is opened anew.
-        if Arc::ptr_eq(place, self.inner.store()) {
-            self.inner.judged(removed)?
-        } else {
-            removed?
-        }
+        let removed = if Arc::ptr_eq(place, self.inner.store()) { self.inner.judged(removed)? } else { removed? };
         done.blobs += dead.len() as u64;
+        done.bytes_gone += removed.gone;
+        done.bytes_left += removed.left;
         Ok(())
     }
 
@@ -136,9 +150,9 @@ impl Engine {
         let mut live = vec![false; names.len()];
         loop {
             let leave = inner.walking();
-            let (roots, id) = {
+            let (roots, geometry, id) = {
                 let state = inner.state();
-                (state.head.roots.duplicate(), state.stored.id)
+                (state.head.roots.duplicate(), state.head.geometry, state.stored.id)
             };
             let pages = inner.uncached_pages();
             let mut strike = |name: BlobName| {
@@ -151,7 +165,7 @@ impl Engine {
             let walked = walk(&leave, &pages, &roots, &mut |step| {
                 match step {
                     Step::Enter { at, .. } => strike(at.name),
-                    Step::Record { entry, .. } => entry.segment_names().for_each(&mut strike),
+                    Step::Record { entry, .. } => entry.segment_names(geometry).for_each(&mut strike),
                     Step::Leave { .. } => {}
                 }
                 Ok(ControlFlow::Continue(()))

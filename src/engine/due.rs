@@ -5,18 +5,20 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use super::cascade::{Stuck, follow};
+use super::clock::Reading;
 use super::commit::Change;
 use super::edit::{Edit, page_of};
 use super::erase::Applied;
-use super::holds::protected;
+use super::holds::{drop_idle_marks, protected};
 use super::pages::PageSource;
 use super::part::{Part, erase_record};
 use super::tended::{Failing, Failures, Refusals, Setback, Tended, Trouble};
 use super::{Engine, Inner, State, Writer, inbox};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
+use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::{DUE_MAX, RETRY, SWEEP};
 use crate::policy::{Policy, Rules, millis};
 use crate::record::Entry;
@@ -33,6 +35,7 @@ use crate::tree::{Node, PageKind, Pages};
 struct Doing {
     epoch: u64,
     now: Timestamp,
+    clock: Reading,
     /// The store's policies.
     policies: Vec<Policy>,
     users_gone: u64,
@@ -44,7 +47,7 @@ struct Doing {
 #[derive(Default)]
 struct Tending {
     /// One look at the clock: what falls due meanwhile waits for the next call.
-    now: Option<Timestamp>,
+    clock: Option<Reading>,
     /// Whether a page of the user tree keeps a sweep from going on.
     sweep_stuck: bool,
 }
@@ -79,7 +82,8 @@ pub(super) fn next_due(pages: &dyn Pages, user: UserTag, page: &UserPage, rules:
             Ok(if every { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
     }
-    Ok(next)
+    // The beginning of time stands for the sweep.
+    Ok(next.map(|at| at.max(Timestamp(1))))
 }
 
 /// Shows a class's records, oldest first.
@@ -135,24 +139,43 @@ impl Inner {
         Ok(Edit::agenda_of(&state).next(&self.pages())?.into_iter().chain(state.head.pending).min())
     }
 
+    /// How long it is until there is something to do, by the clocks that count for it.
+    pub(super) fn left(&self) -> Result<Option<Duration>> {
+        let state = self.state();
+        let clock = self.reading(&state);
+        if state.head.roots.falling.is_some() || self.is_stale(&state, clock) {
+            return Ok(Some(Duration::ZERO));
+        }
+        let pending = state.head.pending.map(|at| at.0.saturating_sub(clock.latest().0));
+        let next = Edit::agenda_of(&state).next(&self.pages())?.map(|at| at.0.saturating_sub(clock.due().0));
+        Ok(pending.into_iter().chain(next).min().map(Duration::from_millis))
+    }
+
+    /// Whether something is due by a clock that is not believed.
+    fn is_waiting(&self) -> Result<bool> {
+        let state = self.state();
+        let clock = self.reading(&state);
+        Ok(clock.doubted && !Edit::agenda_of(&state).due(&self.pages(), clock.now, 1)?.is_empty())
+    }
+
     /// Lets what is pending become final at its time: an epoch of its own, which waits for nothing else that is due.
     fn finalize(&self, writer: &mut Writer, tending: &mut Tending) -> Result<bool> {
         if self.state().head.pending.is_none() {
             return Ok(false);
         }
         self.ready(writer)?;
-        let now = *tending.now.get_or_insert_with(|| self.options.env.now());
+        let clock = *tending.clock.get_or_insert_with(|| self.reading(&self.state()));
         let change = {
             let state = self.state();
-            if state.head.pending.is_none_or(|at| at > now) {
+            if state.head.pending.is_none_or(|at| at > clock.latest()) {
                 return Ok(false);
             }
-            let mut change = Change::of_head(state.head.duplicate());
+            let mut change = Change::of_head(self.next_head(&state));
             self.next_epoch(&state, writer, &mut change)?;
             change
         };
-        self.publish(writer, change)?;
-        Ok(true)
+        let retired = self.publish(writer, change)?;
+        Ok(retired.is_some_and(|retired| retired.is_final()))
     }
 
     /// Does some of what is due in one commit; `None` where nothing is.
@@ -161,12 +184,12 @@ impl Inner {
             return Ok(None);
         }
         self.ready(writer)?;
-        let now = *tending.now.get_or_insert_with(|| self.options.env.now());
-        let ready = {
+        let clock = *tending.clock.get_or_insert_with(|| self.reading(&self.state()));
+        let (change, mut tended) = {
             let state = self.state();
             let pages = self.pages();
             let agenda = Edit::agenda_of(&state);
-            let due = agenda.due(&pages, now, DUE_MAX)?;
+            let due = agenda.due(&pages, clock.due(), DUE_MAX)?;
             // What a change of policies makes due joins what is due: all of it is erased together.
             let (mut sweeps, mut due): (Vec<_>, Vec<_>) = due.into_iter().partition(|(at, _)| *at == Agenda::SWEEP);
             if tending.sweep_stuck {
@@ -175,13 +198,14 @@ impl Inner {
             if !sweeps.is_empty() {
                 due = sweeps;
             }
-            if due.is_empty() {
+            // Where nothing is due the time in the head may have to be written again.
+            if due.is_empty() && !self.is_stale(&state, clock) {
                 return Ok(None);
             }
-            self.attempts(&state, &pages, writer, (&due, now), tending)?
+            self.attempts(&state, &pages, writer, (&due, clock), tending)?
         };
-        let (change, tended) = ready;
-        self.publish(writer, change)?;
+        let retired = self.publish(writer, change)?;
+        tended.finalized &= retired.is_some_and(|retired| retired.is_final());
         Ok(Some(tended))
     }
 
@@ -191,13 +215,13 @@ impl Inner {
         state: &State,
         pages: &PageSource<'_>,
         writer: &Writer,
-        (due, now): (&[(Timestamp, UserTag)], Timestamp),
+        (due, clock): (&[(Timestamp, UserTag)], Reading),
         tending: &mut Tending,
     ) -> Result<(Change, Tended)> {
         let doing = || {
             let policies = Edit::policies_of(state).all(pages, None)?;
-            let epoch = writer.root.id.epoch + 1;
-            Ok::<_, Error>(Doing { epoch, now, policies, users_gone: 0, erased: false, tended: Tended::default() })
+            let (epoch, now, tended) = (writer.root.id.epoch + 1, clock.due(), Tended::default());
+            Ok::<_, Error>(Doing { epoch, now, clock, policies, users_gone: 0, erased: false, tended })
         };
         let (mut failures, mut tried) = (Failures::default(), false);
         loop {
@@ -210,7 +234,7 @@ impl Inner {
                     let mut change = self.change(state, edit)?;
                     change.head.users -= users_gone;
                     if erased {
-                        change.head.floor = change.head.floor.max(now);
+                        change.head.floor = change.head.floor.max(clock.sure());
                         tended.finalized = change.head.pending.is_some();
                         self.next_epoch(state, writer, &mut change)?;
                     }
@@ -315,7 +339,7 @@ impl Inner {
                 self.note_failure(edit, user, (plan.id, e), doing)?;
                 continue;
             }
-            match self.apply(state, edit, &plan.erase, (doing.epoch, doing.now)) {
+            match self.apply(state, edit, &plan.erase, (doing.epoch, doing.clock)) {
                 Ok(applied) => {
                     self.took(edit, applied, doing)?;
                     doing.tended.planned += 1;
@@ -365,6 +389,13 @@ impl Inner {
         if rules.is_empty() {
             return Ok(());
         }
+        if page.holds.marks.root.is_some() {
+            drop_idle_marks(edit, user)?;
+        }
+        let (editor, root) = edit.parts()?;
+        let Some(page) = page_of(editor, root, user)? else {
+            return Ok(());
+        };
         let classes: Vec<(ClassTag, Class)> = page.classes.iter().map(|slot| (slot.tag, slot.class.clone())).collect();
         for (tag, class) in classes {
             let (editor, root) = edit.parts()?;
@@ -402,7 +433,7 @@ impl Inner {
             };
             let part = Part::of(page, (user, page.incarnation), (Some(class), &[]), when)?;
             if !part.is_held(editor, page)? {
-                let applied = part.erase(editor, page, (doing.epoch, doing.now))?;
+                let applied = part.erase(editor, page, (doing.epoch, doing.clock))?;
                 doing.tended.expired += self.took(edit, applied, doing)?;
             } else if let When::Interaction(_) = when {
                 refused.limit(page.class_tag(class), &mut doing.tended);
@@ -524,6 +555,9 @@ impl Inner {
     /// Does what is due, until `stop` says so.
     pub(super) fn tend(&self, progress: super::Progress<'_>, stop: &dyn Fn() -> bool) -> Result<Tended> {
         let (mut tended, mut tending) = (Tended::default(), Tending::default());
+        if self.looks_only().is_some() {
+            return Ok(tended);
+        }
         self.chase()?;
         if self.cell.wants_epoch() {
             self.rekey()?;
@@ -543,6 +577,7 @@ impl Inner {
         self.follow_all(&mut tended, progress, (&mut stuck, stop))?;
         tended.damaged += stuck.users();
         tended.stuck = tending.sweep_stuck || !stuck.is_empty();
+        tended.waiting = self.is_waiting()?;
         Ok(tended)
     }
 }
@@ -550,13 +585,93 @@ impl Inner {
 impl Engine {
     /// Does what is due: erases that were planned for now, what passed a limit, root keys that wait to be destroyed; and takes
     /// derived records that fell with an erase out of lists and counts. An open engine does this by itself, unless
-    /// [`super::Keeper::ByHand`] is set; [`Engine::users`] and [`Engine::report`] do it first. `progress` hears of records.
+    /// [`super::Keeper::ByHand`] is set; what is due by a clock that is not believed waits ([`Engine::clock_doubts`]). [`Engine::users`] and [`Engine::report`] do it first. `progress` hears of records.
     ///
     /// # Errors
     /// As [`Engine::erase`], where nothing can be committed. What a hold refuses, and what fails of one user, is written down in the user's
     /// history, told in [`Tended`], and tried again an hour later; everybody else's is done.
     pub fn tend(&self, progress: super::Progress<'_>) -> Result<Tended> {
         let _wiped = WipeStack;
+        self.inner.process.check()?;
         self.inner.tend(progress, &|| false)
+    }
+}
+
+/// How many records of a user's fall at once by these rules, of a class.
+fn would_fall(
+    pages: &dyn Pages,
+    user: UserTag,
+    page: &UserPage,
+    (rules, class, now): (&Rules, &Class, Timestamp),
+) -> Result<u64> {
+    let Some(slot) = page.classes.iter().find(|slot| slot.class == *class) else {
+        return Ok(0);
+    };
+    let before = match passed(pages, user, slot, rules, now)? {
+        Some(None) => return Ok(slot.records),
+        Some(Some(before)) => before.0,
+        None => 0,
+    };
+    let (single, mut fall) = (rules.by_purpose(class), 0);
+    each_record(pages, user, slot, &mut |id, entry| {
+        let expiry = || rules.of(class, &entry.purpose).and_then(|p| p.expiry(id.began()));
+        let falls = id.began().0 < before || (single && expiry().is_some_and(|at| at <= now));
+        fall += u64::from(falls);
+        Ok(if falls || single { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(fall)
+}
+
+impl Engine {
+    /// How many records fall at once if a policy is set ([`Engine::set_policy`]); what was derived from them falls too and is not
+    /// counted, and what a hold keeps is. A policy of the store looks at every user's records of its class.
+    ///
+    /// # Errors
+    /// As [`Engine::set_policy`].
+    pub fn would_expire(&self, user: Option<&UserId>, policy: &Policy) -> Result<u64> {
+        let _wiped = WipeStack;
+        policy.check()?;
+        let inner = &self.inner;
+        inner.check_usable()?;
+        let pages = inner.pages();
+        let with = |mut policies: Vec<Policy>| {
+            policies.retain(|p| (&p.class, &p.purpose) != (&policy.class, &policy.purpose));
+            policies.push(policy.clone());
+            policies
+        };
+        if let Some(user) = user {
+            let state = inner.state();
+            let (tag, page) = inner.user_page(&state, user)?;
+            let store = Edit::policies_of(&state).all(&pages, None)?;
+            let rules = Rules { own: with(page.policies.all(&pages, Some(tag))?), store };
+            return would_fall(&pages, tag, &page, (&rules, &policy.class, inner.reading(&state).due()));
+        }
+        let (mut fall, mut behind) = (0, None);
+        loop {
+            // An erase waits for no more than some users.
+            let state = inner.state();
+            let (now, store) = (inner.reading(&state).due(), with(Edit::policies_of(&state).all(&pages, None)?));
+            let mut seen = 0;
+            visit(&pages, &state.head.roots.users, state.head.geometry, behind, &mut |user, found| {
+                if let Found::Live { page, .. } = found {
+                    let mut look = || -> Result<()> {
+                        let page = UserPage::decode(&pages.load(PageKind::User, Some(user), &page)?)?;
+                        let rules = Rules { own: page.policies.all(&pages, Some(user))?, store: store.clone() };
+                        fall += would_fall(&pages, user, &page, (&rules, &policy.class, now))?;
+                        Ok(())
+                    };
+                    if let Err(e) = look()
+                        && e.kind() != ErrorKind::Corrupt
+                    {
+                        return Err(e);
+                    }
+                }
+                (seen, behind) = (seen + 1, Some(user));
+                Ok(if seen < SWEEP { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+            if seen < SWEEP {
+                return Ok(fall);
+            }
+        }
     }
 }

@@ -170,6 +170,7 @@ impl Inner {
         &self,
         act: impl FnOnce(&State, &PageSource<'_>, &mut Edit<'_>) -> Result<T>,
     ) -> Result<T> {
+        self.process.check()?;
         let mut writer = self.writer();
         self.ready(&mut writer)?;
         let (done, change) = {
@@ -186,8 +187,8 @@ impl Inner {
     /// Seals what was edited into a change; links left to be followed are filed under the number of its commit.
     pub(super) fn change(&self, state: &State, mut edit: Edit<'_>) -> Result<Change> {
         let commit = state.stored.id.commit + 1;
-        let mut head = state.head.duplicate();
-        let mut sealer = Sealer::new(&self.options, (self.id, &**self.store()), edit.payloads);
+        let mut head = self.next_head(state);
+        let mut sealer = Sealer::new(&self.options, (self.realm, &**self.store()), edit.payloads);
         for (number, left) in (0..).zip(edit.left) {
             let Links { owner, incarnation, tree, .. } = left;
             if let Some(links) = tree.seal(Lineage::place(owner), head.geometry, &mut sealer)? {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cascade::{Blocked, Links, follow};
 use super::certify::{Claim, Common, Docket, Unsigned};
+use super::clock::Reading;
 use super::commit::Change;
 use super::edit::{Edit, page_of};
 use super::holds::{held, protected};
@@ -13,8 +14,8 @@ use super::pages::PageSource;
 use super::part::{Part, erase_record, fence_record, is_there};
 use super::read::Selector;
 use super::{Answer, Asked, Engine, Inner, State, Writer};
-use crate::cell::{Retirement, RootKey};
-use crate::certificate::{CellFacts, Destroyed};
+use crate::cell::{Finality, Retirement, RootKey};
+use crate::certificate::Destroyed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp, UserTag};
 use crate::policy::millis;
@@ -41,11 +42,11 @@ pub struct Erasure {
     pub following: bool,
     /// Whether the scope had been erased before, and nothing was left to do.
     pub already: bool,
-    /// What the cell said of the old root key; `None` while the erase is pending.
+    /// How far it is, as it was seen when it returned: the scope cannot be read through the engine any more, and while this is pending
+    /// whoever holds the cell and old blobs can read it. Of a scope that had been erased before, how far the store is.
+    pub finality: Finality,
+    /// What the cell answered when it was asked to destroy the old root key; `None` where this erase had nothing to ask of it.
     pub retirement: Option<Retirement>,
-    /// Until when the old root key may be there: the scope cannot be read through the engine any more, and who holds the cell and
-    /// old blobs can read it until then. `None` where the erase is final.
-    pub pending: Option<Timestamp>,
     /// When it was complete.
     pub completed: Timestamp,
     /// The certificate, to be signed ([`Unsigned::sign`]), where the erase asked for one and something was erased.
@@ -128,6 +129,7 @@ impl Engine {
     /// `Full`.
     pub fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
         let _wiped = WipeStack;
+        self.inner.process.check()?;
         let erase = erase.into();
         self.inner.look_ahead(&erase);
         match self.inner.submit(Asked::Erase(erase)) {
@@ -149,6 +151,9 @@ impl Engine {
     /// Does many erases in one commit, each with an outcome of its own.
     pub fn erase_all<E: Clone + Into<Erase>>(&self, erases: &[E]) -> Vec<Result<Erasure>> {
         let _wiped = WipeStack;
+        if let Err(e) = self.inner.process.check() {
+            return erases.iter().map(|_| Err(e.copy())).collect();
+        }
         let erases: Vec<Erase> = erases.iter().cloned().map(Into::into).collect();
         let mut writer = self.inner.writer();
         self.inner.erase_all(&mut writer, &erases.iter().collect::<Vec<_>>())
@@ -157,6 +162,7 @@ impl Engine {
 
 impl Inner {
     pub(super) fn rekey(&self) -> Result<Retirement> {
+        self.process.check()?;
         let mut writer = self.writer();
         self.ready(&mut writer)?;
         if writer.next.is_some() {
@@ -165,7 +171,7 @@ impl Inner {
         }
         let change = {
             let state = self.state();
-            let mut change = Change::of_head(state.head.duplicate());
+            let mut change = Change::of_head(self.next_head(&state));
             self.next_epoch(&state, &writer, &mut change)?;
             change
         };
@@ -196,13 +202,14 @@ impl Inner {
     fn erase_together(&self, writer: &mut Writer, erases: &[&Erase]) -> Result<Vec<Result<Erasure>>> {
         self.ready(writer)?;
         let epoch = writer.root.id.epoch + 1;
-        let now = self.options.env.now();
+        let clock = self.reading(&self.state());
+        let now = clock.now;
         let mut asked = None;
         let (applied, derived, change) = {
             let state = self.state();
             let pages = self.pages();
             let Judged { edit, mut applied, gone, derived, refused } =
-                self.judge(&state, &pages, erases, (epoch, now))?;
+                self.judge(&state, &pages, erases, (epoch, clock))?;
             let did = || erases.iter().zip(&applied).filter(|(_, a)| a.as_ref().is_ok_and(|a| !a.already));
             let windows: Option<Vec<_>> = did().map(|(erase, _)| erase.window).collect();
             // Who asks at once for what is pending waits for it no longer.
@@ -213,17 +220,16 @@ impl Inner {
             let change = if did().next().is_some() {
                 let mut change = self.change(&state, edit)?;
                 change.head.users -= gone;
-                change.head.floor = change.head.floor.max(now);
-                match windows {
-                    Some(windows) if !hurry => {
-                        let soonest = windows.into_iter().map(|w| Timestamp(now.0.saturating_add(millis(w))));
-                        change.head.pending = soonest.chain(change.head.pending).min();
-                    }
-                    _ => self.begin_epoch(writer, &mut change)?,
+                change.head.floor = change.head.floor.max(clock.sure());
+                // No window is longer than it was asked for because the clock is ahead: where that cannot be told, it is final at once.
+                let soonest =
+                    |windows: Vec<_>| windows.into_iter().map(|w| clock.sure().0.saturating_add(millis(w))).min();
+                match windows.filter(|_| !hurry).and_then(soonest).filter(|at| *at > now.0) {
+                    Some(at) => change.head.pending = Some(Timestamp(at)).into_iter().chain(change.head.pending).min(),
+                    None => self.begin_epoch(writer, &mut change)?,
                 }
-                let promise = self.cell.describe();
                 let common = Common {
-                    cell: CellFacts::new(&promise),
+                    cell: self.cell_facts(),
                     asked: now,
                     epoch: writer.root.id.epoch,
                     root: Destroyed::of("root key", writer.root.key.bytes()),
@@ -232,14 +238,15 @@ impl Inner {
                     following: change.head.roots.falling.is_some(),
                 };
                 let mut claims = Vec::new();
-                for (erase, applied) in erases.iter().zip(applied.iter_mut().flatten()) {
+                for (n, (erase, applied)) in erases.iter().zip(&mut applied).enumerate() {
+                    let Ok(applied) = applied else { continue };
                     if let (Some(request), Some(mut docket)) = (&erase.request, applied.docket.take()) {
                         docket.add_records(&applied.counts);
-                        claims.push(self.claim(&state, (erase, request), docket, &common)?);
+                        claims.push(self.claim(&state, (n, erase, request), docket, &common)?);
                     }
                 }
                 let commitments: Vec<_> = claims.iter().map(Claim::commitment).collect();
-                let entered = self.enter(&state, writer, &mut change, (now, &promise), &commitments)?;
+                let entered = self.enter(&state, writer, &mut change, (now, &common.cell), &commitments)?;
                 asked = Some((claims, entered));
                 Some(change)
             } else if hurry {
@@ -253,6 +260,12 @@ impl Inner {
             };
             (applied, derived, change)
         };
+        if let Some((claims, Some(entered))) = &asked {
+            let failed = self.draft(claims, entered);
+            if !failed.is_empty() {
+                return self.erase_without(writer, erases, failed);
+            }
+        }
         let retirement = match change {
             Some(change) => self.publish(writer, change)?,
             None => None,
@@ -262,16 +275,16 @@ impl Inner {
             _ => Vec::new(),
         };
         let mut certificates = certificates.into_iter();
-        let pending = self.state().head.pending;
         let completed = self.options.env.now();
-        let retirement = if pending.is_some() { None } else { retirement.or(Some(Retirement::Destroyed)) };
-        let epoch = writer.root.id.epoch + u64::from(pending.is_some());
+        let finality = self.finality();
+        let epoch = writer.root.id.epoch + u64::from(self.state().head.pending.is_some());
         let following = self.is_falling();
         let outcome = |(erase, applied): (&&Erase, Result<Applied>)| {
             let Applied { records, already, .. } = applied?;
             let certificate = if already || erase.request.is_none() { None } else { certificates.next().map(Box::new) };
-            let retirement = retirement.clone();
-            Ok(Erasure { epoch, records, derived, following, already, retirement, pending, completed, certificate })
+            let retirement = if already { None } else { retirement.clone() };
+            let finality = finality.clone();
+            Ok(Erasure { epoch, records, derived, following, already, finality, retirement, completed, certificate })
         };
         Ok(erases.iter().zip(applied).map(outcome).collect())
     }
@@ -282,7 +295,7 @@ impl Inner {
         state: &State,
         pages: &'p PageSource<'_>,
         erases: &[&Erase],
-        at: (u64, Timestamp),
+        at: (u64, Reading),
     ) -> Result<Judged<'p>> {
         let mut failed = BTreeMap::new();
         let (mut passed_over, mut tried) = (BTreeSet::new(), false);
@@ -321,7 +334,7 @@ impl Inner {
         mut edit: Edit<'p>,
         erases: &[&Erase],
         failed: &BTreeMap<usize, Error>,
-        (epoch, now): (u64, Timestamp),
+        (epoch, clock): (u64, Reading),
     ) -> std::result::Result<Judged<'p>, Setback> {
         let mut applied = Vec::with_capacity(erases.len());
         let (mut gone, mut derived, mut refused) = (0, 0, false);
@@ -330,7 +343,7 @@ impl Inner {
                 applied.push(Err(e.copy()));
                 continue;
             }
-            match self.apply(state, &mut edit, erase, (epoch, now)) {
+            match self.apply(state, &mut edit, erase, (epoch, clock)) {
                 Ok(mut done) => {
                     gone += u64::from(done.user_gone);
                     edit.note_fallen(&mut done.selectors);
@@ -341,7 +354,7 @@ impl Inner {
                 }
                 Err(e) if is_refusal(&e) => {
                     if e.kind() == ErrorKind::Held {
-                        match self.note_refusal(state, &mut edit, erase, now) {
+                        match self.note_refusal(state, &mut edit, erase, clock.now) {
                             Ok(noted) => refused |= noted,
                             // It is refused all the same.
                             Err(_) => return Err(Setback::Erase(n, e)),
@@ -355,11 +368,31 @@ impl Inner {
         Ok(Judged { edit, applied, gone, derived, refused })
     }
 
+    /// Does the others alone: of those that `failed` names nothing is done.
+    fn erase_without(
+        &self,
+        writer: &mut Writer,
+        erases: &[&Erase],
+        failed: Vec<(usize, Error)>,
+    ) -> Result<Vec<Result<Erasure>>> {
+        let mut failed: BTreeMap<usize, Error> = failed.into_iter().collect();
+        let others: Vec<&Erase> =
+            erases.iter().enumerate().filter(|(n, _)| !failed.contains_key(n)).map(|(_, erase)| *erase).collect();
+        let mut done = self.erase_together(writer, &others)?.into_iter();
+        Ok((0..erases.len()).filter_map(|n| failed.remove(&n).map(Err).or_else(|| done.next())).collect())
+    }
+
     /// Lets the next epoch begin with a change: what was pending becomes final with it.
     pub(super) fn begin_epoch(&self, writer: &Writer, change: &mut Change) -> Result<()> {
         change.head.pending = None;
-        change.root = Some(match &writer.next {
-            Some(next) => next.duplicate(),
+        // A machine that was restored remembers a key that the cell has since made the current one: it must not seal a second head.
+        let there = |next: &&RootKey| self.cell.ready(&writer.root.id, &next.id);
+        let next = match writer.next.as_ref() {
+            Some(next) if there(&next)? => Some(next.duplicate()),
+            _ => None,
+        };
+        change.root = Some(match next {
+            Some(next) => next,
             None => self.next_root(writer, &change.head)?,
         });
         Ok(())
@@ -391,12 +424,12 @@ impl Inner {
     }
 
     /// Drops a scope's pointers in the tree and leaves its fence. Checks come before the first change.
-    pub(super) fn apply(
+    pub(super) fn drop_scope(
         &self,
         state: &State,
         edit: &mut Edit<'_>,
         erase: &Erase,
-        (epoch, now): (u64, Timestamp),
+        (epoch, clock): (u64, Reading),
     ) -> Result<Applied> {
         erase.check()?;
         let tag = erase.user(|user| self.user_tag(state, user));
@@ -404,7 +437,7 @@ impl Inner {
         match root.slot_mut(editor, tag)?.map(|slot| &slot.state) {
             Some(SlotState::Live(_)) => {}
             Some(SlotState::Erased { .. }) => return Ok(Applied::already()),
-            Some(SlotState::Unborn(_)) | None => return self.apply_to_nobody(edit, erase, tag, (epoch, now)),
+            Some(SlotState::Unborn(_)) | None => return self.apply_to_nobody(edit, erase, tag, (epoch, clock)),
         }
         let Some(slot) = root.slot_mut(editor, tag)? else { unreachable!("it was just there") };
         let incarnation = slot.incarnation;
@@ -462,7 +495,7 @@ impl Inner {
                     return Err(held("some of this, or what was derived from it,"));
                 }
                 if !erase.kept().is_empty() {
-                    self.keep(state, edit, &part, (erase, now))?;
+                    self.keep(state, edit, &part, (erase, clock.now))?;
                 }
                 let (editor, root) = edit.parts()?;
                 let Some(page) = page_of(editor, root, tag)? else { unreachable!("the user was there") };
@@ -470,7 +503,7 @@ impl Inner {
                 if let (Some(docket), Some((class, key))) = (&mut docket, part.whole_class(page)) {
                     docket.add_key(&format!("key of class {class}"), &key);
                 }
-                let applied = part.erase(editor, page, (epoch, now))?;
+                let applied = part.erase(editor, page, (epoch, clock))?;
                 Ok(Applied { docket, ..applied })
             }
             Scope::Record(id) => {
@@ -504,7 +537,7 @@ impl Inner {
         edit: &mut Edit<'_>,
         erase: &Erase,
         tag: UserTag,
-        (epoch, now): (u64, Timestamp),
+        (epoch, clock): (u64, Reading),
     ) -> Result<Applied> {
         let (editor, root) = edit.parts()?;
         let Scope::User { user, class, when } = erase.scope() else {
@@ -524,11 +557,11 @@ impl Inner {
             Some(SlotState::Unborn(link)) => link.load_mut(editor, PageKind::Unborn, Some(tag))?.take(),
             _ => self.new_unborn(user)?,
         };
-        let mut page = unborn.born(user.clone(), now);
+        let mut page = unborn.born(user.clone(), clock.now);
         let part = Part::of(&page, (tag, 1), (class.as_ref(), erase.kept()), *when)?;
         let applied = match part.is_erased(editor, &page)? {
             true => Applied::already(),
-            false => Applied { docket, ..part.erase(editor, &mut page, (epoch, now))? },
+            false => Applied { docket, ..part.erase(editor, &mut page, (epoch, clock))? },
         };
         if page.fences.tree.root.is_some() {
             let slot = Slot::unborn(Unborn::of(page));

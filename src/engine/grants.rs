@@ -9,16 +9,17 @@ use std::ops::ControlFlow;
 use zeroize::Zeroize;
 
 use super::edit::{Edit, change_page, page_of, user_of};
+use super::reader::Via;
 use super::{Engine, Inner, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, RecordId, Timestamp, UserId, UserTag};
-use crate::limits::{GRANTS_MAX, NAME_MAX_BYTES, REQUEST_AGE};
+use crate::limits::{GRANTS_MAX, NAME_MAX_BYTES, REQUEST_AGE, REQUESTS_MAX};
 use crate::policy::millis;
 use crate::record::check_purpose;
 use crate::sealed::{Asked, Packing, PublicKey, Request, Ticket};
 use crate::secret::WipeStack;
 use crate::tree::Pages;
-use crate::tree::grants::Grant;
+use crate::tree::grants::{Grant, Pace};
 use crate::tree::history::Note;
 use crate::tree::lineage::Access;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
@@ -47,6 +48,7 @@ impl Grant {
             until: None,
             last: Timestamp(0),
             opened: 0,
+            pace: Pace::default(),
         }
     }
 
@@ -82,13 +84,18 @@ pub(super) fn check_why(purpose: &str) -> Result<()> {
     Ok(())
 }
 
-fn revoked() -> Error {
+pub(super) fn revoked() -> Error {
     Error::new(ErrorKind::Refused, "this grant was revoked, is over, or was never given: it opens nothing")
 }
 
 impl Inner {
-    /// Whether a request is fresh, and newer than the last.
-    pub(super) fn check_request(&self, request: &Request, to: &[u8; 32], last: Timestamp) -> Result<()> {
+    /// Whether a request is fresh, newer than the last, and not one of too many; counts it.
+    pub(super) fn check_request(
+        &self,
+        request: &Request,
+        to: &[u8; 32],
+        (last, pace): (Timestamp, Pace),
+    ) -> Result<Pace> {
         request.verify(to)?;
         let (now, age) = (self.options.env.now().0, millis(REQUEST_AGE));
         if request.made.0.abs_diff(now) > age {
@@ -97,10 +104,16 @@ impl Inner {
                 "this request was made more than an hour ago, or by a clock that is wrong; ask anew",
             ));
         }
-        if request.made <= last {
+        // A last request from the future was made, and taken, by clocks that were ahead.
+        if request.made <= last && last.0 <= now.saturating_add(age) {
             return Err(Error::new(ErrorKind::Refused, "a request opens once; ask anew"));
         }
-        Ok(())
+        pace.next(Timestamp(now)).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Refused,
+                format!("{REQUESTS_MAX} requests were opened within the hour; ask again later"),
+            )
+        })
     }
 
     /// A user's records that can be read, of one class or of all.
@@ -160,7 +173,7 @@ impl Engine {
         inner.commit_edit(|state, pages, edit| {
             let (tag, _) = inner.user_page(state, user)?;
             let now = inner.options.env.now();
-            let grant = Grant { since: now, last: Timestamp(0), opened: 0, ..grant };
+            let grant = Grant { since: now, last: Timestamp(0), opened: 0, pace: Pace::default(), ..grant };
             change_page(edit, tag, |editor, page| {
                 if page.grants.all(pages, tag)?.len() >= GRANTS_MAX {
                     return Err(Error::new(
@@ -184,7 +197,8 @@ impl Engine {
     pub fn revoke(&self, user: &UserId, number: u64) -> Result<()> {
         let _wiped = WipeStack;
         let inner = &self.inner;
-        inner.commit_edit(|state, _, edit| {
+        inner.check_usable()?;
+        let revoked = inner.commit_edit(|state, _, edit| {
             let (tag, _) = inner.user_page(state, user)?;
             change_page(edit, tag, |editor, page| {
                 if !page.grants.remove(editor, tag, number)? {
@@ -195,7 +209,23 @@ impl Engine {
                 }
                 page.history.add(editor, tag, inner.options.env.now(), &Note::Revoked { id: number })
             })
-        })
+        });
+        // Also where a copy did not take the commit: readers see it.
+        let (tag, there) = {
+            let state = inner.state();
+            let tag = inner.user_tag(&state, user);
+            let page = inner.page_at(&state, tag);
+            (tag, page.and_then(|page| page.map_or(Ok(None), |page| page.grants.get(&inner.pages(), tag, number))))
+        };
+        if !matches!(there, Ok(Some(_))) {
+            let hit = |(n, _): &(u64, Option<Timestamp>)| *n == number;
+            inner.close_granted(|via| {
+                if via.user == tag {
+                    via.grants.retain(|grant| !hit(grant));
+                }
+            });
+        }
+        revoked
     }
 
     /// The grants on a user's records, with their numbers.
@@ -244,7 +274,7 @@ impl Engine {
             let Some(grant) = page.grants.get(pages, user, number)? else {
                 return Err(revoked());
             };
-            inner.check_request(request, &grant.to, grant.last)?;
+            let pace = inner.check_request(request, &grant.to, (grant.last, grant.pace))?;
             let now = inner.options.env.now();
             if grant.until.is_some_and(|until| until <= now) {
                 return Err(revoked());
@@ -252,17 +282,20 @@ impl Engine {
             let ids = inner.readable(state, pages, user, page, grant.class.as_ref())?;
             let access = Access { principal: grant.principal(number), purpose: grant.purpose.clone(), at: now };
             let opened = grant.opened + ids.len() as u64;
-            page.grants.set(editor, user, number, &Grant { last: request.made, opened, ..grant })?;
+            page.grants.set(editor, user, number, &Grant { last: request.made, opened, pace, ..grant })?;
             inner.write_down(edit, &ids, &access)?;
             Ok(ids)
         })?;
-        let granted = |_: &RecordId| {
-            let state = inner.state();
+        let granted = |state: &State, id: &RecordId| {
             let pages = inner.pages();
-            match inner.page_at(&state, user)? {
-                Some(page) if page.incarnation == incarnation => Ok(page.grants.get(&pages, user, number)?.is_some()),
-                _ => Ok(false),
-            }
+            let Some(page) = inner.page_at(state, user)?.filter(|page| page.incarnation == incarnation) else {
+                return Ok(None);
+            };
+            let (Some(grant), Some(slot)) = (page.grants.get(&pages, user, number)?, page.class(id.class)) else {
+                return Ok(None);
+            };
+            let covers = grant.covers(&slot.class, inner.options.env.now());
+            Ok(covers.then(|| Via { user, grants: vec![(number, grant.until)], set: None }))
         };
         self.deliver(&ids, &granted, &request.to, out)
     }
@@ -271,14 +304,19 @@ impl Engine {
     pub(super) fn deliver(
         &self,
         ids: &[RecordId],
-        granted: &dyn Fn(&RecordId) -> Result<bool>,
+        granted: &dyn Fn(&State, &RecordId) -> Result<Option<Via>>,
         to: &[u8],
         out: impl Write,
     ) -> Result<Opened> {
         let mut parcel = Packing::to_key(&*self.inner.options.env, to, out)?;
         let mut opened = Opened::default();
         for id in ids {
-            let reader = match granted(id)?.then(|| self.open_record(id, true)) {
+            // Grant and record as they stand in one state; the reader is known to an erase and a revocation when that is let go.
+            let reader = {
+                let state = self.inner.state();
+                granted(&state, id)?.map(|via| self.open_in(&state, id, true, Some(via)))
+            };
+            let reader = match reader {
                 Some(Ok(reader)) => reader,
                 Some(Err(e)) if e.kind() != ErrorKind::Erased => return Err(e),
                 _ => {
@@ -297,7 +335,10 @@ impl Engine {
                 None => opened.fell += 1,
             }
         }
-        parcel.finish()?;
+        let (_, late, bytes) = parcel.finish_counted()?;
+        opened.records -= late;
+        opened.bytes -= bytes;
+        opened.fell += late;
         Ok(opened)
     }
 }

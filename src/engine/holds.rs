@@ -1,19 +1,22 @@
 //! Legal holds: nothing of what one covers is erased until it is lifted, nor what a held record cannot be read without.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
+use super::clock::Reading;
 use super::edit::{Edit, page_of, user_of};
+use super::erase::Applied;
 use super::lineage::Resolver;
-use super::{Engine, Inner};
+use super::{Engine, Inner, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::{AUTHORITY_MAX_BYTES, HOLDS_MAX};
 use crate::record::Entry;
-use crate::scope::check_reason;
+use crate::scope::{Erase, check_reason};
 use crate::secret::WipeStack;
 use crate::tree::history::Note;
 use crate::tree::holds::Hold;
+use crate::tree::lineage::whose;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
 use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
 use crate::tree::users::UsersNode;
@@ -72,6 +75,55 @@ pub(super) fn protected(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Re
     Ok(covered(pages, page, id)? || page.holds.is_marked(pages, id.user, id.class, (&key, &key))?)
 }
 
+/// Whether a record of this user's is there and held: a mark for another one does not count.
+fn is_held(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Result<bool> {
+    let Some(slot) = page.class(id.class).filter(|_| page.incarnation == id.incarnation) else {
+        return Ok(false);
+    };
+    let entry = slot.tree.get(pages, class_place(id.user), &record_key(id.interaction, id.ordinal))?;
+    Ok(entry.is_some() && covered(pages, page, id)?)
+}
+
+/// Which marks count; where the held record's user cannot be asked, the mark does.
+fn counts(known: &mut HashMap<RecordId, bool>, held: &RecordId, ask: impl FnOnce() -> Result<bool>) -> Result<bool> {
+    if let Some(counts) = known.get(held) {
+        return Ok(*counts);
+    }
+    let counts = match ask() {
+        Err(e) if e.kind() == ErrorKind::Corrupt => true,
+        asked => asked?,
+    };
+    known.insert(*held, counts);
+    Ok(counts)
+}
+
+/// Drops the marks on a user's records whose held record is gone, or held no more; says whether there were any. A page that was
+/// damaged kept whoever erased or lifted from finding them.
+pub(super) fn drop_idle_marks(edit: &mut Edit<'_>, user: UserTag) -> Result<bool> {
+    let pages = edit.editor.pages;
+    let (editor, root) = edit.parts()?;
+    let marks = match page_of(editor, root, user)? {
+        Some(page) => page.holds.all_marks(pages, user)?,
+        None => Vec::new(),
+    };
+    let (mut known, mut idle) = (HashMap::new(), Vec::new());
+    for (mark, held) in marks {
+        let ask = || match user_of(editor, root, &held)? {
+            Some(page) => is_held(pages, page, &held),
+            None => Ok(false),
+        };
+        if !counts(&mut known, &held, ask)? {
+            idle.push(mark);
+        }
+    }
+    if let Some(page) = page_of(editor, root, user)? {
+        for mark in &idle {
+            page.holds.drop_mark(editor, user, mark)?;
+        }
+    }
+    Ok(!idle.is_empty())
+}
+
 /// The derived records that a hold covers.
 fn derived(pages: &dyn Pages, user: UserTag, page: &UserPage, hold: &Hold) -> Result<Vec<RecordId>> {
     let (low, high) = match hold.interaction {
@@ -101,12 +153,15 @@ pub(super) fn mark(
     (ancestors, marked): (&BTreeSet<RecordId>, bool),
 ) -> Result<()> {
     for on in ancestors {
-        if let Some(page) = user_of(editor, root, on)? {
-            if marked {
-                page.holds.mark(editor, on, held)?;
-            } else {
-                page.holds.unmark(editor, on, held)?;
-            }
+        let mut change = || match user_of(editor, root, on)? {
+            Some(page) if marked => page.holds.mark(editor, on, held),
+            Some(page) => page.holds.unmark(editor, on, held),
+            None => Ok(()),
+        };
+        match change() {
+            // It does not count any more, and goes when it is looked at.
+            Err(e) if e.kind() == ErrorKind::Corrupt && !marked => {}
+            done => done?,
         }
     }
     Ok(())
@@ -121,6 +176,44 @@ fn ancestors(resolver: &Resolver<'_>, id: &RecordId) -> Result<BTreeSet<RecordId
 }
 
 impl Inner {
+    /// Drops a scope's pointers in the tree and leaves its fence. Where a mark refuses that, it is looked whether it still counts.
+    pub(super) fn apply(
+        &self,
+        state: &State,
+        edit: &mut Edit<'_>,
+        erase: &Erase,
+        at: (u64, Reading),
+    ) -> Result<Applied> {
+        match self.drop_scope(state, edit, erase, at) {
+            // Nothing was changed yet.
+            Err(e) if e.kind() == ErrorKind::Held => {
+                let user = erase.user(|user| self.user_tag(state, user));
+                match drop_idle_marks(edit, user) {
+                    Ok(true) => self.drop_scope(state, edit, erase, at),
+                    Err(other) if other.kind() != ErrorKind::Corrupt => Err(other),
+                    _ => Err(e),
+                }
+            }
+            done => done,
+        }
+    }
+
+    /// How many of a user's records cannot be erased since a held one was derived from them.
+    pub(super) fn needed(&self, state: &State, user: UserTag, page: &UserPage) -> Result<u64> {
+        let pages = self.pages();
+        let (mut known, mut on) = (HashMap::new(), BTreeSet::new());
+        for (mark, held) in page.holds.all_marks(&pages, user)? {
+            let ask = || match self.page_at(state, held.user)? {
+                Some(page) => is_held(&pages, &page, &held),
+                None => Ok(false),
+            };
+            if counts(&mut known, &held, ask)? {
+                on.insert(whose(&mark));
+            }
+        }
+        Ok(on.len() as u64)
+    }
+
     /// One commit that changes the holds of a live user.
     fn change_holds<T>(
         &self,
@@ -199,7 +292,7 @@ impl Engine {
                 page.history.add(editor, tag, now, &note)?;
             }
             for id in &free {
-                mark(editor, root, id, (&ancestors(resolver, id)?, false))?;
+                mark(editor, root, id, (&resolver.ancestors_left(id)?, false))?;
             }
             Ok(())
         })

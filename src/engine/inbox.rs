@@ -59,7 +59,7 @@ impl Inner {
         let pages = self.pages();
         let (tag, page) = self.user_page(&state, user)?;
         let mut keys = page.inbox.keys(&pages, tag)?;
-        let now = self.options.env.now();
+        let now = self.reading(&state).due();
         match keys.pop().filter(|key| now.0 < key.made.0.saturating_add(millis(INBOX_AGE))) {
             None => Ok(None),
             Some(key) => {
@@ -86,7 +86,7 @@ impl Engine {
         inner.commit_edit(|state, _, edit| {
             let (tag, page) = inner.user_page(state, user)?;
             let env = &*inner.options.env;
-            let made = env.now();
+            let made = inner.reading(state).due();
             let number = inner.new_number()?;
             let fresh =
                 Fresh::new(env, hedge(&[user.as_str().as_bytes(), &number.to_be_bytes(), &made.0.to_be_bytes()]));
@@ -115,7 +115,7 @@ impl Engine {
         }
         let mut name = (address.number, [0; 11]);
         name.1.copy_from_slice(&head.name()[..11]);
-        let (user, key) = {
+        let (user, opened) = {
             let state = inner.state();
             let pages = inner.pages();
             let tag = address.user;
@@ -133,9 +133,11 @@ impl Engine {
                 return Ok(Accepted { id, again: true });
             }
             let key = page.inbox.keys(&pages, tag)?.into_iter().find(|key| key.number == address.number);
-            (page.user, key.ok_or_else(destroyed)?.key)
+            // The inbox's key stays within this look: what goes on is the envelope's own.
+            (page.user, head.key(&key.ok_or_else(destroyed)?.key)?)
         };
-        let mut content = head.open(&key, envelope)?;
+        let mut content = head.open_with(&opened, envelope)?;
+        drop(opened);
         let put = read_put(&mut content)?;
         if put.user != user {
             return Err(Error::new(

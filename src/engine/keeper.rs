@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Inner;
-use crate::ids::Timestamp;
+use crate::error::{Error, Result};
 use crate::sync::atomic::Ordering;
 use crate::sync::locked;
 
@@ -76,16 +76,26 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// `None` where the system gives no thread: what is due waits for a call then.
-    pub(super) fn start(inner: &Arc<Inner>) -> Option<Arc<Self>> {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// `Io` where the system gives no thread: nobody would do what is due then.
+    pub(super) fn start(inner: &Arc<Inner>) -> Result<Arc<Self>> {
         let kept = Arc::clone(inner);
-        let thread = std::thread::Builder::new().name("keyfall-keeper".into()).spawn(move || keep(&kept)).ok()?;
-        Some(Arc::new(Kept { inner: Arc::clone(inner), thread: Some(thread) }))
+        let thread = std::thread::Builder::new().name("keyfall-keeper".into()).spawn(move || keep(&kept));
+        let none = "no thread can be started for what is due; raise the limit of processes and threads, or call `tend` yourself";
+        let thread = Some(thread.map_err(|e| Error::io(none, e))?);
+        Ok(Arc::new(Kept { inner: Arc::clone(inner), thread }))
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
+        if !self.inner.process.is_this() {
+            // The thread is not in a fork.
+            std::mem::forget(self.thread.take());
+            return;
+        }
         self.inner.bell.end();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -95,20 +105,16 @@ impl Drop for Kept {
 
 fn keep(inner: &Inner) {
     loop {
-        let _wiped = crate::secret::WipeStack;
-        let nap = match inner.next_due() {
+        // Before it sleeps: who erases meanwhile leaves nothing on this stack either.
+        let wiped = crate::secret::WipeStack;
+        let nap = match inner.left() {
             Ok(None) => None,
-            Ok(Some(Timestamp(due))) => {
-                let left = due.saturating_sub(if due == 0 { 0 } else { inner.options.env.now().0 });
-                match left {
-                    0 => match inner.tend(&mut |_| {}, &|| inner.bell.is_ended()) {
-                        Ok(tended) if tended.stuck => Some(PAUSE),
-                        Ok(_) => Some(Duration::ZERO),
-                        Err(_) => Some(PAUSE),
-                    },
-                    left => Some(NAP.min(Duration::from_millis(left))),
-                }
-            }
+            Ok(Some(Duration::ZERO)) => match inner.tend(&mut |_| {}, &|| inner.bell.is_ended()) {
+                Ok(tended) if tended.stuck => Some(PAUSE),
+                Ok(_) => Some(Duration::ZERO),
+                Err(_) => Some(PAUSE),
+            },
+            Ok(Some(left)) => Some(NAP.min(left)),
             Err(_) => Some(PAUSE),
         };
         // Keyholders that were away are asked until they have answered.
@@ -118,6 +124,7 @@ fn keep(inner: &Inner) {
         } else {
             nap
         };
+        drop(wiped);
         if inner.poisoned.load(Ordering::Acquire) || !inner.bell.wait(nap) {
             return;
         }

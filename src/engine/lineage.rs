@@ -11,7 +11,7 @@ use super::read::{Selector, look_up};
 use super::{Engine, Inner, Reader, State, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RecordId, StoreId, Timestamp, UserId, UserTag};
+use crate::ids::{RealmId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::PRINCIPAL_MAX_BYTES;
 use crate::record;
 use crate::scope::check_reason;
@@ -54,7 +54,7 @@ pub(crate) type ContentRoots = HashMap<RecordId, (Key, u16)>;
 
 /// Finds content roots in one state of the tree, each record once.
 pub(super) struct Resolver<'a> {
-    store: StoreId,
+    realm: RealmId,
     pages: &'a dyn Pages,
     users: &'a Ref,
     geometry: Geometry,
@@ -64,14 +64,14 @@ pub(super) struct Resolver<'a> {
     elsewhere: ContentRoots,
 }
 
-fn wrap_context(store: StoreId, id: &RecordId) -> Vec<u8> {
-    [crypto::DETACHED_CONTEXT, &store.0, &id.to_bytes()].concat()
+fn wrap_context(realm: RealmId, id: &RecordId) -> Vec<u8> {
+    [crypto::DETACHED_CONTEXT, &realm.0, &id.to_bytes()].concat()
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(store: StoreId, pages: &'a dyn Pages, users: &'a Ref, geometry: Geometry) -> Self {
+    pub(super) fn new(realm: RealmId, pages: &'a dyn Pages, users: &'a Ref, geometry: Geometry) -> Self {
         Resolver {
-            store,
+            realm,
             pages,
             users,
             geometry,
@@ -81,8 +81,12 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    pub(super) fn store(&self) -> StoreId {
-        self.store
+    pub(super) fn realm(&self) -> RealmId {
+        self.realm
+    }
+
+    pub(super) fn geometry(&self) -> Geometry {
+        self.geometry
     }
 
     /// Takes roots that were found in other states.
@@ -133,7 +137,7 @@ impl<'a> Resolver<'a> {
         let Some(wrapped) = &found.wrapped else {
             return Ok(without);
         };
-        let root = chunked::open(&crypto::detached_key(&without), &wrap_context(self.store, id), wrapped)?;
+        let root = chunked::open(&crypto::detached_key(&without), &wrap_context(self.realm, id), wrapped)?;
         let root = root.first_chunk().ok_or_else(|| Error::corrupt("a wrapped key has another length"))?;
         Ok(Key::copied_from(root))
     }
@@ -217,6 +221,19 @@ impl<'a> Resolver<'a> {
         Ok(all)
     }
 
+    /// The same, as far as they can be found: nothing is known of what is beyond one that is gone or damaged.
+    pub(super) fn ancestors_left(&self, id: &RecordId) -> Result<BTreeSet<RecordId>> {
+        let (mut all, mut next) = (BTreeSet::new(), vec![*id]);
+        while let Some(at) = next.pop() {
+            match self.found(&at) {
+                Ok(found) => next.extend(found.sources.into_iter().filter(|source| all.insert(*source))),
+                Err(e) if matches!(e.kind(), ErrorKind::Erased | ErrorKind::Absent | ErrorKind::Corrupt) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(all)
+    }
+
     /// Every record that was looked at.
     pub(super) fn seen(self) -> Vec<RecordId> {
         self.roots.into_keys().collect()
@@ -226,7 +243,7 @@ impl<'a> Resolver<'a> {
 /// A reason: 1 to 255 bytes.
 impl Inner {
     pub(super) fn resolver<'a>(&self, pages: &'a dyn Pages, state: &'a State) -> Resolver<'a> {
-        Resolver::new(self.id, pages, &state.head.roots.users, state.head.geometry)
+        Resolver::new(self.realm, pages, &state.head.roots.users, state.head.geometry)
     }
 
     /// Cuts a record's links to some of its sources; its content stays as it is, and its key depends on the rest.
@@ -271,7 +288,7 @@ impl Inner {
         entry.detached = true;
         let wrapping = crypto::detached_key(&crypto::content_root(&entry.secret, left));
         let salt = Fresh::new(&*self.options.env, hedge(&[content_root.bytes(), wrapping.bytes()])).salt()?;
-        let wrapped = chunked::seal(&wrapping, &salt, &wrap_context(self.id, id), content_root.bytes());
+        let wrapped = chunked::seal(&wrapping, &salt, &wrap_context(self.realm, id), content_root.bytes());
         page.lineage.set_wrapped(editor, id, &wrapped)?;
         let Some(slot) = page.classes.iter_mut().find(|c| c.tag == id.class) else { unreachable!("it was there") };
         slot.tree.insert(editor, place, key, entry.encode())?;

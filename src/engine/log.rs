@@ -1,13 +1,13 @@
 //! The public log: every commit that erases adds a leaf to it, in the same commit. A checkpoint is signed only when the root keys
-//! that its leaves call destroyed have been retired.
+//! that its leaves call destroyed are, as far as the cell's promise goes; one under the certificate of a pending erase says that they are not.
 
 use super::commit::{Change, Sealer};
 use super::pages::PageSource;
-use super::{Engine, Inner, State, Writer};
-use crate::cell::Promise;
+use super::{Engine, Inner, State, Writer, locked};
+use crate::cell::{Awaited, Finality, Retirement};
 use crate::certificate::{CellFacts, Ends, Leaf, SLOTS_MIN, key_commitment, slots};
 use crate::crypto::Key;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{StoreId, Timestamp};
 use crate::limits::ORIGIN_MAX_BYTES;
 use crate::log::{
@@ -44,6 +44,8 @@ pub(super) struct Entered {
     /// Its path is the right edge as it was before.
     pub(super) path: Vec<Hash>,
     pub(super) checkpoint: Checkpoint,
+    /// Whether a root key that a leaf below it calls destroyed was not known to be, when the commit was complete.
+    pub(super) pending: bool,
     /// Seeds of the keys of checkpoints and of certificates, where there is something to certify.
     pub(super) seeds: Option<(Key, Key)>,
     /// Index and path of each commitment, in the order in which they were given.
@@ -58,7 +60,24 @@ impl Inner {
     /// Lets the next epoch begin with a change that nobody asks a certificate of.
     pub(super) fn next_epoch(&self, state: &State, writer: &Writer, change: &mut Change) -> Result<()> {
         self.begin_epoch(writer, change)?;
-        self.enter(state, writer, change, (self.options.env.now(), &self.cell.describe()), &[]).map(drop)
+        self.enter(state, writer, change, (self.options.env.now(), &self.cell_facts()), &[]).map(drop)
+    }
+
+    /// The cell as leaf and certificate name it.
+    pub(super) fn cell_facts(&self) -> CellFacts {
+        CellFacts::new(&self.cell.describe(), &self.cell.unfinished())
+    }
+
+    /// How far the erases up to now are, as it was seen last.
+    pub(super) fn finality(&self) -> Finality {
+        self.finality_of(&self.state())
+    }
+
+    /// The same, for whoever looks at the state already.
+    pub(super) fn finality_of(&self, state: &State) -> Finality {
+        let window = state.head.pending.map(Awaited::Window);
+        let cell = locked(&self.awaiting).as_ref().and_then(Retirement::awaited);
+        Finality::of(window.into_iter().chain(cell).collect())
     }
 
     /// Adds a leaf for a change that erases; where it begins an epoch, its root key is drawn. (`None`: a planted defect.)
@@ -67,7 +86,7 @@ impl Inner {
         state: &State,
         writer: &Writer,
         change: &mut Change,
-        (now, promise): (Timestamp, &Promise),
+        (now, cell): (Timestamp, &CellFacts),
         commitments: &[Hash],
     ) -> Result<Option<Entered>> {
         #[cfg(feature = "testing")]
@@ -94,17 +113,18 @@ impl Inner {
             erases: slots.root,
             destroys: key_commitment(writer.root.key.bytes()),
             ends,
-            cell: CellFacts::new(promise).digest(),
+            cell: cell.digest(),
             signer: page.certificate_key,
         };
         let (index, path) = (page.frontier.size(), page.frontier.peaks().iter().rev().copied().collect());
         page.append(&mut editor, &leaf.to_string())?;
         let seeds = || (page.checkpoint_seed.duplicate(), page.certificate_seed.duplicate());
         let seeds = (!commitments.is_empty()).then(seeds);
-        let entered = Entered { leaf, index, path, checkpoint: checkpoint_of(page), seeds, places: slots.places };
+        let (checkpoint, places) = (checkpoint_of(page), slots.places);
+        let entered = Entered { leaf, index, path, checkpoint, pending: true, seeds, places };
         let Link::Loaded(page) = link else { unreachable!("it was just loaded") };
         let blobs = std::mem::take(&mut change.blobs);
-        let mut sealer = Sealer::new(&self.options, (self.id, &**self.store()), blobs);
+        let mut sealer = Sealer::new(&self.options, (self.realm, &**self.store()), blobs);
         change.head.roots.log = page.seal(change.head.geometry, &mut sealer)?;
         change.blobs = sealer.blobs;
         change.made.append(&mut sealer.made);
@@ -125,20 +145,38 @@ impl Inner {
         Ok(Slots { of: n as u64, root, places: at.into_iter().zip(paths).collect() })
     }
 
-    /// Signs a checkpoint of the log as it is; only for who knows that every commit is settled.
-    pub(super) fn sign_checkpoint(&self, page: &LogPage) -> Result<Note> {
-        checkpoint_of(page).sign(&signer(page, &page.checkpoint_seed)?)
-    }
-
-    /// The proof of a leaf, under a checkpoint of the log as it is.
-    pub(super) fn prove(&self, page: &LogPage, index: u64) -> Result<LogProof> {
+    /// The proof of a leaf, under a checkpoint of the log as it is; only where every commit is settled. `pending`: a root key that a leaf
+    /// calls destroyed is not known to be.
+    pub(super) fn prove(&self, page: &LogPage, index: u64, pending: bool) -> Result<LogProof> {
         let pages = self.pages();
         let path = inclusion(&page.subtrees(&pages), index, page.frontier.size())?;
-        Ok(LogProof { index, path, checkpoint: self.sign_checkpoint(page)? })
+        let (checkpoint, key) = (checkpoint_of(page), signer(page, &page.checkpoint_seed)?);
+        let checkpoint = if pending { checkpoint.sign_pending(&key)? } else { checkpoint.sign(&key)? };
+        Ok(LogProof { index, path, checkpoint })
+    }
+
+    /// As [`Inner::with_log`], for what is signed: every root key that a leaf calls destroyed is.
+    fn with_final_log<T>(&self, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
+        let mut writer = self.writer();
+        self.ready(&mut writer)?;
+        if locked(&self.awaiting).is_some() {
+            self.settle(&mut writer)?;
+        }
+        let awaited = locked(&self.awaiting).as_ref().and_then(Retirement::awaited);
+        if let Some(awaited) = awaited {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("the log is not signed while an erase in it is pending: {awaited}; run `tend` and ask again"),
+            ));
+        }
+        let state = self.state();
+        let pages = self.pages();
+        see(&self.log_page(&state, &pages)?, &pages)
     }
 
     /// Shows the log to `see`, having made sure that what it tells of has happened.
     fn with_log<T>(&self, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
+        self.process.check()?;
         let mut writer = self.writer();
         self.ready(&mut writer)?;
         let state = self.state();
@@ -169,13 +207,13 @@ impl Engine {
         Ok(signer(&page, &page.checkpoint_seed)?.verifier())
     }
 
-    /// Signs a checkpoint of the log as it is now.
+    /// Signs a checkpoint of the log as it is now: every root key that its leaves call destroyed is.
     ///
     /// # Errors
-    /// As [`Engine::erase`], where an erase before is not complete: no checkpoint covers one that is not.
+    /// As [`Engine::erase`], where an erase before is not complete; `Refused` where the cell has not said that the old root keys are gone.
     pub fn checkpoint(&self) -> Result<Note> {
         let _wiped = WipeStack;
-        self.inner.with_log(|page, _| self.inner.sign_checkpoint(page))
+        self.inner.with_final_log(|page, _| checkpoint_of(page).sign(&signer(page, &page.checkpoint_seed)?))
     }
 
     /// The proof that a leaf is in the log, under a checkpoint of the log as it is now.
@@ -184,7 +222,7 @@ impl Engine {
     /// `Invalid` where there is no such leaf; as [`Engine::checkpoint`].
     pub fn log_proof(&self, index: u64) -> Result<LogProof> {
         let _wiped = WipeStack;
-        self.inner.with_log(|page, _| self.inner.prove(page, index))
+        self.inner.with_final_log(|page, _| self.inner.prove(page, index, false))
     }
 
     /// The root of the log's first `old` leaves, and the proof that the log as it is now goes on from them.

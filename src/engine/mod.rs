@@ -8,6 +8,8 @@ mod audit;
 mod batch;
 mod cascade;
 mod certify;
+mod check;
+mod clock;
 mod commit;
 mod copies;
 mod discard;
@@ -21,6 +23,7 @@ mod keeper;
 mod lineage;
 mod log;
 mod open;
+mod own;
 mod pages;
 mod part;
 mod plans;
@@ -35,6 +38,7 @@ mod walk;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
 
 #[cfg(feature = "testing")]
 pub use audit::Exposed;
@@ -42,6 +46,7 @@ pub use audit::{Audit, PlaceAudit};
 pub use batch::Batch;
 pub use cascade::Follow;
 pub use certify::Unsigned;
+pub use check::Checked;
 pub use copies::{Backup, CopyStatus, Restored, restore};
 pub use discard::{Discarded, Progress};
 pub use erase::Erasure;
@@ -51,6 +56,7 @@ pub use keeper::Keeper;
 #[cfg(feature = "testing")]
 pub(crate) use lineage::ContentRoots;
 pub use lineage::Lineage;
+pub use own::OpenAs;
 pub use read::{Listing, Query};
 pub use reader::Reader;
 pub use report::{Erased, Report};
@@ -68,10 +74,11 @@ pub use crate::tree::lineage::Access;
 pub use crate::tree::plans::Plan;
 pub use crate::tree::sets::TrainingSet;
 
-use crate::cell::{Durable, Promise, Retirement, RootCell, RootKey};
+use crate::cell::{Durable, Finality, Promise, Retirement, RootCell, RootKey};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RecordId, StoreId, Timestamp, UserTag};
+use crate::ids::{RealmId, RecordId, StoreId, Timestamp, UserTag};
+use crate::process::Process;
 use crate::store::{Head, HeadId, Store, Usage};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
@@ -88,16 +95,23 @@ pub struct Options {
     pub env: SharedEnv,
     /// Most bytes of opened pages kept in memory; a 1024th of them of one user at most, for an erase waits until these are zeroized.
     pub cache_bytes: u64,
-    /// Page size and fan-out of a new store.
+    /// Page size, fan-out and segment size of a new store.
     pub geometry: Geometry,
     /// How far an erase follows what was derived from its scope before it returns; the rest is left to [`Engine::tend`].
     pub follow: Follow,
     /// Who does what is due.
     pub keeper: Keeper,
+    /// How far the clock may be ahead of the last commit, beyond the time that an open engine counts itself, before nothing is done by
+    /// it alone ([`Engine::clock_doubts`]).
+    pub clock_jump: Duration,
+    /// Believe the clock at opening, however long ago the last commit was.
+    pub clock_is_right: bool,
     /// Name of a new store's log: a URL without its scheme. The default is made from the store's id.
     pub log_origin: Option<String>,
     /// Opens a copy from its place. The default opens directories.
     pub open_copy: OpenCopy,
+    /// As what the store is opened.
+    pub open_as: OpenAs,
     /// A defect to plant, so that tests can see that they would find it.
     #[cfg(feature = "testing")]
     pub defect: Option<crate::engine::Defect>,
@@ -131,8 +145,11 @@ impl Default for Options {
             geometry: Geometry::default(),
             follow: Follow::default(),
             keeper: Keeper::default(),
+            clock_jump: crate::limits::CLOCK_JUMP,
+            clock_is_right: false,
             log_origin: None,
             open_copy: Arc::new(open_directory),
+            open_as: OpenAs::default(),
             #[cfg(feature = "testing")]
             defect: None,
         }
@@ -176,10 +193,13 @@ impl std::fmt::Debug for Engine {
 
 struct Inner {
     id: StoreId,
+    /// What pages and payloads are bound to.
+    realm: RealmId,
     /// The store, alone: a slice so that pages come from it as from several.
     stores: [SharedStore; 1],
     cell: Arc<dyn RootCell>,
     options: Options,
+    role: own::Role,
     cache: PageCache,
     state: RwLock<State>,
     writer: Mutex<Writer>,
@@ -195,15 +215,21 @@ struct Inner {
     poisoned: AtomicBool,
     /// What the cell said of the last root key to be retired, while that is not final.
     awaiting: Mutex<Option<Retirement>>,
+    clock: Mutex<clock::Anchor>,
     bell: keeper::Bell,
+    process: Process,
 }
 
 impl Drop for Inner {
     /// No key stays behind that stood ready for an erase that did not come. Where this fails the next open does it.
     fn drop(&mut self) {
+        if !self.process.is_this() {
+            // The key is that of the process that opened the store.
+            return;
+        }
         let writer = locked(&self.writer);
-        if writer.next.is_some() && self.check_usable().is_ok() {
-            let _ = self.cell.retire(&writer.root.id, Durable::verified());
+        if writer.next.is_some() && self.looks_only().is_none() && self.check_usable().is_ok() {
+            let _ = self.cell.retire(&writer.root.id, Durable::verified(self.state().stored.id.commit));
         }
     }
 }
@@ -260,18 +286,25 @@ pub struct Status {
     pub users: u64,
     /// Space taken.
     pub usage: Usage,
-    /// Page size and fan-out.
+    /// Page size, fan-out and segment size.
     pub geometry: Geometry,
     /// What the cell promises.
     pub cell: Promise,
-    /// Whether every erase is complete; where not, the reason.
+    /// How far the erases up to now are.
+    pub finality: Finality,
+    /// Of that, what the engine itself is busy with: a copy in step that is away, keyholders that have not answered; `None` where it has done
+    /// its part.
     pub unsettled: Option<String>,
-    /// Until when erases are pending: the root key that still reaches what they named is destroyed then, at the latest.
+    /// Of that, the end of the window in which erases wait for others; `None` where none waits in one.
     pub pending: Option<Timestamp>,
+    /// Why the clock is not believed, where it is not; what is due by itself waits then.
+    pub clock: Option<String>,
     /// When there is something to do by itself: a planned erase, a limit that passes.
     pub next_due: Option<Timestamp>,
     /// The copies.
     pub copies: Vec<CopyStatus>,
+    /// Why this engine only looks at the store; `None` for the owner.
+    pub read_only: Option<String>,
     /// Memory for keys in this process, and how much of it could not be locked or left out of core dumps.
     pub memory: crate::secret::Usage,
 }
@@ -280,6 +313,26 @@ impl Engine {
     /// The identity of the store.
     pub fn id(&self) -> StoreId {
         self.inner.id
+    }
+
+    /// Why this engine only looks at its store: [`Options::open_as`] said so, or the store does not own its root cell. `None` for the owner.
+    /// Whatever would write is `Fenced` then.
+    pub fn read_only(&self) -> Option<&str> {
+        self.inner.looks_only()
+    }
+
+    /// Whether this place of the store owns the root cell, or could claim it without taking it over.
+    pub fn may_own(&self) -> bool {
+        self.inner.may_own()
+    }
+
+    /// Whether something is due that only the owner may do, and this place of the store could be the owner: open it as such then.
+    ///
+    /// # Errors
+    /// As [`Engine::list`].
+    pub fn owes(&self) -> Result<bool> {
+        let _wiped = crate::secret::WipeStack;
+        self.inner.owes()
     }
 
     /// The head that readers see now.
@@ -316,7 +369,7 @@ impl Inner {
 
     /// Pages through the cache; hold `Inner::state` or the writer while using it.
     fn pages(&self) -> PageSource<'_> {
-        PageSource { id: self.id, stores: &self.stores, cache: Some(&self.cache) }
+        PageSource { realm: self.realm, stores: &self.stores, cache: Some(&self.cache) }
     }
 
     /// Pages past the cache, for walks over the whole tree.
@@ -331,6 +384,8 @@ impl Inner {
     /// Has a request done, with all that wait at the same time: one commit for the puts, one for the erases.
     fn submit(&self, request: Asked) -> Answer {
         self.queue.submit(request, |requests| {
+            // Before those who wait are told: this stack served them.
+            let _wiped = crate::secret::WipeStack;
             let mut writer = self.writer();
             let (mut batches, mut erases) = (Vec::new(), Vec::new());
             for request in &requests {
@@ -350,6 +405,7 @@ impl Inner {
     }
 
     fn check_usable(&self) -> Result<()> {
+        self.process.check()?;
         if self.poisoned.load(Ordering::Acquire) {
             return Err(Error::new(
                 ErrorKind::Poisoned,

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use super::clock::Anchor;
 use super::commit::Sealer;
 use super::copies::Attached;
 use super::keeper::{Bell, Keeper, Kept};
+use super::own::{self, Role};
 use super::pages::{PageCache, SharedStore};
 use super::queue::Queue;
 use super::{Engine, Inner, NamesInUse, Options, State, Writer, log};
@@ -13,7 +15,7 @@ use crate::cell::{Contents, RootCell, RootId, RootKey};
 use crate::crypto::{Fresh, Key, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::StoreId;
+use crate::ids::{RealmId, StoreId};
 use crate::log::Signer;
 use crate::secret::WipeStack;
 use crate::store::{Head, HeadId, Published, Store};
@@ -42,7 +44,7 @@ pub(super) fn seal_head(env: &dyn Env, store: StoreId, commit: u64, head: &HeadP
 /// Finds the root key of a store's newest head, and opens it.
 pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<(Head, HeadPage, RootKey)> {
     let place = store.place();
-    let Contents { store: belongs, keys, epoch: newest, unheard } = contents;
+    let Contents { store: belongs, keys, epoch: newest, unheard, .. } = contents;
     // The next epoch's key may stand ready: a store without it lacks nothing.
     let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
     let Some(stored) = store.head()? else {
@@ -113,7 +115,8 @@ impl Engine {
         let mut id = [0; 16];
         env.fill(&mut id)?;
         let id = StoreId(id);
-        let mut sealer = Sealer::new(&options, (id, &*store), Vec::new());
+        let realm = RealmId::from(id);
+        let mut sealer = Sealer::new(&options, (realm, &*store), Vec::new());
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
         let seeds = (Key::random(&*env)?, Key::random(&*env)?);
         let origin = log::origin(options.log_origin.as_deref(), id)?;
@@ -123,8 +126,11 @@ impl Engine {
         let now = env.now();
         let head = HeadPage {
             geometry,
+            realm,
+            lending: 0,
             made: now,
             floor: crate::ids::Timestamp(0),
+            time: now,
             pending: None,
             users: 0,
             index_key: Key::random(&*env)?,
@@ -133,18 +139,20 @@ impl Engine {
         };
         let root = draw_root(&*env, 1, &head)?;
         let stored = seal_head(&*env, id, 1, &head, &root)?;
+        own::claim(&*env, (id, &*store, &*cell), contents.owner)?;
         cell.deposit(id, &root.id, &root.key)?;
         if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {
             return Err(Error::new(ErrorKind::Exists, format!("{} became a store meanwhile", store.place())));
         }
-        Engine::assemble(store, cell, options, (stored, head, root))
+        Engine::assemble((store, cell, options), (stored, head, root), Role::Owner)
     }
 
     /// Opens a store with its cell, and finishes or undoes what a crash left half done.
     ///
     /// # Errors
     /// `Absent` where the cell never held a key; `Refused` where store and cell are of different epochs, with both
-    /// named; `Corrupt`; `Io`. A copy in step that cannot be reached is no error here: reading works, and
+    /// named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`. A store that does not own its cell is no error here: it is
+    /// opened to look at ([`Engine::read_only`]). A copy in step that cannot be reached is no error here: reading works, and
     /// [`Engine::status`] says what waits for it.
     pub fn open(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;
@@ -159,24 +167,50 @@ impl Engine {
                 ),
             ));
         }
-        let found = open_head(&*store, contents)?;
-        Engine::assemble(store, cell, options, found)
+        let (owner, mark) = (contents.owner, contents.mark);
+        let role = own::role(&options, &*store, &contents)?;
+        let mut found = open_head(&*store, contents)?;
+        if role == Role::Owner {
+            own::check_mark(&options, &*store, &found.0, mark)?;
+        }
+        if role == Role::Owner && found.1.lending > 0 {
+            // Somebody may read by a key that was lent: an erase of this engine would return too early.
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "{} lends its keys, for {} ms each; this version does not wait for them; use the program that made it",
+                    store.place(),
+                    found.1.lending
+                ),
+            ));
+        }
+        if role == Role::Owner {
+            let id = Prefix::decode(&found.0.bytes)?.store;
+            let newest = own::claim(&*options.env, (id, &*store, &*cell), owner)?;
+            if newest.is_none_or(|newest| newest != found.0) {
+                // Somebody published between the look and the claim; nobody can any more.
+                found = open_head(&*store, cell.load()?)?;
+            }
+        }
+        Engine::assemble((store, cell, options), found, role)
     }
 
     fn assemble(
-        store: SharedStore,
-        cell: Arc<dyn RootCell>,
-        options: Options,
+        (store, cell, options): (SharedStore, Arc<dyn RootCell>, Options),
         (stored, head, root): (Head, HeadPage, RootKey),
+        role: Role,
     ) -> Result<Self> {
         let id = Prefix::decode(&stored.bytes)?.store;
+        let clock = Mutex::new(Anchor::new(&head, &options));
         let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options)).collect();
         let inner = Inner {
             id,
+            realm: head.realm,
             stores: [store],
             cell,
             cache: PageCache::new(options.cache_bytes),
             options,
+            role,
             state: RwLock::new(State { head, stored, erases: 0 }),
             writer: Mutex::new(Writer { root, settled: false, next: None, erases: false, copies }),
             queue: Queue::default(),
@@ -187,9 +221,11 @@ impl Engine {
             erasing: AtomicUsize::new(0),
             poisoned: AtomicBool::new(false),
             awaiting: Mutex::default(),
+            clock,
             bell: Bell::default(),
+            process: crate::process::Process::this(),
         };
-        {
+        if inner.looks_only().is_none() {
             let mut writer = inner.writer();
             match inner.settle(&mut writer) {
                 Err(e) if e.kind() != ErrorKind::Copy => return Err(e),
@@ -198,7 +234,9 @@ impl Engine {
         }
         let inner = Arc::new(inner);
         let keeper = match inner.options.keeper {
-            Keeper::Thread if cfg!(not(feature = "shuttle")) => Kept::start(&inner),
+            Keeper::Thread if cfg!(not(feature = "shuttle")) && inner.looks_only().is_none() => {
+                Some(Kept::start(&inner)?)
+            }
             _ => None,
         };
         Ok(Engine { inner, _keeper: keeper })

@@ -9,7 +9,7 @@ use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 
 use crate::crypto::{self, chunked};
 use crate::error::{Error, Result};
-use crate::ids::{BlobName, StoreId, UserTag};
+use crate::ids::{BlobName, RealmId, UserTag};
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::tree::{Page, PageKind, Pages, Ref};
@@ -153,7 +153,7 @@ impl PageCache {
 
 /// Pages of one store, or of several where each is asked in turn.
 pub(super) struct PageSource<'a> {
-    pub(super) id: StoreId,
+    pub(super) realm: RealmId,
     pub(super) stores: &'a [SharedStore],
     pub(super) cache: Option<&'a PageCache>,
 }
@@ -188,7 +188,7 @@ impl Pages for PageSource<'_> {
         if let Some(cached) = self.cache.and_then(|cache| cache.pages.get(&at.name)) {
             return Ok(cached.page);
         }
-        let context = crypto::page_context(self.id, kind.byte(), at.name);
+        let context = crypto::page_context(self.realm, kind.byte(), at.name);
         let plaintext = self.fetch(&at.name, |blob| chunked::open(&at.key(), &context, &blob))?;
         let page = Arc::new(plaintext);
         if let Some(cache) = self.cache {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::cascade::Links;
+use super::clock::Reading;
 use super::edit::{Edit, page_of};
 use super::erase::Applied;
 use super::lineage::Fate;
@@ -172,14 +173,15 @@ impl Part {
         &self,
         editor: &mut Editor<'_>,
         page: &mut UserPage,
-        (epoch, now): (u64, Timestamp),
+        (epoch, clock): (u64, Reading),
     ) -> Result<Applied> {
         let tag = self.user;
         let classes: Vec<ClassTag> = page.classes.iter().map(|c| c.tag).filter(|c| self.takes_class(c)).collect();
-        // A range fence ends now; what lies ahead of this machine's clock gets a fence of its own.
+        // A range fence ends now, as far as the clock is believed; what lies ahead of that gets a fence of its own.
+        let (latest, sure) = (clock.latest().0, clock.sure());
         let ahead = match self.when {
             When::Interaction(_) => Vec::new(),
-            _ => self.interactions_after(editor, page, now)?,
+            _ => self.interactions_after(editor, page, sure)?,
         };
         let mut links = Vec::with_capacity(classes.len());
         for class in &classes {
@@ -201,10 +203,10 @@ impl Part {
             }
             (_, class) => {
                 let first = began(&self.low);
-                let last = began(&self.high).min(now.0);
-                if first <= last {
-                    fences.add_range(editor, tag, class, (first, last), epoch)?;
-                }
+                // What this engine begins in this very moment is new.
+                let last = began(&self.high).min(if latest > sure.0 { latest - 1 } else { latest });
+                fences.add_range(editor, tag, class, (first, last.min(sure.0)), epoch)?;
+                fences.add_doubted(editor, tag, class, (first.max(sure.0 + 1), last), epoch)?;
                 for (class, id) in ahead {
                     fences.add_point(editor, tag, &page.fence_key, Point::ClassInteraction(class, id), epoch)?;
                 }

@@ -54,13 +54,19 @@ impl Engine {
     ///
     /// # Errors
     /// `Invalid` for a time that has passed, and for all that [`Engine::erase`] finds invalid; `Erased`, `Absent` where there is no such user or record; `Refused` beyond 64
-    /// for one user; as [`Engine::erase`] and [`Engine::put`]. A hold refuses it when it is due.
+    /// for one user, and while the clock is not believed ([`Engine::clock_doubts`]); as [`Engine::erase`] and [`Engine::put`]. A hold refuses it when it is due.
     pub fn erase_at(&self, erase: impl Into<Erase>, due: Timestamp) -> Result<Plan> {
         let _wiped = WipeStack;
         let erase: Erase = erase.into();
         erase.check()?;
         let erase = erase.to_be_planned()?;
         let inner = &self.inner;
+        if let Some(doubts) = inner.doubts() {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("nothing is planned by a clock that may be wrong: {doubts}"),
+            ));
+        }
         let now = inner.options.env.now();
         if due <= now {
             return Err(Error::invalid("a planned erase is for a time to come; leave the time out to erase now"));

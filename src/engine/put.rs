@@ -10,7 +10,6 @@ use super::{Engine, Inner, State};
 use crate::crypto::{Fresh, class_tag, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, InteractionId, RecordId, Timestamp, UserId, UserTag};
-use crate::limits::CLOCK_SKEW;
 use crate::policy::Rules;
 use crate::record::Put;
 use crate::secret::WipeStack;
@@ -91,10 +90,15 @@ impl Engine {
                     slot.incarnation = slot.incarnation.checked_add(1).ok_or_else(|| {
                         Error::new(ErrorKind::Refused, "this user was created 65,535 times; choose another name")
                     })?;
-                    let page = inner.new_user(user, slot.incarnation)?;
-                    // What began when the life before ended, or sooner, is none of this one's.
-                    let created = inner.new_interaction(&state)?.began();
-                    *slot = Slot::new(slot.incarnation, UserPage { created, ..page });
+                    let mut page = inner.new_user(user, slot.incarnation)?;
+                    // What began when the life before ended, or sooner, is none of this one's; in doubt, as for any erase, from where the clock
+                    // is believed to what it shows.
+                    let began = inner.new_interaction(&state)?.began();
+                    let sure = inner.reading(&state).sure().max(Timestamp(state.head.floor.0.saturating_add(1)));
+                    page.created = began.min(sure);
+                    let in_doubt = (page.created.0, began.0.saturating_sub(1));
+                    page.fences.add_doubted(editor, tag, None, in_doubt, state.stored.id.epoch)?;
+                    *slot = Slot::new(slot.incarnation, page);
                 }
                 None => {
                     let page = inner.new_user(user, 1)?;
@@ -110,7 +114,9 @@ impl Engine {
 
 impl Inner {
     pub(super) fn new_interaction(&self, state: &State) -> Result<InteractionId> {
-        self.interaction_at(self.options.env.now().max(Timestamp(state.head.floor.0 + 1)))
+        // After all that was erased, as far as ids are taken.
+        let clock = self.reading(state);
+        self.interaction_at(clock.now.max(Timestamp(state.head.floor.0.saturating_add(1)).min(clock.horizon())))
     }
 
     fn interaction_at(&self, began: Timestamp) -> Result<InteractionId> {
@@ -149,8 +155,8 @@ impl Inner {
             Some(id) => id,
             None => self.new_interaction(&state)?,
         };
-        let ahead = self.options.env.now().0.saturating_add(CLOCK_SKEW.as_millis() as u64);
-        if interaction.began().0 > ahead {
+        let clock = self.reading(&state);
+        if interaction.began() > clock.horizon() {
             return Err(Error::invalid(format!(
                 "interaction {interaction} begins more than a day in the future; check the clock of the device that made it"
             )));
@@ -162,7 +168,7 @@ impl Inner {
             Found::Unborn { page } => {
                 let page = Unborn::decode(&pages.load(PageKind::Unborn, Some(tag), &page)?)?;
                 let class = class_tag(&page.fence_key, put.class.as_str());
-                if page.fences.cover(&pages, tag, &page.fence_key, (class, interaction, None))? {
+                if page.fences.refuse(&pages, tag, &page.fence_key, (class, interaction, None), clock.now)? {
                     return Err(interaction_erased());
                 }
                 1
@@ -177,12 +183,12 @@ impl Inner {
                     interaction = self.interaction_at(page.created)?;
                 }
                 let what = (page.class_tag(&put.class), interaction, None);
-                if page.fences.cover(&pages, tag, &page.fence_key, what)? {
+                if page.fences.refuse(&pages, tag, &page.fence_key, what, clock.now)? {
                     return Err(interaction_erased());
                 }
                 let rules = self.rules(&state, &pages, tag, &page)?;
-                let now = self.options.env.now();
-                if rules.of(&put.class, &put.purpose).and_then(|p| p.until).is_some_and(|until| until <= now) {
+                let until = rules.of(&put.class, &put.purpose).and_then(|p| p.until);
+                if until.is_some_and(|until| until <= clock.due()) {
                     return Err(Error::new(
                         ErrorKind::Refused,
                         format!(
@@ -203,7 +209,7 @@ impl Inner {
         &self,
         editor: &mut Editor<'_>,
         root: &mut UsersNode,
-        (staged, first): (&Staged, BlobName),
+        (staged, first, now): (&Staged, BlobName, Timestamp),
         created: &mut u64,
     ) -> Result<RecordId> {
         let tag = staged.tag;
@@ -226,11 +232,14 @@ impl Inner {
         let page = page.load_mut(editor, PageKind::User, Some(tag))?;
         let class_tag = page.class_tag(&staged.class);
         let what = (class_tag, staged.interaction, None);
-        if page.fences.cover(editor.pages, tag, &page.fence_key, what)? {
+        if page.fences.refuse(editor.pages, tag, &page.fence_key, what, now)? {
             return Err(interaction_erased());
         }
         if of_former_life(page, staged.interaction) {
             return Err(former_life());
+        }
+        if page.fences.tree.root.is_some() {
+            page.fences.clear_doubt(editor, tag, (class_tag, staged.interaction), now)?;
         }
         let place = class_place(tag);
         let mut ordinal = match page.class(class_tag) {
@@ -238,7 +247,8 @@ impl Inner {
             None => 0,
         };
         // An erased record's ordinal is never given again: its id must go on to say erased.
-        while page.fences.cover(editor.pages, tag, &page.fence_key, (class_tag, staged.interaction, Some(ordinal)))? {
+        let of = |ordinal| (class_tag, staged.interaction, Some(ordinal));
+        while page.fences.refuse(editor.pages, tag, &page.fence_key, of(ordinal), now)? {
             ordinal = ordinal.checked_add(1).ok_or_else(full)?;
         }
         let slot = page.class_mut(&staged.class)?;

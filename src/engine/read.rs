@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 
 use super::lineage::Resolver;
-use super::reader::Reader;
+use super::reader::{Reader, Via};
 use super::{Engine, Inner, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
@@ -83,13 +83,17 @@ impl Engine {
     /// Opens a record for who is written down, or for nobody.
     pub(super) fn open_record(&self, id: &RecordId, named: bool) -> Result<Reader> {
         let _wiped = WipeStack;
+        self.inner.check_usable()?;
+        self.open_in(&self.inner.state(), id, named, None)
+    }
+
+    /// Opens a record as it stands in one state; `via` says by which grants.
+    pub(super) fn open_in(&self, state: &State, id: &RecordId, named: bool, via: Option<Via>) -> Result<Reader> {
         let inner = &self.inner;
-        inner.check_usable()?;
-        let state = inner.state();
         let pages = inner.pages();
         let (page, entry) = look_up(&pages, &state.head.roots.users, state.head.geometry, id)?;
         let class = page.class(id.class).map(|c| c.class.clone()).ok_or_else(|| absent(id))?;
-        let rules = inner.rules(&state, &pages, id.user, &page)?;
+        let rules = inner.rules(state, &pages, id.user, &page)?;
         if !named && rules.of(&class, &entry.purpose).is_some_and(|p| p.readers_named) {
             return Err(Error::new(
                 ErrorKind::Refused,
@@ -98,19 +102,19 @@ impl Engine {
                 ),
             ));
         }
-        let context = record::payload_context(inner.id, id.user, id.incarnation, &class, id.interaction);
+        let context = record::payload_context(inner.realm, id.user, id.incarnation, &class, id.interaction);
         let info = info(id, &page.user, &class, &entry);
         let (secret, first) = (entry.secret.duplicate(), entry.first);
         let mut ids = vec![*id];
         let root = if entry.stands_alone() {
             entry.secret
         } else {
-            let mut resolver = inner.resolver(&pages, &state);
+            let mut resolver = inner.resolver(&pages, state);
             let root = resolver.resolve_read(id, &page, entry)?.duplicate();
             ids.extend(resolver.seen().into_iter().filter(|seen| seen != id));
             root
         };
-        Ok(Reader::new(inner, ids, (secret, first, root, context), info))
+        Ok(Reader::new(inner, ids, (secret, first, root, context), (info, state.head.geometry), via))
     }
 
     /// Writes a record to `out` and returns its length.

@@ -7,26 +7,113 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use zeroize::Zeroize;
 
+use super::grants::revoked;
 use super::read::{Selector, record_erased};
 use super::{Inner, locked};
 use crate::crypto::{self, Key, chunked};
+use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{BlobName, RecordId};
+use crate::ids::{BlobName, RecordId, Timestamp, UserTag};
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
+use crate::process::Process;
 use crate::record::{self, RecordInfo};
+use crate::sealed::outlet::{Falls, Outlet, settle};
+use crate::sealed::{Content, Live};
 use crate::secret::{Secret, WipeStack};
 use crate::sync::Mutex;
+use crate::tree::Geometry;
+use crate::tree::sets::SetTag;
 
-/// The part of a reader that an erase reaches: its keys and the one opened chunk.
+/// The part of a reader that an erase reaches: its keys, the one opened chunk, and what was read and is on its way out.
 pub(super) struct Open {
     /// The record, and every one that it depends on: it closes when one of them is erased.
     ids: Vec<RecordId>,
-    keys: Mutex<Option<Keys>>,
+    /// A user whom all of it is about: it closes when anything of theirs is erased.
+    about: Option<UserTag>,
+    env: SharedEnv,
+    inside: Mutex<Inside>,
+}
+
+struct Inside {
+    closed: bool,
+    /// Gone once it is closed.
+    keys: Option<Keys>,
+    /// By which grants it was opened; `None`: by the owner of the store.
+    via: Option<Via>,
+    /// Where what was read is held, and under which number.
+    outlets: Vec<(Arc<Outlet>, u64)>,
+    /// Closed as revoked, not as erased.
+    revoked: bool,
+}
+
+/// What lets a third party's reader go on: as long as one of these grants holds.
+pub(super) struct Via {
+    pub(super) user: UserTag,
+    /// Numbers of the grants, and their ends.
+    pub(super) grants: Vec<(u64, Option<Timestamp>)>,
+    /// And this training set is there.
+    pub(super) set: Option<SetTag>,
+}
+
+impl Inside {
+    /// Lets go of keys and of what was read; gives where that is held.
+    fn close(&mut self) -> Vec<Arc<Outlet>> {
+        self.closed = true;
+        self.keys = None;
+        let told = std::mem::take(&mut self.outlets);
+        told.iter().for_each(|(outlet, number)| outlet.fell(*number));
+        told.into_iter().map(|(outlet, _)| outlet).collect()
+    }
+
+    fn revoke(&mut self) -> Vec<Arc<Outlet>> {
+        self.revoked |= !self.closed;
+        self.close()
+    }
+
+    /// Whether it may be read now.
+    fn check(&mut self, open: &Open) -> Result<()> {
+        let over = self.via.as_ref().is_some_and(|via| {
+            let now = open.env.now();
+            !via.grants.iter().any(|(_, until)| until.is_none_or(|until| now < until))
+        });
+        if over {
+            self.revoke();
+        }
+        match (self.closed, self.revoked) {
+            (false, _) => Ok(()),
+            (true, true) => Err(revoked()),
+            (true, false) => Err(open.erased()),
+        }
+    }
+
+    /// The keys, where it may be read now.
+    fn keys(&mut self, open: &Open) -> Result<&mut Keys> {
+        self.check(open)?;
+        self.keys.as_mut().ok_or_else(|| open.erased())
+    }
 }
 
 impl Open {
-    fn id(&self) -> &RecordId {
-        &self.ids[0]
+    fn erased(&self) -> Error {
+        match self.ids.first() {
+            Some(id) => record_erased(id),
+            None => {
+                Error::new(ErrorKind::Erased, "something of this user was erased meanwhile; ask for the report again")
+            }
+        }
+    }
+}
+
+impl Falls for Open {
+    fn watch(&self, outlet: &Arc<Outlet>, number: u64) -> Result<()> {
+        let mut inside = locked(&self.inside);
+        inside.check(self)?;
+        inside.outlets.push((Arc::clone(outlet), number));
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        locked(&self.inside).check(self)
     }
 }
 
@@ -37,6 +124,7 @@ struct Keys {
     root: Key,
     suite: Option<chunked::Suite>,
     context: Vec<u8>,
+    geometry: Geometry,
     /// The segment in hand, as stored.
     segment: Option<(u64, Vec<u8>)>,
     /// The chunk in hand, opened, and its length.
@@ -59,7 +147,7 @@ struct Ahead {
     next: VecDeque<u64>,
 }
 
-/// A record, open. Reads and seeks in the plaintext; memory: one segment of 256 KiB and one chunk, three segments more while
+/// A record, open. Reads and seeks in the plaintext; memory: one segment (256 KiB by default) and one chunk, three segments more while
 /// [`Reader::write_to`] writes a long one.
 ///
 /// When the record is erased, every later call fails as erased, also between two chunks.
@@ -72,22 +160,61 @@ pub struct Reader {
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Reader({})", self.open.id())
+        write!(f, "Reader({})", self.info.id)
     }
 }
 
 impl Inner {
-    /// Closes the readers of what is erased; a read in progress ends first.
-    pub(super) fn close_readers(&self, erased: &[Selector]) {
-        let mut readers = locked(&self.readers);
-        readers.retain(|reader| match reader.upgrade() {
-            None => false,
-            Some(open) if erased.iter().any(|s| open.ids.iter().any(|id| s.takes(id))) => {
-                locked(&open.keys).take();
-                false
-            }
-            Some(_) => true,
+    /// Closes the readers of what is erased; a read in progress ends first. Gives where what they had read is held, for
+    /// [`settle`].
+    pub(super) fn close_readers(&self, erased: &[Selector]) -> Vec<Arc<Outlet>> {
+        self.close_where(|open| {
+            let takes = |s: &Selector| open.about == Some(s.user) || open.ids.iter().any(|id| s.takes(id));
+            let falls = erased.iter().any(takes);
+            falls.then(|| locked(&open.inside).close())
+        })
+    }
+
+    /// Closes the readers that were opened by nothing but what `hit` takes from them.
+    pub(super) fn close_granted(&self, hit: impl Fn(&mut Via)) {
+        let outlets = self.close_where(|open| {
+            let mut inside = locked(&open.inside);
+            let via = inside.via.as_mut()?;
+            hit(via);
+            via.grants.is_empty().then(|| inside.revoke())
         });
+        settle(&outlets);
+    }
+
+    fn register(
+        &self,
+        (ids, about): (Vec<RecordId>, Option<UserTag>),
+        keys: Option<Keys>,
+        via: Option<Via>,
+    ) -> Arc<Open> {
+        let inside = Inside { closed: false, keys, via, outlets: Vec::new(), revoked: false };
+        let open = Arc::new(Open { ids, about, env: Arc::clone(&self.options.env), inside: Mutex::new(inside) });
+        let mut readers = locked(&self.readers);
+        readers.retain(|r| r.strong_count() > 0);
+        readers.push(Arc::downgrade(&open));
+        open
+    }
+
+    /// Until when what is told of a user may go out: until something of theirs is erased. To be asked for in the state that it is told from.
+    pub(super) fn live(&self, user: UserTag) -> Live {
+        Live::new(self.register((Vec::new(), Some(user)), None, None))
+    }
+
+    fn close_where(&self, close: impl Fn(&Open) -> Option<Vec<Arc<Outlet>>>) -> Vec<Arc<Outlet>> {
+        let mut outlets = Vec::new();
+        locked(&self.readers).retain(|reader| {
+            let Some(open) = reader.upgrade() else { return false };
+            let closed = close(&open);
+            let stays = closed.is_none();
+            outlets.extend(closed.into_iter().flatten());
+            stays
+        });
+        outlets
     }
 }
 
@@ -97,19 +224,18 @@ impl Reader {
         inner: &Arc<Inner>,
         ids: Vec<RecordId>,
         (secret, first, root, context): (Key, BlobName, Key, Vec<u8>),
-        info: RecordInfo,
+        (info, geometry): (RecordInfo, Geometry),
+        via: Option<Via>,
     ) -> Self {
         // Most records are short: a buffer costs its wiping.
-        let plain = Secret::zeroed(info.length.min(CHUNK_BYTES as u64) as usize);
-        let keys = Keys { secret, first, root, suite: None, context, segment: None, chunk: None, plain };
-        let open = Arc::new(Open { ids, keys: Mutex::new(Some(keys)) });
-        let mut readers = locked(&inner.readers);
-        readers.retain(|r| r.strong_count() > 0);
-        readers.push(Arc::downgrade(&open));
+        let plain = Secret::zeroed(record::padded(info.length).min(CHUNK_BYTES as u64) as usize);
+        let keys = Keys { secret, first, root, suite: None, context, geometry, segment: None, chunk: None, plain };
+        let open = inner.register((ids, None), Some(keys), via);
         Reader { inner: Arc::clone(inner), open, info, position: 0 }
     }
 
-    /// Writes the rest of the record to `out` and returns its length.
+    /// Writes the rest of the record to `out` and returns its length. Before each call of `out` it is asked whether the record is
+    /// still there; an erase waits for a call in progress a twentieth of a second at most, for it may never end.
     ///
     /// # Errors
     /// As [`crate::Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
@@ -131,16 +257,35 @@ impl Reader {
 
     fn write_on(&mut self, ahead: &mut Option<Ahead>, out: &mut impl Write) -> Result<u64> {
         let left = self.info.length.saturating_sub(self.position);
-        let mut buffer = Secret::zeroed(left.clamp(1, (AT_ONCE * CHUNK_BYTES) as u64) as usize);
+        let outlet = Outlet::of_one(left.clamp(1, (AT_ONCE * CHUNK_BYTES) as u64) as usize);
+        let open = Arc::clone(&self.open);
+        open.watch(&outlet, 0)?;
+        let _unwatched = Unwatched(&open, &outlet);
+        let lend = || {
+            open.check()?;
+            outlet.lend().ok_or_else(|| open.erased())
+        };
         let mut written = 0;
         loop {
-            match self.read_on(&mut buffer, ahead)? {
-                0 => return Ok(written),
-                n => {
-                    out.write_all(&buffer[..n]).map_err(|e| Error::io("writing what was read", e))?;
-                    written += n as u64;
+            let mut buffer = lend()?;
+            let n = self.read_on(&mut buffer, ahead)?;
+            drop(buffer);
+            if n == 0 {
+                return Ok(written);
+            }
+            let (mut at, failed) = (0, |e| Error::io("writing what was read", e));
+            while at < n {
+                let buffer = lend()?;
+                let taken = out.write(&buffer[at..n]);
+                drop(buffer);
+                match taken {
+                    Ok(0) => return Err(failed(io::ErrorKind::WriteZero.into())),
+                    Ok(taken) => at += taken,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(failed(e)),
                 }
             }
+            written += n as u64;
         }
     }
 
@@ -160,10 +305,8 @@ impl Reader {
     fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<Ahead>) -> Result<usize> {
         self.inner.check_usable()?;
         // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen them delivered.
-        let mut keys = locked(&self.open.keys);
-        let Some(keys) = keys.as_mut() else {
-            return Err(record_erased(self.open.id()));
-        };
+        let mut inside = locked(&self.open.inside);
+        let keys = inside.keys(&self.open)?;
         // Before the lock is let go: an erase that returns leaves no round keys on this thread's stack.
         let _wiped = WipeStack;
         let room = out.len().min(AT_ONCE * CHUNK_BYTES);
@@ -175,7 +318,8 @@ impl Reader {
                 opened => opened?,
             };
             let start = (self.position % CHUNK_BYTES as u64) as usize;
-            let n = (room - done).min(filled.saturating_sub(start));
+            let left = usize::try_from(self.info.length - self.position).unwrap_or(usize::MAX);
+            let n = (room - done).min(filled.saturating_sub(start)).min(left);
             if n == 0 {
                 break;
             }
@@ -212,15 +356,16 @@ impl Keys {
         if let Some((_, filled)) = self.chunk.filter(|(there, _)| *there == chunk) {
             return Ok(filled);
         }
-        let last = record::segments(length) - 1;
+        // Nothing is read of segments that hold padding alone.
+        let last = record::locate(length.saturating_sub(1) / CHUNK_BYTES as u64, self.geometry).0;
         if self.suite.is_none() {
             self.fetch(inner, 0, last, ahead)?;
             let header = self.segment.as_ref().and_then(|(_, s)| s.get(..HEADER_BYTES)).unwrap_or_default();
             self.suite = Some(chunked::Suite::from_header(&crypto::content_key(&self.root), header, &self.context)?);
         }
-        let (segment, start) = record::locate(chunk);
+        let (segment, start) = record::locate(chunk, self.geometry);
         self.fetch(inner, segment, last, ahead)?;
-        let expected = (length - chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize;
+        let expected = (record::padded(length) - chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize;
         let sealed = self.segment.as_ref().and_then(|(_, s)| s.get(start..start + expected + TAG_BYTES));
         let (Some(sealed), Some(suite)) = (sealed, &self.suite) else {
             return Err(Error::corrupt("a record's payload is shorter than its entry says; restore it from a copy"));
@@ -248,6 +393,28 @@ impl Ahead {
         }
         self.next.pop_front();
         self.given.recv().map_err(|_| gone())?
+    }
+}
+
+impl Drop for Open {
+    /// A fork has none of its parent's secrets: it notes that it is one before they are let go.
+    fn drop(&mut self) {
+        let _ = Process::this();
+    }
+}
+
+/// Takes an outlet off a reader's list again.
+struct Unwatched<'o>(&'o Open, &'o Arc<Outlet>);
+
+impl Drop for Unwatched<'_> {
+    fn drop(&mut self) {
+        locked(&self.0.inside).outlets.retain(|(outlet, _)| !Arc::ptr_eq(outlet, self.1));
+    }
+}
+
+impl Content for Reader {
+    fn live(&self) -> Option<Live> {
+        Some(Live::new(Arc::clone(&self.open) as Arc<dyn Falls>))
     }
 }
 

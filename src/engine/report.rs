@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{CopyStatus, Engine};
-use crate::cell::Promise;
+use crate::cell::{Finality, Promise};
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserId};
 use crate::policy::{Policy, Rules};
 use crate::record::RecordInfo;
+use crate::sealed::Live;
 use crate::secret::WipeStack;
 use crate::store::HeadId;
 use crate::tree::fences::Fenced;
@@ -41,8 +42,10 @@ pub struct Report {
     pub store_policies: Vec<Policy>,
     /// When something of this falls by itself, at the earliest: a planned erase, a limit that passes.
     pub next_due: Option<Timestamp>,
-    /// Until when what was erased last is pending: it cannot be read through the engine any more, and who holds the cell and old
-    /// blobs can read it until then. `None` where every erase is final.
+    /// How far the erases up to now are: while they are pending, what they named cannot be read through the engine any more, and whoever
+    /// holds the cell and old blobs can read it.
+    pub finality: Finality,
+    /// Of that, the end of the window in which erases wait for others; `None` where none waits in one.
     pub pending: Option<Timestamp>,
     /// The grants, with their numbers: who may open records.
     pub grants: Vec<(u64, Grant)>,
@@ -60,9 +63,16 @@ pub struct Report {
     pub copies: Vec<CopyStatus>,
     /// What the cell promises of a destroyed key.
     pub cell: Promise,
+    live: Live,
 }
 
 impl Report {
+    /// Until when it may be shown to anybody: until something of the user's is erased. [`Live::is_live`] before it is written out, or
+    /// [`crate::sealed::Guarded`] within a parcel.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
     /// When a record of this user's passes a limit of age or date; a number, or a planned erase, may take it sooner.
     pub fn until(&self, record: &RecordInfo) -> Option<Timestamp> {
         let rules = Rules { own: self.policies.clone(), store: self.store_policies.clone() };
@@ -133,11 +143,12 @@ impl Engine {
             classes: page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect(),
             history: page.facts(&pages, tag)?,
             holds: page.holds.all(&pages, tag)?,
-            needed: page.holds.marked(&pages, tag)?,
+            needed: inner.needed(&state, tag, &page)?,
             plans: page.plans.all(&pages, tag, user)?,
             policies: page.policies.all(&pages, Some(tag))?,
             store_policies: super::edit::Edit::policies_of(&state).all(&pages, None)?,
             next_due: page.due,
+            finality: inner.finality_of(&state),
             pending: state.head.pending,
             grants: page.grants.all(&pages, tag)?,
             sets,
@@ -147,6 +158,7 @@ impl Engine {
             head: state.stored.id,
             copies,
             cell: inner.cell.describe(),
+            live: inner.live(tag),
         })
     }
 }

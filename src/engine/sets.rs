@@ -5,12 +5,14 @@ use std::io::Write;
 
 use super::edit::{Edit, page_of};
 use super::grants::{Opened, check_name, check_why};
-use super::{Engine, Inner};
+use super::reader::Via;
+use super::{Engine, Inner, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp, UserTag};
 use crate::sealed::{Asked, PublicKey, Request, Ticket};
 use crate::secret::WipeStack;
 use crate::tree::Pages;
+use crate::tree::grants::Pace;
 use crate::tree::lineage::Access;
 use crate::tree::sets::{SetTag, TrainingSet, set_tag};
 use crate::tree::user::UserPage;
@@ -19,19 +21,21 @@ fn no_such_set() -> Error {
     Error::new(ErrorKind::Absent, "there is no such training set; `keyfall training list` shows all")
 }
 
-/// Whether one of a user's grants lets this grantee open a record now.
+/// Which of a user's grants let a set's grantee open a record now, for what the set is for; and their ends.
 fn granted(
     pages: &dyn Pages,
     user: UserTag,
     page: &UserPage,
-    to: &[u8; 32],
+    (to, purpose): (&[u8; 32], &str),
     id: &RecordId,
     now: Timestamp,
-) -> Result<bool> {
+) -> Result<Vec<(u64, Option<Timestamp>)>> {
     let Some(slot) = page.class(id.class) else {
-        return Ok(false);
+        return Ok(Vec::new());
     };
-    Ok(page.grants.all(pages, user)?.iter().any(|(_, grant)| grant.to == *to && grant.covers(&slot.class, now)))
+    let mut grants = page.grants.all(pages, user)?;
+    grants.retain(|(_, grant)| grant.to == *to && grant.purpose == purpose && grant.covers(&slot.class, now));
+    Ok(grants.into_iter().map(|(number, grant)| (number, grant.until)).collect())
 }
 
 /// What is found of a set.
@@ -47,7 +51,7 @@ impl Inner {
     /// Every member of a set that can be read and is granted, and those that are there and are not.
     fn members(
         &self,
-        state: &super::State,
+        state: &State,
         edit: &mut Edit<'_>,
         (tag, set, now): (&SetTag, &TrainingSet, Timestamp),
     ) -> Result<Members> {
@@ -65,7 +69,7 @@ impl Inner {
                     Err(e) if e.kind() == ErrorKind::Erased => false,
                     Err(e) => return Err(e),
                 };
-                if whole && granted(pages, user, page, &set.to, &id, now)? {
+                if whole && !granted(pages, user, page, (&set.to, &set.purpose), &id, now)?.is_empty() {
                     of_user.push(id);
                 } else {
                     dropped.push(id);
@@ -99,6 +103,7 @@ impl Engine {
                 last: Timestamp(0),
                 runs: 0,
                 members: 0,
+                pace: Pace::default(),
             };
             edit.sets.set(&mut edit.editor, &tag, &set)?;
             Ok(Ticket { store: inner.id, what: Asked::Set(tag) })
@@ -109,7 +114,7 @@ impl Engine {
     /// the set's grantee ends.
     ///
     /// # Errors
-    /// `Absent` where there is no such set or record; `Erased`; `Refused` where a user gave the grantee no grant on the record; as
+    /// `Absent` where there is no such set or record; `Erased`; `Refused` where a user gave the grantee no grant on the record for the set's purpose; as
     /// [`Engine::put`].
     pub fn add_to_set(&self, name: &str, ids: &[RecordId]) -> Result<u64> {
         let _wiped = WipeStack;
@@ -125,11 +130,12 @@ impl Engine {
                 let Some(page) = page_of(editor, root, id.user)? else {
                     return Err(no_such_set());
                 };
-                if !granted(pages, id.user, page, &set.to, id, now)? {
-                    return Err(Error::new(
-                        ErrorKind::Refused,
-                        format!("its user has given the grantee of {name} no grant on record {id}; nothing was added"),
-                    ));
+                if granted(pages, id.user, page, (&set.to, &set.purpose), id, now)?.is_empty() {
+                    let text = format!(
+                        "the user of record {id} has given the grantee of {name} no grant on it for {:?}; nothing was added",
+                        set.purpose
+                    );
+                    return Err(Error::new(ErrorKind::Refused, text));
                 }
                 if page.lineage.add_member(editor, id, &tag)? {
                     added += 1;
@@ -142,14 +148,15 @@ impl Engine {
         })
     }
 
-    /// Drops a training set; its records stay. What was opened stays in their users' reports.
+    /// Drops a training set, also where it is being opened; its records stay. What was opened stays in their users' reports.
     ///
     /// # Errors
     /// `Absent` where there is no such set; as [`Engine::put`].
     pub fn drop_set(&self, name: &str) -> Result<()> {
         let _wiped = WipeStack;
         let tag = set_tag(name);
-        self.inner.commit_edit(|_, pages, edit| {
+        self.inner.check_usable()?;
+        let dropped = self.inner.commit_edit(|_, pages, edit| {
             edit.sets.get(pages, &tag)?.ok_or_else(no_such_set)?;
             for user in edit.sets.users(pages, &tag)? {
                 let (editor, root) = edit.parts()?;
@@ -160,7 +167,17 @@ impl Engine {
                 }
             }
             edit.sets.remove(&mut edit.editor, &tag)
-        })
+        });
+        // Also where a copy did not take the commit: readers see it.
+        let there = Edit::sets_of(&self.inner.state()).get(&self.inner.pages(), &tag);
+        if !matches!(there, Ok(Some(_))) {
+            self.inner.close_granted(|via| {
+                if via.set == Some(tag) {
+                    via.grants.clear();
+                }
+            });
+        }
+        dropped
     }
 
     /// All training sets.
@@ -177,18 +194,20 @@ impl Engine {
 
     pub(super) fn open_set(&self, request: &Request, tag: &SetTag, out: impl Write) -> Result<Opened> {
         let inner = &self.inner;
-        let (ids, fell, to) = inner.commit_edit(|state, pages, edit| {
+        let (ids, fell, to, purpose) = inner.commit_edit(|state, pages, edit| {
             let set = edit.sets.get(pages, tag)?.ok_or_else(no_such_set)?;
-            inner.check_request(request, &set.to, set.last)?;
+            let pace = inner.check_request(request, &set.to, (set.last, set.pace))?;
             let now = inner.options.env.now();
             let Members { live, dropped } = inner.members(state, edit, (tag, &set, now))?;
-            for id in &dropped {
+            // By a clock that may be wrong nothing is given out, and nothing is taken out for good.
+            let believed = !inner.reading(state).doubted;
+            for id in dropped.iter().filter(|_| believed) {
                 let (editor, root) = edit.parts()?;
                 if let Some(page) = page_of(editor, root, id.user)? {
                     page.lineage.remove_member(editor, id, tag)?;
                 }
             }
-            for (user, _) in live.iter().filter(|(_, ids)| ids.is_empty()) {
+            for (user, _) in live.iter().filter(|(_, ids)| believed && ids.is_empty()) {
                 edit.sets.remove_user(&mut edit.editor, tag, *user)?;
             }
             let ids: Vec<RecordId> = live.into_values().flatten().collect();
@@ -197,19 +216,21 @@ impl Engine {
             let principal = format!("training set {}, run {run}", set.name);
             inner.write_down(edit, &ids, &Access { principal, purpose: set.purpose.clone(), at: now })?;
             let fell = set.members.saturating_sub(members);
-            let to = set.to;
-            edit.sets.set(&mut edit.editor, tag, &TrainingSet { last: request.made, runs: run, members, ..set })?;
-            Ok((ids, fell, to))
+            let (to, purpose) = (set.to, set.purpose.clone());
+            let set = TrainingSet { last: request.made, runs: run, members, pace, ..set };
+            edit.sets.set(&mut edit.editor, tag, &set)?;
+            Ok((ids, fell, to, purpose))
         })?;
-        let granted = |id: &RecordId| {
-            let state = inner.state();
-            let now = inner.options.env.now();
-            match inner.page_at(&state, id.user)? {
-                Some(page) if page.incarnation == id.incarnation => {
-                    granted(&inner.pages(), id.user, &page, &to, id, now)
-                }
-                _ => Ok(false),
+        let granted = |state: &State, id: &RecordId| {
+            let (pages, now) = (inner.pages(), inner.options.env.now());
+            let Some(page) = inner.page_at(state, id.user)?.filter(|page| page.incarnation == id.incarnation) else {
+                return Ok(None);
+            };
+            if Edit::sets_of(state).get(&pages, tag)?.is_none() {
+                return Ok(None);
             }
+            let grants = granted(&pages, id.user, &page, (&to, &purpose), id, now)?;
+            Ok((!grants.is_empty()).then(|| Via { user: id.user, grants, set: Some(*tag) }))
         };
         let opened = self.deliver(&ids, &granted, &request.to, out)?;
         Ok(Opened { fell: opened.fell + fell, ..opened })

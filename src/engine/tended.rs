@@ -34,6 +34,8 @@ pub struct Tended {
     pub inbox_keys: u64,
     /// Whether pending erases became final.
     pub finalized: bool,
+    /// Whether something is due that was not done, since the clock is not believed ([`super::Engine::clock_doubts`]).
+    pub waiting: bool,
 }
 
 /// Something that was due and could not be done.
@@ -82,6 +84,7 @@ impl std::ops::AddAssign for Tended {
         more.troubles.into_iter().for_each(|trouble| self.note(trouble));
         self.inbox_keys += more.inbox_keys;
         self.finalized |= more.finalized;
+        self.waiting |= more.waiting;
     }
 }
 

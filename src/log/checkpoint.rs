@@ -20,8 +20,12 @@ pub struct Checkpoint {
     pub root: Hash,
 }
 
+/// A further line of a checkpoint that was signed while a root key that one of its leaves calls destroyed might have been there. Such a
+/// checkpoint shows what is in the log, under the certificate of a pending erase, and is not published.
+const PENDING: &str = "keyfall/pending";
+
 impl Checkpoint {
-    /// Signs it.
+    /// Signs it: every root key that its leaves call destroyed is.
     ///
     /// # Errors
     /// `Invalid` for an origin that no text can hold.
@@ -29,6 +33,21 @@ impl Checkpoint {
         let mut note = Note::new(self.to_string())?;
         signer.sign(&mut note, Timestamp(0));
         Ok(note)
+    }
+
+    /// Signs it with a further line that says that not all of them are yet.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::sign`].
+    pub fn sign_pending(&self, signer: &Signer) -> Result<Note> {
+        let mut note = Note::new(format!("{self}{PENDING}\n"))?;
+        signer.sign(&mut note, Timestamp(0));
+        Ok(note)
+    }
+
+    /// Whether a checkpoint has that line.
+    pub fn is_pending(note: &Note) -> bool {
+        note.text().lines().skip(3).any(|line| line == PENDING)
     }
 
     /// Reads a note that `log` must have signed as its own checkpoint.

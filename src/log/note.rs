@@ -76,6 +76,11 @@ impl VerifierKey {
         &self.name
     }
 
+    /// Whether the two are of one key, by whatever names.
+    pub(crate) fn is_key_of(&self, other: &VerifierKey) -> bool {
+        self.key == other.key
+    }
+
     /// Checks this key's signature on a note; for a witness's says when it was given.
     ///
     /// # Errors

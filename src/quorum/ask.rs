@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Keyholder;
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::WipeStack;
 
 type Job = Box<dyn FnOnce(&dyn Keyholder) + Send>;
 
@@ -27,19 +28,25 @@ pub(super) struct Circle {
 
 impl Circle {
     /// Asks each in a thread of its own.
-    pub(super) fn at_once(members: Vec<Arc<dyn Keyholder>>) -> Self {
+    ///
+    /// # Errors
+    /// `Io` where the system gives no thread.
+    pub(super) fn at_once(members: Vec<Arc<dyn Keyholder>>) -> Result<Self> {
         let worker = |member: &Arc<dyn Keyholder>| {
             let (sender, jobs): (SyncSender<Job>, Receiver<Job>) = sync_channel(BACKLOG);
             let member = Arc::clone(member);
-            // It ends with the circle; where no thread can be made, the keyholder does not answer.
-            let _ = thread::Builder::new().name("keyholder".into()).spawn(move || {
+            // It ends with the circle.
+            let asked = thread::Builder::new().name("keyholder".into()).spawn(move || {
                 while let Ok(job) = jobs.recv() {
+                    let _wiped = WipeStack;
                     job(&*member);
                 }
             });
-            sender
+            let none = "no thread can be started to ask a keyholder; raise the limit of processes and threads";
+            asked.map_err(|e| Error::io(none, e))?;
+            Ok(sender)
         };
-        Circle { workers: members.iter().map(worker).collect(), members }
+        Ok(Circle { workers: members.iter().map(worker).collect::<Result<_>>()?, members })
     }
 
     /// Asks one after another: for runs that are replayed.
@@ -54,27 +61,43 @@ impl Circle {
         enough: usize,
         act: impl Fn(usize, &dyn Keyholder) -> Result<T> + Send + Sync + 'static,
     ) -> Vec<Result<T>> {
+        self.ask_until(|answers| answers.iter().flatten().filter(|answer| answer.is_ok()).count() >= enough, act)
+    }
+
+    /// The same, where `enough` says of the answers so far whether they are.
+    pub(super) fn ask_until<T: Send + 'static>(
+        &self,
+        enough: impl Fn(&[Option<Result<T>>]) -> bool,
+        act: impl Fn(usize, &dyn Keyholder) -> Result<T> + Send + Sync + 'static,
+    ) -> Vec<Result<T>> {
         if self.workers.is_empty() {
             return self.members.iter().enumerate().map(|(n, member)| act(n, &**member)).collect();
         }
         let (act, (tell, hear)) = (Arc::new(act), channel());
         for (n, worker) in self.workers.iter().enumerate() {
             let (act, tell) = (Arc::clone(&act), tell.clone());
-            // Who is that far behind will hear what counts then; every verb covers those before.
-            let _ = worker.try_send(Box::new(move |member| drop(tell.send((n, act(n, member))))));
+            // One that is so far behind hears later what counts then; every verb covers those before.
+            let job = move |member: &dyn Keyholder| {
+                let answer = {
+                    let _wiped = WipeStack;
+                    act(n, member)
+                };
+                drop(tell.send((n, answer)));
+            };
+            let _ = worker.try_send(Box::new(job));
         }
         drop(tell);
         let mut answers: Vec<Option<Result<T>>> = self.members.iter().map(|_| None).collect();
-        let mut until = Instant::now() + DEADLINE;
+        let (mut until, mut met) = (Instant::now() + DEADLINE, false);
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match hear.recv_timeout(left) {
                 Ok((n, answer)) => answers[n] = Some(answer),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
-            if answers.iter().flatten().filter(|answer| answer.is_ok()).count() == enough {
-                let soon = Instant::now() + GRACE;
-                until = until.min(soon);
+            if !met && enough(&answers) {
+                met = true;
+                until = until.min(Instant::now() + GRACE);
             }
         }
         drop(hear);

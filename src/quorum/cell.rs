@@ -1,67 +1,42 @@
 //! The cell `quorum`: deposits shares with every keyholder, gets the key back from enough of them, and collects their word that the old
 //! one is gone.
+//!
+//! Invariants. The old key is given up when the next is as safe: nobody is told to destroy anything before `threshold` and the margin were
+//! seen to hold the key to keep. What was merely seen at a load is never given up: only this engine's own attempts that failed are. A look
+//! takes no lock and writes nothing; who deals, claims or destroys holds the lock of the cell's directory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ask::Circle;
-use super::shares::{recover, split};
+use super::config::{Config, Ledger, Rule};
+use super::shares::{agreed, completed, split};
 use super::{Held, Keyholder, Share};
-use crate::cell::{Contents, Durable, Level, Promise, Quorum, Retirement, RootCell, RootId, RootKey, Statement};
+use crate::cell::{
+    Contents, Dealt, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId, RootKey, Statement,
+};
 use crate::crypto::Key;
+use crate::dir::DirLock;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::sync::{Mutex, locked};
 
-/// A keyholder of a store, and where it is.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Member {
-    /// Its public keys, as `keyholder init` prints them.
-    pub key: String,
-    /// `HOST:PORT`.
-    pub address: String,
-}
-
-/// What the cell keeps on this machine: who the keyholders are. No secret is in it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// Shares that give the key back.
-    pub threshold: u8,
-    /// Liars allowed for.
-    pub liars: u8,
-    /// The store, hexadecimal, once it is made.
-    pub store: Option<String>,
-    /// The keyholders; the first has the share at 1.
-    pub keyholders: Vec<Member>,
-    /// Keyholders that were replaced.
-    pub leaving: Vec<Left>,
-}
-
-/// A keyholder that was replaced, until it has said that it holds nothing any more.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Left {
-    /// Who.
-    pub member: Member,
-    /// The point of its share.
-    pub x: u8,
-    /// The first epoch of which it was dealt none, once there is one.
-    pub until: Option<u64>,
-}
+/// Of a cell that nobody claimed.
+const NOBODY: Owner = Owner { instance: [0; 16], claim: 0, token: [0; 16] };
 
 /// Changes what is kept on this machine, durably.
 pub(super) type Change = Box<dyn Fn(&mut dyn FnMut(&mut Config)) -> Result<()> + Send + Sync>;
+/// Takes the lock of the cell's directory, if it has one.
+pub(super) type TakeLock = Box<dyn Fn() -> Result<Option<DirLock>> + Send + Sync>;
 
 /// How a keyholder stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It holds its share of the root key, and nothing else.
     Whole,
-    /// It holds no share of the root key: it was away, or is new. The next epoch gives it one.
+    /// It holds no share of the root key: it was away, or is new. It is dealt one when the engine asks it next.
     Lacks,
     /// It holds older shares too, or only such: it was away when they were to be destroyed, or was restored from a backup of itself.
     Behind,
@@ -78,6 +53,8 @@ pub struct Alive {
     pub place: String,
     /// How it stands.
     pub standing: Standing,
+    /// Whether it holds its share of the root key, whatever else it holds.
+    pub holds: bool,
     /// The last epoch that it has ended.
     pub committed: u64,
 }
@@ -87,24 +64,24 @@ pub struct QuorumCell {
     /// The keyholders, and behind them those that were replaced.
     circle: Circle,
     quorum: Quorum,
+    margin: u8,
     env: SharedEnv,
     store: Mutex<Option<StoreId>>,
-    /// The points of those that were replaced, and until when they were dealt shares.
-    left: Mutex<Vec<(u8, Option<u64>)>>,
+    ledger: Mutex<Ledger>,
     change: Change,
-    /// The epoch of the root key that is kept.
-    kept: Mutex<u64>,
-    /// Root keys that were seen or drawn. Those newer than what is kept were given up, since one engine at a time has the store: an attempt
-    /// that failed, or the last thing of an engine that crashed.
-    seen: Mutex<BTreeSet<RootId>>,
+    take_lock: TakeLock,
+    /// Held from the first verb on that changes something.
+    lock: Mutex<Option<DirLock>>,
+    /// Whom this handle acts for.
+    owner: Mutex<Owner>,
+    /// The root key that was kept last, by this handle.
+    running: Mutex<Option<RootId>>,
     /// What was dealt last: the same again where it is asked for twice, for shares of two polynomials do not fit together.
     last: Mutex<Option<(RootId, Arc<Vec<Share>>)>>,
-    /// Whether a keyholder that is there has no share of the root key.
+    /// Whether a keyholder has no share of the root key.
     short: AtomicBool,
     /// Whether all were there when they were asked last.
     whole: AtomicBool,
-    /// Points of shares that were wrong when they were loaded last.
-    liars: Mutex<Vec<u8>>,
 }
 
 impl std::fmt::Debug for QuorumCell {
@@ -113,32 +90,43 @@ impl std::fmt::Debug for QuorumCell {
     }
 }
 
+/// What keyholders handed in, sorted out.
+struct Sorted<'h> {
+    /// The keys that enough shares give, each with shares that do.
+    keys: Vec<(RootKey, Vec<&'h Share>)>,
+    /// For each member of the circle the root keys of which it holds the right share.
+    holds: Vec<BTreeSet<RootId>>,
+    /// Members whose shares are not what was dealt to them.
+    liars: BTreeSet<usize>,
+}
+
 impl QuorumCell {
-    /// `circle` is the keyholders, and behind them those that `left` names.
+    /// `circle` is the keyholders, and behind them those that the ledger has as replaced.
     pub(super) fn new(
         circle: Circle,
-        (threshold, liars): (u8, u8),
-        store: Option<StoreId>,
-        (left, change): (Vec<(u8, Option<u64>)>, Change),
+        rule: Rule,
+        (store, ledger): (Option<StoreId>, Ledger),
+        (change, take_lock): (Change, TakeLock),
         env: SharedEnv,
     ) -> Result<Self> {
-        let keyholders =
-            circle.members.iter().take(circle.members.len() - left.len()).map(|member| member.key()).collect();
-        let quorum = Quorum { threshold, liars, keyholders }.check()?;
-        let (store, left, liars) = (Mutex::new(store), Mutex::new(left), Mutex::default());
+        let n = circle.members.len() - ledger.left.len();
+        let keyholders = circle.members.iter().take(n).map(|member| member.key()).collect();
+        let quorum = Quorum { threshold: rule.threshold, liars: rule.liars, keyholders }.check()?;
         Ok(QuorumCell {
             circle,
             quorum,
+            margin: rule.margin,
             env,
-            store,
-            left,
+            store: Mutex::new(store),
+            ledger: Mutex::new(ledger),
             change,
-            kept: Mutex::new(0),
-            seen: Mutex::default(),
+            take_lock,
+            lock: Mutex::default(),
+            owner: Mutex::new(NOBODY),
+            running: Mutex::default(),
             last: Mutex::default(),
             short: AtomicBool::new(false),
             whole: AtomicBool::new(false),
-            liars,
         })
     }
 
@@ -149,11 +137,12 @@ impl QuorumCell {
     #[cfg(feature = "testing")]
     pub fn in_process(
         members: Vec<Arc<dyn Keyholder>>,
-        rule: (u8, u8),
+        rule: impl Into<Rule>,
         store: Option<StoreId>,
         env: SharedEnv,
     ) -> Result<Self> {
-        QuorumCell::new(Circle::in_turn(members), rule, store, (Vec::new(), Box::new(|_| Ok(()))), env)
+        let kept: (Change, TakeLock) = (Box::new(|_| Ok(())), Box::new(|| Ok(None)));
+        QuorumCell::new(Circle::in_turn(members), rule.into(), (store, Ledger::default()), kept, env)
     }
 
     /// How many keyholders there are, without those that were replaced.
@@ -161,62 +150,149 @@ impl QuorumCell {
         self.quorum.keyholders.len()
     }
 
-    /// The point of each member of the circle.
-    fn points(&self) -> Vec<u8> {
-        (1..=self.n() as u8).chain(locked(&self.left).iter().map(|(x, _)| *x)).collect()
-    }
-
-    /// Who may have been dealt a share of the root key of an epoch: those that were replaced since count with the others, so that what is
-    /// needed then holds for whoever of them was.
-    fn dealt(&self, epoch: u64) -> Quorum {
-        let mut quorum = self.quorum.clone();
-        for (n, (_, until)) in (self.n()..).zip(locked(&self.left).iter()) {
-            if until.is_none_or(|until| until > epoch) {
-                quorum.keyholders.push(self.circle.members[n].key());
-            }
-        }
-        quorum
-    }
-
     fn t(&self) -> usize {
         usize::from(self.quorum.threshold)
     }
 
-    fn few(&self, what: &str, answers: &[Option<String>]) -> Error {
-        let lost: Vec<&str> = answers.iter().flatten().map(String::as_str).collect();
+    fn f(&self) -> usize {
+        usize::from(self.quorum.liars)
+    }
+
+    /// How many must hold the key to keep before another is destroyed.
+    fn wanted(&self) -> usize {
+        (self.t() + usize::from(self.margin)).min(self.n())
+    }
+
+    /// The point of each member of the circle.
+    fn points(&self) -> Vec<u8> {
+        (1..=self.n() as u8).chain(locked(&self.ledger).left.iter().map(|gone| gone.x)).collect()
+    }
+
+    fn few<T>(&self, what: &str, answers: &[Result<T>], needed: usize) -> Error {
+        let lost: Vec<String> =
+            answers.iter().filter_map(|answer| answer.as_ref().err().map(ToString::to_string)).collect();
         let n = answers.len() - lost.len();
         Error::new(
             ErrorKind::Io,
             format!(
-                "{n} of {} keyholders {what}, {} are needed; start the others, or replace what is lost with `keyfall keyholder replace` while enough are there ({})",
+                "{n} of {} keyholders {what}, {needed} are needed; start the others, or replace what is lost with `keyfall keyholder replace` while enough are there ({})",
                 answers.len(),
-                self.quorum.threshold,
                 lost.join("; ")
             ),
         )
+    }
+
+    /// Another engine owns the store where more say so than may lie.
+    fn check_fenced<T>(&self, answers: &[Result<T>]) -> Result<()> {
+        let mut fenced = answers.iter().take(self.n()).filter_map(|answer| answer.as_ref().err());
+        match fenced.clone().filter(|e| e.kind() == ErrorKind::Fenced).nth(self.f()) {
+            None => Ok(()),
+            Some(_) => Err(fenced.find(|e| e.kind() == ErrorKind::Fenced).map_or_else(unclear, same)),
+        }
+    }
+
+    /// Has the lock of the cell's directory from here on, and knows its store.
+    fn hold(&self, store: StoreId) -> Result<()> {
+        let mut lock = locked(&self.lock);
+        if lock.is_none() {
+            *lock = (self.take_lock)()?;
+        }
+        let mut there = locked(&self.store);
+        match *there {
+            Some(known) if known != store => {
+                Err(Error::new(ErrorKind::Refused, "this cell belongs to another store; give each store its own"))
+            }
+            Some(_) => Ok(()),
+            None => {
+                (self.change)(&mut |config| config.store = Some(store.to_string()))?;
+                *there = Some(store);
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps the ledger as it is now.
+    fn keep_ledger(&self) -> Result<()> {
+        let ledger = locked(&self.ledger);
+        (self.change)(&mut |config| ledger.write(config))
+    }
+
+    fn owner(&self) -> Owner {
+        *locked(&self.owner)
     }
 
     fn held(&self, store: StoreId) -> Vec<Result<Held>> {
         self.circle.ask(self.circle.members.len(), move |_, member| member.load(store))
     }
 
-    /// The keys that enough shares give, of those that were handed in.
-    fn keys(&self, held: &[Result<Held>]) -> Vec<RootKey> {
-        let mut shares: Vec<&Share> = Vec::new();
-        for (x, held) in self.points().into_iter().zip(held) {
-            // A share at another's point counts for nothing.
-            shares.extend(held.iter().flat_map(|held| &held.shares).filter(|share| share.x == x));
-        }
-        shares.sort_by_key(|share| (share.id, share.commitment, share.x));
-        let (mut keys, mut liars) = (Vec::new(), Vec::new());
-        for same in shares.chunk_by(|a, b| (a.id, a.commitment) == (b.id, b.commitment)) {
-            if let Some((key, wrong)) = recover(same, self.t()) {
-                keys.push(RootKey { id: same[0].id, key });
-                liars.extend(wrong);
+    /// Asks who holds a root key; not all are waited for where enough do.
+    fn ask_for(&self, store: StoreId, id: RootId) -> Vec<Result<Held>> {
+        let (n, wanted) = (self.n(), self.wanted());
+        let holds = move |held: &Held| held.shares.iter().any(|share| share.id == id && share.is_proven());
+        let enough = |answers: &[Option<Result<Held>>]| {
+            answers.iter().take(n).flatten().flatten().filter(|held| holds(held)).count() >= wanted
+        };
+        self.circle.ask_until(enough, move |_, member| member.load(store))
+    }
+
+    /// Each share is looked at by itself: a wrong one spoils no other, and its keyholder is known.
+    fn sorted<'h>(&self, held: &'h [Result<Held>]) -> Sorted<'h> {
+        let mut by_id: BTreeMap<RootId, Vec<(usize, &Share)>> = BTreeMap::new();
+        let mut sorted = Sorted { keys: Vec::new(), holds: vec![BTreeSet::new(); held.len()], liars: BTreeSet::new() };
+        for (n, (x, held)) in self.points().into_iter().zip(held).enumerate() {
+            for share in held.iter().flat_map(|held| &held.shares) {
+                // A share at another's point counts for nothing.
+                if share.x == x && share.is_proven() {
+                    by_id.entry(share.id).or_default().push((n, share));
+                } else {
+                    sorted.liars.insert(n);
+                }
             }
         }
-        *locked(&self.liars) = liars;
-        keys
+        for (id, shares) in by_id {
+            let all: Vec<&Share> = shares.iter().map(|(_, share)| *share).collect();
+            let Some((key, set)) = agreed(&all, self.t()) else { continue };
+            let same = |share: &Share| (share.commitment, share.root) == (set[0].commitment, set[0].root);
+            for (n, share) in shares {
+                if same(share) {
+                    sorted.holds[n].insert(id);
+                } else {
+                    sorted.liars.insert(n);
+                }
+            }
+            sorted.keys.push((RootKey { id, key }, set));
+        }
+        sorted
+    }
+
+    /// Deals the running root key to keyholders that are there and lack their share of it. Gives how many of the others hold theirs now.
+    fn deal(&self, store: StoreId, keep: &RootId, held: &[Result<Held>]) -> Result<usize> {
+        let sorted = self.sorted(held);
+        let n = self.n();
+        let mut holders: BTreeSet<usize> = (0..n).filter(|n| sorted.holds[*n].contains(keep)).collect();
+        // One that has something else under this name keeps it, and would say that it holds the share.
+        let lacks = |held: &Held| held.committed <= keep.epoch && !held.shares.iter().any(|share| share.id == *keep);
+        let lacking: BTreeSet<usize> = (0..n).filter(|n| held[*n].as_ref().is_ok_and(lacks)).collect();
+        let set = sorted.keys.iter().find(|(key, _)| key.id == *keep).map(|(_, set)| set);
+        if let Some(shares) = set.filter(|_| !lacking.is_empty()).and_then(|set| completed(set, n)) {
+            let keys: Vec<[u8; 32]> = lacking.iter().map(|n| self.quorum.keyholders[*n]).collect();
+            if locked(&self.ledger).deal(keep.epoch, &self.quorum.keyholders, &keys) {
+                // Before the share: it counts for this epoch from then on.
+                self.keep_ledger()?;
+            }
+            let (owner, dealt) = (self.owner(), lacking.clone());
+            let enough = |answers: &[Option<Result<()>>]| lacking.iter().all(|n| answers[*n].is_some());
+            let answers = self.circle.ask_until(enough, move |n, member| {
+                if dealt.contains(&n) { member.deposit(store, &owner, &shares[n]) } else { Ok(()) }
+            });
+            let asked: Vec<(usize, Result<()>)> =
+                answers.into_iter().enumerate().filter(|(n, _)| lacking.contains(n)).collect();
+            holders.extend(asked.iter().filter(|(_, answer)| answer.is_ok()).map(|(n, _)| *n));
+            self.check_fenced(&asked.into_iter().map(|(_, answer)| answer).collect::<Vec<_>>())?;
+        }
+        let short = |n: usize| held[n].is_err() || lacking.contains(&n) && !holders.contains(&n);
+        self.short.store((0..n).any(short), Ordering::Release);
+        Ok(holders.len())
     }
 
     fn shares_of(&self, id: &RootId, key: &Key) -> Result<Arc<Vec<Share>>> {
@@ -229,63 +305,50 @@ impl QuorumCell {
         Ok(shares)
     }
 
-    /// Those that were replaced, were dealt no share of this epoch, and have said that they hold no older one, are done.
-    fn let_go(&self, answers: &[Result<Statement>], epoch: u64) -> Result<()> {
-        let left = locked(&self.left).clone();
-        let done = |n: usize| {
-            let ended = left[n].1.is_some_and(|until| until != GONE && until <= epoch);
-            ended && answers[self.n() + n].is_ok()
-        };
-        let gone: Vec<u8> = (0..left.len()).filter(|n| done(*n)).map(|n| left[n].0).collect();
-        if gone.is_empty() {
-            return Ok(());
-        }
-        // The circle keeps asking them until the cell is opened anew; it does no harm.
-        locked(&self.left).iter_mut().filter(|(x, _)| gone.contains(x)).for_each(|(_, until)| *until = Some(GONE));
-        (self.change)(&mut |config| config.leaving.retain(|left| left.until.is_none() || !gone.contains(&left.x)))
-    }
-
-    /// How each keyholder stands towards the root key that `live` names.
+    /// How each keyholder stands towards the root key that `live` names. A look.
     pub fn standing(&self, live: &RootId) -> Vec<Alive> {
         let Some(store) = *locked(&self.store) else {
             return Vec::new();
         };
         let held = self.held(store);
-        let _ = self.keys(&held);
-        let liars = locked(&self.liars).clone();
-        let standing = |(n, held): (usize, Result<Held>)| {
+        let sorted = self.sorted(&held);
+        let standing = |(n, held): (usize, &Result<Held>)| {
             let place = self.circle.members[n].place();
-            let (standing, committed) = match held {
-                Err(e) => (Standing::Away(e.to_string()), 0),
+            match held {
+                Err(e) => Alive { place, standing: Standing::Away(e.to_string()), holds: false, committed: 0 },
                 Ok(held) => {
-                    let has = held.shares.iter().any(|share| share.id == *live);
+                    let holds = sorted.holds[n].contains(live);
                     let others = held.shares.iter().any(|share| share.id != *live);
-                    let standing = match (has, others) {
-                        _ if liars.contains(&(n as u8 + 1)) => Standing::Lies,
+                    let standing = match (holds, others) {
+                        _ if sorted.liars.contains(&n) => Standing::Lies,
                         (_, true) => Standing::Behind,
                         (true, false) => Standing::Whole,
                         (false, false) => Standing::Lacks,
                     };
-                    (standing, held.committed)
+                    Alive { place, standing, holds, committed: held.committed }
                 }
-            };
-            Alive { place, standing, committed }
+            }
         };
-        held.into_iter().take(self.n()).enumerate().map(standing).collect()
+        held.iter().take(self.n()).enumerate().map(standing).collect()
+    }
+
+    /// The rule of this cell: threshold, liars, margin.
+    pub fn rule(&self) -> Rule {
+        Rule { threshold: self.quorum.threshold, liars: self.quorum.liars, margin: self.margin }
     }
 }
 
-/// In place of an epoch: it has said that it holds nothing.
-const GONE: u64 = 0;
+fn same(e: &Error) -> Error {
+    Error::new(e.kind(), e.to_string())
+}
 
-/// What went wrong, where something did.
-fn trouble<T>(answers: &[Result<T>]) -> Vec<Option<String>> {
-    answers.iter().map(|answer| answer.as_ref().err().map(ToString::to_string)).collect()
+fn unclear() -> Error {
+    Error::new(ErrorKind::Fenced, "another engine owns the store")
 }
 
 impl RootCell for QuorumCell {
     fn describe(&self) -> Promise {
-        let quorum = self.dealt(*locked(&self.kept));
+        let quorum = locked(&self.ledger).concerned(&self.quorum);
         let (n, t, f) = (quorum.keyholders.len(), quorum.threshold, quorum.liars);
         Promise {
             kind: "quorum",
@@ -301,45 +364,65 @@ impl RootCell for QuorumCell {
     }
 
     fn wants_epoch(&self) -> bool {
+        if !self.short.load(Ordering::Acquire) {
+            return false;
+        }
+        // A keyholder that is back gets its share of the running key; where it cannot be had, it gets one of the next.
+        let (store, running) = (*locked(&self.store), *locked(&self.running));
+        if let Some((store, running)) = store.zip(running) {
+            let held = self.ask_for(store, running);
+            self.whole.store(held.iter().take(self.n()).all(Result::is_ok), Ordering::Release);
+            let _ = self.deal(store, &running, &held);
+        }
         self.short.load(Ordering::Acquire) && self.whole.load(Ordering::Acquire)
     }
 
-    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
-        {
-            let mut there = locked(&self.store);
-            match *there {
-                Some(known) if known != store => {
-                    return Err(Error::new(
-                        ErrorKind::Refused,
-                        "this cell belongs to another store; give each store its own",
-                    ));
-                }
-                Some(_) => {}
-                None => {
-                    (self.change)(&mut |config| config.store = Some(store.to_string()))?;
-                    *there = Some(store);
-                }
-            }
-        }
-        if locked(&self.left).iter().any(|(_, until)| until.is_none()) {
-            // Before the first share: who is dealt none must not count for this epoch.
-            (self.change)(&mut |config| {
-                config.leaving.iter_mut().for_each(|left| left.until = left.until.or(Some(id.epoch)))
-            })?;
-            locked(&self.left).iter_mut().for_each(|(_, until)| *until = until.or(Some(id.epoch)));
-        }
-        locked(&self.seen).insert(*id);
-        let n = self.n();
-        let shares = self.shares_of(id, key)?;
-        let deposit =
-            move |n: usize, member: &dyn Keyholder| shares.get(n).map_or(Ok(()), |share| member.deposit(store, share));
-        let mut answers = self.circle.ask(self.quorum.needed() + self.circle.members.len() - n, deposit);
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.hold(store)?;
+        let (n, needed, asked) = (self.n(), self.t().max(self.n() / 2 + 1), *owner);
+        let enough = move |answers: &[Option<Result<()>>]| {
+            answers.iter().take(n).flatten().filter(|answer| answer.is_ok()).count() >= needed
+        };
+        // The others learn it with the next request.
+        let mut answers = self.circle.ask_until(enough, move |_, member| member.claim(store, &asked, mark));
         answers.truncate(n);
-        let trouble = trouble(&answers);
-        if trouble.iter().filter(|trouble| trouble.is_none()).count() < self.t() {
-            return Err(self.few("took their share of the new root key", &trouble).context("nothing was changed"));
+        if answers.iter().flatten().count() < needed {
+            let fenced =
+                answers.iter().filter_map(|answer| answer.as_ref().err()).find(|e| e.kind() == ErrorKind::Fenced);
+            let few = || self.few("took the claim of this engine", &answers, needed);
+            return Err(fenced.map_or_else(few, same));
         }
-        self.short.store(trouble.iter().any(Option::is_some), Ordering::Release);
+        *locked(&self.owner) = *owner;
+        Ok(())
+    }
+
+    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
+        self.hold(store)?;
+        if locked(&self.ledger).begin(id.epoch, &self.quorum.keyholders) {
+            // Before the first share: who is dealt one counts for this epoch, and who is dealt none must not.
+            self.keep_ledger()?;
+        }
+        locked(&self.ledger).attempt(*id);
+        let (n, owner) = (self.n(), self.owner());
+        let shares = self.shares_of(id, key)?;
+        let deposit = move |n: usize, member: &dyn Keyholder| {
+            shares.get(n).map_or(Ok(()), |share| member.deposit(store, &owner, share))
+        };
+        let mut answers =
+            self.circle.ask(self.quorum.needed().max(self.wanted()) + self.circle.members.len() - n, deposit);
+        answers.truncate(n);
+        let taken = answers.iter().flatten().count();
+        let fenced = self.check_fenced(&answers);
+        if taken < self.t() || fenced.is_err() {
+            if locked(&self.ledger).fail(*id) {
+                self.keep_ledger()?;
+            }
+            fenced?;
+            return Err(self
+                .few("took their share of the new root key", &answers, self.t())
+                .context("nothing was changed"));
+        }
+        self.short.store(taken < n, Ordering::Release);
         Ok(())
     }
 
@@ -348,39 +431,76 @@ impl RootCell for QuorumCell {
             return Ok(Contents::default());
         };
         let held = self.held(store);
-        let keys = self.keys(&held);
         let answered = || held.iter().flatten();
-        locked(&self.seen).extend(answered().flat_map(|held| held.shares.iter().map(|share| share.id)));
-        let newest = keys.iter().map(|key| key.id).max();
-        let lacks = |held: &Held| newest.is_some_and(|newest| !held.shares.iter().any(|share| share.id == newest));
-        self.short.store(held.iter().take(self.n()).flatten().any(lacks), Ordering::Release);
+        let owner = answered().filter_map(|held| held.owner).max_by_key(|owner| owner.claim);
+        // As many as may lie are passed over.
+        let mut marks: Vec<u64> = answered().map(|held| held.mark).collect();
+        marks.sort_unstable_by_key(|mark| std::cmp::Reverse(*mark));
+        let mark = marks.get(self.f()).copied().unwrap_or_default();
         let epochs = answered().flat_map(|held| held.shares.iter().map(|share| share.id.epoch).chain([held.committed]));
         let epoch = epochs.max().unwrap_or_default();
-        *locked(&self.kept) = keys.iter().map(|key| key.id.epoch).min().unwrap_or_default();
+        let sorted = self.sorted(&held);
+        let keys: Vec<RootKey> = sorted.keys.into_iter().map(|(key, _)| key).collect();
         // Nobody has anything, and everybody says so: a store that is not made yet.
         if epoch == 0 && answered().count() == held.len() {
-            return Ok(Contents { keys, epoch, ..Contents::default() });
+            return Ok(Contents { keys, epoch, owner, mark, ..Contents::default() });
         }
+        let silent: Vec<String> = held.iter().filter_map(|held| held.as_ref().err().map(ToString::to_string)).collect();
         if keys.is_empty() {
-            return Err(self
-                .few("answered, and too few of their shares fit together:", &trouble(&held))
-                .context("the root key cannot be had"));
+            let place = |n: &usize| self.circle.members[*n].place();
+            let lies = |n| format!("the keyholder {} has a wrong share", place(n));
+            let why: Vec<String> = sorted.liars.iter().map(lies).chain(silent).collect();
+            return Err(Error::new(
+                ErrorKind::Io,
+                format!(
+                    "the root key cannot be had: {} of {} keyholders answered, and too few of their shares fit together: {} are needed; start the others, or replace what is lost with `keyfall keyholder replace` while enough are there ({})",
+                    answered().count(),
+                    held.len(),
+                    self.t(),
+                    why.join("; ")
+                ),
+            ));
         }
-        let silent: Vec<String> = trouble(&held).into_iter().flatten().collect();
         let unheard = (!silent.is_empty())
             .then(|| (silent.join("; "), answered().map(|held| held.committed).max().unwrap_or_default()));
-        Ok(Contents { store: Some(store), keys, epoch, unheard })
+        Ok(Contents { store: Some(store), keys, epoch, unheard, owner, mark })
     }
 
-    fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {
-        let Some(store) = *locked(&self.store) else {
-            return Err(Error::corrupt("the root key to keep is not in the cell; nothing was destroyed"));
-        };
-        let (dealt, keep) = (self.dealt(keep.epoch.saturating_sub(1)), *keep);
-        let needed = dealt.needed();
-        let given_up: Vec<RootId> = locked(&self.seen).iter().filter(|id| id.epoch > keep.epoch).copied().collect();
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
+        let lost = || Error::corrupt("the root key to keep is not in the cell; nothing was destroyed");
+        let store = (*locked(&self.store)).ok_or_else(lost)?;
+        self.hold(store)?;
+        let (n, keep, owner, mark) = (self.n(), *keep, self.owner(), proof.commit());
+        let held = self.ask_for(store, keep);
+        let others = held.iter().take(n).flatten().filter_map(|held| held.owner);
+        if others.filter(|other| *other != owner && other.claim >= owner.claim).count() > self.f() {
+            return Err(Error::new(
+                ErrorKind::Fenced,
+                "another engine owns the store, keyholders say; nothing was destroyed",
+            ));
+        }
+        if locked(&self.ledger).deal(keep.epoch, &self.quorum.keyholders, &[]) {
+            self.keep_ledger()?;
+        }
+        let concerned = locked(&self.ledger).concerned(&self.quorum);
+        let needed = concerned.needed();
+        let holders = self.deal(store, &keep, &held)?;
+        *locked(&self.last) = None;
+        *locked(&self.running) = Some(keep);
+        let is_there = held.iter().flatten().any(|held| held.shares.iter().any(|share| share.id == keep));
+        if !is_there && held.iter().all(Result::is_ok) {
+            return Err(lost());
+        }
+        if holders < self.wanted() {
+            // The old key is as safe as it was, and stays until the next is too.
+            self.whole.store(false, Ordering::Release);
+            return Ok(Retirement::Stated { statements: Vec::new(), needed });
+        }
+        let seen: BTreeSet<RootId> =
+            held.iter().flatten().flat_map(|held| held.shares.iter().map(|share| share.id)).collect();
+        let given_up = locked(&self.ledger).given_up(&keep, &seen);
         let retire = move |_: usize, member: &dyn Keyholder| {
-            let statement = member.retire(store, &keep, &given_up)?;
+            let statement = member.retire(store, &owner, &keep, &given_up, mark)?;
             // Its word counts where it is its own, and about this.
             let about = (statement.store, statement.keep, statement.keyholder) == (store.0, keep, member.key());
             if !about {
@@ -392,20 +512,34 @@ impl RootCell for QuorumCell {
             statement.verify().map(|()| statement)
         };
         let answers = self.circle.ask(needed, retire);
-        *locked(&self.last) = None;
-        *locked(&self.kept) = keep.epoch;
-        // What was given up, and not heard by all, is named again.
-        locked(&self.seen).retain(|id| id.epoch > keep.epoch);
-        self.whole.store(answers.iter().take(self.n()).all(Result::is_ok), Ordering::Release);
-        self.let_go(&answers, keep.epoch)?;
-        let trouble = trouble(&answers);
-        let statements: Vec<_> =
-            answers.into_iter().flatten().filter(|said| dealt.keyholders.contains(&said.keyholder)).collect();
-        if statements.is_empty() {
+        self.check_fenced(&answers)?;
+        self.whole.store(answers.iter().take(n).all(Result::is_ok), Ordering::Release);
+        if answers.iter().all(Result::is_err) {
             return Err(self
-                .few("say that the old root key is gone", &trouble)
+                .few("say that the old root key is gone", &answers, needed)
                 .context("the erase is published, and not final"));
         }
+        let mut statements: BTreeMap<[u8; 32], Statement> = BTreeMap::new();
+        statements.extend(answers.into_iter().flatten().map(|said| (said.keyholder, said)));
+        let said: Vec<Statement> = statements.values().cloned().collect();
+        statements.retain(|keyholder, _| concerned.keyholders.contains(keyholder));
+        let statements: Vec<Statement> = statements.into_values().collect();
+        let enough = statements.len() >= needed;
+        let taken = locked(&self.ledger).take_down(&self.quorum, &keep, &said, enough);
+        if taken.changed {
+            self.keep_ledger()?;
+        }
+        // Not final before every epoch is: the words still lacking are more than there are.
+        let needed = if taken.all_gone { needed } else { needed.max(statements.len() + 1) };
         Ok(Retirement::Stated { statements, needed })
+    }
+
+    fn unfinished(&self) -> Vec<Dealt> {
+        let over = locked(&self.ledger).unfinished(&self.quorum);
+        over.into_iter().map(|(epoch, quorum)| Dealt { epoch, quorum }).collect()
+    }
+
+    fn remembered(&self) -> Vec<Statement> {
+        locked(&self.ledger).said()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 
 use super::{Held, Keyholder, Share};
-use crate::cell::{RootId, SHARE_SLOTS, Slots, Statement};
+use crate::cell::{Owner, RootId, SHARE_SLOTS, Slots, Statement};
 use crate::dir::{make_dir, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
@@ -44,16 +44,16 @@ impl Holder {
     /// A keyholder whose slots lie below a directory, `stores/STORE/slot-*`.
     pub(crate) fn in_dir(dir: &Path, key: SigningKey, env: &SharedEnv) -> Self {
         let (stores, slots_env) = (dir.join("stores"), Arc::clone(env));
+        let remnants = dir.join("remnants-accepted").exists();
         let open = move |store: StoreId, create: bool| {
             let dir = stores.join(store.to_string());
             if !create && !SHARE_SLOTS.iter().any(|slot| dir.join(slot).exists()) {
                 return Ok(None);
             }
             make_dir(&dir)?;
-            let slots = Slots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env), SHARE_SLOTS);
+            let slots = Slots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env), SHARE_SLOTS).accepting(remnants);
             // After a crash in the middle again; never where one holds something, though others be missing.
-            let all = || SHARE_SLOTS.iter().all(|slot| dir.join(slot).exists());
-            if SHARE_SLOTS.iter().all(|slot| slots.is_unused(slot)) && !all() {
+            if slots.unfinished() {
                 slots.make()?;
                 sync_dir(&stores)?;
             }
@@ -72,7 +72,11 @@ impl Holder {
                 None => return Ok(None),
             },
         };
-        act(slots).map(Some)
+        let named = |e: Error| match e.kind() {
+            ErrorKind::Fenced => e.context(format!("the keyholder {}", self.place)),
+            _ => e,
+        };
+        act(slots).map(Some).map_err(named)
     }
 }
 
@@ -85,9 +89,13 @@ impl Keyholder for Holder {
         self.key.verifying_key().to_bytes()
     }
 
-    fn deposit(&self, store: StoreId, share: &Share) -> Result<()> {
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.with(store, true, |slots| slots.admit(store, owner, Some(mark), None)).map(drop)
+    }
+
+    fn deposit(&self, store: StoreId, owner: &Owner, share: &Share) -> Result<()> {
         let done = self.with(store, true, |slots| {
-            let fence = slots.shares()?.fence;
+            let fence = slots.admit(store, owner, None, None)?;
             if !fence.takes(&share.id) {
                 return Err(Error::new(
                     ErrorKind::Refused,
@@ -97,7 +105,7 @@ impl Keyholder for Holder {
                     ),
                 ));
             }
-            slots.deposit(store, &share.id, &share.value, Some(&share.note()))
+            slots.deposit_share(store, &share.id, &share.value, &share.note())
         });
         done.map(drop)
     }
@@ -107,15 +115,25 @@ impl Keyholder for Holder {
             let there = slots.shares()?;
             Ok(Held {
                 committed: there.fence.0.epoch,
+                owner: there.owner,
+                mark: there.mark,
                 shares: there.live.into_iter().filter_map(|(key, note)| Share::noted(key, &note)).collect(),
             })
         });
         Ok(held?.unwrap_or_default())
     }
 
-    fn retire(&self, store: StoreId, keep: &RootId, given_up: &[RootId]) -> Result<Statement> {
+    fn retire(
+        &self,
+        store: StoreId,
+        owner: &Owner,
+        keep: &RootId,
+        given_up: &[RootId],
+        mark: u64,
+    ) -> Result<Statement> {
         let done = self.with(store, true, |slots| {
-            let fence = slots.shares()?.fence;
+            // The fence is durable before a share is destroyed, and long before that is signed.
+            let fence = slots.admit(store, owner, Some(mark), Some(keep))?;
             if !fence.ends_at(keep) {
                 return Err(Error::new(
                     ErrorKind::Refused,

@@ -9,17 +9,19 @@
 
 mod ask;
 mod cell;
+mod config;
 mod holder;
 pub mod net;
 mod shares;
 
-pub use cell::{Alive, Config, Left, Member, QuorumCell, Standing};
+pub use cell::{Alive, QuorumCell, Standing};
+pub use config::{Config, Dealt, Failed, Left, MARGIN, Member, Rule};
 pub use holder::Holder;
 pub use shares::Share;
 #[cfg(feature = "testing")]
 pub(crate) use shares::{combined, recovered};
 
-use crate::cell::{RootId, Statement};
+use crate::cell::{Owner, RootId, Statement};
 use crate::error::Result;
 use crate::ids::StoreId;
 
@@ -30,9 +32,14 @@ pub struct Held {
     pub shares: Vec<Share>,
     /// The highest epoch of which it was told to keep one only.
     pub committed: u64,
+    /// The engine that claimed the store last.
+    pub owner: Option<Owner>,
+    /// The highest commit that it was told of.
+    pub mark: u64,
 }
 
-/// A keyholder, here or elsewhere. Each verb may be said twice; what was said may arrive late.
+/// A keyholder, here or elsewhere. Each verb may be said twice; what was said may arrive late. A request whose owner has a higher claim than
+/// the recorded one is taken, and its owner recorded before anything else; so is one of the recorded owner; any other is `Fenced`.
 pub trait Keyholder: Send + Sync {
     /// Where it is, for messages.
     fn place(&self) -> String;
@@ -40,11 +47,17 @@ pub trait Keyholder: Send + Sync {
     /// The Ed25519 key by which it signs.
     fn key(&self) -> [u8; 32];
 
+    /// Makes `owner` the one engine that may have shares of the store destroyed.
+    ///
+    /// # Errors
+    /// `Fenced` where another claim of this number or a higher one came first; `Io`, `Full`.
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()>;
+
     /// Keeps a share, durably, beside those that are there.
     ///
     /// # Errors
-    /// `Refused` for an epoch that it has ended, or where it holds too many; `Io`, `Full`.
-    fn deposit(&self, store: StoreId, share: &Share) -> Result<()>;
+    /// `Refused` for an epoch that it has ended, or where it holds too many; `Fenced` for another than the owner; `Io`, `Full`.
+    fn deposit(&self, store: StoreId, owner: &Owner, share: &Share) -> Result<()>;
 
     /// What it has of a store.
     ///
@@ -56,6 +69,7 @@ pub trait Keyholder: Send + Sync {
     /// candidates that were given up. Other newer ones stay: this may arrive late, when the next key is the head's already.
     ///
     /// # Errors
-    /// `Refused` where it has ended that epoch, or kept another attempt of it; `Io`.
-    fn retire(&self, store: StoreId, keep: &RootId, given_up: &[RootId]) -> Result<Statement>;
+    /// `Refused` where it has ended that epoch, or kept another attempt of it; `Fenced` for another than the owner; `Io`.
+    fn retire(&self, store: StoreId, owner: &Owner, keep: &RootId, given_up: &[RootId], mark: u64)
+    -> Result<Statement>;
 }

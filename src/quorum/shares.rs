@@ -1,17 +1,27 @@
 //! Shamir's secret sharing over GF(256), by vsss-rs (constant time, coefficients uniform over 0 to 255); a fresh polynomial for each key.
+//!
+//! Every share comes with the root of a Merkle tree (RFC 9162, 2.1) over the commitments to all of them, and its path in it: a wrong one is
+//! found by itself, whatever the others are. A share that is missing follows from `threshold` others, with its path.
 
 use vsss_rs::{Gf256, IdentifierGf256};
 use zeroize::Zeroize;
 
 use crate::cell::{NOTE_BYTES, Note, RootId, RootKey};
 use crate::certificate::key_commitment_bytes;
-use crate::crypto::{Fresh, Key, POLYNOMIAL, hedge, polynomial};
+use crate::crypto::{Fresh, Key, POLYNOMIAL, hedge, polynomial, share_commitment};
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::log::{Hash, verify_inclusion};
 use crate::secret::Secret;
 
 /// Bytes of a share's value: as many as of a key.
 const VALUE: usize = 32;
+/// Leaves of the tree over the commitments: one for each point that there can be.
+const LEAVES: usize = 32;
+/// Hashes of a path in it.
+pub(super) const PATH: usize = 5;
+
+const _: () = assert!(1 << PATH == LEAVES && NOTE_BYTES == 1 + 32 + 32 + 32 * PATH, "a note holds a path");
 
 /// One keyholder's share of a root key. It does not print.
 pub struct Share {
@@ -21,8 +31,12 @@ pub struct Share {
     pub x: u8,
     /// Its value there, byte by byte.
     pub value: Key,
-    /// Commitment to the whole key, so that a wrong share is found out.
+    /// Commitment to the whole key.
     pub commitment: [u8; 32],
+    /// Root of the tree over the commitments to all shares of this key.
+    pub root: [u8; 32],
+    /// What leads from this share to `root`, the hash next to it first.
+    pub path: [[u8; 32]; PATH],
 }
 
 impl std::fmt::Debug for Share {
@@ -34,15 +48,27 @@ impl std::fmt::Debug for Share {
 impl Share {
     /// A share out of a slot: key and note.
     pub(crate) fn noted(key: RootKey, note: &Note) -> Option<Self> {
-        let (x, commitment) = note.split_first()?;
-        Some(Share { id: key.id, x: *x, value: key.key, commitment: commitment.try_into().ok()? })
+        let (x, hashes) = note.split_first()?;
+        let mut hashes = hashes.chunks_exact(32).filter_map(|hash| hash.try_into().ok());
+        let (commitment, root) = (hashes.next()?, hashes.next()?);
+        let mut path = [[0; 32]; PATH];
+        path.iter_mut().zip(hashes).for_each(|(to, from)| *to = from);
+        Some(Share { id: key.id, x: *x, value: key.key, commitment, root, path })
     }
 
     /// What stands beside it in a slot.
     pub(super) fn note(&self) -> Note {
         let mut note = [self.x; NOTE_BYTES];
-        note[1..].copy_from_slice(&self.commitment);
+        let hashes = [self.commitment, self.root].into_iter().chain(self.path);
+        note[1..].chunks_exact_mut(32).zip(hashes).for_each(|(to, from)| to.copy_from_slice(&from));
         note
+    }
+
+    /// Whether it is the one that was dealt at its point, as far as `root` is the right one.
+    pub(super) fn is_proven(&self) -> bool {
+        let leaf = Hash::leaf(&share_commitment(&self.value, self.x));
+        let index = u64::from(self.x).wrapping_sub(1);
+        verify_inclusion(leaf, index, LEAVES as u64, &self.path.map(Hash), &Hash(self.root)).is_ok()
     }
 
     pub(crate) fn duplicate(&self) -> Self {
@@ -104,38 +130,89 @@ fn failed(e: vsss_rs::Error) -> Error {
     Error::invalid(format!("the root key cannot be shared like this: {e}"))
 }
 
+/// The tree over commitments to shares, row by row from the leaves up. Where there is no share its leaf is that of nothing.
+struct Tree(Vec<Vec<Hash>>);
+
+impl Tree {
+    fn over(shares: &[(u8, Key)]) -> Self {
+        let mut row = vec![Hash::leaf(&[]); LEAVES];
+        for (x, value) in shares {
+            row[usize::from(*x) - 1] = Hash::leaf(&share_commitment(value, *x));
+        }
+        let mut rows = vec![row];
+        while let Some(row) = rows.last().filter(|row| row.len() > 1) {
+            let above = row.chunks_exact(2).map(|pair| Hash::node(&pair[0], &pair[1])).collect();
+            rows.push(above);
+        }
+        Tree(rows)
+    }
+
+    fn root(&self) -> [u8; 32] {
+        self.0[PATH][0].0
+    }
+
+    fn path(&self, x: u8) -> [[u8; 32]; PATH] {
+        let at = usize::from(x) - 1;
+        std::array::from_fn(|row| self.0[row][(at >> row) ^ 1].0)
+    }
+}
+
+/// Shares of a key, with what proves each.
+fn proven(id: RootId, commitment: [u8; 32], values: Vec<(u8, Key)>) -> Vec<Share> {
+    let tree = Tree::over(&values);
+    let share = |(x, value)| Share { id, x, value, commitment, root: tree.root(), path: tree.path(x) };
+    values.into_iter().map(share).collect()
+}
+
+fn value_of(bytes: &[u8]) -> Key {
+    let value: Option<&[u8; VALUE]> = bytes.first_chunk();
+    value.map(Key::copied_from).unwrap_or_else(|| unreachable!("a share is as long as a key"))
+}
+
 /// Splits a key into `n` shares, any `threshold` of which give it back.
 pub(super) fn split(env: &dyn Env, id: RootId, key: &Key, (threshold, n): (usize, usize)) -> Result<Vec<Share>> {
     let rng = Drawn::new(env, key, (threshold - 1) * VALUE)?;
     let points = (1..=n as u8).map(|x| IdentifierGf256(Gf256(x)));
-    let shares =
+    let mut shares =
         Gf256::split_bytes_with_participant_ids_iter(threshold, n, key.bytes(), rng, points).map_err(failed)?;
-    let commitment = commitment(key);
-    let share = |mut bytes: Vec<u8>| {
-        let x = bytes[0];
-        let value: Option<&[u8; VALUE]> = bytes[1..].first_chunk();
-        let value = value.map(Key::copied_from).unwrap_or_else(|| unreachable!("a share is as long as a key"));
-        bytes.zeroize();
-        Share { id, x, value, commitment }
-    };
-    Ok(shares.into_iter().map(share).collect())
+    let values = shares.iter().map(|bytes| (bytes[0], value_of(&bytes[1..]))).collect();
+    shares.iter_mut().for_each(Zeroize::zeroize);
+    Ok(proven(id, commitment(key), values))
+}
+
+/// The value at `x` of the polynomial through these, which are of other points; at 0 it is the key.
+fn at(x: u8, shares: &[&Share]) -> Option<Key> {
+    let mut bytes: Vec<Vec<u8>> = shares.iter().map(|share| share.bytes()).collect();
+    // Moved by x: the value there is the one at 0, which is what the crate works out. Minus is plus in this field.
+    bytes.iter_mut().for_each(|share| share[0] ^= x);
+    let combined = Gf256::combine_bytes(&bytes);
+    bytes.iter_mut().for_each(Zeroize::zeroize);
+    let mut combined = combined.ok()?;
+    let value = combined.first_chunk().map(Key::copied_from);
+    combined.zeroize();
+    value
 }
 
 /// The key that these shares give; `None` where it is not the one that they commit to.
 pub(super) fn combine(shares: &[&Share], expected: &[u8; 32]) -> Option<Key> {
-    let mut bytes: Vec<Vec<u8>> = shares.iter().map(|share| share.bytes()).collect();
-    let combined = Gf256::combine_bytes(&bytes);
-    bytes.iter_mut().for_each(Zeroize::zeroize);
-    let mut combined = combined.ok()?;
-    let key = combined.first_chunk().map(Key::copied_from);
-    combined.zeroize();
-    key.filter(|key| subtle::ConstantTimeEq::ct_eq(&commitment(key)[..], &expected[..]).into())
+    at(0, shares).filter(|key| subtle::ConstantTimeEq::ct_eq(&commitment(key)[..], &expected[..]).into())
+}
+
+/// All `n` shares of the key of which these are `threshold`, each with its path; `None` where they are not what was dealt.
+pub(super) fn completed(set: &[&Share], n: usize) -> Option<Vec<Share>> {
+    let first = *set.first()?;
+    let value = |x: u8| match set.iter().find(|share| share.x == x) {
+        Some(there) => Some((x, there.value.duplicate())),
+        None => Some((x, at(x, set)?)),
+    };
+    let shares = proven(first.id, first.commitment, (1..=n as u8).map(value).collect::<Option<_>>()?);
+    shares.first().is_some_and(|share| share.root == first.root).then_some(shares)
 }
 
 /// The key of `threshold` of these, where some of them fit.
 #[cfg(feature = "testing")]
 pub(crate) fn recovered(shares: &[&Share], threshold: usize) -> Option<Key> {
-    recover(shares, threshold).map(|(key, _)| key)
+    agreed(shares, threshold).map(|(key, _)| key)
 }
 
 /// The key that all of these give together.
@@ -144,44 +221,19 @@ pub(crate) fn combined(shares: &[&Share]) -> Option<Key> {
     combine(shares, &shares.first()?.commitment)
 }
 
-/// Most sets of shares that are tried where some are wrong.
-const TRIES: usize = 20_000;
-
-/// Finds the key of `threshold` shares out of those that name one id and one commitment, of which some may be wrong. Says also which are.
-pub(super) fn recover(shares: &[&Share], threshold: usize) -> Option<(Key, Vec<u8>)> {
-    let expected = shares.first()?.commitment;
-    let mut tries = 0;
-    let mut picked = Vec::with_capacity(threshold);
-    let key = pick(shares, threshold, &mut picked, &mut |set| {
-        tries += 1;
-        (tries <= TRIES).then(|| combine(set, &expected))
-    })?;
-    let wrong = |share: &&&Share| {
-        let mut set: Vec<&Share> =
-            picked.iter().copied().filter(|other| other.x != share.x).take(threshold - 1).collect();
-        set.push(share);
-        combine(&set, &expected).is_none()
+/// The key that most of these shares, all of one id, give, and the shares that gave it: `threshold` of them. A share that its own path does
+/// not prove counts for nothing, nor does one of another deal: each is looked at once, however many are wrong.
+pub(super) fn agreed<'s>(shares: &[&'s Share], threshold: usize) -> Option<(Key, Vec<&'s Share>)> {
+    let mut proven: Vec<&Share> = shares.iter().copied().filter(|share| share.is_proven()).collect();
+    let deal = |share: &Share| (share.commitment, share.root);
+    proven.sort_by_key(|share| (deal(share), share.x));
+    // Who left and who came may have been dealt the same one.
+    proven.dedup_by_key(|share| (deal(share), share.x));
+    let mut deals: Vec<&[&Share]> = proven.chunk_by(|a, b| deal(a) == deal(b)).collect();
+    deals.sort_by_key(|same| std::cmp::Reverse(same.len()));
+    let key = |same: &[&'s Share]| {
+        let set = same.get(..threshold)?;
+        Some((combine(set, &set[0].commitment)?, set.to_vec()))
     };
-    let liars = shares.iter().filter(wrong).map(|share| share.x).collect();
-    Some((key, liars))
-}
-
-/// Tries every set of `n` shares; the one that succeeds stays in `picked`.
-fn pick<'s>(
-    rest: &[&'s Share],
-    n: usize,
-    picked: &mut Vec<&'s Share>,
-    attempt: &mut dyn FnMut(&[&Share]) -> Option<Option<Key>>,
-) -> Option<Key> {
-    if picked.len() == n {
-        return attempt(picked)?;
-    }
-    for (i, share) in rest.iter().enumerate() {
-        picked.push(share);
-        if let Some(key) = pick(&rest[i + 1..], n, picked, attempt) {
-            return Some(key);
-        }
-        picked.pop();
-    }
-    None
+    deals.into_iter().find_map(key)
 }

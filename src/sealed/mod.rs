@@ -8,14 +8,17 @@
 
 mod envelope;
 mod identity;
+pub(crate) mod outlet;
 mod parcel;
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
+use self::outlet::{Outlet, Part};
 use crate::codec::Decoder;
 use crate::crypto::{Fresh, Key, chunked, hedge, kem};
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, SEALED_ABOUT_MAX, TAG_BYTES};
 use crate::secret::Secret;
 
@@ -25,7 +28,7 @@ pub(crate) use identity::{Asked, Request};
 pub use identity::{Identity, PublicKey, Ticket};
 #[cfg(feature = "testing")]
 pub(crate) use parcel::read_item;
-pub use parcel::{Item, Packing, Unpack, unpack};
+pub use parcel::{Content, Guarded, Item, Live, Packing, Unpack, unpack};
 
 const MAGIC: &[u8; 8] = b"KFSEALED";
 const VERSION: u8 = 1;
@@ -72,10 +75,14 @@ pub(crate) fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usiz
 pub(crate) struct Sealing<W> {
     out: W,
     suite: chunked::Suite,
-    plain: Secret,
-    filled: usize,
+    /// The chunk in hand.
+    held: Arc<Outlet>,
+    /// What is in it, or in what is being written, and may fall.
+    live: Vec<(u64, Live)>,
     chunk: u64,
     sealed: Vec<u8>,
+    /// A chunk was cut short: nothing may follow it.
+    broken: bool,
 }
 
 impl<W: Write> Sealing<W> {
@@ -88,33 +95,72 @@ impl<W: Write> Sealing<W> {
         let suite = chunked::Suite::derive(&key, &salt, &info(&head));
         let io = |e| Error::io("writing what is sealed", e);
         out.write_all(&head).and_then(|()| out.write_all(suite.header())).map_err(io)?;
-        Ok(Sealing { out, suite, plain: Secret::zeroed(CHUNK_BYTES), filled: 0, chunk: 0, sealed: Vec::new() })
+        let held = Outlet::new(CHUNK_BYTES);
+        Ok(Sealing { out, suite, held, live: Vec::new(), chunk: 0, sealed: Vec::new(), broken: false })
     }
 
     fn put_chunk(&mut self) -> io::Result<()> {
-        self.sealed.clear();
-        self.suite.seal_chunk(self.chunk, &self.plain[..self.filled], &mut self.sealed);
-        self.chunk += 1;
-        self.filled = 0;
-        self.out.write_all(&self.sealed)
+        if self.broken {
+            return Err(io::Error::other(Error::new(
+                ErrorKind::Io,
+                "what was sealed before this was cut short; begin anew",
+            )));
+        }
+        // Who is over by now is told so.
+        for (_, live) in &self.live {
+            let _ = live.check();
+        }
+        let Sealing { sealed, suite, chunk, held, .. } = self;
+        sealed.clear();
+        held.empty(|plain| suite.seal_chunk(*chunk, plain, sealed));
+        *chunk += 1;
+        self.broken = true;
+        let mut at = 0;
+        while at < self.sealed.len() {
+            let going = self.live.iter().filter(|(number, _)| self.held.is_going(*number));
+            going.map(|(_, live)| live.check()).collect::<Result<()>>()?;
+            let fell =
+                || Error::new(ErrorKind::Erased, "a record fell while a piece of it was being written; begin anew");
+            // A chunk that is out in part cannot be sealed anew: its nonce was used.
+            let lent = self.held.lend().ok_or_else(fell)?;
+            let written = self.out.write(&self.sealed[at..]);
+            drop(lent);
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => at += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        self.broken = false;
+        self.live.retain(|(number, _)| self.held.is_going(*number));
+        Ok(())
+    }
+
+    /// Takes bytes in, of an item or of what stands around items.
+    pub(crate) fn push(&mut self, item: Option<(u64, Part)>, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            bytes = &bytes[self.held.push(item, bytes)..];
+            self.push_out()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the chunk in hand, where it is full.
+    pub(crate) fn push_out(&mut self) -> io::Result<()> {
+        if self.held.room() == 0 { self.put_chunk() } else { Ok(()) }
     }
 
     /// Writes the last chunk.
-    pub(crate) fn finish(mut self) -> Result<W> {
-        self.put_chunk().and_then(|()| self.out.flush()).map_err(|e| Error::io("writing what is sealed", e))?;
-        Ok(self.out)
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        let done = self.put_chunk().and_then(|()| self.out.flush());
+        done.map_err(|e| reading("writing what is sealed", e))
     }
 }
 
 impl<W: Write> Write for Sealing<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = bytes.len().min(CHUNK_BYTES - self.filled);
-        self.plain[self.filled..self.filled + n].copy_from_slice(&bytes[..n]);
-        self.filled += n;
-        if self.filled == CHUNK_BYTES {
-            self.put_chunk()?;
-        }
-        Ok(n)
+        self.push(None, bytes).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -161,12 +207,21 @@ impl Head {
     }
 
     /// Opens what follows.
-    pub(crate) fn open<R: Read>(&self, secret: &Key, mut reader: R) -> Result<Opening<R>> {
+    pub(crate) fn open<R: Read>(&self, secret: &Key, reader: R) -> Result<Opening<R>> {
+        self.open_with(&self.key(secret)?, reader)
+    }
+
+    /// The key of what follows, and of nothing else.
+    pub(crate) fn key(&self, secret: &Key) -> Result<Key> {
         let (prefix, sent) = self.head.split_at(self.prefix);
-        let key = kem::decapsulate(secret, sent, &info(prefix))?;
+        kem::decapsulate(secret, sent, &info(prefix))
+    }
+
+    /// Opens what follows with its own key.
+    pub(crate) fn open_with<R: Read>(&self, key: &Key, mut reader: R) -> Result<Opening<R>> {
         let mut header = [0; HEADER_BYTES];
         let n = fill(&mut reader, &mut header).map_err(|e| reading("reading what is sealed", e))?;
-        let suite = chunked::Suite::from_header(&key, &header[..n], &info(&self.head)).map_err(|_| {
+        let suite = chunked::Suite::from_header(key, &header[..n], &info(&self.head)).map_err(|_| {
             Error::corrupt("what was sealed does not open: its bytes have changed, or it is for another key")
         })?;
         let (sealed, plain) = (vec![0; CHUNK_BYTES + TAG_BYTES], Secret::zeroed(CHUNK_BYTES));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Blob, Cursor, Head, HeadId, Published, Store, Usage};
+use super::{Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use crate::error::Result;
 use crate::ids::BlobName;
 
@@ -17,6 +17,7 @@ pub struct MemoryStore {
 struct State {
     blobs: BTreeMap<BlobName, Vec<u8>>,
     head: Option<Head>,
+    claimed: Option<Claimed>,
 }
 
 impl MemoryStore {
@@ -39,6 +40,19 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn place(&self) -> String {
         "memory".into()
+    }
+
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        Ok(self.state().claimed)
+    }
+
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        let mut state = self.state();
+        if state.claimed.is_some_and(|there| there.claim > claimed.claim) {
+            return Err(super::fenced("memory"));
+        }
+        state.claimed = Some(*claimed);
+        Ok(state.head.clone())
     }
 
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
@@ -76,12 +90,10 @@ impl Store for MemoryStore {
         Ok((some, names.next().map(|name| Cursor(u128::from_be_bytes(name.0)))))
     }
 
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         let mut state = self.state();
-        for name in names {
-            state.blobs.remove(name);
-        }
-        Ok(())
+        let gone = names.iter().filter_map(|name| state.blobs.remove(name)).map(|blob| blob.len() as u64).sum();
+        Ok(Removed { gone, left: 0 })
     }
 
     fn usage(&self) -> Result<Usage> {

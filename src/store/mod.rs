@@ -16,7 +16,7 @@ pub use memory::MemoryStore;
 #[cfg(feature = "sled")]
 pub use sled::SledStore;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 
 /// Which state of a store a head stands for. Ordered: epoch first, then commit.
@@ -61,6 +61,15 @@ pub struct Usage {
     pub bytes: u64,
 }
 
+/// What became of the bytes of removed blobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Bytes that are on the medium no more, as far as the store can say: overwritten, or their space given back.
+    pub gone: u64,
+    /// Bytes that may still be there.
+    pub left: u64,
+}
+
 /// A blob on its way into a store.
 pub type Blob = (BlobName, Vec<u8>);
 
@@ -90,6 +99,20 @@ impl Ahead {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(pub u128);
 
+/// The claims that a store remembers: they tell the directory that an engine writes to from every copy of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Drawn when this place was claimed for the first time. A backup and a restored store have none until they are claimed; a copy of the
+    /// directory, byte for byte, has the same and is told apart by the tokens.
+    pub instance: [u8; 16],
+    /// Number of the last claim.
+    pub claim: u64,
+    /// The token that the root cell held when this claim was made.
+    pub known: [u8; 16],
+    /// The token of this claim. A crash may come before the root cell has it.
+    pub next: [u8; 16],
+}
+
 /// The port. `testing::store_conformance` (feature `testing`) checks an adapter against this contract.
 ///
 /// * Blobs are written once: a name is never put with other bytes.
@@ -100,6 +123,32 @@ pub struct Cursor(pub u128);
 pub trait Store: Send + Sync {
     /// Where it is, in words for a person.
     fn place(&self) -> String;
+
+    /// The last claim of this place. A store that keeps none cannot be told from its copies: an engine then trusts that it has the only one.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        Ok(None)
+    }
+
+    /// Remembers a claim, durably, and gives the newest head. Nothing that began before through another handle takes effect after this. An
+    /// engine calls it once it has read its root cell, and destroys no key before.
+    ///
+    /// # Errors
+    /// `Fenced` where a later claim is there; `Full`, `Io`.
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        let _ = claimed;
+        self.head()
+    }
+
+    /// Whether the claim made last through this handle is still the last one: asked of the medium.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn confirm(&self) -> Result<bool> {
+        Ok(true)
+    }
 
     /// A name for a blob of `len` bytes that is to come with the next [`Store::put`] or [`Store::commit`], with `ahead` before it there. `drawn`
     /// is fresh. A store may give another that is as unlike every other, and says as little to who has nothing but names; so one can say to the store itself
@@ -148,15 +197,24 @@ pub trait Store: Send + Sync {
     /// `Io`, `Corrupt`.
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)>;
 
-    /// Gives the space of these blobs back. Never needed for security.
+    /// Has nothing left of these blobs, and says how far that came about: bytes count as gone only where they were overwritten, durably, or
+    /// given back. Never needed for security.
     ///
     /// # Errors
     /// `Io`.
-    fn remove(&self, names: &[BlobName]) -> Result<()>;
+    fn remove(&self, names: &[BlobName]) -> Result<Removed>;
 
     /// What it takes up.
     ///
     /// # Errors
     /// `Io`.
     fn usage(&self) -> Result<Usage>;
+}
+
+/// Of a claim that came too late.
+pub(crate) fn fenced(place: &str) -> Error {
+    Error::new(
+        ErrorKind::Fenced,
+        format!("{place} was claimed by another engine since; open it again to see how it stands"),
+    )
 }

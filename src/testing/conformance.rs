@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::cell::{Durable, Retirement, RootCell, RootId};
+use crate::cell::{Contents, Durable, Owner, Retirement, RootCell, RootId, RootKey};
 use crate::crypto::Key;
 use crate::error::{ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
@@ -69,7 +69,8 @@ pub fn store_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
         assert_eq!(listed(&*store, at_once).expect("names"), [1, 2, 3].map(name), "each name once");
     }
     assert_eq!(store.usage().expect("usage").blobs, 3);
-    store.remove(&[name(2), name(8)]).expect("remove");
+    let removed = store.remove(&[name(2), name(8)]).expect("remove");
+    assert!(removed.gone + removed.left >= 70_000, "it says what became of the bytes");
     assert!(store.get(&name(2)).expect("get").is_none(), "a removed blob is gone");
     store.remove(&[name(2)]).expect("removing twice is no error");
     drop(store);
@@ -160,10 +161,42 @@ fn named_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
     look(&*open(), "removed, and opened again");
 }
 
-/// Checks a root cell. `open` opens the same cell again after the one before was dropped; the first time it is empty.
+/// Store and other names in the checks of cells.
+const STORE: StoreId = StoreId([5; 16]);
+
+fn root(epoch: u64, attempt: u8) -> RootId {
+    RootId { epoch, attempt: [attempt; 16] }
+}
+
+fn owner(claim: u64, token: u8) -> Owner {
+    Owner { instance: [1; 16], claim, token: [token; 16] }
+}
+
+fn deposit(cell: &dyn RootCell, id: RootId) -> Result<()> {
+    cell.deposit(STORE, &id, &Key::copied_from(&[id.attempt[0]; 32]))
+}
+
+fn roots(contents: &Contents) -> Vec<RootId> {
+    let mut ids: Vec<RootId> = contents.keys.iter().map(|key| key.id).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// What a cell shows, to be compared.
+fn shown(cell: &dyn RootCell) -> (Vec<RootId>, u64, Option<Owner>, u64) {
+    let contents = cell.load().expect("load");
+    (roots(&contents), contents.epoch, contents.owner, contents.mark)
+}
+
+fn is_fenced(result: Result<()>, what: &str) {
+    assert_eq!(result.expect_err(what).kind(), ErrorKind::Fenced, "{what}");
+}
+
+/// Checks a root cell under the exclusive contract of [`RootCell`]. `open` opens the same cell again after the one before was dropped; the
+/// first time it is empty. One handle, given out again and again, will do.
 ///
 /// # Panics
-/// Where the contract of [`RootCell`] is broken.
+/// Where the contract is broken.
 pub fn cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
     let store = StoreId([5; 16]);
     let id = |epoch, attempt| RootId { epoch, attempt: [attempt; 16] };
@@ -217,4 +250,130 @@ pub fn cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
         cell.retire(&id(epoch.into(), epoch), Durable::assumed_for_a_test()).expect("retire");
     }
     assert_eq!(held(&*cell), vec![(id(19, 19), 19)]);
+
+    // Claims: the number only grows, and the same claim may be said twice.
+    assert_eq!(cell.load().expect("load").owner, None, "nobody has claimed");
+    cell.claim(store, &owner(3, 1), 7).expect("the first claim");
+    let kept = vec![id(19, 19)];
+    assert_eq!(shown(&*cell), (kept.clone(), 19, Some(owner(3, 1)), 7));
+    let cell = {
+        drop(cell);
+        open()
+    };
+    assert_eq!(shown(&*cell), (kept.clone(), 19, Some(owner(3, 1)), 7), "a claim survives");
+    cell.claim(store, &owner(3, 1), 5).expect("the same claim again");
+    assert_eq!(cell.load().expect("load").mark, 7, "a mark of the same claim only grows");
+    for stale in [owner(2, 1), owner(3, 2), Owner { instance: [2; 16], ..owner(3, 1) }] {
+        is_fenced(cell.claim(store, &stale, 99), "a claim that came later");
+    }
+    let foreign = cell.claim(StoreId([6; 16]), &owner(9, 9), 0).expect_err("another store's claim");
+    assert_eq!(foreign.kind(), ErrorKind::Refused);
+    assert_eq!(shown(&*cell), (kept, 19, Some(owner(3, 1)), 7), "a claim that is not taken changes nothing");
+    for (epoch, commit, mark) in [(20, 12, 12), (21, 9, 12), (21, 13, 13)] {
+        cell.deposit(store, &id(epoch, epoch as u8), &key(1)).expect("the owner's deposit");
+        cell.retire(&id(epoch, epoch as u8), Durable::assumed_at(commit)).expect("the owner's retirement");
+        assert_eq!(cell.load().expect("load").mark, mark, "a retirement raises the mark");
+    }
+    let cell = {
+        drop(cell);
+        open()
+    };
+    assert_eq!(shown(&*cell), (vec![id(21, 21)], 21, Some(owner(3, 1)), 13), "a mark survives");
+    cell.claim(store, &owner(4, 4), 6).expect("a higher claim");
+    assert_eq!(shown(&*cell), (vec![id(21, 21)], 21, Some(owner(4, 4)), 6), "who takes over says what counts");
+    cell.deposit(store, &id(22, 22), &key(2)).expect("the new owner's deposit");
+    assert_eq!(cell.load().expect("load").mark, 6);
+    cell.retire(&id(21, 21), Durable::assumed_at(6)).expect("a losing candidate");
+    assert_eq!(shown(&*cell).0, vec![id(21, 21)], "the exclusive contract: all but the one to keep");
+}
+
+/// Checks who may change a root cell under the exclusive contract. `open` gives a new handle on the same cell each time, after the one
+/// before was dropped; the first time it is empty.
+///
+/// # Panics
+/// Where the contract of [`RootCell`] is broken.
+pub fn owned_cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
+    let sure = Durable::assumed_for_a_test;
+    let cell = open();
+    cell.claim(STORE, &owner(1, 1), 0).expect("the first claim");
+    deposit(&*cell, root(1, 1)).expect("the owner's deposit");
+    cell.retire(&root(1, 1), sure()).expect("the owner's retirement");
+    deposit(&*cell, root(2, 2)).expect("the owner's candidate");
+    let before = shown(&*cell);
+    drop(cell);
+
+    let cell = open();
+    for _ in 0..2 {
+        assert_eq!(shown(&*cell), before, "anybody may look, and that changes nothing");
+    }
+    is_fenced(deposit(&*cell, root(2, 9)), "a deposit of who never claimed");
+    is_fenced(cell.retire(&root(1, 1), sure()).map(drop), "a retirement of who never claimed");
+    assert!(!cell.ready(&root(1, 1), &root(2, 2)).expect("ready"), "nothing stands ready for who never claimed");
+    assert_eq!(shown(&*cell), before);
+    cell.claim(STORE, &owner(2, 2), 0).expect("a higher claim");
+    cell.retire(&root(2, 2), sure()).expect("the new owner's retirement");
+    let before = shown(&*cell);
+    drop(cell);
+
+    let cell = open();
+    for stale in [owner(1, 1), owner(2, 9)] {
+        is_fenced(cell.claim(STORE, &stale, 50), "a stale claim");
+        is_fenced(deposit(&*cell, root(3, 9)), "a stale owner's deposit");
+        is_fenced(cell.retire(&root(2, 2), sure()).map(drop), "a stale owner's retirement");
+        assert_eq!(shown(&*cell), before, "a stale owner changes nothing");
+    }
+    cell.claim(STORE, &owner(2, 2), 0).expect("the same claim, to the letter");
+    deposit(&*cell, root(3, 3)).expect("the owner's deposit");
+    let next = RootKey { id: root(4, 4), key: Key::copied_from(&[4; 32]) };
+    if let Some(retired) = cell.retire_for(&root(3, 3), &next, sure()).expect("retire for the next") {
+        assert_eq!(retired, Retirement::Destroyed);
+        assert_eq!(shown(&*cell).0, [root(3, 3), root(4, 4)]);
+        assert!(cell.ready(&root(3, 3), &root(4, 4)).expect("ready"), "it stands ready");
+        assert!(!cell.ready(&root(2, 2), &root(4, 4)).expect("ready"), "the current key is another one");
+        assert!(!cell.ready(&root(3, 3), &root(4, 5)).expect("ready"), "another one stands ready");
+        cell.deposit(STORE, &next.id, &next.key).expect("what stands ready is deposited");
+        cell.retire(&next.id, sure()).expect("retire");
+        assert_eq!(shown(&*cell).0, [root(4, 4)]);
+        assert!(!cell.ready(&root(4, 4), &root(5, 5)).expect("ready"), "nothing stands ready");
+    }
+}
+
+/// Checks a root cell under the shared contract of [`RootCell`]. `open` gives a new handle on the same cell each time, while others are in
+/// use; the first time it is empty.
+///
+/// # Panics
+/// Where the contract is broken.
+pub fn shared_cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
+    let sure = Durable::assumed_at;
+    let first = open();
+    assert!(shown(&*first).0.is_empty(), "a new cell holds nothing");
+    first.claim(STORE, &owner(1, 1), 1).expect("the first claim");
+    deposit(&*first, root(1, 1)).expect("the owner's deposit");
+    first.retire(&root(1, 1), sure(2)).expect("the owner's retirement");
+    deposit(&*first, root(2, 2)).expect("the owner's candidate");
+    let both = vec![root(1, 1), root(2, 2)];
+    assert_eq!(shown(&*first), (both.clone(), 2, Some(owner(1, 1)), 2));
+
+    let second = open();
+    assert_eq!(shown(&*second), (both.clone(), 2, Some(owner(1, 1)), 2), "anybody may look");
+    is_fenced(deposit(&*second, root(2, 9)), "a deposit of who never claimed");
+    is_fenced(second.retire(&root(1, 1), sure(2)).map(drop), "a retirement of who never claimed");
+    is_fenced(second.claim(STORE, &owner(1, 2), 9), "a claim of the same number");
+    assert_eq!(shown(&*second), (both.clone(), 2, Some(owner(1, 1)), 2), "nothing of that changes anything");
+
+    second.claim(STORE, &owner(2, 2), 3).expect("a higher claim");
+    second.retire(&root(1, 1), sure(3)).expect("the new owner's retirement");
+    assert_eq!(shown(&*second), (both.clone(), 2, Some(owner(2, 2)), 3), "what was merely seen is not given up");
+    is_fenced(deposit(&*first, root(2, 8)), "a stale owner's deposit");
+    is_fenced(first.retire(&root(1, 1), sure(9)).map(drop), "a stale owner's retirement");
+    is_fenced(first.claim(STORE, &owner(1, 1), 9), "a stale claim");
+    assert_eq!(shown(&*second), (both.clone(), 2, Some(owner(2, 2)), 3), "a stale owner changes nothing");
+
+    deposit(&*second, root(2, 3)).expect("the new owner's candidate");
+    second.retire(&root(1, 1), sure(3)).expect("the candidate failed");
+    assert_eq!(shown(&*second).0, both, "an attempt of its own is given up, and no other");
+    second.retire(&root(2, 2), sure(4)).expect("the first one's candidate was published after all");
+    assert_eq!(shown(&*second), (vec![root(2, 2)], 2, Some(owner(2, 2)), 4));
+    let late = deposit(&*second, root(1, 7));
+    assert!(late.is_err(), "an epoch that has ended is not taken again");
 }

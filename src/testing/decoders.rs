@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::cell::live_key_in;
+use crate::cell::{is_claim, live_key_in};
 use crate::certificate::{Certificate, Leaf};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{Key, chunked};
@@ -159,7 +159,7 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
             }
             Err(_) => false,
         },
-        6 => live_key_in(bytes).is_some(),
+        6 => live_key_in(bytes).is_some() || is_claim(bytes),
         7 => match bytes.try_into().ok().and_then(|b: &[u8; 40]| RecordId::from_bytes(b).ok()) {
             Some(id) => {
                 assert_eq!(&id.to_bytes()[..], bytes);

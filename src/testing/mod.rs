@@ -1,6 +1,7 @@
 //! For tests of this crate and of adapters outside it (feature `testing`).
 //!
-//! * [`store_conformance`] and [`cell_conformance`] check an adapter of a port against its contract;
+//! * [`store_conformance`], and [`cell_conformance`] with [`owned_cell_conformance`] or [`shared_cell_conformance`], check an adapter of a
+//!   port against its contract;
 //! * [`Seeded`] replays time and randomness from a seed;
 //! * [`Tape`] keeps every byte ever written to any store, and [`Tape::exposed`] is the adversary who holds it
 //!   together with what the cell holds now;
@@ -11,13 +12,20 @@ mod decoders;
 mod seeded;
 pub mod sim;
 mod tape;
+mod work;
 
-pub use conformance::{cell_conformance, listed, store_conformance};
+pub use conformance::{cell_conformance, listed, owned_cell_conformance, shared_cell_conformance, store_conformance};
 pub use decoders::{DECODERS, decode_anything};
 pub use seeded::Seeded;
 pub use tape::{HoardingCell, RecordingStore, Tape};
+pub use work::read_to_open;
 
 pub use crate::engine::{Defect, Exposed};
+
+/// Runs something as a forked child would: to this thread, whatever was opened before was opened by another process.
+pub fn as_a_forked_child<T>(act: impl FnOnce() -> T) -> T {
+    crate::process::as_a_forked_child(act)
+}
 
 /// Takes a lock also where a judge panicked while it held it: a run that failed is looked at once more.
 fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,6 +1,7 @@
 //! Time and randomness from a seed.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -13,12 +14,14 @@ use crate::testing::locked;
 #[derive(Debug)]
 pub struct Seeded {
     state: Mutex<(u64, u64, u64)>,
+    /// By how much the clock is wrong.
+    wrong: Mutex<i64>,
 }
 
 impl Seeded {
     /// Starts on 2026-01-01.
     pub fn new(seed: u64) -> Self {
-        Seeded { state: Mutex::new((seed, 0, 1_767_225_600_000)) }
+        Seeded { state: Mutex::new((seed, 0, 1_767_225_600_000)), wrong: Mutex::default() }
     }
 
     /// What [`Seeded::rewind`] goes back to: what a machine's snapshot keeps of its generator.
@@ -31,9 +34,14 @@ impl Seeded {
         *locked(&self.state) = position;
     }
 
-    /// Moves the clock on.
+    /// Lets time pass.
     pub fn advance(&self, ms: u64) {
         locked(&self.state).2 += ms;
+    }
+
+    /// Sets the clock wrong, so far ahead of the time that has passed, or behind it; 0 sets it right again.
+    pub fn set_wrong(&self, ms: i64) {
+        *locked(&self.wrong) = ms;
     }
 }
 
@@ -41,7 +49,11 @@ impl Env for Seeded {
     fn now(&self) -> Timestamp {
         let mut state = locked(&self.state);
         state.2 += 1;
-        Timestamp(state.2)
+        Timestamp(state.2.saturating_add_signed(*locked(&self.wrong)))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(locked(&self.state).2)
     }
 
     fn fill(&self, out: &mut [u8]) -> Result<()> {

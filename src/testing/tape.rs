@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use crate::cell::{Contents, Durable, Promise, Retirement, RootCell, RootId, RootKey};
+use crate::cell::{Contents, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use crate::crypto::Key;
 use crate::engine::{Engine, Exposed};
 use crate::error::Result;
 use crate::ids::{BlobName, RecordId, StoreId};
-use crate::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
+use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use crate::testing::locked;
 
 /// Everything ever written, over all stores that record onto it.
@@ -131,8 +131,10 @@ impl Store for Tape {
     fn names(&self, _from: Cursor, _limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         Ok((locked(&self.blobs).keys().copied().collect(), None))
     }
-    fn remove(&self, _names: &[BlobName]) -> Result<()> {
-        Ok(())
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
+        let blobs = locked(&self.blobs);
+        let left = names.iter().filter_map(|name| blobs.get(name)).map(|blob| blob.len() as u64).sum();
+        Ok(Removed { gone: 0, left })
     }
     fn usage(&self) -> Result<Usage> {
         let blobs = locked(&self.blobs);
@@ -164,6 +166,15 @@ impl Store for RecordingStore {
     fn place(&self) -> String {
         self.store.place()
     }
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        self.store.claimed()
+    }
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        self.store.claim(claimed)
+    }
+    fn confirm(&self) -> Result<bool> {
+        self.store.confirm()
+    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)
     }
@@ -187,7 +198,7 @@ impl Store for RecordingStore {
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.store.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.store.remove(names)
     }
     fn usage(&self) -> Result<Usage> {
@@ -223,6 +234,18 @@ impl HoardingCell {
 impl RootCell for HoardingCell {
     fn describe(&self) -> Promise {
         self.cell.describe()
+    }
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.cell.claim(store, owner, mark)
+    }
+    fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        self.cell.ready(keep, next)
+    }
+    fn unfinished(&self) -> Vec<crate::cell::Dealt> {
+        self.cell.unfinished()
+    }
+    fn remembered(&self) -> Vec<crate::cell::Statement> {
+        self.cell.remembered()
     }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         locked(&self.hoard).push(RootKey { id: *id, key: key.duplicate() });

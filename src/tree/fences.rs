@@ -3,7 +3,10 @@
 //! ```text
 //! range = 1 ‖ class tag 6, or zeros for every class ‖ first ms 8 ‖ zeros 5   -> last ms 8 ‖ epoch 8
 //! point = 2 ‖ PRF(fence key, what) 16 ‖ zeros 3                              -> epoch 8
+//! range of doubt = 3 ‖ as a range                                            -> as a range
 //! ```
+//! A range of doubt reaches from where the erase's clock was believed to what it showed. It refuses nothing while the clock shows less than
+//! its end: the erase's clock was ahead then.
 //! A range holds the span of time that the requester named, and says nothing of what was in it; ranges of one class
 //! never touch or overlap. A point is a keyed hash of an interaction or a record.
 
@@ -15,10 +18,12 @@ use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
 use crate::error::Result;
 use crate::ids::{ClassTag, InteractionId, Timestamp, UserTag};
+use crate::limits::CLOCK_TRUST;
 use crate::secret::Secret;
 
 const RANGE: u8 = 1;
 const POINT: u8 = 2;
+const DOUBTED: u8 = 3;
 
 /// The fences of one user.
 #[derive(Debug, Default)]
@@ -58,9 +63,9 @@ impl Point {
     }
 }
 
-fn range_key(class: Option<ClassTag>, ms: u64) -> OrderedKey {
+fn range_key(kind: u8, class: Option<ClassTag>, ms: u64) -> OrderedKey {
     let mut key = [0; 20];
-    key[0] = RANGE;
+    key[0] = kind;
     key[1..7].copy_from_slice(&class.map_or([0; 6], |c| c.0));
     key[7..15].copy_from_slice(&ms.to_be_bytes());
     key
@@ -77,38 +82,78 @@ impl Fences {
         Place { kind: PageKind::Fences, owner: Some(owner) }
     }
 
-    /// Fences every interaction that began in `first..=last` ms, in one class or in all.
+    /// Fences every interaction that began in `first..=last` ms, in one class or in all; nothing where that is no span.
     pub(crate) fn add_range(
         &mut self,
         editor: &mut Editor<'_>,
         owner: UserTag,
         class: Option<ClassTag>,
+        span: (u64, u64),
+        epoch: u64,
+    ) -> Result<()> {
+        self.add_span(editor, owner, (RANGE, class), span, epoch)?;
+        // What was in doubt is not, where it lies inside.
+        let (low, high) = (range_key(DOUBTED, class, span.0), range_key(DOUBTED, class, span.1));
+        let mut inside = Vec::new();
+        let range = Range { low: &low, high: &high, descending: false };
+        self.tree.scan(editor.pages, Self::place(owner), range, &mut |key, value| {
+            if Decoder::new(value, "fence").u64()? <= span.1 {
+                inside.push(*key);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for key in inside {
+            self.tree.remove_range(editor, Self::place(owner), &key, &key)?;
+        }
+        Ok(())
+    }
+
+    /// The same for what the erase's clock showed, and was not believed.
+    pub(crate) fn add_doubted(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        class: Option<ClassTag>,
+        span: (u64, u64),
+        epoch: u64,
+    ) -> Result<()> {
+        self.add_span(editor, owner, (DOUBTED, class), span, epoch)
+    }
+
+    fn add_span(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        (kind, class): (u8, Option<ClassTag>),
         (first, last): (u64, u64),
         epoch: u64,
     ) -> Result<()> {
+        if first > last {
+            return Ok(());
+        }
         let place = Fences::place(owner);
         let (mut start, mut end) = (first, last);
         // The one range that begins before ours may reach into it; those that begin inside are swallowed.
-        if let Some((key, their_end)) = self.range_at(editor.pages, place, class, first)?
+        if let Some((key, their_end)) = self.range_at(editor.pages, place, (kind, class), first)?
             && their_end.saturating_add(1) >= first
         {
             start = start_of(&key);
             end = end.max(their_end);
         }
-        let high = range_key(class, last.saturating_add(1));
+        let high = range_key(kind, class, last.saturating_add(1));
         self.tree.scan(
             editor.pages,
             place,
-            Range { low: &range_key(class, first), high: &high, descending: false },
+            Range { low: &range_key(kind, class, first), high: &high, descending: false },
             &mut |_, value| {
                 end = end.max(Decoder::new(value, "fence").u64()?);
                 Ok(ControlFlow::Continue(()))
             },
         )?;
-        self.tree.remove_range(editor, place, &range_key(class, start), &high)?;
+        self.tree.remove_range(editor, place, &range_key(kind, class, start), &high)?;
         let mut e = Encoder::new(16);
         e.u64(end).u64(epoch);
-        self.tree.insert(editor, place, range_key(class, start), e.finish())
+        self.tree.insert(editor, place, range_key(kind, class, start), e.finish())
     }
 
     /// Fences one interaction or record.
@@ -124,16 +169,16 @@ impl Fences {
         self.tree.insert(editor, Fences::place(owner), point.key(fence_key), value)
     }
 
-    /// The last range of `class` that begins at `ms` or before, with its end.
+    /// The last range of a kind and class that begins at `ms` or before, with its end.
     fn range_at(
         &self,
         pages: &dyn Pages,
         place: Place,
-        class: Option<ClassTag>,
+        (kind, class): (u8, Option<ClassTag>),
         ms: u64,
     ) -> Result<Option<(OrderedKey, u64)>> {
         let mut found = None;
-        let (low, high) = (range_key(class, 0), range_key(class, ms));
+        let (low, high) = (range_key(kind, class, 0), range_key(kind, class, ms));
         self.tree.scan(pages, place, Range { low: &low, high: &high, descending: true }, &mut |key, value| {
             found = Some((*key, Decoder::new(value, "fence").u64()?));
             Ok(ControlFlow::Break(()))
@@ -169,7 +214,19 @@ impl Fences {
         pages: &dyn Pages,
         owner: UserTag,
         fence_key: &Key,
+        what: (ClassTag, InteractionId, Option<u32>),
+    ) -> Result<bool> {
+        self.refuse(pages, owner, fence_key, what, Timestamp(u64::MAX))
+    }
+
+    /// The same for a put, by a clock that shows `now`.
+    pub(crate) fn refuse(
+        &self,
+        pages: &dyn Pages,
+        owner: UserTag,
+        fence_key: &Key,
         (class, interaction, ordinal): (ClassTag, InteractionId, Option<u32>),
+        now: Timestamp,
     ) -> Result<bool> {
         if self.tree.root.is_none() {
             return Ok(false);
@@ -177,8 +234,10 @@ impl Fences {
         let place = Fences::place(owner);
         let ms = interaction.began().0;
         for line in [None, Some(class)] {
-            if self.range_at(pages, place, line, ms)?.is_some_and(|(_, end)| end >= ms) {
-                return Ok(true);
+            for (kind, most) in [(RANGE, u64::MAX), (DOUBTED, now.0)] {
+                if self.range_at(pages, place, (kind, line), ms)?.is_some_and(|(_, end)| end >= ms && end <= most) {
+                    return Ok(true);
+                }
             }
         }
         let record = ordinal.map(|o| Point::Record(class, interaction, o));
@@ -191,6 +250,27 @@ impl Fences {
         Ok(false)
     }
 
+    /// Takes back the ranges of doubt that a put goes into by a clock that shows `now`, where theirs was ahead by more than clocks are.
+    pub(crate) fn clear_doubt(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        (class, interaction): (ClassTag, InteractionId),
+        now: Timestamp,
+    ) -> Result<()> {
+        let (place, ms) = (Fences::place(owner), interaction.began().0);
+        let most = now.0.saturating_add(CLOCK_TRUST.as_millis() as u64);
+        for line in [None, Some(class)] {
+            if let Some((key, end)) = self.range_at(editor.pages, place, (DOUBTED, line), ms)?
+                && end >= ms
+                && end > most
+            {
+                self.tree.remove_range(editor, place, &key, &key)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a whole interaction was erased, in every class.
     pub(crate) fn cover_interaction(
         &self,
@@ -201,8 +281,10 @@ impl Fences {
     ) -> Result<bool> {
         let place = Fences::place(owner);
         let ms = interaction.began().0;
-        if self.range_at(pages, place, None, ms)?.is_some_and(|(_, end)| end >= ms) {
-            return Ok(true);
+        for kind in [RANGE, DOUBTED] {
+            if self.range_at(pages, place, (kind, None), ms)?.is_some_and(|(_, end)| end >= ms) {
+                return Ok(true);
+            }
         }
         self.has_point(pages, place, fence_key, Point::Interaction(interaction))
     }

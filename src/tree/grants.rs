@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! key   = number 8 ‖ zeros 12
-//! value = 1 ‖ grantee's Ed25519 key 32 ‖ since 8 ‖ until 8, 0 for none ‖ time of the last request 8 ‖ records opened 8
-//!         ‖ class name, empty for all ‖ grantee's name ‖ purpose
+//! value = 1 ‖ grantee's Ed25519 key 32 ‖ since 8 ‖ 1 where it has an end, else 0 ‖ until 8 ‖ time of the last request 8
+//!         ‖ records opened 8 ‖ pace 12 ‖ class name, empty for all ‖ grantee's name ‖ purpose
+//! pace  = when the hour began in which it is counted 8 ‖ requests since then 4
 //! ```
 
 use std::ops::ControlFlow;
@@ -13,7 +14,8 @@ use super::{Editor, PageKind, Pages};
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserTag};
-use crate::limits::{CLASS_MAX_BYTES, NAME_MAX_BYTES, PURPOSE_MAX_BYTES};
+use crate::limits::{CLASS_MAX_BYTES, NAME_MAX_BYTES, PURPOSE_MAX_BYTES, REQUEST_AGE, REQUESTS_MAX};
+use crate::policy::millis;
 use crate::secret::Secret;
 
 const VERSION: u8 = 1;
@@ -37,6 +39,33 @@ pub struct Grant {
     pub last: Timestamp,
     /// How many records were opened by it, each time counted.
     pub opened: u64,
+    /// How often its grantee asked lately.
+    pub pace: Pace,
+}
+
+/// How often was asked in the last hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    since: Timestamp,
+    asked: u32,
+}
+
+impl Pace {
+    /// Counts a request; `None` where that is one too many.
+    pub(crate) fn next(self, now: Timestamp) -> Option<Self> {
+        if self.asked == 0 || now.0.abs_diff(self.since.0) >= millis(REQUEST_AGE) {
+            return Some(Pace { since: now, asked: 1 });
+        }
+        (self.asked < REQUESTS_MAX).then_some(Pace { asked: self.asked + 1, ..self })
+    }
+
+    pub(crate) fn encode(self, e: &mut Encoder) {
+        e.u64(self.since.0).bytes(&self.asked.to_be_bytes());
+    }
+
+    pub(crate) fn decode(d: &mut Decoder<'_>) -> Result<Self> {
+        Ok(Pace { since: Timestamp(d.u64()?), asked: d.u32()? })
+    }
 }
 
 /// The grants on one user's records.
@@ -53,9 +82,11 @@ fn key(number: u64) -> OrderedKey {
 
 impl Grant {
     pub(crate) fn encode(&self) -> Secret {
-        let mut e = Encoder::new(80 + CLASS_MAX_BYTES + NAME_MAX_BYTES + PURPOSE_MAX_BYTES);
-        e.u8(VERSION).bytes(&self.to).u64(self.since.0).u64(self.until.unwrap_or_default().0);
+        let mut e = Encoder::new(96 + CLASS_MAX_BYTES + NAME_MAX_BYTES + PURPOSE_MAX_BYTES);
+        e.u8(VERSION).bytes(&self.to).u64(self.since.0);
+        e.u8(u8::from(self.until.is_some())).u64(self.until.unwrap_or_default().0);
         e.u64(self.last.0).u64(self.opened);
+        self.pace.encode(&mut e);
         e.text(self.class.as_ref().map_or("", Class::as_str)).text(&self.name).text(&self.purpose);
         e.finish()
     }
@@ -65,8 +96,14 @@ impl Grant {
         if d.u8()? != VERSION {
             return Err(d.bad());
         }
-        let (to, since, until) = (d.array()?, Timestamp(d.u64()?), Timestamp(d.u64()?));
+        let (to, since) = (d.array()?, Timestamp(d.u64()?));
+        let until = match (d.u8()?, Timestamp(d.u64()?)) {
+            (0, Timestamp(0)) => None,
+            (1, until) => Some(until),
+            _ => return Err(d.bad()),
+        };
         let (last, opened) = (Timestamp(d.u64()?), d.u64()?);
+        let pace = Pace::decode(&mut d)?;
         let class = match d.text(CLASS_MAX_BYTES)? {
             "" => None,
             name => Some(Class::new(name).map_err(|_| Decoder::new(&[], "grant").bad())?),
@@ -74,7 +111,7 @@ impl Grant {
         let name = d.text(NAME_MAX_BYTES)?.to_owned();
         let purpose = d.text(PURPOSE_MAX_BYTES)?.to_owned();
         d.end()?;
-        Ok(Grant { to, name, class, purpose, since, until: Some(until).filter(|t| t.0 > 0), last, opened })
+        Ok(Grant { to, name, class, purpose, since, until, last, opened, pace })
     }
 
     /// Whether it lets records of a class be opened now.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! head   = "KFHD" ‖ format 1 ‖ store id 16 ‖ epoch 8 ‖ commit 8 ‖ attempt 16 ‖ sealed under the root key
-//! sealed = page bytes 4 ‖ fan bits 1 ‖ made 8 ‖ floor 8 ‖ pending 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
+//! sealed = page bytes 4 ‖ fan bits 1 ‖ segment bytes 4 ‖ realm id 16 ‖ lending ms 4 ‖ made 8 ‖ floor 8 ‖ time 8 ‖ pending 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
 //!          ‖ ref of the log page 48 ‖ trees 1 ‖ [falling: ref 48] ‖ [agenda: ref 48] ‖ [policies: ref 48] ‖ [sets: ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
 //! ```
 //! trees: bits 1, 2, 4, 8; pending: when this root key is destroyed at the latest, 0 for no such time.
@@ -13,7 +13,7 @@ use crate::cell::RootId;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{HEAD_CONTEXT, Key, chunked};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{StoreId, Timestamp};
+use crate::ids::{RealmId, StoreId, Timestamp};
 use crate::limits::{COPIES_MAX, FORMAT, HEAD_MAX_BYTES, PLACE_MAX_BYTES, SALT_BYTES};
 use crate::store::{Head, HeadId};
 
@@ -86,9 +86,15 @@ pub struct CopyEntry {
 #[derive(Debug)]
 pub(crate) struct HeadPage {
     pub(crate) geometry: Geometry,
+    /// What pages and payloads are bound to.
+    pub(crate) realm: RealmId,
+    /// For how long at most, in milliseconds, this store lends a key: who opens it next must wait that out. 0: it lends none.
+    pub(crate) lending: u32,
     pub(crate) made: Timestamp,
     /// No interaction id made here begins at this time or before: the last erase was then.
     pub(crate) floor: Timestamp,
+    /// When the last commit was made whose clock was believed.
+    pub(crate) time: Timestamp,
     /// When the root key of this head is destroyed at the latest, for what was erased under it.
     pub(crate) pending: Option<Timestamp>,
     pub(crate) users: u64,
@@ -150,8 +156,11 @@ impl HeadPage {
     pub(crate) fn duplicate(&self) -> Self {
         HeadPage {
             geometry: self.geometry,
+            realm: self.realm,
+            lending: self.lending,
             made: self.made,
             floor: self.floor,
+            time: self.time,
             pending: self.pending,
             users: self.users,
             index_key: self.index_key.duplicate(),
@@ -162,8 +171,9 @@ impl HeadPage {
 
     pub(crate) fn encode(&self) -> crate::secret::Secret {
         let mut e = Encoder::new(HEAD_MAX_BYTES);
-        e.u32(self.geometry.page_bytes as u32).u8(self.geometry.fan_bits);
-        e.u64(self.made.0).u64(self.floor.0).u64(self.pending.unwrap_or_default().0);
+        e.u32(self.geometry.page_bytes as u32).u8(self.geometry.fan_bits).u32(self.geometry.segment_bytes as u32);
+        e.bytes(&self.realm.0).u32(self.lending);
+        e.u64(self.made.0).u64(self.floor.0).u64(self.time.0).u64(self.pending.unwrap_or_default().0);
         e.u64(self.users).bytes(self.index_key.bytes());
         self.roots.users.encode(&mut e);
         self.roots.log.encode(&mut e);
@@ -185,10 +195,13 @@ impl HeadPage {
 
     pub(crate) fn decode(plaintext: &[u8]) -> Result<Self> {
         let mut d = Decoder::new(plaintext, "head");
-        let geometry = Geometry { page_bytes: d.u32()? as usize, fan_bits: d.u8()? };
+        let geometry = Geometry { page_bytes: d.u32()? as usize, fan_bits: d.u8()?, segment_bytes: d.u32()? as usize };
         let geometry = geometry.check().map_err(|_| d.bad())?;
+        let realm = RealmId(d.array()?);
+        let lending = d.u32()?;
         let made = Timestamp(d.u64()?);
         let floor = Timestamp(d.u64()?);
+        let time = Timestamp(d.u64()?);
         let pending = Some(Timestamp(d.u64()?)).filter(|at| at.0 > 0);
         let users = d.u64()?;
         let index_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
@@ -216,7 +229,7 @@ impl HeadPage {
             copies.push(CopyEntry { id, mode, place: d.text(PLACE_MAX_BYTES)?.to_owned() });
         }
         d.end()?;
-        Ok(HeadPage { geometry, made, floor, pending, users, index_key, roots, copies })
+        Ok(HeadPage { geometry, realm, lending, made, floor, time, pending, users, index_key, roots, copies })
     }
 
     /// Seals the head under a root key.

@@ -12,7 +12,7 @@
 //!         5 refused:  since it was held: about 23 ‖ times 8
 //!         6 planned:  number 8 ‖ due 8
 //!         7 cancelled: number of the planned erase 8
-//!         8 granted:  number of the grant 8 ‖ grantee's name ‖ class tag 6, or zeros for all ‖ until 8, 0 for none ‖ purpose
+//!         8 granted:  number of the grant 8 ‖ grantee's name ‖ class tag 6, or zeros for all ‖ ends 1 ‖ [until 8] ‖ purpose
 //!         9 revoked:  number of the grant 8
 //!        10 failed:   number of the planned erase 8 ‖ why, text
 //! about = what 1 ‖ class tag 6, or zeros for all ‖ keyed hash 16, or zeros
@@ -41,7 +41,7 @@ const CANCELLED: u8 = 7;
 const GRANTED: u8 = 8;
 const REVOKED: u8 = 9;
 const FAILED: u8 = 10;
-const FACT_MAX: usize = 1 + 8 + 6 + 1 + 8 + NAME_MAX_BYTES + 6 + REASON_MAX_BYTES + AUTHORITY_MAX_BYTES;
+const FACT_MAX: usize = 1 + 8 + 6 + 1 + 1 + 8 + NAME_MAX_BYTES + 6 + REASON_MAX_BYTES + AUTHORITY_MAX_BYTES;
 
 /// Facts that are looked at, the newest first, to see whether one stands there already.
 const LOOK_BACK: usize = 1024;
@@ -258,7 +258,7 @@ impl Note {
             }
             Note::Granted { id, name, class, until, purpose } => {
                 e.u8(GRANTED).u64(*id).text(name).bytes(&tag_or_zeros(*class));
-                e.u64(until.unwrap_or_default().0).text(purpose);
+                e.optional(until.map(|until| until.0)).text(purpose);
             }
             Note::Revoked { id } => {
                 e.u8(REVOKED).u64(*id);
@@ -300,7 +300,7 @@ impl Note {
                 id: d.u64()?,
                 name: d.text(NAME_MAX_BYTES)?.to_owned(),
                 class: class(d.array()?),
-                until: Some(Timestamp(d.u64()?)).filter(|until| until.0 > 0),
+                until: d.optional()?.map(Timestamp),
                 purpose: d.text(PURPOSE_MAX_BYTES)?.to_owned(),
             },
             REVOKED => Note::Revoked { id: d.u64()? },

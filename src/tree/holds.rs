@@ -3,15 +3,15 @@
 //! ```text
 //! holds: key = hold id 8 ‖ zeros 12      value = since 8 ‖ class name text, or empty ‖ interaction 16, or zeros
 //!                                                ‖ reason text ‖ authority text
-//! marks: key = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ zero 1 ‖ first 13 of SHA-256(the held record's id)
+//! marks: key = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ zero 1 ‖ 36 bytes as a link's key, of the held record
 //!        value = id of the held record 40
 //! ```
 //! A held record cannot be read without those that it was derived from: each of them bears a mark, so that an erase sees it
-//! without following any link.
+//! without following any link. A mark counts while its held record is there and held.
 
 use std::ops::ControlFlow;
 
-use super::lineage::{LINK_BYTES, LinkKey, link_key, whose};
+use super::lineage::{LINK_BYTES, LinkKey, WHAT, add, link_key};
 use super::ordered::{Entries, KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
 use super::{Editor, PageKind, Pages};
 use crate::codec::{Decoder, Encoder};
@@ -95,6 +95,11 @@ fn mark_key(on: &RecordId, held: &RecordId) -> LinkKey {
     link_key(on.class, &super::user::record_key(on.interaction, on.ordinal), 0, Some(held))
 }
 
+fn held_record(value: &[u8]) -> Result<RecordId> {
+    let mut d = Decoder::new(value, "mark");
+    RecordId::from_bytes(&d.array()?).map_err(|_| d.bad())
+}
+
 impl Holds {
     pub(crate) fn place(owner: UserTag) -> Place {
         Place { kind: PageKind::Holds, owner: Some(owner) }
@@ -126,8 +131,7 @@ impl Holds {
 
     /// Marks a record of this user's as one that `held` depends on.
     pub(crate) fn mark(&mut self, editor: &mut Editor<'_>, on: &RecordId, held: &RecordId) -> Result<()> {
-        let value = Secret::copied_from(&held.to_bytes());
-        self.marks.insert(editor, Self::marks_place(on.user), mark_key(on, held), value)
+        add(&mut self.marks, editor, Self::marks_place(on.user), (mark_key(on, held), held))
     }
 
     pub(crate) fn unmark(&mut self, editor: &mut Editor<'_>, on: &RecordId, held: &RecordId) -> Result<()> {
@@ -135,16 +139,20 @@ impl Holds {
         self.marks.remove_range(editor, Self::marks_place(on.user), &key, &key).map(|_| ())
     }
 
-    /// How many of the user's records bear a mark.
-    pub(crate) fn marked(&self, pages: &dyn Pages, owner: UserTag) -> Result<u64> {
-        let (mut marked, mut last) = (0, None);
+    /// Every mark on the user's records, with the held record that it is for.
+    pub(crate) fn all_marks(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(LinkKey, RecordId)>> {
+        let mut marks = Vec::new();
         let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
-        self.marks.scan(pages, Self::marks_place(owner), all, &mut |key, _| {
-            let on = whose(key);
-            marked += u64::from(last.replace(on) != Some(on));
+        self.marks.scan(pages, Self::marks_place(owner), all, &mut |key, value| {
+            marks.push((*key, held_record(value)?));
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(marked)
+        Ok(marks)
+    }
+
+    /// Drops a mark.
+    pub(crate) fn drop_mark(&mut self, editor: &mut Editor<'_>, owner: UserTag, mark: &LinkKey) -> Result<()> {
+        self.marks.remove_range(editor, Self::marks_place(owner), mark, mark).map(|_| ())
     }
 
     /// Which held records a record of this user's bears a mark for.
@@ -152,8 +160,7 @@ impl Holds {
         let key = super::user::record_key(on.interaction, on.ordinal);
         let mut held = Vec::new();
         self.scan_marks(pages, on.user, on.class, (&key, &key), &mut |_, value| {
-            let mut d = Decoder::new(value, "mark");
-            held.push(RecordId::from_bytes(&d.array()?).map_err(|_| d.bad())?);
+            held.push(held_record(value)?);
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(held)
@@ -185,7 +192,7 @@ impl Holds {
         mark: &mut Entries<'_, LINK_BYTES>,
     ) -> Result<()> {
         let (low, mut high) = (link_key(class, low, 0, None), link_key(class, high, 0, None));
-        high[LINK_BYTES - 14..].fill(0xFF);
+        high[WHAT..].fill(0xFF);
         self.marks.scan(pages, Self::marks_place(owner), Range { low: &low, high: &high, descending: false }, mark)
     }
 }

@@ -3,14 +3,15 @@
 //!
 //! ```text
 //! key    = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ what 1
-//!          ‖ first 4 of the other's user tag ‖ first 9 of SHA-256(the other's id), or zeros
+//!          ‖ first 4 of the other's user tag ‖ SHA-256(the other's id), or zeros
 //! what   = 1 the record was derived from the other      -> id of the other 40
 //!          2 the other was derived from the record      -> id of the other 40
 //!          3 the record was detached from some sources  -> its content root, wrapped
-//!          4 the record was opened; behind it time 8 ‖ number 4 ‖ zero 1 -> principal text ‖ purpose text
-//!          5 the record is in a training set; behind it the first 13 bytes of the set's key (sets.rs)    -> nothing
-//!          6 the record was detached; behind it time 8 ‖ number 4 ‖ zero 1    -> sources cut 2 ‖ reason text
+//!          4 the record was opened; behind it time 8 ‖ number 4 ‖ zeros 24 -> principal text ‖ purpose text
+//!          5 the record is in a training set; behind it the set's key 20 (sets.rs) ‖ zeros 16             -> nothing
+//!          6 the record was detached; behind it time 8 ‖ number 4 ‖ zeros 24  -> sources cut 2 ‖ reason text
 //! ```
+//! Ids are in part what callers choose: the hash is whole, so that nobody finds two of one key.
 //! What is known of who opened a record, and that it was detached, so falls with the record.
 
 use std::ops::ControlFlow;
@@ -21,18 +22,19 @@ use super::sets::SetTag;
 use super::{Editor, PageKind, Pages};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{ClassTag, RecordId, Timestamp, UserTag};
 use crate::limits::{PRINCIPAL_MAX_BYTES, PURPOSE_MAX_BYTES, REASON_MAX_BYTES};
 use crate::secret::Secret;
 
 /// Bytes of a link's key.
-pub(crate) const LINK_BYTES: usize = 40;
+pub(crate) const LINK_BYTES: usize = WHAT + 1 + 4 + 32;
 /// A link's key.
 pub(crate) type LinkKey = OrderedKey<LINK_BYTES>;
 /// Bytes of a record's key in its class: interaction 16 ‖ ordinal 4.
 const RECORD_BYTES: usize = 20;
-const WHAT: usize = 6 + RECORD_BYTES;
+/// Where a link's key says what it is.
+pub(crate) const WHAT: usize = 6 + RECORD_BYTES;
 
 const SOURCE: u8 = 1;
 const DERIVED: u8 = 2;
@@ -40,6 +42,8 @@ const WRAPPED: u8 = 3;
 const OPENED: u8 = 4;
 const MEMBER: u8 = 5;
 const DETACHED: u8 = 6;
+/// Where the key of a training set ends.
+const SET_END: usize = WHAT + 1 + 20;
 const ACCESS_MAX: usize = 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES;
 
 /// An opening of a record, as the application told it.
@@ -77,7 +81,7 @@ pub(crate) fn link_key(class: ClassTag, record: &OrderedKey, what: u8, other: Op
     if let Some(other) = other {
         // Users first: those who follow many links come to each user once.
         key[WHAT + 1..WHAT + 5].copy_from_slice(&other.user.0[..4]);
-        key[WHAT + 5..].copy_from_slice(&crypto::hedge(&[&other.to_bytes()])[..LINK_BYTES - WHAT - 5]);
+        key[WHAT + 5..].copy_from_slice(&crypto::hedge(&[&other.to_bytes()]));
     }
     key
 }
@@ -88,7 +92,7 @@ fn own(id: &RecordId) -> OrderedKey {
 
 fn member_key(id: &RecordId, set: &SetTag) -> LinkKey {
     let mut key = link_key(id.class, &own(id), MEMBER, None);
-    key[WHAT + 1..].copy_from_slice(&set[..LINK_BYTES - WHAT - 1]);
+    key[WHAT + 1..SET_END].copy_from_slice(set);
     key
 }
 
@@ -98,6 +102,23 @@ fn all_of(id: &RecordId, what: u8) -> (LinkKey, LinkKey) {
     let mut high = low;
     high[WHAT + 1..].fill(0xFF);
     (low, high)
+}
+
+/// Adds what stands between a record and another; it never takes the place of what stands between the record and a third.
+pub(crate) fn add(
+    tree: &mut Ordered<LINK_BYTES>,
+    editor: &mut Editor<'_>,
+    place: Place,
+    (key, other): (LinkKey, &RecordId),
+) -> Result<()> {
+    let value = other.to_bytes();
+    match tree.get(editor.pages, place, &key)? {
+        None => tree.insert(editor, place, key, Secret::copied_from(&value)),
+        Some(there) if there[..] == value => Ok(()),
+        Some(_) => Err(Error::corrupt(format!(
+            "what links a record to {other} links it to another; nothing was changed; restore the store from a copy"
+        ))),
+    }
 }
 
 /// Reads a link; `None` for what is none.
@@ -130,13 +151,13 @@ impl Lineage {
     /// Links a record of this user's to one that it was derived from.
     pub(crate) fn add_source(&mut self, editor: &mut Editor<'_>, id: &RecordId, source: &RecordId) -> Result<()> {
         let key = link_key(id.class, &own(id), SOURCE, Some(source));
-        self.tree.insert(editor, Self::place(id.user), key, Secret::copied_from(&source.to_bytes()))
+        add(&mut self.tree, editor, Self::place(id.user), (key, source))
     }
 
     /// Links a record of this user's to one that was derived from it.
     pub(crate) fn add_derived(&mut self, editor: &mut Editor<'_>, id: &RecordId, derived: &RecordId) -> Result<()> {
         let key = link_key(id.class, &own(id), DERIVED, Some(derived));
-        self.tree.insert(editor, Self::place(id.user), key, Secret::copied_from(&derived.to_bytes()))
+        add(&mut self.tree, editor, Self::place(id.user), (key, derived))
     }
 
     /// Cuts the link to a source; says whether there was one.
@@ -271,7 +292,7 @@ impl Lineage {
         let mut members = Vec::new();
         let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
         self.tree.scan(pages, Self::place(user), all, &mut |key, _| {
-            if key[WHAT] == MEMBER && key[WHAT + 1..] == set[..LINK_BYTES - WHAT - 1] {
+            if key[WHAT] == MEMBER && key[WHAT + 1..SET_END] == *set {
                 let (class, record) = whose(key);
                 let (interaction, ordinal) = super::user::split_record_key(&record)?;
                 members.push(RecordId { interaction, user, incarnation, class, ordinal });
@@ -317,5 +338,63 @@ impl Lineage {
         let (from, mut to) = (link_key(class, low, 0, None), link_key(class, high, 0xFF, None));
         to[WHAT + 1..].fill(0xFF);
         self.tree.take_range(editor, Self::place(owner), &from, &to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::ids::InteractionId;
+    use crate::tree::{Geometry, Page, Ref};
+
+    struct NoPages;
+
+    impl Pages for NoPages {
+        fn load(&self, _: PageKind, _: Option<UserTag>, _: &Ref) -> Result<Page> {
+            Err(Error::corrupt("nothing is stored"))
+        }
+    }
+
+    fn id(bytes: [u8; 40]) -> RecordId {
+        RecordId {
+            interaction: InteractionId(std::array::from_fn(|n| bytes[n])),
+            user: UserTag(std::array::from_fn(|n| bytes[16 + n])),
+            incarnation: u16::from_be_bytes([bytes[28], bytes[29]]),
+            class: ClassTag(std::array::from_fn(|n| bytes[30 + n])),
+            ordinal: u32::from_be_bytes([bytes[36], bytes[37], bytes[38], bytes[39]]),
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_link_depends_on_every_byte_of_both_ids_and_holds_a_whole_hash() {
+        let of = |on: &RecordId, other: &RecordId| link_key(on.class, &own(on), SOURCE, Some(other));
+        let (on, other) = ([7; 40], [9; 40]);
+        let key = of(&id(on), &id(other));
+        assert_eq!(key[WHAT + 5..], crypto::hedge(&[&other]));
+        for at in 0..40 {
+            let (mut changed, mut changed_other) = (on, other);
+            changed[at] ^= 1;
+            changed_other[at] ^= 1;
+            // The user and its life are those of the tree.
+            assert_eq!(of(&id(changed), &id(other)) == key, (16..30).contains(&at), "{at}");
+            assert_ne!(of(&id(on), &id(changed_other)), key, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_link_never_takes_the_place_of_another() {
+        let mut editor = Editor { pages: &NoPages, geometry: Geometry::default(), replaced: Vec::new() };
+        let (on, other, third) = (id([7; 40]), id([9; 40]), id([10; 40]));
+        let place = Lineage::place(on.user);
+        let key = link_key(on.class, &own(&on), DERIVED, Some(&other));
+        let mut tree = Ordered::default();
+        for _ in 0..2 {
+            add(&mut tree, &mut editor, place, (key, &other)).unwrap();
+        }
+        let e = add(&mut tree, &mut editor, place, (key, &third)).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Corrupt);
+        let kept = tree.get(&NoPages, place, &key).unwrap().unwrap();
+        assert_eq!(kept[..], other.to_bytes());
     }
 }

@@ -92,10 +92,10 @@ impl LogPage {
     /// The hash over `count` neighbours of a row, a power of two up to 8.
     fn joined(&self, pages: &dyn Pages, row: u8, first: u64, count: u64) -> Result<Hash> {
         let mut hashes = Vec::with_capacity(WIDTH as usize);
-        let mut see = |value: &[u8]| {
+        let mut see = |value: &[u8]| -> Result<()> {
             let hash = if row == 0 { Ok(Hash::leaf(value)) } else { value.try_into().map(Hash).map_err(|_| bad()) };
             hashes.push(hash?);
-            Ok(())
+            Ok::<_, Error>(())
         };
         let in_tail = self.frontier.size() - self.tail.len() as u64;
         if row == 0 && first >= in_tail {

@@ -3,14 +3,14 @@
 //!
 //! ```text
 //! key = SHA-256(name), the first 20 bytes ‖ zeros 20
-//!   -> 1 ‖ grantee's Ed25519 key 32 ‖ made 8 ‖ time of the last request 8 ‖ runs 8 ‖ members 8 ‖ name ‖ purpose
+//!   -> 1 ‖ grantee's Ed25519 key 32 ‖ made 8 ‖ time of the last request 8 ‖ runs 8 ‖ members 8 ‖ pace 12 ‖ name ‖ purpose
 //! key = SHA-256(name), the first 20 bytes ‖ 1 ‖ user tag 12 ‖ zeros 7      -> nothing
 //! ```
 
 use std::ops::ControlFlow;
 
-use super::lineage::{LINK_BYTES, LinkKey};
-use super::ordered::{Ordered, Place, Range};
+use super::grants::Pace;
+use super::ordered::{Ordered, OrderedKey, Place, Range};
 use super::{Editor, PageKind, Pages};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::hedge;
@@ -21,6 +21,8 @@ use crate::secret::Secret;
 
 const VERSION: u8 = 1;
 const USER: u8 = 1;
+/// Bytes of a key.
+pub(crate) const SET_BYTES: usize = 40;
 
 /// Names a set within the tree.
 pub(crate) type SetTag = [u8; 20];
@@ -42,12 +44,14 @@ pub struct TrainingSet {
     pub runs: u64,
     /// How many records it had when it was opened last, and those added since.
     pub members: u64,
+    /// How often its grantee asked lately.
+    pub pace: Pace,
 }
 
 /// All sets.
 #[derive(Debug, Default)]
 pub(crate) struct Sets {
-    pub(crate) tree: Ordered<LINK_BYTES>,
+    pub(crate) tree: Ordered<SET_BYTES>,
 }
 
 pub(crate) fn set_tag(name: &str) -> SetTag {
@@ -56,8 +60,8 @@ pub(crate) fn set_tag(name: &str) -> SetTag {
     tag
 }
 
-fn key(set: &SetTag, user: Option<UserTag>) -> LinkKey {
-    let mut key = [0; LINK_BYTES];
+fn key(set: &SetTag, user: Option<UserTag>) -> OrderedKey<SET_BYTES> {
+    let mut key = [0; SET_BYTES];
     key[..20].copy_from_slice(set);
     if let Some(user) = user {
         key[20] = USER;
@@ -69,8 +73,9 @@ fn key(set: &SetTag, user: Option<UserTag>) -> LinkKey {
 impl TrainingSet {
     pub(crate) fn encode(&self) -> Secret {
         let set = self;
-        let mut e = Encoder::new(80 + NAME_MAX_BYTES + PURPOSE_MAX_BYTES);
+        let mut e = Encoder::new(96 + NAME_MAX_BYTES + PURPOSE_MAX_BYTES);
         e.u8(VERSION).bytes(&set.to).u64(set.made.0).u64(set.last.0).u64(set.runs).u64(set.members);
+        set.pace.encode(&mut e);
         e.text(&set.name).text(&set.purpose);
         e.finish()
     }
@@ -82,9 +87,10 @@ impl TrainingSet {
         }
         let (to, made, last) = (d.array()?, Timestamp(d.u64()?), Timestamp(d.u64()?));
         let (runs, members) = (d.u64()?, d.u64()?);
+        let pace = Pace::decode(&mut d)?;
         let (name, purpose) = (d.text(NAME_MAX_BYTES)?.to_owned(), d.text(PURPOSE_MAX_BYTES)?.to_owned());
         d.end()?;
-        Ok(TrainingSet { name, to, purpose, made, last, runs, members })
+        Ok(TrainingSet { name, to, purpose, made, last, runs, members, pace })
     }
 }
 
@@ -131,7 +137,7 @@ impl Sets {
     /// All sets, with their tags.
     pub(crate) fn all(&self, pages: &dyn Pages) -> Result<Vec<(SetTag, TrainingSet)>> {
         let mut sets = Vec::new();
-        let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
+        let all = Range { low: &[0; SET_BYTES], high: &[0xFF; SET_BYTES], descending: false };
         self.tree.scan(pages, Self::PLACE, all, &mut |key, value| {
             if key[20] != USER {
                 sets.push((Decoder::new(key, "training set").array()?, TrainingSet::decode(value)?));

@@ -13,6 +13,7 @@ const LAYERS: &[&str] = &[
     "certificate",
     "ids",
     "env",
+    "process",
     "secret",
     "sync",
     "codec",

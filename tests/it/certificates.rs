@@ -1,11 +1,23 @@
 //! Certificates: what a good one shows, and that no other is taken.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyfall::certificate::{Certificate, Facts, Grade, Leaf, Retired, Trust, key_commitment, same_history};
-use keyfall::engine::{Erase, Request, When};
+use ed25519_dalek::SigningKey;
+use keyfall::cell::{
+    Awaited, Contents, Dealt, Durable, Finality, Level, MemoryCell, Promise, Quorum, Retirement, RootCell, RootId,
+    Statement,
+};
+use keyfall::certificate::{
+    Certificate, Draft, Facts, Grade, Leaf, Retired, SLOTS_MIN, Trust, key_commitment, same_history, slots,
+};
+use keyfall::crypto::Key;
+use keyfall::engine::{Discarded, Erase, Keeper, Request, When};
+use keyfall::ids::StoreId;
 use keyfall::log::{Checkpoint, Hash, LogProof, Note, Signer, VerifierKey};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Scope, Timestamp};
+use keyfall::store::{MemoryStore, Store};
+use keyfall::testing::Seeded;
+use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Options, Put, Result, Scope, Timestamp};
 
 use crate::support::{SMALL, World, kind, user};
 
@@ -438,5 +450,355 @@ fn keys_and_notes_are_those_of_other_implementations() {
     for bad in ["PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", "a b+00000000+AA==", "", "x+y+z"]
     {
         assert_eq!(kind(bad.parse::<VerifierKey>()), ErrorKind::Invalid, "{bad}");
+    }
+}
+
+/// DEL and the C1 controls passed through the JSON of a certificate, and the signed note refused them after the user was gone: the
+/// certificate was lost for ever.
+#[test]
+fn a_users_own_choice_of_name_never_prevents_a_certificate() {
+    let hidden: Vec<char> = (0..=0xFFFF_u32)
+        .filter_map(char::from_u32)
+        .filter(|c| c.is_control() || "\u{2028}\u{2029}\u{202e}\u{2066}\u{200f}\u{feff}\u{ad}".contains(*c))
+        .chain(['\u{e0041}', '"', '\\', '\u{e000}', '\u{fffe}', '\u{10ffff}', '🙂'])
+        .collect();
+    assert!(hidden.len() > 70);
+    let world = World::new(5, SMALL);
+    let engine = world.engine();
+    for (n, c) in hidden.into_iter().enumerate() {
+        let name = format!("a{c}b {n}");
+        world.put(&name, Class::audio(), b"x");
+        let request = Request { authority: format!("{c}clerk"), ground: format!("law{c}") };
+        let mut erase = Erase::new(Scope::user(user(&name))).certified(request);
+        if n % 2 == 0 {
+            erase = erase.keep(Class::action(), format!("because{c} of {c}"));
+        }
+        let text = certified(engine, erase).to_string();
+        let unseen = |c: char| c != '\n' && (c.is_control() || "\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}".contains(c));
+        assert!(!text.contains(unseen), "{c:?}: {text:?}");
+        let certificate: Certificate = text.parse().unwrap();
+        certificate.verify(&trust(engine)).unwrap();
+        assert_eq!(certificate.facts.body.user.as_deref(), Some(name.as_str()));
+        // Any reader of JSON reads it, and no other way to write it passes.
+        let (_, machine) = certificate.note.text().split_once("keyfall/certificate@v1\n").unwrap();
+        let read: serde_json::Value = serde_json::from_str(machine).unwrap();
+        assert_eq!(read["body"]["user"], name.as_str());
+        let other = text.replace("\\u202e", "\u{202e}").replace("\\u2028", "\u{2028}").replace("\\u00ad", "\u{ad}");
+        assert!(other == text || !holds(other.as_bytes(), &trust(engine)));
+    }
+}
+
+/// A cell whose keyholders say what a test lets them.
+struct Spread {
+    cell: MemoryCell,
+    store: Mutex<Option<StoreId>>,
+    keys: Vec<SigningKey>,
+    /// Who is dealt shares, and who answers.
+    dealt: Mutex<Vec<usize>>,
+    here: Mutex<Vec<usize>>,
+    unfinished: Mutex<Vec<Dealt>>,
+}
+
+impl Spread {
+    /// Keyholders 0 to 4 of six have shares, three of which give the key; one may lie.
+    fn new() -> Self {
+        Spread {
+            cell: MemoryCell::new(),
+            store: Mutex::default(),
+            keys: (0..6).map(|n| SigningKey::from_bytes(&[n + 1; 32])).collect(),
+            dealt: Mutex::new((0..5).collect()),
+            here: Mutex::new((0..5).collect()),
+            unfinished: Mutex::default(),
+        }
+    }
+
+    fn quorum(&self, of: &[usize]) -> Quorum {
+        let keyholders = of.iter().map(|n| self.keys[*n].verifying_key().to_bytes()).collect();
+        Quorum { threshold: 3, liars: 1, keyholders }
+    }
+
+    fn answer(&self, here: &[usize]) {
+        *self.here.lock().unwrap() = here.to_vec();
+    }
+
+    fn engine(self: &Arc<Self>) -> Engine {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let options = Options { env: Arc::new(Seeded::new(3)), keeper: Keeper::ByHand, ..Options::default() };
+        Engine::init(store, Arc::clone(self) as Arc<dyn RootCell>, options).unwrap()
+    }
+}
+
+impl RootCell for Spread {
+    fn describe(&self) -> Promise {
+        let quorum = Some(self.quorum(&self.dealt.lock().unwrap()));
+        Promise { kind: "quorum", level: Level::L3, quorum, ..self.cell.describe() }
+    }
+    fn unfinished(&self) -> Vec<Dealt> {
+        self.unfinished.lock().unwrap().clone()
+    }
+    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
+        *self.store.lock().unwrap() = Some(store);
+        self.cell.deposit(store, id, key)
+    }
+    fn load(&self) -> Result<Contents> {
+        self.cell.load()
+    }
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
+        self.cell.retire(keep, proof)?;
+        let store = self.store.lock().unwrap().unwrap();
+        let sign = |n: &usize| Statement::sign(store.0, *keep, Timestamp(1_800_000_000_000), &self.keys[*n]);
+        let statements = self.here.lock().unwrap().iter().map(sign).collect();
+        Ok(Retirement::Stated { statements, needed: self.quorum(&self.dealt.lock().unwrap()).needed() })
+    }
+}
+
+fn put(engine: &Engine, name: &str) {
+    engine.put(Put::new(user(name), Class::audio()), &b"x"[..]).unwrap();
+}
+
+/// An erase that found nothing left said that the root key was destroyed, and a checkpoint called it so, while three of the four keyholders
+/// that were needed had signed.
+#[test]
+fn nothing_is_called_destroyed_before_enough_keyholders_have_signed() {
+    let cell = Arc::new(Spread::new());
+    let engine = cell.engine();
+    ["ada", "ben"].iter().for_each(|name| put(&engine, name));
+    let before = engine.checkpoint().unwrap();
+    assert!(!Checkpoint::is_pending(&before));
+    cell.answer(&[0, 1, 2]);
+    let awaited = Finality::Pending { awaited: vec![Awaited::Keyholders { stated: 3, needed: 4 }] };
+    let done = engine.erase(asked(Scope::user(user("ada")))).unwrap();
+    assert_eq!(done.finality, awaited);
+    assert_eq!(done.finality.until(), None);
+    let again = engine.erase(asked(Scope::user(user("ada")))).unwrap();
+    assert_eq!((again.already, &again.finality, again.retirement), (true, &awaited, None));
+    let status = engine.status().unwrap();
+    assert_eq!((&status.finality, status.pending), (&awaited, None));
+    assert!(status.unsettled.unwrap().contains("3 of 4 keyholders"));
+    assert_eq!(engine.report(&user("ben")).unwrap().finality, awaited);
+    // No checkpoint is signed but the one that says so, below the certificate that says so.
+    for refused in [engine.checkpoint().map(drop), engine.log_proof(0).map(drop)] {
+        let e = refused.unwrap_err();
+        assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("3 of 4 keyholders"), "{e}");
+    }
+    let pending = done.certificate.unwrap().sign().unwrap();
+    let still = engine.upgrade(&pending, None).unwrap();
+    for certificate in [&pending, &still] {
+        let verified = certificate.verify(&trust(&engine)).unwrap();
+        assert_eq!((verified.judged.grade, verified.log_pending), (Grade::Pending, true));
+        assert!(verified.words().iter().any(|word| word.contains("at least one was pending")));
+        assert!(Checkpoint::is_pending(&certificate.proof.checkpoint));
+    }
+    // A window and missing keyholders are awaited at once.
+    let window = engine.erase(asked(Scope::user(user("ben"))).final_within(Duration::from_secs(60))).unwrap();
+    assert!(matches!(window.finality.awaited(), [Awaited::Window(_), Awaited::Keyholders { .. }]), "{window:?}");
+    assert_eq!((window.finality.until(), window.retirement), (None, None));
+    cell.answer(&[0, 1, 2, 4]);
+    engine.rekey().unwrap();
+    assert_eq!(engine.status().unwrap().finality, Finality::Final);
+    assert_eq!(engine.erase(Scope::user(user("ada"))).unwrap().finality, Finality::Final);
+    assert!(!Checkpoint::is_pending(&engine.checkpoint().unwrap()));
+    for certificate in [pending, window.certificate.unwrap().sign().unwrap()] {
+        let upgraded = engine.upgrade(&certificate, None).unwrap();
+        let verified = upgraded.verify(&trust(&engine)).unwrap();
+        assert_eq!((verified.judged.grade, verified.log_pending), (Grade::Final, false));
+    }
+}
+
+/// The keyholders' statements were counted for the newest epoch alone: where one of them had been replaced, an older key that reached the
+/// same record had too few.
+#[test]
+fn a_certificate_counts_statements_for_each_epoch_by_who_was_dealt_a_share() {
+    let cell = Arc::new(Spread::new());
+    let engine = cell.engine();
+    ["ada", "ben", "cleo"].iter().for_each(|name| put(&engine, name));
+    cell.answer(&[0, 1, 2]);
+    let ada = certified(&engine, asked(Scope::user(user("ada"))));
+    // Keyholder 0 is lost and replaced by 5; it and 4 have not stated about the first epoch.
+    *cell.dealt.lock().unwrap() = vec![5, 1, 2, 3, 4];
+    *cell.unfinished.lock().unwrap() = vec![Dealt { epoch: 1, quorum: cell.quorum(&[0, 1, 2, 3, 4]) }];
+    cell.answer(&[5, 1, 2, 3]);
+    let ben = certified(&engine, asked(Scope::user(user("ben"))));
+    let judged = ben.verify(&trust(&engine)).unwrap().judged;
+    assert_eq!(judged.grade, Grade::Pending, "{:?}", judged.reasons);
+    assert!(judged.reasons.iter().any(|reason| reason.contains("3 of the 4") && reason.contains("epoch 1,")));
+    assert!(!judged.reasons.iter().any(|reason| reason.contains("the old root key")), "{:?}", judged.reasons);
+    // Who was dealt no share of the first epoch does not count for it.
+    let ada = engine.upgrade(&ada, None).unwrap();
+    assert_eq!(ada.facts.judge().unwrap().grade, Grade::Final, "0 had stated before it was lost");
+    // The one that was away comes back, and is asked.
+    cell.answer(&[5, 1, 2, 3, 4]);
+    let done = engine.upgrade(&ben, None).unwrap();
+    assert_eq!(done.verify(&trust(&engine)).unwrap().judged.grade, Grade::Final);
+    // A statement that was quoted stays, also where its keyholder is asked no more.
+    cell.answer(&[5, 1]);
+    let later = engine.upgrade(&done, None).unwrap();
+    assert_eq!(later.facts.judge().unwrap().grade, Grade::Final);
+    // Nothing is awaited of older epochs: nothing is said of them.
+    cell.unfinished.lock().unwrap().clear();
+    cell.answer(&[5, 1, 2, 3]);
+    let cleo = certified(&engine, asked(Scope::user(user("cleo"))));
+    assert_eq!(cleo.facts.judge().unwrap().grade, Grade::Final);
+    assert!(cleo.facts.body.cell.earlier.is_empty());
+    // What the cell cannot be quoted with is no reason to lose a certificate.
+    let mut facts = cleo.facts.clone();
+    facts.outcome.retired = Retired::Waiting;
+    assert_eq!(facts.judge().unwrap().grade, Grade::Pending);
+}
+
+#[test]
+fn a_copy_that_a_discard_passed_over_is_named() {
+    let world = world();
+    let engine = world.engine();
+    let certificate = certified(engine, asked(Scope::user(user("ada"))));
+    let done = engine.discard(&mut |_| {}).unwrap();
+    let skipped = engine.upgrade(&certificate, Some(Discarded { copies_skipped: 2, ..done })).unwrap();
+    skipped.verify(&trust(engine)).unwrap();
+    assert!(!skipped.facts.outcome.discarded);
+    assert!(
+        skipped.to_string().contains("in part") && skipped.to_string().contains("2 copies were passed over"),
+        "{skipped}"
+    );
+    let whole = engine.upgrade(&skipped, Some(done)).unwrap();
+    assert!(whole.to_string().contains("  Ciphertext: discarded from the store\n"), "{whole}");
+    // What somebody else wrote into it is not signed.
+    let mut forged = certificate.clone();
+    forged.facts.outcome.discarded = true;
+    assert_eq!(kind(engine.upgrade(&forged, None)), ErrorKind::Corrupt);
+}
+
+/// Where the engine ended between the commit and the certificate nobody had what opens the leaf.
+#[test]
+fn a_draft_kept_before_the_erase_becomes_the_certificate() {
+    let mut world = world();
+    let kept: Arc<Mutex<Vec<String>>> = Arc::default();
+    let keep = |fails: bool| {
+        let kept = Arc::clone(&kept);
+        move |draft: &Draft| {
+            kept.lock().unwrap().push(draft.to_string());
+            if fails { Err(Error::new(ErrorKind::Full, "no space left")) } else { Ok(()) }
+        }
+    };
+    let engine = world.engine();
+    // One that cannot be kept prevents its own erase alone.
+    let outcomes = engine.erase_all(&[
+        asked(Scope::class(user("ada"), Class::audio())).drafted(keep(true)),
+        asked(Scope::class(user("ben"), Class::audio())).drafted(keep(false)),
+        Erase::new(Scope::class(user("ben"), Class::action())),
+    ]);
+    assert_eq!(outcomes[0].as_ref().unwrap_err().kind(), ErrorKind::Full);
+    assert!(outcomes[0].as_ref().unwrap_err().to_string().contains("nothing was erased"));
+    assert!(outcomes[1].is_ok() && outcomes[2].as_ref().is_ok_and(|done| done.certificate.is_none()));
+    assert!(engine.erase(Scope::class(user("ada"), Class::audio())).unwrap().records == Some(2), "it was there still");
+    let drafts: Vec<Draft> = kept.lock().unwrap().iter().map(|text| text.parse().unwrap()).collect();
+    assert_eq!(drafts.len(), 3, "ada's, and ben's, which was made again without her");
+    assert_eq!(kind(engine.certificate(&drafts[0])), ErrorKind::Absent);
+    assert_eq!(kind(engine.certificate(&drafts[1])), ErrorKind::Absent);
+    let given = outcomes[1].as_ref().unwrap().certificate.as_ref().unwrap().sign().unwrap();
+    // The engine ends, and what it gave is lost: the draft is enough, as often as it is asked for.
+    world.reopen();
+    for _ in 0..2 {
+        let made = world.engine().certificate(&drafts[2]).unwrap();
+        let verified = made.to_string().parse::<Certificate>().unwrap().verify(&trust(world.engine())).unwrap();
+        assert_eq!(verified.judged.grade, Grade::Limited, "final, in a memory cell");
+        assert_eq!((&made.facts.body, &made.facts.leaf), (&given.facts.body, &given.facts.leaf));
+    }
+    // It is no certificate, and nobody's word goes into one through it.
+    assert!(drafts[2].to_string().parse::<Certificate>().is_err());
+    let mut forged = drafts[2].clone();
+    forged.facts.body.records = None;
+    assert!(world.engine().certificate(&forged).is_err());
+    let mut forged = drafts[2].clone();
+    (forged.facts.outcome.discarded, forged.facts.outcome.retired) = (true, Retired::Destroyed);
+    assert!(forged.to_string().parse::<Draft>().is_err());
+    assert!(!world.engine().certificate(&forged).unwrap().facts.outcome.discarded);
+}
+
+#[test]
+fn a_witness_that_is_given_twice_is_one() {
+    let world = world();
+    let engine = world.engine();
+    let mut certificate = certified(engine, asked(Scope::user(user("ada"))));
+    let log = engine.log_key().unwrap();
+    let (one, two) =
+        (Signer::witness("witness.example/1", &[1; 32]).unwrap(), Signer::witness("w2", &[2; 32]).unwrap());
+    let renamed = Signer::witness("another.name", &[1; 32]).unwrap();
+    for witness in [&one, &renamed] {
+        witness.sign(&mut certificate.proof.checkpoint, Timestamp(1_800_000_000_000));
+    }
+    let twice = [one.verifier(), one.verifier(), renamed.verifier()];
+    let lenient = Trust { log: log.clone(), witnesses: twice.to_vec(), quorum: 2 };
+    assert_eq!(kind(certificate.verify(&lenient)), ErrorKind::Refused);
+    let trust = Trust::with_witnesses(log.clone(), &twice, None).unwrap();
+    assert_eq!(trust.quorum, 1);
+    assert_eq!(certificate.verify(&trust).unwrap().cosigned.len(), 1);
+    assert_eq!(kind(Trust::with_witnesses(log.clone(), &twice, Some(2))), ErrorKind::Invalid);
+    let both = Trust::with_witnesses(log.clone(), &[one.verifier(), two.verifier()], None).unwrap();
+    assert_eq!(kind(certificate.verify(&both)), ErrorKind::Refused);
+    // The log's own signature is no witness's.
+    assert_eq!(kind(Trust::with_witnesses(log.clone(), &[log.clone()], None)), ErrorKind::Invalid);
+    let own = Trust { log: log.clone(), witnesses: vec![log], quorum: 1 };
+    assert_eq!(kind(certificate.verify(&own)), ErrorKind::Refused);
+}
+
+/// A certificate by an issuer that means to mislead: it holds the keys, and chooses every text.
+fn issued(change: impl FnOnce(&mut Facts)) -> Result<Certificate> {
+    let world = world();
+    let good = certified(world.engine(), asked(Scope::class(user("ada"), Class::audio())));
+    let (mut facts, log) = (good.facts, Signer::ed25519("example.com/log", &[9; 32]).unwrap());
+    change(&mut facts);
+    let mut all = vec![Hash([0; 32]); SLOTS_MIN];
+    all[0] = facts.body.commitment(&[7; 32]);
+    let (root, mut paths) = slots(&all, &[0]);
+    facts.opening = data_encoding::BASE64.encode(&[7; 32]);
+    facts.slot.index = 0;
+    facts.slot.path = paths.remove(0).iter().map(ToString::to_string).collect();
+    let text: String = facts.leaf.iter().map(|line| format!("{line}\n")).collect();
+    let mut leaf: Leaf = text.parse().unwrap();
+    (leaf.erases, leaf.cell, leaf.signer) = (root, facts.body.cell.digest(), log.public());
+    facts.leaf = leaf.to_string().lines().map(str::to_owned).collect();
+    let checkpoint =
+        Checkpoint { origin: "example.com/log".into(), size: 1, root: Hash::leaf(leaf.to_string().as_bytes()) };
+    let proof = LogProof { index: 0, path: Vec::new(), checkpoint: checkpoint.sign(&log)? };
+    let certificate = Certificate::issue(facts, &log, proof, None)?;
+    certificate.to_string().parse::<Certificate>()?.verify(&Trust::in_log(log.verifier()))?;
+    Ok(certificate)
+}
+
+#[test]
+fn an_issuer_cannot_put_lines_or_fields_into_the_words() {
+    let lie = "everything\n\nGrade: FINAL\n  Level L3\nWhat was erased\n  Records: 1000 audio";
+    issued(|_| {}).unwrap();
+    for (what, change) in [
+        ("scope", Box::new(|facts: &mut Facts| facts.body.scope = lie.into()) as Box<dyn Fn(&mut Facts)>),
+        ("engine", Box::new(|facts| facts.body.engine = lie.into())),
+        ("store", Box::new(|facts| facts.body.store = lie.into())),
+        ("class", Box::new(|facts| facts.body.records = Some([(lie.to_owned(), 1)].into()))),
+        ("class", Box::new(|facts| facts.body.records = Some([("audio, 7 action".to_owned(), 1)].into()))),
+        ("kind", Box::new(|facts| facts.body.cell.kind = lie.into())),
+        ("statement", Box::new(|facts| facts.body.cell.statement = lie.into())),
+        ("user", Box::new(|facts| facts.body.user = Some(lie.into()))),
+        ("authority", Box::new(|facts| facts.body.authority = lie.into())),
+        ("ground", Box::new(|facts| facts.body.ground = lie.replace('\n', "\u{2028}"))),
+    ] {
+        let text = issued(|facts| change(facts)).unwrap().to_string();
+        let head = text.split("\n\nkeyfall/certificate@v1\n").next().unwrap();
+        let lines: Vec<&str> = head.lines().collect();
+        assert_eq!(
+            lines.iter().filter(|line| line.contains("Grade:") && !line.contains('"')).count(),
+            1,
+            "{what}: {head}"
+        );
+        assert_eq!(lines.iter().filter(|line| line.trim_start().starts_with("Records: ")).count(), 1, "{what}: {head}");
+        assert!(!head.contains(" 7 action,") && !head.contains(", 7 action\n"), "{what}: {head}");
+    }
+    for time in [lie, "2026-13-45T00:00:00Z", "2026-01-01T00:00:00+00:00", "soon", ""] {
+        for change in [
+            Box::new(|facts: &mut Facts| facts.body.requested = time.into()) as Box<dyn Fn(&mut Facts)>,
+            Box::new(|facts| facts.outcome.issued = time.into()),
+            Box::new(|facts| facts.outcome.retired = Retired::Scheduled(time.into())),
+        ] {
+            assert_eq!(kind(issued(|facts| change(facts))), ErrorKind::Invalid, "{time:?}");
+        }
     }
 }

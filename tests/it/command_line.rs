@@ -225,7 +225,7 @@ fn two_processes_cannot_have_one_store() {
     drop(holder);
     let system = std::sync::Arc::new(keyfall::env::System);
     let holder = keyfall::cell::FileCell::open(&cli.path("store.cell"), system).unwrap();
-    let e = cli.fails(1, &["status", "store"]);
+    let e = cli.fails(1, &["create", "store", "--user", "ada"]);
     assert!(e.contains("in use"), "{e}");
     drop(holder);
     cli.ok(&["status", "store"]);
@@ -257,7 +257,8 @@ fn copies_from_the_command_line() {
     cli.ok(&["restore", "--cell", "store.cell", "--into", "store", "tape"]);
     assert_eq!(cli.run(&["get", "store", &b]).stdout, b"stays");
     cli.fails(3, &["get", "store", &a]);
-    cli.ok(&["copy", "remove", "store", "replica"]);
+    one_line(&cli.fails(11, &["copy", "remove", "store", "replica"]));
+    cli.ok(&["copy", "remove", "store", "replica", "--take-over"]);
     one_line(&cli.fails(4, &["copy", "remove", "store", "replica"]));
 }
 

@@ -143,7 +143,7 @@ fn an_open_engine_does_what_is_due_by_itself_and_so_does_the_next() {
     assert_eq!(kind(engine.get(&first)), ErrorKind::Erased);
     // A policy, a window: the same thread.
     let erasure = engine.erase(Erase::new(Scope::Record(second)).final_within(Duration::from_millis(60))).unwrap();
-    assert!(erasure.pending.is_some());
+    assert!(!erasure.finality.is_final());
     wait_for("the pending erase", || engine.status().unwrap().pending.is_none());
     let third = put(&engine);
     engine.set_policy(None, &Policy::new(Class::audio()).max_age(Duration::from_millis(1))).unwrap();
@@ -304,7 +304,7 @@ fn a_pending_erase_says_so_until_it_is_final() {
     let erasure = world.engine().erase(window).unwrap();
     assert_eq!(world.engine().head().epoch, before.epoch, "no root key was replaced");
     assert_eq!((erasure.retirement, erasure.epoch), (None, before.epoch + 1));
-    let until = erasure.pending.unwrap();
+    let until = erasure.finality.until().unwrap();
     assert!(until.0 - world.env.now().0 <= 86_400_000);
     // Nobody reads it through the engine, and it says that the bytes can be read.
     assert_eq!(kind(read(world.engine(), &audio)), ErrorKind::Erased);
@@ -314,9 +314,9 @@ fn a_pending_erase_says_so_until_it_is_final() {
     assert_eq!(world.engine().report(&user("ben")).unwrap().pending, Some(until));
     // Another one, sooner: all become final then.
     let sooner = world.engine().erase(Erase::new(Scope::Record(other)).final_within(DAY / 2)).unwrap();
-    assert!(sooner.pending.unwrap() < until);
+    assert!(sooner.finality.until().unwrap() < until);
     world.reopen();
-    assert_eq!(world.engine().status().unwrap().pending, sooner.pending);
+    assert_eq!(world.engine().status().unwrap().pending, sooner.finality.until());
     assert!(!world.tend().finalized);
     world.days_pass(1);
     assert!(world.tend().finalized);
@@ -326,11 +326,11 @@ fn a_pending_erase_says_so_until_it_is_final() {
     // An erase at once takes what is pending with it.
     let last = world.put("ben", Class::audio(), b"last");
     let pending = world.engine().erase(Erase::new(Scope::Record(more)).final_within(DAY)).unwrap();
-    assert!(pending.pending.is_some());
+    assert!(!pending.finality.is_final());
     let outcomes = world
         .engine()
         .erase_all(&[Erase::new(Scope::Record(last)), Erase::new(Scope::user(user("ben"))).final_within(DAY)]);
-    assert!(outcomes.iter().all(|o| o.as_ref().unwrap().pending.is_none()));
+    assert!(outcomes.iter().all(|o| o.as_ref().unwrap().finality.is_final()));
     assert!(world.tape.exposed(&*world.cell).unwrap().is_empty());
 }
 
@@ -416,7 +416,7 @@ fn plans_policies_and_windows_from_the_command_line() {
     cli.fails(6, &["get", "store", &audio]);
     cli.ok(&["get", "store", &audio, "--as", "analyst", "--purpose", "to mend"]);
     cli.ok(&["export", "store", "--user", "ada", "out"]);
-    let told = cli.ok(&["policy", "set", "store", "--user", "ada", "--class", "audio", "--max-records", "1"]);
+    let told = cli.ok(&["policy", "set", "store", "--user", "ada", "--class", "audio", "--max-records", "1", "--yes"]);
     assert!(told.contains("1 records passed it"), "{told}");
     cli.ok(&["policy", "unset", "store", "--user", "ada", "--class", "audio"]);
     cli.fails(4, &["policy", "unset", "store", "--user", "ada", "--class", "audio"]);
@@ -467,4 +467,67 @@ fn a_damaged_user_does_not_keep_the_others_from_what_is_due() {
     assert!(passed_over >= 6, "{passed_over}");
     world.reopen();
     assert_eq!(world.tend().damaged, 0);
+}
+
+#[test]
+fn how_many_records_a_policy_takes_at_once_is_told_before() {
+    let world = World::new(13, SMALL);
+    let engine = world.engine();
+    for n in 0..3 {
+        for name in ["ada", "ben"] {
+            world.put(name, Class::audio(), b"x");
+            world.put_for(name, Class::action(), if n == 0 { "treatment" } else { "advice" });
+        }
+        world.days_pass(10);
+    }
+    let days = |n: u32| n * DAY;
+    let audio = || Policy::new(Class::audio());
+    let action = || Policy::new(Class::action());
+    for (policy, of_ada, of_all) in [
+        (audio(), 0, 0),
+        (audio().max_age(days(15)), 2, 4),
+        (audio().max_age(days(100)), 0, 0),
+        (audio().max_records(1), 2, 4),
+        (audio().until(world.in_days(1)), 0, 0),
+        (audio().until(Timestamp(0)), 3, 6),
+        (action().purpose("treatment").max_age(days(5)), 1, 2),
+        (action().purpose("advice").max_age(days(15)), 1, 2),
+        (action().max_age(days(15)), 2, 4),
+        (Policy::new(Class::transcript()).max_records(0), 0, 0),
+    ] {
+        assert_eq!(engine.would_expire(Some(&user("ada")), &policy).unwrap(), of_ada, "{policy:?}");
+        assert_eq!(engine.would_expire(None, &policy).unwrap(), of_all, "{policy:?}");
+    }
+    // A user's own comes before the store's, and one of a purpose before one of the class.
+    engine.set_policy(Some(&user("ben")), &audio()).unwrap();
+    engine.set_policy(None, &action().purpose("treatment")).unwrap();
+    assert_eq!(engine.would_expire(None, &audio().max_age(days(15))).unwrap(), 2);
+    assert_eq!(engine.would_expire(None, &action().max_age(days(15))).unwrap(), 2);
+    assert_eq!(kind(engine.would_expire(Some(&user("nobody")), &audio())), ErrorKind::Absent);
+    // It tells what happens.
+    engine.set_policy(None, &action().max_age(days(15))).unwrap();
+    assert_eq!(world.tend().expired, 2);
+}
+
+#[test]
+fn a_date_at_the_beginning_of_time_is_a_date() {
+    let world = World::new(14, SMALL);
+    let engine = world.engine();
+    let ids = ["ada", "ben"].map(|name| world.put(name, Class::audio(), b"x"));
+    engine.set_policy(None, &Policy::new(Class::audio()).until(Timestamp(0))).unwrap();
+    assert_eq!(world.tend().expired, 2);
+    assert!(ids.iter().all(|id| kind(engine.get(id)) == ErrorKind::Erased));
+    let own = world.put("ada", Class::action(), b"x");
+    engine.set_policy(Some(&user("ada")), &Policy::new(Class::action()).until(Timestamp(0))).unwrap();
+    assert_eq!(world.tend().expired, 1);
+    assert_eq!(kind(engine.get(&own)), ErrorKind::Erased);
+    // A bound that no time is must not become no bound.
+    let kept = world.put("ben", Class::transcript(), b"x");
+    let never = When::Between { from: Some(Timestamp(u64::MAX)), until: None };
+    let never = Scope::User { user: user("ben"), class: None, when: never };
+    assert_eq!(kind(engine.erase_at(never.clone(), world.in_days(1))), ErrorKind::Invalid);
+    assert_eq!(kind(engine.erase(never)), ErrorKind::Invalid);
+    world.days_pass(2);
+    world.tend();
+    assert!(read(engine, &kept).is_ok());
 }

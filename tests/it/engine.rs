@@ -6,7 +6,7 @@ use std::sync::Arc;
 use keyfall::cell::RootCell;
 use keyfall::engine::{CopyMode, Geometry, Options, When, restore};
 use keyfall::ids::BlobName;
-use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
+use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::testing::{Defect, RecordingStore};
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, Scope, Timestamp};
 
@@ -572,7 +572,7 @@ fn a_second_writer_is_found_out_and_its_candidate_destroyed() {
     let second = Engine::open(Arc::clone(&world.store), Arc::clone(&cell), world.options.clone()).unwrap();
     second.put(Put::new(user("bob"), Class::audio()), &b"y"[..]).unwrap();
     let e = world.engine().erase(Scope::Record(id)).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+    assert_eq!(e.kind(), ErrorKind::Fenced, "{e}");
     assert_eq!(kind(world.engine().put(Put::new(user("eve"), Class::audio()), &b"z"[..])), ErrorKind::Poisoned);
     assert_eq!(cell.load().unwrap().keys.len(), 2, "the loser's candidate is still in the cell");
     drop(second);
@@ -694,7 +694,7 @@ impl Store for SetBack {
     fn names(&self, from: Cursor, limit: usize) -> keyfall::Result<(Vec<BlobName>, Option<Cursor>)> {
         self.store().names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> keyfall::Result<()> {
+    fn remove(&self, names: &[BlobName]) -> keyfall::Result<Removed> {
         self.store().remove(names)
     }
     fn usage(&self) -> keyfall::Result<Usage> {

@@ -65,6 +65,10 @@ fn grant(party: &Party) -> Grant {
     Grant::new(&party.public, "Ride skill", "to order rides")
 }
 
+fn to_mend(party: &Party) -> Grant {
+    Grant { purpose: "to mend the models".into(), ..grant(party) }
+}
+
 fn ids<'r>(records: impl IntoIterator<Item = &'r RecordId>) -> Vec<RecordId> {
     records.into_iter().copied().collect()
 }
@@ -184,11 +188,11 @@ fn what_is_revoked_or_erased_while_it_is_opened_goes_no_further() {
             false => engine.revoke(&user("ada"), ticket.grant().unwrap()).unwrap(),
         };
         let opened = engine.open_request(&request, Interrupted { written: 0, then, out: &mut parcel }).unwrap();
-        // A grant that is revoked lets the record in hand end; an erase does not.
-        assert_eq!((opened.records, opened.fell), if erased { (1, 4) } else { (2, 3) });
+        // Neither lets the record in hand end.
+        assert_eq!((opened.records, opened.fell), (1, 4));
         let mut kept = Kept::default();
         unpack(&secret, &parcel[..], &mut kept).unwrap();
-        assert_eq!((kept.records.len() as u64, kept.fell), (opened.records, usize::from(erased)));
+        assert_eq!((kept.records.len() as u64, kept.fell), (opened.records, 1));
     }
 }
 
@@ -209,7 +213,7 @@ fn a_training_set_that_shrinks() {
     assert_eq!(kind(engine.add_to_set("voices 2026", &all)), ErrorKind::Refused);
     let mut grants = Vec::new();
     for name in ["ada", "ben", "chloe", "dora"] {
-        grants.push(engine.grant(&user(name), grant(&party)).unwrap());
+        grants.push(engine.grant(&user(name), to_mend(&party)).unwrap());
     }
     assert_eq!(engine.add_to_set("voices 2026", &all).unwrap(), 8);
     assert_eq!(engine.add_to_set("voices 2026", &all[..2]).unwrap(), 0, "they are there");
@@ -240,7 +244,7 @@ fn a_training_set_that_shrinks() {
     assert_eq!(engine.report(&user("chloe")).unwrap().sets, [], "who took the grant back is in no set");
     assert_eq!((engine.sets().unwrap()[0].runs, engine.sets().unwrap()[0].members), (3, 2));
     // What nobody put in stays out, and a set can be dropped.
-    engine.grant(&user("chloe"), grant(&party)).unwrap();
+    engine.grant(&user("chloe"), to_mend(&party)).unwrap();
     assert_eq!(party.open(&world, &ticket).unwrap().0.records, 2);
     engine.drop_set("voices 2026").unwrap();
     assert_eq!(kind(party.open(&world, &ticket)), ErrorKind::Absent);
@@ -265,7 +269,7 @@ fn who_steals_every_long_term_key_afterwards_recovers_nothing_erased() {
         envelopes.push(envelope);
     }
     let ticket = engine.grant(&user("ada"), grant(&party)).unwrap();
-    let set = engine.make_set("voices", &party.public, "to mend").unwrap();
+    let set = engine.make_set("voices", &party.public, "to order rides").unwrap();
     let records: Vec<RecordId> = engine.list(&Default::default()).unwrap().records.iter().map(|r| r.id).collect();
     let of_ada: Vec<RecordId> = records.into_iter().filter(|id| *id != stays).collect();
     engine.add_to_set("voices", &of_ada).unwrap();
@@ -370,7 +374,7 @@ fn grants_and_training_sets_from_the_command_line() {
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();
     let id = list["grants"][0]["id"].as_str().unwrap();
 
-    let ticket = cli.ok(&["training", "make", "store", "--name", "voices", "--to", "skill.pub", "--purpose", "models"]);
+    let ticket = cli.ok(&["training", "make", "store", "--name", "voices", "--to", "skill.pub", "--purpose", "rides"]);
     cli.fails(6, &["training", "add", "store", "--name", "voices", "--user", "ada"]);
     cli.ok(&add);
     assert_eq!(cli.ok(&["training", "add", "store", "--name", "voices", "--user", "ada"]), "2 records added");
@@ -395,4 +399,19 @@ fn grants_and_training_sets_from_the_command_line() {
         &["grant", "add", "store", "--to", "store.cell/slot-a", "--name", "x", "--user", "ada", "--purpose", "y"],
     );
     cli.fails(2, &["unseal", "--key", "ada.pub", "all.sealed", "other"]);
+}
+
+#[test]
+fn a_grant_that_ended_at_the_beginning_of_time_opens_nothing() {
+    let world = World::new(30, SMALL);
+    let engine = world.engine();
+    let party = Party::new(&world);
+    world.put("ada", Class::action(), b"a ride to the station");
+    let over = engine.grant(&user("ada"), grant(&party).until(Timestamp(0))).unwrap();
+    assert_eq!(kind(party.open(&world, &over)), ErrorKind::Refused);
+    assert_eq!(engine.grants(&user("ada")).unwrap()[0].1.until, Some(Timestamp(0)));
+    let told = engine.history(&user("ada")).unwrap();
+    assert!(matches!(&told[0].1, Fact::Granted { until: Some(Timestamp(0)), .. }), "{told:?}");
+    let open = engine.grant(&user("ada"), grant(&party)).unwrap();
+    assert_eq!(party.open(&world, &open).unwrap().0.records, 1);
 }

@@ -1,7 +1,8 @@
 //! A hold holds: every erase that would touch what it covers is refused, whole, and the refusal stands in the history.
 
+use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::engine::{Erase, Fact, Hold, Source, When, restore};
-use keyfall::store::MemoryStore;
+use keyfall::store::{MemoryStore, Store};
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Scope, Timestamp};
 
 use crate::support::{SMALL, World, kind, read, user};
@@ -142,7 +143,12 @@ fn holds_survive_a_restore() {
     world.engine().copy_add("copy", keyfall::engine::CopyMode::InStep, |_| {}).unwrap();
     let into = std::sync::Arc::new(MemoryStore::new());
     restore(&*world.cell, &[world.place("copy")], &*into, |_| {}).unwrap();
-    let engine = Engine::open(into, world.cell.clone(), Options { ..world.options.clone() }).unwrap();
+    let engine = Engine::open(
+        into,
+        world.cell.clone(),
+        Options { open_as: keyfall::engine::OpenAs::TakeOver, ..world.options.clone() },
+    )
+    .unwrap();
     assert_eq!(kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Held);
     assert_eq!(engine.holds(&user("ben")).unwrap()[0].1.reason, "a court asks");
 }
@@ -163,4 +169,137 @@ fn what_a_held_record_depends_on_no_more_is_free() {
     for way in ways {
         assert_eq!(kind(engine.erase(Scope::Record(way))), ErrorKind::Held);
     }
+}
+
+/// Engines over the store with one blob changed in each: whichever page it is.
+fn damaged(world: &World) -> Vec<Engine> {
+    let names = keyfall::testing::listed(&*world.store, 1000).unwrap();
+    let engine = |spoilt: &_| {
+        let store = MemoryStore::new();
+        for name in &names {
+            let mut blob = world.store.get(name).unwrap().unwrap();
+            if name == spoilt {
+                let last = blob.len() - 1;
+                blob[last] ^= 1;
+            }
+            store.put(&[(*name, blob)]).unwrap();
+        }
+        store.commit(&[], None, &world.store.head().unwrap().unwrap()).unwrap();
+        let cell = MemoryCell::new();
+        for key in RootCell::load(&*world.cell).unwrap().keys {
+            cell.deposit(world.engine().id(), &key.id, &key.key).unwrap();
+        }
+        Engine::open(std::sync::Arc::new(store), std::sync::Arc::new(cell), world.options.clone()).ok()
+    };
+    names.iter().filter_map(engine).collect()
+}
+
+/// Whether the user was erased though its page could not be read.
+fn lost_with_its_page(engine: &Engine, name: &str) -> bool {
+    engine.erase(Scope::user(user(name))).is_ok_and(|done| done.records.is_none())
+}
+
+#[test]
+fn a_mark_for_a_held_record_that_is_gone_keeps_nobody_from_being_erased() {
+    let world = World::new(40, SMALL);
+    let audio = put(world.engine(), "alice", Class::audio(), &[]);
+    let text = put(world.engine(), "bob", Class::transcript(), &[audio]);
+    world.engine().hold(&user("bob"), hold()).unwrap();
+    let span = When::Between { from: None, until: None };
+    let scopes = [
+        Scope::user(user("alice")),
+        Scope::Record(audio),
+        Scope::class(user("alice"), Class::audio()),
+        Scope::interaction(user("alice"), audio.interaction()),
+        Scope::User { user: user("alice"), class: None, when: span },
+    ];
+    for again in [false, true] {
+        for scope in &scopes {
+            let mut found = 0;
+            for engine in damaged(&world) {
+                if engine.get(&audio).is_err() || !lost_with_its_page(&engine, "bob") {
+                    continue;
+                }
+                found += 1;
+                if again {
+                    // The name lives once more, and is held once more: that is another bob.
+                    engine.create_user(&user("bob")).unwrap();
+                    engine.hold(&user("bob"), hold()).unwrap();
+                }
+                assert_eq!(engine.report(&user("alice")).unwrap().needed, 0);
+                let done = engine.erase(scope.clone()).unwrap_or_else(|e| panic!("{scope:?}: {e}"));
+                assert_eq!(done.records, Some(1));
+                assert_eq!(kind(read(&engine, &audio)), ErrorKind::Erased);
+            }
+            assert_eq!(found, 1, "bob's page is one of them");
+        }
+    }
+    // While the held record is there, or cannot be asked for, it holds.
+    for engine in damaged(&world) {
+        if engine.get(&audio).is_ok() {
+            assert_eq!(kind(engine.erase(Scope::user(user("alice")))), ErrorKind::Held);
+            assert!(engine.report(&user("alice")).map_or(1, |report| report.needed) == 1);
+        }
+    }
+    assert!(read(world.engine(), &text).is_ok());
+}
+
+#[test]
+fn lifting_a_hold_frees_what_is_left_of_what_a_record_was_derived_from() {
+    let world = World::new(41, SMALL);
+    let of_alice = put(world.engine(), "alice", Class::audio(), &[]);
+    let of_bob = put(world.engine(), "bob", Class::audio(), &[]);
+    put(world.engine(), "carl", Class::transcript(), &[of_alice, of_bob]);
+    let id = world.engine().hold(&user("carl"), hold()).unwrap();
+    for restarted in [false, true] {
+        let mut found = 0;
+        for engine in damaged(&world) {
+            if engine.get(&of_bob).is_err() || kind_of(engine.get(&of_alice)) != Some(ErrorKind::Corrupt) {
+                continue;
+            }
+            // Alice's page is damaged; it is erased, or it is not.
+            if restarted && !lost_with_its_page(&engine, "alice") {
+                continue;
+            }
+            if engine.report(&user("carl")).is_err() {
+                continue;
+            }
+            found += 1;
+            assert_eq!(kind(engine.erase(Scope::user(user("bob")))), ErrorKind::Held);
+            engine.lift(&user("carl"), id, "over", "Amtsgericht").unwrap();
+            assert_eq!(engine.report(&user("bob")).unwrap().needed, 0);
+            match engine.erase(Scope::user(user("bob"))) {
+                Ok(_) => {}
+                // What was derived from alice's is followed back to her page.
+                Err(e) => assert!(!restarted && e.kind() == ErrorKind::Corrupt, "{e}"),
+            }
+        }
+        assert!(found > 0);
+    }
+}
+
+#[test]
+fn what_has_passed_a_limit_falls_though_an_idle_mark_is_on_it() {
+    let world = World::new(42, SMALL);
+    let audio = put(world.engine(), "alice", Class::audio(), &[]);
+    put(world.engine(), "bob", Class::transcript(), &[audio]);
+    world.engine().hold(&user("bob"), hold()).unwrap();
+    let day = std::time::Duration::from_secs(86_400);
+    world.engine().set_policy(None, &keyfall::engine::Policy::new(Class::audio()).max_age(day)).unwrap();
+    world.engine().tend(&mut |_| {}).unwrap();
+    let mut found = 0;
+    for engine in damaged(&world) {
+        if engine.get(&audio).is_err() || !lost_with_its_page(&engine, "bob") {
+            continue;
+        }
+        world.env.advance(2 * 86_400_000);
+        found += 1;
+        let done = engine.tend(&mut |_| {}).unwrap();
+        assert_eq!((done.expired, done.refused), (1, 0));
+    }
+    assert_eq!(found, 1);
+}
+
+fn kind_of<T>(result: keyfall::Result<T>) -> Option<ErrorKind> {
+    result.err().map(|e| e.kind())
 }

@@ -9,7 +9,7 @@ use keyfall::cell::RootCell;
 use keyfall::engine::{Erase, Fact, Follow, Grant, Hold, Policy, Query, Request, Source, When};
 use keyfall::env::Env;
 use keyfall::ids::BlobName;
-use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
+use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Scope, Timestamp};
 
 use crate::support::{SMALL, World, kind, read, user};
@@ -53,7 +53,7 @@ impl Store for Rotten {
     fn names(&self, from: Cursor, limit: usize) -> keyfall::Result<(Vec<BlobName>, Option<Cursor>)> {
         self.inner.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> keyfall::Result<()> {
+    fn remove(&self, names: &[BlobName]) -> keyfall::Result<Removed> {
         self.inner.remove(names)
     }
     fn usage(&self) -> keyfall::Result<Usage> {
@@ -578,10 +578,10 @@ fn asking_at_once_for_what_is_pending_makes_it_final() {
     for together in [false, true] {
         let audio = world.put("ada", Class::audio(), b"x");
         let other = world.put("ada", Class::audio(), b"y");
-        assert!(engine.erase(Erase::new(Scope::Record(audio)).final_within(hour)).unwrap().pending.is_some());
+        assert!(engine.erase(Erase::new(Scope::Record(audio)).final_within(hour)).unwrap().finality.until().is_some());
         let epoch = engine.head().epoch;
         let waits = Erase::new(Scope::Record(audio)).final_within(hour);
-        assert!(engine.erase(waits).unwrap().pending.is_some());
+        assert!(engine.erase(waits).unwrap().finality.until().is_some());
         assert_eq!(engine.head().epoch, epoch, "who may wait waits");
         let done = if together {
             let also = Erase::new(Scope::Record(other)).final_within(hour);
@@ -589,7 +589,7 @@ fn asking_at_once_for_what_is_pending_makes_it_final() {
         } else {
             engine.erase(Scope::Record(audio)).unwrap()
         };
-        assert_eq!((done.already, done.pending), (true, None));
+        assert_eq!((done.already, done.finality.is_final()), (true, true));
         assert_eq!((engine.head().epoch, engine.status().unwrap().pending), (epoch + 1, None));
     }
 }

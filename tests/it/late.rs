@@ -40,7 +40,7 @@ fn a_put_from_what_an_erase_took_is_refused_whether_or_not_the_erase_may_wait() 
                 let put = Put::new(user("carl"), Class::action()).derived_from(Source::Record(from));
                 batch.add(put, &b"late"[..]).unwrap();
                 let begun = engine.erase(erase(scope(source))).unwrap();
-                assert_eq!(begun.pending.is_some(), window.is_some());
+                assert_eq!(begun.finality.is_final(), window.is_none());
                 assert_eq!(kind(batch.commit()), ErrorKind::Erased, "{window:?}");
             }
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use keyfall::cell::RootCell;
-use keyfall::certificate::{Ends, Leaf};
+use keyfall::certificate::{Draft, Ends, Leaf};
 use keyfall::engine::{CopyMode, Erase};
 use keyfall::log::{
     Checkpoint, Frontier, Hash, Note, TileWriter, Tiles, VerifierKey, check_files, consistency, inclusion, root,
@@ -224,6 +224,7 @@ impl Place {
         let file = self.at(&format!("{name}.erased"));
         let told = ok(&["erase", &self.at("store"), "--user", name, "-o", &file, "--authority", "the user", "--yes"]);
         assert!(told.contains("certificate") && told.contains("L0"), "{told}");
+        assert!(!Path::new(&format!("{file}.draft")).exists(), "the certificate is there");
         file
     }
 }
@@ -269,6 +270,51 @@ fn the_program_certifies_exports_and_verifies_and_so_do_others() {
     ok(&["discard", &store, "--certificate", &third]);
     assert!(std::fs::read_to_string(&third).unwrap().contains("discarded from the store\n"));
     ok(&["certificate", "verify", &third, "--key", &place.key]);
+}
+
+#[test]
+fn names_that_cannot_be_seen_are_certified_and_others_read_them() {
+    let place = Place::new();
+    for (n, name) in
+        ["a\u{7f}b", "c\u{85}", "\u{202e}evil", "line\u{2028}line", "\u{e0041}\u{ad}"].into_iter().enumerate()
+    {
+        let (store, file) = (place.at("store"), place.at(&format!("{n}.erased")));
+        ok(&["put", &store, "--user", name, "--class", "audio", &place.at("x")]);
+        ok(&["erase", &store, "--user", name, "-o", &file, "--ground", name, "--yes"]);
+        let told = ok(&["certificate", "verify", &file, "--key", &place.key]);
+        if let Some(by_other) = auditor(&["certificate", &file, &place.key]) {
+            assert!(told.contains(&format!("Grade: {};", by_other.trim())), "{by_other} {told}");
+        }
+    }
+}
+
+#[test]
+fn the_program_makes_a_certificate_of_a_draft() {
+    let place = Place::new();
+    let (store, file) = (place.at("store"), place.at("ada.erased"));
+    ok(&["put", &store, "--user", "ada", "--class", "audio", &place.at("x")]);
+    {
+        // The program ends between the erase and its certificate.
+        let engine = crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell"))).unwrap();
+        let kept = file.clone();
+        let erase = Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
+        let keep = move |draft: &Draft| {
+            std::fs::write(&kept, draft.to_string()).unwrap();
+            Ok(())
+        };
+        engine.erase(erase.drafted(keep)).unwrap();
+    }
+    let (done, told) = run(&["certificate", "verify", &file, "--key", &place.key]);
+    assert!(!done && told.contains("draft"), "{told}");
+    ok(&["certificate", "upgrade", &store, &file]);
+    ok(&["certificate", "verify", &file, "--key", &place.key]);
+    // That nobody was there is certified too; what cannot be erased leaves no file.
+    ok(&["erase", &store, "--user", "nobody", "-o", &place.at("nobody"), "--yes"]);
+    ok(&["certificate", "verify", &place.at("nobody"), "--key", &place.key]);
+    let other = Place::new();
+    let foreign = ok(&["put", &other.at("store"), "--user", "eve", "--class", "audio", &other.at("x")]);
+    let (done, told) = run(&["erase", &store, "--record", foreign.trim(), "-o", &place.at("none"), "--yes"]);
+    assert!(!done && !Path::new(&place.at("none")).exists(), "{told}");
 }
 
 #[test]
@@ -374,7 +420,7 @@ fn the_log_is_served() {
         .spawn()
         .unwrap();
     let line = BufReader::new(server.stdout.take().unwrap()).lines().next().unwrap().unwrap();
-    let _kill = Kill(server);
+    let server = Kill(server);
     let url = line.rsplit_once(" on ").unwrap().1.to_owned();
     let get = |path: &str| {
         use std::io::{Read, Write};
@@ -391,4 +437,14 @@ fn the_log_is_served() {
     for path in ["/nothing", "/../store/keyfall", "/tile/../../x", "//etc/passwd", "/tile/entries"] {
         assert!(get(path).starts_with("HTTP/1.1 404"), "{path}");
     }
+    // Who connects and says nothing, or says it slowly, has a few threads at most, and for a few seconds.
+    let address = url.strip_prefix("http://").unwrap();
+    let idle: Vec<std::net::TcpStream> = (0..150).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.0.id())).unwrap();
+    let threads =
+        status.lines().find_map(|line| line.strip_prefix("Threads:")).unwrap().trim().parse::<usize>().unwrap();
+    assert!(threads <= 70, "{threads} threads");
+    drop(idle);
+    assert!(get("/checkpoint").starts_with("HTTP/1.1 200"));
 }

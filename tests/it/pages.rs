@@ -1,6 +1,7 @@
 //! Pages: which geometries there can be, and that stored pages have the sizes that the specification names and no other.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use keyfall::cell::MemoryCell;
@@ -9,13 +10,14 @@ use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::payload_names;
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, RecordId, Scope, Timestamp};
 
-use crate::support::{kind, user};
+use crate::support::{bytes, kind, read, user};
 
 #[test]
 fn a_geometry_is_checked() {
-    let check = |page_bytes, fan_bits| Geometry { page_bytes, fan_bits }.check().map_err(|e| e.kind());
+    let check =
+        |page_bytes, fan_bits| Geometry { page_bytes, fan_bits, ..Geometry::DEFAULT }.check().map_err(|e| e.kind());
     for (page_bytes, fan_bits) in [(1024, 2), (1024, 4), (2048, 5), (4096, 6), (8192, 7), (16_384, 8), (16_384, 2)] {
-        assert_eq!(check(page_bytes, fan_bits), Ok(Geometry { page_bytes, fan_bits }));
+        assert_eq!(check(page_bytes, fan_bits), Ok(Geometry { page_bytes, fan_bits, ..Geometry::DEFAULT }));
     }
     // Not a power of two; too small, too large; fan-outs out of bounds, and too wide for the page.
     for (page_bytes, fan_bits) in
@@ -23,11 +25,61 @@ fn a_geometry_is_checked() {
     {
         assert_eq!(check(page_bytes, fan_bits), Err(ErrorKind::Invalid), "{page_bytes} {fan_bits}");
     }
-    let options = Options { geometry: Geometry { page_bytes: 4000, fan_bits: 6 }, ..Options::default() };
+    let options =
+        Options { geometry: Geometry { page_bytes: 4000, fan_bits: 6, ..Geometry::DEFAULT }, ..Options::default() };
     assert_eq!(
         kind(Engine::init(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()), options)),
         ErrorKind::Invalid
     );
+}
+
+#[test]
+fn a_segment_size_is_checked() {
+    let check = |segment_bytes| Geometry { segment_bytes, ..Geometry::DEFAULT }.check().map_err(|e| e.kind());
+    for segment_bytes in [16_384, 262_144, 8 << 20] {
+        assert_eq!(check(segment_bytes).unwrap().segment_bytes, segment_bytes);
+    }
+    // Less than a chunk, between two sizes, beyond what two buffers may take.
+    for segment_bytes in [0, 1, 8192, 16_385, 3 * 16_384, 16 << 20, 1 << 32, usize::MAX] {
+        assert_eq!(check(segment_bytes), Err(ErrorKind::Invalid), "{segment_bytes}");
+    }
+}
+
+#[test]
+fn a_record_is_cut_into_segments_of_the_size_that_its_store_was_made_with() {
+    for segment_bytes in [16_384, 65_536, 8 << 20] {
+        let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+        let options = Options { geometry: Geometry { segment_bytes, ..Geometry::DEFAULT }, ..Options::default() };
+        drop(Engine::init(store.clone(), cell.clone(), options).unwrap());
+        // The head says the size, whatever the engine that opens the store is told.
+        let engine = Engine::open(store.clone(), cell.clone(), Options::default()).unwrap();
+        assert_eq!(engine.status().unwrap().geometry.segment_bytes, segment_bytes);
+        let lengths = [0, 1, segment_bytes - 1, segment_bytes, segment_bytes + 1, 2 * segment_bytes + 5];
+        let put = |n: usize, len| engine.put(Put::new(user("ada"), Class::audio()), &bytes(n as u64, len)[..]).unwrap();
+        let ids: Vec<RecordId> = lengths.iter().enumerate().map(|(n, len)| put(n, *len)).collect();
+        let segments = payload_names(&engine).unwrap();
+        assert_eq!(
+            segments.len(),
+            lengths.iter().map(|len| keyfall::record::padded(*len as u64) as usize / segment_bytes + 1).sum::<usize>()
+        );
+        let longest = segments.iter().map(|name| store.get(name).unwrap().unwrap().len()).max().unwrap();
+        assert_eq!(longest, 56 + segment_bytes / 16_384 * (16_384 + 16));
+        let copy = MemoryStore::new();
+        engine.backup(&copy, |_| {}).unwrap();
+        engine.discard(&mut |_| {}).unwrap();
+        for (n, (id, len)) in ids.iter().zip(lengths).enumerate() {
+            let content = bytes(n as u64, len);
+            assert!(read(&engine, id).unwrap() == content, "{len} of {segment_bytes}");
+            let mut reader = engine.get(id).unwrap();
+            reader.seek(SeekFrom::Start(len as u64 / 2 + 9)).unwrap();
+            let mut rest = Vec::new();
+            reader.read_to_end(&mut rest).unwrap();
+            assert!(rest == content[content.len().min(len / 2 + 9)..], "{len} of {segment_bytes}");
+        }
+        let audit = engine.audit(&[Arc::new(copy)], &mut |_| {}).unwrap();
+        assert!(audit.is_clean(), "{audit:?}");
+        assert!(audit.places.iter().all(|place| place.live == audit.live_blobs), "{audit:?}");
+    }
 }
 
 /// Sizes of all pages that a store holds after some life, with trees of more than one level.
@@ -61,7 +113,7 @@ fn sizes(geometry: Geometry) -> BTreeSet<usize> {
 #[test]
 fn stored_pages_have_the_sizes_that_the_specification_names() {
     let octaves = [512, 1024, 2048, 4096, 8192];
-    for geometry in [Geometry::default(), Geometry { page_bytes: 1024, fan_bits: 2 }] {
+    for geometry in [Geometry::default(), Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT }] {
         let sizes = sizes(geometry);
         // A user page has classes of its own, up to 8,192, whatever the pages of the trees.
         assert!(octaves.iter().all(|size| sizes.contains(size)), "{sizes:?}");
@@ -116,7 +168,8 @@ fn interaction(n: u64) -> InteractionId {
 impl Ladder {
     fn new() -> Self {
         let store = Arc::new(MemoryStore::new());
-        let options = Options { geometry: Geometry { page_bytes: 1024, fan_bits: 2 }, ..Options::default() };
+        let options =
+            Options { geometry: Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT }, ..Options::default() };
         let engine = Engine::init(store.clone(), Arc::new(MemoryCell::new()), options).unwrap();
         Ladder { store, engine }
     }

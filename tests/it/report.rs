@@ -65,7 +65,7 @@ fn a_report_lists_all_of_it() {
     engine.inbox(&user("ada")).unwrap();
     let party = Identity::new(&*world.env).unwrap().public().unwrap();
     engine.grant(&user("ada"), Grant::new(&party, "a skill", "to help")).unwrap();
-    engine.make_set("voices", &party, "to train").unwrap();
+    engine.make_set("voices", &party, "to help").unwrap();
     engine.add_to_set("voices", &[action]).unwrap();
 
     // What the tree holds about her, and nothing of it missing.

@@ -23,7 +23,7 @@ pub struct World {
     pub engine: Option<Engine>,
 }
 
-pub const SMALL: Geometry = Geometry { page_bytes: 1024, fan_bits: 2 };
+pub const SMALL: Geometry = Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT };
 
 impl World {
     pub fn new(seed: u64, geometry: Geometry) -> Self {

@@ -121,7 +121,9 @@ fn a_class_tree_grows_and_shrinks() {
 
 #[test]
 fn users_come_and_go() {
-    for (seed, geometry) in [(1, SMALL), (2, Geometry { page_bytes: 1024, fan_bits: 4 }), (3, Geometry::default())] {
+    for (seed, geometry) in
+        [(1, SMALL), (2, Geometry { page_bytes: 1024, fan_bits: 4, ..Geometry::DEFAULT }), (3, Geometry::default())]
+    {
         let env = Arc::new(Seeded::new(seed));
         let engine = engine(&env, geometry);
         let name = |n: usize| user(&format!("user {n}"));

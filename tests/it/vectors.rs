@@ -8,6 +8,7 @@ use std::sync::Arc;
 use data_encoding::{BASE64, HEXLOWER};
 use keyfall::cell::FileCell;
 use keyfall::engine::CopyMode;
+use keyfall::engine::Source;
 use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Result, Scope};
@@ -24,7 +25,7 @@ fn hash(content: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(content))
 }
 
-fn check(name: &str, vector: &Value) {
+fn unpack(vector: &Value) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (path, packed) in vector["files"].as_object().unwrap() {
         let packed = BASE64.decode(packed.as_str().unwrap().as_bytes()).unwrap();
@@ -32,6 +33,11 @@ fn check(name: &str, vector: &Value) {
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         std::fs::write(to, miniz_oxide::inflate::decompress_to_vec_zlib(&packed).unwrap()).unwrap();
     }
+    dir
+}
+
+fn check(name: &str, vector: &Value) {
+    let dir = unpack(vector);
     let expected = &vector["expected"];
     let opened = open(dir.path());
     if let Some(error) = expected["error"].as_str() {
@@ -162,6 +168,33 @@ fn the_second_reader_reads_what_the_first_wrote() {
         assert_eq!(found.len(), expected.len());
         assert_eq!(found, expected);
     }
+}
+
+/// No engine makes such a store yet.
+#[test]
+fn what_is_written_into_a_store_of_a_realm_is_bound_to_the_realm() {
+    let vector = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/realm.json");
+    let dir = unpack(&serde_json::from_str(&std::fs::read_to_string(vector).unwrap()).unwrap());
+    let (store, cell) = (dir.path().join("store"), dir.path().join("cell"));
+    for round in 0..2 {
+        let engine = open(dir.path()).unwrap();
+        let source = engine.put(Put::new(user("dora"), Class::audio()), &bytes(round, 300_000)[..]).unwrap();
+        let other = engine.put(Put::new(user("dora"), Class::audio()), &b"other"[..]).unwrap();
+        let derived = Put::new(user("dora"), Class::action());
+        let derived = derived.derived_from(Source::Record(source)).derived_from(Source::Record(other));
+        let derived = engine.put(derived, &b"it rings"[..]).unwrap();
+        engine.detach(&derived, "it rings all the same").unwrap();
+        engine.erase(Scope::Record(other)).unwrap();
+        assert_eq!(read(&engine, &derived).unwrap(), b"it rings");
+        assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+    }
+    let Some(listed) = oracle(&[Path::new("list"), &store, &cell]) else { return };
+    let contents = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert_eq!(contents.filter(|record| record["sha256"].is_string()).count(), 4 + 2 * 2);
+    let Some(head) = oracle(&[Path::new("head"), &store, &cell]) else { return };
+    let head: Value = serde_json::from_str(&head).unwrap();
+    assert_ne!(head["realm"], head["store"]);
+    assert_eq!(head["segment"].as_u64(), Some(262_144));
 }
 
 #[test]

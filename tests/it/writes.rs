@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyfall::cell::{Contents, Durable, FileCell, Promise, Retirement, RootCell, RootId, RootKey};
+use keyfall::cell::{Contents, Durable, FileCell, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
 use keyfall::engine::{Hold, Keeper, Options, Source};
 use keyfall::env::System;
 use keyfall::ids::{BlobName, StoreId};
-use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
+use keyfall::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::testing::{HoardingCell, RecordingStore, Tape};
 use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, RecordId, Result, Scope};
 
@@ -31,6 +31,15 @@ struct Noted<T> {
 impl Store for Noted<Arc<dyn Store>> {
     fn place(&self) -> String {
         self.inner.place()
+    }
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        self.inner.claimed()
+    }
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        self.inner.claim(claimed)
+    }
+    fn confirm(&self) -> Result<bool> {
+        self.inner.confirm()
     }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.inner.name(drawn, ahead, len)
@@ -61,7 +70,7 @@ impl Store for Noted<Arc<dyn Store>> {
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.inner.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.inner.remove(names)
     }
     fn usage(&self) -> Result<Usage> {
@@ -72,6 +81,12 @@ impl Store for Noted<Arc<dyn Store>> {
 impl RootCell for Noted<Arc<HoardingCell>> {
     fn describe(&self) -> Promise {
         self.inner.describe()
+    }
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.inner.claim(store, owner, mark)
+    }
+    fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        self.inner.ready(keep, next)
     }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         // What is there is not written again.

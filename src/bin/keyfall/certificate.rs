@@ -1,9 +1,9 @@
 //! `keyfall certificate`.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use keyfall::certificate::{Certificate, Trust, same_history};
+use keyfall::certificate::{Certificate, Draft, Trust, same_history};
 use keyfall::engine::{Discarded, Query};
 use keyfall::log::{Checkpoint, Note};
 use keyfall::{Class, Engine, Error, ErrorKind, Put, UserId};
@@ -14,7 +14,7 @@ use crate::args::{CertificateCommand, TrustArgs, store_and};
 use crate::commands::{Done, write_whole};
 use crate::log::{from_dir, read_text};
 use crate::output::{self, line, value};
-use crate::stores::open;
+use crate::stores::{look, open};
 
 /// The class under which a user's own certificates are kept.
 pub(crate) const CLASS: &str = "certificate";
@@ -24,7 +24,7 @@ pub(crate) fn run(command: CertificateCommand, cell: Option<&Path>, json: bool) 
     match command {
         CertificateCommand::Get { places, user } => {
             let (store, [dir]) = store_and(places)?;
-            get(&open(&store, cell)?, &user, &dir, json)
+            get(&look(&store, cell)?, &user, &dir, json)
         }
         CertificateCommand::Show { certificate, html, proof } => show(&read(&certificate)?, (html, proof, json)),
         CertificateCommand::Verify { certificates, trust, log, revealed } => {
@@ -56,6 +56,25 @@ pub(crate) fn write(certificate: &Certificate, file: &Path) -> Result<(), Error>
             .and_then(|()| out.sync_all())
             .map_err(|e| Error::io(file.display(), e))
     })
+}
+
+/// Where the draft of a certificate lies until that is written: beside it.
+pub(crate) fn draft_place(file: &Path) -> PathBuf {
+    let mut place = file.as_os_str().to_owned();
+    place.push(".draft");
+    place.into()
+}
+
+/// Keeps the draft of a certificate before anything is erased: whatever happens then, `certificate upgrade` makes the certificate of it.
+pub(crate) fn draft_to(place: &Path) -> impl Fn(&Draft) -> Result<(), Error> + use<> {
+    let place = place.to_owned();
+    move |draft| {
+        write_whole(&place, |out| {
+            io::Write::write_all(out, draft.to_string().as_bytes())
+                .and_then(|()| out.sync_all())
+                .map_err(|e| Error::io(place.display(), e))
+        })
+    }
 }
 
 /// Keeps a certificate for a user that goes on living, among its records.
@@ -163,9 +182,8 @@ fn revealed_key(text: &str) -> Result<[u8; 32], Error> {
 }
 
 impl TrustArgs {
-    pub(crate) fn trust(&self) -> Trust {
-        let quorum = self.witnesses.unwrap_or(self.witness.len());
-        Trust { log: self.key.clone(), witnesses: self.witness.clone(), quorum }
+    pub(crate) fn trust(&self) -> Result<Trust, Error> {
+        Trust::with_witnesses(self.key.clone(), &self.witness, self.witnesses)
     }
 
     /// The checkpoint that was kept, with its signature checked.
@@ -181,7 +199,7 @@ impl TrustArgs {
 fn verify(file: &Path, trust: &TrustArgs, log: Option<&Path>, key: Option<&[u8; 32]>, json: bool) -> Done {
     let named = |e: Error| e.context(file.display());
     let certificate = read(file)?;
-    let verified = certificate.verify(&trust.trust()).map_err(named)?;
+    let verified = certificate.verify(&trust.trust()?).map_err(named)?;
     if let Some(kept) = trust.kept()? {
         let fetch = log.map(from_dir);
         let fetch = fetch.as_ref().map(|fetch| fetch as &dyn Fn(&str) -> Result<Vec<u8>, Error>);
@@ -206,9 +224,16 @@ fn verify(file: &Path, trust: &TrustArgs, log: Option<&Path>, key: Option<&[u8; 
     verified.words().into_iter().try_for_each(|word| line(format_args!("  {word}")))
 }
 
-/// Issues a certificate anew, in its place.
+/// Issues a certificate again, in its place; or the one of a draft that lies there.
 pub(crate) fn upgrade(engine: &Engine, file: &Path, checkpoint: Option<&Path>, discarded: Option<Discarded>) -> Done {
-    let mut certificate = engine.upgrade(&read(file)?, discarded)?;
+    let text = read_text(file)?;
+    let named = |e: Error| e.context(file.display());
+    let there = if Draft::is_one(&text) {
+        engine.certificate(&text.parse().map_err(named)?).map_err(named)?
+    } else {
+        text.parse().map_err(named)?
+    };
+    let mut certificate = engine.upgrade(&there, discarded)?;
     if let Some(place) = checkpoint {
         let cosigned: Note = read_text(place)?.parse().map_err(|e: Error| e.context(place.display()))?;
         let not =

@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::Promise;
-use keyfall::engine::{Audit, Erase, Request, Source, When, restore};
+use keyfall::engine::{Audit, Discarded, Erase, Request, Source, When, restore};
+use keyfall::quorum::Rule;
 use keyfall::store::{SledStore, Store};
 use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Reader, RecordId, Scope, UserId};
 use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_from_env};
+use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, line, progress, table, value};
-use crate::stores::{CELL_PLACE, Making, absolute, default_cell, make, open, open_root};
+use crate::stores::{Adopted, Making, absolute, adopt, apart, look, look_root, make, open, outside};
 use crate::{
     certificate, copies, due, erasing, grants, holds, import, inbox, keyholders, lineage, log, report, sealed,
 };
+
+pub(crate) use crate::outfile::write_whole;
 
 pub(crate) type Done = Result<(), Failure>;
 
@@ -25,34 +29,38 @@ pub(crate) fn run(args: Args) -> Done {
     let cell = args.cell.as_deref();
     let json = args.json;
     match args.command {
-        Command::Init { places, accept_remnants, keyholder, threshold, liars, log_origin } => {
-            let spread = threshold.map(|threshold| (keyholder, (threshold, liars)));
+        Command::Init { places, accept_remnants, keyholder, threshold, liars, margin, log_origin } => {
+            let spread = threshold.map(|threshold| (keyholder, Rule { threshold, liars, margin }));
             init(&one(places)?, cell, Making { accept_remnants, log_origin, spread }, json)
         }
         Command::Create { places, user } => create(&open(&one(places)?, cell)?, &user, json),
-        Command::Import { places, actions, ids, skip_missing } => {
+        Command::Import { places, actions, ids, skip_missing, strict } => {
             let (store, [dir]) = store_and(places)?;
-            import::run(&open(&store, cell)?, &dir, actions.as_deref(), (ids, skip_missing, json))
+            let asked = import::Asked { ids, skip_missing, strict, json };
+            import::run(&open(&store, cell)?, &dir, actions.as_deref(), asked)
         }
         Command::Put { places, user, class, interaction, media_type, purpose, from } => {
             let (store, [file]) = store_and(places)?;
             let put = put_of(user, class, interaction, (media_type, purpose), from);
             put_file(&store, cell, put, &file, json)
         }
-        Command::Get { places, principal, purpose, output } => {
+        Command::Get { places, principal, purpose, output, force } => {
             let (store, [id]) = store_and(places)?;
             let id: RecordId = id.to_string_lossy().parse()?;
-            let engine = open(&store, cell)?;
+            // The file first: what cannot be written should not stand in the user's report as opened.
+            let output = output.filter(|place| place != Path::new("-"));
+            let out = output.map(|place| out_file(&store, cell, &place, force).map(|out| (place, out))).transpose()?;
             let reader = match (principal, purpose) {
-                (Some(principal), Some(purpose)) => engine.get_as(&id, &principal, &purpose)?,
-                _ => engine.get(&id)?,
+                // Whoever opens it is written down.
+                (Some(principal), Some(purpose)) => open(&store, cell)?.get_as(&id, &principal, &purpose)?,
+                _ => look(&store, cell)?.get(&id)?,
             };
-            get(reader, &id, output.as_deref(), json)
+            get(reader, &id, out, json)
         }
         Command::Inbox { places, user } => inbox::key(&open(&one(places)?, cell)?, &user, json),
-        Command::Seal { file, to, user, class, interaction, media_type, purpose, from, output } => {
+        Command::Seal { file, to, user, class, interaction, media_type, purpose, from, output, force } => {
             let put = put_of(user, class, interaction, (media_type, purpose), from);
-            inbox::seal(&put, &file, &to, &output, json)
+            inbox::seal(&put, &file, &to, (&output, Replace::forced(force)), json)
         }
         Command::Accept { mut places } => {
             // One place alone is an envelope; the store is then named by the environment.
@@ -61,25 +69,32 @@ pub(crate) fn run(args: Args) -> Done {
         }
         Command::Lineage { places } => {
             let (store, [id]) = store_and(places)?;
-            lineage::show(&open(&store, cell)?, &id.to_string_lossy().parse()?, json)
+            lineage::show(&look(&store, cell)?, &id.to_string_lossy().parse()?, json)
         }
         Command::Detach { places, reason } => {
             let (store, [id]) = store_and(places)?;
             lineage::detach(&open(&store, cell)?, &id.to_string_lossy().parse()?, &reason, json)
         }
-        Command::History { places, user } => lineage::history(&open(&one(places)?, cell)?, &user, json),
-        Command::Report { places, user, html } => report::show(&open(&one(places)?, cell)?, &user, (html, json)),
-        Command::Export { places, user, to } => {
+        Command::History { places, user } => lineage::history(&look(&one(places)?, cell)?, &user, json),
+        Command::Report { places, user, html, output, force } => {
+            let store = one(places)?;
+            let output = output.filter(|place| place != Path::new("-"));
+            let out = output.map(|place| out_file(&store, cell, &place, force)).transpose()?;
+            report::show(&look(&store, cell)?, &user, out, (html, json))
+        }
+        Command::Export { places, user, to, force } => {
             let (store, [dir]) = store_and(places)?;
-            copies::apart(&store, &dir)?;
+            outside(&store, cell, &dir)?;
             let engine = open(&store, cell)?;
             match to {
-                Some(to) => report::export_sealed(&engine, &user, &to, &dir, json),
+                Some(to) => report::export_sealed(&engine, &user, &to, (&dir, Replace::forced(force)), json),
                 None => report::export(&engine, &user, &dir, json),
             }
         }
         Command::Key { file } => sealed::key(&file, json),
-        Command::Ask { key, ticket, output, secret } => sealed::ask(&key, &ticket, &output, &secret, json),
+        Command::Ask { key, ticket, output, force, secret } => {
+            sealed::ask(&key, &ticket, (&output, Replace::forced(force)), &secret, json)
+        }
         Command::Unseal { sealed, dir, key } => sealed::unseal(&key, &sealed, &dir, json),
         Command::Grant(command) => grants::run(command, cell, json),
         Command::Training(command) => grants::training(command, cell, json),
@@ -93,7 +108,7 @@ pub(crate) fn run(args: Args) -> Done {
                 newest_first: newest,
                 ..Query::default()
             };
-            list(&open(&one(places)?, cell)?, query, limit, json)
+            list(&look(&one(places)?, cell)?, query, limit, json)
         }
         Command::Erase {
             places,
@@ -108,6 +123,7 @@ pub(crate) fn run(args: Args) -> Done {
             delay,
             final_within,
             output,
+            force,
             authority,
             ground,
             yes,
@@ -131,40 +147,37 @@ pub(crate) fn run(args: Args) -> Done {
             if let Some(window) = final_within {
                 erase = erase.final_within(window);
             }
-            let engine = open(&one(places)?, cell)?;
+            let store = one(places)?;
             match delay {
-                Some(delay) => due::plan(&engine, erase, delay, (yes, json)),
+                Some(delay) => due::plan(&open(&store, cell)?, erase, delay, (yes, json)),
                 None => {
-                    let erase = if output.is_some() { erase.certified(Request { authority, ground }) } else { erase };
-                    erasing::run(&engine, erase, output.as_deref(), yes, json)
+                    let output =
+                        output.map(|place| erasing::Output { place, force, request: Request { authority, ground } });
+                    erasing::run((&store, cell), erase, output, (yes, json))
                 }
             }
         }
         Command::Certificate(command) => certificate::run(command, cell, json),
         Command::Keyholder(command) => keyholders::run(command, cell, json),
         Command::Log(command) => log::run(command, cell, json),
-        Command::Tend { places } => due::tend(&one(places)?, cell, json),
+        Command::Tend { places, clock_is_right } => due::tend(&one(places)?, cell, (clock_is_right, json)),
         Command::Plan(command) => due::plans(command, cell, json),
         Command::Policy(command) => due::policies(command, cell, json),
         Command::Hold(command) => holds::run(command, cell, json),
         Command::Copy(command) => copies::run(command, cell, json),
         Command::Backup { places } => {
             let (store, [dest]) = store_and(places)?;
-            copies::apart(&store, &dest)?;
-            let engine = open(&store, cell)?;
-            let dest = SledStore::open_or_create(&dest)?;
-            let bar = progress("blobs copied", None);
-            let done = engine.backup(&dest, |n| bar.set_position(n))?;
-            bar.finish_and_clear();
-            copies::told("backup", &dest.place(), done, json)
+            copies::apart(&store, cell, &dest)?;
+            copies::backup(&look(&store, cell)?, &dest, json)
         }
-        Command::Restore { into, copies } => restore_store(&into, cell, &copies, json),
+        Command::Restore { into, adopt, copies } => restore_store(&into, cell, (&copies, adopt), json),
+        Command::Check { places } => copies::check(places, cell, json),
         Command::Audit { mut places } => {
             let store = if places.is_empty() { store_from_env()? } else { places.remove(0) };
             audit(&store, cell, &places, json)
         }
-        Command::Discard { places, certificate } => discard(&open(&one(places)?, cell)?, &certificate, json),
-        Command::Status { places } => status(&open(&one(places)?, cell)?, json),
+        Command::Discard { places, certificate } => discard(&one(places)?, cell, &certificate, json),
+        Command::Status { places } => status(&look(&one(places)?, cell)?, json),
         Command::Demo { keep } => crate::demo::run(keep.as_deref(), json),
         Command::Bench(args) => crate::bench::run(&args, json),
     }
@@ -234,34 +247,26 @@ fn put_file(store: &Path, cell: Option<&Path>, put: Put, file: &Path, json: bool
     if json { value(&json!({"id": id.to_string(), "interaction": id.interaction().to_string()})) } else { line(id) }
 }
 
-fn get(mut reader: Reader, id: &RecordId, output: Option<&Path>, json: bool) -> Done {
-    let Some(place) = output else {
+/// Opens an output file that lies neither in the store nor in its cell.
+pub(crate) fn out_file(store: &Path, cell: Option<&Path>, place: &Path, force: bool) -> Result<OutFile, Error> {
+    outside(store, cell, place)?;
+    OutFile::create(place, Replace::forced(force))
+}
+
+fn get(mut reader: Reader, id: &RecordId, output: Option<(PathBuf, OutFile)>, json: bool) -> Done {
+    let Some((place, mut file)) = output else {
         let mut out = io::stdout().lock();
         return match reader.write_to(&mut out) {
             Ok(_) => Ok(out.flush()?),
             Err(e) => Err(pipe_or(e)),
         };
     };
-    match write_whole(place, |file| reader.write_to(file)) {
-        Ok(n) if json => value(&json!({"id": id.to_string(), "file": place.display().to_string(), "length": n})),
-        Ok(_) => Ok(()),
-        Err(e) => Err(e.into()),
+    let (silent, length) = (!json || file.is_stdout(), reader.write_to(&mut file).map_err(pipe_or)?);
+    file.finish()?;
+    if silent {
+        return Ok(());
     }
-}
-
-/// Writes a file beside its place, then renames it: an error leaves no half of it under the name asked for.
-pub(crate) fn write_whole<T>(place: &Path, write: impl FnOnce(&mut File) -> Result<T, Error>) -> Result<T, Error> {
-    let mut part = place.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let written = File::create(&part).map_err(|e| Error::io(part.display(), e)).and_then(|mut file| {
-        let done = write(&mut file)?;
-        std::fs::rename(&part, place).map_err(|e| Error::io(place.display(), e))?;
-        Ok(done)
-    });
-    written.inspect_err(|_| {
-        let _ = std::fs::remove_file(&part);
-    })
+    value(&json!({"id": id.to_string(), "file": place.display().to_string(), "length": length}))
 }
 
 fn pipe_or(e: Error) -> Failure {
@@ -315,12 +320,23 @@ fn list(engine: &Engine, mut query: Query, limit: Option<u64>, json: bool) -> Do
     Ok(())
 }
 
-fn restore_store(into: &Path, cell: Option<&Path>, copies: &[PathBuf], json: bool) -> Done {
+/// Copies may lie beside one another in any way; the new store and the cell lie apart from all.
+fn restorable(places: &[(&str, &Path)]) -> Result<(), Error> {
+    let (fixed, copies) = places.split_at(2);
+    apart(fixed)?;
+    copies.iter().try_for_each(|copy| fixed.iter().try_for_each(|place| apart(&[*place, *copy])))
+}
+
+fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf], bool), json: bool) -> Done {
     let Some(cell_place) = cell else {
         return Err(Error::new(ErrorKind::Invalid, "name the cell with --cell: without it no copy opens").into());
     };
-    let cell = open_root(cell_place)?;
-    let sources = copies.iter().map(|c| Ok(Arc::new(SledStore::open(c)?) as Arc<dyn Store>));
+    let mut places = vec![("the store to build", into), ("the cell", cell_place)];
+    places.extend(copies.iter().map(|copy| ("the copy", &**copy)));
+    restorable(&places)?;
+    let pointer = Adopted::check(into, cell_place)?;
+    let cell = look_root(cell_place)?;
+    let sources = copies.iter().map(|c| Ok(Arc::new(SledStore::look(c)?) as Arc<dyn Store>));
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
     let target = SledStore::create(into)?;
     let bar = progress("blobs restored", None);
@@ -330,14 +346,18 @@ fn restore_store(into: &Path, cell: Option<&Path>, copies: &[PathBuf], json: boo
         // A store without a head would only be in the way of the next try.
         let _ = std::fs::remove_dir_all(into);
     })?;
-    if *cell_place != default_cell(into) {
-        let text = format!("{}\n", absolute(cell_place)?.display());
-        std::fs::write(into.join(CELL_PLACE), text).map_err(|e| Error::io(into.display(), e))?;
+    if let Err(e) = pointer.write(&*cell) {
+        output::warn(&e.context("it is restored, but where its cell is could not be put down; name it with --cell"));
+    }
+    drop((target, cell));
+    if adopted {
+        adopt(into, Some(cell_place))
+            .map_err(|e| e.context("it is restored, and read-only still, for it could not be taken over"))?;
     }
     if json {
         return value(&json!({
             "store": into.display().to_string(), "from": done.from, "blobs": done.blobs, "bytes": done.bytes,
-            "head": {"epoch": done.head.epoch, "commit": done.head.commit},
+            "head": {"epoch": done.head.epoch, "commit": done.head.commit}, "read_only": !adopted,
         }));
     }
     line(format_args!(
@@ -346,17 +366,23 @@ fn restore_store(into: &Path, cell: Option<&Path>, copies: &[PathBuf], json: boo
         done.from,
         done.blobs,
         output::bytes(done.bytes)
-    ))
+    ))?;
+    if adopted {
+        return line("It owns the root cell now. Every other copy of the store can only be looked at from here on.");
+    }
+    line(
+        "It is read-only, and the store that it was copied from is untouched. To put it in that one's place, give --take-over with the next command.",
+    )
 }
 
 fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Done {
-    let engine = open(store, cell)?;
+    let engine = look(store, cell)?;
     let attached: Vec<PathBuf> =
         engine.copy_status().iter().filter(|c| c.error.is_none()).map(|c| PathBuf::from(&c.entry.place)).collect();
     let mut places: Vec<Arc<dyn Store>> = Vec::new();
     for place in more {
         if !attached.contains(&absolute(place)?) {
-            places.push(Arc::new(SledStore::open(place)?));
+            places.push(Arc::new(SledStore::look(place)?));
         }
     }
     let bar = progress("blobs tried", None);
@@ -413,11 +439,38 @@ fn audit_json(audit: &Audit) -> serde_json::Value {
         "pending_until": audit.pending.map(output::time), "live_blobs": audit.live_blobs, "places": places})
 }
 
-fn discard(engine: &Engine, certificates: &[PathBuf], json: bool) -> Done {
+fn discard(store: &Path, cell: Option<&Path>, certificates: &[PathBuf], json: bool) -> Done {
+    // All that can fail, before: what was discarded cannot be certified as well by discarding once more.
+    let prepare = |file: &PathBuf| {
+        let certificate = certificate::read(file)?;
+        let mut out = out_file(store, cell, file, true)?;
+        out.reserve(2 * certificate.to_string().len() as u64 + (64 << 10))?;
+        Ok((certificate, out))
+    };
+    let prepared = certificates.iter().map(prepare).collect::<Result<Vec<_>, Error>>()?;
+    let engine = open(store, cell)?;
+    for (file, (certificate, _)) in certificates.iter().zip(&prepared) {
+        engine.upgrade(certificate, None).map_err(|e| e.context(file.display()))?;
+    }
     let bar = progress("blobs looked at", None);
     let done = engine.discard(&mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
-    certificates.iter().try_for_each(|file| certificate::upgrade(engine, file, None, Some(done)))?;
+    let mut failed = None;
+    for (file, (certificate, mut out)) in certificates.iter().zip(prepared) {
+        let upgraded = engine.upgrade(&certificate, Some(done)).and_then(|certificate| {
+            let written = out.write_all(certificate.to_string().as_bytes());
+            written.map_err(|e| Error::io(file.display(), e))?;
+            out.finish()
+        });
+        if let Err(e) = upgraded {
+            failed = Some(e.context(format!("discarded; only {} does not say so", file.display())));
+        }
+    }
+    let told = discarded(&done, json);
+    failed.map_or(told, |e| Err(Failure::Late(e)))
+}
+
+fn discarded(done: &Discarded, json: bool) -> Done {
     if json {
         return value(&json!({
             "blobs": done.blobs, "bytes_before": done.bytes_before, "bytes_after": done.bytes_after,
@@ -443,8 +496,11 @@ fn status(engine: &Engine, json: bool) -> Done {
             "users": s.users, "blobs": s.usage.blobs, "bytes": s.usage.bytes,
             "page_bytes": s.geometry.page_bytes, "fan_out": 1u32 << s.geometry.fan_bits,
             "cell": promise_json(&s.cell), "settled": s.unsettled.is_none(), "unsettled": s.unsettled,
+            "final": s.finality.is_final(), "awaited": output::awaited(&s.finality),
             "pending_until": s.pending.map(output::time), "next_due": s.next_due.map(output::time),
+            "clock_doubts": s.clock,
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
+            "read_only": s.read_only,
             "secret_memory": { "mapped": s.memory.mapped, "unlocked": s.memory.unlocked, "dumped": s.memory.dumped },
         }));
     }
@@ -462,14 +518,26 @@ fn status(engine: &Engine, json: bool) -> Done {
     if let Some(why) = s.unsettled {
         line(format_args!("NOT SETTLED: {why}"))?;
     }
+    if let Some(doubts) = s.clock {
+        line(format_args!("CLOCK: {doubts}"))?;
+    }
     if let Some(until) = s.pending {
         line(format_args!("pending until {}: what was erased since the last epoch began", output::time(until)))?;
     }
     if let Some(due) = s.next_due {
         line(format_args!("due   {}: a planned erase, or a limit that passes", output::time(due)))?;
     }
+    if let Some(why) = s.read_only.filter(|_| !engine.may_own()) {
+        line(format_args!("READ-ONLY: {why}"))?;
+    }
     if s.copies.is_empty() {
         return line("no copies: losing the store loses all data");
     }
-    line(copies::shown(&s.copies))
+    line(copies::shown(&s.copies))?;
+    if s.copies.iter().all(|copy| copy.restores.is_none()) {
+        return line(
+            "NOTHING CAN BE RESTORED NOW: no copy is of the current epoch; run `keyfall copy sync`, or add a copy in step",
+        );
+    }
+    Ok(())
 }

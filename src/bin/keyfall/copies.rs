@@ -1,22 +1,24 @@
 //! `keyfall copy`, and what is told of backups.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use keyfall::engine::{Backup, CopyMode};
-use keyfall::{Error, ErrorKind};
+use keyfall::store::{HeadId, SledStore, Store};
+use keyfall::{Engine, Error, ErrorKind};
 use serde_json::json;
 
 use crate::args::{CopyCommand, store_and};
 use crate::commands::{Done, one};
 use crate::output::{self, line, progress, table, value};
-use crate::stores::{absolute, open};
+use crate::stores::{self, absolute, cell_of, look, open};
 
 /// Runs `copy add`, `sync`, `status` or `remove`.
 pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
         CopyCommand::Add { places, behind } => {
             let (store, [place]) = store_and(places)?;
-            apart(&store, &place)?;
+            apart(&store, cell, &place)?;
             let engine = open(&store, cell)?;
             let mode = if behind { CopyMode::Behind } else { CopyMode::InStep };
             let bar = progress("blobs copied", None);
@@ -43,7 +45,7 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
             Ok(())
         }
         CopyCommand::Status { places } => {
-            let copies = open(&one(places)?, cell)?.copy_status();
+            let copies = look(&one(places)?, cell)?.copy_status();
             if json {
                 return value(&copies.iter().map(output::copy).collect::<Vec<_>>().into());
             }
@@ -62,15 +64,11 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
     }
 }
 
-/// Refuses a copy inside the store: whatever takes the one takes the other.
-pub(crate) fn apart(store: &Path, place: &Path) -> Result<(), Error> {
-    if absolute(place)?.starts_with(absolute(store)?) {
-        return Err(Error::new(
-            ErrorKind::Refused,
-            format!("{} lies inside the store, and would be lost with it; name another place", place.display()),
-        ));
-    }
-    Ok(())
+/// Refuses a copy that lies inside the store or its cell, or around one of them: whatever takes the one takes the other.
+pub(crate) fn apart(store: &Path, cell: Option<&Path>, place: &Path) -> Result<(), Error> {
+    let cell = cell_of(store, cell)?;
+    stores::apart(&[("the copy", place), ("the store", store)])?;
+    stores::apart(&[("the copy", place), ("the cell", &cell)])
 }
 
 /// A copy's place as the store remembers it.
@@ -107,4 +105,52 @@ pub(crate) fn told(what: &str, place: &str, done: Backup, json: bool) -> Done {
     }
     let head = done.head.map_or("nothing".to_owned(), |h| h.to_string());
     line(format_args!("{what} {place}: {head}, {} blobs copied ({})", done.blobs, output::bytes(done.bytes)))
+}
+
+/// Makes a backup, or brings it up to date, and says what it is good for.
+pub(crate) fn backup(engine: &Engine, dest: &Path, json: bool) -> Done {
+    let dest = SledStore::open_or_create(dest)?;
+    let bar = progress("blobs copied", None);
+    let done = engine.backup(&dest, |n| bar.set_position(n))?;
+    bar.finish_and_clear();
+    told("backup", &dest.place(), done, json)?;
+    if json {
+        return Ok(());
+    }
+    line(
+        "It restores everything as it is now. After the next erase, one by a limit of age included, it restores nothing by itself: back up again then, or keep a copy in step (`keyfall copy add`).",
+    )
+}
+
+/// Finds out what a restore from copies would bring back.
+pub(crate) fn check(mut places: Vec<PathBuf>, cell: Option<&Path>, json: bool) -> Done {
+    let store = places.remove(0);
+    let engine = look(&store, cell)?;
+    let copies = places.iter().map(|place| Ok(Arc::new(SledStore::look(place)?) as Arc<dyn Store>));
+    let copies = copies.collect::<Result<Vec<_>, Error>>()?;
+    let bar = progress("blobs opened", None);
+    let checked = engine.check_restore(&copies, &mut |n| bar.set_position(n))?;
+    bar.finish_and_clear();
+    if json {
+        let head = |head: HeadId| json!({"epoch": head.epoch, "commit": head.commit});
+        value(&json!({
+            "whole": checked.is_whole(), "from": checked.from, "head": head(checked.head), "current": head(checked.current),
+            "blobs": checked.blobs, "lacking": checked.lacking,
+            "missing": checked.missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        line(format_args!("{} of {}: {} blobs read and opened", checked.head, checked.from, checked.blobs))?;
+        if checked.head != checked.current {
+            line(format_args!("the store is at {}: what was put since would be lost", checked.current))?;
+        }
+        checked.missing.iter().try_for_each(|name| line(format_args!("lacking {name}")))?;
+    }
+    if checked.is_whole() {
+        return if json { Ok(()) } else { line("a restore from here would be whole") };
+    }
+    let text = format!(
+        "{} blobs are in no copy, or do not open; bring the copies up to date with `keyfall backup`",
+        checked.lacking
+    );
+    Err(Error::new(ErrorKind::Corrupt, text).into())
 }

@@ -5,28 +5,34 @@ use std::time::Duration;
 
 use keyfall::engine::{Erase, Policy};
 use keyfall::env::{Env, System};
-use keyfall::{Engine, Scope, Timestamp};
+use keyfall::{Class, Engine, Error, Query, Scope, Timestamp, UserId};
 use serde_json::json;
 
 use crate::args::{PlanCommand, PolicyCommand};
 use crate::commands::{Done, one};
 use crate::erasing::{ask, described};
 use crate::output::{self, hold_id, line, progress, table, value};
-use crate::stores::{open, open_as_it_is};
+use crate::stores::{doubted, look, open, open_as_it_is};
 
 /// Does what is due.
-pub(crate) fn tend(store: &Path, cell: Option<&Path>, json: bool) -> Done {
+pub(crate) fn tend(store: &Path, cell: Option<&Path>, (clock_is_right, json): (bool, bool)) -> Done {
     let engine = open_as_it_is(store, cell)?;
+    if clock_is_right {
+        engine.trust_clock()?;
+    }
     let bar = progress("records taken out", None);
     let done = engine.tend(&mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
-    let next = engine.status()?.next_due.map(output::time);
+    if done.waiting {
+        return Err(doubted(&engine).into());
+    }
+    let status = engine.status()?;
+    let next = status.next_due.map(output::time);
     if json {
-        return value(&json!({
-            "planned": done.planned, "expired": done.expired, "derived": done.derived, "refused": done.refused,
-            "inbox_keys": done.inbox_keys, "damaged": done.damaged, "finalized": done.finalized, "next_due": next,
-            "failed": done.failed, "troubles": done.troubles.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        }));
+        let mut told = output::tended(&done);
+        told["next_due"] = json!(next);
+        told["awaited"] = json!(output::awaited(&status.finality));
+        return value(&told);
     }
     line(format_args!(
         "{} planned erases done; {} records passed a limit; {} derived records fell; {} refused, since they are held",
@@ -46,6 +52,8 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, json: bool) -> Done {
     }
     if done.finalized {
         line("what was pending is final")?;
+    } else if !status.finality.is_final() {
+        line(format_args!("what was erased last is {}", status.finality))?;
     }
     line(next.map_or("nothing is due later".to_owned(), |at| format!("next due {at}")))
 }
@@ -82,7 +90,7 @@ pub(crate) fn plans(command: PlanCommand, cell: Option<&Path>, json: bool) -> Do
             if json { value(&json!({"id": id, "cancelled": true})) } else { line(format_args!("cancelled {id}")) }
         }
         PlanCommand::List { places, user } => {
-            let plans = open(&one(places)?, cell)?.plans(&user)?;
+            let plans = look(&one(places)?, cell)?.plans(&user)?;
             if json {
                 let plans: Vec<_> = plans.iter().map(output::plan).collect();
                 return value(&json!({"user": user.as_str(), "plans": plans}));
@@ -99,17 +107,113 @@ pub(crate) fn plans(command: PlanCommand, cell: Option<&Path>, json: bool) -> Do
     }
 }
 
+/// A change of policies falls upon records that are there already: asks, as an erase does, where any pass a limit by it now.
+fn ask_if_any_fall(
+    engine: &Engine,
+    user: Option<&UserId>,
+    (class, change): (&Class, &dyn Fn(&mut Vec<Policy>)),
+    yes: bool,
+) -> Done {
+    if yes {
+        return Ok(());
+    }
+    let records = falling(engine, user, class, change)?;
+    if records == 0 {
+        return Ok(());
+    }
+    let what = format!("{records} records of class {class}, which pass the limit now");
+    ask(yes, &format!("Erase {what}, with what was derived from them, in every copy, for ever?"), &what)
+}
+
+/// How many records of a class pass a limit now, once the policies of the store or of one user are changed.
+fn falling(
+    engine: &Engine,
+    user: Option<&UserId>,
+    class: &Class,
+    change: &dyn Fn(&mut Vec<Policy>),
+) -> Result<u64, Error> {
+    let mut store = engine.policies(None)?;
+    if user.is_none() {
+        change(&mut store);
+        let limits = |p: &Policy| p.max_age.is_some() || p.max_records.is_some() || p.until.is_some();
+        if !store.iter().any(|p| p.class == *class && limits(p)) {
+            return Ok(0);
+        }
+    }
+    let rules_of = |whose: &UserId| -> Result<[Vec<Policy>; 2], Error> {
+        let mut own = engine.policies(Some(whose))?;
+        if user.is_some() {
+            change(&mut own);
+        }
+        Ok([own, store.clone()])
+    };
+    let now = System.now();
+    let mut falling = 0;
+    let mut of_one: Option<(UserId, [Vec<Policy>; 2], Vec<(Timestamp, bool)>)> = None;
+    let mut query = Query { user: user.cloned(), class: Some(class.clone()), ..Query::default() };
+    loop {
+        let page = engine.list(&query)?;
+        for record in page.records {
+            if of_one.as_ref().is_none_or(|(whose, ..)| *whose != record.user) {
+                falling += of_one.take().map_or(0, |(_, rules, records)| passing(class, &rules, &records));
+                of_one = Some((record.user.clone(), rules_of(&record.user)?, Vec::new()));
+            }
+            if let Some((_, rules, records)) = &mut of_one {
+                let began = record.interaction.began();
+                let policy = holding(class, rules, &record.purpose);
+                let by_age = policy.and_then(|p| p.max_age).map(|age| began.0.saturating_add(millis(age)));
+                let until = policy.and_then(|p| p.until).map(|until| until.0);
+                records.push((began, by_age.into_iter().chain(until).min().is_some_and(|at| at <= now.0)));
+            }
+        }
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(falling + of_one.map_or(0, |(_, rules, records)| passing(class, &rules, &records))),
+        }
+    }
+}
+
+/// The policy that holds for a record: the user's own before the store's, and of each the one for its purpose first.
+fn holding<'p>(class: &Class, rules: &'p [Vec<Policy>; 2], purpose: &str) -> Option<&'p Policy> {
+    rules.iter().find_map(|policies| {
+        let of_class = || policies.iter().filter(|p| p.class == *class);
+        let for_purpose = of_class().find(|p| p.purpose.as_deref() == Some(purpose));
+        for_purpose.or_else(|| of_class().find(|p| p.purpose.is_none()))
+    })
+}
+
+/// How many of one user's records of a class, oldest first, pass a limit: by age, by date, or since there are too many.
+fn passing(class: &Class, rules: &[Vec<Policy>; 2], records: &[(Timestamp, bool)]) -> u64 {
+    let most = holding(class, rules, "").and_then(|p| p.max_records).unwrap_or(u64::MAX);
+    let over = records.len().saturating_sub(usize::try_from(most).unwrap_or(usize::MAX));
+    // The oldest interactions go whole.
+    let before = over.checked_sub(1).and_then(|last| records.get(last)).map(|(began, _)| *began);
+    records.iter().filter(|(began, passed)| *passed || before.is_some_and(|before| *began <= before)).count() as u64
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Sets, takes back and lists policies.
 pub(crate) fn policies(command: PolicyCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
-        PolicyCommand::Set { places, class, user, purpose, max_age, max_records, until, readers_named } => {
+        PolicyCommand::Set { places, class, user, purpose, max_age, max_records, until, readers_named, yes } => {
             let policy = Policy { class, purpose, max_age, max_records, until, readers_named };
             let engine = open(&one(places)?, cell)?;
+            let set = |all: &mut Vec<Policy>| {
+                all.retain(|p| p.class != policy.class || p.purpose != policy.purpose);
+                all.push(policy.clone());
+            };
+            ask_if_any_fall(&engine, user.as_ref(), (&policy.class, &set), yes)?;
             engine.set_policy(user.as_ref(), &policy)?;
             let done = engine.tend(&mut |_| {})?;
+            if done.waiting {
+                output::warn(&doubted(&engine));
+            }
             if json {
                 let mut told = output::policy(&policy);
-                told["user"] = json!(user.as_ref().map(keyfall::UserId::as_str));
+                told["user"] = json!(user.as_ref().map(UserId::as_str));
                 told["expired"] = json!(done.expired);
                 return value(&told);
             }
@@ -120,12 +224,15 @@ pub(crate) fn policies(command: PolicyCommand, cell: Option<&Path>, json: bool) 
                 Ok(())
             }
         }
-        PolicyCommand::Unset { places, class, user, purpose } => {
-            open(&one(places)?, cell)?.unset_policy(user.as_ref(), &class, purpose.as_deref())?;
+        PolicyCommand::Unset { places, class, user, purpose, yes } => {
+            let engine = open(&one(places)?, cell)?;
+            let unset = |all: &mut Vec<Policy>| all.retain(|p| p.class != class || p.purpose != purpose);
+            ask_if_any_fall(&engine, user.as_ref(), (&class, &unset), yes)?;
+            engine.unset_policy(user.as_ref(), &class, purpose.as_deref())?;
             if json { value(&json!({"class": class.as_str(), "unset": true})) } else { line("taken back") }
         }
         PolicyCommand::List { places, user } => {
-            let policies = open(&one(places)?, cell)?.policies(user.as_ref())?;
+            let policies = look(&one(places)?, cell)?.policies(user.as_ref())?;
             if json {
                 return value(&json!({"policies": policies.iter().map(output::policy).collect::<Vec<_>>()}));
             }

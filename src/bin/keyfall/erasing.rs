@@ -1,16 +1,20 @@
 //! `keyfall erase`.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use keyfall::cell::Retirement;
-use keyfall::engine::{Erase, When};
+use keyfall::cell::{Awaited, Finality};
+use keyfall::certificate::Certificate;
+use keyfall::engine::{Erase, Erasure, Request, When};
+use keyfall::env::{Env, System};
 use keyfall::{Engine, Error, ErrorKind, Scope, UserId};
 use serde_json::json;
 
 use crate::certificate;
-use crate::commands::{Done, promise_json};
-use crate::output::{self, line, progress, value};
+use crate::commands::{Done, out_file, promise_json};
+use crate::outfile::{OutFile, Replace, untellable};
+use crate::output::{self, Failure, line, progress};
+use crate::stores::{absolute, open};
 
 pub(crate) fn described(erase: &Erase) -> String {
     let kept: String = erase.kept().iter().map(|class| format!(", but for class {class}")).collect();
@@ -50,8 +54,68 @@ pub(crate) fn ask(yes: bool, question: &str, what: &str) -> Done {
     }
 }
 
+/// Where the certificate of an erase goes, and what it is to say.
+pub(crate) struct Output {
+    pub(crate) place: PathBuf,
+    pub(crate) force: bool,
+    pub(crate) request: Request,
+}
+
+/// Room for a certificate, taken before there is anything to certify.
+struct Waiting {
+    place: PathBuf,
+    file: OutFile,
+    /// Where the certificate goes when what it was to be written through, a pipe or a device, does not take it.
+    spare: Option<(PathBuf, OutFile)>,
+}
+
+impl Waiting {
+    fn prepare((store, cell): (&Path, Option<&Path>), output: &Output, bytes: u64) -> Result<Self, Error> {
+        let mut file = out_file(store, cell, &output.place, output.force)?;
+        file.reserve(bytes)?;
+        let spare = if file.is_through() { Some(Self::spare(store, bytes)?) } else { None };
+        Ok(Waiting { place: output.place.clone(), file, spare })
+    }
+
+    fn spare(store: &Path, bytes: u64) -> Result<(PathBuf, OutFile), Error> {
+        let mut drawn = [0; 4];
+        System.fill(&mut drawn)?;
+        let name = format!("keyfall-{:08x}.erased", u32::from_be_bytes(drawn));
+        let beside = absolute(store)?.parent().map(Path::to_owned).unwrap_or_default();
+        let open = |dir: &Path| {
+            let mut file = OutFile::create(&dir.join(&name), Replace::Ordinary)?;
+            file.reserve(bytes).map(|()| (dir.join(&name), file))
+        };
+        open(&beside).or_else(|_| open(&std::env::temp_dir()))
+    }
+
+    /// Writes it; the error says where it is to be found then.
+    fn write(mut self, certificate: &Certificate) -> Result<(), Error> {
+        let text = certificate.to_string();
+        let place = &self.place;
+        let written = self.file.write_all(text.as_bytes()).map_err(|e| untellable(place, e));
+        let written = written.and_then(|()| self.file.finish());
+        let (Err(e), Some((place, mut file))) = (&written, self.spare) else {
+            return written;
+        };
+        let saved = file.write_all(text.as_bytes()).map_err(|e| untellable(&place, e));
+        match saved.and_then(|()| file.finish()) {
+            Ok(()) => Err(Error::new(e.kind(), format!("{e}; the certificate is in {}", place.display()))),
+            Err(also) => Err(Error::new(e.kind(), format!("{e}; {also}"))),
+        }
+    }
+}
+
+/// Room for what a certificate says beside what was typed.
+const CERTIFICATE_BYTES: usize = 64 << 10;
+
 /// Erases, having asked, and follows what fell with it.
-pub(crate) fn run(engine: &Engine, erase: Erase, output: Option<&Path>, yes: bool, json: bool) -> Done {
+pub(crate) fn run(
+    (store, cell): (&Path, Option<&Path>),
+    mut erase: Erase,
+    output: Option<Output>,
+    (yes, json): (bool, bool),
+) -> Done {
     let what = described(&erase);
     ask(yes, &format!("Erase {what}, in every copy, for ever?"), &what)?;
     let whose = match erase.scope() {
@@ -60,52 +124,122 @@ pub(crate) fn run(engine: &Engine, erase: Erase, output: Option<&Path>, yes: boo
         Scope::User { user, .. } => Ok(Some(user.clone())),
         Scope::Record(_) => Ok(None),
     };
+    // What was typed stands in it, a few times and escaped.
+    let bytes = |request: &Request| {
+        CERTIFICATE_BYTES
+            + 16 * (what.len() + request.authority.len() + request.ground.len())
+            + 4096 * erase.kept().len()
+    };
+    let waiting = output.as_ref().map(|output| Waiting::prepare((store, cell), output, bytes(&output.request) as u64));
+    let waiting = waiting.transpose()?;
+    let aside = waiting.as_ref().is_some_and(|waiting| waiting.file.is_stdout());
+    if let Some(output) = &output {
+        erase = erase.certified(output.request.clone());
+    }
+    // Should the certificate fail to be written in the end, it is made of this.
+    let draft = waiting
+        .as_ref()
+        .filter(|waiting| !waiting.file.is_stdout())
+        .map(|waiting| certificate::draft_place(&waiting.place));
+    if let Some(draft) = &draft {
+        erase = erase.drafted(certificate::draft_to(draft));
+    }
+    let engine = open(store, cell)?;
     let done = engine.erase(erase)?;
-    let certificate = done.certificate.as_ref().map(|unsigned| unsigned.sign()).transpose()?;
-    if let (Some(file), Some(certificate)) = (output, &certificate) {
-        certificate::write(certificate, file)?;
-        // A user that goes on living keeps its own certificates; of one that was erased nothing is kept.
-        let name = certificate.facts.body.user.clone().and_then(|name| UserId::new(name).ok());
-        if let Some(user) = whose.ok().and_then(|user| user.or(name)) {
-            certificate::keep(engine, &user, certificate)?;
+
+    // It is done: nothing that fails from here on may look as if it were not.
+    let mut late = None;
+    let mut certified = None;
+    if let (Some(waiting), Some(unsigned)) = (waiting, &done.certificate) {
+        let place = waiting.place.clone();
+        let outcome = unsigned.sign().map_err(|e| (e, None)).and_then(|certificate| {
+            let grade = certificate.facts.judge().map_or_else(|e| e.to_string(), |judged| judged.grade.to_string());
+            // A user that goes on living keeps its own certificates; of one that was erased nothing is kept.
+            let name = certificate.facts.body.user.clone().and_then(|name| UserId::new(name).ok());
+            if let Some(user) = whose.ok().and_then(|user| user.or(name))
+                && let Err(e) = certificate::keep(&engine, &user, &certificate)
+            {
+                output::warn(
+                    &e.context("erased and certified; only a copy of the certificate could not be kept in the store"),
+                );
+            }
+            waiting.write(&certificate).map_err(|e| (e, Some(grade.clone())))?;
+            let _ = draft.as_ref().map(std::fs::remove_file);
+            Ok(grade)
+        });
+        match outcome {
+            Ok(grade) => certified = Some((place, grade)),
+            Err((e, grade)) => {
+                let grade = grade.map_or(String::new(), |grade| format!(" ({grade})"));
+                let again = draft.as_ref().map_or(String::new(), |draft| {
+                    format!("; `keyfall certificate upgrade STORE {}` makes it again", draft.display())
+                });
+                late = Some(e.context(format!(
+                    "erased at epoch {}, and not to be repeated; only its certificate{grade} could not be put where it was to go{again}",
+                    done.epoch
+                )));
+            }
         }
     }
     let bar = progress("derived records taken out of lists", None);
-    let derived = done.derived + engine.tend(&mut |n| bar.set_position(n))?.derived;
+    let mut derived = done.derived;
+    match engine.tend(&mut |n| bar.set_position(n)) {
+        Ok(mut tended) => {
+            derived += std::mem::take(&mut tended.derived);
+            output::due(&tended);
+        }
+        Err(e) => {
+            output::warn(&e.context("erased; only taking derived records out of lists failed, and is tried again"))
+        }
+    }
     bar.finish_and_clear();
+    let told = told(&engine, &done, (&what, derived, certified), (output.is_some(), aside, json));
+    late.map_or(told, |e| Err(Failure::Late(e)))
+}
+
+/// Says what was erased, on standard error where the certificate goes to standard output.
+fn told(
+    engine: &Engine,
+    done: &Erasure,
+    (what, derived, certified): (&str, u64, Option<(PathBuf, String)>),
+    (asked, aside, json): (bool, bool, bool),
+) -> Done {
+    let mut text = Vec::new();
     let promise = engine.promise();
-    let (state, until) = match &done.retirement {
-        None => ("pending", done.pending.map(|at| format!("until {at}"))),
-        Some(Retirement::Scheduled(until)) => ("scheduled", Some(format!("until {until}"))),
-        Some(Retirement::Stated { statements, needed }) if statements.len() < *needed => {
-            ("pending", Some(format!("with {} of {needed} keyholders' statements", statements.len())))
-        }
-        Some(_) => ("destroyed", None),
+    let state = match &done.finality {
+        Finality::Final => "destroyed",
+        Finality::Pending { awaited } if matches!(awaited[..], [Awaited::Medium(_)]) => "scheduled",
+        Finality::Pending { .. } => "pending",
     };
+    let awaited = output::awaited(&done.finality);
+    let until = (state != "destroyed")
+        .then(|| done.finality.until().map_or(format!(": {}", awaited.join("; ")), |at| format!(" until {at}")));
     if json {
-        return value(&json!({
+        let told = output::with_due(json!({
             "erased": what, "records": done.records, "derived": derived, "already": done.already, "epoch": done.epoch,
-            "completed": output::time(done.completed), "root_key": state, "until": until, "cell": promise_json(&promise),
-            "certificate": certificate.and(output).map(|file| file.display().to_string()),
+            "completed": output::time(done.completed), "root_key": state, "until": done.finality.until().map(output::time), "awaited": awaited, "cell": promise_json(&promise),
+            "certificate": certified.map(|(place, _)| place.display().to_string()),
         }));
+        text.push(format!("{told:#}"));
+    } else if done.already {
+        text.push(format!("{what} had been erased already; the store is at epoch {}", done.epoch));
+        text.extend((!done.finality.is_final()).then(|| format!("what was erased last is {}", done.finality)));
+        text.extend(asked.then(|| "there is nothing to certify: no certificate was written".to_owned()));
+    } else {
+        let records = match done.records {
+            None => "an unknown number of records (damaged pages)".to_owned(),
+            Some(0) => "nothing of it was here; what arrives late is refused".to_owned(),
+            Some(n) => format!("{n} records"),
+        };
+        let with = if derived == 0 { String::new() } else { format!(", and {derived} derived from them") };
+        text.push(format!("erased {what}: {records}{with}; epoch {}", done.epoch));
+        let until = until.map_or("destroyed".to_owned(), |until| format!("pending{until}"));
+        text.push(format!("root key of epoch {} {until}: {promise}", done.epoch - 1));
+        text.extend(certified.map(|(place, grade)| format!("certificate {}: {grade}", place.display())));
     }
-    if done.already {
-        line(format_args!("{what} had been erased already; the store is at epoch {}", done.epoch))?;
-        return if output.is_some() { line("there is nothing to certify: no certificate was written") } else { Ok(()) };
+    if aside {
+        text.iter().for_each(|line| output::aside(line));
+        return Ok(());
     }
-    let records = match done.records {
-        None => "an unknown number of records (damaged pages)".to_owned(),
-        Some(0) => "nothing of it was here; what arrives late is refused".to_owned(),
-        Some(n) => format!("{n} records"),
-    };
-    let with = if derived == 0 { String::new() } else { format!(", and {derived} derived from them") };
-    line(format_args!("erased {what}: {records}{with}; epoch {}", done.epoch))?;
-    let until = until.map_or("destroyed".to_owned(), |until| format!("pending {until}"));
-    line(format_args!("root key of epoch {} {until}: {promise}", done.epoch - 1))?;
-    match (output, certificate) {
-        (Some(file), Some(certificate)) => {
-            line(format_args!("certificate {}: {}", file.display(), certificate.facts.judge()?.grade))
-        }
-        _ => Ok(()),
-    }
+    text.into_iter().try_for_each(line)
 }

@@ -8,9 +8,9 @@ use keyfall::{Engine, Error, Query, RecordId};
 use serde_json::json;
 
 use crate::args::{GrantCommand, TrainingCommand, store_and};
-use crate::commands::{Done, one, write_whole};
+use crate::commands::{Done, one, out_file};
 use crate::output::{self, line, table, value};
-use crate::stores::open;
+use crate::stores::{look, open};
 
 /// Reads a public key's file.
 pub(crate) fn public_key(file: &Path) -> Result<PublicKey, Error> {
@@ -18,9 +18,14 @@ pub(crate) fn public_key(file: &Path) -> Result<PublicKey, Error> {
     String::from_utf8_lossy(&bytes).parse()
 }
 
-fn answer(engine: &Engine, request: &Path, output: &Path) -> Result<Opened, Error> {
+/// Opens a request into a file; what was opened is counted, so the file comes first.
+fn answer((store, cell): (&Path, Option<&Path>), request: &Path, (output, force): (&Path, bool), json: bool) -> Done {
     let request = std::fs::read(request).map_err(|e| Error::io(request.display(), e))?;
-    write_whole(output, |out| engine.open_request(&request, out))
+    let mut out = out_file(store, cell, output, force)?;
+    let silent = out.is_stdout();
+    let opened = open(store, cell)?.open_request(&request, &mut out)?;
+    out.finish()?;
+    if silent { Ok(()) } else { told(&opened, json) }
 }
 
 fn told(opened: &Opened, json: bool) -> Done {
@@ -54,7 +59,7 @@ pub(crate) fn run(command: GrantCommand, cell: Option<&Path>, json: bool) -> Don
             if json { value(&json!({"id": id, "revoked": true})) } else { line(format_args!("revoked {id}")) }
         }
         GrantCommand::List { places, user } => {
-            let grants = open(&one(places)?, cell)?.grants(&user)?;
+            let grants = look(&one(places)?, cell)?.grants(&user)?;
             if json {
                 let grants: Vec<_> = grants.iter().map(|(id, grant)| output::grant(*id, grant)).collect();
                 return value(&json!({"user": user.as_str(), "grants": grants}));
@@ -64,9 +69,9 @@ pub(crate) fn run(command: GrantCommand, cell: Option<&Path>, json: bool) -> Don
             }
             grants.iter().try_for_each(|(id, grant)| line(output::granted(*id, grant)))
         }
-        GrantCommand::Open { places, output } => {
+        GrantCommand::Open { places, output, force } => {
             let (store, [request]) = store_and(places)?;
-            told(&answer(&open(&store, cell)?, &request, &output)?, json)
+            answer((&store, cell), &request, (&output, force), json)
         }
     }
 }
@@ -92,7 +97,7 @@ pub(crate) fn training(command: TrainingCommand, cell: Option<&Path>, json: bool
             }
         }
         TrainingCommand::List { places } => {
-            let sets = open(&one(places)?, cell)?.sets()?;
+            let sets = look(&one(places)?, cell)?.sets()?;
             if json {
                 let sets: Vec<_> = sets
                     .iter()
@@ -109,9 +114,9 @@ pub(crate) fn training(command: TrainingCommand, cell: Option<&Path>, json: bool
             });
             line(table(&["NAME", "PURPOSE", "RECORDS", "RUNS", "MADE"], rows))
         }
-        TrainingCommand::Open { places, output } => {
+        TrainingCommand::Open { places, output, force } => {
             let (store, [request]) = store_and(places)?;
-            told(&answer(&open(&store, cell)?, &request, &output)?, json)
+            answer((&store, cell), &request, (&output, force), json)
         }
         TrainingCommand::Drop { places, name } => {
             open(&one(places)?, cell)?.drop_set(&name)?;

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::args::HoldCommand;
 use crate::commands::{Done, one};
 use crate::output::{self, line, table, value};
-use crate::stores::open;
+use crate::stores::{look, open};
 
 /// Runs one of the commands.
 pub(crate) fn run(command: HoldCommand, cell: Option<&Path>, json: bool) -> Done {
@@ -30,7 +30,7 @@ pub(crate) fn run(command: HoldCommand, cell: Option<&Path>, json: bool) -> Done
             if json { value(&json!({"id": id, "lifted": true})) } else { line(format_args!("lifted {id}")) }
         }
         HoldCommand::List { places, user } => {
-            let holds = open(&one(places)?, cell)?.holds(&user)?;
+            let holds = look(&one(places)?, cell)?.holds(&user)?;
             if json {
                 let holds: Vec<_> = holds.iter().map(|(id, hold)| output::hold(*id, hold)).collect();
                 return value(&json!({"user": user.as_str(), "holds": holds}));

@@ -1,106 +1,342 @@
 //! `keyfall import`: a speech corpus, row by row, many rows in one commit.
+//!
+//! It is read twice: once to find out all that could be in the way, and once to put it in. What was read the first time is
+//! remembered as one number for each commit, so that a file which changed in between is found out before it goes in.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Write};
 use std::path::Path;
 
-use keyfall::engine::{Batch, Source};
-use keyfall::{Class, Engine, Error, ErrorKind, Put, UserId};
+use keyfall::engine::{Batch, Policy, Source};
+use keyfall::env::{Env, System};
+use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, UserId};
 use serde_json::json;
 
 use crate::commands::Done;
-use crate::corpus::{self, Clip};
-use crate::output::{self, line, progress, value};
+use crate::corpus::{self, Corpus, Row};
+use crate::output::{self, Failure, line, progress, value};
 
 /// Rows of a corpus in one commit.
 const ROWS: usize = 32;
 
+/// How it was asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub ids: bool,
+    pub skip_missing: bool,
+    pub strict: bool,
+    pub json: bool,
+}
+
+/// What becomes of a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    GoesIn,
+    /// Its clip is not there.
+    Missing,
+    /// Its user was erased.
+    Erased,
+    /// A policy lets nothing of it be kept.
+    Policy,
+}
+
+/// Rows that are passed over for one reason, and the first of them.
+#[derive(Default)]
+struct Passed {
+    rows: u64,
+    first: Option<String>,
+}
+
+impl Passed {
+    fn add(&mut self, what: impl FnOnce() -> String) {
+        self.rows += 1;
+        self.first.get_or_insert_with(what);
+    }
+}
+
+/// What the first reading found.
+#[derive(Default)]
+struct Checked {
+    rows: u64,
+    missing: Passed,
+    erased: Passed,
+    by_policy: Passed,
+    /// Actions of rows that are passed over.
+    actions: u64,
+    unmatched: u64,
+    /// One for each commit, in their order.
+    digests: Vec<u64>,
+}
+
+/// Which users a store takes records of; each is looked up once.
+struct Users<'e> {
+    engine: &'e Engine,
+    store: Vec<Policy>,
+    seen: HashSet<u64>,
+    erased: HashSet<u64>,
+    by_policy: HashSet<u64>,
+}
+
+impl<'e> Users<'e> {
+    fn new(engine: &'e Engine) -> Result<Self, Error> {
+        let store = engine.policies(None)?;
+        let (seen, erased, by_policy) = Default::default();
+        Ok(Users { engine, store, seen, erased, by_policy })
+    }
+
+    fn fate(&mut self, user: &UserId) -> Result<Fate, Error> {
+        let hash = corpus::digest(user.as_str());
+        if self.seen.insert(hash) {
+            match self.engine.list(&Query { user: Some(user.clone()), limit: 1, ..Query::default() }) {
+                Err(e) if e.kind() == ErrorKind::Erased => self.erased.extend([hash]),
+                Err(e) if e.kind() == ErrorKind::Absent => self.look_at_policies(&[], hash),
+                Err(e) => return Err(e),
+                Ok(_) => self.look_at_policies(&self.engine.policies(Some(user))?, hash),
+            }
+        }
+        Ok(if self.erased.contains(&hash) {
+            Fate::Erased
+        } else if self.by_policy.contains(&hash) {
+            Fate::Policy
+        } else {
+            Fate::GoesIn
+        })
+    }
+
+    /// A row's recording and transcript are put without a purpose: the policies for it hold.
+    fn look_at_policies(&mut self, own: &[Policy], hash: u64) {
+        let now = System.now();
+        let ended = |class: &Class| {
+            let of_class = |all: &[Policy]| all.iter().find(|p| p.class == *class && p.purpose.is_none()).cloned();
+            of_class(own).or_else(|| of_class(&self.store)).and_then(|p| p.until).is_some_and(|until| until <= now)
+        };
+        if [Class::audio(), Class::transcript(), Class::action()].iter().any(ended) {
+            self.by_policy.insert(hash);
+        }
+    }
+}
+
+fn invalid(text: String) -> Error {
+    Error::new(ErrorKind::Invalid, text)
+}
+
+/// What becomes of a row, where nothing contradicts itself.
+fn fate(corpus: &Corpus, users: &mut Users<'_>, row: &Row) -> Result<Fate, Error> {
+    let user = UserId::new(row.client.clone()).map_err(|e| e.context(format!("{}: client_id", row.place)))?;
+    for action in &row.actions {
+        if let Some(client) = action.client.as_ref().filter(|client| **client != row.client) {
+            return Err(invalid(format!(
+                "{} is marked for user {client:?}, but its clip {} is of user {:?} ({}); nothing was imported",
+                corpus.place_of(action),
+                row.name,
+                row.client,
+                row.place
+            )));
+        }
+    }
+    if row.there { users.fate(&user) } else { Ok(Fate::Missing) }
+}
+
+fn digest(rows: &[(Row, Fate)]) -> u64 {
+    corpus::digest(rows.iter().map(|(row, fate)| (row.digest, *fate as u8)).collect::<Vec<_>>())
+}
+
+/// Reads everything, and refuses what must not go in.
+fn check(corpus: &Corpus, users: &mut Users<'_>, asked: Asked) -> Result<Checked, Error> {
+    let bar = progress("rows checked", None);
+    let mut checked = Checked::default();
+    let mut rows = Vec::with_capacity(ROWS);
+    corpus.rows::<Error>(&mut |row| {
+        let fate = fate(corpus, users, &row)?;
+        match fate {
+            Fate::GoesIn => {}
+            Fate::Missing => checked.missing.add(|| format!("{}: {}", row.place, row.path.display())),
+            Fate::Erased => checked.erased.add(|| format!("{}: user {:?}", row.place, row.client)),
+            Fate::Policy => checked.by_policy.add(|| format!("{}: user {:?}", row.place, row.client)),
+        }
+        checked.actions += if fate == Fate::GoesIn { 0 } else { row.actions.len() as u64 };
+        checked.rows += 1;
+        rows.push((row, fate));
+        if rows.len() == ROWS {
+            bar.inc(ROWS as u64);
+            checked.digests.push(digest(&rows));
+            rows.clear();
+        }
+        Ok(())
+    })?;
+    if !rows.is_empty() {
+        checked.digests.push(digest(&rows));
+    }
+    bar.finish_and_clear();
+    checked.unmatched = corpus.unmatched();
+    let more = |passed: &Passed| format!("(and {} more)", passed.rows.saturating_sub(1));
+    if let Some(first) = checked.missing.first.as_ref().filter(|_| !asked.skip_missing) {
+        return Err(invalid(format!(
+            "{first} is not there {}; nothing was imported; --skip-missing passes over such rows",
+            more(&checked.missing)
+        )));
+    }
+    let refused = [
+        (&checked.erased, ErrorKind::Erased, "was erased", "`keyfall create` begins a new life of a user"),
+        (&checked.by_policy, ErrorKind::Refused, "may keep nothing by a policy", "`keyfall policy list` shows it"),
+    ];
+    for (passed, kind, what, remedy) in refused.into_iter().filter(|_| asked.strict) {
+        if let Some(first) = &passed.first {
+            let text = format!(
+                "{first} {what} {}; nothing was imported; {remedy}; without --strict such rows are passed over",
+                more(passed)
+            );
+            return Err(Error::new(kind, text));
+        }
+    }
+    Ok(checked)
+}
+
 /// What is counted while importing.
 #[derive(Default)]
 struct Imported {
-    users: std::collections::HashSet<String>,
+    users: HashSet<u64>,
+    rows: u64,
     recordings: u64,
     transcripts: u64,
     actions: u64,
     bytes: u64,
 }
 
+fn changed(what: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Io, format!("{what} changed while it was imported"))
+}
+
 /// Adds a row to a batch: an interaction with its recording, the transcript of it, and the actions from that. Returns the recording's bytes.
-fn add(engine: &Engine, batch: &mut Batch, clip: &Clip) -> Result<u64, Error> {
-    let user = UserId::new(clip.client.clone())?;
+fn add(engine: &Engine, batch: &mut Batch, row: &Row) -> Result<u64, Error> {
+    let user = UserId::new(row.client.clone())?;
     let interaction = engine.new_interaction()?;
     let put = |class: Class| Put::new(user.clone(), class).interaction(interaction);
-    let file = File::open(&clip.path).map_err(|e| Error::io(clip.path.display(), e))?;
-    let bytes = file.metadata().map_err(|e| Error::io(clip.path.display(), e))?.len();
-    let audio = Source::Added(batch.add(put(Class::audio()).media_type(corpus::media_type(&clip.path)), file)?);
-    let text = put(Class::transcript()).media_type("text/plain; charset=utf-8").derived_from(audio);
-    let text = Source::Added(batch.add(text, clip.sentence.as_bytes())?);
-    for action in &clip.actions {
-        batch.add(put(Class::action()).media_type("application/json").derived_from(text), action.as_bytes())?;
+    let io = |e| Error::io(row.path.display(), e);
+    let file = File::open(&row.path).map_err(io)?;
+    let before = corpus::meta_of(&file).map_err(io)?;
+    let audio = Source::Added(batch.add(put(Class::audio()).media_type(corpus::media_type(&row.path)), &file)?);
+    if corpus::meta_of(&file).map_err(io)? != before {
+        return Err(changed(row.path.display()));
     }
+    let text = put(Class::transcript()).media_type("text/plain; charset=utf-8").derived_from(audio);
+    let text = Source::Added(batch.add(text, row.sentence.as_bytes())?);
+    for action in &row.actions {
+        batch.add(put(Class::action()).media_type("application/json").derived_from(text), action.text.as_bytes())?;
+    }
+    let (_, bytes, ..) = before;
     Ok(bytes)
 }
 
-/// Imports a corpus. The flags: print ids, pass over rows without their file, print JSON.
-pub(crate) fn run(engine: &Engine, dir: &Path, actions: Option<&Path>, (ids, skip, json): (bool, bool, bool)) -> Done {
-    let corpus = corpus::read(dir, actions)?;
-    if let Some(first) = corpus.missing.first().filter(|_| !skip) {
-        let rest = corpus.missing.len() - 1;
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            format!(
-                "{first} is not there (and {rest} more); nothing was imported; --skip-missing passes over such rows"
-            ),
-        )
-        .into());
+/// Puts some rows in, in one commit.
+fn put(engine: &Engine, rows: &[(Row, Fate)], done: &mut Imported, asked: Asked, untold: &mut Option<Failure>) -> Done {
+    let mut batch = engine.batch();
+    let mut names = Vec::new();
+    let (mut bytes, mut actions, mut recordings) = (0, 0, 0);
+    for (row, _) in rows.iter().filter(|(_, fate)| *fate == Fate::GoesIn) {
+        bytes += add(engine, &mut batch, row).map_err(|e| e.context(&row.place))?;
+        names.extend([(row, "audio"), (row, "transcript")]);
+        names.extend(row.actions.iter().map(|_| (row, "action")));
+        recordings += 1;
+        actions += row.actions.len() as u64;
     }
-    let bar = progress("recordings", Some(corpus.clips.len() as u64));
-    let mut done = Imported::default();
-    for rows in corpus.clips.chunks(ROWS) {
-        let mut batch = engine.batch();
-        let mut names = Vec::new();
-        for clip in rows {
-            done.bytes += add(engine, &mut batch, clip).map_err(|e| e.context(&clip.name))?;
-            names.extend([(clip, "audio"), (clip, "transcript")]);
-            names.extend(clip.actions.iter().map(|_| (clip, "action")));
-            done.recordings += 1;
-            done.transcripts += 1;
-            done.actions += clip.actions.len() as u64;
-            done.users.insert(clip.client.clone());
+    let put = batch.commit()?;
+    done.rows += rows.len() as u64;
+    done.recordings += recordings;
+    done.transcripts += recordings;
+    done.actions += actions;
+    done.bytes += bytes;
+    done.users.extend(names.iter().map(|(row, _)| corpus::digest(&row.client)));
+    if asked.ids && untold.is_none() {
+        let mut told = String::new();
+        for (id, (row, class)) in put.iter().zip(names) {
+            told += &if asked.json {
+                json!({"id": id.to_string(), "user": row.client, "class": class, "clip": row.name}).to_string()
+            } else {
+                format!("{id}\t{}\t{class}\t{}", row.client, row.name)
+            };
+            told.push('\n');
         }
-        let put = batch.commit()?;
-        if ids {
-            let mut out = io::stdout().lock();
-            for (id, (clip, class)) in put.iter().zip(names) {
-                if json {
-                    writeln!(
-                        out,
-                        "{}",
-                        json!({"id": id.to_string(), "user": clip.client, "class": class, "clip": clip.name})
-                    )?;
-                } else {
-                    writeln!(out, "{id}\t{}\t{class}\t{}", clip.client, clip.name)?;
-                }
-            }
-            out.flush()?;
+        // What is in is in: the rest follows it, whether anybody reads the ids or not.
+        *untold = line(told.trim_end()).err();
+    }
+    Ok(())
+}
+
+/// Puts everything in that the first reading let pass.
+fn put_all(
+    engine: &Engine,
+    (corpus, users): (&Corpus, &mut Users<'_>),
+    (checked, done): (&Checked, &mut Imported),
+    (asked, untold): (Asked, &mut Option<Failure>),
+) -> Done {
+    let bar = progress("rows", Some(checked.rows));
+    let mut digests = checked.digests.iter();
+    let mut rows: Vec<(Row, Fate)> = Vec::with_capacity(ROWS);
+    let mut some = |rows: &[(Row, Fate)]| {
+        let place = || rows.first().map_or(String::new(), |(row, _)| row.place.clone());
+        if digests.next() != Some(&digest(rows)) {
+            return Err(Failure::from(changed(format!("the corpus, at {} or after it,", place()))));
         }
+        put(engine, rows, done, asked, untold)?;
         bar.inc(rows.len() as u64);
+        Ok(())
+    };
+    corpus.rows::<Failure>(&mut |row| {
+        let fate = fate(corpus, users, &row)?;
+        rows.push((row, fate));
+        if rows.len() == ROWS {
+            some(&rows)?;
+            rows.clear();
+        }
+        Ok(())
+    })?;
+    if !rows.is_empty() {
+        some(&rows)?;
+    }
+    if digests.next().is_some() {
+        return Err(changed("the corpus").into());
     }
     bar.finish_and_clear();
-    if corpus.unmatched > 0 {
-        writeln!(
-            io::stderr(),
-            "keyfall: {} actions name a clip that no row has; they were passed over",
-            corpus.unmatched
-        )?;
+    Ok(())
+}
+
+/// Imports a corpus.
+pub(crate) fn run(engine: &Engine, dir: &Path, actions: Option<&Path>, asked: Asked) -> Done {
+    let corpus = corpus::find(dir, actions)?;
+    let mut users = Users::new(engine)?;
+    let checked = check(&corpus, &mut users, asked)?;
+    let (mut done, mut untold) = (Imported::default(), None);
+    let put = put_all(engine, (&corpus, &mut users), (&checked, &mut done), (asked, &mut untold));
+    if let Err(Failure::Error(e)) = put {
+        let what = format!("stopped after {} of {} rows, which are in", done.rows, checked.rows);
+        return Err(if done.rows == 0 { e.context("nothing was imported") } else { e.context(what) }.into());
     }
-    if json {
+    put?;
+    let told = tell(&checked, &done, asked);
+    untold.map_or(told, Err)
+}
+
+/// Says what went in, and what was passed over and why.
+fn tell(checked: &Checked, done: &Imported, asked: Asked) -> Done {
+    for (passed, what) in [(&checked.erased, "was erased"), (&checked.by_policy, "may keep nothing by a policy")] {
+        if let Some(first) = &passed.first {
+            output::warn(&Error::new(ErrorKind::Refused, format!("{} rows refused: {first} {what}", passed.rows)));
+        }
+    }
+    if let Some(first) = &checked.missing.first {
+        let text = format!("{} rows passed over: {first} is not there", checked.missing.rows);
+        output::warn(&Error::new(ErrorKind::Absent, text));
+    }
+    if asked.json {
         let told = json!({
-            "users": done.users.len(), "recordings": done.recordings, "transcripts": done.transcripts,
-            "actions": done.actions, "bytes": done.bytes, "skipped": corpus.missing.len(), "unmatched_actions": corpus.unmatched,
+            "users": done.users.len(), "rows": checked.rows, "recordings": done.recordings, "transcripts": done.transcripts,
+            "actions": done.actions, "bytes": done.bytes, "skipped": checked.missing.rows,
+            "refused": {"erased": checked.erased.rows, "policy": checked.by_policy.rows},
+            "passed_over_actions": checked.actions, "unmatched_actions": checked.unmatched,
         });
-        // Behind lines of ids it is a line too.
-        return if ids { line(told) } else { value(&told) };
+        // After lines of ids it is a line too.
+        return if asked.ids { line(output::with_due(told)) } else { value(&told) };
     }
     line(format_args!(
         "imported {} recordings ({}), {} transcripts and {} actions of {} users",
@@ -109,5 +345,9 @@ pub(crate) fn run(engine: &Engine, dir: &Path, actions: Option<&Path>, (ids, ski
         done.transcripts,
         done.actions,
         done.users.len()
+    ))?;
+    line(format_args!(
+        "passed over: {} rows without their clip, {} of users that were erased, {} by a policy, with {} actions; {} actions name a clip that no row has",
+        checked.missing.rows, checked.erased.rows, checked.by_policy.rows, checked.actions, checked.unmatched
     ))
 }

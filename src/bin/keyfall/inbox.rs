@@ -9,7 +9,8 @@ use keyfall::sealed::{self, InboxKey};
 use keyfall::{Engine, Error, Put, UserId};
 use serde_json::json;
 
-use crate::commands::{Done, write_whole};
+use crate::commands::Done;
+use crate::outfile::{OutFile, Replace};
 use crate::output::{line, progress, value};
 
 /// Prints the public key of an inbox.
@@ -26,27 +27,45 @@ fn reader(file: &Path) -> Result<Box<dyn Read>, Error> {
 }
 
 /// Seals a file to an inbox.
-pub(crate) fn seal(put: &Put, file: &Path, to: &Path, output: &Path, json: bool) -> Done {
+pub(crate) fn seal(put: &Put, file: &Path, to: &Path, (output, replace): (&Path, Replace), json: bool) -> Done {
     let to = std::fs::read(to).map_err(|e| Error::io(to.display(), e))?;
     let to: InboxKey = String::from_utf8_lossy(&to).parse()?;
     let payload = reader(file)?;
-    let length = write_whole(output, |out| sealed::seal(put, payload, &to, &System, out))?;
-    if json { value(&json!({"envelope": output.display().to_string(), "length": length})) } else { Ok(()) }
+    let mut out = OutFile::create(output, replace)?;
+    let silent = out.is_stdout();
+    let length = sealed::seal(put, payload, &to, &System, &mut out)?;
+    out.finish()?;
+    if json && !silent { value(&json!({"envelope": output.display().to_string(), "length": length})) } else { Ok(()) }
 }
 
-/// Takes envelopes in; the first that fails ends it, and those before are in.
+/// Takes envelopes in; the first that fails ends it, and those before are in, and told.
 pub(crate) fn accept(engine: &Engine, envelopes: &[std::path::PathBuf], json: bool) -> Done {
     let bar = progress("envelopes", Some(envelopes.len() as u64));
-    let mut all = Vec::new();
+    let (mut all, mut untold, mut failed) = (Vec::new(), None, None);
     for place in envelopes {
-        let done = engine.accept(reader(place)?).map_err(|e| e.context(place.display()))?;
+        let accepted = reader(place).and_then(|envelope| engine.accept(envelope));
+        let done = match accepted {
+            Ok(done) => done,
+            Err(e) => {
+                failed = Some(e.context(place.display()));
+                break;
+            }
+        };
         bar.inc(1);
         if json {
             all.push(json!({"envelope": place.display().to_string(), "id": done.id.to_string(), "again": done.again}));
-        } else {
-            line(done.id)?;
+        } else if let Err(e) = line(done.id) {
+            // The others are to come in all the same.
+            untold = untold.or(Some(e));
         }
     }
     bar.finish_and_clear();
-    if json { value(&json!(all)) } else { Ok(()) }
+    if json && (failed.is_none() || !all.is_empty()) {
+        untold = value(&json!(all)).err();
+    }
+    match (failed, untold) {
+        (Some(e), _) => Err(e.into()),
+        (None, Some(untold)) => Err(untold),
+        (None, None) => Ok(()),
+    }
 }

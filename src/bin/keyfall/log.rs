@@ -1,7 +1,9 @@
 //! `keyfall log`.
 
-use std::fs::File;
+mod serve;
+
 use std::io::Write;
+use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
@@ -14,12 +16,12 @@ use serde_json::json;
 use crate::args::{LogCommand, store_and};
 use crate::commands::{Done, one, write_whole};
 use crate::output::{line, progress, value};
-use crate::stores::open;
+use crate::stores::{look, open};
 
 pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
         LogCommand::Key { places } => {
-            let key = open(&one(places)?, cell)?.log_key()?;
+            let key = look(&one(places)?, cell)?.log_key()?;
             if json { value(&json!({"key": key.to_string()})) } else { line(key) }
         }
         LogCommand::Checkpoint { places } => {
@@ -38,6 +40,7 @@ pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done 
             export(&open(&store, cell)?, &dir, json)
         }
         LogCommand::Verify { dir, trust } => {
+            let witnessed = trust.trust()?;
             let bar = progress("leaves checked", None);
             let mut odd = 0_u64;
             let (checkpoint, note) =
@@ -50,17 +53,8 @@ pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done 
             if odd > 0 {
                 return Err(Error::new(ErrorKind::Corrupt, format!("{odd} leaves of the log are no erases")).into());
             }
-            let trust = trust.trust();
-            let cosigned: Vec<&str> =
-                trust.witnesses.iter().filter(|w| w.verify(&note).is_ok()).map(VerifierKey::name).collect();
-            if cosigned.len() < trust.quorum {
-                return Err(Error::new(
-                    ErrorKind::Refused,
-                    format!("{} of {} cosignatures are under its checkpoint", cosigned.len(), trust.quorum),
-                )
-                .into());
-            }
-            told(&checkpoint, &cosigned, json)
+            let cosigned = witnessed.cosigned(&note)?;
+            told(&checkpoint, &cosigned.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), json)
         }
         LogCommand::Serve { dir, listen } => serve(&dir, &listen),
         LogCommand::Cosign { dir, witness, key } => cosign(&dir, &witness, &key, json),
@@ -151,36 +145,10 @@ fn export(engine: &Engine, dir: &Path, json: bool) -> Done {
 }
 
 fn serve(dir: &Path, listen: &str) -> Done {
-    let failed = |e: &dyn std::fmt::Display| Error::new(ErrorKind::Io, format!("listening on {listen}: {e}"));
-    let server = tiny_http::Server::http(listen).map_err(|e| failed(&e))?;
-    line(format_args!("serving {} on http://{}", dir.display(), server.server_addr()))?;
-    for request in server.incoming_requests() {
-        let path = request.url().trim_start_matches('/').to_owned();
-        // Only what the export writes has such names.
-        let named = path == "checkpoint"
-            || path.starts_with("tile/")
-                && path.chars().all(|c| c.is_ascii_alphanumeric() || "/.".contains(c))
-                && !path.contains("..");
-        let file = if named {
-            File::open(dir.join(&path)).ok().filter(|f| f.metadata().is_ok_and(|m| m.is_file()))
-        } else {
-            None
-        };
-        // Who went away meanwhile is no concern of ours.
-        let _ = match file {
-            Some(file) => {
-                let kind = if path == "checkpoint" { "text/plain; charset=utf-8" } else { "application/octet-stream" };
-                let header = tiny_http::Header::from_bytes("Content-Type", kind);
-                let response = tiny_http::Response::from_file(file);
-                match header {
-                    Ok(header) => request.respond(response.with_header(header)),
-                    Err(()) => request.respond(response),
-                }
-            }
-            None => request.respond(tiny_http::Response::empty(404)),
-        };
-    }
-    Ok(())
+    let failed = |e: std::io::Error| Error::io(format_args!("listening on {listen}"), e);
+    let listener = TcpListener::bind(listen).map_err(failed)?;
+    line(format_args!("serving {} on http://{}", dir.display(), listener.local_addr().map_err(failed)?))?;
+    serve::serve(dir, &listener)
 }
 
 /// C2SP tlog-witness, add-checkpoint: `old SIZE`, the consistency proof, an empty line, the checkpoint. 409 says which size it has.

@@ -16,6 +16,7 @@ mod inbox;
 mod keyholders;
 mod lineage;
 mod log;
+mod outfile;
 mod output;
 mod report;
 mod sealed;
@@ -24,9 +25,14 @@ mod stores;
 use std::process::ExitCode;
 
 use clap::Parser;
-use keyfall::ErrorKind;
+use keyfall::{Error, ErrorKind};
+use output::Failure;
 
-/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held.
+/// Done, and only what was to be written of it could not be.
+const UNTOLD: u8 = 12;
+
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held, 11 another engine owns the store;
+/// 12 is no kind of error.
 fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Invalid => 2,
@@ -35,6 +41,7 @@ fn exit_code(kind: ErrorKind) -> u8 {
         ErrorKind::Corrupt => 5,
         ErrorKind::Refused => 6,
         ErrorKind::Held => 7,
+        ErrorKind::Fenced => 11,
         _ => 1,
     }
 }
@@ -51,10 +58,28 @@ fn main() -> ExitCode {
     }));
     let args = args::Args::parse();
     let json = args.json;
+    if args.take_over {
+        stores::take_over();
+    }
+    output::set_json(json);
+    let acts = args.command.acts();
     match commands::run(args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(output::Failure::ClosedPipe) => ExitCode::SUCCESS,
-        Err(output::Failure::Error(e)) => {
+        // Who went away before an answer was read does not miss it; of what was done somebody must know.
+        Err(Failure::ClosedPipe | Failure::Untold { closed: true, .. }) if !acts => ExitCode::SUCCESS,
+        Err(Failure::Untold { error, lost, .. }) if acts => {
+            output::untold(&error, &lost);
+            ExitCode::from(UNTOLD)
+        }
+        Err(Failure::ClosedPipe) => {
+            output::untold(&Error::new(ErrorKind::Io, "nobody reads the output"), "");
+            ExitCode::from(UNTOLD)
+        }
+        Err(Failure::Late(e)) => {
+            output::error(json, &e);
+            ExitCode::from(UNTOLD)
+        }
+        Err(Failure::Error(e) | Failure::Untold { error: e, .. }) => {
             output::error(json, &e);
             ExitCode::from(exit_code(e.kind()))
         }

@@ -1,9 +1,12 @@
 //! What is printed, for people and as JSON.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use keyfall::engine::{CopyMode, CopyStatus, Fact, Grant, Hold, Plan, Policy};
+use keyfall::cell::Finality;
+use keyfall::engine::{CopyMode, CopyStatus, Fact, Grant, Hold, Plan, Policy, Tended};
 use keyfall::record::RecordInfo;
 use keyfall::{Error, ErrorKind, Timestamp};
 use serde_json::{Value, json};
@@ -14,6 +17,10 @@ pub(crate) enum Failure {
     Error(Error),
     /// Nobody reads our output any more.
     ClosedPipe,
+    /// An answer could not be written to standard output: what it was, and whether nobody reads it any more.
+    Untold { error: Error, lost: String, closed: bool },
+    /// What was asked is done; what comes after it failed.
+    Late(Error),
 }
 
 impl From<Error> for Failure {
@@ -32,20 +39,83 @@ impl From<io::Error> for Failure {
     }
 }
 
+static JSON: AtomicBool = AtomicBool::new(false);
+/// What a command erased since it was due.
+static DUE: Mutex<Option<Value>> = Mutex::new(None);
+
+/// Says once whether errors and notes are JSON.
+pub(crate) fn set_json(json: bool) {
+    JSON.store(json, Ordering::Relaxed);
+}
+
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", text.replace('\n', " "));
+}
+
 /// Shows an error in one line.
 pub(crate) fn error(json: bool, e: &Error) {
-    let text = e.to_string().replace('\n', " ");
-    let line = if json {
-        json!({"error": {"kind": kind(e.kind()), "message": text}}).to_string()
+    if json {
+        tell(&json!({"error": {"kind": kind(e.kind()), "message": e.to_string().replace('\n', " ")}}).to_string());
     } else {
-        format!("keyfall: {text}")
-    };
-    let _ = writeln!(io::stderr(), "{line}");
+        tell(&format!("keyfall: {e}"));
+    }
 }
 
 /// Says on standard error what went wrong beside what was asked.
 pub(crate) fn warn(e: &Error) {
-    let _ = writeln!(io::stderr(), "keyfall: {}", e.to_string().replace('\n', " "));
+    if JSON.load(Ordering::Relaxed) {
+        tell(&json!({"warning": {"kind": kind(e.kind()), "message": e.to_string()}}).to_string());
+    } else {
+        tell(&format!("keyfall: {e}"));
+    }
+}
+
+/// Says that what was asked is done, though its answer could not be written, and the answer.
+pub(crate) fn untold(e: &Error, answer: &str) {
+    let text = format!("done, and must not be repeated; only its answer could not be written ({e})");
+    if JSON.load(Ordering::Relaxed) {
+        let answer: Value = serde_json::from_str(answer).unwrap_or_else(|_| answer.into());
+        tell(&json!({"error": {"kind": "untold", "message": text, "done": true, "answer": answer}}).to_string());
+    } else {
+        tell(&format!("keyfall: {text}: {answer}"));
+    }
+}
+
+/// Says what was erased since it was due, on standard error and in the answer; the command was about something else.
+pub(crate) fn due(done: &Tended) {
+    if *done == Tended::default() {
+        return;
+    }
+    if JSON.load(Ordering::Relaxed) {
+        let told = tended(done);
+        tell(&json!({"tended": told}).to_string());
+        *DUE.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+        return;
+    }
+    let counts = [
+        (done.planned, "planned erases done"),
+        (done.expired, "records erased that passed a limit"),
+        (done.derived, "derived records fell"),
+        (done.refused, "refused, since they are held"),
+        (done.failed, "planned erases failed, and are tried again in an hour"),
+        (done.inbox_keys, "old inbox keys destroyed"),
+        (done.damaged, "users passed over, since their pages are damaged: restore the store from a copy"),
+    ];
+    let mut parts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    parts.extend(done.finalized.then(|| "what was pending is final".to_owned()));
+    parts.extend(done.troubles.iter().map(ToString::to_string));
+    if !parts.is_empty() {
+        tell(&format!("keyfall: what was due came first: {}", parts.join("; ")));
+    }
+}
+
+/// What was done since it was due.
+pub(crate) fn tended(done: &Tended) -> Value {
+    json!({
+        "planned": done.planned, "expired": done.expired, "derived": done.derived, "refused": done.refused,
+        "inbox_keys": done.inbox_keys, "damaged": done.damaged, "finalized": done.finalized,
+        "failed": done.failed, "troubles": done.troubles.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
 }
 
 fn kind(kind: ErrorKind) -> &'static str {
@@ -61,24 +131,48 @@ fn kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Copy => "copy",
         ErrorKind::Poisoned => "poisoned",
         ErrorKind::Full => "full",
+        ErrorKind::Fenced => "fenced",
         _ => "io",
     }
 }
 
 /// A line on standard output.
 pub(crate) fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{text}")?;
-    Ok(())
+    let text = text.to_string();
+    writeln!(io::stdout(), "{text}").map_err(|e| Failure::Untold {
+        closed: e.kind() == io::ErrorKind::BrokenPipe,
+        error: Error::new(ErrorKind::Io, format!("standard output: {e}")).with_source(e),
+        lost: text,
+    })
 }
 
-/// JSON on standard output.
+/// A line on standard error, where standard output belongs to what was asked for.
+pub(crate) fn aside(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// JSON on standard output; what was erased since it was due stands in it.
 pub(crate) fn value(value: &Value) -> Result<(), Failure> {
-    line(format_args!("{value:#}"))
+    line(format_args!("{:#}", with_due(value.clone())))
+}
+
+/// Adds what was erased since it was due, where something was.
+pub(crate) fn with_due(mut value: Value) -> Value {
+    let due = DUE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let (Some(due), Some(object)) = (due, value.as_object_mut()) {
+        object.entry("tended").or_insert(due);
+    }
+    value
 }
 
 /// A time as RFC 3339 shows it.
 pub(crate) fn time(at: Timestamp) -> String {
     at.to_string()
+}
+
+/// What keeps erases from being final, in words; nothing where they are.
+pub(crate) fn awaited(finality: &Finality) -> Vec<String> {
+    finality.awaited().iter().map(ToString::to_string).collect()
 }
 
 /// A hold's number as it is typed.
@@ -212,7 +306,7 @@ pub(crate) fn limits(policy: &Policy) -> String {
 /// A length of time as it is typed.
 pub(crate) fn span(span: std::time::Duration) -> String {
     let s = span.as_secs();
-    let parts = [(s / 86_400, "d"), (s / 3600 % 24, "h"), (s / 60 % 60, "m"), (s % 60, "s")];
+    let parts = [(s / 86_400, "d"), (s / 3600 % 24, "h"), (s / 60 % 60, "min"), (s % 60, "s")];
     let text: String = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
     if text.is_empty() { "0s".to_owned() } else { text }
 }

@@ -1,22 +1,22 @@
 //! `keyfall report` and `keyfall export`: what is kept about a user, for people, for programs, and to take away.
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use keyfall::engine::{Access, Erased, Lineage, Plan, Report};
 use keyfall::env::System;
 use keyfall::record::RecordInfo;
-use keyfall::sealed::Packing;
+use keyfall::sealed::{Guarded, Packing};
 use keyfall::{Engine, Error, ErrorKind, Query, Reader, RecordId, UserId};
 use maud::{DOCTYPE, Markup, html};
 use serde_json::{Value, json};
 
-use crate::commands::{Done, promise_json, write_whole};
+use crate::commands::{Done, promise_json};
 use crate::copies;
 use crate::erasing::described;
 use crate::grants::public_key;
-use crate::output::{self, Failure, line, progress, table, told, value};
+use crate::outfile::{OutFile, Replace, write_to};
+use crate::output::{self, line, progress, table, told, value};
 
 /// A record, and where it comes from.
 struct Row {
@@ -87,7 +87,7 @@ fn as_json(report: &Report, rows: &[Row]) -> Value {
         "plans": report.plans.iter().map(output::plan).collect::<Vec<_>>(),
         "policies": report.policies.iter().map(output::policy).collect::<Vec<_>>(),
         "store_policies": report.store_policies.iter().map(output::policy).collect::<Vec<_>>(),
-        "next_due": report.next_due.map(output::time), "pending_until": report.pending.map(output::time),
+        "next_due": report.next_due.map(output::time), "pending_until": report.pending.map(output::time), "awaited": output::awaited(&report.finality),
         "grants": report.grants.iter().map(|(id, grant)| output::grant(*id, grant)).collect::<Vec<_>>(),
         "training_sets": report.sets.iter().map(|(name, n)| json!({"name": name, "records": n})).collect::<Vec<_>>(),
         "inbox_keys_made": report.inbox_keys.iter().map(|at| output::time(*at)).collect::<Vec<_>>(),
@@ -118,7 +118,7 @@ fn until(report: &Report) -> Vec<String> {
     all.extend(report.policies.iter().map(output::limits));
     all.extend(report.store_policies.iter().map(|policy| format!("for everybody: {}", output::limits(policy))));
     all.extend(report.next_due.map(|due| format!("next due {}", output::time(due))));
-    all.extend(report.pending.map(|at| format!("what was erased last is pending until {}", output::time(at))));
+    all.extend((!report.finality.is_final()).then(|| format!("what was erased last is {}", report.finality)));
     all
 }
 
@@ -219,18 +219,26 @@ fn page(report: &Report, rows: &[Row]) -> Markup {
     }
 }
 
-/// Prints the report: text, JSON or a page.
-pub(crate) fn show(engine: &Engine, user: &UserId, (as_page, json): (bool, bool)) -> Done {
+/// Prints the report, or writes it to a file: text, JSON or a page.
+pub(crate) fn show(engine: &Engine, user: &UserId, out: Option<OutFile>, (as_page, json): (bool, bool)) -> Done {
     let report = engine.report(user)?;
     let rows = rows(engine, user)?;
+    let Some(mut out) = out else {
+        return write(&report, &rows, (as_page, json), &mut |text| line(text));
+    };
+    write(&report, &rows, (as_page, json), &mut |text| Ok(writeln!(out, "{text}")?))?;
+    Ok(out.finish()?)
+}
+
+fn write(report: &Report, rows: &[Row], (as_page, json): (bool, bool), line: &mut dyn FnMut(String) -> Done) -> Done {
     if as_page {
-        return line(page(&report, &rows).into_string());
+        return line(page(report, rows).into_string());
     }
     if json {
-        return value(&as_json(&report, &rows));
+        return line(format!("{:#}", output::with_due(as_json(report, rows))));
     }
     let records: u64 = report.classes.iter().map(|(_, n)| n).sum();
-    line(format_args!("{}, since {}: {records} records", report.user, output::time(report.created)))?;
+    line(format!("{}, since {}: {records} records", report.user, output::time(report.created)))?;
     if !rows.is_empty() {
         let cells = rows.iter().map(|row| {
             let info = &row.info;
@@ -250,42 +258,37 @@ pub(crate) fn show(engine: &Engine, user: &UserId, (as_page, json): (bool, bool)
         });
         line(table(&["ID", "CLASS", "TYPE", "LENGTH", "CREATED", "UNTIL", "WHY", "ORIGIN"], cells))?;
     }
-    for row in &rows {
+    for row in rows {
         for access in &row.opened {
-            line(format_args!("opened: {} ({})", opened(access), row.info.id))?;
+            line(format!("opened: {} ({})", opened(access), row.info.id))?;
         }
     }
     for (id, hold) in &report.holds {
         let (on, id) = (output::covered(hold), output::hold_id(*id));
-        line(format_args!(
-            "held: {on}, {}, by {}, since {} ({id})",
-            hold.reason,
-            hold.authority,
-            output::time(hold.since)
-        ))?;
+        line(format!("held: {on}, {}, by {}, since {} ({id})", hold.reason, hold.authority, output::time(hold.since)))?;
     }
     if report.needed > 0 {
         line(needed(report.needed))?;
     }
-    for grant in shared(&report) {
-        line(format_args!("granted: {grant}"))?;
+    for grant in shared(report) {
+        line(format!("granted: {grant}"))?;
     }
-    for limit in until(&report) {
+    for limit in until(report) {
         line(limit)?;
     }
     for (at, fact) in &report.history {
         let (what, reason) = told(fact);
-        line(format_args!("{}: {what}{}{reason}", output::time(*at), if reason.is_empty() { "" } else { ": " }))?;
+        line(format!("{}: {what}{}{reason}", output::time(*at), if reason.is_empty() { "" } else { ": " }))?;
     }
     for part in &report.erased {
         let (what, epoch) = erased(part);
-        line(format_args!("erased: {what} (epoch {epoch})"))?;
+        line(format!("erased: {what} (epoch {epoch})"))?;
     }
-    if let Some(inbox) = inbox(&report) {
+    if let Some(inbox) = inbox(report) {
         line(inbox)?;
     }
     if report.copies.is_empty() {
-        return line("no copies");
+        return line("no copies".to_owned());
     }
     line(copies::shown(&report.copies))
 }
@@ -313,28 +316,46 @@ pub(crate) fn export(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> 
     }
     let report = engine.report(user)?;
     let rows = rows(engine, user)?;
-    let bar = progress("records", Some(rows.len() as u64));
-    let mut bytes = 0;
-    for row in &rows {
-        let place = dir.join("records").join(format!("{}.{}", row.info.id, extension(&row.info.media_type)));
-        let mut file = File::create(&place).map_err(|e| Error::io(place.display(), e))?;
-        bytes += opened_for_export(engine, &row.info.id)?.write_to(&mut file)?;
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    let write = |name: &str, text: String| -> Result<(), Failure> {
-        let place = dir.join(name);
-        let mut file = File::create(&place).map_err(|e| Error::io(place.display(), e))?;
-        Ok(file.write_all(text.as_bytes()).map_err(|e| Error::io(place.display(), e))?)
-    };
-    write("report.json", format!("{:#}\n", as_json(&report, &rows)))?;
-    write("report.html", page(&report, &rows).into_string())?;
+    let mut made = Vec::new();
+    let written = export_files(engine, (&report, &rows), dir, &mut made);
+    let bytes = written.inspect_err(|_| {
+        // The next try wants it empty; what else lies there meanwhile is somebody's own.
+        made.iter().for_each(|file| drop(std::fs::remove_file(file)));
+        let _ = std::fs::remove_dir(dir.join("records"));
+    })?;
     if json {
         return value(
             &json!({"user": user.as_str(), "records": rows.len(), "bytes": bytes, "directory": dir.display().to_string()}),
         );
     }
     line(format_args!("{} records ({}) and a report in {}", rows.len(), output::bytes(bytes), dir.display()))
+}
+
+fn export_files(
+    engine: &Engine,
+    (report, rows): (&Report, &[Row]),
+    dir: &Path,
+    made: &mut Vec<PathBuf>,
+) -> Result<u64, Error> {
+    let bar = progress("records", Some(rows.len() as u64));
+    let mut bytes = 0;
+    for row in rows {
+        let place = dir.join("records").join(format!("{}.{}", row.info.id, extension(&row.info.media_type)));
+        bytes += write_to(&place, Replace::Ordinary, |file| opened_for_export(engine, &row.info.id)?.write_to(file))?;
+        made.push(place);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let pages =
+        [("report.json", format!("{:#}\n", as_json(report, rows))), ("report.html", page(report, rows).into_string())];
+    for (name, text) in pages {
+        let place = dir.join(name);
+        write_to(&place, Replace::Ordinary, |file| {
+            file.write_all(text.as_bytes()).map_err(|e| Error::io(place.display(), e))
+        })?;
+        made.push(place);
+    }
+    Ok(bytes)
 }
 
 /// A policy may want to know who reads: the user does.
@@ -346,20 +367,27 @@ fn opened_for_export(engine: &Engine, id: &RecordId) -> Result<Reader, Error> {
 }
 
 /// The same as one file, sealed to a public key of the user's.
-pub(crate) fn export_sealed(engine: &Engine, user: &UserId, to: &Path, place: &Path, json: bool) -> Done {
+pub(crate) fn export_sealed(
+    engine: &Engine,
+    user: &UserId,
+    to: &Path,
+    (place, replace): (&Path, Replace),
+    json: bool,
+) -> Done {
     let to = public_key(to)?;
     let report = engine.report(user)?;
     let rows = rows(engine, user)?;
     let bar = progress("records", Some(rows.len() as u64));
-    let bytes = write_whole(place, |out| {
+    let bytes = write_to(place, replace, |out| {
         let mut parcel = Packing::new(&System, &to, io::BufWriter::new(out))?;
         let mut bytes = 0;
         for row in &rows {
             bytes += parcel.record(&row.info, opened_for_export(engine, &row.info.id)?)?.unwrap_or(0);
             bar.inc(1);
         }
-        parcel.file("report.json", format!("{:#}\n", as_json(&report, &rows)).as_bytes())?;
-        parcel.file("report.html", page(&report, &rows).into_string().as_bytes())?;
+        let (json, html) = (format!("{:#}\n", as_json(&report, &rows)), page(&report, &rows).into_string());
+        parcel.file("report.json", Guarded::new(json.as_bytes(), report.live()))?;
+        parcel.file("report.html", Guarded::new(html.as_bytes(), report.live()))?;
         parcel.finish().map(|_| bytes)
     })?;
     bar.finish_and_clear();

@@ -12,8 +12,9 @@ use keyfall::{Error, ErrorKind};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::commands::{Done, write_whole};
-use crate::output::{line, value};
+use crate::commands::Done;
+use crate::outfile::{OutFile, Replace};
+use crate::output::{Failure, line, value};
 use crate::report::extension;
 
 const SECRET: &str = "keyfall-once-1:";
@@ -37,8 +38,10 @@ pub(crate) fn key(file: &Path, json: bool) -> Done {
     public.push(".pub");
     let public = PathBuf::from(public);
     let text = identity.public()?.to_string();
+    let mut out = OutFile::create(&public, Replace::Ordinary)?;
+    writeln!(out, "{text}").map_err(|e| Error::io(public.display(), e))?;
     write_secret(file, &identity.private())?;
-    std::fs::write(&public, format!("{text}\n")).map_err(|e| Error::io(public.display(), e))?;
+    out.finish()?;
     let (private, public) = (file.display().to_string(), public.display().to_string());
     if json {
         return value(&json!({"private": private, "public": public}));
@@ -48,13 +51,19 @@ pub(crate) fn key(file: &Path, json: bool) -> Done {
 }
 
 /// Makes a request, and the secret that opens its answer.
-pub(crate) fn ask(key: &Path, ticket: &Ticket, output: &Path, secret: &Path, json: bool) -> Done {
+pub(crate) fn ask(key: &Path, ticket: &Ticket, (output, replace): (&Path, Replace), secret: &Path, json: bool) -> Done {
     let (request, fresh) = Identity::from_private(&read_secret(key)?)?.ask(ticket, &System)?;
     let text =
         Zeroizing::new(format!("{SECRET}{}", &*Zeroizing::new(data_encoding::BASE64URL_NOPAD.encode(fresh.bytes()))));
+    let mut out = OutFile::create(output, replace)?;
+    let silent = out.is_stdout();
     write_secret(secret, &text)?;
-    write_whole(output, |out| out.write_all(&request).map_err(|e| Error::io(output.display(), e)))?;
-    if json {
+    let written = out.write_all(&request).map_err(|e| Error::io(output.display(), e)).and_then(|()| out.finish());
+    written.inspect_err(|_| {
+        // A secret without its request opens nothing, and would be in the way of the next try.
+        let _ = std::fs::remove_file(secret);
+    })?;
+    if json && !silent {
         value(&json!({"request": output.display().to_string(), "secret": secret.display().to_string()}))
     } else {
         Ok(())
@@ -66,6 +75,7 @@ struct Into<'d> {
     dir: &'d Path,
     records: u64,
     fell: u64,
+    made: Vec<PathBuf>,
 }
 
 impl Into<'_> {
@@ -94,13 +104,18 @@ impl Into<'_> {
 impl Unpack for Into<'_> {
     fn begin(&mut self, item: &Item) -> Result<Box<dyn Write + '_>, Error> {
         let place = self.place(item)?;
-        Ok(Box::new(File::create_new(&place).map_err(|e| Error::io(place.display(), e))?))
+        let mut options = File::options();
+        let file = options.write(true).create_new(true).mode(0o600).open(&place);
+        let file = file.map_err(|e| Error::io(place.display(), e))?;
+        self.made.push(place);
+        Ok(Box::new(file))
     }
 
     fn end(&mut self, item: &Item, fell: bool) -> Result<(), Error> {
         if fell {
             self.fell += 1;
             let place = self.place(item)?;
+            self.made.retain(|made| *made != place);
             return std::fs::remove_file(&place).map_err(|e| Error::io(place.display(), e));
         }
         self.records += u64::from(matches!(item, Item::Record { .. }));
@@ -131,17 +146,27 @@ pub(crate) fn unseal(key: &Path, sealed: &Path, dir: &Path, json: bool) -> Done 
         );
     }
     std::fs::create_dir_all(dir.join("records")).map_err(io)?;
-    let mut into = Into { dir, records: 0, fell: 0 };
-    if let Err(e) = unpack(&secret, io::BufReader::new(parcel), &mut into) {
+    let mut into = Into { dir, records: 0, fell: 0, made: Vec::new() };
+    let unpacked = unpack(&secret, io::BufReader::new(parcel), &mut into).and_then(|()| {
+        // The secret goes, and with it the only way to have this once more: it must be on the disk before.
+        let dirs = [dir.join("records"), dir.to_owned()];
+        let sync = |place: &PathBuf| File::open(place).and_then(|file| file.sync_all());
+        into.made.iter().chain(&dirs).try_for_each(|place| sync(place).map_err(|e| Error::io(place.display(), e)))
+    });
+    if let Err(e) = unpacked {
         // What was cut short is not taken for the whole.
-        let _ = std::fs::remove_dir_all(dir);
+        into.made.iter().for_each(|file| drop(std::fs::remove_file(file)));
+        let _ = std::fs::remove_dir(dir.join("records"));
         return Err(e.into());
     }
-    if once.is_some() {
-        std::fs::remove_file(key).map_err(|e| Error::io(key.display(), e))?;
-    }
+    let kept = if once.is_some() { std::fs::remove_file(key).err() } else { None };
     if json {
-        return value(&json!({"records": into.records, "fell": into.fell, "directory": dir.display().to_string()}));
+        value(&json!({"records": into.records, "fell": into.fell, "directory": dir.display().to_string()}))?;
+    } else {
+        line(format_args!("{} records in {}", into.records, dir.display()))?;
     }
-    line(format_args!("{} records in {}", into.records, dir.display()))
+    match kept {
+        Some(e) => Err(Failure::Late(Error::io(format!("opened; remove the secret {} yourself", key.display()), e))),
+        None => Ok(()),
+    }
 }

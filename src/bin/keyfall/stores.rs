@@ -1,39 +1,186 @@
 //! Where a store and its cell are, and how they are made and opened.
 
-use std::path::{Component, Path, PathBuf};
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyfall::cell::{FileCell, RootCell};
-use keyfall::engine::Keeper;
+use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::System;
-use keyfall::quorum::Member;
 use keyfall::quorum::net::{make_cell, open_cell};
+use keyfall::quorum::{Member, Rule};
 use keyfall::store::SledStore;
 use keyfall::{Engine, Error, ErrorKind, Options};
 
+use crate::outfile::{LINKS_MAX, write_whole};
 use crate::{keyholders, output};
 
-/// A file in the store's directory that remembers where `init --cell` put the cell.
-pub(crate) const CELL_PLACE: &str = "cell";
+/// First word of the line that binds a cell's place to a store.
+const BOUND: &str = "store ";
+/// Longest file that names a cell's place.
+const POINTER_MAX: u64 = 16 << 10;
 
-/// `STORE.cell`, beside the store.
+/// `STORE.cell`, beside the store: the cell itself, or a file that names its place. What lies in the store is never asked where
+/// the cell is: who writes there would choose the key.
 pub(crate) fn default_cell(store: &Path) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    while name.as_encoded_bytes().ends_with(b"/") {
-        name = PathBuf::from(name).components().as_path().as_os_str().to_owned();
-    }
+    let by_letters = store.components().as_path();
+    let mut name = match by_letters.file_name() {
+        Some(_) => by_letters.as_os_str().to_owned(),
+        // `.` and `..` have a name only where they lead.
+        None => absolute(store).unwrap_or_else(|_| by_letters.to_owned()).into_os_string(),
+    };
     name.push(".cell");
     PathBuf::from(name)
 }
 
-pub(crate) fn cell_of(store: &Path, named: Option<&Path>) -> PathBuf {
-    if let Some(cell) = named {
-        return cell.to_owned();
+/// Where a cell is.
+struct CellPlace {
+    place: PathBuf,
+    /// The store that it belongs to, where a file beside the store says so.
+    bound: Option<String>,
+}
+
+/// Reads the file beside a store that names the cell's place; `None` where there is none, or the cell itself.
+fn pointer(file: &Path) -> Result<Option<CellPlace>, Error> {
+    let io = |e| Error::io(file.display(), e);
+    match file.metadata() {
+        Ok(meta) if meta.is_file() && meta.len() <= POINTER_MAX => {}
+        Ok(meta) if meta.is_dir() => return Ok(None),
+        Ok(_) => {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("{} is neither a cell nor a file that names one; name the cell with --cell", file.display()),
+            ));
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io(e)),
     }
-    match std::fs::read_to_string(store.join(CELL_PLACE)) {
-        Ok(place) => PathBuf::from(place.trim_end_matches('\n')),
-        Err(_) => default_cell(store),
+    let bytes = std::fs::read(file).map_err(io)?;
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let place = PathBuf::from(OsStr::from_bytes(lines.next().unwrap_or_default()));
+    if !place.is_absolute() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!(
+                "{} is no cell, and its first line is no absolute path to one; correct it, or name the cell with --cell",
+                file.display()
+            ),
+        ));
     }
+    let bound = lines.find_map(|line| line.strip_prefix(BOUND.as_bytes()));
+    let bound = bound.map(|id| String::from_utf8_lossy(id).trim().to_owned());
+    Ok(Some(CellPlace { place, bound }))
+}
+
+/// Writes that file: the place, and which store the cell is bound to once that is known.
+fn write_pointer(file: &Path, place: &Path, store: Option<&str>) -> Result<(), Error> {
+    let place = absolute(place)?.into_os_string().into_vec();
+    if place.contains(&b'\n') {
+        return Err(Error::new(ErrorKind::Invalid, "a cell's place has no line break in it; name another"));
+    }
+    let bound = store.map_or(String::new(), |id| format!("{BOUND}{id}\n"));
+    write_whole(file, |out| {
+        let written = out.write_all(&[&place[..], b"\n", bound.as_bytes()].concat());
+        written.map_err(|e| Error::io(file.display(), e))
+    })
+}
+
+/// The file that is to name a cell which does not lie beside its store; `None` where it does lie there.
+fn pointer_to_write(store: &Path, place: &Path) -> Result<Option<PathBuf>, Error> {
+    let file = default_cell(store);
+    let place = absolute(place)?;
+    if absolute(&file)? == place {
+        return Ok(None);
+    }
+    let free = match pointer(&file)? {
+        Some(there) => absolute(&there.place)? == place,
+        None => file.symlink_metadata().is_err(),
+    };
+    if free {
+        return Ok(Some(file));
+    }
+    Err(Error::new(
+        ErrorKind::Exists,
+        format!(
+            "{} is there already, and is not the cell {}; move it away, or name another place for the store",
+            file.display(),
+            place.display()
+        ),
+    ))
+}
+
+fn placed(store: &Path, named: Option<&Path>) -> Result<CellPlace, Error> {
+    let found = match named {
+        Some(cell) => CellPlace { place: cell.to_owned(), bound: None },
+        None => {
+            let default = default_cell(store);
+            pointer(&default)?.unwrap_or(CellPlace { place: default, bound: None })
+        }
+    };
+    apart(&[("the cell", &found.place), ("the store", store)])?;
+    Ok(found)
+}
+
+/// The place of a store's cell; it does not lie inside the store, nor the store inside it.
+pub(crate) fn cell_of(store: &Path, named: Option<&Path>) -> Result<PathBuf, Error> {
+    placed(store, named).map(|found| found.place)
+}
+
+/// Refuses places of which one is another, or lies inside it: whatever takes the one takes the other.
+pub(crate) fn apart(places: &[(&str, &Path)]) -> Result<(), Error> {
+    for (n, (what, place)) in places.iter().enumerate() {
+        for (_, (other, there)) in places.iter().enumerate().filter(|(m, _)| *m != n) {
+            if lies_inside(place, there)? {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!(
+                        "{what} {} lies inside {other} {}: who copies or loses the one copies or loses both; name another place",
+                        place.display(),
+                        there.display()
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a file or a directory to be written inside a store or its cell.
+pub(crate) fn outside(store: &Path, cell: Option<&Path>, place: &Path) -> Result<(), Error> {
+    let cell = cell_of(store, cell)?;
+    for (other, there) in [("the store", store), ("the cell", &cell)] {
+        if place != Path::new("-") && lies_inside(place, there)? {
+            let text = format!("{} lies inside {other} {}; name another place", place.display(), there.display());
+            return Err(Error::new(ErrorKind::Refused, text));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a place is another, or lies inside it, by whichever way one gets there.
+fn lies_inside(place: &Path, other: &Path) -> Result<bool, Error> {
+    let (place, other) = (absolute(place)?, absolute(other)?);
+    let node = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
+    let there = node(&other);
+    Ok(place.starts_with(&other) || there.is_some() && place.ancestors().any(|above| node(above) == there))
+}
+
+/// Makes a restored store the owner of its cell.
+pub(crate) fn adopt(store: &Path, cell: Option<&Path>) -> Result<(), Error> {
+    take_over();
+    open(store, cell).map(drop)
+}
+
+/// Opens a cell of whatever kind lies there, to look at: a process that has it open goes on undisturbed.
+pub(crate) fn look_root(place: &Path) -> Result<Arc<dyn RootCell>, Error> {
+    Ok(match open_cell(place, &keyholders::env())? {
+        Some(cell) => Arc::new(cell),
+        None => Arc::new(FileCell::look(place, Arc::new(System))?),
+    })
 }
 
 /// Opens a cell of whatever kind lies there.
@@ -44,21 +191,117 @@ pub(crate) fn open_root(place: &Path) -> Result<Arc<dyn RootCell>, Error> {
     })
 }
 
+/// Whether `--take-over` was given: for every command alike, so it is told once.
+static TAKE_OVER: AtomicBool = AtomicBool::new(false);
+
+/// Has every store be opened to take it over.
+pub(crate) fn take_over() {
+    TAKE_OVER.store(true, Ordering::Relaxed);
+}
+
+/// A log of at most so many bytes is read whole for a look, which leaves every file as it is.
+const LOOK_WHOLE_BYTES: u64 = 16 << 20;
+
+/// The blobs of a store that is looked at. What was never opened as the owner of a cell, a backup, is not touched; nor is what cannot be.
+fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
+    if !SledStore::was_claimed(store)? || SledStore::log_bytes(store)? <= LOOK_WHOLE_BYTES {
+        return SledStore::look(store);
+    }
+    match SledStore::open(store) {
+        Err(e) if matches!(e.kind(), ErrorKind::Io | ErrorKind::Full) => SledStore::look(store),
+        opened => opened,
+    }
+}
+
+fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
+    let found = placed(store, cell)?;
+    let blobs = blobs_to_look(store)?;
+    let root = look_root(&found.place)?;
+    let options = Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, ..Options::default() };
+    let engine = Engine::open(Arc::new(blobs), root, options)?;
+    bound_to(&engine, &found, store)?;
+    Ok(engine)
+}
+
+/// Opens a store for a command that only reads. Where something is due and this is the place that owns the cell, it is done first.
+pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
+    if TAKE_OVER.load(Ordering::Relaxed) {
+        return open(store, cell);
+    }
+    let engine = look_as_it_is(store, cell)?;
+    match engine.owes() {
+        Ok(false) => return Ok(engine),
+        Ok(true) => {}
+        Err(e) => {
+            output::warn(&e.context("whether something is due cannot be found out"));
+            return Ok(engine);
+        }
+    }
+    drop(engine);
+    open(store, cell).or_else(|e| {
+        output::warn(&e.context("something is due and could not be done"));
+        look_as_it_is(store, cell)
+    })
+}
+
 /// Opens a store with its cell. The store first: a store that is not there is the likelier slip.
 pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let engine = open_as_it_is(store, cell)?;
     // What is due comes first, whatever was asked; where it fails, what was asked may still be done.
-    if let Err(e) = engine.tend(&mut |_| {}) {
-        output::warn(&e.context("something is due and could not be done"));
+    match engine.tend(&mut |_| {}) {
+        Ok(done) => {
+            output::due(&done);
+            if done.waiting {
+                output::warn(&doubted(&engine));
+            }
+        }
+        Err(e) => output::warn(&e.context("something is due and could not be done")),
     }
     Ok(engine)
 }
 
+/// Why what is due was not done.
+pub(crate) fn doubted(engine: &Engine) -> Error {
+    Error::new(
+        ErrorKind::Refused,
+        engine.clock_doubts().unwrap_or_else(|| "the clock was not believed; call again".into()),
+    )
+}
+
 /// Opens a store and leaves alone what is due.
 pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
-    let blobs = SledStore::open(store)?;
-    let cell = open_root(&cell_of(store, cell))?;
-    Engine::open(Arc::new(blobs), cell, Options { keeper: Keeper::ByHand, ..Options::default() })
+    let found = placed(store, cell)?;
+    let takes = TAKE_OVER.load(Ordering::Relaxed);
+    // A backup that nobody takes over stays as it is.
+    let blobs = if takes || SledStore::was_claimed(store)? { SledStore::open(store)? } else { SledStore::look(store)? };
+    let root = open_root(&found.place)?;
+    let open_as = if takes { OpenAs::TakeOver } else { OpenAs::Owner };
+    let options = Options { keeper: Keeper::ByHand, open_as, ..Options::default() };
+    let engine = Engine::open(Arc::new(blobs), root, options)?;
+    bound_to(&engine, &found, store)?;
+    if takes {
+        output::tell(&format!(
+            "keyfall: {} owns its root cell now; any other copy of it can only be looked at from here on",
+            store.display()
+        ));
+    }
+    Ok(engine)
+}
+
+/// Refuses a store that the file beside it does not name: somebody may have put another in its place.
+fn bound_to(engine: &Engine, found: &CellPlace, store: &Path) -> Result<(), Error> {
+    let id = engine.id().to_string();
+    match &found.bound {
+        Some(bound) if *bound != id => Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "{} is store {id}, and {} is bound to store {bound}: another store was put in its place; if that was you, name the cell with --cell",
+                store.display(),
+                default_cell(store).display()
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// How a store is made.
@@ -66,23 +309,14 @@ pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine,
 pub(crate) struct Making {
     pub(crate) accept_remnants: bool,
     pub(crate) log_origin: Option<String>,
-    /// Keyholders, with threshold and liars.
-    pub(crate) spread: Option<(Vec<Member>, (u8, u8))>,
+    /// Keyholders, and how many of them there must be of what.
+    pub(crate) spread: Option<(Vec<Member>, Rule)>,
 }
 
 /// Makes a store and a cell that does not lie inside it.
 pub(crate) fn make(store: &Path, cell: Option<&Path>, making: Making) -> Result<Engine, Error> {
-    let place = cell.map_or_else(|| default_cell(store), Path::to_owned);
-    let (inside, outer) = (absolute(&place)?, absolute(store)?);
-    if inside.starts_with(&outer) {
-        return Err(Error::new(
-            ErrorKind::Refused,
-            format!(
-                "the cell {} would lie inside the store: who copies the store must not copy the root key",
-                place.display()
-            ),
-        ));
-    }
+    let place = cell_of(store, cell)?;
+    let pointer = pointer_to_write(store, &place)?;
     let blobs = SledStore::create(store)?;
     let spread = making.spread.is_some();
     let made = match making.spread {
@@ -102,32 +336,69 @@ pub(crate) fn make(store: &Path, cell: Option<&Path>, making: Making) -> Result<
             return Err(e);
         }
     };
-    if cell.is_some() {
-        let text = format!("{}\n", inside.display());
-        std::fs::write(store.join(CELL_PLACE), text).map_err(|e| Error::io(store.join(CELL_PLACE).display(), e))?;
+    // Before there is anything to open, so that whatever is there can be opened.
+    if let Some(file) = &pointer {
+        write_pointer(file, &place, None)?;
     }
     let options = Options { keeper: Keeper::ByHand, log_origin: making.log_origin, ..Options::default() };
-    Engine::init(Arc::new(blobs), root, options).inspect_err(|_| {
+    let engine = Engine::init(Arc::new(blobs), root, options).inspect_err(|_| {
         if spread {
             // Nothing was put yet. The engine's key stays: keyholders know it.
             let _ = std::fs::remove_dir_all(store);
             let _ = std::fs::remove_file(place.join("quorum.json"));
+            let _ = pointer.as_ref().map(std::fs::remove_file);
         }
-    })
+    })?;
+    if let Some(file) = &pointer {
+        write_pointer(file, &place, Some(&engine.id().to_string()))?;
+    }
+    Ok(engine)
 }
 
-/// An absolute path with its links followed as far as it exists, and the rest taken by the letter.
+/// Where a restored store's cell does not lie beside it, a file is to say where it is; it is written when the store is there.
+pub(crate) struct Adopted {
+    pointer: Option<PathBuf>,
+    place: PathBuf,
+}
+
+impl Adopted {
+    /// Finds out whether that can be written.
+    pub(crate) fn check(into: &Path, cell: &Path) -> Result<Self, Error> {
+        Ok(Adopted { pointer: pointer_to_write(into, cell)?, place: cell.to_owned() })
+    }
+
+    /// Writes it. Which store it is, the cell says.
+    pub(crate) fn write(&self, root: &dyn RootCell) -> Result<(), Error> {
+        let Some(file) = &self.pointer else { return Ok(()) };
+        let bound = root.load()?.store.map(|id| id.to_string());
+        write_pointer(file, &self.place, bound.as_deref())
+    }
+}
+
+/// An absolute path with its links followed, also those that lead where nothing is yet, and the rest taken by the letter.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
     let whole = std::path::absolute(path).map_err(|e| Error::io(path.display(), e))?;
-    let mut real = PathBuf::new();
-    for part in whole.components() {
-        if part == Component::ParentDir {
+    let parts = |path: &Path| path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
+    let (mut real, mut rest, mut links) = (PathBuf::new(), parts(&whole), 0);
+    while let Some(part) = rest.pop() {
+        if part == ".." {
             real.pop();
             continue;
         }
-        real.push(part);
+        if part == "." {
+            continue;
+        }
+        real.push(&part);
         if let Ok(followed) = real.canonicalize() {
             real = followed;
+        } else if let Ok(to) = real.read_link() {
+            links += 1;
+            if links > LINKS_MAX {
+                let text = format!("{} is a link that leads in a circle; name another place", path.display());
+                return Err(Error::new(ErrorKind::Invalid, text));
+            }
+            real.pop();
+            rest.extend(parts(&to));
         }
     }
     Ok(real)

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::wire::{MAGIC, Request, decode_held, mask_of, opened, receive, send};
 use super::{EngineKey, KeyholderId, tls};
-use crate::cell::{RootId, Statement};
+use crate::cell::{Owner, RootId, Statement};
 use crate::codec::Decoder;
 use crate::crypto::Key;
 use crate::env::SharedEnv;
@@ -52,6 +52,14 @@ impl RemoteKeyholder {
     pub fn new(id: KeyholderId, address: &str, engine: &EngineKey, env: SharedEnv) -> Result<Self> {
         let config = tls::client(engine.seed(), engine.id().0, id.channel)?;
         Ok(RemoteKeyholder { id, address: address.to_owned(), config, env, connection: Mutex::default() })
+    }
+
+    /// Whether the keyholder with this key is there.
+    ///
+    /// # Errors
+    /// `Io` where it cannot be reached, or does not know this engine; `Refused` where another is there.
+    pub(super) fn greet(&self) -> Result<()> {
+        self.connect().map(drop)
     }
 
     fn connect(&self) -> Result<Connection> {
@@ -128,8 +136,12 @@ impl Keyholder for RemoteKeyholder {
         self.id.statements
     }
 
-    fn deposit(&self, store: StoreId, share: &Share) -> Result<()> {
-        self.call(&Request::Deposit(store, share.duplicate()), &|_, _| Ok(()))
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.call(&Request::Claim(store, *owner, mark), &|_, _| Ok(()))
+    }
+
+    fn deposit(&self, store: StoreId, owner: &Owner, share: &Share) -> Result<()> {
+        self.call(&Request::Deposit(store, *owner, share.duplicate()), &|_, _| Ok(()))
     }
 
     fn load(&self, store: StoreId) -> Result<Held> {
@@ -137,8 +149,15 @@ impl Keyholder for RemoteKeyholder {
         self.call(&Request::Load(store, mask.duplicate()), &|answer, number| decode_held(answer, &mask, number))
     }
 
-    fn retire(&self, store: StoreId, keep: &RootId, given_up: &[RootId]) -> Result<Statement> {
-        self.call(&Request::Retire(store, *keep, given_up.to_vec()), &|answer, _| {
+    fn retire(
+        &self,
+        store: StoreId,
+        owner: &Owner,
+        keep: &RootId,
+        given_up: &[RootId],
+        mark: u64,
+    ) -> Result<Statement> {
+        self.call(&Request::Retire(store, *owner, *keep, mark, given_up.to_vec()), &|answer, _| {
             let mut d = Decoder::new(answer, "statement of a keyholder");
             let (at, signature) = (Timestamp(d.u64()?), d.array()?);
             d.end()?;

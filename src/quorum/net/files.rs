@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! keyholder: identity (two seeds, to be kept secret)   engines (who may speak to it)   stores/STORE/{engine, slot-a ... slot-h}
-//! cell:      quorum.json (who the keyholders are)      engine.key (the engine's seed, to be kept secret)
+//! cell:      quorum.json (who the keyholders are)      engine.key (the engine's seed, to be kept secret)   lock
 //! ```
 
 use std::fs::OpenOptions;
@@ -23,13 +23,18 @@ use crate::env::{Env, SharedEnv};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::quorum::ask::Circle;
-use crate::quorum::{Config, Holder, Keyholder, Left, Member, QuorumCell};
+use crate::quorum::cell::{Change, TakeLock};
+use crate::quorum::config::{Ledger, store_of};
+use crate::quorum::{Config, Holder, Keyholder, Left, Member, QuorumCell, Rule};
 use crate::secret::WipeStack;
 use crate::sync::{Mutex, locked};
 
 const HOLDER_PRIVATE: &str = "keyfall-keyholder-private-1:";
 const ENGINE_PRIVATE: &str = "keyfall-engine-private-1:";
 const QUORUM: &str = "quorum.json";
+/// Stores that one engine may have a keyholder keep shares of, where `allow` named no number. A cell is of one store; an `init` that failed
+/// leaves another.
+const STORES: usize = 8;
 
 fn io(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
     move |e| Error::io(path.display(), e)
@@ -56,6 +61,24 @@ fn read(path: &Path) -> Result<Zeroizing<String>> {
 fn public(seed: &Key) -> [u8; 32] {
     let _wiped = WipeStack;
     SigningKey::from_bytes(seed.bytes()).verifying_key().to_bytes()
+}
+
+/// The engines that may speak to a keyholder, a line each: its key, and maybe "stores N".
+fn engines(dir: &Path) -> Result<Vec<String>> {
+    let path = dir.join("engines");
+    if !path.exists() {
+        let text = format!("no keyholder at {}; `keyfall keyholder init` makes one", dir.display());
+        return Err(Error::new(ErrorKind::Absent, text));
+    }
+    Ok(read(&path)?.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
+}
+
+fn write_engines(dir: &Path, lines: impl Iterator<Item = String>) -> Result<()> {
+    write(&dir.join("engines"), &lines.map(|line| format!("{line}\n")).collect::<String>(), false)
+}
+
+fn names(line: &str, engine: EngineId) -> bool {
+    line.split_whitespace().next() == Some(&engine.to_string())
 }
 
 /// A keyholder's directory.
@@ -123,25 +146,34 @@ impl KeyholderDir {
         KeyholderId { channel: public(&self.channel), statements: public(&self.statements) }
     }
 
-    /// Lets an engine speak to it; with a store, gives that store to this engine, whoever had it.
+    /// Lets an engine speak to it; with a store, gives that store to this engine, whoever had it, also where there is no share of it yet.
     ///
     /// # Errors
-    /// `Absent` where it has no share of the store; `Io`.
+    /// `Invalid` where `store` is no store's id; `Absent` where no keyholder is there; `Io`.
     pub fn allow(dir: &Path, engine: EngineId, store: Option<&str>) -> Result<()> {
-        let path = dir.join("engines");
-        let mut text = read(&path)?;
-        if !text.lines().any(|line| line.trim() == engine.to_string()) {
-            text.push_str(&format!("{engine}\n"));
-            write(&path, &text, false)?;
+        let lines = engines(dir)?;
+        if !lines.iter().any(|line| names(line, engine)) {
+            write_engines(dir, lines.into_iter().chain([engine.to_string()]))?;
         }
         if let Some(store) = store {
-            let owner = dir.join("stores").join(store).join("engine");
-            if !owner.exists() {
-                return Err(Error::new(ErrorKind::Absent, format!("this keyholder has no share of the store {store}")));
-            }
-            write(&owner, &format!("{engine}\n"), false)?;
+            let bad = || Error::invalid(format!("{store:?} is no store's id; `keyfall status` of the store prints it"));
+            let id = data_encoding::HEXLOWER.decode(store.as_bytes()).map_err(|_| bad())?;
+            let id = StoreId(id.try_into().map_err(|_| bad())?);
+            let store = dir.join("stores").join(id.to_string());
+            make_dir(&store)?;
+            sync_dir(&dir.join("stores"))?;
+            write(&store.join("engine"), &format!("{engine}\n"), false)?;
         }
         Ok(())
+    }
+
+    /// Sets of how many stores an engine may have it keep shares; 8 where nothing is set.
+    ///
+    /// # Errors
+    /// `Absent` where no keyholder is there; `Io`.
+    pub fn limit(dir: &Path, engine: EngineId, stores: usize) -> Result<()> {
+        let others = engines(dir)?.into_iter().filter(|line| !names(line, engine));
+        write_engines(dir, others.chain([format!("{engine} stores {stores}")]))
     }
 
     /// The stores of which it may hold shares, with the last epoch that it ended of each.
@@ -167,10 +199,17 @@ impl KeyholderDir {
         &self.channel
     }
 
-    /// Read anew for each connection: who was allowed meanwhile is let in.
+    /// How many stores an engine may have here; `None` where it is not known. Read for each connection: an engine that was allowed meanwhile
+    /// is let in.
+    fn room(&self, engine: &[u8; 32]) -> Option<usize> {
+        let lines = engines(&self.dir).ok()?;
+        let line = lines.iter().find(|line| names(line, EngineId(*engine)))?;
+        let number = line.split_whitespace().skip_while(|word| *word != "stores").nth(1);
+        Some(number.and_then(|number| number.parse().ok()).unwrap_or(STORES))
+    }
+
     pub(super) fn allows(&self, engine: &[u8; 32]) -> bool {
-        let name = EngineId(*engine).to_string();
-        read(&self.dir.join("engines")).is_ok_and(|text| text.lines().any(|line| line.trim() == name))
+        self.room(engine).is_some()
     }
 
     fn owner(&self, store: StoreId) -> PathBuf {
@@ -196,9 +235,28 @@ impl KeyholderDir {
         if path.exists() {
             return Ok(());
         }
+        let room = self.room(engine).unwrap_or_default();
+        if self.stores_of(engine)? >= room {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "this engine has {room} stores here, and no more; `keyfall keyholder allow --stores` raises that"
+                ),
+            ));
+        }
         make_dir(path.parent().unwrap_or(&self.dir))?;
         sync_dir(&self.dir.join("stores"))?;
         write(&path, &format!("{}\n", EngineId(*engine)), true)
+    }
+
+    fn stores_of(&self, engine: &[u8; 32]) -> Result<usize> {
+        let (path, name) = (self.dir.join("stores"), EngineId(*engine).to_string());
+        let mut stores = 0;
+        for entry in std::fs::read_dir(&path).map_err(io(&path))? {
+            let owner = entry.map_err(io(&path))?.path().join("engine");
+            stores += usize::from(read(&owner).is_ok_and(|text| text.trim() == name));
+        }
+        Ok(stores)
     }
 
     pub(super) fn holder(&self, env: &SharedEnv) -> Holder {
@@ -247,12 +305,6 @@ impl EngineKey {
     }
 }
 
-fn store_of(config: &Config) -> Result<Option<StoreId>> {
-    let bad = || Error::corrupt(format!("the store's id in {QUORUM} is none"));
-    let id = config.store.as_ref().map(|id| data_encoding::HEXLOWER.decode(id.as_bytes()).map_err(|_| bad()));
-    id.transpose()?.map(|id| id.try_into().map(StoreId).map_err(|_| bad())).transpose()
-}
-
 fn read_config(dir: &Path) -> Result<Config> {
     let path = dir.join(QUORUM);
     serde_json::from_str(&read(&path)?)
@@ -270,30 +322,38 @@ fn circle(dir: &Path, config: &Config, env: &SharedEnv) -> Result<Circle> {
         let remote = RemoteKeyholder::new(member.key.parse()?, &member.address, &engine, Arc::clone(env))?;
         Ok(Arc::new(remote) as Arc<dyn Keyholder>)
     });
-    Ok(Circle::at_once(members.collect::<Result<_>>()?))
+    Circle::at_once(members.collect::<Result<_>>()?)
 }
 
 /// Makes the cell of a store that is to be spread over keyholders; they hear of it when the store is made.
 ///
 /// # Errors
 /// `Exists` where a cell is there; `Invalid` for numbers that cannot work; `Io`.
-pub fn make_cell(
-    dir: &Path,
-    members: Vec<Member>,
-    (threshold, liars): (u8, u8),
-    env: &SharedEnv,
-) -> Result<QuorumCell> {
+pub fn make_cell(dir: &Path, members: Vec<Member>, rule: impl Into<Rule>, env: &SharedEnv) -> Result<QuorumCell> {
     if dir.join("slot-a").exists() || dir.join(QUORUM).exists() {
         return Err(Error::new(ErrorKind::Exists, format!("{} holds a cell already", dir.display())));
     }
-    let config = Config { threshold, liars, store: None, keyholders: members, leaving: Vec::new() };
+    let Rule { threshold, liars, margin } = rule.into();
+    let config = Config {
+        threshold,
+        liars,
+        margin,
+        store: None,
+        keyholders: members,
+        leaving: Vec::new(),
+        dealt: Vec::new(),
+        settled: true,
+        statements: Vec::new(),
+        failed: Vec::new(),
+    };
     let cell = cell_of(dir, &config, env)?;
     make_dir(dir)?;
     write_config(dir, &config, true)?;
     Ok(cell)
 }
 
-/// Opens it; `None` where the directory holds a cell of another kind, or none.
+/// Opens it; `None` where the directory holds a cell of another kind, or none. The directory is locked by the first verb that changes
+/// something; looking needs no lock.
 ///
 /// # Errors
 /// `Corrupt` where its file is damaged; `Io`.
@@ -311,26 +371,61 @@ fn cell_of(dir: &Path, config: &Config, env: &SharedEnv) -> Result<QuorumCell> {
         act(&mut config);
         write_config(&place, &config, false)
     };
-    let left = config.leaving.iter().map(|left| (left.x, left.until)).collect();
-    let rule = (config.threshold, config.liars);
-    QuorumCell::new(circle(dir, config, env)?, rule, store_of(config)?, (left, Box::new(change)), Arc::clone(env))
+    let (place, opened) = (dir.to_owned(), config.clone());
+    let take_lock = move || {
+        let lock = DirLock::take(&place, "cell")?;
+        if read_config(&place)? != opened {
+            return Err(Error::new(
+                ErrorKind::Locked,
+                format!("the cell {} was changed by another process meanwhile; open it again", place.display()),
+            ));
+        }
+        Ok(Some(lock))
+    };
+    let rule = Rule { threshold: config.threshold, liars: config.liars, margin: config.margin };
+    let (store, ledger) = (store_of(config)?, Ledger::read(config)?);
+    let kept: (Change, TakeLock) = (Box::new(change), Box::new(take_lock));
+    QuorumCell::new(circle(dir, config, env)?, rule, (store, ledger), kept, Arc::clone(env))
 }
 
-/// Puts another keyholder in the place of one, by its number from 1. Open the cell anew, and begin an epoch: that deals it a share, and
+/// The keyholder with this number, from 1 on.
+fn member(config: &mut Config, number: usize) -> Result<&mut Member> {
+    let there = number.checked_sub(1).and_then(|n| config.keyholders.get_mut(n));
+    there.ok_or_else(|| {
+        Error::invalid(format!("there is no keyholder {number}; `keyfall keyholder status` numbers them"))
+    })
+}
+
+/// Puts another keyholder in the place of one, by its number from 1. Open the cell again, and begin an epoch: that deals it a share, and
 /// makes the other's worthless.
 ///
 /// # Errors
-/// `Invalid` where there is no such number, or the new one is there already; `Io`.
+/// `Invalid` where there is no such number, or the new one is there already; `Locked` where an engine has the cell; `Io`.
 pub fn replace_member(dir: &Path, number: usize, new: Member) -> Result<()> {
+    let _lock = DirLock::take(dir, "cell")?;
     let mut config = read_config(dir)?;
     let id: KeyholderId = new.key.parse()?;
     if config.keyholders.iter().any(|member| member.key.parse::<KeyholderId>().is_ok_and(|other| other == id)) {
         return Err(Error::invalid("this keyholder is one of the store's already"));
     }
-    let Some(there) = number.checked_sub(1).and_then(|n| config.keyholders.get_mut(n)) else {
-        return Err(Error::invalid(format!("there is no keyholder {number}; `keyholder status` numbers them")));
-    };
-    let old = std::mem::replace(there, new);
+    let old = std::mem::replace(member(&mut config, number)?, new);
     config.leaving.push(Left { member: old, x: number as u8, until: None });
+    write_config(dir, &config, false)
+}
+
+/// Notes that a keyholder, by its number from 1, is at another address now. Where `check` is set it must answer there, with the key that
+/// it had.
+///
+/// # Errors
+/// `Invalid` where there is no such number; `Refused` where another keyholder is there; `Locked` where an engine has the cell; `Io`.
+pub fn move_member(dir: &Path, number: usize, address: &str, check: bool, env: &SharedEnv) -> Result<()> {
+    let _lock = DirLock::take(dir, "cell")?;
+    let mut config = read_config(dir)?;
+    let there = member(&mut config, number)?;
+    if check {
+        let engine = EngineKey::in_dir(dir, &**env)?;
+        RemoteKeyholder::new(there.key.parse()?, address, &engine, Arc::clone(env))?.greet()?;
+    }
+    address.clone_into(&mut there.address);
     write_config(dir, &config, false)
 }

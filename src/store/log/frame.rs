@@ -3,11 +3,14 @@
 //! ```text
 //! frame  = header 64 ‖ blobs ‖ table ‖ zeros to a multiple of 64
 //! header = "KFFRAME1" ‖ file 4 ‖ offset 8 ‖ synced file 4 ‖ synced offset 8 ‖ blobs 4 ‖ head length 4 ‖ body length 8
-//!          ‖ CRC-32 of the blobs 4 ‖ CRC-32 of header and table 4 ‖ first number 4 ‖ zeros
+//!          ‖ CRC-32 of the blobs 4 ‖ CRC-32 of header and table 4 ‖ first number 4 ‖ CRC-32 of the header before this 4
 //! blob   = label ‖ bytes
 //! label  = name 16 ‖ length 4 ‖ number 4 ‖ CRC-32 of: the label's file 4 ‖ its offset 8 ‖ what comes before the sum
 //! table  = (name 16 ‖ length 4)* ‖ [epoch 8 ‖ commit 8 ‖ head]
 //! ```
+//! In the CRC-32 of header and table both sums of the header count as zeros. What a header says is believed once its own sum is right, and only
+//! as far as there is room: reading a log takes time and memory in proportion to its length, whoever wrote it.
+//!
 //! Blobs are numbered within their file, from 0. Each has a label, so that who knows a place finds out what lies there; a label holds at its own
 //! place only, and nothing else in a log passes for one. The table names all blobs at once, also where they are holes by now.
 
@@ -29,6 +32,8 @@ pub(super) const LABEL: usize = 28;
 const TABLE_ENTRY: usize = 20;
 /// Most bytes of one frame, as decode checks it.
 const FRAME_MAX: u64 = 1 << 30;
+/// Bytes that are read at once to be summed up.
+const WINDOW: usize = 256 << 10;
 
 /// A point in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,7 +93,7 @@ impl Label {
         (label.encode(at) == bytes[..LABEL] && label.len as usize <= BLOB_MAX_BYTES).then_some(label)
     }
 
-    fn encode(&self, at: Position) -> [u8; LABEL] {
+    pub(super) fn encode(&self, at: Position) -> [u8; LABEL] {
         let mut out = [0; LABEL];
         out[..16].copy_from_slice(&self.name.0);
         out[16..20].copy_from_slice(&self.len.to_be_bytes());
@@ -156,6 +161,7 @@ pub(super) fn build(blobs: &[Blob], head: Option<&Head>, at: Position, synced: P
     if let Some(head) = head {
         table.extend_from_slice(&head.id.epoch.to_be_bytes());
         table.extend_from_slice(&head.id.commit.to_be_bytes());
+        assert!(head.bytes.len() <= BLOB_MAX_BYTES, "a head outgrew its limit");
         let offset = offset + table.len() as u64;
         head_at = Some(Location { file: at.file, offset, len: head.bytes.len() as u32, number: 0 });
         table.extend_from_slice(&head.bytes);
@@ -173,11 +179,11 @@ pub(super) fn build(blobs: &[Blob], head: Option<&Head>, at: Position, synced: P
         &body_sum.finalize().to_be_bytes(),
         &[0; 4],
         &first.to_be_bytes(),
+        &[0; 4],
     ]
     .concat();
     header[..fields.len()].copy_from_slice(&fields);
-    let sum = table_sum(&header, &table);
-    header[SUM_AT..SUM_AT + 4].copy_from_slice(&sum.to_be_bytes());
+    put_sums(&mut header, &table);
     let end = offset - at.offset + table.len() as u64;
     let len = end.next_multiple_of(ALIGN);
     table.resize(table.len() + (len - end) as usize, 0);
@@ -227,17 +233,38 @@ impl Write for Appended<'_> {
     }
 }
 
-/// Where the sum of header and table stands in the header.
+/// Where the sum of header and table stands in the header, and that of the header alone.
 const SUM_AT: usize = 52;
+const OWN_SUM_AT: usize = HEADER - 4;
 
-/// CRC-32 of a header, its sum left out, and the table behind it.
-fn table_sum(header: &[u8], table: &[u8]) -> u32 {
+/// Begins the CRC-32 of a header, its sums left out, and the table behind it.
+fn table_sum(header: &[u8; HEADER]) -> crc32fast::Hasher {
     let mut sum = crc32fast::Hasher::new();
     sum.update(&header[..SUM_AT]);
     sum.update(&[0; 4]);
-    sum.update(&header[SUM_AT + 4..]);
+    sum.update(&header[SUM_AT + 4..OWN_SUM_AT]);
+    sum.update(&[0; 4]);
+    sum
+}
+
+fn put_sums(header: &mut [u8; HEADER], table: &[u8]) {
+    let mut sum = table_sum(header);
     sum.update(table);
-    sum.finalize()
+    header[SUM_AT..SUM_AT + 4].copy_from_slice(&sum.finalize().to_be_bytes());
+    let own = crc32fast::hash(&header[..OWN_SUM_AT]);
+    header[OWN_SUM_AT..].copy_from_slice(&own.to_be_bytes());
+}
+
+/// Goes on with a CRC-32 over a part of a file, in bounded memory.
+fn sum_of(mut sum: crc32fast::Hasher, file: &dyn DiskFile, from: u64, len: u64) -> io::Result<u32> {
+    let (mut window, end, mut at) = (vec![0; WINDOW.min(len as usize)], from + len, from);
+    while at < end {
+        let n = window.len().min((end - at) as usize);
+        file.read_exact_at(&mut window[..n], at)?;
+        sum.update(&window[..n]);
+        at += n as u64;
+    }
+    Ok(sum.finalize())
 }
 
 /// A header, decoded.
@@ -257,15 +284,18 @@ impl Header {
         let magic = d.bytes(8)? == MAGIC;
         let here = Position { file: d.u32()?, offset: d.u64()? };
         let synced = Position { file: d.u32()?, offset: d.u64()? };
-        if !magic || here != at {
+        let own = u32::from_be_bytes([header[60], header[61], header[62], header[63]]);
+        if !magic || here != at || crc32fast::hash(&header[..OWN_SUM_AT]) != own {
             return Err(d.bad());
         }
         let (blobs, head_len, body_len) = (d.u32()?, d.u32()?, d.u64()?);
         let (sums, first) = ((d.u32()?, d.u32()?), d.u32()?);
-        let bound = FRAME_MAX / (TABLE_ENTRY + LABEL) as u64;
+        // Each blob has a label in the body, and so has each that came before in the file.
+        let label = LABEL as u64;
         if body_len > FRAME_MAX
-            || u64::from(blobs) > bound
-            || u64::from(head_len) > FRAME_MAX
+            || u64::from(blobs) * label > body_len
+            || head_len as usize > BLOB_MAX_BYTES
+            || u64::from(first) * label > at.offset
             || first.checked_add(blobs).is_none()
         {
             return Err(d.bad());
@@ -312,56 +342,61 @@ impl Header {
     }
 }
 
-/// The header at `at` in a file of `len` bytes that has room for its frame, and the frame's bytes.
-fn read_header(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<(Header, u64)>> {
+/// The header at `at` in a file of `len` bytes that has room for its frame, the frame's bytes, and its table, which is what was written.
+fn read_header(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<(Header, u64, Vec<u8>)>> {
     if len.saturating_sub(at.offset) < HEADER as u64 {
         return Ok(None);
     }
-    let mut header = [0; HEADER];
-    file.read_exact_at(&mut header, at.offset)?;
-    let header = Header::decode(&header, at).ok();
-    Ok(header.and_then(|header| header.frame_len(at, len).map(|frame_len| (header, frame_len))))
+    let mut bytes = [0; HEADER];
+    file.read_exact_at(&mut bytes, at.offset)?;
+    let Ok(header) = Header::decode(&bytes, at) else {
+        return Ok(None);
+    };
+    let Some(frame_len) = header.frame_len(at, len) else {
+        return Ok(None);
+    };
+    let (from, table_len) = (at.offset + HEADER as u64 + header.body_len, header.table_len());
+    // Nothing long is kept before it is known to be what was written.
+    if table_len > WINDOW as u64 && sum_of(table_sum(&bytes), file, from, table_len)? != header.sums.1 {
+        return Ok(None);
+    }
+    let mut table = vec![0; table_len as usize];
+    file.read_exact_at(&mut table, from)?;
+    let mut sum = table_sum(&bytes);
+    sum.update(&table);
+    Ok((sum.finalize() == header.sums.1).then_some((header, frame_len, table)))
 }
 
 /// Reads the frame at `at` in a file of `len` bytes; `None` where there is none.
 pub(super) fn read(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Frame>> {
-    let Some((header, frame_len)) = read_header(file, at, len)? else {
+    let Some((header, frame_len, table)) = read_header(file, at, len)? else {
         return Ok(None);
     };
-    let table_at = HEADER + header.body_len as usize;
-    let mut bytes = vec![0; table_at + header.table_len() as usize];
-    file.read_exact_at(&mut bytes, at.offset)?;
-    let (body, table) = bytes.split_at(table_at);
-    if table_sum(&body[..HEADER], table) != header.sums.1 {
+    let Ok(frame) = header.frame(at, frame_len, &table) else {
         return Ok(None);
-    }
-    let whole = crc32fast::hash(&body[HEADER..]) == header.sums.0;
-    Ok(header.frame(at, frame_len, table).ok().map(|frame| Frame { whole, ..frame }))
+    };
+    let sum = sum_of(crc32fast::Hasher::new(), file, at.offset + HEADER as u64, header.body_len)?;
+    Ok(Some(Frame { whole: sum == header.sums.0, ..frame }))
 }
 
 /// The same without a look at the blobs: for a frame that was synced.
 pub(super) fn read_table(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Frame>> {
-    let Some((header, frame_len)) = read_header(file, at, len)? else {
-        return Ok(None);
-    };
-    let mut table = vec![0; header.table_len() as usize];
-    file.read_exact_at(&mut table, at.offset + HEADER as u64 + header.body_len)?;
-    Ok(header.frame(at, frame_len, &table).ok())
+    let read = read_header(file, at, len)?;
+    Ok(read.and_then(|(header, frame_len, table)| header.frame(at, frame_len, &table).ok()))
 }
 
-/// Whether a whole frame behind `at` says that the log was synced beyond `at`.
+/// Whether the header of a frame behind `at` says that the log was synced beyond `at`. It need not be followed by its frame: it was written
+/// after that sync.
 pub(super) fn synced_above(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<bool> {
-    let mut window = vec![0; 1 << 20];
+    let mut window = vec![0; WINDOW];
     let mut offset = at.offset.next_multiple_of(ALIGN);
     while offset < len {
         let n = window.len().min((len - offset) as usize);
         file.read_exact_at(&mut window[..n], offset)?;
-        for i in (0..n.saturating_sub(7)).step_by(ALIGN as usize) {
-            if &window[i..i + 8] == MAGIC {
-                let here = Position { file: at.file, offset: offset + i as u64 };
-                if read(file, here, len)?.is_some_and(|f| f.whole && f.synced > at) {
-                    return Ok(true);
-                }
+        for (i, header) in window[..n].as_chunks::<HEADER>().0.iter().enumerate() {
+            let here = Position { file: at.file, offset: offset + (i * HEADER) as u64 };
+            if header.starts_with(MAGIC) && Header::decode(header, here).is_ok_and(|header| header.synced > at) {
+                return Ok(true);
             }
         }
         offset += n as u64;
@@ -374,19 +409,24 @@ pub(super) fn synced_above(file: &dyn DiskFile, at: Position, len: u64) -> io::R
 #[cfg(feature = "testing")]
 pub(crate) fn frame_in(bytes: &[u8]) -> bool {
     let at = Position { file: 1, offset: 0 };
-    let header = bytes.get(..HEADER).and_then(|h| <&[u8; HEADER]>::try_from(h).ok());
-    let Some(Ok(header)) = header.map(|h| Header::decode(h, at)) else {
+    let Some(mut header) = bytes.first_chunk::<HEADER>().copied() else {
         return false;
     };
-    let (table, end) = (HEADER as u64 + header.body_len, HEADER as u64 + header.body_len + header.table_len());
+    let own = crc32fast::hash(&header[..OWN_SUM_AT]);
+    header[OWN_SUM_AT..].copy_from_slice(&own.to_be_bytes());
+    let Ok(decoded) = Header::decode(&header, at) else {
+        return false;
+    };
+    let table = HEADER as u64 + decoded.body_len;
+    let end = table + decoded.table_len();
     if end > bytes.len() as u64 {
         return false;
     }
     let mut bytes = bytes.to_vec();
     let body_sum = crc32fast::hash(&bytes[HEADER..table as usize]);
-    bytes[SUM_AT - 4..SUM_AT].copy_from_slice(&body_sum.to_be_bytes());
-    let sum = table_sum(&bytes[..HEADER], &bytes[table as usize..end as usize]);
-    bytes[SUM_AT..SUM_AT + 4].copy_from_slice(&sum.to_be_bytes());
+    header[SUM_AT - 4..SUM_AT].copy_from_slice(&body_sum.to_be_bytes());
+    put_sums(&mut header, &bytes[table as usize..end as usize]);
+    bytes[..HEADER].copy_from_slice(&header);
     let len = bytes.len() as u64;
     let file = Bytes(bytes);
     let whole = read(&file, at, len).is_ok_and(|frame| frame.is_some_and(|f| f.whole));
@@ -417,7 +457,7 @@ impl DiskFile for Bytes {
     fn set_len(&self, _: u64) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
-    fn punch(&self, _: u64, _: u64) -> io::Result<()> {
+    fn punch(&self, _: u64, _: u64) -> io::Result<bool> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 }

@@ -55,6 +55,9 @@ struct Tail {
     short: bool,
     /// Bytes of frames since zeros were written.
     since: u64,
+    /// Up to where the last frame says that the log was synced, and up to where one does that is on the medium.
+    says: Position,
+    vouched: Position,
 }
 
 fn path(dir: &Path, file: u32) -> PathBuf {
@@ -71,7 +74,18 @@ impl Log {
         let offset = file.len().map_err(|e| Error::io(path(dir, number).display(), e))?;
         let end = Position { file: number, offset };
         let synced = Position::default();
-        let tail = Mutex::new(Tail { file, end, synced, number: 0, filled: offset, short: false, since: 0 });
+        let tail = Tail {
+            file,
+            end,
+            synced,
+            number: 0,
+            filled: offset,
+            short: false,
+            since: 0,
+            says: synced,
+            vouched: synced,
+        };
+        let tail = Mutex::new(tail);
         Ok(Log { disk, dir: dir.to_owned(), sizes, tail, last: AtomicU32::new(number), readers: Mutex::default() })
     }
 
@@ -105,6 +119,7 @@ impl Log {
                 Err(e) => Error::new(ErrorKind::Io, format!("undoing a write that failed ({full})")).with_source(e),
             }
         })?;
+        tail.says = tail.synced;
         tail.end.offset += frame.len;
         tail.number += blobs.len() as u32;
         self.fill_ahead(&mut tail, frame.len, head.is_some());
@@ -329,25 +344,52 @@ impl Log {
         tail.cut().map_err(|e| Error::io(path(&self.dir, at.file).display(), e))
     }
 
-    /// Gives blocks inside these blobs back, where neighbours make up whole ones.
-    pub(super) fn punch(&self, mut blobs: Vec<Location>) -> Result<()> {
+    /// Whether a frame on the medium says that the log was synced beyond these blobs. Only such a one may lose its bytes: else a frame with
+    /// holes would pass for a write that was cut short, with all behind it.
+    pub(super) fn is_vouched(&self, at: Location) -> bool {
+        let tail = locked(&self.tail);
+        at.file < tail.end.file || at.offset < tail.vouched.offset && at.file == tail.vouched.file
+    }
+
+    /// Whether a blob's label stands where it was.
+    pub(super) fn is_labelled(&self, name: &BlobName, at: Location) -> Result<bool> {
+        let Some(offset) = at.offset.checked_sub(LABEL as u64) else { return Ok(false) };
+        let (place, mut there) = (Position { file: at.file, offset }, [0; LABEL]);
+        let read = self.reader(at.file)?.read_exact_at(&mut there, place.offset);
+        if is_end(&read) {
+            return Ok(false);
+        }
+        read.map_err(|e| Error::io(path(&self.dir, at.file).display(), e))?;
+        Ok(Label { name: *name, len: at.len, number: at.number }.encode(place) == there)
+    }
+
+    /// Has nothing left of these blobs on the medium, and touches nothing beside them: whole blocks are given back, where neighbours make
+    /// some up, and the rest is overwritten with zeros.
+    pub(super) fn wipe(&self, mut blobs: Vec<Location>) -> Result<()> {
         blobs.sort_unstable_by_key(|b| (b.file, b.offset));
-        let mut runs: Vec<(u32, u64, u64)> = Vec::new();
+        blobs.dedup();
+        let mut runs: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
         for blob in blobs {
             let (begin, end) = (blob.offset - LABEL as u64, blob.offset + u64::from(blob.len));
+            let runs = runs.entry(blob.file).or_default();
             match runs.last_mut() {
-                Some((file, _, to)) if *file == blob.file && *to == begin => *to = end,
-                _ => runs.push((blob.file, begin, end)),
+                Some((_, to)) if *to == begin => *to = end,
+                _ => runs.push((begin, end)),
             }
         }
-        for (number, from, to) in runs {
-            let (from, to) = (from.next_multiple_of(BLOCK), to / BLOCK * BLOCK);
-            if from >= to {
-                continue;
-            }
-            // A file system without holes gives space back file by file only.
-            let file = open_file(&*self.disk, &self.dir, number, How::Write)?;
-            file.punch(from, to - from).map_err(|e| Error::io(path(&self.dir, number).display(), e))?;
+        for (number, runs) in runs {
+            let place = path(&self.dir, number);
+            let file = match open_file(&*self.disk, &self.dir, number, How::Write) {
+                // With its file all of it is gone.
+                Err(e) if e.kind() == ErrorKind::Corrupt => continue,
+                file => file?,
+            };
+            let wiped = runs.into_iter().try_for_each(|run| wipe_run(&*file, run));
+            // A file system may have put off what was punched, too.
+            wiped.and_then(|()| file.sync_data()).map_err(|e| {
+                Error::new(ErrorKind::Io, format!("overwriting what was removed from {}: {e}", place.display()))
+                    .with_source(e)
+            })?;
         }
         Ok(())
     }
@@ -371,6 +413,27 @@ impl Log {
     }
 }
 
+/// Zeros that are written at once.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+fn wipe_run(file: &dyn DiskFile, (from, to): (u64, u64)) -> io::Result<()> {
+    let (first, last) = (from.next_multiple_of(BLOCK), to / BLOCK * BLOCK);
+    if first < last && file.punch(first, last - first)? {
+        write_zeros(file, (from, first))?;
+        return write_zeros(file, (last, to));
+    }
+    write_zeros(file, (from, to))
+}
+
+fn write_zeros(file: &dyn DiskFile, (mut from, to): (u64, u64)) -> io::Result<()> {
+    while from < to {
+        let n = ZEROS.len().min((to - from) as usize);
+        file.write_all_at(&ZEROS[..n], from)?;
+        from += n as u64;
+    }
+    Ok(())
+}
+
 impl Tail {
     /// Cuts the file off at its end.
     fn cut(&mut self) -> io::Result<()> {
@@ -387,6 +450,7 @@ fn sync_tail(dir: &Path, tail: &mut Tail) -> Result<()> {
             Error::new(ErrorKind::Io, format!("syncing {}: {e}", path(dir, tail.end.file).display())).with_source(e)
         })?;
         tail.synced = tail.end;
+        tail.vouched = tail.says;
     }
     Ok(())
 }

@@ -41,6 +41,13 @@ impl Recent {
         self.new.insert(name, at)
     }
 
+    /// Forgets a blob that is not there any more.
+    pub(super) fn forget(&mut self, name: &BlobName, at: Location) {
+        if self.new.get(name) == Some(&at) {
+            self.new.remove(name);
+        }
+    }
+
     /// What the next step is about. What a step that failed leaves is older than what is new.
     pub(super) fn take(&mut self) -> Arc<Names> {
         let mut all = Arc::unwrap_or_clone(std::mem::take(&mut self.learning));

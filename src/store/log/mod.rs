@@ -5,10 +5,12 @@
 //! index's mark. So the index is never trusted with the only copy of anything: one that lost its newest entries is
 //! brought up, one that cannot be opened is built anew.
 
+pub(crate) mod claims;
 mod frame;
 mod frames;
 mod index;
 mod learn;
+pub(crate) mod look;
 mod naming;
 mod tally;
 
@@ -27,11 +29,15 @@ pub(crate) use self::naming::NAMING_KEY_BYTES;
 use self::naming::Naming;
 pub(crate) use self::tally::Blobs;
 use self::tally::Files;
-use super::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
+use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::process::Process;
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+
+/// Names listed at once.
+const LIST: usize = 4096;
 
 /// Sizes that a simulation makes small, so that it reaches what happens at them.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +70,7 @@ impl Default for Sizes {
 /// The open log with its index.
 pub(crate) struct LogStore {
     dir: PathBuf,
+    disk: Arc<dyn Disk>,
     log: Log,
     naming: Naming,
     index: Arc<dyn Index>,
@@ -72,6 +79,7 @@ pub(crate) struct LogStore {
     recent: Arc<RwLock<Recent>>,
     files: Arc<RwLock<Files>>,
     tail: Mutex<Tail>,
+    process: Process,
 }
 
 /// What the one writer changes.
@@ -82,6 +90,8 @@ struct Tail {
     step: Option<Running>,
     /// A write failed with an unknown outcome.
     broken: bool,
+    /// The claim made through this handle.
+    claimed: Option<Claimed>,
 }
 
 impl LogStore {
@@ -99,19 +109,30 @@ impl LogStore {
         let Summary { mark, head, files } = index.summary()?;
         let store = LogStore {
             dir: dir.to_owned(),
-            log: Log::open(disk, dir, sizes)?,
+            log: Log::open(Arc::clone(&disk), dir, sizes)?,
+            disk,
             naming: Naming::new(naming_key),
             index,
             sizes,
             recent: Arc::default(),
             files: Arc::new(RwLock::new(Files::new(files))),
             // Until it knows what the log has, it must tell the index nothing.
-            tail: Mutex::new(Tail { head, checkpoint: mark.max(Position::FIRST), step: None, broken: true }),
+            tail: Mutex::new(Tail {
+                head,
+                checkpoint: mark.max(Position::FIRST),
+                step: None,
+                broken: true,
+                claimed: None,
+            }),
+            process: Process::this(),
         };
         {
             let mut tail = store.tail();
             for frame in store.log.replay(mark)? {
                 store.note(&frame.blobs);
+                if !frame.whole {
+                    store.note_holes(&frame.blobs)?;
+                }
                 if let Some(head) = frame.head
                     && tail.head.is_none_or(|(there, _)| there < head.0)
                 {
@@ -160,6 +181,17 @@ impl LogStore {
                 files.kill(there);
             }
         }
+    }
+
+    /// Finds out which of a frame's blobs were given back: nothing is left of their labels.
+    fn note_holes(&self, blobs: &[(BlobName, Location)]) -> Result<()> {
+        for (name, at) in blobs {
+            if !self.log.is_labelled(name, *at)? {
+                self.files_mut().kill(*at);
+                self.recent.write().unwrap_or_else(PoisonError::into_inner).forget(name, *at);
+            }
+        }
+        Ok(())
     }
 
     /// Syncs the log, tells the index of what is new in it, and makes the index durable.
@@ -223,6 +255,11 @@ impl LogStore {
         for name in names {
             let indexed = self.index.get(name)?;
             update.remove.extend(indexed.map(|_| *name));
+            // An index may point beside: bytes are overwritten only where the blob's own name stands.
+            let indexed = match indexed {
+                Some(at) if self.is_there(name, at)? => Some(at),
+                _ => None,
+            };
             let placed = self.log.look(name, self.naming.place(name), false)?.map(|(at, _)| at);
             let mut files = self.files_mut();
             for at in indexed.into_iter().chain(placed) {
@@ -235,6 +272,45 @@ impl LogStore {
         update.files = self.files_mut().changed();
         self.index.apply(&update)?;
         Ok(removed)
+    }
+
+    fn is_there(&self, name: &BlobName, at: Location) -> Result<bool> {
+        match self.log.is_labelled(name, at) {
+            Err(e) if e.kind() == ErrorKind::Corrupt => Ok(false),
+            there => there,
+        }
+    }
+
+    /// Blobs of a file that were given back.
+    fn dead_in(&self, file: u32) -> Result<Vec<Location>> {
+        let (mut dead, mut from) = (Vec::new(), Some(Position { file, offset: 0 }));
+        while let Some(at) = from.filter(|at| at.file == file) {
+            let (blobs, next) = self.log.list(at, LIST)?;
+            let files = self.files();
+            dead.extend(blobs.into_iter().map(|(_, at)| at).filter(|at| at.file == file && files.is_dead(*at)));
+            from = next;
+        }
+        Ok(dead)
+    }
+
+    /// Overwrites what was given back, and gives what it could not.
+    fn wipe(&self, tail: &mut Tail, mut blobs: Vec<Location>) -> Result<Vec<Location>> {
+        let mut left = Vec::new();
+        if blobs.iter().any(|at| !self.log.is_vouched(*at)) {
+            match self.append(tail, &[], None) {
+                Ok(_) => _ = self.sync(tail)?,
+                // Without room for the frame that vouches for them they stay until there is.
+                Err(e) if e.kind() == ErrorKind::Full => {
+                    (blobs, left) = blobs.into_iter().partition(|at| self.log.is_vouched(*at));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        self.log.wipe(blobs)?;
+        let mut files = self.files_mut();
+        let stay: Vec<u32> = left.iter().map(|at| at.file).collect();
+        files.unclean().into_iter().filter(|file| !stay.contains(file)).for_each(|file| files.cleaned(file));
+        Ok(left)
     }
 
     /// A checkpoint, where one is due. It comes behind an append, where nothing can be taken back: any error of it says
@@ -280,6 +356,21 @@ impl Store for LogStore {
 
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.naming.name(self.log.next(ahead), len, drawn)
+    }
+
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        claims::last(&*self.disk, &self.dir)
+    }
+
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        claims::make(&*self.disk, &self.dir, claimed)?;
+        self.tail().claimed = Some(*claimed);
+        self.head()
+    }
+
+    fn confirm(&self) -> Result<bool> {
+        let made = self.tail().claimed;
+        Ok(made.is_none() || claims::last(&*self.disk, &self.dir)? == made)
     }
 
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
@@ -335,29 +426,38 @@ impl Store for LogStore {
         Ok((names, next.map(|at| Cursor(u128::from(at.file) << 64 | u128::from(at.offset)))))
     }
 
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         let mut tail = self.tail();
         check_whole(&tail, &self.dir)?;
         // An index that fails here may come back older, and names bytes that are gone: nothing reaches them.
         self.checkpoint(&mut tail)?;
-        let removed = self.forget(names)?;
+        // What a crash kept from being overwritten, and blobs that were put twice.
+        let unclean = self.files().unclean();
+        let mut removed = self.forget(names)?;
         // Only what the index durably forgot loses its bytes.
         self.index.sync()?;
         let keep = tail.head.map(|(_, at)| at.file);
-        self.log.punch(removed)?;
+        for file in unclean {
+            removed.extend(self.dead_in(file)?);
+        }
+        let left = self.wipe(&mut tail, removed.clone())?;
         let mut update = Update::default();
         for file in self.files().empty().into_iter().filter(|file| Some(*file) != keep) {
             if self.log.remove_file(file)? {
                 update.gone.push(file);
             }
         }
-        if update.gone.is_empty() {
-            return Ok(());
+        let bytes = |blobs: &[Location]| blobs.iter().map(|at| u64::from(at.len)).sum::<u64>();
+        let left: Vec<Location> = left.into_iter().filter(|at| !update.gone.contains(&at.file)).collect();
+        let done = Removed { gone: bytes(&removed) - bytes(&left), left: bytes(&left) };
+        if !update.gone.is_empty() {
+            // A file that a crash brings back must still be known to hold nothing.
+            self.log.sync_names()?;
+            update.gone.iter().for_each(|file| self.files_mut().forget(*file));
         }
-        // A file that a crash brings back must still be known to hold nothing.
-        self.log.sync_names()?;
-        update.gone.iter().for_each(|file| self.files_mut().forget(*file));
-        self.index.apply(&update)
+        update.files = self.files_mut().changed();
+        self.index.apply(&update)?;
+        Ok(done)
     }
 
     /// Its bytes are those of the log, from its beginning to its end.
@@ -369,6 +469,13 @@ impl Store for LogStore {
 
 impl Drop for LogStore {
     fn drop(&mut self) {
+        if !self.process.is_this() {
+            // The log goes on in another process. The thread of a step is not here.
+            if let Ok(mut tail) = self.tail.try_lock() {
+                std::mem::forget(tail.step.take());
+            }
+            return;
+        }
         let mut tail = self.tail();
         let _ = Self::await_step(&mut tail);
         if !tail.broken {

@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_name_says_the_place_and_a_length_that_is_hardly_more() {
         let naming = Naming::new(&[7; 16]);
-        for len in (0..5000).chain([65_536, BLOB_MAX_BYTES]) {
+        for len in (0..5000).chain([65_536, 262_400, BLOB_MAX_BYTES]) {
             let at = Position { file: 70_000, offset: 1 << 31 };
             let name = naming.name(at, len, BlobName([9; 16]));
             let place = naming.place(&name);

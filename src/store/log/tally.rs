@@ -15,6 +15,8 @@ pub(crate) struct Blobs {
     count: u32,
     /// One bit for each that was given back, the lowest of a byte first; what is missing at the end is zeros.
     dead: Vec<u8>,
+    /// Whether bytes of some of those may still be there.
+    unclean: bool,
 }
 
 impl Blobs {
@@ -32,20 +34,26 @@ impl Blobs {
             self.dead.resize(at + 1, 0);
         }
         self.dead[at] |= 1 << (number % 8);
+        self.unclean = true;
     }
 }
 
 #[cfg(feature = "sled")]
 impl Blobs {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        [&self.count.to_be_bytes()[..], &self.dead].concat()
+        [&self.count.to_be_bytes()[..], &[u8::from(self.unclean)], &self.dead].concat()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut d = Decoder::new(bytes, "index entry");
         let count = d.u32()?;
-        let dead = d.bytes(bytes.len() - 4)?.to_vec();
-        if dead.len() <= count.div_ceil(8) as usize { Ok(Blobs { count, dead }) } else { Err(d.bad()) }
+        let unclean = match d.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(d.bad()),
+        };
+        let dead = d.bytes(bytes.len() - 5)?.to_vec();
+        if dead.len() <= count.div_ceil(8) as usize { Ok(Blobs { count, dead, unclean }) } else { Err(d.bad()) }
     }
 }
 
@@ -86,6 +94,19 @@ impl Files {
 
     pub(super) fn live(&self) -> u64 {
         self.of.values().map(Blobs::live).sum()
+    }
+
+    /// Files that may hold bytes of what was given back.
+    pub(super) fn unclean(&self) -> Vec<u32> {
+        self.of.iter().filter(|(_, blobs)| blobs.unclean).map(|(file, _)| *file).collect()
+    }
+
+    /// Notes that nothing is left in a file of what was given back.
+    pub(super) fn cleaned(&mut self, file: u32) {
+        if let Some(blobs) = self.of.get_mut(&file) {
+            blobs.unclean = false;
+            self.changed.insert(file);
+        }
     }
 
     /// Files without live blobs.

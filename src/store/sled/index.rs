@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖ length 4 ‖ number in the file 4         blobs whose names do not say it
-//! 'f' ‖ file 4  -> blobs written to it 4 ‖ a bit for each that was given back, the lowest of a byte first
+//! 'f' ‖ file 4  -> blobs written to it 4 ‖ 1 where bytes of those given back may be there still, else 0 ‖ a bit for each that was given back, the lowest of a byte first
 //! "mark"        -> file 4 ‖ offset 8                                           the log is indexed up to here
 //! "head"        -> epoch 8 ‖ commit 8 ‖ file 4 ‖ offset 8 ‖ length 4 ‖ 0 4
 //! ```
@@ -14,12 +14,14 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use crate::codec::Decoder;
 use crate::dir::sync_dir;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::process::Process;
 use crate::store::HeadId;
 use crate::store::log::{Blobs, Index, Location, Position, Summary, Update};
 
@@ -35,6 +37,7 @@ pub(super) struct SledIndex {
     dir: PathBuf,
     /// Gone only while it is dropped.
     db: Option<sled::Db>,
+    process: Process,
 }
 
 /// Runs sled's code, which panics on some damage, and turns that into an error.
@@ -49,6 +52,41 @@ fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
         }
         Err(_) => Err(Error::new(ErrorKind::Corrupt, format!("the index {} is damaged; {remedy}", dir.display()))),
     }
+}
+
+/// How long sled may take to start its first thread.
+const START: Duration = Duration::from_secs(3);
+
+/// Opens sled, which waits for ever where none of its threads could be started.
+fn patient(dir: &Path, config: sled::Config) -> Result<sled::Db> {
+    let none = |e| Error::io("no thread can be started for the index; raise the limit of processes and threads", e);
+    let (tell, hear) = std::sync::mpsc::sync_channel(1);
+    let place = dir.to_owned();
+    let opening = std::thread::Builder::new().name("keyfall-index".into());
+    opening.spawn(move || drop(tell.send(guarded(&place, || config.open())))).map_err(none)?;
+    match hear.recv_timeout(START) {
+        Err(RecvTimeoutError::Timeout) if !has_sled_thread() => {
+            Err(none(std::io::Error::new(std::io::ErrorKind::WouldBlock, "sled has none")))
+        }
+        // It works, however long that takes.
+        Err(RecvTimeoutError::Timeout) => hear.recv().unwrap_or_else(|_| Err(ended(dir))),
+        opened => opened.unwrap_or_else(|_| Err(ended(dir))),
+    }
+}
+
+fn ended(dir: &Path) -> Error {
+    Error::new(
+        ErrorKind::Io,
+        format!("opening the index {} ended without a result; open the store again", dir.display()),
+    )
+}
+
+/// Whether a thread of sled's runs in this process; true where the system does not say.
+fn has_sled_thread() -> bool {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return true };
+    let name =
+        |thread: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok();
+    threads.filter_map(name).any(|name| name.starts_with("sled-io"))
 }
 
 fn name_key(name: &BlobName) -> [u8; 17] {
@@ -66,7 +104,8 @@ fn file_key(file: u32) -> [u8; 5] {
 impl SledIndex {
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        let mut opened = guarded(dir, || config.open());
+        let open = || patient(dir, config.clone());
+        let mut opened = open();
         // Who holds the store's lock has nobody to wait for but a child that another thread of this process is just
         // forking, and that has sled's lock until it runs its program.
         for _ in 0..LOCK_TRIES {
@@ -74,10 +113,10 @@ impl SledIndex {
                 break;
             }
             std::thread::sleep(LOCK_PAUSE);
-            opened = guarded(dir, || config.open());
+            opened = open();
         }
         let db = opened?;
-        let index = SledIndex { dir: dir.to_owned(), db: Some(db) };
+        let index = SledIndex { dir: dir.to_owned(), db: Some(db), process: Process::this() };
         // A look at every kind of entry, so that damage shows now.
         index.summary()?;
         Ok(index)
@@ -171,6 +210,11 @@ impl Index for SledIndex {
 
 impl Drop for SledIndex {
     fn drop(&mut self) {
+        if !self.process.is_this() {
+            // Closed here, it would write, and wait for threads that are not here.
+            std::mem::forget(self.db.take());
+            return;
+        }
         // sled panics where its last write fails; the log has all that it would have written.
         let _ = guarded(&self.dir, || {
             drop(self.db.take());

@@ -20,8 +20,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::index::SledIndex;
-use super::log::{LogStore, NAMING_KEY_BYTES, Sizes};
-use super::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
+use super::log::look::{MemoryIndex, ReadOnlyDisk};
+use super::log::{LogStore, NAMING_KEY_BYTES, Sizes, claims};
+use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use crate::dir::{DirLock, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::{Env, System};
@@ -66,7 +67,9 @@ pub struct SledStore {
     dir: PathBuf,
     // Fields are dropped in this order: the log is closed before the lock is let go.
     log: LogStore,
-    _lock: DirLock,
+    /// Whether it was opened to look at.
+    look: bool,
+    lock: Option<DirLock>,
 }
 
 impl std::fmt::Debug for SledStore {
@@ -111,19 +114,56 @@ impl SledStore {
     /// `Absent` where there is none; `Locked`; `Refused` for an unknown format; `Corrupt` where the log is damaged before
     /// its end; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
-        let marker = match std::fs::read_to_string(dir.join(MARKER)) {
-            Ok(text) => text,
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                return Err(Error::new(
-                    ErrorKind::Absent,
-                    format!("no store at {}; make one with `keyfall init`, or name another place", dir.display()),
-                ));
-            }
-            Err(e) => return Err(Error::io(dir.join(MARKER).display(), e)),
-        };
-        let naming_key = naming_key(dir, &marker)?;
+        let naming_key = naming_key(dir, &read_marker(dir)?)?;
         let lock = DirLock::take(dir, "store")?;
         Self::assemble(dir, &naming_key, lock)
+    }
+
+    /// Opens the store in a directory to look at: nothing in it is changed, so that it may lie on a read-only medium or a full disk. It reads
+    /// the log from its beginning, since it leaves the index alone. What writes is `Refused`.
+    ///
+    /// # Errors
+    /// As [`SledStore::open`]; `Locked` where an engine has it open to write.
+    pub fn look(dir: &Path) -> Result<Self> {
+        let naming_key = naming_key(dir, &read_marker(dir)?)?;
+        let lock = DirLock::share(dir, "store")?;
+        let disk = Arc::new(ReadOnlyDisk(Arc::new(OsDisk)));
+        let index = Arc::new(MemoryIndex::default());
+        let log =
+            LogStore::open(disk, &dir.join(LOG), index, &naming_key, Sizes { beside: false, ..Sizes::default() })?;
+        Ok(SledStore { dir: dir.to_owned(), log, look: true, lock })
+    }
+
+    /// Whether the store in a directory was ever opened as the owner of a root cell: a backup was not.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn was_claimed(dir: &Path) -> Result<bool> {
+        claims::last(&OsDisk, &dir.join(LOG)).map(|claimed| claimed.is_some())
+    }
+
+    /// Bytes of the log in a directory.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn log_bytes(dir: &Path) -> Result<u64> {
+        let log = dir.join(LOG);
+        let bytes = std::fs::read_dir(&log)
+            .and_then(|files| files.map(|file| Ok(file?.metadata()?.len())).sum::<std::io::Result<u64>>());
+        bytes.map_err(|e| Error::io(log.display(), e))
+    }
+
+    fn check(&self) -> Result<()> {
+        self.lock.as_ref().map_or(Ok(()), DirLock::check)
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        self.check()?;
+        if self.look {
+            let text = format!("{} was opened to look at; open it to write", self.dir.display());
+            return Err(Error::new(ErrorKind::Refused, text));
+        }
+        Ok(())
     }
 
     /// Opens the store in a directory, or makes one where the directory is empty or not there.
@@ -152,8 +192,18 @@ impl SledStore {
             }
         };
         let log = LogStore::open(Arc::new(OsDisk), &dir.join(LOG), Arc::new(index), naming_key, Sizes::default())?;
-        Ok(SledStore { dir: dir.to_owned(), log, _lock: lock })
+        Ok(SledStore { dir: dir.to_owned(), log, look: false, lock: Some(lock) })
     }
+}
+
+fn read_marker(dir: &Path) -> Result<String> {
+    std::fs::read_to_string(dir.join(MARKER)).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::new(
+            ErrorKind::Absent,
+            format!("no store at {}; make one with `keyfall init`, or name another place", dir.display()),
+        ),
+        _ => Error::io(dir.join(MARKER).display(), e),
+    })
 }
 
 /// Refuses a directory that holds more than a store in which nothing was ever written, or a part of one.
@@ -164,7 +214,10 @@ fn check_empty(dir: &Path) -> Result<()> {
     let mut empty = whole || names(dir).map_err(io)?.iter().all(|name| known(name));
     let log = dir.join(LOG);
     if log.exists() {
-        for file in names(&log).map_err(io)? {
+        // An init that was cut short may have claimed it.
+        for file in
+            names(&log).map_err(io)?.into_iter().filter(|file| !claims::FILES.iter().any(|claim| file == *claim))
+        {
             empty &= log.join(file).metadata().map_err(io)?.len() == 0;
         }
     } else {
@@ -185,28 +238,45 @@ impl Store for SledStore {
     fn place(&self) -> String {
         self.dir.display().to_string()
     }
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        self.log.claimed()
+    }
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        self.check_writable()?;
+        self.log.claim(claimed)
+    }
+    fn confirm(&self) -> Result<bool> {
+        self.log.confirm()
+    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.log.name(drawn, ahead, len)
     }
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.check()?;
         self.log.get(name)
     }
     fn contains(&self, name: &BlobName) -> Result<bool> {
+        self.check()?;
         self.log.contains(name)
     }
     fn put(&self, blobs: &[Blob]) -> Result<()> {
+        self.check_writable()?;
         self.log.put(blobs)
     }
     fn head(&self) -> Result<Option<Head>> {
+        self.check()?;
         self.log.head()
     }
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
+        self.check_writable()?;
         self.log.commit(blobs, over, head)
     }
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
+        self.check()?;
         self.log.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
+        self.check_writable()?;
         self.log.remove(names)
     }
     fn usage(&self) -> Result<Usage> {

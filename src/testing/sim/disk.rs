@@ -441,9 +441,9 @@ impl DiskFile for SimFile {
         self.disk.pass(Touch::Write, set, |_| {})
     }
 
-    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+    fn punch(&self, offset: u64, len: u64) -> io::Result<bool> {
         let punch = |media: &mut Media| at(media, &self.path).map(|f| f.change(Dirty::Punch(offset, len)));
-        self.disk.pass(Touch::Write, punch, |_| {})
+        self.disk.pass(Touch::Write, punch, |_| {}).map(|()| true)
     }
 }
 

@@ -59,6 +59,7 @@ impl Run {
                     }
                 }
                 self.restart(trouble.after == 2);
+                self.restored = true;
                 self.open(trouble.recovering);
                 assert_eq!(self.engine().head(), head, "a restore brings back the state");
                 self.compare();
@@ -157,7 +158,7 @@ impl Run {
             assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
             self.tally.count("old stores refused");
         } else if self.model.copies.is_empty() && machine.model.copies.is_empty() {
-            // Within an epoch nothing tells; what was put since is lost, and the generator repeats on another timeline.
+            // Within an epoch the claim tells. Whoever takes the store over loses what was put since, and the generator repeats on another timeline.
             self.tally.count("timelines abandoned");
             self.abandoned.extend(self.model.live().into_keys());
             if pending {
@@ -170,6 +171,7 @@ impl Run {
             self.envelopes.clear();
             self.certificates.clear();
             self.model = machine.model;
+            self.restored = true;
             return self.open(None);
         }
         self.media.put_back(STORE, &current);

@@ -10,7 +10,7 @@ use ed25519_dalek::SigningKey;
 use super::disk::{Saved, SimDisk};
 use super::gate::Gate;
 use super::rng::Rng;
-use crate::cell::{RootCell, RootId, RootKey, SHARE_SLOTS, Slots, Statement};
+use crate::cell::{Owner, RootCell, RootId, RootKey, SHARE_SLOTS, Slots, Statement};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -216,7 +216,12 @@ impl Keyholder for Fickle {
         self.all.holders[self.n].key()
     }
 
-    fn deposit(&self, store: StoreId, share: &Share) -> Result<()> {
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        let owner = *owner;
+        self.act(move |holder| holder.claim(store, &owner, mark))
+    }
+
+    fn deposit(&self, store: StoreId, owner: &Owner, share: &Share) -> Result<()> {
         {
             let mut world = locked(&self.all.world);
             world.store = Some(store);
@@ -224,16 +229,23 @@ impl Keyholder for Fickle {
                 world.kept.push(share.duplicate());
             }
         }
-        let share = Arc::new(share.duplicate());
-        self.act(move |holder| holder.deposit(store, &share))
+        let (owner, share) = (*owner, Arc::new(share.duplicate()));
+        self.act(move |holder| holder.deposit(store, &owner, &share))
     }
 
     fn load(&self, store: StoreId) -> Result<Held> {
         self.act(move |holder| holder.load(store))
     }
 
-    fn retire(&self, store: StoreId, keep: &RootId, given_up: &[RootId]) -> Result<Statement> {
-        let (keep, given_up) = (*keep, given_up.to_vec());
-        self.act(move |holder| holder.retire(store, &keep, &given_up))
+    fn retire(
+        &self,
+        store: StoreId,
+        owner: &Owner,
+        keep: &RootId,
+        given_up: &[RootId],
+        mark: u64,
+    ) -> Result<Statement> {
+        let (owner, keep, given_up) = (*owner, *keep, given_up.to_vec());
+        self.act(move |holder| holder.retire(store, &owner, &keep, &given_up, mark))
     }
 }

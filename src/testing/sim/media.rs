@@ -10,14 +10,15 @@ use super::gate::{Fault, Gate, Touch, Verdict};
 use super::keyholders::Keyholders;
 use super::rng::Rng;
 use crate::cell::{
-    Contents, Durable, Level, MemoryCell, Promise, Retirement, RootCell, RootId, RootKey, SLOTS, Slots, live_key_in,
+    Contents, Durable, Level, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey, SLOTS, Slots,
+    live_key_in,
 };
 use crate::crypto::Key;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::store::log::{LogStore, Sizes};
-use crate::store::{Ahead, Blob, Cursor, Head, HeadId, MemoryStore, Published, Store, Usage};
+use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use crate::testing::{Seeded, locked};
 
 /// Stores and a root cell that outlive the process and, as far as their contracts go, a power cut.
@@ -197,17 +198,23 @@ impl RootCell for DiskCell {
             quorum: None,
         }
     }
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.0.claim(store, owner, mark)
+    }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
-        self.0.deposit(store, id, key, None)
+        self.0.deposit(store, id, key)
     }
     fn load(&self) -> Result<Contents> {
         self.0.load()
     }
-    fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {
-        self.0.retire(keep, None)
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
+        self.0.retire(keep, None, proof.commit())
     }
-    fn retire_for(&self, keep: &RootId, next: &RootKey, _proof: Durable) -> Result<Option<Retirement>> {
-        self.0.retire(keep, Some(next)).map(Some)
+    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+        self.0.retire(keep, Some(next), proof.commit()).map(Some)
+    }
+    fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        self.0.ready(keep, next)
     }
 }
 
@@ -334,6 +341,15 @@ impl Store for FaultyStore {
     fn place(&self) -> String {
         self.store.place()
     }
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        self.gate.verb(Touch::Store, || self.store.claimed())
+    }
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        self.gate.verb(Touch::Store, || self.store.claim(claimed))
+    }
+    fn confirm(&self) -> Result<bool> {
+        self.gate.verb(Touch::Store, || self.store.confirm())
+    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)
     }
@@ -355,7 +371,7 @@ impl Store for FaultyStore {
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.gate.verb(Touch::Store, || self.store.names(from, limit))
     }
-    fn remove(&self, names: &[BlobName]) -> Result<()> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.gate.verb(Touch::Store, || self.store.remove(names))
     }
     fn usage(&self) -> Result<Usage> {
@@ -392,6 +408,23 @@ impl RootCell for FaultyCell {
         self.cell.describe()
     }
 
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.arrive();
+        self.gate.verb(Touch::Cell, || self.cell.claim(store, owner, mark))
+    }
+
+    fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        self.cell.ready(keep, next)
+    }
+
+    fn unfinished(&self) -> Vec<crate::cell::Dealt> {
+        self.cell.unfinished()
+    }
+
+    fn remembered(&self) -> Vec<crate::cell::Statement> {
+        self.cell.remembered()
+    }
+
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         self.arrive();
         locked(&self.hoard).push(RootKey { id: *id, key: key.duplicate() });
@@ -419,8 +452,8 @@ impl RootCell for FaultyCell {
         self.gate.verb(Touch::Cell, || self.cell.load())
     }
 
-    fn retire(&self, keep: &RootId, _proof: Durable) -> Result<Retirement> {
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
         self.arrive();
-        self.gate.verb(Touch::Cell, || self.cell.retire(keep, Durable::assumed_for_a_test()))
+        self.gate.verb(Touch::Cell, || self.cell.retire(keep, proof.again()))
     }
 }

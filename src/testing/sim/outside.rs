@@ -169,7 +169,7 @@ impl Run {
                 "training sets made",
                 Trouble::default(),
                 &|run| {
-                    *made.borrow_mut() = Some(run.engine().make_set(&set, &public, "to mend")?);
+                    *made.borrow_mut() = Some(run.engine().make_set(&set, &public, "to help")?);
                     Ok(Done::Nothing)
                 },
                 |_, _, _| {},

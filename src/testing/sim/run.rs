@@ -14,7 +14,7 @@ use super::rng::Rng;
 use super::tally::Tally;
 use crate::cell::RootCell;
 use crate::certificate::Certificate;
-use crate::engine::{CopyMode, Defect, Engine, Follow, Geometry, Keeper, Options, Query, Reader, When};
+use crate::engine::{CopyMode, Defect, Engine, Follow, Geometry, Keeper, OpenAs, Options, Query, Reader, When};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{InteractionId, RecordId, UserId};
@@ -30,8 +30,9 @@ pub(super) const BACKUP: &str = "backup";
 fn geometry(seed: u64) -> Geometry {
     match seed % 7 {
         0 => Geometry::default(),
-        1 | 2 => Geometry { page_bytes: 1024, fan_bits: 4 },
-        _ => Geometry { page_bytes: 1024, fan_bits: 2 },
+        1 | 2 => Geometry { page_bytes: 1024, fan_bits: 4, ..Geometry::DEFAULT },
+        3 => Geometry { page_bytes: 1024, fan_bits: 2, segment_bytes: 16_384 },
+        _ => Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT },
     }
 }
 
@@ -83,6 +84,8 @@ pub(super) struct Run {
     pub(super) late: Late,
     pub(super) options: Options,
     pub(super) engine: Option<Engine>,
+    /// The store was restored since: it is not the one that owns the cell, and is to be taken over.
+    pub(super) restored: bool,
     pub(super) unreachable: Arc<Mutex<BTreeSet<String>>>,
     pub(super) model: Model,
     /// Records of a timeline that a restored snapshot ended; they may open until the epoch ends.
@@ -133,7 +136,9 @@ impl Run {
             cache_bytes: 1 << 18,
             log_origin: None,
             open_copy: Arc::new(open_copy),
+            open_as: OpenAs::Owner,
             defect,
+            ..Options::default()
         };
         let mut run = Run {
             media,
@@ -143,6 +148,7 @@ impl Run {
             late: Late::default(),
             options,
             engine: None,
+            restored: false,
             unreachable,
             model: Model::default(),
             abandoned: BTreeSet::new(),
@@ -242,6 +248,18 @@ impl Run {
             }
             match opened {
                 Ok(engine) => {
+                    let taken_over = self.options.open_as == OpenAs::TakeOver;
+                    assert!(
+                        taken_over || engine.read_only().is_some() == self.restored,
+                        "FOUND: who owns the cell is not clear"
+                    );
+                    if engine.read_only().is_some() {
+                        self.look_only(engine);
+                        self.options.open_as = OpenAs::TakeOver;
+                        continue;
+                    }
+                    self.options.open_as = OpenAs::Owner;
+                    self.restored = false;
                     self.engine = Some(engine);
                     return;
                 }
@@ -253,6 +271,19 @@ impl Run {
             }
         }
         panic!("LOST: the store does not open again, and nothing goes wrong any more");
+    }
+
+    /// A store that was restored, or went back, is looked at: nothing in it or in the cell may change by that.
+    fn look_only(&self, engine: Engine) {
+        let keys = |run: &Run| run.media.cell().and_then(|cell| cell.load()).map(|contents| contents.keys.len()).ok();
+        let before = keys(self);
+        let refused = engine.erase(crate::Scope::user(user_id(0))).err().map(|e| e.kind());
+        assert_eq!(refused, Some(ErrorKind::Fenced), "FOUND: a store erases that does not own its cell");
+        let refused = engine.put(crate::Put::new(user_id(0), crate::Class::audio()), &b"x"[..]).err().map(|e| e.kind());
+        assert_eq!(refused, Some(ErrorKind::Fenced), "FOUND: a store takes a put that does not own its cell");
+        let _ = (engine.tend(&mut |_| {}), engine.status(), engine.list(&Query::default()));
+        drop(engine);
+        assert_eq!(keys(self), before, "FOUND: a look destroys a root key");
     }
 
     pub(super) fn pick(&self, n: u8) -> Option<InteractionId> {

@@ -92,7 +92,7 @@ pub(crate) enum GrantCommand {
         /// Of this class only.
         #[arg(long)]
         class: Option<Class>,
-        /// Until then.
+        /// Until then: 2026-01-31, when that day begins in UTC, or 2026-01-31T08:00:00Z.
         #[arg(long, value_name = "T", value_parser = time)]
         until: Option<Timestamp>,
         /// What for.
@@ -121,13 +121,16 @@ pub(crate) enum GrantCommand {
         user: UserId,
     },
     /// Open what a request asks for, sealed to the request's fresh key; it stands in the user's report.
-    #[command(override_usage = "keyfall grant open [STORE] REQUEST -o SEALED")]
+    #[command(override_usage = "keyfall grant open [STORE] REQUEST -o SEALED [--force]")]
     Open {
         #[arg(value_name = "STORE REQUEST", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
         /// What is sealed.
         #[arg(short, long, value_name = "SEALED")]
         output: PathBuf,
+        /// Replace a certificate or a secret key that lies there.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -173,13 +176,16 @@ pub(crate) enum TrainingCommand {
         places: Vec<PathBuf>,
     },
     /// Open the records of a set that are left, and say how many fell out since the last time.
-    #[command(override_usage = "keyfall training open [STORE] REQUEST -o SEALED")]
+    #[command(override_usage = "keyfall training open [STORE] REQUEST -o SEALED [--force]")]
     Open {
         #[arg(value_name = "STORE REQUEST", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
         /// What is sealed.
         #[arg(short, long, value_name = "SEALED")]
         output: PathBuf,
+        /// Replace a certificate or a secret key that lies there.
+        #[arg(long)]
+        force: bool,
     },
     /// Drop a set; its records stay.
     #[command(override_usage = "keyfall training drop [STORE] --name N")]
@@ -219,7 +225,8 @@ pub(crate) enum PlanCommand {
 
 const POLICY_EXAMPLES: &str = "\
 Examples:
-  keyfall policy set assistant.db --class audio --max-age 90d
+  keyfall policy set assistant.db --class audio --max-age 90d        # says how many records fall at once, and asks
+  keyfall policy set assistant.db --class audio --max-age 15min --yes
   keyfall policy set assistant.db --class audio --user child --max-age 1d
   keyfall policy set assistant.db --class profile.health --purpose treatment --until 2027-01-01 --readers-named
   keyfall policy unset assistant.db --class audio --user child
@@ -232,7 +239,7 @@ pub(crate) enum PolicyCommand {
     /// Set a policy, in the place of one of the same user, class and purpose.
     #[command(
         after_help = POLICY_EXAMPLES,
-        override_usage = "keyfall policy set [STORE] --class C [--user U] [--purpose P] [--max-age TIME] [--max-records N] [--until T] [--readers-named]"
+        override_usage = "keyfall policy set [STORE] --class C [--user U] [--purpose P] [--max-age TIME] [--max-records N] [--until T] [--readers-named] [--yes]"
     )]
     Set {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -246,21 +253,24 @@ pub(crate) enum PolicyCommand {
         /// Only records put for this purpose.
         #[arg(long, conflicts_with = "max_records")]
         purpose: Option<String>,
-        /// Keep them so long after their interaction began: 90d, 12h, 2w.
+        /// Keep them so long after their interaction began: 90d, 12h, 15min, 2w.
         #[arg(long, value_name = "TIME", value_parser = span)]
         max_age: Option<Duration>,
         /// Keep so many of each user; the oldest go first.
         #[arg(long, value_name = "N")]
         max_records: Option<u64>,
-        /// Keep them no longer than this: 2026-01-31, or 2026-01-31T08:00:00Z.
+        /// Keep them no longer than this: 2026-01-31, when that day begins in UTC, or 2026-01-31T08:00:00Z.
         #[arg(long, value_name = "T", value_parser = time)]
         until: Option<Timestamp>,
         /// Open them only for who says who reads, and what for.
         #[arg(long)]
         readers_named: bool,
+        /// Do not ask, though records fall at once.
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Take a policy back.
-    #[command(override_usage = "keyfall policy unset [STORE] --class C [--user U] [--purpose P]")]
+    #[command(override_usage = "keyfall policy unset [STORE] --class C [--user U] [--purpose P] [--yes]")]
     Unset {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
@@ -273,6 +283,9 @@ pub(crate) enum PolicyCommand {
         /// For which purpose.
         #[arg(long)]
         purpose: Option<String>,
+        /// Do not ask, though records fall at once by the policy that holds then.
+        #[arg(short, long)]
+        yes: bool,
     },
     /// List the store's policies, or those of one user.
     #[command(override_usage = "keyfall policy list [STORE] [--user U]")]

@@ -15,9 +15,10 @@ Examples, five keyholders on machines of their own, any three of which give the 
   keyfall init assistant.db --keyholder KEY@HOST:7410 --keyholder ... --threshold 3
   keyfall keyholder status assistant.db
   keyfall keyholder replace assistant.db --number 2 --with KEY@HOST:7410
+  keyfall keyholder move assistant.db 2 HOST:7411   # it has another address now
 
 Of n keyholders with threshold t, n - t may be lost, and t - 1 may keep what they were told to destroy. An erase is final when
-n - t + 1 + f have signed that their share is gone, f of whom may lie.";
+n - t + 1 + f have signed that their share is gone, f of whom may lie. None is asked to before t + 1 (`init --margin`) hold the next key.";
 
 #[derive(Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -43,9 +44,12 @@ pub(crate) enum KeyholderCommand {
         /// The engine's key, as `keyholder engine` prints it.
         #[arg(value_name = "ENGINE_KEY")]
         engine: EngineId,
-        /// Give it this store's shares too, which another engine deposited.
+        /// Give it this store, also where another engine deposited for it, or nobody yet.
         #[arg(long, value_name = "ID")]
         store: Option<String>,
+        /// Of how many stores it may deposit shares; 8 where nothing is said.
+        #[arg(long, value_name = "N")]
+        stores: Option<usize>,
     },
     /// Serve a keyholder's directory.
     Serve {
@@ -72,6 +76,15 @@ pub(crate) enum KeyholderCommand {
         /// The new one.
         #[arg(long, value_name = "KEY@HOST:PORT", value_parser = member)]
         with: Member,
+    },
+    /// Note that a keyholder has another address now. It must answer there, with the key that it had.
+    #[command(override_usage = "keyfall keyholder move [STORE] NUMBER HOST:PORT [--offline]")]
+    Move {
+        #[arg(value_name = "STORE NUMBER HOST:PORT", num_args = 2..=3, required = true)]
+        places: Vec<String>,
+        /// Do not ask whether it is there.
+        #[arg(long)]
+        offline: bool,
     },
     /// Begin an epoch without erasing anything: a keyholder that had no share gets one.
     #[command(override_usage = "keyfall keyholder renew [STORE]")]

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) use bench::BenchArgs;
 use clap::{Parser, Subcommand};
 pub(crate) use groups::{CopyCommand, GrantCommand, HoldCommand, PlanCommand, PolicyCommand, TrainingCommand};
-use keyfall::quorum::Member;
+use keyfall::quorum::{MARGIN, Member};
 use keyfall::sealed::Ticket;
 use keyfall::{Class, Error, ErrorKind, InteractionId, RecordId, Timestamp, UserId};
 pub(crate) use keyholder::KeyholderCommand;
@@ -26,9 +26,13 @@ Examples:
   keyfall demo
 
 STORE may be left out where KEYFALL_STORE names it. The root cell of STORE is STORE.cell, beside it, unless --cell or
-KEYFALL_CELL names another place. Losing the cell loses all data.
+KEYFALL_CELL names another place, or STORE.cell is a file with that place in it, as `init --cell` writes it. Losing the cell loses all data.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held.";
+A file named by -o is written whole or not at all; a certificate or a secret key that is there is replaced with --force only. -o - is
+standard output.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held, 11 another engine owns the store,
+12 done (do not repeat it), but an output of it could not be written.";
 
 const ERASE_EXAMPLES: &str = "\
 Examples:
@@ -39,7 +43,20 @@ Examples:
   keyfall erase assistant.db --user ada --in 30d
   keyfall erase assistant.db --user ada -o ada.erased --authority \"ada herself\" --ground \"GDPR, article 17\"
 
-What was derived from what falls, falls with it, in any user's tree; --keep leaves a class, detached from what falls. An interaction goes whole, by the time at which it began. The command returns when the old root key is destroyed.";
+What was derived from what falls, falls with it, in any user's tree; --keep leaves a class, detached from what falls. An interaction goes whole, by the time at which it began. The command returns when the old root key is destroyed.
+
+A date is a day in UTC: --after 2026-01-01 --before 2026-02-01 is January, in UTC. A time of day wants its zone: 2026-01-31T08:00:00Z, 2026-01-31T08:00:00+01:00 or 2026-01-31T08:00:00[Europe/Berlin].
+
+Room for the certificate is taken before anything is erased. Where it cannot be put in its place afterwards, the command says where it is and ends with 12: the erase is done.";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  keyfall import assistant.db cv-corpus/en
+  keyfall import assistant.db cv-corpus --actions actions.jsonl --strict
+  keyfall import assistant.db cv-corpus --skip-missing --json
+
+A cell of the table holds no TAB, CR or LF: a row that is broken by one is named with its line, and nothing is imported. So is an action
+that is marked for another user than its clip's.";
 
 /// A storage engine for cryptographic erasure.
 #[derive(Parser)]
@@ -51,6 +68,10 @@ pub(crate) struct Args {
     /// The root cell's directory [default: STORE.cell].
     #[arg(long, global = true, value_name = "PATH", env = "KEYFALL_CELL")]
     pub cell: Option<PathBuf>,
+    /// Make this place of the store the owner of the root cell, whichever was that before. Any other place of the same store can only be
+    /// looked at from then on, and what it has that this one lacks is lost.
+    #[arg(long, global = true)]
+    pub take_over: bool,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -59,7 +80,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Make a store and its root cell.
     #[command(
-        override_usage = "keyfall init [STORE] [--cell PATH] [--accept-remnants | --keyholder KEY@HOST:PORT... --threshold T] [--log-origin NAME]"
+        override_usage = "keyfall init [STORE] [--cell PATH] [--accept-remnants | --keyholder KEY@HOST:PORT... --threshold T [--margin M]] [--log-origin NAME]"
     )]
     Init {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -76,6 +97,10 @@ pub(crate) enum Command {
         /// How many of them are allowed for to lie.
         #[arg(long, value_name = "F", default_value_t = 1, requires = "keyholder")]
         liars: u8,
+        /// How many more than the threshold must hold the next root key before the old one is destroyed: so many may be lost at once and
+        /// nothing else is. With 0, an erase is final with fewer keyholders, and one more that breaks down may cost everything.
+        #[arg(long, value_name = "M", default_value_t = MARGIN, requires = "keyholder")]
+        margin: u8,
         /// Name of its log of erases: a URL without the scheme, where you will publish it [default: made from the store's id].
         #[arg(long, value_name = "NAME")]
         log_origin: Option<String>,
@@ -92,8 +117,12 @@ pub(crate) enum Command {
     /// Import recordings and transcripts in the layout of Mozilla Common Voice, and what an assistant did for them.
     ///
     /// CORPUS is a locale's folder (with validated.tsv and clips/), or the folder above several. Each row becomes an
-    /// interaction of the row's client_id. Importing twice puts everything in twice.
-    #[command(override_usage = "keyfall import [STORE] CORPUS [--actions FILE] [--ids] [--skip-missing]")]
+    /// interaction of the row's client_id. All of it is checked before anything goes in; rows of users that were erased are
+    /// passed over and counted. Importing twice puts everything in twice.
+    #[command(
+        after_help = IMPORT_EXAMPLES,
+        override_usage = "keyfall import [STORE] CORPUS [--actions FILE] [--ids] [--skip-missing] [--strict]"
+    )]
     Import {
         #[arg(value_name = "STORE CORPUS", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
@@ -106,6 +135,9 @@ pub(crate) enum Command {
         /// Pass over rows whose clip is not there.
         #[arg(long)]
         skip_missing: bool,
+        /// Import nothing where the store refuses a row: its user was erased, or a policy lets nothing of it be kept.
+        #[arg(long)]
+        strict: bool,
     },
     /// Put a record and print its id.
     #[command(override_usage = "keyfall put [STORE] --user U --class C [--from ID]... [OPTIONS] FILE|-")]
@@ -170,6 +202,9 @@ pub(crate) enum Command {
         /// The envelope.
         #[arg(short, long, value_name = "ENVELOPE")]
         output: PathBuf,
+        /// Replace a certificate or a secret key that lies there.
+        #[arg(long)]
+        force: bool,
     },
     /// Take envelopes in, as records, and print their ids. A second copy of one gives the same id.
     #[command(override_usage = "keyfall accept [STORE] ENVELOPE...")]
@@ -195,6 +230,9 @@ pub(crate) enum Command {
         /// The request, to be sent to who has the store.
         #[arg(short, long, value_name = "REQUEST")]
         output: PathBuf,
+        /// Replace a certificate or a secret key that lies at REQUEST.
+        #[arg(long)]
+        force: bool,
         /// The secret of this one request; `unseal` removes it.
         #[arg(long, value_name = "SECRET")]
         secret: PathBuf,
@@ -241,7 +279,7 @@ pub(crate) enum Command {
         user: UserId,
     },
     /// Write a record to standard output or to a file.
-    #[command(override_usage = "keyfall get [STORE] ID [--as WHO --purpose WHY] [-o FILE]")]
+    #[command(override_usage = "keyfall get [STORE] ID [--as WHO --purpose WHY] [-o FILE [--force]]")]
     Get {
         #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
@@ -254,9 +292,12 @@ pub(crate) enum Command {
         /// Write to this file instead of standard output.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Replace a certificate or a secret key that lies there.
+        #[arg(long, requires = "output")]
+        force: bool,
     },
     /// Show everything kept about a user: records and where they come from, holds, what was done and why, what was erased, copies.
-    #[command(override_usage = "keyfall report [STORE] --user U [--html | --json]")]
+    #[command(override_usage = "keyfall report [STORE] --user U [--html | --json] [-o FILE [--force]]")]
     Report {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
@@ -266,10 +307,16 @@ pub(crate) enum Command {
         /// A page to read, complete in itself.
         #[arg(long, conflicts_with = "json")]
         html: bool,
+        /// Write to this file instead of standard output.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Replace a certificate or a secret key that lies there.
+        #[arg(long, requires = "output")]
+        force: bool,
     },
     /// Write everything kept about a user into an empty directory: the records as they were put, and the report.
     #[command(
-        override_usage = "keyfall export [STORE] --user U DIR\n       keyfall export [STORE] --user U --to FILE.pub SEALED"
+        override_usage = "keyfall export [STORE] --user U DIR\n       keyfall export [STORE] --user U --to FILE.pub SEALED [--force]"
     )]
     Export {
         #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
@@ -280,6 +327,9 @@ pub(crate) enum Command {
         /// Whose: the name your application gives.
         #[arg(long)]
         user: UserId,
+        /// Replace a certificate or a secret key that lies at SEALED.
+        #[arg(long, requires = "to")]
+        force: bool,
     },
     /// List records.
     #[command(override_usage = "keyfall list [STORE] [OPTIONS]")]
@@ -295,10 +345,10 @@ pub(crate) enum Command {
         /// A UUID of version 7, as `put` and `list` show it.
         #[arg(long)]
         interaction: Option<InteractionId>,
-        /// Only interactions that began then or later.
+        /// Only interactions that began then or later; a date is a day in UTC, and begins at 00:00Z.
         #[arg(long, value_name = "T", value_parser = time)]
         after: Option<Timestamp>,
-        /// Only interactions that began before.
+        /// Only interactions that began before; before a date is before that day began in UTC.
         #[arg(long, value_name = "T", value_parser = time)]
         before: Option<Timestamp>,
         /// Newest interaction first.
@@ -311,7 +361,7 @@ pub(crate) enum Command {
     /// Erase, in every copy: a user, a class of it, an interaction, a time range, or one record.
     #[command(
         after_help = ERASE_EXAMPLES,
-        override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--keep C --reason R] [--in TIME | --final-within TIME] [-o CERT] [--yes]\n       keyfall erase [STORE] --record ID [--in TIME | --final-within TIME] [-o CERT] [--yes]"
+        override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--keep C --reason R] [--in TIME | --final-within TIME] [-o CERT [--force]] [--yes]\n       keyfall erase [STORE] --record ID [--in TIME | --final-within TIME] [-o CERT [--force]] [--yes]"
     )]
     Erase {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -325,10 +375,10 @@ pub(crate) enum Command {
         /// A UUID of version 7, as `put` and `list` show it.
         #[arg(long, requires = "user", conflicts_with_all = ["after", "before"])]
         interaction: Option<InteractionId>,
-        /// Only interactions that began then or later: 2026-01-31, or 2026-01-31T08:00:00Z.
+        /// Only interactions that began then or later: 2026-01-31, a day in UTC, or 2026-01-31T08:00:00Z.
         #[arg(long, value_name = "T", value_parser = time, requires = "user")]
         after: Option<Timestamp>,
-        /// Only interactions that began before.
+        /// Only interactions that began before; before a date is before that day began in UTC.
         #[arg(long, value_name = "T", value_parser = time, requires = "user")]
         before: Option<Timestamp>,
         /// A record, by the id that `put` printed.
@@ -347,8 +397,11 @@ pub(crate) enum Command {
         #[arg(long, value_name = "TIME", value_parser = span)]
         final_within: Option<Duration>,
         /// Write a certificate of it to this file. The store keeps none of a user that is erased whole: keep it.
-        #[arg(short, long, value_name = "CERT", conflicts_with = "delay")]
+        #[arg(short, long, value_name = "CERT", conflicts_with = "delay", alias = "certificate")]
         output: Option<PathBuf>,
+        /// Replace a certificate or a secret key that lies there.
+        #[arg(long, requires = "output")]
+        force: bool,
         /// Who asked for it; it stands in the certificate.
         #[arg(long, value_name = "WHO", requires = "output", default_value = "")]
         authority: String,
@@ -369,10 +422,13 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Keyholder(KeyholderCommand),
     /// Do what is due: planned erases, records that passed a limit, pending erases. Every other command does it first.
-    #[command(override_usage = "keyfall tend [STORE]")]
+    #[command(override_usage = "keyfall tend [OPTIONS] [STORE]")]
     Tend {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
+        /// The clock is right, however long ago the store was written last: do what is due by it.
+        #[arg(long)]
+        clock_is_right: bool,
     },
     /// Planned erases: list and cancel what `erase --in` planned.
     #[command(subcommand)]
@@ -392,9 +448,18 @@ pub(crate) enum Command {
         #[arg(value_name = "STORE DEST", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
     },
-    /// Build a store anew from copies and the cell.
-    #[command(override_usage = "keyfall restore --cell PATH --into STORE COPY...")]
+    /// Find out what a restore from copies would bring back, without building anything: reads and opens all of it.
+    #[command(override_usage = "keyfall check STORE COPY...")]
+    Check {
+        #[arg(value_name = "STORE COPY", required = true, num_args = 2..)]
+        places: Vec<PathBuf>,
+    },
+    /// Build a store from copies and the cell. It can be looked at; it is written to once it was taken over.
+    #[command(override_usage = "keyfall restore --cell PATH --into STORE [--adopt] COPY...")]
     Restore {
+        /// Take the place of the store that the copies are of: that one can only be looked at from then on.
+        #[arg(long)]
+        adopt: bool,
         /// The store to build: an empty directory, or none yet.
         #[arg(long, value_name = "STORE")]
         into: PathBuf,
@@ -433,6 +498,32 @@ pub(crate) enum Command {
     Bench(BenchArgs),
 }
 
+impl Command {
+    /// Whether it changes something: then its answer matters, also where it cannot be written.
+    pub(crate) fn acts(&self) -> bool {
+        match self {
+            Command::Get { output, .. } | Command::Report { output, .. } => output.is_some(),
+            Command::List { .. }
+            | Command::Lineage { .. }
+            | Command::History { .. }
+            | Command::Status { .. }
+            | Command::Audit { .. }
+            | Command::Demo { .. }
+            | Command::Bench(_)
+            | Command::Certificate(CertificateCommand::Show { .. } | CertificateCommand::Verify { .. })
+            | Command::Keyholder(KeyholderCommand::Status { .. } | KeyholderCommand::Serve { .. })
+            | Command::Plan(PlanCommand::List { .. })
+            | Command::Policy(PolicyCommand::List { .. })
+            | Command::Hold(HoldCommand::List { .. })
+            | Command::Grant(GrantCommand::List { .. })
+            | Command::Training(TrainingCommand::List { .. })
+            | Command::Copy(CopyCommand::Status { .. }) => false,
+            Command::Log(command) => matches!(command, LogCommand::Export { .. } | LogCommand::Cosign { .. }),
+            _ => true,
+        }
+    }
+}
+
 /// STORE and what follows it; where only the latter is given, KEYFALL_STORE names the store.
 pub(crate) fn store_and<const N: usize>(mut places: Vec<PathBuf>) -> Result<(PathBuf, [PathBuf; N]), Error> {
     if places.len() == N {
@@ -450,20 +541,31 @@ pub(crate) fn store_from_env() -> Result<PathBuf, Error> {
         .ok_or_else(|| Error::new(ErrorKind::Invalid, "which store? name its directory as STORE, or in KEYFALL_STORE"))
 }
 
+/// A point in time: a date is the beginning of its day in UTC.
 fn time(text: &str) -> Result<Timestamp, String> {
-    let stamp = text.parse::<jiff::Timestamp>().or_else(|_| {
-        let date = text.parse::<jiff::civil::Date>()?;
-        date.to_zoned(jiff::tz::TimeZone::UTC).map(|z| z.timestamp())
-    });
-    let stamp = stamp.map_err(|_| format!("{text:?} is no time; write 2026-01-31 or 2026-01-31T08:00:00Z"))?;
-    u64::try_from(stamp.as_millisecond()).map(Timestamp).map_err(|_| "times begin in 1970".to_owned())
+    keyfall::time::parse(text).map(|span| span.from).map_err(|e| e.to_string())
 }
 
+/// A length of time. What is read here decides what is erased and when: nothing that can be meant in two ways is taken.
 fn span(text: &str) -> Result<Duration, String> {
-    let span = text.parse::<jiff::Span>().and_then(|s| s.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
-    span.ok()
-        .and_then(|span| Duration::try_from(span).ok())
-        .ok_or_else(|| format!("{text:?} is no length of time; write 30d, 12h, 2w or 1d12h"))
+    let unit = |wanted: &[&str]| {
+        let mut units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty());
+        units.any(|unit| wanted.iter().any(|wanted| unit.eq_ignore_ascii_case(wanted)))
+    };
+    // In ISO 8601 an M stands for months before the T, and for minutes after it.
+    let is_iso = text.trim_start_matches(['+', '-']).starts_with(['P', 'p']);
+    if !is_iso && unit(&["m"]) {
+        return Err(format!(
+            "{text:?} is ambiguous: m may mean min (minutes) or mo (months); write 6min, or days for months: 180d"
+        ));
+    }
+    let span = text.parse::<jiff::Span>().ok();
+    if span.is_some_and(|span| span.get_months() != 0 || span.get_years() != 0) {
+        return Err(format!("{text:?}: months and years differ in length; write days: 180d, 365d"));
+    }
+    let span = span.and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok());
+    span.and_then(|span| Duration::try_from(span).ok())
+        .ok_or_else(|| format!("{text:?} is no length of time; write 30d, 12h, 15min, 2w or 1d12h"))
 }
 
 fn hold_id(text: &str) -> Result<u64, String> {

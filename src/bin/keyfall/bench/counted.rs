@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyfall::Error;
-use keyfall::cell::{Contents, Durable, Promise, Retirement, RootCell, RootId, RootKey};
+use keyfall::cell::{Contents, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
 use keyfall::ids::{BlobName, StoreId};
 use keyfall::limits::SLOT_BYTES;
-use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Store, Usage};
+use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 
 /// What went through, since the process began.
 #[derive(Default)]
@@ -111,7 +111,7 @@ impl<S: Store> Store for CountedStore<S> {
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>), Error> {
         self.store.names(from, limit)
     }
-    fn remove(&self, names: &[BlobName]) -> Result<(), Error> {
+    fn remove(&self, names: &[BlobName]) -> Result<Removed, Error> {
         self.store.remove(names)
     }
     fn usage(&self) -> Result<Usage, Error> {
@@ -138,6 +138,12 @@ impl RootCell for CountedCell {
     }
     fn wants_epoch(&self) -> bool {
         self.cell.wants_epoch()
+    }
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<(), Error> {
+        self.cell.claim(store, owner, mark)
+    }
+    fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool, Error> {
+        self.cell.ready(keep, next)
     }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<(), Error> {
         if self.ready().take() != Some(*id) {

@@ -23,7 +23,8 @@ use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Scope, UserId};
 use serde_json::{Value, json};
 
 use crate::args::BenchArgs;
-use crate::commands::{Done, write_whole};
+use crate::commands::Done;
+use crate::outfile::{OutFile, Replace};
 use crate::output::{line, progress, table, value};
 
 /// Records put in one commit where a store is filled.
@@ -366,16 +367,18 @@ fn plot(rows: &[Row]) -> String {
 }
 
 pub(crate) fn run(args: &BenchArgs, json: bool) -> Done {
+    // What takes long should not end at a file that cannot be written.
+    let svg =
+        args.svg.as_ref().map(|svg| OutFile::create(svg, Replace::Ordinary).map(|file| (svg, file))).transpose()?;
     let dir = args.dir.join(format!("keyfall-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).map_err(|e| Error::io(dir.display(), e))?;
     let scratch = Scratch(dir);
     let mut rows = Vec::new();
     measure(args, &scratch.0, &mut rows)?;
-    if let Some(svg) = &args.svg {
-        let text = plot(&rows);
-        write_whole(svg, |file| {
-            std::io::Write::write_all(file, text.as_bytes()).map_err(|e| Error::io(svg.display(), e))
-        })?;
+    if let Some((svg, mut file)) = svg {
+        let drawn = std::io::Write::write_all(&mut file, plot(&rows).as_bytes());
+        drawn.map_err(|e| Error::io(svg.display(), e))?;
+        file.finish()?;
     }
     if json {
         return value(&Value::Array(rows.iter().map(as_json).collect()));

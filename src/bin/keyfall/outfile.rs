@@ -1,0 +1,322 @@
+//! Output files: whole under their name, or not there at all.
+//!
+//! Invariants:
+//! * What is written lies beside its place under a name of its own, readable by its owner alone, until it is complete and on the disk.
+//! * A device, a pipe or an open descriptor is written through; a link is followed, and stays; a directory is refused.
+//! * A certificate or a secret is not replaced unless that was asked for: neither can be made again.
+
+use std::ffi::OsStr;
+use std::fs::{File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use keyfall::env::{Env, System};
+use keyfall::{Error, ErrorKind};
+use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
+use rustix::io::Errno;
+
+/// As many as the kernel follows.
+pub(crate) const LINKS_MAX: usize = 40;
+/// As far as a file is read to know what it is.
+const LOOK_BYTES: u64 = 4 << 20;
+
+/// What may be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replace {
+    /// What can be made again: no certificate, no secret.
+    Ordinary,
+    /// Whatever file is there.
+    Anything,
+}
+
+impl Replace {
+    /// As `--force` says.
+    pub(crate) fn forced(force: bool) -> Self {
+        if force { Replace::Anything } else { Replace::Ordinary }
+    }
+}
+
+/// Where a name leads.
+enum Landing {
+    /// A file that is not there yet.
+    New(PathBuf),
+    /// A file that is there.
+    File(PathBuf, Metadata),
+    /// A device, a pipe, or what a descriptor of this process stands for.
+    Through(PathBuf),
+}
+
+/// How the bytes get there.
+enum Way {
+    /// Into a file beside the target, which is then renamed.
+    Beside { part: PathBuf, target: PathBuf, was: Option<Metadata>, replace: Replace },
+    /// Straight.
+    Through,
+    /// Straight, to this process's standard output.
+    Stdout,
+}
+
+/// A file that is being written. Dropped before [`OutFile::finish`] it leaves nothing.
+pub(crate) struct OutFile {
+    /// As it was typed.
+    place: PathBuf,
+    file: File,
+    way: Way,
+    /// Whether it is worth keeping beside its place where it cannot get there.
+    precious: bool,
+}
+
+fn invalid(place: &Path, what: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("{} {what}; name a file", place.display()))
+}
+
+/// Whether a path names a descriptor of a process: what it stands for cannot be renamed over.
+fn is_descriptor(path: &Path) -> bool {
+    path.starts_with("/dev/fd") || path.starts_with("/proc") && path.components().any(|part| part.as_os_str() == "fd")
+}
+
+fn landing(place: &Path) -> Result<Landing, Error> {
+    let letters = place.as_os_str().as_bytes();
+    if letters.is_empty() || letters.ends_with(b"/") {
+        return Err(invalid(place, "names no file"));
+    }
+    let mut path = place.to_owned();
+    for _ in 0..LINKS_MAX {
+        let meta = match path.symlink_metadata() {
+            Ok(meta) => meta,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Landing::New(path)),
+            Err(e) => return Err(Error::io(place.display(), e)),
+        };
+        let kind = meta.file_type();
+        if is_descriptor(&path) && !kind.is_dir() || kind.is_fifo() || kind.is_char_device() || kind.is_block_device() {
+            return Ok(Landing::Through(path));
+        }
+        if kind.is_symlink() {
+            let to = path.read_link().map_err(|e| Error::io(place.display(), e))?;
+            path = path.parent().unwrap_or(Path::new("")).join(to);
+        } else if kind.is_file() {
+            return Ok(Landing::File(path, meta));
+        } else {
+            return Err(invalid(place, if kind.is_dir() { "is a directory" } else { "is no file" }));
+        }
+    }
+    Err(invalid(place, "is a link that leads in a circle"))
+}
+
+/// What a file holds that cannot be made again.
+fn irreplaceable(file: &Path) -> Option<&'static str> {
+    let mut bytes = Vec::new();
+    if File::open(file).and_then(|f| f.take(LOOK_BYTES).read_to_end(&mut bytes)).is_err() {
+        return Some("what cannot be read, and may be a certificate");
+    }
+    let has = |what: &[u8]| bytes.windows(what.len()).any(|window| window == what);
+    if bytes.starts_with(b"keyfall-private-") || bytes.starts_with(b"keyfall-once-") {
+        return Some("a secret key");
+    }
+    has(b"\nkeyfall/certificate@v").then_some("a certificate")
+}
+
+fn may_replace(place: &Path, target: &Path, replace: Replace) -> Result<(), Error> {
+    match irreplaceable(target).filter(|_| replace == Replace::Ordinary) {
+        None => Ok(()),
+        Some(what) => Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "{} holds {what}, which cannot be made again; name another file, or replace it with --force",
+                place.display()
+            ),
+        )),
+    }
+}
+
+fn parent(target: &Path) -> &Path {
+    target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A new file beside `target` that only its owner reads.
+fn part(place: &Path, target: &Path) -> Result<(PathBuf, File), Error> {
+    let dir = parent(target);
+    loop {
+        let mut drawn = [0; 8];
+        System.fill(&mut drawn)?;
+        let part = dir.join(format!(".keyfall-{:016x}.part", u64::from_be_bytes(drawn)));
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part) {
+            Ok(file) => return Ok((part, file)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let text = format!("{}: there is no directory {}; make it first", place.display(), dir.display());
+                return Err(Error::new(ErrorKind::Io, text).with_source(e));
+            }
+            Err(e) => return Err(Error::io(place.display(), e)),
+        }
+    }
+}
+
+/// The mode of a file that anybody would make here.
+fn new_mode() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    0o666 & !umask.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o077)
+}
+
+impl OutFile {
+    /// Opens `place` for writing; `-` is standard output. Whatever can be found out before the first byte is found out here.
+    pub(crate) fn create(place: &Path, replace: Replace) -> Result<Self, Error> {
+        let io = |e| Error::io(place.display(), e);
+        let stdout = || io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(io);
+        let precious = false;
+        let place = place.to_owned();
+        if place.as_os_str() == OsStr::new("-") {
+            return Ok(OutFile { file: stdout()?, place, way: Way::Stdout, precious });
+        }
+        let (target, was) = match landing(&place)? {
+            Landing::New(target) => (target, None),
+            Landing::File(target, meta) => {
+                may_replace(&place, &target, replace)?;
+                (target, Some(meta))
+            }
+            Landing::Through(path) => {
+                let out = stdout()?;
+                let same = |a: Metadata, b: Metadata| (a.dev(), a.ino(), a.rdev()) == (b.dev(), b.ino(), b.rdev());
+                if path.metadata().ok().zip(out.metadata().ok()).is_some_and(|(a, b)| same(a, b)) {
+                    return Ok(OutFile { file: out, place, way: Way::Stdout, precious });
+                }
+                let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
+                return Ok(OutFile { file, place, way: Way::Through, precious });
+            }
+        };
+        let (part, file) = part(&place, &target)?;
+        Ok(OutFile { place, file, way: Way::Beside { part, target, was, replace }, precious })
+    }
+
+    /// Whether it goes to standard output: nothing else should be said there then.
+    pub(crate) fn is_stdout(&self) -> bool {
+        matches!(self.way, Way::Stdout)
+    }
+
+    /// Whether it goes where no room can be kept.
+    pub(crate) fn is_through(&self) -> bool {
+        !matches!(self.way, Way::Beside { .. })
+    }
+
+    /// Takes room on the disk for what will be written after a step that cannot be undone. What is written then is kept beside its
+    /// place where it cannot get there.
+    pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), Error> {
+        if self.is_through() {
+            return Ok(());
+        }
+        let io = |place: &Path, e: io::Error| Error::io(place.display(), e);
+        match fallocate(&self.file, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                let zeros = io::copy(&mut io::repeat(0).take(bytes), &mut self.file);
+                zeros.and_then(|_| self.file.rewind()).map_err(|e| io(&self.place, e))?;
+            }
+            Err(e) => return Err(io(&self.place, e.into())),
+        }
+        // Where blocks are found at write-out only, a full disk is found here.
+        self.file.sync_all().map_err(|e| io(&self.place, e))?;
+        self.precious = true;
+        Ok(())
+    }
+
+    /// Makes it durable under its name.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        let Way::Beside { part, target, was, replace } = std::mem::replace(&mut self.way, Way::Through) else {
+            return self.file.flush().map_err(|e| self.failed(e));
+        };
+        let whole = self.whole(was.as_ref());
+        let done = whole
+            .and_then(|()| self.land(&part, &target, was.is_some(), replace))
+            .and_then(|()| File::open(parent(&target)).and_then(|dir| dir.sync_all()).map_err(|e| self.failed(e)));
+        done.map_err(|e| {
+            if !self.precious {
+                let _ = std::fs::remove_file(&part);
+            }
+            // Where it got to its place and only the directory's sync failed, there is nothing beside it.
+            if part.exists() { e.context(format!("what was written is kept as {}", part.display())) } else { e }
+        })
+    }
+
+    /// Gives it its length, mode and owner, and has it on the disk.
+    fn whole(&mut self, was: Option<&Metadata>) -> Result<(), Error> {
+        let file = &mut self.file;
+        if let Some(was) = was {
+            // Only root can give a file away; for anybody else it stays their own.
+            let _ = std::os::unix::fs::fchown(&*file, Some(was.uid()), Some(was.gid()));
+        }
+        let mode = was.map_or_else(new_mode, |was| was.mode() & 0o777);
+        let done = file
+            .stream_position()
+            .and_then(|len| file.set_len(len))
+            .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
+            .and_then(|()| file.sync_all());
+        done.map_err(|e| self.failed(e))
+    }
+
+    /// Where something is done already, nobody is told to call again.
+    fn failed(&self, e: io::Error) -> Error {
+        if self.precious { untellable(&self.place, e) } else { Error::io(self.place.display(), e) }
+    }
+
+    fn land(&self, part: &Path, target: &Path, there: bool, replace: Replace) -> Result<(), Error> {
+        let io = |e: io::Error| self.failed(e);
+        if !there {
+            match renameat_with(CWD, part, CWD, target, RenameFlags::NOREPLACE) {
+                Ok(()) => return Ok(()),
+                // Somebody made it meanwhile, or the file system cannot tell.
+                Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => {}
+                Err(e) => return Err(io(e.into())),
+            }
+        }
+        match landing(target)? {
+            Landing::File(now, _) if now == target => may_replace(&self.place, target, replace)?,
+            Landing::New(_) => {}
+            _ => return Err(invalid(&self.place, "was replaced by something else meanwhile")),
+        }
+        std::fs::rename(part, target).map_err(io)
+    }
+}
+
+/// An error of the operating system behind something that is done.
+pub(crate) fn untellable(place: &Path, e: io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("{}: {e}", place.display())).with_source(e)
+}
+
+impl Write for OutFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for OutFile {
+    fn drop(&mut self) {
+        if let Way::Beside { part, .. } = &self.way {
+            let _ = std::fs::remove_file(part);
+        }
+    }
+}
+
+/// Writes a file whole or not at all.
+pub(crate) fn write_to<T>(
+    place: &Path,
+    replace: Replace,
+    write: impl FnOnce(&mut File) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut out = OutFile::create(place, replace)?;
+    let done = write(&mut out.file)?;
+    out.finish()?;
+    Ok(done)
+}
+
+/// The same, over whatever file is there.
+pub(crate) fn write_whole<T>(place: &Path, write: impl FnOnce(&mut File) -> Result<T, Error>) -> Result<T, Error> {
+    write_to(place, Replace::Anything, write)
+}

@@ -1,0 +1,149 @@
+//! Who may change a store and destroy its keys.
+//!
+//! A store remembers the claims of its place, and the root cell the last claim of all. They agree in one directory only: a backup and a
+//! restored store have never been claimed, and a copy of the directory, byte for byte, has a claim that is not the last as soon as the
+//! other one is opened. Whoever is not the owner may look at everything that the cell's keys open, and destroys nothing.
+
+use super::{Inner, Options};
+use crate::cell::{Contents, Owner, RootCell};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::StoreId;
+use crate::store::{Claimed, Head, Store};
+
+/// As what an engine opens a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OpenAs {
+    /// As its owner, where this place of the store made the last claim; else to look.
+    #[default]
+    Owner,
+    /// To look only: nothing is claimed, written or destroyed, here or in the root cell.
+    ReadOnly,
+    /// As its owner, whoever that was before: the other place is read-only from then on. What that one committed and this one lacks is lost.
+    TakeOver,
+}
+
+/// What an opened engine may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Owner,
+    /// It only looks.
+    Looker {
+        /// Why.
+        why: String,
+        /// Whether it might be the owner if it asked to.
+        may_own: bool,
+    },
+}
+
+const NOBODY: [u8; 16] = [0; 16];
+
+/// Whether this place made the claim that the cell knows as the last one. A crash may have come between the two halves of a claim.
+fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
+    match claimed {
+        None => owner.instance == NOBODY,
+        Some(claimed) => claimed.instance == owner.instance && [claimed.known, claimed.next].contains(&owner.token),
+    }
+}
+
+fn why_not(store: &dyn Store, claimed: Option<&Claimed>) -> String {
+    let what = match claimed {
+        None => {
+            "was never opened as the store that owns this root cell: it is a backup, a restored store or another copy"
+        }
+        Some(_) => "is no longer the store that owns this root cell: another copy of it was opened since",
+    };
+    format!(
+        "{} {what}; it can be looked at as it is, and to write to it take it over (`--take-over`), which makes the other one read-only for good",
+        store.place()
+    )
+}
+
+/// Decides what an engine may do, from what store and cell remember. Writes nothing.
+pub(super) fn role(options: &Options, store: &dyn Store, contents: &Contents) -> Result<Role> {
+    let claimed = store.claimed()?;
+    let may_own = contents.owner.as_ref().is_none_or(|owner| is_last(claimed.as_ref(), owner));
+    let why = match options.open_as {
+        OpenAs::TakeOver => return Ok(Role::Owner),
+        OpenAs::Owner if may_own => return Ok(Role::Owner),
+        OpenAs::ReadOnly if may_own => format!("{} was opened to look only; open it to write", store.place()),
+        OpenAs::Owner | OpenAs::ReadOnly => why_not(store, claimed.as_ref()),
+    };
+    Ok(Role::Looker { why, may_own })
+}
+
+/// Claims a store and its cell, in this order: once the store has the claim, no writer that came before can publish any more, and only then
+/// may a key be destroyed that it might have published under. Gives the newest head.
+pub(super) fn claim(
+    env: &dyn Env,
+    (id, store, cell): (StoreId, &dyn Store, &dyn RootCell),
+    owner: Option<Owner>,
+) -> Result<Option<Head>> {
+    let claimed = store.claimed()?;
+    let drawn = || -> Result<[u8; 16]> {
+        let mut token = NOBODY;
+        env.fill(&mut token)?;
+        Ok(token)
+    };
+    let instance = match &claimed {
+        Some(claimed) => claimed.instance,
+        None => drawn()?,
+    };
+    let number = 1 + claimed.map_or(0, |claimed| claimed.claim).max(owner.map_or(0, |owner| owner.claim));
+    let next = Claimed { instance, claim: number, known: owner.map_or(NOBODY, |owner| owner.token), next: drawn()? };
+    let head = store.claim(&next)?;
+    // A store that keeps no claim has none now either.
+    let instance = if store.claimed()?.is_some() { instance } else { NOBODY };
+    let owner = Owner { instance, claim: number, token: next.next };
+    cell.claim(id, &owner, head.as_ref().map_or(0, |head| head.id.commit))?;
+    Ok(head)
+}
+
+/// Refuses a store that lacks commits which the cell was told of: its medium went back.
+pub(super) fn check_mark(options: &Options, store: &dyn Store, head: &Head, mark: u64) -> Result<()> {
+    if head.id.commit >= mark || options.open_as != OpenAs::Owner {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Refused,
+        format!(
+            "{} is at commit {}, and commit {mark} was acknowledged: it came back older than it was; restore it from a copy that holds that commit, or take it over as it is, which gives up what it lacks",
+            store.place(),
+            head.id.commit
+        ),
+    ))
+}
+
+impl Inner {
+    /// Whether this engine only looks, and why.
+    pub(super) fn looks_only(&self) -> Option<&str> {
+        match &self.role {
+            Role::Owner => None,
+            Role::Looker { why, .. } => Some(why),
+        }
+    }
+
+    pub(super) fn may_own(&self) -> bool {
+        match &self.role {
+            Role::Owner => true,
+            Role::Looker { may_own, .. } => *may_own,
+        }
+    }
+
+    /// Whether something waits to be done by the owner, which this engine might be: what is due, or a root key that is to be destroyed.
+    pub(super) fn owes(&self) -> Result<bool> {
+        if !self.may_own() {
+            return Ok(false);
+        }
+        let due = self.next_due()?.is_some_and(|due| due <= self.options.env.now());
+        Ok(due || self.cell.load()?.keys.len() > 1)
+    }
+
+    /// Before anything is written.
+    pub(super) fn check_owner(&self) -> Result<()> {
+        match self.looks_only() {
+            None => Ok(()),
+            Some(why) => Err(Error::new(ErrorKind::Fenced, why)),
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! What the cell keeps on this machine: who the keyholders are, who was dealt shares of which epochs, and what they have said since. No
+//! secret is in it.
+//!
+//! Finality is a fact of each epoch. Its root key is gone when enough of those who were dealt a share of it, or of an attempt that would have
+//! followed it, have signed since; it leaves the [`Ledger`] by that rule alone. Where the keyholders stay the same one entry covers all
+//! epochs, for who signs for a later one signs for those before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use data_encoding::BASE64;
+
+use super::net::KeyholderId;
+use crate::cell::{Quorum, RootId, Statement};
+use crate::certificate::Said;
+use crate::error::{Error, Result};
+use crate::ids::StoreId;
+
+/// The Ed25519 key by which a keyholder signs.
+type Signer = [u8; 32];
+
+/// How many keyholders there must be of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Shares that give the key back.
+    pub threshold: u8,
+    /// Liars allowed for.
+    pub liars: u8,
+    /// How many more than `threshold` must hold the next root key before one is asked to destroy the old.
+    pub margin: u8,
+}
+
+/// A margin of one: a keyholder may be lost between an erase and the next.
+pub const MARGIN: u8 = 1;
+
+impl From<(u8, u8)> for Rule {
+    fn from((threshold, liars): (u8, u8)) -> Self {
+        Rule { threshold, liars, margin: MARGIN }
+    }
+}
+
+/// A keyholder of a store, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Its public keys, as `keyholder init` prints them.
+    pub key: String,
+    /// `HOST:PORT`.
+    pub address: String,
+}
+
+impl Member {
+    fn signer(&self) -> Result<Signer> {
+        self.key.parse::<KeyholderId>().map(|id| id.statements)
+    }
+}
+
+/// What the cell keeps on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Shares that give the key back.
+    pub threshold: u8,
+    /// Liars allowed for.
+    pub liars: u8,
+    /// See [`Rule::margin`].
+    pub margin: u8,
+    /// The store, hexadecimal, once it is made.
+    pub store: Option<String>,
+    /// The keyholders; the first has the share at 1.
+    pub keyholders: Vec<Member>,
+    /// Keyholders that were replaced.
+    pub leaving: Vec<Left>,
+    /// Who was dealt shares of the running epoch, and of those that are not known to be gone, the oldest first.
+    pub dealt: Vec<Dealt>,
+    /// Whether the last retirement was final.
+    pub settled: bool,
+    /// The last that each keyholder signed, as far as it may be needed again.
+    pub statements: Vec<Said>,
+    /// Root keys whose deposit failed: what some keyholder took of them is to be destroyed.
+    pub failed: Vec<Failed>,
+}
+
+/// A keyholder that was replaced, until it has said that it holds nothing any more.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Left {
+    /// Who.
+    pub member: Member,
+    /// The point of its share.
+    pub x: u8,
+    /// The first epoch of which it was dealt none, once there is one.
+    pub until: Option<u64>,
+}
+
+/// Who was dealt shares of the root keys of some epochs.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dealt {
+    /// The first of these epochs.
+    pub from: u64,
+    /// The first that is not of them any more; none for those that still run.
+    pub until: Option<u64>,
+    /// The keys by which they sign, base64.
+    pub keyholders: Vec<String>,
+}
+
+/// A root key whose deposit failed.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failed {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its attempt, hexadecimal.
+    pub attempt: String,
+}
+
+/// Most root keys of failed deposits that are remembered: a keyholder has room for fewer.
+const FAILED_MAX: usize = 64;
+
+/// A keyholder that was replaced.
+#[derive(Clone, Debug)]
+pub(super) struct Gone {
+    pub(super) key: Signer,
+    pub(super) x: u8,
+    pub(super) until: Option<u64>,
+    /// It has said that it holds nothing any more.
+    pub(super) done: bool,
+}
+
+/// As [`Dealt`].
+#[derive(Debug)]
+struct Entry {
+    from: u64,
+    until: Option<u64>,
+    keys: BTreeSet<Signer>,
+}
+
+impl Entry {
+    /// Whether enough of them have signed since. The end of the last of the epochs is what counts: who signs for it signs for those before.
+    fn is_gone(&self, quorum: &Quorum, keep: &RootId, said: &BTreeMap<Signer, Statement>) -> bool {
+        let rule = Quorum { keyholders: self.keys.iter().copied().collect(), ..quorum.clone() };
+        let covers = |statement: &&Statement| match self.until {
+            Some(until) if until < keep.epoch => statement.keep.epoch >= until,
+            _ => statement.keep == *keep,
+        };
+        self.keys.iter().filter_map(|key| said.get(key)).filter(covers).count() >= rule.needed()
+    }
+}
+
+/// The part of the configuration that changes as epochs go by.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) left: Vec<Gone>,
+    dealt: Vec<Entry>,
+    settled: bool,
+    said: BTreeMap<Signer, Statement>,
+    /// Root keys that this process deposited.
+    own: BTreeSet<RootId>,
+    /// Those of this directory whose deposit failed, and which therefore no head bears.
+    failed: BTreeSet<RootId>,
+}
+
+fn bad(what: &str) -> Error {
+    Error::corrupt(format!("{what} in the cell's quorum.json does not parse; put the file back"))
+}
+
+impl Ledger {
+    /// Out of the configuration.
+    pub(super) fn read(config: &Config) -> Result<Self> {
+        let key = |text: &String| {
+            let key = BASE64.decode(text.as_bytes()).ok().and_then(|key| key.try_into().ok());
+            key.ok_or_else(|| bad("a keyholder's key"))
+        };
+        let dealt = |dealt: &Dealt| {
+            let keys = dealt.keyholders.iter().map(key).collect::<Result<_>>()?;
+            Ok(Entry { from: dealt.from, until: dealt.until, keys })
+        };
+        let left = |left: &Left| Ok(Gone { key: left.member.signer()?, x: left.x, until: left.until, done: false });
+        let store = config.store.clone().unwrap_or_default();
+        let said = |said: &Said| {
+            let statement = said.statement(&store).map_err(|_| bad("a statement"))?;
+            statement.verify().map_err(|_| bad("a statement"))?;
+            Ok((statement.keyholder, statement))
+        };
+        let failed = |failed: &Failed| {
+            let attempt = data_encoding::HEXLOWER.decode(failed.attempt.as_bytes()).ok();
+            let attempt = attempt.and_then(|attempt| attempt.try_into().ok()).ok_or_else(|| bad("an attempt"))?;
+            Ok(RootId { epoch: failed.epoch, attempt })
+        };
+        Ok(Ledger {
+            left: config.leaving.iter().map(left).collect::<Result<_>>()?,
+            dealt: config.dealt.iter().map(dealt).collect::<Result<_>>()?,
+            settled: config.settled,
+            said: config.statements.iter().map(said).collect::<Result<_>>()?,
+            own: BTreeSet::new(),
+            failed: config.failed.iter().map(failed).collect::<Result<_>>()?,
+        })
+    }
+
+    /// Into the configuration.
+    pub(super) fn write(&self, config: &mut Config) {
+        config.leaving.retain_mut(|left| {
+            let key = left.member.signer().ok();
+            let gone = self.left.iter().find(|gone| Some(gone.key) == key && gone.x == left.x);
+            left.until = gone.and_then(|gone| gone.until);
+            !gone.is_some_and(|gone| gone.done)
+        });
+        let dealt = |entry: &Entry| Dealt {
+            from: entry.from,
+            until: entry.until,
+            keyholders: entry.keys.iter().map(|key| BASE64.encode(key)).collect(),
+        };
+        config.dealt = self.dealt.iter().map(dealt).collect();
+        config.settled = self.settled;
+        config.statements = self.said.values().map(Said::new).collect();
+        let failed = |id: &RootId| Failed { epoch: id.epoch, attempt: data_encoding::HEXLOWER.encode(&id.attempt) };
+        config.failed = self.failed.iter().rev().take(FAILED_MAX).map(failed).collect();
+    }
+
+    /// Before the first share of a root key of `epoch` goes out to `members`. Says whether something changed that must be kept first.
+    pub(super) fn begin(&mut self, epoch: u64, members: &[Signer]) -> bool {
+        let members: BTreeSet<Signer> = members.iter().copied().collect();
+        let mut changed = false;
+        for gone in self.left.iter_mut().filter(|gone| gone.until.is_none()) {
+            gone.until = Some(epoch);
+            changed = true;
+        }
+        match self.dealt.last_mut() {
+            Some(last) if last.keys == members => return changed,
+            Some(last) => {
+                // What fails of this epoch must be gone with the root key before it: so those who get it count for that one too.
+                last.keys.extend(&members);
+                if last.from < epoch {
+                    last.until = Some(epoch);
+                    self.dealt.push(Entry { from: epoch, until: None, keys: members });
+                }
+            }
+            None => self.dealt.push(Entry { from: epoch, until: None, keys: members }),
+        }
+        true
+    }
+
+    /// Before shares of the running root key go out to some that lack theirs. Says whether something changed that must be kept first.
+    pub(super) fn deal(&mut self, epoch: u64, members: &[Signer], more: &[Signer]) -> bool {
+        if self.dealt.is_empty() {
+            // Nothing is known: any of those that there are.
+            let left = self.left.iter().map(|gone| gone.key);
+            let keys = members.iter().copied().chain(left).collect();
+            self.dealt.push(Entry { from: 0, until: None, keys });
+        }
+        let mut changed = false;
+        let runs = |entry: &&mut Entry| entry.from <= epoch && entry.until.is_none_or(|until| until > epoch);
+        for entry in self.dealt.iter_mut().filter(runs) {
+            let before = entry.keys.len();
+            entry.keys.extend(more);
+            changed |= entry.keys.len() > before;
+        }
+        changed
+    }
+
+    /// Everybody who may have a share of a root key that an erase now would have destroyed: the keyholders themselves, and whoever was dealt
+    /// one of an epoch that is not known to be gone.
+    pub(super) fn concerned(&self, quorum: &Quorum) -> Quorum {
+        let mut all = quorum.clone();
+        for key in self.dealt.iter().flat_map(|entry| &entry.keys) {
+            if !all.keyholders.contains(key) {
+                all.keyholders.push(*key);
+            }
+        }
+        all
+    }
+
+    /// The last epoch of each group that is over and not known to be gone, and who was dealt shares of it.
+    pub(super) fn unfinished(&self, quorum: &Quorum) -> Vec<(u64, Quorum)> {
+        let over = |entry: &Entry| {
+            let keyholders = entry.keys.iter().copied().collect();
+            entry.until.map(|until| (until - 1, Quorum { keyholders, ..quorum.clone() }))
+        };
+        self.dealt.iter().filter_map(over).collect()
+    }
+
+    /// What keyholders signed, in this process or before.
+    pub(super) fn said(&self) -> Vec<Statement> {
+        self.said.values().cloned().collect()
+    }
+
+    /// Takes down what was signed when all root keys but `keep` were to be destroyed; epochs of which enough have signed leave. `enough` says
+    /// whether those who signed now are.
+    pub(super) fn take_down(
+        &mut self,
+        quorum: &Quorum,
+        keep: &RootId,
+        statements: &[Statement],
+        enough: bool,
+    ) -> Taken {
+        let mut news = false;
+        for statement in statements {
+            let known = self.said.insert(statement.keyholder, statement.clone());
+            news |= known.is_none_or(|known| known.keep != statement.keep);
+        }
+        let gone = |entry: &Entry| entry.is_gone(quorum, keep, &self.said);
+        // What has not ended yet has nothing to be gone.
+        let ended = |entry: &Entry| entry.from < keep.epoch;
+        let all_gone = self.dealt.iter().all(|entry| !ended(entry) || gone(entry));
+        let over = |entry: &Entry| entry.until.is_some_and(|until| until <= keep.epoch);
+        let whether: Vec<bool> = self.dealt.iter().map(|entry| over(entry) && gone(entry)).collect();
+        let before = (self.dealt.len(), self.failed.len(), self.settled);
+        let mut whether = whether.into_iter();
+        self.dealt.retain(|_| whether.next() != Some(true));
+        // Of an epoch that is over there is nothing left to give up.
+        self.own.retain(|id| id.epoch > keep.epoch);
+        self.failed.retain(|id| id.epoch > keep.epoch);
+        let mut changed = false;
+        for gone in self.left.iter_mut().filter(|gone| !gone.done) {
+            let said = self.said.get(&gone.key).map(|statement| statement.keep.epoch);
+            gone.done = gone.until.zip(said).is_some_and(|(until, said)| said >= until);
+            changed |= gone.done;
+        }
+        let was_settled = self.settled;
+        self.settled = enough && all_gone;
+        changed |= before != (self.dealt.len(), self.failed.len(), self.settled);
+        // While something is pending each word may be the one that is needed later.
+        changed |= news && !(self.settled && was_settled);
+        Taken { all_gone, changed }
+    }
+
+    /// A root key that is about to be deposited.
+    pub(super) fn attempt(&mut self, id: RootId) {
+        self.own.insert(id);
+    }
+
+    /// Its deposit failed. Says whether that must be kept.
+    pub(super) fn fail(&mut self, id: RootId) -> bool {
+        self.failed.insert(id)
+    }
+
+    /// Attempts of this engine's own that failed: they are newer than what is kept. Those that a keyholder is seen to hold come first.
+    pub(super) fn given_up(&self, keep: &RootId, held: &BTreeSet<RootId>) -> Vec<RootId> {
+        let own = self.own.union(&self.failed);
+        let mut newer: Vec<RootId> = own.filter(|id| id.epoch > keep.epoch).copied().collect();
+        newer.sort_by_key(|id| !held.contains(id));
+        newer
+    }
+}
+
+/// What came of a round of statements.
+pub(super) struct Taken {
+    /// Whether of every epoch before that may reach something erased enough have signed.
+    pub(super) all_gone: bool,
+    /// Whether something changed that must be kept.
+    pub(super) changed: bool,
+}
+
+/// The store that a configuration names.
+pub(super) fn store_of(config: &Config) -> Result<Option<StoreId>> {
+    let id = config
+        .store
+        .as_ref()
+        .map(|id| data_encoding::HEXLOWER.decode(id.as_bytes()).map_err(|_| bad("the store's id")));
+    id.transpose()?.map(|id| id.try_into().map(StoreId).map_err(|_| bad("the store's id"))).transpose()
+}

@@ -1,0 +1,229 @@
+//! What was read and is on its way out: held where an erase reaches it, and handed to a writer one call at a time.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::secret::Secret;
+
+/// How long who closes outlets waits, in all, for writes that began before. A writer may block for ever.
+const WRITE_WAIT: Duration = Duration::from_millis(50);
+
+/// Something that may fall while what was read of it is on its way out.
+pub(crate) trait Falls: Send + Sync {
+    /// Has an outlet told, by this number, when it falls; the error says that it fell already.
+    fn watch(&self, outlet: &Arc<Outlet>, number: u64) -> Result<()>;
+    /// The error says that it fell.
+    fn check(&self) -> Result<()>;
+}
+
+/// What a span of an outlet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// What must not go out once its item fell: it becomes zeros.
+    Bytes,
+    /// One byte that says something else then.
+    Flag(u8),
+    /// The same, behind all else of the item.
+    End(u8),
+}
+
+struct Span {
+    number: u64,
+    from: usize,
+    to: usize,
+    part: Part,
+}
+
+/// Plaintext on its way out, of one item or several.
+pub(crate) struct Outlet {
+    inside: Mutex<Inside>,
+    ended: Condvar,
+}
+
+struct Inside {
+    /// Away while it is lent.
+    plain: Option<Secret>,
+    filled: usize,
+    spans: Vec<Span>,
+    /// The items in what is being written.
+    going: Vec<u64>,
+    fallen: Vec<u64>,
+    /// Those that fell behind their end.
+    late: Vec<u64>,
+    busy: Option<ThreadId>,
+}
+
+impl Inside {
+    fn may_go(&self) -> bool {
+        !self.going.iter().any(|number| self.fallen.contains(number))
+    }
+}
+
+impl Outlet {
+    /// For as many bytes at a time; the items come with [`Outlet::push`].
+    pub(crate) fn new(room: usize) -> Arc<Self> {
+        let inside = Inside {
+            plain: Some(Secret::zeroed(room)),
+            filled: 0,
+            spans: Vec::new(),
+            going: Vec::new(),
+            fallen: Vec::new(),
+            late: Vec::new(),
+            busy: None,
+        };
+        Arc::new(Outlet { inside: Mutex::new(inside), ended: Condvar::new() })
+    }
+
+    /// For one item, number 0, that is all there is in it.
+    pub(crate) fn of_one(room: usize) -> Arc<Self> {
+        let outlet = Self::new(room);
+        {
+            let mut inside = outlet.inside();
+            inside.spans.push(Span { number: 0, from: 0, to: room, part: Part::Bytes });
+            inside.going.push(0);
+        }
+        outlet
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An item fell: what is held of it becomes zeros, and what is being written of it goes no further.
+    pub(crate) fn fell(&self, number: u64) {
+        let mut inside = self.inside();
+        let Inside { plain, spans, fallen, late, .. } = &mut *inside;
+        if fallen.contains(&number) {
+            return;
+        }
+        fallen.push(number);
+        let Some(plain) = plain else { return };
+        for span in spans.iter().filter(|span| span.number == number) {
+            match span.part {
+                Part::Bytes => plain[span.from..span.to].fill(0),
+                Part::Flag(fell) => plain[span.from] = fell,
+                Part::End(fell) => {
+                    plain[span.from] = fell;
+                    late.push(number);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn has_fallen(&self, number: u64) -> bool {
+        self.inside().fallen.contains(&number)
+    }
+
+    /// Those that fell behind their end, since the last call.
+    pub(crate) fn late(&self) -> Vec<u64> {
+        std::mem::take(&mut self.inside().late)
+    }
+
+    /// Takes in as many bytes as there is room for, zeros where the item fell, and says how many.
+    pub(crate) fn push(&self, item: Option<(u64, Part)>, bytes: &[u8]) -> usize {
+        let mut inside = self.inside();
+        let Inside { plain, filled, spans, fallen, late, .. } = &mut *inside;
+        let Some(plain) = plain else { return 0 };
+        let (from, n) = (*filled, bytes.len().min(plain.len() - *filled));
+        let to = from + n;
+        match item.filter(|(number, _)| fallen.contains(number)) {
+            None => plain[from..to].copy_from_slice(&bytes[..n]),
+            Some((_, Part::Bytes)) => plain[from..to].fill(0),
+            Some((_, Part::Flag(fell))) => plain[from..to].fill(fell),
+            Some((number, Part::End(fell))) => {
+                plain[from..to].fill(fell);
+                late.push(number);
+            }
+        }
+        spans.extend(item.map(|(number, part)| Span { number, from, to, part }));
+        *filled = to;
+        n
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        let inside = self.inside();
+        inside.plain.as_ref().map_or(0, |plain| plain.len() - inside.filled)
+    }
+
+    /// Empties it into `seal`: what comes of that is what is written next.
+    pub(crate) fn empty(&self, seal: impl FnOnce(&[u8])) {
+        let mut inside = self.inside();
+        let Inside { plain, filled, spans, going, fallen, .. } = &mut *inside;
+        let Some(plain) = plain else { return };
+        seal(&plain[..*filled]);
+        plain[..*filled].fill(0);
+        *filled = 0;
+        going.clear();
+        going
+            .extend(spans.drain(..).filter(|s| s.part == Part::Bytes && !fallen.contains(&s.number)).map(|s| s.number));
+        going.dedup();
+    }
+
+    /// The items in what is being written.
+    pub(crate) fn is_going(&self, number: u64) -> bool {
+        let inside = self.inside();
+        inside.going.contains(&number) || inside.spans.iter().any(|span| span.number == number)
+    }
+
+    /// Begins one call of a writer, or of who fills it; `None` where something of what is written fell.
+    pub(crate) fn lend(&self) -> Option<Lent<'_>> {
+        let mut inside = self.inside();
+        if !inside.may_go() {
+            return None;
+        }
+        inside.busy = Some(thread::current().id());
+        let plain = inside.plain.take();
+        Some(Lent { outlet: self, plain })
+    }
+}
+
+/// An outlet's plaintext for the length of one call.
+pub(crate) struct Lent<'o> {
+    outlet: &'o Outlet,
+    plain: Option<Secret>,
+}
+
+impl Deref for Lent<'_> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.plain.as_deref().unwrap_or_default()
+    }
+}
+
+impl DerefMut for Lent<'_> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.plain.as_deref_mut().unwrap_or_default()
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut inside = self.outlet.inside();
+        let mut plain = self.plain.take();
+        if let Some(plain) = &mut plain {
+            // While it is lent there is nothing in it but bytes.
+            for span in inside.spans.iter().filter(|span| inside.fallen.contains(&span.number)) {
+                plain[span.from..span.to].fill(0);
+            }
+        }
+        inside.plain = plain;
+        inside.busy = None;
+        drop(inside);
+        self.outlet.ended.notify_all();
+    }
+}
+
+/// Waits for calls of writers that began before these outlets were told what fell, for a bounded time. Who closes an outlet
+/// from within such a call does not wait for it.
+pub(crate) fn settle(outlets: &[Arc<Outlet>]) {
+    let (me, until) = (thread::current().id(), Instant::now() + WRITE_WAIT);
+    for outlet in outlets {
+        let busy = |inside: &mut Inside| !inside.may_go() && inside.busy.is_some_and(|other| other != me);
+        let left = until.saturating_duration_since(Instant::now());
+        let waited = outlet.ended.wait_timeout_while(outlet.inside(), left, busy);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}

@@ -1,0 +1,352 @@
+//! A clock that is wrong for a while: nothing is erased by it that nobody asked for, and when it is right again nothing is blocked.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keyfall::cell::{MemoryCell, RootCell};
+use keyfall::engine::{Erase, Grant, Keeper, Policy, When};
+use keyfall::env::Env;
+use keyfall::sealed::Identity;
+use keyfall::store::{MemoryStore, Store};
+use keyfall::testing::Seeded;
+use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Result, Scope, Timestamp};
+
+use crate::command_line::Cli;
+use crate::support::{SMALL, World, kind, read, user};
+
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+const YEAR: i64 = 365 * DAY;
+
+impl World {
+    fn wrong_by(&self, ms: i64) {
+        self.env.set_wrong(ms);
+    }
+
+    fn pass(&self, ms: i64) {
+        self.env.advance(ms as u64);
+    }
+
+    /// The program ends, time passes, and it is started again.
+    fn closed_for(&mut self, ms: i64) {
+        self.engine = None;
+        self.pass(ms);
+        self.reopen();
+    }
+
+    /// Puts what a device recorded that made the id itself, so long ago.
+    fn put_began(&self, name: &str, class: Class, ago: i64) -> Result<RecordId> {
+        let began = Timestamp(self.env.now().0.checked_add_signed(-ago).unwrap());
+        let id = InteractionId::from_parts(began, [7; 10]);
+        self.engine().put(Put::new(user(name), class).interaction(id), &b"late"[..])
+    }
+}
+
+fn audio_of(name: &str) -> Scope {
+    Scope::class(user(name), Class::audio())
+}
+
+#[test]
+fn one_erase_by_a_clock_that_is_ahead_blocks_no_put_when_it_is_right_again() {
+    for (seed, ahead) in [HOUR / 2, 12 * HOUR, 10 * DAY, 40 * DAY, YEAR, 73 * YEAR].into_iter().enumerate() {
+        for restarts in [false, true] {
+            let mut world = World::new(seed as u64, SMALL);
+            let before = world.put("ada", Class::audio(), b"before");
+            let of_ben = world.put("ben", Class::audio(), b"before");
+            world.put("chloe", Class::audio(), b"before");
+            let span = When::Between { from: None, until: None };
+            let set = |world: &mut World, ms| {
+                world.wrong_by(ms);
+                if restarts {
+                    world.closed_for(10);
+                }
+            };
+            set(&mut world, ahead);
+            let erases =
+                [audio_of("ada"), Scope::Record(of_ben), Scope::User { user: user("chloe"), class: None, when: span }];
+            assert!(world.engine().erase_all(&erases).iter().all(Result::is_ok));
+            set(&mut world, 0);
+            let engine = world.engine();
+            for name in ["ada", "ben", "chloe", "dora"] {
+                let id = world.put(name, Class::audio(), b"after");
+                assert_eq!(read(engine, &id).unwrap(), b"after");
+                let began = id.interaction().began().0;
+                assert!(began.abs_diff(world.env.now().0) <= 2 * HOUR as u64, "ids tell the time: {ahead}");
+                // The application makes an interaction, and puts several records into it.
+                let interaction = engine.new_interaction().unwrap();
+                for class in [Class::audio(), Class::transcript()] {
+                    engine.put(Put::new(user(name), class).interaction(interaction), &b"x"[..]).unwrap();
+                }
+            }
+            // What was erased stays erased, and what comes late from then as well.
+            assert_eq!(kind(read(engine, &before)), ErrorKind::Erased);
+            let late = Put::new(user("ada"), Class::audio()).interaction(before.interaction());
+            assert_eq!(kind(engine.put(late, &b"late"[..])), ErrorKind::Erased);
+            // Devices whose clocks were right all the time; a year on, too.
+            world.pass(2 * HOUR);
+            let mine = world.put_began("ada", Class::audio(), HOUR / 4).unwrap();
+            world.pass(YEAR);
+            let more = Put::new(user("ada"), Class::audio()).interaction(mine.interaction());
+            world.engine().put(more, &b"more"[..]).unwrap();
+            assert!(read(world.engine(), &mine).is_ok());
+            assert_eq!(kind(read(world.engine(), &before)), ErrorKind::Erased);
+        }
+    }
+}
+
+#[test]
+fn what_was_put_by_a_clock_that_is_ahead_is_erased_for_good() {
+    let world = World::new(20, SMALL);
+    world.put("ada", Class::audio(), b"x");
+    world.wrong_by(YEAR);
+    let ahead = world.put("ada", Class::audio(), b"ahead");
+    world.engine().erase(audio_of("ada")).unwrap();
+    world.wrong_by(0);
+    world.put("ada", Class::audio(), b"after");
+    world.pass(HOUR);
+    world.put_began("ada", Class::audio(), 0).unwrap();
+    assert_eq!(kind(read(world.engine(), &ahead)), ErrorKind::Erased);
+    world.pass(YEAR);
+    let late = Put::new(user("ada"), Class::audio()).interaction(ahead.interaction());
+    assert_eq!(kind(world.engine().put(late, &b"x"[..])), ErrorKind::Erased);
+}
+
+#[test]
+fn late_arrivals_stay_refused_also_where_nothing_was_put_for_a_while() {
+    for (seed, idle) in [2 * HOUR, 10 * DAY, YEAR].into_iter().enumerate() {
+        let mut world = World::new(30 + seed as u64, SMALL);
+        world.put("ada", Class::audio(), b"x");
+        world.closed_for(idle);
+        world.engine().erase(audio_of("ada")).unwrap();
+        for ago in [idle / 100, idle / 2] {
+            assert_eq!(kind(world.put_began("ada", Class::audio(), ago)), ErrorKind::Erased, "{idle} {ago}");
+        }
+        let id = world.put("ada", Class::audio(), b"new");
+        assert!(read(world.engine(), &id).is_ok());
+    }
+}
+
+fn retained(seed: u64) -> (World, RecordId) {
+    let world = World::new(seed, SMALL);
+    world.engine().set_policy(None, &Policy::new(Class::audio()).max_age(Duration::from_secs(90 * 86_400))).unwrap();
+    let id = world.put("ada", Class::audio(), b"x");
+    world.engine().erase_at(Scope::user(user("ben")), world.env.now()).expect_err("there is no such user");
+    (world, id)
+}
+
+#[test]
+fn one_look_by_a_clock_that_is_ahead_expires_nothing_and_says_why() {
+    for restarts in [false, true] {
+        let (mut world, id) = retained(40);
+        let planned = world.put("ben", Class::audio(), b"y");
+        let due = Timestamp(world.env.now().0 + 10 * DAY as u64);
+        world.engine().erase_at(Scope::user(user("ben")), due).unwrap();
+        world.engine().tend(&mut |_| {}).unwrap();
+        for ahead in [200 * DAY, 73 * YEAR] {
+            world.wrong_by(ahead);
+            if restarts {
+                world.reopen();
+            }
+            let engine = world.engine();
+            for _ in 0..2 {
+                let done = engine.tend(&mut |_| {}).unwrap();
+                assert_eq!((done.expired, done.planned, done.waiting), (0, 0, true));
+            }
+            assert!(engine.report(&user("ada")).is_ok() && engine.users(None, 10).is_ok());
+            assert!([id, planned].iter().all(|id| read(engine, id).is_ok()));
+            let told = engine.status().unwrap().clock.unwrap();
+            assert!(told.contains("--clock-is-right"), "{told}");
+            // Nothing is planned for a time that nobody knows.
+            let later = Timestamp(world.env.now().0 + DAY as u64);
+            assert_eq!(kind(engine.erase_at(Scope::user(user("ben")), later)), ErrorKind::Refused);
+            // A put and an erase do not make it any more right.
+            let put = world.put("ada", Class::action(), b"z");
+            engine.erase(Scope::Record(put)).unwrap();
+            assert!(engine.tend(&mut |_| {}).unwrap().waiting);
+        }
+        world.wrong_by(0);
+        if restarts {
+            world.reopen();
+        }
+        let engine = world.engine();
+        assert_eq!(engine.status().unwrap().clock, None);
+        assert_eq!(engine.tend(&mut |_| {}).unwrap(), Default::default());
+        world.pass(11 * DAY);
+        assert_eq!(world.engine().tend(&mut |_| {}).unwrap().planned, 1);
+        world.pass(80 * DAY);
+        let done = world.engine().tend(&mut |_| {}).unwrap();
+        assert_eq!((done.expired, done.waiting), (1, false));
+        assert_eq!(kind(read(world.engine(), &id)), ErrorKind::Erased);
+    }
+}
+
+#[test]
+fn a_store_that_nobody_opened_for_a_year_asks_once() {
+    for by_option in [false, true] {
+        let (mut world, id) = retained(50);
+        world.closed_for(YEAR);
+        assert!(world.engine().tend(&mut |_| {}).unwrap().waiting);
+        assert!(read(world.engine(), &id).is_ok());
+        if by_option {
+            world.options.clock_is_right = true;
+            world.reopen();
+            world.options.clock_is_right = false;
+        } else {
+            world.engine().trust_clock().unwrap();
+        }
+        let done = world.engine().tend(&mut |_| {}).unwrap();
+        assert_eq!((done.expired, done.waiting), (1, false));
+        assert_eq!(kind(read(world.engine(), &id)), ErrorKind::Erased);
+        world.reopen();
+        assert_eq!(world.engine().status().unwrap().clock, None);
+    }
+}
+
+#[test]
+fn a_store_that_is_tended_is_never_asked() {
+    let (mut world, id) = retained(60);
+    for _ in 0..8 {
+        // Nobody puts anything; every ten days somebody looks whether something is due.
+        world.closed_for(10 * DAY);
+        assert_eq!(world.engine().tend(&mut |_| {}).unwrap(), Default::default());
+    }
+    let before = world.engine().head();
+    world.engine().tend(&mut |_| {}).unwrap();
+    assert_eq!(world.engine().head(), before, "the time is written down once a day at most");
+    world.closed_for(11 * DAY);
+    assert_eq!(world.engine().tend(&mut |_| {}).unwrap().expired, 1);
+    assert_eq!(kind(read(world.engine(), &id)), ErrorKind::Erased);
+    // One that is open all the time counts by itself.
+    let (world, id) = retained(61);
+    world.pass(100 * DAY);
+    assert_eq!(world.engine().tend(&mut |_| {}).unwrap().expired, 1);
+    assert_eq!(kind(read(world.engine(), &id)), ErrorKind::Erased);
+}
+
+#[test]
+fn a_clock_that_was_set_back_blocks_no_put_and_delays_no_pending_erase() {
+    let mut world = World::new(70, SMALL);
+    world.put("ada", Class::audio(), b"x");
+    world.engine().erase(audio_of("ada")).unwrap();
+    let window = |id| Erase::new(Scope::Record(id)).final_within(Duration::from_secs(3600));
+    let id = world.put("ben", Class::audio(), b"y");
+    let pending = world.engine().erase(window(id)).unwrap().finality.until().unwrap();
+    world.wrong_by(-YEAR);
+    for restarts in [false, true] {
+        if restarts {
+            world.reopen();
+        }
+        let engine = world.engine();
+        let id = world.put("ada", Class::audio(), b"z");
+        assert_eq!(read(engine, &id).unwrap(), b"z");
+        assert!(engine.put(Put::new(user("ada"), Class::action()).interaction(id.interaction()), &b"z"[..]).is_ok());
+        assert!(world.put_began("ada", Class::audio(), -YEAR).is_ok(), "a device whose clock is right");
+        assert_eq!(engine.status().unwrap().pending, Some(pending));
+    }
+    world.pass(2 * HOUR);
+    assert!(world.engine().tend(&mut |_| {}).unwrap().finalized);
+    // One that is asked for by that clock.
+    let id = world.put("ben", Class::audio(), b"y");
+    assert!(world.engine().erase(window(id)).unwrap().finality.until().is_some());
+    world.pass(2 * HOUR);
+    assert!(world.engine().tend(&mut |_| {}).unwrap().finalized);
+    world.wrong_by(0);
+    world.reopen();
+    let engine = world.engine();
+    assert_eq!((engine.status().unwrap().clock, engine.status().unwrap().pending), (None, None));
+    assert!(engine.put(Put::new(user("ada"), Class::audio()), &b"z"[..]).is_ok());
+    assert_eq!(engine.tend(&mut |_| {}).unwrap(), Default::default());
+}
+
+#[test]
+fn no_window_is_longer_because_the_clock_was_ahead() {
+    for ahead in [10 * DAY, YEAR] {
+        let mut world = World::new(80, SMALL);
+        let id = world.put("ada", Class::audio(), b"x");
+        world.wrong_by(ahead);
+        world.reopen();
+        let window = Erase::new(Scope::Record(id)).final_within(Duration::from_secs(60));
+        let pending = world.engine().erase(window).unwrap().finality.until();
+        world.wrong_by(0);
+        world.reopen();
+        world.pass(2 * HOUR);
+        world.engine().tend(&mut |_| {}).unwrap();
+        assert_eq!(world.engine().status().unwrap().pending, None, "{pending:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_ahead_ends_no_grant_and_no_membership_for_good() {
+    let world = World::new(90, SMALL);
+    let engine = world.engine();
+    let party = Identity::new(&*world.env).unwrap();
+    let public = party.public().unwrap();
+    let id = world.put("ada", Class::action(), b"a ride");
+    let until = Timestamp(world.env.now().0 + 30 * DAY as u64);
+    let ended = engine.grant(&user("ada"), Grant::new(&public, "Ride skill", "rides").until(until)).unwrap();
+    let ticket = engine.grant(&user("ben"), Grant::new(&public, "Ride skill", "rides"));
+    assert_eq!(kind(ticket), ErrorKind::Absent);
+    let set = engine.make_set("rides", &public, "to train").unwrap();
+    assert_eq!(engine.add_to_set("rides", &[id]).unwrap(), 1);
+    world.put("ben", Class::action(), b"a ride");
+    let ticket = engine.grant(&user("ben"), Grant::new(&public, "Ride skill", "rides")).unwrap();
+    let open = |ticket| {
+        let (request, _) = party.ask(ticket, &*world.env).unwrap();
+        engine.open_request(&request, Vec::new())
+    };
+    world.wrong_by(YEAR);
+    assert_eq!(kind(open(&ended)), ErrorKind::Refused);
+    assert_eq!(open(&set).unwrap().records, 0, "by this clock its grant is over");
+    assert_eq!(open(&ticket).unwrap().records, 1);
+    world.wrong_by(0);
+    assert_eq!(open(&ended).unwrap().records, 1);
+    assert_eq!(open(&set).unwrap().records, 1);
+    assert_eq!(open(&ticket).unwrap().records, 1);
+    let (request, _) = party.ask(&ticket, &*world.env).unwrap();
+    engine.open_request(&request, Vec::new()).unwrap();
+    assert_eq!(kind(engine.open_request(&request, Vec::new())), ErrorKind::Refused, "it opens once");
+}
+
+#[test]
+fn an_inbox_key_that_was_made_by_a_clock_ahead_is_as_old_as_any() {
+    let world = World::new(95, SMALL);
+    world.put("ada", Class::action(), b"x");
+    world.wrong_by(YEAR);
+    let ahead = world.engine().inbox(&user("ada")).unwrap().to_string();
+    world.wrong_by(0);
+    assert_eq!(world.engine().inbox(&user("ada")).unwrap().to_string(), ahead);
+    world.pass(8 * DAY);
+    assert_ne!(world.engine().inbox(&user("ada")).unwrap().to_string(), ahead);
+    world.pass(8 * DAY);
+    assert_eq!(world.engine().tend(&mut |_| {}).unwrap().inbox_keys, 1);
+}
+
+#[test]
+fn an_open_engine_ends_what_is_pending_though_its_clock_was_set_back() {
+    let env = Arc::new(Seeded::new(99));
+    let (store, cell): (Arc<dyn Store>, Arc<dyn RootCell>) =
+        (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    let options = Options { env: env.clone(), keeper: Keeper::Thread, ..Options::default() };
+    let engine = Engine::init(store, cell, options).unwrap();
+    let id = engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
+    engine.erase(Erase::new(Scope::Record(id)).final_within(Duration::from_secs(3600))).unwrap();
+    env.set_wrong(-YEAR);
+    env.advance(2 * HOUR as u64);
+    // Something that wakes the thread, which looks at the clock twice a minute.
+    engine.set_policy(None, &Policy::new(Class::action())).unwrap();
+    let began = Instant::now();
+    while engine.status().unwrap().pending.is_some() {
+        assert!(began.elapsed() < Duration::from_secs(60), "it waits for a clock that is a year behind");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_program_is_told_that_the_clock_is_right() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    cli.ok(&["tend", "store"]);
+    cli.ok(&["tend", "store", "--clock-is-right"]);
+    let status: serde_json::Value = serde_json::from_str(&cli.ok(&["status", "store", "--json"])).unwrap();
+    assert!(status["clock_doubts"].is_null());
+}

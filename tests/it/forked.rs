@@ -1,0 +1,112 @@
+//! A forked child has its parent's store and cell in its hands and must do nothing with them. Here a thread takes the child's part.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keyfall::cell::FileCell;
+use keyfall::engine::{Keeper, Query};
+use keyfall::env::System;
+use keyfall::store::SledStore;
+use keyfall::testing::as_a_forked_child;
+use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Scope};
+
+use crate::support::{bytes, copy, kind, open_files, read, user};
+
+/// Every file below a directory, with its bytes.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            all.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    all
+}
+
+fn make(dir: &Path, keeper: Keeper) -> Engine {
+    let store = SledStore::create(&dir.join("store")).unwrap();
+    let cell = FileCell::create(&dir.join("cell"), true, Arc::new(System)).unwrap();
+    Engine::init(Arc::new(store), Arc::new(cell), Options { keeper, ..Options::default() }).unwrap()
+}
+
+#[test]
+fn a_child_that_goes_leaves_its_parents_store_and_cell_as_they_are() {
+    for keeper in [Keeper::ByHand, Keeper::Thread] {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = make(dir.path(), keeper);
+        let mut ids = Vec::new();
+        for n in 0..8u64 {
+            ids.push(engine.put(Put::new(user("ada"), Class::audio()), &bytes(n, 3000)[..]).unwrap());
+        }
+        // With the second erase the next root key stands ready in the cell, and zeros are written ahead of the log's end.
+        for id in &ids[..3] {
+            engine.erase(Scope::Record(*id)).unwrap();
+        }
+        let mut reader = engine.get(&ids[5]).unwrap();
+        reader.read_exact(&mut [0; 100]).unwrap();
+        let mut batch = engine.batch();
+        batch.add(Put::new(user("ada"), Class::audio()), &b"in a batch"[..]).unwrap();
+        let before = files(dir.path());
+        as_a_forked_child(|| {
+            assert_eq!(kind(engine.get(&ids[5])), ErrorKind::Refused);
+            assert_eq!(kind(engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..])), ErrorKind::Refused);
+            assert_eq!(kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Refused);
+            assert_eq!(kind(engine.rekey().map(|_| ())), ErrorKind::Refused);
+            assert_eq!(kind(engine.list(&Query::default())), ErrorKind::Refused);
+            assert_eq!(kind(engine.report(&user("ada"))), ErrorKind::Refused);
+            assert_eq!(kind(engine.discard(&mut |_| {})), ErrorKind::Refused);
+            assert_eq!(kind(engine.tend(&mut |_| {}).map(|_| ())), ErrorKind::Refused);
+            assert_eq!(kind(engine.status().map(|_| ())), ErrorKind::Refused);
+            assert!(engine.erase_all(&[Scope::user(user("ada"))]).into_iter().all(|e| kind(e) == ErrorKind::Refused));
+            let e = reader.read(&mut [0; 10]).unwrap_err();
+            assert_eq!(e.downcast::<Error>().unwrap().kind(), ErrorKind::Refused);
+            drop((reader, batch, engine));
+        });
+        assert!(files(dir.path()) == before, "the child wrote, or trimmed the log");
+        // The parent's lock is held, and what it has is whole.
+        assert_eq!(kind(SledStore::open(&dir.path().join("store"))), ErrorKind::Locked);
+        assert_eq!(kind(FileCell::open(&dir.path().join("cell"), Arc::new(System))), ErrorKind::Locked);
+        let elsewhere = tempfile::tempdir().unwrap();
+        for part in ["store", "cell"] {
+            copy(&dir.path().join(part), &elsewhere.path().join(part));
+        }
+        let engine = open_files(&elsewhere.path().join("store"), &elsewhere.path().join("cell")).unwrap();
+        for (n, id) in ids.iter().enumerate().skip(3) {
+            assert_eq!(read(&engine, id).unwrap(), bytes(n as u64, 3000));
+        }
+    }
+}
+
+#[test]
+fn a_child_opens_a_store_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    as_a_forked_child(|| {
+        let engine = make(dir.path(), Keeper::ByHand);
+        let id = engine.put(Put::new(user("ada"), Class::audio()), &b"the child's"[..]).unwrap();
+        assert_eq!(read(&engine, &id).unwrap(), b"the child's");
+    });
+}
+
+#[test]
+fn who_has_a_store_open_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = make(dir.path(), Keeper::ByHand);
+    let id = engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
+    let reader = engine.get(&id).unwrap();
+    drop(engine);
+    let e = SledStore::open(&dir.path().join("store")).unwrap_err();
+    assert!(e.kind() == ErrorKind::Locked && e.to_string().contains("by this process"), "{e}");
+    let e = FileCell::open(&dir.path().join("cell"), Arc::new(System)).unwrap_err();
+    assert!(e.to_string().contains("by this process (an Engine, Reader or Batch is still held)"), "{e}");
+    // Another process is told which one it is.
+    let (store, cell) = (dir.path().join("store"), dir.path().join("cell"));
+    let (done, text) = crate::support::run(&["list", store.to_str().unwrap(), "--cell", cell.to_str().unwrap()]);
+    assert!(!done && text.contains(&format!("by process {}", std::process::id())), "{text}");
+    drop(reader);
+    open_files(&store, &cell).unwrap();
+}

@@ -1,0 +1,332 @@
+//! Who owns a store: only its owner destroys keys, whatever else is opened with the same root cell.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use keyfall::cell::{Contents, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey};
+use keyfall::crypto::Key;
+use keyfall::engine::{CopyMode, OpenAs, Options, restore};
+use keyfall::ids::StoreId;
+use keyfall::store::{MemoryStore, Store};
+use keyfall::testing::HoardingCell;
+use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, Result, Scope};
+
+use crate::support::{SMALL, World, kind, read, user};
+
+/// A cell that does not get to destroy anything: the engine died before it asked.
+struct Stuck {
+    cell: Arc<HoardingCell>,
+    stuck: AtomicBool,
+}
+
+impl RootCell for Stuck {
+    fn describe(&self) -> Promise {
+        self.cell.describe()
+    }
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.cell.claim(store, owner, mark)
+    }
+    fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        self.cell.ready(keep, next)
+    }
+    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
+        self.cell.deposit(store, id, key)
+    }
+    fn load(&self) -> Result<Contents> {
+        self.cell.load()
+    }
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
+        if self.stuck.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Io, "the power went"));
+        }
+        self.cell.retire(keep, proof)
+    }
+    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+        if self.stuck.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Io, "the power went"));
+        }
+        self.cell.retire_for(keep, next, proof)
+    }
+}
+
+fn open(world: &World, store: Arc<dyn Store>, open_as: OpenAs) -> Result<Engine> {
+    let cell: Arc<dyn RootCell> = world.cell.clone();
+    Engine::open(store, cell, Options { open_as, ..world.options.clone() })
+}
+
+fn users(engine: &Engine) -> Vec<String> {
+    let mut users: Vec<String> =
+        engine.list(&Query::default()).unwrap().records.iter().map(|record| record.user.to_string()).collect();
+    users.sort();
+    users.dedup();
+    users
+}
+
+/// A world with a record of each of two users, and a backup of it.
+fn backed_up(seed: u64) -> (World, Arc<MemoryStore>) {
+    let world = World::new(seed, SMALL);
+    world.put("ada", Class::audio(), b"ada's");
+    world.put("bob", Class::audio(), b"bob's");
+    let backup = Arc::new(MemoryStore::new());
+    world.engine().backup(&*backup, |_| {}).unwrap();
+    (world, backup)
+}
+
+/// An erase was published, and the machine died before the old root key was destroyed. Then somebody looked into a backup of the epoch
+/// before: its open destroyed the key of the published epoch, and with it every acknowledged put since the backup.
+#[test]
+fn a_look_into_a_backup_leaves_a_newer_root_key_alone() {
+    let (mut world, backup) = backed_up(1);
+    let late = world.put("carl", Class::audio(), b"put after the backup");
+    let stuck = Arc::new(Stuck { cell: world.cell.clone(), stuck: AtomicBool::new(false) });
+    world.engine = None;
+    let cell: Arc<dyn RootCell> = stuck.clone();
+    let engine = Engine::open(world.store.clone(), cell, world.options.clone()).unwrap();
+    stuck.stuck.store(true, Ordering::SeqCst);
+    engine.erase(Scope::user(user("ada"))).unwrap_err();
+    drop(engine);
+    assert_eq!(world.cell.load().unwrap().keys.len(), 2, "published, not retired");
+
+    for open_as in [OpenAs::Owner, OpenAs::ReadOnly] {
+        let look = open(&world, backup.clone(), open_as).unwrap();
+        assert_eq!(users(&look), ["ada", "bob"], "the root key of the backup is there still");
+        assert!(look.read_only().is_some());
+        look.tend(&mut |_| {}).unwrap();
+        look.users(None, 10).unwrap();
+        look.report(&user("ada")).unwrap();
+        look.status().unwrap();
+        look.audit(&[], &mut |_| {}).unwrap();
+        assert_eq!(kind(look.put(Put::new(user("eve"), Class::audio()), &b"x"[..])), ErrorKind::Fenced);
+        assert_eq!(kind(look.erase(Scope::user(user("bob")))), ErrorKind::Fenced);
+        assert_eq!(kind(look.discard(&mut |_| {})), ErrorKind::Fenced);
+    }
+    assert_eq!(world.cell.load().unwrap().keys.len(), 2, "a look destroys nothing");
+    world.reopen();
+    assert_eq!(world.cell.load().unwrap().keys.len(), 1, "the owner finishes its erase");
+    assert_eq!(read(world.engine(), &late).unwrap(), b"put after the backup");
+    assert_eq!(kind(open(&world, backup, OpenAs::Owner)), ErrorKind::Refused, "the backup is of a destroyed epoch");
+}
+
+/// A restore drill opened what it had restored, with the real cell; a policy was due; production was dead.
+#[test]
+fn what_a_restore_builds_is_read_only_until_it_is_taken_over() {
+    let (mut world, backup) = backed_up(2);
+    let policy = keyfall::engine::Policy::new(Class::audio()).max_age(Duration::from_secs(7200));
+    world.engine().set_policy(None, &policy).unwrap();
+    world.engine().backup(&*backup, |_| {}).unwrap();
+    let drill = Arc::new(MemoryStore::new());
+    restore(&*world.cell, &[backup as Arc<dyn Store>], &*drill, |_| {}).unwrap();
+    world.env.advance(3 * 3_600_000);
+    let before = world.cell.load().unwrap().epoch;
+    let look = open(&world, drill.clone(), OpenAs::Owner).unwrap();
+    assert_eq!(users(&look), ["ada", "bob"]);
+    assert_eq!(kind(look.erase(Scope::user(user("bob")))), ErrorKind::Fenced);
+    drop(look);
+    assert_eq!(world.cell.load().unwrap().epoch, before);
+    world.reopen();
+    assert!(world.engine().read_only().is_none(), "production stays the owner");
+
+    world.engine = None;
+    let adopted = open(&world, drill.clone(), OpenAs::TakeOver).unwrap();
+    adopted.erase(Scope::user(user("ada"))).unwrap();
+    drop(adopted);
+    let again = open(&world, drill, OpenAs::Owner).unwrap();
+    assert!(again.read_only().is_none(), "it is the owner from now on");
+    assert_eq!(users(&again), ["bob"]);
+    assert_eq!(kind(open(&world, world.store.clone(), OpenAs::Owner)), ErrorKind::Refused);
+}
+
+/// A byte-for-byte copy of a directory has the same marker. The claim that both sides counted tells which one is current.
+#[test]
+fn of_two_identical_directories_the_one_opened_last_as_owner_counts() {
+    for original_first in [true, false] {
+        let (mut world, _) = backed_up(3);
+        world.engine = None;
+        let store = Arc::new(MemoryStore::new());
+        let cell: Arc<dyn RootCell> = Arc::new(keyfall::cell::MemoryCell::new());
+        let engine = Engine::init(store.clone(), cell.clone(), world.options.clone()).unwrap();
+        engine.put(Put::new(user("ada"), Class::audio()), &b"hers"[..]).unwrap();
+        drop(engine);
+        let copy = Arc::new(store.snapshot());
+        let (first, second) = if original_first { (store, copy) } else { (copy, store) };
+        let open = |store: &Arc<MemoryStore>, open_as| {
+            Engine::open(store.clone(), cell.clone(), Options { open_as, ..world.options.clone() }).unwrap()
+        };
+        assert!(open(&second, OpenAs::ReadOnly).read_only().is_some());
+        let owner = open(&first, OpenAs::Owner);
+        assert!(owner.read_only().is_none());
+        owner.put(Put::new(user("bob"), Class::audio()), &b"his"[..]).unwrap();
+        drop(owner);
+        let other = open(&second, OpenAs::Owner);
+        assert!(other.read_only().is_some());
+        assert_eq!(kind(other.put(Put::new(user("bob"), Class::audio()), &b"his"[..])), ErrorKind::Fenced);
+        assert_eq!(users(&other), ["ada"]);
+        drop(other);
+        let owner = open(&first, OpenAs::Owner);
+        assert!(owner.read_only().is_none(), "a look by the other one changes nothing");
+        assert_eq!(users(&owner), ["ada", "bob"]);
+    }
+}
+
+/// A medium that went back within an epoch lost acknowledged puts without a word.
+#[test]
+fn a_store_that_went_back_is_read_only_until_it_is_taken_over() {
+    let world = World::new(4, SMALL);
+    let store = Arc::new(MemoryStore::new());
+    let cell: Arc<dyn RootCell> = Arc::new(keyfall::cell::MemoryCell::new());
+    let engine = Engine::init(store.clone(), cell.clone(), world.options.clone()).unwrap();
+    let before = Arc::new(store.snapshot());
+    engine.put(Put::new(user("ada"), Class::audio()), &b"hers"[..]).unwrap();
+    drop(engine);
+    // A claim tells the cell how far the store was.
+    drop(Engine::open(store.clone(), cell.clone(), world.options.clone()).unwrap());
+    let open_as = |store: &Arc<MemoryStore>, open_as| {
+        Engine::open(store.clone(), cell.clone(), Options { open_as, ..world.options.clone() })
+    };
+    let engine = open_as(&before, OpenAs::Owner).unwrap();
+    assert!(engine.read_only().is_some());
+    assert_eq!(kind(engine.put(Put::new(user("bob"), Class::audio()), &b"his"[..])), ErrorKind::Fenced);
+    drop(engine);
+    let engine = open_as(&before, OpenAs::TakeOver).unwrap();
+    assert!(users(&engine).is_empty());
+}
+
+/// A store whose claims survived and whose log went back: the commit that the cell remembers tells.
+#[test]
+fn a_store_below_the_commit_that_its_cell_remembers_is_refused() {
+    struct Back(Arc<MemoryStore>, Arc<MemoryStore>);
+    impl Store for Back {
+        fn place(&self) -> String {
+            "back".into()
+        }
+        fn claimed(&self) -> Result<Option<keyfall::store::Claimed>> {
+            self.0.claimed()
+        }
+        fn claim(&self, claimed: &keyfall::store::Claimed) -> Result<Option<keyfall::store::Head>> {
+            self.0.claim(claimed)?;
+            self.1.head()
+        }
+        fn get(&self, name: &keyfall::ids::BlobName) -> Result<Option<Vec<u8>>> {
+            self.1.get(name)
+        }
+        fn contains(&self, name: &keyfall::ids::BlobName) -> Result<bool> {
+            self.1.contains(name)
+        }
+        fn put(&self, blobs: &[keyfall::store::Blob]) -> Result<()> {
+            self.1.put(blobs)
+        }
+        fn head(&self) -> Result<Option<keyfall::store::Head>> {
+            self.1.head()
+        }
+        fn commit(
+            &self,
+            blobs: &[keyfall::store::Blob],
+            over: Option<keyfall::store::HeadId>,
+            head: &keyfall::store::Head,
+        ) -> Result<keyfall::store::Published> {
+            self.1.commit(blobs, over, head)
+        }
+        fn names(
+            &self,
+            from: keyfall::store::Cursor,
+            limit: usize,
+        ) -> Result<(Vec<keyfall::ids::BlobName>, Option<keyfall::store::Cursor>)> {
+            self.1.names(from, limit)
+        }
+        fn remove(&self, names: &[keyfall::ids::BlobName]) -> Result<keyfall::store::Removed> {
+            self.1.remove(names)
+        }
+        fn usage(&self) -> Result<keyfall::store::Usage> {
+            self.1.usage()
+        }
+    }
+    let world = World::new(7, SMALL);
+    let store = Arc::new(MemoryStore::new());
+    let cell: Arc<dyn RootCell> = Arc::new(keyfall::cell::MemoryCell::new());
+    let engine = Engine::init(store.clone(), cell.clone(), world.options.clone()).unwrap();
+    let before = Arc::new(store.snapshot());
+    engine.put(Put::new(user("ada"), Class::audio()), &b"hers"[..]).unwrap();
+    drop(engine);
+    drop(Engine::open(store.clone(), cell.clone(), world.options.clone()).unwrap());
+    let back = Arc::new(Back(store, before));
+    let e = Engine::open(back.clone(), cell.clone(), world.options.clone()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Refused);
+    assert!(e.to_string().contains("came back older"), "{e}");
+    let look = Options { open_as: OpenAs::ReadOnly, ..world.options.clone() };
+    assert!(users(&Engine::open(back.clone(), cell.clone(), look).unwrap()).is_empty());
+    let over = Options { open_as: OpenAs::TakeOver, ..world.options.clone() };
+    assert!(Engine::open(back, cell, over).unwrap().read_only().is_none());
+}
+
+/// One list of copies: what a failed `copy_remove` left behind made an erase final while a listed copy could not restore the living.
+#[test]
+fn a_copy_leaves_the_list_and_the_duty_together() {
+    let world = World::new(5, SMALL);
+    let kept = world.put("bob", Class::audio(), b"bob's");
+    world.put("ada", Class::audio(), b"ada's");
+    let engine = world.engine();
+    let gone = Arc::new(AtomicBool::new(false));
+    let (open_copy, out) = (world.options.open_copy.clone(), gone.clone());
+    let options = Options {
+        open_copy: Arc::new(move |place: &str, create: bool| {
+            if place == "c2" && out.load(Ordering::SeqCst) {
+                return Err(Error::new(ErrorKind::Io, "c2 is out of reach"));
+            }
+            open_copy(place, create)
+        }),
+        ..world.options.clone()
+    };
+    for place in ["c1", "c2"] {
+        engine.copy_add(place, CopyMode::InStep, |_| {}).unwrap();
+    }
+    let mut world = world;
+    world.engine = None;
+    world.options = options;
+    gone.store(true, Ordering::SeqCst);
+    world.reopen();
+    let engine = world.engine();
+    engine.put(Put::new(user("carl"), Class::audio()), &b"x"[..]).unwrap_err();
+    let removed = engine.copy_remove("c1");
+    gone.store(false, Ordering::SeqCst);
+    let listed = |engine: &Engine| -> Vec<String> {
+        engine
+            .copy_status()
+            .iter()
+            .filter(|c| c.entry.mode == CopyMode::InStep)
+            .map(|c| c.entry.place.clone())
+            .collect()
+    };
+    drop(removed);
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    let places = listed(engine);
+    assert!(places.contains(&"c2".to_owned()), "{places:?}");
+    for status in engine.copy_status() {
+        assert_eq!(status.restores, Some(engine.head()), "{} is listed in step, and is", status.entry.place);
+    }
+    assert_eq!(read(engine, &kept).unwrap(), b"bob's");
+}
+
+#[test]
+fn a_drill_on_the_running_engine_says_what_a_restore_would_bring_back() {
+    let (world, backup) = backed_up(6);
+    let engine = world.engine();
+    let copies = [backup.clone() as Arc<dyn Store>];
+    let checked = engine.check_restore(&copies, &mut |_| {}).unwrap();
+    assert!(checked.is_whole());
+    assert_eq!((checked.head, checked.current), (engine.head(), engine.head()));
+    assert!(checked.blobs > 2);
+    let names = backup.names(keyfall::store::Cursor::default(), 100).unwrap().0;
+    for name in names {
+        let worse = Arc::new(backup.snapshot());
+        worse.remove(&[name]).unwrap();
+        let checked = engine.check_restore(&[worse as Arc<dyn Store>], &mut |_| {}).unwrap();
+        assert!(!checked.is_whole(), "{name} is lacking, and nobody said so");
+        assert!(checked.missing.contains(&name));
+    }
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    let e = engine.check_restore(&copies, &mut |_| {}).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+    engine.backup(&*backup, |_| {}).unwrap();
+    assert!(engine.check_restore(&copies, &mut |_| {}).unwrap().is_whole());
+}

@@ -1,0 +1,80 @@
+//! Reading changes nothing where it reads: backups on media that cannot be written, disks that are full.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::command_line::Cli;
+
+/// Every file below a directory with its bytes.
+fn files(dir: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            all.push((path.clone(), std::fs::read(path).unwrap()));
+        }
+    }
+    all.sort();
+    all
+}
+
+/// Runs a script as root of namespaces of its own; `None` where the system forbids it.
+fn in_namespace(script: &str) -> Option<Option<i32>> {
+    let probe = Command::new("unshare").args(["-rm", "true"]).output();
+    if !probe.is_ok_and(|p| p.status.success()) {
+        println!("skipped: no user namespaces here");
+        return None;
+    }
+    Some(Command::new("unshare").args(["-rm", "sh", "-c", script]).status().unwrap().code())
+}
+
+#[test]
+fn a_restore_and_an_audit_leave_the_backup_as_it_was() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"x");
+    cli.ok(&["backup", "store", "bk"]);
+    let before = files(&cli.path("bk"));
+    cli.ok(&["audit", "store", "bk"]);
+    cli.ok(&["restore", "--cell", "store.cell", "--into", "new", "bk"]);
+    assert_eq!(cli.run(&["get", "new", &id]).stdout, b"x");
+    assert!(files(&cli.path("bk")) == before);
+}
+
+#[test]
+fn a_backup_on_read_only_media_is_audited_and_restored() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"recording");
+    cli.ok(&["backup", "store", "bk"]);
+    let script = format!(
+        "cd {dir} && mount --bind bk bk && mount -o remount,ro,bind bk || exit 90
+         {bin} audit store bk >/dev/null 2>err || exit 91
+         {bin} restore --cell store.cell --into new bk >/dev/null 2>err || exit 92
+         {bin} get new {id} | grep -q recording || exit 93",
+        dir = cli.dir.path().display(),
+        bin = env!("CARGO_BIN_EXE_keyfall")
+    );
+    if let Some(code) = in_namespace(&script) {
+        assert_eq!(code, Some(0), "{}", std::fs::read_to_string(cli.path("err")).unwrap_or_default());
+    }
+}
+
+#[test]
+fn reads_need_no_space_and_an_erase_has_its_reserve() {
+    let cli = Cli::empty();
+    std::fs::create_dir(cli.path("mnt")).unwrap();
+    let script = format!(
+        "cd {dir} && mount -t tmpfs -o size=16m tmpfs mnt && {bin} init mnt/store --cell mnt/cell --accept-remnants >/dev/null || exit 90
+         echo recording > small; id=$({bin} put mnt/store --user ada --class audio small) || exit 91
+         cat /dev/zero > mnt/full 2>/dev/null
+         for n in 1 2 3; do {bin} get mnt/store $id 2>err | grep -q recording || exit 92; done
+         {bin} list mnt/store >/dev/null 2>err || exit 93
+         {bin} erase mnt/store --user ada --yes >/dev/null 2>err || exit 94",
+        dir = cli.dir.path().display(),
+        bin = env!("CARGO_BIN_EXE_keyfall")
+    );
+    if let Some(code) = in_namespace(&script) {
+        assert_eq!(code, Some(0), "{}", std::fs::read_to_string(cli.path("err")).unwrap_or_default());
+    }
+}

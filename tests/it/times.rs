@@ -1,0 +1,136 @@
+//! Times as people write them: read as written, or refused with how to write them. An erase destroys what a wrong guess names.
+
+use keyfall::ErrorKind;
+use keyfall::time::{Span, parse};
+
+fn read(text: &str) -> (String, u64) {
+    let Span { from, before } = parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+    (from.to_string(), before.0 - from.0)
+}
+
+#[test]
+fn a_date_alone_is_its_day_in_utc_and_with_a_zone_the_day_there() {
+    const HOUR: u64 = 3_600_000;
+    assert_eq!(read("2026-11-26"), ("2026-11-26T00:00:00Z".into(), 24 * HOUR));
+    assert_eq!(read("2026-11-26[Europe/Berlin]"), ("2026-11-25T23:00:00Z".into(), 24 * HOUR));
+    // The clocks are put forward, and back.
+    assert_eq!(read("2026-03-29[Europe/Berlin]"), ("2026-03-28T23:00:00Z".into(), 23 * HOUR));
+    assert_eq!(read("2026-10-25[Europe/Berlin]"), ("2026-10-24T22:00:00Z".into(), 25 * HOUR));
+    assert_eq!(read("2024-02-29"), ("2024-02-29T00:00:00Z".into(), 24 * HOUR));
+}
+
+#[test]
+fn a_time_with_offset_or_zone_is_read_as_written() {
+    for (text, at) in [
+        ("2026-11-26T23:59:59Z", "2026-11-26T23:59:59Z"),
+        ("2026-11-26t23:59:59z", "2026-11-26T23:59:59Z"),
+        ("2026-11-26 23:59:59Z", "2026-11-26T23:59:59Z"),
+        ("2026-11-26T23:59Z", "2026-11-26T23:59:00Z"),
+        ("2026-11-26T23:59:59.25Z", "2026-11-26T23:59:59.25Z"),
+        ("2026-11-26T23:59:59.9999999Z", "2026-11-26T23:59:59.999Z"),
+        ("2026-11-26T23:59:59+02:00", "2026-11-26T21:59:59Z"),
+        ("2026-11-26T23:59:59-05:30", "2026-11-27T05:29:59Z"),
+        ("2026-11-26T23:59:59-00:00", "2026-11-26T23:59:59Z"),
+        ("2026-11-26T23:59:59[Europe/Berlin]", "2026-11-26T22:59:59Z"),
+        ("2026-07-26 23:59[Europe/Berlin]", "2026-07-26T21:59:00Z"),
+        ("2026-11-26T23:59:59+01:00[Europe/Berlin]", "2026-11-26T22:59:59Z"),
+        ("2026-11-26T23:59:59Z[Europe/Berlin]", "2026-11-26T23:59:59Z"),
+        ("2026-11-26T23:59:59-00:00[Europe/Berlin]", "2026-11-26T23:59:59Z"),
+        ("2026-11-26T23:59:59+01:00[+01:00]", "2026-11-26T22:59:59Z"),
+        ("2026-11-26T23:59:59+01:00[Europe/Berlin][u-ca=gregory]", "2026-11-26T22:59:59Z"),
+        // Of two that are written alike the offset says which.
+        ("2026-10-25T02:30:00+02:00[Europe/Berlin]", "2026-10-25T00:30:00Z"),
+        ("2026-10-25T02:30:00+01:00[Europe/Berlin]", "2026-10-25T01:30:00Z"),
+    ] {
+        assert_eq!(read(text), (at.to_owned(), 1), "{text}");
+    }
+    let shown = keyfall::Timestamp(1_772_357_400_123);
+    assert_eq!(parse(&shown.to_string()).unwrap().from, shown);
+}
+
+#[test]
+fn a_time_of_day_without_a_zone_is_refused_and_told_how_to_be_written() {
+    for text in ["2026-11-26T23:59:59", "2026-11-26 23:59", "2026-11-26 23:59:59.5", "2026-11-26t23:59"] {
+        let e = parse(text).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Invalid);
+        let told = e.to_string();
+        let clock = &text[11..];
+        assert!(told.contains(&format!("2026-11-26T{clock}Z")), "{told}");
+        assert!(told.contains("+01:00") && told.contains("[Europe/Berlin]"), "{told}");
+        assert!(!told.contains('\n'));
+        parse(&format!("2026-11-26T{clock}Z")).unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_time_is_refused_whole() {
+    let texts = [
+        "",
+        " ",
+        "now",
+        "yesterday",
+        "2026",
+        "2026-11",
+        "2026-1-2",
+        "26-11-26",
+        "20261126",
+        "20261126T235959Z",
+        "2026-11-26T",
+        "2026-11-26T23",
+        "2026-11-26T23Z",
+        "2026-11-26T2359Z",
+        "2026-11-26T23:59:59,5Z",
+        "2026-11-26T23:59:5Z",
+        "2026-11-26T24:00:00Z",
+        "2026-11-26T23:60:00Z",
+        "2026-11-26T23:59:60Z",
+        "2026-13-01",
+        "2026-02-29",
+        "2026-02-30T00:00:00Z",
+        "2026-11-26Z",
+        "2026-11-26+01:00",
+        "2026-11-26 ",
+        " 2026-11-26",
+        "2026-11-26T23:59:59Z ",
+        "2026-11-26T23:59:59Z and more",
+        "2026-11-26T23:59:59Zulu",
+        "2026-11-26T23:59:59 Z",
+        "2026-11-26T23:59:59 UTC",
+        "2026-11-26T23:59:59 +01:00",
+        "2026-11-26T23:59:59Z\n",
+        "2026-11-26T23:59:59+",
+        "2026-11-26T23:59:59+25:99",
+        "2026-11-26T23:59:59CET",
+        "2026-11-26T23:59:59.Z",
+        "2026-11-26T23:59:59[Europe/Berlni]",
+        "2026-11-26T23:59:59[Europe/Berlin",
+        "2026-11-26T23:59:59[]",
+        "2026-11-26T23:59:59+01:00[Europe/Berlni]",
+        "2026-11-26x",
+        "2026-11-26x23:59:59Z",
+        "2026-11-26[Europe/Berlin]x",
+        // The zone has another offset then, skips that time, or has it twice.
+        "2026-07-26T23:59:59+01:00[Europe/Berlin]",
+        "2026-11-26T23:59:59+00:00[Europe/Berlin]",
+        "2026-03-29T02:30:00[Europe/Berlin]",
+        "2026-10-25T02:30:00[Europe/Berlin]",
+        // Before the first millisecond, and after the last.
+        "1969-12-31",
+        "1969-12-31T23:59:59.999Z",
+        "-2026-11-26",
+        "+002026-11-26",
+        "9999-12-31",
+        "1e9",
+        "1772357400123",
+        "２０２６-11-26",
+        "2026-11-26T23:59:59Z\u{0}",
+        "2026‐11‐26",
+    ];
+    let read: Vec<_> = texts.iter().filter_map(|text| parse(text).ok().map(|span| (text, span))).collect();
+    assert!(read.is_empty(), "{read:?}");
+    for text in texts {
+        let e = parse(text).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Invalid, "{text:?}");
+        assert_eq!(e.to_string().lines().count(), 1, "{text:?}: {e}");
+    }
+}
