@@ -40,6 +40,8 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    /// See [`Error::may_have_happened`].
+    perhaps: bool,
 }
 
 /// The result of every fallible call in this crate.
@@ -48,7 +50,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind`; `message` says in one line what happened and what to do.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), source: None }
+        Error { kind, message: message.into(), source: None, perhaps: false }
     }
 
     /// The same error with the one that caused it.
@@ -87,10 +89,23 @@ impl Error {
         self.kind
     }
 
+    /// Whether the write that failed may have taken effect all the same, or takes effect when the engine is next opened. Where not,
+    /// nothing of it is there and none of it comes: a put can be repeated without storing it twice.
+    pub fn may_have_happened(&self) -> bool {
+        self.perhaps
+    }
+
+    /// The error of a write that a store has, or may have.
+    #[cfg(feature = "engine")]
+    pub(crate) fn perhaps(mut self) -> Self {
+        self.perhaps = true;
+        self
+    }
+
     /// For each of several callers whom one failure concerns.
     #[cfg(feature = "engine")]
     pub(crate) fn copy(&self) -> Self {
-        Error::new(self.kind, self.to_string())
+        Error { perhaps: self.perhaps, ..Error::new(self.kind, self.to_string()) }
     }
 
     /// Puts `context` before the message.

@@ -58,6 +58,10 @@ pub const REASON_MAX_BYTES: usize = 255;
 pub const AUTHORITY_MAX_BYTES: usize = 80;
 /// Most classes that one erase keeps.
 pub const KEPT_MAX: usize = 3;
+/// Most refused erases that a user's history tells apart until a hold is added or lifted; further ones are counted together.
+pub const REFUSALS_MAX: usize = 64;
+/// Longest time for which an erase waits for others before it is final.
+pub const WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Most erases planned for one user at a time.
 pub const PLANS_MAX: usize = 64;
 /// Most policies of the store, and of each user.
@@ -126,7 +130,7 @@ const _: () = assert!(
     "two facts fit in the smallest page"
 );
 const _: () = assert!(
-    2 * (20 + 2 + 8 + 55 + KEPT_MAX * (2 + CLASS_MAX_BYTES) + REASON_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    2 * (20 + 2 + 8 + 55 + KEPT_MAX * (4 + CLASS_MAX_BYTES) + REASON_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two planned erases fit in the smallest page"
 );
 const _: () = assert!(

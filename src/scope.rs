@@ -1,7 +1,7 @@
 //! What an erase names, what of it stays, and when it is due.
 //!
 //! ```text
-//! erase = scope ‖ kept classes 1 ‖ (class name)* ‖ reason text
+//! erase = scope ‖ kept classes 1 ‖ (class name text ‖ reason text, empty for the one before it)*
 //! scope = 1 ‖ record id 40
 //!         2 ‖ class name, empty for all ‖ when
 //! when  = 0 ever  |  1 ‖ interaction 16  |  2 ‖ from 8 ‖ until 8, with 2^64-1 for none
@@ -14,7 +14,7 @@ use crate::certificate::Draft;
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, Result};
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
-use crate::limits::{AUTHORITY_MAX_BYTES, CLASS_MAX_BYTES, KEPT_MAX, REASON_MAX_BYTES};
+use crate::limits::{AUTHORITY_MAX_BYTES, CLASS_MAX_BYTES, KEPT_MAX, REASON_MAX_BYTES, WINDOW_MAX};
 
 /// Which of a user's interactions a scope takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +96,9 @@ impl Eq for Drafted {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erase {
     scope: Scope,
-    pub(crate) keep: Vec<Class>,
-    pub(crate) reason: String,
+    keep: Vec<Class>,
+    /// One for each of them.
+    reasons: Vec<String>,
     pub(crate) window: Option<Duration>,
     pub(crate) request: Option<Request>,
     pub(crate) drafted: Option<Drafted>,
@@ -106,20 +107,20 @@ pub struct Erase {
 impl Erase {
     /// Erases everything in `scope`.
     pub fn new(scope: Scope) -> Self {
-        Erase { scope, keep: Vec::new(), reason: String::new(), window: None, request: None, drafted: None }
+        Erase { scope, keep: Vec::new(), reasons: Vec::new(), window: None, request: None, drafted: None }
     }
 
     /// Leaves the records of `class` in spite of the scope, detached from what falls; class and `reason` stand in the
-    /// user's history. A user of whom a class is kept goes on living.
+    /// user's history and in the certificate. Each class has a reason of its own. A user of whom a class is kept goes on living.
     #[must_use]
     pub fn keep(mut self, class: Class, reason: impl Into<String>) -> Self {
         self.keep.push(class);
-        self.reason = reason.into();
+        self.reasons.push(reason.into());
         self
     }
 
     /// Lets it wait for others: what it names cannot be read through the engine when the erase returns, and is *pending* until
-    /// the old root key is destroyed, `window` later at most, together with all that waits then. The default is at once.
+    /// the old root key is destroyed, `window` later at most, together with all that waits then. A day is the longest; the default is at once.
     #[must_use]
     pub fn final_within(mut self, window: Duration) -> Self {
         self.window = Some(window);
@@ -151,6 +152,11 @@ impl Erase {
     /// The classes that stay.
     pub fn kept(&self) -> &[Class] {
         &self.keep
+    }
+
+    /// The same, each with the reason why.
+    pub(crate) fn stays(&self) -> impl Iterator<Item = (&Class, &str)> {
+        self.keep.iter().zip(self.reasons.iter().map(String::as_str))
     }
 
     pub(crate) fn user(&self, tag: impl FnOnce(&UserId) -> UserTag) -> UserTag {
@@ -189,6 +195,7 @@ impl Erase {
         }
     }
 
+    /// Whether it can be done at all, whoever's records it names: what is planned is refused now and not when it is due.
     pub(crate) fn check(&self) -> Result<()> {
         let too_long = |r: &Request| r.authority.len() > AUTHORITY_MAX_BYTES || r.ground.len() > REASON_MAX_BYTES;
         if self.request.as_ref().is_some_and(too_long) {
@@ -196,10 +203,11 @@ impl Erase {
                 "who asked is named in at most {AUTHORITY_MAX_BYTES} bytes, the legal ground in {REASON_MAX_BYTES}"
             )));
         }
-        if let Scope::User { when: When::Between { from, until }, .. } = &self.scope
-            && from.iter().chain(until).any(|bound| bound.0 >= 1 << 48)
-        {
-            return Err(Error::invalid("no interaction begins in that time; leave a bound out to have none"));
+        if self.window.is_some_and(|window| window > WINDOW_MAX) {
+            return Err(Error::invalid("an erase waits for others for a day at most; give a shorter window"));
+        }
+        if let Scope::User { when: When::Between { from, until }, .. } = &self.scope {
+            check_span(*from, *until)?;
         }
         if self.keep.is_empty() {
             return Ok(());
@@ -212,9 +220,51 @@ impl Erase {
             Scope::User { class: Some(_), .. } => {
                 Err(Error::invalid("of a single class no other class can be kept; leave one of the two out"))
             }
-            Scope::User { class: None, .. } => check_reason(&self.reason),
+            Scope::User { class: None, .. } => {
+                let twice = |(n, class): (usize, &Class)| self.keep[..n].contains(class);
+                if self.keep.iter().enumerate().any(twice) {
+                    return Err(Error::invalid("a class that stays is named twice; give it once, with one reason"));
+                }
+                self.reasons.iter().try_for_each(|reason| check_reason(reason))
+            }
         }
     }
+
+    /// Whether it fits among a user's plans; what comes back from there has no window, for it is final when it is done.
+    pub(crate) fn to_be_planned(self) -> Result<Self> {
+        if self.request.is_some() {
+            return Err(Error::invalid(
+                "a planned erase has nobody to give a certificate to when it is done; ask for one when you erase",
+            ));
+        }
+        if self.written().map(|(_, reason)| reason.len()).sum::<usize>() > REASON_MAX_BYTES {
+            return Err(Error::invalid(format!(
+                "the reasons of one planned erase have at most {REASON_MAX_BYTES} bytes together; shorten them"
+            )));
+        }
+        Ok(Erase { window: None, drafted: None, ..self })
+    }
+
+    /// What stays, as it is written: a reason like the one before it is left out.
+    fn written(&self) -> impl Iterator<Item = (&Class, &str)> {
+        let before = std::iter::once("").chain(self.reasons.iter().map(String::as_str));
+        self.stays().zip(before).map(|((class, reason), before)| (class, if reason == before { "" } else { reason }))
+    }
+}
+
+/// Interactions have ids with 48 bits of time.
+fn check_span(from: Option<Timestamp>, until: Option<Timestamp>) -> Result<()> {
+    let most = 1 << 48;
+    if until == Some(Timestamp(0)) {
+        return Err(Error::invalid("nothing can have begun before the year 1970"));
+    }
+    if from.iter().chain(&until).any(|bound| bound.0 >= most) {
+        return Err(Error::invalid("no interaction begins in that time; leave a bound out to have none"));
+    }
+    if from.zip(until).is_some_and(|(from, until)| from >= until) {
+        return Err(Error::invalid("the time range is empty: its end is not after its beginning"));
+    }
+    Ok(())
 }
 
 impl From<Scope> for Erase {
@@ -255,10 +305,9 @@ impl Erase {
             }
         }
         e.u8(self.keep.len() as u8);
-        for class in &self.keep {
-            e.text(class.as_str());
+        for (class, reason) in self.written() {
+            e.text(class.as_str()).text(reason);
         }
-        e.text(&self.reason);
     }
 
     /// Reads it from the page of `user`.
@@ -285,8 +334,15 @@ impl Erase {
         let mut erase = Erase::new(scope);
         for _ in 0..d.u8()? {
             erase.keep.push(Class::new(d.text(CLASS_MAX_BYTES)?).map_err(bad)?);
+            let reason = d.text(REASON_MAX_BYTES)?;
+            let before = erase.reasons.last().map(String::as_str);
+            let reason = match reason {
+                "" => before.ok_or_else(|| d.bad())?.to_owned(),
+                reason if before == Some(reason) => return Err(d.bad()),
+                reason => reason.to_owned(),
+            };
+            erase.reasons.push(reason);
         }
-        d.text(REASON_MAX_BYTES)?.clone_into(&mut erase.reason);
         Ok(erase)
     }
 }

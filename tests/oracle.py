@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 CHUNK, TAG, HEADER = 16384, 16, 56
 LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM"
 USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY, HOLDS, MARKS, PLANS, POLICIES, AGENDA, \
-    INBOX, GRANTS, SETS, LOG, LOG_TREE = range(1, 18)
+    INBOX, GRANTS, SETS, LOG, LOG_TREE, UNBORN = range(1, 19)
 # Bytes of a key in each ordered tree.
 KEYS = {kind: 63 if kind in (LINEAGE, MARKS) else 40 if kind == SETS else 20 for kind in range(CLASS, LOG_TREE + 1)}
 # What a user page and a head lead to, in the order of their bits.
@@ -337,7 +337,7 @@ class Tree:
         return Decoder(open_short(ref[16:], context, self.store.get(ref[:16])))
 
     def slots(self, ref=None):
-        """(tag, incarnation, (ref of the user page, records where there is nothing else to look at), or None for an erased user)"""
+        """(tag, incarnation, (ref of the user page, records where there is nothing else to look at), or None for who is not here)"""
         d = self.page(USERS, ref or self.root)
         kind, count = d.int(1), d.int(2)
         if kind == 1:
@@ -348,11 +348,22 @@ class Tree:
             for _ in range(count):
                 tag, incarnation, state = d.bytes(12), d.int(2), d.int(1)
                 ref, records = d.bytes(48), d.int(4)
-                if state not in (1, 2, 3) or state != 3 and records:
+                if state not in (1, 2, 3, 4) or state != 3 and records:
                     raise Corrupt("a slot's state")
-                yield tag, incarnation, None if state == 2 else (ref, records if state == 3 else None)
+                if state == 4:
+                    self.to_come(ref)
+                yield tag, incarnation, None if state in (2, 4) else (ref, records if state == 3 else None)
         else:
             raise Corrupt("a page's kind")
+        d.end(True)
+
+    def to_come(self, ref):
+        """The fences of a name that nobody had yet."""
+        d = self.page(UNBORN, ref)
+        if d.int(1) != 1:
+            raise Corrupt("a page of fences to come")
+        d.bytes(32)
+        list(self.ordered(FENCES, d.bytes(48)))
         d.end(True)
 
     def ordered(self, kind, ref):
@@ -553,7 +564,7 @@ class Maker:
         """records: (class, interaction, ordinal, content, purpose); gives the tree's slot.
 
         derived: number of a record -> ids of its sources; detached: number -> ids of the sources that it was cut from;
-        holds: what stands in them; marks: number -> numbers of the held records that depend on it;
+        facts: bytes, or what makes them of a function from a class's name to its tag; holds: what stands in them; marks: number -> numbers of the held records that depend on it;
         opened: number -> (who, what for) in the order of time.
         """
         tag = prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12]
@@ -571,6 +582,8 @@ class Maker:
                 without = content_root(secret, [lineage_secret(self.roots[s][0]) for s in resolve])
                 context = b"keyfall/wrapped-root/v1" + self.realm + id
                 links[link_key(class_tag, key, 3)] = seal(detached_key(without), self.random(24), context, root)
+                at = struct.pack(">QI", 1767225600000, 0) + bytes(24)
+                links[link_key(class_tag, key, 6)[:27] + at] = struct.pack(">H", len(cut)) + text("it stands alone")
             depth = 1 + max(self.roots[s][1] for s in resolve) if resolve else 0
             self.roots[id], own[n] = (root, depth), (id, class_tag, key)
             for i, (who, why) in enumerate(opened.get(n, ())):
@@ -600,6 +613,8 @@ class Maker:
             points[b"\2" + what[:16] + bytes(3)] = struct.pack(">Q", self.epoch)
             id = interaction + tag + struct.pack(">H", incarnation) + class_tag + struct.pack(">I", ordinal)
             self.expected["erased"].append(show(id))
+        class_tag = lambda c: prf(fence_key, b"keyfall/class-tag/v1", c.encode())[:6]
+        facts = [fact(class_tag) if callable(fact) else fact for fact in facts]
         history = {struct.pack(">QI", 1767225600000, n) + bytes(8): fact for n, fact in enumerate(facts)}
         held = {struct.pack(">Q", n + 1) + bytes(12): hold for n, hold in enumerate(holds)}
         marked = {link_key(*own[n][1:], 0, own[m][0]): own[m][0] for n, others in marks.items() for m in others}
@@ -636,8 +651,14 @@ class Maker:
         self.expected["erased"].append(show(id))
         return tag + struct.pack(">H", 1) + b"\2" + struct.pack(">Q", self.epoch) + bytes(44)
 
+    def user_to_come(self, name, interaction):
+        tag, fence_key = prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12], self.random(32)
+        what = prf(fence_key, b"keyfall/fence-tag/v1", b"\1", interaction)[:16]
+        fences = self.ordered(FENCES, {b"\2" + what + bytes(3): struct.pack(">Q", self.epoch)})
+        return tag + struct.pack(">HB", 1, 4) + self.page(UNBORN, b"\1" + fence_key + fences) + bytes(4)
+
     def publish(self, slots, deep=False, pending=0, **trees):
-        live = sum(1 for s in slots if s[14] != 2)
+        live = sum(1 for s in slots if s[14] not in (2, 4))
         if deep:
             # An interior page of the user tree: a leaf for each first digit of six bits.
             digits = {}
@@ -761,7 +782,7 @@ def vectors():
                          ("action", second, 0, ring, "kept"), ("action", second, 1, ring, "from the rest")],
                  derived={1: [0], 2: [1, 0], 5: [1]}, detached={4: [3], 5: [3]},
                  opened={1: [("analyst", "to count words")] * 3, 3: [("ada", "to listen")]},
-                 facts=[b"\2" + text("action") + struct.pack(">Q", 2) + text("the alarm goes on ringing")])
+                 facts=[lambda tag: b"\2" + tag("action") + struct.pack(">Q", 2) + text("the alarm goes on ringing")])
     m.publish([ada])
     yield "lineage", m.vector("records derived from others, one of them through another, two detached from some sources")
     m = Maker("fallen")
@@ -776,22 +797,26 @@ def vectors():
     links = m.ordered(LINEAGE, {link_key(gone[30:36], gone[:16] + gone[36:], 2, fell): fell})
     m.publish([ben, chloe], falling={struct.pack(">QI", 1, 0) + bytes(8): gone[16:30] + links})
     yield "fallen", m.vector("a user was erased, and what others hold of it is still to be followed")
+    m = Maker("to come")
+    m.publish([m.user("ada", [("audio", first, 0, b"hers", "")]), m.user_to_come("eve", second), m.erased_user("fay", first)])
+    yield "to-come", m.vector("a name of which an interaction was erased before anybody had it")
     m = Maker("held")
     records = [("audio", first, 0, b"the call", ""), ("transcript", first, 0, b"what was said", ""), ("audio", second, 0, b"free", "")]
     hold = struct.pack(">Q", began) + text("transcript") + bytes(16) + text("a court asks") + text("the court")
-    m.publish([m.user("ada", records, derived={1: [0]}, holds=[hold], marks={0: [1]}, facts=[b"\3" + struct.pack(">Q", 1) + hold])])
+    fact = lambda tag: b"\3" + struct.pack(">Q", 1) + tag("transcript") + b"\0" + text("a court asks") + text("the court")
+    m.publish([m.user("ada", records, derived={1: [0]}, holds=[hold], marks={0: [1]}, facts=[fact])])
     m.expected["held"] = [r["id"] for r in m.expected["records"][:2]]
     yield "held", m.vector("a class under a legal hold, and the record that it was derived from")
     m = Maker("planned")
     day = 86400000
-    whole = b"\2" + text("") + b"\0\0" + text("")
-    keeping = b"\2" + text("") + b"\1" + first + b"\1" + text("action") + text("it rings")
-    span = b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, began) + b"\0" + text("")
+    whole = b"\2" + text("") + b"\0\0"
+    keeping = b"\2" + text("") + b"\1" + first + b"\2" + text("action") + text("it rings") + text("alarm") + text("")
+    span = b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, began) + b"\0"
     plans = planned(began + 9000 * day, 7, whole) | planned(began + 9001 * day, 8, keeping) | planned(began + 9002 * day, 9, span)
     slot_ = m.user("ada", [("audio", first, 0, b"to go", ""), ("transcript", second, 0, b"health", "treatment")],
                    due=began + 9000 * day, plans=plans,
                    policies=[policy("audio", number=3), policy("transcript", "treatment", age=9999 * day, named=True)],
-                   facts=[b"\6" + struct.pack(">QQ", 7, began + 9000 * day) + text("everything"), b"\7" + struct.pack(">Q", 6)])
+                   facts=[b"\6" + struct.pack(">QQ", 7, began + 9000 * day), b"\7" + struct.pack(">Q", 6)])
     agenda = {struct.pack(">Q", began + 9000 * day) + slot_[:12]: b""}
     m.publish([slot_], agenda=agenda, policies=[policy("audio", age=9999 * day), policy("action", until=began)],
               pending=began + 9003 * day)
@@ -804,7 +829,7 @@ def vectors():
     made = began + 9000 * day
     inbox = {b"\1" + number + bytes(11): struct.pack(">Q", made) + m.random(32)}
     grant = b"\1" + grantee + struct.pack(">QBQQQQI", began, 0, 0, began + 7, 4, began, 1) + text("transcript") + text("Ride skill") + text("to order rides")
-    granted = b"\x08" + struct.pack(">Q", 5) + text("Ride skill") + text("transcript") + b"\0" + text("to order rides")
+    granted = lambda tag: b"\x08" + struct.pack(">Q", 5) + text("Ride skill") + tag("transcript") + b"\0" + text("to order rides")
     run = [("training set voices, run 1", "to mend")]
     slot_ = m.user("ada", [("audio", first, 0, b"came sealed", ""), ("transcript", first, 0, b"wake me", "")], due=made + 14 * day,
                    inbox=inbox, grants={struct.pack(">Q", 5) + bytes(12): grant}, members={1: ["voices"]}, opened={1: run},
@@ -902,13 +927,14 @@ def sample_leaf(m):
 def seeds():
     m = Maker("seeds")
     first = interaction(1767225600000, 1)
-    facts = [b"\1" + first + bytes(12) + b"\0\1" + bytes(10) + b"\0\1" + text("it rings"),
-             b"\2" + text("action") + struct.pack(">Q", 2) + text("it rings"),
-             b"\3" + struct.pack(">QQ", 7, 1767225600000) + text("audio") + first + text("why") + text("who"),
-             b"\4" + struct.pack(">Q", 7) + text("why") + text("who"), b"\5" + text("everything"),
-             b"\6" + struct.pack(">QQ", 7, 1767225600000) + text("everything"), b"\7" + struct.pack(">Q", 7),
-             b"\x08" + struct.pack(">Q", 5) + text("a skill") + text("audio") + struct.pack(">BQ", 1, 9) + text("to help"),
-             b"\x09" + struct.pack(">Q", 5)]
+    tag = bytes(range(1, 7))
+    facts = [b"\2" + tag + struct.pack(">Q", 2) + text("it rings"),
+             b"\3" + struct.pack(">Q", 7) + tag + b"\1" + text("why") + text("who"),
+             b"\4" + struct.pack(">Q", 7) + text("why") + text("who"),
+             b"\5" + b"\4" + tag + bytes(range(16)) + struct.pack(">Q", 3),
+             b"\6" + struct.pack(">QQ", 7, 1767225600000), b"\7" + struct.pack(">Q", 7),
+             b"\x08" + struct.pack(">Q", 5) + text("a skill") + bytes(6) + struct.pack(">BQ", 1, 9) + text("to help"),
+             b"\x09" + struct.pack(">Q", 5), b"\x0a" + struct.pack(">Q", 7) + text("corrupt")]
     records = [("audio", first, 0, b"x", "wake word"), ("action", first, 0, b"y", ""), ("action", first, 1, b"z", "")]
     leaves = [b"a leaf %d" % n for n in range(11)]
     m.publish([m.user("ada", records, fences=[("audio", first, 3)], derived={1: [0]}, detached={2: [0]}, facts=facts,
@@ -932,13 +958,13 @@ def seeds():
     yield 5, "entry", entry
     yield 11, "links", m.plain[LINEAGE]
     yield 12, "falling", m.plain[FALLING]
-    for name, fact in zip(("detached", "kept", "held", "lifted", "refused", "planned", "cancelled", "granted", "revoked"), facts):
+    for name, fact in zip(("kept", "held", "lifted", "refused", "planned", "cancelled", "granted", "revoked", "failed"), facts):
         yield 13, "fact-" + name, fact
     yield 14, "policy", policy("audio", "treatment", 1, None, 3, True)
     yield 14, "policy-number", policy("audio", number=9)
     yield 15, "erase", b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, 2**64 - 1) + b"\1" + text("action") + text("it rings")
-    yield 15, "erase-record", b"\1" + id + b"\0" + text("")
-    yield 15, "erase-interaction", b"\2" + text("") + b"\1" + first + b"\0" + text("")
+    yield 15, "erase-record", b"\1" + id + b"\0"
+    yield 15, "erase-interaction", b"\2" + text("") + b"\1" + first + b"\0"
     yield 16, "grant", b"\1" + m.random(32) + struct.pack(">QBQQQQI", 1, 1, 2, 3, 4, 3, 1) + text("audio") + text("a skill") + text("to help")
     yield 17, "set", b"\1" + m.random(32) + struct.pack(">QQQQQI", 1, 2, 3, 4, 2, 1) + text("voices") + text("to mend")
     about = b"\1" + text("ada") + text("audio") + first + struct.pack(">Q", 9) + text("audio/x-wav") + text("why") + b"\0\1" + id

@@ -8,6 +8,8 @@ use super::commit::Change;
 use super::edit::{Edit, user_of};
 use super::lineage::Resolver;
 use super::pages::PageSource;
+use super::part::is_there;
+use super::read::record_erased;
 use super::{Answer, Asked, Inner, State, Writer, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
@@ -52,8 +54,8 @@ pub struct Batch {
     held_bytes: usize,
     /// Names of those that are there.
     stored: Vec<BlobName>,
-    /// The oldest epoch in which sources were looked at.
-    epoch: u64,
+    /// The fewest erases behind which sources were looked at.
+    erases: u64,
     published: AtomicBool,
 }
 
@@ -75,7 +77,7 @@ impl Batch {
             staged: Vec::new(),
             held_bytes: 0,
             stored: Vec::new(),
-            epoch: u64::MAX,
+            erases: u64::MAX,
             published: AtomicBool::new(false),
         }
     }
@@ -165,7 +167,7 @@ impl Batch {
         }
         let inner = Arc::clone(&self.inner);
         let state = inner.state();
-        self.epoch = self.epoch.min(state.stored.id.epoch);
+        self.erases = self.erases.min(state.erases);
         let pages = inner.pages();
         let mut resolver = inner.resolver(&pages, &state);
         let (mut secrets, mut depth) = (Vec::with_capacity(sources.len()), 0);
@@ -221,8 +223,8 @@ impl Batch {
     /// to commit them takes them along, under a name of its own.
     fn insert(&self, state: &State, pages: &PageSource<'_>, edit: &mut Edit<'_>) -> Result<(Vec<RecordId>, u64)> {
         let inner = &self.inner;
-        // A source falls only with an erase, and every erase begins an epoch.
-        if self.epoch < state.stored.id.epoch {
+        // A source falls only with an erase, and one that may wait begins no epoch.
+        if self.erases < state.erases {
             let mut resolver = inner.resolver(pages, state);
             for source in self.staged.iter().flat_map(|s| &s.sources) {
                 if let Source::Record(id) = source {
@@ -423,9 +425,13 @@ impl Inner {
 
 /// Links a record to one that it was derived from, on both sides.
 fn link(editor: &mut Editor<'_>, root: &mut UsersNode, id: &RecordId, source: &RecordId) -> Result<()> {
+    // The source's entry as well as its user: a link on what is gone is never followed.
     let Some(page) = user_of(editor, root, source)? else {
-        return Err(super::lineage::fell(id));
+        return Err(record_erased(source));
     };
+    if !is_there(editor, page, source)? {
+        return Err(record_erased(source));
+    }
     page.lineage.add_derived(editor, source, id)?;
     match user_of(editor, root, id)? {
         Some(page) => page.lineage.add_source(editor, id, source),

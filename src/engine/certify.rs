@@ -13,7 +13,7 @@ use crate::certificate::{
 };
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Class, Timestamp, UserTag};
+use crate::ids::{Class, Timestamp, UserId, UserTag};
 use crate::limits::FORMAT;
 use crate::log::{LogProof, Signer};
 use crate::promise::Retirement;
@@ -42,6 +42,17 @@ impl Docket {
             crate::scope::Scope::Record(_) => None,
         };
         Docket { user, ..Docket::default() }
+    }
+
+    /// Of a name that nobody has.
+    pub(super) fn nothing(user: &UserId) -> Self {
+        Docket {
+            user: Some(user.as_str().to_owned()),
+            records: Some(BTreeMap::new()),
+            openings: Some(0),
+            grants: Some(0),
+            ..Docket::default()
+        }
     }
 
     /// Of a user's page as it was before.
@@ -117,7 +128,8 @@ impl Inner {
         let mut opening = [0; 32];
         self.options.env.fill(&mut opening)?;
         let copies = |mode| state.head.copies.iter().filter(|copy| copy.mode == mode).count() as u64;
-        let kept = |class: &Class| Kept { class: class.as_str().to_owned(), reason: erase.reason.clone() };
+        let kept =
+            |(class, reason): (&Class, &str)| Kept { class: class.as_str().to_owned(), reason: reason.to_owned() };
         let body = Body {
             engine: concat!("keyfall ", env!("CARGO_PKG_VERSION")).to_owned(),
             format: FORMAT,
@@ -137,7 +149,7 @@ impl Inner {
             records: docket.records,
             derived: common.derived,
             following: common.following,
-            kept: erase.keep.iter().map(kept).collect(),
+            kept: erase.stays().map(kept).collect(),
             holds: docket.holds,
             openings: docket.openings,
             grants: docket.grants,

@@ -274,13 +274,14 @@ impl Inner {
             }
             Err(e) => {
                 self.release_names(change.blobs.iter().map(|(name, _)| *name), false);
-                return Err(e);
+                return Err(if e.kind() == ErrorKind::Full { e } else { e.perhaps() });
             }
         }
         let names: Vec<BlobName> = change.blobs.iter().map(|(name, _)| *name).collect();
         let agenda = |head: &HeadPage| (head.roots.agenda.as_ref().map(|at| at.name), head.pending);
         let rings = change.head.roots.falling.is_some() || agenda(&change.head) != agenda(&self.state().head);
-        self.install(State { head: change.head, stored }, change.made, (&change.replaced, &change.erased));
+        let erases = self.state().erases + u64::from(!change.erased.is_empty());
+        self.install(State { head: change.head, stored, erases }, change.made, (&change.replaced, &change.erased));
         self.release_names(names.into_iter().chain(change.staged.iter().copied()), true);
         if rings {
             self.bell.ring();
@@ -299,7 +300,7 @@ impl Inner {
             });
             taken.map_err(|e| {
                 copy.let_go();
-                e.context(if erase {
+                e.perhaps().context(if erase {
                     "the erase is published and reads say erased, but the old root key is not destroyed yet"
                 } else {
                     "the store holds this commit, but it does not count yet"
@@ -308,16 +309,16 @@ impl Inner {
         }
         if !erase {
             if !was_settled {
-                return self.settle(writer).map(|_| None);
+                return self.settle(writer).map(|_| None).map_err(Error::perhaps);
             }
             writer.settled = true;
             return Ok(None);
         }
-        self.verify(writer, &change.blobs)?;
+        self.verify(writer, &change.blobs).map_err(Error::perhaps)?;
         // Who erases once and goes leaves no key behind that nobody needs.
         let next = if writer.erases { Some(self.next_root(writer, &self.state().head)?) } else { None };
         writer.erases = true;
-        self.finish(writer, next).map(Some)
+        self.finish(writer, next).map(Some).map_err(Error::perhaps)
     }
 
     /// Has the writer know the copies that the published head lists, and no other: there is one list of them.

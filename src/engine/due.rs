@@ -7,16 +7,17 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use super::cascade::follow;
+use super::cascade::{Stuck, follow};
 use super::clock::Reading;
 use super::commit::Change;
 use super::edit::{Edit, page_of};
 use super::erase::Applied;
 use super::holds::{drop_idle_marks, protected};
+use super::pages::PageSource;
 use super::part::{Part, erase_record};
-use super::read::Selector;
+use super::tended::{Failing, Failures, Refusals, Setback, Tended, Trouble};
 use super::{Engine, Inner, State, Writer, inbox};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::{DUE_MAX, RETRY, SWEEP};
 use crate::policy::{Policy, Rules, millis};
@@ -24,46 +25,11 @@ use crate::record::Entry;
 use crate::scope::When;
 use crate::secret::WipeStack;
 use crate::tree::agenda::Agenda;
-use crate::tree::history::Fact;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
 use crate::tree::plans::Plan;
 use crate::tree::user::{ClassSlot, UserPage, class_place, split_record_key};
 use crate::tree::users::{Found, visit};
 use crate::tree::{Node, PageKind, Pages};
-
-/// What [`Engine::tend`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tended {
-    /// Derived records taken out of lists and counts.
-    pub derived: u64,
-    /// Planned erases done.
-    pub planned: u64,
-    /// Records erased since they passed a limit.
-    pub expired: u64,
-    /// Erases that were due, and refused since a hold covers some of their scope.
-    pub refused: u64,
-    /// Users whose damaged pages kept what is due from being done; it is tried again an hour later.
-    pub damaged: u64,
-    /// Inbox keys destroyed since they were old.
-    pub inbox_keys: u64,
-    /// Whether pending erases became final.
-    pub finalized: bool,
-    /// Whether something is due that was not done, since the clock is not believed ([`Engine::clock_doubts`]).
-    pub waiting: bool,
-}
-
-impl std::ops::AddAssign for Tended {
-    fn add_assign(&mut self, more: Self) {
-        self.derived += more.derived;
-        self.planned += more.planned;
-        self.expired += more.expired;
-        self.refused += more.refused;
-        self.damaged += more.damaged;
-        self.inbox_keys += more.inbox_keys;
-        self.finalized |= more.finalized;
-        self.waiting |= more.waiting;
-    }
-}
 
 /// One commit of what is due.
 struct Doing {
@@ -74,16 +40,16 @@ struct Doing {
     policies: Vec<Policy>,
     users_gone: u64,
     erased: bool,
-    selectors: Vec<Selector>,
     tended: Tended,
 }
 
-/// What became of one attempt at a commit.
-enum Attempt {
-    Nothing,
-    /// A page of this user's does not open.
-    Damaged(UserTag),
-    Ready(Box<Change>, Tended),
+/// One call of [`Engine::tend`].
+#[derive(Default)]
+struct Tending {
+    /// One look at the clock: what falls due meanwhile waits for the next call.
+    clock: Option<Reading>,
+    /// Whether a page of the user tree keeps a sweep from going on.
+    sweep_stuck: bool,
 }
 
 impl Doing {
@@ -192,114 +158,198 @@ impl Inner {
         Ok(clock.doubted && !Edit::agenda_of(&state).due(&self.pages(), clock.now, 1)?.is_empty())
     }
 
-    /// Does some of what is due in one commit; `None` where nothing is.
-    fn do_due(&self, writer: &mut Writer, clock: &mut Option<Reading>) -> Result<Option<Tended>> {
-        {
-            let state = self.state();
-            if state.head.roots.agenda.is_none() && state.head.pending.is_none() {
-                return Ok(None);
-            }
+    /// Lets what is pending become final at its time: an epoch of its own, which waits for nothing else that is due.
+    fn finalize(&self, writer: &mut Writer, tending: &mut Tending) -> Result<bool> {
+        if self.state().head.pending.is_none() {
+            return Ok(false);
         }
         self.ready(writer)?;
-        let clock = *clock.get_or_insert_with(|| self.reading(&self.state()));
-        // One whose pages are damaged must not keep the others'; nothing of a failed attempt is kept.
-        let mut damaged = BTreeSet::new();
+        let clock = *tending.clock.get_or_insert_with(|| self.reading(&self.state()));
+        let change = {
+            let state = self.state();
+            if state.head.pending.is_none_or(|at| at > clock.latest()) {
+                return Ok(false);
+            }
+            let mut change = Change::of_head(self.next_head(&state));
+            self.next_epoch(&state, writer, &mut change)?;
+            change
+        };
+        let retired = self.publish(writer, change)?;
+        Ok(retired.is_some_and(|retired| retired.is_final()))
+    }
+
+    /// Does some of what is due in one commit; `None` where nothing is.
+    fn do_due(&self, writer: &mut Writer, tending: &mut Tending) -> Result<Option<Tended>> {
+        if self.state().head.roots.agenda.is_none() {
+            return Ok(None);
+        }
+        self.ready(writer)?;
+        let clock = *tending.clock.get_or_insert_with(|| self.reading(&self.state()));
+        let (change, mut tended) = {
+            let state = self.state();
+            let pages = self.pages();
+            let agenda = Edit::agenda_of(&state);
+            let due = agenda.due(&pages, clock.due(), DUE_MAX)?;
+            // What a change of policies makes due joins what is due: all of it is erased together.
+            let (mut sweeps, mut due): (Vec<_>, Vec<_>) = due.into_iter().partition(|(at, _)| *at == Agenda::SWEEP);
+            if tending.sweep_stuck {
+                sweeps.clear();
+            }
+            if !sweeps.is_empty() {
+                due = sweeps;
+            }
+            // Where nothing is due the time in the head may have to be written again.
+            if due.is_empty() && !self.is_stale(&state, clock) {
+                return Ok(None);
+            }
+            self.attempts(&state, &pages, writer, (&due, clock), tending)?
+        };
+        let retired = self.publish(writer, change)?;
+        tended.finalized &= retired.is_some_and(|retired| retired.is_final());
+        Ok(Some(tended))
+    }
+
+    /// Attempts a commit until nothing in it fails; nothing of a failed attempt is kept.
+    fn attempts(
+        &self,
+        state: &State,
+        pages: &PageSource<'_>,
+        writer: &Writer,
+        (due, clock): (&[(Timestamp, UserTag)], Reading),
+        tending: &mut Tending,
+    ) -> Result<(Change, Tended)> {
+        let doing = || {
+            let policies = Edit::policies_of(state).all(pages, None)?;
+            let (epoch, now, tended) = (writer.root.id.epoch + 1, clock.due(), Tended::default());
+            Ok::<_, Error>(Doing { epoch, now, clock, policies, users_gone: 0, erased: false, tended })
+        };
+        let (mut failures, mut tried) = (Failures::default(), false);
         loop {
-            match self.attempt(writer, clock, &damaged)? {
-                Attempt::Nothing => return Ok(None),
-                Attempt::Damaged(user) => {
-                    damaged.insert(user);
+            let mut edit = Edit::new(state, pages);
+            edit.passed_over.clone_from(&failures.passed_over);
+            let mut doing_all = doing()?;
+            match self.attempt(state, &mut edit, (due, &failures), &mut doing_all, tending)? {
+                None => {
+                    let Doing { users_gone, erased, mut tended, .. } = doing_all;
+                    let mut change = self.change(state, edit)?;
+                    change.head.users -= users_gone;
+                    if erased {
+                        change.head.floor = change.head.floor.max(clock.sure());
+                        tended.finalized = change.head.pending.is_some();
+                        self.next_epoch(state, writer, &mut change)?;
+                    }
+                    return Ok((change, tended));
                 }
-                Attempt::Ready(change, mut tended) => {
-                    let retired = self.publish(writer, *change)?;
-                    tended.finalized &= retired.is_some_and(|retired| retired.is_final());
-                    return Ok(Some(tended));
+                Some((user, setback)) => {
+                    failures.learn(user, setback)?;
+                    if std::mem::replace(&mut tried, true) {
+                        continue;
+                    }
+                    // Once each user is served alone, and nothing kept: however many fail, all are looked at three times.
+                    for (_, user) in due.iter().filter(|(at, _)| *at != Agenda::SWEEP) {
+                        loop {
+                            if failures.users.get(user).is_some_and(|failing| failing.all.is_some()) {
+                                break;
+                            }
+                            let mut alone = Edit::new(state, pages);
+                            alone.passed_over.clone_from(&failures.passed_over);
+                            match self.serve(state, &mut alone, (*user, failures.users.get(user)), &mut doing()?) {
+                                Ok(()) => break,
+                                Err(setback) => failures.learn(*user, setback)?,
+                            }
+                        }
+                    }
                 }
             }
         }
     }
 
-    fn attempt(&self, writer: &Writer, clock: Reading, damaged: &BTreeSet<UserTag>) -> Result<Attempt> {
-        let state = self.state();
-        let pages = self.pages();
-        let mut edit = Edit::new(&state, &pages);
-        let now = clock.due();
-        let due = edit.agenda.due(&pages, now, DUE_MAX)?;
-        let pending = state.head.pending.is_some_and(|at| at <= clock.latest());
-        if due.is_empty() && !pending && !self.is_stale(&state, clock) {
-            return Ok(Attempt::Nothing);
-        }
-        let mut doing = Doing {
-            epoch: writer.root.id.epoch + 1,
-            now,
-            clock,
-            policies: edit.policies.all(&pages, None)?,
-            users_gone: 0,
-            erased: false,
-            selectors: Vec::new(),
-            tended: Tended { damaged: damaged.len() as u64, ..Tended::default() },
-        };
-        // What a change of policies makes due joins what is due: all of it is erased together.
-        let sweeps = due.iter().filter(|(at, _)| *at == Agenda::SWEEP).count();
-        let due = if sweeps > 0 { &due[..sweeps] } else { &due[..] };
+    /// Does what is due in one edit; tells whose failed, if something did.
+    fn attempt(
+        &self,
+        state: &State,
+        edit: &mut Edit<'_>,
+        (due, failures): (&[(Timestamp, UserTag)], &Failures),
+        doing: &mut Doing,
+        tending: &mut Tending,
+    ) -> Result<Option<(UserTag, Setback)>> {
+        let mut served = BTreeSet::new();
         for (at, user) in due.iter().copied() {
             edit.agenda.remove(&mut edit.editor, at, user)?;
             if at == Agenda::SWEEP {
-                self.sweep(&state, &mut edit, user, &doing)?;
-            } else if damaged.contains(&user) {
+                tending.sweep_stuck |= !self.sweep(state, edit, user, doing)?;
+                continue;
+            }
+            // One may have an entry that came too early beside its own.
+            if !served.insert(user) {
+                continue;
+            }
+            let failing = failures.users.get(&user);
+            if let Some(Failing { all: Some(e), .. }) = failing {
                 edit.agenda.add(&mut edit.editor, doing.later(), user)?;
-            } else {
-                match self.serve(&state, &mut edit, user, &mut doing) {
-                    Err(e) if e.kind() == ErrorKind::Corrupt => return Ok(Attempt::Damaged(user)),
-                    served => served?,
-                }
+                doing.tended.damaged += 1;
+                let name = self.page_at(state, user).ok().flatten().map(|page| page.user);
+                doing.tended.note(Trouble { user: name, plan: None, kind: e.kind(), why: e.to_string() });
+            } else if let Err(setback) = self.serve(state, edit, (user, failing), doing) {
+                return Ok(Some((user, setback)));
             }
         }
-        let mut change = self.change(&state, edit)?;
-        change.head.users -= doing.users_gone;
-        change.erased = doing.selectors;
-        if doing.erased || pending {
-            change.head.floor = change.head.floor.max(clock.sure());
-            doing.tended.finalized = change.head.pending.is_some();
-            self.next_epoch(&state, writer, &mut change)?;
-        }
-        Ok(Attempt::Ready(Box::new(change), doing.tended))
+        Ok(None)
     }
 
     /// Takes what an erase took.
-    fn took(&self, edit: &mut Edit<'_>, mut applied: Applied, doing: &mut Doing) -> Result<u64> {
+    fn took(&self, edit: &mut Edit<'_>, mut applied: Applied, doing: &mut Doing) -> std::result::Result<u64, Setback> {
         doing.erased |= !applied.already;
         doing.users_gone += u64::from(applied.user_gone);
-        doing.selectors.append(&mut applied.selectors);
-        let fell = follow(edit, std::mem::take(&mut applied.links), doing.epoch, self.options.follow)?;
+        edit.note_fallen(&mut applied.selectors);
+        let links = std::mem::take(&mut applied.links);
+        let fell = follow(edit, links, doing.epoch, self.options.follow).map_err(Setback::Follow)?;
         doing.tended.derived += fell.derived;
-        doing.selectors.extend(fell.selectors);
         Ok(applied.records.unwrap_or(0))
     }
 
-    /// Does what is due for one user, and puts down when it is due again.
-    fn serve(&self, state: &State, edit: &mut Edit<'_>, user: UserTag, doing: &mut Doing) -> Result<()> {
+    /// Does what is due for one user, but for what is known to fail, and puts down when it is due again.
+    fn serve(
+        &self,
+        state: &State,
+        edit: &mut Edit<'_>,
+        (user, failing): (UserTag, Option<&Failing>),
+        doing: &mut Doing,
+    ) -> std::result::Result<(), Setback> {
         let pages = edit.editor.pages;
         let (editor, root) = edit.parts()?;
-        let plans: Vec<Plan> = match page_of(editor, root, user)? {
+        let (name, plans) = match page_of(editor, root, user)? {
             None => return Ok(()),
             Some(page) => {
                 page.due = None;
-                page.plans.all(pages, user, &page.user)?.into_iter().filter(|plan| plan.due <= doing.now).collect()
+                let plans = page.plans.all(pages, user, &page.user)?.into_iter();
+                (page.user.clone(), plans.filter(|plan| plan.due <= doing.now).collect::<Vec<Plan>>())
             }
         };
+        let mut refused = Refusals::default();
         for plan in &plans {
+            if let Some(e) = failing.and_then(|failing| failing.plans.get(&plan.id)) {
+                doing.tended.failed += 1;
+                doing.tended.note(Trouble {
+                    user: Some(name.clone()),
+                    plan: Some(plan.id),
+                    kind: e.kind(),
+                    why: e.to_string(),
+                });
+                self.note_failure(edit, user, (plan.id, e), doing)?;
+                continue;
+            }
             match self.apply(state, edit, &plan.erase, (doing.epoch, doing.clock)) {
                 Ok(applied) => {
                     self.took(edit, applied, doing)?;
                     doing.tended.planned += 1;
                 }
                 Err(e) if e.kind() == ErrorKind::Held => {
-                    self.refuse_once(edit, user, plan.erase.words(), doing)?;
+                    refused.add(edit, user, (&plan.erase, &mut doing.tended))?;
                     continue;
                 }
-                Err(e) if matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased) => {}
-                Err(e) => return Err(e),
+                // It is done later, or cancelled: a plan leaves only when it is done.
+                Err(e) => return Err(Setback::Plan(plan.id, e)),
             }
             let (editor, root) = edit.parts()?;
             match page_of(editor, root, user)? {
@@ -307,7 +357,7 @@ impl Inner {
                 None => return Ok(()),
             }
         }
-        self.expire(edit, user, doing)?;
+        self.expire(edit, user, (doing, &mut refused))?;
         let (editor, root) = edit.parts()?;
         let Some(page) = page_of(editor, root, user)? else {
             return Ok(());
@@ -317,13 +367,19 @@ impl Inner {
             doing.erased = true;
             doing.tended.inbox_keys += 1;
         }
+        refused.write_down(editor, user, page, doing.now)?;
         let next = next_due(pages, user, page, &doing.rules(pages, user, page)?)?;
-        // What is due still was refused.
-        edit.set_due(user, next.map(|next| if next <= doing.now { doing.later() } else { next }))
+        // What is due still was refused, or failed.
+        Ok(edit.set_due(user, next.map(|next| if next <= doing.now { doing.later() } else { next }))?)
     }
 
     /// Erases what passed a limit.
-    fn expire(&self, edit: &mut Edit<'_>, user: UserTag, doing: &mut Doing) -> Result<()> {
+    fn expire(
+        &self,
+        edit: &mut Edit<'_>,
+        user: UserTag,
+        (doing, refused): (&mut Doing, &mut Refusals),
+    ) -> std::result::Result<(), Setback> {
         let pages = edit.editor.pages;
         let (editor, root) = edit.parts()?;
         let Some(page) = page_of(editor, root, user)? else {
@@ -351,10 +407,10 @@ impl Inner {
                 continue;
             };
             if let Some(until) = passed(pages, user, slot, &rules, doing.now)? {
-                self.expire_part(edit, user, &class, When::Between { from: None, until }, doing)?;
+                self.expire_part(edit, user, &class, until, (doing, refused))?;
             }
             if rules.by_purpose(&class) {
-                self.expire_by_purpose(edit, user, &class, &rules, doing)?;
+                self.expire_by_purpose(edit, user, &class, &rules, (doing, refused))?;
             }
         }
         Ok(())
@@ -366,10 +422,10 @@ impl Inner {
         edit: &mut Edit<'_>,
         user: UserTag,
         class: &Class,
-        when: When,
-        doing: &mut Doing,
-    ) -> Result<()> {
-        let mut whens = vec![when];
+        until: Option<Timestamp>,
+        (doing, refused): (&mut Doing, &mut Refusals),
+    ) -> std::result::Result<(), Setback> {
+        let mut whens = vec![When::Between { from: None, until }];
         while let Some(when) = whens.pop() {
             let (editor, root) = edit.parts()?;
             let Some(page) = page_of(editor, root, user)? else {
@@ -380,7 +436,7 @@ impl Inner {
                 let applied = part.erase(editor, page, (doing.epoch, doing.clock))?;
                 doing.tended.expired += self.took(edit, applied, doing)?;
             } else if let When::Interaction(_) = when {
-                self.refuse_once(edit, user, format!("class {class}, whose time has come"), doing)?;
+                refused.limit(page.class_tag(class), &mut doing.tended);
             } else {
                 whens.extend(part.interactions(editor.pages, page)?.into_iter().map(When::Interaction));
             }
@@ -395,8 +451,8 @@ impl Inner {
         user: UserTag,
         class: &Class,
         rules: &Rules,
-        doing: &mut Doing,
-    ) -> Result<()> {
+        (doing, refused): (&mut Doing, &mut Refusals),
+    ) -> std::result::Result<(), Setback> {
         let pages = edit.editor.pages;
         let (editor, root) = edit.parts()?;
         let Some(page) = page_of(editor, root, user)? else {
@@ -421,71 +477,84 @@ impl Inner {
                 return Ok(());
             };
             if protected(pages, page, &id)? {
-                self.refuse_once(edit, user, format!("record {id}, whose time has come"), doing)?;
+                refused.limit(tag, &mut doing.tended);
                 continue;
             }
-            match erase_record(editor, page, &id, doing.epoch) {
-                Ok(applied) => doing.tended.expired += self.took(edit, applied, doing)?,
-                // It fell with another one.
-                Err(e) if e.kind() == ErrorKind::Absent => {}
-                Err(e) => return Err(e),
+            // Where it is not there, it fell with another one.
+            if let Some(applied) = erase_record(editor, page, &id, doing.epoch)? {
+                doing.tended.expired += self.took(edit, applied, doing)?;
             }
         }
         Ok(())
     }
 
-    /// Writes down that a hold refused what was due, unless that stands there since the hold was added.
-    fn refuse_once(&self, edit: &mut Edit<'_>, user: UserTag, scope: String, doing: &mut Doing) -> Result<()> {
-        doing.tended.refused += 1;
-        let pages = edit.editor.pages;
+    /// Writes down that a planned erase failed.
+    fn note_failure(&self, edit: &mut Edit<'_>, user: UserTag, (plan, e): (u64, &Error), doing: &Doing) -> Result<()> {
         let (editor, root) = edit.parts()?;
-        let Some(page) = page_of(editor, root, user)? else {
-            return Ok(());
-        };
-        let told = page.history.facts(pages, user)?.into_iter().rev().map(|(_, fact)| fact);
-        let mut since = told.take_while(|fact| !matches!(fact, Fact::Held { .. } | Fact::Lifted { .. }));
-        if since.any(|fact| matches!(fact, Fact::Refused { scope: there } if there == scope)) {
-            return Ok(());
+        match page_of(editor, root, user)? {
+            // In a word: the error itself may name what falls later.
+            Some(page) => page.history.fail(editor, user, doing.now, (plan, format!("{:?}", e.kind()).to_lowercase())),
+            None => Ok(()),
         }
-        page.history.add(editor, user, doing.now, &Fact::Refused { scope })
     }
 
-    /// The store's policies changed: looks when something is due for some users, from a tag on.
-    fn sweep(&self, state: &State, edit: &mut Edit<'_>, from: UserTag, doing: &Doing) -> Result<()> {
+    /// The store's policies changed: looks when something is due for some users, from a tag on. Says whether it could.
+    fn sweep(&self, state: &State, edit: &mut Edit<'_>, from: UserTag, doing: &mut Doing) -> Result<bool> {
         let pages = edit.editor.pages;
         let mut dues = Vec::new();
         // `visit` begins behind a tag: the tag itself was looked at, or is the first of all, which belongs to nobody.
         let behind = (from != UserTag([0; 12])).then_some(from);
-        visit(pages, &state.head.roots.users, state.head.geometry, behind, &mut |user, found| {
+        let swept = visit(pages, &state.head.roots.users, state.head.geometry, behind, &mut |user, found| {
             if let Found::Live { page, .. } = found {
                 let look = || {
                     let page = UserPage::decode(&pages.load(PageKind::User, Some(user), &page)?)?;
                     let next = next_due(pages, user, &page, &doing.rules(pages, user, &page)?)?;
-                    Ok::<_, crate::error::Error>((next, next != page.due))
+                    Ok::<_, Error>((next, next != page.due))
                 };
-                match look() {
-                    Ok((next, changed)) => dues.push((user, next, changed)),
-                    // It is looked at when it can be: by then somebody restored it.
-                    Err(e) if e.kind() == ErrorKind::Corrupt => dues.push((user, None, false)),
-                    Err(e) => return Err(e),
-                }
+                dues.push((user, look()));
             }
             Ok(if dues.len() < SWEEP { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-        })?;
-        if dues.len() == SWEEP
-            && let Some((last, ..)) = dues.last()
-        {
-            edit.agenda.add(&mut edit.editor, Agenda::SWEEP, *last)?;
+        });
+        let last = dues.last().map_or(from, |(user, _)| *user);
+        if dues.len() >= SWEEP || swept.is_err() {
+            edit.agenda.add(&mut edit.editor, Agenda::SWEEP, last)?;
         }
-        for (user, next, _) in dues.into_iter().filter(|(.., changed)| *changed) {
-            edit.set_due(user, next)?;
+        for (user, looked) in dues {
+            match looked {
+                Ok((next, true)) => edit.set_due(user, next)?,
+                Ok((_, false)) => {}
+                // Its pages are looked at again until somebody restored them: what the policies make due is found then.
+                Err(_) => {
+                    edit.agenda.add(&mut edit.editor, doing.later(), user)?;
+                    doing.tended.damaged += 1;
+                }
+            }
+        }
+        doing.tended.damaged += u64::from(swept.is_err());
+        Ok(swept.is_ok())
+    }
+
+    /// Follows what erases left, but for what cannot be followed now.
+    fn follow_all(
+        &self,
+        tended: &mut Tended,
+        progress: super::Progress<'_>,
+        (stuck, stop): (&mut Stuck, &dyn Fn() -> bool),
+    ) -> Result<()> {
+        while self.is_falling() && !stop() {
+            let mut writer = self.writer();
+            match self.follow_some(&mut writer, stuck)? {
+                Some(derived) => tended.derived += derived,
+                None => break,
+            }
+            progress(tended.derived + tended.expired);
         }
         Ok(())
     }
 
     /// Does what is due, until `stop` says so.
     pub(super) fn tend(&self, progress: super::Progress<'_>, stop: &dyn Fn() -> bool) -> Result<Tended> {
-        let mut tended = Tended::default();
+        let (mut tended, mut tending) = (Tended::default(), Tending::default());
         if self.looks_only().is_some() {
             return Ok(tended);
         }
@@ -493,24 +562,21 @@ impl Inner {
         if self.cell.wants_epoch() {
             self.rekey()?;
         }
-        // One look at the clock: what falls due meanwhile waits for the next call.
-        let mut clock = None;
+        tended.finalized = self.finalize(&mut self.writer(), &mut tending)?;
+        let mut stuck = Stuck::default();
+        // First what fell: who keeps a record from a planned erase has to know whether it is still there.
+        self.follow_all(&mut tended, progress, (&mut stuck, stop))?;
         while !stop() {
             let mut writer = self.writer();
-            match self.do_due(&mut writer, &mut clock)? {
+            match self.do_due(&mut writer, &mut tending)? {
                 Some(more) => tended += more,
                 None => break,
             }
             progress(tended.derived + tended.expired);
         }
-        while self.is_falling() && !stop() {
-            let mut writer = self.writer();
-            match self.follow_some(&mut writer)? {
-                Some(derived) => tended.derived += derived,
-                None => break,
-            }
-            progress(tended.derived + tended.expired);
-        }
+        self.follow_all(&mut tended, progress, (&mut stuck, stop))?;
+        tended.damaged += stuck.users();
+        tended.stuck = tending.sweep_stuck || !stuck.is_empty();
         tended.waiting = self.is_waiting()?;
         Ok(tended)
     }
@@ -522,7 +588,8 @@ impl Engine {
     /// [`super::Keeper::ByHand`] is set; what is due by a clock that is not believed waits ([`Engine::clock_doubts`]). [`Engine::users`] and [`Engine::report`] do it first. `progress` hears of records.
     ///
     /// # Errors
-    /// As [`Engine::erase`], but for what a hold refuses: that is written down, and tried again an hour later.
+    /// As [`Engine::erase`], where nothing can be committed. What a hold refuses, and what fails of one user, is written down in the user's
+    /// history, told in [`Tended`], and tried again an hour later; everybody else's is done.
     pub fn tend(&self, progress: super::Progress<'_>) -> Result<Tended> {
         let _wiped = WipeStack;
         self.inner.process.check()?;

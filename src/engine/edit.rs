@@ -1,8 +1,11 @@
 //! A change of the tree in the making: every verb that writes opens one, edits, and has it sealed.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::cascade::Links;
 use super::commit::{Change, Sealer};
 use super::pages::PageSource;
+use super::read::Selector;
 use super::{Inner, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, RecordId, Timestamp, UserTag};
@@ -28,6 +31,10 @@ pub(super) struct Edit<'a> {
     pub(super) sets: Sets,
     /// Links that this change leaves to be followed, which join `falling`.
     pub(super) left: Vec<Links>,
+    /// Users into whose trees no link is followed now: a page of theirs cannot be read.
+    pub(super) passed_over: BTreeSet<UserTag>,
+    /// What this change took so far.
+    pub(super) fell: HashMap<UserTag, Vec<Selector>>,
     /// Payloads that go into the store with it.
     payloads: Vec<Blob>,
     ahead: Ahead,
@@ -44,6 +51,8 @@ impl<'a> Edit<'a> {
             policies: Policies { tree: Ordered::stored(roots.policies) },
             sets: Sets { tree: Ordered::stored(roots.sets) },
             left: Vec::new(),
+            passed_over: BTreeSet::new(),
+            fell: HashMap::new(),
             payloads: Vec::new(),
             ahead: Ahead::default(),
         }
@@ -79,6 +88,13 @@ impl<'a> Edit<'a> {
     pub(super) fn take(&mut self, name: BlobName, sealed: Vec<u8>) {
         self.ahead = self.ahead.and(sealed.len());
         self.payloads.push((name, sealed));
+    }
+
+    /// Puts down what an erase took.
+    pub(super) fn note_fallen(&mut self, selectors: &mut Vec<Selector>) {
+        for selector in selectors.drain(..) {
+            self.fell.entry(selector.user).or_default().push(selector);
+        }
     }
 
     /// Puts down when there is something to do for a live user next.
@@ -187,6 +203,7 @@ impl Inner {
         head.roots.sets = edit.sets.tree.seal(Sets::PLACE, head.geometry, &mut sealer)?.map(Ref::alone);
         head.roots.users = seal_users(edit.users, head.geometry, &mut sealer)?.alone();
         let mut change = Change::of_head(head);
+        change.erased = edit.fell.into_values().flatten().collect();
         change.blobs = sealer.blobs;
         change.made = sealer.made;
         change.replaced = edit.editor.replaced;

@@ -1,29 +1,32 @@
 //! Erasing: drop the pointers, rekey the path, have the cell destroy the old root key. Scopes that wait at once share
 //! one commit.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::cascade::{Links, follow};
+use super::cascade::{Blocked, Links, follow};
 use super::certify::{Claim, Common, Docket, Unsigned};
 use super::clock::Reading;
 use super::commit::Change;
 use super::edit::{Edit, page_of};
 use super::holds::{held, protected};
-use super::part::{Part, erase_record, is_there};
+use super::pages::PageSource;
+use super::part::{Part, erase_record, fence_record, is_there};
 use super::read::Selector;
 use super::{Answer, Asked, Engine, Inner, State, Writer};
 use crate::cell::{Finality, Retirement, RootKey};
 use crate::certificate::Destroyed;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Class, Timestamp};
+use crate::ids::{Class, Timestamp, UserTag};
 use crate::policy::millis;
 use crate::scope::{Erase, Scope, When};
 use crate::secret::WipeStack;
 use crate::tree::head::HeadPage;
-use crate::tree::history::Fact;
+use crate::tree::history::About;
 use crate::tree::lineage::Lineage;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN};
-use crate::tree::users::{SlotState, find};
+use crate::tree::user::Unborn;
+use crate::tree::users::{Slot, SlotState, find};
 use crate::tree::{Link, PageKind};
 
 /// What an erase did. It is returned when the erase is complete, never before.
@@ -84,8 +87,35 @@ impl Applied {
     }
 }
 
-pub(super) fn absent(what: &str) -> Error {
-    Error::new(ErrorKind::Absent, format!("{what} is not in this store; nothing was erased"))
+/// What the erases of a commit come to.
+struct Judged<'p> {
+    edit: Edit<'p>,
+    applied: Vec<Result<Applied>>,
+    /// Users that are gone.
+    gone: u64,
+    derived: u64,
+    /// Whether a refusal was written down.
+    refused: bool,
+}
+
+/// Why an edit is begun again.
+enum Setback {
+    /// One of its erases cannot be done.
+    Erase(usize, Error),
+    /// Links cannot be followed into a user's trees.
+    Follow(Blocked),
+}
+
+/// Whether an erase was refused before its first change.
+fn is_refusal(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Held | ErrorKind::Absent | ErrorKind::Invalid)
+}
+
+fn absent(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Absent,
+        format!("{what} is not in this store, which never gives such an id; nothing was erased"),
+    )
 }
 
 impl Engine {
@@ -93,7 +123,8 @@ impl Engine {
     /// key is destroyed as far as the cell promises, no reader delivers a byte of the scope any more.
     ///
     /// # Errors
-    /// `Absent` where there is no such user, interaction or record; `Held` where a hold covers some of it, or a
+    /// `Absent` for a record of a user who is not here, or of a life to come: its id is never given, so nothing can arrive under it. Anything
+    /// else that is not here is erased all the same, with no records: what is on its way is refused. `Held` where a hold covers some of it, or a
     /// held record was derived from some of it; `Invalid` for an empty range, or for keeping without a reason; `Copy` where a copy in step is out of reach: the old root key stays until it is back or removed; `Io`,
     /// `Full`.
     pub fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
@@ -177,38 +208,23 @@ impl Inner {
         let (applied, derived, change) = {
             let state = self.state();
             let pages = self.pages();
-            let mut edit = Edit::new(&state, &pages);
-            let mut applied = Vec::with_capacity(erases.len());
-            let (mut gone, mut derived, mut selectors, mut refused) = (0, 0, Vec::new(), false);
-            for erase in erases {
-                match self.apply(&state, &mut edit, erase, (epoch, clock)) {
-                    Ok(mut done) => {
-                        gone += u64::from(done.user_gone);
-                        selectors.append(&mut done.selectors);
-                        let fell = follow(&mut edit, std::mem::take(&mut done.links), epoch, self.options.follow)?;
-                        derived += fell.derived;
-                        selectors.extend(fell.selectors);
-                        applied.push(Ok(done));
-                    }
-                    Err(e) if e.kind() == ErrorKind::Held => {
-                        refused |= self.note_refusal(&state, &mut edit, erase, now)?;
-                        applied.push(Err(e));
-                    }
-                    Err(e) if matches!(e.kind(), ErrorKind::Absent | ErrorKind::Invalid) => applied.push(Err(e)),
-                    Err(e) => return Err(e),
-                }
-            }
+            let Judged { edit, mut applied, gone, derived, refused } =
+                self.judge(&state, &pages, erases, (epoch, clock))?;
             let did = || erases.iter().zip(&applied).filter(|(_, a)| a.as_ref().is_ok_and(|a| !a.already));
             let windows: Option<Vec<_>> = did().map(|(erase, _)| erase.window).collect();
+            // Who asks at once for what is pending waits for it no longer.
+            let at_once = |(erase, applied): (&&Erase, &Result<Applied>)| {
+                erase.window.is_none() && applied.as_ref().is_ok_and(|applied| applied.already)
+            };
+            let hurry = state.head.pending.is_some() && erases.iter().zip(&applied).any(at_once);
             let change = if did().next().is_some() {
                 let mut change = self.change(&state, edit)?;
                 change.head.users -= gone;
                 change.head.floor = change.head.floor.max(clock.sure());
-                change.erased = selectors;
                 // No window is longer than it was asked for because the clock is ahead: where that cannot be told, it is final at once.
                 let soonest =
                     |windows: Vec<_>| windows.into_iter().map(|w| clock.sure().0.saturating_add(millis(w))).min();
-                match windows.and_then(soonest).filter(|at| *at > now.0) {
+                match windows.filter(|_| !hurry).and_then(soonest).filter(|at| *at > now.0) {
                     Some(at) => change.head.pending = Some(Timestamp(at)).into_iter().chain(change.head.pending).min(),
                     None => self.begin_epoch(writer, &mut change)?,
                 }
@@ -232,6 +248,10 @@ impl Inner {
                 let commitments: Vec<_> = claims.iter().map(Claim::commitment).collect();
                 let entered = self.enter(&state, writer, &mut change, (now, &common.cell), &commitments)?;
                 asked = Some((claims, entered));
+                Some(change)
+            } else if hurry {
+                let mut change = self.change(&state, edit)?;
+                self.next_epoch(&state, writer, &mut change)?;
                 Some(change)
             } else if refused {
                 Some(self.change(&state, edit)?)
@@ -267,6 +287,85 @@ impl Inner {
             Ok(Erasure { epoch, records, derived, following, already, finality, retirement, completed, certificate })
         };
         Ok(erases.iter().zip(applied).map(outcome).collect())
+    }
+
+    /// Judges each erase of a commit alone. One that fails in the middle leaves nothing: the edit is begun again without it.
+    fn judge<'p>(
+        &self,
+        state: &State,
+        pages: &'p PageSource<'_>,
+        erases: &[&Erase],
+        at: (u64, Reading),
+    ) -> Result<Judged<'p>> {
+        let mut failed = BTreeMap::new();
+        let (mut passed_over, mut tried) = (BTreeSet::new(), false);
+        loop {
+            let mut edit = Edit::new(state, pages);
+            edit.passed_over.clone_from(&passed_over);
+            match self.apply_all(state, edit, erases, &failed, at) {
+                Ok(judged) => return Ok(judged),
+                Err(Setback::Erase(n, e)) => {
+                    failed.insert(n, e);
+                    // Once each of those behind it is tried alone: however many fail, all are looked at three times.
+                    let behind = erases.iter().enumerate().skip(n + 1).filter(|_| !tried);
+                    for (n, erase) in behind {
+                        let mut alone = Edit::new(state, pages);
+                        if let Err(e) = self.apply(state, &mut alone, erase, at)
+                            && !is_refusal(&e)
+                        {
+                            failed.insert(n, e);
+                        }
+                    }
+                    tried = true;
+                }
+                Err(Setback::Follow(Blocked { user, error })) => {
+                    if !passed_over.insert(user) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Applies erases, but for those that are known to fail.
+    fn apply_all<'p>(
+        &self,
+        state: &State,
+        mut edit: Edit<'p>,
+        erases: &[&Erase],
+        failed: &BTreeMap<usize, Error>,
+        (epoch, clock): (u64, Reading),
+    ) -> std::result::Result<Judged<'p>, Setback> {
+        let mut applied = Vec::with_capacity(erases.len());
+        let (mut gone, mut derived, mut refused) = (0, 0, false);
+        for (n, erase) in erases.iter().enumerate() {
+            if let Some(e) = failed.get(&n) {
+                applied.push(Err(e.copy()));
+                continue;
+            }
+            match self.apply(state, &mut edit, erase, (epoch, clock)) {
+                Ok(mut done) => {
+                    gone += u64::from(done.user_gone);
+                    edit.note_fallen(&mut done.selectors);
+                    let links = std::mem::take(&mut done.links);
+                    let fell = follow(&mut edit, links, epoch, self.options.follow).map_err(Setback::Follow)?;
+                    derived += fell.derived;
+                    applied.push(Ok(done));
+                }
+                Err(e) if is_refusal(&e) => {
+                    if e.kind() == ErrorKind::Held {
+                        match self.note_refusal(state, &mut edit, erase, clock.now) {
+                            Ok(noted) => refused |= noted,
+                            // It is refused all the same.
+                            Err(_) => return Err(Setback::Erase(n, e)),
+                        }
+                    }
+                    applied.push(Err(e));
+                }
+                Err(e) => return Err(Setback::Erase(n, e)),
+            }
+        }
+        Ok(Judged { edit, applied, gone, derived, refused })
     }
 
     /// Does the others alone: of those that `failed` names nothing is done.
@@ -310,13 +409,14 @@ impl Inner {
         super::open::draw_root(&*self.options.env, epoch, head)
     }
 
-    /// Writes into the user's history that an erase was refused.
+    /// Writes into the user's history that an erase was refused, once for each scope.
     fn note_refusal(&self, state: &State, edit: &mut Edit<'_>, erase: &Erase, now: Timestamp) -> Result<bool> {
         let tag = erase.user(|user| self.user_tag(state, user));
         let (editor, root) = edit.parts()?;
         match page_of(editor, root, tag)? {
             Some(page) => {
-                page.history.add(editor, tag, now, &Fact::Refused { scope: erase.words() })?;
+                let about = About::of(page, erase);
+                page.history.refuse(editor, tag, now, (&[about], true))?;
                 Ok(true)
             }
             None => Ok(false),
@@ -334,15 +434,16 @@ impl Inner {
         erase.check()?;
         let tag = erase.user(|user| self.user_tag(state, user));
         let (editor, root) = edit.parts()?;
-        let Some(slot) = root.slot_mut(editor, tag)? else {
-            return Err(absent("this user"));
-        };
+        match root.slot_mut(editor, tag)?.map(|slot| &slot.state) {
+            Some(SlotState::Live(_)) => {}
+            Some(SlotState::Erased { .. }) => return Ok(Applied::already()),
+            Some(SlotState::Unborn(_)) | None => return self.apply_to_nobody(edit, erase, tag, (epoch, clock)),
+        }
+        let Some(slot) = root.slot_mut(editor, tag)? else { unreachable!("it was just there") };
         let incarnation = slot.incarnation;
-        let SlotState::Live(link) = &mut slot.state else {
-            return Ok(Applied::already());
-        };
+        let SlotState::Live(link) = &mut slot.state else { unreachable!("it lives") };
         match erase.scope() {
-            Scope::User { class: None, when: When::Ever, .. } if erase.keep.is_empty() => {
+            Scope::User { class: None, when: When::Ever, .. } if erase.kept().is_empty() => {
                 // Damaged pages below must not keep a user from being erased; what was derived cannot be found then, and
                 // cannot be read either.
                 let mut docket = erase.request.as_ref().map(|_| Docket::unread(erase));
@@ -386,14 +487,14 @@ impl Inner {
             }
             Scope::User { class, when, .. } => {
                 let page = link.load_mut(editor, PageKind::User, Some(tag))?;
-                let part = Part::of(page, (tag, incarnation), (class.as_ref(), &erase.keep), *when)?;
+                let part = Part::of(page, (tag, incarnation), (class.as_ref(), erase.kept()), *when)?;
                 if part.is_erased(editor, page)? {
                     return Ok(Applied::already());
                 }
                 if part.is_held(editor, page)? {
                     return Err(held("some of this, or what was derived from it,"));
                 }
-                if !erase.keep.is_empty() {
+                if !erase.kept().is_empty() {
                     self.keep(state, edit, &part, (erase, clock.now))?;
                 }
                 let (editor, root) = edit.parts()?;
@@ -406,8 +507,10 @@ impl Inner {
                 Ok(Applied { docket, ..applied })
             }
             Scope::Record(id) => {
-                if id.incarnation < incarnation {
-                    return Ok(Applied::already());
+                match id.incarnation.cmp(&incarnation) {
+                    Ordering::Less => return Ok(Applied::already()),
+                    Ordering::Greater => return Err(absent("the life of this user that the record is of")),
+                    Ordering::Equal => {}
                 }
                 // What fell with a source, and still stands in lists, was erased with that.
                 let falling = state.head.roots.falling.is_some();
@@ -419,9 +522,54 @@ impl Inner {
                     return Err(held("this record, or one derived from it,"));
                 }
                 let docket = erase.request.as_ref().map(|_| Docket::of(editor, tag, page)).transpose()?;
-                let applied = erase_record(editor, page, id, epoch)?;
+                let applied = match erase_record(editor, page, id, epoch)? {
+                    Some(applied) => applied,
+                    None => fence_record(editor, page, id, epoch)?,
+                };
                 Ok(Applied { docket: docket.filter(|_| !applied.already), ..applied })
             }
         }
+    }
+
+    /// Leaves the fence of what nobody has here: what is on its way, or comes later, finds it. It keeps no name.
+    fn apply_to_nobody(
+        &self,
+        edit: &mut Edit<'_>,
+        erase: &Erase,
+        tag: UserTag,
+        (epoch, clock): (u64, Reading),
+    ) -> Result<Applied> {
+        let (editor, root) = edit.parts()?;
+        let Scope::User { user, class, when } = erase.scope() else {
+            // Class tags of a user who comes are drawn then: this id is never given.
+            return Err(absent("the user of this record"));
+        };
+        let docket = erase.request.as_ref().map(|_| Docket::nothing(user));
+        if class.is_none() && matches!(when, When::Ever) && erase.kept().is_empty() {
+            match root.slot_mut(editor, tag)? {
+                Some(slot) => *slot = Slot::never_here(epoch),
+                None => root.insert(editor, tag, Slot::never_here(epoch))?,
+            }
+            let whole = Selector { user: tag, class: None, low: KEY_MIN, high: KEY_MAX };
+            return Ok(Applied { selectors: vec![whole], docket, ..Applied::of(Vec::new()) });
+        }
+        let unborn = match root.slot_mut(editor, tag)?.map(|slot| &mut slot.state) {
+            Some(SlotState::Unborn(link)) => link.load_mut(editor, PageKind::Unborn, Some(tag))?.take(),
+            _ => self.new_unborn(user)?,
+        };
+        let mut page = unborn.born(user.clone(), clock.now);
+        let part = Part::of(&page, (tag, 1), (class.as_ref(), erase.kept()), *when)?;
+        let applied = match part.is_erased(editor, &page)? {
+            true => Applied::already(),
+            false => Applied { docket, ..part.erase(editor, &mut page, (epoch, clock))? },
+        };
+        if page.fences.tree.root.is_some() {
+            let slot = Slot::unborn(Unborn::of(page));
+            match root.slot_mut(editor, tag)? {
+                Some(there) => *there = slot,
+                None => root.insert(editor, tag, slot)?,
+            }
+        }
+        Ok(applied)
     }
 }

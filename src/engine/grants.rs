@@ -20,7 +20,7 @@ use crate::sealed::{Asked, Packing, PublicKey, Request, Ticket};
 use crate::secret::WipeStack;
 use crate::tree::Pages;
 use crate::tree::grants::{Grant, Pace};
-use crate::tree::history::Fact;
+use crate::tree::history::Note;
 use crate::tree::lineage::Access;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
 use crate::tree::user::{UserPage, class_place, split_record_key};
@@ -183,7 +183,8 @@ impl Engine {
                 }
                 page.grants.set(editor, tag, number, &grant)?;
                 let Grant { name, class, purpose, until, .. } = grant;
-                page.history.add(editor, tag, now, &Fact::Granted { id: number, name, class, until, purpose })?;
+                let class = class.map(|class| page.class_tag(&class));
+                page.history.add(editor, tag, now, &Note::Granted { id: number, name, class, until, purpose })?;
                 Ok(Ticket { store: inner.id, what: Asked::Grant { user: tag, incarnation: page.incarnation, number } })
             })
         })
@@ -206,7 +207,7 @@ impl Engine {
                         "this user has no such grant; `keyfall grant list` shows all",
                     ));
                 }
-                page.history.add(editor, tag, inner.options.env.now(), &Fact::Revoked { id: number })
+                page.history.add(editor, tag, inner.options.env.now(), &Note::Revoked { id: number })
             })
         });
         // Also where a copy did not take the commit: readers see it.

@@ -14,7 +14,7 @@ use crate::limits::{AUTHORITY_MAX_BYTES, HOLDS_MAX};
 use crate::record::Entry;
 use crate::scope::{Erase, check_reason};
 use crate::secret::WipeStack;
-use crate::tree::history::Fact;
+use crate::tree::history::Note;
 use crate::tree::holds::Hold;
 use crate::tree::lineage::whose;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
@@ -253,7 +253,10 @@ impl Engine {
                 }
                 covered = derived(pages, tag, page, &hold)?;
                 page.holds.add(editor, tag, id, &hold)?;
-                page.history.add(editor, tag, now, &Fact::Held { id, hold })?;
+                let class = hold.class.as_ref().map(|class| page.class_tag(class));
+                let Hold { interaction, reason, authority, .. } = hold;
+                let note = Note::Held { id, class, interaction: interaction.is_some(), reason, authority };
+                page.history.add(editor, tag, now, &note)?;
             }
             for id in &covered {
                 mark(editor, root, id, (&ancestors(resolver, id)?, true))?;
@@ -285,8 +288,8 @@ impl Engine {
                 free = derived(pages, tag, page, hold)?;
                 free.retain(|record| !all.iter().any(|(other, hold)| *other != id && hold.covers(page, record)));
                 page.holds.remove(editor, tag, id)?;
-                let fact = Fact::Lifted { id, reason: reason.to_owned(), authority: authority.to_owned() };
-                page.history.add(editor, tag, now, &fact)?;
+                let note = Note::Lifted { id, reason: reason.to_owned(), authority: authority.to_owned() };
+                page.history.add(editor, tag, now, &note)?;
             }
             for id in &free {
                 mark(editor, root, id, (&resolver.ancestors_left(id)?, false))?;

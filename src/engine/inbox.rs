@@ -124,7 +124,7 @@ impl Engine {
                 Found::Live { .. } | Found::Erased { .. } => {
                     return Err(Error::new(ErrorKind::Erased, "the user of this envelope was erased; drop it"));
                 }
-                Found::Absent => {
+                Found::Absent | Found::Unborn { .. } => {
                     return Err(Error::new(ErrorKind::Absent, "this envelope is for a user who is not here"));
                 }
             };

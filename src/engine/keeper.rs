@@ -110,6 +110,7 @@ fn keep(inner: &Inner) {
         let nap = match inner.left() {
             Ok(None) => None,
             Ok(Some(Duration::ZERO)) => match inner.tend(&mut |_| {}, &|| inner.bell.is_ended()) {
+                Ok(tended) if tended.stuck => Some(PAUSE),
                 Ok(_) => Some(Duration::ZERO),
                 Err(_) => Some(PAUSE),
             },

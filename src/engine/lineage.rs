@@ -7,11 +7,11 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use super::edit::user_of;
-use super::read::look_up;
+use super::read::{Selector, look_up};
 use super::{Engine, Inner, Reader, State, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RealmId, RecordId, Timestamp, UserId};
+use crate::ids::{RealmId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::PRINCIPAL_MAX_BYTES;
 use crate::record;
 use crate::scope::check_reason;
@@ -398,9 +398,9 @@ impl Engine {
             let mut resolver = inner.resolver(pages, state);
             let (editor, root) = edit.parts()?;
             inner.cut(editor, root, &mut resolver, (id, &sources))?;
-            let fact = Fact::Detached { record: *id, sources: entry.sources, reason: reason.to_owned() };
+            let now = inner.options.env.now();
             match user_of(editor, root, id)? {
-                Some(page) => page.history.add(editor, id.user, inner.options.env.now(), &fact),
+                Some(page) => page.lineage.add_detachment(editor, id, now, (entry.sources, reason)),
                 None => Err(fell(id)),
             }
         })
@@ -417,71 +417,114 @@ impl Engine {
         let state = inner.state();
         let pages = inner.pages();
         let (tag, page) = inner.user_page(&state, user)?;
-        page.history.facts(&pages, tag)
+        page.facts(&pages, tag)
     }
 }
 
 /// Which of the direct sources of each kept record fall, in the state before an erase: those in the scope that are not kept,
 /// and those that depend on one of these.
 pub(super) struct Fate<'a> {
-    pub(super) state: &'a State,
-    pub(super) pages: &'a dyn Pages,
+    state: &'a State,
+    pages: &'a dyn Pages,
     /// Whether the erase takes a record itself.
-    pub(super) taken: &'a dyn Fn(&RecordId) -> bool,
+    taken: &'a dyn Fn(&RecordId) -> bool,
     /// Whether the erase keeps a record in spite of its scope.
-    pub(super) kept: &'a dyn Fn(&RecordId) -> bool,
-    known: HashMap<RecordId, bool>,
+    kept: &'a dyn Fn(&RecordId) -> bool,
+    /// What other erases of the same commit took before.
+    fell: &'a HashMap<UserTag, Vec<Selector>>,
+    sources: HashMap<RecordId, Option<Vec<RecordId>>>,
+    falls: HashMap<RecordId, bool>,
+    lost: HashMap<RecordId, bool>,
 }
 
 impl<'a> Fate<'a> {
     pub(super) fn new(
         state: &'a State,
         pages: &'a dyn Pages,
-        taken: &'a dyn Fn(&RecordId) -> bool,
-        kept: &'a dyn Fn(&RecordId) -> bool,
+        (taken, kept): (&'a dyn Fn(&RecordId) -> bool, &'a dyn Fn(&RecordId) -> bool),
+        fell: &'a HashMap<UserTag, Vec<Selector>>,
     ) -> Self {
-        Fate { state, pages, taken, kept, known: HashMap::new() }
+        let (sources, falls, lost) = Default::default();
+        Fate { state, pages, taken, kept, fell, sources, falls, lost }
     }
 
-    fn sources(&self, id: &RecordId) -> Result<Vec<RecordId>> {
-        let (page, entry) = look_up(self.pages, &self.state.head.roots.users, self.state.head.geometry, id)?;
-        if entry.sources == 0 { Ok(Vec::new()) } else { page.lineage.sources(self.pages, id) }
+    /// `None` for a record that is gone.
+    fn sources(&mut self, id: &RecordId) -> Result<Option<&[RecordId]>> {
+        if !self.sources.contains_key(id) {
+            let gone = self.fell.get(&id.user).is_some_and(|all| all.iter().any(|fell| fell.takes(id)));
+            let found = match gone {
+                true => None,
+                false => match look_up(self.pages, &self.state.head.roots.users, self.state.head.geometry, id) {
+                    Ok((page, entry)) => {
+                        Some(if entry.sources == 0 { Vec::new() } else { page.lineage.sources(self.pages, id)? })
+                    }
+                    Err(e) if matches!(e.kind(), ErrorKind::Erased | ErrorKind::Absent) => None,
+                    Err(e) => return Err(e),
+                },
+            };
+            self.sources.insert(*id, found);
+        }
+        Ok(self.sources.get(id).and_then(|sources| sources.as_deref()))
     }
 
-    /// The sources of a kept record that fall.
-    pub(super) fn falling_sources(&mut self, id: &RecordId) -> Result<Vec<RecordId>> {
+    /// The sources of a kept record that fall; `None` where it fell with one of them before.
+    pub(super) fn falling_sources(&mut self, id: &RecordId) -> Result<Option<Vec<RecordId>>> {
+        let mut known = std::mem::take(&mut self.lost);
+        let lost = self.any_above(id, &mut known, &|_, _| None);
+        self.lost = known;
+        if lost? {
+            return Ok(None);
+        }
         let mut falling = Vec::new();
-        for source in self.sources(id)? {
-            if self.falls(&source)? {
+        let mut known = std::mem::take(&mut self.falls);
+        for source in self.sources(id)?.unwrap_or_default().to_vec() {
+            let decided = |fate: &Self, at: &RecordId| {
+                let taken = (fate.taken)(at);
+                (taken || (fate.kept)(at)).then_some(taken)
+            };
+            if self.any_above(&source, &mut known, &decided)? {
                 falling.push(source);
             }
         }
-        Ok(falling)
+        self.falls = known;
+        Ok(Some(falling))
     }
 
-    fn falls(&mut self, id: &RecordId) -> Result<bool> {
+    /// Whether it is so of a record or of any that it depends on: it is where `decided` says so, and of what is gone.
+    fn any_above(
+        &mut self,
+        id: &RecordId,
+        known: &mut HashMap<RecordId, bool>,
+        decided: &dyn Fn(&Self, &RecordId) -> Option<bool>,
+    ) -> Result<bool> {
         let mut path = vec![*id];
         let mut looked: BTreeSet<RecordId> = BTreeSet::new();
         while let Some(&at) = path.last() {
-            if self.known.contains_key(&at) {
+            if known.contains_key(&at) {
                 path.pop();
                 continue;
             }
-            if (self.taken)(&at) || (self.kept)(&at) {
-                self.known.insert(at, (self.taken)(&at));
+            let is = match decided(self, &at) {
+                Some(is) => Some(is),
+                None => match self.sources(&at)? {
+                    None => Some(true),
+                    Some(sources) => {
+                        let unknown: Vec<RecordId> =
+                            sources.iter().filter(|s| !known.contains_key(s)).copied().collect();
+                        if unknown.is_empty() || !looked.insert(at) {
+                            Some(sources.iter().any(|s| known.get(s).copied().unwrap_or(false)))
+                        } else {
+                            path.extend(unknown);
+                            None
+                        }
+                    }
+                },
+            };
+            if let Some(is) = is {
+                known.insert(at, is);
                 path.pop();
-                continue;
-            }
-            let sources = self.sources(&at)?;
-            let unknown: Vec<RecordId> = sources.iter().filter(|s| !self.known.contains_key(s)).copied().collect();
-            if unknown.is_empty() || !looked.insert(at) {
-                let falls = sources.iter().any(|s| self.known.get(s).copied().unwrap_or(false));
-                self.known.insert(at, falls);
-                path.pop();
-            } else {
-                path.extend(unknown);
             }
         }
-        Ok(self.known.get(id).copied().unwrap_or(false))
+        Ok(known.get(id).copied().unwrap_or(false))
     }
 }

@@ -33,6 +33,7 @@ mod read;
 mod reader;
 mod report;
 mod sets;
+mod tended;
 mod walk;
 
 use std::collections::HashMap;
@@ -48,7 +49,6 @@ pub use certify::Unsigned;
 pub use check::Checked;
 pub use copies::{Backup, CopyStatus, Restored, restore};
 pub use discard::{Discarded, Progress};
-pub use due::Tended;
 pub use erase::Erasure;
 pub use grants::Opened;
 pub use inbox::Accepted;
@@ -60,6 +60,7 @@ pub use own::OpenAs;
 pub use read::{Listing, Query};
 pub use reader::Reader;
 pub use report::{Erased, Report};
+pub use tended::{Tended, Trouble};
 
 pub use crate::policy::Policy;
 pub use crate::record::{Put, Source};
@@ -248,6 +249,8 @@ enum Answer {
 struct State {
     head: HeadPage,
     stored: Head,
+    /// How many commits erased something since the engine was opened, those within an epoch included.
+    erases: u64,
 }
 
 /// What only the one writer touches.

@@ -211,7 +211,7 @@ impl Engine {
             cache: PageCache::new(options.cache_bytes),
             options,
             role,
-            state: RwLock::new(State { head, stored }),
+            state: RwLock::new(State { head, stored, erases: 0 }),
             writer: Mutex::new(Writer { root, settled: false, next: None, erases: false, copies }),
             queue: Queue::default(),
             readers: Mutex::default(),

@@ -6,16 +6,16 @@ use std::ops::ControlFlow;
 use super::cascade::Links;
 use super::clock::Reading;
 use super::edit::{Edit, page_of};
-use super::erase::{Applied, absent};
+use super::erase::Applied;
 use super::lineage::Fate;
 use super::read::Selector;
 use super::{Inner, State};
 use crate::crypto::Key;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
-use crate::scope::{Erase, When};
+use crate::scope::{Erase, Scope, When};
 use crate::tree::fences::Point;
-use crate::tree::history::Fact;
+use crate::tree::history::Note;
 use crate::tree::holds::Hold;
 use crate::tree::inbox::Inbox;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
@@ -96,14 +96,31 @@ impl Part {
         self.class.is_none_or(|c| c == *class) && !self.kept.contains(class)
     }
 
+    /// Whether nothing is left of what another erase names, a record or an interaction.
+    fn takes_all_of(&self, erase: &Erase, own: &[(Class, ClassTag)]) -> bool {
+        match erase.scope() {
+            Scope::Record(id) => self.takes(id),
+            Scope::User { class, when: When::Interaction(id), .. } => {
+                let whole = record_key(*id, 0) >= self.low && record_key(*id, u32::MAX) <= self.high;
+                let class = class.as_ref().and_then(|class| own.iter().find(|(there, _)| there == class));
+                whole
+                    && self.kept.is_empty()
+                    && match (self.class, class) {
+                        (None, _) => true,
+                        (Some(mine), Some((_, theirs))) => mine == *theirs,
+                        (Some(_), None) => false,
+                    }
+            }
+            Scope::User { .. } => false,
+        }
+    }
+
     fn range(&self) -> Range<'_> {
         Range { low: &self.low, high: &self.high, descending: false }
     }
 
-    /// Whether there is nothing to do, since a single interaction was erased before.
-    ///
-    /// # Errors
-    /// `Absent` where it never was there.
+    /// Whether there is nothing to do, since a single interaction was erased before. One that was never here is not: what is on its way
+    /// must find a fence.
     pub(super) fn is_erased(&self, editor: &Editor<'_>, page: &UserPage) -> Result<bool> {
         let When::Interaction(id) = self.when else {
             return Ok(false);
@@ -115,13 +132,10 @@ impl Part {
                 Ok(ControlFlow::Break(()))
             })?;
         }
-        let fenced = || match self.class {
+        match self.class {
+            _ if there => Ok(false),
             Some(class) => page.fences.cover(editor.pages, self.user, &page.fence_key, (class, id, None)),
             None => page.fences.cover_interaction(editor.pages, self.user, &page.fence_key, id),
-        };
-        match there || fenced()? {
-            true => Ok(!there),
-            false => Err(absent("this interaction")),
         }
     }
 
@@ -177,6 +191,8 @@ impl Part {
         let counts = remove(editor, tag, page, &classes, (&self.low, &self.high))?;
         // Copies of what fell may lie in envelopes.
         page.inbox = Inbox::default();
+        let own: Vec<(Class, ClassTag)> = page.classes.iter().map(|c| (c.class.clone(), c.tag)).collect();
+        page.plans.forget(editor, (tag, &page.user), &|erase| self.takes_all_of(erase, &own))?;
         let fences = &mut page.fences;
         match (self.when, self.class) {
             (When::Interaction(id), Some(class)) => {
@@ -228,7 +244,8 @@ impl Part {
 }
 
 impl Inner {
-    /// Detaches the records that stay from those that fall, and writes down that they stay.
+    /// Detaches the records that stay from those that fall, and writes down that they stay. What is to be cut is known before the first
+    /// cut. A record that fell with another one before stays no more than it did.
     pub(super) fn keep(
         &self,
         state: &State,
@@ -239,9 +256,9 @@ impl Inner {
         let pages = edit.editor.pages;
         let (editor, root) = edit.parts()?;
         let (user, incarnation) = (part.user, part.incarnation);
-        let mut staying: Vec<(&Class, Vec<RecordId>)> = Vec::new();
+        let mut staying: Vec<(ClassTag, &str, Vec<RecordId>)> = Vec::new();
         if let Some(page) = page_of(editor, root, user)? {
-            for (class, tag) in erase.keep.iter().zip(&part.kept) {
+            for ((_, reason), tag) in erase.stays().zip(&part.kept) {
                 let mut ids = Vec::new();
                 if let Some(slot) = page.class(*tag) {
                     slot.tree.scan(pages, class_place(user), part.range(), &mut |key, _| {
@@ -250,28 +267,54 @@ impl Inner {
                         Ok(ControlFlow::Continue(()))
                     })?;
                 }
-                staying.push((class, ids));
+                staying.push((*tag, reason, ids));
             }
         }
         let kept = |id: &RecordId| part.spans(id) && part.kept.contains(&id.class);
         let taken = |id: &RecordId| part.takes(id);
-        let mut fate = Fate::new(state, pages, &taken, &kept);
-        let mut resolver = self.resolver(pages, state);
-        for (class, ids) in staying.into_iter().filter(|(_, ids)| !ids.is_empty()) {
-            for id in &ids {
-                let falling = fate.falling_sources(id)?;
-                if !falling.is_empty() {
-                    self.cut(editor, root, &mut resolver, (id, &falling))?;
+        let mut cuts = Vec::new();
+        {
+            let mut fate = Fate::new(state, pages, (&taken, &kept), &edit.fell);
+            for (.., ids) in &mut staying {
+                let mut stay = Vec::with_capacity(ids.len());
+                for id in std::mem::take(ids) {
+                    if let Some(falling) = fate.falling_sources(&id).map_err(|e| cannot_stay(&id, &e))? {
+                        stay.push(id);
+                        if !falling.is_empty() {
+                            cuts.push((id, falling));
+                        }
+                    }
                 }
+                *ids = stay;
             }
-            let records = ids.len() as u64;
-            let fact = Fact::Kept { class: class.clone(), records, reason: erase.reason.clone() };
+        }
+        let mut resolver = self.resolver(pages, state);
+        let (editor, root) = edit.parts()?;
+        for (id, falling) in &cuts {
+            self.cut(editor, root, &mut resolver, (id, falling)).map_err(|e| cannot_stay(id, &e))?;
+        }
+        for (class, reason, ids) in staying.into_iter().filter(|(.., ids)| !ids.is_empty()) {
+            let note = Note::Kept { class, records: ids.len() as u64, reason: reason.to_owned() };
             if let Some(page) = page_of(editor, root, user)? {
-                page.history.add(editor, user, now, &fact)?;
+                page.history.add(editor, user, now, &note)?;
             }
         }
         Ok(())
     }
+}
+
+/// Why a record cannot be kept: what a look at another one says is not what becomes of the erase.
+fn cannot_stay(id: &RecordId, e: &Error) -> Error {
+    let kind = match e.kind() {
+        ErrorKind::Erased | ErrorKind::Absent => ErrorKind::Corrupt,
+        kind => kind,
+    };
+    Error::new(
+        kind,
+        format!(
+            "record {id} is to stay, and what it was derived from cannot be read, so nothing was erased; restore the store from a copy, or keep nothing: {e}"
+        ),
+    )
 }
 
 fn began(key: &OrderedKey) -> u64 {
@@ -287,24 +330,41 @@ pub(super) fn is_there(editor: &Editor<'_>, page: &UserPage, id: &RecordId) -> R
     }
 }
 
-/// Drops one record of a live user and leaves its fence. Whether it is held was asked before, or it fell before it was held.
-pub(super) fn erase_record(editor: &mut Editor<'_>, page: &mut UserPage, id: &RecordId, epoch: u64) -> Result<Applied> {
+/// Leaves the fence of a record of a live user that is not there: its id is never given, and says erased.
+pub(super) fn fence_record(editor: &mut Editor<'_>, page: &mut UserPage, id: &RecordId, epoch: u64) -> Result<Applied> {
+    let what = (id.class, id.interaction, Some(id.ordinal));
+    if page.fences.cover(editor.pages, id.user, &page.fence_key, what)? {
+        return Ok(Applied::already());
+    }
+    let point = Point::Record(id.class, id.interaction, id.ordinal);
+    page.fences.add_point(editor, id.user, &page.fence_key, point, epoch)?;
+    Ok(Applied::of(Vec::new()))
+}
+
+/// Drops one record of a live user and leaves its fence; `None` where it is not there. Whether it is held was asked before, or it fell
+/// before it was held.
+pub(super) fn erase_record(
+    editor: &mut Editor<'_>,
+    page: &mut UserPage,
+    id: &RecordId,
+    epoch: u64,
+) -> Result<Option<Applied>> {
     let (tag, incarnation) = (id.user, page.incarnation);
     let key = record_key(id.interaction, id.ordinal);
     if !is_there(editor, page, id)? {
-        let what = (id.class, id.interaction, Some(id.ordinal));
-        let fenced = page.fences.cover(editor.pages, tag, &page.fence_key, what)?;
-        return if fenced { Ok(Applied::already()) } else { Err(absent("this record")) };
+        return Ok(None);
     }
     let counts = remove(editor, tag, page, &[id.class], (&key, &key))?;
     page.inbox = Inbox::default();
+    let is_it = |erase: &Erase| matches!(erase.scope(), Scope::Record(there) if there == id);
+    page.plans.forget(editor, (tag, &page.user), &is_it)?;
     page.fences.add_point(editor, tag, &page.fence_key, Point::Record(id.class, id.interaction, id.ordinal), epoch)?;
     let (tree, count) = page.lineage.take(editor, tag, id.class, &key, &key)?;
-    Ok(Applied {
+    Ok(Some(Applied {
         selectors: vec![Selector { user: tag, class: Some(id.class), low: key, high: key }],
         links: vec![Links { owner: tag, incarnation, tree, count }],
         ..Applied::of(counts)
-    })
+    }))
 }
 
 /// Drops the records of some classes in `low..=high`; a class that is left empty goes with its name.

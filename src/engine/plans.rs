@@ -11,7 +11,7 @@ use crate::policy::{Policy, Rules};
 use crate::scope::{Erase, Scope};
 use crate::secret::WipeStack;
 use crate::tree::agenda::Agenda;
-use crate::tree::history::Fact;
+use crate::tree::history::Note;
 use crate::tree::plans::Plan;
 use crate::tree::user::UserPage;
 use crate::tree::{Editor, Pages};
@@ -49,20 +49,17 @@ impl Inner {
 
 impl Engine {
     /// Plans an erase for a time to come. Until then it can be cancelled and its scope can be read; at that time it is done by the
-    /// open engine, or by the next one to open, without anyone asking again. It is in the tree, and so in every copy.
+    /// open engine, or by the next one to open, without anyone asking again. It is in the tree, and so in every copy. It is final
+    /// when it is done, whatever window it allows.
     ///
     /// # Errors
-    /// `Invalid` for a time that has passed; `Erased`, `Absent` where there is no such user or record; `Refused` beyond 64
+    /// `Invalid` for a time that has passed, and for all that [`Engine::erase`] finds invalid; `Erased`, `Absent` where there is no such user or record; `Refused` beyond 64
     /// for one user, and while the clock is not believed ([`Engine::clock_doubts`]); as [`Engine::erase`] and [`Engine::put`]. A hold refuses it when it is due.
     pub fn erase_at(&self, erase: impl Into<Erase>, due: Timestamp) -> Result<Plan> {
         let _wiped = WipeStack;
         let erase: Erase = erase.into();
         erase.check()?;
-        if erase.request.is_some() {
-            return Err(Error::invalid(
-                "a planned erase has nobody to give a certificate to when it is done; ask for one when you erase",
-            ));
-        }
+        let erase = erase.to_be_planned()?;
         let inner = &self.inner;
         if let Some(doubts) = inner.doubts() {
             return Err(Error::new(
@@ -93,8 +90,7 @@ impl Engine {
                     return Err(too_many("planned erases for this user", PLANS_MAX));
                 }
                 page.plans.add(editor, user, &plan)?;
-                let fact = Fact::Planned { id: plan.id, due, scope: plan.erase.words() };
-                page.history.add(editor, user, now, &fact)
+                page.history.add(editor, user, now, &Note::Planned { id: plan.id, due })
             })?;
             edit.due_by(user, due)
         })?;
@@ -119,7 +115,7 @@ impl Engine {
                     ));
                 };
                 page.plans.remove(editor, tag, plan)?;
-                page.history.add(editor, tag, inner.options.env.now(), &Fact::Cancelled { id })
+                page.history.add(editor, tag, inner.options.env.now(), &Note::Cancelled { id })
             })?;
             inner.reckon(edit, tag)
         })

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use super::batch::{Batch, Staged};
 use super::edit::{Edit, user_of};
 use super::{Engine, Inner, State};
-use crate::crypto::{Fresh, hedge};
+use crate::crypto::{Fresh, class_tag, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::policy::Rules;
 use crate::record::Put;
 use crate::secret::WipeStack;
 use crate::tree::ordered::{Place, Range};
-use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
+use crate::tree::user::{Unborn, UserPage, class_place, record_key, split_record_key};
 use crate::tree::users::{Found, Slot, SlotState, UsersNode, find};
-use crate::tree::{Editor, Node, PageKind, Pages};
+use crate::tree::{Editor, Link, Node, PageKind, Pages};
 
 /// The error for a user, interaction or class that was erased.
 fn erased(what: &str, remedy: &str) -> Error {
@@ -29,6 +29,18 @@ fn user_erased() -> Error {
 
 fn interaction_erased() -> Error {
     erased("this interaction, or this class of it,", "what arrives late is not kept; put into a new interaction")
+}
+
+/// Whether an interaction may be one of a life that was erased: that it began before this one was created is all that tells.
+fn of_former_life(page: &UserPage, interaction: InteractionId) -> bool {
+    page.incarnation > 1 && interaction.began() < page.created
+}
+
+fn former_life() -> Error {
+    erased(
+        "the life of this user in which the interaction began",
+        "what arrives late is not kept; what is to be kept goes into a new interaction",
+    )
 }
 
 impl Engine {
@@ -73,11 +85,20 @@ impl Engine {
             let (editor, root) = edit.parts()?;
             match root.slot_mut(editor, tag)? {
                 Some(Slot { state: SlotState::Live(_), .. }) => return Ok(()),
+                Some(slot) if matches!(slot.state, SlotState::Unborn(_)) => inner.bear(editor, tag, slot, user)?,
                 Some(slot) => {
                     slot.incarnation = slot.incarnation.checked_add(1).ok_or_else(|| {
                         Error::new(ErrorKind::Refused, "this user was created 65,535 times; choose another name")
                     })?;
-                    *slot = Slot::new(slot.incarnation, inner.new_user(user, slot.incarnation)?);
+                    let mut page = inner.new_user(user, slot.incarnation)?;
+                    // What began when the life before ended, or sooner, is none of this one's; in doubt, as for any erase, from where the clock
+                    // is believed to what it shows.
+                    let began = inner.new_interaction(&state)?.began();
+                    let sure = inner.reading(&state).sure().max(Timestamp(state.head.floor.0.saturating_add(1)));
+                    page.created = began.min(sure);
+                    let in_doubt = (page.created.0, began.0.saturating_sub(1));
+                    page.fences.add_doubted(editor, tag, None, in_doubt, state.stored.id.epoch)?;
+                    *slot = Slot::new(slot.incarnation, page);
                 }
                 None => {
                     let page = inner.new_user(user, 1)?;
@@ -93,11 +114,14 @@ impl Engine {
 
 impl Inner {
     pub(super) fn new_interaction(&self, state: &State) -> Result<InteractionId> {
-        let mut random = [0; 10];
-        self.options.env.fill(&mut random)?;
         // After all that was erased, as far as ids are taken.
         let clock = self.reading(state);
-        let began = clock.now.max(Timestamp(state.head.floor.0.saturating_add(1)).min(clock.horizon()));
+        self.interaction_at(clock.now.max(Timestamp(state.head.floor.0.saturating_add(1)).min(clock.horizon())))
+    }
+
+    fn interaction_at(&self, began: Timestamp) -> Result<InteractionId> {
+        let mut random = [0; 10];
+        self.options.env.fill(&mut random)?;
         Ok(InteractionId::from_parts(began, random))
     }
 
@@ -108,11 +132,26 @@ impl Inner {
         Ok(UserPage::new(user.clone(), incarnation, now, fence_key))
     }
 
+    /// Gives the page of a user to come, whose name nobody had.
+    pub(super) fn new_unborn(&self, user: &UserId) -> Result<Unborn> {
+        self.new_user(user, 1).map(Unborn::of)
+    }
+
+    /// Lets a user come to life of whose name parts were erased before; those fences stand.
+    fn bear(&self, editor: &mut Editor<'_>, tag: UserTag, slot: &mut Slot, user: &UserId) -> Result<()> {
+        if let SlotState::Unborn(mut link) = std::mem::replace(&mut slot.state, SlotState::Erased { epoch: 0 }) {
+            link.load_mut(editor, PageKind::Unborn, Some(tag))?;
+            let Link::Loaded(unborn) = link else { unreachable!("it was just loaded") };
+            *slot = Slot::new(1, unborn.born(user.clone(), self.options.env.now()));
+        }
+        Ok(())
+    }
+
     /// Whether a put may begin: the user's place, and which life of the user it is for.
     pub(super) fn admit(&self, put: &Put) -> Result<(UserTag, u16, InteractionId)> {
         let state = self.state();
         let tag = self.user_tag(&state, &put.user);
-        let interaction = match put.interaction {
+        let mut interaction = match put.interaction {
             Some(id) => id,
             None => self.new_interaction(&state)?,
         };
@@ -126,8 +165,23 @@ impl Inner {
         let incarnation = match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
             Found::Absent => 1,
             Found::Erased { .. } => return Err(user_erased()),
+            Found::Unborn { page } => {
+                let page = Unborn::decode(&pages.load(PageKind::Unborn, Some(tag), &page)?)?;
+                let class = class_tag(&page.fence_key, put.class.as_str());
+                if page.fences.refuse(&pages, tag, &page.fence_key, (class, interaction, None), clock.now)? {
+                    return Err(interaction_erased());
+                }
+                1
+            }
             Found::Live { incarnation, page, .. } => {
                 let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
+                if of_former_life(&page, interaction) {
+                    if put.interaction.is_some() {
+                        return Err(former_life());
+                    }
+                    // The clock was set back since: an interaction that begins now is of this life all the same.
+                    interaction = self.interaction_at(page.created)?;
+                }
                 let what = (page.class_tag(&put.class), interaction, None);
                 if page.fences.refuse(&pages, tag, &page.fence_key, what, clock.now)? {
                     return Err(interaction_erased());
@@ -159,10 +213,17 @@ impl Inner {
         created: &mut u64,
     ) -> Result<RecordId> {
         let tag = staged.tag;
-        if root.slot_mut(editor, tag)?.is_none() {
-            let page = self.new_user(&staged.user, 1)?;
-            root.insert(editor, tag, Slot::new(1, page))?;
-            *created += 1;
+        match root.slot_mut(editor, tag)? {
+            None => {
+                let page = self.new_user(&staged.user, 1)?;
+                root.insert(editor, tag, Slot::new(1, page))?;
+                *created += 1;
+            }
+            Some(slot) if matches!(slot.state, SlotState::Unborn(_)) => {
+                self.bear(editor, tag, slot, &staged.user)?;
+                *created += 1;
+            }
+            Some(_) => {}
         }
         let page = match root.slot_mut(editor, tag)? {
             Some(Slot { incarnation, state: SlotState::Live(page), .. }) if *incarnation == staged.incarnation => page,
@@ -173,6 +234,9 @@ impl Inner {
         let what = (class_tag, staged.interaction, None);
         if page.fences.refuse(editor.pages, tag, &page.fence_key, what, now)? {
             return Err(interaction_erased());
+        }
+        if of_former_life(page, staged.interaction) {
+            return Err(former_life());
         }
         if page.fences.tree.root.is_some() {
             page.fences.clear_doubt(editor, tag, (class_tag, staged.interaction), now)?;

@@ -241,7 +241,7 @@ impl Inner {
             Found::Erased { epoch, .. } => {
                 Err(Error::new(ErrorKind::Erased, format!("this user was erased, in epoch {epoch}")))
             }
-            Found::Absent => Err(Error::new(ErrorKind::Absent, "no such user in this store")),
+            Found::Absent | Found::Unborn { .. } => Err(Error::new(ErrorKind::Absent, "no such user in this store")),
         }
     }
 

@@ -141,7 +141,7 @@ impl Engine {
             created: page.created,
             life: page.incarnation,
             classes: page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect(),
-            history: page.history.facts(&pages, tag)?,
+            history: page.facts(&pages, tag)?,
             holds: page.holds.all(&pages, tag)?,
             needed: inner.needed(&state, tag, &page)?,
             plans: page.plans.all(&pages, tag, user)?,

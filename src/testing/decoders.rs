@@ -19,7 +19,7 @@ use crate::secret::Secret;
 use crate::store::log::frame_in;
 use crate::tree::grants::Grant;
 use crate::tree::head::{HeadPage, Prefix};
-use crate::tree::history::Fact;
+use crate::tree::history::Note as Fact;
 use crate::tree::lineage::{self, LINK_BYTES};
 use crate::tree::log::LogPage;
 use crate::tree::ordered::{Ordered, OrderedNode};
@@ -238,8 +238,8 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
         27 => crate::quorum::net::well_formed(bytes),
         23..=26 => std::str::from_utf8(bytes).is_ok_and(|text| public(usize::from(which) % DECODERS.len(), text)),
         _ => match Fact::decode(bytes) {
-            Ok(fact) => {
-                assert_eq!(&fact.encode()[..], bytes, "a fact encodes to what it was decoded from");
+            Ok(note) => {
+                assert_eq!(&note.encode()[..], bytes, "a fact encodes to what it was decoded from");
                 true
             }
             Err(_) => false,

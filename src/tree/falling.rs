@@ -7,6 +7,7 @@
 //! value = user tag 12 ‖ incarnation 2 ‖ ref of the links 48
 //! ```
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::ordered::{self, KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
@@ -51,13 +52,21 @@ impl Falling {
         self.tree.remove_range(editor, Self::PLACE, &key(at), &key(at)).map(|_| ())
     }
 
-    /// The oldest.
-    pub(crate) fn first(&self, pages: &dyn Pages) -> Result<Option<((u64, u32), Fallen)>> {
+    /// The oldest, but for some.
+    pub(crate) fn first_but(
+        &self,
+        pages: &dyn Pages,
+        but: &BTreeSet<(u64, u32)>,
+    ) -> Result<Option<((u64, u32), Fallen)>> {
         let mut first = None;
         let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
         self.tree.scan(pages, Self::PLACE, all, &mut |key, value| {
             let mut d = Decoder::new(key, "links to follow");
-            first = Some(((d.u64()?, d.u32()?), decode(value)?));
+            let at = (d.u64()?, d.u32()?);
+            if but.contains(&at) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            first = Some((at, decode(value)?));
             Ok(ControlFlow::Break(()))
         })?;
         Ok(first)

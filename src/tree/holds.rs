@@ -38,6 +38,12 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// What it covers, in words.
+    pub(crate) fn words(&self) -> String {
+        let class = self.class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
+        class + &self.interaction.map_or(String::new(), |id| format!(" of interaction {id}"))
+    }
+
     pub(crate) fn encode(&self) -> Secret {
         let mut e = Encoder::new(HOLD_MAX);
         self.write(&mut e);

@@ -9,12 +9,14 @@
 //!          3 the record was detached from some sources  -> its content root, wrapped
 //!          4 the record was opened; behind it time 8 ‖ number 4 ‖ zeros 24 -> principal text ‖ purpose text
 //!          5 the record is in a training set; behind it the set's key 20 (sets.rs) ‖ zeros 16             -> nothing
+//!          6 the record was detached; behind it time 8 ‖ number 4 ‖ zeros 24  -> sources cut 2 ‖ reason text
 //! ```
 //! Ids are in part what callers choose: the hash is whole, so that nobody finds two of one key.
-//! What is known of who opened a record so falls with the record.
+//! What is known of who opened a record, and that it was detached, so falls with the record.
 
 use std::ops::ControlFlow;
 
+use super::history::Fact;
 use super::ordered::{Ordered, OrderedKey, Place, Range};
 use super::sets::SetTag;
 use super::{Editor, PageKind, Pages};
@@ -22,7 +24,7 @@ use crate::codec::{Decoder, Encoder};
 use crate::crypto;
 use crate::error::{Error, Result};
 use crate::ids::{ClassTag, RecordId, Timestamp, UserTag};
-use crate::limits::{PRINCIPAL_MAX_BYTES, PURPOSE_MAX_BYTES};
+use crate::limits::{PRINCIPAL_MAX_BYTES, PURPOSE_MAX_BYTES, REASON_MAX_BYTES};
 use crate::secret::Secret;
 
 /// Bytes of a link's key.
@@ -39,6 +41,7 @@ const DERIVED: u8 = 2;
 const WRAPPED: u8 = 3;
 const OPENED: u8 = 4;
 const MEMBER: u8 = 5;
+const DETACHED: u8 = 6;
 /// Where the key of a training set ends.
 const SET_END: usize = WHAT + 1 + 20;
 const ACCESS_MAX: usize = 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES;
@@ -120,7 +123,7 @@ pub(crate) fn add(
 
 /// Reads a link; `None` for what is none.
 pub(crate) fn read(key: &LinkKey, value: &[u8]) -> Result<Option<Other>> {
-    if matches!(key[WHAT], WRAPPED | OPENED | MEMBER) {
+    if matches!(key[WHAT], WRAPPED | OPENED | MEMBER | DETACHED) {
         return Ok(None);
     }
     let bad = || Decoder::new(&[], "link of a record").bad();
@@ -182,9 +185,34 @@ impl Lineage {
 
     /// Writes down that a record of this user's is opened.
     pub(crate) fn add_access(&mut self, editor: &mut Editor<'_>, id: &RecordId, access: &Access) -> Result<()> {
+        let mut e = Encoder::new(ACCESS_MAX);
+        e.text(&access.principal).text(&access.purpose);
+        self.add_at(editor, id, (OPENED, access.at), e.finish())
+    }
+
+    /// Writes down that a record of this user's was detached, from how many sources and why.
+    pub(crate) fn add_detachment(
+        &mut self,
+        editor: &mut Editor<'_>,
+        id: &RecordId,
+        at: Timestamp,
+        (sources, reason): (u16, &str),
+    ) -> Result<()> {
+        let mut e = Encoder::new(4 + reason.len());
+        e.u16(sources).text(reason);
+        self.add_at(editor, id, (DETACHED, at), e.finish())
+    }
+
+    fn add_at(
+        &mut self,
+        editor: &mut Editor<'_>,
+        id: &RecordId,
+        (what, time): (u8, Timestamp),
+        value: Secret,
+    ) -> Result<()> {
         let at = |number: u32| {
-            let mut key = link_key(id.class, &own(id), OPENED, None);
-            key[WHAT + 1..WHAT + 9].copy_from_slice(&access.at.0.to_be_bytes());
+            let mut key = link_key(id.class, &own(id), what, None);
+            key[WHAT + 1..WHAT + 9].copy_from_slice(&time.0.to_be_bytes());
             key[WHAT + 9..WHAT + 13].copy_from_slice(&number.to_be_bytes());
             key
         };
@@ -194,9 +222,32 @@ impl Lineage {
             number = Decoder::new(&key[WHAT + 9..], "opening of a record").u32()?.saturating_add(1);
             Ok(ControlFlow::Break(()))
         })?;
-        let mut e = Encoder::new(ACCESS_MAX);
-        e.text(&access.principal).text(&access.purpose);
-        self.tree.insert(editor, Self::place(id.user), at(number), e.finish())
+        self.tree.insert(editor, Self::place(id.user), at(number), value)
+    }
+
+    /// Which of the user's records were detached, when and why. All links are looked through.
+    pub(crate) fn detachments(
+        &self,
+        pages: &dyn Pages,
+        user: UserTag,
+        incarnation: u16,
+    ) -> Result<Vec<(Timestamp, Fact)>> {
+        let mut found = Vec::new();
+        let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
+        self.tree.scan(pages, Self::place(user), all, &mut |key, value| {
+            if key[WHAT] == DETACHED {
+                let (class, record) = whose(key);
+                let (interaction, ordinal) = super::user::split_record_key(&record)?;
+                let at = Timestamp(Decoder::new(&key[WHAT + 1..], "a record that was detached").u64()?);
+                let mut d = Decoder::new(value, "a record that was detached");
+                let (sources, reason) = (d.u16()?, d.text(REASON_MAX_BYTES)?.to_owned());
+                d.end()?;
+                let record = RecordId { interaction, user, incarnation, class, ordinal };
+                found.push((at, Fact::Detached { record, sources, reason }));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
     }
 
     /// Who opened a record of this user's, oldest first.

@@ -170,6 +170,8 @@ pub(crate) enum PageKind {
     Log,
     /// A page of an ordered tree: the public log's leaves and hashes.
     LogTree,
+    /// Fences of a name that nobody had yet.
+    Unborn,
 }
 
 impl PageKind {
@@ -192,6 +194,7 @@ impl PageKind {
             PageKind::Sets => 15,
             PageKind::Log => 16,
             PageKind::LogTree => 17,
+            PageKind::Unborn => 18,
         }
     }
 }
@@ -314,7 +317,8 @@ pub(crate) enum Edge {
 pub(crate) fn edges(spot: &Spot, page: &Page) -> Result<Vec<Edge>> {
     match (spot.kind, spot.owner) {
         (PageKind::User, Some(owner)) => user::edges(owner, page),
-        (PageKind::Users | PageKind::User, _) => users::edges(page),
+        (PageKind::Unborn, Some(owner)) => user::unborn_edges(owner, page),
+        (PageKind::Users | PageKind::User | PageKind::Unborn, _) => users::edges(page),
         (PageKind::Class, _) => {
             ordered::edges(spot, page, |key, value| Ok(Some(Edge::Record { key, entry: Secret::copied_from(value) })))
         }

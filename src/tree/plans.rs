@@ -47,7 +47,7 @@ impl Plans {
     }
 
     pub(crate) fn add(&mut self, editor: &mut Editor<'_>, owner: UserTag, plan: &Plan) -> Result<()> {
-        let mut e = Encoder::new(8 + 60 + (1 + KEPT_MAX) * (2 + CLASS_MAX_BYTES) + REASON_MAX_BYTES);
+        let mut e = Encoder::new(8 + 60 + (1 + KEPT_MAX) * (4 + CLASS_MAX_BYTES) + REASON_MAX_BYTES);
         e.u64(plan.planned.0);
         plan.erase.write(&mut e);
         self.tree.insert(editor, Self::place(owner), key(plan.due, plan.id), e.finish())
@@ -56,6 +56,22 @@ impl Plans {
     pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, plan: &Plan) -> Result<()> {
         let key = key(plan.due, plan.id);
         self.tree.remove_range(editor, Self::place(owner), &key, &key).map(|_| ())
+    }
+
+    /// Takes out what names only records that are gone: a plan must not go on naming them.
+    pub(crate) fn forget(
+        &mut self,
+        editor: &mut Editor<'_>,
+        (owner, user): (UserTag, &UserId),
+        gone: &dyn Fn(&Erase) -> bool,
+    ) -> Result<()> {
+        if self.tree.root.is_none() {
+            return Ok(());
+        }
+        for plan in self.all(editor.pages, owner, user)?.iter().filter(|plan| gone(&plan.erase)) {
+            self.remove(editor, owner, plan)?;
+        }
+        Ok(())
     }
 
     /// All of `user`, the next first.

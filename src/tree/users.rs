@@ -6,12 +6,13 @@
 //! ```
 //! A slot says how many records its user has, and by its state whether there is anything below that an erase has to look at; so
 //! most users are erased without reading their page.
-//! A slot of an erased user is a fence: its tag, which is keyed, and the epoch of the erase; the name is gone.
+//! A slot of an erased user is a fence: its tag, which is keyed, and the epoch of the erase; the name is gone. So is that of a name that
+//! was erased before anybody had it. Where only a part of such a name was erased, the slot points to the fences of its life to come.
 
 use std::ops::ControlFlow;
 
 use super::entries::{Entries, Entry, search};
-use super::user::UserPage;
+use super::user::{Unborn, UserPage};
 use super::{Edge, Editor, Geometry, Link, Node, Page, PageKind, Pages, REF_BYTES, Ref, Sink, Spot, pad};
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +24,8 @@ const LIVE: u8 = 1;
 const ERASED: u8 = 2;
 /// Live, and nobody is to be asked, told or followed at an erase.
 const ALONE: u8 = 3;
+/// Nobody yet, and parts of the life to come were erased.
+const UNBORN: u8 = 4;
 /// Bytes behind the state.
 const BODY_LEN: usize = REF_BYTES + 4;
 const SLOT_LEN: usize = 12 + 2 + 1 + BODY_LEN;
@@ -71,18 +74,30 @@ impl Slot {
     pub(crate) fn new(incarnation: u16, page: UserPage) -> Self {
         Slot { incarnation, state: SlotState::Live(Link::Loaded(Box::new(page))), alone: None }
     }
+
+    /// A name that nobody had, erased: its first life is over.
+    pub(crate) fn never_here(epoch: u64) -> Self {
+        Slot { incarnation: 1, state: SlotState::Erased { epoch }, alone: None }
+    }
+
+    /// A name that nobody had, parts of whose first life were erased.
+    pub(crate) fn unborn(unborn: Unborn) -> Self {
+        Slot { incarnation: 1, state: SlotState::Unborn(Link::Loaded(Box::new(unborn))), alone: None }
+    }
 }
 
 #[derive(Debug)]
 pub(crate) enum SlotState {
     Live(Link<UserPage>),
+    Unborn(Link<Unborn>),
     Erased { epoch: u64 },
 }
 
-/// What a reader finds in a slot.
+/// What a reader finds in a slot. *Unborn*: nobody, and fences for a life to come.
 #[derive(Debug)]
 pub(crate) enum Found {
     Live { incarnation: u16, page: Ref },
+    Unborn { page: Ref },
     Erased { incarnation: u16, epoch: u64 },
     Absent,
 }
@@ -110,7 +125,7 @@ impl Entry for Slot {
         d.u16()?;
         match d.u8()? {
             ALONE => d.bytes(BODY_LEN).map(|_| ()),
-            LIVE => {
+            LIVE | UNBORN => {
                 d.bytes(REF_BYTES)?;
                 zeros(d, 4)
             }
@@ -131,6 +146,11 @@ impl Entry for Slot {
                 zeros(d, 4)?;
                 (SlotState::Live(Link::Stored(page)), None)
             }
+            UNBORN => {
+                let page = Ref::decode(d)?;
+                zeros(d, 4)?;
+                (SlotState::Unborn(Link::Stored(page)), None)
+            }
             ERASED => {
                 let epoch = d.u64()?;
                 zeros(d, BODY_LEN - 8)?;
@@ -148,7 +168,10 @@ fn decode_slot(d: &mut Decoder<'_>) -> Result<(UserTag, Found)> {
     let Slot { incarnation, state, .. } = Slot::decode(d)?;
     let found = match state {
         SlotState::Live(Link::Stored(page)) => Found::Live { incarnation, page },
-        SlotState::Live(Link::Loaded(_)) => unreachable!("a stored slot points to a stored page"),
+        SlotState::Unborn(Link::Stored(page)) => Found::Unborn { page },
+        SlotState::Live(Link::Loaded(_)) | SlotState::Unborn(Link::Loaded(_)) => {
+            unreachable!("a stored slot points to a stored page")
+        }
         SlotState::Erased { epoch } => Found::Erased { incarnation, epoch },
     };
     Ok((tag, found))
@@ -251,6 +274,15 @@ impl UsersNode {
                             e.u8(if alone.is_some() { ALONE } else { LIVE });
                             page.encode(e);
                             e.u32(alone.unwrap_or(0));
+                        }
+                        SlotState::Unborn(page) => {
+                            let page = match page {
+                                Link::Stored(at) => at,
+                                Link::Loaded(page) => page.seal(UserTag(tag), geometry, sink)?,
+                            };
+                            e.u8(UNBORN);
+                            page.encode(e);
+                            e.u32(0);
                         }
                         SlotState::Erased { epoch } => {
                             e.u8(ERASED).u64(epoch).bytes(&[0; BODY_LEN - 8]);
@@ -356,8 +388,14 @@ pub(super) fn edges(page: &[u8]) -> Result<Vec<Edge>> {
         if kind == INTERIOR {
             d.u16()?;
             edges.push(Edge::Page { spot: Spot::ROOT, at: Ref::decode(&mut d)? });
-        } else if let (tag, Found::Live { page: at, .. }) = decode_slot(&mut d)? {
-            edges.push(Edge::Page { spot: Spot { kind: PageKind::User, owner: Some(tag), class: None }, at });
+        } else {
+            let (tag, found) = decode_slot(&mut d)?;
+            let (kind, at) = match found {
+                Found::Live { page, .. } => (PageKind::User, page),
+                Found::Unborn { page } => (PageKind::Unborn, page),
+                Found::Erased { .. } | Found::Absent => continue,
+            };
+            edges.push(Edge::Page { spot: Spot { kind, owner: Some(tag), class: None }, at });
         }
     }
     Ok(edges)

@@ -126,8 +126,9 @@ fn exit_codes_tell_the_answers_apart() {
     one_line(&cli.fails(3, &["get", "store", &id]));
     one_line(&cli.fails(3, &["put", "store", "--user", "ada", "--class", "audio", "-"]));
     one_line(&cli.fails(3, &["list", "store", "--user", "ada"]));
-    one_line(&cli.fails(4, &["erase", "store", "--user", "nobody", "--yes"]));
     one_line(&cli.fails(4, &["list", "store", "--user", "nobody"]));
+    assert!(cli.ok(&["erase", "store", "--user", "nobody", "--yes"]).contains("what arrives late is refused"));
+    one_line(&cli.fails(3, &["list", "store", "--user", "nobody"]));
     one_line(&cli.fails(4, &["status", "nowhere"]));
     let other = Cli::new();
     let foreign = other.put("eve", "audio", b"elsewhere");

@@ -87,7 +87,7 @@ fn the_alarm_goes_on_ringing_and_says_why() {
     assert_eq!(engine.lineage(&alarm).unwrap().sources, vec![]);
     let facts: Vec<Fact> = engine.history(&user("ada")).unwrap().into_iter().map(|(_, fact)| fact).collect();
     let reason = "the alarm goes on ringing".to_owned();
-    assert_eq!(facts, vec![Fact::Kept { class: Class::action(), records: 1, reason }]);
+    assert_eq!(facts, vec![Fact::Kept { class: Some(Class::action()), records: 1, reason }]);
     // And it can still be erased.
     engine.erase(Scope::Record(alarm)).unwrap();
     assert_eq!(kind(read(engine, &alarm)), ErrorKind::Erased);

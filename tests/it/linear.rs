@@ -95,15 +95,9 @@ impl Specification for Spec {
             Op::EraseUser(u) => {
                 let there = &mut next.users[usize::from(*u)];
                 let fell = std::mem::take(&mut there.live);
-                let known = there.there || there.erased;
-                if known {
-                    *there = User { there: false, erased: true, live: BTreeSet::new() };
-                }
-                let right = match answer {
-                    Answer::Fell(n) => known && *n == fell.len() as u64,
-                    Answer::Absent => !known,
-                    _ => false,
-                };
+                // Also one who was never there: what is on its way is refused.
+                *there = User { there: false, erased: true, live: BTreeSet::new() };
+                let right = *answer == Answer::Fell(fell.len() as u64);
                 next.fell.extend(fell);
                 right
             }

@@ -308,7 +308,12 @@ fn the_program_makes_a_certificate_of_a_draft() {
     assert!(!done && told.contains("draft"), "{told}");
     ok(&["certificate", "upgrade", &store, &file]);
     ok(&["certificate", "verify", &file, "--key", &place.key]);
-    let (done, told) = run(&["erase", &store, "--user", "nobody", "-o", &place.at("none"), "--yes"]);
+    // That nobody was there is certified too; what cannot be erased leaves no file.
+    ok(&["erase", &store, "--user", "nobody", "-o", &place.at("nobody"), "--yes"]);
+    ok(&["certificate", "verify", &place.at("nobody"), "--key", &place.key]);
+    let other = Place::new();
+    let foreign = ok(&["put", &other.at("store"), "--user", "eve", "--class", "audio", &other.at("x")]);
+    let (done, told) = run(&["erase", &store, "--record", foreign.trim(), "-o", &place.at("none"), "--yes"]);
     assert!(!done && !Path::new(&place.at("none")).exists(), "{told}");
 }
 

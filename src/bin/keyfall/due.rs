@@ -44,6 +44,9 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, (clock_is_right, json): (b
             done.damaged
         ))?;
     }
+    for trouble in &done.troubles {
+        line(trouble)?;
+    }
     if done.inbox_keys > 0 {
         line(format_args!("{} old inbox keys destroyed", done.inbox_keys))?;
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use keyfall::cell::{Awaited, Finality};
 use keyfall::certificate::Certificate;
-use keyfall::engine::{Erase, Erasure, Request, Tended, When};
+use keyfall::engine::{Erase, Erasure, Request, When};
 use keyfall::env::{Env, System};
 use keyfall::{Engine, Error, ErrorKind, Scope, UserId};
 use serde_json::json;
@@ -184,9 +184,9 @@ pub(crate) fn run(
     let bar = progress("derived records taken out of lists", None);
     let mut derived = done.derived;
     match engine.tend(&mut |n| bar.set_position(n)) {
-        Ok(tended) => {
-            derived += tended.derived;
-            output::due(&Tended { derived: 0, ..tended });
+        Ok(mut tended) => {
+            derived += std::mem::take(&mut tended.derived);
+            output::due(&tended);
         }
         Err(e) => {
             output::warn(&e.context("erased; only taking derived records out of lists failed, and is tried again"))
@@ -226,8 +226,11 @@ fn told(
         text.extend((!done.finality.is_final()).then(|| format!("what was erased last is {}", done.finality)));
         text.extend(asked.then(|| "there is nothing to certify: no certificate was written".to_owned()));
     } else {
-        let records =
-            done.records.map_or("an unknown number of records (damaged pages)".to_owned(), |n| format!("{n} records"));
+        let records = match done.records {
+            None => "an unknown number of records (damaged pages)".to_owned(),
+            Some(0) => "nothing of it was here; what arrives late is refused".to_owned(),
+            Some(n) => format!("{n} records"),
+        };
         let with = if derived == 0 { String::new() } else { format!(", and {derived} derived from them") };
         text.push(format!("erased {what}: {records}{with}; epoch {}", done.epoch));
         let until = until.map_or("destroyed".to_owned(), |until| format!("pending{until}"));

@@ -97,12 +97,16 @@ pub(crate) fn due(done: &Tended) {
         (done.expired, "records erased that passed a limit"),
         (done.derived, "derived records fell"),
         (done.refused, "refused, since they are held"),
+        (done.failed, "planned erases failed, and are tried again in an hour"),
         (done.inbox_keys, "old inbox keys destroyed"),
         (done.damaged, "users passed over, since their pages are damaged: restore the store from a copy"),
     ];
     let mut parts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     parts.extend(done.finalized.then(|| "what was pending is final".to_owned()));
-    tell(&format!("keyfall: what was due came first: {}", parts.join("; ")));
+    parts.extend(done.troubles.iter().map(ToString::to_string));
+    if !parts.is_empty() {
+        tell(&format!("keyfall: what was due came first: {}", parts.join("; ")));
+    }
 }
 
 /// What was done since it was due.
@@ -110,6 +114,7 @@ pub(crate) fn tended(done: &Tended) -> Value {
     json!({
         "planned": done.planned, "expired": done.expired, "derived": done.derived, "refused": done.refused,
         "inbox_keys": done.inbox_keys, "damaged": done.damaged, "finalized": done.finalized,
+        "failed": done.failed, "troubles": done.troubles.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 
@@ -195,21 +200,28 @@ pub(crate) fn told(fact: &Fact) -> (String, String) {
         Fact::Detached { record, sources, reason } => {
             (format!("record {record} detached from {sources} sources"), reason.clone())
         }
-        Fact::Kept { class, records, reason } => (format!("{records} records of class {class} kept"), reason.clone()),
-        Fact::Held { id, hold } => {
-            (format!("hold {} on {}, by {}", hold_id(*id), covered(hold), hold.authority), hold.reason.clone())
+        Fact::Kept { class, records, reason } => {
+            let class = class.as_ref().map_or("a class that holds nothing now".to_owned(), |c| format!("class {c}"));
+            (format!("{records} records of {class} kept"), reason.clone())
+        }
+        Fact::Held { id, scope, reason, authority } => {
+            (format!("hold {} on {scope}, by {authority}", hold_id(*id)), reason.clone())
         }
         Fact::Lifted { id, reason, authority } => {
             (format!("hold {} lifted, by {authority}", hold_id(*id)), reason.clone())
         }
-        Fact::Refused { scope } => (format!("the erase of {scope} refused"), "it was held".to_owned()),
-        Fact::Planned { id, due, scope } => {
-            (format!("erase {} of {scope} planned for {}", hold_id(*id), time(*due)), String::new())
+        Fact::Refused { scope, times } => {
+            let times = if *times > 1 { format!(", {times} times") } else { String::new() };
+            (format!("the erase of {scope} refused{times}"), "it was held".to_owned())
         }
-        Fact::Granted { id, name, class, until, purpose } => {
-            let what = class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
+        Fact::Planned { id, due, scope } => {
+            let of = scope.as_ref().map_or(String::new(), |scope| format!(" of {scope}"));
+            (format!("erase {}{of} planned for {}", hold_id(*id), time(*due)), String::new())
+        }
+        Fact::Failed { id, why } => (format!("planned erase {} failed; it is tried again", hold_id(*id)), why.clone()),
+        Fact::Granted { id, name, scope, until, purpose } => {
             let until = until.map_or(String::new(), |until| format!(", until {}", time(until)));
-            (format!("grant {} on {what} to {name}{until}", hold_id(*id)), purpose.clone())
+            (format!("grant {} on {scope} to {name}{until}", hold_id(*id)), purpose.clone())
         }
         Fact::Revoked { id } => (format!("grant {} revoked", hold_id(*id)), String::new()),
         Fact::Cancelled { id } => (format!("planned erase {} cancelled", hold_id(*id)), String::new()),
@@ -223,18 +235,21 @@ pub(crate) fn fact(fact: &Fact) -> Value {
             json!({"what": "detached", "id": record.to_string(), "sources": sources, "reason": reason})
         }
         Fact::Kept { class, records, reason } => {
-            json!({"what": "kept", "class": class.as_str(), "records": records, "reason": reason})
+            json!({"what": "kept", "class": class.as_ref().map(ToString::to_string), "records": records, "reason": reason})
         }
-        Fact::Held { id, hold: of } => json!({"what": "held", "hold": hold(*id, of)}),
+        Fact::Held { id, scope, reason, authority } => {
+            json!({"what": "held", "id": hold_id(*id), "scope": scope, "reason": reason, "authority": authority})
+        }
         Fact::Lifted { id, reason, authority } => {
             json!({"what": "lifted", "id": hold_id(*id), "reason": reason, "authority": authority})
         }
-        Fact::Refused { scope } => json!({"what": "refused", "scope": scope}),
+        Fact::Refused { scope, times } => json!({"what": "refused", "scope": scope, "times": times}),
         Fact::Planned { id, due, scope } => {
             json!({"what": "planned", "id": hold_id(*id), "due": time(*due), "scope": scope})
         }
-        Fact::Granted { id, name, class, until, purpose } => json!({
-            "what": "granted", "id": hold_id(*id), "name": name, "class": class.as_ref().map(ToString::to_string),
+        Fact::Failed { id, why } => json!({"what": "failed", "id": hold_id(*id), "why": why}),
+        Fact::Granted { id, name, scope, until, purpose } => json!({
+            "what": "granted", "id": hold_id(*id), "name": name, "scope": scope,
             "until": until.map(time), "purpose": purpose,
         }),
         Fact::Revoked { id } => json!({"what": "revoked", "id": hold_id(*id)}),

@@ -34,6 +34,10 @@ enum Fenced {
 #[derive(Clone, Debug, Default)]
 pub(super) struct User {
     pub(super) erased: bool,
+    /// Never here; there are fences for who comes.
+    pub(super) unborn: bool,
+    /// When a later life of it was created: what began before is none of its.
+    since: Option<u64>,
     pub(super) records: Vec<Record>,
     fences: Vec<Fence>,
     /// Number, class, interaction.
@@ -71,7 +75,7 @@ impl Model {
     }
 
     pub(super) fn is_live(&self, user: u8) -> bool {
-        self.users.get(&user).is_some_and(|u| !u.erased)
+        self.users.get(&user).is_some_and(|u| !u.erased && !u.unborn)
     }
 
     /// Whether a put must be refused as erased.
@@ -80,6 +84,7 @@ impl Model {
             return false;
         };
         there.erased
+            || interaction.zip(there.since).is_some_and(|(interaction, since)| interaction.began().0 <= since)
             || interaction.is_some_and(|interaction| {
                 there.fences.iter().any(|f| {
                     f.class.as_ref().is_none_or(|c| c == class)
@@ -93,13 +98,16 @@ impl Model {
 
     pub(super) fn put(&mut self, user: u8, record: Record) {
         self.interactions.push(record.id.interaction());
-        self.users.entry(user).or_default().records.push(record);
+        let there = self.users.entry(user).or_default();
+        there.unborn = false;
+        there.records.push(record);
     }
 
-    pub(super) fn create(&mut self, user: u8) {
+    pub(super) fn create(&mut self, user: u8, now: u64) {
         let there = self.users.entry(user).or_default();
+        there.unborn = false;
         if there.erased {
-            *there = User::default();
+            *there = User { since: Some(now), ..User::default() };
         }
     }
 
@@ -249,11 +257,9 @@ impl Model {
     pub(super) fn erase(&mut self, named: &Named, now: u64) -> (u64, bool) {
         match named {
             Named::User(user) => {
-                let already = !self.is_live(*user);
+                let already = self.users.get(user).is_some_and(|u| u.erased);
                 let n = self.drop_named(named);
-                if let Some(there) = self.users.get_mut(user) {
-                    *there = User { erased: true, ..User::default() };
-                }
+                self.users.insert(*user, User { erased: true, ..User::default() });
                 (n, already)
             }
             Named::Record(_) => {
@@ -270,7 +276,9 @@ impl Model {
                         Fenced::Span(from.map_or(0, |f| f.0), until.map_or(now, |u| (u.0 - 1).min(now)))
                     }
                 };
-                if let Some(there) = self.users.get_mut(user).filter(|u| !u.erased) {
+                let unborn = || User { unborn: true, ..User::default() };
+                let there = self.users.entry(*user).or_insert_with(unborn);
+                if !there.erased {
                     there.fences.push(Fence { class: class.clone(), what });
                 }
                 (n, !live)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::model::{Named, Record};
 use super::op::Trouble;
 use super::run::{Done, Run, Told, user_id};
-use crate::engine::{Erase, Put, Request, Scope, Source, When};
+use crate::engine::{Erase, Put, Request, Scope, Source};
 use crate::error::ErrorKind;
 use crate::ids::{Class, InteractionId, RecordId};
 
@@ -151,7 +151,7 @@ impl Run {
                         run.tally.add("records erased", fell);
                     }
                     None => {
-                        // What was absent is absent still: it leaves no fence.
+                        // What was erased before leaves no fence.
                         let acts = run.model.hits(named) > 0 || run.leaves_fence(named);
                         if acts && !run.model.held(named) {
                             run.model.erase(named, now);
@@ -176,8 +176,7 @@ impl Run {
     /// Whether an erase that takes no record leaves a fence all the same.
     pub(super) fn leaves_fence(&self, named: &Named) -> bool {
         match named {
-            Named::User(user) => self.model.is_live(*user),
-            Named::Part { user, when, .. } => self.model.is_live(*user) && !matches!(when, When::Interaction(_)),
+            Named::User(user) | Named::Part { user, .. } => self.model.users.get(user).is_none_or(|u| !u.erased),
             Named::Record(_) => false,
         }
     }

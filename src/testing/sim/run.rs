@@ -380,7 +380,7 @@ impl Run {
             }
             Op::Create(user) => {
                 let act = |run: &Run| run.engine().create_user(&user_id(user)).map(|()| Done::Nothing);
-                self.verb("creates", trouble, &act, |run, _, _| run.model.create(user));
+                self.verb("creates", trouble, &act, |run, _, now| run.model.create(user, now));
             }
             Op::Erase(scopes) => {
                 let named: Vec<Named> = scopes.iter().filter_map(|s| self.named(s)).collect();

@@ -1,0 +1,186 @@
+//! What became of what was due: what was done, what failed of whom, and what a hold refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cascade::Blocked;
+use super::edit::{Edit, page_of};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{ClassTag, Timestamp, UserId, UserTag};
+use crate::scope::Erase;
+use crate::tree::Editor;
+use crate::tree::history::About;
+use crate::tree::user::UserPage;
+
+/// What [`super::Engine::tend`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tended {
+    /// Derived records taken out of lists and counts.
+    pub derived: u64,
+    /// Planned erases done.
+    pub planned: u64,
+    /// Records erased since they passed a limit.
+    pub expired: u64,
+    /// Erases that were due, and refused since a hold covers some of their scope.
+    pub refused: u64,
+    /// Planned erases that were due and failed; each is tried again an hour later.
+    pub failed: u64,
+    /// Users whose damaged pages kept what is due from being done; it is tried again an hour later.
+    pub damaged: u64,
+    /// What failed of whom, and why: the first 64.
+    pub troubles: Vec<Trouble>,
+    /// Whether something is due still that no restart of the loop would do.
+    pub(super) stuck: bool,
+    /// Inbox keys destroyed since they were old.
+    pub inbox_keys: u64,
+    /// Whether pending erases became final.
+    pub finalized: bool,
+    /// Whether something is due that was not done, since the clock is not believed ([`super::Engine::clock_doubts`]).
+    pub waiting: bool,
+}
+
+/// Something that was due and could not be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Of whom; `None` where the page with the name cannot be read.
+    pub user: Option<UserId>,
+    /// Which planned erase; `None` for all that is due for the user.
+    pub plan: Option<u64>,
+    /// What the caller of such an erase would have been told.
+    pub kind: ErrorKind,
+    /// The same, in words.
+    pub why: String,
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let whose =
+            self.user.as_ref().map_or("a user whose page cannot be read".to_owned(), |user| format!("user {user}"));
+        match self.plan {
+            Some(plan) => write!(f, "planned erase {plan:016x} of {whose}: {}", self.why),
+            None => write!(f, "what is due for {whose}: {}", self.why),
+        }
+    }
+}
+
+/// Most that are told.
+const TROUBLES_MAX: usize = 64;
+
+impl Tended {
+    pub(super) fn note(&mut self, trouble: Trouble) {
+        if self.troubles.len() < TROUBLES_MAX {
+            self.troubles.push(trouble);
+        }
+    }
+}
+
+impl std::ops::AddAssign for Tended {
+    fn add_assign(&mut self, more: Self) {
+        self.derived += more.derived;
+        self.planned += more.planned;
+        self.expired += more.expired;
+        self.refused += more.refused;
+        self.failed += more.failed;
+        self.damaged += more.damaged;
+        more.troubles.into_iter().for_each(|trouble| self.note(trouble));
+        self.inbox_keys += more.inbox_keys;
+        self.finalized |= more.finalized;
+        self.waiting |= more.waiting;
+    }
+}
+
+/// Why an attempt at a commit is begun again.
+pub(super) enum Setback {
+    /// One planned erase cannot be done.
+    Plan(u64, Error),
+    /// Nothing can be done for the user.
+    User(Error),
+    /// Links cannot be followed into another user's trees.
+    Follow(Blocked),
+}
+
+impl From<Error> for Setback {
+    fn from(e: Error) -> Self {
+        Setback::User(e)
+    }
+}
+
+/// What fails of one user.
+#[derive(Default)]
+pub(super) struct Failing {
+    pub(super) plans: BTreeMap<u64, Error>,
+    pub(super) all: Option<Error>,
+}
+
+/// What fails in one commit: nobody else's is held up by it.
+#[derive(Default)]
+pub(super) struct Failures {
+    pub(super) users: BTreeMap<UserTag, Failing>,
+    pub(super) passed_over: BTreeSet<UserTag>,
+}
+
+impl Failures {
+    /// Takes a setback in; gives it back where it was known, so that nothing goes round for ever.
+    pub(super) fn learn(&mut self, user: UserTag, setback: Setback) -> Result<()> {
+        let failing = self.users.entry(user).or_default();
+        match setback {
+            Setback::Plan(id, e) => match failing.plans.insert(id, e) {
+                None => Ok(()),
+                Some(e) => Err(e),
+            },
+            Setback::User(e) => match failing.all.replace(e) {
+                None => Ok(()),
+                Some(e) => Err(e),
+            },
+            Setback::Follow(Blocked { user, error }) => match self.passed_over.insert(user) {
+                true => Ok(()),
+                false => Err(error),
+            },
+        }
+    }
+}
+
+/// What a hold refused of what is due for one user.
+#[derive(Default)]
+pub(super) struct Refusals(Vec<About>);
+
+impl Refusals {
+    /// A planned erase.
+    pub(super) fn add(
+        &mut self,
+        edit: &mut Edit<'_>,
+        user: UserTag,
+        (erase, tended): (&Erase, &mut Tended),
+    ) -> Result<()> {
+        let (editor, root) = edit.parts()?;
+        if let Some(page) = page_of(editor, root, user)? {
+            self.push(About::of(page, erase), tended);
+        }
+        Ok(())
+    }
+
+    /// Something of a class that passed a limit.
+    pub(super) fn limit(&mut self, class: ClassTag, tended: &mut Tended) {
+        self.push(About::limit(class), tended);
+    }
+
+    fn push(&mut self, about: About, tended: &mut Tended) {
+        tended.refused += 1;
+        if !self.0.contains(&about) {
+            self.0.push(about);
+        }
+    }
+
+    /// Writes it down, unless it stands there since a hold was added.
+    pub(super) fn write_down(
+        &self,
+        editor: &mut Editor<'_>,
+        user: UserTag,
+        page: &mut UserPage,
+        now: Timestamp,
+    ) -> Result<()> {
+        match &self.0[..] {
+            [] => Ok(()),
+            abouts => page.history.refuse(editor, user, now, (abouts, false)),
+        }
+    }
+}
