@@ -89,12 +89,13 @@ pub(super) fn claim(
         Some(claimed) => claimed.instance,
         None => drawn()?,
     };
-    let number = 1 + claimed.map_or(0, |claimed| claimed.claim).max(owner.map_or(0, |owner| owner.claim));
+    // Numbers of a place count its claims; the cell's count all that it took, so that a claim over an owner who is no longer the last one fails.
+    let (here, number) = (1 + claimed.map_or(0, |claimed| claimed.claim), 1 + owner.map_or(0, |owner| owner.claim));
     if let Some(owner) = &owner {
         // What the cell shows may never have reached its medium: a power cut would bring back a token that this place no longer knows.
         cell.claim(id, owner, 0)?;
     }
-    let next = Claimed { instance, claim: number, known: owner.map_or(NOBODY, |owner| owner.token), next: drawn()? };
+    let next = Claimed { instance, claim: here, known: owner.map_or(NOBODY, |owner| owner.token), next: drawn()? };
     let head = store.claim(&next)?;
     // A store that keeps no claim has none now either.
     let instance = if store.claimed()?.is_some() { instance } else { NOBODY };
