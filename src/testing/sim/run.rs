@@ -18,6 +18,7 @@ use crate::engine::{CopyMode, Defect, Engine, Follow, Geometry, Keeper, OpenAs, 
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{InteractionId, RecordId, UserId};
+use crate::limits::SEGMENT_MIN_BYTES;
 use crate::store::{HeadId, Store};
 use crate::testing::{RecordingStore, Seeded, Tape, locked};
 
@@ -26,13 +27,13 @@ const USERS: [&str; 4] = ["ada", "bob", "Ünïcode \u{1F3A4}", "\u{0}nul"];
 pub(super) const STORE: &str = "store";
 pub(super) const BACKUP: &str = "backup";
 
-/// Small pages, so that trees grow and split; every seventh run has the default.
+/// Small pages, so that trees grow and split; every seventh run has the default. Every eleventh has the shortest segments.
 fn geometry(seed: u64) -> Geometry {
+    let segment_bytes = if seed % 11 == 4 { SEGMENT_MIN_BYTES } else { Geometry::DEFAULT.segment_bytes };
     match seed % 7 {
-        0 => Geometry::default(),
-        1 | 2 => Geometry { page_bytes: 1024, fan_bits: 4, ..Geometry::DEFAULT },
-        3 => Geometry { page_bytes: 1024, fan_bits: 2, segment_bytes: 16_384 },
-        _ => Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT },
+        0 => Geometry { segment_bytes, ..Geometry::DEFAULT },
+        1 | 2 => Geometry { page_bytes: 1024, fan_bits: 4, segment_bytes },
+        _ => Geometry { page_bytes: 1024, fan_bits: 2, segment_bytes },
     }
 }
 

@@ -1,20 +1,19 @@
-//! The erase protocol, checked exhaustively with stateright: every order of every step of two writers, of every message, delivered late,
-//! twice or never, with crashes anywhere; one cell, and three keyholders of whom one may lie. The rules that the code and the model
-//! share are the code's: [`Fence`], [`Quorum::needed`].
+//! Two writers, and one cell or three keyholders of whom one may lie or be lost: every order of every step and of every message, delivered late,
+//! twice or never, with crashes anywhere. The store takes a commit at once, or not at all.
 //!
 //! An answer has no step of its own: a writer that acts on it later is one that takes its own step later. The model found that a `retire`
 //! of an epoch, late, destroyed the candidate of the next one, which was published already: it names what it keeps, and takes
 //! only what is not newer.
-//!
-//! Each seeded mistake, one for each rule, must give a counterexample.
 
 use keyfall::cell::{Quorum, RootId};
 use keyfall::promise::Fence;
-use stateright::{Checker, Model, Property};
+use stateright::{Model, Property};
 
 /// Most root keys that a run may draw, the first included.
 const ROOTS: usize = 4;
 const HOLDERS: usize = 3;
+/// The first writer's claim has number 1 where claims are made, and the second one's 2.
+const CLAIMS: usize = 3;
 
 type Mask = u8;
 
@@ -51,12 +50,26 @@ enum Mistake {
     ReadyReused,
     /// What stands ready is written over the key that is kept.
     ReadyOverKept,
+    /// The old key is destroyed as soon as as many hold the new one as give it back.
+    RetireWithT,
+    /// Whoever opens the store gives up every newer key that it saw.
+    GivesUpSeen,
+    /// A claim that one keyholder has taken is enough.
+    ClaimTooFew,
+    /// Whether the key is still there is not asked behind the claim.
+    NotAskedAgain,
+    /// Keyholders look at the owner when they are dealt a share, and not when they are told to destroy some.
+    RetireUnfenced,
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 enum Phase {
     /// Crashed, or not started.
     Closed,
+    /// Knows this head, and has claimed the store.
+    Claiming(u8),
+    /// Knows this head, which its own erase made or not; too few hold its key for the old one to go.
+    Known(u8, bool),
     /// Knows this head, and has told keyholders to keep it alone.
     Ready(u8),
     /// Has drawn this root key.
@@ -72,6 +85,8 @@ struct Holder {
     /// Roots of which it has a share.
     shares: Mask,
     fence: Fence,
+    /// The highest claim that it was told of.
+    owner: u8,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
@@ -80,13 +95,24 @@ struct State {
     roots: Vec<(u8, u8)>,
     holders: Vec<Holder>,
     writers: [Phase; 2],
-    head: u8,
+    /// The head of the store, and of a backup of it that the second writer opens.
+    heads: [u8; 2],
+    /// The backup has taken over.
+    taken: bool,
+    /// Keyholders whose disks are lost.
+    lost: Mask,
+    /// What each writer has given up: attempts of its own.
+    given: [Mask; 2],
+    claims: [Mask; CLAIMS],
+    claimed: [Mask; CLAIMS],
     /// Roots whose pages are durable.
     pages: Mask,
     /// Messages that were ever sent, for each root who they are to, or from: each may arrive at any time, often or never.
     deposits: [Mask; ROOTS],
     acks: [Mask; ROOTS],
-    retires: [Mask; ROOTS],
+    retires: [[Mask; CLAIMS]; ROOTS],
+    /// What is named as given up to who is told to keep a root alone.
+    given_up: [Mask; ROOTS],
     statements: [Mask; ROOTS],
     /// Roots whose erase was told to be final.
     returned: Mask,
@@ -103,12 +129,18 @@ enum Step {
     Begin(usize),
     Sync(usize),
     Publish(usize),
+    Keep(usize),
+    GiveUp(usize),
     Return(usize),
     Crash(usize),
+    Own(usize),
+    Lose(u8),
+    Claim { claim: u8, holder: u8 },
     Deposit { root: u8, holder: u8 },
-    Retire { root: u8, holder: u8 },
+    Retire { root: u8, holder: u8, claim: u8 },
 }
 
+#[derive(Clone, Copy)]
 struct Protocol {
     holders: usize,
     threshold: u8,
@@ -118,17 +150,59 @@ struct Protocol {
     roots: usize,
     /// One writer at a time, whose cell does what it is told at once: a file, under a lock.
     exclusive: bool,
+    /// The second writer opens a backup, and takes over.
+    takes_over: bool,
+    /// A writer may give an attempt up before it is published.
+    gives_up: bool,
+    losses: u8,
     crashes: u8,
     mistake: Mistake,
 }
 
+const ONE_CELL: Protocol = Protocol {
+    holders: 1,
+    threshold: 1,
+    liar: false,
+    roots: ROOTS,
+    exclusive: true,
+    takes_over: false,
+    gives_up: false,
+    losses: 0,
+    crashes: 3,
+    mistake: Mistake::None,
+};
+
+const KEYHOLDERS: Protocol =
+    Protocol { holders: HOLDERS, threshold: 2, roots: 3, exclusive: false, crashes: 1, ..ONE_CELL };
+
 impl Protocol {
-    fn one_cell(mistake: Mistake) -> Self {
-        Protocol { holders: 1, threshold: 1, liar: false, roots: ROOTS, exclusive: true, crashes: 3, mistake }
+    /// The store of a writer.
+    fn store(&self, writer: usize) -> usize {
+        if self.takes_over { writer } else { 0 }
     }
 
-    fn keyholders(liar: bool, roots: usize, crashes: u8, mistake: Mistake) -> Self {
-        Protocol { holders: HOLDERS, threshold: 2, liar, roots, exclusive: false, crashes, mistake }
+    fn claim(&self, writer: usize) -> usize {
+        if self.takes_over { writer + 1 } else { 0 }
+    }
+
+    /// Tells all to keep a root alone, where enough hold it.
+    fn keep(&self, state: &mut State, writer: usize, root: u8, mine: bool) {
+        let spare = u32::from(!self.exclusive && self.mistake != Mistake::RetireWithT);
+        let acks = state.acks[usize::from(root)];
+        let hold = if mine { acks.count_ones() } else { self.shares(state, root) };
+        // A writer that takes a lost race for won asks nobody.
+        let enough = hold >= u32::from(self.threshold) + spare || self.mistake == Mistake::LoserRetires;
+        state.writers[writer] = if !enough {
+            Phase::Known(root, mine)
+        } else if mine {
+            Phase::Retiring(root)
+        } else {
+            Phase::Ready(root)
+        };
+        if enough {
+            state.retires[usize::from(root)][self.claim(writer)] = self.all();
+            state.given_up[usize::from(root)] |= state.given[writer];
+        }
     }
 
     fn needed(&self) -> usize {
@@ -151,7 +225,8 @@ impl Protocol {
     }
 
     fn keeps(&self, state: &State, root: u8, keep: u8) -> bool {
-        let newer = epoch(state, root) > epoch(state, keep);
+        let given_up = state.given_up[usize::from(keep)] & 1 << root != 0;
+        let newer = epoch(state, root) > epoch(state, keep) && !given_up;
         match self.mistake {
             Mistake::LosersKept => root != state.roots[usize::from(keep)].0 || root == keep,
             // Nobody else is there: what is newer was given up.
@@ -189,16 +264,24 @@ impl Model for Protocol {
     type Action = Step;
 
     fn init_states(&self) -> Vec<State> {
-        let holder = Holder { shares: 1, fence: Fence::NONE };
+        let owner = u8::from(self.takes_over);
+        let holder = Holder { shares: 1, fence: Fence::NONE, owner };
+        let first = if self.takes_over { Phase::Ready(0) } else { Phase::Closed };
         vec![State {
             roots: vec![(0, 0)],
             holders: vec![holder; self.holders],
-            writers: [Phase::Closed; 2],
-            head: 0,
+            writers: [first, Phase::Closed],
+            heads: [0; 2],
+            taken: false,
+            lost: 0,
+            given: [0; 2],
+            claims: [0; CLAIMS],
+            claimed: [0; CLAIMS],
             pages: 1,
             deposits: [0; ROOTS],
             acks: [0; ROOTS],
-            retires: [0; ROOTS],
+            retires: [[0; CLAIMS]; ROOTS],
+            given_up: [0; ROOTS],
             statements: [0; ROOTS],
             returned: 0,
             ready: None,
@@ -213,7 +296,11 @@ impl Model for Protocol {
                 Phase::Closed if self.exclusive && state.writers[1 - writer] != Phase::Closed => {}
                 Phase::Closed => steps.push(Step::Open(writer)),
                 Phase::Ready(_) => steps.push(Step::Begin(writer)),
-                Phase::Depositing(_) => steps.extend([Step::Sync(writer), Step::Publish(writer)]),
+                Phase::Claiming(_) => steps.push(Step::Own(writer)),
+                Phase::Known(..) => steps.extend([Step::Keep(writer), Step::Begin(writer)]),
+                Phase::Depositing(_) => {
+                    steps.extend([Step::Sync(writer), Step::Publish(writer), Step::GiveUp(writer)]);
+                }
                 Phase::Retiring(_) => steps.extend([Step::Sync(writer), Step::Return(writer)]),
                 Phase::Lost => {}
             }
@@ -223,8 +310,13 @@ impl Model for Protocol {
         }
         for root in 0..state.roots.len() as u8 {
             for holder in 0..self.holders as u8 {
-                steps.extend([Step::Deposit { root, holder }, Step::Retire { root, holder }]);
+                steps.push(Step::Deposit { root, holder });
+                steps.extend((0..CLAIMS as u8).map(|claim| Step::Retire { root, holder, claim }));
             }
+        }
+        for holder in 0..self.holders as u8 {
+            steps.push(Step::Lose(holder));
+            steps.extend((0..CLAIMS as u8).map(|claim| Step::Claim { claim, holder }));
         }
     }
 
@@ -233,12 +325,21 @@ impl Model for Protocol {
         match step {
             Step::Open(writer) => {
                 // The head's key must be had; then every other is to be destroyed.
-                let head = state.head;
+                let head = state.heads[self.store(writer)];
                 if self.shares(&state, head) < u32::from(self.threshold) || state.pages & 1 << head == 0 {
                     return None;
                 }
-                state.retires[usize::from(head)] = self.all();
-                state.writers[writer] = Phase::Ready(head);
+                if self.mistake == Mistake::GivesUpSeen {
+                    let newer =
+                        |root: &u8| epoch(&state, *root) > epoch(&state, head) && self.shares(&state, *root) > 0;
+                    state.given[writer] = (0..state.roots.len() as u8).filter(newer).map(|root| 1 << root).sum();
+                }
+                if self.takes_over {
+                    state.claims[self.claim(writer)] = self.all();
+                    state.writers[writer] = Phase::Claiming(head);
+                    return Some(state);
+                }
+                self.keep(&mut state, writer, head, false);
                 if self.mistake == Mistake::RecoveryTrusts {
                     state.returned |= 1 << head;
                 }
@@ -248,7 +349,7 @@ impl Model for Protocol {
                 }
             }
             Step::Begin(writer) => {
-                let Phase::Ready(parent) = state.writers[writer] else { return None };
+                let (Phase::Ready(parent) | Phase::Known(parent, _)) = state.writers[writer] else { return None };
                 if state.roots.len() == self.roots && state.ready.is_none() {
                     return None;
                 }
@@ -257,7 +358,7 @@ impl Model for Protocol {
                     if state.statements[usize::from(parent)] == 0 {
                         return None;
                     }
-                    state.retires = [0; ROOTS];
+                    state.retires = [[0; CLAIMS]; ROOTS];
                 }
                 if let Some(root) = state.ready.take() {
                     state.writers[writer] = Phase::Depositing(root);
@@ -268,8 +369,52 @@ impl Model for Protocol {
                 state.deposits[usize::from(root)] = self.all();
                 state.writers[writer] = Phase::Depositing(root);
                 if self.mistake == Mistake::RetireBeforePublish {
-                    state.retires[usize::from(root)] = self.all();
+                    state.retires[usize::from(root)][self.claim(writer)] = self.all();
                 }
+            }
+            Step::Keep(writer) => {
+                let Phase::Known(root, mine) = state.writers[writer] else { return None };
+                self.keep(&mut state, writer, root, mine);
+            }
+            Step::GiveUp(writer) => {
+                let Phase::Depositing(root) = state.writers[writer] else { return None };
+                if !self.gives_up || state.pages & 1 << root != 0 {
+                    return None;
+                }
+                state.given[writer] |= 1 << root;
+                let parent = state.roots[usize::from(root)].0;
+                self.keep(&mut state, writer, parent, false);
+            }
+            Step::Own(writer) => {
+                let Phase::Claiming(head) = state.writers[writer] else { return None };
+                let few = self.mistake == Mistake::ClaimTooFew;
+                let enough = if few { 1 } else { usize::from(self.threshold).max(self.holders / 2 + 1) };
+                if (state.claimed[self.claim(writer)].count_ones() as usize) < enough {
+                    return None;
+                }
+                // What it saw before its claim may be gone.
+                self.keep(&mut state, writer, head, false);
+                if self.mistake == Mistake::NotAskedAgain {
+                    state.writers[writer] = Phase::Ready(head);
+                } else if state.writers[writer] != Phase::Ready(head) {
+                    return None;
+                }
+                state.taken = true;
+            }
+            Step::Lose(holder) => {
+                if state.lost.count_ones() >= u32::from(self.losses) || state.lost & 1 << holder != 0 {
+                    return None;
+                }
+                state.lost |= 1 << holder;
+                state.holders[usize::from(holder)].shares = 0;
+            }
+            Step::Claim { claim, holder } => {
+                let there = &mut state.holders[usize::from(holder)];
+                if state.claims[usize::from(claim)] & 1 << holder == 0 || there.owner > claim {
+                    return None;
+                }
+                there.owner = claim;
+                state.claimed[usize::from(claim)] |= 1 << holder;
             }
             Step::Sync(writer) => {
                 let (Phase::Depositing(root) | Phase::Retiring(root)) = state.writers[writer] else { return None };
@@ -287,14 +432,14 @@ impl Model for Protocol {
                 if !enough || !durable {
                     return None;
                 }
-                if state.head == state.roots[usize::from(root)].0 || self.mistake == Mistake::PublishBlindly {
-                    state.head = root;
+                let head = &mut state.heads[self.store(writer)];
+                if *head == state.roots[usize::from(root)].0 || self.mistake == Mistake::PublishBlindly {
+                    *head = root;
                 } else if self.mistake != Mistake::LoserRetires {
                     state.writers[writer] = Phase::Lost;
                     return Some(state);
                 }
-                state.retires[usize::from(root)] = self.all();
-                state.writers[writer] = Phase::Retiring(root);
+                self.keep(&mut state, writer, root, true);
                 if self.exclusive && state.roots.len() < self.roots {
                     state.ready = Some(state.roots.len() as u8);
                     state.roots.push((root, writer as u8));
@@ -319,7 +464,7 @@ impl Model for Protocol {
                 state.crashes += 1;
                 if self.exclusive {
                     // A cell destroys nothing behind the back of who asked; a deposit may still take effect.
-                    state.retires = [0; ROOTS];
+                    state.retires = [[0; CLAIMS]; ROOTS];
                     state.ready = None;
                 }
             }
@@ -329,7 +474,12 @@ impl Model for Protocol {
                     return None;
                 }
                 let lies = self.lies(usize::from(holder));
+                let claim = self.claim(usize::from(state.roots[usize::from(root)].1)) as u8;
                 let there = &mut state.holders[usize::from(holder)];
+                if state.lost & bit != 0 || there.owner > claim {
+                    return None;
+                }
+                there.owner = claim;
                 if !there.fence.takes(&id) && !lies && self.mistake != Mistake::NoFence {
                     return None;
                 }
@@ -339,11 +489,16 @@ impl Model for Protocol {
                 there.shares |= 1 << root;
                 state.acks[usize::from(root)] |= bit;
             }
-            Step::Retire { root, holder } => {
+            Step::Retire { root, holder, claim } => {
                 let (bit, keep) = (1 << holder, id(&state, root));
-                if state.retires[usize::from(root)] & bit == 0 {
+                if state.retires[usize::from(root)][usize::from(claim)] & bit == 0 || state.lost & bit != 0 {
                     return None;
                 }
+                let owner = &mut state.holders[usize::from(holder)].owner;
+                if *owner > claim && self.mistake != Mistake::RetireUnfenced {
+                    return None;
+                }
+                *owner = claim.max(*owner);
                 let ends = state.holders[usize::from(holder)].fence.ends_at(&keep);
                 if !ends && self.mistake != Mistake::EndsBackward {
                     return None;
@@ -369,8 +524,8 @@ impl Model for Protocol {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
-            Property::always("what was erased can be read by nobody, ever", |model: &Protocol, state: &State| {
+        let mut properties = vec![
+            Property::always(ERASED, |model: &Protocol, state: &State| {
                 let returned = (0..state.roots.len() as u8).filter(|root| state.returned & 1 << root != 0);
                 // Every tree that does not go on from it still reaches what it erased, and so does another attempt's under its own root.
                 let mut reaching = returned.flat_map(|erase| {
@@ -381,80 +536,99 @@ impl Model for Protocol {
                 });
                 reaching.all(|root| model.shares(state, root) < u32::from(model.threshold))
             }),
-            Property::always(
-                "the living stay: the head has enough shares, and its pages",
-                |model: &Protocol, state: &State| {
-                    let durable = state.pages & 1 << state.head != 0;
-                    model.shares(state, state.head) >= u32::from(model.threshold) && durable
-                },
-            ),
-            Property::always("an erase that returned is never undone", |_: &Protocol, state: &State| {
-                (0..state.roots.len() as u8)
-                    .filter(|root| state.returned & 1 << root != 0)
-                    .all(|root| goes_on(state, state.head, root))
+            Property::always(LIVING, |model: &Protocol, state: &State| {
+                let enough =
+                    |root: u8| model.shares(state, root) >= u32::from(model.threshold) && state.pages & 1 << root != 0;
+                let head = state.heads[usize::from(state.taken)];
+                // Where a keyholder was lost: a head from which it goes on, and whose erase has not returned either.
+                let mut before = (0..state.roots.len() as u8).filter(|root| goes_on(state, head, *root));
+                enough(head) || state.lost != 0 && before.any(enough)
             }),
-            Property::eventually(
-                "a writer that goes on, and is heard, has its erase returned",
-                |_: &Protocol, state: &State| {
-                    // A run ends when its root keys are used up, or a writer crashed.
-                    state.returned != 0 || state.crashes > 0
-                },
-            ),
-            Property::sometimes("two writers race, and one loses", |_: &Protocol, state: &State| {
-                state.writers.contains(&Phase::Lost) && state.returned != 0
+            Property::always(STAYS, |model: &Protocol, state: &State| {
+                let mut returned = (0..state.roots.len() as u8).filter(|root| state.returned & 1 << root != 0);
+                returned.all(|root| {
+                    let store = model.store(usize::from(state.roots[usize::from(root)].1));
+                    model.takes_over && store != usize::from(state.taken) || goes_on(state, state.heads[store], root)
+                })
             }),
-            Property::sometimes("an erase returns whose root key stood ready", |_: &Protocol, state: &State| {
-                (1..state.roots.len()).any(|root| state.returned & 1 << root != 0 && state.deposits[root] == 0)
-            }),
-            Property::sometimes("an erase returns behind a crash", |_: &Protocol, state: &State| {
+            Property::sometimes("an erase returns", |_: &Protocol, state: &State| state.returned != 0),
+        ];
+        if !self.takes_over {
+            properties.push(Property::eventually(LIVE, |_: &Protocol, state: &State| {
+                // A run ends when its root keys are used up, a writer crashed, or a keyholder is lost.
+                state.returned != 0 || state.crashes > 0 || state.lost != 0 || state.given != [0; 2]
+            }));
+        }
+        if self.crashes > 0 {
+            properties.push(Property::sometimes("an erase returns after a crash", |_: &Protocol, state: &State| {
                 state.crashes > 0 && state.returned != 0
-            }),
-        ]
+            }));
+        }
+        if self.exclusive {
+            properties.push(Property::sometimes(
+                "an erase returns whose root key stood ready",
+                |_: &Protocol, state: &State| {
+                    (1..state.roots.len()).any(|root| state.returned & 1 << root != 0 && state.deposits[root] == 0)
+                },
+            ));
+        } else if !self.takes_over && self.roots > 2 {
+            properties.push(Property::sometimes("two writers race, and one loses", |_: &Protocol, state: &State| {
+                state.writers.contains(&Phase::Lost) && state.returned != 0
+            }));
+        }
+        if self.takes_over {
+            properties.push(Property::sometimes("a backup takes over, and erases", |_: &Protocol, state: &State| {
+                (0..state.roots.len()).any(|n| state.returned & 1 << n != 0 && state.roots[n].1 == 1)
+            }));
+        }
+        properties
     }
 }
 
-/// Checks all of it; gives the states, and the names of what failed.
-fn checked(protocol: Protocol) -> (usize, Vec<&'static str>) {
-    let (mistaken, exclusive) = (protocol.mistake != Mistake::None, protocol.exclusive);
-    let checker = protocol.checker().threads(2);
-    let checker = if mistaken { checker.finish_when(stateright::HasDiscoveries::AnyFailures) } else { checker };
-    let checker = checker.spawn_bfs().join();
-    let mut failed: Vec<&'static str> = checker.discoveries().into_keys().collect();
-    failed.retain(|name| !name.starts_with("two writers") && !name.starts_with("an erase returns"));
-    if !mistaken {
-        assert!(exclusive || checker.discovery("two writers race, and one loses").is_some());
-        assert_eq!(exclusive, checker.discovery("an erase returns whose root key stood ready").is_some());
-        assert!(checker.discovery("an erase returns behind a crash").is_some());
-    }
-    (checker.unique_state_count(), failed)
-}
+const ERASED: &str = "what was erased can be read by nobody, ever";
+const LIVING: &str = "the living stay: the head has enough shares, and its pages";
+const STAYS: &str = "an erase that returned is never undone";
+const LIVE: &str = "a writer that goes on, and is heard, has its erase returned";
 
 #[test]
 fn one_cell_is_safe_and_live_in_every_order() {
-    let (states, failed) = checked(Protocol::one_cell(Mistake::None));
-    println!("one cell: {states} states");
-    assert!(failed.is_empty() && states > 1_000, "{failed:?} in {states} states");
+    super::holds("one cell", ONE_CELL);
 }
 
 #[test]
 fn three_keyholders_are_safe_and_live_in_every_order() {
-    let (states, failed) = checked(Protocol::keyholders(false, 3, 1, Mistake::None));
-    println!("three keyholders: {states} states");
-    assert!(failed.is_empty() && states > 10_000, "{failed:?} in {states} states");
+    let (roots, crashes) = if super::large() { (3, 1) } else { (3, 0) };
+    super::holds("three keyholders", Protocol { roots, crashes, ..KEYHOLDERS });
+    super::holds("three keyholders, a crash", Protocol { roots: 2, ..KEYHOLDERS });
 }
 
 #[test]
 fn three_keyholders_of_whom_one_lies_are_safe_and_live_in_every_order() {
-    let (states, failed) = checked(Protocol::keyholders(true, 3, 1, Mistake::None));
-    println!("three keyholders, one of whom lies: {states} states");
-    assert!(failed.is_empty() && states > 10_000, "{failed:?} in {states} states");
+    let lies = Protocol { liar: true, ..KEYHOLDERS };
+    let (roots, crashes) = if super::large() { (3, 1) } else { (3, 0) };
+    super::holds("three keyholders, one of whom lies", Protocol { roots, crashes, ..lies });
+    super::holds("three keyholders, one of whom lies, a crash", Protocol { roots: 2, ..lies });
 }
 
 #[test]
-fn every_mistake_is_found() {
-    const ERASED: &str = "what was erased can be read by nobody, ever";
-    const LIVING: &str = "the living stay: the head has enough shares, and its pages";
-    for (mistake, breaks) in [
+fn three_keyholders_of_whom_one_is_lost_still_open_a_head() {
+    super::holds("three keyholders, one of whom is lost", Protocol { losses: 1, crashes: 0, ..KEYHOLDERS });
+}
+
+#[test]
+fn an_attempt_that_is_given_up_takes_nothing_with_it() {
+    super::holds("three keyholders, attempts are given up", Protocol { gives_up: true, crashes: 0, ..KEYHOLDERS });
+}
+
+#[test]
+fn a_backup_that_takes_over_is_the_only_one_that_destroys() {
+    super::holds("three keyholders, a backup takes over", Protocol { takes_over: true, crashes: 0, ..KEYHOLDERS });
+}
+
+#[test]
+fn every_mistake_with_keyholders_is_found() {
+    let lies = Protocol { liar: true, ..KEYHOLDERS };
+    for (mistake, broken) in [
         (Mistake::PublishEarly, LIVING),
         (Mistake::PublishBlindly, LIVING),
         (Mistake::LoserRetires, LIVING),
@@ -468,21 +642,28 @@ fn every_mistake_is_found() {
         (Mistake::RetireBeforePublish, LIVING),
         (Mistake::RecoveryTrusts, ERASED),
         (Mistake::EndsBackward, ERASED),
+        (Mistake::GivesUpSeen, LIVING),
     ] {
-        let (states, failed) = checked(Protocol::keyholders(true, 3, 1, mistake));
-        println!("{mistake:?}: found after {states} states: {failed:?}");
-        assert!(failed.contains(&breaks), "{mistake:?} must break {breaks:?}, and breaks {failed:?}");
+        super::breaks(&format!("three keyholders, {mistake:?}"), Protocol { mistake, ..lies }, broken);
     }
-    for mistake in [
-        Mistake::ReturnAtPublish,
-        Mistake::RetireBeforePublish,
-        Mistake::PagesAfter,
-        Mistake::RecoveryTrusts,
-        Mistake::ReadyReused,
-        Mistake::ReadyOverKept,
+    let lost = Protocol { losses: 1, crashes: 0, mistake: Mistake::RetireWithT, ..KEYHOLDERS };
+    super::breaks("three keyholders, one is lost, RetireWithT", lost, LIVING);
+    for mistake in [Mistake::ClaimTooFew, Mistake::NotAskedAgain, Mistake::RetireUnfenced] {
+        let model = Protocol { takes_over: true, crashes: 0, mistake, ..KEYHOLDERS };
+        super::breaks(&format!("a backup takes over, {mistake:?}"), model, LIVING);
+    }
+}
+
+#[test]
+fn every_mistake_with_one_cell_is_found() {
+    for (mistake, broken) in [
+        (Mistake::ReturnAtPublish, ERASED),
+        (Mistake::RetireBeforePublish, LIVING),
+        (Mistake::PagesAfter, LIVING),
+        (Mistake::RecoveryTrusts, ERASED),
+        (Mistake::ReadyReused, ERASED),
+        (Mistake::ReadyOverKept, LIVING),
     ] {
-        let (states, failed) = checked(Protocol::one_cell(mistake));
-        println!("one cell, {mistake:?}: found after {states} states: {failed:?}");
-        assert!(!failed.is_empty(), "{mistake:?} is not found");
+        super::breaks(&format!("one cell, {mistake:?}"), Protocol { mistake, ..ONE_CELL }, broken);
     }
 }
