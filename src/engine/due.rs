@@ -18,7 +18,7 @@ use super::part::{Part, erase_record};
 use super::tended::{Failing, Failures, Refusals, Setback, Tended, Trouble};
 use super::{Engine, Inner, State, Writer, inbox};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
+use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::limits::{DUE_MAX, RETRY, SWEEP};
 use crate::policy::{Policy, Rules, millis};
 use crate::record::Entry;
@@ -87,7 +87,7 @@ pub(super) fn next_due(pages: &dyn Pages, user: UserTag, page: &UserPage, rules:
 }
 
 /// Shows a class's records, oldest first.
-fn each_record(
+pub(super) fn each_record(
     pages: &dyn Pages,
     user: UserTag,
     slot: &ClassSlot,
@@ -99,7 +99,7 @@ fn each_record(
 }
 
 /// Which of a class's interactions passed a limit that holds for all of its records: those that began before a time, or all.
-fn passed(
+pub(super) fn passed(
     pages: &dyn Pages,
     user: UserTag,
     slot: &ClassSlot,
@@ -594,84 +594,5 @@ impl Engine {
         let _wiped = WipeStack;
         self.inner.process.check()?;
         self.inner.tend(progress, &|| false)
-    }
-}
-
-/// How many records of a user's fall at once by these rules, of a class.
-fn would_fall(
-    pages: &dyn Pages,
-    user: UserTag,
-    page: &UserPage,
-    (rules, class, now): (&Rules, &Class, Timestamp),
-) -> Result<u64> {
-    let Some(slot) = page.classes.iter().find(|slot| slot.class == *class) else {
-        return Ok(0);
-    };
-    let before = match passed(pages, user, slot, rules, now)? {
-        Some(None) => return Ok(slot.records),
-        Some(Some(before)) => before.0,
-        None => 0,
-    };
-    let (single, mut fall) = (rules.by_purpose(class), 0);
-    each_record(pages, user, slot, &mut |id, entry| {
-        let expiry = || rules.of(class, &entry.purpose).and_then(|p| p.expiry(id.began()));
-        let falls = id.began().0 < before || (single && expiry().is_some_and(|at| at <= now));
-        fall += u64::from(falls);
-        Ok(if falls || single { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
-    Ok(fall)
-}
-
-impl Engine {
-    /// How many records fall at once if a policy is set ([`Engine::set_policy`]); what was derived from them falls too and is not
-    /// counted, and what a hold keeps is. A policy of the store looks at every user's records of its class.
-    ///
-    /// # Errors
-    /// As [`Engine::set_policy`].
-    pub fn would_expire(&self, user: Option<&UserId>, policy: &Policy) -> Result<u64> {
-        let _wiped = WipeStack;
-        policy.check()?;
-        let inner = &self.inner;
-        inner.check_usable()?;
-        let pages = inner.pages();
-        let with = |mut policies: Vec<Policy>| {
-            policies.retain(|p| (&p.class, &p.purpose) != (&policy.class, &policy.purpose));
-            policies.push(policy.clone());
-            policies
-        };
-        if let Some(user) = user {
-            let state = inner.state();
-            let (tag, page) = inner.user_page(&state, user)?;
-            let store = Edit::policies_of(&state).all(&pages, None)?;
-            let rules = Rules { own: with(page.policies.all(&pages, Some(tag))?), store };
-            return would_fall(&pages, tag, &page, (&rules, &policy.class, inner.reading(&state).due()));
-        }
-        let (mut fall, mut behind) = (0, None);
-        loop {
-            // An erase waits for no more than some users.
-            let state = inner.state();
-            let (now, store) = (inner.reading(&state).due(), with(Edit::policies_of(&state).all(&pages, None)?));
-            let mut seen = 0;
-            visit(&pages, &state.head.roots.users, state.head.geometry, behind, &mut |user, found| {
-                if let Found::Live { page, .. } = found {
-                    let mut look = || -> Result<()> {
-                        let page = UserPage::decode(&pages.load(PageKind::User, Some(user), &page)?)?;
-                        let rules = Rules { own: page.policies.all(&pages, Some(user))?, store: store.clone() };
-                        fall += would_fall(&pages, user, &page, (&rules, &policy.class, now))?;
-                        Ok(())
-                    };
-                    if let Err(e) = look()
-                        && e.kind() != ErrorKind::Corrupt
-                    {
-                        return Err(e);
-                    }
-                }
-                (seen, behind) = (seen + 1, Some(user));
-                Ok(if seen < SWEEP { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-            })?;
-            if seen < SWEEP {
-                return Ok(fall);
-            }
-        }
     }
 }

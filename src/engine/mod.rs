@@ -16,6 +16,7 @@ mod discard;
 mod due;
 mod edit;
 mod erase;
+mod foresee;
 mod grants;
 mod holds;
 mod inbox;

@@ -382,7 +382,7 @@ fn where_no_thread_can_be_started_the_program_says_so_at_once() {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let began = Instant::now();
     // The limit is of the user: this process is its second.
-    let out = run("ulimit -u 1;")(&["list", "s"]);
+    let out = run("ulimit -u 1;")(&["create", "s", "--user", "ada"]);
     let text = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{text}");
     assert!(text.contains("no thread can be started"), "{text}");

@@ -54,11 +54,21 @@ pub(crate) fn last(disk: &dyn Disk, dir: &Path) -> Result<Option<Claimed>> {
 }
 
 /// Writes a claim over the one before the last, and makes it durable.
+///
+/// The last one may never have reached its medium, where another process wrote it: it is written again first, so that the one before it,
+/// which this overwrites, is needed no more.
 pub(super) fn make(disk: &dyn Disk, dir: &Path, claimed: &Claimed) -> Result<()> {
     // The same claim may be made twice.
-    if last(disk, dir)?.is_some_and(|there| there.claim >= claimed.claim && there != *claimed) {
-        return Err(fenced(&dir.display().to_string()));
+    if let Some(there) = last(disk, dir)? {
+        if there.claim >= claimed.claim && there != *claimed {
+            return Err(fenced(&dir.display().to_string()));
+        }
+        write(disk, dir, &there)?;
     }
+    write(disk, dir, claimed)
+}
+
+fn write(disk: &dyn Disk, dir: &Path, claimed: &Claimed) -> Result<()> {
     let path: PathBuf = dir.join(FILES[(claimed.claim % 2) as usize]);
     let io = |e| Error::io(format!("writing the claim {}", path.display()), e);
     let file = disk.open(&path, How::Create).map_err(io)?;

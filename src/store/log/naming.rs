@@ -72,12 +72,14 @@ fn length_up(len: usize) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::BLOB_MAX_BYTES;
+
+    /// The longest blob whose place a name can say: of a longer one the drawn name stays.
+    const LONGEST: usize = 31 << 15;
 
     #[test]
     fn a_name_says_the_place_and_a_length_that_is_hardly_more() {
         let naming = Naming::new(&[7; 16]);
-        for len in (0..5000).chain([65_536, 262_400, BLOB_MAX_BYTES]) {
+        for len in (0..5000).chain([65_536, 262_400, LONGEST]) {
             let at = Position { file: 70_000, offset: 1 << 31 };
             let name = naming.name(at, len, BlobName([9; 16]));
             let place = naming.place(&name);
@@ -92,6 +94,7 @@ mod tests {
                 "no byte more for a page"
             );
         }
+        assert_eq!(naming.name(Position::FIRST, LONGEST + 1, BlobName([9; 16])), BlobName([9; 16]));
         let far = Position { file: 1 << 24, offset: 0 };
         assert_eq!(naming.name(far, 1, BlobName([9; 16])), BlobName([9; 16]), "no place: the name that was drawn");
     }

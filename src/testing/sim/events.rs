@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::model::Record;
 use super::op::{Kept, Trouble};
 use super::run::{BACKUP, Machine, Run, STORE, place, user_id};
-use crate::engine::{Engine, Put, Scope, restore};
+use crate::engine::{Engine, OpenAs, Put, Scope, restore};
 use crate::error::{ErrorKind, Result};
 
 use crate::store::Store;
@@ -190,7 +190,11 @@ impl Run {
         let seed = self.rng.next();
         if self.media.rot(where_, seed) {
             self.tally.count("bits flipped");
-            if let Ok(engine) = self.with_media(false, Engine::open) {
+            // A look: what is put back behind it must not have been claimed meanwhile.
+            self.options.open_as = OpenAs::ReadOnly;
+            let opened = self.with_media(false, Engine::open);
+            self.options.open_as = OpenAs::Owner;
+            if let Ok(engine) = opened {
                 for (id, (_, record)) in &self.model.live() {
                     let mut content = Vec::new();
                     match engine.get_to(id, &mut content) {

@@ -250,11 +250,11 @@ impl Run {
             match opened {
                 Ok(engine) => {
                     let taken_over = self.options.open_as == OpenAs::TakeOver;
+                    let read_only = engine.read_only();
+                    assert!(taken_over || self.restored || read_only.is_none(), "LOST: {read_only:?}");
                     assert!(
-                        taken_over || engine.read_only().is_some() == self.restored,
-                        "FOUND: restored: {}, and yet read-only: {:?}",
-                        self.restored,
-                        engine.read_only()
+                        taken_over || !self.restored || read_only.is_some(),
+                        "FOUND: a store that was restored owns the cell by itself"
                     );
                     if engine.read_only().is_some() {
                         self.look_only(engine);
