@@ -194,6 +194,7 @@ impl Engine {
         inner.check_usable()?;
         let contents = inner.cell.load()?;
         let ready = writer.next.as_ref().map(|next| next.id);
+        let shared = inner.cell.describe().quorum.is_some();
         let ((live_roots, pending), live_head, geometry) = {
             let state = inner.state();
             ((state.head.roots.duplicate(), state.head.pending), state.stored.id, state.head.geometry)
@@ -206,7 +207,12 @@ impl Engine {
         learn(&source, (&live_roots, geometry), live_head.epoch, true, &mut known)?;
         let mut audit = Audit {
             head: Some(live_head),
-            root_keys: contents.keys.iter().filter(|key| ready != Some(key.id)).count() as u64,
+            // A shared cell keeps what a crashed attempt left until the next erase: it opens no head that was ever published.
+            root_keys: contents
+                .keys
+                .iter()
+                .filter(|key| ready != Some(key.id) && !(shared && key.id.epoch > live_head.epoch))
+                .count() as u64,
             pending,
             live_blobs: known.len() as u64,
             places: Vec::new(),

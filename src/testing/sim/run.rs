@@ -57,6 +57,8 @@ pub(super) enum Told {
     Fell(u64, bool),
     Absent,
     Held,
+    /// An error of the medium, while others of the same call were done.
+    Failed,
 }
 
 /// What a verb gave back.
