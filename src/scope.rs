@@ -74,9 +74,11 @@ pub struct Request {
     pub ground: String,
 }
 
+type TakeDraft = dyn Fn(&Draft) -> Result<()> + Send + Sync;
+
 /// Takes the draft of a certificate.
 #[derive(Clone)]
-pub(crate) struct Drafted(pub(crate) Arc<dyn Fn(&Draft) -> Result<()> + Send + Sync>);
+pub(crate) struct Drafted(pub(crate) Arc<TakeDraft>);
 
 impl std::fmt::Debug for Drafted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -231,7 +233,7 @@ impl Erase {
     }
 
     /// Whether it fits among a user's plans; what comes back from there has no window, for it is final when it is done.
-    pub(crate) fn to_be_planned(self) -> Result<Self> {
+    pub(crate) fn into_plan(self) -> Result<Self> {
         if self.request.is_some() {
             return Err(Error::invalid(
                 "a planned erase has nobody to give a certificate to when it is done; ask for one when you erase",

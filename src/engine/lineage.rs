@@ -437,11 +437,14 @@ pub(super) struct Fate<'a> {
     lost: HashMap<RecordId, bool>,
 }
 
+/// Picks records.
+type Which<'a> = dyn Fn(&RecordId) -> bool + 'a;
+
 impl<'a> Fate<'a> {
     pub(super) fn new(
         state: &'a State,
         pages: &'a dyn Pages,
-        (taken, kept): (&'a dyn Fn(&RecordId) -> bool, &'a dyn Fn(&RecordId) -> bool),
+        (taken, kept): (&'a Which<'a>, &'a Which<'a>),
         fell: &'a HashMap<UserTag, Vec<Selector>>,
     ) -> Self {
         let (sources, falls, lost) = Default::default();

@@ -59,7 +59,7 @@ impl Engine {
         let _wiped = WipeStack;
         let erase: Erase = erase.into();
         erase.check()?;
-        let erase = erase.to_be_planned()?;
+        let erase = erase.into_plan()?;
         let inner = &self.inner;
         if let Some(doubts) = inner.doubts() {
             return Err(Error::new(

@@ -230,7 +230,7 @@ impl Engine {
                 return Ok(None);
             }
             let grants = granted(&pages, id.user, &page, (&to, &purpose), id, now)?;
-            Ok((!grants.is_empty()).then(|| Via { user: id.user, grants, set: Some(*tag) }))
+            Ok((!grants.is_empty()).then_some(Via { user: id.user, grants, set: Some(*tag) }))
         };
         let opened = self.deliver(&ids, &granted, &request.to, out)?;
         Ok(Opened { fell: opened.fell + fell, ..opened })

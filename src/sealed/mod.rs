@@ -117,8 +117,8 @@ impl<W: Write> Sealing<W> {
         self.broken = true;
         let mut at = 0;
         while at < self.sealed.len() {
-            let going = self.live.iter().filter(|(number, _)| self.held.is_going(*number));
-            going.map(|(_, live)| live.check()).collect::<Result<()>>()?;
+            let mut going = self.live.iter().filter(|(number, _)| self.held.is_going(*number));
+            going.try_for_each(|(_, live)| live.check())?;
             let fell =
                 || Error::new(ErrorKind::Erased, "a record fell while a piece of it was being written; begin anew");
             // A chunk that is out in part cannot be sealed anew: its nonce was used.

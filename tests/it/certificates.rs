@@ -738,7 +738,7 @@ fn a_witness_that_is_given_twice_is_one() {
     let both = Trust::with_witnesses(log.clone(), &[one.verifier(), two.verifier()], None).unwrap();
     assert_eq!(kind(certificate.verify(&both)), ErrorKind::Refused);
     // The log's own signature is no witness's.
-    assert_eq!(kind(Trust::with_witnesses(log.clone(), &[log.clone()], None)), ErrorKind::Invalid);
+    assert_eq!(kind(Trust::with_witnesses(log.clone(), std::slice::from_ref(&log), None)), ErrorKind::Invalid);
     let own = Trust { log: log.clone(), witnesses: vec![log], quorum: 1 };
     assert_eq!(kind(certificate.verify(&own)), ErrorKind::Refused);
 }

@@ -272,7 +272,7 @@ fn two_killed_and_started_at_any_moment_lose_nothing() {
         if a != b {
             place.keyholders[b].start_anew();
         }
-        std::thread::sleep(Duration::from_millis(next(40)));
+        std::thread::sleep(Duration::from_millis(20 + next(60)));
     }
     ended.store(true, Ordering::SeqCst);
     let (erased, failed) = thread.join().unwrap();
@@ -789,10 +789,7 @@ fn dawdle(address: &str, connections: usize, ended: &Arc<AtomicBool>) -> std::th
     std::thread::spawn(move || {
         while !ended.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_secs(1));
-            sockets.retain_mut(|socket| {
-                let open = !matches!(socket.read(&mut [0; 64]), Ok(0)) && socket.write_all(&[1]).is_ok();
-                open
-            });
+            sockets.retain_mut(|socket| !matches!(socket.read(&mut [0; 64]), Ok(0)) && socket.write_all(&[1]).is_ok());
         }
         sockets.len()
     })

@@ -107,13 +107,13 @@ pub(crate) fn plans(command: PlanCommand, cell: Option<&Path>, json: bool) -> Do
     }
 }
 
+/// A change of a set of policies.
+type Change<'c> = dyn Fn(&mut Vec<Policy>) + 'c;
+/// A user, its policies before and after, and when its records began and whether they count.
+type OfOne = (UserId, [Vec<Policy>; 2], Vec<(Timestamp, bool)>);
+
 /// A change of policies falls upon records that are there already: asks, as an erase does, where any pass a limit by it now.
-fn ask_if_any_fall(
-    engine: &Engine,
-    user: Option<&UserId>,
-    (class, change): (&Class, &dyn Fn(&mut Vec<Policy>)),
-    yes: bool,
-) -> Done {
+fn ask_if_any_fall(engine: &Engine, user: Option<&UserId>, (class, change): (&Class, &Change<'_>), yes: bool) -> Done {
     if yes {
         return Ok(());
     }
@@ -149,7 +149,7 @@ fn falling(
     };
     let now = System.now();
     let mut falling = 0;
-    let mut of_one: Option<(UserId, [Vec<Policy>; 2], Vec<(Timestamp, bool)>)> = None;
+    let mut of_one: Option<OfOne> = None;
     let mut query = Query { user: user.cloned(), class: Some(class.clone()), ..Query::default() };
     loop {
         let page = engine.list(&query)?;

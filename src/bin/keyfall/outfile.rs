@@ -52,7 +52,7 @@ enum Landing {
 /// How the bytes get there.
 enum Way {
     /// Into a file beside the target, which is then renamed.
-    Beside { part: PathBuf, target: PathBuf, was: Option<Metadata>, replace: Replace },
+    Beside { part: PathBuf, target: PathBuf, was: Option<Box<Metadata>>, replace: Replace },
     /// Straight.
     Through,
     /// Straight, to this process's standard output.
@@ -189,7 +189,7 @@ impl OutFile {
             }
         };
         let (part, file) = part(&place, &target)?;
-        Ok(OutFile { place, file, way: Way::Beside { part, target, was, replace }, precious })
+        Ok(OutFile { place, file, way: Way::Beside { part, target, was: was.map(Box::new), replace }, precious })
     }
 
     /// Whether it goes to standard output: nothing else should be said there then.
@@ -228,7 +228,7 @@ impl OutFile {
         let Way::Beside { part, target, was, replace } = std::mem::replace(&mut self.way, Way::Through) else {
             return self.file.flush().map_err(|e| self.failed(e));
         };
-        let whole = self.whole(was.as_ref());
+        let whole = self.whole(was.as_deref());
         let done = whole
             .and_then(|()| self.land(&part, &target, was.is_some(), replace))
             .and_then(|()| File::open(parent(&target)).and_then(|dir| dir.sync_all()).map_err(|e| self.failed(e)));

@@ -141,7 +141,7 @@ impl Keyholder for RemoteKeyholder {
     }
 
     fn deposit(&self, store: StoreId, owner: &Owner, share: &Share) -> Result<()> {
-        self.call(&Request::Deposit(store, *owner, share.duplicate()), &|_, _| Ok(()))
+        self.call(&Request::Deposit(store, *owner, Box::new(share.duplicate())), &|_, _| Ok(()))
     }
 
     fn load(&self, store: StoreId) -> Result<Held> {

@@ -38,7 +38,7 @@ const OWNER: usize = 16 + 8 + 16;
 #[derive(Debug)]
 pub(super) enum Request {
     Claim(StoreId, Owner, u64),
-    Deposit(StoreId, Owner, Share),
+    Deposit(StoreId, Owner, Box<Share>),
     Load(StoreId, Key),
     /// What to keep, the mark, and what was given up.
     Retire(StoreId, Owner, RootId, u64, Vec<RootId>),
@@ -119,7 +119,7 @@ impl Request {
         let mut d = Decoder::new(bytes, "request to a keyholder");
         let (verb, store) = (d.u8()?, StoreId(d.array()?));
         let request = match verb {
-            1 => Request::Deposit(store, read_owner(&mut d)?, read_share(&mut d, mask, number, 0)?),
+            1 => Request::Deposit(store, read_owner(&mut d)?, Box::new(read_share(&mut d, mask, number, 0)?)),
             2 => Request::Load(store, d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?),
             3 => {
                 let (owner, keep, mark) = (read_owner(&mut d)?, read_root(&mut d)?, d.u64()?);

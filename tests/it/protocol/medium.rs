@@ -109,11 +109,10 @@ impl Medium {
     }
 
     fn synced(&self, slot: Slot) -> bool {
-        match (slot, self.mistake) {
-            (Slot::Fence(_), Mistake::SignedUnsynced) => false,
-            (Slot::Tombstone(_), Mistake::DestroyedUnsynced) => false,
-            _ => true,
-        }
+        !matches!(
+            (slot, self.mistake),
+            (Slot::Fence(_), Mistake::SignedUnsynced) | (Slot::Tombstone(_), Mistake::DestroyedUnsynced)
+        )
     }
 }
 
