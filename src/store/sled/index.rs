@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(super) struct SledIndex {
     dir: PathBuf,
     /// Gone only while it is dropped.
     db: Option<sled::Db>,
+    /// A flush did not end.
+    stuck: AtomicBool,
     process: Process,
 }
 
@@ -89,6 +92,17 @@ fn has_sled_thread() -> bool {
     threads.filter_map(name).any(|name| name.starts_with("sled-io"))
 }
 
+/// Longest that sled's flush is waited for: after a write that failed in one of its threads it may wait for itself, for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs sled's code on a thread of its own, and waits for it no longer than that. `None` where it does not end: the thread is left alone.
+fn patiently<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let work = move || drop(tell.send(act()));
+    std::thread::Builder::new().name("keyfall-flush".into()).spawn(work).ok()?;
+    told.recv_timeout(PATIENCE).ok()
+}
+
 fn name_key(name: &BlobName) -> [u8; 17] {
     let mut key = [b'n'; 17];
     key[1..].copy_from_slice(&name.0);
@@ -116,10 +130,21 @@ impl SledIndex {
             opened = open();
         }
         let db = opened?;
-        let index = SledIndex { dir: dir.to_owned(), db: Some(db), process: Process::this() };
+        let index =
+            SledIndex { dir: dir.to_owned(), db: Some(db), stuck: AtomicBool::new(false), process: Process::this() };
         // A look at every kind of entry, so that damage shows now.
         index.summary()?;
         Ok(index)
+    }
+
+    fn is_stuck(&self) -> Error {
+        Error::new(
+            ErrorKind::Io,
+            format!(
+                "the index {} does not answer: a write to it failed, or no thread can be started; open the store again",
+                self.dir.display()
+            ),
+        )
     }
 
     fn db(&self) -> &sled::Db {
@@ -202,7 +227,17 @@ impl Index for SledIndex {
 
     /// Flushes sled and syncs each of its files and directories: the barrier that `flush` is not.
     fn sync(&self) -> Result<()> {
-        guarded(&self.dir, || self.db().flush())?;
+        let (db, dir) = (self.db().clone(), self.dir.clone());
+        if self.stuck.load(Ordering::Acquire) {
+            return Err(self.is_stuck());
+        }
+        match patiently(move || guarded(&dir, || db.flush())) {
+            Some(flushed) => flushed.map(drop)?,
+            None => {
+                self.stuck.store(true, Ordering::Release);
+                return Err(self.is_stuck());
+            }
+        }
         sync_files(&self.dir).map_err(|e| Error::io(format!("syncing the index {}", self.dir.display()), e))?;
         sync_dir(&self.dir)
     }
@@ -216,9 +251,16 @@ impl Drop for SledIndex {
             return;
         }
         // sled panics where its last write fails; the log has all that it would have written.
-        let _ = guarded(&self.dir, || {
-            drop(self.db.take());
-            Ok(())
+        let (Some(db), dir) = (self.db.take(), self.dir.clone()) else { return };
+        if self.stuck.load(Ordering::Acquire) {
+            std::mem::forget(db);
+            return;
+        }
+        let _ = patiently(move || {
+            guarded(&dir, || {
+                drop(db);
+                Ok(())
+            })
         });
     }
 }
