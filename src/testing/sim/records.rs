@@ -148,8 +148,9 @@ impl Run {
                         assert!(!held, "FOUND: an erase took what is held: {named:?}");
                         let (fell, nothing) = run.model.erase(named, now);
                         // What fell before and is still to be followed counts with its scope.
-                        // So it does where a page could not be read on the way to it.
-                        let followed = run.options.follow.links > 100 && trouble.during.is_none();
+                        // So it does where a page could not be read on the way to it, now or by an erase before.
+                        run.left |= trouble.during.is_some();
+                        let followed = run.options.follow.links > 100 && !run.left;
                         assert!(records == fell || !followed && records > fell, "{named:?}: {records} of {fell}");
                         if followed && !matches!(named, Named::Part { .. }) {
                             assert_eq!(already, nothing, "{named:?}");

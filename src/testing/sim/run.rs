@@ -89,6 +89,8 @@ pub(super) struct Run {
     pub(super) engine: Option<Engine>,
     /// The store was restored since: it is not the one that owns the cell, and is to be taken over.
     pub(super) restored: bool,
+    /// An erase met a fault: it may have left derived records to be followed later.
+    pub(super) left: bool,
     pub(super) unreachable: Arc<Mutex<BTreeSet<String>>>,
     pub(super) model: Model,
     /// Records of a timeline that a restored snapshot ended; they may open until the epoch ends.
@@ -152,6 +154,7 @@ impl Run {
             options,
             engine: None,
             restored: false,
+            left: false,
             unreachable,
             model: Model::default(),
             abandoned: BTreeSet::new(),
