@@ -78,7 +78,8 @@ fn explore(test: fn(fn() -> Engine)) {
 fn no_byte_is_delivered_after_an_erase_returned() {
     explore(reads_and_an_erase);
     let found = std::panic::catch_unwind(|| {
-        Runner::new(RandomScheduler::new(2000), config()).run(|| reads_and_an_erase(broken));
+        Runner::new(PctScheduler::new(3, 10_000), config()).run(|| reads_and_an_erase(broken));
+        Runner::new(RandomScheduler::new(10_000), config()).run(|| reads_and_an_erase(broken));
     });
     assert!(found.is_err(), "the explorer is blind");
 }
