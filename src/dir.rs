@@ -32,21 +32,34 @@ impl DirLock {
         let mut options = File::options();
         let file = options.create(true).truncate(false).read(true).write(true).mode(0o600).open(&path);
         let file = file.map_err(|e| Error::io(path.display(), e))?;
-        let meta = file.metadata().map_err(|e| Error::io(path.display(), e))?;
-        let (which, process) = ((meta.dev(), meta.ino()), Process::this());
-        match file.try_lock() {
-            Ok(()) => {
-                // For who finds it taken; nothing else is read from it, so that it may fail on a full disk.
-                let id = format!("{}\n", std::process::id());
-                let _ = file.write_all_at(id.as_bytes(), 0).and_then(|()| file.set_len(id.len() as u64));
-                held().insert(which);
-                Ok(DirLock { file: Some(file), which, process })
-            }
+        let taken = file.try_lock();
+        let lock = Self::locked(file, taken, dir, what)?;
+        if let Some(file) = &lock.file {
+            // For who finds it taken; nothing else is read from it, so that it may fail on a full disk.
+            let id = format!("{}\n", std::process::id());
+            let _ = file.write_all_at(id.as_bytes(), 0).and_then(|()| file.set_len(id.len() as u64));
+        }
+        held().insert(lock.which);
+        Ok(lock)
+    }
+
+    /// The lock on an open file, or who has it.
+    fn locked(
+        file: File,
+        taken: std::result::Result<(), std::fs::TryLockError>,
+        dir: &Path,
+        what: &str,
+    ) -> Result<Self> {
+        let io = |e| Error::io(dir.join("lock").display(), e);
+        let meta = file.metadata().map_err(io)?;
+        let which = (meta.dev(), meta.ino());
+        match taken {
+            Ok(()) => Ok(DirLock { file: Some(file), which, process: Process::this() }),
             Err(std::fs::TryLockError::WouldBlock) => {
                 let by = holder(&file, which);
                 Err(Error::new(ErrorKind::Locked, format!("the {what} {} is in use: {by}", dir.display())))
             }
-            Err(std::fs::TryLockError::Error(e)) => Err(Error::io(path.display(), e)),
+            Err(std::fs::TryLockError::Error(e)) => Err(io(e)),
         }
     }
 
@@ -81,16 +94,8 @@ impl DirLock {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io(path.display(), e)),
         };
-        let meta = file.metadata().map_err(|e| Error::io(path.display(), e))?;
-        let (which, process) = ((meta.dev(), meta.ino()), Process::this());
-        match file.try_lock_shared() {
-            Ok(()) => Ok(Some(DirLock { file: Some(file), which, process })),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let by = holder(&file, which);
-                Err(Error::new(ErrorKind::Locked, format!("the {what} {} is in use: {by}", dir.display())))
-            }
-            Err(std::fs::TryLockError::Error(e)) => Err(Error::io(path.display(), e)),
-        }
+        let taken = file.try_lock_shared();
+        Self::locked(file, taken, dir, what).map(Some)
     }
 }
 

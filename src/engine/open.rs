@@ -172,19 +172,17 @@ impl Engine {
         let mut found = open_head(&*store, contents)?;
         if role == Role::Owner {
             own::check_mark(&options, &*store, &found.0, mark)?;
-        }
-        if role == Role::Owner && found.1.lending > 0 {
-            // Somebody may read by a key that was lent: an erase of this engine would return too early.
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "{} lends its keys, for {} ms each; this version does not wait for them; use the program that made it",
-                    store.place(),
-                    found.1.lending
-                ),
-            ));
-        }
-        if role == Role::Owner {
+            if found.1.lending > 0 {
+                // Somebody may read by a key that was lent: an erase of this engine would return too early.
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!(
+                        "{} lends its keys, for {} ms each; this version does not wait for them; use the program that made it",
+                        store.place(),
+                        found.1.lending
+                    ),
+                ));
+            }
             let id = Prefix::decode(&found.0.bytes)?.store;
             let newest = own::claim(&*options.env, (id, &*store, &*cell), owner)?;
             if newest.is_none_or(|newest| newest != found.0) {
