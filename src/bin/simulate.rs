@@ -10,9 +10,7 @@ use std::thread;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use keyfall::testing::sim::{
-    Planted, STEP_BYTES, Tally, VERBS, describe, every_crash_point, media_of, simulate, simulate_seed, steps,
-};
+use keyfall::testing::sim::{Planted, STEP_BYTES, Tally, VERBS, World, every_crash_point, steps};
 
 /// Runs the simulator: each seed is one run of several engines over media that fail, with two judges at its end.
 #[derive(Parser)]
@@ -20,7 +18,8 @@ use keyfall::testing::sim::{
     name = "keyfall-simulate",
     after_help = "Examples:
   keyfall-simulate --seeds 20000 --crash-points
-  keyfall-simulate --seed 4711            replays one seed, and shortens it where it fails"
+  keyfall-simulate --seed 4711            replays one seed, and shortens it where it fails
+  keyfall-simulate --seeds 5000 --world many"
 )]
 struct Args {
     /// How many seeds to run
@@ -35,9 +34,23 @@ struct Args {
     /// Replay an input of the fuzz target `engine`
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Run every seed in this world, and not in the one that its number says
+    #[arg(long, value_name = "WORLD", value_parser = ["alone", "many", "keyholders"])]
+    world: Option<String>,
     /// Also cut the power before and after every operation of every verb, and again in each recovery
     #[arg(long)]
     crash_points: bool,
+}
+
+impl Args {
+    fn world(&self, seed: u64) -> World {
+        match self.world.as_deref() {
+            Some("alone") => World::Alone,
+            Some("many") => World::Many,
+            Some(_) => World::Keyholders,
+            None => World::of(seed),
+        }
+    }
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
@@ -84,14 +97,13 @@ fn show(tally: &Tally) {
     }
 }
 
-fn run(seed: u64, steps: &[[u8; STEP_BYTES]]) -> Result<Tally, String> {
-    catch_unwind(AssertUnwindSafe(|| simulate(seed, steps, Planted::default(), |env| media_of(seed, env))))
-        .map_err(|e| message(&*e))
+fn run(world: World, seed: u64, steps: &[[u8; STEP_BYTES]]) -> Result<Tally, String> {
+    catch_unwind(AssertUnwindSafe(|| world.run(seed, steps, Planted::default()))).map_err(|e| message(&*e))
 }
 
 /// Runs steps; where they fail, leaves steps out for as long as they go on failing, and shows the rest.
-fn replay(seed: u64, mut steps: Vec<[u8; STEP_BYTES]>) -> ExitCode {
-    let verdict = match run(seed, &steps) {
+fn replay(world: World, seed: u64, mut steps: Vec<[u8; STEP_BYTES]>) -> ExitCode {
+    let verdict = match run(world, seed, &steps) {
         Ok(tally) => {
             show(&tally);
             println!("seed {seed}: nothing lost, nothing found");
@@ -101,13 +113,13 @@ fn replay(seed: u64, mut steps: Vec<[u8; STEP_BYTES]>) -> ExitCode {
     };
     for n in (0..steps.len()).rev() {
         let left_out = steps.remove(n);
-        if run(seed, &steps).is_ok() {
+        if run(world, seed, &steps).is_ok() {
             steps.insert(n, left_out);
         }
     }
     println!("seed {seed}: {verdict}\nthese steps are enough:");
     for step in steps {
-        println!("  {}", describe(&step));
+        println!("  {}", world.describe(&step));
     }
     ExitCode::FAILURE
 }
@@ -116,7 +128,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     std::panic::set_hook(Box::new(|_| {}));
     if let Some(seed) = args.seed {
-        return replay(seed, steps(seed));
+        return replay(args.world(seed), seed, steps(seed));
     }
     if let Some(input) = args.input {
         let bytes = std::fs::read(&input).unwrap_or_default();
@@ -124,19 +136,19 @@ fn main() -> ExitCode {
             eprintln!("error: {} is empty or cannot be read", input.display());
             return ExitCode::from(2);
         };
-        return replay(u64::from(*seed), rest.as_chunks().0.to_vec());
+        return replay(World::Alone, u64::from(*seed), rest.as_chunks().0.to_vec());
     }
     let tally = Mutex::new(Tally::default());
-    let failed = all(args.seeds, "seeds", |i| {
-        match catch_unwind(AssertUnwindSafe(|| simulate_seed(args.first + i, Planted::default()))) {
+    let failed =
+        all(args.seeds, "seeds", |i| match run(args.world(args.first + i), args.first + i, &steps(args.first + i)) {
             Ok(run) => {
                 tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner).merge(&run);
                 Ok(())
             }
-            Err(e) => Err(message(&*e)),
-        }
-    });
-    println!("seeds {} to {}", args.first, args.first + args.seeds.saturating_sub(1));
+            Err(e) => Err(e),
+        });
+    let world = args.world.as_deref().unwrap_or("each in its own");
+    println!("seeds {} to {}, worlds: {world}", args.first, args.first + args.seeds.saturating_sub(1));
     show(&tally.into_inner().unwrap_or_default());
     for (i, e) in failed.iter().take(20) {
         println!("FAILED: {e}\n  replay: keyfall-simulate --seed {}", args.first + i);

@@ -4,6 +4,8 @@
 //! Who can change a cell can destroy all data. Who can keep a copy of a root key can read what was alive in its
 //! epoch, for ever. A cell says in [`Promise`] how far its medium prevents that.
 
+#[cfg(feature = "testing")]
+mod broken;
 mod claims;
 mod file;
 mod filesystem;
@@ -11,6 +13,8 @@ mod memory;
 mod sector;
 mod slots;
 
+#[cfg(feature = "testing")]
+pub use broken::CellDefect;
 #[cfg(feature = "testing")]
 pub(crate) use claims::is_claim;
 pub use file::FileCell;

@@ -22,6 +22,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+#[cfg(feature = "testing")]
+use super::broken::CellDefect;
 use super::claims::{Claim, Claims, fenced};
 use super::sector::{self, Sector, Source};
 use super::{Contents, Owner, Retirement, RootId, RootKey};
@@ -104,7 +106,7 @@ impl Slot {
         parse().unwrap_or(Slot::Torn)
     }
 
-    fn live(&self) -> Option<&RootKey> {
+    pub(super) fn live(&self) -> Option<&RootKey> {
         match self {
             Slot::Live { key, .. } => Some(key),
             _ => None,
@@ -112,7 +114,7 @@ impl Slot {
     }
 
     /// Of the key that lives here, or ended here.
-    fn id(&self) -> Option<RootId> {
+    pub(super) fn id(&self) -> Option<RootId> {
         match self {
             Slot::Live { key, .. } => Some(key.id),
             Slot::Destroyed { id, .. } => Some(*id),
@@ -154,23 +156,25 @@ pub(crate) fn live_share_in(bytes: &[u8]) -> Option<(RootKey, Note)> {
 
 /// The slots of a cell.
 pub(crate) struct Slots {
-    disk: Arc<dyn Disk>,
-    dir: PathBuf,
-    env: SharedEnv,
-    names: &'static [&'static str],
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) dir: PathBuf,
+    pub(super) env: SharedEnv,
+    pub(super) names: &'static [&'static str],
     /// Whether a slot without a live key is known to be destroyed on the medium, and not only in the page cache.
     destroyed: Vec<AtomicBool>,
-    claims: Claims,
+    pub(super) claims: Claims,
     /// Whether it was accepted that old bytes may stay.
     remnants: bool,
     handle: Mutex<Handle>,
+    #[cfg(feature = "testing")]
+    pub(super) defect: Option<CellDefect>,
 }
 
 /// What this process was told of a file cell.
 #[derive(Clone, Copy, Default)]
-struct Handle {
+pub(super) struct Handle {
     /// For whom it acts.
-    owner: Option<Owner>,
+    pub(super) owner: Option<Owner>,
     /// The root key that was kept last: the engine's, as far as it knows.
     kept: Option<RootId>,
     /// The key that the last write of all made ready.
@@ -186,7 +190,11 @@ impl Slots {
         let destroyed = names.iter().map(|_| AtomicBool::new(false)).collect();
         let claims = Claims::new(Arc::clone(&disk), dir, names != SLOTS);
         let (dir, handle) = (dir.to_owned(), Mutex::default());
-        Slots { disk, dir, env, names, destroyed, claims, remnants: false, handle }
+        #[cfg(feature = "testing")]
+        let slots = Slots { disk, dir, env, names, destroyed, claims, remnants: false, handle, defect: None };
+        #[cfg(not(feature = "testing"))]
+        let slots = Slots { disk, dir, env, names, destroyed, claims, remnants: false, handle };
+        slots
     }
 
     /// Where old bytes may stay, that was accepted.
@@ -195,7 +203,7 @@ impl Slots {
         self
     }
 
-    fn handle(&self) -> MutexGuard<'_, Handle> {
+    pub(super) fn handle(&self) -> MutexGuard<'_, Handle> {
         self.handle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -241,7 +249,7 @@ impl Slots {
         })
     }
 
-    fn all(&self, source: Source) -> Result<Vec<Slot>> {
+    pub(super) fn all(&self, source: Source) -> Result<Vec<Slot>> {
         (0..self.names.len()).map(|slot| self.slot(slot, source)).collect()
     }
 
@@ -361,6 +369,10 @@ impl Slots {
     /// The claim, where this handle acts for the owner, or nobody claimed.
     fn owned(&self) -> Result<Claim> {
         let there = self.claims.read(Source::Medium)?;
+        #[cfg(feature = "testing")]
+        if self.has(CellDefect::AnyOwner) {
+            return Ok(there);
+        }
         if there.owner != self.handle().owner {
             return Err(fenced(&self.here(), there.owner.as_ref()));
         }
@@ -375,6 +387,10 @@ impl Slots {
             return Err(of_another_store());
         }
         let handle = *self.handle();
+        #[cfg(feature = "testing")]
+        if self.has(CellDefect::ReadyFromMemory) && handle.ready == Some((store, *id)) {
+            return Ok(());
+        }
         let gone = |what: &str| {
             Error::new(
                 ErrorKind::Refused,
@@ -394,6 +410,10 @@ impl Slots {
 
     /// Whether both live on the medium, and for the same owner.
     pub(crate) fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        #[cfg(feature = "testing")]
+        if self.has(CellDefect::ReadyFromMemory) {
+            return Ok(true);
+        }
         if self.claims.read(Source::Medium)?.owner != self.handle().owner {
             return Ok(false);
         }
@@ -506,6 +526,11 @@ impl Slots {
             Slot::Live { key, note, .. } => Some((key, note)),
             _ => None,
         });
+        #[cfg(feature = "testing")]
+        if self.has(CellDefect::FenceInTombstone) {
+            let fence = self.newest_tombstone()?;
+            return Ok(Shares { live: live.collect(), fence, owner: None, mark: 0 });
+        }
         Ok(Shares { live: live.collect(), fence: claim.fence, owner: claim.owner, mark: claim.mark })
     }
 
@@ -519,6 +544,10 @@ impl Slots {
         keep: Option<&RootId>,
     ) -> Result<Fence> {
         let there = self.claims.read(Source::Medium)?;
+        #[cfg(feature = "testing")]
+        if self.has(CellDefect::FenceInTombstone) {
+            return self.newest_tombstone();
+        }
         if !there.takes(owner) {
             return Err(fenced("the store", there.owner.as_ref()));
         }
@@ -538,6 +567,13 @@ impl Slots {
     pub(crate) fn retire_shares(&self, store: StoreId, keep: &RootId, given_up: &[RootId]) -> Result<()> {
         self.check_medium()?;
         let spared = |id: &RootId| id == keep || id.epoch > keep.epoch && !given_up.contains(id);
-        self.destroy_others(&self.all(Source::Medium)?, (store, keep), spared, (None, false))
+        self.destroy_others(&self.all(Source::Medium)?, (store, keep), spared, (None, false))?;
+        #[cfg(feature = "testing")]
+        if self.has(CellDefect::FenceInTombstone)
+            && let Some(free) = self.all(Source::Medium)?.iter().position(|slot| slot.live().is_none())
+        {
+            self.write(free, DESTROYED, store, keep, None, None)?;
+        }
+        Ok(())
     }
 }

@@ -360,6 +360,11 @@ impl Engine {
         inner.check_usable()?;
         let mut head = inner.next_head(&inner.state());
         head.copies.retain(|c| c.place != place);
+        #[cfg(feature = "testing")]
+        if inner.defect(super::Defect::TwoLists) {
+            writer.copies.retain(|copy| copy.entry.place != place);
+            inner.ready(&mut writer)?;
+        }
         // Before what an earlier commit left open: perhaps that waits for this very copy.
         inner.publish(&mut writer, commit::Change::of_head(head)).map(|_| ())
     }

@@ -210,6 +210,12 @@ impl Inner {
             let pages = self.pages();
             let Judged { edit, mut applied, gone, derived, refused } =
                 self.judge(&state, &pages, erases, (epoch, clock))?;
+            #[cfg(feature = "testing")]
+            if self.defect(super::Defect::FailTogether)
+                && let Some(e) = applied.iter().filter_map(|a| a.as_ref().err()).find(|e| !is_refusal(e))
+            {
+                return Err(e.copy());
+            }
             let did = || erases.iter().zip(&applied).filter(|(_, a)| a.as_ref().is_ok_and(|a| !a.already));
             let windows: Option<Vec<_>> = did().map(|(erase, _)| erase.window).collect();
             // Who asks at once for what is pending waits for it no longer.

@@ -35,6 +35,8 @@ mod reader;
 mod report;
 mod sets;
 mod tended;
+#[cfg(feature = "testing")]
+mod twin;
 mod walk;
 
 use std::collections::HashMap;
@@ -136,6 +138,16 @@ pub enum Defect {
     ForgetCache,
     /// An erase adds no leaf to the log.
     SkipLog,
+    /// Whoever opens a store recovers it: whatever it is shown, it destroys every other key of the cell.
+    LookRecovers,
+    /// A planned erase of which a look at another record failed is dropped, as one that has nothing left to take.
+    PlanDropped,
+    /// Sources are looked at again only where an epoch ended, not where something fell within one.
+    EpochForErase,
+    /// One erase that cannot be done fails all that share its commit.
+    FailTogether,
+    /// The writer's list of copies changes before the head's does.
+    TwoLists,
 }
 
 impl Default for Options {

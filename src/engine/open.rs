@@ -170,6 +170,10 @@ impl Engine {
         let (owner, mark) = (contents.owner, contents.mark);
         let role = own::role(&options, &*store, &contents)?;
         let mut found = open_head(&*store, contents)?;
+        #[cfg(feature = "testing")]
+        if options.defect == Some(super::Defect::LookRecovers) && role != Role::Owner {
+            return Engine::assemble((store, cell, options), found, Role::Owner);
+        }
         if role == Role::Owner {
             own::check_mark(&options, &*store, &found.0, mark)?;
             if found.1.lending > 0 {
@@ -199,30 +203,7 @@ impl Engine {
         role: Role,
     ) -> Result<Self> {
         let id = Prefix::decode(&stored.bytes)?.store;
-        let clock = Mutex::new(Anchor::new(&head, &options));
-        let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options)).collect();
-        let inner = Inner {
-            id,
-            realm: head.realm,
-            stores: [store],
-            cell,
-            cache: PageCache::new(options.cache_bytes),
-            options,
-            role,
-            state: RwLock::new(State { head, stored, erases: 0 }),
-            writer: Mutex::new(Writer { root, settled: false, next: None, erases: false, copies }),
-            queue: Queue::default(),
-            readers: Mutex::default(),
-            names: Mutex::new(NamesInUse::default()),
-            discarding: Mutex::new(()),
-            walks: RwLock::new(()),
-            erasing: AtomicUsize::new(0),
-            poisoned: AtomicBool::new(false),
-            awaiting: Mutex::default(),
-            clock,
-            bell: Bell::default(),
-            process: crate::process::Process::this(),
-        };
+        let inner = assembled(id, (store, cell, options), (stored, head, root), role);
         if inner.looks_only().is_none() {
             let mut writer = inner.writer();
             match inner.settle(&mut writer) {
@@ -238,5 +219,38 @@ impl Engine {
             _ => None,
         };
         Ok(Engine { inner, _keeper: keeper })
+    }
+}
+
+/// An engine that has not looked at its cell, and does nothing by itself.
+pub(super) fn assembled(
+    id: StoreId,
+    (store, cell, options): (SharedStore, Arc<dyn RootCell>, Options),
+    (stored, head, root): (Head, HeadPage, RootKey),
+    role: Role,
+) -> Inner {
+    let clock = Mutex::new(Anchor::new(&head, &options));
+    let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options)).collect();
+    Inner {
+        id,
+        realm: head.realm,
+        stores: [store],
+        cell,
+        cache: PageCache::new(options.cache_bytes),
+        options,
+        role,
+        state: RwLock::new(State { head, stored, erases: 0 }),
+        writer: Mutex::new(Writer { root, settled: false, next: None, erases: false, copies }),
+        queue: Queue::default(),
+        readers: Mutex::default(),
+        names: Mutex::new(NamesInUse::default()),
+        discarding: Mutex::new(()),
+        walks: RwLock::new(()),
+        erasing: AtomicUsize::new(0),
+        poisoned: AtomicBool::new(false),
+        awaiting: Mutex::default(),
+        clock,
+        bell: Bell::default(),
+        process: crate::process::Process::this(),
     }
 }

@@ -145,6 +145,27 @@ impl QuorumCell {
         QuorumCell::new(Circle::in_turn(members), rule.into(), (store, Ledger::default()), kept, env)
     }
 
+    /// The same, with what is kept of it on a machine that this process simulates.
+    #[cfg(feature = "testing")]
+    pub(crate) fn kept_in(
+        members: Vec<Arc<dyn Keyholder>>,
+        config: &Arc<Mutex<Config>>,
+        env: SharedEnv,
+    ) -> Result<Self> {
+        let (rule, store, ledger) = {
+            let config = locked(config);
+            let rule = Rule { threshold: config.threshold, liars: config.liars, margin: config.margin };
+            (rule, super::config::store_of(&config)?, Ledger::read(&config)?)
+        };
+        let there = Arc::clone(config);
+        let change = move |act: &mut dyn FnMut(&mut Config)| {
+            act(&mut locked(&there));
+            Ok(())
+        };
+        let kept: (Change, TakeLock) = (Box::new(change), Box::new(|| Ok(None)));
+        QuorumCell::new(Circle::in_turn(members), rule, (store, ledger), kept, env)
+    }
+
     /// How many keyholders there are, without those that were replaced.
     fn n(&self) -> usize {
         self.quorum.keyholders.len()
@@ -413,13 +434,14 @@ impl RootCell for QuorumCell {
         answers.truncate(n);
         let taken = answers.iter().flatten().count();
         let fenced = self.check_fenced(&answers);
-        if taken < self.t() || fenced.is_err() {
+        // The head is sealed under this key alone once it is published: a keyholder may be lost from then on.
+        if taken < self.wanted() || fenced.is_err() {
             if locked(&self.ledger).fail(*id) {
                 self.keep_ledger()?;
             }
             fenced?;
             return Err(self
-                .few("took their share of the new root key", &answers, self.t())
+                .few("took their share of the new root key", &answers, self.wanted())
                 .context("nothing was changed"));
         }
         self.short.store(taken < n, Ordering::Release);

@@ -62,6 +62,12 @@ impl Holder {
         Holder::new(dir.display().to_string(), Arc::clone(env), key, Arc::new(open))
     }
 
+    /// Its disk is gone: what it held of a store is not there any more.
+    #[cfg(feature = "testing")]
+    pub(crate) fn lose(&self, store: StoreId) {
+        locked(&self.stores).remove(&store);
+    }
+
     fn with<T>(&self, store: StoreId, create: bool, act: impl FnOnce(&Slots) -> Result<T>) -> Result<Option<T>> {
         let _wiped = WipeStack;
         let mut stores = locked(&self.stores);

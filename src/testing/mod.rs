@@ -20,6 +20,7 @@ pub use seeded::Seeded;
 pub use tape::{HoardingCell, RecordingStore, Tape};
 pub use work::read_to_open;
 
+pub use crate::cell::CellDefect;
 pub use crate::engine::{Defect, Exposed};
 
 /// Runs something as a forked child would: to this thread, whatever was opened before was opened by another process.

@@ -215,8 +215,10 @@ impl SimDisk {
         act: impl FnOnce(&mut Media) -> io::Result<T>,
         part: impl FnOnce(&mut Media),
     ) -> io::Result<T> {
+        // Before the lock: another process may come in between.
+        let verdict = self.0.gate.pass(touch);
         let mut media = self.media();
-        match self.0.gate.pass(touch) {
+        match verdict {
             None => Err(no_power()),
             Some(Verdict::Go | Verdict::Fault(Fault::Twice)) => act(&mut media),
             Some(Verdict::Fault(Fault::Fails)) => Err(io::Error::from_raw_os_error(5)),

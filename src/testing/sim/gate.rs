@@ -88,8 +88,15 @@ pub struct Gate {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+/// Something that another process does between two operations.
+type Hook = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
 struct State {
+    /// Called before an operation, counted from the plan on.
+    hook: Option<(u64, Hook)>,
+    /// Whether the hook runs: nothing goes wrong in it, and nothing is counted.
+    elsewhere: bool,
     passed: u64,
     planned: Option<(u64, Fault)>,
     /// Where the plan was made.
@@ -99,6 +106,12 @@ struct State {
     blown: Option<(Touch, Fault)>,
     off: bool,
     faults: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("passed", &self.passed).field("planned", &self.planned).finish_non_exhaustive()
+    }
 }
 
 /// How an operation goes on.
@@ -126,6 +139,12 @@ impl Gate {
         state.since = state.passed;
         state.planned = fault.map(|(nth, fault)| (state.passed.saturating_add(nth), fault));
         state.blown = None;
+    }
+
+    /// Has `hook` called before the `nth` operation from now on, the first being 1; `None` forgets the last one.
+    pub(super) fn interrupt(&self, hook: Option<(u64, Hook)>) {
+        let mut state = self.state();
+        state.hook = hook.map(|(nth, hook)| (state.passed.saturating_add(nth), hook));
     }
 
     /// Operations that passed while the last plan was in force.
@@ -157,10 +176,21 @@ impl Gate {
 
     pub(super) fn pass(&self, touch: Touch) -> Option<Verdict> {
         let mut state = self.state();
+        if state.elsewhere {
+            return Some(Verdict::Go);
+        }
         if state.off {
             return None;
         }
         state.passed += 1;
+        let passed = state.passed;
+        if let Some((_, hook)) = state.hook.take_if(|(at, _)| *at == passed) {
+            state.elsewhere = true;
+            drop(state);
+            hook();
+            state = self.state();
+            state.elsewhere = false;
+        }
         let Some((_, fault)) = state.planned.filter(|(at, _)| *at == state.passed) else {
             return Some(Verdict::Go);
         };

@@ -1,5 +1,6 @@
 //! Five keyholders that are away, answer late or twice, or come back from a backup of themselves; one of them keeps whatever it was told
-//! to destroy. Never more at a time than the quorum allows for: 3 of 5, one liar.
+//! to destroy. Never more at a time than the quorum allows for: 3 of 5, one liar. Where they change, one is replaced, and may come back
+//! later, or loses all that it holds.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,14 +11,17 @@ use ed25519_dalek::SigningKey;
 use super::disk::{Saved, SimDisk};
 use super::gate::Gate;
 use super::rng::Rng;
-use crate::cell::{Owner, RootCell, RootId, RootKey, SHARE_SLOTS, Slots, Statement};
+use crate::cell::{CellDefect, Owner, RootCell, RootId, RootKey, SHARE_SLOTS, Slots, Statement};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
-use crate::quorum::{Held, Holder, Keyholder, QuorumCell, Share, recovered};
+use crate::quorum::net::KeyholderId;
+use crate::quorum::{Config, Held, Holder, Keyholder, Left, Member, QuorumCell, Share, recovered};
 use crate::testing::locked;
 
 const N: usize = 5;
+/// With those that may take the place of another.
+const POOL: usize = 7;
 const T: u8 = 3;
 /// Who keeps everything, and is restored from backups.
 const LIAR: usize = N - 1;
@@ -34,13 +38,24 @@ enum Mood {
     Twice,
 }
 
+/// What befalls one of them; the number picks it.
+#[derive(Clone, Copy, Debug)]
+pub enum KeyholderEvent {
+    /// Another takes its place.
+    Replaced(u8),
+    /// It loses all that it holds.
+    Lost(u8),
+}
+
 type Job = Box<dyn FnOnce(&Holder) + Send>;
 
 /// What all of them share.
 struct World {
     rng: Rng,
     calm: bool,
-    moods: [Mood; N],
+    moods: [Mood; POOL],
+    /// The keyholders of the store, in order.
+    list: [usize; N],
     /// Who may be unwell: others only when all have their share of the newest key again.
     pair: [usize; 2],
     late: Vec<(usize, Job)>,
@@ -56,6 +71,8 @@ pub(super) struct Keyholders {
     disks: Vec<SimDisk>,
     world: Mutex<World>,
     env: SharedEnv,
+    /// What the machine of the engine keeps of them, where they change.
+    config: Option<Arc<Mutex<Config>>>,
 }
 
 fn dir() -> &'static Path {
@@ -64,17 +81,46 @@ fn dir() -> &'static Path {
 
 impl Keyholders {
     pub(super) fn new(seed: u64, env: &SharedEnv) -> Arc<Self> {
-        let disks: Vec<SimDisk> = (0..N).map(|_| SimDisk::new(Gate::new(), None)).collect();
+        Arc::new(Self::of(seed, env, (N, None)))
+    }
+
+    /// Keyholders that change; a defect of theirs.
+    pub(super) fn changing(seed: u64, env: &SharedEnv, broken: Option<CellDefect>) -> Arc<Self> {
+        let mut all = Self::of(seed, env, (POOL, broken));
+        let margin = if broken == Some(CellDefect::NoMargin) { 0 } else { 1 };
+        let config = Config {
+            threshold: T,
+            liars: 1,
+            margin,
+            store: None,
+            keyholders: (0..N).map(|n| all.member(n)).collect(),
+            leaving: Vec::new(),
+            dealt: Vec::new(),
+            settled: true,
+            statements: Vec::new(),
+            failed: Vec::new(),
+        };
+        all.config = Some(Arc::new(Mutex::new(config)));
+        Arc::new(all)
+    }
+
+    fn member(&self, n: usize) -> Member {
+        let id = KeyholderId { channel: [n as u8; 32], statements: self.holders[n].key() };
+        Member { key: id.to_string(), address: format!("{n}") }
+    }
+
+    fn of(seed: u64, env: &SharedEnv, (pool, broken): (usize, Option<CellDefect>)) -> Self {
+        let disks: Vec<SimDisk> = (0..pool).map(|_| SimDisk::new(Gate::new(), None)).collect();
         let holder = |(n, disk): (usize, &SimDisk)| {
-            let (disk, slots_env, made) = (disk.clone(), Arc::clone(env), Mutex::new(false));
+            let (disk, slots_env) = (disk.clone(), Arc::clone(env));
             let open = move |_: StoreId, create: bool| {
-                let slots = Slots::new(Arc::new(disk.clone()), dir(), Arc::clone(&slots_env), SHARE_SLOTS);
-                let mut made = locked(&made);
-                if !*made && create {
+                let slots =
+                    Slots::new(Arc::new(disk.clone()), dir(), Arc::clone(&slots_env), SHARE_SLOTS).broken(broken);
+                let made = !disk.on_medium(&dir().join("slot-a")).is_empty();
+                if !made && create {
                     slots.make()?;
-                    *made = true;
                 }
-                Ok(made.then_some(slots))
+                Ok((made || create).then_some(slots))
             };
             let key = SigningKey::from_bytes(&[n as u8 + 1; 32]);
             Arc::new(Holder::new(format!("keyholder {n}"), Arc::clone(env), key, Arc::new(open)))
@@ -82,19 +128,26 @@ impl Keyholders {
         let holders = disks.iter().enumerate().map(holder).collect();
         let world = World {
             rng: Rng::new(seed ^ 0x6B65_7973),
-            calm: false,
-            moods: [Mood::Well; N],
+            calm: true,
+            moods: [Mood::Well; POOL],
+            list: [0, 1, 2, 3, 4],
             pair: [0, 1],
             late: Vec::new(),
             store: None,
             kept: Vec::new(),
             backup: None,
         };
-        Arc::new(Keyholders { holders, disks, world: Mutex::new(world), env: Arc::clone(env) })
+        Keyholders { holders, disks, world: Mutex::new(world), env: Arc::clone(env), config: None }
     }
 
     pub(super) fn cell(self: &Arc<Self>) -> Result<Arc<dyn RootCell>> {
         let member = |n| Arc::new(Fickle { n, all: Arc::clone(self) }) as Arc<dyn Keyholder>;
+        if let Some(config) = &self.config {
+            let left: Vec<usize> =
+                locked(config).leaving.iter().filter_map(|left| left.member.address.parse().ok()).collect();
+            let all = locked(&self.world).list.into_iter().chain(left);
+            return Ok(Arc::new(QuorumCell::kept_in(all.map(member).collect(), config, Arc::clone(&self.env))?));
+        }
         let store = locked(&self.world).store;
         Ok(Arc::new(QuorumCell::in_process((0..N).map(member).collect(), (T, 1), store, Arc::clone(&self.env))?))
     }
@@ -104,20 +157,29 @@ impl Keyholders {
         let late = {
             let mut world = locked(&self.world);
             world.calm = true;
-            world.moods = [Mood::Well; N];
+            world.moods = [Mood::Well; POOL];
             std::mem::take(&mut world.late)
         };
         late.into_iter().for_each(|(n, job)| job(&self.holders[n]));
+    }
+
+    /// From here on they are unwell at times.
+    pub(super) fn stir(&self) {
+        locked(&self.world).calm = false;
     }
 
     /// The liar comes back from a backup of itself, or makes one; only while the others have all that is needed.
     pub(super) fn restart(&self) {
         let mut world = locked(&self.world);
         let Some(store) = world.store.filter(|_| !world.calm) else { return };
-        let all = (0..N).filter_map(|n| self.newest(store, n)).max();
+        let list = world.list;
+        let all = list.iter().filter_map(|n| self.newest(store, *n)).max();
+        if !list.contains(&LIAR) {
+            return;
+        }
         match (world.rng.below(4), world.backup.take()) {
             (0, None) => world.backup = Some(self.disks[LIAR].save(dir())),
-            (1, Some(backup)) if (0..LIAR).all(|n| self.newest(store, n) == all) => {
+            (1, Some(backup)) if list.iter().all(|n| *n == LIAR || self.newest(store, *n) == all) => {
                 self.disks[LIAR].put_back(dir(), &backup);
                 world.pair[0] = LIAR;
             }
@@ -140,6 +202,39 @@ impl Keyholders {
         of_one.filter_map(|same| Some(RootKey { id: same[0].id, key: recovered(same, usize::from(T))? })).collect()
     }
 
+    /// Has something befall one of them, while the engine is closed; `false` where it may not be, since not all are whole.
+    pub(super) fn befall(&self, event: KeyholderEvent) -> bool {
+        let (mut world, Some(config)) = (locked(&self.world), &self.config) else { return false };
+        let Some(store) = world.store.filter(|_| self.alike(&world)) else { return false };
+        let changed = match event {
+            KeyholderEvent::Replaced(n) => {
+                let at = usize::from(n) % N;
+                let Some(spare) = (0..POOL).rev().find(|n| !world.list.contains(n)) else { return false };
+                let mut config = locked(config);
+                let old = std::mem::replace(&mut config.keyholders[at], self.member(spare));
+                config.leaving.push(Left { member: old, x: at as u8 + 1, until: None });
+                world.list[at] = spare;
+                spare
+            }
+            KeyholderEvent::Lost(n) => {
+                let lost = world.list[usize::from(n) % N];
+                self.holders[lost].lose(store);
+                self.disks[lost].put_back(dir(), &Saved::default());
+                lost
+            }
+        };
+        // The others are well until it is whole, too.
+        world.pair = [changed; 2];
+        true
+    }
+
+    /// Whether all keyholders of the store hold shares of the same root keys.
+    fn alike(&self, world: &World) -> bool {
+        let Some(store) = world.store else { return false };
+        let first = self.all_of(store, world.list[0]);
+        world.list.iter().all(|n| self.all_of(store, *n) == first)
+    }
+
     fn all_of(&self, store: StoreId, n: usize) -> Vec<RootId> {
         let mut ids: Vec<RootId> =
             self.holders[n].load(store).unwrap_or_default().shares.iter().map(|share| share.id).collect();
@@ -153,15 +248,19 @@ impl Keyholders {
 
     /// Begins a round of verbs: at most two of them are unwell.
     fn round(&self, world: &mut World) -> Vec<(usize, Job)> {
-        world.moods = [Mood::Well; N];
+        world.moods = [Mood::Well; POOL];
         if world.calm {
             return Vec::new();
         }
-        if let Some(store) = world.store {
-            // Others may fail only where each has all that any has: no more than two are ever without a share.
-            let first = self.all_of(store, 0);
-            if (1..N).all(|n| self.all_of(store, n) == first) {
-                world.pair = [0, 1].map(|_| world.rng.below(N as u64) as usize);
+        // Others may fail only where each has all that any has: no more than two are ever without a share.
+        if self.alike(world) {
+            world.pair = [0, 1].map(|_| world.list[world.rng.below(N as u64) as usize]);
+        }
+        if self.config.is_some() {
+            for n in 0..POOL {
+                if !world.list.contains(&n) && world.rng.below(2) == 0 {
+                    world.moods[n] = Mood::Away;
+                }
             }
         }
         for n in world.pair {
@@ -188,7 +287,7 @@ impl Fickle {
     fn act<T>(&self, act: impl Fn(&Holder) -> Result<T> + Clone + Send + 'static) -> Result<T> {
         let (mood, arrives) = {
             let mut world = locked(&self.all.world);
-            let arrives = if self.n == 0 { self.all.round(&mut world) } else { Vec::new() };
+            let arrives = if self.n == world.list[0] { self.all.round(&mut world) } else { Vec::new() };
             (world.moods[self.n], arrives)
         };
         arrives.into_iter().for_each(|(n, job)| job(&self.all.holders[n]));

@@ -3,15 +3,15 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::disk::{Loss, Saved, SimDisk, SimIndex, Unsynced};
 use super::gate::{Fault, Gate, Touch, Verdict};
-use super::keyholders::Keyholders;
+use super::keyholders::{KeyholderEvent, Keyholders};
 use super::rng::Rng;
 use crate::cell::{
-    Contents, Durable, Level, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey, SLOTS, Slots,
-    live_key_in,
+    CellDefect, Contents, Durable, Level, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey, SLOTS,
+    Slots, live_key_in,
 };
 use crate::crypto::Key;
 use crate::env::SharedEnv;
@@ -62,8 +62,26 @@ pub trait Media: Send + Sync {
     /// Makes `place` what it was.
     fn put_back(&self, _place: &str, _saved: &Saved) {}
 
+    /// From here on things go wrong by themselves, where they may.
+    fn stir(&self) {}
+
     /// From here on nothing goes wrong by itself.
     fn calm(&self) {}
+
+    /// The cell as the engine that owns it has it open, with what its process remembers; `None` where that is not simulated.
+    fn twin_cell(&self) -> Option<Arc<dyn RootCell>> {
+        None
+    }
+
+    /// Puts another keyholder in the place of one, or has one lose what it holds; `false` where there are none, or it may not be.
+    fn keyholders(&self, _event: KeyholderEvent) -> bool {
+        false
+    }
+
+    /// Whether the root key is spread over keyholders.
+    fn has_keyholders(&self) -> bool {
+        false
+    }
 
     /// Whether two engines may hold one store open at once, each seeing what the other commits: true of adapters without
     /// a lock, whose only defence is that a commit names the head it saw.
@@ -82,6 +100,9 @@ pub struct SimulatedDisk {
     gate: Arc<Gate>,
     env: SharedEnv,
     made: Mutex<BTreeSet<String>>,
+    /// Handles on the cell that are open.
+    handles: Mutex<Vec<Weak<Slots>>>,
+    broken: Option<CellDefect>,
     /// What power cuts do; `None`: something else each time.
     pub(super) loss: Mutex<Option<Loss>>,
 }
@@ -107,9 +128,18 @@ impl SimulatedDisk {
     /// # Panics
     /// Never: an empty disk takes an empty cell.
     pub fn new(env: SharedEnv, unsynced: Option<Unsynced>) -> Arc<Self> {
+        Self::broken(env, unsynced, None)
+    }
+
+    /// The same, with a defect in its cell.
+    ///
+    /// # Panics
+    /// Never: an empty disk takes an empty cell.
+    pub fn broken(env: SharedEnv, unsynced: Option<Unsynced>, broken: Option<CellDefect>) -> Arc<Self> {
         let gate = Gate::new();
         let disk = SimDisk::new(Arc::clone(&gate), unsynced);
-        let media = SimulatedDisk { disk, gate, env, made: Mutex::default(), loss: Mutex::default() };
+        let (made, handles, loss) = Default::default();
+        let media = SimulatedDisk { disk, gate, env, made, handles, broken, loss };
         media.make_cell();
         Arc::new(media)
     }
@@ -120,15 +150,15 @@ impl SimulatedDisk {
     }
 
     fn slots(&self) -> Slots {
-        Slots::new(Arc::new(self.disk.clone()), Path::new(CELL), Arc::clone(&self.env), SLOTS)
+        Slots::new(Arc::new(self.disk.clone()), Path::new(CELL), Arc::clone(&self.env), SLOTS).broken(self.broken)
     }
 }
 
 impl Media for SimulatedDisk {
     fn store(&self, place: &str, create: bool) -> Result<Arc<dyn Store>> {
-        let mut made = locked(&self.made);
-        if !made.contains(place) {
-            if !create {
+        {
+            let mut made = locked(&self.made);
+            if !made.contains(place) && !create {
                 return Err(Error::new(ErrorKind::Absent, format!("no store at {place}")));
             }
             made.insert(place.to_owned());
@@ -139,7 +169,11 @@ impl Media for SimulatedDisk {
     }
 
     fn cell(&self) -> Result<Arc<dyn RootCell>> {
-        Ok(Arc::new(DiskCell(self.slots())))
+        let slots = Arc::new(self.slots());
+        let mut handles = locked(&self.handles);
+        handles.retain(|handle| handle.strong_count() > 0);
+        handles.push(Arc::downgrade(&slots));
+        Ok(Arc::new(DiskCell(slots)))
     }
 
     fn restart(&self, power: bool, seed: u64) {
@@ -150,6 +184,12 @@ impl Media for SimulatedDisk {
             self.disk.evict(&mut rng);
         }
         self.gate.power_on();
+    }
+
+    fn twin_cell(&self) -> Option<Arc<dyn RootCell>> {
+        let handles: Vec<Arc<Slots>> = locked(&self.handles).iter().filter_map(Weak::upgrade).collect();
+        let owners = handles.iter().find(|slots| slots.is_owners())?;
+        Some(Arc::new(DiskCell(Arc::new(owners.twin()))))
     }
 
     fn keys_on_medium(&self, _all_final: bool) -> Result<Vec<RootKey>> {
@@ -185,7 +225,7 @@ impl Media for SimulatedDisk {
     }
 }
 
-struct DiskCell(Slots);
+struct DiskCell(Arc<Slots>);
 
 impl RootCell for DiskCell {
     fn describe(&self) -> Promise {
@@ -275,7 +315,7 @@ impl Adapters {
                 *locked(&cell) = Arc::default();
             }
         };
-        let open_cell = Box::new(move || -> Result<Arc<dyn RootCell>> { Ok(Arc::clone(&*locked(&kept)) as _) });
+        let open_cell = Box::new(move || -> Result<Arc<dyn RootCell>> { Ok(Arc::new(locked(&kept).handle())) });
         Arc::new(Adapters {
             stores: Box::new(open),
             cell: open_cell,
@@ -287,8 +327,15 @@ impl Adapters {
 
     /// Stores in memory, the root key spread over five keyholders.
     pub fn with_keyholders(seed: u64, env: &Arc<Seeded>) -> Arc<Self> {
-        let env: SharedEnv = env.clone();
-        let keyholders = Keyholders::new(seed, &env);
+        Self::spread(Keyholders::new(seed, &(env.clone() as SharedEnv)))
+    }
+
+    /// The same, where keyholders are replaced, come back, and lose what they hold; `broken` is a defect of theirs.
+    pub fn with_changing_keyholders(seed: u64, env: &Arc<Seeded>, broken: Option<CellDefect>) -> Arc<Self> {
+        Self::spread(Keyholders::changing(seed, &(env.clone() as SharedEnv), broken))
+    }
+
+    fn spread(keyholders: Arc<Keyholders>) -> Arc<Self> {
         let cells = Arc::clone(&keyholders);
         let stores: Arc<Mutex<BTreeMap<String, Arc<MemoryStore>>>> = Arc::default();
         Arc::new(Adapters {
@@ -312,11 +359,20 @@ impl Media for Adapters {
         self.keyholders.iter().for_each(|keyholders| keyholders.restart());
         self.gate.power_on();
     }
+    fn has_keyholders(&self) -> bool {
+        self.keyholders.is_some()
+    }
+    fn keyholders(&self, event: KeyholderEvent) -> bool {
+        self.keyholders.as_ref().is_some_and(|keyholders| keyholders.befall(event))
+    }
     fn lose(&self, place: &str) -> bool {
         self.lose.as_ref().map(|lose| lose(place)).is_some()
     }
     fn shares_handles(&self) -> bool {
         self.lose.is_some()
+    }
+    fn stir(&self) {
+        self.keyholders.iter().for_each(|keyholders| keyholders.stir());
     }
     fn calm(&self) {
         self.keyholders.iter().for_each(|keyholders| keyholders.calm());

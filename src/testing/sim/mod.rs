@@ -32,6 +32,7 @@ mod exhaustive;
 mod gate;
 mod judges;
 mod keyholders;
+mod many;
 mod media;
 mod model;
 mod op;
@@ -47,12 +48,14 @@ use std::sync::Arc;
 pub use disk::{Saved, Unsynced};
 pub use exhaustive::{Covered, VERBS, every_crash_point};
 pub use gate::{Fault, Gate, Touch};
+pub use keyholders::KeyholderEvent;
 pub use media::{Adapters, Media, SimulatedDisk};
 pub use op::STEP_BYTES;
 pub use tally::Tally;
 
 use self::rng::Rng;
 use self::run::Run;
+use crate::cell::CellDefect;
 use crate::engine::Defect;
 use crate::testing::Seeded;
 
@@ -63,6 +66,8 @@ pub struct Planted {
     pub engine: Option<Defect>,
     /// In the media.
     pub unsynced: Option<Unsynced>,
+    /// In the cell.
+    pub cell: Option<CellDefect>,
 }
 
 /// The steps of a seed.
@@ -103,10 +108,7 @@ pub fn simulate(
 /// # Panics
 /// As [`simulate`].
 pub fn simulate_seed(seed: u64, planted: Planted) -> Tally {
-    simulate(seed, &steps(seed), planted, |env| match planted.unsynced {
-        Some(unsynced) => SimulatedDisk::new(env.clone(), Some(unsynced)),
-        None => media_of(seed, env),
-    })
+    World::Alone.run(seed, &steps(seed), planted)
 }
 
 /// Runs a seed with the root key spread over five keyholders, in memory: some are away, late, restored from backups; one keeps everything.
@@ -114,16 +116,72 @@ pub fn simulate_seed(seed: u64, planted: Planted) -> Tally {
 /// # Panics
 /// As [`simulate`].
 pub fn simulate_keyholders(seed: u64, planted: Planted) -> Tally {
-    simulate(seed, &steps(seed), planted, |env| Adapters::with_keyholders(seed, env))
+    World::Keyholders.run(seed, &steps(seed), planted)
+}
+
+/// Runs a seed of a store that is not alone.
+///
+/// # Panics
+/// As [`simulate`].
+pub fn simulate_many(seed: u64, planted: Planted) -> Tally {
+    World::Many.run(seed, &steps(seed), planted)
+}
+
+/// What a store lives in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum World {
+    /// It is alone with its media, which fail: [`simulate_seed`].
+    Alone,
+    /// Its root key is spread over keyholders: [`simulate_keyholders`].
+    Keyholders,
+    /// Others have its copies and its cell open, clocks are wrong, machines are set back, batches stay open, keyholders change. By turns on
+    /// the simulated disk, on the reference adapters, and with keyholders.
+    Many,
+}
+
+impl World {
+    /// That of a seed: of eight, five are alone, two are not, one has keyholders.
+    pub fn of(seed: u64) -> Self {
+        match seed % 8 {
+            0..=4 => World::Alone,
+            5 | 6 => World::Many,
+            _ => World::Keyholders,
+        }
+    }
+
+    /// Runs steps in it.
+    ///
+    /// # Panics
+    /// As [`simulate`].
+    pub fn run(self, seed: u64, steps: &[[u8; STEP_BYTES]], planted: Planted) -> Tally {
+        let env = Arc::new(Seeded::new(seed));
+        let media: Arc<dyn Media> = match self {
+            World::Alone if planted.unsynced.is_some() => SimulatedDisk::new(env.clone(), planted.unsynced),
+            World::Alone => media_of(seed, &env),
+            World::Keyholders => Adapters::with_keyholders(seed, &env),
+            World::Many => match seed % 3 {
+                0 => SimulatedDisk::broken(env.clone(), planted.unsynced, planted.cell),
+                1 => Adapters::in_memory(),
+                _ => Adapters::with_changing_keyholders(seed, &env, planted.cell),
+            },
+        };
+        let mut run = Run::new(media, env, seed, planted.engine, None);
+        run.others = (self == World::Many).then(many::Others::default);
+        for step in steps {
+            run.step(step);
+        }
+        run.judge(seed.is_multiple_of(8) || planted.engine.is_some())
+    }
+
+    /// One of its steps in words, for a person.
+    pub fn describe(self, step: &[u8; STEP_BYTES]) -> String {
+        let other = (self == World::Many).then(|| many::Event::decode(step)).flatten();
+        let (op, trouble) = op::decode(step);
+        other.map_or_else(|| format!("{op:?}, {trouble:?}"), |event| format!("{event:?}, {trouble:?}"))
+    }
 }
 
 /// The media of a seed: the simulated disk where it is even, the reference adapters where odd.
 pub fn media_of(seed: u64, env: &Arc<Seeded>) -> Arc<dyn Media> {
     if seed & 1 == 0 { SimulatedDisk::new(env.clone(), None) } else { Adapters::in_memory() }
-}
-
-/// A step in words, for a person.
-pub fn describe(step: &[u8; STEP_BYTES]) -> String {
-    let (op, trouble) = op::decode(step);
-    format!("{op:?}, {trouble:?}")
 }

@@ -204,6 +204,15 @@ impl Model {
         }
     }
 
+    /// Whether an erase may take records that are still to come.
+    pub(super) fn may_take_more(&self, named: &Named) -> bool {
+        match named {
+            Named::User(_) => true,
+            Named::Record(_) => false,
+            Named::Part { when, .. } => !matches!(when, When::Interaction(_)),
+        }
+    }
+
     /// The live records that an erase takes.
     pub(super) fn taken(&self, named: &Named) -> Vec<RecordId> {
         self.live().values().filter(|(user, r)| takes(named, *user, r)).map(|(_, r)| r.id).collect()

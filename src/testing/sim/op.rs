@@ -161,11 +161,11 @@ pub(super) fn class(n: u8) -> Class {
     }
 }
 
-fn some(n: u8) -> Option<u8> {
+pub(super) fn some(n: u8) -> Option<u8> {
     (n & 1 == 1).then_some(n >> 1)
 }
 
-fn scoped(kind: u8, b: [u8; 4]) -> Scoped {
+pub(super) fn scoped(kind: u8, b: [u8; 4]) -> Scoped {
     let maybe_class = some(b[1]).map(class);
     match kind % 6 {
         0 => Scoped::User(user(b[0])),
@@ -252,7 +252,12 @@ pub(super) fn decode(bytes: &[u8; STEP_BYTES]) -> (Op, Trouble) {
         }
         _ => Op::Wait(u16::from_be_bytes([b[1], b[2]])),
     };
+    (op, trouble(b))
+}
+
+/// What goes wrong in a step.
+pub(super) fn trouble(b: &[u8; STEP_BYTES]) -> Trouble {
     let fault =
         |which: u8, nth: u8| (which < 100).then(|| (1 + u64::from(nth) % 50, Fault::ALL[usize::from(which) % 7]));
-    (op, Trouble { during: fault(b[8], b[9]), recovering: fault(b[10], b[11]), after: b[12] % 3 })
+    Trouble { during: fault(b[8], b[9]), recovering: fault(b[10], b[11]), after: b[12] % 3 }
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use super::model::{Named, Record};
-use super::op::Trouble;
+use super::op::{Item, Trouble};
 use super::run::{Done, Run, Told, user_id};
 use crate::engine::{Erase, Put, Request, Scope, Source};
 use crate::error::ErrorKind;
@@ -35,10 +35,7 @@ pub(super) fn asked(named: &Named) -> Erase {
 
 impl Run {
     pub(super) fn put(&mut self, user: u8, items: Vec<Chosen>, trouble: Trouble) {
-        let live = self.model.live();
-        let refused = items.iter().any(|item| {
-            self.model.fenced(user, &item.class, item.interaction) || item.sources.iter().any(|s| !live.contains_key(s))
-        });
+        let refused = self.refuses(user, &items);
         let act = |run: &Run| {
             let mut batch = run.engine().batch();
             let mut last = None;
@@ -61,21 +58,45 @@ impl Run {
         };
         let items_back = items.clone();
         self.verb("puts", trouble, &act, move |run, done, _| {
-            let ids = match done {
-                Some(Done::Ids(ids)) => ids,
-                _ => run.find(user, &items_back),
-            };
-            assert_eq!(ids.len(), items_back.len(), "LOST: a put is wholly there or not at all");
-            let mut last = None;
-            for (item, id) in items_back.into_iter().zip(ids) {
-                assert!(!run.model.erased.contains(&id), "an erased record's id was given again");
-                let Chosen { class, mut sources, from_last, content, .. } = item;
-                sources.extend(last.filter(|_| from_last));
-                last = Some(id);
-                run.tally.add("records derived", u64::from(!sources.is_empty()));
-                run.model.put(user, Record { id, class, content, sources, opened: 0 });
-            }
+            run.follow_put(user, items_back, done);
         });
+    }
+
+    /// Has the model follow a put.
+    pub(super) fn follow_put(&mut self, user: u8, items: Vec<Chosen>, done: Option<Done>) {
+        let ids = match done {
+            Some(Done::Ids(ids)) => ids,
+            _ => self.find(user, &items),
+        };
+        assert_eq!(ids.len(), items.len(), "LOST: a put is wholly there or not at all");
+        let mut last = None;
+        for (item, id) in items.into_iter().zip(ids) {
+            assert!(!self.model.erased.contains(&id), "an erased record's id was given again");
+            let Chosen { class, mut sources, from_last, content, .. } = item;
+            sources.extend(last.filter(|_| from_last));
+            last = Some(id);
+            self.tally.add("records derived", u64::from(!sources.is_empty()));
+            self.model.put(user, Record { id, class, content, sources, opened: 0 });
+        }
+    }
+
+    /// What an item is, chosen from what there is.
+    pub(super) fn choose(&mut self, item: Item) -> Chosen {
+        Chosen {
+            interaction: item.interaction.and_then(|n| self.pick(n)),
+            sources: item.sources.iter().filter_map(|n| self.any_record(*n)).collect(),
+            from_last: item.from_last,
+            content: self.content(item.len),
+            class: item.class,
+        }
+    }
+
+    /// Whether the model has a put refused.
+    pub(super) fn refuses(&self, user: u8, items: &[Chosen]) -> bool {
+        let live = self.model.live();
+        items.iter().any(|item| {
+            self.model.fenced(user, &item.class, item.interaction) || item.sources.iter().any(|s| !live.contains_key(s))
+        })
     }
 
     /// The ids of what was put and not acknowledged, in the order of the items.
@@ -123,6 +144,8 @@ impl Run {
                     }
                     Err(e) if e.kind() == ErrorKind::Absent => Told::Absent,
                     Err(e) if e.kind() == ErrorKind::Held => Told::Held,
+                    // Who is told so takes it for done.
+                    Err(e) if e.kind() == ErrorKind::Erased => panic!("LOST: an erase fails as erased: {e}"),
                     Err(_) if some => Told::Failed,
                     Err(e) => return Err(e),
                 });

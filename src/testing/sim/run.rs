@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::disk::Saved;
+use super::many::{Event, Others};
 use super::media::{FaultyCell, Hoard, Late, Media};
 use super::model::{Model, Named};
 use super::op::{Op, STEP_BYTES, Scoped, Trouble, decode};
@@ -109,6 +110,8 @@ pub(super) struct Run {
     pub(super) rng: Rng,
     pub(super) contents: u64,
     pub(super) tally: Tally,
+    /// What else has the cell open, where the store is not alone.
+    pub(super) others: Option<Others>,
 }
 
 impl Run {
@@ -169,8 +172,10 @@ impl Run {
             rng: Rng::new(seed),
             contents: 0,
             tally: Tally::default(),
+            others: None,
         };
         run.init(trouble);
+        run.media.stir();
         run
     }
 
@@ -207,8 +212,12 @@ impl Run {
         create: bool,
         open: impl FnOnce(Arc<dyn Store>, Arc<dyn RootCell>, Options) -> Result<Engine>,
     ) -> Result<Engine> {
-        let store = Arc::new(RecordingStore::new(self.media.store(STORE, create)?, Arc::clone(&self.tape)));
-        open(store, self.faulty_cell()?, self.options.clone())
+        open(self.recorded(STORE, create)?, self.faulty_cell()?, self.options.clone())
+    }
+
+    /// The store at a place, on the tape.
+    pub(super) fn recorded(&self, place: &str, create: bool) -> Result<Arc<dyn Store>> {
+        Ok(Arc::new(RecordingStore::new(self.media.store(place, create)?, Arc::clone(&self.tape))))
     }
 
     pub(super) fn faulty_cell(&self) -> Result<Arc<dyn RootCell>> {
@@ -229,11 +238,13 @@ impl Run {
 
     pub(super) fn close(&mut self) {
         self.readers.clear();
+        self.close_batch();
         self.engine = None;
     }
 
     pub(super) fn restart(&mut self, power: bool) {
         self.close();
+        self.switch_off(power);
         let seed = self.rng.next();
         self.media.restart(power, seed);
         self.tally.count(if power { "power cuts" } else { "restarts" });
@@ -242,6 +253,7 @@ impl Run {
     /// Opens the engine, with trouble on the way.
     pub(super) fn open(&mut self, trouble: Option<(u64, super::Fault)>) {
         let mut trouble = trouble;
+        self.look_first();
         for _ in 0..8 {
             self.media.gate().plan(trouble.take());
             let opened = self.with_media(false, Engine::open);
@@ -348,6 +360,12 @@ impl Run {
 
     /// Takes one step.
     pub(super) fn step(&mut self, bytes: &[u8; STEP_BYTES]) {
+        if self.others.is_some()
+            && let Some(event) = Event::decode(bytes)
+        {
+            self.env.advance(5);
+            return self.befall(event, super::op::trouble(bytes));
+        }
         let (op, trouble) = decode(bytes);
         self.apply(op, trouble);
     }
@@ -356,16 +374,7 @@ impl Run {
         self.env.advance(5);
         match op {
             Op::Put { user, items } => {
-                let items: Vec<Chosen> = items
-                    .into_iter()
-                    .map(|item| Chosen {
-                        interaction: item.interaction.and_then(|n| self.pick(n)),
-                        sources: item.sources.iter().filter_map(|n| self.any_record(*n)).collect(),
-                        from_last: item.from_last,
-                        content: self.content(item.len),
-                        class: item.class,
-                    })
-                    .collect();
+                let items: Vec<Chosen> = items.into_iter().map(|item| self.choose(item)).collect();
                 self.put(user, items, trouble);
             }
             Op::Detach(n) => self.detach(n, trouble),
@@ -427,7 +436,7 @@ impl Run {
                     let to = (run.options.open_copy)(BACKUP, true)?;
                     run.engine().backup(&*to, |_| {}).map(|_| Done::Nothing)
                 };
-                self.verb("backups", trouble, &act, |_, _, _| {});
+                self.verb("backups", trouble, &act, |run, _, _| run.note_backup());
             }
             Op::Discard => {
                 let act = |run: &Run| run.engine().discard_in_windows(9, &mut |_| {}).map(|_| Done::Nothing);
@@ -471,9 +480,11 @@ impl Run {
         // The time that the verb's next look at the clock sees.
         let now = self.env.now().0 + 1;
         self.media.gate().plan(trouble.during);
+        self.let_in();
         let result = act(self);
         let blown = self.media.gate().blown();
         self.media.gate().plan(None);
+        self.let_out();
         if self.media.gate().is_off() {
             drop(result);
             self.restart(true);
@@ -490,7 +501,9 @@ impl Run {
             Err(e) => {
                 let out_of_reach = !locked(&self.unreachable).is_empty()
                     && matches!(e.kind(), ErrorKind::Copy | ErrorKind::Io)
-                    || e.kind() == ErrorKind::Refused && e.to_string().contains("moved on by itself");
+                    || e.kind() == ErrorKind::Refused && e.to_string().contains("moved on by itself")
+                    // Two keyholders are away: nothing was changed.
+                    || self.media.has_keyholders() && e.kind() == ErrorKind::Io;
                 let told = matches!(e.kind(), ErrorKind::Absent | ErrorKind::Exists | ErrorKind::Erased);
                 assert!(blown.is_some() || out_of_reach || told, "{event}: an error out of nothing: {e:?}");
                 self.tally.count("verbs failed");
