@@ -10,7 +10,7 @@ use std::thread;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use keyfall::testing::sim::{Planted, STEP_BYTES, Tally, VERBS, World, every_crash_point, steps};
+use keyfall::testing::sim::{PLANTED, Planted, STEP_BYTES, Tally, VERBS, World, every_crash_point, steps};
 
 /// Runs the simulator: each seed is one run of several engines over media that fail, with two judges at its end.
 #[derive(Parser)]
@@ -37,6 +37,9 @@ struct Args {
     /// Run every seed in this world, and not in the one that its number says
     #[arg(long, value_name = "WORLD", value_parser = ["alone", "many", "keyholders"])]
     world: Option<String>,
+    /// Also plant each defect there is, and run seeds until one catches it, as many as are named
+    #[arg(long, value_name = "SEEDS")]
+    planted: Option<u64>,
     /// Also cut the power before and after every operation of every verb, and again in each recovery
     #[arg(long)]
     crash_points: bool,
@@ -154,8 +157,33 @@ fn main() -> ExitCode {
         println!("FAILED: {e}\n  replay: keyfall-simulate --seed {}", args.first + i);
     }
     println!("{} seeds: {} failed", args.seeds, failed.len());
-    let whole = !args.crash_points || crash_points();
+    let mut whole = !args.crash_points || crash_points();
+    if let Some(seeds) = args.planted {
+        whole &= planted(args.first, seeds);
+    }
     if failed.is_empty() && whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Plants each defect, and prints the seed that catches it.
+fn planted(first: u64, seeds: u64) -> bool {
+    let found = Mutex::new(BTreeMap::new());
+    all(PLANTED.len() as u64, "defects", |i| {
+        let caught = PLANTED[i as usize].caught(first..first + seeds);
+        found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(i, caught);
+        Ok(())
+    });
+    println!("planted defects: the first seed that fails with it, and not without it; the verdict");
+    let mut whole = true;
+    for (i, caught) in found.into_inner().unwrap_or_default() {
+        let defect = &PLANTED[i as usize];
+        let rightly = caught.as_ref().is_some_and(|(_, verdict)| verdict.contains(defect.verdict));
+        whole &= rightly;
+        match caught {
+            Some((seed, verdict)) => println!("  {seed:>8}  {}: {verdict}", defect.name),
+            None => println!("  MISSED in {seeds} seeds: {}", defect.name),
+        }
+    }
+    whole
 }
 
 /// Covers every verb on both media, and prints what was covered of what there is.

@@ -274,14 +274,14 @@ impl Inner {
         let taken = |id: &RecordId| part.takes(id);
         let mut cuts = Vec::new();
         #[cfg(feature = "testing")]
-        let dropped = self.defect(super::Defect::PlanDropped) || self.defect(super::Defect::FailTogether);
+        let as_one = self.defect(super::Defect::FailTogether);
         {
             let mut fate = Fate::new(state, pages, (&taken, &kept), &edit.fell);
             for (.., ids) in &mut staying {
                 let mut stay = Vec::with_capacity(ids.len());
                 for id in std::mem::take(ids) {
                     #[cfg(feature = "testing")]
-                    if dropped && fate.falling_sources(&id).is_ok_and(|falling| falling.is_none()) {
+                    if as_one && fate.falling_sources(&id).is_ok_and(|falling| falling.is_none()) {
                         return Err(super::read::record_erased(&id));
                     }
                     if let Some(falling) = fate.falling_sources(&id).map_err(|e| cannot_stay(&id, &e))? {

@@ -32,6 +32,11 @@ impl Engine {
         Engine { inner: Arc::new(twin), _keeper: None }
     }
 
+    /// Whether the root key of the next epoch stands ready.
+    pub fn has_ready_key(&self) -> bool {
+        self.inner.writer().next.is_some()
+    }
+
     /// Ends a twin without a last word to its cell, as a machine ends that is switched off.
     pub fn unplug(self) {
         self.inner.poisoned.store(true, Ordering::Release);

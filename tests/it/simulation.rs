@@ -3,9 +3,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use keyfall::testing::Defect;
 use keyfall::testing::sim::{
-    Planted, Tally, Unsynced, every_crash_point, media_of, simulate, simulate_keyholders, simulate_seed, steps,
+    PLANTED, Planted, Tally, every_crash_point, media_of, simulate, simulate_keyholders, simulate_many, simulate_seed,
+    steps,
 };
 
 fn verdict(run: impl FnOnce() -> Tally) -> Option<String> {
@@ -90,22 +90,43 @@ fn crash_points_of_an_erase_and_a_discard() {
     }
 }
 
-/// What each planted defect must be caught as.
-const PLANTED: &[(&str, Planted, &str)] = &[
-    ("the log is not synced", Planted { engine: None, unsynced: Some(Unsynced::Log) }, "LOST"),
-    ("the cell is not synced", Planted { engine: None, unsynced: Some(Unsynced::Cell) }, ""),
-    ("directories are not synced", Planted { engine: None, unsynced: Some(Unsynced::Names) }, "LOST"),
-    ("the root key is kept", engine(Defect::KeepRootKey), "FOUND"),
-    ("the old root key is not retired", engine(Defect::SkipRetire), "FOUND"),
-    ("retired before published", engine(Defect::RetireBeforePublish), "LOST"),
-    ("a page keeps its key", engine(Defect::KeepPageKey), "a key seals two plaintexts"),
-    ("a key is used twice", engine(Defect::ReuseKey), "a key seals two plaintexts"),
-    ("the cache is not purged", engine(Defect::ForgetCache), "FOUND"),
-    ("an erase is not logged", engine(Defect::SkipLog), "LOST"),
-];
+#[test]
+fn each_planted_defect_is_caught_by_name() {
+    for defect in PLANTED {
+        let Some((seed, verdict)) = defect.caught(0..20_000) else { panic!("not caught: {}", defect.name) };
+        println!("{}: seed {seed}: {verdict}", defect.name);
+        assert!(verdict.contains(defect.verdict), "{} is caught as something else: {verdict}", defect.name);
+    }
+}
 
-const fn engine(defect: Defect) -> Planted {
-    Planted { engine: Some(defect), unsynced: None }
+/// `KEYFALL_MANY_SEEDS=100000` for more.
+#[test]
+fn a_store_that_is_not_alone_loses_nothing_and_nothing_is_found() {
+    let seeds = std::env::var("KEYFALL_MANY_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3000);
+    let mut tally = Tally::default();
+    for seed in 0..seeds {
+        match catch_unwind(AssertUnwindSafe(|| simulate_many(seed, Planted::default()))) {
+            Ok(run) => tally.merge(&run),
+            Err(e) => {
+                println!("replay: keyfall-simulate --world many --seed {seed}");
+                std::panic::resume_unwind(e);
+            }
+        }
+    }
+    for event in [
+        "looks at a copy",
+        "looks in the middle of a verb",
+        "backups taken over",
+        "erases of who lost the store",
+        "batches committed",
+        "puts with a wrong clock",
+        "puts when it is right again",
+        "keyholders replaced",
+        "keyholders lost",
+        "machines set back",
+    ] {
+        assert!(tally.events.get(event).is_some_and(|n| *n > 0) || seeds < 3000, "no run met: {event}");
+    }
 }
 
 #[test]

@@ -298,6 +298,15 @@ impl SimDisk {
         media.indexes.extend(saved.0.indexes.clone());
     }
 
+    /// Makes `to` what `from` is, byte for byte.
+    pub(super) fn copy(&self, from: &Path, to: &Path) {
+        let Saved(Media { files, indexes }) = self.save(from);
+        let there = |path: PathBuf| path.strip_prefix(from).map_or_else(|_| path.clone(), |below| to.join(below));
+        let files = files.into_iter().map(|(path, file)| (there(path), file)).collect();
+        let indexes = indexes.into_iter().map(|(path, index)| (there(path), index)).collect();
+        self.put_back(to, &Saved(Media { files, indexes }));
+    }
+
     /// Flips one bit of a file below a directory; `false` where there is none.
     pub(super) fn rot(&self, dir: &Path, rng: &mut Rng) -> bool {
         let mut media = self.media();

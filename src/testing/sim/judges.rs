@@ -9,7 +9,7 @@ use super::run::{Run, STORE, user_id};
 use super::tally::Tally;
 use crate::cell::RootKey;
 use crate::certificate::{Ends, Grade, Leaf, Trust};
-use crate::engine::Query;
+use crate::engine::{CopyMode, Query};
 use crate::error::{ErrorKind, Result};
 use crate::ids::RecordId;
 use crate::log::{Checkpoint, Frontier, Hash};
@@ -77,9 +77,24 @@ impl Run {
                 Err(e) => assert_eq!(e.kind(), ErrorKind::Erased, "{e}"),
             }
         }
+        self.check_copies();
         let listed = self.listed();
         assert_eq!(listed.len(), live.len(), "the list holds something else");
         assert!(listed.iter().all(|r| live.contains_key(&r.id)), "the list holds something else");
+    }
+
+    /// What counts is on every copy in step that can be reached.
+    pub(super) fn check_copies(&self) {
+        if self.others.is_none()
+            || self.model.copies.is_empty()
+            || !self.settled()
+            || !locked(&self.unreachable).is_empty()
+        {
+            return;
+        }
+        for copy in self.engine().copy_status().iter().filter(|copy| copy.entry.mode == CopyMode::InStep) {
+            assert_eq!(copy.head, Some(self.engine().head()), "LOST: a copy in step is not in step: {copy:?}");
+        }
     }
 
     /// The log has each epoch's end once and nothing else that is final, and every certificate that was given is under it.

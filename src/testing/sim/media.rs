@@ -62,6 +62,11 @@ pub trait Media: Send + Sync {
     /// Makes `place` what it was.
     fn put_back(&self, _place: &str, _saved: &Saved) {}
 
+    /// Makes a place what another is, byte for byte; `false` where that is not simulated.
+    fn copy(&self, _from: &str, _to: &str) -> bool {
+        false
+    }
+
     /// From here on things go wrong by themselves, where they may.
     fn stir(&self) {}
 
@@ -184,6 +189,12 @@ impl Media for SimulatedDisk {
             self.disk.evict(&mut rng);
         }
         self.gate.power_on();
+    }
+
+    fn copy(&self, from: &str, to: &str) -> bool {
+        locked(&self.made).insert(to.to_owned());
+        self.disk.copy(&dir_of(from), &dir_of(to));
+        true
     }
 
     fn twin_cell(&self) -> Option<Arc<dyn RootCell>> {

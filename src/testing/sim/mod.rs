@@ -37,6 +37,7 @@ mod media;
 mod model;
 mod op;
 mod outside;
+mod planted;
 mod promises;
 mod records;
 mod rng;
@@ -51,24 +52,13 @@ pub use gate::{Fault, Gate, Touch};
 pub use keyholders::KeyholderEvent;
 pub use media::{Adapters, Media, SimulatedDisk};
 pub use op::STEP_BYTES;
+pub use planted::{PLANTED, Planted, PlantedDefect};
 pub use tally::Tally;
 
 use self::rng::Rng;
 use self::run::Run;
 use crate::cell::CellDefect;
-use crate::engine::Defect;
 use crate::testing::Seeded;
-
-/// A defect to plant, so that the judges are seen to catch it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Planted {
-    /// In the engine.
-    pub engine: Option<Defect>,
-    /// In the media.
-    pub unsynced: Option<Unsynced>,
-    /// In the cell.
-    pub cell: Option<CellDefect>,
-}
 
 /// The steps of a seed.
 pub fn steps(seed: u64) -> Vec<[u8; STEP_BYTES]> {
@@ -166,7 +156,8 @@ impl World {
             },
         };
         let mut run = Run::new(media, env, seed, planted.engine, None);
-        run.others = (self == World::Many).then(many::Others::default);
+        let ownerless = planted.cell == Some(CellDefect::FenceInTombstone);
+        run.others = (self == World::Many).then(|| many::Others::new(ownerless));
         for step in steps {
             run.step(step);
         }

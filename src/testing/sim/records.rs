@@ -183,7 +183,11 @@ impl Run {
                     None => {
                         // What was erased before leaves no fence.
                         let acts = run.model.hits(named) > 0 || run.leaves_fence(named);
-                        if acts && !run.model.held(named) {
+                        // One that met the fault failed alone.
+                        let hit = run.model.taken(named);
+                        let failed =
+                            trouble.during.is_some() && !hit.is_empty() && hit.iter().all(|id| run.read(id).is_ok());
+                        if acts && !failed && !run.model.held(named) {
                             run.model.erase(named, now);
                         }
                     }

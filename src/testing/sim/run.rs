@@ -364,10 +364,12 @@ impl Run {
             && let Some(event) = Event::decode(bytes)
         {
             self.env.advance(5);
-            return self.befall(event, super::op::trouble(bytes));
+            self.befall(event, super::op::trouble(bytes));
+            return self.go_on();
         }
         let (op, trouble) = decode(bytes);
         self.apply(op, trouble);
+        self.go_on();
     }
 
     pub(super) fn apply(&mut self, op: Op, trouble: Trouble) {
@@ -497,6 +499,7 @@ impl Run {
                 let after = self.engine().head();
                 assert!(after >= before, "a head went back");
                 follow(self, Some(done), now);
+                self.check_copies();
             }
             Err(e) => {
                 let out_of_reach = !locked(&self.unreachable).is_empty()
