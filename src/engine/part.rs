@@ -276,7 +276,7 @@ impl Inner {
         #[cfg(feature = "testing")]
         let dropped = self.defect(super::Defect::PlanDropped) || self.defect(super::Defect::FailTogether);
         {
-            let mut fate = Fate::new(state, pages, (&taken, &kept), &edit.fell);
+            let mut fate = Fate::new(state, pages, (&taken, &kept), (&edit.fell, &edit.cuts));
             for (.., ids) in &mut staying {
                 let mut stay = Vec::with_capacity(ids.len());
                 for id in std::mem::take(ids) {
@@ -295,10 +295,10 @@ impl Inner {
             }
         }
         let mut resolver = self.resolver(pages, state);
-        let (editor, root) = edit.parts()?;
         for (id, falling) in &cuts {
-            self.cut(editor, root, &mut resolver, (id, falling)).map_err(|e| cannot_stay(id, &e))?;
+            self.cut(edit, &mut resolver, (id, falling)).map_err(|e| cannot_stay(id, &e))?;
         }
+        let (editor, root) = edit.parts()?;
         for (class, reason, ids) in staying.into_iter().filter(|(.., ids)| !ids.is_empty()) {
             let note = Note::Kept { class, records: ids.len() as u64, reason: reason.to_owned() };
             if let Some(page) = page_of(editor, root, user)? {

@@ -1,7 +1,8 @@
 //! What was derived falls with what it was derived from, in any user's tree; what is kept, is kept for a reason.
 
 use keyfall::engine::{CopyMode, Erase, Fact, Follow, Options, Source, When};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope};
+use keyfall::env::Env;
+use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
 
 use crate::support::{SMALL, World, bytes, kind, read, user};
 
@@ -108,6 +109,47 @@ fn of_a_user_who_goes_a_class_can_stay() {
     }
     assert_eq!(opened(&world).len(), 20);
     assert_eq!(count(engine, "ada"), 20);
+}
+
+/// The second erase took the transcript for one that had fallen with its recording: the first had just cut it from that.
+#[test]
+fn what_two_erases_of_one_commit_both_keep_stays() {
+    let but = |classes: &[Class]| {
+        let all = Erase::new(Scope::user(user("ada")));
+        classes.iter().fold(all, |erase, class| erase.keep(class.clone(), "it is wanted"))
+    };
+    for planned in [false, true] {
+        let world = World::new(13 + u64::from(planned), SMALL);
+        let engine = world.engine();
+        let audio = world.put("ada", Class::audio(), b"the call");
+        let action = world.put("ada", Class::action(), b"the booking");
+        let text = derive(engine, "ada", Class::transcript(), b"both", &[audio, action]).unwrap();
+        let further = derive(engine, "ada", Class::transcript(), b"a summary", &[text]).unwrap();
+        let erases = [but(&[Class::transcript(), Class::action()]), but(&[Class::transcript()])];
+        if planned {
+            for (n, erase) in (1..).zip(&erases) {
+                engine.erase_at(erase.clone(), Timestamp(world.env.now().0 + n * 1000)).unwrap();
+            }
+            world.env.advance(10_000);
+            assert_eq!(engine.tend(&mut |_| {}).unwrap().planned, 2);
+        } else {
+            let done = engine.erase_all(&erases);
+            let records: Vec<_> = done.iter().map(|done| done.as_ref().unwrap().records).collect();
+            assert_eq!(records, [Some(1), Some(1)]);
+        }
+        assert_eq!(read(engine, &text).unwrap(), b"both");
+        assert_eq!(read(engine, &further).unwrap(), b"a summary");
+        assert!([audio, action].iter().all(|id| kind(read(engine, id)) == ErrorKind::Erased));
+        assert_eq!(engine.lineage(&text).unwrap().sources, vec![]);
+        assert_eq!(opened(&world).len(), 2);
+        let kept = engine.history(&user("ada")).unwrap().into_iter().filter_map(|(_, fact)| match fact {
+            Fact::Kept { class, records, .. } => Some((class, records)),
+            _ => None,
+        });
+        let text = (Some(Class::transcript()), 2);
+        // Of a class without records nothing is shown by name.
+        assert_eq!(kept.collect::<Vec<_>>(), [text.clone(), (None, 1), text]);
+    }
 }
 
 #[test]
