@@ -119,8 +119,8 @@ impl Part {
         Range { low: &self.low, high: &self.high, descending: false }
     }
 
-    /// Whether there is nothing to do, since a single interaction was erased before. One that was never here is not: what is on its way
-    /// must find a fence.
+    /// Whether there is nothing to do, since a single interaction was erased before. One that was never here is not, nor one in a span in
+    /// doubt: what is on its way must find a fence.
     pub(super) fn is_erased(&self, editor: &Editor<'_>, page: &UserPage) -> Result<bool> {
         let When::Interaction(id) = self.when else {
             return Ok(false);
@@ -134,7 +134,7 @@ impl Part {
         }
         match self.class {
             _ if there => Ok(false),
-            Some(class) => page.fences.cover(editor.pages, self.user, &page.fence_key, (class, id, None)),
+            Some(class) => page.fences.cover_for_good(editor.pages, self.user, &page.fence_key, (class, id, None)),
             None => page.fences.cover_interaction(editor.pages, self.user, &page.fence_key, id),
         }
     }
@@ -339,7 +339,7 @@ pub(super) fn is_there(editor: &Editor<'_>, page: &UserPage, id: &RecordId) -> R
 /// Leaves the fence of a record of a live user that is not there: its id is never given, and says erased.
 pub(super) fn fence_record(editor: &mut Editor<'_>, page: &mut UserPage, id: &RecordId, epoch: u64) -> Result<Applied> {
     let what = (id.class, id.interaction, Some(id.ordinal));
-    if page.fences.cover(editor.pages, id.user, &page.fence_key, what)? {
+    if page.fences.cover_for_good(editor.pages, id.user, &page.fence_key, what)? {
         return Ok(Applied::already());
     }
     let point = Point::Record(id.class, id.interaction, id.ordinal);
