@@ -265,8 +265,8 @@ impl Engine {
     /// came later, a checkpoint of the log as it is now. `discarded` is a discard that ran behind the erase, if one did.
     ///
     /// # Errors
-    /// `Invalid` for a certificate of another store; `Corrupt` for one that does not hold, or that this store's log has not; as
-    /// [`Engine::erase`], where an erase before is not complete.
+    /// `Invalid` for a certificate of another store; `Corrupt` for one that does not hold, or that this store's log has not; `Fenced` for
+    /// an engine that only looks, which cannot ask the cell; as [`Engine::erase`], where an erase before is not complete.
     pub fn upgrade(&self, certificate: &Certificate, discarded: Option<Discarded>) -> Result<Certificate> {
         let indexes = (certificate.proof.index, certificate.final_proof.as_ref().map(|proof| proof.index));
         let missing = || {
@@ -303,13 +303,12 @@ impl Engine {
     ) -> Result<Certificate> {
         let _wiped = WipeStack;
         let inner = &self.inner;
-        let (retirement, pending) = {
-            let mut writer = inner.writer();
-            inner.check_usable()?;
-            // The cell is asked again: what it says now covers every epoch before.
-            let retirement = inner.settle(&mut writer)?;
-            (retirement, locked(&inner.awaiting).is_some())
-        };
+        // Until it is signed: an erase that was published meanwhile would add a leaf of which the cell said nothing yet.
+        let mut writer = inner.writer();
+        inner.check_usable()?;
+        // The cell is asked again: what it says now covers every epoch before.
+        let retirement = inner.settle(&mut writer)?;
+        let pending = locked(&inner.awaiting).is_some();
         let state = inner.state();
         let pages = inner.pages();
         let page = inner.log_page(&state, &pages)?;

@@ -146,7 +146,11 @@ impl Inner {
 
     /// Brings every copy in step to the head, and retires every root key but the current one. Idempotent: recovery is
     /// this, and an erase ends with it.
+    ///
+    /// # Errors
+    /// `Fenced` for an engine that only looks.
     pub(super) fn settle(&self, writer: &mut Writer) -> Result<Retirement> {
+        self.check_owner()?;
         writer.settled = false;
         for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
             let store = copy.reach(&self.options)?;
