@@ -1,8 +1,8 @@
 //! Planned erases and retention policies: what [`Engine::tend`] will do, and when.
 
-use super::due::next_due;
 use super::edit::{Edit, change_page};
 use super::part::is_there;
+use super::passing::next_due;
 use super::{Engine, Inner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp, UserId, UserTag};

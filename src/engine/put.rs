@@ -274,9 +274,11 @@ impl Inner {
             return Ok(());
         };
         let rules = Rules { own: page.policies.all(pages, Some(id.user))?, store };
-        let most = rules.of_class(&staged.class).and_then(|p| p.max_records);
+        let policy = rules.of(&staged.class, &staged.entry.purpose);
+        // Where others of the class have another policy a look may come in vain.
+        let most = policy.and_then(|p| p.max_records);
         let over = most.is_some_and(|most| page.class(id.class).is_some_and(|slot| slot.records > most));
-        let expiry = rules.of(&staged.class, &staged.entry.purpose).and_then(|p| p.expiry(staged.interaction.began()));
+        let expiry = policy.and_then(|p| p.expiry(staged.interaction.began()));
         match over.then_some(Timestamp(1)).or(expiry) {
             Some(due) => edit.due_by(id.user, due.max(Timestamp(1))),
             None => Ok(()),

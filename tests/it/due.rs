@@ -250,6 +250,56 @@ fn numbers_dates_and_purposes_limit() {
 }
 
 #[test]
+fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
+    let world = World::new(15, SMALL);
+    let engine = world.engine();
+    let put = |interaction: InteractionId, purpose: &str| {
+        let put = Put::new(user("ada"), Class::audio()).interaction(interaction).purpose(purpose);
+        engine.put(put, &b"x"[..]).unwrap()
+    };
+    engine.set_policy(None, &Policy::new(Class::audio()).purpose("treatment").max_age(100 * DAY)).unwrap();
+    let treated: Vec<RecordId> = (0..3).map(|_| put(engine.new_interaction().unwrap(), "treatment")).collect();
+    let first = engine.new_interaction().unwrap();
+    let fall = [put(first, ""), put(first, "advice")];
+    let beside = put(first, "treatment");
+    world.env.advance(10);
+    let last = put(engine.new_interaction().unwrap(), "advice");
+    let policy = Policy::new(Class::audio()).max_records(2);
+    assert_eq!(engine.would_expire(None, &policy).unwrap(), 2);
+    engine.set_policy(None, &policy).unwrap();
+    assert_eq!(world.tend().expired, 2);
+    assert!(fall.iter().all(|id| kind(read(engine, id)) == ErrorKind::Erased));
+    assert!(treated.iter().chain([&beside, &last]).all(|id| read(engine, id).is_ok()));
+    assert!(engine.status().unwrap().next_due.unwrap() > world.in_days(90), "nothing is due but by age");
+    // Nor does one of another policy push others out, or come too late for them.
+    put(treated[0].interaction(), "treatment");
+    assert_eq!(world.tend().expired, 0);
+    // A user's own policy comes before the store's, whatever it asks of the purpose: it counts all.
+    engine.set_policy(Some(&user("ada")), &policy).unwrap();
+    assert_eq!(world.tend().expired, 4);
+    assert!(read(engine, &last).is_ok());
+}
+
+#[test]
+fn the_program_tells_beforehand_what_a_number_takes() {
+    let cli = Cli::new();
+    let put = |purpose: &str| {
+        std::fs::write(cli.path("payload"), b"x").unwrap();
+        cli.ok(&["put", "store", "--user", "ada", "--class", "audio", "--purpose", purpose, "payload"])
+    };
+    cli.ok(&["policy", "set", "store", "--class", "audio", "--purpose", "treatment", "--max-age", "90d"]);
+    let treated = put("treatment");
+    for purpose in ["treatment", "advice", "advice"] {
+        put(purpose);
+    }
+    let refused = cli.fails(2, &["policy", "set", "store", "--class", "audio", "--max-records", "1"]);
+    assert!(refused.contains("1 records of class audio"), "{refused}");
+    let told = cli.ok(&["policy", "set", "store", "--class", "audio", "--max-records", "1", "--yes"]);
+    assert!(told.contains("1 records passed it"), "{told}");
+    cli.ok(&["get", "store", &treated, "-o", "out"]);
+}
+
+#[test]
 fn what_is_held_stays_when_its_time_has_come_and_the_rest_goes() {
     let world = World::new(6, SMALL);
     let engine = world.engine();
