@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use zeroize::Zeroize;
 
+use super::clock::Floor;
 use super::grants::revoked;
 use super::read::{Selector, record_erased};
 use super::{Inner, locked};
@@ -51,6 +52,8 @@ pub(super) struct Via {
     pub(super) user: UserTag,
     /// Numbers of the grants, and their ends.
     pub(super) grants: Vec<(u64, Option<Timestamp>)>,
+    /// No clock that is set back opens one again that ended.
+    pub(super) floor: Floor,
     /// And this training set is there.
     pub(super) set: Option<SetTag>,
 }
@@ -73,7 +76,7 @@ impl Inside {
     /// Whether it may be read now.
     fn check(&mut self, open: &Open) -> Result<()> {
         let over = self.via.as_ref().is_some_and(|via| {
-            let now = open.env.now();
+            let now = via.floor.now(&*open.env);
             !via.grants.iter().any(|(_, until)| until.is_none_or(|until| now < until))
         });
         if over {

@@ -341,6 +341,38 @@ fn a_clock_that_is_ahead_ends_no_grant_and_no_membership_for_good() {
 }
 
 #[test]
+fn a_grant_that_ended_opens_nothing_by_a_clock_that_was_set_back() {
+    for restarts in [false, true] {
+        let mut world = World::new(91, SMALL);
+        let party = Identity::new(&*world.env).unwrap();
+        let public = party.public().unwrap();
+        let id = world.put("ada", Class::action(), b"a ride");
+        let until = Timestamp(world.env.now().0 + DAY as u64);
+        let grant = Grant::new(&public, "Ride skill", "to train").until(until);
+        let ticket = world.engine().grant(&user("ada"), grant).unwrap();
+        let set = world.engine().make_set("rides", &public, "to train").unwrap();
+        assert_eq!(world.engine().add_to_set("rides", &[id]).unwrap(), 1);
+        world.pass(2 * DAY);
+        // The store knows the time by this.
+        world.put("ben", Class::action(), b"a ride");
+        world.wrong_by(-YEAR);
+        if restarts {
+            world.reopen();
+        }
+        let engine = world.engine();
+        let open = |ticket| {
+            let (request, _) = party.ask(ticket, &*world.env).unwrap();
+            engine.open_request(&request, Vec::new())
+        };
+        assert_eq!(kind(open(&ticket)), ErrorKind::Refused);
+        assert_eq!(kind(engine.add_to_set("rides", &[id])), ErrorKind::Refused);
+        let opened = open(&set).unwrap();
+        assert_eq!((opened.records, opened.fell), (0, 1));
+        assert!(read(engine, &id).is_ok());
+    }
+}
+
+#[test]
 fn an_inbox_key_that_was_made_by_a_clock_ahead_is_as_old_as_any() {
     let world = World::new(95, SMALL);
     world.put("ada", Class::action(), b"x");
