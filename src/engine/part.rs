@@ -10,7 +10,7 @@ use super::erase::Applied;
 use super::lineage::Fate;
 use super::read::Selector;
 use super::{Inner, State};
-use crate::crypto::Key;
+use crate::crypto::{Key, class_tag};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::scope::{Erase, Scope, When};
@@ -97,18 +97,15 @@ impl Part {
     }
 
     /// Whether nothing is left of what another erase names, a record or an interaction.
-    fn takes_all_of(&self, erase: &Erase, own: &[(Class, ClassTag)]) -> bool {
+    fn takes_all_of(&self, erase: &Erase, tag_of: &dyn Fn(&Class) -> ClassTag) -> bool {
         match erase.scope() {
             Scope::Record(id) => self.takes(id),
             Scope::User { class, when: When::Interaction(id), .. } => {
                 let whole = record_key(*id, 0) >= self.low && record_key(*id, u32::MAX) <= self.high;
-                let class = class.as_ref().and_then(|class| own.iter().find(|(there, _)| there == class));
                 whole
-                    && self.kept.is_empty()
-                    && match (self.class, class) {
-                        (None, _) => true,
-                        (Some(mine), Some((_, theirs))) => mine == *theirs,
-                        (Some(_), None) => false,
+                    && match class {
+                        None => self.class.is_none() && self.kept.is_empty(),
+                        Some(class) => self.takes_class(&tag_of(class)),
                     }
             }
             Scope::User { .. } => false,
@@ -191,8 +188,10 @@ impl Part {
         let counts = remove(editor, tag, page, &classes, (&self.low, &self.high))?;
         // Copies of what fell may lie in envelopes.
         page.inbox = Inbox::default();
-        let own: Vec<(Class, ClassTag)> = page.classes.iter().map(|c| (c.class.clone(), c.tag)).collect();
-        page.plans.forget(editor, (tag, &page.user), &|erase| self.takes_all_of(erase, &own))?;
+        // Also of a class that is left empty, and went with its name.
+        let fence_key = &page.fence_key;
+        let tag_of = |class: &Class| class_tag(fence_key, class.as_str());
+        page.plans.forget(editor, (tag, &page.user), &|erase| self.takes_all_of(erase, &tag_of))?;
         let fences = &mut page.fences;
         match (self.when, self.class) {
             (When::Interaction(id), Some(class)) => {

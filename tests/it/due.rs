@@ -101,6 +101,31 @@ fn a_planned_erase_is_cancelled_and_bad_ones_are_refused() {
 }
 
 #[test]
+fn a_plan_that_names_an_interaction_falls_with_it_also_where_its_class_is_empty_then() {
+    let of = |class: Class, interaction| {
+        let when = When::Interaction(interaction);
+        Erase::new(Scope::User { user: user("ada"), class: Some(class), when })
+    };
+    let whole = |interaction| Erase::new(Scope::interaction(user("ada"), interaction));
+    let every = |_| Erase::new(Scope::class(user("ada"), Class::audio()));
+    let but = |interaction| whole(interaction).keep(Class::transcript(), "it is wanted");
+    for (n, erase) in [&every as &dyn Fn(InteractionId) -> Erase, &whole, &but].into_iter().enumerate() {
+        let world = World::new(16 + n as u64, SMALL);
+        let engine = world.engine();
+        let audio = world.put("ada", Class::audio(), b"wake me");
+        let text = Put::new(user("ada"), Class::transcript()).interaction(audio.interaction());
+        engine.put(text, &b"wake me"[..]).unwrap();
+        engine.erase_at(of(Class::audio(), audio.interaction()), world.in_days(1)).unwrap();
+        let other = engine.erase_at(of(Class::transcript(), audio.interaction()), world.in_days(1)).unwrap();
+        engine.erase(erase(audio.interaction())).unwrap();
+        let left = if n == 1 { vec![] } else { vec![other] };
+        assert_eq!(engine.plans(&user("ada")).unwrap(), left, "{n}");
+        let told = format!("{:?}", facts(engine, "ada"));
+        assert_eq!(told.contains(&audio.interaction().to_string()), n != 1, "{n}: {told}");
+    }
+}
+
+#[test]
 fn a_planned_erase_that_is_held_is_refused_once_and_tried_again() {
     let world = World::new(3, SMALL);
     let engine = world.engine();
