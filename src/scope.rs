@@ -114,6 +114,7 @@ impl Erase {
 
     /// Leaves the records of `class` in spite of the scope, detached from what falls; class and `reason` stand in the
     /// user's history and in the certificate. Each class has a reason of its own. A user of whom a class is kept goes on living.
+    /// What is there stays; what arrives late in the scope is refused, of a kept class too.
     #[must_use]
     pub fn keep(mut self, class: Class, reason: impl Into<String>) -> Self {
         self.keep.push(class);

@@ -28,7 +28,10 @@ fn user_erased() -> Error {
 }
 
 fn interaction_erased() -> Error {
-    erased("this interaction, or this class of it,", "what arrives late is not kept; put into a new interaction")
+    erased(
+        "this interaction, or this class of it,",
+        "it takes nothing more, not of a class that the erase kept either; put into a new interaction",
+    )
 }
 
 /// Whether an interaction may be one of a life that was erased: that it began before this one was created is all that tells.
