@@ -369,7 +369,7 @@ impl Inner {
                 return Ok(());
             };
             let part = Part::of(page, (user, page.incarnation), (Some(class), &[]), when)?;
-            if !part.is_held(editor, page)? {
+            if !part.is_held(editor.pages, page)? {
                 let applied = part.erase(editor, page, (doing.epoch, doing.clock))?;
                 doing.tended.expired += self.took(edit, applied, doing)?;
             } else if let When::Interaction(_) = when {

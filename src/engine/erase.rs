@@ -497,7 +497,7 @@ impl Inner {
                 if part.is_erased(editor, page)? {
                     return Ok(Applied::already());
                 }
-                if part.is_held(editor, page)? {
+                if part.is_held(editor.pages, page)? {
                     return Err(held("some of this, or what was derived from it,"));
                 }
                 if !erase.kept().is_empty() {

@@ -137,16 +137,16 @@ impl Part {
     }
 
     /// Whether a hold covers some of the part, or a held record depends on some of it.
-    pub(super) fn is_held(&self, editor: &Editor<'_>, page: &UserPage) -> Result<bool> {
+    pub(super) fn is_held(&self, pages: &dyn Pages, page: &UserPage) -> Result<bool> {
         let touches = |hold: &Hold| {
             hold.class.as_ref().is_none_or(|class| self.takes_class(&page.class_tag(class)))
                 && hold.interaction.is_none_or(|i| record_key(i, 0) <= self.high && record_key(i, u32::MAX) >= self.low)
         };
-        if page.holds.all(editor.pages, self.user)?.iter().any(|(_, hold)| touches(hold)) {
+        if page.holds.all(pages, self.user)?.iter().any(|(_, hold)| touches(hold)) {
             return Ok(true);
         }
         for slot in page.classes.iter().filter(|slot| self.takes_class(&slot.tag)) {
-            if page.holds.is_marked(editor.pages, self.user, slot.tag, (&self.low, &self.high))? {
+            if page.holds.is_marked(pages, self.user, slot.tag, (&self.low, &self.high))? {
                 return Ok(true);
             }
         }

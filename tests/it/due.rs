@@ -146,6 +146,46 @@ fn a_planned_erase_that_is_held_is_refused_once_and_tried_again() {
     assert!(engine.plans(&user("ada")).unwrap().is_empty());
 }
 
+#[test]
+fn whoever_plans_an_erase_is_told_of_a_hold_that_covers_it_now() {
+    let world = World::new(20, SMALL);
+    let engine = world.engine();
+    let audio = world.put("ada", Class::audio(), b"wake me");
+    let text = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(audio));
+    engine.put(text, &b"wake me"[..]).unwrap();
+    let plan = |erase: Erase| engine.erase_at(erase, world.in_days(1)).unwrap();
+    let (of_ada, of_ben) = (Scope::user(user("ada")), Scope::user(user("ben")));
+    let free = plan(of_ada.clone().into());
+    assert!(!free.held);
+    // Hers is needed by what is held of his.
+    let hold = engine.hold(&user("ben"), Hold::new("a court asks", "Amtsgericht").class(Class::transcript())).unwrap();
+    for held in [of_ada.clone(), Scope::class(user("ada"), Class::audio()), Scope::Record(audio), of_ben.clone()] {
+        assert!(plan(held.clone().into()).held, "{held:?}");
+    }
+    assert!(!plan(Erase::new(of_ada).keep(Class::audio(), "it is needed")).held);
+    assert!(!plan(Scope::class(user("ben"), Class::audio()).into()).held);
+    let told = |name: &str| engine.plans(&user(name)).unwrap().iter().filter(|plan| plan.held).count();
+    assert_eq!((told("ada"), told("ben")), (4, 1), "the one planned before, too");
+    assert_eq!(engine.report(&user("ben")).unwrap().plans.iter().filter(|plan| plan.held).count(), 1);
+    engine.lift(&user("ben"), hold, "over", "Amtsgericht").unwrap();
+    assert_eq!((told("ada"), told("ben")), (0, 0));
+}
+
+#[test]
+fn the_program_tells_of_a_hold_that_covers_what_is_planned() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"wake me");
+    let plan = ["erase", "store", "--user", "ada", "--in", "30d", "--yes"];
+    assert!(!cli.ok(&plan).contains("hold"));
+    cli.ok(&["hold", "add", "store", "--user", "ada", "--reason", "a court asks", "--authority", "Amtsgericht"]);
+    let told = cli.ok(&plan);
+    assert!(told.contains("under a legal hold now"), "{told}");
+    let told: serde_json::Value = serde_json::from_str(&cli.ok(&[&plan[..], &["--json"]].concat())).unwrap();
+    assert_eq!(told["held"], true);
+    assert!(cli.ok(&["plan", "list", "store", "--user", "ada"]).contains("yes"));
+    assert!(cli.ok(&["report", "store", "--user", "ada"]).contains("held now"));
+}
+
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {

@@ -78,6 +78,11 @@ pub(crate) fn plan(engine: &Engine, erase: Erase, delay: Duration, (yes, json): 
         "{what} is erased at {}, by whichever keyfall has the store open then, or next",
         output::time(due)
     ))?;
+    if plan.held {
+        line(
+            "some of it is under a legal hold now (`keyfall hold list`): unless that is lifted by then, it is refused",
+        )?;
+    }
     line(format_args!("to cancel: keyfall plan cancel --user {user} --id {id}"))
 }
 
@@ -100,9 +105,10 @@ pub(crate) fn plans(command: PlanCommand, cell: Option<&Path>, json: bool) -> Do
             }
             let rows = plans.iter().map(|plan| {
                 let (due, planned) = (output::time(plan.due), output::time(plan.planned));
-                vec![hold_id(plan.id), due, described(&plan.erase), planned]
+                let held = if plan.held { "yes" } else { "no" };
+                vec![hold_id(plan.id), due, described(&plan.erase), planned, held.to_owned()]
             });
-            line(table(&["ID", "DUE", "WHAT", "PLANNED"], rows))
+            line(table(&["ID", "DUE", "WHAT", "PLANNED", "HELD"], rows))
         }
     }
 }
