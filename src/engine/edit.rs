@@ -210,6 +210,7 @@ impl Inner {
         head.roots.users = seal_users(edit.users, head.geometry, &mut sealer)?.alone();
         let mut change = Change::of_head(head);
         change.erased = edit.fell.into_values().flatten().collect();
+        change.cuts = edit.cuts;
         change.blobs = sealer.blobs;
         change.made = sealer.made;
         change.replaced = edit.editor.replaced;

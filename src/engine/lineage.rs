@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::edit::{Cuts, Edit, user_of};
 use super::read::{Selector, look_up};
+use super::reader::Needs;
 use super::{Engine, Inner, Reader, State, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
@@ -59,6 +60,8 @@ pub(super) struct Resolver<'a> {
     users: &'a Ref,
     geometry: Geometry,
     roots: ContentRoots,
+    /// From what the records behind these roots were derived.
+    links: Needs,
     /// What an adversary knows from other states, of records that are not in this one.
     #[cfg(feature = "testing")]
     elsewhere: ContentRoots,
@@ -76,6 +79,7 @@ impl<'a> Resolver<'a> {
             users,
             geometry,
             roots: ContentRoots::new(),
+            links: Needs::new(),
             #[cfg(feature = "testing")]
             elsewhere: ContentRoots::new(),
         }
@@ -193,7 +197,7 @@ impl<'a> Resolver<'a> {
             if missing.is_empty() {
                 let root = self.root(&at, &open[&at])?;
                 self.roots.insert(at, (root, open[&at].depth));
-                open.remove(&at);
+                self.links.extend(open.remove(&at).map(|found| (at, found.sources)));
                 path.pop();
             } else if missing.iter().any(|s| open.contains_key(s)) {
                 return Err(Error::corrupt(format!(
@@ -234,9 +238,9 @@ impl<'a> Resolver<'a> {
         Ok(all)
     }
 
-    /// Every record that was looked at.
-    pub(super) fn seen(self) -> Vec<RecordId> {
-        self.roots.into_keys().collect()
+    /// Every record that was looked at, with its sources.
+    pub(super) fn seen(self) -> Needs {
+        self.links
     }
 }
 

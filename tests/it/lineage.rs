@@ -192,6 +192,36 @@ fn what_was_detached_stands_on_its_own() {
     assert_eq!(kind(engine.history(&user("nobody"))), ErrorKind::Absent);
 }
 
+/// A reader knew all that its record had depended on when it was opened, and was closed as erased with any of it.
+#[test]
+fn a_reader_of_what_was_detached_goes_on_when_the_source_is_erased() {
+    for kept in [false, true] {
+        let world = World::new(15, SMALL);
+        let engine = world.engine();
+        let audio = world.put("ada", Class::audio(), b"the call");
+        let text = derive(engine, "ada", Class::transcript(), &bytes(5, 40_000), &[audio]).unwrap();
+        let further = derive(engine, "ben", Class::action(), &bytes(6, 40_000), &[text]).unwrap();
+        let both = derive(engine, "ben", Class::action(), &bytes(7, 40_000), &[text, audio]).unwrap();
+        let mut open: Vec<_> = [text, further, both].iter().map(|id| engine.get(id).unwrap()).collect();
+        let mut byte = [0; 1];
+        assert!(open.iter_mut().all(|reader| reader.read_some(&mut byte).unwrap() == 1));
+        if kept {
+            engine.erase(Erase::new(Scope::user(user("ada"))).keep(Class::transcript(), "it is wanted")).unwrap();
+        } else {
+            engine.detach(&text, "it is wanted").unwrap();
+            engine.erase(Scope::Record(audio)).unwrap();
+        }
+        for reader in &mut open[..2] {
+            assert_eq!(reader.write_to(&mut Vec::new()).unwrap(), 39_999);
+        }
+        assert_eq!(kind(open[2].read_some(&mut byte)), ErrorKind::Erased, "it was derived from both");
+        engine.erase(Scope::Record(text)).unwrap();
+        for reader in &mut open {
+            assert_eq!(kind(reader.read_some(&mut byte)), ErrorKind::Erased);
+        }
+    }
+}
+
 #[test]
 fn a_put_from_what_is_erased_or_being_erased_leaves_nothing() {
     let world = World::new(6, SMALL);
