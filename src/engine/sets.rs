@@ -194,7 +194,7 @@ impl Engine {
 
     pub(super) fn open_set(&self, request: &Request, tag: &SetTag, out: impl Write) -> Result<Opened> {
         let inner = &self.inner;
-        let (ids, fell, to, purpose) = inner.commit_edit(|state, pages, edit| {
+        let (ids, fell, set) = inner.commit_edit(|state, pages, edit| {
             let set = edit.sets.get(pages, tag)?.ok_or_else(no_such_set)?;
             let pace = inner.check_request(request, &set.to, (set.last, set.pace))?;
             let now = inner.options.env.now();
@@ -217,20 +217,23 @@ impl Engine {
             let principal = format!("training set {}, run {run}", set.name);
             inner.write_down(edit, &ids, &Access { principal, purpose: set.purpose.clone(), at: now })?;
             let fell = set.members.saturating_sub(members);
-            let (to, purpose) = (set.to, set.purpose.clone());
             let set = TrainingSet { last: request.made, runs: run, members, pace, ..set };
             edit.sets.set(&mut edit.editor, tag, &set)?;
-            Ok((ids, fell, to, purpose))
+            Ok((ids, fell, set))
         })?;
         let granted = |state: &State, id: &RecordId| {
             let (pages, clock) = (inner.pages(), inner.reading(state));
             let Some(page) = inner.page_at(state, id.user)?.filter(|page| page.incarnation == id.incarnation) else {
                 return Ok(None);
             };
-            if Edit::sets_of(state).get(&pages, tag)?.is_none() {
+            // It may have been dropped, and another one made under its name.
+            let is_it = |there: TrainingSet| {
+                (there.made, there.to, &there.purpose) == (set.made, set.to, &set.purpose) && there.runs >= set.runs
+            };
+            if !Edit::sets_of(state).get(&pages, tag)?.is_some_and(is_it) || !page.lineage.is_member(&pages, id, tag)? {
                 return Ok(None);
             }
-            let grants = granted(&pages, id.user, &page, (&to, &purpose), id, clock.latest())?;
+            let grants = granted(&pages, id.user, &page, (&set.to, &set.purpose), id, clock.latest())?;
             let via = |grants| Via { user: id.user, grants, floor: inner.floor(clock), set: Some(*tag) };
             Ok(Some(grants).filter(|grants| !grants.is_empty()).map(via))
         };
