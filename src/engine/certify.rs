@@ -1,6 +1,7 @@
 //! Certificates: who asks for one says so with the erase, and gets it when that is complete. What it names is kept nowhere else.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use data_encoding::BASE64;
@@ -188,7 +189,7 @@ impl Inner {
             let facts = claim.facts(place, &entered.leaf, outcome.clone());
             let checked = facts.check().map_err(|e| e.context("no certificate could be written; nothing was erased"));
             let kept = checked.and_then(|()| match &claim.drafted {
-                Some(Drafted(keep)) => keep(&Draft { index: entered.index, facts })
+                Some(keep) => hand_out(keep, &Draft { index: entered.index, facts })
                     .map_err(|e| e.context("the draft of the certificate could not be kept; nothing was erased")),
                 None => Ok(()),
             });
@@ -254,6 +255,12 @@ impl Unsigned {
         let proof = LogProof { index: entered.index, path: entered.path.clone(), checkpoint };
         Certificate::issue(self.facts.clone(), &Signer::ed25519(origin, certificates.bytes())?, proof, None)
     }
+}
+
+/// Hands a draft out. Who keeps it works for one erase, and others may share its commit: where that panics they are done all the same.
+fn hand_out(Drafted(keep): &Drafted, draft: &Draft) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(|| keep(draft)))
+        .unwrap_or_else(|_| Err(Error::invalid("what was given to keep it panicked; correct that and erase again")))
 }
 
 fn lines_of(leaf: &Leaf) -> Vec<String> {
