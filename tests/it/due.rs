@@ -450,6 +450,24 @@ fn a_pending_erase_says_so_until_it_is_final() {
 }
 
 #[test]
+fn an_erase_at_once_does_not_wait_for_one_of_its_commit_that_took_its_scope() {
+    let world = World::new(22, SMALL);
+    let audio = world.put("ada", Class::audio(), b"wake me");
+    let text = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(audio));
+    let text = world.engine().put(text, &b"wake me"[..]).unwrap();
+    let more = world.put("ben", Class::audio(), b"more");
+    let waits = |scope| Erase::new(scope).final_within(DAY);
+    for (scope, within) in [(Scope::user(user("ada")), text), (Scope::Record(more), more)] {
+        let done = world.engine().erase_all(&[waits(scope), Erase::new(Scope::Record(within))]);
+        let done: Vec<_> = done.into_iter().map(Result::unwrap).collect();
+        assert!(!done[0].already && done[1].already);
+        assert!(done.iter().all(|done| done.finality.is_final()), "{done:?}");
+        assert_eq!(world.engine().status().unwrap().pending, None);
+        assert!(!world.tape.exposed(&*world.cell).unwrap().contains_key(&within));
+    }
+}
+
+#[test]
 fn two_pending_erases_of_what_others_were_derived_from_are_both_followed() {
     let mut world = World::new(9, SMALL);
     world.options.follow = keyfall::engine::Follow { links: 0, users: 0 };
