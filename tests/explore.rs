@@ -195,7 +195,7 @@ fn a_discard_beside_writers_takes_nothing_that_lives() {
     });
 }
 
-/// A certificate was issued anew from what the cell had said before another erase was published, and from the log with that erase in it.
+/// A certificate was issued again from what the cell had said before another erase was published, and from the log with that erase in it.
 #[test]
 fn no_certificate_calls_a_root_key_destroyed_before_it_is() {
     explore(|_| {

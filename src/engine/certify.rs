@@ -257,10 +257,11 @@ impl Unsigned {
     }
 }
 
-/// Hands a draft out. Who keeps it works for one erase, and others may share its commit: where that panics they are done all the same.
+/// Hands a draft out. The callback is one erase's, and others may share the commit: where it panics they are done all the same.
 fn hand_out(Drafted(keep): &Drafted, draft: &Draft) -> Result<()> {
-    catch_unwind(AssertUnwindSafe(|| keep(draft)))
-        .unwrap_or_else(|_| Err(Error::invalid("what was given to keep it panicked; correct that and erase again")))
+    catch_unwind(AssertUnwindSafe(|| keep(draft))).unwrap_or_else(|_| {
+        Err(Error::invalid("the callback that was to keep it panicked; correct that and erase again"))
+    })
 }
 
 fn lines_of(leaf: &Leaf) -> Vec<String> {

@@ -102,7 +102,7 @@ impl Inner {
         Reading { now, known, certain, doubted: now > later(known, self.options.clock_jump) }
     }
 
-    /// The latest that is known now, for who looks at the clock later without a state.
+    /// The latest that is known now, for a look at the clock later, without a state.
     pub(super) fn floor(&self, clock: Reading) -> Floor {
         Floor { at: clock.latest(), since: self.options.env.monotonic() }
     }

@@ -60,7 +60,7 @@ pub(super) struct Resolver<'a> {
     users: &'a Ref,
     geometry: Geometry,
     roots: ContentRoots,
-    /// From what the records behind these roots were derived.
+    /// From what the records of these roots were derived.
     links: Needs,
     /// What an adversary knows from other states, of records that are not in this one.
     #[cfg(feature = "testing")]

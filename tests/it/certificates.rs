@@ -717,7 +717,7 @@ fn a_draft_kept_before_the_erase_becomes_the_certificate() {
 }
 
 #[test]
-fn a_panic_of_who_keeps_a_draft_fails_its_own_erase_alone() {
+fn a_callback_for_drafts_that_panics_fails_its_own_erase_alone() {
     let world = world();
     let engine = world.engine();
     let outcomes = engine.erase_all(&[

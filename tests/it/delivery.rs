@@ -463,7 +463,7 @@ impl Unpack for Files {
 }
 
 #[test]
-fn a_set_that_is_made_anew_while_the_one_of_its_name_is_opened_gives_nothing_to_that_opening() {
+fn a_set_that_is_dropped_and_made_again_gives_nothing_to_an_opening_that_began_before() {
     for filled in [false, true] {
         let world = World::new(10, SMALL);
         let (engine, party) = (world.engine(), Party::new(&world));

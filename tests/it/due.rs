@@ -107,7 +107,7 @@ fn a_plan_that_names_an_interaction_falls_with_it_also_where_its_class_is_empty_
         Erase::new(Scope::User { user: user("ada"), class: Some(class), when })
     };
     let whole = |interaction| Erase::new(Scope::interaction(user("ada"), interaction));
-    let every = |_| Erase::new(Scope::class(user("ada"), Class::audio()));
+    let every = |_: InteractionId| Erase::new(Scope::class(user("ada"), Class::audio()));
     let but = |interaction| whole(interaction).keep(Class::transcript(), "it is wanted");
     for (n, erase) in [&every as &dyn Fn(InteractionId) -> Erase, &whole, &but].into_iter().enumerate() {
         let world = World::new(16 + n as u64, SMALL);
