@@ -30,7 +30,7 @@ pub struct Policy {
     pub purpose: Option<String>,
     /// At most this long after their interaction began.
     pub max_age: Option<Duration>,
-    /// At most so many; the oldest interactions go first, whole.
+    /// At most so many of those for which it holds; the oldest interactions go first, whole.
     pub max_records: Option<u64>,
     /// No longer than this.
     pub until: Option<Timestamp>,

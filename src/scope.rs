@@ -114,6 +114,7 @@ impl Erase {
 
     /// Leaves the records of `class` in spite of the scope, detached from what falls; class and `reason` stand in the
     /// user's history and in the certificate. Each class has a reason of its own. A user of whom a class is kept goes on living.
+    /// What is there stays; what arrives late in the scope is refused, of a kept class too.
     #[must_use]
     pub fn keep(mut self, class: Class, reason: impl Into<String>) -> Self {
         self.keep.push(class);
@@ -137,7 +138,7 @@ impl Erase {
     }
 
     /// Hands out the draft of its certificate *before* anything is erased, for `keep` to keep: where the certificate itself is lost later, as
-    /// in a crash, [`crate::Engine::certificate`] makes it of the draft. Where `keep` fails nothing is erased. It is called while
+    /// in a crash, [`crate::Engine::certificate`] makes it of the draft. Where `keep` fails, or panics, nothing is erased. It is called while
     /// other writers wait, maybe more than once: then the last draft counts; it must not call the engine. Without
     /// [`Erase::certified`] there is no draft.
     #[must_use]

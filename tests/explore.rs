@@ -6,9 +6,11 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
-use keyfall::cell::MemoryCell;
-use keyfall::engine::{CopyMode, Geometry, Options};
+use keyfall::cell::{MemoryCell, RootCell};
+use keyfall::certificate::Retired;
+use keyfall::engine::{CopyMode, Erase, Geometry, Options, Request};
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::sim::{Media, SimulatedDisk};
 use keyfall::testing::{Defect, Seeded};
@@ -190,6 +192,30 @@ fn a_discard_beside_writers_takes_nothing_that_lives() {
         assert_eq!(read(&engine, &stays).unwrap(), [2; 300]);
         assert_eq!(read(&engine, &new).unwrap(), [3; 300]);
         assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+    });
+}
+
+/// A certificate was issued again from what the cell had said before another erase was published, and from the log with that erase in it.
+#[test]
+fn no_certificate_calls_a_root_key_destroyed_before_it_is() {
+    explore(|_| {
+        let cell = Arc::new(MemoryCell::new());
+        let env = Arc::new(Seeded::new(1));
+        let engine = Engine::init(Arc::new(MemoryStore::new()), cell.clone(), options(&env)).unwrap();
+        for name in ["ada", "ben"] {
+            put(&engine, name, b"x").unwrap();
+        }
+        let waits = Erase::new(Scope::user(user("ada"))).certified(Request::default());
+        let waits = engine.erase(waits.final_within(Duration::from_secs(3600))).unwrap();
+        let pending = waits.certificate.unwrap().sign().unwrap();
+        let other = {
+            let engine = engine.clone();
+            thread::spawn(move || engine.erase(Scope::user(user("ben"))).unwrap())
+        };
+        let upgraded = engine.upgrade(&pending, None).unwrap();
+        let there = cell.load().unwrap().keys.iter().any(|key| key.id.epoch == 1);
+        assert!(upgraded.facts.outcome.retired == Retired::Waiting || !there, "it is in the cell still");
+        other.join().unwrap();
     });
 }
 

@@ -1,6 +1,7 @@
 //! Certificates: who asks for one says so with the erase, and gets it when that is complete. What it names is kept nowhere else.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use data_encoding::BASE64;
@@ -188,7 +189,7 @@ impl Inner {
             let facts = claim.facts(place, &entered.leaf, outcome.clone());
             let checked = facts.check().map_err(|e| e.context("no certificate could be written; nothing was erased"));
             let kept = checked.and_then(|()| match &claim.drafted {
-                Some(Drafted(keep)) => keep(&Draft { index: entered.index, facts })
+                Some(keep) => hand_out(keep, &Draft { index: entered.index, facts })
                     .map_err(|e| e.context("the draft of the certificate could not be kept; nothing was erased")),
                 None => Ok(()),
             });
@@ -256,6 +257,13 @@ impl Unsigned {
     }
 }
 
+/// Hands a draft out. The callback is one erase's, and others may share the commit: where it panics they are done all the same.
+fn hand_out(Drafted(keep): &Drafted, draft: &Draft) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(|| keep(draft))).unwrap_or_else(|_| {
+        Err(Error::invalid("the callback that was to keep it panicked; correct that and erase again"))
+    })
+}
+
 fn lines_of(leaf: &Leaf) -> Vec<String> {
     leaf.to_string().lines().map(str::to_owned).collect()
 }
@@ -265,8 +273,8 @@ impl Engine {
     /// came later, a checkpoint of the log as it is now. `discarded` is a discard that ran behind the erase, if one did.
     ///
     /// # Errors
-    /// `Invalid` for a certificate of another store; `Corrupt` for one that does not hold, or that this store's log has not; as
-    /// [`Engine::erase`], where an erase before is not complete.
+    /// `Invalid` for a certificate of another store; `Corrupt` for one that does not hold, or that this store's log has not; `Fenced` for
+    /// an engine that only looks, which cannot ask the cell; as [`Engine::erase`], where an erase before is not complete.
     pub fn upgrade(&self, certificate: &Certificate, discarded: Option<Discarded>) -> Result<Certificate> {
         let indexes = (certificate.proof.index, certificate.final_proof.as_ref().map(|proof| proof.index));
         let missing = || {
@@ -303,13 +311,12 @@ impl Engine {
     ) -> Result<Certificate> {
         let _wiped = WipeStack;
         let inner = &self.inner;
-        let (retirement, pending) = {
-            let mut writer = inner.writer();
-            inner.check_usable()?;
-            // The cell is asked again: what it says now covers every epoch before.
-            let retirement = inner.settle(&mut writer)?;
-            (retirement, locked(&inner.awaiting).is_some())
-        };
+        // Until it is signed: an erase that was published meanwhile would add a leaf of which the cell said nothing yet.
+        let mut writer = inner.writer();
+        inner.check_usable()?;
+        // The cell is asked again: what it says now covers every epoch before.
+        let retirement = inner.settle(&mut writer)?;
+        let pending = locked(&inner.awaiting).is_some();
         let state = inner.state();
         let pages = inner.pages();
         let page = inner.log_page(&state, &pages)?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::commit::Change;
 use super::{Engine, Inner, Options, State};
+use crate::env::Env;
 use crate::error::Result;
 use crate::ids::Timestamp;
 use crate::limits::{CLOCK_NOTED, CLOCK_SKEW, CLOCK_TRUST};
@@ -38,6 +39,20 @@ pub(super) struct Reading {
     certain: Timestamp,
     /// Whether it is too far ahead to erase anything by it that nobody asked for now.
     pub(super) doubted: bool,
+}
+
+/// A time that was known at a moment, from which a clock that nobody sets counts on: it is later now at least by that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Floor {
+    at: Timestamp,
+    since: Duration,
+}
+
+impl Floor {
+    /// What the time is: the clock may have been set back.
+    pub(super) fn now(&self, env: &dyn Env) -> Timestamp {
+        env.now().max(later(self.at, env.monotonic().saturating_sub(self.since)))
+    }
 }
 
 fn later(at: Timestamp, by: Duration) -> Timestamp {
@@ -85,6 +100,11 @@ impl Inner {
             (later(anchor.at, counted).max(state.head.time), later(anchor.time, counted).max(state.head.time))
         };
         Reading { now, known, certain, doubted: now > later(known, self.options.clock_jump) }
+    }
+
+    /// The latest that is known now, for a look at the clock later, without a state.
+    pub(super) fn floor(&self, clock: Reading) -> Floor {
+        Floor { at: clock.latest(), since: self.options.env.monotonic() }
     }
 
     /// The head for the next commit, as it is but for its time.

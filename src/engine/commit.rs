@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::PoisonError;
 
 use super::copies::{self, Attached};
+use super::edit::Cuts;
 use super::open::seal_head;
 use super::pages::Made;
 use super::read::Selector;
@@ -117,6 +118,8 @@ pub(super) struct Change {
     pub(super) root: Option<RootKey>,
     /// What is erased: its readers are closed and its pages leave the cache.
     pub(super) erased: Vec<Selector>,
+    /// What is detached, and from what: its readers stay open when that is erased.
+    pub(super) cuts: Cuts,
     /// A copy that the head lists for the first time, open.
     pub(super) attached: Option<Attached>,
 }
@@ -131,6 +134,7 @@ impl Change {
             replaced: Vec::new(),
             root: None,
             erased: Vec::new(),
+            cuts: Cuts::new(),
             attached: None,
         }
     }
@@ -146,7 +150,11 @@ impl Inner {
 
     /// Brings every copy in step to the head, and retires every root key but the current one. Idempotent: recovery is
     /// this, and an erase ends with it.
+    ///
+    /// # Errors
+    /// `Fenced` for an engine that only looks.
     pub(super) fn settle(&self, writer: &mut Writer) -> Result<Retirement> {
+        self.check_owner()?;
         writer.settled = false;
         for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
             let store = copy.reach(&self.options)?;
@@ -281,7 +289,11 @@ impl Inner {
         let agenda = |head: &HeadPage| (head.roots.agenda.as_ref().map(|at| at.name), head.pending);
         let rings = change.head.roots.falling.is_some() || agenda(&change.head) != agenda(&self.state().head);
         let erases = self.state().erases + u64::from(!change.erased.is_empty());
-        self.install(State { head: change.head, stored, erases }, change.made, (&change.replaced, &change.erased));
+        self.install(
+            State { head: change.head, stored, erases },
+            change.made,
+            (&change.replaced, &change.erased, &change.cuts),
+        );
         self.release_names(names.into_iter().chain(change.staged.iter().copied()), true);
         if rings {
             self.bell.ring();
@@ -356,7 +368,7 @@ impl Inner {
 
     /// Swaps what readers see. Look-ups that began before have ended; open readers of the erased are closed; walks over
     /// the whole tree have let go of their pages.
-    fn install(&self, next: State, made: VecDeque<Made>, (replaced, erased): (&[BlobName], &[Selector])) {
+    fn install(&self, next: State, made: VecDeque<Made>, (replaced, erased, cuts): (&[BlobName], &[Selector], &Cuts)) {
         if !erased.is_empty() {
             self.erasing.fetch_add(1, Ordering::AcqRel);
         }
@@ -364,6 +376,7 @@ impl Inner {
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             *state = next;
+            self.cut_readers(cuts);
             #[cfg(feature = "testing")]
             let purge = !self.defect(super::Defect::ForgetCache);
             #[cfg(not(feature = "testing"))]

@@ -74,7 +74,8 @@ impl Engine {
                 places.push(copy);
             }
         }
-        done.copies_skipped = known + 1 - places.len() as u64;
+        // One may have been added between the two looks.
+        done.copies_skipped = (known + 1).saturating_sub(places.len() as u64);
         for place in &places {
             done.bytes_before += place.usage()?.bytes;
         }

@@ -15,10 +15,11 @@ use super::erase::Applied;
 use super::holds::{drop_idle_marks, protected};
 use super::pages::PageSource;
 use super::part::{Part, erase_record};
+use super::passing::{counts, next_due, outnumbered, passed};
 use super::tended::{Failing, Failures, Refusals, Setback, Tended, Trouble};
 use super::{Engine, Inner, State, Writer, inbox};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
+use crate::ids::{Class, ClassTag, RecordId, Timestamp, UserTag};
 use crate::limits::{DUE_MAX, RETRY, SWEEP};
 use crate::policy::{Policy, Rules, millis};
 use crate::record::Entry;
@@ -27,7 +28,7 @@ use crate::secret::WipeStack;
 use crate::tree::agenda::Agenda;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
 use crate::tree::plans::Plan;
-use crate::tree::user::{ClassSlot, UserPage, class_place, split_record_key};
+use crate::tree::user::{UserPage, class_place, split_record_key};
 use crate::tree::users::{Found, visit};
 use crate::tree::{Node, PageKind, Pages};
 
@@ -61,72 +62,6 @@ impl Doing {
     fn rules(&self, pages: &dyn Pages, user: UserTag, page: &UserPage) -> Result<Rules> {
         Ok(Rules { own: page.policies.all(pages, Some(user))?, store: self.policies.clone() })
     }
-}
-
-/// When there is something to do for a user, at the earliest.
-pub(super) fn next_due(pages: &dyn Pages, user: UserTag, page: &UserPage, rules: &Rules) -> Result<Option<Timestamp>> {
-    let oldest_key = page.inbox.keys(pages, user)?.first().map(|key| inbox::end(key.made));
-    let mut next =
-        page.plans.all(pages, user, &page.user)?.first().map(|plan| plan.due).into_iter().chain(oldest_key).min();
-    for slot in page.classes.iter().filter(|_| !rules.is_empty()) {
-        let mut at_most = |due: Option<Timestamp>| next = next.into_iter().chain(due).min();
-        if let Some(most) = rules.of_class(&slot.class).and_then(|p| p.max_records)
-            && slot.records > most
-        {
-            at_most(Some(Timestamp(1)));
-        }
-        let every = rules.by_purpose(&slot.class);
-        each_record(pages, user, slot, &mut |id, entry| {
-            let purpose = if every { &entry.purpose } else { "" };
-            at_most(rules.of(&slot.class, purpose).and_then(|p| p.expiry(id.began())));
-            Ok(if every { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-        })?;
-    }
-    // The beginning of time stands for the sweep.
-    Ok(next.map(|at| at.max(Timestamp(1))))
-}
-
-/// Shows a class's records, oldest first.
-pub(super) fn each_record(
-    pages: &dyn Pages,
-    user: UserTag,
-    slot: &ClassSlot,
-    see: &mut dyn FnMut(InteractionId, &Entry) -> Result<ControlFlow<()>>,
-) -> Result<()> {
-    let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
-    slot.tree
-        .scan(pages, class_place(user), all, &mut |key, value| see(split_record_key(key)?.0, &Entry::decode(value)?))
-}
-
-/// Which of a class's interactions passed a limit that holds for all of its records: those that began before a time, or all.
-pub(super) fn passed(
-    pages: &dyn Pages,
-    user: UserTag,
-    slot: &ClassSlot,
-    rules: &Rules,
-    now: Timestamp,
-) -> Result<Option<Option<Timestamp>>> {
-    let Some(policy) = rules.of_class(&slot.class) else {
-        return Ok(None);
-    };
-    let by_purpose = rules.by_purpose(&slot.class);
-    if policy.until.is_some_and(|until| until <= now) && !by_purpose {
-        return Ok(Some(None));
-    }
-    let by_age = policy.max_age.filter(|_| !by_purpose).and_then(|age| (now.0 + 1).checked_sub(millis(age)));
-    let mut before = by_age.unwrap_or(0);
-    let mut over = slot.records.saturating_sub(policy.max_records.unwrap_or(u64::MAX));
-    let mut any = false;
-    each_record(pages, user, slot, &mut |id, _| {
-        let began = id.began().0;
-        if over > 0 {
-            over -= 1;
-            before = before.max(began + 1);
-        }
-        any |= began < before;
-        Ok(if over > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
-    Ok(any.then_some(Some(Timestamp(before))))
 }
 
 impl Inner {
@@ -434,7 +369,7 @@ impl Inner {
                 return Ok(());
             };
             let part = Part::of(page, (user, page.incarnation), (Some(class), &[]), when)?;
-            if !part.is_held(editor, page)? {
+            if !part.is_held(editor.pages, page)? {
                 let applied = part.erase(editor, page, (doing.epoch, doing.clock))?;
                 doing.tended.expired += self.took(edit, applied, doing)?;
             } else if let When::Interaction(_) = when {
@@ -463,11 +398,13 @@ impl Inner {
         let (tag, incarnation) = (page.class_tag(class), page.incarnation);
         let mut ids = Vec::new();
         if let Some(slot) = page.class(tag) {
+            let before = outnumbered(pages, user, slot, rules)?;
             let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
             slot.tree.scan(pages, class_place(user), all, &mut |key, value| {
                 let (interaction, ordinal) = split_record_key(key)?;
                 let policy = rules.of(class, &Entry::decode(value)?.purpose);
-                if policy.and_then(|p| p.expiry(interaction.began())).is_some_and(|at| at <= doing.now) {
+                let expired = policy.and_then(|p| p.expiry(interaction.began())).is_some_and(|at| at <= doing.now);
+                if expired || counts(policy) && interaction.began().0 < before {
                     ids.push(RecordId { interaction, user, incarnation, class: tag, ordinal });
                 }
                 Ok(ControlFlow::Continue(()))

@@ -20,6 +20,9 @@ use crate::tree::user::UserPage;
 use crate::tree::users::{Slot, SlotState, UsersNode, seal_users};
 use crate::tree::{Editor, Link, PageKind, Ref};
 
+/// Records, and the sources that each was cut from.
+pub(super) type Cuts = HashMap<RecordId, Vec<RecordId>>;
+
 /// The tree, to be changed.
 pub(super) struct Edit<'a> {
     pub(super) editor: Editor<'a>,
@@ -35,6 +38,8 @@ pub(super) struct Edit<'a> {
     pub(super) passed_over: BTreeSet<UserTag>,
     /// What this change took so far.
     pub(super) fell: HashMap<UserTag, Vec<Selector>>,
+    /// Links that this change cut so far.
+    pub(super) cuts: Cuts,
     /// Payloads that go into the store with it.
     payloads: Vec<Blob>,
     ahead: Ahead,
@@ -53,6 +58,7 @@ impl<'a> Edit<'a> {
             left: Vec::new(),
             passed_over: BTreeSet::new(),
             fell: HashMap::new(),
+            cuts: Cuts::new(),
             payloads: Vec::new(),
             ahead: Ahead::default(),
         }
@@ -204,6 +210,7 @@ impl Inner {
         head.roots.users = seal_users(edit.users, head.geometry, &mut sealer)?.alone();
         let mut change = Change::of_head(head);
         change.erased = edit.fell.into_values().flatten().collect();
+        change.cuts = edit.cuts;
         change.blobs = sealer.blobs;
         change.made = sealer.made;
         change.replaced = edit.editor.replaced;

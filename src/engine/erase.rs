@@ -218,11 +218,12 @@ impl Inner {
             }
             let did = || erases.iter().zip(&applied).filter(|(_, a)| a.as_ref().is_ok_and(|a| !a.already));
             let windows: Option<Vec<_>> = did().map(|(erase, _)| erase.window).collect();
-            // Who asks at once for what is pending waits for it no longer.
+            // Who asks at once for what is pending, or becomes so by another erase of this commit, does not wait for it.
             let at_once = |(erase, applied): (&&Erase, &Result<Applied>)| {
                 erase.window.is_none() && applied.as_ref().is_ok_and(|applied| applied.already)
             };
-            let hurry = state.head.pending.is_some() && erases.iter().zip(&applied).any(at_once);
+            let pends = state.head.pending.is_some() || did().next().is_some();
+            let hurry = pends && erases.iter().zip(&applied).any(at_once);
             let change = if did().next().is_some() {
                 let mut change = self.change(&state, edit)?;
                 change.head.users -= gone;
@@ -497,7 +498,7 @@ impl Inner {
                 if part.is_erased(editor, page)? {
                     return Ok(Applied::already());
                 }
-                if part.is_held(editor, page)? {
+                if part.is_held(editor.pages, page)? {
                     return Err(held("some of this, or what was derived from it,"));
                 }
                 if !erase.kept().is_empty() {

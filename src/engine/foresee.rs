@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::Engine;
-use super::due::{each_record, passed};
 use super::edit::Edit;
+use super::passing::{counts, each_record, outnumbered, passed};
 use crate::error::{ErrorKind, Result};
 use crate::ids::{Class, Timestamp, UserId, UserTag};
 use crate::limits::SWEEP;
@@ -30,9 +30,14 @@ fn would_fall(
         None => 0,
     };
     let (single, mut fall) = (rules.by_purpose(class), 0);
+    let outnumbered = outnumbered(pages, user, slot, rules)?;
     each_record(pages, user, slot, &mut |id, entry| {
-        let expiry = || rules.of(class, &entry.purpose).and_then(|p| p.expiry(id.began()));
-        let falls = id.began().0 < before || (single && expiry().is_some_and(|at| at <= now));
+        let by_purpose = || {
+            let policy = rules.of(class, &entry.purpose);
+            policy.and_then(|p| p.expiry(id.began())).is_some_and(|at| at <= now)
+                || counts(policy) && id.began().0 < outnumbered
+        };
+        let falls = id.began().0 < before || (single && by_purpose());
         fall += u64::from(falls);
         Ok(if falls || single { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;

@@ -276,7 +276,7 @@ impl Engine {
             };
             let pace = inner.check_request(request, &grant.to, (grant.last, grant.pace))?;
             let now = inner.options.env.now();
-            if grant.until.is_some_and(|until| until <= now) {
+            if grant.until.is_some_and(|until| until <= inner.reading(state).latest()) {
                 return Err(revoked());
             }
             let ids = inner.readable(state, pages, user, page, grant.class.as_ref())?;
@@ -294,8 +294,9 @@ impl Engine {
             let (Some(grant), Some(slot)) = (page.grants.get(&pages, user, number)?, page.class(id.class)) else {
                 return Ok(None);
             };
-            let covers = grant.covers(&slot.class, inner.options.env.now());
-            Ok(covers.then(|| Via { user, grants: vec![(number, grant.until)], set: None }))
+            let clock = inner.reading(state);
+            let via = || Via { user, grants: vec![(number, grant.until)], floor: inner.floor(clock), set: None };
+            Ok(grant.covers(&slot.class, clock.latest()).then(via))
         };
         self.deliver(&ids, &granted, &request.to, out)
     }

@@ -6,8 +6,9 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
-use super::edit::user_of;
+use super::edit::{Cuts, Edit, user_of};
 use super::read::{Selector, look_up};
+use super::reader::Needs;
 use super::{Engine, Inner, Reader, State, holds};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::{Error, ErrorKind, Result};
@@ -59,6 +60,8 @@ pub(super) struct Resolver<'a> {
     users: &'a Ref,
     geometry: Geometry,
     roots: ContentRoots,
+    /// From what the records of these roots were derived.
+    links: Needs,
     /// What an adversary knows from other states, of records that are not in this one.
     #[cfg(feature = "testing")]
     elsewhere: ContentRoots,
@@ -76,6 +79,7 @@ impl<'a> Resolver<'a> {
             users,
             geometry,
             roots: ContentRoots::new(),
+            links: Needs::new(),
             #[cfg(feature = "testing")]
             elsewhere: ContentRoots::new(),
         }
@@ -193,7 +197,7 @@ impl<'a> Resolver<'a> {
             if missing.is_empty() {
                 let root = self.root(&at, &open[&at])?;
                 self.roots.insert(at, (root, open[&at].depth));
-                open.remove(&at);
+                self.links.extend(open.remove(&at).map(|found| (at, found.sources)));
                 path.pop();
             } else if missing.iter().any(|s| open.contains_key(s)) {
                 return Err(Error::corrupt(format!(
@@ -234,9 +238,9 @@ impl<'a> Resolver<'a> {
         Ok(all)
     }
 
-    /// Every record that was looked at.
-    pub(super) fn seen(self) -> Vec<RecordId> {
-        self.roots.into_keys().collect()
+    /// Every record that was looked at, with its sources.
+    pub(super) fn seen(self) -> Needs {
+        self.links
     }
 }
 
@@ -249,12 +253,13 @@ impl Inner {
     /// Cuts a record's links to some of its sources; its content stays as it is, and its key depends on the rest.
     pub(super) fn cut(
         &self,
-        editor: &mut Editor<'_>,
-        root: &mut UsersNode,
+        edit: &mut Edit<'_>,
         resolver: &mut Resolver<'_>,
         (id, sources): (&RecordId, &[RecordId]),
     ) -> Result<()> {
         let content_root = resolver.resolve(id)?.0.duplicate();
+        edit.cuts.entry(*id).or_default().extend_from_slice(sources);
+        let (editor, root) = edit.parts()?;
         let Some(page) = user_of(editor, root, id)? else {
             return Err(fell(id));
         };
@@ -396,9 +401,9 @@ impl Engine {
                 )));
             }
             let mut resolver = inner.resolver(pages, state);
-            let (editor, root) = edit.parts()?;
-            inner.cut(editor, root, &mut resolver, (id, &sources))?;
+            inner.cut(edit, &mut resolver, (id, &sources))?;
             let now = inner.options.env.now();
+            let (editor, root) = edit.parts()?;
             match user_of(editor, root, id)? {
                 Some(page) => page.lineage.add_detachment(editor, id, now, (entry.sources, reason)),
                 None => Err(fell(id)),
@@ -421,8 +426,8 @@ impl Engine {
     }
 }
 
-/// Which of the direct sources of each kept record fall, in the state before an erase: those in the scope that are not kept,
-/// and those that depend on one of these.
+/// Which of the direct sources of each kept record fall, in the state before an erase and but for what the commit did before it:
+/// those in the scope that are not kept, and those that depend on one of these.
 pub(super) struct Fate<'a> {
     state: &'a State,
     pages: &'a dyn Pages,
@@ -432,6 +437,8 @@ pub(super) struct Fate<'a> {
     kept: &'a dyn Fn(&RecordId) -> bool,
     /// What other erases of the same commit took before.
     fell: &'a HashMap<UserTag, Vec<Selector>>,
+    /// From what they cut what they kept: that one does not fall with it any more.
+    cuts: &'a Cuts,
     sources: HashMap<RecordId, Option<Vec<RecordId>>>,
     falls: HashMap<RecordId, bool>,
     lost: HashMap<RecordId, bool>,
@@ -445,10 +452,10 @@ impl<'a> Fate<'a> {
         state: &'a State,
         pages: &'a dyn Pages,
         (taken, kept): (&'a Which<'a>, &'a Which<'a>),
-        fell: &'a HashMap<UserTag, Vec<Selector>>,
+        (fell, cuts): (&'a HashMap<UserTag, Vec<Selector>>, &'a Cuts),
     ) -> Self {
         let (sources, falls, lost) = Default::default();
-        Fate { state, pages, taken, kept, fell, sources, falls, lost }
+        Fate { state, pages, taken, kept, fell, cuts, sources, falls, lost }
     }
 
     /// `None` for a record that is gone.
@@ -459,7 +466,12 @@ impl<'a> Fate<'a> {
                 true => None,
                 false => match look_up(self.pages, &self.state.head.roots.users, self.state.head.geometry, id) {
                     Ok((page, entry)) => {
-                        Some(if entry.sources == 0 { Vec::new() } else { page.lineage.sources(self.pages, id)? })
+                        let mut sources =
+                            if entry.sources == 0 { Vec::new() } else { page.lineage.sources(self.pages, id)? };
+                        if let Some(cut) = self.cuts.get(id) {
+                            sources.retain(|source| !cut.contains(source));
+                        }
+                        Some(sources)
                     }
                     Err(e) if matches!(e.kind(), ErrorKind::Erased | ErrorKind::Absent) => None,
                     Err(e) => return Err(e),

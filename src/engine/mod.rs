@@ -27,6 +27,7 @@ mod open;
 mod own;
 mod pages;
 mod part;
+mod passing;
 mod plans;
 mod put;
 mod queue;

@@ -10,7 +10,7 @@ use super::erase::Applied;
 use super::lineage::Fate;
 use super::read::Selector;
 use super::{Inner, State};
-use crate::crypto::Key;
+use crate::crypto::{Key, class_tag};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::scope::{Erase, Scope, When};
@@ -97,18 +97,15 @@ impl Part {
     }
 
     /// Whether nothing is left of what another erase names, a record or an interaction.
-    fn takes_all_of(&self, erase: &Erase, own: &[(Class, ClassTag)]) -> bool {
+    fn takes_all_of(&self, erase: &Erase, tag_of: &dyn Fn(&Class) -> ClassTag) -> bool {
         match erase.scope() {
             Scope::Record(id) => self.takes(id),
             Scope::User { class, when: When::Interaction(id), .. } => {
                 let whole = record_key(*id, 0) >= self.low && record_key(*id, u32::MAX) <= self.high;
-                let class = class.as_ref().and_then(|class| own.iter().find(|(there, _)| there == class));
                 whole
-                    && self.kept.is_empty()
-                    && match (self.class, class) {
-                        (None, _) => true,
-                        (Some(mine), Some((_, theirs))) => mine == *theirs,
-                        (Some(_), None) => false,
+                    && match class {
+                        None => self.class.is_none() && self.kept.is_empty(),
+                        Some(class) => self.takes_class(&tag_of(class)),
                     }
             }
             Scope::User { .. } => false,
@@ -119,8 +116,8 @@ impl Part {
         Range { low: &self.low, high: &self.high, descending: false }
     }
 
-    /// Whether there is nothing to do, since a single interaction was erased before. One that was never here is not: what is on its way
-    /// must find a fence.
+    /// Whether there is nothing to do, since a single interaction was erased before. One that was never here is not, nor one in a span in
+    /// doubt: what is on its way must find a fence.
     pub(super) fn is_erased(&self, editor: &Editor<'_>, page: &UserPage) -> Result<bool> {
         let When::Interaction(id) = self.when else {
             return Ok(false);
@@ -134,22 +131,22 @@ impl Part {
         }
         match self.class {
             _ if there => Ok(false),
-            Some(class) => page.fences.cover(editor.pages, self.user, &page.fence_key, (class, id, None)),
+            Some(class) => page.fences.cover_for_good(editor.pages, self.user, &page.fence_key, (class, id, None)),
             None => page.fences.cover_interaction(editor.pages, self.user, &page.fence_key, id),
         }
     }
 
     /// Whether a hold covers some of the part, or a held record depends on some of it.
-    pub(super) fn is_held(&self, editor: &Editor<'_>, page: &UserPage) -> Result<bool> {
+    pub(super) fn is_held(&self, pages: &dyn Pages, page: &UserPage) -> Result<bool> {
         let touches = |hold: &Hold| {
             hold.class.as_ref().is_none_or(|class| self.takes_class(&page.class_tag(class)))
                 && hold.interaction.is_none_or(|i| record_key(i, 0) <= self.high && record_key(i, u32::MAX) >= self.low)
         };
-        if page.holds.all(editor.pages, self.user)?.iter().any(|(_, hold)| touches(hold)) {
+        if page.holds.all(pages, self.user)?.iter().any(|(_, hold)| touches(hold)) {
             return Ok(true);
         }
         for slot in page.classes.iter().filter(|slot| self.takes_class(&slot.tag)) {
-            if page.holds.is_marked(editor.pages, self.user, slot.tag, (&self.low, &self.high))? {
+            if page.holds.is_marked(pages, self.user, slot.tag, (&self.low, &self.high))? {
                 return Ok(true);
             }
         }
@@ -191,8 +188,10 @@ impl Part {
         let counts = remove(editor, tag, page, &classes, (&self.low, &self.high))?;
         // Copies of what fell may lie in envelopes.
         page.inbox = Inbox::default();
-        let own: Vec<(Class, ClassTag)> = page.classes.iter().map(|c| (c.class.clone(), c.tag)).collect();
-        page.plans.forget(editor, (tag, &page.user), &|erase| self.takes_all_of(erase, &own))?;
+        // Also of a class that is left empty, and went with its name.
+        let fence_key = &page.fence_key;
+        let tag_of = |class: &Class| class_tag(fence_key, class.as_str());
+        page.plans.forget(editor, (tag, &page.user), &|erase| self.takes_all_of(erase, &tag_of))?;
         let fences = &mut page.fences;
         match (self.when, self.class) {
             (When::Interaction(id), Some(class)) => {
@@ -276,7 +275,7 @@ impl Inner {
         #[cfg(feature = "testing")]
         let as_one = self.defect(super::Defect::FailTogether);
         {
-            let mut fate = Fate::new(state, pages, (&taken, &kept), &edit.fell);
+            let mut fate = Fate::new(state, pages, (&taken, &kept), (&edit.fell, &edit.cuts));
             for (.., ids) in &mut staying {
                 let mut stay = Vec::with_capacity(ids.len());
                 for id in std::mem::take(ids) {
@@ -295,10 +294,10 @@ impl Inner {
             }
         }
         let mut resolver = self.resolver(pages, state);
-        let (editor, root) = edit.parts()?;
         for (id, falling) in &cuts {
-            self.cut(editor, root, &mut resolver, (id, falling)).map_err(|e| cannot_stay(id, &e))?;
+            self.cut(edit, &mut resolver, (id, falling)).map_err(|e| cannot_stay(id, &e))?;
         }
+        let (editor, root) = edit.parts()?;
         for (class, reason, ids) in staying.into_iter().filter(|(.., ids)| !ids.is_empty()) {
             let note = Note::Kept { class, records: ids.len() as u64, reason: reason.to_owned() };
             if let Some(page) = page_of(editor, root, user)? {
@@ -339,7 +338,7 @@ pub(super) fn is_there(editor: &Editor<'_>, page: &UserPage, id: &RecordId) -> R
 /// Leaves the fence of a record of a live user that is not there: its id is never given, and says erased.
 pub(super) fn fence_record(editor: &mut Editor<'_>, page: &mut UserPage, id: &RecordId, epoch: u64) -> Result<Applied> {
     let what = (id.class, id.interaction, Some(id.ordinal));
-    if page.fences.cover(editor.pages, id.user, &page.fence_key, what)? {
+    if page.fences.cover_for_good(editor.pages, id.user, &page.fence_key, what)? {
         return Ok(Applied::already());
     }
     let point = Point::Record(id.class, id.interaction, id.ordinal);

@@ -1,8 +1,9 @@
 //! Planned erases and retention policies: what [`Engine::tend`] will do, and when.
 
-use super::due::next_due;
 use super::edit::{Edit, change_page};
-use super::part::is_there;
+use super::holds::protected;
+use super::part::{Part, is_there};
+use super::passing::next_due;
 use super::{Engine, Inner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp, UserId, UserTag};
@@ -18,6 +19,25 @@ use crate::tree::{Editor, Pages};
 
 fn too_many(what: &str, most: usize) -> Error {
     Error::new(ErrorKind::Refused, format!("there are {most} {what} already; take one back"))
+}
+
+/// Whether an erase of some of what a user has would be refused as held now.
+fn is_held_now(pages: &dyn Pages, user: UserTag, page: &UserPage, erase: &Erase) -> Result<bool> {
+    match erase.scope() {
+        Scope::Record(id) => protected(pages, page, id),
+        Scope::User { class, when, .. } => {
+            Part::of(page, (user, page.incarnation), (class.as_ref(), erase.kept()), *when)?.is_held(pages, page)
+        }
+    }
+}
+
+/// A user's planned erases, the next first.
+pub(super) fn plans_of(pages: &dyn Pages, user: UserTag, page: &UserPage) -> Result<Vec<Plan>> {
+    let mut plans = page.plans.all(pages, user, &page.user)?;
+    for plan in &mut plans {
+        plan.held = is_held_now(pages, user, page, &plan.erase)?;
+    }
+    Ok(plans)
 }
 
 impl Inner {
@@ -50,11 +70,12 @@ impl Inner {
 impl Engine {
     /// Plans an erase for a time to come. Until then it can be cancelled and its scope can be read; at that time it is done by the
     /// open engine, or by the next one to open, without anyone asking again. It is in the tree, and so in every copy. It is final
-    /// when it is done, whatever window it allows.
+    /// when it is done, whatever window it allows. A hold does not keep it from being planned, but from being done: [`Plan::held`] says
+    /// whether one covers it now.
     ///
     /// # Errors
     /// `Invalid` for a time that has passed, and for all that [`Engine::erase`] finds invalid; `Erased`, `Absent` where there is no such user or record; `Refused` beyond 64
-    /// for one user, and while the clock is not believed ([`Engine::clock_doubts`]); as [`Engine::erase`] and [`Engine::put`]. A hold refuses it when it is due.
+    /// for one user, and while the clock is not believed ([`Engine::clock_doubts`]); as [`Engine::erase`] and [`Engine::put`], but for `Held`.
     pub fn erase_at(&self, erase: impl Into<Erase>, due: Timestamp) -> Result<Plan> {
         let _wiped = WipeStack;
         let erase: Erase = erase.into();
@@ -71,8 +92,8 @@ impl Engine {
         if due <= now {
             return Err(Error::invalid("a planned erase is for a time to come; leave the time out to erase now"));
         }
-        let plan = Plan { id: inner.new_number()?, due, planned: now, erase };
-        inner.commit_edit(|state, pages, edit| {
+        let plan = Plan { id: inner.new_number()?, due, planned: now, erase, held: false };
+        let held = inner.commit_edit(|state, pages, edit| {
             let user = match plan.erase.scope() {
                 Scope::User { user, .. } => inner.user_page(state, user)?.0,
                 Scope::Record(id) => {
@@ -80,7 +101,7 @@ impl Engine {
                     id.user
                 }
             };
-            change_page(edit, user, |editor, page| {
+            let held = change_page(edit, user, |editor, page| {
                 if let Scope::Record(id) = plan.erase.scope()
                     && !is_there(editor, page, id)?
                 {
@@ -90,11 +111,12 @@ impl Engine {
                     return Err(too_many("planned erases for this user", PLANS_MAX));
                 }
                 page.plans.add(editor, user, &plan)?;
-                page.history.add(editor, user, now, &Note::Planned { id: plan.id, due })
+                page.history.add(editor, user, now, &Note::Planned { id: plan.id, due })?;
+                is_held_now(pages, user, page, &plan.erase)
             })?;
-            edit.due_by(user, due)
+            edit.due_by(user, due).map(|()| held)
         })?;
-        Ok(plan)
+        Ok(Plan { held, ..plan })
     }
 
     /// Cancels a planned erase.
@@ -130,7 +152,7 @@ impl Engine {
         self.inner.check_usable()?;
         let state = self.inner.state();
         let (tag, page) = self.inner.user_page(&state, user)?;
-        page.plans.all(&self.inner.pages(), tag, user)
+        plans_of(&self.inner.pages(), tag, &page)
     }
 
     /// Sets a policy of the store, or of one user in its place: another one of the same class and purpose is replaced. What

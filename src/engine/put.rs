@@ -28,7 +28,10 @@ fn user_erased() -> Error {
 }
 
 fn interaction_erased() -> Error {
-    erased("this interaction, or this class of it,", "what arrives late is not kept; put into a new interaction")
+    erased(
+        "this interaction, or this class of it,",
+        "it takes nothing more, not of a class that the erase kept either; put into a new interaction",
+    )
 }
 
 /// Whether an interaction may be one of a life that was erased: that it began before this one was created is all that tells.
@@ -274,9 +277,11 @@ impl Inner {
             return Ok(());
         };
         let rules = Rules { own: page.policies.all(pages, Some(id.user))?, store };
-        let most = rules.of_class(&staged.class).and_then(|p| p.max_records);
+        let policy = rules.of(&staged.class, &staged.entry.purpose);
+        // Where others of the class have another policy a look may come in vain.
+        let most = policy.and_then(|p| p.max_records);
         let over = most.is_some_and(|most| page.class(id.class).is_some_and(|slot| slot.records > most));
-        let expiry = rules.of(&staged.class, &staged.entry.purpose).and_then(|p| p.expiry(staged.interaction.began()));
+        let expiry = policy.and_then(|p| p.expiry(staged.interaction.began()));
         match over.then_some(Timestamp(1)).or(expiry) {
             Some(due) => edit.due_by(id.user, due.max(Timestamp(1))),
             None => Ok(()),

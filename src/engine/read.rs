@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 
 use super::lineage::Resolver;
-use super::reader::{Reader, Via};
+use super::reader::{Needs, Reader, Via};
 use super::{Engine, Inner, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
@@ -105,16 +105,14 @@ impl Engine {
         let context = record::payload_context(inner.realm, id.user, id.incarnation, &class, id.interaction);
         let info = info(id, &page.user, &class, &entry);
         let (secret, first) = (entry.secret.duplicate(), entry.first);
-        let mut ids = vec![*id];
-        let root = if entry.stands_alone() {
-            entry.secret
+        let (root, needs) = if entry.stands_alone() {
+            (entry.secret, Needs::new())
         } else {
             let mut resolver = inner.resolver(&pages, state);
             let root = resolver.resolve_read(id, &page, entry)?.duplicate();
-            ids.extend(resolver.seen().into_iter().filter(|seen| seen != id));
-            root
+            (root, resolver.seen())
         };
-        Ok(Reader::new(inner, ids, (secret, first, root, context), (info, state.head.geometry), via))
+        Ok(Reader::new(inner, needs, (secret, first, root, context), (info, state.head.geometry), via))
     }
 
     /// Writes a record to `out` and returns its length.

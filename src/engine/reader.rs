@@ -1,12 +1,14 @@
 //! Open records: readers that an erase closes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
 
 use zeroize::Zeroize;
 
+use super::clock::Floor;
+use super::edit::Cuts;
 use super::grants::revoked;
 use super::read::{Selector, record_erased};
 use super::{Inner, locked};
@@ -24,10 +26,15 @@ use crate::sync::Mutex;
 use crate::tree::Geometry;
 use crate::tree::sets::SetTag;
 
+/// A derived record and every one that it depends on, each with its sources.
+pub(super) type Needs = HashMap<RecordId, Vec<RecordId>>;
+
 /// The part of a reader that an erase reaches: its keys, the one opened chunk, and what was read and is on its way out.
 pub(super) struct Open {
-    /// The record, and every one that it depends on: it closes when one of them is erased.
-    ids: Vec<RecordId>,
+    /// The record: it closes when that is erased.
+    id: Option<RecordId>,
+    /// Or one that it depends on.
+    needs: Mutex<Needs>,
     /// A user whom all of it is about: it closes when anything of theirs is erased.
     about: Option<UserTag>,
     env: SharedEnv,
@@ -51,6 +58,8 @@ pub(super) struct Via {
     pub(super) user: UserTag,
     /// Numbers of the grants, and their ends.
     pub(super) grants: Vec<(u64, Option<Timestamp>)>,
+    /// No clock that is set back opens one again that ended.
+    pub(super) floor: Floor,
     /// And this training set is there.
     pub(super) set: Option<SetTag>,
 }
@@ -73,7 +82,7 @@ impl Inside {
     /// Whether it may be read now.
     fn check(&mut self, open: &Open) -> Result<()> {
         let over = self.via.as_ref().is_some_and(|via| {
-            let now = open.env.now();
+            let now = via.floor.now(&*open.env);
             !via.grants.iter().any(|(_, until)| until.is_none_or(|until| now < until))
         });
         if over {
@@ -95,12 +104,42 @@ impl Inside {
 
 impl Open {
     fn erased(&self) -> Error {
-        match self.ids.first() {
+        match &self.id {
             Some(id) => record_erased(id),
             None => {
                 Error::new(ErrorKind::Erased, "something of this user was erased meanwhile; ask for the report again")
             }
         }
+    }
+
+    /// Whether all that it reads from is gone with what is erased.
+    fn falls(&self, erased: &[Selector]) -> bool {
+        let taken = |id: &RecordId| erased.iter().any(|s| s.takes(id));
+        erased.iter().any(|s| self.about == Some(s.user))
+            || self.id.as_ref().is_some_and(taken)
+            || locked(&self.needs).keys().any(taken)
+    }
+
+    /// Records were cut from sources: what it depended on through these alone it needs no more.
+    fn cut(&self, cuts: &Cuts) {
+        let (Some(id), mut needs) = (self.id, locked(&self.needs)) else { return };
+        let mut is_cut = false;
+        for (record, from) in cuts {
+            if let Some(sources) = needs.get_mut(record) {
+                sources.retain(|source| !from.contains(source));
+                is_cut = true;
+            }
+        }
+        if !is_cut {
+            return;
+        }
+        let (mut reached, mut next) = (BTreeSet::new(), vec![id]);
+        while let Some(at) = next.pop() {
+            if reached.insert(at) {
+                next.extend(needs.get(&at).into_iter().flatten().copied());
+            }
+        }
+        needs.retain(|id, _| reached.contains(id));
     }
 }
 
@@ -168,11 +207,14 @@ impl Inner {
     /// Closes the readers of what is erased; a read in progress ends first. Gives where what they had read is held, for
     /// [`settle`].
     pub(super) fn close_readers(&self, erased: &[Selector]) -> Vec<Arc<Outlet>> {
-        self.close_where(|open| {
-            let takes = |s: &Selector| open.about == Some(s.user) || open.ids.iter().any(|id| s.takes(id));
-            let falls = erased.iter().any(takes);
-            falls.then(|| locked(&open.inside).close())
-        })
+        self.close_where(|open| open.falls(erased).then(|| locked(&open.inside).close()))
+    }
+
+    /// Has the readers of records that were cut from sources go on when these are erased.
+    pub(super) fn cut_readers(&self, cuts: &Cuts) {
+        if !cuts.is_empty() {
+            locked(&self.readers).iter().filter_map(Weak::upgrade).for_each(|open| open.cut(cuts));
+        }
     }
 
     /// Closes the readers that were opened by nothing but what `hit` takes from them.
@@ -188,12 +230,13 @@ impl Inner {
 
     fn register(
         &self,
-        (ids, about): (Vec<RecordId>, Option<UserTag>),
+        (id, needs, about): (Option<RecordId>, Needs, Option<UserTag>),
         keys: Option<Keys>,
         via: Option<Via>,
     ) -> Arc<Open> {
         let inside = Inside { closed: false, keys, via, outlets: Vec::new(), revoked: false };
-        let open = Arc::new(Open { ids, about, env: Arc::clone(&self.options.env), inside: Mutex::new(inside) });
+        let (needs, env) = (Mutex::new(needs), Arc::clone(&self.options.env));
+        let open = Arc::new(Open { id, needs, about, env, inside: Mutex::new(inside) });
         let mut readers = locked(&self.readers);
         readers.retain(|r| r.strong_count() > 0);
         readers.push(Arc::downgrade(&open));
@@ -202,7 +245,7 @@ impl Inner {
 
     /// Until when what is told of a user may go out: until something of theirs is erased. To be asked for in the state that it is told from.
     pub(super) fn live(&self, user: UserTag) -> Live {
-        Live::new(self.register((Vec::new(), Some(user)), None, None))
+        Live::new(self.register((None, Needs::new(), Some(user)), None, None))
     }
 
     fn close_where(&self, close: impl Fn(&Open) -> Option<Vec<Arc<Outlet>>>) -> Vec<Arc<Outlet>> {
@@ -219,10 +262,10 @@ impl Inner {
 }
 
 impl Reader {
-    /// A record whose secret, first segment's name, content root and context are these; it closes with any of `ids`.
+    /// A record whose secret, first segment's name, content root and context are these; it closes with any that it `needs`.
     pub(super) fn new(
         inner: &Arc<Inner>,
-        ids: Vec<RecordId>,
+        needs: Needs,
         (secret, first, root, context): (Key, BlobName, Key, Vec<u8>),
         (info, geometry): (RecordInfo, Geometry),
         via: Option<Via>,
@@ -230,7 +273,7 @@ impl Reader {
         // Most records are short: a buffer costs its wiping.
         let plain = Secret::zeroed(record::padded(info.length).min(CHUNK_BYTES as u64) as usize);
         let keys = Keys { secret, first, root, suite: None, context, geometry, segment: None, chunk: None, plain };
-        let open = inner.register((ids, None), Some(keys), via);
+        let open = inner.register((Some(info.id), needs, None), Some(keys), via);
         Reader { inner: Arc::clone(inner), open, info, position: 0 }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::plans::plans_of;
 use super::{CopyStatus, Engine};
 use crate::cell::{Finality, Promise};
 use crate::error::Result;
@@ -144,7 +145,7 @@ impl Engine {
             history: page.facts(&pages, tag)?,
             holds: page.holds.all(&pages, tag)?,
             needed: inner.needed(&state, tag, &page)?,
-            plans: page.plans.all(&pages, tag, user)?,
+            plans: plans_of(&pages, tag, &page)?,
             policies: page.policies.all(&pages, Some(tag))?,
             store_policies: super::edit::Edit::policies_of(&state).all(&pages, None)?,
             next_due: page.due,

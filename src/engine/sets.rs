@@ -122,7 +122,7 @@ impl Engine {
         let tag = set_tag(name);
         inner.commit_edit(|state, pages, edit| {
             let mut set = edit.sets.get(pages, &tag)?.ok_or_else(no_such_set)?;
-            let now = inner.options.env.now();
+            let now = inner.reading(state).latest();
             let mut added = 0;
             for id in ids {
                 inner.look_up_whole(state, id)?;
@@ -194,13 +194,14 @@ impl Engine {
 
     pub(super) fn open_set(&self, request: &Request, tag: &SetTag, out: impl Write) -> Result<Opened> {
         let inner = &self.inner;
-        let (ids, fell, to, purpose) = inner.commit_edit(|state, pages, edit| {
+        let (ids, fell, set) = inner.commit_edit(|state, pages, edit| {
             let set = edit.sets.get(pages, tag)?.ok_or_else(no_such_set)?;
             let pace = inner.check_request(request, &set.to, (set.last, set.pace))?;
             let now = inner.options.env.now();
-            let Members { live, dropped } = inner.members(state, edit, (tag, &set, now))?;
+            let clock = inner.reading(state);
+            let Members { live, dropped } = inner.members(state, edit, (tag, &set, clock.latest()))?;
             // By a clock that may be wrong nothing is given out, and nothing is taken out for good.
-            let believed = !inner.reading(state).doubted;
+            let believed = !clock.doubted;
             for id in dropped.iter().filter(|_| believed) {
                 let (editor, root) = edit.parts()?;
                 if let Some(page) = page_of(editor, root, id.user)? {
@@ -216,21 +217,25 @@ impl Engine {
             let principal = format!("training set {}, run {run}", set.name);
             inner.write_down(edit, &ids, &Access { principal, purpose: set.purpose.clone(), at: now })?;
             let fell = set.members.saturating_sub(members);
-            let (to, purpose) = (set.to, set.purpose.clone());
             let set = TrainingSet { last: request.made, runs: run, members, pace, ..set };
             edit.sets.set(&mut edit.editor, tag, &set)?;
-            Ok((ids, fell, to, purpose))
+            Ok((ids, fell, set))
         })?;
         let granted = |state: &State, id: &RecordId| {
-            let (pages, now) = (inner.pages(), inner.options.env.now());
+            let (pages, clock) = (inner.pages(), inner.reading(state));
             let Some(page) = inner.page_at(state, id.user)?.filter(|page| page.incarnation == id.incarnation) else {
                 return Ok(None);
             };
-            if Edit::sets_of(state).get(&pages, tag)?.is_none() {
+            // It may have been dropped, and another one made under its name.
+            let is_it = |there: TrainingSet| {
+                (there.made, there.to, &there.purpose) == (set.made, set.to, &set.purpose) && there.runs >= set.runs
+            };
+            if !Edit::sets_of(state).get(&pages, tag)?.is_some_and(is_it) || !page.lineage.is_member(&pages, id, tag)? {
                 return Ok(None);
             }
-            let grants = granted(&pages, id.user, &page, (&to, &purpose), id, now)?;
-            Ok((!grants.is_empty()).then_some(Via { user: id.user, grants, set: Some(*tag) }))
+            let grants = granted(&pages, id.user, &page, (&set.to, &set.purpose), id, clock.latest())?;
+            let via = |grants| Via { user: id.user, grants, floor: inner.floor(clock), set: Some(*tag) };
+            Ok(Some(grants).filter(|grants| !grants.is_empty()).map(via))
         };
         let opened = self.deliver(&ids, &granted, &request.to, out)?;
         Ok(Opened { fell: opened.fell + fell, ..opened })

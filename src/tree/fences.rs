@@ -219,6 +219,17 @@ impl Fences {
         self.refuse(pages, owner, fence_key, what, Timestamp(u64::MAX))
     }
 
+    /// The same, whatever a clock shows later: a span in doubt may let a put pass.
+    pub(crate) fn cover_for_good(
+        &self,
+        pages: &dyn Pages,
+        owner: UserTag,
+        fence_key: &Key,
+        what: (ClassTag, InteractionId, Option<u32>),
+    ) -> Result<bool> {
+        self.refuse(pages, owner, fence_key, what, Timestamp(0))
+    }
+
     /// The same for a put, by a clock that shows `now`.
     pub(crate) fn refuse(
         &self,
@@ -271,7 +282,7 @@ impl Fences {
         Ok(())
     }
 
-    /// Whether a whole interaction was erased, in every class.
+    /// Whether a whole interaction was erased, in every class, whatever a clock shows later.
     pub(crate) fn cover_interaction(
         &self,
         pages: &dyn Pages,
@@ -281,10 +292,8 @@ impl Fences {
     ) -> Result<bool> {
         let place = Fences::place(owner);
         let ms = interaction.began().0;
-        for kind in [RANGE, DOUBTED] {
-            if self.range_at(pages, place, (kind, None), ms)?.is_some_and(|(_, end)| end >= ms) {
-                return Ok(true);
-            }
+        if self.range_at(pages, place, (RANGE, None), ms)?.is_some_and(|(_, end)| end >= ms) {
+            return Ok(true);
         }
         self.has_point(pages, place, fence_key, Point::Interaction(interaction))
     }

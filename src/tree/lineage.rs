@@ -281,6 +281,11 @@ impl Lineage {
         self.tree.remove_range(editor, Self::place(id.user), &key, &key).map(|_| ())
     }
 
+    /// Whether a record of this user's is in a training set.
+    pub(crate) fn is_member(&self, pages: &dyn Pages, id: &RecordId, set: &SetTag) -> Result<bool> {
+        Ok(self.tree.get(pages, Self::place(id.user), &member_key(id, set))?.is_some())
+    }
+
     /// The records of this user's in a training set.
     pub(crate) fn members(
         &self,

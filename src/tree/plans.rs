@@ -26,6 +26,9 @@ pub struct Plan {
     pub planned: Timestamp,
     /// What it names.
     pub erase: Erase,
+    /// Whether a hold covers some of it, or a held record depends on some of it, when this is told: it is refused when it is due, unless
+    /// that is over by then. It is kept nowhere.
+    pub held: bool,
 }
 
 /// The plans for one user's records.
@@ -82,7 +85,8 @@ impl Plans {
             let mut k = Decoder::new(key, "planned erase");
             let (due, id) = (Timestamp(k.u64()?), k.u64()?);
             let mut d = Decoder::new(value, "planned erase");
-            plans.push(Plan { id, due, planned: Timestamp(d.u64()?), erase: Erase::read(&mut d, user)? });
+            let (planned, erase) = (Timestamp(d.u64()?), Erase::read(&mut d, user)?);
+            plans.push(Plan { id, due, planned, erase, held: false });
             d.end()?;
             Ok(ControlFlow::Continue(()))
         })?;

@@ -717,6 +717,20 @@ fn a_draft_kept_before_the_erase_becomes_the_certificate() {
 }
 
 #[test]
+fn a_callback_for_drafts_that_panics_fails_its_own_erase_alone() {
+    let world = world();
+    let engine = world.engine();
+    let outcomes = engine.erase_all(&[
+        asked(Scope::class(user("ada"), Class::audio())).drafted(|_| panic!("a bug in the application")),
+        asked(Scope::class(user("ben"), Class::audio())).drafted(|_| Ok(())),
+    ]);
+    let e = outcomes[0].as_ref().unwrap_err();
+    assert!(e.kind() == ErrorKind::Invalid && e.to_string().contains("nothing was erased"), "{e}");
+    assert!(outcomes[1].as_ref().is_ok_and(|done| done.certificate.is_some()));
+    assert_eq!(engine.erase(Scope::class(user("ada"), Class::audio())).unwrap().records, Some(2), "it was there still");
+}
+
+#[test]
 fn a_witness_that_is_given_twice_is_one() {
     let world = world();
     let engine = world.engine();

@@ -126,6 +126,39 @@ fn late_arrivals_stay_refused_also_where_nothing_was_put_for_a_while() {
     }
 }
 
+/// A span in doubt lets what comes later pass: whoever erases it by name is not told that it was erased already.
+#[test]
+fn what_only_a_span_in_doubt_covers_is_erased_by_a_fence_of_its_own() {
+    for class in [None, Some(Class::audio())] {
+        let world = World::new(110, SMALL);
+        let first = world.put("ada", Class::audio(), b"x");
+        world.wrong_by(YEAR);
+        let span = When::Between { from: None, until: None };
+        world.engine().erase(Scope::User { user: user("ada"), class: class.clone(), when: span }).unwrap();
+        world.wrong_by(0);
+        world.pass(HOUR);
+        let engine = world.engine();
+        // A record that was never there.
+        let began = engine.new_interaction().unwrap().began();
+        let mut bytes = first.to_bytes();
+        bytes[..6].copy_from_slice(&began.0.to_be_bytes()[2..]);
+        let never = RecordId::from_bytes(&bytes).unwrap();
+        let late = InteractionId::from_parts(began, [9; 10]);
+        let interaction = Scope::User { user: user("ada"), class, when: When::Interaction(late) };
+        for scope in [Scope::Record(never), interaction] {
+            let done = engine.erase(scope.clone()).unwrap();
+            assert_eq!((done.records, done.already), (Some(0), false), "{scope:?}");
+            assert!(engine.erase(scope).unwrap().already);
+        }
+        let put = |id| engine.put(Put::new(user("ada"), Class::audio()).interaction(id), &b"late"[..]);
+        assert_eq!(kind(put(late)), ErrorKind::Erased);
+        // The span in doubt goes with this one.
+        assert_ne!(put(never.interaction()).unwrap(), never);
+        assert_eq!(kind(put(late)), ErrorKind::Erased);
+        assert_eq!(kind(engine.get(&never)), ErrorKind::Erased);
+    }
+}
+
 fn retained(seed: u64) -> (World, RecordId) {
     let world = World::new(seed, SMALL);
     world.engine().set_policy(None, &Policy::new(Class::audio()).max_age(Duration::from_secs(90 * 86_400))).unwrap();
@@ -305,6 +338,38 @@ fn a_clock_that_is_ahead_ends_no_grant_and_no_membership_for_good() {
     let (request, _) = party.ask(&ticket, &*world.env).unwrap();
     engine.open_request(&request, Vec::new()).unwrap();
     assert_eq!(kind(engine.open_request(&request, Vec::new())), ErrorKind::Refused, "it opens once");
+}
+
+#[test]
+fn a_grant_that_ended_opens_nothing_by_a_clock_that_was_set_back() {
+    for restarts in [false, true] {
+        let mut world = World::new(91, SMALL);
+        let party = Identity::new(&*world.env).unwrap();
+        let public = party.public().unwrap();
+        let id = world.put("ada", Class::action(), b"a ride");
+        let until = Timestamp(world.env.now().0 + DAY as u64);
+        let grant = Grant::new(&public, "Ride skill", "to train").until(until);
+        let ticket = world.engine().grant(&user("ada"), grant).unwrap();
+        let set = world.engine().make_set("rides", &public, "to train").unwrap();
+        assert_eq!(world.engine().add_to_set("rides", &[id]).unwrap(), 1);
+        world.pass(2 * DAY);
+        // The store knows the time by this.
+        world.put("ben", Class::action(), b"a ride");
+        world.wrong_by(-YEAR);
+        if restarts {
+            world.reopen();
+        }
+        let engine = world.engine();
+        let open = |ticket| {
+            let (request, _) = party.ask(ticket, &*world.env).unwrap();
+            engine.open_request(&request, Vec::new())
+        };
+        assert_eq!(kind(open(&ticket)), ErrorKind::Refused);
+        assert_eq!(kind(engine.add_to_set("rides", &[id])), ErrorKind::Refused);
+        let opened = open(&set).unwrap();
+        assert_eq!((opened.records, opened.fell), (0, 1));
+        assert!(read(engine, &id).is_ok());
+    }
 }
 
 #[test]

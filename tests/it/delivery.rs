@@ -461,3 +461,29 @@ impl Unpack for Files {
         Ok(())
     }
 }
+
+#[test]
+fn a_set_that_is_dropped_and_made_again_gives_nothing_to_an_opening_that_began_before() {
+    for filled in [false, true] {
+        let world = World::new(10, SMALL);
+        let (engine, party) = (world.engine(), Party::new(&world));
+        let all: Vec<_> = (0..3).map(|n| world.put("ada", Class::audio(), &bytes(n, 100_000))).collect();
+        engine.grant(&user("ada"), party.grant()).unwrap();
+        let public = party.0.public().unwrap();
+        let ticket = engine.make_set("voices", &public, "to help").unwrap();
+        engine.add_to_set("voices", &all).unwrap();
+        let (request, _) = party.0.ask(&ticket, &*world.env).unwrap();
+        let again = || {
+            engine.drop_set("voices").unwrap();
+            engine.make_set("voices", &public, "to help").unwrap();
+            if filled {
+                engine.add_to_set("voices", &all).unwrap();
+            }
+        };
+        let mut out = Slow::new(1 << 20, 50_000, again);
+        let opened = engine.open_request(&request, &mut out).unwrap();
+        assert_eq!((opened.records, opened.fell), (0, 3));
+        assert!(out.bytes < 17_000);
+        assert_eq!(engine.accesses(&all[2]).unwrap().len(), 1, "it stands in the report all the same");
+    }
+}

@@ -101,6 +101,31 @@ fn a_planned_erase_is_cancelled_and_bad_ones_are_refused() {
 }
 
 #[test]
+fn a_plan_that_names_an_interaction_falls_with_it_also_where_its_class_is_empty_then() {
+    let of = |class: Class, interaction| {
+        let when = When::Interaction(interaction);
+        Erase::new(Scope::User { user: user("ada"), class: Some(class), when })
+    };
+    let whole = |interaction| Erase::new(Scope::interaction(user("ada"), interaction));
+    let every = |_: InteractionId| Erase::new(Scope::class(user("ada"), Class::audio()));
+    let but = |interaction| whole(interaction).keep(Class::transcript(), "it is wanted");
+    for (n, erase) in [&every as &dyn Fn(InteractionId) -> Erase, &whole, &but].into_iter().enumerate() {
+        let world = World::new(16 + n as u64, SMALL);
+        let engine = world.engine();
+        let audio = world.put("ada", Class::audio(), b"wake me");
+        let text = Put::new(user("ada"), Class::transcript()).interaction(audio.interaction());
+        engine.put(text, &b"wake me"[..]).unwrap();
+        engine.erase_at(of(Class::audio(), audio.interaction()), world.in_days(1)).unwrap();
+        let other = engine.erase_at(of(Class::transcript(), audio.interaction()), world.in_days(1)).unwrap();
+        engine.erase(erase(audio.interaction())).unwrap();
+        let left = if n == 1 { vec![] } else { vec![other] };
+        assert_eq!(engine.plans(&user("ada")).unwrap(), left, "{n}");
+        let told = format!("{:?}", facts(engine, "ada"));
+        assert_eq!(told.contains(&audio.interaction().to_string()), n != 1, "{n}: {told}");
+    }
+}
+
+#[test]
 fn a_planned_erase_that_is_held_is_refused_once_and_tried_again() {
     let world = World::new(3, SMALL);
     let engine = world.engine();
@@ -119,6 +144,46 @@ fn a_planned_erase_that_is_held_is_refused_once_and_tried_again() {
     assert_eq!(world.tend().planned, 1);
     assert_eq!(kind(read(engine, &audio)), ErrorKind::Erased);
     assert!(engine.plans(&user("ada")).unwrap().is_empty());
+}
+
+#[test]
+fn whoever_plans_an_erase_is_told_of_a_hold_that_covers_it_now() {
+    let world = World::new(20, SMALL);
+    let engine = world.engine();
+    let audio = world.put("ada", Class::audio(), b"wake me");
+    let text = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(audio));
+    engine.put(text, &b"wake me"[..]).unwrap();
+    let plan = |erase: Erase| engine.erase_at(erase, world.in_days(1)).unwrap();
+    let (of_ada, of_ben) = (Scope::user(user("ada")), Scope::user(user("ben")));
+    let free = plan(of_ada.clone().into());
+    assert!(!free.held);
+    // Hers is needed by what is held of his.
+    let hold = engine.hold(&user("ben"), Hold::new("a court asks", "Amtsgericht").class(Class::transcript())).unwrap();
+    for held in [of_ada.clone(), Scope::class(user("ada"), Class::audio()), Scope::Record(audio), of_ben.clone()] {
+        assert!(plan(held.clone().into()).held, "{held:?}");
+    }
+    assert!(!plan(Erase::new(of_ada).keep(Class::audio(), "it is needed")).held);
+    assert!(!plan(Scope::class(user("ben"), Class::audio()).into()).held);
+    let told = |name: &str| engine.plans(&user(name)).unwrap().iter().filter(|plan| plan.held).count();
+    assert_eq!((told("ada"), told("ben")), (4, 1), "the one planned before, too");
+    assert_eq!(engine.report(&user("ben")).unwrap().plans.iter().filter(|plan| plan.held).count(), 1);
+    engine.lift(&user("ben"), hold, "over", "Amtsgericht").unwrap();
+    assert_eq!((told("ada"), told("ben")), (0, 0));
+}
+
+#[test]
+fn the_program_tells_of_a_hold_that_covers_what_is_planned() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"wake me");
+    let plan = ["erase", "store", "--user", "ada", "--in", "30d", "--yes"];
+    assert!(!cli.ok(&plan).contains("hold"));
+    cli.ok(&["hold", "add", "store", "--user", "ada", "--reason", "a court asks", "--authority", "Amtsgericht"]);
+    let told = cli.ok(&plan);
+    assert!(told.contains("under a legal hold now"), "{told}");
+    let told: serde_json::Value = serde_json::from_str(&cli.ok(&[&plan[..], &["--json"]].concat())).unwrap();
+    assert_eq!(told["held"], true);
+    assert!(cli.ok(&["plan", "list", "store", "--user", "ada"]).contains("yes"));
+    assert!(cli.ok(&["report", "store", "--user", "ada"]).contains("held now"));
 }
 
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
@@ -250,6 +315,56 @@ fn numbers_dates_and_purposes_limit() {
 }
 
 #[test]
+fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
+    let world = World::new(15, SMALL);
+    let engine = world.engine();
+    let put = |interaction: InteractionId, purpose: &str| {
+        let put = Put::new(user("ada"), Class::audio()).interaction(interaction).purpose(purpose);
+        engine.put(put, &b"x"[..]).unwrap()
+    };
+    engine.set_policy(None, &Policy::new(Class::audio()).purpose("treatment").max_age(100 * DAY)).unwrap();
+    let treated: Vec<RecordId> = (0..3).map(|_| put(engine.new_interaction().unwrap(), "treatment")).collect();
+    let first = engine.new_interaction().unwrap();
+    let fall = [put(first, ""), put(first, "advice")];
+    let beside = put(first, "treatment");
+    world.env.advance(10);
+    let last = put(engine.new_interaction().unwrap(), "advice");
+    let policy = Policy::new(Class::audio()).max_records(2);
+    assert_eq!(engine.would_expire(None, &policy).unwrap(), 2);
+    engine.set_policy(None, &policy).unwrap();
+    assert_eq!(world.tend().expired, 2);
+    assert!(fall.iter().all(|id| kind(read(engine, id)) == ErrorKind::Erased));
+    assert!(treated.iter().chain([&beside, &last]).all(|id| read(engine, id).is_ok()));
+    assert!(engine.status().unwrap().next_due.unwrap() > world.in_days(90), "nothing is due but by age");
+    // Nor does one of another policy push others out, or come too late for them.
+    put(treated[0].interaction(), "treatment");
+    assert_eq!(world.tend().expired, 0);
+    // A user's own policy comes before the store's, whatever it asks of the purpose: it counts all.
+    engine.set_policy(Some(&user("ada")), &policy).unwrap();
+    assert_eq!(world.tend().expired, 4);
+    assert!(read(engine, &last).is_ok());
+}
+
+#[test]
+fn the_program_tells_beforehand_what_a_number_takes() {
+    let cli = Cli::new();
+    let put = |purpose: &str| {
+        std::fs::write(cli.path("payload"), b"x").unwrap();
+        cli.ok(&["put", "store", "--user", "ada", "--class", "audio", "--purpose", purpose, "payload"])
+    };
+    cli.ok(&["policy", "set", "store", "--class", "audio", "--purpose", "treatment", "--max-age", "90d"]);
+    let treated = put("treatment");
+    for purpose in ["treatment", "advice", "advice"] {
+        put(purpose);
+    }
+    let refused = cli.fails(2, &["policy", "set", "store", "--class", "audio", "--max-records", "1"]);
+    assert!(refused.contains("1 records of class audio"), "{refused}");
+    let told = cli.ok(&["policy", "set", "store", "--class", "audio", "--max-records", "1", "--yes"]);
+    assert!(told.contains("1 records passed it"), "{told}");
+    cli.ok(&["get", "store", &treated, "-o", "out"]);
+}
+
+#[test]
 fn what_is_held_stays_when_its_time_has_come_and_the_rest_goes() {
     let world = World::new(6, SMALL);
     let engine = world.engine();
@@ -332,6 +447,24 @@ fn a_pending_erase_says_so_until_it_is_final() {
         .erase_all(&[Erase::new(Scope::Record(last)), Erase::new(Scope::user(user("ben"))).final_within(DAY)]);
     assert!(outcomes.iter().all(|o| o.as_ref().unwrap().finality.is_final()));
     assert!(world.tape.exposed(&*world.cell).unwrap().is_empty());
+}
+
+#[test]
+fn an_erase_at_once_does_not_wait_for_one_of_its_commit_that_took_its_scope() {
+    let world = World::new(22, SMALL);
+    let audio = world.put("ada", Class::audio(), b"wake me");
+    let text = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(audio));
+    let text = world.engine().put(text, &b"wake me"[..]).unwrap();
+    let more = world.put("ben", Class::audio(), b"more");
+    let waits = |scope| Erase::new(scope).final_within(DAY);
+    for (scope, within) in [(Scope::user(user("ada")), text), (Scope::Record(more), more)] {
+        let done = world.engine().erase_all(&[waits(scope), Erase::new(Scope::Record(within))]);
+        let done: Vec<_> = done.into_iter().map(Result::unwrap).collect();
+        assert!(!done[0].already && done[1].already);
+        assert!(done.iter().all(|done| done.finality.is_final()), "{done:?}");
+        assert_eq!(world.engine().status().unwrap().pending, None);
+        assert!(!world.tape.exposed(&*world.cell).unwrap().contains_key(&within));
+    }
 }
 
 #[test]

@@ -197,6 +197,26 @@ fn what_is_revoked_or_erased_while_it_is_opened_goes_no_further() {
 }
 
 #[test]
+fn a_grant_that_ends_while_it_is_opened_ends_though_the_clock_is_set_back() {
+    let world = World::new(9, SMALL);
+    let engine = world.engine();
+    let party = Party::new(&world);
+    for n in 0..5 {
+        world.put("ada", Class::audio(), &bytes(n, 70_000));
+    }
+    let until = Timestamp(world.env.now().0 + 3_600_000);
+    let ticket = engine.grant(&user("ada"), grant(&party).until(until)).unwrap();
+    let (request, _) = party.identity.ask(&ticket, &*world.env).unwrap();
+    let mut parcel = Vec::new();
+    let then = || {
+        world.env.advance(2 * 3_600_000);
+        world.env.set_wrong(-24 * 3_600_000);
+    };
+    let opened = engine.open_request(&request, Interrupted { written: 0, then, out: &mut parcel }).unwrap();
+    assert_eq!((opened.records, opened.fell), (1, 4));
+}
+
+#[test]
 fn a_training_set_that_shrinks() {
     let mut world = World::new(5, SMALL);
     let party = Party::new(&world);

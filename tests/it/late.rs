@@ -124,6 +124,26 @@ fn an_erase_of_what_is_still_on_its_way_refuses_it() {
 }
 
 #[test]
+fn what_arrives_late_is_refused_of_a_kept_class_too_and_says_so() {
+    for whole in [false, true] {
+        let world = World::new(10, SMALL);
+        let engine = world.engine();
+        let alarm = world.put("ada", Class::action(), b"an alarm");
+        let here = alarm.interaction();
+        let scope = if whole { Scope::user(user("ada")) } else { Scope::interaction(user("ada"), here) };
+        engine.erase(Erase::new(scope).keep(Class::action(), "it rings")).unwrap();
+        for class in [Class::action(), Class::audio(), Class::new("profile").unwrap()] {
+            let late = engine.put(into("ada", class, here), &b"late"[..]).unwrap_err();
+            assert_eq!(late.kind(), ErrorKind::Erased);
+            assert!(late.to_string().contains("not of a class that the erase kept either"), "{late}");
+        }
+        assert_eq!(read(engine, &alarm).unwrap(), b"an alarm");
+        let next = engine.new_interaction().unwrap();
+        assert!(engine.put(into("ada", Class::action(), next), &b"another"[..]).is_ok());
+    }
+}
+
+#[test]
 fn a_part_of_a_user_to_come_is_fenced_and_the_rest_is_welcome() {
     let mut world = World::new(5, SMALL);
     let (deleted, other) = {

@@ -1,7 +1,8 @@
 //! What was derived falls with what it was derived from, in any user's tree; what is kept, is kept for a reason.
 
 use keyfall::engine::{CopyMode, Erase, Fact, Follow, Options, Source, When};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope};
+use keyfall::env::Env;
+use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
 
 use crate::support::{SMALL, World, bytes, kind, read, user};
 
@@ -110,6 +111,47 @@ fn of_a_user_who_goes_a_class_can_stay() {
     assert_eq!(count(engine, "ada"), 20);
 }
 
+/// The second erase took the transcript for one that had fallen with its recording: the first had just cut it from that.
+#[test]
+fn what_two_erases_of_one_commit_both_keep_stays() {
+    let but = |classes: &[Class]| {
+        let all = Erase::new(Scope::user(user("ada")));
+        classes.iter().fold(all, |erase, class| erase.keep(class.clone(), "it is wanted"))
+    };
+    for planned in [false, true] {
+        let world = World::new(13 + u64::from(planned), SMALL);
+        let engine = world.engine();
+        let audio = world.put("ada", Class::audio(), b"the call");
+        let action = world.put("ada", Class::action(), b"the booking");
+        let text = derive(engine, "ada", Class::transcript(), b"both", &[audio, action]).unwrap();
+        let further = derive(engine, "ada", Class::transcript(), b"a summary", &[text]).unwrap();
+        let erases = [but(&[Class::transcript(), Class::action()]), but(&[Class::transcript()])];
+        if planned {
+            for (n, erase) in (1..).zip(&erases) {
+                engine.erase_at(erase.clone(), Timestamp(world.env.now().0 + n * 1000)).unwrap();
+            }
+            world.env.advance(10_000);
+            assert_eq!(engine.tend(&mut |_| {}).unwrap().planned, 2);
+        } else {
+            let done = engine.erase_all(&erases);
+            let records: Vec<_> = done.iter().map(|done| done.as_ref().unwrap().records).collect();
+            assert_eq!(records, [Some(1), Some(1)]);
+        }
+        assert_eq!(read(engine, &text).unwrap(), b"both");
+        assert_eq!(read(engine, &further).unwrap(), b"a summary");
+        assert!([audio, action].iter().all(|id| kind(read(engine, id)) == ErrorKind::Erased));
+        assert_eq!(engine.lineage(&text).unwrap().sources, vec![]);
+        assert_eq!(opened(&world).len(), 2);
+        let kept = engine.history(&user("ada")).unwrap().into_iter().filter_map(|(_, fact)| match fact {
+            Fact::Kept { class, records, .. } => Some((class, records)),
+            _ => None,
+        });
+        let text = (Some(Class::transcript()), 2);
+        // Of a class without records nothing is shown by name.
+        assert_eq!(kept.collect::<Vec<_>>(), [text.clone(), (None, 1), text]);
+    }
+}
+
 #[test]
 fn what_is_kept_still_falls_with_a_source_that_was_not_erased_with_it() {
     let world = World::new(4, SMALL);
@@ -148,6 +190,36 @@ fn what_was_detached_stands_on_its_own() {
     assert!(opened(&world).is_empty());
     assert_eq!(kind(engine.detach(&text, "too late")), ErrorKind::Erased);
     assert_eq!(kind(engine.history(&user("nobody"))), ErrorKind::Absent);
+}
+
+/// A reader knew all that its record had depended on when it was opened, and was closed as erased with any of it.
+#[test]
+fn a_reader_of_what_was_detached_goes_on_when_the_source_is_erased() {
+    for kept in [false, true] {
+        let world = World::new(15, SMALL);
+        let engine = world.engine();
+        let audio = world.put("ada", Class::audio(), b"the call");
+        let text = derive(engine, "ada", Class::transcript(), &bytes(5, 40_000), &[audio]).unwrap();
+        let further = derive(engine, "ben", Class::action(), &bytes(6, 40_000), &[text]).unwrap();
+        let both = derive(engine, "ben", Class::action(), &bytes(7, 40_000), &[text, audio]).unwrap();
+        let mut open: Vec<_> = [text, further, both].iter().map(|id| engine.get(id).unwrap()).collect();
+        let mut byte = [0; 1];
+        assert!(open.iter_mut().all(|reader| reader.read_some(&mut byte).unwrap() == 1));
+        if kept {
+            engine.erase(Erase::new(Scope::user(user("ada"))).keep(Class::transcript(), "it is wanted")).unwrap();
+        } else {
+            engine.detach(&text, "it is wanted").unwrap();
+            engine.erase(Scope::Record(audio)).unwrap();
+        }
+        for reader in &mut open[..2] {
+            assert_eq!(reader.write_to(&mut Vec::new()).unwrap(), 39_999);
+        }
+        assert_eq!(kind(open[2].read_some(&mut byte)), ErrorKind::Erased, "it was derived from both");
+        engine.erase(Scope::Record(text)).unwrap();
+        for reader in &mut open {
+            assert_eq!(kind(reader.read_some(&mut byte)), ErrorKind::Erased);
+        }
+    }
 }
 
 #[test]

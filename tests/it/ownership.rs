@@ -1,12 +1,12 @@
 //! Who owns a store: only its owner destroys keys, whatever else is opened with the same root cell.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keyfall::cell::{Contents, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
-use keyfall::engine::{CopyMode, OpenAs, Options, restore};
+use keyfall::engine::{CopyMode, Erase, OpenAs, Options, Request, restore};
 use keyfall::ids::StoreId;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::HoardingCell;
@@ -106,6 +106,41 @@ fn a_look_into_a_backup_leaves_a_newer_root_key_alone() {
     assert_eq!(world.cell.load().unwrap().keys.len(), 1, "the owner finishes its erase");
     assert_eq!(read(world.engine(), &late).unwrap(), b"put after the backup");
     assert_eq!(kind(open(&world, backup, OpenAs::Owner)), ErrorKind::Refused, "the backup is of a destroyed epoch");
+}
+
+/// An engine that only looked asked the cell to destroy the old root key, when it was asked for a certificate.
+#[test]
+fn a_look_issues_no_certificate_and_destroys_nothing_for_one() {
+    let (mut world, _) = backed_up(7);
+    let stuck = Arc::new(Stuck { cell: world.cell.clone(), stuck: AtomicBool::new(false) });
+    world.engine = None;
+    let cell: Arc<dyn RootCell> = stuck.clone();
+    let engine = Engine::open(world.store.clone(), cell, world.options.clone()).unwrap();
+    let draft = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&draft);
+    let erase = Erase::new(Scope::user(user("ada"))).certified(Request::default()).drafted(move |draft| {
+        *keep.lock().unwrap() = Some(draft.clone());
+        Ok(())
+    });
+    let certificate = engine.erase(erase).unwrap().certificate.unwrap().sign().unwrap();
+    let draft = draft.lock().unwrap().clone().unwrap();
+    stuck.stuck.store(true, Ordering::SeqCst);
+    engine.erase(Scope::user(user("bob"))).unwrap_err();
+    drop(engine);
+    let keys = world.cell.load().unwrap().keys.len();
+    assert!(keys > 1, "published, not retired");
+
+    let look = open(&world, world.store.clone(), OpenAs::ReadOnly).unwrap();
+    assert_eq!(kind(look.upgrade(&certificate, None)), ErrorKind::Fenced);
+    assert_eq!(kind(look.certificate(&draft)), ErrorKind::Fenced);
+    assert_eq!(kind(look.checkpoint()), ErrorKind::Fenced);
+    assert!(look.log_key().is_ok());
+    assert_eq!(world.cell.load().unwrap().keys.len(), keys, "a look destroys nothing");
+    drop(look);
+    world.reopen();
+    assert_eq!(world.cell.load().unwrap().keys.len(), 1);
+    assert!(world.engine().upgrade(&certificate, None).is_ok());
+    assert!(world.engine().certificate(&draft).is_ok());
 }
 
 /// A restore drill opened what it had restored, with the real cell; a policy was due; production was dead.

@@ -78,6 +78,11 @@ pub(crate) fn plan(engine: &Engine, erase: Erase, delay: Duration, (yes, json): 
         "{what} is erased at {}, by whichever keyfall has the store open then, or next",
         output::time(due)
     ))?;
+    if plan.held {
+        line(
+            "some of it is under a legal hold now (`keyfall hold list`): unless that is lifted by then, it is refused",
+        )?;
+    }
     line(format_args!("to cancel: keyfall plan cancel --user {user} --id {id}"))
 }
 
@@ -100,17 +105,27 @@ pub(crate) fn plans(command: PlanCommand, cell: Option<&Path>, json: bool) -> Do
             }
             let rows = plans.iter().map(|plan| {
                 let (due, planned) = (output::time(plan.due), output::time(plan.planned));
-                vec![hold_id(plan.id), due, described(&plan.erase), planned]
+                let held = if plan.held { "yes" } else { "no" };
+                vec![hold_id(plan.id), due, described(&plan.erase), planned, held.to_owned()]
             });
-            line(table(&["ID", "DUE", "WHAT", "PLANNED"], rows))
+            line(table(&["ID", "DUE", "WHAT", "PLANNED", "HELD"], rows))
         }
     }
 }
 
 /// A change of a set of policies.
 type Change<'c> = dyn Fn(&mut Vec<Policy>) + 'c;
-/// A user, its policies before and after, and when its records began and whether they count.
-type OfOne = (UserId, [Vec<Policy>; 2], Vec<(Timestamp, bool)>);
+/// A user, the policies that hold for it, its own and the store's, and its records.
+type OfOne = (UserId, [Vec<Policy>; 2], Vec<Kept>);
+
+/// A record, as limits see it.
+struct Kept {
+    began: Timestamp,
+    /// Whether it passed a limit of time.
+    passed: bool,
+    /// Whether the number of its class holds for it: its policy is the class's.
+    counts: bool,
+}
 
 /// A change of policies falls upon records that are there already: asks, as an erase does, where any pass a limit by it now.
 fn ask_if_any_fall(engine: &Engine, user: Option<&UserId>, (class, change): (&Class, &Change<'_>), yes: bool) -> Done {
@@ -163,7 +178,8 @@ fn falling(
                 let policy = holding(class, rules, &record.purpose);
                 let by_age = policy.and_then(|p| p.max_age).map(|age| began.0.saturating_add(millis(age)));
                 let until = policy.and_then(|p| p.until).map(|until| until.0);
-                records.push((began, by_age.into_iter().chain(until).min().is_some_and(|at| at <= now.0)));
+                let passed = by_age.into_iter().chain(until).min().is_some_and(|at| at <= now.0);
+                records.push(Kept { began, passed, counts: policy.is_some_and(|p| p.purpose.is_none()) });
             }
         }
         match page.next {
@@ -183,12 +199,14 @@ fn holding<'p>(class: &Class, rules: &'p [Vec<Policy>; 2], purpose: &str) -> Opt
 }
 
 /// How many of one user's records of a class, oldest first, pass a limit: by age, by date, or since there are too many.
-fn passing(class: &Class, rules: &[Vec<Policy>; 2], records: &[(Timestamp, bool)]) -> u64 {
+fn passing(class: &Class, rules: &[Vec<Policy>; 2], records: &[Kept]) -> u64 {
     let most = holding(class, rules, "").and_then(|p| p.max_records).unwrap_or(u64::MAX);
-    let over = records.len().saturating_sub(usize::try_from(most).unwrap_or(usize::MAX));
+    let counted: Vec<Timestamp> = records.iter().filter(|r| r.counts).map(|r| r.began).collect();
+    let over = counted.len().saturating_sub(usize::try_from(most).unwrap_or(usize::MAX));
     // The oldest interactions go whole.
-    let before = over.checked_sub(1).and_then(|last| records.get(last)).map(|(began, _)| *began);
-    records.iter().filter(|(began, passed)| *passed || before.is_some_and(|before| *began <= before)).count() as u64
+    let before = over.checked_sub(1).and_then(|last| counted.get(last)).copied();
+    let falls = |r: &&Kept| r.passed || r.counts && before.is_some_and(|before| r.began <= before);
+    records.iter().filter(falls).count() as u64
 }
 
 fn millis(span: Duration) -> u64 {

@@ -261,7 +261,7 @@ pub(crate) fn fact(fact: &Fact) -> Value {
 pub(crate) fn plan(plan: &Plan) -> Value {
     json!({
         "id": hold_id(plan.id), "due": time(plan.due), "planned": time(plan.planned),
-        "what": crate::erasing::described(&plan.erase),
+        "what": crate::erasing::described(&plan.erase), "held": plan.held,
     })
 }
 

@@ -113,7 +113,10 @@ fn shared(report: &Report) -> Vec<String> {
 
 /// What falls by itself, and when.
 fn until(report: &Report) -> Vec<String> {
-    let planned = |plan: &Plan| format!("erase of {} planned for {}", described(&plan.erase), output::time(plan.due));
+    let planned = |plan: &Plan| {
+        let held = if plan.held { ", held now" } else { "" };
+        format!("erase of {} planned for {}{held}", described(&plan.erase), output::time(plan.due))
+    };
     let mut all: Vec<String> = report.plans.iter().map(planned).collect();
     all.extend(report.policies.iter().map(output::limits));
     all.extend(report.store_policies.iter().map(|policy| format!("for everybody: {}", output::limits(policy))));

@@ -384,7 +384,7 @@ pub(crate) enum Command {
         /// A record, by the id that `put` printed.
         #[arg(long, value_name = "ID", conflicts_with_all = ["user", "class", "interaction", "after", "before"])]
         record: Option<RecordId>,
-        /// Leave the records of this class, detached from what falls; may be given many times.
+        /// Leave the records of this class, detached from what falls; may be given many times. What arrives late is refused, of this class too.
         #[arg(long, value_name = "CLASS", requires = "user", requires = "reason", conflicts_with_all = ["class", "record"])]
         keep: Vec<Class>,
         /// Why they stay; it stands in the user's history.
