@@ -87,6 +87,7 @@ impl Step {
         }
         let update = Update { files: self.changed, head: self.head, mark: Some(self.mark), ..Update::default() };
         self.index.apply(&update)?;
+        self.files.write().unwrap_or_else(PoisonError::into_inner).told(&update.files);
         self.recent.write().unwrap_or_else(PoisonError::into_inner).learning = Arc::default();
         Ok(self.mark)
     }

@@ -229,7 +229,7 @@ impl LogStore {
     fn step(&self, tail: &mut Tail) -> Result<Step> {
         let mark = self.sync(tail)?;
         let names = self.recent.write().unwrap_or_else(PoisonError::into_inner).take();
-        let changed = self.files_mut().changed();
+        let changed = self.files().changed();
         Ok(Step {
             index: Arc::clone(&self.index),
             recent: Arc::clone(&self.recent),
@@ -269,9 +269,16 @@ impl LogStore {
                 }
             }
         }
-        update.files = self.files_mut().changed();
-        self.index.apply(&update)?;
+        self.tell(update)?;
         Ok(removed)
+    }
+
+    /// Tells the index of a change, and of what files hold since.
+    fn tell(&self, update: Update) -> Result<()> {
+        let update = Update { files: self.files().changed(), ..update };
+        self.index.apply(&update)?;
+        self.files_mut().told(&update.files);
+        Ok(())
     }
 
     fn is_there(&self, name: &BlobName, at: Location) -> Result<bool> {
@@ -455,8 +462,7 @@ impl Store for LogStore {
             self.log.sync_names()?;
             update.gone.iter().for_each(|file| self.files_mut().forget(*file));
         }
-        update.files = self.files_mut().changed();
-        self.index.apply(&update)?;
+        self.tell(update)?;
         Ok(done)
     }
 

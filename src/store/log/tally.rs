@@ -119,11 +119,15 @@ impl Files {
         self.changed.remove(&file);
     }
 
-    /// What changed since the last call, and the last file, which alone grows: what an index is to know at this end of the log.
-    pub(super) fn changed(&mut self) -> BTreeMap<u32, Blobs> {
-        let mut changed = std::mem::take(&mut self.changed);
-        changed.extend(self.of.last_key_value().map(|(file, _)| *file));
-        changed.into_iter().filter_map(|file| Some((file, self.of.get(&file)?.clone()))).collect()
+    /// What changed since an index was told, and the last file, which alone grows: what an index is to know at this end of the log.
+    pub(super) fn changed(&self) -> BTreeMap<u32, Blobs> {
+        let last = self.of.last_key_value().map(|(file, _)| file);
+        self.changed.iter().chain(last).filter_map(|file| Some((*file, self.of.get(file)?.clone()))).collect()
+    }
+
+    /// Notes that an index was told so. What it missed it must be told again: a file of which it counts too few blobs looks empty too soon.
+    pub(super) fn told(&mut self, known: &BTreeMap<u32, Blobs>) {
+        self.changed.retain(|file| known.get(file).is_none_or(|known| self.of.get(file) != Some(known)));
     }
 
     /// Notes that a blob was given back, in `known` too: what [`Files::changed`] said.
