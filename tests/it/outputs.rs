@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::command_line::Cli;
@@ -273,4 +274,96 @@ fn what_is_unsealed_into_a_directory_with_other_things_leaves_them() {
     assert_eq!(std::fs::read_dir(cli.path("out")).unwrap().count(), 0, "the directory stays, and nothing in it");
     cli.ok(&["unseal", "--key", "ada.key", "sealed", "out"]);
     assert!(cli.path("out/report.html").exists());
+}
+
+/// Every file in a place, with its bytes.
+fn files(place: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    if !place.is_dir() {
+        return vec![(place.to_owned(), std::fs::read(place).unwrap())];
+    }
+    let mut all: Vec<_> = std::fs::read_dir(place).unwrap().flat_map(|entry| files(&entry.unwrap().path())).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn no_output_lands_in_a_store_a_cell_or_a_keyholder_whosever_they_are() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"sound");
+    cli.ok(&["copy", "add", "store", "replica"]);
+    cli.ok(&["init", "other", "--accept-remnants"]);
+    cli.ok(&["init", "far", "--cell", "keys/far", "--accept-remnants"]);
+    cli.ok(&["keyholder", "init", "kh", "--accept-remnants"]);
+    std::fs::write(cli.path("ada.inbox"), cli.ok(&["inbox", "store", "--user", "ada"])).unwrap();
+    std::fs::write(cli.path("said"), "wake me").unwrap();
+    std::os::unix::fs::symlink("other.cell", cli.path("link")).unwrap();
+    cli.ok(&["erase", "store", "--user", "nobody", "-o", "no.erased", "--yes"]);
+    cli.ok(&["key", "a.key"]);
+    cli.ok(&["export", "store", "--user", "ada", "--to", "a.key.pub", "sealed"]);
+    let others = ["other", "other.cell", "far", "far.cell", "keys", "kh"];
+    let before = others.map(|name| files(&cli.path(name)));
+    for place in [
+        "store.cell/slot-a",
+        "store/log/00000001.log",
+        "other.cell/slot-a",
+        "other.cell/new",
+        "link/slot-b",
+        "other/log/00000001.log",
+        "other/keyfall",
+        "other/not/yet",
+        "replica/new",
+        "far.cell",
+        "keys/far/slot-a",
+        "kh/identity",
+        "kh/stores/new",
+    ] {
+        for args in [
+            &["get", "store", &id, "-o", place, "--force"][..],
+            &["report", "store", "--user", "ada", "-o", place, "--force"],
+            &["export", "store", "--user", "ada", "--to", "a.key.pub", place, "--force"],
+            &["seal", "--to", "ada.inbox", "--user", "ada", "--class", "audio", "said", "-o", place, "--force"],
+            &["erase", "store", "--user", "ada", "-o", place, "--force", "--yes"],
+            &["key", place],
+        ] {
+            let e = cli.fails(6, args);
+            assert_eq!(e.trim_end().lines().count(), 1, "{args:?}: {e}");
+        }
+    }
+    for dir in ["other", "other/new", "other.cell", "link/new", "kh/new", "keys/far", "replica/new"] {
+        cli.fails(6, &["export", "store", "--user", "ada", dir]);
+        cli.fails(6, &["unseal", "--key", "a.key", "sealed", dir]);
+        cli.fails(6, &["certificate", "get", "store", "--user", "ada", dir]);
+        cli.fails(6, &["log", "export", "store", dir]);
+        cli.fails(6, &["demo", "--keep", dir]);
+    }
+    for place in ["other/new", "other.cell/new", "link/new", "kh/new", "keys/far/new", "replica/new"] {
+        cli.fails(6, &["backup", "store", place]);
+        cli.fails(6, &["copy", "add", "store", place]);
+        cli.fails(6, &["restore", "--cell", "store.cell", "--into", place, "replica"]);
+        cli.fails(6, &["init", place, "--accept-remnants"]);
+        cli.fails(6, &["init", "fresh", "--cell", place, "--accept-remnants"]);
+        cli.fails(6, &["keyholder", "init", place, "--accept-remnants"]);
+    }
+    assert!(!cli.path("fresh").exists());
+    assert_eq!(others.map(|name| files(&cli.path(name))), before);
+    assert_eq!(cli.run(&["get", "store", &id]).stdout, b"sound");
+    // What was copied out of one, and a keyholder's key, want --force.
+    std::fs::copy(cli.path("other.cell/slot-a"), cli.path("slot")).unwrap();
+    std::fs::copy(cli.path("kh/identity"), cli.path("identity.bak")).unwrap();
+    std::fs::copy(cli.path("far.cell"), cli.path("place")).unwrap();
+    for place in ["slot", "identity.bak", "place"] {
+        let e = cli.fails(6, &["get", "store", &id, "-o", place]);
+        assert!(e.contains("--force"), "{e}");
+        cli.ok(&["get", "store", &id, "-o", place, "--force"]);
+    }
+}
+
+#[test]
+fn nobody_else_writes_to_the_file_that_says_where_a_cell_is() {
+    let cli = Cli::empty();
+    let bin = env!("CARGO_BIN_EXE_keyfall");
+    let script = format!("umask 000; {bin} init store --cell keys/cell --accept-remnants");
+    assert!(Command::new("sh").args(["-c", &script]).current_dir(cli.dir.path()).output().unwrap().status.success());
+    let mode = cli.path("store.cell").metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode & !0o644, 0, "{mode:o}");
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::args::{CertificateCommand, TrustArgs, store_and};
 use crate::commands::{Done, write_whole};
+use crate::guarded;
 use crate::log::{from_dir, read_text};
 use crate::output::{self, line, value};
 use crate::stores::{look, open};
@@ -24,6 +25,7 @@ pub(crate) fn run(command: CertificateCommand, cell: Option<&Path>, json: bool) 
     match command {
         CertificateCommand::Get { places, user } => {
             let (store, [dir]) = store_and(places)?;
+            guarded::check_dir(&dir)?;
             get(&look(&store, cell)?, &user, &dir, json)
         }
         CertificateCommand::Show { certificate, html, proof } => show(&read(&certificate)?, (html, proof, json)),

@@ -17,7 +17,7 @@ use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, line, progress, table, value};
 use crate::stores::{Adopted, Making, absolute, adopt, apart, look, look_root, make, open, outside};
 use crate::{
-    certificate, copies, due, erasing, grants, holds, import, inbox, keyholders, lineage, log, report, sealed,
+    certificate, copies, due, erasing, grants, guarded, holds, import, inbox, keyholders, lineage, log, report, sealed,
 };
 
 pub(crate) use crate::outfile::write_whole;
@@ -85,6 +85,9 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Export { places, user, to, force } => {
             let (store, [dir]) = store_and(places)?;
             outside(&store, cell, &dir)?;
+            if to.is_none() {
+                guarded::check_dir(&dir)?;
+            }
             let engine = open(&store, cell)?;
             match to {
                 Some(to) => report::export_sealed(&engine, &user, &to, (&dir, Replace::forced(force)), json),
@@ -334,6 +337,7 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
     let mut places = vec![("the store to build", into), ("the cell", cell_place)];
     places.extend(copies.iter().map(|copy| ("the copy", &**copy)));
     restorable(&places)?;
+    guarded::check_place(into)?;
     let pointer = Adopted::check(into, cell_place)?;
     let cell = look_root(cell_place)?;
     let sources = copies.iter().map(|c| Ok(Arc::new(SledStore::look(c)?) as Arc<dyn Store>));

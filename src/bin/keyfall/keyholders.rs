@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::args::KeyholderCommand;
 use crate::commands::{Done, one};
+use crate::guarded;
 use crate::output::{line, table, value, warn};
 use crate::stores::{cell_of, open, open_as_it_is};
 
@@ -22,10 +23,12 @@ pub(crate) fn env() -> SharedEnv {
 pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
         KeyholderCommand::Init { dir, accept_remnants } => {
+            guarded::check_place(&dir)?;
             let id = KeyholderDir::create(&dir, accept_remnants, &System)?.id();
             if json { value(&json!({"keyholder": id.to_string()})) } else { line(id) }
         }
         KeyholderCommand::Engine { cell } => {
+            guarded::check_place(&cell)?;
             let id = EngineKey::in_dir(&cell, &System)?.id();
             if json { value(&json!({"engine": id.to_string()})) } else { line(id) }
         }

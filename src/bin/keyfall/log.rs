@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::args::{LogCommand, store_and};
 use crate::commands::{Done, one, write_whole};
+use crate::guarded;
 use crate::output::{line, progress, value};
 use crate::stores::{look, open};
 
@@ -37,6 +38,7 @@ pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done 
         }
         LogCommand::Export { places } => {
             let (store, [dir]) = store_and(places)?;
+            guarded::check_dir(&dir)?;
             export(&open(&store, cell)?, &dir, json)
         }
         LogCommand::Verify { dir, trust } => {
@@ -57,7 +59,10 @@ pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done 
             told(&checkpoint, &cosigned.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), json)
         }
         LogCommand::Serve { dir, listen } => serve(&dir, &listen),
-        LogCommand::Cosign { dir, witness, key } => cosign(&dir, &witness, &key, json),
+        LogCommand::Cosign { dir, witness, key } => {
+            guarded::check_dir(&dir)?;
+            cosign(&dir, &witness, &key, json)
+        }
     }
 }
 

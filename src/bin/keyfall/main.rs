@@ -10,6 +10,7 @@ mod demo;
 mod due;
 mod erasing;
 mod grants;
+mod guarded;
 mod holds;
 mod import;
 mod inbox;

@@ -3,7 +3,8 @@
 //! Invariants:
 //! * What is written lies beside its place under a name of its own, readable by its owner alone, until it is complete and on the disk.
 //! * A device, a pipe or an open descriptor is written through; a link is followed, and stays; a directory is refused.
-//! * A certificate or a secret is not replaced unless that was asked for: neither can be made again.
+//! * A certificate or a secret is not replaced unless that was asked for: neither can be made again. What lies in a store, a root cell or at a
+//!   keyholder is never replaced.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions, Permissions};
@@ -18,6 +19,8 @@ use keyfall::{Error, ErrorKind};
 use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
 use rustix::io::Errno;
 
+use crate::guarded;
+
 /// As many as the kernel follows.
 pub(crate) const LINKS_MAX: usize = 40;
 /// As far as a file is read to know what it is.
@@ -30,6 +33,8 @@ pub(crate) enum Replace {
     Ordinary,
     /// Whatever file is there.
     Anything,
+    /// The file that says where a store's cell is: others may read it, and write to it never.
+    Pointer,
 }
 
 impl Replace {
@@ -112,11 +117,28 @@ fn irreplaceable(file: &Path) -> Option<&'static str> {
     if File::open(file).and_then(|f| f.take(LOOK_BYTES).read_to_end(&mut bytes)).is_err() {
         return Some("what cannot be read, and may be a certificate");
     }
-    let has = |what: &[u8]| bytes.windows(what.len()).any(|window| window == what);
-    if bytes.starts_with(b"keyfall-private-") || bytes.starts_with(b"keyfall-once-") {
+    let holds = |text: &[u8], what: &[u8]| text.windows(what.len()).any(|window| window == what);
+    // keyfall-private-1:, keyfall-keyholder-private-1:, keyfall-once-1: and the like.
+    let label = bytes.split(|byte| *byte == b':').next().unwrap_or_default();
+    let is_label = label.len() < 64 && label.starts_with(b"keyfall-");
+    if is_label && (holds(label, b"-private-") || holds(label, b"-once-")) {
         return Some("a secret key");
     }
-    has(b"\nkeyfall/certificate@v").then_some("a certificate")
+    let magics: [(&[u8], _); 4] = [
+        (b"KFSLOT", "a slot of a root cell"),
+        (b"KFCLAIM", "a claim to a store"),
+        (b"KFFRAME", "a part of a store's log"),
+        (b"keyfall store, format ", "the marker of a store"),
+    ];
+    if let Some((_, what)) = magics.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Some(*what);
+    }
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let place = lines.next().is_some_and(|line| line.starts_with(b"/"));
+    if place && lines.next().is_some_and(|line| line.len() == 38 && line.starts_with(b"store ")) {
+        return Some("the place of a root cell");
+    }
+    holds(&bytes, b"\nkeyfall/certificate@v").then_some("a certificate")
 }
 
 fn may_replace(place: &Path, target: &Path, replace: Replace) -> Result<(), Error> {
@@ -132,7 +154,7 @@ fn may_replace(place: &Path, target: &Path, replace: Replace) -> Result<(), Erro
     }
 }
 
-fn parent(target: &Path) -> &Path {
+pub(crate) fn parent(target: &Path) -> &Path {
     target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -174,10 +196,7 @@ impl OutFile {
         }
         let (target, was) = match landing(&place)? {
             Landing::New(target) => (target, None),
-            Landing::File(target, meta) => {
-                may_replace(&place, &target, replace)?;
-                (target, Some(meta))
-            }
+            Landing::File(target, meta) => (target, Some(meta)),
             Landing::Through(path) => {
                 let out = stdout()?;
                 let same = |a: Metadata, b: Metadata| (a.dev(), a.ino(), a.rdev()) == (b.dev(), b.ino(), b.rdev());
@@ -188,6 +207,12 @@ impl OutFile {
                 return Ok(OutFile { file, place, way: Way::Through, precious });
             }
         };
+        if replace != Replace::Pointer {
+            guarded::check_file(&place, &target)?;
+        }
+        if was.is_some() {
+            may_replace(&place, &target, replace)?;
+        }
         let (part, file) = part(&place, &target)?;
         Ok(OutFile { place, file, way: Way::Beside { part, target, was: was.map(Box::new), replace }, precious })
     }
@@ -228,7 +253,7 @@ impl OutFile {
         let Way::Beside { part, target, was, replace } = std::mem::replace(&mut self.way, Way::Through) else {
             return self.file.flush().map_err(|e| self.failed(e));
         };
-        let whole = self.whole(was.as_deref());
+        let whole = self.whole(was.as_deref(), replace);
         let done = whole
             .and_then(|()| self.land(&part, &target, was.is_some(), replace))
             .and_then(|()| File::open(parent(&target)).and_then(|dir| dir.sync_all()).map_err(|e| self.failed(e)));
@@ -242,13 +267,15 @@ impl OutFile {
     }
 
     /// Gives it its length, mode and owner, and has it on the disk.
-    fn whole(&mut self, was: Option<&Metadata>) -> Result<(), Error> {
+    fn whole(&mut self, was: Option<&Metadata>, replace: Replace) -> Result<(), Error> {
         let file = &mut self.file;
         if let Some(was) = was {
             // Only root can give a file away; for anybody else it stays their own.
             let _ = std::os::unix::fs::fchown(&*file, Some(was.uid()), Some(was.gid()));
         }
         let mode = was.map_or_else(new_mode, |was| was.mode() & 0o777);
+        // Whoever writes there chooses the key.
+        let mode = if replace == Replace::Pointer { mode & 0o644 } else { mode };
         let done = file
             .stream_position()
             .and_then(|len| file.set_len(len))

@@ -13,6 +13,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::commands::Done;
+use crate::guarded;
 use crate::outfile::{OutFile, Replace};
 use crate::output::{Failure, line, value};
 use crate::report::extension;
@@ -21,6 +22,7 @@ const SECRET: &str = "keyfall-once-1:";
 
 /// Writes a file that only its owner reads, and that was not there.
 fn write_secret(place: &Path, text: &str) -> Result<(), Error> {
+    guarded::check_file(place, place)?;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(place);
     let written = file.and_then(|mut file| writeln!(file, "{text}").and_then(|()| file.sync_all()));
     written.map_err(|e| Error::io(place.display(), e))
@@ -139,6 +141,7 @@ pub(crate) fn unseal(key: &Path, sealed: &Path, dir: &Path, json: bool) -> Done 
     };
     let parcel = File::open(sealed).map_err(|e| Error::io(sealed.display(), e))?;
     let io = |e: io::Error| Error::io(dir.display(), e);
+    guarded::check_dir(dir)?;
     std::fs::create_dir_all(dir).map_err(io)?;
     if std::fs::read_dir(dir).map_err(io)?.next().is_some() {
         return Err(

@@ -16,8 +16,8 @@ use keyfall::quorum::{Member, Rule};
 use keyfall::store::SledStore;
 use keyfall::{Engine, Error, ErrorKind, Options};
 
-use crate::outfile::{LINKS_MAX, write_whole};
-use crate::{keyholders, output};
+use crate::outfile::{LINKS_MAX, Replace, write_to};
+use crate::{guarded, keyholders, output};
 
 /// First word of the line that binds a cell's place to a store.
 const BOUND: &str = "store ";
@@ -83,7 +83,7 @@ fn write_pointer(file: &Path, place: &Path, store: Option<&str>) -> Result<(), E
         return Err(Error::new(ErrorKind::Invalid, "a cell's place has no line break in it; name another"));
     }
     let bound = store.map_or(String::new(), |id| format!("{BOUND}{id}\n"));
-    write_whole(file, |out| {
+    write_to(file, Replace::Pointer, |out| {
         let written = out.write_all(&[&place[..], b"\n", bound.as_bytes()].concat());
         written.map_err(|e| Error::io(file.display(), e))
     })
@@ -316,6 +316,8 @@ pub(crate) struct Making {
 /// Makes a store and a cell that does not lie inside it.
 pub(crate) fn make(store: &Path, cell: Option<&Path>, making: Making) -> Result<Engine, Error> {
     let place = cell_of(store, cell)?;
+    guarded::check_place(store)?;
+    guarded::check_place(&place)?;
     let pointer = pointer_to_write(store, &place)?;
     let blobs = SledStore::create(store)?;
     let spread = making.spread.is_some();
