@@ -367,3 +367,53 @@ fn nobody_else_writes_to_the_file_that_says_where_a_cell_is() {
     let mode = cli.path("store.cell").metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode & !0o644, 0, "{mode:o}");
 }
+
+/// Whether the file system has files without a name.
+fn has_unnamed_files(dir: &Path) -> bool {
+    use rustix::fs::{Mode, OFlags};
+    let has = rustix::fs::open(dir, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR | Mode::WUSR).is_ok();
+    if !has {
+        println!("skipped: this file system has no files without a name");
+    }
+    has
+}
+
+#[test]
+fn what_is_cut_short_leaves_no_plaintext() {
+    let cli = Cli::new();
+    let content = bytes(1, 20 << 20);
+    let id = cli.put("ada", "audio", &content);
+    if !has_unnamed_files(cli.dir.path()) {
+        return;
+    }
+    let began = std::time::Instant::now();
+    cli.ok(&["get", "store", &id, "-o", "whole"]);
+    let typical = began.elapsed();
+    assert_eq!(std::fs::read(cli.path("whole")).unwrap(), content);
+    let mut cut = 0;
+    for round in 0..40 {
+        let mut child = cli.command(&["get", "store", &id, "-o", "new"]).spawn().unwrap();
+        std::thread::sleep(typical.mul_f64(f64::from(round) / 40.0));
+        child.kill().unwrap();
+        cut += u32::from(!child.wait().unwrap().success());
+        assert_eq!(leftovers(&cli), Vec::<String>::new());
+        // There, it is whole.
+        assert!(std::fs::read(cli.path("new")).map_or(true, |there| there == content));
+        let _ = std::fs::remove_file(cli.path("new"));
+    }
+    assert!(cut > 5, "{cut} of them were cut");
+}
+
+#[test]
+fn an_export_says_what_stands_in_its_way() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"sound");
+    std::fs::create_dir_all(cli.path("out/records")).unwrap();
+    std::fs::write(cli.path(&format!("out/records/{id}.bin")), "sound").unwrap();
+    let e = cli.fails(1, &["export", "store", "--user", "ada", "out"]);
+    assert!(e.contains(&format!("{id}.bin")) && e.contains("cut short"), "{e}");
+    cli.ok(&["key", "a.key"]);
+    cli.ok(&["export", "store", "--user", "ada", "--to", "a.key.pub", "sealed"]);
+    let e = cli.fails(1, &["unseal", "--key", "a.key", "sealed", "out"]);
+    assert!(e.contains("out/records") && e.contains("cut short"), "{e}");
+}

@@ -1,7 +1,8 @@
 //! Output files: whole under their name, or not there at all.
 //!
 //! Invariants:
-//! * What is written lies beside its place under a name of its own, readable by its owner alone, until it is complete and on the disk.
+//! * What is written has no name until it is complete and on the disk: whatever ends the process, nothing of it is left. Where the file
+//!   system has no such files it lies beside its place under a name of its own. Its owner alone reads it until then.
 //! * A device, a pipe or an open descriptor is written through; a link is followed, and stays; a directory is refused.
 //! * A certificate or a secret is not replaced unless that was asked for: neither can be made again. What lies in a store, a root cell or at a
 //!   keyholder is never replaced.
@@ -9,14 +10,14 @@
 use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use keyfall::env::{Env, System};
 use keyfall::{Error, ErrorKind};
-use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, fallocate, linkat, open, renameat_with};
 use rustix::io::Errno;
 
 use crate::guarded;
@@ -56,8 +57,8 @@ enum Landing {
 
 /// How the bytes get there.
 enum Way {
-    /// Into a file beside the target, which is then renamed.
-    Beside { part: PathBuf, target: PathBuf, was: Option<Box<Metadata>>, replace: Replace },
+    /// Into a file on the target's file system, which then gets that name; `part` is its name until then, where it has one.
+    Beside { part: Option<PathBuf>, target: PathBuf, was: Option<Box<Metadata>>, replace: Replace },
     /// Straight.
     Through,
     /// Straight, to this process's standard output.
@@ -158,15 +159,40 @@ pub(crate) fn parent(target: &Path) -> &Path {
     target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A new file beside `target` that only its owner reads.
-fn part(place: &Path, target: &Path) -> Result<(PathBuf, File), Error> {
+/// A name beside `target` that nothing has.
+fn drawn(target: &Path) -> Result<PathBuf, Error> {
+    let mut drawn = [0; 8];
+    System.fill(&mut drawn)?;
+    Ok(parent(target).join(format!(".keyfall-{:016x}.part", u64::from_be_bytes(drawn))))
+}
+
+/// Where the system has an open file.
+fn descriptor(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// A new file without a name that only its owner reads.
+fn unnamed(dir: &Path) -> io::Result<File> {
+    let file = File::from(open(dir, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?);
+    // It gets its name by way of this, which is not there everywhere.
+    descriptor(&file).metadata().map(|_| file)
+}
+
+/// Gives a file without a name one that is free.
+fn link(file: &File, name: &Path) -> Result<(), Errno> {
+    linkat(CWD, descriptor(file), CWD, name, AtFlags::SYMLINK_FOLLOW)
+}
+
+/// A new file for `target` that only its owner reads, and its name, where it has one.
+fn part(place: &Path, target: &Path) -> Result<(Option<PathBuf>, File), Error> {
     let dir = parent(target);
+    if let Ok(file) = unnamed(dir) {
+        return Ok((None, file));
+    }
     loop {
-        let mut drawn = [0; 8];
-        System.fill(&mut drawn)?;
-        let part = dir.join(format!(".keyfall-{:016x}.part", u64::from_be_bytes(drawn)));
+        let part = drawn(target)?;
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part) {
-            Ok(file) => return Ok((part, file)),
+            Ok(file) => return Ok((Some(part), file)),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let text = format!("{}: there is no directory {}; make it first", place.display(), dir.display());
@@ -250,19 +276,26 @@ impl OutFile {
 
     /// Makes it durable under its name.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
-        let Way::Beside { part, target, was, replace } = std::mem::replace(&mut self.way, Way::Through) else {
+        let Way::Beside { mut part, target, was, replace } = std::mem::replace(&mut self.way, Way::Through) else {
             return self.file.flush().map_err(|e| self.failed(e));
         };
         let whole = self.whole(was.as_deref(), replace);
         let done = whole
-            .and_then(|()| self.land(&part, &target, was.is_some(), replace))
+            .and_then(|()| self.land(&mut part, &target, was.is_some(), replace))
             .and_then(|()| File::open(parent(&target)).and_then(|dir| dir.sync_all()).map_err(|e| self.failed(e)));
         done.map_err(|e| {
             if !self.precious {
-                let _ = std::fs::remove_file(&part);
+                let _ = part.as_ref().map(std::fs::remove_file);
+                return e;
+            }
+            if self.file.metadata().is_ok_and(|meta| meta.nlink() == 0) {
+                part = self.name_beside(&target).ok();
             }
             // Where it got to its place and only the directory's sync failed, there is nothing beside it.
-            if part.exists() { e.context(format!("what was written is kept as {}", part.display())) } else { e }
+            match part.filter(|part| part.exists()) {
+                Some(part) => e.context(format!("what was written is kept as {}", part.display())),
+                None => e,
+            }
         })
     }
 
@@ -289,10 +322,26 @@ impl OutFile {
         if self.precious { untellable(&self.place, e) } else { Error::io(self.place.display(), e) }
     }
 
-    fn land(&self, part: &Path, target: &Path, there: bool, replace: Replace) -> Result<(), Error> {
+    /// Gives a file that has no name one beside `target`.
+    fn name_beside(&self, target: &Path) -> Result<PathBuf, Error> {
+        loop {
+            let name = drawn(target)?;
+            match link(&self.file, &name) {
+                Ok(()) => return Ok(name),
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(self.failed(e.into())),
+            }
+        }
+    }
+
+    fn land(&self, part: &mut Option<PathBuf>, target: &Path, there: bool, replace: Replace) -> Result<(), Error> {
         let io = |e: io::Error| self.failed(e);
         if !there {
-            match renameat_with(CWD, part, CWD, target, RenameFlags::NOREPLACE) {
+            let landed = match part.as_deref() {
+                None => link(&self.file, target),
+                Some(part) => renameat_with(CWD, part, CWD, target, RenameFlags::NOREPLACE),
+            };
+            match landed {
                 Ok(()) => return Ok(()),
                 // Somebody made it meanwhile, or the file system cannot tell.
                 Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => {}
@@ -304,7 +353,12 @@ impl OutFile {
             Landing::New(_) => {}
             _ => return Err(invalid(&self.place, "was replaced by something else meanwhile")),
         }
-        std::fs::rename(part, target).map_err(io)
+        let from = match part.take() {
+            Some(part) => part,
+            // A link never replaces what is there; a rename does.
+            None => self.name_beside(target)?,
+        };
+        std::fs::rename(part.insert(from), target).map_err(io)
     }
 }
 
@@ -325,7 +379,7 @@ impl Write for OutFile {
 
 impl Drop for OutFile {
     fn drop(&mut self) {
-        if let Way::Beside { part, .. } = &self.way {
+        if let Way::Beside { part: Some(part), .. } = &self.way {
             let _ = std::fs::remove_file(part);
         }
     }

@@ -310,8 +310,12 @@ pub(crate) fn export(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> 
     let io = |e: io::Error| Error::io(dir.display(), e);
     std::fs::create_dir_all(dir.join("records")).map_err(io)?;
     let mut there = std::fs::read_dir(dir).map_err(io)?.chain(std::fs::read_dir(dir.join("records")).map_err(io)?);
-    if there.any(|entry| entry.is_ok_and(|e| e.file_name() != "records")) {
-        let text = format!("{} is not empty; name an empty directory", dir.display());
+    if let Some(entry) = there.find_map(|entry| entry.ok().filter(|e| e.file_name() != "records")) {
+        let text = format!(
+            "{} is not empty: {} is there, maybe from an export that was cut short; name an empty directory",
+            dir.display(),
+            entry.path().display()
+        );
         return Err(Error::new(ErrorKind::Exists, text).into());
     }
     let report = engine.report(user)?;

@@ -143,10 +143,13 @@ pub(crate) fn unseal(key: &Path, sealed: &Path, dir: &Path, json: bool) -> Done 
     let io = |e: io::Error| Error::io(dir.display(), e);
     guarded::check_dir(dir)?;
     std::fs::create_dir_all(dir).map_err(io)?;
-    if std::fs::read_dir(dir).map_err(io)?.next().is_some() {
-        return Err(
-            Error::new(ErrorKind::Exists, format!("{} is not empty; name an empty directory", dir.display())).into()
+    if let Some(Ok(entry)) = std::fs::read_dir(dir).map_err(io)?.next() {
+        let text = format!(
+            "{} is not empty: {} is there, maybe from an unseal that was cut short; name an empty directory",
+            dir.display(),
+            entry.path().display()
         );
+        return Err(Error::new(ErrorKind::Exists, text).into());
     }
     std::fs::create_dir_all(dir.join("records")).map_err(io)?;
     let mut into = Into { dir, records: 0, fell: 0, made: Vec::new() };
