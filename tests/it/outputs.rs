@@ -130,9 +130,9 @@ fn an_output_takes_the_mode_of_what_it_replaces_and_leaves_links_and_devices_alo
     cli.ok(&["get", "store", &id, "-o", "dangling"]);
     assert_eq!(std::fs::read(cli.path("to-be-made")).unwrap(), content);
     // A new file has the mode that any program's would have.
-    let script = format!("umask 027; {} get store {id} -o new", env!("CARGO_BIN_EXE_keyfall"));
+    let script = format!("umask 027; {} key pair", env!("CARGO_BIN_EXE_keyfall"));
     assert!(Command::new("sh").args(["-c", &script]).current_dir(cli.dir.path()).status().unwrap().success());
-    assert_eq!(mode("new"), 0o640);
+    assert_eq!((mode("pair"), mode("pair.pub")), (0o600, 0o640));
     if device(&cli, "null", "3") {
         cli.ok(&["get", "store", &id, "-o", "null"]);
         assert!(cli.path("null").symlink_metadata().unwrap().file_type().is_char_device());
@@ -416,4 +416,46 @@ fn an_export_says_what_stands_in_its_way() {
     cli.ok(&["export", "store", "--user", "ada", "--to", "a.key.pub", "sealed"]);
     let e = cli.fails(1, &["unseal", "--key", "a.key", "sealed", "out"]);
     assert!(e.contains("out/records") && e.contains("cut short"), "{e}");
+}
+
+#[test]
+fn what_is_about_a_person_is_for_its_owner_to_read() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"sound");
+    cli.put("ada", "transcript", b"wake me");
+    let mode = |name: &str| cli.path(name).metadata().unwrap().permissions().mode() & 0o777;
+    cli.ok(&["get", "store", &id, "-o", "sound"]);
+    cli.ok(&["report", "store", "--user", "ada", "-o", "report"]);
+    cli.ok(&["export", "store", "--user", "ada", "out"]);
+    cli.ok(&["erase", "store", "--user", "ada", "--class", "audio", "-o", "ada.erased", "--yes"]);
+    cli.ok(&["certificate", "get", "store", "--user", "ada", "certificates"]);
+    let record = format!("out/records/{id}.bin");
+    for file in ["sound", "report", "out/report.json", "out/report.html", &record, "ada.erased"] {
+        assert_eq!(mode(file), 0o600, "{file}");
+    }
+    for entry in std::fs::read_dir(cli.path("certificates")).unwrap() {
+        assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    for dir in ["out", "out/records", "certificates"] {
+        assert_eq!(mode(dir), 0o700, "{dir}");
+    }
+}
+
+#[test]
+fn what_fails_takes_away_what_it_made_and_nothing_else() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"sound");
+    cli.fails(4, &["export", "store", "--user", "nobody", "out"]);
+    cli.fails(4, &["certificate", "get", "store", "--user", "nobody", "certificates"]);
+    cli.fails(4, &["certificate", "get", "store", "--user", "ada", "certificates"]);
+    assert!(!cli.path("out").exists() && !cli.path("certificates").exists());
+    cli.ok(&["backup", "store", "old"]);
+    cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
+    std::fs::create_dir(cli.path("empty")).unwrap();
+    std::fs::create_dir_all(cli.path("taken.keys/slot-a")).unwrap();
+    let inode = cli.path("empty").metadata().unwrap().ino();
+    cli.fails(6, &["restore", "--cell", "store.cell", "--into", "empty", "old"]);
+    assert!(!cli.run(&["init", "empty", "--cell", "taken.keys", "--accept-remnants"]).status.success());
+    assert_eq!(cli.path("empty").metadata().unwrap().ino(), inode, "it is the directory that was there");
+    assert_eq!(std::fs::read_dir(cli.path("empty")).unwrap().count(), 0);
 }

@@ -14,6 +14,7 @@ use crate::args::{CertificateCommand, TrustArgs, store_and};
 use crate::commands::{Done, write_whole};
 use crate::guarded;
 use crate::log::{from_dir, read_text};
+use crate::outfile::{Replace, private_dir, write_private};
 use crate::output::{self, line, value};
 use crate::stores::{look, open};
 
@@ -53,7 +54,7 @@ pub(crate) fn read(file: &Path) -> Result<Certificate, Error> {
 }
 
 pub(crate) fn write(certificate: &Certificate, file: &Path) -> Result<(), Error> {
-    write_whole(file, |out| {
+    write_private(file, Replace::Anything, |out| {
         io::Write::write_all(out, certificate.to_string().as_bytes())
             .and_then(|()| out.sync_all())
             .map_err(|e| Error::io(file.display(), e))
@@ -86,15 +87,16 @@ pub(crate) fn keep(engine: &Engine, user: &UserId, certificate: &Certificate) ->
 }
 
 fn get(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> Done {
-    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir.display(), e))?;
     let class = Some(Class::new(CLASS)?);
     let mut files = Vec::new();
     let mut query = Query { user: Some(user.clone()), class, ..Query::default() };
     loop {
         let listing = engine.list(&query)?;
         for info in &listing.records {
+            // Of a user that is not here, or has none, no directory is left.
+            private_dir(dir)?;
             let file = dir.join(format!("{}.erased", info.id));
-            write_whole(&file, |out| engine.get_to(&info.id, out).map(|_| ()))?;
+            write_private(&file, Replace::Anything, |out| engine.get_to(&info.id, out).map(|_| ()))?;
             files.push(file.display().to_string());
         }
         match listing.next {

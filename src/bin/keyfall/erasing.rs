@@ -71,7 +71,7 @@ struct Waiting {
 
 impl Waiting {
     fn prepare((store, cell): (&Path, Option<&Path>), output: &Output, bytes: u64) -> Result<Self, Error> {
-        let mut file = out_file(store, cell, &output.place, output.force)?;
+        let mut file = out_file(store, cell, &output.place, output.force)?.private();
         file.reserve(bytes)?;
         let spare = if file.is_through() { Some(Self::spare(store, bytes)?) } else { None };
         Ok(Waiting { place: output.place.clone(), file, spare })
@@ -83,7 +83,7 @@ impl Waiting {
         let name = format!("keyfall-{:08x}.erased", u32::from_be_bytes(drawn));
         let beside = absolute(store)?.parent().map(Path::to_owned).unwrap_or_default();
         let open = |dir: &Path| {
-            let mut file = OutFile::create(&dir.join(&name), Replace::Ordinary)?;
+            let mut file = OutFile::create(&dir.join(&name), Replace::Ordinary)?.private();
             file.reserve(bytes).map(|()| (dir.join(&name), file))
         };
         open(&beside).or_else(|_| open(&std::env::temp_dir()))

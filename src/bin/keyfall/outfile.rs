@@ -8,11 +8,11 @@
 //!   keyholder is never replaced.
 
 use std::ffi::OsStr;
-use std::fs::{File, Metadata, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use keyfall::env::{Env, System};
@@ -73,6 +73,8 @@ pub(crate) struct OutFile {
     way: Way,
     /// Whether it is worth keeping beside its place where it cannot get there.
     precious: bool,
+    /// Whether its owner alone is to read it, where nothing was there before.
+    private: bool,
 }
 
 fn invalid(place: &Path, what: &str) -> Error {
@@ -215,10 +217,10 @@ impl OutFile {
     pub(crate) fn create(place: &Path, replace: Replace) -> Result<Self, Error> {
         let io = |e| Error::io(place.display(), e);
         let stdout = || io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(io);
-        let precious = false;
+        let (precious, private) = (false, false);
         let place = place.to_owned();
         if place.as_os_str() == OsStr::new("-") {
-            return Ok(OutFile { file: stdout()?, place, way: Way::Stdout, precious });
+            return Ok(OutFile { file: stdout()?, place, way: Way::Stdout, precious, private });
         }
         let (target, was) = match landing(&place)? {
             Landing::New(target) => (target, None),
@@ -227,10 +229,10 @@ impl OutFile {
                 let out = stdout()?;
                 let same = |a: Metadata, b: Metadata| (a.dev(), a.ino(), a.rdev()) == (b.dev(), b.ino(), b.rdev());
                 if path.metadata().ok().zip(out.metadata().ok()).is_some_and(|(a, b)| same(a, b)) {
-                    return Ok(OutFile { file: out, place, way: Way::Stdout, precious });
+                    return Ok(OutFile { file: out, place, way: Way::Stdout, precious, private });
                 }
                 let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
-                return Ok(OutFile { file, place, way: Way::Through, precious });
+                return Ok(OutFile { file, place, way: Way::Through, precious, private });
             }
         };
         if replace != Replace::Pointer {
@@ -240,7 +242,14 @@ impl OutFile {
             may_replace(&place, &target, replace)?;
         }
         let (part, file) = part(&place, &target)?;
-        Ok(OutFile { place, file, way: Way::Beside { part, target, was: was.map(Box::new), replace }, precious })
+        let way = Way::Beside { part, target, was: was.map(Box::new), replace };
+        Ok(OutFile { place, file, way, precious, private })
+    }
+
+    /// The same for what is about a person: its owner alone reads it, unless it replaces a file that others read.
+    pub(crate) fn private(mut self) -> Self {
+        self.private = true;
+        self
     }
 
     /// Whether it goes to standard output: nothing else should be said there then.
@@ -306,7 +315,11 @@ impl OutFile {
             // Only root can give a file away; for anybody else it stays their own.
             let _ = std::os::unix::fs::fchown(&*file, Some(was.uid()), Some(was.gid()));
         }
-        let mode = was.map_or_else(new_mode, |was| was.mode() & 0o777);
+        let mode = match was {
+            Some(was) => was.mode() & 0o777,
+            None if self.private => 0o600,
+            None => new_mode(),
+        };
         // Whoever writes there chooses the key.
         let mode = if replace == Replace::Pointer { mode & 0o644 } else { mode };
         let done = file
@@ -385,19 +398,36 @@ impl Drop for OutFile {
     }
 }
 
+fn written<T>(mut out: OutFile, write: impl FnOnce(&mut File) -> Result<T, Error>) -> Result<T, Error> {
+    let done = write(&mut out.file)?;
+    out.finish()?;
+    Ok(done)
+}
+
 /// Writes a file whole or not at all.
 pub(crate) fn write_to<T>(
     place: &Path,
     replace: Replace,
     write: impl FnOnce(&mut File) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut out = OutFile::create(place, replace)?;
-    let done = write(&mut out.file)?;
-    out.finish()?;
-    Ok(done)
+    written(OutFile::create(place, replace)?, write)
 }
 
 /// The same, over whatever file is there.
 pub(crate) fn write_whole<T>(place: &Path, write: impl FnOnce(&mut File) -> Result<T, Error>) -> Result<T, Error> {
     write_to(place, Replace::Anything, write)
+}
+
+/// The same as [`write_to`], of what is about a person.
+pub(crate) fn write_private<T>(
+    place: &Path,
+    replace: Replace,
+    write: impl FnOnce(&mut File) -> Result<T, Error>,
+) -> Result<T, Error> {
+    written(OutFile::create(place, replace)?.private(), write)
+}
+
+/// Makes a directory that only its owner enters, and those above it, where they are not there.
+pub(crate) fn private_dir(dir: &Path) -> Result<(), Error> {
+    DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(|e| Error::io(dir.display(), e))
 }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::commands::Done;
 use crate::guarded;
-use crate::outfile::{OutFile, Replace};
+use crate::outfile::{OutFile, Replace, private_dir};
 use crate::output::{Failure, line, value};
 use crate::report::extension;
 
@@ -142,7 +142,7 @@ pub(crate) fn unseal(key: &Path, sealed: &Path, dir: &Path, json: bool) -> Done 
     let parcel = File::open(sealed).map_err(|e| Error::io(sealed.display(), e))?;
     let io = |e: io::Error| Error::io(dir.display(), e);
     guarded::check_dir(dir)?;
-    std::fs::create_dir_all(dir).map_err(io)?;
+    private_dir(dir)?;
     if let Some(Ok(entry)) = std::fs::read_dir(dir).map_err(io)?.next() {
         let text = format!(
             "{} is not empty: {} is there, maybe from an unseal that was cut short; name an empty directory",
@@ -151,7 +151,7 @@ pub(crate) fn unseal(key: &Path, sealed: &Path, dir: &Path, json: bool) -> Done 
         );
         return Err(Error::new(ErrorKind::Exists, text).into());
     }
-    std::fs::create_dir_all(dir.join("records")).map_err(io)?;
+    private_dir(&dir.join("records"))?;
     let mut into = Into { dir, records: 0, fell: 0, made: Vec::new() };
     let unpacked = unpack(&secret, io::BufReader::new(parcel), &mut into).and_then(|()| {
         // The secret goes, and with it the only way to have this once more: it must be on the disk before.
