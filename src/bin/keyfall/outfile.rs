@@ -15,6 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use keyfall::certificate::Draft;
 use keyfall::env::{Env, System};
 use keyfall::{Error, ErrorKind};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, fallocate, linkat, open, renameat_with};
@@ -30,6 +31,8 @@ const LOOK_BYTES: u64 = 4 << 20;
 /// What may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Replace {
+    /// Nothing: the name is free.
+    Nothing,
     /// What can be made again: no certificate, no secret.
     Ordinary,
     /// Whatever file is there.
@@ -127,6 +130,9 @@ fn irreplaceable(file: &Path) -> Option<&'static str> {
     if is_label && (holds(label, b"-private-") || holds(label, b"-once-")) {
         return Some("a secret key");
     }
+    if Draft::is_one(&String::from_utf8_lossy(&bytes[..bytes.len().min(64)])) {
+        return Some("the draft of a certificate");
+    }
     let magics: [(&[u8], _); 4] = [
         (b"KFSLOT", "a slot of a root cell"),
         (b"KFCLAIM", "a claim to a store"),
@@ -145,6 +151,9 @@ fn irreplaceable(file: &Path) -> Option<&'static str> {
 }
 
 fn may_replace(place: &Path, target: &Path, replace: Replace) -> Result<(), Error> {
+    if replace == Replace::Nothing {
+        return Err(Error::new(ErrorKind::Refused, format!("{} is there already; move it away", place.display())));
+    }
     match irreplaceable(target).filter(|_| replace == Replace::Ordinary) {
         None => Ok(()),
         Some(what) => Err(Error::new(
