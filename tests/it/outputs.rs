@@ -459,3 +459,42 @@ fn what_fails_takes_away_what_it_made_and_nothing_else() {
     assert_eq!(cli.path("empty").metadata().unwrap().ino(), inode, "it is the directory that was there");
     assert_eq!(std::fs::read_dir(cli.path("empty")).unwrap().count(), 0);
 }
+
+#[test]
+fn a_certificate_goes_to_an_open_descriptor_and_through_a_pipe() {
+    let cli = Cli::new();
+    let key = cli.ok(&["log", "key", "store"]);
+    let bin = env!("CARGO_BIN_EXE_keyfall");
+    for (name, script) in [
+        ("ada", format!("{bin} erase store --user ada --yes -o /dev/fd/3 3>ada.erased")),
+        ("ben", format!("mkfifo pipe && (cat pipe >ben.erased & {bin} erase store --user ben --yes -o pipe; wait)")),
+    ] {
+        let id = cli.put(name, "audio", b"goes");
+        let out = Command::new("sh").args(["-c", &script]).current_dir(cli.dir.path()).output().unwrap();
+        assert!(out.status.success(), "{}", stderr(&out));
+        cli.fails(3, &["get", "store", &id]);
+        cli.ok(&["certificate", "verify", &format!("{name}.erased"), "--key", &key]);
+    }
+    let left = std::fs::read_dir(cli.dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    assert!(left.into_iter().all(|name| !name.contains("draft") && !name.starts_with("keyfall-")));
+}
+
+#[test]
+fn a_certificate_of_nobody_makes_no_user() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"goes");
+    let users = |cli: &Cli| {
+        serde_json::from_str::<serde_json::Value>(&cli.ok(&["status", "store", "--json"])).unwrap()["users"].clone()
+    };
+    let before = users(&cli);
+    cli.ok(&["erase", "store", "--user", "ghost", "--class", "audio", "--yes", "-o", "ghost.erased"]);
+    cli.ok(&["erase", "store", "--user", "spirit", "--before", "2020-01-01", "--yes", "-o", "spirit.erased"]);
+    assert_eq!(users(&cli), before);
+    for name in ["ghost", "spirit"] {
+        assert!(!cli.run(&["list", "store", "--user", name]).status.success());
+        assert!(cli.path(&format!("{name}.erased")).exists());
+    }
+    // Of one that lives a copy is kept.
+    cli.ok(&["erase", "store", "--user", "ada", "--class", "audio", "--yes", "-o", "ada.erased"]);
+    cli.ok(&["certificate", "get", "store", "--user", "ada", "certificates"]);
+}

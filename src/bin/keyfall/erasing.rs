@@ -117,6 +117,10 @@ impl Waiting {
 /// Room for what a certificate says beside what was typed.
 const CERTIFICATE_BYTES: usize = 64 << 10;
 
+fn lives(engine: &Engine, user: &UserId) -> bool {
+    !engine.holds(user).is_err_and(|e| matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased))
+}
+
 /// Erases, having asked, and follows what fell with it.
 pub(crate) fn run(
     (store, cell): (&Path, Option<&Path>),
@@ -150,6 +154,11 @@ pub(crate) fn run(
         erase = erase.drafted(draft.keep());
     }
     let engine = open(store, cell)?;
+    // A user that was never here is not made by the copy of a certificate.
+    let whose = whose.and_then(|user| match &user {
+        Some(name) if output.is_some() && !lives(&engine, name) => Err(()),
+        _ => Ok(user),
+    });
     let done = engine.erase(erase).map_err(|e| match &draft {
         Some(draft) => draft.after(e),
         None => e,
