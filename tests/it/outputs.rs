@@ -475,8 +475,8 @@ fn a_certificate_goes_to_an_open_descriptor_and_through_a_pipe() {
         cli.fails(3, &["get", "store", &id]);
         cli.ok(&["certificate", "verify", &format!("{name}.erased"), "--key", &key]);
     }
-    let left = std::fs::read_dir(cli.dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
-    assert!(left.into_iter().all(|name| !name.contains("draft") && !name.starts_with("keyfall-")));
+    let mut left = std::fs::read_dir(cli.dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    assert!(left.all(|name| !name.contains("draft") && !name.starts_with("keyfall-")));
 }
 
 #[test]
@@ -497,4 +497,29 @@ fn a_certificate_of_nobody_makes_no_user() {
     // Of one that lives a copy is kept.
     cli.ok(&["erase", "store", "--user", "ada", "--class", "audio", "--yes", "-o", "ada.erased"]);
     cli.ok(&["certificate", "get", "store", "--user", "ada", "certificates"]);
+}
+
+#[test]
+fn the_verifier_says_by_its_exit_code_that_its_answer_could_not_be_written() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"goes");
+    cli.ok(&["erase", "store", "--user", "ada", "--yes", "-o", "ada.erased"]);
+    std::fs::write(cli.path("no.erased"), "no certificate").unwrap();
+    let key = cli.ok(&["log", "key", "store"]);
+    let verify = |out: Stdio, files: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyfall-verify"));
+        command.args(files).args(["--key", &key]).current_dir(cli.dir.path()).stdout(out).stderr(Stdio::piped());
+        let out = command.output().unwrap();
+        assert!(!stderr(&out).contains("panicked"), "{}", stderr(&out));
+        out.status.code()
+    };
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let closed = || Stdio::from(std::io::pipe().unwrap().1);
+    assert_eq!(verify(Stdio::piped(), &["ada.erased"]), Some(0));
+    for out in [full(), closed()] {
+        assert_eq!(verify(out, &["ada.erased"]), Some(12));
+    }
+    // That one does not hold is said all the same.
+    assert_eq!(verify(full(), &["ada.erased", "no.erased"]), Some(2));
+    assert_eq!(verify(closed(), &["no.erased", "ada.erased"]), Some(2));
 }

@@ -288,7 +288,7 @@ fn verify(file: &Path, trust: &TrustArgs, log: Option<&Path>, key: Option<&[u8; 
         return value(&json!({
             "certificate": file.display().to_string(), "grade": verified.judged.grade.to_string(),
             "level": verified.judged.level.name(), "limits": verified.judged.reasons,
-            "log": verified.checkpoint.origin, "size": verified.checkpoint.size,
+            "log": verified.checkpoint.origin, "size": verified.checkpoint.size, "log_pending": verified.log_pending,
             "cosigned": verified.cosigned.iter().map(|(name, at)| json!({"witness": name, "at": at.to_string()})).collect::<Vec<_>>(),
         }));
     }
