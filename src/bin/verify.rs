@@ -1,6 +1,7 @@
 //! `keyfall-verify`: checks erasure certificates, with the log's public key and nothing else. No engine is in it.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -40,8 +41,18 @@ struct Args {
     log: Option<PathBuf>,
 }
 
+/// Most bytes of a file that is read: no certificate, checkpoint or file of a log is so large.
+const FILE_MAX_BYTES: u64 = 1 << 20;
+
 fn read(file: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(file).map_err(|e| Error::io(file.display(), e))
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|from| from.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|e| Error::io(file.display(), e))?;
+    if bytes.len() as u64 > FILE_MAX_BYTES {
+        let text = format!("{} is larger than 1 MiB: it is none of these files; name another", file.display());
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
+    Ok(bytes)
 }
 
 fn text(file: &Path) -> Result<String, Error> {

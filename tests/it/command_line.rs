@@ -359,3 +359,36 @@ fn bench_measures_and_leaves_nothing_behind() {
     assert_eq!(left, ["erase.svg", "store", "store.cell"], "what was measured is gone");
     place.fails(2, &["bench", ".", "--users", "many"]);
 }
+
+#[test]
+fn a_small_file_that_is_large_is_not_read_whole() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"sound");
+    cli.ok(&["erase", "store", "--user", "ben", "-o", "ben.erased", "--yes"]);
+    let key = cli.ok(&["log", "key", "store"]);
+    let large = |name: &str| std::fs::File::create(cli.path(name)).unwrap().set_len(1 << 30).unwrap();
+    std::fs::create_dir(cli.path("log")).unwrap();
+    large("large");
+    large("log/checkpoint");
+    let of_ada = ["--user", "ada", "--class", "audio"];
+    for args in [
+        &["certificate", "show", "large"][..],
+        &["certificate", "verify", "large", "--key", &key],
+        &["certificate", "verify", "ben.erased", "--key", &key, "--checkpoint", "large"],
+        &["certificate", "upgrade", "store", "ben.erased", "--checkpoint", "large"],
+        &["log", "verify", "log", "--key", &key],
+        &["export", "store", "--user", "ada", "--to", "large", "out"],
+        &["grant", "add", "store", "--to", "large", "--name", "n", "--user", "ada", "--purpose", "p"],
+        &["grant", "open", "store", "large", "-o", "out"],
+        &[&["seal", "--to", "large", "ben.erased", "-o", "out"][..], &of_ada].concat(),
+        &["unseal", "--key", "large", "ben.erased", "out"],
+    ] {
+        let e = cli.fails(2, args);
+        assert!(e.contains("larger than 1 MiB"), "{args:?}: {e}");
+    }
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_keyfall-verify"));
+    let out = verify.args(["large", "--key", &key]).current_dir(cli.dir.path()).output().unwrap();
+    assert_eq!(out.status.code(), Some(2), "{}", String::from_utf8_lossy(&out.stderr));
+    large("store/keyfall");
+    assert!(cli.fails(1, &["status", "store"]).contains("larger than 1 MiB"));
+}

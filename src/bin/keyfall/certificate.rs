@@ -17,9 +17,10 @@ use serde_json::json;
 use crate::args::{CertificateCommand, TrustArgs, store_and};
 use crate::commands::Done;
 use crate::guarded;
-use crate::log::{from_dir, read_text};
+use crate::log::from_dir;
 use crate::outfile::{Replace, private_dir, write_private};
 use crate::output::{self, line, value};
+use crate::small::read_text;
 use crate::stores::{look, open};
 
 /// The class under which a user's own certificates are kept.

@@ -21,6 +21,7 @@ mod outfile;
 mod output;
 mod report;
 mod sealed;
+mod small;
 mod stores;
 
 use std::process::ExitCode;

@@ -17,6 +17,7 @@ use crate::guarded;
 use crate::outfile::{OutFile, Replace, private_dir};
 use crate::output::{Failure, line, value};
 use crate::report::extension;
+use crate::small::read_limited;
 
 const SECRET: &str = "keyfall-once-1:";
 
@@ -29,7 +30,7 @@ fn write_secret(place: &Path, text: &str) -> Result<(), Error> {
 }
 
 fn read_secret(place: &Path) -> Result<Zeroizing<String>, Error> {
-    let bytes = Zeroizing::new(std::fs::read(place).map_err(|e| Error::io(place.display(), e))?);
+    let bytes = Zeroizing::new(read_limited(place)?);
     Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).trim().to_owned()))
 }
 

@@ -17,6 +17,7 @@ use keyfall::store::SledStore;
 use keyfall::{Engine, Error, ErrorKind, Options};
 
 use crate::outfile::{LINKS_MAX, Replace, write_to};
+use crate::small::read_limited;
 use crate::{guarded, keyholders, output};
 
 /// First word of the line that binds a cell's place to a store.
@@ -59,7 +60,7 @@ fn pointer(file: &Path) -> Result<Option<CellPlace>, Error> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(io(e)),
     }
-    let bytes = std::fs::read(file).map_err(io)?;
+    let bytes = read_limited(file)?;
     let mut lines = bytes.split(|byte| *byte == b'\n');
     let place = PathBuf::from(OsStr::from_bytes(lines.next().unwrap_or_default()));
     if !place.is_absolute() {
