@@ -392,3 +392,42 @@ fn a_small_file_that_is_large_is_not_read_whole() {
     large("store/keyfall");
     assert!(cli.fails(1, &["status", "store"]).contains("larger than 1 MiB"));
 }
+
+#[test]
+fn with_json_all_that_is_said_is_json() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"sound");
+    let out = cli.run(&["list", "store", "--user", "nobody", "--json"]);
+    assert_eq!((out.status.code(), out.stdout), (Some(4), Vec::new()), "nothing was begun");
+    for args in [
+        &["get", "--json"][..],
+        &["--json"],
+        &["hold", "--json"],
+        &["lits", "--json"],
+        &["list", "store", "--after", "yesterday", "--json"],
+        &["list", "store", "--no-such-thing", "--json"],
+        &["--json", "put", "store", "--user", "ada", "--class", "Not A Class", "-"],
+    ] {
+        let e = json(&cli.fails(2, args));
+        assert_eq!(e["error"]["kind"], "invalid");
+        let text = e["error"]["message"].as_str().unwrap();
+        assert!(!text.is_empty() && !text.contains("error: ") && !text.contains("Usage"), "{text}");
+    }
+    let help = cli.run(&["get", "--help", "--json"]);
+    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Usage: "));
+    assert!(cli.run(&["--version", "--json"]).stdout.starts_with(b"keyfall "));
+    // After -- it is a name.
+    assert!(cli.fails(2, &["get", "--", "a", "b", "--json"]).starts_with("error: "));
+    let told = json(&cli.ok(&["report", "store", "--user", "ada", "-o", "report", "--json"]));
+    assert_eq!((&told["user"], &told["file"], &told["records"]), (&"ada".into(), &"report".into(), &1.into()));
+    json(&std::fs::read_to_string(cli.path("report")).unwrap());
+    // A restore from a copy in step takes over, and has nothing to complain of.
+    cli.ok(&["copy", "add", "store", "replica"]);
+    std::fs::remove_dir_all(cli.path("store")).unwrap();
+    let args = ["restore", "--cell", "store.cell", "--into", "new", "--adopt", "replica"];
+    let out = cli.run(&[&args[..], &["--json"]].concat());
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{told}");
+    assert!(told.lines().map(json).all(|line| line["note"].is_string()), "{told}");
+    assert_eq!(cli.run(&["get", "new", &id]).stdout, b"sound");
+}

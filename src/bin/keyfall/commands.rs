@@ -292,14 +292,18 @@ fn pipe_or(e: Error) -> Failure {
 
 fn list(engine: &Engine, mut query: Query, limit: Option<u64>, json: bool) -> Done {
     let mut left = limit.unwrap_or(u64::MAX);
+    let page_of = |left: u64, query: &mut Query| {
+        query.limit = usize::try_from(left).unwrap_or(usize::MAX).min(1000);
+        if left == 0 { Ok(keyfall::engine::Listing::default()) } else { engine.list(query) }
+    };
+    // The first page first: of a user that is not here nothing is begun.
+    let mut page = page_of(left, &mut query)?;
     let mut out = io::stdout().lock();
     let mut first = true;
     if json {
         write!(out, "[")?;
     }
     loop {
-        query.limit = usize::try_from(left).unwrap_or(usize::MAX).min(1000);
-        let page = if left == 0 { keyfall::engine::Listing::default() } else { engine.list(&query)? };
         left -= page.records.len() as u64;
         if json {
             for info in &page.records {
@@ -323,7 +327,10 @@ fn list(engine: &Engine, mut query: Query, limit: Option<u64>, json: bool) -> Do
             writeln!(out, "{}", table(&headings, rows))?;
         }
         match page.next {
-            Some(next) if left > 0 => query.after = Some(next),
+            Some(next) if left > 0 => {
+                query.after = Some(next);
+                page = page_of(left, &mut query)?;
+            }
             _ => break,
         }
     }

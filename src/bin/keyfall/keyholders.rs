@@ -34,7 +34,8 @@ pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) ->
         }
         KeyholderCommand::Allow { dir, engine, store, stores } => {
             KeyholderDir::allow(&dir, engine, store.as_deref())?;
-            Ok(stores.map_or(Ok(()), |stores| KeyholderDir::limit(&dir, engine, stores))?)
+            stores.map_or(Ok(()), |stores| KeyholderDir::limit(&dir, engine, stores))?;
+            if json { value(&json!({"engine": engine.to_string(), "allowed": true})) } else { Ok(()) }
         }
         KeyholderCommand::Serve { dir, listen } => {
             let dir = KeyholderDir::open(&dir)?;
@@ -64,7 +65,8 @@ pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) ->
             }
             let place = cell_of(&one(places.into_iter().map(PathBuf::from).collect())?, cell)?;
             drop(quorum_of(&place)?);
-            Ok(move_member(&place, number, &address, !offline, &env())?)
+            move_member(&place, number, &address, !offline, &env())?;
+            if json { value(&json!({"number": number, "address": address})) } else { Ok(()) }
         }
         KeyholderCommand::Replace { places, number, with } => {
             let store = one(places)?;

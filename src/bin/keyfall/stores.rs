@@ -282,8 +282,8 @@ pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine,
     let engine = Engine::open(Arc::new(blobs), root, options)?;
     bound_to(&engine, &found, store)?;
     if takes {
-        output::tell(&format!(
-            "keyfall: {} owns its root cell now; any other copy of it can only be looked at from here on",
+        output::note(&format!(
+            "{} owns its root cell now; any other copy of it can only be looked at from here on",
             store.display()
         ));
     }
