@@ -304,7 +304,9 @@ fn holds_from_the_command_line() {
     let who = ["--reason", "a court asks", "--authority", "Amtsgericht"];
     cli.fails(2, &["hold", "add", "store", "--user", "ada", "--reason", "why"]);
     let hold = cli.ok(&[&["hold", "add", "store", "--user", "ada", "--class", "audio"][..], &who].concat());
-    one_line(&cli.fails(7, &["erase", "store", "--user", "ada", "--yes"]));
+    let e = cli.fails(7, &["erase", "store", "--user", "ada", "--yes"]);
+    one_line(&e);
+    assert!(e.contains("hold list --user"), "{e}");
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"evidence");
     assert!(cli.ok(&["hold", "list", "store", "--user", "ada"]).contains("class audio"));
     assert_eq!(json(&cli.ok(&["hold", "list", "store", "--user", "ada", "--json"]))["holds"][0]["id"], hold);
