@@ -323,6 +323,7 @@ fn no_output_lands_in_a_store_a_cell_or_a_keyholder_whosever_they_are() {
             &["export", "store", "--user", "ada", "--to", "a.key.pub", place, "--force"],
             &["seal", "--to", "ada.inbox", "--user", "ada", "--class", "audio", "said", "-o", place, "--force"],
             &["erase", "store", "--user", "ada", "-o", place, "--force", "--yes"],
+            &["certificate", "upgrade", "store", "no.erased", "-o", place, "--force"],
             &["key", place],
         ] {
             let e = cli.fails(6, args);
