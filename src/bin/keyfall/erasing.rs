@@ -91,7 +91,7 @@ impl Waiting {
 
     /// Where its draft lies: a name beside a pipe or a descriptor is none.
     fn draft(&self) -> KeptDraft {
-        KeptDraft::beside(self.spare.as_ref().map_or(&self.place, |(place, _)| place))
+        KeptDraft::beside(self.spare.as_ref().map_or(self.place.as_path(), |(place, _)| place.as_path()))
     }
 
     /// Writes it; the error says where it is to be found then. Where it is found, its draft goes.
