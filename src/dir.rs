@@ -117,6 +117,22 @@ pub(crate) fn make_dir(dir: &Path) -> Result<()> {
     DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(|e| Error::io(dir.display(), e))
 }
 
+/// Reads a text file of a few lines, in bounded memory whoever wrote it.
+#[cfg(any(feature = "sled", feature = "keyholders"))]
+pub(crate) fn read_small(file: &Path) -> std::io::Result<String> {
+    use std::io::{Error, ErrorKind, Read};
+    const MAX_BYTES: u64 = 1 << 20;
+    let from = File::open(file)?;
+    let length = from.metadata()?.len().min(MAX_BYTES);
+    // At once as large as it will be: a secret is not moved, and left behind, as the text grows.
+    let mut text = String::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
+    from.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(Error::new(ErrorKind::InvalidData, "it is larger than 1 MiB; put back the one that was there"));
+    }
+    Ok(text)
+}
+
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(format!("syncing {}", dir.display()), e))

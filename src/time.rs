@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::civil::Date;
 use jiff::fmt::temporal::{Pieces, PiecesOffset};
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 
 use crate::error::{Error, Result};
 
@@ -41,7 +41,7 @@ pub struct Span {
 
 /// Reads a time as it is written (RFC 3339, RFC 9557). A date alone is that day in UTC, a date with a zone in brackets the
 /// day there. Nothing is guessed, for erases depend on it: a time of day needs an offset or a zone, an offset and a zone
-/// must agree, and a time that a zone skips or has twice needs an offset.
+/// must agree, a time that a zone skips or has twice needs an offset, and a day that a zone left out is none.
 ///
 /// # Errors
 /// `Invalid` for anything else, with how to write it.
@@ -64,11 +64,14 @@ pub fn parse(text: &str) -> Result<Span> {
     let bad = |e: jiff::Error| Error::invalid(format!("not a time: {text:?} ({e})"));
     if rest.is_empty() || rest.starts_with('[') {
         let pieces = Pieces::parse(text).map_err(bad)?;
-        let zone = pieces.to_time_zone().map_err(bad)?.unwrap_or(TimeZone::UTC);
-        let start = |date: Date| date.to_zoned(zone.clone()).map(|start| start.timestamp());
+        let zone = pieces.to_time_zone().map_err(bad)?.map_or(Ok(TimeZone::UTC), |zone| known(zone, text))?;
+        let start = |date: Date| date.to_zoned(zone.clone());
         let (from, before) =
             (start(pieces.date()).map_err(bad)?, pieces.date().tomorrow().and_then(start).map_err(bad)?);
-        return Ok(Span { from: stamp(from, text)?, before: stamp(before, text)? });
+        if from.date() != pieces.date() {
+            return Err(Error::invalid(format!("{text:?} is a day that this zone left out; write a day beside it")));
+        }
+        return Ok(Span { from: stamp(from.timestamp(), text)?, before: stamp(before.timestamp(), text)? });
     }
     let odd = || Error::invalid(format!("not a time: {text:?}; a time of day is written as in {date}T09:30:00Z"));
     let of_day = rest.strip_prefix(['T', 't', ' ']).ok_or_else(odd)?;
@@ -88,12 +91,12 @@ pub fn parse(text: &str) -> Result<Span> {
     }
     let pieces = Pieces::parse(text).map_err(bad)?;
     let civil = pieces.date().to_datetime(pieces.time().unwrap_or_default());
-    let zone = pieces.to_time_zone().map_err(bad)?;
+    let zone = pieces.to_time_zone().map_err(bad)?.map(|zone| known(zone, text)).transpose()?;
     let at = match (pieces.offset(), zone) {
         (None, None) => return Err(Error::invalid(format!("not a time: {text:?}; it has no offset"))),
         (None, Some(zone)) => zone.to_ambiguous_timestamp(civil).unambiguous().map_err(bad)?,
         (Some(offset), zone) => {
-            let at = offset.to_numeric_offset().to_timestamp(civil).map_err(bad)?;
+            let at = in_use(offset.to_numeric_offset(), text)?.to_timestamp(civil).map_err(bad)?;
             // Z and -00:00 say which instant it is, and nothing of the zone.
             let of_place = match offset {
                 PiecesOffset::Numeric(offset) if !(offset.offset().is_zero() && offset.is_negative()) => {
@@ -114,6 +117,27 @@ pub fn parse(text: &str) -> Result<Span> {
     };
     let from = stamp(at, text)?;
     Ok(Span { from, before: Timestamp(from.0 + 1) })
+}
+
+/// Most seconds between a zone's time and UTC: no place was ever so far from it.
+const OFFSET_MAX: i32 = 18 * 3600;
+
+fn in_use(offset: Offset, text: &str) -> Result<Offset> {
+    if offset.seconds().abs() > OFFSET_MAX {
+        return Err(Error::invalid(format!("{text:?}: no zone is more than 18 hours from UTC; correct the offset")));
+    }
+    Ok(offset)
+}
+
+/// A zone in brackets, if it is one: a name that stands for none is not UTC.
+fn known(zone: TimeZone, text: &str) -> Result<TimeZone> {
+    if zone.is_unknown() {
+        return Err(Error::invalid(format!("{text:?}: Etc/Unknown is no zone; write one, as in [Europe/Berlin]")));
+    }
+    if let Ok(offset) = zone.to_fixed_offset() {
+        in_use(offset, text)?;
+    }
+    Ok(zone)
 }
 
 fn stamp(at: jiff::Timestamp, text: &str) -> Result<Timestamp> {

@@ -1,5 +1,7 @@
 //! `keyfall-verify`: checks erasure certificates, with the log's public key and nothing else. No engine is in it.
 
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,7 +15,8 @@ Examples:
   keyfall-verify ada.erased --key KEY
   keyfall-verify *.erased --key KEY --witness KEY --checkpoint kept --log downloaded/log
 
-Exit codes: 0 all hold, 1 failed, 2 wrong usage, 5 one does not hold, 6 cosignatures are missing.";
+Exit codes: 0 all hold, 1 failed, 2 wrong usage, 5 one does not hold, 6 cosignatures are missing, 12 all hold, but that could not be
+written.";
 
 /// Check erasure certificates.
 #[derive(Parser)]
@@ -38,8 +41,18 @@ struct Args {
     log: Option<PathBuf>,
 }
 
+/// Most bytes of a file that is read: no certificate, checkpoint or file of a log is so large.
+const FILE_MAX_BYTES: u64 = 1 << 20;
+
 fn read(file: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(file).map_err(|e| Error::io(file.display(), e))
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|from| from.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|e| Error::io(file.display(), e))?;
+    if bytes.len() as u64 > FILE_MAX_BYTES {
+        let text = format!("{} is larger than 1 MiB: it is none of these files; name another", file.display());
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
+    Ok(bytes)
 }
 
 fn text(file: &Path) -> Result<String, Error> {
@@ -61,14 +74,27 @@ fn check(args: &Args, file: &Path) -> Result<Vec<String>, Error> {
     Ok(verified.words())
 }
 
+/// All hold, and that could not be written.
+const UNTOLD: u8 = 12;
+
 fn main() -> ExitCode {
     let args = Args::parse();
-    let mut code = 0;
+    let (mut code, mut untold) = (0, false);
+    let tell = |text: String| {
+        // Where nobody reads this either, the exit code says it.
+        let _ = writeln!(io::stderr(), "keyfall-verify: {text}");
+    };
     for file in &args.certificates {
         match check(&args, file) {
-            Ok(words) => println!("{}:\n  {}", file.display(), words.join("\n  ")),
+            Ok(words) => {
+                let told = writeln!(io::stdout(), "{}:\n  {}", file.display(), words.join("\n  "));
+                if let Err(e) = told.and_then(|()| io::stdout().flush()) {
+                    tell(format!("{} holds; the answer could not be written ({e})", file.display()));
+                    untold = true;
+                }
+            }
             Err(e) => {
-                eprintln!("keyfall-verify: {}: {e}", file.display());
+                tell(format!("{}: {e}", file.display()));
                 code = match e.kind() {
                     ErrorKind::Invalid => 2,
                     ErrorKind::Corrupt => 5,
@@ -78,5 +104,6 @@ fn main() -> ExitCode {
             }
         }
     }
-    ExitCode::from(code)
+    // One that does not hold weighs more.
+    ExitCode::from(if code == 0 && untold { UNTOLD } else { code })
 }

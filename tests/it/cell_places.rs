@@ -1,5 +1,7 @@
 //! Where the cell is, only the trusted side says: what lies in a store is not asked, and neither lies inside the other.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::command_line::Cli;
 use crate::support::copy;
 
@@ -122,4 +124,30 @@ fn store_cell_and_copies_lie_apart_from_each_other() {
     // From within the store's own directory the cell is where it is.
     let mut inside = cli.command(&["list", "."]);
     assert!(inside.current_dir(cli.path("store")).output().unwrap().status.success());
+}
+
+#[test]
+fn a_cell_that_others_may_read_is_told_of() {
+    let cli = Cli::new();
+    let warned = |args: &[&str]| {
+        let out = cli.run(args);
+        let told = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success() && told.lines().count() <= 1, "{told}");
+        told.contains("chmod")
+    };
+    let set = |name: &str, mode: u32| {
+        std::fs::set_permissions(cli.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    assert!(!warned(&["status", "store"]) && !warned(&["create", "store", "--user", "ada"]));
+    // A directory that others may enter, with slots that they may not read, shows nothing.
+    set("store.cell", 0o755);
+    assert!(!warned(&["status", "store"]));
+    for (dir, slot) in [(0o755, 0o644), (0o710, 0o640), (0o733, 0o600)] {
+        set("store.cell", dir);
+        set("store.cell/slot-b", slot);
+        assert!(warned(&["status", "store"]) && warned(&["create", "store", "--user", "ada"]), "{dir:o} {slot:o}");
+        assert!(warned(&["status", "store", "--json"]));
+    }
+    set("store.cell", 0o700);
+    assert!(!warned(&["status", "store"]));
 }

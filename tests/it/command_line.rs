@@ -304,7 +304,9 @@ fn holds_from_the_command_line() {
     let who = ["--reason", "a court asks", "--authority", "Amtsgericht"];
     cli.fails(2, &["hold", "add", "store", "--user", "ada", "--reason", "why"]);
     let hold = cli.ok(&[&["hold", "add", "store", "--user", "ada", "--class", "audio"][..], &who].concat());
-    one_line(&cli.fails(7, &["erase", "store", "--user", "ada", "--yes"]));
+    let e = cli.fails(7, &["erase", "store", "--user", "ada", "--yes"]);
+    one_line(&e);
+    assert!(e.contains("hold list --user"), "{e}");
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"evidence");
     assert!(cli.ok(&["hold", "list", "store", "--user", "ada"]).contains("class audio"));
     assert_eq!(json(&cli.ok(&["hold", "list", "store", "--user", "ada", "--json"]))["holds"][0]["id"], hold);
@@ -358,4 +360,76 @@ fn bench_measures_and_leaves_nothing_behind() {
     left.sort();
     assert_eq!(left, ["erase.svg", "store", "store.cell"], "what was measured is gone");
     place.fails(2, &["bench", ".", "--users", "many"]);
+}
+
+#[test]
+fn a_small_file_that_is_large_is_not_read_whole() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"sound");
+    cli.ok(&["erase", "store", "--user", "ben", "-o", "ben.erased", "--yes"]);
+    let key = cli.ok(&["log", "key", "store"]);
+    let large = |name: &str| std::fs::File::create(cli.path(name)).unwrap().set_len(1 << 30).unwrap();
+    std::fs::create_dir(cli.path("log")).unwrap();
+    large("large");
+    large("log/checkpoint");
+    let of_ada = ["--user", "ada", "--class", "audio"];
+    for args in [
+        &["certificate", "show", "large"][..],
+        &["certificate", "verify", "large", "--key", &key],
+        &["certificate", "verify", "ben.erased", "--key", &key, "--checkpoint", "large"],
+        &["certificate", "upgrade", "store", "ben.erased", "--checkpoint", "large"],
+        &["log", "verify", "log", "--key", &key],
+        &["export", "store", "--user", "ada", "--to", "large", "out"],
+        &["grant", "add", "store", "--to", "large", "--name", "n", "--user", "ada", "--purpose", "p"],
+        &["grant", "open", "store", "large", "-o", "out"],
+        &[&["seal", "--to", "large", "ben.erased", "-o", "out"][..], &of_ada].concat(),
+        &["unseal", "--key", "large", "ben.erased", "out"],
+    ] {
+        let e = cli.fails(2, args);
+        assert!(e.contains("larger than 1 MiB"), "{args:?}: {e}");
+    }
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_keyfall-verify"));
+    let out = verify.args(["large", "--key", &key]).current_dir(cli.dir.path()).output().unwrap();
+    assert_eq!(out.status.code(), Some(2), "{}", String::from_utf8_lossy(&out.stderr));
+    large("store/keyfall");
+    assert!(cli.fails(1, &["status", "store"]).contains("larger than 1 MiB"));
+}
+
+#[test]
+fn with_json_all_that_is_said_is_json() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"sound");
+    let out = cli.run(&["list", "store", "--user", "nobody", "--json"]);
+    assert_eq!((out.status.code(), out.stdout), (Some(4), Vec::new()), "nothing was begun");
+    for args in [
+        &["get", "--json"][..],
+        &["--json"],
+        &["hold", "--json"],
+        &["lits", "--json"],
+        &["list", "store", "--after", "yesterday", "--json"],
+        &["list", "store", "--no-such-thing", "--json"],
+        &["--json", "put", "store", "--user", "ada", "--class", "Not A Class", "-"],
+    ] {
+        let e = json(&cli.fails(2, args));
+        assert_eq!(e["error"]["kind"], "invalid");
+        let text = e["error"]["message"].as_str().unwrap();
+        assert!(!text.is_empty() && !text.contains("error: ") && !text.contains("Usage"), "{text}");
+    }
+    let help = cli.run(&["get", "--help", "--json"]);
+    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Usage: "));
+    assert!(cli.run(&["--version", "--json"]).stdout.starts_with(b"keyfall "));
+    // After -- it is a name.
+    assert!(cli.fails(2, &["get", "--", "a", "b", "--json"]).starts_with("error: "));
+    let told = json(&cli.ok(&["report", "store", "--user", "ada", "-o", "report", "--json"]));
+    assert_eq!((&told["user"], &told["file"], &told["records"]), (&"ada".into(), &"report".into(), &1.into()));
+    json(&std::fs::read_to_string(cli.path("report")).unwrap());
+    // A restore from a copy in step takes over, and has nothing to complain of.
+    cli.ok(&["copy", "add", "store", "replica"]);
+    std::fs::remove_dir_all(cli.path("store")).unwrap();
+    let args = ["restore", "--cell", "store.cell", "--into", "new", "--adopt", "replica"];
+    let out = cli.run(&[&args[..], &["--json"]].concat());
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{told}");
+    assert!(told.lines().map(json).all(|line| line["note"].is_string()), "{told}");
+    assert_eq!(cli.run(&["get", "new", &id]).stdout, b"sound");
 }

@@ -318,6 +318,72 @@ fn the_program_makes_a_certificate_of_a_draft() {
 }
 
 #[test]
+fn a_draft_that_an_erase_left_is_neither_replaced_nor_lost() {
+    let place = Place::new();
+    let (store, file, draft) = (place.at("store"), place.at("ada.erased"), place.at("ada.erased.draft"));
+    for name in ["ada", "ben"] {
+        ok(&["put", &store, "--user", name, "--class", "audio", &place.at("x")]);
+    }
+    {
+        // The program ends between the erase and its certificate.
+        let engine = crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell"))).unwrap();
+        let kept = draft.clone();
+        let erase = Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
+        let keep = move |draft: &Draft| {
+            std::fs::write(&kept, draft.to_string()).unwrap();
+            Ok(())
+        };
+        engine.erase(erase.drafted(keep)).unwrap();
+    }
+    let left = std::fs::read(&draft).unwrap();
+    let of_ben = || run(&["list", &store, "--user", "ben"]).1.lines().count();
+    let before = of_ben();
+    let (done, told) = run(&["erase", &store, "--user", "ben", "-o", &file, "--force", "--yes"]);
+    assert!(!done && told.contains("nothing was erased") && told.contains("certificate upgrade"), "{told}");
+    assert_eq!((std::fs::read(&draft).unwrap(), of_ben()), (left.clone(), before));
+    let told = ok(&["erase", &store, "--user", "ada", "-o", &file, "--yes"]);
+    assert!(told.contains("already") && told.contains(&draft), "{told}");
+    let (done, told) = run(&["report", &store, "--user", "ben", "-o", &draft]);
+    assert!(!done && told.contains("--force"), "{told}");
+    assert!(std::fs::read(&draft).unwrap() == left && !Path::new(&file).exists());
+    // It becomes the certificate in the certificate's place, and goes.
+    let told = ok(&["certificate", "upgrade", &store, &draft]);
+    assert!(told.starts_with(&format!("{file}: ")), "{told}");
+    ok(&["certificate", "verify", &file, "--key", &place.key]);
+    assert!(!Path::new(&draft).exists());
+    // Another certificate that lies there is not replaced by it.
+    std::fs::write(&draft, &left).unwrap();
+    let (done, told) = run(&["certificate", "upgrade", &store, &draft]);
+    assert!(!done && told.contains("--force") && Path::new(&draft).exists(), "{told}");
+    ok(&["certificate", "upgrade", &store, &draft, "-o", &place.at("other.erased")]);
+    ok(&["certificate", "verify", &place.at("other.erased"), "--key", &place.key]);
+    assert!(!Path::new(&draft).exists());
+    // What is somebody's own stays too.
+    std::fs::write(place.at("thesis.draft"), "chapter one").unwrap();
+    let (done, told) = run(&["erase", &store, "--user", "ben", "-o", &place.at("thesis"), "--yes"]);
+    assert!(!done && told.contains("thesis.draft"), "{told}");
+    assert_eq!(std::fs::read(place.at("thesis.draft")).unwrap(), b"chapter one");
+    assert!(of_ben() == before && !Path::new(&place.at("thesis")).exists());
+}
+
+#[test]
+fn what_verifying_says_in_words_it_says_as_json() {
+    let place = Place::new();
+    let (store, file) = (place.at("store"), place.at("ada.erased"));
+    let pending = |file: &str| {
+        let told = ok(&["certificate", "verify", file, "--key", &place.key, "--json"]);
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let words = ok(&["certificate", "verify", file, "--key", &place.key]);
+        assert_eq!(told["log_pending"], words.contains("at least one was pending"), "{told} {words}");
+        told["log_pending"].as_bool().unwrap()
+    };
+    ok(&["put", &store, "--user", "ada", "--class", "audio", &place.at("x")]);
+    ok(&["erase", &store, "--user", "ada", "--final-within", "1h", "-o", &file, "--yes"]);
+    assert!(pending(&file));
+    assert!(!pending(&place.erase("ben")));
+}
+
+#[test]
 fn a_log_that_was_rolled_back_is_found_out() {
     let place = Place::new();
     let (store, log) = (place.at("store"), place.at("log"));

@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::command_line::Cli;
@@ -129,9 +130,9 @@ fn an_output_takes_the_mode_of_what_it_replaces_and_leaves_links_and_devices_alo
     cli.ok(&["get", "store", &id, "-o", "dangling"]);
     assert_eq!(std::fs::read(cli.path("to-be-made")).unwrap(), content);
     // A new file has the mode that any program's would have.
-    let script = format!("umask 027; {} get store {id} -o new", env!("CARGO_BIN_EXE_keyfall"));
+    let script = format!("umask 027; {} key pair", env!("CARGO_BIN_EXE_keyfall"));
     assert!(Command::new("sh").args(["-c", &script]).current_dir(cli.dir.path()).status().unwrap().success());
-    assert_eq!(mode("new"), 0o640);
+    assert_eq!((mode("pair"), mode("pair.pub")), (0o600, 0o640));
     if device(&cli, "null", "3") {
         cli.ok(&["get", "store", &id, "-o", "null"]);
         assert!(cli.path("null").symlink_metadata().unwrap().file_type().is_char_device());
@@ -273,4 +274,253 @@ fn what_is_unsealed_into_a_directory_with_other_things_leaves_them() {
     assert_eq!(std::fs::read_dir(cli.path("out")).unwrap().count(), 0, "the directory stays, and nothing in it");
     cli.ok(&["unseal", "--key", "ada.key", "sealed", "out"]);
     assert!(cli.path("out/report.html").exists());
+}
+
+/// Every file in a place, with its bytes.
+fn files(place: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    if !place.is_dir() {
+        return vec![(place.to_owned(), std::fs::read(place).unwrap())];
+    }
+    let mut all: Vec<_> = std::fs::read_dir(place).unwrap().flat_map(|entry| files(&entry.unwrap().path())).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn no_output_lands_in_a_store_a_cell_or_a_keyholder_whosever_they_are() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"sound");
+    cli.ok(&["copy", "add", "store", "replica"]);
+    cli.ok(&["init", "other", "--accept-remnants"]);
+    cli.ok(&["init", "far", "--cell", "keys/far", "--accept-remnants"]);
+    cli.ok(&["keyholder", "init", "kh", "--accept-remnants"]);
+    std::fs::write(cli.path("ada.inbox"), cli.ok(&["inbox", "store", "--user", "ada"])).unwrap();
+    std::fs::write(cli.path("said"), "wake me").unwrap();
+    std::os::unix::fs::symlink("other.cell", cli.path("link")).unwrap();
+    cli.ok(&["erase", "store", "--user", "nobody", "-o", "no.erased", "--yes"]);
+    cli.ok(&["key", "a.key"]);
+    cli.ok(&["export", "store", "--user", "ada", "--to", "a.key.pub", "sealed"]);
+    let others = ["other", "other.cell", "far", "far.cell", "keys", "kh"];
+    let before = others.map(|name| files(&cli.path(name)));
+    for place in [
+        "store.cell/slot-a",
+        "store/log/00000001.log",
+        "other.cell/slot-a",
+        "other.cell/new",
+        "link/slot-b",
+        "other/log/00000001.log",
+        "other/keyfall",
+        "other/not/yet",
+        "replica/new",
+        "far.cell",
+        "keys/far/slot-a",
+        "kh/identity",
+        "kh/stores/new",
+    ] {
+        for args in [
+            &["get", "store", &id, "-o", place, "--force"][..],
+            &["report", "store", "--user", "ada", "-o", place, "--force"],
+            &["export", "store", "--user", "ada", "--to", "a.key.pub", place, "--force"],
+            &["seal", "--to", "ada.inbox", "--user", "ada", "--class", "audio", "said", "-o", place, "--force"],
+            &["erase", "store", "--user", "ada", "-o", place, "--force", "--yes"],
+            &["certificate", "upgrade", "store", "no.erased", "-o", place, "--force"],
+            &["key", place],
+        ] {
+            let e = cli.fails(6, args);
+            assert_eq!(e.trim_end().lines().count(), 1, "{args:?}: {e}");
+        }
+    }
+    for dir in ["other", "other/new", "other.cell", "link/new", "kh/new", "keys/far", "replica/new"] {
+        cli.fails(6, &["export", "store", "--user", "ada", dir]);
+        cli.fails(6, &["unseal", "--key", "a.key", "sealed", dir]);
+        cli.fails(6, &["certificate", "get", "store", "--user", "ada", dir]);
+        cli.fails(6, &["log", "export", "store", dir]);
+        cli.fails(6, &["demo", "--keep", dir]);
+    }
+    for place in ["other/new", "other.cell/new", "link/new", "kh/new", "keys/far/new", "replica/new"] {
+        cli.fails(6, &["backup", "store", place]);
+        cli.fails(6, &["copy", "add", "store", place]);
+        cli.fails(6, &["restore", "--cell", "store.cell", "--into", place, "replica"]);
+        cli.fails(6, &["init", place, "--accept-remnants"]);
+        cli.fails(6, &["init", "fresh", "--cell", place, "--accept-remnants"]);
+        cli.fails(6, &["keyholder", "init", place, "--accept-remnants"]);
+    }
+    assert!(!cli.path("fresh").exists());
+    assert_eq!(others.map(|name| files(&cli.path(name))), before);
+    assert_eq!(cli.run(&["get", "store", &id]).stdout, b"sound");
+    // What was copied out of one, and a keyholder's key, want --force.
+    std::fs::copy(cli.path("other.cell/slot-a"), cli.path("slot")).unwrap();
+    std::fs::copy(cli.path("kh/identity"), cli.path("identity.bak")).unwrap();
+    std::fs::copy(cli.path("far.cell"), cli.path("place")).unwrap();
+    for place in ["slot", "identity.bak", "place"] {
+        let e = cli.fails(6, &["get", "store", &id, "-o", place]);
+        assert!(e.contains("--force"), "{e}");
+        cli.ok(&["get", "store", &id, "-o", place, "--force"]);
+    }
+}
+
+#[test]
+fn nobody_else_writes_to_the_file_that_says_where_a_cell_is() {
+    let cli = Cli::empty();
+    let bin = env!("CARGO_BIN_EXE_keyfall");
+    let script = format!("umask 000; {bin} init store --cell keys/cell --accept-remnants");
+    assert!(Command::new("sh").args(["-c", &script]).current_dir(cli.dir.path()).output().unwrap().status.success());
+    let mode = cli.path("store.cell").metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode & !0o644, 0, "{mode:o}");
+}
+
+/// Whether the file system has files without a name.
+fn has_unnamed_files(dir: &Path) -> bool {
+    use rustix::fs::{Mode, OFlags};
+    let has = rustix::fs::open(dir, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR | Mode::WUSR).is_ok();
+    if !has {
+        println!("skipped: this file system has no files without a name");
+    }
+    has
+}
+
+#[test]
+fn what_is_cut_short_leaves_no_plaintext() {
+    let cli = Cli::new();
+    let content = bytes(1, 20 << 20);
+    let id = cli.put("ada", "audio", &content);
+    if !has_unnamed_files(cli.dir.path()) {
+        return;
+    }
+    let began = std::time::Instant::now();
+    cli.ok(&["get", "store", &id, "-o", "whole"]);
+    let typical = began.elapsed();
+    assert_eq!(std::fs::read(cli.path("whole")).unwrap(), content);
+    let mut cut = 0;
+    for round in 0..40 {
+        let mut child = cli.command(&["get", "store", &id, "-o", "new"]).spawn().unwrap();
+        std::thread::sleep(typical.mul_f64(f64::from(round) / 40.0));
+        child.kill().unwrap();
+        cut += u32::from(!child.wait().unwrap().success());
+        assert_eq!(leftovers(&cli), Vec::<String>::new());
+        // There, it is whole.
+        assert!(std::fs::read(cli.path("new")).map_or(true, |there| there == content));
+        let _ = std::fs::remove_file(cli.path("new"));
+    }
+    assert!(cut > 5, "{cut} of them were cut");
+}
+
+#[test]
+fn an_export_says_what_stands_in_its_way() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"sound");
+    std::fs::create_dir_all(cli.path("out/records")).unwrap();
+    std::fs::write(cli.path(&format!("out/records/{id}.bin")), "sound").unwrap();
+    let e = cli.fails(1, &["export", "store", "--user", "ada", "out"]);
+    assert!(e.contains(&format!("{id}.bin")) && e.contains("cut short"), "{e}");
+    cli.ok(&["key", "a.key"]);
+    cli.ok(&["export", "store", "--user", "ada", "--to", "a.key.pub", "sealed"]);
+    let e = cli.fails(1, &["unseal", "--key", "a.key", "sealed", "out"]);
+    assert!(e.contains("out/records") && e.contains("cut short"), "{e}");
+}
+
+#[test]
+fn what_is_about_a_person_is_for_its_owner_to_read() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"sound");
+    cli.put("ada", "transcript", b"wake me");
+    let mode = |name: &str| cli.path(name).metadata().unwrap().permissions().mode() & 0o777;
+    cli.ok(&["get", "store", &id, "-o", "sound"]);
+    cli.ok(&["report", "store", "--user", "ada", "-o", "report"]);
+    cli.ok(&["export", "store", "--user", "ada", "out"]);
+    cli.ok(&["erase", "store", "--user", "ada", "--class", "audio", "-o", "ada.erased", "--yes"]);
+    cli.ok(&["certificate", "get", "store", "--user", "ada", "certificates"]);
+    let record = format!("out/records/{id}.bin");
+    for file in ["sound", "report", "out/report.json", "out/report.html", &record, "ada.erased"] {
+        assert_eq!(mode(file), 0o600, "{file}");
+    }
+    for entry in std::fs::read_dir(cli.path("certificates")).unwrap() {
+        assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    for dir in ["out", "out/records", "certificates"] {
+        assert_eq!(mode(dir), 0o700, "{dir}");
+    }
+}
+
+#[test]
+fn what_fails_takes_away_what_it_made_and_nothing_else() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"sound");
+    cli.fails(4, &["export", "store", "--user", "nobody", "out"]);
+    cli.fails(4, &["certificate", "get", "store", "--user", "nobody", "certificates"]);
+    cli.fails(4, &["certificate", "get", "store", "--user", "ada", "certificates"]);
+    assert!(!cli.path("out").exists() && !cli.path("certificates").exists());
+    cli.ok(&["backup", "store", "old"]);
+    cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
+    std::fs::create_dir(cli.path("empty")).unwrap();
+    std::fs::create_dir_all(cli.path("taken.keys/slot-a")).unwrap();
+    let inode = cli.path("empty").metadata().unwrap().ino();
+    cli.fails(6, &["restore", "--cell", "store.cell", "--into", "empty", "old"]);
+    assert!(!cli.run(&["init", "empty", "--cell", "taken.keys", "--accept-remnants"]).status.success());
+    assert_eq!(cli.path("empty").metadata().unwrap().ino(), inode, "it is the directory that was there");
+    assert_eq!(std::fs::read_dir(cli.path("empty")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_certificate_goes_to_an_open_descriptor_and_through_a_pipe() {
+    let cli = Cli::new();
+    let key = cli.ok(&["log", "key", "store"]);
+    let bin = env!("CARGO_BIN_EXE_keyfall");
+    for (name, script) in [
+        ("ada", format!("{bin} erase store --user ada --yes -o /dev/fd/3 3>ada.erased")),
+        ("ben", format!("mkfifo pipe && (cat pipe >ben.erased & {bin} erase store --user ben --yes -o pipe; wait)")),
+    ] {
+        let id = cli.put(name, "audio", b"goes");
+        let out = Command::new("sh").args(["-c", &script]).current_dir(cli.dir.path()).output().unwrap();
+        assert!(out.status.success(), "{}", stderr(&out));
+        cli.fails(3, &["get", "store", &id]);
+        cli.ok(&["certificate", "verify", &format!("{name}.erased"), "--key", &key]);
+    }
+    let mut left = std::fs::read_dir(cli.dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    assert!(left.all(|name| !name.contains("draft") && !name.starts_with("keyfall-")));
+}
+
+#[test]
+fn a_certificate_of_nobody_makes_no_user() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"goes");
+    let users = |cli: &Cli| {
+        serde_json::from_str::<serde_json::Value>(&cli.ok(&["status", "store", "--json"])).unwrap()["users"].clone()
+    };
+    let before = users(&cli);
+    cli.ok(&["erase", "store", "--user", "ghost", "--class", "audio", "--yes", "-o", "ghost.erased"]);
+    cli.ok(&["erase", "store", "--user", "spirit", "--before", "2020-01-01", "--yes", "-o", "spirit.erased"]);
+    assert_eq!(users(&cli), before);
+    for name in ["ghost", "spirit"] {
+        assert!(!cli.run(&["list", "store", "--user", name]).status.success());
+        assert!(cli.path(&format!("{name}.erased")).exists());
+    }
+    // Of one that lives a copy is kept.
+    cli.ok(&["erase", "store", "--user", "ada", "--class", "audio", "--yes", "-o", "ada.erased"]);
+    cli.ok(&["certificate", "get", "store", "--user", "ada", "certificates"]);
+}
+
+#[test]
+fn the_verifier_says_by_its_exit_code_that_its_answer_could_not_be_written() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"goes");
+    cli.ok(&["erase", "store", "--user", "ada", "--yes", "-o", "ada.erased"]);
+    std::fs::write(cli.path("no.erased"), "no certificate").unwrap();
+    let key = cli.ok(&["log", "key", "store"]);
+    let verify = |out: Stdio, files: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyfall-verify"));
+        command.args(files).args(["--key", &key]).current_dir(cli.dir.path()).stdout(out).stderr(Stdio::piped());
+        let out = command.output().unwrap();
+        assert!(!stderr(&out).contains("panicked"), "{}", stderr(&out));
+        out.status.code()
+    };
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let closed = || Stdio::from(std::io::pipe().unwrap().1);
+    assert_eq!(verify(Stdio::piped(), &["ada.erased"]), Some(0));
+    for out in [full(), closed()] {
+        assert_eq!(verify(out, &["ada.erased"]), Some(12));
+    }
+    // That one does not hold is said all the same.
+    assert_eq!(verify(full(), &["ada.erased", "no.erased"]), Some(2));
+    assert_eq!(verify(closed(), &["no.erased", "ada.erased"]), Some(2));
 }

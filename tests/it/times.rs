@@ -17,6 +17,10 @@ fn a_date_alone_is_its_day_in_utc_and_with_a_zone_the_day_there() {
     assert_eq!(read("2026-03-29[Europe/Berlin]"), ("2026-03-28T23:00:00Z".into(), 23 * HOUR));
     assert_eq!(read("2026-10-25[Europe/Berlin]"), ("2026-10-24T22:00:00Z".into(), 25 * HOUR));
     assert_eq!(read("2024-02-29"), ("2024-02-29T00:00:00Z".into(), 24 * HOUR));
+    // Its next day was left out; and a day that begins at one.
+    assert_eq!(read("2011-12-29[Pacific/Apia]"), ("2011-12-29T10:00:00Z".into(), 24 * HOUR));
+    assert_eq!(read("2018-11-04[America/Sao_Paulo]"), ("2018-11-04T03:00:00Z".into(), 23 * HOUR));
+    assert_eq!(read("2026-11-26[+14:00]"), ("2026-11-25T10:00:00Z".into(), 24 * HOUR));
 }
 
 #[test]
@@ -30,6 +34,7 @@ fn a_time_with_offset_or_zone_is_read_as_written() {
         ("2026-11-26T23:59:59.9999999Z", "2026-11-26T23:59:59.999Z"),
         ("2026-11-26T23:59:59+02:00", "2026-11-26T21:59:59Z"),
         ("2026-11-26T23:59:59-05:30", "2026-11-27T05:29:59Z"),
+        ("2026-11-26T23:59:59+18:00", "2026-11-26T05:59:59Z"),
         ("2026-11-26T23:59:59-00:00", "2026-11-26T23:59:59Z"),
         ("2026-11-26T23:59:59[Europe/Berlin]", "2026-11-26T22:59:59Z"),
         ("2026-07-26 23:59[Europe/Berlin]", "2026-07-26T21:59:00Z"),
@@ -100,6 +105,18 @@ fn what_is_no_time_is_refused_whole() {
         "2026-11-26T23:59:59Z\n",
         "2026-11-26T23:59:59+",
         "2026-11-26T23:59:59+25:99",
+        "2026-11-26T23:59:59+25:00",
+        "2026-11-26T23:59:59-19:00",
+        "2026-11-26T23:59:59+18:01",
+        "2026-11-26T23:59:59[+25:00]",
+        "2026-11-26T23:59:59Z[-20:00]",
+        "2026-11-26[+25:00]",
+        // It stands for no zone.
+        "2026-11-26[Etc/Unknown]",
+        "2026-11-26T23:59:59[Etc/Unknown]",
+        "2026-11-26T23:59:59Z[etc/unknown]",
+        // A day that was left out: it would stand for nothing, or for the next one.
+        "2011-12-30[Pacific/Apia]",
         "2026-11-26T23:59:59CET",
         "2026-11-26T23:59:59.Z",
         "2026-11-26T23:59:59[Europe/Berlni]",

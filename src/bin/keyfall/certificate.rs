@@ -1,19 +1,26 @@
 //! `keyfall certificate`.
 
-use std::io;
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyfall::certificate::{Certificate, Draft, Trust, same_history};
-use keyfall::engine::{Discarded, Query};
+use keyfall::engine::Query;
 use keyfall::log::{Checkpoint, Note};
 use keyfall::{Class, Engine, Error, ErrorKind, Put, UserId};
 use maud::{DOCTYPE, html};
 use serde_json::json;
 
 use crate::args::{CertificateCommand, TrustArgs, store_and};
-use crate::commands::{Done, write_whole};
-use crate::log::{from_dir, read_text};
+use crate::commands::Done;
+use crate::guarded;
+use crate::log::from_dir;
+use crate::outfile::{Replace, private_dir, write_private};
 use crate::output::{self, line, value};
+use crate::small::read_text;
 use crate::stores::{look, open};
 
 /// The class under which a user's own certificates are kept.
@@ -24,6 +31,7 @@ pub(crate) fn run(command: CertificateCommand, cell: Option<&Path>, json: bool) 
     match command {
         CertificateCommand::Get { places, user } => {
             let (store, [dir]) = store_and(places)?;
+            guarded::check_dir(&dir)?;
             get(&look(&store, cell)?, &user, &dir, json)
         }
         CertificateCommand::Show { certificate, html, proof } => show(&read(&certificate)?, (html, proof, json)),
@@ -31,16 +39,13 @@ pub(crate) fn run(command: CertificateCommand, cell: Option<&Path>, json: bool) 
             let key = revealed.as_deref().map(revealed_key).transpose()?;
             certificates.iter().try_for_each(|file| verify(file, &trust, log.as_deref(), key.as_ref(), json))
         }
-        CertificateCommand::Upgrade { places, checkpoint } => {
+        CertificateCommand::Upgrade { places, checkpoint, output, force } => {
             let (store, [file]) = store_and(places)?;
-            let engine = open(&store, cell)?;
-            upgrade(&engine, &file, checkpoint.as_deref(), None)?;
-            let certificate = read(&file)?;
-            let grade = certificate.facts.judge()?.grade.to_string();
+            let (place, grade) = upgrade(&open(&store, cell)?, &file, checkpoint.as_deref(), (output, force))?;
             if json {
-                value(&json!({"certificate": file.display().to_string(), "grade": grade}))
+                value(&json!({"certificate": place.display().to_string(), "grade": grade}))
             } else {
-                line(format_args!("{}: {grade}", file.display()))
+                line(format_args!("{}: {grade}", place.display()))
             }
         }
     }
@@ -50,30 +55,97 @@ pub(crate) fn read(file: &Path) -> Result<Certificate, Error> {
     read_text(file)?.parse().map_err(|e: Error| e.context(file.display()))
 }
 
-pub(crate) fn write(certificate: &Certificate, file: &Path) -> Result<(), Error> {
-    write_whole(file, |out| {
-        io::Write::write_all(out, certificate.to_string().as_bytes())
-            .and_then(|()| out.sync_all())
-            .map_err(|e| Error::io(file.display(), e))
+fn write(certificate: &Certificate, file: &Path, replace: Replace) -> Result<(), Error> {
+    write_private(file, replace, |out| {
+        out.write_all(certificate.to_string().as_bytes()).map_err(|e| Error::io(file.display(), e))
     })
 }
 
-/// Where the draft of a certificate lies until that is written: beside it.
-pub(crate) fn draft_place(file: &Path) -> PathBuf {
-    let mut place = file.as_os_str().to_owned();
-    place.push(".draft");
-    place.into()
+const DRAFT: &str = ".draft";
+
+/// The place of the certificate whose draft lies here.
+fn place_of(draft: &Path) -> Option<PathBuf> {
+    let name = draft.file_name()?.as_bytes().strip_suffix(DRAFT.as_bytes()).filter(|name| !name.is_empty())?;
+    Some(draft.with_file_name(OsStr::from_bytes(name)))
 }
 
-/// Keeps the draft of a certificate before anything is erased: whatever happens then, `certificate upgrade` makes the certificate of it.
-pub(crate) fn draft_to(place: &Path) -> impl Fn(&Draft) -> Result<(), Error> + use<> {
-    let place = place.to_owned();
-    move |draft| {
-        write_whole(&place, |out| {
-            io::Write::write_all(out, draft.to_string().as_bytes())
-                .and_then(|()| out.sync_all())
-                .map_err(|e| Error::io(place.display(), e))
-        })
+/// The draft of a certificate, which lies beside its place until that is written.
+#[derive(Clone)]
+pub(crate) struct KeptDraft {
+    place: PathBuf,
+    /// Whether this process made it.
+    made: Arc<AtomicBool>,
+}
+
+impl KeptDraft {
+    /// The draft of the certificate that goes to `file`.
+    pub(crate) fn beside(file: &Path) -> Self {
+        let mut place = file.as_os_str().to_owned();
+        place.push(DRAFT);
+        KeptDraft { place: place.into(), made: Arc::default() }
+    }
+
+    /// Where a draft lies, this process's or an earlier one's.
+    pub(crate) fn there(&self) -> Option<&Path> {
+        let draft = || Draft::is_one(&read_text(&self.place).ok()?).then_some(&*self.place);
+        self.place.is_file().then(draft).flatten()
+    }
+
+    /// Where it lies, if this process made it.
+    pub(crate) fn made(&self) -> Option<&Path> {
+        self.made.load(Ordering::Relaxed).then_some(&*self.place)
+    }
+
+    /// Keeps it before anything is erased: whatever happens then, `certificate upgrade` makes the certificate of it. What somebody else put
+    /// there stays, and nothing is erased.
+    pub(crate) fn keep(&self) -> impl Fn(&Draft) -> Result<(), Error> + use<> {
+        let kept = self.clone();
+        move |draft| {
+            let place = &kept.place;
+            let replace = if kept.made().is_some() { Replace::Anything } else { Replace::Nothing };
+            if replace == Replace::Nothing && place.symlink_metadata().is_ok() {
+                return Err(kept.in_the_way());
+            }
+            write_private(place, replace, |out| {
+                out.write_all(draft.to_string().as_bytes()).map_err(|e| Error::io(place.display(), e))
+            })?;
+            kept.made.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    fn in_the_way(&self) -> Error {
+        let place = self.place.display();
+        let text = match self.there() {
+            Some(_) => {
+                format!(
+                    "the draft of an earlier erase is {place}; run `keyfall certificate upgrade STORE {place}` first"
+                )
+            }
+            None => format!("{place} is there already; move it away, or name another place for the certificate"),
+        };
+        Error::new(ErrorKind::Refused, text)
+    }
+
+    /// Removes it, where this process made it.
+    pub(crate) fn remove(&self) {
+        if self.made.swap(false, Ordering::Relaxed) {
+            let _ = std::fs::remove_file(&self.place);
+        }
+    }
+
+    /// An erase failed. What it may have done all the same is certified with the draft.
+    pub(crate) fn after(&self, e: Error) -> Error {
+        match self.made() {
+            Some(place) if e.may_have_happened() => e.context(format!(
+                "the draft of the certificate is kept: where the erase is done in the end, `keyfall certificate upgrade STORE {}` makes it",
+                place.display()
+            )),
+            _ => {
+                self.remove();
+                e
+            }
+        }
     }
 }
 
@@ -84,15 +156,16 @@ pub(crate) fn keep(engine: &Engine, user: &UserId, certificate: &Certificate) ->
 }
 
 fn get(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> Done {
-    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir.display(), e))?;
     let class = Some(Class::new(CLASS)?);
     let mut files = Vec::new();
     let mut query = Query { user: Some(user.clone()), class, ..Query::default() };
     loop {
         let listing = engine.list(&query)?;
         for info in &listing.records {
+            // Of a user that is not here, or has none, no directory is left.
+            private_dir(dir)?;
             let file = dir.join(format!("{}.erased", info.id));
-            write_whole(&file, |out| engine.get_to(&info.id, out).map(|_| ()))?;
+            write_private(&file, Replace::Anything, |out| engine.get_to(&info.id, out).map(|_| ()))?;
             files.push(file.display().to_string());
         }
         match listing.next {
@@ -216,7 +289,7 @@ fn verify(file: &Path, trust: &TrustArgs, log: Option<&Path>, key: Option<&[u8; 
         return value(&json!({
             "certificate": file.display().to_string(), "grade": verified.judged.grade.to_string(),
             "level": verified.judged.level.name(), "limits": verified.judged.reasons,
-            "log": verified.checkpoint.origin, "size": verified.checkpoint.size,
+            "log": verified.checkpoint.origin, "size": verified.checkpoint.size, "log_pending": verified.log_pending,
             "cosigned": verified.cosigned.iter().map(|(name, at)| json!({"witness": name, "at": at.to_string()})).collect::<Vec<_>>(),
         }));
     }
@@ -224,16 +297,23 @@ fn verify(file: &Path, trust: &TrustArgs, log: Option<&Path>, key: Option<&[u8; 
     verified.words().into_iter().try_for_each(|word| line(format_args!("  {word}")))
 }
 
-/// Issues a certificate again, in its place; or the one of a draft that lies there.
-pub(crate) fn upgrade(engine: &Engine, file: &Path, checkpoint: Option<&Path>, discarded: Option<Discarded>) -> Done {
+/// Issues a certificate again, in its place unless another is named; or the one of a draft, in the certificate's place, where the draft's name
+/// says which that is.
+fn upgrade(
+    engine: &Engine,
+    file: &Path,
+    checkpoint: Option<&Path>,
+    (output, force): (Option<PathBuf>, bool),
+) -> Result<(PathBuf, String), Error> {
     let text = read_text(file)?;
     let named = |e: Error| e.context(file.display());
-    let there = if Draft::is_one(&text) {
+    let is_draft = Draft::is_one(&text);
+    let there = if is_draft {
         engine.certificate(&text.parse().map_err(named)?).map_err(named)?
     } else {
         text.parse().map_err(named)?
     };
-    let mut certificate = engine.upgrade(&there, discarded)?;
+    let mut certificate = engine.upgrade(&there, None)?;
     if let Some(place) = checkpoint {
         let cosigned: Note = read_text(place)?.parse().map_err(|e: Error| e.context(place.display()))?;
         let not =
@@ -242,5 +322,13 @@ pub(crate) fn upgrade(engine: &Engine, file: &Path, checkpoint: Option<&Path>, d
             proof.checkpoint.join(&cosigned).map_err(not)?;
         }
     }
-    Ok(write(&certificate, file)?)
+    let of_draft = || place_of(file).filter(|_| is_draft);
+    let place = output.or_else(of_draft).unwrap_or_else(|| file.to_owned());
+    let replace = if place == file { Replace::Anything } else { Replace::forced(force) };
+    write(&certificate, &place, replace)?;
+    if is_draft && place != file {
+        // It would be in the way of the next erase.
+        std::fs::remove_file(file).map_err(|e| Error::io(file.display(), e))?;
+    }
+    Ok((place, certificate.facts.judge()?.grade.to_string()))
 }

@@ -15,9 +15,11 @@ use serde_json::json;
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, line, progress, table, value};
-use crate::stores::{Adopted, Making, absolute, adopt, apart, look, look_root, make, open, outside};
+use crate::stores::{
+    Adopted, Making, absolute, adopt, apart, cell_of, look, look_root, make, open, outside, take_away, warn_if_exposed,
+};
 use crate::{
-    certificate, copies, due, erasing, grants, holds, import, inbox, keyholders, lineage, log, report, sealed,
+    certificate, copies, due, erasing, grants, guarded, holds, import, inbox, keyholders, lineage, log, report, sealed,
 };
 
 pub(crate) use crate::outfile::write_whole;
@@ -49,7 +51,9 @@ pub(crate) fn run(args: Args) -> Done {
             let id: RecordId = id.to_string_lossy().parse()?;
             // The file first: what cannot be written should not stand in the user's report as opened.
             let output = output.filter(|place| place != Path::new("-"));
-            let out = output.map(|place| out_file(&store, cell, &place, force).map(|out| (place, out))).transpose()?;
+            let out = output
+                .map(|place| out_file(&store, cell, &place, force).map(|out| (place, out.private())))
+                .transpose()?;
             let reader = match (principal, purpose) {
                 // Whoever opens it is written down.
                 (Some(principal), Some(purpose)) => open(&store, cell)?.get_as(&id, &principal, &purpose)?,
@@ -79,12 +83,17 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Report { places, user, html, output, force } => {
             let store = one(places)?;
             let output = output.filter(|place| place != Path::new("-"));
-            let out = output.map(|place| out_file(&store, cell, &place, force)).transpose()?;
+            let out = output
+                .map(|place| out_file(&store, cell, &place, force).map(|out| (place, out.private())))
+                .transpose()?;
             report::show(&look(&store, cell)?, &user, out, (html, json))
         }
         Command::Export { places, user, to, force } => {
             let (store, [dir]) = store_and(places)?;
             outside(&store, cell, &dir)?;
+            if to.is_none() {
+                guarded::check_dir(&dir)?;
+            }
             let engine = open(&store, cell)?;
             match to {
                 Some(to) => report::export_sealed(&engine, &user, &to, (&dir, Replace::forced(force)), json),
@@ -177,7 +186,12 @@ pub(crate) fn run(args: Args) -> Done {
             audit(&store, cell, &places, json)
         }
         Command::Discard { places, certificate } => discard(&one(places)?, cell, &certificate, json),
-        Command::Status { places } => status(&look(&one(places)?, cell)?, json),
+        Command::Status { places } => {
+            let store = one(places)?;
+            let engine = look(&store, cell)?;
+            warn_if_exposed(&cell_of(&store, cell)?);
+            status(&engine, json)
+        }
         Command::Demo { keep } => crate::demo::run(keep.as_deref(), json),
         Command::Bench(args) => crate::bench::run(&args, json),
     }
@@ -278,14 +292,18 @@ fn pipe_or(e: Error) -> Failure {
 
 fn list(engine: &Engine, mut query: Query, limit: Option<u64>, json: bool) -> Done {
     let mut left = limit.unwrap_or(u64::MAX);
+    let page_of = |left: u64, query: &mut Query| {
+        query.limit = usize::try_from(left).unwrap_or(usize::MAX).min(1000);
+        if left == 0 { Ok(keyfall::engine::Listing::default()) } else { engine.list(query) }
+    };
+    // The first page first: of a user that is not here nothing is begun.
+    let mut page = page_of(left, &mut query)?;
     let mut out = io::stdout().lock();
     let mut first = true;
     if json {
         write!(out, "[")?;
     }
     loop {
-        query.limit = usize::try_from(left).unwrap_or(usize::MAX).min(1000);
-        let page = if left == 0 { keyfall::engine::Listing::default() } else { engine.list(&query)? };
         left -= page.records.len() as u64;
         if json {
             for info in &page.records {
@@ -309,7 +327,10 @@ fn list(engine: &Engine, mut query: Query, limit: Option<u64>, json: bool) -> Do
             writeln!(out, "{}", table(&headings, rows))?;
         }
         match page.next {
-            Some(next) if left > 0 => query.after = Some(next),
+            Some(next) if left > 0 => {
+                query.after = Some(next);
+                page = page_of(left, &mut query)?;
+            }
             _ => break,
         }
     }
@@ -334,22 +355,25 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
     let mut places = vec![("the store to build", into), ("the cell", cell_place)];
     places.extend(copies.iter().map(|copy| ("the copy", &**copy)));
     restorable(&places)?;
+    guarded::check_place(into)?;
     let pointer = Adopted::check(into, cell_place)?;
     let cell = look_root(cell_place)?;
     let sources = copies.iter().map(|c| Ok(Arc::new(SledStore::look(c)?) as Arc<dyn Store>));
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
+    let was_there = into.is_dir();
     let target = SledStore::create(into)?;
     let bar = progress("blobs restored", None);
     let restored = restore(&*cell, &sources, &target, |n| bar.set_position(n));
     bar.finish_and_clear();
     let done = restored.inspect_err(|_| {
         // A store without a head would only be in the way of the next try.
-        let _ = std::fs::remove_dir_all(into);
+        take_away(into, was_there);
     })?;
     if let Err(e) = pointer.write(&*cell) {
         output::warn(&e.context("it is restored, but where its cell is could not be put down; name it with --cell"));
     }
-    drop((target, cell));
+    // What is open here holds locks, and an owner reaches for its copies.
+    drop((target, cell, sources));
     if adopted {
         adopt(into, Some(cell_place))
             .map_err(|e| e.context("it is restored, and read-only still, for it could not be taken over"))?;

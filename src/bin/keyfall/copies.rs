@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::args::{CopyCommand, store_and};
 use crate::commands::{Done, one};
+use crate::guarded;
 use crate::output::{self, line, progress, table, value};
 use crate::stores::{self, absolute, cell_of, look, open};
 
@@ -64,11 +65,13 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
     }
 }
 
-/// Refuses a copy that lies inside the store or its cell, or around one of them: whatever takes the one takes the other.
+/// Refuses a copy that lies inside the store or its cell, or around one of them: whatever takes the one takes the other. Nor does one lie
+/// inside another store or cell.
 pub(crate) fn apart(store: &Path, cell: Option<&Path>, place: &Path) -> Result<(), Error> {
     let cell = cell_of(store, cell)?;
     stores::apart(&[("the copy", place), ("the store", store)])?;
-    stores::apart(&[("the copy", place), ("the cell", &cell)])
+    stores::apart(&[("the copy", place), ("the cell", &cell)])?;
+    guarded::check_place(place)
 }
 
 /// A copy's place as the store remembers it.

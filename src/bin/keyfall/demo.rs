@@ -14,6 +14,7 @@ use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Scope, Us
 use serde_json::json;
 
 use crate::commands::audit_table;
+use crate::guarded;
 use crate::output::{Failure, line, table, value};
 use crate::stores::{Making, make, open};
 
@@ -72,7 +73,10 @@ impl Drop for Place {
 
 fn place(keep: Option<&Path>) -> Result<Place, Error> {
     let dir = match keep {
-        Some(dir) => dir.to_owned(),
+        Some(dir) => {
+            guarded::check_dir(dir)?;
+            dir.to_owned()
+        }
         None => std::env::temp_dir().join(format!("keyfall-demo-{}", std::process::id())),
     };
     std::fs::create_dir_all(&dir).map_err(|e| Error::io(dir.display(), e))?;

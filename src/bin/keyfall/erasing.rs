@@ -10,7 +10,7 @@ use keyfall::env::{Env, System};
 use keyfall::{Engine, Error, ErrorKind, Scope, UserId};
 use serde_json::json;
 
-use crate::certificate;
+use crate::certificate::{self, KeptDraft};
 use crate::commands::{Done, out_file, promise_json};
 use crate::outfile::{OutFile, Replace, untellable};
 use crate::output::{self, Failure, line, progress};
@@ -71,7 +71,7 @@ struct Waiting {
 
 impl Waiting {
     fn prepare((store, cell): (&Path, Option<&Path>), output: &Output, bytes: u64) -> Result<Self, Error> {
-        let mut file = out_file(store, cell, &output.place, output.force)?;
+        let mut file = out_file(store, cell, &output.place, output.force)?.private();
         file.reserve(bytes)?;
         let spare = if file.is_through() { Some(Self::spare(store, bytes)?) } else { None };
         Ok(Waiting { place: output.place.clone(), file, spare })
@@ -83,24 +83,32 @@ impl Waiting {
         let name = format!("keyfall-{:08x}.erased", u32::from_be_bytes(drawn));
         let beside = absolute(store)?.parent().map(Path::to_owned).unwrap_or_default();
         let open = |dir: &Path| {
-            let mut file = OutFile::create(&dir.join(&name), Replace::Ordinary)?;
+            let mut file = OutFile::create(&dir.join(&name), Replace::Ordinary)?.private();
             file.reserve(bytes).map(|()| (dir.join(&name), file))
         };
         open(&beside).or_else(|_| open(&std::env::temp_dir()))
     }
 
-    /// Writes it; the error says where it is to be found then.
-    fn write(mut self, certificate: &Certificate) -> Result<(), Error> {
+    /// Where its draft lies: a name beside a pipe or a descriptor is none.
+    fn draft(&self) -> KeptDraft {
+        KeptDraft::beside(self.spare.as_ref().map_or(self.place.as_path(), |(place, _)| place.as_path()))
+    }
+
+    /// Writes it; the error says where it is to be found then. Where it is found, its draft goes.
+    fn write(mut self, certificate: &Certificate, draft: &KeptDraft) -> Result<(), Error> {
         let text = certificate.to_string();
         let place = &self.place;
         let written = self.file.write_all(text.as_bytes()).map_err(|e| untellable(place, e));
-        let written = written.and_then(|()| self.file.finish());
+        let written = written.and_then(|()| self.file.finish()).inspect(|_| draft.remove());
         let (Err(e), Some((place, mut file))) = (&written, self.spare) else {
             return written;
         };
         let saved = file.write_all(text.as_bytes()).map_err(|e| untellable(&place, e));
         match saved.and_then(|()| file.finish()) {
-            Ok(()) => Err(Error::new(e.kind(), format!("{e}; the certificate is in {}", place.display()))),
+            Ok(()) => {
+                draft.remove();
+                Err(Error::new(e.kind(), format!("{e}; the certificate is in {}", place.display())))
+            }
             Err(also) => Err(Error::new(e.kind(), format!("{e}; {also}"))),
         }
     }
@@ -108,6 +116,10 @@ impl Waiting {
 
 /// Room for what a certificate says beside what was typed.
 const CERTIFICATE_BYTES: usize = 64 << 10;
+
+fn lives(engine: &Engine, user: &UserId) -> bool {
+    !engine.holds(user).is_err_and(|e| matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased))
+}
 
 /// Erases, having asked, and follows what fell with it.
 pub(crate) fn run(
@@ -137,20 +149,25 @@ pub(crate) fn run(
         erase = erase.certified(output.request.clone());
     }
     // Should the certificate fail to be written in the end, it is made of this.
-    let draft = waiting
-        .as_ref()
-        .filter(|waiting| !waiting.file.is_stdout())
-        .map(|waiting| certificate::draft_place(&waiting.place));
+    let draft = waiting.as_ref().map(Waiting::draft);
     if let Some(draft) = &draft {
-        erase = erase.drafted(certificate::draft_to(draft));
+        erase = erase.drafted(draft.keep());
     }
     let engine = open(store, cell)?;
-    let done = engine.erase(erase)?;
+    // A user that was never here is not made by the copy of a certificate.
+    let whose = whose.and_then(|user| match &user {
+        Some(name) if output.is_some() && !lives(&engine, name) => Err(()),
+        _ => Ok(user),
+    });
+    let done = engine.erase(erase).map_err(|e| match &draft {
+        Some(draft) => draft.after(e),
+        None => e,
+    })?;
 
     // It is done: nothing that fails from here on may look as if it were not.
     let mut late = None;
     let mut certified = None;
-    if let (Some(waiting), Some(unsigned)) = (waiting, &done.certificate) {
+    if let (Some(waiting), Some(draft), Some(unsigned)) = (waiting, &draft, &done.certificate) {
         let place = waiting.place.clone();
         let outcome = unsigned.sign().map_err(|e| (e, None)).and_then(|certificate| {
             let grade = certificate.facts.judge().map_or_else(|e| e.to_string(), |judged| judged.grade.to_string());
@@ -163,15 +180,14 @@ pub(crate) fn run(
                     &e.context("erased and certified; only a copy of the certificate could not be kept in the store"),
                 );
             }
-            waiting.write(&certificate).map_err(|e| (e, Some(grade.clone())))?;
-            let _ = draft.as_ref().map(std::fs::remove_file);
+            waiting.write(&certificate, draft).map_err(|e| (e, Some(grade.clone())))?;
             Ok(grade)
         });
         match outcome {
             Ok(grade) => certified = Some((place, grade)),
             Err((e, grade)) => {
                 let grade = grade.map_or(String::new(), |grade| format!(" ({grade})"));
-                let again = draft.as_ref().map_or(String::new(), |draft| {
+                let again = draft.made().map_or(String::new(), |draft| {
                     format!("; `keyfall certificate upgrade STORE {}` makes it again", draft.display())
                 });
                 late = Some(e.context(format!(
@@ -193,7 +209,7 @@ pub(crate) fn run(
         }
     }
     bar.finish_and_clear();
-    let told = told(&engine, &done, (&what, derived, certified), (output.is_some(), aside, json));
+    let told = told(&engine, &done, (&what, derived, certified), (draft.as_ref(), aside, json));
     late.map_or(told, |e| Err(Failure::Late(e)))
 }
 
@@ -202,9 +218,11 @@ fn told(
     engine: &Engine,
     done: &Erasure,
     (what, derived, certified): (&str, u64, Option<(PathBuf, String)>),
-    (asked, aside, json): (bool, bool, bool),
+    (draft, aside, json): (Option<&KeptDraft>, bool, bool),
 ) -> Done {
     let mut text = Vec::new();
+    // Of an erase before that was cut short.
+    let left = draft.filter(|_| done.already).and_then(KeptDraft::there);
     let promise = engine.promise();
     let state = match &done.finality {
         Finality::Final => "destroyed",
@@ -219,12 +237,19 @@ fn told(
             "erased": what, "records": done.records, "derived": derived, "already": done.already, "epoch": done.epoch,
             "completed": output::time(done.completed), "root_key": state, "until": done.finality.until().map(output::time), "awaited": awaited, "cell": promise_json(&promise),
             "certificate": certified.map(|(place, _)| place.display().to_string()),
+            "draft": left.map(|place| place.display().to_string()),
         }));
         text.push(format!("{told:#}"));
     } else if done.already {
         text.push(format!("{what} had been erased already; the store is at epoch {}", done.epoch));
         text.extend((!done.finality.is_final()).then(|| format!("what was erased last is {}", done.finality)));
-        text.extend(asked.then(|| "there is nothing to certify: no certificate was written".to_owned()));
+        text.extend(draft.map(|_| match left {
+            Some(left) => format!(
+                "no certificate was written; the draft of one is there: `keyfall certificate upgrade STORE {}` makes it",
+                left.display()
+            ),
+            None => "there is nothing to certify: no certificate was written".to_owned(),
+        }));
     } else {
         let records = match done.records {
             None => "an unknown number of records (damaged pages)".to_owned(),

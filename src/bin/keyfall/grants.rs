@@ -10,17 +10,17 @@ use serde_json::json;
 use crate::args::{GrantCommand, TrainingCommand, store_and};
 use crate::commands::{Done, one, out_file};
 use crate::output::{self, line, table, value};
+use crate::small::{read_limited, read_text};
 use crate::stores::{look, open};
 
 /// Reads a public key's file.
 pub(crate) fn public_key(file: &Path) -> Result<PublicKey, Error> {
-    let bytes = std::fs::read(file).map_err(|e| Error::io(file.display(), e))?;
-    String::from_utf8_lossy(&bytes).parse()
+    read_text(file)?.parse()
 }
 
 /// Opens a request into a file; what was opened is counted, so the file comes first.
 fn answer((store, cell): (&Path, Option<&Path>), request: &Path, (output, force): (&Path, bool), json: bool) -> Done {
-    let request = std::fs::read(request).map_err(|e| Error::io(request.display(), e))?;
+    let request = read_limited(request)?;
     let mut out = out_file(store, cell, output, force)?;
     let silent = out.is_stdout();
     let opened = open(store, cell)?.open_request(&request, &mut out)?;

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::commands::Done;
 use crate::outfile::{OutFile, Replace};
 use crate::output::{line, progress, value};
+use crate::small::read_text;
 
 /// Prints the public key of an inbox.
 pub(crate) fn key(engine: &Engine, user: &UserId, json: bool) -> Done {
@@ -28,8 +29,7 @@ fn reader(file: &Path) -> Result<Box<dyn Read>, Error> {
 
 /// Seals a file to an inbox.
 pub(crate) fn seal(put: &Put, file: &Path, to: &Path, (output, replace): (&Path, Replace), json: bool) -> Done {
-    let to = std::fs::read(to).map_err(|e| Error::io(to.display(), e))?;
-    let to: InboxKey = String::from_utf8_lossy(&to).parse()?;
+    let to: InboxKey = read_text(to)?.parse()?;
     let payload = reader(file)?;
     let mut out = OutFile::create(output, replace)?;
     let silent = out.is_stdout();

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::args::KeyholderCommand;
 use crate::commands::{Done, one};
+use crate::guarded;
 use crate::output::{line, table, value, warn};
 use crate::stores::{cell_of, open, open_as_it_is};
 
@@ -22,16 +23,19 @@ pub(crate) fn env() -> SharedEnv {
 pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
         KeyholderCommand::Init { dir, accept_remnants } => {
+            guarded::check_place(&dir)?;
             let id = KeyholderDir::create(&dir, accept_remnants, &System)?.id();
             if json { value(&json!({"keyholder": id.to_string()})) } else { line(id) }
         }
         KeyholderCommand::Engine { cell } => {
+            guarded::check_place(&cell)?;
             let id = EngineKey::in_dir(&cell, &System)?.id();
             if json { value(&json!({"engine": id.to_string()})) } else { line(id) }
         }
         KeyholderCommand::Allow { dir, engine, store, stores } => {
             KeyholderDir::allow(&dir, engine, store.as_deref())?;
-            Ok(stores.map_or(Ok(()), |stores| KeyholderDir::limit(&dir, engine, stores))?)
+            stores.map_or(Ok(()), |stores| KeyholderDir::limit(&dir, engine, stores))?;
+            if json { value(&json!({"engine": engine.to_string(), "allowed": true})) } else { Ok(()) }
         }
         KeyholderCommand::Serve { dir, listen } => {
             let dir = KeyholderDir::open(&dir)?;
@@ -61,7 +65,8 @@ pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) ->
             }
             let place = cell_of(&one(places.into_iter().map(PathBuf::from).collect())?, cell)?;
             drop(quorum_of(&place)?);
-            Ok(move_member(&place, number, &address, !offline, &env())?)
+            move_member(&place, number, &address, !offline, &env())?;
+            if json { value(&json!({"number": number, "address": address})) } else { Ok(()) }
         }
         KeyholderCommand::Replace { places, number, with } => {
             let store = one(places)?;

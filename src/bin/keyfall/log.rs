@@ -15,7 +15,9 @@ use serde_json::json;
 
 use crate::args::{LogCommand, store_and};
 use crate::commands::{Done, one, write_whole};
+use crate::guarded;
 use crate::output::{line, progress, value};
+use crate::small::{read_limited, read_text};
 use crate::stores::{look, open};
 
 pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done {
@@ -37,6 +39,7 @@ pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done 
         }
         LogCommand::Export { places } => {
             let (store, [dir]) = store_and(places)?;
+            guarded::check_dir(&dir)?;
             export(&open(&store, cell)?, &dir, json)
         }
         LogCommand::Verify { dir, trust } => {
@@ -57,7 +60,10 @@ pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done 
             told(&checkpoint, &cosigned.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), json)
         }
         LogCommand::Serve { dir, listen } => serve(&dir, &listen),
-        LogCommand::Cosign { dir, witness, key } => cosign(&dir, &witness, &key, json),
+        LogCommand::Cosign { dir, witness, key } => {
+            guarded::check_dir(&dir)?;
+            cosign(&dir, &witness, &key, json)
+        }
     }
 }
 
@@ -70,17 +76,10 @@ fn told(checkpoint: &Checkpoint, cosigned: &[&str], json: bool) -> Done {
     cosigned.iter().try_for_each(|name| line(format_args!("cosigned by {name}")))
 }
 
-pub(crate) fn read_text(file: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(file).map_err(|e| Error::io(file.display(), e))
-}
-
 /// Reads files of a log from a directory.
 pub(crate) fn from_dir(dir: &Path) -> impl Fn(&str) -> Result<Vec<u8>, Error> + use<> {
     let dir = dir.to_owned();
-    move |path| {
-        let file = dir.join(path);
-        std::fs::read(&file).map_err(|e| Error::io(file.display(), e))
-    }
+    move |path| read_limited(&dir.join(path))
 }
 
 /// Writes a file beside its place, syncs it, and renames it.

@@ -10,6 +10,7 @@ mod demo;
 mod due;
 mod erasing;
 mod grants;
+mod guarded;
 mod holds;
 mod import;
 mod inbox;
@@ -20,11 +21,13 @@ mod outfile;
 mod output;
 mod report;
 mod sealed;
+mod small;
 mod stores;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind as Usage;
 use keyfall::{Error, ErrorKind};
 use output::Failure;
 
@@ -46,6 +49,23 @@ fn exit_code(kind: ErrorKind) -> u8 {
     }
 }
 
+/// Wrong usage, as JSON where that is asked for; help and the version as they are.
+fn usage(e: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");
+    if !json || !e.use_stderr() {
+        e.exit();
+    }
+    let text = match e.kind() {
+        Usage::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing; see --help".to_owned(),
+        _ => e.render().to_string(),
+    };
+    // The first paragraph says what is wrong; what follows is for a person at a terminal.
+    let text = text.split("\n\n").next().unwrap_or_default();
+    let text = text.strip_prefix("error: ").unwrap_or(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    output::error(true, &Error::new(ErrorKind::Invalid, text));
+    ExitCode::from(exit_code(ErrorKind::Invalid))
+}
+
 fn main() -> ExitCode {
     // Keys stay out of core dumps, and out of other processes' reach.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
@@ -56,7 +76,10 @@ fn main() -> ExitCode {
             tell(panic);
         }
     }));
-    let args = args::Args::parse();
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(e) => return usage(&e),
+    };
     let json = args.json;
     if args.take_over {
         stores::take_over();

@@ -1,22 +1,27 @@
 //! Output files: whole under their name, or not there at all.
 //!
 //! Invariants:
-//! * What is written lies beside its place under a name of its own, readable by its owner alone, until it is complete and on the disk.
+//! * What is written has no name until it is complete and on the disk: whatever ends the process, nothing of it is left. Where the file
+//!   system has no such files it lies beside its place under a name of its own. Its owner alone reads it until then.
 //! * A device, a pipe or an open descriptor is written through; a link is followed, and stays; a directory is refused.
-//! * A certificate or a secret is not replaced unless that was asked for: neither can be made again.
+//! * A certificate or a secret is not replaced unless that was asked for: neither can be made again. What lies in a store, a root cell or at a
+//!   keyholder is never replaced.
 
 use std::ffi::OsStr;
-use std::fs::{File, Metadata, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use keyfall::certificate::Draft;
 use keyfall::env::{Env, System};
 use keyfall::{Error, ErrorKind};
-use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, fallocate, linkat, open, renameat_with};
 use rustix::io::Errno;
+
+use crate::guarded;
 
 /// As many as the kernel follows.
 pub(crate) const LINKS_MAX: usize = 40;
@@ -26,10 +31,14 @@ const LOOK_BYTES: u64 = 4 << 20;
 /// What may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Replace {
+    /// Nothing: the name is free.
+    Nothing,
     /// What can be made again: no certificate, no secret.
     Ordinary,
     /// Whatever file is there.
     Anything,
+    /// The file that says where a store's cell is: others may read it, and write to it never.
+    Pointer,
 }
 
 impl Replace {
@@ -51,8 +60,8 @@ enum Landing {
 
 /// How the bytes get there.
 enum Way {
-    /// Into a file beside the target, which is then renamed.
-    Beside { part: PathBuf, target: PathBuf, was: Option<Box<Metadata>>, replace: Replace },
+    /// Into a file on the target's file system, which then gets that name; `part` is its name until then, where it has one.
+    Beside { part: Option<PathBuf>, target: PathBuf, was: Option<Box<Metadata>>, replace: Replace },
     /// Straight.
     Through,
     /// Straight, to this process's standard output.
@@ -67,6 +76,8 @@ pub(crate) struct OutFile {
     way: Way,
     /// Whether it is worth keeping beside its place where it cannot get there.
     precious: bool,
+    /// Whether its owner alone is to read it, where nothing was there before.
+    private: bool,
 }
 
 fn invalid(place: &Path, what: &str) -> Error {
@@ -112,14 +123,37 @@ fn irreplaceable(file: &Path) -> Option<&'static str> {
     if File::open(file).and_then(|f| f.take(LOOK_BYTES).read_to_end(&mut bytes)).is_err() {
         return Some("what cannot be read, and may be a certificate");
     }
-    let has = |what: &[u8]| bytes.windows(what.len()).any(|window| window == what);
-    if bytes.starts_with(b"keyfall-private-") || bytes.starts_with(b"keyfall-once-") {
+    let holds = |text: &[u8], what: &[u8]| text.windows(what.len()).any(|window| window == what);
+    // keyfall-private-1:, keyfall-keyholder-private-1:, keyfall-once-1: and the like.
+    let label = bytes.split(|byte| *byte == b':').next().unwrap_or_default();
+    let is_label = label.len() < 64 && label.starts_with(b"keyfall-");
+    if is_label && (holds(label, b"-private-") || holds(label, b"-once-")) {
         return Some("a secret key");
     }
-    has(b"\nkeyfall/certificate@v").then_some("a certificate")
+    if Draft::is_one(&String::from_utf8_lossy(&bytes[..bytes.len().min(64)])) {
+        return Some("the draft of a certificate");
+    }
+    let magics: [(&[u8], _); 4] = [
+        (b"KFSLOT", "a slot of a root cell"),
+        (b"KFCLAIM", "a claim to a store"),
+        (b"KFFRAME", "a part of a store's log"),
+        (b"keyfall store, format ", "the marker of a store"),
+    ];
+    if let Some((_, what)) = magics.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Some(*what);
+    }
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let place = lines.next().is_some_and(|line| line.starts_with(b"/"));
+    if place && lines.next().is_some_and(|line| line.len() == 38 && line.starts_with(b"store ")) {
+        return Some("the place of a root cell");
+    }
+    holds(&bytes, b"\nkeyfall/certificate@v").then_some("a certificate")
 }
 
 fn may_replace(place: &Path, target: &Path, replace: Replace) -> Result<(), Error> {
+    if replace == Replace::Nothing {
+        return Err(Error::new(ErrorKind::Refused, format!("{} is there already; move it away", place.display())));
+    }
     match irreplaceable(target).filter(|_| replace == Replace::Ordinary) {
         None => Ok(()),
         Some(what) => Err(Error::new(
@@ -132,19 +166,44 @@ fn may_replace(place: &Path, target: &Path, replace: Replace) -> Result<(), Erro
     }
 }
 
-fn parent(target: &Path) -> &Path {
+pub(crate) fn parent(target: &Path) -> &Path {
     target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A new file beside `target` that only its owner reads.
-fn part(place: &Path, target: &Path) -> Result<(PathBuf, File), Error> {
+/// A name beside `target` that nothing has.
+fn drawn(target: &Path) -> Result<PathBuf, Error> {
+    let mut drawn = [0; 8];
+    System.fill(&mut drawn)?;
+    Ok(parent(target).join(format!(".keyfall-{:016x}.part", u64::from_be_bytes(drawn))))
+}
+
+/// Where the system has an open file.
+fn descriptor(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// A new file without a name that only its owner reads.
+fn unnamed(dir: &Path) -> io::Result<File> {
+    let file = File::from(open(dir, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?);
+    // It gets its name by way of this, which is not there everywhere.
+    descriptor(&file).metadata().map(|_| file)
+}
+
+/// Gives a file without a name one that is free.
+fn link(file: &File, name: &Path) -> Result<(), Errno> {
+    linkat(CWD, descriptor(file), CWD, name, AtFlags::SYMLINK_FOLLOW)
+}
+
+/// A new file for `target` that only its owner reads, and its name, where it has one.
+fn part(place: &Path, target: &Path) -> Result<(Option<PathBuf>, File), Error> {
     let dir = parent(target);
+    if let Ok(file) = unnamed(dir) {
+        return Ok((None, file));
+    }
     loop {
-        let mut drawn = [0; 8];
-        System.fill(&mut drawn)?;
-        let part = dir.join(format!(".keyfall-{:016x}.part", u64::from_be_bytes(drawn)));
+        let part = drawn(target)?;
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part) {
-            Ok(file) => return Ok((part, file)),
+            Ok(file) => return Ok((Some(part), file)),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let text = format!("{}: there is no directory {}; make it first", place.display(), dir.display());
@@ -167,29 +226,39 @@ impl OutFile {
     pub(crate) fn create(place: &Path, replace: Replace) -> Result<Self, Error> {
         let io = |e| Error::io(place.display(), e);
         let stdout = || io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(io);
-        let precious = false;
+        let (precious, private) = (false, false);
         let place = place.to_owned();
         if place.as_os_str() == OsStr::new("-") {
-            return Ok(OutFile { file: stdout()?, place, way: Way::Stdout, precious });
+            return Ok(OutFile { file: stdout()?, place, way: Way::Stdout, precious, private });
         }
         let (target, was) = match landing(&place)? {
             Landing::New(target) => (target, None),
-            Landing::File(target, meta) => {
-                may_replace(&place, &target, replace)?;
-                (target, Some(meta))
-            }
+            Landing::File(target, meta) => (target, Some(meta)),
             Landing::Through(path) => {
                 let out = stdout()?;
                 let same = |a: Metadata, b: Metadata| (a.dev(), a.ino(), a.rdev()) == (b.dev(), b.ino(), b.rdev());
                 if path.metadata().ok().zip(out.metadata().ok()).is_some_and(|(a, b)| same(a, b)) {
-                    return Ok(OutFile { file: out, place, way: Way::Stdout, precious });
+                    return Ok(OutFile { file: out, place, way: Way::Stdout, precious, private });
                 }
                 let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
-                return Ok(OutFile { file, place, way: Way::Through, precious });
+                return Ok(OutFile { file, place, way: Way::Through, precious, private });
             }
         };
+        if replace != Replace::Pointer {
+            guarded::check_file(&place, &target)?;
+        }
+        if was.is_some() {
+            may_replace(&place, &target, replace)?;
+        }
         let (part, file) = part(&place, &target)?;
-        Ok(OutFile { place, file, way: Way::Beside { part, target, was: was.map(Box::new), replace }, precious })
+        let way = Way::Beside { part, target, was: was.map(Box::new), replace };
+        Ok(OutFile { place, file, way, precious, private })
+    }
+
+    /// The same for what is about a person: its owner alone reads it, unless it replaces a file that others read.
+    pub(crate) fn private(mut self) -> Self {
+        self.private = true;
+        self
     }
 
     /// Whether it goes to standard output: nothing else should be said there then.
@@ -225,30 +294,43 @@ impl OutFile {
 
     /// Makes it durable under its name.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
-        let Way::Beside { part, target, was, replace } = std::mem::replace(&mut self.way, Way::Through) else {
+        let Way::Beside { mut part, target, was, replace } = std::mem::replace(&mut self.way, Way::Through) else {
             return self.file.flush().map_err(|e| self.failed(e));
         };
-        let whole = self.whole(was.as_deref());
+        let whole = self.whole(was.as_deref(), replace);
         let done = whole
-            .and_then(|()| self.land(&part, &target, was.is_some(), replace))
+            .and_then(|()| self.land(&mut part, &target, was.is_some(), replace))
             .and_then(|()| File::open(parent(&target)).and_then(|dir| dir.sync_all()).map_err(|e| self.failed(e)));
         done.map_err(|e| {
             if !self.precious {
-                let _ = std::fs::remove_file(&part);
+                let _ = part.as_ref().map(std::fs::remove_file);
+                return e;
+            }
+            if self.file.metadata().is_ok_and(|meta| meta.nlink() == 0) {
+                part = self.name_beside(&target).ok();
             }
             // Where it got to its place and only the directory's sync failed, there is nothing beside it.
-            if part.exists() { e.context(format!("what was written is kept as {}", part.display())) } else { e }
+            match part.filter(|part| part.exists()) {
+                Some(part) => e.context(format!("what was written is kept as {}", part.display())),
+                None => e,
+            }
         })
     }
 
     /// Gives it its length, mode and owner, and has it on the disk.
-    fn whole(&mut self, was: Option<&Metadata>) -> Result<(), Error> {
+    fn whole(&mut self, was: Option<&Metadata>, replace: Replace) -> Result<(), Error> {
         let file = &mut self.file;
         if let Some(was) = was {
             // Only root can give a file away; for anybody else it stays their own.
             let _ = std::os::unix::fs::fchown(&*file, Some(was.uid()), Some(was.gid()));
         }
-        let mode = was.map_or_else(new_mode, |was| was.mode() & 0o777);
+        let mode = match was {
+            Some(was) => was.mode() & 0o777,
+            None if self.private => 0o600,
+            None => new_mode(),
+        };
+        // Whoever writes there chooses the key.
+        let mode = if replace == Replace::Pointer { mode & 0o644 } else { mode };
         let done = file
             .stream_position()
             .and_then(|len| file.set_len(len))
@@ -262,10 +344,26 @@ impl OutFile {
         if self.precious { untellable(&self.place, e) } else { Error::io(self.place.display(), e) }
     }
 
-    fn land(&self, part: &Path, target: &Path, there: bool, replace: Replace) -> Result<(), Error> {
+    /// Gives a file that has no name one beside `target`.
+    fn name_beside(&self, target: &Path) -> Result<PathBuf, Error> {
+        loop {
+            let name = drawn(target)?;
+            match link(&self.file, &name) {
+                Ok(()) => return Ok(name),
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(self.failed(e.into())),
+            }
+        }
+    }
+
+    fn land(&self, part: &mut Option<PathBuf>, target: &Path, there: bool, replace: Replace) -> Result<(), Error> {
         let io = |e: io::Error| self.failed(e);
         if !there {
-            match renameat_with(CWD, part, CWD, target, RenameFlags::NOREPLACE) {
+            let landed = match part.as_deref() {
+                None => link(&self.file, target),
+                Some(part) => renameat_with(CWD, part, CWD, target, RenameFlags::NOREPLACE),
+            };
+            match landed {
                 Ok(()) => return Ok(()),
                 // Somebody made it meanwhile, or the file system cannot tell.
                 Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => {}
@@ -277,7 +375,12 @@ impl OutFile {
             Landing::New(_) => {}
             _ => return Err(invalid(&self.place, "was replaced by something else meanwhile")),
         }
-        std::fs::rename(part, target).map_err(io)
+        let from = match part.take() {
+            Some(part) => part,
+            // A link never replaces what is there; a rename does.
+            None => self.name_beside(target)?,
+        };
+        std::fs::rename(part.insert(from), target).map_err(io)
     }
 }
 
@@ -298,10 +401,16 @@ impl Write for OutFile {
 
 impl Drop for OutFile {
     fn drop(&mut self) {
-        if let Way::Beside { part, .. } = &self.way {
+        if let Way::Beside { part: Some(part), .. } = &self.way {
             let _ = std::fs::remove_file(part);
         }
     }
+}
+
+fn written<T>(mut out: OutFile, write: impl FnOnce(&mut File) -> Result<T, Error>) -> Result<T, Error> {
+    let done = write(&mut out.file)?;
+    out.finish()?;
+    Ok(done)
 }
 
 /// Writes a file whole or not at all.
@@ -310,13 +419,24 @@ pub(crate) fn write_to<T>(
     replace: Replace,
     write: impl FnOnce(&mut File) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut out = OutFile::create(place, replace)?;
-    let done = write(&mut out.file)?;
-    out.finish()?;
-    Ok(done)
+    written(OutFile::create(place, replace)?, write)
 }
 
 /// The same, over whatever file is there.
 pub(crate) fn write_whole<T>(place: &Path, write: impl FnOnce(&mut File) -> Result<T, Error>) -> Result<T, Error> {
     write_to(place, Replace::Anything, write)
+}
+
+/// The same as [`write_to`], of what is about a person.
+pub(crate) fn write_private<T>(
+    place: &Path,
+    replace: Replace,
+    write: impl FnOnce(&mut File) -> Result<T, Error>,
+) -> Result<T, Error> {
+    written(OutFile::create(place, replace)?.private(), write)
+}
+
+/// Makes a directory that only its owner enters, and those above it, where they are not there.
+pub(crate) fn private_dir(dir: &Path) -> Result<(), Error> {
+    DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(|e| Error::io(dir.display(), e))
 }

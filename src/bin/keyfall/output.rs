@@ -61,6 +61,15 @@ pub(crate) fn error(json: bool, e: &Error) {
     }
 }
 
+/// Says on standard error what was done beside what was asked.
+pub(crate) fn note(text: &str) {
+    if JSON.load(Ordering::Relaxed) {
+        tell(&json!({"note": text}).to_string());
+    } else {
+        tell(&format!("keyfall: {text}"));
+    }
+}
+
 /// Says on standard error what went wrong beside what was asked.
 pub(crate) fn warn(e: &Error) {
     if JSON.load(Ordering::Relaxed) {

@@ -15,7 +15,7 @@ use crate::commands::{Done, promise_json};
 use crate::copies;
 use crate::erasing::described;
 use crate::grants::public_key;
-use crate::outfile::{OutFile, Replace, write_to};
+use crate::outfile::{OutFile, Replace, private_dir, write_private, write_to};
 use crate::output::{self, line, progress, table, told, value};
 
 /// A record, and where it comes from.
@@ -223,14 +223,24 @@ fn page(report: &Report, rows: &[Row]) -> Markup {
 }
 
 /// Prints the report, or writes it to a file: text, JSON or a page.
-pub(crate) fn show(engine: &Engine, user: &UserId, out: Option<OutFile>, (as_page, json): (bool, bool)) -> Done {
+pub(crate) fn show(
+    engine: &Engine,
+    user: &UserId,
+    out: Option<(PathBuf, OutFile)>,
+    (as_page, json): (bool, bool),
+) -> Done {
     let report = engine.report(user)?;
     let rows = rows(engine, user)?;
-    let Some(mut out) = out else {
+    let Some((place, mut out)) = out else {
         return write(&report, &rows, (as_page, json), &mut |text| line(text));
     };
     write(&report, &rows, (as_page, json), &mut |text| Ok(writeln!(out, "{text}")?))?;
-    Ok(out.finish()?)
+    let silent = !json || out.is_stdout();
+    out.finish()?;
+    if silent {
+        return Ok(());
+    }
+    value(&json!({"user": user.as_str(), "file": place.display().to_string(), "records": rows.len()}))
 }
 
 fn write(report: &Report, rows: &[Row], (as_page, json): (bool, bool), line: &mut dyn FnMut(String) -> Done) -> Done {
@@ -311,13 +321,17 @@ pub(crate) fn extension(media_type: &str) -> &'static str {
 /// Writes everything kept about a user as files: the records as they were put, the report for programs and for people.
 pub(crate) fn export(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> Done {
     let io = |e: io::Error| Error::io(dir.display(), e);
-    std::fs::create_dir_all(dir.join("records")).map_err(io)?;
+    let report = engine.report(user)?;
+    private_dir(&dir.join("records"))?;
     let mut there = std::fs::read_dir(dir).map_err(io)?.chain(std::fs::read_dir(dir.join("records")).map_err(io)?);
-    if there.any(|entry| entry.is_ok_and(|e| e.file_name() != "records")) {
-        let text = format!("{} is not empty; name an empty directory", dir.display());
+    if let Some(entry) = there.find_map(|entry| entry.ok().filter(|e| e.file_name() != "records")) {
+        let text = format!(
+            "{} is not empty: {} is there, maybe from an export that was cut short; name an empty directory",
+            dir.display(),
+            entry.path().display()
+        );
         return Err(Error::new(ErrorKind::Exists, text).into());
     }
-    let report = engine.report(user)?;
     let rows = rows(engine, user)?;
     let mut made = Vec::new();
     let written = export_files(engine, (&report, &rows), dir, &mut made);
@@ -344,7 +358,8 @@ fn export_files(
     let mut bytes = 0;
     for row in rows {
         let place = dir.join("records").join(format!("{}.{}", row.info.id, extension(&row.info.media_type)));
-        bytes += write_to(&place, Replace::Ordinary, |file| opened_for_export(engine, &row.info.id)?.write_to(file))?;
+        bytes +=
+            write_private(&place, Replace::Ordinary, |file| opened_for_export(engine, &row.info.id)?.write_to(file))?;
         made.push(place);
         bar.inc(1);
     }
@@ -353,7 +368,7 @@ fn export_files(
         [("report.json", format!("{:#}\n", as_json(report, rows))), ("report.html", page(report, rows).into_string())];
     for (name, text) in pages {
         let place = dir.join(name);
-        write_to(&place, Replace::Ordinary, |file| {
+        write_private(&place, Replace::Ordinary, |file| {
             file.write_all(text.as_bytes()).map_err(|e| Error::io(place.display(), e))
         })?;
         made.push(place);

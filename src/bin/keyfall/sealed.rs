@@ -13,21 +13,24 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::commands::Done;
-use crate::outfile::{OutFile, Replace};
+use crate::guarded;
+use crate::outfile::{OutFile, Replace, private_dir};
 use crate::output::{Failure, line, value};
 use crate::report::extension;
+use crate::small::read_limited;
 
 const SECRET: &str = "keyfall-once-1:";
 
 /// Writes a file that only its owner reads, and that was not there.
 fn write_secret(place: &Path, text: &str) -> Result<(), Error> {
+    guarded::check_file(place, place)?;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(place);
     let written = file.and_then(|mut file| writeln!(file, "{text}").and_then(|()| file.sync_all()));
     written.map_err(|e| Error::io(place.display(), e))
 }
 
 fn read_secret(place: &Path) -> Result<Zeroizing<String>, Error> {
-    let bytes = Zeroizing::new(std::fs::read(place).map_err(|e| Error::io(place.display(), e))?);
+    let bytes = Zeroizing::new(read_limited(place)?);
     Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).trim().to_owned()))
 }
 
@@ -139,13 +142,17 @@ pub(crate) fn unseal(key: &Path, sealed: &Path, dir: &Path, json: bool) -> Done 
     };
     let parcel = File::open(sealed).map_err(|e| Error::io(sealed.display(), e))?;
     let io = |e: io::Error| Error::io(dir.display(), e);
-    std::fs::create_dir_all(dir).map_err(io)?;
-    if std::fs::read_dir(dir).map_err(io)?.next().is_some() {
-        return Err(
-            Error::new(ErrorKind::Exists, format!("{} is not empty; name an empty directory", dir.display())).into()
+    guarded::check_dir(dir)?;
+    private_dir(dir)?;
+    if let Some(Ok(entry)) = std::fs::read_dir(dir).map_err(io)?.next() {
+        let text = format!(
+            "{} is not empty: {} is there, maybe from an unseal that was cut short; name an empty directory",
+            dir.display(),
+            entry.path().display()
         );
+        return Err(Error::new(ErrorKind::Exists, text).into());
     }
-    std::fs::create_dir_all(dir.join("records")).map_err(io)?;
+    private_dir(&dir.join("records"))?;
     let mut into = Into { dir, records: 0, fell: 0, made: Vec::new() };
     let unpacked = unpack(&secret, io::BufReader::new(parcel), &mut into).and_then(|()| {
         // The secret goes, and with it the only way to have this once more: it must be on the disk before.

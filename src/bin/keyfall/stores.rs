@@ -16,8 +16,9 @@ use keyfall::quorum::{Member, Rule};
 use keyfall::store::SledStore;
 use keyfall::{Engine, Error, ErrorKind, Options};
 
-use crate::outfile::{LINKS_MAX, write_whole};
-use crate::{keyholders, output};
+use crate::outfile::{LINKS_MAX, Replace, write_to};
+use crate::small::read_limited;
+use crate::{guarded, keyholders, output};
 
 /// First word of the line that binds a cell's place to a store.
 const BOUND: &str = "store ";
@@ -59,7 +60,7 @@ fn pointer(file: &Path) -> Result<Option<CellPlace>, Error> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(io(e)),
     }
-    let bytes = std::fs::read(file).map_err(io)?;
+    let bytes = read_limited(file)?;
     let mut lines = bytes.split(|byte| *byte == b'\n');
     let place = PathBuf::from(OsStr::from_bytes(lines.next().unwrap_or_default()));
     if !place.is_absolute() {
@@ -83,7 +84,7 @@ fn write_pointer(file: &Path, place: &Path, store: Option<&str>) -> Result<(), E
         return Err(Error::new(ErrorKind::Invalid, "a cell's place has no line break in it; name another"));
     }
     let bound = store.map_or(String::new(), |id| format!("{BOUND}{id}\n"));
-    write_whole(file, |out| {
+    write_to(file, Replace::Pointer, |out| {
         let written = out.write_all(&[&place[..], b"\n", bound.as_bytes()].concat());
         written.map_err(|e| Error::io(file.display(), e))
     })
@@ -275,13 +276,14 @@ pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine,
     // A backup that nobody takes over stays as it is.
     let blobs = if takes || SledStore::was_claimed(store)? { SledStore::open(store)? } else { SledStore::look(store)? };
     let root = open_root(&found.place)?;
+    warn_if_exposed(&found.place);
     let open_as = if takes { OpenAs::TakeOver } else { OpenAs::Owner };
     let options = Options { keeper: Keeper::ByHand, open_as, ..Options::default() };
     let engine = Engine::open(Arc::new(blobs), root, options)?;
     bound_to(&engine, &found, store)?;
     if takes {
-        output::tell(&format!(
-            "keyfall: {} owns its root cell now; any other copy of it can only be looked at from here on",
+        output::note(&format!(
+            "{} owns its root cell now; any other copy of it can only be looked at from here on",
             store.display()
         ));
     }
@@ -304,6 +306,34 @@ fn bound_to(engine: &Engine, found: &CellPlace, store: &Path) -> Result<(), Erro
     }
 }
 
+/// Says so where others than its owner may read a cell's keys, or put others in their place. Once: a command opens a cell more than once.
+pub(crate) fn warn_if_exposed(cell: &Path) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let mode = |path: &Path| path.metadata().map_or(0, |meta| meta.mode());
+    let dir = mode(cell);
+    let keys = ["slot-a", "slot-b", "engine.key"].iter().fold(0, |all, name| all | mode(&cell.join(name)));
+    // The group's bits, and everybody's.
+    let exposed = [3, 0].iter().any(|who| (dir >> who) & 1 != 0 && ((keys >> who) & 6 != 0 || (dir >> who) & 2 != 0));
+    if exposed && !TOLD.swap(true, Ordering::Relaxed) {
+        output::warn(&Error::new(
+            ErrorKind::Refused,
+            format!("others than its owner can reach the keys in the cell {0}; run `chmod -R go= {0}`", cell.display()),
+        ));
+    }
+}
+
+/// Takes away what a failed command made in a directory, and the directory where that was not there before.
+pub(crate) fn take_away(dir: &Path, was_there: bool) {
+    if !was_there {
+        let _ = std::fs::remove_dir_all(dir);
+        return;
+    }
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let _ = if is_dir { std::fs::remove_dir_all(entry.path()) } else { std::fs::remove_file(entry.path()) };
+    }
+}
+
 /// How a store is made.
 #[derive(Default)]
 pub(crate) struct Making {
@@ -316,7 +346,10 @@ pub(crate) struct Making {
 /// Makes a store and a cell that does not lie inside it.
 pub(crate) fn make(store: &Path, cell: Option<&Path>, making: Making) -> Result<Engine, Error> {
     let place = cell_of(store, cell)?;
+    guarded::check_place(store)?;
+    guarded::check_place(&place)?;
     let pointer = pointer_to_write(store, &place)?;
+    let was_there = store.is_dir();
     let blobs = SledStore::create(store)?;
     let spread = making.spread.is_some();
     let made = match making.spread {
@@ -332,7 +365,7 @@ pub(crate) fn make(store: &Path, cell: Option<&Path>, making: Making) -> Result<
         Err(e) => {
             // Nothing was put yet: leave no half a store behind.
             drop(blobs);
-            let _ = std::fs::remove_dir_all(store);
+            take_away(store, was_there);
             return Err(e);
         }
     };
@@ -344,7 +377,7 @@ pub(crate) fn make(store: &Path, cell: Option<&Path>, making: Making) -> Result<
     let engine = Engine::init(Arc::new(blobs), root, options).inspect_err(|_| {
         if spread {
             // Nothing was put yet. The engine's key stays: keyholders know it.
-            let _ = std::fs::remove_dir_all(store);
+            take_away(store, was_there);
             let _ = std::fs::remove_file(place.join("quorum.json"));
             let _ = pointer.as_ref().map(std::fs::remove_file);
         }

@@ -18,7 +18,7 @@ use super::{EngineId, KeyholderId, RemoteKeyholder};
 use crate::cell::check_medium;
 use crate::codec::{parsed, shown};
 use crate::crypto::Key;
-use crate::dir::{DirLock, make_dir, sync_dir};
+use crate::dir::{DirLock, make_dir, read_small, sync_dir};
 use crate::env::{Env, SharedEnv};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -55,7 +55,7 @@ fn write(path: &Path, text: &str, new: bool) -> Result<()> {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>> {
-    std::fs::read_to_string(path).map(Zeroizing::new).map_err(io(path))
+    read_small(path).map(Zeroizing::new).map_err(io(path))
 }
 
 fn public(seed: &Key) -> [u8; 32] {

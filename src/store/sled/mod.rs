@@ -27,7 +27,7 @@ use self::index::SledIndex;
 use super::log::look::{MemoryIndex, ReadOnlyDisk};
 use super::log::{LogStore, NAMING_KEY_BYTES, Sizes, claims};
 use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
-use crate::dir::{DirLock, sync_dir};
+use crate::dir::{DirLock, read_small, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::{Env, System};
 use crate::error::{Error, ErrorKind, Result};
@@ -248,7 +248,7 @@ fn give_up_reserve(dir: &Path) -> bool {
 }
 
 fn read_marker(dir: &Path) -> Result<String> {
-    std::fs::read_to_string(dir.join(MARKER)).map_err(|e| match e.kind() {
+    read_small(&dir.join(MARKER)).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::new(
             ErrorKind::Absent,
             format!("no store at {}; make one with `keyfall init`, or name another place", dir.display()),

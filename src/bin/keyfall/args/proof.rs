@@ -68,13 +68,20 @@ pub(crate) enum CertificateCommand {
         revealed: Option<String>,
     },
     /// Issue a certificate anew, with what happened since: what was pending and is final, cosignatures, a later checkpoint.
-    #[command(override_usage = "keyfall certificate upgrade [STORE] CERT [--checkpoint FILE]")]
+    /// Of a draft, which an erase that was cut short leaves as CERT.draft, it makes CERT.
+    #[command(override_usage = "keyfall certificate upgrade [STORE] CERT [--checkpoint FILE] [-o FILE [--force]]")]
     Upgrade {
         #[arg(value_name = "STORE CERT", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
         /// A checkpoint with cosignatures, as `log export` left it: taken where it is of the log as it is now.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+        /// Write it to this file instead.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Replace a certificate or a secret key that lies where it goes.
+        #[arg(long)]
+        force: bool,
     },
 }
 

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::args::BenchArgs;
 use crate::commands::Done;
+use crate::guarded;
 use crate::outfile::{OutFile, Replace};
 use crate::output::{line, progress, table, value};
 
@@ -367,6 +368,7 @@ fn plot(rows: &[Row]) -> String {
 }
 
 pub(crate) fn run(args: &BenchArgs, json: bool) -> Done {
+    guarded::check_dir(&args.dir)?;
     // What takes long should not end at a file that cannot be written.
     let svg =
         args.svg.as_ref().map(|svg| OutFile::create(svg, Replace::Ordinary).map(|file| (svg, file))).transpose()?;
