@@ -13,6 +13,7 @@ use super::pages::{PageSource, SharedStore};
 #[cfg(feature = "testing")]
 use super::walk::walk_at;
 use super::walk::{Step, Walking, walk};
+use crate::cell::Finality;
 use crate::crypto::{self, Key, chunked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, Timestamp};
@@ -65,7 +66,7 @@ pub struct PlaceAudit {
 }
 
 /// What an audit found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
     /// The state audited.
     pub head: Option<HeadId>,
@@ -74,6 +75,8 @@ pub struct Audit {
     pub root_keys: u64,
     /// Until when erases are pending: superseded pages may lead to what they named.
     pub pending: Option<Timestamp>,
+    /// How far the erases up to now are; while they are pending, somebody may hold a root key that leads to what they named.
+    pub finality: Finality,
     /// Blobs of the live tree.
     pub live_blobs: u64,
     /// Each place.
@@ -81,9 +84,10 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Whether nothing opens that should not, nothing is damaged, nothing is pending, and the cell holds one key.
+    /// Whether nothing opens that should not, nothing is damaged, every erase is final, and the cell holds one key.
     pub fn is_clean(&self) -> bool {
-        self.root_keys == 1 && self.pending.is_none() && self.places.iter().all(|p| p.stray == 0 && p.damaged == 0)
+        let sound = |place: &PlaceAudit| place.stray == 0 && place.damaged == 0;
+        self.root_keys == 1 && self.finality.is_final() && self.places.iter().all(sound)
     }
 }
 
@@ -195,9 +199,10 @@ impl Engine {
         let contents = inner.cell.load()?;
         let ready = writer.next.as_ref().map(|next| next.id);
         let shared = inner.cell.describe().quorum.is_some();
-        let ((live_roots, pending), live_head, geometry) = {
+        let (live_roots, live_head, geometry, (pending, finality)) = {
             let state = inner.state();
-            ((state.head.roots.duplicate(), state.head.pending), state.stored.id, state.head.geometry)
+            let erases = (state.head.pending, inner.finality_of(&state));
+            (state.head.roots.duplicate(), state.stored.id, state.head.geometry, erases)
         };
         let mut places: Vec<SharedStore> = vec![inner.store().clone()];
         places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
@@ -214,6 +219,7 @@ impl Engine {
                 .filter(|key| ready != Some(key.id) && !(shared && key.id.epoch > live_head.epoch))
                 .count() as u64,
             pending,
+            finality,
             live_blobs: known.len() as u64,
             places: Vec::new(),
         };

@@ -10,7 +10,7 @@ use super::open::seal_head;
 use super::pages::Made;
 use super::read::Selector;
 use super::{Inner, Options, State, Writer, locked};
-use crate::cell::{Durable, Retirement, RootKey};
+use crate::cell::{Awaited, Durable, Retirement, RootKey};
 use crate::crypto::{self, Fresh, chunked, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -162,8 +162,9 @@ impl Inner {
     /// Asks the cell anew, where it could not say yet that the old root key is gone.
     pub(super) fn chase(&self) -> Result<()> {
         let again = match &*locked(&self.awaiting) {
-            None => false,
-            Some(Retirement::Scheduled(until)) => *until <= self.reading(&self.state()).latest(),
+            // What the engine could not finish is finished before the next change.
+            None | Some(Awaited::Engine(_)) => false,
+            Some(Awaited::Medium(until)) => *until <= self.reading(&self.state()).latest(),
             Some(_) => true,
         };
         if again {
@@ -180,12 +181,21 @@ impl Inner {
         locked(&self.awaiting).is_none()
     }
 
+    /// Takes down that an erase is published, or may be, and that its old root key is not known to be destroyed.
+    pub(super) fn note_unfinished(&self, why: &str) {
+        let mut awaiting = locked(&self.awaiting);
+        if awaiting.is_none() {
+            *awaiting = Some(Awaited::Engine(why.to_owned()));
+        }
+    }
+
     /// The last step: from here on the old root key is gone. `next` takes its place, where the cell has it so.
     fn finish(&self, writer: &mut Writer, next: Option<RootKey>) -> Result<Retirement> {
         writer.next = None;
         #[cfg(feature = "testing")]
         if self.defect(super::Defect::SkipRetire) {
             writer.settled = true;
+            *locked(&self.awaiting) = None;
             return Ok(Retirement::Destroyed);
         }
         let keep = &writer.root.id;
@@ -199,7 +209,7 @@ impl Inner {
             None => self.cell.retire(keep, Durable::verified(self.state().stored.id.commit))?,
         };
         writer.settled = true;
-        *locked(&self.awaiting) = Some(&retired).filter(|retired| !retired.is_final()).cloned();
+        *locked(&self.awaiting) = retired.awaited();
         Ok(retired)
     }
 
@@ -289,6 +299,9 @@ impl Inner {
         let erase = change.root.is_some();
         if let Some(root) = change.root {
             writer.root = root;
+            self.note_unfinished(
+                "the last erase is published, and its old root key is not destroyed yet; `tend` tries again",
+            );
         }
         writer.settled = false;
         self.attach(writer, change.attached);

@@ -445,6 +445,7 @@ impl Engine {
         let pending = |awaited: &&Awaited| !matches!(awaited, Awaited::Window(_));
         let unsettled = awaited.iter().find(pending).map(|awaited| match awaited {
             Awaited::Engine(why) => why.clone(),
+            Awaited::Unasked => awaited.to_string(),
             awaited => format!("the last erase is pending: {awaited}"),
         });
         let copies = self.copy_status();

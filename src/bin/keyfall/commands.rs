@@ -401,9 +401,10 @@ fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Don
     if audit.is_clean() {
         return if json { Ok(()) } else { line("clean: what opens is the live tree, and nothing else") };
     }
-    if let Some(until) = audit.pending.filter(|_| audit.root_keys == 1 && audit.places.iter().all(|p| p.damaged == 0)) {
-        let until = output::time(until);
-        return if json { Ok(()) } else { line(format_args!("not clean yet: an erase is pending until {until}")) };
+    if !audit.finality.is_final() && audit.places.iter().all(|p| p.damaged == 0) {
+        let until = audit.pending.map(|until| format!(" until {}", output::time(until))).unwrap_or_default();
+        let awaited = output::awaited(&audit.finality).join("; ");
+        return if json { Ok(()) } else { line(format!("not clean yet: an erase is pending{until}: {awaited}")) };
     }
     Err(Error::new(
         ErrorKind::Corrupt,
@@ -436,6 +437,7 @@ fn audit_json(audit: &Audit) -> serde_json::Value {
         })
         .collect();
     json!({"clean": audit.is_clean(), "root_keys": audit.root_keys,
+        "final": audit.finality.is_final(), "awaited": output::awaited(&audit.finality),
         "pending_until": audit.pending.map(output::time), "live_blobs": audit.live_blobs, "places": places})
 }
 
