@@ -8,11 +8,13 @@
 //!                    whole store has it
 //! STORE/lock         held while a process has the store open
 //! STORE/log/N.log    frames (see log/frames.rs)
+//! STORE/synced       how far the log was synced, for whoever opens it without the index (see synced.rs)
 //! STORE/reserve      room on the disk, given up when there is no other, so that an erase goes through
 //! STORE/index/       sled: what each file holds; where blobs are that lie elsewhere than their names say
 //! ```
 
 mod index;
+mod synced;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -24,6 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::FallocateFlags;
 
 use self::index::SledIndex;
+use self::synced::SYNCED;
 use super::log::look::{MemoryIndex, ReadOnlyDisk};
 use super::log::{LogStore, NAMING_KEY_BYTES, Sizes, claims};
 use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
@@ -137,7 +140,7 @@ impl SledStore {
         let naming_key = naming_key(dir, &read_marker(dir)?)?;
         let lock = DirLock::share(dir, "store")?;
         let disk = Arc::new(ReadOnlyDisk(Arc::new(OsDisk)));
-        let index = Arc::new(MemoryIndex::default());
+        let index = Arc::new(MemoryIndex::over(synced::read(dir)));
         let log =
             LogStore::open(disk, &dir.join(LOG), index, &naming_key, Sizes { beside: false, ..Sizes::default() })?;
         Ok(SledStore { dir: dir.to_owned(), log, look: true, squeezed: AtomicBool::new(false), lock })
@@ -261,7 +264,7 @@ fn read_marker(dir: &Path) -> Result<String> {
 fn check_empty(dir: &Path) -> Result<()> {
     let io = |e| Error::io(dir.display(), e);
     let whole = dir.join(MARKER).exists();
-    let known = |name: &OsStr| ["lock", UNFINISHED, LOG, INDEX, RESERVE].iter().any(|n| name == *n);
+    let known = |name: &OsStr| ["lock", UNFINISHED, LOG, INDEX, RESERVE, SYNCED].iter().any(|n| name == *n);
     let mut empty = whole || names(dir).map_err(io)?.iter().all(|name| known(name));
     let log = dir.join(LOG);
     if log.exists() {
