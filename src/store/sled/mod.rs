@@ -18,6 +18,7 @@ mod synced;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use rustix::fs::FallocateFlags;
 use self::index::SledIndex;
 use self::synced::SYNCED;
 use super::log::look::{MemoryIndex, ReadOnlyDisk};
-use super::log::{LogStore, NAMING_KEY_BYTES, Sizes, claims};
+use super::log::{Index, LogStore, NAMING_KEY_BYTES, Sizes, claims};
 use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use crate::dir::{DirLock, sync_dir};
 use crate::disk::OsDisk;
@@ -79,8 +80,10 @@ pub struct SledStore {
     log: LogStore,
     /// Whether it was opened to look at.
     look: bool,
-    /// Whether the disk is full and the reserve was given up: for erases alone.
+    /// Whether the reserve is not whole and the disk has no room for it: what there is, is for erases alone.
     squeezed: AtomicBool,
+    /// Whether the index is in memory, for there was no room to open the one on the disk, which is older.
+    unindexed: bool,
     lock: Option<DirLock>,
 }
 
@@ -102,6 +105,8 @@ impl SledStore {
         let lock = DirLock::take(dir, "store")?;
         // Another process may have made one until now.
         check_empty(dir)?;
+        // It would speak of another log.
+        let _ = std::fs::remove_file(dir.join(SYNCED));
         for part in [LOG, INDEX] {
             std::fs::create_dir_all(dir.join(part)).map_err(io)?;
         }
@@ -143,7 +148,8 @@ impl SledStore {
         let index = Arc::new(MemoryIndex::over(synced::read(dir)));
         let log =
             LogStore::open(disk, &dir.join(LOG), index, &naming_key, Sizes { beside: false, ..Sizes::default() })?;
-        Ok(SledStore { dir: dir.to_owned(), log, look: true, squeezed: AtomicBool::new(false), lock })
+        let squeezed = AtomicBool::new(false);
+        Ok(SledStore { dir: dir.to_owned(), log, look: true, squeezed, unindexed: false, lock })
     }
 
     /// Whether the store in a directory was ever opened as the owner of a root cell: a backup was not.
@@ -165,17 +171,36 @@ impl SledStore {
         bytes.map_err(|e| Error::io(log.display(), e))
     }
 
-    /// Takes room for the erases of a time when there is none.
+    /// Takes room for the erases of a time when there is none; a part of it where there is no more.
     fn lay_in(&self) {
         let laid = File::options().create(true).append(true).open(self.dir.join(RESERVE)).and_then(|file| {
-            let missing = file.metadata()?.blocks() * 512 < RESERVE_BYTES;
-            if missing { Ok(rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES)?) } else { Ok(()) }
+            if file.metadata()?.blocks() * 512 >= RESERVE_BYTES {
+                return Ok(());
+            }
+            let take = |bytes| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes);
+            let whole = take(RESERVE_BYTES);
+            if whole.is_err() {
+                let _ = (1..4).any(|n| take(RESERVE_BYTES >> n).is_ok());
+            }
+            Ok(whole?)
         });
         match laid {
             Ok(()) => self.squeezed.store(false, Ordering::Relaxed),
-            // What little it holds would be missed elsewhere.
-            Err(_) => _ = give_up_reserve(&self.dir),
+            Err(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                self.squeezed.store(true, Ordering::Relaxed);
+            }
+            // A file system on which no room can be kept.
+            Err(_) => {}
         }
+    }
+
+    /// Hands the reserve out, where there is any; whether there was.
+    fn hand_out(&self) -> bool {
+        let had = give_up_reserve(&self.dir);
+        if had {
+            self.squeezed.store(true, Ordering::Relaxed);
+        }
+        had
     }
 
     /// Of a disk that is full: only erases write to it until there is room again.
@@ -217,27 +242,24 @@ impl SledStore {
 
     fn assemble(dir: &Path, naming_key: &[u8; NAMING_KEY_BYTES], lock: DirLock) -> Result<Self> {
         let index_dir = dir.join(INDEX);
-        let mut squeezed = false;
         let mut opened = SledIndex::open(&index_dir);
-        if opened.as_ref().is_err_and(|e| e.kind() == ErrorKind::Full) && give_up_reserve(dir) {
-            squeezed = true;
+        if opened.as_ref().is_err_and(|e| !is_surroundings(e)) {
+            // The log says everything the index said.
+            let io = |e| Error::io(format!("building {} anew", index_dir.display()), e);
+            if index_dir.exists() {
+                std::fs::remove_dir_all(&index_dir).map_err(io)?;
+            }
             opened = SledIndex::open(&index_dir);
         }
-        let index = match opened {
-            Ok(index) => index,
-            Err(e) if is_surroundings(&e) => return Err(e),
-            Err(_) => {
-                // The log says everything the index said.
-                let io = |e| Error::io(format!("building {} anew", index_dir.display()), e);
-                if index_dir.exists() {
-                    std::fs::remove_dir_all(&index_dir).map_err(io)?;
-                }
-                SledIndex::open(&index_dir)?
-            }
+        let (index, unindexed): (Arc<dyn Index>, bool) = match opened {
+            Ok(index) => (Arc::new(index), false),
+            // Without room for it memory serves as well: the reserve is for erases.
+            Err(e) if e.kind() == ErrorKind::Full => (Arc::new(MemoryIndex::over(synced::read(dir))), true),
+            Err(e) => return Err(e),
         };
-        let log = LogStore::open(Arc::new(OsDisk), &dir.join(LOG), Arc::new(index), naming_key, Sizes::default())?;
-        let store =
-            SledStore { dir: dir.to_owned(), log, look: false, squeezed: AtomicBool::new(squeezed), lock: Some(lock) };
+        let log = LogStore::open(Arc::new(OsDisk), &dir.join(LOG), index, naming_key, Sizes::default())?;
+        let squeezed = AtomicBool::new(false);
+        let store = SledStore { dir: dir.to_owned(), log, look: false, squeezed, unindexed, lock: Some(lock) };
         store.lay_in();
         Ok(store)
     }
@@ -248,6 +270,11 @@ fn give_up_reserve(dir: &Path) -> bool {
     let path = dir.join(RESERVE);
     let held = path.metadata().is_ok_and(|meta| meta.blocks() > 0);
     held && std::fs::remove_file(path).is_ok()
+}
+
+/// Whether the disk has as much room as the reserve; true where it does not say.
+fn has_room(dir: &Path) -> bool {
+    !rustix::fs::statvfs(dir).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < RESERVE_BYTES)
 }
 
 fn read_marker(dir: &Path) -> Result<String> {
@@ -330,10 +357,7 @@ impl Store for SledStore {
         }
         match self.log.commit(blobs, over, head) {
             // Nothing was changed. An erase may have the reserve; the next one finds it laid in again, if there is room.
-            Err(e) if erases && e.kind() == ErrorKind::Full && give_up_reserve(&self.dir) => {
-                self.squeezed.store(true, Ordering::Relaxed);
-                self.log.commit(blobs, over, head)
-            }
+            Err(e) if erases && e.kind() == ErrorKind::Full && self.hand_out() => self.log.commit(blobs, over, head),
             done => done,
         }
     }
@@ -343,7 +367,23 @@ impl Store for SledStore {
     }
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.check_writable()?;
-        self.log.remove(names)
+        if self.unindexed {
+            // The index on the disk would not know what was given back. One that is missing is built anew from the log.
+            let index = self.dir.join(INDEX);
+            if index.exists() {
+                std::fs::remove_dir_all(&index).map_err(|e| Error::io(index.display(), e))?;
+                sync_dir(&self.dir)?;
+            }
+        }
+        if !has_room(&self.dir) {
+            // To give space back takes some: the index writes what it forgets.
+            self.hand_out();
+        }
+        let removed = self.log.remove(names);
+        if self.squeezed.load(Ordering::Relaxed) {
+            self.lay_in();
+        }
+        removed
     }
     fn usage(&self) -> Result<Usage> {
         let bytes = disk_bytes(&self.dir).map_err(|e| Error::io(self.dir.display(), e))?;
