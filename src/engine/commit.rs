@@ -144,6 +144,24 @@ impl Inner {
         if writer.settled { Ok(()) } else { self.settle(writer).map(|_| ()) }
     }
 
+    /// The same before an erase: what a copy in step lacks may take the room that it keeps for erases.
+    pub(super) fn ready_to_erase(&self, writer: &mut Writer) -> Result<()> {
+        self.check_owner()?;
+        self.check_usable()?;
+        if writer.settled {
+            return Ok(());
+        }
+        for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
+            // One that is out of reach is told when it is brought in step.
+            if let Ok(store) = copy.reach(&self.options) {
+                store.for_an_erase(true);
+            }
+        }
+        let settled = self.settle(writer);
+        writer.copies.iter().filter_map(|c| c.store.as_ref()).for_each(|store| store.for_an_erase(false));
+        settled.map(|_| ())
+    }
+
     /// Brings every copy in step to the head, and retires every root key but the current one. Idempotent: recovery is
     /// this, and an erase ends with it.
     pub(super) fn settle(&self, writer: &mut Writer) -> Result<Retirement> {
@@ -306,18 +324,11 @@ impl Inner {
         writer.settled = false;
         self.attach(writer, change.attached);
         for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
-            let place = copy.entry.place.clone();
-            let taken = copy.reach(&self.options).and_then(|store| {
-                let taken = self.forward(&*store, before, &change.staged, &change.blobs);
-                taken.map_err(|e| copies::out_of_step(&place, &e))
-            });
+            let opened = copy.open(&self.options);
+            let taken = opened.and_then(|store| self.forward(&*store, before, &change.staged, &change.blobs));
             taken.map_err(|e| {
                 copy.let_go();
-                e.perhaps().context(if erase {
-                    "the erase is published and reads say erased, but the old root key is not destroyed yet"
-                } else {
-                    "the store holds this commit, but it does not count yet"
-                })
+                copies::not_taken(&copy.entry.place, &e, erase).perhaps()
             })?;
         }
         if !erase {

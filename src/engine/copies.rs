@@ -44,12 +44,17 @@ impl Attached {
         self.store = None;
     }
 
-    /// The copy's store, opened if it is not open.
+    /// The copy's store, opened if it is not open, before anything is changed.
     pub(super) fn reach(&mut self, options: &Options) -> Result<SharedStore> {
+        self.open(options).map_err(|e| out_of_step(&self.entry.place, &e))
+    }
+
+    /// The same, with the error of whatever opens it.
+    pub(super) fn open(&mut self, options: &Options) -> Result<SharedStore> {
         if let Some(store) = &self.store {
             return Ok(Arc::clone(store));
         }
-        let store = (options.open_copy)(&self.entry.place, false).map_err(|e| out_of_step(&self.entry.place, &e))?;
+        let store = (options.open_copy)(&self.entry.place, false)?;
         self.store = Some(Arc::clone(&store));
         Ok(store)
     }
@@ -70,6 +75,23 @@ pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
             "the copy {place} must be in step and is not: {e}; bring it back, or give it up with `copy remove`, and call again"
         ),
     )
+}
+
+/// Of a commit that the store holds and a copy in step did not take: what to do then is not to do it again.
+pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
+    let what = if erase {
+        "the erase is published and reads say erased, but the old root key is not destroyed yet"
+    } else {
+        "what was put is in the store and must not be put again; it counts once every copy in step has it"
+    };
+    let why = match e.kind() {
+        ErrorKind::Full => "no space is left there".to_owned(),
+        _ => e.to_string(),
+    };
+    let text = format!(
+        "{what}: the copy {place} must be in step and is not: {why}; bring it back, or give it up with `copy remove`"
+    );
+    Error::new(ErrorKind::Copy, text)
 }
 
 /// A head's number, for a person.

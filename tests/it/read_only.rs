@@ -108,3 +108,25 @@ fn a_put_on_a_full_disk_leaves_the_reserve_to_erases_and_discards() {
         assert_eq!(code, Some(0), "{}", std::fs::read_to_string(cli.path("err")).unwrap_or_default());
     }
 }
+
+#[test]
+fn a_copy_in_step_on_a_full_disk_lets_an_erase_through() {
+    let cli = Cli::new();
+    std::fs::create_dir(cli.path("mnt")).unwrap();
+    let script = format!(
+        "cd {dir} && mount -t tmpfs -o size=16m tmpfs mnt && {bin} copy add store mnt/copy >/dev/null || exit 90
+         head -c 1000000 /dev/zero > small
+         {bin} put store --user ada --class audio small >/dev/null || exit 91
+         cat /dev/zero > mnt/full 2>/dev/null
+         {bin} put store --user ben --class audio small 2>err; [ $? = 1 ] || exit 92
+         grep -q 'must not be put again' err || exit 93
+         [ $({bin} list store --json 2>/dev/null | grep -o media_type | wc -l) = 2 ] || exit 94
+         {bin} erase store --user ada --yes >/dev/null 2>err || exit 95
+         {bin} audit store >/dev/null 2>err || exit 96",
+        dir = cli.dir.path().display(),
+        bin = env!("CARGO_BIN_EXE_keyfall")
+    );
+    if let Some(code) = in_namespace(&script) {
+        assert_eq!(code, Some(0), "{}", std::fs::read_to_string(cli.path("err")).unwrap_or_default());
+    }
+}

@@ -55,7 +55,11 @@ pub(crate) fn tell(text: &str) {
 /// Shows an error in one line.
 pub(crate) fn error(json: bool, e: &Error) {
     if json {
-        tell(&json!({"error": {"kind": kind(e.kind()), "message": e.to_string().replace('\n', " ")}}).to_string());
+        let mut told = json!({"error": {"kind": kind(e.kind()), "message": e.to_string().replace('\n', " ")}});
+        if e.may_have_happened() {
+            told["error"]["may_have_happened"] = json!(true);
+        }
+        tell(&told.to_string());
     } else {
         tell(&format!("keyfall: {e}"));
     }

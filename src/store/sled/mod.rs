@@ -82,6 +82,8 @@ pub struct SledStore {
     look: bool,
     /// Whether the reserve is not whole and the disk has no room for it: what there is, is for erases alone.
     squeezed: AtomicBool,
+    /// Whether what is put now is needed by an erase.
+    erasing: AtomicBool,
     /// Whether the index is in memory, for there was no room to open the one on the disk, which is older.
     unindexed: bool,
     lock: Option<DirLock>,
@@ -148,8 +150,8 @@ impl SledStore {
         let index = Arc::new(MemoryIndex::over(synced::read(dir)));
         let log =
             LogStore::open(disk, &dir.join(LOG), index, &naming_key, Sizes { beside: false, ..Sizes::default() })?;
-        let squeezed = AtomicBool::new(false);
-        Ok(SledStore { dir: dir.to_owned(), log, look: true, squeezed, unindexed: false, lock })
+        let (squeezed, erasing) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(SledStore { dir: dir.to_owned(), log, look: true, squeezed, erasing, unindexed: false, lock })
     }
 
     /// Whether the store in a directory was ever opened as the owner of a root cell: a backup was not.
@@ -258,8 +260,8 @@ impl SledStore {
             Err(e) => return Err(e),
         };
         let log = LogStore::open(Arc::new(OsDisk), &dir.join(LOG), index, naming_key, Sizes::default())?;
-        let squeezed = AtomicBool::new(false);
-        let store = SledStore { dir: dir.to_owned(), log, look: false, squeezed, unindexed, lock: Some(lock) };
+        let (squeezed, erasing) = (AtomicBool::new(false), AtomicBool::new(false));
+        let store = SledStore { dir: dir.to_owned(), log, look: false, squeezed, erasing, unindexed, lock: Some(lock) };
         store.lay_in();
         Ok(store)
     }
@@ -342,8 +344,17 @@ impl Store for SledStore {
     }
     fn put(&self, blobs: &[Blob]) -> Result<()> {
         self.check_writable()?;
-        self.check_room()?;
-        self.log.put(blobs)
+        let erasing = self.erasing.load(Ordering::Relaxed);
+        if !erasing {
+            self.check_room()?;
+        }
+        match self.log.put(blobs) {
+            Err(e) if erasing && e.kind() == ErrorKind::Full && self.hand_out() => self.log.put(blobs),
+            done => done,
+        }
+    }
+    fn for_an_erase(&self, on: bool) {
+        self.erasing.store(on, Ordering::Relaxed);
     }
     fn head(&self) -> Result<Option<Head>> {
         self.check()?;
@@ -351,7 +362,8 @@ impl Store for SledStore {
     }
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
         self.check_writable()?;
-        let erases = over.is_some_and(|over| over.epoch < head.id.epoch);
+        let begins_epoch = over.is_some_and(|over| over.epoch < head.id.epoch);
+        let erases = begins_epoch || self.erasing.load(Ordering::Relaxed);
         if !erases {
             self.check_room()?;
         }
