@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::Engine;
+use super::copies::another_store;
 #[cfg(feature = "testing")]
 use super::lineage::ContentRoots;
 use super::lineage::Resolver;
@@ -23,7 +24,7 @@ use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
 use crate::record::{self, Entry};
 use crate::secret::{Secret, WipeStack};
 use crate::store::{Cursor, Head, HeadId};
-use crate::tree::head::{HeadPage, Roots};
+use crate::tree::head::{HeadPage, Prefix, Roots};
 #[cfg(feature = "testing")]
 use crate::tree::inbox::Inbox;
 #[cfg(feature = "testing")]
@@ -189,7 +190,7 @@ impl Engine {
     /// 200 bytes for each live blob.
     ///
     /// # Errors
-    /// `Io`; `Corrupt` where the live tree itself cannot be walked.
+    /// `Io`; `Corrupt` where the live tree itself cannot be walked; `Refused` where a place holds another store.
     pub fn audit(&self, more: &[SharedStore], progress: super::Progress<'_>) -> Result<Audit> {
         let _wiped = WipeStack;
         let inner = &self.inner;
@@ -226,6 +227,10 @@ impl Engine {
         for place in &places {
             let mut found = PlaceAudit { place: place.place(), ..PlaceAudit::default() };
             if let Some(stored) = place.head()? {
+                // No key of this store opens anything there, and that would be called clean.
+                if Prefix::decode(&stored.bytes).is_ok_and(|prefix| prefix.store != inner.id) {
+                    return Err(another_store(&place.place(), "name copies of this one alone"));
+                }
                 found.head = Some(stored.id);
                 for root in &contents.keys {
                     if let Some(head) = opens(&stored, &root.key) {

@@ -106,6 +106,10 @@ pub(super) fn foreign(place: &str, there: Option<HeadId>) -> Error {
     )
 }
 
+pub(super) fn another_store(place: &str, remedy: &str) -> Error {
+    Error::new(ErrorKind::Refused, format!("{place} holds another store; {remedy}"))
+}
+
 /// How a copy stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyStatus {
@@ -189,10 +193,7 @@ fn copy_tree(
     let over = to.head()?;
     if let Some(there) = &over {
         if Prefix::decode(&there.bytes)?.store != Prefix::decode(&head.bytes)?.store {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!("{} holds another store; name an empty place, or a copy of this one", to.place()),
-            ));
+            return Err(another_store(&to.place(), "name an empty place, or a copy of this one"));
         }
         if there.id == head.id && there.bytes != head.bytes {
             return Err(foreign(&to.place(), Some(there.id)));

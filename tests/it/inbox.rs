@@ -215,3 +215,13 @@ fn sealed_on_the_command_line() {
     cli.fails(2, &["seal", "--to", "wake.wav", "--user", "ada", "--class", "audio", "wake.wav", "-o", "x"]);
     assert!(!cli.path("x").exists());
 }
+
+#[test]
+fn what_is_no_envelope_is_told_as_that() {
+    let cli = Cli::new();
+    for garbage in [&b"no envelope"[..], &[7; 4000]] {
+        std::fs::write(cli.path("garbage"), garbage).unwrap();
+        let e = cli.fails(5, &["accept", "store", "garbage"]);
+        assert!(!e.contains("a something") && !e.contains("from a copy"), "a store's copies have no envelopes: {e}");
+    }
+}

@@ -411,3 +411,29 @@ fn the_end_of_a_closed_log_is_missed_by_whoever_has_no_index() {
     std::fs::write(copy.path().join("synced"), "KFSYNCED").unwrap();
     check(&SledStore::look(copy_of(copy.path()).path()).unwrap(), 4);
 }
+
+#[test]
+fn a_store_whose_marker_is_damaged_or_lost_is_no_place_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let marker = place.join("keyfall");
+    drop(SledStore::create(&place).unwrap());
+    std::fs::remove_file(&marker).unwrap();
+    assert_eq!(kind(SledStore::open(&place)), ErrorKind::Absent, "nothing was ever put into it");
+    commit(&SledStore::create(&place).unwrap(), 1);
+    let whole = std::fs::read(&marker).unwrap();
+    let mut foreign = whole.clone();
+    foreign[40] = 0xFF;
+    for bytes in [&foreign[..], &[0xFF; 9], b"", &whole[..10], &whole[..whole.len() - 1]] {
+        std::fs::write(&marker, bytes).unwrap();
+        assert_eq!(kind(SledStore::open(&place)), ErrorKind::Corrupt, "{bytes:?}");
+        assert_eq!(kind(SledStore::look(&place)), ErrorKind::Corrupt, "{bytes:?}");
+    }
+    std::fs::remove_file(&marker).unwrap();
+    for opened in [SledStore::open(&place), SledStore::look(&place), SledStore::open_or_create(&place)] {
+        let e = opened.unwrap_err();
+        assert!(e.kind() == ErrorKind::Corrupt && e.to_string().contains("is missing"), "{e:?}");
+    }
+    std::fs::write(&marker, whole).unwrap();
+    check(&SledStore::open(&place).unwrap(), 1);
+}

@@ -18,7 +18,7 @@ mod synced;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +45,10 @@ const INDEX: &str = "index";
 const RESERVE: &str = "reserve";
 /// Bytes of the reserve: what opening the index, one erase of many scopes and closing write.
 const RESERVE_BYTES: u64 = 2 << 20;
+/// As far as a marker is read.
+const MARKER_MAX: u64 = 4096;
+/// How the marker of any format begins.
+const FORMATS: &str = "keyfall store, format ";
 const FORMAT: &str = "keyfall store, format 1\n";
 const NAMING: &str = "naming key ";
 
@@ -56,6 +60,9 @@ fn marker(naming_key: &[u8; NAMING_KEY_BYTES]) -> String {
 /// The naming key in a marker.
 fn naming_key(dir: &Path, text: &str) -> Result<[u8; NAMING_KEY_BYTES]> {
     let Some(rest) = text.strip_prefix(FORMAT) else {
+        if !text.starts_with(FORMATS) {
+            return Err(bad_marker(dir, "is damaged"));
+        }
         let first = text.lines().next().unwrap_or_default();
         return Err(Error::new(
             ErrorKind::Refused,
@@ -65,12 +72,15 @@ fn naming_key(dir: &Path, text: &str) -> Result<[u8; NAMING_KEY_BYTES]> {
     let bytes =
         rest.strip_prefix(NAMING).and_then(|hex| data_encoding::HEXLOWER.decode(hex.trim_end().as_bytes()).ok());
     let key = bytes.as_deref().and_then(|bytes| bytes.first_chunk().copied());
-    key.filter(|key| marker(key) == text).ok_or_else(|| {
-        Error::corrupt(format!(
-            "{} is damaged; restore the store from a copy with `keyfall restore`",
-            dir.join(MARKER).display()
-        ))
-    })
+    key.filter(|key| marker(key) == text).ok_or_else(|| bad_marker(dir, "is damaged"))
+}
+
+fn bad_marker(dir: &Path, what: &str) -> Error {
+    let place = dir.join(MARKER);
+    Error::corrupt(format!(
+        "the marker {} {what}; restore the store from a copy with `keyfall restore`",
+        place.display()
+    ))
 }
 
 /// A store in a directory.
@@ -280,13 +290,34 @@ fn has_room(dir: &Path) -> bool {
 }
 
 fn read_marker(dir: &Path) -> Result<String> {
-    std::fs::read_to_string(dir.join(MARKER)).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::new(
+    let mut text = Vec::new();
+    let read = File::open(dir.join(MARKER)).and_then(|file| file.take(MARKER_MAX).read_to_end(&mut text));
+    match read {
+        Ok(_) => String::from_utf8(text).map_err(|_| bad_marker(dir, "is damaged")),
+        // What an interrupted `create` leaves has none, and nothing in its log.
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !log_is_empty(dir).unwrap_or(true) => {
+            Err(bad_marker(dir, "is missing"))
+        }
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(Error::new(
             ErrorKind::Absent,
             format!("no store at {}; make one with `keyfall init`, or name another place", dir.display()),
-        ),
-        _ => Error::io(dir.join(MARKER).display(), e),
-    })
+        )),
+        Err(e) => Err(Error::io(dir.join(MARKER).display(), e)),
+    }
+}
+
+/// Whether nothing was ever put into the log, if there is one. An init that was cut short may have claimed it.
+fn log_is_empty(dir: &Path) -> io::Result<bool> {
+    let log = dir.join(LOG);
+    if !log.exists() {
+        return Ok(true);
+    }
+    for file in names(&log)?.into_iter().filter(|file| !claims::FILES.iter().any(|claim| file == *claim)) {
+        if log.join(file).metadata()?.len() > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Refuses a directory that holds more than a store in which nothing was ever written, or a part of one.
@@ -294,19 +325,9 @@ fn check_empty(dir: &Path) -> Result<()> {
     let io = |e| Error::io(dir.display(), e);
     let whole = dir.join(MARKER).exists();
     let known = |name: &OsStr| ["lock", UNFINISHED, LOG, INDEX, RESERVE, SYNCED].iter().any(|n| name == *n);
-    let mut empty = whole || names(dir).map_err(io)?.iter().all(|name| known(name));
-    let log = dir.join(LOG);
-    if log.exists() {
-        // An init that was cut short may have claimed it.
-        for file in
-            names(&log).map_err(io)?.into_iter().filter(|file| !claims::FILES.iter().any(|claim| file == *claim))
-        {
-            empty &= log.join(file).metadata().map_err(io)?.len() == 0;
-        }
-    } else {
-        empty &= !whole;
-    }
-    if empty {
+    let empty = whole || names(dir).map_err(io)?.iter().all(|name| known(name));
+    let log = dir.join(LOG).exists() || !whole;
+    if empty && log && log_is_empty(dir).map_err(io)? {
         return Ok(());
     }
     let what = if whole { "is a store already" } else { "is not empty" };
