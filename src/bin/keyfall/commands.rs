@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::outfile::{OutFile, Replace};
-use crate::output::{self, Failure, line, progress, table, value};
+use crate::output::{self, Failure, block, line, progress, table, value};
 use crate::stores::{Adopted, Making, absolute, adopt, apart, look, look_root, make, open, outside};
 use crate::{
     certificate, copies, due, erasing, grants, holds, import, inbox, keyholders, lineage, log, report, sealed,
@@ -391,7 +391,7 @@ fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Don
     if json {
         value(&audit_json(&audit))?;
     } else {
-        line(audit_table(&audit))?;
+        block(audit_table(&audit))?;
     }
     if !json {
         for stray in audit.places.iter().flat_map(|p| &p.strays) {
@@ -535,7 +535,7 @@ fn status(engine: &Engine, json: bool) -> Done {
     if s.copies.is_empty() {
         return line("no copies: losing the store loses all data");
     }
-    line(copies::shown(&s.copies))?;
+    block(copies::shown(&s.copies))?;
     if s.copies.iter().all(|copy| copy.restores.is_none()) {
         return line(
             "NOTHING CAN BE RESTORED NOW: no copy is of the current epoch; run `keyfall copy sync`, or add a copy in step",

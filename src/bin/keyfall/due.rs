@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::args::{PlanCommand, PolicyCommand};
 use crate::commands::{Done, one};
 use crate::erasing::{ask, described};
-use crate::output::{self, hold_id, line, progress, table, value};
+use crate::output::{self, block, hold_id, line, progress, table, value};
 use crate::stores::{doubted, look, open, open_as_it_is};
 
 /// Does what is due.
@@ -102,7 +102,7 @@ pub(crate) fn plans(command: PlanCommand, cell: Option<&Path>, json: bool) -> Do
                 let (due, planned) = (output::time(plan.due), output::time(plan.planned));
                 vec![hold_id(plan.id), due, described(&plan.erase), planned]
             });
-            line(table(&["ID", "DUE", "WHAT", "PLANNED"], rows))
+            block(table(&["ID", "DUE", "WHAT", "PLANNED"], rows))
         }
     }
 }
