@@ -473,6 +473,7 @@ impl Engine {
         });
         let copies = self.copy_status();
         let (clock, next_due) = (inner.doubts(), inner.next_due()?);
+        let next_due_is = next_due.map(|at| inner.kind_of_due(at));
         let state = inner.state();
         Ok(Status {
             store: inner.id,
@@ -487,6 +488,7 @@ impl Engine {
             finality: Finality::of(awaited),
             clock,
             next_due,
+            next_due_is,
             copies,
             read_only,
             memory: crate::secret::usage(),

@@ -23,6 +23,7 @@ mod inbox;
 mod keeper;
 mod lineage;
 mod log;
+mod next;
 mod open;
 mod own;
 mod pages;
@@ -59,6 +60,7 @@ pub use keeper::Keeper;
 #[cfg(feature = "testing")]
 pub(crate) use lineage::ContentRoots;
 pub use lineage::Lineage;
+pub use next::Due;
 pub use own::OpenAs;
 pub use read::{Listing, Query};
 pub use reader::Reader;
@@ -312,8 +314,10 @@ pub struct Status {
     pub pending: Option<Timestamp>,
     /// Why the clock is not believed, where it is not; what is due by itself waits then.
     pub clock: Option<String>,
-    /// When there is something to do by itself: a planned erase, a limit that passes.
+    /// When there is something to do by itself.
     pub next_due: Option<Timestamp>,
+    /// What that is.
+    pub next_due_is: Option<Due>,
     /// The copies.
     pub copies: Vec<CopyStatus>,
     /// Why this engine only looks at the store; `None` for the owner.

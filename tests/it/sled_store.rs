@@ -437,3 +437,20 @@ fn a_store_whose_marker_is_damaged_or_lost_is_no_place_without_one() {
     std::fs::write(&marker, whole).unwrap();
     check(&SledStore::open(&place).unwrap(), 1);
 }
+
+#[test]
+fn an_index_longer_than_its_log_explains_is_built_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let store = SledStore::create(&place).unwrap();
+    (1..=3).for_each(|n| commit(&store, n));
+    drop(store);
+    // A hole of a TiB, which sled would read.
+    let db = place.join("index/db");
+    OpenOptions::new().write(true).open(&db).unwrap().set_len(1 << 40).unwrap();
+    check(&SledStore::open(&place).unwrap(), 3);
+    assert!(db.metadata().unwrap().len() < 64 << 20);
+    let store = SledStore::open(&place).unwrap();
+    commit(&store, 4);
+    check(&store, 4);
+}

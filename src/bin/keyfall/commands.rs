@@ -500,6 +500,7 @@ fn status(engine: &Engine, json: bool) -> Done {
             "cell": promise_json(&s.cell), "settled": s.unsettled.is_none(), "unsettled": s.unsettled,
             "final": s.finality.is_final(), "awaited": output::awaited(&s.finality),
             "pending_until": s.pending.map(output::time), "next_due": s.next_due.map(output::time),
+            "next_due_is": s.next_due_is.map(due::words),
             "clock_doubts": s.clock,
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
             "read_only": s.read_only,
@@ -527,7 +528,8 @@ fn status(engine: &Engine, json: bool) -> Done {
         line(format_args!("pending until {}: what was erased since the last epoch began", output::time(until)))?;
     }
     if let Some(due) = s.next_due {
-        line(format_args!("due   {}: a planned erase, or a limit that passes", output::time(due)))?;
+        let what = s.next_due_is.map_or("something", due::words);
+        line(format_args!("due   {}: {what}", output::time(due)))?;
     }
     if let Some(why) = s.read_only.filter(|_| !engine.may_own()) {
         line(format_args!("READ-ONLY: {why}"))?;

@@ -47,6 +47,9 @@ const RESERVE: &str = "reserve";
 const RESERVE_BYTES: u64 = 2 << 20;
 /// As far as a marker is read.
 const MARKER_MAX: u64 = 4096;
+/// How many bytes an index has at most: so many, and so many for each byte of its log. sled reads all of them.
+const INDEX_BYTES: u64 = 64 << 20;
+const INDEX_PER_LOG: u64 = 4;
 /// How the marker of any format begins.
 const FORMATS: &str = "keyfall store, format ";
 const FORMAT: &str = "keyfall store, format 1\n";
@@ -254,7 +257,12 @@ impl SledStore {
 
     fn assemble(dir: &Path, naming_key: &[u8; NAMING_KEY_BYTES], lock: DirLock) -> Result<Self> {
         let index_dir = dir.join(INDEX);
-        let mut opened = SledIndex::open(&index_dir);
+        let most = Self::log_bytes(dir)?.saturating_mul(INDEX_PER_LOG).saturating_add(INDEX_BYTES);
+        let mut opened = if length(&index_dir).is_ok_and(|length| length > most) {
+            Err(Error::corrupt(format!("the index {} is larger than its log explains", index_dir.display())))
+        } else {
+            SledIndex::open(&index_dir)
+        };
         if opened.as_ref().is_err_and(|e| !is_surroundings(e)) {
             // The log says everything the index said.
             let io = |e| Error::io(format!("building {} anew", index_dir.display()), e);
@@ -434,6 +442,17 @@ fn is_surroundings(e: &Error) -> bool {
         use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, WouldBlock};
         matches!(io.kind(), PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded | WouldBlock)
     })
+}
+
+/// Lengths of the files below a directory, whether or not the disk has all of their bytes.
+fn length(dir: &Path) -> io::Result<u64> {
+    let mut bytes: u64 = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        bytes = bytes.saturating_add(if meta.is_dir() { length(&entry.path())? } else { meta.len() });
+    }
+    Ok(bytes)
 }
 
 fn disk_bytes(dir: &Path) -> std::io::Result<u64> {
