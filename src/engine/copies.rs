@@ -82,7 +82,7 @@ pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
     let what = if erase {
         "the erase is published and reads say erased, but the old root key is not destroyed yet"
     } else {
-        "what was put is in the store and must not be put again; it counts once every copy in step has it"
+        "what was written is in the store and must not be put again; it counts once every copy in step has it"
     };
     let why = match e.kind() {
         ErrorKind::Full => "no space is left there".to_owned(),

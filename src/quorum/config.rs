@@ -294,7 +294,7 @@ impl Ledger {
 
     /// Nobody was asked to destroy anything. Says whether that must be kept.
     pub(super) fn put_off(&mut self) -> bool {
-        std::mem::replace(&mut self.settled, false)
+        std::mem::take(&mut self.settled)
     }
 
     /// What keyholders signed, in this process or before.
