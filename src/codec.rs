@@ -53,17 +53,24 @@ pub(crate) struct Decoder<'a> {
     /// The page that is read, where parts of it may be shared.
     page: Option<&'a Arc<Secret>>,
     what: &'static str,
+    /// Whether it was handed in, and does not lie in a store.
+    outside: bool,
 }
 
 impl<'a> Decoder<'a> {
     /// `what` names the object in errors.
     pub(crate) fn new(bytes: &'a [u8], what: &'static str) -> Self {
-        Decoder { rest: bytes, page: None, what }
+        Decoder { rest: bytes, page: None, what, outside: false }
+    }
+
+    /// The same for an object that somebody handed in: no copy of the store has it.
+    pub(crate) fn from_outside(bytes: &'a [u8], what: &'static str) -> Self {
+        Decoder { outside: true, ..Decoder::new(bytes, what) }
     }
 
     /// The same for a page whose parts may be shared.
     pub(crate) fn of_page(page: &'a Arc<Secret>, what: &'static str) -> Self {
-        Decoder { rest: page, page: Some(page), what }
+        Decoder { rest: page, page: Some(page), what, outside: false }
     }
 
     /// So many bytes, to be kept.
@@ -84,7 +91,14 @@ impl<'a> Decoder<'a> {
     }
 
     pub(crate) fn bad(&self) -> Error {
-        Error::corrupt(format!("a {} does not parse; restore it from a copy", self.what))
+        let what = self.what;
+        if self.outside {
+            return Error::corrupt(format!(
+                "this is no {what} that this version reads, or it was changed or cut short; get it once more from where it came"
+            ));
+        }
+        let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+        Error::corrupt(format!("{article} {what} does not parse; restore it from a copy"))
     }
 
     pub(crate) fn bytes(&mut self, n: usize) -> Result<&'a [u8]> {

@@ -217,8 +217,10 @@ pub enum Awaited {
         /// How many must have.
         needed: usize,
     },
-    /// The engine, which could not finish and tries again; this is why.
+    /// The engine that owns the store, which could not finish and tries again; this is why.
     Engine(String),
+    /// The cell, which cannot say and was not asked: the store was opened to look at.
+    Unasked,
 }
 
 impl fmt::Display for Awaited {
@@ -231,6 +233,9 @@ impl fmt::Display for Awaited {
                 "{stated} of {needed} keyholders have signed that their share of the old root key is gone; the others are asked again when they are back"
             ),
             Awaited::Engine(why) => f.write_str(why),
+            Awaited::Unasked => f.write_str(
+                "the store was opened to look at, and its cell was not asked whether older root keys are destroyed; `tend` asks it",
+            ),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::filesystem::{self, Verdict};
 #[cfg(feature = "keyholders")]
 use super::slots::SHARE_SLOTS;
 use super::slots::{SLOTS, Slots};
-use super::{Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey};
+use super::{Awaited, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use crate::crypto::Key;
 use crate::dir::{DirLock, make_dir, sync_dir};
 use crate::disk::OsDisk;
@@ -215,6 +215,11 @@ impl RootCell for FileCell {
 
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.to_change()?.claim(store, owner, mark)
+    }
+
+    /// A key is destroyed when `retire` returns.
+    fn awaited(&self, _keep: &RootId) -> Option<Awaited> {
+        None
     }
 
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {

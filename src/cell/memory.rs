@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::claims::{Claim, fenced};
-use super::{Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey};
+use super::{Awaited, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -89,6 +89,11 @@ impl RootCell for MemoryCell {
         held.claim = there.told(store, owner, Some(mark));
         *self.owner() = Some(*owner);
         Ok(())
+    }
+
+    /// A key is destroyed when `retire` returns.
+    fn awaited(&self, _keep: &RootId) -> Option<Awaited> {
+        None
     }
 
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {

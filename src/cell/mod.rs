@@ -156,6 +156,14 @@ pub trait RootCell: Send + Sync {
         Vec::new()
     }
 
+    /// What this cell remembers to be missing before every root key below `keep` is known to be destroyed, for whoever only looks: it asks
+    /// nobody, and changes nothing. Root keys that it still holds, [`RootCell::load`] shows. A cell that cannot say is not taken to have
+    /// said that they are gone.
+    fn awaited(&self, keep: &RootId) -> Option<Awaited> {
+        let _ = keep;
+        Some(Awaited::Unasked)
+    }
+
     /// What keyholders signed when they were last asked, also such as were replaced since: for certificates that still lack a statement.
     fn remembered(&self) -> Vec<Statement> {
         Vec::new()

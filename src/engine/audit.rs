@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::Engine;
+use super::copies::another_store;
 #[cfg(feature = "testing")]
 use super::lineage::ContentRoots;
 use super::lineage::Resolver;
@@ -13,6 +14,7 @@ use super::pages::{PageSource, SharedStore};
 #[cfg(feature = "testing")]
 use super::walk::walk_at;
 use super::walk::{Step, Walking, walk};
+use crate::cell::Finality;
 use crate::crypto::{self, Key, chunked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, Timestamp};
@@ -22,7 +24,7 @@ use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
 use crate::record::{self, Entry};
 use crate::secret::{Secret, WipeStack};
 use crate::store::{Cursor, Head, HeadId};
-use crate::tree::head::{HeadPage, Roots};
+use crate::tree::head::{HeadPage, Prefix, Roots};
 #[cfg(feature = "testing")]
 use crate::tree::inbox::Inbox;
 #[cfg(feature = "testing")]
@@ -65,7 +67,7 @@ pub struct PlaceAudit {
 }
 
 /// What an audit found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
     /// The state audited.
     pub head: Option<HeadId>,
@@ -74,6 +76,8 @@ pub struct Audit {
     pub root_keys: u64,
     /// Until when erases are pending: superseded pages may lead to what they named.
     pub pending: Option<Timestamp>,
+    /// How far the erases up to now are; while they are pending, somebody may hold a root key that leads to what they named.
+    pub finality: Finality,
     /// Blobs of the live tree.
     pub live_blobs: u64,
     /// Each place.
@@ -81,9 +85,10 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Whether nothing opens that should not, nothing is damaged, nothing is pending, and the cell holds one key.
+    /// Whether nothing opens that should not, nothing is damaged, every erase is final, and the cell holds one key.
     pub fn is_clean(&self) -> bool {
-        self.root_keys == 1 && self.pending.is_none() && self.places.iter().all(|p| p.stray == 0 && p.damaged == 0)
+        let sound = |place: &PlaceAudit| place.stray == 0 && place.damaged == 0;
+        self.root_keys == 1 && self.finality.is_final() && self.places.iter().all(sound)
     }
 }
 
@@ -185,7 +190,7 @@ impl Engine {
     /// 200 bytes for each live blob.
     ///
     /// # Errors
-    /// `Io`; `Corrupt` where the live tree itself cannot be walked.
+    /// `Io`; `Corrupt` where the live tree itself cannot be walked; `Refused` where a place holds another store.
     pub fn audit(&self, more: &[SharedStore], progress: super::Progress<'_>) -> Result<Audit> {
         let _wiped = WipeStack;
         let inner = &self.inner;
@@ -195,9 +200,10 @@ impl Engine {
         let contents = inner.cell.load()?;
         let ready = writer.next.as_ref().map(|next| next.id);
         let shared = inner.cell.describe().quorum.is_some();
-        let ((live_roots, pending), live_head, geometry) = {
+        let (live_roots, live_head, geometry, (pending, finality)) = {
             let state = inner.state();
-            ((state.head.roots.duplicate(), state.head.pending), state.stored.id, state.head.geometry)
+            let erases = (state.head.pending, inner.finality_of(&state));
+            (state.head.roots.duplicate(), state.stored.id, state.head.geometry, erases)
         };
         let mut places: Vec<SharedStore> = vec![inner.store().clone()];
         places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
@@ -214,12 +220,17 @@ impl Engine {
                 .filter(|key| ready != Some(key.id) && !(shared && key.id.epoch > live_head.epoch))
                 .count() as u64,
             pending,
+            finality,
             live_blobs: known.len() as u64,
             places: Vec::new(),
         };
         for place in &places {
             let mut found = PlaceAudit { place: place.place(), ..PlaceAudit::default() };
             if let Some(stored) = place.head()? {
+                // No key of this store opens anything there, and that would be called clean.
+                if Prefix::decode(&stored.bytes).is_ok_and(|prefix| prefix.store != inner.id) {
+                    return Err(another_store(&place.place(), "name copies of this one alone"));
+                }
                 found.head = Some(stored.id);
                 for root in &contents.keys {
                     if let Some(head) = opens(&stored, &root.key) {

@@ -185,7 +185,7 @@ impl Inner {
 
     /// Follows some of the links that an erase left; says how many derived records were taken out, or `None` at the end.
     pub(super) fn follow_some(&self, writer: &mut Writer, stuck: &mut Stuck) -> Result<Option<u64>> {
-        self.ready(writer)?;
+        self.ready_to_erase(writer)?;
         let epoch = writer.root.id.epoch + 1;
         loop {
             let (derived, change) = {

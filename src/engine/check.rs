@@ -10,7 +10,7 @@ use super::walk::{Step, Walked, Walking, walk};
 use super::{Engine, Inner, copies};
 use crate::cell::RootKey;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::BlobName;
+use crate::ids::{BlobName, StoreId};
 use crate::record::segments;
 use crate::secret::WipeStack;
 use crate::store::HeadId;
@@ -90,14 +90,16 @@ impl Drill<'_> {
     }
 }
 
-/// The newest of these heads that a root key opens.
-fn newest(copies: &[SharedStore], root: &RootKey) -> Result<Option<(HeadPage, HeadId, String)>> {
+/// The newest of these heads that a root key of the store opens.
+fn newest(places: &[SharedStore], store: StoreId, root: &RootKey) -> Result<Option<(HeadPage, HeadId, String)>> {
     let mut best: Option<(HeadPage, HeadId, String)> = None;
-    for copy in copies {
+    for copy in places {
         let Some(stored) = copy.head()? else { continue };
-        if Prefix::decode(&stored.bytes)?.root_id() != root.id
-            || best.as_ref().is_some_and(|(_, id, _)| *id >= stored.id)
-        {
+        let prefix = Prefix::decode(&stored.bytes)?;
+        if prefix.store != store {
+            return Err(copies::another_store(&copy.place(), "name a copy of this one"));
+        }
+        if prefix.root_id() != root.id || best.as_ref().is_some_and(|(_, id, _)| *id >= stored.id) {
             continue;
         }
         let page =
@@ -112,7 +114,7 @@ impl Inner {
         self.check_usable()?;
         let root = self.writer().root.duplicate();
         let current = self.state().stored.id;
-        let Some((head, id, from)) = newest(copies, &root)? else {
+        let Some((head, id, from)) = newest(copies, self.id, &root)? else {
             let held: Vec<String> = copies
                 .iter()
                 .map(|copy| Ok(format!("{} holds {}", copy.place(), copies::shown(copy.head()?.map(|head| head.id)))))
@@ -160,7 +162,7 @@ impl Engine {
     /// opens, without a second cell and while reads and writes go on. An erase stops it, and it begins again from what the copies hold then.
     ///
     /// # Errors
-    /// `Refused` where no copy is of the store's epoch: nothing could be restored; `Corrupt`, `Io`.
+    /// `Refused` where no copy is of the store's epoch: nothing could be restored; or where one holds another store; `Corrupt`, `Io`.
     pub fn check_restore(&self, copies: &[SharedStore], progress: super::Progress<'_>) -> Result<Checked> {
         let _wiped = WipeStack;
         if copies.is_empty() {

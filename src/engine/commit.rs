@@ -11,7 +11,7 @@ use super::open::seal_head;
 use super::pages::Made;
 use super::read::Selector;
 use super::{Inner, Options, State, Writer, locked};
-use crate::cell::{Durable, Retirement, RootKey};
+use crate::cell::{Awaited, Durable, Retirement, RootKey};
 use crate::crypto::{self, Fresh, chunked, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -148,6 +148,24 @@ impl Inner {
         if writer.settled { Ok(()) } else { self.settle(writer).map(|_| ()) }
     }
 
+    /// The same before an erase: what a copy in step lacks may take the room that it keeps for erases.
+    pub(super) fn ready_to_erase(&self, writer: &mut Writer) -> Result<()> {
+        self.check_owner()?;
+        self.check_usable()?;
+        if writer.settled {
+            return Ok(());
+        }
+        for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
+            // One that is out of reach is told when it is brought in step.
+            if let Ok(store) = copy.reach(&self.options) {
+                store.for_an_erase(true);
+            }
+        }
+        let settled = self.settle(writer);
+        writer.copies.iter().filter_map(|c| c.store.as_ref()).for_each(|store| store.for_an_erase(false));
+        settled.map(|_| ())
+    }
+
     /// Brings every copy in step to the head, and retires every root key but the current one. Idempotent: recovery is
     /// this, and an erase ends with it.
     ///
@@ -170,8 +188,9 @@ impl Inner {
     /// Asks the cell anew, where it could not say yet that the old root key is gone.
     pub(super) fn chase(&self) -> Result<()> {
         let again = match &*locked(&self.awaiting) {
-            None => false,
-            Some(Retirement::Scheduled(until)) => *until <= self.reading(&self.state()).latest(),
+            // What the engine could not finish is finished before the next change.
+            None | Some(Awaited::Engine(_)) => false,
+            Some(Awaited::Medium(until)) => *until <= self.reading(&self.state()).latest(),
             Some(_) => true,
         };
         if again {
@@ -188,12 +207,21 @@ impl Inner {
         locked(&self.awaiting).is_none()
     }
 
+    /// Takes down that an erase is published, or may be, and that its old root key is not known to be destroyed.
+    pub(super) fn note_unfinished(&self, why: &str) {
+        let mut awaiting = locked(&self.awaiting);
+        if awaiting.is_none() {
+            *awaiting = Some(Awaited::Engine(why.to_owned()));
+        }
+    }
+
     /// The last step: from here on the old root key is gone. `next` takes its place, where the cell has it so.
     fn finish(&self, writer: &mut Writer, next: Option<RootKey>) -> Result<Retirement> {
         writer.next = None;
         #[cfg(feature = "testing")]
         if self.defect(super::Defect::SkipRetire) {
             writer.settled = true;
+            *locked(&self.awaiting) = None;
             return Ok(Retirement::Destroyed);
         }
         let keep = &writer.root.id;
@@ -207,7 +235,7 @@ impl Inner {
             None => self.cell.retire(keep, Durable::verified(self.state().stored.id.commit))?,
         };
         writer.settled = true;
-        *locked(&self.awaiting) = Some(&retired).filter(|retired| !retired.is_final()).cloned();
+        *locked(&self.awaiting) = retired.awaited();
         Ok(retired)
     }
 
@@ -301,22 +329,18 @@ impl Inner {
         let erase = change.root.is_some();
         if let Some(root) = change.root {
             writer.root = root;
+            self.note_unfinished(
+                "the last erase is published, and its old root key is not destroyed yet; `tend` tries again",
+            );
         }
         writer.settled = false;
         self.attach(writer, change.attached);
         for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
-            let place = copy.entry.place.clone();
-            let taken = copy.reach(&self.options).and_then(|store| {
-                let taken = self.forward(&*store, before, &change.staged, &change.blobs);
-                taken.map_err(|e| copies::out_of_step(&place, &e))
-            });
+            let opened = copy.open(&self.options);
+            let taken = opened.and_then(|store| self.forward(&*store, before, &change.staged, &change.blobs));
             taken.map_err(|e| {
                 copy.let_go();
-                e.perhaps().context(if erase {
-                    "the erase is published and reads say erased, but the old root key is not destroyed yet"
-                } else {
-                    "the store holds this commit, but it does not count yet"
-                })
+                copies::not_taken(&copy.entry.place, &e, erase).perhaps()
             })?;
         }
         if !erase {

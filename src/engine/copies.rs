@@ -44,12 +44,17 @@ impl Attached {
         self.store = None;
     }
 
-    /// The copy's store, opened if it is not open.
+    /// The copy's store, opened if it is not open, before anything is changed.
     pub(super) fn reach(&mut self, options: &Options) -> Result<SharedStore> {
+        self.open(options).map_err(|e| out_of_step(&self.entry.place, &e))
+    }
+
+    /// The same, with the error of whatever opens it.
+    pub(super) fn open(&mut self, options: &Options) -> Result<SharedStore> {
         if let Some(store) = &self.store {
             return Ok(Arc::clone(store));
         }
-        let store = (options.open_copy)(&self.entry.place, false).map_err(|e| out_of_step(&self.entry.place, &e))?;
+        let store = (options.open_copy)(&self.entry.place, false)?;
         self.store = Some(Arc::clone(&store));
         Ok(store)
     }
@@ -72,6 +77,23 @@ pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
     )
 }
 
+/// Of a commit that the store holds and a copy in step did not take: what to do then is not to do it again.
+pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
+    let what = if erase {
+        "the erase is published and reads say erased, but the old root key is not destroyed yet"
+    } else {
+        "what was written is in the store and must not be put again; it counts once every copy in step has it"
+    };
+    let why = match e.kind() {
+        ErrorKind::Full => "no space is left there".to_owned(),
+        _ => e.to_string(),
+    };
+    let text = format!(
+        "{what}: the copy {place} must be in step and is not: {why}; bring it back, or give it up with `copy remove`"
+    );
+    Error::new(ErrorKind::Copy, text)
+}
+
 /// A head's number, for a person.
 pub(super) fn shown(head: Option<HeadId>) -> String {
     head.map_or_else(|| "no head".into(), |h| h.to_string())
@@ -82,6 +104,10 @@ pub(super) fn foreign(place: &str, there: Option<HeadId>) -> Error {
         ErrorKind::Refused,
         format!("{place} moved on by itself, to {}; is another engine writing to it?", shown(there)),
     )
+}
+
+pub(super) fn another_store(place: &str, remedy: &str) -> Error {
+    Error::new(ErrorKind::Refused, format!("{place} holds another store; {remedy}"))
 }
 
 /// How a copy stands.
@@ -167,10 +193,7 @@ fn copy_tree(
     let over = to.head()?;
     if let Some(there) = &over {
         if Prefix::decode(&there.bytes)?.store != Prefix::decode(&head.bytes)?.store {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!("{} holds another store; name an empty place, or a copy of this one", to.place()),
-            ));
+            return Err(another_store(&to.place(), "name an empty place, or a copy of this one"));
         }
         if there.id == head.id && there.bytes != head.bytes {
             return Err(foreign(&to.place(), Some(there.id)));
@@ -445,10 +468,12 @@ impl Engine {
         let pending = |awaited: &&Awaited| !matches!(awaited, Awaited::Window(_));
         let unsettled = awaited.iter().find(pending).map(|awaited| match awaited {
             Awaited::Engine(why) => why.clone(),
+            Awaited::Unasked => awaited.to_string(),
             awaited => format!("the last erase is pending: {awaited}"),
         });
         let copies = self.copy_status();
         let (clock, next_due) = (inner.doubts(), inner.next_due()?);
+        let next_due_is = next_due.map(|at| inner.kind_of_due(at));
         let state = inner.state();
         Ok(Status {
             store: inner.id,
@@ -463,6 +488,7 @@ impl Engine {
             finality: Finality::of(awaited),
             clock,
             next_due,
+            next_due_is,
             copies,
             read_only,
             memory: crate::secret::usage(),

@@ -98,7 +98,7 @@ impl Inner {
         if self.state().head.pending.is_none() {
             return Ok(false);
         }
-        self.ready(writer)?;
+        self.ready_to_erase(writer)?;
         let clock = *tending.clock.get_or_insert_with(|| self.reading(&self.state()));
         let change = {
             let state = self.state();
@@ -118,7 +118,7 @@ impl Inner {
         if self.state().head.roots.agenda.is_none() {
             return Ok(None);
         }
-        self.ready(writer)?;
+        self.ready_to_erase(writer)?;
         let clock = *tending.clock.get_or_insert_with(|| self.reading(&self.state()));
         let (change, mut tended) = {
             let state = self.state();

@@ -164,7 +164,7 @@ impl Inner {
     pub(super) fn rekey(&self) -> Result<Retirement> {
         self.process.check()?;
         let mut writer = self.writer();
-        self.ready(&mut writer)?;
+        self.ready_to_erase(&mut writer)?;
         if writer.next.is_some() {
             // Who asks for a fresh root key wants none that somebody may have seen.
             self.settle(&mut writer)?;
@@ -200,7 +200,7 @@ impl Inner {
     }
 
     fn erase_together(&self, writer: &mut Writer, erases: &[&Erase]) -> Result<Vec<Result<Erasure>>> {
-        self.ready(writer)?;
+        self.ready_to_erase(writer)?;
         let epoch = writer.root.id.epoch + 1;
         let clock = self.reading(&self.state());
         let now = clock.now;

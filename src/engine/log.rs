@@ -2,9 +2,10 @@
 //! that its leaves call destroyed are, as far as the cell's promise goes; one under the certificate of a pending erase says that they are not.
 
 use super::commit::{Change, Sealer};
+use super::own::Role;
 use super::pages::PageSource;
 use super::{Engine, Inner, State, Writer, locked};
-use crate::cell::{Awaited, Finality, Retirement};
+use crate::cell::{Awaited, Finality};
 use crate::certificate::{CellFacts, Ends, Leaf, SLOTS_MIN, key_commitment, slots};
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
@@ -68,7 +69,7 @@ impl Inner {
         CellFacts::new(&self.cell.describe(), &self.cell.unfinished())
     }
 
-    /// How far the erases up to now are, as it was seen last.
+    /// How far the erases up to now are, as it was seen last; whoever only looks goes by what the cell showed and remembers.
     pub(super) fn finality(&self) -> Finality {
         self.finality_of(&self.state())
     }
@@ -76,7 +77,10 @@ impl Inner {
     /// The same, for whoever looks at the state already.
     pub(super) fn finality_of(&self, state: &State) -> Finality {
         let window = state.head.pending.map(Awaited::Window);
-        let cell = locked(&self.awaiting).as_ref().and_then(Retirement::awaited);
+        let cell = match &self.role {
+            Role::Owner => locked(&self.awaiting).clone(),
+            Role::Looker { awaited, .. } => awaited.clone(),
+        };
         Finality::of(window.into_iter().chain(cell).collect())
     }
 
@@ -162,7 +166,7 @@ impl Inner {
         if locked(&self.awaiting).is_some() {
             self.settle(&mut writer)?;
         }
-        let awaited = locked(&self.awaiting).as_ref().and_then(Retirement::awaited);
+        let awaited = locked(&self.awaiting).clone();
         if let Some(awaited) = awaited {
             return Err(Error::new(
                 ErrorKind::Refused,

@@ -23,6 +23,7 @@ mod inbox;
 mod keeper;
 mod lineage;
 mod log;
+mod next;
 mod open;
 mod own;
 mod pages;
@@ -60,6 +61,7 @@ pub use keeper::Keeper;
 #[cfg(feature = "testing")]
 pub(crate) use lineage::ContentRoots;
 pub use lineage::Lineage;
+pub use next::Due;
 pub use own::OpenAs;
 pub use read::{Listing, Query};
 pub use reader::Reader;
@@ -78,7 +80,7 @@ pub use crate::tree::lineage::Access;
 pub use crate::tree::plans::Plan;
 pub use crate::tree::sets::TrainingSet;
 
-use crate::cell::{Durable, Finality, Promise, Retirement, RootCell, RootKey};
+use crate::cell::{Awaited, Durable, Finality, Promise, RootCell, RootKey};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, RecordId, StoreId, Timestamp, UserTag};
@@ -227,8 +229,8 @@ struct Inner {
     /// Erases that want the walks to stop.
     erasing: AtomicUsize,
     poisoned: AtomicBool,
-    /// What the cell said of the last root key to be retired, while that is not final.
-    awaiting: Mutex<Option<Retirement>>,
+    /// What is missing before the last root key to be retired is known to be destroyed.
+    awaiting: Mutex<Option<Awaited>>,
     clock: Mutex<clock::Anchor>,
     bell: keeper::Bell,
     process: Process,
@@ -306,15 +308,17 @@ pub struct Status {
     pub cell: Promise,
     /// How far the erases up to now are.
     pub finality: Finality,
-    /// Of that, what the engine itself is busy with: a copy in step that is away, keyholders that have not answered; `None` where it has done
-    /// its part.
+    /// Of that, what the engine itself is busy with: a copy in step that is away, keyholders that have not answered; or, of one that only
+    /// looks, what it saw. `None` where it has done its part.
     pub unsettled: Option<String>,
     /// Of that, the end of the window in which erases wait for others; `None` where none waits in one.
     pub pending: Option<Timestamp>,
     /// Why the clock is not believed, where it is not; what is due by itself waits then.
     pub clock: Option<String>,
-    /// When there is something to do by itself: a planned erase, a limit that passes.
+    /// When there is something to do by itself.
     pub next_due: Option<Timestamp>,
+    /// What that is.
+    pub next_due_is: Option<Due>,
     /// The copies.
     pub copies: Vec<CopyStatus>,
     /// Why this engine only looks at the store; `None` for the owner.
@@ -340,7 +344,8 @@ impl Engine {
         self.inner.may_own()
     }
 
-    /// Whether something is due that only the owner may do, and this place of the store could be the owner: open it as such then.
+    /// Whether something is due or unfinished that only the owner may do, and this place of the store could be the owner: open it as such
+    /// then.
     ///
     /// # Errors
     /// As [`Engine::list`].

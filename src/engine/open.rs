@@ -7,7 +7,7 @@ use super::clock::Anchor;
 use super::commit::Sealer;
 use super::copies::Attached;
 use super::keeper::{Bell, Keeper, Kept};
-use super::own::{self, Role};
+use super::own::{self, Role, Seen};
 use super::pages::{PageCache, SharedStore};
 use super::queue::Queue;
 use super::{Engine, Inner, NamesInUse, Options, State, Writer, log};
@@ -168,8 +168,9 @@ impl Engine {
             ));
         }
         let (owner, mark) = (contents.owner, contents.mark);
-        let role = own::role(&options, &*store, &contents)?;
+        let (mut role, seen) = (own::role(&options, &*store, &contents)?, Seen::of(&contents));
         let mut found = open_head(&*store, contents)?;
+        role.note(&*cell, &seen, &found.2.id);
         #[cfg(feature = "testing")]
         if options.defect == Some(super::Defect::LookRecovers) && role != Role::Owner {
             return Engine::assemble((store, cell, options), found, Role::Owner);
@@ -208,7 +209,8 @@ impl Engine {
             let mut writer = inner.writer();
             match inner.settle(&mut writer) {
                 Err(e) if e.kind() != ErrorKind::Copy => return Err(e),
-                _ => {}
+                Err(e) => inner.note_unfinished(&e.to_string()),
+                Ok(_) => {}
             }
         }
         let inner = Arc::new(inner);

@@ -4,8 +4,9 @@
 //! restored store have never been claimed, and a copy of the directory, byte for byte, has a claim that is not the last as soon as the
 //! other one is opened. Whoever is not the owner may look at everything that the cell's keys open, and destroys nothing.
 
-use super::{Inner, Options};
-use crate::cell::{Contents, Owner, RootCell};
+use super::edit::Edit;
+use super::{Inner, Options, locked};
+use crate::cell::{Awaited, Contents, Owner, RootCell, RootId};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -33,7 +34,43 @@ pub(super) enum Role {
         why: String,
         /// Whether it might be the owner if it asked to.
         may_own: bool,
+        /// How many root keys the cell held beside the head's.
+        others: usize,
+        /// What keeps erases from being final, as far as a look tells.
+        awaited: Option<Awaited>,
     },
+}
+
+/// What a look at a cell shows of its root keys: their names, and, where not all keyholders answered, up to which epoch those that did
+/// have ended all.
+pub(super) struct Seen {
+    keys: Vec<RootId>,
+    ended: Option<u64>,
+}
+
+impl Seen {
+    pub(super) fn of(contents: &Contents) -> Self {
+        let ended = contents.unheard.as_ref().map(|(_, ended)| *ended);
+        Seen { keys: contents.keys.iter().map(|key| key.id).collect(), ended }
+    }
+}
+
+impl Role {
+    /// Takes down what a look tells of erases: who only looks has the cell destroy nothing, and must not call final what may be pending.
+    pub(super) fn note(&mut self, cell: &dyn RootCell, seen: &Seen, root: &RootId) {
+        let Role::Looker { others, awaited, .. } = self else { return };
+        *others = seen.keys.iter().filter(|id| *id != root).count();
+        // A shared cell keeps what a crashed attempt left until the next erase: it opens no head that was ever published.
+        let shared = || cell.describe().quorum.is_some();
+        let reaches = seen.keys.iter().any(|id| id != root && (id.epoch <= root.epoch || !shared()));
+        let never_asked = seen.ended.is_some_and(|ended| ended < root.epoch);
+        *awaited = if reaches || never_asked {
+            let why = "the last erase is pending, for its old root key may be in the cell still; `tend` completes it";
+            Some(Awaited::Engine(why.into()))
+        } else {
+            cell.awaited(root)
+        };
+    }
 }
 
 const NOBODY: [u8; 16] = [0; 16];
@@ -69,7 +106,7 @@ pub(super) fn role(options: &Options, store: &dyn Store, contents: &Contents) ->
         OpenAs::ReadOnly if may_own => format!("{} was opened to look only; open it to write", store.place()),
         OpenAs::Owner | OpenAs::ReadOnly => why_not(store, claimed.as_ref()),
     };
-    Ok(Role::Looker { why, may_own })
+    Ok(Role::Looker { why, may_own, others: 0, awaited: None })
 }
 
 /// Claims a store and its cell, in this order: once the store has the claim, no writer that came before can publish any more, and only then
@@ -135,13 +172,28 @@ impl Inner {
         }
     }
 
-    /// Whether something waits to be done by the owner, which this engine might be: what is due, or a root key that is to be destroyed.
+    /// Whether something waits to be done by the owner, which this engine might be: what is due, a root key that is to be destroyed, or
+    /// keyholders that are to be asked again.
     pub(super) fn owes(&self) -> Result<bool> {
-        if !self.may_own() {
-            return Ok(false);
-        }
-        let due = self.next_due()?.is_some_and(|due| due <= self.options.env.now());
-        Ok(due || self.cell.load()?.keys.len() > 1)
+        let unfinished = match &self.role {
+            Role::Looker { may_own: false, .. } => return Ok(false),
+            // A cell that cannot say is no reason to open the store each time.
+            Role::Looker { others, awaited, .. } => {
+                *others > 0 || awaited.as_ref().is_some_and(|awaited| *awaited != Awaited::Unasked)
+            }
+            Role::Owner => locked(&self.awaiting).is_some() || self.cell.load()?.keys.len() > 1,
+        };
+        Ok(unfinished || self.is_due()?)
+    }
+
+    /// Whether the time of something has come: by the clock, or, for what is pending, by the time that is known. What waits since the clock is
+    /// doubted is the owner's to tell.
+    fn is_due(&self) -> Result<bool> {
+        let state = self.state();
+        let clock = self.reading(&state);
+        let pending = state.head.pending.is_some_and(|at| at <= clock.latest());
+        let next = Edit::agenda_of(&state).next(&self.pages())?;
+        Ok(pending || state.head.roots.falling.is_some() || next.is_some_and(|at| at <= clock.now))
     }
 
     /// Before anything is written.

@@ -14,7 +14,7 @@ use super::config::{Config, Ledger, Rule};
 use super::shares::{agreed, completed, split};
 use super::{Held, Keyholder, Share};
 use crate::cell::{
-    Contents, Dealt, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId, RootKey, Statement,
+    Awaited, Contents, Dealt, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId, RootKey, Statement,
 };
 use crate::crypto::Key;
 use crate::dir::DirLock;
@@ -516,6 +516,9 @@ impl RootCell for QuorumCell {
         if holders < self.wanted() {
             // The old key is as safe as it was, and stays until the next is too.
             self.whole.store(false, Ordering::Release);
+            if locked(&self.ledger).put_off() {
+                self.keep_ledger()?;
+            }
             return Ok(Retirement::Stated { statements: Vec::new(), needed });
         }
         let seen: BTreeSet<RootId> =
@@ -559,6 +562,10 @@ impl RootCell for QuorumCell {
     fn unfinished(&self) -> Vec<Dealt> {
         let over = locked(&self.ledger).unfinished(&self.quorum);
         over.into_iter().map(|(epoch, quorum)| Dealt { epoch, quorum }).collect()
+    }
+
+    fn awaited(&self, keep: &RootId) -> Option<Awaited> {
+        locked(&self.ledger).awaited(&self.quorum, keep)
     }
 
     fn remembered(&self) -> Vec<Statement> {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use data_encoding::BASE64;
 
 use super::net::KeyholderId;
-use crate::cell::{Quorum, RootId, Statement};
+use crate::cell::{Awaited, Quorum, RootId, Statement};
 use crate::certificate::Said;
 use crate::error::{Error, Result};
 use crate::ids::StoreId;
@@ -277,6 +277,24 @@ impl Ledger {
             entry.until.map(|until| (until - 1, Quorum { keyholders, ..quorum.clone() }))
         };
         self.dealt.iter().filter_map(over).collect()
+    }
+
+    /// What is missing before every epoch below `keep` is final, as it was taken down last.
+    pub(super) fn awaited(&self, quorum: &Quorum, keep: &RootId) -> Option<Awaited> {
+        let over = |entry: &Entry| entry.until.is_some_and(|until| until <= keep.epoch);
+        if self.settled && !self.dealt.iter().any(over) {
+            return None;
+        }
+        let all = self.concerned(quorum);
+        let signed = |key: &&Signer| self.said.get(*key).is_some_and(|said| said.keep == *keep);
+        let stated = all.keyholders.iter().filter(signed).count();
+        // Not final before every epoch is: the words still lacking are more than there are.
+        Some(Awaited::Keyholders { stated, needed: all.needed().max(stated + 1) })
+    }
+
+    /// Nobody was asked to destroy anything. Says whether that must be kept.
+    pub(super) fn put_off(&mut self) -> bool {
+        std::mem::take(&mut self.settled)
     }
 
     /// What keyholders signed, in this process or before.

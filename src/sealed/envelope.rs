@@ -47,7 +47,7 @@ impl Address {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
-        let mut d = Decoder::new(bytes, "address of an envelope");
+        let mut d = Decoder::from_outside(bytes, "address of an envelope");
         let address =
             Address { store: StoreId(d.array()?), user: UserTag(d.array()?), incarnation: d.u16()?, number: d.u64()? };
         d.end()?;
@@ -147,17 +147,17 @@ pub(crate) fn read_put(reader: &mut impl Read) -> Result<Put> {
         let mut bytes = Secret::zeroed(n);
         match fill(reader, &mut bytes).map_err(|e| reading("reading an envelope", e))? {
             got if got == n => Ok(bytes),
-            _ => Err(Decoder::new(&[], "envelope").bad()),
+            _ => Err(Decoder::from_outside(&[], "envelope").bad()),
         }
     };
     let mut length = [0; 4];
     length.copy_from_slice(&exactly(4)?);
     let length = u32::from_be_bytes(length) as usize;
     if length > METADATA_MAX {
-        return Err(Decoder::new(&[], "envelope").bad());
+        return Err(Decoder::from_outside(&[], "envelope").bad());
     }
     let metadata = exactly(length)?;
-    let mut d = Decoder::new(&metadata, "envelope");
+    let mut d = Decoder::from_outside(&metadata, "envelope");
     if d.u8()? != VERSION {
         return Err(d.bad());
     }

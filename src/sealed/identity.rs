@@ -167,7 +167,7 @@ impl Ticket {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self> {
-        let mut d = Decoder::new(bytes, "ticket");
+        let mut d = Decoder::from_outside(bytes, "ticket");
         let kind = d.u8()?;
         let store = StoreId(d.array()?);
         let what = match kind {
@@ -214,7 +214,7 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
-        let mut d = Decoder::new(bytes, "request");
+        let mut d = Decoder::from_outside(bytes, "request");
         if d.bytes(8)? != MAGIC || d.u8()? != VERSION {
             return Err(d.bad());
         }

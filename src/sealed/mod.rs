@@ -187,7 +187,11 @@ impl Head {
             }
         };
         let first = exactly(12)?;
-        let mut d = Decoder::new(&first, "something sealed");
+        let what = match kind {
+            Kind::Envelope => "envelope",
+            Kind::Parcel => "parcel",
+        };
+        let mut d = Decoder::from_outside(&first, what);
         if d.bytes(8)? != MAGIC || d.u8()? != VERSION || d.u8()? != kind as u8 {
             return Err(d.bad());
         }

@@ -308,7 +308,7 @@ fn block_of(reader: &mut impl Read) -> Result<Option<usize>> {
 }
 
 pub(crate) fn read_item(kind: u8, about: &[u8]) -> Result<Item> {
-    let mut d = Decoder::new(about, "parcel");
+    let mut d = Decoder::from_outside(about, "parcel");
     let item = match kind {
         RECORD => Item::Record {
             id: RecordId::from_bytes(&d.array()?)?,

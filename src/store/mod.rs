@@ -176,6 +176,11 @@ pub trait Store: Send + Sync {
     /// `Full`, `Io`.
     fn put(&self, blobs: &[Blob]) -> Result<()>;
 
+    /// Says from when on, and until when, what is put is needed by an erase: a store that keeps room for erases gives it to that as well.
+    fn for_an_erase(&self, on: bool) {
+        let _ = on;
+    }
+
     /// The head with the highest number.
     ///
     /// # Errors

@@ -244,6 +244,9 @@ impl RootCell for HoardingCell {
     fn unfinished(&self) -> Vec<crate::cell::Dealt> {
         self.cell.unfinished()
     }
+    fn awaited(&self, keep: &RootId) -> Option<crate::cell::Awaited> {
+        self.cell.awaited(keep)
+    }
     fn remembered(&self) -> Vec<crate::cell::Statement> {
         self.cell.remembered()
     }

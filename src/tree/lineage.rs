@@ -238,8 +238,8 @@ impl Lineage {
             if key[WHAT] == DETACHED {
                 let (class, record) = whose(key);
                 let (interaction, ordinal) = super::user::split_record_key(&record)?;
-                let at = Timestamp(Decoder::new(&key[WHAT + 1..], "a record that was detached").u64()?);
-                let mut d = Decoder::new(value, "a record that was detached");
+                let at = Timestamp(Decoder::new(&key[WHAT + 1..], "record that was detached").u64()?);
+                let mut d = Decoder::new(value, "record that was detached");
                 let (sources, reason) = (d.u16()?, d.text(REASON_MAX_BYTES)?.to_owned());
                 d.end()?;
                 let record = RecordId { interaction, user, incarnation, class, ordinal };

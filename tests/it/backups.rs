@@ -7,6 +7,7 @@ use keyfall::engine::Geometry;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::{Class, Scope};
 
+use crate::command_line::Cli;
 use crate::support::{World, bytes, user};
 
 #[test]
@@ -39,4 +40,31 @@ fn a_backup_that_an_erase_interrupts_counts_all_that_it_copied() {
     assert_eq!(done.blobs, backup.usage().unwrap().blobs);
     assert!(done.bytes > 60 * 200_000, "{done:?}");
     assert_eq!(done.head, Some(engine.head()));
+}
+
+/// A damaged backup was told to lack commits, one of another store likewise, and an audit of that called it clean.
+#[test]
+fn a_backup_that_is_damaged_or_of_another_store_is_told_as_that() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    cli.ok(&["backup", "store", "bk"]);
+    cli.ok(&["check", "store", "bk"]);
+    cli.ok(&["init", "other", "--accept-remnants"]);
+    for command in ["check", "audit"] {
+        let e = cli.fails(6, &[command, "store", "other"]);
+        assert!(e.contains("other holds another store"), "{e}");
+    }
+    let log = cli.path("bk/log/00000001.log");
+    let whole = std::fs::read(&log).unwrap();
+    let mut headless = whole.clone();
+    headless[..100].fill(0);
+    for damaged in [&headless[..], b"", &whole[..whole.len() - 100]] {
+        std::fs::write(&log, damaged).unwrap();
+        for command in ["check", "audit"] {
+            let e = cli.fails(5, &[command, "store", "bk"]);
+            assert!(e.contains("damaged") && !e.contains("up to date"), "{e}");
+        }
+    }
+    std::fs::write(&log, whole).unwrap();
+    cli.ok(&["check", "store", "bk"]);
 }

@@ -139,3 +139,27 @@ fn a_read_only_directory_is_said() {
         assert_eq!(err.lines().count(), 2, "{err}");
     }
 }
+
+/// `list` left the last record out, `get` called it absent, and after an erase the root key was told to be destroyed.
+#[test]
+fn a_command_that_only_reads_tells_damage_to_the_last_commit() {
+    let cli = Cli::new();
+    let first = cli.put("ada", "audio", b"first");
+    let log = cli.path("store/log/00000001.log");
+    for act in [
+        &["put", "store", "--user", "ben", "--class", "audio", "/dev/null"][..],
+        &["erase", "store", "--user", "ben", "--yes"],
+    ] {
+        cli.ok(act);
+        let whole = std::fs::read(&log).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() - 100] ^= 1;
+        std::fs::write(&log, flipped).unwrap();
+        for read in [&["list", "store"][..], &["get", "store", &first], &["status", "store"], &["audit", "store"]] {
+            let e = cli.fails(5, read);
+            assert!(e.contains("damaged") && e.contains("restore"), "{e}");
+        }
+        std::fs::write(&log, whole).unwrap();
+        assert_eq!(cli.run(&["get", "store", &first]).stdout, b"first");
+    }
+}

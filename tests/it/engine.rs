@@ -2,13 +2,14 @@
 
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyfall::cell::RootCell;
 use keyfall::engine::{CopyMode, Geometry, Options, When, restore};
 use keyfall::ids::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::testing::{Defect, RecordingStore};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, Scope, Timestamp};
+use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Result, Scope, Timestamp};
 
 use crate::support::{SMALL, World, bytes, kind, read, user};
 
@@ -293,7 +294,6 @@ fn a_copy_in_step_that_is_gone_holds_an_erase_up() {
 
 #[test]
 fn a_copy_that_comes_back_catches_up_and_the_erase_completes() {
-    use std::sync::atomic::{AtomicBool, Ordering};
     let mut world = World::new(25, SMALL);
     let id = world.put("ada", Class::audio(), b"x");
     let other = world.put("bob", Class::audio(), b"y");
@@ -745,4 +745,85 @@ fn a_store_has_eight_copies_and_no_more() {
     assert_eq!(kind(world.engine().copy_add("copy 8", CopyMode::Behind, |_| {})), ErrorKind::Refused);
     world.reopen();
     assert_eq!(world.engine().copy_status().len(), 8);
+}
+
+/// A copy whose disk is full, but for what it keeps for erases.
+#[derive(Default)]
+struct Tight {
+    inner: MemoryStore,
+    full: AtomicBool,
+    erasing: AtomicBool,
+}
+
+impl Tight {
+    fn room(&self, erases: bool) -> Result<()> {
+        if self.full.load(Ordering::SeqCst) && !erases && !self.erasing.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Full, "near: no space left; free some space and call again"));
+        }
+        Ok(())
+    }
+}
+
+impl Store for Tight {
+    fn place(&self) -> String {
+        "near".into()
+    }
+    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.inner.get(name)
+    }
+    fn contains(&self, name: &BlobName) -> Result<bool> {
+        self.inner.contains(name)
+    }
+    fn put(&self, blobs: &[Blob]) -> Result<()> {
+        self.room(false)?;
+        self.inner.put(blobs)
+    }
+    fn for_an_erase(&self, on: bool) {
+        self.erasing.store(on, Ordering::SeqCst);
+    }
+    fn head(&self) -> Result<Option<Head>> {
+        self.inner.head()
+    }
+    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
+        self.room(over.is_some_and(|over| over.epoch < head.id.epoch))?;
+        self.inner.commit(blobs, over, head)
+    }
+    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
+        self.inner.names(from, limit)
+    }
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
+        self.inner.remove(names)
+    }
+    fn usage(&self) -> Result<Usage> {
+        self.inner.usage()
+    }
+}
+
+/// The put said "call again", and called again it was there twice; the erase failed though the copy had kept room for it.
+#[test]
+fn a_full_copy_holds_no_erase_up_and_what_it_lacks_is_told_as_in() {
+    let mut world = World::new(31, SMALL);
+    let tight = Arc::new(Tight::default());
+    let copy: Arc<dyn Store> = tight.clone();
+    world.options.open_copy = Arc::new(move |_, _| Ok(Arc::clone(&copy)));
+    world.reopen();
+    let engine = world.engine();
+    engine.copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    world.put("ada", Class::audio(), b"x");
+    tight.full.store(true, Ordering::SeqCst);
+    let put = |name: &str| engine.put(Put::new(user(name), Class::audio()), &bytes(1, 100_000)[..]).unwrap_err();
+    let records = || engine.list(&Query::default()).unwrap().records.len();
+    let e = put("bob");
+    assert!(e.kind() == ErrorKind::Copy && e.may_have_happened(), "{e:?}");
+    assert!(e.to_string().contains("must not be put again") && !e.to_string().contains("call again"), "{e}");
+    assert_eq!(records(), 2, "it is in");
+    // The next one waits for it: nothing of that is in.
+    let e = put("eve");
+    assert!(e.kind() == ErrorKind::Copy && !e.may_have_happened(), "{e:?}");
+    assert_eq!(records(), 2);
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    assert_eq!(tight.head().unwrap().unwrap().id, engine.head());
+    assert_eq!(world.cell.load().unwrap().keys.len(), 1);
+    assert!(!tight.erasing.load(Ordering::SeqCst), "what is put next is not needed by an erase");
+    assert_eq!(put("eve").kind(), ErrorKind::Copy);
 }

@@ -1,8 +1,10 @@
 //! Sealed ingest: envelopes come in once, and their copies die with the inbox key.
 
-use keyfall::engine::{Hold, Source};
+use std::time::Duration;
+
+use keyfall::engine::{Due, Hold, Policy, Source};
 use keyfall::sealed::{InboxKey, seal};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, RecordId, Scope, Timestamp};
+use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL, World, bytes, kind, read, user};
@@ -214,4 +216,37 @@ fn sealed_on_the_command_line() {
     cli.fails(1, &["accept", "store", "nowhere"]);
     cli.fails(2, &["seal", "--to", "wake.wav", "--user", "ada", "--class", "audio", "wake.wav", "-o", "x"]);
     assert!(!cli.path("x").exists());
+}
+
+#[test]
+fn what_is_no_envelope_is_told_as_that() {
+    let cli = Cli::new();
+    for garbage in [&b"no envelope"[..], &[7; 4000]] {
+        std::fs::write(cli.path("garbage"), garbage).unwrap();
+        let e = cli.fails(5, &["accept", "store", "garbage"]);
+        assert!(!e.contains("a something") && !e.contains("from a copy"), "a store's copies have no envelopes: {e}");
+    }
+}
+
+#[test]
+fn what_is_due_next_is_told_by_what_it_is() {
+    let world = World::new(21, SMALL);
+    let engine = world.engine();
+    world.put("ada", Class::audio(), b"x");
+    let due = || engine.status().unwrap().next_due_is;
+    assert_eq!(due(), None);
+    engine.inbox(&user("ada")).unwrap();
+    assert_eq!(due(), Some(Due::InboxKey));
+    let now = engine.info(&engine.list(&Query::default()).unwrap().records[0].id).unwrap().created;
+    let plan = engine.erase_at(Scope::user(user("ada")), Timestamp(now.0 + 3_600_000)).unwrap();
+    assert_eq!(due(), Some(Due::Planned));
+    engine.cancel(&user("ada"), plan.id).unwrap();
+    assert_eq!(due(), Some(Due::InboxKey));
+    engine.set_policy(Some(&user("ada")), &Policy::new(Class::audio()).max_age(Duration::from_secs(86_400))).unwrap();
+    assert_eq!(due(), Some(Due::Limit));
+    let cli = Cli::new();
+    cli.ok(&["create", "store", "--user", "ada"]);
+    cli.ok(&["inbox", "store", "--user", "ada"]);
+    let told = cli.ok(&["status", "store"]);
+    assert!(told.contains("an old inbox key is destroyed") && !told.contains("a planned erase"), "{told}");
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use keyfall::cell::{Level, Retirement, RootCell};
 use keyfall::certificate::{Certificate, Grade, Retired, Trust};
-use keyfall::engine::{Erase, Keeper, Request};
+use keyfall::engine::{Erase, Keeper, OpenAs, Request};
 use keyfall::env::{SharedEnv, System};
 use keyfall::quorum::net::{EngineKey, open_cell, replace_member};
 use keyfall::quorum::{Member, QuorumCell, Standing};
@@ -846,4 +846,38 @@ fn a_keyholder_without_file_descriptors_waits_and_says_so_once() {
     process.wait().unwrap();
     assert!(busy < 100, "{busy} hundredths of a second");
     assert_eq!(told.matches("connections cannot be taken").count(), 1, "{told}");
+}
+
+/// A command that only looks said that everything is final and clean while keyholders had not signed.
+#[test]
+fn whatever_looks_while_keyholders_are_away_says_pending() {
+    for (liars, margin, away, stated) in [(2, 1, &[4][..], "4 of 5"), (1, 0, &[3, 4][..], "3 of 4")] {
+        let mut place = Place::with_margin(5, 3, liars, margin);
+        let engine = place.open().unwrap();
+        put(&engine, "ada");
+        put(&engine, "ben");
+        drop(engine);
+        away.iter().for_each(|n| place.keyholders[*n].kill());
+        let store = place.at("store");
+        assert!(ok(&["erase", &store, "--user", "ada", "--yes"]).contains("pending"));
+        let options = Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, ..Options::default() };
+        let blobs = SledStore::look(Path::new(&store)).unwrap();
+        let look = Engine::open(Arc::new(blobs), Arc::new(place.cell()), options).unwrap();
+        let status = look.status().unwrap();
+        assert!(!status.finality.is_final() && status.unsettled.is_some(), "{status:?}");
+        assert_eq!(look.report(&user("ben")).unwrap().finality, status.finality);
+        assert!(!look.audit(&[], &mut |_| {}).unwrap().is_clean());
+        assert!(look.owes().unwrap(), "the owner is to ask again");
+        drop(look);
+        let told: serde_json::Value = serde_json::from_str(&ok(&["status", &store, "--json"])).unwrap();
+        assert_eq!((&told["final"], &told["settled"]), (&false.into(), &false.into()), "{told}");
+        assert!(ok(&["status", &store]).contains(stated));
+        assert!(ok(&["report", &store, "--user", "ben"]).contains("pending"));
+        let told = ok(&["audit", &store]);
+        assert!(told.contains("pending") && !told.contains("clean: "), "{told}");
+        away.iter().for_each(|n| drop(place.keyholders[*n].start()));
+        let told: serde_json::Value = serde_json::from_str(&ok(&["status", &store, "--json"])).unwrap();
+        assert_eq!((&told["final"], &told["settled"]), (&true.into(), &true.into()), "it asked again: {told}");
+        assert!(ok(&["audit", &store]).contains("clean: "));
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyfall::cell::{Contents, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey};
+use keyfall::cell::{Awaited, Contents, Durable, Finality, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
 use keyfall::engine::{CopyMode, Erase, OpenAs, Options, Request, restore};
 use keyfall::ids::StoreId;
@@ -364,4 +364,25 @@ fn a_drill_on_the_running_engine_says_what_a_restore_would_bring_back() {
     assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
     engine.backup(&*backup, |_| {}).unwrap();
     assert!(engine.check_restore(&copies, &mut |_| {}).unwrap().is_whole());
+}
+
+/// A look took no word of the cell for its word that old root keys are gone.
+#[test]
+fn a_look_over_a_cell_that_cannot_say_calls_nothing_final() {
+    let world = World::new(12, SMALL);
+    let id = world.put("ada", Class::audio(), b"x");
+    world.put("bob", Class::audio(), b"y");
+    world.engine().erase(Scope::Record(id)).unwrap();
+    let look = open(&world, Arc::clone(&world.store), OpenAs::ReadOnly).unwrap();
+    assert_eq!(look.status().unwrap().finality, Finality::Final, "this cell destroys a key when it is told to");
+    assert!(look.audit(&[], &mut |_| {}).unwrap().is_clean());
+    let mute: Arc<dyn RootCell> = Arc::new(Stuck { cell: Arc::clone(&world.cell), stuck: AtomicBool::new(false) });
+    let options = Options { open_as: OpenAs::ReadOnly, ..world.options.clone() };
+    let look = Engine::open(Arc::clone(&world.store), mute, options).unwrap();
+    let status = look.status().unwrap();
+    assert_eq!(status.finality.awaited(), [Awaited::Unasked]);
+    assert!(status.unsettled.unwrap().contains("not asked"));
+    assert_eq!(look.report(&user("bob")).unwrap().finality, status.finality);
+    assert!(!look.audit(&[], &mut |_| {}).unwrap().is_clean());
+    assert!(!look.owes().unwrap(), "to open it would tell no more");
 }

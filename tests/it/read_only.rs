@@ -78,3 +78,55 @@ fn reads_need_no_space_and_an_erase_has_its_reserve() {
         assert_eq!(code, Some(0), "{}", std::fs::read_to_string(cli.path("err")).unwrap_or_default());
     }
 }
+
+/// A put that found no room for the index gave the reserve to it, and failed all the same; then nothing could be erased or discarded.
+#[test]
+fn a_put_on_a_full_disk_leaves_the_reserve_to_erases_and_discards() {
+    let cli = Cli::empty();
+    std::fs::create_dir(cli.path("mnt")).unwrap();
+    let script = format!(
+        "cd {dir} && mount -t tmpfs -o size=16m tmpfs mnt && {bin} init mnt/store --cell cell --accept-remnants >/dev/null || exit 90
+         head -c 300000 /dev/zero > small
+         for user in ada ben; do {bin} put mnt/store --user $user --class audio small >ids || exit 91; done
+         cat /dev/zero > mnt/full 2>/dev/null
+         for n in 1 2 3 4 5 6; do
+             {bin} put mnt/store --user eve --class audio small >/dev/null 2>err; code=$?
+             [ $(stat -c %b mnt/store/reserve) -ge 4096 ] || exit 92
+         done
+         [ $code = 1 ] && grep -q 'no space left' err || exit 93
+         {bin} erase mnt/store --user ada --yes >/dev/null 2>err || exit 95
+         {bin} discard mnt/store >/dev/null 2>err || exit 96
+         {bin} erase mnt/store --user ben --yes >/dev/null 2>err || exit 97
+         {bin} get mnt/store $(cat ids) >/dev/null 2>&1; [ $? = 3 ] || exit 98
+         rm mnt/full; {bin} put mnt/store --user eve --class audio small >ids 2>err || exit 99
+         {bin} get mnt/store $(cat ids) | cmp - small || exit 89
+         [ $(stat -c %b mnt/store/reserve) -ge 4096 ] || exit 88",
+        dir = cli.dir.path().display(),
+        bin = env!("CARGO_BIN_EXE_keyfall")
+    );
+    if let Some(code) = in_namespace(&script) {
+        assert_eq!(code, Some(0), "{}", std::fs::read_to_string(cli.path("err")).unwrap_or_default());
+    }
+}
+
+#[test]
+fn a_copy_in_step_on_a_full_disk_lets_an_erase_through() {
+    let cli = Cli::new();
+    std::fs::create_dir(cli.path("mnt")).unwrap();
+    let script = format!(
+        "cd {dir} && mount -t tmpfs -o size=16m tmpfs mnt && {bin} copy add store mnt/copy >/dev/null || exit 90
+         head -c 1000000 /dev/zero > small
+         {bin} put store --user ada --class audio small >/dev/null || exit 91
+         cat /dev/zero > mnt/full 2>/dev/null
+         {bin} put store --user ben --class audio small 2>err; [ $? = 1 ] || exit 92
+         grep -q 'must not be put again' err || exit 93
+         [ $({bin} list store --json 2>/dev/null | grep -o media_type | wc -l) = 2 ] || exit 94
+         {bin} erase store --user ada --yes >/dev/null 2>err || exit 95
+         {bin} audit store >/dev/null 2>err || exit 96",
+        dir = cli.dir.path().display(),
+        bin = env!("CARGO_BIN_EXE_keyfall")
+    );
+    if let Some(code) = in_namespace(&script) {
+        assert_eq!(code, Some(0), "{}", std::fs::read_to_string(cli.path("err")).unwrap_or_default());
+    }
+}

@@ -1,12 +1,15 @@
 //! The report shows all that is kept about a user; the export is all of it, byte for byte.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use keyfall::cell::FileCell;
 use keyfall::engine::{CopyMode, Erase, Erased, Fact, Grant, Hold, Policy, Source};
-use keyfall::env::Env;
+use keyfall::env::{Env, System};
 use keyfall::sealed::Identity;
 use keyfall::testing::secrets;
-use keyfall::{Class, Engine, ErrorKind, Put, Query, RecordId, Scope, Timestamp};
+use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, RecordId, Scope, Timestamp};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL, World, bytes, kind, open_files, user};
@@ -166,4 +169,58 @@ fn an_export_is_all_of_it_in_files() {
     engine.erase(Scope::user(user("ada"))).unwrap();
     drop(engine);
     cli.fails(3, &["report", "store", "--user", "ada"]);
+}
+
+/// What waited for a copy was told by `status` alone.
+#[test]
+fn a_report_and_an_audit_call_nothing_final_while_a_copy_in_step_is_away() {
+    let mut world = World::new(3, SMALL);
+    let id = world.put("ada", Class::audio(), b"x");
+    world.put("ada", Class::transcript(), b"y");
+    world.engine().copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    let down = Arc::new(AtomicBool::new(true));
+    let (flag, whole) = (Arc::clone(&down), Arc::clone(&world.options.open_copy));
+    world.options.open_copy = Arc::new(move |place, create| {
+        if flag.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Io, format!("{place} is down")));
+        }
+        whole(place, create)
+    });
+    world.reopen();
+    let engine = world.engine();
+    let (report, audit) = (engine.report(&user("ada")).unwrap(), engine.audit(&[], &mut |_| {}).unwrap());
+    assert!(report.finality.to_string().contains("near"), "{}", report.finality);
+    assert!(!audit.is_clean() && !audit.finality.is_final(), "{audit:?}");
+    assert!(!engine.status().unwrap().finality.is_final());
+    down.store(false, Ordering::SeqCst);
+    engine.erase(Scope::Record(id)).unwrap();
+    assert!(engine.report(&user("ada")).unwrap().finality.is_final());
+    assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+}
+
+/// A look at a cell that held the old root key still said "final", and an audit over it found nothing pending.
+#[test]
+fn a_look_at_a_cell_with_two_root_keys_says_pending() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    cli.put("ben", "audio", b"y");
+    let slot = cli.path("store.cell/slot-a");
+    let old = std::fs::read(&slot).unwrap();
+    cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
+    assert_ne!(std::fs::read(&slot).unwrap(), old, "the next key is in the other slot");
+    // The machine died before the old key was destroyed.
+    std::fs::write(&slot, &old).unwrap();
+    let status = || serde_json::from_str::<serde_json::Value>(&cli.ok(&["status", "store", "--json"])).unwrap();
+    {
+        // Nobody can complete the erase now: a command only looks.
+        let _held = FileCell::open(&cli.path("store.cell"), Arc::new(System)).unwrap();
+        let told = status();
+        assert_eq!((&told["final"], &told["settled"]), (&false.into(), &false.into()), "{told}");
+        assert!(cli.ok(&["status", "store"]).contains("pending"));
+        assert!(cli.ok(&["report", "store", "--user", "ben"]).contains("pending"));
+        assert!(cli.ok(&["audit", "store"]).contains("pending"));
+    }
+    let told = status();
+    assert_eq!((&told["final"], &told["settled"]), (&true.into(), &true.into()), "it was completed: {told}");
+    assert!(cli.ok(&["audit", "store"]).contains("clean: "));
 }

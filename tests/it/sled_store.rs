@@ -361,3 +361,96 @@ fn the_index_learns_beside_and_a_crash_may_come_at_any_moment_of_it() {
     assert_eq!(store.usage().unwrap().blobs, commits * each / 2);
     assert_eq!((store.get(&name(0)).unwrap(), store.get(&name(1)).unwrap()), (None, Some(bytes(1, 16))));
 }
+
+/// Whoever opened the log without its index took damage to the last frame for a write that was cut short, also where that was synced.
+#[test]
+fn the_end_of_a_closed_log_is_missed_by_whoever_has_no_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let store = SledStore::create(&place).unwrap();
+    (1..=3).for_each(|n| commit(&store, n));
+    check(&SledStore::look(copy_of(&place).path()).unwrap(), 3);
+    drop(store);
+    let log = "log/00000001.log";
+    let end = end_of(&place.join(log));
+    let third = end / 3 * 2;
+    let flipped = |at: u64| {
+        let copy = copy_of(&place);
+        let mut bytes = std::fs::read(copy.path().join(log)).unwrap();
+        bytes[at as usize] ^= 1;
+        std::fs::write(copy.path().join(log), bytes).unwrap();
+        copy
+    };
+    let cut = |len: u64| {
+        let copy = copy_of(&place);
+        OpenOptions::new().write(true).open(copy.path().join(log)).unwrap().set_len(len).unwrap();
+        copy
+    };
+    // In the header, in the head; cut within the frame and before it; gone.
+    for copy in [flipped(third + 9), flipped(end - 100), cut(end - 64), cut(third), cut(0)] {
+        assert_eq!(kind(SledStore::look(copy.path())), ErrorKind::Corrupt);
+        assert_eq!(kind(SledStore::open(copy.path())), ErrorKind::Corrupt);
+        std::fs::remove_dir_all(copy.path().join("index")).unwrap();
+        assert_eq!(kind(SledStore::open(copy.path())), ErrorKind::Corrupt, "nothing is cut off for good");
+        // Where it is not known how far the log was synced, it may have been cut short.
+        std::fs::remove_file(copy.path().join("synced")).unwrap();
+        SledStore::look(copy.path()).unwrap();
+    }
+    let copy = copy_of(&place);
+    std::fs::remove_file(copy.path().join(log)).unwrap();
+    assert_eq!(kind(SledStore::look(copy.path())), ErrorKind::Corrupt);
+    // In a blob: the frame stays, and whoever opens the blob finds out.
+    let copy = flipped(third + 200);
+    assert_eq!(SledStore::look(copy.path()).unwrap().head().unwrap().unwrap().id.commit, 3);
+    // A mark that is older, or torn, is no obstacle.
+    let copy = copy_of(&place);
+    let opened = SledStore::open(copy.path()).unwrap();
+    commit(&opened, 4);
+    std::fs::copy(place.join("synced"), copy.path().join("synced")).unwrap();
+    check(&SledStore::look(copy_of(copy.path()).path()).unwrap(), 4);
+    std::fs::write(copy.path().join("synced"), "KFSYNCED").unwrap();
+    check(&SledStore::look(copy_of(copy.path()).path()).unwrap(), 4);
+}
+
+#[test]
+fn a_store_whose_marker_is_damaged_or_lost_is_no_place_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let marker = place.join("keyfall");
+    drop(SledStore::create(&place).unwrap());
+    std::fs::remove_file(&marker).unwrap();
+    assert_eq!(kind(SledStore::open(&place)), ErrorKind::Absent, "nothing was ever put into it");
+    commit(&SledStore::create(&place).unwrap(), 1);
+    let whole = std::fs::read(&marker).unwrap();
+    let mut foreign = whole.clone();
+    foreign[40] = 0xFF;
+    for bytes in [&foreign[..], &[0xFF; 9], b"", &whole[..10], &whole[..whole.len() - 1]] {
+        std::fs::write(&marker, bytes).unwrap();
+        assert_eq!(kind(SledStore::open(&place)), ErrorKind::Corrupt, "{bytes:?}");
+        assert_eq!(kind(SledStore::look(&place)), ErrorKind::Corrupt, "{bytes:?}");
+    }
+    std::fs::remove_file(&marker).unwrap();
+    for opened in [SledStore::open(&place), SledStore::look(&place), SledStore::open_or_create(&place)] {
+        let e = opened.unwrap_err();
+        assert!(e.kind() == ErrorKind::Corrupt && e.to_string().contains("is missing"), "{e:?}");
+    }
+    std::fs::write(&marker, whole).unwrap();
+    check(&SledStore::open(&place).unwrap(), 1);
+}
+
+#[test]
+fn an_index_longer_than_its_log_explains_is_built_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let store = SledStore::create(&place).unwrap();
+    (1..=3).for_each(|n| commit(&store, n));
+    drop(store);
+    // A hole of a TiB, which sled would read.
+    let db = place.join("index/db");
+    OpenOptions::new().write(true).open(&db).unwrap().set_len(1 << 40).unwrap();
+    check(&SledStore::open(&place).unwrap(), 3);
+    assert!(db.metadata().unwrap().len() < 64 << 20);
+    let store = SledStore::open(&place).unwrap();
+    commit(&store, 4);
+    check(&store, 4);
+}

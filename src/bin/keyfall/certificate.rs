@@ -184,7 +184,7 @@ fn get(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> Done {
 fn show(certificate: &Certificate, (html, proof, json): (bool, bool, bool)) -> Done {
     let text = certificate.to_string();
     if proof {
-        return line(certificate.proof.to_string().trim_end());
+        return output::block(certificate.proof.to_string().trim_end());
     }
     if json {
         let facts =
@@ -192,11 +192,12 @@ fn show(certificate: &Certificate, (html, proof, json): (bool, bool, bool)) -> D
         return value(&facts);
     }
     if html {
-        return line(page(certificate)?);
+        return output::block(page(certificate)?);
     }
     let head = certificate.note.text().split("\n\nkeyfall/certificate@v1\n").next().unwrap_or(&text);
     head.lines().map(output::printable).try_for_each(line)?;
-    line("\nShown, not verified: `keyfall certificate verify` checks it.")
+    line("")?;
+    line("Shown, not verified: `keyfall certificate verify` checks it.")
 }
 
 /// A page for the person whose data it was.

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::outfile::{OutFile, Replace};
-use crate::output::{self, Failure, line, progress, table, value};
+use crate::output::{self, Failure, block, line, progress, table, value};
 use crate::stores::{
     Adopted, Making, absolute, adopt, apart, cell_of, look, look_root, make, open, outside, take_away, warn_if_exposed,
 };
@@ -415,7 +415,7 @@ fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Don
     if json {
         value(&audit_json(&audit))?;
     } else {
-        line(audit_table(&audit))?;
+        block(audit_table(&audit))?;
     }
     if !json {
         for stray in audit.places.iter().flat_map(|p| &p.strays) {
@@ -425,9 +425,10 @@ fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Don
     if audit.is_clean() {
         return if json { Ok(()) } else { line("clean: what opens is the live tree, and nothing else") };
     }
-    if let Some(until) = audit.pending.filter(|_| audit.root_keys == 1 && audit.places.iter().all(|p| p.damaged == 0)) {
-        let until = output::time(until);
-        return if json { Ok(()) } else { line(format_args!("not clean yet: an erase is pending until {until}")) };
+    if !audit.finality.is_final() && audit.places.iter().all(|p| p.damaged == 0) {
+        let until = audit.pending.map(|until| format!(" until {}", output::time(until))).unwrap_or_default();
+        let awaited = output::awaited(&audit.finality).join("; ");
+        return if json { Ok(()) } else { line(format!("not clean yet: an erase is pending{until}: {awaited}")) };
     }
     Err(Error::new(
         ErrorKind::Corrupt,
@@ -460,6 +461,7 @@ fn audit_json(audit: &Audit) -> serde_json::Value {
         })
         .collect();
     json!({"clean": audit.is_clean(), "root_keys": audit.root_keys,
+        "final": audit.finality.is_final(), "awaited": output::awaited(&audit.finality),
         "pending_until": audit.pending.map(output::time), "live_blobs": audit.live_blobs, "places": places})
 }
 
@@ -522,6 +524,7 @@ fn status(engine: &Engine, json: bool) -> Done {
             "cell": promise_json(&s.cell), "settled": s.unsettled.is_none(), "unsettled": s.unsettled,
             "final": s.finality.is_final(), "awaited": output::awaited(&s.finality),
             "pending_until": s.pending.map(output::time), "next_due": s.next_due.map(output::time),
+            "next_due_is": s.next_due_is.map(due::words),
             "clock_doubts": s.clock,
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
             "read_only": s.read_only,
@@ -549,7 +552,8 @@ fn status(engine: &Engine, json: bool) -> Done {
         line(format_args!("pending until {}: what was erased since the last epoch began", output::time(until)))?;
     }
     if let Some(due) = s.next_due {
-        line(format_args!("due   {}: a planned erase, or a limit that passes", output::time(due)))?;
+        let what = s.next_due_is.map_or("something", due::words);
+        line(format_args!("due   {}: {what}", output::time(due)))?;
     }
     if let Some(why) = s.read_only.filter(|_| !engine.may_own()) {
         line(format_args!("READ-ONLY: {why}"))?;
@@ -557,7 +561,7 @@ fn status(engine: &Engine, json: bool) -> Done {
     if s.copies.is_empty() {
         return line("no copies: losing the store loses all data");
     }
-    line(copies::shown(&s.copies))?;
+    block(copies::shown(&s.copies))?;
     if s.copies.iter().all(|copy| copy.restores.is_none()) {
         return line(
             "NOTHING CAN BE RESTORED NOW: no copy is of the current epoch; run `keyfall copy sync`, or add a copy in step",

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::args::{CopyCommand, store_and};
 use crate::commands::{Done, one};
 use crate::guarded;
-use crate::output::{self, line, progress, table, value};
+use crate::output::{self, block, line, progress, table, value};
 use crate::stores::{self, absolute, cell_of, look, open};
 
 /// Runs `copy add`, `sync`, `status` or `remove`.
@@ -50,7 +50,7 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
             if json {
                 return value(&copies.iter().map(output::copy).collect::<Vec<_>>().into());
             }
-            line(shown(&copies))
+            block(shown(&copies))
         }
         CopyCommand::Remove { places } => {
             let (store, [place]) = store_and(places)?;

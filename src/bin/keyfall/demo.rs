@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::commands::audit_table;
 use crate::guarded;
-use crate::output::{Failure, line, table, value};
+use crate::output::{Failure, block, table, value};
 use crate::stores::{Making, make, open};
 
 const USERS: [(&str, [&str; 3]); 4] = [
@@ -130,7 +130,7 @@ fn put_all(engine: &Engine) -> Result<Vec<Record>, Error> {
 pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     let place = place(keep)?;
     let at = |name: &str| place.dir.join(name);
-    let tell = |text: String| if json { Ok(()) } else { line(text) };
+    let tell = |text: String| if json { Ok(()) } else { block(text) };
 
     // The demo must run wherever it is tried; where the cell's file system keeps old bytes, its promise says so.
     let engine = make(&at("store"), None, Making { accept_remnants: true, ..Making::default() })?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use keyfall::engine::{Erase, Policy};
+use keyfall::engine::{Due, Erase, Policy};
 use keyfall::env::{Env, System};
 use keyfall::{Class, Engine, Error, Query, Scope, Timestamp, UserId};
 use serde_json::json;
@@ -11,8 +11,20 @@ use serde_json::json;
 use crate::args::{PlanCommand, PolicyCommand};
 use crate::commands::{Done, one};
 use crate::erasing::{ask, described};
-use crate::output::{self, hold_id, line, progress, table, value};
+use crate::output::{self, block, hold_id, line, progress, table, value};
 use crate::stores::{doubted, look, open, open_as_it_is};
+
+/// What is due, in words.
+pub(crate) fn words(due: Due) -> &'static str {
+    match due {
+        Due::Planned => "a planned erase",
+        Due::Limit => "a limit that passes",
+        Due::InboxKey => "an old inbox key is destroyed",
+        Due::Pending => "what is pending becomes final",
+        Due::Following => "what an erase or a policy left to be looked at",
+        _ => "something of a user whose pages cannot be read",
+    }
+}
 
 /// Does what is due.
 pub(crate) fn tend(store: &Path, cell: Option<&Path>, (clock_is_right, json): (bool, bool)) -> Done {
@@ -108,7 +120,7 @@ pub(crate) fn plans(command: PlanCommand, cell: Option<&Path>, json: bool) -> Do
                 let held = if plan.held { "yes" } else { "no" };
                 vec![hold_id(plan.id), due, described(&plan.erase), planned, held.to_owned()]
             });
-            line(table(&["ID", "DUE", "WHAT", "PLANNED", "HELD"], rows))
+            block(table(&["ID", "DUE", "WHAT", "PLANNED", "HELD"], rows))
         }
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn ask(yes: bool, question: &str, what: &str) -> Done {
     if !io::stdin().is_terminal() {
         return Err(Error::new(ErrorKind::Invalid, format!("to erase {what} without being asked, add --yes")).into());
     }
-    write!(io::stderr(), "{question} [y/N] ")?;
+    write!(io::stderr(), "{} [y/N] ", output::printable(question))?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     match answer.trim() {
@@ -266,5 +266,5 @@ fn told(
         text.iter().for_each(|line| output::aside(line));
         return Ok(());
     }
-    text.into_iter().try_for_each(line)
+    text.into_iter().try_for_each(|text| if json { output::block(text) } else { line(text) })
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::{GrantCommand, TrainingCommand, store_and};
 use crate::commands::{Done, one, out_file};
-use crate::output::{self, line, table, value};
+use crate::output::{self, block, line, table, value};
 use crate::small::{read_limited, read_text};
 use crate::stores::{look, open};
 
@@ -112,7 +112,7 @@ pub(crate) fn training(command: TrainingCommand, cell: Option<&Path>, json: bool
                 let made = output::time(s.made);
                 vec![s.name.clone(), s.purpose.clone(), s.members.to_string(), s.runs.to_string(), made]
             });
-            line(table(&["NAME", "PURPOSE", "RECORDS", "RUNS", "MADE"], rows))
+            block(table(&["NAME", "PURPOSE", "RECORDS", "RUNS", "MADE"], rows))
         }
         TrainingCommand::Open { places, output, force } => {
             let (store, [request]) = store_and(places)?;

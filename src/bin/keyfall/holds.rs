@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::args::HoldCommand;
 use crate::commands::{Done, one};
-use crate::output::{self, line, table, value};
+use crate::output::{self, block, line, table, value};
 use crate::stores::{look, open};
 
 /// Runs one of the commands.
@@ -42,7 +42,7 @@ pub(crate) fn run(command: HoldCommand, cell: Option<&Path>, json: bool) -> Done
                 let (reason, authority) = (hold.reason.clone(), hold.authority.clone());
                 vec![output::hold_id(*id), output::covered(hold), reason, authority, output::time(hold.since)]
             });
-            line(table(&["ID", "ON", "REASON", "AUTHORITY", "SINCE"], rows))
+            block(table(&["ID", "ON", "REASON", "AUTHORITY", "SINCE"], rows))
         }
     }
 }

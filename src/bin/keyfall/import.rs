@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::commands::Done;
 use crate::corpus::{self, Corpus, Row};
-use crate::output::{self, Failure, line, progress, value};
+use crate::output::{self, Failure, block, line, progress, value};
 
 /// Rows of a corpus in one commit.
 const ROWS: usize = 32;
@@ -253,12 +253,12 @@ fn put(engine: &Engine, rows: &[(Row, Fate)], done: &mut Imported, asked: Asked,
             told += &if asked.json {
                 json!({"id": id.to_string(), "user": row.client, "class": class, "clip": row.name}).to_string()
             } else {
-                format!("{id}\t{}\t{class}\t{}", row.client, row.name)
+                format!("{id}\t{}\t{class}\t{}", output::printable(&row.client), output::printable(&row.name))
             };
             told.push('\n');
         }
         // What is in is in: the rest follows it, whether anybody reads the ids or not.
-        *untold = line(told.trim_end()).err();
+        *untold = block(told.trim_end()).err();
     }
     Ok(())
 }
@@ -336,7 +336,7 @@ fn tell(checked: &Checked, done: &Imported, asked: Asked) -> Done {
             "passed_over_actions": checked.actions, "unmatched_actions": checked.unmatched,
         });
         // After lines of ids it is a line too.
-        return if asked.ids { line(output::with_due(told)) } else { value(&told) };
+        return if asked.ids { block(output::with_due(told)) } else { value(&told) };
     }
     line(format_args!(
         "imported {} recordings ({}), {} transcripts and {} actions of {} users",

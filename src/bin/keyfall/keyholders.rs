@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::args::KeyholderCommand;
 use crate::commands::{Done, one};
 use crate::guarded;
-use crate::output::{line, table, value, warn};
+use crate::output::{block, line, table, value, warn};
 use crate::stores::{cell_of, open, open_as_it_is};
 
 pub(crate) fn env() -> SharedEnv {
@@ -142,5 +142,5 @@ fn status(all: &[Alive], (epoch, rule): (u64, Rule), json: bool) -> Done {
     };
     let waits = if holding < wanted.min(n) { "; nothing is destroyed before more hold it" } else { "" };
     line(format_args!("root key of epoch {epoch}: held by {holding} of {n}, {threshold} are needed, {margin}{waits}"))?;
-    line(table(&["", "keyholder", "stands", ""], rows))
+    block(table(&["", "keyholder", "stands", ""], rows))
 }

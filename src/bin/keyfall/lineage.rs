@@ -4,7 +4,7 @@ use keyfall::{Engine, RecordId, UserId};
 use serde_json::json;
 
 use crate::commands::Done;
-use crate::output::{self, line, table, value};
+use crate::output::{self, block, line, table, value};
 
 /// Shows what a record was derived from, and what from it.
 pub(crate) fn show(engine: &Engine, id: &RecordId, json: bool) -> Done {
@@ -23,7 +23,7 @@ pub(crate) fn show(engine: &Engine, id: &RecordId, json: bool) -> Done {
     if rows.is_empty() {
         line("derived from nothing, and nothing from it")?;
     } else {
-        line(table(&["IT IS", "RECORD"], rows))?;
+        block(table(&["IT IS", "RECORD"], rows))?;
     }
     if lineage.detached { line("detached from other sources; `keyfall history` says why") } else { Ok(()) }
 }
@@ -52,5 +52,5 @@ pub(crate) fn history(engine: &Engine, user: &UserId, json: bool) -> Done {
         let (what, reason) = output::told(fact);
         vec![output::time(*at), what, reason]
     });
-    if facts.is_empty() { line("nothing") } else { line(table(&["AT", "WHAT", "REASON"], rows)) }
+    if facts.is_empty() { line("nothing") } else { block(table(&["AT", "WHAT", "REASON"], rows)) }
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::args::{LogCommand, store_and};
 use crate::commands::{Done, one, write_whole};
 use crate::guarded;
-use crate::output::{line, progress, value};
+use crate::output::{block, line, progress, value};
 use crate::small::{read_limited, read_text};
 use crate::stores::{look, open};
 
@@ -28,14 +28,14 @@ pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done 
         }
         LogCommand::Checkpoint { places } => {
             let note = open(&one(places)?, cell)?.checkpoint()?;
-            if json { value(&json!({"checkpoint": note.to_string()})) } else { line(note.to_string().trim_end()) }
+            if json { value(&json!({"checkpoint": note.to_string()})) } else { block(note.to_string().trim_end()) }
         }
         LogCommand::Prove { places } => {
             let (store, [index]) = store_and(places)?;
             let index = index.to_string_lossy().parse();
             let index = index.map_err(|_| Error::new(ErrorKind::Invalid, "INDEX is a number: the first leaf is 0"))?;
             let proof = open(&store, cell)?.log_proof(index)?;
-            if json { value(&json!({"proof": proof.to_string()})) } else { line(proof.to_string().trim_end()) }
+            if json { value(&json!({"proof": proof.to_string()})) } else { block(proof.to_string().trim_end()) }
         }
         LogCommand::Export { places } => {
             let (store, [dir]) = store_and(places)?;

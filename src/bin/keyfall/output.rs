@@ -48,14 +48,23 @@ pub(crate) fn set_json(json: bool) {
     JSON.store(json, Ordering::Relaxed);
 }
 
+/// A line on standard error.
 pub(crate) fn tell(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", text.replace('\n', " "));
+    let _ = writeln!(io::stderr(), "{}", printable(text));
+}
+
+fn tell_json(value: &Value) {
+    let _ = writeln!(io::stderr(), "{value}");
 }
 
 /// Shows an error in one line.
 pub(crate) fn error(json: bool, e: &Error) {
     if json {
-        tell(&json!({"error": {"kind": kind(e.kind()), "message": e.to_string().replace('\n', " ")}}).to_string());
+        let mut told = json!({"error": {"kind": kind(e.kind()), "message": e.to_string().replace('\n', " ")}});
+        if e.may_have_happened() {
+            told["error"]["may_have_happened"] = json!(true);
+        }
+        tell_json(&told);
     } else {
         tell(&format!("keyfall: {e}"));
     }
@@ -73,7 +82,7 @@ pub(crate) fn note(text: &str) {
 /// Says on standard error what went wrong beside what was asked.
 pub(crate) fn warn(e: &Error) {
     if JSON.load(Ordering::Relaxed) {
-        tell(&json!({"warning": {"kind": kind(e.kind()), "message": e.to_string()}}).to_string());
+        tell_json(&json!({"warning": {"kind": kind(e.kind()), "message": e.to_string()}}));
     } else {
         tell(&format!("keyfall: {e}"));
     }
@@ -84,7 +93,7 @@ pub(crate) fn untold(e: &Error, answer: &str) {
     let text = format!("done, and must not be repeated; only its answer could not be written ({e})");
     if JSON.load(Ordering::Relaxed) {
         let answer: Value = serde_json::from_str(answer).unwrap_or_else(|_| answer.into());
-        tell(&json!({"error": {"kind": "untold", "message": text, "done": true, "answer": answer}}).to_string());
+        tell_json(&json!({"error": {"kind": "untold", "message": text, "done": true, "answer": answer}}));
     } else {
         tell(&format!("keyfall: {text}: {answer}"));
     }
@@ -97,7 +106,7 @@ pub(crate) fn due(done: &Tended) {
     }
     if JSON.load(Ordering::Relaxed) {
         let told = tended(done);
-        tell(&json!({"tended": told}).to_string());
+        tell_json(&json!({"tended": told}));
         *DUE.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
         return;
     }
@@ -145,8 +154,13 @@ fn kind(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// A line on standard output.
+/// A line on standard output, and nothing in it that makes it more than one.
 pub(crate) fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
+    block(printable(&text.to_string()))
+}
+
+/// Lines on standard output as they are: what programs read, and tables.
+pub(crate) fn block(text: impl std::fmt::Display) -> Result<(), Failure> {
     let text = text.to_string();
     writeln!(io::stdout(), "{text}").map_err(|e| Failure::Untold {
         closed: e.kind() == io::ErrorKind::BrokenPipe,
@@ -155,14 +169,18 @@ pub(crate) fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
     })
 }
 
-/// A line on standard error, where standard output belongs to what was asked for.
+/// An answer on standard error, where standard output belongs to what was asked for.
 pub(crate) fn aside(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    if JSON.load(Ordering::Relaxed) {
+        let _ = writeln!(io::stderr(), "{text}");
+    } else {
+        tell(text);
+    }
 }
 
 /// JSON on standard output; what was erased since it was due stands in it.
 pub(crate) fn value(value: &Value) -> Result<(), Failure> {
-    line(format_args!("{:#}", with_due(value.clone())))
+    block(format_args!("{:#}", with_due(value.clone())))
 }
 
 /// Adds what was erased since it was due, where something was.
@@ -367,9 +385,18 @@ pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
     table.trim_fmt()
 }
 
-/// Names may hold anything; a terminal should not obey it.
+/// Names and reasons may hold anything: none of it breaks a line, drives a terminal, or turns the order of what is read.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+    let acts = |c: char| {
+        let turns =
+            matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+        turns || c.is_control()
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if acts(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
 }
 
 /// A progress bar on standard error, where that is a terminal.

@@ -16,7 +16,7 @@ use crate::copies;
 use crate::erasing::described;
 use crate::grants::public_key;
 use crate::outfile::{OutFile, Replace, private_dir, write_private, write_to};
-use crate::output::{self, line, progress, table, told, value};
+use crate::output::{self, block, line, progress, table, told, value};
 
 /// A record, and where it comes from.
 struct Row {
@@ -232,7 +232,7 @@ pub(crate) fn show(
     let report = engine.report(user)?;
     let rows = rows(engine, user)?;
     let Some((place, mut out)) = out else {
-        return write(&report, &rows, (as_page, json), &mut |text| line(text));
+        return write(&report, &rows, (as_page, json), &mut |text| block(text));
     };
     write(&report, &rows, (as_page, json), &mut |text| Ok(writeln!(out, "{text}")?))?;
     let silent = !json || out.is_stdout();
@@ -243,15 +243,20 @@ pub(crate) fn show(
     value(&json!({"user": user.as_str(), "file": place.display().to_string(), "records": rows.len()}))
 }
 
-fn write(report: &Report, rows: &[Row], (as_page, json): (bool, bool), line: &mut dyn FnMut(String) -> Done) -> Done {
+/// Writes a line that may hold what others wrote.
+fn say(out: &mut dyn FnMut(String) -> Done, text: String) -> Done {
+    out(output::printable(&text))
+}
+
+fn write(report: &Report, rows: &[Row], (as_page, json): (bool, bool), out: &mut dyn FnMut(String) -> Done) -> Done {
     if as_page {
-        return line(page(report, rows).into_string());
+        return out(page(report, rows).into_string());
     }
     if json {
-        return line(format!("{:#}", output::with_due(as_json(report, rows))));
+        return out(format!("{:#}", output::with_due(as_json(report, rows))));
     }
     let records: u64 = report.classes.iter().map(|(_, n)| n).sum();
-    line(format!("{}, since {}: {records} records", report.user, output::time(report.created)))?;
+    say(out, format!("{}, since {}: {records} records", report.user, output::time(report.created)))?;
     if !rows.is_empty() {
         let cells = rows.iter().map(|row| {
             let info = &row.info;
@@ -269,41 +274,44 @@ fn write(report: &Report, rows: &[Row], (as_page, json): (bool, bool), line: &mu
                 origin(row),
             ]
         });
-        line(table(&["ID", "CLASS", "TYPE", "LENGTH", "CREATED", "UNTIL", "WHY", "ORIGIN"], cells))?;
+        out(table(&["ID", "CLASS", "TYPE", "LENGTH", "CREATED", "UNTIL", "WHY", "ORIGIN"], cells))?;
     }
     for row in rows {
         for access in &row.opened {
-            line(format!("opened: {} ({})", opened(access), row.info.id))?;
+            say(out, format!("opened: {} ({})", opened(access), row.info.id))?;
         }
     }
     for (id, hold) in &report.holds {
         let (on, id) = (output::covered(hold), output::hold_id(*id));
-        line(format!("held: {on}, {}, by {}, since {} ({id})", hold.reason, hold.authority, output::time(hold.since)))?;
+        say(
+            out,
+            format!("held: {on}, {}, by {}, since {} ({id})", hold.reason, hold.authority, output::time(hold.since)),
+        )?;
     }
     if report.needed > 0 {
-        line(needed(report.needed))?;
+        say(out, needed(report.needed))?;
     }
     for grant in shared(report) {
-        line(format!("granted: {grant}"))?;
+        say(out, format!("granted: {grant}"))?;
     }
     for limit in until(report) {
-        line(limit)?;
+        say(out, limit)?;
     }
     for (at, fact) in &report.history {
         let (what, reason) = told(fact);
-        line(format!("{}: {what}{}{reason}", output::time(*at), if reason.is_empty() { "" } else { ": " }))?;
+        say(out, format!("{}: {what}{}{reason}", output::time(*at), if reason.is_empty() { "" } else { ": " }))?;
     }
     for part in &report.erased {
         let (what, epoch) = erased(part);
-        line(format!("erased: {what} (epoch {epoch})"))?;
+        say(out, format!("erased: {what} (epoch {epoch})"))?;
     }
     if let Some(inbox) = inbox(report) {
-        line(inbox)?;
+        say(out, inbox)?;
     }
     if report.copies.is_empty() {
-        return line("no copies".to_owned());
+        return say(out, "no copies".to_owned());
     }
-    line(copies::shown(&report.copies))
+    out(copies::shown(&report.copies))
 }
 
 pub(crate) fn extension(media_type: &str) -> &'static str {

@@ -80,7 +80,7 @@ impl RemoteKeyholder {
             })
             .map_err(|e| away(&e))?;
         let peer = tls::peer(stream.conn.peer_certificates(), stream.conn.negotiated_key_exchange_group())?;
-        let mut d = Decoder::new(&greeting, "greeting of a keyholder");
+        let mut d = Decoder::from_outside(&greeting, "greeting of a keyholder");
         let same = d.bytes(8)? == MAGIC && peer == self.id.channel && d.array::<32>()? == self.id.statements;
         if !same || greeting.len() != 72 {
             return Err(Error::new(
@@ -158,7 +158,7 @@ impl Keyholder for RemoteKeyholder {
         mark: u64,
     ) -> Result<Statement> {
         self.call(&Request::Retire(store, *owner, *keep, mark, given_up.to_vec()), &|answer, _| {
-            let mut d = Decoder::new(answer, "statement of a keyholder");
+            let mut d = Decoder::from_outside(answer, "statement of a keyholder");
             let (at, signature) = (Timestamp(d.u64()?), d.array()?);
             d.end()?;
             Ok(Statement { store: store.0, keep: *keep, at, keyholder: self.id.statements, signature })

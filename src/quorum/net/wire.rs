@@ -116,7 +116,7 @@ impl Request {
     }
 
     pub(super) fn decode(bytes: &[u8], mask: &Key, number: u64) -> Result<Self> {
-        let mut d = Decoder::new(bytes, "request to a keyholder");
+        let mut d = Decoder::from_outside(bytes, "request to a keyholder");
         let (verb, store) = (d.u8()?, StoreId(d.array()?));
         let request = match verb {
             1 => Request::Deposit(store, read_owner(&mut d)?, Box::new(read_share(&mut d, mask, number, 0)?)),
@@ -149,7 +149,7 @@ pub(super) fn encode_held(held: &Held, mask: &Key, number: u64) -> Secret {
 }
 
 pub(super) fn decode_held(bytes: &[u8], mask: &Key, number: u64) -> Result<Held> {
-    let mut d = Decoder::new(bytes, "answer of a keyholder");
+    let mut d = Decoder::from_outside(bytes, "answer of a keyholder");
     let (committed, mark) = (d.u64()?, d.u64()?);
     let owner = match d.u8()? {
         0 => None,

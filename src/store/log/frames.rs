@@ -273,8 +273,8 @@ impl Log {
     }
 
     /// Finds every frame from `from` on, cuts off a write that was never finished, and leaves the log ready to append, once it knows
-    /// the [number](Log::set_number) of its next blob.
-    pub(super) fn replay(&self, from: Position) -> Result<Vec<Frame>> {
+    /// the [number](Log::set_number) of its next blob. What lies below `known` was synced, whether or not a frame says so.
+    pub(super) fn replay(&self, from: Position, known: Position) -> Result<Vec<Frame>> {
         let numbers = files(&*self.disk, &self.dir)?;
         let mut frames: Vec<Frame> = Vec::new();
         let last = numbers.last().copied().unwrap_or(1);
@@ -295,7 +295,7 @@ impl Log {
                     }
                     None => {
                         let above = || frame::synced_above(&*file, at, len).map_err(|e| Error::io(place.display(), e));
-                        if number != last || above()? {
+                        if number != last || at < known || above()? {
                             return Err(damaged(&place, offset));
                         }
                         self.cut(at)?;
@@ -304,9 +304,14 @@ impl Log {
                 }
             }
         }
+        let end = self.end();
+        if end < known {
+            let offset = if end.file == known.file { end.offset } else { 0 };
+            return Err(damaged(&path(&self.dir, known.file), offset));
+        }
         // A frame with odd blobs is one with holes, if a later frame knows that it was synced; each blob is
         // authenticated by who opens it.
-        let synced = frames.iter().map(|f| f.synced).max().unwrap_or_default();
+        let synced = frames.iter().map(|f| f.synced).fold(known, Position::max);
         if let Some(torn) = frames.iter().position(|f| !f.whole && f.at >= synced && f.at.file == last) {
             self.cut(frames[torn].at)?;
             frames.truncate(torn);

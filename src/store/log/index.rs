@@ -28,6 +28,8 @@ pub(crate) struct Summary {
     pub(crate) head: Option<(HeadId, Location)>,
     /// What each file of the log holds.
     pub(crate) files: BTreeMap<u32, Blobs>,
+    /// Up to where the log was synced, if that is known to be further than the index knows it.
+    pub(crate) synced: Position,
 }
 
 /// An index. It may lose updates since the last `sync`, but only the newest of them; nothing in it is the only copy.

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Index, Location, Summary, Update};
+use super::{Index, Location, Position, Summary, Update};
 use crate::disk::{Disk, DiskFile, How};
 use crate::error::Result;
 use crate::ids::BlobName;
@@ -110,8 +110,14 @@ impl DiskFile for NoFile {
 }
 
 /// An index that begins empty and ends with the process.
-#[derive(Default)]
 pub(crate) struct MemoryIndex(Mutex<(BTreeMap<BlobName, Location>, Summary)>);
+
+impl MemoryIndex {
+    /// Of a log that was synced up to here, as far as is known.
+    pub(crate) fn over(synced: Position) -> Self {
+        MemoryIndex(Mutex::new((BTreeMap::new(), Summary { synced, ..Summary::default() })))
+    }
+}
 
 impl Index for MemoryIndex {
     fn get(&self, name: &BlobName) -> Result<Option<Location>> {

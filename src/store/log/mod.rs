@@ -106,7 +106,7 @@ impl LogStore {
         naming_key: &[u8; NAMING_KEY_BYTES],
         sizes: Sizes,
     ) -> Result<Self> {
-        let Summary { mark, head, files } = index.summary()?;
+        let Summary { mark, head, files, synced } = index.summary()?;
         let store = LogStore {
             dir: dir.to_owned(),
             log: Log::open(Arc::clone(&disk), dir, sizes)?,
@@ -128,7 +128,7 @@ impl LogStore {
         };
         {
             let mut tail = store.tail();
-            for frame in store.log.replay(mark)? {
+            for frame in store.log.replay(mark, synced.max(mark))? {
                 store.note(&frame.blobs);
                 if !frame.whole {
                     store.note_holes(&frame.blobs)?;

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
+use super::synced;
 use crate::codec::Decoder;
 use crate::dir::sync_dir;
 use crate::error::{Error, ErrorKind, Result};
@@ -193,7 +194,8 @@ impl Index for SledIndex {
     }
 
     fn summary(&self) -> Result<Summary> {
-        Ok(Summary { mark: self.mark()?, head: self.head()?, files: self.files()? })
+        let synced = self.dir.parent().map(synced::read).unwrap_or_default();
+        Ok(Summary { mark: self.mark()?, head: self.head()?, files: self.files()?, synced })
     }
 
     /// Not as a batch: one of 65,536 names keeps each version of each page that it touches in memory until its end, gigabytes.
@@ -239,7 +241,13 @@ impl Index for SledIndex {
             }
         }
         sync_files(&self.dir).map_err(|e| Error::io(format!("syncing the index {}", self.dir.display()), e))?;
-        sync_dir(&self.dir)
+        sync_dir(&self.dir)?;
+        // The log was synced before the index was told of it.
+        let mark = self.mark()?;
+        if let Some(store) = self.dir.parent().filter(|_| mark > Position::default()) {
+            synced::write(store, mark);
+        }
+        Ok(())
     }
 }
 

@@ -8,14 +8,17 @@
 //!                    whole store has it
 //! STORE/lock         held while a process has the store open
 //! STORE/log/N.log    frames (see log/frames.rs)
+//! STORE/synced       how far the log was synced, for whoever opens it without the index (see synced.rs)
 //! STORE/reserve      room on the disk, given up when there is no other, so that an erase goes through
 //! STORE/index/       sled: what each file holds; where blobs are that lie elsewhere than their names say
 //! ```
 
 mod index;
+mod synced;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,10 +27,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::FallocateFlags;
 
 use self::index::SledIndex;
+use self::synced::SYNCED;
 use super::log::look::{MemoryIndex, ReadOnlyDisk};
-use super::log::{LogStore, NAMING_KEY_BYTES, Sizes, claims};
+use super::log::{Index, LogStore, NAMING_KEY_BYTES, Sizes, claims};
 use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
-use crate::dir::{DirLock, read_small, sync_dir};
+use crate::dir::{DirLock, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::{Env, System};
 use crate::error::{Error, ErrorKind, Result};
@@ -41,6 +45,13 @@ const INDEX: &str = "index";
 const RESERVE: &str = "reserve";
 /// Bytes of the reserve: what opening the index, one erase of many scopes and closing write.
 const RESERVE_BYTES: u64 = 2 << 20;
+/// As far as a marker is read.
+const MARKER_MAX: u64 = 4096;
+/// How many bytes an index has at most: so many, and so many for each byte of its log. sled reads all of them.
+const INDEX_BYTES: u64 = 64 << 20;
+const INDEX_PER_LOG: u64 = 4;
+/// How the marker of any format begins.
+const FORMATS: &str = "keyfall store, format ";
 const FORMAT: &str = "keyfall store, format 1\n";
 const NAMING: &str = "naming key ";
 
@@ -52,6 +63,9 @@ fn marker(naming_key: &[u8; NAMING_KEY_BYTES]) -> String {
 /// The naming key in a marker.
 fn naming_key(dir: &Path, text: &str) -> Result<[u8; NAMING_KEY_BYTES]> {
     let Some(rest) = text.strip_prefix(FORMAT) else {
+        if !text.starts_with(FORMATS) {
+            return Err(bad_marker(dir, "is damaged"));
+        }
         let first = text.lines().next().unwrap_or_default();
         return Err(Error::new(
             ErrorKind::Refused,
@@ -61,12 +75,15 @@ fn naming_key(dir: &Path, text: &str) -> Result<[u8; NAMING_KEY_BYTES]> {
     let bytes =
         rest.strip_prefix(NAMING).and_then(|hex| data_encoding::HEXLOWER.decode(hex.trim_end().as_bytes()).ok());
     let key = bytes.as_deref().and_then(|bytes| bytes.first_chunk().copied());
-    key.filter(|key| marker(key) == text).ok_or_else(|| {
-        Error::corrupt(format!(
-            "{} is damaged; restore the store from a copy with `keyfall restore`",
-            dir.join(MARKER).display()
-        ))
-    })
+    key.filter(|key| marker(key) == text).ok_or_else(|| bad_marker(dir, "is damaged"))
+}
+
+fn bad_marker(dir: &Path, what: &str) -> Error {
+    let place = dir.join(MARKER);
+    Error::corrupt(format!(
+        "the marker {} {what}; restore the store from a copy with `keyfall restore`",
+        place.display()
+    ))
 }
 
 /// A store in a directory.
@@ -76,8 +93,12 @@ pub struct SledStore {
     log: LogStore,
     /// Whether it was opened to look at.
     look: bool,
-    /// Whether the disk is full and the reserve was given up: for erases alone.
+    /// Whether the reserve is not whole and the disk has no room for it: what there is, is for erases alone.
     squeezed: AtomicBool,
+    /// Whether what is put now is needed by an erase.
+    erasing: AtomicBool,
+    /// Whether the index is in memory, for there was no room to open the one on the disk, which is older.
+    unindexed: bool,
     lock: Option<DirLock>,
 }
 
@@ -99,6 +120,8 @@ impl SledStore {
         let lock = DirLock::take(dir, "store")?;
         // Another process may have made one until now.
         check_empty(dir)?;
+        // It would speak of another log.
+        let _ = std::fs::remove_file(dir.join(SYNCED));
         for part in [LOG, INDEX] {
             std::fs::create_dir_all(dir.join(part)).map_err(io)?;
         }
@@ -137,10 +160,11 @@ impl SledStore {
         let naming_key = naming_key(dir, &read_marker(dir)?)?;
         let lock = DirLock::share(dir, "store")?;
         let disk = Arc::new(ReadOnlyDisk(Arc::new(OsDisk)));
-        let index = Arc::new(MemoryIndex::default());
+        let index = Arc::new(MemoryIndex::over(synced::read(dir)));
         let log =
             LogStore::open(disk, &dir.join(LOG), index, &naming_key, Sizes { beside: false, ..Sizes::default() })?;
-        Ok(SledStore { dir: dir.to_owned(), log, look: true, squeezed: AtomicBool::new(false), lock })
+        let (squeezed, erasing) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(SledStore { dir: dir.to_owned(), log, look: true, squeezed, erasing, unindexed: false, lock })
     }
 
     /// Whether the store in a directory was ever opened as the owner of a root cell: a backup was not.
@@ -162,17 +186,36 @@ impl SledStore {
         bytes.map_err(|e| Error::io(log.display(), e))
     }
 
-    /// Takes room for the erases of a time when there is none.
+    /// Takes room for the erases of a time when there is none; a part of it where there is no more.
     fn lay_in(&self) {
         let laid = File::options().create(true).append(true).open(self.dir.join(RESERVE)).and_then(|file| {
-            let missing = file.metadata()?.blocks() * 512 < RESERVE_BYTES;
-            if missing { Ok(rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES)?) } else { Ok(()) }
+            if file.metadata()?.blocks() * 512 >= RESERVE_BYTES {
+                return Ok(());
+            }
+            let take = |bytes| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes);
+            let whole = take(RESERVE_BYTES);
+            if whole.is_err() {
+                let _ = (1..4).any(|n| take(RESERVE_BYTES >> n).is_ok());
+            }
+            Ok(whole?)
         });
         match laid {
             Ok(()) => self.squeezed.store(false, Ordering::Relaxed),
-            // What little it holds would be missed elsewhere.
-            Err(_) => _ = give_up_reserve(&self.dir),
+            Err(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                self.squeezed.store(true, Ordering::Relaxed);
+            }
+            // A file system on which no room can be kept.
+            Err(_) => {}
         }
+    }
+
+    /// Hands the reserve out, where there is any; whether there was.
+    fn hand_out(&self) -> bool {
+        let had = give_up_reserve(&self.dir);
+        if had {
+            self.squeezed.store(true, Ordering::Relaxed);
+        }
+        had
     }
 
     /// Of a disk that is full: only erases write to it until there is room again.
@@ -214,27 +257,29 @@ impl SledStore {
 
     fn assemble(dir: &Path, naming_key: &[u8; NAMING_KEY_BYTES], lock: DirLock) -> Result<Self> {
         let index_dir = dir.join(INDEX);
-        let mut squeezed = false;
-        let mut opened = SledIndex::open(&index_dir);
-        if opened.as_ref().is_err_and(|e| e.kind() == ErrorKind::Full) && give_up_reserve(dir) {
-            squeezed = true;
+        let most = Self::log_bytes(dir)?.saturating_mul(INDEX_PER_LOG).saturating_add(INDEX_BYTES);
+        let mut opened = if length(&index_dir).is_ok_and(|length| length > most) {
+            Err(Error::corrupt(format!("the index {} is larger than its log explains", index_dir.display())))
+        } else {
+            SledIndex::open(&index_dir)
+        };
+        if opened.as_ref().is_err_and(|e| !is_surroundings(e)) {
+            // The log says everything the index said.
+            let io = |e| Error::io(format!("building {} anew", index_dir.display()), e);
+            if index_dir.exists() {
+                std::fs::remove_dir_all(&index_dir).map_err(io)?;
+            }
             opened = SledIndex::open(&index_dir);
         }
-        let index = match opened {
-            Ok(index) => index,
-            Err(e) if is_surroundings(&e) => return Err(e),
-            Err(_) => {
-                // The log says everything the index said.
-                let io = |e| Error::io(format!("building {} anew", index_dir.display()), e);
-                if index_dir.exists() {
-                    std::fs::remove_dir_all(&index_dir).map_err(io)?;
-                }
-                SledIndex::open(&index_dir)?
-            }
+        let (index, unindexed): (Arc<dyn Index>, bool) = match opened {
+            Ok(index) => (Arc::new(index), false),
+            // Without room for it memory serves as well: the reserve is for erases.
+            Err(e) if e.kind() == ErrorKind::Full => (Arc::new(MemoryIndex::over(synced::read(dir))), true),
+            Err(e) => return Err(e),
         };
-        let log = LogStore::open(Arc::new(OsDisk), &dir.join(LOG), Arc::new(index), naming_key, Sizes::default())?;
-        let store =
-            SledStore { dir: dir.to_owned(), log, look: false, squeezed: AtomicBool::new(squeezed), lock: Some(lock) };
+        let log = LogStore::open(Arc::new(OsDisk), &dir.join(LOG), index, naming_key, Sizes::default())?;
+        let (squeezed, erasing) = (AtomicBool::new(false), AtomicBool::new(false));
+        let store = SledStore { dir: dir.to_owned(), log, look: false, squeezed, erasing, unindexed, lock: Some(lock) };
         store.lay_in();
         Ok(store)
     }
@@ -247,34 +292,50 @@ fn give_up_reserve(dir: &Path) -> bool {
     held && std::fs::remove_file(path).is_ok()
 }
 
+/// Whether the disk has as much room as the reserve; true where it does not say.
+fn has_room(dir: &Path) -> bool {
+    !rustix::fs::statvfs(dir).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < RESERVE_BYTES)
+}
+
 fn read_marker(dir: &Path) -> Result<String> {
-    read_small(&dir.join(MARKER)).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::new(
+    let mut text = Vec::new();
+    let read = File::open(dir.join(MARKER)).and_then(|file| file.take(MARKER_MAX).read_to_end(&mut text));
+    match read {
+        Ok(_) => String::from_utf8(text).map_err(|_| bad_marker(dir, "is damaged")),
+        // What an interrupted `create` leaves has none, and nothing in its log.
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !log_is_empty(dir).unwrap_or(true) => {
+            Err(bad_marker(dir, "is missing"))
+        }
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(Error::new(
             ErrorKind::Absent,
             format!("no store at {}; make one with `keyfall init`, or name another place", dir.display()),
-        ),
-        _ => Error::io(dir.join(MARKER).display(), e),
-    })
+        )),
+        Err(e) => Err(Error::io(dir.join(MARKER).display(), e)),
+    }
+}
+
+/// Whether nothing was ever put into the log, if there is one. An init that was cut short may have claimed it.
+fn log_is_empty(dir: &Path) -> io::Result<bool> {
+    let log = dir.join(LOG);
+    if !log.exists() {
+        return Ok(true);
+    }
+    for file in names(&log)?.into_iter().filter(|file| !claims::FILES.iter().any(|claim| file == *claim)) {
+        if log.join(file).metadata()?.len() > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Refuses a directory that holds more than a store in which nothing was ever written, or a part of one.
 fn check_empty(dir: &Path) -> Result<()> {
     let io = |e| Error::io(dir.display(), e);
     let whole = dir.join(MARKER).exists();
-    let known = |name: &OsStr| ["lock", UNFINISHED, LOG, INDEX, RESERVE].iter().any(|n| name == *n);
-    let mut empty = whole || names(dir).map_err(io)?.iter().all(|name| known(name));
-    let log = dir.join(LOG);
-    if log.exists() {
-        // An init that was cut short may have claimed it.
-        for file in
-            names(&log).map_err(io)?.into_iter().filter(|file| !claims::FILES.iter().any(|claim| file == *claim))
-        {
-            empty &= log.join(file).metadata().map_err(io)?.len() == 0;
-        }
-    } else {
-        empty &= !whole;
-    }
-    if empty {
+    let known = |name: &OsStr| ["lock", UNFINISHED, LOG, INDEX, RESERVE, SYNCED].iter().any(|n| name == *n);
+    let empty = whole || names(dir).map_err(io)?.iter().all(|name| known(name));
+    let log = dir.join(LOG).exists() || !whole;
+    if empty && log && log_is_empty(dir).map_err(io)? {
         return Ok(());
     }
     let what = if whole { "is a store already" } else { "is not empty" };
@@ -312,8 +373,17 @@ impl Store for SledStore {
     }
     fn put(&self, blobs: &[Blob]) -> Result<()> {
         self.check_writable()?;
-        self.check_room()?;
-        self.log.put(blobs)
+        let erasing = self.erasing.load(Ordering::Relaxed);
+        if !erasing {
+            self.check_room()?;
+        }
+        match self.log.put(blobs) {
+            Err(e) if erasing && e.kind() == ErrorKind::Full && self.hand_out() => self.log.put(blobs),
+            done => done,
+        }
+    }
+    fn for_an_erase(&self, on: bool) {
+        self.erasing.store(on, Ordering::Relaxed);
     }
     fn head(&self) -> Result<Option<Head>> {
         self.check()?;
@@ -321,16 +391,14 @@ impl Store for SledStore {
     }
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
         self.check_writable()?;
-        let erases = over.is_some_and(|over| over.epoch < head.id.epoch);
+        let begins_epoch = over.is_some_and(|over| over.epoch < head.id.epoch);
+        let erases = begins_epoch || self.erasing.load(Ordering::Relaxed);
         if !erases {
             self.check_room()?;
         }
         match self.log.commit(blobs, over, head) {
             // Nothing was changed. An erase may have the reserve; the next one finds it laid in again, if there is room.
-            Err(e) if erases && e.kind() == ErrorKind::Full && give_up_reserve(&self.dir) => {
-                self.squeezed.store(true, Ordering::Relaxed);
-                self.log.commit(blobs, over, head)
-            }
+            Err(e) if erases && e.kind() == ErrorKind::Full && self.hand_out() => self.log.commit(blobs, over, head),
             done => done,
         }
     }
@@ -340,7 +408,23 @@ impl Store for SledStore {
     }
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.check_writable()?;
-        self.log.remove(names)
+        if self.unindexed {
+            // The index on the disk would not know what was given back. One that is missing is built anew from the log.
+            let index = self.dir.join(INDEX);
+            if index.exists() {
+                std::fs::remove_dir_all(&index).map_err(|e| Error::io(index.display(), e))?;
+                sync_dir(&self.dir)?;
+            }
+        }
+        if !has_room(&self.dir) {
+            // To give space back takes some: the index writes what it forgets.
+            self.hand_out();
+        }
+        let removed = self.log.remove(names);
+        if self.squeezed.load(Ordering::Relaxed) {
+            self.lay_in();
+        }
+        removed
     }
     fn usage(&self) -> Result<Usage> {
         let bytes = disk_bytes(&self.dir).map_err(|e| Error::io(self.dir.display(), e))?;
@@ -358,6 +442,17 @@ fn is_surroundings(e: &Error) -> bool {
         use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, WouldBlock};
         matches!(io.kind(), PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded | WouldBlock)
     })
+}
+
+/// Lengths of the files below a directory, whether or not the disk has all of their bytes.
+fn length(dir: &Path) -> io::Result<u64> {
+    let mut bytes: u64 = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        bytes = bytes.saturating_add(if meta.is_dir() { length(&entry.path())? } else { meta.len() });
+    }
+    Ok(bytes)
 }
 
 fn disk_bytes(dir: &Path) -> std::io::Result<u64> {

@@ -252,6 +252,9 @@ impl RootCell for DiskCell {
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.0.claim(store, owner, mark)
     }
+    fn awaited(&self, _keep: &RootId) -> Option<crate::cell::Awaited> {
+        None
+    }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         self.0.deposit(store, id, key)
     }
@@ -486,6 +489,10 @@ impl RootCell for FaultyCell {
 
     fn unfinished(&self) -> Vec<crate::cell::Dealt> {
         self.cell.unfinished()
+    }
+
+    fn awaited(&self, keep: &RootId) -> Option<crate::cell::Awaited> {
+        self.cell.awaited(keep)
     }
 
     fn remembered(&self) -> Vec<crate::cell::Statement> {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyfall::Error;
-use keyfall::cell::{Contents, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey};
+use keyfall::cell::{Awaited, Contents, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
 use keyfall::ids::{BlobName, StoreId};
 use keyfall::limits::SLOT_BYTES;
@@ -138,6 +138,9 @@ impl RootCell for CountedCell {
     }
     fn wants_epoch(&self) -> bool {
         self.cell.wants_epoch()
+    }
+    fn awaited(&self, keep: &RootId) -> Option<Awaited> {
+        self.cell.awaited(keep)
     }
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<(), Error> {
         self.cell.claim(store, owner, mark)

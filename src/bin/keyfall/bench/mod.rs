@@ -26,7 +26,7 @@ use crate::args::BenchArgs;
 use crate::commands::Done;
 use crate::guarded;
 use crate::outfile::{OutFile, Replace};
-use crate::output::{line, progress, table, value};
+use crate::output::{block, line, progress, table, value};
 
 /// Records put in one commit where a store is filled.
 const FILL: u64 = 20_000;
@@ -387,7 +387,7 @@ pub(crate) fn run(args: &BenchArgs, json: bool) -> Done {
     }
     let headings =
         ["over", "how many", "p50", "p99", "p99.9", "each", "to floor", "bytes", "syncs", "sealed", "puts", "samples"];
-    line(table(&headings, rows.iter().map(shown)))?;
+    block(table(&headings, rows.iter().map(shown)))?;
     line("")?;
     line(
         "floor: 4 KiB appended and fdatasync, then 512 bytes and fdatasync, measured between the rounds; bytes and sealed for each erase, \
