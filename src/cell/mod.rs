@@ -75,6 +75,11 @@ pub struct Contents {
     pub unheard: Option<(String, u64)>,
     /// Who claimed it last; `None` where nobody did.
     pub owner: Option<Owner>,
+    /// Whether that owner may be made up by keyholders that lie: then nobody else is told of it.
+    pub doubted: bool,
+    /// The highest number of a claim that is told, where that may be above the owner's: claims that died in the middle leave such. 0 in a
+    /// cell of which one place alone tells.
+    pub claims: u64,
     /// The highest commit that the cell was told of; 0 where it was told of none.
     pub mark: u64,
 }

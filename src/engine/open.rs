@@ -7,7 +7,7 @@ use super::clock::Anchor;
 use super::commit::Sealer;
 use super::copies::Attached;
 use super::keeper::{Bell, Keeper, Kept};
-use super::own::{self, Role};
+use super::own::{self, Last, OpenAs, Role};
 use super::pages::{PageCache, SharedStore};
 use super::queue::Queue;
 use super::{Engine, Inner, NamesInUse, Options, State, Writer, log};
@@ -139,7 +139,7 @@ impl Engine {
         };
         let root = draw_root(&*env, 1, &head)?;
         let stored = seal_head(&*env, id, 1, &head, &root)?;
-        own::claim(&*env, (id, &*store, &*cell), contents.owner)?;
+        own::claim(&*env, (id, &*store, &*cell), (Last::of(&contents), false))?;
         cell.deposit(id, &root.id, &root.key)?;
         if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {
             return Err(Error::new(ErrorKind::Exists, format!("{} became a store meanwhile", store.place())));
@@ -167,7 +167,7 @@ impl Engine {
                 ),
             ));
         }
-        let (owner, mark) = (contents.owner, contents.mark);
+        let (last, mark) = (Last::of(&contents), contents.mark);
         let role = own::role(&options, &*store, &contents)?;
         let mut found = open_head(&*store, contents)?;
         #[cfg(feature = "testing")]
@@ -188,7 +188,8 @@ impl Engine {
                 ));
             }
             let id = Prefix::decode(&found.0.bytes)?.store;
-            let newest = own::claim(&*options.env, (id, &*store, &*cell), owner)?;
+            let takes_over = options.open_as == OpenAs::TakeOver;
+            let newest = own::claim(&*options.env, (id, &*store, &*cell), (last, takes_over))?;
             if newest.is_none_or(|newest| newest != found.0) {
                 // Somebody published between the look and the claim; nobody can any more.
                 found = open_head(&*store, cell.load()?)?;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::ask::Circle;
 use super::config::{Config, Ledger, Rule};
 use super::shares::{agreed, completed, split};
+use super::told::Told;
 use super::{Held, Keyholder, Share};
 use crate::cell::{
     Contents, Dealt, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId, RootKey, Statement,
@@ -177,6 +178,11 @@ impl QuorumCell {
 
     fn f(&self) -> usize {
         usize::from(self.quorum.liars)
+    }
+
+    /// How many must take a claim.
+    fn most(&self) -> usize {
+        self.t().max(self.n() / 2 + 1)
     }
 
     /// How many must hold the key to keep before another is destroyed.
@@ -400,7 +406,7 @@ impl RootCell for QuorumCell {
 
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.hold(store)?;
-        let (n, needed, asked) = (self.n(), self.t().max(self.n() / 2 + 1), *owner);
+        let (n, needed, asked) = (self.n(), self.most(), *owner);
         let enough = move |answers: &[Option<Result<()>>]| {
             answers.iter().take(n).flatten().filter(|answer| answer.is_ok()).count() >= needed
         };
@@ -408,10 +414,8 @@ impl RootCell for QuorumCell {
         let mut answers = self.circle.ask_until(enough, move |_, member| member.claim(store, &asked, mark));
         answers.truncate(n);
         if answers.iter().flatten().count() < needed {
-            let fenced =
-                answers.iter().filter_map(|answer| answer.as_ref().err()).find(|e| e.kind() == ErrorKind::Fenced);
-            let few = || self.few("took the claim of this engine", &answers, needed);
-            return Err(fenced.map_or_else(few, same));
+            self.check_fenced(&answers)?;
+            return Err(self.few("took the claim of this engine", &answers, needed));
         }
         *locked(&self.owner) = *owner;
         Ok(())
@@ -454,18 +458,16 @@ impl RootCell for QuorumCell {
         };
         let held = self.held(store);
         let answered = || held.iter().flatten();
-        let owner = answered().filter_map(|held| held.owner).max_by_key(|owner| owner.claim);
-        // As many as may lie are passed over.
-        let mut marks: Vec<u64> = answered().map(|held| held.mark).collect();
-        marks.sort_unstable_by_key(|mark| std::cmp::Reverse(*mark));
-        let mark = marks.get(self.f()).copied().unwrap_or_default();
+        // Who was replaced says nothing of who owns the store.
+        let told = Told::by(&held[..self.n()], (self.most(), self.f()));
+        let Told { owner, doubted, claims, mark, .. } = told;
         let epochs = answered().flat_map(|held| held.shares.iter().map(|share| share.id.epoch).chain([held.committed]));
         let epoch = epochs.max().unwrap_or_default();
         let sorted = self.sorted(&held);
         let keys: Vec<RootKey> = sorted.keys.into_iter().map(|(key, _)| key).collect();
         // Nobody has anything, and everybody says so: a store that is not made yet.
         if epoch == 0 && answered().count() == held.len() {
-            return Ok(Contents { keys, epoch, owner, mark, ..Contents::default() });
+            return Ok(Contents { keys, epoch, owner, doubted, claims, mark, ..Contents::default() });
         }
         let silent: Vec<String> = held.iter().filter_map(|held| held.as_ref().err().map(ToString::to_string)).collect();
         if keys.is_empty() {
@@ -483,9 +485,8 @@ impl RootCell for QuorumCell {
                 ),
             ));
         }
-        let unheard = (!silent.is_empty())
-            .then(|| (silent.join("; "), answered().map(|held| held.committed).max().unwrap_or_default()));
-        Ok(Contents { store: Some(store), keys, epoch, unheard, owner, mark })
+        let unheard = (!silent.is_empty()).then(|| (silent.join("; "), told.ended));
+        Ok(Contents { store: Some(store), keys, epoch, unheard, owner, doubted, claims, mark })
     }
 
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {

@@ -662,6 +662,35 @@ fn of_two_that_left_one_place_each_is_asked_until_it_has_signed_itself() {
     assert_eq!((shares_in(&second.dir).len(), shares_in(&third.dir).len()), (0, 1));
 }
 
+/// Has a keyholder's directory tell of a claim that no engine made.
+fn lies_about_the_owner(keyholder: &Keyholder, store: keyfall::ids::StoreId) {
+    let lie = keyfall::cell::Owner { instance: [9; 16], claim: u64::MAX, token: [9; 16] };
+    let env: SharedEnv = Arc::new(System);
+    let holder = keyfall::testing::holder(&keyholder.dir, 1, &env);
+    keyfall::quorum::Keyholder::claim(&holder, store, &lie, u64::MAX).unwrap();
+}
+
+#[test]
+fn neither_one_that_lies_nor_one_that_was_replaced_says_who_owns_the_store() {
+    let mut place = Place::new(5, 3, 1);
+    let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
+    let store = place.open().unwrap().id();
+    place.keyholders[0].kill();
+    let _fresh = replaced(&place, engine_key.trim(), "kh-new");
+    place.keyholders[1].kill();
+    for n in [0, 1] {
+        lies_about_the_owner(&place.keyholders[n], store);
+        place.keyholders[n].start();
+    }
+    let engine = place.open().unwrap();
+    assert_eq!(engine.read_only(), None);
+    put(&engine, "ada");
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    drop(engine);
+    ok(&["put", &place.at("store"), "--user", "ben", "--class", "audio", "--take-over", "Cargo.toml"]);
+    assert_eq!(place.open().unwrap().read_only(), None);
+}
+
 #[test]
 fn what_one_signed_that_was_replaced_is_not_forgotten() {
     let mut place = Place::new(5, 3, 1);
