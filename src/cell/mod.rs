@@ -144,6 +144,10 @@ pub trait RootCell: Send + Sync {
         false
     }
 
+    /// The claims to come take the store over, on purpose: what an owner would be refused for, since this machine came back older than it
+    /// was, is put down instead.
+    fn take_over(&self) {}
+
     /// Makes `owner` the one engine for which this cell destroys keys, durably; `mark` is the commit that it found. A cell takes a claim whose
     /// number is above that of the last one, and the last one again. From then on this handle acts for `owner`. A new claim sets the mark,
     /// also to less: who takes a store over says what counts. The same claim again, and a retirement, only raise it.

@@ -189,6 +189,9 @@ impl Engine {
             }
             let id = Prefix::decode(&found.0.bytes)?.store;
             let takes_over = options.open_as == OpenAs::TakeOver;
+            if takes_over {
+                cell.take_over();
+            }
             let newest = own::claim(&*options.env, (id, &*store, &*cell), (last, takes_over))?;
             if newest.is_none_or(|newest| newest != found.0) {
                 // Somebody published between the look and the claim; nobody can any more.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::ask::Circle;
 use super::config::{Config, Ledger, Rule};
 use super::shares::{agreed, completed, split};
-use super::told::Told;
+use super::told::{Told, came_back_older};
 use super::{Held, Keyholder, Share};
 use crate::cell::{
     Contents, Dealt, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId, RootKey, Statement,
@@ -83,6 +83,10 @@ pub struct QuorumCell {
     short: AtomicBool,
     /// Whether all were there when they were asked last.
     whole: AtomicBool,
+    /// The epoch that keyholders told of, where what is kept here knows of none so late.
+    newer: Mutex<Option<u64>>,
+    /// Whether the store is taken over.
+    takes_over: AtomicBool,
 }
 
 impl std::fmt::Debug for QuorumCell {
@@ -128,6 +132,8 @@ impl QuorumCell {
             last: Mutex::default(),
             short: AtomicBool::new(false),
             whole: AtomicBool::new(false),
+            newer: Mutex::default(),
+            takes_over: AtomicBool::new(false),
         })
     }
 
@@ -242,6 +248,20 @@ impl QuorumCell {
     fn keep_ledger(&self) -> Result<()> {
         let ledger = locked(&self.ledger);
         (self.change)(&mut |config| ledger.write(config))
+    }
+
+    /// Whether what is kept here is what it was; who takes the store over goes on with it all the same, and puts down what it cannot know.
+    fn check_kept(&self) -> Result<()> {
+        let Some(newer) = *locked(&self.newer) else {
+            return Ok(());
+        };
+        if !self.takes_over.load(Ordering::Acquire) {
+            return Err(came_back_older(newer, locked(&self.ledger).highest));
+        }
+        if locked(&self.ledger).come_back(newer) {
+            self.keep_ledger()?;
+        }
+        Ok(())
     }
 
     fn owner(&self) -> Owner {
@@ -377,12 +397,15 @@ impl RootCell for QuorumCell {
     fn describe(&self) -> Promise {
         let quorum = locked(&self.ledger).concerned(&self.quorum);
         let (n, t, f) = (quorum.keyholders.len(), quorum.threshold, quorum.liars);
+        let unnamed = locked(&self.ledger).unnamed.map_or(String::new(), |epoch| {
+            format!("; of root keys up to epoch {epoch} keyholders that are not known any more may hold shares: these keys never count as destroyed")
+        });
         Promise {
             kind: "quorum",
             place: format!("{n} keyholders"),
             level: Level::L3,
             statement: format!(
-                "the root key is shared among {n} keyholders, {t} of whom can give it back; it counts as destroyed when {} of them have signed that their share is: then it is gone, if at most {f} of those lied and the others kept no copy of what was overwritten on their media",
+                "the root key is shared among {n} keyholders, {t} of whom can give it back; it counts as destroyed when {} of them have signed that their share is: then it is gone, if at most {f} of those lied and the others kept no copy of what was overwritten on their media{unnamed}",
                 quorum.needed()
             ),
             remnants: false,
@@ -404,8 +427,13 @@ impl RootCell for QuorumCell {
         self.short.load(Ordering::Acquire) && self.whole.load(Ordering::Acquire)
     }
 
+    fn take_over(&self) {
+        self.takes_over.store(true, Ordering::Release);
+    }
+
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.hold(store)?;
+        self.check_kept()?;
         let (n, needed, asked) = (self.n(), self.most(), *owner);
         let enough = move |answers: &[Option<Result<()>>]| {
             answers.iter().take(n).flatten().filter(|answer| answer.is_ok()).count() >= needed
@@ -461,6 +489,7 @@ impl RootCell for QuorumCell {
         // Who was replaced says nothing of who owns the store.
         let told = Told::by(&held[..self.n()], (self.most(), self.f()));
         let Told { owner, doubted, claims, mark, .. } = told;
+        *locked(&self.newer) = Some(told.newest).filter(|newest| locked(&self.ledger).is_older(*newest));
         let epochs = answered().flat_map(|held| held.shares.iter().map(|share| share.id.epoch).chain([held.committed]));
         let epoch = epochs.max().unwrap_or_default();
         let sorted = self.sorted(&held);
@@ -558,7 +587,8 @@ impl RootCell for QuorumCell {
     }
 
     fn unfinished(&self) -> Vec<Dealt> {
-        let over = locked(&self.ledger).unfinished(&self.quorum);
+        let running = locked(&self.running).map(|id| id.epoch);
+        let over = locked(&self.ledger).unfinished(&self.quorum, running);
         over.into_iter().map(|(epoch, quorum)| Dealt { epoch, quorum }).collect()
     }
 

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 
 use super::Held;
 use crate::cell::Owner;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// How far above a number that is no lie another one counts. With every claim a liar moves the next by so much at most: 2^32 claims are left.
 const LEAP: u64 = 1 << 32;
@@ -28,6 +28,17 @@ pub(super) struct Told {
     pub(super) ended: u64,
     /// The last epoch that they ended or hold a share of.
     pub(super) newest: u64,
+}
+
+/// What is kept on this machine knows of no epoch after `highest`.
+pub(super) fn came_back_older(newest: u64, highest: Option<u64>) -> Error {
+    let highest = highest.unwrap_or_default();
+    Error::new(
+        ErrorKind::Refused,
+        format!(
+            "the cell's quorum.json came back older than it was: keyholders tell of epoch {newest}, and it knows of none after {highest}; put back the newest quorum.json, or take the store over (`--take-over`), which goes on with the keyholders that it names, and calls nothing final that a root key up to epoch {newest} reaches"
+        ),
+    )
 }
 
 fn newest(held: &Held) -> u64 {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use keyfall::cell::{Level, Retirement, RootCell};
 use keyfall::certificate::{Certificate, Grade, Retired, Trust};
-use keyfall::engine::{Erase, Keeper, Request};
+use keyfall::engine::{Erase, Keeper, OpenAs, Request};
 use keyfall::env::{SharedEnv, System};
 use keyfall::quorum::net::{EngineKey, open_cell, replace_member};
 use keyfall::quorum::{Member, QuorumCell, Standing};
@@ -113,8 +113,12 @@ impl Place {
     }
 
     fn open(&self) -> Result<Engine> {
+        self.open_as(OpenAs::Owner)
+    }
+
+    fn open_as(&self, open_as: OpenAs) -> Result<Engine> {
         let store = SledStore::open(Path::new(&self.at("store")))?;
-        let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+        let options = Options { keeper: Keeper::ByHand, open_as, ..Options::default() };
         Engine::open(Arc::new(store), Arc::new(self.cell()), options)
     }
 
@@ -660,6 +664,48 @@ fn of_two_that_left_one_place_each_is_asked_until_it_has_signed_itself() {
     place.open().unwrap().tend(&mut |_| {}).unwrap();
     assert_eq!(leaving(&place), 0);
     assert_eq!((shares_in(&second.dir).len(), shares_in(&third.dir).len()), (0, 1));
+}
+
+/// A machine was restored from a backup: its list named two keyholders that had been replaced since, and an erase was final while three of
+/// those that held shares of the old key had not been asked.
+#[test]
+fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
+    let place = Place::new(5, 3, 1);
+    let (store, engine_key) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
+    let engine = place.open().unwrap();
+    let stays = put(&engine, "stays");
+    put(&engine, "ada");
+    drop(engine);
+    let list = Path::new(&place.at("store.cell")).join("quorum.json");
+    let older = std::fs::read(&list).unwrap();
+    let mut fresh = Vec::new();
+    for number in ["4", "5"] {
+        let mut keyholder = Keyholder::make(Path::new(&place.at(&format!("kh-new{number}"))), engine_key.trim());
+        let member = keyholder.start_anew();
+        ok(&["keyholder", "replace", &store, "--number", number, "--with", &member]);
+        fresh.push(keyholder);
+    }
+    let newest = std::fs::read(&list).unwrap();
+    std::fs::write(&list, &older).unwrap();
+    let e = place.open().unwrap_err();
+    assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("put back the newest quorum.json"), "{e}");
+    assert_eq!(read(&place.open_as(OpenAs::ReadOnly).unwrap(), &stays).unwrap(), b"stays");
+    ok(&["list", &store]);
+    std::fs::write(&list, newest).unwrap();
+    assert_eq!(place.open().unwrap().read_only(), None);
+    // Taken over as it is, it says what it cannot know, for good.
+    std::fs::write(&list, &older).unwrap();
+    let engine = place.open_as(OpenAs::TakeOver).unwrap();
+    let certificate = certified(&engine, "ada");
+    assert_eq!(grade(&engine, &certificate), Grade::Pending);
+    assert!(fresh.iter().all(|keyholder| !shares_in(&keyholder.dir).is_empty()), "they were not asked");
+    drop(engine);
+    let engine = place.open().unwrap();
+    assert!(!engine.rekey().unwrap().is_final());
+    assert!(engine.status().unwrap().unsettled.unwrap().contains("pending"));
+    assert_eq!(grade(&engine, &engine.upgrade(&certificate, None).unwrap()), Grade::Pending);
+    assert!(engine.promise().statement.contains("not known any more"));
+    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
 }
 
 /// Has a keyholder's directory tell of a claim that no engine made.

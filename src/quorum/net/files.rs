@@ -345,6 +345,8 @@ pub fn make_cell(dir: &Path, members: Vec<Member>, rule: impl Into<Rule>, env: &
         settled: true,
         statements: Vec::new(),
         failed: Vec::new(),
+        highest: Some(0),
+        unnamed: None,
     };
     let cell = cell_of(dir, &config, env)?;
     make_dir(dir)?;
