@@ -217,11 +217,8 @@ impl QuorumCell {
 
     /// Another engine owns the store where more say so than may lie.
     fn check_fenced<T>(&self, answers: &[Result<T>]) -> Result<()> {
-        let mut fenced = answers.iter().take(self.n()).filter_map(|answer| answer.as_ref().err());
-        match fenced.clone().filter(|e| e.kind() == ErrorKind::Fenced).nth(self.f()) {
-            None => Ok(()),
-            Some(_) => Err(fenced.find(|e| e.kind() == ErrorKind::Fenced).map_or_else(unclear, same)),
-        }
+        let errors = answers.iter().take(self.n()).filter_map(|answer| answer.as_ref().err());
+        errors.filter(|e| e.kind() == ErrorKind::Fenced).nth(self.f()).map_or(Ok(()), |e| Err(same(e)))
     }
 
     /// Has the lock of the cell's directory from here on, and knows its store.
@@ -269,7 +266,7 @@ impl QuorumCell {
     }
 
     fn held(&self, store: StoreId) -> Vec<Result<Held>> {
-        self.circle.ask(self.circle.members.len(), move |_, member| member.load(store))
+        self.circle.ask(self.n(), |_| false, move |_, member| member.load(store))
     }
 
     /// Asks who holds a root key; not all are waited for where enough do.
@@ -279,7 +276,7 @@ impl QuorumCell {
         let enough = |answers: &[Option<Result<Held>>]| {
             answers.iter().take(n).flatten().flatten().filter(|held| holds(held)).count() >= wanted
         };
-        self.circle.ask_until(enough, move |_, member| member.load(store))
+        self.circle.ask(n, enough, move |_, member| member.load(store))
     }
 
     /// Each share is looked at by itself: a wrong one spoils no other, and its keyholder is known.
@@ -329,7 +326,7 @@ impl QuorumCell {
             }
             let (owner, dealt) = (self.owner(), lacking.clone());
             let enough = |answers: &[Option<Result<()>>]| lacking.iter().all(|n| answers[*n].is_some());
-            let answers = self.circle.ask_until(enough, move |n, member| {
+            let answers = self.circle.ask(self.n(), enough, move |n, member| {
                 if dealt.contains(&n) { member.deposit(store, &owner, &shares[n]) } else { Ok(()) }
             });
             let asked: Vec<(usize, Result<()>)> =
@@ -385,12 +382,13 @@ impl QuorumCell {
     }
 }
 
-fn same(e: &Error) -> Error {
-    Error::new(e.kind(), e.to_string())
+/// Whether so many of the first `n` did what they were asked.
+fn did<T>(n: usize, needed: usize) -> impl Fn(&[Option<Result<T>>]) -> bool {
+    move |answers| answers.iter().take(n).flatten().filter(|answer| answer.is_ok()).count() >= needed
 }
 
-fn unclear() -> Error {
-    Error::new(ErrorKind::Fenced, "another engine owns the store")
+fn same(e: &Error) -> Error {
+    Error::new(e.kind(), e.to_string())
 }
 
 impl RootCell for QuorumCell {
@@ -435,11 +433,8 @@ impl RootCell for QuorumCell {
         self.hold(store)?;
         self.check_kept()?;
         let (n, needed, asked) = (self.n(), self.most(), *owner);
-        let enough = move |answers: &[Option<Result<()>>]| {
-            answers.iter().take(n).flatten().filter(|answer| answer.is_ok()).count() >= needed
-        };
         // The others learn it with the next request.
-        let mut answers = self.circle.ask_until(enough, move |_, member| member.claim(store, &asked, mark));
+        let mut answers = self.circle.ask(n, did(n, needed), move |_, member| member.claim(store, &asked, mark));
         answers.truncate(n);
         if answers.iter().flatten().count() < needed {
             self.check_fenced(&answers)?;
@@ -461,8 +456,7 @@ impl RootCell for QuorumCell {
         let deposit = move |n: usize, member: &dyn Keyholder| {
             shares.get(n).map_or(Ok(()), |share| member.deposit(store, &owner, share))
         };
-        let mut answers =
-            self.circle.ask(self.quorum.needed().max(self.wanted()) + self.circle.members.len() - n, deposit);
+        let mut answers = self.circle.ask(n, did(n, self.quorum.needed().max(self.wanted())), deposit);
         answers.truncate(n);
         let taken = answers.iter().flatten().count();
         let fenced = self.check_fenced(&answers);
@@ -563,7 +557,7 @@ impl RootCell for QuorumCell {
             }
             statement.verify().map(|()| statement)
         };
-        let answers = self.circle.ask(needed, retire);
+        let answers = self.circle.ask(n, did(self.circle.members.len(), needed), retire);
         self.check_fenced(&answers)?;
         self.whole.store(answers.iter().take(n).all(Result::is_ok), Ordering::Release);
         if answers.iter().all(Result::is_err) {

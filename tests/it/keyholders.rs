@@ -478,6 +478,21 @@ fn one_that_is_there_and_silent_holds_up_nobody_for_long() {
 }
 
 #[test]
+fn one_that_was_replaced_and_is_silent_holds_up_nobody() {
+    let place = Place::new(5, 3, 1);
+    let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
+    put(&place.open().unwrap(), "ada");
+    place.keyholders[0].stop(true);
+    let _fresh = replaced(&place, engine_key.trim(), "kh-new");
+    let began = Instant::now();
+    let engine = place.open().unwrap();
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    engine.status().unwrap();
+    drop(engine);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
     let mut place = Place::new(5, 3, 1);
     let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
