@@ -59,6 +59,7 @@ pub use keeper::Keeper;
 #[cfg(feature = "testing")]
 pub(crate) use lineage::ContentRoots;
 pub use lineage::Lineage;
+pub use open::root_of;
 pub use own::OpenAs;
 pub use read::{Listing, Query};
 pub use reader::Reader;

@@ -41,6 +41,14 @@ pub(super) fn seal_head(env: &dyn Env, store: StoreId, commit: u64, head: &HeadP
     Ok(HeadPage::seal(&plaintext, &prefix, &root.key, &salt))
 }
 
+/// Names the root key under which a store's newest head is sealed; `None` where there is no head.
+///
+/// # Errors
+/// `Corrupt`, `Io`.
+pub fn root_of(store: &dyn Store) -> Result<Option<RootId>> {
+    store.head()?.map(|head| Prefix::decode(&head.bytes).map(|prefix| prefix.root_id())).transpose()
+}
+
 /// Finds the root key of a store's newest head, and opens it.
 pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<(Head, HeadPage, RootKey)> {
     let place = store.place();

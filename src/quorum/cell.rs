@@ -351,17 +351,25 @@ impl QuorumCell {
 
     /// How each keyholder stands towards the root key that `live` names. A look.
     pub fn standing(&self, live: &RootId) -> Vec<Alive> {
+        self.standing_of_all(live).into_iter().take(self.n()).collect()
+    }
+
+    /// The same, and behind them those that were replaced and have not signed yet.
+    pub fn standing_of_all(&self, live: &RootId) -> Vec<Alive> {
         let Some(store) = *locked(&self.store) else {
             return Vec::new();
         };
         let held = self.held(store);
         let sorted = self.sorted(&held);
+        // Where too few have a share of it each is believed.
+        let known = sorted.keys.iter().any(|(key, _)| key.id == *live);
         let standing = |(n, held): (usize, &Result<Held>)| {
             let place = self.circle.members[n].place();
             match held {
                 Err(e) => Alive { place, standing: Standing::Away(e.to_string()), holds: false, committed: 0 },
                 Ok(held) => {
-                    let holds = sorted.holds[n].contains(live);
+                    let has = || held.shares.iter().any(|share| share.id == *live);
+                    let holds = sorted.holds[n].contains(live) || !known && !sorted.liars.contains(&n) && has();
                     let others = held.shares.iter().any(|share| share.id != *live);
                     let standing = match (holds, others) {
                         _ if sorted.liars.contains(&n) => Standing::Lies,
@@ -373,7 +381,7 @@ impl QuorumCell {
                 }
             }
         };
-        held.iter().take(self.n()).enumerate().map(standing).collect()
+        held.iter().enumerate().map(standing).collect()
     }
 
     /// The rule of this cell: threshold, liars, margin.

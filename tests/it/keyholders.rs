@@ -305,6 +305,8 @@ fn with_three_lost_it_says_so_and_nothing_else_is_damaged() {
     assert!(e.kind() == ErrorKind::Io && e.to_string().contains("2 of 5 keyholders"), "{e}");
     assert_eq!(read(&engine, &id).unwrap(), b"ada", "nothing was erased, and reading goes on");
     drop(engine);
+    let told = ok(&["keyholder", "status", &place.at("store")]);
+    assert!(told.contains("root key of epoch 1: held by 2 of 5, 3 are needed, so it cannot be had"), "{told}");
     let e = place.open().unwrap_err();
     assert!(e.to_string().contains("the root key cannot be had") && e.to_string().contains("3 are needed"), "{e}");
     place.keyholders[2].start();
@@ -592,7 +594,9 @@ fn with_exactly_as_many_as_are_needed_an_erase_changes_nothing_and_status_says_s
     drop(engine);
     let told = ok(&["keyholder", "status", &place.at("store")]);
     assert!(
-        told.contains("held by 3 of 5, 3 are needed, none may be lost; nothing is destroyed before more hold it"),
+        told.contains(
+            "of epoch 1: held by 3 of 5, 3 are needed, none may be lost; nothing is destroyed before more hold it"
+        ),
         "{told}"
     );
     // The last two come back, and one of the three is lost: four of five are well, and everything is there.
@@ -753,6 +757,32 @@ fn neither_one_that_lies_nor_one_that_was_replaced_says_who_owns_the_store() {
 }
 
 #[test]
+fn one_that_was_replaced_and_moved_is_asked_where_it_is_now() {
+    let mut place = Place::new(5, 3, 1);
+    let (store, engine_key) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
+    put(&place.open().unwrap(), "x");
+    place.keyholders[0].kill();
+    let _fresh = replaced(&place, engine_key.trim(), "kh-new");
+    place.keyholders[0].address = "127.0.0.1:0".into();
+    let line = place.keyholders[0].start();
+    let (key, there) = line.split_once('@').unwrap();
+    let told = ok(&["keyholder", "status", &store]);
+    assert!(told.contains(key) && told.contains("no share from before epoch 2; it is away"), "{told}");
+    assert!(ok(&["keyholder", "status", &store, "--json"]).contains("\"leaving\""));
+    let (done, text) = crate::support::run(&["keyholder", "move", &store, key, &place.keyholders[1].address]);
+    assert!(!done && text.contains("pinned"), "{text}");
+    ok(&["keyholder", "move", &store, key, there]);
+    let told = ok(&["keyholder", "status", &store]);
+    assert!(told.contains("it is there, and `tend` asks it"), "{told}");
+    ok(&["tend", &store]);
+    assert_eq!(leaving(&place), 0);
+    assert!(shares_in(&place.keyholders[0].dir).is_empty());
+    assert!(!ok(&["keyholder", "status", &store]).contains(key));
+    let (done, text) = crate::support::run(&["keyholder", "move", &store, key, there]);
+    assert!(!done && text.contains("no keyholder of the store has this key"), "{text}");
+}
+
+#[test]
 fn what_one_signed_that_was_replaced_is_not_forgotten() {
     let mut place = Place::with_margin(5, 3, 1, 0);
     let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
@@ -820,7 +850,7 @@ fn a_keyholder_that_has_another_address_is_moved_by_one_command() {
     fails(&["keyholder", "move", &store, "2", "127.0.0.1:1"], "cannot be reached");
     fails(&["keyholder", "move", &store, "9", &there], "no keyholder 9");
     fails(&["keyholder", "move", &store, "2", "somewhere"], "HOST:PORT");
-    fails(&["keyholder", "move", &store, "two", &there], "is no number");
+    fails(&["keyholder", "move", &store, "two", &there], "no number, and no keyholder's key");
     ok(&["keyholder", "move", &store, "2", &there]);
     assert_eq!(place.standing(), vec![Standing::Whole; 3]);
     assert_eq!(read(&place.open().unwrap(), &id).unwrap(), b"ada");

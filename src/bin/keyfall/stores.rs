@@ -203,7 +203,7 @@ pub(crate) fn take_over() {
 const LOOK_WHOLE_BYTES: u64 = 16 << 20;
 
 /// The blobs of a store that is looked at. What was never opened as the owner of a cell, a backup, is not touched; nor is what cannot be.
-fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
+pub(crate) fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
     if !SledStore::was_claimed(store)? || SledStore::log_bytes(store)? <= LOOK_WHOLE_BYTES {
         return SledStore::look(store);
     }
