@@ -199,6 +199,14 @@ impl Inner {
         Ok(due || self.cell.load()?.keys.len() > 1)
     }
 
+    /// Does what is due before something is looked at, where this engine may.
+    pub(super) fn tend_first(&self) -> Result<()> {
+        match self.looks_only() {
+            None => self.tend(&mut |_| {}, &|| false).map(drop),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// Before anything is written.
     pub(super) fn check_owner(&self) -> Result<()> {
         match self.looks_only() {

@@ -247,6 +247,10 @@ pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
 /// Opens a store with its cell. The store first: a store that is not there is the likelier slip.
 pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let engine = open_as_it_is(store, cell)?;
+    if engine.read_only().is_some() {
+        // What is due is the owner's to do; what was asked says so itself where it needs one.
+        return Ok(engine);
+    }
     // What is due comes first, whatever was asked; where it fails, what was asked may still be done.
     match engine.tend(&mut |_| {}) {
         Ok(done) => {
