@@ -57,7 +57,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<(Head, 
     let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
     let Some(stored) = store.head()? else {
         return Err(Error::corrupt(format!(
-            "{place} holds no head, but the cell holds the root key of epoch {newest}; restore the store from a copy (an empty store is never taken for a new one; where an init was cut short, remove both and init again)"
+            "{place} holds no head, but the cell holds the root key of epoch {newest}; restore the store from a copy (an empty store is never taken for a new one; where a restore was cut short, give it once more, and where an init was, remove both and init again)"
         )));
     };
     let prefix = Prefix::decode(&stored.bytes)?;

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, line, progress, table, value};
-use crate::stores::{Adopted, Making, absolute, adopt, apart, look, look_root, make, open, outside};
+use crate::stores::{Adopted, Making, absolute, adopt, apart, look, look_root, make, open, outside, to_build};
 use crate::{
     certificate, copies, due, erasing, grants, holds, import, inbox, keyholders, lineage, log, report, sealed,
 };
@@ -338,13 +338,15 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
     let cell = look_root(cell_place)?;
     let sources = copies.iter().map(|c| Ok(Arc::new(SledStore::look(c)?) as Arc<dyn Store>));
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
-    let target = SledStore::create(into)?;
+    let (target, made) = to_build(into)?;
     let bar = progress("blobs restored", None);
     let restored = restore(&*cell, &sources, &target, |n| bar.set_position(n));
     bar.finish_and_clear();
     let done = restored.inspect_err(|_| {
-        // A store without a head would only be in the way of the next try.
-        let _ = std::fs::remove_dir_all(into);
+        // What an earlier try put there stays for the next one.
+        if made {
+            let _ = std::fs::remove_dir_all(into);
+        }
     })?;
     if let Err(e) = pointer.write(&*cell) {
         output::warn(&e.context("it is restored, but where its cell is could not be put down; name it with --cell"));

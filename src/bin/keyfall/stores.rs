@@ -13,7 +13,7 @@ use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::System;
 use keyfall::quorum::net::{make_cell, open_cell};
 use keyfall::quorum::{Member, Rule};
-use keyfall::store::SledStore;
+use keyfall::store::{SledStore, Store};
 use keyfall::{Engine, Error, ErrorKind, Options};
 
 use crate::outfile::{LINKS_MAX, write_whole};
@@ -167,6 +167,22 @@ fn lies_inside(place: &Path, other: &Path) -> Result<bool, Error> {
     let node = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
     let there = node(&other);
     Ok(place.starts_with(&other) || there.is_some() && place.ancestors().any(|above| node(above) == there))
+}
+
+/// Makes the store that a restore builds, or opens one that an interrupted restore left: it has no head, and was never claimed. Says whether
+/// it was made now.
+pub(crate) fn to_build(into: &Path) -> Result<(SledStore, bool), Error> {
+    let exists = match SledStore::create(into) {
+        Err(e) if e.kind() == ErrorKind::Exists => e,
+        made => return made.map(|store| (store, true)),
+    };
+    let interrupted =
+        || -> Result<bool, Error> { Ok(!SledStore::was_claimed(into)? && SledStore::look(into)?.head()?.is_none()) };
+    match interrupted() {
+        Ok(true) => SledStore::open(into).map(|store| (store, false)),
+        Err(e) if e.kind() == ErrorKind::Locked => Err(e),
+        Ok(false) | Err(_) => Err(exists),
+    }
 }
 
 /// Makes a restored store the owner of its cell.
