@@ -232,7 +232,9 @@ impl Ledger {
         config.statements = self.said.values().map(Said::new).collect();
         let failed = |id: &RootId| Failed { epoch: id.epoch, attempt: data_encoding::HEXLOWER.encode(&id.attempt) };
         config.failed = self.failed.iter().rev().take(FAILED_MAX).map(failed).collect();
-        (config.highest, config.unnamed) = (self.highest, self.unnamed);
+        // Neither goes down, whoever else wrote meanwhile.
+        config.highest = config.highest.max(self.highest);
+        config.unnamed = config.unnamed.max(self.unnamed);
     }
 
     /// Whether keyholders that tell of an epoch tell of one that is not known here.
