@@ -123,7 +123,7 @@ impl RootCell for MemoryCell {
         let Held { contents, claim } = &*held;
         let keys = contents.keys.iter().map(RootKey::duplicate).collect();
         let (owner, mark) = (claim.owner, claim.mark);
-        Ok(Contents { store: contents.store, keys, epoch: contents.epoch, unheard: None, owner, mark })
+        Ok(Contents { store: contents.store, keys, epoch: contents.epoch, owner, mark, ..Contents::default() })
     }
 
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {

@@ -75,6 +75,11 @@ pub struct Contents {
     pub unheard: Option<(String, u64)>,
     /// Who claimed it last; `None` where nobody did.
     pub owner: Option<Owner>,
+    /// Whether that owner may be made up by keyholders that lie: then nobody else is told of it.
+    pub doubted: bool,
+    /// The highest number of a claim that is told, where that may be above the owner's: claims that died in the middle leave such. 0 in a
+    /// cell of which one place alone tells.
+    pub claims: u64,
     /// The highest commit that the cell was told of; 0 where it was told of none.
     pub mark: u64,
 }
@@ -138,6 +143,10 @@ pub trait RootCell: Send + Sync {
     fn wants_epoch(&self) -> bool {
         false
     }
+
+    /// The claims to come take the store over, on purpose: what an owner would be refused for, since this machine came back older than it
+    /// was, is put down instead.
+    fn take_over(&self) {}
 
     /// Makes `owner` the one engine for which this cell destroys keys, durably; `mark` is the commit that it found. A cell takes a claim whose
     /// number is above that of the last one, and the last one again. From then on this handle acts for `owner`. A new claim sets the mark,

@@ -70,9 +70,12 @@ impl Reading {
         self.now.max(self.known)
     }
 
-    /// Up to when an erase fences for good: a clock that was ahead must not refuse what comes when it is right again.
+    /// Up to when an erase fences for good: a clock that was ahead must not refuse what comes when it is right again. It was ahead when the
+    /// time that is known was written, too, where that lies ahead by more than clocks do.
     pub(super) fn sure(&self) -> Timestamp {
-        self.latest().min(later(self.certain, CLOCK_TRUST))
+        let was_ahead = self.known > later(self.now, CLOCK_TRUST);
+        let shown = if was_ahead { self.now } else { self.latest() };
+        shown.min(later(self.certain, CLOCK_TRUST))
     }
 
     /// The latest beginning of an interaction that is taken.
@@ -149,7 +152,8 @@ impl Engine {
         self.inner.doubts()
     }
 
-    /// Says that the clock is right, however long ago the last commit was: what is due by it is done from now on.
+    /// Says that the clock is right, however long ago the last commit was, or ahead of it: what is due by it is done from now on, and
+    /// interactions begin by it.
     ///
     /// # Errors
     /// As [`Engine::put`].
@@ -161,6 +165,7 @@ impl Engine {
         let now = inner.options.env.now();
         let mut head = inner.state().head.duplicate();
         head.time = now;
+        head.floor = head.floor.min(now);
         *locked(&inner.clock) = Anchor { at: now, time: now, since: inner.options.env.monotonic() };
         inner.publish(&mut writer, Change::of_head(head))?;
         inner.bell.ring();

@@ -494,9 +494,7 @@ impl Inner {
     /// Does what is due, until `stop` says so.
     pub(super) fn tend(&self, progress: super::Progress<'_>, stop: &dyn Fn() -> bool) -> Result<Tended> {
         let (mut tended, mut tending) = (Tended::default(), Tending::default());
-        if self.looks_only().is_some() {
-            return Ok(tended);
-        }
+        self.check_owner()?;
         self.chase()?;
         if self.cell.wants_epoch() {
             self.rekey()?;
@@ -527,7 +525,7 @@ impl Engine {
     /// [`super::Keeper::ByHand`] is set; what is due by a clock that is not believed waits ([`Engine::clock_doubts`]). [`Engine::users`] and [`Engine::report`] do it first. `progress` hears of records.
     ///
     /// # Errors
-    /// As [`Engine::erase`], where nothing can be committed. What a hold refuses, and what fails of one user, is written down in the user's
+    /// As [`Engine::erase`], where nothing can be committed; `Fenced` where this engine only looks. What a hold refuses, and what fails of one user, is written down in the user's
     /// history, told in [`Tended`], and tried again an hour later; everybody else's is done.
     pub fn tend(&self, progress: super::Progress<'_>) -> Result<Tended> {
         let _wiped = WipeStack;

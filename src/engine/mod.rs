@@ -62,6 +62,7 @@ pub use keeper::Keeper;
 pub(crate) use lineage::ContentRoots;
 pub use lineage::Lineage;
 pub use next::Due;
+pub use open::root_of;
 pub use own::OpenAs;
 pub use read::{Listing, Query};
 pub use reader::Reader;

@@ -7,7 +7,7 @@ use super::clock::Anchor;
 use super::commit::Sealer;
 use super::copies::Attached;
 use super::keeper::{Bell, Keeper, Kept};
-use super::own::{self, Role, Seen};
+use super::own::{self, Last, OpenAs, Role, Seen};
 use super::pages::{PageCache, SharedStore};
 use super::queue::Queue;
 use super::{Engine, Inner, NamesInUse, Options, State, Writer, log};
@@ -41,6 +41,14 @@ pub(super) fn seal_head(env: &dyn Env, store: StoreId, commit: u64, head: &HeadP
     Ok(HeadPage::seal(&plaintext, &prefix, &root.key, &salt))
 }
 
+/// Names the root key under which a store's newest head is sealed; `None` where there is no head.
+///
+/// # Errors
+/// `Corrupt`, `Io`.
+pub fn root_of(store: &dyn Store) -> Result<Option<RootId>> {
+    store.head()?.map(|head| Prefix::decode(&head.bytes).map(|prefix| prefix.root_id())).transpose()
+}
+
 /// Finds the root key of a store's newest head, and opens it.
 pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<(Head, HeadPage, RootKey)> {
     let place = store.place();
@@ -49,7 +57,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<(Head, 
     let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
     let Some(stored) = store.head()? else {
         return Err(Error::corrupt(format!(
-            "{place} holds no head, but the cell holds the root key of epoch {newest}; restore the store from a copy (an empty store is never taken for a new one; where an init was cut short, remove both and init again)"
+            "{place} holds no head, but the cell holds the root key of epoch {newest}; restore the store from a copy (an empty store is never taken for a new one; where a restore was cut short, give it once more, and where an init was, remove both and init again)"
         )));
     };
     let prefix = Prefix::decode(&stored.bytes)?;
@@ -139,7 +147,7 @@ impl Engine {
         };
         let root = draw_root(&*env, 1, &head)?;
         let stored = seal_head(&*env, id, 1, &head, &root)?;
-        own::claim(&*env, (id, &*store, &*cell), contents.owner)?;
+        own::claim(&*env, (id, &*store, &*cell), (Last::of(&contents), false))?;
         cell.deposit(id, &root.id, &root.key)?;
         if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {
             return Err(Error::new(ErrorKind::Exists, format!("{} became a store meanwhile", store.place())));
@@ -167,7 +175,7 @@ impl Engine {
                 ),
             ));
         }
-        let (owner, mark) = (contents.owner, contents.mark);
+        let (last, mark) = (Last::of(&contents), contents.mark);
         let (mut role, seen) = (own::role(&options, &*store, &contents)?, Seen::of(&contents));
         let mut found = open_head(&*store, contents)?;
         role.note(&*cell, &seen, &found.2.id);
@@ -189,7 +197,11 @@ impl Engine {
                 ));
             }
             let id = Prefix::decode(&found.0.bytes)?.store;
-            let newest = own::claim(&*options.env, (id, &*store, &*cell), owner)?;
+            let takes_over = options.open_as == OpenAs::TakeOver;
+            if takes_over {
+                cell.take_over();
+            }
+            let newest = own::claim(&*options.env, (id, &*store, &*cell), (last, takes_over))?;
             if newest.is_none_or(|newest| newest != found.0) {
                 // Somebody published between the look and the claim; nobody can any more.
                 found = open_head(&*store, cell.load()?)?;

@@ -83,15 +83,22 @@ fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
     }
 }
 
-fn why_not(store: &dyn Store, claimed: Option<&Claimed>) -> String {
+fn why_not(store: &dyn Store, claimed: Option<&Claimed>, contents: &Contents) -> String {
     let what = match claimed {
         None => {
             "was never opened as the store that owns this root cell: it is a backup, a restored store or another copy"
         }
         Some(_) => "is no longer the store that owns this root cell: another copy of it was opened since",
     };
+    // One that is away may know better than one that lies.
+    let first = match &contents.unheard {
+        Some((silent, _)) if contents.doubted => {
+            format!("; but not all keyholders answered, so start the others first ({silent})")
+        }
+        _ => String::new(),
+    };
     format!(
-        "{} {what}; it can be looked at as it is, and to write to it take it over (`--take-over`), which makes the other one read-only for good",
+        "{} {what}{first}; it can be looked at as it is, and to write to it take it over (`--take-over`), which makes the other one read-only for good",
         store.place()
     )
 }
@@ -104,9 +111,34 @@ pub(super) fn role(options: &Options, store: &dyn Store, contents: &Contents) ->
         OpenAs::TakeOver => return Ok(Role::Owner),
         OpenAs::Owner if may_own => return Ok(Role::Owner),
         OpenAs::ReadOnly if may_own => format!("{} was opened to look only; open it to write", store.place()),
-        OpenAs::Owner | OpenAs::ReadOnly => why_not(store, claimed.as_ref()),
+        OpenAs::Owner | OpenAs::ReadOnly => why_not(store, claimed.as_ref(), contents),
     };
     Ok(Role::Looker { why, may_own, others: 0, awaited: None })
+}
+
+/// What a cell tells of the claims on it.
+#[derive(Clone, Copy)]
+pub(super) struct Last {
+    owner: Option<Owner>,
+    /// See [`Contents::doubted`].
+    doubted: bool,
+    /// The highest number that counts.
+    number: u64,
+    mark: u64,
+}
+
+impl Last {
+    pub(super) fn of(contents: &Contents) -> Self {
+        let &Contents { owner, doubted, claims, mark, .. } = contents;
+        let of_owner = owner.filter(|_| !doubted).map_or(0, |owner| owner.claim);
+        Last { owner, doubted, number: of_owner.max(claims), mark }
+    }
+}
+
+/// The number of the next claim.
+fn above(number: u64) -> Result<u64> {
+    let ended = "the root cell tells of a claim with the highest number that there is, which no engine made; put the cell back, or another keyholder in the place of one that lies";
+    number.checked_add(1).ok_or_else(|| Error::corrupt(ended))
 }
 
 /// Claims a store and its cell, in this order: once the store has the claim, no writer that came before can publish any more, and only then
@@ -114,7 +146,7 @@ pub(super) fn role(options: &Options, store: &dyn Store, contents: &Contents) ->
 pub(super) fn claim(
     env: &dyn Env,
     (id, store, cell): (StoreId, &dyn Store, &dyn RootCell),
-    owner: Option<Owner>,
+    (mut last, takes_over): (Last, bool),
 ) -> Result<Option<Head>> {
     let claimed = store.claimed()?;
     let drawn = || -> Result<[u8; 16]> {
@@ -127,12 +159,35 @@ pub(super) fn claim(
         None => drawn()?,
     };
     // Numbers of a place count its claims; the cell's count all that it took, so that a claim over an owner who is no longer the last one fails.
-    let (here, number) = (1 + claimed.map_or(0, |claimed| claimed.claim), 1 + owner.map_or(0, |owner| owner.claim));
-    if let Some(owner) = &owner {
+    let here = 1 + claimed.map_or(0, |claimed| claimed.claim);
+    let mut told = false;
+    if let Some(owner) = last.owner.filter(|_| !last.doubted) {
         // What the cell shows may never have reached its medium: a power cut would bring back a token that this place no longer knows.
-        cell.claim(id, owner, 0)?;
+        match cell.claim(id, &owner, 0) {
+            Ok(()) => told = true,
+            Err(e) if e.kind() == ErrorKind::Fenced => {
+                // Claims that died in the middle may have left higher numbers with some; or another owner came in between.
+                let now = Last::of(&cell.load()?);
+                if now.owner != last.owner && !takes_over {
+                    return Err(e);
+                }
+                last = now;
+            }
+            Err(e) => return Err(e),
+        }
     }
-    let next = Claimed { instance, claim: here, known: owner.map_or(NOBODY, |owner| owner.token), next: drawn()? };
+    let mut number = above(last.number)?;
+    if let Some(owner) = last.owner.filter(|_| !told && !takes_over) {
+        // By a number that each takes. It passes no lie on: this place knows the token.
+        cell.claim(id, &Owner { claim: number, ..owner }, last.mark)?;
+        number = above(number)?;
+    }
+    let known = match (last.owner, &claimed) {
+        // Of what may be a lie nothing is kept: after a crash this place is what it was.
+        (Some(_), Some(claimed)) if takes_over && last.doubted => claimed.next,
+        (owner, _) => owner.map_or(NOBODY, |owner| owner.token),
+    };
+    let next = Claimed { instance, claim: here, known, next: drawn()? };
     let head = store.claim(&next)?;
     // A store that keeps no claim has none now either.
     let instance = if store.claimed()?.is_some() { instance } else { NOBODY };
@@ -194,6 +249,14 @@ impl Inner {
         let pending = state.head.pending.is_some_and(|at| at <= clock.latest());
         let next = Edit::agenda_of(&state).next(&self.pages())?;
         Ok(pending || state.head.roots.falling.is_some() || next.is_some_and(|at| at <= clock.now))
+    }
+
+    /// Does what is due before something is looked at, where this engine may.
+    pub(super) fn tend_first(&self) -> Result<()> {
+        match self.looks_only() {
+            None => self.tend(&mut |_| {}, &|| false).map(drop),
+            Some(_) => Ok(()),
+        }
     }
 
     /// Before anything is written.

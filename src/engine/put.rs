@@ -9,10 +9,11 @@ use super::edit::{Edit, user_of};
 use super::{Engine, Inner, State};
 use crate::crypto::{Fresh, class_tag, hedge};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{BlobName, InteractionId, RecordId, Timestamp, UserId, UserTag};
+use crate::ids::{BlobName, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::policy::Rules;
 use crate::record::Put;
 use crate::secret::WipeStack;
+use crate::tree::fences::Fences;
 use crate::tree::ordered::{Place, Range};
 use crate::tree::user::{Unborn, UserPage, class_place, record_key, split_record_key};
 use crate::tree::users::{Found, Slot, SlotState, UsersNode, find};
@@ -128,6 +129,20 @@ impl Inner {
         Ok(InteractionId::from_parts(began, random))
     }
 
+    /// An interaction for a put that names none, where one that begins now is fenced: an erase's clock was ahead, and since then somebody
+    /// said that the clock is right.
+    fn behind_fences(
+        &self,
+        put: &Put,
+        (fences, pages, user): (&Fences, &dyn Pages, UserTag),
+        (class, now): (ClassTag, InteractionId),
+    ) -> Result<InteractionId> {
+        if put.interaction.is_some() {
+            return Err(interaction_erased());
+        }
+        self.interaction_at(fences.free_from(pages, user, class, now.began())?)
+    }
+
     fn new_user(&self, user: &UserId, incarnation: u16) -> Result<UserPage> {
         let env = &*self.options.env;
         let now = env.now();
@@ -172,7 +187,7 @@ impl Inner {
                 let page = Unborn::decode(&pages.load(PageKind::Unborn, Some(tag), &page)?)?;
                 let class = class_tag(&page.fence_key, put.class.as_str());
                 if page.fences.refuse(&pages, tag, &page.fence_key, (class, interaction, None), clock.now)? {
-                    return Err(interaction_erased());
+                    interaction = self.behind_fences(put, (&page.fences, &pages, tag), (class, interaction))?;
                 }
                 1
             }
@@ -187,7 +202,7 @@ impl Inner {
                 }
                 let what = (page.class_tag(&put.class), interaction, None);
                 if page.fences.refuse(&pages, tag, &page.fence_key, what, clock.now)? {
-                    return Err(interaction_erased());
+                    interaction = self.behind_fences(put, (&page.fences, &pages, tag), (what.0, interaction))?;
                 }
                 let rules = self.rules(&state, &pages, tag, &page)?;
                 let until = rules.of(&put.class, &put.purpose).and_then(|p| p.until);

@@ -191,7 +191,7 @@ impl Engine {
         let _wiped = WipeStack;
         let inner = &self.inner;
         inner.check_usable()?;
-        self.tend(&mut |_| {})?;
+        inner.tend_first()?;
         let state = inner.state();
         let behind = after.map(|user| inner.user_tag(&state, user));
         let pages = inner.pages();

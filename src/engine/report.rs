@@ -114,7 +114,7 @@ impl Engine {
         let _wiped = WipeStack;
         let inner = &self.inner;
         inner.check_usable()?;
-        self.tend(&mut |_| {})?;
+        inner.tend_first()?;
         let copies = self.copy_status();
         let state = inner.state();
         let pages = inner.pages();

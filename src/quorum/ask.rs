@@ -55,18 +55,11 @@ impl Circle {
         Circle { members, workers: Vec::new() }
     }
 
-    /// Has every member do something; who has not answered when `enough` did, and a little time more, is told as silent.
+    /// Has every member do something; who has not answered when the answers so far are `enough`, or the first `n` have answered, and a
+    /// little time more, is told as silent.
     pub(super) fn ask<T: Send + 'static>(
         &self,
-        enough: usize,
-        act: impl Fn(usize, &dyn Keyholder) -> Result<T> + Send + Sync + 'static,
-    ) -> Vec<Result<T>> {
-        self.ask_until(|answers| answers.iter().flatten().filter(|answer| answer.is_ok()).count() >= enough, act)
-    }
-
-    /// The same, where `enough` says of the answers so far whether they are.
-    pub(super) fn ask_until<T: Send + 'static>(
-        &self,
+        n: usize,
         enough: impl Fn(&[Option<Result<T>>]) -> bool,
         act: impl Fn(usize, &dyn Keyholder) -> Result<T> + Send + Sync + 'static,
     ) -> Vec<Result<T>> {
@@ -95,7 +88,8 @@ impl Circle {
                 Ok((n, answer)) => answers[n] = Some(answer),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
-            if !met && enough(&answers) {
+            // Those behind the first n were replaced: nothing waits for them alone.
+            if !met && (answers.iter().take(n).all(Option::is_some) || enough(&answers)) {
                 met = true;
                 until = until.min(Instant::now() + GRACE);
             }

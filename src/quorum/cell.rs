@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::ask::Circle;
 use super::config::{Config, Ledger, Rule};
 use super::shares::{agreed, completed, split};
+use super::told::{Told, came_back_older};
 use super::{Held, Keyholder, Share};
 use crate::cell::{
     Awaited, Contents, Dealt, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId, RootKey, Statement,
@@ -82,6 +83,10 @@ pub struct QuorumCell {
     short: AtomicBool,
     /// Whether all were there when they were asked last.
     whole: AtomicBool,
+    /// The epoch that keyholders told of, where what is kept here knows of none so late.
+    newer: Mutex<Option<u64>>,
+    /// Whether the store is taken over.
+    takes_over: AtomicBool,
 }
 
 impl std::fmt::Debug for QuorumCell {
@@ -127,6 +132,8 @@ impl QuorumCell {
             last: Mutex::default(),
             short: AtomicBool::new(false),
             whole: AtomicBool::new(false),
+            newer: Mutex::default(),
+            takes_over: AtomicBool::new(false),
         })
     }
 
@@ -179,6 +186,11 @@ impl QuorumCell {
         usize::from(self.quorum.liars)
     }
 
+    /// How many must take a claim.
+    fn most(&self) -> usize {
+        self.t().max(self.n() / 2 + 1)
+    }
+
     /// How many must hold the key to keep before another is destroyed.
     fn wanted(&self) -> usize {
         (self.t() + usize::from(self.margin)).min(self.n())
@@ -205,11 +217,8 @@ impl QuorumCell {
 
     /// Another engine owns the store where more say so than may lie.
     fn check_fenced<T>(&self, answers: &[Result<T>]) -> Result<()> {
-        let mut fenced = answers.iter().take(self.n()).filter_map(|answer| answer.as_ref().err());
-        match fenced.clone().filter(|e| e.kind() == ErrorKind::Fenced).nth(self.f()) {
-            None => Ok(()),
-            Some(_) => Err(fenced.find(|e| e.kind() == ErrorKind::Fenced).map_or_else(unclear, same)),
-        }
+        let errors = answers.iter().take(self.n()).filter_map(|answer| answer.as_ref().err());
+        errors.filter(|e| e.kind() == ErrorKind::Fenced).nth(self.f()).map_or(Ok(()), |e| Err(same(e)))
     }
 
     /// Has the lock of the cell's directory from here on, and knows its store.
@@ -238,12 +247,26 @@ impl QuorumCell {
         (self.change)(&mut |config| ledger.write(config))
     }
 
+    /// Whether what is kept here is what it was; who takes the store over goes on with it all the same, and puts down what it cannot know.
+    fn check_kept(&self) -> Result<()> {
+        let Some(newer) = *locked(&self.newer) else {
+            return Ok(());
+        };
+        if !self.takes_over.load(Ordering::Acquire) {
+            return Err(came_back_older(newer, locked(&self.ledger).highest));
+        }
+        if locked(&self.ledger).come_back(newer) {
+            self.keep_ledger()?;
+        }
+        Ok(())
+    }
+
     fn owner(&self) -> Owner {
         *locked(&self.owner)
     }
 
     fn held(&self, store: StoreId) -> Vec<Result<Held>> {
-        self.circle.ask(self.circle.members.len(), move |_, member| member.load(store))
+        self.circle.ask(self.n(), |_| false, move |_, member| member.load(store))
     }
 
     /// Asks who holds a root key; not all are waited for where enough do.
@@ -253,7 +276,7 @@ impl QuorumCell {
         let enough = |answers: &[Option<Result<Held>>]| {
             answers.iter().take(n).flatten().flatten().filter(|held| holds(held)).count() >= wanted
         };
-        self.circle.ask_until(enough, move |_, member| member.load(store))
+        self.circle.ask(n, enough, move |_, member| member.load(store))
     }
 
     /// Each share is looked at by itself: a wrong one spoils no other, and its keyholder is known.
@@ -303,7 +326,7 @@ impl QuorumCell {
             }
             let (owner, dealt) = (self.owner(), lacking.clone());
             let enough = |answers: &[Option<Result<()>>]| lacking.iter().all(|n| answers[*n].is_some());
-            let answers = self.circle.ask_until(enough, move |n, member| {
+            let answers = self.circle.ask(self.n(), enough, move |n, member| {
                 if dealt.contains(&n) { member.deposit(store, &owner, &shares[n]) } else { Ok(()) }
             });
             let asked: Vec<(usize, Result<()>)> =
@@ -328,17 +351,25 @@ impl QuorumCell {
 
     /// How each keyholder stands towards the root key that `live` names. A look.
     pub fn standing(&self, live: &RootId) -> Vec<Alive> {
+        self.standing_of_all(live).into_iter().take(self.n()).collect()
+    }
+
+    /// The same, and behind them those that were replaced and have not signed yet.
+    pub fn standing_of_all(&self, live: &RootId) -> Vec<Alive> {
         let Some(store) = *locked(&self.store) else {
             return Vec::new();
         };
         let held = self.held(store);
         let sorted = self.sorted(&held);
+        // Where too few have a share of it each is believed.
+        let known = sorted.keys.iter().any(|(key, _)| key.id == *live);
         let standing = |(n, held): (usize, &Result<Held>)| {
             let place = self.circle.members[n].place();
             match held {
                 Err(e) => Alive { place, standing: Standing::Away(e.to_string()), holds: false, committed: 0 },
                 Ok(held) => {
-                    let holds = sorted.holds[n].contains(live);
+                    let has = || held.shares.iter().any(|share| share.id == *live);
+                    let holds = sorted.holds[n].contains(live) || !known && !sorted.liars.contains(&n) && has();
                     let others = held.shares.iter().any(|share| share.id != *live);
                     let standing = match (holds, others) {
                         _ if sorted.liars.contains(&n) => Standing::Lies,
@@ -350,7 +381,7 @@ impl QuorumCell {
                 }
             }
         };
-        held.iter().take(self.n()).enumerate().map(standing).collect()
+        held.iter().enumerate().map(standing).collect()
     }
 
     /// The rule of this cell: threshold, liars, margin.
@@ -359,24 +390,28 @@ impl QuorumCell {
     }
 }
 
-fn same(e: &Error) -> Error {
-    Error::new(e.kind(), e.to_string())
+/// Whether so many of the first `n` did what they were asked.
+fn did<T>(n: usize, needed: usize) -> impl Fn(&[Option<Result<T>>]) -> bool {
+    move |answers| answers.iter().take(n).flatten().filter(|answer| answer.is_ok()).count() >= needed
 }
 
-fn unclear() -> Error {
-    Error::new(ErrorKind::Fenced, "another engine owns the store")
+fn same(e: &Error) -> Error {
+    Error::new(e.kind(), e.to_string())
 }
 
 impl RootCell for QuorumCell {
     fn describe(&self) -> Promise {
         let quorum = locked(&self.ledger).concerned(&self.quorum);
         let (n, t, f) = (quorum.keyholders.len(), quorum.threshold, quorum.liars);
+        let unnamed = locked(&self.ledger).unnamed.map_or(String::new(), |epoch| {
+            format!("; of root keys up to epoch {epoch} keyholders that are not known any more may hold shares: these keys never count as destroyed")
+        });
         Promise {
             kind: "quorum",
             place: format!("{n} keyholders"),
             level: Level::L3,
             statement: format!(
-                "the root key is shared among {n} keyholders, {t} of whom can give it back; it counts as destroyed when {} of them have signed that their share is: then it is gone, if at most {f} of those lied and the others kept no copy of what was overwritten on their media",
+                "the root key is shared among {n} keyholders, {t} of whom can give it back; it counts as destroyed when {} of them have signed that their share is: then it is gone, if at most {f} of those lied and the others kept no copy of what was overwritten on their media{unnamed}",
                 quorum.needed()
             ),
             remnants: false,
@@ -398,20 +433,20 @@ impl RootCell for QuorumCell {
         self.short.load(Ordering::Acquire) && self.whole.load(Ordering::Acquire)
     }
 
+    fn take_over(&self) {
+        self.takes_over.store(true, Ordering::Release);
+    }
+
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.hold(store)?;
-        let (n, needed, asked) = (self.n(), self.t().max(self.n() / 2 + 1), *owner);
-        let enough = move |answers: &[Option<Result<()>>]| {
-            answers.iter().take(n).flatten().filter(|answer| answer.is_ok()).count() >= needed
-        };
+        self.check_kept()?;
+        let (n, needed, asked) = (self.n(), self.most(), *owner);
         // The others learn it with the next request.
-        let mut answers = self.circle.ask_until(enough, move |_, member| member.claim(store, &asked, mark));
+        let mut answers = self.circle.ask(n, did(n, needed), move |_, member| member.claim(store, &asked, mark));
         answers.truncate(n);
         if answers.iter().flatten().count() < needed {
-            let fenced =
-                answers.iter().filter_map(|answer| answer.as_ref().err()).find(|e| e.kind() == ErrorKind::Fenced);
-            let few = || self.few("took the claim of this engine", &answers, needed);
-            return Err(fenced.map_or_else(few, same));
+            self.check_fenced(&answers)?;
+            return Err(self.few("took the claim of this engine", &answers, needed));
         }
         *locked(&self.owner) = *owner;
         Ok(())
@@ -429,8 +464,7 @@ impl RootCell for QuorumCell {
         let deposit = move |n: usize, member: &dyn Keyholder| {
             shares.get(n).map_or(Ok(()), |share| member.deposit(store, &owner, share))
         };
-        let mut answers =
-            self.circle.ask(self.quorum.needed().max(self.wanted()) + self.circle.members.len() - n, deposit);
+        let mut answers = self.circle.ask(n, did(n, self.quorum.needed().max(self.wanted())), deposit);
         answers.truncate(n);
         let taken = answers.iter().flatten().count();
         let fenced = self.check_fenced(&answers);
@@ -454,18 +488,17 @@ impl RootCell for QuorumCell {
         };
         let held = self.held(store);
         let answered = || held.iter().flatten();
-        let owner = answered().filter_map(|held| held.owner).max_by_key(|owner| owner.claim);
-        // As many as may lie are passed over.
-        let mut marks: Vec<u64> = answered().map(|held| held.mark).collect();
-        marks.sort_unstable_by_key(|mark| std::cmp::Reverse(*mark));
-        let mark = marks.get(self.f()).copied().unwrap_or_default();
+        // Who was replaced says nothing of who owns the store.
+        let told = Told::by(&held[..self.n()], (self.most(), self.f()));
+        let Told { owner, doubted, claims, mark, .. } = told;
+        *locked(&self.newer) = Some(told.newest).filter(|newest| locked(&self.ledger).is_older(*newest));
         let epochs = answered().flat_map(|held| held.shares.iter().map(|share| share.id.epoch).chain([held.committed]));
         let epoch = epochs.max().unwrap_or_default();
         let sorted = self.sorted(&held);
         let keys: Vec<RootKey> = sorted.keys.into_iter().map(|(key, _)| key).collect();
         // Nobody has anything, and everybody says so: a store that is not made yet.
         if epoch == 0 && answered().count() == held.len() {
-            return Ok(Contents { keys, epoch, owner, mark, ..Contents::default() });
+            return Ok(Contents { keys, epoch, owner, doubted, claims, mark, ..Contents::default() });
         }
         let silent: Vec<String> = held.iter().filter_map(|held| held.as_ref().err().map(ToString::to_string)).collect();
         if keys.is_empty() {
@@ -483,9 +516,8 @@ impl RootCell for QuorumCell {
                 ),
             ));
         }
-        let unheard = (!silent.is_empty())
-            .then(|| (silent.join("; "), answered().map(|held| held.committed).max().unwrap_or_default()));
-        Ok(Contents { store: Some(store), keys, epoch, unheard, owner, mark })
+        let unheard = (!silent.is_empty()).then(|| (silent.join("; "), told.ended));
+        Ok(Contents { store: Some(store), keys, epoch, unheard, owner, doubted, claims, mark })
     }
 
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
@@ -536,7 +568,7 @@ impl RootCell for QuorumCell {
             }
             statement.verify().map(|()| statement)
         };
-        let answers = self.circle.ask(needed, retire);
+        let answers = self.circle.ask(n, did(self.circle.members.len(), needed), retire);
         self.check_fenced(&answers)?;
         self.whole.store(answers.iter().take(n).all(Result::is_ok), Ordering::Release);
         if answers.iter().all(Result::is_err) {
@@ -560,7 +592,8 @@ impl RootCell for QuorumCell {
     }
 
     fn unfinished(&self) -> Vec<Dealt> {
-        let over = locked(&self.ledger).unfinished(&self.quorum);
+        let running = locked(&self.running).map(|id| id.epoch);
+        let over = locked(&self.ledger).unfinished(&self.quorum, running);
         over.into_iter().map(|(epoch, quorum)| Dealt { epoch, quorum }).collect()
     }
 

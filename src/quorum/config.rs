@@ -78,6 +78,10 @@ pub struct Config {
     pub statements: Vec<Said>,
     /// Root keys whose deposit failed: what some keyholder took of them is to be destroyed.
     pub failed: Vec<Failed>,
+    /// The highest epoch of which shares were dealt or kept; none where it was never written down.
+    pub highest: Option<u64>,
+    /// The last epoch of which keyholders that are not named here may hold shares: what is kept here came back older than it was.
+    pub unnamed: Option<u64>,
 }
 
 /// A keyholder that was replaced, until it has said that it holds nothing any more.
@@ -158,6 +162,17 @@ pub(super) struct Ledger {
     own: BTreeSet<RootId>,
     /// Those of this directory whose deposit failed, and which therefore no head bears.
     failed: BTreeSet<RootId>,
+    /// See [`Config::highest`].
+    pub(super) highest: Option<u64>,
+    /// See [`Config::unnamed`].
+    pub(super) unnamed: Option<u64>,
+}
+
+/// Keys of keyholders that nobody knows: it takes their statements as well, and they never come.
+fn stranger(n: u8) -> Signer {
+    let mut key = *b"a keyholder that is not named   ";
+    key[30..].copy_from_slice(&[b'0' + n / 10, b'0' + n % 10]);
+    key
 }
 
 fn bad(what: &str) -> Error {
@@ -194,6 +209,8 @@ impl Ledger {
             said: config.statements.iter().map(said).collect::<Result<_>>()?,
             own: BTreeSet::new(),
             failed: config.failed.iter().map(failed).collect::<Result<_>>()?,
+            highest: config.highest,
+            unnamed: config.unnamed,
         })
     }
 
@@ -215,12 +232,34 @@ impl Ledger {
         config.statements = self.said.values().map(Said::new).collect();
         let failed = |id: &RootId| Failed { epoch: id.epoch, attempt: data_encoding::HEXLOWER.encode(&id.attempt) };
         config.failed = self.failed.iter().rev().take(FAILED_MAX).map(failed).collect();
+        // Neither goes down, whoever else wrote meanwhile.
+        config.highest = config.highest.max(self.highest);
+        config.unnamed = config.unnamed.max(self.unnamed);
+    }
+
+    /// Whether keyholders that tell of an epoch tell of one that is not known here.
+    pub(super) fn is_older(&self, epoch: u64) -> bool {
+        self.highest.is_some_and(|highest| highest < epoch)
+    }
+
+    /// Takes into account that others may hold shares of the epochs up to this one. Says whether that must be kept first.
+    pub(super) fn come_back(&mut self, epoch: u64) -> bool {
+        let known = self.unnamed.is_some_and(|known| known >= epoch);
+        self.unnamed = self.unnamed.max(Some(epoch));
+        self.raise(epoch) || !known
+    }
+
+    /// Of an epoch shares are about to be dealt or kept. Says whether that must be kept first.
+    fn raise(&mut self, epoch: u64) -> bool {
+        let known = self.highest.is_some_and(|highest| highest >= epoch);
+        self.highest = self.highest.max(Some(epoch));
+        !known
     }
 
     /// Before the first share of a root key of `epoch` goes out to `members`. Says whether something changed that must be kept first.
     pub(super) fn begin(&mut self, epoch: u64, members: &[Signer]) -> bool {
         let members: BTreeSet<Signer> = members.iter().copied().collect();
-        let mut changed = false;
+        let mut changed = self.raise(epoch);
         for gone in self.left.iter_mut().filter(|gone| gone.until.is_none()) {
             gone.until = Some(epoch);
             changed = true;
@@ -248,7 +287,7 @@ impl Ledger {
             let keys = members.iter().copied().chain(left).collect();
             self.dealt.push(Entry { from: 0, until: None, keys });
         }
-        let mut changed = false;
+        let mut changed = self.raise(epoch);
         let runs = |entry: &&mut Entry| entry.from <= epoch && entry.until.is_none_or(|until| until > epoch);
         for entry in self.dealt.iter_mut().filter(runs) {
             let before = entry.keys.len();
@@ -270,13 +309,18 @@ impl Ledger {
         all
     }
 
-    /// The last epoch of each group that is over and not known to be gone, and who was dealt shares of it.
-    pub(super) fn unfinished(&self, quorum: &Quorum) -> Vec<(u64, Quorum)> {
+    /// The last epoch of each group that is over, before the running one, and not known to be gone, and who was dealt shares of it.
+    pub(super) fn unfinished(&self, quorum: &Quorum, running: Option<u64>) -> Vec<(u64, Quorum)> {
         let over = |entry: &Entry| {
             let keyholders = entry.keys.iter().copied().collect();
             entry.until.map(|until| (until - 1, Quorum { keyholders, ..quorum.clone() }))
         };
-        self.dealt.iter().filter_map(over).collect()
+        let is_before = |(epoch, _): &(u64, Quorum)| running.is_none_or(|running| *epoch < running);
+        let strangers = self.unnamed.map(|epoch| {
+            let last = running.map_or(epoch, |running| epoch.min(running.saturating_sub(1)));
+            (last, Quorum { keyholders: (1..=quorum.threshold).map(stranger).collect(), ..quorum.clone() })
+        });
+        self.dealt.iter().filter_map(over).filter(is_before).chain(strangers).collect()
     }
 
     /// What is missing before every epoch below `keep` is final, as it was taken down last.
@@ -319,7 +363,7 @@ impl Ledger {
         let gone = |entry: &Entry| entry.is_gone(quorum, keep, &self.said);
         // What has not ended yet has nothing to be gone.
         let ended = |entry: &Entry| entry.from < keep.epoch;
-        let all_gone = self.dealt.iter().all(|entry| !ended(entry) || gone(entry));
+        let all_gone = self.unnamed.is_none() && self.dealt.iter().all(|entry| !ended(entry) || gone(entry));
         let over = |entry: &Entry| entry.until.is_some_and(|until| until <= keep.epoch);
         let whether: Vec<bool> = self.dealt.iter().map(|entry| over(entry) && gone(entry)).collect();
         let before = (self.dealt.len(), self.failed.len(), self.settled);

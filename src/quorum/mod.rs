@@ -1,6 +1,6 @@
 //! The root key shared among keyholders: t of n shares give it back, fewer say nothing, and it is gone when n - t + 1 are.
 //!
-//! Data flows: the engine's cell ([`QuorumCell`]) splits a key (`shares`), and asks every keyholder at once (`ask`). A keyholder is a
+//! Data flows: the engine's cell ([`QuorumCell`]) splits a key (`shares`), asks every keyholder at once (`ask`), and weighs what they tell (`told`). A keyholder is a
 //! [`Holder`] in this process, or one behind a connection (`net`), which serves such a holder elsewhere.
 //!
 //! Invariants. A share leaves the engine only to its keyholder, and only after a handshake whose keys are gone behind it. Every candidate
@@ -13,6 +13,7 @@ mod config;
 mod holder;
 pub mod net;
 mod shares;
+mod told;
 
 pub use cell::{Alive, QuorumCell, Standing};
 pub use config::{Config, Dealt, Failed, Left, MARGIN, Member, Rule};

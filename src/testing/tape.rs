@@ -241,6 +241,9 @@ impl RootCell for HoardingCell {
     fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
         self.cell.ready(keep, next)
     }
+    fn take_over(&self) {
+        self.cell.take_over();
+    }
     fn unfinished(&self) -> Vec<crate::cell::Dealt> {
         self.cell.unfinished()
     }

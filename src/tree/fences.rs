@@ -261,6 +261,28 @@ impl Fences {
         Ok(false)
     }
 
+    /// The first time from `ms` on that no range of the class fences for good.
+    pub(crate) fn free_from(
+        &self,
+        pages: &dyn Pages,
+        owner: UserTag,
+        class: ClassTag,
+        mut ms: Timestamp,
+    ) -> Result<Timestamp> {
+        let place = Fences::place(owner);
+        loop {
+            let mut last = None;
+            for line in [None, Some(class)] {
+                let range = self.range_at(pages, place, (RANGE, line), ms.0)?;
+                last = last.max(range.map(|(_, end)| end).filter(|end| *end >= ms.0));
+            }
+            match last.and_then(|last| last.checked_add(1)) {
+                Some(next) => ms = Timestamp(next),
+                None => return Ok(ms),
+            }
+        }
+    }
+
     /// Takes back the ranges of doubt that a put goes into by a clock that shows `now`, where theirs was ahead by more than clocks are.
     pub(crate) fn clear_doubt(
         &mut self,

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use keyfall::engine::Geometry;
-use keyfall::store::{MemoryStore, Store};
+use keyfall::store::{Cursor, MemoryStore, SledStore, Store};
 use keyfall::{Class, Scope};
 
 use crate::command_line::Cli;
@@ -67,4 +67,33 @@ fn a_backup_that_is_damaged_or_of_another_store_is_told_as_that() {
     }
     std::fs::write(&log, whole).unwrap();
     cli.ok(&["check", "store", "bk"]);
+}
+
+/// `kill -9` left a store without a head; the next try was refused, since there was a store.
+#[test]
+fn a_restore_that_was_cut_short_goes_on() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"recording");
+    cli.ok(&["backup", "store", "bk"]);
+    {
+        let (from, into) = (SledStore::look(&cli.path("bk")).unwrap(), SledStore::create(&cli.path("new")).unwrap());
+        let (names, next) = from.names(Cursor::default(), 10_000).unwrap();
+        assert!(next.is_none());
+        for name in names {
+            let blob = from.get(&name).unwrap().unwrap();
+            into.put(&[(name, blob)]).unwrap();
+        }
+    }
+    let told = cli.fails(5, &["list", "new", "--cell", "store.cell"]);
+    assert!(told.contains("where a restore was cut short, give it once more"), "{told}");
+    let restore = ["restore", "--cell", "store.cell", "--into", "new", "bk"];
+    // One that fails leaves what is there.
+    cli.ok(&["init", "other", "--accept-remnants"]);
+    cli.ok(&["backup", "other", "foreign"]);
+    cli.fails(6, &["restore", "--cell", "store.cell", "--into", "new", "foreign"]);
+    cli.ok(&restore);
+    assert_eq!(cli.run(&["get", "new", &id, "--cell", "store.cell"]).stdout, b"recording");
+    // A store that is whole is not built over.
+    cli.fails(1, &restore);
+    assert_eq!(cli.run(&["get", "new", &id, "--cell", "store.cell"]).stdout, b"recording");
 }

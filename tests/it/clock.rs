@@ -94,6 +94,64 @@ fn one_erase_by_a_clock_that_is_ahead_blocks_no_put_when_it_is_right_again() {
     }
 }
 
+/// One commit by a clock thirty days ahead: an erase after it was right again fenced thirty days to come.
+#[test]
+fn a_commit_by_a_clock_that_was_ahead_lets_no_erase_fence_what_is_to_come() {
+    for (seed, ahead) in [HOUR, 12 * HOUR, 30 * DAY].into_iter().enumerate() {
+        for restarts in [false, true] {
+            let mut world = World::new(25 + seed as u64, SMALL);
+            let before = world.put("ada", Class::audio(), b"before");
+            let set = |world: &mut World, ms| {
+                world.wrong_by(ms);
+                if restarts {
+                    world.closed_for(10);
+                }
+            };
+            set(&mut world, ahead);
+            world.put("ben", Class::audio(), b"ahead");
+            set(&mut world, 0);
+            world.engine().erase(audio_of("ada")).unwrap();
+            world.pass(HOUR / 2);
+            // A device whose clock was right all the time, and the engine's own.
+            let late = world.put_began("ada", Class::audio(), HOUR / 4).unwrap();
+            let own = world.put("ada", Class::audio(), b"after");
+            assert!(
+                own.interaction().began().0.abs_diff(world.env.now().0) <= HOUR as u64,
+                "ids tell the time: {ahead}"
+            );
+            // What was erased stays erased.
+            assert_eq!(kind(world.put_began("ada", Class::audio(), HOUR)), ErrorKind::Erased);
+            let again = Put::new(user("ada"), Class::audio()).interaction(before.interaction());
+            assert_eq!(kind(world.engine().put(again, &b"late"[..])), ErrorKind::Erased);
+            for time in [DAY, YEAR] {
+                world.pass(time);
+                for id in [&late, &own] {
+                    assert!(read(world.engine(), id).is_ok());
+                    let more = Put::new(user("ada"), Class::audio()).interaction(id.interaction());
+                    world.engine().put(more, &b"more"[..]).unwrap();
+                }
+                assert_eq!(kind(read(world.engine(), &before)), ErrorKind::Erased);
+            }
+        }
+    }
+}
+
+#[test]
+fn who_says_that_the_clock_is_right_has_ids_tell_the_time_again() {
+    let world = World::new(29, SMALL);
+    world.put("ada", Class::audio(), b"before");
+    world.wrong_by(30 * DAY);
+    world.put("ben", Class::audio(), b"ahead");
+    world.engine().erase(audio_of("ada")).unwrap();
+    world.wrong_by(0);
+    world.engine().trust_clock().unwrap();
+    let id = world.put("carl", Class::audio(), b"after");
+    assert!(id.interaction().began().0.abs_diff(world.env.now().0) <= HOUR as u64);
+    // Whose past was erased up to a time to come begins after that.
+    let id = world.put("ada", Class::audio(), b"after");
+    assert_eq!(read(world.engine(), &id).unwrap(), b"after");
+}
+
 #[test]
 fn what_was_put_by_a_clock_that_is_ahead_is_erased_for_good() {
     let world = World::new(20, SMALL);

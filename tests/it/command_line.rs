@@ -331,6 +331,18 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn tend_fails_where_the_store_does_not_own_its_cell() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    cli.ok(&["backup", "store", "bk"]);
+    let told = cli.fails(11, &["tend", "bk", "--cell", "store.cell"]);
+    assert!(told.contains("--take-over"), "{told}");
+    // What merely begins with it goes on.
+    assert!(cli.ok(&["report", "bk", "--user", "ada", "--cell", "store.cell"]).contains("ada"));
+    cli.ok(&["tend", "store"]);
+}
+
+#[test]
 fn time_ranges_from_the_command_line() {
     let cli = Cli::new();
     let id = cli.put("ada", "audio", b"now");

@@ -82,6 +82,19 @@ fn a_child_that_goes_leaves_its_parents_store_and_cell_as_they_are() {
     }
 }
 
+/// The number of a process that ended is given again: it alone does not tell who opened a store.
+#[test]
+fn a_child_that_came_to_its_parents_number_is_told_by_when_it_was_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = make(dir.path(), Keeper::ByHand);
+    let number = std::process::id();
+    as_a_forked_child(|| {
+        assert_eq!(std::process::id(), number);
+        assert_eq!(kind(engine.list(&Query::default())), ErrorKind::Refused);
+    });
+    engine.list(&Query::default()).unwrap();
+}
+
 #[test]
 fn a_child_opens_a_store_of_its_own() {
     let dir = tempfile::tempdir().unwrap();

@@ -113,8 +113,12 @@ impl Place {
     }
 
     fn open(&self) -> Result<Engine> {
+        self.open_as(OpenAs::Owner)
+    }
+
+    fn open_as(&self, open_as: OpenAs) -> Result<Engine> {
         let store = SledStore::open(Path::new(&self.at("store")))?;
-        let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+        let options = Options { keeper: Keeper::ByHand, open_as, ..Options::default() };
         Engine::open(Arc::new(store), Arc::new(self.cell()), options)
     }
 
@@ -291,7 +295,7 @@ fn two_killed_and_started_at_any_moment_lose_nothing() {
 
 #[test]
 fn with_three_lost_it_says_so_and_nothing_else_is_damaged() {
-    let mut place = Place::new(5, 3, 1);
+    let mut place = Place::with_margin(5, 3, 1, 0);
     let engine = place.open().unwrap();
     let id = put(&engine, "ada");
     for n in [0, 2, 3] {
@@ -301,6 +305,8 @@ fn with_three_lost_it_says_so_and_nothing_else_is_damaged() {
     assert!(e.kind() == ErrorKind::Io && e.to_string().contains("2 of 5 keyholders"), "{e}");
     assert_eq!(read(&engine, &id).unwrap(), b"ada", "nothing was erased, and reading goes on");
     drop(engine);
+    let told = ok(&["keyholder", "status", &place.at("store")]);
+    assert!(told.contains("root key of epoch 1: held by 2 of 5, 3 are needed, so it cannot be had"), "{told}");
     let e = place.open().unwrap_err();
     assert!(e.to_string().contains("the root key cannot be had") && e.to_string().contains("3 are needed"), "{e}");
     place.keyholders[2].start();
@@ -474,6 +480,21 @@ fn one_that_is_there_and_silent_holds_up_nobody_for_long() {
 }
 
 #[test]
+fn one_that_was_replaced_and_is_silent_holds_up_nobody() {
+    let place = Place::new(5, 3, 1);
+    let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
+    put(&place.open().unwrap(), "ada");
+    place.keyholders[0].stop(true);
+    let _fresh = replaced(&place, engine_key.trim(), "kh-new");
+    let began = Instant::now();
+    let engine = place.open().unwrap();
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    engine.status().unwrap();
+    drop(engine);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
     let mut place = Place::new(5, 3, 1);
     let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
@@ -561,29 +582,31 @@ fn a_stranger_is_not_heard_and_another_exchange_not_agreed_on() {
 }
 
 #[test]
-fn with_exactly_as_many_as_are_needed_an_erase_waits_and_status_says_so() {
+fn with_exactly_as_many_as_are_needed_an_erase_changes_nothing_and_status_says_so() {
     let mut place = Place::new(5, 3, 1);
     let engine = place.open().unwrap();
     let (ada, stays) = (put(&engine, "ada"), put(&engine, "stays"));
     place.keyholders[3].kill();
     place.keyholders[4].kill();
-    let done = engine.erase(Erase::new(Scope::user(user("ada"))).certified(Request::default())).unwrap();
-    assert!(!done.retirement.unwrap().is_final());
-    let pending = done.certificate.unwrap().sign().unwrap();
-    assert_eq!(kind(read(&engine, &ada)), ErrorKind::Erased);
-    assert!(engine.status().unwrap().unsettled.unwrap().contains("pending: 0 of 4"));
+    let e = engine.erase(Scope::user(user("ada"))).unwrap_err();
+    assert!(e.kind() == ErrorKind::Io && e.to_string().contains("nothing was changed"), "{e}");
+    assert_eq!(read(&engine, &ada).unwrap(), b"ada");
     drop(engine);
     let told = ok(&["keyholder", "status", &place.at("store")]);
     assert!(
-        told.contains("held by 3 of 5, 3 are needed, none may be lost; nothing is destroyed before more hold it"),
+        told.contains(
+            "of epoch 1: held by 3 of 5, 3 are needed, none may be lost; nothing is destroyed before more hold it"
+        ),
         "{told}"
     );
     // The last two come back, and one of the three is lost: four of five are well, and everything is there.
     place.keyholders[3].start();
     place.keyholders[4].start();
     let engine = place.open().unwrap();
+    let certificate = certified(&engine, "ada");
+    assert_eq!(grade(&engine, &certificate), Grade::Final);
     assert_eq!(engine.status().unwrap().unsettled, None);
-    assert_eq!(grade(&engine, &engine.upgrade(&pending, None).unwrap()), Grade::Final);
+    assert_eq!(kind(read(&engine, &ada)), ErrorKind::Erased);
     drop(engine);
     place.keyholders[2].kill();
     let told = ok(&["keyholder", "status", &place.at("store")]);
@@ -595,7 +618,7 @@ fn with_exactly_as_many_as_are_needed_an_erase_waits_and_status_says_so() {
 /// epoch alone, said final.
 #[test]
 fn an_epoch_is_final_by_its_own_keyholders_and_not_by_those_of_a_later_one() {
-    let mut place = Place::new(5, 3, 1);
+    let mut place = Place::with_margin(5, 3, 1, 0);
     let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
     let engine = place.open().unwrap();
     put(&engine, "x");
@@ -662,9 +685,106 @@ fn of_two_that_left_one_place_each_is_asked_until_it_has_signed_itself() {
     assert_eq!((shares_in(&second.dir).len(), shares_in(&third.dir).len()), (0, 1));
 }
 
+/// A machine was restored from a backup: its list named two keyholders that had been replaced since, and an erase was final while three of
+/// those that held shares of the old key had not been asked.
+#[test]
+fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
+    let place = Place::new(5, 3, 1);
+    let (store, engine_key) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
+    let engine = place.open().unwrap();
+    let stays = put(&engine, "stays");
+    put(&engine, "ada");
+    drop(engine);
+    let list = Path::new(&place.at("store.cell")).join("quorum.json");
+    let older = std::fs::read(&list).unwrap();
+    let mut fresh = Vec::new();
+    for number in ["4", "5"] {
+        let mut keyholder = Keyholder::make(Path::new(&place.at(&format!("kh-new{number}"))), engine_key.trim());
+        let member = keyholder.start_anew();
+        ok(&["keyholder", "replace", &store, "--number", number, "--with", &member]);
+        fresh.push(keyholder);
+    }
+    let newest = std::fs::read(&list).unwrap();
+    std::fs::write(&list, &older).unwrap();
+    let e = place.open().unwrap_err();
+    assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("put back the newest quorum.json"), "{e}");
+    assert_eq!(read(&place.open_as(OpenAs::ReadOnly).unwrap(), &stays).unwrap(), b"stays");
+    ok(&["list", &store]);
+    std::fs::write(&list, newest).unwrap();
+    assert_eq!(place.open().unwrap().read_only(), None);
+    // Taken over as it is, it says what it cannot know, for good.
+    std::fs::write(&list, &older).unwrap();
+    let engine = place.open_as(OpenAs::TakeOver).unwrap();
+    let certificate = certified(&engine, "ada");
+    assert_eq!(grade(&engine, &certificate), Grade::Pending);
+    assert!(fresh.iter().all(|keyholder| !shares_in(&keyholder.dir).is_empty()), "they were not asked");
+    drop(engine);
+    let engine = place.open().unwrap();
+    assert!(!engine.rekey().unwrap().is_final());
+    assert!(engine.status().unwrap().unsettled.unwrap().contains("pending"));
+    assert_eq!(grade(&engine, &engine.upgrade(&certificate, None).unwrap()), Grade::Pending);
+    assert!(engine.promise().statement.contains("not known any more"));
+    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+}
+
+/// Has a keyholder's directory tell of a claim that no engine made.
+fn lies_about_the_owner(keyholder: &Keyholder, store: keyfall::ids::StoreId) {
+    let lie = keyfall::cell::Owner { instance: [9; 16], claim: u64::MAX, token: [9; 16] };
+    let env: SharedEnv = Arc::new(System);
+    let holder = keyfall::testing::holder(&keyholder.dir, 1, &env);
+    keyfall::quorum::Keyholder::claim(&holder, store, &lie, u64::MAX).unwrap();
+}
+
+#[test]
+fn neither_one_that_lies_nor_one_that_was_replaced_says_who_owns_the_store() {
+    let mut place = Place::new(5, 3, 1);
+    let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
+    let store = place.open().unwrap().id();
+    place.keyholders[0].kill();
+    let _fresh = replaced(&place, engine_key.trim(), "kh-new");
+    place.keyholders[1].kill();
+    for n in [0, 1] {
+        lies_about_the_owner(&place.keyholders[n], store);
+        place.keyholders[n].start();
+    }
+    let engine = place.open().unwrap();
+    assert_eq!(engine.read_only(), None);
+    put(&engine, "ada");
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    drop(engine);
+    ok(&["put", &place.at("store"), "--user", "ben", "--class", "audio", "--take-over", "Cargo.toml"]);
+    assert_eq!(place.open().unwrap().read_only(), None);
+}
+
+#[test]
+fn one_that_was_replaced_and_moved_is_asked_where_it_is_now() {
+    let mut place = Place::new(5, 3, 1);
+    let (store, engine_key) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
+    put(&place.open().unwrap(), "x");
+    place.keyholders[0].kill();
+    let _fresh = replaced(&place, engine_key.trim(), "kh-new");
+    place.keyholders[0].address = "127.0.0.1:0".into();
+    let line = place.keyholders[0].start();
+    let (key, there) = line.split_once('@').unwrap();
+    let told = ok(&["keyholder", "status", &store]);
+    assert!(told.contains(key) && told.contains("no share from before epoch 2; it is away"), "{told}");
+    assert!(ok(&["keyholder", "status", &store, "--json"]).contains("\"leaving\""));
+    let (done, text) = crate::support::run(&["keyholder", "move", &store, key, &place.keyholders[1].address]);
+    assert!(!done && text.contains("pinned"), "{text}");
+    ok(&["keyholder", "move", &store, key, there]);
+    let told = ok(&["keyholder", "status", &store]);
+    assert!(told.contains("it is there, and `tend` asks it"), "{told}");
+    ok(&["tend", &store]);
+    assert_eq!(leaving(&place), 0);
+    assert!(shares_in(&place.keyholders[0].dir).is_empty());
+    assert!(!ok(&["keyholder", "status", &store]).contains(key));
+    let (done, text) = crate::support::run(&["keyholder", "move", &store, key, there]);
+    assert!(!done && text.contains("no keyholder of the store has this key"), "{text}");
+}
+
 #[test]
 fn what_one_signed_that_was_replaced_is_not_forgotten() {
-    let mut place = Place::new(5, 3, 1);
+    let mut place = Place::with_margin(5, 3, 1, 0);
     let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
     let engine = place.open().unwrap();
     put(&engine, "x");
@@ -730,7 +850,7 @@ fn a_keyholder_that_has_another_address_is_moved_by_one_command() {
     fails(&["keyholder", "move", &store, "2", "127.0.0.1:1"], "cannot be reached");
     fails(&["keyholder", "move", &store, "9", &there], "no keyholder 9");
     fails(&["keyholder", "move", &store, "2", "somewhere"], "HOST:PORT");
-    fails(&["keyholder", "move", &store, "two", &there], "is no number");
+    fails(&["keyholder", "move", &store, "two", &there], "no number, and no keyholder's key");
     ok(&["keyholder", "move", &store, "2", &there]);
     assert_eq!(place.standing(), vec![Standing::Whole; 3]);
     assert_eq!(read(&place.open().unwrap(), &id).unwrap(), b"ada");

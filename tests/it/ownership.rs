@@ -92,7 +92,7 @@ fn a_look_into_a_backup_leaves_a_newer_root_key_alone() {
         let look = open(&world, backup.clone(), open_as).unwrap();
         assert_eq!(users(&look), ["ada", "bob"], "the root key of the backup is there still");
         assert!(look.read_only().is_some());
-        look.tend(&mut |_| {}).unwrap();
+        assert_eq!(kind(look.tend(&mut |_| {})), ErrorKind::Fenced, "what is due is not done, and that is said");
         look.users(None, 10).unwrap();
         look.report(&user("ada")).unwrap();
         look.status().unwrap();
@@ -170,6 +170,59 @@ fn what_a_restore_builds_is_read_only_until_it_is_taken_over() {
     assert!(again.read_only().is_none(), "it is the owner from now on");
     assert_eq!(users(&again), ["bob"]);
     assert_eq!(kind(open(&world, world.store.clone(), OpenAs::Owner)), ErrorKind::Refused);
+}
+
+/// A cell that another engine claims right after it was read.
+struct Raced {
+    cell: Arc<HoardingCell>,
+    rival: keyfall::cell::MemoryCell,
+    armed: AtomicBool,
+}
+
+impl RootCell for Raced {
+    fn describe(&self) -> Promise {
+        self.cell.describe()
+    }
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.cell.claim(store, owner, mark)
+    }
+    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
+        self.cell.deposit(store, id, key)
+    }
+    fn load(&self) -> Result<Contents> {
+        let contents = self.cell.load()?;
+        if self.armed.swap(false, Ordering::SeqCst) {
+            let claim = contents.owner.map_or(0, |owner| owner.claim) + 1;
+            let rival = Owner { instance: [3; 16], claim, token: [4; 16] };
+            self.rival.claim(contents.store.unwrap(), &rival, contents.mark)?;
+        }
+        Ok(contents)
+    }
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
+        self.cell.retire(keep, proof)
+    }
+}
+
+#[test]
+fn a_claim_that_came_in_between_ends_an_opening_and_no_take_over() {
+    let world = World::new(31, SMALL);
+    let memory = keyfall::cell::MemoryCell::new();
+    let rival = memory.handle();
+    let cell =
+        Arc::new(Raced { cell: Arc::new(HoardingCell::new(Arc::new(memory))), rival, armed: AtomicBool::new(false) });
+    let store = Arc::new(MemoryStore::new());
+    let as_cell = || Arc::clone(&cell) as Arc<dyn RootCell>;
+    drop(Engine::init(store.clone(), as_cell(), world.options.clone()).unwrap());
+    let open = |open_as| Engine::open(store.clone(), as_cell(), Options { open_as, ..world.options.clone() });
+    cell.armed.store(true, Ordering::SeqCst);
+    assert_eq!(kind(open(OpenAs::Owner)), ErrorKind::Fenced);
+    assert!(open(OpenAs::Owner).unwrap().read_only().is_some());
+    cell.armed.store(true, Ordering::SeqCst);
+    let engine = open(OpenAs::TakeOver).unwrap();
+    engine.put(Put::new(user("ada"), Class::audio()), &b"hers"[..]).unwrap();
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    drop(engine);
+    assert!(open(OpenAs::Owner).unwrap().read_only().is_none());
 }
 
 /// A byte-for-byte copy of a directory has the same marker. The claim that both sides counted tells which one is current.

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use keyfall::cell::{Durable, Owner, Retirement, RootCell, RootId, Statement};
 use keyfall::crypto::Key;
+use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::{SharedEnv, System};
 use keyfall::ids::StoreId;
 use keyfall::quorum::{Held, Holder, Keyholder, QuorumCell, Share, Standing};
-use keyfall::{Error, ErrorKind, Result};
+use keyfall::store::MemoryStore;
+use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Result, Scope};
 
-use crate::support::kind;
+use crate::support::{SMALL, kind, user};
 
 const STORE: StoreId = StoreId([7; 16]);
 
@@ -242,18 +244,23 @@ fn nothing_is_destroyed_before_one_more_than_is_needed_holds_the_next_key() {
     let place = Place::new(5, 3, 1);
     let cell = place.made();
     place.away(&[3, 4]);
+    // A head that was published under it would open with it alone.
+    let e = deposit(&cell, id(2, 1)).unwrap_err();
+    assert!(e.kind() == ErrorKind::Io && e.to_string().contains("nothing was changed"), "{e}");
+    place.away(&[4]);
     deposit(&cell, id(2, 2)).unwrap();
+    place.away(&[3, 4]);
     let retired = retire(&cell, id(2, 2));
     assert_eq!((stated(&retired), retired.is_final()), ((0, 4), false));
     assert_eq!(place.epochs()[..3], vec![vec![1, 2]; 3], "the old key is as safe as it was");
-    // The third breaks down, the others are back: the old key can be had.
-    place.away(&[2]);
-    let keys = place.cell(Some(STORE)).load().unwrap().keys;
-    assert_eq!(keys.iter().map(|key| key.id).collect::<Vec<_>>(), vec![id(1, 1)]);
     let restarted = place.cell(Some(STORE));
     assert!(!retire(&restarted, id(2, 2)).is_final());
     assert_eq!(place.epochs()[0], vec![1, 2]);
-    // It is well again: with it the two that were away are dealt their shares, and the erase becomes final.
+    // The third breaks down, the others are back: the old key can be had.
+    place.away(&[2]);
+    let keys = place.cell(Some(STORE)).load().unwrap().keys;
+    assert!(keys.iter().any(|key| key.id == id(1, 1)));
+    // It is well again: with it the one that was away is dealt its share, and the erase becomes final.
     place.away(&[]);
     let retired = retire(&restarted, id(2, 2));
     assert_eq!(stated(&retired), (5, 4));
@@ -342,6 +349,163 @@ fn keyholders_are_told_the_commit_that_is_durable() {
     assert_eq!(place.cell(Some(STORE)).load().unwrap().mark, 0);
     cell.claim(STORE, &owner(1, 1), 77).unwrap();
     assert_eq!(place.cell(Some(STORE)).load().unwrap().mark, 77);
+}
+
+/// A keyholder that is away, or tells of an owner that it made up.
+struct Teller {
+    inner: Holder,
+    away: AtomicBool,
+    tells: Mutex<Option<Owner>>,
+}
+
+impl Teller {
+    fn there(&self) -> Result<&Holder> {
+        if self.away.load(Ordering::SeqCst) { Err(Error::new(ErrorKind::Io, "it is away")) } else { Ok(&self.inner) }
+    }
+}
+
+impl Keyholder for Teller {
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+    fn key(&self) -> [u8; 32] {
+        self.inner.key()
+    }
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.there()?.claim(store, owner, mark)
+    }
+    fn deposit(&self, store: StoreId, owner: &Owner, share: &Share) -> Result<()> {
+        self.there()?.deposit(store, owner, share)
+    }
+    fn load(&self, store: StoreId) -> Result<Held> {
+        let mut held = self.there()?.load(store)?;
+        held.owner = self.tells.lock().unwrap().or(held.owner);
+        Ok(held)
+    }
+    fn retire(&self, store: StoreId, owner: &Owner, keep: &RootId, given: &[RootId], mark: u64) -> Result<Statement> {
+        self.there()?.retire(store, owner, keep, given, mark)
+    }
+}
+
+/// A store whose root key is spread over such.
+struct Spread {
+    _dir: tempfile::TempDir,
+    tellers: Vec<Arc<Teller>>,
+    rule: (u8, u8),
+    store: Arc<MemoryStore>,
+    id: Option<StoreId>,
+}
+
+impl Spread {
+    fn new(n: usize, threshold: u8, liars: u8) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let teller = |n: usize| {
+            let env: SharedEnv = Arc::new(System);
+            let inner = keyfall::testing::holder(&dir.path().join(format!("kh{n}")), n as u8 + 1, &env);
+            Arc::new(Teller { inner, away: AtomicBool::new(false), tells: Mutex::default() })
+        };
+        let tellers = (0..n).map(teller).collect();
+        let store = Arc::new(MemoryStore::new());
+        let mut spread = Spread { _dir: dir, tellers, rule: (threshold, liars), store, id: None };
+        let engine = Engine::init(spread.store.clone(), spread.cell(), options(OpenAs::Owner)).unwrap();
+        spread.id = Some(engine.id());
+        spread
+    }
+
+    fn cell(&self) -> Arc<dyn RootCell> {
+        let members = self.tellers.iter().map(|teller| Arc::clone(teller) as Arc<dyn Keyholder>).collect();
+        Arc::new(QuorumCell::in_process(members, self.rule, self.id, Arc::new(System)).unwrap())
+    }
+
+    fn open(&self, open_as: OpenAs) -> Result<Engine> {
+        Engine::open(self.store.clone(), self.cell(), options(open_as))
+    }
+
+    /// Opens it, and puts and erases as its owner.
+    fn works(&self, open_as: OpenAs) {
+        let engine = self.open(open_as).unwrap();
+        assert_eq!(engine.read_only(), None);
+        engine.put(Put::new(user("ada"), Class::audio()), &b"hers"[..]).unwrap();
+        assert!(engine.erase(Scope::class(user("ada"), Class::audio())).unwrap().finality.is_final());
+    }
+
+    fn away(&self, away: &[usize]) {
+        self.tellers.iter().enumerate().for_each(|(n, one)| one.away.store(away.contains(&n), Ordering::SeqCst));
+    }
+
+    /// Whom a keyholder knows as the owner, whatever it tells.
+    fn owner(&self, n: usize) -> Owner {
+        self.tellers[n].inner.load(self.id.unwrap()).unwrap().owner.unwrap()
+    }
+
+    /// A claim that died when this one alone had taken it.
+    fn orphan(&self, n: usize, claim: u64) {
+        let orphan = Owner { instance: [8; 16], claim, token: [8; 16] };
+        self.tellers[n].inner.claim(self.id.unwrap(), &orphan, 0).unwrap();
+    }
+}
+
+fn options(open_as: OpenAs) -> Options {
+    Options { keeper: Keeper::ByHand, geometry: SMALL, open_as, ..Options::default() }
+}
+
+/// One keyholder of five that told of a claim with the highest number had every other one taught that claim, and ended the store for good.
+#[test]
+fn one_that_lies_about_the_owner_moves_nothing_and_is_believed_by_nobody() {
+    let spread = Spread::new(5, 3, 1);
+    for claim in [u64::MAX, u64::MAX - 1, 1 << 33, 1 << 20, 3] {
+        *spread.tellers[2].tells.lock().unwrap() = Some(Owner { instance: [9; 16], claim, token: [9; 16] });
+        spread.works(OpenAs::Owner);
+        spread.works(OpenAs::TakeOver);
+        // While another is away nobody can tell whether it lies: it is safe to wait, and possible to go on.
+        spread.away(&[4]);
+        let engine = spread.open(OpenAs::Owner).unwrap();
+        if let Some(why) = engine.read_only() {
+            assert!(why.contains("start the others first"), "{why}");
+        }
+        drop(engine);
+        spread.works(OpenAs::TakeOver);
+        spread.away(&[]);
+        spread.works(OpenAs::Owner);
+        for n in 0..5 {
+            let owner = spread.owner(n);
+            assert!(owner.instance != [9; 16] && owner.claim < 1 << 40, "{claim}: {owner:?}");
+        }
+    }
+}
+
+/// A claim that died after one of three keyholders had taken it left a store that nobody could own any more.
+#[test]
+fn a_claim_that_died_in_the_middle_locks_nobody_out() {
+    for (n, threshold, liars) in [(3, 2, 0), (5, 3, 1)] {
+        for ahead in [1, 7] {
+            for open_as in [OpenAs::Owner, OpenAs::TakeOver] {
+                let spread = Spread::new(n, threshold, liars);
+                spread.orphan(0, spread.owner(0).claim + ahead);
+                // The next claim does not hear of it, and comes to the same number or a lower one.
+                spread.away(&[0]);
+                drop(spread.open(OpenAs::Owner).unwrap());
+                spread.away(&[]);
+                spread.works(open_as);
+                spread.works(OpenAs::Owner);
+                assert_ne!(spread.owner(0).instance, [8; 16], "it knows the owner by now");
+            }
+        }
+    }
+}
+
+/// Of two claims with one number one may be the one that counts: while that cannot be told it is no place's.
+#[test]
+fn where_two_claims_have_one_number_nobody_owns_the_store_until_all_answer() {
+    let spread = Spread::new(3, 2, 0);
+    spread.away(&[0]);
+    drop(spread.open(OpenAs::Owner).unwrap());
+    let number = spread.owner(1).claim;
+    spread.orphan(0, number);
+    spread.away(&[2]);
+    assert!(spread.open(OpenAs::Owner).unwrap().read_only().is_some());
+    spread.away(&[]);
+    spread.works(OpenAs::Owner);
 }
 
 #[test]

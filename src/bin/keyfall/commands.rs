@@ -16,7 +16,8 @@ use crate::args::{Args, Command, store_and, store_from_env};
 use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, block, line, progress, table, value};
 use crate::stores::{
-    Adopted, Making, absolute, adopt, apart, cell_of, look, look_root, make, open, outside, take_away, warn_if_exposed,
+    Adopted, Making, absolute, adopt, apart, cell_of, look, look_root, make, open, outside, take_away, to_build,
+    warn_if_exposed,
 };
 use crate::{
     certificate, copies, due, erasing, grants, guarded, holds, import, inbox, keyholders, lineage, log, report, sealed,
@@ -361,13 +362,15 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
     let sources = copies.iter().map(|c| Ok(Arc::new(SledStore::look(c)?) as Arc<dyn Store>));
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
     let was_there = into.is_dir();
-    let target = SledStore::create(into)?;
+    let (target, made) = to_build(into)?;
     let bar = progress("blobs restored", None);
     let restored = restore(&*cell, &sources, &target, |n| bar.set_position(n));
     bar.finish_and_clear();
     let done = restored.inspect_err(|_| {
-        // A store without a head would only be in the way of the next try.
-        take_away(into, was_there);
+        // What an earlier try put there stays for the next one; else a store without a head would only be in its way.
+        if made {
+            take_away(into, was_there);
+        }
     })?;
     if let Err(e) = pointer.write(&*cell) {
         output::warn(&e.context("it is restored, but where its cell is could not be put down; name it with --cell"));

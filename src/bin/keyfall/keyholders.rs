@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyfall::cell::{Retirement, RootCell};
+use keyfall::cell::{Retirement, RootCell, RootId};
+use keyfall::engine::root_of;
 use keyfall::env::{SharedEnv, System};
-use keyfall::quorum::net::{EngineKey, KeyholderDir, Server, move_member, open_cell, replace_member};
-use keyfall::quorum::{Alive, Rule, Standing};
+use keyfall::quorum::net::{
+    EngineKey, KeyholderDir, KeyholderId, Server, leaving, move_keyholder, move_member, open_cell, replace_member,
+};
+use keyfall::quorum::{Alive, Left, Member, QuorumCell, Standing};
 use keyfall::{Engine, Error, ErrorKind};
 use serde_json::json;
 
@@ -14,7 +17,7 @@ use crate::args::KeyholderCommand;
 use crate::commands::{Done, one};
 use crate::guarded;
 use crate::output::{block, line, table, value, warn};
-use crate::stores::{cell_of, open, open_as_it_is};
+use crate::stores::{blobs_to_look, cell_of, open, open_as_it_is};
 
 pub(crate) fn env() -> SharedEnv {
     Arc::new(System)
@@ -47,26 +50,32 @@ pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) ->
         }
         KeyholderCommand::Status { places } => {
             let store = one(places)?;
-            let quorum = quorum_of(&cell_of(&store, cell)?)?;
-            let contents = quorum.load()?;
-            let newest = contents.keys.iter().map(|key| key.id).max();
-            let newest = newest.ok_or_else(|| Error::new(ErrorKind::Absent, "the store has no root key yet"))?;
-            status(&quorum.standing(&newest), (newest.epoch, quorum.rule()), json)
+            let place = cell_of(&store, cell)?;
+            let quorum = quorum_of(&place)?;
+            status(&quorum, &live(&store, &quorum)?, &leaving(&place)?, json)
         }
         KeyholderCommand::Move { mut places, offline } => {
             let usage = |what: &str| {
-                Error::new(ErrorKind::Invalid, format!("{what}; write `keyholder move [STORE] NUMBER HOST:PORT`"))
+                Error::new(ErrorKind::Invalid, format!("{what}; write `keyholder move [STORE] NUMBER|KEY HOST:PORT`"))
             };
-            let (address, number) = (places.pop().unwrap_or_default(), places.pop().unwrap_or_default());
-            let number = number.parse().map_err(|_| usage(&format!("{number:?} is no number")))?;
+            let (address, named) = (places.pop().unwrap_or_default(), places.pop().unwrap_or_default());
+            let (key, number) = (named.parse::<KeyholderId>().ok(), named.parse::<usize>());
+            if key.is_none() && number.is_err() {
+                return Err(usage(&format!("{named:?} is no number, and no keyholder's key")).into());
+            }
             let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
             if !address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && is_port(port)) {
                 return Err(usage(&format!("{address:?} is no HOST:PORT")).into());
             }
             let place = cell_of(&one(places.into_iter().map(PathBuf::from).collect())?, cell)?;
             drop(quorum_of(&place)?);
-            move_member(&place, number, &address, !offline, &env())?;
-            if json { value(&json!({"number": number, "address": address})) } else { Ok(()) }
+            let moved = key.as_ref().map(ToString::to_string);
+            let number = number.as_ref().ok().copied();
+            match key {
+                Some(key) => move_keyholder(&place, key, &address, !offline, &env())?,
+                None => move_member(&place, number.unwrap_or_default(), &address, !offline, &env())?,
+            }
+            if json { value(&json!({"number": number, "key": moved, "address": address})) } else { Ok(()) }
         }
         KeyholderCommand::Replace { places, number, with } => {
             let store = one(places)?;
@@ -81,7 +90,19 @@ pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) ->
     }
 }
 
-fn quorum_of(cell: &Path) -> Result<keyfall::quorum::QuorumCell, Error> {
+/// The root key of the store's head. Where that cannot be looked at, the newest that keyholders show.
+fn live(store: &Path, quorum: &QuorumCell) -> Result<RootId, Error> {
+    let none = || Error::new(ErrorKind::Absent, "the store has no root key yet");
+    match blobs_to_look(store).and_then(|blobs| root_of(&blobs)) {
+        Ok(head) => head.ok_or_else(none),
+        Err(e) => {
+            warn(&e.context("the head cannot be looked at, so this is about the newest root key that keyholders show"));
+            quorum.load()?.keys.iter().map(|key| key.id).max().ok_or_else(none)
+        }
+    }
+}
+
+fn quorum_of(cell: &Path) -> Result<QuorumCell, Error> {
     open_cell(cell, &env())?.ok_or_else(|| {
         Error::new(
             ErrorKind::Absent,
@@ -118,7 +139,26 @@ fn words(standing: &Standing) -> (&'static str, String) {
     }
 }
 
-fn status(all: &[Alive], (epoch, rule): (u64, Rule), json: bool) -> Done {
+/// What is awaited of a keyholder that was replaced, and whether it can be asked.
+fn awaited(left: &Left, alive: &Alive) -> String {
+    let word = match left.until {
+        Some(epoch) => format!("its word is awaited that it holds no share from before epoch {epoch}"),
+        None => "it is asked when the next epoch has begun (`keyfall keyholder renew`)".to_owned(),
+    };
+    match &alive.standing {
+        Standing::Away(why) => {
+            format!(
+                "{word}; it is away ({why}): where it moved, say so with `keyfall keyholder move [STORE] KEY HOST:PORT`"
+            )
+        }
+        _ => format!("{word}; it is there, and `tend` asks it"),
+    }
+}
+
+fn status(quorum: &QuorumCell, live: &RootId, leaving: &[Left], json: bool) -> Done {
+    let (mut all, epoch, rule) = (quorum.standing_of_all(live), live.epoch, quorum.rule());
+    let gone = all.split_off(all.len().saturating_sub(leaving.len()));
+    let gone = || leaving.iter().zip(&gone);
     let (n, holding) = (all.len(), all.iter().filter(|alive| alive.holds).count());
     let (threshold, wanted) = (usize::from(rule.threshold), usize::from(rule.threshold) + usize::from(rule.margin));
     if json {
@@ -129,6 +169,10 @@ fn status(all: &[Alive], (epoch, rule): (u64, Rule), json: bool) -> Done {
         return value(&json!({
             "epoch": epoch, "holding": holding, "threshold": rule.threshold, "margin": rule.margin,
             "keyholders": each.collect::<Vec<_>>(),
+            "leaving": gone().map(|(left, alive)| json!({
+                "key": left.member.key, "place": left.member.address, "awaited": awaited(left, alive),
+                "until": left.until, "standing": words(&alive.standing).0,
+            })).collect::<Vec<_>>(),
         }));
     }
     let rows = all.iter().enumerate().map(|(n, alive)| {
@@ -138,9 +182,13 @@ fn status(all: &[Alive], (epoch, rule): (u64, Rule), json: bool) -> Done {
     let margin = match holding.checked_sub(threshold) {
         Some(0) => "none may be lost".to_owned(),
         Some(more) => format!("{more} may be lost"),
-        None => "too few".to_owned(),
+        None => "so it cannot be had: start the others".to_owned(),
     };
     let waits = if holding < wanted.min(n) { "; nothing is destroyed before more hold it" } else { "" };
     line(format_args!("root key of epoch {epoch}: held by {holding} of {n}, {threshold} are needed, {margin}{waits}"))?;
-    block(table(&["", "keyholder", "stands", ""], rows))
+    block(table(&["", "keyholder", "stands", ""], rows))?;
+    gone().try_for_each(|(left, alive)| {
+        let Member { key, address } = &left.member;
+        line(format_args!("replaced: {key}@{address}: {}", awaited(left, alive)))
+    })
 }

@@ -13,7 +13,7 @@ use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::System;
 use keyfall::quorum::net::{make_cell, open_cell};
 use keyfall::quorum::{Member, Rule};
-use keyfall::store::SledStore;
+use keyfall::store::{SledStore, Store};
 use keyfall::{Engine, Error, ErrorKind, Options};
 
 use crate::outfile::{LINKS_MAX, Replace, write_to};
@@ -170,6 +170,22 @@ fn lies_inside(place: &Path, other: &Path) -> Result<bool, Error> {
     Ok(place.starts_with(&other) || there.is_some() && place.ancestors().any(|above| node(above) == there))
 }
 
+/// Makes the store that a restore builds, or opens one that an interrupted restore left: it has no head, and was never claimed. Says whether
+/// it was made now.
+pub(crate) fn to_build(into: &Path) -> Result<(SledStore, bool), Error> {
+    let exists = match SledStore::create(into) {
+        Err(e) if e.kind() == ErrorKind::Exists => e,
+        made => return made.map(|store| (store, true)),
+    };
+    let interrupted =
+        || -> Result<bool, Error> { Ok(!SledStore::was_claimed(into)? && SledStore::look(into)?.head()?.is_none()) };
+    match interrupted() {
+        Ok(true) => SledStore::open(into).map(|store| (store, false)),
+        Err(e) if e.kind() == ErrorKind::Locked => Err(e),
+        Ok(false) | Err(_) => Err(exists),
+    }
+}
+
 /// Makes a restored store the owner of its cell.
 pub(crate) fn adopt(store: &Path, cell: Option<&Path>) -> Result<(), Error> {
     take_over();
@@ -204,7 +220,7 @@ pub(crate) fn take_over() {
 const LOOK_WHOLE_BYTES: u64 = 16 << 20;
 
 /// The blobs of a store that is looked at. What was never opened as the owner of a cell, a backup, is not touched; nor is what cannot be.
-fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
+pub(crate) fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
     if !SledStore::was_claimed(store)? || SledStore::log_bytes(store)? <= LOOK_WHOLE_BYTES {
         return SledStore::look(store);
     }
@@ -248,6 +264,10 @@ pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
 /// Opens a store with its cell. The store first: a store that is not there is the likelier slip.
 pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let engine = open_as_it_is(store, cell)?;
+    if engine.read_only().is_some() {
+        // What is due is the owner's to do; what was asked says so itself where it needs one.
+        return Ok(engine);
+    }
     // What is due comes first, whatever was asked; where it fails, what was asked may still be done.
     match engine.tend(&mut |_| {}) {
         Ok(done) => {

@@ -345,6 +345,8 @@ pub fn make_cell(dir: &Path, members: Vec<Member>, rule: impl Into<Rule>, env: &
         settled: true,
         statements: Vec::new(),
         failed: Vec::new(),
+        highest: Some(0),
+        unnamed: None,
     };
     let cell = cell_of(dir, &config, env)?;
     make_dir(dir)?;
@@ -413,19 +415,56 @@ pub fn replace_member(dir: &Path, number: usize, new: Member) -> Result<()> {
     write_config(dir, &config, false)
 }
 
+/// Keyholders that were replaced, and have not signed yet that they hold nothing.
+///
+/// # Errors
+/// `Corrupt` where the cell's file is damaged; `Io`.
+pub fn leaving(dir: &Path) -> Result<Vec<Left>> {
+    read_config(dir).map(|config| config.leaving)
+}
+
+/// Every keyholder that is known, also such as were replaced.
+fn known(config: &mut Config) -> impl Iterator<Item = &mut Member> {
+    config.keyholders.iter_mut().chain(config.leaving.iter_mut().map(|left| &mut left.member))
+}
+
 /// Notes that a keyholder, by its number from 1, is at another address now. Where `check` is set it must answer there, with the key that
 /// it had.
 ///
 /// # Errors
 /// `Invalid` where there is no such number; `Refused` where another keyholder is there; `Locked` where an engine has the cell; `Io`.
 pub fn move_member(dir: &Path, number: usize, address: &str, check: bool, env: &SharedEnv) -> Result<()> {
+    moved(dir, |config| member(config, number)?.key.parse(), (address, check), env)
+}
+
+/// The same by its key: also one that was replaced, and is still to sign.
+///
+/// # Errors
+/// As [`move_member`]; `Invalid` where there is none with this key.
+pub fn move_keyholder(dir: &Path, key: KeyholderId, address: &str, check: bool, env: &SharedEnv) -> Result<()> {
+    let find = |config: &mut Config| {
+        let there = known(config).any(|member| member.key.parse::<KeyholderId>().is_ok_and(|id| id == key));
+        let none = || Error::invalid("no keyholder of the store has this key; `keyfall keyholder status` shows them");
+        there.then_some(key).ok_or_else(none)
+    };
+    moved(dir, find, (address, check), env)
+}
+
+fn moved(
+    dir: &Path,
+    find: impl FnOnce(&mut Config) -> Result<KeyholderId>,
+    (address, check): (&str, bool),
+    env: &SharedEnv,
+) -> Result<()> {
     let _lock = DirLock::take(dir, "cell")?;
     let mut config = read_config(dir)?;
-    let there = member(&mut config, number)?;
+    let key = find(&mut config)?;
     if check {
         let engine = EngineKey::in_dir(dir, &**env)?;
-        RemoteKeyholder::new(there.key.parse()?, address, &engine, Arc::clone(env))?.greet()?;
+        RemoteKeyholder::new(key, address, &engine, Arc::clone(env))?.greet()?;
     }
-    address.clone_into(&mut there.address);
+    for member in known(&mut config).filter(|member| member.key.parse::<KeyholderId>().is_ok_and(|id| id == key)) {
+        address.clone_into(&mut member.address);
+    }
     write_config(dir, &config, false)
 }

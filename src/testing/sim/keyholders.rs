@@ -99,6 +99,8 @@ impl Keyholders {
             settled: true,
             statements: Vec::new(),
             failed: Vec::new(),
+            highest: Some(0),
+            unnamed: None,
         };
         all.config = Some(Arc::new(Mutex::new(config)));
         Arc::new(all)

@@ -487,6 +487,10 @@ impl RootCell for FaultyCell {
         self.cell.ready(keep, next)
     }
 
+    fn take_over(&self) {
+        self.cell.take_over();
+    }
+
     fn unfinished(&self) -> Vec<crate::cell::Dealt> {
         self.cell.unfinished()
     }

@@ -59,7 +59,7 @@ pub(crate) enum KeyholderCommand {
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7410")]
         listen: String,
     },
-    /// Show how each keyholder of a store stands.
+    /// Show how each keyholder of a store stands, and what is awaited of those that were replaced.
     #[command(override_usage = "keyfall keyholder status [STORE]")]
     Status {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -77,10 +77,11 @@ pub(crate) enum KeyholderCommand {
         #[arg(long, value_name = "KEY@HOST:PORT", value_parser = member)]
         with: Member,
     },
-    /// Note that a keyholder has another address now. It must answer there, with the key that it had.
-    #[command(override_usage = "keyfall keyholder move [STORE] NUMBER HOST:PORT [--offline]")]
+    /// Note that a keyholder has another address now: by its number, or, also where it was replaced, by its key. It must answer there, with
+    /// the key that it had.
+    #[command(override_usage = "keyfall keyholder move [STORE] NUMBER|KEY HOST:PORT [--offline]")]
     Move {
-        #[arg(value_name = "STORE NUMBER HOST:PORT", num_args = 2..=3, required = true)]
+        #[arg(value_name = "STORE NUMBER|KEY HOST:PORT", num_args = 2..=3, required = true)]
         places: Vec<String>,
         /// Do not ask whether it is there.
         #[arg(long)]

@@ -460,7 +460,7 @@ pub(crate) enum Command {
         /// Take the place of the store that the copies are of: that one can only be looked at from then on.
         #[arg(long)]
         adopt: bool,
-        /// The store to build: an empty directory, or none yet.
+        /// The store to build: an empty directory, or none yet, or one in which a restore was cut short.
         #[arg(long, value_name = "STORE")]
         into: PathBuf,
         #[arg(value_name = "COPY", required = true)]

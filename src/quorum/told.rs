@@ -1,0 +1,87 @@
+//! What keyholders tell of a store, as far as it counts: `liars` of them may say whatever they like.
+//!
+//! Invariants. The newest claim that most keyholders may have taken is never passed over. No number that a liar makes up moves what counts
+//! by more than [`LEAP`].
+
+use std::cmp::Reverse;
+
+use super::Held;
+use crate::cell::Owner;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How far above a number that is no lie another one counts. With every claim a liar moves the next by so much at most: 2^32 claims are left.
+const LEAP: u64 = 1 << 32;
+/// The token of nobody: which of two claims of one number most have taken cannot be told before all answer.
+const UNCLEAR: [u8; 16] = [0xFF; 16];
+
+/// What members tell together.
+pub(super) struct Told {
+    /// The newest claim that most of them may have taken, those that are silent and those that may lie counted in.
+    pub(super) owner: Option<Owner>,
+    /// Whether no more tell that owner than may lie.
+    pub(super) doubted: bool,
+    /// The highest number of a claim that is told, but for what no honest keyholder can have.
+    pub(super) claims: u64,
+    /// The highest commit that more were told of than may lie; so for what follows.
+    pub(super) mark: u64,
+    /// The last epoch that they ended.
+    pub(super) ended: u64,
+    /// The last epoch that they ended or hold a share of.
+    pub(super) newest: u64,
+}
+
+/// What is kept on this machine knows of no epoch after `highest`.
+pub(super) fn came_back_older(newest: u64, highest: Option<u64>) -> Error {
+    let highest = highest.unwrap_or_default();
+    Error::new(
+        ErrorKind::Refused,
+        format!(
+            "the cell's quorum.json came back older than it was: keyholders tell of epoch {newest}, and it knows of none after {highest}; put back the newest quorum.json, or take the store over (`--take-over`), which goes on with the keyholders that it names, and calls nothing final that a root key up to epoch {newest} reaches"
+        ),
+    )
+}
+
+fn newest(held: &Held) -> u64 {
+    held.shares.iter().map(|share| share.id.epoch).fold(held.committed, u64::max)
+}
+
+impl Told {
+    /// `most` take a claim that counts.
+    pub(super) fn by(members: &[Result<Held>], (most, liars): (usize, usize)) -> Self {
+        let answered = || members.iter().flatten();
+        let beyond_lies = |number: &dyn Fn(&Held) -> u64| {
+            let mut numbers: Vec<u64> = answered().map(number).collect();
+            numbers.sort_unstable_by_key(|number| Reverse(*number));
+            numbers.get(liars).copied().unwrap_or_default()
+        };
+        let mut owners: Vec<Owner> = answered().filter_map(|held| held.owner).collect();
+        owners.sort_unstable_by_key(|owner| Reverse(owner.claim));
+        let unseen = members.len() - answered().count() + liars;
+        let tell = |owner: &Owner| owners.iter().filter(|other| *other == owner).count();
+        // Who tells a later one may have taken this one before.
+        let later = |owner: &Owner| owners.iter().filter(|other| other.claim > owner.claim).count();
+        let mut counted: Vec<Owner> =
+            owners.iter().filter(|owner| tell(owner) + later(owner) + unseen >= most).copied().collect();
+        if counted.is_empty() {
+            // Keyholders lost what they knew: what is left of it is better than that nobody owns the store.
+            counted = owners.iter().filter(|owner| tell(owner) > liars).copied().collect();
+        }
+        if counted.is_empty() {
+            counted.clone_from(&owners);
+        }
+        let first = counted.first().copied();
+        let unclear =
+            first.is_some_and(|first| counted.iter().any(|other| other.claim == first.claim && *other != first));
+        let told_by_many = liars.max((most - 1).saturating_sub(unseen));
+        let most_claims = owners.get(told_by_many).map_or(0, |owner| owner.claim).saturating_add(LEAP);
+        let claims = owners.iter().map(|owner| owner.claim).filter(|claim| *claim <= most_claims).max();
+        Told {
+            owner: first.map(|first| if unclear { Owner { token: UNCLEAR, ..first } } else { first }),
+            doubted: unclear || first.is_some_and(|first| tell(&first) <= liars),
+            claims: claims.unwrap_or_default(),
+            mark: beyond_lies(&|held| held.mark),
+            ended: beyond_lies(&|held| held.committed),
+            newest: beyond_lies(&newest),
+        }
+    }
+}
