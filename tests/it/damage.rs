@@ -127,9 +127,10 @@ fn a_read_only_directory_is_said() {
     cli.put("ada", "audio", b"x");
     let bin = env!("CARGO_BIN_EXE_keyfall");
     let script = format!(
-        "cd {dir} && mount --bind store store && mount -o remount,ro,bind store || exit 90
+        "cd {dir} && mkdir plain || exit 89
+         for at in store plain; do mount --bind $at $at && mount -o remount,ro,bind $at || exit 90; done
          {bin} put store --user ada --class audio /dev/null 2>err; [ $? = 1 ] || exit 91
-         {bin} init store/new --accept-remnants 2>>err; [ $? = 1 ] || exit 92",
+         {bin} init plain/new --accept-remnants 2>>err; [ $? = 1 ] || exit 92",
         dir = cli.dir.path().display()
     );
     if let Some(out) = in_namespace(&script) {

@@ -20,10 +20,11 @@ impl Run {
     pub(super) fn check_cell(&self) {
         let mut keys = self.keys_on_medium();
         let epoch = self.engine().head().epoch;
-        if self.engine().promise().quorum.is_some() {
-            // What a process that crashed had deposited for the next epoch goes with that: nobody gives up what it has only seen.
-            keys.retain(|key| key.id.epoch <= epoch);
-        }
+        // The key of the next epoch may stand ready. What a process that crashed had deposited with keyholders for it goes with it: nobody
+        // gives up what it has only seen.
+        let next: BTreeSet<_> = keys.iter().map(|key| key.id).filter(|id| id.epoch == epoch + 1).collect();
+        assert!(next.len() <= 1 || self.engine().promise().quorum.is_some(), "FOUND: keys stand ready: {next:?}");
+        keys.retain(|key| key.id.epoch != epoch + 1);
         let attempts: BTreeSet<_> = keys.iter().map(|k| k.id).collect();
         if !self.engine().is_final() {
             // It is pending, and says so.

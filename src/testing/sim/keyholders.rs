@@ -56,6 +56,8 @@ struct World {
     moods: [Mood; POOL],
     /// The keyholders of the store, in order.
     list: [usize; N],
+    /// One that lost what it held, until all have their shares again.
+    lost: Option<usize>,
     /// Who may be unwell: others only when all have their share of the newest key again.
     pair: [usize; 2],
     late: Vec<(usize, Job)>,
@@ -133,6 +135,7 @@ impl Keyholders {
             calm: true,
             moods: [Mood::Well; POOL],
             list: [0, 1, 2, 3, 4],
+            lost: None,
             pair: [0, 1],
             late: Vec::new(),
             store: None,
@@ -207,9 +210,15 @@ impl Keyholders {
     /// Has something befall one of them, while the engine is closed; `false` where it may not be, since not all are whole.
     pub(super) fn befall(&self, event: KeyholderEvent) -> bool {
         let (mut world, Some(config)) = (locked(&self.world), &self.config) else { return false };
-        let Some(store) = world.store.filter(|_| self.alike(&world)) else { return false };
+        let Some(store) = world.store else { return false };
+        if self.alike(&world) {
+            world.lost = None;
+        }
         let changed = match event {
             KeyholderEvent::Replaced(n) => {
+                if !self.alike(&world) {
+                    return false;
+                }
                 let at = usize::from(n) % N;
                 let Some(spare) = (0..POOL).rev().find(|n| !world.list.contains(n)) else { return false };
                 let mut config = locked(config);
@@ -218,10 +227,15 @@ impl Keyholders {
                 world.list[at] = spare;
                 spare
             }
+            // That may be at any time, but not to another before all are whole again.
             KeyholderEvent::Lost(n) => {
+                if world.lost.is_some() || world.list.contains(&world.pair[0]) && world.pair[0] == world.pair[1] {
+                    return false;
+                }
                 let lost = world.list[usize::from(n) % N];
                 self.holders[lost].lose(store);
                 self.disks[lost].put_back(dir(), &Saved::default());
+                world.lost = Some(lost);
                 lost
             }
         };
@@ -256,6 +270,7 @@ impl Keyholders {
         }
         // Others may fail only where each has all that any has: no more than two are ever without a share.
         if self.alike(world) {
+            world.lost = None;
             world.pair = [0, 1].map(|_| world.list[world.rng.below(N as u64) as usize]);
         }
         if self.config.is_some() {

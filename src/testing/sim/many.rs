@@ -46,6 +46,8 @@ pub(super) enum Event {
     FromSnapshot(u8),
     /// A scope that keeps a class is planned.
     Plan(Scoped, u8),
+    /// A copy is added, or removed.
+    Copy(Op),
     /// A scope, pending for so many tenths of a second at most.
     EraseWithin(Scoped, u8),
     /// Scopes in one commit, of which one keeps a class.
@@ -59,7 +61,7 @@ impl Event {
             return None;
         }
         let keeping = |b: &[u8]| Scoped::Keeping { user: user(b[0]), keep: class(b[1]), interaction: some(b[2]) };
-        Some(match b[15] % 26 {
+        Some(match b[15] % 30 {
             0 => Event::Look { twin: b[1] & 1 == 1, owner: b[1] & 2 == 2 },
             1..=3 => {
                 let scoped = scoped(b[3], [b[1], b[2], b[4], b[5]]);
@@ -73,13 +75,15 @@ impl Event {
                     Item { sources: vec![b[3]; usize::from(b[4] & 1)], ..Item::plain(class(b[2]), some(b[5]), 30) };
                 Event::BatchAdd { user: user(b[1]), item }
             }
-            10 => Event::BatchCommit,
+            10 | 25 => Event::BatchCommit,
             11 => {
                 Event::WrongClock { ahead: b[1] & 1 == 1, far: b[1] & 2 == 2, reopen: b[1] & 4 == 4, user: user(b[2]) }
             }
             12 | 13 => Event::Keyholder(KeyholderEvent::Replaced(b[1])),
             14 | 20 => Event::Keyholder(KeyholderEvent::Lost(b[1])),
             15 | 21 => Event::Snapshot,
+            26 | 27 => Event::Copy(Op::CopyAdd { place: b[1] % 2, in_step: true }),
+            28 | 29 => Event::Copy(Op::CopyRemove(b[1] % 2)),
             22..=24 => Event::EraseWithin(scoped(b[3], [b[1], b[2], b[4], b[5]]), b[6]),
             16 => Event::FromSnapshot(user(b[1])),
             17 => Event::Plan(keeping(&b[1..]), b[6] % 16),
@@ -261,6 +265,7 @@ impl Run {
             Event::Snapshot => self.snapshot(),
             Event::FromSnapshot(user) => self.from_snapshot(user),
             Event::Plan(scoped, delay) => self.plan(&scoped, delay, trouble),
+            Event::Copy(op) => self.apply(op, trouble),
             Event::EraseWithin(scoped, window) => self.apply(Op::EraseWithin(scoped, window), trouble),
             Event::Erase(scopes) => self.apply(Op::Erase(scopes), trouble),
         }

@@ -530,6 +530,16 @@ impl RootCell for FaultyCell {
         self.gate.verb(Touch::Cell, || self.cell.load())
     }
 
+    fn wants_epoch(&self) -> bool {
+        self.cell.wants_epoch()
+    }
+
+    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+        self.arrive();
+        locked(&self.hoard).push(next.duplicate());
+        self.gate.verb(Touch::Cell, || self.cell.retire_for(keep, next, proof.again()))
+    }
+
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
         self.arrive();
         self.gate.verb(Touch::Cell, || self.cell.retire(keep, proof.again()))

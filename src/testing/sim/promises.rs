@@ -1,6 +1,6 @@
 //! What is promised beyond putting and erasing, in a run: detaching, holds, who opened what, plans, limits, windows.
 
-use super::model::Named;
+use super::model::{Named, User};
 use super::op::{Scoped, Trouble};
 use super::records::asked;
 use super::run::{Done, Run, TENDS, user_id};
@@ -141,11 +141,17 @@ impl Run {
     pub(super) fn tend(&mut self, trouble: Trouble) {
         let act = |run: &Run| run.engine().tend(&mut |_| {}).map(|_| Done::Nothing);
         self.verb(TENDS, trouble, &act, |run, done, now| {
-            for (user, _) in run.model.users.clone() {
+            // In the order in which the engine serves them: what one takes another may keep.
+            let first = |user: &User| user.plans.iter().map(|(_, due, _)| *due).min();
+            let mut users: Vec<_> = run.model.users.iter().map(|(user, there)| (first(there), *user)).collect();
+            users.sort_unstable();
+            for (_, user) in users {
                 let left = run.engine().plans(&user_id(user)).unwrap_or_default();
                 // A plan may fall with its user, that of another plan's.
                 let Some(there) = run.model.users.get(&user) else { continue };
-                for (id, due, named) in there.plans.clone() {
+                let mut plans = there.plans.clone();
+                plans.sort_by_key(|(id, due, _)| (*due, *id));
+                for (id, due, named) in plans {
                     // Where nothing is left to erase, nothing is held.
                     let held = run.model.held(&named) && !run.model.would_do_nothing(&named);
                     if left.iter().any(|plan| plan.id == id) {
