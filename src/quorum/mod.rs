@@ -11,6 +11,8 @@ mod ask;
 mod cell;
 mod config;
 mod holder;
+#[cfg(feature = "testing")]
+mod in_process;
 pub mod net;
 mod shares;
 mod told;

@@ -830,9 +830,8 @@ fn a_look_works_while_an_engine_has_the_cell_and_another_engine_does_not() {
     drop(engine);
     // The lock is free, and it never claimed the store.
     let keep = other.load().unwrap().keys[0].id;
-    let refused = |other: &keyfall::quorum::QuorumCell| {
-        kind(other.retire(&keep, keyfall::cell::Durable::assumed_for_a_test()))
-    };
+    let refused =
+        |other: &keyfall::quorum::QuorumCell| kind(other.retire(&keep, keyfall::cell::Durable::assumed_for_a_test()));
     // What the cell keeps went on since this handle read it.
     assert_eq!(refused(&other), ErrorKind::Locked);
     assert_eq!(refused(&place.cell()), ErrorKind::Fenced);

@@ -145,3 +145,29 @@ fn a_backup_is_looked_at_while_an_erase_dies_over_a_file_cell() {
 fn a_backup_is_looked_at_while_an_erase_dies_over_keyholders() {
     nothing_is_lost(&Stage::with_keyholders(), rounds(12));
 }
+
+/// A command that only read did what was due in a copy of the directory, and ended with that the root key of the store.
+#[test]
+fn a_look_into_a_copy_of_the_directory_does_nothing_that_is_due_there() {
+    let cli = Cli::new();
+    let id = cli.put("bob", "audio", b"stays");
+    cli.put("ada", "audio", b"goes");
+    cli.ok(&["erase", "store", "--user", "ada", "--in", "1s", "--yes"]);
+    crate::support::copy(&cli.path("store"), &cli.path("twin"));
+    std::thread::sleep(Duration::from_millis(1100));
+    for look in [&["list", "twin"][..], &["status", "twin"], &["audit", "twin"], &["get", "twin", &id, "-o", "out"]] {
+        let out = cli.run(&[look, &["--cell", "store.cell"]].concat());
+        let told = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success() && told.contains("left undone"), "{look:?}: {told}");
+    }
+    let out = cli.run(&["list", "store", "--json"]);
+    assert!(out.status.success() && !String::from_utf8_lossy(&out.stdout).contains("\"ada\""));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("\"planned\":1"), "{out:?}");
+    assert_eq!(cli.run(&["get", "store", &id]).stdout, b"stays");
+    // A store that was moved goes on where it is.
+    std::fs::rename(cli.path("store"), cli.path("moved")).unwrap();
+    cli.ok(&["erase", "moved", "--user", "bob", "--in", "1s", "--yes", "--cell", "store.cell"]);
+    std::thread::sleep(Duration::from_millis(1100));
+    let out = cli.run(&["list", "moved", "--cell", "store.cell"]);
+    assert!(String::from_utf8_lossy(&out.stderr).contains("1 planned"), "{out:?}");
+}

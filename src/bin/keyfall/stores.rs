@@ -248,6 +248,14 @@ pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let engine = look_as_it_is(store, cell)?;
     match engine.owes() {
         Ok(false) => return Ok(engine),
+        // Who looks into a copy asks for nothing that would end the other one.
+        Ok(true) if !SledStore::is_home(store) => {
+            output::note(&format!(
+                "something is due in {0}, and is left undone: it does not lie where it was opened to write last, and may be a copy; if this is the store, `keyfall tend {0}` does it",
+                store.display()
+            ));
+            return Ok(engine);
+        }
         Ok(true) => {}
         Err(e) => {
             output::warn(&e.context("whether something is due cannot be found out"));

@@ -230,7 +230,7 @@ impl Run {
         }
         if self.others.as_ref().is_some_and(|others| others.snapshot.is_some()) && self.rng.below(4) == 0 {
             let user = self.rng.below(4) as u8;
-            self.from_snapshot(user);
+            self.set_back(user);
         }
     }
 
@@ -263,7 +263,7 @@ impl Run {
             Event::WrongClock { ahead, far, reopen, user } => self.wrong_clock((ahead, far), reopen, user),
             Event::Keyholder(event) => self.keyholder(event, trouble),
             Event::Snapshot => self.snapshot(),
-            Event::FromSnapshot(user) => self.from_snapshot(user),
+            Event::FromSnapshot(user) => self.set_back(user),
             Event::Plan(scoped, delay) => self.plan(&scoped, delay, trouble),
             Event::Copy(op) => self.apply(op, trouble),
             Event::EraseWithin(scoped, window) => self.apply(Op::EraseWithin(scoped, window), trouble),
@@ -425,7 +425,7 @@ impl Run {
         }
     }
 
-    fn from_snapshot(&mut self, user: u8) {
+    fn set_back(&mut self, user: u8) {
         let Some((twin, then)) = self.others().snapshot.take() else { return };
         if self.engine().head().epoch > then.epoch && self.settled() {
             let erased: Result<_> = twin.erase(Scope::user(user_id(user)));

@@ -1,0 +1,42 @@
+//! Which directory a store was claimed in last, so that a copy of it, byte for byte, is told from it by who only looks.
+//!
+//! `STORE/home` says where it lies itself: its inode, and when that was made, in nanoseconds since 1970. A copy of the file lies elsewhere.
+//! Nothing that can be lost depends on it: without it, or where a file system numbers its inodes anew, a look leaves to others what is due.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+pub(super) const HOME: &str = "home";
+/// As far as it is read.
+const BYTES_MAX: u64 = 128;
+
+fn place_of(file: &File) -> io::Result<String> {
+    let meta = file.metadata()?;
+    let made = meta.created().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok());
+    Ok(format!("inode {} made {}\n", meta.ino(), made.unwrap_or_default().as_nanos()))
+}
+
+/// Whether a store lies where it was claimed last.
+pub(super) fn is_home(store: &Path) -> bool {
+    let said = || -> io::Result<bool> {
+        let file = File::open(store.join(HOME))?;
+        let here = place_of(&file)?;
+        Ok(io::read_to_string(io::Read::take(file, BYTES_MAX))? == here)
+    };
+    said().unwrap_or(false)
+}
+
+/// Has it lie where it is now.
+pub(super) fn move_in(store: &Path) {
+    if is_home(store) {
+        return;
+    }
+    // Where this fails a look does less.
+    let _ = File::create(store.join(HOME)).and_then(|mut file| {
+        let here = place_of(&file)?;
+        io::Write::write_all(&mut file, here.as_bytes())
+    });
+}
