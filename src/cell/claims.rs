@@ -12,14 +12,14 @@
 //! Number counts what was recorded; owned is 1, or 0 where nobody has claimed yet.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 use super::sector::{self, Sector, Source};
 use super::{Owner, RootId};
 use crate::codec::Decoder;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile, How};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::limits::SLOT_BYTES;
@@ -119,11 +119,13 @@ pub(super) struct Claims {
     needed: bool,
     /// Number of the newest claim, where this process has seen its sync succeed.
     durable: Mutex<Option<u64>>,
+    /// The files, open from the first look at them on.
+    open: OnceLock<[Arc<dyn DiskFile>; 2]>,
 }
 
 impl Claims {
     pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, needed: bool) -> Self {
-        Claims { disk, dir: dir.to_owned(), needed, durable: Mutex::default() }
+        Claims { disk, dir: dir.to_owned(), needed, durable: Mutex::default(), open: OnceLock::new() }
     }
 
     fn path(&self, slot: usize) -> PathBuf {
@@ -185,6 +187,30 @@ impl Claims {
     /// The newest claim. Where one slot is torn, the other one counts.
     pub(super) fn read(&self, source: Source) -> Result<Claim> {
         Ok(self.find(source)?.map_or(Claim::NONE, |found| found.claim))
+    }
+
+    /// The same from the page cache, of the files as they were when they were first opened: where others were put in their place since,
+    /// what looks at them by name tells.
+    pub(super) fn glance(&self) -> Result<Claim> {
+        let files = match self.open.get() {
+            Some(files) => files,
+            None => {
+                let open = |slot| self.disk.open(&self.path(slot), How::Read);
+                match (open(0), open(1)) {
+                    (Ok(a), Ok(b)) => self.open.get_or_init(|| [a, b]),
+                    _ => return self.read(Source::Cache),
+                }
+            }
+        };
+        let mut newest = None;
+        for file in files {
+            let mut bytes = [0; SLOT_BYTES];
+            match file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Claim::decode(&bytes).ok()) {
+                Some(found) if newest.as_ref().is_none_or(|(number, _)| *number < found.0) => newest = Some(found),
+                _ => {}
+            }
+        }
+        newest.map_or_else(|| self.read(Source::Cache), |(_, claim)| Ok(claim))
     }
 
     /// Records a claim, durably; nothing is written where it is recorded already.

@@ -3,7 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::claims::CLAIMS;
 use super::filesystem::{self, Verdict};
@@ -17,17 +18,57 @@ use crate::disk::OsDisk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::secret::WipeStack;
 
 const ACCEPTED: &str = "remnants-accepted";
 
 /// A root cell in a directory of its own.
 pub struct FileCell {
     dir: PathBuf,
-    slots: Slots,
+    slots: Arc<Slots>,
+    looker: Mutex<Option<Looker>>,
     verdict: Verdict,
     remnants: bool,
     /// None: it is only looked at.
     lock: Option<DirLock>,
+}
+
+/// Looks at the medium on a thread of its own, which ends with it.
+struct Looker {
+    asks: Sender<(RootId, RootId)>,
+    hears: Receiver<Result<bool>>,
+    /// What it was asked, and when.
+    asked: Option<(RootId, RootId)>,
+}
+
+impl Looker {
+    fn start(slots: &Arc<Slots>) -> std::io::Result<Self> {
+        let ((asks, asked), (tells, hears), slots) = (channel::<(RootId, RootId)>(), channel(), Arc::clone(slots));
+        let work = move || {
+            while let Ok((keep, next)) = asked.recv() {
+                let _wiped = WipeStack;
+                if tells.send(slots.look_for(&keep, &next)).is_err() {
+                    break;
+                }
+            }
+        };
+        std::thread::Builder::new().name("keyfall-cell".into()).spawn(work)?;
+        Ok(Looker { asks, hears, asked: None })
+    }
+
+    fn ask(&mut self, keep: &RootId, next: &RootId) {
+        // Of what was asked before and never heard: it is not what is asked now.
+        if self.asked.take().is_some() {
+            let _ = self.hears.recv();
+        }
+        self.asked = self.asks.send((*keep, *next)).is_ok().then_some((*keep, *next));
+    }
+
+    fn hear(&mut self, keep: &RootId, next: &RootId) -> Option<Result<bool>> {
+        let asked = self.asked.take()?;
+        let told = self.hears.recv().ok()?;
+        (asked == (*keep, *next)).then_some(told)
+    }
 }
 
 impl std::fmt::Debug for FileCell {
@@ -85,7 +126,7 @@ impl FileCell {
         }
         make_dir(dir)?;
         let lock = DirLock::take(dir, "cell")?;
-        let slots = Slots::new(Arc::new(OsDisk), dir, env, SLOTS).accepting(accept_remnants);
+        let slots = Arc::new(Slots::new(Arc::new(OsDisk), dir, env, SLOTS).accepting(accept_remnants));
         // An interrupted `create` leaves tombstones of epoch 0 only; anything else may be somebody's key.
         if SLOTS.iter().any(|slot| !slots.is_unused(slot)) {
             return Err(Error::new(
@@ -96,7 +137,8 @@ impl FileCell {
                 ),
             ));
         }
-        let cell = FileCell { dir: dir.to_owned(), slots, verdict, remnants: accept_remnants, lock: Some(lock) };
+        let (dir_of, looker) = (dir.to_owned(), Mutex::default());
+        let cell = FileCell { dir: dir_of, slots, looker, verdict, remnants: accept_remnants, lock: Some(lock) };
         if cell.remnants && cell.verdict.objection.is_some() {
             File::create(dir.join(ACCEPTED)).and_then(|f| f.sync_all()).map_err(io)?;
         }
@@ -148,8 +190,8 @@ impl FileCell {
         }
         let remnants = dir.join(ACCEPTED).exists();
         let verdict = filesystem::judge(dir)?;
-        let slots = Slots::new(Arc::new(OsDisk), dir, env, SLOTS).accepting(remnants);
-        Ok(FileCell { dir: dir.to_owned(), slots, verdict, remnants, lock: None })
+        let slots = Arc::new(Slots::new(Arc::new(OsDisk), dir, env, SLOTS).accepting(remnants));
+        Ok(FileCell { dir: dir.to_owned(), slots, looker: Mutex::default(), verdict, remnants, lock: None })
     }
 
     fn check_files(&self) -> Result<()> {
@@ -174,24 +216,14 @@ impl FileCell {
         self.verdict.objection.clone().or_else(now)
     }
 
-    /// The slots, to change them.
-    fn to_change(&self) -> Result<&Slots> {
-        if let Some(lock) = &self.lock {
-            lock.check()?;
-            return Ok(&self.slots);
-        }
-        Err(Error::new(
-            ErrorKind::Fenced,
-            format!("the cell {} is open to be looked at only; nothing was changed", self.dir.display()),
-        ))
+    fn looker(&self) -> MutexGuard<'_, Option<Looker>> {
+        self.looker.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl RootCell for FileCell {
-    fn describe(&self) -> Promise {
+    /// What is promised, where a destroyed key may stay for this reason or for none.
+    fn promise(&self, objection: Option<String>) -> Promise {
         let overwritten = "a root key is destroyed by overwriting its sector, syncing it and reading it back";
         let limit = "flash that remaps sectors, and snapshots of the disk or of the machine taken below the file system, may keep the old sector";
-        let objection = self.objection();
         let statement = match &objection {
             Some(objection) => format!(
                 "REMNANTS {}: {overwritten}, but on {} the old key may stay: {objection}; {limit}",
@@ -211,6 +243,28 @@ impl RootCell for FileCell {
             remnants: objection.is_some(),
             quorum: None,
         }
+    }
+
+    /// The slots, to change them.
+    fn to_change(&self) -> Result<&Slots> {
+        if let Some(lock) = &self.lock {
+            lock.check()?;
+            return Ok(&self.slots);
+        }
+        Err(Error::new(
+            ErrorKind::Fenced,
+            format!("the cell {} is open to be looked at only; nothing was changed", self.dir.display()),
+        ))
+    }
+}
+
+impl RootCell for FileCell {
+    fn describe(&self) -> Promise {
+        self.promise(self.objection())
+    }
+
+    fn destroys(&self) -> Promise {
+        self.promise(self.verdict.objection.clone())
     }
 
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
@@ -241,7 +295,23 @@ impl RootCell for FileCell {
         self.to_change()?.retire(keep, Some(next), proof.commit()).map(Some)
     }
 
+    fn prepare(&self, keep: &RootId, next: &RootId) {
+        let mut looker = self.looker();
+        if looker.is_none() && self.lock.is_some() {
+            // Where there can be no thread the look is made when it is asked for.
+            *looker = Looker::start(&self.slots).ok();
+        }
+        if let Some(looker) = &mut *looker {
+            looker.ask(keep, next);
+        }
+    }
+
     fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
-        if self.lock.is_some() { self.slots.ready(keep, next) } else { Ok(false) }
+        if self.lock.is_none() {
+            return Ok(false);
+        }
+        let told = self.looker().as_mut().and_then(|looker| looker.hear(keep, next));
+        let there = told.unwrap_or_else(|| self.slots.look_for(keep, next))?;
+        Ok(self.slots.saw(next, there))
     }
 }

@@ -139,6 +139,12 @@ pub trait RootCell: Send + Sync {
     /// What this medium can promise.
     fn describe(&self) -> Promise;
 
+    /// The same of a key that is about to be destroyed: what makes this cell's medium keep one since it was opened need not be asked again,
+    /// for the destruction fails then.
+    fn destroys(&self) -> Promise {
+        self.describe()
+    }
+
     /// Whether a fresh root key would be safer than the one there is: a keyholder that was away is back, and has no share of it.
     fn wants_epoch(&self) -> bool {
         false
@@ -207,6 +213,11 @@ pub trait RootCell: Send + Sync {
     fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
         let _ = (keep, next, proof);
         Ok(None)
+    }
+
+    /// Told that [`RootCell::ready`] is about to be asked, so that the look at the medium goes on beside other work.
+    fn prepare(&self, keep: &RootId, next: &RootId) {
+        let _ = (keep, next);
     }
 
     /// Whether the medium holds both `keep` and `next`, which [`RootCell::retire_for`] wrote, and still belongs to the owner this handle

@@ -179,6 +179,9 @@ pub(super) struct Handle {
     kept: Option<RootId>,
     /// The key that the last write of all made ready.
     ready: Option<(StoreId, RootId)>,
+    /// The next key, where the medium was seen to hold it since the last retirement, and what else this process knows: then the page
+    /// cache, which all processes of this machine share, tells the rest.
+    seen: Option<RootId>,
 }
 
 fn of_another_store() -> Error {
@@ -362,13 +365,14 @@ impl Slots {
         }
         let told = Claim { mark: mark_of(&there, &slots), ..there }.told(store, owner, Some(mark));
         self.claims.record(told)?;
-        self.handle().owner = Some(*owner);
+        let mut handle = self.handle();
+        (handle.owner, handle.seen) = (Some(*owner), None);
         Ok(())
     }
 
     /// The claim, where this handle acts for the owner, or nobody claimed.
-    fn owned(&self) -> Result<Claim> {
-        let there = self.claims.read(Source::Medium)?;
+    fn owned(&self, source: Source) -> Result<Claim> {
+        let there = if source == Source::Cache { self.claims.glance()? } else { self.claims.read(source)? };
         #[cfg(feature = "testing")]
         if self.has(CellDefect::AnyOwner) {
             return Ok(there);
@@ -380,13 +384,17 @@ impl Slots {
     }
 
     pub(crate) fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
-        let there = self.owned()?;
+        let handle = *self.handle();
+        if handle.ready == Some((store, *id)) {
+            // Whether it is on the medium is asked while the head is published, and before anything counts (`look_for`).
+            return self.owned(Source::Cache).map(drop);
+        }
+        let there = self.owned(Source::Medium)?;
         let slots = self.all(Source::Medium)?;
         let foreign = |slot: &Slot| matches!(slot, Slot::Live { store: there, .. } if *there != store);
         if there.owner.is_some() && there.store != store || slots.iter().any(foreign) {
             return Err(of_another_store());
         }
-        let handle = *self.handle();
         #[cfg(feature = "testing")]
         if self.has(CellDefect::ReadyFromMemory) && handle.ready == Some((store, *id)) {
             return Ok(());
@@ -400,25 +408,38 @@ impl Slots {
         if handle.kept.is_some_and(|kept| !holds(&slots, &kept)) {
             return Err(gone("the root key that this engine works with"));
         }
-        if handle.ready == Some((store, *id)) && !holds(&slots, id) {
-            self.handle().ready = None;
-            return Err(gone("the root key that stood ready"));
-        }
         self.check_medium()?;
-        self.put(&slots, store, id, key, marked(&there, mark_of(&there, &slots)).as_ref())
+        self.put(&slots, store, id, key, marked(&there, mark_of(&there, &slots)).as_ref())?;
+        self.handle().seen = Some(*id);
+        Ok(())
     }
 
-    /// Whether both live on the medium, and for the same owner.
-    pub(crate) fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
-        #[cfg(feature = "testing")]
-        if self.has(CellDefect::ReadyFromMemory) {
-            return Ok(true);
-        }
-        if self.claims.read(Source::Medium)?.owner != self.handle().owner {
+    /// Whether both live on the medium; where destroyed keys may stay there by now, that is an error. Of the claim the page cache tells: one
+    /// that a machine's snapshot brought back goes with slots that did not come back.
+    pub(crate) fn look_for(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        if self.claims.read(Source::Cache)?.owner != self.handle().owner {
             return Ok(false);
         }
         let slots = self.all(Source::Medium)?;
-        Ok(holds(&slots, keep) && holds(&slots, next))
+        let there = holds(&slots, keep) && holds(&slots, next);
+        if there {
+            self.check_medium()?;
+        }
+        Ok(there)
+    }
+
+    /// Takes what [`Slots::look_for`] just saw for the next deposit and retirement.
+    pub(crate) fn saw(&self, next: &RootId, there: bool) -> bool {
+        self.handle().seen = there.then_some(*next);
+        there
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        if self.has(CellDefect::ReadyFromMemory) {
+            return Ok(true);
+        }
+        self.look_for(keep, next).map(|there| self.saw(next, there))
     }
 
     pub(crate) fn load(&self) -> Result<Contents> {
@@ -469,8 +490,10 @@ impl Slots {
 
     /// Destroys every key but `keep`, which must be there; one by writing `next` over it. `commit` is durable.
     pub(crate) fn retire(&self, keep: &RootId, next: Option<&RootKey>, commit: u64) -> Result<Retirement> {
-        let there = self.owned()?;
-        let mut slots = self.all(Source::Medium)?;
+        let seen = self.handle().seen.take() == Some(*keep);
+        let source = if seen { Source::Cache } else { Source::Medium };
+        let there = self.owned(source)?;
+        let mut slots = self.all(source)?;
         let kept = slots.iter().find_map(|slot| match slot {
             Slot::Live { store, key, .. } if key.id == *keep => Some(*store),
             _ => None,
@@ -478,7 +501,9 @@ impl Slots {
         let Some(store) = kept else {
             return Err(Error::corrupt("the root key to keep is not in the cell; nothing was destroyed"));
         };
-        self.check_medium()?;
+        if !seen {
+            self.check_medium()?;
+        }
         let known = mark_of(&there, &slots);
         let note = marked(&there, known.max(commit));
         let free = slots.iter().position(|slot| slot.live().is_none_or(|key| key.id != *keep));

@@ -66,7 +66,7 @@ impl Inner {
 
     /// The cell as leaf and certificate name it.
     pub(super) fn cell_facts(&self) -> CellFacts {
-        CellFacts::new(&self.cell.describe(), &self.cell.unfinished())
+        CellFacts::new(&self.cell.destroys(), &self.cell.unfinished())
     }
 
     /// How far the erases up to now are, as it was seen last; whoever only looks goes by what the cell showed and remembers.

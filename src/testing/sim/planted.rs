@@ -67,7 +67,11 @@ pub const PLANTED: &[PlantedDefect] = &[
     cell("a keyholder's fence lies in a tombstone", CellDefect::FenceInTombstone, ""),
     engine("a plan that fails is dropped", Defect::PlanDropped, World::Many, ""),
     engine("an epoch stands for an erase", Defect::EpochForErase, World::Many, "was let in"),
-    cell("the key that stands ready is used from memory", CellDefect::ReadyFromMemory, "a machine that was set back"),
+    cell(
+        "the key that stands ready is used from memory",
+        CellDefect::ReadyFromMemory,
+        "a machine that was set back leaves",
+    ),
     engine("erases of one commit fail together", Defect::FailTogether, World::Many, "an erase fails as erased"),
     engine("the writer has its own list of copies", Defect::TwoLists, World::Many, "LOST"),
     cell("the old shares go when t hold the new", CellDefect::NoMargin, "LOST"),

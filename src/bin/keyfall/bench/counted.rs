@@ -142,8 +142,14 @@ impl RootCell for CountedCell {
     fn awaited(&self, keep: &RootId) -> Option<Awaited> {
         self.cell.awaited(keep)
     }
+    fn destroys(&self) -> Promise {
+        self.cell.destroys()
+    }
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<(), Error> {
         self.cell.claim(store, owner, mark)
+    }
+    fn prepare(&self, keep: &RootId, next: &RootId) {
+        self.cell.prepare(keep, next);
     }
     fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool, Error> {
         self.cell.ready(keep, next)
