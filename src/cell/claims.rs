@@ -205,7 +205,10 @@ impl Claims {
         let mut newest = None;
         for file in files {
             let mut bytes = [0; SLOT_BYTES];
-            match file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Claim::decode(&bytes).ok()) {
+            if file.read_exact_at(&mut bytes, 0).is_err() {
+                return self.read(Source::Cache);
+            }
+            match Claim::decode(&bytes).ok() {
                 Some(found) if newest.as_ref().is_none_or(|(number, _)| *number < found.0) => newest = Some(found),
                 _ => {}
             }

@@ -26,48 +26,45 @@ const ACCEPTED: &str = "remnants-accepted";
 pub struct FileCell {
     dir: PathBuf,
     slots: Arc<Slots>,
-    looker: Mutex<Option<Looker>>,
+    /// One for each slot, from the first look on.
+    lookers: Mutex<Vec<Looker>>,
     verdict: Verdict,
     remnants: bool,
     /// None: it is only looked at.
     lock: Option<DirLock>,
 }
 
-/// Looks at the medium on a thread of its own, which ends with it.
+/// Looks at one slot on the medium, on a thread of its own, which ends with this.
 struct Looker {
-    asks: Sender<(RootId, RootId)>,
-    hears: Receiver<Result<bool>>,
-    /// What it was asked, and when.
-    asked: Option<(RootId, RootId)>,
+    asks: Sender<()>,
+    hears: Receiver<Result<Option<RootId>>>,
+    /// Whether it was asked, and what it saw was not taken.
+    asked: bool,
 }
 
 impl Looker {
-    fn start(slots: &Arc<Slots>) -> std::io::Result<Self> {
-        let ((asks, asked), (tells, hears), slots) = (channel::<(RootId, RootId)>(), channel(), Arc::clone(slots));
+    fn start(slots: &Arc<Slots>, slot: usize) -> std::io::Result<Self> {
+        let ((asks, asked), (tells, hears), slots) = (channel(), channel(), Arc::clone(slots));
         let work = move || {
-            while let Ok((keep, next)) = asked.recv() {
+            while let Ok(()) = asked.recv() {
                 let _wiped = WipeStack;
-                if tells.send(slots.look_for(&keep, &next)).is_err() {
+                if tells.send(slots.live_in(slot)).is_err() {
                     break;
                 }
             }
         };
         std::thread::Builder::new().name("keyfall-cell".into()).spawn(work)?;
-        Ok(Looker { asks, hears, asked: None })
+        Ok(Looker { asks, hears, asked: false })
     }
 
-    fn ask(&mut self, keep: &RootId, next: &RootId) {
-        // Of what was asked before and never heard: it is not what is asked now.
-        if self.asked.take().is_some() {
-            let _ = self.hears.recv();
-        }
-        self.asked = self.asks.send((*keep, *next)).is_ok().then_some((*keep, *next));
+    fn ask(&mut self) {
+        // What it was asked before, and nobody took: it is not what is there now.
+        let _ = self.hear();
+        self.asked = self.asks.send(()).is_ok();
     }
 
-    fn hear(&mut self, keep: &RootId, next: &RootId) -> Option<Result<bool>> {
-        let asked = self.asked.take()?;
-        let told = self.hears.recv().ok()?;
-        (asked == (*keep, *next)).then_some(told)
+    fn hear(&mut self) -> Option<Result<Option<RootId>>> {
+        if std::mem::take(&mut self.asked) { self.hears.recv().ok() } else { None }
     }
 }
 
@@ -137,8 +134,8 @@ impl FileCell {
                 ),
             ));
         }
-        let (dir_of, looker) = (dir.to_owned(), Mutex::default());
-        let cell = FileCell { dir: dir_of, slots, looker, verdict, remnants: accept_remnants, lock: Some(lock) };
+        let (dir_of, lookers) = (dir.to_owned(), Mutex::default());
+        let cell = FileCell { dir: dir_of, slots, lookers, verdict, remnants: accept_remnants, lock: Some(lock) };
         if cell.remnants && cell.verdict.objection.is_some() {
             File::create(dir.join(ACCEPTED)).and_then(|f| f.sync_all()).map_err(io)?;
         }
@@ -191,7 +188,7 @@ impl FileCell {
         let remnants = dir.join(ACCEPTED).exists();
         let verdict = filesystem::judge(dir)?;
         let slots = Arc::new(Slots::new(Arc::new(OsDisk), dir, env, SLOTS).accepting(remnants));
-        Ok(FileCell { dir: dir.to_owned(), slots, looker: Mutex::default(), verdict, remnants, lock: None })
+        Ok(FileCell { dir: dir.to_owned(), slots, lookers: Mutex::default(), verdict, remnants, lock: None })
     }
 
     fn check_files(&self) -> Result<()> {
@@ -216,8 +213,8 @@ impl FileCell {
         self.verdict.objection.clone().or_else(now)
     }
 
-    fn looker(&self) -> MutexGuard<'_, Option<Looker>> {
-        self.looker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lookers(&self) -> MutexGuard<'_, Vec<Looker>> {
+        self.lookers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is promised, where a destroyed key may stay for this reason or for none.
@@ -295,23 +292,25 @@ impl RootCell for FileCell {
         self.to_change()?.retire(keep, Some(next), proof.commit()).map(Some)
     }
 
-    fn prepare(&self, keep: &RootId, next: &RootId) {
-        let mut looker = self.looker();
-        if looker.is_none() && self.lock.is_some() {
-            // Where there can be no thread the look is made when it is asked for.
-            *looker = Looker::start(&self.slots).ok();
+    fn prepare(&self, _keep: &RootId, _next: &RootId) {
+        let mut lookers = self.lookers();
+        if lookers.is_empty() && self.lock.is_some() {
+            // Where there can be no threads the look is made when it is asked for.
+            *lookers = (0..SLOTS.len()).map_while(|slot| Looker::start(&self.slots, slot).ok()).collect();
         }
-        if let Some(looker) = &mut *looker {
-            looker.ask(keep, next);
-        }
+        lookers.iter_mut().for_each(Looker::ask);
     }
 
     fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
         if self.lock.is_none() {
             return Ok(false);
         }
-        let told = self.looker().as_mut().and_then(|looker| looker.hear(keep, next));
-        let there = told.unwrap_or_else(|| self.slots.look_for(keep, next))?;
-        Ok(self.slots.saw(next, there))
+        let mut lookers = self.lookers();
+        let live = |slot: usize| {
+            let heard = lookers.get_mut(slot).and_then(Looker::hear);
+            heard.unwrap_or_else(|| self.slots.live_in(slot))
+        };
+        let live = (0..SLOTS.len()).map(live).collect::<Result<Vec<_>>>()?;
+        self.slots.saw(&live, keep, next)
     }
 }

@@ -385,9 +385,8 @@ impl Slots {
 
     pub(crate) fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         let handle = *self.handle();
-        if handle.ready == Some((store, *id)) {
-            // Whether it is on the medium is asked while the head is published, and before anything counts (`look_for`).
-            return self.owned(Source::Cache).map(drop);
+        if handle.seen == Some(*id) && handle.ready == Some((store, *id)) {
+            return Ok(());
         }
         let there = self.owned(Source::Medium)?;
         let slots = self.all(Source::Medium)?;
@@ -408,30 +407,28 @@ impl Slots {
         if handle.kept.is_some_and(|kept| !holds(&slots, &kept)) {
             return Err(gone("the root key that this engine works with"));
         }
+        if handle.ready == Some((store, *id)) && !holds(&slots, id) {
+            self.handle().ready = None;
+            return Err(gone("the root key that stood ready"));
+        }
         self.check_medium()?;
         self.put(&slots, store, id, key, marked(&there, mark_of(&there, &slots)).as_ref())?;
         self.handle().seen = Some(*id);
         Ok(())
     }
 
-    /// Whether both live on the medium; where destroyed keys may stay there by now, that is an error. Of the claim the page cache tells: one
-    /// that a machine's snapshot brought back goes with slots that did not come back.
-    pub(crate) fn look_for(&self, keep: &RootId, next: &RootId) -> Result<bool> {
-        if self.claims.read(Source::Cache)?.owner != self.handle().owner {
-            return Ok(false);
-        }
-        let slots = self.all(Source::Medium)?;
-        let there = holds(&slots, keep) && holds(&slots, next);
-        if there {
-            self.check_medium()?;
-        }
-        Ok(there)
+    /// The key that lives in a slot of the medium.
+    pub(crate) fn live_in(&self, slot: usize) -> Result<Option<RootId>> {
+        Ok(self.slot(slot, Source::Medium)?.live().map(|key| key.id))
     }
 
-    /// Takes what [`Slots::look_for`] just saw for the next deposit and retirement.
-    pub(crate) fn saw(&self, next: &RootId, there: bool) -> bool {
+    /// Takes what was just seen in the slots for the next deposit and retirement: whether both keys live there. Of the claim the page cache
+    /// tells: one that a machine's snapshot brought back goes with slots that did not come back.
+    pub(crate) fn saw(&self, live: &[Option<RootId>], keep: &RootId, next: &RootId) -> Result<bool> {
+        let owns = self.claims.glance()?.owner == self.handle().owner;
+        let there = owns && live.contains(&Some(*keep)) && live.contains(&Some(*next));
         self.handle().seen = there.then_some(*next);
-        there
+        Ok(there)
     }
 
     #[cfg(feature = "testing")]
@@ -439,7 +436,8 @@ impl Slots {
         if self.has(CellDefect::ReadyFromMemory) {
             return Ok(true);
         }
-        self.look_for(keep, next).map(|there| self.saw(next, there))
+        let live = (0..self.names.len()).map(|slot| self.live_in(slot)).collect::<Result<Vec<_>>>()?;
+        self.saw(&live, keep, next)
     }
 
     pub(crate) fn load(&self) -> Result<Contents> {
@@ -501,9 +499,7 @@ impl Slots {
         let Some(store) = kept else {
             return Err(Error::corrupt("the root key to keep is not in the cell; nothing was destroyed"));
         };
-        if !seen {
-            self.check_medium()?;
-        }
+        self.check_medium()?;
         let known = mark_of(&there, &slots);
         let note = marked(&there, known.max(commit));
         let free = slots.iter().position(|slot| slot.live().is_none_or(|key| key.id != *keep));

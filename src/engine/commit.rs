@@ -153,6 +153,9 @@ impl Inner {
         self.check_owner()?;
         self.check_usable()?;
         if writer.settled {
+            if let Some(next) = &writer.next {
+                self.cell.prepare(&writer.root.id, &next.id);
+            }
             return Ok(());
         }
         for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
@@ -281,9 +284,6 @@ impl Inner {
         let before = self.state().stored.id;
         // What an earlier commit left open stays open until it is settled.
         let was_settled = writer.settled;
-        // A machine that was restored remembers a key that the cell has since made the current one: it must not seal two heads.
-        let to_see = change.root.as_ref().zip(writer.next.as_ref()).filter(|(root, next)| root.id == next.id);
-        let to_see = to_see.map(|(root, _)| (writer.root.id, root.id));
         let root = change.root.as_ref().unwrap_or(&writer.root);
         let stored = seal_head(env, self.id, before.commit + 1, &change.head, root)?;
         if let Some(root) = &change.root {
@@ -292,9 +292,6 @@ impl Inner {
             // The one that stood ready is used once, whatever becomes of it. To deposit it again is no write.
             writer.next = None;
             self.cell.deposit(self.id, &root.id, &root.key)?;
-            if let Some((keep, next)) = &to_see {
-                self.cell.prepare(keep, next);
-            }
             #[cfg(feature = "testing")]
             if self.defect(super::Defect::RetireBeforePublish) {
                 self.cell.retire(&root.id, Durable::verified(self.state().stored.id.commit))?;
@@ -356,28 +353,10 @@ impl Inner {
             return Ok(None);
         }
         self.verify(writer, &change.blobs).map_err(Error::perhaps)?;
-        if let Some((keep, next)) = to_see
-            && !self.cell.ready(&keep, &next).map_err(Error::perhaps)?
-        {
-            return self.begin_afresh(writer).map(Some).map_err(Error::perhaps);
-        }
         // Who erases once and goes leaves no key behind that nobody needs.
         let next = if writer.erases { Some(self.next_root(writer, &self.state().head)?) } else { None };
         writer.erases = true;
         self.finish(writer, next).map(Some).map_err(Error::perhaps)
-    }
-
-    /// Ends an epoch whose root key may have sealed another head: the machine was set back, and its cell was not. What the erase took is gone
-    /// with the next epoch only.
-    fn begin_afresh(&self, writer: &mut Writer) -> Result<Retirement> {
-        self.settle(writer)?;
-        let change = {
-            let state = self.state();
-            let mut change = Change::of_head(self.next_head(&state));
-            self.next_epoch(&state, writer, &mut change)?;
-            change
-        };
-        Ok(self.publish(writer, change)?.unwrap_or(Retirement::Destroyed))
     }
 
     /// Has the writer know the copies that the published head lists, and no other: there is one list of them.

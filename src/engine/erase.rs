@@ -392,9 +392,14 @@ impl Inner {
     /// Lets the next epoch begin with a change: what was pending becomes final with it.
     pub(super) fn begin_epoch(&self, writer: &Writer, change: &mut Change) -> Result<()> {
         change.head.pending = None;
-        // Whether the one that stands ready is there still is asked while the head is published.
-        change.root = Some(match &writer.next {
-            Some(next) => next.duplicate(),
+        // A machine that was restored remembers a key that the cell has since made the current one: it must not seal a second head.
+        let there = |next: &&RootKey| self.cell.ready(&writer.root.id, &next.id);
+        let next = match writer.next.as_ref() {
+            Some(next) if there(&next)? => Some(next.duplicate()),
+            _ => None,
+        };
+        change.root = Some(match next {
+            Some(next) => next,
             None => self.next_root(writer, &change.head)?,
         });
         Ok(())

@@ -128,6 +128,13 @@ impl LogStore {
         };
         {
             let mut tail = store.tail();
+            // An index that came back older knows files that were given back since.
+            let numbers = store.files().numbers();
+            for file in numbers {
+                if store.log.is_gone(file)? {
+                    store.files_mut().forget(file);
+                }
+            }
             for frame in store.log.replay(mark, synced.max(mark))? {
                 store.note(&frame.blobs);
                 if !frame.whole {

@@ -88,6 +88,10 @@ impl Files {
         self.of.get(&at.file).is_some_and(|blobs| blobs.is_dead(at.number))
     }
 
+    pub(super) fn numbers(&self) -> Vec<u32> {
+        self.of.keys().copied().collect()
+    }
+
     pub(super) fn count(&self, file: u32) -> u32 {
         self.of.get(&file).map_or(0, |blobs| blobs.count)
     }

@@ -7,12 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use super::keyholders::KeyholderEvent;
 use super::media::{FaultyCell, Late, Media};
-use super::model::{Model, Named};
 use super::op::{Item, Op, STEP_BYTES, Scoped, Trouble, class, scoped, some, user};
 use super::records::Chosen;
 use super::run::{BACKUP, Done, Run, STORE, user_id};
 use crate::engine::{Batch, Engine, OpenAs, Options, Put, Query, Scope, Source};
-use crate::env::Env;
 use crate::error::ErrorKind;
 use crate::limits::CLOCK_JUMP;
 use crate::store::HeadId;
@@ -116,14 +114,7 @@ pub(super) struct Others {
     ownerless: bool,
     stale: Option<Engine>,
     batch: Option<(Batch, u8, Vec<Chosen>)>,
-    snapshot: Option<Snapshot>,
-}
-
-/// A machine as it was, while its engine was open.
-struct Snapshot {
-    engine: Engine,
-    head: HeadId,
-    model: Model,
+    snapshot: Option<(Engine, HeadId)>,
 }
 
 impl Others {
@@ -207,8 +198,8 @@ impl Run {
         let power = power && !self.media.has_keyholders();
         if let Some(others) = self.others.as_mut().filter(|_| power) {
             others.stale = None;
-            if let Some(old) = others.snapshot.take() {
-                old.engine.unplug();
+            if let Some((old, _)) = others.snapshot.take() {
+                old.unplug();
             }
         }
     }
@@ -433,44 +424,22 @@ impl Run {
             late: Late::default(),
         });
         let Ok(store) = self.recorded(LIVE, false) else { return };
-        let (engine, head, model) = (self.engine().twin(store, cell), self.engine().head(), self.model.clone());
-        self.tally.add("snapshots with a key that stands ready", u64::from(engine.has_ready_key()));
-        if let Some(old) = self.others().snapshot.replace(Snapshot { engine, head, model }) {
-            old.engine.unplug();
+        let (twin, head) = (self.engine().twin(store, cell), self.engine().head());
+        self.tally.add("snapshots with a key that stands ready", u64::from(twin.has_ready_key()));
+        if let Some((old, _)) = self.others().snapshot.replace((twin, head)) {
+            old.unplug();
         }
     }
 
-    /// The machine goes on from the snapshot, with the cell as it is: what the cell no longer has it cannot use, and what it used it
-    /// destroys.
+    /// The machine goes on from the snapshot, with the cell as it is: it would bring back what was erased since.
     fn set_back(&mut self, user: u8) {
-        let Some(Snapshot { engine, head, model }) = self.others().snapshot.take() else { return };
-        if self.engine().head().epoch == head.epoch || !self.settled() || !self.model.copies.is_empty() {
-            return engine.unplug();
+        let Some((twin, then)) = self.others().snapshot.take() else { return };
+        if self.engine().head().epoch > then.epoch && self.settled() {
+            let did = twin.erase(Scope::user(user_id(user))).is_ok_and(|done| !done.already);
+            assert!(!did, "FOUND: a machine that was set back erases with a cell that went on");
+            self.tally.count("machines set back");
         }
-        self.tally.count("machines set back");
-        let now = self.env.now().0 + 1;
-        let did = engine.erase(Scope::user(user_id(user))).is_ok_and(|done| !done.already);
-        let went_on = engine.head();
-        engine.unplug();
-        if !did {
-            return self.compare();
-        }
-        self.tally.count("machines that went on from a snapshot");
-        let keys: Vec<_> = self.keys_on_medium().iter().map(|key| key.id.epoch).collect();
-        assert!(
-            went_on.epoch > head.epoch + 1 && keys.iter().all(|epoch| *epoch >= went_on.epoch),
-            "FOUND: a machine that was set back leaves the key that sealed two heads: {keys:?}, {went_on}"
-        );
-        // What was done since the snapshot is gone, and nothing of it opens.
-        self.close();
-        self.media.copy(LIVE, STORE);
-        self.media.lose(BACKUP);
-        (self.machine, self.cell, self.model) = (None, None, model);
-        *self.others() = Others::new(self.others().ownerless);
-        self.envelopes.clear();
-        self.certificates.clear();
-        self.model.erase(&Named::User(user), now);
-        self.open(None);
+        twin.unplug();
         self.compare();
     }
 }

@@ -70,7 +70,7 @@ pub const PLANTED: &[PlantedDefect] = &[
     cell(
         "the key that stands ready is used from memory",
         CellDefect::ReadyFromMemory,
-        "a machine that was set back leaves",
+        "a machine that was set back erases",
     ),
     engine("erases of one commit fail together", Defect::FailTogether, World::Many, "an erase fails as erased"),
     engine("the writer has its own list of copies", Defect::TwoLists, World::Many, "LOST"),

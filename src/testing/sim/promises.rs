@@ -156,7 +156,9 @@ impl Run {
                     let held = run.model.held(&named) && !run.model.would_do_nothing(&named);
                     if left.iter().any(|plan| plan.id == id) {
                         // A hold also refuses what would only leave a fence.
-                        let late = due <= now && done.is_some() && !run.model.held(&named);
+                        // One that met a fault is tried again later.
+                        let whole = done.is_some() && trouble.during.is_none();
+                        let late = due <= now && whole && !run.model.held(&named);
                         assert!(!late, "a planned erase is late: {named:?}");
                     } else {
                         // A plan that names only what fell goes with it.
