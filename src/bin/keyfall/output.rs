@@ -73,7 +73,7 @@ pub(crate) fn error(json: bool, e: &Error) {
 /// Says on standard error what was done beside what was asked.
 pub(crate) fn note(text: &str) {
     if JSON.load(Ordering::Relaxed) {
-        tell(&json!({"note": text}).to_string());
+        tell_json(&json!({"note": text}));
     } else {
         tell(&format!("keyfall: {text}"));
     }
