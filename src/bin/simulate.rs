@@ -1,7 +1,6 @@
 //! `keyfall-simulate`: runs the simulator for many seeds, and every crash point of every verb, and prints what was met.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -10,7 +9,7 @@ use std::thread;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use keyfall::testing::sim::{PLANTED, Planted, STEP_BYTES, Tally, VERBS, World, every_crash_point, steps};
+use keyfall::testing::sim::{PLANTED, Planted, STEP_BYTES, Tally, VERBS, World, every_crash_point, steps, verdict_of};
 
 /// Runs the simulator: each seed is one run of several engines over media that fail, with two judges at its end.
 #[derive(Parser)]
@@ -56,11 +55,6 @@ impl Args {
     }
 }
 
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
-}
-
 fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
@@ -101,7 +95,7 @@ fn show(tally: &Tally) {
 }
 
 fn run(world: World, seed: u64, steps: &[[u8; STEP_BYTES]]) -> Result<Tally, String> {
-    catch_unwind(AssertUnwindSafe(|| world.run(seed, steps, Planted::default()))).map_err(|e| message(&*e))
+    verdict_of(|| world.run(seed, steps, Planted::default()))
 }
 
 /// Runs steps; where they fail, leaves steps out for as long as they go on failing, and shows the rest.
@@ -191,8 +185,8 @@ fn crash_points() -> bool {
     let covered = Mutex::new(BTreeMap::new());
     let failed = all(2 * VERBS.len() as u64, "verbs", |i| {
         let (verb, on_disk) = (VERBS[i as usize / 2], i % 2 == 0);
-        let run = catch_unwind(AssertUnwindSafe(|| every_crash_point(verb, on_disk)));
-        let run = run.map_err(|e| format!("{verb}, {}: {}", medium(on_disk), message(&*e)))?;
+        let run = verdict_of(|| every_crash_point(verb, on_disk));
+        let run = run.map_err(|verdict| format!("{verb}, {}: {verdict}", medium(on_disk)))?;
         covered.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(i, run);
         Ok(())
     });

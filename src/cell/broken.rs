@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::RootId;
 use super::sector::Source;
 use super::slots::Slots;
-#[cfg(feature = "keyholders")]
 use crate::error::Result;
 #[cfg(feature = "keyholders")]
 use crate::promise::Fence;
@@ -37,6 +37,15 @@ impl Slots {
         let twin = Slots::new(Arc::clone(&self.disk), &self.dir, Arc::clone(&self.env), self.names);
         *twin.handle() = *self.handle();
         twin.broken(self.defect)
+    }
+
+    /// As [`super::RootCell::ready`], one slot after the other.
+    pub(crate) fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
+        if self.has(CellDefect::ReadyFromMemory) {
+            return Ok(true);
+        }
+        let live = (0..self.names.len()).map(|slot| self.live_in(slot)).collect::<Result<Vec<_>>>()?;
+        self.saw(&live, keep, next)
     }
 
     /// Whether this process acts for the owner that is recorded.

@@ -292,7 +292,7 @@ impl RootCell for FileCell {
         self.to_change()?.retire(keep, Some(next), proof.commit()).map(Some)
     }
 
-    fn prepare(&self, _keep: &RootId, _next: &RootId) {
+    fn prepare(&self) {
         let mut lookers = self.lookers();
         if lookers.is_empty() && self.lock.is_some() {
             // Where there can be no threads the look is made when it is asked for.

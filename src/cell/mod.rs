@@ -216,9 +216,7 @@ pub trait RootCell: Send + Sync {
     }
 
     /// Told that [`RootCell::ready`] is about to be asked, so that the look at the medium goes on beside other work.
-    fn prepare(&self, keep: &RootId, next: &RootId) {
-        let _ = (keep, next);
-    }
+    fn prepare(&self) {}
 
     /// Whether the medium holds both `keep` and `next`, which [`RootCell::retire_for`] wrote, and still belongs to the owner this handle
     /// acts for: asked of the medium, not of memory, which a snapshot of the machine may have brought back. Only then may `next` seal a

@@ -193,11 +193,18 @@ impl Slots {
         let destroyed = names.iter().map(|_| AtomicBool::new(false)).collect();
         let claims = Claims::new(Arc::clone(&disk), dir, names != SLOTS);
         let (dir, handle) = (dir.to_owned(), Mutex::default());
-        #[cfg(feature = "testing")]
-        let slots = Slots { disk, dir, env, names, destroyed, claims, remnants: false, handle, defect: None };
-        #[cfg(not(feature = "testing"))]
-        let slots = Slots { disk, dir, env, names, destroyed, claims, remnants: false, handle };
-        slots
+        Slots {
+            disk,
+            dir,
+            env,
+            names,
+            destroyed,
+            claims,
+            remnants: false,
+            handle,
+            #[cfg(feature = "testing")]
+            defect: None,
+        }
     }
 
     /// Where old bytes may stay, that was accepted.
@@ -429,15 +436,6 @@ impl Slots {
         let there = owns && live.contains(&Some(*keep)) && live.contains(&Some(*next));
         self.handle().seen = there.then_some(*next);
         Ok(there)
-    }
-
-    #[cfg(feature = "testing")]
-    pub(crate) fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
-        if self.has(CellDefect::ReadyFromMemory) {
-            return Ok(true);
-        }
-        let live = (0..self.names.len()).map(|slot| self.live_in(slot)).collect::<Result<Vec<_>>>()?;
-        self.saw(&live, keep, next)
     }
 
     pub(crate) fn load(&self) -> Result<Contents> {

@@ -153,8 +153,8 @@ impl Inner {
         self.check_owner()?;
         self.check_usable()?;
         if writer.settled {
-            if let Some(next) = &writer.next {
-                self.cell.prepare(&writer.root.id, &next.id);
+            if writer.next.is_some() {
+                self.cell.prepare();
             }
             return Ok(());
         }

@@ -452,7 +452,7 @@ impl RootCell for QuorumCell {
         };
         let held = self.held(store);
         let answered = || held.iter().flatten();
-        // Who was replaced says nothing of who owns the store.
+        // A replaced keyholder has no say in which engine owns the store.
         let told = Told::by(&held[..self.n()], (self.most(), self.f()));
         let Told { owner, doubted, claims, mark, .. } = told;
         *locked(&self.newer) = Some(told.newest).filter(|newest| locked(&self.ledger).is_older(*newest));

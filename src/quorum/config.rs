@@ -84,6 +84,27 @@ pub struct Config {
     pub unnamed: Option<u64>,
 }
 
+impl Config {
+    /// Of a cell that nothing was dealt for yet.
+    pub(crate) fn new(keyholders: Vec<Member>, rule: Rule) -> Self {
+        let Rule { threshold, liars, margin } = rule;
+        Config {
+            threshold,
+            liars,
+            margin,
+            store: None,
+            keyholders,
+            leaving: Vec::new(),
+            dealt: Vec::new(),
+            settled: true,
+            statements: Vec::new(),
+            failed: Vec::new(),
+            highest: Some(0),
+            unnamed: None,
+        }
+    }
+}
+
 /// A keyholder that was replaced, until it has said that it holds nothing any more.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -238,8 +238,8 @@ impl RootCell for HoardingCell {
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.cell.claim(store, owner, mark)
     }
-    fn prepare(&self, keep: &RootId, next: &RootId) {
-        self.cell.prepare(keep, next);
+    fn prepare(&self) {
+        self.cell.prepare();
     }
     fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
         self.cell.ready(keep, next)

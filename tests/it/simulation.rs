@@ -5,13 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use keyfall::testing::sim::{
     PLANTED, Planted, Tally, every_crash_point, media_of, simulate, simulate_keyholders, simulate_many, simulate_seed,
-    steps,
+    steps, verdict_of,
 };
 
 fn verdict(run: impl FnOnce() -> Tally) -> Option<String> {
-    let panic = catch_unwind(AssertUnwindSafe(run)).err()?;
-    let text = panic.downcast_ref::<String>().cloned();
-    Some(text.unwrap_or_else(|| panic.downcast_ref::<&str>().map_or_else(String::new, |s| (*s).to_owned())))
+    verdict_of(run).err()
 }
 
 #[test]

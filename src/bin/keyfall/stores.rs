@@ -248,7 +248,7 @@ pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let engine = look_as_it_is(store, cell)?;
     match engine.owes() {
         Ok(false) => return Ok(engine),
-        // Who looks into a copy asks for nothing that would end the other one.
+        // A command that reads a copy must not end the store that the copy was made of.
         Ok(true) if !SledStore::is_home(store) => {
             output::note(&format!(
                 "something is due in {0}, and is left undone: it does not lie where it was opened to write last, and may be a copy; if this is the store, `keyfall tend {0}` does it",

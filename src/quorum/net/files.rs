@@ -333,21 +333,7 @@ pub fn make_cell(dir: &Path, members: Vec<Member>, rule: impl Into<Rule>, env: &
     if dir.join("slot-a").exists() || dir.join(QUORUM).exists() {
         return Err(Error::new(ErrorKind::Exists, format!("{} holds a cell already", dir.display())));
     }
-    let Rule { threshold, liars, margin } = rule.into();
-    let config = Config {
-        threshold,
-        liars,
-        margin,
-        store: None,
-        keyholders: members,
-        leaving: Vec::new(),
-        dealt: Vec::new(),
-        settled: true,
-        statements: Vec::new(),
-        failed: Vec::new(),
-        highest: Some(0),
-        unnamed: None,
-    };
+    let config = Config::new(members, rule.into());
     let cell = cell_of(dir, &config, env)?;
     make_dir(dir)?;
     write_config(dir, &config, true)?;

@@ -128,7 +128,7 @@ impl LogStore {
         };
         {
             let mut tail = store.tail();
-            // An index that came back older knows files that were given back since.
+            // An index that lost its newest updates may still list files that were removed.
             let numbers = store.files().numbers();
             for file in numbers {
                 if store.log.is_gone(file)? {

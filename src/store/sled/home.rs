@@ -1,7 +1,7 @@
-//! Which directory a store was claimed in last, so that a copy of it, byte for byte, is told from it by who only looks.
+//! The directory in which a store was last claimed. It lets a command that only reads tell the store from a byte-for-byte copy of it.
 //!
 //! `STORE/home` says where it lies itself: its inode, and when that was made, in nanoseconds since 1970. A copy of the file lies elsewhere.
-//! Nothing that can be lost depends on it: without it, or where a file system numbers its inodes anew, a look leaves to others what is due.
+//! No data depends on it: where it is missing, or the file system has renumbered its inodes, a command that only reads does nothing that is due.
 
 use std::fs::File;
 use std::io;

@@ -419,7 +419,7 @@ impl Store for SledStore {
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.check_writable()?;
         if self.unindexed {
-            // The index on the disk would not know what was given back. One that is missing is built anew from the log.
+            // The index on disk would not know which blobs were removed. A missing index is rebuilt from the log.
             let index = self.dir.join(INDEX);
             if index.exists() {
                 std::fs::remove_dir_all(&index).map_err(|e| Error::io(index.display(), e))?;

@@ -16,7 +16,7 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::quorum::net::KeyholderId;
-use crate::quorum::{Config, Held, Holder, Keyholder, Left, Member, QuorumCell, Share, recovered};
+use crate::quorum::{Config, Held, Holder, Keyholder, Left, Member, QuorumCell, Rule, Share, recovered};
 use crate::testing::locked;
 
 const N: usize = 5;
@@ -90,20 +90,8 @@ impl Keyholders {
     pub(super) fn changing(seed: u64, env: &SharedEnv, broken: Option<CellDefect>) -> Arc<Self> {
         let mut all = Self::of(seed, env, (POOL, broken));
         let margin = if broken == Some(CellDefect::NoMargin) { 0 } else { 1 };
-        let config = Config {
-            threshold: T,
-            liars: 1,
-            margin,
-            store: None,
-            keyholders: (0..N).map(|n| all.member(n)).collect(),
-            leaving: Vec::new(),
-            dealt: Vec::new(),
-            settled: true,
-            statements: Vec::new(),
-            failed: Vec::new(),
-            highest: Some(0),
-            unnamed: None,
-        };
+        let members = (0..N).map(|n| all.member(n)).collect();
+        let config = Config::new(members, Rule { threshold: T, liars: 1, margin });
         all.config = Some(Arc::new(Mutex::new(config)));
         Arc::new(all)
     }

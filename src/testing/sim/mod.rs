@@ -52,7 +52,7 @@ pub use gate::{Fault, Gate, Touch};
 pub use keyholders::KeyholderEvent;
 pub use media::{Adapters, Media, SimulatedDisk};
 pub use op::STEP_BYTES;
-pub use planted::{PLANTED, Planted, PlantedDefect};
+pub use planted::{PLANTED, Planted, PlantedDefect, verdict_of};
 pub use tally::Tally;
 
 use self::rng::Rng;
@@ -84,9 +84,19 @@ pub fn simulate(
     planted: Planted,
     media: impl FnOnce(&Arc<Seeded>) -> Arc<dyn Media>,
 ) -> Tally {
+    run_over((seed, steps), planted, None, media)
+}
+
+fn run_over(
+    (seed, steps): (u64, &[[u8; STEP_BYTES]]),
+    planted: Planted,
+    others: Option<many::Others>,
+    media: impl FnOnce(&Arc<Seeded>) -> Arc<dyn Media>,
+) -> Tally {
     let env = Arc::new(Seeded::new(seed));
     let media = media(&env);
     let mut run = Run::new(media, env, seed, planted.engine, None);
+    run.others = others;
     for step in steps {
         run.step(step);
     }
@@ -144,24 +154,18 @@ impl World {
     /// # Panics
     /// As [`simulate`].
     pub fn run(self, seed: u64, steps: &[[u8; STEP_BYTES]], planted: Planted) -> Tally {
-        let env = Arc::new(Seeded::new(seed));
-        let media: Arc<dyn Media> = match self {
+        let ownerless = planted.cell == Some(CellDefect::FenceInTombstone);
+        let others = (self == World::Many).then(|| many::Others::new(ownerless));
+        run_over((seed, steps), planted, others, |env| match self {
             World::Alone if planted.unsynced.is_some() => SimulatedDisk::new(env.clone(), planted.unsynced),
-            World::Alone => media_of(seed, &env),
-            World::Keyholders => Adapters::with_keyholders(seed, &env),
+            World::Alone => media_of(seed, env),
+            World::Keyholders => Adapters::with_keyholders(seed, env),
             World::Many => match seed % 3 {
                 0 => SimulatedDisk::broken(env.clone(), planted.unsynced, planted.cell),
                 1 => Adapters::in_memory(),
-                _ => Adapters::with_changing_keyholders(seed, &env, planted.cell),
+                _ => Adapters::with_changing_keyholders(seed, env, planted.cell),
             },
-        };
-        let mut run = Run::new(media, env, seed, planted.engine, None);
-        let ownerless = planted.cell == Some(CellDefect::FenceInTombstone);
-        run.others = (self == World::Many).then(|| many::Others::new(ownerless));
-        for step in steps {
-            run.step(step);
-        }
-        run.judge(seed.is_multiple_of(8) || planted.engine.is_some())
+        })
     }
 
     /// One of its steps in words, for a person.

@@ -19,6 +19,17 @@ pub struct Planted {
     pub cell: Option<CellDefect>,
 }
 
+/// Runs something that panics with a verdict where a judge finds fault; gives the verdict then.
+///
+/// # Errors
+/// The verdict.
+pub fn verdict_of<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
+    })
+}
+
 /// One that seeds alone must find.
 #[derive(Clone, Copy, Debug)]
 pub struct PlantedDefect {
@@ -80,12 +91,7 @@ pub const PLANTED: &[PlantedDefect] = &[
 impl PlantedDefect {
     /// The first seed that fails with the defect, and not without it; and its verdict.
     pub fn caught(&self, mut seeds: Range<u64>) -> Option<(u64, String)> {
-        let verdict = |seed: u64, planted: Planted| {
-            let run = AssertUnwindSafe(|| self.world.run(seed, &steps(seed), planted));
-            let panic = catch_unwind(run).err()?;
-            let text = panic.downcast_ref::<String>().cloned();
-            Some(text.unwrap_or_else(|| panic.downcast_ref::<&str>().map_or_else(String::new, |s| (*s).to_owned())))
-        };
+        let verdict = |seed: u64, planted: Planted| verdict_of(|| self.world.run(seed, &steps(seed), planted)).err();
         seeds.find_map(|seed| {
             let with = verdict(seed, self.planted)?;
             verdict(seed, NONE).is_none().then_some((seed, with))

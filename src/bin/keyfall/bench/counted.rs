@@ -148,8 +148,8 @@ impl RootCell for CountedCell {
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<(), Error> {
         self.cell.claim(store, owner, mark)
     }
-    fn prepare(&self, keep: &RootId, next: &RootId) {
-        self.cell.prepare(keep, next);
+    fn prepare(&self) {
+        self.cell.prepare();
     }
     fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool, Error> {
         self.cell.ready(keep, next)
