@@ -50,8 +50,8 @@ enum Mistake {
     ReadyReused,
     /// What stands ready is written over the key that is kept.
     ReadyOverKept,
-    /// The old key is destroyed as soon as as many hold the new one as give it back.
-    RetireWithT,
+    /// An erase publishes, and destroys the old key, as soon as as many hold the new one as give it back.
+    MarginLeftOut,
     /// Whoever opens the store gives up every newer key that it saw.
     GivesUpSeen,
     /// A claim that one keyholder has taken is enough.
@@ -187,11 +187,10 @@ impl Protocol {
 
     /// Tells all to keep a root alone, where enough hold it.
     fn keep(&self, state: &mut State, writer: usize, root: u8, mine: bool) {
-        let spare = u32::from(!self.exclusive && self.mistake != Mistake::RetireWithT);
         let acks = state.acks[usize::from(root)];
         let hold = if mine { acks.count_ones() } else { self.shares(state, root) };
         // A writer that takes a lost race for won asks nobody.
-        let enough = hold >= u32::from(self.threshold) + spare || self.mistake == Mistake::LoserRetires;
+        let enough = hold >= self.hold() || self.mistake == Mistake::LoserRetires;
         state.writers[writer] = if !enough {
             Phase::Known(root, mine)
         } else if mine {
@@ -203,6 +202,12 @@ impl Protocol {
             state.retires[usize::from(root)][self.claim(writer)] = self.all();
             state.given_up[usize::from(root)] |= state.given[writer];
         }
+    }
+
+    /// How many hold a key before it is the head's, and before any other is destroyed: among keyholders one to spare.
+    fn hold(&self) -> u32 {
+        let spare = !self.exclusive && self.mistake != Mistake::MarginLeftOut;
+        u32::from(self.threshold) + u32::from(spare)
     }
 
     fn needed(&self) -> usize {
@@ -426,8 +431,8 @@ impl Model for Protocol {
             }
             Step::Publish(writer) => {
                 let Phase::Depositing(root) = state.writers[writer] else { return None };
-                let enough = state.acks[usize::from(root)].count_ones() >= u32::from(self.threshold)
-                    || self.mistake == Mistake::PublishEarly;
+                let enough =
+                    state.acks[usize::from(root)].count_ones() >= self.hold() || self.mistake == Mistake::PublishEarly;
                 let durable = state.pages & 1 << root != 0 || self.mistake == Mistake::PagesAfter;
                 if !enough || !durable {
                     return None;
@@ -537,12 +542,8 @@ impl Model for Protocol {
                 reaching.all(|root| model.shares(state, root) < u32::from(model.threshold))
             }),
             Property::always(LIVING, |model: &Protocol, state: &State| {
-                let enough =
-                    |root: u8| model.shares(state, root) >= u32::from(model.threshold) && state.pages & 1 << root != 0;
                 let head = state.heads[usize::from(state.taken)];
-                // Where a keyholder was lost: a head from which it goes on, and whose erase has not returned either.
-                let mut before = (0..state.roots.len() as u8).filter(|root| goes_on(state, head, *root));
-                enough(head) || state.lost != 0 && before.any(enough)
+                model.shares(state, head) >= u32::from(model.threshold) && state.pages & 1 << head != 0
             }),
             Property::always(STAYS, |model: &Protocol, state: &State| {
                 let mut returned = (0..state.roots.len() as u8).filter(|root| state.returned & 1 << root != 0);
@@ -646,8 +647,8 @@ fn every_mistake_with_keyholders_is_found() {
     ] {
         super::breaks(&format!("three keyholders, {mistake:?}"), Protocol { mistake, ..lies }, broken);
     }
-    let lost = Protocol { losses: 1, crashes: 0, mistake: Mistake::RetireWithT, ..KEYHOLDERS };
-    super::breaks("three keyholders, one is lost, RetireWithT", lost, LIVING);
+    let lost = Protocol { losses: 1, crashes: 0, mistake: Mistake::MarginLeftOut, ..KEYHOLDERS };
+    super::breaks("three keyholders, one is lost, MarginLeftOut", lost, LIVING);
     for mistake in [Mistake::ClaimTooFew, Mistake::NotAskedAgain, Mistake::RetireUnfenced] {
         let model = Protocol { takes_over: true, crashes: 0, mistake, ..KEYHOLDERS };
         super::breaks(&format!("a backup takes over, {mistake:?}"), model, LIVING);
