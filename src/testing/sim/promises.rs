@@ -8,6 +8,8 @@ use crate::engine::{Hold, Policy};
 use crate::env::Env;
 use crate::error::ErrorKind;
 use crate::ids::{Class, RecordId, Timestamp};
+use crate::limits::RETRY;
+use crate::policy::millis;
 
 impl Run {
     pub(super) fn detach(&mut self, n: u8, trouble: Trouble) {
@@ -156,9 +158,10 @@ impl Run {
                     let held = run.model.held(&named) && !run.model.would_do_nothing(&named);
                     if left.iter().any(|plan| plan.id == id) {
                         // A hold also refuses what would only leave a fence.
-                        // One that met a fault is tried again later.
+                        // One that met a fault, in this call or in an earlier one, is tried again later.
                         let whole = done.is_some() && trouble.during.is_none();
-                        let late = due <= now && whole && !run.model.held(&named);
+                        let met = run.failed_at.is_some_and(|at| due <= at && now < at + millis(RETRY));
+                        let late = due <= now && whole && !met && !run.model.held(&named);
                         assert!(!late, "a planned erase is late: {named:?}");
                     } else {
                         // A plan that names only what fell goes with it.

@@ -99,6 +99,8 @@ pub(super) struct Run {
     pub(super) abandoned_epoch: u64,
     /// The epoch of the last put that was undone: its head may be on the tape, and opens until the epoch ends.
     pub(super) undone_epoch: u64,
+    /// When a call failed last: what was due then is tried again later.
+    pub(super) failed_at: Option<u64>,
     pub(super) machine: Option<Machine>,
     pub(super) copies: BTreeMap<u8, Saved>,
     pub(super) cell: Option<(Saved, u64)>,
@@ -163,6 +165,7 @@ impl Run {
             abandoned: BTreeSet::new(),
             abandoned_epoch: 0,
             undone_epoch: 0,
+            failed_at: None,
             machine: None,
             copies: BTreeMap::new(),
             cell: None,
@@ -259,6 +262,9 @@ impl Run {
             let opened = self.with_media(false, Engine::open);
             let blown = self.media.gate().blown().is_some();
             self.media.gate().plan(None);
+            if blown {
+                self.failed_at = Some(self.env.now().0);
+            }
             if self.media.gate().is_off() {
                 drop(opened);
                 self.restart(true);
@@ -486,6 +492,9 @@ impl Run {
         let result = act(self);
         let blown = self.media.gate().blown();
         self.media.gate().plan(None);
+        if blown.is_some() {
+            self.failed_at = Some(self.env.now().0);
+        }
         self.let_out();
         if self.media.gate().is_off() {
             drop(result);
