@@ -166,13 +166,13 @@ impl Keyholders {
         let mut world = locked(&self.world);
         let Some(store) = world.store.filter(|_| !world.calm) else { return };
         let list = world.list;
-        let all = list.iter().filter_map(|n| self.newest(store, *n)).max();
         if !list.contains(&LIAR) {
             return;
         }
         match (world.rng.below(4), world.backup.take()) {
             (0, None) => world.backup = Some(self.disks[LIAR].save(dir())),
-            (1, Some(backup)) if list.iter().all(|n| *n == LIAR || self.newest(store, *n) == all) => {
+            // By all that they hold: the newest may be an attempt that came to nothing.
+            (1, Some(backup)) if self.alike(store, list.iter().filter(|n| **n != LIAR)) => {
                 self.disks[LIAR].put_back(dir(), &backup);
                 world.pair[0] = LIAR;
             }
@@ -199,12 +199,12 @@ impl Keyholders {
     pub(super) fn befall(&self, event: KeyholderEvent) -> bool {
         let (mut world, Some(config)) = (locked(&self.world), &self.config) else { return false };
         let Some(store) = world.store else { return false };
-        if self.alike(&world) {
+        if self.all_alike(&world) {
             world.lost = None;
         }
         let changed = match event {
             KeyholderEvent::Replaced(n) => {
-                if !self.alike(&world) {
+                if !self.all_alike(&world) {
                     return false;
                 }
                 let at = usize::from(n) % N;
@@ -233,10 +233,13 @@ impl Keyholders {
     }
 
     /// Whether all keyholders of the store hold shares of the same root keys.
-    fn alike(&self, world: &World) -> bool {
-        let Some(store) = world.store else { return false };
-        let first = self.all_of(store, world.list[0]);
-        world.list.iter().all(|n| self.all_of(store, *n) == first)
+    fn all_alike(&self, world: &World) -> bool {
+        world.store.is_some_and(|store| self.alike(store, world.list.iter()))
+    }
+
+    fn alike<'a>(&self, store: StoreId, mut some: impl Iterator<Item = &'a usize>) -> bool {
+        let first = some.next().map(|n| self.all_of(store, *n));
+        some.all(|n| Some(self.all_of(store, *n)) == first)
     }
 
     fn all_of(&self, store: StoreId, n: usize) -> Vec<RootId> {
@@ -246,10 +249,6 @@ impl Keyholders {
         ids
     }
 
-    fn newest(&self, store: StoreId, n: usize) -> Option<RootId> {
-        self.holders[n].load(store).unwrap_or_default().shares.iter().map(|share| share.id).max()
-    }
-
     /// Begins a round of verbs: at most two of them are unwell.
     fn round(&self, world: &mut World) -> Vec<(usize, Job)> {
         world.moods = [Mood::Well; POOL];
@@ -257,7 +256,7 @@ impl Keyholders {
             return Vec::new();
         }
         // Others may fail only where each has all that any has: no more than two are ever without a share.
-        if self.alike(world) {
+        if self.all_alike(world) {
             world.lost = None;
             world.pair = [0, 1].map(|_| world.list[world.rng.below(N as u64) as usize]);
         }
