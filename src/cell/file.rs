@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::claims::CLAIMS;
 use super::filesystem::{self, Verdict};
@@ -275,6 +276,11 @@ impl RootCell for FileCell {
 
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         self.to_change()?.deposit(store, id, key)
+    }
+
+    /// Four small files, from the page cache.
+    fn look_every(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn load(&self) -> Result<Contents> {

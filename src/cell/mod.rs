@@ -29,6 +29,8 @@ pub(crate) use slots::{NOTE_BYTES, Note, SHARE_SLOTS};
 #[cfg(feature = "testing")]
 pub(crate) use slots::{SLOTS, Slots, live_key_in, live_share_in};
 
+use std::time::Duration;
+
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::ids::StoreId;
@@ -148,6 +150,12 @@ pub trait RootCell: Send + Sync {
     /// Whether a fresh root key would be safer than the one there is: a keyholder that was away is back, and has no share of it.
     fn wants_epoch(&self) -> bool {
         false
+    }
+
+    /// How often an engine that only looks asks whether its root key is still there: what an erase takes can be read by such an engine
+    /// for that much longer, and by no means for long where asking costs nothing.
+    fn look_every(&self) -> Duration {
+        crate::limits::LOOK_EVERY
     }
 
     /// The claims to come take the store over, on purpose: what an owner would be refused for, since this machine came back older than it

@@ -452,6 +452,7 @@ impl Engine {
         let _wiped = WipeStack;
         let inner = &self.inner;
         inner.process.check()?;
+        inner.check_watched()?;
         let read_only = inner.looks_only().map(str::to_owned);
         let unsettled = if read_only.is_some() {
             None

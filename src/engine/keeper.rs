@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Inner;
+use super::watched::watch;
 use crate::error::{Error, Result};
 use crate::sync::atomic::Ordering;
 use crate::sync::locked;
@@ -54,7 +55,7 @@ impl Bell {
     }
 
     /// Waits for the bell or for this long; `None` waits for the bell alone. Says whether to go on.
-    fn wait(&self, most: Option<Duration>) -> bool {
+    pub(super) fn wait(&self, most: Option<Duration>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let quiet = |s: &mut Rung| !s.rung && !s.ended;
         match most {
@@ -104,6 +105,9 @@ impl Drop for Kept {
 }
 
 fn keep(inner: &Inner) {
+    if inner.looks_only().is_some() {
+        return watch(inner);
+    }
     loop {
         // Before it sleeps: who erases meanwhile leaves nothing on this stack either.
         let wiped = crate::secret::WipeStack;

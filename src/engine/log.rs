@@ -180,6 +180,7 @@ impl Inner {
 
     /// Shows the log to `see`, having made sure that what it tells of has happened.
     fn with_log<T>(&self, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
+        self.check_watched()?;
         self.process.check()?;
         let mut writer = self.writer();
         self.ready(&mut writer)?;

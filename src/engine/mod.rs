@@ -40,6 +40,7 @@ mod tended;
 #[cfg(feature = "testing")]
 mod twin;
 mod walk;
+mod watched;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, Weak};
@@ -234,6 +235,7 @@ struct Inner {
     awaiting: Mutex<Option<Awaited>>,
     clock: Mutex<clock::Anchor>,
     bell: keeper::Bell,
+    watched: watched::Watched,
     process: Process,
 }
 
@@ -432,7 +434,7 @@ impl Inner {
                 "an earlier write failed with an unknown outcome; close this engine and open it anew, which finds out and finishes or undoes it",
             ));
         }
-        Ok(())
+        self.check_watched()
     }
 
     /// Passes a store's answer to a write on. After a failure other than a full disk nobody knows what is durable.

@@ -10,6 +10,7 @@ use super::keeper::{Bell, Keeper, Kept};
 use super::own::{self, Last, OpenAs, Role, Seen};
 use super::pages::{PageCache, SharedStore};
 use super::queue::Queue;
+use super::watched::Watched;
 use super::{Engine, Inner, NamesInUse, Options, State, Writer, log};
 use crate::cell::{Contents, RootCell, RootId, RootKey};
 use crate::crypto::{Fresh, Key, hedge};
@@ -227,9 +228,7 @@ impl Engine {
         }
         let inner = Arc::new(inner);
         let keeper = match inner.options.keeper {
-            Keeper::Thread if cfg!(not(feature = "shuttle")) && inner.looks_only().is_none() => {
-                Some(Kept::start(&inner)?)
-            }
+            Keeper::Thread if cfg!(not(feature = "shuttle")) => Some(Kept::start(&inner)?),
             _ => None,
         };
         Ok(Engine { inner, _keeper: keeper })
@@ -265,6 +264,7 @@ pub(super) fn assembled(
         awaiting: Mutex::default(),
         clock,
         bell: Bell::default(),
+        watched: Watched::default(),
         process: crate::process::Process::this(),
     }
 }

@@ -138,6 +138,12 @@ impl PageCache {
         self.pages.weight()
     }
 
+    /// Lets go of every page.
+    pub(super) fn clear(&self) {
+        self.pages.clear();
+        self.owners.lists().clear();
+    }
+
     /// Lets go of replaced pages, and of every page of these users.
     pub(super) fn forget(&self, replaced: &[BlobName], owners: &[UserTag]) {
         for name in replaced {

@@ -11,6 +11,7 @@ use super::clock::Floor;
 use super::edit::Cuts;
 use super::grants::revoked;
 use super::read::{Selector, record_erased};
+use super::watched::look_over;
 use super::{Inner, locked};
 use crate::crypto::{self, Key, chunked};
 use crate::env::SharedEnv;
@@ -41,16 +42,23 @@ pub(super) struct Open {
     inside: Mutex<Inside>,
 }
 
+/// Why a reader was closed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Closed {
+    Erased,
+    Revoked,
+    /// The root key under which a store is looked at is gone.
+    LookOver,
+}
+
 struct Inside {
-    closed: bool,
+    closed: Option<Closed>,
     /// Gone once it is closed.
     keys: Option<Keys>,
     /// By which grants it was opened; `None`: by the owner of the store.
     via: Option<Via>,
     /// Where what was read is held, and under which number.
     outlets: Vec<(Arc<Outlet>, u64)>,
-    /// Closed as revoked, not as erased.
-    revoked: bool,
 }
 
 /// What lets a third party's reader go on: as long as one of these grants holds.
@@ -66,17 +74,12 @@ pub(super) struct Via {
 
 impl Inside {
     /// Lets go of keys and of what was read; gives where that is held.
-    fn close(&mut self) -> Vec<Arc<Outlet>> {
-        self.closed = true;
+    fn close(&mut self, why: Closed) -> Vec<Arc<Outlet>> {
+        self.closed.get_or_insert(why);
         self.keys = None;
         let told = std::mem::take(&mut self.outlets);
         told.iter().for_each(|(outlet, number)| outlet.fell(*number));
         told.into_iter().map(|(outlet, _)| outlet).collect()
-    }
-
-    fn revoke(&mut self) -> Vec<Arc<Outlet>> {
-        self.revoked |= !self.closed;
-        self.close()
     }
 
     /// Whether it may be read now.
@@ -86,12 +89,13 @@ impl Inside {
             !via.grants.iter().any(|(_, until)| until.is_none_or(|until| now < until))
         });
         if over {
-            self.revoke();
+            self.close(Closed::Revoked);
         }
-        match (self.closed, self.revoked) {
-            (false, _) => Ok(()),
-            (true, true) => Err(revoked()),
-            (true, false) => Err(open.erased()),
+        match self.closed {
+            None => Ok(()),
+            Some(Closed::Revoked) => Err(revoked()),
+            Some(Closed::Erased) => Err(open.erased()),
+            Some(Closed::LookOver) => Err(look_over("this store")),
         }
     }
 
@@ -207,7 +211,12 @@ impl Inner {
     /// Closes the readers of what is erased; a read in progress ends first. Gives where what they had read is held, for
     /// [`settle`].
     pub(super) fn close_readers(&self, erased: &[Selector]) -> Vec<Arc<Outlet>> {
-        self.close_where(|open| open.falls(erased).then(|| locked(&open.inside).close()))
+        self.close_where(|open| open.falls(erased).then(|| locked(&open.inside).close(Closed::Erased)))
+    }
+
+    /// Closes every reader; gives where what they had read is held.
+    pub(super) fn close_all_readers(&self) -> Vec<Arc<Outlet>> {
+        self.close_where(|open| Some(locked(&open.inside).close(Closed::LookOver)))
     }
 
     /// Has the readers of records that were cut from sources go on when these are erased.
@@ -223,7 +232,7 @@ impl Inner {
             let mut inside = locked(&open.inside);
             let via = inside.via.as_mut()?;
             hit(via);
-            via.grants.is_empty().then(|| inside.revoke())
+            via.grants.is_empty().then(|| inside.close(Closed::Revoked))
         });
         settle(&outlets);
     }
@@ -234,7 +243,7 @@ impl Inner {
         keys: Option<Keys>,
         via: Option<Via>,
     ) -> Arc<Open> {
-        let inside = Inside { closed: false, keys, via, outlets: Vec::new(), revoked: false };
+        let inside = Inside { closed: None, keys, via, outlets: Vec::new() };
         let (needs, env) = (Mutex::new(needs), Arc::clone(&self.options.env));
         let open = Arc::new(Open { id, needs, about, env, inside: Mutex::new(inside) });
         let mut readers = locked(&self.readers);

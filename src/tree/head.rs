@@ -152,6 +152,14 @@ impl Roots {
 }
 
 impl HeadPage {
+    /// Lets go of every key in it.
+    pub(crate) fn forget_keys(&mut self) {
+        let nothing = || Ref::new(self.roots.users.name, &Key::copied_from(&[0; 32]));
+        let (users, log) = (nothing(), nothing());
+        self.roots = Roots { users, log, falling: None, agenda: None, policies: None, sets: None };
+        self.index_key = Key::copied_from(&[0; 32]);
+    }
+
     /// The same head, to be changed for the next commit.
     pub(crate) fn duplicate(&self) -> Self {
         HeadPage {

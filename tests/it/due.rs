@@ -532,6 +532,7 @@ fn plans_policies_and_windows_from_the_command_line() {
     cli.ok(&["erase", "store", "--record", &audio, "--in", "1s", "--yes"]);
     cli.ok(&["get", "store", &audio, "-o", "audio"]);
     std::thread::sleep(Duration::from_millis(1100));
+    cli.ok(&["tend", "store"]);
     cli.fails(3, &["get", "store", &audio]);
     let audio = cli.put("ada", "audio", b"wake me");
     let told = cli.ok(&["erase", "store", "--record", &audio, "--final-within", "1h", "--yes"]);
@@ -547,7 +548,7 @@ fn plans_policies_and_windows_from_the_command_line() {
     assert!(cli.ok(&["tend", "store"]).contains("next due"));
     let audio = cli.put("ada", "audio", b"x");
     cli.fails(6, &["get", "store", &audio]);
-    cli.ok(&["get", "store", &audio, "--as", "analyst", "--purpose", "to mend"]);
+    cli.ok(&["get", "store", &audio, "--as", "analyst", "--purpose", "to repair"]);
     cli.ok(&["export", "store", "--user", "ada", "out"]);
     let told = cli.ok(&["policy", "set", "store", "--user", "ada", "--class", "audio", "--max-records", "1", "--yes"]);
     assert!(told.contains("1 records passed it"), "{told}");

@@ -994,13 +994,14 @@ fn whatever_looks_while_keyholders_are_away_says_pending() {
         assert!(!look.audit(&[], &mut |_| {}).unwrap().is_clean());
         assert!(look.owes().unwrap(), "the owner is to ask again");
         drop(look);
-        let told: serde_json::Value = serde_json::from_str(&ok(&["status", &store, "--json"])).unwrap();
-        assert_eq!((&told["final"], &told["settled"]), (&false.into(), &false.into()), "{told}");
+        let told = ok(&["status", &store, "--json"]);
+        assert!(told.contains("\"final\": false") && told.contains("\"settled\": false"), "{told}");
         assert!(ok(&["status", &store]).contains(stated));
         assert!(ok(&["report", &store, "--user", "ben"]).contains("pending"));
         let told = ok(&["audit", &store]);
         assert!(told.contains("pending") && !told.contains("clean: "), "{told}");
         away.iter().for_each(|n| drop(place.keyholders[*n].start()));
+        ok(&["tend", &store]);
         let told: serde_json::Value = serde_json::from_str(&ok(&["status", &store, "--json"])).unwrap();
         assert_eq!((&told["final"], &told["settled"]), (&true.into(), &true.into()), "it asked again: {told}");
         assert!(ok(&["audit", &store]).contains("clean: "));

@@ -108,6 +108,34 @@ fn a_look_into_a_backup_leaves_a_newer_root_key_alone() {
     assert_eq!(kind(open(&world, backup, OpenAs::Owner)), ErrorKind::Refused, "the backup is of a destroyed epoch");
 }
 
+/// An engine that only looked went on with a root key that the owner had destroyed meanwhile.
+#[test]
+fn a_look_ends_when_its_root_key_is_destroyed() {
+    let (world, backup) = backed_up(3);
+    let look = open(&world, backup, OpenAs::ReadOnly).unwrap();
+    let found = look.list(&Query::default()).unwrap();
+    let mut reader = look.get(&found.records[0].id).unwrap();
+    let kept = Options { keeper: keyfall::engine::Keeper::Thread, open_as: OpenAs::ReadOnly, ..Options::default() };
+    let idle = Engine::open(world.store.clone(), world.cell.clone(), kept).unwrap();
+    idle.list(&Query::default()).unwrap();
+    assert!(look.cached_bytes() > 0 && idle.cached_bytes() > 0);
+    world.engine().erase(Scope::user(user("ada"))).unwrap();
+    // Asking costs a round trip: it is done once a second.
+    world.env.advance(1000);
+    let e = reader.read_some(&mut [0; 16]).unwrap_err();
+    assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("is destroyed"), "{e}");
+    for outcome in [look.list(&Query::default()).map(drop), look.users(None, 1).map(drop), look.status().map(drop)] {
+        assert_eq!(kind(outcome), ErrorKind::Refused);
+    }
+    assert_eq!(look.cached_bytes(), 0, "every page is gone from memory");
+    // One that nobody asks anything asks by itself.
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while idle.cached_bytes() > 0 {
+        assert!(std::time::Instant::now() < deadline, "it keeps what it read");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// An engine that only looked asked the cell to destroy the old root key, when it was asked for a certificate.
 #[test]
 fn a_look_issues_no_certificate_and_destroys_nothing_for_one() {

@@ -220,6 +220,7 @@ fn a_look_at_a_cell_with_two_root_keys_says_pending() {
         assert!(cli.ok(&["report", "store", "--user", "ben"]).contains("pending"));
         assert!(cli.ok(&["audit", "store"]).contains("pending"));
     }
+    cli.ok(&["tend", "store"]);
     let told = status();
     assert_eq!((&told["final"], &told["settled"]), (&true.into(), &true.into()), "it was completed: {told}");
     assert!(cli.ok(&["audit", "store"]).contains("clean: "));

@@ -240,33 +240,22 @@ fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     Ok(engine)
 }
 
-/// Opens a store for a command that only reads. Where something is due and this is the place that owns the cell, it is done first.
+/// Opens a store for a command that only reads. What is due is told, and left to a command that writes: a copy of a store, down to a
+/// snapshot of its disk, looks like the store itself, and what is done in it would end the store.
 pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     if TAKE_OVER.load(Ordering::Relaxed) {
         return open(store, cell);
     }
     let engine = look_as_it_is(store, cell)?;
     match engine.owes() {
-        Ok(false) => return Ok(engine),
-        // A command that reads a copy must not end the store that the copy was made of.
-        Ok(true) if !SledStore::is_home(store) => {
-            output::note(&format!(
-                "something is due in {0}, and is left undone: it does not lie where it was opened to write last, and may be a copy; if this is the store, `keyfall tend {0}` does it",
-                store.display()
-            ));
-            return Ok(engine);
-        }
-        Ok(true) => {}
-        Err(e) => {
-            output::warn(&e.context("whether something is due cannot be found out"));
-            return Ok(engine);
-        }
+        Ok(false) => {}
+        Ok(true) => output::note(&format!(
+            "something is due in {0}; `keyfall tend {0}` does it, and so does any command that writes",
+            store.display()
+        )),
+        Err(e) => output::warn(&e.context("whether something is due cannot be found out")),
     }
-    drop(engine);
-    open(store, cell).or_else(|e| {
-        output::warn(&e.context("something is due and could not be done"));
-        look_as_it_is(store, cell)
-    })
+    Ok(engine)
 }
 
 /// Opens a store with its cell. The store first: a store that is not there is the likelier slip.

@@ -9,12 +9,10 @@
 //! STORE/lock         held while a process has the store open
 //! STORE/log/N.log    frames (see log/frames.rs)
 //! STORE/synced       how far the log was synced, for whoever opens it without the index (see synced.rs)
-//! STORE/home         where the store was claimed last, so that a copy of the directory is told from it (see home.rs)
 //! STORE/reserve      room on the disk, given up when there is no other, so that an erase goes through
 //! STORE/index/       sled: what each file holds; where blobs are that lie elsewhere than their names say
 //! ```
 
-mod home;
 mod index;
 mod synced;
 
@@ -28,7 +26,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::FallocateFlags;
 
-use self::home::HOME;
 use self::index::SledIndex;
 use self::synced::SYNCED;
 use super::log::look::{MemoryIndex, ReadOnlyDisk};
@@ -176,11 +173,6 @@ impl SledStore {
     /// `Io`.
     pub fn was_claimed(dir: &Path) -> Result<bool> {
         claims::last(&OsDisk, &dir.join(LOG)).map(|claimed| claimed.is_some())
-    }
-
-    /// Whether the store in a directory lies where it was claimed last: a copy of the directory, byte for byte, does not.
-    pub fn is_home(dir: &Path) -> bool {
-        home::is_home(dir)
     }
 
     /// Bytes of the log in a directory.
@@ -340,7 +332,7 @@ fn log_is_empty(dir: &Path) -> io::Result<bool> {
 fn check_empty(dir: &Path) -> Result<()> {
     let io = |e| Error::io(dir.display(), e);
     let whole = dir.join(MARKER).exists();
-    let known = |name: &OsStr| ["lock", UNFINISHED, LOG, INDEX, RESERVE, SYNCED, HOME].iter().any(|n| name == *n);
+    let known = |name: &OsStr| ["lock", UNFINISHED, LOG, INDEX, RESERVE, SYNCED].iter().any(|n| name == *n);
     let empty = whole || names(dir).map_err(io)?.iter().all(|name| known(name));
     let log = dir.join(LOG).exists() || !whole;
     if empty && log && log_is_empty(dir).map_err(io)? {
@@ -363,9 +355,7 @@ impl Store for SledStore {
     }
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.check_writable()?;
-        let head = self.log.claim(claimed)?;
-        home::move_in(&self.dir);
-        Ok(head)
+        self.log.claim(claimed)
     }
     fn confirm(&self) -> Result<bool> {
         self.log.confirm()
