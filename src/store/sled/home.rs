@@ -9,6 +9,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use crate::dir::{open_to_read, open_to_write};
+
 pub(super) const HOME: &str = "home";
 /// As far as it is read.
 const BYTES_MAX: u64 = 128;
@@ -22,7 +24,7 @@ fn place_of(file: &File) -> io::Result<String> {
 /// Whether a store lies where it was claimed last.
 pub(super) fn is_home(store: &Path) -> bool {
     let said = || -> io::Result<bool> {
-        let file = File::open(store.join(HOME))?;
+        let file = open_to_read(&store.join(HOME))?;
         let here = place_of(&file)?;
         Ok(io::read_to_string(io::Read::take(file, BYTES_MAX))? == here)
     };
@@ -35,8 +37,10 @@ pub(super) fn move_in(store: &Path) {
         return;
     }
     // Where this fails a look does less.
-    let _ = File::create(store.join(HOME)).and_then(|mut file| {
+    let file = open_to_write(&store.join(HOME), File::options().create(true).truncate(false));
+    let _ = file.and_then(|mut file| {
         let here = place_of(&file)?;
+        file.set_len(0)?;
         io::Write::write_all(&mut file, here.as_bytes())
     });
 }
