@@ -1,10 +1,16 @@
-//! Directories: one process at a time in each, and names in them made durable.
+//! Directories: one process at a time in each, names in them made durable, and their files opened.
+//!
+//! Invariant: a name inside a store, a cell or a keyholder's directory never leads out of it. Whoever can write there, as in a backup on a
+//! shared disk, could have a root key overwritten otherwise: by a link or a second name with which a slot of a cell is reached as `lock`.
+//! The directory itself may be named through links: that is for its user to say.
 
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags, statx};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Process;
@@ -30,11 +36,11 @@ impl DirLock {
     pub(crate) fn take(dir: &Path, what: &str) -> Result<Self> {
         let path = dir.join("lock");
         let mut options = File::options();
-        let file = options.create(true).truncate(false).read(true).write(true).mode(0o600).open(&path);
+        let file = open_to_write(&path, options.create(true).truncate(false).read(true).mode(0o600));
         let file = file.map_err(|e| Error::io(path.display(), e))?;
         let taken = file.try_lock();
         let lock = Self::locked(file, taken, dir, what)?;
-        if let Some(file) = &lock.file {
+        if let Some(file) = lock.file.as_ref().filter(|file| names_a_process(file)) {
             // For who finds it taken; nothing else is read from it, so that it may fail on a full disk.
             let id = format!("{}\n", std::process::id());
             let _ = file.write_all_at(id.as_bytes(), 0).and_then(|()| file.set_len(id.len() as u64));
@@ -70,6 +76,13 @@ impl DirLock {
     }
 }
 
+/// Whether a lock file is empty or holds a process's id: anything else is not written over.
+fn names_a_process(file: &File) -> bool {
+    let mut bytes = [0; 12];
+    let read = file.read_at(&mut bytes, 0);
+    read.is_ok_and(|n| n < bytes.len() && bytes[..n].iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n'))
+}
+
 /// Who holds a lock file that is taken, and what to do.
 fn holder(file: &File, which: (u64, u64)) -> String {
     let mut bytes = [0; 12];
@@ -89,7 +102,7 @@ impl DirLock {
     #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "a store in a directory alone is looked at"))]
     pub(crate) fn share(dir: &Path, what: &str) -> Result<Option<Self>> {
         let path = dir.join("lock");
-        let file = match File::open(&path) {
+        let file = match open_to_read(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io(path.display(), e)),
@@ -112,6 +125,114 @@ impl Drop for DirLock {
     }
 }
 
+/// Why a file is not used under its name; `sole` where it is to have no other.
+fn fault(kind: FileType, names: u64, sole: bool) -> Option<&'static str> {
+    match kind {
+        FileType::RegularFile if sole && names > 1 => Some(
+            "has another name too (a hard link), and the file of that name would change with it; remove that name, or use a real copy (`cp -a`, not `cp -l`)",
+        ),
+        FileType::RegularFile => None,
+        FileType::Symlink => {
+            Some("is a symbolic link, and none is followed here; put what it leads to in its place, or remove it")
+        }
+        FileType::Directory => Some("is a directory where a file must be; move it away"),
+        _ => Some("is a pipe, a socket or a device where a file must be; remove it"),
+    }
+}
+
+fn refused(path: &Path, what: &str) -> Error {
+    Error::new(ErrorKind::Refused, format!("{} {what}", path.display()))
+}
+
+/// What an open file is, and how many names it has.
+fn about(file: &File) -> std::io::Result<(FileType, u64)> {
+    // Not its times: some file systems write them each time after they were asked for.
+    match statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::TYPE | StatxFlags::NLINK) {
+        Ok(stat) => Ok((FileType::from_raw_mode(stat.stx_mode.into()), stat.stx_nlink.into())),
+        // A sandbox may not know the call.
+        Err(_) => file.metadata().map(|meta| (FileType::from_raw_mode(meta.mode()), meta.nlink())),
+    }
+}
+
+fn open(path: &Path, options: &mut OpenOptions, flags: OFlags, sole: bool) -> std::io::Result<File> {
+    // To open a pipe would be to wait for its other end.
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|e| {
+        let there = path.symlink_metadata().ok();
+        let what = there.and_then(|meta| fault(FileType::from_raw_mode(meta.mode()), meta.nlink(), false));
+        what.map_or(e, |what| refused(path, what).into())
+    })?;
+    let (kind, names) = about(&file)?;
+    match fault(kind, names, sole) {
+        None => Ok(file),
+        Some(what) => Err(refused(path, what).into()),
+    }
+}
+
+/// Opens a file under its fixed name to read it.
+pub(crate) fn open_to_read(path: &Path) -> std::io::Result<File> {
+    open(path, File::options().read(true), OFlags::empty(), false)
+}
+
+/// The same, past the page cache.
+pub(crate) fn open_direct(path: &Path) -> std::io::Result<File> {
+    open(path, File::options().read(true), OFlags::DIRECT, false)
+}
+
+/// Opens a file under its fixed name, which is its only one, to write it. `options` must not truncate: what it is shows when it is open.
+pub(crate) fn open_to_write(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
+    open(path, options.write(true), OFlags::empty(), true)
+}
+
+/// Refuses what is to be written to and is no file with one name; where nothing is, there is nothing to refuse.
+pub(crate) fn check_file(path: &Path) -> Result<()> {
+    let meta = match path.symlink_metadata() {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::io(path.display(), e)),
+    };
+    match fault(FileType::from_raw_mode(meta.mode()), meta.nlink(), true) {
+        None => Ok(()),
+        Some(what) => Err(refused(path, what)),
+    }
+}
+
+/// Refuses a directory below a store's or a keyholder's that is a link, or no directory; where nothing is, there is nothing to refuse.
+#[cfg(any(feature = "sled", feature = "keyholders"))]
+pub(crate) fn check_subdir(dir: &Path) -> Result<()> {
+    match dir.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(meta) if meta.is_symlink() => Err(refused(
+            dir,
+            "is a symbolic link, and none is followed here; put the directory itself in its place, or mount it there",
+        )),
+        Ok(_) => Err(refused(dir, "is a file where a directory must be; move it away")),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Error::io(dir.display(), e)),
+    }
+}
+
+/// Refuses a directory where something below it would be refused: for files that other code opens by their names.
+#[cfg(feature = "sled")]
+pub(crate) fn check_tree(dir: &Path) -> Result<()> {
+    check_subdir(dir)?;
+    let io = |e| Error::io(dir.display(), e);
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(io(e)),
+    };
+    for entry in entries {
+        let path = entry.map_err(io)?.path();
+        if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+            check_tree(&path)?;
+        } else {
+            check_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a directory that only its owner enters, and those above it, where they are not there.
 pub(crate) fn make_dir(dir: &Path) -> Result<()> {
     DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(|e| Error::io(dir.display(), e))
@@ -122,7 +243,7 @@ pub(crate) fn make_dir(dir: &Path) -> Result<()> {
 pub(crate) fn read_small(file: &Path) -> std::io::Result<String> {
     use std::io::{Error, ErrorKind, Read};
     const MAX_BYTES: u64 = 1 << 20;
-    let from = File::open(file)?;
+    let from = open_to_read(file)?;
     let length = from.metadata()?.len().min(MAX_BYTES);
     // At once as large as it will be: a secret is not moved, and left behind, as the text grows.
     let mut text = String::with_capacity(usize::try_from(length).unwrap_or_default() + 1);

@@ -7,13 +7,15 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use fiemap::{Fiemap, FiemapExtentFlags};
-use rustix::fs::{FallocateFlags, IFlags, OFlags, fallocate};
+use rustix::fs::{FallocateFlags, IFlags, fallocate};
 use rustix::io::Errno;
+
+use crate::dir::{open_direct, open_to_read, open_to_write};
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +46,8 @@ pub(crate) trait Disk: Send + Sync {
 }
 
 /// As [`Disk::keeps`], of a file or directory of the operating system: by its flags, and by who else has its blocks.
-pub(crate) fn keeps_old_bytes(path: &Path) -> io::Result<Option<&'static str>> {
-    let file = File::open(path)?;
-    let flags = rustix::fs::ioctl_getflags(&file)?;
+pub(crate) fn keeps_old_bytes(file: &File) -> io::Result<Option<&'static str>> {
+    let flags = rustix::fs::ioctl_getflags(file)?;
     if flags.contains(IFlags::JOURNALING) {
         return Ok(Some("has the flag +j: its data goes into the journal first"));
     }
@@ -56,7 +57,7 @@ pub(crate) fn keeps_old_bytes(path: &Path) -> io::Result<Option<&'static str>> {
     if file.metadata()?.is_dir() {
         return Ok(None);
     }
-    for extent in Fiemap::new(&file) {
+    for extent in Fiemap::new(file) {
         let flags = extent?.fe_flags;
         if flags.contains(FiemapExtentFlags::SHARED) {
             return Ok(Some(
@@ -94,8 +95,10 @@ pub(crate) struct OsDisk;
 
 impl Disk for OsDisk {
     fn open(&self, path: &Path, how: How) -> io::Result<Arc<dyn DiskFile>> {
-        let write = how != How::Read;
-        let file = File::options().read(true).write(write).create(how == How::Create).truncate(false).open(path)?;
+        let file = match how {
+            How::Read => open_to_read(path)?,
+            _ => open_to_write(path, File::options().read(true).create(how == How::Create).truncate(false))?,
+        };
         Ok(Arc::new(file))
     }
 
@@ -112,18 +115,17 @@ impl Disk for OsDisk {
     }
 
     fn read_medium(&self, path: &Path, into: &mut [u8]) -> io::Result<()> {
-        let direct = File::options().read(true).custom_flags(OFlags::DIRECT.bits().cast_signed()).open(path);
-        if let Ok(file) = direct {
+        if let Ok(file) = open_direct(path) {
             match FileExt::read_exact_at(&file, into, 0) {
                 Err(e) if e.kind() == io::ErrorKind::InvalidInput => {}
                 done => return done,
             }
         }
-        FileExt::read_exact_at(&File::open(path)?, into, 0)
+        FileExt::read_exact_at(&open_to_read(path)?, into, 0)
     }
 
     fn keeps(&self, path: &Path) -> io::Result<Option<&'static str>> {
-        match keeps_old_bytes(path) {
+        match open_to_read(path).and_then(|file| keeps_old_bytes(&file)) {
             // A file system that cannot be asked is judged when a cell is opened.
             Err(e) if e.kind() == io::ErrorKind::NotFound || cannot_say(&e) => Ok(None),
             told => told,

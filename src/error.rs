@@ -15,7 +15,8 @@ pub enum ErrorKind {
     Absent,
     /// Stored bytes are missing, torn or changed: restore from a copy.
     Corrupt,
-    /// The engine declines: the store and the cell are of different epochs, or the medium cannot keep the promise.
+    /// The engine declines: the store and the cell are of different epochs, the medium cannot keep the promise, or a link has the name of
+    /// one of their files.
     Refused,
     /// Another engine owns the store: step down, or take the store over on purpose.
     Fenced,
@@ -64,7 +65,10 @@ impl Error {
     /// came through a reader or a writer, its kind stays.
     pub fn io(what: impl fmt::Display, error: std::io::Error) -> Self {
         if let Some(own) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
-            return Error::new(own.kind, format!("{what}: {own}")).with_source(error);
+            let (what, own_text) = (what.to_string(), own.to_string());
+            // It may say already which file it is about.
+            let text = if own_text.starts_with(&what) { own_text } else { format!("{what}: {own_text}") };
+            return Error::new(own.kind, text).with_source(error);
         }
         match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::new(

@@ -1,6 +1,6 @@
 //! The file cell: a directory with two slots (`slots.rs`) and two claims (`claims.rs`), on a file system that overwrites in place.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,7 +14,7 @@ use super::slots::SHARE_SLOTS;
 use super::slots::{SLOTS, Slots};
 use super::{Awaited, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use crate::crypto::Key;
-use crate::dir::{DirLock, make_dir, sync_dir};
+use crate::dir::{DirLock, check_file, make_dir, open_to_write, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
@@ -98,12 +98,18 @@ pub(crate) fn check_medium(dir: &Path, accept_remnants: bool) -> Result<()> {
     }
 }
 
+/// Refuses slots and claims that are links, or have other names: found out before something is done that needs them.
+fn check_names(dir: &Path) -> Result<()> {
+    SLOTS.iter().chain(&CLAIMS).try_for_each(|name| check_file(&dir.join(name)))
+}
+
 impl FileCell {
     /// Makes an empty cell at `dir`. The file system must overwrite in place, or `accept_remnants` be set, which
     /// every later promise repeats.
     ///
     /// # Errors
-    /// `Refused` for a file system that keeps old bytes; `Exists` where a cell with a key is there; `Locked`; `Io`.
+    /// `Refused` for a file system that keeps old bytes, or where a link has the name of a slot; `Exists` where a cell with a key is there;
+    /// `Locked`; `Io`.
     pub fn create(dir: &Path, accept_remnants: bool, env: SharedEnv) -> Result<Self> {
         let io = |e| Error::io(format!("making the cell {}", dir.display()), e);
         let parent = match dir.parent() {
@@ -124,6 +130,7 @@ impl FileCell {
         }
         make_dir(dir)?;
         let lock = DirLock::take(dir, "cell")?;
+        check_names(dir)?;
         let slots = Arc::new(Slots::new(Arc::new(OsDisk), dir, env, SLOTS).accepting(accept_remnants));
         // An interrupted `create` leaves tombstones of epoch 0 only; anything else may be somebody's key.
         if SLOTS.iter().any(|slot| !slots.is_unused(slot)) {
@@ -138,10 +145,14 @@ impl FileCell {
         let (dir_of, lookers) = (dir.to_owned(), Mutex::default());
         let cell = FileCell { dir: dir_of, slots, lookers, verdict, remnants: accept_remnants, lock: Some(lock) };
         if cell.remnants && cell.verdict.objection.is_some() {
-            File::create(dir.join(ACCEPTED)).and_then(|f| f.sync_all()).map_err(io)?;
+            let mut options = File::options();
+            let file = open_to_write(&dir.join(ACCEPTED), options.create(true).truncate(false));
+            file.and_then(|file| file.sync_all()).map_err(io)?;
         }
         for slot in SLOTS.iter().chain(&CLAIMS) {
-            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(dir.join(slot)).map_err(io)?;
+            let mut options = File::options();
+            let file = open_to_write(&dir.join(slot), options.create(true).truncate(false).mode(0o600));
+            file.and_then(|file| file.set_len(0)).map_err(io)?;
         }
         cell.slots.make()?;
         sync_dir(parent)?;
@@ -152,10 +163,11 @@ impl FileCell {
     /// Opens the cell at `dir`.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old bytes, or its files are shared with a
-    /// copy; `Io`.
+    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old bytes, its files are shared with a
+    /// copy, or a slot is a link or has another name; `Io`.
     pub fn open(dir: &Path, env: SharedEnv) -> Result<Self> {
         let mut cell = Self::look(dir, env)?;
+        check_names(dir)?;
         if let Some(objection) = cell.verdict.objection.as_ref().filter(|_| !cell.remnants) {
             return Err(Error::new(
                 ErrorKind::Refused,

@@ -1,9 +1,12 @@
 //! What a file system does with the old bytes of an overwritten file: a list of those that overwrite in place, and
 //! a reason for each other one. What cannot be found out counts against it.
 
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::dir::open_to_read;
 use crate::disk::{cannot_say, keeps_old_bytes};
 use crate::error::{Error, Result};
 
@@ -49,7 +52,7 @@ pub(super) fn judge(path: &Path) -> Result<Verdict> {
     let device = std::fs::metadata(path).map_err(|e| Error::io(path.display(), e))?.dev();
     let mut verdict = mounted_so(magic, || ext4_options(device, Path::new("/proc"), Path::new("/sys")));
     if verdict.objection.is_none() {
-        verdict.objection = kept("the directory", path)?;
+        verdict.objection = kept("the directory", path, File::open(path))?;
     }
     Ok(verdict)
 }
@@ -58,8 +61,8 @@ pub(super) fn judge(path: &Path) -> Result<Verdict> {
 pub(super) fn judge_files(dir: &Path, names: &[&str]) -> Result<Option<String>> {
     for name in names {
         let path = dir.join(name);
-        if path.exists()
-            && let Some(objection) = kept(&format!("the slot {name}"), &path)?
+        if path.symlink_metadata().is_ok()
+            && let Some(objection) = kept(&format!("the slot {name}"), &path, open_to_read(&path))?
         {
             return Ok(Some(objection));
         }
@@ -67,8 +70,8 @@ pub(super) fn judge_files(dir: &Path, names: &[&str]) -> Result<Option<String>> 
     Ok(None)
 }
 
-fn kept(what: &str, path: &Path) -> Result<Option<String>> {
-    match keeps_old_bytes(path) {
+fn kept(what: &str, path: &Path, opened: io::Result<File>) -> Result<Option<String>> {
+    match opened.and_then(|file| keeps_old_bytes(&file)) {
         Ok(why) => Ok(why.map(|why| format!("{what} {why}"))),
         Err(e) if cannot_say(&e) => Ok(Some(format!("{what} does not tell its flags, or where its blocks lie"))),
         Err(e) => Err(Error::io(path.display(), e)),

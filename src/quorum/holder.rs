@@ -9,7 +9,7 @@ use ed25519_dalek::SigningKey;
 
 use super::{Held, Keyholder, Share};
 use crate::cell::{Owner, RootId, SHARE_SLOTS, Slots, Statement};
-use crate::dir::{make_dir, sync_dir};
+use crate::dir::{check_subdir, make_dir, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
@@ -50,6 +50,8 @@ impl Holder {
             if !create && !SHARE_SLOTS.iter().any(|slot| dir.join(slot).exists()) {
                 return Ok(None);
             }
+            check_subdir(&stores)?;
+            check_subdir(&dir)?;
             make_dir(&dir)?;
             let slots = Slots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env), SHARE_SLOTS).accepting(remnants);
             // After a crash in the middle again; never where one holds something, though others be missing.

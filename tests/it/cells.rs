@@ -237,7 +237,7 @@ fn a_slot_that_cannot_be_looked_at_is_not_taken_for_an_unused_one() {
     let cell = dir.path().join("cell");
     std::fs::create_dir(&cell).unwrap();
     std::os::unix::fs::symlink("slot-a", cell.join("slot-a")).unwrap();
-    assert_eq!(kind(create(&cell, true)), ErrorKind::Exists);
+    assert_eq!(kind(create(&cell, true)), ErrorKind::Refused);
 }
 
 /// What a keyholder was told.

@@ -39,6 +39,7 @@ mod late;
 mod levels;
 mod lineage;
 mod linear;
+mod links;
 mod log;
 mod memory;
 mod outputs;

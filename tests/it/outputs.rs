@@ -524,3 +524,37 @@ fn the_verifier_says_by_its_exit_code_that_its_answer_could_not_be_written() {
     assert_eq!(verify(full(), &["ada.erased", "no.erased"]), Some(2));
     assert_eq!(verify(closed(), &["no.erased", "ada.erased"]), Some(2));
 }
+
+#[test]
+fn an_output_goes_to_a_descriptor_of_this_process_alone_and_into_no_store_by_it() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"recording");
+    let slot = || std::fs::read(cli.path("store.cell/slot-a")).unwrap();
+    let before = slot();
+    std::fs::write(cli.path("victim"), "untouched").unwrap();
+    let appended = std::fs::File::options().append(true).open(cli.path("victim")).unwrap();
+    let mut other = Command::new("sleep").arg("60").stdout(appended).spawn().unwrap();
+    let place = format!("/proc/{}/fd/1", other.id());
+    let out = cli.run(&["get", "store", &id, "-o", &place]);
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let e = stderr(&out);
+    assert!(out.status.code() == Some(2) && e.contains(&place), "{e}");
+    assert_eq!(std::fs::read(cli.path("victim")).unwrap(), b"untouched");
+    let bin = env!("CARGO_BIN_EXE_keyfall");
+    let run = |script: &str| {
+        let mut sh = Command::new("sh");
+        sh.args(["-c", script]).current_dir(cli.dir.path()).output().unwrap()
+    };
+    for place in ["/dev/fd/3", "/proc/self/fd/3"] {
+        let out = run(&format!("{bin} get store {id} -o {place} 3>>store.cell/slot-a"));
+        assert_eq!(out.status.code(), Some(6), "{}", String::from_utf8_lossy(&out.stderr));
+        assert!(slot() == before);
+        let _ = std::fs::remove_file(cli.path("back"));
+        assert!(run(&format!("{bin} get store {id} -o {place} 3>>back")).status.success());
+        assert_eq!(std::fs::read(cli.path("back")).unwrap(), b"recording");
+    }
+    // By way of an open directory.
+    let out = run(&format!("{bin} get store {id} -o /proc/self/fd/3/slot-a 3<store.cell"));
+    assert!(!out.status.success() && slot() == before);
+}

@@ -3,7 +3,8 @@
 //! Invariants:
 //! * What is written has no name until it is complete and on the disk: whatever ends the process, nothing of it is left. Where the file
 //!   system has no such files it lies beside its place under a name of its own. Its owner alone reads it until then.
-//! * A device, a pipe or an open descriptor is written through; a link is followed, and stays; a directory is refused.
+//! * A device, a pipe or an open descriptor of this process is written through; a link is followed, and stays; a directory is refused, and
+//!   so is a descriptor of another process.
 //! * A certificate or a secret is not replaced unless that was asked for: neither can be made again. What lies in a store, a root cell or at a
 //!   keyholder is never replaced.
 
@@ -89,6 +90,12 @@ fn is_descriptor(path: &Path) -> bool {
     path.starts_with("/dev/fd") || path.starts_with("/proc") && path.components().any(|part| part.as_os_str() == "fd")
 }
 
+/// Whether it is one of this process: what another has open is not for a path to choose.
+fn is_own_descriptor(path: &Path) -> bool {
+    let dirs = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"];
+    path.parent().is_some_and(|dir| dirs.iter().any(|own| dir == Path::new(own)))
+}
+
 fn landing(place: &Path) -> Result<Landing, Error> {
     let letters = place.as_os_str().as_bytes();
     if letters.is_empty() || letters.ends_with(b"/") {
@@ -102,6 +109,9 @@ fn landing(place: &Path) -> Result<Landing, Error> {
             Err(e) => return Err(Error::io(place.display(), e)),
         };
         let kind = meta.file_type();
+        if is_descriptor(&path) && !kind.is_dir() && !is_own_descriptor(&path) {
+            return Err(invalid(place, "is no open descriptor of this process, nor a file"));
+        }
         if is_descriptor(&path) && !kind.is_dir() || kind.is_fifo() || kind.is_char_device() || kind.is_block_device() {
             return Ok(Landing::Through(path));
         }
@@ -235,6 +245,9 @@ impl OutFile {
             Landing::New(target) => (target, None),
             Landing::File(target, meta) => (target, Some(meta)),
             Landing::Through(path) => {
+                if path.metadata().is_ok_and(|meta| meta.is_file()) {
+                    guarded::check_file(&place, &path.read_link().map_err(io)?)?;
+                }
                 let out = stdout()?;
                 let same = |a: Metadata, b: Metadata| (a.dev(), a.ino(), a.rdev()) == (b.dev(), b.ino(), b.rdev());
                 if path.metadata().ok().zip(out.metadata().ok()).is_some_and(|(a, b)| same(a, b)) {
@@ -246,6 +259,8 @@ impl OutFile {
         };
         if replace != Replace::Pointer {
             guarded::check_file(&place, &target)?;
+        } else if target != place {
+            return Err(invalid(&place, "is a link, and no file that names a cell"));
         }
         if was.is_some() {
             may_replace(&place, &target, replace)?;

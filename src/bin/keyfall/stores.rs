@@ -98,6 +98,8 @@ fn pointer_to_write(store: &Path, place: &Path) -> Result<Option<PathBuf>, Error
         return Ok(None);
     }
     let free = match pointer(&file)? {
+        // What it leads to may be another store's.
+        _ if file.is_symlink() => false,
         Some(there) => absolute(&there.place)? == place,
         None => file.symlink_metadata().is_err(),
     };
@@ -225,7 +227,7 @@ pub(crate) fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
         return SledStore::look(store);
     }
     match SledStore::open(store) {
-        Err(e) if matches!(e.kind(), ErrorKind::Io | ErrorKind::Full) => SledStore::look(store),
+        Err(e) if matches!(e.kind(), ErrorKind::Io | ErrorKind::Full | ErrorKind::Refused) => SledStore::look(store),
         opened => opened,
     }
 }

@@ -18,7 +18,7 @@ use super::{EngineId, KeyholderId, RemoteKeyholder};
 use crate::cell::check_medium;
 use crate::codec::{parsed, shown};
 use crate::crypto::Key;
-use crate::dir::{DirLock, make_dir, read_small, sync_dir};
+use crate::dir::{DirLock, check_subdir, make_dir, read_small, sync_dir};
 use crate::env::{Env, SharedEnv};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -44,8 +44,11 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
 fn write(path: &Path, text: &str, new: bool) -> Result<()> {
     let part = path.with_extension("part");
     let target = if new { path } else { &part };
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).create_new(new).truncate(!new).mode(0o600).open(target);
+    if !new {
+        // What a write that was cut short left; a link that lies there goes, and what it leads to stays.
+        let _ = std::fs::remove_file(&part);
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(target);
     let written = file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
     written.map_err(io(target))?;
     if !new {
@@ -112,6 +115,7 @@ impl KeyholderDir {
         let (channel, statements) = (Key::random(env)?, Key::random(env)?);
         let seeds = Zeroizing::new([channel.bytes().as_slice(), statements.bytes()].concat());
         let text = Zeroizing::new(format!("{}\n", shown(HOLDER_PRIVATE, &seeds)));
+        check_subdir(&dir.join("stores"))?;
         make_dir(&dir.join("stores"))?;
         write(&dir.join("engines"), "", false)?;
         if accept_remnants {
@@ -132,6 +136,7 @@ impl KeyholderDir {
             return Err(Error::new(ErrorKind::Absent, text));
         }
         check_medium(dir, dir.join("remnants-accepted").exists())?;
+        check_subdir(&dir.join("stores"))?;
         let lock = DirLock::take(dir, "keyholder")?;
         let seeds = Zeroizing::new(parsed(HOLDER_PRIVATE, &read(&path)?).unwrap_or_default());
         let (Some(channel), Some(statements), 64) = (seeds.first_chunk(), seeds.last_chunk(), seeds.len()) else {
@@ -160,6 +165,8 @@ impl KeyholderDir {
             let id = data_encoding::HEXLOWER.decode(store.as_bytes()).map_err(|_| bad())?;
             let id = StoreId(id.try_into().map_err(|_| bad())?);
             let store = dir.join("stores").join(id.to_string());
+            check_subdir(&dir.join("stores"))?;
+            check_subdir(&store)?;
             make_dir(&store)?;
             sync_dir(&dir.join("stores"))?;
             write(&store.join("engine"), &format!("{engine}\n"), false)?;
@@ -232,6 +239,8 @@ impl KeyholderDir {
         let _one = locked(&self.claims);
         self.check_owner(store, engine)?;
         let path = self.owner(store);
+        let dir = path.parent().unwrap_or(&self.dir);
+        check_subdir(dir)?;
         if path.exists() {
             return Ok(());
         }
@@ -244,7 +253,7 @@ impl KeyholderDir {
                 ),
             ));
         }
-        make_dir(path.parent().unwrap_or(&self.dir))?;
+        make_dir(dir)?;
         sync_dir(&self.dir.join("stores"))?;
         write(&path, &format!("{}\n", EngineId(*engine)), true)
     }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::synced;
 use crate::codec::Decoder;
-use crate::dir::sync_dir;
+use crate::dir::{open_to_read, sync_dir};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::process::Process;
@@ -275,10 +275,13 @@ impl Drop for SledIndex {
 
 fn sync_files(dir: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
-        let path = entry?.path();
-        match std::fs::File::open(&path) {
+        let entry = entry?;
+        let path = entry.path();
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let opened = if is_dir { std::fs::File::open(&path) } else { open_to_read(&path) };
+        match opened {
             Ok(file) => {
-                if file.metadata()?.is_dir() {
+                if is_dir {
                     sync_files(&path)?;
                 }
                 file.sync_all()?;

@@ -31,7 +31,7 @@ use self::synced::SYNCED;
 use super::log::look::{MemoryIndex, ReadOnlyDisk};
 use super::log::{Index, LogStore, NAMING_KEY_BYTES, Sizes, claims};
 use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
-use crate::dir::{DirLock, sync_dir};
+use crate::dir::{DirLock, check_file, check_subdir, check_tree, open_to_read, open_to_write, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::{Env, System};
 use crate::error::{Error, ErrorKind, Result};
@@ -112,7 +112,7 @@ impl SledStore {
     /// Makes an empty store in a directory that is empty or not there, or that holds what an interrupted `create` left.
     ///
     /// # Errors
-    /// `Exists` where the directory holds anything else; `Locked`; `Io`, `Full`.
+    /// `Exists` where the directory holds anything else; `Refused` where a link has the name of one of its files; `Locked`; `Io`, `Full`.
     pub fn create(dir: &Path) -> Result<Self> {
         let io = |e| Error::io(format!("making the store {}", dir.display()), e);
         std::fs::create_dir_all(dir).map_err(io)?;
@@ -123,13 +123,15 @@ impl SledStore {
         // It would speak of another log.
         let _ = std::fs::remove_file(dir.join(SYNCED));
         for part in [LOG, INDEX] {
+            check_subdir(&dir.join(part))?;
             std::fs::create_dir_all(dir.join(part)).map_err(io)?;
         }
         let mut naming_key = [0; NAMING_KEY_BYTES];
         System.fill(&mut naming_key)?;
         let store = Self::assemble(dir, &naming_key, lock)?;
         // The marker last, and at once: only a whole store has one.
-        let file = File::create(dir.join(UNFINISHED)).map_err(io)?;
+        let _ = std::fs::remove_file(dir.join(UNFINISHED));
+        let file = File::create_new(dir.join(UNFINISHED)).map_err(io)?;
         std::io::Write::write_all(&mut &file, marker(&naming_key).as_bytes()).map_err(io)?;
         file.sync_all().map_err(io)?;
         std::fs::rename(dir.join(UNFINISHED), dir.join(MARKER)).map_err(io)?;
@@ -143,8 +145,8 @@ impl SledStore {
     /// Opens the store in a directory.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` for an unknown format; `Corrupt` where the log is damaged before
-    /// its end; `Io`.
+    /// `Absent` where there is none; `Locked`; `Refused` for an unknown format, and where one of its files is a link or has another name;
+    /// `Corrupt` where the log is damaged before its end; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
         let naming_key = naming_key(dir, &read_marker(dir)?)?;
         let lock = DirLock::take(dir, "store")?;
@@ -158,6 +160,7 @@ impl SledStore {
     /// As [`SledStore::open`]; `Locked` where an engine has it open to write.
     pub fn look(dir: &Path) -> Result<Self> {
         let naming_key = naming_key(dir, &read_marker(dir)?)?;
+        check_subdir(&dir.join(LOG))?;
         let lock = DirLock::share(dir, "store")?;
         let disk = Arc::new(ReadOnlyDisk(Arc::new(OsDisk)));
         let index = Arc::new(MemoryIndex::over(synced::read(dir)));
@@ -188,7 +191,8 @@ impl SledStore {
 
     /// Takes room for the erases of a time when there is none; a part of it where there is no more.
     fn lay_in(&self) {
-        let laid = File::options().create(true).append(true).open(self.dir.join(RESERVE)).and_then(|file| {
+        let file = open_to_write(&self.dir.join(RESERVE), File::options().create(true).truncate(false));
+        let laid = file.and_then(|file| {
             if file.metadata()?.blocks() * 512 >= RESERVE_BYTES {
                 return Ok(());
             }
@@ -256,6 +260,7 @@ impl SledStore {
     }
 
     fn assemble(dir: &Path, naming_key: &[u8; NAMING_KEY_BYTES], lock: DirLock) -> Result<Self> {
+        check_own(dir)?;
         let index_dir = dir.join(INDEX);
         let most = Self::log_bytes(dir)?.saturating_mul(INDEX_PER_LOG).saturating_add(INDEX_BYTES);
         let mut opened = if length(&index_dir).is_ok_and(|length| length > most) {
@@ -285,10 +290,22 @@ impl SledStore {
     }
 }
 
+/// Refuses a store to write in which a link, or anything else that is not its own, has the name of something of it. sled opens its files
+/// by their names, so that those are looked at before.
+fn check_own(dir: &Path) -> Result<()> {
+    for name in [HOME, SYNCED, RESERVE] {
+        check_file(&dir.join(name))?;
+    }
+    let log = dir.join(LOG);
+    check_subdir(&log)?;
+    claims::FILES.iter().try_for_each(|claim| check_file(&log.join(claim)))?;
+    check_tree(&dir.join(INDEX))
+}
+
 /// Gives the reserve's room back to the disk; whether there was any.
 fn give_up_reserve(dir: &Path) -> bool {
     let path = dir.join(RESERVE);
-    let held = path.metadata().is_ok_and(|meta| meta.blocks() > 0);
+    let held = path.symlink_metadata().is_ok_and(|meta| meta.blocks() > 0);
     held && std::fs::remove_file(path).is_ok()
 }
 
@@ -299,7 +316,7 @@ fn has_room(dir: &Path) -> bool {
 
 fn read_marker(dir: &Path) -> Result<String> {
     let mut text = Vec::new();
-    let read = File::open(dir.join(MARKER)).and_then(|file| file.take(MARKER_MAX).read_to_end(&mut text));
+    let read = open_to_read(&dir.join(MARKER)).and_then(|file| file.take(MARKER_MAX).read_to_end(&mut text));
     match read {
         Ok(_) => String::from_utf8(text).map_err(|_| bad_marker(dir, "is damaged")),
         // What an interrupted `create` leaves has none, and nothing in its log.
@@ -317,6 +334,7 @@ fn read_marker(dir: &Path) -> Result<String> {
 /// Whether nothing was ever put into the log, if there is one. An init that was cut short may have claimed it.
 fn log_is_empty(dir: &Path) -> io::Result<bool> {
     let log = dir.join(LOG);
+    check_subdir(&log)?;
     if !log.exists() {
         return Ok(true);
     }

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::codec::Decoder;
+use crate::dir::{open_to_read, open_to_write};
 use crate::store::log::Position;
 
 pub(super) const SYNCED: &str = "synced";
@@ -36,13 +37,13 @@ fn decode(bytes: &[u8; BYTES]) -> Option<Position> {
 /// Up to where the log of a store was synced, as far as that is known.
 pub(super) fn read(store: &Path) -> Position {
     let mut bytes = [0; BYTES];
-    let there = File::open(store.join(SYNCED)).and_then(|file| file.read_exact_at(&mut bytes, 0));
+    let there = open_to_read(&store.join(SYNCED)).and_then(|file| file.read_exact_at(&mut bytes, 0));
     there.ok().and_then(|()| decode(&bytes)).unwrap_or_default()
 }
 
 /// Takes it down. Where that fails, what stood there before is still true.
 pub(super) fn write(store: &Path, at: Position) {
-    let file = File::options().create(true).truncate(false).write(true).open(store.join(SYNCED));
+    let file = open_to_write(&store.join(SYNCED), File::options().create(true).truncate(false));
     let _ = file.and_then(|file| file.write_all_at(&encode(at), 0));
 }
 
