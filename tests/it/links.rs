@@ -50,7 +50,7 @@ fn instead(cli: &Cli, place: &str, put: impl FnOnce(&Path), act: impl FnOnce()) 
 
 const PUT: [&str; 7] = ["put", "store", "--user", "ada", "--class", "audio", "said"];
 const BACKUP: [&str; 3] = ["backup", "store", "bk"];
-const FILES: [&str; 6] = ["lock", "home", "synced", "reserve", "index/db", "log/00000001.log"];
+const FILES: [&str; 5] = ["lock", "synced", "reserve", "index/db", "log/00000001.log"];
 
 #[test]
 fn a_link_in_the_place_of_a_file_is_refused_and_what_it_leads_to_stays() {
@@ -95,7 +95,7 @@ fn who_only_reads_follows_no_link_either_and_reads_a_file_with_two_names() {
             let put = |at: &Path| symlink(cli.path(to), at).unwrap();
             instead(&cli, &place, put, || refuses(&cli, args, &place, "link"));
         }
-        for name in ["home", "synced", "reserve"] {
+        for name in ["synced", "reserve"] {
             let put = |at: &Path| symlink(cli.path("victim"), at).unwrap();
             instead(&cli, &format!("{dir}/{name}"), put, || drop(cli.ok(args)));
         }
@@ -111,7 +111,7 @@ fn who_only_reads_follows_no_link_either_and_reads_a_file_with_two_names() {
 #[test]
 fn a_slot_of_a_cell_that_has_another_name_is_not_written() {
     let (cli, id) = world();
-    for place in ["bk/lock", "store/home", "elsewhere"] {
+    for place in ["bk/lock", "store/synced", "elsewhere"] {
         let put = |at: &Path| hard_link(cli.path("store.cell/slot-a"), at).unwrap();
         let slot = || read(cli.path("store.cell/slot-a")).unwrap();
         let before = slot();
@@ -132,11 +132,11 @@ fn a_store_or_a_cell_that_is_made_follows_no_link_that_lies_in_its_place() {
     let restore = |at: &str| ["restore", "--cell", "store.cell", "--into", at, "bk"].map(str::to_owned).to_vec();
     let add = |at: &str| ["copy", "add", "store", at].map(str::to_owned).to_vec();
     let init = |at: &str| ["init", at, "--accept-remnants"].map(str::to_owned).to_vec();
-    let commands: [(&str, &dyn Fn(&str) -> Vec<String>); 3] = [("new", &restore), ("replica", &add), ("other", &init)];
+    type Command<'a> = (&'a str, &'a dyn Fn(&str) -> Vec<String>);
+    let commands: [Command<'_>; 3] = [("new", &restore), ("replica", &add), ("other", &init)];
     for (dir, command) in commands {
         for (name, to) in [
             ("lock", "victim"),
-            ("home", "victim"),
             ("reserve", "victim"),
             ("lock", "store.cell/slot-a"),
             ("index", "store.cell"),
@@ -181,7 +181,6 @@ fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
         ("bk/log/00000001.log", &list[..]),
         ("store.cell/slot-a", &list[..]),
         ("store/lock", &PUT[..]),
-        ("store/home", &PUT[..]),
         ("store/index/db", &PUT[..]),
         ("store.cell/lock", &PUT[..]),
         ("store.cell/claim-a", &PUT[..]),

@@ -293,7 +293,7 @@ impl SledStore {
 /// Refuses a store to write in which a link, or anything else that is not its own, has the name of something of it. sled opens its files
 /// by their names, so that those are looked at before.
 fn check_own(dir: &Path) -> Result<()> {
-    for name in [HOME, SYNCED, RESERVE] {
+    for name in [SYNCED, RESERVE] {
         check_file(&dir.join(name))?;
     }
     let log = dir.join(LOG);
