@@ -43,6 +43,8 @@ pub enum Standing {
     Behind,
     /// Its share is wrong.
     Lies,
+    /// It answers, and turns this engine away.
+    Refuses(String),
     /// It does not answer, or with an error.
     Away(String),
 }
@@ -330,7 +332,14 @@ impl QuorumCell {
         let standing = |(n, held): (usize, &Result<Held>)| {
             let place = self.circle.members[n].place();
             match held {
-                Err(e) => Alive { place, standing: Standing::Away(e.to_string()), holds: false, committed: 0 },
+                Err(e) => {
+                    let why = e.to_string();
+                    let standing = match e.kind() {
+                        ErrorKind::Refused => Standing::Refuses(why),
+                        _ => Standing::Away(why),
+                    };
+                    Alive { place, standing, holds: false, committed: 0 }
+                }
                 Ok(held) => {
                     let has = || held.shares.iter().any(|share| share.id == *live);
                     let holds = sorted.holds[n].contains(live) || !known && !sorted.liars.contains(&n) && has();

@@ -1006,3 +1006,53 @@ fn whatever_looks_while_keyholders_are_away_says_pending() {
         assert!(ok(&["audit", &store]).contains("clean: "));
     }
 }
+
+/// A keyholder that no engine is allowed to speak to; gives its process, whose standard error can be read, and KEY@ADDRESS.
+fn heard(dir: &str) -> (Child, String) {
+    ok(&["keyholder", "init", dir, "--accept-remnants"]);
+    let mut process = Command::new(env!("CARGO_BIN_EXE_keyfall"))
+        .args(["keyholder", "serve", dir, "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = BufReader::new(process.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    (process, line)
+}
+
+/// Ends it; gives what it said.
+fn said(mut process: Child) -> String {
+    process.kill().unwrap();
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut process.stderr.take().unwrap(), &mut told).unwrap();
+    process.wait().unwrap();
+    told
+}
+
+#[test]
+fn init_says_which_keyholders_do_not_know_the_engine() {
+    let place = Place::new(3, 2, 0);
+    let engine = ok(&["keyholder", "engine", &place.at("new.cell")]);
+    let (process, stranger) = heard(&place.at("strange"));
+    let mut knows: Vec<Keyholder> =
+        (0..3).map(|n| Keyholder::make(Path::new(&place.at(&format!("new{n}"))), engine.trim())).collect();
+    let members: Vec<String> = knows.iter_mut().map(Keyholder::start_anew).collect();
+    let store = place.at("new");
+    let init = |members: &[&String]| {
+        let mut args = vec!["init", &store, "--threshold", "2"];
+        members.iter().for_each(|member| args.extend(["--keyholder", member.as_str()]));
+        crate::support::run(&args)
+    };
+    // Three must take the root key.
+    let (done, text) = init(&[&members[0], &members[1], &stranger]);
+    assert!(!done && text.contains("does not know this engine; run there"), "{text}");
+    let (done, text) = init(&[&members[0], &members[1], &members[2], &stranger]);
+    assert!(done && text.contains("does not know this engine; run there"), "{text}");
+    assert!(text.contains("it has no share yet"), "{text}");
+    let told = ok(&["keyholder", "status", &store]);
+    assert!(told.contains("refuses") && !told.contains("HandshakeFailure"), "{told}");
+    ok(&["keyholder", "allow", &place.at("strange"), engine.trim()]);
+    ok(&["tend", &store]);
+    assert_eq!(ok(&["keyholder", "status", &store]).matches("whole").count(), 4);
+    drop(said(process));
+}

@@ -135,7 +135,20 @@ fn words(standing: &Standing) -> (&'static str, String) {
                 .into(),
         ),
         Standing::Lies => ("lies", "its share is wrong: replace it".into()),
+        Standing::Refuses(why) => ("refuses", why.clone()),
         Standing::Away(why) => ("away", why.clone()),
+    }
+}
+
+/// Says which keyholders of a store that was just made hold no share: as many as are needed do, and who made it may not know that the others
+/// do not.
+pub(crate) fn warn_of_absent(quorum: &QuorumCell) {
+    let newest = quorum.load().ok().and_then(|contents| contents.keys.iter().map(|key| key.id).max());
+    for alive in newest.map(|newest| quorum.standing(&newest)).unwrap_or_default() {
+        if let Standing::Refuses(why) | Standing::Away(why) = alive.standing {
+            let text = format!("{why}; it has no share yet, and `keyfall tend` deals it one then");
+            warn(&Error::new(ErrorKind::Io, text));
+        }
     }
 }
 
@@ -151,6 +164,7 @@ fn awaited(left: &Left, alive: &Alive) -> String {
                 "{word}; it is away ({why}): where it moved, say so with `keyfall keyholder move [STORE] KEY HOST:PORT`"
             )
         }
+        Standing::Refuses(why) => format!("{word}; it turns this engine away ({why})"),
         _ => format!("{word}; it is there, and `tend` asks it"),
     }
 }

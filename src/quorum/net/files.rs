@@ -208,8 +208,15 @@ impl KeyholderDir {
         Some(number.and_then(|number| number.parse().ok()).unwrap_or(STORES))
     }
 
-    pub(super) fn allows(&self, engine: &[u8; 32]) -> bool {
-        self.room(engine).is_some()
+    /// Whether an engine may speak to this keyholder; else what lets it.
+    pub(super) fn admits(&self, engine: &[u8; 32]) -> Result<(), String> {
+        let engine_id = EngineId(*engine);
+        self.room(engine).map(drop).ok_or_else(|| {
+            format!(
+                "an engine connected that this keyholder does not know; where it is yours, run `keyfall keyholder allow {} {engine_id}`",
+                self.dir.display()
+            )
+        })
     }
 
     fn owner(&self, store: StoreId) -> PathBuf {
