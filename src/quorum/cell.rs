@@ -171,10 +171,13 @@ impl QuorumCell {
         let lost: Vec<String> =
             answers.iter().filter_map(|answer| answer.as_ref().err().map(ToString::to_string)).collect();
         let n = answers.len() - lost.len();
+        let left = !locked(&self.ledger).left.is_empty();
+        let back =
+            if left { ", or put back one that was replaced (`keyfall keyholder status` shows them)" } else { "" };
         Error::new(
             ErrorKind::Io,
             format!(
-                "{n} of {} keyholders {what}, {needed} are needed; start the others, or replace what is lost with `keyfall keyholder replace` while enough are there ({})",
+                "{n} of {} keyholders {what}, {needed} are needed; start the others, or replace what is lost with `keyfall keyholder replace` while enough are there{back} ({})",
                 answers.len(),
                 lost.join("; ")
             ),

@@ -317,7 +317,7 @@ impl Server {
                 self.holder.deposit(store, &owner, &share)?;
             }
             Request::Load(store, theirs) => {
-                self.dir.check_owner(store, engine)?;
+                self.dir.has(store, engine)?;
                 answer.extend_from_slice(&encode_held(&self.holder.load(store)?, &theirs, number));
             }
             Request::Retire(store, owner, keep, mark, given_up) => {
