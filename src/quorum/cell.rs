@@ -39,6 +39,8 @@ pub enum Standing {
     Whole,
     /// It holds no share of the root key: it was away, or is new. It is dealt one when the engine asks it next.
     Lacks,
+    /// It holds a share of a newer root key: of an attempt that failed or is under way, or the store is older than it.
+    Ahead,
     /// It holds older shares too, or only such: it was away when they were to be destroyed, or was restored from a backup of itself.
     Behind,
     /// Its share is wrong.
@@ -344,14 +346,17 @@ impl QuorumCell {
                     Alive { place, standing, holds: false, committed: 0 }
                 }
                 Ok(held) => {
-                    let has = || held.shares.iter().any(|share| share.id == *live);
-                    let holds = sorted.holds[n].contains(live) || !known && !sorted.liars.contains(&n) && has();
-                    let others = held.shares.iter().any(|share| share.id != *live);
-                    let standing = match (holds, others) {
-                        _ if sorted.liars.contains(&n) => Standing::Lies,
-                        (_, true) => Standing::Behind,
-                        (true, false) => Standing::Whole,
-                        (false, false) => Standing::Lacks,
+                    let has = |which: &dyn Fn(&RootId) -> bool| held.shares.iter().any(|share| which(&share.id));
+                    let lies = sorted.liars.contains(&n);
+                    let holds = sorted.holds[n].contains(live) || !known && !lies && has(&|id| id == live);
+                    let older = has(&|id| id != live && id.epoch <= live.epoch);
+                    let newer = has(&|id| id.epoch > live.epoch) && (holds || held.committed > live.epoch);
+                    let standing = match (holds, older, newer) {
+                        _ if lies => Standing::Lies,
+                        (_, true, _) => Standing::Behind,
+                        (_, false, true) => Standing::Ahead,
+                        (true, false, false) => Standing::Whole,
+                        (false, false, false) => Standing::Lacks,
                     };
                     Alive { place, standing, holds, committed: held.committed }
                 }

@@ -1013,6 +1013,24 @@ fn whatever_looks_while_keyholders_are_away_says_pending() {
     }
 }
 
+/// Those that stayed were told to have been away.
+#[test]
+fn keyholders_that_hold_a_share_of_an_attempt_that_failed_are_told_as_that() {
+    let mut place = Place::new(5, 3, 1);
+    let store = place.at("store");
+    put(&place.open().unwrap(), "ada");
+    let away = [3, 4];
+    away.iter().for_each(|n| place.keyholders[*n].kill());
+    let (done, text) = crate::support::run(&["erase", &store, "--user", "ada", "--yes"]);
+    assert!(!done && text.contains("nothing was changed"), "{text}");
+    let told = ok(&["keyholder", "status", &store]);
+    assert_eq!(told.matches("of an attempt that failed").count(), 3, "{told}");
+    assert!(!told.contains("it was away") && told.contains("held by 3 of 5"), "{told}");
+    away.iter().for_each(|n| drop(place.keyholders[*n].start()));
+    ok(&["tend", &store]);
+    assert_eq!(ok(&["keyholder", "status", &store]).matches("whole").count(), 5);
+}
+
 /// A keyholder that no engine is allowed to speak to; gives its process, whose standard error can be read, and KEY@ADDRESS.
 fn heard(dir: &str) -> (Child, String) {
     ok(&["keyholder", "init", dir, "--accept-remnants"]);

@@ -222,10 +222,23 @@ fn began(epoch: u64, retired: &Retirement, json: bool) -> Done {
     line(format_args!("epoch {epoch} began; {n} statements of {needed} that are needed: {state}"))
 }
 
-fn words(standing: &Standing) -> (&'static str, String) {
-    match standing {
+/// How a keyholder stands towards the root key of an epoch. `asked`: keyholders were asked to destroy the shares before it.
+fn words(alive: &Alive, epoch: u64, asked: bool) -> (&'static str, String) {
+    match &alive.standing {
         Standing::Whole => ("whole", String::new()),
         Standing::Lacks => ("lacks its share", "it was away, or is new: `tend` deals it one".into()),
+        Standing::Ahead if alive.committed > epoch => {
+            ("ahead", "it has ended this epoch: the store is older than that, a backup maybe".into())
+        }
+        Standing::Ahead => (
+            "ahead",
+            "it holds a share of a newer root key too, of an attempt that failed or is under way: `tend` has it destroy that one when enough are there"
+                .into(),
+        ),
+        Standing::Behind if !asked => (
+            "behind",
+            "it holds older shares, which nobody was asked to destroy yet: `tend` asks when enough hold the newest".into(),
+        ),
         Standing::Behind => (
             "behind",
             "it holds older shares: it was away, or restored from a backup of itself; `tend` has it destroy them"
@@ -275,6 +288,9 @@ fn status(quorum: &QuorumCell, live: &RootId, leaving: &[Left], json: bool) -> D
     let gone = all.split_off(all.len().saturating_sub(leaving.len()));
     let gone = || leaving.iter().zip(&gone);
     let (n, holding) = (all.len(), all.iter().filter(|alive| alive.holds).count());
+    // Of those that say so as many as may lie count for nothing.
+    let asked = all.iter().filter(|alive| alive.committed >= epoch).count() > usize::from(rule.liars);
+    let told = |alive: &Alive| words(alive, epoch, asked);
     // Those give their shares too; who left a place and who came may have the same one.
     let there = (1_u8..).zip(&all).filter(|(_, alive)| alive.holds).map(|(x, _)| x);
     let points: BTreeSet<u8> = gone().filter(|(_, alive)| alive.holds).map(|(left, _)| left.x).chain(there).collect();
@@ -282,7 +298,7 @@ fn status(quorum: &QuorumCell, live: &RootId, leaving: &[Left], json: bool) -> D
     let (threshold, wanted) = (usize::from(rule.threshold), usize::from(rule.threshold) + usize::from(rule.margin));
     if json {
         let each = all.iter().enumerate().map(|(n, alive)| {
-            let (standing, why) = words(&alive.standing);
+            let (standing, why) = told(alive);
             json!({"number": n + 1, "place": alive.place, "standing": standing, "why": why, "holds": alive.holds, "ended": alive.committed})
         });
         return value(&json!({
@@ -290,12 +306,12 @@ fn status(quorum: &QuorumCell, live: &RootId, leaving: &[Left], json: bool) -> D
             "keyholders": each.collect::<Vec<_>>(),
             "leaving": gone().map(|(left, alive)| json!({
                 "key": left.member.key, "place": left.member.address, "awaited": awaited(left, alive),
-                "until": left.until, "standing": words(&alive.standing).0,
+                "until": left.until, "standing": told(alive).0,
             })).collect::<Vec<_>>(),
         }));
     }
     let rows = all.iter().enumerate().map(|(n, alive)| {
-        let (standing, why) = words(&alive.standing);
+        let (standing, why) = told(alive);
         vec![(n + 1).to_string(), alive.place.clone(), standing.to_owned(), why]
     });
     let margin = match points.len().checked_sub(threshold) {
