@@ -555,7 +555,7 @@ impl RootCell for QuorumCell {
         if answers.iter().all(Result::is_err) {
             return Err(self
                 .few("say that the old root key is gone", &answers, needed)
-                .context("the erase is published, and not final"));
+                .context("the new epoch is published, and older root keys are not destroyed yet"));
         }
         let mut statements: BTreeMap<[u8; 32], Statement> = BTreeMap::new();
         statements.extend(answers.into_iter().flatten().map(|said| (said.keyholder, said)));

@@ -1226,3 +1226,47 @@ fn those_that_were_replaced_can_be_put_back_though_too_few_of_the_list_are_there
     assert_eq!(read(&engine, &stays).unwrap(), b"stays");
     assert!(engine.erase(Scope::user(user("ada"))).unwrap().finality.is_final());
 }
+
+#[test]
+fn what_was_moved_allowed_or_signed_is_said() {
+    let mut place = Place::new(5, 3, 1);
+    let (store, engine) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
+    put(&place.open().unwrap(), "x");
+    let line = place.keyholders[0].start_anew();
+    place.keyholders[0].kill();
+    let fresh = replaced(&place, engine.trim(), "kh-new");
+    let told = ok(&["keyholder", "allow", &fresh.dir.display().to_string(), engine.trim(), "--stores", "9"]);
+    assert!(told.contains("may speak to the keyholder in") && told.contains("it may have 9 stores there"), "{told}");
+    place.keyholders[0].start();
+    let told = ok(&["tend", &store]);
+    assert!(told.contains(&format!("the keyholder {line}, which was replaced, has signed")), "{told}");
+    assert!(!ok(&["tend", &store]).contains("has signed"));
+    place.keyholders[1].kill();
+    place.keyholders[1].address = "127.0.0.1:0".into();
+    place.keyholders[1].start();
+    let there = place.keyholders[1].address.clone();
+    let told = ok(&["keyholder", "move", &store, "2", &there]);
+    assert!(told.contains(&format!("keyholder 2 is asked at {there} from now on; it answers there")), "{told}");
+    let told = ok(&["keyholder", "move", &store, "2", &there, "--offline"]);
+    assert!(told.contains("was not looked at"), "{told}");
+}
+
+/// A renewal was told as an erase.
+#[test]
+fn an_epoch_that_began_without_an_erase_is_not_told_as_one() {
+    let mut place = Place::new(5, 3, 2);
+    let store = place.at("store");
+    put(&place.open().unwrap(), "ada");
+    place.keyholders[4].kill();
+    ok(&["keyholder", "renew", &store]);
+    let commands: [&[&str]; 4] =
+        [&["tend", &store], &["status", &store], &["report", &store, "--user", "ada"], &["audit", &store]];
+    for command in commands {
+        let told = ok(command);
+        assert!(told.contains("the destruction of older root keys is pending"), "{command:?}: {told}");
+        assert!(!told.contains("erased last") && !told.contains("last erase"), "{command:?}: {told}");
+    }
+    place.keyholders[4].start();
+    let told = ok(&["tend", &store]);
+    assert!(told.contains("every older root key counts as destroyed") && !told.contains("pending"), "{told}");
+}

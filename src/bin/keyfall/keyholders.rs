@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyfall::cell::{Retirement, RootCell, RootId};
+use keyfall::cell::{Finality, Retirement, RootCell, RootId};
 use keyfall::engine::root_of;
 use keyfall::env::{SharedEnv, System};
 use keyfall::quorum::net::{
@@ -40,7 +40,12 @@ pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) ->
         KeyholderCommand::Allow { dir, engine, store, stores } => {
             KeyholderDir::allow(&dir, engine, store.as_deref())?;
             stores.map_or(Ok(()), |stores| KeyholderDir::limit(&dir, engine, stores))?;
-            if json { value(&json!({"engine": engine.to_string(), "allowed": true})) } else { Ok(()) }
+            if json {
+                return value(&json!({"engine": engine.to_string(), "allowed": true}));
+            }
+            let store = store.map_or_else(String::new, |store| format!("; store {store} is its own there"));
+            let stores = stores.map_or_else(String::new, |stores| format!("; it may have {stores} stores there"));
+            line(format_args!("{engine} may speak to the keyholder in {}{store}{stores}", dir.display()))
         }
         KeyholderCommand::Serve { dir, listen } => {
             let dir = KeyholderDir::open(&dir)?;
@@ -77,7 +82,12 @@ pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) ->
                 Some(key) => move_keyholder(&place, key, &address, !offline, &env())?,
                 None => move_member(&place, number.unwrap_or_default(), &address, !offline, &env())?,
             }
-            if json { value(&json!({"number": number, "key": moved, "address": address})) } else { Ok(()) }
+            if json {
+                return value(&json!({"number": number, "key": moved, "address": address}));
+            }
+            let which = moved.or_else(|| number.map(|n| n.to_string())).unwrap_or_default();
+            let there = if offline { "whether it is there was not looked at" } else { "it answers there" };
+            line(format_args!("keyholder {which} is asked at {address} from now on; {there}"))
         }
         KeyholderCommand::Replace { places, number, with } => replace(&one(places)?, cell, (number, with), json),
         KeyholderCommand::Renew { places } => renew(&open(&one(places)?, cell)?, json),
@@ -256,9 +266,40 @@ pub(crate) fn warn_of_absent(quorum: &QuorumCell) {
     let newest = quorum.load().ok().and_then(|contents| contents.keys.iter().map(|key| key.id).max());
     for alive in newest.map(|newest| quorum.standing(&newest)).unwrap_or_default() {
         if let Standing::Refuses(why) | Standing::Away(why) = alive.standing {
-            let text = format!("{why}; it has no share yet, and `keyfall tend` deals it one then");
+            let text = format!("{why}; it has no share yet: `keyfall tend` deals it one once it is there");
             warn(&Error::new(ErrorKind::Io, text));
         }
+    }
+}
+
+/// What a cell with keyholders awaited before it was asked.
+pub(crate) struct Awaiting {
+    place: PathBuf,
+    left: Vec<Left>,
+    pending: bool,
+}
+
+/// What a store's cell awaits of keyholders, as it remembers that; `None` of a cell of another kind, and where opening it says what is wrong.
+pub(crate) fn awaiting(store: &Path, cell: Option<&Path>) -> Option<Awaiting> {
+    let place = cell_of(store, cell).ok()?;
+    let quorum = open_cell(&place, &env()).ok()??;
+    // Of whatever root key is the newest.
+    let pending = quorum.awaited(&RootId { epoch: u64::MAX, attempt: [0; 16] }).is_some();
+    Some(Awaiting { left: leaving(&place).ok()?, place, pending })
+}
+
+impl Awaiting {
+    /// What has come of it since, in words.
+    pub(crate) fn came(&self, finality: &Finality) -> Vec<String> {
+        let still = leaving(&self.place).unwrap_or_else(|_| self.left.clone());
+        let is = |left: &Left, other: &Left| left.x == other.x && left.member.key == other.member.key;
+        let gone = self.left.iter().filter(|left| !still.iter().any(|other| is(left, other)));
+        let signed = gone.map(|Left { member: Member { key, address }, .. }| {
+            format!("the keyholder {key}@{address}, which was replaced, has signed that it holds no share any more")
+        });
+        let all = self.pending && finality.is_final();
+        let all = all.then(|| "every older root key counts as destroyed: enough keyholders have signed".to_owned());
+        signed.chain(all).collect()
     }
 }
 
