@@ -80,7 +80,7 @@ pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
 /// Of a commit that the store holds and a copy in step did not take: what to do then is not to do it again.
 pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
     let what = if erase {
-        "the erase is published and reads say erased, but the old root key is not destroyed yet"
+        "the new epoch is published and reads go by it, but the old root key is not destroyed yet"
     } else {
         "what was written is in the store and must not be put again; it counts once every copy in step has it"
     };
@@ -470,7 +470,7 @@ impl Engine {
         let unsettled = awaited.iter().find(pending).map(|awaited| match awaited {
             Awaited::Engine(why) => why.clone(),
             Awaited::Unasked => awaited.to_string(),
-            awaited => format!("the last erase is pending: {awaited}"),
+            awaited => format!("the destruction of older root keys is pending: {awaited}"),
         });
         let copies = self.copy_status();
         let (clock, next_due) = (inner.doubts(), inner.next_due()?);

@@ -39,10 +39,14 @@ pub enum Standing {
     Whole,
     /// It holds no share of the root key: it was away, or is new. It is dealt one when the engine asks it next.
     Lacks,
+    /// It holds a share of a newer root key: of an attempt that failed or is under way, or the store is older than it.
+    Ahead,
     /// It holds older shares too, or only such: it was away when they were to be destroyed, or was restored from a backup of itself.
     Behind,
     /// Its share is wrong.
     Lies,
+    /// It answers, and turns this engine away.
+    Refuses(String),
     /// It does not answer, or with an error.
     Away(String),
 }
@@ -169,10 +173,13 @@ impl QuorumCell {
         let lost: Vec<String> =
             answers.iter().filter_map(|answer| answer.as_ref().err().map(ToString::to_string)).collect();
         let n = answers.len() - lost.len();
+        let left = !locked(&self.ledger).left.is_empty();
+        let back =
+            if left { ", or put back one that was replaced (`keyfall keyholder status` shows them)" } else { "" };
         Error::new(
             ErrorKind::Io,
             format!(
-                "{n} of {} keyholders {what}, {needed} are needed; start the others, or replace what is lost with `keyfall keyholder replace` while enough are there ({})",
+                "{n} of {} keyholders {what}, {needed} are needed; start the others, or replace what is lost with `keyfall keyholder replace` while enough are there{back} ({})",
                 answers.len(),
                 lost.join("; ")
             ),
@@ -330,16 +337,26 @@ impl QuorumCell {
         let standing = |(n, held): (usize, &Result<Held>)| {
             let place = self.circle.members[n].place();
             match held {
-                Err(e) => Alive { place, standing: Standing::Away(e.to_string()), holds: false, committed: 0 },
+                Err(e) => {
+                    let why = e.to_string();
+                    let standing = match e.kind() {
+                        ErrorKind::Refused => Standing::Refuses(why),
+                        _ => Standing::Away(why),
+                    };
+                    Alive { place, standing, holds: false, committed: 0 }
+                }
                 Ok(held) => {
-                    let has = || held.shares.iter().any(|share| share.id == *live);
-                    let holds = sorted.holds[n].contains(live) || !known && !sorted.liars.contains(&n) && has();
-                    let others = held.shares.iter().any(|share| share.id != *live);
-                    let standing = match (holds, others) {
-                        _ if sorted.liars.contains(&n) => Standing::Lies,
-                        (_, true) => Standing::Behind,
-                        (true, false) => Standing::Whole,
-                        (false, false) => Standing::Lacks,
+                    let has = |which: &dyn Fn(&RootId) -> bool| held.shares.iter().any(|share| which(&share.id));
+                    let lies = sorted.liars.contains(&n);
+                    let holds = sorted.holds[n].contains(live) || !known && !lies && has(&|id| id == live);
+                    let older = has(&|id| id != live && id.epoch <= live.epoch);
+                    let newer = has(&|id| id.epoch > live.epoch) && (holds || held.committed > live.epoch);
+                    let standing = match (holds, older, newer) {
+                        _ if lies => Standing::Lies,
+                        (_, true, _) => Standing::Behind,
+                        (_, false, true) => Standing::Ahead,
+                        (true, false, false) => Standing::Whole,
+                        (false, false, false) => Standing::Lacks,
                     };
                     Alive { place, standing, holds, committed: held.committed }
                 }
@@ -538,7 +555,7 @@ impl RootCell for QuorumCell {
         if answers.iter().all(Result::is_err) {
             return Err(self
                 .few("say that the old root key is gone", &answers, needed)
-                .context("the erase is published, and not final"));
+                .context("the new epoch is published, and older root keys are not destroyed yet"));
         }
         let mut statements: BTreeMap<[u8; 32], Statement> = BTreeMap::new();
         statements.extend(answers.into_iter().flatten().map(|said| (said.keyholder, said)));

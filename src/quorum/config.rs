@@ -103,6 +103,13 @@ impl Config {
             unnamed: None,
         }
     }
+
+    /// Whether a keyholder may have been dealt a share of an epoch that is not known to be gone: that is put down before the share goes out.
+    pub(super) fn was_dealt(&self, member: &Member) -> Result<bool> {
+        let key = BASE64.encode(&member.signer()?);
+        // Where nothing is known any of them may have one.
+        Ok(self.dealt.is_empty() || self.dealt.iter().any(|dealt| dealt.keyholders.contains(&key)))
+    }
 }
 
 /// A keyholder that was replaced, until it has said that it holds nothing any more.

@@ -11,7 +11,7 @@ use keyfall::cell::{Level, Retirement, RootCell};
 use keyfall::certificate::{Certificate, Grade, Retired, Trust};
 use keyfall::engine::{Erase, Keeper, OpenAs, Request};
 use keyfall::env::{SharedEnv, System};
-use keyfall::quorum::net::{EngineKey, open_cell, replace_member};
+use keyfall::quorum::net::{EngineKey, open_cell, put_back, replace_member};
 use keyfall::quorum::{Member, QuorumCell, Standing};
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Result, Scope};
@@ -537,6 +537,7 @@ fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
         Path::new(&place.at("store.cell")),
         9,
         Member { key: member.split_once('@').unwrap().0.into(), address: "127.0.0.1:1".into() },
+        &(Arc::new(System) as SharedEnv),
     );
     assert_eq!(kind(refused), ErrorKind::Invalid);
 }
@@ -651,9 +652,14 @@ fn an_epoch_is_final_by_its_own_keyholders_and_not_by_those_of_a_later_one() {
 }
 
 fn leaving(place: &Place) -> usize {
+    list(place)[1].as_array().unwrap().len()
+}
+
+/// The keyholders as they stand in the cell's file, and those that were replaced.
+fn list(place: &Place) -> [serde_json::Value; 2] {
     let text = std::fs::read_to_string(Path::new(&place.at("store.cell")).join("quorum.json")).unwrap();
     let config: serde_json::Value = serde_json::from_str(&text).unwrap();
-    config["leaving"].as_array().unwrap().len()
+    ["keyholders", "leaving"].map(|field| config[field].clone())
 }
 
 /// Puts a new keyholder into the first place.
@@ -1006,4 +1012,262 @@ fn whatever_looks_while_keyholders_are_away_says_pending() {
         assert_eq!((&told["final"], &told["settled"]), (&true.into(), &true.into()), "it asked again: {told}");
         assert!(ok(&["audit", &store]).contains("clean: "));
     }
+}
+
+/// Those that stayed were told to have been away.
+#[test]
+fn keyholders_that_hold_a_share_of_an_attempt_that_failed_are_told_as_that() {
+    let mut place = Place::new(5, 3, 1);
+    let store = place.at("store");
+    put(&place.open().unwrap(), "ada");
+    let away = [3, 4];
+    away.iter().for_each(|n| place.keyholders[*n].kill());
+    let (done, text) = crate::support::run(&["erase", &store, "--user", "ada", "--yes"]);
+    assert!(!done && text.contains("nothing was changed"), "{text}");
+    let told = ok(&["keyholder", "status", &store]);
+    assert_eq!(told.matches("of an attempt that failed").count(), 3, "{told}");
+    assert!(!told.contains("it was away") && told.contains("held by 3 of 5"), "{told}");
+    away.iter().for_each(|n| drop(place.keyholders[*n].start()));
+    ok(&["tend", &store]);
+    assert_eq!(ok(&["keyholder", "status", &store]).matches("whole").count(), 5);
+}
+
+/// A keyholder that no engine is allowed to speak to; gives its process, whose standard error can be read, and KEY@ADDRESS.
+fn heard(dir: &str) -> (Child, String) {
+    ok(&["keyholder", "init", dir, "--accept-remnants"]);
+    let mut process = Command::new(env!("CARGO_BIN_EXE_keyfall"))
+        .args(["keyholder", "serve", dir, "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = BufReader::new(process.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    (process, line)
+}
+
+/// Ends it; gives what it said.
+fn said(mut process: Child) -> String {
+    process.kill().unwrap();
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut process.stderr.take().unwrap(), &mut told).unwrap();
+    process.wait().unwrap();
+    told
+}
+
+#[test]
+fn init_says_which_keyholders_do_not_know_the_engine() {
+    let place = Place::new(3, 2, 0);
+    let engine = ok(&["keyholder", "engine", &place.at("new.cell")]);
+    let (process, stranger) = heard(&place.at("strange"));
+    let mut knows: Vec<Keyholder> =
+        (0..3).map(|n| Keyholder::make(Path::new(&place.at(&format!("new{n}"))), engine.trim())).collect();
+    let members: Vec<String> = knows.iter_mut().map(Keyholder::start_anew).collect();
+    let store = place.at("new");
+    let init = |members: &[&String]| {
+        let mut args = vec!["init", &store, "--threshold", "2"];
+        members.iter().for_each(|member| args.extend(["--keyholder", member.as_str()]));
+        crate::support::run(&args)
+    };
+    // Three must take the root key.
+    let (done, text) = init(&[&members[0], &members[1], &stranger]);
+    assert!(!done && text.contains("does not know this engine; run there"), "{text}");
+    let (done, text) = init(&[&members[0], &members[1], &members[2], &stranger]);
+    assert!(done && text.contains("does not know this engine; run there"), "{text}");
+    assert!(text.contains("it has no share yet"), "{text}");
+    let told = ok(&["keyholder", "status", &store]);
+    assert!(told.contains("refuses") && !told.contains("HandshakeFailure"), "{told}");
+    ok(&["keyholder", "allow", &place.at("strange"), engine.trim()]);
+    ok(&["tend", &store]);
+    assert_eq!(ok(&["keyholder", "status", &store]).matches("whole").count(), 4);
+    drop(said(process));
+}
+
+/// It looked like a network fault, and a replacement by such a keyholder was accepted.
+#[test]
+fn a_keyholder_that_does_not_know_the_engine_and_one_that_is_another_are_told_apart_on_both_sides() {
+    let place = Place::new(3, 2, 0);
+    let (store, engine) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
+    let (process, line) = heard(&place.at("strange"));
+    let before = list(&place);
+    let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "3", "--with", &line]);
+    let way = format!("does not know this engine; run there `keyfall keyholder allow DIR {}`", engine.trim());
+    assert!(!done && text.contains(&way) && !text.contains("HandshakeFailure"), "{text}");
+    // Another keyholder than the one that is meant is at the address.
+    let other = ok(&["keyholder", "init", &place.at("other"), "--accept-remnants"]);
+    let there = format!("{}@{}", other.trim(), line.split_once('@').unwrap().1);
+    let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "3", "--with", &there]);
+    assert!(!done && text.contains("is another than was pinned") && !text.contains("allow DIR"), "{text}");
+    assert_eq!(list(&place), before, "nothing was changed");
+    let told = said(process);
+    let way = format!("run `keyfall keyholder allow {} {}`", place.at("strange"), engine.trim());
+    assert!(told.contains(&way), "{told}");
+    assert!(told.contains("another key is pinned") && !told.contains("HandshakeFailure"), "{told}");
+}
+
+fn member_of(line: &str) -> Member {
+    let (key, address) = line.split_once('@').unwrap();
+    Member { key: key.into(), address: address.into() }
+}
+
+/// One that worked was dropped for an address where nothing listened, and three such shut the store for writing.
+#[test]
+fn a_replacement_that_does_not_answer_changes_nothing() {
+    let mut place = Place::new(5, 3, 1);
+    let (store, cell) = (place.at("store"), place.at("store.cell"));
+    let engine_key = ok(&["keyholder", "engine", &cell]);
+    let stays = put(&place.open().unwrap(), "stays");
+    let (before, other) = (list(&place), ok(&["keyholder", "init", &place.at("other"), "--accept-remnants"]));
+    let nowhere = format!("{}@127.0.0.1:1", other.trim());
+    for number in ["1", "2", "3"] {
+        let (done, text) =
+            crate::support::run(&["keyholder", "replace", &store, "--number", number, "--with", &nowhere]);
+        assert!(!done && text.contains("nothing was changed") && text.contains("cannot be reached"), "{text}");
+        assert_eq!(list(&place), before);
+    }
+    // One that is there already is moved, not put in again.
+    let second = place.keyholders[1].start_anew();
+    let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "1", "--with", &second]);
+    assert!(!done && text.contains("`keyfall keyholder move [STORE] 2 HOST:PORT`"), "{text}");
+    // What was dealt nothing leaves no trace when it is taken back.
+    let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
+    let (cell, env, line) = (Path::new(&cell), Arc::new(System) as SharedEnv, fresh.start_anew());
+    let replaced = replace_member(cell, 1, member_of(&line), &env).unwrap();
+    assert_ne!(list(&place), before);
+    put_back(cell, replaced).unwrap();
+    assert_eq!(list(&place), before);
+    let engine = place.open().unwrap();
+    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+    assert!(engine.rekey().unwrap().is_final());
+}
+
+#[test]
+fn where_no_epoch_can_begin_the_one_that_was_replaced_is_put_back() {
+    let mut place = Place::new(5, 3, 1);
+    let store = place.at("store");
+    let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
+    put(&place.open().unwrap(), "ada");
+    let before = list(&place);
+    let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
+    let line = fresh.start_anew();
+    place.keyholders[3].kill();
+    place.keyholders[4].kill();
+    let args = ["keyholder", "replace", &store, "--number", "1", "--with", &line];
+    let (done, text) = crate::support::run(&args);
+    let is_so = format!("keyholder 1 is {} as before", place.keyholders[0].address);
+    assert!(!done && text.contains(&is_so) && text.contains("3 of 5"), "{text}");
+    // The new one was dealt its share of the running key: it is asked for its word.
+    let [now, left] = list(&place);
+    assert_eq!(now, before[0]);
+    assert_eq!(left[0]["member"]["address"], fresh.address.as_str());
+    place.keyholders[3].start();
+    place.keyholders[4].start();
+    // It comes back by the same command.
+    let told = ok(&args);
+    assert!(told.contains("final"), "{told}");
+    assert_eq!((place.standing(), leaving(&place)), (vec![Standing::Whole; 5], 0));
+    assert!(shares_in(&place.keyholders[0].dir).is_empty());
+    let engine = place.open().unwrap();
+    assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
+}
+
+/// The one that was replaced is lost: putting it back would leave one share less.
+#[test]
+fn where_no_epoch_can_begin_a_new_keyholder_stays_in_the_place_of_a_lost_one() {
+    let mut place = Place::with_margin(5, 3, 1, 2);
+    let store = place.at("store");
+    let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
+    let stays = put(&place.open().unwrap(), "stays");
+    let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
+    let line = fresh.start_anew();
+    place.keyholders[0].kill();
+    place.keyholders[3].kill();
+    let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "1", "--with", &line]);
+    let is_so = format!("keyholder 1 is {} now", fresh.address);
+    assert!(!done && text.contains(&is_so) && text.contains("keyholder renew"), "{text}");
+    assert_eq!(list(&place)[0][0]["address"], fresh.address.as_str());
+    place.keyholders[3].start();
+    let told = ok(&["keyholder", "renew", &store]);
+    assert!(told.contains("final"), "{told}");
+    assert_eq!((place.standing(), leaving(&place)), (vec![Standing::Whole; 5], 1));
+    assert_eq!(read(&place.open().unwrap(), &stays).unwrap(), b"stays");
+}
+
+/// Three were replaced, the machine stopped before an epoch began each time, and the new ones are gone: too few of the list take a claim.
+#[test]
+fn those_that_were_replaced_can_be_put_back_though_too_few_of_the_list_are_there() {
+    let mut place = Place::new(5, 3, 1);
+    let (store, cell) = (place.at("store"), place.at("store.cell"));
+    let engine_key = ok(&["keyholder", "engine", &cell]);
+    let lines: Vec<String> = place.keyholders.iter_mut().map(Keyholder::start_anew).collect();
+    let stays = put(&place.open().unwrap(), "stays");
+    let before = list(&place);
+    let env: SharedEnv = Arc::new(System);
+    for number in 1..=3 {
+        let mut fresh = Keyholder::make(Path::new(&place.at(&format!("fresh{number}"))), engine_key.trim());
+        replace_member(Path::new(&cell), number, member_of(&fresh.start_anew()), &env).unwrap();
+    }
+    ok(&["list", &store]);
+    let put_it = ["put", &store, "--user", "ada", "--class", "audio", "Cargo.toml"];
+    let (done, text) = crate::support::run(&put_it);
+    assert!(!done && text.contains("2 of 5") && text.contains("put back one that was replaced"), "{text}");
+    let told = ok(&["keyholder", "status", &store]);
+    assert!(told.contains("held by 2 of 5 and 3 that were replaced, 3 are needed, 2 may be lost"), "{told}");
+    assert!(told.contains(&format!("--number 2 --with {}` has it back", lines[1])), "{told}");
+    // To its own place, and to no other while it may hold a share.
+    let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "2", "--with", &lines[0]]);
+    assert!(!done && text.contains("2 of 5"), "{text}");
+    assert_eq!(kind(replace_member(Path::new(&cell), 2, member_of(&lines[0]), &env)), ErrorKind::Invalid);
+    for number in [3, 1, 2] {
+        let told = ok(&["keyholder", "replace", &store, "--number", &number.to_string(), "--with", &lines[number - 1]]);
+        assert!(told.contains("no epoch begins"), "the one that goes was dealt nothing: {told}");
+    }
+    assert_eq!((list(&place), place.standing()), (before, vec![Standing::Whole; 5]));
+    ok(&put_it);
+    let engine = place.open().unwrap();
+    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+    assert!(engine.erase(Scope::user(user("ada"))).unwrap().finality.is_final());
+}
+
+#[test]
+fn what_was_moved_allowed_or_signed_is_said() {
+    let mut place = Place::new(5, 3, 1);
+    let (store, engine) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
+    put(&place.open().unwrap(), "x");
+    let line = place.keyholders[0].start_anew();
+    place.keyholders[0].kill();
+    let fresh = replaced(&place, engine.trim(), "kh-new");
+    let told = ok(&["keyholder", "allow", &fresh.dir.display().to_string(), engine.trim(), "--stores", "9"]);
+    assert!(told.contains("may speak to the keyholder in") && told.contains("it may have 9 stores there"), "{told}");
+    place.keyholders[0].start();
+    let told = ok(&["tend", &store]);
+    assert!(told.contains(&format!("the keyholder {line}, which was replaced, has signed")), "{told}");
+    assert!(!ok(&["tend", &store]).contains("has signed"));
+    place.keyholders[1].kill();
+    place.keyholders[1].address = "127.0.0.1:0".into();
+    place.keyholders[1].start();
+    let there = place.keyholders[1].address.clone();
+    let told = ok(&["keyholder", "move", &store, "2", &there]);
+    assert!(told.contains(&format!("keyholder 2 is asked at {there} from now on; it answers there")), "{told}");
+    let told = ok(&["keyholder", "move", &store, "2", &there, "--offline"]);
+    assert!(told.contains("was not looked at"), "{told}");
+}
+
+/// A renewal was told as an erase.
+#[test]
+fn an_epoch_that_began_without_an_erase_is_not_told_as_one() {
+    let mut place = Place::new(5, 3, 2);
+    let store = place.at("store");
+    put(&place.open().unwrap(), "ada");
+    place.keyholders[4].kill();
+    ok(&["keyholder", "renew", &store]);
+    let commands: [&[&str]; 4] =
+        [&["tend", &store], &["status", &store], &["report", &store, "--user", "ada"], &["audit", &store]];
+    for command in commands {
+        let told = ok(command);
+        assert!(told.contains("the destruction of older root keys is pending"), "{command:?}: {told}");
+        assert!(!told.contains("erased last") && !told.contains("last erase"), "{command:?}: {told}");
+    }
+    place.keyholders[4].start();
+    let told = ok(&["tend", &store]);
+    assert!(told.contains("every older root key counts as destroyed") && !told.contains("pending"), "{told}");
 }

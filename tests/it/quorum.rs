@@ -249,6 +249,9 @@ fn nothing_is_destroyed_before_one_more_than_is_needed_holds_the_next_key() {
     assert!(e.kind() == ErrorKind::Io && e.to_string().contains("nothing was changed"), "{e}");
     place.away(&[4]);
     deposit(&cell, id(2, 2)).unwrap();
+    // Of the attempts, and not of something that they missed.
+    let standing = |live: RootId| place.cell(Some(STORE)).standing(&live).remove(0).standing;
+    assert_eq!((standing(id(1, 1)), standing(id(2, 2))), (Standing::Ahead, Standing::Behind));
     place.away(&[3, 4]);
     let retired = retire(&cell, id(2, 2));
     assert_eq!((stated(&retired), retired.is_final()), ((0, 4), false));

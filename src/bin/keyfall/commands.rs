@@ -431,7 +431,8 @@ fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Don
     if !audit.finality.is_final() && audit.places.iter().all(|p| p.damaged == 0) {
         let until = audit.pending.map(|until| format!(" until {}", output::time(until))).unwrap_or_default();
         let awaited = output::awaited(&audit.finality).join("; ");
-        return if json { Ok(()) } else { line(format!("not clean yet: an erase is pending{until}: {awaited}")) };
+        let text = format!("not clean yet: the destruction of older root keys is pending{until}: {awaited}");
+        return if json { Ok(()) } else { line(text) };
     }
     Err(Error::new(
         ErrorKind::Corrupt,

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::args::{PlanCommand, PolicyCommand};
 use crate::commands::{Done, one};
 use crate::erasing::{ask, described};
+use crate::keyholders;
 use crate::output::{self, block, hold_id, line, progress, table, value};
 use crate::stores::{doubted, look, open, open_as_it_is};
 
@@ -28,6 +29,7 @@ pub(crate) fn words(due: Due) -> &'static str {
 
 /// Does what is due.
 pub(crate) fn tend(store: &Path, cell: Option<&Path>, (clock_is_right, json): (bool, bool)) -> Done {
+    let awaiting = keyholders::awaiting(store, cell);
     let engine = open_as_it_is(store, cell)?;
     if clock_is_right {
         engine.trust_clock()?;
@@ -40,10 +42,12 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, (clock_is_right, json): (b
     }
     let status = engine.status()?;
     let next = status.next_due.map(output::time);
+    let came = awaiting.map(|awaiting| awaiting.came(&status.finality)).unwrap_or_default();
     if json {
         let mut told = output::tended(&done);
         told["next_due"] = json!(next);
         told["awaited"] = json!(output::awaited(&status.finality));
+        told["keyholders"] = json!(came);
         return value(&told);
     }
     line(format_args!(
@@ -64,9 +68,10 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, (clock_is_right, json): (b
     }
     if done.finalized {
         line("what was pending is final")?;
-    } else if !status.finality.is_final() {
-        line(format_args!("what was erased last is {}", status.finality))?;
+    } else if let Some(pending) = output::pending(&status.finality) {
+        line(pending)?;
     }
+    came.iter().try_for_each(line)?;
     line(next.map_or("nothing is due later".to_owned(), |at| format!("next due {at}")))
 }
 

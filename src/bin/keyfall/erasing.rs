@@ -242,7 +242,7 @@ fn told(
         text.push(format!("{told:#}"));
     } else if done.already {
         text.push(format!("{what} had been erased already; the store is at epoch {}", done.epoch));
-        text.extend((!done.finality.is_final()).then(|| format!("what was erased last is {}", done.finality)));
+        text.extend(output::pending(&done.finality));
         text.extend(draft.map(|_| match left {
             Some(left) => format!(
                 "no certificate was written; the draft of one is there: `keyfall certificate upgrade STORE {}` makes it",

@@ -197,6 +197,11 @@ pub(crate) fn time(at: Timestamp) -> String {
     at.to_string()
 }
 
+/// That older root keys may be there still, where they may: of erases, or of an epoch that began without one.
+pub(crate) fn pending(finality: &Finality) -> Option<String> {
+    (!finality.is_final()).then(|| format!("the destruction of older root keys is {finality}"))
+}
+
 /// What keeps erases from being final, in words; nothing where they are.
 pub(crate) fn awaited(finality: &Finality) -> Vec<String> {
     finality.awaited().iter().map(ToString::to_string).collect()

@@ -121,7 +121,7 @@ fn until(report: &Report) -> Vec<String> {
     all.extend(report.policies.iter().map(output::limits));
     all.extend(report.store_policies.iter().map(|policy| format!("for everybody: {}", output::limits(policy))));
     all.extend(report.next_due.map(|due| format!("next due {}", output::time(due))));
-    all.extend((!report.finality.is_final()).then(|| format!("what was erased last is {}", report.finality)));
+    all.extend(output::pending(&report.finality));
     all
 }
 

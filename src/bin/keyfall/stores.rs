@@ -404,6 +404,9 @@ pub(crate) fn make(store: &Path, cell: Option<&Path>, making: Making) -> Result<
     if let Some(file) = &pointer {
         write_pointer(file, &place, Some(&engine.id().to_string()))?;
     }
+    if let Some(Ok(Some(quorum))) = spread.then(|| open_cell(&place, &keyholders::env())) {
+        keyholders::warn_of_absent(&quorum);
+    }
     Ok(engine)
 }
 

@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::wire::{MAGIC, Request, decode_held, mask_of, opened, receive, send};
-use super::{EngineKey, KeyholderId, tls};
+use super::{EngineId, EngineKey, KeyholderId, tls};
 use crate::cell::{Owner, RootId, Statement};
 use crate::codec::Decoder;
 use crate::crypto::Key;
@@ -33,6 +33,7 @@ struct Connection {
 pub struct RemoteKeyholder {
     id: KeyholderId,
     address: String,
+    engine: EngineId,
     config: Arc<ClientConfig>,
     env: SharedEnv,
     connection: Mutex<Option<Connection>>,
@@ -51,15 +52,39 @@ impl RemoteKeyholder {
     /// `Io` where the channel cannot be set up.
     pub fn new(id: KeyholderId, address: &str, engine: &EngineKey, env: SharedEnv) -> Result<Self> {
         let config = tls::client(engine.seed(), engine.id().0, id.channel)?;
-        Ok(RemoteKeyholder { id, address: address.to_owned(), config, env, connection: Mutex::default() })
+        let (address, engine) = (address.to_owned(), engine.id());
+        Ok(RemoteKeyholder { id, address, engine, config, env, connection: Mutex::default() })
     }
 
     /// Whether the keyholder with this key is there.
     ///
     /// # Errors
-    /// `Io` where it cannot be reached, or does not know this engine; `Refused` where another is there.
+    /// `Io` where it cannot be reached; `Refused` where it does not know this engine, or another is there.
     pub(super) fn greet(&self) -> Result<()> {
         self.connect().map(drop)
+    }
+
+    /// What has the keyholder know this engine.
+    fn to_allow(&self) -> String {
+        format!("`keyfall keyholder allow DIR {}`", self.engine)
+    }
+
+    /// A handshake that one of the two sides broke off.
+    fn broken_off(&self, e: &Error, proved: bool) -> Option<Error> {
+        let text = match tls::broken_off(e)? {
+            tls::BrokenOff::There if proved => {
+                format!("the keyholder {} does not know this engine; run there {}", self.address, self.to_allow())
+            }
+            tls::BrokenOff::There => format!(
+                "the keyholder {} cannot be reached: what answers there breaks the handshake off before it shows its key, and is no keyholder; check the address",
+                self.address
+            ),
+            tls::BrokenOff::Here(why) => format!(
+                "the keyholder {} is another than was pinned: {why}; check its key and its address (`keyfall keyholder move` changes the address)",
+                self.address
+            ),
+        };
+        Some(Error::new(ErrorKind::Refused, text))
     }
 
     fn connect(&self) -> Result<Connection> {
@@ -74,11 +99,21 @@ impl RemoteKeyholder {
         let name = ServerName::try_from("keyholder.invalid").map_err(|e| away(&e))?;
         let connection = ClientConnection::new(Arc::clone(&self.config), name).map_err(|e| away(&e))?;
         let mut stream = StreamOwned::new(connection, socket);
-        let mut greeting = receive(&mut stream)
-            .and_then(|greeting| {
-                greeting.ok_or_else(|| Error::new(ErrorKind::Io, "it hung up; is this engine allowed there?"))
-            })
-            .map_err(|e| away(&e))?;
+        let received = receive(&mut stream);
+        // On this side it is done once the other one has proved that it has the pinned key.
+        let proved = !stream.conn.is_handshaking();
+        let mut greeting = match received {
+            Ok(Some(greeting)) => greeting,
+            Ok(None) if proved => {
+                let text = format!(
+                    "it hung up: it has too many connections, or does not know this engine; then run there {}",
+                    self.to_allow()
+                );
+                return Err(away(&text));
+            }
+            Ok(None) => return Err(away(&"it hung up in the middle of the handshake")),
+            Err(e) => return Err(self.broken_off(&e, proved).unwrap_or_else(|| away(&e))),
+        };
         let peer = tls::peer(stream.conn.peer_certificates(), stream.conn.negotiated_key_exchange_group())?;
         let mut d = Decoder::from_outside(&greeting, "greeting of a keyholder");
         let same = d.bytes(8)? == MAGIC && peer == self.id.channel && d.array::<32>()? == self.id.statements;

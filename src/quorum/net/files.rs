@@ -215,8 +215,15 @@ impl KeyholderDir {
         Some(number.and_then(|number| number.parse().ok()).unwrap_or(STORES))
     }
 
-    pub(super) fn allows(&self, engine: &[u8; 32]) -> bool {
-        self.room(engine).is_some()
+    /// Whether an engine may speak to this keyholder; else what lets it.
+    pub(super) fn admits(&self, engine: &[u8; 32]) -> Result<(), String> {
+        let engine_id = EngineId(*engine);
+        self.room(engine).map(drop).ok_or_else(|| {
+            format!(
+                "an engine connected that this keyholder does not know; where it is yours, run `keyfall keyholder allow {} {engine_id}`",
+                self.dir.display()
+            )
+        })
     }
 
     fn owner(&self, store: StoreId) -> PathBuf {
@@ -224,7 +231,7 @@ impl KeyholderDir {
     }
 
     /// A store that an engine deposited for is that engine's.
-    pub(super) fn check_owner(&self, store: StoreId, engine: &[u8; 32]) -> Result<()> {
+    fn check_owner(&self, store: StoreId, engine: &[u8; 32]) -> Result<()> {
         let path = self.owner(store);
         if !path.exists() || read(&path)?.trim() == EngineId(*engine).to_string() {
             return Ok(());
@@ -235,14 +242,13 @@ impl KeyholderDir {
         ))
     }
 
-    pub(super) fn claim(&self, store: StoreId, engine: &[u8; 32]) -> Result<()> {
-        let _one = locked(&self.claims);
+    /// Whether an engine has this store here already; fails where it has not and may not.
+    pub(super) fn has(&self, store: StoreId, engine: &[u8; 32]) -> Result<bool> {
         self.check_owner(store, engine)?;
         let path = self.owner(store);
-        let dir = path.parent().unwrap_or(&self.dir);
-        check_subdir(dir)?;
+        check_subdir(path.parent().unwrap_or(&self.dir))?;
         if path.exists() {
-            return Ok(());
+            return Ok(true);
         }
         let room = self.room(engine).unwrap_or_default();
         if self.stores_of(engine)? >= room {
@@ -253,7 +259,16 @@ impl KeyholderDir {
                 ),
             ));
         }
-        make_dir(dir)?;
+        Ok(false)
+    }
+
+    pub(super) fn claim(&self, store: StoreId, engine: &[u8; 32]) -> Result<()> {
+        let _one = locked(&self.claims);
+        if self.has(store, engine)? {
+            return Ok(());
+        }
+        let path = self.owner(store);
+        make_dir(path.parent().unwrap_or(&self.dir))?;
         sync_dir(&self.dir.join("stores"))?;
         write(&path, &format!("{}\n", EngineId(*engine)), true)
     }
@@ -393,20 +408,93 @@ fn member(config: &mut Config, number: usize) -> Result<&mut Member> {
     })
 }
 
-/// Puts another keyholder in the place of one, by its number from 1. Open the cell again, and begin an epoch: that deals it a share, and
-/// makes the other's worthless.
+fn is(member: &Member, id: &KeyholderId) -> bool {
+    member.key.parse::<KeyholderId>().is_ok_and(|other| other == *id)
+}
+
+/// A keyholder that took the place of another.
+#[derive(Debug)]
+pub struct Replaced {
+    /// The place, from 1.
+    pub number: usize,
+    /// Who has it now.
+    pub new: Member,
+    /// Who had it.
+    pub old: Member,
+    /// Whether that one may hold a share: then an epoch has to begin, which makes it worthless.
+    pub may_hold: bool,
+    /// What was awaited of the new one, which had left this place before.
+    came: Vec<Left>,
+}
+
+/// Puts a keyholder in a place. The one that leaves is asked for its word, where it may hold a share; one that comes back is a keyholder again.
+fn put_in(config: &mut Config, number: usize, new: Member) -> Result<Replaced> {
+    let (id, x): (KeyholderId, u8) = (new.key.parse()?, number as u8);
+    let old = std::mem::replace(member(config, number)?, new.clone());
+    let comes = |left: &Left| left.x == x && is(&left.member, &id);
+    let (came, others): (Vec<Left>, Vec<Left>) = std::mem::take(&mut config.leaving).into_iter().partition(comes);
+    config.leaving = others;
+    let may_hold = config.was_dealt(&old)?;
+    if may_hold {
+        config.leaving.push(Left { member: old.clone(), x, until: None });
+    }
+    Ok(Replaced { number, new, old, may_hold, came })
+}
+
+/// Puts another keyholder in the place of one, by its number from 1. It must answer, with its key, and take shares of this store from this
+/// engine; one that left the place before may come back. Open the cell again, which deals it its share of the running root key, and begin an
+/// epoch where the other may hold one; where that fails, [`put_back`] undoes it.
 ///
 /// # Errors
-/// `Invalid` where there is no such number, or the new one is there already; `Locked` where an engine has the cell; `Io`.
-pub fn replace_member(dir: &Path, number: usize, new: Member) -> Result<()> {
+/// `Invalid` where there is no such number, or the new one is there already; `Refused` where it does not know this engine, or is another;
+/// `Locked` where an engine has the cell; `Io`. Nothing is changed then.
+pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -> Result<Replaced> {
     let _lock = DirLock::take(dir, "cell")?;
     let mut config = read_config(dir)?;
     let id: KeyholderId = new.key.parse()?;
-    if config.keyholders.iter().any(|member| member.key.parse::<KeyholderId>().is_ok_and(|other| other == id)) {
-        return Err(Error::invalid("this keyholder is one of the store's already"));
+    member(&mut config, number)?;
+    if let Some(n) = config.keyholders.iter().position(|member| is(member, &id)) {
+        return Err(Error::invalid(format!(
+            "this keyholder is one of the store's already, number {0}; where it has another address now, use `keyfall keyholder move [STORE] {0} HOST:PORT`",
+            n + 1
+        )));
     }
-    let old = std::mem::replace(member(&mut config, number)?, new);
-    config.leaving.push(Left { member: old, x: number as u8, until: None });
+    let left = config.leaving.iter().filter(|left| is(&left.member, &id)).map(|left| usize::from(left.x));
+    let left: Vec<usize> = left.collect();
+    if let Some(x) = left.first().filter(|_| !left.contains(&number)) {
+        // Two shares of one root key would be with one keyholder.
+        return Err(Error::invalid(format!(
+            "this keyholder was number {x}, and has not signed yet that it holds no share of that place; put it back there, or begin an epoch and ask it first (`keyfall keyholder renew`, `keyfall tend`)"
+        )));
+    }
+    let there = RemoteKeyholder::new(id, &new.address, &EngineKey::in_dir(dir, &**env)?, Arc::clone(env))?;
+    let agrees = match store_of(&config)? {
+        Some(store) => there.load(store).map(drop),
+        None => there.greet(),
+    };
+    agrees.map_err(|e| e.context("nothing was changed"))?;
+    let replaced = put_in(&mut config, number, new)?;
+    write_config(dir, &config, false)?;
+    Ok(replaced)
+}
+
+/// Gives a place back to the one that had it. What the other may have been dealt meanwhile it is asked for.
+///
+/// # Errors
+/// `Locked` where an engine has the cell, or the place was given to a third one; `Io`.
+pub fn put_back(dir: &Path, replaced: Replaced) -> Result<()> {
+    let _lock = DirLock::take(dir, "cell")?;
+    let mut config = read_config(dir)?;
+    let Replaced { number, new, old, came, .. } = replaced;
+    if member(&mut config, number)?.key != new.key {
+        return Err(Error::new(
+            ErrorKind::Locked,
+            format!("the cell {} was changed by another process meanwhile", dir.display()),
+        ));
+    }
+    if !put_in(&mut config, number, old)?.may_hold {
+        config.leaving.extend(came);
+    }
     write_config(dir, &config, false)
 }
 

@@ -18,7 +18,10 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use client::RemoteKeyholder;
-pub use files::{EngineKey, KeyholderDir, leaving, make_cell, move_keyholder, move_member, open_cell, replace_member};
+pub use files::{
+    EngineKey, KeyholderDir, Replaced, leaving, make_cell, move_keyholder, move_member, open_cell, put_back,
+    replace_member,
+};
 pub use server::Server;
 #[cfg(feature = "testing")]
 pub(crate) use wire::well_formed;

@@ -170,7 +170,7 @@ impl Server {
         let listener = TcpListener::bind(listen).map_err(|e| Error::io(format!("listening on {listen}"), e))?;
         let dir = Arc::new(dir);
         let known = Arc::clone(&dir);
-        let config = tls::server(dir.channel_seed(), dir.id().channel, move |key| known.allows(key))?;
+        let config = tls::server(dir.channel_seed(), dir.id().channel, move |key| known.admits(key))?;
         let (holder, places) = (Arc::new(dir.holder(&env)), Mutex::default());
         Ok(Server { listener, config, holder, dir, env, places, said: Mutex::default() })
     }
@@ -228,7 +228,11 @@ impl Server {
     }
 
     fn take(&self, socket: TcpStream, peer: SocketAddr, log: Log<'_>) {
-        let failed = |e: &Error| self.say(log, "connection", &format!("{peer}: {e}"));
+        // Trouble with the network does not drown who is turned away, nor the other way round.
+        let failed = |e: &Error| {
+            let kind = if e.kind() == ErrorKind::Refused { "refused" } else { "connection" };
+            self.say(log, kind, &format!("{peer}: {e}"));
+        };
         let number = match socket.try_clone() {
             Ok(other) => locked(&self.places).enter(counted(peer.ip()), other),
             Err(e) => return self.say(log, "accept", &format!("connections cannot be taken: {e}")),
@@ -251,6 +255,20 @@ impl Server {
         }
     }
 
+    /// A handshake that one of the two sides broke off.
+    fn broken_off(&self, e: &io::Error) -> Option<Error> {
+        Some(match tls::broken_off(e)? {
+            tls::BrokenOff::Here(why) => Error::new(ErrorKind::Refused, why),
+            tls::BrokenOff::There => Error::new(
+                ErrorKind::Io,
+                format!(
+                    "the other side broke the handshake off; an engine does where another key is pinned than that of this keyholder, {}",
+                    self.dir.id()
+                ),
+            ),
+        })
+    }
+
     fn handshake(&self, socket: TcpStream) -> Result<Admitted> {
         let io = |e| Error::io("the connection", e);
         socket.set_nodelay(true).map_err(io)?;
@@ -258,7 +276,7 @@ impl Server {
         let mut connection = ServerConnection::new(Arc::clone(&self.config)).map_err(failed)?;
         let mut hurried = Hurried { socket: &socket, until: Instant::now() + HANDSHAKE };
         while connection.is_handshaking() {
-            connection.complete_io(&mut hurried).map_err(io)?;
+            connection.complete_io(&mut hurried).map_err(|e| self.broken_off(&e).unwrap_or_else(|| io(e)))?;
         }
         let engine = tls::peer(connection.peer_certificates(), connection.negotiated_key_exchange_group())?;
         let ready = socket.set_read_timeout(Some(IDLE)).and_then(|()| socket.set_write_timeout(Some(WRITE)));
@@ -299,7 +317,7 @@ impl Server {
                 self.holder.deposit(store, &owner, &share)?;
             }
             Request::Load(store, theirs) => {
-                self.dir.check_owner(store, engine)?;
+                self.dir.has(store, engine)?;
                 answer.extend_from_slice(&encode_held(&self.holder.load(store)?, &theirs, number));
             }
             Request::Retire(store, owner, keep, mark, given_up) => {

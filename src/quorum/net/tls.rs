@@ -15,8 +15,8 @@ use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, Error as TlsError, NamedGroup, ServerConfig,
-    SignatureScheme,
+    AlertDescription, ClientConfig, DigitallySignedStruct, DistinguishedName, Error as TlsError, NamedGroup,
+    ServerConfig, SignatureScheme,
 };
 use zeroize::Zeroizing;
 
@@ -47,7 +47,25 @@ fn certified(provider: &CryptoProvider, seed: &Key, public: [u8; 32]) -> Result<
     Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from([&SPKI[..], &public].concat())], signer)))
 }
 
-/// Takes the peers whose key some check takes.
+/// Who broke a handshake off, where the network did not.
+pub(super) enum BrokenOff {
+    /// This side, and why.
+    Here(String),
+    /// The other side, which gives no reason: it does not take the key that it was shown, as far as it was shown one.
+    There,
+}
+
+/// Tells a handshake that was broken off from one that failed otherwise.
+pub(super) fn broken_off(e: &(dyn std::error::Error + 'static)) -> Option<BrokenOff> {
+    let io = e.downcast_ref::<std::io::Error>().or_else(|| e.source()?.downcast_ref::<std::io::Error>())?;
+    match io.get_ref()?.downcast_ref::<TlsError>()? {
+        TlsError::General(why) => Some(BrokenOff::Here(why.clone())),
+        TlsError::AlertReceived(AlertDescription::HandshakeFailure) => Some(BrokenOff::There),
+        _ => None,
+    }
+}
+
+/// Takes the peers whose key some check takes; it says why it does not take another.
 struct Pinned<F> {
     accepts: F,
     algorithms: WebPkiSupportedAlgorithms,
@@ -59,13 +77,11 @@ impl<F> fmt::Debug for Pinned<F> {
     }
 }
 
-impl<F: Fn(&[u8; 32]) -> bool> Pinned<F> {
+impl<F: Fn(&[u8; 32]) -> Result<(), String>> Pinned<F> {
     fn check(&self, spki: &CertificateDer<'_>) -> Result<(), TlsError> {
-        let key = spki.strip_prefix(&SPKI[..]).and_then(|key| key.try_into().ok());
-        match key {
-            Some(key) if (self.accepts)(key) => Ok(()),
-            _ => Err(TlsError::General("the peer's key is not the one that was pinned".into())),
-        }
+        let key: Option<&[u8; 32]> = spki.strip_prefix(&SPKI[..]).and_then(|key| key.try_into().ok());
+        let key = key.ok_or_else(|| TlsError::General("the other side shows no Ed25519 key".into()))?;
+        (self.accepts)(key).map_err(TlsError::General)
     }
 
     fn signature(
@@ -83,7 +99,7 @@ fn no_tls12() -> TlsError {
     TlsError::General("TLS 1.3 only".into())
 }
 
-impl<F: Fn(&[u8; 32]) -> bool + Send + Sync> ServerCertVerifier for Pinned<F> {
+impl<F: Fn(&[u8; 32]) -> Result<(), String> + Send + Sync> ServerCertVerifier for Pinned<F> {
     fn verify_server_cert(
         &self,
         end: &CertificateDer<'_>,
@@ -122,7 +138,7 @@ impl<F: Fn(&[u8; 32]) -> bool + Send + Sync> ServerCertVerifier for Pinned<F> {
     }
 }
 
-impl<F: Fn(&[u8; 32]) -> bool + Send + Sync> ClientCertVerifier for Pinned<F> {
+impl<F: Fn(&[u8; 32]) -> Result<(), String> + Send + Sync> ClientCertVerifier for Pinned<F> {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -167,7 +183,9 @@ impl<F: Fn(&[u8; 32]) -> bool + Send + Sync> ClientCertVerifier for Pinned<F> {
 pub(super) fn client(seed: &Key, public: [u8; 32], keyholder: [u8; 32]) -> Result<Arc<ClientConfig>> {
     let provider = provider();
     let pinned = Pinned {
-        accepts: move |key: &[u8; 32]| *key == keyholder,
+        accepts: move |key: &[u8; 32]| {
+            if *key == keyholder { Ok(()) } else { Err("it shows another key".to_owned()) }
+        },
         algorithms: provider.signature_verification_algorithms,
     };
     let key = certified(&provider, seed, public)?;
@@ -181,11 +199,11 @@ pub(super) fn client(seed: &Key, public: [u8; 32], keyholder: [u8; 32]) -> Resul
     Ok(Arc::new(config))
 }
 
-/// The keyholder's side, towards the engines that `accepts` knows.
+/// The keyholder's side, towards the engines that `accepts` knows; of another it says why not.
 pub(super) fn server(
     seed: &Key,
     public: [u8; 32],
-    accepts: impl Fn(&[u8; 32]) -> bool + Send + Sync + 'static,
+    accepts: impl Fn(&[u8; 32]) -> Result<(), String> + Send + Sync + 'static,
 ) -> Result<Arc<ServerConfig>> {
     let provider = provider();
     let pinned = Pinned { accepts, algorithms: provider.signature_verification_algorithms };

@@ -66,6 +66,7 @@ pub(crate) enum KeyholderCommand {
         places: Vec<PathBuf>,
     },
     /// Put another keyholder in the place of one that is lost or not trusted any more, and begin an epoch: the other's share says nothing then.
+    /// The new one must answer, and know this engine. Where no epoch can begin the other one is put back; one that was replaced can come back.
     #[command(override_usage = "keyfall keyholder replace [STORE] --number N --with KEY@HOST:PORT")]
     Replace {
         #[arg(value_name = "STORE", num_args = 0..=1)]
