@@ -72,9 +72,19 @@ pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
     Error::new(
         ErrorKind::Copy,
         format!(
-            "the copy {place} must be in step and is not: {e}; bring it back, or give it up with `copy remove`, and call again"
+            "the copy {place} must be in step and is not: {}; bring it back, or give it up with `copy remove`, and call again",
+            why(e)
         ),
     )
+}
+
+/// What is wrong with a copy, without what helps a store of one's own.
+fn why(e: &Error) -> String {
+    match e.kind() {
+        ErrorKind::Full => "no space is left there".to_owned(),
+        ErrorKind::Absent => "no store is there".to_owned(),
+        _ => e.to_string(),
+    }
 }
 
 /// Of a commit that the store holds and a copy in step did not take: what to do then is not to do it again.
@@ -84,12 +94,9 @@ pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
     } else {
         "what was written is in the store and must not be put again; it counts once every copy in step has it"
     };
-    let why = match e.kind() {
-        ErrorKind::Full => "no space is left there".to_owned(),
-        _ => e.to_string(),
-    };
     let text = format!(
-        "{what}: the copy {place} must be in step and is not: {why}; bring it back, or give it up with `copy remove`"
+        "{what}: the copy {place} must be in step and is not: {}; bring it back, or give it up with `copy remove`",
+        why(e)
     );
     Error::new(ErrorKind::Copy, text)
 }

@@ -185,6 +185,80 @@ fn an_old_copy_of_the_cell_opens_nothing() {
 }
 
 #[test]
+fn who_lost_the_store_is_told_to_restore_it_and_never_to_remove_the_cell() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"x");
+    cli.ok(&["backup", "store", "bk"]);
+    cli.ok(&["init", "far", "--cell", "keys/far", "--accept-remnants"]);
+    std::fs::rename(cli.path("store"), cli.path("away")).unwrap();
+    std::fs::remove_dir_all(cli.path("far")).unwrap();
+    let restore = "keyfall restore --cell store.cell --into store COPY...";
+    for (code, args) in [
+        (4, &["list", "store"][..]),
+        (4, &["list", "store", "--cell", "store.cell"]),
+        (4, &["create", "store", "--user", "ada"]),
+        (1, &["init", "store"]),
+        (1, &["init", "store", "--accept-remnants", "--cell", "store.cell"]),
+    ] {
+        let e = cli.fails(code, args);
+        one_line(&e);
+        assert!(e.contains(restore) && e.contains("do not remove"), "{args:?}: {e}");
+        assert!(!e.contains("make one") && !e.contains("init again"), "{args:?}: {e}");
+        assert!(!cli.path("store").exists(), "{args:?}");
+    }
+    // Where the cell lies elsewhere too.
+    let e = cli.fails(4, &["list", "far"]);
+    assert!(e.contains("--cell ") && e.contains("keys/far --into far COPY..."), "{e}");
+    // It runs as it was printed.
+    let words: Vec<&str> = restore.split(' ').skip(1).map(|word| if word == "COPY..." { "bk" } else { word }).collect();
+    cli.ok(&words);
+    assert_eq!(cli.run(&["get", "store", &id]).stdout, b"x");
+    let e = cli.fails(4, &["list", "nowhere"]);
+    assert!(e.contains("`keyfall init nowhere`"), "{e}");
+}
+
+#[test]
+fn a_place_without_a_copy_is_not_answered_with_init() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    cli.ok(&["copy", "add", "store", "rep"]);
+    std::fs::rename(cli.path("rep"), cli.path("away")).unwrap();
+    for (code, args) in [
+        (4, &["check", "store", "nobak"][..]),
+        (4, &["audit", "store", "nobak"]),
+        (4, &["restore", "--cell", "store.cell", "--into", "new", "nobak"]),
+        (1, &["create", "store", "--user", "ben"]),
+    ] {
+        let e = cli.fails(code, args);
+        assert!(e.contains("no store ") && !e.contains("init"), "{args:?}: {e}");
+    }
+}
+
+/// The key was deposited, and no head was ever written: the one case in which a cell may be moved away.
+#[test]
+fn an_init_that_was_cut_short_is_told_from_a_lost_store() {
+    use keyfall::cell::{FileCell, Owner, RootCell, RootId};
+    use keyfall::ids::StoreId;
+    let cli = Cli::empty();
+    drop(keyfall::store::SledStore::create(&cli.path("store")).unwrap());
+    {
+        let cell = FileCell::create(&cli.path("store.cell"), true, std::sync::Arc::new(keyfall::env::System)).unwrap();
+        let (store, id) = (StoreId([7; 16]), RootId { epoch: 1, attempt: [1; 16] });
+        cell.claim(store, &Owner { instance: [2; 16], claim: 1, token: [3; 16] }, 0).unwrap();
+        cell.deposit(store, &id, &keyfall::crypto::Key::copied_from(&[9; 32])).unwrap();
+    }
+    let e = cli.fails(1, &["init", "store", "--accept-remnants"]);
+    assert!(e.contains("an init that was cut short") && e.contains("away"), "{e}");
+    let e = cli.fails(5, &["list", "store"]);
+    assert!(e.contains("an init that was cut short"), "{e}");
+    std::fs::rename(cli.path("store"), cli.path("old")).unwrap();
+    let e = cli.fails(4, &["list", "store"]);
+    assert!(e.contains("an init that was cut short"), "{e}");
+    std::fs::rename(cli.path("store.cell"), cli.path("old.cell")).unwrap();
+    cli.ok(&["init", "store", "--accept-remnants"]);
+}
+
+#[test]
 fn the_cell_stays_out_of_the_store() {
     let cli = Cli::empty();
     one_line(&cli.fails(6, &["init", "store", "--cell", "store/cell", "--accept-remnants"]));

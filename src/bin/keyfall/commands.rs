@@ -8,7 +8,7 @@ use std::sync::Arc;
 use keyfall::cell::Promise;
 use keyfall::engine::{Audit, Discarded, Erase, Request, Source, When, restore};
 use keyfall::quorum::Rule;
-use keyfall::store::{SledStore, Store};
+use keyfall::store::Store;
 use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Reader, RecordId, Scope, UserId};
 use serde_json::json;
 
@@ -16,8 +16,8 @@ use crate::args::{Args, Command, store_and, store_from_env};
 use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, block, line, progress, table, value};
 use crate::stores::{
-    Adopted, Making, absolute, adopt, apart, cell_of, look, look_root, make, open, outside, take_away, to_build,
-    warn_if_exposed,
+    Adopted, Making, absolute, adopt, apart, cell_of, copy_to_look, look, look_root, make, open, outside, take_away,
+    to_build, warn_if_exposed,
 };
 use crate::{
     certificate, copies, due, erasing, grants, guarded, holds, import, inbox, keyholders, lineage, log, report, sealed,
@@ -359,7 +359,7 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
     guarded::check_place(into)?;
     let pointer = Adopted::check(into, cell_place)?;
     let cell = look_root(cell_place)?;
-    let sources = copies.iter().map(|c| Ok(Arc::new(SledStore::look(c)?) as Arc<dyn Store>));
+    let sources = copies.iter().map(|c| Ok(Arc::new(copy_to_look(c)?) as Arc<dyn Store>));
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
     let was_there = into.is_dir();
     let (target, made) = to_build(into)?;
@@ -409,7 +409,7 @@ fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Don
     let mut places: Vec<Arc<dyn Store>> = Vec::new();
     for place in more {
         if !attached.contains(&absolute(place)?) {
-            places.push(Arc::new(SledStore::look(place)?));
+            places.push(Arc::new(copy_to_look(place)?));
         }
     }
     let bar = progress("blobs tried", None);

@@ -12,7 +12,7 @@ use crate::args::{CopyCommand, store_and};
 use crate::commands::{Done, one};
 use crate::guarded;
 use crate::output::{self, block, line, progress, table, value};
-use crate::stores::{self, absolute, cell_of, look, open};
+use crate::stores::{self, absolute, cell_of, copy_to_look, look, open};
 
 /// Runs `copy add`, `sync`, `status` or `remove`.
 pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done {
@@ -129,7 +129,7 @@ pub(crate) fn backup(engine: &Engine, dest: &Path, json: bool) -> Done {
 pub(crate) fn check(mut places: Vec<PathBuf>, cell: Option<&Path>, json: bool) -> Done {
     let store = places.remove(0);
     let engine = look(&store, cell)?;
-    let copies = places.iter().map(|place| Ok(Arc::new(SledStore::look(place)?) as Arc<dyn Store>));
+    let copies = places.iter().map(|place| Ok(Arc::new(copy_to_look(place)?) as Arc<dyn Store>));
     let copies = copies.collect::<Result<Vec<_>, Error>>()?;
     let bar = progress("blobs opened", None);
     let checked = engine.check_restore(&copies, &mut |n| bar.set_position(n))?;

@@ -331,7 +331,13 @@ fn circle(dir: &Path, config: &Config, env: &SharedEnv) -> Result<Circle> {
 /// `Exists` where a cell is there; `Invalid` for numbers that cannot work; `Io`.
 pub fn make_cell(dir: &Path, members: Vec<Member>, rule: impl Into<Rule>, env: &SharedEnv) -> Result<QuorumCell> {
     if dir.join("slot-a").exists() || dir.join(QUORUM).exists() {
-        return Err(Error::new(ErrorKind::Exists, format!("{} holds a cell already", dir.display())));
+        return Err(Error::new(
+            ErrorKind::Exists,
+            format!(
+                "{} holds a cell already, and without it all data of its store is lost; leave it as it is, and name another place with --cell",
+                dir.display()
+            ),
+        ));
     }
     let config = Config::new(members, rule.into());
     let cell = cell_of(dir, &config, env)?;

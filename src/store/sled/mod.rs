@@ -314,10 +314,9 @@ fn read_marker(dir: &Path) -> Result<String> {
         Err(e) if e.kind() == io::ErrorKind::NotFound && !log_is_empty(dir).unwrap_or(true) => {
             Err(bad_marker(dir, "is missing"))
         }
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(Error::new(
-            ErrorKind::Absent,
-            format!("no store at {}; make one with `keyfall init`, or name another place", dir.display()),
-        )),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(Error::new(ErrorKind::Absent, format!("no store at {}; name another place", dir.display())))
+        }
         Err(e) => Err(Error::io(dir.join(MARKER).display(), e)),
     }
 }
