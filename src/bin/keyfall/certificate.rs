@@ -75,6 +75,8 @@ pub(crate) struct KeptDraft {
     place: PathBuf,
     /// Whether this process made it.
     made: Arc<AtomicBool>,
+    /// Whether one lies there of an erase that was not done.
+    undone: Arc<AtomicBool>,
 }
 
 impl KeptDraft {
@@ -82,13 +84,37 @@ impl KeptDraft {
     pub(crate) fn beside(file: &Path) -> Self {
         let mut place = file.as_os_str().to_owned();
         place.push(DRAFT);
-        KeptDraft { place: place.into(), made: Arc::default() }
+        KeptDraft { place: place.into(), made: Arc::default(), undone: Arc::default() }
     }
 
     /// Where a draft lies, this process's or an earlier one's.
-    pub(crate) fn there(&self) -> Option<&Path> {
+    fn there(&self) -> Option<&Path> {
         let draft = || Draft::is_one(&read_text(&self.place).ok()?).then_some(&*self.place);
         self.place.is_file().then(draft).flatten()
+    }
+
+    /// Where a draft lies of which there is a certificate to be made.
+    pub(crate) fn left(&self) -> Option<&Path> {
+        self.there().filter(|_| !self.undone.load(Ordering::Relaxed))
+    }
+
+    /// Looks at what an earlier erase left here, before this one is done: the draft of one that was not done is in nobody's way.
+    pub(crate) fn check_left(&self, engine: &Engine) -> Result<(), Error> {
+        let Some(place) = self.there() else { return Ok(()) };
+        let aside = |why: &str| {
+            let text =
+                format!("nothing was erased: {} {why}, or name another place for the certificate", place.display());
+            Error::new(ErrorKind::Refused, text)
+        };
+        let Ok(draft) = read_text(place)?.parse::<Draft>() else {
+            return Err(aside("is a draft that cannot be read; move it away"));
+        };
+        if draft.facts.body.store != engine.id().to_string() {
+            return Err(aside("is the draft of an erase in another store; make its certificate with that one first"));
+        }
+        let undone = engine.certificate(&draft).is_err_and(|e| e.kind() == ErrorKind::Absent);
+        self.undone.store(undone, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Where it lies, if this process made it.
@@ -97,12 +123,13 @@ impl KeptDraft {
     }
 
     /// Keeps it before anything is erased: whatever happens then, `certificate upgrade` makes the certificate of it. What somebody else put
-    /// there stays, and nothing is erased.
+    /// there stays, and nothing is erased, unless it is the draft of an erase that was not done.
     pub(crate) fn keep(&self) -> impl Fn(&Draft) -> Result<(), Error> + use<> {
         let kept = self.clone();
         move |draft| {
             let place = &kept.place;
-            let replace = if kept.made().is_some() { Replace::Anything } else { Replace::Nothing };
+            let free = kept.made().is_some() || kept.undone.load(Ordering::Relaxed);
+            let replace = if free { Replace::Anything } else { Replace::Nothing };
             if replace == Replace::Nothing && place.symlink_metadata().is_ok() {
                 return Err(kept.in_the_way());
             }
@@ -110,6 +137,12 @@ impl KeptDraft {
                 out.write_all(draft.to_string().as_bytes()).map_err(|e| Error::io(place.display(), e))
             })?;
             kept.made.store(true, Ordering::Relaxed);
+            if kept.undone.swap(false, Ordering::Relaxed) {
+                output::note(&format!(
+                    "the draft {} was of an erase that the store's log does not have: it was not done, and the draft of this one took its place",
+                    place.display()
+                ));
+            }
             Ok(())
         }
     }

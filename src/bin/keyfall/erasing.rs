@@ -154,6 +154,7 @@ pub(crate) fn run(
         erase = erase.drafted(draft.keep());
     }
     let engine = open(store, cell)?;
+    draft.as_ref().map_or(Ok(()), |draft| draft.check_left(&engine))?;
     // A user that was never here is not made by the copy of a certificate.
     let whose = whose.and_then(|user| match &user {
         Some(name) if output.is_some() && !lives(&engine, name) => Err(()),
@@ -222,7 +223,7 @@ fn told(
 ) -> Done {
     let mut text = Vec::new();
     // Of an erase before that was cut short.
-    let left = draft.filter(|_| done.already).and_then(KeptDraft::there);
+    let left = draft.filter(|_| done.already).and_then(KeptDraft::left);
     let promise = engine.promise();
     let state = match &done.finality {
         Finality::Final => "destroyed",
