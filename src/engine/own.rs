@@ -65,7 +65,7 @@ impl Role {
         let reaches = seen.keys.iter().any(|id| id != root && (id.epoch <= root.epoch || !shared()));
         let never_asked = seen.ended.is_some_and(|ended| ended < root.epoch);
         *awaited = if reaches || never_asked {
-            let why = "the last erase is pending, for its old root key may be in the cell still; `tend` completes it";
+            let why = "the last erase is pending, for its old root key may be in the cell still; `keyfall tend STORE` completes it";
             Some(Awaited::Engine(why.into()))
         } else {
             cell.awaited(root)

@@ -380,7 +380,7 @@ fn holds_from_the_command_line() {
     let hold = cli.ok(&[&["hold", "add", "store", "--user", "ada", "--class", "audio"][..], &who].concat());
     let e = cli.fails(7, &["erase", "store", "--user", "ada", "--yes"]);
     one_line(&e);
-    assert!(e.contains("hold list --user"), "{e}");
+    assert!(e.contains("`keyfall hold list store --user U`"), "{e}");
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"evidence");
     assert!(cli.ok(&["hold", "list", "store", "--user", "ada"]).contains("class audio"));
     assert_eq!(json(&cli.ok(&["hold", "list", "store", "--user", "ada", "--json"]))["holds"][0]["id"], hold);
@@ -392,6 +392,72 @@ fn holds_from_the_command_line() {
     assert_eq!(what, ["held", "refused", "lifted"]);
     cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
     one_line(&cli.fails(3, &["hold", "list", "store", "--user", "ada"]));
+}
+
+/// What a message says to type names the store, and the cell where that was named, as a shell takes them.
+#[test]
+fn a_command_that_a_message_names_runs_as_it_is_printed() {
+    let cli = Cli::empty();
+    cli.ok(&["init", "ada's store", "--cell", "the cell", "--accept-remnants"]);
+    std::fs::remove_file(cli.path("ada's store.cell")).unwrap();
+    std::fs::write(cli.path("said"), "x").unwrap();
+    let on = ["ada's store", "--cell", "the cell", "--user", "Ada L."];
+    cli.ok(&[&["put"][..], &on[..1], &["said", "--class", "audio"], &on[1..]].concat());
+    let told = cli.ok(&[&["erase"][..], &on, &["--in", "30d", "--yes"]].concat());
+    let cancel = told.lines().find_map(|line| line.strip_prefix("to cancel: ")).unwrap();
+    let bin = Path::new(env!("CARGO_BIN_EXE_keyfall")).parent().unwrap();
+    let shell = |command: &str| {
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let mut sh = Command::new("sh");
+        sh.args(["-c", command]).current_dir(cli.dir.path()).env("PATH", path);
+        sh.env_remove("KEYFALL_STORE").env_remove("KEYFALL_CELL").output().unwrap()
+    };
+    let out = shell(cancel);
+    assert!(out.status.success(), "{cancel}: {}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(cli.ok(&[&["plan", "list"][..], &on].concat()), "nothing is planned");
+    // Messages of the library too, also as JSON.
+    let e = cli.fails(4, &[&["plan", "cancel", "--id", "7"][..], &on].concat());
+    assert!(e.contains(r"`keyfall plan list 'ada'\''s store' --cell 'the cell' --user U`"), "{e}");
+    let e =
+        json(&cli.fails(
+            4,
+            &[&["hold", "lift", "--id", "7", "--reason", "r", "--authority", "a", "--json"][..], &on].concat(),
+        ));
+    assert!(e["error"]["message"].as_str().unwrap().contains("`keyfall hold list 'ada'"), "{e}");
+}
+
+/// What no message may say: a command of a store without a place for the store.
+#[test]
+fn no_message_names_a_command_that_lacks_its_store() {
+    let verbs = [
+        "plan",
+        "hold",
+        "policy",
+        "list",
+        "copy",
+        "tend",
+        "certificate upgrade",
+        "grant list",
+        "training list",
+        "log key",
+    ];
+    let mut files = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(place) = files.pop() {
+        if place.is_dir() {
+            files.extend(std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        // What can be typed shows STORE where it may be left out.
+        if place.to_str().unwrap().contains("/args/") {
+            continue;
+        }
+        for line in std::fs::read_to_string(&place).unwrap().lines().filter(|l| !l.trim_start().starts_with("//")) {
+            for command in line.split('`').skip(1).step_by(2).filter_map(|part| part.strip_prefix("keyfall ")) {
+                let named = command.contains("STORE") || !verbs.iter().any(|verb| command.starts_with(verb));
+                assert!(named, "{}: {line}", place.display());
+            }
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::guarded;
 use crate::log::from_dir;
 use crate::outfile::{Replace, private_dir, write_private};
 use crate::output::{self, line, value};
+use crate::remedy::word;
 use crate::small::read_text;
 use crate::stores::{look, open};
 
@@ -152,7 +153,8 @@ impl KeptDraft {
         let text = match self.there() {
             Some(_) => {
                 format!(
-                    "the draft of an earlier erase is {place}; run `keyfall certificate upgrade STORE {place}` first"
+                    "the draft of an earlier erase is {place}; run `keyfall certificate upgrade STORE {}` first",
+                    word(&self.place)
                 )
             }
             None => format!("{place} is there already; move it away, or name another place for the certificate"),
@@ -172,7 +174,7 @@ impl KeptDraft {
         match self.made() {
             Some(place) if e.may_have_happened() => e.context(format!(
                 "the draft of the certificate is kept: where the erase is done in the end, `keyfall certificate upgrade STORE {}` makes it",
-                place.display()
+                word(place)
             )),
             _ => {
                 self.remove();
@@ -207,9 +209,11 @@ fn get(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> Done {
         }
     }
     if files.is_empty() {
-        return Err(
-            Error::new(ErrorKind::Absent, "no certificates are kept for this user; `erase -o` writes them").into()
-        );
+        return Err(Error::new(
+            ErrorKind::Absent,
+            "no certificates are kept for this user; `keyfall erase STORE --user U -o CERT` writes them",
+        )
+        .into());
     }
     if json { value(&json!({"certificates": files})) } else { files.into_iter().try_for_each(line) }
 }
@@ -230,7 +234,7 @@ fn show(certificate: &Certificate, (html, proof, json): (bool, bool, bool)) -> D
     let head = certificate.note.text().split("\n\nkeyfall/certificate@v1\n").next().unwrap_or(&text);
     head.lines().map(output::printable).try_for_each(line)?;
     line("")?;
-    line("Shown, not verified: `keyfall certificate verify` checks it.")
+    line("Shown, not verified: `keyfall certificate verify CERT --key KEY` checks it.")
 }
 
 /// A page for the person whose data it was.

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::args::{Args, Command, store_and, store_from_env};
 use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, block, line, progress, table, value};
+use crate::remedy::fill;
 use crate::stores::{
     Adopted, Making, absolute, adopt, apart, cell_of, copy_to_look, look, look_root, make, open, outside, take_away,
     to_build, warn_if_exposed,
@@ -217,9 +218,9 @@ fn init(store: &Path, cell: Option<&Path>, making: Making, json: bool) -> Done {
     line(format_args!("store {}", store.display()))?;
     line(format_args!("cell  {}", promise.place))?;
     line(format_args!("      {promise}"))?;
-    line(
-        "      Lose the cell and all data is lost. An old backup alone opens nothing: add a copy in step with `keyfall copy add`.",
-    )
+    line(fill(
+        "      Lose the cell and all data is lost. An old backup alone opens nothing: add a copy in step with `keyfall copy add STORE PLACE`.",
+    ))
 }
 
 fn create(engine: &Engine, user: &UserId, json: bool) -> Done {
@@ -509,10 +510,10 @@ fn discarded(done: &Discarded, json: bool) -> Done {
     let (before, after) = (output::bytes(done.bytes_before), output::bytes(done.bytes_after));
     line(format_args!("discarded {} blobs: {before} before, {after} after", done.blobs))?;
     if done.copies_skipped > 0 {
-        line(format_args!(
-            "{} copies passed over: out of reach, or behind; run `keyfall copy sync` first",
+        line(fill(&format!(
+            "{} copies passed over: out of reach, or behind; run `keyfall copy sync STORE` first",
             done.copies_skipped
-        ))?;
+        )))?;
     }
     Ok(())
 }
@@ -546,10 +547,10 @@ fn status(engine: &Engine, json: bool) -> Done {
     line(format_args!("      {}", s.cell))?;
     line(format_args!("keys  {}", output::memory(&s.memory)))?;
     if let Some(why) = s.unsettled {
-        line(format_args!("NOT SETTLED: {why}"))?;
+        line(format_args!("NOT SETTLED: {}", fill(&why)))?;
     }
     if let Some(doubts) = s.clock {
-        line(format_args!("CLOCK: {doubts}"))?;
+        line(format_args!("CLOCK: {}", fill(&doubts)))?;
     }
     if let Some(until) = s.pending {
         line(format_args!("pending until {}: what was erased since the last epoch began", output::time(until)))?;
@@ -566,9 +567,9 @@ fn status(engine: &Engine, json: bool) -> Done {
     }
     block(copies::shown(&s.copies))?;
     if s.copies.iter().all(|copy| copy.restores.is_none()) {
-        return line(
-            "NOTHING CAN BE RESTORED NOW: no copy is of the current epoch; run `keyfall copy sync`, or add a copy in step",
-        );
+        return line(fill(
+            "NOTHING CAN BE RESTORED NOW: no copy is of the current epoch; run `keyfall copy sync STORE`, or add a copy in step",
+        ));
     }
     Ok(())
 }

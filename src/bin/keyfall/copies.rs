@@ -12,6 +12,7 @@ use crate::args::{CopyCommand, store_and};
 use crate::commands::{Done, one};
 use crate::guarded;
 use crate::output::{self, block, line, progress, table, value};
+use crate::remedy::fill;
 use crate::stores::{self, absolute, cell_of, copy_to_look, look, open};
 
 /// Runs `copy add`, `sync`, `status` or `remove`.
@@ -120,9 +121,9 @@ pub(crate) fn backup(engine: &Engine, dest: &Path, json: bool) -> Done {
     if json {
         return Ok(());
     }
-    line(
-        "It restores everything as it is now. After the next erase, one by a limit of age included, it restores nothing by itself: back up again then, or keep a copy in step (`keyfall copy add`).",
-    )
+    line(fill(
+        "It restores everything as it is now. After the next erase, one by a limit of age included, it restores nothing by itself: back up again then, or keep a copy in step (`keyfall copy add STORE PLACE`).",
+    ))
 }
 
 /// Finds out what a restore from copies would bring back.
@@ -152,7 +153,7 @@ pub(crate) fn check(mut places: Vec<PathBuf>, cell: Option<&Path>, json: bool) -
         return if json { Ok(()) } else { line("a restore from here would be whole") };
     }
     let text = format!(
-        "{} blobs are in no copy, or do not open; bring the copies up to date with `keyfall backup`",
+        "{} blobs are in no copy, or do not open; bring the copies up to date with `keyfall backup STORE COPY`",
         checked.lacking
     );
     Err(Error::new(ErrorKind::Corrupt, text).into())

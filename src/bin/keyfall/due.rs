@@ -12,6 +12,7 @@ use crate::args::{PlanCommand, PolicyCommand};
 use crate::commands::{Done, one};
 use crate::erasing::{ask, described};
 use crate::output::{self, block, hold_id, line, progress, table, value};
+use crate::remedy::{fill, typed, word};
 use crate::stores::{doubted, look, open, open_as_it_is};
 
 /// What is due, in words.
@@ -57,7 +58,7 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, (clock_is_right, json): (b
         ))?;
     }
     for trouble in &done.troubles {
-        line(trouble)?;
+        line(fill(&trouble.to_string()))?;
     }
     if done.inbox_keys > 0 {
         line(format_args!("{} old inbox keys destroyed", done.inbox_keys))?;
@@ -91,11 +92,14 @@ pub(crate) fn plan(engine: &Engine, erase: Erase, delay: Duration, (yes, json): 
         output::time(due)
     ))?;
     if plan.held {
-        line(
-            "some of it is under a legal hold now (`keyfall hold list`): unless that is lifted by then, it is refused",
-        )?;
+        let held = format!("`keyfall hold list STORE --user {}`", word(user.as_str()));
+        line(format_args!(
+            "some of it is under a legal hold now ({}): unless that is lifted by then, it is refused",
+            fill(&held)
+        ))?;
     }
-    line(format_args!("to cancel: keyfall plan cancel --user {user} --id {id}"))
+    let cancel = format!("keyfall plan cancel STORE --user {} --id {id}", word(user.as_str()));
+    line(format_args!("to cancel: {}", typed(&cancel)))
 }
 
 /// Lists and cancels plans.

@@ -14,6 +14,7 @@ use crate::certificate::{self, KeptDraft};
 use crate::commands::{Done, out_file, promise_json};
 use crate::outfile::{OutFile, Replace, untellable};
 use crate::output::{self, Failure, line, progress};
+use crate::remedy::{fill, word};
 use crate::stores::{absolute, open};
 
 pub(crate) fn described(erase: &Erase) -> String {
@@ -189,7 +190,7 @@ pub(crate) fn run(
             Err((e, grade)) => {
                 let grade = grade.map_or(String::new(), |grade| format!(" ({grade})"));
                 let again = draft.made().map_or(String::new(), |draft| {
-                    format!("; `keyfall certificate upgrade STORE {}` makes it again", draft.display())
+                    format!("; `keyfall certificate upgrade STORE {}` makes it again", word(draft))
                 });
                 late = Some(e.context(format!(
                     "erased at epoch {}, and not to be repeated; only its certificate{grade} could not be put where it was to go{again}",
@@ -245,10 +246,10 @@ fn told(
         text.push(format!("{what} had been erased already; the store is at epoch {}", done.epoch));
         text.extend((!done.finality.is_final()).then(|| format!("what was erased last is {}", done.finality)));
         text.extend(draft.map(|_| match left {
-            Some(left) => format!(
+            Some(left) => fill(&format!(
                 "no certificate was written; the draft of one is there: `keyfall certificate upgrade STORE {}` makes it",
-                left.display()
-            ),
+                word(left)
+            )),
             None => "there is nothing to certify: no certificate was written".to_owned(),
         }));
     } else {

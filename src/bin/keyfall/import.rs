@@ -177,8 +177,18 @@ fn check(corpus: &Corpus, users: &mut Users<'_>, asked: Asked) -> Result<Checked
         )));
     }
     let refused = [
-        (&checked.erased, ErrorKind::Erased, "was erased", "`keyfall create` begins a new life of a user"),
-        (&checked.by_policy, ErrorKind::Refused, "may keep nothing by a policy", "`keyfall policy list` shows it"),
+        (
+            &checked.erased,
+            ErrorKind::Erased,
+            "was erased",
+            "`keyfall create STORE --user U` begins a new life of a user",
+        ),
+        (
+            &checked.by_policy,
+            ErrorKind::Refused,
+            "may keep nothing by a policy",
+            "`keyfall policy list STORE` shows it",
+        ),
     ];
     for (passed, kind, what, remedy) in refused.into_iter().filter(|_| asked.strict) {
         if let Some(first) = &passed.first {

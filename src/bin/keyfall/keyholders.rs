@@ -17,6 +17,7 @@ use crate::args::KeyholderCommand;
 use crate::commands::{Done, one};
 use crate::guarded;
 use crate::output::{block, line, table, value, warn};
+use crate::remedy::fill;
 use crate::stores::{blobs_to_look, cell_of, open, open_as_it_is};
 
 pub(crate) fn env() -> SharedEnv {
@@ -106,7 +107,7 @@ fn quorum_of(cell: &Path) -> Result<QuorumCell, Error> {
     open_cell(cell, &env())?.ok_or_else(|| {
         Error::new(
             ErrorKind::Absent,
-            format!("{} is not a cell with keyholders; `init --keyholder` makes one", cell.display()),
+            format!("{} is not a cell with keyholders; `keyfall init NEW --keyholder KEY@HOST:PORT... --threshold T` makes one", cell.display()),
         )
     })
 }
@@ -143,13 +144,12 @@ fn words(standing: &Standing) -> (&'static str, String) {
 fn awaited(left: &Left, alive: &Alive) -> String {
     let word = match left.until {
         Some(epoch) => format!("its word is awaited that it holds no share from before epoch {epoch}"),
-        None => "it is asked when the next epoch has begun (`keyfall keyholder renew`)".to_owned(),
+        None => fill("it is asked when the next epoch has begun (`keyfall keyholder renew STORE`)"),
     };
     match &alive.standing {
         Standing::Away(why) => {
-            format!(
-                "{word}; it is away ({why}): where it moved, say so with `keyfall keyholder move [STORE] KEY HOST:PORT`"
-            )
+            let remedy = fill("`keyfall keyholder move STORE KEY HOST:PORT`");
+            format!("{word}; it is away ({why}): where it moved, say so with {remedy}")
         }
         _ => format!("{word}; it is there, and `tend` asks it"),
     }

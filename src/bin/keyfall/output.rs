@@ -11,6 +11,8 @@ use keyfall::record::RecordInfo;
 use keyfall::{Error, ErrorKind, Timestamp};
 use serde_json::{Value, json};
 
+use crate::remedy::fill;
+
 /// Why a command ended early.
 pub(crate) enum Failure {
     /// With an error to show.
@@ -59,19 +61,21 @@ fn tell_json(value: &Value) {
 
 /// Shows an error in one line.
 pub(crate) fn error(json: bool, e: &Error) {
+    let text = fill(&e.to_string());
     if json {
-        let mut told = json!({"error": {"kind": kind(e.kind()), "message": e.to_string().replace('\n', " ")}});
+        let mut told = json!({"error": {"kind": kind(e.kind()), "message": text.replace('\n', " ")}});
         if e.may_have_happened() {
             told["error"]["may_have_happened"] = json!(true);
         }
         tell_json(&told);
     } else {
-        tell(&format!("keyfall: {e}"));
+        tell(&format!("keyfall: {text}"));
     }
 }
 
 /// Says on standard error what was done beside what was asked.
 pub(crate) fn note(text: &str) {
+    let text = fill(text);
     if JSON.load(Ordering::Relaxed) {
         tell_json(&json!({"note": text}));
     } else {
@@ -81,10 +85,11 @@ pub(crate) fn note(text: &str) {
 
 /// Says on standard error what went wrong beside what was asked.
 pub(crate) fn warn(e: &Error) {
+    let text = fill(&e.to_string());
     if JSON.load(Ordering::Relaxed) {
-        tell_json(&json!({"warning": {"kind": kind(e.kind()), "message": e.to_string()}}));
+        tell_json(&json!({"warning": {"kind": kind(e.kind()), "message": text}}));
     } else {
-        tell(&format!("keyfall: {e}"));
+        tell(&format!("keyfall: {text}"));
     }
 }
 
@@ -123,7 +128,7 @@ pub(crate) fn due(done: &Tended) {
     parts.extend(done.finalized.then(|| "what was pending is final".to_owned()));
     parts.extend(done.troubles.iter().map(ToString::to_string));
     if !parts.is_empty() {
-        tell(&format!("keyfall: what was due came first: {}", parts.join("; ")));
+        tell(&format!("keyfall: what was due came first: {}", fill(&parts.join("; "))));
     }
 }
 

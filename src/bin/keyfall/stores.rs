@@ -17,7 +17,7 @@ use keyfall::store::{SledStore, Store};
 use keyfall::{Engine, Error, ErrorKind, Options};
 
 use crate::outfile::{LINKS_MAX, Replace, write_to};
-use crate::remedy::word;
+use crate::remedy::{self, word};
 use crate::small::read_limited;
 use crate::{guarded, keyholders, output};
 
@@ -116,6 +116,7 @@ fn pointer_to_write(store: &Path, place: &Path) -> Result<Option<PathBuf>, Error
 }
 
 fn placed(store: &Path, named: Option<&Path>) -> Result<CellPlace, Error> {
+    remedy::about(store, named);
     let found = match named {
         Some(cell) => CellPlace { place: cell.to_owned(), bound: None },
         None => {
@@ -343,7 +344,7 @@ pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
         // A command that reads a copy must not end the store that the copy was made of.
         Ok(true) if !SledStore::is_home(store) => {
             output::note(&format!(
-                "something is due in {0}, and is left undone: it does not lie where it was opened to write last, and may be a copy; if this is the store, `keyfall tend {0}` does it",
+                "something is due in {}, and is left undone: it does not lie where it was opened to write last, and may be a copy; if this is the store, `keyfall tend STORE` does it",
                 store.display()
             ));
             return Ok(engine);
@@ -438,7 +439,11 @@ pub(crate) fn warn_if_exposed(cell: &Path) {
     if exposed && !TOLD.swap(true, Ordering::Relaxed) {
         output::warn(&Error::new(
             ErrorKind::Refused,
-            format!("others than its owner can reach the keys in the cell {0}; run `chmod -R go= {0}`", cell.display()),
+            format!(
+                "others than its owner can reach the keys in the cell {}; run `chmod -R go= {}`",
+                cell.display(),
+                word(cell)
+            ),
         ));
     }
 }

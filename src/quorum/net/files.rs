@@ -67,7 +67,7 @@ fn public(seed: &Key) -> [u8; 32] {
 fn engines(dir: &Path) -> Result<Vec<String>> {
     let path = dir.join("engines");
     if !path.exists() {
-        let text = format!("no keyholder at {}; `keyfall keyholder init` makes one", dir.display());
+        let text = format!("no keyholder at {}; `keyfall keyholder init DIR` makes one", dir.display());
         return Err(Error::new(ErrorKind::Absent, text));
     }
     Ok(read(&path)?.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
@@ -128,7 +128,7 @@ impl KeyholderDir {
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("identity");
         if !path.exists() {
-            let text = format!("no keyholder at {}; `keyfall keyholder init` makes one", dir.display());
+            let text = format!("no keyholder at {}; `keyfall keyholder init DIR` makes one", dir.display());
             return Err(Error::new(ErrorKind::Absent, text));
         }
         check_medium(dir, dir.join("remnants-accepted").exists())?;
@@ -156,7 +156,7 @@ impl KeyholderDir {
             write_engines(dir, lines.into_iter().chain([engine.to_string()]))?;
         }
         if let Some(store) = store {
-            let bad = || Error::invalid(format!("{store:?} is no store's id; `keyfall status` of the store prints it"));
+            let bad = || Error::invalid(format!("{store:?} is no store's id; `keyfall status STORE` prints it"));
             let id = data_encoding::HEXLOWER.decode(store.as_bytes()).map_err(|_| bad())?;
             let id = StoreId(id.try_into().map_err(|_| bad())?);
             let store = dir.join("stores").join(id.to_string());
@@ -224,7 +224,7 @@ impl KeyholderDir {
         }
         Err(Error::new(
             ErrorKind::Refused,
-            "another engine deposited for this store; `keyholder allow --store` gives it to this one",
+            "another engine deposited for this store; `keyfall keyholder allow DIR ENGINE_KEY --store ID` gives it to this one",
         ))
     }
 
@@ -240,7 +240,7 @@ impl KeyholderDir {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "this engine has {room} stores here, and no more; `keyfall keyholder allow --stores` raises that"
+                    "this engine has {room} stores here, and no more; `keyfall keyholder allow DIR ENGINE_KEY --stores N` raises that"
                 ),
             ));
         }
@@ -288,7 +288,7 @@ impl EngineKey {
         let seed = Zeroizing::new(parsed(ENGINE_PRIVATE, &read(&path)?).unwrap_or_default());
         let (Some(seed), 32) = (seed.first_chunk(), seed.len()) else {
             return Err(Error::corrupt(format!(
-                "{} is damaged; have keyholders allow another with `keyholder allow --store`",
+                "{} is damaged; have keyholders allow another with `keyfall keyholder allow DIR ENGINE_KEY --store ID`",
                 path.display()
             )));
         };
@@ -386,7 +386,7 @@ fn cell_of(dir: &Path, config: &Config, env: &SharedEnv) -> Result<QuorumCell> {
 fn member(config: &mut Config, number: usize) -> Result<&mut Member> {
     let there = number.checked_sub(1).and_then(|n| config.keyholders.get_mut(n));
     there.ok_or_else(|| {
-        Error::invalid(format!("there is no keyholder {number}; `keyfall keyholder status` numbers them"))
+        Error::invalid(format!("there is no keyholder {number}; `keyfall keyholder status STORE` numbers them"))
     })
 }
 
@@ -436,7 +436,8 @@ pub fn move_member(dir: &Path, number: usize, address: &str, check: bool, env: &
 pub fn move_keyholder(dir: &Path, key: KeyholderId, address: &str, check: bool, env: &SharedEnv) -> Result<()> {
     let find = |config: &mut Config| {
         let there = known(config).any(|member| member.key.parse::<KeyholderId>().is_ok_and(|id| id == key));
-        let none = || Error::invalid("no keyholder of the store has this key; `keyfall keyholder status` shows them");
+        let none =
+            || Error::invalid("no keyholder of the store has this key; `keyfall keyholder status STORE` shows them");
         there.then_some(key).ok_or_else(none)
     };
     moved(dir, find, (address, check), env)
