@@ -117,6 +117,34 @@ fn the_store_and_the_cell_come_from_the_environment_too() {
 }
 
 #[test]
+fn of_two_arguments_the_one_that_is_missing_is_named() {
+    let cli = Cli::new();
+    std::fs::write(cli.path("wake.wav"), "sound").unwrap();
+    for (name, args) in [
+        ("ID", &["get", "store"][..]),
+        ("ID", &["lineage", "store"]),
+        ("ID", &["detach", "store", "--reason", "r"]),
+        ("DEST", &["backup", "store"]),
+        ("DIR", &["certificate", "get", "store", "--user", "ada"]),
+        ("CERT", &["certificate", "upgrade", "store"]),
+        ("DIR", &["export", "store", "--user", "ada"]),
+        ("FILE", &["put", "store", "--user", "ada", "--class", "audio"]),
+        ("PLACE", &["copy", "add", "store"]),
+        ("INDEX", &["log", "prove", "store"]),
+        ("ENVELOPE", &["accept", "store"]),
+    ] {
+        let e = cli.fails(2, args);
+        one_line(&e);
+        assert!(e.contains(&format!("{name} is missing")) && !e.contains("which store"), "{args:?}: {e}");
+    }
+    for args in [&["put", "wake.wav", "--user", "ada", "--class", "audio"][..], &["accept", "wake.wav"]] {
+        let e = cli.fails(2, args);
+        one_line(&e);
+        assert!(e.contains("which store") && e.contains("wake.wav was taken for"), "{args:?}: {e}");
+    }
+}
+
+#[test]
 fn exit_codes_tell_the_answers_apart() {
     let cli = Cli::new();
     let id = cli.put("ada", "audio", b"a recording");

@@ -31,7 +31,7 @@ const MEDIA_TYPE: &str = "text/vnd.keyfall.certificate";
 pub(crate) fn run(command: CertificateCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
         CertificateCommand::Get { places, user } => {
-            let (store, [dir]) = store_and(places)?;
+            let (store, [dir]) = store_and(places, ["DIR"])?;
             guarded::check_dir(&dir)?;
             get(&look(&store, cell)?, &user, &dir, json)
         }
@@ -41,7 +41,7 @@ pub(crate) fn run(command: CertificateCommand, cell: Option<&Path>, json: bool) 
             certificates.iter().try_for_each(|file| verify(file, &trust, log.as_deref(), key.as_ref(), json))
         }
         CertificateCommand::Upgrade { places, checkpoint, output, force } => {
-            let (store, [file]) = store_and(places)?;
+            let (store, [file]) = store_and(places, ["CERT"])?;
             let (place, grade) = upgrade(&open(&store, cell)?, &file, checkpoint.as_deref(), (output, force))?;
             if json {
                 value(&json!({"certificate": place.display().to_string(), "grade": grade}))

@@ -12,7 +12,7 @@ use keyfall::store::Store;
 use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Reader, RecordId, Scope, UserId};
 use serde_json::json;
 
-use crate::args::{Args, Command, store_and, store_from_env};
+use crate::args::{Args, Command, store_and, store_and_some, store_from_env};
 use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, block, line, progress, table, value};
 use crate::remedy::fill;
@@ -39,17 +39,17 @@ pub(crate) fn run(args: Args) -> Done {
         }
         Command::Create { places, user } => create(&open(&one(places)?, cell)?, &user, json),
         Command::Import { places, actions, ids, skip_missing, strict } => {
-            let (store, [dir]) = store_and(places)?;
+            let (store, [dir]) = store_and(places, ["CORPUS"])?;
             let asked = import::Asked { ids, skip_missing, strict, json };
             import::run(&open(&store, cell)?, &dir, actions.as_deref(), asked)
         }
         Command::Put { places, user, class, interaction, media_type, purpose, from } => {
-            let (store, [file]) = store_and(places)?;
+            let (store, [file]) = store_and(places, ["FILE"])?;
             let put = put_of(user, class, interaction, (media_type, purpose), from);
             put_file(&store, cell, put, &file, json)
         }
         Command::Get { places, principal, purpose, output, force } => {
-            let (store, [id]) = store_and(places)?;
+            let (store, [id]) = store_and(places, ["ID"])?;
             let id: RecordId = id.to_string_lossy().parse()?;
             // The file first: what cannot be written should not stand in the user's report as opened.
             let output = output.filter(|place| place != Path::new("-"));
@@ -68,17 +68,16 @@ pub(crate) fn run(args: Args) -> Done {
             let put = put_of(user, class, interaction, (media_type, purpose), from);
             inbox::seal(&put, &file, &to, (&output, Replace::forced(force)), json)
         }
-        Command::Accept { mut places } => {
-            // One place alone is an envelope; the store is then named by the environment.
-            let store = if places.len() == 1 { store_from_env()? } else { places.remove(0) };
-            inbox::accept(&open(&store, cell)?, &places, json)
+        Command::Accept { places } => {
+            let (store, envelopes) = store_and_some(places, "ENVELOPE")?;
+            inbox::accept(&open(&store, cell)?, &envelopes, json)
         }
         Command::Lineage { places } => {
-            let (store, [id]) = store_and(places)?;
+            let (store, [id]) = store_and(places, ["ID"])?;
             lineage::show(&look(&store, cell)?, &id.to_string_lossy().parse()?, json)
         }
         Command::Detach { places, reason } => {
-            let (store, [id]) = store_and(places)?;
+            let (store, [id]) = store_and(places, ["ID"])?;
             lineage::detach(&open(&store, cell)?, &id.to_string_lossy().parse()?, &reason, json)
         }
         Command::History { places, user } => lineage::history(&look(&one(places)?, cell)?, &user, json),
@@ -91,7 +90,7 @@ pub(crate) fn run(args: Args) -> Done {
             report::show(&look(&store, cell)?, &user, out, (html, json))
         }
         Command::Export { places, user, to, force } => {
-            let (store, [dir]) = store_and(places)?;
+            let (store, [dir]) = store_and(places, [if to.is_some() { "SEALED" } else { "DIR" }])?;
             outside(&store, cell, &dir)?;
             if to.is_none() {
                 guarded::check_dir(&dir)?;
@@ -177,7 +176,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Hold(command) => holds::run(command, cell, json),
         Command::Copy(command) => copies::run(command, cell, json),
         Command::Backup { places } => {
-            let (store, [dest]) = store_and(places)?;
+            let (store, [dest]) = store_and(places, ["DEST"])?;
             copies::apart(&store, cell, &dest)?;
             copies::backup(&look(&store, cell)?, &dest, json)
         }
@@ -200,7 +199,7 @@ pub(crate) fn run(args: Args) -> Done {
 }
 
 pub(crate) fn one(places: Vec<PathBuf>) -> Result<PathBuf, Error> {
-    store_and::<0>(places).map(|(store, [])| store)
+    store_and(places, []).map(|(store, [])| store)
 }
 
 pub(crate) fn promise_json(promise: &Promise) -> serde_json::Value {

@@ -19,7 +19,7 @@ use crate::stores::{self, absolute, cell_of, copy_to_look, look, open};
 pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
         CopyCommand::Add { places, behind } => {
-            let (store, [place]) = store_and(places)?;
+            let (store, [place]) = store_and(places, ["PLACE"])?;
             apart(&store, cell, &place)?;
             let engine = open(&store, cell)?;
             let mode = if behind { CopyMode::Behind } else { CopyMode::InStep };
@@ -54,7 +54,7 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
             block(shown(&copies))
         }
         CopyCommand::Remove { places } => {
-            let (store, [place]) = store_and(places)?;
+            let (store, [place]) = store_and(places, ["PLACE"])?;
             let place = text(&place)?;
             open(&store, cell)?.copy_remove(&place)?;
             if json {

@@ -70,7 +70,7 @@ pub(crate) fn run(command: GrantCommand, cell: Option<&Path>, json: bool) -> Don
             grants.iter().try_for_each(|(id, grant)| line(output::granted(*id, grant)))
         }
         GrantCommand::Open { places, output, force } => {
-            let (store, [request]) = store_and(places)?;
+            let (store, [request]) = store_and(places, ["REQUEST"])?;
             answer((&store, cell), &request, (&output, force), json)
         }
     }
@@ -115,7 +115,7 @@ pub(crate) fn training(command: TrainingCommand, cell: Option<&Path>, json: bool
             block(table(&["NAME", "PURPOSE", "RECORDS", "RUNS", "MADE"], rows))
         }
         TrainingCommand::Open { places, output, force } => {
-            let (store, [request]) = store_and(places)?;
+            let (store, [request]) = store_and(places, ["REQUEST"])?;
             answer((&store, cell), &request, (&output, force), json)
         }
         TrainingCommand::Drop { places, name } => {

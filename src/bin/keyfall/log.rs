@@ -31,14 +31,14 @@ pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done 
             if json { value(&json!({"checkpoint": note.to_string()})) } else { block(note.to_string().trim_end()) }
         }
         LogCommand::Prove { places } => {
-            let (store, [index]) = store_and(places)?;
+            let (store, [index]) = store_and(places, ["INDEX"])?;
             let index = index.to_string_lossy().parse();
             let index = index.map_err(|_| Error::new(ErrorKind::Invalid, "INDEX is a number: the first leaf is 0"))?;
             let proof = open(&store, cell)?.log_proof(index)?;
             if json { value(&json!({"proof": proof.to_string()})) } else { block(proof.to_string().trim_end()) }
         }
         LogCommand::Export { places } => {
-            let (store, [dir]) = store_and(places)?;
+            let (store, [dir]) = store_and(places, ["DIR"])?;
             guarded::check_dir(&dir)?;
             export(&open(&store, cell)?, &dir, json)
         }

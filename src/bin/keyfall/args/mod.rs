@@ -3,6 +3,7 @@
 mod bench;
 mod groups;
 mod keyholder;
+mod places;
 mod proof;
 
 use std::path::PathBuf;
@@ -13,8 +14,9 @@ use clap::{Parser, Subcommand};
 pub(crate) use groups::{CopyCommand, GrantCommand, HoldCommand, PlanCommand, PolicyCommand, TrainingCommand};
 use keyfall::quorum::{MARGIN, Member};
 use keyfall::sealed::Ticket;
-use keyfall::{Class, Error, ErrorKind, InteractionId, RecordId, Timestamp, UserId};
+use keyfall::{Class, InteractionId, RecordId, Timestamp, UserId};
 pub(crate) use keyholder::KeyholderCommand;
+pub(crate) use places::{store_and, store_and_some, store_from_env};
 pub(crate) use proof::{CertificateCommand, LogCommand, TrustArgs};
 
 const EXAMPLES: &str = "\
@@ -522,23 +524,6 @@ impl Command {
             _ => true,
         }
     }
-}
-
-/// STORE and what follows it; where only the latter is given, KEYFALL_STORE names the store.
-pub(crate) fn store_and<const N: usize>(mut places: Vec<PathBuf>) -> Result<(PathBuf, [PathBuf; N]), Error> {
-    if places.len() == N {
-        places.insert(0, store_from_env()?);
-    }
-    let store = places.remove(0);
-    let rest = places.try_into().map_err(|_| Error::new(ErrorKind::Invalid, "an argument is missing; see --help"))?;
-    Ok((store, rest))
-}
-
-/// The store, from the environment.
-pub(crate) fn store_from_env() -> Result<PathBuf, Error> {
-    std::env::var_os("KEYFALL_STORE")
-        .map(PathBuf::from)
-        .ok_or_else(|| Error::new(ErrorKind::Invalid, "which store? name its directory as STORE, or in KEYFALL_STORE"))
 }
 
 /// A point in time: a date is the beginning of its day in UTC.
