@@ -287,6 +287,30 @@ fn without_store(e: Error, store: &Path, cell: &Path) -> Error {
     Error::new(ErrorKind::Absent, text)
 }
 
+/// What a restore, or a backup, that was cut short leaves: blobs, no head, and no claim. It is no store yet, and nothing may be made over it.
+fn check_whole(blobs: &SledStore, store: &Path, cell: &Path) -> Result<(), Error> {
+    if blobs.head()?.is_some() || SledStore::was_claimed(store)? {
+        return Ok(());
+    }
+    let held = !matches!(held_in(cell), Held::Nothing);
+    let restore = restoring(store, if held { cell } else { Path::new("PATH") });
+    if blobs.usage()?.blobs > 0 {
+        let text = format!(
+            "{} is not whole: a restore or a backup into it was cut short; give that once more (a restore is {restore})",
+            store.display()
+        );
+        return Err(Error::new(ErrorKind::Corrupt, text));
+    }
+    if held {
+        return Ok(());
+    }
+    let text = format!(
+        "no store is in {} yet: an init, a restore or a backup was cut short before anything was put into it; give that once more",
+        store.display()
+    );
+    Err(Error::new(ErrorKind::Absent, text))
+}
+
 /// Opens a backup or a copy to look at.
 pub(crate) fn copy_to_look(place: &Path) -> Result<SledStore, Error> {
     SledStore::look(place).map_err(|e| match e.kind() {
@@ -300,9 +324,17 @@ pub(crate) fn copy_to_look(place: &Path) -> Result<SledStore, Error> {
 /// Refuses to make a store with a cell that holds a key, before anything is changed. Where a store is there already, that is found out
 /// when one is to be made.
 fn check_unheld(store: &Path, cell: &Path) -> Result<(), Error> {
-    let head = SledStore::look(store).and_then(|blobs| blobs.head());
-    if !matches!(&head, Ok(None)) && !head.is_err_and(|e| e.kind() == ErrorKind::Absent) {
+    if SledStore::was_claimed(store)? && SledStore::log_bytes(store)? > LOOK_WHOLE_BYTES {
         return Ok(());
+    }
+    match SledStore::look(store) {
+        Ok(blobs) if blobs.usage().is_ok_and(|usage| usage.blobs > 0) => {
+            let exists = |e: Error| Error::new(ErrorKind::Exists, format!("{e}; for a new store name another place"));
+            return check_whole(&blobs, store, cell).map_err(exists);
+        }
+        Ok(_) => {}
+        Err(e) if e.kind() == ErrorKind::Absent => {}
+        Err(_) => return Ok(()),
     }
     let c = cell.display();
     let text = match held_in(cell) {
@@ -326,6 +358,7 @@ fn check_unheld(store: &Path, cell: &Path) -> Result<(), Error> {
 fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let found = placed(store, cell)?;
     let blobs = blobs_to_look(store).map_err(|e| without_store(e, store, &found.place))?;
+    check_whole(&blobs, store, &found.place)?;
     let root = look_root(&found.place)?;
     let options = Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, ..Options::default() };
     let engine = Engine::open(Arc::new(blobs), root, options)?;
@@ -397,6 +430,7 @@ pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine,
     // A backup that nobody takes over stays as it is.
     let blobs = if takes || SledStore::was_claimed(store)? { SledStore::open(store) } else { SledStore::look(store) };
     let blobs = blobs.map_err(|e| without_store(e, store, &found.place))?;
+    check_whole(&blobs, store, &found.place)?;
     let root = open_root(&found.place)?;
     warn_if_exposed(&found.place);
     let open_as = if takes { OpenAs::TakeOver } else { OpenAs::Owner };
