@@ -397,6 +397,28 @@ fn a_draft_of_an_erase_that_was_not_done_is_in_nobodys_way() {
     assert!(!Path::new(&draft).exists());
 }
 
+/// A script that looks at the exit code takes wrong usage for a slip of its own.
+#[test]
+fn a_certificate_that_is_cut_short_does_not_hold() {
+    let place = Place::new();
+    let (whole, cut) = (std::fs::read(place.erase("ada")).unwrap(), place.at("cut"));
+    let parts = (0..10).map(|tenth| &whole[..whole.len() * tenth / 10]);
+    for bytes in parts.chain([&b"Dear auditor,\n"[..], b"\xff\xfe"]) {
+        std::fs::write(&cut, bytes).unwrap();
+        let verify =
+            Command::new(env!("CARGO_BIN_EXE_keyfall-verify")).args([&cut, "--key", &place.key]).output().unwrap();
+        let program = Command::new(env!("CARGO_BIN_EXE_keyfall"))
+            .args(["certificate", "verify", &cut, "--key", &place.key])
+            .output()
+            .unwrap();
+        for out in [verify, program] {
+            let told = String::from_utf8_lossy(&out.stderr);
+            assert_eq!(out.status.code(), Some(5), "{} bytes: {told}", bytes.len());
+            assert!(told.contains("not an erasure certificate"), "{} bytes: {told}", bytes.len());
+        }
+    }
+}
+
 #[test]
 fn what_verifying_says_in_words_it_says_as_json() {
     let place = Place::new();

@@ -21,7 +21,7 @@ use crate::log::from_dir;
 use crate::outfile::{Replace, private_dir, write_private};
 use crate::output::{self, line, value};
 use crate::remedy::word;
-use crate::small::read_text;
+use crate::small::{read_limited, read_text};
 use crate::stores::{look, open};
 
 /// The class under which a user's own certificates are kept.
@@ -53,7 +53,9 @@ pub(crate) fn run(command: CertificateCommand, cell: Option<&Path>, json: bool) 
 }
 
 pub(crate) fn read(file: &Path) -> Result<Certificate, Error> {
-    read_text(file)?.parse().map_err(|e: Error| e.context(file.display()))
+    let text = String::from_utf8(read_limited(file)?)
+        .map_err(|_| Error::new(ErrorKind::Corrupt, "not an erasure certificate: it is no text"));
+    text.and_then(|text| text.parse()).map_err(|e: Error| e.context(file.display()))
 }
 
 fn write(certificate: &Certificate, file: &Path, replace: Replace) -> Result<(), Error> {
