@@ -400,6 +400,76 @@ fn derived_records_from_the_command_line() {
 }
 
 #[test]
+fn a_dry_run_says_what_would_fall_and_changes_nothing() {
+    let cli = Cli::new();
+    let audio = cli.put("ada", "audio", b"sound");
+    cli.put("ada", "audio", b"more");
+    std::fs::write(cli.path("said"), "x").unwrap();
+    cli.ok(&["put", "store", "--user", "ben", "--class", "transcript", "--from", &audio, "said"]);
+    let state = || json(&cli.ok(&["status", "store", "--json"]))["commit"].clone();
+    let before = state();
+    let dry = |args: &[&str]| cli.ok(&[&["erase", "store", "--dry-run"][..], args].concat());
+    let told = dry(&["--user", "ada"]);
+    assert!(
+        told.contains("would erase everything of user ada: 2 records (2 audio), and 1 derived from them"),
+        "{told}"
+    );
+    let told = json(&dry(&["--user", "ada", "--json"]));
+    assert_eq!((&told["records"], &told["classes"]["audio"], &told["derived"]), (&2.into(), &2.into(), &1.into()));
+    assert_eq!((&told["user_is_here"], &told["already"]), (&true.into(), &false.into()));
+    assert!(dry(&["--record", &audio]).contains("1 record (1 audio)"));
+    assert!(dry(&["--user", "ada", "--class", "action"]).contains("no record of it is here"));
+    assert!(dry(&["--user", "ada", "--before", "2020-01-01"]).contains("no record of it is here"));
+    // A slip in a name is seen before it is done.
+    assert!(dry(&["--user", "adda"]).contains("nobody of that name"));
+    assert_eq!(json(&dry(&["--user", "adda", "--json"]))["user_is_here"], false);
+    cli.fails(4, &["list", "store", "--user", "adda"]);
+    cli.fails(2, &["erase", "store", "--user", "ada", "--dry-run", "--yes"]);
+    assert_eq!(state(), before);
+    // A refusal is no fact of the user's history.
+    let hold = ["hold", "add", "store", "--user", "ben", "--reason", "r", "--authority", "a"];
+    cli.ok(&hold);
+    let held = state();
+    cli.fails(7, &["erase", "store", "--user", "ada", "--dry-run"]);
+    assert!(!cli.ok(&["history", "store", "--user", "ada"]).contains("refused"));
+    assert_eq!(cli.run(&["get", "store", &audio]).stdout, b"sound");
+    assert_eq!(state(), held);
+    cli.ok(&["erase", "store", "--user", "adda", "--yes"]);
+    assert!(dry(&["--user", "adda"]).contains("erased before"));
+}
+
+/// Where somebody is asked, the question says how many fall.
+#[test]
+fn who_is_asked_before_an_erase_is_told_how_many_fall() {
+    let cli = Cli::new();
+    if !Command::new("script").arg("--version").output().is_ok_and(|out| out.status.success()) {
+        println!("skipped: script is not installed");
+        return;
+    }
+    let id = cli.put("ada", "audio", b"sound");
+    let asked = |user: &str, answer: &str| {
+        let line = format!("{} erase store --user {user}", env!("CARGO_BIN_EXE_keyfall"));
+        let mut child = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .current_dir(cli.dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(format!("{answer}\n").as_bytes()).unwrap();
+        String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
+    };
+    let told = asked("adda", "n");
+    assert!(told.contains("nobody of that name is in this store"), "{told}");
+    let told = asked("ada", "n");
+    assert!(
+        told.contains("Erase everything of user ada, in every copy, for ever (1 record (1 audio))? [y/N]"),
+        "{told}"
+    );
+    assert_eq!(cli.run(&["get", "store", &id]).stdout, b"sound");
+}
+
+#[test]
 fn holds_from_the_command_line() {
     let cli = Cli::new();
     let id = cli.put("ada", "audio", b"evidence");

@@ -137,6 +137,7 @@ pub(crate) fn run(args: Args) -> Done {
             authority,
             ground,
             yes,
+            dry_run,
         } => {
             let scope = match (user, record) {
                 (Some(user), None) => {
@@ -158,6 +159,9 @@ pub(crate) fn run(args: Args) -> Done {
                 erase = erase.final_within(window);
             }
             let store = one(places)?;
+            if dry_run {
+                return erasing::foresee(&look(&store, cell)?, &erase, json);
+            }
             match delay {
                 Some(delay) => due::plan(&open(&store, cell)?, erase, delay, (yes, json)),
                 None => {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::args::{PlanCommand, PolicyCommand};
 use crate::commands::{Done, one};
-use crate::erasing::{ask, described};
+use crate::erasing::{ask, described, question};
 use crate::output::{self, block, hold_id, line, progress, table, value};
 use crate::remedy::{fill, typed, word};
 use crate::stores::{doubted, look, open, open_as_it_is};
@@ -74,7 +74,8 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, (clock_is_right, json): (b
 /// Plans an erase.
 pub(crate) fn plan(engine: &Engine, erase: Erase, delay: Duration, (yes, json): (bool, bool)) -> Done {
     let what = described(&erase);
-    ask(yes, &format!("Erase {what} in {}, unless it is cancelled?", output::span(delay)), &what)?;
+    let when = format!(" in {}, unless it is cancelled", output::span(delay));
+    ask(yes, || question(engine, &erase, &when), &what)?;
     let user = match erase.scope() {
         Scope::User { user, .. } => user.clone(),
         Scope::Record(id) => engine.info(id)?.user,
@@ -153,7 +154,8 @@ fn ask_if_any_fall(engine: &Engine, user: Option<&UserId>, (class, change): (&Cl
         return Ok(());
     }
     let what = format!("{records} records of class {class}, which pass the limit now");
-    ask(yes, &format!("Erase {what}, with what was derived from them, in every copy, for ever?"), &what)
+    let question = format!("Erase {what}, with what was derived from them, in every copy, for ever?");
+    ask(yes, || Ok(question), &what)
 }
 
 /// How many records of a class pass a limit now, once the policies of the store or of one user are changed.

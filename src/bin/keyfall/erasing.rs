@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use keyfall::cell::{Awaited, Finality};
 use keyfall::certificate::Certificate;
-use keyfall::engine::{Erase, Erasure, Request, When};
+use keyfall::engine::{Erase, Erasure, Foreseen, Request, When};
 use keyfall::env::{Env, System};
 use keyfall::{Engine, Error, ErrorKind, Scope, UserId};
 use serde_json::json;
@@ -13,9 +13,9 @@ use serde_json::json;
 use crate::certificate::{self, KeptDraft};
 use crate::commands::{Done, out_file, promise_json};
 use crate::outfile::{OutFile, Replace, untellable};
-use crate::output::{self, Failure, line, progress};
+use crate::output::{self, Failure, counted, line, progress};
 use crate::remedy::{fill, word};
-use crate::stores::{absolute, open};
+use crate::stores::{absolute, look, open};
 
 pub(crate) fn described(erase: &Erase) -> String {
     let kept: String = erase.kept().iter().map(|class| format!(", but for class {class}")).collect();
@@ -38,15 +38,66 @@ pub(crate) fn described(erase: &Erase) -> String {
     format!("{scope}{kept}")
 }
 
+/// What an erase would take, in words.
+fn foreseen(foreseen: &Foreseen) -> String {
+    if foreseen.already {
+        return "it was erased before, and nothing is left of it".to_owned();
+    }
+    let derived = match (foreseen.derived, foreseen.following) {
+        (0, false) => String::new(),
+        (n, false) => format!(", and {n} derived from them"),
+        (n, true) => format!(", and more than {n} derived from them"),
+    };
+    match &foreseen.records {
+        None => format!("an unknown number of records falls (damaged pages){derived}"),
+        Some(classes) if classes.is_empty() => match foreseen.here {
+            true => "no record of it is here; what arrives late is refused".to_owned(),
+            false => "nobody of that name is in this store; what arrives late is refused".to_owned(),
+        },
+        Some(classes) => {
+            let each: Vec<String> = classes.iter().map(|(class, n)| format!("{n} {class}")).collect();
+            let total: u64 = classes.iter().map(|(_, n)| n).sum();
+            format!("{} ({}){derived}", counted(total, "record"), each.join(", "))
+        }
+    }
+}
+
+/// Says what an erase would take, and changes nothing.
+pub(crate) fn foresee(engine: &Engine, erase: &Erase, json: bool) -> Done {
+    let (what, found) = (described(erase), engine.would_erase(erase.clone())?);
+    if !json {
+        return line(format_args!("would erase {what}: {}", foreseen(&found)));
+    }
+    let classes = found.records.as_ref().map(|classes| {
+        classes.iter().map(|(class, n)| (class.to_string(), json!(n))).collect::<serde_json::Map<_, _>>()
+    });
+    let records = found.records.as_ref().map(|classes| classes.iter().map(|(_, n)| n).sum::<u64>());
+    output::value(&json!({
+        "would_erase": what, "records": records, "classes": classes, "derived": found.derived,
+        "more_derived": found.following, "already": found.already, "user_is_here": found.here,
+    }))
+}
+
+/// What to ask before an erase: what would fall is looked up for somebody who sits there alone.
+pub(crate) fn question(engine: &Engine, erase: &Erase, when: &str) -> Result<String, Error> {
+    let found = match engine.would_erase(erase.clone()) {
+        Ok(found) => foreseen(&found),
+        // The erase itself says so, and has it in the user's history.
+        Err(e) if e.kind() == ErrorKind::Held => "some of it is under a legal hold".to_owned(),
+        Err(e) => return Err(e),
+    };
+    Ok(format!("Erase {}{when} ({found})?", described(erase)))
+}
+
 /// Asks whether to go on, where somebody sits there.
-pub(crate) fn ask(yes: bool, question: &str, what: &str) -> Done {
+pub(crate) fn ask(yes: bool, question: impl FnOnce() -> Result<String, Error>, what: &str) -> Done {
     if yes {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
         return Err(Error::new(ErrorKind::Invalid, format!("to erase {what} without being asked, add --yes")).into());
     }
-    write!(io::stderr(), "{} [y/N] ", output::printable(question))?;
+    write!(io::stderr(), "{} [y/N] ", output::printable(&question()?))?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     match answer.trim() {
@@ -130,7 +181,7 @@ pub(crate) fn run(
     (yes, json): (bool, bool),
 ) -> Done {
     let what = described(&erase);
-    ask(yes, &format!("Erase {what}, in every copy, for ever?"), &what)?;
+    ask(yes, || question(&look(store, cell)?, &erase, ", in every copy, for ever"), &what)?;
     let whose = match erase.scope() {
         Scope::User { class: None, when: When::Ever, .. } if erase.kept().is_empty() => Err(()),
         Scope::User { class: Some(class), .. } if class.as_str() == certificate::CLASS => Err(()),

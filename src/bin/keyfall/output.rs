@@ -418,6 +418,11 @@ pub(crate) fn progress(what: &'static str, total: Option<u64>) -> ProgressBar {
         .with_message(what)
 }
 
+/// So many of something.
+pub(crate) fn counted(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
 /// Bytes for a person.
 pub(crate) fn bytes(n: u64) -> String {
     indicatif::BinaryBytes(n).to_string()

@@ -39,6 +39,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 re
 const ERASE_EXAMPLES: &str = "\
 Examples:
   keyfall erase assistant.db --user ada
+  keyfall erase assistant.db --user ada --dry-run
   keyfall erase assistant.db --user ada --class audio --before 2026-01-01 --yes
   keyfall erase assistant.db --user ada --interaction I --keep action --reason \"the alarm goes on ringing\"
   keyfall erase assistant.db --record ID
@@ -363,7 +364,7 @@ pub(crate) enum Command {
     /// Erase, in every copy: a user, a class of it, an interaction, a time range, or one record.
     #[command(
         after_help = ERASE_EXAMPLES,
-        override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--keep C --reason R] [--in TIME | --final-within TIME] [-o CERT [--force]] [--yes]\n       keyfall erase [STORE] --record ID [--in TIME | --final-within TIME] [-o CERT [--force]] [--yes]"
+        override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--keep C --reason R] [--in TIME | --final-within TIME] [-o CERT [--force]] [--yes | --dry-run]\n       keyfall erase [STORE] --record ID [--in TIME | --final-within TIME] [-o CERT [--force]] [--yes | --dry-run]"
     )]
     Erase {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -413,6 +414,9 @@ pub(crate) enum Command {
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
+        /// Say what would fall, and erase nothing.
+        #[arg(long, conflicts_with_all = ["yes", "delay", "output"])]
+        dry_run: bool,
     },
     /// Erasure certificates: show, verify, upgrade.
     #[command(subcommand)]
@@ -505,6 +509,7 @@ impl Command {
     pub(crate) fn acts(&self) -> bool {
         match self {
             Command::Get { output, .. } | Command::Report { output, .. } => output.is_some(),
+            Command::Erase { dry_run, .. } => !dry_run,
             Command::List { .. }
             | Command::Lineage { .. }
             | Command::History { .. }
