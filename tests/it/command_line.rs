@@ -395,7 +395,7 @@ fn derived_records_from_the_command_line() {
     assert_eq!(cli.run(&["get", "store", &alarm]).stdout, b"wake me at 6:30");
     cli.ok(&["erase", "store", "--user", "ada", "--keep", "action", "--reason", "it rings on", "--yes"]);
     let told = cli.ok(&["history", "store", "--user", "ada"]);
-    assert!(told.contains("it rings on") && told.contains("detached from 1 sources"), "{told}");
+    assert!(told.contains("it rings on") && told.contains("detached from 1 source"), "{told}");
     one_line(&cli.fails(3, &["put", "store", "--user", "ada", "--class", "action", "--from", &audio, "said.txt"]));
 }
 
@@ -467,6 +467,38 @@ fn who_is_asked_before_an_erase_is_told_how_many_fall() {
         "{told}"
     );
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"sound");
+}
+
+#[test]
+fn every_command_says_what_it_did() {
+    let cli = Cli::new();
+    assert_eq!(cli.ok(&["create", "store", "--user", "ada"]), "created ada");
+    assert_eq!(cli.ok(&["create", "store", "--user", "ada"]), "ada is there already; nothing was changed");
+    assert_eq!(json(&cli.ok(&["create", "store", "--user", "ada", "--json"]))["created"], false);
+    assert_eq!(json(&cli.ok(&["create", "store", "--user", "ben", "--json"]))["created"], true);
+    // Who may own the store and only looked is no stranger to it.
+    assert_eq!(json(&cli.ok(&["status", "store", "--json"]))["read_only"], serde_json::Value::Null);
+    cli.ok(&["backup", "store", "bk"]);
+    let looked = json(&cli.ok(&["status", "bk", "--cell", "store.cell", "--json"]));
+    assert!(looked["read_only"].as_str().unwrap().contains("--take-over"), "{looked}");
+    let id = cli.put("ada", "audio", b"sound");
+    let told = cli.ok(&["get", "store", &id, "-o", "back"]);
+    assert!(told.contains("5 B") && told.contains("back"), "{told}");
+    let told = cli.ok(&["report", "store", "--user", "ada", "-o", "report"]);
+    assert_eq!(told, "report of ada in report: 1 record");
+    std::fs::write(cli.path("ada.inbox"), cli.ok(&["inbox", "store", "--user", "ada"])).unwrap();
+    let seal = ["seal", "--to", "ada.inbox", "--user", "ada", "--class", "audio", "back", "-o", "back.sealed"];
+    assert_eq!(cli.ok(&seal), "sealed 5 B into back.sealed");
+    cli.ok(&["key", "skill"]);
+    let public = std::fs::read(cli.path("skill.pub")).unwrap();
+    let e = cli.fails(1, &["key", "skill"]);
+    one_line(&e);
+    assert!(e.contains("skill is there already") && e.contains("never replaced") && !e.contains("os error"), "{e}");
+    assert_eq!(std::fs::read(cli.path("skill.pub")).unwrap(), public);
+    let grant = ["grant", "add", "store", "--to", "skill.pub", "--name", "n", "--user", "ada", "--purpose", "p"];
+    let ticket = cli.ok(&grant);
+    let told = cli.ok(&["ask", "--key", "skill", "--ticket", &ticket, "-o", "request", "--secret", "once"]);
+    assert!(told.contains("request: ") && told.contains("once: "), "{told}");
 }
 
 #[test]
@@ -588,7 +620,7 @@ fn time_ranges_from_the_command_line() {
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"now");
     assert_eq!(json(&cli.ok(&["list", "store", "--before", "2020-01-01", "--json"])), serde_json::json!([]));
     let told = cli.ok(&["erase", "store", "--user", "ada", "--after", "2020-01-01T00:00:00Z", "--yes"]);
-    assert!(told.contains("1 records"), "{told}");
+    assert!(told.contains("1 record;"), "{told}");
     cli.fails(3, &["get", "store", &id]);
 }
 

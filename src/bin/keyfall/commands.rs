@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_and_some, store_from_env};
 use crate::outfile::{OutFile, Replace};
-use crate::output::{self, Failure, block, line, progress, table, value};
+use crate::output::{self, Failure, block, counted, line, progress, table, value};
 use crate::remedy::fill;
 use crate::stores::{
     Adopted, Making, absolute, adopt, apart, cell_of, copy_to_look, look, look_root, make, open, outside, take_away,
@@ -227,8 +227,12 @@ fn init(store: &Path, cell: Option<&Path>, making: Making, json: bool) -> Done {
 }
 
 fn create(engine: &Engine, user: &UserId, json: bool) -> Done {
+    let there = erasing::lives(engine, user);
     engine.create_user(user)?;
-    if json { value(&json!({"user": user.as_str()})) } else { line(format_args!("created {user}")) }
+    if json {
+        return value(&json!({"user": user.as_str(), "created": !there}));
+    }
+    line(if there { format!("{user} is there already; nothing was changed") } else { format!("created {user}") })
 }
 
 fn put_of(
@@ -280,12 +284,15 @@ fn get(mut reader: Reader, id: &RecordId, output: Option<(PathBuf, OutFile)>, js
             Err(e) => Err(pipe_or(e)),
         };
     };
-    let (silent, length) = (!json || file.is_stdout(), reader.write_to(&mut file).map_err(pipe_or)?);
+    let (silent, length) = (file.is_stdout(), reader.write_to(&mut file).map_err(pipe_or)?);
     file.finish()?;
     if silent {
         return Ok(());
     }
-    value(&json!({"id": id.to_string(), "file": place.display().to_string(), "length": length}))
+    if json {
+        return value(&json!({"id": id.to_string(), "file": place.display().to_string(), "length": length}));
+    }
+    line(format_args!("{} written to {}", output::bytes(length), place.display()))
 }
 
 fn pipe_or(e: Error) -> Failure {
@@ -392,10 +399,10 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
         }));
     }
     line(format_args!(
-        "restored {} from {}: {} blobs ({})",
+        "restored {} from {}: {} ({})",
         done.head,
         done.from,
-        done.blobs,
+        counted(done.blobs, "blob"),
         output::bytes(done.bytes)
     ))?;
     if adopted {
@@ -511,11 +518,11 @@ fn discarded(done: &Discarded, json: bool) -> Done {
         }));
     }
     let (before, after) = (output::bytes(done.bytes_before), output::bytes(done.bytes_after));
-    line(format_args!("discarded {} blobs: {before} before, {after} after", done.blobs))?;
+    line(format_args!("discarded {}: {before} before, {after} after", counted(done.blobs, "blob")))?;
     if done.copies_skipped > 0 {
         line(fill(&format!(
-            "{} copies passed over: out of reach, or behind; run `keyfall copy sync STORE` first",
-            done.copies_skipped
+            "{} passed over: out of reach, or behind; run `keyfall copy sync STORE` first",
+            counted(done.copies_skipped, "copy")
         )))?;
     }
     Ok(())
@@ -534,16 +541,16 @@ fn status(engine: &Engine, json: bool) -> Done {
             "next_due_is": s.next_due_is.map(due::words),
             "clock_doubts": s.clock,
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
-            "read_only": s.read_only,
+            "read_only": s.read_only.filter(|_| !engine.may_own()),
             "secret_memory": { "mapped": s.memory.mapped, "unlocked": s.memory.unlocked, "dumped": s.memory.dumped },
         }));
     }
     line(format_args!("store {} ({})", s.place, s.store))?;
     line(format_args!(
-        "      {}; {} users; {} blobs, {} on disk",
+        "      {}; {}; {}, {} on disk",
         s.head,
-        s.users,
-        s.usage.blobs,
+        counted(s.users, "user"),
+        counted(s.usage.blobs, "blob"),
         output::bytes(s.usage.bytes)
     ))?;
     line(format_args!("cell  {}", s.cell.place))?;

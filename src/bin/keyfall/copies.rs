@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::args::{CopyCommand, store_and};
 use crate::commands::{Done, one};
 use crate::guarded;
-use crate::output::{self, block, line, progress, table, value};
+use crate::output::{self, block, counted, line, progress, table, value};
 use crate::remedy::fill;
 use crate::stores::{self, absolute, cell_of, copy_to_look, look, open};
 
@@ -108,7 +108,8 @@ pub(crate) fn told(what: &str, place: &str, done: Backup, json: bool) -> Done {
         return value(&backup_json(place, done));
     }
     let head = done.head.map_or("nothing".to_owned(), |h| h.to_string());
-    line(format_args!("{what} {place}: {head}, {} blobs copied ({})", done.blobs, output::bytes(done.bytes)))
+    let blobs = counted(done.blobs, "blob");
+    line(format_args!("{what} {place}: {head}, {blobs} copied ({})", output::bytes(done.bytes)))
 }
 
 /// Makes a backup, or brings it up to date, and says what it is good for.
@@ -143,7 +144,8 @@ pub(crate) fn check(mut places: Vec<PathBuf>, cell: Option<&Path>, json: bool) -
             "missing": checked.missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }))?;
     } else {
-        line(format_args!("{} of {}: {} blobs read and opened", checked.head, checked.from, checked.blobs))?;
+        let blobs = counted(checked.blobs, "blob");
+        line(format_args!("{} of {}: {blobs} read and opened", checked.head, checked.from))?;
         if checked.head != checked.current {
             line(format_args!("the store is at {}: what was put since would be lost", checked.current))?;
         }
@@ -153,8 +155,8 @@ pub(crate) fn check(mut places: Vec<PathBuf>, cell: Option<&Path>, json: bool) -
         return if json { Ok(()) } else { line("a restore from here would be whole") };
     }
     let text = format!(
-        "{} blobs are in no copy, or do not open; bring the copies up to date with `keyfall backup STORE COPY`",
-        checked.lacking
+        "{} lacking: in no copy, or not to be opened; bring the copies up to date with `keyfall backup STORE COPY`",
+        counted(checked.lacking, "blob")
     );
     Err(Error::new(ErrorKind::Corrupt, text).into())
 }

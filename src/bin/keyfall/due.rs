@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::args::{PlanCommand, PolicyCommand};
 use crate::commands::{Done, one};
 use crate::erasing::{ask, described, question};
-use crate::output::{self, block, hold_id, line, progress, table, value};
+use crate::output::{self, block, counted, hold_id, line, progress, table, value};
 use crate::remedy::{fill, typed, word};
 use crate::stores::{doubted, look, open, open_as_it_is};
 
@@ -48,20 +48,23 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, (clock_is_right, json): (b
         return value(&told);
     }
     line(format_args!(
-        "{} planned erases done; {} records passed a limit; {} derived records fell; {} refused, since they are held",
-        done.planned, done.expired, done.derived, done.refused
+        "{} done; {} passed a limit; {} fell; {} refused, since they are held",
+        counted(done.planned, "planned erase"),
+        counted(done.expired, "record"),
+        counted(done.derived, "derived record"),
+        done.refused
     ))?;
     if done.damaged > 0 {
         line(format_args!(
-            "{} users passed over: their pages are damaged; restore the store from a copy",
-            done.damaged
+            "{} passed over, since the pages are damaged; restore the store from a copy",
+            counted(done.damaged, "user")
         ))?;
     }
     for trouble in &done.troubles {
         line(fill(&trouble.to_string()))?;
     }
     if done.inbox_keys > 0 {
-        line(format_args!("{} old inbox keys destroyed", done.inbox_keys))?;
+        line(format_args!("{} destroyed", counted(done.inbox_keys, "old inbox key")))?;
     }
     if done.finalized {
         line("what was pending is final")?;
@@ -153,7 +156,7 @@ fn ask_if_any_fall(engine: &Engine, user: Option<&UserId>, (class, change): (&Cl
     if records == 0 {
         return Ok(());
     }
-    let what = format!("{records} records of class {class}, which pass the limit now");
+    let what = format!("{} of class {class} past the limit now", counted(records, "record"));
     let question = format!("Erase {what}, with what was derived from them, in every copy, for ever?");
     ask(yes, || Ok(question), &what)
 }
@@ -255,7 +258,7 @@ pub(crate) fn policies(command: PolicyCommand, cell: Option<&Path>, json: bool) 
             }
             line(output::limits(&policy))?;
             if done.expired > 0 {
-                line(format_args!("{} records passed it, and were erased", done.expired))
+                line(format_args!("{} passed it, and fell", counted(done.expired, "record")))
             } else {
                 Ok(())
             }

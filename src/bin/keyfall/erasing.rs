@@ -169,7 +169,8 @@ impl Waiting {
 /// Room for what a certificate says beside what was typed.
 const CERTIFICATE_BYTES: usize = 64 << 10;
 
-fn lives(engine: &Engine, user: &UserId) -> bool {
+/// Whether a user is here.
+pub(crate) fn lives(engine: &Engine, user: &UserId) -> bool {
     !engine.holds(user).is_err_and(|e| matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased))
 }
 
@@ -307,7 +308,7 @@ fn told(
         let records = match done.records {
             None => "an unknown number of records (damaged pages)".to_owned(),
             Some(0) => "nothing of it was here; what arrives late is refused".to_owned(),
-            Some(n) => format!("{n} records"),
+            Some(n) => counted(n, "record"),
         };
         let with = if derived == 0 { String::new() } else { format!(", and {derived} derived from them") };
         text.push(format!("erased {what}: {records}{with}; epoch {}", done.epoch));

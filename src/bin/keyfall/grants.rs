@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::{GrantCommand, TrainingCommand, store_and};
 use crate::commands::{Done, one, out_file};
-use crate::output::{self, block, line, table, value};
+use crate::output::{self, block, counted, line, table, value};
 use crate::small::{read_limited, read_text};
 use crate::stores::{look, open};
 
@@ -32,7 +32,8 @@ fn told(opened: &Opened, json: bool) -> Done {
     if json {
         return value(&json!({"records": opened.records, "bytes": opened.bytes, "fell": opened.fell}));
     }
-    line(format_args!("{} records ({}) sealed; {} fell out", opened.records, output::bytes(opened.bytes), opened.fell))
+    let (records, bytes) = (counted(opened.records, "record"), output::bytes(opened.bytes));
+    line(format_args!("{records} ({bytes}) sealed; {} fell out", opened.fell))
 }
 
 /// Runs one of `keyfall grant`.
@@ -93,7 +94,7 @@ pub(crate) fn training(command: TrainingCommand, cell: Option<&Path>, json: bool
             if json {
                 value(&json!({"name": name, "added": added}))
             } else {
-                line(format_args!("{added} records added"))
+                line(format_args!("{} added", counted(added, "record")))
             }
         }
         TrainingCommand::List { places } => {

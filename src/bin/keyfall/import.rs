@@ -331,11 +331,14 @@ pub(crate) fn run(engine: &Engine, dir: &Path, actions: Option<&Path>, asked: As
 fn tell(checked: &Checked, done: &Imported, asked: Asked) -> Done {
     for (passed, what) in [(&checked.erased, "was erased"), (&checked.by_policy, "may keep nothing by a policy")] {
         if let Some(first) = &passed.first {
-            output::warn(&Error::new(ErrorKind::Refused, format!("{} rows refused: {first} {what}", passed.rows)));
+            output::warn(&Error::new(
+                ErrorKind::Refused,
+                format!("{} refused: {first} {what}", counted(passed.rows, "row")),
+            ));
         }
     }
     if let Some(first) = &checked.missing.first {
-        let text = format!("{} rows passed over: {first} is not there", checked.missing.rows);
+        let text = format!("{} passed over: {first} is not there", counted(checked.missing.rows, "row"));
         output::warn(&Error::new(ErrorKind::Absent, text));
     }
     if asked.json {
@@ -349,15 +352,19 @@ fn tell(checked: &Checked, done: &Imported, asked: Asked) -> Done {
         return if asked.ids { block(output::with_due(told)) } else { value(&told) };
     }
     line(format_args!(
-        "imported {} recordings ({}), {} transcripts and {} actions of {} users",
-        done.recordings,
+        "imported {} ({}), {} and {} of {}",
+        counted(done.recordings, "recording"),
         output::bytes(done.bytes),
-        done.transcripts,
-        done.actions,
-        done.users.len()
+        counted(done.transcripts, "transcript"),
+        counted(done.actions, "action"),
+        counted(done.users.len() as u64, "user")
     ))?;
     line(format_args!(
-        "passed over: {} rows without their clip, {} of users that were erased, {} by a policy, with {} actions; {} actions name a clip that no row has",
-        checked.missing.rows, checked.erased.rows, checked.by_policy.rows, checked.actions, checked.unmatched
+        "passed over: {} without a clip, {} of users that were erased, {} by a policy, with {}; {} with a clip that no row has",
+        counted(checked.missing.rows, "row"),
+        checked.erased.rows,
+        checked.by_policy.rows,
+        counted(checked.actions, "action"),
+        counted(checked.unmatched, "action")
     ))
 }

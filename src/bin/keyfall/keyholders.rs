@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::args::KeyholderCommand;
 use crate::commands::{Done, one};
 use crate::guarded;
-use crate::output::{block, line, table, value, warn};
+use crate::output::{block, counted, line, table, value, warn};
 use crate::remedy::fill;
 use crate::stores::{blobs_to_look, cell_of, open, open_as_it_is};
 
@@ -39,7 +39,11 @@ pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) ->
         KeyholderCommand::Allow { dir, engine, store, stores } => {
             KeyholderDir::allow(&dir, engine, store.as_deref())?;
             stores.map_or(Ok(()), |stores| KeyholderDir::limit(&dir, engine, stores))?;
-            if json { value(&json!({"engine": engine.to_string(), "allowed": true})) } else { Ok(()) }
+            if json {
+                value(&json!({"engine": engine.to_string(), "allowed": true}))
+            } else {
+                line(format_args!("allowed {engine}"))
+            }
         }
         KeyholderCommand::Serve { dir, listen } => {
             let dir = KeyholderDir::open(&dir)?;
@@ -76,7 +80,11 @@ pub(crate) fn run(command: KeyholderCommand, cell: Option<&Path>, json: bool) ->
                 Some(key) => move_keyholder(&place, key, &address, !offline, &env())?,
                 None => move_member(&place, number.unwrap_or_default(), &address, !offline, &env())?,
             }
-            if json { value(&json!({"number": number, "key": moved, "address": address})) } else { Ok(()) }
+            if json {
+                value(&json!({"number": number, "key": moved, "address": address}))
+            } else {
+                line(format_args!("keyholder {named} is at {address}"))
+            }
         }
         KeyholderCommand::Replace { places, number, with } => {
             let store = one(places)?;
@@ -123,7 +131,8 @@ fn renew(engine: &Engine, json: bool) -> Done {
         return value(&json!({"epoch": epoch, "final": retired.is_final(), "statements": n, "needed": needed}));
     }
     let state = if retired.is_final() { "final" } else { "pending: `tend` asks the others again" };
-    line(format_args!("epoch {epoch} began; {n} statements of {needed} that are needed: {state}"))
+    let statements = counted(n as u64, "statement");
+    line(format_args!("epoch {epoch} began; {statements} of {needed} that are needed: {state}"))
 }
 
 fn words(standing: &Standing) -> (&'static str, String) {

@@ -354,10 +354,10 @@ pub(crate) enum Command {
         /// Only interactions that began before; before a date is before that day began in UTC.
         #[arg(long, value_name = "T", value_parser = time)]
         before: Option<Timestamp>,
-        /// Newest interaction first.
+        /// Newest interaction first, of each user in turn: records are listed user by user.
         #[arg(long)]
         newest: bool,
-        /// At most so many [default: all].
+        /// At most so many [default: all]; for the newest of one user, name it with --user.
         #[arg(long)]
         limit: Option<u64>,
     },
