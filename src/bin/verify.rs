@@ -61,7 +61,9 @@ fn text(file: &Path) -> Result<String, Error> {
 
 fn check(args: &Args, file: &Path) -> Result<Vec<String>, Error> {
     let trust = Trust::with_witnesses(args.key.clone(), &args.witness, args.witnesses)?;
-    let verified = text(file)?.parse::<Certificate>()?.verify(&trust)?;
+    let certificate = String::from_utf8(read(file)?)
+        .map_err(|_| Error::new(ErrorKind::Corrupt, "not an erasure certificate: it is no text"))?;
+    let verified = certificate.parse::<Certificate>()?.verify(&trust)?;
     if let Some(kept) = &args.checkpoint {
         let kept = Checkpoint::verified(&text(kept)?.parse::<Note>()?, &args.key)?;
         let fetch = args.log.as_ref().map(|dir| move |path: &str| read(&dir.join(path)));

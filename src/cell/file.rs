@@ -134,13 +134,13 @@ impl FileCell {
         let slots = Arc::new(Slots::new(Arc::new(OsDisk), dir, env, SLOTS).accepting(accept_remnants));
         // An interrupted `create` leaves tombstones of epoch 0 only; anything else may be somebody's key.
         if SLOTS.iter().any(|slot| !slots.is_unused(slot)) {
-            return Err(Error::new(
-                ErrorKind::Exists,
-                format!(
-                    "{} holds a cell already; name another place with --cell (where an init was cut short, remove the cell and the store, and init again)",
-                    dir.display()
-                ),
-            ));
+            let unfinished = slots.load().is_ok_and(|contents| contents.is_unfinished());
+            let text = if unfinished {
+                "holds the root key of an init that was cut short before anything could be put; move it and the store away, and init again"
+            } else {
+                "holds the root key of a store, and without it all data of that store is lost; leave it as it is, and name another place with --cell"
+            };
+            return Err(Error::new(ErrorKind::Exists, format!("{} {text}", dir.display())));
         }
         let (dir_of, lookers) = (dir.to_owned(), Mutex::default());
         let cell = FileCell { dir: dir_of, slots, lookers, verdict, remnants: accept_remnants, lock: Some(lock) };

@@ -86,6 +86,15 @@ pub struct Contents {
     pub mark: u64,
 }
 
+impl Contents {
+    /// Whether this is what an init leaves that was cut short: a key, claimed for a store that the cell was told of no commit of. A store that
+    /// was ever whole told of its first one.
+    pub fn is_unfinished(&self) -> bool {
+        let first = self.keys.len() == 1 && self.epoch == 1;
+        first && self.mark == 0 && self.owner.is_some() && !self.doubted && self.unheard.is_none()
+    }
+}
+
 /// Proof that the pages of a new epoch are durable on every copy that must be in step, and were read back and
 /// opened. Only the engine makes one; without it no root key can be retired.
 #[derive(Debug)]

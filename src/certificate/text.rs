@@ -163,17 +163,27 @@ impl fmt::Display for Certificate {
 
 impl FromStr for Certificate {
     type Err = Error;
+    /// `Corrupt` for what is no certificate, or one that is cut short: neither holds. `Invalid` for a draft, of which one can be made.
     fn from_str(text: &str) -> Result<Self> {
-        let bad = |what: &str| Error::invalid(format!("not an erasure certificate: {what}"));
         if Draft::is_one(text) {
-            return Err(bad("it is a draft, of which `keyfall certificate upgrade STORE FILE` makes one"));
+            return Err(Error::invalid(
+                "not an erasure certificate: it is a draft, of which `keyfall certificate upgrade STORE FILE` makes one",
+            ));
         }
+        Certificate::read(text)
+            .map_err(|e| Error::corrupt(format!("not an erasure certificate, or one that is cut short: {e}")))
+    }
+}
+
+impl Certificate {
+    fn read(text: &str) -> Result<Self> {
+        let bad = |what: &str| Error::corrupt(what.to_owned());
         if text.len() > MAX_BYTES || !text.starts_with(TITLE) {
             return Err(bad("it begins otherwise"));
         }
         let mut ends: Vec<usize> = text.match_indices(PROOF).map(|(at, _)| at + 1).collect();
         if ends.is_empty() || ends.len() > 2 {
-            return Err(bad("one or two proofs of the log follow it"));
+            return Err(bad("one or two proofs of the log stand at its end"));
         }
         ends.push(text.len());
         let note: Note = text[..ends[0]].parse().map_err(|_| bad("its signature is missing"))?;

@@ -332,7 +332,7 @@ impl Inner {
         if let Some(root) = change.root {
             writer.root = root;
             self.note_unfinished(
-                "the new epoch is published, and the old root key is not destroyed yet; `tend` tries again",
+                "the new epoch is published, and the old root key is not destroyed yet; `keyfall tend STORE` tries again",
             );
         }
         writer.settled = false;

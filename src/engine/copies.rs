@@ -65,16 +65,26 @@ pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
         return Error::new(
             ErrorKind::Copy,
             format!(
-                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, where this store is that copy, give it up with `copy remove`, and call again"
+                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, where this store is that copy, give it up with `keyfall copy remove STORE '{place}'`, and call again"
             ),
         );
     }
     Error::new(
         ErrorKind::Copy,
         format!(
-            "the copy {place} must be in step and is not: {e}; bring it back, or give it up with `copy remove`, and call again"
+            "the copy {place} must be in step and is not: {}; bring it back, or give it up with `keyfall copy remove STORE '{place}'`, and call again",
+            why(e)
         ),
     )
+}
+
+/// What is wrong with a copy, without what helps a store of one's own.
+fn why(e: &Error) -> String {
+    match e.kind() {
+        ErrorKind::Full => "no space is left there".to_owned(),
+        ErrorKind::Absent => "no store is there".to_owned(),
+        _ => e.to_string(),
+    }
 }
 
 /// Of a commit that the store holds and a copy in step did not take: what to do then is not to do it again.
@@ -84,12 +94,9 @@ pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
     } else {
         "what was written is in the store and must not be put again; it counts once every copy in step has it"
     };
-    let why = match e.kind() {
-        ErrorKind::Full => "no space is left there".to_owned(),
-        _ => e.to_string(),
-    };
     let text = format!(
-        "{what}: the copy {place} must be in step and is not: {why}; bring it back, or give it up with `copy remove`"
+        "{what}: the copy {place} must be in step and is not: {}; bring it back, or give it up with `keyfall copy remove STORE '{place}'`",
+        why(e)
     );
     Error::new(ErrorKind::Copy, text)
 }
@@ -350,7 +357,7 @@ impl Engine {
         match place {
             Some(place) if chosen.is_empty() => Err(Error::new(
                 ErrorKind::Absent,
-                format!("{place} is no copy of this store; `copy status` lists them"),
+                format!("{place} is no copy of this store; `keyfall copy status STORE` lists them"),
             )),
             _ => Ok(chosen),
         }

@@ -296,6 +296,15 @@ impl Inner {
         Ok(erases.iter().zip(applied).map(outcome).collect())
     }
 
+    /// What an erase would come to, the derived records that would fall with it, and whether more would than it follows. Nothing is changed.
+    pub(super) fn foresee(&self, state: &State, erase: &Erase) -> Result<(Applied, u64, bool)> {
+        let pages = self.pages();
+        let at = (state.stored.id.epoch + 1, self.reading(state));
+        let Judged { edit, mut applied, derived, .. } = self.judge(state, &pages, &[erase], at)?;
+        let applied = applied.pop().unwrap_or_else(|| Ok(Applied::already()))?;
+        Ok((applied, derived, !edit.left.is_empty()))
+    }
+
     /// Judges each erase of a commit alone. One that fails in the middle leaves nothing: the edit is begun again without it.
     fn judge<'p>(
         &self,

@@ -1,14 +1,15 @@
-//! What a policy would take at once, before it is set.
+//! What a policy would take at once, before it is set; what an erase would take, before it is done.
 
 use std::ops::ControlFlow;
 
 use super::Engine;
 use super::edit::Edit;
 use super::passing::{counts, each_record, outnumbered, passed};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp, UserId, UserTag};
 use crate::limits::SWEEP;
 use crate::policy::{Policy, Rules};
+use crate::scope::{Erase, Request, Scope};
 use crate::secret::WipeStack;
 use crate::tree::user::UserPage;
 use crate::tree::users::{Found, visit};
@@ -44,7 +45,47 @@ fn would_fall(
     Ok(fall)
 }
 
+/// What an erase would take, as things are ([`Engine::would_erase`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreseen {
+    /// Records of the scope that would fall, by class; `None` where damaged pages keep them from being counted.
+    pub records: Option<Vec<(Class, u64)>>,
+    /// Records derived from them, of any user, that would fall with it.
+    pub derived: u64,
+    /// Whether more derived records would fall, which were not looked for.
+    pub following: bool,
+    /// Whether the scope was erased before, and nothing is left to do.
+    pub already: bool,
+    /// Whether the user that it names is here.
+    pub here: bool,
+}
+
 impl Engine {
+    /// What an erase would take if it were done now. Nothing is changed, in the store or in the cell, and a refusal is not put down.
+    ///
+    /// # Errors
+    /// As [`Engine::erase`] where that is refused: `Held`, `Absent`, `Invalid`; `Io`.
+    pub fn would_erase(&self, erase: impl Into<Erase>) -> Result<Foreseen> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        inner.check_usable()?;
+        // A certificate says how many there were of each class: they are counted for it.
+        let erase: Erase = erase.into();
+        let erase = erase.certified(Request::default());
+        let state = inner.state();
+        let (applied, derived, following) = inner.foresee(&state, &erase)?;
+        let here = match erase.scope() {
+            Scope::User { user, .. } => {
+                let gone = |e: &Error| matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased);
+                !inner.user_page(&state, user).is_err_and(|e| gone(&e))
+            }
+            Scope::Record(_) => true,
+        };
+        let counted = |counts: Vec<(Class, u64)>| counts.into_iter().filter(|(_, n)| *n > 0).collect::<Vec<_>>();
+        let records = applied.records.map(|_| counted(applied.counts));
+        Ok(Foreseen { records, derived, following, already: applied.already, here })
+    }
+
     /// How many records fall at once if a policy is set ([`Engine::set_policy`]); what was derived from them falls too and is not
     /// counted, and what a hold keeps is. A policy of the store looks at every user's records of its class.
     ///

@@ -204,7 +204,7 @@ impl Engine {
                 if !page.grants.remove(editor, tag, number)? {
                     return Err(Error::new(
                         ErrorKind::Absent,
-                        "this user has no such grant; `keyfall grant list` shows all",
+                        "this user has no such grant; `keyfall grant list STORE --user U` shows all",
                     ));
                 }
                 page.history.add(editor, tag, inner.options.env.now(), &Note::Revoked { id: number })

@@ -27,7 +27,7 @@ pub(super) fn held(what: &str) -> Error {
     Error::new(
         ErrorKind::Held,
         format!(
-            "{what} is under a legal hold; nothing was erased; `keyfall hold list --user U` shows the holds of a user (where this one has none, it is on a record of another user that was derived); only lifting it helps"
+            "{what} is under a legal hold; nothing was erased; `keyfall hold list STORE --user U` shows the holds of a user (where this one has none, it is on a record of another user that was derived); only lifting it helps"
         ),
     )
 }
@@ -282,7 +282,7 @@ impl Engine {
                 let Some((_, hold)) = all.iter().find(|(there, _)| *there == id) else {
                     return Err(Error::new(
                         ErrorKind::Absent,
-                        "this user has no such hold; `keyfall hold list --user U` shows all",
+                        "this user has no such hold; `keyfall hold list STORE --user U` shows all",
                     ));
                 };
                 free = derived(pages, tag, page, hold)?;

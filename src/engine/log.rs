@@ -170,7 +170,9 @@ impl Inner {
         if let Some(awaited) = awaited {
             return Err(Error::new(
                 ErrorKind::Refused,
-                format!("the log is not signed while an erase in it is pending: {awaited}; run `tend` and ask again"),
+                format!(
+                    "the log is not signed while an erase in it is pending: {awaited}; run `keyfall tend STORE` and ask again"
+                ),
             ));
         }
         let state = self.state();

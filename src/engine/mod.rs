@@ -56,6 +56,7 @@ pub use check::Checked;
 pub use copies::{Backup, CopyStatus, Restored, restore};
 pub use discard::{Discarded, Progress};
 pub use erase::Erasure;
+pub use foresee::Foreseen;
 pub use grants::Opened;
 pub use inbox::Accepted;
 pub use keeper::Keeper;

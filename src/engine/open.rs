@@ -53,13 +53,21 @@ pub fn root_of(store: &dyn Store) -> Result<Option<RootId>> {
 /// Finds the root key of a store's newest head, and opens it.
 pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<(Head, HeadPage, RootKey)> {
     let place = store.place();
+    let unfinished = contents.is_unfinished();
     let Contents { store: belongs, keys, epoch: newest, unheard, .. } = contents;
     // The next epoch's key may stand ready: a store without it lacks nothing.
     let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
     let Some(stored) = store.head()? else {
-        return Err(Error::corrupt(format!(
-            "{place} holds no head, but the cell holds the root key of epoch {newest}; restore the store from a copy (an empty store is never taken for a new one; where a restore was cut short, give it once more, and where an init was, remove both and init again)"
-        )));
+        let text = if unfinished {
+            format!(
+                "{place} holds no head, and the cell the root key of an init that was cut short before anything could be put; move both away, and init again"
+            )
+        } else {
+            format!(
+                "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; where a restore was cut short, give it once more)"
+            )
+        };
+        return Err(Error::corrupt(text));
     };
     let prefix = Prefix::decode(&stored.bytes)?;
     if prefix.id != stored.id {

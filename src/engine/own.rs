@@ -65,7 +65,8 @@ impl Role {
         let reaches = seen.keys.iter().any(|id| id != root && (id.epoch <= root.epoch || !shared()));
         let never_asked = seen.ended.is_some_and(|ended| ended < root.epoch);
         *awaited = if reaches || never_asked {
-            let why = "an older root key may be there still: its destruction is pending; `tend` completes it";
+            let why =
+                "an older root key may be there still: its destruction is pending; `keyfall tend STORE` completes it";
             Some(Awaited::Engine(why.into()))
         } else {
             cell.awaited(root)

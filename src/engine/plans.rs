@@ -133,7 +133,7 @@ impl Engine {
                 let Some(plan) = plans.iter().find(|plan| plan.id == id) else {
                     return Err(Error::new(
                         ErrorKind::Absent,
-                        "this user has no such planned erase; `keyfall plan list` shows all",
+                        "this user has no such planned erase; `keyfall plan list STORE --user U` shows all",
                     ));
                 };
                 page.plans.remove(editor, tag, plan)?;
@@ -181,7 +181,10 @@ impl Engine {
         let _wiped = WipeStack;
         self.change_policies(user, |editor, policies, owner| match policies.remove(editor, owner, class, purpose)? {
             true => Ok(()),
-            false => Err(Error::new(ErrorKind::Absent, "there is no such policy; `keyfall policy list` shows all")),
+            false => Err(Error::new(
+                ErrorKind::Absent,
+                "there is no such policy; `keyfall policy list STORE` shows all (with --user, those of a user)",
+            )),
         })
     }
 

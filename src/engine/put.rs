@@ -210,7 +210,7 @@ impl Inner {
                     return Err(Error::new(
                         ErrorKind::Refused,
                         format!(
-                            "by its policy nothing of class {} is kept any more; `keyfall policy list` shows it",
+                            "by its policy nothing of class {} is kept any more; `keyfall policy list STORE` shows it (with --user, one of this user alone)",
                             put.class
                         ),
                     ));

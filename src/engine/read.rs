@@ -37,7 +37,7 @@ pub(super) fn record_erased(id: &RecordId) -> Error {
 }
 
 fn absent(id: &RecordId) -> Error {
-    Error::new(ErrorKind::Absent, format!("no record {id} in this store; `list` shows what there is"))
+    Error::new(ErrorKind::Absent, format!("no record {id} in this store; `keyfall list STORE` shows what there is"))
 }
 
 /// What to list.

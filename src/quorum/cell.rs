@@ -179,7 +179,7 @@ impl QuorumCell {
         Error::new(
             ErrorKind::Io,
             format!(
-                "{n} of {} keyholders {what}, {needed} are needed; start the others, or replace what is lost with `keyfall keyholder replace` while enough are there{back} ({})",
+                "{n} of {} keyholders {what}, {needed} are needed; start the others, or replace what is lost with `keyfall keyholder replace STORE --number N --with KEY@HOST:PORT` while enough are there{back} ({})",
                 answers.len(),
                 lost.join("; ")
             ),
@@ -489,7 +489,7 @@ impl RootCell for QuorumCell {
             return Err(Error::new(
                 ErrorKind::Io,
                 format!(
-                    "the root key cannot be had: {} of {} keyholders answered, and too few of their shares fit together: {} are needed; start the others, or replace what is lost with `keyfall keyholder replace` while enough are there ({})",
+                    "the root key cannot be had: {} of {} keyholders answered, and too few of their shares fit together: {} are needed; start the others, or replace what is lost with `keyfall keyholder replace STORE --number N --with KEY@HOST:PORT` while enough are there ({})",
                     answered().count(),
                     held.len(),
                     self.t(),

@@ -69,7 +69,7 @@ impl Identity {
             (Some(signing), Some(opening)) if bytes.len() == 64 => {
                 Ok(Identity { signing: Key::copied_from(signing), opening: Key::copied_from(opening) })
             }
-            _ => Err(Error::invalid("not a private key; `keyfall key` makes one")),
+            _ => Err(Error::invalid("not a private key; `keyfall key FILE` makes one")),
         }
     }
 
@@ -130,7 +130,7 @@ impl fmt::Display for PublicKey {
 impl FromStr for PublicKey {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::invalid("not a public key; `keyfall key` makes one beside the private key");
+        let bad = || Error::invalid("not a public key; `keyfall key FILE` makes one beside the private key");
         let bytes = parsed(PUBLIC, text).ok_or_else(bad)?;
         match bytes.split_first_chunk::<32>() {
             Some((signing, sealing)) if sealing.len() == kem::PUBLIC_BYTES => {

@@ -84,8 +84,19 @@ fn a_restore_that_was_cut_short_goes_on() {
             into.put(&[(name, blob)]).unwrap();
         }
     }
-    let told = cli.fails(5, &["list", "new", "--cell", "store.cell"]);
-    assert!(told.contains("where a restore was cut short, give it once more"), "{told}");
+    for args in
+        [&["list", "new", "--cell", "store.cell"][..], &["create", "new", "--user", "ben", "--cell", "store.cell"]]
+    {
+        let told = cli.fails(5, args);
+        assert!(told.contains("cut short") && told.contains("once more"), "{told}");
+        assert!(told.contains("`keyfall restore --cell store.cell --into new COPY...`"), "{told}");
+    }
+    // Its cell is not beside it, and nobody is sent to look for it there.
+    for (code, args) in [(5, &["status", "new"][..]), (5, &["create", "new", "--user", "ben"]), (1, &["init", "new"])] {
+        let told = cli.fails(code, args);
+        assert!(told.contains("cut short") && told.contains("once more") && !told.contains("no root cell"), "{told}");
+    }
+    assert!(!cli.path("new.cell").exists());
     let restore = ["restore", "--cell", "store.cell", "--into", "new", "bk"];
     // One that fails leaves what is there.
     cli.ok(&["init", "other", "--accept-remnants"]);

@@ -117,6 +117,34 @@ fn the_store_and_the_cell_come_from_the_environment_too() {
 }
 
 #[test]
+fn of_two_arguments_the_one_that_is_missing_is_named() {
+    let cli = Cli::new();
+    std::fs::write(cli.path("wake.wav"), "sound").unwrap();
+    for (name, args) in [
+        ("ID", &["get", "store"][..]),
+        ("ID", &["lineage", "store"]),
+        ("ID", &["detach", "store", "--reason", "r"]),
+        ("DEST", &["backup", "store"]),
+        ("DIR", &["certificate", "get", "store", "--user", "ada"]),
+        ("CERT", &["certificate", "upgrade", "store"]),
+        ("DIR", &["export", "store", "--user", "ada"]),
+        ("FILE", &["put", "store", "--user", "ada", "--class", "audio"]),
+        ("PLACE", &["copy", "add", "store"]),
+        ("INDEX", &["log", "prove", "store"]),
+        ("ENVELOPE", &["accept", "store"]),
+    ] {
+        let e = cli.fails(2, args);
+        one_line(&e);
+        assert!(e.contains(&format!("{name} is missing")) && !e.contains("which store"), "{args:?}: {e}");
+    }
+    for args in [&["put", "wake.wav", "--user", "ada", "--class", "audio"][..], &["accept", "wake.wav"]] {
+        let e = cli.fails(2, args);
+        one_line(&e);
+        assert!(e.contains("which store") && e.contains("wake.wav was taken for"), "{args:?}: {e}");
+    }
+}
+
+#[test]
 fn exit_codes_tell_the_answers_apart() {
     let cli = Cli::new();
     let id = cli.put("ada", "audio", b"a recording");
@@ -182,6 +210,80 @@ fn an_old_copy_of_the_cell_opens_nothing() {
     cli.ok(&["init", "other", "--accept-remnants"]);
     let e = cli.fails(6, &["list", "store", "--cell", "other.cell"]);
     assert!(e.contains("another store"), "{e}");
+}
+
+#[test]
+fn who_lost_the_store_is_told_to_restore_it_and_never_to_remove_the_cell() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"x");
+    cli.ok(&["backup", "store", "bk"]);
+    cli.ok(&["init", "far", "--cell", "keys/far", "--accept-remnants"]);
+    std::fs::rename(cli.path("store"), cli.path("away")).unwrap();
+    std::fs::remove_dir_all(cli.path("far")).unwrap();
+    let restore = "keyfall restore --cell store.cell --into store COPY...";
+    for (code, args) in [
+        (4, &["list", "store"][..]),
+        (4, &["list", "store", "--cell", "store.cell"]),
+        (4, &["create", "store", "--user", "ada"]),
+        (1, &["init", "store"]),
+        (1, &["init", "store", "--accept-remnants", "--cell", "store.cell"]),
+    ] {
+        let e = cli.fails(code, args);
+        one_line(&e);
+        assert!(e.contains(restore) && e.contains("do not remove"), "{args:?}: {e}");
+        assert!(!e.contains("make one") && !e.contains("init again"), "{args:?}: {e}");
+        assert!(!cli.path("store").exists(), "{args:?}");
+    }
+    // Where the cell lies elsewhere too.
+    let e = cli.fails(4, &["list", "far"]);
+    assert!(e.contains("--cell ") && e.contains("keys/far --into far COPY..."), "{e}");
+    // It runs as it was printed.
+    let words: Vec<&str> = restore.split(' ').skip(1).map(|word| if word == "COPY..." { "bk" } else { word }).collect();
+    cli.ok(&words);
+    assert_eq!(cli.run(&["get", "store", &id]).stdout, b"x");
+    let e = cli.fails(4, &["list", "nowhere"]);
+    assert!(e.contains("`keyfall init nowhere`"), "{e}");
+}
+
+#[test]
+fn a_place_without_a_copy_is_not_answered_with_init() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    cli.ok(&["copy", "add", "store", "rep"]);
+    std::fs::rename(cli.path("rep"), cli.path("away")).unwrap();
+    for (code, args) in [
+        (4, &["check", "store", "nobak"][..]),
+        (4, &["audit", "store", "nobak"]),
+        (4, &["restore", "--cell", "store.cell", "--into", "new", "nobak"]),
+        (1, &["create", "store", "--user", "ben"]),
+    ] {
+        let e = cli.fails(code, args);
+        assert!(e.contains("no store ") && !e.contains("init"), "{args:?}: {e}");
+    }
+}
+
+/// The key was deposited, and no head was ever written: the one case in which a cell may be moved away.
+#[test]
+fn an_init_that_was_cut_short_is_told_from_a_lost_store() {
+    use keyfall::cell::{FileCell, Owner, RootCell, RootId};
+    use keyfall::ids::StoreId;
+    let cli = Cli::empty();
+    drop(keyfall::store::SledStore::create(&cli.path("store")).unwrap());
+    {
+        let cell = FileCell::create(&cli.path("store.cell"), true, std::sync::Arc::new(keyfall::env::System)).unwrap();
+        let (store, id) = (StoreId([7; 16]), RootId { epoch: 1, attempt: [1; 16] });
+        cell.claim(store, &Owner { instance: [2; 16], claim: 1, token: [3; 16] }, 0).unwrap();
+        cell.deposit(store, &id, &keyfall::crypto::Key::copied_from(&[9; 32])).unwrap();
+    }
+    let e = cli.fails(1, &["init", "store", "--accept-remnants"]);
+    assert!(e.contains("an init that was cut short") && e.contains("away"), "{e}");
+    let e = cli.fails(5, &["list", "store"]);
+    assert!(e.contains("an init that was cut short"), "{e}");
+    std::fs::rename(cli.path("store"), cli.path("old")).unwrap();
+    let e = cli.fails(4, &["list", "store"]);
+    assert!(e.contains("an init that was cut short"), "{e}");
+    std::fs::rename(cli.path("store.cell"), cli.path("old.cell")).unwrap();
+    cli.ok(&["init", "store", "--accept-remnants"]);
 }
 
 #[test]
@@ -293,8 +395,110 @@ fn derived_records_from_the_command_line() {
     assert_eq!(cli.run(&["get", "store", &alarm]).stdout, b"wake me at 6:30");
     cli.ok(&["erase", "store", "--user", "ada", "--keep", "action", "--reason", "it rings on", "--yes"]);
     let told = cli.ok(&["history", "store", "--user", "ada"]);
-    assert!(told.contains("it rings on") && told.contains("detached from 1 sources"), "{told}");
+    assert!(told.contains("it rings on") && told.contains("detached from 1 source"), "{told}");
     one_line(&cli.fails(3, &["put", "store", "--user", "ada", "--class", "action", "--from", &audio, "said.txt"]));
+}
+
+#[test]
+fn a_dry_run_says_what_would_fall_and_changes_nothing() {
+    let cli = Cli::new();
+    let audio = cli.put("ada", "audio", b"sound");
+    cli.put("ada", "audio", b"more");
+    std::fs::write(cli.path("said"), "x").unwrap();
+    cli.ok(&["put", "store", "--user", "ben", "--class", "transcript", "--from", &audio, "said"]);
+    let state = || json(&cli.ok(&["status", "store", "--json"]))["commit"].clone();
+    let before = state();
+    let dry = |args: &[&str]| cli.ok(&[&["erase", "store", "--dry-run"][..], args].concat());
+    let told = dry(&["--user", "ada"]);
+    assert!(
+        told.contains("would erase everything of user ada: 2 records (2 audio), and 1 derived from them"),
+        "{told}"
+    );
+    let told = json(&dry(&["--user", "ada", "--json"]));
+    assert_eq!((&told["records"], &told["classes"]["audio"], &told["derived"]), (&2.into(), &2.into(), &1.into()));
+    assert_eq!((&told["user_is_here"], &told["already"]), (&true.into(), &false.into()));
+    assert!(dry(&["--record", &audio]).contains("1 record (1 audio)"));
+    assert!(dry(&["--user", "ada", "--class", "action"]).contains("no record of it is here"));
+    assert!(dry(&["--user", "ada", "--before", "2020-01-01"]).contains("no record of it is here"));
+    // A slip in a name is seen before it is done.
+    assert!(dry(&["--user", "adda"]).contains("nobody of that name"));
+    assert_eq!(json(&dry(&["--user", "adda", "--json"]))["user_is_here"], false);
+    cli.fails(4, &["list", "store", "--user", "adda"]);
+    cli.fails(2, &["erase", "store", "--user", "ada", "--dry-run", "--yes"]);
+    assert_eq!(state(), before);
+    // A refusal is no fact of the user's history.
+    let hold = ["hold", "add", "store", "--user", "ben", "--reason", "r", "--authority", "a"];
+    cli.ok(&hold);
+    let held = state();
+    cli.fails(7, &["erase", "store", "--user", "ada", "--dry-run"]);
+    assert!(!cli.ok(&["history", "store", "--user", "ada"]).contains("refused"));
+    assert_eq!(cli.run(&["get", "store", &audio]).stdout, b"sound");
+    assert_eq!(state(), held);
+    cli.ok(&["erase", "store", "--user", "adda", "--yes"]);
+    assert!(dry(&["--user", "adda"]).contains("erased before"));
+}
+
+/// Where somebody is asked, the question says how many fall.
+#[test]
+fn who_is_asked_before_an_erase_is_told_how_many_fall() {
+    let cli = Cli::new();
+    if !Command::new("script").arg("--version").output().is_ok_and(|out| out.status.success()) {
+        println!("skipped: script is not installed");
+        return;
+    }
+    let id = cli.put("ada", "audio", b"sound");
+    let asked = |user: &str, answer: &str| {
+        let line = format!("{} erase store --user {user}", env!("CARGO_BIN_EXE_keyfall"));
+        let mut child = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .current_dir(cli.dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(format!("{answer}\n").as_bytes()).unwrap();
+        String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
+    };
+    let told = asked("adda", "n");
+    assert!(told.contains("nobody of that name is in this store"), "{told}");
+    let told = asked("ada", "n");
+    assert!(
+        told.contains("Erase everything of user ada, in every copy, for ever (1 record (1 audio))? [y/N]"),
+        "{told}"
+    );
+    assert_eq!(cli.run(&["get", "store", &id]).stdout, b"sound");
+}
+
+#[test]
+fn every_command_says_what_it_did() {
+    let cli = Cli::new();
+    assert_eq!(cli.ok(&["create", "store", "--user", "ada"]), "created ada");
+    assert_eq!(cli.ok(&["create", "store", "--user", "ada"]), "ada is there already; nothing was changed");
+    assert_eq!(json(&cli.ok(&["create", "store", "--user", "ada", "--json"]))["created"], false);
+    assert_eq!(json(&cli.ok(&["create", "store", "--user", "ben", "--json"]))["created"], true);
+    // Who may own the store and only looked is no stranger to it.
+    assert_eq!(json(&cli.ok(&["status", "store", "--json"]))["read_only"], serde_json::Value::Null);
+    cli.ok(&["backup", "store", "bk"]);
+    let looked = json(&cli.ok(&["status", "bk", "--cell", "store.cell", "--json"]));
+    assert!(looked["read_only"].as_str().unwrap().contains("--take-over"), "{looked}");
+    let id = cli.put("ada", "audio", b"sound");
+    let told = cli.ok(&["get", "store", &id, "-o", "back"]);
+    assert!(told.contains("5 B") && told.contains("back"), "{told}");
+    let told = cli.ok(&["report", "store", "--user", "ada", "-o", "report"]);
+    assert_eq!(told, "report of ada in report: 1 record");
+    std::fs::write(cli.path("ada.inbox"), cli.ok(&["inbox", "store", "--user", "ada"])).unwrap();
+    let seal = ["seal", "--to", "ada.inbox", "--user", "ada", "--class", "audio", "back", "-o", "back.sealed"];
+    assert_eq!(cli.ok(&seal), "sealed 5 B into back.sealed");
+    cli.ok(&["key", "skill"]);
+    let public = std::fs::read(cli.path("skill.pub")).unwrap();
+    let e = cli.fails(1, &["key", "skill"]);
+    one_line(&e);
+    assert!(e.contains("skill is there already") && e.contains("never replaced") && !e.contains("os error"), "{e}");
+    assert_eq!(std::fs::read(cli.path("skill.pub")).unwrap(), public);
+    let grant = ["grant", "add", "store", "--to", "skill.pub", "--name", "n", "--user", "ada", "--purpose", "p"];
+    let ticket = cli.ok(&grant);
+    let told = cli.ok(&["ask", "--key", "skill", "--ticket", &ticket, "-o", "request", "--secret", "once"]);
+    assert!(told.contains("request: ") && told.contains("once: "), "{told}");
 }
 
 #[test]
@@ -306,7 +510,7 @@ fn holds_from_the_command_line() {
     let hold = cli.ok(&[&["hold", "add", "store", "--user", "ada", "--class", "audio"][..], &who].concat());
     let e = cli.fails(7, &["erase", "store", "--user", "ada", "--yes"]);
     one_line(&e);
-    assert!(e.contains("hold list --user"), "{e}");
+    assert!(e.contains("`keyfall hold list store --user U`"), "{e}");
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"evidence");
     assert!(cli.ok(&["hold", "list", "store", "--user", "ada"]).contains("class audio"));
     assert_eq!(json(&cli.ok(&["hold", "list", "store", "--user", "ada", "--json"]))["holds"][0]["id"], hold);
@@ -318,6 +522,72 @@ fn holds_from_the_command_line() {
     assert_eq!(what, ["held", "refused", "lifted"]);
     cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
     one_line(&cli.fails(3, &["hold", "list", "store", "--user", "ada"]));
+}
+
+/// What a message says to type names the store, and the cell where that was named, as a shell takes them.
+#[test]
+fn a_command_that_a_message_names_runs_as_it_is_printed() {
+    let cli = Cli::empty();
+    cli.ok(&["init", "ada's store", "--cell", "the cell", "--accept-remnants"]);
+    std::fs::remove_file(cli.path("ada's store.cell")).unwrap();
+    std::fs::write(cli.path("said"), "x").unwrap();
+    let on = ["ada's store", "--cell", "the cell", "--user", "Ada L."];
+    cli.ok(&[&["put"][..], &on[..1], &["said", "--class", "audio"], &on[1..]].concat());
+    let told = cli.ok(&[&["erase"][..], &on, &["--in", "30d", "--yes"]].concat());
+    let cancel = told.lines().find_map(|line| line.strip_prefix("to cancel: ")).unwrap();
+    let bin = Path::new(env!("CARGO_BIN_EXE_keyfall")).parent().unwrap();
+    let shell = |command: &str| {
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let mut sh = Command::new("sh");
+        sh.args(["-c", command]).current_dir(cli.dir.path()).env("PATH", path);
+        sh.env_remove("KEYFALL_STORE").env_remove("KEYFALL_CELL").output().unwrap()
+    };
+    let out = shell(cancel);
+    assert!(out.status.success(), "{cancel}: {}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(cli.ok(&[&["plan", "list"][..], &on].concat()), "nothing is planned");
+    // Messages of the library too, also as JSON.
+    let e = cli.fails(4, &[&["plan", "cancel", "--id", "7"][..], &on].concat());
+    assert!(e.contains(r"`keyfall plan list 'ada'\''s store' --cell 'the cell' --user U`"), "{e}");
+    let e =
+        json(&cli.fails(
+            4,
+            &[&["hold", "lift", "--id", "7", "--reason", "r", "--authority", "a", "--json"][..], &on].concat(),
+        ));
+    assert!(e["error"]["message"].as_str().unwrap().contains("`keyfall hold list 'ada'"), "{e}");
+}
+
+/// What no message may say: a command of a store without a place for the store.
+#[test]
+fn no_message_names_a_command_that_lacks_its_store() {
+    let verbs = [
+        "plan",
+        "hold",
+        "policy",
+        "list",
+        "copy",
+        "tend",
+        "certificate upgrade",
+        "grant list",
+        "training list",
+        "log key",
+    ];
+    let mut files = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(place) = files.pop() {
+        if place.is_dir() {
+            files.extend(std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        // What can be typed shows STORE where it may be left out.
+        if place.to_str().unwrap().contains("/args/") {
+            continue;
+        }
+        for line in std::fs::read_to_string(&place).unwrap().lines().filter(|l| !l.trim_start().starts_with("//")) {
+            for command in line.split('`').skip(1).step_by(2).filter_map(|part| part.strip_prefix("keyfall ")) {
+                let named = command.contains("STORE") || !verbs.iter().any(|verb| command.starts_with(verb));
+                assert!(named, "{}: {line}", place.display());
+            }
+        }
+    }
 }
 
 #[test]
@@ -350,7 +620,7 @@ fn time_ranges_from_the_command_line() {
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"now");
     assert_eq!(json(&cli.ok(&["list", "store", "--before", "2020-01-01", "--json"])), serde_json::json!([]));
     let told = cli.ok(&["erase", "store", "--user", "ada", "--after", "2020-01-01T00:00:00Z", "--yes"]);
-    assert!(told.contains("1 records"), "{told}");
+    assert!(told.contains("1 record;"), "{told}");
     cli.fails(3, &["get", "store", &id]);
 }
 

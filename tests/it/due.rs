@@ -358,9 +358,9 @@ fn the_program_tells_beforehand_what_a_number_takes() {
         put(purpose);
     }
     let refused = cli.fails(2, &["policy", "set", "store", "--class", "audio", "--max-records", "1"]);
-    assert!(refused.contains("1 records of class audio"), "{refused}");
+    assert!(refused.contains("1 record of class audio"), "{refused}");
     let told = cli.ok(&["policy", "set", "store", "--class", "audio", "--max-records", "1", "--yes"]);
-    assert!(told.contains("1 records passed it"), "{told}");
+    assert!(told.contains("1 record passed it"), "{told}");
     cli.ok(&["get", "store", &treated, "-o", "out"]);
 }
 
@@ -551,7 +551,7 @@ fn plans_policies_and_windows_from_the_command_line() {
     cli.ok(&["get", "store", &audio, "--as", "analyst", "--purpose", "to repair"]);
     cli.ok(&["export", "store", "--user", "ada", "out"]);
     let told = cli.ok(&["policy", "set", "store", "--user", "ada", "--class", "audio", "--max-records", "1", "--yes"]);
-    assert!(told.contains("1 records passed it"), "{told}");
+    assert!(told.contains("1 record passed it"), "{told}");
     cli.ok(&["policy", "unset", "store", "--user", "ada", "--class", "audio"]);
     cli.fails(4, &["policy", "unset", "store", "--user", "ada", "--class", "audio"]);
 }

@@ -377,7 +377,7 @@ fn grants_and_training_sets_from_the_command_line() {
         cli.ok(&["ask", "--key", "skill", "--ticket", ticket, "-o", "request", "--secret", &format!("once{n}")]);
     };
     ask(&ticket, "1");
-    assert!(cli.ok(&["grant", "open", "store", "request", "-o", "answer"]).starts_with("1 records"));
+    assert!(cli.ok(&["grant", "open", "store", "request", "-o", "answer"]).starts_with("1 record ("));
     cli.fails(6, &["grant", "open", "store", "request", "-o", "again"]);
     assert!(!cli.path("again").exists());
     cli.fails(5, &["unseal", "--key", "skill", "answer", "out"]);
@@ -402,7 +402,7 @@ fn grants_and_training_sets_from_the_command_line() {
     ask(&ticket, "2");
     assert!(cli.ok(&["training", "open", "store", "request", "-o", "answer"]).ends_with("1 fell out"));
     assert!(cli.ok(&["training", "list", "store"]).contains("voices"));
-    assert!(cli.ok(&["report", "store", "--user", "ada", "--html"]).contains("1 records in training set voices"));
+    assert!(cli.ok(&["report", "store", "--user", "ada", "--html"]).contains("1 record in training set voices"));
     cli.ok(&["grant", "revoke", "store", "--user", "ada", "--id", id]);
     cli.ok(&["training", "drop", "store", "--name", "voices"]);
 

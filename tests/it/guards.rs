@@ -92,7 +92,7 @@ fn a_policy_asks_where_records_fall_at_once() {
     // A user's own policy stands in the place of the store's.
     cli.ok(&["policy", "set", "store", "--class", "audio", "--user", "ada", "--max-age", "90d"]);
     let e = cli.fails(2, &["policy", "set", "store", "--class", "audio", "--max-age", "1s"]);
-    assert!(e.contains("1 records"), "{e}");
+    assert!(e.contains("1 record "), "{e}");
     let told = json(&cli.ok(&["policy", "set", "store", "--class", "audio", "--max-age", "1s", "--yes", "--json"]));
     assert_eq!(told["expired"], 1);
     assert_eq!(cli.run(&["get", "store", &ids[0]]).stdout, b"x");
@@ -128,7 +128,7 @@ fn every_command_says_what_it_erased_since_it_was_due() {
     }
     let out = cli.run(&["create", "store", "--user", "dora"]);
     let e = String::from_utf8(out.stderr).unwrap();
-    assert!(out.status.success() && e.contains("1 planned erases done") && e.lines().count() == 1, "{e}");
+    assert!(out.status.success() && e.contains("1 planned erase done") && e.lines().count() == 1, "{e}");
     assert!(cli.run(&["list", "store"]).stderr.is_empty(), "once");
     cli.ok(&["erase", "store", "--user", "ben", "--in", "1s", "--yes"]);
     std::thread::sleep(Duration::from_millis(1100));

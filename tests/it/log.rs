@@ -366,6 +366,59 @@ fn a_draft_that_an_erase_left_is_neither_replaced_nor_lost() {
     assert!(of_ben() == before && !Path::new(&place.at("thesis")).exists());
 }
 
+/// As `kill -9` leaves it between the draft and the commit: upgrading said to erase, and erasing to upgrade.
+#[test]
+fn a_draft_of_an_erase_that_was_not_done_is_in_nobodys_way() {
+    let place = Place::new();
+    let (store, file, draft) = (place.at("store"), place.at("ada.erased"), place.at("ada.erased.draft"));
+    ok(&["put", &store, "--user", "ada", "--class", "audio", &place.at("x")]);
+    {
+        let engine = crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell"))).unwrap();
+        let kept = draft.clone();
+        let erase = Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
+        let keep = move |draft: &Draft| {
+            std::fs::write(&kept, draft.to_string()).unwrap();
+            Err(keyfall::Error::new(ErrorKind::Io, "the power is cut"))
+        };
+        engine.erase(erase.drafted(keep)).unwrap_err();
+    }
+    let left = std::fs::read(&draft).unwrap();
+    let (done, told) = run(&["certificate", "upgrade", &store, &draft]);
+    assert!(!done && told.contains("erase again") && told.contains("replaces the draft"), "{told}");
+    assert_eq!(std::fs::read(&draft).unwrap(), left);
+    // Another store cannot tell.
+    let other = Place::new();
+    let (done, told) = run(&["erase", &other.at("store"), "--user", "ada", "--yes", "-o", &file]);
+    assert!(!done && told.contains("nothing was erased") && told.contains("another store"), "{told}");
+    assert_eq!(std::fs::read(&draft).unwrap(), left);
+    let told = ok(&["erase", &store, "--user", "ada", "--yes", "-o", &file]);
+    assert!(told.contains(&draft) && told.contains("was not done"), "{told}");
+    ok(&["certificate", "verify", &file, "--key", &place.key]);
+    assert!(!Path::new(&draft).exists());
+}
+
+/// A script that looks at the exit code takes wrong usage for a slip of its own.
+#[test]
+fn a_certificate_that_is_cut_short_does_not_hold() {
+    let place = Place::new();
+    let (whole, cut) = (std::fs::read(place.erase("ada")).unwrap(), place.at("cut"));
+    let parts = (0..10).map(|tenth| &whole[..whole.len() * tenth / 10]);
+    for bytes in parts.chain([&b"Dear auditor,\n"[..], b"\xff\xfe"]) {
+        std::fs::write(&cut, bytes).unwrap();
+        let verify =
+            Command::new(env!("CARGO_BIN_EXE_keyfall-verify")).args([&cut, "--key", &place.key]).output().unwrap();
+        let program = Command::new(env!("CARGO_BIN_EXE_keyfall"))
+            .args(["certificate", "verify", &cut, "--key", &place.key])
+            .output()
+            .unwrap();
+        for out in [verify, program] {
+            let told = String::from_utf8_lossy(&out.stderr);
+            assert_eq!(out.status.code(), Some(5), "{} bytes: {told}", bytes.len());
+            assert!(told.contains("not an erasure certificate"), "{} bytes: {told}", bytes.len());
+        }
+    }
+}
+
 #[test]
 fn what_verifying_says_in_words_it_says_as_json() {
     let place = Place::new();

@@ -20,7 +20,8 @@ use crate::guarded;
 use crate::log::from_dir;
 use crate::outfile::{Replace, private_dir, write_private};
 use crate::output::{self, line, value};
-use crate::small::read_text;
+use crate::remedy::word;
+use crate::small::{read_limited, read_text};
 use crate::stores::{look, open};
 
 /// The class under which a user's own certificates are kept.
@@ -30,7 +31,7 @@ const MEDIA_TYPE: &str = "text/vnd.keyfall.certificate";
 pub(crate) fn run(command: CertificateCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
         CertificateCommand::Get { places, user } => {
-            let (store, [dir]) = store_and(places)?;
+            let (store, [dir]) = store_and(places, ["DIR"])?;
             guarded::check_dir(&dir)?;
             get(&look(&store, cell)?, &user, &dir, json)
         }
@@ -40,7 +41,7 @@ pub(crate) fn run(command: CertificateCommand, cell: Option<&Path>, json: bool) 
             certificates.iter().try_for_each(|file| verify(file, &trust, log.as_deref(), key.as_ref(), json))
         }
         CertificateCommand::Upgrade { places, checkpoint, output, force } => {
-            let (store, [file]) = store_and(places)?;
+            let (store, [file]) = store_and(places, ["CERT"])?;
             let (place, grade) = upgrade(&open(&store, cell)?, &file, checkpoint.as_deref(), (output, force))?;
             if json {
                 value(&json!({"certificate": place.display().to_string(), "grade": grade}))
@@ -52,7 +53,9 @@ pub(crate) fn run(command: CertificateCommand, cell: Option<&Path>, json: bool) 
 }
 
 pub(crate) fn read(file: &Path) -> Result<Certificate, Error> {
-    read_text(file)?.parse().map_err(|e: Error| e.context(file.display()))
+    let text = String::from_utf8(read_limited(file)?)
+        .map_err(|_| Error::new(ErrorKind::Corrupt, "not an erasure certificate: it is no text"));
+    text.and_then(|text| text.parse()).map_err(|e: Error| e.context(file.display()))
 }
 
 fn write(certificate: &Certificate, file: &Path, replace: Replace) -> Result<(), Error> {
@@ -75,6 +78,8 @@ pub(crate) struct KeptDraft {
     place: PathBuf,
     /// Whether this process made it.
     made: Arc<AtomicBool>,
+    /// Whether one lies there of an erase that was not done.
+    undone: Arc<AtomicBool>,
 }
 
 impl KeptDraft {
@@ -82,13 +87,37 @@ impl KeptDraft {
     pub(crate) fn beside(file: &Path) -> Self {
         let mut place = file.as_os_str().to_owned();
         place.push(DRAFT);
-        KeptDraft { place: place.into(), made: Arc::default() }
+        KeptDraft { place: place.into(), made: Arc::default(), undone: Arc::default() }
     }
 
     /// Where a draft lies, this process's or an earlier one's.
-    pub(crate) fn there(&self) -> Option<&Path> {
+    fn there(&self) -> Option<&Path> {
         let draft = || Draft::is_one(&read_text(&self.place).ok()?).then_some(&*self.place);
         self.place.is_file().then(draft).flatten()
+    }
+
+    /// Where a draft lies of which there is a certificate to be made.
+    pub(crate) fn left(&self) -> Option<&Path> {
+        self.there().filter(|_| !self.undone.load(Ordering::Relaxed))
+    }
+
+    /// Looks at what an earlier erase left here, before this one is done: the draft of one that was not done is in nobody's way.
+    pub(crate) fn check_left(&self, engine: &Engine) -> Result<(), Error> {
+        let Some(place) = self.there() else { return Ok(()) };
+        let aside = |why: &str| {
+            let text =
+                format!("nothing was erased: {} {why}, or name another place for the certificate", place.display());
+            Error::new(ErrorKind::Refused, text)
+        };
+        let Ok(draft) = read_text(place)?.parse::<Draft>() else {
+            return Err(aside("is a draft that cannot be read; move it away"));
+        };
+        if draft.facts.body.store != engine.id().to_string() {
+            return Err(aside("is the draft of an erase in another store; make its certificate with that one first"));
+        }
+        let undone = engine.certificate(&draft).is_err_and(|e| e.kind() == ErrorKind::Absent);
+        self.undone.store(undone, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Where it lies, if this process made it.
@@ -97,12 +126,13 @@ impl KeptDraft {
     }
 
     /// Keeps it before anything is erased: whatever happens then, `certificate upgrade` makes the certificate of it. What somebody else put
-    /// there stays, and nothing is erased.
+    /// there stays, and nothing is erased, unless it is the draft of an erase that was not done.
     pub(crate) fn keep(&self) -> impl Fn(&Draft) -> Result<(), Error> + use<> {
         let kept = self.clone();
         move |draft| {
             let place = &kept.place;
-            let replace = if kept.made().is_some() { Replace::Anything } else { Replace::Nothing };
+            let free = kept.made().is_some() || kept.undone.load(Ordering::Relaxed);
+            let replace = if free { Replace::Anything } else { Replace::Nothing };
             if replace == Replace::Nothing && place.symlink_metadata().is_ok() {
                 return Err(kept.in_the_way());
             }
@@ -110,6 +140,12 @@ impl KeptDraft {
                 out.write_all(draft.to_string().as_bytes()).map_err(|e| Error::io(place.display(), e))
             })?;
             kept.made.store(true, Ordering::Relaxed);
+            if kept.undone.swap(false, Ordering::Relaxed) {
+                output::note(&format!(
+                    "the draft {} was of an erase that the store's log does not have: it was not done, and the draft of this one took its place",
+                    place.display()
+                ));
+            }
             Ok(())
         }
     }
@@ -119,7 +155,8 @@ impl KeptDraft {
         let text = match self.there() {
             Some(_) => {
                 format!(
-                    "the draft of an earlier erase is {place}; run `keyfall certificate upgrade STORE {place}` first"
+                    "the draft of an earlier erase is {place}; run `keyfall certificate upgrade STORE {}` first",
+                    word(&self.place)
                 )
             }
             None => format!("{place} is there already; move it away, or name another place for the certificate"),
@@ -139,7 +176,7 @@ impl KeptDraft {
         match self.made() {
             Some(place) if e.may_have_happened() => e.context(format!(
                 "the draft of the certificate is kept: where the erase is done in the end, `keyfall certificate upgrade STORE {}` makes it",
-                place.display()
+                word(place)
             )),
             _ => {
                 self.remove();
@@ -174,9 +211,11 @@ fn get(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> Done {
         }
     }
     if files.is_empty() {
-        return Err(
-            Error::new(ErrorKind::Absent, "no certificates are kept for this user; `erase -o` writes them").into()
-        );
+        return Err(Error::new(
+            ErrorKind::Absent,
+            "no certificates are kept for this user; `keyfall erase STORE --user U -o CERT` writes them",
+        )
+        .into());
     }
     if json { value(&json!({"certificates": files})) } else { files.into_iter().try_for_each(line) }
 }
@@ -197,7 +236,7 @@ fn show(certificate: &Certificate, (html, proof, json): (bool, bool, bool)) -> D
     let head = certificate.note.text().split("\n\nkeyfall/certificate@v1\n").next().unwrap_or(&text);
     head.lines().map(output::printable).try_for_each(line)?;
     line("")?;
-    line("Shown, not verified: `keyfall certificate verify` checks it.")
+    line("Shown, not verified: `keyfall certificate verify CERT --key KEY` checks it.")
 }
 
 /// A page for the person whose data it was.

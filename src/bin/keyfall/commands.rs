@@ -8,16 +8,17 @@ use std::sync::Arc;
 use keyfall::cell::Promise;
 use keyfall::engine::{Audit, Discarded, Erase, Request, Source, When, restore};
 use keyfall::quorum::Rule;
-use keyfall::store::{SledStore, Store};
+use keyfall::store::Store;
 use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Reader, RecordId, Scope, UserId};
 use serde_json::json;
 
-use crate::args::{Args, Command, store_and, store_from_env};
+use crate::args::{Args, Command, store_and, store_and_some, store_from_env};
 use crate::outfile::{OutFile, Replace};
-use crate::output::{self, Failure, block, line, progress, table, value};
+use crate::output::{self, Failure, block, counted, line, progress, table, value};
+use crate::remedy::fill;
 use crate::stores::{
-    Adopted, Making, absolute, adopt, apart, cell_of, look, look_root, make, open, outside, take_away, to_build,
-    warn_if_exposed,
+    Adopted, Making, absolute, adopt, apart, cell_of, copy_to_look, look, look_root, make, open, outside, take_away,
+    to_build, warn_if_exposed,
 };
 use crate::{
     certificate, copies, due, erasing, grants, guarded, holds, import, inbox, keyholders, lineage, log, report, sealed,
@@ -38,17 +39,17 @@ pub(crate) fn run(args: Args) -> Done {
         }
         Command::Create { places, user } => create(&open(&one(places)?, cell)?, &user, json),
         Command::Import { places, actions, ids, skip_missing, strict } => {
-            let (store, [dir]) = store_and(places)?;
+            let (store, [dir]) = store_and(places, ["CORPUS"])?;
             let asked = import::Asked { ids, skip_missing, strict, json };
             import::run(&open(&store, cell)?, &dir, actions.as_deref(), asked)
         }
         Command::Put { places, user, class, interaction, media_type, purpose, from } => {
-            let (store, [file]) = store_and(places)?;
+            let (store, [file]) = store_and(places, ["FILE"])?;
             let put = put_of(user, class, interaction, (media_type, purpose), from);
             put_file(&store, cell, put, &file, json)
         }
         Command::Get { places, principal, purpose, output, force } => {
-            let (store, [id]) = store_and(places)?;
+            let (store, [id]) = store_and(places, ["ID"])?;
             let id: RecordId = id.to_string_lossy().parse()?;
             // The file first: what cannot be written should not stand in the user's report as opened.
             let output = output.filter(|place| place != Path::new("-"));
@@ -67,17 +68,16 @@ pub(crate) fn run(args: Args) -> Done {
             let put = put_of(user, class, interaction, (media_type, purpose), from);
             inbox::seal(&put, &file, &to, (&output, Replace::forced(force)), json)
         }
-        Command::Accept { mut places } => {
-            // One place alone is an envelope; the store is then named by the environment.
-            let store = if places.len() == 1 { store_from_env()? } else { places.remove(0) };
-            inbox::accept(&open(&store, cell)?, &places, json)
+        Command::Accept { places } => {
+            let (store, envelopes) = store_and_some(places, "ENVELOPE")?;
+            inbox::accept(&open(&store, cell)?, &envelopes, json)
         }
         Command::Lineage { places } => {
-            let (store, [id]) = store_and(places)?;
+            let (store, [id]) = store_and(places, ["ID"])?;
             lineage::show(&look(&store, cell)?, &id.to_string_lossy().parse()?, json)
         }
         Command::Detach { places, reason } => {
-            let (store, [id]) = store_and(places)?;
+            let (store, [id]) = store_and(places, ["ID"])?;
             lineage::detach(&open(&store, cell)?, &id.to_string_lossy().parse()?, &reason, json)
         }
         Command::History { places, user } => lineage::history(&look(&one(places)?, cell)?, &user, json),
@@ -90,7 +90,7 @@ pub(crate) fn run(args: Args) -> Done {
             report::show(&look(&store, cell)?, &user, out, (html, json))
         }
         Command::Export { places, user, to, force } => {
-            let (store, [dir]) = store_and(places)?;
+            let (store, [dir]) = store_and(places, [if to.is_some() { "SEALED" } else { "DIR" }])?;
             outside(&store, cell, &dir)?;
             if to.is_none() {
                 guarded::check_dir(&dir)?;
@@ -137,6 +137,7 @@ pub(crate) fn run(args: Args) -> Done {
             authority,
             ground,
             yes,
+            dry_run,
         } => {
             let scope = match (user, record) {
                 (Some(user), None) => {
@@ -158,6 +159,9 @@ pub(crate) fn run(args: Args) -> Done {
                 erase = erase.final_within(window);
             }
             let store = one(places)?;
+            if dry_run {
+                return erasing::foresee(&look(&store, cell)?, &erase, json);
+            }
             match delay {
                 Some(delay) => due::plan(&open(&store, cell)?, erase, delay, (yes, json)),
                 None => {
@@ -176,7 +180,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Hold(command) => holds::run(command, cell, json),
         Command::Copy(command) => copies::run(command, cell, json),
         Command::Backup { places } => {
-            let (store, [dest]) = store_and(places)?;
+            let (store, [dest]) = store_and(places, ["DEST"])?;
             copies::apart(&store, cell, &dest)?;
             copies::backup(&look(&store, cell)?, &dest, json)
         }
@@ -199,7 +203,7 @@ pub(crate) fn run(args: Args) -> Done {
 }
 
 pub(crate) fn one(places: Vec<PathBuf>) -> Result<PathBuf, Error> {
-    store_and::<0>(places).map(|(store, [])| store)
+    store_and(places, []).map(|(store, [])| store)
 }
 
 pub(crate) fn promise_json(promise: &Promise) -> serde_json::Value {
@@ -217,14 +221,18 @@ fn init(store: &Path, cell: Option<&Path>, making: Making, json: bool) -> Done {
     line(format_args!("store {}", store.display()))?;
     line(format_args!("cell  {}", promise.place))?;
     line(format_args!("      {promise}"))?;
-    line(
-        "      Lose the cell and all data is lost. An old backup alone opens nothing: add a copy in step with `keyfall copy add`.",
-    )
+    line(fill(
+        "      Lose the cell and all data is lost. An old backup alone opens nothing: add a copy in step with `keyfall copy add STORE PLACE`.",
+    ))
 }
 
 fn create(engine: &Engine, user: &UserId, json: bool) -> Done {
+    let there = erasing::lives(engine, user);
     engine.create_user(user)?;
-    if json { value(&json!({"user": user.as_str()})) } else { line(format_args!("created {user}")) }
+    if json {
+        return value(&json!({"user": user.as_str(), "created": !there}));
+    }
+    line(if there { format!("{user} is there already; nothing was changed") } else { format!("created {user}") })
 }
 
 fn put_of(
@@ -276,12 +284,15 @@ fn get(mut reader: Reader, id: &RecordId, output: Option<(PathBuf, OutFile)>, js
             Err(e) => Err(pipe_or(e)),
         };
     };
-    let (silent, length) = (!json || file.is_stdout(), reader.write_to(&mut file).map_err(pipe_or)?);
+    let (silent, length) = (file.is_stdout(), reader.write_to(&mut file).map_err(pipe_or)?);
     file.finish()?;
     if silent {
         return Ok(());
     }
-    value(&json!({"id": id.to_string(), "file": place.display().to_string(), "length": length}))
+    if json {
+        return value(&json!({"id": id.to_string(), "file": place.display().to_string(), "length": length}));
+    }
+    line(format_args!("{} written to {}", output::bytes(length), place.display()))
 }
 
 fn pipe_or(e: Error) -> Failure {
@@ -359,7 +370,7 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
     guarded::check_place(into)?;
     let pointer = Adopted::check(into, cell_place)?;
     let cell = look_root(cell_place)?;
-    let sources = copies.iter().map(|c| Ok(Arc::new(SledStore::look(c)?) as Arc<dyn Store>));
+    let sources = copies.iter().map(|c| Ok(Arc::new(copy_to_look(c)?) as Arc<dyn Store>));
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
     let was_there = into.is_dir();
     let (target, made) = to_build(into)?;
@@ -388,10 +399,10 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
         }));
     }
     line(format_args!(
-        "restored {} from {}: {} blobs ({})",
+        "restored {} from {}: {} ({})",
         done.head,
         done.from,
-        done.blobs,
+        counted(done.blobs, "blob"),
         output::bytes(done.bytes)
     ))?;
     if adopted {
@@ -409,7 +420,7 @@ fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Don
     let mut places: Vec<Arc<dyn Store>> = Vec::new();
     for place in more {
         if !attached.contains(&absolute(place)?) {
-            places.push(Arc::new(SledStore::look(place)?));
+            places.push(Arc::new(copy_to_look(place)?));
         }
     }
     let bar = progress("blobs tried", None);
@@ -508,12 +519,12 @@ fn discarded(done: &Discarded, json: bool) -> Done {
         }));
     }
     let (before, after) = (output::bytes(done.bytes_before), output::bytes(done.bytes_after));
-    line(format_args!("discarded {} blobs: {before} before, {after} after", done.blobs))?;
+    line(format_args!("discarded {}: {before} before, {after} after", counted(done.blobs, "blob")))?;
     if done.copies_skipped > 0 {
-        line(format_args!(
-            "{} copies passed over: out of reach, or behind; run `keyfall copy sync` first",
-            done.copies_skipped
-        ))?;
+        line(fill(&format!(
+            "{} passed over: out of reach, or behind; run `keyfall copy sync STORE` first",
+            counted(done.copies_skipped, "copy")
+        )))?;
     }
     Ok(())
 }
@@ -531,26 +542,26 @@ fn status(engine: &Engine, json: bool) -> Done {
             "next_due_is": s.next_due_is.map(due::words),
             "clock_doubts": s.clock,
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
-            "read_only": s.read_only,
+            "read_only": s.read_only.filter(|_| !engine.may_own()),
             "secret_memory": { "mapped": s.memory.mapped, "unlocked": s.memory.unlocked, "dumped": s.memory.dumped },
         }));
     }
     line(format_args!("store {} ({})", s.place, s.store))?;
     line(format_args!(
-        "      {}; {} users; {} blobs, {} on disk",
+        "      {}; {}; {}, {} on disk",
         s.head,
-        s.users,
-        s.usage.blobs,
+        counted(s.users, "user"),
+        counted(s.usage.blobs, "blob"),
         output::bytes(s.usage.bytes)
     ))?;
     line(format_args!("cell  {}", s.cell.place))?;
     line(format_args!("      {}", s.cell))?;
     line(format_args!("keys  {}", output::memory(&s.memory)))?;
     if let Some(why) = s.unsettled {
-        line(format_args!("NOT SETTLED: {why}"))?;
+        line(format_args!("NOT SETTLED: {}", fill(&why)))?;
     }
     if let Some(doubts) = s.clock {
-        line(format_args!("CLOCK: {doubts}"))?;
+        line(format_args!("CLOCK: {}", fill(&doubts)))?;
     }
     if let Some(until) = s.pending {
         line(format_args!("pending until {}: what was erased since the last epoch began", output::time(until)))?;
@@ -567,9 +578,9 @@ fn status(engine: &Engine, json: bool) -> Done {
     }
     block(copies::shown(&s.copies))?;
     if s.copies.iter().all(|copy| copy.restores.is_none()) {
-        return line(
-            "NOTHING CAN BE RESTORED NOW: no copy is of the current epoch; run `keyfall copy sync`, or add a copy in step",
-        );
+        return line(fill(
+            "NOTHING CAN BE RESTORED NOW: no copy is of the current epoch; run `keyfall copy sync STORE`, or add a copy in step",
+        ));
     }
     Ok(())
 }

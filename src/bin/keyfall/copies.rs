@@ -11,14 +11,15 @@ use serde_json::json;
 use crate::args::{CopyCommand, store_and};
 use crate::commands::{Done, one};
 use crate::guarded;
-use crate::output::{self, block, line, progress, table, value};
-use crate::stores::{self, absolute, cell_of, look, open};
+use crate::output::{self, block, counted, line, progress, table, value};
+use crate::remedy::fill;
+use crate::stores::{self, absolute, cell_of, copy_to_look, look, open};
 
 /// Runs `copy add`, `sync`, `status` or `remove`.
 pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
         CopyCommand::Add { places, behind } => {
-            let (store, [place]) = store_and(places)?;
+            let (store, [place]) = store_and(places, ["PLACE"])?;
             apart(&store, cell, &place)?;
             let engine = open(&store, cell)?;
             let mode = if behind { CopyMode::Behind } else { CopyMode::InStep };
@@ -53,7 +54,7 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
             block(shown(&copies))
         }
         CopyCommand::Remove { places } => {
-            let (store, [place]) = store_and(places)?;
+            let (store, [place]) = store_and(places, ["PLACE"])?;
             let place = text(&place)?;
             open(&store, cell)?.copy_remove(&place)?;
             if json {
@@ -107,7 +108,8 @@ pub(crate) fn told(what: &str, place: &str, done: Backup, json: bool) -> Done {
         return value(&backup_json(place, done));
     }
     let head = done.head.map_or("nothing".to_owned(), |h| h.to_string());
-    line(format_args!("{what} {place}: {head}, {} blobs copied ({})", done.blobs, output::bytes(done.bytes)))
+    let blobs = counted(done.blobs, "blob");
+    line(format_args!("{what} {place}: {head}, {blobs} copied ({})", output::bytes(done.bytes)))
 }
 
 /// Makes a backup, or brings it up to date, and says what it is good for.
@@ -120,16 +122,16 @@ pub(crate) fn backup(engine: &Engine, dest: &Path, json: bool) -> Done {
     if json {
         return Ok(());
     }
-    line(
-        "It restores everything as it is now. After the next erase, one by a limit of age included, it restores nothing by itself: back up again then, or keep a copy in step (`keyfall copy add`).",
-    )
+    line(fill(
+        "It restores everything as it is now. After the next erase, one by a limit of age included, it restores nothing by itself: back up again then, or keep a copy in step (`keyfall copy add STORE PLACE`).",
+    ))
 }
 
 /// Finds out what a restore from copies would bring back.
 pub(crate) fn check(mut places: Vec<PathBuf>, cell: Option<&Path>, json: bool) -> Done {
     let store = places.remove(0);
     let engine = look(&store, cell)?;
-    let copies = places.iter().map(|place| Ok(Arc::new(SledStore::look(place)?) as Arc<dyn Store>));
+    let copies = places.iter().map(|place| Ok(Arc::new(copy_to_look(place)?) as Arc<dyn Store>));
     let copies = copies.collect::<Result<Vec<_>, Error>>()?;
     let bar = progress("blobs opened", None);
     let checked = engine.check_restore(&copies, &mut |n| bar.set_position(n))?;
@@ -142,7 +144,8 @@ pub(crate) fn check(mut places: Vec<PathBuf>, cell: Option<&Path>, json: bool) -
             "missing": checked.missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }))?;
     } else {
-        line(format_args!("{} of {}: {} blobs read and opened", checked.head, checked.from, checked.blobs))?;
+        let blobs = counted(checked.blobs, "blob");
+        line(format_args!("{} of {}: {blobs} read and opened", checked.head, checked.from))?;
         if checked.head != checked.current {
             line(format_args!("the store is at {}: what was put since would be lost", checked.current))?;
         }
@@ -152,8 +155,8 @@ pub(crate) fn check(mut places: Vec<PathBuf>, cell: Option<&Path>, json: bool) -
         return if json { Ok(()) } else { line("a restore from here would be whole") };
     }
     let text = format!(
-        "{} blobs are in no copy, or do not open; bring the copies up to date with `keyfall backup`",
-        checked.lacking
+        "{} lacking: in no copy, or not to be opened; bring the copies up to date with `keyfall backup STORE COPY`",
+        counted(checked.lacking, "blob")
     );
     Err(Error::new(ErrorKind::Corrupt, text).into())
 }

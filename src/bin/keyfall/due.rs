@@ -10,9 +10,10 @@ use serde_json::json;
 
 use crate::args::{PlanCommand, PolicyCommand};
 use crate::commands::{Done, one};
-use crate::erasing::{ask, described};
+use crate::erasing::{ask, described, question};
 use crate::keyholders;
-use crate::output::{self, block, hold_id, line, progress, table, value};
+use crate::output::{self, block, counted, hold_id, line, progress, table, value};
+use crate::remedy::{fill, typed, word};
 use crate::stores::{doubted, look, open, open_as_it_is};
 
 /// What is due, in words.
@@ -51,20 +52,23 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, (clock_is_right, json): (b
         return value(&told);
     }
     line(format_args!(
-        "{} planned erases done; {} records passed a limit; {} derived records fell; {} refused, since they are held",
-        done.planned, done.expired, done.derived, done.refused
+        "{} done; {} passed a limit; {} fell; {} refused, since they are held",
+        counted(done.planned, "planned erase"),
+        counted(done.expired, "record"),
+        counted(done.derived, "derived record"),
+        done.refused
     ))?;
     if done.damaged > 0 {
         line(format_args!(
-            "{} users passed over: their pages are damaged; restore the store from a copy",
-            done.damaged
+            "{} passed over, since the pages are damaged; restore the store from a copy",
+            counted(done.damaged, "user")
         ))?;
     }
     for trouble in &done.troubles {
-        line(trouble)?;
+        line(fill(&trouble.to_string()))?;
     }
     if done.inbox_keys > 0 {
-        line(format_args!("{} old inbox keys destroyed", done.inbox_keys))?;
+        line(format_args!("{} destroyed", counted(done.inbox_keys, "old inbox key")))?;
     }
     if done.finalized {
         line("what was pending is final")?;
@@ -78,7 +82,8 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, (clock_is_right, json): (b
 /// Plans an erase.
 pub(crate) fn plan(engine: &Engine, erase: Erase, delay: Duration, (yes, json): (bool, bool)) -> Done {
     let what = described(&erase);
-    ask(yes, &format!("Erase {what} in {}, unless it is cancelled?", output::span(delay)), &what)?;
+    let when = format!(" in {}, unless it is cancelled", output::span(delay));
+    ask(yes, || question(engine, &erase, &when), &what)?;
     let user = match erase.scope() {
         Scope::User { user, .. } => user.clone(),
         Scope::Record(id) => engine.info(id)?.user,
@@ -96,11 +101,14 @@ pub(crate) fn plan(engine: &Engine, erase: Erase, delay: Duration, (yes, json): 
         output::time(due)
     ))?;
     if plan.held {
-        line(
-            "some of it is under a legal hold now (`keyfall hold list`): unless that is lifted by then, it is refused",
-        )?;
+        let held = format!("`keyfall hold list STORE --user {}`", word(user.as_str()));
+        line(format_args!(
+            "some of it is under a legal hold now ({}): unless that is lifted by then, it is refused",
+            fill(&held)
+        ))?;
     }
-    line(format_args!("to cancel: keyfall plan cancel --user {user} --id {id}"))
+    let cancel = format!("keyfall plan cancel STORE --user {} --id {id}", word(user.as_str()));
+    line(format_args!("to cancel: {}", typed(&cancel)))
 }
 
 /// Lists and cancels plans.
@@ -153,8 +161,9 @@ fn ask_if_any_fall(engine: &Engine, user: Option<&UserId>, (class, change): (&Cl
     if records == 0 {
         return Ok(());
     }
-    let what = format!("{records} records of class {class}, which pass the limit now");
-    ask(yes, &format!("Erase {what}, with what was derived from them, in every copy, for ever?"), &what)
+    let what = format!("{} of class {class} past the limit now", counted(records, "record"));
+    let question = format!("Erase {what}, with what was derived from them, in every copy, for ever?");
+    ask(yes, || Ok(question), &what)
 }
 
 /// How many records of a class pass a limit now, once the policies of the store or of one user are changed.
@@ -254,7 +263,7 @@ pub(crate) fn policies(command: PolicyCommand, cell: Option<&Path>, json: bool) 
             }
             line(output::limits(&policy))?;
             if done.expired > 0 {
-                line(format_args!("{} records passed it, and were erased", done.expired))
+                line(format_args!("{} passed it, and fell", counted(done.expired, "record")))
             } else {
                 Ok(())
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use keyfall::cell::{Awaited, Finality};
 use keyfall::certificate::Certificate;
-use keyfall::engine::{Erase, Erasure, Request, When};
+use keyfall::engine::{Erase, Erasure, Foreseen, Request, When};
 use keyfall::env::{Env, System};
 use keyfall::{Engine, Error, ErrorKind, Scope, UserId};
 use serde_json::json;
@@ -13,8 +13,9 @@ use serde_json::json;
 use crate::certificate::{self, KeptDraft};
 use crate::commands::{Done, out_file, promise_json};
 use crate::outfile::{OutFile, Replace, untellable};
-use crate::output::{self, Failure, line, progress};
-use crate::stores::{absolute, open};
+use crate::output::{self, Failure, counted, line, progress};
+use crate::remedy::{fill, word};
+use crate::stores::{absolute, look, open};
 
 pub(crate) fn described(erase: &Erase) -> String {
     let kept: String = erase.kept().iter().map(|class| format!(", but for class {class}")).collect();
@@ -37,15 +38,66 @@ pub(crate) fn described(erase: &Erase) -> String {
     format!("{scope}{kept}")
 }
 
+/// What an erase would take, in words.
+fn foreseen(foreseen: &Foreseen) -> String {
+    if foreseen.already {
+        return "it was erased before, and nothing is left of it".to_owned();
+    }
+    let derived = match (foreseen.derived, foreseen.following) {
+        (0, false) => String::new(),
+        (n, false) => format!(", and {n} derived from them"),
+        (n, true) => format!(", and more than {n} derived from them"),
+    };
+    match &foreseen.records {
+        None => format!("an unknown number of records falls (damaged pages){derived}"),
+        Some(classes) if classes.is_empty() => match foreseen.here {
+            true => "no record of it is here; what arrives late is refused".to_owned(),
+            false => "nobody of that name is in this store; what arrives late is refused".to_owned(),
+        },
+        Some(classes) => {
+            let each: Vec<String> = classes.iter().map(|(class, n)| format!("{n} {class}")).collect();
+            let total: u64 = classes.iter().map(|(_, n)| n).sum();
+            format!("{} ({}){derived}", counted(total, "record"), each.join(", "))
+        }
+    }
+}
+
+/// Says what an erase would take, and changes nothing.
+pub(crate) fn foresee(engine: &Engine, erase: &Erase, json: bool) -> Done {
+    let (what, found) = (described(erase), engine.would_erase(erase.clone())?);
+    if !json {
+        return line(format_args!("would erase {what}: {}", foreseen(&found)));
+    }
+    let classes = found.records.as_ref().map(|classes| {
+        classes.iter().map(|(class, n)| (class.to_string(), json!(n))).collect::<serde_json::Map<_, _>>()
+    });
+    let records = found.records.as_ref().map(|classes| classes.iter().map(|(_, n)| n).sum::<u64>());
+    output::value(&json!({
+        "would_erase": what, "records": records, "classes": classes, "derived": found.derived,
+        "more_derived": found.following, "already": found.already, "user_is_here": found.here,
+    }))
+}
+
+/// What to ask before an erase: what would fall is looked up for somebody who sits there alone.
+pub(crate) fn question(engine: &Engine, erase: &Erase, when: &str) -> Result<String, Error> {
+    let found = match engine.would_erase(erase.clone()) {
+        Ok(found) => foreseen(&found),
+        // The erase itself says so, and has it in the user's history.
+        Err(e) if e.kind() == ErrorKind::Held => "some of it is under a legal hold".to_owned(),
+        Err(e) => return Err(e),
+    };
+    Ok(format!("Erase {}{when} ({found})?", described(erase)))
+}
+
 /// Asks whether to go on, where somebody sits there.
-pub(crate) fn ask(yes: bool, question: &str, what: &str) -> Done {
+pub(crate) fn ask(yes: bool, question: impl FnOnce() -> Result<String, Error>, what: &str) -> Done {
     if yes {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
         return Err(Error::new(ErrorKind::Invalid, format!("to erase {what} without being asked, add --yes")).into());
     }
-    write!(io::stderr(), "{} [y/N] ", output::printable(question))?;
+    write!(io::stderr(), "{} [y/N] ", output::printable(&question()?))?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     match answer.trim() {
@@ -117,7 +169,8 @@ impl Waiting {
 /// Room for what a certificate says beside what was typed.
 const CERTIFICATE_BYTES: usize = 64 << 10;
 
-fn lives(engine: &Engine, user: &UserId) -> bool {
+/// Whether a user is here.
+pub(crate) fn lives(engine: &Engine, user: &UserId) -> bool {
     !engine.holds(user).is_err_and(|e| matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased))
 }
 
@@ -129,7 +182,7 @@ pub(crate) fn run(
     (yes, json): (bool, bool),
 ) -> Done {
     let what = described(&erase);
-    ask(yes, &format!("Erase {what}, in every copy, for ever?"), &what)?;
+    ask(yes, || question(&look(store, cell)?, &erase, ", in every copy, for ever"), &what)?;
     let whose = match erase.scope() {
         Scope::User { class: None, when: When::Ever, .. } if erase.kept().is_empty() => Err(()),
         Scope::User { class: Some(class), .. } if class.as_str() == certificate::CLASS => Err(()),
@@ -154,6 +207,7 @@ pub(crate) fn run(
         erase = erase.drafted(draft.keep());
     }
     let engine = open(store, cell)?;
+    draft.as_ref().map_or(Ok(()), |draft| draft.check_left(&engine))?;
     // A user that was never here is not made by the copy of a certificate.
     let whose = whose.and_then(|user| match &user {
         Some(name) if output.is_some() && !lives(&engine, name) => Err(()),
@@ -188,7 +242,7 @@ pub(crate) fn run(
             Err((e, grade)) => {
                 let grade = grade.map_or(String::new(), |grade| format!(" ({grade})"));
                 let again = draft.made().map_or(String::new(), |draft| {
-                    format!("; `keyfall certificate upgrade STORE {}` makes it again", draft.display())
+                    format!("; `keyfall certificate upgrade STORE {}` makes it again", word(draft))
                 });
                 late = Some(e.context(format!(
                     "erased at epoch {}, and not to be repeated; only its certificate{grade} could not be put where it was to go{again}",
@@ -222,7 +276,7 @@ fn told(
 ) -> Done {
     let mut text = Vec::new();
     // Of an erase before that was cut short.
-    let left = draft.filter(|_| done.already).and_then(KeptDraft::there);
+    let left = draft.filter(|_| done.already).and_then(KeptDraft::left);
     let promise = engine.promise();
     let state = match &done.finality {
         Finality::Final => "destroyed",
@@ -244,17 +298,17 @@ fn told(
         text.push(format!("{what} had been erased already; the store is at epoch {}", done.epoch));
         text.extend(output::pending(&done.finality));
         text.extend(draft.map(|_| match left {
-            Some(left) => format!(
+            Some(left) => fill(&format!(
                 "no certificate was written; the draft of one is there: `keyfall certificate upgrade STORE {}` makes it",
-                left.display()
-            ),
+                word(left)
+            )),
             None => "there is nothing to certify: no certificate was written".to_owned(),
         }));
     } else {
         let records = match done.records {
             None => "an unknown number of records (damaged pages)".to_owned(),
             Some(0) => "nothing of it was here; what arrives late is refused".to_owned(),
-            Some(n) => format!("{n} records"),
+            Some(n) => counted(n, "record"),
         };
         let with = if derived == 0 { String::new() } else { format!(", and {derived} derived from them") };
         text.push(format!("erased {what}: {records}{with}; epoch {}", done.epoch));

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::{GrantCommand, TrainingCommand, store_and};
 use crate::commands::{Done, one, out_file};
-use crate::output::{self, block, line, table, value};
+use crate::output::{self, block, counted, line, table, value};
 use crate::small::{read_limited, read_text};
 use crate::stores::{look, open};
 
@@ -32,7 +32,8 @@ fn told(opened: &Opened, json: bool) -> Done {
     if json {
         return value(&json!({"records": opened.records, "bytes": opened.bytes, "fell": opened.fell}));
     }
-    line(format_args!("{} records ({}) sealed; {} fell out", opened.records, output::bytes(opened.bytes), opened.fell))
+    let (records, bytes) = (counted(opened.records, "record"), output::bytes(opened.bytes));
+    line(format_args!("{records} ({bytes}) sealed; {} fell out", opened.fell))
 }
 
 /// Runs one of `keyfall grant`.
@@ -70,7 +71,7 @@ pub(crate) fn run(command: GrantCommand, cell: Option<&Path>, json: bool) -> Don
             grants.iter().try_for_each(|(id, grant)| line(output::granted(*id, grant)))
         }
         GrantCommand::Open { places, output, force } => {
-            let (store, [request]) = store_and(places)?;
+            let (store, [request]) = store_and(places, ["REQUEST"])?;
             answer((&store, cell), &request, (&output, force), json)
         }
     }
@@ -93,7 +94,7 @@ pub(crate) fn training(command: TrainingCommand, cell: Option<&Path>, json: bool
             if json {
                 value(&json!({"name": name, "added": added}))
             } else {
-                line(format_args!("{added} records added"))
+                line(format_args!("{} added", counted(added, "record")))
             }
         }
         TrainingCommand::List { places } => {
@@ -115,7 +116,7 @@ pub(crate) fn training(command: TrainingCommand, cell: Option<&Path>, json: bool
             block(table(&["NAME", "PURPOSE", "RECORDS", "RUNS", "MADE"], rows))
         }
         TrainingCommand::Open { places, output, force } => {
-            let (store, [request]) = store_and(places)?;
+            let (store, [request]) = store_and(places, ["REQUEST"])?;
             answer((&store, cell), &request, (&output, force), json)
         }
         TrainingCommand::Drop { places, name } => {

@@ -22,7 +22,8 @@ fn begins(file: &Path, with: &[u8]) -> bool {
     file.is_file() && File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == with
 }
 
-fn is_store(dir: &Path) -> bool {
+/// Whether a directory is a store, whole or damaged.
+pub(crate) fn is_store(dir: &Path) -> bool {
     // A program of that name is no marker; a damaged marker beside a log is one.
     let marker = dir.join("keyfall");
     begins(&marker, b"keyfall store, format ") || marker.is_file() && dir.join("log").is_dir()

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::commands::Done;
 use crate::corpus::{self, Corpus, Row};
-use crate::output::{self, Failure, block, line, progress, value};
+use crate::output::{self, Failure, block, counted, line, progress, value};
 
 /// Rows of a corpus in one commit.
 const ROWS: usize = 32;
@@ -177,8 +177,18 @@ fn check(corpus: &Corpus, users: &mut Users<'_>, asked: Asked) -> Result<Checked
         )));
     }
     let refused = [
-        (&checked.erased, ErrorKind::Erased, "was erased", "`keyfall create` begins a new life of a user"),
-        (&checked.by_policy, ErrorKind::Refused, "may keep nothing by a policy", "`keyfall policy list` shows it"),
+        (
+            &checked.erased,
+            ErrorKind::Erased,
+            "was erased",
+            "`keyfall create STORE --user U` begins a new life of a user",
+        ),
+        (
+            &checked.by_policy,
+            ErrorKind::Refused,
+            "may keep nothing by a policy",
+            "`keyfall policy list STORE` shows it",
+        ),
     ];
     for (passed, kind, what, remedy) in refused.into_iter().filter(|_| asked.strict) {
         if let Some(first) = &passed.first {
@@ -321,11 +331,14 @@ pub(crate) fn run(engine: &Engine, dir: &Path, actions: Option<&Path>, asked: As
 fn tell(checked: &Checked, done: &Imported, asked: Asked) -> Done {
     for (passed, what) in [(&checked.erased, "was erased"), (&checked.by_policy, "may keep nothing by a policy")] {
         if let Some(first) = &passed.first {
-            output::warn(&Error::new(ErrorKind::Refused, format!("{} rows refused: {first} {what}", passed.rows)));
+            output::warn(&Error::new(
+                ErrorKind::Refused,
+                format!("{} refused: {first} {what}", counted(passed.rows, "row")),
+            ));
         }
     }
     if let Some(first) = &checked.missing.first {
-        let text = format!("{} rows passed over: {first} is not there", checked.missing.rows);
+        let text = format!("{} passed over: {first} is not there", counted(checked.missing.rows, "row"));
         output::warn(&Error::new(ErrorKind::Absent, text));
     }
     if asked.json {
@@ -339,15 +352,19 @@ fn tell(checked: &Checked, done: &Imported, asked: Asked) -> Done {
         return if asked.ids { block(output::with_due(told)) } else { value(&told) };
     }
     line(format_args!(
-        "imported {} recordings ({}), {} transcripts and {} actions of {} users",
-        done.recordings,
+        "imported {} ({}), {} and {} of {}",
+        counted(done.recordings, "recording"),
         output::bytes(done.bytes),
-        done.transcripts,
-        done.actions,
-        done.users.len()
+        counted(done.transcripts, "transcript"),
+        counted(done.actions, "action"),
+        counted(done.users.len() as u64, "user")
     ))?;
     line(format_args!(
-        "passed over: {} rows without their clip, {} of users that were erased, {} by a policy, with {} actions; {} actions name a clip that no row has",
-        checked.missing.rows, checked.erased.rows, checked.by_policy.rows, checked.actions, checked.unmatched
+        "passed over: {} without a clip, {} of users that were erased, {} by a policy, with {}; {} with a clip that no row has",
+        counted(checked.missing.rows, "row"),
+        checked.erased.rows,
+        checked.by_policy.rows,
+        counted(checked.actions, "action"),
+        counted(checked.unmatched, "action")
     ))
 }

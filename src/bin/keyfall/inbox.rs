@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::commands::Done;
 use crate::outfile::{OutFile, Replace};
-use crate::output::{line, progress, value};
+use crate::output::{bytes, line, progress, value};
 use crate::small::read_text;
 
 /// Prints the public key of an inbox.
@@ -35,7 +35,14 @@ pub(crate) fn seal(put: &Put, file: &Path, to: &Path, (output, replace): (&Path,
     let silent = out.is_stdout();
     let length = sealed::seal(put, payload, &to, &System, &mut out)?;
     out.finish()?;
-    if json && !silent { value(&json!({"envelope": output.display().to_string(), "length": length})) } else { Ok(()) }
+    if silent {
+        return Ok(());
+    }
+    let envelope = output.display();
+    if json {
+        return value(&json!({"envelope": envelope.to_string(), "length": length}));
+    }
+    line(format_args!("sealed {} into {envelope}", bytes(length)))
 }
 
 /// Takes envelopes in; the first that fails ends it, and those before are in, and told.

@@ -18,7 +18,8 @@ use serde_json::json;
 use crate::args::KeyholderCommand;
 use crate::commands::{Done, one};
 use crate::guarded;
-use crate::output::{block, line, table, value, warn};
+use crate::output::{block, counted, line, table, value, warn};
+use crate::remedy::fill;
 use crate::stores::{blobs_to_look, cell_of, open, open_as_it_is};
 
 pub(crate) fn env() -> SharedEnv {
@@ -110,7 +111,7 @@ fn quorum_of(cell: &Path) -> Result<QuorumCell, Error> {
     open_cell(cell, &env())?.ok_or_else(|| {
         Error::new(
             ErrorKind::Absent,
-            format!("{} is not a cell with keyholders; `init --keyholder` makes one", cell.display()),
+            format!("{} is not a cell with keyholders; `keyfall init NEW --keyholder KEY@HOST:PORT... --threshold T` makes one", cell.display()),
         )
     })
 }
@@ -229,7 +230,8 @@ fn began(epoch: u64, retired: &Retirement, json: bool) -> Done {
         return value(&json!({"epoch": epoch, "final": retired.is_final(), "statements": n, "needed": needed}));
     }
     let state = if retired.is_final() { "final" } else { "pending: `tend` asks the others again" };
-    line(format_args!("epoch {epoch} began; {n} statements of {needed} that are needed: {state}"))
+    let statements = counted(n as u64, "statement");
+    line(format_args!("epoch {epoch} began; {statements} of {needed} that are needed: {state}"))
 }
 
 /// How a keyholder stands towards the root key of an epoch. `asked`: keyholders were asked to destroy the shares before it.
@@ -307,13 +309,12 @@ impl Awaiting {
 fn awaited(left: &Left, alive: &Alive) -> String {
     let word = match left.until {
         Some(epoch) => format!("its word is awaited that it holds no share from before epoch {epoch}"),
-        None => "it is asked when the next epoch has begun (`keyfall keyholder renew`)".to_owned(),
+        None => fill("it is asked when the next epoch has begun (`keyfall keyholder renew STORE`)"),
     };
     match &alive.standing {
         Standing::Away(why) => {
-            format!(
-                "{word}; it is away ({why}): where it moved, say so with `keyfall keyholder move [STORE] KEY HOST:PORT`"
-            )
+            let remedy = fill("`keyfall keyholder move STORE KEY HOST:PORT`");
+            format!("{word}; it is away ({why}): where it moved, say so with {remedy}")
         }
         Standing::Refuses(why) => format!("{word}; it turns this engine away ({why})"),
         _ if alive.holds => format!(

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::commands::Done;
 use crate::output::{self, block, line, table, value};
+use crate::remedy::fill;
 
 /// Shows what a record was derived from, and what from it.
 pub(crate) fn show(engine: &Engine, id: &RecordId, json: bool) -> Done {
@@ -25,7 +26,11 @@ pub(crate) fn show(engine: &Engine, id: &RecordId, json: bool) -> Done {
     } else {
         block(table(&["IT IS", "RECORD"], rows))?;
     }
-    if lineage.detached { line("detached from other sources; `keyfall history` says why") } else { Ok(()) }
+    if lineage.detached {
+        line(fill("detached from other sources; `keyfall history STORE --user U` says why"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Detaches a record.

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::args::{LogCommand, store_and};
 use crate::commands::{Done, one, write_whole};
 use crate::guarded;
-use crate::output::{block, line, progress, value};
+use crate::output::{block, counted, line, progress, value};
 use crate::small::{read_limited, read_text};
 use crate::stores::{look, open};
 
@@ -31,14 +31,14 @@ pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done 
             if json { value(&json!({"checkpoint": note.to_string()})) } else { block(note.to_string().trim_end()) }
         }
         LogCommand::Prove { places } => {
-            let (store, [index]) = store_and(places)?;
+            let (store, [index]) = store_and(places, ["INDEX"])?;
             let index = index.to_string_lossy().parse();
             let index = index.map_err(|_| Error::new(ErrorKind::Invalid, "INDEX is a number: the first leaf is 0"))?;
             let proof = open(&store, cell)?.log_proof(index)?;
             if json { value(&json!({"proof": proof.to_string()})) } else { block(proof.to_string().trim_end()) }
         }
         LogCommand::Export { places } => {
-            let (store, [dir]) = store_and(places)?;
+            let (store, [dir]) = store_and(places, ["DIR"])?;
             guarded::check_dir(&dir)?;
             export(&open(&store, cell)?, &dir, json)
         }
@@ -54,7 +54,9 @@ pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done 
                 })?;
             bar.finish_and_clear();
             if odd > 0 {
-                return Err(Error::new(ErrorKind::Corrupt, format!("{odd} leaves of the log are no erases")).into());
+                return Err(
+                    Error::new(ErrorKind::Corrupt, format!("{} of the log: no erase", counted(odd, "leaf"))).into()
+                );
             }
             let cosigned = witnessed.cosigned(&note)?;
             told(&checkpoint, &cosigned.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), json)
@@ -72,7 +74,7 @@ fn told(checkpoint: &Checkpoint, cosigned: &[&str], json: bool) -> Done {
     if json {
         return value(&json!({"log": origin, "size": size, "root": root.to_string(), "cosigned": cosigned}));
     }
-    line(format_args!("the log {origin} holds: {size} leaves under the root {root}"))?;
+    line(format_args!("the log {origin} holds: {} under the root {root}", counted(*size, "leaf")))?;
     cosigned.iter().try_for_each(|name| line(format_args!("cosigned by {name}")))
 }
 

@@ -19,6 +19,7 @@ mod lineage;
 mod log;
 mod outfile;
 mod output;
+mod remedy;
 mod report;
 mod sealed;
 mod small;

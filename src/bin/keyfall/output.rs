@@ -11,6 +11,8 @@ use keyfall::record::RecordInfo;
 use keyfall::{Error, ErrorKind, Timestamp};
 use serde_json::{Value, json};
 
+use crate::remedy::fill;
+
 /// Why a command ended early.
 pub(crate) enum Failure {
     /// With an error to show.
@@ -59,19 +61,21 @@ fn tell_json(value: &Value) {
 
 /// Shows an error in one line.
 pub(crate) fn error(json: bool, e: &Error) {
+    let text = fill(&e.to_string());
     if json {
-        let mut told = json!({"error": {"kind": kind(e.kind()), "message": e.to_string().replace('\n', " ")}});
+        let mut told = json!({"error": {"kind": kind(e.kind()), "message": text.replace('\n', " ")}});
         if e.may_have_happened() {
             told["error"]["may_have_happened"] = json!(true);
         }
         tell_json(&told);
     } else {
-        tell(&format!("keyfall: {e}"));
+        tell(&format!("keyfall: {text}"));
     }
 }
 
 /// Says on standard error what was done beside what was asked.
 pub(crate) fn note(text: &str) {
+    let text = fill(text);
     if JSON.load(Ordering::Relaxed) {
         tell_json(&json!({"note": text}));
     } else {
@@ -81,10 +85,11 @@ pub(crate) fn note(text: &str) {
 
 /// Says on standard error what went wrong beside what was asked.
 pub(crate) fn warn(e: &Error) {
+    let text = fill(&e.to_string());
     if JSON.load(Ordering::Relaxed) {
-        tell_json(&json!({"warning": {"kind": kind(e.kind()), "message": e.to_string()}}));
+        tell_json(&json!({"warning": {"kind": kind(e.kind()), "message": text}}));
     } else {
-        tell(&format!("keyfall: {e}"));
+        tell(&format!("keyfall: {text}"));
     }
 }
 
@@ -111,19 +116,20 @@ pub(crate) fn due(done: &Tended) {
         return;
     }
     let counts = [
-        (done.planned, "planned erases done"),
-        (done.expired, "records erased that passed a limit"),
-        (done.derived, "derived records fell"),
-        (done.refused, "refused, since they are held"),
-        (done.failed, "planned erases failed, and are tried again in an hour"),
-        (done.inbox_keys, "old inbox keys destroyed"),
-        (done.damaged, "users passed over, since their pages are damaged: restore the store from a copy"),
+        (done.planned, "planned erase", "done"),
+        (done.expired, "record", "erased that passed a limit"),
+        (done.derived, "derived record", "fell"),
+        (done.refused, "planned erase", "refused, for what it names is held"),
+        (done.failed, "planned erase", "failed, to be tried again in an hour"),
+        (done.inbox_keys, "old inbox key", "destroyed"),
+        (done.damaged, "user", "passed over, since the pages are damaged: restore the store from a copy"),
     ];
-    let mut parts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let told = counts.iter().filter(|(n, ..)| *n > 0);
+    let mut parts: Vec<String> = told.map(|(n, what, how)| format!("{} {how}", counted(*n, what))).collect();
     parts.extend(done.finalized.then(|| "what was pending is final".to_owned()));
     parts.extend(done.troubles.iter().map(ToString::to_string));
     if !parts.is_empty() {
-        tell(&format!("keyfall: what was due came first: {}", parts.join("; ")));
+        tell(&format!("keyfall: what was due came first: {}", fill(&parts.join("; "))));
     }
 }
 
@@ -230,11 +236,11 @@ pub(crate) fn hold(id: u64, hold: &Hold) -> Value {
 pub(crate) fn told(fact: &Fact) -> (String, String) {
     match fact {
         Fact::Detached { record, sources, reason } => {
-            (format!("record {record} detached from {sources} sources"), reason.clone())
+            (format!("record {record} detached from {}", counted((*sources).into(), "source")), reason.clone())
         }
         Fact::Kept { class, records, reason } => {
             let class = class.as_ref().map_or("a class that holds nothing now".to_owned(), |c| format!("class {c}"));
-            (format!("{records} records of {class} kept"), reason.clone())
+            (format!("{} of {class} kept", counted(*records, "record")), reason.clone())
         }
         Fact::Held { id, scope, reason, authority } => {
             (format!("hold {} on {scope}, by {authority}", hold_id(*id)), reason.clone())
@@ -309,7 +315,8 @@ pub(crate) fn granted(id: u64, grant: &Grant) -> String {
     let what = grant.class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
     let until = grant.until.map_or(String::new(), |until| format!(" until {}", time(until)));
     let (name, purpose, since) = (&grant.name, &grant.purpose, time(grant.since));
-    format!("{what} to {name} for {purpose}, since {since}{until}, {} records opened ({})", grant.opened, hold_id(id))
+    let opened = counted(grant.opened, "record");
+    format!("{what} to {name} for {purpose}, since {since}{until}, {opened} opened ({})", hold_id(id))
 }
 
 pub(crate) fn policy(policy: &Policy) -> Value {
@@ -324,7 +331,7 @@ pub(crate) fn limits(policy: &Policy) -> String {
     let whom = policy.purpose.as_ref().map_or(String::new(), |p| format!(" put for {p}"));
     let limits: Vec<String> = [
         policy.max_age.map(|age| format!("at most {}", span(age))),
-        policy.max_records.map(|n| format!("at most {n} records")),
+        policy.max_records.map(|n| format!("at most {}", counted(n, "record"))),
         policy.until.map(|at| format!("until {}", time(at))),
         policy.readers_named.then(|| "opened only by who is named".to_owned()),
     ]
@@ -416,6 +423,16 @@ pub(crate) fn progress(what: &'static str, total: Option<u64>) -> ProgressBar {
     let style = if total.is_some() { "{msg} [{bar:30}] {pos}/{len} {eta}" } else { "{spinner} {msg} {pos}" };
     bar.with_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()))
         .with_message(what)
+}
+
+/// So many of something.
+pub(crate) fn counted(n: u64, what: &str) -> String {
+    match what {
+        _ if n == 1 => format!("1 {what}"),
+        "copy" => format!("{n} copies"),
+        "leaf" => format!("{n} leaves"),
+        _ => format!("{n} {what}s"),
+    }
 }
 
 /// Bytes for a person.

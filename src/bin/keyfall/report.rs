@@ -16,7 +16,7 @@ use crate::copies;
 use crate::erasing::described;
 use crate::grants::public_key;
 use crate::outfile::{OutFile, Replace, private_dir, write_private, write_to};
-use crate::output::{self, block, line, progress, table, told, value};
+use crate::output::{self, block, counted, line, progress, table, told, value};
 
 /// A record, and where it comes from.
 struct Row {
@@ -102,13 +102,15 @@ fn opened(access: &Access) -> String {
 }
 
 fn needed(records: u64) -> String {
-    format!("{records} records cannot be erased: records derived from them are held")
+    format!("{} cannot be erased: records derived from them are held", counted(records, "record"))
 }
 
 /// Who may open records, and in which sets they are.
 fn shared(report: &Report) -> Vec<String> {
     let grants = report.grants.iter().map(|(id, grant)| output::granted(*id, grant));
-    grants.chain(report.sets.iter().map(|(name, n)| format!("{n} records in training set {name}"))).collect()
+    grants
+        .chain(report.sets.iter().map(|(name, n)| format!("{} in training set {name}", counted(*n, "record"))))
+        .collect()
 }
 
 /// What falls by itself, and when.
@@ -235,12 +237,15 @@ pub(crate) fn show(
         return write(&report, &rows, (as_page, json), &mut |text| block(text));
     };
     write(&report, &rows, (as_page, json), &mut |text| Ok(writeln!(out, "{text}")?))?;
-    let silent = !json || out.is_stdout();
+    let silent = out.is_stdout();
     out.finish()?;
     if silent {
         return Ok(());
     }
-    value(&json!({"user": user.as_str(), "file": place.display().to_string(), "records": rows.len()}))
+    if json {
+        return value(&json!({"user": user.as_str(), "file": place.display().to_string(), "records": rows.len()}));
+    }
+    line(format_args!("report of {user} in {}: {}", place.display(), counted(rows.len() as u64, "record")))
 }
 
 /// Writes a line that may hold what others wrote.
@@ -256,7 +261,8 @@ fn write(report: &Report, rows: &[Row], (as_page, json): (bool, bool), out: &mut
         return out(format!("{:#}", output::with_due(as_json(report, rows))));
     }
     let records: u64 = report.classes.iter().map(|(_, n)| n).sum();
-    say(out, format!("{}, since {}: {records} records", report.user, output::time(report.created)))?;
+    let records = counted(records, "record");
+    say(out, format!("{}, since {}: {records}", report.user, output::time(report.created)))?;
     if !rows.is_empty() {
         let cells = rows.iter().map(|row| {
             let info = &row.info;
@@ -353,7 +359,8 @@ pub(crate) fn export(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> 
             &json!({"user": user.as_str(), "records": rows.len(), "bytes": bytes, "directory": dir.display().to_string()}),
         );
     }
-    line(format_args!("{} records ({}) and a report in {}", rows.len(), output::bytes(bytes), dir.display()))
+    let records = counted(rows.len() as u64, "record");
+    line(format_args!("{records} ({}) and a report in {}", output::bytes(bytes), dir.display()))
 }
 
 fn export_files(
@@ -423,5 +430,6 @@ pub(crate) fn export_sealed(
             &json!({"user": user.as_str(), "records": rows.len(), "bytes": bytes, "sealed": place.to_string()}),
         );
     }
-    line(format_args!("{} records ({}) and a report, sealed, in {place}", rows.len(), output::bytes(bytes)))
+    let records = counted(rows.len() as u64, "record");
+    line(format_args!("{records} ({}) and a report, sealed, in {place}", output::bytes(bytes)))
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::commands::Done;
 use crate::guarded;
 use crate::outfile::{OutFile, Replace, private_dir};
-use crate::output::{Failure, line, value};
+use crate::output::{Failure, counted, line, value};
 use crate::report::extension;
 use crate::small::read_limited;
 
@@ -26,7 +26,16 @@ fn write_secret(place: &Path, text: &str) -> Result<(), Error> {
     guarded::check_file(place, place)?;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(place);
     let written = file.and_then(|mut file| writeln!(file, "{text}").and_then(|()| file.sync_all()));
-    written.map_err(|e| Error::io(place.display(), e))
+    written.map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => Error::new(
+            ErrorKind::Exists,
+            format!(
+                "{} is there already, and a secret is never replaced; name another file, or move it away",
+                place.display()
+            ),
+        ),
+        _ => Error::io(place.display(), e),
+    })
 }
 
 fn read_secret(place: &Path) -> Result<Zeroizing<String>, Error> {
@@ -66,11 +75,14 @@ pub(crate) fn ask(key: &Path, ticket: &Ticket, (output, replace): (&Path, Replac
         // A secret without its request opens nothing, and would be in the way of the next try.
         let _ = std::fs::remove_file(secret);
     })?;
-    if json && !silent {
-        value(&json!({"request": output.display().to_string(), "secret": secret.display().to_string()}))
-    } else {
-        Ok(())
+    if silent {
+        return Ok(());
     }
+    let (request, secret) = (output.display().to_string(), secret.display().to_string());
+    if json {
+        return value(&json!({"request": request, "secret": secret}));
+    }
+    line(format_args!("{request}: send it to who has the store; {secret}: keep it, it opens the answer"))
 }
 
 /// Writes what is opened into a directory.
@@ -170,7 +182,7 @@ pub(crate) fn unseal(key: &Path, sealed: &Path, dir: &Path, json: bool) -> Done 
     if json {
         value(&json!({"records": into.records, "fell": into.fell, "directory": dir.display().to_string()}))?;
     } else {
-        line(format_args!("{} records in {}", into.records, dir.display()))?;
+        line(format_args!("{} in {}", counted(into.records, "record"), dir.display()))?;
     }
     match kept {
         Some(e) => Err(Failure::Late(Error::io(format!("opened; remove the secret {} yourself", key.display()), e))),

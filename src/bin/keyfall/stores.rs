@@ -17,6 +17,7 @@ use keyfall::store::{SledStore, Store};
 use keyfall::{Engine, Error, ErrorKind, Options};
 
 use crate::outfile::{LINKS_MAX, Replace, write_to};
+use crate::remedy::{self, word};
 use crate::small::read_limited;
 use crate::{guarded, keyholders, output};
 
@@ -117,6 +118,7 @@ fn pointer_to_write(store: &Path, place: &Path) -> Result<Option<PathBuf>, Error
 }
 
 fn placed(store: &Path, named: Option<&Path>) -> Result<CellPlace, Error> {
+    remedy::about(store, named);
     let found = match named {
         Some(cell) => CellPlace { place: cell.to_owned(), bound: None },
         None => {
@@ -232,9 +234,133 @@ pub(crate) fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
     }
 }
 
+/// What lies where a cell is looked for.
+enum Held {
+    /// No key: there is no cell, or the init that made it goes on when it is given again.
+    Nothing,
+    /// The key of an init that was cut short later.
+    Unfinished,
+    /// The root key of a store.
+    Key,
+    /// What cannot be read: a root key, or less than an init leaves that was cut short.
+    Unread,
+}
+
+fn held_in(cell: &Path) -> Held {
+    let there = |name: &str| cell.join(name).symlink_metadata().is_ok();
+    if !["slot-a", "slot-b", "quorum.json"].into_iter().any(there) {
+        return Held::Nothing;
+    }
+    match look_root(cell).and_then(|root| root.load()) {
+        Ok(held) if held.keys.is_empty() && held.epoch == 0 && held.unheard.is_none() => Held::Nothing,
+        Ok(held) if held.is_unfinished() => Held::Unfinished,
+        Ok(_) => Held::Key,
+        Err(_) => Held::Unread,
+    }
+}
+
+/// The command that builds a store from copies.
+fn restoring(store: &Path, cell: &Path) -> String {
+    format!("`keyfall restore --cell {} --into {} COPY...`", word(cell), word(store))
+}
+
+/// The command that makes a store.
+fn making(store: &Path, cell: &Path) -> String {
+    let named = if cell == default_cell(store) { String::new() } else { format!(" --cell {}", word(cell)) };
+    format!("`keyfall init {}{named}`", word(store))
+}
+
+/// Says what helps where no store is: whose cell is there must not make another one, and lose the cell.
+fn without_store(e: Error, store: &Path, cell: &Path) -> Error {
+    if e.kind() != ErrorKind::Absent {
+        return e;
+    }
+    let (s, c, make) = (store.display(), cell.display(), making(store, cell));
+    let text = match held_in(cell) {
+        Held::Nothing => format!("no store at {s}; make one with {make}, or name another place"),
+        Held::Unfinished => format!(
+            "no store at {s}, and the root cell {c} holds the key of an init that was cut short before anything could be put; move the cell away, and make one with {make}"
+        ),
+        Held::Key | Held::Unread => format!(
+            "no store at {s}, and its root cell {c} is there: restore the store from a copy with {}, or name the place where it lies now; do not remove the cell, for without it no copy opens",
+            restoring(store, cell)
+        ),
+    };
+    Error::new(ErrorKind::Absent, text)
+}
+
+/// What a restore, or a backup, that was cut short leaves: blobs, no head, and no claim. It is no store yet, and nothing may be made over it.
+fn check_whole(blobs: &SledStore, store: &Path, cell: &Path) -> Result<(), Error> {
+    if blobs.head()?.is_some() || SledStore::was_claimed(store)? {
+        return Ok(());
+    }
+    let held = !matches!(held_in(cell), Held::Nothing);
+    let restore = restoring(store, if held { cell } else { Path::new("PATH") });
+    if blobs.usage()?.blobs > 0 {
+        let text = format!(
+            "{} is not whole: a restore or a backup into it was cut short; give that once more (a restore is {restore})",
+            store.display()
+        );
+        return Err(Error::new(ErrorKind::Corrupt, text));
+    }
+    if held {
+        return Ok(());
+    }
+    let text = format!(
+        "no store is in {} yet: an init, a restore or a backup was cut short before anything was put into it; give that once more",
+        store.display()
+    );
+    Err(Error::new(ErrorKind::Absent, text))
+}
+
+/// Opens a backup or a copy to look at.
+pub(crate) fn copy_to_look(place: &Path) -> Result<SledStore, Error> {
+    SledStore::look(place).map_err(|e| match e.kind() {
+        ErrorKind::Absent => {
+            Error::new(ErrorKind::Absent, format!("no store at {}; name a backup or a copy", place.display()))
+        }
+        _ => e,
+    })
+}
+
+/// Refuses to make a store with a cell that holds a key, before anything is changed. Where a store is there already, that is found out
+/// when one is to be made.
+fn check_unheld(store: &Path, cell: &Path) -> Result<(), Error> {
+    if SledStore::was_claimed(store)? && SledStore::log_bytes(store)? > LOOK_WHOLE_BYTES {
+        return Ok(());
+    }
+    match SledStore::look(store) {
+        Ok(blobs) if blobs.usage().is_ok_and(|usage| usage.blobs > 0) => {
+            let exists = |e: Error| Error::new(ErrorKind::Exists, format!("{e}; for a new store name another place"));
+            return check_whole(&blobs, store, cell).map_err(exists);
+        }
+        Ok(_) => {}
+        Err(e) if e.kind() == ErrorKind::Absent => {}
+        Err(_) => return Ok(()),
+    }
+    let c = cell.display();
+    let text = match held_in(cell) {
+        Held::Nothing if cell.join("quorum.json").exists() => format!(
+            "the root cell {c} is left of an init that was cut short, and no keyholder holds anything for it; remove {c}/quorum.json, and init again"
+        ),
+        // Whether anything may be written over what cannot be read, is asked when the cell is made.
+        Held::Nothing | Held::Unread => return Ok(()),
+        Held::Unfinished => format!(
+            "the root cell {c} holds the key of an init that was cut short before anything could be put; move it and {} away, and init again",
+            store.display()
+        ),
+        Held::Key => format!(
+            "the root cell {c} holds the root key of a store, and without it all data of that store is lost: do not remove it; where that store is gone, restore it from a copy with {}, and for a new store name another place with --cell",
+            restoring(store, cell)
+        ),
+    };
+    Err(Error::new(ErrorKind::Exists, text))
+}
+
 fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let found = placed(store, cell)?;
-    let blobs = blobs_to_look(store)?;
+    let blobs = blobs_to_look(store).map_err(|e| without_store(e, store, &found.place))?;
+    check_whole(&blobs, store, &found.place)?;
     let root = look_root(&found.place)?;
     let options = Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, ..Options::default() };
     let engine = Engine::open(Arc::new(blobs), root, options)?;
@@ -252,7 +378,7 @@ pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     match engine.owes() {
         Ok(false) => {}
         Ok(true) => output::note(&format!(
-            "something is due in {0}; `keyfall tend {0}` does it, and so does any command that writes",
+            "something is due in {}; `keyfall tend STORE` does it, and so does any command that writes",
             store.display()
         )),
         Err(e) => output::warn(&e.context("whether something is due cannot be found out")),
@@ -293,7 +419,9 @@ pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine,
     let found = placed(store, cell)?;
     let takes = TAKE_OVER.load(Ordering::Relaxed);
     // A backup that nobody takes over stays as it is.
-    let blobs = if takes || SledStore::was_claimed(store)? { SledStore::open(store)? } else { SledStore::look(store)? };
+    let blobs = if takes || SledStore::was_claimed(store)? { SledStore::open(store) } else { SledStore::look(store) };
+    let blobs = blobs.map_err(|e| without_store(e, store, &found.place))?;
+    check_whole(&blobs, store, &found.place)?;
     let root = open_root(&found.place)?;
     warn_if_exposed(&found.place);
     let open_as = if takes { OpenAs::TakeOver } else { OpenAs::Owner };
@@ -336,7 +464,11 @@ pub(crate) fn warn_if_exposed(cell: &Path) {
     if exposed && !TOLD.swap(true, Ordering::Relaxed) {
         output::warn(&Error::new(
             ErrorKind::Refused,
-            format!("others than its owner can reach the keys in the cell {0}; run `chmod -R go= {0}`", cell.display()),
+            format!(
+                "others than its owner can reach the keys in the cell {}; run `chmod -R go= {}`",
+                cell.display(),
+                word(cell)
+            ),
         ));
     }
 }
@@ -368,6 +500,7 @@ pub(crate) fn make(store: &Path, cell: Option<&Path>, making: Making) -> Result<
     guarded::check_place(store)?;
     guarded::check_place(&place)?;
     let pointer = pointer_to_write(store, &place)?;
+    check_unheld(store, &place)?;
     let was_there = store.is_dir();
     let blobs = SledStore::create(store)?;
     let spread = making.spread.is_some();

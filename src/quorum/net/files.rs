@@ -70,7 +70,7 @@ fn public(seed: &Key) -> [u8; 32] {
 fn engines(dir: &Path) -> Result<Vec<String>> {
     let path = dir.join("engines");
     if !path.exists() {
-        let text = format!("no keyholder at {}; `keyfall keyholder init` makes one", dir.display());
+        let text = format!("no keyholder at {}; `keyfall keyholder init DIR` makes one", dir.display());
         return Err(Error::new(ErrorKind::Absent, text));
     }
     Ok(read(&path)?.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
@@ -132,7 +132,7 @@ impl KeyholderDir {
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("identity");
         if !path.exists() {
-            let text = format!("no keyholder at {}; `keyfall keyholder init` makes one", dir.display());
+            let text = format!("no keyholder at {}; `keyfall keyholder init DIR` makes one", dir.display());
             return Err(Error::new(ErrorKind::Absent, text));
         }
         check_medium(dir, dir.join("remnants-accepted").exists())?;
@@ -161,7 +161,7 @@ impl KeyholderDir {
             write_engines(dir, lines.into_iter().chain([engine.to_string()]))?;
         }
         if let Some(store) = store {
-            let bad = || Error::invalid(format!("{store:?} is no store's id; `keyfall status` of the store prints it"));
+            let bad = || Error::invalid(format!("{store:?} is no store's id; `keyfall status STORE` prints it"));
             let id = data_encoding::HEXLOWER.decode(store.as_bytes()).map_err(|_| bad())?;
             let id = StoreId(id.try_into().map_err(|_| bad())?);
             let store = dir.join("stores").join(id.to_string());
@@ -238,7 +238,7 @@ impl KeyholderDir {
         }
         Err(Error::new(
             ErrorKind::Refused,
-            "another engine deposited for this store; `keyholder allow --store` gives it to this one",
+            "another engine deposited for this store; `keyfall keyholder allow DIR ENGINE_KEY --store ID` gives it to this one",
         ))
     }
 
@@ -255,7 +255,7 @@ impl KeyholderDir {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "this engine has {room} stores here, and no more; `keyfall keyholder allow --stores` raises that"
+                    "this engine has {room} stores here, and no more; `keyfall keyholder allow DIR ENGINE_KEY --stores N` raises that"
                 ),
             ));
         }
@@ -312,7 +312,7 @@ impl EngineKey {
         let seed = Zeroizing::new(parsed(ENGINE_PRIVATE, &read(&path)?).unwrap_or_default());
         let (Some(seed), 32) = (seed.first_chunk(), seed.len()) else {
             return Err(Error::corrupt(format!(
-                "{} is damaged; have keyholders allow another with `keyholder allow --store`",
+                "{} is damaged; have keyholders allow another with `keyfall keyholder allow DIR ENGINE_KEY --store ID`",
                 path.display()
             )));
         };
@@ -355,7 +355,13 @@ fn circle(dir: &Path, config: &Config, env: &SharedEnv) -> Result<Circle> {
 /// `Exists` where a cell is there; `Invalid` for numbers that cannot work; `Io`.
 pub fn make_cell(dir: &Path, members: Vec<Member>, rule: impl Into<Rule>, env: &SharedEnv) -> Result<QuorumCell> {
     if dir.join("slot-a").exists() || dir.join(QUORUM).exists() {
-        return Err(Error::new(ErrorKind::Exists, format!("{} holds a cell already", dir.display())));
+        return Err(Error::new(
+            ErrorKind::Exists,
+            format!(
+                "{} holds a cell already, and without it all data of its store is lost; leave it as it is, and name another place with --cell",
+                dir.display()
+            ),
+        ));
     }
     let config = Config::new(members, rule.into());
     let cell = cell_of(dir, &config, env)?;
@@ -404,7 +410,7 @@ fn cell_of(dir: &Path, config: &Config, env: &SharedEnv) -> Result<QuorumCell> {
 fn member(config: &mut Config, number: usize) -> Result<&mut Member> {
     let there = number.checked_sub(1).and_then(|n| config.keyholders.get_mut(n));
     there.ok_or_else(|| {
-        Error::invalid(format!("there is no keyholder {number}; `keyfall keyholder status` numbers them"))
+        Error::invalid(format!("there is no keyholder {number}; `keyfall keyholder status STORE` numbers them"))
     })
 }
 
@@ -527,7 +533,8 @@ pub fn move_member(dir: &Path, number: usize, address: &str, check: bool, env: &
 pub fn move_keyholder(dir: &Path, key: KeyholderId, address: &str, check: bool, env: &SharedEnv) -> Result<()> {
     let find = |config: &mut Config| {
         let there = known(config).any(|member| member.key.parse::<KeyholderId>().is_ok_and(|id| id == key));
-        let none = || Error::invalid("no keyholder of the store has this key; `keyfall keyholder status` shows them");
+        let none =
+            || Error::invalid("no keyholder of the store has this key; `keyfall keyholder status STORE` shows them");
         there.then_some(key).ok_or_else(none)
     };
     moved(dir, find, (address, check), env)

@@ -52,7 +52,7 @@ impl FromStr for KeyholderId {
     fn from_str(text: &str) -> Result<Self> {
         let keys: [u8; 64] = parsed(KEYHOLDER, text)
             .and_then(|keys| keys.try_into().ok())
-            .ok_or_else(|| Error::invalid("not a keyholder's key; `keyfall keyholder init` prints it"))?;
+            .ok_or_else(|| Error::invalid("not a keyholder's key; `keyfall keyholder init DIR` prints it"))?;
         let (mut channel, mut statements) = ([0; 32], [0; 32]);
         channel.copy_from_slice(&keys[..32]);
         statements.copy_from_slice(&keys[32..]);
@@ -74,6 +74,7 @@ impl FromStr for EngineId {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         let key = parsed(ENGINE, text).and_then(|key| key.try_into().ok());
-        key.map(EngineId).ok_or_else(|| Error::invalid("not an engine's key; `keyfall keyholder engine` prints it"))
+        key.map(EngineId)
+            .ok_or_else(|| Error::invalid("not an engine's key; `keyfall keyholder engine CELL` prints it"))
     }
 }

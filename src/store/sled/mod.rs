@@ -81,7 +81,7 @@ fn naming_key(dir: &Path, text: &str) -> Result<[u8; NAMING_KEY_BYTES]> {
 fn bad_marker(dir: &Path, what: &str) -> Error {
     let place = dir.join(MARKER);
     Error::corrupt(format!(
-        "the marker {} {what}; restore the store from a copy with `keyfall restore`",
+        "the marker {} {what}; restore the store from a copy with `keyfall restore --cell CELL --into NEW COPY...`",
         place.display()
     ))
 }
@@ -323,10 +323,9 @@ fn read_marker(dir: &Path) -> Result<String> {
         Err(e) if e.kind() == io::ErrorKind::NotFound && !log_is_empty(dir).unwrap_or(true) => {
             Err(bad_marker(dir, "is missing"))
         }
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(Error::new(
-            ErrorKind::Absent,
-            format!("no store at {}; make one with `keyfall init`, or name another place", dir.display()),
-        )),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(Error::new(ErrorKind::Absent, format!("no store at {}; name another place", dir.display())))
+        }
         Err(e) => Err(Error::io(dir.join(MARKER).display(), e)),
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod groups;
 mod keyholder;
+mod places;
 mod proof;
 
 use std::path::PathBuf;
@@ -13,8 +14,9 @@ use clap::{Parser, Subcommand};
 pub(crate) use groups::{CopyCommand, GrantCommand, HoldCommand, PlanCommand, PolicyCommand, TrainingCommand};
 use keyfall::quorum::{MARGIN, Member};
 use keyfall::sealed::Ticket;
-use keyfall::{Class, Error, ErrorKind, InteractionId, RecordId, Timestamp, UserId};
+use keyfall::{Class, InteractionId, RecordId, Timestamp, UserId};
 pub(crate) use keyholder::KeyholderCommand;
+pub(crate) use places::{store_and, store_and_some, store_from_env};
 pub(crate) use proof::{CertificateCommand, LogCommand, TrustArgs};
 
 const EXAMPLES: &str = "\
@@ -37,6 +39,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 re
 const ERASE_EXAMPLES: &str = "\
 Examples:
   keyfall erase assistant.db --user ada
+  keyfall erase assistant.db --user ada --dry-run
   keyfall erase assistant.db --user ada --class audio --before 2026-01-01 --yes
   keyfall erase assistant.db --user ada --interaction I --keep action --reason \"the alarm goes on ringing\"
   keyfall erase assistant.db --record ID
@@ -351,17 +354,17 @@ pub(crate) enum Command {
         /// Only interactions that began before; before a date is before that day began in UTC.
         #[arg(long, value_name = "T", value_parser = time)]
         before: Option<Timestamp>,
-        /// Newest interaction first.
+        /// Newest interaction first, of each user in turn: records are listed user by user.
         #[arg(long)]
         newest: bool,
-        /// At most so many [default: all].
+        /// At most so many [default: all]; for the newest of one user, name it with --user.
         #[arg(long)]
         limit: Option<u64>,
     },
     /// Erase, in every copy: a user, a class of it, an interaction, a time range, or one record.
     #[command(
         after_help = ERASE_EXAMPLES,
-        override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--keep C --reason R] [--in TIME | --final-within TIME] [-o CERT [--force]] [--yes]\n       keyfall erase [STORE] --record ID [--in TIME | --final-within TIME] [-o CERT [--force]] [--yes]"
+        override_usage = "keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] [--keep C --reason R] [--in TIME | --final-within TIME] [-o CERT [--force]] [--yes | --dry-run]\n       keyfall erase [STORE] --record ID [--in TIME | --final-within TIME] [-o CERT [--force]] [--yes | --dry-run]"
     )]
     Erase {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -411,6 +414,9 @@ pub(crate) enum Command {
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
+        /// Say what would fall, and erase nothing.
+        #[arg(long, conflicts_with_all = ["yes", "delay", "output"])]
+        dry_run: bool,
     },
     /// Erasure certificates: show, verify, upgrade.
     #[command(subcommand)]
@@ -503,6 +509,7 @@ impl Command {
     pub(crate) fn acts(&self) -> bool {
         match self {
             Command::Get { output, .. } | Command::Report { output, .. } => output.is_some(),
+            Command::Erase { dry_run, .. } => !dry_run,
             Command::List { .. }
             | Command::Lineage { .. }
             | Command::History { .. }
@@ -522,23 +529,6 @@ impl Command {
             _ => true,
         }
     }
-}
-
-/// STORE and what follows it; where only the latter is given, KEYFALL_STORE names the store.
-pub(crate) fn store_and<const N: usize>(mut places: Vec<PathBuf>) -> Result<(PathBuf, [PathBuf; N]), Error> {
-    if places.len() == N {
-        places.insert(0, store_from_env()?);
-    }
-    let store = places.remove(0);
-    let rest = places.try_into().map_err(|_| Error::new(ErrorKind::Invalid, "an argument is missing; see --help"))?;
-    Ok((store, rest))
-}
-
-/// The store, from the environment.
-pub(crate) fn store_from_env() -> Result<PathBuf, Error> {
-    std::env::var_os("KEYFALL_STORE")
-        .map(PathBuf::from)
-        .ok_or_else(|| Error::new(ErrorKind::Invalid, "which store? name its directory as STORE, or in KEYFALL_STORE"))
 }
 
 /// A point in time: a date is the beginning of its day in UTC.

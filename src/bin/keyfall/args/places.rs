@@ -1,0 +1,54 @@
+//! STORE, which may be left out, and what follows it.
+
+use std::path::{Path, PathBuf};
+
+use keyfall::{Error, ErrorKind};
+
+use crate::guarded::is_store;
+use crate::stores::default_cell;
+
+/// STORE and what follows it; where only the latter is given, KEYFALL_STORE names the store.
+pub(crate) fn store_and<const N: usize>(
+    mut places: Vec<PathBuf>,
+    names: [&str; N],
+) -> Result<(PathBuf, [PathBuf; N]), Error> {
+    if places.len() == N {
+        let store = store_from_env().map_err(|e| match (places.first(), names.first()) {
+            (Some(given), Some(name)) => lacking(given, name),
+            _ => e,
+        })?;
+        places.insert(0, store);
+    }
+    let store = places.remove(0);
+    let rest = places.try_into().map_err(|_| Error::new(ErrorKind::Invalid, "an argument is missing; see --help"))?;
+    Ok((store, rest))
+}
+
+/// STORE and one or more that follow it; one place alone is one of those.
+pub(crate) fn store_and_some(mut places: Vec<PathBuf>, name: &str) -> Result<(PathBuf, Vec<PathBuf>), Error> {
+    let store = match places.len() {
+        1 => store_from_env().map_err(|_| lacking(&places[0], name))?,
+        _ => places.remove(0),
+    };
+    Ok((store, places))
+}
+
+/// Of two arguments one is missing; what was given tells which.
+fn lacking(given: &Path, name: &str) -> Error {
+    let place = given.display();
+    let text = if is_store(given) || default_cell(given).exists() {
+        format!("{name} is missing; name it after the store {place}")
+    } else {
+        format!(
+            "which store? {place} was taken for {name}; name the store's directory before it, as STORE, or in KEYFALL_STORE"
+        )
+    };
+    Error::new(ErrorKind::Invalid, text)
+}
+
+/// The store, from the environment.
+pub(crate) fn store_from_env() -> Result<PathBuf, Error> {
+    std::env::var_os("KEYFALL_STORE")
+        .map(PathBuf::from)
+        .ok_or_else(|| Error::new(ErrorKind::Invalid, "which store? name its directory as STORE, or in KEYFALL_STORE"))
+}
