@@ -216,18 +216,25 @@ fn a_cell_on_a_file_system_that_keeps_old_bytes_is_refused() {
     assert!(cli.ok(&["status", "store"]).contains("REMNANTS ACCEPTED"));
 }
 
+/// A store in use ended with 1, as any failure does: a script could not tell when to try again.
 #[test]
-fn two_processes_cannot_have_one_store() {
+fn a_store_in_use_has_an_exit_code_of_its_own() {
     let cli = Cli::new();
     let holder = keyfall::store::SledStore::open(&cli.path("store")).unwrap();
-    let e = cli.fails(1, &["status", "store"]);
-    assert!(e.contains("in use"), "{e}");
+    for args in [&["status", "store"][..], &["list", "store"], &["create", "store", "--user", "ada"]] {
+        let e = cli.fails(8, args);
+        one_line(&e);
+        assert!(e.contains("in use"), "{e}");
+    }
+    assert_eq!(json(&cli.fails(8, &["list", "store", "--json"]))["error"]["kind"], "locked");
     drop(holder);
     let system = std::sync::Arc::new(keyfall::env::System);
     let holder = keyfall::cell::FileCell::open(&cli.path("store.cell"), system).unwrap();
-    let e = cli.fails(1, &["create", "store", "--user", "ada"]);
+    let e = cli.fails(8, &["create", "store", "--user", "ada"]);
     assert!(e.contains("in use"), "{e}");
     drop(holder);
+    let help = cli.ok(&["--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("7 held, 8 in use: another process has the store"), "{help}");
     cli.ok(&["status", "store"]);
 }
 

@@ -31,8 +31,9 @@ KEYFALL_CELL names another place, or STORE.cell is a file with that place in it,
 A file named by -o is written whole or not at all; a certificate or a secret key that is there is replaced with --force only,
 and what lies in a store, a root cell or a keyholder's directory never. -o - is standard output.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held, 11 another engine owns the store,
-12 done (do not repeat it), but an output of it could not be written.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held, 8 in use: another process has the
+store or the cell open, and no command waits for it: try again, 11 another engine owns the store, 12 done (do not repeat it), but an
+output of it could not be written.";
 
 const ERASE_EXAMPLES: &str = "\
 Examples:
