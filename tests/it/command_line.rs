@@ -349,6 +349,33 @@ fn tend_fails_where_the_store_does_not_own_its_cell() {
     cli.ok(&["tend", "store"]);
 }
 
+/// `list --take-over` made a backup the owner; and the other place was said to be read-only for good, which it is until it takes over.
+#[test]
+fn what_only_looks_takes_nothing_over_and_a_store_can_be_taken_back() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    cli.ok(&["backup", "store", "bk"]);
+    std::fs::write(cli.path("said"), "x").unwrap();
+    let cell = ["--cell", "store.cell"];
+    for look in [&["list", "bk"][..], &["status", "bk"], &["report", "bk", "--user", "ada"], &["copy", "status", "bk"]]
+    {
+        let e = cli.fails(2, &[look, &cell, &["--take-over"]].concat());
+        one_line(&e);
+        assert!(e.contains("keyfall tend bk --take-over"), "{e}");
+    }
+    let restore = ["restore", "--into", "new", "bk", "--take-over"];
+    assert!(cli.fails(2, &[&restore[..], &cell].concat()).contains("--adopt"));
+    assert!(!cli.path("new").exists());
+    // The store is the owner still.
+    cli.put("ben", "audio", b"y");
+    let e = cli.fails(11, &[&["put", "bk", "--user", "eve", "--class", "audio", "said"][..], &cell].concat());
+    assert!(e.contains("read-only until it takes over in turn") && !e.contains("for good"), "{e}");
+    cli.ok(&[&["tend", "bk", "--take-over"][..], &cell].concat());
+    cli.fails(11, &["create", "store", "--user", "eve"]);
+    cli.ok(&["create", "store", "--user", "eve", "--take-over"]);
+    cli.put("ben", "audio", b"z");
+}
+
 #[test]
 fn time_ranges_from_the_command_line() {
     let cli = Cli::new();

@@ -16,8 +16,8 @@ use crate::args::{Args, Command, store_and, store_from_env};
 use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, block, line, progress, table, value};
 use crate::stores::{
-    Adopted, Making, absolute, adopt, apart, cell_of, look, look_root, make, open, outside, take_away, to_build,
-    warn_if_exposed,
+    Adopted, Making, absolute, adopt, apart, cell_of, look, look_root, make, no_take_over, open, outside, take_away,
+    to_build, warn_if_exposed,
 };
 use crate::{
     certificate, copies, due, erasing, grants, guarded, holds, import, inbox, keyholders, lineage, log, report, sealed,
@@ -353,6 +353,9 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
     let Some(cell_place) = cell else {
         return Err(Error::new(ErrorKind::Invalid, "name the cell with --cell: without it no copy opens").into());
     };
+    if !adopted {
+        no_take_over("to have the restored store take over, restore it with --adopt")?;
+    }
     let mut places = vec![("the store to build", into), ("the cell", cell_place)];
     places.extend(copies.iter().map(|copy| ("the copy", &**copy)));
     restorable(&places)?;
@@ -395,10 +398,12 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
         output::bytes(done.bytes)
     ))?;
     if adopted {
-        return line("It owns the root cell now. Every other copy of the store can only be looked at from here on.");
+        return line(
+            "It owns the root cell now. Every other copy of the store can only be looked at until it takes over in turn.",
+        );
     }
     line(
-        "It is read-only, and the store that it was copied from is untouched. To put it in that one's place, give --take-over with the next command.",
+        "It is read-only, and the store that it was copied from is untouched. To put it in that one's place, give --take-over with the next command that writes, `keyfall tend` for one.",
     )
 }
 

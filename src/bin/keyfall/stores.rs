@@ -216,6 +216,14 @@ pub(crate) fn take_over() {
     TAKE_OVER.store(true, Ordering::Relaxed);
 }
 
+/// Refuses `--take-over` where nothing is opened to write: a look must not end the store that another place is.
+pub(crate) fn no_take_over(instead: &str) -> Result<(), Error> {
+    if !TAKE_OVER.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Invalid, format!("--take-over goes with a command that writes; {instead}")))
+}
+
 /// A log of at most so many bytes is read whole for a look, which leaves every file as it is.
 const LOOK_WHOLE_BYTES: u64 = 16 << 20;
 
@@ -242,9 +250,10 @@ fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
 
 /// Opens a store for a command that only reads. Where something is due and this is the place that owns the cell, it is done first.
 pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
-    if TAKE_OVER.load(Ordering::Relaxed) {
-        return open(store, cell);
-    }
+    no_take_over(&format!(
+        "leave it out to look, or take {0} over with `keyfall tend {0} --take-over`",
+        store.display()
+    ))?;
     let engine = look_as_it_is(store, cell)?;
     match engine.owes() {
         Ok(false) => return Ok(engine),
@@ -311,7 +320,7 @@ pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine,
     bound_to(&engine, &found, store)?;
     if takes {
         output::note(&format!(
-            "{} owns its root cell now; any other copy of it can only be looked at from here on",
+            "{} owns its root cell now; any other copy of it can only be looked at until it takes over in turn",
             store.display()
         ));
     }
