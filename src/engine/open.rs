@@ -93,7 +93,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<(Head, 
         )
     } else if at > newest {
         format!(
-            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, and it opens nothing; use the cell as it is now"
+            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, which does not open the store as it is now; use the cell as it is now, and destroy this copy, for it still opens what lived at its epoch, in a copy of the store from then"
         )
     } else {
         format!("another writer published epoch {at} of {place}; this cell's key does not belong to it")

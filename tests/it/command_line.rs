@@ -162,10 +162,12 @@ fn a_store_older_than_the_cell_is_refused() {
     assert!(!cli.path("new").exists(), "a refused restore leaves nothing");
 }
 
+/// It was said to open nothing; with a backup of its epoch it gives back what was erased.
 #[test]
-fn an_old_copy_of_the_cell_opens_nothing() {
+fn an_old_copy_of_the_cell_opens_what_lived_at_its_epoch_and_not_the_store_as_it_is() {
     let cli = Cli::new();
-    cli.put("ada", "audio", b"x");
+    let id = cli.put("ada", "audio", b"x");
+    cli.ok(&["backup", "store", "bk"]);
     std::fs::create_dir(cli.path("old.cell")).unwrap();
     for slot in ["slot-a", "slot-b", "remnants-accepted"] {
         if cli.path("store.cell").join(slot).exists() {
@@ -174,7 +176,10 @@ fn an_old_copy_of_the_cell_opens_nothing() {
     }
     cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
     let e = cli.fails(6, &["list", "store", "--cell", "old.cell"]);
-    assert!(e.contains("old copy of the cell"), "{e}");
+    assert!(e.contains("old copy of the cell, which does not open the store as it is now"), "{e}");
+    assert!(e.contains("it still opens what lived at its epoch") && !e.contains("opens nothing"), "{e}");
+    cli.ok(&["restore", "--cell", "old.cell", "--into", "then", "bk"]);
+    assert_eq!(cli.run(&["get", "then", &id]).stdout, b"x", "as it is said");
     std::fs::rename(cli.path("store.cell"), cli.path("away")).unwrap();
     let e = cli.fails(4, &["list", "store"]);
     assert!(e.contains("no root cell"), "a cell is never made by opening: {e}");

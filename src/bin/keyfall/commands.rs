@@ -218,7 +218,7 @@ fn init(store: &Path, cell: Option<&Path>, making: Making, json: bool) -> Done {
     line(format_args!("cell  {}", promise.place))?;
     line(format_args!("      {promise}"))?;
     line(
-        "      Lose the cell and all data is lost. An old backup alone opens nothing: add a copy in step with `keyfall copy add`.",
+        "      Lose the cell and all data is lost; copy it, and what is erased later can be brought back from a backup. A backup from before the last erase restores nothing by itself: add a copy in step with `keyfall copy add`.",
     )
 }
 
