@@ -160,6 +160,7 @@ impl Inner {
 impl Engine {
     /// Finds out what a restore from these copies would bring back: reads and opens everything below their newest head that the root key
     /// opens, without a second cell and while reads and writes go on. An erase stops it, and it begins again from what the copies hold then.
+    /// A copy in step is open here already: [`Engine::attached`] gives it.
     ///
     /// # Errors
     /// `Refused` where no copy is of the store's epoch: nothing could be restored; or where one holds another store; `Corrupt`, `Io`.

@@ -30,9 +30,10 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    pub(super) fn new(entry: CopyEntry, options: &Options) -> Self {
+    /// Only an engine that writes opens the copies in step at once: what merely looks would keep others from them.
+    pub(super) fn new(entry: CopyEntry, options: &Options, writes: bool) -> Self {
         let mut attached = Attached { entry, store: None };
-        if attached.entry.mode == CopyMode::InStep {
+        if writes && attached.entry.mode == CopyMode::InStep {
             // Out of reach is found out again, and told, when it matters.
             let _ = attached.reach(options);
         }
@@ -398,6 +399,18 @@ impl Engine {
     /// `Refused` where `to` holds another store or a later state; `Io`, `Full`.
     pub fn backup(&self, to: &dyn Store, mut progress: impl FnMut(u64)) -> Result<Backup> {
         self.inner.sync(to, &mut progress)
+    }
+
+    /// The copies that the store knows of.
+    pub fn copies(&self) -> Vec<CopyEntry> {
+        self.inner.state().head.copies.clone()
+    }
+
+    /// The store of the copy at `place`, where this engine has it open: nobody else can open it then. Give it to
+    /// [`Engine::check_restore`]; to write to it is the engine's.
+    pub fn attached(&self, place: &str) -> Option<SharedStore> {
+        let writer = self.inner.writer();
+        writer.copies.iter().find(|copy| copy.entry.place == place).and_then(|copy| copy.store.clone())
     }
 
     /// How each copy stands.

@@ -244,7 +244,8 @@ pub(super) fn assembled(
     role: Role,
 ) -> Inner {
     let clock = Mutex::new(Anchor::new(&head, &options));
-    let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options)).collect();
+    let writes = role == Role::Owner;
+    let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options, writes)).collect();
     Inner {
         id,
         realm: head.realm,

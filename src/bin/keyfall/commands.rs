@@ -16,8 +16,8 @@ use crate::args::{Args, Command, store_and, store_from_env};
 use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, block, line, progress, table, value};
 use crate::stores::{
-    Adopted, Making, absolute, adopt, apart, cell_of, look, look_root, make, no_take_over, open, outside, take_away,
-    to_build, warn_if_exposed,
+    Adopted, Making, absolute, adopt, apart, cell_of, copy_as_it_is, look, look_root, make, no_take_over, open,
+    outside, take_away, to_build, warn_if_exposed,
 };
 use crate::{
     certificate, copies, due, erasing, grants, guarded, holds, import, inbox, keyholders, lineage, log, report, sealed,
@@ -362,7 +362,7 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
     guarded::check_place(into)?;
     let pointer = Adopted::check(into, cell_place)?;
     let cell = look_root(cell_place)?;
-    let sources = copies.iter().map(|c| Ok(Arc::new(SledStore::look(c)?) as Arc<dyn Store>));
+    let sources = copies.iter().map(|c| Ok(Arc::new(copy_as_it_is(c)?) as Arc<dyn Store>));
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
     let was_there = into.is_dir();
     let (target, made) = to_build(into)?;

@@ -229,7 +229,15 @@ const LOOK_WHOLE_BYTES: u64 = 16 << 20;
 
 /// The blobs of a store that is looked at. What was never opened as the owner of a cell, a backup, is not touched; nor is what cannot be.
 pub(crate) fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
-    if !SledStore::was_claimed(store)? || SledStore::log_bytes(store)? <= LOOK_WHOLE_BYTES {
+    if !SledStore::was_claimed(store)? {
+        return SledStore::look(store);
+    }
+    by_length(store)
+}
+
+/// Looks at a store as it is where its log is short; a long one is found out about through its index.
+fn by_length(store: &Path) -> Result<SledStore, Error> {
+    if !SledStore::log_bytes(store).is_ok_and(|bytes| bytes > LOOK_WHOLE_BYTES) {
         return SledStore::look(store);
     }
     match SledStore::open(store) {
@@ -238,11 +246,24 @@ pub(crate) fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
     }
 }
 
+/// Opens a copy as it is, for a drill or a restore. While it is written to it cannot be: what is being written looks like damage.
+pub(crate) fn copy_as_it_is(place: &Path) -> Result<SledStore, Error> {
+    SledStore::look(place).map_err(|e| match e.kind() {
+        ErrorKind::Locked => Error::new(
+            ErrorKind::Locked,
+            format!("{e}, or copy it as it is (`cp -a {} ELSEWHERE`) and name that", place.display()),
+        ),
+        _ => e,
+    })
+}
+
 fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let found = placed(store, cell)?;
     let blobs = blobs_to_look(store)?;
     let root = look_root(&found.place)?;
-    let options = Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, ..Options::default() };
+    let look = |place: &str, _: bool| -> Result<Arc<dyn Store>, Error> { Ok(Arc::new(by_length(Path::new(place))?)) };
+    let options =
+        Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, open_copy: Arc::new(look), ..Options::default() };
     let engine = Engine::open(Arc::new(blobs), root, options)?;
     bound_to(&engine, &found, store)?;
     Ok(engine)
