@@ -119,6 +119,8 @@ pub struct Options {
     pub open_copy: OpenCopy,
     /// As what the store is opened.
     pub open_as: OpenAs,
+    /// Copies in step, by their places: what these hold and the store lacks is given up. A take-over is refused where another one is ahead.
+    pub give_up: Vec<String>,
     /// A defect to plant, so that tests can see that they would find it.
     #[cfg(feature = "testing")]
     pub defect: Option<crate::engine::Defect>,
@@ -167,6 +169,7 @@ impl Default for Options {
             log_origin: None,
             open_copy: Arc::new(open_directory),
             open_as: OpenAs::default(),
+            give_up: Vec::new(),
             #[cfg(feature = "testing")]
             defect: None,
         }

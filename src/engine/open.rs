@@ -199,6 +199,7 @@ impl Engine {
             let id = Prefix::decode(&found.0.bytes)?.store;
             let takes_over = options.open_as == OpenAs::TakeOver;
             if takes_over {
+                own::check_copies(&options, &found.0, &found.1)?;
                 cell.take_over();
             }
             let newest = own::claim(&*options.env, (id, &*store, &*cell), (last, takes_over))?;

@@ -274,6 +274,39 @@ fn copies_from_the_command_line() {
     one_line(&cli.fails(4, &["copy", "remove", "store", "replica"]));
 }
 
+/// An old restore took the cell over, and could write nothing then: the copy in step had moved on.
+#[test]
+fn a_store_that_a_copy_in_step_is_ahead_of_is_taken_over_only_where_that_is_given_up() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    cli.ok(&["copy", "add", "store", "replica"]);
+    cli.ok(&["backup", "store", "bk"]);
+    let late = cli.put("ben", "audio", b"later");
+    let restore = ["restore", "--cell", "store.cell", "--into"];
+    cli.ok(&[&restore[..], &["old", "bk"]].concat());
+    let told = "replica holds epoch 1 commit 4 and this store epoch 1 commit 3; restore from it";
+    let status = json(&cli.ok(&["copy", "status", "old", "--json"]));
+    assert!(status[0]["error"].as_str().unwrap().contains(told), "{status}");
+    assert_eq!(status[0]["lacks_pages"], serde_json::Value::Null);
+    let e = cli.fails(6, &["create", "old", "--user", "eve", "--take-over"]);
+    one_line(&e);
+    assert!(e.contains(told), "{e}");
+    let e = cli.fails(6, &[&restore[..], &["adopted", "--adopt", "bk"]].concat());
+    assert!(e.contains("read-only still") && e.contains(told), "{e}");
+    // Nothing was claimed.
+    cli.ok(&["create", "store", "--user", "carl"]);
+    // From the copy everything is there.
+    cli.ok(&[&restore[..], &["new", "--adopt", "replica"]].concat());
+    assert_eq!(cli.run(&["get", "new", &late]).stdout, b"later");
+    cli.ok(&["create", "new", "--user", "eve"]);
+    // What is given up by name is said to be lost.
+    let out = cli.run(&["copy", "remove", "old", "replica", "--take-over"]);
+    let told = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.success() && told.contains("what it lacks of that is lost"), "{told}");
+    cli.ok(&["create", "old", "--user", "eve"]);
+    cli.fails(4, &["get", "old", &late]);
+}
+
 #[test]
 fn the_demo_keeps_its_word() {
     let cli = Cli::empty();

@@ -409,8 +409,12 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
 
 fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Done {
     let engine = look(store, cell)?;
-    let attached: Vec<PathBuf> =
-        engine.copy_status().iter().filter(|c| c.error.is_none()).map(|c| PathBuf::from(&c.entry.place)).collect();
+    let attached: Vec<PathBuf> = engine
+        .copy_status()
+        .iter()
+        .filter(|c| c.error.is_none() || c.head.is_some())
+        .map(|c| PathBuf::from(&c.entry.place))
+        .collect();
     let mut places: Vec<Arc<dyn Store>> = Vec::new();
     for place in more {
         if !attached.contains(&absolute(place)?) {

@@ -12,7 +12,7 @@ use crate::args::{CopyCommand, store_and};
 use crate::commands::{Done, one};
 use crate::guarded;
 use crate::output::{self, block, line, progress, table, value};
-use crate::stores::{self, absolute, cell_of, copy_as_it_is, look, open};
+use crate::stores::{self, absolute, cell_of, copy_as_it_is, look, open, open_giving_up};
 
 /// Runs `copy add`, `sync`, `status` or `remove`.
 pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done {
@@ -55,7 +55,16 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
         CopyCommand::Remove { places } => {
             let (store, [place]) = store_and(places)?;
             let place = text(&place)?;
-            open(&store, cell)?.copy_remove(&place)?;
+            let engine = open_giving_up(&store, cell, &place)?;
+            // Of one that is out of reach nobody can say.
+            let owner = engine.read_only().is_none();
+            let ahead = owner.then(|| engine.copy_ahead(&place).ok().flatten()).flatten();
+            engine.copy_remove(&place)?;
+            if let Some(ahead) = ahead {
+                output::note(&format!(
+                    "{place} holds {ahead}, and the store went on from less: what it lacks of that is lost, unless it is restored from there"
+                ));
+            }
             if json {
                 value(&json!({"removed": place}))
             } else {

@@ -301,10 +301,18 @@ pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
 
 /// Opens a store with its cell. The store first: a store that is not there is the likelier slip.
 pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
-    let engine = open_as_it_is(store, cell)?;
+    Ok(tended(open_as_it_is(store, cell)?))
+}
+
+/// The same, also where the copy at `place` holds what the store lacks.
+pub(crate) fn open_giving_up(store: &Path, cell: Option<&Path>, place: &str) -> Result<Engine, Error> {
+    Ok(tended(opened(store, cell, vec![place.to_owned()])?))
+}
+
+fn tended(engine: Engine) -> Engine {
     if engine.read_only().is_some() {
         // What is due is the owner's to do; what was asked says so itself where it needs one.
-        return Ok(engine);
+        return engine;
     }
     // What is due comes first, whatever was asked; where it fails, what was asked may still be done.
     match engine.tend(&mut |_| {}) {
@@ -316,7 +324,7 @@ pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
         }
         Err(e) => output::warn(&e.context("something is due and could not be done")),
     }
-    Ok(engine)
+    engine
 }
 
 /// Why what is due was not done.
@@ -329,6 +337,10 @@ pub(crate) fn doubted(engine: &Engine) -> Error {
 
 /// Opens a store and leaves alone what is due.
 pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
+    opened(store, cell, Vec::new())
+}
+
+fn opened(store: &Path, cell: Option<&Path>, give_up: Vec<String>) -> Result<Engine, Error> {
     let found = placed(store, cell)?;
     let takes = TAKE_OVER.load(Ordering::Relaxed);
     // A backup that nobody takes over stays as it is.
@@ -336,7 +348,7 @@ pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine,
     let root = open_root(&found.place)?;
     warn_if_exposed(&found.place);
     let open_as = if takes { OpenAs::TakeOver } else { OpenAs::Owner };
-    let options = Options { keeper: Keeper::ByHand, open_as, ..Options::default() };
+    let options = Options { keeper: Keeper::ByHand, open_as, give_up, ..Options::default() };
     let engine = Engine::open(Arc::new(blobs), root, options)?;
     bound_to(&engine, &found, store)?;
     if takes {
