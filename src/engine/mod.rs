@@ -86,7 +86,7 @@ use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, RecordId, StoreId, Timestamp, UserTag};
 use crate::process::Process;
-use crate::store::{Head, HeadId, Store, Usage};
+use crate::store::{Blob, Head, HeadId, Store, Usage};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
 use crate::tree::head::HeadPage;
@@ -278,6 +278,8 @@ struct Writer {
     root: RootKey,
     /// Whether every copy in step holds the head and every other root key is retired.
     settled: bool,
+    /// The blobs of an erase that were not read back yet: before that its old root key is not retired.
+    unread: Vec<Blob>,
     /// The root key of the next epoch, where it stands in the cell already.
     next: Option<RootKey>,
     /// Whether something was erased since this engine was opened: then more will be.

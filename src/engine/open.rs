@@ -256,7 +256,7 @@ pub(super) fn assembled(
         options,
         role,
         state: RwLock::new(State { head, stored, erases: 0 }),
-        writer: Mutex::new(Writer { root, settled: false, next: None, erases: false, copies }),
+        writer: Mutex::new(Writer { root, settled: false, unread: Vec::new(), next: None, erases: false, copies }),
         queue: Queue::default(),
         readers: Mutex::default(),
         names: Mutex::new(NamesInUse::default()),
