@@ -22,7 +22,7 @@ pub enum ErrorKind {
     Fenced,
     /// It is under a legal hold: lift that first.
     Held,
-    /// Another process has the store or the cell open.
+    /// Another process has the store or the cell open: call again once it has closed it.
     Locked,
     /// A store or a cell is already at this place.
     Exists,

@@ -477,7 +477,7 @@ impl Slots {
         }
         if contents.keys.is_empty() && torn > 0 {
             return Err(Error::corrupt(format!(
-                "{} is damaged and holds no readable root key; put back the cell's own files if you have them unchanged (an older backup of them opens nothing)",
+                "{} is damaged and holds no readable root key; put back the cell's own files if you have them unchanged (older ones do not open the store as it is now, but what lived at their epoch, in a copy of the store from then)",
                 self.here()
             )));
         }

@@ -24,7 +24,7 @@ use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
 use crate::record::{self, Entry};
 use crate::secret::{Secret, WipeStack};
 use crate::store::{Cursor, Head, HeadId};
-use crate::tree::head::{HeadPage, Prefix, Roots};
+use crate::tree::head::{CopyMode, HeadPage, Prefix, Roots};
 #[cfg(feature = "testing")]
 use crate::tree::inbox::Inbox;
 #[cfg(feature = "testing")]
@@ -195,8 +195,14 @@ impl Engine {
         let _wiped = WipeStack;
         let inner = &self.inner;
         // Puts and erases wait: the tree must not move under the comparison.
-        let writer = inner.writer();
+        let mut writer = inner.writer();
         inner.check_usable()?;
+        if inner.looks_only().is_some() {
+            // It has opened none so far.
+            for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
+                let _ = copy.reach(&inner.options);
+            }
+        }
         let contents = inner.cell.load()?;
         let ready = writer.next.as_ref().map(|next| next.id);
         let shared = inner.cell.describe().quorum.is_some();

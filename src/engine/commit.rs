@@ -184,7 +184,7 @@ impl Inner {
                 return Err(copies::out_of_step(&copy.entry.place, &e));
             }
         }
-        self.verify(writer, &[])?;
+        self.verify(writer)?;
         self.finish(writer, None)
     }
 
@@ -221,6 +221,8 @@ impl Inner {
     /// The last step: from here on the old root key is gone. `next` takes its place, where the cell has it so.
     fn finish(&self, writer: &mut Writer, next: Option<RootKey>) -> Result<Retirement> {
         writer.next = None;
+        // It was read back.
+        writer.unread = Vec::new();
         #[cfg(feature = "testing")]
         if self.defect(super::Defect::SkipRetire) {
             writer.settled = true;
@@ -242,8 +244,9 @@ impl Inner {
         Ok(retired)
     }
 
-    /// Reads the head, the root page and `blobs` back from the store and from every copy in step, and opens them.
-    fn verify(&self, writer: &Writer, blobs: &[Blob]) -> Result<()> {
+    /// Reads the head, the root page and what this process wrote for an erase back from the store and from every copy in step, and opens or
+    /// compares it. What a process before it wrote nobody can name.
+    fn verify(&self, writer: &Writer) -> Result<()> {
         let state = self.state();
         let in_step =
             writer.copies.iter().filter(|c| c.entry.mode == CopyMode::InStep).filter_map(|c| c.store.as_ref());
@@ -268,7 +271,7 @@ impl Inner {
             let root = store.get(&head.roots.users.name)?.ok_or_else(odd)?;
             let context = crypto::page_context(self.realm, PageKind::Users.byte(), head.roots.users.name);
             chunked::open(&head.roots.users.key(), &context, &root)?;
-            for (name, bytes) in blobs {
+            for (name, bytes) in &writer.unread {
                 if store.get(name)?.as_ref() != Some(bytes) {
                     return Err(odd());
                 }
@@ -337,14 +340,19 @@ impl Inner {
         }
         writer.settled = false;
         self.attach(writer, change.attached);
-        for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
+        let handed = writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep).try_for_each(|copy| {
             let opened = copy.open(&self.options);
             let taken = opened.and_then(|store| self.forward(&*store, before, &change.staged, &change.blobs));
             taken.map_err(|e| {
                 copy.let_go();
                 copies::not_taken(&copy.entry.place, &e, erase).perhaps()
-            })?;
+            })
+        });
+        if erase {
+            // Also where a copy failed: whatever completes this erase reads them back first.
+            writer.unread.extend(change.blobs);
         }
+        handed?;
         if !erase {
             if !was_settled {
                 return self.settle(writer).map(|_| None).map_err(Error::perhaps);
@@ -352,7 +360,7 @@ impl Inner {
             writer.settled = true;
             return Ok(None);
         }
-        self.verify(writer, &change.blobs).map_err(Error::perhaps)?;
+        self.verify(writer).map_err(Error::perhaps)?;
         // Who erases once and goes leaves no key behind that nobody needs.
         let next = if writer.erases { Some(self.next_root(writer, &self.state().head)?) } else { None };
         writer.erases = true;

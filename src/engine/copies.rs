@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::open::open_head;
+use super::own::{ahead, is_ahead};
 use super::pages::{PageSource, SharedStore};
 use super::walk::{Step, Walked, Walking, walk};
 use super::{Engine, Inner, Options, Status, commit};
@@ -30,9 +31,10 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    pub(super) fn new(entry: CopyEntry, options: &Options) -> Self {
+    /// Only an engine that writes opens the copies in step at once: what merely looks would keep others from them.
+    pub(super) fn new(entry: CopyEntry, options: &Options, writes: bool) -> Self {
         let mut attached = Attached { entry, store: None };
-        if attached.entry.mode == CopyMode::InStep {
+        if writes && attached.entry.mode == CopyMode::InStep {
             // Out of reach is found out again, and told, when it matters.
             let _ = attached.reach(options);
         }
@@ -109,7 +111,10 @@ pub(super) fn shown(head: Option<HeadId>) -> String {
 pub(super) fn foreign(place: &str, there: Option<HeadId>) -> Error {
     Error::new(
         ErrorKind::Refused,
-        format!("{place} moved on by itself, to {}; is another engine writing to it?", shown(there)),
+        format!(
+            "{place} moved on by itself, to {}: another engine wrote to it; restore from it to go on from there",
+            shown(there)
+        ),
     )
 }
 
@@ -407,6 +412,23 @@ impl Engine {
         self.inner.sync(to, &mut progress)
     }
 
+    /// The state of the copy at `place`, where it holds what this store lacks: with [`Engine::copy_remove`] that is lost.
+    ///
+    /// # Errors
+    /// `Absent` where `place` is no copy; `Copy`; `Io`, `Corrupt`.
+    pub fn copy_ahead(&self, place: &str) -> Result<Option<HeadId>> {
+        for entry in self.chosen(Some(place))? {
+            let there = self.reach(&entry)?.head()?;
+            let here = self.inner.state().stored.clone();
+            if let Some(there) = there
+                && is_ahead(&there, &here)
+            {
+                return Ok(Some(there.id));
+            }
+        }
+        Ok(None)
+    }
+
     /// How each copy stands.
     pub fn copy_status(&self) -> Vec<CopyStatus> {
         let copies = self.inner.state().head.copies.clone();
@@ -426,9 +448,17 @@ impl Engine {
         let inner = &self.inner;
         inner.process.check()?;
         let store = self.reach(&status.entry)?;
-        let head = store.head()?.map(|h| h.id);
+        let there = store.head()?;
+        let head = there.as_ref().map(|h| h.id);
         status.head = head;
         status.restores = head.filter(|h| h.epoch == self.head().epoch);
+        // After the copy's: a commit goes into the store first.
+        let here = inner.state().stored.clone();
+        if let Some(there) = there
+            && is_ahead(&there, &here)
+        {
+            return Err(ahead(&status.entry.place, there.id, here.id));
+        }
         loop {
             let leave = inner.walking();
             let roots = inner.state().head.roots.duplicate();

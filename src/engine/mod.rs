@@ -88,7 +88,7 @@ use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, RecordId, StoreId, Timestamp, UserTag};
 use crate::process::Process;
-use crate::store::{Head, HeadId, Store, Usage};
+use crate::store::{Blob, Head, HeadId, Store, Usage};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
 use crate::tree::head::HeadPage;
@@ -121,6 +121,8 @@ pub struct Options {
     pub open_copy: OpenCopy,
     /// As what the store is opened.
     pub open_as: OpenAs,
+    /// Copies in step, by their places: what these hold and the store lacks is given up. A take-over is refused where another one is ahead.
+    pub give_up: Vec<String>,
     /// A defect to plant, so that tests can see that they would find it.
     #[cfg(feature = "testing")]
     pub defect: Option<crate::engine::Defect>,
@@ -169,6 +171,7 @@ impl Default for Options {
             log_origin: None,
             open_copy: Arc::new(open_directory),
             open_as: OpenAs::default(),
+            give_up: Vec::new(),
             #[cfg(feature = "testing")]
             defect: None,
         }
@@ -278,6 +281,8 @@ struct Writer {
     root: RootKey,
     /// Whether every copy in step holds the head and every other root key is retired.
     settled: bool,
+    /// The blobs of an erase that were not read back yet: before that its old root key is not retired.
+    unread: Vec<Blob>,
     /// The root key of the next epoch, where it stands in the cell already.
     next: Option<RootKey>,
     /// Whether something was erased since this engine was opened: then more will be.

@@ -102,7 +102,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<(Head, 
         )
     } else if at > newest {
         format!(
-            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, and it opens nothing; use the cell as it is now"
+            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, which does not open the store as it is now; use the cell as it is now, and destroy this copy, for it still opens what lived at its epoch, in a copy of the store from then"
         )
     } else {
         format!("another writer published epoch {at} of {place}; this cell's key does not belong to it")
@@ -208,6 +208,7 @@ impl Engine {
             let id = Prefix::decode(&found.0.bytes)?.store;
             let takes_over = options.open_as == OpenAs::TakeOver;
             if takes_over {
+                own::check_copies(&options, &found.0, &found.1)?;
                 cell.take_over();
             }
             let newest = own::claim(&*options.env, (id, &*store, &*cell), (last, takes_over))?;
@@ -251,7 +252,8 @@ pub(super) fn assembled(
     role: Role,
 ) -> Inner {
     let clock = Mutex::new(Anchor::new(&head, &options));
-    let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options)).collect();
+    let writes = role == Role::Owner;
+    let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options, writes)).collect();
     Inner {
         id,
         realm: head.realm,
@@ -261,7 +263,7 @@ pub(super) fn assembled(
         options,
         role,
         state: RwLock::new(State { head, stored, erases: 0 }),
-        writer: Mutex::new(Writer { root, settled: false, next: None, erases: false, copies }),
+        writer: Mutex::new(Writer { root, settled: false, unread: Vec::new(), next: None, erases: false, copies }),
         queue: Queue::default(),
         readers: Mutex::default(),
         names: Mutex::new(NamesInUse::default()),

@@ -10,7 +10,8 @@ use crate::cell::{Awaited, Contents, Owner, RootCell, RootId};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
-use crate::store::{Claimed, Head, Store};
+use crate::store::{Claimed, Head, HeadId, Store};
+use crate::tree::head::{CopyMode, HeadPage, Prefix};
 
 /// As what an engine opens a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +21,8 @@ pub enum OpenAs {
     Owner,
     /// To look only: nothing is claimed, written or destroyed, here or in the root cell.
     ReadOnly,
-    /// As its owner, whoever that was before: the other place is read-only from then on. What that one committed and this one lacks is lost.
+    /// As its owner, whoever that was before: the other place is read-only until it takes over in turn. What that one committed and this
+    /// one lacks is lost.
     TakeOver,
 }
 
@@ -99,7 +101,7 @@ fn why_not(store: &dyn Store, claimed: Option<&Claimed>, contents: &Contents) ->
         _ => String::new(),
     };
     format!(
-        "{} {what}{first}; it can be looked at as it is, and to write to it take it over (`--take-over`), which makes the other one read-only for good",
+        "{} {what}{first}; it can be looked at as it is, and to write to it take it over (`--take-over`), which makes the other one read-only until it takes over in turn",
         store.place()
     )
 }
@@ -210,6 +212,35 @@ pub(super) fn check_mark(options: &Options, store: &dyn Store, head: &Head, mark
             head.id.commit
         ),
     ))
+}
+
+/// Whether a copy holds what the store lacks: another place of the store wrote to it.
+pub(super) fn is_ahead(there: &Head, here: &Head) -> bool {
+    let store = |head: &Head| Prefix::decode(&head.bytes).ok().map(|prefix| prefix.store);
+    (there.id > here.id || there.id == here.id && there.bytes != here.bytes) && store(there) == store(here)
+}
+
+pub(super) fn ahead(place: &str, there: HeadId, here: HeadId) -> Error {
+    Error::new(
+        ErrorKind::Refused,
+        format!(
+            "{place} holds {there} and this store {}; restore from it, or give up what this store lacks of it with `copy remove --take-over`",
+            if there == here { "another state of that number".to_owned() } else { here.to_string() }
+        ),
+    )
+}
+
+/// Refuses to take a store over that lacks what a copy in step holds: it would own the cell, and could not write.
+pub(super) fn check_copies(options: &Options, here: &Head, head: &HeadPage) -> Result<()> {
+    let in_step = head.copies.iter().filter(|copy| copy.mode == CopyMode::InStep);
+    for copy in in_step.filter(|copy| !options.give_up.contains(&copy.place)) {
+        // One that is out of reach, or is this very store, is told of when something is written.
+        let Ok(Some(there)) = (options.open_copy)(&copy.place, false).and_then(|store| store.head()) else { continue };
+        if is_ahead(&there, here) {
+            return Err(ahead(&copy.place, there.id, here.id));
+        }
+    }
+    Ok(())
 }
 
 impl Inner {

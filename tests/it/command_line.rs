@@ -190,10 +190,12 @@ fn a_store_older_than_the_cell_is_refused() {
     assert!(!cli.path("new").exists(), "a refused restore leaves nothing");
 }
 
+/// It was said to open nothing; with a backup of its epoch it gives back what was erased.
 #[test]
-fn an_old_copy_of_the_cell_opens_nothing() {
+fn an_old_copy_of_the_cell_opens_what_lived_at_its_epoch_and_not_the_store_as_it_is() {
     let cli = Cli::new();
-    cli.put("ada", "audio", b"x");
+    let id = cli.put("ada", "audio", b"x");
+    cli.ok(&["backup", "store", "bk"]);
     std::fs::create_dir(cli.path("old.cell")).unwrap();
     for slot in ["slot-a", "slot-b", "remnants-accepted"] {
         if cli.path("store.cell").join(slot).exists() {
@@ -202,7 +204,10 @@ fn an_old_copy_of_the_cell_opens_nothing() {
     }
     cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
     let e = cli.fails(6, &["list", "store", "--cell", "old.cell"]);
-    assert!(e.contains("old copy of the cell"), "{e}");
+    assert!(e.contains("old copy of the cell, which does not open the store as it is now"), "{e}");
+    assert!(e.contains("it still opens what lived at its epoch") && !e.contains("opens nothing"), "{e}");
+    cli.ok(&["restore", "--cell", "old.cell", "--into", "then", "bk"]);
+    assert_eq!(cli.run(&["get", "then", &id]).stdout, b"x", "as it is said");
     std::fs::rename(cli.path("store.cell"), cli.path("away")).unwrap();
     let e = cli.fails(4, &["list", "store"]);
     assert!(e.contains("no root cell"), "a cell is never made by opening: {e}");
@@ -318,18 +323,25 @@ fn a_cell_on_a_file_system_that_keeps_old_bytes_is_refused() {
     assert!(cli.ok(&["status", "store"]).contains("REMNANTS ACCEPTED"));
 }
 
+/// A store in use ended with 1, as any failure does: a script could not tell when to try again.
 #[test]
-fn two_processes_cannot_have_one_store() {
+fn a_store_in_use_has_an_exit_code_of_its_own() {
     let cli = Cli::new();
     let holder = keyfall::store::SledStore::open(&cli.path("store")).unwrap();
-    let e = cli.fails(1, &["status", "store"]);
-    assert!(e.contains("in use"), "{e}");
+    for args in [&["status", "store"][..], &["list", "store"], &["create", "store", "--user", "ada"]] {
+        let e = cli.fails(8, args);
+        one_line(&e);
+        assert!(e.contains("in use"), "{e}");
+    }
+    assert_eq!(json(&cli.fails(8, &["list", "store", "--json"]))["error"]["kind"], "locked");
     drop(holder);
     let system = std::sync::Arc::new(keyfall::env::System);
     let holder = keyfall::cell::FileCell::open(&cli.path("store.cell"), system).unwrap();
-    let e = cli.fails(1, &["create", "store", "--user", "ada"]);
+    let e = cli.fails(8, &["create", "store", "--user", "ada"]);
     assert!(e.contains("in use"), "{e}");
     drop(holder);
+    let help = cli.ok(&["--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("7 held, 8 in use: another process has the store"), "{help}");
     cli.ok(&["status", "store"]);
 }
 
@@ -362,6 +374,39 @@ fn copies_from_the_command_line() {
     one_line(&cli.fails(11, &["copy", "remove", "store", "replica"]));
     cli.ok(&["copy", "remove", "store", "replica", "--take-over"]);
     one_line(&cli.fails(4, &["copy", "remove", "store", "replica"]));
+}
+
+/// An old restore took the cell over, and could write nothing then: the copy in step had moved on.
+#[test]
+fn a_store_that_a_copy_in_step_is_ahead_of_is_taken_over_only_where_that_is_given_up() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    cli.ok(&["copy", "add", "store", "replica"]);
+    cli.ok(&["backup", "store", "bk"]);
+    let late = cli.put("ben", "audio", b"later");
+    let restore = ["restore", "--cell", "store.cell", "--into"];
+    cli.ok(&[&restore[..], &["old", "bk"]].concat());
+    let told = "replica holds epoch 1 commit 4 and this store epoch 1 commit 3; restore from it";
+    let status = json(&cli.ok(&["copy", "status", "old", "--json"]));
+    assert!(status[0]["error"].as_str().unwrap().contains(told), "{status}");
+    assert_eq!(status[0]["lacks_pages"], serde_json::Value::Null);
+    let e = cli.fails(6, &["create", "old", "--user", "eve", "--take-over"]);
+    one_line(&e);
+    assert!(e.contains(told), "{e}");
+    let e = cli.fails(6, &[&restore[..], &["adopted", "--adopt", "bk"]].concat());
+    assert!(e.contains("read-only still") && e.contains(told), "{e}");
+    // Nothing was claimed.
+    cli.ok(&["create", "store", "--user", "carl"]);
+    // From the copy everything is there.
+    cli.ok(&[&restore[..], &["new", "--adopt", "replica"]].concat());
+    assert_eq!(cli.run(&["get", "new", &late]).stdout, b"later");
+    cli.ok(&["create", "new", "--user", "eve"]);
+    // What is given up by name is said to be lost.
+    let out = cli.run(&["copy", "remove", "old", "replica", "--take-over"]);
+    let told = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.success() && told.contains("what it lacks of that is lost"), "{told}");
+    cli.ok(&["create", "old", "--user", "eve"]);
+    cli.fails(4, &["get", "old", &late]);
 }
 
 #[test]
@@ -610,6 +655,33 @@ fn tend_fails_where_the_store_does_not_own_its_cell() {
     // What merely begins with it goes on.
     assert!(cli.ok(&["report", "bk", "--user", "ada", "--cell", "store.cell"]).contains("ada"));
     cli.ok(&["tend", "store"]);
+}
+
+/// `list --take-over` made a backup the owner; and the other place was said to be read-only for good, which it is until it takes over.
+#[test]
+fn what_only_looks_takes_nothing_over_and_a_store_can_be_taken_back() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    cli.ok(&["backup", "store", "bk"]);
+    std::fs::write(cli.path("said"), "x").unwrap();
+    let cell = ["--cell", "store.cell"];
+    for look in [&["list", "bk"][..], &["status", "bk"], &["report", "bk", "--user", "ada"], &["copy", "status", "bk"]]
+    {
+        let e = cli.fails(2, &[look, &cell, &["--take-over"]].concat());
+        one_line(&e);
+        assert!(e.contains("keyfall tend bk --take-over"), "{e}");
+    }
+    let restore = ["restore", "--into", "new", "bk", "--take-over"];
+    assert!(cli.fails(2, &[&restore[..], &cell].concat()).contains("--adopt"));
+    assert!(!cli.path("new").exists());
+    // The store is the owner still.
+    cli.put("ben", "audio", b"y");
+    let e = cli.fails(11, &[&["put", "bk", "--user", "eve", "--class", "audio", "said"][..], &cell].concat());
+    assert!(e.contains("read-only until it takes over in turn") && !e.contains("for good"), "{e}");
+    cli.ok(&[&["tend", "bk", "--take-over"][..], &cell].concat());
+    cli.fails(11, &["create", "store", "--user", "eve"]);
+    cli.ok(&["create", "store", "--user", "eve", "--take-over"]);
+    cli.put("ben", "audio", b"z");
 }
 
 #[test]

@@ -1,9 +1,19 @@
 //! Reading changes nothing where it reads: backups on media that cannot be written, disks that are full.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyfall::cell::FileCell;
+use keyfall::engine::{CopyMode, Keeper, Options};
+use keyfall::env::System;
+use keyfall::store::SledStore;
+use keyfall::{Class, Engine, ErrorKind, Put};
 
 use crate::command_line::Cli;
+use crate::support::{bytes, copy, kind, user};
 
 /// Every file below a directory with its bytes.
 fn files(dir: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
@@ -40,6 +50,75 @@ fn a_restore_and_an_audit_leave_the_backup_as_it_was() {
     cli.ok(&["restore", "--cell", "store.cell", "--into", "new", "bk"]);
     assert_eq!(cli.run(&["get", "new", &id]).stdout, b"x");
     assert!(files(&cli.path("bk")) == before);
+}
+
+/// A copy in step, without which nothing is restored after an erase, could not be checked: the command itself had it open.
+#[test]
+fn a_check_reads_the_copy_in_step_and_leaves_it_as_it_was() {
+    let cli = Cli::new();
+    for user in ["ada", "ben", "carl"] {
+        cli.put(user, "audio", user.as_bytes());
+    }
+    cli.ok(&["copy", "add", "store", "replica"]);
+    cli.ok(&["backup", "store", "bk"]);
+    cli.ok(&["erase", "store", "--user", "ben", "--yes"]);
+    let before = files(&cli.path("replica"));
+    for copies in [&["replica"][..], &["bk", "replica"], &["./replica/"]] {
+        let told = cli.ok(&[&["check", "store"][..], copies].concat());
+        assert!(told.contains("would be whole"), "{told}");
+    }
+    assert!(cli.ok(&["status", "store"]).contains("0 pages"));
+    for place in ["replica", "./bk/../replica"] {
+        let e = cli.fails(6, &["backup", "store", place]);
+        assert!(e.contains("registered copy of this store, in step"), "{e}");
+    }
+    assert!(files(&cli.path("replica")) == before);
+    // Where something is due it is done first, by an engine that has the copy open.
+    cli.ok(&["erase", "store", "--user", "carl", "--in", "1s", "--yes"]);
+    std::thread::sleep(Duration::from_millis(1200));
+    let out = cli.run(&["check", "store", "replica"]);
+    let told = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.success() && told.contains("1 planned erases done"), "{told}");
+}
+
+#[test]
+fn a_copy_in_step_is_drilled_by_the_engine_that_has_it_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("copy");
+    let place = copy.to_str().unwrap();
+    let store = SledStore::create(&dir.path().join("store")).unwrap();
+    let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
+    let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+    let engine = Engine::init(Arc::new(store), Arc::new(cell), options).unwrap();
+    engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
+    assert!(engine.attached(place).is_none() && engine.copies().is_empty());
+    engine.copy_add(place, CopyMode::InStep, |_| {}).unwrap();
+    assert_eq!(kind(SledStore::look(&copy)), ErrorKind::Locked);
+    let attached = engine.attached(place).unwrap();
+    assert!(engine.check_restore(&[attached], &mut |_| {}).unwrap().is_whole());
+}
+
+/// While production runs a drill is refused, and nothing said how to do one all the same.
+#[test]
+fn a_drill_while_production_runs_reads_a_copy_of_the_copy() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"recording");
+    cli.ok(&["copy", "add", "store", "replica"]);
+    let put = ["put", "store", "--user", "ben", "--class", "audio", "-"];
+    let mut production = cli.command(&put).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut content = production.stdin.take().unwrap();
+    // A pipe holds less: once it is written, the other end reads, and has everything open.
+    content.write_all(&bytes(1, 300_000)).unwrap();
+    let restore = |from: &'static str| ["restore", "--cell", "store.cell", "--into", "new", from];
+    for drill in [&["check", "store", "replica"][..], &restore("replica")] {
+        let e = cli.fails(8, drill);
+        assert!(e.contains("in use") && e.contains("cp -a"), "{e}");
+    }
+    copy(&cli.path("replica"), &cli.path("drill"));
+    cli.ok(&restore("drill"));
+    assert_eq!(cli.run(&["get", "new", &id]).stdout, b"recording");
+    drop(content);
+    assert!(production.wait().unwrap().success());
 }
 
 #[test]

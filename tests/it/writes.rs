@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyfall::cell::{Contents, Durable, FileCell, Owner, Promise, Retirement, RootCell, RootId, RootKey};
+use keyfall::cell::{Contents, Durable, FileCell, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
-use keyfall::engine::{Hold, Keeper, Options, Source};
+use keyfall::engine::{CopyMode, Hold, Keeper, Options, Source};
 use keyfall::env::System;
 use keyfall::ids::{BlobName, StoreId};
 use keyfall::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
@@ -173,6 +173,53 @@ fn options() -> Options {
 
 fn put(engine: &Engine, name: &str) -> RecordId {
     engine.put(Put::new(user(name), Class::audio()), &b"x"[..]).unwrap()
+}
+
+/// A store, its cell and its engine, whose erase was published and not taken by its copy in step; and what the erase wrote.
+fn held_up() -> (Arc<MemoryStore>, Arc<HoardingCell>, Engine, Vec<BlobName>) {
+    let (store, full) = (Arc::new(MemoryStore::new()), Arc::<Mutex<bool>>::default());
+    let copy: Arc<dyn Store> = Arc::new(Noted {
+        inner: Arc::new(MemoryStore::new()) as Arc<dyn Store>,
+        events: Arc::default(),
+        full: Arc::clone(&full),
+        pause: Arc::default(),
+        reads: Arc::default(),
+    });
+    let open_copy = move |_: &str, _: bool| -> Result<Arc<dyn Store>> { Ok(Arc::clone(&copy)) };
+    let options = Options { open_copy: Arc::new(open_copy), ..options() };
+    let cell = Arc::new(HoardingCell::new(Arc::new(MemoryCell::new())));
+    let engine = Engine::init(store.clone(), cell.clone(), options).unwrap();
+    for n in 0..100 {
+        put(&engine, &format!("u{n}"));
+    }
+    engine.copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    let names = || store.names(Cursor::default(), 100_000).unwrap().0;
+    let before = names();
+    *full.lock().unwrap() = true;
+    assert_eq!(kind(engine.erase(Scope::user(user("u7")))), ErrorKind::Copy);
+    let new = names().into_iter().filter(|name| !before.contains(name)).collect();
+    (store, cell, engine, new)
+}
+
+/// It was completed after a look at its head and root page alone.
+#[test]
+fn an_erase_that_a_copy_held_up_is_read_back_whole_before_the_old_key_goes() {
+    let keys = |cell: &HoardingCell| cell.load().unwrap().keys.len();
+    let (_store, cell, engine, new) = held_up();
+    assert!(new.len() > 1 && keys(&cell) == 2);
+    engine.copy_sync(None, |_| {}).unwrap();
+    assert_eq!(keys(&cell), 1);
+    for n in 0..new.len() {
+        let (store, cell, engine, new) = held_up();
+        let Some(name) = new.get(n) else { continue };
+        store.remove(&[*name]).unwrap();
+        // Also when it is tried again.
+        for _ in 0..2 {
+            let e = engine.copy_sync(None, |_| {}).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Corrupt, "{n}: {e}");
+            assert_eq!(keys(&cell), 2, "{n}: the old root key is what is left of that page");
+        }
+    }
 }
 
 #[test]

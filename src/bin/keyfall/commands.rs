@@ -17,8 +17,8 @@ use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, block, counted, line, progress, table, value};
 use crate::remedy::fill;
 use crate::stores::{
-    Adopted, Making, absolute, adopt, apart, cell_of, copy_to_look, look, look_root, make, open, outside, take_away,
-    to_build, warn_if_exposed,
+    Adopted, Making, absolute, adopt, apart, cell_of, copy_as_it_is, look, look_root, make, no_take_over, open,
+    outside, take_away, to_build, warn_if_exposed,
 };
 use crate::{
     certificate, copies, due, erasing, grants, guarded, holds, import, inbox, keyholders, lineage, log, report, sealed,
@@ -222,7 +222,7 @@ fn init(store: &Path, cell: Option<&Path>, making: Making, json: bool) -> Done {
     line(format_args!("cell  {}", promise.place))?;
     line(format_args!("      {promise}"))?;
     line(fill(
-        "      Lose the cell and all data is lost. An old backup alone opens nothing: add a copy in step with `keyfall copy add STORE PLACE`.",
+        "      Lose the cell and all data is lost; copy it, and what is erased later can be brought back from a backup. A backup from before the last erase restores nothing by itself: add a copy in step with `keyfall copy add STORE PLACE`.",
     ))
 }
 
@@ -364,13 +364,16 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
     let Some(cell_place) = cell else {
         return Err(Error::new(ErrorKind::Invalid, "name the cell with --cell: without it no copy opens").into());
     };
+    if !adopted {
+        no_take_over("to have the restored store take over, restore it with --adopt")?;
+    }
     let mut places = vec![("the store to build", into), ("the cell", cell_place)];
     places.extend(copies.iter().map(|copy| ("the copy", &**copy)));
     restorable(&places)?;
     guarded::check_place(into)?;
     let pointer = Adopted::check(into, cell_place)?;
     let cell = look_root(cell_place)?;
-    let sources = copies.iter().map(|c| Ok(Arc::new(copy_to_look(c)?) as Arc<dyn Store>));
+    let sources = copies.iter().map(|c| Ok(Arc::new(copy_as_it_is(c)?) as Arc<dyn Store>));
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
     let was_there = into.is_dir();
     let (target, made) = to_build(into)?;
@@ -406,21 +409,27 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
         output::bytes(done.bytes)
     ))?;
     if adopted {
-        return line("It owns the root cell now. Every other copy of the store can only be looked at from here on.");
+        return line(
+            "It owns the root cell now. Every other copy of the store can only be looked at until it takes over in turn.",
+        );
     }
     line(
-        "It is read-only, and the store that it was copied from is untouched. To put it in that one's place, give --take-over with the next command.",
+        "It is read-only, and the store that it was copied from is untouched. To put it in that one's place, give --take-over with the next command that writes, `keyfall tend` for one.",
     )
 }
 
 fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Done {
     let engine = look(store, cell)?;
-    let attached: Vec<PathBuf> =
-        engine.copy_status().iter().filter(|c| c.error.is_none()).map(|c| PathBuf::from(&c.entry.place)).collect();
+    let attached: Vec<PathBuf> = engine
+        .copy_status()
+        .iter()
+        .filter(|c| c.error.is_none() || c.head.is_some())
+        .map(|c| PathBuf::from(&c.entry.place))
+        .collect();
     let mut places: Vec<Arc<dyn Store>> = Vec::new();
     for place in more {
         if !attached.contains(&absolute(place)?) {
-            places.push(Arc::new(copy_to_look(place)?));
+            places.push(Arc::new(copy_as_it_is(place)?));
         }
     }
     let bar = progress("blobs tried", None);

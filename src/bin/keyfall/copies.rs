@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyfall::engine::{Backup, CopyMode};
+use keyfall::engine::{Backup, CopyEntry, CopyMode};
 use keyfall::store::{HeadId, SledStore, Store};
 use keyfall::{Engine, Error, ErrorKind};
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::commands::{Done, one};
 use crate::guarded;
 use crate::output::{self, block, counted, line, progress, table, value};
 use crate::remedy::fill;
-use crate::stores::{self, absolute, cell_of, copy_to_look, look, open};
+use crate::stores::{self, absolute, cell_of, copy_as_it_is, look, open, open_giving_up};
 
 /// Runs `copy add`, `sync`, `status` or `remove`.
 pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done {
@@ -56,7 +56,16 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
         CopyCommand::Remove { places } => {
             let (store, [place]) = store_and(places, ["PLACE"])?;
             let place = text(&place)?;
-            open(&store, cell)?.copy_remove(&place)?;
+            let engine = open_giving_up(&store, cell, &place)?;
+            // Of one that is out of reach nobody can say.
+            let owner = engine.read_only().is_none();
+            let ahead = owner.then(|| engine.copy_ahead(&place).ok().flatten()).flatten();
+            engine.copy_remove(&place)?;
+            if let Some(ahead) = ahead {
+                output::note(&format!(
+                    "{place} holds {ahead}, and the store went on from less: what it lacks of that is lost, unless it is restored from there"
+                ));
+            }
             if json {
                 value(&json!({"removed": place}))
             } else {
@@ -112,8 +121,27 @@ pub(crate) fn told(what: &str, place: &str, done: Backup, json: bool) -> Done {
     line(format_args!("{what} {place}: {head}, {blobs} copied ({})", output::bytes(done.bytes)))
 }
 
+/// The copy that the store knows of at a place.
+fn registered(engine: &Engine, place: &Path) -> Result<Option<CopyEntry>, Error> {
+    let place = absolute(place)?;
+    let is_there = |copy: &CopyEntry| absolute(Path::new(&copy.place)).is_ok_and(|there| there == place);
+    Ok(engine.copies().into_iter().find(is_there))
+}
+
 /// Makes a backup, or brings it up to date, and says what it is good for.
 pub(crate) fn backup(engine: &Engine, dest: &Path, json: bool) -> Done {
+    if let Some(copy) = registered(engine, dest)? {
+        let how = match copy.mode {
+            CopyMode::InStep => "each commit is there too",
+            CopyMode::Behind => "`keyfall copy sync STORE` brings it up to date",
+        };
+        let text = format!(
+            "{} is a registered copy of this store, {}: {how}; name another place for a backup, or make it none with `keyfall copy remove STORE PLACE` first",
+            copy.place,
+            output::mode(copy.mode)
+        );
+        return Err(Error::new(ErrorKind::Refused, text).into());
+    }
     let dest = SledStore::open_or_create(dest)?;
     let bar = progress("blobs copied", None);
     let done = engine.backup(&dest, |n| bar.set_position(n))?;
@@ -127,12 +155,25 @@ pub(crate) fn backup(engine: &Engine, dest: &Path, json: bool) -> Done {
     ))
 }
 
+/// A copy for a drill: where the engine did what was due it has those in step open, and nobody else can open them.
+fn to_drill(engine: &Engine, place: &Path) -> Result<Arc<dyn Store>, Error> {
+    match registered(engine, place)?.and_then(|copy| engine.attached(&copy.place)) {
+        Some(store) => Ok(store),
+        None => Ok(Arc::new(copy_as_it_is(place)?)),
+    }
+}
+
 /// Finds out what a restore from copies would bring back.
 pub(crate) fn check(mut places: Vec<PathBuf>, cell: Option<&Path>, json: bool) -> Done {
     let store = places.remove(0);
-    let engine = look(&store, cell)?;
-    let copies = places.iter().map(|place| Ok(Arc::new(copy_to_look(place)?) as Arc<dyn Store>));
-    let copies = copies.collect::<Result<Vec<_>, Error>>()?;
+    let engine = look(&store, cell).map_err(|e| match e.kind() {
+        ErrorKind::Locked => Error::new(
+            ErrorKind::Locked,
+            format!("{e}; while it is in use, have `keyfall restore` build a second store, from a backup or from what `cp -a` made of a copy"),
+        ),
+        _ => e,
+    })?;
+    let copies = places.iter().map(|place| to_drill(&engine, place)).collect::<Result<Vec<_>, Error>>()?;
     let bar = progress("blobs opened", None);
     let checked = engine.check_restore(&copies, &mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
@@ -155,8 +196,8 @@ pub(crate) fn check(mut places: Vec<PathBuf>, cell: Option<&Path>, json: bool) -
         return if json { Ok(()) } else { line("a restore from here would be whole") };
     }
     let text = format!(
-        "{} lacking: in no copy, or not to be opened; bring the copies up to date with `keyfall backup STORE COPY`",
-        counted(checked.lacking, "blob")
+        "{} blobs are in no copy, or do not open; bring the copies up to date, backups with `keyfall backup` and others with `keyfall copy sync`",
+        checked.lacking
     );
     Err(Error::new(ErrorKind::Corrupt, text).into())
 }

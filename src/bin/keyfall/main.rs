@@ -35,7 +35,7 @@ use output::Failure;
 /// Done, and only what was to be written of it could not be.
 const UNTOLD: u8 = 12;
 
-/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held, 11 another engine owns the store;
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held, 8 in use, 11 another engine owns the store;
 /// 12 is no kind of error.
 fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
@@ -45,6 +45,7 @@ fn exit_code(kind: ErrorKind) -> u8 {
         ErrorKind::Corrupt => 5,
         ErrorKind::Refused => 6,
         ErrorKind::Held => 7,
+        ErrorKind::Locked => 8,
         ErrorKind::Fenced => 11,
         _ => 1,
     }

@@ -220,12 +220,28 @@ pub(crate) fn take_over() {
     TAKE_OVER.store(true, Ordering::Relaxed);
 }
 
+/// Refuses `--take-over` where nothing is opened to write: a look must not end the store that another place is.
+pub(crate) fn no_take_over(instead: &str) -> Result<(), Error> {
+    if !TAKE_OVER.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Invalid, format!("--take-over goes with a command that writes; {instead}")))
+}
+
 /// A log of at most so many bytes is read whole for a look, which leaves every file as it is.
 const LOOK_WHOLE_BYTES: u64 = 16 << 20;
 
 /// The blobs of a store that is looked at. What was never opened as the owner of a cell, a backup, is not touched; nor is what cannot be.
 pub(crate) fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
-    if !SledStore::was_claimed(store)? || SledStore::log_bytes(store)? <= LOOK_WHOLE_BYTES {
+    if !SledStore::was_claimed(store)? {
+        return SledStore::look(store);
+    }
+    by_length(store)
+}
+
+/// Looks at a store as it is where its log is short; a long one is found out about through its index.
+fn by_length(store: &Path) -> Result<SledStore, Error> {
+    if !SledStore::log_bytes(store).is_ok_and(|bytes| bytes > LOOK_WHOLE_BYTES) {
         return SledStore::look(store);
     }
     match SledStore::open(store) {
@@ -313,12 +329,16 @@ fn check_whole(blobs: &SledStore, store: &Path, cell: &Path) -> Result<(), Error
     Err(Error::new(ErrorKind::Absent, text))
 }
 
-/// Opens a backup or a copy to look at.
-pub(crate) fn copy_to_look(place: &Path) -> Result<SledStore, Error> {
+/// Opens a copy as it is, for a drill or a restore. While it is written to it cannot be: what is being written looks like damage.
+pub(crate) fn copy_as_it_is(place: &Path) -> Result<SledStore, Error> {
     SledStore::look(place).map_err(|e| match e.kind() {
         ErrorKind::Absent => {
             Error::new(ErrorKind::Absent, format!("no store at {}; name a backup or a copy", place.display()))
         }
+        ErrorKind::Locked => Error::new(
+            ErrorKind::Locked,
+            format!("{e}, or copy it as it is (`cp -a {} ELSEWHERE`) and name that", place.display()),
+        ),
         _ => e,
     })
 }
@@ -362,7 +382,9 @@ fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let blobs = blobs_to_look(store).map_err(|e| without_store(e, store, &found.place))?;
     check_whole(&blobs, store, &found.place)?;
     let root = look_root(&found.place)?;
-    let options = Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, ..Options::default() };
+    let look = |place: &str, _: bool| -> Result<Arc<dyn Store>, Error> { Ok(Arc::new(by_length(Path::new(place))?)) };
+    let options =
+        Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, open_copy: Arc::new(look), ..Options::default() };
     let engine = Engine::open(Arc::new(blobs), root, options)?;
     bound_to(&engine, &found, store)?;
     Ok(engine)
@@ -371,9 +393,10 @@ fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
 /// Opens a store for a command that only reads. What is due is told, and left to a command that writes: a copy of a store, down to a
 /// snapshot of its disk, looks like the store itself, and what is done in it would end the store.
 pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
-    if TAKE_OVER.load(Ordering::Relaxed) {
-        return open(store, cell);
-    }
+    no_take_over(&format!(
+        "leave it out to look, or take {0} over with `keyfall tend {0} --take-over`",
+        store.display()
+    ))?;
     let engine = look_as_it_is(store, cell)?;
     match engine.owes() {
         Ok(false) => {}
@@ -388,10 +411,18 @@ pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
 
 /// Opens a store with its cell. The store first: a store that is not there is the likelier slip.
 pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
-    let engine = open_as_it_is(store, cell)?;
+    Ok(tended(open_as_it_is(store, cell)?))
+}
+
+/// The same, also where the copy at `place` holds what the store lacks.
+pub(crate) fn open_giving_up(store: &Path, cell: Option<&Path>, place: &str) -> Result<Engine, Error> {
+    Ok(tended(opened(store, cell, vec![place.to_owned()])?))
+}
+
+fn tended(engine: Engine) -> Engine {
     if engine.read_only().is_some() {
         // What is due is the owner's to do; what was asked says so itself where it needs one.
-        return Ok(engine);
+        return engine;
     }
     // What is due comes first, whatever was asked; where it fails, what was asked may still be done.
     match engine.tend(&mut |_| {}) {
@@ -403,7 +434,7 @@ pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
         }
         Err(e) => output::warn(&e.context("something is due and could not be done")),
     }
-    Ok(engine)
+    engine
 }
 
 /// Why what is due was not done.
@@ -416,6 +447,10 @@ pub(crate) fn doubted(engine: &Engine) -> Error {
 
 /// Opens a store and leaves alone what is due.
 pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
+    opened(store, cell, Vec::new())
+}
+
+fn opened(store: &Path, cell: Option<&Path>, give_up: Vec<String>) -> Result<Engine, Error> {
     let found = placed(store, cell)?;
     let takes = TAKE_OVER.load(Ordering::Relaxed);
     // A backup that nobody takes over stays as it is.
@@ -425,12 +460,12 @@ pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine,
     let root = open_root(&found.place)?;
     warn_if_exposed(&found.place);
     let open_as = if takes { OpenAs::TakeOver } else { OpenAs::Owner };
-    let options = Options { keeper: Keeper::ByHand, open_as, ..Options::default() };
+    let options = Options { keeper: Keeper::ByHand, open_as, give_up, ..Options::default() };
     let engine = Engine::open(Arc::new(blobs), root, options)?;
     bound_to(&engine, &found, store)?;
     if takes {
         output::note(&format!(
-            "{} owns its root cell now; any other copy of it can only be looked at from here on",
+            "{} owns its root cell now; any other copy of it can only be looked at until it takes over in turn",
             store.display()
         ));
     }

@@ -33,8 +33,9 @@ KEYFALL_CELL names another place, or STORE.cell is a file with that place in it,
 A file named by -o is written whole or not at all; a certificate or a secret key that is there is replaced with --force only,
 and what lies in a store, a root cell or a keyholder's directory never. -o - is standard output.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held, 11 another engine owns the store,
-12 done (do not repeat it), but an output of it could not be written.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held, 8 in use: another process has the
+store or the cell open, and no command waits for it: try again, 11 another engine owns the store, 12 done (do not repeat it), but an
+output of it could not be written.";
 
 const ERASE_EXAMPLES: &str = "\
 Examples:
@@ -71,8 +72,8 @@ pub(crate) struct Args {
     /// The root cell's directory [default: STORE.cell].
     #[arg(long, global = true, value_name = "PATH", env = "KEYFALL_CELL")]
     pub cell: Option<PathBuf>,
-    /// Make this place of the store the owner of the root cell, whichever was that before. Any other place of the same store can only be
-    /// looked at from then on, and what it has that this one lacks is lost.
+    /// Make this place of the store the owner of the root cell, whichever was that before; with a command that writes, as `tend` does. Any
+    /// other place of the same store can only be looked at until it takes over in turn, and what it has that this one lacks is lost.
     #[arg(long, global = true)]
     pub take_over: bool,
     #[command(subcommand)]
@@ -463,7 +464,7 @@ pub(crate) enum Command {
     /// Build a store from copies and the cell. It can be looked at; it is written to once it was taken over.
     #[command(override_usage = "keyfall restore --cell PATH --into STORE [--adopt] COPY...")]
     Restore {
-        /// Take the place of the store that the copies are of: that one can only be looked at from then on.
+        /// Take the place of the store that the copies are of: that one can only be looked at until it takes over in turn.
         #[arg(long)]
         adopt: bool,
         /// The store to build: an empty directory, or none yet, or one in which a restore was cut short.
