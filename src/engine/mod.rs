@@ -22,6 +22,7 @@ mod holds;
 mod inbox;
 mod keeper;
 mod lineage;
+mod lines;
 mod log;
 mod next;
 mod open;

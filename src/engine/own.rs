@@ -76,7 +76,7 @@ impl Role {
 const NOBODY: [u8; 16] = [0; 16];
 
 /// Whether this place made the claim that the cell knows as the last one. A crash may have come between the two halves of a claim.
-fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
+pub(super) fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
     match claimed {
         None => owner.instance == NOBODY,
         Some(claimed) => claimed.instance == owner.instance && [claimed.known, claimed.next].contains(&owner.token),
@@ -225,6 +225,18 @@ impl Inner {
             Role::Owner => true,
             Role::Looker { may_own, .. } => *may_own,
         }
+    }
+
+    /// The same, asked of the cell now: another place may have claimed it since. Where the cell cannot say, what it said at the opening
+    /// counts.
+    pub(super) fn owns_now(&self) -> Result<bool> {
+        if !self.may_own() {
+            return Ok(false);
+        }
+        let Some(owner) = self.cell.load().ok().filter(|told| !told.doubted).and_then(|told| told.owner) else {
+            return Ok(true);
+        };
+        Ok(is_last(self.store().claimed()?.as_ref(), &owner))
     }
 
     /// Whether something waits to be done by the owner, which this engine might be: what is due, a root key that is to be destroyed, or

@@ -13,6 +13,7 @@ use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Reader
 use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_from_env};
+use crate::copies::{others_json, parted};
 use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, block, line, progress, table, value};
 use crate::stores::{
@@ -372,6 +373,7 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
             take_away(into, was_there);
         }
     })?;
+    parted(&done);
     if let Err(e) = pointer.write(&*cell) {
         output::warn(&e.context("it is restored, but where its cell is could not be put down; name it with --cell"));
     }
@@ -385,6 +387,7 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
         return value(&json!({
             "store": into.display().to_string(), "from": done.from, "blobs": done.blobs, "bytes": done.bytes,
             "head": {"epoch": done.head.epoch, "commit": done.head.commit}, "read_only": !adopted,
+            "others": others_json(&done),
         }));
     }
     line(format_args!(

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyfall::engine::{Backup, CopyMode};
+use keyfall::engine::{Backup, CopyMode, Restored};
 use keyfall::store::{HeadId, SledStore, Store};
 use keyfall::{Engine, Error, ErrorKind};
 use serde_json::json;
@@ -123,6 +123,27 @@ pub(crate) fn backup(engine: &Engine, dest: &Path, json: bool) -> Done {
     line(
         "It restores everything as it is now. After the next erase, one by a limit of age included, it restores nothing by itself: back up again then, or keep a copy in step (`keyfall copy add`).",
     )
+}
+
+/// Says which copies hold what the restored state does not go on from.
+pub(crate) fn parted(done: &Restored) {
+    if done.others.is_empty() {
+        return;
+    }
+    let others: Vec<String> = done.others.iter().map(|(place, head)| format!("{place} holds {head}")).collect();
+    let text = format!(
+        "{} of {} was restored, and nothing shows that it goes on from all the others: {}; what only those hold is not in it; where one of them is the right one, restore from that one alone",
+        done.head,
+        done.from,
+        others.join(", ")
+    );
+    output::warn(&Error::new(ErrorKind::Refused, text));
+}
+
+/// The same, as JSON.
+pub(crate) fn others_json(done: &Restored) -> serde_json::Value {
+    let other = |(place, head): &(String, HeadId)| json!({"place": place, "head": {"epoch": head.epoch, "commit": head.commit}});
+    done.others.iter().map(other).collect::<Vec<_>>().into()
 }
 
 /// Finds out what a restore from copies would bring back.
