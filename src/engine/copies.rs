@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::lines::{self, Candidate};
 use super::open::open_head;
+use super::own;
 use super::pages::{PageSource, SharedStore};
 use super::walk::{Step, Walked, Walking, walk};
 use super::{Engine, Inner, Options, Status, commit};
@@ -146,6 +147,8 @@ pub struct Restored {
     pub from: String,
     /// Copies with heads of the same epoch that this state is not seen to go on from: what only they hold was not restored.
     pub others: Vec<(String, HeadId)>,
+    /// What the state is known to lack: the cell was told of a later commit ([`Engine::lacks`]).
+    pub lacks: Option<String>,
     /// Blobs written.
     pub blobs: u64,
     /// Their bytes.
@@ -505,6 +508,7 @@ impl Engine {
             next_due_is,
             copies,
             read_only,
+            lacks: inner.lacks(),
             memory: crate::secret::usage(),
         })
     }
@@ -552,9 +556,9 @@ pub fn restore(
             }
         }
     }
-    let owner = {
+    let (owner, mark) = {
         let told = cell.load()?;
-        told.owner.filter(|_| !told.doubted)
+        (told.owner.filter(|_| !told.doubted), told.mark)
     };
     let Some((Candidate { head, page, store }, others)) = lines::choose(found, copies, owner.as_ref())? else {
         return Err(failed.unwrap_or_else(|| Error::invalid("name at least one copy to restore from")));
@@ -563,5 +567,6 @@ pub fn restore(
     let what = (&page.roots, page.geometry, &head);
     let mut done = Backup::default();
     copy_tree(&Walking::unhindered(), &source, what, (into, &mut done), &mut progress)?;
-    Ok(Restored { head: head.id, from: store.place(), others, blobs: done.blobs, bytes: done.bytes })
+    let lacks = own::lacking(&into.place(), head.id.commit, mark);
+    Ok(Restored { head: head.id, from: store.place(), others, lacks, blobs: done.blobs, bytes: done.bytes })
 }

@@ -211,7 +211,20 @@ pub(super) fn check_mark(options: &Options, store: &dyn Store, head: &Head, mark
     ))
 }
 
+/// What a place is known to lack, where the cell was told of a later commit than its head's.
+pub(super) fn lacking(place: &str, commit: u64, mark: u64) -> Option<String> {
+    (commit < mark).then(|| {
+        format!(
+            "{place} is at commit {commit}, and the cell was told of commit {mark}: what was put and erased in between is missing here, erases that were pending among it; restore from a newer copy if there is one"
+        )
+    })
+}
+
 impl Inner {
+    pub(super) fn lacks(&self) -> Option<String> {
+        lacking(&self.store().place(), self.state().stored.id.commit, self.mark)
+    }
+
     /// Whether this engine only looks, and why.
     pub(super) fn looks_only(&self) -> Option<&str> {
         match &self.role {

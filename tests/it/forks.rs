@@ -155,3 +155,64 @@ fn a_restore_from_parted_places_prefers_the_owners_and_names_the_others() {
     assert!(done["from"].as_str().unwrap().ends_with("b2"), "{done}");
     assert_eq!((&done["others"], &stderr[..]), (&serde_json::json!([]), ""), "one goes on from the other");
 }
+
+/// A store that was restored within its epoch and taken over lacked acknowledged puts and an erase that was pending, and nothing said so.
+#[test]
+fn what_a_restored_store_lacks_is_told_by_the_commit_that_its_cell_knows() {
+    let cli = Cli::new();
+    let commit = || told(&cli, &["status", "store", "--json"]).0["commit"].as_u64().unwrap();
+    put(&cli, &["store"], b"before");
+    cli.ok(&["backup", "store", "b"]);
+    let then = commit();
+    for _ in 0..4 {
+        put(&cli, &["store"], b"after");
+    }
+    cli.ok(&["erase", "store", "--user", "ada", "--final-within", "1d", "--yes"]);
+    let known = commit();
+    // Its claim tells the cell how far the store is.
+    cli.ok(&["create", "store", "--user", "ben"]);
+    let (_, stderr) = told(&cli, &["status", "store", "--json"]);
+    assert_eq!(stderr, "", "nothing is missing where everything is");
+    std::fs::remove_dir_all(cli.path("store")).unwrap();
+    let missing = |text: &str| {
+        text.contains(&format!("is at commit {then},")) && text.contains(&format!("was told of commit {known}:"))
+    };
+    let args = ["restore", "--json", "--cell", "store.cell", "--into", "store", "b"];
+    let (done, stderr) = told(&cli, &args);
+    assert!(missing(done["lacks"].as_str().unwrap()) && missing(&stderr), "{done} {stderr}");
+    for args in [&["list", "store", "--json"][..], &["list", "b", "--cell", "store.cell", "--json"]] {
+        let (_, stderr) = told(&cli, args);
+        assert!(missing(&stderr) && stderr.lines().count() == 1, "{stderr}");
+    }
+    let (status, _) = told(&cli, &["status", "store", "--json"]);
+    assert!(missing(status["lacks"].as_str().unwrap()), "{status}");
+    let (_, stderr) = told(&cli, &["create", "store", "--user", "ben", "--take-over"]);
+    assert!(missing(&stderr), "{stderr}");
+    let (status, stderr) = told(&cli, &["status", "store", "--json"]);
+    assert_eq!((&status["lacks"], &stderr[..]), (&serde_json::Value::Null, ""), "it was taken over as it is");
+}
+
+#[test]
+fn an_engine_that_took_an_older_state_over_tells_what_it_lacks_until_it_is_past_it() {
+    let mut world = World::new(63, SMALL);
+    let backup = Arc::new(MemoryStore::new());
+    world.engine().backup(&*backup, |_| {}).unwrap();
+    for _ in 0..2 {
+        world.put("ada", Class::audio(), b"of the old owner");
+    }
+    // A claim tells the cell how far the store is.
+    world.reopen();
+    assert_eq!(world.engine().lacks(), None);
+    world.engine = None;
+    let cell: Arc<dyn RootCell> = world.cell.clone();
+    let look = Engine::open(backup.clone(), cell, world.options.clone()).unwrap();
+    assert!(look.lacks().is_some());
+    assert_eq!(look.status().unwrap().lacks, look.lacks());
+    drop(look);
+    let new = taken_over(&world, backup);
+    for _ in 0..2 {
+        assert!(new.lacks().unwrap().contains("restore from a newer copy"));
+        new.put(Put::new(user("ada"), Class::audio()), &b"of the new owner"[..]).unwrap();
+    }
+    assert_eq!(new.lacks(), None);
+}

@@ -18,7 +18,7 @@ use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, block, line, progress, table, value};
 use crate::stores::{
     Adopted, Making, absolute, adopt, apart, cell_of, look, look_root, make, open, outside, take_away, to_build,
-    warn_if_exposed,
+    warn_if_exposed, warn_of_lacking,
 };
 use crate::{
     certificate, copies, due, erasing, grants, guarded, holds, import, inbox, keyholders, lineage, log, report, sealed,
@@ -374,6 +374,7 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
         }
     })?;
     parted(&done);
+    warn_of_lacking(done.lacks.clone());
     if let Err(e) = pointer.write(&*cell) {
         output::warn(&e.context("it is restored, but where its cell is could not be put down; name it with --cell"));
     }
@@ -387,7 +388,7 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
         return value(&json!({
             "store": into.display().to_string(), "from": done.from, "blobs": done.blobs, "bytes": done.bytes,
             "head": {"epoch": done.head.epoch, "commit": done.head.commit}, "read_only": !adopted,
-            "others": others_json(&done),
+            "others": others_json(&done), "lacks": done.lacks,
         }));
     }
     line(format_args!(
@@ -533,7 +534,7 @@ fn status(engine: &Engine, json: bool) -> Done {
             "next_due_is": s.next_due_is.map(due::words),
             "clock_doubts": s.clock,
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
-            "read_only": s.read_only,
+            "read_only": s.read_only, "lacks": s.lacks,
             "secret_memory": { "mapped": s.memory.mapped, "unlocked": s.memory.unlocked, "dumped": s.memory.dumped },
         }));
     }
@@ -563,6 +564,9 @@ fn status(engine: &Engine, json: bool) -> Done {
     }
     if let Some(why) = s.read_only.filter(|_| !engine.may_own()) {
         line(format_args!("READ-ONLY: {why}"))?;
+    }
+    if let Some(lacks) = s.lacks {
+        line(format_args!("LACKING: {lacks}"))?;
     }
     if s.copies.is_empty() {
         return line("no copies: losing the store loses all data");

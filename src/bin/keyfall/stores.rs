@@ -230,6 +230,16 @@ pub(crate) fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
     }
 }
 
+/// Says once what a store is known to lack.
+pub(crate) fn warn_of_lacking(lacks: Option<String>) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if let Some(lacks) = lacks
+        && !TOLD.swap(true, Ordering::Relaxed)
+    {
+        output::warn(&Error::new(ErrorKind::Refused, lacks));
+    }
+}
+
 fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let found = placed(store, cell)?;
     let blobs = blobs_to_look(store)?;
@@ -237,6 +247,7 @@ fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     let options = Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, ..Options::default() };
     let engine = Engine::open(Arc::new(blobs), root, options)?;
     bound_to(&engine, &found, store)?;
+    warn_of_lacking(engine.lacks());
     Ok(engine)
 }
 
@@ -309,6 +320,7 @@ pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine,
     let options = Options { keeper: Keeper::ByHand, open_as, ..Options::default() };
     let engine = Engine::open(Arc::new(blobs), root, options)?;
     bound_to(&engine, &found, store)?;
+    warn_of_lacking(engine.lacks());
     if takes {
         output::note(&format!(
             "{} owns its root cell now; any other copy of it can only be looked at from here on",
