@@ -20,7 +20,7 @@ pub enum OpenAs {
     Owner,
     /// To look only: nothing is claimed, written or destroyed, here or in the root cell.
     ReadOnly,
-    /// As its owner, whoever that was before: the other place is read-only from then on. What that one committed and this one lacks is lost.
+    /// As its owner, whoever that was before: the other place is read-only from then on, and opens no more after the next epoch began. What that one committed and this one lacks is lost.
     TakeOver,
 }
 
@@ -98,7 +98,7 @@ fn why_not(store: &dyn Store, claimed: Option<&Claimed>, contents: &Contents) ->
         _ => String::new(),
     };
     format!(
-        "{} {what}{first}; it can be looked at as it is, and to write to it take it over (`--take-over`), which makes the other one read-only for good",
+        "{} {what}{first}; it can be looked at as it is, and to write to it take it over (`--take-over`), which makes the other one read-only for good, and shuts it with the next erase",
         store.place()
     )
 }

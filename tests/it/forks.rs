@@ -216,3 +216,25 @@ fn an_engine_that_took_an_older_state_over_tells_what_it_lacks_until_it_is_past_
     }
     assert_eq!(new.lacks(), None);
 }
+
+/// A hold that only the lost store had could not be added before the command that took its place had done what was due.
+#[test]
+fn a_take_over_says_what_is_due_and_leaves_it_for_the_next_command() {
+    let cli = Cli::new();
+    let id = put(&cli, &["store"], b"planned");
+    cli.ok(&["erase", "store", "--record", &id, "--in", "3s", "--yes"]);
+    cli.ok(&["backup", "store", "b"]);
+    std::thread::sleep(Duration::from_millis(3200));
+    for into in ["another", "new"] {
+        let (_, stderr) = told(&cli, &["restore", "--cell", "store.cell", "--into", into, "--adopt", "b"]);
+        assert!(stderr.contains("left undone") && stderr.contains("a planned erase"), "{stderr}");
+        assert!(stderr.contains("not even that after the next erase"), "{stderr}");
+    }
+    let hold = ["hold", "add", "new", "--user", "ada", "--reason", "r", "--authority", "a", "--take-over"];
+    let (_, stderr) = told(&cli, &hold);
+    assert!(stderr.contains("left undone"), "{stderr}");
+    assert_eq!(cli.run(&["get", "new", &id]).stdout, b"planned", "it is held now");
+    cli.ok(&["create", "new", "--user", "ben"]);
+    cli.ok(&["erase", "new", "--user", "ben", "--yes"]);
+    cli.fails(6, &["list", "another"]);
+}

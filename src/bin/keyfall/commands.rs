@@ -399,7 +399,9 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
         output::bytes(done.bytes)
     ))?;
     if adopted {
-        return line("It owns the root cell now. Every other copy of the store can only be looked at from here on.");
+        return line(
+            "It owns the root cell now. Every other place of the store can only be looked at from here on, and not even that after the next erase.",
+        );
     }
     line(
         "It is read-only, and the store that it was copied from is untouched. To put it in that one's place, give --take-over with the next command.",

@@ -16,6 +16,7 @@ use keyfall::quorum::{Member, Rule};
 use keyfall::store::{SledStore, Store};
 use keyfall::{Engine, Error, ErrorKind, Options};
 
+use crate::due::words;
 use crate::outfile::{LINKS_MAX, Replace, write_to};
 use crate::small::read_limited;
 use crate::{guarded, keyholders, output};
@@ -186,7 +187,7 @@ pub(crate) fn to_build(into: &Path) -> Result<(SledStore, bool), Error> {
     }
 }
 
-/// Makes a restored store the owner of its cell.
+/// Makes a restored store the owner of its cell. What is due is left for the next command.
 pub(crate) fn adopt(store: &Path, cell: Option<&Path>) -> Result<(), Error> {
     take_over();
     open(store, cell).map(drop)
@@ -287,6 +288,11 @@ pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
         // What is due is the owner's to do; what was asked says so itself where it needs one.
         return Ok(engine);
     }
+    if TAKE_OVER.load(Ordering::Relaxed) {
+        // A hold, or a plan that was cancelled, may have been in the other place alone: there is time to make it again.
+        leave_due(&engine, store);
+        return Ok(engine);
+    }
     // What is due comes first, whatever was asked; where it fails, what was asked may still be done.
     match engine.tend(&mut |_| {}) {
         Ok(done) => {
@@ -298,6 +304,22 @@ pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
         Err(e) => output::warn(&e.context("something is due and could not be done")),
     }
     Ok(engine)
+}
+
+/// Says what is due in a store that was just taken over, and is not done yet.
+fn leave_due(engine: &Engine, store: &Path) {
+    match engine.owes() {
+        Ok(false) => {}
+        Ok(true) => {
+            let next = engine.status().ok().and_then(|status| status.next_due_is);
+            output::note(&format!(
+                "due in {0}, and left undone by this command: {1}; the next command, or `keyfall tend {0}`, does all that is due: first hold, or cancel, what only the other place knew to be held or cancelled",
+                store.display(),
+                next.map_or("something", words)
+            ));
+        }
+        Err(e) => output::warn(&e.context("whether something is due cannot be found out")),
+    }
 }
 
 /// Why what is due was not done.
@@ -323,7 +345,7 @@ pub(crate) fn open_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine,
     warn_of_lacking(engine.lacks());
     if takes {
         output::note(&format!(
-            "{} owns its root cell now; any other copy of it can only be looked at from here on",
+            "{} owns its root cell now; any other place of it can only be looked at from here on, and not even that after the next erase, which destroys the key that opens it",
             store.display()
         ));
     }
