@@ -7,8 +7,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::lines::{self, Candidate};
 use super::open::open_head;
-use super::own::{ahead, is_ahead};
+use super::own::{self, ahead, is_ahead};
 use super::pages::{PageSource, SharedStore};
 use super::walk::{Step, Walked, Walking, walk};
 use super::{Engine, Inner, Options, Status, commit};
@@ -19,7 +20,7 @@ use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
 use crate::secret::WipeStack;
 use crate::store::{Blob, Head, HeadId, Published, Store};
 use crate::tree::Geometry;
-use crate::tree::head::{CopyEntry, CopyMode, HeadPage, Prefix, Roots};
+use crate::tree::head::{CopyEntry, CopyMode, Prefix, Roots};
 
 /// Bytes of blobs from which on a copy's `put` is called.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -133,7 +134,7 @@ pub struct CopyStatus {
     pub restores: Option<HeadId>,
     /// Pages that it lacks of the store's state; `None` where it could not be looked at.
     pub lacks_pages: Option<u64>,
-    /// Why it could not be reached.
+    /// Why it could not be reached, or how what it holds is no earlier state of this store.
     pub error: Option<String>,
 }
 
@@ -155,6 +156,10 @@ pub struct Restored {
     pub head: HeadId,
     /// The copy whose head it was.
     pub from: String,
+    /// Copies with heads of the same epoch that this state is not seen to go on from: what only they hold was not restored.
+    pub others: Vec<(String, HeadId)>,
+    /// What the state is known to lack: the cell was told of a later commit ([`Engine::lacks`]).
+    pub lacks: Option<String>,
     /// Blobs written.
     pub blobs: u64,
     /// Their bytes.
@@ -273,13 +278,19 @@ impl Inner {
         let mut total = Backup::default();
         loop {
             self.check_usable()?;
+            // Before the walk: an erase that has the writer's lock waits for walks.
+            let root = self.writer().root.duplicate();
             let leave = self.walking();
             let (roots, geometry, head) = {
                 let state = self.state();
                 (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
             };
             let from = self.uncached_pages();
-            let copied = copy_tree(&leave, &from, (&roots, geometry, &head), (to, &mut total), progress);
+            let what = (&roots, geometry, &head);
+            let copied = match self.may_replace(&leave, to, what, &root) {
+                Ok(Walked::Whole) => copy_tree(&leave, &from, what, (to, &mut total), progress),
+                not_yet => not_yet,
+            };
             drop((roots, leave));
             let moved_on = self.state().stored.id != head.id;
             match copied {
@@ -407,7 +418,8 @@ impl Engine {
     /// Copies what `to` lacks, and the head: an incremental backup. There is no key in it.
     ///
     /// # Errors
-    /// `Refused` where `to` holds another store or a later state; `Io`, `Full`.
+    /// `Refused` where `to` holds another store, a later state, or records or erases that this store never had: another place wrote to it after
+    /// the two parted; `Fenced` where this store does not own its cell, and `to` holds another head than its own; `Io`, `Full`.
     pub fn backup(&self, to: &dyn Store, mut progress: impl FnMut(u64)) -> Result<Backup> {
         self.inner.sync(to, &mut progress)
     }
@@ -448,13 +460,16 @@ impl Engine {
         let inner = &self.inner;
         inner.process.check()?;
         let store = self.reach(&status.entry)?;
-        let there = store.head()?;
-        let head = there.as_ref().map(|h| h.id);
+        let stored = store.head()?;
+        let head = stored.as_ref().map(|h| h.id);
         status.head = head;
+        if let Some(there) = &stored {
+            inner.check_same_line(&status.entry.place, there)?;
+        }
         status.restores = head.filter(|h| h.epoch == self.head().epoch);
         // After the copy's: a commit goes into the store first.
         let here = inner.state().stored.clone();
-        if let Some(there) = there
+        if let Some(there) = stored
             && is_ahead(&there, &here)
         {
             return Err(ahead(&status.entry.place, there.id, here.id));
@@ -529,6 +544,7 @@ impl Engine {
             next_due_is,
             copies,
             read_only,
+            lacks: inner.lacks(),
             memory: crate::secret::usage(),
         })
     }
@@ -541,7 +557,8 @@ impl Engine {
 }
 
 /// Builds a store anew from copies and a cell: the newest head that the cell opens, and every blob below it from
-/// whichever copy has it.
+/// whichever copy has it. Where heads of one epoch do not come one after the other, that of the place that owns the cell, or else of one that
+/// never owned it before one that did.
 ///
 /// # Errors
 /// `Refused` where every copy is of an older epoch than the cell, with the epochs named; `Corrupt` where a blob is in
@@ -559,16 +576,13 @@ pub fn restore(
             format!("{} holds a store already; name an empty place", into.place()),
         ));
     }
-    let mut best: Option<(Head, HeadPage, String)> = None;
+    let mut found = Vec::new();
     let mut failed = None;
     for copy in copies {
         let contents = cell.load()?;
         let empty = copy.head().is_ok_and(|head| head.is_none());
         match open_head(&**copy, contents) {
-            Ok((stored, head, _)) if best.as_ref().is_none_or(|(b, ..)| b.id < stored.id) => {
-                best = Some((stored, head, copy.place()));
-            }
-            Ok(_) => {}
+            Ok((head, page, _)) => found.push(Candidate { head, page, store: copy }),
             // An old copy, or one that was never finished, may still have blobs to give.
             Err(e) if empty || e.kind() == ErrorKind::Refused => failed = Some(e),
             // Perhaps it is the newest: passing over it could lose what it holds.
@@ -578,12 +592,17 @@ pub fn restore(
             }
         }
     }
-    let Some((head, page, from)) = best else {
+    let (owner, mark) = {
+        let told = cell.load()?;
+        (told.owner.filter(|_| !told.doubted), told.mark)
+    };
+    let Some((Candidate { head, page, store }, others)) = lines::choose(found, copies, owner.as_ref())? else {
         return Err(failed.unwrap_or_else(|| Error::invalid("name at least one copy to restore from")));
     };
     let source = PageSource { realm: page.realm, stores: copies, cache: None };
     let what = (&page.roots, page.geometry, &head);
     let mut done = Backup::default();
     copy_tree(&Walking::unhindered(), &source, what, (into, &mut done), &mut progress)?;
-    Ok(Restored { head: head.id, from, blobs: done.blobs, bytes: done.bytes })
+    let lacks = own::lacking(&into.place(), head.id.commit, mark);
+    Ok(Restored { head: head.id, from: store.place(), others, lacks, blobs: done.blobs, bytes: done.bytes })
 }

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::edit::{Edit, change_page, user_of};
-use super::{Engine, Inner};
+use super::{Engine, Inner, State};
 use crate::crypto::{Fresh, hedge, kem};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp, UserId};
@@ -54,6 +54,15 @@ pub(super) fn note_accepted(edit: &mut Edit<'_>, envelope: EnvelopeName, id: &Re
 }
 
 impl Inner {
+    /// The answer to an envelope that was accepted before. Its record may have fallen with a source, where the links are not followed yet.
+    fn accepted_before(&self, state: &State, id: RecordId) -> Result<Accepted> {
+        match self.look_up_whole(state, &id) {
+            Err(e) if e.kind() == ErrorKind::Erased => Err(e),
+            // What cannot be read was accepted all the same.
+            _ => Ok(Accepted { id, again: true }),
+        }
+    }
+
     fn current_inbox(&self, user: &UserId) -> Result<Option<InboxKey>> {
         let state = self.state();
         let pages = self.pages();
@@ -103,7 +112,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Refused` where its inbox key was destroyed, or it is for another store: the error says what to do; `Erased` where the
-    /// user or the interaction was erased; `Corrupt` where it was changed or cut short; as [`Engine::put`].
+    /// user, the interaction, or the record that it became was erased; `Corrupt` where it was changed or cut short; as [`Engine::put`].
     pub fn accept(&self, mut envelope: impl Read) -> Result<Accepted> {
         let _wiped = WipeStack;
         let inner = &self.inner;
@@ -130,7 +139,7 @@ impl Engine {
             };
             let page = crate::tree::user::UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
             if let Some(id) = page.inbox.accepted(&pages, tag, name)? {
-                return Ok(Accepted { id, again: true });
+                return inner.accepted_before(&state, id);
             }
             let key = page.inbox.keys(&pages, tag)?.into_iter().find(|key| key.number == address.number);
             // The inbox's key stays within this look: what goes on is the envelope's own.
@@ -157,7 +166,7 @@ impl Engine {
                 let state = inner.state();
                 let (tag, page) = inner.user_page(&state, &user)?;
                 let id = page.inbox.accepted(&inner.pages(), tag, name)?.ok_or_else(destroyed)?;
-                Ok(Accepted { id, again: true })
+                inner.accepted_before(&state, id)
             }
             Err(e) => Err(e),
         }

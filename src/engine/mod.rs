@@ -22,6 +22,7 @@ mod holds;
 mod inbox;
 mod keeper;
 mod lineage;
+mod lines;
 mod log;
 mod next;
 mod open;
@@ -222,6 +223,8 @@ struct Inner {
     cell: Arc<dyn RootCell>,
     options: Options,
     role: own::Role,
+    /// The commit that the cell was told of before this engine was opened.
+    mark: u64,
     cache: PageCache,
     state: RwLock<State>,
     writer: Mutex<Writer>,
@@ -332,6 +335,8 @@ pub struct Status {
     pub copies: Vec<CopyStatus>,
     /// Why this engine only looks at the store; `None` for the owner.
     pub read_only: Option<String>,
+    /// See [`Engine::lacks`].
+    pub lacks: Option<String>,
     /// Memory for keys in this process, and how much of it could not be locked or left out of core dumps.
     pub memory: crate::secret::Usage,
 }
@@ -346,6 +351,13 @@ impl Engine {
     /// Whatever would write is `Fenced` then.
     pub fn read_only(&self) -> Option<&str> {
         self.inner.looks_only()
+    }
+
+    /// What this place is known to lack, in words: the root cell was told of a later commit than its head's, so puts and erases are missing
+    /// here, and erases that were pending do not become final. `None` where nothing is known to be missing. A take-over has the cell forget
+    /// that commit: the engine that took the store over tells it until it is past it, a later one does not know.
+    pub fn lacks(&self) -> Option<String> {
+        self.inner.lacks()
     }
 
     /// Whether this place of the store owns the root cell, or could claim it without taking it over.

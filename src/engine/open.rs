@@ -161,7 +161,7 @@ impl Engine {
         if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {
             return Err(Error::new(ErrorKind::Exists, format!("{} became a store meanwhile", store.place())));
         }
-        Engine::assemble((store, cell, options), (stored, head, root), Role::Owner)
+        Engine::assemble((store, cell, options), (stored, head, root), (Role::Owner, 0))
     }
 
     /// Opens a store with its cell, and finishes or undoes what a crash left half done.
@@ -169,7 +169,8 @@ impl Engine {
     /// # Errors
     /// `Absent` where the cell never held a key; `Refused` where store and cell are of different epochs, with both
     /// named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`. A store that does not own its cell is no error here: it is
-    /// opened to look at ([`Engine::read_only`]). A copy in step that cannot be reached is no error here: reading works, and
+    /// opened to look at ([`Engine::read_only`]). Nor is a store that is older than its cell knows, where it is looked at or taken over: it says so
+    /// ([`Engine::lacks`]). A copy in step that cannot be reached is no error here: reading works, and
     /// [`Engine::status`] says what waits for it.
     pub fn open(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;
@@ -190,7 +191,7 @@ impl Engine {
         role.note(&*cell, &seen, &found.2.id);
         #[cfg(feature = "testing")]
         if options.defect == Some(super::Defect::LookRecovers) && role != Role::Owner {
-            return Engine::assemble((store, cell, options), found, Role::Owner);
+            return Engine::assemble((store, cell, options), found, (Role::Owner, mark));
         }
         if role == Role::Owner {
             own::check_mark(&options, &*store, &found.0, mark)?;
@@ -217,16 +218,17 @@ impl Engine {
                 found = open_head(&*store, cell.load()?)?;
             }
         }
-        Engine::assemble((store, cell, options), found, role)
+        Engine::assemble((store, cell, options), found, (role, mark))
     }
 
     fn assemble(
         (store, cell, options): (SharedStore, Arc<dyn RootCell>, Options),
         (stored, head, root): (Head, HeadPage, RootKey),
-        role: Role,
+        (role, mark): (Role, u64),
     ) -> Result<Self> {
         let id = Prefix::decode(&stored.bytes)?.store;
-        let inner = assembled(id, (store, cell, options), (stored, head, root), role);
+        let mut inner = assembled(id, (store, cell, options), (stored, head, root), role);
+        inner.mark = mark;
         if inner.looks_only().is_none() {
             let mut writer = inner.writer();
             match inner.settle(&mut writer) {
@@ -262,6 +264,7 @@ pub(super) fn assembled(
         cache: PageCache::new(options.cache_bytes),
         options,
         role,
+        mark: 0,
         state: RwLock::new(State { head, stored, erases: 0 }),
         writer: Mutex::new(Writer { root, settled: false, unread: Vec::new(), next: None, erases: false, copies }),
         queue: Queue::default(),

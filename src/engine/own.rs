@@ -21,7 +21,8 @@ pub enum OpenAs {
     Owner,
     /// To look only: nothing is claimed, written or destroyed, here or in the root cell.
     ReadOnly,
-    /// As its owner, whoever that was before: the other place is read-only until it takes over in turn. What that one committed and this
+    /// As its owner, whoever that was before: the other place is read-only until it takes over in turn, and opens no more after the
+    /// next epoch began. What that one committed and this
     /// one lacks is lost.
     TakeOver,
 }
@@ -79,7 +80,7 @@ impl Role {
 const NOBODY: [u8; 16] = [0; 16];
 
 /// Whether this place made the claim that the cell knows as the last one. A crash may have come between the two halves of a claim.
-fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
+pub(super) fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
     match claimed {
         None => owner.instance == NOBODY,
         Some(claimed) => claimed.instance == owner.instance && [claimed.known, claimed.next].contains(&owner.token),
@@ -101,7 +102,7 @@ fn why_not(store: &dyn Store, claimed: Option<&Claimed>, contents: &Contents) ->
         _ => String::new(),
     };
     format!(
-        "{} {what}{first}; it can be looked at as it is, and to write to it take it over (`--take-over`), which makes the other one read-only until it takes over in turn",
+        "{} {what}{first}; it can be looked at as it is, and to write to it take it over (`--take-over`), which makes the other one read-only until it takes over in turn, and shuts it with the next erase",
         store.place()
     )
 }
@@ -243,7 +244,20 @@ pub(super) fn check_copies(options: &Options, here: &Head, head: &HeadPage) -> R
     Ok(())
 }
 
+/// What a place is known to lack, where the cell was told of a later commit than its head's.
+pub(super) fn lacking(place: &str, commit: u64, mark: u64) -> Option<String> {
+    (commit < mark).then(|| {
+        format!(
+            "{place} is at commit {commit}, and the cell was told of commit {mark}: what was put and erased in between is missing here, erases that were pending among it; restore from a newer copy if there is one"
+        )
+    })
+}
+
 impl Inner {
+    pub(super) fn lacks(&self) -> Option<String> {
+        lacking(&self.store().place(), self.state().stored.id.commit, self.mark)
+    }
+
     /// Whether this engine only looks, and why.
     pub(super) fn looks_only(&self) -> Option<&str> {
         match &self.role {
@@ -257,6 +271,18 @@ impl Inner {
             Role::Owner => true,
             Role::Looker { may_own, .. } => *may_own,
         }
+    }
+
+    /// The same, asked of the cell now: another place may have claimed it since. Where the cell cannot say, what it said at the opening
+    /// counts.
+    pub(super) fn owns_now(&self) -> Result<bool> {
+        if !self.may_own() {
+            return Ok(false);
+        }
+        let Some(owner) = self.cell.load().ok().filter(|told| !told.doubted).and_then(|told| told.owner) else {
+            return Ok(true);
+        };
+        Ok(is_last(self.store().claimed()?.as_ref(), &owner))
     }
 
     /// Whether something waits to be done by the owner, which this engine might be: what is due, a root key that is to be destroyed, or

@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use std::sync::PoisonError;
 
 use super::Inner;
-use super::pages::PageSource;
 use crate::error::Result;
 use crate::ids::BlobName;
 use crate::record::Entry;
@@ -70,12 +69,7 @@ impl Inner {
 }
 
 /// Walks everything that a head points to.
-pub(super) fn walk(
-    leave: &Walking<'_>,
-    pages: &PageSource<'_>,
-    roots: &Roots,
-    on_step: &mut OnStep<'_>,
-) -> Result<Walked> {
+pub(super) fn walk(leave: &Walking<'_>, pages: &dyn Pages, roots: &Roots, on_step: &mut OnStep<'_>) -> Result<Walked> {
     for (spot, at) in roots.each() {
         if let Walked::Interrupted = walk_at(leave, pages, &spot, at, on_step)? {
             return Ok(Walked::Interrupted);
@@ -86,7 +80,7 @@ pub(super) fn walk(
 
 pub(super) fn walk_at(
     leave: &Walking<'_>,
-    pages: &PageSource<'_>,
+    pages: &dyn Pages,
     spot: &Spot,
     at: &Ref,
     on_step: &mut OnStep<'_>,

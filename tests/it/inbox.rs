@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyfall::engine::{Due, Hold, Policy, Source};
+use keyfall::engine::{Due, Follow, Hold, Policy, Source};
 use keyfall::sealed::{InboxKey, seal};
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
 
@@ -126,6 +126,25 @@ fn a_derived_record_that_falls_takes_its_own_users_inbox_with_it() {
     let late = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
     let late = sealed(&world, late, b"late", &engine.inbox(&user("ben")).unwrap());
     assert_eq!(kind(engine.accept(&late[..])), ErrorKind::Erased);
+}
+
+/// The links of an erase were to be followed later; until then a second copy of the envelope was told that it is in.
+#[test]
+fn a_second_copy_of_an_envelope_whose_record_fell_is_told_that_it_was_erased() {
+    let mut world = World::new(5, SMALL);
+    world.options.follow = Follow { links: 0, users: 0 };
+    world.reopen();
+    let engine = world.engine();
+    let source = world.put("ada", Class::audio(), b"wake me");
+    engine.create_user(&user("ben")).unwrap();
+    let key = engine.inbox(&user("ben")).unwrap();
+    let put = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
+    let envelope = sealed(&world, put, b"wake me", &key);
+    let id = accepted(engine, &envelope);
+    assert!(engine.accept(&envelope[..]).unwrap().again);
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    assert_eq!(kind(read(engine, &id)), ErrorKind::Erased);
+    assert_eq!(kind(engine.accept(&envelope[..])), ErrorKind::Erased);
 }
 
 #[test]

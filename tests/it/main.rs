@@ -28,6 +28,7 @@ mod engine;
 mod error_kinds;
 mod errors;
 mod forked;
+mod forks;
 mod grants;
 mod guards;
 mod holds;

@@ -13,12 +13,13 @@ use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Reader
 use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_and_some, store_from_env};
+use crate::copies::{others_json, parted};
 use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, block, counted, line, progress, table, value};
 use crate::remedy::fill;
 use crate::stores::{
     Adopted, Making, absolute, adopt, apart, cell_of, copy_as_it_is, look, look_root, make, no_take_over, open,
-    outside, take_away, to_build, warn_if_exposed,
+    outside, take_away, to_build, warn_if_exposed, warn_of_lacking,
 };
 use crate::{
     certificate, copies, due, erasing, grants, guarded, holds, import, inbox, keyholders, lineage, log, report, sealed,
@@ -386,6 +387,8 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
             take_away(into, was_there);
         }
     })?;
+    parted(&done);
+    warn_of_lacking(done.lacks.clone());
     if let Err(e) = pointer.write(&*cell) {
         output::warn(&e.context("it is restored, but where its cell is could not be put down; name it with --cell"));
     }
@@ -399,6 +402,7 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
         return value(&json!({
             "store": into.display().to_string(), "from": done.from, "blobs": done.blobs, "bytes": done.bytes,
             "head": {"epoch": done.head.epoch, "commit": done.head.commit}, "read_only": !adopted,
+            "others": others_json(&done), "lacks": done.lacks,
         }));
     }
     line(format_args!(
@@ -410,7 +414,7 @@ fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf
     ))?;
     if adopted {
         return line(
-            "It owns the root cell now. Every other copy of the store can only be looked at until it takes over in turn.",
+            "It owns the root cell now. Every other copy of the store can only be looked at until it takes over in turn, and not at all after the next erase.",
         );
     }
     line(
@@ -551,7 +555,7 @@ fn status(engine: &Engine, json: bool) -> Done {
             "next_due_is": s.next_due_is.map(due::words),
             "clock_doubts": s.clock,
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
-            "read_only": s.read_only.filter(|_| !engine.may_own()),
+            "read_only": s.read_only.filter(|_| !engine.may_own()), "lacks": s.lacks,
             "secret_memory": { "mapped": s.memory.mapped, "unlocked": s.memory.unlocked, "dumped": s.memory.dumped },
         }));
     }
@@ -581,6 +585,9 @@ fn status(engine: &Engine, json: bool) -> Done {
     }
     if let Some(why) = s.read_only.filter(|_| !engine.may_own()) {
         line(format_args!("READ-ONLY: {why}"))?;
+    }
+    if let Some(lacks) = s.lacks {
+        line(format_args!("LACKING: {lacks}"))?;
     }
     if s.copies.is_empty() {
         return line("no copies: losing the store loses all data");

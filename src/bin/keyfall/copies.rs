@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyfall::engine::{Backup, CopyEntry, CopyMode};
+use keyfall::engine::{Backup, CopyEntry, CopyMode, Restored};
 use keyfall::store::{HeadId, SledStore, Store};
 use keyfall::{Engine, Error, ErrorKind};
 use serde_json::json;
@@ -161,6 +161,27 @@ fn to_drill(engine: &Engine, place: &Path) -> Result<Arc<dyn Store>, Error> {
         Some(store) => Ok(store),
         None => Ok(Arc::new(copy_as_it_is(place)?)),
     }
+}
+
+/// Says which copies hold what the restored state does not go on from.
+pub(crate) fn parted(done: &Restored) {
+    if done.others.is_empty() {
+        return;
+    }
+    let others: Vec<String> = done.others.iter().map(|(place, head)| format!("{place} holds {head}")).collect();
+    let text = format!(
+        "{} of {} was restored, and nothing shows that it goes on from all the others: {}; what only those hold is not in it; where one of them is the right one, restore from that one alone",
+        done.head,
+        done.from,
+        others.join(", ")
+    );
+    output::warn(&Error::new(ErrorKind::Refused, text));
+}
+
+/// The same, as JSON.
+pub(crate) fn others_json(done: &Restored) -> serde_json::Value {
+    let other = |(place, head): &(String, HeadId)| json!({"place": place, "head": {"epoch": head.epoch, "commit": head.commit}});
+    done.others.iter().map(other).collect::<Vec<_>>().into()
 }
 
 /// Finds out what a restore from copies would bring back.

@@ -11,6 +11,7 @@ mod due;
 mod erasing;
 mod grants;
 mod guarded;
+mod held;
 mod holds;
 mod import;
 mod inbox;

@@ -16,6 +16,8 @@ use keyfall::quorum::{Member, Rule};
 use keyfall::store::{SledStore, Store};
 use keyfall::{Engine, Error, ErrorKind, Options};
 
+use crate::due::words;
+use crate::held::{check_unheld, check_whole, without_store};
 use crate::outfile::{LINKS_MAX, Replace, write_to};
 use crate::remedy::{self, word};
 use crate::small::read_limited;
@@ -190,7 +192,7 @@ pub(crate) fn to_build(into: &Path) -> Result<(SledStore, bool), Error> {
     }
 }
 
-/// Makes a restored store the owner of its cell.
+/// Makes a restored store the owner of its cell. What is due is left for the next command.
 pub(crate) fn adopt(store: &Path, cell: Option<&Path>) -> Result<(), Error> {
     take_over();
     open(store, cell).map(drop)
@@ -229,7 +231,7 @@ pub(crate) fn no_take_over(instead: &str) -> Result<(), Error> {
 }
 
 /// A log of at most so many bytes is read whole for a look, which leaves every file as it is.
-const LOOK_WHOLE_BYTES: u64 = 16 << 20;
+pub(crate) const LOOK_WHOLE_BYTES: u64 = 16 << 20;
 
 /// The blobs of a store that is looked at. What was never opened as the owner of a cell, a backup, is not touched; nor is what cannot be.
 pub(crate) fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
@@ -250,85 +252,6 @@ fn by_length(store: &Path) -> Result<SledStore, Error> {
     }
 }
 
-/// What lies where a cell is looked for.
-enum Held {
-    /// No key: there is no cell, or the init that made it goes on when it is given again.
-    Nothing,
-    /// The key of an init that was cut short later.
-    Unfinished,
-    /// The root key of a store.
-    Key,
-    /// What cannot be read: a root key, or less than an init leaves that was cut short.
-    Unread,
-}
-
-fn held_in(cell: &Path) -> Held {
-    let there = |name: &str| cell.join(name).symlink_metadata().is_ok();
-    if !["slot-a", "slot-b", "quorum.json"].into_iter().any(there) {
-        return Held::Nothing;
-    }
-    match look_root(cell).and_then(|root| root.load()) {
-        Ok(held) if held.keys.is_empty() && held.epoch == 0 && held.unheard.is_none() => Held::Nothing,
-        Ok(held) if held.is_unfinished() => Held::Unfinished,
-        Ok(_) => Held::Key,
-        Err(_) => Held::Unread,
-    }
-}
-
-/// The command that builds a store from copies.
-fn restoring(store: &Path, cell: &Path) -> String {
-    format!("`keyfall restore --cell {} --into {} COPY...`", word(cell), word(store))
-}
-
-/// The command that makes a store.
-fn making(store: &Path, cell: &Path) -> String {
-    let named = if cell == default_cell(store) { String::new() } else { format!(" --cell {}", word(cell)) };
-    format!("`keyfall init {}{named}`", word(store))
-}
-
-/// Says what helps where no store is: whose cell is there must not make another one, and lose the cell.
-fn without_store(e: Error, store: &Path, cell: &Path) -> Error {
-    if e.kind() != ErrorKind::Absent {
-        return e;
-    }
-    let (s, c, make) = (store.display(), cell.display(), making(store, cell));
-    let text = match held_in(cell) {
-        Held::Nothing => format!("no store at {s}; make one with {make}, or name another place"),
-        Held::Unfinished => format!(
-            "no store at {s}, and the root cell {c} holds the key of an init that was cut short before anything could be put; move the cell away, and make one with {make}"
-        ),
-        Held::Key | Held::Unread => format!(
-            "no store at {s}, and its root cell {c} is there: restore the store from a copy with {}, or name the place where it lies now; do not remove the cell, for without it no copy opens",
-            restoring(store, cell)
-        ),
-    };
-    Error::new(ErrorKind::Absent, text)
-}
-
-/// What a restore, or a backup, that was cut short leaves: blobs, no head, and no claim. It is no store yet, and nothing may be made over it.
-fn check_whole(blobs: &SledStore, store: &Path, cell: &Path) -> Result<(), Error> {
-    if blobs.head()?.is_some() || SledStore::was_claimed(store)? {
-        return Ok(());
-    }
-    let held = !matches!(held_in(cell), Held::Nothing);
-    let restore = restoring(store, if held { cell } else { Path::new("PATH") });
-    if blobs.usage()?.blobs > 0 {
-        let text = format!(
-            "{} is not whole: a restore or a backup into it was cut short; give that once more (a restore is {restore})",
-            store.display()
-        );
-        return Err(Error::new(ErrorKind::Corrupt, text));
-    }
-    if held {
-        return Ok(());
-    }
-    let text = format!(
-        "no store is in {} yet: an init, a restore or a backup was cut short before anything was put into it; give that once more",
-        store.display()
-    );
-    Err(Error::new(ErrorKind::Absent, text))
-}
-
 /// Opens a copy as it is, for a drill or a restore. While it is written to it cannot be: what is being written looks like damage.
 pub(crate) fn copy_as_it_is(place: &Path) -> Result<SledStore, Error> {
     SledStore::look(place).map_err(|e| match e.kind() {
@@ -343,38 +266,14 @@ pub(crate) fn copy_as_it_is(place: &Path) -> Result<SledStore, Error> {
     })
 }
 
-/// Refuses to make a store with a cell that holds a key, before anything is changed. Where a store is there already, that is found out
-/// when one is to be made.
-fn check_unheld(store: &Path, cell: &Path) -> Result<(), Error> {
-    if SledStore::was_claimed(store)? && SledStore::log_bytes(store)? > LOOK_WHOLE_BYTES {
-        return Ok(());
+/// Says once what a store is known to lack.
+pub(crate) fn warn_of_lacking(lacks: Option<String>) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if let Some(lacks) = lacks
+        && !TOLD.swap(true, Ordering::Relaxed)
+    {
+        output::warn(&Error::new(ErrorKind::Refused, lacks));
     }
-    match SledStore::look(store) {
-        Ok(blobs) if blobs.usage().is_ok_and(|usage| usage.blobs > 0) => {
-            let exists = |e: Error| Error::new(ErrorKind::Exists, format!("{e}; for a new store name another place"));
-            return check_whole(&blobs, store, cell).map_err(exists);
-        }
-        Ok(_) => {}
-        Err(e) if e.kind() == ErrorKind::Absent => {}
-        Err(_) => return Ok(()),
-    }
-    let c = cell.display();
-    let text = match held_in(cell) {
-        Held::Nothing if cell.join("quorum.json").exists() => format!(
-            "the root cell {c} is left of an init that was cut short, and no keyholder holds anything for it; remove {c}/quorum.json, and init again"
-        ),
-        // Whether anything may be written over what cannot be read, is asked when the cell is made.
-        Held::Nothing | Held::Unread => return Ok(()),
-        Held::Unfinished => format!(
-            "the root cell {c} holds the key of an init that was cut short before anything could be put; move it and {} away, and init again",
-            store.display()
-        ),
-        Held::Key => format!(
-            "the root cell {c} holds the root key of a store, and without it all data of that store is lost: do not remove it; where that store is gone, restore it from a copy with {}, and for a new store name another place with --cell",
-            restoring(store, cell)
-        ),
-    };
-    Err(Error::new(ErrorKind::Exists, text))
 }
 
 fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
@@ -387,6 +286,7 @@ fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
         Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, open_copy: Arc::new(look), ..Options::default() };
     let engine = Engine::open(Arc::new(blobs), root, options)?;
     bound_to(&engine, &found, store)?;
+    warn_of_lacking(engine.lacks());
     Ok(engine)
 }
 
@@ -411,17 +311,22 @@ pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
 
 /// Opens a store with its cell. The store first: a store that is not there is the likelier slip.
 pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
-    Ok(tended(open_as_it_is(store, cell)?))
+    Ok(tended(open_as_it_is(store, cell)?, store))
 }
 
 /// The same, also where the copy at `place` holds what the store lacks.
 pub(crate) fn open_giving_up(store: &Path, cell: Option<&Path>, place: &str) -> Result<Engine, Error> {
-    Ok(tended(opened(store, cell, vec![place.to_owned()])?))
+    Ok(tended(opened(store, cell, vec![place.to_owned()])?, store))
 }
 
-fn tended(engine: Engine) -> Engine {
+fn tended(engine: Engine, store: &Path) -> Engine {
     if engine.read_only().is_some() {
         // What is due is the owner's to do; what was asked says so itself where it needs one.
+        return engine;
+    }
+    if TAKE_OVER.load(Ordering::Relaxed) {
+        // A hold, or a plan that was cancelled, may have been in the other place alone: there is time to make it again.
+        leave_due(&engine, store);
         return engine;
     }
     // What is due comes first, whatever was asked; where it fails, what was asked may still be done.
@@ -435,6 +340,22 @@ fn tended(engine: Engine) -> Engine {
         Err(e) => output::warn(&e.context("something is due and could not be done")),
     }
     engine
+}
+
+/// Says what is due in a store that was just taken over, and is not done yet.
+fn leave_due(engine: &Engine, store: &Path) {
+    match engine.owes() {
+        Ok(false) => {}
+        Ok(true) => {
+            let next = engine.status().ok().and_then(|status| status.next_due_is);
+            output::note(&format!(
+                "due in {}, and left undone by this command: {}; the next command that writes, or `keyfall tend STORE`, does all that is due: first hold, or cancel, what only the other place knew to be held or cancelled",
+                store.display(),
+                next.map_or("something", words)
+            ));
+        }
+        Err(e) => output::warn(&e.context("whether something is due cannot be found out")),
+    }
 }
 
 /// Why what is due was not done.
@@ -463,9 +384,10 @@ fn opened(store: &Path, cell: Option<&Path>, give_up: Vec<String>) -> Result<Eng
     let options = Options { keeper: Keeper::ByHand, open_as, give_up, ..Options::default() };
     let engine = Engine::open(Arc::new(blobs), root, options)?;
     bound_to(&engine, &found, store)?;
+    warn_of_lacking(engine.lacks());
     if takes {
         output::note(&format!(
-            "{} owns its root cell now; any other copy of it can only be looked at until it takes over in turn",
+            "{} owns its root cell now; any other place of it can only be looked at until it takes over in turn, and not at all after the next erase, which destroys the key that opens it",
             store.display()
         ));
     }

@@ -73,7 +73,8 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "PATH", env = "KEYFALL_CELL")]
     pub cell: Option<PathBuf>,
     /// Make this place of the store the owner of the root cell, whichever was that before; with a command that writes, as `tend` does. Any
-    /// other place of the same store can only be looked at until it takes over in turn, and what it has that this one lacks is lost.
+    /// other place of the same store can only be looked at until it takes over in turn, and not at all after the next erase; what it has that
+    /// this one lacks is lost. What is due is left for the next command.
     #[arg(long, global = true)]
     pub take_over: bool,
     #[command(subcommand)]
@@ -464,7 +465,8 @@ pub(crate) enum Command {
     /// Build a store from copies and the cell. It can be looked at; it is written to once it was taken over.
     #[command(override_usage = "keyfall restore --cell PATH --into STORE [--adopt] COPY...")]
     Restore {
-        /// Take the place of the store that the copies are of: that one can only be looked at until it takes over in turn.
+        /// Take the place of the store that the copies are of: that one can only be looked at until it takes over in turn, and not at
+        /// all after the next erase. What is due is left for the next command.
         #[arg(long)]
         adopt: bool,
         /// The store to build: an empty directory, or none yet, or one in which a restore was cut short.
