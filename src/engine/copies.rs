@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use super::lines::{self, Candidate};
 use super::open::open_head;
-use super::own::{self, ahead, is_ahead};
+use super::own::{self, is_ahead};
 use super::pages::{PageSource, SharedStore};
 use super::walk::{Step, Walked, Walking, walk};
-use super::{Engine, Inner, Options, Status, commit};
-use crate::cell::{Awaited, Finality, RootCell};
+use super::{Engine, Inner, Options, commit};
+use crate::cell::RootCell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
@@ -379,12 +379,12 @@ impl Engine {
         }
     }
 
-    fn let_go(&self, entry: &CopyEntry) {
+    pub(super) fn let_go(&self, entry: &CopyEntry) {
         let mut writer = self.inner.writer();
         writer.copies.iter_mut().filter(|c| c.entry.id == entry.id).for_each(Attached::let_go);
     }
 
-    fn reach(&self, entry: &CopyEntry) -> Result<SharedStore> {
+    pub(super) fn reach(&self, entry: &CopyEntry) -> Result<SharedStore> {
         let mut writer = self.inner.writer();
         match writer.copies.iter_mut().find(|c| c.entry.id == entry.id) {
             Some(attached) => attached.reach(&self.inner.options),
@@ -439,114 +439,6 @@ impl Engine {
             }
         }
         Ok(None)
-    }
-
-    /// How each copy stands.
-    pub fn copy_status(&self) -> Vec<CopyStatus> {
-        let copies = self.inner.state().head.copies.clone();
-        copies.into_iter().map(|entry| self.one_status(entry)).collect()
-    }
-
-    fn one_status(&self, entry: CopyEntry) -> CopyStatus {
-        let mut status = CopyStatus { entry, head: None, restores: None, lacks_pages: None, error: None };
-        if let Err(e) = self.look_at_copy(&mut status) {
-            status.error = Some(e.to_string());
-        }
-        status
-    }
-
-    fn look_at_copy(&self, status: &mut CopyStatus) -> Result<()> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        inner.process.check()?;
-        let store = self.reach(&status.entry)?;
-        let stored = store.head()?;
-        let head = stored.as_ref().map(|h| h.id);
-        status.head = head;
-        if let Some(there) = &stored {
-            inner.check_same_line(&status.entry.place, there)?;
-        }
-        status.restores = head.filter(|h| h.epoch == self.head().epoch);
-        // After the copy's: a commit goes into the store first.
-        let here = inner.state().stored.clone();
-        if let Some(there) = stored
-            && is_ahead(&there, &here)
-        {
-            return Err(ahead(&status.entry.place, there.id, here.id));
-        }
-        loop {
-            let leave = inner.walking();
-            let roots = inner.state().head.roots.duplicate();
-            let from = inner.uncached_pages();
-            let mut lacks = 0;
-            let walked = walk(&leave, &from, &roots, &mut |step| {
-                Ok(match step {
-                    Step::Enter { at, .. } if store.contains(&at.name)? => ControlFlow::Break(()),
-                    Step::Enter { .. } => {
-                        lacks += 1;
-                        ControlFlow::Continue(())
-                    }
-                    _ => ControlFlow::Continue(()),
-                })
-            })?;
-            if let Walked::Whole = walked {
-                status.lacks_pages = Some(lacks);
-                return Ok(());
-            }
-        }
-    }
-
-    /// Everything `status` says.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub fn status(&self) -> Result<Status> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        inner.process.check()?;
-        inner.check_watched()?;
-        let read_only = inner.looks_only().map(str::to_owned);
-        let unsettled = if read_only.is_some() {
-            None
-        } else {
-            let mut writer = inner.writer();
-            inner.ready(&mut writer).err().map(|e| e.to_string())
-        };
-        let mut awaited = inner.finality().awaited().to_vec();
-        if let Some(why) = unsettled {
-            // What was awaited before is asked for when this is done.
-            awaited.retain(|awaited| matches!(awaited, Awaited::Window(_)));
-            awaited.push(Awaited::Engine(why));
-        }
-        let pending = |awaited: &&Awaited| !matches!(awaited, Awaited::Window(_));
-        let unsettled = awaited.iter().find(pending).map(|awaited| match awaited {
-            Awaited::Engine(why) => why.clone(),
-            Awaited::Unasked => awaited.to_string(),
-            awaited => format!("the destruction of older root keys is pending: {awaited}"),
-        });
-        let copies = self.copy_status();
-        let (clock, next_due) = (inner.doubts(), inner.next_due()?);
-        let next_due_is = next_due.map(|at| inner.kind_of_due(at));
-        let state = inner.state();
-        Ok(Status {
-            store: inner.id,
-            place: inner.store().place(),
-            head: state.stored.id,
-            users: state.head.users,
-            usage: inner.store().usage()?,
-            geometry: state.head.geometry,
-            cell: inner.cell.describe(),
-            unsettled,
-            pending: state.head.pending,
-            finality: Finality::of(awaited),
-            clock,
-            next_due,
-            next_due_is,
-            copies,
-            read_only,
-            lacks: inner.lacks(),
-            memory: crate::secret::usage(),
-        })
     }
 
     /// The store of a copy, for `audit` and `discard`.

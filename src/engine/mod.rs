@@ -37,6 +37,7 @@ mod read;
 mod reader;
 mod report;
 mod sets;
+mod status;
 mod tended;
 #[cfg(feature = "testing")]
 mod twin;

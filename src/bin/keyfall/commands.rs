@@ -6,21 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::Promise;
-use keyfall::engine::{Audit, Discarded, Erase, Request, Source, When, restore};
+use keyfall::engine::{Audit, Discarded, Erase, Request, Source, When};
 use keyfall::quorum::Rule;
 use keyfall::store::Store;
 use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Reader, RecordId, Scope, UserId};
 use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_and_some, store_from_env};
-use crate::copies::{others_json, parted};
 use crate::outfile::{OutFile, Replace};
 use crate::output::{self, Failure, block, counted, line, progress, table, value};
 use crate::remedy::fill;
-use crate::stores::{
-    Adopted, Making, absolute, adopt, apart, cell_of, copy_as_it_is, look, look_root, make, no_take_over, open,
-    outside, take_away, to_build, warn_if_exposed, warn_of_lacking,
-};
+use crate::stores::{Making, absolute, cell_of, copy_as_it_is, look, make, open, outside, warn_if_exposed};
 use crate::{
     certificate, copies, due, erasing, grants, guarded, holds, import, inbox, keyholders, lineage, log, report, sealed,
 };
@@ -185,7 +181,7 @@ pub(crate) fn run(args: Args) -> Done {
             copies::apart(&store, cell, &dest)?;
             copies::backup(&look(&store, cell)?, &dest, json)
         }
-        Command::Restore { into, adopt, copies } => restore_store(&into, cell, (&copies, adopt), json),
+        Command::Restore { into, adopt, copies } => copies::restore_store(&into, cell, (&copies, adopt), json),
         Command::Check { places } => copies::check(places, cell, json),
         Command::Audit { mut places } => {
             let store = if places.is_empty() { store_from_env()? } else { places.remove(0) };
@@ -352,74 +348,6 @@ fn list(engine: &Engine, mut query: Query, limit: Option<u64>, json: bool) -> Do
     }
     out.flush()?;
     Ok(())
-}
-
-/// Copies may lie beside one another in any way; the new store and the cell lie apart from all.
-fn restorable(places: &[(&str, &Path)]) -> Result<(), Error> {
-    let (fixed, copies) = places.split_at(2);
-    apart(fixed)?;
-    copies.iter().try_for_each(|copy| fixed.iter().try_for_each(|place| apart(&[*place, *copy])))
-}
-
-fn restore_store(into: &Path, cell: Option<&Path>, (copies, adopted): (&[PathBuf], bool), json: bool) -> Done {
-    let Some(cell_place) = cell else {
-        return Err(Error::new(ErrorKind::Invalid, "name the cell with --cell: without it no copy opens").into());
-    };
-    if !adopted {
-        no_take_over("to have the restored store take over, restore it with --adopt")?;
-    }
-    let mut places = vec![("the store to build", into), ("the cell", cell_place)];
-    places.extend(copies.iter().map(|copy| ("the copy", &**copy)));
-    restorable(&places)?;
-    guarded::check_place(into)?;
-    let pointer = Adopted::check(into, cell_place)?;
-    let cell = look_root(cell_place)?;
-    let sources = copies.iter().map(|c| Ok(Arc::new(copy_as_it_is(c)?) as Arc<dyn Store>));
-    let sources = sources.collect::<Result<Vec<_>, Error>>()?;
-    let was_there = into.is_dir();
-    let (target, made) = to_build(into)?;
-    let bar = progress("blobs restored", None);
-    let restored = restore(&*cell, &sources, &target, |n| bar.set_position(n));
-    bar.finish_and_clear();
-    let done = restored.inspect_err(|_| {
-        // What an earlier try put there stays for the next one; else a store without a head would only be in its way.
-        if made {
-            take_away(into, was_there);
-        }
-    })?;
-    parted(&done);
-    warn_of_lacking(done.lacks.clone());
-    if let Err(e) = pointer.write(&*cell) {
-        output::warn(&e.context("it is restored, but where its cell is could not be put down; name it with --cell"));
-    }
-    // What is open here holds locks, and an owner reaches for its copies.
-    drop((target, cell, sources));
-    if adopted {
-        adopt(into, Some(cell_place))
-            .map_err(|e| e.context("it is restored, and read-only still, for it could not be taken over"))?;
-    }
-    if json {
-        return value(&json!({
-            "store": into.display().to_string(), "from": done.from, "blobs": done.blobs, "bytes": done.bytes,
-            "head": {"epoch": done.head.epoch, "commit": done.head.commit}, "read_only": !adopted,
-            "others": others_json(&done), "lacks": done.lacks,
-        }));
-    }
-    line(format_args!(
-        "restored {} from {}: {} ({})",
-        done.head,
-        done.from,
-        counted(done.blobs, "blob"),
-        output::bytes(done.bytes)
-    ))?;
-    if adopted {
-        return line(
-            "It owns the root cell now. Every other copy of the store can only be looked at until it takes over in turn, and not at all after the next erase.",
-        );
-    }
-    line(
-        "It is read-only, and the store that it was copied from is untouched. To put it in that one's place, give --take-over with the next command that writes, `keyfall tend` for one.",
-    )
 }
 
 fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Done {

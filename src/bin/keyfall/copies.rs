@@ -1,9 +1,9 @@
-//! `keyfall copy`, and what is told of backups.
+//! `keyfall copy`, backups and restores.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyfall::engine::{Backup, CopyEntry, CopyMode, Restored};
+use keyfall::engine::{Backup, CopyEntry, CopyMode, Restored, restore};
 use keyfall::store::{HeadId, SledStore, Store};
 use keyfall::{Engine, Error, ErrorKind};
 use serde_json::json;
@@ -13,7 +13,10 @@ use crate::commands::{Done, one};
 use crate::guarded;
 use crate::output::{self, block, counted, line, progress, table, value};
 use crate::remedy::fill;
-use crate::stores::{self, absolute, cell_of, copy_as_it_is, look, open, open_giving_up};
+use crate::stores::{
+    self, Adopted, absolute, adopt, cell_of, copy_as_it_is, look, look_root, no_take_over, open, open_giving_up,
+    take_away, to_build, warn_of_lacking,
+};
 
 /// Runs `copy add`, `sync`, `status` or `remove`.
 pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done {
@@ -221,4 +224,77 @@ pub(crate) fn check(mut places: Vec<PathBuf>, cell: Option<&Path>, json: bool) -
         checked.lacking
     );
     Err(Error::new(ErrorKind::Corrupt, text).into())
+}
+
+/// Copies may lie beside one another in any way; the new store and the cell lie apart from all.
+fn restorable(places: &[(&str, &Path)]) -> Result<(), Error> {
+    let (fixed, copies) = places.split_at(2);
+    stores::apart(fixed)?;
+    copies.iter().try_for_each(|copy| fixed.iter().try_for_each(|place| stores::apart(&[*place, *copy])))
+}
+
+pub(crate) fn restore_store(
+    into: &Path,
+    cell: Option<&Path>,
+    (copies, adopted): (&[PathBuf], bool),
+    json: bool,
+) -> Done {
+    let Some(cell_place) = cell else {
+        return Err(Error::new(ErrorKind::Invalid, "name the cell with --cell: without it no copy opens").into());
+    };
+    if !adopted {
+        no_take_over("to have the restored store take over, restore it with --adopt")?;
+    }
+    let mut places = vec![("the store to build", into), ("the cell", cell_place)];
+    places.extend(copies.iter().map(|copy| ("the copy", &**copy)));
+    restorable(&places)?;
+    guarded::check_place(into)?;
+    let pointer = Adopted::check(into, cell_place)?;
+    let cell = look_root(cell_place)?;
+    let sources = copies.iter().map(|c| Ok(Arc::new(copy_as_it_is(c)?) as Arc<dyn Store>));
+    let sources = sources.collect::<Result<Vec<_>, Error>>()?;
+    let was_there = into.is_dir();
+    let (target, made) = to_build(into)?;
+    let bar = progress("blobs restored", None);
+    let restored = restore(&*cell, &sources, &target, |n| bar.set_position(n));
+    bar.finish_and_clear();
+    let done = restored.inspect_err(|_| {
+        // What an earlier try put there stays for the next one; else a store without a head would only be in its way.
+        if made {
+            take_away(into, was_there);
+        }
+    })?;
+    parted(&done);
+    warn_of_lacking(done.lacks.clone());
+    if let Err(e) = pointer.write(&*cell) {
+        output::warn(&e.context("it is restored, but where its cell is could not be put down; name it with --cell"));
+    }
+    // What is open here holds locks, and an owner reaches for its copies.
+    drop((target, cell, sources));
+    if adopted {
+        adopt(into, Some(cell_place))
+            .map_err(|e| e.context("it is restored, and read-only still, for it could not be taken over"))?;
+    }
+    if json {
+        return value(&json!({
+            "store": into.display().to_string(), "from": done.from, "blobs": done.blobs, "bytes": done.bytes,
+            "head": {"epoch": done.head.epoch, "commit": done.head.commit}, "read_only": !adopted,
+            "others": others_json(&done), "lacks": done.lacks,
+        }));
+    }
+    line(format_args!(
+        "restored {} from {}: {} ({})",
+        done.head,
+        done.from,
+        counted(done.blobs, "blob"),
+        output::bytes(done.bytes)
+    ))?;
+    if adopted {
+        return line(
+            "It owns the root cell now. Every other copy of the store can only be looked at until it takes over in turn, and not at all after the next erase.",
+        );
+    }
+    line(
+        "It is read-only, and the store that it was copied from is untouched. To put it in that one's place, give --take-over with the next command that writes, `keyfall tend` for one.",
+    )
 }
