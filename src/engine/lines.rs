@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::Inner;
-use super::copies;
 use super::own::is_last;
 use super::pages::{PageSource, SharedStore, missing};
 use super::read::look_up;
@@ -153,24 +152,6 @@ impl Inner {
                 ),
             )),
         }
-    }
-
-    /// Says what is wrong with a copy whose head is no earlier one of this store.
-    pub(super) fn check_same_line(&self, place: &str, there: &Head) -> Result<()> {
-        let ours = self.state().stored.clone();
-        if there.id > ours.id {
-            return Err(copies::foreign(place, Some(there.id)));
-        }
-        if there.id == ours.id && *there != ours {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "{place} holds another {} than the store: another place of the store wrote to it after the two parted; keep it, and add another place as a copy",
-                    there.id
-                ),
-            ));
-        }
-        Ok(())
     }
 }
 

@@ -35,16 +35,13 @@ impl Engine {
         let head = stored.as_ref().map(|h| h.id);
         status.head = head;
         if let Some(there) = &stored {
-            inner.check_same_line(&status.entry.place, there)?;
+            // After the copy's: a commit goes into the store first.
+            let here = inner.state().stored.clone();
+            if is_ahead(there, &here) {
+                return Err(ahead(&status.entry.place, there.id, here.id));
+            }
         }
         status.restores = head.filter(|h| h.epoch == self.head().epoch);
-        // After the copy's: a commit goes into the store first.
-        let here = inner.state().stored.clone();
-        if let Some(there) = stored
-            && is_ahead(&there, &here)
-        {
-            return Err(ahead(&status.entry.place, there.id, here.id));
-        }
         loop {
             let leave = inner.walking();
             let roots = inner.state().head.roots.duplicate();

@@ -110,8 +110,8 @@ fn a_slot_that_cannot_be_read_is_not_taken_for_a_torn_one() {
     deposit(&cell, id(1, 1));
     std::fs::remove_file(place.join("slot-b")).unwrap();
     std::fs::create_dir(place.join("slot-b")).unwrap();
-    assert_eq!(kind(cell.load()), ErrorKind::Io);
-    assert_eq!(kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Io);
+    assert_eq!(kind(cell.load()), ErrorKind::Refused);
+    assert_eq!(kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Refused);
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn a_copy_with_the_stores_number_and_another_history_is_told() {
     world.put("ada", Class::audio(), b"of the old owner");
     let status = old.copy_status().remove(0);
     assert_eq!((status.head, status.restores), (Some(old.head()), None));
-    assert!(status.error.unwrap().contains("holds another"));
+    assert!(status.error.unwrap().contains("another state of that number"));
     assert_eq!(new.copy_status()[0].error, None);
     assert_eq!(read(&new, &id).unwrap(), b"of the new owner");
 }
@@ -228,7 +228,7 @@ fn a_take_over_says_what_is_due_and_leaves_it_for_the_next_command() {
     for into in ["another", "new"] {
         let (_, stderr) = told(&cli, &["restore", "--cell", "store.cell", "--into", into, "--adopt", "b"]);
         assert!(stderr.contains("left undone") && stderr.contains("a planned erase"), "{stderr}");
-        assert!(stderr.contains("not even that after the next erase"), "{stderr}");
+        assert!(stderr.contains("not at all after the next erase"), "{stderr}");
     }
     let hold = ["hold", "add", "new", "--user", "ada", "--reason", "r", "--authority", "a", "--take-over"];
     let (_, stderr) = told(&cli, &hold);

@@ -116,8 +116,10 @@ fn a_slot_of_a_cell_that_has_another_name_is_not_written() {
         let slot = || read(cli.path("store.cell/slot-a")).unwrap();
         let before = slot();
         instead(&cli, place, put, || {
-            for args in [&PUT[..], &BACKUP] {
-                refuses(&cli, args, "", "hard link");
+            refuses(&cli, &PUT, "", "hard link");
+            // A backup reads the cell, and writes to the backup alone.
+            if place == "bk/lock" {
+                refuses(&cli, &BACKUP, "", "hard link");
             }
             assert_eq!(cli.run(&["get", "store", &id]).stdout, b"recording");
         });

@@ -220,8 +220,8 @@ pub(crate) fn check(mut places: Vec<PathBuf>, cell: Option<&Path>, json: bool) -
         return if json { Ok(()) } else { line("a restore from here would be whole") };
     }
     let text = format!(
-        "{} blobs are in no copy, or do not open; bring the copies up to date, backups with `keyfall backup` and others with `keyfall copy sync`",
-        checked.lacking
+        "{} lacking: in no copy, or not to be opened; bring the copies up to date, backups with `keyfall backup STORE COPY` and others with `keyfall copy sync STORE`",
+        counted(checked.lacking, "blob")
     );
     Err(Error::new(ErrorKind::Corrupt, text).into())
 }
@@ -294,7 +294,7 @@ pub(crate) fn restore_store(
             "It owns the root cell now. Every other copy of the store can only be looked at until it takes over in turn, and not at all after the next erase.",
         );
     }
-    line(
-        "It is read-only, and the store that it was copied from is untouched. To put it in that one's place, give --take-over with the next command that writes, `keyfall tend` for one.",
-    )
+    line(fill(
+        "It is read-only, and the store that it was copied from is untouched. To put it in that one's place, give --take-over with the next command that writes, for one `keyfall tend STORE --take-over`.",
+    ))
 }
