@@ -268,7 +268,7 @@ pub(crate) fn warn_of_absent(quorum: &QuorumCell) {
     let newest = quorum.load().ok().and_then(|contents| contents.keys.iter().map(|key| key.id).max());
     for alive in newest.map(|newest| quorum.standing(&newest)).unwrap_or_default() {
         if let Standing::Refuses(why) | Standing::Away(why) = alive.standing {
-            let text = format!("{why}; it has no share yet: `keyfall tend` deals it one once it is there");
+            let text = format!("{why}; it has no share yet: `keyfall tend STORE` deals it one once it is there");
             warn(&Error::new(ErrorKind::Io, text));
         }
     }

@@ -294,7 +294,7 @@ fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
 /// snapshot of its disk, looks like the store itself, and what is done in it would end the store.
 pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     no_take_over(&format!(
-        "leave it out to look, or take {0} over with `keyfall tend {0} --take-over`",
+        "leave it out to look, or take {} over with `keyfall tend STORE --take-over`",
         store.display()
     ))?;
     let engine = look_as_it_is(store, cell)?;

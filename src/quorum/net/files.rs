@@ -470,7 +470,7 @@ pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -
     if let Some(x) = left.first().filter(|_| !left.contains(&number)) {
         // Two shares of one root key would be with one keyholder.
         return Err(Error::invalid(format!(
-            "this keyholder was number {x}, and has not signed yet that it holds no share of that place; put it back there, or begin an epoch and ask it first (`keyfall keyholder renew`, `keyfall tend`)"
+            "this keyholder was number {x}, and has not signed yet that it holds no share of that place; put it back there, or begin an epoch and ask it first (`keyfall keyholder renew STORE`, `keyfall tend STORE`)"
         )));
     }
     let there = RemoteKeyholder::new(id, &new.address, &EngineKey::in_dir(dir, &**env)?, Arc::clone(env))?;
