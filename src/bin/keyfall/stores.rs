@@ -293,6 +293,7 @@ fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
 /// Opens a store for a command that only reads. What is due is told, and left to a command that writes: a copy of a store, down to a
 /// snapshot of its disk, looks like the store itself, and what is done in it would end the store.
 pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
+    remedy::about(store, cell);
     no_take_over(&format!(
         "leave it out to look, or take {} over with `keyfall tend STORE --take-over`",
         store.display()
