@@ -669,7 +669,7 @@ fn what_only_looks_takes_nothing_over_and_a_store_can_be_taken_back() {
     {
         let e = cli.fails(2, &[look, &cell, &["--take-over"]].concat());
         one_line(&e);
-        assert!(e.contains("keyfall tend bk --take-over"), "{e}");
+        assert!(e.contains("keyfall tend bk --cell store.cell --take-over"), "{e}");
     }
     let restore = ["restore", "--into", "new", "bk", "--take-over"];
     assert!(cli.fails(2, &[&restore[..], &cell].concat()).contains("--adopt"));
