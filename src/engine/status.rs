@@ -95,6 +95,7 @@ impl Engine {
         let copies = self.copy_status();
         let (clock, next_due) = (inner.doubts(), inner.next_due()?);
         let next_due_is = next_due.map(|at| inner.kind_of_due(at));
+        let lacks = inner.lacks();
         let state = inner.state();
         Ok(Status {
             store: inner.id,
@@ -112,7 +113,7 @@ impl Engine {
             next_due_is,
             copies,
             read_only,
-            lacks: inner.lacks(),
+            lacks,
             memory: crate::secret::usage(),
         })
     }
