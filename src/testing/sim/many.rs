@@ -345,10 +345,11 @@ impl Run {
     /// While the clock is wrong nothing is erased by it and a put is taken; nothing of it stays when it is right again.
     fn wrong_clock(&mut self, (ahead, far): (bool, bool), reopen: bool, user: u8) {
         self.tend(Trouble::default());
-        let now = self.env.now().0;
+        // Also what falls due before the clock is right again.
+        let now = self.env.now().0 + 1000;
         let late = self.model.users.values().any(|user| user.plans.iter().any(|(_, due, _)| *due <= now));
         if late || !self.model.expired(now).is_empty() {
-            // Keyholders are away: it is done by a call that the model does not follow.
+            // Keyholders are away, or it is due in a moment: it is done by a call that the model does not follow.
             return;
         }
         let jump = i64::try_from(CLOCK_JUMP.as_millis()).unwrap_or(i64::MAX);
