@@ -10,7 +10,7 @@ use crate::cell::{Awaited, Contents, Owner, RootCell, RootId};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
-use crate::store::{Claimed, Head, HeadId, Store};
+use crate::store::{Claimed, Head, Store};
 use crate::tree::head::{CopyMode, HeadPage, Prefix};
 
 /// As what an engine opens a store.
@@ -221,14 +221,20 @@ pub(super) fn is_ahead(there: &Head, here: &Head) -> bool {
     (there.id > here.id || there.id == here.id && there.bytes != here.bytes) && store(there) == store(here)
 }
 
-pub(super) fn ahead(place: &str, there: HeadId, here: HeadId) -> Error {
-    Error::new(
+/// # Errors
+/// `Refused` where the copy at `place` is ahead.
+pub(super) fn check_not_ahead(place: &str, there: &Head, here: &Head) -> Result<()> {
+    if !is_ahead(there, here) {
+        return Ok(());
+    }
+    let ours = if there.id == here.id { "another state of that number".to_owned() } else { here.id.to_string() };
+    Err(Error::new(
         ErrorKind::Refused,
         format!(
-            "{place} holds {there} and this store {}; restore from it, or give up what this store lacks of it with `copy remove --take-over`",
-            if there == here { "another state of that number".to_owned() } else { here.to_string() }
+            "{place} holds {} and this store {ours}; restore from it, or give up what this store lacks of it with `keyfall copy remove STORE '{place}' --take-over`",
+            there.id
         ),
-    )
+    ))
 }
 
 /// Refuses to take a store over that lacks what a copy in step holds: it would own the cell, and could not write.
@@ -237,9 +243,7 @@ pub(super) fn check_copies(options: &Options, here: &Head, head: &HeadPage) -> R
     for copy in in_step.filter(|copy| !options.give_up.contains(&copy.place)) {
         // One that is out of reach, or is this very store, is told of when something is written.
         let Ok(Some(there)) = (options.open_copy)(&copy.place, false).and_then(|store| store.head()) else { continue };
-        if is_ahead(&there, here) {
-            return Err(ahead(&copy.place, there.id, here.id));
-        }
+        check_not_ahead(&copy.place, &there, here)?;
     }
     Ok(())
 }

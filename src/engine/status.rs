@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::copies::CopyStatus;
-use super::own::{ahead, is_ahead};
+use super::own::check_not_ahead;
 use super::walk::{Step, Walked, walk};
 use super::{Engine, Status};
 use crate::cell::{Awaited, Finality};
@@ -37,9 +37,7 @@ impl Engine {
         if let Some(there) = &stored {
             // After the copy's: a commit goes into the store first.
             let here = inner.state().stored.clone();
-            if is_ahead(there, &here) {
-                return Err(ahead(&status.entry.place, there.id, here.id));
-            }
+            check_not_ahead(&status.entry.place, there, &here)?;
         }
         status.restores = head.filter(|h| h.epoch == self.head().epoch);
         loop {

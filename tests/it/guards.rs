@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use crate::command_line::Cli;
-
-fn json(text: &str) -> serde_json::Value {
-    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
-}
+use crate::command_line::{Cli, json};
 
 #[test]
 fn a_time_of_day_without_a_zone_is_refused_by_every_option() {

@@ -108,16 +108,23 @@ fn copies_of_envelopes_die_with_every_erase_that_touches_the_user() {
     assert_eq!(kind(engine.accept(&queue[1][..])), ErrorKind::Erased);
 }
 
-#[test]
-fn a_derived_record_that_falls_takes_its_own_users_inbox_with_it() {
-    let world = World::new(3, SMALL);
+/// A record of ada's, the envelope of what ben derived from it, and the record that it became.
+fn derived(world: &World) -> (RecordId, Vec<u8>, RecordId) {
     let engine = world.engine();
     let source = world.put("ada", Class::audio(), b"wake me");
     engine.create_user(&user("ben")).unwrap();
     let key = engine.inbox(&user("ben")).unwrap();
     let put = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
-    let envelope = sealed(&world, put, b"wake me", &key);
+    let envelope = sealed(world, put, b"wake me", &key);
     let id = accepted(engine, &envelope);
+    (source, envelope, id)
+}
+
+#[test]
+fn a_derived_record_that_falls_takes_its_own_users_inbox_with_it() {
+    let world = World::new(3, SMALL);
+    let engine = world.engine();
+    let (source, envelope, id) = derived(&world);
     engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!(kind(read(engine, &id)), ErrorKind::Erased);
     let live = keyfall::cell::RootCell::load(&*world.cell).unwrap().keys;
@@ -135,12 +142,7 @@ fn a_second_copy_of_an_envelope_whose_record_fell_is_told_that_it_was_erased() {
     world.options.follow = Follow { links: 0, users: 0 };
     world.reopen();
     let engine = world.engine();
-    let source = world.put("ada", Class::audio(), b"wake me");
-    engine.create_user(&user("ben")).unwrap();
-    let key = engine.inbox(&user("ben")).unwrap();
-    let put = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
-    let envelope = sealed(&world, put, b"wake me", &key);
-    let id = accepted(engine, &envelope);
+    let (_, envelope, id) = derived(&world);
     assert!(engine.accept(&envelope[..]).unwrap().again);
     engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!(kind(read(engine, &id)), ErrorKind::Erased);

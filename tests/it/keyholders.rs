@@ -1124,7 +1124,7 @@ fn a_replacement_that_does_not_answer_changes_nothing() {
         assert!(!done && text.contains("nothing was changed") && text.contains("cannot be reached"), "{text}");
         assert_eq!(list(&place), before);
     }
-    // One that is there already is moved, not put in again.
+    // A keyholder that the store has already is moved, not added a second time.
     let second = place.keyholders[1].start_anew();
     let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "1", "--with", &second]);
     assert!(!done && text.contains("`keyfall keyholder move [STORE] 2 HOST:PORT`"), "{text}");

@@ -288,6 +288,16 @@ fn names_that_cannot_be_seen_are_certified_and_others_read_them() {
     }
 }
 
+/// An erase of ada that leaves its draft in a file, and goes on as `then` says.
+fn drafted_into(file: &str, then: fn() -> keyfall::Result<()>) -> Erase {
+    let kept = file.to_owned();
+    let erase = Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
+    erase.drafted(move |draft: &Draft| {
+        std::fs::write(&kept, draft.to_string()).unwrap();
+        then()
+    })
+}
+
 #[test]
 fn the_program_makes_a_certificate_of_a_draft() {
     let place = Place::new();
@@ -296,13 +306,7 @@ fn the_program_makes_a_certificate_of_a_draft() {
     {
         // The program ends between the erase and its certificate.
         let engine = crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell"))).unwrap();
-        let kept = file.clone();
-        let erase = Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
-        let keep = move |draft: &Draft| {
-            std::fs::write(&kept, draft.to_string()).unwrap();
-            Ok(())
-        };
-        engine.erase(erase.drafted(keep)).unwrap();
+        engine.erase(drafted_into(&file, || Ok(()))).unwrap();
     }
     let (done, told) = run(&["certificate", "verify", &file, "--key", &place.key]);
     assert!(!done && told.contains("draft"), "{told}");
@@ -374,13 +378,7 @@ fn a_draft_of_an_erase_that_was_not_done_is_in_nobodys_way() {
     ok(&["put", &store, "--user", "ada", "--class", "audio", &place.at("x")]);
     {
         let engine = crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell"))).unwrap();
-        let kept = draft.clone();
-        let erase = Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
-        let keep = move |draft: &Draft| {
-            std::fs::write(&kept, draft.to_string()).unwrap();
-            Err(keyfall::Error::new(ErrorKind::Io, "the power is cut"))
-        };
-        engine.erase(erase.drafted(keep)).unwrap_err();
+        engine.erase(drafted_into(&draft, || Err(keyfall::Error::new(ErrorKind::Io, "the power is cut")))).unwrap_err();
     }
     let left = std::fs::read(&draft).unwrap();
     let (done, told) = run(&["certificate", "upgrade", &store, &draft]);

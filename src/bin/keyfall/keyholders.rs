@@ -197,14 +197,14 @@ fn undone(store: &Path, place: &Path, (replaced, root): (Replaced, &RootId), e: 
     let (number, new, old) = (replaced.number, replaced.new.address.clone(), replaced.old.clone());
     if is_better(store, place, (&replaced, root)).unwrap_or(false) {
         return e.context(format!(
-            "keyholder {number} is {new} now, and the share of {} is not worthless yet; `keyfall keyholder renew` makes it so when enough are there",
+            "keyholder {number} is {new} now, and the share of {} is not worthless yet; `keyfall keyholder renew STORE` makes it so when enough are there",
             old.address
         ));
     }
     match put_back(place, replaced) {
         Ok(()) => e.context(format!("keyholder {number} is {} as before", old.address)),
         Err(other) => e.context(format!(
-            "keyholder {number} is {new} now, and the other could not be put back ({other}); `keyfall keyholder replace --number {number} --with {}@{}` does it",
+            "keyholder {number} is {new} now, and the other could not be put back ({other}); `keyfall keyholder replace STORE --number {number} --with {}@{}` does it",
             old.key, old.address
         )),
     }

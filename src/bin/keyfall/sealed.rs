@@ -82,7 +82,7 @@ pub(crate) fn ask(key: &Path, ticket: &Ticket, (output, replace): (&Path, Replac
     if json {
         return value(&json!({"request": request, "secret": secret}));
     }
-    line(format_args!("{request}: send it to who has the store; {secret}: keep it, it opens the answer"))
+    line(format_args!("{request}: send this to the owner of the store; {secret}: keep this, which opens the answer"))
 }
 
 /// Writes what is opened into a directory.
