@@ -274,7 +274,16 @@ impl Inner {
             }
         }
         let retirement = match change {
-            Some(change) => self.publish(writer, change)?,
+            Some(change) => {
+                // Asked last: the cell looks while the change is made.
+                if let Some(root) = &change.root
+                    && !self.is_unused(writer, root)?
+                {
+                    writer.next = None;
+                    return self.erase_together(writer, erases);
+                }
+                self.publish(writer, change)?
+            }
             None => None,
         };
         let certificates = match asked {
@@ -398,20 +407,24 @@ impl Inner {
         Ok((0..erases.len()).filter_map(|n| failed.remove(&n).map(Err).or_else(|| done.next())).collect())
     }
 
-    /// Lets the next epoch begin with a change: what was pending becomes final with it.
+    /// Lets the next epoch begin with a change, under the root key that stands ready, or a fresh one: what was pending becomes final with it.
+    /// Ask [`Inner::is_unused`] before it is published.
     pub(super) fn begin_epoch(&self, writer: &Writer, change: &mut Change) -> Result<()> {
         change.head.pending = None;
-        // A machine that was restored remembers a key that the cell has since made the current one: it must not seal a second head.
-        let there = |next: &&RootKey| self.cell.ready(&writer.root.id, &next.id);
-        let next = match writer.next.as_ref() {
-            Some(next) if there(&next)? => Some(next.duplicate()),
-            _ => None,
-        };
-        change.root = Some(match next {
-            Some(next) => next,
+        change.root = Some(match &writer.next {
+            Some(next) => next.duplicate(),
             None => self.next_root(writer, &change.head)?,
         });
         Ok(())
+    }
+
+    /// Whether a root key may seal the next head: not one that stood ready and that the cell has since made the current one, which a
+    /// machine that was restored from a snapshot remembers.
+    pub(super) fn is_unused(&self, writer: &Writer, root: &RootKey) -> Result<bool> {
+        match &writer.next {
+            Some(next) if next.id == root.id => self.cell.ready(&writer.root.id, &next.id),
+            _ => Ok(true),
+        }
     }
 
     /// Draws the root key of the epoch behind the writer's.

@@ -61,6 +61,11 @@ impl Inner {
     /// Lets the next epoch begin with a change that nobody asks a certificate of.
     pub(super) fn next_epoch(&self, state: &State, writer: &Writer, change: &mut Change) -> Result<()> {
         self.begin_epoch(writer, change)?;
+        if let Some(root) = &change.root
+            && !self.is_unused(writer, root)?
+        {
+            change.root = Some(self.next_root(writer, &change.head)?);
+        }
         self.enter(state, writer, change, (self.options.env.now(), &self.cell_facts()), &[]).map(drop)
     }
 
