@@ -10,7 +10,6 @@
 
 mod support;
 
-mod architecture;
 mod backups;
 mod cell_places;
 mod cells;
@@ -32,6 +31,7 @@ mod forks;
 mod grants;
 mod guards;
 mod holds;
+mod house;
 mod inbox;
 mod judged;
 mod keyholders;

@@ -1,0 +1,206 @@
+//! The rules of the house, as a test.
+
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use source::{File, Imports, files, tuple_parameters};
+
+/// Modules from the ground up, as the table in `lib.rs` shows them.
+fn layers() -> Vec<String> {
+    let lib = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs")).unwrap();
+    let table = lib.split("# Map of the code").nth(1).expect("lib.rs has a map of the code");
+    let rows = table.lines().take_while(|l| l.starts_with("//!")).filter(|l| l.starts_with("//! | "));
+    let first = |row: &str| row.trim_start_matches("//! | ").split(" | ").next().unwrap_or_default().to_owned();
+    let names = |cell: String| {
+        let quoted: Vec<String> = cell.split('`').skip(1).step_by(2).map(|n| n.replace("mod@", "")).collect();
+        quoted
+    };
+    rows.map(|row| first(row)).flat_map(names).collect()
+}
+
+#[test]
+fn imports_go_downward_as_the_map_in_lib_rs_shows() {
+    let layers = layers();
+    let layer = |module: &str| {
+        layers.iter().position(|l| l == module).unwrap_or_else(|| panic!("{module} is not on the map in lib.rs"))
+    };
+    let top = |name: &str| name.split(['/', '.']).next().unwrap().to_owned();
+    let mut seen = 0;
+    for (from, to) in Imports::of(&files()).edges {
+        let module = top(&from);
+        if matches!(module.as_str(), "lib" | "bin") {
+            continue;
+        }
+        for to in to {
+            let target = top(&to);
+            assert!(target != "bin" && target != "lib", "{from} imports {to}");
+            assert!(layer(&target) <= layer(&module), "{from} imports {to}, which stands above it");
+            assert!(!(module == "store" && target == "crypto"), "a store sees ciphertext only");
+            seen += 1;
+        }
+    }
+    assert!(seen > 300, "the test reads the imports: {seen}");
+}
+
+#[test]
+fn no_files_import_one_another_in_circles() {
+    let circles = Imports::of(&files()).circles();
+    assert!(circles.is_empty(), "{} circles of files: {circles:#?}", circles.len());
+}
+
+/// The scanner itself: a circle is found, through a re-export and through a path in an expression.
+#[test]
+fn a_circle_is_found() {
+    let file = |name: &str, module: &[&str], text: &str| File {
+        name: name.into(),
+        text: text.into(),
+        module: module.iter().map(|s| (*s).to_owned()).collect(),
+    };
+    let files = [
+        file("a/mod.rs", &["lib", "a"], "mod b;\nmod c;\npub use c::Thing;\n"),
+        file("a/b.rs", &["lib", "a", "b"], "use super::{\n    Thing,\n};\n"),
+        file("a/c.rs", &["lib", "a", "c"], "fn f() { super::b::g(\"super::d\") }\n"),
+        file("a/d.rs", &["lib", "a", "d"], "use crate::a::Thing; // use super::b\n"),
+    ];
+    let circles = Imports::of(&files).circles();
+    let expected: BTreeSet<String> = ["a/b.rs", "a/c.rs"].map(str::to_owned).into();
+    assert_eq!(circles, [expected]);
+}
+
+/// Types with `impl` blocks away from their file, and how many such blocks there are. It only shrinks.
+const EXTENDED: &[(&str, usize)] = &[];
+
+#[test]
+fn a_type_is_extended_in_its_own_file_only() {
+    let mut away: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in files() {
+        let own = file.types();
+        for name in file.extends().into_iter().filter(|name| !own.contains(name)) {
+            away.entry(name).or_default().push(file.name.clone());
+        }
+    }
+    let expected: BTreeMap<String, usize> = EXTENDED.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+    let found: BTreeMap<String, usize> = away.iter().map(|(name, files)| (name.clone(), files.len())).collect();
+    assert_eq!(found, expected, "{away:#?}");
+}
+
+#[test]
+fn functions_stay_small_and_name_their_parameters() {
+    let (mut long, mut tuples, mut seen) = (Vec::new(), Vec::new(), 0);
+    for file in files() {
+        for function in file.functions() {
+            seen += 1;
+            if function.lines > 70 {
+                long.push(format!("{} {}: {} lines", file.name, function.name, function.lines));
+            }
+            if tuple_parameters(&function) > 0 {
+                tuples.push(format!("{} {}", file.name, function.name));
+            }
+        }
+    }
+    assert!(seen > 1000, "the test reads the functions: {seen}");
+    assert!(long.is_empty(), "{} functions of more than 70 lines: {long:#?}", long.len());
+    assert!(tuples.is_empty(), "{} functions take tuples apart in their parameters: {tuples:#?}", tuples.len());
+}
+
+/// Lines may be longer only where a text literal or a link makes them so.
+#[test]
+fn lines_stay_within_a_hundred_columns() {
+    let mut long = Vec::new();
+    for file in files() {
+        for (n, line) in file.text.lines().enumerate() {
+            let excused = line.contains('"') || line.contains("http") || line.trim_start().starts_with("//! |");
+            if line.chars().count() > 100 && !excused {
+                long.push(format!("{}:{}", file.name, n + 1));
+            }
+        }
+    }
+    assert!(long.is_empty(), "{} lines of more than 100 columns: {long:#?}", long.len());
+}
+
+/// Files outside `testing/` that are compiled otherwise for tests, and in how many places. It only shrinks.
+const FOR_TESTS: &[(&str, usize)] = &[];
+
+#[test]
+fn what_is_for_tests_stands_in_testing() {
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    for file in files().into_iter().filter(|f| !f.name.starts_with("testing/")) {
+        let n = file.code().matches("feature = \"").count();
+        let n = if n == 0 { 0 } else { file.text.matches("cfg(feature = \"testing\")").count() };
+        if n > 0 {
+            found.insert(file.name, n);
+        }
+    }
+    let expected: BTreeMap<String, usize> = FOR_TESTS.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_program_uses_the_public_face_only() {
+    for File { name, text, .. } in files().into_iter().filter(|f| f.name.starts_with("bin/keyfall/")) {
+        assert!(!text.contains("#[path"), "{name} takes a file of the library in");
+        assert!(!text.contains("keyfall::testing"), "{name} leans on what is for tests");
+    }
+}
+
+#[test]
+fn files_stay_small_and_say_what_they_hold() {
+    for File { name, text, .. } in files() {
+        let lines = text.lines().count();
+        assert!(lines <= 600, "{name} has {lines} lines: it holds more than one noun");
+        assert!(text.starts_with("//!") || text.starts_with("#![doc"), "{name} does not say what it holds");
+    }
+}
+
+/// Names and versions of the packages that a build links, with these features.
+fn linked(features: &[&str]) -> BTreeSet<(String, String)> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut command = std::process::Command::new(cargo);
+    command
+        .args(["tree", "--offline", "--locked", "-e", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(features);
+    let out = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8(out.stdout).unwrap();
+    let package = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.to_owned()))
+    };
+    text.lines().filter_map(package).collect()
+}
+
+#[test]
+fn one_version_of_each_primitive() {
+    let linked = linked(&[]);
+    for name in ["aes-gcm", "aes", "hkdf", "hmac", "sha2", "zeroize", "subtle", "rand", "ed25519-dalek", "x25519-dalek"]
+    {
+        let n = linked.iter().filter(|(package, _)| package == name).count();
+        assert_eq!(n, 1, "{n} versions of {name}: an audit reads each");
+    }
+}
+
+#[test]
+fn who_verifies_links_no_engine_and_no_cipher() {
+    for features in [&["--no-default-features"][..], &["--no-default-features", "--features", "verify"]] {
+        let linked = linked(features);
+        let has = |name: &str| linked.iter().any(|(package, _)| package == name);
+        assert!(has("ed25519-dalek") && has("sha2"));
+        for name in [
+            "sled",
+            "aes-gcm",
+            "aes",
+            "ghash",
+            "chacha20",
+            "hpke",
+            "hkdf",
+            "rustls",
+            "aws-lc-rs",
+            "vsss-rs",
+            "rand",
+            "memmap2",
+        ] {
+            assert!(!has(name), "{name} is linked with {features:?}");
+        }
+    }
+}
