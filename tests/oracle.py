@@ -987,11 +987,14 @@ def seeds():
     yield 25, "bundle", b"".join(struct.pack(">H", len(leaf)) + leaf for leaf in leaves)
     with open(os.path.join(os.path.dirname(__file__), "certificates", "good.erased"), "rb") as f:
         yield 26, "certificate", f.read()
-    share = struct.pack(">Q", 9) + m.random(16) + b"\3" + m.random(64)
-    yield 27, "deposit", b"\1" + m.store + share
+    root = struct.pack(">Q", 9) + m.random(16)
+    owner = m.random(16) + struct.pack(">Q", 3) + m.random(16)
+    share = root + b"\3" + m.random(32) + m.random(64) + m.random(5 * 32)
+    yield 27, "deposit", b"\1" + m.store + owner + share
     yield 27, "load", b"\2" + m.store + m.random(32)
-    yield 27, "retire", b"\3" + m.store + struct.pack(">Q", 9) + m.random(16) + b"\1" + struct.pack(">Q", 10) + m.random(16)
-    yield 27, "held", struct.pack(">Q", 8) + b"\2" + share + share
+    yield 27, "retire", b"\3" + m.store + owner + root + struct.pack(">QB", 7, 1) + struct.pack(">Q", 10) + m.random(16)
+    yield 27, "claim", b"\4" + m.store + owner + struct.pack(">Q", 7)
+    yield 27, "held", struct.pack(">QQ", 8, 7) + b"\1" + owner + b"\2" + share + share
     yield 6, "slot", slot(1, m.store, 1, m.attempt, m.root_key, m.random(512))
     yield 7, "id", id
     yield 8, "id-text", base64.b32hexencode(id).lower()

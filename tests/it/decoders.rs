@@ -32,6 +32,21 @@ fn no_bytes_make_a_decoder_panic() {
     assert!(well_formed.iter().all(|n| *n > 0), "each decoder has an input that it takes: {well_formed:?}");
 }
 
+#[test]
+fn what_the_second_reader_writes_well_formed_is_taken() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/decoders");
+    let mut refused = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let input = std::fs::read(&path).unwrap();
+        if name.starts_with("well-formed-") && !decode_anything(input[0], &input[1..]) {
+            refused.push(name);
+        }
+    }
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
 /// A well-formed input of a decoder.
 fn well_formed(name: &str) -> Vec<u8> {
     let path = format!("fuzz/corpus/decoders/well-formed-{name}");
