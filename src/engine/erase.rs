@@ -276,9 +276,7 @@ impl Inner {
         let retirement = match change {
             Some(change) => {
                 // Asked last: the cell looks while the change is made.
-                if let Some(root) = &change.root
-                    && !self.is_unused(writer, root)?
-                {
+                if !change.root.as_ref().map_or(Ok(true), |root| self.is_unused(writer, root))? {
                     writer.next = None;
                     return self.erase_together(writer, erases);
                 }
@@ -421,10 +419,8 @@ impl Inner {
     /// Whether a root key may seal the next head: not one that stood ready and that the cell has since made the current one, which a
     /// machine that was restored from a snapshot remembers.
     pub(super) fn is_unused(&self, writer: &Writer, root: &RootKey) -> Result<bool> {
-        match &writer.next {
-            Some(next) if next.id == root.id => self.cell.ready(&writer.root.id, &next.id),
-            _ => Ok(true),
-        }
+        let stood_ready = writer.next.as_ref().is_some_and(|next| next.id == root.id);
+        Ok(!stood_ready || self.cell.ready(&writer.root.id, &root.id)?)
     }
 
     /// Draws the root key of the epoch behind the writer's.
