@@ -9,6 +9,7 @@
 
 mod conformance;
 mod decoders;
+mod lock;
 mod seeded;
 pub mod sim;
 mod tape;
@@ -26,11 +27,6 @@ pub use crate::engine::{Defect, Exposed};
 /// Runs something as a forked child would: to this thread, whatever was opened before was opened by another process.
 pub fn as_a_forked_child<T>(act: impl FnOnce() -> T) -> T {
     crate::process::as_a_forked_child(act)
-}
-
-/// Takes a lock also where a judge panicked while it held it: a run that failed is looked at once more.
-fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Names of every payload segment below the head of an engine.

@@ -9,7 +9,7 @@ use crate::engine::{Engine, Exposed};
 use crate::error::Result;
 use crate::ids::{BlobName, RecordId, StoreId};
 use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
-use crate::testing::locked;
+use crate::testing::lock::locked;
 
 /// Everything ever written, over all stores that record onto it.
 #[derive(Debug, Default)]

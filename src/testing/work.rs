@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::locked;
+use super::lock::locked;
 use crate::disk::{Disk, DiskFile, How};
 use crate::error::Result;
 use crate::ids::BlobName;

@@ -1,33 +1,33 @@
-//! The gate that every operation on a medium passes: it counts them, and at one of them plants a fault.
+//! The gate: every operation on a medium passes it. It counts them, and makes one of them go wrong.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::testing::locked;
+use crate::testing::lock::locked;
 
 /// What goes wrong at an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// It fails and has no effect; a sync that fails throws away what it should have written.
     Fails,
-    /// It takes effect, and an error is told: the answer was lost.
+    /// It takes effect and reports an error: the answer was lost.
     FailsApplied,
-    /// No space is left; a part of it may be written.
+    /// No space is left; part of it may be written.
     Full,
-    /// It is delivered twice.
+    /// It takes effect twice.
     Twice,
-    /// An error is told now, and it takes effect later. Of a cell's deposit only; others see [`Fault::FailsApplied`].
+    /// It reports an error now and takes effect later: a cell's deposit only; elsewhere it is [`Fault::FailsApplied`].
     Late,
     /// The power fails before it.
     PowerBefore,
-    /// The power fails behind it.
+    /// The power fails after it.
     PowerAfter,
 }
 
 impl Fault {
-    /// Each of them.
+    /// All faults, in the order in which steps number them.
     pub const ALL: [Fault; 7] = [
         Fault::Fails,
         Fault::FailsApplied,
@@ -38,7 +38,7 @@ impl Fault {
         Fault::PowerAfter,
     ];
 
-    /// Its name in reports.
+    /// The name that reports use.
     pub fn name(self) -> &'static str {
         match self {
             Fault::Fails => "fails",
@@ -55,13 +55,13 @@ impl Fault {
 /// What an operation does to a medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Touch {
-    /// It reads.
+    /// Reads bytes.
     Read,
-    /// It writes bytes.
+    /// Writes bytes.
     Write,
-    /// It makes writes durable.
+    /// Makes writes durable.
     Sync,
-    /// It opens, lists or removes a name.
+    /// Opens, lists or removes a name.
     Name,
     /// A verb of a root cell.
     Cell,
@@ -82,7 +82,7 @@ impl Touch {
     }
 }
 
-/// Counts operations, and lets one of them go wrong.
+/// Counts operations, and makes one of them go wrong.
 #[derive(Debug, Default)]
 pub struct Gate {
     state: Mutex<State>,
@@ -93,15 +93,15 @@ type Hook = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct State {
-    /// Called before an operation, counted from the plan on.
+    /// Called before an operation; the number counts from the plan on.
     hook: Option<(u64, Hook)>,
-    /// Whether the hook runs: nothing goes wrong in it, and nothing is counted.
+    /// Whether the hook is running: nothing goes wrong in it, and nothing is counted.
     elsewhere: bool,
     passed: u64,
     planned: Option<(u64, Fault)>,
-    /// Where the plan was made.
+    /// How many operations had passed when the plan was made.
     since: u64,
-    /// Operations that passed under the last plan.
+    /// How many operations passed under the last plan.
     under_plan: u64,
     blown: Option<(Touch, Fault)>,
     off: bool,
@@ -114,14 +114,14 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// How an operation goes on.
+/// Whether an operation goes well.
 pub(super) enum Verdict {
     Go,
     Fault(Fault),
 }
 
 impl Gate {
-    /// A gate without a plan.
+    /// A gate at which nothing goes wrong until a fault is planned.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
@@ -141,8 +141,8 @@ impl Gate {
         state.blown = None;
     }
 
-    /// Has `hook` called before the `nth` operation from now on, the first being 1; `None` forgets the last one.
-    pub(super) fn interrupt(&self, hook: Option<(u64, Hook)>) {
+    /// Calls `hook` before the `nth` operation from now on, the first being 1; `None` cancels it.
+    pub(in crate::testing::sim) fn interrupt(&self, hook: Option<(u64, Hook)>) {
         let mut state = self.state();
         state.hook = hook.map(|(nth, hook)| (state.passed.saturating_add(nth), hook));
     }
@@ -162,14 +162,14 @@ impl Gate {
         self.state().off
     }
 
-    /// Ends a power cut, and takes back what is planned.
+    /// Ends a power cut and cancels what is planned.
     pub fn power_on(&self) {
         let mut state = self.state();
         state.off = false;
         state.planned = None;
     }
 
-    /// Faults that happened, by what they hit and which they were.
+    /// How often each fault happened, by the operation it hit and its name.
     pub fn faults(&self) -> BTreeMap<(&'static str, &'static str), u64> {
         self.state().faults.clone()
     }
@@ -209,7 +209,7 @@ impl Gate {
         }
     }
 
-    /// Passes a port's verb: `act` is the verb, which may be called twice.
+    /// Passes a call of a port, `act`, which is called twice where the fault says so.
     pub(super) fn verb<T>(&self, touch: Touch, mut act: impl FnMut() -> Result<T>) -> Result<T> {
         let lost = || Error::new(ErrorKind::Io, "no answer came");
         match self.pass(touch) {

@@ -1,6 +1,6 @@
-//! Five keyholders that are away, answer late or twice, or come back from a backup of themselves; one of them keeps whatever it was told
-//! to destroy. Never more at a time than the quorum allows for: 3 of 5, one liar. Where they change, one is replaced, and may come back
-//! later, or loses all that it holds.
+//! Five keyholders that are away, answer late or twice, or come back from a backup of themselves; one of them keeps
+//! whatever it was told to destroy. Never more of them fail at a time than the quorum tolerates: 3 of 5, one liar. Where
+//! they change, one is replaced and may come back later, or loses all that it holds.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,20 +10,20 @@ use ed25519_dalek::SigningKey;
 
 use super::disk::{Saved, SimDisk};
 use super::gate::Gate;
-use super::rng::Rng;
 use crate::cell::{CellDefect, Owner, RootCell, RootId, RootKey, SHARE_SLOTS, Slots, Statement};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::quorum::net::KeyholderId;
 use crate::quorum::{Config, Held, Holder, Keyholder, Left, Member, QuorumCell, Rule, Share, recovered};
-use crate::testing::locked;
+use crate::testing::lock::locked;
+use crate::testing::sim::rng::Rng;
 
 const N: usize = 5;
-/// With those that may take the place of another.
+/// The five, and those that may replace one of them.
 const POOL: usize = 7;
 const T: u8 = 3;
-/// Who keeps everything, and is restored from backups.
+/// The one that keeps everything and is restored from backups.
 const LIAR: usize = N - 1;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,17 +31,17 @@ enum Mood {
     Well,
     /// Nothing reaches it.
     Away,
-    /// It does what it is told, and its answer is lost.
+    /// It does what it is told; its answer is lost.
     Mute,
-    /// What it is told arrives later, behind something else.
+    /// What it is told arrives later, after something else.
     Late,
     Twice,
 }
 
-/// What befalls one of them; the number picks it.
+/// What happens to a keyholder; the number picks it.
 #[derive(Clone, Copy, Debug)]
 pub enum KeyholderEvent {
-    /// Another takes its place.
+    /// Another one replaces it.
     Replaced(u8),
     /// It loses all that it holds.
     Lost(u8),
@@ -49,8 +49,8 @@ pub enum KeyholderEvent {
 
 type Job = Box<dyn FnOnce(&Holder) + Send>;
 
-/// What all of them share.
-struct World {
+/// The state that all of them share.
+struct Shared {
     rng: Rng,
     calm: bool,
     moods: [Mood; POOL],
@@ -58,22 +58,22 @@ struct World {
     list: [usize; N],
     /// One that lost what it held, until all have their shares again.
     lost: Option<usize>,
-    /// Who may be unwell: others only when all have their share of the newest key again.
+    /// The two that may fail: others may only when all have their share of the newest key again.
     pair: [usize; 2],
     late: Vec<(usize, Job)>,
     store: Option<StoreId>,
-    /// Every share that the liar ever had.
+    /// Every share that the liar was ever given.
     kept: Vec<Share>,
     backup: Option<Saved>,
 }
 
 /// Five keyholders in this process.
-pub(super) struct Keyholders {
+pub(in crate::testing::sim) struct Keyholders {
     holders: Vec<Arc<Holder>>,
     disks: Vec<SimDisk>,
-    world: Mutex<World>,
+    shared: Mutex<Shared>,
     env: SharedEnv,
-    /// What the machine of the engine keeps of them, where they change.
+    /// The configuration on the engine's machine, where they change.
     config: Option<Arc<Mutex<Config>>>,
 }
 
@@ -82,13 +82,13 @@ fn dir() -> &'static Path {
 }
 
 impl Keyholders {
-    pub(super) fn new(seed: u64, env: &SharedEnv) -> Arc<Self> {
-        Arc::new(Self::of(seed, env, (N, None)))
+    pub(in crate::testing::sim) fn new(seed: u64, env: &SharedEnv) -> Arc<Self> {
+        Arc::new(Self::of(seed, env, N, None))
     }
 
-    /// Keyholders that change; a defect of theirs.
-    pub(super) fn changing(seed: u64, env: &SharedEnv, broken: Option<CellDefect>) -> Arc<Self> {
-        let mut all = Self::of(seed, env, (POOL, broken));
+    /// Keyholders that change; `broken` plants a defect in them.
+    pub(in crate::testing::sim) fn changing(seed: u64, env: &SharedEnv, broken: Option<CellDefect>) -> Arc<Self> {
+        let mut all = Self::of(seed, env, POOL, broken);
         let margin = if broken == Some(CellDefect::NoMargin) { 0 } else { 1 };
         let members = (0..N).map(|n| all.member(n)).collect();
         let config = Config::new(members, Rule { threshold: T, liars: 1, margin });
@@ -101,7 +101,7 @@ impl Keyholders {
         Member { key: id.to_string(), address: format!("{n}") }
     }
 
-    fn of(seed: u64, env: &SharedEnv, (pool, broken): (usize, Option<CellDefect>)) -> Self {
+    fn of(seed: u64, env: &SharedEnv, pool: usize, broken: Option<CellDefect>) -> Self {
         let disks: Vec<SimDisk> = (0..pool).map(|_| SimDisk::new(Gate::new(), None)).collect();
         let holder = |(n, disk): (usize, &SimDisk)| {
             let (disk, slots_env) = (disk.clone(), Arc::clone(env));
@@ -118,7 +118,7 @@ impl Keyholders {
             Arc::new(Holder::new(format!("keyholder {n}"), Arc::clone(env), key, Arc::new(open)))
         };
         let holders = disks.iter().enumerate().map(holder).collect();
-        let world = World {
+        let shared = Shared {
             rng: Rng::new(seed ^ 0x6B65_7973),
             calm: true,
             moods: [Mood::Well; POOL],
@@ -130,62 +130,63 @@ impl Keyholders {
             kept: Vec::new(),
             backup: None,
         };
-        Keyholders { holders, disks, world: Mutex::new(world), env: Arc::clone(env), config: None }
+        Keyholders { holders, disks, shared: Mutex::new(shared), env: Arc::clone(env), config: None }
     }
 
-    pub(super) fn cell(self: &Arc<Self>) -> Result<Arc<dyn RootCell>> {
+    pub(in crate::testing::sim) fn cell(self: &Arc<Self>) -> Result<Arc<dyn RootCell>> {
         let member = |n| Arc::new(Fickle { n, all: Arc::clone(self) }) as Arc<dyn Keyholder>;
         if let Some(config) = &self.config {
             let left: Vec<usize> =
                 locked(config).leaving.iter().filter_map(|left| left.member.address.parse().ok()).collect();
-            let all = locked(&self.world).list.into_iter().chain(left);
+            let all = locked(&self.shared).list.into_iter().chain(left);
             return Ok(Arc::new(QuorumCell::kept_in(all.map(member).collect(), config, Arc::clone(&self.env))?));
         }
-        let store = locked(&self.world).store;
+        let store = locked(&self.shared).store;
         Ok(Arc::new(QuorumCell::in_process((0..N).map(member).collect(), (T, 1), store, Arc::clone(&self.env))?))
     }
 
-    /// From here on nothing goes wrong; what is late arrives now.
-    pub(super) fn calm(&self) {
+    /// From now on nothing goes wrong; what is late arrives.
+    pub(in crate::testing::sim) fn calm(&self) {
         let late = {
-            let mut world = locked(&self.world);
-            world.calm = true;
-            world.moods = [Mood::Well; POOL];
-            std::mem::take(&mut world.late)
+            let mut shared = locked(&self.shared);
+            shared.calm = true;
+            shared.moods = [Mood::Well; POOL];
+            std::mem::take(&mut shared.late)
         };
         late.into_iter().for_each(|(n, job)| job(&self.holders[n]));
     }
 
-    /// From here on they are unwell at times.
-    pub(super) fn stir(&self) {
-        locked(&self.world).calm = false;
+    /// From now on some of them fail at times.
+    pub(in crate::testing::sim) fn stir(&self) {
+        locked(&self.shared).calm = false;
     }
 
-    /// The liar comes back from a backup of itself, or makes one; only while the others have all that is needed.
-    pub(super) fn restart(&self) {
-        let mut world = locked(&self.world);
-        let Some(store) = world.store.filter(|_| !world.calm) else { return };
-        let list = world.list;
+    /// The liar makes a backup of itself, or comes back from one: only while the others have all that is needed.
+    pub(in crate::testing::sim) fn restart(&self) {
+        let mut shared = locked(&self.shared);
+        let Some(store) = shared.store.filter(|_| !shared.calm) else { return };
+        let list = shared.list;
         if !list.contains(&LIAR) {
             return;
         }
-        match (world.rng.below(4), world.backup.take()) {
-            (0, None) => world.backup = Some(self.disks[LIAR].save(dir())),
+        match (shared.rng.below(4), shared.backup.take()) {
+            (0, None) => shared.backup = Some(self.disks[LIAR].save(dir())),
             // By all that they hold: the newest may be an attempt that came to nothing.
             (1, Some(backup)) if self.alike(store, list.iter().filter(|n| **n != LIAR)) => {
                 self.disks[LIAR].put_back(dir(), &backup);
-                world.pair[0] = LIAR;
+                shared.pair[0] = LIAR;
             }
-            (_, backup) => world.backup = backup,
+            (_, backup) => shared.backup = backup,
         }
     }
 
-    /// The keys that enough shares give: all that are there, and, where every erase is said to be final, all that the liar ever had.
-    pub(super) fn keys(&self, all_final: bool) -> Vec<RootKey> {
-        let world = locked(&self.world);
-        let Some(store) = world.store else { return Vec::new() };
+    /// The keys that can be combined from the shares held now and, where every erase was reported final, from all that the
+    /// liar ever had.
+    pub(in crate::testing::sim) fn keys(&self, all_final: bool) -> Vec<RootKey> {
+        let shared = locked(&self.shared);
+        let Some(store) = shared.store else { return Vec::new() };
         let held: Vec<Held> = self.holders.iter().map(|holder| holder.load(store).unwrap_or_default()).collect();
-        let hoard = world.kept.iter().filter(|_| all_final);
+        let hoard = shared.kept.iter().filter(|_| all_final);
         let mut by_id: BTreeMap<(RootId, u8), &Share> = BTreeMap::new();
         for share in held.iter().flat_map(|held| &held.shares).chain(hoard) {
             by_id.insert((share.id, share.x), share);
@@ -195,46 +196,46 @@ impl Keyholders {
         of_one.filter_map(|same| Some(RootKey { id: same[0].id, key: recovered(same, usize::from(T))? })).collect()
     }
 
-    /// Has something befall one of them, while the engine is closed; `false` where it may not be, since not all are whole.
-    pub(super) fn befall(&self, event: KeyholderEvent) -> bool {
-        let (mut world, Some(config)) = (locked(&self.world), &self.config) else { return false };
-        let Some(store) = world.store else { return false };
-        if self.all_alike(&world) {
-            world.lost = None;
+    /// Lets something happen to one of them while the engine is closed; `false` where too few others are whole.
+    pub(in crate::testing::sim) fn befall(&self, event: KeyholderEvent) -> bool {
+        let (mut shared, Some(config)) = (locked(&self.shared), &self.config) else { return false };
+        let Some(store) = shared.store else { return false };
+        if self.all_alike(&shared) {
+            shared.lost = None;
         }
         let changed = match event {
             KeyholderEvent::Replaced(n) => {
-                if !self.all_alike(&world) {
+                if !self.all_alike(&shared) {
                     return false;
                 }
                 let at = usize::from(n) % N;
-                let Some(spare) = (0..POOL).rev().find(|n| !world.list.contains(n)) else { return false };
+                let Some(spare) = (0..POOL).rev().find(|n| !shared.list.contains(n)) else { return false };
                 let mut config = locked(config);
                 let old = std::mem::replace(&mut config.keyholders[at], self.member(spare));
                 config.leaving.push(Left { member: old, x: at as u8 + 1, until: None });
-                world.list[at] = spare;
+                shared.list[at] = spare;
                 spare
             }
             // That may be at any time, but not to another before all are whole again.
             KeyholderEvent::Lost(n) => {
-                if world.lost.is_some() || world.list.contains(&world.pair[0]) && world.pair[0] == world.pair[1] {
+                if shared.lost.is_some() || shared.list.contains(&shared.pair[0]) && shared.pair[0] == shared.pair[1] {
                     return false;
                 }
-                let lost = world.list[usize::from(n) % N];
+                let lost = shared.list[usize::from(n) % N];
                 self.holders[lost].lose(store);
                 self.disks[lost].put_back(dir(), &Saved::default());
-                world.lost = Some(lost);
+                shared.lost = Some(lost);
                 lost
             }
         };
         // The others are well until it is whole, too.
-        world.pair = [changed; 2];
+        shared.pair = [changed; 2];
         true
     }
 
     /// Whether all keyholders of the store hold shares of the same root keys.
-    fn all_alike(&self, world: &World) -> bool {
-        world.store.is_some_and(|store| self.alike(store, world.list.iter()))
+    fn all_alike(&self, shared: &Shared) -> bool {
+        shared.store.is_some_and(|store| self.alike(store, shared.list.iter()))
     }
 
     fn alike<'a>(&self, store: StoreId, mut some: impl Iterator<Item = &'a usize>) -> bool {
@@ -249,26 +250,26 @@ impl Keyholders {
         ids
     }
 
-    /// Begins a round of verbs: at most two of them are unwell.
-    fn round(&self, world: &mut World) -> Vec<(usize, Job)> {
-        world.moods = [Mood::Well; POOL];
-        if world.calm {
+    /// Begins a round of calls: at most two of them fail in it.
+    fn round(&self, shared: &mut Shared) -> Vec<(usize, Job)> {
+        shared.moods = [Mood::Well; POOL];
+        if shared.calm {
             return Vec::new();
         }
         // Others may fail only where each has all that any has: no more than two are ever without a share.
-        if self.all_alike(world) {
-            world.lost = None;
-            world.pair = [0, 1].map(|_| world.list[world.rng.below(N as u64) as usize]);
+        if self.all_alike(shared) {
+            shared.lost = None;
+            shared.pair = [0, 1].map(|_| shared.list[shared.rng.below(N as u64) as usize]);
         }
         if self.config.is_some() {
             for n in 0..POOL {
-                if !world.list.contains(&n) && world.rng.below(2) == 0 {
-                    world.moods[n] = Mood::Away;
+                if !shared.list.contains(&n) && shared.rng.below(2) == 0 {
+                    shared.moods[n] = Mood::Away;
                 }
             }
         }
-        for n in world.pair {
-            world.moods[n] = match world.rng.below(8) {
+        for n in shared.pair {
+            shared.moods[n] = match shared.rng.below(8) {
                 0 => Mood::Away,
                 1 => Mood::Mute,
                 2 => Mood::Late,
@@ -276,8 +277,8 @@ impl Keyholders {
                 _ => Mood::Well,
             };
         }
-        let due = world.rng.below(3) == 0;
-        if due { std::mem::take(&mut world.late) } else { Vec::new() }
+        let due = shared.rng.below(3) == 0;
+        if due { std::mem::take(&mut shared.late) } else { Vec::new() }
     }
 }
 
@@ -290,9 +291,9 @@ struct Fickle {
 impl Fickle {
     fn act<T>(&self, act: impl Fn(&Holder) -> Result<T> + Clone + Send + 'static) -> Result<T> {
         let (mood, arrives) = {
-            let mut world = locked(&self.all.world);
-            let arrives = if self.n == world.list[0] { self.all.round(&mut world) } else { Vec::new() };
-            (world.moods[self.n], arrives)
+            let mut shared = locked(&self.all.shared);
+            let arrives = if self.n == shared.list[0] { self.all.round(&mut shared) } else { Vec::new() };
+            (shared.moods[self.n], arrives)
         };
         arrives.into_iter().for_each(|(n, job)| job(&self.all.holders[n]));
         let holder = &self.all.holders[self.n];
@@ -303,7 +304,7 @@ impl Fickle {
             Mood::Mute => act(holder).and_then(|_| lost()),
             Mood::Twice => act(holder).and_then(|_| act(holder)),
             Mood::Late => {
-                locked(&self.all.world).late.push((self.n, Box::new(move |holder| drop(act(holder)))));
+                locked(&self.all.shared).late.push((self.n, Box::new(move |holder| drop(act(holder)))));
                 lost()
             }
         }
@@ -326,10 +327,10 @@ impl Keyholder for Fickle {
 
     fn deposit(&self, store: StoreId, owner: &Owner, share: &Share) -> Result<()> {
         {
-            let mut world = locked(&self.all.world);
-            world.store = Some(store);
+            let mut shared = locked(&self.all.shared);
+            shared.store = Some(store);
             if self.n == LIAR {
-                world.kept.push(share.duplicate());
+                shared.kept.push(share.duplicate());
             }
         }
         let (owner, share) = (*owner, Arc::new(share.duplicate()));
