@@ -18,30 +18,6 @@ const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 const YEAR: i64 = 365 * DAY;
 
-impl World {
-    fn wrong_by(&self, ms: i64) {
-        self.env.set_wrong(ms);
-    }
-
-    fn pass(&self, ms: i64) {
-        self.env.advance(ms as u64);
-    }
-
-    /// The program ends, time passes, and it is started again.
-    fn closed_for(&mut self, ms: i64) {
-        self.engine = None;
-        self.pass(ms);
-        self.reopen();
-    }
-
-    /// Puts what a device recorded that made the id itself, so long ago.
-    fn put_began(&self, name: &str, class: Class, ago: i64) -> Result<RecordId> {
-        let began = Timestamp(self.env.now().0.checked_add_signed(-ago).unwrap());
-        let id = InteractionId::from_parts(began, [7; 10]);
-        self.engine().put(Put::new(user(name), class).interaction(id), &b"late"[..])
-    }
-}
-
 fn audio_of(name: &str) -> Scope {
     Scope::class(user(name), Class::audio())
 }

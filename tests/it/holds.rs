@@ -1,11 +1,12 @@
-//! A hold holds: every erase that would touch what it covers is refused, whole, and the refusal stands in the history.
+//! Legal holds: every erase that would touch what one covers is refused, whole, and the history records the refusal.
+//! SPEC §6.2.
 
 use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::engine::{Erase, Fact, Hold, Source, When, restore};
 use keyfall::store::{MemoryStore, Store};
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Scope, Timestamp};
 
-use crate::support::{SMALL, World, kind, read, user};
+use crate::support::{SMALL, World, facts, kind, read, user};
 
 fn hold() -> Hold {
     Hold::new("a court asks", "Amtsgericht")
@@ -16,46 +17,92 @@ fn put(engine: &Engine, name: &str, class: Class, sources: &[RecordId]) -> Recor
     engine.put(sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id))), &b"content"[..]).unwrap()
 }
 
-fn facts(engine: &Engine, name: &str) -> Vec<Fact> {
-    engine.history(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
+/// Ada's audio is held; her action and Ben's audio are not.
+struct Held {
+    world: World,
+    hold: u64,
+    audio: RecordId,
+    action: RecordId,
+    other: RecordId,
+}
+
+impl Held {
+    fn new() -> Self {
+        let world = World::new(1, SMALL);
+        let engine = world.engine();
+        let audio = put(engine, "ada", Class::audio(), &[]);
+        let action = put(engine, "ada", Class::action(), &[]);
+        let other = put(engine, "ben", Class::audio(), &[]);
+        let hold = engine.hold(&user("ada"), hold().class(Class::audio())).unwrap();
+        Held { world, hold, audio, action, other }
+    }
+
+    /// Every scope that touches what is held.
+    fn scopes(&self) -> [Scope; 5] {
+        [
+            Scope::user(user("ada")),
+            Scope::class(user("ada"), Class::audio()),
+            Scope::interaction(user("ada"), self.audio.interaction()),
+            Scope::User { user: user("ada"), class: None, when: When::Between { from: None, until: None } },
+            Scope::Record(self.audio),
+        ]
+    }
 }
 
 #[test]
-fn a_hold_that_holds() {
-    let world = World::new(1, SMALL);
-    let engine = world.engine();
-    let audio = put(engine, "ada", Class::audio(), &[]);
-    let action = put(engine, "ada", Class::action(), &[]);
-    let other = put(engine, "ben", Class::audio(), &[]);
-    let id = engine.hold(&user("ada"), hold().class(Class::audio())).unwrap();
+fn every_scope_that_touches_what_is_held_is_refused_whole() {
+    let held = Held::new();
+    let engine = held.world.engine();
     let before = engine.head();
-    let refused = [
-        Scope::user(user("ada")),
-        Scope::class(user("ada"), Class::audio()),
-        Scope::interaction(user("ada"), audio.interaction()),
-        Scope::User { user: user("ada"), class: None, when: When::Between { from: None, until: None } },
-        Scope::Record(audio),
-    ];
-    for scope in refused.clone() {
+    for scope in held.scopes() {
         assert_eq!(kind(engine.erase(scope.clone())), ErrorKind::Held, "{scope:?}");
     }
     assert_eq!(engine.head().epoch, before.epoch, "nothing was erased");
-    assert!([audio, action, other].iter().all(|id| read(engine, id).is_ok()));
-    let told: Vec<Fact> = facts(engine, "ada");
-    assert!(matches!(&told[0], Fact::Held { id: there, .. } if *there == id));
-    assert_eq!(told.len(), 1 + refused.len(), "each refusal is written down");
-    assert!(told[1..].iter().all(|fact| matches!(fact, Fact::Refused { .. })));
-    // What it does not cover goes; others in the same commit too.
-    let outcomes = engine.erase_all(&[Scope::Record(audio), Scope::user(user("ben")), Scope::Record(action)]);
+    assert!([held.audio, held.action, held.other].iter().all(|id| read(engine, id).is_ok()));
+}
+
+#[test]
+fn the_history_records_a_hold_and_each_refusal() {
+    let held = Held::new();
+    let engine = held.world.engine();
+    for scope in held.scopes() {
+        assert_eq!(kind(engine.erase(scope)), ErrorKind::Held);
+    }
+    let facts = facts(engine, "ada");
+    assert!(matches!(&facts[0], Fact::Held { id, .. } if *id == held.hold));
+    assert_eq!(facts.len(), 1 + held.scopes().len(), "each refusal is recorded");
+    assert!(facts[1..].iter().all(|fact| matches!(fact, Fact::Refused { .. })));
+}
+
+#[test]
+fn what_a_hold_does_not_cover_falls_also_in_the_same_commit() {
+    let held = Held::new();
+    let scopes = [Scope::Record(held.audio), Scope::user(user("ben")), Scope::Record(held.action)];
+    let outcomes = held.world.engine().erase_all(&scopes);
     assert_eq!(outcomes.iter().map(|o| o.is_ok()).collect::<Vec<_>>(), [false, true, true]);
-    assert_eq!(kind(engine.lift(&user("ada"), id ^ 1, "over", "Amtsgericht")), ErrorKind::Absent);
-    assert_eq!(kind(engine.lift(&user("ada"), id, "", "Amtsgericht")), ErrorKind::Invalid);
-    engine.lift(&user("ada"), id, "the case is closed", "Amtsgericht").unwrap();
+}
+
+#[test]
+fn a_hold_is_lifted_by_its_number_and_with_a_reason() {
+    let held = Held::new();
+    let engine = held.world.engine();
+    assert_eq!(kind(engine.lift(&user("ada"), held.hold ^ 1, "over", "Amtsgericht")), ErrorKind::Absent);
+    assert_eq!(kind(engine.lift(&user("ada"), held.hold, "", "Amtsgericht")), ErrorKind::Invalid);
+    engine.lift(&user("ada"), held.hold, "the case is closed", "Amtsgericht").unwrap();
     engine.erase(Scope::user(user("ada"))).unwrap();
-    assert_eq!(kind(read(engine, &audio)), ErrorKind::Erased);
+    assert_eq!(kind(read(engine, &held.audio)), ErrorKind::Erased);
+    engine.erase(Scope::user(user("ben"))).unwrap();
+    assert!(held.world.tape.exposed(&*held.world.cell).unwrap().is_empty());
+}
+
+#[test]
+fn only_a_user_who_lives_can_be_held() {
+    let world = World::new(1, SMALL);
+    let engine = world.engine();
+    put(engine, "ada", Class::audio(), &[]);
+    engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!(kind(engine.hold(&user("ada"), hold())), ErrorKind::Erased);
     assert_eq!(kind(engine.hold(&user("nobody"), hold())), ErrorKind::Absent);
-    assert!(world.tape.exposed(&*world.cell).unwrap().is_empty());
 }
 
 #[test]
@@ -200,7 +247,7 @@ fn lost_with_its_page(engine: &Engine, name: &str) -> bool {
 }
 
 #[test]
-fn a_mark_for_a_held_record_that_is_gone_keeps_nobody_from_being_erased() {
+fn a_mark_for_a_held_record_that_is_gone_blocks_no_erase() {
     let world = World::new(40, SMALL);
     let audio = put(world.engine(), "alice", Class::audio(), &[]);
     let text = put(world.engine(), "bob", Class::transcript(), &[audio]);
@@ -254,7 +301,7 @@ fn lifting_a_hold_frees_what_is_left_of_what_a_record_was_derived_from() {
     for restarted in [false, true] {
         let mut found = 0;
         for engine in damaged(&world) {
-            if engine.get(&of_bob).is_err() || kind_of(engine.get(&of_alice)) != Some(ErrorKind::Corrupt) {
+            if engine.get(&of_bob).is_err() || !engine.get(&of_alice).is_err_and(|e| e.kind() == ErrorKind::Corrupt) {
                 continue;
             }
             // Alice's page is damaged; it is erased, or it is not.
@@ -298,8 +345,4 @@ fn what_has_passed_a_limit_falls_though_an_idle_mark_is_on_it() {
         assert_eq!((done.expired, done.refused), (1, 0));
     }
     assert_eq!(found, 1);
-}
-
-fn kind_of<T>(result: keyfall::Result<T>) -> Option<ErrorKind> {
-    result.err().map(|e| e.kind())
 }

@@ -12,7 +12,7 @@ use keyfall::ids::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Scope, Timestamp};
 
-use crate::support::{SMALL, World, kind, read, user};
+use crate::support::{SMALL, World, facts, kind, read, user};
 
 const DAY: u64 = 86_400_000;
 
@@ -61,40 +61,31 @@ impl Store for Rotten {
     }
 }
 
-impl World {
-    /// A world whose store rots.
-    fn rotten(seed: u64, follow: Follow) -> (World, Arc<Rotten>) {
-        let mut world = World::new(seed, SMALL);
-        let store = Arc::new(Rotten::default());
-        world.engine = None;
-        // Pages come from the store each time.
-        world.options = Options { follow, cache_bytes: 0, clock_is_right: true, ..world.options.clone() };
-        world.cell = Arc::new(keyfall::testing::HoardingCell::new(Arc::new(keyfall::cell::MemoryCell::new())));
-        world.store = store.clone();
-        let cell: Arc<dyn RootCell> = world.cell.clone();
-        world.engine = Some(Engine::init(store.clone(), cell, world.options.clone()).unwrap());
-        (world, store)
-    }
+/// A world whose store rots.
+fn rotten(seed: u64, follow: Follow) -> (World, Arc<Rotten>) {
+    let mut world = World::new(seed, SMALL);
+    let store = Arc::new(Rotten::default());
+    world.engine = None;
+    // Pages come from the store each time.
+    world.options = Options { follow, cache_bytes: 0, clock_is_right: true, ..world.options.clone() };
+    world.cell = Arc::new(keyfall::testing::HoardingCell::new(Arc::new(keyfall::cell::MemoryCell::new())));
+    world.store = store.clone();
+    let cell: Arc<dyn RootCell> = world.cell.clone();
+    world.engine = Some(Engine::init(store.clone(), cell, world.options.clone()).unwrap());
+    (world, store)
+}
 
-    fn following(seed: u64, links: u64) -> World {
-        let mut world = World::new(seed, SMALL);
-        world.options = Options { follow: Follow { links, users: 0 }, ..world.options.clone() };
-        world.reopen();
-        world
-    }
-
-    fn later(&self, days: u64) -> Timestamp {
-        Timestamp(self.env.now().0 + days * DAY)
-    }
+/// A world in which an erase follows so many links at once.
+fn following(seed: u64, links: u64) -> World {
+    let mut world = World::new(seed, SMALL);
+    world.options = Options { follow: Follow { links, users: 0 }, ..world.options.clone() };
+    world.reopen();
+    world
 }
 
 fn derive(engine: &Engine, name: &str, class: Class, from: &[RecordId]) -> RecordId {
     let put = from.iter().fold(Put::new(user(name), class), |put, id| put.derived_from(Source::Record(*id)));
     engine.put(put, &b"derived"[..]).unwrap()
-}
-
-fn facts(engine: &Engine, name: &str) -> Vec<Fact> {
-    engine.history(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
 }
 
 fn but_transcripts(name: &str) -> Erase {
@@ -109,7 +100,7 @@ fn count(engine: &Engine, name: &str) -> usize {
 #[test]
 fn an_erase_that_keeps_what_fell_before_is_done_and_fails_nobody() {
     for together in [true, false] {
-        let world = World::following(1, 0);
+        let world = following(1, 0);
         let engine = world.engine();
         let a1 = world.put("alice", Class::audio(), b"hers");
         let x1 = world.put("bob", Class::audio(), b"his");
@@ -143,7 +134,7 @@ fn an_erase_that_keeps_what_fell_before_is_done_and_fails_nobody() {
 #[test]
 fn what_an_erase_took_is_not_kept_by_the_next_of_the_same_commit() {
     for links in [0, 100] {
-        let world = World::following(2, links);
+        let world = following(2, links);
         let engine = world.engine();
         let x0 = world.put("carl", Class::audio(), b"the first");
         let x1 = derive(engine, "bob", Class::audio(), &[x0]);
@@ -163,13 +154,13 @@ fn what_an_erase_took_is_not_kept_by_the_next_of_the_same_commit() {
 /// A planned erase with `keep` was dropped without a word, having detached records for nothing.
 #[test]
 fn a_planned_erase_that_keeps_a_class_is_done_whatever_fell_meanwhile() {
-    let world = World::following(3, 0);
+    let world = following(3, 0);
     let engine = world.engine();
     let a1 = world.put("alice", Class::audio(), b"hers");
     let x1 = world.put("bob", Class::audio(), b"his");
     let (k1, k2) =
         (derive(engine, "bob", Class::transcript(), &[x1]), derive(engine, "bob", Class::transcript(), &[a1]));
-    engine.erase_at(but_transcripts("bob"), world.later(1)).unwrap();
+    engine.erase_at(but_transcripts("bob"), world.in_days(1)).unwrap();
     world.env.advance(2 * DAY);
     assert!(engine.erase(Scope::user(user("alice"))).unwrap().following);
     let done = engine.tend(&mut |_| {}).unwrap();
@@ -191,7 +182,7 @@ fn a_planned_erase_that_keeps_a_class_is_done_whatever_fell_meanwhile() {
 fn whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
     let mut damage = 0;
     for planned in [false, true] {
-        let (mut world, store) = World::rotten(4, Follow::default());
+        let (mut world, store) = rotten(4, Follow::default());
         let audio = world.put("alice", Class::audio(), b"hers");
         world.put("alice", Class::action(), b"an alarm");
         derive(world.engine(), "bob", Class::transcript(), &[audio]);
@@ -210,7 +201,7 @@ fn whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
         ];
         if planned {
             for erase in &erases {
-                world.engine().erase_at(erase.clone(), world.later(1)).unwrap();
+                world.engine().erase_at(erase.clone(), world.in_days(1)).unwrap();
             }
             world.env.advance(2 * DAY);
         }
@@ -287,16 +278,16 @@ fn whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
 
 #[test]
 fn a_plan_that_fails_is_told_with_its_user_and_done_when_it_can_be() {
-    let (world, store) = World::rotten(5, Follow::default());
+    let (world, store) = rotten(5, Follow::default());
     let engine = world.engine();
     let a1 = world.put("alice", Class::audio(), b"hers");
     let x1 = world.put("bob", Class::audio(), b"his");
     let text = derive(engine, "bob", Class::transcript(), &[a1]);
     let other = world.put("carl", Class::audio(), b"his");
     // Bob's needs a look at what Alice's page says; his second does not.
-    let first = engine.erase_at(but_transcripts("bob"), world.later(1)).unwrap();
-    let second = engine.erase_at(Scope::Record(x1), world.later(1)).unwrap();
-    engine.erase_at(Scope::Record(other), world.later(1)).unwrap();
+    let first = engine.erase_at(but_transcripts("bob"), world.in_days(1)).unwrap();
+    let second = engine.erase_at(Scope::Record(x1), world.in_days(1)).unwrap();
+    engine.erase_at(Scope::Record(other), world.in_days(1)).unwrap();
     let pending = engine.put(Put::new(user("dana"), Class::audio()), &b"x"[..]).unwrap();
     engine.erase(Erase::new(Scope::Record(pending)).final_within(Duration::from_secs(24 * 3600))).unwrap();
     world.env.advance(2 * DAY);
@@ -359,7 +350,7 @@ fn what_can_never_be_done_is_refused_when_it_is_planned() {
         Erase::new(Scope::user(user("ada"))).keep(own.clone(), "one").keep(own, "another"),
         Erase::new(Scope::user(user("ada"))).final_within(Duration::from_secs(24 * 3600 + 1)),
     ];
-    let later = world.later(1);
+    let later = world.in_days(1);
     for erase in bad {
         assert_eq!(kind(engine.erase_at(erase.clone(), later)), ErrorKind::Invalid, "{erase:?}");
         assert_eq!(kind(engine.erase(erase.clone())), ErrorKind::Invalid, "{erase:?}");
@@ -411,7 +402,7 @@ fn each_class_that_stays_has_its_own_reason() {
     engine.erase(Scope::user(user("ada"))).unwrap();
     engine.create_user(&user("ada")).unwrap();
     put();
-    let plan = engine.erase_at(erase(), world.later(1)).unwrap();
+    let plan = engine.erase_at(erase(), world.in_days(1)).unwrap();
     let mut world = world;
     world.reopen();
     let engine = world.engine();
@@ -422,7 +413,7 @@ fn each_class_that_stays_has_its_own_reason() {
     // Reasons that do not fit are refused, and not cut.
     let long = |c: char| c.to_string().repeat(200);
     let erase = Erase::new(Scope::user(user("ada"))).keep(Class::action(), long('a')).keep(Class::audio(), long('b'));
-    assert_eq!(kind(engine.erase_at(erase.clone(), world.later(1))), ErrorKind::Invalid);
+    assert_eq!(kind(engine.erase_at(erase.clone(), world.in_days(1))), ErrorKind::Invalid);
     assert!(engine.erase(erase).is_ok());
 }
 
@@ -450,7 +441,7 @@ fn the_history_names_nothing_that_fell() {
         Scope::interaction(user("ada"), second.interaction()),
         Scope::Record(notes),
     ] {
-        engine.erase_at(scope, world.later(1)).unwrap();
+        engine.erase_at(scope, world.in_days(1)).unwrap();
     }
     let keep = Erase::new(Scope::interaction(user("ada"), session.interaction())).keep(secret(), "it is wanted");
     engine.erase(keep).unwrap();
@@ -519,7 +510,7 @@ fn refused_erases_do_not_fill_the_history() {
 /// A user whose pages could not be read when a policy was set had no due time, and got none when they could.
 #[test]
 fn a_user_who_was_damaged_when_a_policy_was_set_is_served_once_restored() {
-    let (world, store) = World::rotten(10, Follow::default());
+    let (world, store) = rotten(10, Follow::default());
     let engine = world.engine();
     let ids = ["alice", "bob"].map(|name| world.put(name, Class::audio(), b"x"));
     let live: Vec<BlobName> = keyfall::testing::listed(&*store, 1000).unwrap();
@@ -554,7 +545,7 @@ fn a_user_who_was_damaged_when_a_policy_was_set_is_served_once_restored() {
 
 #[test]
 fn the_error_of_a_write_says_whether_it_may_have_happened() {
-    let (mut world, store) = World::rotten(11, Follow::default());
+    let (mut world, store) = rotten(11, Follow::default());
     let engine = world.engine();
     world.put("ada", Class::audio(), b"x");
     let put = |engine: &Engine| engine.put(Put::new(user("ada"), Class::audio()), &b"y"[..]).unwrap_err();

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use keyfall::cell::{FileCell, MemoryCell, RootCell};
-use keyfall::engine::{Geometry, Keeper, Options};
-use keyfall::env::System;
+use keyfall::engine::{Fact, Geometry, Keeper, Options, Tended};
+use keyfall::env::{Env, System};
 use keyfall::store::{MemoryStore, SledStore, Store};
 use keyfall::testing::{Defect, HoardingCell, RecordingStore, Seeded, Tape};
-use keyfall::{Class, Engine, Error, ErrorKind, Put, RecordId, Result, UserId};
+use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, RecordId, Result, Timestamp, UserId};
 
 /// A world of memory stores that all write onto one tape.
 pub struct World {
@@ -23,6 +24,9 @@ pub struct World {
     pub engine: Option<Engine>,
 }
 
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Pages so small that trees of a few records have several levels.
 pub const SMALL: Geometry = Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT };
 
 impl World {
@@ -73,6 +77,47 @@ impl World {
     pub fn put(&self, name: &str, class: Class, content: &[u8]) -> RecordId {
         self.engine().put(Put::new(user(name), class), content).unwrap()
     }
+
+    pub fn put_for(&self, name: &str, class: Class, purpose: &str) -> RecordId {
+        self.engine().put(Put::new(user(name), class).purpose(purpose), &b"content"[..]).unwrap()
+    }
+
+    /// Has the engine do what is due.
+    pub fn tend(&self) -> Tended {
+        self.engine().tend(&mut |_| {}).unwrap()
+    }
+
+    pub fn in_days(&self, days: u64) -> Timestamp {
+        Timestamp(self.env.now().0 + days * 86_400_000)
+    }
+
+    pub fn days_pass(&self, days: u64) {
+        self.env.advance(days * 86_400_000);
+    }
+
+    /// Sets the clock wrong by so many milliseconds.
+    pub fn wrong_by(&self, ms: i64) {
+        self.env.set_wrong(ms);
+    }
+
+    /// Lets so many milliseconds pass.
+    pub fn pass(&self, ms: i64) {
+        self.env.advance(ms as u64);
+    }
+
+    /// The program ends, time passes, and it is started again.
+    pub fn closed_for(&mut self, ms: i64) {
+        self.engine = None;
+        self.pass(ms);
+        self.reopen();
+    }
+
+    /// Puts what a device recorded so many milliseconds ago, under an id that it made itself.
+    pub fn put_began(&self, name: &str, class: Class, ago: i64) -> Result<RecordId> {
+        let began = Timestamp(self.env.now().0.checked_add_signed(-ago).unwrap());
+        let id = InteractionId::from_parts(began, [7; 10]);
+        self.engine().put(Put::new(user(name), class).interaction(id), &b"late"[..])
+    }
 }
 
 /// The default stack on real files.
@@ -94,6 +139,11 @@ pub fn has_strace() -> bool {
         println!("skipped: strace is not installed");
     }
     has
+}
+
+/// What a user's history records, in order.
+pub fn facts(engine: &Engine, name: &str) -> Vec<Fact> {
+    engine.history(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
 }
 
 pub fn user(name: &str) -> UserId {
