@@ -4,13 +4,13 @@ use super::media::disk::Unsynced;
 use crate::cell::CellDefect;
 use crate::engine::Defect;
 
-/// A defect to plant, so that the judges are seen to catch it.
+/// Defects to plant, so that the judges are seen to catch them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Planted {
-    /// In the engine.
+    /// A defect of the engine.
     pub engine: Option<Defect>,
-    /// In the media.
+    /// A sync that the media leave out.
     pub unsynced: Option<Unsynced>,
-    /// In the cell.
+    /// A defect of the cell.
     pub cell: Option<CellDefect>,
 }
