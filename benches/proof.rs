@@ -26,7 +26,7 @@ fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-/// A keyholder in a thread of this process, behind a real channel.
+/// A keyholder in a thread of this process, reached over a real channel.
 fn keyholder(dir: &Path, engine: &EngineKey) -> Member {
     let env: SharedEnv = Arc::new(System);
     let made = KeyholderDir::create(dir, true, &System).unwrap();

@@ -1,4 +1,5 @@
-//! Where the cell is, only the trusted side says: what lies in a store is not asked, and neither lies inside the other.
+//! Only the trusted side says where the cell is: nothing in a store is asked, and neither lies inside the other.
+//! SPEC §6.8, §7.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -127,7 +128,7 @@ fn store_cell_and_copies_lie_apart_from_each_other() {
 }
 
 #[test]
-fn a_cell_that_others_may_read_is_told_of() {
+fn a_cell_that_others_may_read_is_reported() {
     let cli = Cli::new();
     let warned = |args: &[&str]| {
         let out = cli.run(args);

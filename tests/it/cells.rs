@@ -1,4 +1,4 @@
-//! The file cell in its surroundings: where it may lie, what its slots hold, what it answers to a wrong call.
+//! The file cell in its surroundings: where it may lie, what its slots hold, what it answers to a wrong call. SPEC §7, §15.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +13,7 @@ use keyfall::quorum::{Holder, Keyholder, Share};
 use keyfall::testing::sim::{Fault, Media, SimulatedDisk};
 use keyfall::testing::{Seeded, owned_cell_conformance};
 
-use crate::support::kind;
+use crate::support::error_kind;
 
 const STORE: StoreId = StoreId([7; 16]);
 
@@ -55,41 +55,41 @@ fn remnants_are_promised_where_they_were_accepted_and_are_possible() {
     }
     if let Some(bad) = bad {
         let place = bad.path().join("cell");
-        assert_eq!(kind(create(&place, false)), ErrorKind::Refused);
+        assert_eq!(error_kind(create(&place, false)), ErrorKind::Refused);
         assert!(!place.exists(), "a refused cell leaves nothing");
         let promise = create(&place, true).unwrap().describe();
         assert!(promise.remnants && promise.statement.contains("REMNANTS ACCEPTED"), "{promise:?}");
         assert!(FileCell::open(&place, Arc::new(System)).unwrap().describe().remnants);
         std::fs::remove_file(place.join("remnants-accepted")).unwrap();
-        assert_eq!(kind(FileCell::open(&place, Arc::new(System))), ErrorKind::Refused);
+        assert_eq!(error_kind(FileCell::open(&place, Arc::new(System))), ErrorKind::Refused);
     }
 }
 
 #[test]
 fn a_cell_is_made_in_an_empty_place_only() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(kind(FileCell::open(&dir.path().join("none"), Arc::new(System))), ErrorKind::Absent);
+    assert_eq!(error_kind(FileCell::open(&dir.path().join("none"), Arc::new(System))), ErrorKind::Absent);
     // An empty directory will do, and one below directories that are not there yet.
     std::fs::create_dir(dir.path().join("empty")).unwrap();
     drop(create(&dir.path().join("empty"), true).unwrap());
     drop(create(&dir.path().join("a/b/cell"), true).unwrap());
     // A file stands in the way.
     std::fs::write(dir.path().join("file"), "").unwrap();
-    assert_eq!(kind(create(&dir.path().join("file"), true)), ErrorKind::Io);
-    assert_eq!(kind(create(&dir.path().join("file/cell"), true)), ErrorKind::Io);
+    assert_eq!(error_kind(create(&dir.path().join("file"), true)), ErrorKind::Io);
+    assert_eq!(error_kind(create(&dir.path().join("file/cell"), true)), ErrorKind::Io);
     // What an interrupted `create` leaves is made whole; a cell in use is left alone.
     drop(create(&dir.path().join("empty"), true).unwrap());
     std::fs::write(dir.path().join("empty/slot-a"), [0; 4096]).unwrap();
     std::fs::write(dir.path().join("empty/slot-b"), "").unwrap();
     let cell = create(&dir.path().join("empty"), true).unwrap();
-    assert_eq!(kind(create(&dir.path().join("empty"), true)), ErrorKind::Locked);
+    assert_eq!(error_kind(create(&dir.path().join("empty"), true)), ErrorKind::Locked);
     deposit(&cell, id(1, 1));
     drop(cell);
-    assert_eq!(kind(create(&dir.path().join("empty"), true)), ErrorKind::Exists);
+    assert_eq!(error_kind(create(&dir.path().join("empty"), true)), ErrorKind::Exists);
     // Also with a slot of it damaged: it may be somebody's key.
     std::fs::write(dir.path().join("empty/slot-a"), [3; 4096]).unwrap();
     std::fs::write(dir.path().join("empty/slot-b"), [3; 100]).unwrap();
-    assert_eq!(kind(create(&dir.path().join("empty"), true)), ErrorKind::Exists);
+    assert_eq!(error_kind(create(&dir.path().join("empty"), true)), ErrorKind::Exists);
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn a_slot_that_cannot_be_read_is_not_taken_for_a_torn_one() {
     deposit(&cell, id(1, 1));
     std::fs::remove_file(place.join("slot-b")).unwrap();
     std::fs::create_dir(place.join("slot-b")).unwrap();
-    assert_eq!(kind(cell.load()), ErrorKind::Refused);
-    assert_eq!(kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Refused);
+    assert_eq!(error_kind(cell.load()), ErrorKind::Refused);
+    assert_eq!(error_kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Refused);
 }
 
 #[test]
@@ -145,12 +145,16 @@ fn wrong_calls_change_nothing() {
         deposit(cell, id(1, 1));
         assert_eq!(epochs(cell), [1]);
         let other = Key::copied_from(&[9; 32]);
-        assert_eq!(kind(cell.deposit(StoreId([8; 16]), &id(2, 2), &other)), ErrorKind::Refused, "another store's");
+        assert_eq!(
+            error_kind(cell.deposit(StoreId([8; 16]), &id(2, 2), &other)),
+            ErrorKind::Refused,
+            "another store's"
+        );
         deposit(cell, id(2, 2));
-        assert_eq!(kind(cell.deposit(STORE, &id(3, 3), &other)), ErrorKind::Refused, "a third key");
-        assert_eq!(kind(cell.retire(&id(3, 3), Durable::assumed_for_a_test())), ErrorKind::Corrupt, "not there");
+        assert_eq!(error_kind(cell.deposit(STORE, &id(3, 3), &other)), ErrorKind::Refused, "a third key");
+        assert_eq!(error_kind(cell.retire(&id(3, 3), Durable::assumed_for_a_test())), ErrorKind::Corrupt, "not there");
         // The same epoch under another attempt is another key.
-        assert_eq!(kind(cell.retire(&id(2, 9), Durable::assumed_for_a_test())), ErrorKind::Corrupt);
+        assert_eq!(error_kind(cell.retire(&id(2, 9), Durable::assumed_for_a_test())), ErrorKind::Corrupt);
         assert_eq!(epochs(cell), [1, 2]);
         // Either may be kept: the newer after a publish, the older where nothing was published.
         cell.retire(&id(1, 1), Durable::assumed_for_a_test()).unwrap();
@@ -162,7 +166,7 @@ fn wrong_calls_change_nothing() {
     }
 }
 
-/// Shows whether a destroyed slot holds fresh bytes: the fill is drawn anew each time.
+/// Shows whether a destroyed slot holds fresh bytes: the fill is drawn afresh each time.
 #[test]
 fn a_destroyed_slot_holds_nothing_of_the_key() {
     let dir = tempfile::tempdir().unwrap();
@@ -188,7 +192,7 @@ fn a_destroyed_slot_holds_nothing_of_the_key() {
 }
 
 #[test]
-fn what_stood_ready_and_was_destroyed_is_deposited_anew() {
+fn what_stood_ready_and_was_destroyed_is_deposited_again() {
     let dir = tempfile::tempdir().unwrap();
     let cell = create(&dir.path().join("cell"), true).unwrap();
     let sure = Durable::assumed_for_a_test;
@@ -204,7 +208,7 @@ fn what_stood_ready_and_was_destroyed_is_deposited_anew() {
     assert_eq!((epochs(&cell), deposited()), (vec![1], vec![1, 2]));
     // It stands ready for its own store alone.
     cell.retire_for(&id(1, 1), &next, sure()).unwrap();
-    assert_eq!(kind(cell.deposit(StoreId([9; 16]), &next.id, &next.key)), ErrorKind::Refused);
+    assert_eq!(error_kind(cell.deposit(StoreId([9; 16]), &next.id, &next.key)), ErrorKind::Refused);
 }
 
 #[test]
@@ -228,7 +232,7 @@ fn one_torn_slot_is_nothing_two_are_the_end() {
     open().retire(&id(5, 1), Durable::assumed_for_a_test()).unwrap();
     assert_eq!(std::fs::metadata(place.join("slot-b")).unwrap().len(), 4096);
     torn("slot-a");
-    assert_eq!(kind(open().load()), ErrorKind::Corrupt);
+    assert_eq!(error_kind(open().load()), ErrorKind::Corrupt);
 }
 
 #[test]
@@ -237,7 +241,7 @@ fn a_slot_that_cannot_be_looked_at_is_not_taken_for_an_unused_one() {
     let cell = dir.path().join("cell");
     std::fs::create_dir(&cell).unwrap();
     std::os::unix::fs::symlink("slot-a", cell.join("slot-a")).unwrap();
-    assert_eq!(kind(create(&cell, true)), ErrorKind::Refused);
+    assert_eq!(error_kind(create(&cell, true)), ErrorKind::Refused);
 }
 
 /// What a keyholder was told.
@@ -304,12 +308,12 @@ const VERBS: [Verb; 8] = [
 ];
 
 impl Verb {
-    /// What the keyholder was told, behind it.
+    /// What the keyholder was told after that.
     fn run(self, holder: &Holder, told: Told, path: &[String]) -> Told {
         match self {
             Verb::Deposit(epoch, attempt) => {
                 let taken = holder.deposit(STORE, &NOBODY, &share(id(epoch, attempt)));
-                // A share of the key to keep itself is dealt to whoever lacks it.
+                // A share of the kept key itself is dealt to each keyholder that lacks it.
                 let kept = epoch == told.acknowledged && Some(id(epoch, attempt)) == told.kept;
                 assert!(taken.is_err() || epoch > told.acknowledged || kept, "after {path:?}: {self:?} is taken");
                 told
@@ -327,7 +331,7 @@ impl Verb {
 
 /// Goes on from what lies in `dir` with every verb, in a process of its own; with `torn`, also from every state that a power cut in the
 /// middle of a verb leaves.
-fn every_order(dir: &Path, told: Told, (steps, torn): (usize, bool), path: &mut Vec<String>) {
+fn every_order(dir: &Path, told: Told, steps: usize, torn: bool, path: &mut Vec<String>) {
     let fence = holder(dir).load(STORE).unwrap().committed;
     assert!((told.acknowledged..=told.asked).contains(&fence), "after {path:?}: the fence is {fence}");
     if steps == 0 {
@@ -340,7 +344,7 @@ fn every_order(dir: &Path, told: Told, (steps, torn): (usize, bool), path: &mut 
         let after = verb.run(&holder(dir), told, path);
         let written: Vec<_> = files(&slots).into_iter().filter(|file| !before.contains(file)).collect();
         path.push(format!("{verb:?}"));
-        every_order(dir, after, (steps - 1, torn), path);
+        every_order(dir, after, steps - 1, torn, path);
         path.pop();
         // Making the slots is another matter.
         let writes = if torn && !before.is_empty() { &written[..] } else { &[] };
@@ -349,19 +353,14 @@ fn every_order(dir: &Path, told: Told, (steps, torn): (usize, bool), path: &mut 
             written[..n].iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
             std::fs::write(name, [9; 4096]).unwrap();
             path.push(format!("{verb:?}, torn at {}", name.file_name().unwrap().display()));
-            every_order(
-                dir,
-                Told { acknowledged: told.acknowledged, kept: told.kept, ..after },
-                (steps - 1, torn),
-                path,
-            );
+            every_order(dir, Told { acknowledged: told.acknowledged, kept: told.kept, ..after }, steps - 1, torn, path);
             path.pop();
         }
     }
     put_back(&slots, &before);
 }
 
-/// In memory where there is such a place: there are thousands of states, and nothing here is about the medium.
+/// In memory where possible: these are thousands of states, and nothing here depends on the medium.
 fn quick_dir() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");
     if shm.is_dir() { tempfile::tempdir_in(shm).unwrap() } else { tempfile::tempdir().unwrap() }
@@ -372,7 +371,7 @@ const NOTHING: Told = Told { acknowledged: 0, asked: 0, kept: None };
 /// It lay in the tombstone that the next deposit wrote over: an epoch that had ended was taken once more, and its erase came back.
 #[test]
 fn a_keyholder_never_forgets_which_epoch_it_has_ended() {
-    every_order(quick_dir().path(), NOTHING, (4, false), &mut Vec::new());
+    every_order(quick_dir().path(), NOTHING, 4, false, &mut Vec::new());
 }
 
 #[test]
@@ -400,7 +399,7 @@ fn a_keyholder_never_forgets_which_epoch_it_has_ended_where_a_write_was_torn() {
         let holder = holder(dir.path());
         let told = verbs.iter().fold(NOTHING, |told, verb| verb.run(&holder, told, &[]));
         drop(holder);
-        every_order(dir.path(), told, (2, true), &mut vec![format!("{verbs:?}")]);
+        every_order(dir.path(), told, 2, true, &mut vec![format!("{verbs:?}")]);
     }
 }
 
@@ -423,9 +422,9 @@ fn a_pending_deposit_does_not_reopen_an_ended_epoch() {
             holders = places.iter().map(|place| holder(place)).collect();
         }
         for holder in &holders {
-            assert_eq!(kind(holder.deposit(STORE, &NOBODY, &share(id(2, 9)))), ErrorKind::Refused);
-            assert_eq!(kind(holder.retire(STORE, &NOBODY, &id(2, 9), &[], 0)), ErrorKind::Refused);
-            assert_eq!(kind(holder.retire(STORE, &NOBODY, &id(1, 1), &[], 0)), ErrorKind::Refused);
+            assert_eq!(error_kind(holder.deposit(STORE, &NOBODY, &share(id(2, 9)))), ErrorKind::Refused);
+            assert_eq!(error_kind(holder.retire(STORE, &NOBODY, &id(2, 9), &[], 0)), ErrorKind::Refused);
+            assert_eq!(error_kind(holder.retire(STORE, &NOBODY, &id(1, 1), &[], 0)), ErrorKind::Refused);
             assert_eq!(holder.load(STORE).unwrap().committed, 2);
             let mut live: Vec<RootId> = holder.load(STORE).unwrap().shares.iter().map(|share| share.id).collect();
             live.sort_unstable();
@@ -482,8 +481,8 @@ fn a_torn_claim_gives_way_to_the_whole_one() {
         tear(older);
         let contents = open(&place).load().unwrap();
         assert_eq!((contents.owner, contents.mark), (Some(owner(n, 1)), n));
-        assert_eq!(kind(open(&place).claim(STORE, &owner(n, 2), n)), ErrorKind::Fenced);
-        // Without the newest the one before counts; here there is none.
+        assert_eq!(error_kind(open(&place).claim(STORE, &owner(n, 2), n)), ErrorKind::Fenced);
+        // Without the newest the one before would count; here none is left.
         let newest_bytes = std::fs::read(place.join(newest[0])).unwrap();
         tear(newest[0]);
         let cell = open(&place);
@@ -538,9 +537,12 @@ fn a_claim_of_a_store_that_was_never_made_blocks_nobody() {
         cell.claim(StoreId([8; 16]), &owner(1, 1), 0).unwrap();
         assert_eq!(cell.load().unwrap().store, None);
         cell.claim(STORE, &owner(1, 2), 0).unwrap();
-        assert_eq!(kind(cell.deposit(StoreId([8; 16]), &id(1, 1), &Key::copied_from(&[1; 32]))), ErrorKind::Refused);
+        assert_eq!(
+            error_kind(cell.deposit(StoreId([8; 16]), &id(1, 1), &Key::copied_from(&[1; 32]))),
+            ErrorKind::Refused
+        );
         deposit(cell, id(1, 1));
-        assert_eq!(kind(cell.claim(StoreId([8; 16]), &owner(9, 1), 0)), ErrorKind::Refused);
+        assert_eq!(error_kind(cell.claim(StoreId([8; 16]), &owner(9, 1), 0)), ErrorKind::Refused);
         assert_eq!(cell.load().unwrap().owner, Some(owner(1, 2)));
     }
 }
@@ -549,7 +551,7 @@ fn a_claim_of_a_store_that_was_never_made_blocks_nobody() {
 fn a_look_takes_no_lock_and_leaves_no_trace() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("cell");
-    assert_eq!(kind(FileCell::look(&place, Arc::new(System))), ErrorKind::Absent);
+    assert_eq!(error_kind(FileCell::look(&place, Arc::new(System))), ErrorKind::Absent);
     let cell = create(&place, true).unwrap();
     cell.claim(STORE, &owner(1, 1), 4).unwrap();
     deposit(&cell, id(1, 1));
@@ -567,7 +569,7 @@ fn a_look_takes_no_lock_and_leaves_no_trace() {
             look.retire(&id(1, 1), Durable::assumed_for_a_test()).map(drop),
             look.retire_for(&id(1, 1), &RootKey { id: id(2, 2), key }, Durable::assumed_for_a_test()).map(drop),
         ] {
-            assert_eq!(kind(fenced), ErrorKind::Fenced);
+            assert_eq!(error_kind(fenced), ErrorKind::Fenced);
         }
         assert!(!look.ready(&id(1, 1), &id(1, 1)).unwrap());
         assert_eq!(look.describe().kind, "file");
@@ -657,9 +659,9 @@ fn a_restored_machine_does_not_use_a_ready_key_again() {
     let (cell, place) = stands_ready("used");
     meanwhile(&place, Some(&owner(1, 1)), |cell| drop(cell.retire_for(&id(2, 2), &next(3, 3), sure()).unwrap()));
     assert!(!cell.ready(&id(1, 1), &id(2, 2)).unwrap());
-    assert_eq!(kind(deposited(&cell)), ErrorKind::Refused);
-    assert_eq!(kind(cell.deposit(STORE, &id(2, 9), &next(2, 9).key)), ErrorKind::Refused);
-    assert_eq!(kind(cell.retire(&id(1, 1), sure())), ErrorKind::Corrupt, "nothing is destroyed");
+    assert_eq!(error_kind(deposited(&cell)), ErrorKind::Refused);
+    assert_eq!(error_kind(cell.deposit(STORE, &id(2, 9), &next(2, 9).key)), ErrorKind::Refused);
+    assert_eq!(error_kind(cell.retire(&id(1, 1), sure())), ErrorKind::Corrupt, "nothing is destroyed");
     assert_eq!(epochs(&cell), [2, 3]);
 
     // It was used, and is the only one: a fresh key would bring back what was erased with it.
@@ -667,7 +669,7 @@ fn a_restored_machine_does_not_use_a_ready_key_again() {
     meanwhile(&place, Some(&owner(1, 1)), |cell| drop(cell.retire(&id(2, 2), sure()).unwrap()));
     assert!(!cell.ready(&id(1, 1), &id(2, 2)).unwrap());
     for attempt in [2, 9] {
-        assert_eq!(kind(cell.deposit(STORE, &id(2, attempt), &next(2, attempt).key)), ErrorKind::Refused);
+        assert_eq!(error_kind(cell.deposit(STORE, &id(2, attempt), &next(2, attempt).key)), ErrorKind::Refused);
     }
     assert_eq!(epochs(&cell), [2]);
 
@@ -675,7 +677,7 @@ fn a_restored_machine_does_not_use_a_ready_key_again() {
     let (cell, place) = stands_ready("destroyed");
     meanwhile(&place, Some(&owner(1, 1)), |cell| drop(cell.retire(&id(1, 1), sure()).unwrap()));
     assert!(!cell.ready(&id(1, 1), &id(2, 2)).unwrap());
-    assert_eq!(kind(deposited(&cell)), ErrorKind::Refused);
+    assert_eq!(error_kind(deposited(&cell)), ErrorKind::Refused);
     cell.deposit(STORE, &id(2, 9), &next(2, 9).key).unwrap();
     cell.retire(&id(2, 9), sure()).unwrap();
     assert_eq!(epochs(&cell), [2]);
@@ -684,9 +686,9 @@ fn a_restored_machine_does_not_use_a_ready_key_again() {
     let (cell, place) = stands_ready("taken over");
     meanwhile(&place, Some(&owner(2, 2)), |_| {});
     assert!(!cell.ready(&id(1, 1), &id(2, 2)).unwrap());
-    assert_eq!(kind(deposited(&cell)), ErrorKind::Fenced);
-    assert_eq!(kind(cell.retire(&id(1, 1), sure())), ErrorKind::Fenced);
-    assert_eq!(kind(cell.retire_for(&id(1, 1), &next(2, 3), sure())), ErrorKind::Fenced);
+    assert_eq!(error_kind(deposited(&cell)), ErrorKind::Fenced);
+    assert_eq!(error_kind(cell.retire(&id(1, 1), sure())), ErrorKind::Fenced);
+    assert_eq!(error_kind(cell.retire_for(&id(1, 1), &next(2, 3), sure())), ErrorKind::Fenced);
     assert_eq!(epochs(&cell), [1, 2]);
 
     // Without a ready key it is the same.
@@ -698,7 +700,7 @@ fn a_restored_machine_does_not_use_a_ready_key_again() {
         deposit(cell, id(2, 2));
         cell.retire(&id(2, 2), sure()).unwrap();
     });
-    assert_eq!(kind(cell.deposit(STORE, &id(2, 9), &next(2, 9).key)), ErrorKind::Refused);
+    assert_eq!(error_kind(cell.deposit(STORE, &id(2, 9), &next(2, 9).key)), ErrorKind::Refused);
     assert_eq!(epochs(&cell), [2]);
 }
 
@@ -721,8 +723,8 @@ fn a_keyholder_serves_the_owner_and_no_other() {
     let now = (vec![id(1, 1), id(2, 2)], 1, Some(owner(2, 1)), 7);
     assert_eq!(held(), now);
     for stale in [owner(1, 1), owner(2, 2), Owner { instance: [5; 16], ..owner(2, 1) }, NOBODY] {
-        assert_eq!(kind(holder.claim(STORE, &stale, 99)), ErrorKind::Fenced);
-        assert_eq!(kind(holder.deposit(STORE, &stale, &share(id(3, 3)))), ErrorKind::Fenced);
+        assert_eq!(error_kind(holder.claim(STORE, &stale, 99)), ErrorKind::Fenced);
+        assert_eq!(error_kind(holder.deposit(STORE, &stale, &share(id(3, 3)))), ErrorKind::Fenced);
         let retired = holder.retire(STORE, &stale, &id(2, 2), &[id(1, 1)], 99);
         let error = retired.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Fenced);
@@ -742,13 +744,13 @@ fn a_keyholder_serves_the_owner_and_no_other() {
         }
         let (_, committed, owner, mark) = held();
         assert_eq!((committed, owner, mark), (1, Some(next), [3, 7, 8][usize::from(verb)]));
-        assert_eq!(kind(holder.deposit(STORE, &self::owner(2, 1), &share(id(3, 3)))), ErrorKind::Fenced);
+        assert_eq!(error_kind(holder.deposit(STORE, &self::owner(2, 1), &share(id(3, 3)))), ErrorKind::Fenced);
         // A lower mark of the same owner is an old one.
         holder.claim(STORE, &next, 1).unwrap();
         assert_eq!(held().3, mark);
     }
-    // What is refused for its epoch still tells who owns the store.
-    assert_eq!(kind(holder.deposit(STORE, &owner(8, 1), &share(id(1, 9)))), ErrorKind::Refused);
+    // What is refused for its epoch still names the owner of the store.
+    assert_eq!(error_kind(holder.deposit(STORE, &owner(8, 1), &share(id(1, 9)))), ErrorKind::Refused);
     assert_eq!(held().2, Some(owner(8, 1)));
 }
 
@@ -773,10 +775,10 @@ fn a_keyholder_whose_fence_is_damaged_does_nothing() {
             }
         }
         let holder = holder(dir.path());
-        assert_eq!(kind(holder.load(STORE)), ErrorKind::Corrupt, "{act}");
-        assert_eq!(kind(holder.claim(STORE, &owner(9, 1), 0)), ErrorKind::Corrupt, "{act}");
-        assert_eq!(kind(holder.deposit(STORE, &owner(1, 1), &share(id(1, 2)))), ErrorKind::Corrupt, "{act}");
-        assert_eq!(kind(holder.retire(STORE, &owner(1, 1), &id(1, 1), &[], 0)), ErrorKind::Corrupt, "{act}");
+        assert_eq!(error_kind(holder.load(STORE)), ErrorKind::Corrupt, "{act}");
+        assert_eq!(error_kind(holder.claim(STORE, &owner(9, 1), 0)), ErrorKind::Corrupt, "{act}");
+        assert_eq!(error_kind(holder.deposit(STORE, &owner(1, 1), &share(id(1, 2)))), ErrorKind::Corrupt, "{act}");
+        assert_eq!(error_kind(holder.retire(STORE, &owner(1, 1), &id(1, 1), &[], 0)), ErrorKind::Corrupt, "{act}");
     }
 }
 
@@ -796,8 +798,8 @@ fn a_slot_whose_data_goes_into_the_journal_is_refused() {
         return println!("skipped: the flag cannot be set here");
     }
     let key = Key::copied_from(&[2; 32]);
-    assert_eq!(kind(cell.deposit(STORE, &id(2, 2), &key)), ErrorKind::Refused);
-    assert_eq!(kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Refused);
+    assert_eq!(error_kind(cell.deposit(STORE, &id(2, 2), &key)), ErrorKind::Refused);
+    assert_eq!(error_kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Refused);
     let promise = cell.describe();
     assert!(
         promise.remnants && promise.statement.contains("REMNANTS") && promise.statement.contains("+j"),
@@ -868,18 +870,18 @@ fn slots_that_share_their_blocks_with_a_copy_are_refused() {
         };
         share();
         let key = Key::copied_from(&[2; 32]);
-        assert_eq!(kind(cell.deposit(STORE, &id(2, 2), &key)), ErrorKind::Refused);
+        assert_eq!(error_kind(cell.deposit(STORE, &id(2, 2), &key)), ErrorKind::Refused);
         assert!(cell.describe().statement.contains("REMNANTS POSSIBLE"));
         unshare().unwrap();
         deposit(&cell, id(2, 2));
         share();
-        assert_eq!(kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Refused);
+        assert_eq!(error_kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Refused);
         assert_eq!(epochs(&cell), [1, 2], "nothing was written: it would have gone elsewhere");
         unshare().unwrap();
         cell.retire(&id(2, 2), Durable::assumed_for_a_test()).unwrap();
         share();
         drop(cell);
-        assert_eq!(kind(FileCell::open(&place, Arc::new(System))), ErrorKind::Refused);
+        assert_eq!(error_kind(FileCell::open(&place, Arc::new(System))), ErrorKind::Refused);
         std::fs::write(place.join("remnants-accepted"), "").unwrap();
         let promise = open(&place).describe();
         assert!(promise.remnants && promise.statement.contains("REMNANTS ACCEPTED"), "{promise:?}");

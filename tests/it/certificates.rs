@@ -1,4 +1,4 @@
-//! Certificates: what a good one shows, and that no other is taken.
+//! Certificates: what a good one shows, and that no other is accepted. SPEC §14.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::Seeded;
 use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Options, Put, Result, Scope, Timestamp};
 
-use crate::support::{SMALL, World, kind, user};
+use crate::support::{SMALL_PAGES, World, error_kind, user};
 
 fn asked(scope: Scope) -> Erase {
     Erase::new(scope).certified(Request { authority: "ada herself".into(), ground: "GDPR, article 17".into() })
@@ -34,7 +34,7 @@ fn trust(engine: &Engine) -> Trust {
 }
 
 fn world() -> World {
-    let world = World::new(1, SMALL);
+    let world = World::new(1, SMALL_PAGES);
     for name in ["ada", "ben"] {
         world.put(name, Class::audio(), b"wake up");
         world.put(name, Class::audio(), b"what time is it");
@@ -60,7 +60,7 @@ fn a_certificate_says_what_fell_and_verifies_from_its_text_alone() {
     let again: Certificate = text.parse().unwrap();
     assert_eq!(again, certificate);
     let verified = again.verify(&Trust::in_log(key.parse().unwrap())).unwrap();
-    // A memory cell, and an opening that was written down: both limit it, and are named.
+    // A memory cell, and a recorded opening: both limit it, and are named.
     assert_eq!(verified.judged.grade, Grade::Limited);
     assert!(verified.judged.reasons.iter().any(|r| r.contains("opened 1 times")), "{:?}", verified.judged.reasons);
     let body = &certificate.facts.body;
@@ -114,12 +114,15 @@ fn an_erase_of_each_scope_is_certified_and_one_that_does_nothing_is_not() {
     }
     let again = engine.erase(asked(Scope::user(user("ada")))).unwrap();
     assert!(again.already && again.certificate.is_none());
-    assert_eq!(kind(engine.erase_at(asked(Scope::user(user("ben"))), Timestamp(u64::MAX >> 20))), ErrorKind::Invalid);
+    assert_eq!(
+        error_kind(engine.erase_at(asked(Scope::user(user("ben"))), Timestamp(u64::MAX >> 20))),
+        ErrorKind::Invalid
+    );
 }
 
 #[test]
 fn many_erases_of_one_commit_share_a_leaf_and_each_has_its_own_certificate() {
-    let world = World::new(2, SMALL);
+    let world = World::new(2, SMALL_PAGES);
     let names: Vec<String> = (0..21).map(|n| format!("user {n}")).collect();
     for name in &names {
         world.put(name, Class::audio(), b"x");
@@ -305,11 +308,15 @@ fn another_leafs_proof_an_older_or_forked_checkpoint_and_a_wrong_key_are_refused
         certificate.verify(&trust_).unwrap();
     }
     let with = |proof: LogProof| Certificate { proof, ..first.clone() }.verify(&trust_).map(|_| ());
-    assert_eq!(kind(with(second.proof.clone())), ErrorKind::Corrupt, "the proof of another leaf");
-    assert_eq!(kind(with(engine.log_proof(1).unwrap())), ErrorKind::Corrupt, "of another leaf, in the newest log");
+    assert_eq!(error_kind(with(second.proof.clone())), ErrorKind::Corrupt, "the proof of another leaf");
+    assert_eq!(
+        error_kind(with(engine.log_proof(1).unwrap())),
+        ErrorKind::Corrupt,
+        "of another leaf, in the newest log"
+    );
     with(engine.log_proof(0).unwrap()).unwrap();
     let older = LogProof { checkpoint: before, ..first.proof.clone() };
-    assert_eq!(kind(with(older)), ErrorKind::Corrupt, "a checkpoint older than the leaf");
+    assert_eq!(error_kind(with(older)), ErrorKind::Corrupt, "a checkpoint older than the leaf");
     // A fork: the same log's name and key, another leaf in its place.
     let log = Signer::ed25519(trust_.log.name(), &[9; 32]).unwrap();
     let forked = Checkpoint { origin: trust_.log.name().into(), size: 1, root: Hash::leaf(b"another history") };
@@ -317,19 +324,19 @@ fn another_leafs_proof_an_older_or_forked_checkpoint_and_a_wrong_key_are_refused
     let mut in_fork = trust_.clone();
     in_fork.log = log.verifier();
     let forged = Certificate { proof: fork, ..first.clone() };
-    assert_eq!(kind(forged.verify(&in_fork)), ErrorKind::Corrupt, "the leaf is not in the fork");
-    assert_eq!(kind(first.verify(&in_fork)), ErrorKind::Absent, "a wrong key");
-    assert_eq!(kind(forged.verify(&trust_)), ErrorKind::Absent, "a fork by somebody else");
+    assert_eq!(error_kind(forged.verify(&in_fork)), ErrorKind::Corrupt, "the leaf is not in the fork");
+    assert_eq!(error_kind(first.verify(&in_fork)), ErrorKind::Absent, "a wrong key");
+    assert_eq!(error_kind(forged.verify(&trust_)), ErrorKind::Absent, "a fork by somebody else");
 
     // Who kept a checkpoint finds the fork out even if the log itself signed it.
     let kept = Checkpoint::verified(&engine.checkpoint().unwrap(), &trust_.log).unwrap();
     let checkpoint = second.verify(&trust_).unwrap().checkpoint;
     same_history(&checkpoint, &kept, None).unwrap();
     let other = Checkpoint { root: Hash::leaf(b"what others are shown"), ..kept.clone() };
-    assert_eq!(kind(same_history(&checkpoint, &other, None)), ErrorKind::Corrupt);
+    assert_eq!(error_kind(same_history(&checkpoint, &other, None)), ErrorKind::Corrupt);
     let smaller = first.verify(&trust_).unwrap().checkpoint;
     assert_eq!(
-        kind(same_history(&smaller, &kept, None)),
+        error_kind(same_history(&smaller, &kept, None)),
         ErrorKind::Invalid,
         "it says that the log's files are needed"
     );
@@ -345,9 +352,9 @@ fn cosignatures_can_be_demanded() {
     let mut trust = trust(engine);
     trust.witnesses = witnesses.iter().map(Signer::verifier).collect();
     trust.quorum = 2;
-    assert_eq!(kind(certificate.verify(&trust)), ErrorKind::Refused);
+    assert_eq!(error_kind(certificate.verify(&trust)), ErrorKind::Refused);
     witnesses[0].sign(&mut certificate.proof.checkpoint, Timestamp(1_800_000_000_000));
-    assert_eq!(kind(certificate.verify(&trust)), ErrorKind::Refused);
+    assert_eq!(error_kind(certificate.verify(&trust)), ErrorKind::Refused);
     witnesses[2].sign(&mut certificate.proof.checkpoint, Timestamp(1_800_000_001_000));
     let cosigned = certificate.verify(&trust).unwrap().cosigned;
     assert_eq!(cosigned.iter().map(|(_, at)| at.0).collect::<Vec<_>>(), [1_800_000_000_000, 1_800_000_001_000]);
@@ -358,7 +365,7 @@ fn cosignatures_can_be_demanded() {
     let mut bytes = text.into_bytes();
     bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
     let changed: Certificate = String::from_utf8(bytes).unwrap().parse().unwrap();
-    assert_eq!(kind(changed.verify(&trust)), ErrorKind::Corrupt);
+    assert_eq!(error_kind(changed.verify(&trust)), ErrorKind::Corrupt);
 }
 
 #[test]
@@ -385,9 +392,9 @@ fn a_pending_certificate_says_so_and_can_be_upgraded_when_it_is_final() {
     // A claim of finality without the leaf for it is refused.
     let mut facts = pending.facts.clone();
     facts.outcome.retired = Retired::Destroyed;
-    assert_eq!(kind(facts.judge()), ErrorKind::Corrupt);
+    assert_eq!(error_kind(facts.judge()), ErrorKind::Corrupt);
     let cut = Certificate { final_proof: None, ..done.clone() };
-    assert_eq!(kind(cut.verify(&trust(engine))), ErrorKind::Corrupt);
+    assert_eq!(error_kind(cut.verify(&trust(engine))), ErrorKind::Corrupt);
 }
 
 #[test]
@@ -406,7 +413,7 @@ fn discarded_ciphertext_is_certified_when_it_is() {
 }
 
 #[test]
-fn who_shows_a_destroyed_key_convicts_the_certificate() {
+fn showing_a_destroyed_key_convicts_the_certificate() {
     let mut world = world();
     let root = *world.cell.hoard().last().expect("the root key of the epoch").key.bytes();
     let certificate = certified(world.engine(), asked(Scope::user(user("ada"))));
@@ -420,9 +427,9 @@ fn who_shows_a_destroyed_key_convicts_the_certificate() {
 
 #[test]
 fn a_store_that_lost_the_leaf_cannot_upgrade() {
-    let (world, other) = (world(), World::new(3, SMALL));
+    let (world, other) = (world(), World::new(3, SMALL_PAGES));
     let certificate = certified(world.engine(), asked(Scope::user(user("ada"))));
-    assert_eq!(kind(other.engine().upgrade(&certificate, None)), ErrorKind::Invalid);
+    assert_eq!(error_kind(other.engine().upgrade(&certificate, None)), ErrorKind::Invalid);
     let mut facts = certificate.facts.clone();
     facts.body.store = other.engine().id().to_string();
     assert!(facts.judge().is_err(), "the store is bound too");
@@ -448,10 +455,10 @@ fn keys_and_notes_are_those_of_other_implementations() {
     key.verify(&note).unwrap();
     assert_eq!(note.to_string(), text);
     let changed: Note = text.replace("cryptography", "Cryptography").parse().unwrap();
-    assert_eq!(kind(key.verify(&changed)), ErrorKind::Corrupt);
+    assert_eq!(error_kind(key.verify(&changed)), ErrorKind::Corrupt);
     for bad in ["PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", "a b+00000000+AA==", "", "x+y+z"]
     {
-        assert_eq!(kind(bad.parse::<VerifierKey>()), ErrorKind::Invalid, "{bad}");
+        assert_eq!(error_kind(bad.parse::<VerifierKey>()), ErrorKind::Invalid, "{bad}");
     }
 }
 
@@ -465,7 +472,7 @@ fn a_users_own_choice_of_name_never_prevents_a_certificate() {
         .chain(['\u{e0041}', '"', '\\', '\u{e000}', '\u{fffe}', '\u{10ffff}', '🙂'])
         .collect();
     assert!(hidden.len() > 70);
-    let world = World::new(5, SMALL);
+    let world = World::new(5, SMALL_PAGES);
     let engine = world.engine();
     for (n, c) in hidden.into_iter().enumerate() {
         let name = format!("a{c}b {n}");
@@ -495,7 +502,7 @@ struct Spread {
     cell: MemoryCell,
     store: Mutex<Option<StoreId>>,
     keys: Vec<SigningKey>,
-    /// Who is dealt shares, and who answers.
+    /// Which keyholders are dealt shares, and which answer.
     dealt: Mutex<Vec<usize>>,
     here: Mutex<Vec<usize>>,
     unfinished: Mutex<Vec<Dealt>>,
@@ -610,7 +617,7 @@ fn nothing_is_called_destroyed_before_enough_keyholders_have_signed() {
 /// The keyholders' statements were counted for the newest epoch alone: where one of them had been replaced, an older key that reached the
 /// same record had too few.
 #[test]
-fn a_certificate_counts_statements_for_each_epoch_by_who_was_dealt_a_share() {
+fn a_certificate_counts_statements_for_each_epoch_among_those_dealt_a_share() {
     let cell = Arc::new(Spread::new());
     let engine = cell.engine();
     ["ada", "ben", "cleo"].iter().for_each(|name| put(&engine, name));
@@ -666,7 +673,7 @@ fn a_copy_that_a_discard_passed_over_is_named() {
     // What somebody else wrote into it is not signed.
     let mut forged = certificate.clone();
     forged.facts.outcome.discarded = true;
-    assert_eq!(kind(engine.upgrade(&forged, None)), ErrorKind::Corrupt);
+    assert_eq!(error_kind(engine.upgrade(&forged, None)), ErrorKind::Corrupt);
 }
 
 /// Where the engine ended between the commit and the certificate nobody had what opens the leaf.
@@ -694,8 +701,8 @@ fn a_draft_kept_before_the_erase_becomes_the_certificate() {
     assert!(engine.erase(Scope::class(user("ada"), Class::audio())).unwrap().records == Some(2), "it was there still");
     let drafts: Vec<Draft> = kept.lock().unwrap().iter().map(|text| text.parse().unwrap()).collect();
     assert_eq!(drafts.len(), 3, "ada's, and ben's, which was made again without her");
-    assert_eq!(kind(engine.certificate(&drafts[0])), ErrorKind::Absent);
-    assert_eq!(kind(engine.certificate(&drafts[1])), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.certificate(&drafts[0])), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.certificate(&drafts[1])), ErrorKind::Absent);
     let given = outcomes[1].as_ref().unwrap().certificate.as_ref().unwrap().sign().unwrap();
     // The engine ends, and what it gave is lost: the draft is enough, as often as it is asked for.
     world.reopen();
@@ -744,17 +751,17 @@ fn a_witness_that_is_given_twice_is_one() {
     }
     let twice = [one.verifier(), one.verifier(), renamed.verifier()];
     let lenient = Trust { log: log.clone(), witnesses: twice.to_vec(), quorum: 2 };
-    assert_eq!(kind(certificate.verify(&lenient)), ErrorKind::Refused);
+    assert_eq!(error_kind(certificate.verify(&lenient)), ErrorKind::Refused);
     let trust = Trust::with_witnesses(log.clone(), &twice, None).unwrap();
     assert_eq!(trust.quorum, 1);
     assert_eq!(certificate.verify(&trust).unwrap().cosigned.len(), 1);
-    assert_eq!(kind(Trust::with_witnesses(log.clone(), &twice, Some(2))), ErrorKind::Invalid);
+    assert_eq!(error_kind(Trust::with_witnesses(log.clone(), &twice, Some(2))), ErrorKind::Invalid);
     let both = Trust::with_witnesses(log.clone(), &[one.verifier(), two.verifier()], None).unwrap();
-    assert_eq!(kind(certificate.verify(&both)), ErrorKind::Refused);
+    assert_eq!(error_kind(certificate.verify(&both)), ErrorKind::Refused);
     // The log's own signature is no witness's.
-    assert_eq!(kind(Trust::with_witnesses(log.clone(), std::slice::from_ref(&log), None)), ErrorKind::Invalid);
+    assert_eq!(error_kind(Trust::with_witnesses(log.clone(), std::slice::from_ref(&log), None)), ErrorKind::Invalid);
     let own = Trust { log: log.clone(), witnesses: vec![log], quorum: 1 };
-    assert_eq!(kind(certificate.verify(&own)), ErrorKind::Refused);
+    assert_eq!(error_kind(certificate.verify(&own)), ErrorKind::Refused);
 }
 
 /// A certificate by an issuer that means to mislead: it holds the keys, and chooses every text.
@@ -814,7 +821,7 @@ fn an_issuer_cannot_put_lines_or_fields_into_the_words() {
             Box::new(|facts| facts.outcome.issued = time.into()),
             Box::new(|facts| facts.outcome.retired = Retired::Scheduled(time.into())),
         ] {
-            assert_eq!(kind(issued(|facts| change(facts))), ErrorKind::Invalid, "{time:?}");
+            assert_eq!(error_kind(issued(|facts| change(facts))), ErrorKind::Invalid, "{time:?}");
         }
     }
 }

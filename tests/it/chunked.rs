@@ -1,4 +1,5 @@
 //! The sealing format against the rules of C2SP chunked-encryption, computed here a second way from the primitives.
+//! SPEC §4.4.
 
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{Aead, KeyInit};

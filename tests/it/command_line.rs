@@ -1,4 +1,4 @@
-//! The program as a user meets it: outputs, exit codes, bad input.
+//! The program as its users meet it: outputs, exit codes, bad input. SPEC §2, §3, §6.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -218,7 +218,7 @@ fn an_old_copy_of_the_cell_opens_what_lived_at_its_epoch_and_not_the_store_as_it
 }
 
 #[test]
-fn who_lost_the_store_is_told_to_restore_it_and_never_to_remove_the_cell() {
+fn a_lost_store_is_to_be_restored_and_the_cell_never_removed() {
     let cli = Cli::new();
     let id = cli.put("ada", "audio", b"x");
     cli.ok(&["backup", "store", "bk"]);
@@ -269,7 +269,7 @@ fn a_place_without_a_copy_is_not_answered_with_init() {
 
 /// The key was deposited, and no head was ever written: the one case in which a cell may be moved away.
 #[test]
-fn an_init_that_was_cut_short_is_told_from_a_lost_store() {
+fn an_init_that_was_cut_short_is_distinguished_from_a_lost_store() {
     use keyfall::cell::{FileCell, Owner, RootCell, RootId};
     use keyfall::ids::StoreId;
     let cli = Cli::empty();
@@ -485,7 +485,7 @@ fn a_dry_run_says_what_would_fall_and_changes_nothing() {
 
 /// Where somebody is asked, the question says how many fall.
 #[test]
-fn who_is_asked_before_an_erase_is_told_how_many_fall() {
+fn the_question_before_an_erase_says_how_many_records_fall() {
     let cli = Cli::new();
     if !Command::new("script").arg("--version").output().is_ok_and(|out| out.status.success()) {
         println!("skipped: script is not installed");
@@ -697,7 +697,7 @@ fn time_ranges_from_the_command_line() {
 }
 
 #[test]
-fn bench_measures_and_leaves_nothing_behind() {
+fn bench_measures_and_leaves_no_files() {
     let place = Cli::new();
     let few = ["--users", "20", "--records", "2", "--batch", "3", "--callers", "2", "--copies", "1", "--keyholders="];
     let args = [&["bench", ".", "--rounds", "4", "--seconds", "1", "--svg", "erase.svg", "--json"][..], &few].concat();

@@ -1,4 +1,4 @@
-//! Damaged files and hostile surroundings: each time a clear error or the right result, never a panic.
+//! Damaged files and hostile surroundings: each gives a clear error or the right result, never a panic. SPEC §7, §9.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

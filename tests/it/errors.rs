@@ -1,5 +1,5 @@
 //! The system says EIO or ENOSPC at each write, sync, truncation and read of a command in turn (strace injects it): a clear
-//! error, and nothing lost, or none at all. Needs strace; without it the test says that it was skipped.
+//! error, and nothing lost, or none at all. Needs strace; without it the test says that it was skipped. SPEC §6, §9.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::process::Command;
 use keyfall::{ErrorKind, Query, RecordId};
 
 use crate::command_line::Cli;
-use crate::support::{copy, has_strace, open_files, read};
+use crate::support::{copy, has_strace, open_files, read_record};
 
 /// What a command was: which records it must leave, and which one it may take or add.
 struct Expected<'a> {
@@ -21,20 +21,20 @@ impl Expected<'_> {
     fn check(&self, dir: &Path, done: bool, what: &str) {
         let engine = open_files(&dir.join("store"), &dir.join("store.cell")).unwrap();
         for (id, content) in self.stay {
-            assert_eq!(&read(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")), content, "{what}");
+            assert_eq!(&read_record(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")), content, "{what}");
         }
-        assert_eq!(read(&engine, self.gone).unwrap_err().kind(), ErrorKind::Erased, "{what}: back");
+        assert_eq!(read_record(&engine, self.gone).unwrap_err().kind(), ErrorKind::Erased, "{what}: back");
         let mut new = engine.list(&Query::default()).unwrap().records;
         new.retain(|r| self.stay.iter().all(|(id, _)| *id != r.id));
         if let Some(taken) = self.taken {
-            let erased = read(&engine, taken).is_err_and(|e| e.kind() == ErrorKind::Erased);
+            let erased = read_record(&engine, taken).is_err_and(|e| e.kind() == ErrorKind::Erased);
             assert!(erased || !done, "{what}: an acknowledged erase is not erased");
             new.retain(|r| r.id != *taken);
         }
         if let Some(added) = self.added {
             assert!(new.len() <= 1 && (new.len() == 1 || !done), "{what}: an acknowledged put is not there");
             for record in &new {
-                assert_eq!(read(&engine, &record.id).unwrap(), added, "{what}");
+                assert_eq!(read_record(&engine, &record.id).unwrap(), added, "{what}");
             }
             new.clear();
         }

@@ -1,5 +1,5 @@
-//! Each erase is judged alone: what fails for one caller, one user or one plan is nobody else's. And what is written down of it names
-//! nothing that fell.
+//! Each erase is judged alone: what fails for one caller, one user or one plan affects no other. And what is recorded of it
+//! names nothing that fell. SPEC §6, §6.1, §6.2, §6.4.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use keyfall::ids::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Scope, Timestamp};
 
-use crate::support::{SMALL, World, facts, kind, read, user};
+use crate::support::{SMALL_PAGES, World, error_kind, facts, read_record, user};
 
 const DAY: u64 = 86_400_000;
 
@@ -63,7 +63,7 @@ impl Store for Rotten {
 
 /// A world whose store rots.
 fn rotten(seed: u64, follow: Follow) -> (World, Arc<Rotten>) {
-    let mut world = World::new(seed, SMALL);
+    let mut world = World::new(seed, SMALL_PAGES);
     let store = Arc::new(Rotten::default());
     world.engine = None;
     // Pages come from the store each time.
@@ -77,7 +77,7 @@ fn rotten(seed: u64, follow: Follow) -> (World, Arc<Rotten>) {
 
 /// A world in which an erase follows so many links at once.
 fn following(seed: u64, links: u64) -> World {
-    let mut world = World::new(seed, SMALL);
+    let mut world = World::new(seed, SMALL_PAGES);
     world.options = Options { follow: Follow { links, users: 0 }, ..world.options.clone() };
     world.reopen();
     world
@@ -120,9 +120,9 @@ fn an_erase_that_keeps_what_fell_before_is_done_and_fails_nobody() {
         };
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
         for id in [a1, x1, k2, of_carl] {
-            assert_eq!(kind(read(engine, &id)), ErrorKind::Erased);
+            assert_eq!(error_kind(read_record(engine, &id)), ErrorKind::Erased);
         }
-        assert_eq!(read(engine, &k1).unwrap(), b"derived");
+        assert_eq!(read_record(engine, &k1).unwrap(), b"derived");
         let kept = facts(engine, "bob").into_iter().find(|fact| matches!(fact, Fact::Kept { .. }));
         assert!(matches!(kept, Some(Fact::Kept { records: 1, .. })), "{kept:?}");
         engine.tend(&mut |_| {}).unwrap();
@@ -142,8 +142,8 @@ fn what_an_erase_took_is_not_kept_by_the_next_of_the_same_commit() {
         let own = world.put("bob", Class::transcript(), b"his own");
         let outcomes = engine.erase_all(&[Scope::Record(x0).into(), but_transcripts("bob")]);
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
-        assert_eq!(kind(read(engine, &k1)), ErrorKind::Erased, "{links} links are followed");
-        assert!(read(engine, &own).is_ok());
+        assert_eq!(error_kind(read_record(engine, &k1)), ErrorKind::Erased, "{links} links are followed");
+        assert!(read_record(engine, &own).is_ok());
         engine.tend(&mut |_| {}).unwrap();
         assert_eq!(count(engine, "bob"), 1);
         let exposed = world.tape.exposed(&*world.cell).unwrap();
@@ -167,13 +167,13 @@ fn a_planned_erase_that_keeps_a_class_is_done_whatever_fell_meanwhile() {
     assert_eq!((done.planned, done.failed, done.derived), (1, 0, 1), "{done:?}");
     assert!(engine.plans(&user("bob")).unwrap().is_empty());
     for id in [a1, x1, k2] {
-        assert_eq!(kind(read(engine, &id)), ErrorKind::Erased);
+        assert_eq!(error_kind(read_record(engine, &id)), ErrorKind::Erased);
     }
-    assert_eq!(read(engine, &k1).unwrap(), b"derived");
+    assert_eq!(read_record(engine, &k1).unwrap(), b"derived");
     assert!(facts(engine, "bob").iter().any(|fact| matches!(fact, Fact::Kept { records: 1, .. })));
     // It stands on its own, and still falls with what is asked for.
     engine.erase(Scope::user(user("bob"))).unwrap();
-    assert_eq!(kind(read(engine, &k1)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &k1)), ErrorKind::Erased);
 }
 
 /// Each blob of a store in turn rots. Whoever can be read whole can be erased, whatever becomes of the others: alone, together with them,
@@ -266,7 +266,7 @@ fn whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
             let done = engine.tend(&mut |_| {}).unwrap();
             assert_eq!((done.failed, done.damaged), (0, 0), "{done:?}");
             if planned {
-                assert_eq!(kind(engine.plans(&user("erin"))), ErrorKind::Erased);
+                assert_eq!(error_kind(engine.plans(&user("erin"))), ErrorKind::Erased);
                 assert!(engine.plans(&user("alice")).unwrap().is_empty());
                 assert_eq!(count(&engine, "alice"), 1);
                 assert_eq!(count(&engine, "bob") + count(&engine, "carl"), 0);
@@ -277,7 +277,7 @@ fn whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
 }
 
 #[test]
-fn a_plan_that_fails_is_told_with_its_user_and_done_when_it_can_be() {
+fn a_plan_that_fails_is_reported_with_its_user_and_done_when_it_can_be() {
     let (world, store) = rotten(5, Follow::default());
     let engine = world.engine();
     let a1 = world.put("alice", Class::audio(), b"hers");
@@ -312,8 +312,8 @@ fn a_plan_that_fails_is_told_with_its_user_and_done_when_it_can_be() {
         (Some(user("bob")), Some(first.id), ErrorKind::Corrupt)
     );
     assert!(trouble.to_string().contains("bob") && trouble.to_string().contains(&format!("{:016x}", first.id)));
-    assert_eq!(kind(engine.get(&other)), ErrorKind::Erased);
-    assert_eq!(kind(engine.get(&x1)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.get(&other)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.get(&x1)), ErrorKind::Erased);
     assert_eq!(engine.plans(&user("bob")).unwrap().iter().map(|plan| plan.id).collect::<Vec<_>>(), [first.id]);
     assert_ne!(first.id, second.id);
     // It stands in the history once, is not tried before an hour, and is done when it can be.
@@ -326,12 +326,12 @@ fn a_plan_that_fails_is_told_with_its_user_and_done_when_it_can_be() {
     world.env.advance(2 * 3_600_000);
     assert_eq!(engine.tend(&mut |_| {}).unwrap().planned, 1);
     assert!(engine.plans(&user("bob")).unwrap().is_empty());
-    assert!(read(engine, &text).is_ok());
+    assert!(read_record(engine, &text).is_ok());
 }
 
 #[test]
 fn what_can_never_be_done_is_refused_when_it_is_planned() {
-    let world = World::new(6, SMALL);
+    let world = World::new(6, SMALL_PAGES);
     let engine = world.engine();
     world.put("ada", Class::audio(), b"x");
     let span = |from: Option<u64>, until: Option<u64>| {
@@ -352,10 +352,10 @@ fn what_can_never_be_done_is_refused_when_it_is_planned() {
     ];
     let later = world.in_days(1);
     for erase in bad {
-        assert_eq!(kind(engine.erase_at(erase.clone(), later)), ErrorKind::Invalid, "{erase:?}");
-        assert_eq!(kind(engine.erase(erase.clone())), ErrorKind::Invalid, "{erase:?}");
+        assert_eq!(error_kind(engine.erase_at(erase.clone(), later)), ErrorKind::Invalid, "{erase:?}");
+        assert_eq!(error_kind(engine.erase(erase.clone())), ErrorKind::Invalid, "{erase:?}");
         let of_nobody = Erase::clone(&erase);
-        assert_eq!(kind(engine.erase_all(&[of_nobody]).remove(0)), ErrorKind::Invalid);
+        assert_eq!(error_kind(engine.erase_all(&[of_nobody]).remove(0)), ErrorKind::Invalid);
     }
     assert!(engine.plans(&user("ada")).unwrap().is_empty() && engine.status().unwrap().next_due.is_none());
     // A window within a day is one that a plan meets: it is final when it is done.
@@ -369,7 +369,7 @@ fn what_can_never_be_done_is_refused_when_it_is_planned() {
 
 #[test]
 fn each_class_that_stays_has_its_own_reason() {
-    let world = World::new(7, SMALL);
+    let world = World::new(7, SMALL_PAGES);
     let engine = world.engine();
     let alarm = Class::new("alarm").unwrap();
     let erase = || {
@@ -413,14 +413,14 @@ fn each_class_that_stays_has_its_own_reason() {
     // Reasons that do not fit are refused, and not cut.
     let long = |c: char| c.to_string().repeat(200);
     let erase = Erase::new(Scope::user(user("ada"))).keep(Class::action(), long('a')).keep(Class::audio(), long('b'));
-    assert_eq!(kind(engine.erase_at(erase.clone(), world.in_days(1))), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.erase_at(erase.clone(), world.in_days(1))), ErrorKind::Invalid);
     assert!(engine.erase(erase).is_ok());
 }
 
 /// The history went on naming the record, the class and the interaction that it told the erase of.
 #[test]
 fn the_history_names_nothing_that_fell() {
-    let world = World::new(8, SMALL);
+    let world = World::new(8, SMALL_PAGES);
     let engine = world.engine();
     let secret = || Class::new("therapy.session").unwrap();
     let audio = world.put("ada", Class::audio(), b"a call");
@@ -432,9 +432,9 @@ fn the_history_names_nothing_that_fell() {
     engine.detach(&notes, "a shopping list").unwrap();
     let all = Hold::new("a court asks", "Amtsgericht").class(secret()).interaction(session.interaction());
     let hold = engine.hold(&user("ada"), all).unwrap();
-    assert_eq!(kind(engine.erase(Scope::Record(session))), ErrorKind::Held);
-    assert_eq!(kind(engine.erase(Scope::class(user("ada"), secret()))), ErrorKind::Held);
-    assert_eq!(kind(engine.erase(Scope::interaction(user("ada"), session.interaction()))), ErrorKind::Held);
+    assert_eq!(error_kind(engine.erase(Scope::Record(session))), ErrorKind::Held);
+    assert_eq!(error_kind(engine.erase(Scope::class(user("ada"), secret()))), ErrorKind::Held);
+    assert_eq!(error_kind(engine.erase(Scope::interaction(user("ada"), session.interaction()))), ErrorKind::Held);
     for scope in [
         Scope::Record(session),
         Scope::class(user("ada"), secret()),
@@ -475,13 +475,13 @@ fn the_history_names_nothing_that_fell() {
 
 #[test]
 fn refused_erases_do_not_fill_the_history() {
-    let world = World::new(9, SMALL);
+    let world = World::new(9, SMALL_PAGES);
     let engine = world.engine();
     let ids: Vec<RecordId> = (0..150).map(|n: u8| world.put("ada", Class::audio(), &[n])).collect();
     let hold = engine.hold(&user("ada"), Hold::new("a court asks", "Amtsgericht")).unwrap();
     for _ in 0..2 {
         for id in &ids {
-            assert_eq!(kind(engine.erase(Scope::Record(*id))), ErrorKind::Held);
+            assert_eq!(error_kind(engine.erase(Scope::Record(*id))), ErrorKind::Held);
         }
     }
     let refused = |engine: &Engine| {
@@ -509,7 +509,7 @@ fn refused_erases_do_not_fill_the_history() {
 
 /// A user whose pages could not be read when a policy was set had no due time, and got none when they could.
 #[test]
-fn a_user_who_was_damaged_when_a_policy_was_set_is_served_once_restored() {
+fn a_user_whose_page_was_damaged_when_a_policy_was_set_is_served_once_restored() {
     let (world, store) = rotten(10, Follow::default());
     let engine = world.engine();
     let ids = ["alice", "bob"].map(|name| world.put(name, Class::audio(), b"x"));
@@ -539,7 +539,7 @@ fn a_user_who_was_damaged_when_a_policy_was_set_is_served_once_restored() {
     let served = engine.tend(&mut |_| {}).unwrap();
     assert_eq!((served.expired, served.damaged), (1, 0), "{served:?}");
     for id in ids {
-        assert_eq!(kind(engine.get(&id)), ErrorKind::Erased);
+        assert_eq!(error_kind(engine.get(&id)), ErrorKind::Erased);
     }
 }
 
@@ -567,7 +567,7 @@ fn the_error_of_a_write_says_whether_it_may_have_happened() {
 
 #[test]
 fn asking_at_once_for_what_is_pending_makes_it_final() {
-    let world = World::new(12, SMALL);
+    let world = World::new(12, SMALL_PAGES);
     let engine = world.engine();
     let hour = Duration::from_secs(3600);
     for together in [false, true] {

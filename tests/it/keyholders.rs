@@ -1,4 +1,4 @@
-//! Five keyholders, five processes on loopback: any two may die at any moment, any two may keep everything.
+//! Five keyholders, five processes on loopback: any two may die at any moment, any two may keep everything. SPEC §15.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use keyfall::quorum::{Member, QuorumCell, Standing};
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Result, Scope};
 
-use crate::support::{copy, kind, ok, read, user};
+use crate::support::{copy, error_kind, ok, read_record, user};
 
 /// Slots of a keyholder, for each store.
 const SLOTS: [&str; 8] = ["slot-a", "slot-b", "slot-c", "slot-d", "slot-e", "slot-f", "slot-g", "slot-h"];
@@ -93,7 +93,7 @@ impl Place {
         }
         let (threshold, liars, store) = (threshold.to_string(), liars.to_string(), place.at("store"));
         let margin = margin.to_string();
-        let members: Vec<String> = place.keyholders.iter_mut().map(Keyholder::start_anew).collect();
+        let members: Vec<String> = place.keyholders.iter_mut().map(Keyholder::restart).collect();
         let mut args = vec!["init", &store, "--threshold", &threshold, "--liars", &liars, "--margin", &margin];
         for member in &members {
             args.extend(["--keyholder", member]);
@@ -130,7 +130,7 @@ impl Place {
 }
 
 impl Keyholder {
-    fn start_anew(&mut self) -> String {
+    fn restart(&mut self) -> String {
         self.kill();
         self.start()
     }
@@ -160,8 +160,8 @@ fn five_keyholders_hold_the_key_and_an_erase_is_final_with_their_signatures() {
     assert_eq!(engine.promise().level, Level::L3);
     let Retired::Stated(said) = &certificate.facts.outcome.retired else { panic!("keyholders say it") };
     assert!(said.len() >= 4, "{} statements", said.len());
-    assert_eq!(kind(read(&engine, &ada)), ErrorKind::Erased);
-    assert_eq!(read(&engine, &ben).unwrap(), b"ben");
+    assert_eq!(error_kind(read_record(&engine, &ada)), ErrorKind::Erased);
+    assert_eq!(read_record(&engine, &ben).unwrap(), b"ben");
     drop(engine);
     assert_eq!(place.standing(), vec![Standing::Whole; 5]);
     let told = ok(&["keyholder", "status", &place.at("store")]);
@@ -177,7 +177,7 @@ fn five_keyholders_hold_the_key_and_an_erase_is_final_with_their_signatures() {
         if let Retired::Stated(said) = &mut facts.outcome.retired {
             change(said);
         }
-        kind(facts.judge().map(|judged| judged.grade))
+        error_kind(facts.judge().map(|judged| judged.grade))
     };
     assert_eq!(forged(&|said| said[1] = said[0].clone()), ErrorKind::Corrupt);
     assert_eq!(forged(&|said| said[0].epoch -= 1), ErrorKind::Corrupt);
@@ -215,12 +215,12 @@ fn with_two_killed_an_erase_goes_through_and_is_final_when_they_are_back() {
     let pending = done.certificate.unwrap().sign().unwrap();
     assert_eq!(grade(&engine, &pending), Grade::Pending);
     assert!(engine.status().unwrap().unsettled.unwrap().contains("3 of 4 keyholders"));
-    assert_eq!(kind(read(&engine, &ids[0])), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(&engine, &ids[0])), ErrorKind::Erased);
     // It goes on: another erase, and a restart, with three of five.
     engine.erase(Scope::user(user("user 1"))).unwrap();
     drop(engine);
     let engine = place.open().unwrap();
-    assert_eq!(read(&engine, &ids[2]).unwrap(), b"user 2");
+    assert_eq!(read_record(&engine, &ids[2]).unwrap(), b"user 2");
     place.keyholders[1].start();
     engine.tend(&mut |_| {}).unwrap();
     assert_eq!(engine.status().unwrap().unsettled, None);
@@ -232,7 +232,7 @@ fn with_two_killed_an_erase_goes_through_and_is_final_when_they_are_back() {
     place.keyholders[4].start();
     ok(&["keyholder", "renew", &place.at("store")]);
     assert_eq!(place.standing(), vec![Standing::Whole; 5]);
-    assert_eq!(read(&place.open().unwrap(), &ids[3]).unwrap(), b"user 3");
+    assert_eq!(read_record(&place.open().unwrap(), &ids[3]).unwrap(), b"user 3");
 }
 
 #[test]
@@ -272,9 +272,9 @@ fn two_killed_and_started_at_any_moment_lose_nothing() {
         std::thread::sleep(Duration::from_millis(next(15)));
         place.keyholders[b].kill();
         std::thread::sleep(Duration::from_millis(next(15)));
-        place.keyholders[a].start_anew();
+        place.keyholders[a].restart();
         if a != b {
-            place.keyholders[b].start_anew();
+            place.keyholders[b].restart();
         }
         std::thread::sleep(Duration::from_millis(20 + next(60)));
     }
@@ -285,9 +285,9 @@ fn two_killed_and_started_at_any_moment_lose_nothing() {
     println!("{rounds} rounds: {} erases went through, {failed} said that they did not", erased.len());
     drop(engine);
     let engine = place.open().unwrap();
-    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+    assert_eq!(read_record(&engine, &stays).unwrap(), b"stays");
     for id in &erased {
-        assert_eq!(kind(read(&engine, id)), ErrorKind::Erased);
+        assert_eq!(error_kind(read_record(&engine, id)), ErrorKind::Erased);
     }
     engine.rekey().unwrap();
     drop(engine);
@@ -304,7 +304,7 @@ fn with_three_lost_it_says_so_and_nothing_else_is_damaged() {
     }
     let e = engine.erase(Scope::user(user("ada"))).unwrap_err();
     assert!(e.kind() == ErrorKind::Io && e.to_string().contains("2 of 5 keyholders"), "{e}");
-    assert_eq!(read(&engine, &id).unwrap(), b"ada", "nothing was erased, and reading goes on");
+    assert_eq!(read_record(&engine, &id).unwrap(), b"ada", "nothing was erased, and reading goes on");
     drop(engine);
     let told = ok(&["keyholder", "status", &place.at("store")]);
     assert!(told.contains("root key of epoch 1: held by 2 of 5, 3 are needed, so it cannot be had"), "{told}");
@@ -312,9 +312,9 @@ fn with_three_lost_it_says_so_and_nothing_else_is_damaged() {
     assert!(e.to_string().contains("the root key cannot be had") && e.to_string().contains("3 are needed"), "{e}");
     place.keyholders[2].start();
     let engine = place.open().unwrap();
-    assert_eq!(read(&engine, &id).unwrap(), b"ada");
+    assert_eq!(read_record(&engine, &id).unwrap(), b"ada");
     engine.erase(Scope::user(user("ada"))).unwrap();
-    assert_eq!(kind(read(&engine, &id)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(&engine, &id)), ErrorKind::Erased);
 }
 
 /// Shares that lie in a keyholder's files: of which key, where, what.
@@ -413,8 +413,8 @@ fn two_that_keep_everything_and_all_the_bytes_of_the_store_open_nothing_erased()
     let e = Engine::open(Arc::new(taped), Arc::new(place.cell()), Options::default()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
     let engine = place.open().unwrap();
-    assert_eq!(read(&engine, &ben).unwrap(), b"ben");
-    assert_eq!(kind(read(&engine, &ada)), ErrorKind::Erased);
+    assert_eq!(read_record(&engine, &ben).unwrap(), b"ben");
+    assert_eq!(error_kind(read_record(&engine, &ada)), ErrorKind::Erased);
 }
 
 #[test]
@@ -435,7 +435,7 @@ fn one_restored_from_a_backup_of_itself_and_one_that_lies_are_named() {
     assert_eq!(place.standing()[2], Standing::Behind);
     // Four others suffice; it is told again to destroy what it should not have.
     let engine = place.open().unwrap();
-    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+    assert_eq!(read_record(&engine, &stays).unwrap(), b"stays");
     drop(engine);
     assert_eq!(place.standing(), vec![Standing::Whole; 5]);
 
@@ -459,7 +459,7 @@ fn one_restored_from_a_backup_of_itself_and_one_that_lies_are_named() {
     place.keyholders[0].start();
     assert_eq!(place.standing()[0], Standing::Lies);
     let engine = place.open().unwrap();
-    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+    assert_eq!(read_record(&engine, &stays).unwrap(), b"stays");
 }
 
 #[test]
@@ -507,13 +507,13 @@ fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
     let taken = shares_in(&place.keyholders[3].dir);
     place.keyholders[3].kill();
     let mut fresh = Keyholder::make(Path::new(&place.at("kh-new")), engine_key.trim());
-    let member = fresh.start_anew();
+    let member = fresh.restart();
     let told = ok(&["keyholder", "replace", &place.at("store"), "--number", "4", "--with", &member]);
     // Of the old root key four loyal ones are needed among six, of whom one was dealt nothing.
     assert!(told.contains("statements of 5"), "{told}");
     assert_eq!(place.standing(), vec![Standing::Whole; 5]);
     let engine = place.open().unwrap();
-    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+    assert_eq!(read_record(&engine, &stays).unwrap(), b"stays");
     put(&engine, "ada");
     let certificate = certified(&engine, "ada");
     assert_eq!(grade(&engine, &certificate), Grade::Final);
@@ -539,7 +539,7 @@ fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
         Member { key: member.split_once('@').unwrap().0.into(), address: "127.0.0.1:1".into() },
         &(Arc::new(System) as SharedEnv),
     );
-    assert_eq!(kind(refused), ErrorKind::Invalid);
+    assert_eq!(error_kind(refused), ErrorKind::Invalid);
 }
 
 #[test]
@@ -555,7 +555,7 @@ fn a_stranger_is_not_heard_and_another_exchange_not_agreed_on() {
     let id = EngineKey::in_dir(Path::new(&stranger), &System).unwrap().id();
     let env: SharedEnv = Arc::new(System);
     let cell = open_cell(Path::new(&stranger), &env).unwrap().unwrap();
-    assert_eq!(kind(cell.load()), ErrorKind::Io);
+    assert_eq!(error_kind(cell.load()), ErrorKind::Io);
     // Let in, it still has no right to a store that another engine made.
     for keyholder in &place.keyholders {
         ok(&["keyholder", "allow", &keyholder.dir.display().to_string(), &id.to_string()]);
@@ -592,7 +592,7 @@ fn with_exactly_as_many_as_are_needed_an_erase_changes_nothing_and_status_says_s
     place.keyholders[4].kill();
     let e = engine.erase(Scope::user(user("ada"))).unwrap_err();
     assert!(e.kind() == ErrorKind::Io && e.to_string().contains("nothing was changed"), "{e}");
-    assert_eq!(read(&engine, &ada).unwrap(), b"ada");
+    assert_eq!(read_record(&engine, &ada).unwrap(), b"ada");
     drop(engine);
     let told = ok(&["keyholder", "status", &place.at("store")]);
     assert!(
@@ -608,12 +608,12 @@ fn with_exactly_as_many_as_are_needed_an_erase_changes_nothing_and_status_says_s
     let certificate = certified(&engine, "ada");
     assert_eq!(grade(&engine, &certificate), Grade::Final);
     assert_eq!(engine.status().unwrap().unsettled, None);
-    assert_eq!(kind(read(&engine, &ada)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(&engine, &ada)), ErrorKind::Erased);
     drop(engine);
     place.keyholders[2].kill();
     let told = ok(&["keyholder", "status", &place.at("store")]);
     assert!(told.contains("held by 4 of 5, 3 are needed, 1 may be lost\n"), "{told}");
-    assert_eq!(read(&place.open().unwrap(), &stays).unwrap(), b"stays");
+    assert_eq!(read_record(&place.open().unwrap(), &stays).unwrap(), b"stays");
 }
 
 /// Of the key that reached x shares were left with one that was lost and one that was away; a rekey, counted among the keyholders of the next
@@ -631,7 +631,7 @@ fn an_epoch_is_final_by_its_own_keyholders_and_not_by_those_of_a_later_one() {
     let certificate = engine.erase(erase).unwrap().certificate.unwrap().sign().unwrap();
     drop(engine);
     let mut fresh = Keyholder::make(Path::new(&place.at("kh-new")), engine_key.trim());
-    let member = fresh.start_anew();
+    let member = fresh.restart();
     let told = ok(&["keyholder", "replace", &place.at("store"), "--number", "1", "--with", &member]);
     assert!(told.contains("4 statements of 5") && told.contains("pending"), "{told}");
     for _ in 0..2 {
@@ -641,7 +641,7 @@ fn an_epoch_is_final_by_its_own_keyholders_and_not_by_those_of_a_later_one() {
     let engine = place.open().unwrap();
     assert!(engine.status().unwrap().unsettled.unwrap().contains("pending"));
     assert_eq!(grade(&engine, &engine.upgrade(&certificate, None).unwrap()), Grade::Pending);
-    // The one that was away is back: of the first epoch four have signed now who were dealt a share.
+    // The one that was away is back: now four that were dealt a share of the first epoch have signed.
     place.keyholders[4].start();
     engine.tend(&mut |_| {}).unwrap();
     assert_eq!(engine.status().unwrap().unsettled, None);
@@ -665,7 +665,7 @@ fn list(place: &Place) -> [serde_json::Value; 2] {
 /// Puts a new keyholder into the first place.
 fn replaced(place: &Place, engine: &str, name: &str) -> Keyholder {
     let mut fresh = Keyholder::make(Path::new(&place.at(name)), engine);
-    let member = fresh.start_anew();
+    let member = fresh.restart();
     ok(&["keyholder", "replace", &place.at("store"), "--number", "1", "--with", &member]);
     fresh
 }
@@ -707,7 +707,7 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     let mut fresh = Vec::new();
     for number in ["4", "5"] {
         let mut keyholder = Keyholder::make(Path::new(&place.at(&format!("kh-new{number}"))), engine_key.trim());
-        let member = keyholder.start_anew();
+        let member = keyholder.restart();
         ok(&["keyholder", "replace", &store, "--number", number, "--with", &member]);
         fresh.push(keyholder);
     }
@@ -715,7 +715,7 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     std::fs::write(&list, &older).unwrap();
     let e = place.open().unwrap_err();
     assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("put back the newest quorum.json"), "{e}");
-    assert_eq!(read(&place.open_as(OpenAs::ReadOnly).unwrap(), &stays).unwrap(), b"stays");
+    assert_eq!(read_record(&place.open_as(OpenAs::ReadOnly).unwrap(), &stays).unwrap(), b"stays");
     ok(&["list", &store]);
     std::fs::write(&list, newest).unwrap();
     assert_eq!(place.open().unwrap().read_only(), None);
@@ -731,7 +731,7 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     assert!(engine.status().unwrap().unsettled.unwrap().contains("pending"));
     assert_eq!(grade(&engine, &engine.upgrade(&certificate, None).unwrap()), Grade::Pending);
     assert!(engine.promise().statement.contains("not known any more"));
-    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+    assert_eq!(read_record(&engine, &stays).unwrap(), b"stays");
 }
 
 /// Has a keyholder's directory tell of a claim that no engine made.
@@ -743,7 +743,7 @@ fn lies_about_the_owner(keyholder: &Keyholder, store: keyfall::ids::StoreId) {
 }
 
 #[test]
-fn neither_one_that_lies_nor_one_that_was_replaced_says_who_owns_the_store() {
+fn neither_a_liar_nor_a_replaced_keyholder_decides_the_owner_of_the_store() {
     let mut place = Place::new(5, 3, 1);
     let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
     let store = place.open().unwrap().id();
@@ -823,7 +823,7 @@ fn a_look_works_while_an_engine_has_the_cell_and_another_engine_does_not() {
     ok(&["keyholder", "status", &place.at("store")]);
     let other = place.cell();
     let keep = other.load().unwrap().keys[0].id;
-    assert_eq!(kind(other.retire(&keep, keyfall::cell::Durable::assumed_for_a_test())), ErrorKind::Locked);
+    assert_eq!(error_kind(other.retire(&keep, keyfall::cell::Durable::assumed_for_a_test())), ErrorKind::Locked);
     let moved = keyfall::quorum::net::move_member(
         Path::new(&place.at("store.cell")),
         1,
@@ -831,14 +831,15 @@ fn a_look_works_while_an_engine_has_the_cell_and_another_engine_does_not() {
         false,
         &(Arc::new(System) as SharedEnv),
     );
-    assert_eq!(kind(moved), ErrorKind::Locked);
-    assert_eq!(read(&engine, &id).unwrap(), b"ada");
+    assert_eq!(error_kind(moved), ErrorKind::Locked);
+    assert_eq!(read_record(&engine, &id).unwrap(), b"ada");
     engine.rekey().unwrap();
     drop(engine);
     // The lock is free, and it never claimed the store.
     let keep = other.load().unwrap().keys[0].id;
-    let refused =
-        |other: &keyfall::quorum::QuorumCell| kind(other.retire(&keep, keyfall::cell::Durable::assumed_for_a_test()));
+    let refused = |other: &keyfall::quorum::QuorumCell| {
+        error_kind(other.retire(&keep, keyfall::cell::Durable::assumed_for_a_test()))
+    };
     // What the cell keeps went on since this handle read it.
     assert_eq!(refused(&other), ErrorKind::Locked);
     assert_eq!(refused(&place.cell()), ErrorKind::Fenced);
@@ -864,7 +865,7 @@ fn a_keyholder_that_has_another_address_is_moved_by_one_command() {
     fails(&["keyholder", "move", &store, "two", &there], "no number, and no keyholder's key");
     ok(&["keyholder", "move", &store, "2", &there]);
     assert_eq!(place.standing(), vec![Standing::Whole; 3]);
-    assert_eq!(read(&place.open().unwrap(), &id).unwrap(), b"ada");
+    assert_eq!(read_record(&place.open().unwrap(), &id).unwrap(), b"ada");
     // Where it is not there yet, a person may know better.
     ok(&["keyholder", "move", &store, "2", "127.0.0.1:1", "--offline"]);
     assert!(matches!(place.standing()[1], Standing::Away(_)));
@@ -901,7 +902,11 @@ fn an_engine_has_so_many_stores_with_a_keyholder_and_no_more() {
     // A store can be kept for an engine before there is a share of it; what is no store's id is refused.
     ok(&["keyholder", "allow", &dir, engine.trim(), "--store", &"ab".repeat(16)]);
     assert_eq!(
-        kind(keyfall::quorum::net::KeyholderDir::allow(Path::new(&dir), engine.trim().parse().unwrap(), Some("../x"))),
+        error_kind(keyfall::quorum::net::KeyholderDir::allow(
+            Path::new(&dir),
+            engine.trim().parse().unwrap(),
+            Some("../x")
+        )),
         ErrorKind::Invalid
     );
 }
@@ -935,7 +940,7 @@ fn strangers_that_take_their_time_keep_no_engine_out() {
         place.keyholders[..2].iter().map(|keyholder| dawdle(&keyholder.address, 400, &ended)).collect();
     let began = Instant::now();
     let engine = place.open().unwrap();
-    assert_eq!(read(&engine, &id).unwrap(), b"ada");
+    assert_eq!(read_record(&engine, &id).unwrap(), b"ada");
     engine.erase(Scope::user(user("ada"))).unwrap();
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     // No handshake takes longer than it may, however often a byte comes.
@@ -1016,7 +1021,7 @@ fn whatever_looks_while_keyholders_are_away_says_pending() {
 
 /// Those that stayed were told to have been away.
 #[test]
-fn keyholders_that_hold_a_share_of_an_attempt_that_failed_are_told_as_that() {
+fn keyholders_with_a_share_of_a_failed_attempt_are_reported_as_such() {
     let mut place = Place::new(5, 3, 1);
     let store = place.at("store");
     put(&place.open().unwrap(), "ada");
@@ -1061,7 +1066,7 @@ fn init_says_which_keyholders_do_not_know_the_engine() {
     let (process, stranger) = heard(&place.at("strange"));
     let mut knows: Vec<Keyholder> =
         (0..3).map(|n| Keyholder::make(Path::new(&place.at(&format!("new{n}"))), engine.trim())).collect();
-    let members: Vec<String> = knows.iter_mut().map(Keyholder::start_anew).collect();
+    let members: Vec<String> = knows.iter_mut().map(Keyholder::restart).collect();
     let store = place.at("new");
     let init = |members: &[&String]| {
         let mut args = vec!["init", &store, "--threshold", "2"];
@@ -1084,7 +1089,7 @@ fn init_says_which_keyholders_do_not_know_the_engine() {
 
 /// It looked like a network fault, and a replacement by such a keyholder was accepted.
 #[test]
-fn a_keyholder_that_does_not_know_the_engine_and_one_that_is_another_are_told_apart_on_both_sides() {
+fn a_keyholder_that_does_not_know_the_engine_is_distinguished_from_another_keyholder_on_both_sides() {
     let place = Place::new(3, 2, 0);
     let (store, engine) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
     let (process, line) = heard(&place.at("strange"));
@@ -1125,18 +1130,18 @@ fn a_replacement_that_does_not_answer_changes_nothing() {
         assert_eq!(list(&place), before);
     }
     // A keyholder that the store has already is moved, not added a second time.
-    let second = place.keyholders[1].start_anew();
+    let second = place.keyholders[1].restart();
     let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "1", "--with", &second]);
     assert!(!done && text.contains("`keyfall keyholder move [STORE] 2 HOST:PORT`"), "{text}");
     // What was dealt nothing leaves no trace when it is taken back.
     let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
-    let (cell, env, line) = (Path::new(&cell), Arc::new(System) as SharedEnv, fresh.start_anew());
+    let (cell, env, line) = (Path::new(&cell), Arc::new(System) as SharedEnv, fresh.restart());
     let replaced = replace_member(cell, 1, member_of(&line), &env).unwrap();
     assert_ne!(list(&place), before);
     put_back(cell, replaced).unwrap();
     assert_eq!(list(&place), before);
     let engine = place.open().unwrap();
-    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+    assert_eq!(read_record(&engine, &stays).unwrap(), b"stays");
     assert!(engine.rekey().unwrap().is_final());
 }
 
@@ -1148,7 +1153,7 @@ fn where_no_epoch_can_begin_the_one_that_was_replaced_is_put_back() {
     put(&place.open().unwrap(), "ada");
     let before = list(&place);
     let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
-    let line = fresh.start_anew();
+    let line = fresh.restart();
     place.keyholders[3].kill();
     place.keyholders[4].kill();
     let args = ["keyholder", "replace", &store, "--number", "1", "--with", &line];
@@ -1178,7 +1183,7 @@ fn where_no_epoch_can_begin_a_new_keyholder_stays_in_the_place_of_a_lost_one() {
     let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
     let stays = put(&place.open().unwrap(), "stays");
     let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
-    let line = fresh.start_anew();
+    let line = fresh.restart();
     place.keyholders[0].kill();
     place.keyholders[3].kill();
     let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "1", "--with", &line]);
@@ -1189,7 +1194,7 @@ fn where_no_epoch_can_begin_a_new_keyholder_stays_in_the_place_of_a_lost_one() {
     let told = ok(&["keyholder", "renew", &store]);
     assert!(told.contains("final"), "{told}");
     assert_eq!((place.standing(), leaving(&place)), (vec![Standing::Whole; 5], 1));
-    assert_eq!(read(&place.open().unwrap(), &stays).unwrap(), b"stays");
+    assert_eq!(read_record(&place.open().unwrap(), &stays).unwrap(), b"stays");
 }
 
 /// Three were replaced, the machine stopped before an epoch began each time, and the new ones are gone: too few of the list take a claim.
@@ -1198,13 +1203,13 @@ fn those_that_were_replaced_can_be_put_back_though_too_few_of_the_list_are_there
     let mut place = Place::new(5, 3, 1);
     let (store, cell) = (place.at("store"), place.at("store.cell"));
     let engine_key = ok(&["keyholder", "engine", &cell]);
-    let lines: Vec<String> = place.keyholders.iter_mut().map(Keyholder::start_anew).collect();
+    let lines: Vec<String> = place.keyholders.iter_mut().map(Keyholder::restart).collect();
     let stays = put(&place.open().unwrap(), "stays");
     let before = list(&place);
     let env: SharedEnv = Arc::new(System);
     for number in 1..=3 {
         let mut fresh = Keyholder::make(Path::new(&place.at(&format!("fresh{number}"))), engine_key.trim());
-        replace_member(Path::new(&cell), number, member_of(&fresh.start_anew()), &env).unwrap();
+        replace_member(Path::new(&cell), number, member_of(&fresh.restart()), &env).unwrap();
     }
     ok(&["list", &store]);
     let put_it = ["put", &store, "--user", "ada", "--class", "audio", "Cargo.toml"];
@@ -1216,7 +1221,7 @@ fn those_that_were_replaced_can_be_put_back_though_too_few_of_the_list_are_there
     // To its own place, and to no other while it may hold a share.
     let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "2", "--with", &lines[0]]);
     assert!(!done && text.contains("2 of 5"), "{text}");
-    assert_eq!(kind(replace_member(Path::new(&cell), 2, member_of(&lines[0]), &env)), ErrorKind::Invalid);
+    assert_eq!(error_kind(replace_member(Path::new(&cell), 2, member_of(&lines[0]), &env)), ErrorKind::Invalid);
     for number in [3, 1, 2] {
         let told = ok(&["keyholder", "replace", &store, "--number", &number.to_string(), "--with", &lines[number - 1]]);
         assert!(told.contains("no epoch begins"), "the one that goes was dealt nothing: {told}");
@@ -1224,7 +1229,7 @@ fn those_that_were_replaced_can_be_put_back_though_too_few_of_the_list_are_there
     assert_eq!((list(&place), place.standing()), (before, vec![Standing::Whole; 5]));
     ok(&put_it);
     let engine = place.open().unwrap();
-    assert_eq!(read(&engine, &stays).unwrap(), b"stays");
+    assert_eq!(read_record(&engine, &stays).unwrap(), b"stays");
     assert!(engine.erase(Scope::user(user("ada"))).unwrap().finality.is_final());
 }
 
@@ -1233,7 +1238,7 @@ fn what_was_moved_allowed_or_signed_is_said() {
     let mut place = Place::new(5, 3, 1);
     let (store, engine) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
     put(&place.open().unwrap(), "x");
-    let line = place.keyholders[0].start_anew();
+    let line = place.keyholders[0].restart();
     place.keyholders[0].kill();
     let fresh = replaced(&place, engine.trim(), "kh-new");
     let told = ok(&["keyholder", "allow", &fresh.dir.display().to_string(), engine.trim(), "--stores", "9"]);
@@ -1254,7 +1259,7 @@ fn what_was_moved_allowed_or_signed_is_said() {
 
 /// A renewal was told as an erase.
 #[test]
-fn an_epoch_that_began_without_an_erase_is_not_told_as_one() {
+fn an_epoch_that_began_without_an_erase_is_not_reported_as_one() {
     let mut place = Place::new(5, 3, 2);
     let store = place.at("store");
     put(&place.open().unwrap(), "ada");

@@ -1,4 +1,5 @@
 //! kill -9 at random moments of import and erase: what was acknowledged is there, what was erased is not, the store opens.
+//! SPEC §6, §9.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -9,7 +10,7 @@ use keyfall::{Engine, ErrorKind, RecordId};
 
 use crate::command_line::Cli;
 use crate::corpus::make_corpus;
-use crate::support::{bytes, copy, kind, open_files, read};
+use crate::support::{bytes, copy, error_kind, open_files, read_record};
 
 const CLIPS: usize = 70;
 
@@ -126,21 +127,21 @@ fn killed_at_any_moment() {
 }
 
 fn kind_of(engine: &Engine, id: &RecordId) -> Option<ErrorKind> {
-    read(engine, id).err().map(|e| e.kind())
+    read_record(engine, id).err().map(|e| e.kind())
 }
 
 fn verify(engine: &Engine, live: &BTreeMap<RecordId, Record>, erased: &[RecordId], all: bool) {
     let skip = if all { 0 } else { live.len().saturating_sub(250) };
     // Ids are ordered by time: the newest are at the end.
     for (id, record) in live.iter().skip(skip) {
-        let content = read(engine, id).unwrap_or_else(|e| panic!("acknowledged and lost: {e}"));
+        let content = read_record(engine, id).unwrap_or_else(|e| panic!("acknowledged and lost: {e}"));
         if let Some(expected) = &record.content {
             assert_eq!(&content, expected);
         }
     }
     let skip = if all { 0 } else { erased.len().saturating_sub(100) };
     for id in &erased[skip..] {
-        assert_eq!(kind(read(engine, id)), ErrorKind::Erased, "erased and back");
+        assert_eq!(error_kind(read_record(engine, id)), ErrorKind::Erased, "erased and back");
     }
 }
 
@@ -225,7 +226,7 @@ fn killed_in_every_verb() {
             assert!(fell == 0 || verb.erases && fell == of_ada.len(), "{what}: an erase is there in part");
             assert!(!whole || !verb.erases || fell > 0, "{what}: an acknowledged erase is not erased");
             for (id, content) in live.iter().filter(|(id, _)| fell == 0 || !of_ada.contains(id)) {
-                assert_eq!(&read(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")), content);
+                assert_eq!(&read_record(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")), content);
             }
             assert_eq!(kind_of(&engine, &gone), Some(ErrorKind::Erased), "{what}: back");
             assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean(), "{what}");

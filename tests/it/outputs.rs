@@ -1,5 +1,5 @@
-//! What is written for a person: outputs are secured before a step that cannot be undone, nothing irreplaceable is replaced, and
-//! the exit code says what happened to the data.
+//! What is written for people: outputs are secured before a step that cannot be undone, nothing irreplaceable is replaced,
+//! and the exit code says what happened to the data. SPEC §6, §14.
 
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -189,7 +189,7 @@ fn a_certificate_that_a_device_does_not_take_is_kept_elsewhere() {
 }
 
 #[test]
-fn what_is_done_and_not_told_has_an_exit_code_of_its_own() {
+fn what_is_done_and_not_printed_has_its_own_exit_code() {
     let cli = Cli::new();
     std::fs::write(cli.path("wake.wav"), "sound").unwrap();
     let put = ["put", "store", "--user", "ada", "--class", "audio", "wake.wav"];
@@ -287,7 +287,7 @@ fn files(place: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn no_output_lands_in_a_store_a_cell_or_a_keyholder_whosever_they_are() {
+fn no_output_lands_in_any_store_cell_or_keyholder() {
     let cli = Cli::new();
     let id = cli.put("ada", "audio", b"sound");
     cli.ok(&["copy", "add", "store", "replica"]);

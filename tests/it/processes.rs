@@ -1,4 +1,5 @@
-//! Two processes over one root cell: somebody looks into backups, audits and drills while the owner puts, erases and dies.
+//! Two processes over one root cell: one looks into backups, audits and drills while the owner puts, erases and dies.
+//! SPEC §6.8.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
@@ -74,7 +75,7 @@ fn rounds(default: u64) -> u64 {
     std::env::var("KEYFALL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
-/// A backup that was looked at while an erase was on its way took the root key of the published epoch with it: everything was lost.
+/// A look into a backup during an erase once destroyed the root key of the published epoch: everything was lost.
 fn nothing_is_lost(stage: &Stage, rounds: u64) {
     let mut live: BTreeMap<String, (String, Vec<u8>)> = BTreeMap::new();
     for n in 0..4 {

@@ -1,4 +1,5 @@
-//! The cell that is spread over keyholders, against keyholders in this process: who may destroy what, with how many, and what one liar can do.
+//! The cell that is spread over keyholders, against keyholders in this process: which owner may destroy what, with how many,
+//! and what one liar can do. SPEC §15.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +16,7 @@ use keyfall::quorum::{Held, Holder, Keyholder, QuorumCell, Share, Standing};
 use keyfall::store::MemoryStore;
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Result, Scope};
 
-use crate::support::{SMALL, kind, user};
+use crate::support::{SMALL_PAGES, error_kind, user};
 
 const STORE: StoreId = StoreId([7; 16]);
 
@@ -196,7 +197,7 @@ fn a_claim_needs_most_keyholders_and_the_others_learn_it_with_the_next_request()
     let cell = place.made();
     place.away(&[0, 1, 2]);
     assert_eq!(
-        kind(cell.claim(STORE, &owner(1, 9), 40)),
+        error_kind(cell.claim(STORE, &owner(1, 9), 40)),
         ErrorKind::Io,
         "two of five are not most, though they have the key"
     );
@@ -227,14 +228,14 @@ fn an_engine_that_another_took_the_store_from_steps_down() {
     deposit(&cell, id(2, 2)).unwrap();
     assert!(retire(&cell, id(2, 2)).is_final());
     fence(2);
-    assert_eq!(kind(deposit(&cell, id(3, 3))), ErrorKind::Fenced);
-    assert_eq!(kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Fenced);
+    assert_eq!(error_kind(deposit(&cell, id(3, 3))), ErrorKind::Fenced);
+    assert_eq!(error_kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Fenced);
     fence(3);
-    assert_eq!(kind(cell.claim(STORE, &owner(2, 8), 1)), ErrorKind::Fenced);
+    assert_eq!(error_kind(cell.claim(STORE, &owner(2, 8), 1)), ErrorKind::Fenced);
     // A handle that claimed nothing destroys nothing where somebody did.
     fence(0);
     let another = place.cell(Some(STORE));
-    assert_eq!(kind(another.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Fenced);
+    assert_eq!(error_kind(another.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Fenced);
 }
 
 /// With exactly three of five there, an erase had those three destroy their shares of the old key: one disk that broke then cost everything,
@@ -315,7 +316,7 @@ fn a_keyholder_that_ended_an_epoch_still_takes_its_share_of_the_key_that_was_kep
     fresh.deposit(STORE, &nobody, &share).unwrap();
     assert_eq!(fresh.load(STORE).unwrap().shares.len(), 1);
     share.id = id(1, 2);
-    assert_eq!(kind(fresh.deposit(STORE, &nobody, &share)), ErrorKind::Refused);
+    assert_eq!(error_kind(fresh.deposit(STORE, &nobody, &share)), ErrorKind::Refused);
 }
 
 #[test]
@@ -335,7 +336,7 @@ fn of_any_number_that_lie_each_is_named_and_none_does_harm() {
         let standing: Vec<Standing> = cell.standing(&id(1, 1)).into_iter().map(|alive| alive.standing).collect();
         let named = |n: usize| standing[n] == Standing::Lies;
         assert!((0..n).all(|n| named(n) == (n < usize::from(liars))), "{threshold} of {n}: {standing:?}");
-        // Where too few are left the message says who lies.
+        // Where too few are left the message names the liar.
         let left = n - usize::from(threshold) + 1;
         for gate in &place.gates[..left] {
             gate.lies.store(true, Ordering::SeqCst);
@@ -449,7 +450,7 @@ impl Spread {
 }
 
 fn options(open_as: OpenAs) -> Options {
-    Options { keeper: Keeper::ByHand, geometry: SMALL, open_as, ..Options::default() }
+    Options { keeper: Keeper::ByHand, geometry: SMALL_PAGES, open_as, ..Options::default() }
 }
 
 /// One keyholder of five that told of a claim with the highest number had every other one taught that claim, and ended the store for good.

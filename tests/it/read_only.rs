@@ -1,4 +1,4 @@
-//! Reading changes nothing where it reads: backups on media that cannot be written, disks that are full.
+//! Reading changes nothing where it reads: backups on media that cannot be written, disks that are full. SPEC §6.8, §8.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,7 +13,7 @@ use keyfall::store::SledStore;
 use keyfall::{Class, Engine, ErrorKind, Put};
 
 use crate::command_line::Cli;
-use crate::support::{bytes, copy, kind, user};
+use crate::support::{bytes, copy, error_kind, user};
 
 /// Every file below a directory with its bytes.
 fn files(dir: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
@@ -93,7 +93,7 @@ fn a_copy_in_step_is_drilled_by_the_engine_that_has_it_open() {
     engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
     assert!(engine.attached(place).is_none() && engine.copies().is_empty());
     engine.copy_add(place, CopyMode::InStep, |_| {}).unwrap();
-    assert_eq!(kind(SledStore::look(&copy)), ErrorKind::Locked);
+    assert_eq!(error_kind(SledStore::look(&copy)), ErrorKind::Locked);
     let attached = engine.attached(place).unwrap();
     assert!(engine.check_restore(&[attached], &mut |_| {}).unwrap().is_whole());
 }

@@ -1,5 +1,6 @@
 //! What an erase leaves in memory: nothing. A process fills a store, reads, erases; its whole memory is searched from outside
 //! for the keys and texts of what was erased, which another engine read from a copy of the files before.
+//! SPEC §4.3, §10.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -18,7 +19,7 @@ use keyfall::testing::secrets;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
 use zeroize::Zeroize;
 
-use crate::support::{self, bytes, kind};
+use crate::support::{self, bytes, error_kind};
 
 const USERS: usize = 3;
 const RECORDS: u64 = 6;
@@ -28,8 +29,8 @@ fn text(seed: u64) -> String {
     (0..40).map(|at| char::from(b'a' + byte(seed, at) % 26)).collect()
 }
 
-fn name(who: usize) -> UserId {
-    UserId::new(text(77 + who as u64)).unwrap()
+fn name(person: usize) -> UserId {
+    UserId::new(text(77 + person as u64)).unwrap()
 }
 
 /// Content made as it is read, so that no copy of it is the test's own.
@@ -69,8 +70,8 @@ impl Write for Nowhere {
     }
 }
 
-fn seed(who: usize, n: u64) -> u64 {
-    1000 * (who as u64 + 1) + n
+fn seed(person: usize, n: u64) -> u64 {
+    1000 * (person as u64 + 1) + n
 }
 
 fn len(n: u64) -> usize {
@@ -174,7 +175,7 @@ fn child() {
                 let before = ids.len();
                 ids.retain(|(_, there)| engine.get(there).is_ok());
                 assert_eq!(ids.len(), before - 2);
-                assert_eq!(kind(engine.get(&id)), ErrorKind::Erased);
+                assert_eq!(error_kind(engine.get(&id)), ErrorKind::Erased);
                 say("erased");
             }
             _ => break,

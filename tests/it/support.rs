@@ -1,4 +1,4 @@
-//! What the tests share: an engine over recording memory stores, with named places for copies.
+//! Shared by the tests: an engine over recording memory stores with named places for copies, and short ways to ask it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub struct World {
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Pages so small that trees of a few records have several levels.
-pub const SMALL: Geometry = Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT };
+pub const SMALL_PAGES: Geometry = Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT };
 
 impl World {
     pub fn new(seed: u64, geometry: Geometry) -> Self {
@@ -150,13 +150,13 @@ pub fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-pub fn read(engine: &Engine, id: &RecordId) -> Result<Vec<u8>> {
+pub fn read_record(engine: &Engine, id: &RecordId) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     engine.get_to(id, &mut out)?;
     Ok(out)
 }
 
-pub fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
+pub fn error_kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
     result.expect_err("it must fail").kind()
 }
 

@@ -1,4 +1,5 @@
-//! Times as people write them: read as written, or refused with how to write them. An erase destroys what a wrong guess names.
+//! Times as people write them: read as written, or refused with a hint how to write them; an erase destroys what a wrong
+//! guess would name. SPEC §3, §6.9.
 
 use keyfall::ErrorKind;
 use keyfall::time::{Span, parse};
@@ -54,7 +55,7 @@ fn a_time_with_offset_or_zone_is_read_as_written() {
 }
 
 #[test]
-fn a_time_of_day_without_a_zone_is_refused_and_told_how_to_be_written() {
+fn a_time_of_day_without_a_zone_is_refused_with_how_to_write_it() {
     for text in ["2026-11-26T23:59:59", "2026-11-26 23:59", "2026-11-26 23:59:59.5", "2026-11-26t23:59"] {
         let e = parse(text).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Invalid);

@@ -9,7 +9,7 @@ use keyfall::env::{Env, System};
 use keyfall::store::{MemoryStore, Store};
 use keyfall::{Class, Engine, ErrorKind, Options, Put, Scope, Timestamp};
 
-use crate::support::{kind, read, user};
+use crate::support::{error_kind, read_record, user};
 
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
@@ -28,9 +28,9 @@ fn an_open_engine_does_what_is_due_by_itself_and_so_does_the_next() {
     let (first, second) = (put(&engine), put(&engine));
     let soon = |ms| Timestamp(System.now().0 + ms);
     engine.erase_at(Scope::Record(first), soon(60)).unwrap();
-    assert!(read(&engine, &first).is_ok());
+    assert!(read_record(&engine, &first).is_ok());
     wait_for("the planned erase", || engine.get(&first).is_err());
-    assert_eq!(kind(engine.get(&first)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.get(&first)), ErrorKind::Erased);
     // A policy, a window: the same thread.
     let erasure = engine.erase(Erase::new(Scope::Record(second)).final_within(Duration::from_millis(60))).unwrap();
     assert!(!erasure.finality.is_final());
@@ -46,7 +46,7 @@ fn an_open_engine_does_what_is_due_by_itself_and_so_does_the_next() {
     std::thread::sleep(Duration::from_millis(80));
     let engine = Engine::open(store, cell, Options::default()).unwrap();
     wait_for("what was planned before it opened", || engine.get(&fourth).is_err());
-    assert_eq!(kind(engine.plans(&user("ada"))), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.plans(&user("ada"))), ErrorKind::Erased);
 }
 
 #[test]

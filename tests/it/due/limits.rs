@@ -8,11 +8,11 @@ use keyfall::env::Env;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
 
-use crate::support::{DAY, SMALL, World, facts, kind, read, user};
+use crate::support::{DAY, SMALL_PAGES, World, error_kind, facts, read_record, user};
 
 #[test]
 fn a_childs_profile_is_gone_at_its_limit() {
-    let world = World::new(4, SMALL);
+    let world = World::new(4, SMALL_PAGES);
     let engine = world.engine();
     let profile = || Class::new("profile").unwrap();
     engine.set_policy(None, &Policy::new(profile()).max_age(365 * DAY)).unwrap();
@@ -22,15 +22,15 @@ fn a_childs_profile_is_gone_at_its_limit() {
     let derived = Put::new(user("adult"), Class::transcript()).derived_from(Source::Record(of_child));
     let derived = engine.put(derived, &b"dinosaurs"[..]).unwrap();
     world.tend();
-    assert!(read(engine, &of_child).is_ok());
+    assert!(read_record(engine, &of_child).is_ok());
     world.days_pass(1);
     let before = engine.head();
     let done = world.tend();
     assert_eq!((done.expired, done.derived), (1, 1));
     assert_eq!(engine.head().epoch, before.epoch + 1);
-    assert_eq!(kind(read(engine, &of_child)), ErrorKind::Erased);
-    assert_eq!(kind(read(engine, &derived)), ErrorKind::Erased);
-    assert!(read(engine, &of_adult).is_ok());
+    assert_eq!(error_kind(read_record(engine, &of_child)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &derived)), ErrorKind::Erased);
+    assert!(read_record(engine, &of_adult).is_ok());
     assert_eq!(world.tape.exposed(&*world.cell).unwrap().into_keys().collect::<Vec<_>>(), [of_adult]);
     let report = engine.report(&user("child")).unwrap();
     assert_eq!((report.policies.len(), report.store_policies.len()), (1, 1));
@@ -39,13 +39,13 @@ fn a_childs_profile_is_gone_at_its_limit() {
     assert_eq!(until.0, of_adult.interaction().began().0 + 365 * 86_400_000);
     world.days_pass(365);
     assert_eq!(world.tend().expired, 1);
-    assert_eq!(kind(read(engine, &of_adult)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &of_adult)), ErrorKind::Erased);
     assert_eq!(engine.status().unwrap().next_due, None);
 }
 
 #[test]
 fn numbers_dates_and_purposes_limit() {
-    let world = World::new(5, SMALL);
+    let world = World::new(5, SMALL_PAGES);
     let engine = world.engine();
     let health = || Class::new("profile.health").unwrap();
     engine.set_policy(Some(&user("nobody")), &Policy::new(health())).expect_err("there is no such user");
@@ -54,9 +54,9 @@ fn numbers_dates_and_purposes_limit() {
     engine.set_policy(None, &Policy::new(health()).max_age(7 * DAY)).unwrap();
     engine.set_policy(None, &Policy::new(health()).purpose("treatment").max_age(100 * DAY)).unwrap();
     let bad = Policy::new(health()).purpose("treatment").max_records(3);
-    assert_eq!(kind(engine.set_policy(None, &bad)), ErrorKind::Invalid);
-    assert_eq!(kind(engine.set_policy(None, &Policy::new(health()).purpose(""))), ErrorKind::Invalid);
-    assert_eq!(kind(engine.unset_policy(None, &Class::transcript(), None)), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.set_policy(None, &bad)), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.set_policy(None, &Policy::new(health()).purpose(""))), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.unset_policy(None, &Class::transcript(), None)), ErrorKind::Absent);
     let audio: Vec<RecordId> = (0..5)
         .map(|_| {
             world.env.advance(10);
@@ -64,31 +64,34 @@ fn numbers_dates_and_purposes_limit() {
         })
         .collect();
     assert_eq!(world.tend().expired, 3);
-    assert_eq!(audio.iter().map(|id| read(engine, id).is_ok()).collect::<Vec<_>>(), [false, false, false, true, true]);
+    assert_eq!(
+        audio.iter().map(|id| read_record(engine, id).is_ok()).collect::<Vec<_>>(),
+        [false, false, false, true, true]
+    );
     let action = world.put("ada", Class::action(), b"x");
     let (advice, treated) = (world.put_for("ada", health(), "advice"), world.put_for("ada", health(), "treatment"));
     world.days_pass(8);
     assert_eq!(world.tend().expired, 1);
-    assert_eq!(kind(read(engine, &advice)), ErrorKind::Erased);
-    assert!(read(engine, &treated).is_ok() && read(engine, &action).is_ok());
+    assert_eq!(error_kind(read_record(engine, &advice)), ErrorKind::Erased);
+    assert!(read_record(engine, &treated).is_ok() && read_record(engine, &action).is_ok());
     world.days_pass(3);
     assert_eq!(world.tend().expired, 1);
-    assert_eq!(kind(read(engine, &action)), ErrorKind::Erased);
-    assert_eq!(kind(engine.put(Put::new(user("ada"), Class::action()), &b"late"[..])), ErrorKind::Refused);
+    assert_eq!(error_kind(read_record(engine, &action)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.put(Put::new(user("ada"), Class::action()), &b"late"[..])), ErrorKind::Refused);
     // Of its own: whatever the store says.
     engine.set_policy(Some(&user("ada")), &Policy::new(health())).unwrap();
     world.days_pass(200);
     world.tend();
-    assert!(read(engine, &treated).is_ok());
+    assert!(read_record(engine, &treated).is_ok());
     engine.unset_policy(Some(&user("ada")), &health(), None).unwrap();
     assert_eq!(world.tend().expired, 1);
-    assert_eq!(kind(read(engine, &treated)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &treated)), ErrorKind::Erased);
     assert_eq!(engine.policies(None).unwrap().len(), 4);
 }
 
 #[test]
 fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
-    let world = World::new(15, SMALL);
+    let world = World::new(15, SMALL_PAGES);
     let engine = world.engine();
     let put = |interaction: InteractionId, purpose: &str| {
         let put = Put::new(user("ada"), Class::audio()).interaction(interaction).purpose(purpose);
@@ -105,8 +108,8 @@ fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
     assert_eq!(engine.would_expire(None, &policy).unwrap(), 2);
     engine.set_policy(None, &policy).unwrap();
     assert_eq!(world.tend().expired, 2);
-    assert!(fall.iter().all(|id| kind(read(engine, id)) == ErrorKind::Erased));
-    assert!(treated.iter().chain([&beside, &last]).all(|id| read(engine, id).is_ok()));
+    assert!(fall.iter().all(|id| error_kind(read_record(engine, id)) == ErrorKind::Erased));
+    assert!(treated.iter().chain([&beside, &last]).all(|id| read_record(engine, id).is_ok()));
     assert!(engine.status().unwrap().next_due.unwrap() > world.in_days(90), "nothing is due but by age");
     // Nor does one of another policy push others out, or come too late for them.
     put(treated[0].interaction(), "treatment");
@@ -114,12 +117,12 @@ fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
     // A user's own policy comes before the store's, whatever it asks of the purpose: it counts all.
     engine.set_policy(Some(&user("ada")), &policy).unwrap();
     assert_eq!(world.tend().expired, 4);
-    assert!(read(engine, &last).is_ok());
+    assert!(read_record(engine, &last).is_ok());
 }
 
 #[test]
 fn what_is_held_stays_when_its_time_has_come_and_the_rest_goes() {
-    let world = World::new(6, SMALL);
+    let world = World::new(6, SMALL_PAGES);
     let engine = world.engine();
     engine.set_policy(None, &Policy::new(Class::audio()).max_age(DAY)).unwrap();
     let held = world.put("ada", Class::audio(), b"evidence");
@@ -132,8 +135,8 @@ fn what_is_held_stays_when_its_time_has_come_and_the_rest_goes() {
         let done = world.tend();
         assert_eq!((done.expired, done.refused), (u64::from(round == 0), 1));
     }
-    assert!(read(engine, &held).is_ok());
-    assert_eq!(kind(read(engine, &free)), ErrorKind::Erased);
+    assert!(read_record(engine, &held).is_ok());
+    assert_eq!(error_kind(read_record(engine, &free)), ErrorKind::Erased);
     assert_eq!(facts(engine, "ada").iter().filter(|fact| matches!(fact, Fact::Refused { .. })).count(), 1);
     engine.lift(&user("ada"), hold, "over", "Amtsgericht").unwrap();
     world.days_pass(1);
@@ -142,7 +145,7 @@ fn what_is_held_stays_when_its_time_has_come_and_the_rest_goes() {
 
 #[test]
 fn a_policy_of_the_store_applies_to_every_user() {
-    let world = World::new(7, SMALL);
+    let world = World::new(7, SMALL_PAGES);
     let engine = world.engine();
     let mut batch = engine.batch();
     for n in 0..5000 {
@@ -156,13 +159,13 @@ fn a_policy_of_the_store_applies_to_every_user() {
     assert_eq!(world.tend().expired, 5000);
     let after = engine.head();
     assert_eq!(after.epoch - before.epoch, 1, "what expired is erased together: {before} {after}");
-    assert!(read(engine, &kept).is_ok());
+    assert!(read_record(engine, &kept).is_ok());
     assert_eq!(engine.list(&Query::default()).unwrap().records.len(), 1);
 }
 
 #[test]
 fn a_late_arrival_from_before_the_limit_is_refused() {
-    let world = World::new(11, SMALL);
+    let world = World::new(11, SMALL_PAGES);
     let engine = world.engine();
     engine.set_policy(None, &Policy::new(Class::audio()).max_age(DAY)).unwrap();
     let old = InteractionId::from_parts(Timestamp(world.env.now().0), [3; 10]);
@@ -170,15 +173,15 @@ fn a_late_arrival_from_before_the_limit_is_refused() {
     world.days_pass(2);
     assert_eq!(world.tend().expired, 1);
     let late = Put::new(user("ada"), Class::audio()).interaction(old);
-    assert_eq!(kind(engine.put(late, &b"x"[..])), ErrorKind::Erased);
-    assert_eq!(kind(engine.get(&id)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.put(late, &b"x"[..])), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.get(&id)), ErrorKind::Erased);
     let span = When::Between { from: None, until: None };
     engine.erase(Scope::User { user: user("ada"), class: None, when: span }).unwrap();
 }
 
 #[test]
 fn a_damaged_user_does_not_keep_the_others_from_what_is_due() {
-    let mut world = World::new(12, SMALL);
+    let mut world = World::new(12, SMALL_PAGES);
     let of_others: Vec<RecordId> = (0..6).map(|n| world.put(&format!("user {n}"), Class::audio(), b"x")).collect();
     world.engine().set_policy(None, &Policy::new(Class::audio()).max_age(DAY)).unwrap();
     world.engine().erase_at(Scope::user(user("user 5")), world.in_days(1)).unwrap();
@@ -211,8 +214,9 @@ fn a_damaged_user_does_not_keep_the_others_from_what_is_due() {
             Ok(done) => {
                 assert_eq!(done.expired + done.planned + done.damaged, 6, "{done:?}");
                 passed_over += done.damaged;
-                let there =
-                    of_others.iter().filter(|id| engine.get(id).is_ok() || kind(engine.get(id)) == ErrorKind::Corrupt);
+                let there = of_others
+                    .iter()
+                    .filter(|id| engine.get(id).is_ok() || error_kind(engine.get(id)) == ErrorKind::Corrupt);
                 assert!(there.count() <= done.damaged as usize);
             }
             Err(e) => assert_eq!(e.kind(), ErrorKind::Corrupt, "{e}"),
@@ -224,8 +228,8 @@ fn a_damaged_user_does_not_keep_the_others_from_what_is_due() {
 }
 
 #[test]
-fn how_many_records_a_policy_takes_at_once_is_told_before() {
-    let world = World::new(13, SMALL);
+fn how_many_records_a_policy_takes_at_once_is_known_before() {
+    let world = World::new(13, SMALL_PAGES);
     let engine = world.engine();
     for n in 0..3 {
         for name in ["ada", "ben"] {
@@ -257,7 +261,7 @@ fn how_many_records_a_policy_takes_at_once_is_told_before() {
     engine.set_policy(None, &action().purpose("treatment")).unwrap();
     assert_eq!(engine.would_expire(None, &audio().max_age(days(15))).unwrap(), 2);
     assert_eq!(engine.would_expire(None, &action().max_age(days(15))).unwrap(), 2);
-    assert_eq!(kind(engine.would_expire(Some(&user("nobody")), &audio())), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.would_expire(Some(&user("nobody")), &audio())), ErrorKind::Absent);
     // It tells what happens.
     engine.set_policy(None, &action().max_age(days(15))).unwrap();
     assert_eq!(world.tend().expired, 2);
@@ -265,36 +269,36 @@ fn how_many_records_a_policy_takes_at_once_is_told_before() {
 
 #[test]
 fn a_date_at_the_beginning_of_time_is_a_date() {
-    let world = World::new(14, SMALL);
+    let world = World::new(14, SMALL_PAGES);
     let engine = world.engine();
     let ids = ["ada", "ben"].map(|name| world.put(name, Class::audio(), b"x"));
     engine.set_policy(None, &Policy::new(Class::audio()).until(Timestamp(0))).unwrap();
     assert_eq!(world.tend().expired, 2);
-    assert!(ids.iter().all(|id| kind(engine.get(id)) == ErrorKind::Erased));
+    assert!(ids.iter().all(|id| error_kind(engine.get(id)) == ErrorKind::Erased));
     let own = world.put("ada", Class::action(), b"x");
     engine.set_policy(Some(&user("ada")), &Policy::new(Class::action()).until(Timestamp(0))).unwrap();
     assert_eq!(world.tend().expired, 1);
-    assert_eq!(kind(engine.get(&own)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.get(&own)), ErrorKind::Erased);
     // A bound that is not a time must not become no bound at all.
     let kept = world.put("ben", Class::transcript(), b"x");
     let never = When::Between { from: Some(Timestamp(u64::MAX)), until: None };
     let never = Scope::User { user: user("ben"), class: None, when: never };
-    assert_eq!(kind(engine.erase_at(never.clone(), world.in_days(1))), ErrorKind::Invalid);
-    assert_eq!(kind(engine.erase(never)), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.erase_at(never.clone(), world.in_days(1))), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.erase(never)), ErrorKind::Invalid);
     world.days_pass(2);
     world.tend();
-    assert!(read(engine, &kept).is_ok());
+    assert!(read_record(engine, &kept).is_ok());
 }
 
 #[test]
 fn a_policy_can_require_that_readers_are_named() {
-    let world = World::new(10, SMALL);
+    let world = World::new(10, SMALL_PAGES);
     let engine = world.engine();
     engine.set_policy(None, &Policy::new(Class::audio()).readers_named()).unwrap();
     let (audio, text) = (world.put("ada", Class::audio(), b"x"), world.put("ada", Class::transcript(), b"y"));
-    assert_eq!(kind(engine.get(&audio)), ErrorKind::Refused);
-    assert_eq!(kind(read(engine, &audio)), ErrorKind::Refused);
-    assert!(read(engine, &text).is_ok());
+    assert_eq!(error_kind(engine.get(&audio)), ErrorKind::Refused);
+    assert_eq!(error_kind(read_record(engine, &audio)), ErrorKind::Refused);
+    assert!(read_record(engine, &text).is_ok());
     assert!(engine.get_as(&audio, "analyst", "to correct the models").is_ok());
     assert_eq!(engine.accesses(&audio).unwrap().len(), 1);
     engine.set_policy(Some(&user("ada")), &Policy::new(Class::audio())).unwrap();

@@ -3,11 +3,11 @@
 use keyfall::engine::{Erase, Fact, Hold, Source, When};
 use keyfall::{Class, ErrorKind, InteractionId, Put, Scope, Timestamp};
 
-use crate::support::{SMALL, World, facts, kind, read, user};
+use crate::support::{SMALL_PAGES, World, error_kind, facts, read_record, user};
 
 #[test]
 fn a_planned_erase_happens_at_its_time_and_not_before() {
-    let mut world = World::new(1, SMALL);
+    let mut world = World::new(1, SMALL_PAGES);
     let audio = world.put("ada", Class::audio(), b"wake me");
     let text = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(audio));
     let text = world.engine().put(text, &b"wake me"[..]).unwrap();
@@ -17,7 +17,7 @@ fn a_planned_erase_happens_at_its_time_and_not_before() {
     assert_eq!(world.engine().report(&user("ada")).unwrap().next_due, Some(plan.due));
     world.days_pass(29);
     assert_eq!(world.tend(), Default::default());
-    assert!(read(world.engine(), &audio).is_ok() && read(world.engine(), &text).is_ok());
+    assert!(read_record(world.engine(), &audio).is_ok() && read_record(world.engine(), &text).is_ok());
     // It survives a restart, and is done once its time has come.
     world.reopen();
     assert_eq!(world.engine().status().unwrap().next_due, Some(plan.due));
@@ -25,9 +25,9 @@ fn a_planned_erase_happens_at_its_time_and_not_before() {
     world.days_pass(2);
     let done = world.tend();
     assert_eq!((done.planned, done.derived, world.engine().head().epoch), (1, 1, epoch + 1));
-    assert_eq!(kind(read(world.engine(), &audio)), ErrorKind::Erased);
-    assert_eq!(kind(read(world.engine(), &text)), ErrorKind::Erased);
-    assert!(read(world.engine(), &other).is_ok());
+    assert_eq!(error_kind(read_record(world.engine(), &audio)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(world.engine(), &text)), ErrorKind::Erased);
+    assert!(read_record(world.engine(), &other).is_ok());
     assert_eq!(world.engine().status().unwrap().next_due, None);
     let exposed = world.tape.exposed(&*world.cell).unwrap();
     assert_eq!(exposed.into_keys().collect::<Vec<_>>(), [other]);
@@ -35,7 +35,7 @@ fn a_planned_erase_happens_at_its_time_and_not_before() {
 
 #[test]
 fn a_cancelled_plan_is_forgotten_and_stays_in_the_history() {
-    let world = World::new(2, SMALL);
+    let world = World::new(2, SMALL_PAGES);
     let engine = world.engine();
     let audio = world.put("ada", Class::audio(), b"wake me");
     let first = engine.erase_at(Scope::Record(audio), world.in_days(1)).unwrap();
@@ -43,13 +43,13 @@ fn a_cancelled_plan_is_forgotten_and_stays_in_the_history() {
     let second = engine.erase_at(keeping, world.in_days(2)).unwrap();
     assert_eq!(engine.plans(&user("ada")).unwrap(), [first.clone(), second.clone()]);
     engine.cancel(&user("ada"), first.id).unwrap();
-    assert_eq!(kind(engine.cancel(&user("ada"), first.id)), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.cancel(&user("ada"), first.id)), ErrorKind::Absent);
     assert_eq!(engine.status().unwrap().next_due, Some(second.due));
     engine.cancel(&user("ada"), second.id).unwrap();
     assert_eq!(engine.status().unwrap().next_due, None);
     world.days_pass(3);
     world.tend();
-    assert!(read(engine, &audio).is_ok());
+    assert!(read_record(engine, &audio).is_ok());
     let facts = facts(engine, "ada");
     let [Fact::Planned { .. }, Fact::Planned { .. }, Fact::Cancelled { .. }, Fact::Cancelled { id }] = &facts[..]
     else {
@@ -60,29 +60,29 @@ fn a_cancelled_plan_is_forgotten_and_stays_in_the_history() {
 
 #[test]
 fn an_erase_that_could_not_happen_cannot_be_planned() {
-    let world = World::new(2, SMALL);
+    let world = World::new(2, SMALL_PAGES);
     let engine = world.engine();
     let audio = world.put("ada", Class::audio(), b"wake me");
     let later = world.in_days(1);
-    assert_eq!(kind(engine.erase_at(Scope::user(user("ada")), Timestamp(5))), ErrorKind::Invalid);
-    assert_eq!(kind(engine.erase_at(Scope::user(user("nobody")), later)), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.erase_at(Scope::user(user("ada")), Timestamp(5))), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.erase_at(Scope::user(user("nobody")), later)), ErrorKind::Absent);
     engine.erase(Scope::Record(audio)).unwrap();
-    assert_eq!(kind(engine.erase_at(Scope::Record(audio), later)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.erase_at(Scope::Record(audio), later)), ErrorKind::Erased);
 }
 
 #[test]
 fn a_user_has_64_plans_at_most_and_they_fall_with_it() {
-    let world = World::new(2, SMALL);
+    let world = World::new(2, SMALL_PAGES);
     let engine = world.engine();
     world.put("ada", Class::audio(), b"wake me");
     let later = world.in_days(1);
     for _ in 0..64 {
         engine.erase_at(Scope::user(user("ada")), later).unwrap();
     }
-    assert_eq!(kind(engine.erase_at(Scope::user(user("ada")), later)), ErrorKind::Refused);
+    assert_eq!(error_kind(engine.erase_at(Scope::user(user("ada")), later)), ErrorKind::Refused);
     engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!(engine.status().unwrap().next_due, None);
-    assert_eq!(kind(engine.erase_at(Scope::user(user("ada")), later)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.erase_at(Scope::user(user("ada")), later)), ErrorKind::Erased);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_plan_that_names_an_interaction_falls_with_it_also_where_its_class_is_empty_
     let every = |_: InteractionId| Erase::new(Scope::class(user("ada"), Class::audio()));
     let but = |interaction| whole(interaction).keep(Class::transcript(), "it is wanted");
     for (n, erase) in [&every as &dyn Fn(InteractionId) -> Erase, &whole, &but].into_iter().enumerate() {
-        let world = World::new(16 + n as u64, SMALL);
+        let world = World::new(16 + n as u64, SMALL_PAGES);
         let engine = world.engine();
         let audio = world.put("ada", Class::audio(), b"wake me");
         let text = Put::new(user("ada"), Class::transcript()).interaction(audio.interaction());
@@ -112,7 +112,7 @@ fn a_plan_that_names_an_interaction_falls_with_it_also_where_its_class_is_empty_
 
 #[test]
 fn a_planned_erase_that_is_held_is_refused_once_and_tried_again() {
-    let world = World::new(3, SMALL);
+    let world = World::new(3, SMALL_PAGES);
     let engine = world.engine();
     let audio = world.put("ada", Class::audio(), b"wake me");
     let hold = engine.hold(&user("ada"), Hold::new("a court asks", "Amtsgericht")).unwrap();
@@ -122,18 +122,18 @@ fn a_planned_erase_that_is_held_is_refused_once_and_tried_again() {
         assert_eq!(world.tend().refused, 1);
         assert_eq!(world.tend().refused, 0, "not before an hour later");
     }
-    assert!(read(engine, &audio).is_ok());
+    assert!(read_record(engine, &audio).is_ok());
     assert_eq!(facts(engine, "ada").iter().filter(|fact| matches!(fact, Fact::Refused { .. })).count(), 1);
     engine.lift(&user("ada"), hold, "over", "Amtsgericht").unwrap();
     world.days_pass(1);
     assert_eq!(world.tend().planned, 1);
-    assert_eq!(kind(read(engine, &audio)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &audio)), ErrorKind::Erased);
     assert!(engine.plans(&user("ada")).unwrap().is_empty());
 }
 
 #[test]
 fn a_plan_says_whether_a_hold_covers_its_scope_now() {
-    let world = World::new(20, SMALL);
+    let world = World::new(20, SMALL_PAGES);
     let engine = world.engine();
     let audio = world.put("ada", Class::audio(), b"wake me");
     let text = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(audio));

@@ -4,11 +4,11 @@ use keyfall::engine::{Erase, Source};
 use keyfall::env::Env;
 use keyfall::{Class, ErrorKind, Put, RecordId, Scope};
 
-use crate::support::{DAY, SMALL, World, kind, read, user};
+use crate::support::{DAY, SMALL_PAGES, World, error_kind, read_record, user};
 
 #[test]
 fn a_pending_erase_says_so_until_it_is_final() {
-    let mut world = World::new(8, SMALL);
+    let mut world = World::new(8, SMALL_PAGES);
     let audio = world.put("ada", Class::audio(), b"wake me");
     let other = world.put("ben", Class::audio(), b"other");
     let more = world.put("ben", Class::action(), b"more");
@@ -21,8 +21,8 @@ fn a_pending_erase_says_so_until_it_is_final() {
     let until = erasure.finality.until().unwrap();
     assert!(until.0 - world.env.now().0 <= 86_400_000);
     // Nobody reads it through the engine, and it says that the bytes can be read.
-    assert_eq!(kind(read(world.engine(), &audio)), ErrorKind::Erased);
-    assert_eq!(kind(reader.read_some(&mut [0; 8])), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(world.engine(), &audio)), ErrorKind::Erased);
+    assert_eq!(error_kind(reader.read_some(&mut [0; 8])), ErrorKind::Erased);
     assert!(world.tape.exposed(&*world.cell).unwrap().contains_key(&audio), "pending is not final");
     assert_eq!(world.engine().status().unwrap().pending, Some(until));
     assert_eq!(world.engine().report(&user("ben")).unwrap().pending, Some(until));
@@ -50,7 +50,7 @@ fn a_pending_erase_says_so_until_it_is_final() {
 
 #[test]
 fn an_erase_at_once_does_not_wait_for_one_of_its_commit_that_took_its_scope() {
-    let world = World::new(22, SMALL);
+    let world = World::new(22, SMALL_PAGES);
     let audio = world.put("ada", Class::audio(), b"wake me");
     let text = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(audio));
     let text = world.engine().put(text, &b"wake me"[..]).unwrap();
@@ -68,7 +68,7 @@ fn an_erase_at_once_does_not_wait_for_one_of_its_commit_that_took_its_scope() {
 
 #[test]
 fn two_pending_erases_of_what_others_were_derived_from_are_both_followed() {
-    let mut world = World::new(9, SMALL);
+    let mut world = World::new(9, SMALL_PAGES);
     world.options.follow = keyfall::engine::Follow { links: 0, users: 0 };
     world.reopen();
     let mut derived = Vec::new();
@@ -82,5 +82,5 @@ fn two_pending_erases_of_what_others_were_derived_from_are_both_followed() {
     }
     assert_eq!(world.tend().derived, 2);
     assert_eq!(world.engine().report(&user("chloe")).unwrap().classes, []);
-    assert!(derived.iter().all(|id| kind(world.engine().get(id)) == ErrorKind::Erased));
+    assert!(derived.iter().all(|id| error_kind(world.engine().get(id)) == ErrorKind::Erased));
 }

@@ -2,16 +2,16 @@
 
 use keyfall::{Class, Put, Scope};
 
-use crate::support::{SMALL, World, read, user};
+use crate::support::{SMALL_PAGES, World, read_record, user};
 
 #[test]
 fn the_page_cache_keeps_to_its_limit() {
-    let mut world = World::new(24, SMALL);
+    let mut world = World::new(24, SMALL_PAGES);
     world.options.cache_bytes = 32 << 10;
     world.reopen();
     let ids: Vec<_> = (0..300u16).map(|n| world.put(&format!("u{n}"), Class::audio(), &n.to_be_bytes())).collect();
     for (n, id) in ids.iter().enumerate() {
-        assert_eq!(read(world.engine(), id).unwrap(), (n as u16).to_be_bytes());
+        assert_eq!(read_record(world.engine(), id).unwrap(), (n as u16).to_be_bytes());
     }
     let held = world.engine().cached_bytes();
     assert!((1..=32 << 10).contains(&held), "{held} bytes of pages are held");
@@ -21,7 +21,7 @@ fn the_page_cache_keeps_to_its_limit() {
 
 #[test]
 fn one_users_pages_are_a_small_part_of_the_cache() {
-    let mut world = World::new(25, SMALL);
+    let mut world = World::new(25, SMALL_PAGES);
     // 16,384 pages of 4 KiB, 16 of them one user's at most.
     world.options.cache_bytes = 64 << 20;
     world.reopen();

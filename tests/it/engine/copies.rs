@@ -8,11 +8,11 @@ use keyfall::engine::{CopyMode, Geometry, restore};
 use keyfall::store::{MemoryStore, Store};
 use keyfall::{Class, Engine, Error, ErrorKind, Scope};
 
-use crate::support::{SMALL, World, bytes, kind, read, user};
+use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 
 #[test]
 fn a_copy_in_step_that_is_gone_holds_an_erase_up() {
-    let mut world = World::new(11, SMALL);
+    let mut world = World::new(11, SMALL_PAGES);
     let id = world.put("ada", Class::audio(), b"x");
     world.engine().copy_add("near", CopyMode::InStep, |_| {}).unwrap();
     // The place goes out of reach: a fresh engine cannot open it.
@@ -21,8 +21,8 @@ fn a_copy_in_step_that_is_gone_holds_an_erase_up() {
     world.engine = None;
     let cell: Arc<dyn RootCell> = world.cell.clone();
     let engine = Engine::open(Arc::clone(&world.store), cell, options).unwrap();
-    assert_eq!(read(&engine, &id).unwrap(), b"x", "reading goes on");
-    assert_eq!(kind(engine.erase(Scope::Record(id))), ErrorKind::Copy);
+    assert_eq!(read_record(&engine, &id).unwrap(), b"x", "reading goes on");
+    assert_eq!(error_kind(engine.erase(Scope::Record(id))), ErrorKind::Copy);
     assert!(engine.status().unwrap().unsettled.unwrap().contains("near"));
     engine.copy_remove("near").unwrap();
     engine.erase(Scope::Record(id)).unwrap();
@@ -31,7 +31,7 @@ fn a_copy_in_step_that_is_gone_holds_an_erase_up() {
 
 #[test]
 fn a_copy_that_comes_back_catches_up_and_the_erase_completes() {
-    let mut world = World::new(25, SMALL);
+    let mut world = World::new(25, SMALL_PAGES);
     let id = world.put("ada", Class::audio(), b"x");
     let other = world.put("bob", Class::audio(), b"y");
     world.engine().copy_add("near", CopyMode::InStep, |_| {}).unwrap();
@@ -44,13 +44,13 @@ fn a_copy_that_comes_back_catches_up_and_the_erase_completes() {
         whole(place, create)
     });
     world.reopen();
-    assert_eq!(kind(world.engine().erase(Scope::Record(id))), ErrorKind::Copy);
-    assert_eq!(read(world.engine(), &id).unwrap(), b"x", "it failed before any change");
+    assert_eq!(error_kind(world.engine().erase(Scope::Record(id))), ErrorKind::Copy);
+    assert_eq!(read_record(world.engine(), &id).unwrap(), b"x", "it failed before any change");
     down.store(false, Ordering::SeqCst);
     world.engine().erase(Scope::Record(id)).unwrap();
     assert_eq!(world.cell.load().unwrap().keys.len(), 1);
     assert_eq!(world.engine().copy_status()[0].head, Some(world.engine().head()));
-    assert_eq!(read(world.engine(), &other).unwrap(), b"y");
+    assert_eq!(read_record(world.engine(), &other).unwrap(), b"y");
 }
 
 #[test]
@@ -74,8 +74,8 @@ fn restore_takes_pages_from_one_copy_and_payloads_from_another() {
     let done = restore(&*cell, &[backup, replica], &*into, |_| {}).unwrap();
     assert_eq!(done.head.epoch, 2);
     let engine = Engine::open(into, cell, world.options.clone()).unwrap();
-    assert_eq!(read(&engine, &keep).unwrap(), bytes(1, 300_000));
-    assert_eq!(kind(read(&engine, &gone)), ErrorKind::Erased);
+    assert_eq!(read_record(&engine, &keep).unwrap(), bytes(1, 300_000));
+    assert_eq!(error_kind(read_record(&engine, &gone)), ErrorKind::Erased);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_backup_copies_what_is_new_and_no_more() {
     assert!((3..15).contains(&more.blobs), "one payload and two paths: {more:?}");
     let other = World::new(23, Geometry::default());
     assert_eq!(
-        kind(other.engine().backup(&*backup, |_| {})),
+        error_kind(other.engine().backup(&*backup, |_| {})),
         ErrorKind::Refused,
         "another store's backup is left alone"
     );
@@ -103,11 +103,11 @@ fn a_backup_copies_what_is_new_and_no_more() {
 
 #[test]
 fn a_store_has_eight_copies_and_no_more() {
-    let mut world = World::new(63, SMALL);
+    let mut world = World::new(63, SMALL_PAGES);
     for n in 0..8 {
         world.engine().copy_add(&format!("copy {n}"), CopyMode::Behind, |_| {}).unwrap();
     }
-    assert_eq!(kind(world.engine().copy_add("copy 8", CopyMode::Behind, |_| {})), ErrorKind::Refused);
+    assert_eq!(error_kind(world.engine().copy_add("copy 8", CopyMode::Behind, |_| {})), ErrorKind::Refused);
     world.reopen();
     assert_eq!(world.engine().copy_status().len(), 8);
 }

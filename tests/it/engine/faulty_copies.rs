@@ -9,9 +9,9 @@ use keyfall::ids::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, Result, Scope};
 
-use crate::support::{SMALL, World, bytes, kind, read, user};
+use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 
-/// A store that can be set back behind the engine's back.
+/// A store that can be set back without the engine's knowledge.
 struct SetBack(std::sync::Mutex<Arc<dyn Store>>);
 
 impl SetBack {
@@ -52,7 +52,7 @@ impl Store for SetBack {
 
 #[test]
 fn a_copy_in_step_that_lost_everything_is_brought_up_by_the_next_put() {
-    let mut world = World::new(62, SMALL);
+    let mut world = World::new(62, SMALL_PAGES);
     let copy = Arc::new(SetBack(std::sync::Mutex::new(Arc::new(MemoryStore::new()))));
     let opened = Arc::clone(&copy);
     world.options.open_copy = Arc::new(move |_, _| Ok(Arc::clone(&opened) as Arc<dyn Store>));
@@ -66,7 +66,7 @@ fn a_copy_in_step_that_lost_everything_is_brought_up_by_the_next_put() {
     let cell: Arc<dyn RootCell> = world.cell.clone();
     let restored = Engine::open(Arc::new(into), cell, Options::default()).unwrap();
     assert_eq!(
-        (read(&restored, &first).unwrap(), read(&restored, &second).unwrap()),
+        (read_record(&restored, &first).unwrap(), read_record(&restored, &second).unwrap()),
         (b"first".to_vec(), b"second".to_vec())
     );
 }
@@ -125,8 +125,8 @@ impl Store for Tight {
 
 /// The put said "call again", and called again it was there twice; the erase failed though the copy had kept room for it.
 #[test]
-fn a_full_copy_holds_no_erase_up_and_what_it_lacks_is_told_as_in() {
-    let mut world = World::new(31, SMALL);
+fn a_full_copy_delays_no_erase_and_a_put_it_lacks_is_reported_as_done() {
+    let mut world = World::new(31, SMALL_PAGES);
     let tight = Arc::new(Tight::default());
     let copy: Arc<dyn Store> = tight.clone();
     world.options.open_copy = Arc::new(move |_, _| Ok(Arc::clone(&copy)));

@@ -2,11 +2,11 @@
 
 use keyfall::{Class, Put, Query};
 
-use crate::support::{SMALL, World, user};
+use crate::support::{SMALL_PAGES, World, user};
 
 #[test]
 fn listings_page_in_both_directions() {
-    let world = World::new(7, SMALL);
+    let world = World::new(7, SMALL_PAGES);
     let engine = world.engine();
     let mut all = Vec::new();
     for n in 0..40u8 {

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use keyfall::testing::Defect;
 use keyfall::{Class, ErrorKind, Scope};
 
-use crate::support::{SMALL, World, bytes, kind, read, user};
+use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 
 #[test]
 fn a_reader_seeks() {
-    let world = World::new(2, SMALL);
+    let world = World::new(2, SMALL_PAGES);
     let content = bytes(2, 700_000);
     let id = world.put("ada", Class::audio(), &content);
     let mut reader = world.engine().get(&id).unwrap();
@@ -31,19 +31,19 @@ fn a_reader_seeks() {
 
 #[test]
 fn a_reader_delivers_nothing_after_the_erase_returned() {
-    let world = World::new(8, SMALL);
+    let world = World::new(8, SMALL_PAGES);
     let engine = world.engine().clone();
     let id = world.put("ada", Class::audio(), &bytes(8, 100_000));
     let mut reader = engine.get(&id).unwrap();
     let mut some = [0; 1000];
     assert!(reader.read(&mut some).unwrap() > 0);
     engine.erase(Scope::user(user("ada"))).unwrap();
-    assert_eq!(kind(reader.read_some(&mut some)), ErrorKind::Erased, "not even what was opened already");
+    assert_eq!(error_kind(reader.read_some(&mut some)), ErrorKind::Erased, "not even what was opened already");
 }
 
 #[test]
 fn a_reader_that_is_not_closed_is_found_out() {
-    let world = World::with_defect(8, SMALL, Some(Defect::ForgetCache));
+    let world = World::with_defect(8, SMALL_PAGES, Some(Defect::ForgetCache));
     let engine = world.engine().clone();
     let id = world.put("ada", Class::audio(), &bytes(8, 100_000));
     let mut reader = engine.get(&id).unwrap();
@@ -56,7 +56,7 @@ fn a_reader_that_is_not_closed_is_found_out() {
 #[test]
 fn reads_race_an_erase_and_none_ends_after_it() {
     for seed in 0..20 {
-        let world = World::new(100 + seed, SMALL);
+        let world = World::new(100 + seed, SMALL_PAGES);
         let engine = world.engine().clone();
         let id = world.put("ada", Class::audio(), &bytes(seed, 400_000));
         let returned = AtomicBool::new(false);

@@ -8,7 +8,7 @@ use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::RecordingStore;
 use keyfall::{Class, Engine, ErrorKind, Put, Timestamp};
 
-use crate::support::{SMALL, World, bytes, kind, read, user};
+use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 
 #[test]
 fn what_goes_in_comes_out_at_every_size() {
@@ -16,14 +16,14 @@ fn what_goes_in_comes_out_at_every_size() {
     for len in [0, 1, 16_383, 16_384, 16_385, 262_143, 262_144, 262_145, 600_000] {
         let content = bytes(len as u64, len);
         let id = world.put("ada", Class::audio(), &content);
-        assert_eq!(read(world.engine(), &id).unwrap(), content, "{len} bytes");
+        assert_eq!(read_record(world.engine(), &id).unwrap(), content, "{len} bytes");
         assert_eq!(world.engine().info(&id).unwrap().length, len as u64);
     }
 }
 
 #[test]
 fn a_batch_says_how_much_is_in_it() {
-    let world = World::new(3, SMALL);
+    let world = World::new(3, SMALL_PAGES);
     let mut batch = world.engine().batch();
     assert!(batch.is_empty());
     batch.add(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
@@ -40,15 +40,15 @@ fn a_batch_says_how_much_is_in_it() {
 
 #[test]
 fn media_types_and_purposes_have_bounds() {
-    let world = World::new(64, SMALL);
+    let world = World::new(64, SMALL_PAGES);
     let put = |media_type: &str, purpose: &str| {
         world.engine().put(Put::new(user("ada"), Class::audio()).media_type(media_type).purpose(purpose), &b"x"[..])
     };
     put("audio/wav", &"p".repeat(255)).unwrap();
     for media_type in ["wav", "audio/w\u{e9}v", "audio/\n", &format!("a/{}", "b".repeat(126))] {
-        assert_eq!(kind(put(media_type, "")), ErrorKind::Invalid, "{media_type:?}");
+        assert_eq!(error_kind(put(media_type, "")), ErrorKind::Invalid, "{media_type:?}");
     }
-    assert_eq!(kind(put("audio/wav", &"p".repeat(256))), ErrorKind::Invalid);
+    assert_eq!(error_kind(put("audio/wav", &"p".repeat(256))), ErrorKind::Invalid);
 }
 
 #[test]
@@ -66,8 +66,8 @@ fn nothing_in_clear_reaches_the_store() {
 #[test]
 fn recording_stores_see_names_once() {
     // The tape panics where a name is used twice; a repeated generator must not make one.
-    let world = World::new(21, SMALL);
-    let again = World::new(21, SMALL);
+    let world = World::new(21, SMALL_PAGES);
+    let again = World::new(21, SMALL_PAGES);
     let a = world.put("ada", Class::audio(), b"one content");
     let b = again.put("ada", Class::audio(), b"another content");
     assert_eq!(a.interaction(), b.interaction(), "the generator did repeat");
@@ -81,7 +81,7 @@ fn recording_stores_see_names_once() {
 
 #[test]
 fn damage_is_corrupt_and_never_something_else() {
-    let world = World::new(17, SMALL);
+    let world = World::new(17, SMALL_PAGES);
     let id = world.put("ada", Class::audio(), b"to be damaged");
     let other = world.put("bob", Class::audio(), b"whole");
     // Flip each blob of a snapshot in turn: every answer is right or `Corrupt`.
@@ -104,7 +104,7 @@ fn damage_is_corrupt_and_never_something_else() {
             }
         };
         for (id, content) in [(id, &b"to be damaged"[..]), (other, b"whole")] {
-            match read(&engine, &id) {
+            match read_record(&engine, &id) {
                 Ok(read) => assert_eq!(read, content),
                 Err(e) => {
                     assert_eq!(e.kind(), ErrorKind::Corrupt);

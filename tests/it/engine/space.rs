@@ -4,11 +4,11 @@ use keyfall::engine::CopyMode;
 use keyfall::testing::Defect;
 use keyfall::{Class, ErrorKind, Put, Scope};
 
-use crate::support::{SMALL, World, bytes, kind, read, user};
+use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 
 #[test]
 fn audit_tells_live_from_shut_and_finds_strays() {
-    let world = World::new(13, SMALL);
+    let world = World::new(13, SMALL_PAGES);
     world.engine().copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
     for n in 0..20u8 {
         world.put(&format!("u{n}"), Class::audio(), &[n; 100]);
@@ -21,7 +21,7 @@ fn audit_tells_live_from_shut_and_finds_strays() {
     assert!(audit.places[0].shut > 0 && audit.places[0].live == audit.live_blobs);
     assert!(!audit.places[2].head_opens, "the copy that is behind opens nothing by itself");
 
-    let broken = World::with_defect(13, SMALL, Some(Defect::SkipRetire));
+    let broken = World::with_defect(13, SMALL_PAGES, Some(Defect::SkipRetire));
     for n in 0..20u8 {
         broken.put(&format!("u{n}"), Class::audio(), &[n; 100]);
     }
@@ -35,7 +35,7 @@ fn audit_tells_live_from_shut_and_finds_strays() {
 
 #[test]
 fn discard_keeps_the_living_and_gives_the_rest_back() {
-    let world = World::new(16, SMALL);
+    let world = World::new(16, SMALL_PAGES);
     let mut live = Vec::new();
     for n in 0..60u8 {
         let id = world.put(&format!("u{}", n % 6), Class::audio(), &bytes(n.into(), 2000));
@@ -48,11 +48,11 @@ fn discard_keeps_the_living_and_gives_the_rest_back() {
     let done = world.engine().discard(&mut |_| {}).unwrap();
     assert!(done.blobs > 10 && done.bytes_after < done.bytes_before, "{done:?}");
     let late = in_flight.commit().unwrap();
-    assert_eq!(read(world.engine(), &late[0]).unwrap(), b"under way", "a put under way survives a discard");
+    assert_eq!(read_record(world.engine(), &late[0]).unwrap(), b"under way", "a put under way survives a discard");
     for (n, id) in &live {
-        let content = read(world.engine(), id);
+        let content = read_record(world.engine(), id);
         if n % 6 == 2 {
-            assert_eq!(kind(content), ErrorKind::Erased)
+            assert_eq!(error_kind(content), ErrorKind::Erased)
         } else {
             assert_eq!(content.unwrap(), bytes((*n).into(), 2000))
         }

@@ -22,7 +22,7 @@ use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope};
 
-use crate::support::{bytes, has_strace, open_files, read, user};
+use crate::support::{bytes, has_strace, open_files, read_record, user};
 
 fn open(dir: &Path) -> keyfall::Result<Engine> {
     open_files(&dir.join("store"), &dir.join("cell"))
@@ -113,7 +113,7 @@ impl Acknowledged {
         };
         let mut fell = HashSet::new();
         for (id, (n, len)) in &self.live {
-            match read(&engine, id) {
+            match read_record(&engine, id) {
                 Ok(content) if content == bytes(*n, *len) => {}
                 Ok(_) => return Some("LOST: other bytes".into()),
                 Err(e) if e.kind() == ErrorKind::Erased && self.erasing.contains(id) => drop(fell.insert(*id)),
@@ -124,7 +124,7 @@ impl Acknowledged {
             return Some("an erase is there in part".into());
         }
         for id in &self.erased {
-            if !read(&engine, id).is_err_and(|e| e.kind() == ErrorKind::Erased) {
+            if !read_record(&engine, id).is_err_and(|e| e.kind() == ErrorKind::Erased) {
                 return Some("FOUND: an erased record is back".into());
             }
         }

@@ -28,7 +28,7 @@ enum Mistake {
     LoserRetires,
     /// A deposit takes the place of the older share.
     DepositOverwrites,
-    /// Pages are made durable behind the publish.
+    /// Pages are made durable after the publish.
     PagesAfter,
     /// One statement too few counts as final.
     OneTooFew,
@@ -46,7 +46,7 @@ enum Mistake {
     RecoveryTrusts,
     /// A keyholder lets itself be told to keep an older key.
     EndsBackward,
-    /// What stood ready when the writer crashed is used behind the crash, though an attempt under it may be on the medium.
+    /// What stood ready when the writer crashed is used after the crash, though an attempt under it may be on the medium.
     ReadyReused,
     /// What stands ready is written over the key that is kept.
     ReadyOverKept,
@@ -56,7 +56,7 @@ enum Mistake {
     GivesUpSeen,
     /// A claim that one keyholder has taken is enough.
     ClaimTooFew,
-    /// Whether the key is still there is not asked behind the claim.
+    /// After the claim nobody asks whether the key is still there.
     NotAskedAgain,
     /// Keyholders look at the owner when they are dealt a share, and not when they are told to destroy some.
     RetireUnfenced,
@@ -107,11 +107,11 @@ struct State {
     claimed: [Mask; CLAIMS],
     /// Roots whose pages are durable.
     pages: Mask,
-    /// Messages that were ever sent, for each root who they are to, or from: each may arrive at any time, often or never.
+    /// Every message ever sent, by root and by the one it goes to or comes from: each may arrive at any time, often or never.
     deposits: [Mask; ROOTS],
     acks: [Mask; ROOTS],
     retires: [[Mask; CLAIMS]; ROOTS],
-    /// What is named as given up to who is told to keep a root alone.
+    /// The roots that a message names as given up, where it says to keep one alone.
     given_up: [Mask; ROOTS],
     statements: [Mask; ROOTS],
     /// Roots whose erase was told to be final.
@@ -468,7 +468,7 @@ impl Model for Protocol {
                 state.writers[writer] = Phase::Closed;
                 state.crashes += 1;
                 if self.exclusive {
-                    // A cell destroys nothing behind the back of who asked; a deposit may still take effect.
+                    // A cell destroys nothing that its caller did not ask for; a deposit may still take effect.
                     state.retires = [[0; CLAIMS]; ROOTS];
                     state.ready = None;
                 }

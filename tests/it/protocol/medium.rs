@@ -41,7 +41,7 @@ enum Slot {
     Tombstone(u8),
     /// The highest key that was kept.
     Fence(u8),
-    /// The write of this one was cut short: it reads as nothing, and who reads the medium itself may find what stood there.
+    /// A write of it was cut short: it reads as nothing, and the medium itself may still hold what it held before.
     Torn(Option<u8>),
 }
 
@@ -49,7 +49,7 @@ const SHARES: usize = 3;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 struct State {
-    /// As it reads now: two slots for the fence behind those of the shares.
+    /// As it reads now: two slots for the fence after those of the shares.
     slots: [Slot; SHARES + 2],
     /// What is on the medium in place of what reads there, until it is synced.
     beneath: [Option<Slot>; SHARES + 2],

@@ -1,4 +1,5 @@
-//! Two engines over stores whose writes take effect late, also when who sent them is dead, and over one cell that both reach.
+//! Two engines over stores whose writes take effect late, even after their sender died, and over one cell that both reach.
+//! SPEC §6, §6.8.
 //!
 //! A store is a log of numbered objects, each made by create-if-absent; it discards what is old. The cell is a medium that answers at once.
 //! The second engine opens the same store (a standby), or a backup of it with the same cell: to look, or to take over.
@@ -16,7 +17,7 @@ enum Mistake {
     NoClaim,
     /// It destroys keys, and claims afterwards.
     RetireFirst,
-    /// It gives up what it sees behind its claim.
+    /// It gives up what it sees after its claim.
     ClaimThenLoad,
     /// A request that timed out has failed if the object is not there.
     NotThereIsFinal,
@@ -40,7 +41,7 @@ enum Mistake {
     BackupCarriesClaims,
     /// The cell destroys what anybody says.
     RetireUnfenced,
-    /// Who owns the cell is not looked at, nor recorded, before keys are destroyed.
+    /// The owner of the cell is neither checked nor recorded before keys are destroyed.
     NeverOwned,
     /// A store knows the owner by its newest claim alone.
     NewestClaimOnly,
@@ -182,7 +183,7 @@ struct Objects {
     /// The cell keeps one key: `retire` destroys every other.
     exclusive: bool,
     discards: bool,
-    /// The cell records who owns it, and hears nobody else.
+    /// The cell records its owner, and obeys no other.
     owned: bool,
     /// An opener gives up what it saw in the cell before its claim. (Where it does not, `retire` takes it with its epoch.)
     gives_up_seen: bool,
@@ -292,7 +293,7 @@ impl Objects {
         !self.owned || state.owner == (state.object(claim).number, claim) || self.mistake == Mistake::NeverOwned
     }
 
-    /// The cell's retire, for the owner of a claim, or for whoever looks.
+    /// The cell's retire, for the owner of a claim, or for an engine that only looks.
     fn retire(&self, state: &mut State, claim: Option<u8>, keep: u8, given_up: Mask) -> bool {
         let heard = claim.is_none_or(|claim| self.heard(state, claim)) || self.mistake == Mistake::RetireUnfenced;
         let ends = self.exclusive || state.fence().ends_at(&state.id(keep));
@@ -708,7 +709,7 @@ const ERASED: &str = "what was erased can be read by nobody, ever";
 const ACKNOWLEDGED: &str = "what was acknowledged is below the newest head";
 const SHUT_OUT: &str = "the store can be opened again by its owner, without anybody's word";
 
-/// A cell that records no owner: then the store's claims are all there is.
+/// A cell that records no owner: then only the store's claims tell.
 const UNOWNED: Objects = Objects { owned: false, gives_up_seen: true, ..SMALL };
 
 #[test]

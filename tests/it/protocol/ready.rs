@@ -1,5 +1,5 @@
 //! A cell on a medium of its own, whose next key stands ready, and a machine that is set back: the engine's memory and its store are again
-//! as they were in a snapshot, the cell is not, and who listens has kept every head.
+//! as they were in a snapshot, the cell is not, and an eavesdropper has kept every head. SPEC §6, §7.
 
 use stateright::{Model, Property};
 
@@ -10,7 +10,7 @@ enum Mistake {
     None,
     /// That the key stands ready is believed from memory.
     ReadyFromMemory,
-    /// Whether the cell still has the key of the head is not looked at before the next one is deposited.
+    /// The next key is deposited without checking that the cell still has the key of the head.
     CurrentNotLooked,
     /// What stands ready when a store is opened is used.
     ReadyReused,
