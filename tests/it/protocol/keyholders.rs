@@ -1,9 +1,10 @@
-//! Two writers, and one cell or three keyholders of whom one may lie or be lost: every order of every step and of every message, delivered late,
-//! twice or never, with crashes anywhere. The store takes a commit at once, or not at all.
+//! Two writers, and one cell or three keyholders of which one may lie or be lost: every order of every step and of every
+//! message, delivered late, twice or never, with crashes anywhere. The store takes a commit at once, or not at all.
+//! SPEC §6, §15.
 //!
-//! An answer has no step of its own: a writer that acts on it later is one that takes its own step later. The model found that a `retire`
-//! of an epoch, late, destroyed the candidate of the next one, which was published already: it names what it keeps, and takes
-//! only what is not newer.
+//! An answer has no step of its own: a writer that acts on it later is one that takes its own step later. The model found that
+//! a late `retire` of an epoch destroyed the candidate of the next one, which was published already: it names what it keeps,
+//! and takes only what is not newer.
 
 use keyfall::cell::{Quorum, RootId};
 use keyfall::promise::Fence;
@@ -264,6 +265,229 @@ fn goes_on(state: &State, root: u8, from: u8) -> bool {
     at == from
 }
 
+/// The steps: each changes the state, or cannot be taken.
+impl Protocol {
+    fn on_open(&self, state: &mut State, writer: usize) -> Option<()> {
+        // The head's key must be had; then every other is to be destroyed.
+        let head = state.heads[self.store(writer)];
+        if self.shares(state, head) < u32::from(self.threshold) || state.pages & 1 << head == 0 {
+            return None;
+        }
+        if self.mistake == Mistake::GivesUpSeen {
+            let newer = |root: &u8| epoch(state, *root) > epoch(state, head) && self.shares(state, *root) > 0;
+            state.given[writer] = (0..state.roots.len() as u8).filter(newer).map(|root| 1 << root).sum();
+        }
+        if self.takes_over {
+            state.claims[self.claim(writer)] = self.all();
+            state.writers[writer] = Phase::Claiming(head);
+            return Some(());
+        }
+        self.keep(state, writer, head, false);
+        if self.mistake == Mistake::RecoveryTrusts {
+            state.returned |= 1 << head;
+        }
+        if self.mistake == Mistake::ReadyReused {
+            let mut left = 1..state.roots.len() as u8;
+            state.ready = left.find(|n| state.roots[usize::from(*n)].0 == head && self.shares(state, *n) > 0);
+        }
+        Some(())
+    }
+
+    fn on_begin(&self, state: &mut State, writer: usize) -> Option<()> {
+        let (Phase::Ready(parent) | Phase::Known(parent, _)) = state.writers[writer] else { return None };
+        if state.roots.len() == self.roots && state.ready.is_none() {
+            return None;
+        }
+        if self.exclusive {
+            // Its cell has done what recovery asked, and does it no more.
+            if state.statements[usize::from(parent)] == 0 {
+                return None;
+            }
+            state.retires = [[0; CLAIMS]; ROOTS];
+        }
+        if let Some(root) = state.ready.take() {
+            state.writers[writer] = Phase::Depositing(root);
+            return Some(());
+        }
+        let root = state.roots.len() as u8;
+        state.roots.push((parent, writer as u8));
+        state.deposits[usize::from(root)] = self.all();
+        state.writers[writer] = Phase::Depositing(root);
+        if self.mistake == Mistake::RetireBeforePublish {
+            state.retires[usize::from(root)][self.claim(writer)] = self.all();
+        }
+        Some(())
+    }
+
+    fn on_keep(&self, state: &mut State, writer: usize) -> Option<()> {
+        let Phase::Known(root, mine) = state.writers[writer] else { return None };
+        self.keep(state, writer, root, mine);
+        Some(())
+    }
+
+    fn on_give_up(&self, state: &mut State, writer: usize) -> Option<()> {
+        let Phase::Depositing(root) = state.writers[writer] else { return None };
+        if !self.gives_up || state.pages & 1 << root != 0 {
+            return None;
+        }
+        state.given[writer] |= 1 << root;
+        let parent = state.roots[usize::from(root)].0;
+        self.keep(state, writer, parent, false);
+        Some(())
+    }
+
+    fn on_own(&self, state: &mut State, writer: usize) -> Option<()> {
+        let Phase::Claiming(head) = state.writers[writer] else { return None };
+        let few = self.mistake == Mistake::ClaimTooFew;
+        let enough = if few { 1 } else { usize::from(self.threshold).max(self.holders / 2 + 1) };
+        if (state.claimed[self.claim(writer)].count_ones() as usize) < enough {
+            return None;
+        }
+        // What it saw before its claim may be gone.
+        self.keep(state, writer, head, false);
+        if self.mistake == Mistake::NotAskedAgain {
+            state.writers[writer] = Phase::Ready(head);
+        } else if state.writers[writer] != Phase::Ready(head) {
+            return None;
+        }
+        state.taken = true;
+        Some(())
+    }
+
+    fn on_lose(&self, state: &mut State, holder: u8) -> Option<()> {
+        if state.lost.count_ones() >= u32::from(self.losses) || state.lost & 1 << holder != 0 {
+            return None;
+        }
+        state.lost |= 1 << holder;
+        state.holders[usize::from(holder)].shares = 0;
+        Some(())
+    }
+
+    fn on_claim(&self, state: &mut State, claim: u8, holder: u8) -> Option<()> {
+        let there = &mut state.holders[usize::from(holder)];
+        if state.claims[usize::from(claim)] & 1 << holder == 0 || there.owner > claim {
+            return None;
+        }
+        there.owner = claim;
+        state.claimed[usize::from(claim)] |= 1 << holder;
+        Some(())
+    }
+
+    fn on_sync(&self, state: &mut State, writer: usize) -> Option<()> {
+        let (Phase::Depositing(root) | Phase::Retiring(root)) = state.writers[writer] else { return None };
+        let late = matches!(state.writers[writer], Phase::Retiring(..));
+        if late != (self.mistake == Mistake::PagesAfter) {
+            return None;
+        }
+        state.pages |= 1 << root;
+        Some(())
+    }
+
+    fn on_publish(&self, state: &mut State, writer: usize) -> Option<()> {
+        let Phase::Depositing(root) = state.writers[writer] else { return None };
+        let enough = state.acks[usize::from(root)].count_ones() >= self.hold() || self.mistake == Mistake::PublishEarly;
+        let durable = state.pages & 1 << root != 0 || self.mistake == Mistake::PagesAfter;
+        if !enough || !durable {
+            return None;
+        }
+        let head = &mut state.heads[self.store(writer)];
+        if *head == state.roots[usize::from(root)].0 || self.mistake == Mistake::PublishBlindly {
+            *head = root;
+        } else if self.mistake != Mistake::LoserRetires {
+            state.writers[writer] = Phase::Lost;
+            return Some(());
+        }
+        self.keep(state, writer, root, true);
+        if self.exclusive && state.roots.len() < self.roots {
+            state.ready = Some(state.roots.len() as u8);
+            state.roots.push((root, writer as u8));
+        }
+        if self.mistake == Mistake::ReturnAtPublish {
+            state.returned |= 1 << root;
+        }
+        Some(())
+    }
+
+    fn on_return(&self, state: &mut State, writer: usize) -> Option<()> {
+        let Phase::Retiring(root) = state.writers[writer] else { return None };
+        if (state.statements[usize::from(root)].count_ones() as usize) < self.needed() {
+            return None;
+        }
+        state.returned |= 1 << root;
+        state.writers[writer] = Phase::Ready(root);
+        Some(())
+    }
+
+    fn on_crash(&self, state: &mut State, writer: usize) -> Option<()> {
+        if let Phase::Depositing(root) = state.writers[writer] {
+            state.tried |= 1 << root;
+        }
+        state.writers[writer] = Phase::Closed;
+        state.crashes += 1;
+        if self.exclusive {
+            // A cell destroys nothing that its caller did not ask for; a deposit may still take effect.
+            state.retires = [[0; CLAIMS]; ROOTS];
+            state.ready = None;
+        }
+        Some(())
+    }
+
+    fn on_deposit(&self, state: &mut State, root: u8, holder: u8) -> Option<()> {
+        let (bit, id) = (1 << holder, id(state, root));
+        if state.deposits[usize::from(root)] & bit == 0 {
+            return None;
+        }
+        let lies = self.lies(usize::from(holder));
+        let claim = self.claim(usize::from(state.roots[usize::from(root)].1)) as u8;
+        let there = &mut state.holders[usize::from(holder)];
+        if state.lost & bit != 0 || there.owner > claim {
+            return None;
+        }
+        there.owner = claim;
+        if !there.fence.takes(&id) && !lies && self.mistake != Mistake::NoFence {
+            return None;
+        }
+        if self.mistake == Mistake::DepositOverwrites && there.shares & 1 << root == 0 {
+            there.shares = 0;
+        }
+        there.shares |= 1 << root;
+        state.acks[usize::from(root)] |= bit;
+        Some(())
+    }
+
+    fn on_retire(&self, state: &mut State, root: u8, holder: u8, claim: u8) -> Option<()> {
+        let (bit, keep) = (1 << holder, id(state, root));
+        if state.retires[usize::from(root)][usize::from(claim)] & bit == 0 || state.lost & bit != 0 {
+            return None;
+        }
+        let owner = &mut state.holders[usize::from(holder)].owner;
+        if *owner > claim && self.mistake != Mistake::RetireUnfenced {
+            return None;
+        }
+        *owner = claim.max(*owner);
+        let ends = state.holders[usize::from(holder)].fence.ends_at(&keep);
+        if !ends && self.mistake != Mistake::EndsBackward {
+            return None;
+        }
+        let kept = (0..ROOTS as u8).filter(|other| usize::from(*other) < state.roots.len());
+        let kept: Mask = kept.filter(|other| self.keeps(state, *other, root)).map(|other| 1 << other).sum();
+        if !self.lies(usize::from(holder)) {
+            state.holders[usize::from(holder)].shares &= kept;
+        }
+        if let Some(next) = state.ready {
+            let there = &mut state.holders[usize::from(holder)];
+            there.shares |= 1 << next;
+            state.acks[usize::from(next)] |= bit;
+            if self.mistake == Mistake::ReadyOverKept {
+                there.shares = 1 << next;
+            }
+        }
+        state.holders[usize::from(holder)].fence = Fence(keep);
+        state.statements[usize::from(root)] |= bit;
+        Some(())
+    }
+}
+
 impl Model for Protocol {
     type State = State;
     type Action = Step;
@@ -328,202 +552,19 @@ impl Model for Protocol {
     fn next_state(&self, before: &State, step: Step) -> Option<State> {
         let mut state = before.clone();
         match step {
-            Step::Open(writer) => {
-                // The head's key must be had; then every other is to be destroyed.
-                let head = state.heads[self.store(writer)];
-                if self.shares(&state, head) < u32::from(self.threshold) || state.pages & 1 << head == 0 {
-                    return None;
-                }
-                if self.mistake == Mistake::GivesUpSeen {
-                    let newer =
-                        |root: &u8| epoch(&state, *root) > epoch(&state, head) && self.shares(&state, *root) > 0;
-                    state.given[writer] = (0..state.roots.len() as u8).filter(newer).map(|root| 1 << root).sum();
-                }
-                if self.takes_over {
-                    state.claims[self.claim(writer)] = self.all();
-                    state.writers[writer] = Phase::Claiming(head);
-                    return Some(state);
-                }
-                self.keep(&mut state, writer, head, false);
-                if self.mistake == Mistake::RecoveryTrusts {
-                    state.returned |= 1 << head;
-                }
-                if self.mistake == Mistake::ReadyReused {
-                    let mut left = 1..state.roots.len() as u8;
-                    state.ready = left.find(|n| state.roots[usize::from(*n)].0 == head && self.shares(&state, *n) > 0);
-                }
-            }
-            Step::Begin(writer) => {
-                let (Phase::Ready(parent) | Phase::Known(parent, _)) = state.writers[writer] else { return None };
-                if state.roots.len() == self.roots && state.ready.is_none() {
-                    return None;
-                }
-                if self.exclusive {
-                    // Its cell has done what recovery asked, and does it no more.
-                    if state.statements[usize::from(parent)] == 0 {
-                        return None;
-                    }
-                    state.retires = [[0; CLAIMS]; ROOTS];
-                }
-                if let Some(root) = state.ready.take() {
-                    state.writers[writer] = Phase::Depositing(root);
-                    return Some(state);
-                }
-                let root = state.roots.len() as u8;
-                state.roots.push((parent, writer as u8));
-                state.deposits[usize::from(root)] = self.all();
-                state.writers[writer] = Phase::Depositing(root);
-                if self.mistake == Mistake::RetireBeforePublish {
-                    state.retires[usize::from(root)][self.claim(writer)] = self.all();
-                }
-            }
-            Step::Keep(writer) => {
-                let Phase::Known(root, mine) = state.writers[writer] else { return None };
-                self.keep(&mut state, writer, root, mine);
-            }
-            Step::GiveUp(writer) => {
-                let Phase::Depositing(root) = state.writers[writer] else { return None };
-                if !self.gives_up || state.pages & 1 << root != 0 {
-                    return None;
-                }
-                state.given[writer] |= 1 << root;
-                let parent = state.roots[usize::from(root)].0;
-                self.keep(&mut state, writer, parent, false);
-            }
-            Step::Own(writer) => {
-                let Phase::Claiming(head) = state.writers[writer] else { return None };
-                let few = self.mistake == Mistake::ClaimTooFew;
-                let enough = if few { 1 } else { usize::from(self.threshold).max(self.holders / 2 + 1) };
-                if (state.claimed[self.claim(writer)].count_ones() as usize) < enough {
-                    return None;
-                }
-                // What it saw before its claim may be gone.
-                self.keep(&mut state, writer, head, false);
-                if self.mistake == Mistake::NotAskedAgain {
-                    state.writers[writer] = Phase::Ready(head);
-                } else if state.writers[writer] != Phase::Ready(head) {
-                    return None;
-                }
-                state.taken = true;
-            }
-            Step::Lose(holder) => {
-                if state.lost.count_ones() >= u32::from(self.losses) || state.lost & 1 << holder != 0 {
-                    return None;
-                }
-                state.lost |= 1 << holder;
-                state.holders[usize::from(holder)].shares = 0;
-            }
-            Step::Claim { claim, holder } => {
-                let there = &mut state.holders[usize::from(holder)];
-                if state.claims[usize::from(claim)] & 1 << holder == 0 || there.owner > claim {
-                    return None;
-                }
-                there.owner = claim;
-                state.claimed[usize::from(claim)] |= 1 << holder;
-            }
-            Step::Sync(writer) => {
-                let (Phase::Depositing(root) | Phase::Retiring(root)) = state.writers[writer] else { return None };
-                let late = matches!(state.writers[writer], Phase::Retiring(..));
-                if late != (self.mistake == Mistake::PagesAfter) {
-                    return None;
-                }
-                state.pages |= 1 << root;
-            }
-            Step::Publish(writer) => {
-                let Phase::Depositing(root) = state.writers[writer] else { return None };
-                let enough =
-                    state.acks[usize::from(root)].count_ones() >= self.hold() || self.mistake == Mistake::PublishEarly;
-                let durable = state.pages & 1 << root != 0 || self.mistake == Mistake::PagesAfter;
-                if !enough || !durable {
-                    return None;
-                }
-                let head = &mut state.heads[self.store(writer)];
-                if *head == state.roots[usize::from(root)].0 || self.mistake == Mistake::PublishBlindly {
-                    *head = root;
-                } else if self.mistake != Mistake::LoserRetires {
-                    state.writers[writer] = Phase::Lost;
-                    return Some(state);
-                }
-                self.keep(&mut state, writer, root, true);
-                if self.exclusive && state.roots.len() < self.roots {
-                    state.ready = Some(state.roots.len() as u8);
-                    state.roots.push((root, writer as u8));
-                }
-                if self.mistake == Mistake::ReturnAtPublish {
-                    state.returned |= 1 << root;
-                }
-            }
-            Step::Return(writer) => {
-                let Phase::Retiring(root) = state.writers[writer] else { return None };
-                if (state.statements[usize::from(root)].count_ones() as usize) < self.needed() {
-                    return None;
-                }
-                state.returned |= 1 << root;
-                state.writers[writer] = Phase::Ready(root);
-            }
-            Step::Crash(writer) => {
-                if let Phase::Depositing(root) = state.writers[writer] {
-                    state.tried |= 1 << root;
-                }
-                state.writers[writer] = Phase::Closed;
-                state.crashes += 1;
-                if self.exclusive {
-                    // A cell destroys nothing that its caller did not ask for; a deposit may still take effect.
-                    state.retires = [[0; CLAIMS]; ROOTS];
-                    state.ready = None;
-                }
-            }
-            Step::Deposit { root, holder } => {
-                let (bit, id) = (1 << holder, id(&state, root));
-                if state.deposits[usize::from(root)] & bit == 0 {
-                    return None;
-                }
-                let lies = self.lies(usize::from(holder));
-                let claim = self.claim(usize::from(state.roots[usize::from(root)].1)) as u8;
-                let there = &mut state.holders[usize::from(holder)];
-                if state.lost & bit != 0 || there.owner > claim {
-                    return None;
-                }
-                there.owner = claim;
-                if !there.fence.takes(&id) && !lies && self.mistake != Mistake::NoFence {
-                    return None;
-                }
-                if self.mistake == Mistake::DepositOverwrites && there.shares & 1 << root == 0 {
-                    there.shares = 0;
-                }
-                there.shares |= 1 << root;
-                state.acks[usize::from(root)] |= bit;
-            }
-            Step::Retire { root, holder, claim } => {
-                let (bit, keep) = (1 << holder, id(&state, root));
-                if state.retires[usize::from(root)][usize::from(claim)] & bit == 0 || state.lost & bit != 0 {
-                    return None;
-                }
-                let owner = &mut state.holders[usize::from(holder)].owner;
-                if *owner > claim && self.mistake != Mistake::RetireUnfenced {
-                    return None;
-                }
-                *owner = claim.max(*owner);
-                let ends = state.holders[usize::from(holder)].fence.ends_at(&keep);
-                if !ends && self.mistake != Mistake::EndsBackward {
-                    return None;
-                }
-                let kept = (0..ROOTS as u8).filter(|other| usize::from(*other) < state.roots.len());
-                let kept: Mask = kept.filter(|other| self.keeps(&state, *other, root)).map(|other| 1 << other).sum();
-                if !self.lies(usize::from(holder)) {
-                    state.holders[usize::from(holder)].shares &= kept;
-                }
-                if let Some(next) = state.ready {
-                    let there = &mut state.holders[usize::from(holder)];
-                    there.shares |= 1 << next;
-                    state.acks[usize::from(next)] |= bit;
-                    if self.mistake == Mistake::ReadyOverKept {
-                        there.shares = 1 << next;
-                    }
-                }
-                state.holders[usize::from(holder)].fence = Fence(keep);
-                state.statements[usize::from(root)] |= bit;
-            }
+            Step::Open(writer) => self.on_open(&mut state, writer)?,
+            Step::Begin(writer) => self.on_begin(&mut state, writer)?,
+            Step::Keep(writer) => self.on_keep(&mut state, writer)?,
+            Step::GiveUp(writer) => self.on_give_up(&mut state, writer)?,
+            Step::Own(writer) => self.on_own(&mut state, writer)?,
+            Step::Lose(holder) => self.on_lose(&mut state, holder)?,
+            Step::Claim { claim, holder } => self.on_claim(&mut state, claim, holder)?,
+            Step::Sync(writer) => self.on_sync(&mut state, writer)?,
+            Step::Publish(writer) => self.on_publish(&mut state, writer)?,
+            Step::Return(writer) => self.on_return(&mut state, writer)?,
+            Step::Crash(writer) => self.on_crash(&mut state, writer)?,
+            Step::Deposit { root, holder } => self.on_deposit(&mut state, root, holder)?,
+            Step::Retire { root, holder, claim } => self.on_retire(&mut state, root, holder, claim)?,
         }
         (state != *before).then_some(state)
     }

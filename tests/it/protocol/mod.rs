@@ -1,6 +1,6 @@
-//! The erase protocol, checked exhaustively with stateright: small models, one for each part, each of which visits every order of its
-//! steps, with crashes, late messages and late writes anywhere. The rules that code and models share are the code's: [`Fence`],
-//! [`Quorum::needed`].
+//! The erase protocol, checked exhaustively with stateright: small models, one for each part, each of which visits every order
+//! of its steps, with crashes, late messages and late writes anywhere. The rules that code and models share are the code's:
+//! [`Fence`], [`Quorum::needed`]. SPEC §6, §6.8, §15.
 //!
 //! Each seeded mistake, one for each rule, must give a counterexample. `KEYFALL_MODEL=large` makes the models larger.
 //!

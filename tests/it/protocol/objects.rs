@@ -322,6 +322,304 @@ impl Objects {
     }
 }
 
+/// The steps: each changes the state, or cannot be taken.
+impl Objects {
+    fn on_land(&self, state: &mut State, n: u8) -> Option<()> {
+        if state.sent & 1 << n == 0 || state.at(state.object(n)).is_some() {
+            return None;
+        }
+        state.set(n);
+        Some(())
+    }
+
+    fn on_overwrite(&self, state: &mut State, n: u8) -> Option<()> {
+        if state.sent & 1 << n == 0 || state.at(state.object(n)).is_none() {
+            return None;
+        }
+        state.set(n);
+        Some(())
+    }
+
+    fn on_discard(&self, state: &mut State, slot: u8) -> Option<()> {
+        let there = state.logs[0][usize::from(slot)]?;
+        let claim = state.object(there).kind == Kind::Claim && self.mistake != Mistake::ClaimsDiscarded;
+        if claim || state.head(0) == Some(there) {
+            return None;
+        }
+        state.logs[0][usize::from(slot)] = None;
+        Some(())
+    }
+
+    fn on_backup(&self, state: &mut State) -> Option<()> {
+        if !state.logs[1].is_empty() {
+            return None;
+        }
+        let head = state.head(0)?;
+        let slot = usize::from(state.object(head).slot);
+        state.logs[1] = vec![None; slot + 1];
+        state.logs[1][slot] = Some(head);
+        Some(())
+    }
+
+    fn on_look(&self, state: &mut State) -> Option<()> {
+        if self.mistake != Mistake::LookRecovers {
+            return None;
+        }
+        let keep = state.object(state.head(1)?).root;
+        let seen = state.alive;
+        if !self.retire(state, None, keep, seen) {
+            return None;
+        }
+        Some(())
+    }
+
+    fn on_open(&self, state: &mut State, n: usize) -> Option<()> {
+        let store = self.store_of(n);
+        let head = state.head(usize::from(store))?;
+        let locked = self.local && !self.backup && state.engines[1 - n] != Phase::Closed;
+        let silently = matches!(self.mistake, Mistake::OwnsSilently | Mistake::NeverOwned);
+        let owns = self.owns(state, store) || silently || self.take_over && n == 1;
+        if locked || !owns || state.alive & 1 << state.object(head).root == 0 {
+            return None;
+        }
+        let seen = if self.gives_up_seen { state.alive } else { 0 };
+        state.engines[n] = Phase::Opened { head, owner: state.owner, seen };
+        Some(())
+    }
+
+    fn on_claim(&self, state: &mut State, n: usize) -> Option<()> {
+        let Phase::Opened { head, owner, seen } = state.engines[n] else { return None };
+        if self.mistake == Mistake::RetireFirst && seen != 0 || self.mistake == Mistake::NoClaim {
+            return None;
+        }
+        if state.objects.len() == self.most {
+            return None;
+        }
+        let store = self.store_of(n);
+        let there = (0..state.objects.len() as u8).filter(|n| state.landed & 1 << n != 0);
+        let there = there.map(|n| state.object(n)).filter(|o| o.store == store);
+        let mine = there.map(|o| o.number).max().unwrap_or(0);
+        let Object { root, slot, .. } = state.object(head);
+        let number = owner.0.max(mine) + 1;
+        let claim = Object { parent: head, root, slot: slot + 1, kind: Kind::Claim, store, number, known: owner.1 };
+        let claim = state.add(claim);
+        self.send(state, claim);
+        state.engines[n] = Phase::Claiming { claim, seen };
+        Some(())
+    }
+
+    fn on_own(&self, state: &mut State, n: usize) -> Option<()> {
+        let (claim, seen) = match state.engines[n] {
+            Phase::Claimed { claim, seen } => (claim, seen),
+            // Its claim is not known to stand.
+            Phase::Claiming { claim, seen } if self.mistake == Mistake::CellFirst => (claim, seen),
+            _ => return None,
+        };
+        let owner = (state.object(claim).number, claim);
+        // Nobody else has claimed the cell since it was read.
+        let known = state.object(claim).known;
+        let unchanged = known == state.owner.1 || self.mistake == Mistake::HigherNumberWins;
+        if !self.owned {
+            state.engines[n] = Phase::Owner { claim, seen };
+        } else if owner.0 > state.owner.0 && unchanged || owner == state.owner {
+            state.owner = owner;
+            state.engines[n] = match state.engines[n] {
+                Phase::Claiming { .. } => state.engines[n],
+                _ => Phase::Owner { claim, seen },
+            };
+        } else {
+            state.engines[n] = Phase::Closed;
+        }
+        Some(())
+    }
+
+    fn on_settle(&self, state: &mut State, n: usize) -> Option<()> {
+        match state.engines[n] {
+            Phase::Owner { claim, seen } => {
+                let keep = state.object(claim).root;
+                let seen = if self.mistake == Mistake::ClaimThenLoad { state.alive } else { seen };
+                let settled = self.retire(state, Some(claim), keep, seen);
+                state.engines[n] = if settled { Phase::Ready { claim, head: claim } } else { Phase::Closed };
+                state.taken |= settled && self.take_over && n == 1;
+            }
+            Phase::Opened { head, owner, seen } => {
+                if !matches!(self.mistake, Mistake::NoClaim | Mistake::RetireFirst) || seen == 0 {
+                    return None;
+                }
+                let keep = state.object(head).root;
+                let settled = self.retire(state, None, keep, seen);
+                state.engines[n] = match (settled, self.mistake) {
+                    (false, _) => Phase::Closed,
+                    (true, Mistake::NoClaim) => Phase::Ready { claim: owner.1, head },
+                    (true, _) => Phase::Opened { head, owner, seen: 0 },
+                };
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn on_erase(&self, state: &mut State, n: usize, step: Step) -> Option<()> {
+        let Phase::Ready { claim, head } = state.engines[n] else { return None };
+        let first = matches!(step, Step::SendFirst(_));
+        if state.objects.len() == self.most || first && self.mistake != Mistake::PublishFirst {
+            return None;
+        }
+        let (store, slot) = (self.store_of(n), state.object(head).slot + 1);
+        let root = state.roots().max().unwrap_or(0) + 1;
+        let erase = Object { parent: head, root, slot, kind: Kind::Erase, store, number: 0, known: 0 };
+        let erase = state.add(erase);
+        if first {
+            self.send(state, erase);
+            state.engines[n] = Phase::Sent { claim, erase };
+        } else if state.fence().takes(&state.id(root)) && self.heard(state, claim) {
+            state.alive |= 1 << root;
+            state.engines[n] = Phase::Deposited { claim, erase };
+        } else {
+            // It is refused, and learns that it is not the owner any more.
+            state.objects.pop();
+            state.engines[n] = Phase::Closed;
+        }
+        Some(())
+    }
+
+    fn on_publish(&self, state: &mut State, n: usize) -> Option<()> {
+        match state.engines[n] {
+            Phase::Deposited { claim, erase } => {
+                self.send(state, erase);
+                state.engines[n] = Phase::Publishing { claim, erase };
+            }
+            Phase::Sent { claim, erase } => {
+                let root = state.object(erase).root;
+                if !state.fence().takes(&state.id(root)) || !self.heard(state, claim) {
+                    return None;
+                }
+                state.alive |= 1 << root;
+                state.engines[n] = Phase::Publishing { claim, erase };
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn on_put(&self, state: &mut State, n: usize, step: Step) -> Option<()> {
+        let Phase::Ready { claim, head } = state.engines[n] else { return None };
+        let two = matches!(step, Step::PutTwo(_));
+        if state.objects.len() + usize::from(two) >= self.most || two && self.mistake != Mistake::TwoInFlight {
+            return None;
+        }
+        let Object { root, slot, .. } = state.object(head);
+        let store = self.store_of(n);
+        let put = |parent, slot| Object { parent, root, slot, kind: Kind::Put, store, number: 0, known: 0 };
+        let n_put = state.add(put(head, slot + 1));
+        self.send(state, n_put);
+        state.engines[n] = Phase::Putting { claim, put: n_put };
+        if two {
+            let second = state.add(put(n_put, slot + 2));
+            self.send(state, second);
+            state.engines[n] = Phase::PuttingTwo { claim, put: n_put };
+        }
+        Some(())
+    }
+
+    fn on_resolve(&self, state: &mut State, n: usize) -> Option<()> {
+        let (object, two) = match state.engines[n] {
+            Phase::Claiming { claim, .. } => (claim, false),
+            Phase::Publishing { erase, .. } => (erase, false),
+            Phase::Putting { put, .. } => (put, false),
+            Phase::PuttingTwo { put, .. } => (put, true),
+            _ => return None,
+        };
+        let mut at = vec![(object, state.at(state.object(object)))];
+        if two {
+            at.push((object + 1, state.at(state.object(object + 1))));
+        }
+        if at.iter().any(|(mine, there)| there.is_some_and(|there| there != *mine)) {
+            state.engines[n] = Phase::Closed;
+            return Some(());
+        }
+        if at.iter().any(|(_, there)| there.is_none()) {
+            return None;
+        }
+        state.engines[n] = match state.engines[n] {
+            Phase::Claiming { claim, .. }
+                if state.above(state.object(claim)) && self.mistake != Mistake::ClaimUnlooked =>
+            {
+                Phase::Closed
+            }
+            Phase::Claiming { claim, seen } if self.mistake == Mistake::CellFirst => {
+                if self.heard(state, claim) {
+                    Phase::Owner { claim, seen }
+                } else {
+                    Phase::Claimed { claim, seen }
+                }
+            }
+            // The medium is asked, and records nobody.
+            Phase::Claiming { claim, seen } if self.mistake == Mistake::NeverOwned => Phase::Owner { claim, seen },
+            Phase::Claiming { claim, seen } => Phase::Claimed { claim, seen },
+            Phase::Publishing { claim, erase } => Phase::Published { claim, erase },
+            Phase::Putting { claim, put } | Phase::PuttingTwo { claim, put } => {
+                let last = put + u8::from(two);
+                state.acknowledged |= 1 << put | 1 << last;
+                Phase::Ready { claim, head: last }
+            }
+            _ => return None,
+        };
+        Some(())
+    }
+
+    fn on_give_up(&self, state: &mut State, n: usize) -> Option<()> {
+        if self.mistake != Mistake::NotThereIsFinal {
+            return None;
+        }
+        let Phase::Publishing { claim, erase } = state.engines[n] else { return None };
+        if state.at(state.object(erase)).is_some() {
+            return None;
+        }
+        let (parent, mine) = (state.object(erase).parent, state.object(erase).root);
+        let keep = state.object(parent).root;
+        if !self.retire(state, Some(claim), keep, 1 << mine) {
+            return None;
+        }
+        state.engines[n] = Phase::Ready { claim, head: parent };
+        Some(())
+    }
+
+    fn on_assume(&self, state: &mut State, n: usize) -> Option<()> {
+        if self.mistake != Mistake::TimeoutIsSuccess {
+            return None;
+        }
+        match state.engines[n] {
+            Phase::Publishing { claim, erase } => state.engines[n] = Phase::Published { claim, erase },
+            Phase::Putting { claim, put } => {
+                state.acknowledged |= 1 << put;
+                state.engines[n] = Phase::Ready { claim, head: put };
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn on_retire(&self, state: &mut State, n: usize) -> Option<()> {
+        let Phase::Published { claim, erase } = state.engines[n] else { return None };
+        let keep = state.object(erase).root;
+        if self.retire(state, Some(claim), keep, 0) {
+            state.returned |= 1 << erase;
+            state.acknowledged |= 1 << erase;
+            state.engines[n] = Phase::Ready { claim, head: erase };
+        } else {
+            state.engines[n] = Phase::Closed;
+        }
+        Some(())
+    }
+
+    fn on_crash(&self, state: &mut State, n: usize) -> Option<()> {
+        state.engines[n] = Phase::Closed;
+        state.crashes += 1;
+        Some(())
+    }
+}
+
 impl Model for Objects {
     type State = State;
     type Action = Step;
@@ -383,266 +681,23 @@ impl Model for Objects {
     fn next_state(&self, before: &State, step: Step) -> Option<State> {
         let mut state = before.clone();
         match step {
-            Step::Land(n) => {
-                if state.sent & 1 << n == 0 || state.at(state.object(n)).is_some() {
-                    return None;
-                }
-                state.set(n);
-            }
-            Step::Overwrite(n) => {
-                if state.sent & 1 << n == 0 || state.at(state.object(n)).is_none() {
-                    return None;
-                }
-                state.set(n);
-            }
-            Step::Discard(slot) => {
-                let there = state.logs[0][usize::from(slot)]?;
-                let claim = state.object(there).kind == Kind::Claim && self.mistake != Mistake::ClaimsDiscarded;
-                if claim || state.head(0) == Some(there) {
-                    return None;
-                }
-                state.logs[0][usize::from(slot)] = None;
-            }
-            Step::Backup => {
-                if !state.logs[1].is_empty() {
-                    return None;
-                }
-                let head = state.head(0)?;
-                let slot = usize::from(state.object(head).slot);
-                state.logs[1] = vec![None; slot + 1];
-                state.logs[1][slot] = Some(head);
-            }
-            Step::Look => {
-                if self.mistake != Mistake::LookRecovers {
-                    return None;
-                }
-                let keep = state.object(state.head(1)?).root;
-                let seen = state.alive;
-                if !self.retire(&mut state, None, keep, seen) {
-                    return None;
-                }
-            }
-            Step::Open(n) => {
-                let store = self.store_of(n);
-                let head = state.head(usize::from(store))?;
-                let locked = self.local && !self.backup && state.engines[1 - n] != Phase::Closed;
-                let silently = matches!(self.mistake, Mistake::OwnsSilently | Mistake::NeverOwned);
-                let owns = self.owns(&state, store) || silently || self.take_over && n == 1;
-                if locked || !owns || state.alive & 1 << state.object(head).root == 0 {
-                    return None;
-                }
-                let seen = if self.gives_up_seen { state.alive } else { 0 };
-                state.engines[n] = Phase::Opened { head, owner: state.owner, seen };
-            }
-            Step::Claim(n) => {
-                let Phase::Opened { head, owner, seen } = state.engines[n] else { return None };
-                if self.mistake == Mistake::RetireFirst && seen != 0 || self.mistake == Mistake::NoClaim {
-                    return None;
-                }
-                if state.objects.len() == self.most {
-                    return None;
-                }
-                let store = self.store_of(n);
-                let there = (0..state.objects.len() as u8).filter(|n| state.landed & 1 << n != 0);
-                let there = there.map(|n| state.object(n)).filter(|o| o.store == store);
-                let mine = there.map(|o| o.number).max().unwrap_or(0);
-                let Object { root, slot, .. } = state.object(head);
-                let number = owner.0.max(mine) + 1;
-                let claim =
-                    Object { parent: head, root, slot: slot + 1, kind: Kind::Claim, store, number, known: owner.1 };
-                let claim = state.add(claim);
-                self.send(&mut state, claim);
-                state.engines[n] = Phase::Claiming { claim, seen };
-            }
-            Step::Own(n) => {
-                let (claim, seen) = match state.engines[n] {
-                    Phase::Claimed { claim, seen } => (claim, seen),
-                    // Its claim is not known to stand.
-                    Phase::Claiming { claim, seen } if self.mistake == Mistake::CellFirst => (claim, seen),
-                    _ => return None,
-                };
-                let owner = (state.object(claim).number, claim);
-                // Nobody else has claimed the cell since it was read.
-                let known = state.object(claim).known;
-                let unchanged = known == state.owner.1 || self.mistake == Mistake::HigherNumberWins;
-                if !self.owned {
-                    state.engines[n] = Phase::Owner { claim, seen };
-                } else if owner.0 > state.owner.0 && unchanged || owner == state.owner {
-                    state.owner = owner;
-                    state.engines[n] = match state.engines[n] {
-                        Phase::Claiming { .. } => state.engines[n],
-                        _ => Phase::Owner { claim, seen },
-                    };
-                } else {
-                    state.engines[n] = Phase::Closed;
-                }
-            }
-            Step::Settle(n) => match state.engines[n] {
-                Phase::Owner { claim, seen } => {
-                    let keep = state.object(claim).root;
-                    let seen = if self.mistake == Mistake::ClaimThenLoad { state.alive } else { seen };
-                    let settled = self.retire(&mut state, Some(claim), keep, seen);
-                    state.engines[n] = if settled { Phase::Ready { claim, head: claim } } else { Phase::Closed };
-                    state.taken |= settled && self.take_over && n == 1;
-                }
-                Phase::Opened { head, owner, seen } => {
-                    if !matches!(self.mistake, Mistake::NoClaim | Mistake::RetireFirst) || seen == 0 {
-                        return None;
-                    }
-                    let keep = state.object(head).root;
-                    let settled = self.retire(&mut state, None, keep, seen);
-                    state.engines[n] = match (settled, self.mistake) {
-                        (false, _) => Phase::Closed,
-                        (true, Mistake::NoClaim) => Phase::Ready { claim: owner.1, head },
-                        (true, _) => Phase::Opened { head, owner, seen: 0 },
-                    };
-                }
-                _ => return None,
-            },
-            Step::Erase(n) | Step::SendFirst(n) => {
-                let Phase::Ready { claim, head } = state.engines[n] else { return None };
-                let first = matches!(step, Step::SendFirst(_));
-                if state.objects.len() == self.most || first && self.mistake != Mistake::PublishFirst {
-                    return None;
-                }
-                let (store, slot) = (self.store_of(n), state.object(head).slot + 1);
-                let root = state.roots().max().unwrap_or(0) + 1;
-                let erase = Object { parent: head, root, slot, kind: Kind::Erase, store, number: 0, known: 0 };
-                let erase = state.add(erase);
-                if first {
-                    self.send(&mut state, erase);
-                    state.engines[n] = Phase::Sent { claim, erase };
-                } else if state.fence().takes(&state.id(root)) && self.heard(&state, claim) {
-                    state.alive |= 1 << root;
-                    state.engines[n] = Phase::Deposited { claim, erase };
-                } else {
-                    // It is refused, and learns that it is not the owner any more.
-                    state.objects.pop();
-                    state.engines[n] = Phase::Closed;
-                }
-            }
-            Step::Publish(n) => match state.engines[n] {
-                Phase::Deposited { claim, erase } => {
-                    self.send(&mut state, erase);
-                    state.engines[n] = Phase::Publishing { claim, erase };
-                }
-                Phase::Sent { claim, erase } => {
-                    let root = state.object(erase).root;
-                    if !state.fence().takes(&state.id(root)) || !self.heard(&state, claim) {
-                        return None;
-                    }
-                    state.alive |= 1 << root;
-                    state.engines[n] = Phase::Publishing { claim, erase };
-                }
-                _ => return None,
-            },
-            Step::Put(n) | Step::PutTwo(n) => {
-                let Phase::Ready { claim, head } = state.engines[n] else { return None };
-                let two = matches!(step, Step::PutTwo(_));
-                if state.objects.len() + usize::from(two) >= self.most || two && self.mistake != Mistake::TwoInFlight {
-                    return None;
-                }
-                let Object { root, slot, .. } = state.object(head);
-                let store = self.store_of(n);
-                let put = |parent, slot| Object { parent, root, slot, kind: Kind::Put, store, number: 0, known: 0 };
-                let n_put = state.add(put(head, slot + 1));
-                self.send(&mut state, n_put);
-                state.engines[n] = Phase::Putting { claim, put: n_put };
-                if two {
-                    let second = state.add(put(n_put, slot + 2));
-                    self.send(&mut state, second);
-                    state.engines[n] = Phase::PuttingTwo { claim, put: n_put };
-                }
-            }
-            Step::Resolve(n) => {
-                let (object, two) = match state.engines[n] {
-                    Phase::Claiming { claim, .. } => (claim, false),
-                    Phase::Publishing { erase, .. } => (erase, false),
-                    Phase::Putting { put, .. } => (put, false),
-                    Phase::PuttingTwo { put, .. } => (put, true),
-                    _ => return None,
-                };
-                let mut at = vec![(object, state.at(state.object(object)))];
-                if two {
-                    at.push((object + 1, state.at(state.object(object + 1))));
-                }
-                if at.iter().any(|(mine, there)| there.is_some_and(|there| there != *mine)) {
-                    state.engines[n] = Phase::Closed;
-                    return Some(state);
-                }
-                if at.iter().any(|(_, there)| there.is_none()) {
-                    return None;
-                }
-                state.engines[n] = match state.engines[n] {
-                    Phase::Claiming { claim, .. }
-                        if state.above(state.object(claim)) && self.mistake != Mistake::ClaimUnlooked =>
-                    {
-                        Phase::Closed
-                    }
-                    Phase::Claiming { claim, seen } if self.mistake == Mistake::CellFirst => {
-                        if self.heard(&state, claim) {
-                            Phase::Owner { claim, seen }
-                        } else {
-                            Phase::Claimed { claim, seen }
-                        }
-                    }
-                    // The medium is asked, and records nobody.
-                    Phase::Claiming { claim, seen } if self.mistake == Mistake::NeverOwned => {
-                        Phase::Owner { claim, seen }
-                    }
-                    Phase::Claiming { claim, seen } => Phase::Claimed { claim, seen },
-                    Phase::Publishing { claim, erase } => Phase::Published { claim, erase },
-                    Phase::Putting { claim, put } | Phase::PuttingTwo { claim, put } => {
-                        let last = put + u8::from(two);
-                        state.acknowledged |= 1 << put | 1 << last;
-                        Phase::Ready { claim, head: last }
-                    }
-                    _ => return None,
-                };
-            }
-            Step::GiveUp(n) => {
-                if self.mistake != Mistake::NotThereIsFinal {
-                    return None;
-                }
-                let Phase::Publishing { claim, erase } = state.engines[n] else { return None };
-                if state.at(state.object(erase)).is_some() {
-                    return None;
-                }
-                let (parent, mine) = (state.object(erase).parent, state.object(erase).root);
-                let keep = state.object(parent).root;
-                if !self.retire(&mut state, Some(claim), keep, 1 << mine) {
-                    return None;
-                }
-                state.engines[n] = Phase::Ready { claim, head: parent };
-            }
-            Step::Assume(n) => {
-                if self.mistake != Mistake::TimeoutIsSuccess {
-                    return None;
-                }
-                match state.engines[n] {
-                    Phase::Publishing { claim, erase } => state.engines[n] = Phase::Published { claim, erase },
-                    Phase::Putting { claim, put } => {
-                        state.acknowledged |= 1 << put;
-                        state.engines[n] = Phase::Ready { claim, head: put };
-                    }
-                    _ => return None,
-                }
-            }
-            Step::Retire(n) => {
-                let Phase::Published { claim, erase } = state.engines[n] else { return None };
-                let keep = state.object(erase).root;
-                if self.retire(&mut state, Some(claim), keep, 0) {
-                    state.returned |= 1 << erase;
-                    state.acknowledged |= 1 << erase;
-                    state.engines[n] = Phase::Ready { claim, head: erase };
-                } else {
-                    state.engines[n] = Phase::Closed;
-                }
-            }
-            Step::Crash(n) => {
-                state.engines[n] = Phase::Closed;
-                state.crashes += 1;
-            }
+            Step::Land(n) => self.on_land(&mut state, n)?,
+            Step::Overwrite(n) => self.on_overwrite(&mut state, n)?,
+            Step::Discard(slot) => self.on_discard(&mut state, slot)?,
+            Step::Backup => self.on_backup(&mut state)?,
+            Step::Look => self.on_look(&mut state)?,
+            Step::Open(n) => self.on_open(&mut state, n)?,
+            Step::Claim(n) => self.on_claim(&mut state, n)?,
+            Step::Own(n) => self.on_own(&mut state, n)?,
+            Step::Settle(n) => self.on_settle(&mut state, n)?,
+            Step::Erase(n) | Step::SendFirst(n) => self.on_erase(&mut state, n, step)?,
+            Step::Publish(n) => self.on_publish(&mut state, n)?,
+            Step::Put(n) | Step::PutTwo(n) => self.on_put(&mut state, n, step)?,
+            Step::Resolve(n) => self.on_resolve(&mut state, n)?,
+            Step::GiveUp(n) => self.on_give_up(&mut state, n)?,
+            Step::Assume(n) => self.on_assume(&mut state, n)?,
+            Step::Retire(n) => self.on_retire(&mut state, n)?,
+            Step::Crash(n) => self.on_crash(&mut state, n)?,
         }
         (state != *before).then_some(state)
     }
