@@ -2,7 +2,7 @@
 //! error, and nothing lost, or none at all. Needs strace; without it the test says that it was skipped. SPEC §6, §9.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use keyfall::{ErrorKind, Query, RecordId};
 
@@ -43,6 +43,33 @@ impl Expected<'_> {
     }
 }
 
+/// System calls, and the error that each returns.
+const CALLS: [(&str, &str); 7] = [
+    ("fdatasync", "EIO"),
+    ("fsync", "EIO"),
+    ("pwrite64", "EIO"),
+    ("pwrite64", "ENOSPC"),
+    ("ftruncate", "EIO"),
+    ("fallocate", "EIO"),
+    ("pread64", "EIO"),
+];
+
+/// Runs a command in a directory while strace injects an error; whether it was injected.
+fn with_error(dir: &Path, arguments: &[&str], inject: &str) -> (Output, bool) {
+    let call = inject.split(':').next().unwrap();
+    let trace = dir.join("trace");
+    let out = Command::new("strace")
+        .args(["-f", "-qq", "-e", &format!("trace={call}"), "-o"])
+        .arg(&trace)
+        .args(["-e", &format!("inject={inject}")])
+        .arg(env!("CARGO_BIN_EXE_keyfall"))
+        .args(arguments)
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    (out, std::fs::read_to_string(&trace).unwrap().contains("(INJECTED)"))
+}
+
 #[test]
 fn the_system_fails_at_each_call() {
     if !has_strace() {
@@ -67,37 +94,18 @@ fn the_system_fails_at_each_call() {
         (&erase, Expected { stay: &stay, gone: &gone, taken: Some(&first.0), added: None }),
         (&["discard", "store"], Expected { stay: &all, gone: &gone, taken: None, added: None }),
     ];
-    let calls = [
-        ("fdatasync", "EIO"),
-        ("fsync", "EIO"),
-        ("pwrite64", "EIO"),
-        ("pwrite64", "ENOSPC"),
-        ("ftruncate", "EIO"),
-        ("fallocate", "EIO"),
-        ("pread64", "EIO"),
-    ];
     let (mut runs, mut failed) = (0, 0);
     for (arguments, expected) in &commands {
-        for (call, error) in calls {
+        for (call, error) in CALLS {
             for nth in 1.. {
                 let dir = tempfile::tempdir().unwrap();
                 for part in ["store", "store.cell"] {
                     copy(&cli.path(part), &dir.path().join(part));
                 }
                 std::fs::copy(cli.path("new.wav"), dir.path().join("new.wav")).unwrap();
-                let trace = dir.path().join("trace");
-                let out = Command::new("strace")
-                    .args(["-f", "-qq", "-e", &format!("trace={call}"), "-o"])
-                    .arg(&trace)
-                    .args(["-e", &format!("inject={call}:error={error}:when={nth}")])
-                    .arg(env!("CARGO_BIN_EXE_keyfall"))
-                    .args(*arguments)
-                    .current_dir(dir.path())
-                    .output()
-                    .unwrap();
+                let (out, injected) = with_error(dir.path(), arguments, &format!("{call}:error={error}:when={nth}"));
                 let what = format!("{} with {error} at {call} {nth}", arguments[0]);
                 let said = String::from_utf8_lossy(&out.stderr).into_owned();
-                let injected = std::fs::read_to_string(&trace).unwrap().contains("(INJECTED)");
                 if !injected {
                     assert!(out.status.success(), "{what}: {said}");
                     break;

@@ -176,29 +176,71 @@ fn a_planned_erase_that_keeps_a_class_is_done_whatever_fell_meanwhile() {
     assert_eq!(error_kind(read_record(engine, &k1)), ErrorKind::Erased);
 }
 
-/// Each blob of a store in turn rots. Whoever can be read whole can be erased, whatever becomes of the others: alone, together with them,
-/// by plan, and where a link leads to them.
+/// Five users whose records hang together, and an erase for each.
+fn five(world: &World) -> Vec<Erase> {
+    let audio = world.put("alice", Class::audio(), b"hers");
+    world.put("alice", Class::action(), b"an alarm");
+    derive(world.engine(), "bob", Class::transcript(), &[audio]);
+    world.put("bob", Class::audio(), b"his");
+    let kept = derive(world.engine(), "carl", Class::transcript(), &[audio]);
+    world.put("carl", Class::audio(), b"his");
+    derive(world.engine(), "dana", Class::transcript(), &[kept]);
+    world.put("erin", Class::audio(), b"hers");
+    vec![
+        Scope::class(user("alice"), Class::audio()).into(),
+        Scope::class(user("bob"), Class::audio()).into(),
+        Erase::new(Scope::user(user("carl"))).keep(Class::action(), "they are wanted"),
+        Scope::user(user("dana")).into(),
+        Scope::user(user("erin")).into(),
+    ]
+}
+
+const FIVE: [&str; 5] = ["alice", "bob", "carl", "dana", "erin"];
+
+/// Whether all pages of a user can be read.
+fn is_whole(engine: &Engine, name: &str) -> bool {
+    let listing = engine.list(&Query { user: Some(user(name)), ..Query::default() });
+    let entries = listing.is_ok_and(|l| l.records.iter().all(|r| engine.lineage(&r.id).is_ok()));
+    entries
+        && engine.history(&user(name)).is_ok()
+        && engine.plans(&user(name)).is_ok()
+        && engine.holds(&user(name)).is_ok()
+}
+
+/// Has the planned erases done; `false` where the head's own trees are damaged.
+fn done_by_plan(engine: &Engine, whole: &[bool]) -> bool {
+    let Ok(done) = engine.tend(&mut |_| {}) else { return false };
+    assert!(done.planned + done.failed + done.damaged >= 5, "{done:?}");
+    assert!(done.planned as usize >= whole.iter().filter(|whole| **whole).count(), "{whole:?} {done:?}");
+    for trouble in done.troubles.iter().filter(|trouble| trouble.plan.is_some()) {
+        assert!(trouble.user.is_some(), "{trouble}");
+    }
+    true
+}
+
+/// Erases them together; `false` where the head's own trees are damaged.
+fn done_together(engine: &Engine, erases: &[Erase], whole: &[bool]) -> bool {
+    let outcomes = engine.erase_all(erases);
+    if outcomes.iter().all(Result::is_err) {
+        return false;
+    }
+    for ((outcome, whole), name) in outcomes.iter().zip(whole).zip(FIVE) {
+        if let Err(e) = outcome {
+            assert!(!*whole, "{name} is whole: {e}");
+            assert_eq!(e.kind(), ErrorKind::Corrupt, "{name}: {e}");
+        }
+    }
+    true
+}
+
+/// Each blob of a store rots in turn. A user that can be read whole can be erased, whatever happens to the others: alone, together
+/// with them, by plan, and where a link leads to them.
 #[test]
-fn whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
+fn a_user_whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
     let mut damage = 0;
     for planned in [false, true] {
         let (mut world, store) = rotten(4, Follow::default());
-        let audio = world.put("alice", Class::audio(), b"hers");
-        world.put("alice", Class::action(), b"an alarm");
-        derive(world.engine(), "bob", Class::transcript(), &[audio]);
-        world.put("bob", Class::audio(), b"his");
-        let kept = derive(world.engine(), "carl", Class::transcript(), &[audio]);
-        world.put("carl", Class::audio(), b"his");
-        derive(world.engine(), "dana", Class::transcript(), &[kept]);
-        world.put("erin", Class::audio(), b"hers");
-        let names = ["alice", "bob", "carl", "dana", "erin"];
-        let erases: Vec<Erase> = vec![
-            Scope::class(user("alice"), Class::audio()).into(),
-            Scope::class(user("bob"), Class::audio()).into(),
-            Erase::new(Scope::user(user("carl"))).keep(Class::action(), "they are wanted"),
-            Scope::user(user("dana")).into(),
-            Scope::user(user("erin")).into(),
-        ];
+        let erases = five(&world);
         if planned {
             for erase in &erases {
                 world.engine().erase_at(erase.clone(), world.in_days(1)).unwrap();
@@ -223,42 +265,12 @@ fn whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
             let Ok(engine) = Engine::open(rotten.clone(), Arc::new(cell), world.options.clone()) else {
                 continue;
             };
-            // Who is whole, asked before anything is erased.
-            let is_whole = |name: &str| {
-                let listing = engine.list(&Query { user: Some(user(name)), ..Query::default() });
-                let entries = listing.is_ok_and(|l| l.records.iter().all(|r| engine.lineage(&r.id).is_ok()));
-                entries
-                    && engine.history(&user(name)).is_ok()
-                    && engine.plans(&user(name)).is_ok()
-                    && engine.holds(&user(name)).is_ok()
-            };
-            let asked: Vec<bool> = names.iter().map(|name| is_whole(name)).collect();
-            damage += asked.iter().filter(|whole| !**whole).count();
-            if planned {
-                let Ok(done) = engine.tend(&mut |_| {}) else {
-                    // The head's own trees.
-                    continue;
-                };
-                assert!(done.planned + done.failed + done.damaged >= 5, "{done:?}");
-                assert!(done.planned as usize >= asked.iter().filter(|whole| **whole).count(), "{asked:?} {done:?}");
-                for trouble in done.troubles.iter().filter(|trouble| trouble.plan.is_some()) {
-                    assert!(trouble.user.is_some(), "{trouble}");
-                }
-            } else {
-                let outcomes = engine.erase_all(&erases);
-                if outcomes.iter().all(Result::is_err) {
-                    // The head's own trees.
-                    continue;
-                }
-                for ((outcome, whole), name) in outcomes.iter().zip(&asked).zip(names) {
-                    match outcome {
-                        Ok(_) => {}
-                        Err(e) => {
-                            assert!(!*whole, "{name} is whole: {e}");
-                            assert_eq!(e.kind(), ErrorKind::Corrupt, "{name}: {e}");
-                        }
-                    }
-                }
+            // Asked before anything is erased.
+            let users: Vec<bool> = FIVE.iter().map(|name| is_whole(&engine, name)).collect();
+            damage += users.iter().filter(|whole| !**whole).count();
+            let done = if planned { done_by_plan(&engine, &users) } else { done_together(&engine, &erases, &users) };
+            if !done {
+                continue;
             }
             // Once it is restored, nothing is left to do that was asked for.
             rotten.bad.lock().unwrap().clear();

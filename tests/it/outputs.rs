@@ -348,7 +348,15 @@ fn no_output_lands_in_any_store_cell_or_keyholder() {
     assert!(!cli.path("fresh").exists());
     assert_eq!(others.map(|name| files(&cli.path(name))), before);
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"sound");
-    // What was copied out of one, and a keyholder's key, want --force.
+}
+
+#[test]
+fn a_copy_of_a_slot_of_a_keyholders_key_or_of_a_cells_place_is_replaced_only_by_force() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"sound");
+    cli.ok(&["init", "other", "--accept-remnants"]);
+    cli.ok(&["init", "far", "--cell", "keys/far", "--accept-remnants"]);
+    cli.ok(&["keyholder", "init", "kh", "--accept-remnants"]);
     std::fs::copy(cli.path("other.cell/slot-a"), cli.path("slot")).unwrap();
     std::fs::copy(cli.path("kh/identity"), cli.path("identity.bak")).unwrap();
     std::fs::copy(cli.path("far.cell"), cli.path("place")).unwrap();

@@ -89,7 +89,7 @@ fn open(dir: &Path) -> Engine {
     make(Arc::new(store), Arc::new(cell.unwrap()), Options::default()).unwrap()
 }
 
-/// The process under test. It does what it is told on its standard input.
+/// The process under test. It does what its standard input says.
 #[test]
 #[ignore = "it is started by the test below"]
 fn child() {
@@ -99,74 +99,25 @@ fn child() {
         (0..planted.len() / 2).map(|i| u8::from_str_radix(&planted[2 * i..2 * i + 2], 16).unwrap()).collect();
     let engine = open(Path::new(&dir));
     let mut ids: Vec<(usize, RecordId)> = Vec::new();
-    let say = |what: &str| {
-        println!("\n@{what}");
-        std::io::stdout().flush().unwrap();
-    };
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split(' ').collect();
-        match words[0] {
+        let done = match words[0] {
             "fill" => {
-                for who in 0..USERS {
-                    for n in 0..RECORDS {
-                        let class = [Class::audio(), Class::transcript(), Class::action()][n as usize % 3].clone();
-                        let mut put = Put::new(name(who), class).purpose(text(seed(who, n)));
-                        // The transcript from the recording, the action from the transcript.
-                        if let Some((_, last)) = ids.last().filter(|_| n % 3 > 0) {
-                            put = put.derived_from(Source::Record(*last));
-                        }
-                        let id = engine.put(put, Made { seed: seed(who, n), at: 0, len: len(n) }).unwrap();
-                        println!("\n={who} {n} {id}");
-                        ids.push((who, id));
-                    }
-                }
-                // And some that come sealed, and go out to a third party.
-                let party = Identity::new(&System).unwrap();
-                for who in 0..USERS {
-                    let put = Put::new(name(who), Class::new("sealed").unwrap());
-                    let (mut envelope, key) = (Vec::new(), engine.inbox(&name(who)).unwrap());
-                    let content = Made { seed: seed(who, RECORDS), at: 0, len: len(RECORDS) };
-                    sealed::seal(&put, content, &key, &System, &mut envelope).unwrap();
-                    ids.push((who, engine.accept(&envelope[..]).unwrap().id));
-                    let grant = Grant::new(&party.public().unwrap(), "a skill", "to help");
-                    let ticket = engine.grant(&name(who), grant).unwrap();
-                    let (request, _) = party.ask(&ticket, &System).unwrap();
-                    assert_eq!(engine.open_request(&request, Nowhere(0)).unwrap().records, RECORDS + 1);
-                    engine.inbox(&name(who)).unwrap();
-                }
-                say("filled");
+                fill(&engine, &mut ids);
+                "filled"
             }
             "read" => {
-                // Threads that have read wait where they are, with what is on their stacks.
-                let done = Arc::new(Barrier::new(5));
-                for _ in 0..4 {
-                    let (engine, ids, done) = (engine.clone(), ids.clone(), Arc::clone(&done));
-                    std::thread::spawn(move || {
-                        for (_, id) in &ids {
-                            engine.get_to(id, &mut Nowhere(0)).unwrap();
-                        }
-                        done.wait();
-                        loop {
-                            std::thread::park();
-                        }
-                    });
-                }
-                done.wait();
-                for (_, id) in &ids {
-                    // What the engine gives out is the caller's to wipe.
-                    engine.info(id).unwrap().purpose.zeroize();
-                }
-                engine.list(&Query::default()).unwrap().records.iter_mut().for_each(|r| r.purpose.zeroize());
-                say("was read");
+                read_all(&engine, &ids);
+                "was read"
             }
             "erase-user" => {
-                let who: usize = words[1].parse().unwrap();
-                engine.erase(Scope::user(name(who))).unwrap();
+                let person: usize = words[1].parse().unwrap();
+                engine.erase(Scope::user(name(person))).unwrap();
                 ids.retain(|(owner, id)| {
-                    assert!(*owner != who || engine.get(id).is_err());
-                    *owner != who
+                    assert!(*owner != person || engine.get(id).is_err());
+                    *owner != person
                 });
-                say("erased");
+                "erased"
             }
             "erase-record" => {
                 let id: RecordId = words[1].parse().unwrap();
@@ -176,13 +127,68 @@ fn child() {
                 ids.retain(|(_, there)| engine.get(there).is_ok());
                 assert_eq!(ids.len(), before - 2);
                 assert_eq!(error_kind(engine.get(&id)), ErrorKind::Erased);
-                say("erased");
+                "erased"
             }
             _ => break,
-        }
+        };
+        println!("\n@{done}");
+        std::io::stdout().flush().unwrap();
     }
     assert_eq!(planted.len(), 32);
     std::hint::black_box(&planted);
+}
+
+/// Fills the store: records with lineage, records that arrive sealed, and a third party that opens them.
+fn fill(engine: &Engine, ids: &mut Vec<(usize, RecordId)>) {
+    for person in 0..USERS {
+        for n in 0..RECORDS {
+            let class = [Class::audio(), Class::transcript(), Class::action()][n as usize % 3].clone();
+            let mut put = Put::new(name(person), class).purpose(text(seed(person, n)));
+            // The transcript from the recording, the action from the transcript.
+            if let Some((_, last)) = ids.last().filter(|_| n % 3 > 0) {
+                put = put.derived_from(Source::Record(*last));
+            }
+            let id = engine.put(put, Made { seed: seed(person, n), at: 0, len: len(n) }).unwrap();
+            println!("\n={person} {n} {id}");
+            ids.push((person, id));
+        }
+    }
+    let party = Identity::new(&System).unwrap();
+    for person in 0..USERS {
+        let put = Put::new(name(person), Class::new("sealed").unwrap());
+        let (mut envelope, key) = (Vec::new(), engine.inbox(&name(person)).unwrap());
+        let content = Made { seed: seed(person, RECORDS), at: 0, len: len(RECORDS) };
+        sealed::seal(&put, content, &key, &System, &mut envelope).unwrap();
+        ids.push((person, engine.accept(&envelope[..]).unwrap().id));
+        let grant = Grant::new(&party.public().unwrap(), "a skill", "to help");
+        let ticket = engine.grant(&name(person), grant).unwrap();
+        let (request, _) = party.ask(&ticket, &System).unwrap();
+        assert_eq!(engine.open_request(&request, Nowhere(0)).unwrap().records, RECORDS + 1);
+        engine.inbox(&name(person)).unwrap();
+    }
+}
+
+/// Reads everything, also on threads that then wait where they are, with what is on their stacks.
+fn read_all(engine: &Engine, ids: &[(usize, RecordId)]) {
+    let done = Arc::new(Barrier::new(5));
+    for _ in 0..4 {
+        let (engine, ids, done) = (engine.clone(), ids.to_vec(), Arc::clone(&done));
+        std::thread::spawn(move || {
+            for (_, id) in &ids {
+                engine.get_to(id, &mut Nowhere(0)).unwrap();
+            }
+            done.wait();
+            loop {
+                std::thread::park();
+            }
+        });
+    }
+    done.wait();
+    for (_, id) in ids {
+        // The caller wipes what the engine gives out.
+        engine.info(id).unwrap().purpose.zeroize();
+    }
+    engine.list(&Query::default()).unwrap().records.iter_mut().for_each(|r| r.purpose.zeroize());
 }
 
 struct Process {
