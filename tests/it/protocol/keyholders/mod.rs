@@ -6,17 +6,13 @@
 //! a late `retire` of an epoch destroyed the candidate of the next one, which was published already: it names what it keeps,
 //! and takes only what is not newer.
 
-use keyfall::cell::{Quorum, RootId};
+mod state;
+
+use keyfall::cell::Quorum;
 use keyfall::promise::Fence;
 use stateright::{Model, Property};
 
-/// Most root keys that a run may draw, the first included.
-const ROOTS: usize = 4;
-const HOLDERS: usize = 3;
-/// The first writer's claim has number 1 where claims are made, and the second one's 2.
-const CLAIMS: usize = 3;
-
-type Mask = u8;
+use self::state::{CLAIMS, HOLDERS, Holder, Mask, Phase, ROOTS, State, epoch, goes_on, id};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mistake {
@@ -61,67 +57,6 @@ enum Mistake {
     NotAskedAgain,
     /// Keyholders look at the owner when they are dealt a share, and not when they are told to destroy some.
     RetireUnfenced,
-}
-
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-enum Phase {
-    /// Crashed, or not started.
-    Closed,
-    /// Knows this head, and has claimed the store.
-    Claiming(u8),
-    /// Knows this head, which its own erase made or not; too few hold its key for the old one to go.
-    Known(u8, bool),
-    /// Knows this head, and has told keyholders to keep it alone.
-    Ready(u8),
-    /// Has drawn this root key.
-    Depositing(u8),
-    /// It is the head.
-    Retiring(u8),
-    /// It lost the race.
-    Lost,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq)]
-struct Holder {
-    /// Roots of which it has a share.
-    shares: Mask,
-    fence: Fence,
-    /// The highest claim that it was told of.
-    owner: u8,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq)]
-struct State {
-    /// For each root its parent and its writer; the first has none.
-    roots: Vec<(u8, u8)>,
-    holders: Vec<Holder>,
-    writers: [Phase; 2],
-    /// The head of the store, and of a backup of it that the second writer opens.
-    heads: [u8; 2],
-    /// The backup has taken over.
-    taken: bool,
-    /// Keyholders whose disks are lost.
-    lost: Mask,
-    /// What each writer has given up: attempts of its own.
-    given: [Mask; 2],
-    claims: [Mask; CLAIMS],
-    claimed: [Mask; CLAIMS],
-    /// Roots whose pages are durable.
-    pages: Mask,
-    /// Every message ever sent, by root and by the one it goes to or comes from: each may arrive at any time, often or never.
-    deposits: [Mask; ROOTS],
-    acks: [Mask; ROOTS],
-    retires: [[Mask; CLAIMS]; ROOTS],
-    /// The roots that a message names as given up, where it says to keep one alone.
-    given_up: [Mask; ROOTS],
-    statements: [Mask; ROOTS],
-    /// Roots whose erase was told to be final.
-    returned: Mask,
-    /// Of one cell: the root key of the next epoch, which its retire writes where a destroyed one was.
-    ready: Option<u8>,
-    /// Roots under which the pages of an attempt that came to nothing were handed to the store.
-    tried: Mask,
-    crashes: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -241,28 +176,6 @@ impl Protocol {
             _ => root == keep || newer,
         }
     }
-}
-
-fn id(state: &State, root: u8) -> RootId {
-    RootId { epoch: epoch(state, root), attempt: [root; 16] }
-}
-
-fn epoch(state: &State, root: u8) -> u64 {
-    let (mut epoch, mut at) = (1, root);
-    while at != 0 {
-        at = state.roots[usize::from(at)].0;
-        epoch += 1;
-    }
-    epoch
-}
-
-/// Whether the tree of `root` goes on from that of `from`, or is it.
-fn goes_on(state: &State, root: u8, from: u8) -> bool {
-    let mut at = root;
-    while at != from && at != 0 {
-        at = state.roots[usize::from(at)].0;
-    }
-    at == from
 }
 
 /// The steps: each changes the state, or cannot be taken.
@@ -628,8 +541,11 @@ impl Model for Protocol {
 }
 
 const ERASED: &str = "what was erased can be read by nobody, ever";
+
 const LIVING: &str = "the living stay: the head has enough shares, and its pages";
+
 const STAYS: &str = "an erase that returned is never undone";
+
 const LIVE: &str = "a writer that goes on, and is heard, has its erase returned";
 
 #[test]

@@ -4,11 +4,11 @@
 //! A store is a log of numbered objects, each made by create-if-absent; it discards what is old. The cell is a medium that answers at once.
 //! The second engine opens the same store (a standby), or a backup of it with the same cell: to look, or to take over.
 
-use keyfall::cell::RootId;
-use keyfall::promise::Fence;
+mod state;
+
 use stateright::{Model, Property};
 
-type Mask = u16;
+use self::state::{Kind, Mask, Object, Phase, State};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mistake {
@@ -49,105 +49,6 @@ enum Mistake {
     CellFirst,
     /// The cell takes any claim with a higher number, whatever its maker saw there.
     HigherNumberWins,
-}
-
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-enum Kind {
-    First,
-    Claim,
-    Erase,
-    Put,
-}
-
-/// One object of a log: a commit, or a claim, which repeats the head.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-struct Object {
-    parent: u8,
-    root: u8,
-    slot: u8,
-    kind: Kind,
-    store: u8,
-    /// Of a claim: its number, and the owner that the cell recorded.
-    number: u8,
-    known: u8,
-}
-
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-enum Phase {
-    Closed,
-    /// Has read the cell, and then the newest head.
-    Opened {
-        head: u8,
-        owner: (u8, u8),
-        seen: Mask,
-    },
-    /// Has sent its claim to the store.
-    Claiming {
-        claim: u8,
-        seen: Mask,
-    },
-    /// Its claim stands.
-    Claimed {
-        claim: u8,
-        seen: Mask,
-    },
-    /// The cell knows it.
-    Owner {
-        claim: u8,
-        seen: Mask,
-    },
-    Ready {
-        claim: u8,
-        head: u8,
-    },
-    /// Has the key of this erase in the cell.
-    Deposited {
-        claim: u8,
-        erase: u8,
-    },
-    /// Has sent it, and not its key: a mistake.
-    Sent {
-        claim: u8,
-        erase: u8,
-    },
-    Publishing {
-        claim: u8,
-        erase: u8,
-    },
-    Published {
-        claim: u8,
-        erase: u8,
-    },
-    Putting {
-        claim: u8,
-        put: u8,
-    },
-    /// This put and the next one.
-    PuttingTwo {
-        claim: u8,
-        put: u8,
-    },
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq)]
-struct State {
-    objects: Vec<Object>,
-    /// What stands in each store.
-    logs: [Vec<Option<u8>>; 2],
-    /// Objects that were sent: each may take effect at any time, as often as its number is free.
-    sent: Mask,
-    landed: Mask,
-    /// Root keys in the cell.
-    alive: Mask,
-    fence: Option<u8>,
-    /// Number and token of the claim that the cell records.
-    owner: (u8, u8),
-    engines: [Phase; 2],
-    returned: Mask,
-    acknowledged: Mask,
-    crashes: u8,
-    /// The backup has taken over, because somebody said so.
-    taken: bool,
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -205,69 +106,6 @@ const SMALL: Objects = Objects {
     take_over: false,
     mistake: Mistake::None,
 };
-
-impl State {
-    fn epoch(&self, root: u8) -> u64 {
-        let (mut epoch, mut root) = (1, root);
-        while root != 0 {
-            let Some(first) = self.objects.iter().find(|o| o.root == root) else { unreachable!("it was drawn") };
-            root = self.objects[usize::from(first.parent)].root;
-            epoch += 1;
-        }
-        epoch
-    }
-
-    fn id(&self, root: u8) -> RootId {
-        RootId { epoch: self.epoch(root), attempt: [root; 16] }
-    }
-
-    fn fence(&self) -> Fence {
-        self.fence.map_or(Fence::NONE, |root| Fence(self.id(root)))
-    }
-
-    fn object(&self, n: u8) -> Object {
-        self.objects[usize::from(n)]
-    }
-
-    fn head(&self, store: usize) -> Option<u8> {
-        self.logs[store].iter().rev().find_map(|at| *at)
-    }
-
-    fn at(&self, object: Object) -> Option<u8> {
-        self.logs[usize::from(object.store)].get(usize::from(object.slot)).copied().flatten()
-    }
-
-    /// Whether something stands above it.
-    fn above(&self, object: Object) -> bool {
-        self.logs[usize::from(object.store)].iter().skip(usize::from(object.slot) + 1).any(Option::is_some)
-    }
-
-    fn goes_on(&self, object: u8, from: u8) -> bool {
-        let mut at = object;
-        while at != from && at != 0 {
-            at = self.object(at).parent;
-        }
-        at == from
-    }
-
-    fn add(&mut self, object: Object) -> u8 {
-        self.objects.push(object);
-        self.objects.len() as u8 - 1
-    }
-
-    fn set(&mut self, n: u8) {
-        let object = self.object(n);
-        let log = &mut self.logs[usize::from(object.store)];
-        log.resize(log.len().max(usize::from(object.slot) + 1), None);
-        log[usize::from(object.slot)] = Some(n);
-        self.landed |= 1 << n;
-    }
-
-    fn roots(&self) -> impl Iterator<Item = u8> + '_ {
-        let most = self.objects.iter().map(|o| o.root).max().unwrap_or(0);
-        (0..=most).filter(|root| self.objects.iter().any(|o| o.root == *root))
-    }
-}
 
 impl Objects {
     /// Whether a store is the one that the cell's owner has.
@@ -760,8 +598,11 @@ impl Model for Objects {
 }
 
 const LIVING: &str = "the newest head of the owner's store has its key, and its pages";
+
 const ERASED: &str = "what was erased can be read by nobody, ever";
+
 const ACKNOWLEDGED: &str = "what was acknowledged is below the newest head";
+
 const SHUT_OUT: &str = "the store can be opened again by its owner, without anybody's word";
 
 /// A cell that records no owner: then only the store's claims tell.
