@@ -1,8 +1,10 @@
-//! What proof costs: one erase without a log (a seeded defect), with it, with a certificate; with three and five keyholders on loopback;
-//! each beside the floor of one durable write in the same run, interleaved rounds, medians. Then how fast certificates, and proofs of a log
-//! of a million leaves, are verified.
+//! What proof costs: one erase without a log (a seeded defect), with it, with a certificate; with
+//! three and five keyholders on loopback; each beside the floor of one durable write in the same
+//! run, interleaved rounds, medians. Then how fast certificates, and proofs of a log of a million
+//! leaves, are verified.
 //!
-//! `cargo bench --bench proof`; `KEYFALL_BENCH_DIR` names the disk to measure (default: the temporary directory).
+//! `cargo bench --bench proof`; `KEYFALL_BENCH_DIR` names the disk to measure (default: the
+//! temporary directory).
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark")]
 
 use std::fs::File;

@@ -1,4 +1,5 @@
-//! The contracts of the two ports, as tests that the author of an adapter runs. They panic where a contract is broken.
+//! The contracts of the two ports, as tests that the author of an adapter runs. They panic where a
+//! contract is broken.
 #![expect(clippy::expect_used, reason = "these are tests: a broken contract panics")]
 
 use std::sync::Arc;
@@ -32,8 +33,8 @@ fn head(epoch: u64, commit: u64) -> Head {
     Head { id: HeadId { epoch, commit }, bytes: vec![epoch as u8, commit as u8, 7] }
 }
 
-/// Checks a store: blobs, commits that name the head they replace, names, removal. `open` opens the same store again after the
-/// handle before was dropped; the first time it is empty.
+/// Checks a store: blobs, commits that name the head they replace, names, removal. `open` opens the
+/// same store again after the handle before was dropped; the first time it is empty.
 ///
 /// # Panics
 /// Where the contract of [`Store`] is broken.
@@ -193,9 +194,10 @@ fn is_fenced(result: Result<()>, what: &str) {
     assert_eq!(result.expect_err(what).kind(), ErrorKind::Fenced, "{what}");
 }
 
-/// Checks a root cell under the exclusive contract of [`RootCell`]: keys that are deposited and destroyed, claims that only
-/// grow, marks that are raised. `open` opens the same cell again after the handle before was dropped; the first time it is
-/// empty. A function that always returns one handle will do.
+/// Checks a root cell under the exclusive contract of [`RootCell`]: keys that are deposited and
+/// destroyed, claims that only grow, marks that are raised. `open` opens the same cell again after
+/// the handle before was dropped; the first time it is empty. A function that always returns one
+/// handle will do.
 ///
 /// # Panics
 /// Where the contract is broken.
@@ -263,7 +265,8 @@ fn retirements_destroy(open: &mut dyn FnMut() -> Arc<dyn RootCell>) {
     assert_eq!(held(&*cell), vec![(root(19, 19), 19)]);
 }
 
-/// On a cell that [`retirements_destroy`] left. The number of a claim only grows, and the same claim may be made twice.
+/// On a cell that [`retirements_destroy`] left. The number of a claim only grows, and the same
+/// claim may be made twice.
 fn claims_only_grow(open: &mut dyn FnMut() -> Arc<dyn RootCell>) {
     let cell = open();
     assert_eq!(cell.load().expect("load").owner, None, "nobody has claimed");
@@ -299,8 +302,8 @@ fn claims_only_grow(open: &mut dyn FnMut() -> Arc<dyn RootCell>) {
     assert_eq!(shown(&*cell).0, vec![root(21, 21)], "the exclusive contract: all but the one to keep");
 }
 
-/// Checks which owner may change a root cell under the exclusive contract. `open` gives a new handle on the same cell each
-/// time, after the one before was dropped; the first time it is empty.
+/// Checks which owner may change a root cell under the exclusive contract. `open` gives a new
+/// handle on the same cell each time, after the one before was dropped; the first time it is empty.
 ///
 /// # Panics
 /// Where the contract of [`RootCell`] is broken.
@@ -350,8 +353,9 @@ pub fn owned_cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
     }
 }
 
-/// Checks a root cell under the shared contract of [`RootCell`]: an owner gives up only its own attempts, never what it has
-/// merely seen. `open` gives a new handle on the same cell each time, while others are in use; the first time it is empty.
+/// Checks a root cell under the shared contract of [`RootCell`]: an owner gives up only its own
+/// attempts, never what it has merely seen. `open` gives a new handle on the same cell each time,
+/// while others are in use; the first time it is empty.
 ///
 /// # Panics
 /// Where the contract is broken.

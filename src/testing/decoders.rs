@@ -1,5 +1,5 @@
-//! One entrance to every decoder of stored bytes, for fuzzing: none may panic or allocate without bound, and what decodes
-//! encodes to itself.
+//! One entrance to every decoder of stored bytes, for fuzzing: none may panic or allocate without
+//! bound, and what decodes encodes to itself.
 
 use std::ops::Deref;
 use std::str::FromStr;
@@ -75,7 +75,8 @@ pub const DECODERS: [&str; TABLE.len()] = {
     names
 };
 
-/// Feeds `bytes` to the decoder that `which` picks of [`DECODERS`]. Returns whether they were well-formed.
+/// Feeds `bytes` to the decoder that `which` picks of [`DECODERS`]. Returns whether they were
+/// well-formed.
 pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
     let (_, decode) = TABLE[usize::from(which) % TABLE.len()];
     decode(bytes)

@@ -1,10 +1,10 @@
 //! Tools for tests of this crate and of adapters outside it (feature `testing`).
 //!
-//! * [`store_conformance`], and [`cell_conformance`] with [`owned_cell_conformance`] or [`shared_cell_conformance`], check
-//!   the adapter of a port against its contract;
+//! * [`store_conformance`], and [`cell_conformance`] with [`owned_cell_conformance`] or
+//!   [`shared_cell_conformance`], check the adapter of a port against its contract;
 //! * [`Seeded`] replays time and randomness from a seed;
-//! * [`Tape`] keeps every byte ever written to any store, and [`Tape::exposed`] is the adversary who has it together with
-//!   what the cell holds now;
+//! * [`Tape`] keeps every byte ever written to any store, and [`Tape::exposed`] is the adversary
+//!   who has it together with what the cell holds now;
 //! * [`decode_anything`] feeds bytes to every decoder, for fuzzing.
 
 mod conformance;
@@ -24,7 +24,8 @@ pub use work::read_to_open;
 pub use crate::cell::CellDefect;
 pub use crate::engine::{Defect, Exposed};
 
-/// Runs something as a forked child would: on this thread, whatever was opened before counts as opened by another process.
+/// Runs something as a forked child would: on this thread, whatever was opened before counts as
+/// opened by another process.
 pub fn as_a_forked_child<T>(act: impl FnOnce() -> T) -> T {
     crate::process::as_a_forked_child(act)
 }
@@ -48,7 +49,8 @@ pub fn discard_in_windows(
     engine.discard_in_windows(names, &mut |_| {})
 }
 
-/// Everything secret about a user, or about one of its records, by name: keys, derived keys, texts. For a scan of memory.
+/// Everything secret about a user, or about one of its records, by name: keys, derived keys, texts.
+/// For a scan of memory.
 ///
 /// # Errors
 /// `Invalid` where the user does not live; `Corrupt`, `Io`.
@@ -66,7 +68,8 @@ pub fn share_in(bytes: &[u8]) -> Option<crate::quorum::Share> {
     crate::quorum::Share::noted(key, &note)
 }
 
-/// The key that all these shares give together, where it is the one to which the first share commits.
+/// The key that all these shares give together, where it is the one to which the first share
+/// commits.
 pub fn key_of(shares: &[&crate::quorum::Share]) -> Option<crate::crypto::Key> {
     crate::quorum::combined(shares)
 }

@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::ids::Timestamp;
 use crate::testing::lock::locked;
 
-/// An environment that is the same in two runs with one seed. Its clock moves by one millisecond whenever it is read.
+/// An environment that is the same in two runs with one seed. Its clock moves by one millisecond
+/// whenever it is read.
 #[derive(Debug)]
 pub struct Seeded {
     state: Mutex<Position>,
@@ -24,7 +25,7 @@ pub struct Position {
     seed: u64,
     /// Blocks of random bytes that were drawn.
     drawn: u64,
-    /// Milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     now: u64,
 }
 
@@ -39,17 +40,19 @@ impl Seeded {
         *locked(&self.state)
     }
 
-    /// Repeats time and randomness from an earlier position on, like a machine that is restored from a snapshot.
+    /// Repeats time and randomness from an earlier position on, like a machine that is restored
+    /// from a snapshot.
     pub fn rewind(&self, position: Position) {
         *locked(&self.state) = position;
     }
 
-    /// Lets time pass.
+    /// Lets so many milliseconds pass.
     pub fn advance(&self, ms: u64) {
         locked(&self.state).now += ms;
     }
 
-    /// Sets the clock wrong by so many milliseconds, ahead or, where negative, back; 0 sets it right again.
+    /// Sets the clock wrong by so many milliseconds, ahead or, where negative, back; 0 sets it
+    /// right again.
     pub fn set_wrong(&self, ms: i64) {
         *locked(&self.wrong) = ms;
     }

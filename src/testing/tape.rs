@@ -34,8 +34,8 @@ impl Tape {
         }
     }
 
-    /// Every record that somebody with this tape and `cell` can open now: the adversary tries every key of the cell on every
-    /// head ever written, and follows every pointer.
+    /// Every record that somebody with this tape and `cell` can open now: the adversary tries every
+    /// key of the cell on every head ever written, and follows every pointer.
     ///
     /// # Errors
     /// Those of the cell.
@@ -56,7 +56,8 @@ impl Tape {
             let before = (exposed.len(), known.len());
             for head in &heads {
                 for root in keys {
-                    // A key of another epoch opens nothing here: the head's seal commits to its key.
+                    // A key of another epoch opens nothing here: the head's seal commits to its
+                    // key.
                     if let Ok(records) = Engine::records_reachable(&places, head, &root.key, &mut known) {
                         exposed.extend(records.into_iter().map(|r| (r.id, r)));
                     }
@@ -69,8 +70,8 @@ impl Tape {
         }
     }
 
-    /// Every key that `roots` lead to, over all heads ever written, and the blobs that it opens. A key seals one plaintext:
-    /// one that opens two blobs is named by the second.
+    /// Every key that `roots` lead to, over all heads ever written, and the blobs that it opens. A
+    /// key seals one plaintext: one that opens two blobs is named by the second.
     ///
     /// # Errors
     /// None that a tape can make.
@@ -208,8 +209,8 @@ impl Store for RecordingStore {
     }
 }
 
-/// A cell that keeps a copy of every key it was ever given, like a medium that fails to destroy. With these keys the
-/// adversary must succeed, or its failure without them would mean nothing.
+/// A cell that keeps a copy of every key it was ever given, like a medium that fails to destroy.
+/// With these keys the adversary must succeed, or its failure without them would mean nothing.
 pub struct HoardingCell {
     cell: Arc<dyn RootCell>,
     hoard: Mutex<Vec<RootKey>>,

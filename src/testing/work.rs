@@ -85,7 +85,8 @@ impl Index for Lost {
     }
 }
 
-/// Opens these bytes as the first file of a log whose index was lost; returns how many bytes were read.
+/// Opens these bytes as the first file of a log whose index was lost; returns how many bytes were
+/// read.
 pub fn read_to_open(log: &[u8]) -> (u64, Result<()>) {
     let disk = Counted(Arc::new((Mutex::new(log.to_vec()), AtomicU64::new(0))));
     let sizes = Sizes { beside: false, ..Sizes::default() };

@@ -42,7 +42,8 @@ fn a_backup_that_an_erase_interrupts_counts_all_that_it_copied() {
     assert_eq!(done.head, Some(engine.head()));
 }
 
-/// A damaged backup was told to lack commits, one of another store likewise, and an audit of that called it clean.
+/// A damaged backup was told to lack commits, one of another store likewise, and an audit of that
+/// called it clean.
 #[test]
 fn a_backup_that_is_damaged_or_of_another_store_is_reported_as_such() {
     let cli = Cli::new();

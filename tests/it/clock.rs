@@ -1,5 +1,5 @@
-//! A clock that is wrong for a while: it erases nothing that nobody asked for, and blocks nothing when it is right again.
-//! SPEC §6.9.
+//! A clock that is wrong for a while: it erases nothing that nobody asked for, and blocks nothing
+//! when it is right again. SPEC §6.9.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,7 +71,8 @@ fn one_erase_by_a_clock_that_is_ahead_blocks_no_put_when_it_is_right_again() {
     }
 }
 
-/// One commit by a clock thirty days ahead: an erase after it was right again fenced thirty days to come.
+/// One commit by a clock thirty days ahead: an erase after it was right again fenced thirty days to
+/// come.
 #[test]
 fn a_commit_by_a_clock_that_was_ahead_lets_no_erase_fence_what_is_to_come() {
     for (seed, ahead) in [HOUR, 12 * HOUR, 30 * DAY].into_iter().enumerate() {
@@ -161,7 +162,8 @@ fn late_arrivals_stay_refused_also_where_nothing_was_put_for_a_while() {
     }
 }
 
-/// A span in doubt lets what comes later pass: an erase of it by name does not report that it was erased already.
+/// A span in doubt lets what comes later pass: an erase of it by name does not report that it was
+/// erased already.
 #[test]
 fn what_only_a_span_in_doubt_covers_is_erased_by_a_fence_of_its_own() {
     for class in [None, Some(Class::audio())] {

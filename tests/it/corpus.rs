@@ -1,8 +1,8 @@
-//! The main job, end to end: a speech corpus goes in, is copied, one user is erased, everybody else comes back.
-//! SPEC §5, §6, §8.
+//! The main job, end to end: a speech corpus goes in, is copied, one user is erased, everybody else
+//! comes back. SPEC §5, §6, §8.
 //!
-//! `KEYFALL_CORPUS` names a corpus in the layout of Mozilla Common Voice with `actions.jsonl` beside the locales; without
-//! it one is made.
+//! `KEYFALL_CORPUS` names a corpus in the layout of Mozilla Common Voice with `actions.jsonl`
+//! beside the locales; without it one is made.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -216,7 +216,8 @@ fn a_corpus_goes_in_one_user_goes_and_the_rest_comes_back() {
     cli.ok(&["restore", "--cell", "store.cell", "--into", "from-replica", "replica"]);
     check(&open(&cli, "from-replica"), &expected, &erased, &before);
 
-    // Of the replica only the tree is left; the payloads come from the backup, which opens nothing by itself.
+    // Of the replica only the tree is left; the payloads come from the backup, which opens nothing
+    // by itself.
     cli.fails(6, &["restore", "--cell", "store.cell", "--into", "from-backup", "backup"]);
     {
         let (replica, tree) =
@@ -303,7 +304,8 @@ fn one_locale(dir: &Path, rows: &[(&str, &str, &str)]) {
 
 #[test]
 fn a_row_with_a_tab_or_a_line_break_in_a_cell_is_named_and_nothing_is_imported() {
-    // A transcript was cut short at the TAB without a word; a CR or LF was told as a clip that is not there.
+    // A transcript was cut short at the TAB without a word; a CR or LF was told as a clip that is
+    // not there.
     for (name, row, line) in [
         ("tab", ("u", "2.wav", "cut\there"), "line 3"),
         ("lf", ("u", "2.wav", "cut\nhere"), "line 4"),

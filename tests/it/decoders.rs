@@ -1,4 +1,5 @@
-//! The inputs of the fuzzers: each of them as it is, and with a byte changed, cut off or added. SPEC §5, §7, §9, §12.
+//! The inputs of the fuzzers: each of them as it is, and with a byte changed, cut off or added.
+//! SPEC §5, §7, §9, §12.
 
 use std::path::Path;
 

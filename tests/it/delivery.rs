@@ -1,4 +1,5 @@
-//! After an erase or a revocation has returned, no byte of what it took is delivered in any way. SPEC §6, §6.7, §10.
+//! After an erase or a revocation has returned, no byte of what it took is delivered in any way.
+//! SPEC §6, §6.7, §10.
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,8 @@ use keyfall::{Class, Engine, Error, ErrorKind, RecordId, Result, Scope, Timestam
 
 use crate::support::{SMALL_PAGES, World, bytes, error_kind, user};
 
-/// Takes `take` bytes a call, does something within the call that reaches `at`, and counts the calls and bytes that come after it.
+/// Takes `take` bytes a call, does something within the call that reaches `at`, and counts the
+/// calls and bytes that come after it.
 struct Slow<F: FnMut()> {
     take: usize,
     at: usize,
@@ -327,7 +329,8 @@ fn a_grantee_asks_so_often_and_not_without_end() {
     ask().unwrap();
 }
 
-/// Everything that gives content or names out, while its user is erased: a call that begins after the erase returned gives nothing.
+/// Everything that gives content or names out, while its user is erased: a call that begins after
+/// the erase returned gives nothing.
 #[test]
 fn nothing_that_begins_after_an_erase_gives_a_name() {
     let world = World::new(13, SMALL_PAGES);

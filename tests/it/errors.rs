@@ -1,5 +1,6 @@
-//! The system says EIO or ENOSPC at each write, sync, truncation and read of a command in turn (strace injects it): a clear
-//! error, and nothing lost, or none at all. Needs strace; without it the test says that it was skipped. SPEC §6, §9.
+//! The system says EIO or ENOSPC at each write, sync, truncation and read of a command in turn
+//! (strace injects it): a clear error, and nothing lost, or none at all. Needs strace; without it
+//! the test says that it was skipped. SPEC §6, §9.
 
 use std::path::Path;
 use std::process::{Command, Output};

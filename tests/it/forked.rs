@@ -1,4 +1,5 @@
-//! A forked child holds its parent's store and cell and must do nothing with them; here a thread plays the child. SPEC §6.8.
+//! A forked child holds its parent's store and cell and must do nothing with them; here a thread
+//! plays the child. SPEC §6.8.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -43,7 +44,8 @@ fn a_child_that_goes_leaves_its_parents_store_and_cell_as_they_are() {
         for n in 0..8u64 {
             ids.push(engine.put(Put::new(user("ada"), Class::audio()), &bytes(n, 3000)[..]).unwrap());
         }
-        // With the second erase the next root key stands ready in the cell, and zeros are written ahead of the log's end.
+        // With the second erase the next root key stands ready in the cell, and zeros are written
+        // ahead of the log's end.
         for id in &ids[..3] {
             engine.erase(Scope::Record(*id)).unwrap();
         }

@@ -1,4 +1,5 @@
-//! Two places of one store that both went on after a take-over: neither accepts what the other acknowledged. SPEC §6.8, §8.
+//! Two places of one store that both went on after a take-over: neither accepts what the other
+//! acknowledged. SPEC §6.8, §8.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -39,7 +40,8 @@ fn taken_over(world: &World, backup: Arc<dyn Store>) -> Engine {
     Engine::open(into, cell, Options { open_as: OpenAs::TakeOver, ..world.options.clone() }).unwrap()
 }
 
-/// The nightly backup of a machine that was replaced put its own head over the copy in step of the machine that replaced it.
+/// The nightly backup of a machine that was replaced put its own head over the copy in step of the
+/// machine that replaced it.
 #[test]
 fn a_store_that_lost_its_cell_backs_up_over_no_head_but_its_own() {
     let cli = Cli::new();
@@ -130,7 +132,8 @@ fn a_copy_with_the_stores_number_and_another_history_is_reported() {
     assert_eq!(read_record(&new, &id).unwrap(), b"of the new owner");
 }
 
-/// A restore took the head with the higher number, that of a machine that had lost the cell, and said nothing.
+/// A restore took the head with the higher number, that of a machine that had lost the cell, and
+/// said nothing.
 #[test]
 fn a_restore_from_parted_places_prefers_the_owners_and_names_the_others() {
     let cli = Cli::new();
@@ -156,7 +159,8 @@ fn a_restore_from_parted_places_prefers_the_owners_and_names_the_others() {
     assert_eq!((&done["others"], &stderr[..]), (&serde_json::json!([]), ""), "one goes on from the other");
 }
 
-/// A store that was restored within its epoch and taken over lacked acknowledged puts and an erase that was pending, and nothing said so.
+/// A store that was restored within its epoch and taken over lacked acknowledged puts and an erase
+/// that was pending, and nothing said so.
 #[test]
 fn what_a_restored_store_lacks_shows_by_the_commit_that_its_cell_knows() {
     let cli = Cli::new();
@@ -217,7 +221,8 @@ fn an_engine_that_took_an_older_state_over_tells_what_it_lacks_until_it_is_past_
     assert_eq!(new.lacks(), None);
 }
 
-/// A hold that only the lost store had could not be added before the command that took its place had done what was due.
+/// A hold that only the lost store had could not be added before the command that took its place
+/// had done what was due.
 #[test]
 fn a_take_over_says_what_is_due_and_leaves_it_for_the_next_command() {
     let cli = Cli::new();

@@ -1,4 +1,5 @@
-//! Third parties: they open what they were granted, sealed to a fresh key, and the report shows it. SPEC §6.7.
+//! Third parties: they open what they were granted, sealed to a fresh key, and the report shows it.
+//! SPEC §6.7.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -307,7 +308,8 @@ fn a_thief_of_every_long_term_key_recovers_nothing_erased_before() {
     }
     assert!(world.tape.opened(&world.cell.load().unwrap().keys, &envelopes).iter().all(|open| *open));
     engine.erase(Scope::user(user("ada"))).unwrap();
-    // Every byte ever written, every envelope, request and parcel, the cell as it is now, and the grantee's private key.
+    // Every byte ever written, every envelope, request and parcel, the cell as it is now, and the
+    // grantee's private key.
     let keys = world.cell.load().unwrap().keys;
     assert_eq!(ids(world.tape.exposed_to(&keys).unwrap().keys()), [stays]);
     assert!(world.tape.opened(&keys, &envelopes).iter().all(|open| !open));

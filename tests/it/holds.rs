@@ -1,5 +1,5 @@
-//! Legal holds: every erase that would touch what one covers is refused, whole, and the history records the refusal.
-//! SPEC §6.2.
+//! Legal holds: every erase that would touch what one covers is refused, whole, and the history
+//! records the refusal. SPEC §6.2.
 
 use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::engine::{Erase, Fact, Hold, Source, When, restore};

@@ -1,4 +1,5 @@
-//! Sealed ingest: envelopes are accepted once, and copies of them die with the inbox key. SPEC §6.6.
+//! Sealed ingest: envelopes are accepted once, and copies of them die with the inbox key. SPEC
+//! §6.6.
 
 use std::time::Duration;
 
@@ -139,7 +140,8 @@ fn a_derived_record_that_falls_takes_its_own_users_inbox_with_it() {
     assert_eq!(error_kind(engine.accept(&late[..])), ErrorKind::Erased);
 }
 
-/// The links of an erase were to be followed later; until then a second copy of the envelope was told that it is in.
+/// The links of an erase were to be followed later; until then a second copy of the envelope was
+/// told that it is in.
 #[test]
 fn a_second_copy_of_an_envelope_whose_record_fell_is_refused_as_erased() {
     let mut world = World::new(5, SMALL_PAGES);

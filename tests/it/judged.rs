@@ -1,5 +1,5 @@
-//! Each erase is judged alone: what fails for one caller, one user or one plan affects no other. And what is recorded of it
-//! names nothing that fell. SPEC §6, §6.1, §6.2, §6.4.
+//! Each erase is judged alone: what fails for one caller, one user or one plan affects no other.
+//! And what is recorded of it names nothing that fell. SPEC §6, §6.1, §6.2, §6.4.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -96,7 +96,8 @@ fn count(engine: &Engine, name: &str) -> usize {
     engine.list(&Query { user: Some(user(name)), ..Query::default() }).unwrap().records.len()
 }
 
-/// One caller's erase shared its commit with another's, whose kept record had lost a source: both were told "erased".
+/// One caller's erase shared its commit with another's, whose kept record had lost a source: both
+/// were told "erased".
 #[test]
 fn an_erase_that_keeps_what_fell_before_is_done_and_fails_nobody() {
     for together in [true, false] {
@@ -233,8 +234,8 @@ fn done_together(engine: &Engine, erases: &[Erase], whole: &[bool]) -> bool {
     true
 }
 
-/// Each blob of a store rots in turn. A user that can be read whole can be erased, whatever happens to the others: alone, together
-/// with them, by plan, and where a link leads to them.
+/// Each blob of a store rots in turn. A user that can be read whole can be erased, whatever happens
+/// to the others: alone, together with them, by plan, and where a link leads to them.
 #[test]
 fn a_user_whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
     let mut damage = 0;
@@ -519,7 +520,8 @@ fn refused_erases_do_not_fill_the_history() {
     assert_eq!(refused(engine).len(), before + 1);
 }
 
-/// A user whose pages could not be read when a policy was set had no due time, and got none when they could.
+/// A user whose pages could not be read when a policy was set had no due time, and got none when
+/// they could.
 #[test]
 fn a_user_whose_page_was_damaged_when_a_policy_was_set_is_served_once_restored() {
     let (world, store) = rotten(10, Follow::default());

@@ -1,5 +1,5 @@
-//! kill -9 at random moments of import and erase: what was acknowledged is there, what was erased is not, the store opens.
-//! SPEC §6, §9.
+//! kill -9 at random moments of import and erase: what was acknowledged is there, what was erased
+//! is not, the store opens. SPEC §6, §9.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -30,7 +30,8 @@ fn moment(seed: u64, typical: Duration) -> Duration {
     typical.mul_f64((random % 1000) as f64 / 1000.0 * 1.2)
 }
 
-/// A store that is imported into and erased from by processes that are killed, and what it must hold.
+/// A store that is imported into and erased from by processes that are killed, and what it must
+/// hold.
 struct Killed {
     cli: Cli,
     seed: u64,

@@ -1,5 +1,5 @@
-//! What arrives late, or was on its way when its scope was erased, is refused, wherever a put and an erase can meet.
-//! SPEC §5.3, §6.
+//! What arrives late, or was on its way when its scope was erased, is refused, wherever a put and
+//! an erase can meet. SPEC §5.3, §6.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ fn is_listed(engine: &Engine, id: &RecordId) -> bool {
     engine.list(&Query::default()).unwrap().records.iter().any(|record| record.id == *id)
 }
 
-/// An erase that may wait for others begins no epoch: a batch that looked its sources up before was let in.
+/// An erase that may wait for others begins no epoch: a batch that looked its sources up before was
+/// let in.
 #[test]
 fn a_put_from_what_an_erase_took_is_refused_whether_or_not_the_erase_may_wait() {
     let world = World::new(1, SMALL_PAGES);
@@ -30,7 +31,8 @@ fn a_put_from_what_an_erase_took_is_refused_whether_or_not_the_erase_may_wait() 
         let interaction = |id: RecordId| Scope::interaction(user("ada"), id.interaction());
         let class = |_| Scope::class(user("ada"), Class::audio());
         for scope in [&near as &dyn Fn(RecordId) -> Scope, &interaction, &class] {
-            // From the record itself, and from one that fell with it; with another record in the batch.
+            // From the record itself, and from one that fell with it; with another record in the
+            // batch.
             for direct in [true, false] {
                 let source = world.put("ada", Class::audio(), b"a call");
                 let derived = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
@@ -74,7 +76,8 @@ fn a_put_from_what_falls_within_a_window_and_links_still_to_be_followed_is_refus
     assert!(engine.list(&Query::default()).unwrap().records.is_empty());
 }
 
-/// Every scope, of a user that exists and of one that does not: the put begins before the erase and is committed after it.
+/// Every scope, of a user that exists and of one that does not: the put begins before the erase and
+/// is committed after it.
 #[test]
 fn an_erase_of_what_is_still_on_its_way_refuses_it() {
     for here in [true, false] {
@@ -208,7 +211,8 @@ fn a_name_that_was_erased_before_anybody_had_it_is_created_explicitly() {
     assert!(engine.put(Put::new(user("eve"), Class::audio()), &b"hers"[..]).is_ok());
 }
 
-/// A put that began when nobody of this name was here must not slip into the life that begins after an erase.
+/// A put that began when nobody of this name was here must not slip into the life that begins after
+/// an erase.
 #[test]
 fn a_put_that_began_before_a_name_was_erased_and_created_stays_out() {
     let world = World::new(7, SMALL_PAGES);

@@ -1,5 +1,5 @@
-//! No text claims more than the level of the cell: what cells say of themselves, what certificates and programs print, the
-//! README. SPEC §7, §10, §14.
+//! No text claims more than the level of the cell: what cells say of themselves, what certificates
+//! and programs print, the README. SPEC §7, §10, §14.
 
 use std::sync::Arc;
 

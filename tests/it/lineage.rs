@@ -1,4 +1,5 @@
-//! What was derived falls with its source, in any user's tree; what is kept is kept for a reason. SPEC §6.1.
+//! What was derived falls with its source, in any user's tree; what is kept is kept for a reason.
+//! SPEC §6.1.
 
 use keyfall::engine::{CopyMode, Erase, Fact, Follow, Options, Source, When};
 use keyfall::env::Env;
@@ -111,7 +112,8 @@ fn a_class_can_stay_of_a_user_that_is_erased() {
     assert_eq!(count(engine, "ada"), 20);
 }
 
-/// The second erase took the transcript for one that had fallen with its recording: the first had just cut it from that.
+/// The second erase took the transcript for one that had fallen with its recording: the first had
+/// just cut it from that.
 #[test]
 fn what_two_erases_of_one_commit_both_keep_stays() {
     let but = |classes: &[Class]| {
@@ -192,7 +194,8 @@ fn what_was_detached_stands_on_its_own() {
     assert_eq!(error_kind(engine.history(&user("nobody"))), ErrorKind::Absent);
 }
 
-/// A reader knew all that its record had depended on when it was opened, and was closed as erased with any of it.
+/// A reader knew all that its record had depended on when it was opened, and was closed as erased
+/// with any of it.
 #[test]
 fn a_reader_of_what_was_detached_goes_on_when_the_source_is_erased() {
     for kept in [false, true] {
@@ -396,7 +399,8 @@ fn an_actions_party_time_and_text_are_unreadable_in_every_copy() {
     engine.erase(Scope::Record(action)).unwrap();
     assert_eq!(error_kind(engine.info(&action)), ErrorKind::Erased);
     assert_eq!(opened(&world), [stays]);
-    // Of the party, the time and the text nothing stands in the clear anywhere, and nothing that opens holds it.
+    // Of the party, the time and the text nothing stands in the clear anywhere, and nothing that
+    // opens holds it.
     for needle in [&b"Benedikt"[..], b"message.sent", b"late", &1_772_474_640_000_u64.to_be_bytes()] {
         assert!(!world.tape.contains_bytes(needle));
     }

@@ -1,6 +1,6 @@
-//! Histories of many threads are linearizable: puts, reads, listings, erases and creations, with a discard and a backup beside
-//! them. The checker is Wing and Gong's with Lowe's extension, from a library; every wrong answer would have to fit no order.
-//! SPEC §6.
+//! Histories of many threads are linearizable: puts, reads, listings, erases and creations, with a
+//! discard and a backup beside them. The checker is Wing and Gong's with Lowe's extension, from a
+//! library; every wrong answer would have to fit no order. SPEC §6.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Barrier, Mutex};

@@ -1,4 +1,5 @@
-//! A link in a store, a backup, a copy, a cell or a keyholder's directory never leads to a change of another file. SPEC §7, §9.
+//! A link in a store, a backup, a copy, a cell or a keyholder's directory never leads to a change
+//! of another file. SPEC §7, §9.
 
 use std::fs::{create_dir, hard_link, read, remove_file, rename, write};
 use std::os::unix::fs::symlink;

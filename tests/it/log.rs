@@ -1,4 +1,5 @@
-//! The public log: every erase is in it once, whatever happens; what was published cannot be taken back unnoticed. SPEC §13.
+//! The public log: every erase is in it once, whatever happens; what was published cannot be taken
+//! back unnoticed. SPEC §13.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -370,7 +371,8 @@ fn a_draft_that_an_erase_left_is_neither_replaced_nor_lost() {
     assert!(of_ben() == before && !Path::new(&place.at("thesis")).exists());
 }
 
-/// As `kill -9` leaves it between the draft and the commit: upgrading said to erase, and erasing to upgrade.
+/// As `kill -9` leaves it between the draft and the commit: upgrading said to erase, and erasing to
+/// upgrade.
 #[test]
 fn a_draft_of_an_erase_that_was_not_done_is_in_nobodys_way() {
     let place = Place::new();

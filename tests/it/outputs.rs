@@ -1,5 +1,5 @@
-//! What is written for people: outputs are secured before a step that cannot be undone, nothing irreplaceable is replaced,
-//! and the exit code says what happened to the data. SPEC §6, §14.
+//! What is written for people: outputs are secured before a step that cannot be undone, nothing
+//! irreplaceable is replaced, and the exit code says what happened to the data. SPEC §6, §14.
 
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -26,7 +26,8 @@ fn with_closed_stdout(cli: &Cli, args: &[&str]) -> Output {
     cli.command(args).stdout(writer).stderr(Stdio::piped()).output().unwrap()
 }
 
-/// A device of the test's own: a program that replaces devices must not find the machine's. `false` where none can be made.
+/// A device of the test's own: a program that replaces devices must not find the machine's. `false`
+/// where none can be made.
 fn device(cli: &Cli, name: &str, minor: &str) -> bool {
     let made = Command::new("mknod").arg("-m").arg("666").arg(cli.path(name)).args(["c", "1", minor]).output();
     let usable = made.is_ok_and(|made| made.status.success())

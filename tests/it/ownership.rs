@@ -1,4 +1,5 @@
-//! Ownership: only the owner of a store destroys keys, whatever else is open with the same root cell. SPEC §6.8.
+//! Ownership: only the owner of a store destroys keys, whatever else is open with the same root
+//! cell. SPEC §6.8.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -73,8 +74,9 @@ fn backed_up(seed: u64) -> (World, Arc<MemoryStore>) {
     (world, backup)
 }
 
-/// An erase was published, and the machine died before the old root key was destroyed. Then somebody looked into a backup of the epoch
-/// before: its open destroyed the key of the published epoch, and with it every acknowledged put since the backup.
+/// An erase was published, and the machine died before the old root key was destroyed. Then
+/// somebody looked into a backup of the epoch before: its open destroyed the key of the published
+/// epoch, and with it every acknowledged put since the backup.
 #[test]
 fn a_look_into_a_backup_leaves_a_newer_root_key_alone() {
     let (mut world, backup) = backed_up(1);
@@ -140,7 +142,8 @@ fn a_look_ends_when_its_root_key_is_destroyed() {
     }
 }
 
-/// An engine that only looked asked the cell to destroy the old root key, when it was asked for a certificate.
+/// An engine that only looked asked the cell to destroy the old root key, when it was asked for a
+/// certificate.
 #[test]
 fn a_look_issues_no_certificate_and_destroys_nothing_for_one() {
     let (mut world, _) = backed_up(7);
@@ -175,7 +178,8 @@ fn a_look_issues_no_certificate_and_destroys_nothing_for_one() {
     assert!(world.engine().certificate(&draft).is_ok());
 }
 
-/// A restore drill opened what it had restored, with the real cell; a policy was due; production was dead.
+/// A restore drill opened what it had restored, with the real cell; a policy was due; production
+/// was dead.
 #[test]
 fn what_a_restore_builds_is_read_only_until_it_is_taken_over() {
     let (mut world, backup) = backed_up(2);
@@ -257,7 +261,8 @@ fn a_claim_that_came_in_between_ends_an_opening_and_no_take_over() {
     assert!(open(OpenAs::Owner).unwrap().read_only().is_none());
 }
 
-/// A byte-for-byte copy of a directory has the same marker. The claim that both sides counted tells which one is current.
+/// A byte-for-byte copy of a directory has the same marker. The claim that both sides counted tells
+/// which one is current.
 #[test]
 fn of_two_identical_directories_the_one_opened_last_as_owner_counts() {
     for original_first in [true, false] {
@@ -379,7 +384,8 @@ fn a_store_below_the_commit_that_its_cell_remembers_is_refused() {
     assert!(Engine::open(back, cell, over).unwrap().read_only().is_none());
 }
 
-/// One list of copies: what a failed `copy_remove` left made an erase final while a listed copy could not restore the living.
+/// One list of copies: what a failed `copy_remove` left made an erase final while a listed copy
+/// could not restore the living.
 #[test]
 fn a_copy_leaves_the_list_and_the_duty_together() {
     let world = World::new(5, SMALL_PAGES);

@@ -1,5 +1,5 @@
-//! Pages: which geometries are possible, and that stored pages have the sizes that the specification names and no others.
-//! SPEC §5.1 to §5.5.
+//! Pages: which geometries are possible, and that stored pages have the sizes that the
+//! specification names and no others. SPEC §5.1 to §5.5.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Seek, SeekFrom};
@@ -204,7 +204,8 @@ impl Ladder {
     }
 }
 
-/// Pages of the radix tree over these tags: SPEC.md 5.2, for leaves of 14 slots and two bits a level.
+/// Pages of the radix tree over these tags: SPEC.md 5.2, for leaves of 14 slots and two bits a
+/// level.
 fn radix_pages(tags: &[u128], depth: u32) -> u64 {
     if tags.len() <= 14 {
         return 1;

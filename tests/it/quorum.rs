@@ -1,5 +1,5 @@
-//! The cell that is spread over keyholders, against keyholders in this process: which owner may destroy what, with how many,
-//! and what one liar can do. SPEC §15.
+//! The cell that is spread over keyholders, against keyholders in this process: which owner may
+//! destroy what, with how many, and what one liar can do. SPEC §15.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -172,8 +172,9 @@ fn stated(retired: &Retirement) -> (usize, usize) {
     (statements.len(), *needed)
 }
 
-/// A backup was opened with the cell of the live store while an erase ran there: it took the new root key, which it did not know, for one that
-/// was given up, and had every keyholder destroy it. Store and backup were lost.
+/// A backup was opened with the cell of the live store while an erase ran there: it took the new
+/// root key, which it did not know, for one that was given up, and had every keyholder destroy it.
+/// Store and backup were lost.
 #[test]
 fn a_root_key_that_was_only_seen_is_never_given_up() {
     let place = Place::new(3, 2, 0);
@@ -238,8 +239,8 @@ fn an_engine_that_another_took_the_store_from_steps_down() {
     assert_eq!(error_kind(another.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Fenced);
 }
 
-/// With exactly three of five there, an erase had those three destroy their shares of the old key: one disk that broke then cost everything,
-/// though four keyholders were well and three are needed.
+/// With exactly three of five there, an erase had those three destroy their shares of the old key:
+/// one disk that broke then cost everything, though four keyholders were well and three are needed.
 #[test]
 fn nothing_is_destroyed_before_one_more_than_is_needed_holds_the_next_key() {
     let place = Place::new(5, 3, 1);
@@ -264,7 +265,8 @@ fn nothing_is_destroyed_before_one_more_than_is_needed_holds_the_next_key() {
     place.away(&[2]);
     let keys = place.cell(Some(STORE)).load().unwrap().keys;
     assert!(keys.iter().any(|key| key.id == id(1, 1)));
-    // It is well again: with it the one that was away is dealt its share, and the erase becomes final.
+    // It is well again: with it the one that was away is dealt its share, and the erase becomes
+    // final.
     place.away(&[]);
     let retired = retire(&restarted, id(2, 2));
     assert_eq!(stated(&retired), (5, 4));
@@ -285,7 +287,8 @@ fn a_keyholder_that_comes_back_is_dealt_its_share_of_the_running_key() {
     look.load().unwrap();
     assert_eq!(look.standing(&id(2, 2))[1].standing, Standing::Behind);
     assert!(place.gates.iter().all(|gate| gate.asked.lock().unwrap().iter().all(|verb| *verb == "load")));
-    // A process that knows nothing of how the key was dealt has it all the same, from the shares of three.
+    // A process that knows nothing of how the key was dealt has it all the same, from the shares of
+    // three.
     let owner = place.cell(Some(STORE));
     assert!(retire(&owner, id(2, 2)).is_final());
     assert_eq!(place.epochs(), vec![vec![2]; 5]);
@@ -453,7 +456,8 @@ fn options(open_as: OpenAs) -> Options {
     Options { keeper: Keeper::ByHand, geometry: SMALL_PAGES, open_as, ..Options::default() }
 }
 
-/// One keyholder of five that told of a claim with the highest number had every other one taught that claim, and ended the store for good.
+/// One keyholder of five that told of a claim with the highest number had every other one taught
+/// that claim, and ended the store for good.
 #[test]
 fn one_that_lies_about_the_owner_moves_nothing_and_is_believed_by_nobody() {
     let spread = Spread::new(5, 3, 1);
@@ -461,7 +465,8 @@ fn one_that_lies_about_the_owner_moves_nothing_and_is_believed_by_nobody() {
         *spread.tellers[2].tells.lock().unwrap() = Some(Owner { instance: [9; 16], claim, token: [9; 16] });
         spread.works(OpenAs::Owner);
         spread.works(OpenAs::TakeOver);
-        // While another is away nobody can tell whether it lies: it is safe to wait, and possible to go on.
+        // While another is away nobody can tell whether it lies: it is safe to wait, and possible
+        // to go on.
         spread.away(&[4]);
         let engine = spread.open(OpenAs::Owner).unwrap();
         if let Some(why) = engine.read_only() {
@@ -478,7 +483,8 @@ fn one_that_lies_about_the_owner_moves_nothing_and_is_believed_by_nobody() {
     }
 }
 
-/// A claim that died after one of three keyholders had taken it left a store that nobody could own any more.
+/// A claim that died after one of three keyholders had taken it left a store that nobody could own
+/// any more.
 #[test]
 fn a_claim_that_died_in_the_middle_locks_nobody_out() {
     for (n, threshold, liars) in [(3, 2, 0), (5, 3, 1)] {
@@ -498,7 +504,8 @@ fn a_claim_that_died_in_the_middle_locks_nobody_out() {
     }
 }
 
-/// Of two claims with one number one may be the one that counts: while that cannot be told it is no place's.
+/// Of two claims with one number one may be the one that counts: while that cannot be told it is no
+/// place's.
 #[test]
 fn where_two_claims_have_one_number_nobody_owns_the_store_until_all_answer() {
     let spread = Spread::new(3, 2, 0);

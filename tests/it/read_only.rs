@@ -1,4 +1,5 @@
-//! Reading changes nothing where it reads: backups on media that cannot be written, disks that are full. SPEC §6.8, §8.
+//! Reading changes nothing where it reads: backups on media that cannot be written, disks that are
+//! full. SPEC §6.8, §8.
 
 use std::io::Write;
 use std::path::Path;
@@ -52,7 +53,8 @@ fn a_restore_and_an_audit_leave_the_backup_as_it_was() {
     assert!(files(&cli.path("bk")) == before);
 }
 
-/// A copy in step, without which nothing is restored after an erase, could not be checked: the command itself had it open.
+/// A copy in step, without which nothing is restored after an erase, could not be checked: the
+/// command itself had it open.
 #[test]
 fn a_check_reads_the_copy_in_step_and_leaves_it_as_it_was() {
     let cli = Cli::new();
@@ -158,7 +160,8 @@ fn reads_need_no_space_and_an_erase_has_its_reserve() {
     }
 }
 
-/// A put that found no room for the index gave the reserve to it, and failed all the same; then nothing could be erased or discarded.
+/// A put that found no room for the index gave the reserve to it, and failed all the same; then
+/// nothing could be erased or discarded.
 #[test]
 fn a_put_on_a_full_disk_leaves_the_reserve_to_erases_and_discards() {
     let cli = Cli::empty();

@@ -1,5 +1,5 @@
-//! What remains on the medium: nothing that was discarded, and no length that says more than a class; and what it costs to
-//! read. SPEC §9, §11.
+//! What remains on the medium: nothing that was discarded, and no length that says more than a
+//! class; and what it costs to read. SPEC §9, §11.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -118,7 +118,8 @@ fn what_was_put_twice_is_wiped_too() {
     }
 }
 
-/// A frame with holes once passed for a write that was cut short, and a rebuilt index cut it off with the commit after it.
+/// A frame with holes once passed for a write that was cut short, and a rebuilt index cut it off
+/// with the commit after it.
 #[test]
 fn a_commit_after_discarded_blobs_outlives_the_index() {
     for len in [100, 20_000] {
@@ -208,7 +209,8 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// A log in which each 64 bytes are the header of a frame that goes on to the end, or says that it has a long table or a long head.
+/// A log in which each 64 bytes are the header of a frame that goes on to the end, or says that it
+/// has a long table or a long head.
 fn crafted(len: u64, kind: usize) -> Vec<u8> {
     let mut log = Vec::with_capacity(len as usize);
     while (log.len() as u64) < len {

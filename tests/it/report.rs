@@ -1,4 +1,5 @@
-//! The report shows all that is kept about a user; the export contains all of it, byte for byte. SPEC §6.3.
+//! The report shows all that is kept about a user; the export contains all of it, byte for byte.
+//! SPEC §6.3.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -198,7 +199,8 @@ fn a_report_and_an_audit_call_nothing_final_while_a_copy_in_step_is_away() {
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
 }
 
-/// A look at a cell that held the old root key still said "final", and an audit over it found nothing pending.
+/// A look at a cell that held the old root key still said "final", and an audit over it found
+/// nothing pending.
 #[test]
 fn a_look_at_a_cell_with_two_root_keys_says_pending() {
     let cli = Cli::new();

@@ -1,6 +1,6 @@
-//! What an erase leaves in memory: nothing. A process fills a store, reads, erases; its whole memory is searched from outside
-//! for the keys and texts of what was erased, which another engine read from a copy of the files before.
-//! SPEC §4.3, §10.
+//! What an erase leaves in memory: nothing. A process fills a store, reads, erases; its whole
+//! memory is searched from outside for the keys and texts of what was erased, which another engine
+//! read from a copy of the files before. SPEC §4.3, §10.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -138,7 +138,8 @@ fn child() {
     std::hint::black_box(&planted);
 }
 
-/// Fills the store: records with lineage, records that arrive sealed, and a third party that opens them.
+/// Fills the store: records with lineage, records that arrive sealed, and a third party that opens
+/// them.
 fn fill(engine: &Engine, ids: &mut Vec<(usize, RecordId)>) {
     for person in 0..USERS {
         for n in 0..RECORDS {
@@ -230,7 +231,8 @@ impl Process {
 
     /// Which needles stand anywhere in its memory, by what they are.
     fn find(&self, needles: &[(String, Vec<u8>)]) -> BTreeSet<String> {
-        // Of each needle every half of 16 bytes, so that a key that was partly overwritten is found too.
+        // Of each needle every half of 16 bytes, so that a key that was partly overwritten is found
+        // too.
         let mut halves: HashMap<u64, Vec<([u8; 8], &str)>> = HashMap::new();
         for (what, bytes) in needles {
             for half in bytes.chunks_exact(16) {
@@ -284,7 +286,8 @@ fn copied(dir: &Path) -> tempfile::TempDir {
     copy
 }
 
-/// What is secret about a user or a record, read by another engine from a copy of the files; and pieces of its content.
+/// What is secret about a user or a record, read by another engine from a copy of the files; and
+/// pieces of its content.
 fn needles(
     dir: &Path,
     who: usize,

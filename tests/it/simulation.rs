@@ -1,5 +1,5 @@
-//! The simulator, in the small: some thousands of seeds, the crash points of a few verbs, and defects that its judges must
-//! catch. `keyfall-simulate` runs it in the large. SPEC §6, §8, §10.
+//! The simulator, in the small: some thousands of seeds, the crash points of a few verbs, and
+//! defects that its judges must catch. `keyfall-simulate` runs it in the large. SPEC §6, §8, §10.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -55,8 +55,8 @@ fn copy_of(dir: &Path) -> tempfile::TempDir {
     copy
 }
 
-/// What a crash leaves of a log that was changed, or never written so far. The index may know more than such a log, as it was synced
-/// later: it is taken away.
+/// What a crash leaves of a log that was changed, or never written so far. The index may know more
+/// than such a log, as it was synced later: it is taken away.
 fn crashed_with(place: &Path, change: impl FnOnce(&File)) -> tempfile::TempDir {
     let copy = copy_of(place);
     std::fs::remove_dir_all(copy.path().join("index")).unwrap();
@@ -362,7 +362,8 @@ fn the_index_learns_beside_and_a_crash_may_come_at_any_moment_of_it() {
     assert_eq!((store.get(&name(0)).unwrap(), store.get(&name(1)).unwrap()), (None, Some(bytes(1, 16))));
 }
 
-/// Whoever opened the log without its index took damage to the last frame for a write that was cut short, also where that was synced.
+/// Whoever opened the log without its index took damage to the last frame for a write that was cut
+/// short, also where that was synced.
 #[test]
 fn without_an_index_a_closed_log_that_lost_its_end_is_noticed() {
     let dir = tempfile::tempdir().unwrap();

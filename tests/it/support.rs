@@ -1,4 +1,5 @@
-//! Shared by the tests: an engine over recording memory stores with named places for copies, and short ways to ask it.
+//! Shared by the tests: an engine over recording memory stores with named places for copies, and
+//! short ways to ask it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -173,7 +174,8 @@ pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// A cell over keyholders in this process, each with slots in a directory that lasts as long as the process.
+/// A cell over keyholders in this process, each with slots in a directory that lasts as long as the
+/// process.
 pub fn quorum(n: usize, threshold: u8, liars: u8) -> keyfall::quorum::QuorumCell {
     let env: keyfall::env::SharedEnv = Arc::new(System);
     let dir = tempfile::tempdir().unwrap().keep();

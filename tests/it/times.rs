@@ -1,5 +1,5 @@
-//! Times as people write them: read as written, or refused with a hint how to write them; an erase destroys what a wrong
-//! guess would name. SPEC §3, §6.9.
+//! Times as people write them: read as written, or refused with a hint how to write them; an erase
+//! destroys what a wrong guess would name. SPEC §3, §6.9.
 
 use keyfall::ErrorKind;
 use keyfall::time::{Span, parse};

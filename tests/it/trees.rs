@@ -1,5 +1,5 @@
-//! Trees that grow and shrink: one user with hundreds of records on small pages, hundreds of users, against plain lists.
-//! SPEC §5.2, §5.3.
+//! Trees that grow and shrink: one user with hundreds of records on small pages, hundreds of users,
+//! against plain lists. SPEC §5.2, §5.3.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,7 +45,8 @@ fn same(engine: &Engine, live: &BTreeMap<RecordId, Vec<u8>>, random: &mut Random
     }
 }
 
-/// Puts and erases of one user's records, singly, in batches and by spans of time, until the tree was deep and is empty again.
+/// Puts and erases of one user's records, singly, in batches and by spans of time, until the tree
+/// was deep and is empty again.
 fn grow_and_shrink(seed: u64) {
     let env = Arc::new(Seeded::new(seed));
     let engine = engine(&env, SMALL_PAGES);

@@ -1,5 +1,5 @@
-//! Vectors that the second reader, `tests/oracle.py`, wrote from SPEC.md alone; and that reader over a store that this one
-//! wrote. SPEC §12.
+//! Vectors that the second reader, `tests/oracle.py`, wrote from SPEC.md alone; and that reader
+//! over a store that this one wrote. SPEC §12.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What one erase writes, in what order, and what becomes of the root key that stands ready for the next one. SPEC §6, §7.
+//! What one erase writes, in what order, and what becomes of the root key that stands ready for the
+//! next one. SPEC §6, §7.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -175,7 +176,8 @@ fn put(engine: &Engine, name: &str) -> RecordId {
     engine.put(Put::new(user(name), Class::audio()), &b"x"[..]).unwrap()
 }
 
-/// A store, its cell and its engine, whose erase was published and not taken by its copy in step; and what the erase wrote.
+/// A store, its cell and its engine, whose erase was published and not taken by its copy in step;
+/// and what the erase wrote.
 fn held_up() -> (Arc<MemoryStore>, Arc<HoardingCell>, Engine, Vec<BlobName>) {
     let (store, full) = (Arc::new(MemoryStore::new()), Arc::<Mutex<bool>>::default());
     let copy: Arc<dyn Store> = Arc::new(Noted {
@@ -386,7 +388,8 @@ fn a_cold_read_fetches_the_pages_of_one_path_and_its_segments() {
     let engine = world.open();
     let before = world.reads.load(Ordering::Relaxed);
     assert_eq!(read_record(&engine, &id).unwrap(), long);
-    // Three pages of the user tree, the user's, three of the class's tree, three segments of 256 KiB.
+    // Three pages of the user tree, the user's, three of the class's tree, three segments of 256
+    // KiB.
     assert_eq!(world.reads.load(Ordering::Relaxed) - before, 3 + 1 + 3 + 3);
     let warm = world.reads.load(Ordering::Relaxed);
     engine.info(&id).unwrap();
@@ -409,7 +412,8 @@ fn one_users_records_read_in_their_order_fetch_a_page_once_and_not_for_each() {
         engine.info(id).unwrap();
     }
     let fetched = world.reads.load(Ordering::Relaxed) - before;
-    // The tree of the class has far more pages than one user may have in the cache: what stays must be what was read last.
+    // The tree of the class has far more pages than one user may have in the cache: what stays must
+    // be what was read last.
     assert!((100..500).contains(&fetched), "{fetched} pages were fetched for 5,000 records");
 }
 

@@ -35,8 +35,9 @@ pub(super) enum Done {
     Nothing,
 }
 
-/// Runs a verb with its trouble, finds out what became of it, and updates the model. `follow` gets what the verb
-/// returned, or `None` where it was not acknowledged and happened all the same, and the time that it saw.
+/// Runs a verb with its trouble, finds out what became of it, and updates the model. `follow` gets
+/// what the verb returned, or `None` where it was not acknowledged and happened all the same, and
+/// the time that it saw.
 pub(super) fn attempt(
     run: &mut Run,
     event: &'static str,

@@ -36,8 +36,8 @@ pub(super) fn compare(run: &Run) {
 pub(super) fn check_cell(run: &Run) {
     let mut keys = run.keys_on_medium();
     let epoch = run.engine().head().epoch;
-    // The key of the next epoch may stand ready. With keyholders, those of a process that crashed go with it: no engine
-    // gives up what it has only seen.
+    // The key of the next epoch may stand ready. With keyholders, those of a process that crashed
+    // go with it: no engine gives up what it has only seen.
     let next: BTreeSet<_> = keys.iter().map(|key| key.id).filter(|id| id.epoch == epoch + 1).collect();
     assert!(next.len() <= 1 || run.engine().promise().quorum.is_some(), "FOUND: keys stand ready: {next:?}");
     keys.retain(|key| key.id.epoch != epoch + 1);

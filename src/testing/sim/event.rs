@@ -3,12 +3,13 @@
 use super::media::keyholders::KeyholderEvent;
 use super::op::{Item, Op, STEP_BYTES, Scoped, class, first_scope, some, user};
 
-/// What happens.
+/// What happens to a store that is not alone.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     /// A backup, or a copy of the directory, is opened with the store's cell.
     Look { twin: bool, owner: bool },
-    /// The backup is opened in the middle of an operation, before it touches its media for the `nth` time.
+    /// The backup is opened in the middle of an operation, before it touches its media for the
+    /// `nth` time.
     Spied { nth: u64, op: Op },
     /// The backup is taken over, and the store taken back; the other engine stays open.
     Drill,
@@ -20,7 +21,7 @@ pub(super) enum Event {
     BatchCommit,
     /// The clock is wrong for a moment; the process may begin in it.
     WrongClock(WrongClock),
-    /// What befalls a keyholder.
+    /// Something happens to a keyholder.
     Keyholder(KeyholderEvent),
     /// A snapshot of the machine is made while the engine is open.
     Snapshot,
@@ -47,7 +48,7 @@ pub(super) struct WrongClock {
 }
 
 impl Event {
-    /// `None` for a step that is like those of a store that is alone.
+    /// Reads a step; `None` for one that is an [`Op`], as of a store that is alone.
     pub(super) fn decode(b: &[u8; STEP_BYTES]) -> Option<Event> {
         if b[14] >= 110 {
             return None;

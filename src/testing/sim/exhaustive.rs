@@ -1,5 +1,6 @@
-//! Every crash point: for each verb the power fails before and after each operation on a medium, with what was not synced
-//! kept, lost or torn; and it fails again at each operation of the recovery.
+//! Every crash point: for each verb the power fails before and after each operation on a medium,
+//! with what was not synced kept, lost or torn; and it fails again at each operation of the
+//! recovery.
 
 use std::sync::Arc;
 
@@ -57,7 +58,8 @@ pub const VERBS: [&str; 31] = [
 pub struct Covered {
     /// Operations on media that the verb makes.
     pub operations: u64,
-    /// At how many of those the power failed before and after, and the operation failed with and without effect.
+    /// At how many of those the power failed before and after, and the operation failed with and
+    /// without effect.
     pub crashed: u64,
     /// Operations of recoveries at which the power failed again.
     pub again: u64,
@@ -69,7 +71,8 @@ fn put(user: u8, class: Class, len: usize) -> Op {
     Op::Put { user, items: vec![Item::plain(class, None, len)] }
 }
 
-/// What happens before the verb: three users, fences, copies in step and behind, a backup, something to discard.
+/// What happens before the verb: three users, fences, copies in step and behind, a backup,
+/// something to discard.
 fn prologue(verb: &str) -> Vec<Op> {
     let item = |class: Class| Item::plain(class, None, 60);
     let mut ops = vec![
@@ -168,7 +171,7 @@ impl Stage {
         } else {
             Adapters::in_memory()
         };
-        // Few links are followed at once, so that there is something left to follow.
+        // Few links are followed at once, so that some are left to follow.
         let seed = if verb == "follow what fell" { seed * 3 } else { seed };
         let mut run = start(Arc::clone(&media), env, seed, None, at_init);
         if verb != "init" {
@@ -184,8 +187,8 @@ impl Stage {
     }
 }
 
-/// Runs the verb with its trouble and both judges; returns how many of the planned faults happened, and how many operations
-/// passed under the plan.
+/// Runs the verb with its trouble and both judges; returns how many of the planned faults happened,
+/// and how many operations passed under the plan.
 fn once(verb: &str, on_disk: bool, loss: Option<Loss>, trouble: Trouble, seed: u64) -> (u64, u64) {
     let mut stage = match verb {
         "init" => Stage::new(verb, on_disk, loss, seed, trouble.during),
@@ -241,7 +244,8 @@ pub fn every_crash_point(verb: &str, on_disk: bool) -> Covered {
             break;
         }
         covered.crashed += 1;
-        // In turn: each combination of a crash and a second one is tried with one way to lose what was not synced.
+        // In turn: each combination of a crash and a second one is tried with one way to lose what
+        // was not synced.
         let (loss, seed) = &losses[at as usize % losses.len()];
         if !matches!(verb, "init" | "open") {
             for j in 1.. {

@@ -83,7 +83,8 @@ fn check_lineage(run: &Run) {
     }
 }
 
-/// The log has the end of each epoch once and nothing else that is final, and it covers every certificate that was issued.
+/// The log has the end of each epoch once and nothing else that is final, and it covers every
+/// certificate that was issued.
 fn check_log(run: &mut Run) {
     let mut ended = Vec::new();
     let mut frontier = Frontier::default();
@@ -109,14 +110,16 @@ fn check_log(run: &mut Run) {
     }
 }
 
-/// A store counts what it lists: one that counts too few would give back space that blobs still occupy.
+/// A store counts what it lists: one that counts too few would give back space that blobs still
+/// occupy.
 fn count_blobs(run: &Run) {
     let store = run.media.store(STORE, false).unwrap_or_else(|e| panic!("LOST: the store: {e}"));
     let listed = listed(&*store, 7).map(|names| names.len() as u64);
     assert_eq!(store.usage().map(|usage| usage.blobs).ok(), listed.ok(), "a store's count of its blobs");
 }
 
-/// The second judge: the archive adversary, who has every byte ever written and what the cell holds now.
+/// The second judge: the archive adversary, who has every byte ever written and what the cell holds
+/// now.
 fn adversary(run: &mut Run) {
     let envelopes = std::mem::take(&mut run.envelopes);
     let live = run.model.live();
@@ -146,7 +149,8 @@ fn adversary(run: &mut Run) {
     }
 }
 
-/// No key seals two plaintexts; and were no key destroyed, everything would open: the adversary can see.
+/// No key seals two plaintexts; and were no key destroyed, everything would open: the adversary can
+/// see.
 fn every_key(run: &mut Run) {
     let hoard = locked(&run.hoard);
     let twice = run.tape.key_used_twice(&hoard).unwrap_or_else(|e| panic!("the tape: {e}"));

@@ -1,6 +1,6 @@
-//! What happens to a store that is not alone: others look at its copies with its cell, at any moment; another takes it
-//! over and comes back too late; its machine is restored from a snapshot; its clock is wrong; its keyholders change; a
-//! batch stays open while others erase.
+//! What happens to a store that is not alone: others look at its copies with its cell, at any
+//! moment; another takes it over and comes back too late; its machine is restored from a snapshot;
+//! its clock is wrong; its keyholders change; a batch stays open while others erase.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
 use std::cell::RefCell;
@@ -87,7 +87,8 @@ fn befall(run: &mut Run, event: Event, trouble: Trouble) {
     }
 }
 
-/// A backup is taken over for a moment, as in a drill that went too far; then the store is taken back.
+/// A backup is taken over for a moment, as in a drill that went too far; then the store is taken
+/// back.
 fn drill(run: &mut Run) {
     let backup = run.others().backup;
     let same = backup.is_some_and(|backup| backup.epoch == run.engine().head().epoch);
@@ -157,14 +158,16 @@ fn batch_commit(run: &mut Run, trouble: Trouble) {
     compare(run);
 }
 
-/// While the clock is wrong it erases nothing and puts are taken; nothing of it remains when it is right again.
+/// While the clock is wrong it erases nothing and puts are taken; nothing of it remains when it is
+/// right again.
 fn wrong_clock(run: &mut Run, wrong: &WrongClock) {
     tend(run, Trouble::default());
     // Also what falls due before the clock is right again.
     let now = run.env.now().0 + 1000;
     let late = run.model.users.values().any(|user| user.plans.iter().any(|(_, due, _)| *due <= now));
     if late || !run.model.expired(now).is_empty() {
-        // Keyholders are away, or it is due in a moment: it is done by a call that the model does not follow.
+        // Keyholders are away, or it is due in a moment: it is done by a call that the model does
+        // not follow.
         return;
     }
     let jump = i64::try_from(CLOCK_JUMP.as_millis()).unwrap_or(i64::MAX);
@@ -199,7 +202,8 @@ fn put_now(run: &mut Run, user: u8, event: &'static str) {
             run.tally.count(event);
         }
         Err(e) if refused => assert_eq!(e.kind(), ErrorKind::Erased, "{e}"),
-        // A copy or a keyholder that is away prevents the acknowledgement: then the store is opened again.
+        // A copy or a keyholder that is away prevents the acknowledgement: then the store is opened
+        // again.
         Err(e) => {
             assert!(matches!(e.kind(), ErrorKind::Copy | ErrorKind::Io), "LOST: {event} fail: {e:?}");
             let before = run.engine().head();
@@ -254,7 +258,8 @@ fn snapshot(run: &mut Run) {
     }
 }
 
-/// The machine goes on from the snapshot, with the cell as it is: it would bring back what was erased since.
+/// The machine goes on from the snapshot, with the cell as it is: it would bring back what was
+/// erased since.
 fn set_back(run: &mut Run, user: u8) {
     let Some((twin, then)) = run.others().snapshot.take() else { return };
     if run.engine().head().epoch > then.epoch && run.settled() {

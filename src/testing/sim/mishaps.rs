@@ -1,4 +1,5 @@
-//! What happens to a store from outside: it is lost and restored, old states come back, bits flip, a second writer comes.
+//! What happens to a store from outside: it is lost and restored, old states come back, bits flip,
+//! a second writer comes.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
 use std::sync::Arc;
@@ -28,7 +29,8 @@ pub(super) fn partition(run: &mut Run, n: u8) {
     }
 }
 
-/// The copies that can be reached. A place where nothing was ever made is no copy; one that does not open is an error.
+/// The copies that can be reached. A place where nothing was ever made is no copy; one that does
+/// not open is an error.
 fn reachable(run: &Run, places: &[String]) -> Result<Vec<Arc<dyn Store>>> {
     let opened = places.iter().map(|p| (run.options.open_copy)(p, false));
     opened.filter(|o| !o.as_ref().is_err_and(|e| e.kind() == ErrorKind::Absent)).collect()
@@ -165,7 +167,8 @@ pub(super) fn bring_back(run: &mut Run, kept: Kept) {
     }
 }
 
-/// The machine goes back to a snapshot, with the store as it was and a generator that repeats; the cell is elsewhere.
+/// The machine goes back to a snapshot, with the store as it was and a generator that repeats; the
+/// cell is elsewhere.
 fn restore_machine(run: &mut Run, machine: Machine) {
     let head = run.engine().head();
     let pending = run.engine().status().is_ok_and(|s| s.pending.is_some());
@@ -180,8 +183,8 @@ fn restore_machine(run: &mut Run, machine: Machine) {
         assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
         run.tally.count("old stores refused");
     } else if run.model.copies.is_empty() && machine.model.copies.is_empty() {
-        // Within an epoch the claim tells. Taking the store over loses what was put since, and the generator repeats on
-        // another timeline.
+        // Within an epoch the claim tells. Taking the store over loses what was put since, and the
+        // generator repeats on another timeline.
         run.tally.count("timelines abandoned");
         run.abandoned.extend(run.model.live().into_keys());
         if pending {
@@ -201,7 +204,8 @@ fn restore_machine(run: &mut Run, machine: Machine) {
     open(run, None);
 }
 
-/// A bit flips: reads give the right bytes or an error, never other bytes. The medium is then as it was.
+/// A bit flips: reads give the right bytes or an error, never other bytes. The medium is then as it
+/// was.
 pub(super) fn rot(run: &mut Run, cell: bool) {
     restart(run, false);
     open(run, None);

@@ -1,11 +1,12 @@
-//! The deterministic simulator: one seed is one whole run of engines, one after another, over media that fail, with two
-//! judges at the end.
+//! The deterministic simulator: one seed is one whole run of engines, one after another, over media
+//! that fail, with two judges at the end.
 //!
-//! * [`simulate`] takes steps, 16 bytes each, over any [`Media`]; [`steps`] makes them from a seed, a fuzzer makes them
-//!   from its input.
-//! * [`SimulatedDisk`] is the default stack over a disk that loses, tears and reorders what was not synced;
-//!   [`Adapters`] puts faults at the ports of a store and a cell of your own.
-//! * [`every_crash_point`] cuts the power before and after each operation of each verb, and again in each recovery.
+//! * [`simulate`] takes steps, 16 bytes each, over any [`Media`]; [`steps`] makes them from a seed,
+//!   a fuzzer makes them from its input.
+//! * [`SimulatedDisk`] is the default stack over a disk that loses, tears and reorders what was not
+//!   synced; [`Adapters`] puts faults at the ports of a store and a cell of your own.
+//! * [`every_crash_point`] cuts the power before and after each operation of each verb, and again
+//!   in each recovery.
 //!
 //! ```
 //! # use std::{collections::HashMap, sync::{Arc, Mutex}};
@@ -24,7 +25,8 @@
 //!     simulate(seed, &steps(seed), Planted::default(), |_| media);
 //! }
 //! ```
-//! A judge's verdict is a panic: `LOST` where something acknowledged is gone, `FOUND` where something erased is back.
+//! A judge's verdict is a panic: `LOST` where something acknowledged is gone, `FOUND` where
+//! something erased is back.
 
 mod attempt;
 mod checks;

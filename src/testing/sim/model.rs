@@ -171,7 +171,8 @@ impl Model {
         }
     }
 
-    /// Whether an erase must be refused: a hold covers part of its scope, or a held record depends on part of it.
+    /// Whether an erase must be refused: a hold covers part of its scope, or a held record depends
+    /// on part of it.
     pub(super) fn held(&self, named: &Named) -> bool {
         let live = self.live();
         let mut protected: BTreeSet<RecordId> = BTreeSet::new();
@@ -241,7 +242,8 @@ impl Model {
         self.taken(named).len()
     }
 
-    /// Drops what an erase took by itself. Whether it left a fence depends on what fell first: the model keeps none.
+    /// Drops what an erase took by itself. Whether it left a fence depends on what fell first: the
+    /// model keeps none.
     pub(super) fn drop_due(&mut self, named: &Named) {
         if let Named::User(user) = named {
             self.erase(&Named::User(*user), 0);
@@ -250,8 +252,8 @@ impl Model {
         }
     }
 
-    /// What has passed a limit: the part of each class of each user as one erase; one erase an interaction where a hold
-    /// covers some of it.
+    /// What has passed a limit: the part of each class of each user as one erase; one erase an
+    /// interaction where a hold covers some of it.
     pub(super) fn expired(&self, now: u64) -> Vec<Named> {
         let mut all = Vec::new();
         for (n, user) in &self.users {
@@ -280,8 +282,8 @@ impl Model {
         all
     }
 
-    /// Applies an erase that saw the time `now`; returns how many records fell, and whether there was nothing to do since
-    /// the user or the record had been erased before.
+    /// Applies an erase that saw the time `now`; returns how many records fell, and whether there
+    /// was nothing to do since the user or the record had been erased before.
     pub(super) fn erase(&mut self, named: &Named, now: u64) -> (u64, bool) {
         match named {
             Named::User(user) => {

@@ -1,5 +1,5 @@
-//! One step of a run, read from 16 bytes: an operation, and the faults that meet it. Any bytes are a step, so that a
-//! seed, a fuzzer and a shrinker can all make steps.
+//! One step of a run, read from 16 bytes: an operation, and the faults that meet it. Any bytes are
+//! a step, so that a seed, a fuzzer and a shrinker can all make steps.
 
 use super::media::gate::Fault;
 use crate::ids::{Class, InteractionId, RecordId};
@@ -7,7 +7,7 @@ use crate::ids::{Class, InteractionId, RecordId};
 /// How many bytes a step has.
 pub const STEP_BYTES: usize = 16;
 
-/// An operation.
+/// What a step does in a run.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Put {
@@ -94,7 +94,7 @@ pub(super) struct Granted {
 pub(super) enum Kept {
     /// The machine's snapshot: the store and the generator's state.
     Machine,
-    /// A copy's place.
+    /// The place of a copy.
     Copy(u8),
     /// The cell's files, as a backup of them.
     Cell,
@@ -192,7 +192,7 @@ pub(super) fn scoped(kind: u8, b: [u8; 4]) -> Scoped {
     }
 }
 
-/// Reads a step.
+/// Reads a step: what happens, and what goes wrong.
 pub(super) fn decode(b: &[u8; STEP_BYTES]) -> (Op, Trouble) {
     let op = match b[0] % 64 {
         0..=17 => put_one(b),
@@ -226,7 +226,8 @@ pub(super) fn decode(b: &[u8; STEP_BYTES]) -> (Op, Trouble) {
     (op, trouble(b))
 }
 
-/// The operations that came later: their numbers share what was once waiting, so that older seeds replay as they did.
+/// The operations that came later: their numbers share what was once waiting, so that older seeds
+/// replay as they did.
 fn rare_op(number: u8, b: &[u8; STEP_BYTES]) -> Op {
     match (number, b[7] % 8) {
         (60, 6 | 7) => Op::Plan(first_scope(b), b[6]),

@@ -1,4 +1,5 @@
-//! Beginning, ending and beginning again: the engine of a run is opened over the same media each time.
+//! Beginning, ending and beginning again: the engine of a run is opened over the same media each
+//! time.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
 use std::sync::Arc;
@@ -28,7 +29,8 @@ pub(super) fn start(
     run
 }
 
-/// An `init` that is cut short is done again on empty places, or opened where it was done after all.
+/// An `init` that is cut short is done again on empty places, or opened where it was done after
+/// all.
 pub(super) fn init(run: &mut Run, trouble: Option<(u64, Fault)>) {
     run.media.gate().plan(trouble);
     let made = run.with_media(true, Engine::init);
@@ -124,7 +126,7 @@ pub(super) fn restart(run: &mut Run, power: bool) {
     run.tally.count(if power { "power cuts" } else { "restarts" });
 }
 
-/// A store that was restored, or went back, is looked at: nothing in it or in the cell may change by that.
+/// Looks at a store that was restored, or went back: that changes nothing in it or in the cell.
 fn look_only(run: &Run, engine: Engine) {
     let keys = |run: &Run| run.media.cell().and_then(|cell| cell.load()).map(|contents| contents.keys.len()).ok();
     let before = keys(run);

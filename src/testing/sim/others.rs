@@ -20,7 +20,7 @@ type Seen = Arc<Mutex<Vec<String>>>;
 pub(super) struct Others {
     /// The head of the backup, where it lists no copies.
     pub(super) backup: Option<HeadId>,
-    /// At which operation of the next verb the backup is looked at.
+    /// The operation of the next verb before which the backup is opened to look.
     pub(super) spies: Option<u64>,
     seen: Seen,
     /// Whether the cell records no owner, so that a look must say that it is one.
@@ -44,12 +44,12 @@ impl Others {
         Others { ownerless, ..Others::default() }
     }
 
-    /// How a copy is opened that is only looked at.
+    /// How to open a copy only to look.
     pub(super) fn open_as(&self, wanted: OpenAs) -> OpenAs {
         if self.ownerless { OpenAs::ReadOnly } else { wanted }
     }
 
-    /// Before a verb: the backup may be looked at in the middle of it.
+    /// Before a verb: somebody may look at the backup in the middle of it.
     pub(super) fn let_in(&mut self, media: &Arc<dyn Media>, options: &Options) {
         let Some(nth) = self.spies.take() else { return };
         let open_as = self.open_as(OpenAs::Owner);

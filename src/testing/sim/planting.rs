@@ -1,4 +1,5 @@
-//! Defects that the judges must catch: each is a way in which a store like this has once been wrong.
+//! Defects that the judges must catch: each is a way in which a store like this has once been
+//! wrong.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,5 @@
-//! The promises beyond putting and erasing, in a run: detaching, holds, openings by name, plans, limits, windows.
+//! The promises beyond putting and erasing, in a run: detaching, holds, openings by name, plans,
+//! limits, windows.
 
 use std::time::Duration;
 
@@ -165,8 +166,8 @@ pub(super) fn tend(run: &mut Run, trouble: Trouble) {
                 // Where nothing is left to erase, nothing is held.
                 let held = run.model.held(&named) && !run.model.would_do_nothing(&named);
                 if left.iter().any(|plan| plan.id == id) {
-                    // A hold also refuses what would only leave a fence.
-                    // One that met a fault, in this call or in an earlier one, is tried again later.
+                    // A hold also refuses what would only leave a fence. One that met a fault, in
+                    // this call or in an earlier one, is tried again later.
                     let whole = done.is_some() && trouble.during.is_none();
                     let met = run.failed_at.is_some_and(|at| due <= at && now < at + millis(RETRY));
                     let late = due <= now && whole && !met && !run.model.held(&named);
@@ -174,7 +175,7 @@ pub(super) fn tend(run: &mut Run, trouble: Trouble) {
                 } else {
                     // A plan that names only what fell goes with it.
                     let moot = !run.model.may_take_more(&named) && run.model.hits(&named) == 0;
-                    // Others may have opened the store meanwhile, and looked at the clock.
+                    // Others may have opened the store meanwhile, and read the clock.
                     assert!(due <= run.env.now().0 || moot, "LOST: an erase was done before its time: {named:?}");
                     assert!(!held, "FOUND: a planned erase took what is held: {named:?}");
                     run.model.drop_due(&named);
@@ -185,7 +186,8 @@ pub(super) fn tend(run: &mut Run, trouble: Trouble) {
                 }
             }
         }
-        // What passed a limit since it began may be gone too: it looks at the clock for each commit.
+        // What passed a limit since it began may be gone too: it looks at the clock for each
+        // commit.
         let until = run.env.now().0;
         for (by, must) in [(now, done.is_some()), (until, false)] {
             for named in run.model.expired(by) {

@@ -181,8 +181,8 @@ fn follow_told(run: &mut Run, named: &Named, told: Told, trouble: Trouble, now: 
             let held = run.model.held(named) && !run.model.would_do_nothing(named);
             assert!(!held, "FOUND: an erase took what is held: {named:?}");
             let (fell, nothing) = run.model.erase(named, now);
-            // What fell before and is still to be followed counts with its scope.
-            // So it does where a page could not be read on the way to it, now or by an erase before.
+            // What fell before and is still to be followed counts with its scope. So it does where
+            // a page could not be read on the way to it, now or by an erase before.
             run.left |= trouble.during.is_some();
             let followed = run.options.follow.links > 100 && !run.left;
             assert!(records == fell || !followed && records > fell, "{named:?}: {records} of {fell}");

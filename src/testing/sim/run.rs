@@ -50,7 +50,8 @@ pub(super) struct Run {
     /// Records of a timeline that a restored snapshot ended; they may open until the epoch ends.
     pub(super) abandoned: BTreeSet<RecordId>,
     pub(super) abandoned_epoch: u64,
-    /// The epoch of the last put that was undone: its head may be on the tape and can be opened until the epoch ends.
+    /// The epoch of the last put that was undone: its head may be on the tape and can be opened
+    /// until the epoch ends.
     pub(super) undone_epoch: u64,
     /// When a call failed last: what was due then is retried later.
     pub(super) failed_at: Option<u64>,
@@ -163,7 +164,8 @@ impl Run {
         content
     }
 
-    /// Whether no erase is half done: only then does an operator bring old states back, as both root keys live meanwhile.
+    /// Whether no erase is half done: only then does an operator bring old states back, as both
+    /// root keys live meanwhile.
     pub(super) fn settled(&self) -> bool {
         matches!(self.engine().status().map(|s| s.unsettled), Ok(None))
     }
@@ -190,7 +192,8 @@ impl Run {
     }
 }
 
-/// Small pages, so that trees grow and split; every seventh run has the default size, every eleventh the shortest segments.
+/// Small pages, so that trees grow and split; every seventh run has the default size, every
+/// eleventh the shortest segments.
 fn geometry(seed: u64) -> Geometry {
     let segment_bytes = if seed % 11 == 4 { SEGMENT_MIN_BYTES } else { Geometry::DEFAULT.segment_bytes };
     match seed % 7 {

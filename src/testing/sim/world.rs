@@ -61,7 +61,8 @@ fn run_over(
     judge(run, seed.is_multiple_of(8) || planted.engine.is_some())
 }
 
-/// Runs a seed: on the simulated disk where it is even, on the reference adapters with faults at their ports where odd.
+/// Runs a seed: on the simulated disk where it is even, on the reference adapters with faults at
+/// their ports where odd.
 ///
 /// # Panics
 /// As [`simulate`].
@@ -69,8 +70,8 @@ pub fn simulate_seed(seed: u64, planted: Planted) -> Tally {
     World::Alone.run(seed, &steps(seed), planted)
 }
 
-/// Runs a seed with the root key spread over five keyholders, in memory: some are away, late, restored from backups; one
-/// keeps everything.
+/// Runs a seed with the root key spread over five keyholders, in memory: some are away, late,
+/// restored from backups; one keeps everything.
 ///
 /// # Panics
 /// As [`simulate`].
@@ -93,8 +94,9 @@ pub enum World {
     Alone,
     /// Its root key is spread over keyholders: [`simulate_keyholders`].
     Keyholders,
-    /// Others have its copies and its cell open, clocks are wrong, machines are set back, batches stay open, keyholders
-    /// change. By turns on the simulated disk, on the reference adapters, and with keyholders.
+    /// Others have its copies and its cell open, clocks are wrong, machines are set back, batches
+    /// stay open, keyholders change. By turns on the simulated disk, on the reference adapters, and
+    /// with keyholders.
     Many,
 }
 

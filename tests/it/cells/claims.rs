@@ -88,7 +88,8 @@ fn claims_are_never_written_over_by_keys() {
     assert_eq!(claims(), before);
 }
 
-/// A cell was given to another store only by hand; a claim for it alone must not do that, nor may an init that was cut short block it.
+/// A cell was given to another store only by hand; a claim for it alone must not do that, nor may
+/// an init that was cut short block it.
 #[test]
 fn a_claim_of_a_store_that_was_never_made_blocks_nobody() {
     let dir = tempfile::tempdir().unwrap();
@@ -108,7 +109,8 @@ fn a_claim_of_a_store_that_was_never_made_blocks_nobody() {
     }
 }
 
-/// Power cuts and syncs that fail, twice in a row: a process that reads a claim does not know whether it is durable.
+/// Power cuts and syncs that fail, twice in a row: a process that reads a claim does not know
+/// whether it is durable.
 #[test]
 fn a_claim_that_was_acknowledged_is_never_forgotten() {
     let faults = [Fault::Fails, Fault::Full, Fault::PowerBefore, Fault::PowerAfter];

@@ -1,4 +1,5 @@
-//! Epochs that a keyholder has ended: every order of its verbs, with crashes in every write. SPEC §7, §15.
+//! Epochs that a keyholder has ended: every order of its verbs, with crashes in every write. SPEC
+//! §7, §15.
 
 use std::path::{Path, PathBuf};
 
@@ -61,8 +62,8 @@ impl Verb {
     }
 }
 
-/// Goes on from what lies in `dir` with every verb, in a process of its own; with `torn`, also from every state that a power cut in the
-/// middle of a verb leaves.
+/// Goes on from what lies in `dir` with every verb, in a process of its own; with `torn`, also from
+/// every state that a power cut in the middle of a verb leaves.
 fn every_order(dir: &Path, told: Told, steps: usize, torn: bool, path: &mut Vec<String>) {
     let fence = holder(dir).load(STORE).unwrap().committed;
     assert!((told.acknowledged..=told.asked).contains(&fence), "after {path:?}: the fence is {fence}");
@@ -100,7 +101,8 @@ fn quick_dir() -> tempfile::TempDir {
 
 const NOTHING: Told = Told { acknowledged: 0, asked: 0, kept: None };
 
-/// It lay in the tombstone that the next deposit wrote over: an epoch that had ended was taken once more, and its erase came back.
+/// It lay in the tombstone that the next deposit wrote over: an epoch that had ended was taken once
+/// more, and its erase came back.
 #[test]
 fn a_keyholder_never_forgets_which_epoch_it_has_ended() {
     every_order(quick_dir().path(), NOTHING, 4, false, &mut Vec::new());
@@ -135,8 +137,9 @@ fn a_keyholder_never_forgets_which_epoch_it_has_ended_where_a_write_was_torn() {
     }
 }
 
-/// An engine ends epoch 2, and dies with a candidate of epoch 3 deposited; another one, with an older copy of the store, then had its own
-/// candidate of epoch 2 taken, and the live root key destroyed.
+/// An engine ends epoch 2, and dies with a candidate of epoch 3 deposited; another one, with an
+/// older copy of the store, then had its own candidate of epoch 2 taken, and the live root key
+/// destroyed.
 #[test]
 fn a_pending_deposit_does_not_reopen_an_ended_epoch() {
     let dir = quick_dir();

@@ -11,7 +11,8 @@ use keyfall::env::System;
 use super::{STORE, create, deposit, does, epochs, id, untouched};
 use crate::support::error_kind;
 
-/// What another run of the same engine did to the medium, while this one slept in a snapshot of its machine.
+/// What another run of the same engine did to the medium, while this one slept in a snapshot of its
+/// machine.
 fn meanwhile(place: &Path, claim: Option<&Owner>, act: impl FnOnce(&FileCell)) {
     let other = tempfile::tempdir().unwrap();
     let there = other.path().join("cell");
@@ -102,7 +103,8 @@ fn a_look_is_whole_while_another_writes() {
     });
 }
 
-/// A key that stands ready seals one head only: in another run, which a restored machine does not remember, it may have sealed one already.
+/// A key that stands ready seals one head only: in another run, which a restored machine does not
+/// remember, it may have sealed one already.
 #[test]
 fn a_restored_machine_does_not_use_a_ready_key_again() {
     let dir = tempfile::tempdir().unwrap();

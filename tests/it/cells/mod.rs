@@ -1,4 +1,5 @@
-//! The file cell in its surroundings: where it may lie, what its slots hold, what it answers to a wrong call. SPEC §7, §15.
+//! The file cell in its surroundings: where it may lie, what its slots hold, what it answers to a
+//! wrong call. SPEC §7, §15.
 
 mod claims;
 mod ended;
@@ -36,7 +37,8 @@ fn epochs(cell: &dyn RootCell) -> Vec<u64> {
     epochs
 }
 
-/// A directory on a file system that overwrites in place, and one on a file system that does not, where there are such.
+/// A directory on a file system that overwrites in place, and one on a file system that does not,
+/// where there are such.
 fn places() -> [Option<tempfile::TempDir>; 2] {
     let good = tempfile::tempdir().unwrap();
     let good = create(&good.path().join("probe"), false).is_ok().then_some(good);
@@ -59,7 +61,8 @@ fn share(id: RootId) -> Share {
     }
 }
 
-/// The files of a directory, in the order in which they were written last; by name where the clock is too coarse.
+/// The files of a directory, in the order in which they were written last; by name where the clock
+/// is too coarse.
 fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let mut files: Vec<_> = entries

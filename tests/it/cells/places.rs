@@ -146,7 +146,8 @@ fn without_proc_a_cell_on_ext4_is_refused() {
     assert!(out.status.success() && text.contains("REMNANTS ACCEPTED"), "{text}");
 }
 
-/// A copy by `cp --reflink` has the blocks of the original: what is overwritten goes elsewhere, and the key stays where it was.
+/// A copy by `cp --reflink` has the blocks of the original: what is overwritten goes elsewhere, and
+/// the key stays where it was.
 #[test]
 fn slots_that_share_their_blocks_with_a_copy_are_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -176,8 +176,8 @@ fn whether_records_were_counted_is_bound() {
     assert!(certificate.facts.body.records.is_some());
 }
 
-/// DEL and the C1 controls passed through the JSON of a certificate, and the signed note refused them after the user was gone: the
-/// certificate was lost for ever.
+/// DEL and the C1 controls passed through the JSON of a certificate, and the signed note refused
+/// them after the user was gone: the certificate was lost for ever.
 #[test]
 fn a_users_own_choice_of_name_never_prevents_a_certificate() {
     let hidden: Vec<char> = (0..=0xFFFF_u32)

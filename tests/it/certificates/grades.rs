@@ -128,8 +128,8 @@ fn discarded_ciphertext_is_certified_when_it_is() {
     assert!(!engine.upgrade(&later, Some(done)).unwrap().facts.outcome.discarded);
 }
 
-/// An erase that found nothing left said that the root key was destroyed, and a checkpoint called it so, while three of the four keyholders
-/// that were needed had signed.
+/// An erase that found nothing left said that the root key was destroyed, and a checkpoint called
+/// it so, while three of the four keyholders that were needed had signed.
 #[test]
 fn nothing_is_called_destroyed_before_enough_keyholders_have_signed() {
     let cell = Arc::new(Spread::new());
@@ -177,8 +177,8 @@ fn nothing_is_called_destroyed_before_enough_keyholders_have_signed() {
     }
 }
 
-/// The keyholders' statements were counted for the newest epoch alone: where one of them had been replaced, an older key that reached the
-/// same record had too few.
+/// The keyholders' statements were counted for the newest epoch alone: where one of them had been
+/// replaced, an older key that reached the same record had too few.
 #[test]
 fn a_certificate_counts_statements_for_each_epoch_among_those_dealt_a_share() {
     let cell = Arc::new(Spread::new());

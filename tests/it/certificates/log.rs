@@ -1,4 +1,5 @@
-//! Certificates under the log: witnesses, cosignatures, keys of other implementations. SPEC §13, §14.
+//! Certificates under the log: witnesses, cosignatures, keys of other implementations. SPEC §13,
+//! §14.
 
 use keyfall::certificate::{Certificate, Trust};
 use keyfall::log::{Note, Signer, VerifierKey};

@@ -66,7 +66,8 @@ fn exit_codes_tell_the_answers_apart() {
     cli.put("ada", "audio", b"anew");
 }
 
-/// What a message says to type names the store, and the cell where that was named, as a shell takes them.
+/// What a message says to type names the store, and the cell where that was named, as a shell takes
+/// them.
 #[test]
 fn a_command_that_a_message_names_runs_as_it_is_printed() {
     let cli = Cli::empty();
@@ -203,7 +204,8 @@ fn with_json_all_that_is_said_is_json() {
     assert_eq!(cli.run(&["get", "new", &id]).stdout, b"sound");
 }
 
-/// Text of others that a terminal shows: it breaks no line, drives nothing, and turns nothing round.
+/// Text of others that a terminal shows: it breaks no line, drives nothing, and turns nothing
+/// round.
 #[test]
 fn what_others_wrote_forges_no_line_and_drives_no_terminal() {
     let cli = Cli::new();

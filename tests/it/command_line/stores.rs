@@ -94,7 +94,8 @@ fn a_place_without_a_copy_is_not_answered_with_init() {
     }
 }
 
-/// The key was deposited, and no head was ever written: the one case in which a cell may be moved away.
+/// The key was deposited, and no head was ever written: the one case in which a cell may be moved
+/// away.
 #[test]
 fn an_init_that_was_cut_short_is_distinguished_from_a_lost_store() {
     use keyfall::cell::{FileCell, Owner, RootCell, RootId};
@@ -248,7 +249,8 @@ fn tend_fails_where_the_store_does_not_own_its_cell() {
     cli.ok(&["tend", "store"]);
 }
 
-/// `list --take-over` made a backup the owner; and the other place was said to be read-only for good, which it is until it takes over.
+/// `list --take-over` made a backup the owner; and the other place was said to be read-only for
+/// good, which it is until it takes over.
 #[test]
 fn what_only_looks_takes_nothing_over_and_a_store_can_be_taken_back() {
     let cli = Cli::new();

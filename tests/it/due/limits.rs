@@ -186,7 +186,8 @@ fn a_damaged_user_does_not_keep_the_others_from_what_is_due() {
     world.engine().set_policy(None, &Policy::new(Class::audio()).max_age(DAY)).unwrap();
     world.engine().erase_at(Scope::user(user("user 5")), world.in_days(1)).unwrap();
     world.tend();
-    // One bit of each blob in turn: whatever it is, the others' records fall, or the store itself does not open.
+    // One bit of each blob in turn: whatever it is, the others' records fall, or the store itself
+    // does not open.
     let whole = keyfall::testing::listed(&*world.store, 1000).unwrap();
     world.days_pass(2);
     let mut passed_over = 0;

@@ -123,7 +123,8 @@ impl Store for Tight {
     }
 }
 
-/// The put said "call again", and called again it was there twice; the erase failed though the copy had kept room for it.
+/// The put said "call again", and called again it was there twice; the erase failed though the copy
+/// had kept room for it.
 #[test]
 fn a_full_copy_delays_no_erase_and_a_put_it_lacks_is_reported_as_done() {
     let mut world = World::new(31, SMALL_PAGES);

@@ -1,4 +1,5 @@
-//! Making and opening a store: with its own cell, at the newest epoch, by one writer. SPEC §6, §6.8.
+//! Making and opening a store: with its own cell, at the newest epoch, by one writer. SPEC §6,
+//! §6.8.
 
 use std::sync::Arc;
 

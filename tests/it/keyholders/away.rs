@@ -31,7 +31,8 @@ fn five_keyholders_hold_the_key_and_an_erase_is_final_with_their_signatures() {
     assert_eq!(place.standing(), vec![Standing::Whole; 5]);
     let told = ok(&["keyholder", "status", &place.at("store")]);
     assert_eq!(told.matches("whole").count(), 5, "{told}");
-    // Nothing in a keyholder's directory, or in the cell's, is the root key or opens the store alone.
+    // Nothing in a keyholder's directory, or in the cell's, is the root key or opens the store
+    // alone.
     let status = ok(&["status", &place.at("store")]);
     assert!(status.contains("keyholders"), "{status}");
     // A statement of a keyholder that is not of this store, of another epoch, or twice, is refused.
@@ -110,7 +111,8 @@ fn two_killed_and_started_at_any_moment_lose_nothing() {
             let id = put(&eraser, &format!("user {n}"));
             match eraser.erase(Scope::Record(id)) {
                 Ok(_) => erased.push(id),
-                // Both of its tries met dead keyholders; nothing was erased, or it is published and said so.
+                // Both of its tries met dead keyholders; nothing was erased, or it is published and
+                // said so.
                 Err(e) => {
                     assert_eq!(e.kind(), ErrorKind::Io, "{e}");
                     failed += 1;
@@ -211,7 +213,8 @@ fn with_exactly_as_many_as_are_needed_an_erase_changes_nothing_and_status_says_s
         ),
         "{told}"
     );
-    // The last two come back, and one of the three is lost: four of five are well, and everything is there.
+    // The last two come back, and one of the three is lost: four of five are well, and everything
+    // is there.
     place.keyholders[3].start();
     place.keyholders[4].start();
     let engine = place.open().unwrap();
@@ -226,7 +229,8 @@ fn with_exactly_as_many_as_are_needed_an_erase_changes_nothing_and_status_says_s
     assert_eq!(read_record(&place.open().unwrap(), &stays).unwrap(), b"stays");
 }
 
-/// A command that only looks said that everything is final and clean while keyholders had not signed.
+/// A command that only looks said that everything is final and clean while keyholders had not
+/// signed.
 #[test]
 fn whatever_looks_while_keyholders_are_away_says_pending() {
     for (liars, margin, away, stated) in [(2, 1, &[4][..], "4 of 5"), (1, 0, &[3, 4][..], "3 of 4")] {

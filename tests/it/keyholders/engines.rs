@@ -13,7 +13,8 @@ use keyfall::quorum::{QuorumCell, Standing};
 use super::{Keyholder, Place, list, put};
 use crate::support::{copy, error_kind, ok, read_record};
 
-/// A keyholder that no engine is allowed to speak to; gives its process, whose standard error can be read, and KEY@ADDRESS.
+/// A keyholder that no engine is allowed to speak to; gives its process, whose standard error can
+/// be read, and KEY@ADDRESS.
 fn heard(dir: &str) -> (Child, String) {
     ok(&["keyholder", "init", dir, "--accept-remnants"]);
     let mut process = Command::new(env!("CARGO_BIN_EXE_keyfall"))
@@ -93,7 +94,8 @@ fn an_engine_has_so_many_stores_with_a_keyholder_and_no_more() {
     }
     deposit(9).unwrap();
     deposit(10).unwrap_err();
-    // A store can be kept for an engine before there is a share of it; what is no store's id is refused.
+    // A store can be kept for an engine before there is a share of it; what is no store's id is
+    // refused.
     ok(&["keyholder", "allow", &dir, engine.trim(), "--store", &"ab".repeat(16)]);
     assert_eq!(
         error_kind(keyfall::quorum::net::KeyholderDir::allow(

@@ -25,7 +25,8 @@ fn two_that_keep_everything_and_all_the_bytes_of_the_store_open_nothing_erased()
     let place = Place::new(5, 3, 1);
     let (store, engine) = (place.at("store"), place.open().unwrap());
     let (ada, ben) = (put(&engine, "ada"), put(&engine, "ben"));
-    // Two keyholders keep a copy of all that they ever had: here, of their directories before the erase.
+    // Two keyholders keep a copy of all that they ever had: here, of their directories before the
+    // erase.
     let disloyal = [1, 3];
     let mut kept: Vec<_> = disloyal.iter().flat_map(|n| shares_in(&place.keyholders[*n].dir)).collect();
     copy(Path::new(&store), Path::new(&place.at("tape")));

@@ -1,4 +1,5 @@
-//! Five keyholders, five processes on loopback: any two may die at any moment, any two may keep everything. SPEC §15.
+//! Five keyholders, five processes on loopback: any two may die at any moment, any two may keep
+//! everything. SPEC §15.
 
 mod away;
 mod engines;

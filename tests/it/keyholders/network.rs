@@ -43,7 +43,8 @@ fn recorded(to: String, tape: Arc<std::sync::Mutex<Vec<u8>>>) -> String {
     address
 }
 
-/// A client that sends the head of a TLS record, and a byte now and then: none of its reads takes long.
+/// A client that sends the head of a TLS record, and a byte now and then: none of its reads takes
+/// long.
 fn dawdle(address: &str, connections: usize, ended: &Arc<AtomicBool>) -> std::thread::JoinHandle<usize> {
     use std::io::{Read, Write};
     let connect = || {
@@ -86,7 +87,8 @@ fn a_recording_of_the_network_holds_no_share_and_no_name() {
         assert!(!holds(&share.value.bytes()[..8]) && !holds(&share.commitment[..8]) && !holds(&share.id.attempt[..8]));
         assert_eq!(format!("{share:?}"), format!("Share({} of {:?})", share.x, share.id), "a share does not print");
     }
-    // The positive control: what is not secret of a handshake is there. The hybrid exchange, 0x11EC, is the only one offered.
+    // The positive control: what is not secret of a handshake is there. The hybrid exchange,
+    // 0x11EC, is the only one offered.
     assert!(holds(&[0x11, 0xEC]));
 }
 

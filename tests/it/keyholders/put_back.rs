@@ -12,7 +12,8 @@ use keyfall::{ErrorKind, Scope};
 use super::{Keyholder, Place, certified, grade, leaving, list, member_of, put, replaced, shares_in};
 use crate::support::{error_kind, ok, read_record, user};
 
-/// One that worked was dropped for an address where nothing listened, and three such shut the store for writing.
+/// One that worked was dropped for an address where nothing listened, and three such shut the store
+/// for writing.
 #[test]
 fn a_replacement_that_does_not_answer_changes_nothing() {
     let mut place = Place::new(5, 3, 1);
@@ -95,7 +96,8 @@ fn where_no_epoch_can_begin_a_new_keyholder_stays_in_the_place_of_a_lost_one() {
     assert_eq!(read_record(&place.open().unwrap(), &stays).unwrap(), b"stays");
 }
 
-/// Three were replaced, the machine stopped before an epoch began each time, and the new ones are gone: too few of the list take a claim.
+/// Three were replaced, the machine stopped before an epoch began each time, and the new ones are
+/// gone: too few of the list take a claim.
 #[test]
 fn those_that_were_replaced_can_be_put_back_though_too_few_of_the_list_are_there() {
     let mut place = Place::new(5, 3, 1);

@@ -76,8 +76,8 @@ fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
     assert_eq!(error_kind(refused), ErrorKind::Invalid);
 }
 
-/// Of the key that reached x shares were left with one that was lost and one that was away; a rekey, counted among the keyholders of the next
-/// epoch alone, said final.
+/// Of the key that reached x shares were left with one that was lost and one that was away; a
+/// rekey, counted among the keyholders of the next epoch alone, said final.
 #[test]
 fn an_epoch_is_final_by_its_own_keyholders_and_not_by_those_of_a_later_one() {
     let mut place = Place::with_margin(5, 3, 1, 0);
@@ -101,7 +101,8 @@ fn an_epoch_is_final_by_its_own_keyholders_and_not_by_those_of_a_later_one() {
     let engine = place.open().unwrap();
     assert!(engine.status().unwrap().unsettled.unwrap().contains("pending"));
     assert_eq!(grade(&engine, &engine.upgrade(&certificate, None).unwrap()), Grade::Pending);
-    // The one that was away is back: now four that were dealt a share of the first epoch have signed.
+    // The one that was away is back: now four that were dealt a share of the first epoch have
+    // signed.
     place.keyholders[4].start();
     engine.tend(&mut |_| {}).unwrap();
     assert_eq!(engine.status().unwrap().unsettled, None);
@@ -133,8 +134,9 @@ fn of_two_that_left_one_place_each_is_asked_until_it_has_signed_itself() {
     assert_eq!((shares_in(&second.dir).len(), shares_in(&third.dir).len()), (0, 1));
 }
 
-/// A machine was restored from a backup: its list named two keyholders that had been replaced since, and an erase was final while three of
-/// those that held shares of the old key had not been asked.
+/// A machine was restored from a backup: its list named two keyholders that had been replaced
+/// since, and an erase was final while three of those that held shares of the old key had not been
+/// asked.
 #[test]
 fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     let place = Place::new(5, 3, 1);

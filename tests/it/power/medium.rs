@@ -69,8 +69,8 @@ impl Medium {
         }
     }
 
-    /// One state that a power cut could leave. `way` 0 keeps nothing that was not synced, 1 everything, others some sectors
-    /// and some names.
+    /// One state that a power cut could leave. `way` 0 keeps nothing that was not synced, 1
+    /// everything, others some sectors and some names.
     pub fn cut(&self, way: u64) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut random = bytes(way.wrapping_mul(977) + 5, 1 << 12).into_iter().cycle();
         let mut keep = || match way {

@@ -1,9 +1,10 @@
-//! Power cuts on real files. A process over the default stack, sled included, runs under strace; from its writes, syncs,
-//! truncations and names every state is built that a power cut could leave at any moment, and opened: what was acknowledged
-//! is there, what was erased is not. Needs strace; without it the tests say that they were skipped. SPEC §6, §9.
+//! Power cuts on real files. A process over the default stack, sled included, runs under strace;
+//! from its writes, syncs, truncations and names every state is built that a power cut could leave
+//! at any moment, and opened: what was acknowledged is there, what was erased is not. Needs strace;
+//! without it the tests say that they were skipped. SPEC §6, §9.
 //!
-//! What this cannot show: a disk that lies about its cache, and directories that vanish as a whole (they are taken as durable
-//! when they are made).
+//! What this cannot show: a disk that lies about its cache, and directories that vanish as a whole
+//! (they are taken as durable when they are made).
 
 mod medium;
 mod trace;
@@ -156,7 +157,8 @@ fn recorded() -> Option<(tempfile::TempDir, Vec<Event>)> {
     Some((dir, events))
 }
 
-/// Opens states until `most` different ones were seen; returns how many, and what was wrong with them.
+/// Opens states until `most` different ones were seen; returns how many, and what was wrong with
+/// them.
 fn look(data: &Path, events: &[Event], honoured: Honoured, ways: u64, most: usize) -> (usize, Vec<String>) {
     // In memory where that is possible: thousands of stores are written and read.
     let base = ["/dev/shm", "/tmp"].into_iter().map(Path::new).find(|p| p.is_dir()).unwrap();

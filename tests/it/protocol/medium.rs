@@ -1,6 +1,7 @@
-//! One keyholder and its medium: slots that are written one after another, each whole, or torn by a crash; after it, what was
-//! not synced may be there or not. Requests come in any order, often, and late. Shares lie in three slots; the fence, which is
-//! all that the keyholder remembers of epochs that it has ended, in two of its own. SPEC §7, §15.
+//! One keyholder and its medium: slots that are written one after another, each whole, or torn by a
+//! crash; after it, what was not synced may be there or not. Requests come in any order, often, and
+//! late. Shares lie in three slots; the fence, which is all that the keyholder remembers of epochs
+//! that it has ended, in two of its own. SPEC §7, §15.
 
 use keyfall::cell::RootId;
 use keyfall::promise::Fence;
@@ -9,7 +10,8 @@ use stateright::{Model, Property};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mistake {
     None,
-    /// The fence is the highest tombstone among the slots of shares: the next deposit takes its slot.
+    /// The fence is the highest tombstone among the slots of shares: the next deposit takes its
+    /// slot.
     FenceInTombstone,
     /// There is one slot for the fence.
     OneFenceSlot,
@@ -41,7 +43,8 @@ enum Slot {
     Tombstone(u8),
     /// The highest key that was kept.
     Fence(u8),
-    /// A write of it was cut short: it reads as nothing, and the medium itself may still hold what it held before.
+    /// A write of it was cut short: it reads as nothing, and the medium itself may still hold what
+    /// it held before.
     Torn(Option<u8>),
 }
 

@@ -1,5 +1,6 @@
-//! A cell on a medium of its own, whose next key stands ready, and a machine that is set back: the engine's memory and its store are again
-//! as they were in a snapshot, the cell is not, and an eavesdropper has kept every head. SPEC §6, §7.
+//! A cell on a medium of its own, whose next key stands ready, and a machine that is set back: the
+//! engine's memory and its store are again as they were in a snapshot, the cell is not, and an
+//! eavesdropper has kept every head. SPEC §6, §7.
 
 use stateright::{Model, Property};
 
@@ -14,8 +15,9 @@ enum Mistake {
     CurrentNotLooked,
     /// What stands ready when a store is opened is used.
     ReadyReused,
-    /// The machine is set back while an erase of the run that is given up has been handed to the store and is not complete. Here no rule of
-    /// the cell helps: its key stands there, ready as it was in the snapshot.
+    /// The machine is set back while an erase of the run that is given up has been handed to the
+    /// store and is not complete. Here no rule of the cell helps: its key stands there, ready as it
+    /// was in the snapshot.
     SetBackInBetween,
 }
 
@@ -54,7 +56,8 @@ struct State {
 enum Step {
     Open,
     Erase,
-    /// An erase that comes to nothing: a crash when its pages and its head are with the store, which has not taken them.
+    /// An erase that comes to nothing: a crash when its pages and its head are with the store,
+    /// which has not taken them.
     Attempt,
     /// With the key of the epoch to come in the place of the old one, or without.
     Retire(bool),

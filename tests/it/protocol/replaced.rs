@@ -1,5 +1,6 @@
-//! Keyholders that are replaced while erases are not final yet: one engine, whose messages arrive late or never. Of each epoch
-//! it is known which keyholders were dealt a share, and which have signed; an epoch ends by its own count. SPEC §15.
+//! Keyholders that are replaced while erases are not final yet: one engine, whose messages arrive
+//! late or never. Of each epoch it is known which keyholders were dealt a share, and which have
+//! signed; an epoch ends by its own count. SPEC §15.
 
 use keyfall::cell::Quorum;
 use stateright::{Model, Property};
@@ -35,7 +36,8 @@ struct State {
     people: u8,
     epoch: u8,
     published: bool,
-    /// Which keyholders were dealt a share of an epoch's key, and which say that they have taken it.
+    /// Which keyholders were dealt a share of an epoch's key, and which say that they have taken
+    /// it.
     dealt: [Mask; EPOCHS],
     taken: [Mask; EPOCHS],
     /// Epochs of which somebody has a share.

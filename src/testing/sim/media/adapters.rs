@@ -19,8 +19,8 @@ type OpenStore = dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync;
 type LosePlace = dyn Fn(&str) + Send + Sync;
 type OpenCell = dyn Fn() -> Result<Arc<dyn RootCell>> + Send + Sync;
 
-/// Adapters of your own, with faults at their ports. What they do in a real power cut is not simulated: `restart` only
-/// opens them again.
+/// Adapters of your own, with faults at their ports. What they do in a real power cut is not
+/// simulated: `restart` only opens them again.
 pub struct Adapters {
     stores: Box<OpenStore>,
     cell: Box<OpenCell>,
@@ -44,8 +44,9 @@ fn in_memory(stores: &Mutex<BTreeMap<String, Arc<MemoryStore>>>, place: &str, cr
 }
 
 impl Adapters {
-    /// `stores` opens the store at a place, and makes one where it is told to and nothing is there; `cell` opens the
-    /// root cell. Both are called again after every restart, when what they gave before is closed.
+    /// `stores` opens the store at a place, and makes one where it is told to and nothing is there;
+    /// `cell` opens the root cell. Both are called again after every restart, when what they gave
+    /// before is closed.
     pub fn new(
         stores: impl Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync + 'static,
         cell: impl Fn() -> Result<Arc<dyn RootCell>> + Send + Sync + 'static,
@@ -86,7 +87,8 @@ impl Adapters {
         Self::spread(Keyholders::new(seed, &(env.clone() as SharedEnv)))
     }
 
-    /// The same, with keyholders that are replaced, come back, and lose what they hold; `broken` plants a defect in them.
+    /// The same, with keyholders that are replaced, come back, and lose what they hold; `broken`
+    /// plants a defect in them.
     pub fn with_changing_keyholders(seed: u64, env: &Arc<Seeded>, broken: Option<CellDefect>) -> Arc<Self> {
         Self::spread(Keyholders::changing(seed, &(env.clone() as SharedEnv), broken))
     }

@@ -1,5 +1,5 @@
-//! A simulated disk: files whose writes are not durable before a sync, and that a power cut loses, keeps, tears or takes
-//! in another order, sector by sector.
+//! A simulated disk: files whose writes are not durable before a sync, and that a power cut loses,
+//! keeps, tears or takes in another order, sector by sector.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,11 +16,11 @@ use crate::testing::sim::rng::Rng;
 /// Syncs that a defect leaves out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsynced {
-    /// Of the blob log.
+    /// The syncs of the blob log.
     Log,
-    /// Of the root cell.
+    /// The syncs of the root cell.
     Cell,
-    /// Of directories.
+    /// The syncs of directories.
     Names,
 }
 
@@ -67,7 +67,8 @@ impl SimDisk {
         }
     }
 
-    /// Runs an operation that fails or not, as the gate decides. `part` is what a full disk leaves of it.
+    /// Runs an operation that fails or not, as the gate decides. `part` is what a full disk leaves
+    /// of it.
     pub(super) fn pass<T>(
         &self,
         touch: Touch,
@@ -115,7 +116,8 @@ impl SimDisk {
         }
     }
 
-    /// The process ended and the machine did not. The kernel may drop what it cached, and with it what no sync wrote.
+    /// The process ended and the machine did not. The kernel may drop what it cached, and with it
+    /// what no sync wrote.
     pub(super) fn evict(&self, rng: &mut Rng) {
         if rng.coin() {
             return;
@@ -154,7 +156,7 @@ impl SimDisk {
         self.put_back(to, &Saved(Medium { files, indexes }));
     }
 
-    /// Flips one bit of a file below a directory; `false` where there is none.
+    /// Flips one bit of a file below a directory; `false` where it has no file.
     pub(super) fn rot(&self, dir: &Path, rng: &mut Rng) -> bool {
         let mut medium = self.medium();
         let mut files: Vec<&mut File> = medium
@@ -177,7 +179,8 @@ impl SimDisk {
         true
     }
 
-    /// The bytes of a file that may be on the medium now: without the writes not yet synced, and after each of them.
+    /// The bytes of a file that may be on the medium now: without the writes not yet synced, and
+    /// after each of them.
     pub(super) fn on_medium(&self, path: &Path) -> Vec<Vec<u8>> {
         let medium = self.medium();
         let Some(file) = medium.files.get(path) else {
@@ -283,7 +286,8 @@ impl DiskFile for SimFile {
             },
             |_| {},
         );
-        // A sync that failed without effect has dropped the pages: reads see them, the medium never will.
+        // A sync that failed without effect has dropped the pages: reads see them, the medium never
+        // will.
         if synced.is_err()
             && self.disk.0.gate.blown() != before
             && !self.disk.0.gate.is_off()

@@ -64,7 +64,7 @@ impl File {
         self.dirty.push(change);
     }
 
-    /// A power cut.
+    /// A power cut: what was not synced is lost as `how` says.
     pub(super) fn lose(&mut self, how: Loss, rng: &mut Rng) {
         let dirty = std::mem::take(&mut self.dirty);
         let upto = match how {

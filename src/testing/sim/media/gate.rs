@@ -18,7 +18,8 @@ pub enum Fault {
     Full,
     /// It takes effect twice.
     Twice,
-    /// It reports an error now and takes effect later: a cell's deposit only; elsewhere it is [`Fault::FailsApplied`].
+    /// It reports an error now and takes effect later: a cell's deposit only; elsewhere it is
+    /// [`Fault::FailsApplied`].
     Late,
     /// The power fails before it.
     PowerBefore,
@@ -130,7 +131,8 @@ impl Gate {
         locked(&self.state)
     }
 
-    /// Plans a fault at the `nth` operation from now on, the first being 1; `None`: nothing goes wrong.
+    /// Plans a fault at the `nth` operation from now on, the first being 1; `None`: nothing goes
+    /// wrong.
     pub fn plan(&self, fault: Option<(u64, Fault)>) {
         let mut state = self.state();
         if state.planned.is_some() {

@@ -1,4 +1,5 @@
-//! The state of a simulated index: it loses the updates since its last sync, and sometimes all of itself.
+//! The state of a simulated index: it loses the updates since its last sync, and sometimes all of
+//! itself.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,8 @@ use crate::testing::sim::rng::Rng;
 #[derive(Clone, Debug, Default)]
 pub(super) struct IndexFile {
     durable: IndexState,
-    /// Not yet durable; `true`: dropped by a sync that failed, so that neither it nor what follows becomes durable.
+    /// Not yet durable; `true`: dropped by a sync that failed, so that neither it nor what follows
+    /// becomes durable.
     newer: Vec<(Change, bool)>,
     pub(super) cache: IndexState,
 }
@@ -48,7 +50,7 @@ impl IndexFile {
         self.newer.iter_mut().for_each(|(_, ghost)| *ghost = true);
     }
 
-    /// A power cut.
+    /// A power cut: what was not synced is lost as `how` says.
     pub(super) fn lose(&mut self, how: Loss, rng: &mut Rng) {
         let may = self.can_be_durable();
         let keep = match how {

@@ -1,6 +1,7 @@
-//! Five keyholders that are away, answer late or twice, or come back from a backup of themselves; one of them keeps
-//! whatever it was told to destroy. Never more of them fail at a time than the quorum tolerates: 3 of 5, one liar. Where
-//! they change, one is replaced and may come back later, or loses all that it holds.
+//! Five keyholders that are away, answer late or twice, or come back from a backup of themselves;
+//! one of them keeps whatever it was told to destroy. Never more of them fail at a time than the
+//! quorum tolerates: 3 of 5, one liar. Where they change, one is replaced and may come back later,
+//! or loses all that it holds.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,7 +30,7 @@ const LIAR: usize = N - 1;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mood {
     Well,
-    /// Nothing reaches it.
+    /// No request reaches it.
     Away,
     /// It does what it is told; its answer is lost.
     Mute,
@@ -161,7 +162,8 @@ impl Keyholders {
         locked(&self.shared).calm = false;
     }
 
-    /// The liar makes a backup of itself, or comes back from one: only while the others have all that is needed.
+    /// The liar makes a backup of itself, or comes back from one: only while the others have all
+    /// that is needed.
     pub(in crate::testing::sim) fn restart(&self) {
         let mut shared = locked(&self.shared);
         let Some(store) = shared.store.filter(|_| !shared.calm) else { return };
@@ -180,8 +182,8 @@ impl Keyholders {
         }
     }
 
-    /// The keys that can be combined from the shares held now and, where every erase was reported final, from all that the
-    /// liar ever had.
+    /// The keys that can be combined from the shares held now and, where every erase was reported
+    /// final, from all that the liar ever had.
     pub(in crate::testing::sim) fn keys(&self, all_final: bool) -> Vec<RootKey> {
         let shared = locked(&self.shared);
         let Some(store) = shared.store else { return Vec::new() };
@@ -196,7 +198,8 @@ impl Keyholders {
         of_one.filter_map(|same| Some(RootKey { id: same[0].id, key: recovered(same, usize::from(T))? })).collect()
     }
 
-    /// Lets something happen to one of them while the engine is closed; `false` where too few others are whole.
+    /// Lets something happen to one of them while the engine is closed; `false` where too few
+    /// others are whole.
     pub(in crate::testing::sim) fn befall(&self, event: KeyholderEvent) -> bool {
         let (mut shared, Some(config)) = (locked(&self.shared), &self.config) else { return false };
         let Some(store) = shared.store else { return false };
@@ -256,7 +259,8 @@ impl Keyholders {
         if shared.calm {
             return Vec::new();
         }
-        // Others may fail only where each has all that any has: no more than two are ever without a share.
+        // Others may fail only where each has all that any has: no more than two are ever without a
+        // share.
         if self.all_alike(shared) {
             shared.lost = None;
             shared.pair = [0, 1].map(|_| shared.list[shared.rng.below(N as u64) as usize]);

@@ -1,4 +1,5 @@
-//! What a simulation runs on: the default stack over a simulated disk, or any adapters behind their ports.
+//! What a simulation runs on: the default stack over a simulated disk, or any adapters behind their
+//! ports.
 
 pub(super) mod adapters;
 pub(super) mod disk;

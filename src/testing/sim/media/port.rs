@@ -23,10 +23,12 @@ pub trait Media: Send + Sync {
     /// Those of the cell.
     fn cell(&self) -> Result<Arc<dyn RootCell>>;
 
-    /// Ends one process and begins the next; everything is closed. `power`: the machine lost power too.
+    /// Ends one process and begins the next; everything is closed. `power`: the machine lost power
+    /// too.
     fn restart(&self, power: bool, seed: u64);
 
-    /// Every root key that a seizure of the cell's medium would reveal now. `all_final`: every erase was reported final.
+    /// Every root key that a seizure of the cell's medium would reveal now. `all_final`: every
+    /// erase was reported final.
     ///
     /// # Errors
     /// Those of the cell.
@@ -61,12 +63,14 @@ pub trait Media: Send + Sync {
     /// From here on nothing goes wrong by itself.
     fn calm(&self) {}
 
-    /// Another handle on the cell, with all that the process which owns it remembers; `None` where that is not simulated.
+    /// Another handle on the cell, with all that the process which owns it remembers; `None` where
+    /// that is not simulated.
     fn twin_cell(&self) -> Option<Arc<dyn RootCell>> {
         None
     }
 
-    /// Replaces a keyholder, or makes it lose what it holds; `false` where that may not be now, or has no keyholders.
+    /// Replaces a keyholder, or makes it lose what it holds; `false` where that may not be now, or
+    /// has no keyholders.
     fn keyholders(&self, _event: KeyholderEvent) -> bool {
         false
     }
@@ -76,8 +80,9 @@ pub trait Media: Send + Sync {
         false
     }
 
-    /// Whether two engines may have one store open at once, each seeing what the other commits: so it is with adapters
-    /// that have no lock, whose only defence is that a commit names the head it replaces.
+    /// Whether two engines may have one store open at once, each seeing what the other commits: so
+    /// it is with adapters that have no lock, whose only defence is that a commit names the head it
+    /// replaces.
     fn shares_handles(&self) -> bool {
         false
     }

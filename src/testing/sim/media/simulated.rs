@@ -22,8 +22,9 @@ use crate::store::log::{LogStore, Sizes};
 use crate::testing::lock::locked;
 use crate::testing::sim::rng::Rng;
 
-/// The default stack, its blob log and its file cell, over a disk that loses, tears and reorders what was not synced.
-/// The index is simulated at its port; this crate tests sled itself on real files.
+/// The default stack, its blob log and its file cell, over a disk that loses, tears and reorders
+/// what was not synced. The index is simulated at its port; this crate tests sled itself on real
+/// files.
 pub struct SimulatedDisk {
     disk: SimDisk,
     gate: Arc<Gate>,

@@ -1,10 +1,10 @@
-//! Two writers, and one cell or three keyholders of which one may lie or be lost: every order of every step and of every
-//! message, delivered late, twice or never, with crashes anywhere. The store takes a commit at once, or not at all.
-//! SPEC §6, §15.
+//! Two writers, and one cell or three keyholders of which one may lie or be lost: every order of
+//! every step and of every message, delivered late, twice or never, with crashes anywhere. The
+//! store takes a commit at once, or not at all. SPEC §6, §15.
 //!
-//! An answer has no step of its own: a writer that acts on it later is one that takes its own step later. The model found that
-//! a late `retire` of an epoch destroyed the candidate of the next one, which was published already: it names what it keeps,
-//! and takes only what is not newer.
+//! An answer has no step of its own: a writer that acts on it later is one that takes its own step
+//! later. The model found that a late `retire` of an epoch destroyed the candidate of the next one,
+//! which was published already: it names what it keeps, and takes only what is not newer.
 
 mod state;
 
@@ -43,11 +43,13 @@ enum Mistake {
     RecoveryTrusts,
     /// A keyholder lets itself be told to keep an older key.
     EndsBackward,
-    /// What stood ready when the writer crashed is used after the crash, though an attempt under it may be on the medium.
+    /// What stood ready when the writer crashed is used after the crash, though an attempt under it
+    /// may be on the medium.
     ReadyReused,
     /// What stands ready is written over the key that is kept.
     ReadyOverKept,
-    /// An erase publishes, and destroys the old key, as soon as as many hold the new one as give it back.
+    /// An erase publishes, and destroys the old key, as soon as as many hold the new one as give it
+    /// back.
     MarginLeftOut,
     /// Whoever opens the store gives up every newer key that it saw.
     GivesUpSeen,
@@ -55,7 +57,8 @@ enum Mistake {
     ClaimTooFew,
     /// After the claim nobody asks whether the key is still there.
     NotAskedAgain,
-    /// Keyholders look at the owner when they are dealt a share, and not when they are told to destroy some.
+    /// Keyholders look at the owner when they are dealt a share, and not when they are told to
+    /// destroy some.
     RetireUnfenced,
 }
 
@@ -140,7 +143,8 @@ impl Protocol {
         }
     }
 
-    /// How many hold a key before it is the head's, and before any other is destroyed: among keyholders one to spare.
+    /// How many hold a key before it is the head's, and before any other is destroyed: among
+    /// keyholders one to spare.
     fn hold(&self) -> u32 {
         let spare = !self.exclusive && self.mistake != Mistake::MarginLeftOut;
         u32::from(self.threshold) + u32::from(spare)
@@ -338,7 +342,8 @@ impl Protocol {
         state.writers[writer] = Phase::Closed;
         state.crashes += 1;
         if self.exclusive {
-            // A cell destroys nothing that its caller did not ask for; a deposit may still take effect.
+            // A cell destroys nothing that its caller did not ask for; a deposit may still take
+            // effect.
             state.retires = [[0; CLAIMS]; ROOTS];
             state.ready = None;
         }
@@ -486,7 +491,8 @@ impl Model for Protocol {
         let mut properties = vec![
             Property::always(ERASED, |model: &Protocol, state: &State| {
                 let returned = (0..state.roots.len() as u8).filter(|root| state.returned & 1 << root != 0);
-                // Every tree that does not go on from it still reaches what it erased, and so does another attempt's under its own root.
+                // Every tree that does not go on from it still reaches what it erased, and so does
+                // another attempt's under its own root.
                 let mut reaching = returned.flat_map(|erase| {
                     let reaches = move |root: &u8| {
                         !goes_on(state, *root, erase) || *root == erase && state.tried & 1 << erase != 0
@@ -510,7 +516,8 @@ impl Model for Protocol {
         ];
         if !self.takes_over {
             properties.push(Property::eventually(LIVE, |_: &Protocol, state: &State| {
-                // A run ends when its root keys are used up, a writer crashed, or a keyholder is lost.
+                // A run ends when its root keys are used up, a writer crashed, or a keyholder is
+                // lost.
                 state.returned != 0 || state.crashes > 0 || state.lost != 0 || state.given != [0; 2]
             }));
         }

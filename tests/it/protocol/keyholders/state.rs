@@ -1,4 +1,5 @@
-//! What the model of keyholders sees: root keys, messages on their way, what each keyholder holds, and how far each writer is.
+//! What the model of keyholders sees: root keys, messages on their way, what each keyholder holds,
+//! and how far each writer is.
 
 use keyfall::cell::RootId;
 use keyfall::promise::Fence;
@@ -19,7 +20,8 @@ pub(super) enum Phase {
     Closed,
     /// Knows this head, and has claimed the store.
     Claiming(u8),
-    /// Knows this head, which its own erase made or not; too few hold its key for the old one to go.
+    /// Knows this head, which its own erase made or not; too few hold its key for the old one to
+    /// go.
     Known(u8, bool),
     /// Knows this head, and has told keyholders to keep it alone.
     Ready(u8),
@@ -58,7 +60,8 @@ pub(super) struct State {
     pub(super) claimed: [Mask; CLAIMS],
     /// Roots whose pages are durable.
     pub(super) pages: Mask,
-    /// Every message ever sent, by root and by the one it goes to or comes from: each may arrive at any time, often or never.
+    /// Every message ever sent, by root and by the one it goes to or comes from: each may arrive at
+    /// any time, often or never.
     pub(super) deposits: [Mask; ROOTS],
     pub(super) acks: [Mask; ROOTS],
     pub(super) retires: [[Mask; CLAIMS]; ROOTS],
@@ -67,7 +70,8 @@ pub(super) struct State {
     pub(super) statements: [Mask; ROOTS],
     /// Roots whose erase was told to be final.
     pub(super) returned: Mask,
-    /// Of one cell: the root key of the next epoch, which its retire writes where a destroyed one was.
+    /// Of one cell: the root key of the next epoch, which its retire writes where a destroyed one
+    /// was.
     pub(super) ready: Option<u8>,
     /// Roots under which the pages of an attempt that came to nothing were handed to the store.
     pub(super) tried: Mask,

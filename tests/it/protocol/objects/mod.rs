@@ -1,8 +1,9 @@
-//! Two engines over stores whose writes take effect late, even after their sender died, and over one cell that both reach.
-//! SPEC §6, §6.8.
+//! Two engines over stores whose writes take effect late, even after their sender died, and over
+//! one cell that both reach. SPEC §6, §6.8.
 //!
-//! A store is a log of numbered objects, each made by create-if-absent; it discards what is old. The cell is a medium that answers at once.
-//! The second engine opens the same store (a standby), or a backup of it with the same cell: to look, or to take over.
+//! A store is a log of numbered objects, each made by create-if-absent; it discards what is old.
+//! The cell is a medium that answers at once. The second engine opens the same store (a standby),
+//! or a backup of it with the same cell: to look, or to take over.
 
 mod state;
 
@@ -79,14 +80,16 @@ struct Objects {
     /// Most objects that a run makes, the first included.
     most: usize,
     crashes: u8,
-    /// Writes take effect when they are made, and one engine has a store at a time: a directory, under a lock.
+    /// Writes take effect when they are made, and one engine has a store at a time: a directory,
+    /// under a lock.
     local: bool,
     /// The cell keeps one key: `retire` destroys every other.
     exclusive: bool,
     discards: bool,
     /// The cell records its owner, and obeys no other.
     owned: bool,
-    /// An opener gives up what it saw in the cell before its claim. (Where it does not, `retire` takes it with its epoch.)
+    /// An opener gives up what it saw in the cell before its claim. (Where it does not, `retire`
+    /// takes it with its epoch.)
     gives_up_seen: bool,
     /// The second engine opens a backup.
     backup: bool,

@@ -1,4 +1,5 @@
-//! What the model of late writes sees: objects in the logs of stores, the cell, and how far each engine is.
+//! What the model of late writes sees: objects in the logs of stores, the cell, and how far each
+//! engine is.
 
 use keyfall::cell::RootId;
 use keyfall::promise::Fence;
