@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use keyfall::cell::RootCell;
 use keyfall::engine::{Erase, Fact, Follow, Grant, Hold, Policy, Query, Request, Source, When};
-use keyfall::env::Env;
 use keyfall::ids::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Scope, Timestamp};

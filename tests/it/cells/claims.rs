@@ -7,10 +7,11 @@ use keyfall::cell::{Durable, FileCell, MemoryCell, Owner, RootCell, RootId};
 use keyfall::crypto::Key;
 use keyfall::env::System;
 use keyfall::ids::StoreId;
-use keyfall::testing::sim::{Fault, SimulatedDisk};
+use keyfall::quorum::Keyholder;
+use keyfall::testing::sim::{Fault, Media, SimulatedDisk};
 use keyfall::testing::{Seeded, owned_cell_conformance};
 
-use super::{STORE, create, deposit, files, holder, id, open, put_back, share};
+use super::{NOBODY, STORE, create, deposit, files, holder, id, open, owner, put_back, quick_dir, share};
 use crate::support::error_kind;
 
 #[test]

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use keyfall::ErrorKind;
 use keyfall::cell::{Owner, RootId};
-use keyfall::quorum::Holder;
+use keyfall::quorum::{Holder, Keyholder};
 
-use super::{STORE, files, holder, id, put_back, share};
+use super::{NOBODY, STORE, files, holder, id, put_back, quick_dir, share};
 use crate::support::error_kind;
 
 /// What a keyholder was told.
@@ -20,8 +20,6 @@ struct Told {
     /// The root key that it keeps of that epoch.
     kept: Option<RootId>,
 }
-
-const NOBODY: Owner = Owner { instance: [0; 16], claim: 0, token: [0; 16] };
 
 #[derive(Clone, Copy, Debug)]
 enum Verb {
@@ -91,12 +89,6 @@ fn every_order(dir: &Path, told: Told, steps: usize, torn: bool, path: &mut Vec<
         }
     }
     put_back(&slots, &before);
-}
-
-/// In memory where possible: these are thousands of states, and nothing here depends on the medium.
-fn quick_dir() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    if shm.is_dir() { tempfile::tempdir_in(shm).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
 const NOTHING: Told = Told { acknowledged: 0, asked: 0, kept: None };

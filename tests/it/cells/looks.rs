@@ -8,7 +8,7 @@ use keyfall::cell::{Durable, FileCell, Owner, RootCell, RootKey};
 use keyfall::crypto::Key;
 use keyfall::env::System;
 
-use super::{STORE, create, deposit, does, epochs, id, untouched};
+use super::{STORE, create, deposit, does, epochs, id, owner, untouched};
 use crate::support::error_kind;
 
 /// What another run of the same engine did to the medium, while this one slept in a snapshot of its

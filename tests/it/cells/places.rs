@@ -9,7 +9,7 @@ use keyfall::cell::{Durable, FileCell, MemoryCell, RootCell};
 use keyfall::crypto::Key;
 use keyfall::env::System;
 
-use super::{STORE, create, deposit, does, epochs, id, open, places, share};
+use super::{STORE, create, deposit, does, epochs, id, open, places};
 use crate::support::error_kind;
 
 #[test]

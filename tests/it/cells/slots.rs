@@ -5,10 +5,10 @@ use std::sync::Arc;
 use keyfall::ErrorKind;
 use keyfall::cell::{Durable, FileCell, MemoryCell, RootCell, RootKey};
 use keyfall::crypto::Key;
-use keyfall::env::System;
+use keyfall::env::{Env, System};
 use keyfall::ids::StoreId;
 
-use super::{STORE, create, deposit, epochs, id, open};
+use super::{STORE, create, deposit, epochs, id};
 use crate::support::error_kind;
 
 #[test]

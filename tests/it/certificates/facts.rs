@@ -1,6 +1,5 @@
 //! What a certificate says, and that it verifies from its text alone. SPEC §14.
 
-use keyfall::cell::Level;
 use keyfall::certificate::{Certificate, Facts, Grade, Leaf, Retired, SLOTS_MIN, Trust, slots};
 use keyfall::engine::{Erase, Request, When};
 use keyfall::log::{Checkpoint, Hash, LogProof, Signer};

@@ -94,8 +94,8 @@ fn every_byte_changed_and_every_cut_is_refused() {
 #[test]
 fn random_changes_are_refused() {
     let rounds = std::env::var("KEYFALL_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000_u64);
-    let good = include_bytes!("../certificates/good.erased");
-    let trust = Trust::in_log(include_str!("../certificates/good.key").parse().unwrap());
+    let good = include_bytes!("../../certificates/good.erased");
+    let trust = Trust::in_log(include_str!("../../certificates/good.key").parse().unwrap());
     let holds = |bytes: &[u8]| holds(bytes, &trust);
     assert!(holds(good));
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::command_line::Cli;
-use crate::support::user;
 
 #[test]
 fn the_program_tells_of_a_hold_that_covers_what_is_planned() {

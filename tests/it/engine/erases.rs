@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use keyfall::cell::RootCell;
-use keyfall::store::Store;
 use keyfall::testing::Defect;
 use keyfall::{Class, ErrorKind, InteractionId, Put, Query, RecordId, Result, Scope};
 

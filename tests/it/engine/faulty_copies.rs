@@ -9,7 +9,7 @@ use keyfall::ids::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, Result, Scope};
 
-use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
+use crate::support::{SMALL_PAGES, World, bytes, read_record, user};
 
 /// A store that can be set back without the engine's knowledge.
 struct SetBack(std::sync::Mutex<Arc<dyn Store>>);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use keyfall::testing::Defect;
 use keyfall::{Class, ErrorKind, Scope};
 
-use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
+use crate::support::{SMALL_PAGES, World, bytes, error_kind, user};
 
 #[test]
 fn a_reader_seeks() {

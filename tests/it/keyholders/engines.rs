@@ -8,7 +8,7 @@ use std::sync::Arc;
 use keyfall::ErrorKind;
 use keyfall::cell::RootCell;
 use keyfall::env::{SharedEnv, System};
-use keyfall::quorum::{QuorumCell, Standing};
+use keyfall::quorum::Standing;
 
 use super::{Keyholder, Place, list, put};
 use crate::support::{copy, error_kind, ok, read_record};

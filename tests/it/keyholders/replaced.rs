@@ -11,7 +11,7 @@ use keyfall::quorum::net::replace_member;
 use keyfall::quorum::{Member, Standing};
 use keyfall::{ErrorKind, Scope};
 
-use super::{Keyholder, Place, certified, grade, leaving, list, put, replaced, shares_in};
+use super::{Keyholder, Place, certified, grade, leaving, put, replaced, shares_in};
 use crate::support::{error_kind, ok, read_record, user};
 
 #[test]

@@ -10,7 +10,7 @@ mod medium;
 mod trace;
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::DefaultHasher;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
