@@ -59,12 +59,12 @@ impl Killed {
             .unwrap();
         let out = child.stdout.take().unwrap();
         let reader = std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).collect::<Vec<_>>());
-        if round % 10 != 0 {
+        if !round.is_multiple_of(10) {
             std::thread::sleep(moment(self.seed + round * 2, self.import_takes));
             child.kill().unwrap();
         }
         let whole = child.wait().unwrap().success();
-        if whole && round % 10 == 0 {
+        if whole && round.is_multiple_of(10) {
             self.import_takes = began.elapsed();
         }
         self.cut_imports += u64::from(!whole);

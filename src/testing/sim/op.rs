@@ -271,7 +271,7 @@ fn put_one(b: &[u8; STEP_BYTES]) -> Op {
     let len = match b[6] % 16 {
         0 => 16_384 * (1 + len % 2) + len % 3,
         1 => len % 20_000,
-        2 if len % 4 == 0 => 262_144 + len % 5,
+        2 if len.is_multiple_of(4) => 262_144 + len % 5,
         _ => len % 200,
     };
     let mut item = Item::plain(class(b[2]), some(b[3]), len);
