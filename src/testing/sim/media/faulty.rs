@@ -12,17 +12,17 @@ use crate::ids::StoreId;
 use crate::testing::lock::locked;
 
 /// Every root key that was ever deposited: what a cell would hold that failed to destroy any.
-pub(in crate::testing::sim) type Hoard = Arc<Mutex<Vec<RootKey>>>;
+pub(crate) type Hoard = Arc<Mutex<Vec<RootKey>>>;
 
 /// A deposit that was reported as failed and is still on its way.
-pub(in crate::testing::sim) type Late = Arc<Mutex<Option<(StoreId, RootId, Key)>>>;
+pub(crate) type Late = Arc<Mutex<Option<(StoreId, RootId, Key)>>>;
 
 /// A root cell that answers late, twice or not at all.
-pub(in crate::testing::sim) struct FaultyCell {
-    pub(in crate::testing::sim) cell: Arc<dyn RootCell>,
-    pub(in crate::testing::sim) gate: Arc<Gate>,
-    pub(in crate::testing::sim) hoard: Hoard,
-    pub(in crate::testing::sim) late: Late,
+pub(crate) struct FaultyCell {
+    pub(crate) cell: Arc<dyn RootCell>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) hoard: Hoard,
+    pub(crate) late: Late,
 }
 
 impl FaultyCell {

@@ -6,7 +6,7 @@ const SECTOR: usize = 512;
 
 /// What a power cut does to writes that were not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::testing::sim) enum Loss {
+pub(crate) enum Loss {
     /// Each of them was written in time.
     Nothing,
     /// None of them was.

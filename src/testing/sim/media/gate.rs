@@ -144,7 +144,7 @@ impl Gate {
     }
 
     /// Calls `hook` before the `nth` operation from now on, the first being 1; `None` cancels it.
-    pub(in crate::testing::sim) fn interrupt(&self, hook: Option<(u64, Hook)>) {
+    pub(crate) fn interrupt(&self, hook: Option<(u64, Hook)>) {
         let mut state = self.state();
         state.hook = hook.map(|(nth, hook)| (state.passed.saturating_add(nth), hook));
     }

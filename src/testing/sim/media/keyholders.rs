@@ -69,7 +69,7 @@ struct Shared {
 }
 
 /// Five keyholders in this process.
-pub(in crate::testing::sim) struct Keyholders {
+pub(crate) struct Keyholders {
     holders: Vec<Arc<Holder>>,
     disks: Vec<SimDisk>,
     shared: Mutex<Shared>,
@@ -83,12 +83,12 @@ fn dir() -> &'static Path {
 }
 
 impl Keyholders {
-    pub(in crate::testing::sim) fn new(seed: u64, env: &SharedEnv) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, env: &SharedEnv) -> Arc<Self> {
         Arc::new(Self::of(seed, env, N, None))
     }
 
     /// Keyholders that change; `broken` plants a defect in them.
-    pub(in crate::testing::sim) fn changing(seed: u64, env: &SharedEnv, broken: Option<CellDefect>) -> Arc<Self> {
+    pub(crate) fn changing(seed: u64, env: &SharedEnv, broken: Option<CellDefect>) -> Arc<Self> {
         let mut all = Self::of(seed, env, POOL, broken);
         let margin = if broken == Some(CellDefect::NoMargin) { 0 } else { 1 };
         let members = (0..N).map(|n| all.member(n)).collect();
@@ -134,7 +134,7 @@ impl Keyholders {
         Keyholders { holders, disks, shared: Mutex::new(shared), env: Arc::clone(env), config: None }
     }
 
-    pub(in crate::testing::sim) fn cell(self: &Arc<Self>) -> Result<Arc<dyn RootCell>> {
+    pub(crate) fn cell(self: &Arc<Self>) -> Result<Arc<dyn RootCell>> {
         let member = |n| Arc::new(Fickle { n, all: Arc::clone(self) }) as Arc<dyn Keyholder>;
         if let Some(config) = &self.config {
             let left: Vec<usize> =
@@ -147,7 +147,7 @@ impl Keyholders {
     }
 
     /// From now on nothing goes wrong; what is late arrives.
-    pub(in crate::testing::sim) fn calm(&self) {
+    pub(crate) fn calm(&self) {
         let late = {
             let mut shared = locked(&self.shared);
             shared.calm = true;
@@ -158,13 +158,13 @@ impl Keyholders {
     }
 
     /// From now on some of them fail at times.
-    pub(in crate::testing::sim) fn stir(&self) {
+    pub(crate) fn stir(&self) {
         locked(&self.shared).calm = false;
     }
 
     /// The liar makes a backup of itself, or comes back from one: only while the others have all
     /// that is needed.
-    pub(in crate::testing::sim) fn restart(&self) {
+    pub(crate) fn restart(&self) {
         let mut shared = locked(&self.shared);
         let Some(store) = shared.store.filter(|_| !shared.calm) else { return };
         let list = shared.list;
@@ -184,7 +184,7 @@ impl Keyholders {
 
     /// The keys that can be combined from the shares held now and, where every erase was reported
     /// final, from all that the liar ever had.
-    pub(in crate::testing::sim) fn keys(&self, all_final: bool) -> Vec<RootKey> {
+    pub(crate) fn keys(&self, all_final: bool) -> Vec<RootKey> {
         let shared = locked(&self.shared);
         let Some(store) = shared.store else { return Vec::new() };
         let held: Vec<Held> = self.holders.iter().map(|holder| holder.load(store).unwrap_or_default()).collect();
@@ -200,7 +200,7 @@ impl Keyholders {
 
     /// Lets something happen to one of them while the engine is closed; `false` where too few
     /// others are whole.
-    pub(in crate::testing::sim) fn befall(&self, event: KeyholderEvent) -> bool {
+    pub(crate) fn befall(&self, event: KeyholderEvent) -> bool {
         let (mut shared, Some(config)) = (locked(&self.shared), &self.config) else { return false };
         let Some(store) = shared.store else { return false };
         if self.all_alike(&shared) {

@@ -34,7 +34,7 @@ pub struct SimulatedDisk {
     handles: Mutex<Vec<Weak<Slots>>>,
     broken: Option<CellDefect>,
     /// What power cuts lose; `None`: something different each time.
-    pub(in crate::testing::sim) loss: Mutex<Option<Loss>>,
+    pub(crate) loss: Mutex<Option<Loss>>,
 }
 
 impl std::fmt::Debug for SimulatedDisk {
