@@ -6,6 +6,7 @@
 //! later. The model found that a late `retire` of an epoch destroyed the candidate of the next one,
 //! which was published already: it names what it keeps, and takes only what is not newer.
 
+mod rules;
 mod state;
 
 use keyfall::cell::Quorum;
@@ -554,81 +555,3 @@ const LIVING: &str = "the living stay: the head has enough shares, and its pages
 const STAYS: &str = "an erase that returned is never undone";
 
 const LIVE: &str = "a writer that goes on, and is heard, has its erase returned";
-
-#[test]
-fn one_cell_is_safe_and_live_in_every_order() {
-    super::holds("one cell", ONE_CELL);
-}
-
-#[test]
-fn three_keyholders_are_safe_and_live_in_every_order() {
-    let (roots, crashes) = if super::large() { (3, 1) } else { (3, 0) };
-    super::holds("three keyholders", Protocol { roots, crashes, ..KEYHOLDERS });
-    super::holds("three keyholders, a crash", Protocol { roots: 2, ..KEYHOLDERS });
-}
-
-#[test]
-fn three_keyholders_of_whom_one_lies_are_safe_and_live_in_every_order() {
-    let lies = Protocol { liar: true, ..KEYHOLDERS };
-    let (roots, crashes) = if super::large() { (3, 1) } else { (3, 0) };
-    super::holds("three keyholders, one of whom lies", Protocol { roots, crashes, ..lies });
-    super::holds("three keyholders, one of whom lies, a crash", Protocol { roots: 2, ..lies });
-}
-
-#[test]
-fn three_keyholders_of_whom_one_is_lost_still_open_a_head() {
-    super::holds("three keyholders, one of whom is lost", Protocol { losses: 1, crashes: 0, ..KEYHOLDERS });
-}
-
-#[test]
-fn an_attempt_that_is_given_up_takes_nothing_with_it() {
-    super::holds("three keyholders, attempts are given up", Protocol { gives_up: true, crashes: 0, ..KEYHOLDERS });
-}
-
-#[test]
-fn a_backup_that_takes_over_is_the_only_one_that_destroys() {
-    super::holds("three keyholders, a backup takes over", Protocol { takes_over: true, crashes: 0, ..KEYHOLDERS });
-}
-
-#[test]
-fn every_mistake_with_keyholders_is_found() {
-    let lies = Protocol { liar: true, ..KEYHOLDERS };
-    for (mistake, broken) in [
-        (Mistake::PublishEarly, LIVING),
-        (Mistake::PublishBlindly, LIVING),
-        (Mistake::LoserRetires, LIVING),
-        (Mistake::DepositOverwrites, LIVING),
-        (Mistake::PagesAfter, LIVING),
-        (Mistake::OneTooFew, ERASED),
-        (Mistake::LosersKept, ERASED),
-        (Mistake::NewerDestroyed, LIVING),
-        (Mistake::NoFence, ERASED),
-        (Mistake::ReturnAtPublish, ERASED),
-        (Mistake::RetireBeforePublish, LIVING),
-        (Mistake::RecoveryTrusts, ERASED),
-        (Mistake::EndsBackward, ERASED),
-        (Mistake::GivesUpSeen, LIVING),
-    ] {
-        super::breaks(&format!("three keyholders, {mistake:?}"), Protocol { mistake, ..lies }, broken);
-    }
-    let lost = Protocol { losses: 1, crashes: 0, mistake: Mistake::MarginLeftOut, ..KEYHOLDERS };
-    super::breaks("three keyholders, one is lost, MarginLeftOut", lost, LIVING);
-    for mistake in [Mistake::ClaimTooFew, Mistake::NotAskedAgain, Mistake::RetireUnfenced] {
-        let model = Protocol { takes_over: true, crashes: 0, mistake, ..KEYHOLDERS };
-        super::breaks(&format!("a backup takes over, {mistake:?}"), model, LIVING);
-    }
-}
-
-#[test]
-fn every_mistake_with_one_cell_is_found() {
-    for (mistake, broken) in [
-        (Mistake::ReturnAtPublish, ERASED),
-        (Mistake::RetireBeforePublish, LIVING),
-        (Mistake::PagesAfter, LIVING),
-        (Mistake::RecoveryTrusts, ERASED),
-        (Mistake::ReadyReused, ERASED),
-        (Mistake::ReadyOverKept, LIVING),
-    ] {
-        super::breaks(&format!("one cell, {mistake:?}"), Protocol { mistake, ..ONE_CELL }, broken);
-    }
-}

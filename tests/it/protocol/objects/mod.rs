@@ -5,6 +5,7 @@
 //! The cell is a medium that answers at once. The second engine opens the same store (a standby),
 //! or a backup of it with the same cell: to look, or to take over.
 
+mod rules;
 mod state;
 
 use stateright::{Model, Property};
@@ -607,59 +608,3 @@ const ERASED: &str = "what was erased can be read by nobody, ever";
 const ACKNOWLEDGED: &str = "what was acknowledged is below the newest head";
 
 const SHUT_OUT: &str = "the store can be opened again by its owner, without anybody's word";
-
-/// A cell that records no owner: then only the store's claims tell.
-const UNOWNED: Objects = Objects { owned: false, gives_up_seen: true, ..SMALL };
-
-#[test]
-fn two_engines_over_a_network_store_lose_nothing_in_any_order() {
-    let most = if super::large() { 6 } else { SMALL.most };
-    super::holds("network store, two engines", Objects { most, ..SMALL });
-    super::holds("network store, two engines, no owner in the cell", Objects { most, ..UNOWNED });
-}
-
-#[test]
-fn a_backup_beside_its_store_destroys_nothing_in_any_order() {
-    let backup = Objects { backup: true, discards: false, ..SMALL };
-    super::holds("network store, a backup is looked at", Objects { ..backup });
-    super::holds("network store, a backup takes over", Objects { take_over: true, ..backup });
-    let local = Objects { local: true, exclusive: true, most: 6, ..backup };
-    super::holds("directory, a backup is looked at", Objects { ..local });
-    super::holds("directory, a backup takes over", Objects { take_over: true, ..local });
-}
-
-#[test]
-fn every_mistake_with_late_writes_and_claims_is_found() {
-    let backup = Objects { backup: true, discards: false, ..SMALL };
-    for (mistake, broken) in [
-        (Mistake::NoClaim, LIVING),
-        (Mistake::RetireFirst, LIVING),
-        (Mistake::ClaimThenLoad, LIVING),
-        (Mistake::NotThereIsFinal, LIVING),
-        (Mistake::TimeoutIsSuccess, ACKNOWLEDGED),
-        (Mistake::ClaimsDiscarded, ACKNOWLEDGED),
-        (Mistake::ClaimUnlooked, LIVING),
-        (Mistake::Blind, ACKNOWLEDGED),
-        (Mistake::PublishFirst, LIVING),
-        (Mistake::TwoInFlight, LIVING),
-    ] {
-        super::breaks(&format!("network store, {mistake:?}"), Objects { mistake, ..UNOWNED }, broken);
-    }
-    for mistake in [Mistake::NewestClaimOnly, Mistake::CellFirst] {
-        super::breaks(&format!("network store, {mistake:?}"), Objects { mistake, ..SMALL }, SHUT_OUT);
-    }
-    for (mistake, broken) in [
-        (Mistake::LookRecovers, LIVING),
-        (Mistake::OwnsSilently, LIVING),
-        (Mistake::BackupCarriesClaims, LIVING),
-        (Mistake::NeverOwned, LIVING),
-    ] {
-        super::breaks(&format!("a backup, {mistake:?}"), Objects { mistake, ..backup }, broken);
-        let local = Objects { local: true, exclusive: true, most: 6, mistake, ..backup };
-        super::breaks(&format!("a backup of a directory, {mistake:?}"), local, broken);
-    }
-    for mistake in [Mistake::RetireUnfenced, Mistake::NeverOwned, Mistake::HigherNumberWins] {
-        let model = Objects { take_over: true, mistake, ..backup };
-        super::breaks(&format!("a backup that takes over, {mistake:?}"), model, LIVING);
-    }
-}
