@@ -17,7 +17,7 @@ mod work;
 
 pub use conformance::{cell_conformance, listed, owned_cell_conformance, shared_cell_conformance, store_conformance};
 pub use decoders::{DECODERS, decode_anything};
-pub use seeded::Seeded;
+pub use seeded::{Position, Seeded};
 pub use tape::{HoardingCell, RecordingStore, Tape};
 pub use work::read_to_open;
 
