@@ -1,9 +1,12 @@
-//! Latency of erases, puts and gets on the default stack (sled store, file cell), beside the physical floor of the
-//! same disk and processor, and beside plain sled with the same bytes, measured in the same run: interleaved rounds, medians, ratios. Then
-//! criterion's own statistics for the short operations.
+//! Latency of erases, puts and gets on the default stack (sled store, file cell), beside the
+//! physical floor of the same disk and processor, and beside plain sled with the same bytes,
+//! measured in the same run: interleaved rounds, medians, ratios. Then criterion's own statistics
+//! for the short operations.
 //!
-//! `cargo bench --bench engine`; `KEYFALL_BENCH_DIR` names the disk to measure (default: the temporary directory),
-//! `KEYFALL_BENCH_PARTS` which parts are run (`erases,scopes,callers,puts`), `KEYFALL_BENCH_USERS` how many users there are while parts of them are erased (default: 100,000).
+//! `cargo bench --bench engine`; `KEYFALL_BENCH_DIR` names the disk to measure (default: the
+//! temporary directory), `KEYFALL_BENCH_PARTS` which parts are run (`erases,scopes,callers,puts`),
+//! `KEYFALL_BENCH_USERS` how many users there are while parts of them are erased (default:
+//! 100,000).
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a benchmark")]
 
 use std::fs::File;
@@ -68,7 +71,8 @@ fn fill_users(engine: &Engine, prefix: &str, users: usize) {
     }
 }
 
-/// The floor of a durable write: 4 KiB appended, `fdatasync`; and of an erase: then 512 bytes elsewhere, `fdatasync`.
+/// The floor of a durable write: 4 KiB appended, `fdatasync`; and of an erase: then 512 bytes
+/// elsewhere, `fdatasync`.
 struct Floor {
     file: File,
     slot: File,
@@ -98,7 +102,8 @@ impl Floor {
     }
 }
 
-/// Waits until the disk has done what it was given before: its floor falls no more. A minute, at most.
+/// Waits until the disk has done what it was given before: its floor falls no more. A minute, at
+/// most.
 fn settle(floor: &mut Floor) {
     let mut last = Duration::MAX;
     for _ in 0..60 {
@@ -163,7 +168,8 @@ fn row(name: &str, samples: &Samples, per: usize, floors: &[(&str, Duration)]) {
     );
 }
 
-/// One erase of a user, whatever the user holds; batches of users. Every round runs each once, beside the floor.
+/// One erase of a user, whatever the user holds; batches of users. Every round runs each once,
+/// beside the floor.
 fn erases(rounds: usize) {
     let dir = scratch();
     let engine = make(dir.path());
@@ -215,7 +221,8 @@ fn erases(rounds: usize) {
     }
 }
 
-/// One erase of each scope, among many users with ten interactions each, of a recording and an action.
+/// One erase of each scope, among many users with ten interactions each, of a recording and an
+/// action.
 fn scopes(rounds: usize) {
     let users: usize = std::env::var("KEYFALL_BENCH_USERS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
     let dir = scratch();

@@ -1,4 +1,5 @@
-//! Page size and fan-out of the user tree: what one erase costs among many users, for each geometry.
+//! Page size and fan-out of the user tree: what one erase costs among many users, for each
+//! geometry.
 //!
 //! `cargo bench --bench geometry`; `KEYFALL_USERS` sets the number of users (default 200,000).
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a benchmark")]

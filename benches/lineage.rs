@@ -1,8 +1,10 @@
-//! What lineage costs an erase: a user whose one recording has none, a few or 100,000 records derived from it in other users'
-//! trees. Default stack (sled store, file cell), interleaved rounds, medians. After each erase a thousand of the derived
-//! records are read: each must answer erased, before any bookkeeping.
+//! What lineage costs an erase: a user whose one recording has none, a few or 100,000 records
+//! derived from it in other users' trees. Default stack (sled store, file cell), interleaved
+//! rounds, medians. After each erase a thousand of the derived records are read: each must answer
+//! erased, before any bookkeeping.
 //!
-//! `cargo bench --bench lineage`; `KEYFALL_BENCH_DIR` names the disk to measure (default: the temporary directory).
+//! `cargo bench --bench lineage`; `KEYFALL_BENCH_DIR` names the disk to measure (default: the
+//! temporary directory).
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark")]
 
 use std::sync::Arc;

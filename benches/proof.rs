@@ -1,8 +1,10 @@
-//! What proof costs: one erase without a log (a seeded defect), with it, with a certificate; with three and five keyholders on loopback;
-//! each beside the floor of one durable write in the same run, interleaved rounds, medians. Then how fast certificates, and proofs of a log
-//! of a million leaves, are verified.
+//! What proof costs: one erase without a log (a seeded defect), with it, with a certificate; with
+//! three and five keyholders on loopback; each beside the floor of one durable write in the same
+//! run, interleaved rounds, medians. Then how fast certificates, and proofs of a log of a million
+//! leaves, are verified.
 //!
-//! `cargo bench --bench proof`; `KEYFALL_BENCH_DIR` names the disk to measure (default: the temporary directory).
+//! `cargo bench --bench proof`; `KEYFALL_BENCH_DIR` names the disk to measure (default: the
+//! temporary directory).
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark")]
 
 use std::fs::File;
@@ -26,7 +28,7 @@ fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-/// A keyholder in a thread of this process, behind a real channel.
+/// A keyholder in a thread of this process, reached over a real channel.
 fn keyholder(dir: &Path, engine: &EngineKey) -> Member {
     let env: SharedEnv = Arc::new(System);
     let made = KeyholderDir::create(dir, true, &System).unwrap();
@@ -67,17 +69,41 @@ struct Case {
     samples: Vec<Duration>,
 }
 
+/// How much is measured.
+struct Size {
+    rounds: usize,
+    users: usize,
+    leaves: usize,
+    certificates: usize,
+}
+
 fn main() {
     // `cargo test --benches` runs this too: a few rounds show that it works.
     let quick = !std::env::args().any(|a| a == "--bench");
-    let (rounds, users, leaves, certificates) =
-        if quick { (3, 100, 1 << 12, 20) } else { (300, 20_000, 1 << 20, 2000) };
+    let size = if quick {
+        Size { rounds: 3, users: 100, leaves: 1 << 12, certificates: 20 }
+    } else {
+        Size { rounds: 300, users: 20_000, leaves: 1 << 20, certificates: 2000 }
+    };
     let dir = match std::env::var_os("KEYFALL_BENCH_DIR") {
         Some(dir) => tempfile::tempdir_in(dir).unwrap(),
         None => tempfile::tempdir().unwrap(),
     };
-    let at = |name: &str| dir.path().join(name);
-    let mut cases: Vec<Case> = [
+    let mut cases = cases(dir.path());
+    for case in &cases {
+        let mut batch = case.engine.batch();
+        for n in 0..size.users {
+            batch.add(Put::new(user(&format!("user {n}")), Class::action()), &[7; 16][..]).unwrap();
+        }
+        batch.commit().unwrap();
+    }
+    let kept = erases(&mut cases, dir.path(), size.rounds);
+    certificates(&cases[2].engine, &kept, size.certificates);
+    log_proofs(size.leaves);
+}
+
+fn cases(dir: &Path) -> Vec<Case> {
+    [
         ("erase, without a log", 0, Some(Defect::SkipLog), false),
         ("erase", 0, None, false),
         ("erase, certified", 0, None, true),
@@ -87,18 +113,15 @@ fn main() {
     .into_iter()
     .enumerate()
     .map(|(n, (what, keyholders, defect, certified))| {
-        let engine = engine(&at(&n.to_string()), keyholders, defect);
+        let engine = engine(&dir.join(n.to_string()), keyholders, defect);
         Case { what, engine, certified, samples: Vec::new() }
     })
-    .collect();
-    for case in &cases {
-        let mut batch = case.engine.batch();
-        for n in 0..users {
-            batch.add(Put::new(user(&format!("user {n}")), Class::action()), &[7; 16][..]).unwrap();
-        }
-        batch.commit().unwrap();
-    }
-    let floor_file = File::create(at("floor")).unwrap();
+    .collect()
+}
+
+/// Erases, and prints how long that takes; returns the certificates.
+fn erases(cases: &mut [Case], dir: &Path, rounds: usize) -> Vec<Certificate> {
+    let floor_file = File::create(dir.join("floor")).unwrap();
     let (mut floor, mut kept, mut signing) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         let began = Instant::now();
@@ -123,7 +146,7 @@ fn main() {
     let floor = quantile(&mut floor, 0.5);
     println!("a durable write of 4 KiB (the floor)   p50 {floor:>9.1?}");
     let without = quantile(&mut cases[0].samples, 0.5);
-    for case in &mut cases {
+    for case in cases {
         let (p50, p90) = (quantile(&mut case.samples, 0.5), quantile(&mut case.samples, 0.9));
         println!(
             "{:<24} p50 {p50:>9.1?}  p90 {p90:>9.1?}   {:>5.2}x the floor   {:.2}x without a log",
@@ -133,21 +156,25 @@ fn main() {
         );
     }
     println!(
-        "(without a log: a defect that the tests find; three and five keyholders: threshold 2 and 3, one liar allowed for)"
+        "(without a log: a defect that the tests find; three and five keyholders: threshold 2 and 3, one liar tolerated)"
     );
+    println!("signing a certificate, after the erase: {:.1?}", quantile(&mut signing, 0.5));
+    kept
+}
 
-    println!("signing a certificate, behind the erase: {:.1?}", quantile(&mut signing, 0.5));
-
-    // Whole certificates, from their text.
-    let trust = Trust::in_log(cases[2].engine.log_key().unwrap());
+/// Whole certificates, from their text.
+fn certificates(engine: &Engine, kept: &[Certificate], certificates: usize) {
+    let trust = Trust::in_log(engine.log_key().unwrap());
     let texts: Vec<String> = kept.iter().cycle().take(certificates).map(ToString::to_string).collect();
     let began = Instant::now();
     for text in &texts {
         text.parse::<Certificate>().unwrap().verify(&trust).unwrap();
     }
     println!("a certificate verified from its text: {:.1?} each", began.elapsed() / certificates as u32);
+}
 
-    // Log proofs alone, under one checkpoint that was checked before.
+/// Log proofs alone, under one checkpoint that was checked before.
+fn log_proofs(leaves: usize) {
     let hashes: Vec<Hash> = (0..leaves as u64).map(|n| Hash::leaf(&n.to_be_bytes())).collect();
     let mut rows = vec![hashes];
     while rows[rows.len() - 1].len() > 1 {

@@ -1,7 +1,9 @@
-//! What retention costs: records of many users that pass a limit at once fall in one commit. Default stack (sled store, file
-//! cell); beside it the floor, a 4 KiB write and fdatasync on the same disk.
+//! What retention costs: records of many users that pass a limit at once fall in one commit.
+//! Default stack (sled store, file cell); beside it the floor, a 4 KiB write and fdatasync on the
+//! same disk.
 //!
-//! `cargo bench --bench retention`; `KEYFALL_BENCH_DIR` names the disk to measure (default: the temporary directory).
+//! `cargo bench --bench retention`; `KEYFALL_BENCH_DIR` names the disk to measure (default: the
+//! temporary directory).
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark")]
 
 use std::io::Write;

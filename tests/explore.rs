@@ -1,5 +1,6 @@
-//! The engine's locks under a schedule explorer (shuttle): random schedules and schedules with few preemptions (PCT).
-//! `cargo test --features shuttle --test explore`; `KEYFALL_SCHEDULES` sets how many of each.
+//! The engine's locks under a schedule explorer (shuttle): random schedules and schedules with few
+//! preemptions (PCT). `cargo test --features shuttle --test explore`; `KEYFALL_SCHEDULES` sets how
+//! many of each.
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
@@ -195,7 +196,8 @@ fn a_discard_beside_writers_takes_nothing_that_lives() {
     });
 }
 
-/// A certificate was issued again from what the cell had said before another erase was published, and from the log with that erase in it.
+/// A certificate was issued again from what the cell had said before another erase was published,
+/// and from the log with that erase in it.
 #[test]
 fn no_certificate_calls_a_root_key_destroyed_before_it_is() {
     explore(|_| {

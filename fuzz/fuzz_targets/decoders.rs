@@ -1,4 +1,5 @@
-//! Every decoder of stored bytes: no panic, no unbounded allocation, and what decodes encodes to itself.
+//! Every decoder of stored bytes: no panic, no unbounded allocation, and what decodes encodes to
+//! itself.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,6 @@
-//! The engine over media that fail, driven by bytes: 16 are a step, an operation or an event with the faults that meet
-//! it. At the end stand the simulator's two judges: a plain model of what was acknowledged, and the adversary who holds
-//! every byte ever written and every key that is left.
+//! The engine over media that fail, driven by bytes: 16 are a step, an operation or an event with
+//! the faults that meet it. At the end stand the simulator's two judges: a plain model of what was
+//! acknowledged, and the adversary who holds every byte ever written and every key that is left.
 #![no_main]
 
 use keyfall::testing::sim::{Planted, STEP_BYTES, media_of, simulate};

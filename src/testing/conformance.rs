@@ -1,4 +1,5 @@
-//! The contracts of the two ports, as tests that an adapter's author runs. They panic where a contract is broken.
+//! The contracts of the two ports, as tests that the author of an adapter runs. They panic where a
+//! contract is broken.
 #![expect(clippy::expect_used, reason = "these are tests: a broken contract panics")]
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ fn name(n: u8) -> BlobName {
     BlobName([n; 16])
 }
 
-/// Every name in a store, in order, asked for about `at_once` at a time.
+/// Every name in a store, sorted; the store is asked for about `at_once` of them at a time.
 ///
 /// # Errors
 /// As [`Store::names`].
@@ -32,7 +33,8 @@ fn head(epoch: u64, commit: u64) -> Head {
     Head { id: HeadId { epoch, commit }, bytes: vec![epoch as u8, commit as u8, 7] }
 }
 
-/// Checks a store. `open` opens the same store again after the one before was dropped; the first time it is empty.
+/// Checks a store: blobs, commits that name the head they replace, names, removal. `open` opens the
+/// same store again after the handle before was dropped; the first time it is empty.
 ///
 /// # Panics
 /// Where the contract of [`Store`] is broken.
@@ -94,7 +96,7 @@ pub fn store_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
     named_conformance(open);
 }
 
-/// The part of the contract that is about names the store gives.
+/// The part of the contract about names that the store gives.
 fn named_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
     let store = open();
     let there = listed(&*store, 100).expect("names");
@@ -161,7 +163,7 @@ fn named_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
     look(&*open(), "removed, and opened again");
 }
 
-/// Store and other names in the checks of cells.
+/// The store in the checks of cells.
 const STORE: StoreId = StoreId([5; 16]);
 
 fn root(epoch: u64, attempt: u8) -> RootId {
@@ -182,7 +184,7 @@ fn roots(contents: &Contents) -> Vec<RootId> {
     ids
 }
 
-/// What a cell shows, to be compared.
+/// What a cell shows: its keys, its epoch, its owner and its mark.
 fn shown(cell: &dyn RootCell) -> (Vec<RootId>, u64, Option<Owner>, u64) {
     let contents = cell.load().expect("load");
     (roots(&contents), contents.epoch, contents.owner, contents.mark)
@@ -192,103 +194,116 @@ fn is_fenced(result: Result<()>, what: &str) {
     assert_eq!(result.expect_err(what).kind(), ErrorKind::Fenced, "{what}");
 }
 
-/// Checks a root cell under the exclusive contract of [`RootCell`]. `open` opens the same cell again after the one before was dropped; the
-/// first time it is empty. One handle, given out again and again, will do.
+/// Checks a root cell under the exclusive contract of [`RootCell`]: keys that are deposited and
+/// destroyed, claims that only grow, marks that are raised. `open` opens the same cell again after
+/// the handle before was dropped; the first time it is empty. A function that always returns one
+/// handle will do.
 ///
 /// # Panics
 /// Where the contract is broken.
 pub fn cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
-    let store = StoreId([5; 16]);
-    let id = |epoch, attempt| RootId { epoch, attempt: [attempt; 16] };
-    let key = |n| Key::copied_from(&[n; 32]);
-    let held = |cell: &dyn RootCell| {
-        let mut keys: Vec<_> = cell.load().expect("load").keys.iter().map(|k| (k.id, k.key.bytes()[0])).collect();
-        keys.sort_unstable();
-        keys
-    };
+    deposits_survive(&mut open);
+    retirements_destroy(&mut open);
+    claims_only_grow(&mut open);
+}
+
+fn key(n: u8) -> Key {
+    Key::copied_from(&[n; 32])
+}
+
+/// The keys in a cell, each with the byte that it was made of.
+fn held(cell: &dyn RootCell) -> Vec<(RootId, u8)> {
+    let mut keys: Vec<_> = cell.load().expect("load").keys.iter().map(|k| (k.id, k.key.bytes()[0])).collect();
+    keys.sort_unstable();
+    keys
+}
+
+fn deposits_survive(open: &mut dyn FnMut() -> Arc<dyn RootCell>) {
     let cell = open();
     assert!(held(&*cell).is_empty(), "a new cell holds nothing");
     assert!(!cell.describe().statement.is_empty(), "a cell says what it promises");
-    cell.deposit(store, &id(1, 1), &key(1)).expect("deposit");
-    let cell = {
-        drop(cell);
-        open()
-    };
-    assert_eq!(held(&*cell), vec![(id(1, 1), 1)], "a deposited key survives");
-    let other = cell.deposit(StoreId([6; 16]), &id(2, 9), &key(9)).expect_err("another store's key");
+    cell.deposit(STORE, &root(1, 1), &key(1)).expect("deposit");
+    drop(cell);
+
+    let cell = open();
+    assert_eq!(held(&*cell), vec![(root(1, 1), 1)], "a deposited key survives");
+    let other = cell.deposit(StoreId([6; 16]), &root(2, 9), &key(9)).expect_err("another store's key");
     assert_eq!(other.kind(), ErrorKind::Refused);
+    cell.deposit(STORE, &root(2, 2), &key(2)).expect("deposit");
+    cell.deposit(STORE, &root(2, 2), &key(2)).expect("depositing again is no change");
+    assert_eq!(cell.deposit(STORE, &root(3, 3), &key(3)).expect_err("a third key").kind(), ErrorKind::Refused);
+    drop(cell);
 
-    cell.deposit(store, &id(2, 2), &key(2)).expect("deposit");
-    cell.deposit(store, &id(2, 2), &key(2)).expect("depositing again is no change");
-    assert_eq!(cell.deposit(store, &id(3, 3), &key(3)).expect_err("a third key").kind(), ErrorKind::Refused);
-    let cell = {
-        drop(cell);
-        open()
-    };
-    assert_eq!(held(&*cell), vec![(id(1, 1), 1), (id(2, 2), 2)], "two keys stand side by side");
+    let cell = open();
+    assert_eq!(held(&*cell), vec![(root(1, 1), 1), (root(2, 2), 2)], "two keys stand side by side");
+}
 
-    let unknown = cell.retire(&id(7, 7), Durable::assumed_for_a_test()).expect_err("an unknown key to keep");
+/// On a cell that holds the keys of [`deposits_survive`].
+fn retirements_destroy(open: &mut dyn FnMut() -> Arc<dyn RootCell>) {
+    let sure = Durable::assumed_for_a_test;
+    let cell = open();
+    let unknown = cell.retire(&root(7, 7), sure()).expect_err("an unknown key to keep");
     assert_eq!(unknown.kind(), ErrorKind::Corrupt);
     assert_eq!(held(&*cell).len(), 2, "nothing is destroyed for a key that is not there");
-    assert_eq!(cell.retire(&id(2, 2), Durable::assumed_for_a_test()).expect("retire"), Retirement::Destroyed);
-    assert_eq!(held(&*cell), vec![(id(2, 2), 2)]);
-    cell.retire(&id(2, 2), Durable::assumed_for_a_test()).expect("retiring again is no change");
-    let cell = {
-        drop(cell);
-        open()
-    };
-    assert_eq!(held(&*cell), vec![(id(2, 2), 2)], "a destroyed key stays destroyed");
+    assert_eq!(cell.retire(&root(2, 2), sure()).expect("retire"), Retirement::Destroyed);
+    assert_eq!(held(&*cell), vec![(root(2, 2), 2)]);
+    cell.retire(&root(2, 2), sure()).expect("retiring again is no change");
+    drop(cell);
 
+    let cell = open();
+    assert_eq!(held(&*cell), vec![(root(2, 2), 2)], "a destroyed key stays destroyed");
     // A losing candidate: the key that stays is the older one.
-    cell.deposit(store, &id(3, 4), &key(4)).expect("deposit");
-    cell.retire(&id(2, 2), Durable::assumed_for_a_test()).expect("retire the candidate");
-    assert_eq!(held(&*cell), vec![(id(2, 2), 2)]);
+    cell.deposit(STORE, &root(3, 4), &key(4)).expect("deposit");
+    cell.retire(&root(2, 2), sure()).expect("retire the candidate");
+    assert_eq!(held(&*cell), vec![(root(2, 2), 2)]);
     let contents = cell.load().expect("load");
-    assert_eq!((contents.store, contents.epoch >= 2), (Some(store), true));
+    assert_eq!((contents.store, contents.epoch >= 2), (Some(STORE), true));
     for epoch in 3..20u8 {
-        cell.deposit(store, &id(epoch.into(), epoch), &key(epoch)).expect("deposit");
-        cell.retire(&id(epoch.into(), epoch), Durable::assumed_for_a_test()).expect("retire");
+        cell.deposit(STORE, &root(epoch.into(), epoch), &key(epoch)).expect("deposit");
+        cell.retire(&root(epoch.into(), epoch), sure()).expect("retire");
     }
-    assert_eq!(held(&*cell), vec![(id(19, 19), 19)]);
+    assert_eq!(held(&*cell), vec![(root(19, 19), 19)]);
+}
 
-    // Claims: the number only grows, and the same claim may be said twice.
+/// On a cell that [`retirements_destroy`] left. The number of a claim only grows, and the same
+/// claim may be made twice.
+fn claims_only_grow(open: &mut dyn FnMut() -> Arc<dyn RootCell>) {
+    let cell = open();
     assert_eq!(cell.load().expect("load").owner, None, "nobody has claimed");
-    cell.claim(store, &owner(3, 1), 7).expect("the first claim");
-    let kept = vec![id(19, 19)];
+    cell.claim(STORE, &owner(3, 1), 7).expect("the first claim");
+    let kept = vec![root(19, 19)];
     assert_eq!(shown(&*cell), (kept.clone(), 19, Some(owner(3, 1)), 7));
-    let cell = {
-        drop(cell);
-        open()
-    };
+    drop(cell);
+
+    let cell = open();
     assert_eq!(shown(&*cell), (kept.clone(), 19, Some(owner(3, 1)), 7), "a claim survives");
-    cell.claim(store, &owner(3, 1), 5).expect("the same claim again");
+    cell.claim(STORE, &owner(3, 1), 5).expect("the same claim again");
     assert_eq!(cell.load().expect("load").mark, 7, "a mark of the same claim only grows");
     for stale in [owner(2, 1), owner(3, 2), Owner { instance: [2; 16], ..owner(3, 1) }] {
-        is_fenced(cell.claim(store, &stale, 99), "a claim that came later");
+        is_fenced(cell.claim(STORE, &stale, 99), "a claim that came later");
     }
     let foreign = cell.claim(StoreId([6; 16]), &owner(9, 9), 0).expect_err("another store's claim");
     assert_eq!(foreign.kind(), ErrorKind::Refused);
     assert_eq!(shown(&*cell), (kept, 19, Some(owner(3, 1)), 7), "a claim that is not taken changes nothing");
     for (epoch, commit, mark) in [(20, 12, 12), (21, 9, 12), (21, 13, 13)] {
-        cell.deposit(store, &id(epoch, epoch as u8), &key(1)).expect("the owner's deposit");
-        cell.retire(&id(epoch, epoch as u8), Durable::assumed_at(commit)).expect("the owner's retirement");
+        cell.deposit(STORE, &root(epoch, epoch as u8), &key(1)).expect("the owner's deposit");
+        cell.retire(&root(epoch, epoch as u8), Durable::assumed_at(commit)).expect("the owner's retirement");
         assert_eq!(cell.load().expect("load").mark, mark, "a retirement raises the mark");
     }
-    let cell = {
-        drop(cell);
-        open()
-    };
-    assert_eq!(shown(&*cell), (vec![id(21, 21)], 21, Some(owner(3, 1)), 13), "a mark survives");
-    cell.claim(store, &owner(4, 4), 6).expect("a higher claim");
-    assert_eq!(shown(&*cell), (vec![id(21, 21)], 21, Some(owner(4, 4)), 6), "who takes over says what counts");
-    cell.deposit(store, &id(22, 22), &key(2)).expect("the new owner's deposit");
+    drop(cell);
+
+    let cell = open();
+    assert_eq!(shown(&*cell), (vec![root(21, 21)], 21, Some(owner(3, 1)), 13), "a mark survives");
+    cell.claim(STORE, &owner(4, 4), 6).expect("a higher claim");
+    assert_eq!(shown(&*cell), (vec![root(21, 21)], 21, Some(owner(4, 4)), 6), "a new owner sets the mark");
+    cell.deposit(STORE, &root(22, 22), &key(2)).expect("the new owner's deposit");
     assert_eq!(cell.load().expect("load").mark, 6);
-    cell.retire(&id(21, 21), Durable::assumed_at(6)).expect("a losing candidate");
-    assert_eq!(shown(&*cell).0, vec![id(21, 21)], "the exclusive contract: all but the one to keep");
+    cell.retire(&root(21, 21), Durable::assumed_at(6)).expect("a losing candidate");
+    assert_eq!(shown(&*cell).0, vec![root(21, 21)], "the exclusive contract: all but the one to keep");
 }
 
-/// Checks who may change a root cell under the exclusive contract. `open` gives a new handle on the same cell each time, after the one
-/// before was dropped; the first time it is empty.
+/// Checks which owner may change a root cell under the exclusive contract. `open` gives a new
+/// handle on the same cell each time, after the one before was dropped; the first time it is empty.
 ///
 /// # Panics
 /// Where the contract of [`RootCell`] is broken.
@@ -306,9 +321,9 @@ pub fn owned_cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
     for _ in 0..2 {
         assert_eq!(shown(&*cell), before, "anybody may look, and that changes nothing");
     }
-    is_fenced(deposit(&*cell, root(2, 9)), "a deposit of who never claimed");
-    is_fenced(cell.retire(&root(1, 1), sure()).map(drop), "a retirement of who never claimed");
-    assert!(!cell.ready(&root(1, 1), &root(2, 2)).expect("ready"), "nothing stands ready for who never claimed");
+    is_fenced(deposit(&*cell, root(2, 9)), "a deposit without a claim");
+    is_fenced(cell.retire(&root(1, 1), sure()).map(drop), "a retirement without a claim");
+    assert!(!cell.ready(&root(1, 1), &root(2, 2)).expect("ready"), "nothing stands ready without a claim");
     assert_eq!(shown(&*cell), before);
     cell.claim(STORE, &owner(2, 2), 0).expect("a higher claim");
     cell.retire(&root(2, 2), sure()).expect("the new owner's retirement");
@@ -338,8 +353,9 @@ pub fn owned_cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
     }
 }
 
-/// Checks a root cell under the shared contract of [`RootCell`]. `open` gives a new handle on the same cell each time, while others are in
-/// use; the first time it is empty.
+/// Checks a root cell under the shared contract of [`RootCell`]: an owner gives up only its own
+/// attempts, never what it has merely seen. `open` gives a new handle on the same cell each time,
+/// while others are in use; the first time it is empty.
 ///
 /// # Panics
 /// Where the contract is broken.
@@ -356,8 +372,8 @@ pub fn shared_cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
 
     let second = open();
     assert_eq!(shown(&*second), (both.clone(), 2, Some(owner(1, 1)), 2), "anybody may look");
-    is_fenced(deposit(&*second, root(2, 9)), "a deposit of who never claimed");
-    is_fenced(second.retire(&root(1, 1), sure(2)).map(drop), "a retirement of who never claimed");
+    is_fenced(deposit(&*second, root(2, 9)), "a deposit without a claim");
+    is_fenced(second.retire(&root(1, 1), sure(2)).map(drop), "a retirement without a claim");
     is_fenced(second.claim(STORE, &owner(1, 2), 9), "a claim of the same number");
     assert_eq!(shown(&*second), (both.clone(), 2, Some(owner(1, 1)), 2), "nothing of that changes anything");
 

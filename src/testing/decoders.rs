@@ -1,6 +1,8 @@
-//! Every decoder of stored bytes behind one door, for fuzzing: none may panic or allocate without bound, and what decodes
-//! encodes to itself.
+//! One entrance to every decoder of stored bytes, for fuzzing: none may panic or allocate without
+//! bound, and what decodes encodes to itself.
 
+use std::ops::Deref;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::cell::{is_claim, live_key_in};
@@ -28,37 +30,60 @@ use crate::tree::user::{UserPage, class_place};
 use crate::tree::users::{UsersNode, seal_users};
 use crate::tree::{Geometry, Link, Node, Page, PageKind, Ref, Sink, Spot, edges};
 
-/// The decoders, in the order of the numbers that [`decode_anything`] takes.
-pub const DECODERS: [&str; 28] = [
-    "head, clear prefix",
-    "head, with its list of copies",
-    "page of the user tree",
-    "user page",
-    "page of an ordered tree",
-    "record metadata",
-    "cell slot",
-    "record id",
-    "ids as text",
-    "frame of the blob log",
-    "sealed object",
-    "page of links",
-    "page of what is still to be followed",
-    "fact of a user's history",
-    "policy",
-    "planned erase",
-    "grant",
-    "training set",
-    "metadata of an envelope",
-    "item of a parcel",
-    "request of a grantee",
-    "head of something sealed",
-    "page of the log",
-    "leaf of the log",
-    "note, checkpoint, proof, verifier key",
-    "bundle of leaves",
-    "certificate",
-    "message to or from a keyholder",
+/// Decodes bytes; returns whether they were well-formed.
+type Decode = fn(&[u8]) -> bool;
+
+const TABLE: [(&str, Decode); 28] = [
+    ("head, clear prefix", prefix),
+    ("head, with its list of copies", head),
+    ("page of the user tree", users_page),
+    ("user page", user_page),
+    ("page of an ordered tree", fences),
+    ("record metadata", entry),
+    ("cell slot", slot),
+    ("record id", record_id),
+    ("ids as text", id_text),
+    ("frame of the blob log", frame),
+    ("sealed object", sealed),
+    ("page of links", links),
+    ("page of what is still to be followed", falling),
+    ("fact of a user's history", fact),
+    ("policy", policy),
+    ("planned erase", erase),
+    ("grant", grant),
+    ("training set", set),
+    ("metadata of an envelope", envelope),
+    ("item of a parcel", item),
+    ("request of a grantee", request),
+    ("head of something sealed", sealed_head),
+    ("page of the log", log_page),
+    ("leaf of the log", leaf),
+    ("note, checkpoint, proof, verifier key", log_text),
+    ("bundle of leaves", leaves),
+    ("certificate", certificate),
+    ("message to or from a keyholder", message),
 ];
+
+/// Names of the decoders, in the order of the numbers that [`decode_anything`] takes.
+pub const DECODERS: [&str; TABLE.len()] = {
+    let mut names = [""; TABLE.len()];
+    let mut n = 0;
+    while n < names.len() {
+        names[n] = TABLE[n].0;
+        n += 1;
+    }
+    names
+};
+
+/// Feeds `bytes` to the decoder that `which` picks of [`DECODERS`]. Returns whether they were
+/// well-formed.
+pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
+    let (_, decode) = TABLE[usize::from(which) % TABLE.len()];
+    decode(bytes)
+}
+
+/// The user whose pages they are.
+const OWNER: UserTag = UserTag([0; 12]);
 
 /// Keeps what is sealed last.
 struct Last(Vec<u8>);
@@ -93,156 +118,188 @@ fn page<N: Node>(bytes: &[u8], seal: impl FnOnce(N, Geometry, &mut Last) -> Resu
 
 fn ordered<const K: usize>(node: OrderedNode<K>, geometry: Geometry, last: &mut Last) -> Result<()> {
     let tree = Ordered { root: Some(Link::Loaded(Box::new(node))) };
-    tree.seal(class_place(UserTag([0; 12])), geometry, last).map(|_| ())
+    tree.seal(class_place(OWNER), geometry, last).map(|_| ())
 }
 
-/// What anybody hands in: texts of the log, and certificates.
-fn public(which: usize, text: &str) -> bool {
-    fn same<T: std::str::FromStr + ToString>(text: &str) -> bool {
-        let parsed = text.parse::<T>();
-        parsed.inspect(|value| assert_eq!(value.to_string(), text, "it is written as it was read")).is_ok()
-    }
-    match which {
-        23 => same::<Leaf>(text),
-        24 => {
-            let key = text.parse::<VerifierKey>().is_ok();
-            let checkpoint = text.parse::<Note>().is_ok_and(|note| note.text().parse::<Checkpoint>().is_ok());
-            same::<LogProof>(text) | same::<Note>(text) | checkpoint | key
+/// Bytes that decode are those that the value encodes to.
+fn same<T, B: Deref<Target = [u8]>>(decoded: Result<T>, bytes: &[u8], encode: impl FnOnce(&T) -> B) -> bool {
+    match decoded {
+        Ok(value) => {
+            assert_eq!(&encode(&value)[..], bytes, "a value encodes to what it was decoded from");
+            true
         }
-        25 => {
-            read_bundle(text.as_bytes()).is_ok_and(|leaves| bundle(leaves.iter().map(Vec::as_slice)) == text.as_bytes())
-        }
-        _ => match text.parse::<Certificate>() {
-            Ok(certificate) => {
-                let _ = certificate.facts.judge();
-                certificate.to_string() == text
-            }
-            Err(_) => false,
-        },
+        Err(_) => false,
     }
 }
 
-/// Feeds `bytes` to the decoder that `which` picks of [`DECODERS`]. Returns whether they were well-formed.
-pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
-    let owner = UserTag([0; 12]);
-    match usize::from(which) % DECODERS.len() {
-        0 => match Prefix::decode(bytes) {
-            Ok(prefix) => {
-                assert_eq!(prefix.encode()[..], bytes[..prefix.encode().len()], "a prefix encodes to itself");
-                true
-            }
-            Err(_) => false,
-        },
-        1 => match HeadPage::decode(bytes) {
-            Ok(head) => {
-                assert_eq!(&head.encode()[..], bytes, "a head encodes to what it was decoded from");
-                true
-            }
-            Err(_) => false,
-        },
-        2 => {
-            let _ = opened(bytes).map(|page| edges(&Spot::ROOT, &page));
-            page(bytes, |node: UsersNode, geometry, last| {
-                seal_users(Link::Loaded(Box::new(node)), geometry, last).map(|_| ())
-            })
+/// A text that parses is the one that the value is written as.
+fn same_text<T: FromStr + ToString>(bytes: &[u8]) -> bool {
+    let parsed = text(bytes).and_then(|text| Some((text, text.parse::<T>().ok()?)));
+    parsed.inspect(|(text, value)| assert_eq!(value.to_string(), *text, "it is written as it was read")).is_some()
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+fn prefix(bytes: &[u8]) -> bool {
+    match Prefix::decode(bytes) {
+        Ok(prefix) => {
+            assert_eq!(prefix.encode()[..], bytes[..prefix.encode().len()], "a prefix encodes to itself");
+            true
         }
-        3 => page(bytes, |node: UserPage, geometry, last| node.seal(owner, geometry, last).map(|_| ())),
-        4 => {
-            let spot = Spot { kind: PageKind::Fences, owner: Some(owner), class: None };
-            let _ = opened(bytes).map(|page| edges(&spot, &page));
-            page(bytes, ordered::<20>)
-        }
-        5 => match Entry::decode(bytes) {
-            Ok(entry) => {
-                assert_eq!(&entry.encode()[..], bytes, "an entry encodes to what it was decoded from");
-                true
-            }
-            Err(_) => false,
-        },
-        6 => live_key_in(bytes).is_some() || is_claim(bytes),
-        7 => match bytes.try_into().ok().and_then(|b: &[u8; 40]| RecordId::from_bytes(b).ok()) {
-            Some(id) => {
-                assert_eq!(&id.to_bytes()[..], bytes);
-                assert_eq!(id.to_string().parse::<RecordId>().ok(), Some(id));
-                true
-            }
-            None => false,
-        },
-        8 => {
-            std::str::from_utf8(bytes).is_ok_and(|s| s.parse::<RecordId>().is_ok() | s.parse::<InteractionId>().is_ok())
-        }
-        9 => frame_in(bytes),
-        10 => chunked::open(&Key::copied_from(&[7; 32]), b"context", bytes).is_ok(),
-        11 => {
-            let spot = Spot { kind: PageKind::Lineage, owner: Some(owner), class: None };
-            let _ = opened(bytes).map(|page| edges(&spot, &page));
-            page(bytes, |node: OrderedNode<LINK_BYTES>, geometry, last| {
-                if let OrderedNode::Leaf(entries) = &node {
-                    for (key, value) in entries {
-                        let _ = lineage::read(key, value);
-                    }
-                }
-                ordered(node, geometry, last)
-            })
-        }
-        12 => opened(bytes).is_some_and(|page| edges(&Spot { kind: PageKind::Falling, ..Spot::ROOT }, &page).is_ok()),
-        14 => match Policy::decode(bytes) {
-            Ok(policy) => {
-                assert_eq!(&policy.encode()[..], bytes, "a policy encodes to what it was decoded from");
-                true
-            }
-            Err(_) => false,
-        },
-        15 => match UserId::new("ada").and_then(|user| {
-            let mut d = Decoder::new(bytes, "planned erase");
-            let erase = Erase::read(&mut d, &user)?;
-            d.end().map(|()| erase)
-        }) {
-            Ok(erase) => {
-                let mut e = Encoder::new(bytes.len());
-                erase.write(&mut e);
-                assert_eq!(&e.finish()[..], bytes, "an erase encodes to what it was decoded from");
-                true
-            }
-            Err(_) => false,
-        },
-        16 => match Grant::decode(bytes) {
-            Ok(grant) => {
-                assert_eq!(&grant.encode()[..], bytes, "a grant encodes to what it was decoded from");
-                true
-            }
-            Err(_) => false,
-        },
-        17 => match TrainingSet::decode(bytes) {
-            Ok(set) => {
-                assert_eq!(&set.encode()[..], bytes, "a set encodes to what it was decoded from");
-                true
-            }
-            Err(_) => false,
-        },
-        18 => read_put(&mut &*bytes).is_ok(),
-        19 => bytes.split_first().is_some_and(|(kind, about)| read_item(*kind, about).is_ok()),
-        20 => match Request::decode(bytes) {
-            Ok(request) => {
-                assert_eq!(request.ticket.to_string().parse::<Ticket>().ok(), Some(request.ticket));
-                assert!(request.verify(&[7; 32]).is_err(), "nobody signed it");
-                true
-            }
-            Err(_) => false,
-        },
-        21 => match Head::read(Kind::Envelope, &mut &*bytes) {
-            Ok(head) => Address::decode(&head.about).is_ok(),
-            Err(_) => false,
-        },
-        22 => page(bytes, |node: LogPage, geometry, last| node.seal(geometry, last).map(|_| ())),
-        27 => crate::quorum::net::well_formed(bytes),
-        23..=26 => std::str::from_utf8(bytes).is_ok_and(|text| public(usize::from(which) % DECODERS.len(), text)),
-        _ => match Fact::decode(bytes) {
-            Ok(note) => {
-                assert_eq!(&note.encode()[..], bytes, "a fact encodes to what it was decoded from");
-                true
-            }
-            Err(_) => false,
-        },
+        Err(_) => false,
     }
+}
+
+fn head(bytes: &[u8]) -> bool {
+    same(HeadPage::decode(bytes), bytes, HeadPage::encode)
+}
+
+fn users_page(bytes: &[u8]) -> bool {
+    let _ = opened(bytes).map(|page| edges(&Spot::ROOT, &page));
+    page(bytes, |node: UsersNode, geometry, last| seal_users(Link::Loaded(Box::new(node)), geometry, last).map(|_| ()))
+}
+
+fn user_page(bytes: &[u8]) -> bool {
+    page(bytes, |node: UserPage, geometry, last| node.seal(OWNER, geometry, last).map(|_| ()))
+}
+
+fn fences(bytes: &[u8]) -> bool {
+    let spot = Spot { kind: PageKind::Fences, owner: Some(OWNER), class: None };
+    let _ = opened(bytes).map(|page| edges(&spot, &page));
+    page(bytes, ordered::<20>)
+}
+
+fn links(bytes: &[u8]) -> bool {
+    let spot = Spot { kind: PageKind::Lineage, owner: Some(OWNER), class: None };
+    let _ = opened(bytes).map(|page| edges(&spot, &page));
+    page(bytes, |node: OrderedNode<LINK_BYTES>, geometry, last| {
+        if let OrderedNode::Leaf(entries) = &node {
+            for (key, value) in entries {
+                let _ = lineage::read(key, value);
+            }
+        }
+        ordered(node, geometry, last)
+    })
+}
+
+fn falling(bytes: &[u8]) -> bool {
+    opened(bytes).is_some_and(|page| edges(&Spot { kind: PageKind::Falling, ..Spot::ROOT }, &page).is_ok())
+}
+
+fn log_page(bytes: &[u8]) -> bool {
+    page(bytes, |node: LogPage, geometry, last| node.seal(geometry, last).map(|_| ()))
+}
+
+fn entry(bytes: &[u8]) -> bool {
+    same(Entry::decode(bytes), bytes, Entry::encode)
+}
+
+fn fact(bytes: &[u8]) -> bool {
+    same(Fact::decode(bytes), bytes, Fact::encode)
+}
+
+fn policy(bytes: &[u8]) -> bool {
+    same(Policy::decode(bytes), bytes, Policy::encode)
+}
+
+fn grant(bytes: &[u8]) -> bool {
+    same(Grant::decode(bytes), bytes, Grant::encode)
+}
+
+fn set(bytes: &[u8]) -> bool {
+    same(TrainingSet::decode(bytes), bytes, TrainingSet::encode)
+}
+
+/// A planned erase, below its user.
+fn erase(bytes: &[u8]) -> bool {
+    let decoded = UserId::new("ada").and_then(|user| {
+        let mut d = Decoder::new(bytes, "planned erase");
+        let erase = Erase::read(&mut d, &user)?;
+        d.end().map(|()| erase)
+    });
+    same(decoded, bytes, |erase| {
+        let mut e = Encoder::new(bytes.len());
+        erase.write(&mut e);
+        e.finish()
+    })
+}
+
+fn slot(bytes: &[u8]) -> bool {
+    live_key_in(bytes).is_some() || is_claim(bytes)
+}
+
+fn record_id(bytes: &[u8]) -> bool {
+    let id = bytes.try_into().ok().and_then(|b: &[u8; 40]| RecordId::from_bytes(b).ok());
+    if let Some(id) = id {
+        assert_eq!(&id.to_bytes()[..], bytes);
+        assert_eq!(id.to_string().parse::<RecordId>().ok(), Some(id));
+    }
+    id.is_some()
+}
+
+fn id_text(bytes: &[u8]) -> bool {
+    text(bytes).is_some_and(|s| s.parse::<RecordId>().is_ok() | s.parse::<InteractionId>().is_ok())
+}
+
+fn frame(bytes: &[u8]) -> bool {
+    frame_in(bytes)
+}
+
+fn sealed(bytes: &[u8]) -> bool {
+    chunked::open(&Key::copied_from(&[7; 32]), b"context", bytes).is_ok()
+}
+
+fn envelope(bytes: &[u8]) -> bool {
+    read_put(&mut &*bytes).is_ok()
+}
+
+fn item(bytes: &[u8]) -> bool {
+    bytes.split_first().is_some_and(|(kind, about)| read_item(*kind, about).is_ok())
+}
+
+fn request(bytes: &[u8]) -> bool {
+    match Request::decode(bytes) {
+        Ok(request) => {
+            assert_eq!(request.ticket.to_string().parse::<Ticket>().ok(), Some(request.ticket));
+            assert!(request.verify(&[7; 32]).is_err(), "nobody signed it");
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+fn sealed_head(bytes: &[u8]) -> bool {
+    Head::read(Kind::Envelope, &mut &*bytes).is_ok_and(|head| Address::decode(&head.about).is_ok())
+}
+
+fn leaf(bytes: &[u8]) -> bool {
+    same_text::<Leaf>(bytes)
+}
+
+/// A note, a checkpoint, a proof or a verifier key.
+fn log_text(bytes: &[u8]) -> bool {
+    let Some(text) = text(bytes) else { return false };
+    let key = text.parse::<VerifierKey>().is_ok();
+    let checkpoint = text.parse::<Note>().is_ok_and(|note| note.text().parse::<Checkpoint>().is_ok());
+    same_text::<LogProof>(bytes) | same_text::<Note>(bytes) | checkpoint | key
+}
+
+fn leaves(bytes: &[u8]) -> bool {
+    text(bytes).is_some() && read_bundle(bytes).is_ok_and(|leaves| bundle(leaves.iter().map(Vec::as_slice)) == bytes)
+}
+
+fn certificate(bytes: &[u8]) -> bool {
+    match text(bytes).map(str::parse::<Certificate>) {
+        Some(Ok(certificate)) => {
+            let _ = certificate.facts.judge();
+            certificate.to_string().as_bytes() == bytes
+        }
+        _ => false,
+    }
+}
+
+fn message(bytes: &[u8]) -> bool {
+    crate::quorum::net::well_formed(bytes)
 }

@@ -1,14 +1,15 @@
-//! For tests of this crate and of adapters outside it (feature `testing`).
+//! Tools for tests of this crate and of adapters outside it (feature `testing`).
 //!
-//! * [`store_conformance`], and [`cell_conformance`] with [`owned_cell_conformance`] or [`shared_cell_conformance`], check an adapter of a
-//!   port against its contract;
+//! * [`store_conformance`], and [`cell_conformance`] with [`owned_cell_conformance`] or
+//!   [`shared_cell_conformance`], check the adapter of a port against its contract;
 //! * [`Seeded`] replays time and randomness from a seed;
-//! * [`Tape`] keeps every byte ever written to any store, and [`Tape::exposed`] is the adversary who holds it
-//!   together with what the cell holds now;
+//! * [`Tape`] keeps every byte ever written to any store, and [`Tape::exposed`] is the adversary
+//!   who has it together with what the cell holds now;
 //! * [`decode_anything`] feeds bytes to every decoder, for fuzzing.
 
 mod conformance;
 mod decoders;
+mod lock;
 mod seeded;
 pub mod sim;
 mod tape;
@@ -16,24 +17,20 @@ mod work;
 
 pub use conformance::{cell_conformance, listed, owned_cell_conformance, shared_cell_conformance, store_conformance};
 pub use decoders::{DECODERS, decode_anything};
-pub use seeded::Seeded;
+pub use seeded::{Position, Seeded};
 pub use tape::{HoardingCell, RecordingStore, Tape};
 pub use work::read_to_open;
 
 pub use crate::cell::CellDefect;
 pub use crate::engine::{Defect, Exposed};
 
-/// Runs something as a forked child would: to this thread, whatever was opened before was opened by another process.
+/// Runs something as a forked child would: on this thread, whatever was opened before counts as
+/// opened by another process.
 pub fn as_a_forked_child<T>(act: impl FnOnce() -> T) -> T {
     crate::process::as_a_forked_child(act)
 }
 
-/// Takes a lock also where a judge panicked while it held it: a run that failed is looked at once more.
-fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// Names of every payload segment below the head of an engine.
+/// The names of all payload segments below the head of an engine.
 ///
 /// # Errors
 /// `Corrupt`, `Io`.
@@ -41,7 +38,7 @@ pub fn payload_names(engine: &crate::engine::Engine) -> crate::error::Result<Vec
     engine.payload_names()
 }
 
-/// A discard that looks at about so many names at a time.
+/// A discard that reads about so many names at a time.
 ///
 /// # Errors
 /// As [`crate::engine::Engine::discard`].
@@ -52,7 +49,8 @@ pub fn discard_in_windows(
     engine.discard_in_windows(names, &mut |_| {})
 }
 
-/// Everything secret about a user, or about one record of it: keys, derived keys, texts, by name. For a scan of memory.
+/// Everything secret about a user, or about one of its records, by name: keys, derived keys, texts.
+/// For a scan of memory.
 ///
 /// # Errors
 /// `Invalid` where the user does not live; `Corrupt`, `Io`.
@@ -64,18 +62,19 @@ pub fn secrets(
     engine.secrets(user, only)
 }
 
-/// The share in the bytes of a keyholder's slot, if there is one.
+/// The share in the bytes of a keyholder's slot, if they hold one.
 pub fn share_in(bytes: &[u8]) -> Option<crate::quorum::Share> {
     let (key, note) = crate::cell::live_share_in(bytes)?;
     crate::quorum::Share::noted(key, &note)
 }
 
-/// The key that these shares give, all of them together, where it is the one that the first commits to.
+/// The key that all these shares give together, where it is the one to which the first share
+/// commits.
 pub fn key_of(shares: &[&crate::quorum::Share]) -> Option<crate::crypto::Key> {
     crate::quorum::combined(shares)
 }
 
-/// A keyholder in this process, with slots below a directory; its key comes from `seed`.
+/// A keyholder in this process, with its slots below a directory and a signing key made of `seed`.
 pub fn holder(dir: &std::path::Path, seed: u8, env: &crate::env::SharedEnv) -> crate::quorum::Holder {
     crate::quorum::Holder::in_dir(dir, ed25519_dalek::SigningKey::from_bytes(&[seed; 32]), env)
 }

@@ -8,38 +8,51 @@ use sha2::{Digest, Sha256};
 use crate::env::Env;
 use crate::error::Result;
 use crate::ids::Timestamp;
-use crate::testing::locked;
+use crate::testing::lock::locked;
 
-/// An environment that two runs with one seed see alike. Its clock moves by one millisecond at each look.
+/// An environment that is the same in two runs with one seed. Its clock moves by one millisecond
+/// whenever it is read.
 #[derive(Debug)]
 pub struct Seeded {
-    state: Mutex<(u64, u64, u64)>,
-    /// By how much the clock is wrong.
+    state: Mutex<Position>,
+    /// By how many milliseconds the clock is wrong.
     wrong: Mutex<i64>,
 }
 
+/// Where an environment stands in its time and its randomness.
+#[derive(Clone, Copy, Debug)]
+pub struct Position {
+    seed: u64,
+    /// Blocks of random bytes that were drawn.
+    drawn: u64,
+    /// The time, in milliseconds since 1970.
+    now: u64,
+}
+
 impl Seeded {
-    /// Starts on 2026-01-01.
+    /// An environment whose clock starts on 2026-01-01.
     pub fn new(seed: u64) -> Self {
-        Seeded { state: Mutex::new((seed, 0, 1_767_225_600_000)), wrong: Mutex::default() }
+        Seeded { state: Mutex::new(Position { seed, drawn: 0, now: 1_767_225_600_000 }), wrong: Mutex::default() }
     }
 
-    /// What [`Seeded::rewind`] goes back to: what a machine's snapshot keeps of its generator.
-    pub fn position(&self) -> (u64, u64, u64) {
+    /// The present position, which a machine's snapshot keeps: [`Seeded::rewind`] goes back to it.
+    pub fn position(&self) -> Position {
         *locked(&self.state)
     }
 
-    /// Repeats time and randomness from an earlier position on, as a machine does that is restored from a snapshot.
-    pub fn rewind(&self, position: (u64, u64, u64)) {
+    /// Repeats time and randomness from an earlier position on, like a machine that is restored
+    /// from a snapshot.
+    pub fn rewind(&self, position: Position) {
         *locked(&self.state) = position;
     }
 
-    /// Lets time pass.
+    /// Lets so many milliseconds pass.
     pub fn advance(&self, ms: u64) {
-        locked(&self.state).2 += ms;
+        locked(&self.state).now += ms;
     }
 
-    /// Sets the clock wrong, so far ahead of the time that has passed, or behind it; 0 sets it right again.
+    /// Sets the clock wrong by so many milliseconds, ahead or, where negative, back; 0 sets it
+    /// right again.
     pub fn set_wrong(&self, ms: i64) {
         *locked(&self.wrong) = ms;
     }
@@ -48,21 +61,21 @@ impl Seeded {
 impl Env for Seeded {
     fn now(&self) -> Timestamp {
         let mut state = locked(&self.state);
-        state.2 += 1;
-        Timestamp(state.2.saturating_add_signed(*locked(&self.wrong)))
+        state.now += 1;
+        Timestamp(state.now.saturating_add_signed(*locked(&self.wrong)))
     }
 
     fn monotonic(&self) -> Duration {
-        Duration::from_millis(locked(&self.state).2)
+        Duration::from_millis(locked(&self.state).now)
     }
 
     fn fill(&self, out: &mut [u8]) -> Result<()> {
         let mut state = locked(&self.state);
         for block in out.chunks_mut(32) {
-            state.1 += 1;
+            state.drawn += 1;
             let mut hash = Sha256::new();
-            hash.update(state.0.to_be_bytes());
-            hash.update(state.1.to_be_bytes());
+            hash.update(state.seed.to_be_bytes());
+            hash.update(state.drawn.to_be_bytes());
             block.copy_from_slice(&hash.finalize()[..block.len()]);
         }
         Ok(())

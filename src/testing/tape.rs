@@ -1,17 +1,19 @@
-//! The archive adversary: every byte ever written to every store, and what the cell holds now.
+//! The archive adversary, who has every byte ever written to any store and what the cell holds now.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use crate::cell::{Contents, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey};
+use crate::cell::{
+    Awaited, Contents, Dealt, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey, Statement,
+};
 use crate::crypto::Key;
 use crate::engine::{Engine, Exposed};
 use crate::error::Result;
 use crate::ids::{BlobName, RecordId, StoreId};
 use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
-use crate::testing::locked;
+use crate::testing::lock::locked;
 
-/// Everything ever written, over all stores that record onto it.
+/// Every byte ever written to the stores that record onto it.
 #[derive(Debug, Default)]
 pub struct Tape {
     blobs: Mutex<HashMap<BlobName, Vec<u8>>>,
@@ -19,7 +21,7 @@ pub struct Tape {
 }
 
 impl Tape {
-    /// An empty tape.
+    /// An empty tape; stores record onto it through [`RecordingStore`].
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
@@ -32,16 +34,16 @@ impl Tape {
         }
     }
 
-    /// Every record that the holder of this tape and of `cell` can open now. The adversary tries every key of the
-    /// cell on every head ever written and follows every pointer.
+    /// Every record that somebody with this tape and `cell` can open now: the adversary tries every
+    /// key of the cell on every head ever written, and follows every pointer.
     ///
     /// # Errors
-    /// What the cell says.
+    /// Those of the cell.
     pub fn exposed(self: &Arc<Self>, cell: &dyn RootCell) -> Result<BTreeMap<RecordId, Exposed>> {
         self.exposed_to(&cell.load()?.keys)
     }
 
-    /// The same for any set of root keys.
+    /// Every record that somebody with this tape and these root keys can open.
     ///
     /// # Errors
     /// None that a tape can make.
@@ -54,7 +56,8 @@ impl Tape {
             let before = (exposed.len(), known.len());
             for head in &heads {
                 for root in keys {
-                    // A key of another epoch opens nothing here: the head's seal commits to its key.
+                    // A key of another epoch opens nothing here: the head's seal commits to its
+                    // key.
                     if let Ok(records) = Engine::records_reachable(&places, head, &root.key, &mut known) {
                         exposed.extend(records.into_iter().map(|r| (r.id, r)));
                     }
@@ -67,8 +70,8 @@ impl Tape {
         }
     }
 
-    /// Every key that `roots` lead to, over all heads ever written, and the blobs that it opens. A key seals one plaintext:
-    /// one that opens two blobs is named by the second.
+    /// Every key that `roots` lead to, over all heads ever written, and the blobs that it opens. A
+    /// key seals one plaintext: one that opens two blobs is named by the second.
     ///
     /// # Errors
     /// None that a tape can make.
@@ -97,14 +100,14 @@ impl Tape {
         envelopes.iter().map(|envelope| private.iter().any(|key| crate::sealed::opens(key, envelope))).collect()
     }
 
-    /// Whether `needle` stands anywhere on the tape.
+    /// Whether `needle` occurs anywhere on the tape.
     pub fn contains_bytes(&self, needle: &[u8]) -> bool {
         let has = |bytes: &[u8]| bytes.windows(needle.len()).any(|w| w == needle);
         locked(&self.blobs).values().any(|b| has(b)) || locked(&self.heads).iter().any(|h| has(&h.bytes))
     }
 }
 
-/// Reading a tape as if it were a store.
+/// A tape reads like a store that has every blob.
 impl Store for Tape {
     fn place(&self) -> String {
         "the tape".into()
@@ -127,7 +130,7 @@ impl Store for Tape {
         locked(&self.heads).push(head.clone());
         Ok(Published::Done)
     }
-    /// All of them, whatever the limit.
+    /// All names at once, whatever the limit.
     fn names(&self, _from: Cursor, _limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         Ok((locked(&self.blobs).keys().copied().collect(), None))
     }
@@ -142,7 +145,7 @@ impl Store for Tape {
     }
 }
 
-/// A store whose every write is also on a tape, also those that fail.
+/// A store that also writes to a tape, also what the store itself then fails to write.
 #[derive(Clone)]
 pub struct RecordingStore {
     store: Arc<dyn Store>,
@@ -156,7 +159,7 @@ impl std::fmt::Debug for RecordingStore {
 }
 
 impl RecordingStore {
-    /// Records what goes into `store`.
+    /// Records onto `tape` whatever is written to `store`.
     pub fn new(store: Arc<dyn Store>, tape: Arc<Tape>) -> Self {
         RecordingStore { store, tape }
     }
@@ -206,8 +209,8 @@ impl Store for RecordingStore {
     }
 }
 
-/// A cell that keeps a copy of every key it was ever given: the medium that failed. With these keys the adversary
-/// must succeed, or its failing without them would mean nothing.
+/// A cell that keeps a copy of every key it was ever given, like a medium that fails to destroy.
+/// With these keys the adversary must succeed, or its failure without them would mean nothing.
 pub struct HoardingCell {
     cell: Arc<dyn RootCell>,
     hoard: Mutex<Vec<RootKey>>,
@@ -220,12 +223,12 @@ impl std::fmt::Debug for HoardingCell {
 }
 
 impl HoardingCell {
-    /// Hoards what goes into `cell`.
+    /// Hoards the keys that are deposited in `cell`.
     pub fn new(cell: Arc<dyn RootCell>) -> Self {
         HoardingCell { cell, hoard: Mutex::default() }
     }
 
-    /// Every key it was ever given.
+    /// Every key that was ever deposited.
     pub fn hoard(&self) -> Vec<RootKey> {
         locked(&self.hoard).iter().map(|k| RootKey { id: k.id, key: k.key.duplicate() }).collect()
     }
@@ -247,13 +250,13 @@ impl RootCell for HoardingCell {
     fn take_over(&self) {
         self.cell.take_over();
     }
-    fn unfinished(&self) -> Vec<crate::cell::Dealt> {
+    fn unfinished(&self) -> Vec<Dealt> {
         self.cell.unfinished()
     }
-    fn awaited(&self, keep: &RootId) -> Option<crate::cell::Awaited> {
+    fn awaited(&self, keep: &RootId) -> Option<Awaited> {
         self.cell.awaited(keep)
     }
-    fn remembered(&self) -> Vec<crate::cell::Statement> {
+    fn remembered(&self) -> Vec<Statement> {
         self.cell.remembered()
     }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {

@@ -1,4 +1,4 @@
-//! How much reading it takes to open a log, whatever its bytes are.
+//! Counts how many bytes are read to open a log, whatever the log holds.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::locked;
+use super::lock::locked;
 use crate::disk::{Disk, DiskFile, How};
 use crate::error::Result;
 use crate::ids::BlobName;
 use crate::store::log::{Index, Location, LogStore, Sizes, Summary, Update};
 
-/// A disk with one file, which counts the bytes that are read of it.
+/// A disk with one file; it counts the bytes that are read from it.
 #[derive(Clone)]
 struct Counted(Arc<(Mutex<Vec<u8>>, AtomicU64)>);
 
@@ -63,7 +63,7 @@ impl DiskFile for Counted {
     }
 }
 
-/// An index that was lost.
+/// An index that was lost: it begins empty.
 #[derive(Default)]
 struct Lost(Mutex<BTreeMap<BlobName, Location>>);
 
@@ -85,7 +85,8 @@ impl Index for Lost {
     }
 }
 
-/// Opens these bytes as the first file of a log whose index was lost, and gives how many bytes were read for it.
+/// Opens these bytes as the first file of a log whose index was lost; returns how many bytes were
+/// read.
 pub fn read_to_open(log: &[u8]) -> (u64, Result<()>) {
     let disk = Counted(Arc::new((Mutex::new(log.to_vec()), AtomicU64::new(0))));
     let sizes = Sizes { beside: false, ..Sizes::default() };

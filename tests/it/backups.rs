@@ -1,4 +1,4 @@
-//! What a backup says of itself.
+//! What a backup says of itself. SPEC §8.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -42,9 +42,10 @@ fn a_backup_that_an_erase_interrupts_counts_all_that_it_copied() {
     assert_eq!(done.head, Some(engine.head()));
 }
 
-/// A damaged backup was told to lack commits, one of another store likewise, and an audit of that called it clean.
+/// A damaged backup was told to lack commits, one of another store likewise, and an audit of that
+/// called it clean.
 #[test]
-fn a_backup_that_is_damaged_or_of_another_store_is_told_as_that() {
+fn a_backup_that_is_damaged_or_of_another_store_is_reported_as_such() {
     let cli = Cli::new();
     cli.put("ada", "audio", b"x");
     cli.ok(&["backup", "store", "bk"]);

@@ -1,4 +1,5 @@
-//! Where the cell is, only the trusted side says: what lies in a store is not asked, and neither lies inside the other.
+//! Only the trusted side says where the cell is: nothing in a store is asked, and neither lies
+//! inside the other. SPEC §6.8, §7.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -7,8 +8,8 @@ use crate::support::copy;
 
 #[test]
 fn a_store_does_not_say_where_its_cell_is() {
-    // Whoever can write to the store's directory puts a store of its own there, with its own cell inside and a file that names
-    // it. What the owner puts next must not be readable with that.
+    // Whoever can write to the store's directory puts a store of its own there, with its own cell
+    // inside and a file that names it. What the owner puts next must not be readable with that.
     let cli = Cli::new();
     cli.put("ada", "audio", b"x");
     cli.ok(&["init", "evil", "--accept-remnants"]);
@@ -32,7 +33,8 @@ fn a_file_beside_the_store_names_a_cell_elsewhere_and_the_store_that_it_is_bound
     let named = std::fs::read_to_string(cli.path("store.cell")).unwrap();
     assert!(named.starts_with(cli.path("keys/cell").canonicalize().unwrap().to_str().unwrap()), "{named}");
     assert_eq!(cli.run(&["get", "store/", &id]).stdout, b"x");
-    // Another store with another cell, both whole, in their places: the file knows that it is not the one.
+    // Another store with another cell, both whole, in their places: the file knows that it is not
+    // the one.
     cli.ok(&["init", "other", "--cell", "keys/other", "--accept-remnants"]);
     std::fs::rename(cli.path("store"), cli.path("away")).unwrap();
     std::fs::rename(cli.path("keys/cell"), cli.path("keys/away")).unwrap();
@@ -127,7 +129,7 @@ fn store_cell_and_copies_lie_apart_from_each_other() {
 }
 
 #[test]
-fn a_cell_that_others_may_read_is_told_of() {
+fn a_cell_that_others_may_read_is_reported() {
     let cli = Cli::new();
     let warned = |args: &[&str]| {
         let out = cli.run(args);

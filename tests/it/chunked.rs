@@ -1,4 +1,5 @@
-//! The sealing format against the rules of C2SP chunked-encryption, computed here a second way from the primitives.
+//! The sealing format against the rules of C2SP chunked-encryption, computed here a second way from
+//! the primitives. SPEC §4.4.
 
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{Aead, KeyInit};
@@ -122,7 +123,8 @@ fn any_change_shows() {
 
 #[test]
 fn a_ciphertext_commits_to_one_key() {
-    // The invisible salamander needs a ciphertext that two keys accept; the commitment forbids the second.
+    // The invisible salamander needs a ciphertext that two keys accept; the commitment forbids the
+    // second.
     let sealed = seal(&key(1), b"one plaintext");
     let mut forged = sealed.clone();
     forged[24..56].copy_from_slice(&Suite::derive(&key(2), &SALT, CONTEXT).header()[24..]);

@@ -1,4 +1,5 @@
-//! A clock that is wrong for a while: nothing is erased by it that nobody asked for, and when it is right again nothing is blocked.
+//! A clock that is wrong for a while: it erases nothing that nobody asked for, and blocks nothing
+//! when it is right again. SPEC §6.9.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,35 +13,11 @@ use keyfall::testing::Seeded;
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Result, Scope, Timestamp};
 
 use crate::command_line::Cli;
-use crate::support::{SMALL, World, kind, read, user};
+use crate::support::{SMALL_PAGES, World, error_kind, read_record, user};
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 const YEAR: i64 = 365 * DAY;
-
-impl World {
-    fn wrong_by(&self, ms: i64) {
-        self.env.set_wrong(ms);
-    }
-
-    fn pass(&self, ms: i64) {
-        self.env.advance(ms as u64);
-    }
-
-    /// The program ends, time passes, and it is started again.
-    fn closed_for(&mut self, ms: i64) {
-        self.engine = None;
-        self.pass(ms);
-        self.reopen();
-    }
-
-    /// Puts what a device recorded that made the id itself, so long ago.
-    fn put_began(&self, name: &str, class: Class, ago: i64) -> Result<RecordId> {
-        let began = Timestamp(self.env.now().0.checked_add_signed(-ago).unwrap());
-        let id = InteractionId::from_parts(began, [7; 10]);
-        self.engine().put(Put::new(user(name), class).interaction(id), &b"late"[..])
-    }
-}
 
 fn audio_of(name: &str) -> Scope {
     Scope::class(user(name), Class::audio())
@@ -50,7 +27,7 @@ fn audio_of(name: &str) -> Scope {
 fn one_erase_by_a_clock_that_is_ahead_blocks_no_put_when_it_is_right_again() {
     for (seed, ahead) in [HOUR / 2, 12 * HOUR, 10 * DAY, 40 * DAY, YEAR, 73 * YEAR].into_iter().enumerate() {
         for restarts in [false, true] {
-            let mut world = World::new(seed as u64, SMALL);
+            let mut world = World::new(seed as u64, SMALL_PAGES);
             let before = world.put("ada", Class::audio(), b"before");
             let of_ben = world.put("ben", Class::audio(), b"before");
             world.put("chloe", Class::audio(), b"before");
@@ -69,7 +46,7 @@ fn one_erase_by_a_clock_that_is_ahead_blocks_no_put_when_it_is_right_again() {
             let engine = world.engine();
             for name in ["ada", "ben", "chloe", "dora"] {
                 let id = world.put(name, Class::audio(), b"after");
-                assert_eq!(read(engine, &id).unwrap(), b"after");
+                assert_eq!(read_record(engine, &id).unwrap(), b"after");
                 let began = id.interaction().began().0;
                 assert!(began.abs_diff(world.env.now().0) <= 2 * HOUR as u64, "ids tell the time: {ahead}");
                 // The application makes an interaction, and puts several records into it.
@@ -79,27 +56,28 @@ fn one_erase_by_a_clock_that_is_ahead_blocks_no_put_when_it_is_right_again() {
                 }
             }
             // What was erased stays erased, and what comes late from then as well.
-            assert_eq!(kind(read(engine, &before)), ErrorKind::Erased);
+            assert_eq!(error_kind(read_record(engine, &before)), ErrorKind::Erased);
             let late = Put::new(user("ada"), Class::audio()).interaction(before.interaction());
-            assert_eq!(kind(engine.put(late, &b"late"[..])), ErrorKind::Erased);
+            assert_eq!(error_kind(engine.put(late, &b"late"[..])), ErrorKind::Erased);
             // Devices whose clocks were right all the time; a year on, too.
             world.pass(2 * HOUR);
             let mine = world.put_began("ada", Class::audio(), HOUR / 4).unwrap();
             world.pass(YEAR);
             let more = Put::new(user("ada"), Class::audio()).interaction(mine.interaction());
             world.engine().put(more, &b"more"[..]).unwrap();
-            assert!(read(world.engine(), &mine).is_ok());
-            assert_eq!(kind(read(world.engine(), &before)), ErrorKind::Erased);
+            assert!(read_record(world.engine(), &mine).is_ok());
+            assert_eq!(error_kind(read_record(world.engine(), &before)), ErrorKind::Erased);
         }
     }
 }
 
-/// One commit by a clock thirty days ahead: an erase after it was right again fenced thirty days to come.
+/// One commit by a clock thirty days ahead: an erase after it was right again fenced thirty days to
+/// come.
 #[test]
 fn a_commit_by_a_clock_that_was_ahead_lets_no_erase_fence_what_is_to_come() {
     for (seed, ahead) in [HOUR, 12 * HOUR, 30 * DAY].into_iter().enumerate() {
         for restarts in [false, true] {
-            let mut world = World::new(25 + seed as u64, SMALL);
+            let mut world = World::new(25 + seed as u64, SMALL_PAGES);
             let before = world.put("ada", Class::audio(), b"before");
             let set = |world: &mut World, ms| {
                 world.wrong_by(ms);
@@ -120,25 +98,25 @@ fn a_commit_by_a_clock_that_was_ahead_lets_no_erase_fence_what_is_to_come() {
                 "ids tell the time: {ahead}"
             );
             // What was erased stays erased.
-            assert_eq!(kind(world.put_began("ada", Class::audio(), HOUR)), ErrorKind::Erased);
+            assert_eq!(error_kind(world.put_began("ada", Class::audio(), HOUR)), ErrorKind::Erased);
             let again = Put::new(user("ada"), Class::audio()).interaction(before.interaction());
-            assert_eq!(kind(world.engine().put(again, &b"late"[..])), ErrorKind::Erased);
+            assert_eq!(error_kind(world.engine().put(again, &b"late"[..])), ErrorKind::Erased);
             for time in [DAY, YEAR] {
                 world.pass(time);
                 for id in [&late, &own] {
-                    assert!(read(world.engine(), id).is_ok());
+                    assert!(read_record(world.engine(), id).is_ok());
                     let more = Put::new(user("ada"), Class::audio()).interaction(id.interaction());
                     world.engine().put(more, &b"more"[..]).unwrap();
                 }
-                assert_eq!(kind(read(world.engine(), &before)), ErrorKind::Erased);
+                assert_eq!(error_kind(read_record(world.engine(), &before)), ErrorKind::Erased);
             }
         }
     }
 }
 
 #[test]
-fn who_says_that_the_clock_is_right_has_ids_tell_the_time_again() {
-    let world = World::new(29, SMALL);
+fn saying_that_the_clock_is_right_makes_ids_tell_the_time_again() {
+    let world = World::new(29, SMALL_PAGES);
     world.put("ada", Class::audio(), b"before");
     world.wrong_by(30 * DAY);
     world.put("ben", Class::audio(), b"ahead");
@@ -149,12 +127,12 @@ fn who_says_that_the_clock_is_right_has_ids_tell_the_time_again() {
     assert!(id.interaction().began().0.abs_diff(world.env.now().0) <= HOUR as u64);
     // Whose past was erased up to a time to come begins after that.
     let id = world.put("ada", Class::audio(), b"after");
-    assert_eq!(read(world.engine(), &id).unwrap(), b"after");
+    assert_eq!(read_record(world.engine(), &id).unwrap(), b"after");
 }
 
 #[test]
 fn what_was_put_by_a_clock_that_is_ahead_is_erased_for_good() {
-    let world = World::new(20, SMALL);
+    let world = World::new(20, SMALL_PAGES);
     world.put("ada", Class::audio(), b"x");
     world.wrong_by(YEAR);
     let ahead = world.put("ada", Class::audio(), b"ahead");
@@ -163,32 +141,33 @@ fn what_was_put_by_a_clock_that_is_ahead_is_erased_for_good() {
     world.put("ada", Class::audio(), b"after");
     world.pass(HOUR);
     world.put_began("ada", Class::audio(), 0).unwrap();
-    assert_eq!(kind(read(world.engine(), &ahead)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(world.engine(), &ahead)), ErrorKind::Erased);
     world.pass(YEAR);
     let late = Put::new(user("ada"), Class::audio()).interaction(ahead.interaction());
-    assert_eq!(kind(world.engine().put(late, &b"x"[..])), ErrorKind::Erased);
+    assert_eq!(error_kind(world.engine().put(late, &b"x"[..])), ErrorKind::Erased);
 }
 
 #[test]
 fn late_arrivals_stay_refused_also_where_nothing_was_put_for_a_while() {
     for (seed, idle) in [2 * HOUR, 10 * DAY, YEAR].into_iter().enumerate() {
-        let mut world = World::new(30 + seed as u64, SMALL);
+        let mut world = World::new(30 + seed as u64, SMALL_PAGES);
         world.put("ada", Class::audio(), b"x");
         world.closed_for(idle);
         world.engine().erase(audio_of("ada")).unwrap();
         for ago in [idle / 100, idle / 2] {
-            assert_eq!(kind(world.put_began("ada", Class::audio(), ago)), ErrorKind::Erased, "{idle} {ago}");
+            assert_eq!(error_kind(world.put_began("ada", Class::audio(), ago)), ErrorKind::Erased, "{idle} {ago}");
         }
         let id = world.put("ada", Class::audio(), b"new");
-        assert!(read(world.engine(), &id).is_ok());
+        assert!(read_record(world.engine(), &id).is_ok());
     }
 }
 
-/// A span in doubt lets what comes later pass: whoever erases it by name is not told that it was erased already.
+/// A span in doubt lets what comes later pass: an erase of it by name does not report that it was
+/// erased already.
 #[test]
 fn what_only_a_span_in_doubt_covers_is_erased_by_a_fence_of_its_own() {
     for class in [None, Some(Class::audio())] {
-        let world = World::new(110, SMALL);
+        let world = World::new(110, SMALL_PAGES);
         let first = world.put("ada", Class::audio(), b"x");
         world.wrong_by(YEAR);
         let span = When::Between { from: None, until: None };
@@ -209,16 +188,16 @@ fn what_only_a_span_in_doubt_covers_is_erased_by_a_fence_of_its_own() {
             assert!(engine.erase(scope).unwrap().already);
         }
         let put = |id| engine.put(Put::new(user("ada"), Class::audio()).interaction(id), &b"late"[..]);
-        assert_eq!(kind(put(late)), ErrorKind::Erased);
+        assert_eq!(error_kind(put(late)), ErrorKind::Erased);
         // The span in doubt goes with this one.
         assert_ne!(put(never.interaction()).unwrap(), never);
-        assert_eq!(kind(put(late)), ErrorKind::Erased);
-        assert_eq!(kind(engine.get(&never)), ErrorKind::Erased);
+        assert_eq!(error_kind(put(late)), ErrorKind::Erased);
+        assert_eq!(error_kind(engine.get(&never)), ErrorKind::Erased);
     }
 }
 
 fn retained(seed: u64) -> (World, RecordId) {
-    let world = World::new(seed, SMALL);
+    let world = World::new(seed, SMALL_PAGES);
     world.engine().set_policy(None, &Policy::new(Class::audio()).max_age(Duration::from_secs(90 * 86_400))).unwrap();
     let id = world.put("ada", Class::audio(), b"x");
     world.engine().erase_at(Scope::user(user("ben")), world.env.now()).expect_err("there is no such user");
@@ -244,12 +223,12 @@ fn one_look_by_a_clock_that_is_ahead_expires_nothing_and_says_why() {
                 assert_eq!((done.expired, done.planned, done.waiting), (0, 0, true));
             }
             assert!(engine.report(&user("ada")).is_ok() && engine.users(None, 10).is_ok());
-            assert!([id, planned].iter().all(|id| read(engine, id).is_ok()));
+            assert!([id, planned].iter().all(|id| read_record(engine, id).is_ok()));
             let told = engine.status().unwrap().clock.unwrap();
             assert!(told.contains("--clock-is-right"), "{told}");
             // Nothing is planned for a time that nobody knows.
             let later = Timestamp(world.env.now().0 + DAY as u64);
-            assert_eq!(kind(engine.erase_at(Scope::user(user("ben")), later)), ErrorKind::Refused);
+            assert_eq!(error_kind(engine.erase_at(Scope::user(user("ben")), later)), ErrorKind::Refused);
             // A put and an erase do not make it any more right.
             let put = world.put("ada", Class::action(), b"z");
             engine.erase(Scope::Record(put)).unwrap();
@@ -267,7 +246,7 @@ fn one_look_by_a_clock_that_is_ahead_expires_nothing_and_says_why() {
         world.pass(80 * DAY);
         let done = world.engine().tend(&mut |_| {}).unwrap();
         assert_eq!((done.expired, done.waiting), (1, false));
-        assert_eq!(kind(read(world.engine(), &id)), ErrorKind::Erased);
+        assert_eq!(error_kind(read_record(world.engine(), &id)), ErrorKind::Erased);
     }
 }
 
@@ -277,7 +256,7 @@ fn a_store_that_nobody_opened_for_a_year_asks_once() {
         let (mut world, id) = retained(50);
         world.closed_for(YEAR);
         assert!(world.engine().tend(&mut |_| {}).unwrap().waiting);
-        assert!(read(world.engine(), &id).is_ok());
+        assert!(read_record(world.engine(), &id).is_ok());
         if by_option {
             world.options.clock_is_right = true;
             world.reopen();
@@ -287,7 +266,7 @@ fn a_store_that_nobody_opened_for_a_year_asks_once() {
         }
         let done = world.engine().tend(&mut |_| {}).unwrap();
         assert_eq!((done.expired, done.waiting), (1, false));
-        assert_eq!(kind(read(world.engine(), &id)), ErrorKind::Erased);
+        assert_eq!(error_kind(read_record(world.engine(), &id)), ErrorKind::Erased);
         world.reopen();
         assert_eq!(world.engine().status().unwrap().clock, None);
     }
@@ -306,17 +285,17 @@ fn a_store_that_is_tended_is_never_asked() {
     assert_eq!(world.engine().head(), before, "the time is written down once a day at most");
     world.closed_for(11 * DAY);
     assert_eq!(world.engine().tend(&mut |_| {}).unwrap().expired, 1);
-    assert_eq!(kind(read(world.engine(), &id)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(world.engine(), &id)), ErrorKind::Erased);
     // One that is open all the time counts by itself.
     let (world, id) = retained(61);
     world.pass(100 * DAY);
     assert_eq!(world.engine().tend(&mut |_| {}).unwrap().expired, 1);
-    assert_eq!(kind(read(world.engine(), &id)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(world.engine(), &id)), ErrorKind::Erased);
 }
 
 #[test]
 fn a_clock_that_was_set_back_blocks_no_put_and_delays_no_pending_erase() {
-    let mut world = World::new(70, SMALL);
+    let mut world = World::new(70, SMALL_PAGES);
     world.put("ada", Class::audio(), b"x");
     world.engine().erase(audio_of("ada")).unwrap();
     let window = |id| Erase::new(Scope::Record(id)).final_within(Duration::from_secs(3600));
@@ -329,7 +308,7 @@ fn a_clock_that_was_set_back_blocks_no_put_and_delays_no_pending_erase() {
         }
         let engine = world.engine();
         let id = world.put("ada", Class::audio(), b"z");
-        assert_eq!(read(engine, &id).unwrap(), b"z");
+        assert_eq!(read_record(engine, &id).unwrap(), b"z");
         assert!(engine.put(Put::new(user("ada"), Class::action()).interaction(id.interaction()), &b"z"[..]).is_ok());
         assert!(world.put_began("ada", Class::audio(), -YEAR).is_ok(), "a device whose clock is right");
         assert_eq!(engine.status().unwrap().pending, Some(pending));
@@ -352,7 +331,7 @@ fn a_clock_that_was_set_back_blocks_no_put_and_delays_no_pending_erase() {
 #[test]
 fn no_window_is_longer_because_the_clock_was_ahead() {
     for ahead in [10 * DAY, YEAR] {
-        let mut world = World::new(80, SMALL);
+        let mut world = World::new(80, SMALL_PAGES);
         let id = world.put("ada", Class::audio(), b"x");
         world.wrong_by(ahead);
         world.reopen();
@@ -368,7 +347,7 @@ fn no_window_is_longer_because_the_clock_was_ahead() {
 
 #[test]
 fn a_clock_that_is_ahead_ends_no_grant_and_no_membership_for_good() {
-    let world = World::new(90, SMALL);
+    let world = World::new(90, SMALL_PAGES);
     let engine = world.engine();
     let party = Identity::new(&*world.env).unwrap();
     let public = party.public().unwrap();
@@ -376,7 +355,7 @@ fn a_clock_that_is_ahead_ends_no_grant_and_no_membership_for_good() {
     let until = Timestamp(world.env.now().0 + 30 * DAY as u64);
     let ended = engine.grant(&user("ada"), Grant::new(&public, "Ride skill", "to train").until(until)).unwrap();
     let ticket = engine.grant(&user("ben"), Grant::new(&public, "Ride skill", "rides"));
-    assert_eq!(kind(ticket), ErrorKind::Absent);
+    assert_eq!(error_kind(ticket), ErrorKind::Absent);
     let set = engine.make_set("rides", &public, "to train").unwrap();
     assert_eq!(engine.add_to_set("rides", &[id]).unwrap(), 1);
     world.put("ben", Class::action(), b"a ride");
@@ -386,7 +365,7 @@ fn a_clock_that_is_ahead_ends_no_grant_and_no_membership_for_good() {
         engine.open_request(&request, Vec::new())
     };
     world.wrong_by(YEAR);
-    assert_eq!(kind(open(&ended)), ErrorKind::Refused);
+    assert_eq!(error_kind(open(&ended)), ErrorKind::Refused);
     assert_eq!(open(&set).unwrap().records, 0, "by this clock its grant is over");
     assert_eq!(open(&ticket).unwrap().records, 1);
     world.wrong_by(0);
@@ -395,13 +374,13 @@ fn a_clock_that_is_ahead_ends_no_grant_and_no_membership_for_good() {
     assert_eq!(open(&ticket).unwrap().records, 1);
     let (request, _) = party.ask(&ticket, &*world.env).unwrap();
     engine.open_request(&request, Vec::new()).unwrap();
-    assert_eq!(kind(engine.open_request(&request, Vec::new())), ErrorKind::Refused, "it opens once");
+    assert_eq!(error_kind(engine.open_request(&request, Vec::new())), ErrorKind::Refused, "it opens once");
 }
 
 #[test]
 fn a_grant_that_ended_opens_nothing_by_a_clock_that_was_set_back() {
     for restarts in [false, true] {
-        let mut world = World::new(91, SMALL);
+        let mut world = World::new(91, SMALL_PAGES);
         let party = Identity::new(&*world.env).unwrap();
         let public = party.public().unwrap();
         let id = world.put("ada", Class::action(), b"a ride");
@@ -422,17 +401,17 @@ fn a_grant_that_ended_opens_nothing_by_a_clock_that_was_set_back() {
             let (request, _) = party.ask(ticket, &*world.env).unwrap();
             engine.open_request(&request, Vec::new())
         };
-        assert_eq!(kind(open(&ticket)), ErrorKind::Refused);
-        assert_eq!(kind(engine.add_to_set("rides", &[id])), ErrorKind::Refused);
+        assert_eq!(error_kind(open(&ticket)), ErrorKind::Refused);
+        assert_eq!(error_kind(engine.add_to_set("rides", &[id])), ErrorKind::Refused);
         let opened = open(&set).unwrap();
         assert_eq!((opened.records, opened.fell), (0, 1));
-        assert!(read(engine, &id).is_ok());
+        assert!(read_record(engine, &id).is_ok());
     }
 }
 
 #[test]
 fn an_inbox_key_that_was_made_by_a_clock_ahead_is_as_old_as_any() {
-    let world = World::new(95, SMALL);
+    let world = World::new(95, SMALL_PAGES);
     world.put("ada", Class::action(), b"x");
     world.wrong_by(YEAR);
     let ahead = world.engine().inbox(&user("ada")).unwrap().to_string();

@@ -1,7 +1,8 @@
-//! The main job, end to end: a speech corpus goes in, is copied, one user is erased, everybody else comes back.
+//! The main job, end to end: a speech corpus goes in, is copied, one user is erased, everybody else
+//! comes back. SPEC §5, §6, §8.
 //!
-//! `KEYFALL_CORPUS` names a corpus in the layout of Mozilla Common Voice with `actions.jsonl` beside the locales; without
-//! it one is made.
+//! `KEYFALL_CORPUS` names a corpus in the layout of Mozilla Common Voice with `actions.jsonl`
+//! beside the locales; without it one is made.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use keyfall::store::{SledStore, Store};
 use keyfall::{Engine, ErrorKind, Options, Query, RecordId};
 
 use crate::command_line::Cli;
-use crate::support::{bytes, kind, read};
+use crate::support::{bytes, error_kind, read_record};
 
 /// What a corpus says: user, class, content; in the order of its rows.
 struct Expected {
@@ -106,7 +107,7 @@ fn ids(engine: &Engine) -> Vec<(RecordId, String, String)> {
 /// Every record but the erased user's, byte for byte, and nothing else.
 fn check(engine: &Engine, expected: &Expected, erased: &str, ids_before: &[(RecordId, String, String)]) {
     let mut there: Vec<(String, String, Vec<u8>)> =
-        ids(engine).into_iter().map(|(id, user, class)| (user, class, read(engine, &id).unwrap())).collect();
+        ids(engine).into_iter().map(|(id, user, class)| (user, class, read_record(engine, &id).unwrap())).collect();
     let mut wanted: Vec<(String, String, Vec<u8>)> = expected
         .records
         .iter()
@@ -119,7 +120,7 @@ fn check(engine: &Engine, expected: &Expected, erased: &str, ids_before: &[(Reco
     let gone: Vec<_> = ids_before.iter().filter(|(_, user, _)| user == erased).collect();
     assert!(!gone.is_empty());
     for (id, ..) in gone {
-        assert_eq!(kind(read(engine, id)), ErrorKind::Erased);
+        assert_eq!(error_kind(read_record(engine, id)), ErrorKind::Erased);
     }
 }
 
@@ -215,7 +216,8 @@ fn a_corpus_goes_in_one_user_goes_and_the_rest_comes_back() {
     cli.ok(&["restore", "--cell", "store.cell", "--into", "from-replica", "replica"]);
     check(&open(&cli, "from-replica"), &expected, &erased, &before);
 
-    // Of the replica only the tree is left; the payloads come from the backup, which opens nothing by itself.
+    // Of the replica only the tree is left; the payloads come from the backup, which opens nothing
+    // by itself.
     cli.fails(6, &["restore", "--cell", "store.cell", "--into", "from-backup", "backup"]);
     {
         let (replica, tree) =
@@ -266,7 +268,7 @@ fn a_row_without_its_file_imports_nothing() {
 }
 
 #[test]
-fn odd_corpora_are_told_what_is_wrong() {
+fn odd_corpora_are_refused_with_what_is_wrong() {
     let cli = Cli::new();
     for (name, table, expect) in [
         ("empty", None, "validated.tsv"),
@@ -302,7 +304,8 @@ fn one_locale(dir: &Path, rows: &[(&str, &str, &str)]) {
 
 #[test]
 fn a_row_with_a_tab_or_a_line_break_in_a_cell_is_named_and_nothing_is_imported() {
-    // A transcript was cut short at the TAB without a word; a CR or LF was told as a clip that is not there.
+    // A transcript was cut short at the TAB without a word; a CR or LF was told as a clip that is
+    // not there.
     for (name, row, line) in [
         ("tab", ("u", "2.wav", "cut\there"), "line 3"),
         ("lf", ("u", "2.wav", "cut\nhere"), "line 4"),

@@ -1,4 +1,5 @@
-//! Damaged files and hostile surroundings: each time a clear error or the right result, never a panic.
+//! Damaged files and hostile surroundings: each gives a clear error or the right result, never a
+//! panic. SPEC §7, §9.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,7 +86,8 @@ fn any_file_cut_or_flipped_is_an_error_or_the_right_result() {
     assert!(right > 50 && told > 20);
 }
 
-/// Runs a script as root of namespaces of its own, so that it can mount. Says why where the system forbids it.
+/// Runs a script as root of namespaces of its own, so that it can mount. Says why where the system
+/// forbids it.
 fn in_namespace(script: &str) -> Option<std::process::Output> {
     let probe = Command::new("unshare").args(["-rm", "true"]).output();
     if !probe.is_ok_and(|p| p.status.success()) {
@@ -141,7 +143,8 @@ fn a_read_only_directory_is_said() {
     }
 }
 
-/// `list` left the last record out, `get` called it absent, and after an erase the root key was told to be destroyed.
+/// `list` left the last record out, `get` called it absent, and after an erase the root key was
+/// told to be destroyed.
 #[test]
 fn a_command_that_only_reads_tells_damage_to_the_last_commit() {
     let cli = Cli::new();

@@ -1,4 +1,5 @@
-//! The fuzzers' inputs, and every one of them with a byte changed, cut or added, once more; and the engine target's.
+//! The inputs of the fuzzers: each of them as it is, and with a byte changed, cut off or added.
+//! SPEC §5, §7, §9, §12.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! After an erase returned, or a revocation, no byte of what it took goes out by any way.
+//! After an erase or a revocation has returned, no byte of what it took is delivered in any way.
+//! SPEC §6, §6.7, §10.
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +11,10 @@ use keyfall::env::Env;
 use keyfall::sealed::{Guarded, Identity, Item, Packing, Unpack, unpack};
 use keyfall::{Class, Engine, Error, ErrorKind, RecordId, Result, Scope, Timestamp};
 
-use crate::support::{SMALL, World, bytes, kind, user};
+use crate::support::{SMALL_PAGES, World, bytes, error_kind, user};
 
-/// Takes `take` bytes a call, does something within the call that reaches `at`, and counts the calls and bytes that come after it.
+/// Takes `take` bytes a call, does something within the call that reaches `at`, and counts the
+/// calls and bytes that come after it.
 struct Slow<F: FnMut()> {
     take: usize,
     at: usize,
@@ -50,12 +52,12 @@ impl<F: FnMut()> Write for Slow<F> {
 fn a_writer_that_takes_a_byte_a_call_gets_none_once_the_record_is_erased() {
     for (take, at) in [(1, 1), (1, 20_000), (1000, 1000), (64 << 10, 64 << 10), (7, 70_007), (1 << 20, 1)] {
         for long in [100_000, 3 << 20] {
-            let world = World::new(1, SMALL);
+            let world = World::new(1, SMALL_PAGES);
             let engine = world.engine();
             let content = bytes(1, long);
             let id = world.put("ada", Class::audio(), &content);
             let mut out = Slow::new(take, at, || drop(engine.erase(Scope::Record(id)).unwrap()));
-            assert_eq!(kind(engine.get_to(&id, &mut out)), ErrorKind::Erased, "{take} {at}");
+            assert_eq!(error_kind(engine.get_to(&id, &mut out)), ErrorKind::Erased, "{take} {at}");
             assert_eq!((out.calls, out.bytes), (0, 0), "bytes were handed over after the erase returned");
             assert!(content.starts_with(&out.written));
         }
@@ -64,7 +66,7 @@ fn a_writer_that_takes_a_byte_a_call_gets_none_once_the_record_is_erased() {
 
 #[test]
 fn an_erase_that_another_thread_ends_is_seen_before_the_next_write() {
-    let world = World::new(2, SMALL);
+    let world = World::new(2, SMALL_PAGES);
     let id = world.put("ada", Class::audio(), &bytes(2, 300_000));
     let engine = world.engine().clone();
     let erase = || {
@@ -73,14 +75,14 @@ fn an_erase_that_another_thread_ends_is_seen_before_the_next_write() {
     };
     let began = Instant::now();
     let mut out = Slow::new(1000, 5000, erase);
-    assert_eq!(kind(world.engine().get_to(&id, &mut out)), ErrorKind::Erased);
+    assert_eq!(error_kind(world.engine().get_to(&id, &mut out)), ErrorKind::Erased);
     assert_eq!(out.bytes, 0);
     assert!(began.elapsed() < Duration::from_secs(5), "the erase waited for a writer that waited for it");
 }
 
 #[test]
 fn a_writer_that_blocks_for_ever_holds_no_erase_up() {
-    let world = World::new(3, SMALL);
+    let world = World::new(3, SMALL_PAGES);
     let id = world.put("ada", Class::audio(), &bytes(3, 100_000));
     let (engine, blocked) = (world.engine().clone(), Arc::new((Barrier::new(2), Barrier::new(2))));
     let reading = {
@@ -91,7 +93,7 @@ fn a_writer_that_blocks_for_ever_holds_no_erase_up() {
                 blocked.1.wait();
             };
             let mut out = Slow::new(100, 100, wait);
-            (kind(engine.get_to(&id, &mut out)), out.bytes)
+            (error_kind(engine.get_to(&id, &mut out)), out.bytes)
         })
     };
     blocked.0.wait();
@@ -145,7 +147,7 @@ impl Party {
 fn a_parcel_stops_within_the_chunk_in_which_a_record_falls() {
     for revoked in [false, true] {
         for (take, at) in [(1, 1300), (1, 17_600), (1000, 30_000), (16_400, 40_000)] {
-            let world = World::new(4, SMALL);
+            let world = World::new(4, SMALL_PAGES);
             let (engine, party) = (world.engine(), Party::new(&world));
             for n in 0..5 {
                 world.put("ada", Class::audio(), &bytes(n, 30_000));
@@ -178,7 +180,7 @@ fn a_parcel_stops_within_the_chunk_in_which_a_record_falls() {
 /// A record that is whole in the parcel's chunk in hand has not gone out yet.
 #[test]
 fn short_records_that_wait_in_a_parcel_fall_with_an_erase() {
-    let world = World::new(5, SMALL);
+    let world = World::new(5, SMALL_PAGES);
     let (engine, party) = (world.engine(), Party::new(&world));
     let mut ids = Vec::new();
     for n in 0..40u64 {
@@ -208,8 +210,8 @@ fn short_records_that_wait_in_a_parcel_fall_with_an_erase() {
 }
 
 #[test]
-fn an_export_of_many_short_records_gives_none_of_who_was_erased_before_its_chunk_went_out() {
-    let world = World::new(6, SMALL);
+fn an_export_of_many_short_records_delivers_none_that_was_erased_before_its_chunk_went_out() {
+    let world = World::new(6, SMALL_PAGES);
     let (engine, party) = (world.engine(), Party::new(&world));
     let mut all = Vec::new();
     for n in 0..30 {
@@ -232,7 +234,7 @@ fn an_export_of_many_short_records_gives_none_of_who_was_erased_before_its_chunk
 
 #[test]
 fn a_revoked_grant_delivers_nothing_more_of_a_long_record() {
-    let world = World::new(7, SMALL);
+    let world = World::new(7, SMALL_PAGES);
     let (engine, party) = (world.engine(), Party::new(&world));
     world.put("ada", Class::audio(), &bytes(7, 1 << 20));
     let ticket = engine.grant(&user("ada"), party.grant()).unwrap();
@@ -248,7 +250,7 @@ fn a_revoked_grant_delivers_nothing_more_of_a_long_record() {
 
 #[test]
 fn a_grant_that_runs_out_ends_within_a_record() {
-    let world = World::new(8, SMALL);
+    let world = World::new(8, SMALL_PAGES);
     let (engine, party) = (world.engine(), Party::new(&world));
     world.put("ada", Class::audio(), &bytes(8, 1 << 20));
     let until = Timestamp(world.env.now().0 + 60_000);
@@ -262,13 +264,13 @@ fn a_grant_that_runs_out_ends_within_a_record() {
     // And one whose end is the beginning of time opens nothing at all.
     let over = engine.grant(&user("ada"), party.grant().until(Timestamp(0))).unwrap();
     let (request, _) = party.0.ask(&over, &*world.env).unwrap();
-    assert_eq!(kind(engine.open_request(&request, Vec::new())), ErrorKind::Refused);
+    assert_eq!(error_kind(engine.open_request(&request, Vec::new())), ErrorKind::Refused);
     assert_eq!(engine.grants(&user("ada")).unwrap().iter().filter(|(_, g)| g.until == Some(Timestamp(0))).count(), 1);
 }
 
 #[test]
 fn a_set_that_is_dropped_while_it_is_opened_goes_no_further() {
-    let world = World::new(9, SMALL);
+    let world = World::new(9, SMALL_PAGES);
     let (engine, party) = (world.engine(), Party::new(&world));
     let mut all = Vec::new();
     for n in 0..3 {
@@ -286,7 +288,7 @@ fn a_set_that_is_dropped_while_it_is_opened_goes_no_further() {
 
 #[test]
 fn one_of_two_grants_is_enough() {
-    let world = World::new(10, SMALL);
+    let world = World::new(10, SMALL_PAGES);
     let (engine, party) = (world.engine(), Party::new(&world));
     let id = world.put("ada", Class::audio(), &bytes(10, 300_000));
     let one = engine.grant(&user("ada"), party.grant()).unwrap();
@@ -300,17 +302,17 @@ fn one_of_two_grants_is_enough() {
 
 #[test]
 fn a_set_is_for_what_its_members_were_granted_for() {
-    let world = World::new(11, SMALL);
+    let world = World::new(11, SMALL_PAGES);
     let (engine, party) = (world.engine(), Party::new(&world));
     let id = world.put("ada", Class::audio(), b"to be helped, not sold");
     engine.grant(&user("ada"), party.grant()).unwrap();
     engine.make_set("voices", &party.0.public().unwrap(), "to sell").unwrap();
-    assert_eq!(kind(engine.add_to_set("voices", &[id])), ErrorKind::Refused);
+    assert_eq!(error_kind(engine.add_to_set("voices", &[id])), ErrorKind::Refused);
 }
 
 #[test]
 fn a_grantee_asks_so_often_and_not_without_end() {
-    let world = World::new(12, SMALL);
+    let world = World::new(12, SMALL_PAGES);
     let (engine, party) = (world.engine(), Party::new(&world));
     let id = world.put("ada", Class::audio(), b"asked for again and again");
     let ticket = engine.grant(&user("ada"), party.grant()).unwrap();
@@ -322,15 +324,16 @@ fn a_grantee_asks_so_often_and_not_without_end() {
     let opened = (0..300).filter(|_| ask().is_ok()).count();
     assert!((10..=100).contains(&opened), "{opened} openings at once");
     assert_eq!(engine.accesses(&id).unwrap().len(), opened);
-    assert_eq!(kind(ask()), ErrorKind::Refused);
+    assert_eq!(error_kind(ask()), ErrorKind::Refused);
     world.env.advance(3_600_000);
     ask().unwrap();
 }
 
-/// Everything that gives content or names out, while its user is erased: a call that begins after the erase returned gives nothing.
+/// Everything that gives content or names out, while its user is erased: a call that begins after
+/// the erase returned gives nothing.
 #[test]
 fn nothing_that_begins_after_an_erase_gives_a_name() {
-    let world = World::new(13, SMALL);
+    let world = World::new(13, SMALL_PAGES);
     let engine = world.engine().clone();
     let id = world.put("ada", Class::audio(), &bytes(13, 50_000));
     world.put("ben", Class::audio(), b"stays");
@@ -401,7 +404,7 @@ impl<R: Read, F: FnMut()> Read for Paused<R, F> {
 #[test]
 fn what_falls_while_a_put_or_an_envelope_streams_in_is_not_taken() {
     for at in [1, 5000, 16_384, 270_000] {
-        let world = World::new(14, SMALL);
+        let world = World::new(14, SMALL_PAGES);
         let engine = world.engine();
         let source = world.put("ada", Class::audio(), b"said");
         let erase = || drop(engine.erase(Scope::Record(source)).unwrap());
@@ -424,7 +427,7 @@ fn what_falls_while_a_put_or_an_envelope_streams_in_is_not_taken() {
 
 #[test]
 fn a_report_that_waits_in_a_parcel_falls_with_what_it_tells_of() {
-    let world = World::new(15, SMALL);
+    let world = World::new(15, SMALL_PAGES);
     let (engine, party) = (world.engine(), Party::new(&world));
     let id = world.put("zuleika", Class::audio(), b"one thing");
     world.put("zuleika", Class::transcript(), b"another");
@@ -465,7 +468,7 @@ impl Unpack for Files {
 #[test]
 fn a_set_that_is_dropped_and_made_again_gives_nothing_to_an_opening_that_began_before() {
     for filled in [false, true] {
-        let world = World::new(10, SMALL);
+        let world = World::new(10, SMALL_PAGES);
         let (engine, party) = (world.engine(), Party::new(&world));
         let all: Vec<_> = (0..3).map(|n| world.put("ada", Class::audio(), &bytes(n, 100_000))).collect();
         engine.grant(&user("ada"), party.grant()).unwrap();

@@ -1,5 +1,6 @@
-//! The order of writes and syncs, as the kernel sees them: nothing is acknowledged or destroyed before what it stands on
-//! is synced. Needs strace; without it the test says that it was skipped.
+//! The order of writes and syncs as the kernel sees them: nothing is acknowledged or destroyed
+//! before what it depends on is synced. Needs strace; without it the test says that it was skipped.
+//! SPEC §6, §9.
 
 use std::process::Command;
 
@@ -64,7 +65,8 @@ fn a_put_is_synced_on_every_copy_in_step_before_it_is_acknowledged() {
     std::fs::write(cli.path("wake.wav"), [7; 300_000]).unwrap();
     let Some(calls) = traced(&cli, &["put", "store", "--user", "ada", "--class", "audio", "wake.wav"]) else { return };
     let told = answer(&calls);
-    // Closing syncs too, so look behind the commit itself: the copy is written to only when the store is synced.
+    // Closing syncs too, so look just after the commit itself: the copy is written to only when the
+    // store is synced.
     let to_copy = find(&calls, 0, "pwrite64", "/replica/log/");
     let to_store =
         calls[..to_copy].iter().rposition(|c| c.name == "pwrite64" && c.line.contains("/store/log/")).unwrap();

@@ -1,16 +1,16 @@
-//! The kind of an error says what to do, wherever it comes out.
+//! The kind of an error says what to do about it, wherever it comes from. SPEC §6.
 
 use std::io::Read;
 
 use keyfall::{Class, Error, ErrorKind, Scope};
 
 use crate::command_line::Cli;
-use crate::support::{SMALL, World, bytes, user};
+use crate::support::{SMALL_PAGES, World, bytes, user};
 
 #[test]
 fn an_error_that_came_through_a_reader_keeps_its_kind() {
     // A play that an erase cut off was told as an error of the system.
-    let world = World::new(1, SMALL);
+    let world = World::new(1, SMALL_PAGES);
     let id = world.put("ada", Class::audio(), &bytes(1, 900_000));
     let mut reader = world.engine().get(&id).unwrap();
     let mut some = [0; 100];
@@ -28,7 +28,7 @@ fn an_error_that_came_through_a_reader_keeps_its_kind() {
 }
 
 #[test]
-fn the_copy_that_is_the_store_itself_is_told_as_that() {
+fn the_copy_that_is_the_store_itself_is_reported_as_such() {
     let cli = Cli::new();
     cli.put("ada", "audio", b"x");
     cli.ok(&["copy", "add", "store", "replica"]);

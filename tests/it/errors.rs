@@ -1,13 +1,14 @@
-//! The system says EIO or ENOSPC at each write, sync, truncation and read of a command in turn (strace injects it): a clear
-//! error, and nothing lost, or none at all. Needs strace; without it the test says that it was skipped.
+//! The system says EIO or ENOSPC at each write, sync, truncation and read of a command in turn
+//! (strace injects it): a clear error, and nothing lost, or none at all. Needs strace; without it
+//! the test says that it was skipped. SPEC §6, §9.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use keyfall::{ErrorKind, Query, RecordId};
 
 use crate::command_line::Cli;
-use crate::support::{copy, has_strace, open_files, read};
+use crate::support::{copy, has_strace, open_files, read_record};
 
 /// What a command was: which records it must leave, and which one it may take or add.
 struct Expected<'a> {
@@ -21,26 +22,53 @@ impl Expected<'_> {
     fn check(&self, dir: &Path, done: bool, what: &str) {
         let engine = open_files(&dir.join("store"), &dir.join("store.cell")).unwrap();
         for (id, content) in self.stay {
-            assert_eq!(&read(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")), content, "{what}");
+            assert_eq!(&read_record(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")), content, "{what}");
         }
-        assert_eq!(read(&engine, self.gone).unwrap_err().kind(), ErrorKind::Erased, "{what}: back");
+        assert_eq!(read_record(&engine, self.gone).unwrap_err().kind(), ErrorKind::Erased, "{what}: back");
         let mut new = engine.list(&Query::default()).unwrap().records;
         new.retain(|r| self.stay.iter().all(|(id, _)| *id != r.id));
         if let Some(taken) = self.taken {
-            let erased = read(&engine, taken).is_err_and(|e| e.kind() == ErrorKind::Erased);
+            let erased = read_record(&engine, taken).is_err_and(|e| e.kind() == ErrorKind::Erased);
             assert!(erased || !done, "{what}: an acknowledged erase is not erased");
             new.retain(|r| r.id != *taken);
         }
         if let Some(added) = self.added {
             assert!(new.len() <= 1 && (new.len() == 1 || !done), "{what}: an acknowledged put is not there");
             for record in &new {
-                assert_eq!(read(&engine, &record.id).unwrap(), added, "{what}");
+                assert_eq!(read_record(&engine, &record.id).unwrap(), added, "{what}");
             }
             new.clear();
         }
         assert!(new.is_empty(), "{what}: something else is there");
         assert_eq!(engine.status().unwrap().unsettled, None, "{what}");
     }
+}
+
+/// System calls, and the error that each returns.
+const CALLS: [(&str, &str); 7] = [
+    ("fdatasync", "EIO"),
+    ("fsync", "EIO"),
+    ("pwrite64", "EIO"),
+    ("pwrite64", "ENOSPC"),
+    ("ftruncate", "EIO"),
+    ("fallocate", "EIO"),
+    ("pread64", "EIO"),
+];
+
+/// Runs a command in a directory while strace injects an error; whether it was injected.
+fn with_error(dir: &Path, arguments: &[&str], inject: &str) -> (Output, bool) {
+    let call = inject.split(':').next().unwrap();
+    let trace = dir.join("trace");
+    let out = Command::new("strace")
+        .args(["-f", "-qq", "-e", &format!("trace={call}"), "-o"])
+        .arg(&trace)
+        .args(["-e", &format!("inject={inject}")])
+        .arg(env!("CARGO_BIN_EXE_keyfall"))
+        .args(arguments)
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    (out, std::fs::read_to_string(&trace).unwrap().contains("(INJECTED)"))
 }
 
 #[test]
@@ -67,37 +95,18 @@ fn the_system_fails_at_each_call() {
         (&erase, Expected { stay: &stay, gone: &gone, taken: Some(&first.0), added: None }),
         (&["discard", "store"], Expected { stay: &all, gone: &gone, taken: None, added: None }),
     ];
-    let calls = [
-        ("fdatasync", "EIO"),
-        ("fsync", "EIO"),
-        ("pwrite64", "EIO"),
-        ("pwrite64", "ENOSPC"),
-        ("ftruncate", "EIO"),
-        ("fallocate", "EIO"),
-        ("pread64", "EIO"),
-    ];
     let (mut runs, mut failed) = (0, 0);
     for (arguments, expected) in &commands {
-        for (call, error) in calls {
+        for (call, error) in CALLS {
             for nth in 1.. {
                 let dir = tempfile::tempdir().unwrap();
                 for part in ["store", "store.cell"] {
                     copy(&cli.path(part), &dir.path().join(part));
                 }
                 std::fs::copy(cli.path("new.wav"), dir.path().join("new.wav")).unwrap();
-                let trace = dir.path().join("trace");
-                let out = Command::new("strace")
-                    .args(["-f", "-qq", "-e", &format!("trace={call}"), "-o"])
-                    .arg(&trace)
-                    .args(["-e", &format!("inject={call}:error={error}:when={nth}")])
-                    .arg(env!("CARGO_BIN_EXE_keyfall"))
-                    .args(*arguments)
-                    .current_dir(dir.path())
-                    .output()
-                    .unwrap();
+                let (out, injected) = with_error(dir.path(), arguments, &format!("{call}:error={error}:when={nth}"));
                 let what = format!("{} with {error} at {call} {nth}", arguments[0]);
                 let said = String::from_utf8_lossy(&out.stderr).into_owned();
-                let injected = std::fs::read_to_string(&trace).unwrap().contains("(INJECTED)");
                 if !injected {
                     assert!(out.status.success(), "{what}: {said}");
                     break;

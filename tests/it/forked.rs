@@ -1,4 +1,5 @@
-//! A forked child has its parent's store and cell in its hands and must do nothing with them. Here a thread takes the child's part.
+//! A forked child holds its parent's store and cell and must do nothing with them; here a thread
+//! plays the child. SPEC §6.8.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -12,7 +13,7 @@ use keyfall::store::SledStore;
 use keyfall::testing::as_a_forked_child;
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Scope};
 
-use crate::support::{bytes, copy, kind, open_files, read, user};
+use crate::support::{bytes, copy, error_kind, open_files, read_record, user};
 
 /// Every file below a directory, with its bytes.
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -43,7 +44,8 @@ fn a_child_that_goes_leaves_its_parents_store_and_cell_as_they_are() {
         for n in 0..8u64 {
             ids.push(engine.put(Put::new(user("ada"), Class::audio()), &bytes(n, 3000)[..]).unwrap());
         }
-        // With the second erase the next root key stands ready in the cell, and zeros are written ahead of the log's end.
+        // With the second erase the next root key stands ready in the cell, and zeros are written
+        // ahead of the log's end.
         for id in &ids[..3] {
             engine.erase(Scope::Record(*id)).unwrap();
         }
@@ -53,44 +55,46 @@ fn a_child_that_goes_leaves_its_parents_store_and_cell_as_they_are() {
         batch.add(Put::new(user("ada"), Class::audio()), &b"in a batch"[..]).unwrap();
         let before = files(dir.path());
         as_a_forked_child(|| {
-            assert_eq!(kind(engine.get(&ids[5])), ErrorKind::Refused);
-            assert_eq!(kind(engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..])), ErrorKind::Refused);
-            assert_eq!(kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Refused);
-            assert_eq!(kind(engine.rekey().map(|_| ())), ErrorKind::Refused);
-            assert_eq!(kind(engine.list(&Query::default())), ErrorKind::Refused);
-            assert_eq!(kind(engine.report(&user("ada"))), ErrorKind::Refused);
-            assert_eq!(kind(engine.discard(&mut |_| {})), ErrorKind::Refused);
-            assert_eq!(kind(engine.tend(&mut |_| {}).map(|_| ())), ErrorKind::Refused);
-            assert_eq!(kind(engine.status().map(|_| ())), ErrorKind::Refused);
-            assert!(engine.erase_all(&[Scope::user(user("ada"))]).into_iter().all(|e| kind(e) == ErrorKind::Refused));
+            assert_eq!(error_kind(engine.get(&ids[5])), ErrorKind::Refused);
+            assert_eq!(error_kind(engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..])), ErrorKind::Refused);
+            assert_eq!(error_kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Refused);
+            assert_eq!(error_kind(engine.rekey().map(|_| ())), ErrorKind::Refused);
+            assert_eq!(error_kind(engine.list(&Query::default())), ErrorKind::Refused);
+            assert_eq!(error_kind(engine.report(&user("ada"))), ErrorKind::Refused);
+            assert_eq!(error_kind(engine.discard(&mut |_| {})), ErrorKind::Refused);
+            assert_eq!(error_kind(engine.tend(&mut |_| {}).map(|_| ())), ErrorKind::Refused);
+            assert_eq!(error_kind(engine.status().map(|_| ())), ErrorKind::Refused);
+            assert!(
+                engine.erase_all(&[Scope::user(user("ada"))]).into_iter().all(|e| error_kind(e) == ErrorKind::Refused)
+            );
             let e = reader.read(&mut [0; 10]).unwrap_err();
             assert_eq!(e.downcast::<Error>().unwrap().kind(), ErrorKind::Refused);
             drop((reader, batch, engine));
         });
         assert!(files(dir.path()) == before, "the child wrote, or trimmed the log");
         // The parent's lock is held, and what it has is whole.
-        assert_eq!(kind(SledStore::open(&dir.path().join("store"))), ErrorKind::Locked);
-        assert_eq!(kind(FileCell::open(&dir.path().join("cell"), Arc::new(System))), ErrorKind::Locked);
+        assert_eq!(error_kind(SledStore::open(&dir.path().join("store"))), ErrorKind::Locked);
+        assert_eq!(error_kind(FileCell::open(&dir.path().join("cell"), Arc::new(System))), ErrorKind::Locked);
         let elsewhere = tempfile::tempdir().unwrap();
         for part in ["store", "cell"] {
             copy(&dir.path().join(part), &elsewhere.path().join(part));
         }
         let engine = open_files(&elsewhere.path().join("store"), &elsewhere.path().join("cell")).unwrap();
         for (n, id) in ids.iter().enumerate().skip(3) {
-            assert_eq!(read(&engine, id).unwrap(), bytes(n as u64, 3000));
+            assert_eq!(read_record(&engine, id).unwrap(), bytes(n as u64, 3000));
         }
     }
 }
 
 /// The number of a process that ended is given again: it alone does not tell who opened a store.
 #[test]
-fn a_child_that_came_to_its_parents_number_is_told_by_when_it_was_started() {
+fn a_child_with_its_parents_process_number_is_known_by_its_start_time() {
     let dir = tempfile::tempdir().unwrap();
     let engine = make(dir.path(), Keeper::ByHand);
     let number = std::process::id();
     as_a_forked_child(|| {
         assert_eq!(std::process::id(), number);
-        assert_eq!(kind(engine.list(&Query::default())), ErrorKind::Refused);
+        assert_eq!(error_kind(engine.list(&Query::default())), ErrorKind::Refused);
     });
     engine.list(&Query::default()).unwrap();
 }
@@ -101,12 +105,12 @@ fn a_child_opens_a_store_of_its_own() {
     as_a_forked_child(|| {
         let engine = make(dir.path(), Keeper::ByHand);
         let id = engine.put(Put::new(user("ada"), Class::audio()), &b"the child's"[..]).unwrap();
-        assert_eq!(read(&engine, &id).unwrap(), b"the child's");
+        assert_eq!(read_record(&engine, &id).unwrap(), b"the child's");
     });
 }
 
 #[test]
-fn who_has_a_store_open_is_said() {
+fn the_process_that_has_a_store_open_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let engine = make(dir.path(), Keeper::ByHand);
     let id = engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();

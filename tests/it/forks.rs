@@ -1,4 +1,5 @@
-//! Two places of one store that went on by themselves after a take-over: neither takes what the other acknowledged.
+//! Two places of one store that both went on after a take-over: neither accepts what the other
+//! acknowledged. SPEC §6.8, §8.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -11,7 +12,7 @@ use keyfall::store::{MemoryStore, Store};
 use keyfall::{Class, Engine, ErrorKind, Put, Scope};
 
 use crate::command_line::Cli;
-use crate::support::{SMALL, World, kind, read, user};
+use crate::support::{SMALL_PAGES, World, error_kind, read_record, user};
 
 fn put(cli: &Cli, args: &[&str], content: &[u8]) -> String {
     let args = [&["put"][..], args, &["--user", "ada", "--class", "audio", "-"]].concat();
@@ -39,7 +40,8 @@ fn taken_over(world: &World, backup: Arc<dyn Store>) -> Engine {
     Engine::open(into, cell, Options { open_as: OpenAs::TakeOver, ..world.options.clone() }).unwrap()
 }
 
-/// The nightly backup of a machine that was replaced put its own head over the copy in step of the machine that replaced it.
+/// The nightly backup of a machine that was replaced put its own head over the copy in step of the
+/// machine that replaced it.
 #[test]
 fn a_store_that_lost_its_cell_backs_up_over_no_head_but_its_own() {
     let cli = Cli::new();
@@ -69,7 +71,7 @@ fn a_store_that_lost_its_cell_backs_up_over_no_head_but_its_own() {
 #[test]
 fn an_owner_backs_up_over_nothing_that_another_line_wrote() {
     for erases in [false, true] {
-        let world = World::new(60, SMALL);
+        let world = World::new(60, SMALL_PAGES);
         let old = world.engine();
         let first = world.put("ada", Class::audio(), b"before");
         let (common, theirs) = (Arc::new(MemoryStore::new()), MemoryStore::new());
@@ -90,7 +92,7 @@ fn an_owner_backs_up_over_nothing_that_another_line_wrote() {
         assert!(e.to_string().contains("another directory"), "{e}");
         assert_eq!(theirs.head().unwrap(), kept);
         // The other machine runs still, and asks whether it owns its cell when it backs up.
-        assert_eq!(kind(old.backup(&*common, |_| {})), ErrorKind::Fenced);
+        assert_eq!(error_kind(old.backup(&*common, |_| {})), ErrorKind::Fenced);
         new.backup(&*common, |_| {}).unwrap();
         assert_eq!(common.head().unwrap().unwrap().id, new.head());
     }
@@ -98,7 +100,7 @@ fn an_owner_backs_up_over_nothing_that_another_line_wrote() {
 
 #[test]
 fn an_owner_brings_its_own_old_backup_up_whatever_it_discarded_since() {
-    let world = World::new(61, SMALL);
+    let world = World::new(61, SMALL_PAGES);
     let engine = world.engine();
     let gone = world.put("ada", Class::audio(), b"goes");
     world.put("bob", Class::audio(), b"stays");
@@ -115,8 +117,8 @@ fn an_owner_brings_its_own_old_backup_up_whatever_it_discarded_since() {
 }
 
 #[test]
-fn a_copy_with_the_stores_number_and_another_history_is_told() {
-    let world = World::new(62, SMALL);
+fn a_copy_with_the_stores_number_and_another_history_is_reported() {
+    let world = World::new(62, SMALL_PAGES);
     let old = world.engine();
     old.copy_add("near", CopyMode::Behind, |_| {}).unwrap();
     let new = taken_over(&world, world.place("near"));
@@ -127,10 +129,11 @@ fn a_copy_with_the_stores_number_and_another_history_is_told() {
     assert_eq!((status.head, status.restores), (Some(old.head()), None));
     assert!(status.error.unwrap().contains("another state of that number"));
     assert_eq!(new.copy_status()[0].error, None);
-    assert_eq!(read(&new, &id).unwrap(), b"of the new owner");
+    assert_eq!(read_record(&new, &id).unwrap(), b"of the new owner");
 }
 
-/// A restore took the head with the higher number, that of a machine that had lost the cell, and said nothing.
+/// A restore took the head with the higher number, that of a machine that had lost the cell, and
+/// said nothing.
 #[test]
 fn a_restore_from_parted_places_prefers_the_owners_and_names_the_others() {
     let cli = Cli::new();
@@ -156,9 +159,10 @@ fn a_restore_from_parted_places_prefers_the_owners_and_names_the_others() {
     assert_eq!((&done["others"], &stderr[..]), (&serde_json::json!([]), ""), "one goes on from the other");
 }
 
-/// A store that was restored within its epoch and taken over lacked acknowledged puts and an erase that was pending, and nothing said so.
+/// A store that was restored within its epoch and taken over lacked acknowledged puts and an erase
+/// that was pending, and nothing said so.
 #[test]
-fn what_a_restored_store_lacks_is_told_by_the_commit_that_its_cell_knows() {
+fn what_a_restored_store_lacks_shows_by_the_commit_that_its_cell_knows() {
     let cli = Cli::new();
     let commit = || told(&cli, &["status", "store", "--json"]).0["commit"].as_u64().unwrap();
     put(&cli, &["store"], b"before");
@@ -194,7 +198,7 @@ fn what_a_restored_store_lacks_is_told_by_the_commit_that_its_cell_knows() {
 
 #[test]
 fn an_engine_that_took_an_older_state_over_tells_what_it_lacks_until_it_is_past_it() {
-    let mut world = World::new(63, SMALL);
+    let mut world = World::new(63, SMALL_PAGES);
     let backup = Arc::new(MemoryStore::new());
     world.engine().backup(&*backup, |_| {}).unwrap();
     for _ in 0..2 {
@@ -217,7 +221,8 @@ fn an_engine_that_took_an_older_state_over_tells_what_it_lacks_until_it_is_past_
     assert_eq!(new.lacks(), None);
 }
 
-/// A hold that only the lost store had could not be added before the command that took its place had done what was due.
+/// A hold that only the lost store had could not be added before the command that took its place
+/// had done what was due.
 #[test]
 fn a_take_over_says_what_is_due_and_leaves_it_for_the_next_command() {
     let cli = Cli::new();

@@ -1,4 +1,5 @@
-//! Third parties: they open what they were granted, sealed to a fresh key, and it stands in the report.
+//! Third parties: they open what they were granted, sealed to a fresh key, and the report shows it.
+//! SPEC §6.7.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,7 +11,7 @@ use keyfall::sealed::{Identity, Item, PublicKey, Ticket, Unpack, unpack};
 use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope, Timestamp};
 
 use crate::command_line::Cli;
-use crate::support::{SMALL, World, bytes, kind, read, user};
+use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 
 /// Keeps what a parcel holds.
 #[derive(Default)]
@@ -65,8 +66,8 @@ fn grant(party: &Party) -> Grant {
     Grant::new(&party.public, "Ride skill", "to order rides")
 }
 
-fn to_mend(party: &Party) -> Grant {
-    Grant { purpose: "to mend the models".into(), ..grant(party) }
+fn to_improve(party: &Party) -> Grant {
+    Grant { purpose: "to improve the models".into(), ..grant(party) }
 }
 
 fn ids<'r>(records: impl IntoIterator<Item = &'r RecordId>) -> Vec<RecordId> {
@@ -75,7 +76,7 @@ fn ids<'r>(records: impl IntoIterator<Item = &'r RecordId>) -> Vec<RecordId> {
 
 #[test]
 fn a_third_party_opens_what_it_was_granted_and_the_report_says_so() {
-    let world = World::new(1, SMALL);
+    let world = World::new(1, SMALL_PAGES);
     let engine = world.engine();
     let party = Party::new(&world);
     let action = world.put("ada", Class::action(), &bytes(1, 50_000));
@@ -99,13 +100,13 @@ fn a_third_party_opens_what_it_was_granted_and_the_report_says_so() {
 
 #[test]
 fn a_third_party_is_refused() {
-    let world = World::new(2, SMALL);
+    let world = World::new(2, SMALL_PAGES);
     let engine = world.engine();
     let (party, other) = (Party::new(&world), Party::new(&world));
     let id = world.put("ada", Class::action(), b"a ride to the station");
     let ticket = engine.grant(&user("ada"), grant(&party)).unwrap();
     // Not its own, or not signed.
-    assert_eq!(kind(other.open(&world, &ticket)), ErrorKind::Refused);
+    assert_eq!(error_kind(other.open(&world, &ticket)), ErrorKind::Refused);
     let (request, _) = party.identity.ask(&ticket, &*world.env).unwrap();
     let no_byte = |request: &[u8]| {
         let mut out = Vec::new();
@@ -131,23 +132,26 @@ fn a_third_party_is_refused() {
     let short = engine.grant(&user("ada"), grant(&party).until(soon)).unwrap();
     assert!(party.open(&world, &short).is_ok());
     world.env.advance(1000);
-    assert_eq!(kind(party.open(&world, &short)), ErrorKind::Refused);
+    assert_eq!(error_kind(party.open(&world, &short)), ErrorKind::Refused);
     let number = ticket.grant().unwrap();
     engine.revoke(&user("ada"), number).unwrap();
-    assert_eq!(kind(party.open(&world, &ticket)), ErrorKind::Refused);
-    assert_eq!(kind(engine.revoke(&user("ada"), number)), ErrorKind::Absent);
+    assert_eq!(error_kind(party.open(&world, &ticket)), ErrorKind::Refused);
+    assert_eq!(error_kind(engine.revoke(&user("ada"), number)), ErrorKind::Absent);
     let of_erased = engine.grant(&user("ada"), grant(&party)).unwrap();
     engine.erase(Scope::user(user("ada"))).unwrap();
-    assert_eq!(kind(party.open(&world, &of_erased)), ErrorKind::Erased);
+    assert_eq!(error_kind(party.open(&world, &of_erased)), ErrorKind::Erased);
     engine.create_user(&user("ada")).unwrap();
-    assert_eq!(kind(party.open(&world, &of_erased)), ErrorKind::Erased);
-    assert_eq!(kind(engine.grant(&user("nobody"), grant(&party))), ErrorKind::Absent);
+    assert_eq!(error_kind(party.open(&world, &of_erased)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.grant(&user("nobody"), grant(&party))), ErrorKind::Absent);
     for (name, purpose) in [("", "x"), ("x", ""), ("\u{7}", "x"), (&"n".repeat(33)[..], "x")] {
-        assert_eq!(kind(engine.grant(&user("ada"), Grant::new(&party.public, name, purpose))), ErrorKind::Invalid);
+        assert_eq!(
+            error_kind(engine.grant(&user("ada"), Grant::new(&party.public, name, purpose))),
+            ErrorKind::Invalid
+        );
     }
-    let elsewhere = World::new(3, SMALL);
+    let elsewhere = World::new(3, SMALL_PAGES);
     let (request, _) = party.identity.ask(&of_erased, &*world.env).unwrap();
-    assert_eq!(kind(elsewhere.engine().open_request(&request, Vec::new())), ErrorKind::Refused);
+    assert_eq!(error_kind(elsewhere.engine().open_request(&request, Vec::new())), ErrorKind::Refused);
 }
 
 /// Does something when the first megabyte has gone out.
@@ -174,7 +178,7 @@ impl<F: FnMut()> Write for Interrupted<'_, F> {
 #[test]
 fn what_is_revoked_or_erased_while_it_is_opened_goes_no_further() {
     for erased in [false, true] {
-        let world = World::new(4, SMALL);
+        let world = World::new(4, SMALL_PAGES);
         let engine = world.engine();
         let party = Party::new(&world);
         for n in 0..5 {
@@ -198,7 +202,7 @@ fn what_is_revoked_or_erased_while_it_is_opened_goes_no_further() {
 
 #[test]
 fn a_grant_that_ends_while_it_is_opened_ends_though_the_clock_is_set_back() {
-    let world = World::new(9, SMALL);
+    let world = World::new(9, SMALL_PAGES);
     let engine = world.engine();
     let party = Party::new(&world);
     for n in 0..5 {
@@ -218,7 +222,7 @@ fn a_grant_that_ends_while_it_is_opened_ends_though_the_clock_is_set_back() {
 
 #[test]
 fn a_training_set_that_shrinks() {
-    let mut world = World::new(5, SMALL);
+    let mut world = World::new(5, SMALL_PAGES);
     let party = Party::new(&world);
     let engine = world.engine();
     let mut all = Vec::new();
@@ -227,17 +231,17 @@ fn a_training_set_that_shrinks() {
         let text = Put::new(user(name), Class::transcript()).derived_from(Source::Record(audio));
         all.extend([audio, engine.put(text, name.as_bytes()).unwrap()]);
     }
-    let ticket = engine.make_set("voices 2026", &party.public, "to mend the models").unwrap();
-    assert_eq!(kind(engine.make_set("voices 2026", &party.public, "again")), ErrorKind::Exists);
-    // Nobody is in it who did not say so.
-    assert_eq!(kind(engine.add_to_set("voices 2026", &all)), ErrorKind::Refused);
+    let ticket = engine.make_set("voices 2026", &party.public, "to improve the models").unwrap();
+    assert_eq!(error_kind(engine.make_set("voices 2026", &party.public, "again")), ErrorKind::Exists);
+    // Only users who consented are in it.
+    assert_eq!(error_kind(engine.add_to_set("voices 2026", &all)), ErrorKind::Refused);
     let mut grants = Vec::new();
     for name in ["ada", "ben", "chloe", "dora"] {
-        grants.push(engine.grant(&user(name), to_mend(&party)).unwrap());
+        grants.push(engine.grant(&user(name), to_improve(&party)).unwrap());
     }
     assert_eq!(engine.add_to_set("voices 2026", &all).unwrap(), 8);
     assert_eq!(engine.add_to_set("voices 2026", &all[..2]).unwrap(), 0, "they are there");
-    assert_eq!(kind(engine.add_to_set("nobody's", &all)), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.add_to_set("nobody's", &all)), ErrorKind::Absent);
     let (opened, records) = party.open(&world, &ticket).unwrap();
     assert_eq!((opened.records, opened.fell), (8, 0));
     assert_eq!(records.len(), 8);
@@ -264,17 +268,17 @@ fn a_training_set_that_shrinks() {
     assert_eq!(engine.report(&user("chloe")).unwrap().sets, [], "who took the grant back is in no set");
     assert_eq!((engine.sets().unwrap()[0].runs, engine.sets().unwrap()[0].members), (3, 2));
     // What nobody put in stays out, and a set can be dropped.
-    engine.grant(&user("chloe"), to_mend(&party)).unwrap();
+    engine.grant(&user("chloe"), to_improve(&party)).unwrap();
     assert_eq!(party.open(&world, &ticket).unwrap().0.records, 2);
     engine.drop_set("voices 2026").unwrap();
-    assert_eq!(kind(party.open(&world, &ticket)), ErrorKind::Absent);
+    assert_eq!(error_kind(party.open(&world, &ticket)), ErrorKind::Absent);
     assert_eq!(engine.report(&user("dora")).unwrap().sets, []);
-    assert!(read(engine, &all[6]).is_ok());
+    assert!(read_record(engine, &all[6]).is_ok());
 }
 
 #[test]
-fn who_steals_every_long_term_key_afterwards_recovers_nothing_erased() {
-    let world = World::new(6, SMALL);
+fn a_thief_of_every_long_term_key_recovers_nothing_erased_before() {
+    let world = World::new(6, SMALL_PAGES);
     let engine = world.engine();
     let party = Party::new(&world);
     engine.create_user(&user("ada")).unwrap();
@@ -304,16 +308,17 @@ fn who_steals_every_long_term_key_afterwards_recovers_nothing_erased() {
     }
     assert!(world.tape.opened(&world.cell.load().unwrap().keys, &envelopes).iter().all(|open| *open));
     engine.erase(Scope::user(user("ada"))).unwrap();
-    // Every byte ever written, every envelope, request and parcel, the cell as it is now, and the grantee's private key.
+    // Every byte ever written, every envelope, request and parcel, the cell as it is now, and the
+    // grantee's private key.
     let keys = world.cell.load().unwrap().keys;
     assert_eq!(ids(world.tape.exposed_to(&keys).unwrap().keys()), [stays]);
     assert!(world.tape.opened(&keys, &envelopes).iter().all(|open| !open));
     for parcel in &parcels {
-        assert_eq!(kind(unpack(party.identity.opening(), &parcel[..], &mut Kept::default())), ErrorKind::Corrupt);
+        assert_eq!(error_kind(unpack(party.identity.opening(), &parcel[..], &mut Kept::default())), ErrorKind::Corrupt);
     }
     for request in &requests {
         assert_eq!(
-            kind(engine.open_request(request, Vec::new())),
+            error_kind(engine.open_request(request, Vec::new())),
             if request == &requests[0] { ErrorKind::Erased } else { ErrorKind::Refused }
         );
     }
@@ -328,7 +333,7 @@ fn who_steals_every_long_term_key_afterwards_recovers_nothing_erased() {
 
 #[test]
 fn a_parcel_that_was_changed_or_cut_short_does_not_open_whole() {
-    let world = World::new(7, SMALL);
+    let world = World::new(7, SMALL_PAGES);
     let party = Party::new(&world);
     for n in 0..3 {
         world.put("ada", Class::audio(), &bytes(n, 30_000));
@@ -338,12 +343,12 @@ fn a_parcel_that_was_changed_or_cut_short_does_not_open_whole() {
     let mut parcel = Vec::new();
     world.engine().open_request(&request, &mut parcel).unwrap();
     for cut in [0, 11, 1000, 1131, 1190, 20_000, parcel.len() - 20, parcel.len() - 1] {
-        assert_eq!(kind(unpack(&secret, &parcel[..cut], &mut Kept::default())), ErrorKind::Corrupt, "{cut}");
+        assert_eq!(error_kind(unpack(&secret, &parcel[..cut], &mut Kept::default())), ErrorKind::Corrupt, "{cut}");
     }
     for at in (0..parcel.len()).step_by(parcel.len() / 40) {
         let mut other = parcel.clone();
         other[at] ^= 0x10;
-        assert_eq!(kind(unpack(&secret, &other[..], &mut Kept::default())), ErrorKind::Corrupt, "{at}");
+        assert_eq!(error_kind(unpack(&secret, &other[..], &mut Kept::default())), ErrorKind::Corrupt, "{at}");
     }
 }
 
@@ -353,13 +358,13 @@ fn granted_on(engine: &Engine, name: &str) -> usize {
 
 #[test]
 fn a_user_gives_at_most_sixty_four_grants() {
-    let world = World::new(8, SMALL);
+    let world = World::new(8, SMALL_PAGES);
     let party = Party::new(&world);
     world.put("ada", Class::audio(), b"x");
     for _ in 0..64 {
         world.engine().grant(&user("ada"), grant(&party)).unwrap();
     }
-    assert_eq!(kind(world.engine().grant(&user("ada"), grant(&party))), ErrorKind::Refused);
+    assert_eq!(error_kind(world.engine().grant(&user("ada"), grant(&party))), ErrorKind::Refused);
     assert_eq!(granted_on(world.engine(), "ada"), 64);
 }
 
@@ -423,12 +428,12 @@ fn grants_and_training_sets_from_the_command_line() {
 
 #[test]
 fn a_grant_that_ended_at_the_beginning_of_time_opens_nothing() {
-    let world = World::new(30, SMALL);
+    let world = World::new(30, SMALL_PAGES);
     let engine = world.engine();
     let party = Party::new(&world);
     world.put("ada", Class::action(), b"a ride to the station");
     let over = engine.grant(&user("ada"), grant(&party).until(Timestamp(0))).unwrap();
-    assert_eq!(kind(party.open(&world, &over)), ErrorKind::Refused);
+    assert_eq!(error_kind(party.open(&world, &over)), ErrorKind::Refused);
     assert_eq!(engine.grants(&user("ada")).unwrap()[0].1.until, Some(Timestamp(0)));
     let told = engine.history(&user("ada")).unwrap();
     assert!(matches!(&told[0].1, Fact::Granted { until: Some(Timestamp(0)), .. }), "{told:?}");

@@ -1,4 +1,5 @@
-//! Before an act that cannot be undone input is read strictly, and what falls is told.
+//! Before an act that cannot be undone, input is read strictly, and the program says what will
+//! fall. SPEC §3, §6.4.
 
 use std::time::Duration;
 

@@ -1,11 +1,12 @@
-//! A hold holds: every erase that would touch what it covers is refused, whole, and the refusal stands in the history.
+//! Legal holds: every erase that would touch what one covers is refused, whole, and the history
+//! records the refusal. SPEC §6.2.
 
 use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::engine::{Erase, Fact, Hold, Source, When, restore};
 use keyfall::store::{MemoryStore, Store};
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Scope, Timestamp};
 
-use crate::support::{SMALL, World, kind, read, user};
+use crate::support::{SMALL_PAGES, World, error_kind, facts, read_record, user};
 
 fn hold() -> Hold {
     Hold::new("a court asks", "Amtsgericht")
@@ -16,51 +17,97 @@ fn put(engine: &Engine, name: &str, class: Class, sources: &[RecordId]) -> Recor
     engine.put(sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id))), &b"content"[..]).unwrap()
 }
 
-fn facts(engine: &Engine, name: &str) -> Vec<Fact> {
-    engine.history(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
+/// Ada's audio is held; her action and Ben's audio are not.
+struct Held {
+    world: World,
+    hold: u64,
+    audio: RecordId,
+    action: RecordId,
+    other: RecordId,
+}
+
+impl Held {
+    fn new() -> Self {
+        let world = World::new(1, SMALL_PAGES);
+        let engine = world.engine();
+        let audio = put(engine, "ada", Class::audio(), &[]);
+        let action = put(engine, "ada", Class::action(), &[]);
+        let other = put(engine, "ben", Class::audio(), &[]);
+        let hold = engine.hold(&user("ada"), hold().class(Class::audio())).unwrap();
+        Held { world, hold, audio, action, other }
+    }
+
+    /// Every scope that touches what is held.
+    fn scopes(&self) -> [Scope; 5] {
+        [
+            Scope::user(user("ada")),
+            Scope::class(user("ada"), Class::audio()),
+            Scope::interaction(user("ada"), self.audio.interaction()),
+            Scope::User { user: user("ada"), class: None, when: When::Between { from: None, until: None } },
+            Scope::Record(self.audio),
+        ]
+    }
 }
 
 #[test]
-fn a_hold_that_holds() {
-    let world = World::new(1, SMALL);
-    let engine = world.engine();
-    let audio = put(engine, "ada", Class::audio(), &[]);
-    let action = put(engine, "ada", Class::action(), &[]);
-    let other = put(engine, "ben", Class::audio(), &[]);
-    let id = engine.hold(&user("ada"), hold().class(Class::audio())).unwrap();
+fn every_scope_that_touches_what_is_held_is_refused_whole() {
+    let held = Held::new();
+    let engine = held.world.engine();
     let before = engine.head();
-    let refused = [
-        Scope::user(user("ada")),
-        Scope::class(user("ada"), Class::audio()),
-        Scope::interaction(user("ada"), audio.interaction()),
-        Scope::User { user: user("ada"), class: None, when: When::Between { from: None, until: None } },
-        Scope::Record(audio),
-    ];
-    for scope in refused.clone() {
-        assert_eq!(kind(engine.erase(scope.clone())), ErrorKind::Held, "{scope:?}");
+    for scope in held.scopes() {
+        assert_eq!(error_kind(engine.erase(scope.clone())), ErrorKind::Held, "{scope:?}");
     }
     assert_eq!(engine.head().epoch, before.epoch, "nothing was erased");
-    assert!([audio, action, other].iter().all(|id| read(engine, id).is_ok()));
-    let told: Vec<Fact> = facts(engine, "ada");
-    assert!(matches!(&told[0], Fact::Held { id: there, .. } if *there == id));
-    assert_eq!(told.len(), 1 + refused.len(), "each refusal is written down");
-    assert!(told[1..].iter().all(|fact| matches!(fact, Fact::Refused { .. })));
-    // What it does not cover goes; others in the same commit too.
-    let outcomes = engine.erase_all(&[Scope::Record(audio), Scope::user(user("ben")), Scope::Record(action)]);
+    assert!([held.audio, held.action, held.other].iter().all(|id| read_record(engine, id).is_ok()));
+}
+
+#[test]
+fn the_history_records_a_hold_and_each_refusal() {
+    let held = Held::new();
+    let engine = held.world.engine();
+    for scope in held.scopes() {
+        assert_eq!(error_kind(engine.erase(scope)), ErrorKind::Held);
+    }
+    let facts = facts(engine, "ada");
+    assert!(matches!(&facts[0], Fact::Held { id, .. } if *id == held.hold));
+    assert_eq!(facts.len(), 1 + held.scopes().len(), "each refusal is recorded");
+    assert!(facts[1..].iter().all(|fact| matches!(fact, Fact::Refused { .. })));
+}
+
+#[test]
+fn what_a_hold_does_not_cover_falls_also_in_the_same_commit() {
+    let held = Held::new();
+    let scopes = [Scope::Record(held.audio), Scope::user(user("ben")), Scope::Record(held.action)];
+    let outcomes = held.world.engine().erase_all(&scopes);
     assert_eq!(outcomes.iter().map(|o| o.is_ok()).collect::<Vec<_>>(), [false, true, true]);
-    assert_eq!(kind(engine.lift(&user("ada"), id ^ 1, "over", "Amtsgericht")), ErrorKind::Absent);
-    assert_eq!(kind(engine.lift(&user("ada"), id, "", "Amtsgericht")), ErrorKind::Invalid);
-    engine.lift(&user("ada"), id, "the case is closed", "Amtsgericht").unwrap();
+}
+
+#[test]
+fn a_hold_is_lifted_by_its_number_and_with_a_reason() {
+    let held = Held::new();
+    let engine = held.world.engine();
+    assert_eq!(error_kind(engine.lift(&user("ada"), held.hold ^ 1, "over", "Amtsgericht")), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.lift(&user("ada"), held.hold, "", "Amtsgericht")), ErrorKind::Invalid);
+    engine.lift(&user("ada"), held.hold, "the case is closed", "Amtsgericht").unwrap();
     engine.erase(Scope::user(user("ada"))).unwrap();
-    assert_eq!(kind(read(engine, &audio)), ErrorKind::Erased);
-    assert_eq!(kind(engine.hold(&user("ada"), hold())), ErrorKind::Erased);
-    assert_eq!(kind(engine.hold(&user("nobody"), hold())), ErrorKind::Absent);
-    assert!(world.tape.exposed(&*world.cell).unwrap().is_empty());
+    assert_eq!(error_kind(read_record(engine, &held.audio)), ErrorKind::Erased);
+    engine.erase(Scope::user(user("ben"))).unwrap();
+    assert!(held.world.tape.exposed(&*held.world.cell).unwrap().is_empty());
+}
+
+#[test]
+fn only_a_user_who_lives_can_be_held() {
+    let world = World::new(1, SMALL_PAGES);
+    let engine = world.engine();
+    put(engine, "ada", Class::audio(), &[]);
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    assert_eq!(error_kind(engine.hold(&user("ada"), hold())), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.hold(&user("nobody"), hold())), ErrorKind::Absent);
 }
 
 #[test]
 fn a_cascade_that_meets_a_hold_is_refused_before_any_change() {
-    let world = World::new(2, SMALL);
+    let world = World::new(2, SMALL_PAGES);
     let engine = world.engine();
     let audio = put(engine, "ada", Class::audio(), &[]);
     let text = put(engine, "ben", Class::transcript(), &[audio]);
@@ -68,7 +115,7 @@ fn a_cascade_that_meets_a_hold_is_refused_before_any_change() {
     let id = engine.hold(&user("chloe"), hold()).unwrap();
     // Neither of those that it was derived from can go, near or far.
     for scope in [Scope::Record(text), Scope::Record(audio), Scope::user(user("ada")), Scope::user(user("ben"))] {
-        assert_eq!(kind(engine.erase(scope)), ErrorKind::Held);
+        assert_eq!(error_kind(engine.erase(scope)), ErrorKind::Held);
     }
     // What is put under a hold is held from the beginning.
     let late = put(engine, "dora", Class::audio(), &[]);
@@ -77,13 +124,13 @@ fn a_cascade_that_meets_a_hold_is_refused_before_any_change() {
     let first = Source::Added(first.unwrap());
     batch.add(Put::new(user("eve"), Class::transcript()).derived_from(first), &b"b"[..]).unwrap();
     batch.commit().unwrap();
-    assert_eq!(kind(engine.erase(Scope::user(user("dora")))), ErrorKind::Held);
+    assert_eq!(error_kind(engine.erase(Scope::user(user("dora")))), ErrorKind::Held);
     // Detached from its source, a held record no longer holds it.
     engine.detach(&held, "it stands for itself").unwrap();
     engine.erase(Scope::user(user("ada"))).unwrap();
-    assert_eq!(kind(read(engine, &text)), ErrorKind::Erased);
-    assert!(read(engine, &held).is_ok());
-    assert_eq!(kind(engine.erase(Scope::Record(held))), ErrorKind::Held);
+    assert_eq!(error_kind(read_record(engine, &text)), ErrorKind::Erased);
+    assert!(read_record(engine, &held).is_ok());
+    assert_eq!(error_kind(engine.erase(Scope::Record(held))), ErrorKind::Held);
     engine.lift(&user("chloe"), id, "over", "Amtsgericht").unwrap();
     for name in ["dora", "chloe", "ben", "eve"] {
         engine.erase(Scope::user(user(name))).unwrap();
@@ -93,7 +140,7 @@ fn a_cascade_that_meets_a_hold_is_refused_before_any_change() {
 
 #[test]
 fn of_two_holds_each_is_lifted_by_itself() {
-    let world = World::new(3, SMALL);
+    let world = World::new(3, SMALL_PAGES);
     let engine = world.engine();
     let audio = put(engine, "ada", Class::audio(), &[]);
     let text = put(engine, "ben", Class::transcript(), &[audio]);
@@ -101,14 +148,14 @@ fn of_two_holds_each_is_lifted_by_itself() {
     let narrow = engine.hold(&user("ben"), hold().interaction(text.interaction())).unwrap();
     assert_eq!(engine.holds(&user("ben")).unwrap().len(), 2);
     engine.lift(&user("ben"), wide, "over", "Amtsgericht").unwrap();
-    assert_eq!(kind(engine.erase(Scope::Record(audio))), ErrorKind::Held, "the other one covers it still");
+    assert_eq!(error_kind(engine.erase(Scope::Record(audio))), ErrorKind::Held, "the other one covers it still");
     engine.lift(&user("ben"), narrow, "over", "Amtsgericht").unwrap();
     assert_eq!(engine.erase(Scope::Record(audio)).unwrap().derived, 1);
 }
 
 #[test]
 fn a_hold_covers_what_is_not_there_yet_and_no_more_than_it_says() {
-    let world = World::new(4, SMALL);
+    let world = World::new(4, SMALL_PAGES);
     let engine = world.engine();
     let at = |ms| InteractionId::from_parts(Timestamp(ms), [1; 10]);
     let put_at = |ms, class| engine.put(Put::new(user("ada"), class).interaction(at(ms)), &b"x"[..]).unwrap();
@@ -121,22 +168,22 @@ fn a_hold_covers_what_is_not_there_yet_and_no_more_than_it_says() {
         when: When::Between { from: Some(Timestamp(from)), until: Some(Timestamp(until)) },
     };
     engine.erase(span(50, 150)).unwrap();
-    assert_eq!(kind(engine.erase(span(150, 301))), ErrorKind::Held);
+    assert_eq!(error_kind(engine.erase(span(150, 301))), ErrorKind::Held);
     engine.erase(span(150, 300)).unwrap();
     let late = put_at(300, Class::action());
     let beside = put_at(300, Class::audio());
-    assert_eq!(kind(engine.erase(Scope::Record(late))), ErrorKind::Held);
+    assert_eq!(error_kind(engine.erase(Scope::Record(late))), ErrorKind::Held);
     engine.erase(Scope::class(user("ada"), Class::audio())).unwrap();
-    assert_eq!(kind(read(engine, &beside)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &beside)), ErrorKind::Erased);
     let keeping = Erase::new(Scope::user(user("ada"))).keep(Class::action(), "held");
     assert_eq!(engine.erase(keeping).unwrap().records, Some(0), "an erase that keeps the class is none of it");
-    assert_eq!(kind(engine.hold(&user("ada"), Hold::new("", "court"))), ErrorKind::Invalid);
-    assert_eq!(kind(engine.hold(&user("ada"), Hold::new("why", " "))), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.hold(&user("ada"), Hold::new("", "court"))), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.hold(&user("ada"), Hold::new("why", " "))), ErrorKind::Invalid);
 }
 
 #[test]
 fn holds_survive_a_restore() {
-    let world = World::new(5, SMALL);
+    let world = World::new(5, SMALL_PAGES);
     let audio = put(world.engine(), "ada", Class::audio(), &[]);
     put(world.engine(), "ben", Class::transcript(), &[audio]);
     world.engine().hold(&user("ben"), hold()).unwrap();
@@ -149,25 +196,25 @@ fn holds_survive_a_restore() {
         Options { open_as: keyfall::engine::OpenAs::TakeOver, ..world.options.clone() },
     )
     .unwrap();
-    assert_eq!(kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Held);
+    assert_eq!(error_kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Held);
     assert_eq!(engine.holds(&user("ben")).unwrap()[0].1.reason, "a court asks");
 }
 
 #[test]
 fn what_a_held_record_depends_on_no_more_is_free() {
-    let world = World::new(7, SMALL);
+    let world = World::new(7, SMALL_PAGES);
     let engine = world.engine();
     let audio = put(engine, "ada", Class::audio(), &[]);
     let ways = ["eve", "bob"].map(|name| put(engine, name, Class::transcript(), &[audio]));
     let held = put(engine, "ben", Class::action(), &ways);
     engine.hold(&user("ben"), hold()).unwrap();
     engine.detach(&ways[0], "it says nothing").unwrap();
-    assert_eq!(kind(engine.erase(Scope::Record(audio))), ErrorKind::Held, "the other way still leads to it");
+    assert_eq!(error_kind(engine.erase(Scope::Record(audio))), ErrorKind::Held, "the other way still leads to it");
     engine.detach(&ways[1], "nor does this").unwrap();
     engine.erase(Scope::Record(audio)).unwrap();
-    assert_eq!(read(engine, &held).unwrap(), b"content");
+    assert_eq!(read_record(engine, &held).unwrap(), b"content");
     for way in ways {
-        assert_eq!(kind(engine.erase(Scope::Record(way))), ErrorKind::Held);
+        assert_eq!(error_kind(engine.erase(Scope::Record(way))), ErrorKind::Held);
     }
 }
 
@@ -200,8 +247,8 @@ fn lost_with_its_page(engine: &Engine, name: &str) -> bool {
 }
 
 #[test]
-fn a_mark_for_a_held_record_that_is_gone_keeps_nobody_from_being_erased() {
-    let world = World::new(40, SMALL);
+fn a_mark_for_a_held_record_that_is_gone_blocks_no_erase() {
+    let world = World::new(40, SMALL_PAGES);
     let audio = put(world.engine(), "alice", Class::audio(), &[]);
     let text = put(world.engine(), "bob", Class::transcript(), &[audio]);
     world.engine().hold(&user("bob"), hold()).unwrap();
@@ -229,7 +276,7 @@ fn a_mark_for_a_held_record_that_is_gone_keeps_nobody_from_being_erased() {
                 assert_eq!(engine.report(&user("alice")).unwrap().needed, 0);
                 let done = engine.erase(scope.clone()).unwrap_or_else(|e| panic!("{scope:?}: {e}"));
                 assert_eq!(done.records, Some(1));
-                assert_eq!(kind(read(&engine, &audio)), ErrorKind::Erased);
+                assert_eq!(error_kind(read_record(&engine, &audio)), ErrorKind::Erased);
             }
             assert_eq!(found, 1, "bob's page is one of them");
         }
@@ -237,16 +284,16 @@ fn a_mark_for_a_held_record_that_is_gone_keeps_nobody_from_being_erased() {
     // While the held record is there, or cannot be asked for, it holds.
     for engine in damaged(&world) {
         if engine.get(&audio).is_ok() {
-            assert_eq!(kind(engine.erase(Scope::user(user("alice")))), ErrorKind::Held);
+            assert_eq!(error_kind(engine.erase(Scope::user(user("alice")))), ErrorKind::Held);
             assert!(engine.report(&user("alice")).map_or(1, |report| report.needed) == 1);
         }
     }
-    assert!(read(world.engine(), &text).is_ok());
+    assert!(read_record(world.engine(), &text).is_ok());
 }
 
 #[test]
 fn lifting_a_hold_frees_what_is_left_of_what_a_record_was_derived_from() {
-    let world = World::new(41, SMALL);
+    let world = World::new(41, SMALL_PAGES);
     let of_alice = put(world.engine(), "alice", Class::audio(), &[]);
     let of_bob = put(world.engine(), "bob", Class::audio(), &[]);
     put(world.engine(), "carl", Class::transcript(), &[of_alice, of_bob]);
@@ -254,7 +301,7 @@ fn lifting_a_hold_frees_what_is_left_of_what_a_record_was_derived_from() {
     for restarted in [false, true] {
         let mut found = 0;
         for engine in damaged(&world) {
-            if engine.get(&of_bob).is_err() || kind_of(engine.get(&of_alice)) != Some(ErrorKind::Corrupt) {
+            if engine.get(&of_bob).is_err() || !engine.get(&of_alice).is_err_and(|e| e.kind() == ErrorKind::Corrupt) {
                 continue;
             }
             // Alice's page is damaged; it is erased, or it is not.
@@ -265,7 +312,7 @@ fn lifting_a_hold_frees_what_is_left_of_what_a_record_was_derived_from() {
                 continue;
             }
             found += 1;
-            assert_eq!(kind(engine.erase(Scope::user(user("bob")))), ErrorKind::Held);
+            assert_eq!(error_kind(engine.erase(Scope::user(user("bob")))), ErrorKind::Held);
             engine.lift(&user("carl"), id, "over", "Amtsgericht").unwrap();
             assert_eq!(engine.report(&user("bob")).unwrap().needed, 0);
             match engine.erase(Scope::user(user("bob"))) {
@@ -280,7 +327,7 @@ fn lifting_a_hold_frees_what_is_left_of_what_a_record_was_derived_from() {
 
 #[test]
 fn what_has_passed_a_limit_falls_though_an_idle_mark_is_on_it() {
-    let world = World::new(42, SMALL);
+    let world = World::new(42, SMALL_PAGES);
     let audio = put(world.engine(), "alice", Class::audio(), &[]);
     put(world.engine(), "bob", Class::transcript(), &[audio]);
     world.engine().hold(&user("bob"), hold()).unwrap();
@@ -298,8 +345,4 @@ fn what_has_passed_a_limit_falls_though_an_idle_mark_is_on_it() {
         assert_eq!((done.expired, done.refused), (1, 0));
     }
     assert_eq!(found, 1);
-}
-
-fn kind_of<T>(result: keyfall::Result<T>) -> Option<ErrorKind> {
-    result.err().map(|e| e.kind())
 }

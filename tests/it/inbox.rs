@@ -1,4 +1,5 @@
-//! Sealed ingest: envelopes come in once, and their copies die with the inbox key.
+//! Sealed ingest: envelopes are accepted once, and copies of them die with the inbox key. SPEC
+//! §6.6.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use keyfall::sealed::{InboxKey, seal};
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
 
 use crate::command_line::Cli;
-use crate::support::{SMALL, World, bytes, kind, read, user};
+use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 
 fn sealed(world: &World, put: Put, content: &[u8], to: &InboxKey) -> Vec<u8> {
     let mut envelope = Vec::new();
@@ -27,7 +28,7 @@ fn accepted(engine: &Engine, envelope: &[u8]) -> RecordId {
 
 #[test]
 fn an_envelope_becomes_a_record_once() {
-    let mut world = World::new(1, SMALL);
+    let mut world = World::new(1, SMALL_PAGES);
     let source = world.put("ada", Class::audio(), b"wake me");
     for (n, len) in [0, 1, 16_000, 16_384, 40_000, 300_000].into_iter().enumerate() {
         let key: InboxKey = world.engine().inbox(&user("ada")).unwrap().to_string().parse().unwrap();
@@ -36,7 +37,7 @@ fn an_envelope_becomes_a_record_once() {
         let put = audio("ada").interaction(interaction).created(Timestamp(77)).derived_from(Source::Record(source));
         let envelope = sealed(&world, put, &content, &key);
         let id = accepted(world.engine(), &envelope);
-        assert!(read(world.engine(), &id).unwrap() == content);
+        assert!(read_record(world.engine(), &id).unwrap() == content);
         let info = world.engine().info(&id).unwrap();
         assert_eq!((info.created, info.interaction, info.sources), (Timestamp(77), interaction, 1));
         assert_eq!((&info.media_type[..], &info.purpose[..]), ("audio/wav", "wake word"));
@@ -48,14 +49,18 @@ fn an_envelope_becomes_a_record_once() {
         let whole = sealed(&world, put, &content, &key);
         let records = world.engine().list(&Default::default()).unwrap().records.len();
         for cut in [0, 5, 12, 60, 1000, 1170, 1220, whole.len() - 16, whole.len() - 1] {
-            assert_eq!(kind(world.engine().accept(&whole[..cut.min(whole.len() - 1)])), ErrorKind::Corrupt, "{cut}");
+            assert_eq!(
+                error_kind(world.engine().accept(&whole[..cut.min(whole.len() - 1)])),
+                ErrorKind::Corrupt,
+                "{cut}"
+            );
         }
         for at in [0, 9, 60, 700, 1175, 1230, whole.len() - 1] {
             let mut other = whole.clone();
             other[at] ^= 1;
-            assert_eq!(kind(world.engine().accept(&other[..])), ErrorKind::Corrupt, "{at}");
+            assert_eq!(error_kind(world.engine().accept(&other[..])), ErrorKind::Corrupt, "{at}");
         }
-        assert_eq!(kind(world.engine().accept(&[&whole[..], b"x"].concat()[..])), ErrorKind::Corrupt);
+        assert_eq!(error_kind(world.engine().accept(&[&whole[..], b"x"].concat()[..])), ErrorKind::Corrupt);
         assert_eq!(world.engine().list(&Default::default()).unwrap().records.len(), records);
         accepted(world.engine(), &whole);
     }
@@ -64,7 +69,7 @@ fn an_envelope_becomes_a_record_once() {
 
 #[test]
 fn copies_of_envelopes_die_with_every_erase_that_touches_the_user() {
-    let world = World::new(2, SMALL);
+    let world = World::new(2, SMALL_PAGES);
     let engine = world.engine();
     engine.create_user(&user("ada")).unwrap();
     engine.create_user(&user("ben")).unwrap();
@@ -101,11 +106,11 @@ fn copies_of_envelopes_die_with_every_erase_that_touches_the_user() {
             assert_ne!(new, key);
         }
     }
-    assert_eq!(kind(engine.inbox(&user("ada"))), ErrorKind::Erased);
-    assert_eq!(read(engine, &accepted(engine, &kept)).unwrap(), b"ben's");
-    // A user of the same name, created anew, is another one.
+    assert_eq!(error_kind(engine.inbox(&user("ada"))), ErrorKind::Erased);
+    assert_eq!(read_record(engine, &accepted(engine, &kept)).unwrap(), b"ben's");
+    // A user of the same name, created again, is another one.
     engine.create_user(&user("ada")).unwrap();
-    assert_eq!(kind(engine.accept(&queue[1][..])), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.accept(&queue[1][..])), ErrorKind::Erased);
 }
 
 /// A record of ada's, the envelope of what ben derived from it, and the record that it became.
@@ -122,36 +127,37 @@ fn derived(world: &World) -> (RecordId, Vec<u8>, RecordId) {
 
 #[test]
 fn a_derived_record_that_falls_takes_its_own_users_inbox_with_it() {
-    let world = World::new(3, SMALL);
+    let world = World::new(3, SMALL_PAGES);
     let engine = world.engine();
     let (source, envelope, id) = derived(&world);
     engine.erase(Scope::user(user("ada"))).unwrap();
-    assert_eq!(kind(read(engine, &id)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &id)), ErrorKind::Erased);
     let live = keyfall::cell::RootCell::load(&*world.cell).unwrap().keys;
     assert_eq!(world.tape.opened(&live, std::slice::from_ref(&envelope)), [false]);
-    assert_eq!(kind(engine.accept(&envelope[..])), ErrorKind::Refused);
+    assert_eq!(error_kind(engine.accept(&envelope[..])), ErrorKind::Refused);
     let late = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
     let late = sealed(&world, late, b"late", &engine.inbox(&user("ben")).unwrap());
-    assert_eq!(kind(engine.accept(&late[..])), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.accept(&late[..])), ErrorKind::Erased);
 }
 
-/// The links of an erase were to be followed later; until then a second copy of the envelope was told that it is in.
+/// The links of an erase were to be followed later; until then a second copy of the envelope was
+/// told that it is in.
 #[test]
-fn a_second_copy_of_an_envelope_whose_record_fell_is_told_that_it_was_erased() {
-    let mut world = World::new(5, SMALL);
+fn a_second_copy_of_an_envelope_whose_record_fell_is_refused_as_erased() {
+    let mut world = World::new(5, SMALL_PAGES);
     world.options.follow = Follow { links: 0, users: 0 };
     world.reopen();
     let engine = world.engine();
     let (_, envelope, id) = derived(&world);
     assert!(engine.accept(&envelope[..]).unwrap().again);
     engine.erase(Scope::user(user("ada"))).unwrap();
-    assert_eq!(kind(read(engine, &id)), ErrorKind::Erased);
-    assert_eq!(kind(engine.accept(&envelope[..])), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &id)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.accept(&envelope[..])), ErrorKind::Erased);
 }
 
 #[test]
 fn inbox_keys_are_replaced_on_a_schedule() {
-    let world = World::new(4, SMALL);
+    let world = World::new(4, SMALL_PAGES);
     let engine = world.engine();
     engine.create_user(&user("ada")).unwrap();
     let day = 24 * 3600 * 1000;
@@ -165,11 +171,11 @@ fn inbox_keys_are_replaced_on_a_schedule() {
     world.env.advance(7 * day);
     assert_eq!(engine.tend(&mut |_| {}).unwrap().inbox_keys, 1);
     assert_eq!(engine.head().epoch, epoch + 1, "its root key went with it");
-    assert_eq!(kind(engine.accept(&two[..])), ErrorKind::Refused);
+    assert_eq!(error_kind(engine.accept(&two[..])), ErrorKind::Refused);
     let live = keyfall::cell::RootCell::load(&*world.cell).unwrap().keys;
     assert_eq!(world.tape.opened(&live, &[one.clone(), two]), [false, false]);
     // Accepted long ago is forgotten with the key: the envelope opens nothing now.
-    assert_eq!(kind(engine.accept(&one[..])), ErrorKind::Refused);
+    assert_eq!(error_kind(engine.accept(&one[..])), ErrorKind::Refused);
     accepted(engine, &sealed(&world, audio("ada"), b"3", &second));
     world.env.advance(8 * day);
     assert_eq!(engine.tend(&mut |_| {}).unwrap().inbox_keys, 1);
@@ -178,30 +184,30 @@ fn inbox_keys_are_replaced_on_a_schedule() {
 
 #[test]
 fn an_envelope_for_another_store_or_user_is_refused() {
-    let (world, other) = (World::new(5, SMALL), World::new(6, SMALL));
+    let (world, other) = (World::new(5, SMALL_PAGES), World::new(6, SMALL_PAGES));
     for world in [&world, &other] {
         world.engine().create_user(&user("ada")).unwrap();
         world.engine().create_user(&user("ben")).unwrap();
     }
     let key = world.engine().inbox(&user("ada")).unwrap();
     let envelope = sealed(&world, audio("ada"), b"x", &key);
-    assert_eq!(kind(other.engine().accept(&envelope[..])), ErrorKind::Refused);
+    assert_eq!(error_kind(other.engine().accept(&envelope[..])), ErrorKind::Refused);
     let wrong = sealed(&world, audio("ben"), b"x", &key);
-    assert_eq!(kind(world.engine().accept(&wrong[..])), ErrorKind::Refused);
-    assert_eq!(kind("keyfall-inbox-1:AAAA".parse::<InboxKey>()), ErrorKind::Invalid);
-    assert_eq!(kind("keyfall-inbox".parse::<InboxKey>()), ErrorKind::Invalid);
+    assert_eq!(error_kind(world.engine().accept(&wrong[..])), ErrorKind::Refused);
+    assert_eq!(error_kind("keyfall-inbox-1:AAAA".parse::<InboxKey>()), ErrorKind::Invalid);
+    assert_eq!(error_kind("keyfall-inbox".parse::<InboxKey>()), ErrorKind::Invalid);
     let many =
         (0..257).fold(audio("ada"), |put, _| put.derived_from(Source::Record(world.put("ada", Class::action(), b"y"))));
-    assert_eq!(kind(seal(&many, &b""[..], &key, &*world.env, &mut Vec::new())), ErrorKind::Invalid);
+    assert_eq!(error_kind(seal(&many, &b""[..], &key, &*world.env, &mut Vec::new())), ErrorKind::Invalid);
     // A hold keeps what is held, and not the inbox: an erase beside it replaces the key.
     world.engine().hold(&user("ada"), Hold::new("a court asks", "Amtsgericht").class(Class::audio())).unwrap();
     world.engine().erase(Scope::class(user("ada"), Class::action())).unwrap();
-    assert_eq!(kind(world.engine().accept(&envelope[..])), ErrorKind::Refused);
+    assert_eq!(error_kind(world.engine().accept(&envelope[..])), ErrorKind::Refused);
 }
 
 #[test]
-fn two_who_accept_one_envelope_at_once_make_one_record() {
-    let world = World::new(7, SMALL);
+fn accepting_one_envelope_twice_at_once_makes_one_record() {
+    let world = World::new(7, SMALL_PAGES);
     world.engine().create_user(&user("ada")).unwrap();
     let key = world.engine().inbox(&user("ada")).unwrap();
     for round in 0..20 {
@@ -240,7 +246,7 @@ fn sealed_on_the_command_line() {
 }
 
 #[test]
-fn what_is_no_envelope_is_told_as_that() {
+fn what_is_no_envelope_is_refused_as_such() {
     let cli = Cli::new();
     for garbage in [&b"no envelope"[..], &[7; 4000]] {
         std::fs::write(cli.path("garbage"), garbage).unwrap();
@@ -250,8 +256,8 @@ fn what_is_no_envelope_is_told_as_that() {
 }
 
 #[test]
-fn what_is_due_next_is_told_by_what_it_is() {
-    let world = World::new(21, SMALL);
+fn the_next_due_act_is_named_by_its_kind() {
+    let world = World::new(21, SMALL_PAGES);
     let engine = world.engine();
     world.put("ada", Class::audio(), b"x");
     let due = || engine.status().unwrap().next_due_is;

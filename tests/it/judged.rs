@@ -1,5 +1,5 @@
-//! Each erase is judged alone: what fails for one caller, one user or one plan is nobody else's. And what is written down of it names
-//! nothing that fell.
+//! Each erase is judged alone: what fails for one caller, one user or one plan affects no other.
+//! And what is recorded of it names nothing that fell. SPEC §6, §6.1, §6.2, §6.4.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use keyfall::cell::RootCell;
 use keyfall::engine::{Erase, Fact, Follow, Grant, Hold, Policy, Query, Request, Source, When};
-use keyfall::env::Env;
 use keyfall::ids::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Scope, Timestamp};
 
-use crate::support::{SMALL, World, kind, read, user};
+use crate::support::{SMALL_PAGES, World, error_kind, facts, read_record, user};
 
 const DAY: u64 = 86_400_000;
 
@@ -61,40 +60,31 @@ impl Store for Rotten {
     }
 }
 
-impl World {
-    /// A world whose store rots.
-    fn rotten(seed: u64, follow: Follow) -> (World, Arc<Rotten>) {
-        let mut world = World::new(seed, SMALL);
-        let store = Arc::new(Rotten::default());
-        world.engine = None;
-        // Pages come from the store each time.
-        world.options = Options { follow, cache_bytes: 0, clock_is_right: true, ..world.options.clone() };
-        world.cell = Arc::new(keyfall::testing::HoardingCell::new(Arc::new(keyfall::cell::MemoryCell::new())));
-        world.store = store.clone();
-        let cell: Arc<dyn RootCell> = world.cell.clone();
-        world.engine = Some(Engine::init(store.clone(), cell, world.options.clone()).unwrap());
-        (world, store)
-    }
+/// A world whose store rots.
+fn rotten(seed: u64, follow: Follow) -> (World, Arc<Rotten>) {
+    let mut world = World::new(seed, SMALL_PAGES);
+    let store = Arc::new(Rotten::default());
+    world.engine = None;
+    // Pages come from the store each time.
+    world.options = Options { follow, cache_bytes: 0, clock_is_right: true, ..world.options.clone() };
+    world.cell = Arc::new(keyfall::testing::HoardingCell::new(Arc::new(keyfall::cell::MemoryCell::new())));
+    world.store = store.clone();
+    let cell: Arc<dyn RootCell> = world.cell.clone();
+    world.engine = Some(Engine::init(store.clone(), cell, world.options.clone()).unwrap());
+    (world, store)
+}
 
-    fn following(seed: u64, links: u64) -> World {
-        let mut world = World::new(seed, SMALL);
-        world.options = Options { follow: Follow { links, users: 0 }, ..world.options.clone() };
-        world.reopen();
-        world
-    }
-
-    fn later(&self, days: u64) -> Timestamp {
-        Timestamp(self.env.now().0 + days * DAY)
-    }
+/// A world in which an erase follows so many links at once.
+fn following(seed: u64, links: u64) -> World {
+    let mut world = World::new(seed, SMALL_PAGES);
+    world.options = Options { follow: Follow { links, users: 0 }, ..world.options.clone() };
+    world.reopen();
+    world
 }
 
 fn derive(engine: &Engine, name: &str, class: Class, from: &[RecordId]) -> RecordId {
     let put = from.iter().fold(Put::new(user(name), class), |put, id| put.derived_from(Source::Record(*id)));
     engine.put(put, &b"derived"[..]).unwrap()
-}
-
-fn facts(engine: &Engine, name: &str) -> Vec<Fact> {
-    engine.history(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
 }
 
 fn but_transcripts(name: &str) -> Erase {
@@ -105,11 +95,12 @@ fn count(engine: &Engine, name: &str) -> usize {
     engine.list(&Query { user: Some(user(name)), ..Query::default() }).unwrap().records.len()
 }
 
-/// One caller's erase shared its commit with another's, whose kept record had lost a source: both were told "erased".
+/// One caller's erase shared its commit with another's, whose kept record had lost a source: both
+/// were told "erased".
 #[test]
 fn an_erase_that_keeps_what_fell_before_is_done_and_fails_nobody() {
     for together in [true, false] {
-        let world = World::following(1, 0);
+        let world = following(1, 0);
         let engine = world.engine();
         let a1 = world.put("alice", Class::audio(), b"hers");
         let x1 = world.put("bob", Class::audio(), b"his");
@@ -129,9 +120,9 @@ fn an_erase_that_keeps_what_fell_before_is_done_and_fails_nobody() {
         };
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
         for id in [a1, x1, k2, of_carl] {
-            assert_eq!(kind(read(engine, &id)), ErrorKind::Erased);
+            assert_eq!(error_kind(read_record(engine, &id)), ErrorKind::Erased);
         }
-        assert_eq!(read(engine, &k1).unwrap(), b"derived");
+        assert_eq!(read_record(engine, &k1).unwrap(), b"derived");
         let kept = facts(engine, "bob").into_iter().find(|fact| matches!(fact, Fact::Kept { .. }));
         assert!(matches!(kept, Some(Fact::Kept { records: 1, .. })), "{kept:?}");
         engine.tend(&mut |_| {}).unwrap();
@@ -143,7 +134,7 @@ fn an_erase_that_keeps_what_fell_before_is_done_and_fails_nobody() {
 #[test]
 fn what_an_erase_took_is_not_kept_by_the_next_of_the_same_commit() {
     for links in [0, 100] {
-        let world = World::following(2, links);
+        let world = following(2, links);
         let engine = world.engine();
         let x0 = world.put("carl", Class::audio(), b"the first");
         let x1 = derive(engine, "bob", Class::audio(), &[x0]);
@@ -151,8 +142,8 @@ fn what_an_erase_took_is_not_kept_by_the_next_of_the_same_commit() {
         let own = world.put("bob", Class::transcript(), b"his own");
         let outcomes = engine.erase_all(&[Scope::Record(x0).into(), but_transcripts("bob")]);
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
-        assert_eq!(kind(read(engine, &k1)), ErrorKind::Erased, "{links} links are followed");
-        assert!(read(engine, &own).is_ok());
+        assert_eq!(error_kind(read_record(engine, &k1)), ErrorKind::Erased, "{links} links are followed");
+        assert!(read_record(engine, &own).is_ok());
         engine.tend(&mut |_| {}).unwrap();
         assert_eq!(count(engine, "bob"), 1);
         let exposed = world.tape.exposed(&*world.cell).unwrap();
@@ -163,54 +154,96 @@ fn what_an_erase_took_is_not_kept_by_the_next_of_the_same_commit() {
 /// A planned erase with `keep` was dropped without a word, having detached records for nothing.
 #[test]
 fn a_planned_erase_that_keeps_a_class_is_done_whatever_fell_meanwhile() {
-    let world = World::following(3, 0);
+    let world = following(3, 0);
     let engine = world.engine();
     let a1 = world.put("alice", Class::audio(), b"hers");
     let x1 = world.put("bob", Class::audio(), b"his");
     let (k1, k2) =
         (derive(engine, "bob", Class::transcript(), &[x1]), derive(engine, "bob", Class::transcript(), &[a1]));
-    engine.erase_at(but_transcripts("bob"), world.later(1)).unwrap();
+    engine.erase_at(but_transcripts("bob"), world.in_days(1)).unwrap();
     world.env.advance(2 * DAY);
     assert!(engine.erase(Scope::user(user("alice"))).unwrap().following);
     let done = engine.tend(&mut |_| {}).unwrap();
     assert_eq!((done.planned, done.failed, done.derived), (1, 0, 1), "{done:?}");
     assert!(engine.plans(&user("bob")).unwrap().is_empty());
     for id in [a1, x1, k2] {
-        assert_eq!(kind(read(engine, &id)), ErrorKind::Erased);
+        assert_eq!(error_kind(read_record(engine, &id)), ErrorKind::Erased);
     }
-    assert_eq!(read(engine, &k1).unwrap(), b"derived");
+    assert_eq!(read_record(engine, &k1).unwrap(), b"derived");
     assert!(facts(engine, "bob").iter().any(|fact| matches!(fact, Fact::Kept { records: 1, .. })));
     // It stands on its own, and still falls with what is asked for.
     engine.erase(Scope::user(user("bob"))).unwrap();
-    assert_eq!(kind(read(engine, &k1)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &k1)), ErrorKind::Erased);
 }
 
-/// Each blob of a store in turn rots. Whoever can be read whole can be erased, whatever becomes of the others: alone, together with them,
-/// by plan, and where a link leads to them.
+/// Five users whose records hang together, and an erase for each.
+fn five(world: &World) -> Vec<Erase> {
+    let audio = world.put("alice", Class::audio(), b"hers");
+    world.put("alice", Class::action(), b"an alarm");
+    derive(world.engine(), "bob", Class::transcript(), &[audio]);
+    world.put("bob", Class::audio(), b"his");
+    let kept = derive(world.engine(), "carl", Class::transcript(), &[audio]);
+    world.put("carl", Class::audio(), b"his");
+    derive(world.engine(), "dana", Class::transcript(), &[kept]);
+    world.put("erin", Class::audio(), b"hers");
+    vec![
+        Scope::class(user("alice"), Class::audio()).into(),
+        Scope::class(user("bob"), Class::audio()).into(),
+        Erase::new(Scope::user(user("carl"))).keep(Class::action(), "they are wanted"),
+        Scope::user(user("dana")).into(),
+        Scope::user(user("erin")).into(),
+    ]
+}
+
+const FIVE: [&str; 5] = ["alice", "bob", "carl", "dana", "erin"];
+
+/// Whether all pages of a user can be read.
+fn is_whole(engine: &Engine, name: &str) -> bool {
+    let listing = engine.list(&Query { user: Some(user(name)), ..Query::default() });
+    let entries = listing.is_ok_and(|l| l.records.iter().all(|r| engine.lineage(&r.id).is_ok()));
+    entries
+        && engine.history(&user(name)).is_ok()
+        && engine.plans(&user(name)).is_ok()
+        && engine.holds(&user(name)).is_ok()
+}
+
+/// Has the planned erases done; `false` where the head's own trees are damaged.
+fn done_by_plan(engine: &Engine, whole: &[bool]) -> bool {
+    let Ok(done) = engine.tend(&mut |_| {}) else { return false };
+    assert!(done.planned + done.failed + done.damaged >= 5, "{done:?}");
+    assert!(done.planned as usize >= whole.iter().filter(|whole| **whole).count(), "{whole:?} {done:?}");
+    for trouble in done.troubles.iter().filter(|trouble| trouble.plan.is_some()) {
+        assert!(trouble.user.is_some(), "{trouble}");
+    }
+    true
+}
+
+/// Erases them together; `false` where the head's own trees are damaged.
+fn done_together(engine: &Engine, erases: &[Erase], whole: &[bool]) -> bool {
+    let outcomes = engine.erase_all(erases);
+    if outcomes.iter().all(Result::is_err) {
+        return false;
+    }
+    for ((outcome, whole), name) in outcomes.iter().zip(whole).zip(FIVE) {
+        if let Err(e) = outcome {
+            assert!(!*whole, "{name} is whole: {e}");
+            assert_eq!(e.kind(), ErrorKind::Corrupt, "{name}: {e}");
+        }
+    }
+    true
+}
+
+/// Each blob of a store rots in turn. A user that can be read whole can be erased, whatever happens
+/// to the others: alone, together with them, by plan, and where a link leads to them.
 #[test]
-fn whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
+fn a_user_whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
     let mut damage = 0;
     for planned in [false, true] {
-        let (mut world, store) = World::rotten(4, Follow::default());
-        let audio = world.put("alice", Class::audio(), b"hers");
-        world.put("alice", Class::action(), b"an alarm");
-        derive(world.engine(), "bob", Class::transcript(), &[audio]);
-        world.put("bob", Class::audio(), b"his");
-        let kept = derive(world.engine(), "carl", Class::transcript(), &[audio]);
-        world.put("carl", Class::audio(), b"his");
-        derive(world.engine(), "dana", Class::transcript(), &[kept]);
-        world.put("erin", Class::audio(), b"hers");
-        let names = ["alice", "bob", "carl", "dana", "erin"];
-        let erases: Vec<Erase> = vec![
-            Scope::class(user("alice"), Class::audio()).into(),
-            Scope::class(user("bob"), Class::audio()).into(),
-            Erase::new(Scope::user(user("carl"))).keep(Class::action(), "they are wanted"),
-            Scope::user(user("dana")).into(),
-            Scope::user(user("erin")).into(),
-        ];
+        let (mut world, store) = rotten(4, Follow::default());
+        let erases = five(&world);
         if planned {
             for erase in &erases {
-                world.engine().erase_at(erase.clone(), world.later(1)).unwrap();
+                world.engine().erase_at(erase.clone(), world.in_days(1)).unwrap();
             }
             world.env.advance(2 * DAY);
         }
@@ -232,42 +265,12 @@ fn whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
             let Ok(engine) = Engine::open(rotten.clone(), Arc::new(cell), world.options.clone()) else {
                 continue;
             };
-            // Who is whole, asked before anything is erased.
-            let is_whole = |name: &str| {
-                let listing = engine.list(&Query { user: Some(user(name)), ..Query::default() });
-                let entries = listing.is_ok_and(|l| l.records.iter().all(|r| engine.lineage(&r.id).is_ok()));
-                entries
-                    && engine.history(&user(name)).is_ok()
-                    && engine.plans(&user(name)).is_ok()
-                    && engine.holds(&user(name)).is_ok()
-            };
-            let asked: Vec<bool> = names.iter().map(|name| is_whole(name)).collect();
-            damage += asked.iter().filter(|whole| !**whole).count();
-            if planned {
-                let Ok(done) = engine.tend(&mut |_| {}) else {
-                    // The head's own trees.
-                    continue;
-                };
-                assert!(done.planned + done.failed + done.damaged >= 5, "{done:?}");
-                assert!(done.planned as usize >= asked.iter().filter(|whole| **whole).count(), "{asked:?} {done:?}");
-                for trouble in done.troubles.iter().filter(|trouble| trouble.plan.is_some()) {
-                    assert!(trouble.user.is_some(), "{trouble}");
-                }
-            } else {
-                let outcomes = engine.erase_all(&erases);
-                if outcomes.iter().all(Result::is_err) {
-                    // The head's own trees.
-                    continue;
-                }
-                for ((outcome, whole), name) in outcomes.iter().zip(&asked).zip(names) {
-                    match outcome {
-                        Ok(_) => {}
-                        Err(e) => {
-                            assert!(!*whole, "{name} is whole: {e}");
-                            assert_eq!(e.kind(), ErrorKind::Corrupt, "{name}: {e}");
-                        }
-                    }
-                }
+            // Asked before anything is erased.
+            let users: Vec<bool> = FIVE.iter().map(|name| is_whole(&engine, name)).collect();
+            damage += users.iter().filter(|whole| !**whole).count();
+            let done = if planned { done_by_plan(&engine, &users) } else { done_together(&engine, &erases, &users) };
+            if !done {
+                continue;
             }
             // Once it is restored, nothing is left to do that was asked for.
             rotten.bad.lock().unwrap().clear();
@@ -275,7 +278,7 @@ fn whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
             let done = engine.tend(&mut |_| {}).unwrap();
             assert_eq!((done.failed, done.damaged), (0, 0), "{done:?}");
             if planned {
-                assert_eq!(kind(engine.plans(&user("erin"))), ErrorKind::Erased);
+                assert_eq!(error_kind(engine.plans(&user("erin"))), ErrorKind::Erased);
                 assert!(engine.plans(&user("alice")).unwrap().is_empty());
                 assert_eq!(count(&engine, "alice"), 1);
                 assert_eq!(count(&engine, "bob") + count(&engine, "carl"), 0);
@@ -286,17 +289,17 @@ fn whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
 }
 
 #[test]
-fn a_plan_that_fails_is_told_with_its_user_and_done_when_it_can_be() {
-    let (world, store) = World::rotten(5, Follow::default());
+fn a_plan_that_fails_is_reported_with_its_user_and_done_when_it_can_be() {
+    let (world, store) = rotten(5, Follow::default());
     let engine = world.engine();
     let a1 = world.put("alice", Class::audio(), b"hers");
     let x1 = world.put("bob", Class::audio(), b"his");
     let text = derive(engine, "bob", Class::transcript(), &[a1]);
     let other = world.put("carl", Class::audio(), b"his");
     // Bob's needs a look at what Alice's page says; his second does not.
-    let first = engine.erase_at(but_transcripts("bob"), world.later(1)).unwrap();
-    let second = engine.erase_at(Scope::Record(x1), world.later(1)).unwrap();
-    engine.erase_at(Scope::Record(other), world.later(1)).unwrap();
+    let first = engine.erase_at(but_transcripts("bob"), world.in_days(1)).unwrap();
+    let second = engine.erase_at(Scope::Record(x1), world.in_days(1)).unwrap();
+    engine.erase_at(Scope::Record(other), world.in_days(1)).unwrap();
     let pending = engine.put(Put::new(user("dana"), Class::audio()), &b"x"[..]).unwrap();
     engine.erase(Erase::new(Scope::Record(pending)).final_within(Duration::from_secs(24 * 3600))).unwrap();
     world.env.advance(2 * DAY);
@@ -321,8 +324,8 @@ fn a_plan_that_fails_is_told_with_its_user_and_done_when_it_can_be() {
         (Some(user("bob")), Some(first.id), ErrorKind::Corrupt)
     );
     assert!(trouble.to_string().contains("bob") && trouble.to_string().contains(&format!("{:016x}", first.id)));
-    assert_eq!(kind(engine.get(&other)), ErrorKind::Erased);
-    assert_eq!(kind(engine.get(&x1)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.get(&other)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.get(&x1)), ErrorKind::Erased);
     assert_eq!(engine.plans(&user("bob")).unwrap().iter().map(|plan| plan.id).collect::<Vec<_>>(), [first.id]);
     assert_ne!(first.id, second.id);
     // It stands in the history once, is not tried before an hour, and is done when it can be.
@@ -335,12 +338,12 @@ fn a_plan_that_fails_is_told_with_its_user_and_done_when_it_can_be() {
     world.env.advance(2 * 3_600_000);
     assert_eq!(engine.tend(&mut |_| {}).unwrap().planned, 1);
     assert!(engine.plans(&user("bob")).unwrap().is_empty());
-    assert!(read(engine, &text).is_ok());
+    assert!(read_record(engine, &text).is_ok());
 }
 
 #[test]
 fn what_can_never_be_done_is_refused_when_it_is_planned() {
-    let world = World::new(6, SMALL);
+    let world = World::new(6, SMALL_PAGES);
     let engine = world.engine();
     world.put("ada", Class::audio(), b"x");
     let span = |from: Option<u64>, until: Option<u64>| {
@@ -359,12 +362,12 @@ fn what_can_never_be_done_is_refused_when_it_is_planned() {
         Erase::new(Scope::user(user("ada"))).keep(own.clone(), "one").keep(own, "another"),
         Erase::new(Scope::user(user("ada"))).final_within(Duration::from_secs(24 * 3600 + 1)),
     ];
-    let later = world.later(1);
+    let later = world.in_days(1);
     for erase in bad {
-        assert_eq!(kind(engine.erase_at(erase.clone(), later)), ErrorKind::Invalid, "{erase:?}");
-        assert_eq!(kind(engine.erase(erase.clone())), ErrorKind::Invalid, "{erase:?}");
+        assert_eq!(error_kind(engine.erase_at(erase.clone(), later)), ErrorKind::Invalid, "{erase:?}");
+        assert_eq!(error_kind(engine.erase(erase.clone())), ErrorKind::Invalid, "{erase:?}");
         let of_nobody = Erase::clone(&erase);
-        assert_eq!(kind(engine.erase_all(&[of_nobody]).remove(0)), ErrorKind::Invalid);
+        assert_eq!(error_kind(engine.erase_all(&[of_nobody]).remove(0)), ErrorKind::Invalid);
     }
     assert!(engine.plans(&user("ada")).unwrap().is_empty() && engine.status().unwrap().next_due.is_none());
     // A window within a day is one that a plan meets: it is final when it is done.
@@ -378,7 +381,7 @@ fn what_can_never_be_done_is_refused_when_it_is_planned() {
 
 #[test]
 fn each_class_that_stays_has_its_own_reason() {
-    let world = World::new(7, SMALL);
+    let world = World::new(7, SMALL_PAGES);
     let engine = world.engine();
     let alarm = Class::new("alarm").unwrap();
     let erase = || {
@@ -411,7 +414,7 @@ fn each_class_that_stays_has_its_own_reason() {
     engine.erase(Scope::user(user("ada"))).unwrap();
     engine.create_user(&user("ada")).unwrap();
     put();
-    let plan = engine.erase_at(erase(), world.later(1)).unwrap();
+    let plan = engine.erase_at(erase(), world.in_days(1)).unwrap();
     let mut world = world;
     world.reopen();
     let engine = world.engine();
@@ -422,14 +425,14 @@ fn each_class_that_stays_has_its_own_reason() {
     // Reasons that do not fit are refused, and not cut.
     let long = |c: char| c.to_string().repeat(200);
     let erase = Erase::new(Scope::user(user("ada"))).keep(Class::action(), long('a')).keep(Class::audio(), long('b'));
-    assert_eq!(kind(engine.erase_at(erase.clone(), world.later(1))), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.erase_at(erase.clone(), world.in_days(1))), ErrorKind::Invalid);
     assert!(engine.erase(erase).is_ok());
 }
 
 /// The history went on naming the record, the class and the interaction that it told the erase of.
 #[test]
 fn the_history_names_nothing_that_fell() {
-    let world = World::new(8, SMALL);
+    let world = World::new(8, SMALL_PAGES);
     let engine = world.engine();
     let secret = || Class::new("therapy.session").unwrap();
     let audio = world.put("ada", Class::audio(), b"a call");
@@ -441,16 +444,16 @@ fn the_history_names_nothing_that_fell() {
     engine.detach(&notes, "a shopping list").unwrap();
     let all = Hold::new("a court asks", "Amtsgericht").class(secret()).interaction(session.interaction());
     let hold = engine.hold(&user("ada"), all).unwrap();
-    assert_eq!(kind(engine.erase(Scope::Record(session))), ErrorKind::Held);
-    assert_eq!(kind(engine.erase(Scope::class(user("ada"), secret()))), ErrorKind::Held);
-    assert_eq!(kind(engine.erase(Scope::interaction(user("ada"), session.interaction()))), ErrorKind::Held);
+    assert_eq!(error_kind(engine.erase(Scope::Record(session))), ErrorKind::Held);
+    assert_eq!(error_kind(engine.erase(Scope::class(user("ada"), secret()))), ErrorKind::Held);
+    assert_eq!(error_kind(engine.erase(Scope::interaction(user("ada"), session.interaction()))), ErrorKind::Held);
     for scope in [
         Scope::Record(session),
         Scope::class(user("ada"), secret()),
         Scope::interaction(user("ada"), second.interaction()),
         Scope::Record(notes),
     ] {
-        engine.erase_at(scope, world.later(1)).unwrap();
+        engine.erase_at(scope, world.in_days(1)).unwrap();
     }
     let keep = Erase::new(Scope::interaction(user("ada"), session.interaction())).keep(secret(), "it is wanted");
     engine.erase(keep).unwrap();
@@ -484,13 +487,13 @@ fn the_history_names_nothing_that_fell() {
 
 #[test]
 fn refused_erases_do_not_fill_the_history() {
-    let world = World::new(9, SMALL);
+    let world = World::new(9, SMALL_PAGES);
     let engine = world.engine();
     let ids: Vec<RecordId> = (0..150).map(|n: u8| world.put("ada", Class::audio(), &[n])).collect();
     let hold = engine.hold(&user("ada"), Hold::new("a court asks", "Amtsgericht")).unwrap();
     for _ in 0..2 {
         for id in &ids {
-            assert_eq!(kind(engine.erase(Scope::Record(*id))), ErrorKind::Held);
+            assert_eq!(error_kind(engine.erase(Scope::Record(*id))), ErrorKind::Held);
         }
     }
     let refused = |engine: &Engine| {
@@ -516,10 +519,11 @@ fn refused_erases_do_not_fill_the_history() {
     assert_eq!(refused(engine).len(), before + 1);
 }
 
-/// A user whose pages could not be read when a policy was set had no due time, and got none when they could.
+/// A user whose pages could not be read when a policy was set had no due time, and got none when
+/// they could.
 #[test]
-fn a_user_who_was_damaged_when_a_policy_was_set_is_served_once_restored() {
-    let (world, store) = World::rotten(10, Follow::default());
+fn a_user_whose_page_was_damaged_when_a_policy_was_set_is_served_once_restored() {
+    let (world, store) = rotten(10, Follow::default());
     let engine = world.engine();
     let ids = ["alice", "bob"].map(|name| world.put(name, Class::audio(), b"x"));
     let live: Vec<BlobName> = keyfall::testing::listed(&*store, 1000).unwrap();
@@ -548,13 +552,13 @@ fn a_user_who_was_damaged_when_a_policy_was_set_is_served_once_restored() {
     let served = engine.tend(&mut |_| {}).unwrap();
     assert_eq!((served.expired, served.damaged), (1, 0), "{served:?}");
     for id in ids {
-        assert_eq!(kind(engine.get(&id)), ErrorKind::Erased);
+        assert_eq!(error_kind(engine.get(&id)), ErrorKind::Erased);
     }
 }
 
 #[test]
 fn the_error_of_a_write_says_whether_it_may_have_happened() {
-    let (mut world, store) = World::rotten(11, Follow::default());
+    let (mut world, store) = rotten(11, Follow::default());
     let engine = world.engine();
     world.put("ada", Class::audio(), b"x");
     let put = |engine: &Engine| engine.put(Put::new(user("ada"), Class::audio()), &b"y"[..]).unwrap_err();
@@ -576,7 +580,7 @@ fn the_error_of_a_write_says_whether_it_may_have_happened() {
 
 #[test]
 fn asking_at_once_for_what_is_pending_makes_it_final() {
-    let world = World::new(12, SMALL);
+    let world = World::new(12, SMALL_PAGES);
     let engine = world.engine();
     let hour = Duration::from_secs(3600);
     for together in [false, true] {

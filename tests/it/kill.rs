@@ -1,4 +1,5 @@
-//! kill -9 at random moments of import and erase: what was acknowledged is there, what was erased is not, the store opens.
+//! kill -9 at random moments of import and erase: what was acknowledged is there, what was erased
+//! is not, the store opens. SPEC §6, §9.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -9,7 +10,7 @@ use keyfall::{Engine, ErrorKind, RecordId};
 
 use crate::command_line::Cli;
 use crate::corpus::make_corpus;
-use crate::support::{bytes, copy, kind, open_files, read};
+use crate::support::{bytes, copy, error_kind, open_files, read_record};
 
 const CLIPS: usize = 70;
 
@@ -29,22 +30,28 @@ fn moment(seed: u64, typical: Duration) -> Duration {
     typical.mul_f64((random % 1000) as f64 / 1000.0 * 1.2)
 }
 
-#[test]
-fn killed_at_any_moment() {
-    let rounds: u64 = std::env::var("KEYFALL_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
-    let seed: u64 = std::env::var("KEYFALL_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    println!("KEYFALL_SEED={seed}");
-    let cli = Cli::new();
-    cli.ok(&["copy", "add", "store", "replica"]);
-    let mut live: BTreeMap<RecordId, Record> = BTreeMap::new();
-    let mut erased: Vec<RecordId> = Vec::new();
-    let (mut import_takes, mut erase_takes) = (Duration::from_millis(120), Duration::from_millis(40));
-    let (mut cut_imports, mut cut_erases, mut acknowledged) = (0, 0, 0);
-    for round in 0..rounds {
-        let corpus = cli.path("corpus");
+/// A store that is imported into and erased from by processes that are killed, and what it must
+/// hold.
+struct Killed {
+    cli: Cli,
+    seed: u64,
+    live: BTreeMap<RecordId, Record>,
+    erased: Vec<RecordId>,
+    import_takes: Duration,
+    erase_takes: Duration,
+    cut_imports: u64,
+    cut_erases: u64,
+    acknowledged: u64,
+}
+
+impl Killed {
+    /// Imports a corpus. Some rounds run to the end, so that the typical time is known.
+    fn import(&mut self, round: u64) {
+        let corpus = self.cli.path("corpus");
         make_corpus(&corpus, 3, CLIPS, 1500, &format!("r{round}"));
         let began = Instant::now();
-        let mut child = cli
+        let mut child = self
+            .cli
             .command(&["import", "store", "corpus", "--actions", "corpus/actions.jsonl", "--ids"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -52,16 +59,15 @@ fn killed_at_any_moment() {
             .unwrap();
         let out = child.stdout.take().unwrap();
         let reader = std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).collect::<Vec<_>>());
-        // Some rounds run to the end, so that the typical time is known.
-        if round % 10 != 0 {
-            std::thread::sleep(moment(seed + round * 2, import_takes));
+        if !round.is_multiple_of(10) {
+            std::thread::sleep(moment(self.seed + round * 2, self.import_takes));
             child.kill().unwrap();
         }
         let whole = child.wait().unwrap().success();
-        if whole && round % 10 == 0 {
-            import_takes = began.elapsed();
+        if whole && round.is_multiple_of(10) {
+            self.import_takes = began.elapsed();
         }
-        cut_imports += u64::from(!whole);
+        self.cut_imports += u64::from(!whole);
         for line in reader.join().unwrap() {
             let fields: Vec<&str> = line.split('\t').collect();
             // The last line may be cut short.
@@ -70,51 +76,84 @@ fn killed_at_any_moment() {
             };
             if let [_, user, class, clip] = &fields[..] {
                 let content = (*class == "audio").then(|| std::fs::read(corpus.join(clip)).unwrap());
-                live.insert(id, Record { user: (*user).to_owned(), content });
-                acknowledged += 1;
+                self.live.insert(id, Record { user: (*user).to_owned(), content });
+                self.acknowledged += 1;
             }
         }
+    }
 
-        let all = round % 20 == 19 || round + 1 == rounds;
-        verify(&open(&cli), &live, &erased, all);
-
-        let Some(user) = live.values().nth(bytes(round, 1)[0] as usize % live.len().max(1)).map(|r| r.user.clone())
-        else {
-            continue;
-        };
+    /// Erases a user; whether the command said that it was done.
+    fn erase(&mut self, round: u64, user: &str) -> bool {
         let began = Instant::now();
-        let mut child = cli
-            .command(&["erase", "store", "--user", &user, "--yes"])
+        let mut child = self
+            .cli
+            .command(&["erase", "store", "--user", user, "--yes"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         if round % 10 != 5 {
-            std::thread::sleep(moment(seed + round * 2 + 1, erase_takes));
+            std::thread::sleep(moment(self.seed + round * 2 + 1, self.erase_takes));
             child.kill().unwrap();
         }
-        let status = child.wait().unwrap();
-        if status.success() && round % 10 == 5 {
-            erase_takes = began.elapsed();
+        let done = child.wait().unwrap().success();
+        if done && round % 10 == 5 {
+            self.erase_takes = began.elapsed();
         }
-        cut_erases += u64::from(!status.success());
-        let ids: Vec<RecordId> = live.iter().filter(|(_, r)| r.user == user).map(|(id, _)| *id).collect();
-        let engine = open(&cli);
-        let gone = kind_of(&engine, &ids[0]) == Some(ErrorKind::Erased);
-        assert!(gone || !status.success(), "an acknowledged erase is not erased");
+        self.cut_erases += u64::from(!done);
+        done
+    }
+
+    /// An erase is whole or not at all; one that was acknowledged is whole.
+    fn check_erase(&mut self, engine: &Engine, user: &str, done: bool) {
+        let ids: Vec<RecordId> = self.live.iter().filter(|(_, r)| r.user == user).map(|(id, _)| *id).collect();
+        let gone = kind_of(engine, &ids[0]) == Some(ErrorKind::Erased);
+        assert!(gone || !done, "an acknowledged erase is not erased");
         for id in &ids {
-            assert_eq!(kind_of(&engine, id) == Some(ErrorKind::Erased), gone, "an erase is whole or not at all");
+            assert_eq!(kind_of(engine, id) == Some(ErrorKind::Erased), gone, "an erase is whole or not at all");
             if gone {
-                live.remove(id);
-                erased.push(*id);
+                self.live.remove(id);
+                self.erased.push(*id);
             }
         }
+    }
+}
+
+#[test]
+fn killed_at_any_moment() {
+    let rounds: u64 = std::env::var("KEYFALL_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
+    let seed: u64 = std::env::var("KEYFALL_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    println!("KEYFALL_SEED={seed}");
+    let mut killed = Killed {
+        cli: Cli::new(),
+        seed,
+        live: BTreeMap::new(),
+        erased: Vec::new(),
+        import_takes: Duration::from_millis(120),
+        erase_takes: Duration::from_millis(40),
+        cut_imports: 0,
+        cut_erases: 0,
+        acknowledged: 0,
+    };
+    killed.cli.ok(&["copy", "add", "store", "replica"]);
+    for round in 0..rounds {
+        killed.import(round);
+        let all = round % 20 == 19 || round + 1 == rounds;
+        verify(&open(&killed.cli), &killed.live, &killed.erased, all);
+        let nth = bytes(round, 1)[0] as usize % killed.live.len().max(1);
+        let Some(user) = killed.live.values().nth(nth).map(|r| r.user.clone()) else {
+            continue;
+        };
+        let done = killed.erase(round, &user);
+        let engine = open(&killed.cli);
+        killed.check_erase(&engine, &user, done);
         if all {
-            verify(&engine, &live, &erased, true);
+            verify(&engine, &killed.live, &killed.erased, true);
             let audit = engine.audit(&[], &mut |_| {}).unwrap();
             assert!(audit.is_clean(), "{audit:?}");
         }
     }
+    let Killed { cut_imports, cut_erases, acknowledged, erased, .. } = killed;
     println!(
         "{rounds} rounds: {cut_imports} imports and {cut_erases} erases cut, {acknowledged} records acknowledged, {} erased",
         erased.len()
@@ -126,21 +165,21 @@ fn killed_at_any_moment() {
 }
 
 fn kind_of(engine: &Engine, id: &RecordId) -> Option<ErrorKind> {
-    read(engine, id).err().map(|e| e.kind())
+    read_record(engine, id).err().map(|e| e.kind())
 }
 
 fn verify(engine: &Engine, live: &BTreeMap<RecordId, Record>, erased: &[RecordId], all: bool) {
     let skip = if all { 0 } else { live.len().saturating_sub(250) };
     // Ids are ordered by time: the newest are at the end.
     for (id, record) in live.iter().skip(skip) {
-        let content = read(engine, id).unwrap_or_else(|e| panic!("acknowledged and lost: {e}"));
+        let content = read_record(engine, id).unwrap_or_else(|e| panic!("acknowledged and lost: {e}"));
         if let Some(expected) = &record.content {
             assert_eq!(&content, expected);
         }
     }
     let skip = if all { 0 } else { erased.len().saturating_sub(100) };
     for id in &erased[skip..] {
-        assert_eq!(kind(read(engine, id)), ErrorKind::Erased, "erased and back");
+        assert_eq!(error_kind(read_record(engine, id)), ErrorKind::Erased, "erased and back");
     }
 }
 
@@ -225,7 +264,7 @@ fn killed_in_every_verb() {
             assert!(fell == 0 || verb.erases && fell == of_ada.len(), "{what}: an erase is there in part");
             assert!(!whole || !verb.erases || fell > 0, "{what}: an acknowledged erase is not erased");
             for (id, content) in live.iter().filter(|(id, _)| fell == 0 || !of_ada.contains(id)) {
-                assert_eq!(&read(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")), content);
+                assert_eq!(&read_record(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")), content);
             }
             assert_eq!(kind_of(&engine, &gone), Some(ErrorKind::Erased), "{what}: back");
             assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean(), "{what}");

@@ -1,11 +1,12 @@
-//! What arrives late, or was on its way when its scope was erased, is refused: wherever a put and an erase can meet.
+//! What arrives late, or was on its way when its scope was erased, is refused, wherever a put and
+//! an erase can meet. SPEC §5.3, §6.
 
 use std::time::Duration;
 
 use keyfall::engine::{CopyMode, Erase, Query, Request, Source, When};
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, RecordId, Scope, Timestamp};
 
-use crate::support::{SMALL, World, kind, read, user};
+use crate::support::{SMALL_PAGES, World, error_kind, read_record, user};
 
 fn into(name: &str, class: Class, interaction: InteractionId) -> Put {
     Put::new(user(name), class).interaction(interaction)
@@ -15,10 +16,11 @@ fn is_listed(engine: &Engine, id: &RecordId) -> bool {
     engine.list(&Query::default()).unwrap().records.iter().any(|record| record.id == *id)
 }
 
-/// An erase that may wait for others begins no epoch: a batch that looked its sources up before was let in.
+/// An erase that may wait for others begins no epoch: a batch that looked its sources up before was
+/// let in.
 #[test]
 fn a_put_from_what_an_erase_took_is_refused_whether_or_not_the_erase_may_wait() {
-    let world = World::new(1, SMALL);
+    let world = World::new(1, SMALL_PAGES);
     let engine = world.engine();
     for window in [None, Some(Duration::from_secs(60))] {
         let erase = |scope| match window {
@@ -29,7 +31,8 @@ fn a_put_from_what_an_erase_took_is_refused_whether_or_not_the_erase_may_wait() 
         let interaction = |id: RecordId| Scope::interaction(user("ada"), id.interaction());
         let class = |_| Scope::class(user("ada"), Class::audio());
         for scope in [&near as &dyn Fn(RecordId) -> Scope, &interaction, &class] {
-            // From the record itself, and from one that fell with it; with another record in the batch.
+            // From the record itself, and from one that fell with it; with another record in the
+            // batch.
             for direct in [true, false] {
                 let source = world.put("ada", Class::audio(), b"a call");
                 let derived = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
@@ -41,7 +44,7 @@ fn a_put_from_what_an_erase_took_is_refused_whether_or_not_the_erase_may_wait() 
                 batch.add(put, &b"late"[..]).unwrap();
                 let begun = engine.erase(erase(scope(source))).unwrap();
                 assert_eq!(begun.finality.is_final(), window.is_none());
-                assert_eq!(kind(batch.commit()), ErrorKind::Erased, "{window:?}");
+                assert_eq!(error_kind(batch.commit()), ErrorKind::Erased, "{window:?}");
             }
         }
     }
@@ -54,7 +57,7 @@ fn a_put_from_what_an_erase_took_is_refused_whether_or_not_the_erase_may_wait() 
 
 #[test]
 fn a_put_from_what_falls_within_a_window_and_links_still_to_be_followed_is_refused() {
-    let mut world = World::new(2, SMALL);
+    let mut world = World::new(2, SMALL_PAGES);
     world.options =
         keyfall::Options { follow: keyfall::engine::Follow { links: 0, users: 0 }, ..world.options.clone() };
     world.reopen();
@@ -68,17 +71,18 @@ fn a_put_from_what_falls_within_a_window_and_links_still_to_be_followed_is_refus
     // The derived record's entry stands until links are followed; it does not open.
     let erased = engine.erase(Erase::new(Scope::Record(source)).final_within(Duration::from_secs(60))).unwrap();
     assert!(erased.following);
-    assert_eq!(kind(batch.commit()), ErrorKind::Erased);
+    assert_eq!(error_kind(batch.commit()), ErrorKind::Erased);
     engine.tend(&mut |_| {}).unwrap();
     assert!(engine.list(&Query::default()).unwrap().records.is_empty());
 }
 
-/// Every scope, of a user who is here and of one who is not: the put was begun before, and is committed after the erase.
+/// Every scope, of a user that exists and of one that does not: the put begins before the erase and
+/// is committed after it.
 #[test]
 fn an_erase_of_what_is_still_on_its_way_refuses_it() {
     for here in [true, false] {
         for window in [None, Some(Duration::from_secs(60))] {
-            let world = World::new(3, SMALL);
+            let world = World::new(3, SMALL_PAGES);
             let engine = world.engine();
             if here {
                 world.put("ada", Class::action(), b"an alarm");
@@ -92,7 +96,7 @@ fn an_erase_of_what_is_still_on_its_way_refuses_it() {
             ];
             for class in [None, Some(Class::audio())] {
                 for when in whens {
-                    let world = World::new(4, SMALL);
+                    let world = World::new(4, SMALL_PAGES);
                     let engine = world.engine();
                     if here {
                         world.put("ada", Class::action(), b"an alarm");
@@ -114,9 +118,13 @@ fn an_erase_of_what_is_still_on_its_way_refuses_it() {
                     let whole = class.is_none() && matches!(when, When::Ever | When::Between { from: None, .. });
                     assert_eq!(done.records, Some(u64::from(here && whole)), "{class:?} {when:?}");
                     assert!(!done.already);
-                    assert_eq!(kind(batch.commit()), ErrorKind::Erased, "here {here}: {class:?} {when:?} {window:?}");
+                    assert_eq!(
+                        error_kind(batch.commit()),
+                        ErrorKind::Erased,
+                        "here {here}: {class:?} {when:?} {window:?}"
+                    );
                     let again = engine.put(into("ada", Class::audio(), began), &b"again"[..]);
-                    assert_eq!(kind(again), ErrorKind::Erased, "here {here}: {class:?} {when:?}");
+                    assert_eq!(error_kind(again), ErrorKind::Erased, "here {here}: {class:?} {when:?}");
                 }
             }
         }
@@ -126,7 +134,7 @@ fn an_erase_of_what_is_still_on_its_way_refuses_it() {
 #[test]
 fn what_arrives_late_is_refused_of_a_kept_class_too_and_says_so() {
     for whole in [false, true] {
-        let world = World::new(10, SMALL);
+        let world = World::new(10, SMALL_PAGES);
         let engine = world.engine();
         let alarm = world.put("ada", Class::action(), b"an alarm");
         let here = alarm.interaction();
@@ -137,7 +145,7 @@ fn what_arrives_late_is_refused_of_a_kept_class_too_and_says_so() {
             assert_eq!(late.kind(), ErrorKind::Erased);
             assert!(late.to_string().contains("not of a class that the erase kept either"), "{late}");
         }
-        assert_eq!(read(engine, &alarm).unwrap(), b"an alarm");
+        assert_eq!(read_record(engine, &alarm).unwrap(), b"an alarm");
         let next = engine.new_interaction().unwrap();
         assert!(engine.put(into("ada", Class::action(), next), &b"another"[..]).is_ok());
     }
@@ -145,7 +153,7 @@ fn what_arrives_late_is_refused_of_a_kept_class_too_and_says_so() {
 
 #[test]
 fn a_part_of_a_user_to_come_is_fenced_and_the_rest_is_welcome() {
-    let mut world = World::new(5, SMALL);
+    let mut world = World::new(5, SMALL_PAGES);
     let (deleted, other) = {
         let engine = world.engine();
         (engine.new_interaction().unwrap(), engine.new_interaction().unwrap())
@@ -157,39 +165,39 @@ fn a_part_of_a_user_to_come_is_fenced_and_the_rest_is_welcome() {
     let class = Scope::User { user: user("eve"), class: Some(Class::action()), when: When::Interaction(other) };
     engine.erase(class).unwrap();
     // She is not here: nothing names her, nothing lists her.
-    assert_eq!(kind(engine.report(&user("eve"))), ErrorKind::Absent);
-    assert_eq!(kind(engine.list(&Query { user: Some(user("eve")), ..Query::default() })), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.report(&user("eve"))), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.list(&Query { user: Some(user("eve")), ..Query::default() })), ErrorKind::Absent);
     assert!(engine.users(None, 10).unwrap().is_empty());
     assert_eq!(engine.status().unwrap().users, 0);
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
     engine.discard(&mut |_| {}).unwrap();
     world.reopen();
     let engine = world.engine();
-    assert_eq!(kind(engine.put(into("eve", Class::audio(), deleted), &b"late"[..])), ErrorKind::Erased);
-    assert_eq!(kind(engine.put(into("eve", Class::action(), other), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.put(into("eve", Class::audio(), deleted), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.put(into("eve", Class::action(), other), &b"late"[..])), ErrorKind::Erased);
     let first = engine.put(into("eve", Class::audio(), other), &b"welcome"[..]).unwrap();
-    assert_eq!(read(engine, &first).unwrap(), b"welcome");
+    assert_eq!(read_record(engine, &first).unwrap(), b"welcome");
     assert_eq!(engine.status().unwrap().users, 1);
     // The fences are hers now, and the report shows them.
-    assert_eq!(kind(engine.put(into("eve", Class::audio(), deleted), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.put(into("eve", Class::audio(), deleted), &b"late"[..])), ErrorKind::Erased);
     let report = engine.report(&user("eve")).unwrap();
     assert_eq!((report.life, report.erased.len()), (1, 2), "{:?}", report.erased);
     // The other way to come to life.
     engine.erase(Scope::interaction(user("fay"), deleted)).unwrap();
     engine.create_user(&user("fay")).unwrap();
-    assert_eq!(kind(engine.put(into("fay", Class::audio(), deleted), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.put(into("fay", Class::audio(), deleted), &b"late"[..])), ErrorKind::Erased);
     assert!(engine.put(into("fay", Class::audio(), other), &b"welcome"[..]).is_ok());
     // And a whole erase of a name of which only parts were erased before.
     engine.erase(Scope::interaction(user("guy"), deleted)).unwrap();
     engine.erase(Scope::user(user("guy"))).unwrap();
-    assert_eq!(kind(engine.put(into("guy", Class::audio(), other), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.put(into("guy", Class::audio(), other), &b"late"[..])), ErrorKind::Erased);
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
     assert!(!world.tape.contains_bytes(b"fay"), "names stand nowhere in the clear");
 }
 
 #[test]
 fn a_name_that_was_erased_before_anybody_had_it_is_created_explicitly() {
-    let world = World::new(6, SMALL);
+    let world = World::new(6, SMALL_PAGES);
     let engine = world.engine();
     let erase = Erase::new(Scope::user(user("eve"))).certified(Request::default());
     let done = engine.erase(erase).unwrap();
@@ -197,27 +205,28 @@ fn a_name_that_was_erased_before_anybody_had_it_is_created_explicitly() {
     let certificate = done.certificate.unwrap().sign().unwrap();
     assert_eq!(certificate.facts.body.records, Some(Default::default()), "it says that nothing was here");
     assert!(engine.erase(Scope::user(user("eve"))).unwrap().already);
-    assert_eq!(kind(engine.put(Put::new(user("eve"), Class::audio()), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.put(Put::new(user("eve"), Class::audio()), &b"late"[..])), ErrorKind::Erased);
     assert_eq!(engine.status().unwrap().users, 0);
     engine.create_user(&user("eve")).unwrap();
     assert!(engine.put(Put::new(user("eve"), Class::audio()), &b"hers"[..]).is_ok());
 }
 
-/// A put that began when nobody of this name was here must not slip into the life that begins after an erase.
+/// A put that began when nobody of this name was here must not slip into the life that begins after
+/// an erase.
 #[test]
 fn a_put_that_began_before_a_name_was_erased_and_created_stays_out() {
-    let world = World::new(7, SMALL);
+    let world = World::new(7, SMALL_PAGES);
     let engine = world.engine();
     let mut batch = engine.batch();
     batch.add(Put::new(user("eve"), Class::audio()), &b"on its way"[..]).unwrap();
     engine.erase(Scope::user(user("eve"))).unwrap();
     engine.create_user(&user("eve")).unwrap();
-    assert_eq!(kind(batch.commit()), ErrorKind::Erased);
+    assert_eq!(error_kind(batch.commit()), ErrorKind::Erased);
 }
 
 #[test]
 fn the_id_of_a_record_that_is_not_there_is_never_given() {
-    let world = World::new(8, SMALL);
+    let world = World::new(8, SMALL_PAGES);
     let engine = world.engine();
     let first = world.put("ada", Class::audio(), b"one");
     // The next in the same interaction and class, by its id's last digits.
@@ -226,38 +235,38 @@ fn the_id_of_a_record_that_is_not_there_is_never_given() {
         assert_eq!(text.pop(), Some('0'));
         (text + "1").parse().unwrap()
     };
-    assert_eq!(kind(engine.get(&next)), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.get(&next)), ErrorKind::Absent);
     let done = engine.erase(Scope::Record(next)).unwrap();
     assert_eq!((done.records, done.already), (Some(0), false));
     assert!(engine.erase(Scope::Record(next)).unwrap().already);
-    assert_eq!(kind(engine.get(&next)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.get(&next)), ErrorKind::Erased);
     let second = engine.put(into("ada", Class::audio(), first.interaction()), &b"two"[..]).unwrap();
     assert_ne!(second, next);
-    assert_eq!(kind(engine.get(&next)), ErrorKind::Erased);
-    // Nothing can arrive under an id of a user who is not here.
-    let foreign = World::new(97, SMALL).put("eve", Class::audio(), b"x");
+    assert_eq!(error_kind(engine.get(&next)), ErrorKind::Erased);
+    // Nothing can arrive under an id of a user that does not exist.
+    let foreign = World::new(97, SMALL_PAGES).put("eve", Class::audio(), b"x");
     let before = engine.head();
-    assert_eq!(kind(engine.erase(Scope::Record(foreign))), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.erase(Scope::Record(foreign))), ErrorKind::Absent);
     assert_eq!(engine.head(), before);
 }
 
 /// An account's deleted turns came back from a queue of retries once she signed up again.
 #[test]
 fn a_later_life_refuses_what_began_before_it() {
-    let world = World::new(9, SMALL);
+    let world = World::new(9, SMALL_PAGES);
     let engine = world.engine();
     let old = engine.new_interaction().unwrap();
     engine.put(into("ada", Class::audio(), old), &b"a turn"[..]).unwrap();
     let unseen = engine.new_interaction().unwrap();
     engine.erase(Scope::user(user("ada"))).unwrap();
-    // Begun behind the erase, by a device that does not know of it, and before she is back.
+    // Begun after the erase, by a device that does not know of it, and before she is back.
     let between = engine.new_interaction().unwrap();
     world.env.advance(1000);
     engine.create_user(&user("ada")).unwrap();
     for late in [old, unseen, between] {
-        assert_eq!(kind(engine.put(into("ada", Class::audio(), late), &b"late"[..])), ErrorKind::Erased);
+        assert_eq!(error_kind(engine.put(into("ada", Class::audio(), late), &b"late"[..])), ErrorKind::Erased);
         let mut batch = engine.batch();
-        assert_eq!(kind(batch.add(into("ada", Class::audio(), late), &b"late"[..])), ErrorKind::Erased);
+        assert_eq!(error_kind(batch.add(into("ada", Class::audio(), late), &b"late"[..])), ErrorKind::Erased);
     }
     let fresh = world.put("ada", Class::audio(), b"new");
     assert!(is_listed(engine, &fresh));

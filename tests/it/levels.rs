@@ -1,4 +1,5 @@
-//! No text claims more than the level of the cell: what cells say of themselves, what certificates and programs print, the README.
+//! No text claims more than the level of the cell: what cells say of themselves, what certificates
+//! and programs print, the README. SPEC §7, §10, §14.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use keyfall::engine::{Erase, Request};
 use keyfall::env::System;
 use keyfall::{Class, Scope};
 
-use crate::support::{SMALL, World, ok, user};
+use crate::support::{SMALL_PAGES, World, ok, user};
 
 /// Words that no level earns.
 const TOO_MUCH: &[&str] = &[
@@ -88,7 +89,7 @@ fn the_program_prints_the_level_wherever_it_tells_a_promise() {
 
 #[test]
 fn every_certificate_prints_its_level_beside_its_grade() {
-    let world = World::new(1, SMALL);
+    let world = World::new(1, SMALL_PAGES);
     world.put("ada", Class::audio(), b"x");
     let erase = Erase::new(Scope::user(user("ada"))).certified(Request::default());
     let certificate = world.engine().erase(erase).unwrap().certificate.unwrap().sign().unwrap();

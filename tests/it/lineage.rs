@@ -1,10 +1,11 @@
-//! What was derived falls with what it was derived from, in any user's tree; what is kept, is kept for a reason.
+//! What was derived falls with its source, in any user's tree; what is kept is kept for a reason.
+//! SPEC §6.1.
 
 use keyfall::engine::{CopyMode, Erase, Fact, Follow, Options, Source, When};
 use keyfall::env::Env;
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
 
-use crate::support::{SMALL, World, bytes, kind, read, user};
+use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 
 fn derive(
     engine: &Engine,
@@ -39,7 +40,7 @@ fn count(engine: &Engine, name: &str) -> u64 {
 
 #[test]
 fn delete_the_recording_and_the_transcript_and_the_action_are_unreadable_at_once() {
-    let world = World::new(1, SMALL);
+    let world = World::new(1, SMALL_PAGES);
     let engine = world.engine();
     let (_, gone) = turn(engine, "ada", "order a ride to the clinic");
     let (_, stays) = turn(engine, "ada", "what time is it");
@@ -53,13 +54,13 @@ fn delete_the_recording_and_the_transcript_and_the_action_are_unreadable_at_once
     let done = engine.erase(Scope::Record(gone[0])).unwrap();
     assert_eq!((done.records, done.derived, done.following), (Some(1), 2, false));
     for id in &gone {
-        assert_eq!(kind(read(engine, id)), ErrorKind::Erased);
-        assert_eq!(kind(engine.info(id)), ErrorKind::Erased);
+        assert_eq!(error_kind(read_record(engine, id)), ErrorKind::Erased);
+        assert_eq!(error_kind(engine.info(id)), ErrorKind::Erased);
     }
-    assert_eq!(kind(reader.read_some(&mut byte)), ErrorKind::Erased, "also to a reader that was open");
+    assert_eq!(error_kind(reader.read_some(&mut byte)), ErrorKind::Erased, "also to a reader that was open");
     let left = opened(&world);
     assert!(gone.iter().all(|id| !left.contains(id)), "in every copy");
-    assert!(stays.iter().all(|id| left.contains(id) && read(engine, id).is_ok()));
+    assert!(stays.iter().all(|id| left.contains(id) && read_record(engine, id).is_ok()));
     assert_eq!(engine.list(&Query::default()).unwrap().records.len(), 3);
     assert_eq!(count(engine, "ada"), 3);
     let told: Vec<_> = stays.iter().map(|id| engine.lineage(id).unwrap()).collect();
@@ -69,20 +70,20 @@ fn delete_the_recording_and_the_transcript_and_the_action_are_unreadable_at_once
 
 #[test]
 fn the_alarm_goes_on_ringing_and_says_why() {
-    let mut world = World::new(2, SMALL);
+    let mut world = World::new(2, SMALL_PAGES);
     let (interaction, [audio, text, alarm]) = turn(world.engine(), "ada", "wake me at 6:30 every weekday");
-    let content = read(world.engine(), &alarm).unwrap();
+    let content = read_record(world.engine(), &alarm).unwrap();
     let scope = Scope::interaction(user("ada"), interaction);
     let unreasoned = Erase::new(scope.clone()).keep(Class::action(), " ");
-    assert_eq!(kind(world.engine().erase(unreasoned)), ErrorKind::Invalid, "without a reason nothing is kept");
+    assert_eq!(error_kind(world.engine().erase(unreasoned)), ErrorKind::Invalid, "without a reason nothing is kept");
     let erase = Erase::new(scope).keep(Class::action(), "the alarm goes on ringing");
     let done = world.engine().erase(erase).unwrap();
     assert_eq!((done.records, done.derived), (Some(2), 0));
     world.reopen();
     let engine = world.engine();
-    assert_eq!(read(engine, &alarm).unwrap(), content);
-    assert_eq!(kind(read(engine, &audio)), ErrorKind::Erased);
-    assert_eq!(kind(read(engine, &text)), ErrorKind::Erased);
+    assert_eq!(read_record(engine, &alarm).unwrap(), content);
+    assert_eq!(error_kind(read_record(engine, &audio)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &text)), ErrorKind::Erased);
     assert_eq!(opened(&world), vec![alarm]);
     assert!(engine.info(&alarm).unwrap().detached);
     assert_eq!(engine.lineage(&alarm).unwrap().sources, vec![]);
@@ -91,27 +92,28 @@ fn the_alarm_goes_on_ringing_and_says_why() {
     assert_eq!(facts, vec![Fact::Kept { class: Some(Class::action()), records: 1, reason }]);
     // And it can still be erased.
     engine.erase(Scope::Record(alarm)).unwrap();
-    assert_eq!(kind(read(engine, &alarm)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &alarm)), ErrorKind::Erased);
     assert!(opened(&world).is_empty());
 }
 
 #[test]
-fn of_a_user_who_goes_a_class_can_stay() {
-    let world = World::new(3, SMALL);
+fn a_class_can_stay_of_a_user_that_is_erased() {
+    let world = World::new(3, SMALL_PAGES);
     let engine = world.engine();
     let turns: Vec<_> = (0..20).map(|n| turn(engine, "ada", &format!("turn {n}")).1).collect();
     let erase = Erase::new(Scope::user(user("ada"))).keep(Class::action(), "a bill to be paid");
     assert_eq!(engine.erase(erase).unwrap().records, Some(40));
     for [audio, text, action] in turns {
-        assert_eq!(kind(read(engine, &audio)), ErrorKind::Erased);
-        assert_eq!(kind(read(engine, &text)), ErrorKind::Erased);
-        assert!(read(engine, &action).is_ok());
+        assert_eq!(error_kind(read_record(engine, &audio)), ErrorKind::Erased);
+        assert_eq!(error_kind(read_record(engine, &text)), ErrorKind::Erased);
+        assert!(read_record(engine, &action).is_ok());
     }
     assert_eq!(opened(&world).len(), 20);
     assert_eq!(count(engine, "ada"), 20);
 }
 
-/// The second erase took the transcript for one that had fallen with its recording: the first had just cut it from that.
+/// The second erase took the transcript for one that had fallen with its recording: the first had
+/// just cut it from that.
 #[test]
 fn what_two_erases_of_one_commit_both_keep_stays() {
     let but = |classes: &[Class]| {
@@ -119,7 +121,7 @@ fn what_two_erases_of_one_commit_both_keep_stays() {
         classes.iter().fold(all, |erase, class| erase.keep(class.clone(), "it is wanted"))
     };
     for planned in [false, true] {
-        let world = World::new(13 + u64::from(planned), SMALL);
+        let world = World::new(13 + u64::from(planned), SMALL_PAGES);
         let engine = world.engine();
         let audio = world.put("ada", Class::audio(), b"the call");
         let action = world.put("ada", Class::action(), b"the booking");
@@ -137,9 +139,9 @@ fn what_two_erases_of_one_commit_both_keep_stays() {
             let records: Vec<_> = done.iter().map(|done| done.as_ref().unwrap().records).collect();
             assert_eq!(records, [Some(1), Some(1)]);
         }
-        assert_eq!(read(engine, &text).unwrap(), b"both");
-        assert_eq!(read(engine, &further).unwrap(), b"a summary");
-        assert!([audio, action].iter().all(|id| kind(read(engine, id)) == ErrorKind::Erased));
+        assert_eq!(read_record(engine, &text).unwrap(), b"both");
+        assert_eq!(read_record(engine, &further).unwrap(), b"a summary");
+        assert!([audio, action].iter().all(|id| error_kind(read_record(engine, id)) == ErrorKind::Erased));
         assert_eq!(engine.lineage(&text).unwrap().sources, vec![]);
         assert_eq!(opened(&world).len(), 2);
         let kept = engine.history(&user("ada")).unwrap().into_iter().filter_map(|(_, fact)| match fact {
@@ -154,7 +156,7 @@ fn what_two_erases_of_one_commit_both_keep_stays() {
 
 #[test]
 fn what_is_kept_still_falls_with_a_source_that_was_not_erased_with_it() {
-    let world = World::new(4, SMALL);
+    let world = World::new(4, SMALL_PAGES);
     let engine = world.engine();
     let hers = world.put("ada", Class::audio(), b"her side of the call");
     let his = world.put("ben", Class::audio(), b"his side of the call");
@@ -162,41 +164,42 @@ fn what_is_kept_still_falls_with_a_source_that_was_not_erased_with_it() {
     let notes = derive(engine, "ada", Class::action(), b"notes of the call", &[hers, of_his]).unwrap();
     let erase = Erase::new(Scope::user(user("ada"))).keep(Class::action(), "she wants her notes");
     engine.erase(erase).unwrap();
-    assert_eq!(read(engine, &notes).unwrap(), b"notes of the call");
+    assert_eq!(read_record(engine, &notes).unwrap(), b"notes of the call");
     assert_eq!(engine.lineage(&notes).unwrap().sources, vec![of_his]);
     let done = engine.erase(Scope::user(user("ben"))).unwrap();
     assert_eq!((done.records, done.derived), (Some(2), 1));
-    assert_eq!(kind(read(engine, &notes)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &notes)), ErrorKind::Erased);
     assert!(opened(&world).is_empty());
 }
 
 #[test]
 fn what_was_detached_stands_on_its_own() {
-    let world = World::new(5, SMALL);
+    let world = World::new(5, SMALL_PAGES);
     let engine = world.engine();
     let (_, [audio, text, action]) = turn(engine, "ada", "remember the milk");
-    assert_eq!(kind(engine.detach(&text, "")), ErrorKind::Invalid);
-    assert_eq!(kind(engine.detach(&audio, "it depends on nothing")), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.detach(&text, "")), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.detach(&audio, "it depends on nothing")), ErrorKind::Invalid);
     engine.detach(&text, "a shopping list").unwrap();
     engine.erase(Scope::Record(audio)).unwrap();
-    assert_eq!(read(engine, &text).unwrap(), b"remember the milk");
-    assert_eq!(read(engine, &action).unwrap(), b"done: remember the milk");
+    assert_eq!(read_record(engine, &text).unwrap(), b"remember the milk");
+    assert_eq!(read_record(engine, &action).unwrap(), b"done: remember the milk");
     let facts = engine.history(&user("ada")).unwrap();
     let reason = "a shopping list".to_owned();
     assert_eq!(facts[0].1, Fact::Detached { record: text, sources: 1, reason });
     // Its own dependents still fall with it.
     engine.erase(Scope::Record(text)).unwrap();
-    assert_eq!(kind(read(engine, &action)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &action)), ErrorKind::Erased);
     assert!(opened(&world).is_empty());
-    assert_eq!(kind(engine.detach(&text, "too late")), ErrorKind::Erased);
-    assert_eq!(kind(engine.history(&user("nobody"))), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.detach(&text, "too late")), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.history(&user("nobody"))), ErrorKind::Absent);
 }
 
-/// A reader knew all that its record had depended on when it was opened, and was closed as erased with any of it.
+/// A reader knew all that its record had depended on when it was opened, and was closed as erased
+/// with any of it.
 #[test]
 fn a_reader_of_what_was_detached_goes_on_when_the_source_is_erased() {
     for kept in [false, true] {
-        let world = World::new(15, SMALL);
+        let world = World::new(15, SMALL_PAGES);
         let engine = world.engine();
         let audio = world.put("ada", Class::audio(), b"the call");
         let text = derive(engine, "ada", Class::transcript(), &bytes(5, 40_000), &[audio]).unwrap();
@@ -214,67 +217,67 @@ fn a_reader_of_what_was_detached_goes_on_when_the_source_is_erased() {
         for reader in &mut open[..2] {
             assert_eq!(reader.write_to(&mut Vec::new()).unwrap(), 39_999);
         }
-        assert_eq!(kind(open[2].read_some(&mut byte)), ErrorKind::Erased, "it was derived from both");
+        assert_eq!(error_kind(open[2].read_some(&mut byte)), ErrorKind::Erased, "it was derived from both");
         engine.erase(Scope::Record(text)).unwrap();
         for reader in &mut open {
-            assert_eq!(kind(reader.read_some(&mut byte)), ErrorKind::Erased);
+            assert_eq!(error_kind(reader.read_some(&mut byte)), ErrorKind::Erased);
         }
     }
 }
 
 #[test]
 fn a_put_from_what_is_erased_or_being_erased_leaves_nothing() {
-    let world = World::new(6, SMALL);
+    let world = World::new(6, SMALL_PAGES);
     let engine = world.engine();
     let audio = world.put("ada", Class::audio(), b"gone");
     let mut batch = engine.batch();
     batch.add(Put::new(user("ada"), Class::transcript()).derived_from(Source::Record(audio)), &b"late"[..]).unwrap();
     engine.erase(Scope::Record(audio)).unwrap();
-    assert_eq!(kind(batch.commit()), ErrorKind::Erased);
-    assert_eq!(kind(derive(engine, "ben", Class::transcript(), b"later", &[audio])), ErrorKind::Erased);
+    assert_eq!(error_kind(batch.commit()), ErrorKind::Erased);
+    assert_eq!(error_kind(derive(engine, "ben", Class::transcript(), b"later", &[audio])), ErrorKind::Erased);
     assert!(engine.list(&Query::default()).unwrap().records.is_empty());
     assert!(opened(&world).is_empty());
     let mut batch = engine.batch();
     let put = Put::new(user("ada"), Class::transcript()).derived_from(Source::Added(0));
-    assert_eq!(kind(batch.add(put, &b"from itself"[..])), ErrorKind::Invalid, "nothing comes from itself");
+    assert_eq!(error_kind(batch.add(put, &b"from itself"[..])), ErrorKind::Invalid, "nothing comes from itself");
 }
 
 #[test]
 fn a_profile_of_a_hundred_turns_falls_with_any_of_them() {
-    let world = World::new(7, SMALL);
+    let world = World::new(7, SMALL_PAGES);
     let engine = world.engine();
     let turns: Vec<RecordId> = (0..100).map(|n| turn(engine, "ada", &format!("turn {n}")).1[1]).collect();
     let profile = derive(engine, "ada", Class::new("profile").unwrap(), b"likes tea", &turns).unwrap();
-    assert_eq!(read(engine, &profile).unwrap(), b"likes tea");
+    assert_eq!(read_record(engine, &profile).unwrap(), b"likes tea");
     assert_eq!(engine.info(&profile).unwrap().sources, 100);
     let mut sources = engine.lineage(&profile).unwrap().sources;
     sources.sort_unstable();
     assert_eq!(sources, turns);
     engine.erase(Scope::Record(turns[41])).unwrap();
-    assert_eq!(kind(read(engine, &profile)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &profile)), ErrorKind::Erased);
     assert!(engine.lineage(&turns[40]).unwrap().derived.iter().all(|id| *id != profile), "no link is left");
 }
 
 #[test]
 fn a_chain_has_a_stated_length() {
-    let world = World::new(8, SMALL);
+    let world = World::new(8, SMALL_PAGES);
     let engine = world.engine();
     let first = world.put("ada", Class::audio(), b"0");
     let mut last = first;
     for n in 0..u64::from(keyfall::limits::DEPTH_MAX) {
         last = derive(engine, "ada", Class::transcript(), &n.to_be_bytes(), &[last]).unwrap();
     }
-    assert_eq!(kind(derive(engine, "ada", Class::transcript(), b"one more", &[last])), ErrorKind::Refused);
-    assert_eq!(read(engine, &last).unwrap(), (u64::from(keyfall::limits::DEPTH_MAX) - 1).to_be_bytes());
+    assert_eq!(error_kind(derive(engine, "ada", Class::transcript(), b"one more", &[last])), ErrorKind::Refused);
+    assert_eq!(read_record(engine, &last).unwrap(), (u64::from(keyfall::limits::DEPTH_MAX) - 1).to_be_bytes());
     let done = engine.erase(Scope::Record(first)).unwrap();
     engine.tend(&mut |_| {}).unwrap();
-    assert_eq!(kind(read(engine, &last)), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &last)), ErrorKind::Erased);
     assert_eq!(count(engine, "ada"), 0, "{done:?}");
 }
 
 #[test]
 fn many_derived_records_fall_at_once_and_are_counted_out_later() {
-    let mut world = World::new(9, SMALL);
+    let mut world = World::new(9, SMALL_PAGES);
     world.options = Options { follow: Follow { links: 8, users: 1 }, ..world.options.clone() };
     world.reopen();
     let engine = world.engine();
@@ -288,12 +291,12 @@ fn many_derived_records_fall_at_once_and_are_counted_out_later() {
     let done = engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!((done.records, done.derived, done.following), (Some(1), 0, true));
     for id in &derived {
-        assert_eq!(kind(read(engine, id)), ErrorKind::Erased);
+        assert_eq!(error_kind(read_record(engine, id)), ErrorKind::Erased);
     }
     assert!(opened(&world).is_empty(), "before any bookkeeping");
     assert!(engine.list(&Query::default()).unwrap().records.is_empty(), "nor does a list show them");
-    assert_eq!(kind(derive(engine, "ben", Class::action(), b"more", &[derived[0]])), ErrorKind::Erased);
-    // It goes on behind a new opening, and with copies.
+    assert_eq!(error_kind(derive(engine, "ben", Class::action(), b"more", &[derived[0]])), ErrorKind::Erased);
+    // It goes on after a new opening, and with copies.
     world.reopen();
     let engine = world.engine();
     engine.copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
@@ -303,12 +306,12 @@ fn many_derived_records_fall_at_once_and_are_counted_out_later() {
     assert_eq!(engine.tend(&mut |_| {}).unwrap().derived, 0);
     assert!((0..20).all(|n| count(engine, &format!("u{n}")) == 0) && count(engine, "ben") == 0);
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
-    assert_eq!(kind(read(engine, &derived[0])), ErrorKind::Erased);
+    assert_eq!(error_kind(read_record(engine, &derived[0])), ErrorKind::Erased);
 }
 
 #[test]
 fn an_erase_follows_into_two_further_users_and_leaves_the_rest_for_later() {
-    let world = World::new(12, SMALL);
+    let world = World::new(12, SMALL_PAGES);
     let engine = world.engine();
     for users in 0..5 {
         let audio = world.put("ada", Class::audio(), b"a call");
@@ -317,7 +320,7 @@ fn an_erase_follows_into_two_further_users_and_leaves_the_rest_for_later() {
             .collect();
         let done = engine.erase(Scope::Record(audio)).unwrap();
         assert_eq!((done.derived, done.following), if users <= 2 { (users, false) } else { (0, true) });
-        assert!(derived.iter().all(|id| kind(read(engine, id)) == ErrorKind::Erased));
+        assert!(derived.iter().all(|id| error_kind(read_record(engine, id)) == ErrorKind::Erased));
         assert_eq!(engine.tend(&mut |_| {}).unwrap().derived, users - done.derived);
     }
     assert!(opened(&world).is_empty());
@@ -325,7 +328,7 @@ fn an_erase_follows_into_two_further_users_and_leaves_the_rest_for_later() {
 
 #[test]
 fn a_class_and_a_span_take_what_was_derived_from_them() {
-    let world = World::new(10, SMALL);
+    let world = World::new(10, SMALL_PAGES);
     let engine = world.engine();
     let (_, [audio, text, action]) = turn(engine, "ada", "one");
     let (second, [audio2, ..]) = turn(engine, "ada", "two");
@@ -338,7 +341,7 @@ fn a_class_and_a_span_take_what_was_derived_from_them() {
     let done = engine.erase(until).unwrap();
     assert_eq!((done.records, done.derived), (Some(1), 3));
     for id in [audio, text, action, from_both] {
-        assert_eq!(kind(read(engine, &id)), ErrorKind::Erased);
+        assert_eq!(error_kind(read_record(engine, &id)), ErrorKind::Erased);
     }
     assert_eq!(opened(&world).len(), 3);
     assert!(!engine.lineage(&audio2).unwrap().derived.contains(&from_both));
@@ -351,7 +354,7 @@ fn a_class_and_a_span_take_what_was_derived_from_them() {
 fn a_transcript_being_written_while_its_audio_is_erased_is_never_a_readable_orphan() {
     let races: u64 = std::env::var("KEYFALL_RACES").ok().and_then(|n| n.parse().ok()).unwrap_or(1000);
     let (mut refused, mut fell) = (0, 0);
-    let world = World::new(11, SMALL);
+    let world = World::new(11, SMALL_PAGES);
     let engine = world.engine();
     for race in 0..races {
         let audio = world.put("ada", Class::audio(), &race.to_be_bytes());
@@ -366,7 +369,7 @@ fn a_transcript_being_written_while_its_audio_is_erased_is_never_a_readable_orph
         });
         match put {
             Ok(id) => {
-                assert_eq!(kind(read(engine, &id)), ErrorKind::Erased, "a readable orphan");
+                assert_eq!(error_kind(read_record(engine, &id)), ErrorKind::Erased, "a readable orphan");
                 fell += 1;
             }
             Err(e) => {
@@ -383,7 +386,7 @@ fn a_transcript_being_written_while_its_audio_is_erased_is_never_a_readable_orph
 
 #[test]
 fn an_actions_party_time_and_text_are_unreadable_in_every_copy() {
-    let world = World::new(21, SMALL);
+    let world = World::new(21, SMALL_PAGES);
     let engine = world.engine();
     let said = r#"{"kind":"message.sent","party":"Benedikt Aumann","at":"2026-03-02T18:04:00Z","text":"I am late"}"#;
     let put = Put::new(user("ada"), Class::action()).media_type("application/json").purpose("sent to Benedikt Aumann");
@@ -394,9 +397,10 @@ fn an_actions_party_time_and_text_are_unreadable_in_every_copy() {
     let info = engine.info(&action).unwrap();
     assert_eq!((&info.purpose[..], info.created.0), ("sent to Benedikt Aumann", 1_772_474_640_000));
     engine.erase(Scope::Record(action)).unwrap();
-    assert_eq!(kind(engine.info(&action)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.info(&action)), ErrorKind::Erased);
     assert_eq!(opened(&world), [stays]);
-    // Of the party, the time and the text nothing stands in the clear anywhere, and nothing that opens holds it.
+    // Of the party, the time and the text nothing stands in the clear anywhere, and nothing that
+    // opens holds it.
     for needle in [&b"Benedikt"[..], b"message.sent", b"late", &1_772_474_640_000_u64.to_be_bytes()] {
         assert!(!world.tape.contains_bytes(needle));
     }

@@ -1,5 +1,6 @@
-//! Histories of many threads are linearizable: puts, reads, listings, erases and creations, with a discard and a backup beside
-//! them. The checker is Wing and Gong's with Lowe's extension, from a library; every wrong answer would have to fit no order.
+//! Histories of many threads are linearizable: puts, reads, listings, erases and creations, with a
+//! discard and a backup beside them. The checker is Wing and Gong's with Lowe's extension, from a
+//! library; every wrong answer would have to fit no order. SPEC §6.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Barrier, Mutex};
@@ -12,7 +13,7 @@ use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action, History};
 use todc_utils::specifications::Specification;
 
-use crate::support::{SMALL, bytes, read, user};
+use crate::support::{SMALL_PAGES, bytes, read_record, user};
 
 const USERS: u8 = 2;
 
@@ -95,7 +96,7 @@ impl Specification for Spec {
             Op::EraseUser(u) => {
                 let there = &mut next.users[usize::from(*u)];
                 let fell = std::mem::take(&mut there.live);
-                // Also one who was never there: what is on its way is refused.
+                // Also a user that never existed: what is on its way is refused.
                 *there = User { there: false, erased: true, live: BTreeSet::new() };
                 let right = *answer == Answer::Fell(fell.len() as u64);
                 next.fell.extend(fell);
@@ -142,7 +143,7 @@ fn run(engine: &Engine, known: &Known, op: &Op) -> Answer {
             }
             Err(e) => refused(e),
         },
-        Op::Get(n) => match read(engine, &id_of(*n)) {
+        Op::Get(n) => match read_record(engine, &id_of(*n)) {
             Ok(content) => {
                 assert_eq!(content, n.to_be_bytes());
                 Answer::Done
@@ -152,7 +153,7 @@ fn run(engine: &Engine, known: &Known, op: &Op) -> Answer {
         Op::List(u) => match engine.list(&Query { user: Some(name(*u)), ..Query::default() }) {
             Ok(listing) => {
                 // A record may be listed before its put has returned: its content tells its number.
-                let number = |id: &RecordId| read(engine, id).map(|c| u16::from_be_bytes([c[0], c[1]])).ok();
+                let number = |id: &RecordId| read_record(engine, id).map(|c| u16::from_be_bytes([c[0], c[1]])).ok();
                 let known = known.lock().unwrap().clone();
                 let number =
                     |id: &RecordId| known.iter().find(|(_, k)| k == id).map(|(n, _)| *n).or_else(|| number(id));
@@ -181,7 +182,7 @@ type Log = Mutex<Actions>;
 
 /// Four threads of seven operations each, with a discard and a backup beside them.
 fn history(store: Arc<dyn Store>, seed: u64) -> Actions {
-    let options = Options { geometry: SMALL, ..Options::default() };
+    let options = Options { geometry: SMALL_PAGES, ..Options::default() };
     let engine = Engine::init(store, Arc::new(MemoryCell::new()), options).unwrap();
     let (known, log): (Known, Log) = Default::default();
     let together = Barrier::new(4);
@@ -249,7 +250,7 @@ fn histories_are_linearizable() {
 }
 
 #[test]
-fn the_checker_refuses_a_read_behind_an_erase() {
+fn the_checker_refuses_a_read_after_an_erase() {
     let (put, get, erase) = (Op::Put(0, 1), Op::Get(1), Op::EraseUser(0));
     let steps = |answer: Answer| {
         let pairs = [(put.clone(), Answer::Done), (erase.clone(), Answer::Fell(1)), (get.clone(), answer)];

@@ -1,4 +1,5 @@
-//! Whoever can write in a store, a backup, a copy, a cell or a keyholder's directory has no other file changed through a link there.
+//! A link in a store, a backup, a copy, a cell or a keyholder's directory never leads to a change
+//! of another file. SPEC §7, §9.
 
 use std::fs::{create_dir, hard_link, read, remove_file, rename, write};
 use std::os::unix::fs::symlink;
@@ -9,7 +10,7 @@ use keyfall::env::System;
 use keyfall::quorum::net::{EngineKey, KeyholderDir};
 
 use crate::command_line::Cli;
-use crate::support::kind;
+use crate::support::error_kind;
 
 const VICTIM: &[u8] = b"1234\n";
 
@@ -86,7 +87,7 @@ fn a_link_in_the_place_of_a_file_is_refused_and_what_it_leads_to_stays() {
 }
 
 #[test]
-fn who_only_reads_follows_no_link_either_and_reads_a_file_with_two_names() {
+fn reading_follows_no_link_either_and_accepts_a_file_with_two_names() {
     let (cli, _) = world();
     for (dir, args) in [("store", &["list", "store"][..]), ("bk", &["list", "bk", "--cell", "store.cell"][..])] {
         for name in ["lock", "keyfall", "log/00000001.log", "log/claim-a", "log"] {
@@ -242,7 +243,7 @@ fn a_keyholder_follows_no_link_in_its_directory() {
         symlink(if name == "stores" { dir.path() } else { victim.as_path() }, &at).unwrap();
         let refused = KeyholderDir::open(&home);
         assert!(refused.as_ref().is_err_and(|e| e.to_string().contains(at.to_str().unwrap())), "{refused:?}");
-        assert_eq!(kind(refused), keyfall::ErrorKind::Refused);
+        assert_eq!(error_kind(refused), keyfall::ErrorKind::Refused);
         remove_file(&at).unwrap();
         rename(&aside, &at).unwrap();
     }
@@ -250,7 +251,7 @@ fn a_keyholder_follows_no_link_in_its_directory() {
     let store = "00".repeat(16);
     symlink(dir.path(), home.join("stores").join(&store)).unwrap();
     let refused = KeyholderDir::allow(&home, engine, Some(&store));
-    assert_eq!(kind(refused), keyfall::ErrorKind::Refused);
+    assert_eq!(error_kind(refused), keyfall::ErrorKind::Refused);
     assert!(!dir.path().join("engine").exists());
     assert_eq!(read(&victim).unwrap(), VICTIM);
 }

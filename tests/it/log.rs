@@ -1,4 +1,5 @@
-//! The public log: every erase is in it once, whatever happens; what was published cannot be taken back unnoticed.
+//! The public log: every erase is in it once, whatever happens; what was published cannot be taken
+//! back unnoticed. SPEC §13.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -18,7 +19,7 @@ use keyfall::log::{
 };
 use keyfall::{Class, Engine, ErrorKind, Result, Scope};
 
-use crate::support::{SMALL, World, copy, kind, ok, run, user};
+use crate::support::{SMALL_PAGES, World, copy, error_kind, ok, run, user};
 
 fn leaves(engine: &Engine) -> Vec<Leaf> {
     let mut leaves = Vec::new();
@@ -66,13 +67,13 @@ fn every_proof_between_any_two_sizes_holds_and_no_other() {
             }
         }
     }
-    assert_eq!(kind(inclusion(&source, 3, 3)), ErrorKind::Invalid);
-    assert_eq!(kind(consistency(&source, 4, 3)), ErrorKind::Invalid);
+    assert_eq!(error_kind(inclusion(&source, 3, 3)), ErrorKind::Invalid);
+    assert_eq!(error_kind(consistency(&source, 4, 3)), ErrorKind::Invalid);
 }
 
 #[test]
 fn every_epoch_has_one_leaf_and_each_leaf_proves_itself() {
-    let mut world = World::new(1, SMALL);
+    let mut world = World::new(1, SMALL_PAGES);
     for n in 0..150 {
         let name = format!("user {n}");
         world.put(&name, Class::audio(), b"x");
@@ -105,7 +106,7 @@ fn every_epoch_has_one_leaf_and_each_leaf_proves_itself() {
     for (n, leaf) in (0..).zip(&all) {
         engine.log_proof(n).unwrap().verify(leaf.to_string().as_bytes(), &key).unwrap();
     }
-    assert_eq!(kind(engine.log_proof(150)), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.log_proof(150)), ErrorKind::Invalid);
     let now = Checkpoint::verified(&engine.checkpoint().unwrap(), &key).unwrap();
     let mut frontier = Frontier::default();
     for (old, leaf) in (0..).zip(&all) {
@@ -121,7 +122,7 @@ fn every_epoch_has_one_leaf_and_each_leaf_proves_itself() {
 
 #[test]
 fn no_checkpoint_covers_an_erase_that_is_not_complete() {
-    let mut world = World::new(4, SMALL);
+    let mut world = World::new(4, SMALL_PAGES);
     world.put("ada", Class::audio(), b"x");
     world.engine().copy_add("near", CopyMode::InStep, |_| {}).unwrap();
     let down = Arc::new(AtomicBool::new(true));
@@ -135,7 +136,7 @@ fn no_checkpoint_covers_an_erase_that_is_not_complete() {
     let cell: Arc<dyn RootCell> = world.cell.clone();
     let engine = Engine::open(Arc::clone(&world.store), cell, options).unwrap();
     // Not everything before is complete: nothing is signed.
-    assert_eq!(kind(engine.checkpoint()), ErrorKind::Copy);
+    assert_eq!(error_kind(engine.checkpoint()), ErrorKind::Copy);
     down.store(false, Ordering::SeqCst);
     engine.erase(Scope::user(user("ada"))).unwrap();
     let checkpoint = Checkpoint::verified(&engine.checkpoint().unwrap(), &engine.log_key().unwrap()).unwrap();
@@ -312,7 +313,7 @@ fn the_program_makes_a_certificate_of_a_draft() {
     assert!(!done && told.contains("draft"), "{told}");
     ok(&["certificate", "upgrade", &store, &file]);
     ok(&["certificate", "verify", &file, "--key", &place.key]);
-    // That nobody was there is certified too; what cannot be erased leaves no file.
+    // The absence of a user is certified too; what cannot be erased leaves no file.
     ok(&["erase", &store, "--user", "nobody", "-o", &place.at("nobody"), "--yes"]);
     ok(&["certificate", "verify", &place.at("nobody"), "--key", &place.key]);
     let other = Place::new();
@@ -370,7 +371,8 @@ fn a_draft_that_an_erase_left_is_neither_replaced_nor_lost() {
     assert!(of_ben() == before && !Path::new(&place.at("thesis")).exists());
 }
 
-/// As `kill -9` leaves it between the draft and the commit: upgrading said to erase, and erasing to upgrade.
+/// As `kill -9` leaves it between the draft and the commit: upgrading said to erase, and erasing to
+/// upgrade.
 #[test]
 fn a_draft_of_an_erase_that_was_not_done_is_in_nobodys_way() {
     let place = Place::new();
@@ -467,7 +469,7 @@ fn a_log_that_was_rolled_back_is_found_out() {
     let older = Checkpoint { size: kept.size + 1, ..kept };
     let fetch = |path: &str| Ok(std::fs::read(Path::new(&first).join(path)).unwrap());
     let found = check_files(&fetch, &key, Some(&older), &mut |_, _| Ok(()));
-    assert_eq!(kind(found), ErrorKind::Corrupt);
+    assert_eq!(error_kind(found), ErrorKind::Corrupt);
 }
 
 struct Kill(Child);
@@ -553,7 +555,7 @@ fn the_log_is_served() {
     for path in ["/nothing", "/../store/keyfall", "/tile/../../x", "//etc/passwd", "/tile/entries"] {
         assert!(get(path).starts_with("HTTP/1.1 404"), "{path}");
     }
-    // Who connects and says nothing, or says it slowly, has a few threads at most, and for a few seconds.
+    // Clients that say nothing, or say it slowly, get a few threads at most, for a few seconds.
     let address = url.strip_prefix("http://").unwrap();
     let idle: Vec<std::net::TcpStream> = (0..150).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     std::thread::sleep(Duration::from_millis(500));

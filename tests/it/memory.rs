@@ -1,4 +1,5 @@
-//! A recording of 1 GiB goes in and out in less than 64 MiB above the empty engine.
+//! A recording of 1 GiB goes in and out in less than 64 MiB above the empty engine. SPEC §4.4,
+//! §5.5.
 
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};

@@ -1,5 +1,5 @@
-//! What is written for a person: outputs are secured before a step that cannot be undone, nothing irreplaceable is replaced, and
-//! the exit code says what happened to the data.
+//! What is written for people: outputs are secured before a step that cannot be undone, nothing
+//! irreplaceable is replaced, and the exit code says what happened to the data. SPEC §6, §14.
 
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -26,7 +26,8 @@ fn with_closed_stdout(cli: &Cli, args: &[&str]) -> Output {
     cli.command(args).stdout(writer).stderr(Stdio::piped()).output().unwrap()
 }
 
-/// A device of the test's own: a program that replaces devices must not find the machine's. `false` where none can be made.
+/// A device of the test's own: a program that replaces devices must not find the machine's. `false`
+/// where none can be made.
 fn device(cli: &Cli, name: &str, minor: &str) -> bool {
     let made = Command::new("mknod").arg("-m").arg("666").arg(cli.path(name)).args(["c", "1", minor]).output();
     let usable = made.is_ok_and(|made| made.status.success())
@@ -189,7 +190,7 @@ fn a_certificate_that_a_device_does_not_take_is_kept_elsewhere() {
 }
 
 #[test]
-fn what_is_done_and_not_told_has_an_exit_code_of_its_own() {
+fn what_is_done_and_not_printed_has_its_own_exit_code() {
     let cli = Cli::new();
     std::fs::write(cli.path("wake.wav"), "sound").unwrap();
     let put = ["put", "store", "--user", "ada", "--class", "audio", "wake.wav"];
@@ -287,7 +288,7 @@ fn files(place: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn no_output_lands_in_a_store_a_cell_or_a_keyholder_whosever_they_are() {
+fn no_output_lands_in_any_store_cell_or_keyholder() {
     let cli = Cli::new();
     let id = cli.put("ada", "audio", b"sound");
     cli.ok(&["copy", "add", "store", "replica"]);
@@ -348,7 +349,15 @@ fn no_output_lands_in_a_store_a_cell_or_a_keyholder_whosever_they_are() {
     assert!(!cli.path("fresh").exists());
     assert_eq!(others.map(|name| files(&cli.path(name))), before);
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"sound");
-    // What was copied out of one, and a keyholder's key, want --force.
+}
+
+#[test]
+fn a_copy_of_a_slot_of_a_keyholders_key_or_of_a_cells_place_is_replaced_only_by_force() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"sound");
+    cli.ok(&["init", "other", "--accept-remnants"]);
+    cli.ok(&["init", "far", "--cell", "keys/far", "--accept-remnants"]);
+    cli.ok(&["keyholder", "init", "kh", "--accept-remnants"]);
     std::fs::copy(cli.path("other.cell/slot-a"), cli.path("slot")).unwrap();
     std::fs::copy(cli.path("kh/identity"), cli.path("identity.bak")).unwrap();
     std::fs::copy(cli.path("far.cell"), cli.path("place")).unwrap();

@@ -1,4 +1,5 @@
-//! Who owns a store: only its owner destroys keys, whatever else is opened with the same root cell.
+//! Ownership: only the owner of a store destroys keys, whatever else is open with the same root
+//! cell. SPEC §6.8.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +13,7 @@ use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::HoardingCell;
 use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, Result, Scope};
 
-use crate::support::{SMALL, World, kind, read, user};
+use crate::support::{SMALL_PAGES, World, error_kind, read_record, user};
 
 /// A cell that does not get to destroy anything: the engine died before it asked.
 struct Stuck {
@@ -65,7 +66,7 @@ fn users(engine: &Engine) -> Vec<String> {
 
 /// A world with a record of each of two users, and a backup of it.
 fn backed_up(seed: u64) -> (World, Arc<MemoryStore>) {
-    let world = World::new(seed, SMALL);
+    let world = World::new(seed, SMALL_PAGES);
     world.put("ada", Class::audio(), b"ada's");
     world.put("bob", Class::audio(), b"bob's");
     let backup = Arc::new(MemoryStore::new());
@@ -73,8 +74,9 @@ fn backed_up(seed: u64) -> (World, Arc<MemoryStore>) {
     (world, backup)
 }
 
-/// An erase was published, and the machine died before the old root key was destroyed. Then somebody looked into a backup of the epoch
-/// before: its open destroyed the key of the published epoch, and with it every acknowledged put since the backup.
+/// An erase was published, and the machine died before the old root key was destroyed. Then
+/// somebody looked into a backup of the epoch before: its open destroyed the key of the published
+/// epoch, and with it every acknowledged put since the backup.
 #[test]
 fn a_look_into_a_backup_leaves_a_newer_root_key_alone() {
     let (mut world, backup) = backed_up(1);
@@ -92,20 +94,24 @@ fn a_look_into_a_backup_leaves_a_newer_root_key_alone() {
         let look = open(&world, backup.clone(), open_as).unwrap();
         assert_eq!(users(&look), ["ada", "bob"], "the root key of the backup is there still");
         assert!(look.read_only().is_some());
-        assert_eq!(kind(look.tend(&mut |_| {})), ErrorKind::Fenced, "what is due is not done, and that is said");
+        assert_eq!(error_kind(look.tend(&mut |_| {})), ErrorKind::Fenced, "what is due is not done, and that is said");
         look.users(None, 10).unwrap();
         look.report(&user("ada")).unwrap();
         look.status().unwrap();
         look.audit(&[], &mut |_| {}).unwrap();
-        assert_eq!(kind(look.put(Put::new(user("eve"), Class::audio()), &b"x"[..])), ErrorKind::Fenced);
-        assert_eq!(kind(look.erase(Scope::user(user("bob")))), ErrorKind::Fenced);
-        assert_eq!(kind(look.discard(&mut |_| {})), ErrorKind::Fenced);
+        assert_eq!(error_kind(look.put(Put::new(user("eve"), Class::audio()), &b"x"[..])), ErrorKind::Fenced);
+        assert_eq!(error_kind(look.erase(Scope::user(user("bob")))), ErrorKind::Fenced);
+        assert_eq!(error_kind(look.discard(&mut |_| {})), ErrorKind::Fenced);
     }
     assert_eq!(world.cell.load().unwrap().keys.len(), 2, "a look destroys nothing");
     world.reopen();
     assert_eq!(world.cell.load().unwrap().keys.len(), 1, "the owner finishes its erase");
-    assert_eq!(read(world.engine(), &late).unwrap(), b"put after the backup");
-    assert_eq!(kind(open(&world, backup, OpenAs::Owner)), ErrorKind::Refused, "the backup is of a destroyed epoch");
+    assert_eq!(read_record(world.engine(), &late).unwrap(), b"put after the backup");
+    assert_eq!(
+        error_kind(open(&world, backup, OpenAs::Owner)),
+        ErrorKind::Refused,
+        "the backup is of a destroyed epoch"
+    );
 }
 
 /// An engine that only looked went on with a root key that the owner had destroyed meanwhile.
@@ -125,7 +131,7 @@ fn a_look_ends_when_its_root_key_is_destroyed() {
     let e = reader.read_some(&mut [0; 16]).unwrap_err();
     assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("is destroyed"), "{e}");
     for outcome in [look.list(&Query::default()).map(drop), look.users(None, 1).map(drop), look.status().map(drop)] {
-        assert_eq!(kind(outcome), ErrorKind::Refused);
+        assert_eq!(error_kind(outcome), ErrorKind::Refused);
     }
     assert_eq!(look.cached_bytes(), 0, "every page is gone from memory");
     // One that nobody asks anything asks by itself.
@@ -136,7 +142,8 @@ fn a_look_ends_when_its_root_key_is_destroyed() {
     }
 }
 
-/// An engine that only looked asked the cell to destroy the old root key, when it was asked for a certificate.
+/// An engine that only looked asked the cell to destroy the old root key, when it was asked for a
+/// certificate.
 #[test]
 fn a_look_issues_no_certificate_and_destroys_nothing_for_one() {
     let (mut world, _) = backed_up(7);
@@ -159,9 +166,9 @@ fn a_look_issues_no_certificate_and_destroys_nothing_for_one() {
     assert!(keys > 1, "published, not retired");
 
     let look = open(&world, world.store.clone(), OpenAs::ReadOnly).unwrap();
-    assert_eq!(kind(look.upgrade(&certificate, None)), ErrorKind::Fenced);
-    assert_eq!(kind(look.certificate(&draft)), ErrorKind::Fenced);
-    assert_eq!(kind(look.checkpoint()), ErrorKind::Fenced);
+    assert_eq!(error_kind(look.upgrade(&certificate, None)), ErrorKind::Fenced);
+    assert_eq!(error_kind(look.certificate(&draft)), ErrorKind::Fenced);
+    assert_eq!(error_kind(look.checkpoint()), ErrorKind::Fenced);
     assert!(look.log_key().is_ok());
     assert_eq!(world.cell.load().unwrap().keys.len(), keys, "a look destroys nothing");
     drop(look);
@@ -171,7 +178,8 @@ fn a_look_issues_no_certificate_and_destroys_nothing_for_one() {
     assert!(world.engine().certificate(&draft).is_ok());
 }
 
-/// A restore drill opened what it had restored, with the real cell; a policy was due; production was dead.
+/// A restore drill opened what it had restored, with the real cell; a policy was due; production
+/// was dead.
 #[test]
 fn what_a_restore_builds_is_read_only_until_it_is_taken_over() {
     let (mut world, backup) = backed_up(2);
@@ -184,7 +192,7 @@ fn what_a_restore_builds_is_read_only_until_it_is_taken_over() {
     let before = world.cell.load().unwrap().epoch;
     let look = open(&world, drill.clone(), OpenAs::Owner).unwrap();
     assert_eq!(users(&look), ["ada", "bob"]);
-    assert_eq!(kind(look.erase(Scope::user(user("bob")))), ErrorKind::Fenced);
+    assert_eq!(error_kind(look.erase(Scope::user(user("bob")))), ErrorKind::Fenced);
     drop(look);
     assert_eq!(world.cell.load().unwrap().epoch, before);
     world.reopen();
@@ -197,7 +205,7 @@ fn what_a_restore_builds_is_read_only_until_it_is_taken_over() {
     let again = open(&world, drill, OpenAs::Owner).unwrap();
     assert!(again.read_only().is_none(), "it is the owner from now on");
     assert_eq!(users(&again), ["bob"]);
-    assert_eq!(kind(open(&world, world.store.clone(), OpenAs::Owner)), ErrorKind::Refused);
+    assert_eq!(error_kind(open(&world, world.store.clone(), OpenAs::Owner)), ErrorKind::Refused);
 }
 
 /// A cell that another engine claims right after it was read.
@@ -233,7 +241,7 @@ impl RootCell for Raced {
 
 #[test]
 fn a_claim_that_came_in_between_ends_an_opening_and_no_take_over() {
-    let world = World::new(31, SMALL);
+    let world = World::new(31, SMALL_PAGES);
     let memory = keyfall::cell::MemoryCell::new();
     let rival = memory.handle();
     let cell =
@@ -243,7 +251,7 @@ fn a_claim_that_came_in_between_ends_an_opening_and_no_take_over() {
     drop(Engine::init(store.clone(), as_cell(), world.options.clone()).unwrap());
     let open = |open_as| Engine::open(store.clone(), as_cell(), Options { open_as, ..world.options.clone() });
     cell.armed.store(true, Ordering::SeqCst);
-    assert_eq!(kind(open(OpenAs::Owner)), ErrorKind::Fenced);
+    assert_eq!(error_kind(open(OpenAs::Owner)), ErrorKind::Fenced);
     assert!(open(OpenAs::Owner).unwrap().read_only().is_some());
     cell.armed.store(true, Ordering::SeqCst);
     let engine = open(OpenAs::TakeOver).unwrap();
@@ -253,7 +261,8 @@ fn a_claim_that_came_in_between_ends_an_opening_and_no_take_over() {
     assert!(open(OpenAs::Owner).unwrap().read_only().is_none());
 }
 
-/// A byte-for-byte copy of a directory has the same marker. The claim that both sides counted tells which one is current.
+/// A byte-for-byte copy of a directory has the same marker. The claim that both sides counted tells
+/// which one is current.
 #[test]
 fn of_two_identical_directories_the_one_opened_last_as_owner_counts() {
     for original_first in [true, false] {
@@ -276,7 +285,7 @@ fn of_two_identical_directories_the_one_opened_last_as_owner_counts() {
         drop(owner);
         let other = open(&second, OpenAs::Owner);
         assert!(other.read_only().is_some());
-        assert_eq!(kind(other.put(Put::new(user("bob"), Class::audio()), &b"his"[..])), ErrorKind::Fenced);
+        assert_eq!(error_kind(other.put(Put::new(user("bob"), Class::audio()), &b"his"[..])), ErrorKind::Fenced);
         assert_eq!(users(&other), ["ada"]);
         drop(other);
         let owner = open(&first, OpenAs::Owner);
@@ -288,7 +297,7 @@ fn of_two_identical_directories_the_one_opened_last_as_owner_counts() {
 /// A medium that went back within an epoch lost acknowledged puts without a word.
 #[test]
 fn a_store_that_went_back_is_read_only_until_it_is_taken_over() {
-    let world = World::new(4, SMALL);
+    let world = World::new(4, SMALL_PAGES);
     let store = Arc::new(MemoryStore::new());
     let cell: Arc<dyn RootCell> = Arc::new(keyfall::cell::MemoryCell::new());
     let engine = Engine::init(store.clone(), cell.clone(), world.options.clone()).unwrap();
@@ -302,7 +311,7 @@ fn a_store_that_went_back_is_read_only_until_it_is_taken_over() {
     };
     let engine = open_as(&before, OpenAs::Owner).unwrap();
     assert!(engine.read_only().is_some());
-    assert_eq!(kind(engine.put(Put::new(user("bob"), Class::audio()), &b"his"[..])), ErrorKind::Fenced);
+    assert_eq!(error_kind(engine.put(Put::new(user("bob"), Class::audio()), &b"his"[..])), ErrorKind::Fenced);
     drop(engine);
     let engine = open_as(&before, OpenAs::TakeOver).unwrap();
     assert!(users(&engine).is_empty());
@@ -357,7 +366,7 @@ fn a_store_below_the_commit_that_its_cell_remembers_is_refused() {
             self.1.usage()
         }
     }
-    let world = World::new(7, SMALL);
+    let world = World::new(7, SMALL_PAGES);
     let store = Arc::new(MemoryStore::new());
     let cell: Arc<dyn RootCell> = Arc::new(keyfall::cell::MemoryCell::new());
     let engine = Engine::init(store.clone(), cell.clone(), world.options.clone()).unwrap();
@@ -375,10 +384,11 @@ fn a_store_below_the_commit_that_its_cell_remembers_is_refused() {
     assert!(Engine::open(back, cell, over).unwrap().read_only().is_none());
 }
 
-/// One list of copies: what a failed `copy_remove` left behind made an erase final while a listed copy could not restore the living.
+/// One list of copies: what a failed `copy_remove` left made an erase final while a listed copy
+/// could not restore the living.
 #[test]
 fn a_copy_leaves_the_list_and_the_duty_together() {
-    let world = World::new(5, SMALL);
+    let world = World::new(5, SMALL_PAGES);
     let kept = world.put("bob", Class::audio(), b"bob's");
     world.put("ada", Class::audio(), b"ada's");
     let engine = world.engine();
@@ -420,7 +430,7 @@ fn a_copy_leaves_the_list_and_the_duty_together() {
     for status in engine.copy_status() {
         assert_eq!(status.restores, Some(engine.head()), "{} is listed in step, and is", status.entry.place);
     }
-    assert_eq!(read(engine, &kept).unwrap(), b"bob's");
+    assert_eq!(read_record(engine, &kept).unwrap(), b"bob's");
 }
 
 #[test]
@@ -450,7 +460,7 @@ fn a_drill_on_the_running_engine_says_what_a_restore_would_bring_back() {
 /// A look took no word of the cell for its word that old root keys are gone.
 #[test]
 fn a_look_over_a_cell_that_cannot_say_calls_nothing_final() {
-    let world = World::new(12, SMALL);
+    let world = World::new(12, SMALL_PAGES);
     let id = world.put("ada", Class::audio(), b"x");
     world.put("bob", Class::audio(), b"y");
     world.engine().erase(Scope::Record(id)).unwrap();

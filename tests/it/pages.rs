@@ -1,4 +1,5 @@
-//! Pages: which geometries there can be, and that stored pages have the sizes that the specification names and no other.
+//! Pages: which geometries are possible, and that stored pages have the sizes that the
+//! specification names and no others. SPEC §5.1 to §5.5.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Seek, SeekFrom};
@@ -10,7 +11,7 @@ use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::payload_names;
 use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, RecordId, Scope, Timestamp};
 
-use crate::support::{bytes, kind, read, user};
+use crate::support::{bytes, error_kind, read_record, user};
 
 #[test]
 fn a_geometry_is_checked() {
@@ -28,7 +29,7 @@ fn a_geometry_is_checked() {
     let options =
         Options { geometry: Geometry { page_bytes: 4000, fan_bits: 6, ..Geometry::DEFAULT }, ..Options::default() };
     assert_eq!(
-        kind(Engine::init(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()), options)),
+        error_kind(Engine::init(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()), options)),
         ErrorKind::Invalid
     );
 }
@@ -69,7 +70,7 @@ fn a_record_is_cut_into_segments_of_the_size_that_its_store_was_made_with() {
         engine.discard(&mut |_| {}).unwrap();
         for (n, (id, len)) in ids.iter().zip(lengths).enumerate() {
             let content = bytes(n as u64, len);
-            assert!(read(&engine, id).unwrap() == content, "{len} of {segment_bytes}");
+            assert!(read_record(&engine, id).unwrap() == content, "{len} of {segment_bytes}");
             let mut reader = engine.get(id).unwrap();
             reader.seek(SeekFrom::Start(len as u64 / 2 + 9)).unwrap();
             let mut rest = Vec::new();
@@ -123,7 +124,7 @@ fn stored_pages_have_the_sizes_that_the_specification_names() {
 }
 
 #[test]
-fn how_long_a_users_own_pages_are_is_told_up_to_a_factor_of_two() {
+fn the_length_of_a_users_own_pages_shows_up_to_a_factor_of_two() {
     let store = Arc::new(MemoryStore::new());
     let engine = Engine::init(store.clone(), Arc::new(MemoryCell::new()), Options::default()).unwrap();
     for n in 0..20 {
@@ -203,7 +204,8 @@ impl Ladder {
     }
 }
 
-/// Pages of the radix tree over these tags: SPEC.md 5.2, for leaves of 14 slots and two bits a level.
+/// Pages of the radix tree over these tags: SPEC.md 5.2, for leaves of 14 slots and two bits a
+/// level.
 fn radix_pages(tags: &[u128], depth: u32) -> u64 {
     if tags.len() <= 14 {
         return 1;
@@ -237,7 +239,7 @@ fn a_user_has_48_classes_at_a_time_and_no_more() {
     for n in 0..48 {
         put(n).unwrap();
     }
-    assert_eq!(kind(put(48)), ErrorKind::Refused);
+    assert_eq!(error_kind(put(48)), ErrorKind::Refused);
     put(47).unwrap();
     ladder.engine.erase(Scope::class(user("ada"), Class::new("c3").unwrap())).unwrap();
     put(48).unwrap();

@@ -1,4 +1,4 @@
-//! The published conformance suites, over every adapter of this crate.
+//! The published conformance suites, over every adapter of this crate. SPEC §6.8, §7, §9, §15.
 
 use std::sync::Arc;
 

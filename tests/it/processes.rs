@@ -1,4 +1,5 @@
-//! Two processes over one root cell: somebody looks into backups, audits and drills while the owner puts, erases and dies.
+//! Two processes over one root cell: one looks into backups, audits and drills while the owner
+//! puts, erases and dies. SPEC §6.8.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
@@ -41,7 +42,8 @@ impl Stage {
         self.cli.ok(&["put", &self.store, "--user", user, "--class", "audio", "clip"])
     }
 
-    /// Looks at a backup until it is told to stop: lists it, audits it, and restores it and lists that.
+    /// Looks at a backup until it is told to stop: lists it, audits it, and restores it and lists
+    /// that.
     fn onlooker(&self, backup: &str, stop: &Arc<AtomicBool>, looks: &Arc<AtomicU64>) -> std::thread::JoinHandle<()> {
         let (cell, backup) = (self.cell.clone(), backup.to_owned());
         let drill = self.cli.path("drill").display().to_string();
@@ -74,7 +76,8 @@ fn rounds(default: u64) -> u64 {
     std::env::var("KEYFALL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
-/// A backup that was looked at while an erase was on its way took the root key of the published epoch with it: everything was lost.
+/// A look into a backup during an erase once destroyed the root key of the published epoch:
+/// everything was lost.
 fn nothing_is_lost(stage: &Stage, rounds: u64) {
     let mut live: BTreeMap<String, (String, Vec<u8>)> = BTreeMap::new();
     for n in 0..4 {
@@ -146,8 +149,9 @@ fn a_backup_is_looked_at_while_an_erase_dies_over_keyholders() {
     nothing_is_lost(&Stage::with_keyholders(), rounds(12));
 }
 
-/// A command that only read did what was due in a copy of the directory, and ended with that the root key of the store. No mark in the
-/// directory tells a copy, for the snapshot of a disk has it too: a command that only reads does nothing that is due, wherever it reads.
+/// A command that only read did what was due in a copy of the directory, and ended with that the
+/// root key of the store. No mark in the directory tells a copy, for the snapshot of a disk has it
+/// too: a command that only reads does nothing that is due, wherever it reads.
 #[test]
 fn a_command_that_only_reads_does_nothing_that_is_due() {
     let cli = Cli::new();
@@ -177,7 +181,8 @@ fn a_command_that_only_reads_does_nothing_that_is_due() {
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"stays");
 }
 
-/// The content of a record went on to a reader of a backup, in another process, after its erase had returned as final.
+/// The content of a record went on to a reader of a backup, in another process, after its erase had
+/// returned as final.
 #[test]
 fn a_reader_of_a_backup_in_another_process_ends_with_the_root_key() {
     use std::io::Read;

@@ -1,4 +1,5 @@
-//! The cell that is spread over keyholders, against keyholders in this process: who may destroy what, with how many, and what one liar can do.
+//! The cell that is spread over keyholders, against keyholders in this process: which owner may
+//! destroy what, with how many, and what one liar can do. SPEC §15.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +16,7 @@ use keyfall::quorum::{Held, Holder, Keyholder, QuorumCell, Share, Standing};
 use keyfall::store::MemoryStore;
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Result, Scope};
 
-use crate::support::{SMALL, kind, user};
+use crate::support::{SMALL_PAGES, error_kind, user};
 
 const STORE: StoreId = StoreId([7; 16]);
 
@@ -171,8 +172,9 @@ fn stated(retired: &Retirement) -> (usize, usize) {
     (statements.len(), *needed)
 }
 
-/// A backup was opened with the cell of the live store while an erase ran there: it took the new root key, which it did not know, for one that
-/// was given up, and had every keyholder destroy it. Store and backup were lost.
+/// A backup was opened with the cell of the live store while an erase ran there: it took the new
+/// root key, which it did not know, for one that was given up, and had every keyholder destroy it.
+/// Store and backup were lost.
 #[test]
 fn a_root_key_that_was_only_seen_is_never_given_up() {
     let place = Place::new(3, 2, 0);
@@ -196,7 +198,7 @@ fn a_claim_needs_most_keyholders_and_the_others_learn_it_with_the_next_request()
     let cell = place.made();
     place.away(&[0, 1, 2]);
     assert_eq!(
-        kind(cell.claim(STORE, &owner(1, 9), 40)),
+        error_kind(cell.claim(STORE, &owner(1, 9), 40)),
         ErrorKind::Io,
         "two of five are not most, though they have the key"
     );
@@ -227,18 +229,18 @@ fn an_engine_that_another_took_the_store_from_steps_down() {
     deposit(&cell, id(2, 2)).unwrap();
     assert!(retire(&cell, id(2, 2)).is_final());
     fence(2);
-    assert_eq!(kind(deposit(&cell, id(3, 3))), ErrorKind::Fenced);
-    assert_eq!(kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Fenced);
+    assert_eq!(error_kind(deposit(&cell, id(3, 3))), ErrorKind::Fenced);
+    assert_eq!(error_kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Fenced);
     fence(3);
-    assert_eq!(kind(cell.claim(STORE, &owner(2, 8), 1)), ErrorKind::Fenced);
+    assert_eq!(error_kind(cell.claim(STORE, &owner(2, 8), 1)), ErrorKind::Fenced);
     // A handle that claimed nothing destroys nothing where somebody did.
     fence(0);
     let another = place.cell(Some(STORE));
-    assert_eq!(kind(another.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Fenced);
+    assert_eq!(error_kind(another.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Fenced);
 }
 
-/// With exactly three of five there, an erase had those three destroy their shares of the old key: one disk that broke then cost everything,
-/// though four keyholders were well and three are needed.
+/// With exactly three of five there, an erase had those three destroy their shares of the old key:
+/// one disk that broke then cost everything, though four keyholders were well and three are needed.
 #[test]
 fn nothing_is_destroyed_before_one_more_than_is_needed_holds_the_next_key() {
     let place = Place::new(5, 3, 1);
@@ -263,7 +265,8 @@ fn nothing_is_destroyed_before_one_more_than_is_needed_holds_the_next_key() {
     place.away(&[2]);
     let keys = place.cell(Some(STORE)).load().unwrap().keys;
     assert!(keys.iter().any(|key| key.id == id(1, 1)));
-    // It is well again: with it the one that was away is dealt its share, and the erase becomes final.
+    // It is well again: with it the one that was away is dealt its share, and the erase becomes
+    // final.
     place.away(&[]);
     let retired = retire(&restarted, id(2, 2));
     assert_eq!(stated(&retired), (5, 4));
@@ -284,7 +287,8 @@ fn a_keyholder_that_comes_back_is_dealt_its_share_of_the_running_key() {
     look.load().unwrap();
     assert_eq!(look.standing(&id(2, 2))[1].standing, Standing::Behind);
     assert!(place.gates.iter().all(|gate| gate.asked.lock().unwrap().iter().all(|verb| *verb == "load")));
-    // A process that knows nothing of how the key was dealt has it all the same, from the shares of three.
+    // A process that knows nothing of how the key was dealt has it all the same, from the shares of
+    // three.
     let owner = place.cell(Some(STORE));
     assert!(retire(&owner, id(2, 2)).is_final());
     assert_eq!(place.epochs(), vec![vec![2]; 5]);
@@ -315,7 +319,7 @@ fn a_keyholder_that_ended_an_epoch_still_takes_its_share_of_the_key_that_was_kep
     fresh.deposit(STORE, &nobody, &share).unwrap();
     assert_eq!(fresh.load(STORE).unwrap().shares.len(), 1);
     share.id = id(1, 2);
-    assert_eq!(kind(fresh.deposit(STORE, &nobody, &share)), ErrorKind::Refused);
+    assert_eq!(error_kind(fresh.deposit(STORE, &nobody, &share)), ErrorKind::Refused);
 }
 
 #[test]
@@ -335,7 +339,7 @@ fn of_any_number_that_lie_each_is_named_and_none_does_harm() {
         let standing: Vec<Standing> = cell.standing(&id(1, 1)).into_iter().map(|alive| alive.standing).collect();
         let named = |n: usize| standing[n] == Standing::Lies;
         assert!((0..n).all(|n| named(n) == (n < usize::from(liars))), "{threshold} of {n}: {standing:?}");
-        // Where too few are left the message says who lies.
+        // Where too few are left the message names the liar.
         let left = n - usize::from(threshold) + 1;
         for gate in &place.gates[..left] {
             gate.lies.store(true, Ordering::SeqCst);
@@ -449,10 +453,11 @@ impl Spread {
 }
 
 fn options(open_as: OpenAs) -> Options {
-    Options { keeper: Keeper::ByHand, geometry: SMALL, open_as, ..Options::default() }
+    Options { keeper: Keeper::ByHand, geometry: SMALL_PAGES, open_as, ..Options::default() }
 }
 
-/// One keyholder of five that told of a claim with the highest number had every other one taught that claim, and ended the store for good.
+/// One keyholder of five that told of a claim with the highest number had every other one taught
+/// that claim, and ended the store for good.
 #[test]
 fn one_that_lies_about_the_owner_moves_nothing_and_is_believed_by_nobody() {
     let spread = Spread::new(5, 3, 1);
@@ -460,7 +465,8 @@ fn one_that_lies_about_the_owner_moves_nothing_and_is_believed_by_nobody() {
         *spread.tellers[2].tells.lock().unwrap() = Some(Owner { instance: [9; 16], claim, token: [9; 16] });
         spread.works(OpenAs::Owner);
         spread.works(OpenAs::TakeOver);
-        // While another is away nobody can tell whether it lies: it is safe to wait, and possible to go on.
+        // While another is away nobody can tell whether it lies: it is safe to wait, and possible
+        // to go on.
         spread.away(&[4]);
         let engine = spread.open(OpenAs::Owner).unwrap();
         if let Some(why) = engine.read_only() {
@@ -477,7 +483,8 @@ fn one_that_lies_about_the_owner_moves_nothing_and_is_believed_by_nobody() {
     }
 }
 
-/// A claim that died after one of three keyholders had taken it left a store that nobody could own any more.
+/// A claim that died after one of three keyholders had taken it left a store that nobody could own
+/// any more.
 #[test]
 fn a_claim_that_died_in_the_middle_locks_nobody_out() {
     for (n, threshold, liars) in [(3, 2, 0), (5, 3, 1)] {
@@ -497,7 +504,8 @@ fn a_claim_that_died_in_the_middle_locks_nobody_out() {
     }
 }
 
-/// Of two claims with one number one may be the one that counts: while that cannot be told it is no place's.
+/// Of two claims with one number one may be the one that counts: while that cannot be told it is no
+/// place's.
 #[test]
 fn where_two_claims_have_one_number_nobody_owns_the_store_until_all_answer() {
     let spread = Spread::new(3, 2, 0);

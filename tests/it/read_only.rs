@@ -1,4 +1,5 @@
-//! Reading changes nothing where it reads: backups on media that cannot be written, disks that are full.
+//! Reading changes nothing where it reads: backups on media that cannot be written, disks that are
+//! full. SPEC §6.8, §8.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,7 +14,7 @@ use keyfall::store::SledStore;
 use keyfall::{Class, Engine, ErrorKind, Put};
 
 use crate::command_line::Cli;
-use crate::support::{bytes, copy, kind, user};
+use crate::support::{bytes, copy, error_kind, user};
 
 /// Every file below a directory with its bytes.
 fn files(dir: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
@@ -52,7 +53,8 @@ fn a_restore_and_an_audit_leave_the_backup_as_it_was() {
     assert!(files(&cli.path("bk")) == before);
 }
 
-/// A copy in step, without which nothing is restored after an erase, could not be checked: the command itself had it open.
+/// A copy in step, without which nothing is restored after an erase, could not be checked: the
+/// command itself had it open.
 #[test]
 fn a_check_reads_the_copy_in_step_and_leaves_it_as_it_was() {
     let cli = Cli::new();
@@ -93,7 +95,7 @@ fn a_copy_in_step_is_drilled_by_the_engine_that_has_it_open() {
     engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
     assert!(engine.attached(place).is_none() && engine.copies().is_empty());
     engine.copy_add(place, CopyMode::InStep, |_| {}).unwrap();
-    assert_eq!(kind(SledStore::look(&copy)), ErrorKind::Locked);
+    assert_eq!(error_kind(SledStore::look(&copy)), ErrorKind::Locked);
     let attached = engine.attached(place).unwrap();
     assert!(engine.check_restore(&[attached], &mut |_| {}).unwrap().is_whole());
 }
@@ -158,7 +160,8 @@ fn reads_need_no_space_and_an_erase_has_its_reserve() {
     }
 }
 
-/// A put that found no room for the index gave the reserve to it, and failed all the same; then nothing could be erased or discarded.
+/// A put that found no room for the index gave the reserve to it, and failed all the same; then
+/// nothing could be erased or discarded.
 #[test]
 fn a_put_on_a_full_disk_leaves_the_reserve_to_erases_and_discards() {
     let cli = Cli::empty();

@@ -1,4 +1,5 @@
-//! What remains on the medium: nothing of what was discarded, and no length that says more than a class; and what reading it costs.
+//! What remains on the medium: nothing that was discarded, and no length that says more than a
+//! class; and what it costs to read. SPEC §9, §11.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use keyfall::store::{Head, HeadId, MemoryStore, SledStore, Store};
 use keyfall::testing::{payload_names, read_to_open};
 use keyfall::{Class, Engine, Options, Put, RecordId, Scope};
 
-use crate::support::{SMALL, World, bytes, read, user};
+use crate::support::{SMALL_PAGES, World, bytes, read_record, user};
 
 /// Every byte of a store's log.
 fn log(dir: &Path) -> Vec<u8> {
@@ -69,7 +70,7 @@ fn nothing_of_a_discarded_record_is_on_the_medium_of_the_store_and_its_copies() 
             }
         }
         for (n, id) in stays.iter().enumerate() {
-            assert_eq!(read(&engine, id).unwrap(), bytes(if n == 0 { 1 } else { 11 + n as u64 }, len));
+            assert_eq!(read_record(&engine, id).unwrap(), bytes(if n == 0 { 1 } else { 11 + n as u64 }, len));
         }
         assert_eq!(engine.discard(&mut |_| {}).unwrap().blobs, 0);
         // An index that is lost after that loses nothing, and lists nothing twice.
@@ -78,7 +79,7 @@ fn nothing_of_a_discarded_record_is_on_the_medium_of_the_store_and_its_copies() 
         std::fs::remove_dir_all(place.join("index")).unwrap();
         let engine = crate::support::open_files(&place, &dir.path().join("cell")).unwrap();
         for id in &stays {
-            read(&engine, id).unwrap();
+            read_record(&engine, id).unwrap();
         }
         assert_eq!(engine.status().unwrap().usage.blobs, usage);
         assert_eq!(engine.discard(&mut |_| {}).unwrap().blobs, 0, "what was discarded is listed again");
@@ -86,8 +87,8 @@ fn nothing_of_a_discarded_record_is_on_the_medium_of_the_store_and_its_copies() 
 }
 
 #[test]
-fn a_copy_that_was_passed_over_is_told() {
-    let world = World::new(1, SMALL);
+fn a_copy_that_was_passed_over_is_reported() {
+    let world = World::new(1, SMALL_PAGES);
     let engine = world.engine();
     let id = world.put("ada", Class::audio(), b"x");
     engine.copy_add("a", CopyMode::Behind, |_| {}).unwrap();
@@ -117,9 +118,10 @@ fn what_was_put_twice_is_wiped_too() {
     }
 }
 
-/// A frame with holes once passed for a write that was cut short, and a rebuilt index cut it off with the commit behind it.
+/// A frame with holes once passed for a write that was cut short, and a rebuilt index cut it off
+/// with the commit after it.
 #[test]
-fn a_commit_behind_discarded_blobs_outlives_the_index() {
+fn a_commit_after_discarded_blobs_outlives_the_index() {
     for len in [100, 20_000] {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("store");
@@ -171,7 +173,7 @@ fn lengths_are_few_and_cost_a_sixteenth_at_most() {
 
 #[test]
 fn a_store_sees_a_class_of_lengths_and_no_length() {
-    let world = World::new(2, SMALL);
+    let world = World::new(2, SMALL_PAGES);
     let engine = world.engine();
     let mut sizes = std::collections::BTreeMap::<u64, std::collections::BTreeSet<Vec<usize>>>::new();
     let lengths = [
@@ -182,7 +184,7 @@ fn a_store_sees_a_class_of_lengths_and_no_length() {
     for (n, len) in lengths.into_iter().enumerate() {
         let content = bytes(n as u64, len);
         let id = world.put("ada", Class::audio(), &content);
-        assert!(read(engine, &id).unwrap() == content, "{len}");
+        assert!(read_record(engine, &id).unwrap() == content, "{len}");
         assert_eq!(engine.info(&id).unwrap().length, len as u64);
         let now = payload_names(engine).unwrap();
         let new = now.iter().filter(|name| !before.contains(name));
@@ -207,7 +209,8 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// A log in which each 64 bytes are the header of a frame that goes on to the end, or says that it has a long table or a long head.
+/// A log in which each 64 bytes are the header of a frame that goes on to the end, or says that it
+/// has a long table or a long head.
 fn crafted(len: u64, kind: usize) -> Vec<u8> {
     let mut log = Vec::with_capacity(len as usize);
     while (log.len() as u64) < len {

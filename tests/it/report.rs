@@ -1,4 +1,5 @@
-//! The report shows all that is kept about a user; the export is all of it, byte for byte.
+//! The report shows all that is kept about a user; the export contains all of it, byte for byte.
+//! SPEC §6.3.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use keyfall::testing::secrets;
 use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, RecordId, Scope, Timestamp};
 
 use crate::command_line::Cli;
-use crate::support::{SMALL, World, bytes, kind, open_files, user};
+use crate::support::{SMALL_PAGES, World, bytes, error_kind, open_files, user};
 
 fn put(engine: &Engine, name: &str, class: Class, sources: &[RecordId]) -> RecordId {
     let put = Put::new(user(name), class).purpose("to be useful");
@@ -44,7 +45,7 @@ fn shown(engine: &Engine, name: &str, page: &str) -> bool {
 
 #[test]
 fn a_report_lists_all_of_it() {
-    let world = World::new(1, SMALL);
+    let world = World::new(1, SMALL_PAGES);
     let engine = world.engine();
     engine.copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
     let audio = put(engine, "ada", Class::audio(), &[]);
@@ -57,7 +58,7 @@ fn a_report_lists_all_of_it() {
     engine.erase(Scope::class(user("ada"), Class::audio())).unwrap();
     let id = engine.hold(&user("ada"), Hold::new("a court asks", "Amtsgericht").class(Class::transcript())).unwrap();
     engine.hold(&user("ben"), Hold::new("a court asks", "Amtsgericht")).unwrap();
-    assert_eq!(kind(engine.erase(Scope::Record(text))), ErrorKind::Held);
+    assert_eq!(error_kind(engine.erase(Scope::Record(text))), ErrorKind::Held);
     engine
         .erase(Erase::new(Scope::user(user("ada"))).keep(Class::transcript(), "held").keep(Class::action(), "held"))
         .unwrap();
@@ -99,33 +100,33 @@ fn a_report_lists_all_of_it() {
     assert!(report.erased.iter().any(|e| matches!(e, Erased::Span { class: Some(None), .. })), "{:?}", report.erased);
     let exposed: BTreeSet<RecordId> = world.tape.exposed(&*world.cell).unwrap().into_keys().collect();
     assert_eq!(exposed, BTreeSet::from([text, action, of_ben]));
-    assert_eq!(kind(engine.report(&user("nobody"))), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.report(&user("nobody"))), ErrorKind::Absent);
 }
 
 #[test]
-fn who_opened_a_record_is_known_as_long_as_the_record() {
-    let mut world = World::new(2, SMALL);
+fn the_openings_of_a_record_are_known_as_long_as_the_record() {
+    let mut world = World::new(2, SMALL_PAGES);
     let audio = put(world.engine(), "ada", Class::audio(), &[]);
     let text = put(world.engine(), "ada", Class::transcript(), &[audio]);
     for n in 0..30 {
-        let mut reader = world.engine().get_as(&text, &format!("analyst {}", n % 3), "to mend the models").unwrap();
+        let mut reader = world.engine().get_as(&text, &format!("analyst {}", n % 3), "to improve the models").unwrap();
         assert!(reader.read_some(&mut [0; 9]).unwrap() > 0);
     }
     for (who, why) in [("", "why"), (" ", "why"), ("who", " "), (&"w".repeat(81)[..], "why")] {
-        assert_eq!(kind(world.engine().get_as(&text, who, why)), ErrorKind::Invalid);
+        assert_eq!(error_kind(world.engine().get_as(&text, who, why)), ErrorKind::Invalid);
     }
     world.reopen();
     let engine = world.engine();
     let accesses = engine.accesses(&text).unwrap();
     let told: Vec<&str> = accesses.iter().map(|a| a.principal.as_str()).collect();
     assert_eq!(told, (0..30).map(|n| ["analyst 0", "analyst 1", "analyst 2"][n % 3]).collect::<Vec<_>>());
-    assert!(accesses.is_sorted_by_key(|a| a.at) && accesses[0].purpose == "to mend the models");
+    assert!(accesses.is_sorted_by_key(|a| a.at) && accesses[0].purpose == "to improve the models");
     assert!(engine.accesses(&audio).unwrap().is_empty());
     // It stands among the links, and is none.
     assert_eq!(engine.lineage(&text).unwrap().sources, vec![audio]);
     assert_eq!(engine.erase(Scope::Record(audio)).unwrap().derived, 1);
-    assert_eq!(kind(engine.accesses(&text)), ErrorKind::Erased);
-    assert_eq!(kind(engine.get_as(&text, "analyst", "too late")), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.accesses(&text)), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.get_as(&text, "analyst", "too late")), ErrorKind::Erased);
     let left = secrets(engine, &user("ada"), None).unwrap();
     assert!(left.iter().all(|(what, _)| what != "Lineage page key"), "nothing is kept of who opened it");
 }
@@ -174,7 +175,7 @@ fn an_export_is_all_of_it_in_files() {
 /// What waited for a copy was told by `status` alone.
 #[test]
 fn a_report_and_an_audit_call_nothing_final_while_a_copy_in_step_is_away() {
-    let mut world = World::new(3, SMALL);
+    let mut world = World::new(3, SMALL_PAGES);
     let id = world.put("ada", Class::audio(), b"x");
     world.put("ada", Class::transcript(), b"y");
     world.engine().copy_add("near", CopyMode::InStep, |_| {}).unwrap();
@@ -198,7 +199,8 @@ fn a_report_and_an_audit_call_nothing_final_while_a_copy_in_step_is_away() {
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
 }
 
-/// A look at a cell that held the old root key still said "final", and an audit over it found nothing pending.
+/// A look at a cell that held the old root key still said "final", and an audit over it found
+/// nothing pending.
 #[test]
 fn a_look_at_a_cell_with_two_root_keys_says_pending() {
     let cli = Cli::new();

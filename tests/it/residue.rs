@@ -1,5 +1,6 @@
-//! What an erase leaves in memory: nothing. A process fills a store, reads, erases; its whole memory is searched from outside
-//! for the keys and texts of what was erased, which another engine read from a copy of the files before.
+//! What an erase leaves in memory: nothing. A process fills a store, reads, erases; its whole
+//! memory is searched from outside for the keys and texts of what was erased, which another engine
+//! read from a copy of the files before. SPEC §4.3, §10.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -18,7 +19,7 @@ use keyfall::testing::secrets;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
 use zeroize::Zeroize;
 
-use crate::support::{self, bytes, kind};
+use crate::support::{self, bytes, error_kind};
 
 const USERS: usize = 3;
 const RECORDS: u64 = 6;
@@ -28,8 +29,8 @@ fn text(seed: u64) -> String {
     (0..40).map(|at| char::from(b'a' + byte(seed, at) % 26)).collect()
 }
 
-fn name(who: usize) -> UserId {
-    UserId::new(text(77 + who as u64)).unwrap()
+fn name(person: usize) -> UserId {
+    UserId::new(text(77 + person as u64)).unwrap()
 }
 
 /// Content made as it is read, so that no copy of it is the test's own.
@@ -69,8 +70,8 @@ impl Write for Nowhere {
     }
 }
 
-fn seed(who: usize, n: u64) -> u64 {
-    1000 * (who as u64 + 1) + n
+fn seed(person: usize, n: u64) -> u64 {
+    1000 * (person as u64 + 1) + n
 }
 
 fn len(n: u64) -> usize {
@@ -88,7 +89,7 @@ fn open(dir: &Path) -> Engine {
     make(Arc::new(store), Arc::new(cell.unwrap()), Options::default()).unwrap()
 }
 
-/// The process under test. It does what it is told on its standard input.
+/// The process under test. It does what its standard input says.
 #[test]
 #[ignore = "it is started by the test below"]
 fn child() {
@@ -98,74 +99,25 @@ fn child() {
         (0..planted.len() / 2).map(|i| u8::from_str_radix(&planted[2 * i..2 * i + 2], 16).unwrap()).collect();
     let engine = open(Path::new(&dir));
     let mut ids: Vec<(usize, RecordId)> = Vec::new();
-    let say = |what: &str| {
-        println!("\n@{what}");
-        std::io::stdout().flush().unwrap();
-    };
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split(' ').collect();
-        match words[0] {
+        let done = match words[0] {
             "fill" => {
-                for who in 0..USERS {
-                    for n in 0..RECORDS {
-                        let class = [Class::audio(), Class::transcript(), Class::action()][n as usize % 3].clone();
-                        let mut put = Put::new(name(who), class).purpose(text(seed(who, n)));
-                        // The transcript from the recording, the action from the transcript.
-                        if let Some((_, last)) = ids.last().filter(|_| n % 3 > 0) {
-                            put = put.derived_from(Source::Record(*last));
-                        }
-                        let id = engine.put(put, Made { seed: seed(who, n), at: 0, len: len(n) }).unwrap();
-                        println!("\n={who} {n} {id}");
-                        ids.push((who, id));
-                    }
-                }
-                // And some that come sealed, and go out to a third party.
-                let party = Identity::new(&System).unwrap();
-                for who in 0..USERS {
-                    let put = Put::new(name(who), Class::new("sealed").unwrap());
-                    let (mut envelope, key) = (Vec::new(), engine.inbox(&name(who)).unwrap());
-                    let content = Made { seed: seed(who, RECORDS), at: 0, len: len(RECORDS) };
-                    sealed::seal(&put, content, &key, &System, &mut envelope).unwrap();
-                    ids.push((who, engine.accept(&envelope[..]).unwrap().id));
-                    let grant = Grant::new(&party.public().unwrap(), "a skill", "to help");
-                    let ticket = engine.grant(&name(who), grant).unwrap();
-                    let (request, _) = party.ask(&ticket, &System).unwrap();
-                    assert_eq!(engine.open_request(&request, Nowhere(0)).unwrap().records, RECORDS + 1);
-                    engine.inbox(&name(who)).unwrap();
-                }
-                say("filled");
+                fill(&engine, &mut ids);
+                "filled"
             }
             "read" => {
-                // Threads that have read wait where they are, with what is on their stacks.
-                let done = Arc::new(Barrier::new(5));
-                for _ in 0..4 {
-                    let (engine, ids, done) = (engine.clone(), ids.clone(), Arc::clone(&done));
-                    std::thread::spawn(move || {
-                        for (_, id) in &ids {
-                            engine.get_to(id, &mut Nowhere(0)).unwrap();
-                        }
-                        done.wait();
-                        loop {
-                            std::thread::park();
-                        }
-                    });
-                }
-                done.wait();
-                for (_, id) in &ids {
-                    // What the engine gives out is the caller's to wipe.
-                    engine.info(id).unwrap().purpose.zeroize();
-                }
-                engine.list(&Query::default()).unwrap().records.iter_mut().for_each(|r| r.purpose.zeroize());
-                say("was read");
+                read_all(&engine, &ids);
+                "was read"
             }
             "erase-user" => {
-                let who: usize = words[1].parse().unwrap();
-                engine.erase(Scope::user(name(who))).unwrap();
+                let person: usize = words[1].parse().unwrap();
+                engine.erase(Scope::user(name(person))).unwrap();
                 ids.retain(|(owner, id)| {
-                    assert!(*owner != who || engine.get(id).is_err());
-                    *owner != who
+                    assert!(*owner != person || engine.get(id).is_err());
+                    *owner != person
                 });
-                say("erased");
+                "erased"
             }
             "erase-record" => {
                 let id: RecordId = words[1].parse().unwrap();
@@ -174,14 +126,70 @@ fn child() {
                 let before = ids.len();
                 ids.retain(|(_, there)| engine.get(there).is_ok());
                 assert_eq!(ids.len(), before - 2);
-                assert_eq!(kind(engine.get(&id)), ErrorKind::Erased);
-                say("erased");
+                assert_eq!(error_kind(engine.get(&id)), ErrorKind::Erased);
+                "erased"
             }
             _ => break,
-        }
+        };
+        println!("\n@{done}");
+        std::io::stdout().flush().unwrap();
     }
     assert_eq!(planted.len(), 32);
     std::hint::black_box(&planted);
+}
+
+/// Fills the store: records with lineage, records that arrive sealed, and a third party that opens
+/// them.
+fn fill(engine: &Engine, ids: &mut Vec<(usize, RecordId)>) {
+    for person in 0..USERS {
+        for n in 0..RECORDS {
+            let class = [Class::audio(), Class::transcript(), Class::action()][n as usize % 3].clone();
+            let mut put = Put::new(name(person), class).purpose(text(seed(person, n)));
+            // The transcript from the recording, the action from the transcript.
+            if let Some((_, last)) = ids.last().filter(|_| n % 3 > 0) {
+                put = put.derived_from(Source::Record(*last));
+            }
+            let id = engine.put(put, Made { seed: seed(person, n), at: 0, len: len(n) }).unwrap();
+            println!("\n={person} {n} {id}");
+            ids.push((person, id));
+        }
+    }
+    let party = Identity::new(&System).unwrap();
+    for person in 0..USERS {
+        let put = Put::new(name(person), Class::new("sealed").unwrap());
+        let (mut envelope, key) = (Vec::new(), engine.inbox(&name(person)).unwrap());
+        let content = Made { seed: seed(person, RECORDS), at: 0, len: len(RECORDS) };
+        sealed::seal(&put, content, &key, &System, &mut envelope).unwrap();
+        ids.push((person, engine.accept(&envelope[..]).unwrap().id));
+        let grant = Grant::new(&party.public().unwrap(), "a skill", "to help");
+        let ticket = engine.grant(&name(person), grant).unwrap();
+        let (request, _) = party.ask(&ticket, &System).unwrap();
+        assert_eq!(engine.open_request(&request, Nowhere(0)).unwrap().records, RECORDS + 1);
+        engine.inbox(&name(person)).unwrap();
+    }
+}
+
+/// Reads everything, also on threads that then wait where they are, with what is on their stacks.
+fn read_all(engine: &Engine, ids: &[(usize, RecordId)]) {
+    let done = Arc::new(Barrier::new(5));
+    for _ in 0..4 {
+        let (engine, ids, done) = (engine.clone(), ids.to_vec(), Arc::clone(&done));
+        std::thread::spawn(move || {
+            for (_, id) in &ids {
+                engine.get_to(id, &mut Nowhere(0)).unwrap();
+            }
+            done.wait();
+            loop {
+                std::thread::park();
+            }
+        });
+    }
+    done.wait();
+    for (_, id) in ids {
+        // The caller wipes what the engine gives out.
+        engine.info(id).unwrap().purpose.zeroize();
+    }
+    engine.list(&Query::default()).unwrap().records.iter_mut().for_each(|r| r.purpose.zeroize());
 }
 
 struct Process {
@@ -223,7 +231,8 @@ impl Process {
 
     /// Which needles stand anywhere in its memory, by what they are.
     fn find(&self, needles: &[(String, Vec<u8>)]) -> BTreeSet<String> {
-        // Of each needle every half of 16 bytes, so that a key that was partly overwritten is found too.
+        // Of each needle every half of 16 bytes, so that a key that was partly overwritten is found
+        // too.
         let mut halves: HashMap<u64, Vec<([u8; 8], &str)>> = HashMap::new();
         for (what, bytes) in needles {
             for half in bytes.chunks_exact(16) {
@@ -277,7 +286,8 @@ fn copied(dir: &Path) -> tempfile::TempDir {
     copy
 }
 
-/// What is secret about a user or a record, read by another engine from a copy of the files; and pieces of its content.
+/// What is secret about a user or a record, read by another engine from a copy of the files; and
+/// pieces of its content.
 fn needles(
     dir: &Path,
     who: usize,

@@ -1,4 +1,4 @@
-//! The default store on real files: what a crash, a cut or a lost index leaves.
+//! The default store on real files: what a crash, a cut or a lost index leaves. SPEC §9.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -12,7 +12,7 @@ use keyfall::ids::BlobName;
 use keyfall::store::{Head, HeadId, Published, SledStore, Store};
 use keyfall::{Class, Engine, ErrorKind, Put, Scope, testing};
 
-use crate::support::{bytes, kind, open_files, read, user};
+use crate::support::{bytes, error_kind, open_files, read_record, user};
 
 fn name(n: u64) -> BlobName {
     let mut name = [0; 16];
@@ -55,8 +55,8 @@ fn copy_of(dir: &Path) -> tempfile::TempDir {
     copy
 }
 
-/// What a crash leaves of a log that was changed, or never written so far. The index may know more than such a log, as it was synced
-/// later: it is taken away.
+/// What a crash leaves of a log that was changed, or never written so far. The index may know more
+/// than such a log, as it was synced later: it is taken away.
 fn crashed_with(place: &Path, change: impl FnOnce(&File)) -> tempfile::TempDir {
     let copy = copy_of(place);
     std::fs::remove_dir_all(copy.path().join("index")).unwrap();
@@ -71,7 +71,7 @@ fn end_of(log: &Path) -> u64 {
 }
 
 #[test]
-fn who_commits_again_has_zeros_written_ahead_and_none_stay() {
+fn repeated_commits_write_zeros_ahead_and_none_stay() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("store");
     let log = place.join("log/00000001.log");
@@ -200,7 +200,7 @@ fn damage_before_the_acknowledged_end_is_corrupt_not_a_shorter_store() {
     // The header of the second frame: what follows it says that it was synced.
     let second = end_of(&place.join("log/00000001.log")) / 6;
     let copy = crashed_with(&place, |log| log.write_all_at(&[0xFF; 8], second).unwrap());
-    assert_eq!(kind(SledStore::open(copy.path())), ErrorKind::Corrupt);
+    assert_eq!(error_kind(SledStore::open(copy.path())), ErrorKind::Corrupt);
 }
 
 #[test]
@@ -226,29 +226,29 @@ fn removed_blobs_give_their_space_back() {
 }
 
 #[test]
-fn a_place_that_is_no_store_is_told_apart() {
+fn a_place_that_is_no_store_is_reported_as_such() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(kind(SledStore::open(&dir.path().join("nowhere"))), ErrorKind::Absent);
-    assert_eq!(kind(SledStore::open(dir.path())), ErrorKind::Absent);
+    assert_eq!(error_kind(SledStore::open(&dir.path().join("nowhere"))), ErrorKind::Absent);
+    assert_eq!(error_kind(SledStore::open(dir.path())), ErrorKind::Absent);
     std::fs::write(dir.path().join("something"), "else").unwrap();
-    assert_eq!(kind(SledStore::create(dir.path())), ErrorKind::Exists);
+    assert_eq!(error_kind(SledStore::create(dir.path())), ErrorKind::Exists);
     let place = dir.path().join("store");
     let store = SledStore::create(&place).unwrap();
-    assert_eq!(kind(SledStore::create(&place)), ErrorKind::Locked);
-    assert_eq!(kind(SledStore::open(&place)), ErrorKind::Locked);
+    assert_eq!(error_kind(SledStore::create(&place)), ErrorKind::Locked);
+    assert_eq!(error_kind(SledStore::open(&place)), ErrorKind::Locked);
     commit(&store, 1);
-    assert_eq!(kind(SledStore::create(&place)), ErrorKind::Exists);
+    assert_eq!(error_kind(SledStore::create(&place)), ErrorKind::Exists);
     drop(store);
     let marker = std::fs::read(place.join("keyfall")).unwrap();
     for at in 0..marker.len() {
         let mut other = marker.clone();
         other[at] ^= 1;
         std::fs::write(place.join("keyfall"), other).unwrap();
-        let refused = kind(SledStore::open(&place));
+        let refused = error_kind(SledStore::open(&place));
         assert!(matches!(refused, ErrorKind::Refused | ErrorKind::Corrupt), "byte {at}: {refused:?}");
     }
     std::fs::write(place.join("keyfall"), "keyfall store, format 9\n").unwrap();
-    assert_eq!(kind(SledStore::open(&place)), ErrorKind::Refused);
+    assert_eq!(error_kind(SledStore::open(&place)), ErrorKind::Refused);
     std::fs::write(place.join("keyfall"), marker).unwrap();
     SledStore::open(&place).unwrap();
 }
@@ -291,7 +291,7 @@ fn the_index_has_only_blobs_that_lie_elsewhere_than_their_names_say() {
     std::fs::rename(&place, &moved).unwrap();
     let engine = open_files(&moved, &dir.path().join("cell")).unwrap();
     for (id, n, len) in &ids {
-        assert_eq!(read(&engine, id).unwrap(), bytes(*n, *len));
+        assert_eq!(read_record(&engine, id).unwrap(), bytes(*n, *len));
     }
     drop(engine);
     assert_eq!(indexed(&moved), later_segments, "the index built anew has none of those that were given back");
@@ -307,19 +307,19 @@ fn what_an_interrupted_create_leaves_is_no_obstacle() {
             let path = dir.path().join(name);
             if *name == "keyfall.new" { drop(File::create(path).unwrap()) } else { std::fs::create_dir(path).unwrap() }
         }
-        assert_eq!(kind(SledStore::open(dir.path())), ErrorKind::Absent, "{left:?}");
+        assert_eq!(error_kind(SledStore::open(dir.path())), ErrorKind::Absent, "{left:?}");
         commit(&SledStore::open_or_create(dir.path()).unwrap(), 1);
         check(&SledStore::open(dir.path()).unwrap(), 1);
-        assert_eq!(kind(SledStore::create(dir.path())), ErrorKind::Exists);
+        assert_eq!(error_kind(SledStore::create(dir.path())), ErrorKind::Exists);
         // A store that has lost its marker holds somebody's data.
         std::fs::remove_file(dir.path().join("keyfall")).unwrap();
-        assert_eq!(kind(SledStore::create(dir.path())), ErrorKind::Exists);
+        assert_eq!(error_kind(SledStore::create(dir.path())), ErrorKind::Exists);
     }
     let dir = tempfile::tempdir().unwrap();
     drop(SledStore::create(dir.path()).unwrap());
     drop(SledStore::create(dir.path()).unwrap());
     File::create(dir.path().join("log/other")).unwrap().write_at(b"x", 0).unwrap();
-    assert_eq!(kind(SledStore::create(dir.path())), ErrorKind::Exists);
+    assert_eq!(error_kind(SledStore::create(dir.path())), ErrorKind::Exists);
 }
 
 #[test]
@@ -362,9 +362,10 @@ fn the_index_learns_beside_and_a_crash_may_come_at_any_moment_of_it() {
     assert_eq!((store.get(&name(0)).unwrap(), store.get(&name(1)).unwrap()), (None, Some(bytes(1, 16))));
 }
 
-/// Whoever opened the log without its index took damage to the last frame for a write that was cut short, also where that was synced.
+/// Whoever opened the log without its index took damage to the last frame for a write that was cut
+/// short, also where that was synced.
 #[test]
-fn the_end_of_a_closed_log_is_missed_by_whoever_has_no_index() {
+fn without_an_index_a_closed_log_that_lost_its_end_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("store");
     let store = SledStore::create(&place).unwrap();
@@ -388,8 +389,8 @@ fn the_end_of_a_closed_log_is_missed_by_whoever_has_no_index() {
     };
     // In the header, in the head; cut within the frame and before it; gone.
     for copy in [flipped(third + 9), flipped(end - 100), cut(end - 64), cut(third), cut(0)] {
-        assert_eq!(kind(SledStore::look(copy.path())), ErrorKind::Corrupt);
-        // The index knows the end: what lies below it is looked at when it is read.
+        assert_eq!(error_kind(SledStore::look(copy.path())), ErrorKind::Corrupt);
+        // The index knows the end: what lies below it is checked when it is read.
         match SledStore::open(copy.path()) {
             Err(e) => assert_eq!(e.kind(), ErrorKind::Corrupt),
             Ok(opened) => match opened.head() {
@@ -398,15 +399,15 @@ fn the_end_of_a_closed_log_is_missed_by_whoever_has_no_index() {
             },
         }
         std::fs::remove_dir_all(copy.path().join("index")).unwrap();
-        assert_eq!(kind(SledStore::open(copy.path())), ErrorKind::Corrupt, "nothing is cut off for good");
+        assert_eq!(error_kind(SledStore::open(copy.path())), ErrorKind::Corrupt, "nothing is cut off for good");
         // Where it is not known how far the log was synced, it may have been cut short.
         std::fs::remove_file(copy.path().join("synced")).unwrap();
         SledStore::look(copy.path()).unwrap();
     }
     let copy = copy_of(&place);
     std::fs::remove_file(copy.path().join(log)).unwrap();
-    assert_eq!(kind(SledStore::look(copy.path())), ErrorKind::Corrupt);
-    // In a blob: the frame stays, and whoever opens the blob finds out.
+    assert_eq!(error_kind(SledStore::look(copy.path())), ErrorKind::Corrupt);
+    // In a blob: the frame stays, and opening the blob finds the damage.
     let copy = flipped(third + 200);
     assert_eq!(SledStore::look(copy.path()).unwrap().head().unwrap().unwrap().id.commit, 3);
     // A mark that is older, or torn, is no obstacle.
@@ -426,15 +427,15 @@ fn a_store_whose_marker_is_damaged_or_lost_is_no_place_without_one() {
     let marker = place.join("keyfall");
     drop(SledStore::create(&place).unwrap());
     std::fs::remove_file(&marker).unwrap();
-    assert_eq!(kind(SledStore::open(&place)), ErrorKind::Absent, "nothing was ever put into it");
+    assert_eq!(error_kind(SledStore::open(&place)), ErrorKind::Absent, "nothing was ever put into it");
     commit(&SledStore::create(&place).unwrap(), 1);
     let whole = std::fs::read(&marker).unwrap();
     let mut foreign = whole.clone();
     foreign[40] = 0xFF;
     for bytes in [&foreign[..], &[0xFF; 9], b"", &whole[..10], &whole[..whole.len() - 1]] {
         std::fs::write(&marker, bytes).unwrap();
-        assert_eq!(kind(SledStore::open(&place)), ErrorKind::Corrupt, "{bytes:?}");
-        assert_eq!(kind(SledStore::look(&place)), ErrorKind::Corrupt, "{bytes:?}");
+        assert_eq!(error_kind(SledStore::open(&place)), ErrorKind::Corrupt, "{bytes:?}");
+        assert_eq!(error_kind(SledStore::look(&place)), ErrorKind::Corrupt, "{bytes:?}");
     }
     std::fs::remove_file(&marker).unwrap();
     for opened in [SledStore::open(&place), SledStore::look(&place), SledStore::open_or_create(&place)] {
@@ -446,7 +447,7 @@ fn a_store_whose_marker_is_damaged_or_lost_is_no_place_without_one() {
 }
 
 #[test]
-fn an_index_longer_than_its_log_explains_is_built_anew() {
+fn an_index_longer_than_its_log_explains_is_rebuilt() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("store");
     let store = SledStore::create(&place).unwrap();

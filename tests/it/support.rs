@@ -1,16 +1,18 @@
-//! What the tests share: an engine over recording memory stores, with named places for copies.
+//! Shared by the tests: an engine over recording memory stores with named places for copies, and
+//! short ways to ask it.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use keyfall::cell::{FileCell, MemoryCell, RootCell};
-use keyfall::engine::{Geometry, Keeper, Options};
-use keyfall::env::System;
+use keyfall::engine::{Fact, Geometry, Keeper, Options, Tended};
+use keyfall::env::{Env, System};
 use keyfall::store::{MemoryStore, SledStore, Store};
 use keyfall::testing::{Defect, HoardingCell, RecordingStore, Seeded, Tape};
-use keyfall::{Class, Engine, Error, ErrorKind, Put, RecordId, Result, UserId};
+use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, RecordId, Result, Timestamp, UserId};
 
 /// A world of memory stores that all write onto one tape.
 pub struct World {
@@ -23,7 +25,10 @@ pub struct World {
     pub engine: Option<Engine>,
 }
 
-pub const SMALL: Geometry = Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT };
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Pages so small that trees of a few records have several levels.
+pub const SMALL_PAGES: Geometry = Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT };
 
 impl World {
     pub fn new(seed: u64, geometry: Geometry) -> Self {
@@ -73,6 +78,47 @@ impl World {
     pub fn put(&self, name: &str, class: Class, content: &[u8]) -> RecordId {
         self.engine().put(Put::new(user(name), class), content).unwrap()
     }
+
+    pub fn put_for(&self, name: &str, class: Class, purpose: &str) -> RecordId {
+        self.engine().put(Put::new(user(name), class).purpose(purpose), &b"content"[..]).unwrap()
+    }
+
+    /// Has the engine do what is due.
+    pub fn tend(&self) -> Tended {
+        self.engine().tend(&mut |_| {}).unwrap()
+    }
+
+    pub fn in_days(&self, days: u64) -> Timestamp {
+        Timestamp(self.env.now().0 + days * 86_400_000)
+    }
+
+    pub fn days_pass(&self, days: u64) {
+        self.env.advance(days * 86_400_000);
+    }
+
+    /// Sets the clock wrong by so many milliseconds.
+    pub fn wrong_by(&self, ms: i64) {
+        self.env.set_wrong(ms);
+    }
+
+    /// Lets so many milliseconds pass.
+    pub fn pass(&self, ms: i64) {
+        self.env.advance(ms as u64);
+    }
+
+    /// The program ends, time passes, and it is started again.
+    pub fn closed_for(&mut self, ms: i64) {
+        self.engine = None;
+        self.pass(ms);
+        self.reopen();
+    }
+
+    /// Puts what a device recorded so many milliseconds ago, under an id that it made itself.
+    pub fn put_began(&self, name: &str, class: Class, ago: i64) -> Result<RecordId> {
+        let began = Timestamp(self.env.now().0.checked_add_signed(-ago).unwrap());
+        let id = InteractionId::from_parts(began, [7; 10]);
+        self.engine().put(Put::new(user(name), class).interaction(id), &b"late"[..])
+    }
 }
 
 /// The default stack on real files.
@@ -96,17 +142,22 @@ pub fn has_strace() -> bool {
     has
 }
 
+/// What a user's history records, in order.
+pub fn facts(engine: &Engine, name: &str) -> Vec<Fact> {
+    engine.history(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
+}
+
 pub fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-pub fn read(engine: &Engine, id: &RecordId) -> Result<Vec<u8>> {
+pub fn read_record(engine: &Engine, id: &RecordId) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     engine.get_to(id, &mut out)?;
     Ok(out)
 }
 
-pub fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
+pub fn error_kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
     result.expect_err("it must fail").kind()
 }
 
@@ -123,7 +174,8 @@ pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// A cell over keyholders in this process, each with slots in a directory that lasts as long as the process.
+/// A cell over keyholders in this process, each with slots in a directory that lasts as long as the
+/// process.
 pub fn quorum(n: usize, threshold: u8, liars: u8) -> keyfall::quorum::QuorumCell {
     let env: keyfall::env::SharedEnv = Arc::new(System);
     let dir = tempfile::tempdir().unwrap().keep();

@@ -1,4 +1,5 @@
-//! Trees that grow and shrink: one user with hundreds of records on small pages, hundreds of users, against plain lists.
+//! Trees that grow and shrink: one user with hundreds of records on small pages, hundreds of users,
+//! against plain lists. SPEC §5.2, §5.3.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use keyfall::store::MemoryStore;
 use keyfall::testing::Seeded;
 use keyfall::{Class, Engine, ErrorKind, Put, Query, RecordId, Scope, Timestamp, UserId};
 
-use crate::support::{SMALL, bytes, kind, read, user};
+use crate::support::{SMALL_PAGES, bytes, error_kind, read_record, user};
 
 struct Random(std::vec::IntoIter<u8>);
 
@@ -39,15 +40,16 @@ fn same(engine: &Engine, live: &BTreeMap<RecordId, Vec<u8>>, random: &mut Random
     assert_eq!(engine.users(None, 10).unwrap(), [(user("ada"), live.len() as u64)]);
     for _ in 0..5 {
         if let Some((id, content)) = live.iter().nth(random.below(live.len())) {
-            assert_eq!(&read(engine, id).unwrap(), content);
+            assert_eq!(&read_record(engine, id).unwrap(), content);
         }
     }
 }
 
-/// Puts and erases of one user's records, singly, in batches and by spans of time, until the tree was deep and is empty again.
+/// Puts and erases of one user's records, singly, in batches and by spans of time, until the tree
+/// was deep and is empty again.
 fn grow_and_shrink(seed: u64) {
     let env = Arc::new(Seeded::new(seed));
-    let engine = engine(&env, SMALL);
+    let engine = engine(&env, SMALL_PAGES);
     let mut random = Random::new(seed);
     let (mut live, mut gone) = (BTreeMap::new(), Vec::new());
     for round in 0..14 {
@@ -107,7 +109,7 @@ fn grow_and_shrink(seed: u64) {
         }
     }
     for id in gone {
-        assert_eq!(kind(engine.get(&id)), ErrorKind::Erased);
+        assert_eq!(error_kind(engine.get(&id)), ErrorKind::Erased);
     }
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
 }
@@ -121,9 +123,11 @@ fn a_class_tree_grows_and_shrinks() {
 
 #[test]
 fn users_come_and_go() {
-    for (seed, geometry) in
-        [(1, SMALL), (2, Geometry { page_bytes: 1024, fan_bits: 4, ..Geometry::DEFAULT }), (3, Geometry::default())]
-    {
+    for (seed, geometry) in [
+        (1, SMALL_PAGES),
+        (2, Geometry { page_bytes: 1024, fan_bits: 4, ..Geometry::DEFAULT }),
+        (3, Geometry::default()),
+    ] {
         let env = Arc::new(Seeded::new(seed));
         let engine = engine(&env, geometry);
         let name = |n: usize| user(&format!("user {n}"));
@@ -170,7 +174,7 @@ fn users_come_and_go() {
 #[test]
 fn a_listing_takes_a_span_of_time() {
     let env = Arc::new(Seeded::new(5));
-    let engine = engine(&env, SMALL);
+    let engine = engine(&env, SMALL_PAGES);
     let ids: Vec<RecordId> = (0..20)
         .map(|n| {
             env.advance(100);

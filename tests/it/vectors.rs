@@ -1,4 +1,5 @@
-//! Vectors that the second reader, `tests/oracle.py`, wrote from SPEC.md alone; and that reader over a store that this one wrote.
+//! Vectors that the second reader, `tests/oracle.py`, wrote from SPEC.md alone; and that reader
+//! over a store that this one wrote. SPEC §12.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +16,7 @@ use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Result, S
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::{bytes, open_files, read, user};
+use crate::support::{bytes, open_files, read_record, user};
 
 fn open(dir: &Path) -> Result<Engine> {
     open_files(&dir.join("store"), &dir.join("cell"))
@@ -53,10 +54,10 @@ fn check(name: &str, vector: &Value) {
         assert_eq!(info.user.as_str(), record["user"].as_str().unwrap(), "{name}");
         assert_eq!(info.class.as_str(), record["class"].as_str().unwrap(), "{name}");
         assert_eq!(info.purpose, record["purpose"].as_str().unwrap(), "{name}");
-        assert_eq!(hash(&read(&engine, &info.id).unwrap()), record["sha256"].as_str().unwrap(), "{name}");
+        assert_eq!(hash(&read_record(&engine, &info.id).unwrap()), record["sha256"].as_str().unwrap(), "{name}");
     }
     for record in expected["erased"].as_array().unwrap() {
-        assert_eq!(read(&engine, &id(record)).unwrap_err().kind(), ErrorKind::Erased, "{name}");
+        assert_eq!(read_record(&engine, &id(record)).unwrap_err().kind(), ErrorKind::Erased, "{name}");
     }
     for record in expected["held"].as_array().into_iter().flatten() {
         assert_eq!(engine.erase(Scope::Record(id(record))).unwrap_err().kind(), ErrorKind::Held, "{name}");
@@ -83,7 +84,7 @@ fn check(name: &str, vector: &Value) {
         assert_eq!(sets, *expected["sets"].as_array().unwrap());
     }
     for record in unreadable {
-        assert_eq!(read(&engine, &id(record)).unwrap_err().kind(), ErrorKind::Corrupt, "{name}");
+        assert_eq!(read_record(&engine, &id(record)).unwrap_err().kind(), ErrorKind::Corrupt, "{name}");
     }
     if let Ok(listing) = engine.list(&Query::default()) {
         let named = expected["named"].as_u64().unwrap_or(0) as usize;
@@ -148,7 +149,7 @@ fn the_second_reader_reads_what_the_first_wrote() {
 
     let mut expected = BTreeMap::new();
     for info in engine.list(&Query::default()).unwrap().records {
-        let content = read(&engine, &info.id).unwrap();
+        let content = read_record(&engine, &info.id).unwrap();
         expected.insert(
             info.id.to_string(),
             serde_json::json!({
@@ -185,7 +186,7 @@ fn what_is_written_into_a_store_of_a_realm_is_bound_to_the_realm() {
         let derived = engine.put(derived, &b"it rings"[..]).unwrap();
         engine.detach(&derived, "it rings all the same").unwrap();
         engine.erase(Scope::Record(other)).unwrap();
-        assert_eq!(read(&engine, &derived).unwrap(), b"it rings");
+        assert_eq!(read_record(&engine, &derived).unwrap(), b"it rings");
         assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
     }
     let Some(listed) = oracle(&[Path::new("list"), &store, &cell]) else { return };

@@ -1,4 +1,5 @@
-//! What one erase writes, in what order, and what becomes of the root key that stands ready for the next one.
+//! What one erase writes, in what order, and what becomes of the root key that stands ready for the
+//! next one. SPEC §6, §7.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,7 @@ use keyfall::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Pu
 use keyfall::testing::{HoardingCell, RecordingStore, Tape};
 use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, RecordId, Result, Scope};
 
-use crate::support::{kind, read, user};
+use crate::support::{error_kind, read_record, user};
 
 type Events = Arc<Mutex<Vec<&'static str>>>;
 
@@ -89,7 +90,7 @@ impl RootCell for Noted<Arc<HoardingCell>> {
         self.inner.ready(keep, next)
     }
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
-        // What is there is not written again.
+        // What the store has is not written again.
         if !self.inner.load()?.keys.iter().any(|key| key.id == *id) {
             self.events.lock().unwrap().push("deposit");
         }
@@ -175,7 +176,8 @@ fn put(engine: &Engine, name: &str) -> RecordId {
     engine.put(Put::new(user(name), Class::audio()), &b"x"[..]).unwrap()
 }
 
-/// A store, its cell and its engine, whose erase was published and not taken by its copy in step; and what the erase wrote.
+/// A store, its cell and its engine, whose erase was published and not taken by its copy in step;
+/// and what the erase wrote.
 fn held_up() -> (Arc<MemoryStore>, Arc<HoardingCell>, Engine, Vec<BlobName>) {
     let (store, full) = (Arc::new(MemoryStore::new()), Arc::<Mutex<bool>>::default());
     let copy: Arc<dyn Store> = Arc::new(Noted {
@@ -196,7 +198,7 @@ fn held_up() -> (Arc<MemoryStore>, Arc<HoardingCell>, Engine, Vec<BlobName>) {
     let names = || store.names(Cursor::default(), 100_000).unwrap().0;
     let before = names();
     *full.lock().unwrap() = true;
-    assert_eq!(kind(engine.erase(Scope::user(user("u7")))), ErrorKind::Copy);
+    assert_eq!(error_kind(engine.erase(Scope::user(user("u7")))), ErrorKind::Copy);
     let new = names().into_iter().filter(|name| !before.contains(name)).collect();
     (store, cell, engine, new)
 }
@@ -239,7 +241,7 @@ fn an_erase_makes_two_durable_writes_one_after_another() {
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
     drop(engine);
     assert_eq!(world.keys(), 1, "closing destroys what stood ready");
-    assert_eq!(read(&world.open(), &ids[4]).unwrap(), b"x");
+    assert_eq!(read_record(&world.open(), &ids[4]).unwrap(), b"x");
 }
 
 #[test]
@@ -252,8 +254,8 @@ fn a_key_that_stood_ready_is_used_for_one_attempt_only() {
     let newest = || world.cell.load().unwrap().keys.into_iter().map(|key| key.id).max().unwrap();
     let ready = newest();
     *world.full.lock().unwrap() = true;
-    assert_eq!(kind(engine.erase(Scope::user(user("u3")))), ErrorKind::Full);
-    assert_eq!(read(&engine, &ids[3]).unwrap(), b"x", "nothing was changed");
+    assert_eq!(error_kind(engine.erase(Scope::user(user("u3")))), ErrorKind::Full);
+    assert_eq!(read_record(&engine, &ids[3]).unwrap(), b"x", "nothing was changed");
     let wrote = world.wrote(|| drop(engine.erase(Scope::user(user("u4"))).unwrap()));
     assert_eq!(
         wrote,
@@ -277,7 +279,7 @@ fn rekey_and_a_crash_make_no_use_of_what_stood_ready() {
     engine.rekey().unwrap();
     let after = world.cell.load().unwrap().keys;
     assert!(after.iter().all(|key| !before.contains(&key.id)), "somebody may have seen both");
-    assert_eq!(read(&engine, &ids[2]).unwrap(), b"x");
+    assert_eq!(read_record(&engine, &ids[2]).unwrap(), b"x");
     engine.erase(Scope::user(user("u2"))).unwrap();
     let before: Vec<RootId> = world.cell.load().unwrap().keys.into_iter().map(|key| key.id).collect();
     // Never closed: as where the process was killed.
@@ -306,7 +308,7 @@ fn another_engine_over_the_same_cell_takes_what_stood_ready_and_nothing_is_lost(
     assert!(!world.cell.load().unwrap().keys.iter().any(|key| key.id == ready), "opening destroys it");
     first.erase(Scope::user(user("u2"))).unwrap();
     drop((first, second));
-    assert_eq!(read(&open(), &ids[3]).unwrap(), b"x");
+    assert_eq!(read_record(&open(), &ids[3]).unwrap(), b"x");
     assert!(!world.found(&ids[..3]));
 }
 
@@ -332,9 +334,9 @@ fn batches_that_wait_together_do_not_fail_together() {
                     barrier.wait();
                     let put = batch.commit();
                     if n % 4 == 0 {
-                        assert_eq!(kind(put), ErrorKind::Erased, "it came too late");
+                        assert_eq!(error_kind(put), ErrorKind::Erased, "it came too late");
                     } else {
-                        assert_eq!(read(engine, &put.unwrap()[0]).unwrap(), b"y");
+                        assert_eq!(read_record(engine, &put.unwrap()[0]).unwrap(), b"y");
                     }
                 });
             }
@@ -344,7 +346,7 @@ fn batches_that_wait_together_do_not_fail_together() {
 }
 
 #[test]
-fn who_waits_together_shares_a_commit() {
+fn erases_that_wait_together_share_a_commit() {
     let (world, engine) = World::new();
     for n in 0..8 {
         put(&engine, &format!("u{n}"));
@@ -385,8 +387,9 @@ fn a_cold_read_fetches_the_pages_of_one_path_and_its_segments() {
     drop(engine);
     let engine = world.open();
     let before = world.reads.load(Ordering::Relaxed);
-    assert_eq!(read(&engine, &id).unwrap(), long);
-    // Three pages of the user tree, the user's, three of the class's tree, three segments of 256 KiB.
+    assert_eq!(read_record(&engine, &id).unwrap(), long);
+    // Three pages of the user tree, the user's, three of the class's tree, three segments of 256
+    // KiB.
     assert_eq!(world.reads.load(Ordering::Relaxed) - before, 3 + 1 + 3 + 3);
     let warm = world.reads.load(Ordering::Relaxed);
     engine.info(&id).unwrap();
@@ -409,7 +412,8 @@ fn one_users_records_read_in_their_order_fetch_a_page_once_and_not_for_each() {
         engine.info(id).unwrap();
     }
     let fetched = world.reads.load(Ordering::Relaxed) - before;
-    // The tree of the class has far more pages than one user may have in the cache: what stays must be what was read last.
+    // The tree of the class has far more pages than one user may have in the cache: what stays must
+    // be what was read last.
     assert!((100..500).contains(&fetched), "{fetched} pages were fetched for 5,000 records");
 }
 
@@ -436,7 +440,7 @@ fn most_users_are_erased_without_a_look_at_their_page() {
     assert_eq!(alone, 1 + 1 + 3);
     assert!(linked > alone, "whose records are linked: {linked}");
     let engine = world.open();
-    assert_eq!(kind(engine.erase(Scope::user(user("held")))), ErrorKind::Held);
+    assert_eq!(error_kind(engine.erase(Scope::user(user("held")))), ErrorKind::Held);
     engine.lift(&user("held"), hold, "settled", "Amtsgericht").unwrap();
     engine.erase(Scope::user(user("held"))).unwrap();
 }

@@ -1,4 +1,5 @@
-//! The primitives as they are configured here against Wycheproof's vectors, and the sealing format against C2SP's.
+//! The primitives as they are configured here against Wycheproof's vectors, and the sealing format
+//! against C2SP's. SPEC §4.
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit};

@@ -1,7 +1,9 @@
-//! Keyfall beside what one would pick instead, in one run on one disk: how long until a user of 1, 1,000 and 100,000 records of 4 KiB is
-//! gone for good; what is found afterwards in the live files and in a backup made before; rates of puts and gets; space.
+//! Keyfall beside what one would pick instead, in one run on one disk: how long until a user of 1,
+//! 1,000 and 100,000 records of 4 KiB is gone for good; what is found afterwards in the live files
+//! and in a backup made before; rates of puts and gets; space.
 //!
-//! `cargo run --release --manifest-path benches/compare/Cargo.toml -- --svg erase.svg`; with RocksDB: `--features rocksdb`
+//! `cargo run --release --manifest-path benches/compare/Cargo.toml -- --svg erase.svg`; with
+//! RocksDB: `--features rocksdb`
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark: what fails ends it")]
 
 mod measure;
@@ -38,7 +40,8 @@ struct Args {
     json: Option<PathBuf>,
 }
 
-/// A peer whose packages do not go together with ours: a program of its own measures it in the same way.
+/// A peer whose packages do not go together with ours: a program of its own measures it in the same
+/// way.
 fn apart(package: &str, args: &measure::Args) -> Option<Line> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(package).join("Cargo.toml");
     let records = args.records.iter().map(u32::to_string).collect::<Vec<_>>().join(",");

@@ -16,11 +16,14 @@ pub(crate) trait Peer {
     fn put(&mut self, user: u32, record: u32, content: &[u8]);
     /// Its length.
     fn get(&mut self, user: u32, record: u32) -> usize;
-    /// Makes a user's records be gone, by whatever this peer's own documentation says; durable when it returns.
+    /// Makes a user's records be gone, by whatever this peer's own documentation says; durable when
+    /// it returns.
     fn erase(&mut self, user: u32);
-    /// What must not be found once a user is erased: the bytes of records, or the key that opens them.
+    /// What must not be found once a user is erased: the bytes of records, or the key that opens
+    /// them.
     fn traces(&mut self, user: u32, n: u32) -> Vec<Vec<u8>>;
-    /// Whether a copy of the files, with what else there is now, gives a record of the user back; `None`: look for the traces in it alone.
+    /// Whether a copy of the files, with what else there is now, gives a record of the user back;
+    /// `None`: look for the traces in it alone.
     fn opens(&mut self, _copy: &Path, _user: u32) -> Option<bool> {
         None
     }

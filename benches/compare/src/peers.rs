@@ -126,7 +126,8 @@ impl Rows for Fjall {
     }
 }
 
-/// LMDB: synced at each commit. Pages that were freed keep their bytes; only a compacting copy leaves them behind.
+/// LMDB: synced at each commit. Pages that were freed keep their bytes; only a compacting copy
+/// leaves them behind.
 struct Lmdb {
     dir: PathBuf,
     open: Option<(heed::Env, heed::Database<Bytes, Bytes>)>,

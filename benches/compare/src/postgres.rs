@@ -1,4 +1,5 @@
-//! PostgreSQL, a server of its own over a socket: its defaults, which are durable; DELETE, then VACUUM FULL and a checkpoint.
+//! PostgreSQL, a server of its own over a socket: its defaults, which are durable; DELETE, then
+//! VACUUM FULL and a checkpoint.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! RocksDB: writes synced; DeleteRange, then a compaction down to the last level, with the log of writes let go.
+//! RocksDB: writes synced; DeleteRange, then a compaction down to the last level, with the log of
+//! writes let go.
 
 use std::path::Path;
 

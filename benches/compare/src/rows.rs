@@ -1,4 +1,5 @@
-//! What a key-value store is asked for, and a key per user on top of it: the shredding that one builds oneself.
+//! What a key-value store is asked for, and a key per user on top of it: the shredding that one
+//! builds oneself.
 
 use std::collections::HashMap;
 

@@ -1,15 +1,22 @@
-//! Every crash point: for each verb the power fails before and after each operation on a medium, with what was not synced
-//! kept, lost or torn; and fails again before each operation of the recovery.
+//! Every crash point: for each verb the power fails before and after each operation on a medium,
+//! with what was not synced kept, lost or torn; and it fails again at each operation of the
+//! recovery.
 
 use std::sync::Arc;
 
-use super::disk::Loss;
-use super::gate::Fault;
-use super::media::{Adapters, Media, SimulatedDisk};
-use super::op::{Item, Op, Scoped, Trouble};
+use super::judges::judge;
+use super::media::adapters::Adapters;
+use super::media::file::Loss;
+use super::media::gate::Fault;
+use super::media::port::Media;
+use super::media::simulated::SimulatedDisk;
+use super::op::{Granted, Item, Op, Scoped, Trouble};
+use super::opening::start;
+use super::play::apply;
 use super::run::Run;
 use crate::ids::Class;
-use crate::testing::{Seeded, locked};
+use crate::testing::lock::locked;
+use crate::testing::seeded::Seeded;
 
 /// The verbs, by the names under which they are reported.
 pub const VERBS: [&str; 31] = [
@@ -46,16 +53,17 @@ pub const VERBS: [&str; 31] = [
     "restore",
 ];
 
-/// What was covered of one verb.
+/// How much of one verb was covered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Covered {
-    /// Operations on media that the verb does.
+    /// Operations on media that the verb makes.
     pub operations: u64,
-    /// Of those, how many were crashed before, and after, and failed with and without effect.
+    /// At how many of those the power failed before and after, and the operation failed with and
+    /// without effect.
     pub crashed: u64,
     /// Operations of recoveries at which the power failed again.
     pub again: u64,
-    /// Runs, each with both judges.
+    /// Runs that were judged.
     pub runs: u64,
 }
 
@@ -63,7 +71,8 @@ fn put(user: u8, class: Class, len: usize) -> Op {
     Op::Put { user, items: vec![Item::plain(class, None, len)] }
 }
 
-/// What is there before the verb: three users, fences, copies in step and behind, a backup, something to discard.
+/// What happens before the verb: three users, fences, copies in step and behind, a backup,
+/// something to discard.
 fn prologue(verb: &str) -> Vec<Op> {
     let item = |class: Class| Item::plain(class, None, 60);
     let mut ops = vec![
@@ -125,7 +134,7 @@ fn op(verb: &str) -> Op {
         "accept an envelope" => {
             Op::Envelope(0, Item { sources: vec![0], ..Item::plain(Class::transcript(), None, 90) })
         }
-        "open a grant" => Op::Grant { user: 0, class: None, set: false, revoked: false },
+        "open a grant" => Op::Grant(Granted { user: 0, class: None, set: false, revoked: false }),
         "plan an erase" => Op::Plan(Scoped::User(0), 9),
         "cancel a planned erase" => Op::Cancel(0),
         "set a limit for all" => Op::Limit { user: None, class: Class::audio(), age: Some(1) },
@@ -147,12 +156,12 @@ fn op(verb: &str) -> Op {
     }
 }
 
-struct World {
+struct Stage {
     run: Run,
     media: Arc<dyn Media>,
 }
 
-impl World {
+impl Stage {
     fn new(verb: &str, on_disk: bool, loss: Option<Loss>, seed: u64, at_init: Option<(u64, Fault)>) -> Self {
         let env = Arc::new(Seeded::new(seed));
         let media: Arc<dyn Media> = if on_disk {
@@ -162,15 +171,15 @@ impl World {
         } else {
             Adapters::in_memory()
         };
-        // Few links are followed at once, so that there is something left to follow.
+        // Few links are followed at once, so that some are left to follow.
         let seed = if verb == "follow what fell" { seed * 3 } else { seed };
-        let mut run = Run::new(Arc::clone(&media), env, seed, None, at_init);
+        let mut run = start(Arc::clone(&media), env, seed, None, at_init);
         if verb != "init" {
             for op in prologue(verb) {
-                run.apply(op, Trouble::default());
+                apply(&mut run, op, Trouble::default());
             }
         }
-        World { run, media }
+        Stage { run, media }
     }
 
     fn faults(&self) -> u64 {
@@ -178,20 +187,21 @@ impl World {
     }
 }
 
-/// Runs the verb with its trouble and both judges; says how many of the planned faults happened, and how many operations passed under the plan.
+/// Runs the verb with its trouble and both judges; returns how many of the planned faults happened,
+/// and how many operations passed under the plan.
 fn once(verb: &str, on_disk: bool, loss: Option<Loss>, trouble: Trouble, seed: u64) -> (u64, u64) {
-    let mut world = match verb {
-        "init" => World::new(verb, on_disk, loss, seed, trouble.during),
-        _ => World::new(verb, on_disk, loss, seed, None),
+    let mut stage = match verb {
+        "init" => Stage::new(verb, on_disk, loss, seed, trouble.during),
+        _ => Stage::new(verb, on_disk, loss, seed, None),
     };
     match verb {
         "init" => {}
         // Its operations are those of a recovery.
-        "open" => world.run.apply(Op::Reopen, Trouble { recovering: trouble.during, ..trouble }),
-        _ => world.run.apply(op(verb), trouble),
+        "open" => apply(&mut stage.run, Op::Reopen, Trouble { recovering: trouble.during, ..trouble }),
+        _ => apply(&mut stage.run, op(verb), trouble),
     }
-    let (faults, operations) = (world.faults(), world.media.gate().under_plan());
-    world.run.judge(false);
+    let (faults, operations) = (stage.faults(), stage.media.gate().under_plan());
+    judge(stage.run, false);
     (faults, operations)
 }
 
@@ -234,7 +244,8 @@ pub fn every_crash_point(verb: &str, on_disk: bool) -> Covered {
             break;
         }
         covered.crashed += 1;
-        // In turn: each combination of a crash and a second one is tried with one way to lose what was not synced.
+        // In turn: each combination of a crash and a second one is tried with one way to lose what
+        // was not synced.
         let (loss, seed) = &losses[at as usize % losses.len()];
         if !matches!(verb, "init" | "open") {
             for j in 1.. {

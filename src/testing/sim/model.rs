@@ -1,9 +1,10 @@
-//! The first judge: a plain model, a few maps and lists, of what was acknowledged.
+//! The first judge: a plain model of what was acknowledged, a few maps and lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::op::Chosen;
 use crate::engine::When;
-use crate::ids::{Class, InteractionId, RecordId};
+use crate::ids::{Class, InteractionId, RecordId, Timestamp};
 
 /// A record as it was put.
 #[derive(Clone, Debug)]
@@ -13,11 +14,11 @@ pub(super) struct Record {
     pub(super) content: Vec<u8>,
     /// It falls with any of these.
     pub(super) sources: Vec<RecordId>,
-    /// How often it was opened by somebody who was written down.
+    /// How often somebody opened it by name.
     pub(super) opened: usize,
 }
 
-/// What an erase left so that late arrivals are refused.
+/// What an erase leaves so that late arrivals are refused.
 #[derive(Clone, Debug)]
 struct Fence {
     class: Option<Class>,
@@ -34,22 +35,23 @@ enum Fenced {
 #[derive(Clone, Debug, Default)]
 pub(super) struct User {
     pub(super) erased: bool,
-    /// Never here; there are fences for who comes.
+    /// It was never created; fences wait for its records.
     pub(super) unborn: bool,
-    /// When a later life of it was created: what began before is none of its.
+    /// When it was created again: interactions that began before are not this user's.
     since: Option<u64>,
     pub(super) records: Vec<Record>,
     fences: Vec<Fence>,
-    /// Number, class, interaction.
     pub(super) holds: Vec<Hold>,
-    /// Number, time, what.
+    /// The number of each plan, when it is due, and what it names.
     pub(super) plans: Vec<(u64, u64, Named)>,
+    /// Limits in milliseconds, by class.
     pub(super) limits: BTreeMap<String, u64>,
 }
 
+/// A hold's number, class and interaction.
 pub(super) type Hold = (u64, Option<Class>, Option<InteractionId>);
 
-/// What one erase names, in the model's words.
+/// What one erase names, in the model's terms.
 #[derive(Clone, Debug)]
 pub(super) enum Named {
     User(u8),
@@ -57,7 +59,7 @@ pub(super) enum Named {
     Record(RecordId),
 }
 
-/// Everything that was acknowledged, or seen to be there.
+/// Everything that was acknowledged, or seen to have happened.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
     pub(super) users: BTreeMap<u8, User>,
@@ -96,6 +98,22 @@ impl Model {
             })
     }
 
+    /// Whether a put must be refused.
+    pub(super) fn refuses(&self, user: u8, items: &[Chosen]) -> bool {
+        let live = self.live();
+        items.iter().any(|item| {
+            self.fenced(user, &item.class, item.interaction) || item.sources.iter().any(|s| !live.contains_key(s))
+        })
+    }
+
+    /// Whether an erase that takes no record leaves a fence all the same.
+    pub(super) fn leaves_fence(&self, named: &Named) -> bool {
+        match named {
+            Named::User(user) | Named::Part { user, .. } => self.users.get(user).is_none_or(|u| !u.erased),
+            Named::Record(_) => false,
+        }
+    }
+
     pub(super) fn put(&mut self, user: u8, record: Record) {
         self.interactions.push(record.id.interaction());
         let there = self.users.entry(user).or_default();
@@ -111,7 +129,7 @@ impl Model {
         }
     }
 
-    /// Drops what `named` takes, and what was derived from it; returns how many were taken.
+    /// Drops what `named` takes and what was derived from it; returns how many it takes.
     fn drop_named(&mut self, named: &Named) -> u64 {
         let taken: BTreeSet<RecordId> =
             self.live().iter().filter(|(_, (user, r))| takes(named, *user, r)).map(|(id, _)| *id).collect();
@@ -139,21 +157,22 @@ impl Model {
         taken.len() as u64
     }
 
-    /// A record stands on its own from now on.
+    /// Makes a record independent of its sources.
     pub(super) fn detach(&mut self, id: &RecordId) {
         for user in self.users.values_mut() {
             user.records.iter_mut().filter(|r| r.id == *id).for_each(|r| r.sources.clear());
         }
     }
 
-    /// A record was opened once more.
+    /// Counts one more opening of a record.
     pub(super) fn open_once(&mut self, id: &RecordId) {
         for user in self.users.values_mut() {
             user.records.iter_mut().filter(|r| r.id == *id).for_each(|r| r.opened += 1);
         }
     }
 
-    /// Whether an erase must be refused: a hold covers some of its scope, or a held record depends on some of it.
+    /// Whether an erase must be refused: a hold covers part of its scope, or a held record depends
+    /// on part of it.
     pub(super) fn held(&self, named: &Named) -> bool {
         let live = self.live();
         let mut protected: BTreeSet<RecordId> = BTreeSet::new();
@@ -170,7 +189,7 @@ impl Model {
         if live.values().any(|(n, r)| takes(named, *n, r) && protected.contains(&r.id)) {
             return true;
         }
-        // A hold on what is not there, or not yet, counts all the same.
+        // A hold on records that do not exist, or not yet, counts all the same.
         let touched = |user: &u8, touches: &dyn Fn(&Hold) -> bool| {
             self.users.get(user).is_some_and(|u| !u.erased && u.holds.iter().any(touches))
         };
@@ -223,7 +242,8 @@ impl Model {
         self.taken(named).len()
     }
 
-    /// Drops what an erase took that nobody asked for now. Whether it left a fence depends on what fell first: none is kept here.
+    /// Drops what an erase took by itself. Whether it left a fence depends on what fell first: the
+    /// model keeps none.
     pub(super) fn drop_due(&mut self, named: &Named) {
         if let Named::User(user) = named {
             self.erase(&Named::User(*user), 0);
@@ -232,7 +252,8 @@ impl Model {
         }
     }
 
-    /// What passed a limit: the parts of classes of users, as one erase each; those of single interactions where a hold covers some.
+    /// What has passed a limit: the part of each class of each user as one erase; one erase an
+    /// interaction where a hold covers some of it.
     pub(super) fn expired(&self, now: u64) -> Vec<Named> {
         let mut all = Vec::new();
         for (n, user) in &self.users {
@@ -246,7 +267,7 @@ impl Model {
                     continue;
                 };
                 let part = |when| Named::Part { user: *n, class: Some(first.class.clone()), when, keep: None };
-                let until = crate::ids::Timestamp((now + 1).saturating_sub(*age));
+                let until = Timestamp((now + 1).saturating_sub(*age));
                 let whole = part(When::Between { from: None, until: Some(until) });
                 if !self.held(&whole) {
                     all.push(whole);
@@ -261,8 +282,8 @@ impl Model {
         all
     }
 
-    /// Applies an erase that saw `now` as its time; returns the number of records that fell, and whether there was nothing
-    /// to do since the user was gone or the record erased before.
+    /// Applies an erase that saw the time `now`; returns how many records fell, and whether there
+    /// was nothing to do since the user or the record had been erased before.
     pub(super) fn erase(&mut self, named: &Named, now: u64) -> (u64, bool) {
         match named {
             Named::User(user) => {

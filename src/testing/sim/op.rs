@@ -1,13 +1,13 @@
-//! One step of a run, read from 16 bytes: an operation or an event, and the faults that meet it. Any bytes are a step, so
-//! that a seed, a fuzzer and a shrinker all make steps.
+//! One step of a run, read from 16 bytes: an operation, and the faults that meet it. Any bytes are
+//! a step, so that a seed, a fuzzer and a shrinker can all make steps.
 
-use super::gate::Fault;
-use crate::ids::Class;
+use super::media::gate::Fault;
+use crate::ids::{Class, InteractionId, RecordId};
 
-/// Bytes of a step.
+/// How many bytes a step has.
 pub const STEP_BYTES: usize = 16;
 
-/// What happens.
+/// What a step does in a run.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Put {
@@ -15,17 +15,17 @@ pub(super) enum Op {
         items: Vec<Item>,
     },
     Create(u8),
-    /// A derived record is made to stand on its own.
+    /// A derived record becomes independent of its sources.
     Detach(u8),
-    /// What fell is followed to its end.
+    /// The engine does what is due, and follows what fell to its end.
     Tend,
-    /// A legal hold on a user, a class of it, an interaction.
+    /// A legal hold on a user, or on a class or an interaction of it.
     LegalHold {
         user: u8,
         class: Option<Class>,
         interaction: Option<u8>,
     },
-    /// A record is opened by somebody who is written down.
+    /// Somebody opens a record by name.
     OpenAs(u8),
     /// One of a user's holds is lifted.
     Lift(u8),
@@ -35,20 +35,14 @@ pub(super) enum Op {
     EraseWithin(Scoped, u8),
     /// A scope, in so many tenths of a second.
     Plan(Scoped, u8),
-    /// A record arrives in an envelope, sealed to the inbox of a user.
+    /// A record arrives in an envelope that is sealed to a user's inbox.
     Envelope(u8, Item),
     /// One of the envelopes arrives again.
     EnvelopeAgain(u8),
-    /// A third party opens records of a user, in a class or in all, and as a training set; it is then revoked, or not.
-    Grant {
-        user: u8,
-        class: Option<Class>,
-        set: bool,
-        revoked: bool,
-    },
+    Grant(Granted),
     /// One of the plans is cancelled.
     Cancel(u8),
-    /// A limit of so many tenths of a second for a class, of a user or of all; none takes it back.
+    /// A limit of so many tenths of a second for a class, of one user or of all; `None` removes it.
     Limit {
         user: Option<u8>,
         class: Class,
@@ -65,22 +59,34 @@ pub(super) enum Op {
     /// The store is lost and restored from its copies.
     Restore,
     Reopen,
-    /// A reader is opened, and looked at again after each erase.
+    /// A reader is opened, and read from again after each erase.
     Hold(u8),
     /// A place is out of reach, or comes back.
     Partition(u8),
-    /// What a place holds is kept.
+    /// The present state of a place is kept.
     Keep(Kept),
-    /// What was kept comes back.
+    /// A place goes back to what was kept.
     Return(Kept),
     /// A bit changes on a medium.
     Rot {
         cell: bool,
     },
-    /// Time passes.
+    /// So many tenths of a second pass.
     Wait(u16),
-    /// A second engine opens the same store and cell, as no lock would let it, and writes.
+    /// A second engine opens the same store and cell, which a lock would prevent, and writes.
     SecondWriter(u8),
+}
+
+/// A third party opens records of a user.
+#[derive(Clone, Debug)]
+pub(super) struct Granted {
+    pub(super) user: u8,
+    /// In this class; `None`: in all.
+    pub(super) class: Option<Class>,
+    /// Also as a training set.
+    pub(super) set: bool,
+    /// The grant is revoked then.
+    pub(super) revoked: bool,
 }
 
 /// What is kept and brought back.
@@ -88,7 +94,7 @@ pub(super) enum Op {
 pub(super) enum Kept {
     /// The machine's snapshot: the store and the generator's state.
     Machine,
-    /// A copy's place.
+    /// The place of a copy.
     Copy(u8),
     /// The cell's files, as a backup of them.
     Cell,
@@ -97,10 +103,10 @@ pub(super) enum Kept {
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) class: Class,
-    /// Into an interaction that is there.
+    /// Into an interaction that exists.
     pub(super) interaction: Option<u8>,
     pub(super) len: usize,
-    /// Derived from these, of all records that ever were.
+    /// Derived from these, of all records that there ever were.
     pub(super) sources: Vec<u8>,
     /// Derived from the one before it in the batch.
     pub(super) from_last: bool,
@@ -110,6 +116,16 @@ impl Item {
     pub(super) fn plain(class: Class, interaction: Option<u8>, len: usize) -> Self {
         Item { class, interaction, len, sources: Vec::new(), from_last: false }
     }
+}
+
+/// An item, with what its numbers picked.
+#[derive(Clone)]
+pub(super) struct Chosen {
+    pub(super) class: Class,
+    pub(super) interaction: Option<InteractionId>,
+    pub(super) sources: Vec<RecordId>,
+    pub(super) from_last: bool,
+    pub(super) content: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -128,7 +144,7 @@ pub(super) enum Scoped {
         from: Option<u8>,
         until: Option<u8>,
     },
-    /// Everything, or one interaction, but for a class.
+    /// Everything, or one interaction, except a class.
     Keeping {
         user: u8,
         keep: Class,
@@ -139,9 +155,9 @@ pub(super) enum Scoped {
 /// What goes wrong in a step, and after it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Trouble {
-    /// At which operation on a medium, and what.
+    /// At which operation on a medium a fault happens, and which.
     pub(super) during: Option<(u64, Fault)>,
-    /// The same for the recovery behind it.
+    /// The same in the recovery after it.
     pub(super) recovering: Option<(u64, Fault)>,
     /// After an error: 0 goes on, 1 ends the process, 2 cuts the power.
     pub(super) after: u8,
@@ -176,35 +192,15 @@ pub(super) fn scoped(kind: u8, b: [u8; 4]) -> Scoped {
     }
 }
 
-/// Reads a step.
-pub(super) fn decode(bytes: &[u8; STEP_BYTES]) -> (Op, Trouble) {
-    let b = bytes;
-    let len = usize::from(u16::from_be_bytes([b[4], b[5]]));
+/// Reads a step: what happens, and what goes wrong.
+pub(super) fn decode(b: &[u8; STEP_BYTES]) -> (Op, Trouble) {
     let op = match b[0] % 64 {
-        0..=17 => {
-            // Most are short; some pass a chunk's border, a few a segment's.
-            let len = match b[6] % 16 {
-                0 => 16_384 * (1 + len % 2) + len % 3,
-                1 => len % 20_000,
-                2 if len % 4 == 0 => 262_144 + len % 5,
-                _ => len % 200,
-            };
-            let mut item = Item::plain(class(b[2]), some(b[3]), len);
-            item.sources = b[13..].iter().take(usize::from(b[7] % 8).saturating_sub(4)).copied().collect();
-            Op::Put { user: user(b[1]), items: vec![item] }
-        }
-        18..=21 => {
-            let item = |n: u8| Item {
-                from_last: n > 0 && b[7] & 1 == 1,
-                sources: if b[7] & 6 == 6 { vec![b[13].wrapping_add(n)] } else { Vec::new() },
-                ..Item::plain(class(b[2].wrapping_add(n)), None, len % 90)
-            };
-            Op::Put { user: user(b[1]), items: (0..1 + b[3] % 12).map(item).collect() }
-        }
+        0..=17 => put_one(b),
+        18..=21 => put_batch(b),
         22 | 23 => Op::Create(user(b[1])),
-        24..=34 => Op::Erase(vec![scoped(b[3], [b[1], b[2], b[4], b[5]])]),
+        24..=34 => Op::Erase(vec![first_scope(b)]),
         35 | 36 => Op::Erase(vec![
-            scoped(b[3], [b[1], b[2], b[4], b[5]]),
+            first_scope(b),
             scoped(b[3] / 6, [b[6], b[2], b[5], b[4]]),
             scoped(b[2], [b[4], b[3], b[6], b[1]]),
         ]),
@@ -225,34 +221,72 @@ pub(super) fn decode(bytes: &[u8; STEP_BYTES]) -> (Op, Trouble) {
         57 => Op::Return(Kept::Cell),
         58 => Op::Rot { cell: b[1].is_multiple_of(4) },
         59 => Op::SecondWriter(b[1]),
-        60 if b[7] % 8 > 5 => Op::Plan(scoped(b[3], [b[1], b[2], b[4], b[5]]), b[6]),
-        61 if b[7] % 8 > 5 => Op::EraseWithin(scoped(b[3], [b[1], b[2], b[4], b[5]]), b[6]),
-        61 if b[7] % 8 == 1 => {
-            let mut item = Item::plain(class(b[2]), None, len % 300);
+        rare => rare_op(rare, b),
+    };
+    (op, trouble(b))
+}
+
+/// The operations that came later: their numbers share what was once waiting, so that older seeds
+/// replay as they did.
+fn rare_op(number: u8, b: &[u8; STEP_BYTES]) -> Op {
+    match (number, b[7] % 8) {
+        (60, 6 | 7) => Op::Plan(first_scope(b), b[6]),
+        (60, 4 | 5) => Op::Detach(b[1]),
+        (61, 6 | 7) => Op::EraseWithin(first_scope(b), b[6]),
+        (61, 4 | 5) => Op::OpenAs(b[1]),
+        (61, 1) => {
+            let mut item = Item::plain(class(b[2]), None, length(b) % 300);
             item.sources = b[13..].iter().take(usize::from(b[3] % 4).saturating_sub(2)).copied().collect();
             Op::Envelope(user(b[1]), item)
         }
-        61 if b[7] % 8 == 2 => Op::EnvelopeAgain(b[1]),
-        61 if b[7] % 8 == 3 => {
-            Op::Grant { user: user(b[1]), class: some(b[2]).map(class), set: true, revoked: b[3] & 1 == 1 }
+        (61, 2) => Op::EnvelopeAgain(b[1]),
+        (61, 3) => {
+            let (user, class) = (user(b[1]), some(b[2]).map(class));
+            Op::Grant(Granted { user, class, set: true, revoked: b[3] & 1 == 1 })
         }
-        63 if b[7] % 8 == 1 => Op::Cancel(b[1]),
-        63 if b[7] % 8 == 2 => {
-            Op::Limit { user: some(b[1]).map(user), class: class(b[2]), age: (b[3] > 99).then_some(b[4] % 64) }
-        }
-        60 if b[7] % 8 > 3 => Op::Detach(b[1]),
-        61 if b[7] % 8 > 3 => Op::OpenAs(b[1]),
-        62 if b[7] % 8 == 4 => {
-            Op::LegalHold { user: user(b[1]), class: some(b[2]).map(class), interaction: some(b[3]) }
-        }
-        62 if b[7] % 8 == 5 => Op::Lift(b[1]),
-        62 if b[7] % 8 > 5 => Op::Tend,
-        63 if b[7] % 8 > 3 => {
+        (62, 4) => Op::LegalHold { user: user(b[1]), class: some(b[2]).map(class), interaction: some(b[3]) },
+        (62, 5) => Op::Lift(b[1]),
+        (62, 6 | 7) => Op::Tend,
+        (63, 1) => Op::Cancel(b[1]),
+        (63, 2) => Op::Limit { user: some(b[1]).map(user), class: class(b[2]), age: (b[3] > 99).then_some(b[4] % 64) },
+        (63, 4..=7) => {
             Op::Erase(vec![Scoped::Keeping { user: user(b[1]), keep: class(b[2]), interaction: some(b[3]) }])
         }
         _ => Op::Wait(u16::from_be_bytes([b[1], b[2]])),
+    }
+}
+
+fn length(b: &[u8; STEP_BYTES]) -> usize {
+    usize::from(u16::from_be_bytes([b[4], b[5]]))
+}
+
+/// The scope of a step that names one.
+pub(super) fn first_scope(b: &[u8; STEP_BYTES]) -> Scoped {
+    scoped(b[3], [b[1], b[2], b[4], b[5]])
+}
+
+fn put_one(b: &[u8; STEP_BYTES]) -> Op {
+    let len = length(b);
+    // Most are short; some pass the border of a chunk, a few that of a segment.
+    let len = match b[6] % 16 {
+        0 => 16_384 * (1 + len % 2) + len % 3,
+        1 => len % 20_000,
+        2 if len.is_multiple_of(4) => 262_144 + len % 5,
+        _ => len % 200,
     };
-    (op, trouble(b))
+    let mut item = Item::plain(class(b[2]), some(b[3]), len);
+    item.sources = b[13..].iter().take(usize::from(b[7] % 8).saturating_sub(4)).copied().collect();
+    Op::Put { user: user(b[1]), items: vec![item] }
+}
+
+fn put_batch(b: &[u8; STEP_BYTES]) -> Op {
+    let len = length(b);
+    let item = |n: u8| Item {
+        from_last: n > 0 && b[7] & 1 == 1,
+        sources: if b[7] & 6 == 6 { vec![b[13].wrapping_add(n)] } else { Vec::new() },
+        ..Item::plain(class(b[2].wrapping_add(n)), None, len % 90)
+    };
+    Op::Put { user: user(b[1]), items: (0..1 + b[3] % 12).map(item).collect() }
 }
 
 /// What goes wrong in a step.

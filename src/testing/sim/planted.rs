@@ -1,100 +1,16 @@
-//! Defects that the judges must catch: each is a way in which a store like this has once been wrong.
+//! What is wrong on purpose in a run.
 
-use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use super::disk::Unsynced;
-use super::{World, steps};
+use super::media::disk::Unsynced;
 use crate::cell::CellDefect;
 use crate::engine::Defect;
 
-/// A defect to plant, so that the judges are seen to catch it.
+/// Defects to plant, so that the judges are seen to catch them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Planted {
-    /// In the engine.
+    /// A defect of the engine.
     pub engine: Option<Defect>,
-    /// In the media.
+    /// A sync that the media leave out.
     pub unsynced: Option<Unsynced>,
-    /// In the cell.
+    /// A defect of the cell.
     pub cell: Option<CellDefect>,
-}
-
-/// Runs something that panics with a verdict where a judge finds fault; gives the verdict then.
-///
-/// # Errors
-/// The verdict.
-pub fn verdict_of<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
-    })
-}
-
-/// One that seeds alone must find.
-#[derive(Clone, Copy, Debug)]
-pub struct PlantedDefect {
-    /// What is wrong.
-    pub name: &'static str,
-    /// Where.
-    pub planted: Planted,
-    /// The world in which it shows.
-    pub world: World,
-    /// What the verdict must say.
-    pub verdict: &'static str,
-}
-
-const NONE: Planted = Planted { engine: None, unsynced: None, cell: None };
-
-const fn engine(name: &'static str, defect: Defect, world: World, verdict: &'static str) -> PlantedDefect {
-    PlantedDefect { name, planted: Planted { engine: Some(defect), ..NONE }, world, verdict }
-}
-
-const fn unsynced(name: &'static str, what: Unsynced, verdict: &'static str) -> PlantedDefect {
-    PlantedDefect { name, planted: Planted { unsynced: Some(what), ..NONE }, world: World::Alone, verdict }
-}
-
-const fn cell(name: &'static str, defect: CellDefect, verdict: &'static str) -> PlantedDefect {
-    PlantedDefect { name, planted: Planted { cell: Some(defect), ..NONE }, world: World::Many, verdict }
-}
-
-/// All of them.
-pub const PLANTED: &[PlantedDefect] = &[
-    unsynced("the log is not synced", Unsynced::Log, "LOST"),
-    unsynced("the cell is not synced", Unsynced::Cell, ""),
-    unsynced("directories are not synced", Unsynced::Names, "LOST"),
-    engine("the root key is kept", Defect::KeepRootKey, World::Alone, "FOUND"),
-    engine("the old root key is not retired", Defect::SkipRetire, World::Alone, "FOUND"),
-    engine("retired before published", Defect::RetireBeforePublish, World::Alone, "LOST"),
-    engine("a page keeps its key", Defect::KeepPageKey, World::Alone, "a key seals two plaintexts"),
-    engine("a key is used twice", Defect::ReuseKey, World::Alone, "a key seals two plaintexts"),
-    engine("the cache is not purged", Defect::ForgetCache, World::Alone, "FOUND"),
-    engine("an erase is not logged", Defect::SkipLog, World::Alone, "LOST"),
-    PlantedDefect {
-        name: "whoever opens a store recovers it",
-        planted: Planted { engine: Some(Defect::LookRecovers), cell: Some(CellDefect::AnyOwner), ..NONE },
-        world: World::Many,
-        verdict: "owns the cell by itself",
-    },
-    cell("a keyholder's fence lies in a tombstone", CellDefect::FenceInTombstone, ""),
-    engine("a plan that fails is dropped", Defect::PlanDropped, World::Many, ""),
-    engine("an epoch stands for an erase", Defect::EpochForErase, World::Many, "was let in"),
-    cell(
-        "the key that stands ready is used from memory",
-        CellDefect::ReadyFromMemory,
-        "a machine that was set back erases",
-    ),
-    engine("erases of one commit fail together", Defect::FailTogether, World::Many, "an erase fails as erased"),
-    engine("the writer has its own list of copies", Defect::TwoLists, World::Many, "LOST"),
-    cell("the old shares go when t hold the new", CellDefect::NoMargin, "LOST"),
-];
-
-impl PlantedDefect {
-    /// The first seed that fails with the defect, and not without it; and its verdict.
-    pub fn caught(&self, mut seeds: Range<u64>) -> Option<(u64, String)> {
-        let verdict = |seed: u64, planted: Planted| verdict_of(|| self.world.run(seed, &steps(seed), planted)).err();
-        seeds.find_map(|seed| {
-            let with = verdict(seed, self.planted)?;
-            verdict(seed, NONE).is_none().then_some((seed, with))
-        })
-    }
 }

@@ -4,24 +4,20 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use super::attempt::{Done, Told, attempt};
+use super::checks::{check_cell, check_readers};
+use super::choose::{any_record, pick};
 use super::model::{Named, Record};
-use super::op::{Item, Trouble};
-use super::run::{Done, Run, Told, user_id};
-use crate::engine::{Erase, Put, Request, Scope, Source};
-use crate::error::ErrorKind;
-use crate::ids::{Class, InteractionId, RecordId};
+use super::names::user_id;
+use super::op::{Chosen, Item, Trouble};
+use super::run::Run;
+use crate::certificate::Certificate;
+use crate::engine::{Erase, Erasure, Put, Request, Scope, Source};
+use crate::error::{ErrorKind, Result};
+use crate::ids::RecordId;
+use crate::record::RecordInfo;
 
-/// What is put, chosen.
-#[derive(Clone)]
-pub(super) struct Chosen {
-    pub(super) class: Class,
-    pub(super) interaction: Option<InteractionId>,
-    pub(super) sources: Vec<RecordId>,
-    pub(super) from_last: bool,
-    pub(super) content: Vec<u8>,
-}
-
-/// An erase in the engine's words.
+/// An erase in the engine's terms.
 pub(super) fn asked(named: &Named) -> Erase {
     match named {
         Named::User(user) => Scope::user(user_id(*user)).into(),
@@ -33,185 +29,188 @@ pub(super) fn asked(named: &Named) -> Erase {
     }
 }
 
-impl Run {
-    pub(super) fn put(&mut self, user: u8, items: Vec<Chosen>, trouble: Trouble) {
-        let refused = self.refuses(user, &items);
-        let act = |run: &Run| {
-            let mut batch = run.engine().batch();
-            let mut last = None;
-            for item in &items {
-                let mut put = Put::new(user_id(user), item.class.clone());
-                if let Some(interaction) = item.interaction {
-                    put = put.interaction(interaction);
-                }
-                for source in &item.sources {
-                    put = put.derived_from(Source::Record(*source));
-                }
-                if let Some(last) = last.filter(|_| item.from_last) {
-                    put = put.derived_from(Source::Added(last));
-                }
-                last = Some(batch.add(put, &item.content[..])?);
-            }
-            let ids = batch.commit()?;
-            assert!(!refused, "FOUND: a put behind a fence, or from what was erased, was let in");
-            Ok(Done::Ids(ids))
-        };
-        let items_back = items.clone();
-        self.verb("puts", trouble, &act, move |run, done, _| {
-            run.follow_put(user, items_back, done);
-        });
-    }
-
-    /// Has the model follow a put.
-    pub(super) fn follow_put(&mut self, user: u8, items: Vec<Chosen>, done: Option<Done>) {
-        let ids = match done {
-            Some(Done::Ids(ids)) => ids,
-            _ => self.find(user, &items),
-        };
-        assert_eq!(ids.len(), items.len(), "LOST: a put is wholly there or not at all");
+pub(super) fn put(run: &mut Run, user: u8, items: Vec<Chosen>, trouble: Trouble) {
+    let refused = run.model.refuses(user, &items);
+    let act = |run: &Run| {
+        let mut batch = run.engine().batch();
         let mut last = None;
-        for (item, id) in items.into_iter().zip(ids) {
-            assert!(!self.model.erased.contains(&id), "an erased record's id was given again");
-            let Chosen { class, mut sources, from_last, content, .. } = item;
-            sources.extend(last.filter(|_| from_last));
-            last = Some(id);
-            self.tally.add("records derived", u64::from(!sources.is_empty()));
-            self.model.put(user, Record { id, class, content, sources, opened: 0 });
-        }
-    }
-
-    /// What an item is, chosen from what there is.
-    pub(super) fn choose(&mut self, item: Item) -> Chosen {
-        Chosen {
-            interaction: item.interaction.and_then(|n| self.pick(n)),
-            sources: item.sources.iter().filter_map(|n| self.any_record(*n)).collect(),
-            from_last: item.from_last,
-            content: self.content(item.len),
-            class: item.class,
-        }
-    }
-
-    /// Whether the model has a put refused.
-    pub(super) fn refuses(&self, user: u8, items: &[Chosen]) -> bool {
-        let live = self.model.live();
-        items.iter().any(|item| {
-            self.model.fenced(user, &item.class, item.interaction) || item.sources.iter().any(|s| !live.contains_key(s))
-        })
-    }
-
-    /// The ids of what was put and not acknowledged, in the order of the items.
-    pub(super) fn find(&self, user: u8, items: &[Chosen]) -> Vec<RecordId> {
-        let live = self.model.live();
-        let mut new: Vec<_> = self.listed().into_iter().filter(|r| !live.contains_key(&r.id)).collect();
-        let mut ids = Vec::new();
-        for item in items {
-            let is = |r: &crate::record::RecordInfo| {
-                r.class == item.class && r.user == user_id(user) && self.read(&r.id).is_ok_and(|c| c == item.content)
-            };
-            match new.iter().position(is) {
-                Some(at) => ids.push(new.remove(at).id),
-                None => panic!("LOST: a put is there in part"),
+        for item in &items {
+            let mut put = Put::new(user_id(user), item.class.clone());
+            if let Some(interaction) = item.interaction {
+                put = put.interaction(interaction);
             }
+            for source in &item.sources {
+                put = put.derived_from(Source::Record(*source));
+            }
+            if let Some(last) = last.filter(|_| item.from_last) {
+                put = put.derived_from(Source::Added(last));
+            }
+            last = Some(batch.add(put, &item.content[..])?);
         }
-        ids
-    }
+        let ids = batch.commit()?;
+        assert!(!refused, "FOUND: a put behind a fence, or from what was erased, was let in");
+        Ok(Done::Ids(ids))
+    };
+    let items_back = items.clone();
+    attempt(run, "puts", trouble, &act, move |run, done, _| {
+        follow_put(run, user, items_back, done);
+    });
+}
 
-    pub(super) fn erase(&mut self, named: Vec<Named>, window: Option<Duration>, trouble: Trouble) {
-        let within = |erase: Erase| match window {
-            Some(window) => erase.final_within(window),
-            None => erase,
+/// Updates the model after a put.
+pub(super) fn follow_put(run: &mut Run, user: u8, items: Vec<Chosen>, done: Option<Done>) {
+    let ids = match done {
+        Some(Done::Ids(ids)) => ids,
+        _ => find(run, user, &items),
+    };
+    assert_eq!(ids.len(), items.len(), "LOST: a put is wholly there or not at all");
+    let mut last = None;
+    for (item, id) in items.into_iter().zip(ids) {
+        assert!(!run.model.erased.contains(&id), "an erased record's id was given again");
+        let Chosen { class, mut sources, from_last, content, .. } = item;
+        sources.extend(last.filter(|_| from_last));
+        last = Some(id);
+        run.tally.add("records derived", u64::from(!sources.is_empty()));
+        run.model.put(user, Record { id, class, content, sources, opened: 0 });
+    }
+}
+
+/// Picks what the numbers of an item stand for.
+pub(super) fn choose(run: &mut Run, item: Item) -> Chosen {
+    Chosen {
+        interaction: item.interaction.and_then(|n| pick(&run.model, n)),
+        sources: item.sources.iter().filter_map(|n| any_record(&run.model, *n)).collect(),
+        from_last: item.from_last,
+        content: run.content(item.len),
+        class: item.class,
+    }
+}
+
+/// The ids of what was put and not acknowledged, in the order of the items.
+pub(super) fn find(run: &Run, user: u8, items: &[Chosen]) -> Vec<RecordId> {
+    let live = run.model.live();
+    let mut new: Vec<_> = run.listed().into_iter().filter(|r| !live.contains_key(&r.id)).collect();
+    let mut ids = Vec::new();
+    for item in items {
+        let is = |r: &RecordInfo| {
+            r.class == item.class && r.user == user_id(user) && run.read(&r.id).is_ok_and(|c| c == item.content)
         };
-        // A few ask for certificates; one of each commit is kept, to be looked at in the end.
-        let certified = self.engine().head().commit.is_multiple_of(16);
-        let ask = |erase: Erase| if certified { erase.certified(Request::default()) } else { erase };
-        let scopes: Vec<Erase> = named.iter().map(|n| ask(within(asked(n)))).collect();
-        let issued = RefCell::new(None);
-        let act = |run: &Run| {
-            let mut outcomes = Vec::new();
-            let told = run.engine().erase_all(&scopes);
-            // Each is judged alone: what fails of one keeps the others from nothing.
-            let some = told.iter().any(Result::is_ok);
-            for outcome in told {
-                outcomes.push(match outcome {
-                    Ok(done) => {
-                        assert_eq!(
-                            done.certificate.is_some(),
-                            certified && !done.already,
-                            "a certificate for what fell"
-                        );
-                        *issued.borrow_mut() = done.certificate;
-                        Told::Fell(done.records.unwrap_or(u64::MAX), done.already)
-                    }
-                    Err(e) if e.kind() == ErrorKind::Absent => Told::Absent,
-                    Err(e) if e.kind() == ErrorKind::Held => Told::Held,
-                    // Who is told so takes it for done.
-                    Err(e) if e.kind() == ErrorKind::Erased => panic!("LOST: an erase fails as erased: {e}"),
-                    Err(_) if some => Told::Failed,
-                    Err(e) => return Err(e),
-                });
-            }
-            Ok(Done::Erased(outcomes))
-        };
-        let kept = &issued;
-        self.verb("erases", trouble, &act, move |run, done, now| {
-            let acknowledged = match done {
-                Some(Done::Erased(outcomes)) => Some(outcomes),
-                _ => None,
-            };
-            for (n, named) in named.iter().enumerate() {
-                match acknowledged.as_ref().map(|outcomes| outcomes[n]) {
-                    Some(Told::Held) => {
-                        assert!(run.model.held(named), "an erase was refused, and nothing is held: {named:?}");
-                        run.tally.count("erases refused");
-                    }
-                    Some(Told::Failed) => run.tally.count("erases that failed alone"),
-                    Some(Told::Absent) => assert_eq!(run.model.hits(named), 0, "an erase missed a record: {named:?}"),
-                    Some(Told::Fell(records, already)) => {
-                        let held = run.model.held(named) && !run.model.would_do_nothing(named);
-                        assert!(!held, "FOUND: an erase took what is held: {named:?}");
-                        let (fell, nothing) = run.model.erase(named, now);
-                        // What fell before and is still to be followed counts with its scope.
-                        // So it does where a page could not be read on the way to it, now or by an erase before.
-                        run.left |= trouble.during.is_some();
-                        let followed = run.options.follow.links > 100 && !run.left;
-                        assert!(records == fell || !followed && records > fell, "{named:?}: {records} of {fell}");
-                        if followed && !matches!(named, Named::Part { .. }) {
-                            assert_eq!(already, nothing, "{named:?}");
-                        }
-                        run.tally.add("records erased", fell);
-                    }
-                    None => {
-                        // What was erased before leaves no fence.
-                        let acts = run.model.hits(named) > 0 || run.leaves_fence(named);
-                        // One that met the fault failed alone.
-                        let hit = run.model.taken(named);
-                        let failed =
-                            trouble.during.is_some() && !hit.is_empty() && hit.iter().all(|id| run.read(id).is_ok());
-                        if acts && !failed && !run.model.held(named) {
-                            run.model.erase(named, now);
-                        }
-                    }
-                }
-            }
-            let pending = run.engine().status().is_ok_and(|s| s.pending.is_some());
-            run.tally.add("erases pending", u64::from(pending));
-            if acknowledged.is_some() {
-                run.certificates.extend(
-                    kept.borrow_mut()
-                        .take()
-                        .map(|unsigned| unsigned.sign().unwrap_or_else(|e| panic!("LOST: a certificate: {e}"))),
-                );
-                run.check_cell();
-                run.check_readers();
-            }
-        });
-    }
-
-    /// Whether an erase that takes no record leaves a fence all the same.
-    pub(super) fn leaves_fence(&self, named: &Named) -> bool {
-        match named {
-            Named::User(user) | Named::Part { user, .. } => self.model.users.get(user).is_none_or(|u| !u.erased),
-            Named::Record(_) => false,
+        match new.iter().position(is) {
+            Some(at) => ids.push(new.remove(at).id),
+            None => panic!("LOST: a put is there in part"),
         }
+    }
+    ids
+}
+
+pub(super) fn erase(run: &mut Run, named: Vec<Named>, window: Option<Duration>, trouble: Trouble) {
+    let within = |erase: Erase| match window {
+        Some(window) => erase.final_within(window),
+        None => erase,
+    };
+    // A few ask for certificates; one of each commit is kept, to be checked at the end.
+    let certified = run.engine().head().commit.is_multiple_of(16);
+    let ask = |erase: Erase| if certified { erase.certified(Request::default()) } else { erase };
+    let scopes: Vec<Erase> = named.iter().map(|n| ask(within(asked(n)))).collect();
+    let issued = RefCell::new(None);
+    let act = |run: &Run| {
+        let results = run.engine().erase_all(&scopes);
+        // Each is judged alone: that one fails does not undo the others.
+        let some = results.iter().any(Result::is_ok);
+        let mut all = Vec::new();
+        for result in results {
+            if let Ok(done) = &result {
+                let due = certified && !done.already;
+                assert_eq!(done.certificate.is_some(), due, "a certificate for what fell");
+            }
+            let result = result.map(|mut done| {
+                *issued.borrow_mut() = done.certificate.take();
+                done
+            });
+            all.push(told(result, some)?);
+        }
+        Ok(Done::Erased(all))
+    };
+    attempt(run, "erases", trouble, &act, |run, done, now| {
+        let acknowledged = match done {
+            Some(Done::Erased(all)) => Some(all),
+            _ => None,
+        };
+        for (n, named) in named.iter().enumerate() {
+            match &acknowledged {
+                Some(all) => follow_told(run, named, all[n], trouble, now),
+                None => follow_untold(run, named, trouble, now),
+            }
+        }
+        let pending = run.engine().status().is_ok_and(|s| s.pending.is_some());
+        run.tally.add("erases pending", u64::from(pending));
+        if acknowledged.is_some() {
+            if let Some(unsigned) = issued.borrow_mut().take() {
+                let signed: Certificate = unsigned.sign().unwrap_or_else(|e| panic!("LOST: a certificate: {e}"));
+                run.certificates.push(signed);
+            }
+            check_cell(run);
+            check_readers(run);
+        }
+    });
+}
+
+/// What one erase of a call reported; `some`: another one of the call succeeded.
+fn told(result: Result<Erasure>, some: bool) -> Result<Told> {
+    match result {
+        Ok(done) => Ok(Told::Fell(done.records.unwrap_or(u64::MAX), done.already)),
+        Err(e) if e.kind() == ErrorKind::Absent => Ok(Told::Absent),
+        Err(e) if e.kind() == ErrorKind::Held => Ok(Told::Held),
+        // A caller takes this answer for success.
+        Err(e) if e.kind() == ErrorKind::Erased => panic!("LOST: an erase fails as erased: {e}"),
+        Err(_) if some => Ok(Told::Failed),
+        Err(e) => Err(e),
+    }
+}
+
+/// Updates the model for an erase that was acknowledged or refused.
+fn follow_told(run: &mut Run, named: &Named, told: Told, trouble: Trouble, now: u64) {
+    match told {
+        Told::Held => {
+            assert!(run.model.held(named), "an erase was refused, and nothing is held: {named:?}");
+            run.tally.count("erases refused");
+        }
+        Told::Failed => run.tally.count("erases that failed alone"),
+        Told::Absent => assert_eq!(run.model.hits(named), 0, "an erase missed a record: {named:?}"),
+        Told::Fell(records, already) => {
+            let held = run.model.held(named) && !run.model.would_do_nothing(named);
+            assert!(!held, "FOUND: an erase took what is held: {named:?}");
+            let (fell, nothing) = run.model.erase(named, now);
+            // What fell before and is still to be followed counts with its scope. So it does where
+            // a page could not be read on the way to it, now or by an erase before.
+            run.left |= trouble.during.is_some();
+            let followed = run.options.follow.links > 100 && !run.left;
+            assert!(records == fell || !followed && records > fell, "{named:?}: {records} of {fell}");
+            if followed && !matches!(named, Named::Part { .. }) {
+                assert_eq!(already, nothing, "{named:?}");
+            }
+            run.tally.add("records erased", fell);
+        }
+    }
+}
+
+/// Updates the model for an erase that was not acknowledged, though a commit happened.
+fn follow_untold(run: &mut Run, named: &Named, trouble: Trouble, now: u64) {
+    // What was erased before leaves no fence.
+    let acts = run.model.hits(named) > 0 || run.model.leaves_fence(named);
+    // One that met the fault failed alone.
+    let hit = run.model.taken(named);
+    let failed = trouble.during.is_some() && !hit.is_empty() && hit.iter().all(|id| run.read(id).is_ok());
+    if acts && !failed && !run.model.held(named) {
+        run.model.erase(named, now);
+    }
+}
+
+/// Opens a reader, which is read from again after each erase.
+pub(super) fn hold_open(run: &mut Run, n: u8) {
+    let live: Vec<RecordId> = run.model.live().into_keys().collect();
+    if let Some(id) = live.get(usize::from(n) % live.len().max(1)) {
+        let reader = run.engine().get(id).unwrap_or_else(|e| panic!("LOST: {e}"));
+        run.readers.push((*id, reader));
     }
 }

@@ -1,4 +1,5 @@
-//! Choices from a seed: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). For tests only; keys come from `env`.
+//! Choices from a seed: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). It makes choices only;
+//! keys come from `env`.
 
 /// A generator that a seed replays.
 #[derive(Clone, Debug)]

@@ -1,13 +1,13 @@
-//! What runs met, counted.
+//! Counts of what happened in runs.
 
 use std::collections::BTreeMap;
 
-/// What happened in runs.
+/// Counts of what happened in one or more runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Named events and how often each was met.
+    /// How often each event happened, by name.
     pub events: BTreeMap<&'static str, u64>,
-    /// Faults by what they hit and which they were.
+    /// How often each fault happened, by the operation it hit and its name.
     pub faults: BTreeMap<(&'static str, &'static str), u64>,
 }
 
@@ -20,7 +20,7 @@ impl Tally {
         *self.events.entry(event).or_insert(0) += n;
     }
 
-    /// Takes another tally in.
+    /// Adds the counts of another tally.
     pub fn merge(&mut self, other: &Tally) {
         for (event, n) in &other.events {
             self.add(event, *n);

@@ -1,5 +1,6 @@
-//! Writes a log of a million leaves with keyfall, and checks it with tlog_tiles and signed_note: `keyfall-interop [LEAVES]`. With a
-//! directory and a key, `keyfall-interop DIR KEY`, it checks a log that `keyfall log export` wrote.
+//! Writes a log of a million leaves with keyfall, and checks it with tlog_tiles and signed_note:
+//! `keyfall-interop [LEAVES]`. With a directory and a key, `keyfall-interop DIR KEY`, it checks a
+//! log that `keyfall log export` wrote.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -1,6 +1,7 @@
-//! One keyholder and its medium: slots that are written one after another, each whole, or torn by a crash; what was not synced may be
-//! there afterwards or not. Requests come in any order, often, and late. Shares lie in three slots; the fence, which is all that the
-//! keyholder remembers of epochs that it has ended, in two of its own.
+//! One keyholder and its medium: slots that are written one after another, each whole, or torn by a
+//! crash; after it, what was not synced may be there or not. Requests come in any order, often, and
+//! late. Shares lie in three slots; the fence, which is all that the keyholder remembers of epochs
+//! that it has ended, in two of its own. SPEC §7, §15.
 
 use keyfall::cell::RootId;
 use keyfall::promise::Fence;
@@ -9,7 +10,8 @@ use stateright::{Model, Property};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mistake {
     None,
-    /// The fence is the highest tombstone among the slots of shares: the next deposit takes its slot.
+    /// The fence is the highest tombstone among the slots of shares: the next deposit takes its
+    /// slot.
     FenceInTombstone,
     /// There is one slot for the fence.
     OneFenceSlot,
@@ -41,7 +43,8 @@ enum Slot {
     Tombstone(u8),
     /// The highest key that was kept.
     Fence(u8),
-    /// The write of this one was cut short: it reads as nothing, and who reads the medium itself may find what stood there.
+    /// A write of it was cut short: it reads as nothing, and the medium itself may still hold what
+    /// it held before.
     Torn(Option<u8>),
 }
 
@@ -49,7 +52,7 @@ const SHARES: usize = 3;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 struct State {
-    /// As it reads now: two slots for the fence behind those of the shares.
+    /// As it reads now: two slots for the fence after those of the shares.
     slots: [Slot; SHARES + 2],
     /// What is on the medium in place of what reads there, until it is synced.
     beneath: [Option<Slot>; SHARES + 2],
@@ -116,6 +119,89 @@ impl Medium {
     }
 }
 
+/// The steps: each changes the state, or cannot be taken.
+impl Medium {
+    fn on_deposit(&self, state: &mut State, key: u8) -> Option<()> {
+        if !self.known(state).takes(&id(key)) || state.slots.contains(&Slot::Share(key)) {
+            return None;
+        }
+        let free = |slot: &Slot| !matches!(slot, Slot::Share(_));
+        let n = state.slots[..SHARES].iter().position(free)?;
+        state.writing = vec![(n as u8, Slot::Share(key))];
+        Some(())
+    }
+
+    fn on_retire(&self, state: &mut State, keep: u8) -> Option<()> {
+        if !self.known(state).ends_at(&id(keep)) {
+            return None;
+        }
+        if self.mistake != Mistake::FenceInTombstone && self.fence(state) != Some(keep) {
+            state.writing.push((self.fence_slot(state) as u8, Slot::Fence(keep)));
+        }
+        for (n, slot) in (0..).zip(&state.slots[..SHARES]) {
+            let falls = match slot {
+                Slot::Share(key) => *key != keep && id(*key).epoch <= id(keep).epoch,
+                Slot::Torn(_) => self.mistake != Mistake::TornIsGone,
+                _ => false,
+            };
+            if falls {
+                state.writing.push((n, Slot::Tombstone(keep)));
+            }
+        }
+        if self.mistake == Mistake::FenceInTombstone
+            && state.writing.is_empty()
+            && let Some(n) = state.slots[..SHARES].iter().position(|s| !matches!(s, Slot::Share(_)))
+            && self.fence(state) != Some(keep)
+        {
+            state.writing.push((n as u8, Slot::Tombstone(keep)));
+        }
+        state.signs = Some(keep);
+        if state.writing.is_empty() {
+            state.signed = higher(state.signs.take(), state.signed);
+        }
+        Some(())
+    }
+
+    fn on_write(&self, state: &mut State) -> Option<()> {
+        let (n, slot) = state.writing.remove(0);
+        let n = usize::from(n);
+        state.beneath[n] = if self.synced(slot) { None } else { Some(state.beneath[n].unwrap_or(state.slots[n])) };
+        state.slots[n] = slot;
+        match slot {
+            Slot::Fence(keep) => state.memory = Some(keep),
+            Slot::Share(key) => state.deposited |= 1 << key,
+            _ => {}
+        }
+        if state.writing.is_empty() && state.signs.is_some() {
+            state.signed = higher(state.signs.take(), state.signed);
+        }
+        Some(())
+    }
+
+    fn on_crash(&self, state: &mut State) -> Option<()> {
+        if let Some((n, _)) = state.writing.first() {
+            let n = usize::from(*n);
+            let stood = match state.slots[n] {
+                Slot::Share(key) => Some(key),
+                Slot::Torn(stood) => stood,
+                _ => None,
+            };
+            state.slots[n] = Slot::Torn(stood);
+            state.beneath[n] = None;
+        }
+        for n in 0..state.slots.len() {
+            if let Some(there) = state.beneath[n].take() {
+                state.slots[n] = there;
+            }
+        }
+        state.writing.clear();
+        state.signs = None;
+        state.memory = None;
+        state.crashes += 1;
+        Some(())
+    }
+}
+
 impl Model for Medium {
     type State = State;
     type Action = Step;
@@ -149,79 +235,10 @@ impl Model for Medium {
     fn next_state(&self, before: &State, step: Step) -> Option<State> {
         let mut state = before.clone();
         match step {
-            Step::Deposit(key) => {
-                if !self.known(&state).takes(&id(key)) || state.slots.contains(&Slot::Share(key)) {
-                    return None;
-                }
-                let free = |slot: &Slot| !matches!(slot, Slot::Share(_));
-                let n = state.slots[..SHARES].iter().position(free)?;
-                state.writing = vec![(n as u8, Slot::Share(key))];
-            }
-            Step::Retire(keep) => {
-                if !self.known(&state).ends_at(&id(keep)) {
-                    return None;
-                }
-                if self.mistake != Mistake::FenceInTombstone && self.fence(&state) != Some(keep) {
-                    state.writing.push((self.fence_slot(&state) as u8, Slot::Fence(keep)));
-                }
-                for (n, slot) in (0..).zip(&state.slots[..SHARES]) {
-                    let falls = match slot {
-                        Slot::Share(key) => *key != keep && id(*key).epoch <= id(keep).epoch,
-                        Slot::Torn(_) => self.mistake != Mistake::TornIsGone,
-                        _ => false,
-                    };
-                    if falls {
-                        state.writing.push((n, Slot::Tombstone(keep)));
-                    }
-                }
-                if self.mistake == Mistake::FenceInTombstone
-                    && state.writing.is_empty()
-                    && let Some(n) = state.slots[..SHARES].iter().position(|s| !matches!(s, Slot::Share(_)))
-                    && self.fence(&state) != Some(keep)
-                {
-                    state.writing.push((n as u8, Slot::Tombstone(keep)));
-                }
-                state.signs = Some(keep);
-                if state.writing.is_empty() {
-                    state.signed = higher(state.signs.take(), state.signed);
-                }
-            }
-            Step::Write => {
-                let (n, slot) = state.writing.remove(0);
-                let n = usize::from(n);
-                state.beneath[n] =
-                    if self.synced(slot) { None } else { Some(state.beneath[n].unwrap_or(state.slots[n])) };
-                state.slots[n] = slot;
-                match slot {
-                    Slot::Fence(keep) => state.memory = Some(keep),
-                    Slot::Share(key) => state.deposited |= 1 << key,
-                    _ => {}
-                }
-                if state.writing.is_empty() && state.signs.is_some() {
-                    state.signed = higher(state.signs.take(), state.signed);
-                }
-            }
-            Step::Crash => {
-                if let Some((n, _)) = state.writing.first() {
-                    let n = usize::from(*n);
-                    let stood = match state.slots[n] {
-                        Slot::Share(key) => Some(key),
-                        Slot::Torn(stood) => stood,
-                        _ => None,
-                    };
-                    state.slots[n] = Slot::Torn(stood);
-                    state.beneath[n] = None;
-                }
-                for n in 0..state.slots.len() {
-                    if let Some(there) = state.beneath[n].take() {
-                        state.slots[n] = there;
-                    }
-                }
-                state.writing.clear();
-                state.signs = None;
-                state.memory = None;
-                state.crashes += 1;
-            }
+            Step::Deposit(key) => self.on_deposit(&mut state, key)?,
+            Step::Retire(keep) => self.on_retire(&mut state, keep)?,
+            Step::Write => self.on_write(&mut state)?,
+            Step::Crash => self.on_crash(&mut state)?,
         }
         (state != *before).then_some(state)
     }

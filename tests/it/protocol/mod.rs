@@ -1,8 +1,10 @@
-//! The erase protocol, checked exhaustively with stateright: small models, one for each part, each of which visits every order of its
-//! steps, with crashes, late messages and late writes anywhere. The rules that code and models share are the code's: [`Fence`],
-//! [`Quorum::needed`].
+//! The erase protocol, checked exhaustively with stateright: small models, one for each part, each
+//! of which visits every order of its steps, with crashes, late messages and late writes anywhere.
+//! The rules that code and models share are the code's: [`Fence`], [`Quorum::needed`]. SPEC §6,
+//! §6.8, §15.
 //!
-//! Each seeded mistake, one for each rule, must give a counterexample. `KEYFALL_MODEL=large` makes the models larger.
+//! Each seeded mistake, one for each rule, must give a counterexample. `KEYFALL_MODEL=large` makes
+//! the models larger.
 //!
 //! [`Fence`]: keyfall::promise::Fence
 //! [`Quorum::needed`]: keyfall::cell::Quorum::needed
@@ -35,8 +37,8 @@ impl<M> Checkable for M where
 {
 }
 
-/// Visits every state of a model, or as many as it takes until `property` fails. Gives their number, what failed, and what was to happen
-/// sometimes and never did.
+/// Visits every state of a model, or as many as it takes until `property` fails. Gives their
+/// number, what failed, and what was to happen sometimes and never did.
 fn checked<M: Checkable>(name: &str, model: M, property: Option<&'static str>) -> (usize, Vec<&'static str>) {
     let sometimes: Vec<&'static str> =
         model.properties().iter().filter(|p| p.expectation == Expectation::Sometimes).map(|p| p.name).collect();

@@ -1,5 +1,6 @@
-//! A cell on a medium of its own, whose next key stands ready, and a machine that is set back: the engine's memory and its store are again
-//! as they were in a snapshot, the cell is not, and who listens has kept every head.
+//! A cell on a medium of its own, whose next key stands ready, and a machine that is set back: the
+//! engine's memory and its store are again as they were in a snapshot, the cell is not, and an
+//! eavesdropper has kept every head. SPEC §6, §7.
 
 use stateright::{Model, Property};
 
@@ -10,12 +11,13 @@ enum Mistake {
     None,
     /// That the key stands ready is believed from memory.
     ReadyFromMemory,
-    /// Whether the cell still has the key of the head is not looked at before the next one is deposited.
+    /// The next key is deposited without checking that the cell still has the key of the head.
     CurrentNotLooked,
     /// What stands ready when a store is opened is used.
     ReadyReused,
-    /// The machine is set back while an erase of the run that is given up has been handed to the store and is not complete. Here no rule of
-    /// the cell helps: its key stands there, ready as it was in the snapshot.
+    /// The machine is set back while an erase of the run that is given up has been handed to the
+    /// store and is not complete. Here no rule of the cell helps: its key stands there, ready as it
+    /// was in the snapshot.
     SetBackInBetween,
 }
 
@@ -54,7 +56,8 @@ struct State {
 enum Step {
     Open,
     Erase,
-    /// An erase that comes to nothing: a crash when its pages and its head are with the store, which has not taken them.
+    /// An erase that comes to nothing: a crash when its pages and its head are with the store,
+    /// which has not taken them.
     Attempt,
     /// With the key of the epoch to come in the place of the old one, or without.
     Retire(bool),
@@ -68,6 +71,103 @@ struct Ready {
 }
 
 const ERASES: u8 = 4;
+
+fn live(state: &State, root: u8) -> bool {
+    state.live & 1 << root != 0
+}
+
+/// The steps: each changes the state, or cannot be taken.
+impl Ready {
+    fn on_open(&self, state: &mut State) -> Option<()> {
+        let head = state.stored;
+        if !live(state, head.root) {
+            return None;
+        }
+        let next = (head.root + 1..state.drawn).find(|root| live(state, *root));
+        let ready = next.filter(|_| self.mistake == Mistake::ReadyReused);
+        state.live = 1 << head.root | ready.map_or(0, |root| 1 << root);
+        // Recovery completes what stands in the head.
+        state.returned |= head.erased;
+        state.engine = Some(Engine { head, ready, published: None });
+        Some(())
+    }
+
+    fn on_erase(&self, state: &mut State, step: Step) -> Option<()> {
+        let Some(Engine { head, ready, published: None }) = state.engine else { return None };
+        if state.erases == ERASES || state.drawn > 6 {
+            return None;
+        }
+        let known = ready.is_some_and(|_| self.mistake == Mistake::ReadyFromMemory);
+        let looked = live(state, head.root) || self.mistake == Mistake::CurrentNotLooked;
+        if !known && (!looked || ready.is_some_and(|root| !live(state, root))) {
+            // The cell is ahead of this engine, or of another run: it stops.
+            state.engine = None;
+            return Some(());
+        }
+        let root = ready.unwrap_or(state.drawn);
+        state.drawn += u8::from(ready.is_none());
+        state.live |= 1 << root;
+        let head = Head { erased: head.erased | 1 << state.erases, root };
+        state.tape.push(head);
+        if step == Step::Attempt {
+            if state.crashes == 2 {
+                return None;
+            }
+            state.engine = None;
+            state.crashes += 1;
+        } else {
+            state.stored = head;
+            state.engine = Some(Engine { head, ready: None, published: Some(state.erases) });
+        }
+        state.erases += 1;
+        Some(())
+    }
+
+    fn on_retire(&self, state: &mut State, next: bool) -> Option<()> {
+        let Some(Engine { head, published: Some(erase), .. }) = state.engine else { return None };
+        if !live(state, head.root) {
+            state.engine = None;
+            return Some(());
+        }
+        if next && state.drawn > 6 {
+            return None;
+        }
+        let ready = next.then_some(state.drawn);
+        state.drawn += u8::from(next);
+        state.live = 1 << head.root | ready.map_or(0, |root| 1 << root);
+        state.returned |= 1 << erase;
+        state.engine = Some(Engine { head, ready, published: None });
+        Some(())
+    }
+
+    fn on_snapshot(&self, state: &mut State) -> Option<()> {
+        if state.snapshot.is_some() {
+            return None;
+        }
+        state.snapshot = Some((state.engine, state.stored));
+        Some(())
+    }
+
+    fn on_set_back(&self, state: &mut State) -> Option<()> {
+        // An erase of this run was handed to the store, and is not complete.
+        let between = state.tape.iter().any(|head| live(state, head.root) && head.erased & !state.returned != 0);
+        if state.set_back == 2 || between && self.mistake != Mistake::SetBackInBetween {
+            return None;
+        }
+        (state.engine, state.stored) = state.snapshot?;
+        state.set_back += 1;
+        Some(())
+    }
+
+    fn on_crash(&self, state: &mut State) -> Option<()> {
+        if state.crashes == 2 || state.engine.is_none() {
+            return None;
+        }
+        state.engine = None;
+        state.crashes += 1;
+        Some(())
+    }
+}
 
 impl Model for Ready {
     type State = State;
@@ -100,87 +200,13 @@ impl Model for Ready {
 
     fn next_state(&self, before: &State, step: Step) -> Option<State> {
         let mut state = before.clone();
-        let live = |state: &State, root: u8| state.live & 1 << root != 0;
         match step {
-            Step::Open => {
-                let head = state.stored;
-                if !live(&state, head.root) {
-                    return None;
-                }
-                let next = (head.root + 1..state.drawn).find(|root| live(&state, *root));
-                let ready = next.filter(|_| self.mistake == Mistake::ReadyReused);
-                state.live = 1 << head.root | ready.map_or(0, |root| 1 << root);
-                // Recovery completes what stands in the head.
-                state.returned |= head.erased;
-                state.engine = Some(Engine { head, ready, published: None });
-            }
-            Step::Erase | Step::Attempt => {
-                let Some(Engine { head, ready, published: None }) = state.engine else { return None };
-                if state.erases == ERASES || state.drawn > 6 {
-                    return None;
-                }
-                let known = ready.is_some_and(|_| self.mistake == Mistake::ReadyFromMemory);
-                let looked = live(&state, head.root) || self.mistake == Mistake::CurrentNotLooked;
-                if !known && (!looked || ready.is_some_and(|root| !live(&state, root))) {
-                    // The cell is ahead of this engine, or of another run: it stops.
-                    state.engine = None;
-                    return Some(state);
-                }
-                let root = ready.unwrap_or(state.drawn);
-                state.drawn += u8::from(ready.is_none());
-                state.live |= 1 << root;
-                let head = Head { erased: head.erased | 1 << state.erases, root };
-                state.tape.push(head);
-                if step == Step::Attempt {
-                    if state.crashes == 2 {
-                        return None;
-                    }
-                    state.engine = None;
-                    state.crashes += 1;
-                } else {
-                    state.stored = head;
-                    state.engine = Some(Engine { head, ready: None, published: Some(state.erases) });
-                }
-                state.erases += 1;
-            }
-            Step::Retire(next) => {
-                let Some(Engine { head, published: Some(erase), .. }) = state.engine else { return None };
-                if !live(&state, head.root) {
-                    state.engine = None;
-                    return Some(state);
-                }
-                if next && state.drawn > 6 {
-                    return None;
-                }
-                let ready = next.then_some(state.drawn);
-                state.drawn += u8::from(next);
-                state.live = 1 << head.root | ready.map_or(0, |root| 1 << root);
-                state.returned |= 1 << erase;
-                state.engine = Some(Engine { head, ready, published: None });
-            }
-            Step::Snapshot => {
-                if state.snapshot.is_some() {
-                    return None;
-                }
-                state.snapshot = Some((state.engine, state.stored));
-            }
-            Step::SetBack => {
-                // An erase of this run was handed to the store, and is not complete.
-                let between =
-                    state.tape.iter().any(|head| live(&state, head.root) && head.erased & !state.returned != 0);
-                if state.set_back == 2 || between && self.mistake != Mistake::SetBackInBetween {
-                    return None;
-                }
-                (state.engine, state.stored) = state.snapshot?;
-                state.set_back += 1;
-            }
-            Step::Crash => {
-                if state.crashes == 2 || state.engine.is_none() {
-                    return None;
-                }
-                state.engine = None;
-                state.crashes += 1;
-            }
+            Step::Open => self.on_open(&mut state)?,
+            Step::Erase | Step::Attempt => self.on_erase(&mut state, step)?,
+            Step::Retire(next) => self.on_retire(&mut state, next)?,
+            Step::Snapshot => self.on_snapshot(&mut state)?,
+            Step::SetBack => self.on_set_back(&mut state)?,
+            Step::Crash => self.on_crash(&mut state)?,
         }
         (state != *before).then_some(state)
     }

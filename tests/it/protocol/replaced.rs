@@ -1,5 +1,6 @@
-//! Keyholders that are replaced, while erases are not final yet: one engine, whose messages arrive late or never. Of each epoch it is known who
-//! was dealt a share, and whose word there is; an epoch ends by its own count.
+//! Keyholders that are replaced while erases are not final yet: one engine, whose messages arrive
+//! late or never. Of each epoch it is known which keyholders were dealt a share, and which have
+//! signed; an epoch ends by its own count. SPEC §15.
 
 use keyfall::cell::Quorum;
 use stateright::{Model, Property};
@@ -9,9 +10,9 @@ enum Mistake {
     None,
     /// The newest epoch's count is taken for that of all before it.
     OneFlag,
-    /// Those who are in the list now count, and not those who were dealt a share.
+    /// The keyholders in the list now count, and not those that were dealt a share.
     CurrentList,
-    /// The word of one who was at a point counts for all who were at it.
+    /// The signature of a keyholder that was at a point counts for all that were at it.
     ByPoint,
     /// What a replaced keyholder said is forgotten with the next epoch.
     StatementForgotten,
@@ -20,7 +21,7 @@ enum Mistake {
 }
 
 const THRESHOLD: u8 = 2;
-/// Three at the beginning, and those who come.
+/// Three at the beginning, and those that replace them.
 const PEOPLE: usize = 5;
 const EPOCHS: usize = 4;
 
@@ -35,7 +36,8 @@ struct State {
     people: u8,
     epoch: u8,
     published: bool,
-    /// Who was dealt a share of an epoch's key, and who says so of having taken it.
+    /// Which keyholders were dealt a share of an epoch's key, and which say that they have taken
+    /// it.
     dealt: [Mask; EPOCHS],
     taken: [Mask; EPOCHS],
     /// Epochs of which somebody has a share.
@@ -169,7 +171,7 @@ impl Model for Replaced {
                     return None;
                 }
                 state.published = true;
-                // Those who left are asked as well.
+                // Those that left are asked as well.
                 state.asked[usize::from(state.epoch)] = (1 << state.people) - 1;
             }
             Step::Deposit(n, epoch) => {

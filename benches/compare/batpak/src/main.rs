@@ -1,4 +1,5 @@
-//! batpak 0.10: a journal whose payloads are sealed under a key per entity; `shred_scope` destroys it. One line of JSON on standard output.
+//! batpak 0.10: a journal whose payloads are sealed under a key per entity; `shred_scope` destroys
+//! it. One line of JSON on standard output.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark: what fails ends it")]
 
 #[path = "../../src/measure.rs"]

@@ -1,0 +1,28 @@
+//! The names that a run uses: users, and the places where stores are.
+#![expect(clippy::panic, reason = "a judge's verdict is a panic")]
+
+use crate::ids::UserId;
+
+/// Names of the users: with characters that are hard on text.
+const USERS: [&str; 4] = ["ada", "bob", "Ünïcode \u{1F3A4}", "\u{0}nul"];
+pub(super) const STORE: &str = "store";
+pub(super) const BACKUP: &str = "backup";
+pub(super) const CELL: &str = "cell";
+/// Where a restore is tried that must be refused.
+pub(super) const SCRATCH: &str = "scratch";
+/// A copy of the store's directory, byte for byte.
+pub(super) const TWIN: &str = "twin";
+/// The store as a snapshot of the running machine has it.
+pub(super) const LIVE: &str = "live";
+
+pub(super) fn user_id(n: u8) -> UserId {
+    match UserId::new(USERS[usize::from(n)]) {
+        Ok(id) => id,
+        Err(e) => panic!("a user's name: {e}"),
+    }
+}
+
+/// Where a copy is.
+pub(super) fn copy_place(n: u8) -> String {
+    format!("copy{n}")
+}

@@ -1,0 +1,111 @@
+//! Erases, dry runs and holds. SPEC §3, §6, §6.2.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use super::{Cli, json, one_line};
+
+#[test]
+fn a_dry_run_says_what_would_fall_and_changes_nothing() {
+    let cli = Cli::new();
+    let audio = cli.put("ada", "audio", b"sound");
+    cli.put("ada", "audio", b"more");
+    std::fs::write(cli.path("said"), "x").unwrap();
+    cli.ok(&["put", "store", "--user", "ben", "--class", "transcript", "--from", &audio, "said"]);
+    let state = || json(&cli.ok(&["status", "store", "--json"]))["commit"].clone();
+    let before = state();
+    let dry = |args: &[&str]| cli.ok(&[&["erase", "store", "--dry-run"][..], args].concat());
+    let told = dry(&["--user", "ada"]);
+    assert!(
+        told.contains("would erase everything of user ada: 2 records (2 audio), and 1 derived from them"),
+        "{told}"
+    );
+    let told = json(&dry(&["--user", "ada", "--json"]));
+    assert_eq!((&told["records"], &told["classes"]["audio"], &told["derived"]), (&2.into(), &2.into(), &1.into()));
+    assert_eq!((&told["user_is_here"], &told["already"]), (&true.into(), &false.into()));
+    assert!(dry(&["--record", &audio]).contains("1 record (1 audio)"));
+    assert!(dry(&["--user", "ada", "--class", "action"]).contains("no record of it is here"));
+    assert!(dry(&["--user", "ada", "--before", "2020-01-01"]).contains("no record of it is here"));
+    // A slip in a name is seen before it is done.
+    assert!(dry(&["--user", "adda"]).contains("nobody of that name"));
+    assert_eq!(json(&dry(&["--user", "adda", "--json"]))["user_is_here"], false);
+    cli.fails(4, &["list", "store", "--user", "adda"]);
+    cli.fails(2, &["erase", "store", "--user", "ada", "--dry-run", "--yes"]);
+    assert_eq!(state(), before);
+    // A refusal is no fact of the user's history.
+    let hold = ["hold", "add", "store", "--user", "ben", "--reason", "r", "--authority", "a"];
+    cli.ok(&hold);
+    let held = state();
+    cli.fails(7, &["erase", "store", "--user", "ada", "--dry-run"]);
+    assert!(!cli.ok(&["history", "store", "--user", "ada"]).contains("refused"));
+    assert_eq!(cli.run(&["get", "store", &audio]).stdout, b"sound");
+    assert_eq!(state(), held);
+    cli.ok(&["erase", "store", "--user", "adda", "--yes"]);
+    assert!(dry(&["--user", "adda"]).contains("erased before"));
+}
+
+/// Where somebody is asked, the question says how many fall.
+#[test]
+fn the_question_before_an_erase_says_how_many_records_fall() {
+    let cli = Cli::new();
+    if !Command::new("script").arg("--version").output().is_ok_and(|out| out.status.success()) {
+        println!("skipped: script is not installed");
+        return;
+    }
+    let id = cli.put("ada", "audio", b"sound");
+    let asked = |user: &str, answer: &str| {
+        let line = format!("{} erase store --user {user}", env!("CARGO_BIN_EXE_keyfall"));
+        let mut child = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .current_dir(cli.dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(format!("{answer}\n").as_bytes()).unwrap();
+        String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
+    };
+    let told = asked("adda", "n");
+    assert!(told.contains("nobody of that name is in this store"), "{told}");
+    let told = asked("ada", "n");
+    assert!(
+        told.contains("Erase everything of user ada, in every copy, for ever (1 record (1 audio))? [y/N]"),
+        "{told}"
+    );
+    assert_eq!(cli.run(&["get", "store", &id]).stdout, b"sound");
+}
+
+#[test]
+fn holds_from_the_command_line() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"evidence");
+    let who = ["--reason", "a court asks", "--authority", "Amtsgericht"];
+    cli.fails(2, &["hold", "add", "store", "--user", "ada", "--reason", "why"]);
+    let hold = cli.ok(&[&["hold", "add", "store", "--user", "ada", "--class", "audio"][..], &who].concat());
+    let e = cli.fails(7, &["erase", "store", "--user", "ada", "--yes"]);
+    one_line(&e);
+    assert!(e.contains("`keyfall hold list store --user U`"), "{e}");
+    assert_eq!(cli.run(&["get", "store", &id]).stdout, b"evidence");
+    assert!(cli.ok(&["hold", "list", "store", "--user", "ada"]).contains("class audio"));
+    assert_eq!(json(&cli.ok(&["hold", "list", "store", "--user", "ada", "--json"]))["holds"][0]["id"], hold);
+    cli.fails(2, &[&["hold", "lift", "store", "--user", "ada", "--id", "no number"][..], &who].concat());
+    cli.fails(4, &[&["hold", "lift", "store", "--user", "ada", "--id", "0"][..], &who].concat());
+    cli.ok(&[&["hold", "lift", "store", "--user", "ada", "--id", &hold][..], &who].concat());
+    let told = json(&cli.ok(&["history", "store", "--user", "ada", "--json"]));
+    let what: Vec<&str> = told["history"].as_array().unwrap().iter().map(|f| f["what"].as_str().unwrap()).collect();
+    assert_eq!(what, ["held", "refused", "lifted"]);
+    cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
+    one_line(&cli.fails(3, &["hold", "list", "store", "--user", "ada"]));
+}
+
+#[test]
+fn time_ranges_from_the_command_line() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", b"now");
+    cli.ok(&["erase", "store", "--user", "ada", "--before", "2020-01-01", "--yes"]);
+    assert_eq!(cli.run(&["get", "store", &id]).stdout, b"now");
+    assert_eq!(json(&cli.ok(&["list", "store", "--before", "2020-01-01", "--json"])), serde_json::json!([]));
+    let told = cli.ok(&["erase", "store", "--user", "ada", "--after", "2020-01-01T00:00:00Z", "--yes"]);
+    assert!(told.contains("1 record;"), "{told}");
+    cli.fails(3, &["get", "store", &id]);
+}

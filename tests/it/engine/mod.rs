@@ -1,0 +1,12 @@
+//! The engine over memory ports: each rule once, small. SPEC §5, §6, §8.
+
+mod cache;
+mod copies;
+mod erases;
+mod faulty_copies;
+mod fences;
+mod lists;
+mod opening;
+mod readers;
+mod records;
+mod space;

@@ -1,0 +1,176 @@
+//! Which engines a keyholder serves, and with how much. SPEC §15.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use keyfall::ErrorKind;
+use keyfall::cell::RootCell;
+use keyfall::env::{SharedEnv, System};
+use keyfall::quorum::Standing;
+
+use super::{Keyholder, Place, list, put};
+use crate::support::{copy, error_kind, ok, read_record};
+
+/// A keyholder that no engine is allowed to speak to; gives its process, whose standard error can
+/// be read, and KEY@ADDRESS.
+fn heard(dir: &str) -> (Child, String) {
+    ok(&["keyholder", "init", dir, "--accept-remnants"]);
+    let mut process = Command::new(env!("CARGO_BIN_EXE_keyfall"))
+        .args(["keyholder", "serve", dir, "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = BufReader::new(process.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    (process, line)
+}
+
+/// Ends it; gives what it said.
+fn said(mut process: Child) -> String {
+    process.kill().unwrap();
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut process.stderr.take().unwrap(), &mut told).unwrap();
+    process.wait().unwrap();
+    told
+}
+
+#[test]
+fn a_look_works_while_an_engine_has_the_cell_and_another_engine_does_not() {
+    let place = Place::new(3, 2, 0);
+    let engine = place.open().unwrap();
+    let id = put(&engine, "ada");
+    assert_eq!(place.standing(), vec![Standing::Whole; 3]);
+    ok(&["keyholder", "status", &place.at("store")]);
+    let other = place.cell();
+    let keep = other.load().unwrap().keys[0].id;
+    assert_eq!(error_kind(other.retire(&keep, keyfall::cell::Durable::assumed_for_a_test())), ErrorKind::Locked);
+    let moved = keyfall::quorum::net::move_member(
+        Path::new(&place.at("store.cell")),
+        1,
+        "127.0.0.1:1",
+        false,
+        &(Arc::new(System) as SharedEnv),
+    );
+    assert_eq!(error_kind(moved), ErrorKind::Locked);
+    assert_eq!(read_record(&engine, &id).unwrap(), b"ada");
+    engine.rekey().unwrap();
+    drop(engine);
+    // The lock is free, and it never claimed the store.
+    let keep = other.load().unwrap().keys[0].id;
+    let refused = |other: &keyfall::quorum::QuorumCell| {
+        error_kind(other.retire(&keep, keyfall::cell::Durable::assumed_for_a_test()))
+    };
+    // What the cell keeps went on since this handle read it.
+    assert_eq!(refused(&other), ErrorKind::Locked);
+    assert_eq!(refused(&place.cell()), ErrorKind::Fenced);
+}
+
+#[test]
+fn an_engine_has_so_many_stores_with_a_keyholder_and_no_more() {
+    let place = Place::new(3, 2, 0);
+    let dir = place.keyholders[0].dir.display().to_string();
+    let engine = ok(&["keyholder", "engine", &place.at("store.cell")]);
+    let config = std::fs::read_to_string(Path::new(&place.at("store.cell")).join("quorum.json")).unwrap();
+    let members = serde_json::from_str::<keyfall::quorum::Config>(&config).unwrap().keyholders;
+    let env: SharedEnv = Arc::new(System);
+    // The same engine, for any number of store ids.
+    let deposit = |n: u8| {
+        let other = place.at(&format!("other{n}.cell"));
+        std::fs::create_dir(&other).unwrap();
+        copy(&Path::new(&place.at("store.cell")).join("engine.key"), Path::new(&other));
+        let cell = keyfall::quorum::net::make_cell(Path::new(&other), members.clone(), (3, 1), &env).unwrap();
+        let id = keyfall::cell::RootId { epoch: 1, attempt: [n; 16] };
+        cell.deposit(keyfall::ids::StoreId([n; 16]), &id, &keyfall::crypto::Key::copied_from(&[n; 32]))
+    };
+    for n in 1..8 {
+        deposit(n).unwrap();
+    }
+    let e = deposit(8).unwrap_err();
+    assert!(e.to_string().contains("8 stores") && e.to_string().contains("--stores"), "{e}");
+    for keyholder in &place.keyholders {
+        ok(&["keyholder", "allow", &keyholder.dir.display().to_string(), engine.trim(), "--stores", "9"]);
+    }
+    deposit(9).unwrap();
+    deposit(10).unwrap_err();
+    // A store can be kept for an engine before there is a share of it; what is no store's id is
+    // refused.
+    ok(&["keyholder", "allow", &dir, engine.trim(), "--store", &"ab".repeat(16)]);
+    assert_eq!(
+        error_kind(keyfall::quorum::net::KeyholderDir::allow(
+            Path::new(&dir),
+            engine.trim().parse().unwrap(),
+            Some("../x")
+        )),
+        ErrorKind::Invalid
+    );
+}
+
+#[test]
+fn init_says_which_keyholders_do_not_know_the_engine() {
+    let place = Place::new(3, 2, 0);
+    let engine = ok(&["keyholder", "engine", &place.at("new.cell")]);
+    let (process, stranger) = heard(&place.at("strange"));
+    let mut knows: Vec<Keyholder> =
+        (0..3).map(|n| Keyholder::make(Path::new(&place.at(&format!("new{n}"))), engine.trim())).collect();
+    let members: Vec<String> = knows.iter_mut().map(Keyholder::restart).collect();
+    let store = place.at("new");
+    let init = |members: &[&String]| {
+        let mut args = vec!["init", &store, "--threshold", "2"];
+        members.iter().for_each(|member| args.extend(["--keyholder", member.as_str()]));
+        crate::support::run(&args)
+    };
+    // Three must take the root key.
+    let (done, text) = init(&[&members[0], &members[1], &stranger]);
+    assert!(!done && text.contains("does not know this engine; run there"), "{text}");
+    let (done, text) = init(&[&members[0], &members[1], &members[2], &stranger]);
+    assert!(done && text.contains("does not know this engine; run there"), "{text}");
+    assert!(text.contains("it has no share yet"), "{text}");
+    let told = ok(&["keyholder", "status", &store]);
+    assert!(told.contains("refuses") && !told.contains("HandshakeFailure"), "{told}");
+    ok(&["keyholder", "allow", &place.at("strange"), engine.trim()]);
+    ok(&["tend", &store]);
+    assert_eq!(ok(&["keyholder", "status", &store]).matches("whole").count(), 4);
+    drop(said(process));
+}
+
+/// It looked like a network fault, and a replacement by such a keyholder was accepted.
+#[test]
+fn a_keyholder_that_does_not_know_the_engine_is_distinguished_from_another_keyholder_on_both_sides() {
+    let place = Place::new(3, 2, 0);
+    let (store, engine) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
+    let (process, line) = heard(&place.at("strange"));
+    let before = list(&place);
+    let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "3", "--with", &line]);
+    let way = format!("does not know this engine; run there `keyfall keyholder allow DIR {}`", engine.trim());
+    assert!(!done && text.contains(&way) && !text.contains("HandshakeFailure"), "{text}");
+    // Another keyholder than the one that is meant is at the address.
+    let other = ok(&["keyholder", "init", &place.at("other"), "--accept-remnants"]);
+    let there = format!("{}@{}", other.trim(), line.split_once('@').unwrap().1);
+    let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "3", "--with", &there]);
+    assert!(!done && text.contains("is another than was pinned") && !text.contains("allow DIR"), "{text}");
+    assert_eq!(list(&place), before, "nothing was changed");
+    let told = said(process);
+    let way = format!("run `keyfall keyholder allow {} {}`", place.at("strange"), engine.trim());
+    assert!(told.contains(&way), "{told}");
+    assert!(told.contains("another key is pinned") && !told.contains("HandshakeFailure"), "{told}");
+}
+
+/// Those that stayed were told to have been away.
+#[test]
+fn keyholders_with_a_share_of_a_failed_attempt_are_reported_as_such() {
+    let mut place = Place::new(5, 3, 1);
+    let store = place.at("store");
+    put(&place.open().unwrap(), "ada");
+    let away = [3, 4];
+    away.iter().for_each(|n| place.keyholders[*n].kill());
+    let (done, text) = crate::support::run(&["erase", &store, "--user", "ada", "--yes"]);
+    assert!(!done && text.contains("nothing was changed"), "{text}");
+    let told = ok(&["keyholder", "status", &store]);
+    assert_eq!(told.matches("of an attempt that failed").count(), 3, "{told}");
+    assert!(!told.contains("it was away") && told.contains("held by 3 of 5"), "{told}");
+    away.iter().for_each(|n| drop(place.keyholders[*n].start()));
+    ok(&["tend", &store]);
+    assert_eq!(ok(&["keyholder", "status", &store]).matches("whole").count(), 5);
+}
