@@ -431,8 +431,8 @@ impl Inner {
         let (editor, root) = edit.parts()?;
         match page_of(editor, root, tag)? {
             Some(page) => {
-                let about = About::of(page, erase);
-                page.history.refuse(editor, tag, now, (&[about], true))?;
+                let about = About::of(&page.fence_key, erase);
+                page.history.refuse(editor, tag, now, &[about], true)?;
                 Ok(true)
             }
             None => Ok(false),

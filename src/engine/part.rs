@@ -15,11 +15,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::scope::{Erase, Scope, When};
 use crate::tree::fences::Point;
-use crate::tree::history::Note;
+use crate::tree::history::StoredFact;
 use crate::tree::holds::Hold;
 use crate::tree::inbox::Inbox;
+use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
-use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
+use crate::tree::user::{UserPage, class_place};
 use crate::tree::{Editor, Link, Pages};
 
 /// Some classes of a user, some interactions.
@@ -299,7 +300,7 @@ impl Inner {
         }
         let (editor, root) = edit.parts()?;
         for (class, reason, ids) in staying.into_iter().filter(|(.., ids)| !ids.is_empty()) {
-            let note = Note::Kept { class, records: ids.len() as u64, reason: reason.to_owned() };
+            let note = StoredFact::Kept { class, records: ids.len() as u64, reason: reason.to_owned() };
             if let Some(page) = page_of(editor, root, user)? {
                 page.history.add(editor, user, now, &note)?;
             }

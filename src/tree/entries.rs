@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::Page;
+use super::page::Page;
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 

@@ -10,8 +10,11 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use super::ordered::{self, KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
-use super::{Edge, Editor, PageKind, Pages, REF_BYTES, Ref, Spot};
+use super::keys::{KEY_MAX, KEY_MIN, OrderedKey};
+use super::link::{Editor, Pages};
+use super::ordered::{self, Ordered, Place, Range};
+use super::page::{PageKind, REF_BYTES, Ref};
+use super::spot::{Edge, Spot};
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::ids::UserTag;

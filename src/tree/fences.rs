@@ -12,8 +12,10 @@
 
 use std::ops::ControlFlow;
 
-use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
-use super::{Editor, PageKind, Pages};
+use super::keys::{KEY_MAX, KEY_MIN, OrderedKey};
+use super::link::{Editor, Pages};
+use super::ordered::{Ordered, Place, Range};
+use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
 use crate::error::Result;

@@ -8,7 +8,9 @@
 //! trees: bits 1, 2, 4, 8; pending: when this root key is destroyed at the latest, 0 for no such time.
 //! The clear prefix is the seal's context: none of it can be changed without the head failing to open.
 
-use super::{Geometry, PageKind, Ref, Spot};
+use super::geometry::Geometry;
+use super::page::{PageKind, Ref};
+use super::spot::Spot;
 use crate::cell::RootId;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{HEAD_CONTEXT, Key, chunked};

@@ -11,9 +11,11 @@
 
 use std::ops::ControlFlow;
 
-use super::lineage::{LINK_BYTES, LinkKey, WHAT, add, link_key};
-use super::ordered::{Entries, KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
-use super::{Editor, PageKind, Pages};
+use super::keys::{KEY_MAX, KEY_MIN, LINK_BYTES, LinkKey, OrderedKey, WHAT, link_key, record_key};
+use super::lineage::add;
+use super::link::{Editor, Pages};
+use super::ordered::{Entries, Ordered, Place, Range};
+use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
@@ -92,7 +94,7 @@ fn hold_key(id: u64) -> OrderedKey {
 }
 
 fn mark_key(on: &RecordId, held: &RecordId) -> LinkKey {
-    link_key(on.class, &super::user::record_key(on.interaction, on.ordinal), 0, Some(held))
+    link_key(on.class, &record_key(on.interaction, on.ordinal), 0, Some(held))
 }
 
 fn held_record(value: &[u8]) -> Result<RecordId> {
@@ -157,7 +159,7 @@ impl Holds {
 
     /// Which held records a record of this user's bears a mark for.
     pub(crate) fn holders(&self, pages: &dyn Pages, on: &RecordId) -> Result<Vec<RecordId>> {
-        let key = super::user::record_key(on.interaction, on.ordinal);
+        let key = record_key(on.interaction, on.ordinal);
         let mut held = Vec::new();
         self.scan_marks(pages, on.user, on.class, (&key, &key), &mut |_, value| {
             held.push(held_record(value)?);

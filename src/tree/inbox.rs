@@ -8,8 +8,10 @@
 
 use std::ops::ControlFlow;
 
-use super::ordered::{Ordered, OrderedKey, Place, Range};
-use super::{Editor, PageKind, Pages};
+use super::keys::OrderedKey;
+use super::link::{Editor, Pages};
+use super::ordered::{Ordered, Place, Range};
+use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::Key;
 use crate::error::Result;

@@ -16,25 +16,16 @@
 
 use std::ops::ControlFlow;
 
-use super::history::Fact;
-use super::ordered::{Ordered, OrderedKey, Place, Range};
-use super::sets::SetTag;
-use super::{Editor, PageKind, Pages};
+use super::keys::{LINK_BYTES, LinkKey, OrderedKey, SetTag, WHAT, link_key, record_key, split_record_key, whose};
+use super::link::{Editor, Pages};
+use super::ordered::{Ordered, Place, Range};
+use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
-use crate::crypto;
+
 use crate::error::{Error, Result};
 use crate::ids::{ClassTag, RecordId, Timestamp, UserTag};
 use crate::limits::{PRINCIPAL_MAX_BYTES, PURPOSE_MAX_BYTES, REASON_MAX_BYTES};
 use crate::secret::Secret;
-
-/// Bytes of a link's key.
-pub(crate) const LINK_BYTES: usize = WHAT + 1 + 4 + 32;
-/// A link's key.
-pub(crate) type LinkKey = OrderedKey<LINK_BYTES>;
-/// Bytes of a record's key in its class: interaction 16 ‖ ordinal 4.
-const RECORD_BYTES: usize = 20;
-/// Where a link's key says what it is.
-pub(crate) const WHAT: usize = 6 + RECORD_BYTES;
 
 const SOURCE: u8 = 1;
 const DERIVED: u8 = 2;
@@ -57,6 +48,16 @@ pub struct Access {
     pub at: Timestamp,
 }
 
+/// A record that was detached from some of its sources.
+#[derive(Debug)]
+pub(super) struct Detachment {
+    pub(super) record: RecordId,
+    pub(super) at: Timestamp,
+    /// How many sources it was detached from.
+    pub(super) sources: u16,
+    pub(super) reason: String,
+}
+
 /// One link, read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Other {
@@ -72,22 +73,8 @@ pub(crate) struct Lineage {
     pub(crate) tree: Ordered<LINK_BYTES>,
 }
 
-/// The key of what stands between a record and another.
-pub(crate) fn link_key(class: ClassTag, record: &OrderedKey, what: u8, other: Option<&RecordId>) -> LinkKey {
-    let mut key = [0; LINK_BYTES];
-    key[..6].copy_from_slice(&class.0);
-    key[6..WHAT].copy_from_slice(record);
-    key[WHAT] = what;
-    if let Some(other) = other {
-        // Users first: those who follow many links come to each user once.
-        key[WHAT + 1..WHAT + 5].copy_from_slice(&other.user.0[..4]);
-        key[WHAT + 5..].copy_from_slice(&crypto::hedge(&[&other.to_bytes()]));
-    }
-    key
-}
-
 fn own(id: &RecordId) -> OrderedKey {
-    super::user::record_key(id.interaction, id.ordinal)
+    record_key(id.interaction, id.ordinal)
 }
 
 fn member_key(id: &RecordId, set: &SetTag) -> LinkKey {
@@ -133,14 +120,6 @@ pub(crate) fn read(key: &LinkKey, value: &[u8]) -> Result<Option<Other>> {
         DERIVED => Ok(Some(Other::Derived(id))),
         _ => Err(bad()),
     }
-}
-
-/// The record whose link this is: its class and its key in the class.
-pub(crate) fn whose(key: &LinkKey) -> (ClassTag, OrderedKey) {
-    let (mut class, mut record) = ([0; 6], [0; RECORD_BYTES]);
-    class.copy_from_slice(&key[..6]);
-    record.copy_from_slice(&key[6..WHAT]);
-    (ClassTag(class), record)
 }
 
 impl Lineage {
@@ -196,7 +175,8 @@ impl Lineage {
         editor: &mut Editor<'_>,
         id: &RecordId,
         at: Timestamp,
-        (sources, reason): (u16, &str),
+        sources: u16,
+        reason: &str,
     ) -> Result<()> {
         let mut e = Encoder::new(4 + reason.len());
         e.u16(sources).text(reason);
@@ -226,24 +206,19 @@ impl Lineage {
     }
 
     /// Which of the user's records were detached, when and why. All links are looked through.
-    pub(crate) fn detachments(
-        &self,
-        pages: &dyn Pages,
-        user: UserTag,
-        incarnation: u16,
-    ) -> Result<Vec<(Timestamp, Fact)>> {
+    pub(super) fn detachments(&self, pages: &dyn Pages, user: UserTag, incarnation: u16) -> Result<Vec<Detachment>> {
         let mut found = Vec::new();
         let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
         self.tree.scan(pages, Self::place(user), all, &mut |key, value| {
             if key[WHAT] == DETACHED {
                 let (class, record) = whose(key);
-                let (interaction, ordinal) = super::user::split_record_key(&record)?;
+                let (interaction, ordinal) = split_record_key(&record)?;
                 let at = Timestamp(Decoder::new(&key[WHAT + 1..], "record that was detached").u64()?);
                 let mut d = Decoder::new(value, "record that was detached");
                 let (sources, reason) = (d.u16()?, d.text(REASON_MAX_BYTES)?.to_owned());
                 d.end()?;
                 let record = RecordId { interaction, user, incarnation, class, ordinal };
-                found.push((at, Fact::Detached { record, sources, reason }));
+                found.push(Detachment { record, at, sources, reason });
             }
             Ok(ControlFlow::Continue(()))
         })?;
@@ -299,7 +274,7 @@ impl Lineage {
         self.tree.scan(pages, Self::place(user), all, &mut |key, _| {
             if key[WHAT] == MEMBER && key[WHAT + 1..SET_END] == *set {
                 let (class, record) = whose(key);
-                let (interaction, ordinal) = super::user::split_record_key(&record)?;
+                let (interaction, ordinal) = split_record_key(&record)?;
                 members.push(RecordId { interaction, user, incarnation, class, ordinal });
             }
             Ok(ControlFlow::Continue(()))
@@ -349,6 +324,7 @@ impl Lineage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto;
     use crate::error::ErrorKind;
     use crate::ids::InteractionId;
     use crate::tree::{Geometry, Page, Ref};

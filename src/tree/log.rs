@@ -12,8 +12,12 @@
 
 use std::ops::ControlFlow;
 
-use super::ordered::{Ordered, OrderedKey, Place, Range};
-use super::{Edge, Editor, Geometry, Node, Page, PageKind, Pages, REF_BYTES, Ref, Sink, Spot, pad};
+use super::geometry::Geometry;
+use super::keys::OrderedKey;
+use super::link::{Editor, Node, Pages, Sink};
+use super::ordered::{Ordered, Place, Range};
+use super::page::{Page, PageKind, REF_BYTES, Ref, pad};
+use super::spot::{Edge, Spot};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::Key;
 use crate::error::{Error, Result};

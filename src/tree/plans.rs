@@ -7,8 +7,10 @@
 
 use std::ops::ControlFlow;
 
-use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
-use super::{Editor, PageKind, Pages};
+use super::keys::{KEY_MAX, KEY_MIN, OrderedKey};
+use super::link::{Editor, Pages};
+use super::ordered::{Ordered, Place, Range};
+use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::ids::{Timestamp, UserId, UserTag};

@@ -10,10 +10,11 @@
 use std::ops::ControlFlow;
 
 use super::grants::Pace;
-use super::ordered::{Ordered, OrderedKey, Place, Range};
-use super::{Editor, PageKind, Pages};
+use super::keys::{OrderedKey, SetTag};
+use super::link::{Editor, Pages};
+use super::ordered::{Ordered, Place, Range};
+use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
-use crate::crypto::hedge;
 use crate::error::Result;
 use crate::ids::{Timestamp, UserTag};
 use crate::limits::{NAME_MAX_BYTES, PURPOSE_MAX_BYTES};
@@ -23,9 +24,6 @@ const VERSION: u8 = 1;
 const USER: u8 = 1;
 /// Bytes of a key.
 pub(crate) const SET_BYTES: usize = 40;
-
-/// Names a set within the tree.
-pub(crate) type SetTag = [u8; 20];
 
 /// A named set of records, opened together under grants of their users.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,12 +50,6 @@ pub struct TrainingSet {
 #[derive(Debug, Default)]
 pub(crate) struct Sets {
     pub(crate) tree: Ordered<SET_BYTES>,
-}
-
-pub(crate) fn set_tag(name: &str) -> SetTag {
-    let mut tag = [0; 20];
-    tag.copy_from_slice(&hedge(&[name.as_bytes()])[..20]);
-    tag
 }
 
 fn key(set: &SetTag, user: Option<UserTag>) -> OrderedKey<SET_BYTES> {

@@ -14,19 +14,22 @@
 use std::sync::Arc;
 
 use super::fences::Fences;
+use super::geometry::Geometry;
 use super::grants::Grants;
 use super::history::History;
 use super::holds::Holds;
 use super::inbox::Inbox;
 use super::lineage::Lineage;
-use super::ordered::{Ordered, OrderedKey, Place};
+use super::link::{Node, Sink};
+use super::ordered::{Ordered, Place};
+use super::page::{Page, PageKind, Ref, pad};
 use super::plans::Plans;
 use super::policies::Policies;
-use super::{ClassOf, Edge, Geometry, Node, Page, PageKind, Ref, Sink, Spot, pad};
+use super::spot::{ClassOf, Edge, Spot};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Class, ClassTag, InteractionId, Timestamp, UserId, UserTag};
+use crate::ids::{Class, ClassTag, Timestamp, UserId, UserTag};
 use crate::limits::{CLASS_MAX_BYTES, CLASSES_MAX, SEAL_OVERHEAD, USER_MAX_BYTES, USER_PAGE_MAX_BYTES};
 
 const VERSION: u8 = 1;
@@ -127,21 +130,6 @@ pub(crate) struct ClassSlot {
 /// The place of a class's pages.
 pub(crate) fn class_place(owner: UserTag) -> Place {
     Place { kind: PageKind::Class, owner: Some(owner) }
-}
-
-/// The key of a record in its class's tree.
-pub(crate) fn record_key(interaction: InteractionId, ordinal: u32) -> OrderedKey {
-    let mut key = [0; 20];
-    key[..16].copy_from_slice(&interaction.0);
-    key[16..].copy_from_slice(&ordinal.to_be_bytes());
-    key
-}
-
-/// Interaction and ordinal of a key in a class's tree.
-pub(crate) fn split_record_key(key: &OrderedKey) -> Result<(InteractionId, u32)> {
-    let mut d = Decoder::new(key, "record key");
-    let interaction = InteractionId::from_bytes(d.array()?).map_err(|_| Decoder::new(&[], "record key").bad())?;
-    Ok((interaction, d.u32()?))
 }
 
 impl UserPage {

@@ -12,8 +12,11 @@
 use std::ops::ControlFlow;
 
 use super::entries::{Entries, Entry, search};
+use super::geometry::Geometry;
+use super::link::{Editor, Link, Node, Pages, Sink};
+use super::page::{Page, PageKind, REF_BYTES, Ref, pad};
+use super::spot::{Edge, Spot};
 use super::user::{Unborn, UserPage};
-use super::{Edge, Editor, Geometry, Link, Node, Page, PageKind, Pages, REF_BYTES, Ref, Sink, Spot, pad};
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::UserTag;
@@ -30,11 +33,6 @@ const UNBORN: u8 = 4;
 const BODY_LEN: usize = REF_BYTES + 4;
 const SLOT_LEN: usize = 12 + 2 + 1 + BODY_LEN;
 const TAG_BITS: u32 = 96;
-
-/// Encoded bytes of an interior page with `children` pointers.
-pub(crate) const fn interior_len(children: usize) -> usize {
-    3 + children * (2 + REF_BYTES)
-}
 
 fn leaf_capacity(geometry: Geometry) -> usize {
     (geometry.capacity() - 3) / SLOT_LEN

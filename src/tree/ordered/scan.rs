@@ -2,10 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use super::{Child, INTERIOR, LEAF, OrderedKey, OrderedNode, Place, Value, child_len, decode_child, decode_entry};
+use super::node::{Child, INTERIOR, LEAF, OrderedNode, Place, Value, child_len, decode_child, decode_entry};
 use crate::codec::Decoder;
 use crate::error::Result;
-use crate::tree::{Edge, Link, Node, Pages, Ref, Spot};
+use crate::tree::keys::OrderedKey;
+use crate::tree::link::{Link, Node, Pages};
+use crate::tree::page::Ref;
+use crate::tree::spot::{Edge, Spot};
 
 /// What to scan.
 #[derive(Clone, Copy)]
