@@ -5,7 +5,7 @@
 //! states; the first is found out when blobs do not open, the second when the head is older than the root cell.
 
 #[cfg(any(feature = "sled", feature = "testing"))]
-pub(crate) mod log;
+pub(crate) mod journal;
 mod memory;
 #[cfg(feature = "sled")]
 pub mod sled;

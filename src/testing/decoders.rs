@@ -16,7 +16,7 @@ use crate::record::Entry;
 use crate::scope::Erase;
 use crate::sealed::{Address, Head, Kind, Request, Ticket, read_item, read_put};
 use crate::secret::Secret;
-use crate::store::log::frame_in;
+use crate::store::journal::frame_in;
 use crate::tree::grants::Grant;
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::history::StoredFact as Fact;

@@ -1,4 +1,4 @@
-//! The log's index in sled: places of the blobs whose names do not say them, and what each file of the log holds.
+//! The journal's index in sled: places of the blobs whose names do not say them, and what each file of the journal holds.
 //!
 //! What is relied on: a batch on one tree is applied whole or not at all, a crash takes the newest changes only, and what
 //! sled holds after `flush` and an `fsync` of each of its files is there after a crash. `flush` alone is no barrier in 0.34 (`sync_file_range`; its
@@ -7,7 +7,7 @@
 //! ```text
 //! 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖ length 4 ‖ number in the file 4         blobs whose names do not say it
 //! 'f' ‖ file 4  -> blobs written to it 4 ‖ 1 where bytes of those given back may be there still, else 0 ‖ a bit for each that was given back, the lowest of a byte first
-//! "mark"        -> file 4 ‖ offset 8                                           the log is indexed up to here
+//! "mark"        -> file 4 ‖ offset 8                                           the journal is indexed up to here
 //! "head"        -> epoch 8 ‖ commit 8 ‖ file 4 ‖ offset 8 ‖ length 4 ‖ 0 4
 //! ```
 
@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::process::Process;
 use crate::store::HeadId;
-use crate::store::log::{Blobs, Index, Location, Position, Summary, Update};
+use crate::store::journal::{Blobs, Index, Location, Position, Summary, Update};
 
 /// Bytes of sled's own cache.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -46,7 +46,7 @@ pub(super) struct SledIndex {
 
 /// Runs sled's code, which panics on some damage, and turns that into an error.
 fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
-    let remedy = "remove this directory, it is built anew from the log when the store is next opened";
+    let remedy = "remove this directory, it is built anew from the journal when the store is next opened";
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(e))) => Err(Error::io(format!("the index {}", dir.display()), e)),
@@ -242,7 +242,7 @@ impl Index for SledIndex {
         }
         sync_files(&self.dir).map_err(|e| Error::io(format!("syncing the index {}", self.dir.display()), e))?;
         sync_dir(&self.dir)?;
-        // The log was synced before the index was told of it.
+        // The journal was synced before the index was told of it.
         let mark = self.mark()?;
         if let Some(store) = self.dir.parent().filter(|_| mark > Position::default()) {
             synced::write(store, mark);
@@ -258,7 +258,7 @@ impl Drop for SledIndex {
             std::mem::forget(self.db.take());
             return;
         }
-        // sled panics where its last write fails; the log has all that it would have written.
+        // sled panics where its last write fails; the journal has all that it would have written.
         let (Some(db), dir) = (self.db.take(), self.dir.clone()) else { return };
         if self.stuck.load(Ordering::Acquire) {
             std::mem::forget(db);

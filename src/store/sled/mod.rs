@@ -1,14 +1,14 @@
-//! The default store: a directory with a blob log; sled has what the log's names do not say.
+//! The default store: a directory with a blob journal; sled has what the journal's names do not say.
 //!
 //! Why not blobs as sled's own values: measured with sled 0.34.7, 512 MiB of values took 300 to 500 MiB of resident
 //! memory at any cache size, and removing nine tenths of them gave back nothing (SPEC.md 9).
 //!
 //! ```text
-//! STORE/keyfall      marker: format, and the key of the log's names in hex; written last, under another name first, so that only a
+//! STORE/keyfall      marker: format, and the key of the journal's names in hex; written last, under another name first, so that only a
 //!                    whole store has it
 //! STORE/lock         held while a process has the store open
-//! STORE/log/N.log    frames (see log/frames.rs)
-//! STORE/synced       how far the log was synced, for whoever opens it without the index (see synced.rs)
+//! STORE/log/N.log    frames (see journal/files.rs)
+//! STORE/synced       how far the journal was synced, for whoever opens it without the index (see synced.rs)
 //! STORE/reserve      room on the disk, given up when there is no other, so that an erase goes through
 //! STORE/index/       sled: what each file holds; where blobs are that lie elsewhere than their names say
 //! ```
@@ -28,8 +28,8 @@ use rustix::fs::FallocateFlags;
 
 use self::index::SledIndex;
 use self::synced::SYNCED;
-use super::log::look::{MemoryIndex, ReadOnlyDisk};
-use super::log::{Index, LogStore, NAMING_KEY_BYTES, Sizes, claims};
+use super::journal::look::{MemoryIndex, ReadOnlyDisk};
+use super::journal::{Index, JournalStore, NAMING_KEY_BYTES, Sizes, claims};
 use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use crate::dir::{DirLock, check_file, check_subdir, check_tree, open_to_read, open_to_write, sync_dir};
 use crate::disk::OsDisk;
@@ -40,16 +40,17 @@ use crate::ids::BlobName;
 const MARKER: &str = "keyfall";
 /// The marker before it is whole.
 const UNFINISHED: &str = "keyfall.new";
-const LOG: &str = "log";
+/// The directory of the journal.
+const JOURNAL: &str = "log";
 const INDEX: &str = "index";
 const RESERVE: &str = "reserve";
 /// Bytes of the reserve: what opening the index, one erase of many scopes and closing write.
 const RESERVE_BYTES: u64 = 2 << 20;
 /// As far as a marker is read.
 const MARKER_MAX: u64 = 4096;
-/// How many bytes an index has at most: so many, and so many for each byte of its log. sled reads all of them.
+/// How many bytes an index has at most: so many, and so many for each byte of its journal. sled reads all of them.
 const INDEX_BYTES: u64 = 64 << 20;
-const INDEX_PER_LOG: u64 = 4;
+const INDEX_PER_JOURNAL: u64 = 4;
 /// How the marker of any format begins.
 const FORMATS: &str = "keyfall store, format ";
 const FORMAT: &str = "keyfall store, format 1\n";
@@ -89,8 +90,8 @@ fn bad_marker(dir: &Path, what: &str) -> Error {
 /// A store in a directory.
 pub struct SledStore {
     dir: PathBuf,
-    // Fields are dropped in this order: the log is closed before the lock is let go.
-    log: LogStore,
+    // Fields are dropped in this order: the journal is closed before the lock is let go.
+    journal: JournalStore,
     /// Whether it was opened to look at.
     look: bool,
     /// Whether the reserve is not whole and the disk has no room for it: what there is, is for erases alone.
@@ -120,9 +121,9 @@ impl SledStore {
         let lock = DirLock::take(dir, "store")?;
         // Another process may have made one until now.
         check_empty(dir)?;
-        // It would speak of another log.
+        // It would speak of another journal.
         let _ = std::fs::remove_file(dir.join(SYNCED));
-        for part in [LOG, INDEX] {
+        for part in [JOURNAL, INDEX] {
             check_subdir(&dir.join(part))?;
             std::fs::create_dir_all(dir.join(part)).map_err(io)?;
         }
@@ -146,7 +147,7 @@ impl SledStore {
     ///
     /// # Errors
     /// `Absent` where there is none; `Locked`; `Refused` for an unknown format, and where one of its files is a link or has another name;
-    /// `Corrupt` where the log is damaged before its end; `Io`.
+    /// `Corrupt` where the journal is damaged before its end; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
         let naming_key = naming_key(dir, &read_marker(dir)?)?;
         let lock = DirLock::take(dir, "store")?;
@@ -154,20 +155,25 @@ impl SledStore {
     }
 
     /// Opens the store in a directory to look at: nothing in it is changed, so that it may lie on a read-only medium or a full disk. It reads
-    /// the log from its beginning, since it leaves the index alone. What writes is `Refused`.
+    /// the journal from its beginning, since it leaves the index alone. What writes is `Refused`.
     ///
     /// # Errors
     /// As [`SledStore::open`]; `Locked` where an engine has it open to write.
     pub fn look(dir: &Path) -> Result<Self> {
         let naming_key = naming_key(dir, &read_marker(dir)?)?;
-        check_subdir(&dir.join(LOG))?;
+        check_subdir(&dir.join(JOURNAL))?;
         let lock = DirLock::share(dir, "store")?;
         let disk = Arc::new(ReadOnlyDisk(Arc::new(OsDisk)));
         let index = Arc::new(MemoryIndex::over(synced::read(dir)));
-        let log =
-            LogStore::open(disk, &dir.join(LOG), index, &naming_key, Sizes { beside: false, ..Sizes::default() })?;
+        let journal = JournalStore::open(
+            disk,
+            &dir.join(JOURNAL),
+            index,
+            &naming_key,
+            Sizes { beside: false, ..Sizes::default() },
+        )?;
         let (squeezed, erasing) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(SledStore { dir: dir.to_owned(), log, look: true, squeezed, erasing, unindexed: false, lock })
+        Ok(SledStore { dir: dir.to_owned(), journal, look: true, squeezed, erasing, unindexed: false, lock })
     }
 
     /// Whether the store in a directory was ever opened as the owner of a root cell: a backup was not.
@@ -175,18 +181,18 @@ impl SledStore {
     /// # Errors
     /// `Io`.
     pub fn was_claimed(dir: &Path) -> Result<bool> {
-        claims::last(&OsDisk, &dir.join(LOG)).map(|claimed| claimed.is_some())
+        claims::last(&OsDisk, &dir.join(JOURNAL)).map(|claimed| claimed.is_some())
     }
 
-    /// Bytes of the log in a directory.
+    /// Bytes of the journal in a directory.
     ///
     /// # Errors
     /// `Io`.
-    pub fn log_bytes(dir: &Path) -> Result<u64> {
-        let log = dir.join(LOG);
-        let bytes = std::fs::read_dir(&log)
+    pub fn journal_bytes(dir: &Path) -> Result<u64> {
+        let journal = dir.join(JOURNAL);
+        let bytes = std::fs::read_dir(&journal)
             .and_then(|files| files.map(|file| Ok(file?.metadata()?.len())).sum::<std::io::Result<u64>>());
-        bytes.map_err(|e| Error::io(log.display(), e))
+        bytes.map_err(|e| Error::io(journal.display(), e))
     }
 
     /// Takes room for the erases of a time when there is none; a part of it where there is no more.
@@ -262,14 +268,14 @@ impl SledStore {
     fn assemble(dir: &Path, naming_key: &[u8; NAMING_KEY_BYTES], lock: DirLock) -> Result<Self> {
         check_own(dir)?;
         let index_dir = dir.join(INDEX);
-        let most = Self::log_bytes(dir)?.saturating_mul(INDEX_PER_LOG).saturating_add(INDEX_BYTES);
+        let most = Self::journal_bytes(dir)?.saturating_mul(INDEX_PER_JOURNAL).saturating_add(INDEX_BYTES);
         let mut opened = if length(&index_dir).is_ok_and(|length| length > most) {
-            Err(Error::corrupt(format!("the index {} is larger than its log explains", index_dir.display())))
+            Err(Error::corrupt(format!("the index {} is larger than its journal explains", index_dir.display())))
         } else {
             SledIndex::open(&index_dir)
         };
         if opened.as_ref().is_err_and(|e| !is_surroundings(e)) {
-            // The log says everything the index said.
+            // The journal says everything the index said.
             let io = |e| Error::io(format!("building {} anew", index_dir.display()), e);
             if index_dir.exists() {
                 std::fs::remove_dir_all(&index_dir).map_err(io)?;
@@ -282,9 +288,10 @@ impl SledStore {
             Err(e) if e.kind() == ErrorKind::Full => (Arc::new(MemoryIndex::over(synced::read(dir))), true),
             Err(e) => return Err(e),
         };
-        let log = LogStore::open(Arc::new(OsDisk), &dir.join(LOG), index, naming_key, Sizes::default())?;
+        let journal = JournalStore::open(Arc::new(OsDisk), &dir.join(JOURNAL), index, naming_key, Sizes::default())?;
         let (squeezed, erasing) = (AtomicBool::new(false), AtomicBool::new(false));
-        let store = SledStore { dir: dir.to_owned(), log, look: false, squeezed, erasing, unindexed, lock: Some(lock) };
+        let store =
+            SledStore { dir: dir.to_owned(), journal, look: false, squeezed, erasing, unindexed, lock: Some(lock) };
         store.lay_in();
         Ok(store)
     }
@@ -296,9 +303,9 @@ fn check_own(dir: &Path) -> Result<()> {
     for name in [SYNCED, RESERVE] {
         check_file(&dir.join(name))?;
     }
-    let log = dir.join(LOG);
-    check_subdir(&log)?;
-    claims::FILES.iter().try_for_each(|claim| check_file(&log.join(claim)))?;
+    let journal = dir.join(JOURNAL);
+    check_subdir(&journal)?;
+    claims::FILES.iter().try_for_each(|claim| check_file(&journal.join(claim)))?;
     check_tree(&dir.join(INDEX))
 }
 
@@ -319,8 +326,8 @@ fn read_marker(dir: &Path) -> Result<String> {
     let read = open_to_read(&dir.join(MARKER)).and_then(|file| file.take(MARKER_MAX).read_to_end(&mut text));
     match read {
         Ok(_) => String::from_utf8(text).map_err(|_| bad_marker(dir, "is damaged")),
-        // What an interrupted `create` leaves has none, and nothing in its log.
-        Err(e) if e.kind() == io::ErrorKind::NotFound && !log_is_empty(dir).unwrap_or(true) => {
+        // What an interrupted `create` leaves has none, and nothing in its journal.
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !journal_is_empty(dir).unwrap_or(true) => {
             Err(bad_marker(dir, "is missing"))
         }
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -330,15 +337,15 @@ fn read_marker(dir: &Path) -> Result<String> {
     }
 }
 
-/// Whether nothing was ever put into the log, if there is one. An init that was cut short may have claimed it.
-fn log_is_empty(dir: &Path) -> io::Result<bool> {
-    let log = dir.join(LOG);
-    check_subdir(&log)?;
-    if !log.exists() {
+/// Whether nothing was ever put into the journal, if there is one. An init that was cut short may have claimed it.
+fn journal_is_empty(dir: &Path) -> io::Result<bool> {
+    let journal = dir.join(JOURNAL);
+    check_subdir(&journal)?;
+    if !journal.exists() {
         return Ok(true);
     }
-    for file in names(&log)?.into_iter().filter(|file| !claims::FILES.iter().any(|claim| file == *claim)) {
-        if log.join(file).metadata()?.len() > 0 {
+    for file in names(&journal)?.into_iter().filter(|file| !claims::FILES.iter().any(|claim| file == *claim)) {
+        if journal.join(file).metadata()?.len() > 0 {
             return Ok(false);
         }
     }
@@ -349,10 +356,10 @@ fn log_is_empty(dir: &Path) -> io::Result<bool> {
 fn check_empty(dir: &Path) -> Result<()> {
     let io = |e| Error::io(dir.display(), e);
     let whole = dir.join(MARKER).exists();
-    let known = |name: &OsStr| ["lock", UNFINISHED, LOG, INDEX, RESERVE, SYNCED].iter().any(|n| name == *n);
+    let known = |name: &OsStr| ["lock", UNFINISHED, JOURNAL, INDEX, RESERVE, SYNCED].iter().any(|n| name == *n);
     let empty = whole || names(dir).map_err(io)?.iter().all(|name| known(name));
-    let log = dir.join(LOG).exists() || !whole;
-    if empty && log && log_is_empty(dir).map_err(io)? {
+    let journal = dir.join(JOURNAL).exists() || !whole;
+    if empty && journal && journal_is_empty(dir).map_err(io)? {
         return Ok(());
     }
     let what = if whole { "is a store already" } else { "is not empty" };
@@ -368,25 +375,25 @@ impl Store for SledStore {
         self.dir.display().to_string()
     }
     fn claimed(&self) -> Result<Option<Claimed>> {
-        self.log.claimed()
+        self.journal.claimed()
     }
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.check_writable()?;
-        self.log.claim(claimed)
+        self.journal.claim(claimed)
     }
     fn confirm(&self) -> Result<bool> {
-        self.log.confirm()
+        self.journal.confirm()
     }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
-        self.log.name(drawn, ahead, len)
+        self.journal.name(drawn, ahead, len)
     }
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.check()?;
-        self.log.get(name)
+        self.journal.get(name)
     }
     fn contains(&self, name: &BlobName) -> Result<bool> {
         self.check()?;
-        self.log.contains(name)
+        self.journal.contains(name)
     }
     fn put(&self, blobs: &[Blob]) -> Result<()> {
         self.check_writable()?;
@@ -394,8 +401,8 @@ impl Store for SledStore {
         if !erasing {
             self.check_room()?;
         }
-        match self.log.put(blobs) {
-            Err(e) if erasing && e.kind() == ErrorKind::Full && self.hand_out() => self.log.put(blobs),
+        match self.journal.put(blobs) {
+            Err(e) if erasing && e.kind() == ErrorKind::Full && self.hand_out() => self.journal.put(blobs),
             done => done,
         }
     }
@@ -404,7 +411,7 @@ impl Store for SledStore {
     }
     fn head(&self) -> Result<Option<Head>> {
         self.check()?;
-        self.log.head()
+        self.journal.head()
     }
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
         self.check_writable()?;
@@ -413,20 +420,22 @@ impl Store for SledStore {
         if !erases {
             self.check_room()?;
         }
-        match self.log.commit(blobs, over, head) {
+        match self.journal.commit(blobs, over, head) {
             // Nothing was changed. An erase may have the reserve; the next one finds it laid in again, if there is room.
-            Err(e) if erases && e.kind() == ErrorKind::Full && self.hand_out() => self.log.commit(blobs, over, head),
+            Err(e) if erases && e.kind() == ErrorKind::Full && self.hand_out() => {
+                self.journal.commit(blobs, over, head)
+            }
             done => done,
         }
     }
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         self.check()?;
-        self.log.names(from, limit)
+        self.journal.names(from, limit)
     }
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.check_writable()?;
         if self.unindexed {
-            // The index on disk would not know which blobs were removed. A missing index is rebuilt from the log.
+            // The index on disk would not know which blobs were removed. A missing index is rebuilt from the journal.
             let index = self.dir.join(INDEX);
             if index.exists() {
                 std::fs::remove_dir_all(&index).map_err(|e| Error::io(index.display(), e))?;
@@ -437,7 +446,7 @@ impl Store for SledStore {
             // To give space back takes some: the index writes what it forgets.
             self.hand_out();
         }
-        let removed = self.log.remove(names);
+        let removed = self.journal.remove(names);
         if self.squeezed.load(Ordering::Relaxed) {
             self.lay_in();
         }
@@ -445,7 +454,7 @@ impl Store for SledStore {
     }
     fn usage(&self) -> Result<Usage> {
         let bytes = disk_bytes(&self.dir).map_err(|e| Error::io(self.dir.display(), e))?;
-        Ok(Usage { bytes, ..self.log.usage()? })
+        Ok(Usage { bytes, ..self.journal.usage()? })
     }
 }
 

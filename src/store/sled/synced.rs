@@ -1,4 +1,4 @@
-//! How far the log was synced, beside the index: whoever opens a store without its index knows from it what must be there.
+//! How far the journal was synced, beside the index: whoever opens a store without its index knows from it what must be there.
 //!
 //! ```text
 //! STORE/synced = "KFSYNCED" ‖ file 4 ‖ offset 8 ‖ CRC-32 of all before 4
@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::codec::Decoder;
 use crate::dir::{open_to_read, open_to_write};
-use crate::store::log::Position;
+use crate::store::journal::Position;
 
 pub(super) const SYNCED: &str = "synced";
 const MAGIC: &[u8; 8] = b"KFSYNCED";
@@ -29,12 +29,12 @@ fn encode(at: Position) -> [u8; BYTES] {
 }
 
 fn decode(bytes: &[u8; BYTES]) -> Option<Position> {
-    let mut d = Decoder::new(&bytes[MAGIC.len()..], "mark of the log");
+    let mut d = Decoder::new(&bytes[MAGIC.len()..], "mark of the journal");
     let at = Position { file: d.u32().ok()?, offset: d.u64().ok()? };
     (encode(at) == *bytes).then_some(at)
 }
 
-/// Up to where the log of a store was synced, as far as that is known.
+/// Up to where the journal of a store was synced, as far as that is known.
 pub(super) fn read(store: &Path) -> Position {
     let mut bytes = [0; BYTES];
     let there = open_to_read(&store.join(SYNCED)).and_then(|file| file.read_exact_at(&mut bytes, 0));

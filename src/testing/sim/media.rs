@@ -17,7 +17,7 @@ use crate::crypto::Key;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
-use crate::store::log::{LogStore, Sizes};
+use crate::store::journal::{JournalStore, Sizes};
 use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use crate::testing::{Seeded, locked};
 
@@ -170,7 +170,7 @@ impl Media for SimulatedDisk {
         }
         let dir = dir_of(place);
         let index = Arc::new(SimIndex::open(&self.disk, &dir.join("index")));
-        Ok(Arc::new(LogStore::open(Arc::new(self.disk.clone()), &dir.join("log"), index, &[7; 16], SIZES)?))
+        Ok(Arc::new(JournalStore::open(Arc::new(self.disk.clone()), &dir.join("log"), index, &[7; 16], SIZES)?))
     }
 
     fn cell(&self) -> Result<Arc<dyn RootCell>> {

@@ -1,9 +1,9 @@
-//! The claims of a log's directory: two files written in turn, so that one is whole at any moment.
+//! The claims of a journal's directory: two files written in turn, so that one is whole at any moment.
 //!
 //! ```text
 //! claim-a, claim-b = magic 8 ‖ instance 16 ‖ claim 8 ‖ known token 16 ‖ next token 16 ‖ CRC-32 4
 //! ```
-//! Nothing else in the log ever writes to them: frames, discards and checkpoints pass them over.
+//! Nothing else in the journal ever writes to them: frames, discards and checkpoints pass them over.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! How the index learns: blobs that the log has and the index lacks, and the steps in which that changes.
+//! How the index learns: blobs that the journal has and the index lacks, and the steps in which that changes.
 //!
 //! A step runs on a thread of its own, so that nobody waits for 65,536 insertions. Whatever it has not done when the
 //! process ends is done again by the next open.
@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use super::frame::{Location, Position};
 use super::index::{Index, Update};
-use super::tally::{Blobs, Files};
+use super::tally::{Blobs, Tally};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::store::HeadId;
@@ -18,7 +18,7 @@ use crate::sync::RwLock;
 /// Where blobs are.
 pub(super) type Names = BTreeMap<BlobName, Location>;
 
-/// In the log and not yet in the index, though their names do not say where.
+/// In the journal and not yet in the index, though their names do not say where.
 #[derive(Default)]
 pub(super) struct Recent {
     new: Names,
@@ -57,14 +57,14 @@ impl Recent {
     }
 }
 
-/// Tells the index of what the log holds between two marks.
+/// Tells the index of what the journal holds between two marks.
 pub(super) struct Step {
     pub(super) index: Arc<dyn Index>,
     pub(super) recent: Arc<RwLock<Recent>>,
-    pub(super) files: Arc<RwLock<Files>>,
+    pub(super) tally: Arc<RwLock<Tally>>,
     /// Those of the blobs up to the mark that it lacks.
     pub(super) names: Arc<Names>,
-    /// Up to where the index will know the log.
+    /// Up to where the index will know the journal.
     pub(super) mark: Position,
     pub(super) head: Option<(HeadId, Location)>,
     /// What files hold at the mark, where that changed.
@@ -77,17 +77,17 @@ impl Step {
         let names: Vec<_> = self.names.iter().map(|(name, at)| (*name, *at)).collect();
         let before = self.index.insert(&names)?;
         {
-            let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+            let mut tally = self.tally.write().unwrap_or_else(PoisonError::into_inner);
             for ((_, at), before) in names.iter().zip(before) {
                 // Written twice: the index finds the later one, and nobody the other.
                 if let Some(there) = before.filter(|there| there != at) {
-                    files.kill_in(&mut self.changed, there);
+                    tally.kill_in(&mut self.changed, there);
                 }
             }
         }
         let update = Update { files: self.changed, head: self.head, mark: Some(self.mark), ..Update::default() };
         self.index.apply(&update)?;
-        self.files.write().unwrap_or_else(PoisonError::into_inner).told(&update.files);
+        self.tally.write().unwrap_or_else(PoisonError::into_inner).told(&update.files);
         self.recent.write().unwrap_or_else(PoisonError::into_inner).learning = Arc::default();
         Ok(self.mark)
     }

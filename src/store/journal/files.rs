@@ -1,6 +1,6 @@
-//! The blob log: frames in numbered files, appended and never changed; space comes back as holes and removed files.
+//! The blob journal: frames in numbered files, appended and never changed; space comes back as holes and removed files.
 //!
-//! A commit is one frame with a head, and `fdatasync`. A frame says up to where the log was synced before it: damage
+//! A commit is one frame with a head, and `fdatasync`. A frame says up to where the journal was synced before it: damage
 //! below that point is damage, damage above it a write that was cut short and never acknowledged.
 //!
 //! Who appends little at a time has zeros written ahead: a file that grows has its inode written with every `fdatasync`, which
@@ -12,9 +12,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Sizes;
 use super::frame::{self, Frame, HEADER, LABEL, Label, Location, Position};
-use super::naming::Place;
+use super::naming::Hint;
+use super::sizes::Sizes;
+use super::wipe::{runs, wipe};
 use crate::disk::{Disk, DiskFile, How};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
@@ -28,12 +29,11 @@ type Found = Vec<(BlobName, Location)>;
 
 /// Files kept open for reading.
 const OPEN_MAX: usize = 256;
-const BLOCK: u64 = 4096;
 /// A blob of at most so many bytes is read with its label: to take the label off costs a copy.
 const AT_ONCE: usize = 16 << 10;
 
-/// The open log.
-pub(super) struct Log {
+/// The open journal.
+pub(super) struct Journal {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     sizes: Sizes,
@@ -55,7 +55,7 @@ struct Tail {
     short: bool,
     /// Bytes of frames since zeros were written.
     since: u64,
-    /// Up to where the last frame says that the log was synced, and up to where one does that is on the medium.
+    /// Up to where the last frame says that the journal was synced, and up to where one does that is on the medium.
     says: Position,
     vouched: Position,
 }
@@ -64,8 +64,8 @@ fn path(dir: &Path, file: u32) -> PathBuf {
     dir.join(format!("{file:08}.log"))
 }
 
-impl Log {
-    /// Opens the log behind its last byte; `replay` finds out whether that is where it ends.
+impl Journal {
+    /// Opens the journal behind its last byte; `replay` finds out whether that is where it ends.
     pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, sizes: Sizes) -> Result<Self> {
         let number = files(&*disk, dir)?.last().copied().unwrap_or(1);
         let file = open_file(&*disk, dir, number, How::Create)?;
@@ -86,7 +86,7 @@ impl Log {
             vouched: synced,
         };
         let tail = Mutex::new(tail);
-        Ok(Log { disk, dir: dir.to_owned(), sizes, tail, last: AtomicU32::new(number), readers: Mutex::default() })
+        Ok(Journal { disk, dir: dir.to_owned(), sizes, tail, last: AtomicU32::new(number), readers: Mutex::default() })
     }
 
     pub(super) fn end(&self) -> Position {
@@ -194,8 +194,8 @@ impl Log {
     }
 
     /// What lies at a place, if it says this name: where, and its bytes where they are `wanted`.
-    pub(super) fn look(&self, name: &BlobName, place: Place, wanted: bool) -> Result<Option<(Location, Vec<u8>)>> {
-        let Place { at, len } = place;
+    pub(super) fn look(&self, name: &BlobName, hint: Hint, wanted: bool) -> Result<Option<(Location, Vec<u8>)>> {
+        let Hint { at, len } = hint;
         if !(1..=self.last.load(Ordering::Acquire)).contains(&at.file) || len > 2 * BLOB_MAX_BYTES {
             return Ok(None);
         }
@@ -229,7 +229,7 @@ impl Log {
         Ok(Some((location, bytes)))
     }
 
-    /// Blobs of the frames from `from` on, about `limit` of them, and where the next frame is; at the end of the log `None`.
+    /// Blobs of the frames from `from` on, about `limit` of them, and where the next frame is; at the end of the journal `None`.
     pub(super) fn list(&self, from: Position, limit: usize) -> Result<(Found, Option<Position>)> {
         let end = self.end();
         let (mut blobs, mut at) = (Vec::new(), from);
@@ -272,8 +272,8 @@ impl Log {
         Ok(file)
     }
 
-    /// Finds every frame from `from` on, cuts off a write that was never finished, and leaves the log ready to append, once it knows
-    /// the [number](Log::set_number) of its next blob. What lies below `known` was synced, whether or not a frame says so.
+    /// Finds every frame from `from` on, cuts off a write that was never finished, and leaves the journal ready to append, once it knows
+    /// the [number](Journal::set_number) of its next blob. What lies below `known` was synced, whether or not a frame says so.
     pub(super) fn replay(&self, from: Position, known: Position) -> Result<Vec<Frame>> {
         let numbers = files(&*self.disk, &self.dir)?;
         let mut frames: Vec<Frame> = Vec::new();
@@ -349,7 +349,7 @@ impl Log {
         tail.cut().map_err(|e| Error::io(path(&self.dir, at.file).display(), e))
     }
 
-    /// Whether a frame on the medium says that the log was synced beyond these blobs. Only such a one may lose its bytes: else a frame with
+    /// Whether a frame on the medium says that the journal was synced beyond these blobs. Only such a one may lose its bytes: else a frame with
     /// holes would pass for a write that was cut short, with all behind it.
     pub(super) fn is_vouched(&self, at: Location) -> bool {
         let tail = locked(&self.tail);
@@ -370,28 +370,15 @@ impl Log {
 
     /// Has nothing left of these blobs on the medium, and touches nothing beside them: whole blocks are given back, where neighbours make
     /// some up, and the rest is overwritten with zeros.
-    pub(super) fn wipe(&self, mut blobs: Vec<Location>) -> Result<()> {
-        blobs.sort_unstable_by_key(|b| (b.file, b.offset));
-        blobs.dedup();
-        let mut runs: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
-        for blob in blobs {
-            let (begin, end) = (blob.offset - LABEL as u64, blob.offset + u64::from(blob.len));
-            let runs = runs.entry(blob.file).or_default();
-            match runs.last_mut() {
-                Some((_, to)) if *to == begin => *to = end,
-                _ => runs.push((begin, end)),
-            }
-        }
-        for (number, runs) in runs {
+    pub(super) fn wipe(&self, blobs: Vec<Location>) -> Result<()> {
+        for (number, spans) in runs(blobs) {
             let place = path(&self.dir, number);
             let file = match open_file(&*self.disk, &self.dir, number, How::Write) {
                 // With its file all of it is gone.
                 Err(e) if e.kind() == ErrorKind::Corrupt => continue,
                 file => file?,
             };
-            let wiped = runs.into_iter().try_for_each(|run| wipe_run(&*file, run));
-            // A file system may have put off what was punched, too.
-            wiped.and_then(|()| file.sync_data()).map_err(|e| {
+            wipe(&*file, spans).map_err(|e| {
                 Error::new(ErrorKind::Io, format!("overwriting what was removed from {}: {e}", place.display()))
                     .with_source(e)
             })?;
@@ -416,27 +403,6 @@ impl Log {
             Err(e) => Err(Error::io(path(&self.dir, number).display(), e)),
         }
     }
-}
-
-/// Zeros that are written at once.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-
-fn wipe_run(file: &dyn DiskFile, (from, to): (u64, u64)) -> io::Result<()> {
-    let (first, last) = (from.next_multiple_of(BLOCK), to / BLOCK * BLOCK);
-    if first < last && file.punch(first, last - first)? {
-        write_zeros(file, (from, first))?;
-        return write_zeros(file, (last, to));
-    }
-    write_zeros(file, (from, to))
-}
-
-fn write_zeros(file: &dyn DiskFile, (mut from, to): (u64, u64)) -> io::Result<()> {
-    while from < to {
-        let n = ZEROS.len().min((to - from) as usize);
-        file.write_all_at(&ZEROS[..n], from)?;
-        from += n as u64;
-    }
-    Ok(())
 }
 
 impl Tail {

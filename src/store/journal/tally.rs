@@ -1,4 +1,4 @@
-//! What each file of the log holds: how many blobs were written to it, and which of them were given back.
+//! What each file of the journal holds: how many blobs were written to it, and which of them were given back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,20 +57,20 @@ impl Blobs {
     }
 }
 
-/// All files. What an index keeps of this speaks of the log up to its mark.
+/// All files. What an index keeps of this speaks of the journal up to its mark.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Files {
+pub(super) struct Tally {
     of: BTreeMap<u32, Blobs>,
     /// Those that changed since an index was told.
     changed: BTreeSet<u32>,
 }
 
-impl Files {
+impl Tally {
     pub(super) fn new(of: BTreeMap<u32, Blobs>) -> Self {
-        Files { of, changed: BTreeSet::new() }
+        Tally { of, changed: BTreeSet::new() }
     }
 
-    /// Notes blobs that were written, in the order of the log.
+    /// Notes blobs that were written, in the order of the journal.
     pub(super) fn wrote<'b>(&mut self, blobs: impl IntoIterator<Item = &'b Location>) {
         for at in blobs {
             self.of.entry(at.file).or_default().count = at.number + 1;
@@ -100,7 +100,7 @@ impl Files {
         self.of.values().map(Blobs::live).sum()
     }
 
-    /// Files that may hold bytes of what was given back.
+    /// Tally that may hold bytes of what was given back.
     pub(super) fn unclean(&self) -> Vec<u32> {
         self.of.iter().filter(|(_, blobs)| blobs.unclean).map(|(file, _)| *file).collect()
     }
@@ -113,7 +113,7 @@ impl Files {
         }
     }
 
-    /// Files without live blobs.
+    /// Tally without live blobs.
     pub(super) fn empty(&self) -> Vec<u32> {
         self.of.iter().filter(|(_, blobs)| blobs.live() == 0).map(|(file, _)| *file).collect()
     }
@@ -123,7 +123,7 @@ impl Files {
         self.changed.remove(&file);
     }
 
-    /// What changed since an index was told, and the last file, which alone grows: what an index is to know at this end of the log.
+    /// What changed since an index was told, and the last file, which alone grows: what an index is to know at this end of the journal.
     pub(super) fn changed(&self) -> BTreeMap<u32, Blobs> {
         let last = self.of.last_key_value().map(|(file, _)| file);
         self.changed.iter().chain(last).filter_map(|file| Some((*file, self.of.get(file)?.clone()))).collect()
@@ -134,7 +134,7 @@ impl Files {
         self.changed.retain(|file| known.get(file).is_none_or(|known| self.of.get(file) != Some(known)));
     }
 
-    /// Notes that a blob was given back, in `known` too: what [`Files::changed`] said.
+    /// Notes that a blob was given back, in `known` too: what [`Tally::changed`] said.
     pub(super) fn kill_in(&mut self, known: &mut BTreeMap<u32, Blobs>, at: Location) {
         known.entry(at.file).or_insert_with(|| self.of.get(&at.file).cloned().unwrap_or_default()).kill(at.number);
         self.kill(at);

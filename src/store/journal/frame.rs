@@ -1,4 +1,4 @@
-//! One frame of the log: how it is laid out, written and read.
+//! One frame of the journal: how it is laid out, written and read.
 //!
 //! ```text
 //! frame  = header 64 ‖ blobs ‖ table ‖ zeros to a multiple of 64
@@ -9,10 +9,10 @@
 //! table  = (name 16 ‖ length 4)* ‖ [epoch 8 ‖ commit 8 ‖ head]
 //! ```
 //! In the CRC-32 of header and table both sums of the header count as zeros. What a header says is believed once its own sum is right, and only
-//! as far as there is room: reading a log takes time and memory in proportion to its length, whoever wrote it.
+//! as far as there is room: reading a journal takes time and memory in proportion to its length, whoever wrote it.
 //!
 //! Blobs are numbered within their file, from 0. Each has a label, so that who knows a place finds out what lies there; a label holds at its own
-//! place only, and nothing else in a log passes for one. The table names all blobs at once, also where they are holes by now.
+//! place only, and nothing else in a journal passes for one. The table names all blobs at once, also where they are holes by now.
 
 use std::io::{self, BufWriter, Write};
 
@@ -35,7 +35,7 @@ const FRAME_MAX: u64 = 1 << 30;
 /// Bytes that are read at once to be summed up.
 const WINDOW: usize = 256 << 10;
 
-/// A point in the log.
+/// A point in the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     pub(crate) file: u32,
@@ -43,10 +43,10 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// Where a log begins.
+    /// Where a journal begins.
     pub(super) const FIRST: Position = Position { file: 1, offset: 0 };
 
-    /// Bytes of log since `earlier`, about, in files of `file_bytes`.
+    /// Bytes of journal since `earlier`, about, in files of `file_bytes`.
     pub(super) fn since(self, earlier: Position, file_bytes: u64) -> u64 {
         (u64::from(self.file - earlier.file) * file_bytes + self.offset).saturating_sub(earlier.offset)
     }
@@ -88,7 +88,7 @@ pub(super) struct Label {
 impl Label {
     /// The label at `at`; `None` where there is none.
     pub(super) fn decode(bytes: &[u8], at: Position) -> Option<Self> {
-        let mut d = Decoder::new(bytes.get(..LABEL)?, "label in the log");
+        let mut d = Decoder::new(bytes.get(..LABEL)?, "label in the journal");
         let label = Label { name: BlobName(d.array().ok()?), len: d.u32().ok()?, number: d.u32().ok()? };
         (label.encode(at) == bytes[..LABEL] && label.len as usize <= BLOB_MAX_BYTES).then_some(label)
     }
@@ -280,7 +280,7 @@ struct Header {
 
 impl Header {
     fn decode(header: &[u8; HEADER], at: Position) -> Result<Self> {
-        let mut d = Decoder::new(header, "frame of the log");
+        let mut d = Decoder::new(header, "frame of the journal");
         let magic = d.bytes(8)? == MAGIC;
         let here = Position { file: d.u32()?, offset: d.u64()? };
         let synced = Position { file: d.u32()?, offset: d.u64()? };
@@ -316,7 +316,7 @@ impl Header {
     }
 
     fn frame(&self, at: Position, len: u64, table: &[u8]) -> Result<Frame> {
-        let mut d = Decoder::new(table, "frame of the log");
+        let mut d = Decoder::new(table, "frame of the journal");
         let body = at.offset + HEADER as u64;
         let mut offset = body;
         let mut blobs = Vec::with_capacity(self.blobs as usize);
@@ -385,7 +385,7 @@ pub(super) fn read_table(file: &dyn DiskFile, at: Position, len: u64) -> io::Res
     Ok(read.and_then(|(header, frame_len, table)| header.frame(at, frame_len, &table).ok()))
 }
 
-/// Whether the header of a frame behind `at` says that the log was synced beyond `at`. It need not be followed by its frame: it was written
+/// Whether the header of a frame behind `at` says that the journal was synced beyond `at`. It need not be followed by its frame: it was written
 /// after that sync.
 pub(super) fn synced_above(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<bool> {
     let mut window = vec![0; WINDOW];
@@ -404,7 +404,7 @@ pub(super) fn synced_above(file: &dyn DiskFile, at: Position, len: u64) -> io::R
     Ok(false)
 }
 
-/// Reads bytes as the first frame of a log, with its sums put right, so that a fuzzer comes past them. Returns whether they
+/// Reads bytes as the first frame of a journal, with its sums put right, so that a fuzzer comes past them. Returns whether they
 /// are one.
 #[cfg(feature = "testing")]
 pub(crate) fn frame_in(bytes: &[u8]) -> bool {

@@ -1,4 +1,4 @@
-//! What the log asks of its index: a map from names to places, for the blobs whose names do not say it, and what the files hold.
+//! What the journal asks of its index: a map from names to places, for the blobs whose names do not say it, and what the files hold.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::store::HeadId;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Update {
     pub(crate) remove: Vec<BlobName>,
-    /// What these files of the log hold.
+    /// What these files of the journal hold.
     pub(crate) files: BTreeMap<u32, Blobs>,
     /// Files that are there no more.
     pub(crate) gone: Vec<u32>,
@@ -23,12 +23,12 @@ pub(crate) struct Update {
 /// What an index knows beside names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Summary {
-    /// Up to where the log is indexed.
+    /// Up to where the journal is indexed.
     pub(crate) mark: Position,
     pub(crate) head: Option<(HeadId, Location)>,
-    /// What each file of the log holds.
+    /// What each file of the journal holds.
     pub(crate) files: BTreeMap<u32, Blobs>,
-    /// Up to where the log was synced, if that is known to be further than the index knows it.
+    /// Up to where the journal was synced, if that is known to be further than the index knows it.
     pub(crate) synced: Position,
 }
 
