@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::claims::CLAIMS;
 use super::filesystem::{self, Verdict};
+use super::key_slots::{KeySlots, SLOTS};
 #[cfg(feature = "keyholders")]
-use super::slots::SHARE_SLOTS;
-use super::slots::{SLOTS, Slots};
+use super::share_slots::SHARE_SLOTS;
 use super::{Awaited, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use crate::crypto::Key;
 use crate::dir::{DirLock, check_file, make_dir, open_to_write, sync_dir};
@@ -26,7 +26,7 @@ const ACCEPTED: &str = "remnants-accepted";
 /// A root cell in a directory of its own.
 pub struct FileCell {
     dir: PathBuf,
-    slots: Arc<Slots>,
+    slots: Arc<KeySlots>,
     /// One for each slot, from the first look on.
     lookers: Mutex<Vec<Looker>>,
     verdict: Verdict,
@@ -44,7 +44,7 @@ struct Looker {
 }
 
 impl Looker {
-    fn start(slots: &Arc<Slots>, slot: usize) -> std::io::Result<Self> {
+    fn start(slots: &Arc<KeySlots>, slot: usize) -> std::io::Result<Self> {
         let ((asks, asked), (tells, hears), slots) = (channel(), channel(), Arc::clone(slots));
         let work = move || {
             while let Ok(()) = asked.recv() {
@@ -131,7 +131,7 @@ impl FileCell {
         make_dir(dir)?;
         let lock = DirLock::take(dir, "cell")?;
         check_names(dir)?;
-        let slots = Arc::new(Slots::new(Arc::new(OsDisk), dir, env, SLOTS).accepting(accept_remnants));
+        let slots = Arc::new(KeySlots::new(Arc::new(OsDisk), dir, env).accepting(accept_remnants));
         // An interrupted `create` leaves tombstones of epoch 0 only; anything else may be somebody's key.
         if SLOTS.iter().any(|slot| !slots.is_unused(slot)) {
             let unfinished = slots.load().is_ok_and(|contents| contents.is_unfinished());
@@ -200,7 +200,7 @@ impl FileCell {
         }
         let remnants = dir.join(ACCEPTED).exists();
         let verdict = filesystem::judge(dir)?;
-        let slots = Arc::new(Slots::new(Arc::new(OsDisk), dir, env, SLOTS).accepting(remnants));
+        let slots = Arc::new(KeySlots::new(Arc::new(OsDisk), dir, env).accepting(remnants));
         Ok(FileCell { dir: dir.to_owned(), slots, lookers: Mutex::default(), verdict, remnants, lock: None })
     }
 
@@ -256,7 +256,7 @@ impl FileCell {
     }
 
     /// The slots, to change them.
-    fn to_change(&self) -> Result<&Slots> {
+    fn to_change(&self) -> Result<&KeySlots> {
         if let Some(lock) = &self.lock {
             lock.check()?;
             return Ok(&self.slots);

@@ -4,30 +4,34 @@
 //! Who can change a cell can destroy all data. Who can keep a copy of a root key can read what was alive in its
 //! epoch, for ever. A cell says in [`Promise`] how far its medium prevents that.
 
-#[cfg(feature = "testing")]
-mod broken;
 mod claims;
+mod defect;
 mod file;
 mod filesystem;
+mod key_slots;
 mod memory;
 mod sector;
+#[cfg(feature = "keyholders")]
+mod share_slots;
+mod slot;
 mod slots;
 
 #[cfg(feature = "testing")]
-pub use broken::CellDefect;
-#[cfg(feature = "testing")]
 pub(crate) use claims::is_claim;
+#[cfg(feature = "testing")]
+pub use defect::CellDefect;
 pub use file::FileCell;
 #[cfg(feature = "keyholders")]
 pub(crate) use file::check_medium;
+#[cfg(feature = "testing")]
+pub(crate) use key_slots::KeySlots;
 pub use memory::MemoryCell;
 #[cfg(feature = "keyholders")]
-#[cfg(not(feature = "testing"))]
-pub(crate) use slots::Slots;
+pub(crate) use share_slots::{SHARE_SLOTS, ShareSlots};
 #[cfg(feature = "keyholders")]
-pub(crate) use slots::{NOTE_BYTES, Note, SHARE_SLOTS};
+pub(crate) use slot::{NOTE_BYTES, SlotNote};
 #[cfg(feature = "testing")]
-pub(crate) use slots::{SLOTS, Slots, live_key_in, live_share_in};
+pub(crate) use slot::{live_key_in, live_share_in};
 
 use std::time::Duration;
 

@@ -33,8 +33,16 @@ pub struct Rule {
 pub const MARGIN: u8 = 1;
 
 impl From<(u8, u8)> for Rule {
-    fn from((threshold, liars): (u8, u8)) -> Self {
-        Rule { threshold, liars, margin: MARGIN }
+    /// Out of threshold and liars.
+    fn from(rule: (u8, u8)) -> Self {
+        Rule { threshold: rule.0, liars: rule.1, margin: MARGIN }
+    }
+}
+
+impl Rule {
+    /// The rule that a configuration names.
+    pub(super) fn of(config: &Config) -> Self {
+        Rule { threshold: config.threshold, liars: config.liars, margin: config.margin }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 
 use super::{Held, Keyholder, Share};
-use crate::cell::{Owner, RootId, SHARE_SLOTS, Slots, Statement};
+use crate::cell::{Owner, RootId, SHARE_SLOTS, ShareSlots, Statement};
 use crate::dir::{check_subdir, make_dir, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
@@ -18,7 +18,7 @@ use crate::secret::WipeStack;
 use crate::sync::{Mutex, locked};
 
 /// Opens the slots of a store; where the flag is set it may make them.
-pub(crate) type OpenSlots = Arc<dyn Fn(StoreId, bool) -> Result<Option<Slots>> + Send + Sync>;
+pub(crate) type OpenSlots = Arc<dyn Fn(StoreId, bool) -> Result<Option<ShareSlots>> + Send + Sync>;
 
 /// A keyholder in this process.
 pub struct Holder {
@@ -27,7 +27,7 @@ pub struct Holder {
     key: SigningKey,
     open: OpenSlots,
     /// One request at a time: a keyholder does little, and in order.
-    stores: Mutex<HashMap<StoreId, Slots>>,
+    stores: Mutex<HashMap<StoreId, ShareSlots>>,
 }
 
 impl std::fmt::Debug for Holder {
@@ -53,7 +53,7 @@ impl Holder {
             check_subdir(&stores)?;
             check_subdir(&dir)?;
             make_dir(&dir)?;
-            let slots = Slots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env), SHARE_SLOTS).accepting(remnants);
+            let slots = ShareSlots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env)).accepting(remnants);
             // After a crash in the middle again; never where one holds something, though others be missing.
             if slots.unfinished() {
                 slots.make()?;
@@ -70,7 +70,7 @@ impl Holder {
         locked(&self.stores).remove(&store);
     }
 
-    fn with<T>(&self, store: StoreId, create: bool, act: impl FnOnce(&Slots) -> Result<T>) -> Result<Option<T>> {
+    fn with<T>(&self, store: StoreId, create: bool, act: impl FnOnce(&ShareSlots) -> Result<T>) -> Result<Option<T>> {
         let _wiped = WipeStack;
         let mut stores = locked(&self.stores);
         let slots = match stores.entry(store) {
@@ -113,7 +113,7 @@ impl Keyholder for Holder {
                     ),
                 ));
             }
-            slots.deposit_share(store, &share.id, &share.value, &share.note())
+            slots.deposit(store, &share.id, &share.value, &share.note())
         });
         done.map(drop)
     }
@@ -151,7 +151,7 @@ impl Keyholder for Holder {
                     ),
                 ));
             }
-            slots.retire_shares(store, keep, given_up)?;
+            slots.retire(store, keep, given_up)?;
             Ok(Statement::sign(store.0, *keep, self.env.now(), &self.key))
         });
         done?.ok_or_else(|| {

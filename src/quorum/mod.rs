@@ -11,18 +11,19 @@ mod ask;
 mod cell;
 mod config;
 mod holder;
-#[cfg(feature = "testing")]
-mod in_process;
 pub mod net;
 mod shares;
+mod sorted;
+mod standing;
 mod told;
 
-pub use cell::{Alive, QuorumCell, Standing};
+pub use cell::QuorumCell;
 pub use config::{Config, Dealt, Failed, Left, MARGIN, Member, Rule};
 pub use holder::Holder;
 pub use shares::Share;
 #[cfg(feature = "testing")]
 pub(crate) use shares::{combined, recovered};
+pub use standing::{Alive, Standing};
 
 use crate::cell::{Owner, RootId, Statement};
 use crate::error::Result;

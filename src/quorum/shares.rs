@@ -6,7 +6,7 @@
 use vsss_rs::{Gf256, IdentifierGf256};
 use zeroize::Zeroize;
 
-use crate::cell::{NOTE_BYTES, Note, RootId, RootKey};
+use crate::cell::{NOTE_BYTES, RootId, RootKey, SlotNote};
 use crate::certificate::key_commitment_bytes;
 use crate::crypto::{Fresh, Key, POLYNOMIAL, hedge, polynomial, share_commitment};
 use crate::env::Env;
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Share {
 
 impl Share {
     /// A share out of a slot: key and note.
-    pub(crate) fn noted(key: RootKey, note: &Note) -> Option<Self> {
+    pub(crate) fn noted(key: RootKey, note: &SlotNote) -> Option<Self> {
         let (x, hashes) = note.split_first()?;
         let mut hashes = hashes.chunks_exact(32).filter_map(|hash| hash.try_into().ok());
         let (commitment, root) = (hashes.next()?, hashes.next()?);
@@ -57,7 +57,7 @@ impl Share {
     }
 
     /// What stands beside it in a slot.
-    pub(super) fn note(&self) -> Note {
+    pub(super) fn note(&self) -> SlotNote {
         let mut note = [self.x; NOTE_BYTES];
         let hashes = [self.commitment, self.root].into_iter().chain(self.path);
         note[1..].chunks_exact_mut(32).zip(hashes).for_each(|(to, from)| to.copy_from_slice(&from));
@@ -170,7 +170,7 @@ fn value_of(bytes: &[u8]) -> Key {
 }
 
 /// Splits a key into `n` shares, any `threshold` of which give it back.
-pub(super) fn split(env: &dyn Env, id: RootId, key: &Key, (threshold, n): (usize, usize)) -> Result<Vec<Share>> {
+pub(super) fn split(env: &dyn Env, id: RootId, key: &Key, threshold: usize, n: usize) -> Result<Vec<Share>> {
     let rng = Drawn::new(env, key, (threshold - 1) * VALUE)?;
     let points = (1..=n as u8).map(|x| IdentifierGf256(Gf256(x)));
     let mut shares =

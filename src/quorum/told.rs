@@ -47,7 +47,7 @@ fn newest(held: &Held) -> u64 {
 
 impl Told {
     /// `most` take a claim that counts.
-    pub(super) fn by(members: &[Result<Held>], (most, liars): (usize, usize)) -> Self {
+    pub(super) fn by(members: &[Result<Held>], most: usize, liars: usize) -> Self {
         let answered = || members.iter().flatten();
         let beyond_lies = |number: &dyn Fn(&Held) -> u64| {
             let mut numbers: Vec<u64> = answered().map(number).collect();

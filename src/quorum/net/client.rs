@@ -7,8 +7,9 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
+use super::engine_key::EngineKey;
 use super::wire::{MAGIC, Request, decode_held, mask_of, opened, receive, send};
-use super::{EngineId, EngineKey, KeyholderId, tls};
+use super::{EngineId, KeyholderId, tls};
 use crate::cell::{Owner, RootId, Statement};
 use crate::codec::Decoder;
 use crate::crypto::Key;

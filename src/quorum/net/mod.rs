@@ -8,8 +8,11 @@
 //! engine    = "keyfall-engine-1:"    base64url(Ed25519 key of its channel 32)
 //! ```
 
+mod cell_dir;
 mod client;
-mod files;
+mod engine_key;
+mod keyholder_dir;
+mod private;
 mod server;
 mod tls;
 mod wire;
@@ -17,11 +20,10 @@ mod wire;
 use std::fmt;
 use std::str::FromStr;
 
+pub use cell_dir::{Replaced, leaving, make_cell, move_keyholder, move_member, open_cell, put_back, replace_member};
 pub use client::RemoteKeyholder;
-pub use files::{
-    EngineKey, KeyholderDir, Replaced, leaving, make_cell, move_keyholder, move_member, open_cell, put_back,
-    replace_member,
-};
+pub use engine_key::EngineKey;
+pub use keyholder_dir::KeyholderDir;
 pub use server::Server;
 #[cfg(feature = "testing")]
 pub(crate) use wire::well_formed;
