@@ -11,7 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, Retired};
-use super::text::pretty;
+use super::plain::pretty;
 use crate::error::{Error, Result};
 
 const TITLE: &str = "Keyfall erasure certificate, draft";

@@ -29,6 +29,11 @@ pub(super) fn escaped(json: String) -> String {
     out
 }
 
+/// A value as indented JSON with nothing hidden in it.
+pub(super) fn pretty<T: serde::Serialize>(value: &T) -> String {
+    escaped(serde_json::to_string_pretty(value).unwrap_or_else(|_| unreachable!("plain fields always serialize")))
+}
+
 /// A text in quotes, on one line.
 pub(super) fn quoted(text: &str) -> String {
     escaped(serde_json::Value::from(text).to_string())

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::draft::Draft;
 use super::facts::{Facts, Retired};
 use super::judge::{Grade, Judged};
-use super::plain::{escaped, named, quoted};
+use super::plain::{named, pretty, quoted};
 use crate::error::{Error, Result};
 use crate::log::{LogProof, Note, Signer};
 use crate::time::Timestamp;
@@ -112,10 +112,6 @@ pub(super) fn head(facts: &Facts, judged: &Judged) -> String {
         .to_owned());
     say("time tell; the record ids that others hold; that somebody was erased, to whoever guesses the name.".to_owned());
     lines.iter().map(|line| format!("{line}\n")).collect()
-}
-
-pub(super) fn pretty<T: serde::Serialize>(value: &T) -> String {
-    escaped(serde_json::to_string_pretty(value).unwrap_or_else(|_| unreachable!("plain fields always serialize")))
 }
 
 /// What is signed.
