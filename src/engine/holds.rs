@@ -72,7 +72,7 @@ pub(super) fn covered(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Resu
 /// Whether a record of this user's is held, or a held one depends on it.
 pub(super) fn protected(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Result<bool> {
     let key = record_key(id.interaction, id.ordinal);
-    Ok(covered(pages, page, id)? || page.holds.is_marked(pages, id.user, id.class, (&key, &key))?)
+    Ok(covered(pages, page, id)? || page.holds.is_marked(pages, id.user, id.class, &key, &key)?)
 }
 
 /// Whether a record of this user's is there and held: a mark for another one does not count.

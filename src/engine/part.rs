@@ -147,7 +147,7 @@ impl Part {
             return Ok(true);
         }
         for slot in page.classes.iter().filter(|slot| self.takes_class(&slot.tag)) {
-            if page.holds.is_marked(pages, self.user, slot.tag, (&self.low, &self.high))? {
+            if page.holds.is_marked(pages, self.user, slot.tag, &self.low, &self.high)? {
                 return Ok(true);
             }
         }
@@ -192,7 +192,7 @@ impl Part {
         // Also of a class that is left empty, and went with its name.
         let fence_key = &page.fence_key;
         let tag_of = |class: &Class| class_tag(fence_key, class.as_str());
-        page.plans.forget(editor, (tag, &page.user), &|erase| self.takes_all_of(erase, &tag_of))?;
+        page.plans.forget(editor, tag, &page.user, &|erase| self.takes_all_of(erase, &tag_of))?;
         let fences = &mut page.fences;
         match (self.when, self.class) {
             (When::Interaction(id), Some(class)) => {
@@ -363,7 +363,7 @@ pub(super) fn erase_record(
     let counts = remove(editor, tag, page, &[id.class], (&key, &key))?;
     page.inbox = Inbox::default();
     let is_it = |erase: &Erase| matches!(erase.scope(), Scope::Record(there) if there == id);
-    page.plans.forget(editor, (tag, &page.user), &is_it)?;
+    page.plans.forget(editor, tag, &page.user, &is_it)?;
     page.fences.add_point(editor, tag, &page.fence_key, Point::Record(id.class, id.interaction, id.ordinal), epoch)?;
     let (tree, count) = page.lineage.take(editor, tag, id.class, &key, &key)?;
     Ok(Some(Applied {

@@ -258,7 +258,7 @@ impl Inner {
             return Err(former_life());
         }
         if page.fences.tree.root.is_some() {
-            page.fences.clear_doubt(editor, tag, (class_tag, staged.interaction), now)?;
+            page.fences.clear_doubt(editor, tag, class_tag, staged.interaction, now)?;
         }
         let place = class_place(tag);
         let mut ordinal = match page.class(class_tag) {

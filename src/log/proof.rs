@@ -137,7 +137,8 @@ pub fn verify_inclusion(leaf: Hash, index: u64, size: u64, path: &[Hash], root: 
 ///
 /// # Errors
 /// `Corrupt` where it does not show that the tree of `new` goes on from the tree of `old`.
-pub fn verify_consistency((old, old_root): (u64, &Hash), (new, new_root): (u64, &Hash), proof: &[Hash]) -> Result<()> {
+pub fn verify_consistency(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) -> Result<()> {
+    let ((old, old_root), (new, new_root)) = (old, new);
     let refused = || {
         wrong(
             "the log does not go on from the checkpoint that was kept: it was rolled back, or shows others another history",

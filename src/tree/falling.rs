@@ -76,7 +76,8 @@ impl Falling {
     }
 }
 
-fn key((commit, number): (u64, u32)) -> OrderedKey {
+fn key(at: (u64, u32)) -> OrderedKey {
+    let (commit, number) = at;
     let mut key = [0; 20];
     key[..8].copy_from_slice(&commit.to_be_bytes());
     key[8..12].copy_from_slice(&number.to_be_bytes());

@@ -65,12 +65,22 @@ impl Point {
     }
 }
 
-fn range_key(kind: u8, class: Option<ClassTag>, ms: u64) -> OrderedKey {
-    let mut key = [0; 20];
-    key[0] = kind;
-    key[1..7].copy_from_slice(&class.map_or([0; 6], |c| c.0));
-    key[7..15].copy_from_slice(&ms.to_be_bytes());
-    key
+/// Ranges that never touch or overlap: those of one kind and one class, or of every class.
+#[derive(Clone, Copy)]
+struct Line {
+    kind: u8,
+    class: Option<ClassTag>,
+}
+
+impl Line {
+    /// The key of the range of this line that begins at `ms`.
+    fn key(self, ms: u64) -> OrderedKey {
+        let mut key = [0; 20];
+        key[0] = self.kind;
+        key[1..7].copy_from_slice(&self.class.map_or([0; 6], |c| c.0));
+        key[7..15].copy_from_slice(&ms.to_be_bytes());
+        key
+    }
 }
 
 fn start_of(key: &OrderedKey) -> u64 {
@@ -93,9 +103,10 @@ impl Fences {
         span: (u64, u64),
         epoch: u64,
     ) -> Result<()> {
-        self.add_span(editor, owner, (RANGE, class), span, epoch)?;
+        self.add_span(editor, owner, Line { kind: RANGE, class }, span, epoch)?;
         // What was in doubt is not, where it lies inside.
-        let (low, high) = (range_key(DOUBTED, class, span.0), range_key(DOUBTED, class, span.1));
+        let doubted = Line { kind: DOUBTED, class };
+        let (low, high) = (doubted.key(span.0), doubted.key(span.1));
         let mut inside = Vec::new();
         let range = Range { low: &low, high: &high, descending: false };
         self.tree.scan(editor.pages, Self::place(owner), range, &mut |key, value| {
@@ -119,43 +130,44 @@ impl Fences {
         span: (u64, u64),
         epoch: u64,
     ) -> Result<()> {
-        self.add_span(editor, owner, (DOUBTED, class), span, epoch)
+        self.add_span(editor, owner, Line { kind: DOUBTED, class }, span, epoch)
     }
 
     fn add_span(
         &mut self,
         editor: &mut Editor<'_>,
         owner: UserTag,
-        (kind, class): (u8, Option<ClassTag>),
-        (first, last): (u64, u64),
+        line: Line,
+        span: (u64, u64),
         epoch: u64,
     ) -> Result<()> {
+        let (first, last) = span;
         if first > last {
             return Ok(());
         }
         let place = Fences::place(owner);
         let (mut start, mut end) = (first, last);
         // The one range that begins before ours may reach into it; those that begin inside are swallowed.
-        if let Some((key, their_end)) = self.range_at(editor.pages, place, (kind, class), first)?
+        if let Some((key, their_end)) = self.range_at(editor.pages, place, line, first)?
             && their_end.saturating_add(1) >= first
         {
             start = start_of(&key);
             end = end.max(their_end);
         }
-        let high = range_key(kind, class, last.saturating_add(1));
+        let high = line.key(last.saturating_add(1));
         self.tree.scan(
             editor.pages,
             place,
-            Range { low: &range_key(kind, class, first), high: &high, descending: false },
+            Range { low: &line.key(first), high: &high, descending: false },
             &mut |_, value| {
                 end = end.max(Decoder::new(value, "fence").u64()?);
                 Ok(ControlFlow::Continue(()))
             },
         )?;
-        self.tree.remove_range(editor, place, &range_key(kind, class, start), &high)?;
+        self.tree.remove_range(editor, place, &line.key(start), &high)?;
         let mut e = Encoder::new(16);
         e.u64(end).u64(epoch);
-        self.tree.insert(editor, place, range_key(kind, class, start), e.finish())
+        self.tree.insert(editor, place, line.key(start), e.finish())
     }
 
     /// Fences one interaction or record.
@@ -172,15 +184,9 @@ impl Fences {
     }
 
     /// The last range of a kind and class that begins at `ms` or before, with its end.
-    fn range_at(
-        &self,
-        pages: &dyn Pages,
-        place: Place,
-        (kind, class): (u8, Option<ClassTag>),
-        ms: u64,
-    ) -> Result<Option<(OrderedKey, u64)>> {
+    fn range_at(&self, pages: &dyn Pages, place: Place, line: Line, ms: u64) -> Result<Option<(OrderedKey, u64)>> {
         let mut found = None;
-        let (low, high) = (range_key(kind, class, 0), range_key(kind, class, ms));
+        let (low, high) = (line.key(0), line.key(ms));
         self.tree.scan(pages, place, Range { low: &low, high: &high, descending: true }, &mut |key, value| {
             found = Some((*key, Decoder::new(value, "fence").u64()?));
             Ok(ControlFlow::Break(()))
@@ -238,17 +244,19 @@ impl Fences {
         pages: &dyn Pages,
         owner: UserTag,
         fence_key: &Key,
-        (class, interaction, ordinal): (ClassTag, InteractionId, Option<u32>),
+        what: (ClassTag, InteractionId, Option<u32>),
         now: Timestamp,
     ) -> Result<bool> {
+        let (class, interaction, ordinal) = what;
         if self.tree.root.is_none() {
             return Ok(false);
         }
         let place = Fences::place(owner);
         let ms = interaction.began().0;
-        for line in [None, Some(class)] {
+        for class in [None, Some(class)] {
             for (kind, most) in [(RANGE, u64::MAX), (DOUBTED, now.0)] {
-                if self.range_at(pages, place, (kind, line), ms)?.is_some_and(|(_, end)| end >= ms && end <= most) {
+                let line = Line { kind, class };
+                if self.range_at(pages, place, line, ms)?.is_some_and(|(_, end)| end >= ms && end <= most) {
                     return Ok(true);
                 }
             }
@@ -274,8 +282,8 @@ impl Fences {
         let place = Fences::place(owner);
         loop {
             let mut last = None;
-            for line in [None, Some(class)] {
-                let range = self.range_at(pages, place, (RANGE, line), ms.0)?;
+            for class in [None, Some(class)] {
+                let range = self.range_at(pages, place, Line { kind: RANGE, class }, ms.0)?;
                 last = last.max(range.map(|(_, end)| end).filter(|end| *end >= ms.0));
             }
             match last.and_then(|last| last.checked_add(1)) {
@@ -290,13 +298,15 @@ impl Fences {
         &mut self,
         editor: &mut Editor<'_>,
         owner: UserTag,
-        (class, interaction): (ClassTag, InteractionId),
+        class: ClassTag,
+        interaction: InteractionId,
         now: Timestamp,
     ) -> Result<()> {
         let (place, ms) = (Fences::place(owner), interaction.began().0);
         let most = now.0.saturating_add(CLOCK_TRUST.as_millis() as u64);
-        for line in [None, Some(class)] {
-            if let Some((key, end)) = self.range_at(editor.pages, place, (DOUBTED, line), ms)?
+        for class in [None, Some(class)] {
+            let doubted = Line { kind: DOUBTED, class };
+            if let Some((key, end)) = self.range_at(editor.pages, place, doubted, ms)?
                 && end >= ms
                 && end > most
             {
@@ -316,7 +326,7 @@ impl Fences {
     ) -> Result<bool> {
         let place = Fences::place(owner);
         let ms = interaction.began().0;
-        if self.range_at(pages, place, (RANGE, None), ms)?.is_some_and(|(_, end)| end >= ms) {
+        if self.range_at(pages, place, Line { kind: RANGE, class: None }, ms)?.is_some_and(|(_, end)| end >= ms) {
             return Ok(true);
         }
         self.has_point(pages, place, fence_key, Point::Interaction(interaction))

@@ -97,6 +97,13 @@ fn mark_key(on: &RecordId, held: &RecordId) -> LinkKey {
     link_key(on.class, &record_key(on.interaction, on.ordinal), 0, Some(held))
 }
 
+/// The first and the last key that a mark on a record of a class in `low..=high` can have.
+fn marks_of(class: ClassTag, low: &OrderedKey, high: &OrderedKey) -> [LinkKey; 2] {
+    let (low, mut high) = (link_key(class, low, 0, None), link_key(class, high, 0, None));
+    high[WHAT..].fill(0xFF);
+    [low, high]
+}
+
 fn held_record(value: &[u8]) -> Result<RecordId> {
     let mut d = Decoder::new(value, "mark");
     RecordId::from_bytes(&d.array()?).map_err(|_| d.bad())
@@ -133,7 +140,7 @@ impl Holds {
 
     /// Marks a record of this user's as one that `held` depends on.
     pub(crate) fn mark(&mut self, editor: &mut Editor<'_>, on: &RecordId, held: &RecordId) -> Result<()> {
-        add(&mut self.marks, editor, Self::marks_place(on.user), (mark_key(on, held), held))
+        add(&mut self.marks, editor, Self::marks_place(on.user), mark_key(on, held), held)
     }
 
     pub(crate) fn unmark(&mut self, editor: &mut Editor<'_>, on: &RecordId, held: &RecordId) -> Result<()> {
@@ -161,7 +168,7 @@ impl Holds {
     pub(crate) fn holders(&self, pages: &dyn Pages, on: &RecordId) -> Result<Vec<RecordId>> {
         let key = record_key(on.interaction, on.ordinal);
         let mut held = Vec::new();
-        self.scan_marks(pages, on.user, on.class, (&key, &key), &mut |_, value| {
+        self.scan_marks(pages, on.user, &marks_of(on.class, &key, &key), &mut |_, value| {
             held.push(held_record(value)?);
             Ok(ControlFlow::Continue(()))
         })?;
@@ -174,27 +181,25 @@ impl Holds {
         pages: &dyn Pages,
         owner: UserTag,
         class: ClassTag,
-        (low, high): (&OrderedKey, &OrderedKey),
+        low: &OrderedKey,
+        high: &OrderedKey,
     ) -> Result<bool> {
         let mut marked = false;
-        self.scan_marks(pages, owner, class, (low, high), &mut |_, _| {
+        self.scan_marks(pages, owner, &marks_of(class, low, high), &mut |_, _| {
             marked = true;
             Ok(ControlFlow::Break(()))
         })?;
         Ok(marked)
     }
 
-    /// Shows the marks on records of a class in `low..=high`.
     fn scan_marks(
         &self,
         pages: &dyn Pages,
         owner: UserTag,
-        class: ClassTag,
-        (low, high): (&OrderedKey, &OrderedKey),
+        keys: &[LinkKey; 2],
         mark: &mut Entries<'_, LINK_BYTES>,
     ) -> Result<()> {
-        let (low, mut high) = (link_key(class, low, 0, None), link_key(class, high, 0, None));
-        high[WHAT..].fill(0xFF);
-        self.marks.scan(pages, Self::marks_place(owner), Range { low: &low, high: &high, descending: false }, mark)
+        let range = Range { low: &keys[0], high: &keys[1], descending: false };
+        self.marks.scan(pages, Self::marks_place(owner), range, mark)
     }
 }

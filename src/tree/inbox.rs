@@ -87,11 +87,11 @@ impl Inbox {
         &mut self,
         editor: &mut Editor<'_>,
         owner: UserTag,
-        (number, envelope): EnvelopeName,
+        envelope: EnvelopeName,
         record: &RecordId,
     ) -> Result<()> {
         let value = Secret::copied_from(&record.to_bytes());
-        self.tree.insert(editor, Self::place(owner), key(ACCEPTED, number, envelope), value)
+        self.tree.insert(editor, Self::place(owner), key(ACCEPTED, envelope.0, envelope.1), value)
     }
 
     /// The record that an envelope became.
@@ -99,9 +99,9 @@ impl Inbox {
         &self,
         pages: &dyn Pages,
         owner: UserTag,
-        (number, envelope): EnvelopeName,
+        envelope: EnvelopeName,
     ) -> Result<Option<RecordId>> {
-        let there = self.tree.get(pages, Self::place(owner), &key(ACCEPTED, number, envelope))?;
+        let there = self.tree.get(pages, Self::place(owner), &key(ACCEPTED, envelope.0, envelope.1))?;
         there
             .map(|id| Decoder::new(&id, "accepted envelope").array().and_then(|id| RecordId::from_bytes(&id)))
             .transpose()

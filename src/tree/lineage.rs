@@ -96,7 +96,8 @@ pub(crate) fn add(
     tree: &mut Ordered<LINK_BYTES>,
     editor: &mut Editor<'_>,
     place: Place,
-    (key, other): (LinkKey, &RecordId),
+    key: LinkKey,
+    other: &RecordId,
 ) -> Result<()> {
     let value = other.to_bytes();
     match tree.get(editor.pages, place, &key)? {
@@ -130,13 +131,13 @@ impl Lineage {
     /// Links a record of this user's to one that it was derived from.
     pub(crate) fn add_source(&mut self, editor: &mut Editor<'_>, id: &RecordId, source: &RecordId) -> Result<()> {
         let key = link_key(id.class, &own(id), SOURCE, Some(source));
-        add(&mut self.tree, editor, Self::place(id.user), (key, source))
+        add(&mut self.tree, editor, Self::place(id.user), key, source)
     }
 
     /// Links a record of this user's to one that was derived from it.
     pub(crate) fn add_derived(&mut self, editor: &mut Editor<'_>, id: &RecordId, derived: &RecordId) -> Result<()> {
         let key = link_key(id.class, &own(id), DERIVED, Some(derived));
-        add(&mut self.tree, editor, Self::place(id.user), (key, derived))
+        add(&mut self.tree, editor, Self::place(id.user), key, derived)
     }
 
     /// Cuts the link to a source; says whether there was one.
@@ -166,7 +167,7 @@ impl Lineage {
     pub(crate) fn add_access(&mut self, editor: &mut Editor<'_>, id: &RecordId, access: &Access) -> Result<()> {
         let mut e = Encoder::new(ACCESS_MAX);
         e.text(&access.principal).text(&access.purpose);
-        self.add_at(editor, id, (OPENED, access.at), e.finish())
+        self.add_at(editor, id, OPENED, access.at, e.finish())
     }
 
     /// Writes down that a record of this user's was detached, from how many sources and why.
@@ -180,14 +181,15 @@ impl Lineage {
     ) -> Result<()> {
         let mut e = Encoder::new(4 + reason.len());
         e.u16(sources).text(reason);
-        self.add_at(editor, id, (DETACHED, at), e.finish())
+        self.add_at(editor, id, DETACHED, at, e.finish())
     }
 
     fn add_at(
         &mut self,
         editor: &mut Editor<'_>,
         id: &RecordId,
-        (what, time): (u8, Timestamp),
+        what: u8,
+        time: Timestamp,
         value: Secret,
     ) -> Result<()> {
         let at = |number: u32| {
@@ -371,9 +373,9 @@ mod tests {
         let key = link_key(on.class, &own(&on), DERIVED, Some(&other));
         let mut tree = Ordered::default();
         for _ in 0..2 {
-            add(&mut tree, &mut editor, place, (key, &other)).unwrap();
+            add(&mut tree, &mut editor, place, key, &other).unwrap();
         }
-        let e = add(&mut tree, &mut editor, place, (key, &third)).unwrap_err();
+        let e = add(&mut tree, &mut editor, place, key, &third).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Corrupt);
         let kept = tree.get(&NoPages, place, &key).unwrap().unwrap();
         assert_eq!(kept[..], other.to_bytes());

@@ -67,7 +67,8 @@ impl Plans {
     pub(crate) fn forget(
         &mut self,
         editor: &mut Editor<'_>,
-        (owner, user): (UserTag, &UserId),
+        owner: UserTag,
+        user: &UserId,
         gone: &dyn Fn(&Erase) -> bool,
     ) -> Result<()> {
         if self.tree.root.is_none() {
