@@ -40,8 +40,8 @@ impl DirLock {
         let file = file.map_err(|e| Error::io(path.display(), e))?;
         let taken = file.try_lock();
         let lock = Self::locked(file, taken, dir, what)?;
-        if let Some(file) = lock.file.as_ref().filter(|file| names_a_process(file)) {
-            // For who finds it taken; nothing else is read from it, so that it may fail on a full disk.
+        if let Some(file) = lock.file.as_ref().filter(|file| !matches!(noted(file), Noted::Other)) {
+            // For the message of a process that finds it taken; nothing else reads it, so it may fail on a full disk.
             let id = format!("{}\n", std::process::id());
             let _ = file.write_all_at(id.as_bytes(), 0).and_then(|()| file.set_len(id.len() as u64));
         }
@@ -49,7 +49,20 @@ impl DirLock {
         Ok(lock)
     }
 
-    /// The lock on an open file, or who has it.
+    /// Shares the lock with others that only look; `None` where there is no file to lock, as on a medium that was never written to since.
+    #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "a store in a directory alone is looked at"))]
+    pub(crate) fn share(dir: &Path, what: &str) -> Result<Option<Self>> {
+        let path = dir.join("lock");
+        let file = match open_to_read(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io(path.display(), e)),
+        };
+        let taken = file.try_lock_shared();
+        Self::locked(file, taken, dir, what).map(Some)
+    }
+
+    /// The lock on an open file; where it is taken, an error that names its holder.
     fn locked(
         file: File,
         taken: std::result::Result<(), std::fs::TryLockError>,
@@ -76,39 +89,35 @@ impl DirLock {
     }
 }
 
-/// Whether a lock file is empty or holds a process's id: anything else is not written over.
-fn names_a_process(file: &File) -> bool {
-    let mut bytes = [0; 12];
-    let read = file.read_at(&mut bytes, 0);
-    read.is_ok_and(|n| n < bytes.len() && bytes[..n].iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n'))
+/// What a lock file says of the process that holds it.
+enum Noted {
+    Process(u32),
+    /// The file is empty.
+    Nothing,
+    /// Something else, which is not written over.
+    Other,
 }
 
-/// Who holds a lock file that is taken, and what to do.
-fn holder(file: &File, which: (u64, u64)) -> String {
+fn noted(file: &File) -> Noted {
     let mut bytes = [0; 12];
-    let id =
-        file.read_at(&mut bytes, 0).ok().and_then(|n| str::from_utf8(&bytes[..n]).ok()?.trim_end().parse::<u32>().ok());
-    match id {
-        Some(id) if id == std::process::id() && held().contains(&which) => {
-            "by this process (an Engine, Reader or Batch is still held); drop that first".to_owned()
+    let Ok(n) = file.read_at(&mut bytes, 0) else { return Noted::Other };
+    match str::from_utf8(&bytes[..n]).map(|text| text.trim_end_matches('\n')) {
+        Ok("") => Noted::Nothing,
+        Ok(id) if n < bytes.len() && id.bytes().all(|byte| byte.is_ascii_digit()) => {
+            id.parse().map_or(Noted::Other, Noted::Process)
         }
-        Some(id) => format!("by process {id}; wait for it or stop it"),
-        None => "by another process; wait for it or stop it".to_owned(),
+        _ => Noted::Other,
     }
 }
 
-impl DirLock {
-    /// Shares the lock with others that only look; `None` where there is no file to lock, as on a medium that was never written to since.
-    #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "a store in a directory alone is looked at"))]
-    pub(crate) fn share(dir: &Path, what: &str) -> Result<Option<Self>> {
-        let path = dir.join("lock");
-        let file = match open_to_read(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io(path.display(), e)),
-        };
-        let taken = file.try_lock_shared();
-        Self::locked(file, taken, dir, what).map(Some)
+/// Says which process holds a lock file that is taken, and what to do.
+fn holder(file: &File, which: (u64, u64)) -> String {
+    match noted(file) {
+        Noted::Process(id) if id == std::process::id() && held().contains(&which) => {
+            "by this process (an Engine, Reader or Batch is still held); drop that first".to_owned()
+        }
+        Noted::Process(id) => format!("by process {id}; wait for it or stop it"),
+        Noted::Nothing | Noted::Other => "by another process; wait for it or stop it".to_owned(),
     }
 }
 

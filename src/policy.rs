@@ -24,7 +24,7 @@ const PURPOSE: u8 = 16;
 /// anything else, with what was derived from it, by [`crate::Engine::tend`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Of which class.
+    /// The class whose records it limits.
     pub class: Class,
     /// Only of records that were put for this purpose.
     pub purpose: Option<String>,

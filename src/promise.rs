@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 pub struct RootId {
     /// Generation of the root key; only grows.
     pub epoch: u64,
-    /// 16 random bytes.
+    /// 16 random bytes, drawn for each root key.
     pub attempt: [u8; 16],
 }
 

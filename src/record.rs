@@ -20,13 +20,13 @@ const ENTRY_MAX: usize = 1 + 32 + 16 + 1 + 2 + 2 + 8 + 8 + 2 + MEDIA_TYPE_MAX_BY
 /// What the engine tells of a record without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordInfo {
-    /// Its id.
+    /// Id of the record.
     pub id: RecordId,
-    /// Whose it is.
+    /// The user it belongs to.
     pub user: UserId,
     /// The exchange it belongs to.
     pub interaction: InteractionId,
-    /// Its class.
+    /// Its class, such as `audio`.
     pub class: Class,
     /// Media type (RFC 6838).
     pub media_type: String,
@@ -34,7 +34,7 @@ pub struct RecordInfo {
     pub purpose: String,
     /// When it was made, as the application says.
     pub created: Timestamp,
-    /// Plaintext bytes.
+    /// Bytes of its plaintext.
     pub length: u64,
     /// How many records it was derived from, and depends on: it falls with any of them.
     pub sources: u16,

@@ -94,7 +94,7 @@ impl PartialEq for Drafted {
 
 impl Eq for Drafted {}
 
-/// An erase: its scope, and what of it stays.
+/// What an erase names, and what of it stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erase {
     scope: Scope,

@@ -26,23 +26,23 @@ use crate::limits::SLOT_BYTES;
 use crate::promise::Fence;
 
 const MAGIC: &[u8; 8] = b"KFCLAIM1";
-/// The slots.
+/// Names of the claim slots' files.
 pub(crate) const CLAIMS: [&str; 2] = ["claim-a", "claim-b"];
 const CHECKED: usize = SLOT_BYTES - 32;
 
-/// What is recorded.
+/// What a claim slot records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) store: StoreId,
     pub(super) owner: Option<Owner>,
     /// The highest commit that the owner told of.
     pub(super) mark: u64,
-    /// A keyholder's.
+    /// Where a keyholder's cell has ended epochs; none in a file cell.
     pub(super) fence: Fence,
 }
 
 impl Claim {
-    /// Before anybody claimed.
+    /// What stands in a cell that was never claimed.
     pub(super) const NONE: Claim = Claim { store: StoreId([0; 16]), owner: None, mark: 0, fence: Fence::NONE };
 
     /// Whether a request of `owner` is taken: the recorded owner's, and one of a higher claim.
@@ -78,7 +78,7 @@ impl Claim {
         slot
     }
 
-    /// With its number.
+    /// Reads a claim and its number.
     fn decode(bytes: &[u8]) -> Result<(u64, Self)> {
         let (checked, sum) = bytes.get(..SLOT_BYTES).unwrap_or_default().split_at_checked(CHECKED).unwrap_or_default();
         let mut d = Decoder::new(checked, "claim slot");

@@ -19,7 +19,7 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 
-/// The slots' files.
+/// Names of the slots' files.
 pub(crate) const SLOTS: &[&str] = &["slot-a", "slot-b"];
 /// How often a cell that another process may be writing is read until two reads in a row agree.
 const LOOKS: usize = 16;

@@ -43,9 +43,9 @@ pub use crate::promise::{Awaited, Dealt, Finality, Level, Promise, Quorum, Retir
 /// A root key as a cell gives it out.
 #[derive(Debug)]
 pub struct RootKey {
-    /// Its name.
+    /// Name of the key.
     pub id: RootId,
-    /// The key.
+    /// The key itself.
     pub key: Key,
 }
 
@@ -79,7 +79,7 @@ pub struct Contents {
     /// Where not all who hold parts of a key answered: who did not, and up to which epoch those that did have ended all. A key of that
     /// epoch or a later one that is not among `keys` may be there.
     pub unheard: Option<(String, u64)>,
-    /// Who claimed it last; `None` where nobody did.
+    /// The owner by the last claim; `None` where the cell was never claimed.
     pub owner: Option<Owner>,
     /// Whether that owner may be made up by keyholders that lie: then nobody else is told of it.
     pub doubted: bool,
@@ -212,7 +212,7 @@ pub trait RootCell: Send + Sync {
     /// more, or the one to be deposited stood ready and is not; `Fenced`; `Io`, `Full`.
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()>;
 
-    /// Everything it holds.
+    /// Returns every key that the cell holds, and what is recorded beside them. A look: see above.
     ///
     /// # Errors
     /// `Corrupt` where it holds nothing readable; `Io`.

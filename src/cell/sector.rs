@@ -27,7 +27,7 @@ pub(super) enum Sector {
     Absent,
     /// A file that was never written.
     Empty,
-    /// Too few bytes.
+    /// The file is shorter than a slot.
     Short,
     /// A slot's bytes, or more.
     Read(Secret),

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::ids::StoreId;
 use crate::promise::Fence;
 
-/// The slots' files.
+/// Names of the slots' files, for each store.
 pub(crate) const SHARE_SLOTS: &[&str] =
     &["slot-a", "slot-b", "slot-c", "slot-d", "slot-e", "slot-f", "slot-g", "slot-h"];
 

@@ -34,13 +34,13 @@ impl fmt::Display for Grade {
 /// A grade with its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
-    /// How far.
+    /// How far the erase is shown to be done.
     pub grade: Grade,
-    /// The cell's level.
+    /// Level of the cell's promise.
     pub level: Level,
     /// What keeps it from being final, or limits it.
     pub reasons: Vec<String>,
-    /// The leaf.
+    /// The leaf of the commit, as the log has it.
     pub leaf: Leaf,
     /// The leaf that made it final, where it waited.
     pub final_leaf: Option<Leaf>,

@@ -37,7 +37,7 @@ pub enum Ends {
     Until(String),
 }
 
-/// A leaf.
+/// A leaf of the public log: one commit that erased something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
     /// The commit.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::draft::Draft;
-use super::facts::{Facts, Retired};
+use super::facts::{Body, Facts, Retired};
 use super::judge::{Grade, Judged};
 use super::plain::{named, pretty, quoted};
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ const REST_MAX_BYTES: usize = 1 << 16;
 /// A certificate, as issued or as read; reading it is not verifying it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// What it says.
+    /// What the certificate says.
     pub facts: Facts,
     /// Head and facts, signed by the key that the leaf names.
     pub note: Note,
@@ -34,11 +34,29 @@ pub struct Certificate {
     pub final_proof: Option<LogProof>,
 }
 
-/// The words above the facts. What whoever issues may choose stands in quotes, or is a plain name, number or time.
+/// The words above the facts. What the issuer may choose stands in quotes, or is a plain name, number or time.
 pub(super) fn head(facts: &Facts, judged: &Judged) -> String {
-    let body = &facts.body;
-    let mut lines = vec![TITLE.to_owned(), String::new(), format!("Grade: {}", judged.grade)];
-    let mut say = |line: String| lines.push(line);
+    let mut lines = vec![TITLE.to_owned(), String::new()];
+    lines.extend(grade(facts, judged));
+    lines.push(String::new());
+    lines.extend(what(&facts.body));
+    lines.push(String::new());
+    lines.extend(when(facts));
+    lines.push(String::new());
+    lines.extend(how(facts));
+    lines.push(String::new());
+    lines.extend(LIMITS.iter().map(ToString::to_string));
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+const LIMITS: [&str; 4] = [
+    "What this does not show: that nobody copied keys or plaintext before; that the operator ran this software",
+    "unmodified; that the scope was all there was about somebody. Whoever shows a key that gives one of the commitments",
+    "below has shown it false. Not gone with the erase: ciphertext until it is discarded, and what its size and its",
+    "time tell; the record ids that others hold; that somebody was erased, to whoever guesses the name.",
+];
+
+fn grade(facts: &Facts, judged: &Judged) -> Vec<String> {
     let destroyed = match (judged.grade, &facts.outcome.retired) {
         (Grade::Pending, _) => "The key at the top that reached it is not known to be destroyed yet.",
         (_, Retired::Stated(_)) => {
@@ -46,75 +64,76 @@ pub(super) fn head(facts: &Facts, judged: &Judged) -> String {
         }
         _ => "The cell said that the key at the top that reached it is destroyed.",
     };
-    say(format!("  {destroyed}"));
-    say(format!("  Level {}", judged.level));
-    for reason in &judged.reasons {
-        say(format!("  - {reason}"));
-    }
-    say(String::new());
-    say("What was erased".to_owned());
+    let mut lines =
+        vec![format!("Grade: {}", judged.grade), format!("  {destroyed}"), format!("  Level {}", judged.level)];
+    lines.extend(judged.reasons.iter().map(|reason| format!("  - {reason}")));
+    lines
+}
+
+fn what(body: &Body) -> Vec<String> {
+    let mut lines = vec!["What was erased".to_owned()];
     if let Some(user) = &body.user {
-        say(format!("  User: {}", quoted(user)));
+        lines.push(format!("  User: {}", quoted(user)));
     }
-    say(format!("  Scope: {}", quoted(&body.scope)));
-    match &body.records {
-        Some(records) if records.is_empty() => say("  Records: none was there".to_owned()),
+    lines.push(format!("  Scope: {}", quoted(&body.scope)));
+    lines.push(match &body.records {
+        Some(records) if records.is_empty() => "  Records: none was there".to_owned(),
         Some(records) => {
             let counts: Vec<String> = records.iter().map(|(class, n)| format!("{n} {}", named(class))).collect();
-            say(format!("  Records: {}", counts.join(", ")));
+            format!("  Records: {}", counts.join(", "))
         }
-        None => say("  Records: not counted".to_owned()),
-    }
-    say(format!("  Derived records that fell with this commit: {}", body.derived));
+        None => "  Records: not counted".to_owned(),
+    });
+    lines.push(format!("  Derived records that fell with this commit: {}", body.derived));
     for kept in &body.kept {
-        say(format!("  Kept: class {}, because {}", named(&kept.class), quoted(&kept.reason)));
+        lines.push(format!("  Kept: class {}, because {}", named(&kept.class), quoted(&kept.reason)));
     }
     if body.holds > 0 {
-        say(format!("  Holds on other records of this user: {}", body.holds));
+        lines.push(format!("  Holds on other records of this user: {}", body.holds));
     }
-    say(String::new());
-    say("When, for whom, why".to_owned());
-    say(format!("  Asked for: {}", body.requested));
+    lines
+}
+
+fn when(facts: &Facts) -> Vec<String> {
+    let body = &facts.body;
+    let mut lines = vec!["When, for whom, why".to_owned(), format!("  Asked for: {}", body.requested)];
     if !body.authority.is_empty() {
-        say(format!("  By: {}", quoted(&body.authority)));
+        lines.push(format!("  By: {}", quoted(&body.authority)));
     }
     if !body.ground.is_empty() {
-        say(format!("  Ground: {}", quoted(&body.ground)));
+        lines.push(format!("  Ground: {}", quoted(&body.ground)));
     }
-    say(format!("  Issued: {}", facts.outcome.issued));
-    say(String::new());
-    say("How".to_owned());
-    say(format!("  Method: {}", body.method));
-    say(format!("  Algorithms: {}", body.algorithms));
-    say(format!("  Looked at: {}", body.verification));
-    say(format!("  Root cell: {}; {}", named(&body.cell.kind), quoted(&body.cell.statement)));
+    lines.push(format!("  Issued: {}", facts.outcome.issued));
+    lines
+}
+
+fn how(facts: &Facts) -> Vec<String> {
+    let (body, outcome) = (&facts.body, &facts.outcome);
     let (store, engine) = (named(&body.store), quoted(&body.engine));
-    say(format!("  Store {store}, epoch {}, commit {}; by {engine}", body.epoch, body.commit));
-    say(format!(
-        "  Copies: {} in step, {} behind; for the erased to be gone from them they need nothing",
-        body.copies.in_step, body.copies.behind
-    ));
-    let mut ciphertext = match (facts.outcome.discarded, facts.outcome.partly) {
+    let mut ciphertext = match (outcome.discarded, outcome.partly) {
         (true, _) => "discarded from the store".to_owned(),
         (false, true) => "discarded from the store in part, what may be left is unreadable".to_owned(),
         (false, false) => "not discarded from the store yet, and unreadable".to_owned(),
     };
-    if facts.outcome.copies_skipped > 0 {
-        ciphertext += &format!("; {} copies were passed over", facts.outcome.copies_skipped);
+    if outcome.copies_skipped > 0 {
+        ciphertext += &format!("; {} copies were passed over", outcome.copies_skipped);
     }
-    say(format!("  Ciphertext: {ciphertext}"));
-    say(String::new());
-    say("What this does not show: that nobody copied keys or plaintext before; that the operator ran this software"
-        .to_owned());
-    say("unmodified; that the scope was all there was about somebody. Whoever shows a key that gives one of the commitments"
-        .to_owned());
-    say("below has shown it false. Not gone with the erase: ciphertext until it is discarded, and what its size and its"
-        .to_owned());
-    say("time tell; the record ids that others hold; that somebody was erased, to whoever guesses the name.".to_owned());
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    vec![
+        "How".to_owned(),
+        format!("  Method: {}", body.method),
+        format!("  Algorithms: {}", body.algorithms),
+        format!("  Looked at: {}", body.verification),
+        format!("  Root cell: {}; {}", named(&body.cell.kind), quoted(&body.cell.statement)),
+        format!("  Store {store}, epoch {}, commit {}; by {engine}", body.epoch, body.commit),
+        format!(
+            "  Copies: {} in step, {} behind; for the erased to be gone from them they need nothing",
+            body.copies.in_step, body.copies.behind
+        ),
+        format!("  Ciphertext: {ciphertext}"),
+    ]
 }
 
-/// What is signed.
+/// The text that is signed: the words, and the facts.
 pub(super) fn signed_text(facts: &Facts, judged: &Judged) -> String {
     format!("{}\n{MACHINE}\n{}\n", head(facts, judged), pretty(facts))
 }

@@ -14,9 +14,9 @@ use crate::time::Timestamp;
 pub struct Checkpoint {
     /// Which log: a URL without its scheme.
     pub origin: String,
-    /// Number of leaves.
+    /// Number of leaves in the log.
     pub size: u64,
-    /// Root over them.
+    /// Root of the Merkle tree over its leaves.
     pub root: Hash,
 }
 

@@ -188,7 +188,7 @@ impl Signer {
         VerifierKey { name: self.name.clone(), kind: self.kind, key: self.public() }
     }
 
-    /// The public key's 32 bytes.
+    /// The signer's public key.
     pub fn public(&self) -> [u8; 32] {
         self.key.verifying_key().to_bytes()
     }

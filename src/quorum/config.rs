@@ -52,7 +52,7 @@ impl Rule {
 pub struct Member {
     /// Its public keys, as `keyholder init` prints them.
     pub key: String,
-    /// `HOST:PORT`.
+    /// Network address, `HOST:PORT`.
     pub address: String,
 }
 
@@ -124,7 +124,7 @@ impl Config {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Left {
-    /// Who.
+    /// The keyholder that left.
     pub member: Member,
     /// The point of its share.
     pub x: u8,
@@ -148,9 +148,9 @@ pub struct Dealt {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failed {
-    /// Its epoch.
+    /// Epoch of the root key.
     pub epoch: u64,
-    /// Its attempt, hexadecimal.
+    /// Attempt of the root key, hexadecimal.
     pub attempt: String,
 }
 
@@ -216,7 +216,7 @@ fn bad(what: &str) -> Error {
 }
 
 impl Ledger {
-    /// Out of the configuration.
+    /// Reads the ledger out of a configuration.
     pub(super) fn read(config: &Config) -> Result<Self> {
         let key = |text: &String| {
             let key = BASE64.decode(text.as_bytes()).ok().and_then(|key| key.try_into().ok());
@@ -250,7 +250,7 @@ impl Ledger {
         })
     }
 
-    /// Into the configuration.
+    /// Writes the ledger into the configuration.
     pub(super) fn write(&self, config: &mut Config) {
         config.leaving.retain_mut(|left| {
             let key = left.member.signer().ok();

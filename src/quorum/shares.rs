@@ -25,7 +25,7 @@ const _: () = assert!(1 << PATH == LEAVES && NOTE_BYTES == 1 + 32 + 32 + 32 * PA
 
 /// One keyholder's share of a root key. It does not print.
 pub struct Share {
-    /// Of which key.
+    /// The root key that this is a share of.
     pub id: RootId,
     /// Where the polynomial was taken: 1 to n.
     pub x: u8,

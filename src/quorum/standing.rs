@@ -27,9 +27,9 @@ pub enum Standing {
 /// A keyholder's standing, for `status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alive {
-    /// Where it is.
+    /// Address of the keyholder.
     pub place: String,
-    /// How it stands.
+    /// How it stands towards the root key in use.
     pub standing: Standing,
     /// Whether it holds its share of the root key, whatever else it holds.
     pub holds: bool,

@@ -37,7 +37,7 @@ impl fmt::Display for HeadId {
 /// A head as stored: its number in clear, the rest sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Its number.
+    /// Number of the head.
     pub id: HeadId,
     /// Its bytes, opaque to the store.
     pub bytes: Vec<u8>,
@@ -76,9 +76,9 @@ pub type Blob = (BlobName, Vec<u8>);
 /// What comes before a blob in one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ahead {
-    /// How many blobs.
+    /// How many blobs come before.
     pub blobs: usize,
-    /// Their bytes.
+    /// The sum of their lengths.
     pub bytes: usize,
 }
 
@@ -158,7 +158,7 @@ pub trait Store: Send + Sync {
         drawn
     }
 
-    /// A blob, whole.
+    /// Reads a blob, whole.
     ///
     /// # Errors
     /// `Io`, `Corrupt`; a name that is not there is `None`.

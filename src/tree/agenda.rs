@@ -40,7 +40,7 @@ impl Agenda {
 
     pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, due: Timestamp, user: UserTag) -> Result<()> {
         let key = key(due, user);
-        self.tree.remove_range(editor, Self::PLACE, &key, &key).map(|_| ())
+        self.tree.remove(editor, Self::PLACE, &key).map(drop)
     }
 
     /// The first `most` entries that are due by `now`.

@@ -10,11 +10,11 @@ use crate::error::Result;
 
 /// What stands behind a key, always of one length.
 pub(super) trait Entry: Sized {
-    /// Its bytes.
+    /// Bytes of a value as stored.
     const LEN: usize;
-    /// Whether the next one is as it must be.
+    /// Whether the next value is well formed.
     fn check(d: &mut Decoder<'_>) -> Result<()>;
-    /// The next one.
+    /// Reads the next value.
     fn decode(d: &mut Decoder<'_>) -> Result<Self>;
 }
 

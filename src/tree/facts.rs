@@ -15,7 +15,7 @@ use crate::ids::{Class, ClassTag, RecordId, Timestamp, UserTag};
 pub enum Fact {
     /// A derived record was made to stand without some of its sources.
     Detached {
-        /// Which.
+        /// The record that was detached.
         record: RecordId,
         /// From how many sources; which they were is not kept.
         sources: u16,
@@ -26,7 +26,7 @@ pub enum Fact {
     Kept {
         /// Which class; `None` where it holds nothing now: its name fell.
         class: Option<Class>,
-        /// How many records.
+        /// How many records of it were kept.
         records: u64,
         /// Why, as the requester said.
         reason: String,

@@ -27,7 +27,7 @@ pub(crate) struct Fallen {
     pub(crate) links: Ref,
 }
 
-/// All of them.
+/// Every tree of links that is still to be followed.
 #[derive(Debug, Default)]
 pub(crate) struct Falling {
     pub(crate) tree: Ordered,
@@ -52,7 +52,7 @@ impl Falling {
     }
 
     pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, at: (u64, u32)) -> Result<()> {
-        self.tree.remove_range(editor, Self::PLACE, &key(at), &key(at)).map(|_| ())
+        self.tree.remove(editor, Self::PLACE, &key(at)).map(drop)
     }
 
     /// The oldest, but for some.

@@ -12,7 +12,7 @@
 
 use std::ops::ControlFlow;
 
-use super::keys::{KEY_MAX, KEY_MIN, OrderedKey};
+use super::keys::OrderedKey;
 use super::link::{Editor, Pages};
 use super::ordered::{Ordered, Place, Range};
 use super::page::PageKind;
@@ -47,7 +47,7 @@ pub(crate) enum Point {
     Interaction(InteractionId),
     /// An interaction in one class.
     ClassInteraction(ClassTag, InteractionId),
-    /// A record.
+    /// One record.
     Record(ClassTag, InteractionId, u32),
 }
 
@@ -116,7 +116,7 @@ impl Fences {
             Ok(ControlFlow::Continue(()))
         })?;
         for key in inside {
-            self.tree.remove_range(editor, Self::place(owner), &key, &key)?;
+            self.tree.remove(editor, Self::place(owner), &key)?;
         }
         Ok(())
     }
@@ -194,11 +194,10 @@ impl Fences {
         Ok(found)
     }
 
-    /// Every fence.
+    /// Every fence of the user, in the order of keys.
     pub(crate) fn all(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<Fenced>> {
         let mut all = Vec::new();
-        let range = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
-        self.tree.scan(pages, Fences::place(owner), range, &mut |key, value| {
+        self.tree.all(pages, Fences::place(owner), &mut |key, value| {
             let mut d = Decoder::new(value, "fence");
             all.push(if key[0] == POINT {
                 Fenced::Single { epoch: d.u64()? }
@@ -207,7 +206,7 @@ impl Fences {
                 let class = (tag != [0; 6]).then_some(ClassTag(tag));
                 Fenced::Span { class, from: Timestamp(start_of(key)), until: Timestamp(d.u64()?), epoch: d.u64()? }
             });
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(all)
     }
@@ -310,7 +309,7 @@ impl Fences {
                 && end >= ms
                 && end > most
             {
-                self.tree.remove_range(editor, place, &key, &key)?;
+                self.tree.remove(editor, place, &key)?;
             }
         }
         Ok(())

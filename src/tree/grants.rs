@@ -7,11 +7,9 @@
 //! pace  = when the hour began in which it is counted 8 ‖ requests since then 4
 //! ```
 
-use std::ops::ControlFlow;
-
-use super::keys::{KEY_MAX, KEY_MIN, OrderedKey};
+use super::keys::OrderedKey;
 use super::link::{Editor, Pages};
-use super::ordered::{Ordered, Place, Range};
+use super::ordered::{Ordered, Place};
 use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
@@ -27,15 +25,15 @@ const VERSION: u8 = 1;
 pub struct Grant {
     /// The key under which it signs requests (Ed25519, RFC 8032).
     pub to: [u8; 32],
-    /// Who it is, for the user's report.
+    /// Name of the grantee, for the user's report.
     pub name: String,
     /// Of this class only.
     pub class: Option<Class>,
-    /// What for.
+    /// What the grantee may use the records for.
     pub purpose: String,
-    /// Since when.
+    /// When it was granted.
     pub since: Timestamp,
-    /// Until when.
+    /// When it ends, if it does.
     pub until: Option<Timestamp>,
     /// When its last request was made.
     pub last: Timestamp,
@@ -133,7 +131,7 @@ impl Grants {
 
     /// Says whether it was there.
     pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, number: u64) -> Result<bool> {
-        Ok(self.tree.remove_range(editor, Self::place(owner), &key(number), &key(number))? > 0)
+        self.tree.remove(editor, Self::place(owner), &key(number))
     }
 
     pub(crate) fn get(&self, pages: &dyn Pages, owner: UserTag, number: u64) -> Result<Option<Grant>> {
@@ -143,10 +141,9 @@ impl Grants {
     /// All, with their numbers.
     pub(crate) fn all(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(u64, Grant)>> {
         let mut grants = Vec::new();
-        let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
-        self.tree.scan(pages, Self::place(owner), all, &mut |key, value| {
+        self.tree.all(pages, Self::place(owner), &mut |key, value| {
             grants.push((Decoder::new(key, "grant").u64()?, Grant::decode(value)?));
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(grants)
     }

@@ -76,15 +76,15 @@ pub enum CopyMode {
 /// A copy that the store knows of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyEntry {
-    /// Its number, random.
+    /// Number of the copy, drawn at random.
     pub id: u64,
-    /// In step or behind.
+    /// Whether it must hold a commit before that counts.
     pub mode: CopyMode,
     /// Where it is: for directories, the path.
     pub place: String,
 }
 
-/// A head, opened.
+/// The plaintext of a head, decoded.
 #[derive(Debug)]
 pub(crate) struct HeadPage {
     pub(crate) geometry: Geometry,
@@ -105,20 +105,20 @@ pub(crate) struct HeadPage {
     pub(crate) copies: Vec<CopyEntry>,
 }
 
-/// Where everything begins.
+/// The pointers from which everything in the store is reached.
 #[derive(Debug)]
 pub(crate) struct Roots {
     /// The root page of the user tree.
     pub(crate) users: Ref,
-    /// The log's state.
+    /// The page with the public log's state.
     pub(crate) log: Ref,
     /// The links of what was erased that are still to be followed.
     pub(crate) falling: Option<Ref>,
-    /// When there is something to do for which user.
+    /// Times at which something is due, with the users it is due for.
     pub(crate) agenda: Option<Ref>,
-    /// The store's policies.
+    /// Retention policies of the store.
     pub(crate) policies: Option<Ref>,
-    /// Training sets.
+    /// The training sets.
     pub(crate) sets: Option<Ref>,
 }
 

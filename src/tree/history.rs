@@ -331,10 +331,9 @@ impl History {
     /// Every fact with its time, oldest first.
     pub(super) fn all(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(Timestamp, StoredFact)>> {
         let mut notes = Vec::new();
-        let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
-        self.tree.scan(pages, Self::place(owner), all, &mut |key, value| {
+        self.tree.all(pages, Self::place(owner), &mut |key, value| {
             notes.push((split(key)?.0, StoredFact::decode(value)?));
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(notes)
     }

@@ -11,7 +11,7 @@
 
 use std::ops::ControlFlow;
 
-use super::keys::{KEY_MAX, KEY_MIN, LINK_BYTES, LinkKey, OrderedKey, WHAT, link_key, record_key};
+use super::keys::{LINK_BYTES, LinkKey, OrderedKey, WHAT, link_key, record_key};
 use super::lineage::add;
 use super::link::{Editor, Pages};
 use super::ordered::{Entries, Ordered, Place, Range};
@@ -31,9 +31,9 @@ pub struct Hold {
     pub class: Option<Class>,
     /// Of this interaction only.
     pub interaction: Option<InteractionId>,
-    /// Why.
+    /// Why the records are held.
     pub reason: String,
-    /// Who ordered it.
+    /// The person or office that ordered it.
     pub authority: String,
     /// When it was added.
     pub since: Timestamp,
@@ -124,16 +124,15 @@ impl Holds {
 
     pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, id: u64) -> Result<()> {
         let key = hold_key(id);
-        self.tree.remove_range(editor, Self::place(owner), &key, &key).map(|_| ())
+        self.tree.remove(editor, Self::place(owner), &key).map(drop)
     }
 
     /// Every hold, with its id.
     pub(crate) fn all(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(u64, Hold)>> {
         let mut holds = Vec::new();
-        let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
-        self.tree.scan(pages, Self::place(owner), all, &mut |key, value| {
+        self.tree.all(pages, Self::place(owner), &mut |key, value| {
             holds.push((Decoder::new(key, "hold").u64()?, Hold::decode(value)?));
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(holds)
     }
@@ -145,23 +144,22 @@ impl Holds {
 
     pub(crate) fn unmark(&mut self, editor: &mut Editor<'_>, on: &RecordId, held: &RecordId) -> Result<()> {
         let key = mark_key(on, held);
-        self.marks.remove_range(editor, Self::marks_place(on.user), &key, &key).map(|_| ())
+        self.marks.remove(editor, Self::marks_place(on.user), &key).map(drop)
     }
 
     /// Every mark on the user's records, with the held record that it is for.
     pub(crate) fn all_marks(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(LinkKey, RecordId)>> {
         let mut marks = Vec::new();
-        let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
-        self.marks.scan(pages, Self::marks_place(owner), all, &mut |key, value| {
+        self.marks.all(pages, Self::marks_place(owner), &mut |key, value| {
             marks.push((*key, held_record(value)?));
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(marks)
     }
 
-    /// Drops a mark.
+    /// Removes a mark by its key.
     pub(crate) fn drop_mark(&mut self, editor: &mut Editor<'_>, owner: UserTag, mark: &LinkKey) -> Result<()> {
-        self.marks.remove_range(editor, Self::marks_place(owner), mark, mark).map(|_| ())
+        self.marks.remove(editor, Self::marks_place(owner), mark).map(drop)
     }
 
     /// Which held records a record of this user's bears a mark for.

@@ -21,7 +21,7 @@ use crate::secret::Secret;
 const PRIVATE: u8 = 1;
 const ACCEPTED: u8 = 2;
 
-/// One private key.
+/// A private key of a user's inbox.
 #[derive(Debug)]
 pub(crate) struct Private {
     pub(crate) number: u64,

@@ -8,14 +8,14 @@ use crate::ids::{ClassTag, InteractionId, RecordId};
 
 /// A key: interaction 16 ‖ ordinal 4, or a fence.
 pub(crate) type OrderedKey<const K: usize = 20> = [u8; K];
-/// The smallest key.
+/// The smallest key of 20 bytes.
 pub(crate) const KEY_MIN: OrderedKey = [0; 20];
-/// The largest key.
+/// The largest key of 20 bytes.
 pub(crate) const KEY_MAX: OrderedKey = [0xFF; 20];
 
 /// Bytes of a link's key.
 pub(crate) const LINK_BYTES: usize = WHAT + 1 + 4 + 32;
-/// A link's key.
+/// Key of a link between two records, or of what is known of one (see `lineage.rs`).
 pub(crate) type LinkKey = OrderedKey<LINK_BYTES>;
 /// Bytes of a record's key in its class: interaction 16 ‖ ordinal 4.
 const RECORD_BYTES: usize = 20;

@@ -40,11 +40,11 @@ const ACCESS_MAX: usize = 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES;
 /// An opening of a record, as the application told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// Who opened it.
+    /// The person or program that opened the record.
     pub principal: String,
-    /// What for.
+    /// What it was opened for.
     pub purpose: String,
-    /// When.
+    /// When it was opened.
     pub at: Timestamp,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Detachment {
     pub(super) reason: String,
 }
 
-/// One link, read.
+/// The other end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Other {
     /// The record was derived from this one.
@@ -143,13 +143,13 @@ impl Lineage {
     /// Cuts the link to a source; says whether there was one.
     pub(crate) fn cut_source(&mut self, editor: &mut Editor<'_>, id: &RecordId, source: &RecordId) -> Result<bool> {
         let key = link_key(id.class, &own(id), SOURCE, Some(source));
-        Ok(self.tree.remove_range(editor, Self::place(id.user), &key, &key)? > 0)
+        self.tree.remove(editor, Self::place(id.user), &key)
     }
 
     /// Cuts the link to a derived record.
     pub(crate) fn cut_derived(&mut self, editor: &mut Editor<'_>, id: &RecordId, derived: &RecordId) -> Result<()> {
         let key = link_key(id.class, &own(id), DERIVED, Some(derived));
-        self.tree.remove_range(editor, Self::place(id.user), &key, &key).map(|_| ())
+        self.tree.remove(editor, Self::place(id.user), &key).map(drop)
     }
 
     /// Keeps the wrapped content root of a record that was detached.
@@ -210,8 +210,7 @@ impl Lineage {
     /// Which of the user's records were detached, when and why. All links are looked through.
     pub(super) fn detachments(&self, pages: &dyn Pages, user: UserTag, incarnation: u16) -> Result<Vec<Detachment>> {
         let mut found = Vec::new();
-        let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
-        self.tree.scan(pages, Self::place(user), all, &mut |key, value| {
+        self.tree.all(pages, Self::place(user), &mut |key, value| {
             if key[WHAT] == DETACHED {
                 let (class, record) = whose(key);
                 let (interaction, ordinal) = split_record_key(&record)?;
@@ -222,7 +221,7 @@ impl Lineage {
                 let record = RecordId { interaction, user, incarnation, class, ordinal };
                 found.push(Detachment { record, at, sources, reason });
             }
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(found)
     }
@@ -255,7 +254,7 @@ impl Lineage {
 
     pub(crate) fn remove_member(&mut self, editor: &mut Editor<'_>, id: &RecordId, set: &SetTag) -> Result<()> {
         let key = member_key(id, set);
-        self.tree.remove_range(editor, Self::place(id.user), &key, &key).map(|_| ())
+        self.tree.remove(editor, Self::place(id.user), &key).map(drop)
     }
 
     /// Whether a record of this user's is in a training set.
@@ -272,14 +271,13 @@ impl Lineage {
         set: &SetTag,
     ) -> Result<Vec<RecordId>> {
         let mut members = Vec::new();
-        let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
-        self.tree.scan(pages, Self::place(user), all, &mut |key, _| {
+        self.tree.all(pages, Self::place(user), &mut |key, _| {
             if key[WHAT] == MEMBER && key[WHAT + 1..SET_END] == *set {
                 let (class, record) = whose(key);
                 let (interaction, ordinal) = split_record_key(&record)?;
                 members.push(RecordId { interaction, user, incarnation, class, ordinal });
             }
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(members)
     }

@@ -30,16 +30,16 @@ const VERSION: u8 = 1;
 const WIDTH: u64 = 8;
 const BITS: u8 = 3;
 
-/// The log.
+/// The page with the public log's state, decoded.
 #[derive(Debug)]
 pub(crate) struct LogPage {
-    /// Its name, to those who check it.
+    /// Name of the log, which every checkpoint of it bears.
     pub(crate) origin: String,
-    /// Signs checkpoints.
+    /// Seed of the key that signs checkpoints.
     pub(crate) checkpoint_seed: Key,
-    /// Signs certificates.
+    /// Seed of the key that signs certificates.
     pub(crate) certificate_seed: Key,
-    /// Its public key.
+    /// Public key of `certificate_seed`.
     pub(crate) certificate_key: [u8; 32],
     pub(crate) frontier: Frontier,
     tree: Ordered,

@@ -13,7 +13,7 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub(crate) struct Ref {
     pub(crate) name: BlobName,
-    /// 32 bytes.
+    /// The key of the page, 32 bytes.
     key: Part,
 }
 

@@ -28,13 +28,13 @@ pub(crate) const SET_BYTES: usize = 40;
 /// A named set of records, opened together under grants of their users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrainingSet {
-    /// Its name.
+    /// Name of the set.
     pub name: String,
     /// The grantee's key (Ed25519): only users who have a grant to it are in the set.
     pub to: [u8; 32],
-    /// What for.
+    /// What its records are opened for.
     pub purpose: String,
-    /// Since when.
+    /// When it was made.
     pub made: Timestamp,
     /// When its last request was made.
     pub last: Timestamp,
@@ -46,7 +46,7 @@ pub struct TrainingSet {
     pub pace: Pace,
 }
 
-/// All sets.
+/// Every training set of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Sets {
     pub(crate) tree: Ordered<SET_BYTES>,
@@ -103,7 +103,7 @@ impl Sets {
 
     pub(crate) fn remove_user(&mut self, editor: &mut Editor<'_>, tag: &SetTag, user: UserTag) -> Result<()> {
         let key = key(tag, Some(user));
-        self.tree.remove_range(editor, Self::PLACE, &key, &key).map(|_| ())
+        self.tree.remove(editor, Self::PLACE, &key).map(drop)
     }
 
     /// Drops a set, with its users.
@@ -129,12 +129,11 @@ impl Sets {
     /// All sets, with their tags.
     pub(crate) fn all(&self, pages: &dyn Pages) -> Result<Vec<(SetTag, TrainingSet)>> {
         let mut sets = Vec::new();
-        let all = Range { low: &[0; SET_BYTES], high: &[0xFF; SET_BYTES], descending: false };
-        self.tree.scan(pages, Self::PLACE, all, &mut |key, value| {
+        self.tree.all(pages, Self::PLACE, &mut |key, value| {
             if key[20] != USER {
                 sets.push((Decoder::new(key, "training set").array()?, TrainingSet::decode(value)?));
             }
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(sets)
     }

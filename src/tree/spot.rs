@@ -38,15 +38,15 @@ pub(crate) struct Spot {
 }
 
 impl Spot {
-    /// The root page's.
+    /// Where the root page of the user tree stands.
     pub(crate) const ROOT: Spot = Spot { kind: PageKind::Users, owner: None, class: None };
 }
 
 /// A pointer out of a stored page.
 #[derive(Debug)]
 pub(crate) enum Edge {
-    /// To another page.
+    /// A pointer to another page.
     Page { spot: Spot, at: Ref },
-    /// To a record's payload.
+    /// A record, whose entry points to its payload.
     Record { key: OrderedKey, entry: Secret },
 }

@@ -57,7 +57,7 @@ enum Kind {
     Leaf(Entries<12, Slot>),
 }
 
-/// One user's place.
+/// What a leaf of the user tree holds of one user.
 #[derive(Debug)]
 pub(crate) struct Slot {
     /// How many times this name was created, from 1.
@@ -330,7 +330,7 @@ pub(crate) fn find(pages: &dyn Pages, root: &Ref, geometry: Geometry, tag: UserT
     unreachable!("the loop ends in a leaf")
 }
 
-/// Callback of [`visit`].
+/// Callback of [`visit`]: sees each slot, and may end the walk.
 pub(crate) type Visitor<'v> = dyn FnMut(UserTag, Found) -> Result<ControlFlow<()>> + 'v;
 
 /// Shows every slot behind `after`, in the order of tags, one path in memory at a time.

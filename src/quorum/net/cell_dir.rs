@@ -111,11 +111,11 @@ fn is(member: &Member, id: &KeyholderId) -> bool {
 /// A keyholder that took the place of another.
 #[derive(Debug)]
 pub struct Replaced {
-    /// The place, from 1.
+    /// Number of the place, from 1.
     pub number: usize,
-    /// Who has it now.
+    /// The keyholder that has the place now.
     pub new: Member,
-    /// Who had it.
+    /// The keyholder that had the place.
     pub old: Member,
     /// Whether that one may hold a share: then an epoch has to begin, which makes it worthless.
     pub may_hold: bool,

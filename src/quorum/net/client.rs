@@ -25,7 +25,7 @@ const ANSWER: Duration = Duration::from_secs(4);
 
 struct Connection {
     stream: StreamOwned<ClientConnection, TcpStream>,
-    /// The keyholder's.
+    /// Mask that the keyholder drew for this connection.
     mask: Key,
     requests: u64,
 }

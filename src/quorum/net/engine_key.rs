@@ -45,7 +45,7 @@ impl EngineKey {
         Ok(EngineKey(Key::copied_from(seed)))
     }
 
-    /// Who the engine is.
+    /// The public key of this engine.
     pub fn id(&self) -> EngineId {
         EngineId(public(&self.0))
     }

@@ -26,7 +26,7 @@ const HOLDER_PRIVATE: &str = "keyfall-keyholder-private-1:";
 /// `init` that failed leaves another.
 const STORES: usize = 8;
 
-/// A keyholder's directory.
+/// The directory of a keyholder, open and locked.
 pub struct KeyholderDir {
     dir: PathBuf,
     channel: Key,
@@ -88,7 +88,7 @@ impl KeyholderDir {
         Ok(KeyholderDir { dir: dir.to_owned(), channel, statements, claims: Mutex::default(), _lock: lock })
     }
 
-    /// Who it is.
+    /// The public keys of this keyholder.
     pub fn id(&self) -> KeyholderId {
         KeyholderId { channel: public(&self.channel), statements: public(&self.statements) }
     }

@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 const KEYHOLDER: &str = "keyfall-keyholder-1:";
 const ENGINE: &str = "keyfall-engine-1:";
 
-/// Who a keyholder is.
+/// The public keys of a keyholder, which name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyholderId {
     /// The key of its channel.
@@ -62,7 +62,7 @@ impl FromStr for KeyholderId {
     }
 }
 
-/// Who an engine is, to keyholders.
+/// The public key of an engine, which names it to keyholders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineId(pub [u8; 32]);
 

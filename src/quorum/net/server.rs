@@ -43,7 +43,7 @@ const SAY: Duration = Duration::from_secs(60);
 
 type Log<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
-/// A keyholder, listening.
+/// A keyholder that listens for engines.
 pub struct Server {
     listener: TcpListener,
     config: Arc<ServerConfig>,

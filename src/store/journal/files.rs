@@ -32,7 +32,7 @@ const OPEN_MAX: usize = 256;
 /// A blob of at most so many bytes is read with its label: to take the label off costs a copy.
 const AT_ONCE: usize = 16 << 10;
 
-/// The open journal.
+/// The files of an open journal.
 pub(super) struct Journal {
     disk: Arc<dyn Disk>,
     dir: PathBuf,

@@ -52,7 +52,7 @@ impl Position {
     }
 }
 
-/// Where bytes are: those of a blob, behind its label, or of a head.
+/// Where the bytes of a blob are, after its label, or those of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
     pub(crate) file: u32,
@@ -78,7 +78,7 @@ impl Location {
     }
 }
 
-/// What stands before a blob.
+/// The label before a blob.
 pub(super) struct Label {
     pub(super) name: BlobName,
     pub(super) len: u32,
@@ -129,7 +129,7 @@ pub(super) struct Built {
     at: Position,
     header: [u8; HEADER],
     labels: Vec<[u8; LABEL]>,
-    /// And the zeros behind it.
+    /// The table, and the zeros after it.
     table: Vec<u8>,
     pub(super) len: u64,
     pub(super) blobs: Vec<(BlobName, Location)>,
@@ -267,7 +267,7 @@ fn sum_of(mut sum: crc32fast::Hasher, file: &dyn DiskFile, from: u64, len: u64) 
     Ok(sum.finalize())
 }
 
-/// A header, decoded.
+/// The fields of a header that is well formed.
 struct Header {
     synced: Position,
     blobs: u32,

@@ -15,7 +15,7 @@ use crate::ids::BlobName;
 use crate::store::HeadId;
 use crate::sync::RwLock;
 
-/// Where blobs are.
+/// Places of blobs by their names.
 pub(super) type Names = BTreeMap<BlobName, Location>;
 
 /// In the journal and not yet in the index, though their names do not say where.
@@ -72,7 +72,7 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// Returns its mark.
+    /// Tells the index, and returns the mark up to which it knows the journal then.
     pub(super) fn run(mut self) -> Result<Position> {
         let names: Vec<_> = self.names.iter().map(|(name, at)| (*name, *at)).collect();
         let before = self.index.insert(&names)?;

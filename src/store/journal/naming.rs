@@ -18,7 +18,7 @@ use crate::ids::BlobName;
 /// Bytes of a naming key.
 pub(crate) const NAMING_KEY_BYTES: usize = 16;
 
-/// A journal's names.
+/// Makes and reads the names of one journal.
 pub(super) struct Naming(Aes128);
 
 /// What a name says of its blob, if the journal named it.

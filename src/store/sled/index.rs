@@ -34,7 +34,7 @@ const CACHE_BYTES: u64 = 16 << 20;
 const LOCK_TRIES: u32 = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
-/// The open index.
+/// The journal's index in an open sled database.
 pub(super) struct SledIndex {
     dir: PathBuf,
     /// Gone only while it is dropped.

@@ -83,6 +83,11 @@ impl<const K: usize> Ordered<K> {
         Ok(self.take(editor, place, low, high)?.map_or(0, |taken| taken.count()))
     }
 
+    /// Removes a key, and says whether it was there.
+    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, place: Place, key: &OrderedKey<K>) -> Result<bool> {
+        Ok(self.remove_range(editor, place, key, key)? > 0)
+    }
+
     /// Takes every key in `low..=high` out, as a tree of its own, and returns it with the number of its entries.
     pub(crate) fn take_range(
         &mut self,
@@ -167,6 +172,17 @@ impl<const K: usize> Ordered<K> {
             let _ = scan_link(pages, place, link, &range, entry)?;
         }
         Ok(())
+    }
+
+    /// Shows every entry, ascending.
+    pub(crate) fn all(
+        &self,
+        pages: &dyn Pages,
+        place: Place,
+        entry: &mut dyn FnMut(&OrderedKey<K>, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let range = Range { low: &[0; K], high: &[0xFF; K], descending: false };
+        self.scan(pages, place, range, &mut |key, value| entry(key, value).map(ControlFlow::Continue))
     }
 
     /// The value at `key`.

@@ -10,7 +10,7 @@ use crate::tree::link::{Link, Node, Pages};
 use crate::tree::page::Ref;
 use crate::tree::spot::{Edge, Spot};
 
-/// What to scan.
+/// The keys to scan, and in which order.
 #[derive(Clone, Copy)]
 pub(crate) struct Range<'k, const K: usize = 20> {
     pub(crate) low: &'k OrderedKey<K>,
@@ -18,7 +18,7 @@ pub(crate) struct Range<'k, const K: usize = 20> {
     pub(crate) descending: bool,
 }
 
-/// Callback of [`Ordered::scan`].
+/// Callback of [`Ordered::scan`]: sees each entry, and may end the scan.
 pub(crate) type Entries<'e, const K: usize = 20> = dyn FnMut(&OrderedKey<K>, &[u8]) -> Result<ControlFlow<()>> + 'e;
 
 pub(super) fn scan_link<const K: usize>(
