@@ -1,4 +1,5 @@
-//! Bytes in, values out: the border at which every stored object is checked. Integers are big-endian.
+//! Bytes in, values out: the border at which every stored object is checked. Integers are
+//! big-endian.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -6,7 +7,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
-/// Secret bytes: their own, or where they stand in an opened page. Most of what a page holds is only passed on when it is changed.
+/// Secret bytes: their own, or where they stand in an opened page. Most of what a page holds is
+/// only passed on when it is changed.
 #[derive(Debug)]
 pub(crate) enum Part {
     Own(Secret),
@@ -138,7 +140,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// A text behind its length in two bytes.
+    /// A text after its length in two bytes.
     pub(crate) fn text(&mut self, max: usize) -> Result<&'a str> {
         let n = usize::from(self.u16()?);
         if n > max {
@@ -158,7 +160,8 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// Writes an object into one wiped buffer that never grows: a grown buffer leaves its old bytes behind.
+/// Writes an object into one wiped buffer that never grows: a grown buffer leaves its old bytes
+/// behind.
 pub(crate) struct Encoder {
     out: Secret,
     capacity: usize,
@@ -227,7 +230,7 @@ impl Encoder {
     }
 }
 
-/// Bytes as text behind a prefix that says what they are: base64url without padding (RFC 4648).
+/// Bytes as text after a prefix that says what they are: base64url without padding (RFC 4648).
 pub(crate) fn shown(prefix: &str, bytes: &[u8]) -> String {
     format!("{prefix}{}", data_encoding::BASE64URL_NOPAD.encode(bytes))
 }

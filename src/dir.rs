@@ -1,8 +1,9 @@
 //! Directories: one process at a time in each, names in them made durable, and their files opened.
 //!
-//! Invariant: a name inside a store, a cell or a keyholder's directory never leads out of it. Whoever can write there, as in a backup on a
-//! shared disk, could have a root key overwritten otherwise: by a link or a second name with which a slot of a cell is reached as `lock`.
-//! The directory itself may be named through links: that is for its user to say.
+//! Invariant: a name inside a store, a cell or a keyholder's directory never leads out of it.
+//! Whoever can write there, as in a backup on a shared disk, could have a root key overwritten
+//! otherwise: by a link or a second name with which a slot of a cell is reached as `lock`. The
+//! directory itself may be named through links: that is for its user to say.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -15,7 +16,8 @@ use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags, statx};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Process;
 
-/// Held on the file `lock` of a directory (flock(2)) until it is dropped, or the process ends. The file says which process that is.
+/// Held on the file `lock` of a directory (flock(2)) until it is dropped, or the process ends. The
+/// file says which process that is.
 pub(crate) struct DirLock {
     /// Gone only while it is dropped.
     file: Option<File>,
@@ -41,7 +43,8 @@ impl DirLock {
         let taken = file.try_lock();
         let lock = Self::locked(file, taken, dir, what)?;
         if let Some(file) = lock.file.as_ref().filter(|file| !matches!(noted(file), Noted::Other)) {
-            // For the message of a process that finds it taken; nothing else reads it, so it may fail on a full disk.
+            // For the message of a process that finds it taken; nothing else reads it, so it may
+            // fail on a full disk.
             let id = format!("{}\n", std::process::id());
             let _ = file.write_all_at(id.as_bytes(), 0).and_then(|()| file.set_len(id.len() as u64));
         }
@@ -49,7 +52,8 @@ impl DirLock {
         Ok(lock)
     }
 
-    /// Shares the lock with others that only look; `None` where there is no file to lock, as on a medium that was never written to since.
+    /// Shares the lock with others that only look; `None` where no lock file exists, as on a
+    /// read-only medium.
     #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "a store in a directory alone is looked at"))]
     pub(crate) fn share(dir: &Path, what: &str) -> Result<Option<Self>> {
         let path = dir.join("lock");
@@ -129,7 +133,8 @@ impl Drop for DirLock {
             return;
         }
         held().remove(&self.which);
-        // Closing is not enough: a child that another thread has just forked shares the lock until it runs its program.
+        // Closing is not enough: a child that another thread has just forked shares the lock until
+        // it runs its program.
         let _ = self.file.as_ref().map(File::unlock);
     }
 }
@@ -188,12 +193,13 @@ pub(crate) fn open_direct(path: &Path) -> std::io::Result<File> {
     open(path, File::options().read(true), OFlags::DIRECT, false)
 }
 
-/// Opens a file under its fixed name, which is its only one, to write it. `options` must not truncate: what it is shows when it is open.
+/// Opens a file under its fixed name, which is its only one, to write it. `options` must not
+/// truncate: what it is shows when it is open.
 pub(crate) fn open_to_write(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
     open(path, options.write(true), OFlags::empty(), true)
 }
 
-/// Refuses what is to be written to and is no file with one name; where nothing is, there is nothing to refuse.
+/// Refuses a path to be written to that is anything but a file with one name; an absent one passes.
 pub(crate) fn check_file(path: &Path) -> Result<()> {
     let meta = match path.symlink_metadata() {
         Ok(meta) => meta,
@@ -206,7 +212,8 @@ pub(crate) fn check_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Refuses a directory below a store's or a keyholder's that is a link, or no directory; where nothing is, there is nothing to refuse.
+/// Refuses a path below a store's or a keyholder's directory that is a link, or no directory; an
+/// absent one passes.
 #[cfg(any(feature = "sled", feature = "keyholders"))]
 pub(crate) fn check_subdir(dir: &Path) -> Result<()> {
     match dir.symlink_metadata() {
@@ -221,7 +228,8 @@ pub(crate) fn check_subdir(dir: &Path) -> Result<()> {
     }
 }
 
-/// Refuses a directory where something below it would be refused: for files that other code opens by their names.
+/// Refuses a directory where something below it would be refused: for files that other code opens
+/// by their names.
 #[cfg(feature = "sled")]
 pub(crate) fn check_tree(dir: &Path) -> Result<()> {
     check_subdir(dir)?;

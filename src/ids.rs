@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::limits::{CLASS_MAX_BYTES, USER_MAX_BYTES};
 pub use crate::time::Timestamp;
 
-/// Name of a blob: 16 bytes, never used twice, that say nothing about user, class or time to who has nothing but names.
+/// Name of a blob: 16 bytes, never reused; names alone reveal nothing about user, class or time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobName(pub [u8; 16]);
 
@@ -41,8 +41,8 @@ impl fmt::Debug for StoreId {
     }
 }
 
-/// What the pages and payloads of a store are bound to, beside their own names: stores of one realm can hand a subtree on as it is. A store
-/// without a realm is one of its own, and takes its own id.
+/// What the pages and payloads of a store are bound to, beside their own names: stores of one realm
+/// can hand a subtree on as it is. A store without a realm is one of its own, and takes its own id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RealmId(pub [u8; 16]);
 
@@ -115,7 +115,8 @@ impl Class {
         Class("action".into())
     }
 
-    /// A class by name: a lower-case letter, then letters, digits, `.`, `_` or `-`; at most 32 bytes.
+    /// A class by name: a lower-case letter, then letters, digits, `.`, `_` or `-`; at most 32
+    /// bytes.
     ///
     /// # Errors
     /// `Invalid` for any other name.
@@ -208,14 +209,15 @@ impl FromStr for InteractionId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UserTag(pub(crate) [u8; 12]);
 
-/// A class of one user: the first 6 bytes of PRF(the user's fence key, class name), so that a fence can name
-/// it when its name is gone.
+/// A class of one user: the first 6 bytes of PRF(the user's fence key, class name), so that a fence
+/// can name it when its name is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClassTag(pub(crate) [u8; 6]);
 
 /// Name of a record: 64 characters, ordered by the time at which its interaction began.
 ///
-/// Two records of one user share 12 of its 40 bytes, so ids are pseudonyms: treat them as personal data.
+/// Two records of one user share 12 of its 40 bytes, so ids are pseudonyms: treat them as personal
+/// data.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId {
     pub(crate) interaction: InteractionId,

@@ -1,5 +1,5 @@
-//! What a root cell says: what its medium can promise, and that it destroyed a key. Every report and certificate repeats it in these
-//! words, and none may say more.
+//! What a root cell says: what its medium can promise, and that it destroyed a key. Every report
+//! and certificate repeats it in these words, and none may say more.
 
 use std::fmt;
 
@@ -9,7 +9,8 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
-/// Name of a root key: its epoch and the attempt that drew it. Two writers that race for one epoch draw two attempts.
+/// Name of a root key: its epoch and the attempt that drew it. Two writers that race for one epoch
+/// draw two attempts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RootId {
     /// Generation of the root key; only grows.
@@ -24,7 +25,8 @@ impl fmt::Debug for RootId {
     }
 }
 
-/// What a keyholder remembers: the last root key that it was told to keep alone. It is all that it needs to refuse what comes too late.
+/// What a keyholder remembers: the last root key that it was told to keep alone. It is all that it
+/// needs to refuse what comes too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fence(pub RootId);
 
@@ -32,19 +34,21 @@ impl Fence {
     /// Of a keyholder that was told nothing yet.
     pub const NONE: Fence = Fence(RootId { epoch: 0, attempt: [0; 16] });
 
-    /// Whether a share of this root key may still be taken: of an epoch that was ended, none is but that of the key that was kept, for a
-    /// keyholder that lacked it then.
+    /// Whether a share of this root key may still be taken: of an epoch that was ended, none is but
+    /// that of the key that was kept, for a keyholder that lacked it then.
     pub fn takes(&self, id: &RootId) -> bool {
         id.epoch > self.0.epoch || *id == self.0
     }
 
-    /// Whether it may be told to keep this one alone: never an older one, nor another of the same epoch.
+    /// Whether it may be told to keep this one alone: never an older one, nor another of the same
+    /// epoch.
     pub fn ends_at(&self, keep: &RootId) -> bool {
         keep.epoch > self.0.epoch || *keep == self.0
     }
 }
 
-/// How far a destroyed key is gone, by what destroys it. The lowest level that fits is the one that counts.
+/// How far a destroyed key is gone, by what destroys it. The lowest level that fits is the one that
+/// counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Overwritten by the machine that used it.
@@ -103,7 +107,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// Who holds shares of the root key, and how many of them must be believed.
+/// The keyholders of the root key, and how many of their statements must be believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quorum {
     /// Shares that give the key back: t.
@@ -115,7 +119,8 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// Statements that an erase needs to be final: n - t + 1 + f. Of so many, n - t + 1 are true, and t - 1 shares are left.
+    /// Statements that an erase needs to be final: n - t + 1 + f. Of so many, n - t + 1 are true,
+    /// and t - 1 shares are left.
     pub fn needed(&self) -> usize {
         (self.keyholders.len() + 1 + usize::from(self.liars)).saturating_sub(usize::from(self.threshold))
     }
@@ -174,7 +179,8 @@ pub enum Retirement {
     Destroyed,
     /// The medium delays it until then.
     Scheduled(Timestamp),
-    /// Keyholders signed that their share is gone; final when there are as many as [`Quorum::needed`] says.
+    /// Keyholders signed that their share is gone; final when there are as many as
+    /// [`Quorum::needed`] says.
     Stated {
         /// One of each keyholder that answered.
         statements: Vec<Statement>,
@@ -245,7 +251,8 @@ impl fmt::Display for Awaited {
 pub enum Finality {
     /// Every root key that reached it is destroyed, as far as [`Promise`] goes.
     Final,
-    /// A root key that reached it may still be there: whoever has it, and old copies, can read what the erase names.
+    /// A root key that reached it may still be there: whoever has it, and old copies, can read what
+    /// the erase names.
     Pending {
         /// All that is missing, one thing at least.
         awaited: Vec<Awaited>,
@@ -293,7 +300,7 @@ impl fmt::Display for Finality {
     }
 }
 
-/// A root key that is not known to be destroyed, and who was dealt a share of it.
+/// A root key that is not known to be destroyed, and the keyholders that were dealt a share of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dealt {
     /// Its epoch.
@@ -302,7 +309,8 @@ pub struct Dealt {
     pub quorum: Quorum,
 }
 
-/// A keyholder's word, signed: "of this store's root keys I hold a share of no other than this one". It covers every epoch before.
+/// A keyholder's word, signed: "of this store's root keys I hold a share of no other than this
+/// one". It covers every epoch before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     /// Which store.

@@ -4,7 +4,8 @@
 //! entry   = 1 ‖ record secret 32 ‖ first segment's name 16 ‖ detached 1 ‖ sources 2 ‖ depth 2 ‖ length 8 ‖ created 8 ‖ media type len 2 ‖ media type ‖ purpose len 2 ‖ purpose
 //! payload = one object of C2SP chunked-encryption, cut into segments: as many chunks each as the geometry says, the header before the first
 //! ```
-//! What is sealed is padded with zeros: a store sees one of few lengths, and the entry alone has the true one.
+//! What is sealed is padded with zeros: a store sees one of few lengths, and the entry alone has
+//! the true one.
 
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key, RECORD_CONTEXT};
@@ -172,7 +173,8 @@ pub(crate) fn segment_name(secret: &Key, first: BlobName, n: u64) -> BlobName {
 const PAD_SHORT: u64 = 64;
 const SHORT_MAX: u64 = 512;
 
-/// Bytes of a payload of `length` bytes as it is sealed: 64 at least, in steps of 64 up to 512; Padmé from there on, a sixteenth more at most.
+/// Bytes of a payload of `length` bytes as it is sealed: 64 at least, in steps of 64 up to 512;
+/// Padmé from there on, a sixteenth more at most.
 pub fn padded(length: u64) -> u64 {
     if length <= SHORT_MAX {
         return length.max(1).next_multiple_of(PAD_SHORT);
@@ -183,7 +185,8 @@ pub fn padded(length: u64) -> u64 {
     length.next_multiple_of(1 << free).min(RECORD_MAX_BYTES)
 }
 
-/// Number of segments of a record of `length` bytes: the last chunk is always shorter, so a full one has a successor.
+/// Number of segments of a record of `length` bytes: the last chunk is always shorter, so a full
+/// one has a successor.
 pub(crate) fn segments(length: u64, geometry: Geometry) -> u64 {
     padded(length) / geometry.segment_bytes as u64 + 1
 }
@@ -252,7 +255,8 @@ impl Put {
         self
     }
 
-    /// Says what it was derived from, once for each source: it cannot be read any more from the moment one of them is erased.
+    /// Says what it was derived from, once for each source: it cannot be read any more from the
+    /// moment one of them is erased.
     #[must_use]
     pub fn derived_from(mut self, source: Source) -> Self {
         self.sources.push(source);

@@ -1,8 +1,9 @@
-//! Who owns what the slots beside them hold: two claim slots, written in turn, which no deposit and no tombstone ever reuses. A
-//! keyholder's hold its fence as well.
+//! Which engine owns what the slots beside them hold: two claim slots, written in turn, which no
+//! deposit and no tombstone ever reuses. A keyholder's hold its fence as well.
 //!
-//! Invariant: the newest whole claim says no less than the last one that was recorded. The slot written next is the one that does not hold
-//! it; and a claim that only another process is known to have written is written again first, since its sync may have failed.
+//! Invariant: the newest whole claim says no less than the last one that was recorded. The slot
+//! written next is the one that does not hold it; and a claim that only another process is known to
+//! have written is written again first, since its sync may have failed.
 //!
 //! ```text
 //! file 4096  = claim ‖ zeros
@@ -50,7 +51,8 @@ impl Claim {
         self.owner.is_none_or(|there| owner.claim > there.claim || *owner == there)
     }
 
-    /// The same with another owner, or another mark. Who claims anew says what counts, also where that is less; its own mark only grows.
+    /// The same with another owner, or another mark. A new claim sets the mark, also to less; under
+    /// the same claim it only grows.
     pub(super) fn told(self, store: StoreId, owner: &Owner, mark: Option<u64>) -> Self {
         let same = self.owner == Some(*owner);
         let mark = mark.map_or(self.mark, |mark| if same { mark.max(self.mark) } else { mark });
@@ -115,7 +117,8 @@ struct Found {
 pub(super) struct Claims {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    /// Whether a cell that has other slots must have these: what a keyholder has ended must not be forgotten with a file.
+    /// Whether a cell that has other slots must have these: what a keyholder has ended must not be
+    /// forgotten with a file.
     needed: bool,
     /// Number of the newest claim, where this process has seen its sync succeed.
     durable: Mutex<Option<u64>>,
@@ -172,7 +175,7 @@ impl Claims {
             let help = if self.needed {
                 "it may have ended epochs that it cannot name any more; put another keyholder in its place"
             } else {
-                "nobody can say which engine owns it; put back the cell's own files if you have them unchanged, or remove both to forget who does"
+                "nobody can say which engine owns it; put back the cell's own files if you have them unchanged, or remove both to forget its owner"
             };
             return Err(Error::corrupt(format!(
                 "{} and {} in {} are damaged: {help}",
@@ -189,8 +192,8 @@ impl Claims {
         Ok(self.find(source)?.map_or(Claim::NONE, |found| found.claim))
     }
 
-    /// The same from the page cache, of the files as they were when they were first opened: where others were put in their place since,
-    /// what looks at them by name tells.
+    /// The same from the page cache, of the files as they were when they were first opened: where
+    /// others were put in their place since, what looks at them by name tells.
     pub(super) fn glance(&self) -> Result<Claim> {
         let files = match self.open.get() {
             Some(files) => files,
@@ -235,7 +238,8 @@ impl Claims {
                 (1 - there.slot, there.number + 1)
             }
         };
-        // Until this is done the outcome is unknown: the next write is to find out, and not to take the other slot.
+        // Until this is done the outcome is unknown: the next write is to find out, and not to take
+        // the other slot.
         *durable = None;
         sector::overwrite(&*self.disk, &self.path(slot), &claim.encode(number))?;
         if found.is_none() {
@@ -246,7 +250,7 @@ impl Claims {
     }
 }
 
-/// What a stale engine is told.
+/// The error that a stale engine gets.
 pub(super) fn fenced(what: &str, there: Option<&Owner>) -> Error {
     let text = match there {
         Some(there) => format!(

@@ -8,8 +8,8 @@ pub enum CellDefect {
     AnyOwner,
     /// The key that stands ready is taken for deposited without a look.
     ReadyFromMemory,
-    /// A keyholder's fence is the newest tombstone among its slots, which the next deposit writes over; and it knows no
-    /// owner.
+    /// A keyholder's fence is the newest tombstone among its slots, which the next deposit writes
+    /// over; and it knows no owner.
     FenceInTombstone,
     /// A quorum destroys the old shares when `threshold` hold the new ones, with no margin.
     NoMargin,

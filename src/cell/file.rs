@@ -1,4 +1,5 @@
-//! The file cell: a directory with two slots (`slots.rs`) and two claims (`claims.rs`), on a file system that overwrites in place.
+//! The file cell: a directory with two slots (`slots.rs`) and two claims (`claims.rs`), on a file
+//! system that overwrites in place.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -98,18 +99,19 @@ pub(crate) fn check_medium(dir: &Path, accept_remnants: bool) -> Result<()> {
     }
 }
 
-/// Refuses slots and claims that are links, or have other names: found out before something is done that needs them.
+/// Refuses slots and claims that are links, or have other names: found out before something is done
+/// that needs them.
 fn check_names(dir: &Path) -> Result<()> {
     SLOTS.iter().chain(&CLAIMS).try_for_each(|name| check_file(&dir.join(name)))
 }
 
 impl FileCell {
-    /// Makes an empty cell at `dir`. The file system must overwrite in place, or `accept_remnants` be set, which
-    /// every later promise repeats.
+    /// Makes an empty cell at `dir`. The file system must overwrite in place, or `accept_remnants`
+    /// be set, which every later promise repeats.
     ///
     /// # Errors
-    /// `Refused` for a file system that keeps old bytes, or where a link has the name of a slot; `Exists` where a cell with a key is there;
-    /// `Locked`; `Io`.
+    /// `Refused` for a file system that keeps old bytes, or where a link has the name of a slot;
+    /// `Exists` where a cell with a key is there; `Locked`; `Io`.
     pub fn create(dir: &Path, accept_remnants: bool, env: SharedEnv) -> Result<Self> {
         let io = |e| Error::io(format!("making the cell {}", dir.display()), e);
         let parent = match dir.parent() {
@@ -132,7 +134,8 @@ impl FileCell {
         let lock = DirLock::take(dir, "cell")?;
         check_names(dir)?;
         let slots = Arc::new(KeySlots::new(Arc::new(OsDisk), dir, env).accepting(accept_remnants));
-        // An interrupted `create` leaves tombstones of epoch 0 only; anything else may be somebody's key.
+        // An interrupted `create` leaves tombstones of epoch 0 only; anything else may be
+        // somebody's key.
         if SLOTS.iter().any(|slot| !slots.is_unused(slot)) {
             let unfinished = slots.load().is_ok_and(|contents| contents.is_unfinished());
             let text = if unfinished {
@@ -163,8 +166,8 @@ impl FileCell {
     /// Opens the cell at `dir`.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old bytes, its files are shared with a
-    /// copy, or a slot is a link or has another name; `Io`.
+    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old
+    /// bytes, its files are shared with a copy, or a slot is a link or has another name; `Io`.
     pub fn open(dir: &Path, env: SharedEnv) -> Result<Self> {
         let mut cell = Self::look(dir, env)?;
         check_names(dir)?;
@@ -183,8 +186,9 @@ impl FileCell {
         Ok(cell)
     }
 
-    /// Opens the cell at `dir` to look at it: it takes no lock and writes nothing, so that it works on a medium that cannot be written,
-    /// and while another process has the cell open. Every verb but [`RootCell::load`] is `Fenced`.
+    /// Opens the cell at `dir` to look at it: it takes no lock and writes nothing, so that it works
+    /// on a medium that cannot be written, and while another process has the cell open. Every verb
+    /// but [`RootCell::load`] is `Fenced`.
     ///
     /// # Errors
     /// `Absent` where there is none; `Io`.

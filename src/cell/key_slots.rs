@@ -1,7 +1,8 @@
-//! A file cell's slots: two, for the root key in use and the next one, and what this process knows of them.
+//! A file cell's slots: two, for the root key in use and the next one, and what this process knows
+//! of them.
 //!
-//! A note beside a key or a tombstone is claim 8 ‖ mark 8 ‖ zeros: the highest commit that the owner with that claim told
-//! of.
+//! A note beside a key or a tombstone is claim 8 ‖ mark 8 ‖ zeros: the highest commit that the
+//! owner with that claim told of.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,8 +42,9 @@ struct Handle {
     kept: Option<RootId>,
     /// The key that the last write of all made ready.
     ready: Option<Ready>,
-    /// The next key, where the medium was seen to hold it since the last retirement, and what else this process knows:
-    /// then the page cache, which all processes of this machine share, tells the rest.
+    /// The next key, where the medium was seen to hold it since the last retirement, and what else
+    /// this process knows: then the page cache, which all processes of this machine share, tells
+    /// the rest.
     seen: Option<RootId>,
 }
 
@@ -155,8 +157,9 @@ impl KeySlots {
         Ok(self.medium.slot(slot, Source::Medium)?.live().map(|key| key.id))
     }
 
-    /// Takes what was just seen in the slots for the next deposit and retirement: whether both keys live there. Of the
-    /// claim the page cache tells: one that a machine's snapshot brought back goes with slots that did not come back.
+    /// Takes what was just seen in the slots for the next deposit and retirement: whether both keys
+    /// live there. Of the claim the page cache tells: one that a machine's snapshot brought back
+    /// goes with slots that did not come back.
     pub(crate) fn saw(&self, live: &[Option<RootId>], keep: &RootId, next: &RootId) -> Result<bool> {
         let owns = self.medium.claims.glance()?.owner == self.handle().owner;
         let there = owns && live.contains(&Some(*keep)) && live.contains(&Some(*next));
@@ -168,7 +171,8 @@ impl KeySlots {
         self.read(Source::Medium).map(|read| read.contents)
     }
 
-    /// As [`KeySlots::load`], where another process may be writing: what is torn, or changes, is read again.
+    /// As [`KeySlots::load`], where another process may be writing: what is torn, or changes, is
+    /// read again.
     pub(crate) fn look(&self) -> Result<Contents> {
         let seen = |contents: &Contents| {
             let ids: Vec<RootId> = contents.keys.iter().map(|key| key.id).collect();
@@ -211,7 +215,8 @@ impl KeySlots {
         Ok(Read { contents, whole: torn == 0 })
     }
 
-    /// Destroys every key but `keep`, which must be there; one by writing `next` over it. `commit` is durable.
+    /// Destroys every key but `keep`, which must be there; one by writing `next` over it. `commit`
+    /// is durable.
     pub(crate) fn retire(&self, keep: &RootId, next: Option<&RootKey>, commit: u64) -> Result<Retirement> {
         let seen = self.handle().seen.take() == Some(*keep);
         let source = if seen { Source::Cache } else { Source::Medium };
@@ -252,7 +257,8 @@ impl KeySlots {
         KeySlots { medium: self.medium.broken(defect), ..self }
     }
 
-    /// The same slots, with what this process remembers of them: what a snapshot of the machine keeps.
+    /// The same slots, with what this process remembers of them: what a snapshot of the machine
+    /// keeps.
     pub(crate) fn twin(&self) -> Self {
         KeySlots { medium: self.medium.twin(false), handle: Mutex::new(*self.handle()) }
     }

@@ -1,4 +1,5 @@
-//! A keyholder's slots for one store: eight, for the shares of candidates of writers that race, with a fence.
+//! A keyholder's slots for one store: eight, for the shares of candidates of writers that race,
+//! with a fence.
 //!
 //! The note beside a share says more about it (`quorum/shares.rs`).
 
@@ -78,8 +79,8 @@ impl ShareSlots {
         Ok(Shares { live: live.collect(), fence: claim.fence, owner: claim.owner, mark: claim.mark })
     }
 
-    /// Records what a request says, before it is carried out: its owner, a mark, and a root key to keep alone, where the
-    /// fence lets it. Returns the fence that was there.
+    /// Records what a request says, before it is carried out: its owner, a mark, and a root key to
+    /// keep alone, where the fence lets it. Returns the fence that was there.
     pub(crate) fn admit(
         &self,
         store: StoreId,
@@ -105,8 +106,9 @@ impl ShareSlots {
         self.0.put(&self.0.all(Source::Medium)?, &Written { store, id: *id, key: Some(value), note: Some(note) })
     }
 
-    /// Destroys every share up to the epoch of `keep` but its own, which need not be there, and those that were given up.
-    /// What is newer stays: this may arrive when the next key is the head's already. The fence is recorded by then.
+    /// Destroys every share up to the epoch of `keep` but its own, which need not be there, and
+    /// those that were given up. What is newer stays: this may arrive when the next key is the
+    /// head's already. The fence is recorded by then.
     pub(crate) fn retire(&self, store: StoreId, keep: &RootId, given_up: &[RootId]) -> Result<()> {
         self.0.check_medium()?;
         let spared = |id: &RootId| id == keep || id.epoch > keep.epoch && !given_up.contains(id);

@@ -1,11 +1,12 @@
-//! Slots of one sector each, overwritten in place: the medium of the file cell (`key_slots.rs`), which has two, and of a
-//! keyholder (`share_slots.rs`), which has eight, for candidates of writers that race. Which engine may have them changed
-//! stands beside them (`claims.rs`).
+//! Slots of one sector each, overwritten in place: the medium of the file cell (`key_slots.rs`),
+//! which has two, and of a keyholder (`share_slots.rs`), which has eight, for candidates of writers
+//! that race. Which engine may have them changed stands beside them (`claims.rs`).
 //!
-//! Invariants: a slot that holds the key to keep is never written, so that a cell has a whole live key at any moment after
-//! the first deposit; a destroyed slot is full of fresh random bytes after its tombstone. A slot that was not seen to be
-//! destroyed, by this process and through a sync that succeeded, is destroyed again. Before anything is written the slots
-//! and the claim are read from the medium: a machine that was restored from a snapshot remembers what is no longer so.
+//! Invariants: a slot that holds the key to keep is never written, so that a cell has a whole live
+//! key at any moment after the first deposit; a destroyed slot is full of fresh random bytes after
+//! its tombstone. A slot that was not seen to be destroyed, by this process and through a sync that
+//! succeeded, is destroyed again. Before anything is written the slots and the claim are read from
+//! the medium: a machine that was restored from a snapshot remembers what is no longer so.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +30,8 @@ pub(crate) struct Slots {
     dir: PathBuf,
     env: SharedEnv,
     names: &'static [&'static str],
-    /// Whether a slot without a live key is known to be destroyed on the medium, and not only in the page cache.
+    /// Whether a slot without a live key is known to be destroyed on the medium, and not only in
+    /// the page cache.
     destroyed: Vec<AtomicBool>,
     /// How many writes were begun.
     writes: AtomicU64,
@@ -144,8 +146,8 @@ impl Slots {
         Ok(None)
     }
 
-    /// Refuses to overwrite what must be gone then, where it may stay: files change, and copies are made of them, while a
-    /// cell is open.
+    /// Refuses to overwrite what must be gone then, where it may stay: files change, and copies are
+    /// made of them, while a cell is open.
     pub(super) fn check_medium(&self) -> Result<()> {
         match if self.remnants { None } else { self.objection()? } {
             None => Ok(()),
@@ -198,7 +200,8 @@ impl Slots {
             let done = match slot {
                 Slot::Live { key, .. } => spared(&key.id),
                 Slot::Torn => false,
-                // A tombstone whose sync failed stands in the page cache, and the old key on the medium.
+                // A tombstone whose sync failed stands in the page cache, and the old key on the
+                // medium.
                 Slot::Destroyed { .. } => !tombstones.all && self.destroyed[n].load(Ordering::Acquire),
             };
             if !done {

@@ -1,5 +1,6 @@
-//! What a certificate needs, handed out before its erase is committed: where the certificate cannot be written afterwards it is made of the
-//! draft. So nothing of it has to be kept in the store, and whoever asked for the erase has it whatever happens.
+//! What a certificate needs, handed out before its erase is committed: where the certificate cannot
+//! be written afterwards it is made of the draft. So nothing of it has to be kept in the store, and
+//! whoever asked for the erase has it whatever happens.
 //!
 //! ```text
 //! draft = words ‖ "keyfall/draft@v1" ‖ JSON of index and facts
@@ -19,7 +20,8 @@ const MACHINE: &str = "keyfall/draft@v1";
 /// Most bytes of a draft that is read.
 const MAX_BYTES: usize = 1 << 20;
 
-/// A certificate before its erase: it is signed by nobody and shows nothing, not even that the erase was done.
+/// A certificate before its erase: it is signed by nobody and shows nothing, not even that the
+/// erase was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Draft {

@@ -18,11 +18,11 @@ pub const METHOD: &str = "cryptographic erase (NIST SP 800-88r2 names it; no con
 /// With what.
 pub const ALGORITHMS: &str =
     "AES-256-GCM with HKDF-SHA-512 (C2SP chunked-encryption); HMAC-SHA-256, HKDF-SHA-256, SHA-256; Ed25519";
-/// How it was looked at.
+/// How the erase was verified.
 pub const VERIFICATION: &str = "before the old key at the top was given up, the new pages were read back from the store and from every copy in step, and opened";
 
-/// A one-way commitment to a key: HMAC-SHA-256(key, "keyfall/key-commitment/v1" ‖ 00), in base64. Who shows a key that gives it has
-/// shown that the key was not destroyed.
+/// A one-way commitment to a key: HMAC-SHA-256(key, "keyfall/key-commitment/v1" ‖ 00), in base64.
+/// Whoever shows a key that gives it has shown that the key was not destroyed.
 pub fn key_commitment(key: &[u8; 32]) -> String {
     BASE64.encode(&key_commitment_bytes(key))
 }
@@ -36,7 +36,8 @@ pub(crate) fn key_commitment_bytes(key: &[u8; 32]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// What was asked for and what fell: fixed when the erase is committed, and bound by the log's leaf.
+/// What was asked for and what fell: fixed when the erase is committed, and bound by the log's
+/// leaf.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Body {
@@ -52,7 +53,7 @@ pub struct Body {
     pub scope: String,
     /// When it was asked for.
     pub requested: String,
-    /// Who asked; empty where nobody said.
+    /// The person or office that asked; empty where none was named.
     pub authority: String,
     /// On what legal ground; empty where nobody said.
     pub ground: String,
@@ -60,7 +61,7 @@ pub struct Body {
     pub method: String,
     /// With which algorithms.
     pub algorithms: String,
-    /// How it was looked at.
+    /// How the erase was verified.
     pub verification: String,
     /// The epoch whose root key reached it.
     pub epoch: u64,
@@ -72,15 +73,17 @@ pub struct Body {
     pub destroyed: Vec<Destroyed>,
     /// Records that fell, by class; `None` where damaged pages kept them from being counted.
     pub records: Option<BTreeMap<String, u64>>,
-    /// Records derived from them that fell with the same commit and are out of every list, of anybody; other erases of the commit included.
+    /// Records derived from them that fell with the same commit and are out of every list, of
+    /// anybody; other erases of the commit included.
     pub derived: u64,
-    /// Whether more derived records fell, whose entries (not their content) stand in lists until the bookkeeping is done.
+    /// Whether more derived records fell, whose entries (not their content) stand in lists until
+    /// the bookkeeping is done.
     pub following: bool,
     /// What of the scope was kept.
     pub kept: Vec<Kept>,
     /// Holds on other records of the user.
     pub holds: u64,
-    /// Openings of the user's records that were written down: reads by name, grants, training sets.
+    /// Openings of the user's records that were recorded: reads by name, grants, training sets.
     pub openings: Option<u64>,
     /// Grants that stood when it was erased.
     pub grants: Option<u64>,
@@ -141,8 +144,9 @@ pub struct CellFacts {
     pub remnants: bool,
     /// Keyholders, where there are some.
     pub keyholders: Option<Keyholders>,
-    /// Root keys of earlier epochs that were not known to be destroyed either, and reach what was erased too, where others were dealt their
-    /// shares: of epochs with the same keyholders the latest, for who has stated about that has about all before.
+    /// Root keys of earlier epochs that were not known to be destroyed either, and reach what was
+    /// erased too, where others were dealt their shares: of epochs with the same keyholders the
+    /// latest, for a statement about that one covers all before.
     pub earlier: Vec<Earlier>,
 }
 
@@ -152,11 +156,11 @@ pub struct CellFacts {
 pub struct Earlier {
     /// Its epoch.
     pub epoch: u64,
-    /// Who was dealt its shares.
+    /// The keyholders that were dealt its shares.
     pub keyholders: Keyholders,
 }
 
-/// Who holds shares.
+/// The keyholders of shares, and how many of them count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keyholders {
@@ -189,7 +193,8 @@ impl Keyholders {
 }
 
 impl CellFacts {
-    /// The facts of a promise, and of earlier root keys that are not known to be destroyed; the cell's place is nobody's business.
+    /// The facts of a promise, and of earlier root keys that are not known to be destroyed; the
+    /// cell's place is nobody's business.
     pub fn new(promise: &Promise, unfinished: &[Dealt]) -> Self {
         let keyholders = promise.quorum.as_ref().map(Keyholders::new);
         let mut unfinished: Vec<&Dealt> = unfinished.iter().filter(|_| keyholders.is_some()).collect();
@@ -250,7 +255,8 @@ pub(super) fn json<T: Serialize>(value: &T) -> String {
 }
 
 impl Body {
-    /// What the leaf binds: SHA-256("keyfall/erasure@v1" ‖ 00 ‖ opening 32 ‖ JSON). It hides the body from who lacks the opening.
+    /// What the leaf binds: SHA-256("keyfall/erasure@v1" ‖ 00 ‖ opening 32 ‖ JSON). It hides the
+    /// body from anyone without the opening.
     pub fn commitment(&self, opening: &[u8; 32]) -> Hash {
         let hash = Sha256::new().chain_update(b"keyfall/erasure@v1\0").chain_update(opening);
         Hash(hash.chain_update(json(self)).finalize().into())
@@ -263,13 +269,13 @@ impl Body {
 pub struct Slot {
     /// Which one.
     pub index: u64,
-    /// Of how many, most of which may be nobody's.
+    /// Number of slots in the leaf; most may be random padding.
     pub of: u64,
     /// The path to the leaf's root, base64, as RFC 9162 has it.
     pub path: Vec<String>,
 }
 
-/// What happened behind the commit.
+/// What happened after the commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
@@ -277,10 +283,11 @@ pub struct Outcome {
     pub issued: String,
     /// What the cell said of the old root key.
     pub retired: Retired,
-    /// Whether the ciphertext was discarded too, and seen to be gone from the store and from every copy that it knows. It is not needed for
-    /// the erase.
+    /// Whether the ciphertext was discarded too, and seen to be gone from the store and from every
+    /// copy that it knows. It is not needed for the erase.
     pub discarded: bool,
-    /// Whether it was discarded, and some of it is not known to be gone: where blocks are shared with what lives, or in copies.
+    /// Whether it was discarded, and some of it is not known to be gone: where blocks are shared
+    /// with what lives, or in copies.
     pub partly: bool,
     /// Copies that the last discard passed over.
     pub copies_skipped: u64,

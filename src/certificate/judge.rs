@@ -1,4 +1,4 @@
-//! What the facts amount to: worked out here alone, by who issues and by every reader anew.
+//! What the facts amount to: worked out here alone, by the issuer and again by every reader.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,8 @@ use crate::time::Timestamp;
 /// How far the erase is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grade {
-    /// The old root key is destroyed as the cell's level allows, and nothing is known that limits it.
+    /// The old root key is destroyed as the cell's level allows, and nothing is known that limits
+    /// it.
     Final,
     /// The same, but for what is named.
     Limited,
@@ -64,13 +65,14 @@ fn text_of(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// For which root keys a keyholder's statement counts: of each those who were dealt a share.
+/// For which root keys a keyholder's statement counts: for each, those of the keyholders that were
+/// dealt a share.
 struct Counted<'a> {
     /// Of the epoch of the erase.
     quorum: Quorum,
     /// Of earlier epochs.
     earlier: Vec<(u64, Quorum)>,
-    /// The epoch that came behind that of the erase, and the attempt that won.
+    /// The epoch that came after that of the erase, and the attempt that won.
     next: (u64, &'a str),
 }
 
@@ -92,7 +94,7 @@ impl<'a> Counted<'a> {
         all.any(|quorum| quorum.keyholders.contains(keyholder))
     }
 
-    /// Of the epoch right behind the erase only the attempt that won does not reach what was erased.
+    /// Of the epoch right after the erase only the attempt that won does not reach what was erased.
     fn is_behind(&self, said: &Said) -> bool {
         let (epoch, attempt) = self.next;
         said.epoch > epoch || (said.epoch == epoch && said.attempt == attempt)
@@ -106,8 +108,9 @@ impl<'a> Counted<'a> {
 }
 
 impl CellFacts {
-    /// What a cell said of the root key that `ended` ends, as far as a certificate can quote it: of statements those that hold and count,
-    /// one of each keyholder. An answer that a cell of this kind cannot give is none.
+    /// What a cell said of the root key that `ended` ends, as far as a certificate can quote it: of
+    /// statements those that hold and count, one of each keyholder. An answer that a cell of this
+    /// kind cannot give is none.
     pub fn heard(&self, store: &str, ended: &Leaf, retirement: Option<&Retirement>) -> Retired {
         let statements = match (retirement, &self.keyholders) {
             (Some(Retirement::Destroyed), None) => return Retired::Destroyed,
@@ -134,7 +137,8 @@ impl CellFacts {
 }
 
 impl Retired {
-    /// The same beside what was said before: of two statements of one keyholder the later, and where nothing is said now, what was.
+    /// The same beside what was said before: of two statements of one keyholder the later, and
+    /// where nothing is said now, what was.
     #[must_use]
     pub fn after(self, before: &Retired) -> Retired {
         match (before, self) {
@@ -155,7 +159,8 @@ impl Retired {
 }
 
 impl Facts {
-    /// Checks everything that needs no log and no signature of the certificate's own, and grades it.
+    /// Checks everything that needs no log and no signature of the certificate's own, and grades
+    /// it.
     ///
     /// # Errors
     /// `Corrupt` where its parts contradict each other; `Invalid` where one does not parse.
@@ -262,7 +267,8 @@ impl Facts {
         }
     }
 
-    /// Checks keyholders' statements, each of which must count, and says of which root key too few are there.
+    /// Checks keyholders' statements, each of which must count, and says of which root key too few
+    /// are there.
     fn statements(&self, said: &[Said], counted: &Counted<'_>) -> Result<Vec<String>> {
         let mut stated = BTreeMap::new();
         for said in said {

@@ -18,7 +18,8 @@ const PROOF: &str = "\n\nc2sp.org/tlog-proof@v1\n";
 const MAX_BYTES: usize = 1 << 20;
 /// Of them, those of a keyholder's statement, and of what it makes longer above.
 const STATEMENT_MAX_BYTES: usize = 512;
-/// Of them, those of everything else that is not known before the erase: proofs, cosignatures, a later leaf.
+/// Of them, those of everything else that is not known before the erase: proofs, cosignatures, a
+/// later leaf.
 const REST_MAX_BYTES: usize = 1 << 16;
 
 /// A certificate, as issued or as read; reading it is not verifying it.
@@ -34,7 +35,8 @@ pub struct Certificate {
     pub final_proof: Option<LogProof>,
 }
 
-/// The words above the facts. What the issuer may choose stands in quotes, or is a plain name, number or time.
+/// The words above the facts. What the issuer may choose stands in quotes, or is a plain name,
+/// number or time.
 pub(super) fn head(facts: &Facts, judged: &Judged) -> String {
     let mut lines = vec![TITLE.to_owned(), String::new()];
     lines.extend(grade(facts, judged));
@@ -139,7 +141,8 @@ pub(super) fn signed_text(facts: &Facts, judged: &Judged) -> String {
 }
 
 impl Facts {
-    /// Whether these facts can be signed, whatever the cell says: to be asked before the erase is committed.
+    /// Whether these facts can be signed, whatever the cell says: to be asked before the erase is
+    /// committed.
     ///
     /// # Errors
     /// `Invalid` where they would be too long; `Corrupt` where they contradict each other.
@@ -157,7 +160,8 @@ impl Certificate {
     /// Writes and signs a certificate; the proofs are taken as they are.
     ///
     /// # Errors
-    /// `Corrupt` where the facts contradict each other; `Invalid` where the signer is not the one that the leaf names.
+    /// `Corrupt` where the facts contradict each other; `Invalid` where the signer is not the one
+    /// that the leaf names.
     pub fn issue(facts: Facts, signer: &Signer, proof: LogProof, final_proof: Option<LogProof>) -> Result<Self> {
         let judged = facts.judge()?;
         if judged.leaf.signer != signer.public() {
@@ -178,7 +182,8 @@ impl fmt::Display for Certificate {
 
 impl FromStr for Certificate {
     type Err = Error;
-    /// `Corrupt` for what is no certificate, or one that is cut short: neither holds. `Invalid` for a draft, of which one can be made.
+    /// `Corrupt` for what is no certificate, or one that is cut short: neither holds. `Invalid` for
+    /// a draft, of which one can be made.
     fn from_str(text: &str) -> Result<Self> {
         if Draft::is_one(text) {
             return Err(Error::invalid(

@@ -24,7 +24,8 @@ impl Trust {
         Trust { log, witnesses: Vec::new(), quorum: 0 }
     }
 
-    /// The log, and as many of the witnesses as `quorum` says; all of them where it says nothing. A key that is given twice is one witness.
+    /// The log, and as many of the witnesses as `quorum` says; all of them where it says nothing. A
+    /// key that is given twice is one witness.
     ///
     /// # Errors
     /// `Invalid` where more are demanded than there are, or the log's own key is to be its witness.
@@ -49,7 +50,7 @@ impl Trust {
         distinct(&self.witnesses).filter(|witness| !witness.is_key_of(&self.log))
     }
 
-    /// Who of the witnesses cosigned a checkpoint, and when.
+    /// Which witnesses cosigned a checkpoint, and when.
     ///
     /// # Errors
     /// `Refused` where they are too few; `Corrupt` where a cosignature does not hold.
@@ -100,11 +101,13 @@ pub struct Verified {
 }
 
 impl Certificate {
-    /// Checks everything: the facts against each other, the signature, the log's proof, the witnesses.
+    /// Checks everything: the facts against each other, the signature, the log's proof, the
+    /// witnesses.
     ///
     /// # Errors
-    /// `Corrupt` where something does not hold, which an honest issuer never writes; `Absent` where it is of another log; `Refused` where
-    /// cosignatures are missing; `Invalid` where it does not parse.
+    /// `Corrupt` where something does not hold, which an honest issuer never writes; `Absent` where
+    /// it is of another log; `Refused` where cosignatures are missing; `Invalid` where it does not
+    /// parse.
     pub fn verify(&self, trust: &Trust) -> Result<Verified> {
         let judged = self.facts.judge()?;
         self.check_signed(&judged, trust.log.name())?;
@@ -126,9 +129,11 @@ impl Certificate {
     /// Checks its words, and the signature under them by the key that the leaf names.
     ///
     /// # Errors
-    /// `Corrupt` where one of the two does not hold; `Absent` where it is of another log than `origin`.
+    /// `Corrupt` where one of the two does not hold; `Absent` where it is of another log than
+    /// `origin`.
     pub(crate) fn check_signed(&self, judged: &Judged, origin: &str) -> Result<()> {
-        // Head and facts must be what the facts give, to the byte: a better grade above the same facts is a forgery.
+        // Head and facts must be what the facts give, to the byte: a better grade above the same
+        // facts is a forgery.
         if self.note.text() != signed_text(&self.facts, judged) {
             return Err(Error::corrupt("the words of the certificate are not what its facts give"));
         }
@@ -167,18 +172,20 @@ impl Verified {
 }
 
 impl Facts {
-    /// The key of those said to be destroyed that `key` is: who can show it has convicted the certificate.
+    /// The key of those said to be destroyed that `key` is: whoever can show it has proved the
+    /// certificate false.
     pub fn convicted_by(&self, key: &[u8; 32]) -> Option<&Destroyed> {
         let commitment = key_commitment(key);
         self.body.destroyed.iter().find(|key| key.commitment == commitment)
     }
 }
 
-/// Checks that the checkpoint of a certificate and one that the reader kept are of one history. Where their sizes differ, `fetch` reads the
-/// log's files.
+/// Checks that the checkpoint of a certificate and one that the reader kept are of one history.
+/// Where their sizes differ, `fetch` reads the log's files.
 ///
 /// # Errors
-/// `Corrupt` where they are not: the log was rolled back, or shows others another history; `Invalid` where files of the log are needed.
+/// `Corrupt` where they are not: the log was rolled back, or shows others another history;
+/// `Invalid` where files of the log are needed.
 pub fn same_history(checkpoint: &Checkpoint, kept: &Checkpoint, fetch: Option<ReadFile<'_>>) -> Result<()> {
     if checkpoint.origin != kept.origin {
         return Err(Error::invalid(format!("the checkpoint that was kept is of {}", kept.origin)));
@@ -187,7 +194,8 @@ pub fn same_history(checkpoint: &Checkpoint, kept: &Checkpoint, fetch: Option<Re
     let proof = match fetch {
         _ if old.size == new.size => Vec::new(),
         Some(fetch) => {
-            // Hashes below the newer of the two are in the files of any later log, if it goes on from both.
+            // Hashes below the newer of the two are in the files of any later log, if it goes on
+            // from both.
             let text =
                 String::from_utf8(fetch("checkpoint")?).map_err(|_| Error::invalid("the checkpoint is no text"))?;
             let now: Checkpoint = text.parse::<Note>()?.text().parse()?;

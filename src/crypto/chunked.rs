@@ -1,12 +1,14 @@
-//! C2SP chunked-encryption with AEAD_AES_256_GCM: every sealed object, from a page to a recording of hours.
+//! C2SP chunked-encryption with AEAD_AES_256_GCM: every sealed object, from a page to a recording
+//! of hours.
 //!
 //! ```text
 //! K' 32 ‖ N 12 ‖ C 32 = HKDF-Expand-SHA-512(K, LABEL ‖ 0x00 ‖ salt ‖ context, 76)
 //! object  = salt 24 ‖ C 32 ‖ chunk 0 ‖ chunk 1 ‖ ...
 //! chunk i = AES-256-GCM(K', N xor u96(i), plaintext i, no additional data) with its 16-byte tag
 //! ```
-//! Chunks carry 16,384 bytes; the last one is always shorter, maybe empty, so that a cut at a chunk's border
-//! shows. The commitment is checked before any chunk: an object opens under one key only.
+//! Chunks carry 16,384 bytes; the last one is always shorter, maybe empty, so that a cut at a
+//! chunk's border shows. The commitment is checked before any chunk: an object opens under one key
+//! only.
 
 use hkdf::Hkdf;
 use sha2::Sha512;

@@ -1,4 +1,5 @@
-//! Checkpoints (C2SP tlog-checkpoint): what a log signs of itself; and proofs below them (C2SP tlog-proof).
+//! Checkpoints (C2SP tlog-checkpoint): what a log signs of itself; and proofs below them (C2SP
+//! tlog-proof).
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,8 +21,9 @@ pub struct Checkpoint {
     pub root: Hash,
 }
 
-/// A further line of a checkpoint that was signed while a root key that one of its leaves calls destroyed might have been there. Such a
-/// checkpoint shows what is in the log, under the certificate of a pending erase, and is not published.
+/// A further line of a checkpoint that was signed while a root key that one of its leaves calls
+/// destroyed might have been there. Such a checkpoint shows what is in the log, under the
+/// certificate of a pending erase, and is not published.
 const PENDING: &str = "keyfall/pending";
 
 impl Checkpoint {
@@ -53,7 +55,8 @@ impl Checkpoint {
     /// Reads a note that `log` must have signed as its own checkpoint.
     ///
     /// # Errors
-    /// `Absent` where it did not sign, `Corrupt` where the signature does not hold, `Invalid` where the text is no checkpoint of it.
+    /// `Absent` where it did not sign, `Corrupt` where the signature does not hold, `Invalid` where
+    /// the text is no checkpoint of it.
     pub fn verified(note: &Note, log: &VerifierKey) -> Result<Self> {
         log.verify(note)?;
         let checkpoint: Checkpoint = note.text().parse()?;

@@ -1,4 +1,5 @@
-//! Signed notes (C2SP signed-note): a text, an empty line, and lines `— NAME base64(key id 4 ‖ signature)`.
+//! Signed notes (C2SP signed-note): a text, an empty line, and lines `— NAME base64(key id 4 ‖
+//! signature)`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -89,7 +90,7 @@ impl VerifierKey {
         let id = key_id(&self.name, self.kind, &self.key);
         let mut mine = note.signatures.iter().filter(|s| s.name == self.name && s.id == id);
         let found = mine.next().ok_or_else(|| {
-            Error::new(ErrorKind::Absent, format!("{} did not sign this; check it with the key of who did", self.name))
+            Error::new(ErrorKind::Absent, format!("{} did not sign this; check it with the signer's key", self.name))
         })?;
         let bad = || Error::corrupt(format!("the signature of {} does not hold: the text was changed", self.name));
         let key = VerifyingKey::from_bytes(&self.key).map_err(|_| bad())?;

@@ -1,13 +1,15 @@
-//! The cell `quorum`: deposits shares with every keyholder, recovers the key from enough of them, and collects their
-//! signed statements that the old one is gone.
+//! The cell `quorum`: deposits shares with every keyholder, recovers the key from enough of them,
+//! and collects their signed statements that the old one is gone.
 //!
-//! Invariants. The old key is given up when the next is as safe: no keyholder is told to destroy anything before
-//! `threshold` and the margin were seen to hold the key to keep. What was merely seen at a load is never given up: only
-//! this engine's own attempts that failed are. A look takes no lock and writes nothing; dealing, claiming and destroying
-//! hold the lock of the cell's directory.
+//! Invariants. The old key is given up when the next is as safe: no keyholder is told to destroy
+//! anything before `threshold` and the margin were seen to hold the key to keep. What was merely
+//! seen at a load is never given up: only this engine's own attempts that failed are. A look takes
+//! no lock and writes nothing; dealing, claiming and destroying hold the lock of the cell's
+//! directory.
 //!
-//! All that a handle knows stands under one mutex ([`Known`]). It is held while what is kept on this machine is written,
-//! so that the ledger and its file change in one order, and never while keyholders are asked.
+//! All that a handle knows stands under one mutex ([`Known`]). It is held while what is kept on
+//! this machine is written, so that the ledger and its file change in one order, and never while
+//! keyholders are asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -69,8 +71,8 @@ struct Known {
     owner: Owner,
     /// The root key that this handle kept last.
     running: Option<RootId>,
-    /// The shares that were dealt last, to be dealt again where the same key is deposited twice: shares of two
-    /// polynomials do not fit together.
+    /// The shares that were dealt last, to be dealt again where the same key is deposited twice:
+    /// shares of two polynomials do not fit together.
     dealt: Option<(RootId, Arc<Vec<Share>>)>,
     /// Whether some reachable keyholder lacks a share of the current root key.
     short: bool,
@@ -126,7 +128,8 @@ impl QuorumCell {
         QuorumCell::new(Circle::in_turn(members), rule.into(), local, env)
     }
 
-    /// As [`QuorumCell::in_process`], with what is kept of it on a machine that this process simulates.
+    /// As [`QuorumCell::in_process`], with what is kept of it on a machine that this process
+    /// simulates.
     #[cfg(feature = "testing")]
     pub(crate) fn kept_in(
         members: Vec<Arc<dyn Keyholder>>,
@@ -156,7 +159,8 @@ impl QuorumCell {
         self.standing_of_all(live).into_iter().take(self.n()).collect()
     }
 
-    /// As [`QuorumCell::standing`], followed by the keyholders that were replaced and have not signed yet.
+    /// As [`QuorumCell::standing`], followed by the keyholders that were replaced and have not
+    /// signed yet.
     pub fn standing_of_all(&self, live: &RootId) -> Vec<Alive> {
         let Some(store) = self.known().store else {
             return Vec::new();
@@ -250,8 +254,8 @@ impl QuorumCell {
         }
     }
 
-    /// Fails where what is kept here came back older than it was. A take-over goes on with it all the same, and records
-    /// up to which epoch it cannot know who holds shares.
+    /// Fails where what is kept here came back older than it was. A take-over goes on with it all
+    /// the same, and records up to which epoch it cannot know who holds shares.
     fn check_kept(&self) -> Result<()> {
         let (newer, takes_over, highest) = {
             let known = self.known();
@@ -284,12 +288,14 @@ impl QuorumCell {
         Sorted::of(held, &points, self.t())
     }
 
-    /// Deals the running root key to keyholders that answer and lack their share of it. Returns how many hold theirs now.
+    /// Deals the running root key to keyholders that answer and lack their share of it. Returns how
+    /// many hold theirs now.
     fn deal(&self, store: StoreId, keep: &RootId, held: &[Result<Held>]) -> Result<usize> {
         let sorted = self.sorted(held);
         let n = self.n();
         let mut holders: BTreeSet<usize> = (0..n).filter(|n| sorted.holds[*n].contains(keep)).collect();
-        // One that has something else under this name keeps it, and would say that it holds the share.
+        // One that has something else under this name keeps it, and would say that it holds the
+        // share.
         let lacks = |held: &Held| held.committed <= keep.epoch && !held.shares.iter().any(|share| share.id == *keep);
         let lacking: BTreeSet<usize> = (0..n).filter(|n| held[*n].as_ref().is_ok_and(lacks)).collect();
         let set = sorted.keys.iter().find(|(key, _)| key.id == *keep).map(|(_, set)| set);
@@ -409,7 +415,8 @@ impl RootCell for QuorumCell {
             }
             (known.store, known.running)
         };
-        // A keyholder that is back gets its share of the running key; where that is not possible, one of the next.
+        // A keyholder that is back gets its share of the running key; where that is not possible,
+        // one of the next.
         if let Some((store, running)) = store.zip(running) {
             let held = self.ask_for(store, running);
             self.known().all_answered = held.iter().take(self.n()).all(Result::is_ok);
@@ -440,7 +447,8 @@ impl RootCell for QuorumCell {
 
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         self.hold(store)?;
-        // Before the first share: a keyholder that is dealt one counts for this epoch, and no other must.
+        // Before the first share: a keyholder that is dealt one counts for this epoch, and no other
+        // must.
         self.record(|ledger| ledger.begin(id.epoch, &self.quorum.keyholders))?;
         self.known().ledger.attempt(*id);
         let (n, owner) = (self.n(), self.known().owner);
@@ -452,7 +460,8 @@ impl RootCell for QuorumCell {
         answers.truncate(n);
         let taken = answers.iter().flatten().count();
         let fenced = self.check_fenced(&answers);
-        // The head is sealed under this key alone once it is published: a keyholder may be lost from then on.
+        // The head is sealed under this key alone once it is published: a keyholder may be lost
+        // from then on.
         if taken < self.wanted() || fenced.is_err() {
             self.record(|ledger| ledger.fail(*id))?;
             fenced?;

@@ -1,4 +1,5 @@
-//! A keyholder's own state: for each store eight slots (`cell/slots.rs`), and the key by which it signs.
+//! A keyholder's own state: for each store eight slots (`cell/slots.rs`), and the key by which it
+//! signs.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -54,7 +55,8 @@ impl Holder {
             check_subdir(&dir)?;
             make_dir(&dir)?;
             let slots = ShareSlots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env)).accepting(remnants);
-            // After a crash in the middle again; never where one holds something, though others be missing.
+            // After a crash in the middle again; never where one holds something, though others be
+            // missing.
             if slots.unfinished() {
                 slots.make()?;
                 sync_dir(&stores)?;
@@ -64,7 +66,7 @@ impl Holder {
         Holder::new(dir.display().to_string(), Arc::clone(env), key, Arc::new(open))
     }
 
-    /// Its disk is gone: what it held of a store is not there any more.
+    /// Forgets what it held of a store, as if its disk were gone.
     #[cfg(feature = "testing")]
     pub(crate) fn lose(&self, store: StoreId) {
         locked(&self.stores).remove(&store);

@@ -7,7 +7,8 @@ use super::{Held, Share};
 use crate::cell::{RootId, RootKey};
 use crate::error::Result;
 
-/// What keyholders handed in. Each share is looked at by itself: a wrong one spoils no other, and its keyholder is known.
+/// What keyholders handed in. Each share is looked at by itself: a wrong one spoils no other, and
+/// its keyholder is known.
 pub(super) struct Sorted<'h> {
     /// The keys that enough shares give, each with shares that do.
     pub(super) keys: Vec<(RootKey, Vec<&'h Share>)>,
@@ -18,7 +19,8 @@ pub(super) struct Sorted<'h> {
 }
 
 impl<'h> Sorted<'h> {
-    /// Sorts the answers of the members of a circle, which have these points; `threshold` shares give a key.
+    /// Sorts the answers of the members of a circle, which have these points; `threshold` shares
+    /// give a key.
     pub(super) fn of(held: &'h [Result<Held>], points: &[u8], threshold: usize) -> Self {
         let mut by_id: BTreeMap<RootId, Vec<(usize, &Share)>> = BTreeMap::new();
         let mut sorted = Sorted { keys: Vec::new(), holds: vec![BTreeSet::new(); held.len()], liars: BTreeSet::new() };

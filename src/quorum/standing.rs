@@ -10,11 +10,14 @@ use crate::error::{ErrorKind, Result};
 pub enum Standing {
     /// It holds its share of the root key, and nothing else.
     Whole,
-    /// It holds no share of the root key: it was away, or is new. It is dealt one when the engine asks it next.
+    /// It holds no share of the root key: it was away, or is new. It is dealt one when the engine
+    /// asks it next.
     Lacks,
-    /// It holds a share of a newer root key: of an attempt that failed or is under way, or the store is older than it.
+    /// It holds a share of a newer root key: of an attempt that failed or is under way, or the
+    /// store is older than it.
     Ahead,
-    /// It holds older shares too, or only such: it was away when they were to be destroyed, or was restored from a backup of itself.
+    /// It holds older shares too, or only such: it was away when they were to be destroyed, or was
+    /// restored from a backup of itself.
     Behind,
     /// Its share is wrong.
     Lies,
@@ -38,8 +41,9 @@ pub struct Alive {
 }
 
 impl Alive {
-    /// How the keyholder at `place`, member `n` of the circle, stands towards the root key `live`. `known` says whether
-    /// enough shares of that key are there: where they are not, a keyholder is taken at its word.
+    /// How the keyholder at `place`, member `n` of the circle, stands towards the root key `live`.
+    /// `known` says whether enough shares of that key are there: where they are not, a keyholder is
+    /// taken at its word.
     pub(super) fn of(place: String, n: usize, held: &Result<Held>, sorted: &Sorted<'_>, live: &RootId) -> Self {
         let held = match held {
             Ok(held) => held,

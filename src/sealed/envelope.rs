@@ -1,5 +1,5 @@
-//! Envelopes: a record, sealed to a user's inbox by who has the public key alone. Copies of it in queues, logs and spools open
-//! as long as the inbox key lives, and no longer.
+//! Envelopes: a record, sealed to a user's inbox by a sender that has only the public key. Copies
+//! of it in queues, logs and spools open as long as the inbox key lives, and no longer.
 //!
 //! ```text
 //! for whom = store id 16 ‖ user tag 12 ‖ incarnation 2 ‖ number of the inbox key 8
@@ -91,8 +91,9 @@ impl FromStr for InboxKey {
     }
 }
 
-/// Seals a record to an inbox, and returns the length of its payload. Memory: one chunk of 16 KiB, whatever the length. The user of
-/// `put` must be the inbox's; its sources are records that the store gave ids to.
+/// Seals a record to an inbox, and returns the length of its payload. Memory: one chunk of 16 KiB,
+/// whatever the length. The user of `put` must be the inbox's; its sources are records that the
+/// store gave ids to.
 ///
 /// # Errors
 /// `Invalid` for bad metadata, or more than 256 sources; `Io` for what reading and writing say.

@@ -1,4 +1,5 @@
-//! What was read and is on its way out: held where an erase reaches it, and handed to a writer one call at a time.
+//! What was read and is on its way out: held where an erase reaches it, and handed to a writer one
+//! call at a time.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 use crate::error::Result;
 use crate::secret::Secret;
 
-/// How long who closes outlets waits, in all, for writes that began before. A writer may block for ever.
+/// How long closing outlets waits, in all, for writes that began before. A writer may block for
+/// ever.
 const WRITE_WAIT: Duration = Duration::from_millis(50);
 
 /// Something that may fall while what was read of it is on its way out.
@@ -26,7 +28,7 @@ pub(crate) enum Part {
     Bytes,
     /// One byte that says something else then.
     Flag(u8),
-    /// The same, behind all else of the item.
+    /// The same, after all else of the item.
     End(u8),
 }
 
@@ -51,7 +53,7 @@ struct Inside {
     /// The items in what is being written.
     going: Vec<u64>,
     fallen: Vec<u64>,
-    /// Those that fell behind their end.
+    /// Those that fell after their end.
     late: Vec<u64>,
     busy: Option<ThreadId>,
 }
@@ -92,7 +94,8 @@ impl Outlet {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An item fell: what is held of it becomes zeros, and what is being written of it goes no further.
+    /// An item fell: what is held of it becomes zeros, and what is being written of it goes no
+    /// further.
     pub(crate) fn fell(&self, number: u64) {
         let mut inside = self.inside();
         let Inside { plain, spans, fallen, late, .. } = &mut *inside;
@@ -117,7 +120,7 @@ impl Outlet {
         self.inside().fallen.contains(&number)
     }
 
-    /// Those that fell behind their end, since the last call.
+    /// Those that fell after their end, since the last call.
     pub(crate) fn late(&self) -> Vec<u64> {
         std::mem::take(&mut self.inside().late)
     }
@@ -168,7 +171,8 @@ impl Outlet {
         inside.going.contains(&number) || inside.spans.iter().any(|span| span.number == number)
     }
 
-    /// Begins one call of a writer, or of who fills it; `None` where something of what is written fell.
+    /// Begins one call of a writer, or of the code that fills it; `None` where something of what is
+    /// written fell.
     pub(crate) fn lend(&self) -> Option<Lent<'_>> {
         let mut inside = self.inside();
         if !inside.may_go() {
@@ -216,8 +220,8 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// Waits for calls of writers that began before these outlets were told what fell, for a bounded time. Who closes an outlet
-/// from within such a call does not wait for it.
+/// Waits for calls of writers that began before these outlets were told what fell, for a bounded
+/// time. Whatever closes an outlet from within such a call does not wait for it.
 pub(crate) fn settle(outlets: &[Arc<Outlet>]) {
     let (me, until) = (thread::current().id(), Instant::now() + WRITE_WAIT);
     for outlet in outlets {

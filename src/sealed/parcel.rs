@@ -7,7 +7,8 @@
 //! flag    = 1: as it says; 2: the item fell while this was being written, and what it is about is void
 //! end     = 0: the item is whole; 2: it fell while it was being written, and must be dropped
 //! ```
-//! What falls before its chunk was sealed leaves zeros there, and an end that says so: nothing of it goes out any more.
+//! What falls before its chunk was sealed leaves zeros there, and an end that says so: nothing of
+//! it goes out any more.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -180,10 +181,12 @@ impl<W: Write> Packing<W> {
         Ok(Packing { sealing: Sealing::new(env, Kind::Parcel, &[], to, out)?, next: 0, whole: Vec::new() })
     }
 
-    /// Adds a record with its content, and returns its length; `None` where it was erased while it was being read.
+    /// Adds a record with its content, and returns its length; `None` where it was erased while it
+    /// was being read.
     ///
     /// # Errors
-    /// What reading and writing say; `Erased` where a record fell when a piece of it was written in part: the parcel is not whole then.
+    /// What reading and writing say; `Erased` where a record fell when a piece of it was written in
+    /// part: the parcel is not whole then.
     pub fn record(&mut self, info: &RecordInfo, content: impl Content) -> Result<Option<u64>> {
         let mut e = Encoder::new(ABOUT_MAX);
         e.bytes(&info.id.to_bytes()).text(info.user.as_str()).text(info.class.as_str());
@@ -219,7 +222,8 @@ impl<W: Write> Packing<W> {
         let (mut buffer, mut length) = (Secret::zeroed(CHUNK_BYTES), 0);
         loop {
             if self.sealing.held.room() <= BLOCK_HEADER {
-                // So that what is read goes into the chunk in hand as a whole, where it is reached when it falls.
+                // So that what is read goes into the chunk in hand as a whole, where it is reached
+                // when it falls.
                 self.sealing.push(None, &[GOES_ON, 0, 0, 0, 0]).map_err(writing)?;
             }
             let room = self.sealing.held.room() - BLOCK_HEADER;
@@ -261,7 +265,8 @@ impl<W: Write> Packing<W> {
         self.finish_counted().map(|(out, _, _)| out)
     }
 
-    /// The same, with how many items that were whole fell before they were written, and their length.
+    /// The same, with how many items that were whole fell before they were written, and their
+    /// length.
     pub(crate) fn finish_counted(mut self) -> Result<(W, u64, u64)> {
         self.sealing.push(None, &[END]).map_err(writing)?;
         self.sealing.finish()?;

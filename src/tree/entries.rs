@@ -1,5 +1,5 @@
-//! The entries of a page of the user tree: as they are stored, but for those taken out to be changed. Most of a page is passed on as
-//! it is when one entry of it changes.
+//! The entries of a page of the user tree: as they are stored, but for those taken out to be
+//! changed. Most of a page is passed on as it is when one entry of it changes.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use super::page::Page;
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 
-/// What stands behind a key, always of one length.
+/// The value after a key, always of one length.
 pub(super) trait Entry: Sized {
     /// Bytes of a value as stored.
     const LEN: usize;
@@ -96,7 +96,7 @@ impl<const K: usize, V: Entry> Entries<K, V> {
         Ok(self.taken)
     }
 
-    /// Writes all of them; `write` those that were taken out, behind their keys.
+    /// Writes all of them; `write` writes those that were taken out, after their keys.
     pub(super) fn encode(
         mut self,
         e: &mut Encoder,

@@ -1,4 +1,5 @@
-//! A user's facts in words: the history, and what stands among the links, with the names of what lives.
+//! A user's facts in words: the history, and what stands among the links, with the names of what
+//! lives.
 
 use super::history::{About, StoredFact};
 use super::holds::Hold;

@@ -1,6 +1,8 @@
-//! What is still to be followed of an erase: the links of records that fell, each tree of them with whose they were.
+//! Pending cascades: link trees of erased records whose derived records are still to be removed
+//! from lists.
 //!
-//! What they lead to cannot be read any more; what is left is to take its entries out of the lists and counts.
+//! What they lead to cannot be read any more; its entries are still to be taken out of lists and
+//! counts.
 //!
 //! ```text
 //! key   = commit that left it 8 ‖ number 4 ‖ zeros 8
@@ -55,7 +57,7 @@ impl Falling {
         self.tree.remove(editor, Self::PLACE, &key(at)).map(drop)
     }
 
-    /// The oldest, but for some.
+    /// The oldest tree of links, but for those in `but`.
     pub(crate) fn first_but(
         &self,
         pages: &dyn Pages,

@@ -1,14 +1,15 @@
-//! Fences: what makes an erased record answer "erased" and refuses what arrives late, without keeping what was erased.
+//! Fences: what makes an erased record answer "erased" and refuses what arrives late, without
+//! keeping what was erased.
 //!
 //! ```text
 //! range = 1 ‖ class tag 6, or zeros for every class ‖ first ms 8 ‖ zeros 5   -> last ms 8 ‖ epoch 8
 //! point = 2 ‖ PRF(fence key, what) 16 ‖ zeros 3                              -> epoch 8
 //! range of doubt = 3 ‖ as a range                                            -> as a range
 //! ```
-//! A range of doubt reaches from where the erase's clock was believed to what it showed. It refuses nothing while the clock shows less than
-//! its end: the erase's clock was ahead then.
-//! A range holds the span of time that the requester named, and says nothing of what was in it; ranges of one class
-//! never touch or overlap. A point is a keyed hash of an interaction or a record.
+//! A range of doubt reaches from where the erase's clock was believed to what it showed. It refuses
+//! nothing while the clock shows less than its end: the erase's clock was ahead then. A range holds
+//! the span of time that the requester named, and says nothing of what was in it; ranges of one
+//! class never touch or overlap. A point is a keyed hash of an interaction or a record.
 
 use std::ops::ControlFlow;
 
@@ -94,7 +95,8 @@ impl Fences {
         Place { kind: PageKind::Fences, owner: Some(owner) }
     }
 
-    /// Fences every interaction that began in `first..=last` ms, in one class or in all; nothing where that is no span.
+    /// Fences every interaction that began in `first..=last` ms, in one class or in all; nothing
+    /// where that is no span.
     pub(crate) fn add_range(
         &mut self,
         editor: &mut Editor<'_>,
@@ -121,7 +123,7 @@ impl Fences {
         Ok(())
     }
 
-    /// The same for what the erase's clock showed, and was not believed.
+    /// Fences what the erase's clock showed without being believed.
     pub(crate) fn add_doubted(
         &mut self,
         editor: &mut Editor<'_>,
@@ -147,7 +149,8 @@ impl Fences {
         }
         let place = Fences::place(owner);
         let (mut start, mut end) = (first, last);
-        // The one range that begins before ours may reach into it; those that begin inside are swallowed.
+        // The one range that begins before ours may reach into it; those that begin inside are
+        // swallowed.
         if let Some((key, their_end)) = self.range_at(editor.pages, place, line, first)?
             && their_end.saturating_add(1) >= first
         {
@@ -226,7 +229,7 @@ impl Fences {
         self.refuse(pages, owner, fence_key, what, Timestamp(u64::MAX))
     }
 
-    /// The same, whatever a clock shows later: a span in doubt may let a put pass.
+    /// As [`Fences::cover`], whatever a clock shows later: a span in doubt may let a put pass.
     pub(crate) fn cover_for_good(
         &self,
         pages: &dyn Pages,
@@ -237,7 +240,7 @@ impl Fences {
         self.refuse(pages, owner, fence_key, what, Timestamp(0))
     }
 
-    /// The same for a put, by a clock that shows `now`.
+    /// Whether a put is refused by a clock that shows `now`.
     pub(crate) fn refuse(
         &self,
         pages: &dyn Pages,
@@ -292,7 +295,8 @@ impl Fences {
         }
     }
 
-    /// Takes back the ranges of doubt that a put goes into by a clock that shows `now`, where theirs was ahead by more than clocks are.
+    /// Takes back the ranges of doubt that a put goes into by a clock that shows `now`, where
+    /// theirs was ahead by more than clocks are.
     pub(crate) fn clear_doubt(
         &mut self,
         editor: &mut Editor<'_>,

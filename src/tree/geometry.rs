@@ -4,7 +4,8 @@ use super::page::REF_BYTES;
 use crate::error::{Error, Result};
 use crate::limits::{CHUNK_BYTES, PAGE_MAX_BYTES, PAGE_MIN_BYTES, SEAL_OVERHEAD, SEGMENT_MAX_BYTES, SEGMENT_MIN_BYTES};
 
-/// Size of pages and of segments, and fan-out of the user tree, fixed when a store is made (SPEC.md 5 has the measurement).
+/// Size of pages and of segments, and fan-out of the user tree, fixed when a store is made (SPEC.md
+/// 5 has the measurement).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Most bytes of a page as stored: a power of two from 1,024 to 16,384.

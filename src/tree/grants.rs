@@ -1,4 +1,4 @@
-//! Grants: who may open which of a user's records, through the engine.
+//! Grants: permission for a third party to open some of a user's records, through the engine.
 //!
 //! ```text
 //! key   = number 8 ‖ zeros 12
@@ -129,7 +129,7 @@ impl Grants {
         self.tree.insert(editor, Self::place(owner), key(number), grant.encode())
     }
 
-    /// Says whether it was there.
+    /// Removes a grant, and says whether it was there.
     pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, number: u64) -> Result<bool> {
         self.tree.remove(editor, Self::place(owner), &key(number))
     }
@@ -138,7 +138,7 @@ impl Grants {
         self.tree.get(pages, Self::place(owner), &key(number))?.map(|value| Grant::decode(&value)).transpose()
     }
 
-    /// All, with their numbers.
+    /// Every grant, with its number.
     pub(crate) fn all(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(u64, Grant)>> {
         let mut grants = Vec::new();
         self.tree.all(pages, Self::place(owner), &mut |key, value| {

@@ -5,8 +5,9 @@
 //! sealed = page bytes 4 ‖ fan bits 1 ‖ segment bytes 4 ‖ realm id 16 ‖ lending ms 4 ‖ made 8 ‖ floor 8 ‖ time 8 ‖ pending 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
 //!          ‖ ref of the log page 48 ‖ trees 1 ‖ [falling: ref 48] ‖ [agenda: ref 48] ‖ [policies: ref 48] ‖ [sets: ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
 //! ```
-//! trees: bits 1, 2, 4, 8; pending: when this root key is destroyed at the latest, 0 for no such time.
-//! The clear prefix is the seal's context: none of it can be changed without the head failing to open.
+//! trees: bits 1, 2, 4, 8; pending: when this root key is destroyed at the latest, 0 for no such
+//! time. The clear prefix is the seal's context: none of it can be changed without the head failing
+//! to open.
 
 use super::geometry::Geometry;
 use super::page::{PageKind, Ref};
@@ -67,7 +68,8 @@ impl Prefix {
 /// Whether a copy must hold a commit before it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyMode {
-    /// Every commit is durable there too before it is acknowledged, and every erase before a root key is destroyed.
+    /// Every commit is durable there too before it is acknowledged, and every erase before a root
+    /// key is destroyed.
     InStep,
     /// It is brought up to date when `copy sync` is called.
     Behind,
@@ -90,7 +92,8 @@ pub(crate) struct HeadPage {
     pub(crate) geometry: Geometry,
     /// What pages and payloads are bound to.
     pub(crate) realm: RealmId,
-    /// For how long at most, in milliseconds, this store lends a key: who opens it next must wait that out. 0: it lends none.
+    /// For how long at most, in milliseconds, this store lends a key: the next to open it must wait
+    /// that out. 0: it lends none.
     pub(crate) lending: u32,
     pub(crate) made: Timestamp,
     /// No interaction id made here begins at this time or before: the last erase was then.
@@ -154,7 +157,7 @@ impl Roots {
 }
 
 impl HeadPage {
-    /// Lets go of every key in it.
+    /// Zeroizes every key in it.
     pub(crate) fn forget_keys(&mut self) {
         let nothing = || Ref::new(self.roots.users.name, &Key::copied_from(&[0; 32]));
         let (users, log) = (nothing(), nothing());

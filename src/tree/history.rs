@@ -1,8 +1,10 @@
-//! A user's history: what was done to the user's records beyond putting and erasing, when and why. It falls with the user.
+//! A user's history: what was done to the user's records beyond putting and erasing, when and why.
+//! It falls with the user.
 //!
-//! It names nothing that can fall before the user does: classes by their tags, what an erase named by a keyed hash, a planned erase by its
-//! number. What a class is called is looked up when it is shown, and found only while the class has records. That a record was detached stands
-//! among its links (lineage.rs), and falls with it.
+//! It names nothing that can fall before the user does: classes by their tags, what an erase named
+//! by a keyed hash, a planned erase by its number. What a class is called is looked up when it is
+//! shown, and found only while the class has records. That a record was detached stands among its
+//! links (lineage.rs), and falls with it.
 //!
 //! ```text
 //! key   = time 8 ‖ number 4 ‖ zeros 8
@@ -47,7 +49,8 @@ const FACT_MAX: usize = 1 + 8 + 6 + 1 + 1 + 8 + NAME_MAX_BYTES + 6 + REASON_MAX_
 /// Facts that are looked at, the newest first, to see whether one stands there already.
 const LOOK_BACK: usize = 1024;
 
-/// What an erase named, as a fact keeps it: enough to know it again, and to name its class while that has records.
+/// What an erase named, as a fact keeps it: enough to know it again, and to name its class while
+/// that has records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct About {
     pub(super) what: u8,
@@ -224,7 +227,7 @@ impl History {
         Place { kind: PageKind::History, owner: Some(owner) }
     }
 
-    /// Adds a fact behind those of the same time.
+    /// Adds a fact after those of the same time.
     pub(crate) fn add(
         &mut self,
         editor: &mut Editor<'_>,
@@ -235,7 +238,7 @@ impl History {
         self.append(editor, owner, at, note).map(|_| ())
     }
 
-    /// The same; says under which key.
+    /// As [`History::add`]; returns the fact's key.
     fn append(
         &mut self,
         editor: &mut Editor<'_>,
@@ -254,7 +257,8 @@ impl History {
         self.tree.insert(editor, Self::place(owner), key, note.encode()).map(|()| key)
     }
 
-    /// Writes down that a hold refused erases: each of these once until a hold is added or lifted. The same one `again` is counted.
+    /// Records that a hold refused erases, each of these once until a hold is added or lifted. With
+    /// `again` a repeated one is counted.
     pub(crate) fn refuse(
         &mut self,
         editor: &mut Editor<'_>,
@@ -295,7 +299,7 @@ impl History {
         Ok(())
     }
 
-    /// Writes down that a planned erase failed, unless that stands there.
+    /// Records that a planned erase failed, unless that is recorded already.
     pub(crate) fn fail(
         &mut self,
         editor: &mut Editor<'_>,

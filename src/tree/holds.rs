@@ -6,8 +6,9 @@
 //! marks: key = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ zero 1 ‖ 36 bytes as a link's key, of the held record
 //!        value = id of the held record 40
 //! ```
-//! A held record cannot be read without those that it was derived from: each of them bears a mark, so that an erase sees it
-//! without following any link. A mark counts while its held record is there and held.
+//! A held record cannot be read without those that it was derived from: each of them bears a mark,
+//! so that an erase sees it without following any link. A mark counts while its held record is
+//! there and held.
 
 use std::ops::ControlFlow;
 

@@ -1,5 +1,5 @@
-//! A user's inbox: the private keys to which envelopes are sealed, and which envelopes were accepted. It falls with every erase
-//! of the user's.
+//! A user's inbox: the private keys to which envelopes are sealed, and which envelopes were
+//! accepted. It falls with every erase of the user's.
 //!
 //! ```text
 //! key = 1 ‖ number of the inbox key 8 ‖ zeros 11                    -> made 8 ‖ private key 32 (X-Wing)
@@ -29,7 +29,7 @@ pub(crate) struct Private {
     pub(crate) key: Key,
 }
 
-/// Names an envelope: the number of its inbox key, and itself.
+/// Names an envelope: the number of its inbox key, and a hash of its head.
 pub(crate) type EnvelopeName = (u64, [u8; 11]);
 
 /// The inbox of one user.

@@ -1,5 +1,5 @@
-//! Keys of ordered trees that more than one tree reads or writes: of records, of links between them, and of training
-//! sets.
+//! Keys of ordered trees that more than one tree reads or writes: of records, of links between
+//! them, and of training sets.
 
 use crate::codec::Decoder;
 use crate::crypto;
@@ -40,14 +40,14 @@ pub(crate) fn split_record_key(key: &OrderedKey) -> Result<(InteractionId, u32)>
     Ok((interaction, d.u32()?))
 }
 
-/// The key of what stands between a record and another.
+/// The key of a link between a record and another, or of what is known of the record alone.
 pub(crate) fn link_key(class: ClassTag, record: &OrderedKey, what: u8, other: Option<&RecordId>) -> LinkKey {
     let mut key = [0; LINK_BYTES];
     key[..6].copy_from_slice(&class.0);
     key[6..WHAT].copy_from_slice(record);
     key[WHAT] = what;
     if let Some(other) = other {
-        // Users first: those who follow many links come to each user once.
+        // Users first: following many links comes to each user once.
         key[WHAT + 1..WHAT + 5].copy_from_slice(&other.user.0[..4]);
         key[WHAT + 5..].copy_from_slice(&crypto::hedge(&[&other.to_bytes()]));
     }

@@ -1,5 +1,6 @@
-//! Links between a user's records and what they were derived from, or what was derived from them: one tree for each user,
-//! in the order of classes and records, so that the links of what is erased are one range of it.
+//! Links between a user's records and what they were derived from, or what was derived from them:
+//! one tree for each user, in the order of classes and records, so that the links of what is erased
+//! are one range of it.
 //!
 //! ```text
 //! key    = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ what 1
@@ -7,12 +8,12 @@
 //! what   = 1 the record was derived from the other      -> id of the other 40
 //!          2 the other was derived from the record      -> id of the other 40
 //!          3 the record was detached from some sources  -> its content root, wrapped
-//!          4 the record was opened; behind it time 8 ‖ number 4 ‖ zeros 24 -> principal text ‖ purpose text
-//!          5 the record is in a training set; behind it the set's key 20 (sets.rs) ‖ zeros 16             -> nothing
-//!          6 the record was detached; behind it time 8 ‖ number 4 ‖ zeros 24  -> sources cut 2 ‖ reason text
+//!          4 the record was opened; then time 8 ‖ number 4 ‖ zeros 24 -> principal text ‖ purpose text
+//!          5 the record is in a training set; then the set's key 20 (sets.rs) ‖ zeros 16             -> nothing
+//!          6 the record was detached; then time 8 ‖ number 4 ‖ zeros 24  -> sources cut 2 ‖ reason text
 //! ```
-//! Ids are in part what callers choose: the hash is whole, so that nobody finds two of one key.
-//! What is known of who opened a record, and that it was detached, so falls with the record.
+//! Ids are in part what callers choose: the hash is whole, so that no two with one key can be
+//! found. So what is known of a record's readers, and that it was detached, falls with the record.
 
 use std::ops::ControlFlow;
 
@@ -67,7 +68,7 @@ pub(crate) enum Other {
     Derived(RecordId),
 }
 
-/// The links of one user's records.
+/// The links of one user's records, and what is known of them.
 #[derive(Debug, Default)]
 pub(crate) struct Lineage {
     pub(crate) tree: Ordered<LINK_BYTES>,
@@ -91,7 +92,8 @@ fn all_of(id: &RecordId, what: u8) -> (LinkKey, LinkKey) {
     (low, high)
 }
 
-/// Adds what stands between a record and another; it never takes the place of what stands between the record and a third.
+/// Adds what stands between a record and another; it never takes the place of what stands between
+/// the record and a third.
 pub(crate) fn add(
     tree: &mut Ordered<LINK_BYTES>,
     editor: &mut Editor<'_>,
@@ -163,14 +165,14 @@ impl Lineage {
         self.tree.get(pages, Self::place(id.user), &link_key(id.class, &own(id), WRAPPED, None))
     }
 
-    /// Writes down that a record of this user's is opened.
+    /// Records that a record of this user's is opened.
     pub(crate) fn add_access(&mut self, editor: &mut Editor<'_>, id: &RecordId, access: &Access) -> Result<()> {
         let mut e = Encoder::new(ACCESS_MAX);
         e.text(&access.principal).text(&access.purpose);
         self.add_at(editor, id, OPENED, access.at, e.finish())
     }
 
-    /// Writes down that a record of this user's was detached, from how many sources and why.
+    /// Records that a record of this user's was detached, from how many sources and why.
     pub(crate) fn add_detachment(
         &mut self,
         editor: &mut Editor<'_>,
@@ -226,7 +228,7 @@ impl Lineage {
         Ok(found)
     }
 
-    /// Who opened a record of this user's, oldest first.
+    /// The openings of a record of this user's, oldest first.
     pub(crate) fn accesses(&self, pages: &dyn Pages, id: &RecordId) -> Result<Vec<Access>> {
         let (low, high) = all_of(id, OPENED);
         let mut accesses = Vec::new();
@@ -306,7 +308,8 @@ impl Lineage {
         self.others(pages, id, DERIVED)
     }
 
-    /// Takes the links of the records of a class in `low..=high` out, as a tree of their own, with their number.
+    /// Takes the links of the records of a class in `low..=high` out, as a tree of their own, with
+    /// their number.
     pub(crate) fn take(
         &mut self,
         editor: &mut Editor<'_>,

@@ -24,7 +24,8 @@ pub(crate) struct Editor<'a> {
     pub(crate) replaced: Vec<BlobName>,
 }
 
-/// A pointer in a tree that is being changed: to a page as stored, or to one that will be written anew.
+/// A pointer in a tree that is being changed: to a page as stored, or to one that will be written
+/// again.
 #[derive(Debug)]
 pub(crate) enum Link<N> {
     Stored(Ref),
@@ -37,7 +38,7 @@ pub(crate) trait Node: Sized {
 }
 
 impl<N: Node> Link<N> {
-    /// The page, to be changed: it will be written anew under a fresh key.
+    /// The page, to be changed: it will be written again under a fresh key.
     pub(crate) fn load_mut(
         &mut self,
         editor: &mut Editor<'_>,

@@ -1,8 +1,9 @@
-//! The public log's state, kept in the tree so that it changes in one commit with what it tells of: its keys, its right edge, its last
-//! leaves; the others and the hashes of full subtrees stand in an ordered tree.
+//! The public log's state, kept in the tree so that it changes in one commit with what it tells of:
+//! its keys, its right edge, its last leaves; the others and the hashes of full subtrees stand in
+//! an ordered tree.
 //!
-//! Invariant: the last `size % 8` leaves are in the page, all before them in the tree; every full subtree of 8, 64, 512 ... leaves has its
-//! hash in the tree.
+//! Invariant: the last `size % 8` leaves are in the page, all before them in the tree; every full
+//! subtree of 8, 64, 512 ... leaves has its hash in the tree.
 //!
 //! ```text
 //! log page = 1 ‖ origin text ‖ checkpoint seed 32 ‖ certificate seed 32 ‖ certificate key 32 ‖ size 8 ‖ (peak 32)* ‖ there 1 ‖ [ref of the tree 48]

@@ -1,8 +1,9 @@
 //! The sealed tree, a machine without I/O: pages in, new pages out.
 //!
-//! Invariants. A `Ref` stands in one place only, inside the page that points to it. A page is sealed once, under a key
-//! used for nothing else: a changed page is a new blob with a new name and a new key, and so is every page above it
-//! (the rekeyed path). Nothing is kept outside: where a pointer falls, all below it is noise.
+//! Invariants. A `Ref` stands in one place only, inside the page that points to it. A page is
+//! sealed once, under a key used for nothing else: a changed page is a new blob with a new name and
+//! a new key, and so is every page above it (the rekeyed path). Nothing is kept outside: where a
+//! pointer falls, all below it is noise.
 
 pub(crate) mod agenda;
 mod entries;

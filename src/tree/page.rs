@@ -29,7 +29,7 @@ impl Ref {
         Ref { name, key: Part::Own(Secret::copied_from(key.bytes())) }
     }
 
-    /// The key of the page behind it.
+    /// The key of the page that it points to.
     pub(crate) fn key(&self) -> Key {
         self.key.first_chunk().map(Key::copied_from).unwrap_or_else(|| unreachable!("it has 32 bytes"))
     }
@@ -59,7 +59,8 @@ pub(crate) enum PageKind {
     Class,
     /// A page of an ordered tree: a user's fences.
     Fences,
-    /// A page of an ordered tree: which of a user's records were derived from what, and what from them.
+    /// A page of an ordered tree: which of a user's records were derived from what, and what from
+    /// them.
     Lineage,
     /// A page of an ordered tree: the links of what was erased, still to be followed.
     Falling,
@@ -73,7 +74,7 @@ pub(crate) enum PageKind {
     Plans,
     /// A page of an ordered tree: retention policies.
     Policies,
-    /// A page of an ordered tree: when there is something to do for which user.
+    /// A page of an ordered tree: when something is due for which user.
     Agenda,
     /// A page of an ordered tree: private keys of a user's inbox, and what was accepted by them.
     Inbox,
@@ -85,7 +86,7 @@ pub(crate) enum PageKind {
     Log,
     /// A page of an ordered tree: the public log's leaves and hashes.
     LogTree,
-    /// Fences of a name that nobody had yet.
+    /// Fences of a name that no user had yet.
     Unborn,
 }
 
@@ -117,8 +118,9 @@ impl PageKind {
 /// Opened bytes of a page, shared with the cache; zeroized when the last owner lets go.
 pub(crate) type Page = Arc<Secret>;
 
-/// Pads a page's plaintext to its size class. Stored sizes are powers of two from 512 to `max` bytes; of pages whose length tells how many
-/// users share a prefix of their tags, or how long the public log is, they are those of Padmé.
+/// Pads a page's plaintext to its size class. Stored sizes are powers of two from 512 to `max`
+/// bytes; of pages whose length tells how many users share a prefix of their tags, or how long the
+/// public log is, they are those of Padmé.
 pub(crate) fn pad(kind: PageKind, e: &mut Encoder, max_plain: usize) {
     let len = e.len() + SEAL_OVERHEAD;
     let stored = match kind {
@@ -128,8 +130,9 @@ pub(crate) fn pad(kind: PageKind, e: &mut Encoder, max_plain: usize) {
     e.pad_to((stored - SEAL_OVERHEAD).min(max_plain));
 }
 
-/// The least length of Padmé's that is `len` or more: at most 12 % more (Nikitin et al., "Reducing Metadata Leakage from Encrypted
-/// Files and Communication with PURBs", PoPETs 2019/4, algorithm 1).
+/// The least length of Padmé's that is `len` or more: at most 12 % more (Nikitin et al., "Reducing
+/// Metadata Leakage from Encrypted Files and Communication with PURBs", PoPETs 2019/4, algorithm
+/// 1).
 fn padme(len: usize) -> usize {
     let exponent = len.ilog2();
     let free = exponent - (exponent.ilog2() + 1);

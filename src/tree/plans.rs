@@ -26,8 +26,8 @@ pub struct Plan {
     pub planned: Timestamp,
     /// The erase that is planned.
     pub erase: Erase,
-    /// Whether a hold covers some of it, or a held record depends on some of it, when this is told: it is refused when it is due, unless
-    /// that is over by then. It is kept nowhere.
+    /// Whether a hold covers some of it, or a held record depends on some of it, when the plan is
+    /// read: it is refused when it is due, unless that is over by then. It is kept nowhere.
     pub held: bool,
 }
 

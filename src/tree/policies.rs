@@ -38,7 +38,7 @@ impl Policies {
         self.tree.insert(editor, Self::place(owner), key, policy.encode())
     }
 
-    /// Says whether it was there.
+    /// Removes a policy, and says whether it was there.
     pub(crate) fn remove(
         &mut self,
         editor: &mut Editor<'_>,
@@ -50,7 +50,7 @@ impl Policies {
         self.tree.remove(editor, Self::place(owner), &key)
     }
 
-    /// All, by class and purpose.
+    /// Every policy, by class and purpose.
     pub(crate) fn all(&self, pages: &dyn Pages, owner: Option<UserTag>) -> Result<Vec<Policy>> {
         let mut all = Vec::new();
         self.tree.all(pages, Self::place(owner), &mut |_, value| {

@@ -1,6 +1,5 @@
-//! What is kept of one user: the name, the classes with their trees, the fences, the links of records,
-//! the history, the holds, the plans, the policies, the inbox,
-//! the grants.
+//! What is kept of one user: the name, the classes with their trees, the fences, the links of
+//! records, the history, the holds, the plans, the policies, the inbox, the grants.
 //!
 //! ```text
 //! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ due 8 ‖ openings 8 ‖ name len 2 ‖ name ‖ fence key 32
@@ -52,9 +51,9 @@ pub(crate) struct UserPage {
     pub(crate) user: UserId,
     pub(crate) incarnation: u16,
     pub(crate) created: Timestamp,
-    /// When there is something to do for this user, at the earliest: its entry in the agenda.
+    /// When something is due for this user, at the earliest: its entry in the agenda.
     pub(crate) due: Option<Timestamp>,
-    /// How many openings of records were written down in this life, of erased ones too.
+    /// How many openings of records were recorded in this life, of erased ones too.
     pub(crate) openings: u64,
     pub(crate) fence_key: Key,
     pub(crate) fences: Fences,
@@ -68,7 +67,8 @@ pub(crate) struct UserPage {
     pub(crate) classes: Vec<ClassSlot>,
 }
 
-/// What is kept of a name of which parts were erased before anybody had it: fences, and not the name.
+/// What is kept of a name of which parts were erased before any user had it: fences, and not the
+/// name.
 ///
 /// ```text
 /// page = 1 ‖ fence key 32 ‖ fences: ref 48
@@ -80,17 +80,17 @@ pub(crate) struct Unborn {
 }
 
 impl Unborn {
-    /// What of a page it keeps.
+    /// The part of a page that it keeps.
     pub(crate) fn of(page: UserPage) -> Self {
         Unborn { fence_key: page.fence_key, fences: page.fences }
     }
 
-    /// The same, to be put back.
+    /// Takes it out, to be put back later.
     pub(crate) fn take(&mut self) -> Self {
         Unborn { fence_key: self.fence_key.duplicate(), fences: std::mem::take(&mut self.fences) }
     }
 
-    /// Its user comes to life: the fences stand.
+    /// The page of its user, who comes to life: the fences stay.
     pub(crate) fn born(self, user: UserId, created: Timestamp) -> UserPage {
         UserPage { fences: self.fences, ..UserPage::new(user, 1, created, self.fence_key) }
     }
@@ -249,7 +249,8 @@ impl UserPage {
         self.classes.iter().map(|c| c.records).sum()
     }
 
-    /// Where it is now, and what its slot says of it (see [`super::users::Slot::alone`]).
+    /// Seals the page and its trees. Returns where it is now, and what its slot says of it (see
+    /// [`super::users::Slot::alone`]).
     pub(crate) fn seal(self, owner: UserTag, geometry: Geometry, sink: &mut dyn Sink) -> Result<(Ref, Option<u32>)> {
         let records = u32::try_from(self.records()).ok().filter(|_| self.due.is_none());
         let capacity = USER_PAGE_MAX_BYTES - SEAL_OVERHEAD;

@@ -1,13 +1,15 @@
-//! The user tree: a wide radix tree over user tags. Its shape is a function of the set of tags in it.
+//! The user tree: a wide radix tree over user tags. Its shape is a function of the set of tags in
+//! it.
 //!
 //! ```text
 //! interior = 1 ‖ count 2 ‖ (digit 2 ‖ ref 48)*          digits ascending
 //! leaf     = 2 ‖ count 2 ‖ (tag 12 ‖ incarnation 2 ‖ state 1 ‖ ref 48 ‖ records 4, or epoch 8 ‖ zeros 44)*   tags ascending
 //! ```
-//! A slot says how many records its user has, and by its state whether there is anything below that an erase has to look at; so
-//! most users are erased without reading their page.
-//! A slot of an erased user is a fence: its tag, which is keyed, and the epoch of the erase; the name is gone. So is that of a name that
-//! was erased before anybody had it. Where only a part of such a name was erased, the slot points to the fences of its life to come.
+//! A slot says how many records its user has, and by its state whether an erase must look at
+//! anything below it; so most users are erased without reading their page. A slot of an erased user
+//! is a fence: its tag, which is keyed, and the epoch of the erase; the name is gone. So is that of
+//! a name that was erased before any user had it. Where only a part of such a name was erased, the
+//! slot points to the fences of its life to come.
 
 use std::ops::ControlFlow;
 
@@ -25,11 +27,11 @@ const INTERIOR: u8 = 1;
 const LEAF: u8 = 2;
 const LIVE: u8 = 1;
 const ERASED: u8 = 2;
-/// Live, and nobody is to be asked, told or followed at an erase.
+/// Live, without holds, links or a due date: an erase need not read the user's page.
 const ALONE: u8 = 3;
-/// Nobody yet, and parts of the life to come were erased.
+/// No user yet, and parts of the life to come were erased.
 const UNBORN: u8 = 4;
-/// Bytes behind the state.
+/// Bytes after the state.
 const BODY_LEN: usize = REF_BYTES + 4;
 const SLOT_LEN: usize = 12 + 2 + 1 + BODY_LEN;
 const TAG_BITS: u32 = 96;
@@ -63,22 +65,23 @@ pub(crate) struct Slot {
     /// How many times this name was created, from 1.
     pub(crate) incarnation: u16,
     pub(crate) state: SlotState,
-    /// Records of a user as stored who has no holds, no links to or from other records and no entry in the agenda.
+    /// Number of records of a stored user without holds, without links to or from other records and
+    /// without an entry in the agenda.
     pub(crate) alone: Option<u32>,
 }
 
 impl Slot {
-    /// A user who comes to life.
+    /// The slot of a user who comes to life.
     pub(crate) fn new(incarnation: u16, page: UserPage) -> Self {
         Slot { incarnation, state: SlotState::Live(Link::Loaded(Box::new(page))), alone: None }
     }
 
-    /// A name that nobody had, erased: its first life is over.
+    /// The slot of a name that was erased before any user had it: its first life is over.
     pub(crate) fn never_here(epoch: u64) -> Self {
         Slot { incarnation: 1, state: SlotState::Erased { epoch }, alone: None }
     }
 
-    /// A name that nobody had, parts of whose first life were erased.
+    /// The slot of a name that no user had yet, parts of whose first life were erased.
     pub(crate) fn unborn(unborn: Unborn) -> Self {
         Slot { incarnation: 1, state: SlotState::Unborn(Link::Loaded(Box::new(unborn))), alone: None }
     }
@@ -91,7 +94,7 @@ pub(crate) enum SlotState {
     Erased { epoch: u64 },
 }
 
-/// What a reader finds in a slot. *Unborn*: nobody, and fences for a life to come.
+/// What a reader finds in a slot. *Unborn*: no user yet, and fences for a life to come.
 #[derive(Debug)]
 pub(crate) enum Found {
     Live { incarnation: u16, page: Ref },
@@ -160,7 +163,7 @@ impl Entry for Slot {
     }
 }
 
-/// A stored slot, behind its tag.
+/// Reads a stored slot after its tag.
 fn decode_slot(d: &mut Decoder<'_>) -> Result<(UserTag, Found)> {
     let tag = UserTag(d.array()?);
     let Slot { incarnation, state, .. } = Slot::decode(d)?;
@@ -333,7 +336,7 @@ pub(crate) fn find(pages: &dyn Pages, root: &Ref, geometry: Geometry, tag: UserT
 /// Callback of [`visit`]: sees each slot, and may end the walk.
 pub(crate) type Visitor<'v> = dyn FnMut(UserTag, Found) -> Result<ControlFlow<()>> + 'v;
 
-/// Shows every slot behind `after`, in the order of tags, one path in memory at a time.
+/// Shows every slot after `after`, in the order of tags, one path in memory at a time.
 pub(crate) fn visit(
     pages: &dyn Pages,
     root: &Ref,

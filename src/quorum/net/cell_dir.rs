@@ -40,7 +40,8 @@ fn circle(dir: &Path, config: &Config, env: &SharedEnv) -> Result<Circle> {
     Circle::at_once(members.collect::<Result<_>>()?)
 }
 
-/// Makes the cell of a store that is to be spread over keyholders; they hear of it when the store is made.
+/// Makes the cell of a store that is to be spread over keyholders; they hear of it when the store
+/// is made.
 ///
 /// # Errors
 /// `Exists` where a cell is there; `Invalid` for numbers that cannot work; `Io`.
@@ -61,8 +62,8 @@ pub fn make_cell(dir: &Path, members: Vec<Member>, rule: impl Into<Rule>, env: &
     Ok(cell)
 }
 
-/// Opens it; `None` where the directory holds a cell of another kind, or none. The directory is locked by the first verb that changes
-/// something; looking needs no lock.
+/// Opens it; `None` where the directory holds a cell of another kind, or none. The directory is
+/// locked by the first verb that changes something; looking needs no lock.
 ///
 /// # Errors
 /// `Corrupt` where its file is damaged; `Io`.
@@ -123,7 +124,8 @@ pub struct Replaced {
     came: Vec<Left>,
 }
 
-/// Puts a keyholder in a place. The one that leaves is asked for its word, where it may hold a share; one that comes back is a keyholder again.
+/// Puts a keyholder in a place. The one that leaves is asked for its word, where it may hold a
+/// share; one that comes back is a keyholder again.
 fn put_in(config: &mut Config, number: usize, new: Member) -> Result<Replaced> {
     let (id, x): (KeyholderId, u8) = (new.key.parse()?, number as u8);
     let old = std::mem::replace(member(config, number)?, new.clone());
@@ -137,13 +139,15 @@ fn put_in(config: &mut Config, number: usize, new: Member) -> Result<Replaced> {
     Ok(Replaced { number, new, old, may_hold, came })
 }
 
-/// Puts another keyholder in the place of one, by its number from 1. It must answer, with its key, and take shares of this store from this
-/// engine; one that left the place before may come back. Open the cell again, which deals it its share of the running root key, and begin an
-/// epoch where the other may hold one; where that fails, [`put_back`] undoes it.
+/// Puts another keyholder in the place of one, by its number from 1. It must answer, with its key,
+/// and take shares of this store from this engine; one that left the place before may come back.
+/// Open the cell again, which deals it its share of the running root key, and begin an epoch where
+/// the other may hold one; where that fails, [`put_back`] undoes it.
 ///
 /// # Errors
-/// `Invalid` where there is no such number, or the new one is there already; `Refused` where it does not know this engine, or is another;
-/// `Locked` where an engine has the cell; `Io`. Nothing is changed then.
+/// `Invalid` where there is no such number, or the new one is there already; `Refused` where it
+/// does not know this engine, or is another; `Locked` where an engine has the cell; `Io`. Nothing
+/// is changed then.
 pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -> Result<Replaced> {
     let _lock = DirLock::take(dir, "cell")?;
     let mut config = read_config(dir)?;
@@ -174,7 +178,8 @@ pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -
     Ok(replaced)
 }
 
-/// Gives a place back to the one that had it. What the other may have been dealt meanwhile it is asked for.
+/// Gives a place back to the one that had it. What the other may have been dealt meanwhile it is
+/// asked for.
 ///
 /// # Errors
 /// `Locked` where an engine has the cell, or the place was given to a third one; `Io`.
@@ -207,11 +212,12 @@ fn known(config: &mut Config) -> impl Iterator<Item = &mut Member> {
     config.keyholders.iter_mut().chain(config.leaving.iter_mut().map(|left| &mut left.member))
 }
 
-/// Notes that a keyholder, by its number from 1, is at another address now. Where `check` is set it must answer there, with the key that
-/// it had.
+/// Notes that a keyholder, by its number from 1, is at another address now. Where `check` is set it
+/// must answer there, with the key that it had.
 ///
 /// # Errors
-/// `Invalid` where there is no such number; `Refused` where another keyholder is there; `Locked` where an engine has the cell; `Io`.
+/// `Invalid` where there is no such number; `Refused` where another keyholder is there; `Locked`
+/// where an engine has the cell; `Io`.
 pub fn move_member(dir: &Path, number: usize, address: &str, check: bool, env: &SharedEnv) -> Result<()> {
     moved(dir, |config| member(config, number)?.key.parse(), address, check, env)
 }

@@ -1,4 +1,4 @@
-//! A keyholder behind a connection.
+//! A keyholder at the other end of a connection.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -60,7 +60,8 @@ impl RemoteKeyholder {
     /// Whether the keyholder with this key is there.
     ///
     /// # Errors
-    /// `Io` where it cannot be reached; `Refused` where it does not know this engine, or another is there.
+    /// `Io` where it cannot be reached; `Refused` where it does not know this engine, or another is
+    /// there.
     pub(super) fn greet(&self) -> Result<()> {
         self.connect().map(drop)
     }

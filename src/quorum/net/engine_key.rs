@@ -24,7 +24,7 @@ impl std::fmt::Debug for EngineKey {
 }
 
 impl EngineKey {
-    /// The one in a cell's directory; made where there is none.
+    /// Reads the key in a cell's directory, or makes one where none is.
     ///
     /// # Errors
     /// `Corrupt` where it is damaged; `Io`.

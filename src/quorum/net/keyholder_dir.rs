@@ -22,8 +22,8 @@ use crate::quorum::{Holder, Keyholder};
 use crate::sync::{Mutex, locked};
 
 const HOLDER_PRIVATE: &str = "keyfall-keyholder-private-1:";
-/// Stores that one engine may have a keyholder keep shares of, where `allow` named no number. A cell is of one store; an
-/// `init` that failed leaves another.
+/// Stores that one engine may have a keyholder keep shares of, where `allow` named no number. A
+/// cell is of one store; an `init` that failed leaves another.
 const STORES: usize = 8;
 
 /// The directory of a keyholder, open and locked.
@@ -43,7 +43,8 @@ impl std::fmt::Debug for KeyholderDir {
 }
 
 impl KeyholderDir {
-    /// Makes one. Its file system must overwrite in place, or `accept_remnants` be set.
+    /// Makes a keyholder's directory. Its file system must overwrite in place, or `accept_remnants`
+    /// be set.
     ///
     /// # Errors
     /// `Exists` where a keyholder is there; `Refused` for a file system that keeps old bytes; `Io`.
@@ -67,10 +68,11 @@ impl KeyholderDir {
         Self::open(dir)
     }
 
-    /// Opens one.
+    /// Opens a keyholder's directory, and locks it.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old bytes; `Io`.
+    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old
+    /// bytes; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("identity");
         if !path.exists() {
@@ -93,7 +95,8 @@ impl KeyholderDir {
         KeyholderId { channel: public(&self.channel), statements: public(&self.statements) }
     }
 
-    /// Lets an engine speak to it; with a store, gives that store to this engine, whoever had it, also where there is no share of it yet.
+    /// Lets an engine speak to it; with a store, gives that store to this engine, whichever had it
+    /// before, also where no share of it is here yet.
     ///
     /// # Errors
     /// `Invalid` where `store` is no store's id; `Absent` where no keyholder is there; `Io`.
@@ -148,8 +151,8 @@ impl KeyholderDir {
         &self.channel
     }
 
-    /// How many stores an engine may have here; `None` where it is not known. Read for each connection: an engine that was allowed meanwhile
-    /// is let in.
+    /// How many stores an engine may have here; `None` where it is not known. Read for each
+    /// connection: an engine that was allowed meanwhile is let in.
     fn room(&self, engine: &[u8; 32]) -> Option<usize> {
         let lines = engines(&self.dir).ok()?;
         let line = lines.iter().find(|line| names(line, EngineId(*engine)))?;

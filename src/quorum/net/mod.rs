@@ -1,5 +1,6 @@
-//! Keyholders over the network: TLS 1.3 between pinned Ed25519 keys (RFC 7250), with the hybrid exchange X25519MLKEM768 and no other, no
-//! resumption and no early data: what was recorded opens with no key that either side keeps.
+//! Keyholders over the network: TLS 1.3 between pinned Ed25519 keys (RFC 7250), with the hybrid
+//! exchange X25519MLKEM768 and no other, no resumption and no early data: what was recorded opens
+//! with no key that either side keeps.
 //!
 //! The keys that name a keyholder and an engine are written as text:
 //!

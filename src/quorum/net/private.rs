@@ -22,7 +22,8 @@ pub(super) fn write(path: &Path, text: &str, new: bool) -> Result<()> {
     let part = path.with_extension("part");
     let target = if new { path } else { &part };
     if !new {
-        // What a write that was cut short left; a link that lies there goes, and what it leads to stays.
+        // What a write that was cut short left; a link that lies there goes, and what it leads to
+        // stays.
         let _ = std::fs::remove_file(&part);
     }
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(target);

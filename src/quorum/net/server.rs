@@ -1,7 +1,8 @@
 //! A keyholder's server: one thread for each connection, one request at a time.
 //!
-//! Whoever connects is a stranger until the handshake has shown a key that is allowed. Strangers have few places, a short time, and give way to
-//! later ones, so that they keep no engine out; engines have places of their own.
+//! Whoever connects is a stranger until the handshake has shown a key that is allowed. Strangers
+//! have few places, a short time, and give way to later ones, so that they keep no engine out;
+//! engines have places of their own.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -60,7 +61,7 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// Who is connected.
+/// The connections that are open.
 #[derive(Default)]
 struct Places {
     /// The longest there first: number of the connection, address, and the socket, to hang up.
@@ -70,7 +71,8 @@ struct Places {
 }
 
 impl Places {
-    /// Lets one in, and hangs up on another where there are too many: on one of the same address, or of the address that has most.
+    /// Lets one in, and hangs up on another where there are too many: on one of the same address,
+    /// or of the address that has most.
     fn enter(&mut self, address: IpAddr, socket: TcpStream) -> u64 {
         let of = |address: &IpAddr| self.strangers.iter().filter(|(_, other, _)| other == address).count();
         if of(&address) >= PER_ADDRESS {
@@ -116,7 +118,8 @@ impl Places {
     }
 }
 
-/// The address by which strangers are counted: of IPv6 the network, for who has one address has 2^64.
+/// The address by which strangers are counted: of IPv6 the network, for a holder of one address has
+/// 2^64.
 fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
@@ -124,7 +127,8 @@ fn counted(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A socket all of whose reads and writes are done by one time: a deadline for each alone is none for who sends a byte now and then.
+/// A socket all of whose reads and writes are done by one time: a deadline for each read would
+/// never end a peer that sends a byte now and then.
 struct Hurried<'s> {
     socket: &'s TcpStream,
     until: Instant,
@@ -183,8 +187,8 @@ impl Server {
         self.listener.local_addr().map_err(|e| Error::io("the listener", e))
     }
 
-    /// Serves for ever; `log` hears of connections that failed, in one line, without anything secret, and of each kind of trouble once a
-    /// minute.
+    /// Serves for ever; `log` hears of connections that failed, in one line, without anything
+    /// secret, and of each kind of trouble once a minute.
     pub fn run(&self, log: Log<'_>) {
         thread::scope(|scope| {
             for accepted in std::iter::repeat_with(|| self.listener.accept()) {
@@ -228,7 +232,7 @@ impl Server {
     }
 
     fn take(&self, socket: TcpStream, peer: SocketAddr, log: Log<'_>) {
-        // Trouble with the network does not drown who is turned away, nor the other way round.
+        // Network trouble and refused engines are reported apart, so that neither drowns the other.
         let failed = |e: &Error| {
             let kind = if e.kind() == ErrorKind::Refused { "refused" } else { "connection" };
             self.say(log, kind, &format!("{peer}: {e}"));

@@ -1,4 +1,4 @@
-//! What goes over the channel. Each message stands behind its length in four bytes.
+//! What goes over the channel. Each message follows its length in four bytes.
 //!
 //! ```text
 //! greeting = "KFHOLD02" ‖ key of the keyholder's statements 32 ‖ mask 32
@@ -10,8 +10,9 @@
 //! root     = epoch 8 ‖ attempt 16                    what to keep, and candidates that were given up
 //! share    = epoch 8 ‖ attempt 16 ‖ x 1 ‖ masked value 32 ‖ commitment 32 ‖ root of the commitments to shares 32 ‖ path 5 * 32
 //! ```
-//! A share's value is XORed with PRF(mask, "keyfall/share-mask/v1", number 8 ‖ place 4), the mask drawn by who receives it and kept in
-//! wiped memory: buffers of the channel, which are not wiped, hold no share. *Number* counts the requests of a connection, *place* the shares of an answer.
+//! A share's value is XORed with PRF(mask, "keyfall/share-mask/v1", number 8 ‖ place 4), the mask
+//! drawn by the receiver and kept in wiped memory: buffers of the channel, which are not wiped,
+//! hold no share. *Number* counts the requests of a connection, *place* the shares of an answer.
 
 use std::io::{Read, Write};
 
@@ -223,7 +224,8 @@ pub(super) fn receive(channel: &mut dyn Read) -> Result<Option<Secret>> {
     Ok(Some(message))
 }
 
-/// Whether bytes are a request, or an answer to a load: for fuzzing. What decodes encodes to itself.
+/// Whether bytes are a request, or an answer to a load: for fuzzing. What decodes encodes to
+/// itself.
 #[cfg(feature = "testing")]
 pub(crate) fn well_formed(bytes: &[u8]) -> bool {
     let mask = Key::copied_from(&[7; 32]);

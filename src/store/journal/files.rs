@@ -1,11 +1,13 @@
-//! The blob journal: frames in numbered files, appended and never changed; space comes back as holes and removed files.
+//! The blob journal: frames in numbered files, appended and never changed; space comes back as
+//! holes and removed files.
 //!
-//! A commit is one frame with a head, and `fdatasync`. A frame says up to where the journal was synced before it: damage
-//! below that point is damage, damage above it a write that was cut short and never acknowledged.
+//! A commit is one frame with a head, and `fdatasync`. A frame says up to where the journal was
+//! synced before it: damage below that point is damage, damage above it a write that was cut short
+//! and never acknowledged.
 //!
-//! Who appends little at a time has zeros written ahead: a file that grows has its inode written with every `fdatasync`, which
-//! takes as long again as the frame. Zeros are no frame, so an open after a crash cuts them off; they end before the size at which another
-//! file follows, so only the last file has any.
+//! Small appends write zeros ahead: a growing file has its inode written with every `fdatasync`,
+//! which takes as long again as the frame. Zeros are no frame, so an open after a crash cuts them
+//! off; they end before the size at which another file follows, so only the last file has any.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -55,7 +57,8 @@ struct Tail {
     short: bool,
     /// Bytes of frames since zeros were written.
     since: u64,
-    /// Up to where the last frame says that the journal was synced, and up to where one does that is on the medium.
+    /// Up to where the last frame says that the journal was synced, and up to where one does that
+    /// is on the medium.
     says: Position,
     vouched: Position,
 }
@@ -65,11 +68,12 @@ fn path(dir: &Path, file: u32) -> PathBuf {
 }
 
 impl Journal {
-    /// Opens the journal behind its last byte; `replay` finds out whether that is where it ends.
+    /// Opens the journal after its last byte; `replay` finds out whether that is where it ends.
     pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, sizes: Sizes) -> Result<Self> {
         let number = files(&*disk, dir)?.last().copied().unwrap_or(1);
         let file = open_file(&*disk, dir, number, How::Create)?;
-        // Also where the file is there already: it may owe its name to a process that died before this sync.
+        // Also where the file is there already: it may owe its name to a process that died before
+        // this sync.
         sync_dir(&*disk, dir)?;
         let offset = file.len().map_err(|e| Error::io(path(dir, number).display(), e))?;
         let end = Position { file: number, offset };
@@ -126,8 +130,8 @@ impl Journal {
         Ok((frame.blobs, frame.head))
     }
 
-    /// Writes zeros where the file has just grown: behind a short frame that follows another, and behind a commit that ends four times as
-    /// many bytes. What fails here costs time only.
+    /// Writes zeros where the file has just grown: after a short frame that follows another, and
+    /// after a commit that ends four times as many bytes. What fails here costs time only.
     fn fill_ahead(&self, tail: &mut Tail, frame: u64, commit: bool) {
         let (end, ahead) = (tail.end.offset, self.sizes.ahead_bytes);
         let follows = std::mem::replace(&mut tail.short, frame <= ahead / 4);
@@ -229,7 +233,8 @@ impl Journal {
         Ok(Some((location, bytes)))
     }
 
-    /// Blobs of the frames from `from` on, about `limit` of them, and where the next frame is; at the end of the journal `None`.
+    /// Blobs of the frames from `from` on, about `limit` of them, and where the next frame is; at
+    /// the end of the journal `None`.
     pub(super) fn list(&self, from: Position, limit: usize) -> Result<(Found, Option<Position>)> {
         let end = self.end();
         let (mut blobs, mut at) = (Vec::new(), from);
@@ -254,7 +259,7 @@ impl Journal {
         Ok((blobs, None))
     }
 
-    /// Whether there is no such file.
+    /// Whether a file is missing.
     pub(super) fn is_gone(&self, number: u32) -> Result<bool> {
         Ok(!files(&*self.disk, &self.dir)?.contains(&number))
     }
@@ -272,8 +277,9 @@ impl Journal {
         Ok(file)
     }
 
-    /// Finds every frame from `from` on, cuts off a write that was never finished, and leaves the journal ready to append, once it knows
-    /// the [number](Journal::set_number) of its next blob. What lies below `known` was synced, whether or not a frame says so.
+    /// Finds every frame from `from` on, cuts off a write that was never finished, and leaves the
+    /// journal ready to append, once it knows the [number](Journal::set_number) of its next blob.
+    /// What lies below `known` was synced, whether or not a frame says so.
     pub(super) fn replay(&self, from: Position, known: Position) -> Result<Vec<Frame>> {
         let numbers = files(&*self.disk, &self.dir)?;
         let mut frames: Vec<Frame> = Vec::new();
@@ -309,8 +315,8 @@ impl Journal {
             let offset = if end.file == known.file { end.offset } else { 0 };
             return Err(damaged(&path(&self.dir, known.file), offset));
         }
-        // A frame with odd blobs is one with holes, if a later frame knows that it was synced; each blob is
-        // authenticated by who opens it.
+        // A frame with odd blobs is one with holes, if a later frame knows that it was synced; each
+        // blob is authenticated when it is opened.
         let synced = frames.iter().map(|f| f.synced).fold(known, Position::max);
         if let Some(torn) = frames.iter().position(|f| !f.whole && f.at >= synced && f.at.file == last) {
             self.cut(frames[torn].at)?;
@@ -326,8 +332,9 @@ impl Journal {
         tail.number = count(tail.end.file);
     }
 
-    /// Writes what nobody knows to be on the medium once more. After a sync that failed, an earlier process's frames
-    /// can stand in the page cache, be read as whole, and be passed over by the next sync as clean.
+    /// Writes what nobody knows to be on the medium once more. After a sync that failed, an earlier
+    /// process's frames can stand in the page cache, be read as whole, and be passed over by the
+    /// next sync as clean.
     fn write_again(&self, from: Position) -> Result<()> {
         let tail = locked(&self.tail);
         let mut offset = if from.file == tail.end.file { from.offset } else { 0 };
@@ -349,8 +356,9 @@ impl Journal {
         tail.cut().map_err(|e| Error::io(path(&self.dir, at.file).display(), e))
     }
 
-    /// Whether a frame on the medium says that the journal was synced beyond these blobs. Only such a one may lose its bytes: else a frame with
-    /// holes would pass for a write that was cut short, with all behind it.
+    /// Whether a frame on the medium says that the journal was synced beyond these blobs. Only such
+    /// a one may lose its bytes: else a frame with holes would pass for a write that was cut short,
+    /// with all after it.
     pub(super) fn is_vouched(&self, at: Location) -> bool {
         let tail = locked(&self.tail);
         at.file < tail.end.file || at.offset < tail.vouched.offset && at.file == tail.vouched.file
@@ -368,8 +376,8 @@ impl Journal {
         Ok(Label { name: *name, len: at.len, number: at.number }.encode(place) == there)
     }
 
-    /// Has nothing left of these blobs on the medium, and touches nothing beside them: whole blocks are given back, where neighbours make
-    /// some up, and the rest is overwritten with zeros.
+    /// Has nothing left of these blobs on the medium, and touches nothing beside them: whole blocks
+    /// are given back, where neighbours make some up, and the rest is overwritten with zeros.
     pub(super) fn wipe(&self, blobs: Vec<Location>) -> Result<()> {
         for (number, spans) in runs(blobs) {
             let place = path(&self.dir, number);

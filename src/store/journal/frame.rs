@@ -8,11 +8,13 @@
 //! label  = name 16 ‖ length 4 ‖ number 4 ‖ CRC-32 of: the label's file 4 ‖ its offset 8 ‖ what comes before the sum
 //! table  = (name 16 ‖ length 4)* ‖ [epoch 8 ‖ commit 8 ‖ head]
 //! ```
-//! In the CRC-32 of header and table both sums of the header count as zeros. What a header says is believed once its own sum is right, and only
-//! as far as there is room: reading a journal takes time and memory in proportion to its length, whoever wrote it.
+//! In the CRC-32 of header and table both sums of the header count as zeros. What a header says is
+//! believed once its own sum is right, and only as far as there is room: reading a journal takes
+//! time and memory in proportion to its length, whoever wrote it.
 //!
-//! Blobs are numbered within their file, from 0. Each has a label, so that who knows a place finds out what lies there; a label holds at its own
-//! place only, and nothing else in a journal passes for one. The table names all blobs at once, also where they are holes by now.
+//! Blobs are numbered within their file, from 0. Each has a label, so that a reader that knows a
+//! place finds out what lies there; a label holds at its own place only, and nothing else in a
+//! journal passes for one. The table names all blobs at once, also where they are holes by now.
 
 use std::io::{self, BufWriter, Write};
 
@@ -86,7 +88,7 @@ pub(super) struct Label {
 }
 
 impl Label {
-    /// The label at `at`; `None` where there is none.
+    /// The label at `at`, if one stands there.
     pub(super) fn decode(bytes: &[u8], at: Position) -> Option<Self> {
         let mut d = Decoder::new(bytes.get(..LABEL)?, "label in the journal");
         let label = Label { name: BlobName(d.array().ok()?), len: d.u32().ok()?, number: d.u32().ok()? };
@@ -190,7 +192,8 @@ pub(super) fn build(blobs: &[Blob], head: Option<&Head>, at: Position, synced: P
     Built { at, header, labels, table, len, blobs: places, head: head_at }
 }
 
-/// Bytes that are written at once, about: a long frame is not copied together, which would take as much memory again.
+/// Bytes that are written at once, about: a long frame is not copied together, which would take as
+/// much memory again.
 const PIECE: usize = 256 << 10;
 
 impl Built {
@@ -237,7 +240,7 @@ impl Write for Appended<'_> {
 const SUM_AT: usize = 52;
 const OWN_SUM_AT: usize = HEADER - 4;
 
-/// Begins the CRC-32 of a header, its sums left out, and the table behind it.
+/// Begins the CRC-32 of a header, its sums left out, and the table after it.
 fn table_sum(header: &[u8; HEADER]) -> crc32fast::Hasher {
     let mut sum = crc32fast::Hasher::new();
     sum.update(&header[..SUM_AT]);
@@ -308,7 +311,7 @@ impl Header {
         u64::from(self.blobs) * TABLE_ENTRY as u64 + head
     }
 
-    /// Bytes of the frame; `None` where there is no room for it before `len`.
+    /// Bytes of the frame; `None` where it does not fit before `len`.
     fn frame_len(&self, at: Position, len: u64) -> Option<u64> {
         let total = HEADER as u64 + self.body_len + self.table_len();
         let padded = total.next_multiple_of(ALIGN);
@@ -342,7 +345,8 @@ impl Header {
     }
 }
 
-/// The header at `at` in a file of `len` bytes that has room for its frame, the frame's bytes, and its table, which is what was written.
+/// The header at `at` in a file of `len` bytes that has room for its frame, the frame's bytes, and
+/// its table, which is what was written.
 fn read_header(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<(Header, u64, Vec<u8>)>> {
     if len.saturating_sub(at.offset) < HEADER as u64 {
         return Ok(None);
@@ -367,7 +371,7 @@ fn read_header(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option
     Ok((sum.finalize() == header.sums.1).then_some((header, frame_len, table)))
 }
 
-/// Reads the frame at `at` in a file of `len` bytes; `None` where there is none.
+/// Reads the frame at `at` in a file of `len` bytes, if one stands there.
 pub(super) fn read(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Frame>> {
     let Some((header, frame_len, table)) = read_header(file, at, len)? else {
         return Ok(None);
@@ -385,8 +389,8 @@ pub(super) fn read_table(file: &dyn DiskFile, at: Position, len: u64) -> io::Res
     Ok(read.and_then(|(header, frame_len, table)| header.frame(at, frame_len, &table).ok()))
 }
 
-/// Whether the header of a frame behind `at` says that the journal was synced beyond `at`. It need not be followed by its frame: it was written
-/// after that sync.
+/// Whether the header of a frame after `at` says that the journal was synced beyond `at`. It need
+/// not be followed by its frame: it was written after that sync.
 pub(super) fn synced_above(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<bool> {
     let mut window = vec![0; WINDOW];
     let mut offset = at.offset.next_multiple_of(ALIGN);
@@ -404,8 +408,8 @@ pub(super) fn synced_above(file: &dyn DiskFile, at: Position, len: u64) -> io::R
     Ok(false)
 }
 
-/// Reads bytes as the first frame of a journal, with its sums put right, so that a fuzzer comes past them. Returns whether they
-/// are one.
+/// Reads bytes as the first frame of a journal, with its sums put right, so that a fuzzer comes
+/// past them. Returns whether they are one.
 #[cfg(feature = "testing")]
 pub(crate) fn frame_in(bytes: &[u8]) -> bool {
     let at = Position { file: 1, offset: 0 };

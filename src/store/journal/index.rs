@@ -1,4 +1,5 @@
-//! What the journal asks of its index: a map from names to places, for the blobs whose names do not say it, and what the files hold.
+//! What the journal asks of its index: a map from names to places, for the blobs whose names do not
+//! say it, and what the files hold.
 
 use std::collections::BTreeMap;
 
@@ -32,11 +33,13 @@ pub(crate) struct Summary {
     pub(crate) synced: Position,
 }
 
-/// An index. It may lose updates since the last `sync`, but only the newest of them; nothing in it is the only copy.
+/// An index. It may lose updates since the last `sync`, but only the newest of them; nothing in it
+/// is the only copy.
 pub(crate) trait Index: Send + Sync {
     fn get(&self, name: &BlobName) -> Result<Option<Location>>;
     fn summary(&self) -> Result<Summary>;
-    /// Puts names in, one after another, and says where each was before. A crash may come between two of them.
+    /// Puts names in, one after another, and says where each was before. A crash may come between
+    /// two of them.
     fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>>;
     fn apply(&self, update: &Update) -> Result<()>;
     /// Makes every update durable.

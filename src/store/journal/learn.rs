@@ -1,7 +1,8 @@
-//! How the index learns: blobs that the journal has and the index lacks, and the steps in which that changes.
+//! How the index learns: blobs that the journal has and the index lacks, and the steps in which
+//! that changes.
 //!
-//! A step runs on a thread of its own, so that nobody waits for 65,536 insertions. Whatever it has not done when the
-//! process ends is done again by the next open.
+//! A step runs on a thread of its own, so that nobody waits for 65,536 insertions. Whatever it has
+//! not done when the process ends is done again by the next open.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -138,5 +139,5 @@ impl Running {
 }
 
 fn ended() -> Error {
-    Error::new(ErrorKind::Io, "the thread that tells the index of new blobs ended early; open the store anew")
+    Error::new(ErrorKind::Io, "the thread that tells the index of new blobs ended early; open the store again")
 }

@@ -1,6 +1,8 @@
-//! A journal that is looked at and left as it is: on a read-only medium, on a full disk, in a backup.
+//! A journal that is looked at and left as it is: on a read-only medium, on a full disk, in a
+//! backup.
 //!
-//! The journal's own code runs, over a disk that takes no change and an index in memory, which the journal fills as it is replayed.
+//! The journal's own code runs, over a disk that takes no change and an index in memory, which the
+//! journal fills as it is replayed.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,5 @@
-//! A store that is a journal: blobs in numbered files that only grow, found by what their names say, or else through an index.
+//! A store that is a journal: blobs in numbered files that only grow, found by what their names
+//! say, or else through an index.
 
 pub(crate) mod claims;
 mod files;

@@ -1,13 +1,15 @@
-//! Names that say where their blobs lie, to who has the journal's naming key alone.
+//! Names that say where their blobs lie, but only to a holder of the journal's naming key.
 //!
 //! ```text
 //! name  = AES-128(naming key, place 8 ‖ 8 drawn bytes)              FIPS 197, one block
 //! place = file 3 ‖ offset of the label in it 4 ‖ length 1           length: (16 + the lower 4 bits) << the upper 4
 //! ```
-//! Such a blob needs no entry in the index, so that the index of a store of many users stays small. A block cipher maps different blocks to
-//! different names, and without its key they look drawn: a copy elsewhere learns nothing from them. The key is no secret from
-//! who has the journal: the journal shows its order itself. A name is a hint, and never trusted: what lies at a place says its own name, and
-//! a blob that lies elsewhere, since another came first or since this is a copy, is found through the index.
+//! Such a blob needs no entry in the index, so that the index of a store of many users stays small.
+//! A block cipher maps different blocks to different names, and without its key they look drawn: a
+//! copy elsewhere learns nothing from them. The key is no secret from a holder of the journal: the
+//! journal shows its order itself. A name is a hint, and never trusted: what lies at a place says
+//! its own name, and a blob that lies elsewhere, since another came first or since this is a copy,
+//! is found through the index.
 
 use aes_gcm::aes::Aes128;
 use aes_gcm::aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
@@ -35,7 +37,8 @@ impl Naming {
         Naming(Aes128::new(&(*key).into()))
     }
 
-    /// The name of a blob of `len` bytes whose label will be at `at`; `drawn` itself where a place cannot say that.
+    /// The name of a blob of `len` bytes whose label will be at `at`; `drawn` itself where a place
+    /// cannot say that.
     pub(super) fn name(&self, at: Position, len: usize, drawn: BlobName) -> BlobName {
         let (Ok(offset), Some(length), true) = (u32::try_from(at.offset), length_up(len), at.file < 1 << 24) else {
             return drawn;

@@ -5,9 +5,11 @@
 pub(crate) struct Sizes {
     /// A file of the journal that has grown to this is followed by another.
     pub(crate) file_bytes: u64,
-    /// Zeros that are written behind short frames at once; a frame of up to a quarter of it is short.
+    /// Zeros that are written after short frames at once; a frame of up to a quarter of it is
+    /// short.
     pub(crate) ahead_bytes: u64,
-    /// Bytes of journal between two checkpoints of the index; an open after a crash replays twice as much at most.
+    /// Bytes of journal between two checkpoints of the index; an open after a crash replays twice
+    /// as much at most.
     pub(crate) checkpoint_bytes: u64,
     /// Blobs that the index learns of in one step, at most twice as many.
     pub(crate) recent_max: usize,

@@ -1,9 +1,11 @@
-//! A store that is a journal: blobs in an append-only journal, found by what their names say, or else through an index.
+//! The store over a journal: blobs in files that only grow, found by what their names say, or else
+//! through an index.
 //!
-//! Invariants. A blob at the place that its name says needs no entry in the index. The index learns of the others in steps, and only of
-//! those whose journal was synced (`fdatasync`). What was acknowledged and the index lacks is kept in memory, and found by replaying the journal from the
-//! index's mark. So the index is never trusted with the only copy of anything: one that lost its newest entries is
-//! brought up, one that cannot be opened is built anew.
+//! Invariants. A blob at the place that its name says needs no entry in the index. The index learns
+//! of the others in steps, and only of those whose journal was synced (`fdatasync`). What was
+//! acknowledged and the index lacks is kept in memory, and found by replaying the journal from the
+//! index's mark. So the index is never trusted with the only copy of anything: one that lost its
+//! newest entries is brought up, one that cannot be opened is rebuilt.
 
 use std::ops::DerefMut;
 use std::path::{Path, PathBuf};
@@ -55,7 +57,8 @@ struct Tail {
 }
 
 impl JournalStore {
-    /// Opens the journal in `dir`, which is there and may be empty, and brings `index` up to it. The key is that of its names, always the same.
+    /// Opens the journal in `dir`, which is there and may be empty, and brings `index` up to it.
+    /// The key is that of its names, always the same.
     ///
     /// # Errors
     /// `Corrupt` where the journal is damaged before its end; `Io`, `Full`.
@@ -76,7 +79,7 @@ impl JournalStore {
             sizes,
             recent: Arc::default(),
             tally: Arc::new(RwLock::new(Tally::new(files))),
-            // Until it knows what the journal has, it must tell the index nothing.
+            // Until it knows what the journal has, nothing of it may reach the index.
             tail: Mutex::new(Tail {
                 head,
                 checkpoint: mark.max(Position::FIRST),
@@ -177,7 +180,8 @@ impl JournalStore {
         tail.checkpoint != self.journal.end() || self.recent().waiting() > 0
     }
 
-    /// A checkpoint, beside where the index learns so and there is something to learn.
+    /// Begins a checkpoint, on a thread of its own where the index learns so and has something to
+    /// learn.
     fn begin_step(&self, tail: &mut Tail) -> Result<()> {
         if !self.sizes.beside || !self.is_behind(tail) {
             return self.checkpoint(tail);
@@ -208,7 +212,7 @@ impl JournalStore {
         })
     }
 
-    /// Waits for the step that was begun, if there is one.
+    /// Waits for the step that is running, if any.
     fn await_step(tail: &mut Tail) -> Result<()> {
         if let Some(step) = tail.step.take() {
             tail.checkpoint = step.wait().inspect_err(|_| tail.broken = true)?;
@@ -216,13 +220,15 @@ impl JournalStore {
         Ok(())
     }
 
-    /// Has the index forget names, and says where their bytes are. The index is at the end of the journal.
+    /// Has the index forget names, and says where their bytes are. The index is at the end of the
+    /// journal.
     fn forget(&self, names: &[BlobName]) -> Result<Vec<Location>> {
         let (mut update, mut removed) = (Update::default(), Vec::new());
         for name in names {
             let indexed = self.index.get(name)?;
             update.remove.extend(indexed.map(|_| *name));
-            // An index may point beside: bytes are overwritten only where the blob's own name stands.
+            // An index may point beside: bytes are overwritten only where the blob's own name
+            // stands.
             let indexed = match indexed {
                 Some(at) if self.is_there(name, at)? => Some(at),
                 _ => None,
@@ -287,8 +293,8 @@ impl JournalStore {
         Ok(left)
     }
 
-    /// A checkpoint, where one is due. It comes behind an append, where nothing can be taken back: any error of it says
-    /// that the outcome is unknown, also a full disk.
+    /// Makes a checkpoint where one is due. It comes after an append, where nothing can be taken
+    /// back: any error of it says that the outcome is unknown, also a full disk.
     fn checkpoint_if_due(&self, tail: &mut Tail) -> Result<()> {
         let Sizes { checkpoint_bytes, recent_max, file_bytes, .. } = self.sizes;
         if tail.step.as_ref().is_some_and(Running::is_finished) {
@@ -356,7 +362,8 @@ impl Store for JournalStore {
             return Ok(None);
         };
         match self.journal.read(at) {
-            // An index that came back older than it was names bytes that were discarded, with their file.
+            // An index that came back older than it was names bytes that were discarded, with their
+            // file.
             Err(_) if self.journal.is_gone(at.file)? => Ok(None),
             read => read.map(Some),
         }
@@ -404,7 +411,8 @@ impl Store for JournalStore {
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         let mut tail = self.tail();
         check_whole(&tail, &self.dir)?;
-        // An index that fails here may come back older, and names bytes that are gone: nothing reaches them.
+        // An index that fails here may come back older, and names bytes that are gone: nothing
+        // reaches them.
         self.checkpoint(&mut tail)?;
         // What a crash kept from being overwritten, and blobs that were put twice.
         let unclean = self.tally().unclean();
@@ -464,7 +472,7 @@ fn check_whole(tail: &Tail, dir: &Path) -> Result<()> {
     if tail.broken {
         return Err(Error::new(
             ErrorKind::Poisoned,
-            format!("an earlier write to {} failed; open it anew", dir.display()),
+            format!("an earlier write to {} failed; open it again", dir.display()),
         ));
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! What each file of the journal holds: how many blobs were written to it, and which of them were given back.
+//! What each file of the journal holds: how many blobs were written to it, and which of them were
+//! given back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,8 @@ use crate::error::Result;
 pub(crate) struct Blobs {
     /// How many were written.
     count: u32,
-    /// One bit for each that was given back, the lowest of a byte first; what is missing at the end is zeros.
+    /// One bit for each that was given back, the lowest of a byte first; what is missing at the end
+    /// is zeros.
     dead: Vec<u8>,
     /// Whether bytes of some of those may still be there.
     unclean: bool,
@@ -123,13 +125,15 @@ impl Tally {
         self.changed.remove(&file);
     }
 
-    /// What changed since an index was told, and the last file, which alone grows: what an index is to know at this end of the journal.
+    /// What changed since an index was told, and the last file, which alone grows: what an index is
+    /// to know at this end of the journal.
     pub(super) fn changed(&self) -> BTreeMap<u32, Blobs> {
         let last = self.of.last_key_value().map(|(file, _)| file);
         self.changed.iter().chain(last).filter_map(|file| Some((*file, self.of.get(file)?.clone()))).collect()
     }
 
-    /// Notes that an index was told so. What it missed it must be told again: a file of which it counts too few blobs looks empty too soon.
+    /// Notes that an index learnt this. What it missed it must learn again: a file of which it
+    /// counts too few blobs looks empty too soon.
     pub(super) fn told(&mut self, known: &BTreeMap<u32, Blobs>) {
         self.changed.retain(|file| known.get(file).is_none_or(|known| self.of.get(file) != Some(known)));
     }

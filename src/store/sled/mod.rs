@@ -1,7 +1,9 @@
-//! The default store: a directory with a blob journal; sled has what the journal's names do not say.
+//! The default store: a directory with a blob journal; sled has what the journal's names do not
+//! say.
 //!
-//! Why not blobs as sled's own values: measured with sled 0.34.7, 512 MiB of values took 300 to 500 MiB of resident
-//! memory at any cache size, and removing nine tenths of them gave back nothing (SPEC.md 9).
+//! Why not blobs as sled's own values: measured with sled 0.34.7, 512 MiB of values took 300 to 500
+//! MiB of resident memory at any cache size, and removing nine tenths of them gave back nothing
+//! (SPEC.md 9).
 //!
 //! ```text
 //! STORE/keyfall      marker: format, and the key of the journal's names in hex; written last, under another name first, so that only a
@@ -9,7 +11,7 @@
 //! STORE/lock         held while a process has the store open
 //! STORE/log/N.log    frames (see journal/files.rs)
 //! STORE/synced       how far the journal was synced, for whoever opens it without the index (see synced.rs)
-//! STORE/reserve      room on the disk, given up when there is no other, so that an erase goes through
+//! STORE/reserve      room on the disk, given up when it is full, so that an erase goes through
 //! STORE/index/       sled: what each file holds; where blobs are that lie elsewhere than their names say
 //! ```
 
@@ -46,9 +48,10 @@ const INDEX: &str = "index";
 const RESERVE: &str = "reserve";
 /// Bytes of the reserve: what opening the index, one erase of many scopes and closing write.
 const RESERVE_BYTES: u64 = 2 << 20;
-/// As far as a marker is read.
+/// Most bytes of a marker that are read.
 const MARKER_MAX: u64 = 4096;
-/// How many bytes an index has at most: so many, and so many for each byte of its journal. sled reads all of them.
+/// How many bytes an index has at most: so many, and so many for each byte of its journal. sled
+/// reads all of them.
 const INDEX_BYTES: u64 = 64 << 20;
 const INDEX_PER_JOURNAL: u64 = 4;
 /// How the marker of any format begins.
@@ -94,11 +97,13 @@ pub struct SledStore {
     journal: JournalStore,
     /// Whether it was opened to look at.
     look: bool,
-    /// Whether the reserve is not whole and the disk has no room for it: what there is, is for erases alone.
+    /// Whether the reserve is not whole and the disk has no room for it: the room that is left is
+    /// for erases alone.
     squeezed: AtomicBool,
     /// Whether what is put now is needed by an erase.
     erasing: AtomicBool,
-    /// Whether the index is in memory, for there was no room to open the one on the disk, which is older.
+    /// Whether the index is in memory, for there was no room to open the one on the disk, which is
+    /// older.
     unindexed: bool,
     lock: Option<DirLock>,
 }
@@ -110,10 +115,12 @@ impl std::fmt::Debug for SledStore {
 }
 
 impl SledStore {
-    /// Makes an empty store in a directory that is empty or not there, or that holds what an interrupted `create` left.
+    /// Makes an empty store in a directory that is empty or not there, or that holds what an
+    /// interrupted `create` left.
     ///
     /// # Errors
-    /// `Exists` where the directory holds anything else; `Refused` where a link has the name of one of its files; `Locked`; `Io`, `Full`.
+    /// `Exists` where the directory holds anything else; `Refused` where a link has the name of one
+    /// of its files; `Locked`; `Io`, `Full`.
     pub fn create(dir: &Path) -> Result<Self> {
         let io = |e| Error::io(format!("making the store {}", dir.display()), e);
         std::fs::create_dir_all(dir).map_err(io)?;
@@ -121,7 +128,7 @@ impl SledStore {
         let lock = DirLock::take(dir, "store")?;
         // Another process may have made one until now.
         check_empty(dir)?;
-        // It would speak of another journal.
+        // An old one would speak of another journal.
         let _ = std::fs::remove_file(dir.join(SYNCED));
         for part in [JOURNAL, INDEX] {
             check_subdir(&dir.join(part))?;
@@ -146,16 +153,18 @@ impl SledStore {
     /// Opens the store in a directory.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` for an unknown format, and where one of its files is a link or has another name;
-    /// `Corrupt` where the journal is damaged before its end; `Io`.
+    /// `Absent` where there is none; `Locked`; `Refused` for an unknown format, and where one of
+    /// its files is a link or has another name; `Corrupt` where the journal is damaged before its
+    /// end; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
         let naming_key = naming_key(dir, &read_marker(dir)?)?;
         let lock = DirLock::take(dir, "store")?;
         Self::assemble(dir, &naming_key, lock)
     }
 
-    /// Opens the store in a directory to look at: nothing in it is changed, so that it may lie on a read-only medium or a full disk. It reads
-    /// the journal from its beginning, since it leaves the index alone. What writes is `Refused`.
+    /// Opens the store in a directory to look at: nothing in it is changed, so that it may lie on a
+    /// read-only medium or a full disk. It reads the journal from its beginning, since it leaves
+    /// the index alone. What writes is `Refused`.
     ///
     /// # Errors
     /// As [`SledStore::open`]; `Locked` where an engine has it open to write.
@@ -176,7 +185,8 @@ impl SledStore {
         Ok(SledStore { dir: dir.to_owned(), journal, look: true, squeezed, erasing, unindexed: false, lock })
     }
 
-    /// Whether the store in a directory was ever opened as the owner of a root cell: a backup was not.
+    /// Whether the store in a directory was ever opened as the owner of a root cell: a backup was
+    /// not.
     ///
     /// # Errors
     /// `Io`.
@@ -195,7 +205,7 @@ impl SledStore {
         bytes.map_err(|e| Error::io(journal.display(), e))
     }
 
-    /// Takes room for the erases of a time when there is none; a part of it where there is no more.
+    /// Reserves room for erases on a full disk, or as much of it as the disk has.
     fn lay_in(&self) {
         let file = open_to_write(&self.dir.join(RESERVE), File::options().create(true).truncate(false));
         let laid = file.and_then(|file| {
@@ -219,7 +229,7 @@ impl SledStore {
         }
     }
 
-    /// Hands the reserve out, where there is any; whether there was.
+    /// Gives the reserve to an erase; says whether there was any.
     fn hand_out(&self) -> bool {
         let had = give_up_reserve(&self.dir);
         if had {
@@ -228,7 +238,7 @@ impl SledStore {
         had
     }
 
-    /// Of a disk that is full: only erases write to it until there is room again.
+    /// Fails on a full disk: only erases write to it until it has room again.
     fn check_room(&self) -> Result<()> {
         if !self.squeezed.load(Ordering::Relaxed) {
             return Ok(());
@@ -276,7 +286,7 @@ impl SledStore {
         };
         if opened.as_ref().is_err_and(|e| !is_surroundings(e)) {
             // The journal says everything the index said.
-            let io = |e| Error::io(format!("building {} anew", index_dir.display()), e);
+            let io = |e| Error::io(format!("rebuilding {}", index_dir.display()), e);
             if index_dir.exists() {
                 std::fs::remove_dir_all(&index_dir).map_err(io)?;
             }
@@ -297,8 +307,8 @@ impl SledStore {
     }
 }
 
-/// Refuses a store to write in which a link, or anything else that is not its own, has the name of something of it. sled opens its files
-/// by their names, so that those are looked at before.
+/// Refuses a store to write in which a link, or anything else that is not its own, has the name of
+/// something of it. sled opens its files by their names, so that those are looked at before.
 fn check_own(dir: &Path) -> Result<()> {
     for name in [SYNCED, RESERVE] {
         check_file(&dir.join(name))?;
@@ -337,7 +347,8 @@ fn read_marker(dir: &Path) -> Result<String> {
     }
 }
 
-/// Whether nothing was ever put into the journal, if there is one. An init that was cut short may have claimed it.
+/// Whether nothing was ever put into the journal, if there is one. An init that was cut short may
+/// have claimed it.
 fn journal_is_empty(dir: &Path) -> io::Result<bool> {
     let journal = dir.join(JOURNAL);
     check_subdir(&journal)?;
@@ -352,7 +363,8 @@ fn journal_is_empty(dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Refuses a directory that holds more than a store in which nothing was ever written, or a part of one.
+/// Refuses a directory that holds more than a store in which nothing was ever written, or a part of
+/// one.
 fn check_empty(dir: &Path) -> Result<()> {
     let io = |e| Error::io(dir.display(), e);
     let whole = dir.join(MARKER).exists();
@@ -421,7 +433,8 @@ impl Store for SledStore {
             self.check_room()?;
         }
         match self.journal.commit(blobs, over, head) {
-            // Nothing was changed. An erase may have the reserve; the next one finds it laid in again, if there is room.
+            // Nothing was changed. An erase may have the reserve; the next one finds it laid in
+            // again, if there is room.
             Err(e) if erases && e.kind() == ErrorKind::Full && self.hand_out() => {
                 self.journal.commit(blobs, over, head)
             }
@@ -435,7 +448,8 @@ impl Store for SledStore {
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.check_writable()?;
         if self.unindexed {
-            // The index on disk would not know which blobs were removed. A missing index is rebuilt from the journal.
+            // The index on disk would not know which blobs were removed. A missing index is rebuilt
+            // from the journal.
             let index = self.dir.join(INDEX);
             if index.exists() {
                 std::fs::remove_dir_all(&index).map_err(|e| Error::io(index.display(), e))?;
@@ -458,7 +472,8 @@ impl Store for SledStore {
     }
 }
 
-/// Whether an error comes from around the index and not from its own bytes: then it must not be thrown away.
+/// Whether an error comes from around the index and not from its own bytes: then it must not be
+/// thrown away.
 fn is_surroundings(e: &Error) -> bool {
     if e.to_string().contains("could not acquire lock") {
         return true;

@@ -1,10 +1,11 @@
-//! How far the journal was synced, beside the index: whoever opens a store without its index knows from it what must be there.
+//! How far the journal was synced, beside the index: whoever opens a store without its index knows
+//! from it what must be there.
 //!
 //! ```text
 //! STORE/synced = "KFSYNCED" ‖ file 4 ‖ offset 8 ‖ CRC-32 of all before 4
 //! ```
-//! It is written after the sync that it tells of, so that it never says too much, and is not synced itself: an older one, a torn one and
-//! none at all only say less.
+//! It is written after the sync that it tells of, so that it never says too much, and is not synced
+//! itself: an older one, a torn one and none at all only say less.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -41,7 +42,7 @@ pub(super) fn read(store: &Path) -> Position {
     there.ok().and_then(|()| decode(&bytes)).unwrap_or_default()
 }
 
-/// Takes it down. Where that fails, what stood there before is still true.
+/// Records it. Where that fails, what stood there before is still true.
 pub(super) fn write(store: &Path, at: Position) {
     let file = open_to_write(&store.join(SYNCED), File::options().create(true).truncate(false));
     let _ = file.and_then(|file| file.write_all_at(&encode(at), 0));

@@ -1,12 +1,12 @@
-//! An ordered copy-on-write tree (a B+tree): a class's records by interaction and ordinal, a user's fences, links
-//! between records, facts. Its keys are of one length, `K` bytes.
+//! An ordered copy-on-write tree (a B+tree): a class's records by interaction and ordinal, a user's
+//! fences, links between records, facts. Its keys are of one length, `K` bytes.
 //!
 //! ```text
 //! interior = 1 ‖ count 2 ‖ (first key K ‖ entries below 8 ‖ ref 48)*
 //! leaf     = 2 ‖ count 2 ‖ (key K ‖ length 2 ‖ value)*
 //! ```
-//! Keys ascend; `first key` is at most the smallest key below. A range is removed, or taken out as a tree of its own,
-//! without reading what lies wholly inside it.
+//! Keys ascend; `first key` is at most the smallest key below. A range is removed, or taken out as
+//! a tree of its own, without reading what lies wholly inside it.
 
 mod node;
 mod scan;
@@ -40,7 +40,7 @@ impl<const K: usize> Default for Ordered<K> {
 }
 
 impl<const K: usize> Ordered<K> {
-    /// The tree behind a stored pointer, if there is one.
+    /// The tree that a stored pointer leads to, or an empty one.
     pub(crate) fn stored(root: Option<Ref>) -> Self {
         Ordered { root: root.map(Link::Stored) }
     }
@@ -88,7 +88,8 @@ impl<const K: usize> Ordered<K> {
         Ok(self.remove_range(editor, place, key, key)? > 0)
     }
 
-    /// Takes every key in `low..=high` out, as a tree of its own, and returns it with the number of its entries.
+    /// Takes every key in `low..=high` out, as a tree of its own, and returns it with the number of
+    /// its entries.
     pub(crate) fn take_range(
         &mut self,
         editor: &mut Editor<'_>,

@@ -33,7 +33,7 @@ pub(crate) enum OrderedNode<const K: usize = 20> {
     Leaf(BTreeMap<OrderedKey<K>, Value>),
 }
 
-/// A pointer with what is known of the page behind it.
+/// A pointer with what is known of its page.
 #[derive(Debug)]
 pub(crate) struct Child<const K: usize> {
     pub(super) first: OrderedKey<K>,

@@ -46,7 +46,7 @@ pub(super) fn scan_link<const K: usize>(
     }
 }
 
-/// The pointer behind which `key` lies, found without decoding the page.
+/// The pointer that leads to `key`, found without decoding the page.
 fn child_of<const K: usize>(page: &[u8], key: &OrderedKey<K>) -> Result<Option<Ref>> {
     let mut d = Decoder::new(page, "page of an ordered tree");
     d.u8()?;
@@ -126,7 +126,8 @@ fn first_break(steps: impl Iterator<Item = Result<ControlFlow<()>>>) -> Result<C
     Ok(ControlFlow::Continue(()))
 }
 
-/// What a stored page of an ordered tree with keys of `K` bytes points to; `leaf` says what an entry does.
+/// What a stored page of an ordered tree with keys of `K` bytes points to; `leaf` says what an
+/// entry does.
 pub(in crate::tree) fn edges<const K: usize>(
     spot: &Spot,
     page: &[u8],
