@@ -80,7 +80,7 @@ pub(crate) fn cannot_say(e: &io::Error) -> bool {
     errno.is_some_and(|e| [Errno::NOTTY, Errno::OPNOTSUPP, Errno::INVAL, Errno::NOSYS].contains(&e))
 }
 
-/// An open file.
+/// An open file, read and written at offsets.
 pub(crate) trait DiskFile: Send + Sync {
     fn len(&self) -> io::Result<u64>;
     fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;

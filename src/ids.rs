@@ -57,7 +57,7 @@ impl From<StoreId> for RealmId {
 pub struct UserId(String);
 
 impl UserId {
-    /// Checks the length.
+    /// Takes a name as the id of a user.
     ///
     /// # Errors
     /// `Invalid` for an empty name or one over 512 bytes.
@@ -72,7 +72,7 @@ impl UserId {
         Ok(UserId(name))
     }
 
-    /// The name.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -102,7 +102,7 @@ impl FromStr for UserId {
 pub struct Class(String);
 
 impl Class {
-    /// Recordings.
+    /// The class `audio`, for recordings.
     pub fn audio() -> Self {
         Class("audio".into())
     }
@@ -133,7 +133,7 @@ impl Class {
         Ok(Class(name))
     }
 
-    /// The name.
+    /// The name of the class.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -170,7 +170,7 @@ impl InteractionId {
         Timestamp(u64::from_be_bytes(ms))
     }
 
-    /// Reads 16 bytes.
+    /// Reads an interaction id of 16 bytes.
     ///
     /// # Errors
     /// `Invalid` where they are no UUID of version 7.

@@ -12,7 +12,7 @@ pub const TAG_BYTES: usize = 16;
 pub const SALT_BYTES: usize = 24;
 /// Bytes of the key commitment after the salt.
 pub const COMMITMENT_BYTES: usize = 32;
-/// Salt and commitment.
+/// Bytes of the salt and commitment before sealed chunks.
 pub const HEADER_BYTES: usize = SALT_BYTES + COMMITMENT_BYTES;
 /// Bytes by which a sealed object of one chunk is longer than its plaintext.
 pub const SEAL_OVERHEAD: usize = HEADER_BYTES + TAG_BYTES;

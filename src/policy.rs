@@ -134,7 +134,7 @@ impl Policy {
     }
 }
 
-/// Whole milliseconds.
+/// A span of time in whole milliseconds.
 pub(crate) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -65,7 +65,7 @@ impl Level {
     /// All, the weakest first.
     pub const ALL: [Level; 4] = [Level::L0, Level::L1, Level::L2, Level::L3];
 
-    /// Its name.
+    /// Name of the level, as certificates write it.
     pub fn name(self) -> &'static str {
         match self {
             Level::L0 => "L0",
@@ -91,7 +91,7 @@ impl Level {
         }
     }
 
-    /// Reads a name.
+    /// Reads the name of a level.
     ///
     /// # Errors
     /// `Invalid` for any other.
@@ -125,7 +125,7 @@ impl Quorum {
         (self.keyholders.len() + 1 + usize::from(self.liars)).saturating_sub(usize::from(self.threshold))
     }
 
-    /// Checks the numbers.
+    /// Checks that these numbers can work together.
     ///
     /// # Errors
     /// `Invalid` where no erase could ever be final, or a key could be had with one share.
@@ -151,7 +151,7 @@ impl Quorum {
 /// What a medium can promise of a destroyed key, in words that every report repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promise {
-    /// `memory`, `file`, `quorum`.
+    /// Kind of the cell: `memory`, `file`, `quorum`.
     pub kind: &'static str,
     /// Where the cell is.
     pub place: String,
@@ -216,7 +216,7 @@ pub enum Awaited {
     Window(Timestamp),
     /// The medium, which destroys the root key then.
     Medium(Timestamp),
-    /// Keyholders.
+    /// Keyholders, of whom some have not signed yet that their share is gone.
     Keyholders {
         /// How many have signed that their share is gone.
         stated: usize,
@@ -303,7 +303,7 @@ impl fmt::Display for Finality {
 /// A root key that is not known to be destroyed, and the keyholders that were dealt a share of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dealt {
-    /// Its epoch.
+    /// The epoch of the root key.
     pub epoch: u64,
     /// The keyholders of that epoch.
     pub quorum: Quorum,
@@ -313,20 +313,20 @@ pub struct Dealt {
 /// one". It covers every epoch before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// Which store.
+    /// The store that the statement is about.
     pub store: [u8; 16],
     /// The root key whose share it may still hold.
     pub keep: RootId,
     /// When it said so, by its clock.
     pub at: Timestamp,
-    /// Its Ed25519 key.
+    /// The Ed25519 key of the keyholder that signed.
     pub keyholder: [u8; 32],
     /// Ed25519 (RFC 8032) over [`Statement::text`].
     pub signature: [u8; 64],
 }
 
 impl Statement {
-    /// Signs one.
+    /// Signs a statement.
     pub fn sign(store: [u8; 16], keep: RootId, at: Timestamp, key: &SigningKey) -> Self {
         let keyholder = key.verifying_key().to_bytes();
         let mut statement = Statement { store, keep, at, keyholder, signature: [0; 64] };
@@ -334,7 +334,7 @@ impl Statement {
         statement
     }
 
-    /// What is signed.
+    /// The text that is signed.
     pub fn text(&self) -> String {
         format!(
             "keyfall/retirement@v1\nstore {}\nkeeps-only epoch {} attempt {}\ntime {}\n",
@@ -345,7 +345,7 @@ impl Statement {
         )
     }
 
-    /// Checks the signature.
+    /// Checks the signature by the keyholder's key.
     ///
     /// # Errors
     /// `Corrupt` where it does not hold.

@@ -19,9 +19,9 @@ use crate::limits::{AUTHORITY_MAX_BYTES, CLASS_MAX_BYTES, KEPT_MAX, REASON_MAX_B
 /// Which of a user's interactions a scope takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// All of them.
+    /// Every record, whatever its time.
     Ever,
-    /// One.
+    /// The records of one interaction.
     Interaction(InteractionId),
     /// Those that began at `from` or later, and before `until`. An interaction goes whole, by the
     /// time at which it began.
@@ -38,14 +38,14 @@ pub enum When {
 pub enum Scope {
     /// A user, or one class of it, or its interactions of some time.
     User {
-        /// Whose.
+        /// The user whose records are named.
         user: UserId,
-        /// Only this class.
+        /// Only records of this class, where it is given.
         class: Option<Class>,
-        /// Only these interactions.
+        /// Only records of these interactions.
         when: When,
     },
-    /// One record.
+    /// One record, by its id.
     Record(RecordId),
 }
 
@@ -152,7 +152,7 @@ impl Erase {
         self
     }
 
-    /// What it names.
+    /// The records that the erase names.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }

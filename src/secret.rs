@@ -115,7 +115,7 @@ impl Secret {
         Secret { slot: take(class), len: 0, touched: 0, owner: generation() }
     }
 
-    /// So many zeros.
+    /// A secret of `len` zeros, to be filled.
     pub fn zeroed(len: usize) -> Self {
         let mut new = Self::with_capacity(len);
         (new.len, new.touched) = (len, len);

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// A file system, judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// Its name.
+    /// Name of the file system.
     pub(super) name: String,
     /// Why an overwritten key may stay on it; `None` where overwriting replaces the bytes that the
     /// disk is given.

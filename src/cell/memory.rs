@@ -29,7 +29,7 @@ impl Default for Held {
 }
 
 impl MemoryCell {
-    /// An empty cell.
+    /// A cell that never held a key.
     pub fn new() -> Self {
         Self::default()
     }

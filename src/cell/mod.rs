@@ -45,7 +45,7 @@ pub use crate::promise::{Awaited, Dealt, Finality, Level, Promise, Quorum, Retir
 pub struct RootKey {
     /// Name of the key.
     pub id: RootId,
-    /// The key itself.
+    /// The secret key.
     pub key: Key,
 }
 

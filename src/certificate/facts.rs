@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 
 /// The method, in the words of NIST SP 800-88r2.
 pub const METHOD: &str = "cryptographic erase (NIST SP 800-88r2 names it; no conformance is claimed): the data's keys are wrapped by a path of keys with one at the top, the path was rekeyed, and the old key at the top is sanitized";
-/// With what.
+/// The algorithms by which an erase is cryptographic.
 pub const ALGORITHMS: &str =
     "AES-256-GCM with HKDF-SHA-512 (C2SP chunked-encryption); HMAC-SHA-256, HKDF-SHA-256, SHA-256; Ed25519";
 /// How the erase was verified.
@@ -41,7 +41,7 @@ pub(crate) fn key_commitment_bytes(key: &[u8; 32]) -> [u8; 32] {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Body {
-    /// Program and version.
+    /// Program and version of the engine that erased.
     pub engine: String,
     /// Version of the store's format.
     pub format: u8,
@@ -49,7 +49,7 @@ pub struct Body {
     pub store: String,
     /// Whose data, by the name that the application gave; `None` where only a record was named.
     pub user: Option<String>,
-    /// What of it.
+    /// What of the user was erased, in words.
     pub scope: String,
     /// When it was asked for.
     pub requested: String,
@@ -59,7 +59,7 @@ pub struct Body {
     pub ground: String,
     /// How, in the words of NIST SP 800-88.
     pub method: String,
-    /// With which algorithms.
+    /// The algorithms of the method: [`ALGORITHMS`].
     pub algorithms: String,
     /// How the erase was verified.
     pub verification: String,
@@ -87,19 +87,19 @@ pub struct Body {
     pub openings: Option<u64>,
     /// Grants that stood when it was erased.
     pub grants: Option<u64>,
-    /// The store's copies.
+    /// The store's copies at the time of the erase.
     pub copies: Copies,
     /// The root cell, and what it promises.
     pub cell: CellFacts,
 }
 
-/// A destroyed key.
+/// A key that the erase destroyed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Destroyed {
-    /// What it opened.
+    /// What the key opened, in words.
     pub what: String,
-    /// See [`key_commitment`].
+    /// One-way commitment to the key: see [`key_commitment`].
     pub commitment: String,
 }
 
@@ -114,9 +114,9 @@ impl Destroyed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
-    /// Its name.
+    /// Name of the class that was kept.
     pub class: String,
-    /// Why.
+    /// Why it was kept, as the requester said.
     pub reason: String,
 }
 
@@ -130,11 +130,11 @@ pub struct Copies {
     pub behind: u64,
 }
 
-/// The root cell.
+/// What the root cell said of itself before the erase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CellFacts {
-    /// Its kind.
+    /// Kind of the cell: `memory`, `file`, `quorum`.
     pub kind: String,
     /// Its level, `L0` to `L3`.
     pub level: String,
@@ -154,7 +154,7 @@ pub struct CellFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Earlier {
-    /// Its epoch.
+    /// The latest of these epochs.
     pub epoch: u64,
     /// The keyholders that were dealt its shares.
     pub keyholders: Keyholders,
@@ -166,7 +166,7 @@ pub struct Earlier {
 pub struct Keyholders {
     /// Shares that give a key back.
     pub threshold: u8,
-    /// Liars allowed for.
+    /// How many keyholders may lie.
     pub liars: u8,
     /// Their Ed25519 keys, in base64.
     pub keys: Vec<String>,
@@ -182,7 +182,7 @@ impl Keyholders {
         }
     }
 
-    /// The quorum.
+    /// The quorum that these facts describe.
     ///
     /// # Errors
     /// `Invalid` where keys or numbers are none.
@@ -222,7 +222,7 @@ impl CellFacts {
         self.keyholders.iter().chain(earlier).flat_map(|there| &there.keys)
     }
 
-    /// Its level.
+    /// The level that the cell promised.
     ///
     /// # Errors
     /// `Invalid` where it is none.
@@ -235,7 +235,7 @@ impl CellFacts {
         Hash(Sha256::digest(json(self)).into())
     }
 
-    /// The keyholders.
+    /// The quorum of the cell, where it has keyholders.
     ///
     /// # Errors
     /// `Invalid` where keys or numbers are none.
@@ -267,7 +267,7 @@ impl Body {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slot {
-    /// Which one.
+    /// Index of the slot in the leaf.
     pub index: u64,
     /// Number of slots in the leaf; most may be random padding.
     pub of: u64,
@@ -299,11 +299,11 @@ pub struct Outcome {
 pub enum Retired {
     /// Nothing yet: the root key waits for others, or the cell did not answer.
     Waiting,
-    /// It is gone.
+    /// The cell said that the old root key is destroyed.
     Destroyed,
-    /// It goes then.
+    /// The cell destroys the old root key at this time.
     Scheduled(String),
-    /// Keyholders signed.
+    /// Keyholders signed that their shares are destroyed.
     Stated(Vec<Said>),
 }
 
@@ -311,15 +311,15 @@ pub enum Retired {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Said {
-    /// Its key, base64.
+    /// Public key of the keyholder, base64.
     pub keyholder: String,
     /// Epoch of the root key whose share it keeps.
     pub epoch: u64,
-    /// Attempt, hexadecimal.
+    /// Attempt of the root key that was kept, hexadecimal.
     pub attempt: String,
-    /// Milliseconds since 1970.
+    /// When it signed, in milliseconds since 1970.
     pub time: u64,
-    /// Signature, base64.
+    /// Signature over the statement, base64.
     pub signature: String,
 }
 
@@ -366,7 +366,7 @@ pub struct Facts {
     pub slot: Slot,
     /// The log's leaf, line by line.
     pub leaf: Vec<String>,
-    /// What happened then.
+    /// What is known since the commit: what the cell said, and what was discarded.
     pub outcome: Outcome,
     /// For an erase that waited: the leaf of the commit that destroyed the root key.
     pub final_leaf: Option<Vec<String>>,

@@ -70,7 +70,7 @@ fn text_of(lines: &[String]) -> String {
 struct Counted<'a> {
     /// Of the epoch of the erase.
     quorum: Quorum,
-    /// Of earlier epochs.
+    /// Quorums of earlier epochs, with the last epoch of each.
     earlier: Vec<(u64, Quorum)>,
     /// The epoch that came after that of the erase, and the attempt that won.
     next: (u64, &'a str),

@@ -31,7 +31,7 @@ pub enum Ends {
     Next {
         /// Attempt of the root key after it, hexadecimal.
         attempt: String,
-        /// Commitment to that.
+        /// Commitment to the root key of that attempt.
         commitment: String,
     },
     /// It waits, until then at the latest.
@@ -41,13 +41,13 @@ pub enum Ends {
 /// A leaf of the public log: one commit that erased something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
-    /// The commit.
+    /// Number of the commit that erased.
     pub commit: u64,
     /// The epoch whose root key reached what fell.
     pub epoch: u64,
     /// When, to the minute.
     pub time: String,
-    /// How many slots.
+    /// Number of slots, most of which may be random padding.
     pub slots: u64,
     /// The root over them.
     pub erases: Hash,

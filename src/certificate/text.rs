@@ -51,6 +51,7 @@ pub(super) fn head(facts: &Facts, judged: &Judged) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
+/// What no certificate shows: the last lines of every one.
 const LIMITS: [&str; 4] = [
     "What this does not show: that nobody copied keys or plaintext before; that the operator ran this software",
     "unmodified; that the scope was all there was about somebody. Whoever shows a key that gives one of the commitments",

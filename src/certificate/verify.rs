@@ -7,10 +7,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Checkpoint, LogProof, Note, ReadFile, Tiles, VerifierKey, consistency, verify_consistency};
 use crate::time::Timestamp;
 
-/// Whom the reader believes.
+/// What the reader of a certificate trusts.
 #[derive(Clone, Debug)]
 pub struct Trust {
-    /// The log.
+    /// Key of the log that must have signed the checkpoint.
     pub log: VerifierKey,
     /// Witnesses who may have cosigned its checkpoints.
     pub witnesses: Vec<VerifierKey>,
@@ -19,7 +19,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// The log alone.
+    /// Trusts the log alone, without witnesses.
     pub fn in_log(log: VerifierKey) -> Self {
         Trust { log, witnesses: Vec::new(), quorum: 0 }
     }
@@ -82,7 +82,7 @@ impl Trust {
     }
 }
 
-/// Each key once.
+/// The keys, each of them once.
 fn distinct(keys: &[VerifierKey]) -> impl Iterator<Item = &VerifierKey> {
     keys.iter().enumerate().filter(|(n, key)| !keys[..*n].iter().any(|other| other.is_key_of(key))).map(|(_, key)| key)
 }

@@ -2,9 +2,9 @@
 //! `aws-lc`, by AWS-LC, which is faster where the processor has wide vectors. Both give the same
 //! bytes.
 
-/// Nonce.
+/// A nonce of AES-256-GCM.
 pub(super) type Nonce = [u8; 12];
-/// Tag.
+/// An authentication tag of AES-256-GCM.
 pub(super) type Tag = [u8; crate::limits::TAG_BYTES];
 
 #[cfg(not(feature = "aws-lc"))]

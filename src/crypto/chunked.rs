@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::limits::{CHUNK_BYTES, COMMITMENT_BYTES, HEADER_BYTES, SALT_BYTES, SEAL_OVERHEAD, TAG_BYTES};
 use crate::secret::Secret;
 
-/// The suite's label.
+/// The label of the suite in key derivations.
 pub const LABEL: &[u8] = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM";
 
 /// One object's cipher: key and base nonce derived, commitment known.

@@ -109,7 +109,7 @@ const PATH_MAX: usize = 63;
 /// That a leaf is in a log: its place, the path, and a checkpoint (C2SP tlog-proof).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogProof {
-    /// Which leaf.
+    /// Index of the leaf in the log.
     pub index: u64,
     /// The hash next to the leaf first.
     pub path: Vec<Hash>,

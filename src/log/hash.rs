@@ -96,7 +96,7 @@ impl Frontier {
         &self.peaks
     }
 
-    /// Adds a leaf.
+    /// Adds the hash of the next leaf.
     pub fn push(&mut self, leaf: Hash) {
         let mut hash = leaf;
         for _ in 0..self.size.trailing_ones() {

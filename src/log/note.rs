@@ -184,7 +184,7 @@ impl Signer {
         Ok(Signer { kind: Kind::Cosignature, ..Signer::ed25519(name, seed)? })
     }
 
-    /// The public key.
+    /// The key by which others verify what this one signs.
     pub fn verifier(&self) -> VerifierKey {
         VerifierKey { name: self.name.clone(), kind: self.kind, key: self.public() }
     }
@@ -238,7 +238,7 @@ impl Note {
         Ok(Note { text, signatures: Vec::new() })
     }
 
-    /// The text.
+    /// The text that is signed, without signatures.
     pub fn text(&self) -> &str {
         &self.text
     }

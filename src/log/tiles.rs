@@ -161,7 +161,7 @@ impl TileWriter {
         self.next
     }
 
-    /// Adds a leaf.
+    /// Adds the next leaf to the tiles.
     ///
     /// # Errors
     /// As `write`.

@@ -24,7 +24,7 @@ type Signer = [u8; 32];
 pub struct Rule {
     /// Shares that give the key back.
     pub threshold: u8,
-    /// Liars allowed for.
+    /// How many keyholders may lie.
     pub liars: u8,
     /// How many more than `threshold` must hold the next root key before one is asked to destroy
     /// the old.
@@ -54,7 +54,7 @@ impl Rule {
 pub struct Member {
     /// Its public keys, as `keyholder init` prints them.
     pub key: String,
-    /// Network address, `HOST:PORT`.
+    /// Network address of the keyholder, `HOST:PORT`.
     pub address: String,
 }
 
@@ -70,9 +70,9 @@ impl Member {
 pub struct Config {
     /// Shares that give the key back.
     pub threshold: u8,
-    /// Liars allowed for.
+    /// How many keyholders may lie.
     pub liars: u8,
-    /// See [`Rule::margin`].
+    /// How many more than `threshold` must hold a root key: see [`Rule::margin`].
     pub margin: u8,
     /// The store, hexadecimal, once it is made.
     pub store: Option<String>,
@@ -172,7 +172,7 @@ pub(super) struct Gone {
     pub(super) done: bool,
 }
 
-/// As [`Dealt`].
+/// As [`Dealt`], with the keys decoded.
 #[derive(Debug)]
 struct Entry {
     from: u64,

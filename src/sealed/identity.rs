@@ -45,7 +45,7 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Draws one.
+    /// Draws a fresh identity.
     ///
     /// # Errors
     /// `Io` where the generator fails.
@@ -74,7 +74,7 @@ impl Identity {
         }
     }
 
-    /// The public key.
+    /// The public keys of this identity.
     ///
     /// # Errors
     /// None that occurs.
@@ -112,7 +112,7 @@ impl Identity {
 /// The public side of an [`Identity`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey {
-    /// Verifies requests: Ed25519.
+    /// The Ed25519 key that verifies its requests.
     pub signing: [u8; 32],
     pub(crate) sealing: Vec<u8>,
 }

@@ -36,7 +36,7 @@ const MAGIC: &[u8; 8] = b"KFSEALED";
 const VERSION: u8 = 1;
 const CONTEXT: &[u8] = b"keyfall/sealed/v1";
 
-/// What is sealed.
+/// The kinds of sealed objects, by their numbers in the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A record for an inbox.
@@ -179,7 +179,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Reads it.
+    /// Reads the clear part of an object of this kind.
     pub(crate) fn read(kind: Kind, reader: &mut impl Read) -> Result<Self> {
         let mut exactly = |n: usize| -> Result<Vec<u8>> {
             let mut bytes = vec![0; n];
@@ -212,7 +212,7 @@ impl Head {
         hedge(&[&self.head])
     }
 
-    /// Opens what follows.
+    /// Opens what follows the clear part.
     pub(crate) fn open<R: Read>(&self, secret: &Key, reader: R) -> Result<Opening<R>> {
         self.open_with(&self.key(secret)?, reader)
     }

@@ -40,17 +40,17 @@ const ABOUT_MAX: usize = 64 + USER_MAX_BYTES + CLASS_MAX_BYTES + MEDIA_TYPE_MAX_
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item {
-    /// A record.
+    /// A record, and what is known of it.
     Record {
-        /// Its id.
+        /// Id of the record.
         id: RecordId,
-        /// Whose it is.
+        /// The user it belongs to.
         user: UserId,
-        /// Its class.
+        /// Its class, such as `audio`.
         class: Class,
         /// When it was made.
         created: Timestamp,
-        /// Its media type.
+        /// Media type of its content.
         media_type: String,
         /// Why it was kept.
         purpose: String,
@@ -194,7 +194,7 @@ impl<W: Write> Packing<W> {
         self.item(RECORD, &e.finish(), content)
     }
 
-    /// Adds a file.
+    /// Adds a file of this name to the parcel.
     ///
     /// # Errors
     /// As [`Packing::record`].

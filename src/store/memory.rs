@@ -21,7 +21,7 @@ struct State {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// A store that nothing was put into.
     pub fn new() -> Self {
         Self::default()
     }

@@ -34,22 +34,22 @@ pub enum Fact {
     },
     /// A hold was added.
     Held {
-        /// Its number.
+        /// Number of the hold.
         id: u64,
         /// What it covers, in words, without what fell meanwhile.
         scope: String,
-        /// Why.
+        /// Why the records are held, as the requester said.
         reason: String,
-        /// By whose order.
+        /// The person or office that ordered the hold.
         authority: String,
     },
     /// A hold was lifted.
     Lifted {
-        /// Its number.
+        /// Number of the hold.
         id: u64,
-        /// Why.
+        /// Why the hold was lifted, as the requester said.
         reason: String,
-        /// By whose order.
+        /// The person or office that ordered the lifting.
         authority: String,
     },
     /// An erase was refused, since it would have touched what is held.
@@ -61,7 +61,7 @@ pub enum Fact {
     },
     /// An erase was planned for a time to come.
     Planned {
-        /// Its number.
+        /// Number of the planned erase.
         id: u64,
         /// When it is done.
         due: Timestamp,
@@ -70,12 +70,12 @@ pub enum Fact {
     },
     /// A planned erase was cancelled.
     Cancelled {
-        /// Its number.
+        /// Number of the planned erase.
         id: u64,
     },
     /// A planned erase could not be done when it was due; it is tried again each hour.
     Failed {
-        /// Its number.
+        /// Number of the planned erase.
         id: u64,
         /// Why, in a word: the kind of the error.
         why: String,
@@ -84,18 +84,18 @@ pub enum Fact {
     Granted {
         /// The number of the grant.
         id: u64,
-        /// To whom.
+        /// Name of the grantee.
         name: String,
         /// Of what, in words, without what fell meanwhile.
         scope: String,
-        /// Until when.
+        /// When the grant ends, if it does.
         until: Option<Timestamp>,
-        /// What for.
+        /// What the grantee may use the records for.
         purpose: String,
     },
     /// A grant was taken back.
     Revoked {
-        /// Its number.
+        /// Number of the grant.
         id: u64,
     },
 }

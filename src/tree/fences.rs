@@ -48,7 +48,7 @@ pub(crate) enum Point {
     Interaction(InteractionId),
     /// An interaction in one class.
     ClassInteraction(ClassTag, InteractionId),
-    /// One record.
+    /// One record, by class, interaction and ordinal.
     Record(ClassTag, InteractionId, u32),
 }
 

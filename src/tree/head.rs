@@ -121,7 +121,7 @@ pub(crate) struct Roots {
     pub(crate) agenda: Option<Ref>,
     /// Retention policies of the store.
     pub(crate) policies: Option<Ref>,
-    /// The training sets.
+    /// Training sets, and whose records are in them.
     pub(crate) sets: Option<Ref>,
 }
 

@@ -70,7 +70,7 @@ impl LogPage {
         }
     }
 
-    /// Adds a leaf.
+    /// Appends a leaf to the log, with the hashes of subtrees that it fills.
     pub(crate) fn append(&mut self, editor: &mut Editor<'_>, leaf: &str) -> Result<()> {
         self.frontier.push(Hash::leaf(leaf.as_bytes()));
         self.tail.push(Secret::copied_from(leaf.as_bytes()));

@@ -179,7 +179,7 @@ impl Server {
         Ok(Server { listener, config, holder, dir, env, places, said: Mutex::default() })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     ///
     /// # Errors
     /// `Io`.

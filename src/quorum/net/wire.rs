@@ -35,7 +35,7 @@ const GIVEN_UP: usize = 64;
 const SHARE: usize = 8 + 16 + 1 + 32 + 32 + 32 + 32 * PATH;
 const OWNER: usize = 16 + 8 + 16;
 
-/// What is asked.
+/// A request of an engine to a keyholder.
 #[derive(Debug)]
 pub(super) enum Request {
     Claim(StoreId, Owner, u64),
@@ -199,7 +199,7 @@ fn lost(e: std::io::Error) -> Error {
     Error::io("the channel", e)
 }
 
-/// Sends a message.
+/// Sends a message after its length.
 pub(super) fn send(channel: &mut dyn Write, message: &[u8]) -> Result<()> {
     let len = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
     let mut whole = Secret::copied_from(&len);
