@@ -11,7 +11,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Facts, Retired};
+use super::facts::Retired;
+use super::judge::Facts;
 use super::plain::pretty;
 use crate::error::{Error, Result};
 

@@ -307,6 +307,28 @@ pub enum Retired {
     Stated(Vec<Said>),
 }
 
+impl Retired {
+    /// The same beside what was said before: of two statements of one keyholder the later, and
+    /// where nothing is said now, what was.
+    #[must_use]
+    pub fn after(self, before: &Retired) -> Retired {
+        match (before, self) {
+            (before, Retired::Waiting) => before.clone(),
+            (Retired::Stated(before), Retired::Stated(mut said)) => {
+                for old in before {
+                    match said.iter_mut().find(|new| new.keyholder == old.keyholder) {
+                        Some(new) if new.epoch < old.epoch => new.clone_from(old),
+                        Some(_) => {}
+                        None => said.push(old.clone()),
+                    }
+                }
+                Retired::Stated(said)
+            }
+            (_, said) => said,
+        }
+    }
+}
+
 /// A keyholder's statement, verbatim: see [`Statement`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -352,22 +374,4 @@ impl Said {
             signature: bytes(&self.signature)?,
         })
     }
-}
-
-/// The machine part of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Facts {
-    /// What was asked for and what fell.
-    pub body: Body,
-    /// 32 random bytes, base64: opens the leaf's commitment. They are kept nowhere else.
-    pub opening: String,
-    /// Where it stands in its commit.
-    pub slot: Slot,
-    /// The log's leaf, line by line.
-    pub leaf: Vec<String>,
-    /// What is known since the commit: what the cell said, and what was discarded.
-    pub outcome: Outcome,
-    /// For an erase that waited: the leaf of the commit that destroyed the root key.
-    pub final_leaf: Option<Vec<String>>,
 }

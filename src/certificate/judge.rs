@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::facts::{ALGORITHMS, CellFacts, Facts, METHOD, Retired, Said, VERIFICATION, bytes};
+use serde::{Deserialize, Serialize};
+
+use super::facts::{
+    ALGORITHMS, Body, CellFacts, Destroyed, METHOD, Outcome, Retired, Said, Slot, VERIFICATION, bytes, key_commitment,
+};
 use super::leaf::{Ends, Leaf};
 use crate::error::{Error, Result};
 use crate::log::{Hash, verify_inclusion};
@@ -107,55 +111,49 @@ impl<'a> Counted<'a> {
     }
 }
 
-impl CellFacts {
-    /// What a cell said of the root key that `ended` ends, as far as a certificate can quote it: of
-    /// statements those that hold and count, one of each keyholder. An answer that a cell of this
-    /// kind cannot give is none.
-    pub fn heard(&self, store: &str, ended: &Leaf, retirement: Option<&Retirement>) -> Retired {
-        let statements = match (retirement, &self.keyholders) {
-            (Some(Retirement::Destroyed), None) => return Retired::Destroyed,
-            (Some(Retirement::Scheduled(at)), None) => return Retired::Scheduled(at.to_string()),
-            (Some(Retirement::Stated { statements, .. }), Some(_)) => statements,
-            _ => return Retired::Waiting,
-        };
-        let counted =
-            self.quorum().and_then(|quorum| Counted::new(self, quorum.ok_or_else(|| false_("it has none"))?, ended));
-        let Ok(counted) = counted else {
-            return Retired::Waiting;
-        };
-        let mut heard: Vec<Said> = Vec::new();
-        for statement in statements {
-            let said = Said::new(statement);
-            let of_store = said.statement(store).is_ok_and(|read| read == *statement && read.verify().is_ok());
-            let first = heard.iter().all(|other| other.keyholder != said.keyholder);
-            if of_store && first && counted.counts(&statement.keyholder, &said) {
-                heard.push(said);
-            }
+/// What `cell` said of the root key that `ended` ends, as far as a certificate can quote it: of
+/// statements those that hold and count, one of each keyholder. An answer that a cell of this
+/// kind cannot give is none.
+pub fn heard(cell: &CellFacts, store: &str, ended: &Leaf, retirement: Option<&Retirement>) -> Retired {
+    let statements = match (retirement, &cell.keyholders) {
+        (Some(Retirement::Destroyed), None) => return Retired::Destroyed,
+        (Some(Retirement::Scheduled(at)), None) => return Retired::Scheduled(at.to_string()),
+        (Some(Retirement::Stated { statements, .. }), Some(_)) => statements,
+        _ => return Retired::Waiting,
+    };
+    let counted =
+        cell.quorum().and_then(|quorum| Counted::new(cell, quorum.ok_or_else(|| false_("it has none"))?, ended));
+    let Ok(counted) = counted else {
+        return Retired::Waiting;
+    };
+    let mut heard: Vec<Said> = Vec::new();
+    for statement in statements {
+        let said = Said::new(statement);
+        let of_store = said.statement(store).is_ok_and(|read| read == *statement && read.verify().is_ok());
+        let first = heard.iter().all(|other| other.keyholder != said.keyholder);
+        if of_store && first && counted.counts(&statement.keyholder, &said) {
+            heard.push(said);
         }
-        Retired::Stated(heard)
     }
+    Retired::Stated(heard)
 }
 
-impl Retired {
-    /// The same beside what was said before: of two statements of one keyholder the later, and
-    /// where nothing is said now, what was.
-    #[must_use]
-    pub fn after(self, before: &Retired) -> Retired {
-        match (before, self) {
-            (before, Retired::Waiting) => before.clone(),
-            (Retired::Stated(before), Retired::Stated(mut said)) => {
-                for old in before {
-                    match said.iter_mut().find(|new| new.keyholder == old.keyholder) {
-                        Some(new) if new.epoch < old.epoch => new.clone_from(old),
-                        Some(_) => {}
-                        None => said.push(old.clone()),
-                    }
-                }
-                Retired::Stated(said)
-            }
-            (_, said) => said,
-        }
-    }
+/// The machine part of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// What was asked for and what fell.
+    pub body: Body,
+    /// 32 random bytes, base64: opens the leaf's commitment. They are kept nowhere else.
+    pub opening: String,
+    /// Where it stands in its commit.
+    pub slot: Slot,
+    /// The log's leaf, line by line.
+    pub leaf: Vec<String>,
+    /// What is known since the commit: what the cell said, and what was discarded.
+    pub outcome: Outcome,
+    /// For an erase that waited: the leaf of the commit that destroyed the root key.
+    pub final_leaf: Option<Vec<String>>,
 }
 
 impl Facts {
@@ -204,6 +202,13 @@ impl Facts {
             false => Grade::Limited,
         };
         Ok(Judged { grade, level, reasons, leaf, final_leaf })
+    }
+
+    /// The key of those said to be destroyed that `key` is: whoever can show it has proved the
+    /// certificate false.
+    pub fn convicted_by(&self, key: &[u8; 32]) -> Option<&Destroyed> {
+        let commitment = key_commitment(key);
+        self.body.destroyed.iter().find(|key| key.commitment == commitment)
     }
 
     fn check_cell(&self, leaf: &Leaf) -> Result<Level> {

@@ -4,11 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::draft::Draft;
-use super::facts::{Body, Facts, Retired};
-use super::judge::{Grade, Judged};
+use super::facts::{Body, Retired};
+use super::judge::{Facts, Grade, Judged};
 use super::plain::{named, pretty, quoted};
+use super::verify::{Trust, Verified};
 use crate::error::{Error, Result};
-use crate::log::{LogProof, Note, Signer};
+use crate::log::{Checkpoint, LogProof, Note, Signer, VerifierKey};
 use crate::time::Timestamp;
 
 const TITLE: &str = "Keyfall erasure certificate";
@@ -37,7 +38,7 @@ pub struct Certificate {
 
 /// The words above the facts. What the issuer may choose stands in quotes, or is a plain name,
 /// number or time.
-pub(super) fn head(facts: &Facts, judged: &Judged) -> String {
+fn head(facts: &Facts, judged: &Judged) -> String {
     let mut lines = vec![TITLE.to_owned(), String::new()];
     lines.extend(grade(facts, judged));
     lines.push(String::new());
@@ -137,27 +138,25 @@ fn how(facts: &Facts) -> Vec<String> {
 }
 
 /// The text that is signed: the words, and the facts.
-pub(super) fn signed_text(facts: &Facts, judged: &Judged) -> String {
+fn signed_text(facts: &Facts, judged: &Judged) -> String {
     format!("{}\n{MACHINE}\n{}\n", head(facts, judged), pretty(facts))
 }
 
-impl Facts {
-    /// Whether these facts can be signed, whatever the cell says: to be asked before the erase is
+impl Certificate {
+    /// Whether facts can be signed, whatever the cell says: to be asked before the erase is
     /// committed.
     ///
     /// # Errors
     /// `Invalid` where they would be too long; `Corrupt` where they contradict each other.
-    pub fn check(&self) -> Result<()> {
-        let text = signed_text(self, &self.judge()?);
-        let statements = self.body.cell.holders().count() * STATEMENT_MAX_BYTES;
+    pub fn check(facts: &Facts) -> Result<()> {
+        let text = signed_text(facts, &facts.judge()?);
+        let statements = facts.body.cell.holders().count() * STATEMENT_MAX_BYTES;
         if text.len() + statements + REST_MAX_BYTES > MAX_BYTES {
             return Err(Error::invalid("the certificate would be too long to be read; shorten what it is to say"));
         }
         Note::new(text).map(drop)
     }
-}
 
-impl Certificate {
     /// Writes and signs a certificate; the proofs are taken as they are.
     ///
     /// # Errors
@@ -171,6 +170,45 @@ impl Certificate {
         let mut note = Note::new(signed_text(&facts, &judged))?;
         signer.sign(&mut note, Timestamp(0));
         Ok(Certificate { facts, note, proof, final_proof })
+    }
+
+    /// Checks everything: the facts against each other, the signature, the log's proof, the
+    /// witnesses.
+    ///
+    /// # Errors
+    /// `Corrupt` where something does not hold, which an honest issuer never writes; `Absent` where
+    /// it is of another log; `Refused` where cosignatures are missing; `Invalid` where it does not
+    /// parse.
+    pub fn verify(&self, trust: &Trust) -> Result<Verified> {
+        let judged = self.facts.judge()?;
+        self.check_signed(&judged, trust.log.name())?;
+        let (checkpoint, cosigned) = trust.check(&judged.leaf.to_string(), &self.proof)?;
+        let log_pending = Checkpoint::is_pending(&self.proof.checkpoint);
+        match (&judged.final_leaf, &self.final_proof) {
+            (None, None) => Ok(Verified { judged, checkpoint, cosigned, log_pending }),
+            (Some(leaf), Some(proof)) => {
+                if proof.checkpoint.text() != self.proof.checkpoint.text() || proof.index <= self.proof.index {
+                    return Err(Error::corrupt("the leaf that made it final is not behind its own in one checkpoint"));
+                }
+                trust.check(&leaf.to_string(), proof)?;
+                Ok(Verified { judged, checkpoint, cosigned, log_pending })
+            }
+            _ => Err(Error::corrupt("a leaf without its proof in the log, or a proof without its leaf")),
+        }
+    }
+
+    /// Checks its words, and the signature under them by the key that the leaf names.
+    ///
+    /// # Errors
+    /// `Corrupt` where one of the two does not hold; `Absent` where it is of another log than
+    /// `origin`.
+    pub(crate) fn check_signed(&self, judged: &Judged, origin: &str) -> Result<()> {
+        // Head and facts must be what the facts give, to the byte: a better grade above the same
+        // facts is a forgery.
+        if self.note.text() != signed_text(&self.facts, judged) {
+            return Err(Error::corrupt("the words of the certificate are not what its facts give"));
+        }
+        VerifierKey::ed25519(origin, judged.leaf.signer)?.verify(&self.note).map(drop)
     }
 }
 

@@ -1,8 +1,6 @@
 //! Whether a certificate holds, and what that shows.
 
-use super::facts::{Destroyed, Facts, key_commitment};
 use super::judge::Judged;
-use super::text::{Certificate, signed_text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Checkpoint, LogProof, Note, ReadFile, Tiles, VerifierKey, consistency, verify_consistency};
 use crate::time::Timestamp;
@@ -76,7 +74,8 @@ impl Trust {
         Ok(cosigned)
     }
 
-    fn check(&self, leaf: &str, proof: &LogProof) -> Result<(Checkpoint, Vec<(String, Timestamp)>)> {
+    /// Checks that a leaf is in the log, under a checkpoint that the witnesses cosigned.
+    pub(super) fn check(&self, leaf: &str, proof: &LogProof) -> Result<(Checkpoint, Vec<(String, Timestamp)>)> {
         let checkpoint = proof.verify(leaf.as_bytes(), &self.log)?;
         Ok((checkpoint, self.cosigned(&proof.checkpoint)?))
     }
@@ -98,47 +97,6 @@ pub struct Verified {
     pub cosigned: Vec<(String, Timestamp)>,
     /// Whether an erase in the log, this one or another, was pending when that was signed.
     pub log_pending: bool,
-}
-
-impl Certificate {
-    /// Checks everything: the facts against each other, the signature, the log's proof, the
-    /// witnesses.
-    ///
-    /// # Errors
-    /// `Corrupt` where something does not hold, which an honest issuer never writes; `Absent` where
-    /// it is of another log; `Refused` where cosignatures are missing; `Invalid` where it does not
-    /// parse.
-    pub fn verify(&self, trust: &Trust) -> Result<Verified> {
-        let judged = self.facts.judge()?;
-        self.check_signed(&judged, trust.log.name())?;
-        let (checkpoint, cosigned) = trust.check(&judged.leaf.to_string(), &self.proof)?;
-        let log_pending = Checkpoint::is_pending(&self.proof.checkpoint);
-        match (&judged.final_leaf, &self.final_proof) {
-            (None, None) => Ok(Verified { judged, checkpoint, cosigned, log_pending }),
-            (Some(leaf), Some(proof)) => {
-                if proof.checkpoint.text() != self.proof.checkpoint.text() || proof.index <= self.proof.index {
-                    return Err(Error::corrupt("the leaf that made it final is not behind its own in one checkpoint"));
-                }
-                trust.check(&leaf.to_string(), proof)?;
-                Ok(Verified { judged, checkpoint, cosigned, log_pending })
-            }
-            _ => Err(Error::corrupt("a leaf without its proof in the log, or a proof without its leaf")),
-        }
-    }
-
-    /// Checks its words, and the signature under them by the key that the leaf names.
-    ///
-    /// # Errors
-    /// `Corrupt` where one of the two does not hold; `Absent` where it is of another log than
-    /// `origin`.
-    pub(crate) fn check_signed(&self, judged: &Judged, origin: &str) -> Result<()> {
-        // Head and facts must be what the facts give, to the byte: a better grade above the same
-        // facts is a forgery.
-        if self.note.text() != signed_text(&self.facts, judged) {
-            return Err(Error::corrupt("the words of the certificate are not what its facts give"));
-        }
-        VerifierKey::ed25519(origin, judged.leaf.signer)?.verify(&self.note).map(drop)
-    }
 }
 
 impl Verified {
@@ -168,15 +126,6 @@ impl Verified {
                 .to_owned(),
         );
         words
-    }
-}
-
-impl Facts {
-    /// The key of those said to be destroyed that `key` is: whoever can show it has proved the
-    /// certificate false.
-    pub fn convicted_by(&self, key: &[u8; 32]) -> Option<&Destroyed> {
-        let commitment = key_commitment(key);
-        self.body.destroyed.iter().find(|key| key.commitment == commitment)
     }
 }
 
