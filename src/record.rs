@@ -1,8 +1,10 @@
 //! What a record is: its metadata in the class's tree, its payload in segments of the store.
 //!
 //! ```text
-//! entry   = 1 ‖ record secret 32 ‖ first segment's name 16 ‖ detached 1 ‖ sources 2 ‖ depth 2 ‖ length 8 ‖ created 8 ‖ media type len 2 ‖ media type ‖ purpose len 2 ‖ purpose
-//! payload = one object of C2SP chunked-encryption, cut into segments: as many chunks each as the geometry says, the header before the first
+//! entry   = 1 ‖ record secret 32 ‖ first segment's name 16 ‖ detached 1 ‖ sources 2 ‖ depth 2
+//!           ‖ length 8 ‖ created 8 ‖ media type len 2 ‖ media type ‖ purpose len 2 ‖ purpose
+//! payload = one object of C2SP chunked-encryption, cut into segments: as many chunks each as the
+//!           geometry says, the header before the first
 //! ```
 //! What is sealed is padded with zeros: a store sees one of few lengths, and the entry alone has
 //! the true one.

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! file 4096  = claim ‖ zeros
-//! claim 512  = "KFCLAIM1" ‖ number 8 ‖ store id 16 ‖ owned 1 ‖ instance 16 ‖ claim 8 ‖ token 16 ‖ mark 8
+//! claim 512  = "KFCLAIM1" ‖ number 8 ‖ store id 16 ‖ owned 1 ‖ instance 16 ‖ claim 8 ‖ token 16
+//!              ‖ mark 8
 //!              ‖ fence: epoch 8 ‖ attempt 16 ‖ zeros ‖ SHA-256 of all before
 //! ```
 //! Number counts what was recorded; owned is 1, or 0 where nobody has claimed yet.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! file 4096 = slot ‖ zeros
-//! slot 512  = magic 8 ‖ state 1 ‖ store id 16 ‖ epoch 8 ‖ attempt 16 ‖ key 32 ‖ note 225 ‖ random fill ‖ SHA-256 of all before
+//! slot 512  = magic 8 ‖ state 1 ‖ store id 16 ‖ epoch 8 ‖ attempt 16 ‖ key 32 ‖ note 225
+//!             ‖ random fill ‖ SHA-256 of all before
 //! ```
 //! A tombstone bears the epoch and attempt of the key that ended there. A note says more about the
 //! key beside it; where there is nothing to note, it is random too.

@@ -7,7 +7,8 @@
 //! time 2026-11-22T08:15:00Z          floored to the minute
 //! erases 16 BASE64                   how many slots, and their root: most may be nobody's
 //! destroys BASE64                    commitment to the root key of the epoch
-//! next HEX BASE64                    attempt of the root key after it, commitment to it   |   until TIME: it waits for others
+//! next HEX BASE64                    attempt of the root key after it, commitment to it
+//!                                    | until TIME: it waits for others
 //! cell BASE64                        SHA-256 of the cell's facts
 //! signer BASE64                      the Ed25519 key that signs certificates
 //! ```

@@ -7,8 +7,10 @@
 //! stands in the leaf, the leaf by the log's proof, the words above by being what the facts give.
 //!
 //! ```text
-//! certificate = head in words ‖ "keyfall/certificate@v1" ‖ JSON ‖ empty line ‖ signature line      (a C2SP signed note)
-//!               ‖ empty line ‖ log proof ‖ [empty line ‖ log proof of the leaf that made it final]    (C2SP tlog-proof)
+//! certificate = head in words ‖ "keyfall/certificate@v1" ‖ JSON
+//!               ‖ empty line ‖ signature line                            (a C2SP signed note)
+//!               ‖ empty line ‖ log proof                                 (C2SP tlog-proof)
+//!               ‖ [empty line ‖ log proof of the leaf that made it final]
 //! ```
 
 mod draft;

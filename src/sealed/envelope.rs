@@ -4,7 +4,8 @@
 //! ```text
 //! for whom = store id 16 ‖ user tag 12 ‖ incarnation 2 ‖ number of the inbox key 8
 //! content  = length of the metadata 4 ‖ metadata ‖ payload
-//! metadata = 1 ‖ user ‖ class ‖ interaction 16 ‖ created 8 ‖ media type ‖ purpose ‖ sources 2 ‖ (record id 40)*
+//! metadata = 1 ‖ user ‖ class ‖ interaction 16 ‖ created 8 ‖ media type ‖ purpose ‖ sources 2
+//!            ‖ (record id 40)*
 //! ```
 
 use std::fmt;

@@ -4,9 +4,11 @@
 //! ```text
 //! private = "keyfall-private-1:" base64url(Ed25519 seed 32 ‖ X-Wing private key 32)
 //! public  = "keyfall-public-1:"  base64url(Ed25519 key 32 ‖ X-Wing public key 1216)
-//! ticket  = "keyfall-ticket-1:"  base64url(1 ‖ store id 16 ‖ user tag 12 ‖ incarnation 2 ‖ number of the grant 8
-//!                                       or 2 ‖ store id 16 ‖ SHA-256(name of the training set), the first 20 bytes)
-//! request = "KFASKING" ‖ 1 ‖ length of the ticket 2 ‖ ticket ‖ made 8 ‖ fresh X-Wing public key 1216
+//! ticket  = "keyfall-ticket-1:" base64url(grant or set)
+//! grant   = 1 ‖ store id 16 ‖ user tag 12 ‖ incarnation 2 ‖ number of the grant 8
+//! set     = 2 ‖ store id 16 ‖ SHA-256(name of the training set), the first 20 bytes
+//! request = "KFASKING" ‖ 1 ‖ length of the ticket 2 ‖ ticket ‖ made 8
+//!           ‖ fresh X-Wing public key 1216
 //!           ‖ Ed25519 signature of all before, after the label "keyfall/request/v1" 64
 //! ```
 //! What a grantee opens is sealed to the fresh key of its request, never to a key that it keeps:

@@ -2,7 +2,8 @@
 //! one. No store is needed.
 //!
 //! ```text
-//! sealed = "KFSEALED" ‖ 1 ‖ kind 1 ‖ length of what follows 2 ‖ for whom and what ‖ encapsulated key 1120
+//! sealed = "KFSEALED" ‖ 1 ‖ kind 1 ‖ length of what follows 2 ‖ for whom and what
+//!          ‖ encapsulated key 1120
 //!          ‖ one object of C2SP chunked-encryption (crypto/chunked.rs)
 //! ```
 //! HPKE's info is everything before the encapsulated key; the object's context is all of that and

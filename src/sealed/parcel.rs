@@ -3,8 +3,10 @@
 //! ```text
 //! content = item* ‖ 0
 //! item    = kind 1 ‖ length 4 ‖ about ‖ flag 1 ‖ (1 ‖ length 4 ‖ bytes)* ‖ end 1
-//! about   = of kind 1: record id 40 ‖ user ‖ class ‖ created 8 ‖ media type ‖ purpose; of kind 2: name
-//! flag    = 1: as it says; 2: the item fell while this was being written, and what it is about is void
+//! about   = of kind 1: record id 40 ‖ user ‖ class ‖ created 8 ‖ media type ‖ purpose;
+//!           of kind 2: name
+//! flag    = 1: as it says; 2: the item fell while this was being written, and what it is about is
+//!           void
 //! end     = 0: the item is whole; 2: it fell while it was being written, and must be dropped
 //! ```
 //! What falls before its chunk was sealed leaves zeros there, and an end that says so: nothing of

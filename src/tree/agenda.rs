@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! key = due 8 ‖ user tag 12   -> nothing
-//! key = 0   8 ‖ user tag 12   -> nothing: the store's policies changed; users from this tag on are looked at again
+//! key = 0   8 ‖ user tag 12
+//!       -> nothing: the store's policies changed; users from this tag on are looked at again
 //! ```
 
 use std::ops::ControlFlow;

@@ -2,7 +2,8 @@
 //! keeping what was erased.
 //!
 //! ```text
-//! range = 1 ‖ class tag 6, or zeros for every class ‖ first ms 8 ‖ zeros 5   -> last ms 8 ‖ epoch 8
+//! range = 1 ‖ class tag 6, or zeros for every class ‖ first ms 8 ‖ zeros 5   -> last ms 8
+//!         ‖ epoch 8
 //! point = 2 ‖ PRF(fence key, what) 16 ‖ zeros 3                              -> epoch 8
 //! range of doubt = 3 ‖ as a range                                            -> as a range
 //! ```

@@ -1,9 +1,13 @@
 //! The head: the one object under the root key. It points to the root page.
 //!
 //! ```text
-//! head   = "KFHD" ‖ format 1 ‖ store id 16 ‖ epoch 8 ‖ commit 8 ‖ attempt 16 ‖ sealed under the root key
-//! sealed = page bytes 4 ‖ fan bits 1 ‖ segment bytes 4 ‖ realm id 16 ‖ lending ms 4 ‖ made 8 ‖ floor 8 ‖ time 8 ‖ pending 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
-//!          ‖ ref of the log page 48 ‖ trees 1 ‖ [falling: ref 48] ‖ [agenda: ref 48] ‖ [policies: ref 48] ‖ [sets: ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
+//! head   = "KFHD" ‖ format 1 ‖ store id 16 ‖ epoch 8 ‖ commit 8 ‖ attempt 16
+//!          ‖ sealed under the root key
+//! sealed = page bytes 4 ‖ fan bits 1 ‖ segment bytes 4 ‖ realm id 16 ‖ lending ms 4 ‖ made 8
+//!          ‖ floor 8 ‖ time 8 ‖ pending 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
+//!          ‖ ref of the log page 48 ‖ trees 1 ‖ [falling: ref 48] ‖ [agenda: ref 48]
+//!          ‖ [policies: ref 48] ‖ [sets: ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2
+//!          ‖ place)*
 //! ```
 //! trees: bits 1, 2, 4, 8; pending: when this root key is destroyed at the latest, 0 for no such
 //! time. The clear prefix is the seal's context: none of it can be changed without the head failing

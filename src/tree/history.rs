@@ -9,16 +9,19 @@
 //! ```text
 //! key   = time 8 ‖ number 4 ‖ zeros 8
 //! value = 2 kept:     class tag 6 ‖ records 8 ‖ reason text
-//!         3 held:     hold id 8 ‖ class tag 6, or zeros for every class ‖ one interaction 1 ‖ reason text ‖ authority text
+//!         3 held:     hold id 8 ‖ class tag 6, or zeros for every class ‖ one interaction 1
+//!                     ‖ reason text ‖ authority text
 //!         4 lifted:   hold id 8 ‖ reason text ‖ authority text
 //!         5 refused:  since it was held: about 23 ‖ times 8
 //!         6 planned:  number 8 ‖ due 8
 //!         7 cancelled: number of the planned erase 8
-//!         8 granted:  number of the grant 8 ‖ grantee's name ‖ class tag 6, or zeros for all ‖ ends 1 ‖ [until 8] ‖ purpose
+//!         8 granted:  number of the grant 8 ‖ grantee's name ‖ class tag 6, or zeros for all
+//!                     ‖ ends 1 ‖ [until 8] ‖ purpose
 //!         9 revoked:  number of the grant 8
 //!        10 failed:   number of the planned erase 8 ‖ why, text
 //! about = what 1 ‖ class tag 6, or zeros for all ‖ keyed hash 16, or zeros
-//! what  = 1 all, 2 an interaction, 3 a span of time, 4 a record, 5 what passed a limit, 6 others than those before
+//! what  = 1 all, 2 an interaction, 3 a span of time, 4 a record, 5 what passed a limit, 6 others
+//!         than those before
 //! ```
 
 use std::ops::ControlFlow;

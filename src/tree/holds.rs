@@ -1,9 +1,11 @@
 //! Legal holds on one user's records, and marks on the records that a held one depends on.
 //!
 //! ```text
-//! holds: key = hold id 8 ‖ zeros 12      value = since 8 ‖ class name text, or empty ‖ interaction 16, or zeros
+//! holds: key = hold id 8 ‖ zeros 12   value = since 8 ‖ class name text, or empty
+//!              ‖ interaction 16, or zeros
 //!                                                ‖ reason text ‖ authority text
-//! marks: key = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ zero 1 ‖ 36 bytes as a link's key, of the held record
+//! marks: key = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ zero 1
+//!              ‖ 36 bytes as a link's key, of the held record
 //!        value = id of the held record 40
 //! ```
 //! A held record cannot be read without those that it was derived from: each of them bears a mark,

@@ -2,8 +2,9 @@
 //! accepted. It falls with every erase of the user's.
 //!
 //! ```text
-//! key = 1 ‖ number of the inbox key 8 ‖ zeros 11                    -> made 8 ‖ private key 32 (X-Wing)
-//! key = 2 ‖ number of the inbox key 8 ‖ SHA-256 of the envelope's head, the first 11 bytes -> record id 40
+//! key = 1 ‖ number of the inbox key 8 ‖ zeros 11   -> made 8 ‖ private key 32 (X-Wing)
+//! key = 2 ‖ number of the inbox key 8 ‖ SHA-256 of the envelope's head, the first 11 bytes
+//!       -> record id 40
 //! ```
 
 use std::ops::ControlFlow;

@@ -8,9 +8,12 @@
 //! what   = 1 the record was derived from the other      -> id of the other 40
 //!          2 the other was derived from the record      -> id of the other 40
 //!          3 the record was detached from some sources  -> its content root, wrapped
-//!          4 the record was opened; then time 8 ‖ number 4 ‖ zeros 24 -> principal text ‖ purpose text
-//!          5 the record is in a training set; then the set's key 20 (sets.rs) ‖ zeros 16             -> nothing
-//!          6 the record was detached; then time 8 ‖ number 4 ‖ zeros 24  -> sources cut 2 ‖ reason text
+//!          4 the record was opened; then time 8 ‖ number 4 ‖ zeros 24 -> principal text
+//!            ‖ purpose text
+//!          5 the record is in a training set; then the set's key 20 (sets.rs) ‖ zeros 16
+//!            -> nothing
+//!          6 the record was detached; then time 8 ‖ number 4 ‖ zeros 24  -> sources cut 2
+//!            ‖ reason text
 //! ```
 //! Ids are in part what callers choose: the hash is whole, so that no two with one key can be
 //! found. So what is known of a record's readers, and that it was detached, falls with the record.

@@ -6,9 +6,12 @@
 //! subtree of 8, 64, 512 ... leaves has its hash in the tree.
 //!
 //! ```text
-//! log page = 1 ‖ origin text ‖ checkpoint seed 32 ‖ certificate seed 32 ‖ certificate key 32 ‖ size 8 ‖ (peak 32)* ‖ there 1 ‖ [ref of the tree 48]
-//!            ‖ (leaf text)*                          as many peaks as size has bits set, size % 8 leaves
-//! tree     : key = row 1 ‖ index 8 ‖ zeros 11; row 0: value = leaf; row r: value = hash over the 8^r leaves from index * 8^r on
+//! log page = 1 ‖ origin text ‖ checkpoint seed 32 ‖ certificate seed 32 ‖ certificate key 32
+//!            ‖ size 8 ‖ (peak 32)* ‖ there 1 ‖ [ref of the tree 48]
+//!            ‖ (leaf text)*   as many peaks as size has bits set, size % 8 leaves
+//! tree     : key = row 1 ‖ index 8 ‖ zeros 11
+//!            row 0: value = leaf
+//!            row r: value = hash over the 8^r leaves from index * 8^r on
 //! ```
 
 use std::ops::ControlFlow;

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! key = SHA-256(name), the first 20 bytes ‖ zeros 20
-//!   -> 1 ‖ grantee's Ed25519 key 32 ‖ made 8 ‖ time of the last request 8 ‖ runs 8 ‖ members 8 ‖ pace 12 ‖ name ‖ purpose
+//!   -> 1 ‖ grantee's Ed25519 key 32 ‖ made 8 ‖ time of the last request 8 ‖ runs 8 ‖ members 8
+//!      ‖ pace 12 ‖ name ‖ purpose
 //! key = SHA-256(name), the first 20 bytes ‖ 1 ‖ user tag 12 ‖ zeros 7      -> nothing
 //! ```
 

@@ -2,10 +2,13 @@
 //! records, the history, the holds, the plans, the policies, the inbox, the grants.
 //!
 //! ```text
-//! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ due 8 ‖ openings 8 ‖ name len 2 ‖ name ‖ fence key 32
-//!             ‖ trees 2 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48] ‖ [holds: ref 48] ‖ [marks: ref 48]
+//! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ due 8 ‖ openings 8 ‖ name len 2 ‖ name
+//!             ‖ fence key 32
+//!             ‖ trees 2 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48]
+//!             ‖ [holds: ref 48] ‖ [marks: ref 48]
 //!             ‖ [plans: ref 48] ‖ [policies: ref 48] ‖ [inbox: ref 48] ‖ [grants: ref 48]
-//!             trees: bits 1, 2, 4, 8, 16, 32, 64, 128, 256; due: its entry in the agenda, 0 for none
+//!             trees: bits 1, 2, 4, 8, 16, 32, 64, 128, 256
+//!             due: its entry in the agenda, 0 for none
 //!             ‖ classes 2 ‖ (class tag 6 ‖ name len 2 ‖ name ‖ records 8 ‖ ref 48)*
 //! ```
 //! A class without records is not listed: its name falls with its last record.

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! interior = 1 ‖ count 2 ‖ (digit 2 ‖ ref 48)*          digits ascending
-//! leaf     = 2 ‖ count 2 ‖ (tag 12 ‖ incarnation 2 ‖ state 1 ‖ ref 48 ‖ records 4, or epoch 8 ‖ zeros 44)*   tags ascending
+//! leaf     = 2 ‖ count 2 ‖ (tag 12 ‖ incarnation 2 ‖ state 1 ‖ ref 48 ‖ records 4, or epoch 8
+//!            ‖ zeros 44)*   tags ascending
 //! ```
 //! A slot says how many records its user has, and by its state whether an erase must look at
 //! anything below it; so most users are erased without reading their page. A slot of an erased user

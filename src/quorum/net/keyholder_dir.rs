@@ -1,7 +1,8 @@
 //! A keyholder's directory.
 //!
 //! ```text
-//! identity (two seeds, to be kept secret)   engines (which may speak to it)   stores/STORE/{engine, slot-a ... slot-h}
+//! identity (two seeds, to be kept secret)   engines (which may speak to it)
+//! stores/STORE/{engine, slot-a ... slot-h}
 //! ```
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,8 @@
 //! The keys that name a keyholder and an engine are written as text:
 //!
 //! ```text
-//! keyholder = "keyfall-keyholder-1:" base64url(Ed25519 key of its channel 32 ‖ Ed25519 key of its statements 32)
+//! keyholder = "keyfall-keyholder-1:" base64url(Ed25519 key of its channel 32
+//!             ‖ Ed25519 key of its statements 32)
 //! engine    = "keyfall-engine-1:"    base64url(Ed25519 key of its channel 32)
 //! ```
 

@@ -3,12 +3,16 @@
 //! ```text
 //! greeting = "KFHOLD02" ‖ key of the keyholder's statements 32 ‖ mask 32
 //! request  = 1 deposit ‖ store 16 ‖ owner ‖ share   |  2 load ‖ store 16 ‖ mask 32
-//!          | 3 retire ‖ store 16 ‖ owner ‖ root ‖ mark 8 ‖ count 1 ‖ root*   |  4 claim ‖ store 16 ‖ owner ‖ mark 8
-//! answer   = 0 ‖ (nothing  |  committed 8 ‖ mark 8 ‖ owners 1 ‖ owner* ‖ count 1 ‖ share*  |  time 8 ‖ signature 64)
+//!          | 3 retire ‖ store 16 ‖ owner ‖ root ‖ mark 8 ‖ count 1 ‖ root*
+//!          | 4 claim ‖ store 16 ‖ owner ‖ mark 8
+//! answer   = 0 ‖ (nothing
+//!                 | committed 8 ‖ mark 8 ‖ owners 1 ‖ owner* ‖ count 1 ‖ share*
+//!                 | time 8 ‖ signature 64)
 //!          | 1 ‖ kind 1 ‖ text
 //! owner    = instance 16 ‖ claim 8 ‖ token 16        of an answer: none or one
-//! root     = epoch 8 ‖ attempt 16                    what to keep, and candidates that were given up
-//! share    = epoch 8 ‖ attempt 16 ‖ x 1 ‖ masked value 32 ‖ commitment 32 ‖ root of the commitments to shares 32 ‖ path 5 * 32
+//! root     = epoch 8 ‖ attempt 16   what to keep, and candidates that were given up
+//! share    = epoch 8 ‖ attempt 16 ‖ x 1 ‖ masked value 32 ‖ commitment 32
+//!            ‖ root of the commitments to shares 32 ‖ path 5 * 32
 //! ```
 //! A share's value is XORed with PRF(mask, "keyfall/share-mask/v1", number 8 ‖ place 4), the mask
 //! drawn by the receiver and kept in wiped memory: buffers of the channel, which are not wiped,

@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! frame  = header 64 ‖ blobs ‖ table ‖ zeros to a multiple of 64
-//! header = "KFFRAME1" ‖ file 4 ‖ offset 8 ‖ synced file 4 ‖ synced offset 8 ‖ blobs 4 ‖ head length 4 ‖ body length 8
-//!          ‖ CRC-32 of the blobs 4 ‖ CRC-32 of header and table 4 ‖ first number 4 ‖ CRC-32 of the header before this 4
+//! header = "KFFRAME1" ‖ file 4 ‖ offset 8 ‖ synced file 4 ‖ synced offset 8 ‖ blobs 4
+//!          ‖ head length 4 ‖ body length 8
+//!          ‖ CRC-32 of the blobs 4 ‖ CRC-32 of header and table 4 ‖ first number 4
+//!          ‖ CRC-32 of the header before this 4
 //! blob   = label ‖ bytes
-//! label  = name 16 ‖ length 4 ‖ number 4 ‖ CRC-32 of: the label's file 4 ‖ its offset 8 ‖ what comes before the sum
+//! label  = name 16 ‖ length 4 ‖ number 4 ‖ CRC-32 of: the label's file 4 ‖ its offset 8
+//!          ‖ what comes before the sum
 //! table  = (name 16 ‖ length 4)* ‖ [epoch 8 ‖ commit 8 ‖ head]
 //! ```
 //! In the CRC-32 of header and table both sums of the header count as zeros. What a header says is

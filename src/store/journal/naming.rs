@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! name  = AES-128(naming key, place 8 ‖ 8 drawn bytes)              FIPS 197, one block
-//! place = file 3 ‖ offset of the label in it 4 ‖ length 1           length: (16 + the lower 4 bits) << the upper 4
+//! place = file 3 ‖ offset of the label in it 4 ‖ length 1
+//!         length: (16 + the lower 4 bits) << the upper 4
 //! ```
 //! Such a blob needs no entry in the index, so that the index of a store of many users stays small.
 //! A block cipher maps different blocks to different names, and without its key they look drawn: a

@@ -7,9 +7,12 @@
 //! #1452), so every checkpoint syncs the files itself.
 //!
 //! ```text
-//! 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖ length 4 ‖ number in the file 4         blobs whose names do not say it
-//! 'f' ‖ file 4  -> blobs written to it 4 ‖ 1 where bytes of those given back may be there still, else 0 ‖ a bit for each that was given back, the lowest of a byte first
-//! "mark"        -> file 4 ‖ offset 8                                           the journal is indexed up to here
+//! 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖ length 4 ‖ number in the file 4
+//!                  blobs whose names do not say it
+//! 'f' ‖ file 4  -> blobs written to it 4
+//!                  ‖ 1 where bytes of those given back may be there still, else 0
+//!                  ‖ a bit for each that was given back, the lowest of a byte first
+//! "mark"        -> file 4 ‖ offset 8   the journal is indexed up to here
 //! "head"        -> epoch 8 ‖ commit 8 ‖ file 4 ‖ offset 8 ‖ length 4 ‖ 0 4
 //! ```
 

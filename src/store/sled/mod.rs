@@ -1,18 +1,17 @@
-//! The default store: a directory with a blob journal; sled has what the journal's names do not
-//! say.
+//! The default store: a directory with a journal of blobs, and in sled what their names do not say.
 //!
 //! Why not blobs as sled's own values: measured with sled 0.34.7, 512 MiB of values took 300 to 500
 //! MiB of resident memory at any cache size, and removing nine tenths of them gave back nothing
 //! (SPEC.md 9).
 //!
 //! ```text
-//! STORE/keyfall      marker: format, and the key of the journal's names in hex; written last, under another name first, so that only a
-//!                    whole store has it
+//! STORE/keyfall      marker: format, and the key of the journal's names in hex; written last,
+//!                    under another name first, so that only a whole store has it
 //! STORE/lock         held while a process has the store open
 //! STORE/log/N.log    frames (see journal/files.rs)
-//! STORE/synced       how far the journal was synced, for whoever opens it without the index (see synced.rs)
+//! STORE/synced       how far the journal was synced, for an open without the index (synced.rs)
 //! STORE/reserve      room on the disk, given up when it is full, so that an erase goes through
-//! STORE/index/       sled: what each file holds; where blobs are that lie elsewhere than their names say
+//! STORE/index/       sled: what each file holds; where blobs lie whose names do not say it
 //! ```
 
 mod index;
