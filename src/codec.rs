@@ -96,7 +96,8 @@ impl<'a> Decoder<'a> {
         let what = self.what;
         if self.outside {
             return Error::corrupt(format!(
-                "this is no {what} that this version reads, or it was changed or cut short; get it once more from where it came"
+                "this is no {what} that this version reads, or it was changed or cut short; get it \
+                 once more from where it came"
             ));
         }
         let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
@@ -174,7 +175,11 @@ impl Encoder {
     }
 
     pub(crate) fn bytes(&mut self, b: &[u8]) -> &mut Self {
-        assert!(self.out.len() + b.len() <= self.capacity, "an object outgrew its limit: a missing check");
+        assert!(
+            self.out.len() + b.len() <= self.capacity,
+            "an object outgrew its limit: a missing \
+            check"
+        );
         self.out.extend_from_slice(b);
         self
     }

@@ -143,12 +143,14 @@ impl Drop for DirLock {
 fn fault(kind: FileType, names: u64, sole: bool) -> Option<&'static str> {
     match kind {
         FileType::RegularFile if sole && names > 1 => Some(
-            "has another name too (a hard link), and the file of that name would change with it; remove that name, or use a real copy (`cp -a`, not `cp -l`)",
+            "has another name too (a hard link), and the file of that name would change with it; \
+             remove that name, or use a real copy (`cp -a`, not `cp -l`)",
         ),
         FileType::RegularFile => None,
-        FileType::Symlink => {
-            Some("is a symbolic link, and none is followed here; put what it leads to in its place, or remove it")
-        }
+        FileType::Symlink => Some(
+            "is a symbolic link, and none is followed here; put what it leads to in its \
+                place, or remove it",
+        ),
         FileType::Directory => Some("is a directory where a file must be; move it away"),
         _ => Some("is a pipe, a socket or a device where a file must be; remove it"),
     }
@@ -220,7 +222,8 @@ pub(crate) fn check_subdir(dir: &Path) -> Result<()> {
         Ok(meta) if meta.is_dir() => Ok(()),
         Ok(meta) if meta.is_symlink() => Err(refused(
             dir,
-            "is a symbolic link, and none is followed here; put the directory itself in its place, or mount it there",
+            "is a symbolic link, and none is followed here; put the directory itself in its place, \
+             or mount it there",
         )),
         Ok(_) => Err(refused(dir, "is a file where a directory must be; move it away")),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -266,7 +269,11 @@ pub(crate) fn read_small(file: &Path) -> std::io::Result<String> {
     let mut text = String::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
     from.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
-        return Err(Error::new(ErrorKind::InvalidData, "it is larger than 1 MiB; put back the one that was there"));
+        return Err(Error::new(
+            ErrorKind::InvalidData,
+            "it is larger than 1 MiB; put back the one \
+            that was there",
+        ));
     }
     Ok(text)
 }

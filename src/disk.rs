@@ -64,7 +64,8 @@ pub(crate) fn keeps_old_bytes(file: &File) -> io::Result<Option<&'static str>> {
         let flags = extent?.fe_flags;
         if flags.contains(FiemapExtentFlags::SHARED) {
             return Ok(Some(
-                "shares its blocks with another file, as `cp --reflink` leaves them, and old bytes stay there",
+                "shares its blocks with another file, as `cp --reflink` leaves them, and old bytes \
+                 stay there",
             ));
         }
         if flags.contains(FiemapExtentFlags::DATA_INLINE) {

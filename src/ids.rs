@@ -65,7 +65,8 @@ impl UserId {
         let name = name.into();
         if name.is_empty() || name.len() > USER_MAX_BYTES {
             return Err(Error::invalid(format!(
-                "a user's name is 1 to {USER_MAX_BYTES} bytes of UTF-8, this one has {}; hash longer names first",
+                "a user's name is 1 to {USER_MAX_BYTES} bytes of UTF-8, this one has {}; hash \
+                 longer names first",
                 name.len()
             )));
         }
@@ -127,7 +128,8 @@ impl Class {
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
         if !ok {
             return Err(Error::invalid(format!(
-                "not a class name: {name:?}; use a lower-case letter, then letters, digits, '.', '_' or '-', at most {CLASS_MAX_BYTES}"
+                "not a class name: {name:?}; use a lower-case letter, then letters, digits, '.', \
+                 '_' or '-', at most {CLASS_MAX_BYTES}"
             )));
         }
         Ok(Class(name))
@@ -178,7 +180,8 @@ impl InteractionId {
         let uuid = Uuid::from_bytes(bytes);
         if uuid.get_version_num() != 7 || uuid.get_variant() != Variant::RFC4122 {
             return Err(Error::invalid(
-                "an interaction id is a UUID of version 7 (RFC 9562), so that ids are ordered by time",
+                "an interaction id is a UUID of version 7 (RFC 9562), so that ids are ordered by \
+                 time",
             ));
         }
         Ok(InteractionId(bytes))
@@ -279,7 +282,12 @@ impl fmt::Debug for RecordId {
 impl FromStr for RecordId {
     type Err = Error;
     fn from_str(s: &str) -> Result<Self> {
-        let bad = || Error::invalid(format!("not a record id: {s:?}; take one from `keyfall list STORE`"));
+        let bad = || {
+            Error::invalid(format!(
+                "not a record id: {s:?}; take one from `keyfall list \
+            STORE`"
+            ))
+        };
         let bytes = data_encoding::BASE32_DNSSEC.decode(s.as_bytes()).map_err(|_| bad())?;
         RecordId::from_bytes(bytes.as_slice().try_into().map_err(|_| bad())?).map_err(|_| bad())
     }

@@ -75,7 +75,8 @@ impl Process {
         Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "this was opened by process {}, and this is a fork of it; open the store in the process that uses it, after the fork",
+                "this was opened by process {}, and this is a fork of it; open the store in the \
+                 process that uses it, after the fork",
                 self.id
             ),
         ))

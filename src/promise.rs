@@ -79,14 +79,20 @@ impl Level {
     pub fn words(self) -> &'static str {
         match self {
             Level::L0 => {
-                "overwritten by the machine that used it; remnants on its medium, and snapshots of it, are possible"
+                "overwritten by the machine that used it; remnants on its medium, and snapshots of \
+                 it, are possible"
             }
-            Level::L1 => "erased by the device that held it, as far as its maker is right about the device",
+            Level::L1 => {
+                "erased by the device that held it, as far as its maker is right about \
+                the device"
+            }
             Level::L2 => {
-                "destroyed inside a key service, after the delay that it states, as far as its operator is right about its backups"
+                "destroyed inside a key service, after the delay that it states, as far as its \
+                 operator is right about its backups"
             }
             Level::L3 => {
-                "its shares destroyed by keyholders, gone while fewer than the threshold of them kept theirs, against what they signed"
+                "its shares destroyed by keyholders, gone while fewer than the threshold of them \
+                 kept theirs, against what they signed"
             }
         }
     }
@@ -142,7 +148,8 @@ impl Quorum {
             return Ok(self);
         }
         Err(Error::invalid(format!(
-            "{} of {n} keyholders with {} allowed to lie cannot work: take 2 to 32 different ones, a threshold of 2 at least, and fewer liars than the threshold",
+            "{} of {n} keyholders with {} allowed to lie cannot work: take 2 to 32 different ones, \
+             a threshold of 2 at least, and fewer liars than the threshold",
             self.threshold, self.liars
         )))
     }
@@ -232,15 +239,21 @@ pub enum Awaited {
 impl fmt::Display for Awaited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Awaited::Window(until) => write!(f, "the old root key waits for other erases, until {until} at the latest"),
+            Awaited::Window(until) => write!(
+                f,
+                "the old root key waits for other erases, until \
+                {until} at the latest"
+            ),
             Awaited::Medium(at) => write!(f, "the cell destroys the old root key at {at}"),
             Awaited::Keyholders { stated, needed } => write!(
                 f,
-                "{stated} of {needed} keyholders have signed that their share of the old root key is gone; the others are asked again when they are back"
+                "{stated} of {needed} keyholders have signed that their share of the old root key \
+                 is gone; the others are asked again when they are back"
             ),
             Awaited::Engine(why) => f.write_str(why),
             Awaited::Unasked => f.write_str(
-                "the store was opened to look at, and its cell was not asked whether older root keys are destroyed; `tend` asks it",
+                "the store was opened to look at, and its cell was not asked whether older root \
+                 keys are destroyed; `tend` asks it",
             ),
         }
     }

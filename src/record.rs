@@ -131,7 +131,8 @@ pub(crate) fn check_media_type(media_type: &str) -> Result<()> {
         Ok(())
     } else {
         Err(Error::invalid(format!(
-            "not a media type: {media_type:?}; write one like audio/wav, at most {MEDIA_TYPE_MAX_BYTES} bytes"
+            "not a media type: {media_type:?}; write one like audio/wav, at most \
+             {MEDIA_TYPE_MAX_BYTES} bytes"
         )))
     }
 }

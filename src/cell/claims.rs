@@ -174,7 +174,8 @@ impl Claims {
         }
         if newest.is_none() && torn > 0 {
             let help = if self.needed {
-                "it may have ended epochs that it cannot name any more; put another keyholder in its place"
+                "it may have ended epochs that it cannot name any more; put another keyholder in \
+                 its place"
             } else {
                 "nobody can say which engine owns it; put back the cell's own files if you have them unchanged, or remove both to forget its owner"
             };
@@ -259,7 +260,8 @@ pub(super) fn fenced(what: &str, there: Option<&Owner>) -> Error {
             there.claim
         ),
         None => format!(
-            "the claim by which this engine had {what} is not there any more; nothing was changed: open the store again"
+            "the claim by which this engine had {what} is not there any more; nothing was changed: \
+             open the store again"
         ),
     };
     Error::new(ErrorKind::Fenced, text)

@@ -91,7 +91,8 @@ pub(crate) fn check_medium(dir: &Path, accept_remnants: bool) -> Result<()> {
         Some(objection) => Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "{} lies on {}, where a destroyed share may stay: {objection}; name another place, or accept that with --accept-remnants",
+                "{} lies on {}, where a destroyed share may stay: {objection}; name another place, \
+                 or accept that with --accept-remnants",
                 dir.display(),
                 verdict.name
             ),
@@ -124,7 +125,8 @@ impl FileCell {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "the cell {} would lie on {}, where a destroyed key may stay: {objection}; name another place with --cell, or accept that with --accept-remnants",
+                    "the cell {} would lie on {}, where a destroyed key may stay: {objection}; \
+                     name another place with --cell, or accept that with --accept-remnants",
                     dir.display(),
                     verdict.name
                 ),
@@ -139,9 +141,11 @@ impl FileCell {
         if SLOTS.iter().any(|slot| !slots.is_unused(slot)) {
             let unfinished = slots.load().is_ok_and(|contents| contents.is_unfinished());
             let text = if unfinished {
-                "holds the root key of an init that was cut short before anything could be put; move it and the store away, and init again"
+                "holds the root key of an init that was cut short before anything could be put; \
+                 move it and the store away, and init again"
             } else {
-                "holds the root key of a store, and without it all data of that store is lost; leave it as it is, and name another place with --cell"
+                "holds the root key of a store, and without it all data of that store is lost; \
+                 leave it as it is, and name another place with --cell"
             };
             return Err(Error::new(ErrorKind::Exists, format!("{} {text}", dir.display())));
         }
@@ -175,7 +179,8 @@ impl FileCell {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "the cell {} now lies on {}, where a destroyed key may stay: {objection}; move it, or create the empty file {ACCEPTED} in it to accept that",
+                    "the cell {} now lies on {}, where a destroyed key may stay: {objection}; move \
+                     it, or create the empty file {ACCEPTED} in it to accept that",
                     dir.display(),
                     cell.verdict.name
                 ),
@@ -197,7 +202,8 @@ impl FileCell {
             return Err(Error::new(
                 ErrorKind::Absent,
                 format!(
-                    "no root cell at {}; name its place with --cell (without it nothing in the store can be read)",
+                    "no root cell at {}; name its place with --cell (without it nothing in the \
+                     store can be read)",
                     dir.display()
                 ),
             ));
@@ -217,7 +223,8 @@ impl FileCell {
             Some(objection) => Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "a key destroyed in the cell {} may stay: {objection}; undo that, or create the empty file {ACCEPTED} in the cell to accept it",
+                    "a key destroyed in the cell {} may stay: {objection}; undo that, or create \
+                     the empty file {ACCEPTED} in the cell to accept it",
                     self.dir.display()
                 ),
             )),
@@ -236,7 +243,8 @@ impl FileCell {
 
     /// What is promised, where a destroyed key may stay for this reason or for none.
     fn promise(&self, objection: Option<String>) -> Promise {
-        let overwritten = "a root key is destroyed by overwriting its sector, syncing it and reading it back";
+        let overwritten = "a root key is destroyed by overwriting its sector, syncing it and \
+            reading it back";
         let limit = "flash that remaps sectors, and snapshots of the disk or of the machine taken below the file system, may keep the old sector";
         let statement = match &objection {
             Some(objection) => format!(
@@ -245,7 +253,8 @@ impl FileCell {
                 self.verdict.name
             ),
             None => format!(
-                "{overwritten}; {} overwrites in place, and no other file shares its blocks; {limit}",
+                "{overwritten}; {} overwrites in place, and no other file shares its blocks; \
+                 {limit}",
                 self.verdict.name
             ),
         };

@@ -67,9 +67,9 @@ impl RootCell for MemoryCell {
         Promise {
             kind: "memory",
             place: "memory".into(),
-            statement:
-                "the key is zeroized in this process's memory; it is lost, and all data with it, when the process ends"
-                    .into(),
+            statement: "the key is zeroized in this process's memory; it is lost, and all data with it, \
+                 when the process ends"
+                .into(),
             level: Level::L0,
             remnants: false,
             quorum: None,
@@ -129,7 +129,10 @@ impl RootCell for MemoryCell {
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
         let mut held = self.owned()?;
         if !held.contents.keys.iter().any(|k| k.id == *keep) {
-            return Err(Error::corrupt("the root key to keep is not in the cell; nothing was destroyed"));
+            return Err(Error::corrupt(
+                "the root key to keep is not in the cell; nothing was \
+                destroyed",
+            ));
         }
         held.contents.keys.retain(|k| k.id == *keep);
         held.claim.mark = held.claim.mark.max(proof.commit());

@@ -84,7 +84,8 @@ pub(super) fn overwrite(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()
         return Err(Error::new(
             ErrorKind::Io,
             format!(
-                "the cell slot {} reads back otherwise than written: the disk under the cell is failing",
+                "the cell slot {} reads back otherwise than written: the disk under the cell is \
+                 failing",
                 path.display()
             ),
         ));

@@ -44,11 +44,13 @@ impl fmt::Display for Draft {
         writeln!(f, "{TITLE}\n")?;
         writeln!(
             f,
-            "It shows nothing, not even that the erase was done: nobody signed it. If it was done, the store makes the"
+            "It shows nothing, not even that the erase was done: nobody signed it. If it was done, \
+             the store makes the"
         )?;
         writeln!(
             f,
-            "certificate of it: `keyfall certificate upgrade STORE FILE`. Keep it like the data that it is about.\n"
+            "certificate of it: `keyfall certificate upgrade STORE FILE`. Keep it like the data \
+             that it is about.\n"
         )?;
         writeln!(f, "{MACHINE}\n{}", pretty(self))
     }
@@ -57,7 +59,12 @@ impl fmt::Display for Draft {
 impl FromStr for Draft {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let bad = |what: &str| Error::invalid(format!("not the draft of an erasure certificate: {what}"));
+        let bad = |what: &str| {
+            Error::invalid(format!(
+                "not the draft of an erasure certificate: \
+            {what}"
+            ))
+        };
         if text.len() > MAX_BYTES || !Draft::is_one(text) {
             return Err(bad("it begins otherwise"));
         }

@@ -14,12 +14,15 @@ use crate::promise::{Dealt, Level, Promise, Quorum, RootId, Statement};
 use crate::time::Timestamp;
 
 /// The method, in the words of NIST SP 800-88r2.
-pub const METHOD: &str = "cryptographic erase (NIST SP 800-88r2 names it; no conformance is claimed): the data's keys are wrapped by a path of keys with one at the top, the path was rekeyed, and the old key at the top is sanitized";
+pub const METHOD: &str = "cryptographic erase (NIST SP 800-88r2 names it; no conformance is \
+    claimed): the data's keys are wrapped by a path of keys with one at the top, the path was \
+    rekeyed, and the old key at the top is sanitized";
 /// The algorithms by which an erase is cryptographic.
-pub const ALGORITHMS: &str =
-    "AES-256-GCM with HKDF-SHA-512 (C2SP chunked-encryption); HMAC-SHA-256, HKDF-SHA-256, SHA-256; Ed25519";
+pub const ALGORITHMS: &str = "AES-256-GCM with HKDF-SHA-512 (C2SP chunked-encryption); HMAC-SHA-256, HKDF-SHA-256, SHA-256; \
+     Ed25519";
 /// How the erase was verified.
-pub const VERIFICATION: &str = "before the old key at the top was given up, the new pages were read back from the store and from every copy in step, and opened";
+pub const VERIFICATION: &str = "before the old key at the top was given up, the new pages were \
+    read back from the store and from every copy in step, and opened";
 
 /// A one-way commitment to a key: HMAC-SHA-256(key, "keyfall/key-commitment/v1" ‖ 00), in base64.
 /// Whoever shows a key that gives it has shown that the key was not destroyed.

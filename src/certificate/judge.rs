@@ -168,7 +168,8 @@ impl Facts {
             != (METHOD, ALGORITHMS, VERIFICATION)
         {
             return Err(Error::invalid(
-                "the certificate claims a method that this program does not know; use the program that wrote it",
+                "the certificate claims a method that this program does not know; use the program \
+                 that wrote it",
             ));
         }
         let times = [Some(&body.requested), body.pending_until.as_ref(), Some(&self.outcome.issued)];
@@ -252,22 +253,27 @@ impl Facts {
                 return Err(false_("its root key waits for others, and is said to have ended"));
             }
             return Ok(vec![format!(
-                "the old root key waits for other erases, until {until} at the latest: until then who holds the cell and old copies can read what it names"
+                "the old root key waits for other erases, until {until} at the latest: until then \
+                 who holds the cell and old copies can read what it names"
             )]);
         }
         match (&self.outcome.retired, quorum) {
             (Retired::Waiting, _) => Ok(vec![
-                "the cell has not said yet that the old root key is destroyed: until then who has access to it can read what it names"
+                "the cell has not said yet that the old root key is destroyed: until then who has \
+                 access to it can read what it names"
                     .to_owned(),
             ]),
             (Retired::Destroyed, None) => Ok(Vec::new()),
             (Retired::Scheduled(until), None) => {
                 check_time(until)?;
                 Ok(vec![format!(
-                    "the cell destroys the old root key at {until}: until then who has access to it can read what it names"
+                    "the cell destroys the old root key at {until}: until then who has access to \
+                     it can read what it names"
                 )])
             }
-            (Retired::Stated(said), Some(quorum)) => self.statements(said, &Counted::new(&self.body.cell, quorum, ended)?),
+            (Retired::Stated(said), Some(quorum)) => {
+                self.statements(said, &Counted::new(&self.body.cell, quorum, ended)?)
+            }
             _ => Err(false_("the cell is not of a kind that says what it is quoted with")),
         }
     }
@@ -294,7 +300,8 @@ impl Facts {
             let (n, needed) = (quorum.keyholders.iter().filter(there).count(), quorum.needed());
             (n < needed).then(|| {
                 format!(
-                    "{n} of the {needed} statements that are needed, by {} keyholders, are there: until then {} of them may have enough shares of {which}",
+                    "{n} of the {needed} statements that are needed, by {} keyholders, are there: \
+                     until then {} of them may have enough shares of {which}",
                     quorum.keyholders.len(),
                     quorum.threshold
                 )
@@ -313,30 +320,44 @@ impl Facts {
         let mut limits = Vec::new();
         if body.cell.remnants {
             limits.push(
-                "the owner accepted a medium that is known to keep old bytes: the old root key may be left on it"
+                "the owner accepted a medium that is known to keep old bytes: the old root key may \
+                 be left on it"
                     .to_owned(),
             );
         }
         if body.cell.kind == "memory" {
-            limits
-                .push("the root key was in the memory of a process, which may have been written elsewhere".to_owned());
+            limits.push(
+                "the root key was in the memory of a process, which may have been written \
+                    elsewhere"
+                    .to_owned(),
+            );
         }
         match body.openings {
             Some(0) => {}
             Some(n) => limits.push(format!(
-                "records of this user had been opened {n} times by somebody named, before: what they took with them is out of reach"
+                "records of this user had been opened {n} times by somebody named, before: what \
+                 they took with them is out of reach"
             )),
             None => limits.push("damaged pages hide who had opened records before".to_owned()),
         }
         if let Some(n) = body.grants.filter(|n| *n > 0) {
-            limits.push(format!("{n} grants to third parties stood: what they opened before is out of reach"));
+            limits.push(format!(
+                "{n} grants to third parties stood: what they opened before is out \
+                of reach"
+            ));
         }
         if body.records.is_none() {
-            limits.push("damaged pages kept the records from being counted; none of them can be read".to_owned());
+            limits.push(
+                "damaged pages kept the records from being counted; none of them can be \
+                read"
+                    .to_owned(),
+            );
         }
         if body.following {
             limits.push(
-                "entries (not the content) of records derived from it, by this erase or an earlier one, were still in lists".to_owned(),
+                "entries (not the content) of records derived from it, by this erase or an earlier \
+                 one, were still in lists"
+                    .to_owned(),
             );
         }
         limits

@@ -54,17 +54,25 @@ fn head(facts: &Facts, judged: &Judged) -> String {
 
 /// What no certificate shows: the last lines of every one.
 const LIMITS: [&str; 4] = [
-    "What this does not show: that nobody copied keys or plaintext before; that the operator ran this software",
-    "unmodified; that the scope was all there was about somebody. Whoever shows a key that gives one of the commitments",
-    "below has shown it false. Not gone with the erase: ciphertext until it is discarded, and what its size and its",
-    "time tell; the record ids that others hold; that somebody was erased, to whoever guesses the name.",
+    "What this does not show: that nobody copied keys or plaintext before; that the operator ran \
+     this software",
+    "unmodified; that the scope was all there was about somebody. Whoever shows a key that gives \
+     one of the commitments",
+    "below has shown it false. Not gone with the erase: ciphertext until it is discarded, and what \
+     its size and its",
+    "time tell; the record ids that others hold; that somebody was erased, to whoever guesses the \
+     name.",
 ];
 
 fn grade(facts: &Facts, judged: &Judged) -> Vec<String> {
     let destroyed = match (judged.grade, &facts.outcome.retired) {
-        (Grade::Pending, _) => "The key at the top that reached it is not known to be destroyed yet.",
+        (Grade::Pending, _) => {
+            "The key at the top that reached it is not known to be destroyed \
+            yet."
+        }
         (_, Retired::Stated(_)) => {
-            "As many keyholders as are needed signed that their share of the key at the top that reached it is gone."
+            "As many keyholders as are needed signed that their share of the key at the top that \
+             reached it is gone."
         }
         _ => "The cell said that the key at the top that reached it is destroyed.",
     };
@@ -152,7 +160,10 @@ impl Certificate {
         let text = signed_text(facts, &facts.judge()?);
         let statements = facts.body.cell.holders().count() * STATEMENT_MAX_BYTES;
         if text.len() + statements + REST_MAX_BYTES > MAX_BYTES {
-            return Err(Error::invalid("the certificate would be too long to be read; shorten what it is to say"));
+            return Err(Error::invalid(
+                "the certificate would be too long to be read; shorten what \
+                it is to say",
+            ));
         }
         Note::new(text).map(drop)
     }
@@ -188,12 +199,18 @@ impl Certificate {
             (None, None) => Ok(Verified { judged, checkpoint, cosigned, log_pending }),
             (Some(leaf), Some(proof)) => {
                 if proof.checkpoint.text() != self.proof.checkpoint.text() || proof.index <= self.proof.index {
-                    return Err(Error::corrupt("the leaf that made it final is not behind its own in one checkpoint"));
+                    return Err(Error::corrupt(
+                        "the leaf that made it final is not behind its own \
+                        in one checkpoint",
+                    ));
                 }
                 trust.check(&leaf.to_string(), proof)?;
                 Ok(Verified { judged, checkpoint, cosigned, log_pending })
             }
-            _ => Err(Error::corrupt("a leaf without its proof in the log, or a proof without its leaf")),
+            _ => Err(Error::corrupt(
+                "a leaf without its proof in the log, or a proof without its \
+                leaf",
+            )),
         }
     }
 
@@ -226,11 +243,16 @@ impl FromStr for Certificate {
     fn from_str(text: &str) -> Result<Self> {
         if Draft::is_one(text) {
             return Err(Error::invalid(
-                "not an erasure certificate: it is a draft, of which `keyfall certificate upgrade STORE FILE` makes one",
+                "not an erasure certificate: it is a draft, of which `keyfall certificate upgrade \
+                 STORE FILE` makes one",
             ));
         }
-        Certificate::read(text)
-            .map_err(|e| Error::corrupt(format!("not an erasure certificate, or one that is cut short: {e}")))
+        Certificate::read(text).map_err(|e| {
+            Error::corrupt(format!(
+                "not an erasure certificate, or one that is cut \
+                short: {e}"
+            ))
+        })
     }
 }
 

@@ -30,7 +30,10 @@ impl Trust {
     pub fn with_witnesses(log: VerifierKey, witnesses: &[VerifierKey], quorum: Option<usize>) -> Result<Self> {
         let mut trust = Trust { log, witnesses: witnesses.to_vec(), quorum: 0 };
         if trust.different().count() < distinct(witnesses).count() {
-            return Err(Error::invalid("the log cannot be its own witness; give the key of somebody else"));
+            return Err(Error::invalid(
+                "the log cannot be its own witness; give the key of somebody \
+                else",
+            ));
         }
         let there = trust.different().count();
         trust.quorum = quorum.unwrap_or(there);
@@ -65,7 +68,8 @@ impl Trust {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "{} of the {} cosignatures that were asked for are under its checkpoint; have the checkpoint cosigned, and the certificate upgraded",
+                    "{} of the {} cosignatures that were asked for are under its checkpoint; have \
+                     the checkpoint cosigned, and the certificate upgraded",
                     cosigned.len(),
                     self.quorum
                 ),
@@ -105,24 +109,32 @@ impl Verified {
         let mut words = vec![
             format!("The certificate holds. Grade: {}; level {}", self.judged.grade, self.judged.level),
             format!(
-                "Shown: its words are what its facts give; the log {} binds them, among {} leaves under the root {}",
+                "Shown: its words are what its facts give; the log {} binds them, among {} leaves \
+                 under the root {}",
                 self.checkpoint.origin, self.checkpoint.size, self.checkpoint.root
             ),
         ];
         words.extend(self.judged.reasons.iter().map(|reason| format!("Limit: {reason}")));
         if self.cosigned.is_empty() {
             words.push(
-                "Not shown: that the log shows everybody the same; demand cosignatures of witnesses, or keep its checkpoints".to_owned(),
+                "Not shown: that the log shows everybody the same; demand cosignatures of \
+                 witnesses, or keep its checkpoints"
+                    .to_owned(),
             );
         }
         if self.log_pending {
-            words.push("Not shown: that every erase in the log was final when its checkpoint was signed; at least one was pending".to_owned());
+            words.push(
+                "Not shown: that every erase in the log was final when its checkpoint was \
+                signed; at least one was pending"
+                    .to_owned(),
+            );
         }
         for (witness, at) in &self.cosigned {
             words.push(format!("Shown: the witness {witness} saw this log, growing only, at {at}"));
         }
         words.push(
-            "Not shown: that nobody copied keys or plaintext before, or that the operator's statements are true"
+            "Not shown: that nobody copied keys or plaintext before, or that the operator's \
+             statements are true"
                 .to_owned(),
         );
         words
@@ -150,7 +162,8 @@ pub fn same_history(checkpoint: &Checkpoint, kept: &Checkpoint, fetch: Option<Re
             let now: Checkpoint = text.parse::<Note>()?.text().parse()?;
             if now.size < new.size {
                 return Err(Error::corrupt(format!(
-                    "the log has {} leaves, and had {} before: it was rolled back; keep both checkpoints, they are evidence",
+                    "the log has {} leaves, and had {} before: it was rolled back; keep both \
+                     checkpoints, they are evidence",
                     now.size, new.size
                 )));
             }
@@ -158,7 +171,8 @@ pub fn same_history(checkpoint: &Checkpoint, kept: &Checkpoint, fetch: Option<Re
         }
         None => {
             return Err(Error::invalid(format!(
-                "the certificate's checkpoint has {} leaves, the kept one {}: the log's files are needed to see that they are of one history",
+                "the certificate's checkpoint has {} leaves, the kept one {}: the log's files are \
+                 needed to see that they are of one history",
                 checkpoint.size, kept.size
             )));
         }

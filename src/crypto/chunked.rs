@@ -44,7 +44,10 @@ pub fn sealed_len(length: u64) -> u64 {
 
 /// One error for every way in which an object does not open: it says nothing about why.
 fn does_not_open() -> Error {
-    Error::corrupt("a stored object does not open: its bytes or its place have changed; restore it from a copy")
+    Error::corrupt(
+        "a stored object does not open: its bytes or its place have changed; restore it \
+        from a copy",
+    )
 }
 
 /// AES key 32 ‖ base nonce 12 ‖ commitment 32.

@@ -85,8 +85,12 @@ fn number(text: &str) -> Option<u64> {
 impl FromStr for Checkpoint {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let bad =
-            || Error::invalid("not a checkpoint: three lines, with the log's origin, its size and its root, are one");
+        let bad = || {
+            Error::invalid(
+                "not a checkpoint: three lines, with the log's origin, its size and \
+                its root, are one",
+            )
+        };
         let mut lines = text.lines();
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
             return Err(bad());

@@ -143,7 +143,8 @@ pub fn verify_consistency(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) 
     let ((old, old_root), (new, new_root)) = (old, new);
     let refused = || {
         wrong(
-            "the log does not go on from the checkpoint that was kept: it was rolled back, or shows others another history",
+            "the log does not go on from the checkpoint that was kept: it was rolled back, or \
+             shows others another history",
         )
     };
     if old > new {

@@ -112,7 +112,12 @@ impl<F: Fn(&str) -> Result<Vec<u8>>> Subtrees for Tiles<F> {
         let first = index << inside;
         let tile = self.tile(row, first / TILE_WIDTH)?;
         let from = (first % TILE_WIDTH) as usize;
-        let short = || Error::corrupt("the log has fewer hashes than its checkpoint says; fetch it again");
+        let short = || {
+            Error::corrupt(
+                "the log has fewer hashes than its checkpoint says; fetch it \
+            again",
+            )
+        };
         let hashes = tile.get(from..from + (1 << inside)).ok_or_else(short)?.to_vec();
         Hash::fold(hashes).ok_or_else(short)
     }
@@ -226,7 +231,8 @@ pub fn check_files(
     let tiles = Tiles::new(checkpoint.size, fetch);
     let wrong = |what: &str| {
         Error::corrupt(format!(
-            "the log's {what} do not give the root that its checkpoint signs; keep it, it is evidence"
+            "the log's {what} do not give the root that its checkpoint signs; keep it, it is \
+             evidence"
         ))
     };
     if root(&tiles, checkpoint.size)? != checkpoint.root {
@@ -245,7 +251,8 @@ pub fn check_files(
     if let Some(kept) = kept {
         let rolled_back = || {
             Error::corrupt(format!(
-                "the log has {} leaves, and had {} before: it was rolled back; keep both checkpoints, they are evidence",
+                "the log has {} leaves, and had {} before: it was rolled back; keep both \
+                 checkpoints, they are evidence",
                 checkpoint.size, kept.size
             ))
         };

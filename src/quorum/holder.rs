@@ -148,7 +148,8 @@ impl Keyholder for Holder {
                 return Err(Error::new(
                     ErrorKind::Refused,
                     format!(
-                        "the keyholder {} has ended epoch {} already, for another root key than {keep:?}; nothing was destroyed",
+                        "the keyholder {} has ended epoch {} already, for another root key than \
+                         {keep:?}; nothing was destroyed",
                         self.place, fence.0.epoch
                     ),
                 ));

@@ -45,7 +45,8 @@ impl Geometry {
             || !(SEGMENT_MIN_BYTES..=SEGMENT_MAX_BYTES).contains(&self.segment_bytes)
         {
             return Err(Error::invalid(format!(
-                "a segment of {} bytes is not possible; it is a power of two from {SEGMENT_MIN_BYTES} to {SEGMENT_MAX_BYTES}",
+                "a segment of {} bytes is not possible; it is a power of two from \
+                 {SEGMENT_MIN_BYTES} to {SEGMENT_MAX_BYTES}",
                 self.segment_bytes
             )));
         }

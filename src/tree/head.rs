@@ -59,7 +59,8 @@ impl Prefix {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "the store has format {format}, this program reads format {FORMAT}; use the program that wrote it"
+                    "the store has format {format}, this program reads format {FORMAT}; use the \
+                     program that wrote it"
                 ),
             ));
         }

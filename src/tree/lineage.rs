@@ -109,7 +109,8 @@ pub(crate) fn add(
         None => tree.insert(editor, place, key, Secret::copied_from(&value)),
         Some(there) if there[..] == value => Ok(()),
         Some(_) => Err(Error::corrupt(format!(
-            "what links a record to {other} links it to another; nothing was changed; restore the store from a copy"
+            "what links a record to {other} links it to another; nothing was changed; restore the \
+             store from a copy"
         ))),
     }
 }

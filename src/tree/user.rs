@@ -232,7 +232,10 @@ impl UserPage {
             Err(_) if self.classes.len() == CLASSES_MAX => {
                 return Err(Error::new(
                     ErrorKind::Refused,
-                    format!("this user holds records in {CLASSES_MAX} classes already; use one of them or erase one"),
+                    format!(
+                        "this user holds records in {CLASSES_MAX} classes already; use one of \
+                        them or erase one"
+                    ),
                 ));
             }
             Err(at) => {

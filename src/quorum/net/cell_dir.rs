@@ -50,7 +50,8 @@ pub fn make_cell(dir: &Path, members: Vec<Member>, rule: impl Into<Rule>, env: &
         return Err(Error::new(
             ErrorKind::Exists,
             format!(
-                "{} holds a cell already, and without it all data of its store is lost; leave it as it is, and name another place with --cell",
+                "{} holds a cell already, and without it all data of its store is lost; leave it \
+                 as it is, and name another place with --cell",
                 dir.display()
             ),
         ));
@@ -101,7 +102,10 @@ fn cell_of(dir: &Path, config: &Config, env: &SharedEnv) -> Result<QuorumCell> {
 fn member(config: &mut Config, number: usize) -> Result<&mut Member> {
     let there = number.checked_sub(1).and_then(|n| config.keyholders.get_mut(n));
     there.ok_or_else(|| {
-        Error::invalid(format!("there is no keyholder {number}; `keyfall keyholder status STORE` numbers them"))
+        Error::invalid(format!(
+            "there is no keyholder {number}; `keyfall keyholder status STORE` \
+            numbers them"
+        ))
     })
 }
 
@@ -155,7 +159,8 @@ pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -
     member(&mut config, number)?;
     if let Some(n) = config.keyholders.iter().position(|member| is(member, &id)) {
         return Err(Error::invalid(format!(
-            "this keyholder is one of the store's already, number {0}; where it has another address now, use `keyfall keyholder move [STORE] {0} HOST:PORT`",
+            "this keyholder is one of the store's already, number {0}; where it has another \
+             address now, use `keyfall keyholder move [STORE] {0} HOST:PORT`",
             n + 1
         )));
     }
@@ -164,7 +169,9 @@ pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -
     if let Some(x) = left.first().filter(|_| !left.contains(&number)) {
         // Two shares of one root key would be with one keyholder.
         return Err(Error::invalid(format!(
-            "this keyholder was number {x}, and has not signed yet that it holds no share of that place; put it back there, or begin an epoch and ask it first (`keyfall keyholder renew STORE`, `keyfall tend STORE`)"
+            "this keyholder was number {x}, and has not signed yet that it holds no share of that \
+             place; put it back there, or begin an epoch and ask it first (`keyfall keyholder \
+             renew STORE`, `keyfall tend STORE`)"
         )));
     }
     let there = RemoteKeyholder::new(id, &new.address, &EngineKey::in_dir(dir, &**env)?, Arc::clone(env))?;
@@ -229,8 +236,12 @@ pub fn move_member(dir: &Path, number: usize, address: &str, check: bool, env: &
 pub fn move_keyholder(dir: &Path, key: KeyholderId, address: &str, check: bool, env: &SharedEnv) -> Result<()> {
     let find = |config: &mut Config| {
         let there = known(config).any(|member| member.key.parse::<KeyholderId>().is_ok_and(|id| id == key));
-        let none =
-            || Error::invalid("no keyholder of the store has this key; `keyfall keyholder status STORE` shows them");
+        let none = || {
+            Error::invalid(
+                "no keyholder of the store has this key; `keyfall keyholder status \
+                STORE` shows them",
+            )
+        };
         there.then_some(key).ok_or_else(none)
     };
     moved(dir, find, address, check, env)

@@ -78,11 +78,13 @@ impl RemoteKeyholder {
                 format!("the keyholder {} does not know this engine; run there {}", self.address, self.to_allow())
             }
             tls::BrokenOff::There => format!(
-                "the keyholder {} cannot be reached: what answers there breaks the handshake off before it shows its key, and is no keyholder; check the address",
+                "the keyholder {} cannot be reached: what answers there breaks the handshake off \
+                 before it shows its key, and is no keyholder; check the address",
                 self.address
             ),
             tls::BrokenOff::Here(why) => format!(
-                "the keyholder {} is another than was pinned: {why}; check its key and its address (`keyfall keyholder move` changes the address)",
+                "the keyholder {} is another than was pinned: {why}; check its key and its address \
+                 (`keyfall keyholder move` changes the address)",
                 self.address
             ),
         };
@@ -108,7 +110,8 @@ impl RemoteKeyholder {
             Ok(Some(greeting)) => greeting,
             Ok(None) if proved => {
                 let text = format!(
-                    "it hung up: it has too many connections, or does not know this engine; then run there {}",
+                    "it hung up: it has too many connections, or does not know this engine; then \
+                     run there {}",
                     self.to_allow()
                 );
                 return Err(away(&text));

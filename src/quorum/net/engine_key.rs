@@ -38,7 +38,8 @@ impl EngineKey {
         let seed = Zeroizing::new(parsed(ENGINE_PRIVATE, &read(&path)?).unwrap_or_default());
         let (Some(seed), 32) = (seed.first_chunk(), seed.len()) else {
             return Err(Error::corrupt(format!(
-                "{} is damaged; have keyholders allow another with `keyfall keyholder allow DIR ENGINE_KEY --store ID`",
+                "{} is damaged; have keyholders allow another with `keyfall keyholder allow DIR \
+                 ENGINE_KEY --store ID`",
                 path.display()
             )));
         };

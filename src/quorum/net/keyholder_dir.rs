@@ -107,7 +107,12 @@ impl KeyholderDir {
             write_engines(dir, lines.into_iter().chain([engine.to_string()]))?;
         }
         if let Some(store) = store {
-            let bad = || Error::invalid(format!("{store:?} is no store's id; `keyfall status STORE` prints it"));
+            let bad = || {
+                Error::invalid(format!(
+                    "{store:?} is no store's id; `keyfall status \
+                STORE` prints it"
+                ))
+            };
             let id = data_encoding::HEXLOWER.decode(store.as_bytes()).map_err(|_| bad())?;
             let id = StoreId(id.try_into().map_err(|_| bad())?);
             let store = dir.join("stores").join(id.to_string());
@@ -166,7 +171,8 @@ impl KeyholderDir {
         let engine_id = EngineId(*engine);
         self.room(engine).map(drop).ok_or_else(|| {
             format!(
-                "an engine connected that this keyholder does not know; where it is yours, run `keyfall keyholder allow {} {engine_id}`",
+                "an engine connected that this keyholder does not know; where it is yours, run \
+                 `keyfall keyholder allow {} {engine_id}`",
                 self.dir.display()
             )
         })
@@ -184,7 +190,8 @@ impl KeyholderDir {
         }
         Err(Error::new(
             ErrorKind::Refused,
-            "another engine deposited for this store; `keyfall keyholder allow DIR ENGINE_KEY --store ID` gives it to this one",
+            "another engine deposited for this store; `keyfall keyholder allow DIR ENGINE_KEY \
+             --store ID` gives it to this one",
         ))
     }
 
@@ -201,7 +208,8 @@ impl KeyholderDir {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "this engine has {room} stores here, and no more; `keyfall keyholder allow DIR ENGINE_KEY --stores N` raises that"
+                    "this engine has {room} stores here, and no more; `keyfall keyholder allow DIR \
+                     ENGINE_KEY --stores N` raises that"
                 ),
             ));
         }

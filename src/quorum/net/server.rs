@@ -266,7 +266,8 @@ impl Server {
             tls::BrokenOff::There => Error::new(
                 ErrorKind::Io,
                 format!(
-                    "the other side broke the handshake off; an engine does where another key is pinned than that of this keyholder, {}",
+                    "the other side broke the handshake off; an engine does where another key is \
+                     pinned than that of this keyholder, {}",
                     self.dir.id()
                 ),
             ),

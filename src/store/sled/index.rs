@@ -51,7 +51,8 @@ pub(super) struct SledIndex {
 
 /// Runs sled's code, which panics on some damage, and turns that into an error.
 fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
-    let remedy = "remove this directory, and the next open of the store rebuilds it from the journal";
+    let remedy = "remove this directory, and the next open of the store rebuilds it from the \
+        journal";
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(e))) => Err(Error::io(format!("the index {}", dir.display()), e)),
@@ -149,7 +150,8 @@ impl SledIndex {
         Error::new(
             ErrorKind::Io,
             format!(
-                "the index {} does not answer: a write to it failed, or no thread can be started; open the store again",
+                "the index {} does not answer: a write to it failed, or no thread can be started; \
+                 open the store again",
                 self.dir.display()
             ),
         )
