@@ -65,12 +65,12 @@ impl<'a> Decoder<'a> {
         Decoder { rest: bytes, page: None, what, outside: false }
     }
 
-    /// The same for an object that somebody handed in: no copy of the store has it.
+    /// A decoder of an object from outside the store, of which no copy has another.
     pub(crate) fn from_outside(bytes: &'a [u8], what: &'static str) -> Self {
         Decoder { outside: true, ..Decoder::new(bytes, what) }
     }
 
-    /// The same for a page whose parts may be shared.
+    /// A decoder of a page whose parts may be shared.
     pub(crate) fn of_page(page: &'a Arc<Secret>, what: &'static str) -> Self {
         Decoder { rest: page, page: Some(page), what, outside: false }
     }

@@ -190,7 +190,7 @@ pub(crate) fn open_to_read(path: &Path) -> std::io::Result<File> {
     open(path, File::options().read(true), OFlags::empty(), false)
 }
 
-/// The same, past the page cache.
+/// As [`open_to_read`], past the page cache.
 pub(crate) fn open_direct(path: &Path) -> std::io::Result<File> {
     open(path, File::options().read(true), OFlags::DIRECT, false)
 }

@@ -31,7 +31,7 @@ impl fmt::Debug for RootId {
 pub struct Fence(pub RootId);
 
 impl Fence {
-    /// Of a keyholder that was told nothing yet.
+    /// The fence of a keyholder that has ended nothing yet.
     pub const NONE: Fence = Fence(RootId { epoch: 0, attempt: [0; 16] });
 
     /// Whether a share of this root key may still be taken: of an epoch that was ended, none is but

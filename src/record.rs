@@ -83,7 +83,7 @@ impl Entry {
         self.encode_with(self.first)
     }
 
-    /// The same with another name for the first segment.
+    /// As `encode`, with another name for the first segment.
     pub(crate) fn encode_with(&self, first: BlobName) -> Secret {
         let mut e = Encoder::new(ENTRY_MAX);
         e.u8(VERSION)

@@ -162,7 +162,7 @@ impl Erase {
         &self.keep
     }
 
-    /// The same, each with the reason why.
+    /// The classes that stay, each with the reason why.
     pub(crate) fn stays(&self) -> impl Iterator<Item = (&Class, &str)> {
         self.keep.iter().zip(self.reasons.iter().map(String::as_str))
     }

@@ -52,8 +52,8 @@ impl Claim {
         self.owner.is_none_or(|there| owner.claim > there.claim || *owner == there)
     }
 
-    /// The same with another owner, or another mark. A new claim sets the mark, also to less; under
-    /// the same claim it only grows.
+    /// This claim with another owner, or another mark. A new claim sets the mark, also to less;
+    /// under the same claim it only grows.
     pub(super) fn told(self, store: StoreId, owner: &Owner, mark: Option<u64>) -> Self {
         let same = self.owner == Some(*owner);
         let mark = mark.map_or(self.mark, |mark| if same { mark.max(self.mark) } else { mark });
@@ -194,8 +194,8 @@ impl Claims {
         Ok(self.find(source)?.map_or(Claim::NONE, |found| found.claim))
     }
 
-    /// The same from the page cache, of the files as they were when they were first opened: where
-    /// others were put in their place since, what looks at them by name tells.
+    /// As [`Claims::read`], from the page cache, of the files as they were when they were first
+    /// opened: files put in their place since show only to a read by name.
     pub(super) fn glance(&self) -> Result<Claim> {
         let files = match self.open.get() {
             Some(files) => files,

@@ -89,7 +89,7 @@ pub struct Contents {
     /// The highest number of a claim that is told, where that may be above the owner's: claims that
     /// died in the middle leave such. 0 in a cell of which one place alone tells.
     pub claims: u64,
-    /// The highest commit that the cell was told of; 0 where it was told of none.
+    /// The highest commit that the cell was told of; 0 for none.
     pub mark: u64,
 }
 
@@ -120,7 +120,7 @@ impl Durable {
         self.commit
     }
 
-    /// The same once more, for a cell that is asked twice.
+    /// This proof once more, for a cell that is asked twice.
     #[cfg(feature = "testing")]
     pub(crate) fn again(&self) -> Self {
         Durable { commit: self.commit }
@@ -162,8 +162,8 @@ pub trait RootCell: Send + Sync {
     /// What this medium can promise.
     fn describe(&self) -> Promise;
 
-    /// The same of a key that is about to be destroyed: what makes this cell's medium keep one
-    /// since it was opened need not be asked again, for the destruction fails then.
+    /// What this medium can promise of a key that is about to be destroyed. What makes the medium
+    /// keep one since the cell was opened need not be asked again, for the destruction fails then.
     fn destroys(&self) -> Promise {
         self.describe()
     }

@@ -30,7 +30,7 @@ pub fn key_commitment(key: &[u8; 32]) -> String {
     BASE64.encode(&key_commitment_bytes(key))
 }
 
-/// The same, not encoded.
+/// As [`key_commitment`], not encoded.
 pub(crate) fn key_commitment_bytes(key: &[u8; 32]) -> [u8; 32] {
     let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else {
         unreachable!("HMAC takes keys of any length")
@@ -127,9 +127,9 @@ pub struct Kept {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Copies {
-    /// They held the new pages before the old root key was destroyed.
+    /// Copies that held the new pages before the old root key was destroyed.
     pub in_step: u64,
-    /// They need nothing for the erased to be gone, and the new pages for the living.
+    /// Copies that need nothing for the erased to be gone, and the new pages for the living.
     pub behind: u64,
 }
 
@@ -176,7 +176,7 @@ pub struct Keyholders {
 }
 
 impl Keyholders {
-    /// Those of a quorum.
+    /// The facts of a quorum.
     pub fn new(quorum: &Quorum) -> Self {
         Keyholders {
             threshold: quorum.threshold,
@@ -311,8 +311,8 @@ pub enum Retired {
 }
 
 impl Retired {
-    /// The same beside what was said before: of two statements of one keyholder the later, and
-    /// where nothing is said now, what was.
+    /// These beside what was said before: of two statements of one keyholder the later, and where
+    /// nothing is said now, what was said then.
     #[must_use]
     pub fn after(self, before: &Retired) -> Retired {
         match (before, self) {

@@ -20,7 +20,7 @@ pub enum Grade {
     /// The old root key is destroyed as the cell's level allows, and nothing is known that limits
     /// it.
     Final,
-    /// The same, but for what is named.
+    /// Final, but for the limits that are named.
     Limited,
     /// The old root key is not known to be destroyed yet.
     Pending,

@@ -28,14 +28,14 @@ const FIRST: &str = "keyfall/erase@v1";
 /// What becomes of the root key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ends {
-    /// It is destroyed after this commit.
+    /// The root key is destroyed after this commit.
     Next {
         /// Attempt of the root key after it, hexadecimal.
         attempt: String,
         /// Commitment to the root key of that attempt.
         commitment: String,
     },
-    /// It waits, until then at the latest.
+    /// The root key waits for other erases, until this time at the latest.
     Until(String),
 }
 

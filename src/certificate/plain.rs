@@ -11,7 +11,7 @@ fn is_hidden(c: char) -> bool {
         || matches!(c, '\u{2060}'..='\u{206F}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
-/// The same JSON with an escape for each of those. They stand in strings alone, but for the line
+/// JSON with an escape for each hidden character. These stand in strings alone, but for the line
 /// feeds between fields, which stay.
 pub(super) fn escaped(json: String) -> String {
     let hidden = |c: char| c != '\n' && is_hidden(c);

@@ -262,7 +262,7 @@ impl Note {
         Ok(())
     }
 
-    /// The same text with the signatures of these lines.
+    /// This note with the signatures of these lines.
     ///
     /// # Errors
     /// `Invalid` where they are none.

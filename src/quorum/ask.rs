@@ -57,8 +57,9 @@ impl Circle {
         Circle { members, workers: Vec::new() }
     }
 
-    /// Has every member do something; a member that has not answered when the answers so far are
-    /// `enough`, or the first `n` have answered, and a little time more, is told as silent.
+    /// Has every member carry out `act`. A member is reported as silent where it has not answered
+    /// once the answers so far are `enough`, or the first `n` have answered, and a little more time
+    /// has passed.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         n: usize,

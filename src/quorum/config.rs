@@ -202,7 +202,7 @@ pub(super) struct Ledger {
     said: BTreeMap<Signer, Statement>,
     /// Root keys that this process tried to deposit.
     own: BTreeSet<RootId>,
-    /// Those of this directory whose deposit failed, and which therefore no head bears.
+    /// Root keys of this directory whose deposit failed, and which therefore no head bears.
     failed: BTreeSet<RootId>,
     /// See [`Config::highest`].
     pub(super) highest: Option<u64>,

@@ -24,7 +24,8 @@ pub(super) struct Told {
     pub(super) owner: Option<Owner>,
     /// Whether no more tell that owner than may lie.
     pub(super) doubted: bool,
-    /// The highest number of a claim that is told, but for what no honest keyholder can have.
+    /// The highest number of a claim that keyholders tell of, without those that no honest one can
+    /// have.
     pub(super) claims: u64,
     /// The highest commit that more were told of than may lie; so for what follows.
     pub(super) mark: u64,

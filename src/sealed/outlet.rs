@@ -53,7 +53,7 @@ struct Inside {
     /// The items in what is being written.
     going: Vec<u64>,
     fallen: Vec<u64>,
-    /// Those that fell after their end.
+    /// Items that fell after their end.
     late: Vec<u64>,
     busy: Option<ThreadId>,
 }
@@ -120,7 +120,7 @@ impl Outlet {
         self.inside().fallen.contains(&number)
     }
 
-    /// Those that fell after their end, since the last call.
+    /// Items that fell after their end, since the last call.
     pub(crate) fn late(&self) -> Vec<u64> {
         std::mem::take(&mut self.inside().late)
     }

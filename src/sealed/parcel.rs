@@ -267,7 +267,7 @@ impl<W: Write> Packing<W> {
         self.finish_counted().map(|(out, _, _)| out)
     }
 
-    /// The same, with how many items that were whole fell before they were written, and their
+    /// As [`Packing::finish`], with how many whole items fell before they were written, and their
     /// length.
     pub(crate) fn finish_counted(mut self) -> Result<(W, u64, u64)> {
         self.sealing.push(None, &[END]).map_err(writing)?;

@@ -90,7 +90,7 @@ impl Ahead {
         blobs.iter().fold(Self::default(), |ahead, (_, bytes)| ahead.and(bytes.len()))
     }
 
-    /// The same, and a blob of `len` bytes.
+    /// These, and a blob of `len` bytes.
     #[must_use]
     pub fn and(self, len: usize) -> Self {
         Ahead { blobs: self.blobs + 1, bytes: self.bytes + len }

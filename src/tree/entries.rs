@@ -23,7 +23,7 @@ pub(super) trait Entry: Sized {
 pub(super) struct Entries<const K: usize, V> {
     /// The page, where the entries begin, and how many there are.
     stored: Option<(Page, usize, usize)>,
-    /// Those that were taken out, and new ones.
+    /// Entries that were taken out, and new ones.
     taken: BTreeMap<[u8; K], V>,
     /// How many of them are new.
     new: usize,
@@ -74,7 +74,7 @@ impl<const K: usize, V: Entry> Entries<K, V> {
         Ok(self.taken.get_mut(key))
     }
 
-    /// The same; a new one for a key that has none.
+    /// As [`Entries::take`], with a new entry for a key that has none.
     pub(super) fn take_or_add(&mut self, key: [u8; K], new: impl FnOnce() -> V) -> Result<&mut V> {
         self.take(&key)?;
         Ok(self.taken.entry(key).or_insert_with(|| {
@@ -83,7 +83,7 @@ impl<const K: usize, V: Entry> Entries<K, V> {
         }))
     }
 
-    /// All of them, taken out.
+    /// Every entry, taken out.
     pub(super) fn into_all(mut self) -> Result<BTreeMap<[u8; K], V>> {
         if let Some((page, from, count)) = &self.stored {
             let mut d = Decoder::of_page(page, "page of the user tree");

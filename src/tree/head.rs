@@ -76,7 +76,7 @@ pub enum CopyMode {
     /// Every commit is durable there too before it is acknowledged, and every erase before a root
     /// key is destroyed.
     InStep,
-    /// It is brought up to date when `copy sync` is called.
+    /// The copy is brought up to date when `copy sync` is called.
     Behind,
 }
 
@@ -143,7 +143,7 @@ impl Roots {
         }
     }
 
-    /// Those that may be missing, in the order of their bits.
+    /// The trees that may be missing, in the order of their bits.
     fn others(&self) -> [(PageKind, &Option<Ref>); TREES] {
         [
             (PageKind::Falling, &self.falling),

@@ -34,7 +34,7 @@ impl Ref {
         self.key.first_chunk().map(Key::copied_from).unwrap_or_else(|| unreachable!("it has 32 bytes"))
     }
 
-    /// The same, without the page in which it was read.
+    /// This pointer without the page in which it was read.
     pub(crate) fn alone(self) -> Self {
         Ref { name: self.name, key: self.key.alone() }
     }

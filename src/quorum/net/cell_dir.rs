@@ -229,7 +229,7 @@ pub fn move_member(dir: &Path, number: usize, address: &str, check: bool, env: &
     moved(dir, |config| member(config, number)?.key.parse(), address, check, env)
 }
 
-/// The same by its key: also one that was replaced, and is still to sign.
+/// As [`move_member`], by the keyholder's key: also one that was replaced, and is still to sign.
 ///
 /// # Errors
 /// As [`move_member`]; `Invalid` where there is none with this key.

@@ -386,7 +386,7 @@ pub(super) fn read(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Op
     Ok(Some(Frame { whole: sum == header.sums.0, ..frame }))
 }
 
-/// The same without a look at the blobs: for a frame that was synced.
+/// As [`read`], without a look at the blobs: for a frame that was synced.
 pub(super) fn read_table(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Frame>> {
     let read = read_header(file, at, len)?;
     Ok(read.and_then(|(header, frame_len, table)| header.frame(at, frame_len, &table).ok()))

@@ -23,7 +23,7 @@ pub(super) type Names = BTreeMap<BlobName, Location>;
 #[derive(Default)]
 pub(super) struct Recent {
     new: Names,
-    /// Those that a step is about.
+    /// Blobs that the running step is about.
     learning: Arc<Names>,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Step {
     pub(super) index: Arc<dyn Index>,
     pub(super) recent: Arc<RwLock<Recent>>,
     pub(super) tally: Arc<RwLock<Tally>>,
-    /// Those of the blobs up to the mark that it lacks.
+    /// Blobs up to the mark that the index lacks.
     pub(super) names: Arc<Names>,
     /// Up to where the index will know the journal.
     pub(super) mark: Position,

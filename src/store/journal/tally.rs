@@ -63,7 +63,7 @@ impl Blobs {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     of: BTreeMap<u32, Blobs>,
-    /// Those that changed since an index was told.
+    /// Files that changed since the index learnt of them.
     changed: BTreeSet<u32>,
 }
 

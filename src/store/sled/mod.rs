@@ -347,7 +347,7 @@ fn read_marker(dir: &Path) -> Result<String> {
     }
 }
 
-/// Whether nothing was ever put into the journal, if there is one. An init that was cut short may
+/// Whether nothing was ever put into the journal, if one is there. An init that was cut short may
 /// have claimed it.
 fn journal_is_empty(dir: &Path) -> io::Result<bool> {
     let journal = dir.join(JOURNAL);
