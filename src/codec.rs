@@ -65,7 +65,7 @@ impl<'a> Decoder<'a> {
         Decoder { rest: bytes, page: None, what, outside: false }
     }
 
-    /// A decoder of an object from outside the store, of which no copy has another.
+    /// A decoder of an object from outside the store, which no copy of the store holds.
     pub(crate) fn from_outside(bytes: &'a [u8], what: &'static str) -> Self {
         Decoder { outside: true, ..Decoder::new(bytes, what) }
     }

@@ -27,7 +27,7 @@ pub const BLOB_MAX_BYTES: usize = HEADER_BYTES + SEGMENT_MAX_BYTES / CHUNK_BYTES
 pub const RECORD_MAX_BYTES: u64 = (u32::MAX as u64) * CHUNK_BYTES as u64;
 /// Smallest and largest page a geometry may name, bytes as stored.
 pub const PAGE_MIN_BYTES: usize = 1024;
-/// See [`PAGE_MIN_BYTES`].
+/// The largest page: see [`PAGE_MIN_BYTES`].
 pub const PAGE_MAX_BYTES: usize = 16_384;
 /// Stored bytes of the smallest size class of a page.
 pub const PAGE_CLASS_MIN_BYTES: usize = 512;
@@ -111,7 +111,7 @@ pub const PLACE_MAX_BYTES: usize = 1024;
 /// How far ahead of this machine's clock an interaction id may lie.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
 /// How far the clock may be ahead of the last commit before nothing is done by it alone: longer
-/// than the month that many deadlines have, shorter than most clocks are wrong that are.
+/// than the month that many deadlines have, shorter than the error of most wrong clocks.
 pub const CLOCK_JUMP: Duration = Duration::from_secs(35 * 24 * 3600);
 /// How long after the last commit, and what an open engine counted since, a clock is believed in
 /// what an erase fences for good.

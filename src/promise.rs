@@ -62,7 +62,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// All, the weakest first.
+    /// Every level, the weakest first.
     pub const ALL: [Level; 4] = [Level::L0, Level::L1, Level::L2, Level::L3];
 
     /// Name of the level, as certificates write it.
@@ -125,8 +125,8 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// Statements that an erase needs to be final: n - t + 1 + f. Of so many, n - t + 1 are true,
-    /// and t - 1 shares are left.
+    /// Statements that an erase needs to be final: n - t + 1 + f. With f liars among them at least
+    /// n - t + 1 are true, so at most t - 1 shares survive: too few to recover the key.
     pub fn needed(&self) -> usize {
         (self.keyholders.len() + 1 + usize::from(self.liars)).saturating_sub(usize::from(self.threshold))
     }
@@ -172,7 +172,7 @@ pub struct Promise {
     pub quorum: Option<Quorum>,
 }
 
-/// The statement with its level: wherever a promise is told, this is.
+/// The statement with its level: reports and certificates show this.
 impl fmt::Display for Promise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (level {})", self.statement, self.level)
@@ -334,7 +334,7 @@ pub struct Statement {
     pub at: Timestamp,
     /// The Ed25519 key of the keyholder that signed.
     pub keyholder: [u8; 32],
-    /// Ed25519 (RFC 8032) over [`Statement::text`].
+    /// Ed25519 signature (RFC 8032) over [`Statement::text`].
     pub signature: [u8; 64],
 }
 

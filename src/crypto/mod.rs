@@ -97,7 +97,7 @@ pub(crate) fn hedge(parts: &[&[u8]]) -> [u8; 32] {
 
 /// Fresh values: PRF(32 bytes of the system's generator, label ‖ hedge). Where the generator
 /// repeats itself (a restored virtual machine), two equal values mean equal plaintexts, so at most
-/// equality leaks (DESIGN 10a).
+/// equality leaks.
 pub(crate) struct Fresh<'a> {
     env: &'a dyn Env,
     hedge: [u8; 32],

@@ -79,7 +79,7 @@ impl Identity {
     /// The public keys of this identity.
     ///
     /// # Errors
-    /// None that occurs.
+    /// `Corrupt`, which the private key of an identity never is.
     pub fn public(&self) -> Result<PublicKey> {
         let _wiped = WipeStack;
         let signing = SigningKey::from_bytes(self.signing.bytes());

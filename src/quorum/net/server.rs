@@ -39,7 +39,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const WRITE: Duration = Duration::from_secs(5);
 /// How long the server waits where the system has no more sockets or threads.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often one thing is said.
+/// How often one kind of trouble is reported.
 const SAY: Duration = Duration::from_secs(60);
 
 type Log<'a> = &'a (dyn Fn(&str) + Send + Sync);
@@ -98,7 +98,7 @@ impl Places {
         self.strangers.retain(|(other, ..)| *other != number);
     }
 
-    /// A stranger turned out to be an engine that is allowed; says whether there is a place for it.
+    /// Moves a stranger that proved to be an allowed engine; says whether a place is free for it.
     fn knows(&mut self, number: u64, engine: &[u8; 32]) -> bool {
         self.leave(number);
         let all: usize = self.engines.values().sum();
@@ -214,7 +214,7 @@ impl Server {
         });
     }
 
-    /// Says it, or counts it where the like was said a short while ago.
+    /// Reports trouble, or counts it where the like was reported a short while ago.
     fn say(&self, log: Log<'_>, kind: &'static str, what: &str) {
         let mut said = locked(&self.said);
         let now = Instant::now();
