@@ -58,7 +58,7 @@ pub struct Body {
     pub requested: String,
     /// The person or office that asked; empty where none was named.
     pub authority: String,
-    /// On what legal ground; empty where nobody said.
+    /// On what legal ground; empty where none was given.
     pub ground: String,
     /// How, in the words of NIST SP 800-88.
     pub method: String,
@@ -196,8 +196,8 @@ impl Keyholders {
 }
 
 impl CellFacts {
-    /// The facts of a promise, and of earlier root keys that are not known to be destroyed; the
-    /// cell's place is nobody's business.
+    /// The facts of a promise, and of earlier root keys that are not known to be destroyed; without
+    /// the cell's place.
     pub fn new(promise: &Promise, unfinished: &[Dealt]) -> Self {
         let keyholders = promise.quorum.as_ref().map(Keyholders::new);
         let mut unfinished: Vec<&Dealt> = unfinished.iter().filter(|_| keyholders.is_some()).collect();

@@ -14,7 +14,7 @@ use crate::log::{Hash, verify_inclusion};
 use crate::promise::{Level, Quorum, Retirement};
 use crate::time::Timestamp;
 
-/// How far the erase is.
+/// How far an erase is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grade {
     /// The old root key is destroyed as the cell's level allows, and nothing is known that limits
@@ -314,7 +314,7 @@ impl Facts {
         Ok(std::iter::once(own).chain(earlier).flatten().collect())
     }
 
-    /// What is known to limit it.
+    /// What is known to limit the erase.
     fn limits(&self) -> Vec<String> {
         let body = &self.body;
         let mut limits = Vec::new();

@@ -1,11 +1,11 @@
-//! A leaf of the log: that a commit erased, and which root key it destroys. It names nobody.
+//! A leaf of the log: that a commit erased, and which root key it destroys. It names no user.
 //!
 //! ```text
 //! keyfall/erase@v1
 //! commit 17
 //! epoch 7
 //! time 2026-11-22T08:15:00Z          floored to the minute
-//! erases 16 BASE64                   how many slots, and their root: most may be nobody's
+//! erases 16 BASE64                   how many slots, most random padding, and their root
 //! destroys BASE64                    commitment to the root key of the epoch
 //! next HEX BASE64                    attempt of the root key after it, commitment to it
 //!                                    | until TIME: it waits for others
@@ -19,8 +19,8 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::log::{Frontier, Hash, inclusion};
 
-/// Slots of a commit with the fewest erases: how many there were is told up to a factor of two,
-/// from this on.
+/// Slots of a commit with the fewest erases: a leaf shows how many there were up to a factor of
+/// two, from this on.
 pub const SLOTS_MIN: usize = 16;
 
 const FIRST: &str = "keyfall/erase@v1";

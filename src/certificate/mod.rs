@@ -1,6 +1,6 @@
 //! The erasure certificate: what was erased, for whom, by what method, what the cell said of the
 //! destroyed key, and that it stands in the log. It is checked with the file and the log's public
-//! key; nothing in this room reads a store or opens a seal.
+//! key; nothing here reads a store or opens a seal.
 //!
 //! Invariants. The issuer never writes the grade: each reader works it out from the facts again.
 //! Every byte is bound: the facts by the leaf's commitment, leaf and facts by a signature whose key

@@ -1,4 +1,4 @@
-//! The file: words that the facts give, the facts, the signature, the proof.
+//! The certificate as a file: words that the facts give, the facts, the signature, the proof.
 
 use std::fmt;
 use std::str::FromStr;

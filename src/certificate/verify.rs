@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 pub struct Trust {
     /// Key of the log that must have signed the checkpoint.
     pub log: VerifierKey,
-    /// Witnesses who may have cosigned its checkpoints.
+    /// Witnesses that may have cosigned its checkpoints.
     pub witnesses: Vec<VerifierKey>,
     /// How many of them must have.
     pub quorum: usize,
@@ -93,7 +93,7 @@ fn distinct(keys: &[VerifierKey]) -> impl Iterator<Item = &VerifierKey> {
 /// A certificate that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// What it amounts to.
+    /// The grade, with its reasons.
     pub judged: Judged,
     /// The checkpoint that it is under.
     pub checkpoint: Checkpoint,

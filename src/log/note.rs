@@ -72,7 +72,7 @@ impl VerifierKey {
         VerifierKey::new(name, Kind::Ed25519, key)
     }
 
-    /// Who it belongs to: for a log, its origin.
+    /// Name of its owner: for a log, its origin.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -225,7 +225,7 @@ pub struct Note {
 }
 
 impl Note {
-    /// A text that nobody signed yet.
+    /// A text without signatures.
     ///
     /// # Errors
     /// `Invalid` where it does not end with a line, or has control characters.
