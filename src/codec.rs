@@ -175,11 +175,7 @@ impl Encoder {
     }
 
     pub(crate) fn bytes(&mut self, b: &[u8]) -> &mut Self {
-        assert!(
-            self.out.len() + b.len() <= self.capacity,
-            "an object outgrew its limit: a missing \
-            check"
-        );
+        assert!(self.out.len() + b.len() <= self.capacity, "an object outgrew its limit: a missing check");
         self.out.extend_from_slice(b);
         self
     }

@@ -269,11 +269,7 @@ pub(crate) fn read_small(file: &Path) -> std::io::Result<String> {
     let mut text = String::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
     from.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
-        return Err(Error::new(
-            ErrorKind::InvalidData,
-            "it is larger than 1 MiB; put back the one \
-            that was there",
-        ));
+        return Err(Error::new(ErrorKind::InvalidData, "it is larger than 1 MiB; put back the one that was there"));
     }
     Ok(text)
 }

@@ -51,13 +51,7 @@ impl Env for System {
 
     fn fill(&self, out: &mut [u8]) -> Result<()> {
         rand::rngs::SysRng.try_fill_bytes(out).map_err(|e| {
-            Error::new(
-                ErrorKind::Io,
-                format!(
-                    "the system's random generator failed ({e}); no key \
-                was made"
-                ),
-            )
+            Error::new(ErrorKind::Io, format!("the system's random generator failed ({e}); no key was made"))
         })
     }
 }

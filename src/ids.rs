@@ -282,12 +282,7 @@ impl fmt::Debug for RecordId {
 impl FromStr for RecordId {
     type Err = Error;
     fn from_str(s: &str) -> Result<Self> {
-        let bad = || {
-            Error::invalid(format!(
-                "not a record id: {s:?}; take one from `keyfall list \
-            STORE`"
-            ))
-        };
+        let bad = || Error::invalid(format!("not a record id: {s:?}; take one from `keyfall list STORE`"));
         let bytes = data_encoding::BASE32_DNSSEC.decode(s.as_bytes()).map_err(|_| bad())?;
         RecordId::from_bytes(bytes.as_slice().try_into().map_err(|_| bad())?).map_err(|_| bad())
     }

@@ -127,16 +127,8 @@ pub const SLOT_BYTES: usize = 512;
 const _: () = assert!(PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a page is one chunk");
 const _: () = assert!(USER_PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a user page is one chunk");
 const _: () = assert!(HEAD_MAX_BYTES < CHUNK_BYTES, "a head is one chunk");
-const _: () = assert!(
-    CLOCK_TRUST.as_secs() < CLOCK_SKEW.as_secs(),
-    "a put takes every id that is \
-    made after an erase"
-);
-const _: () = assert!(
-    CLOCK_NOTED.as_secs() < CLOCK_JUMP.as_secs(),
-    "a store that is tended has no \
-    jumps"
-);
+const _: () = assert!(CLOCK_TRUST.as_secs() < CLOCK_SKEW.as_secs(), "a put takes every id that is made after an erase");
+const _: () = assert!(CLOCK_NOTED.as_secs() < CLOCK_JUMP.as_secs(), "a store that is tended has no jumps");
 const _: () = assert!(COPIES_MAX * (PLACE_MAX_BYTES + 16) + 512 < HEAD_MAX_BYTES, "a head holds all copies");
 const _: () = assert!(
     2 * (63 + 2 + 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
@@ -158,11 +150,7 @@ const _: () = assert!(
     2 * (20 + 2 + LEAF_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two leaves of the log fit in the smallest page"
 );
-const _: () = assert!(
-    NAME_MAX_BYTES + 48 <= PRINCIPAL_MAX_BYTES,
-    "a run of a training set is a \
-    principal"
-);
+const _: () = assert!(NAME_MAX_BYTES + 48 <= PRINCIPAL_MAX_BYTES, "a run of a training set is a principal");
 const _: () = assert!(
     2 * (20 + 2 + CLASS_MAX_BYTES + PURPOSE_MAX_BYTES + 40) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two policies fit in the smallest page"

@@ -82,10 +82,7 @@ impl Level {
                 "overwritten by the machine that used it; remnants on its medium, and snapshots of \
                  it, are possible"
             }
-            Level::L1 => {
-                "erased by the device that held it, as far as its maker is right about \
-                the device"
-            }
+            Level::L1 => "erased by the device that held it, as far as its maker is right about the device",
             Level::L2 => {
                 "destroyed inside a key service, after the delay that it states, as far as its \
                  operator is right about its backups"
@@ -239,11 +236,7 @@ pub enum Awaited {
 impl fmt::Display for Awaited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Awaited::Window(until) => write!(
-                f,
-                "the old root key waits for other erases, until \
-                {until} at the latest"
-            ),
+            Awaited::Window(until) => write!(f, "the old root key waits for other erases, until {until} at the latest"),
             Awaited::Medium(at) => write!(f, "the cell destroys the old root key at {at}"),
             Awaited::Keyholders { stated, needed } => write!(
                 f,

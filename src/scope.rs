@@ -214,10 +214,7 @@ impl Erase {
             )));
         }
         if self.window.is_some_and(|window| window > WINDOW_MAX) {
-            return Err(Error::invalid(
-                "an erase waits for others for a day at most; give a shorter \
-                window",
-            ));
+            return Err(Error::invalid("an erase waits for others for a day at most; give a shorter window"));
         }
         if let Scope::User { when: When::Between { from, until }, .. } = &self.scope {
             check_span(*from, *until)?;
@@ -229,21 +226,14 @@ impl Erase {
             return Err(Error::invalid(format!("one erase keeps at most {KEPT_MAX} classes")));
         }
         match &self.scope {
-            Scope::Record(_) => Err(Error::invalid(
-                "a single record is erased or kept; leave one \
-                of the two out",
-            )),
-            Scope::User { class: Some(_), .. } => Err(Error::invalid(
-                "of a single class no other class can be kept; leave one of the \
-                    two out",
-            )),
+            Scope::Record(_) => Err(Error::invalid("a single record is erased or kept; leave one of the two out")),
+            Scope::User { class: Some(_), .. } => {
+                Err(Error::invalid("of a single class no other class can be kept; leave one of the two out"))
+            }
             Scope::User { class: None, .. } => {
                 let twice = |(n, class): (usize, &Class)| self.keep[..n].contains(class);
                 if self.keep.iter().enumerate().any(twice) {
-                    return Err(Error::invalid(
-                        "a class that stays is named twice; give it once, \
-                        with one reason",
-                    ));
+                    return Err(Error::invalid("a class that stays is named twice; give it once, with one reason"));
                 }
                 self.reasons.iter().try_for_each(|reason| check_reason(reason))
             }
@@ -282,10 +272,7 @@ fn check_span(from: Option<Timestamp>, until: Option<Timestamp>) -> Result<()> {
         return Err(Error::invalid("nothing can have begun before the year 1970"));
     }
     if from.iter().chain(&until).any(|bound| bound.0 >= most) {
-        return Err(Error::invalid(
-            "no interaction begins in that time; leave a bound out to have \
-            none",
-        ));
+        return Err(Error::invalid("no interaction begins in that time; leave a bound out to have none"));
     }
     if from.zip(until).is_some_and(|(from, until)| from >= until) {
         return Err(Error::invalid("the time range is empty: its end is not after its beginning"));

@@ -243,8 +243,7 @@ impl FileCell {
 
     /// What is promised, where a destroyed key may stay for this reason or for none.
     fn promise(&self, objection: Option<String>) -> Promise {
-        let overwritten = "a root key is destroyed by overwriting its sector, syncing it and \
-            reading it back";
+        let overwritten = "a root key is destroyed by overwriting its sector, syncing it and reading it back";
         let limit = "flash that remaps sectors, and snapshots of the disk or of the machine taken below the file system, may keep the old sector";
         let statement = match &objection {
             Some(objection) => format!(

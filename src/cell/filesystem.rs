@@ -75,10 +75,7 @@ pub(super) fn judge_files(dir: &Path, names: &[&str]) -> Result<Option<String>> 
 fn kept(what: &str, path: &Path, opened: io::Result<File>) -> Result<Option<String>> {
     match opened.and_then(|file| keeps_old_bytes(&file)) {
         Ok(why) => Ok(why.map(|why| format!("{what} {why}"))),
-        Err(e) if cannot_say(&e) => Ok(Some(format!(
-            "{what} does not tell its flags, or where its \
-            blocks lie"
-        ))),
+        Err(e) if cannot_say(&e) => Ok(Some(format!("{what} does not tell its flags, or where its blocks lie"))),
         Err(e) => Err(Error::io(path.display(), e)),
     }
 }
@@ -174,11 +171,7 @@ mod tests {
         let options = || Some(vec!["rw,data=journal".to_owned()]);
         assert!(mounted_so(EXT4, options).objection.is_some());
         assert_eq!(mounted_so(EXT4, || Some(vec!["rw".into()])).objection, None);
-        assert!(
-            mounted_so(EXT4, || None).objection.is_some(),
-            "what cannot be read counts against \
-            it"
-        );
+        assert!(mounted_so(EXT4, || None).objection.is_some(), "what cannot be read counts against it");
         assert_eq!(mounted_so(0x5846_5342, options).objection, None);
     }
 

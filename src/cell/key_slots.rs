@@ -227,10 +227,7 @@ impl KeySlots {
             _ => None,
         });
         let Some(store) = kept else {
-            return Err(Error::corrupt(
-                "the root key to keep is not in the cell; nothing was \
-                destroyed",
-            ));
+            return Err(Error::corrupt("the root key to keep is not in the cell; nothing was destroyed"));
         };
         self.medium.check_medium()?;
         let known = mark_of(&there, &slots);

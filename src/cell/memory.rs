@@ -129,10 +129,7 @@ impl RootCell for MemoryCell {
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
         let mut held = self.owned()?;
         if !held.contents.keys.iter().any(|k| k.id == *keep) {
-            return Err(Error::corrupt(
-                "the root key to keep is not in the cell; nothing was \
-                destroyed",
-            ));
+            return Err(Error::corrupt("the root key to keep is not in the cell; nothing was destroyed"));
         }
         held.contents.keys.retain(|k| k.id == *keep);
         held.claim.mark = held.claim.mark.max(proof.commit());

@@ -59,12 +59,7 @@ impl fmt::Display for Draft {
 impl FromStr for Draft {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let bad = |what: &str| {
-            Error::invalid(format!(
-                "not the draft of an erasure certificate: \
-            {what}"
-            ))
-        };
+        let bad = |what: &str| Error::invalid(format!("not the draft of an erasure certificate: {what}"));
         if text.len() > MAX_BYTES || !Draft::is_one(text) {
             return Err(bad("it begins otherwise"));
         }

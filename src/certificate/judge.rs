@@ -326,11 +326,8 @@ impl Facts {
             );
         }
         if body.cell.kind == "memory" {
-            limits.push(
-                "the root key was in the memory of a process, which may have been written \
-                    elsewhere"
-                    .to_owned(),
-            );
+            limits
+                .push("the root key was in the memory of a process, which may have been written elsewhere".to_owned());
         }
         match body.openings {
             Some(0) => {}
@@ -341,17 +338,10 @@ impl Facts {
             None => limits.push("damaged pages hide who had opened records before".to_owned()),
         }
         if let Some(n) = body.grants.filter(|n| *n > 0) {
-            limits.push(format!(
-                "{n} grants to third parties stood: what they opened before is out \
-                of reach"
-            ));
+            limits.push(format!("{n} grants to third parties stood: what they opened before is out of reach"));
         }
         if body.records.is_none() {
-            limits.push(
-                "damaged pages kept the records from being counted; none of them can be \
-                read"
-                    .to_owned(),
-            );
+            limits.push("damaged pages kept the records from being counted; none of them can be read".to_owned());
         }
         if body.following {
             limits.push(

@@ -66,10 +66,7 @@ const LIMITS: [&str; 4] = [
 
 fn grade(facts: &Facts, judged: &Judged) -> Vec<String> {
     let destroyed = match (judged.grade, &facts.outcome.retired) {
-        (Grade::Pending, _) => {
-            "The key at the top that reached it is not known to be destroyed \
-            yet."
-        }
+        (Grade::Pending, _) => "The key at the top that reached it is not known to be destroyed yet.",
         (_, Retired::Stated(_)) => {
             "As many keyholders as are needed signed that their share of the key at the top that \
              reached it is gone."
@@ -160,10 +157,7 @@ impl Certificate {
         let text = signed_text(facts, &facts.judge()?);
         let statements = facts.body.cell.holders().count() * STATEMENT_MAX_BYTES;
         if text.len() + statements + REST_MAX_BYTES > MAX_BYTES {
-            return Err(Error::invalid(
-                "the certificate would be too long to be read; shorten what \
-                it is to say",
-            ));
+            return Err(Error::invalid("the certificate would be too long to be read; shorten what it is to say"));
         }
         Note::new(text).map(drop)
     }
@@ -199,18 +193,12 @@ impl Certificate {
             (None, None) => Ok(Verified { judged, checkpoint, cosigned, log_pending }),
             (Some(leaf), Some(proof)) => {
                 if proof.checkpoint.text() != self.proof.checkpoint.text() || proof.index <= self.proof.index {
-                    return Err(Error::corrupt(
-                        "the leaf that made it final is not behind its own \
-                        in one checkpoint",
-                    ));
+                    return Err(Error::corrupt("the leaf that made it final is not behind its own in one checkpoint"));
                 }
                 trust.check(&leaf.to_string(), proof)?;
                 Ok(Verified { judged, checkpoint, cosigned, log_pending })
             }
-            _ => Err(Error::corrupt(
-                "a leaf without its proof in the log, or a proof without its \
-                leaf",
-            )),
+            _ => Err(Error::corrupt("a leaf without its proof in the log, or a proof without its leaf")),
         }
     }
 
@@ -247,12 +235,8 @@ impl FromStr for Certificate {
                  STORE FILE` makes one",
             ));
         }
-        Certificate::read(text).map_err(|e| {
-            Error::corrupt(format!(
-                "not an erasure certificate, or one that is cut \
-                short: {e}"
-            ))
-        })
+        Certificate::read(text)
+            .map_err(|e| Error::corrupt(format!("not an erasure certificate, or one that is cut short: {e}")))
     }
 }
 

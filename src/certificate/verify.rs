@@ -30,10 +30,7 @@ impl Trust {
     pub fn with_witnesses(log: VerifierKey, witnesses: &[VerifierKey], quorum: Option<usize>) -> Result<Self> {
         let mut trust = Trust { log, witnesses: witnesses.to_vec(), quorum: 0 };
         if trust.different().count() < distinct(witnesses).count() {
-            return Err(Error::invalid(
-                "the log cannot be its own witness; give the key of somebody \
-                else",
-            ));
+            return Err(Error::invalid("the log cannot be its own witness; give the key of somebody else"));
         }
         let there = trust.different().count();
         trust.quorum = quorum.unwrap_or(there);

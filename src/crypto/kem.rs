@@ -53,12 +53,7 @@ impl TryRng for Drawn {
 impl TryCryptoRng for Drawn {}
 
 fn private(secret: &Key) -> Result<PrivateKey> {
-    PrivateKey::from_bytes(secret.bytes()).map_err(|_| {
-        Error::corrupt(
-            "a private key does not \
-        decode",
-        )
-    })
+    PrivateKey::from_bytes(secret.bytes()).map_err(|_| Error::corrupt("a private key does not decode"))
 }
 
 /// The public key of a private one.
@@ -95,12 +90,7 @@ pub(crate) fn encapsulate(env: &dyn Env, to: &[u8], info: &[u8]) -> Result<(Vec<
 /// # Errors
 /// `Corrupt` where `sent` has another length.
 pub(crate) fn decapsulate(secret: &Key, sent: &[u8], info: &[u8]) -> Result<Key> {
-    let bad = |_| {
-        Error::corrupt(
-            "what was sealed does not open: its bytes have changed, or it is \
-        for another key",
-        )
-    };
+    let bad = |_| Error::corrupt("what was sealed does not open: its bytes have changed, or it is for another key");
     let sent = <XWing as hpke::Kem>::EncappedKey::from_bytes(sent).map_err(bad)?;
     let context =
         hpke::setup_receiver::<ExportOnlyAead, HkdfSha256, XWing>(&OpModeR::Base, &private(secret)?, &sent, info)

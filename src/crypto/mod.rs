@@ -142,10 +142,7 @@ impl<'a> Fresh<'a> {
 fn expand(secret: &Key, info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     let mut out = Zeroizing::new([0; 32]);
     #[expect(clippy::expect_used, reason = "a key is as long as SHA-256's output")]
-    let hkdf = Hkdf::<Sha256>::from_prk(secret.bytes()).expect(
-        "a key is as long as SHA-256's \
-        output",
-    );
+    let hkdf = Hkdf::<Sha256>::from_prk(secret.bytes()).expect("a key is as long as SHA-256's output");
     #[expect(clippy::expect_used, reason = "one block of output")]
     hkdf.expand_multi_info(info, &mut *out).expect("one block of output");
     out

@@ -81,10 +81,7 @@ impl Frontier {
     /// `Corrupt` where the number of peaks does not fit.
     pub fn new(size: u64, peaks: Vec<Hash>) -> Result<Self> {
         if peaks.len() != size.count_ones() as usize {
-            return Err(Error::corrupt(
-                "the log's right edge does not fit its size; restore the \
-                store from a copy",
-            ));
+            return Err(Error::corrupt("the log's right edge does not fit its size; restore the store from a copy"));
         }
         Ok(Frontier { size, peaks })
     }

@@ -234,10 +234,7 @@ impl Note {
             && text.len() <= NOTE_MAX_BYTES
             && !text.contains(|c: char| c.is_control() && c != '\n');
         if !ok {
-            return Err(Error::invalid(
-                "a note is lines of text without control characters, 1 MiB \
-                at most",
-            ));
+            return Err(Error::invalid("a note is lines of text without control characters, 1 MiB at most"));
         }
         Ok(Note { text, signatures: Vec::new() })
     }
@@ -289,12 +286,7 @@ impl fmt::Display for Note {
 impl FromStr for Note {
     type Err = Error;
     fn from_str(whole: &str) -> Result<Self> {
-        let bad = || {
-            Error::invalid(
-                "not a signed note: a text, an empty line, and lines of \
-            signatures are one",
-            )
-        };
+        let bad = || Error::invalid("not a signed note: a text, an empty line, and lines of signatures are one");
         if whole.len() > NOTE_MAX_BYTES || !whole.ends_with('\n') {
             return Err(bad());
         }

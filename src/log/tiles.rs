@@ -112,12 +112,7 @@ impl<F: Fn(&str) -> Result<Vec<u8>>> Subtrees for Tiles<F> {
         let first = index << inside;
         let tile = self.tile(row, first / TILE_WIDTH)?;
         let from = (first % TILE_WIDTH) as usize;
-        let short = || {
-            Error::corrupt(
-                "the log has fewer hashes than its checkpoint says; fetch it \
-            again",
-            )
-        };
+        let short = || Error::corrupt("the log has fewer hashes than its checkpoint says; fetch it again");
         let hashes = tile.get(from..from + (1 << inside)).ok_or_else(short)?.to_vec();
         Hash::fold(hashes).ok_or_else(short)
     }

@@ -43,8 +43,7 @@ impl Circle {
                     job(&*member);
                 }
             });
-            let none = "no thread can be started to ask a keyholder; raise the limit of processes \
-                and threads";
+            let none = "no thread can be started to ask a keyholder; raise the limit of processes and threads";
             asked.map_err(|e| Error::io(none, e))?;
             Ok(sender)
         };

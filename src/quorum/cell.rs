@@ -242,11 +242,9 @@ impl QuorumCell {
             known.lock = (self.take_lock)()?;
         }
         match known.store {
-            Some(there) if there != store => Err(Error::new(
-                ErrorKind::Refused,
-                "this cell belongs to another store; give each \
-                    store its own",
-            )),
+            Some(there) if there != store => {
+                Err(Error::new(ErrorKind::Refused, "this cell belongs to another store; give each store its own"))
+            }
             Some(_) => Ok(()),
             None => {
                 (self.change)(&mut |config| config.store = Some(store.to_string()))?;
@@ -519,12 +517,7 @@ impl RootCell for QuorumCell {
     }
 
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
-        let lost = || {
-            Error::corrupt(
-                "the root key to keep is not in the cell; nothing was \
-            destroyed",
-            )
-        };
+        let lost = || Error::corrupt("the root key to keep is not in the cell; nothing was destroyed");
         let store = self.known().store.ok_or_else(lost)?;
         self.hold(store)?;
         let (keep, owner) = (*keep, self.known().owner);

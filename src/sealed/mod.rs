@@ -122,13 +122,8 @@ impl<W: Write> Sealing<W> {
         while at < self.sealed.len() {
             let mut going = self.live.iter().filter(|(number, _)| self.held.is_going(*number));
             going.try_for_each(|(_, live)| live.check())?;
-            let fell = || {
-                Error::new(
-                    ErrorKind::Erased,
-                    "a record fell while a piece of it was being \
-                    written; start again",
-                )
-            };
+            let fell =
+                || Error::new(ErrorKind::Erased, "a record fell while a piece of it was being written; start again");
             // A chunk that is out in part cannot be sealed again: its nonce was used.
             let lent = self.held.lend().ok_or_else(fell)?;
             let written = self.out.write(&self.sealed[at..]);
@@ -234,10 +229,7 @@ impl Head {
         let mut header = [0; HEADER_BYTES];
         let n = fill(&mut reader, &mut header).map_err(|e| reading("reading what is sealed", e))?;
         let suite = chunked::Suite::from_header(key, &header[..n], &info(&self.head)).map_err(|_| {
-            Error::corrupt(
-                "what was sealed does not open: its bytes have changed, or it is for \
-                another key",
-            )
+            Error::corrupt("what was sealed does not open: its bytes have changed, or it is for another key")
         })?;
         let (sealed, plain) = (vec![0; CHUNK_BYTES + TAG_BYTES], Secret::zeroed(CHUNK_BYTES));
         Ok(Opening { reader, suite, sealed, plain, chunk: 0, at: 0, filled: 0, ended: false })

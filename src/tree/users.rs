@@ -51,10 +51,10 @@ fn digit(tag: UserTag, depth: u32, geometry: Geometry) -> u16 {
 
 /// A page of the user tree.
 #[derive(Debug)]
-pub(crate) struct UsersNode(Content);
+pub(crate) struct UsersNode(NodeBody);
 
 #[derive(Debug)]
-enum Content {
+enum NodeBody {
     /// By the tag's next digit.
     Interior(Entries<2, Link<UsersNode>>),
     Leaf(Entries<12, Slot>),
@@ -185,8 +185,8 @@ impl Node for UsersNode {
         let kind = d.u8()?;
         let count = usize::from(d.u16()?);
         let node = match kind {
-            INTERIOR => Content::Interior(Entries::read(page, &mut d, count)?),
-            LEAF => Content::Leaf(Entries::read(page, &mut d, count)?),
+            INTERIOR => NodeBody::Interior(Entries::read(page, &mut d, count)?),
+            LEAF => NodeBody::Leaf(Entries::read(page, &mut d, count)?),
             _ => return Err(d.bad()),
         };
         d.end_padding()?;
@@ -197,7 +197,7 @@ impl Node for UsersNode {
 impl UsersNode {
     /// The tree without users.
     pub(crate) fn empty() -> Self {
-        UsersNode(Content::Leaf(Entries::default()))
+        UsersNode(NodeBody::Leaf(Entries::default()))
     }
 
     /// The slot of `tag`, to be changed; the path to it will be rekeyed.
@@ -207,8 +207,8 @@ impl UsersNode {
 
     fn slot_at<'n>(&'n mut self, editor: &mut Editor<'_>, tag: UserTag, depth: u32) -> Result<Option<&'n mut Slot>> {
         match &mut self.0 {
-            Content::Leaf(slots) => slots.take(&tag.0),
-            Content::Interior(children) => match children.take(&digit(tag, depth, editor.geometry).to_be_bytes())? {
+            NodeBody::Leaf(slots) => slots.take(&tag.0),
+            NodeBody::Interior(children) => match children.take(&digit(tag, depth, editor.geometry).to_be_bytes())? {
                 None => Ok(None),
                 Some(child) => child.load_mut(editor, PageKind::Users, None)?.slot_at(editor, tag, depth + 1),
             },
@@ -222,12 +222,12 @@ impl UsersNode {
 
     fn insert_at(&mut self, editor: &mut Editor<'_>, tag: UserTag, slot: Slot, depth: u32) -> Result<()> {
         match &mut self.0 {
-            Content::Interior(children) => {
+            NodeBody::Interior(children) => {
                 let digit = digit(tag, depth, editor.geometry).to_be_bytes();
                 let child = children.take_or_add(digit, || Link::Loaded(Box::new(UsersNode::empty())))?;
                 child.load_mut(editor, PageKind::Users, None)?.insert_at(editor, tag, slot, depth + 1)
             }
-            Content::Leaf(slots) => {
+            NodeBody::Leaf(slots) => {
                 slots.take_or_add(tag.0, || slot)?;
                 if slots.len() > leaf_capacity(editor.geometry) {
                     self.split(editor, depth)?;
@@ -244,7 +244,7 @@ impl UsersNode {
                 "too many users share 96 bits of their tags; this does not happen by chance",
             ));
         }
-        let Content::Leaf(slots) = std::mem::replace(&mut self.0, Content::Interior(Entries::default())) else {
+        let NodeBody::Leaf(slots) = std::mem::replace(&mut self.0, NodeBody::Interior(Entries::default())) else {
             unreachable!("only leaves are split")
         };
         for (tag, slot) in slots.into_all()? {
@@ -256,14 +256,14 @@ impl UsersNode {
     fn seal(self, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
         let mut e = Encoder::new(geometry.capacity());
         match self.0 {
-            Content::Interior(children) => {
+            NodeBody::Interior(children) => {
                 e.u8(INTERIOR).count(children.len());
                 children.encode(&mut e, |e, _, child| {
                     seal_users(child, geometry, sink)?.encode(e);
                     Ok(())
                 })?;
             }
-            Content::Leaf(slots) => {
+            NodeBody::Leaf(slots) => {
                 e.u8(LEAF).count(slots.len());
                 slots.encode(&mut e, |e, tag, slot| {
                     e.u16(slot.incarnation);

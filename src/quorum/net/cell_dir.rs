@@ -102,10 +102,7 @@ fn cell_of(dir: &Path, config: &Config, env: &SharedEnv) -> Result<QuorumCell> {
 fn member(config: &mut Config, number: usize) -> Result<&mut Member> {
     let there = number.checked_sub(1).and_then(|n| config.keyholders.get_mut(n));
     there.ok_or_else(|| {
-        Error::invalid(format!(
-            "there is no keyholder {number}; `keyfall keyholder status STORE` \
-            numbers them"
-        ))
+        Error::invalid(format!("there is no keyholder {number}; `keyfall keyholder status STORE` numbers them"))
     })
 }
 

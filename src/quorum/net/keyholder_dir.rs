@@ -107,12 +107,7 @@ impl KeyholderDir {
             write_engines(dir, lines.into_iter().chain([engine.to_string()]))?;
         }
         if let Some(store) = store {
-            let bad = || {
-                Error::invalid(format!(
-                    "{store:?} is no store's id; `keyfall status \
-                STORE` prints it"
-                ))
-            };
+            let bad = || Error::invalid(format!("{store:?} is no store's id; `keyfall status STORE` prints it"));
             let id = data_encoding::HEXLOWER.decode(store.as_bytes()).map_err(|_| bad())?;
             let id = StoreId(id.try_into().map_err(|_| bad())?);
             let store = dir.join("stores").join(id.to_string());

@@ -78,11 +78,7 @@ impl FromStr for EngineId {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         let key = parsed(ENGINE, text).and_then(|key| key.try_into().ok());
-        key.map(EngineId).ok_or_else(|| {
-            Error::invalid(
-                "not an engine's key; `keyfall keyholder engine CELL` \
-                prints it",
-            )
-        })
+        key.map(EngineId)
+            .ok_or_else(|| Error::invalid("not an engine's key; `keyfall keyholder engine CELL` prints it"))
     }
 }

@@ -237,20 +237,11 @@ pub(crate) fn well_formed(bytes: &[u8]) -> bool {
     if let Ok(request) = &request {
         // More are given up than one message names only where nobody here wrote it.
         let few = !matches!(request, Request::Retire(.., given_up) if given_up.len() > GIVEN_UP);
-        assert!(
-            !few || request.encode(&mask, 3)[..] == *bytes,
-            "a request encodes to what it was \
-            decoded from"
-        );
+        assert!(!few || request.encode(&mask, 3)[..] == *bytes, "a request encodes to what it was decoded from");
     }
     let held = decode_held(bytes, &mask, 3);
     if let Ok(held) = &held {
-        assert_eq!(
-            encode_held(held, &mask, 3)[..],
-            *bytes,
-            "an answer encodes to what it was \
-            decoded from"
-        );
+        assert_eq!(encode_held(held, &mask, 3)[..], *bytes, "an answer encodes to what it was decoded from");
     }
     request.is_ok() || held.is_ok()
 }

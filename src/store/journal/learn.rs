@@ -139,9 +139,5 @@ impl Running {
 }
 
 fn ended() -> Error {
-    Error::new(
-        ErrorKind::Io,
-        "the thread that tells the index of new blobs ended early; open the \
-        store again",
-    )
+    Error::new(ErrorKind::Io, "the thread that tells the index of new blobs ended early; open the store again")
 }

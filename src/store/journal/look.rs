@@ -27,11 +27,7 @@ struct ReadOnlyFile {
 }
 
 fn refused() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::ReadOnlyFilesystem,
-        "the store was opened to look at, and not to \
-        be changed",
-    )
+    io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the store was opened to look at, and not to be changed")
 }
 
 impl Disk for ReadOnlyDisk {

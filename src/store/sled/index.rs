@@ -51,8 +51,7 @@ pub(super) struct SledIndex {
 
 /// Runs sled's code, which panics on some damage, and turns that into an error.
 fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
-    let remedy = "remove this directory, and the next open of the store rebuilds it from the \
-        journal";
+    let remedy = "remove this directory, and the next open of the store rebuilds it from the journal";
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(e))) => Err(Error::io(format!("the index {}", dir.display()), e)),

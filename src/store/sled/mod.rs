@@ -15,79 +15,41 @@
 //! ```
 
 mod index;
+mod marker;
+mod reserve;
 mod synced;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::FallocateFlags;
-
 use self::index::SledIndex;
+use self::marker::{MARKER, UNFINISHED};
+use self::reserve::{RESERVE, Reserve};
 use self::synced::SYNCED;
 use super::journal::look::{MemoryIndex, ReadOnlyDisk};
 use super::journal::{Index, JournalStore, NAMING_KEY_BYTES, Sizes, claims};
 use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
-use crate::dir::{DirLock, check_file, check_subdir, check_tree, open_to_read, open_to_write, sync_dir};
+use crate::dir::{DirLock, check_file, check_subdir, check_tree, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::{Env, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 
-const MARKER: &str = "keyfall";
-/// The marker before it is whole.
-const UNFINISHED: &str = "keyfall.new";
 /// The directory of the journal.
 const JOURNAL: &str = "log";
 const INDEX: &str = "index";
-const RESERVE: &str = "reserve";
-/// Bytes of the reserve: what opening the index, one erase of many scopes and closing write.
-const RESERVE_BYTES: u64 = 2 << 20;
-/// Most bytes of a marker that are read.
-const MARKER_MAX: u64 = 4096;
 /// How many bytes an index has at most: so many, and so many for each byte of its journal. sled
 /// reads all of them.
 const INDEX_BYTES: u64 = 64 << 20;
 const INDEX_PER_JOURNAL: u64 = 4;
-/// How the marker of any format begins.
-const FORMATS: &str = "keyfall store, format ";
-const FORMAT: &str = "keyfall store, format 1\n";
-const NAMING: &str = "naming key ";
 
-fn marker(naming_key: &[u8; NAMING_KEY_BYTES]) -> String {
-    let sum = crc32fast::hash(naming_key).to_be_bytes();
-    format!("{FORMAT}{NAMING}{}\n", data_encoding::HEXLOWER.encode(&[&naming_key[..], &sum].concat()))
-}
-
-/// The naming key in a marker.
-fn naming_key(dir: &Path, text: &str) -> Result<[u8; NAMING_KEY_BYTES]> {
-    let Some(rest) = text.strip_prefix(FORMAT) else {
-        if !text.starts_with(FORMATS) {
-            return Err(bad_marker(dir, "is damaged"));
-        }
-        let first = text.lines().next().unwrap_or_default();
-        return Err(Error::new(
-            ErrorKind::Refused,
-            format!("{} has another format ({first:?}); use the program that wrote it", dir.display()),
-        ));
-    };
-    let bytes =
-        rest.strip_prefix(NAMING).and_then(|hex| data_encoding::HEXLOWER.decode(hex.trim_end().as_bytes()).ok());
-    let key = bytes.as_deref().and_then(|bytes| bytes.first_chunk().copied());
-    key.filter(|key| marker(key) == text).ok_or_else(|| bad_marker(dir, "is damaged"))
-}
-
-fn bad_marker(dir: &Path, what: &str) -> Error {
-    let place = dir.join(MARKER);
-    Error::corrupt(format!(
-        "the marker {} {what}; restore the store from a copy with `keyfall restore --cell CELL \
-         --into NEW COPY...`",
-        place.display()
-    ))
+/// The naming key of the store in a directory.
+fn naming_key(dir: &Path) -> Result<[u8; NAMING_KEY_BYTES]> {
+    marker::read(dir, || journal_is_empty(dir).unwrap_or(true))
 }
 
 /// A store in a directory.
@@ -97,9 +59,7 @@ pub struct SledStore {
     journal: JournalStore,
     /// Whether it was opened to look at.
     look: bool,
-    /// Whether the reserve is not whole and the disk has no room for it: the room that is left is
-    /// for erases alone.
-    squeezed: AtomicBool,
+    reserve: Reserve,
     /// Whether what is put now is needed by an erase.
     erasing: AtomicBool,
     /// Whether the index is in memory, for there was no room to open the one on the disk, which is
@@ -138,11 +98,7 @@ impl SledStore {
         System.fill(&mut naming_key)?;
         let store = Self::assemble(dir, &naming_key, lock)?;
         // The marker last, and at once: only a whole store has one.
-        let _ = std::fs::remove_file(dir.join(UNFINISHED));
-        let file = File::create_new(dir.join(UNFINISHED)).map_err(io)?;
-        std::io::Write::write_all(&mut &file, marker(&naming_key).as_bytes()).map_err(io)?;
-        file.sync_all().map_err(io)?;
-        std::fs::rename(dir.join(UNFINISHED), dir.join(MARKER)).map_err(io)?;
+        marker::write(dir, &naming_key).map_err(io)?;
         sync_dir(dir)?;
         if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
             sync_dir(parent)?;
@@ -157,7 +113,7 @@ impl SledStore {
     /// its files is a link or has another name; `Corrupt` where the journal is damaged before its
     /// end; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
-        let naming_key = naming_key(dir, &read_marker(dir)?)?;
+        let naming_key = naming_key(dir)?;
         let lock = DirLock::take(dir, "store")?;
         Self::assemble(dir, &naming_key, lock)
     }
@@ -169,7 +125,7 @@ impl SledStore {
     /// # Errors
     /// As [`SledStore::open`]; `Locked` where an engine has it open to write.
     pub fn look(dir: &Path) -> Result<Self> {
-        let naming_key = naming_key(dir, &read_marker(dir)?)?;
+        let naming_key = naming_key(dir)?;
         check_subdir(&dir.join(JOURNAL))?;
         let lock = DirLock::share(dir, "store")?;
         let disk = Arc::new(ReadOnlyDisk(Arc::new(OsDisk)));
@@ -181,8 +137,8 @@ impl SledStore {
             &naming_key,
             Sizes { beside: false, ..Sizes::default() },
         )?;
-        let (squeezed, erasing) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(SledStore { dir: dir.to_owned(), journal, look: true, squeezed, erasing, unindexed: false, lock })
+        let (reserve, erasing) = (Reserve::of(dir), AtomicBool::new(false));
+        Ok(SledStore { dir: dir.to_owned(), journal, look: true, reserve, erasing, unindexed: false, lock })
     }
 
     /// Whether the store in a directory was ever opened as the owner of a root cell: a backup was
@@ -203,52 +159,6 @@ impl SledStore {
         let bytes = std::fs::read_dir(&journal)
             .and_then(|files| files.map(|file| Ok(file?.metadata()?.len())).sum::<std::io::Result<u64>>());
         bytes.map_err(|e| Error::io(journal.display(), e))
-    }
-
-    /// Reserves room for erases on a full disk, or as much of it as the disk has.
-    fn lay_in(&self) {
-        let file = open_to_write(&self.dir.join(RESERVE), File::options().create(true).truncate(false));
-        let laid = file.and_then(|file| {
-            if file.metadata()?.blocks() * 512 >= RESERVE_BYTES {
-                return Ok(());
-            }
-            let take = |bytes| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes);
-            let whole = take(RESERVE_BYTES);
-            if whole.is_err() {
-                let _ = (1..4).any(|n| take(RESERVE_BYTES >> n).is_ok());
-            }
-            Ok(whole?)
-        });
-        match laid {
-            Ok(()) => self.squeezed.store(false, Ordering::Relaxed),
-            Err(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-                self.squeezed.store(true, Ordering::Relaxed);
-            }
-            // A file system on which no room can be kept.
-            Err(_) => {}
-        }
-    }
-
-    /// Gives the reserve to an erase; says whether there was any.
-    fn hand_out(&self) -> bool {
-        let had = give_up_reserve(&self.dir);
-        if had {
-            self.squeezed.store(true, Ordering::Relaxed);
-        }
-        had
-    }
-
-    /// Fails on a full disk: only erases write to it until it has room again.
-    fn check_room(&self) -> Result<()> {
-        if !self.squeezed.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        self.lay_in();
-        if self.squeezed.load(Ordering::Relaxed) {
-            let text = format!("{}: no space left but for erases; free some space and call again", self.dir.display());
-            return Err(Error::new(ErrorKind::Full, text));
-        }
-        Ok(())
     }
 
     fn check(&self) -> Result<()> {
@@ -299,10 +209,10 @@ impl SledStore {
             Err(e) => return Err(e),
         };
         let journal = JournalStore::open(Arc::new(OsDisk), &dir.join(JOURNAL), index, naming_key, Sizes::default())?;
-        let (squeezed, erasing) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (reserve, erasing) = (Reserve::of(dir), AtomicBool::new(false));
         let store =
-            SledStore { dir: dir.to_owned(), journal, look: false, squeezed, erasing, unindexed, lock: Some(lock) };
-        store.lay_in();
+            SledStore { dir: dir.to_owned(), journal, look: false, reserve, erasing, unindexed, lock: Some(lock) };
+        store.reserve.lay_in();
         Ok(store)
     }
 }
@@ -317,34 +227,6 @@ fn check_own(dir: &Path) -> Result<()> {
     check_subdir(&journal)?;
     claims::FILES.iter().try_for_each(|claim| check_file(&journal.join(claim)))?;
     check_tree(&dir.join(INDEX))
-}
-
-/// Gives the reserve's room back to the disk; whether there was any.
-fn give_up_reserve(dir: &Path) -> bool {
-    let path = dir.join(RESERVE);
-    let held = path.symlink_metadata().is_ok_and(|meta| meta.blocks() > 0);
-    held && std::fs::remove_file(path).is_ok()
-}
-
-/// Whether the disk has as much room as the reserve; true where it does not say.
-fn has_room(dir: &Path) -> bool {
-    !rustix::fs::statvfs(dir).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < RESERVE_BYTES)
-}
-
-fn read_marker(dir: &Path) -> Result<String> {
-    let mut text = Vec::new();
-    let read = open_to_read(&dir.join(MARKER)).and_then(|file| file.take(MARKER_MAX).read_to_end(&mut text));
-    match read {
-        Ok(_) => String::from_utf8(text).map_err(|_| bad_marker(dir, "is damaged")),
-        // What an interrupted `create` leaves has none, and nothing in its journal.
-        Err(e) if e.kind() == io::ErrorKind::NotFound && !journal_is_empty(dir).unwrap_or(true) => {
-            Err(bad_marker(dir, "is missing"))
-        }
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Err(Error::new(ErrorKind::Absent, format!("no store at {}; name another place", dir.display())))
-        }
-        Err(e) => Err(Error::io(dir.join(MARKER).display(), e)),
-    }
 }
 
 /// Whether nothing was ever put into the journal, if one is there. An init that was cut short may
@@ -411,10 +293,10 @@ impl Store for SledStore {
         self.check_writable()?;
         let erasing = self.erasing.load(Ordering::Relaxed);
         if !erasing {
-            self.check_room()?;
+            self.reserve.check_room()?;
         }
         match self.journal.put(blobs) {
-            Err(e) if erasing && e.kind() == ErrorKind::Full && self.hand_out() => self.journal.put(blobs),
+            Err(e) if erasing && e.kind() == ErrorKind::Full && self.reserve.hand_out() => self.journal.put(blobs),
             done => done,
         }
     }
@@ -430,12 +312,12 @@ impl Store for SledStore {
         let begins_epoch = over.is_some_and(|over| over.epoch < head.id.epoch);
         let erases = begins_epoch || self.erasing.load(Ordering::Relaxed);
         if !erases {
-            self.check_room()?;
+            self.reserve.check_room()?;
         }
         match self.journal.commit(blobs, over, head) {
             // Nothing was changed. An erase may have the reserve; the next one finds it laid in
             // again, if there is room.
-            Err(e) if erases && e.kind() == ErrorKind::Full && self.hand_out() => {
+            Err(e) if erases && e.kind() == ErrorKind::Full && self.reserve.hand_out() => {
                 self.journal.commit(blobs, over, head)
             }
             done => done,
@@ -456,13 +338,13 @@ impl Store for SledStore {
                 sync_dir(&self.dir)?;
             }
         }
-        if !has_room(&self.dir) {
+        if !self.reserve.has_room() {
             // To give space back takes some: the index writes what it forgets.
-            self.hand_out();
+            self.reserve.hand_out();
         }
         let removed = self.journal.remove(names);
-        if self.squeezed.load(Ordering::Relaxed) {
-            self.lay_in();
+        if self.reserve.is_squeezed() {
+            self.reserve.lay_in();
         }
         removed
     }
