@@ -25,7 +25,7 @@ use crate::tree::head::HeadPage;
 use crate::tree::history::About;
 use crate::tree::lineage::Lineage;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN};
-use crate::tree::user::Unborn;
+use crate::tree::unborn::Unborn;
 use crate::tree::users::{Slot, SlotState, find};
 use crate::tree::{Link, PageKind};
 

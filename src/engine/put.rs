@@ -16,7 +16,8 @@ use crate::secret::WipeStack;
 use crate::tree::fences::Fences;
 use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{Place, Range};
-use crate::tree::user::{Unborn, UserPage, class_place};
+use crate::tree::unborn::Unborn;
+use crate::tree::user::{UserPage, class_place};
 use crate::tree::users::{Found, Slot, SlotState, UsersNode, find};
 use crate::tree::{Editor, Link, Node, PageKind, Pages};
 

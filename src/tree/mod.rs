@@ -26,6 +26,7 @@ pub(crate) mod plans;
 pub(crate) mod policies;
 pub(crate) mod sets;
 mod spot;
+pub(crate) mod unborn;
 pub(crate) mod user;
 pub(crate) mod users;
 
@@ -40,7 +41,7 @@ use crate::secret::Secret;
 pub(crate) fn edges(spot: &Spot, page: &Page) -> Result<Vec<Edge>> {
     match (spot.kind, spot.owner) {
         (PageKind::User, Some(owner)) => user::edges(owner, page),
-        (PageKind::Unborn, Some(owner)) => user::unborn_edges(owner, page),
+        (PageKind::Unborn, Some(owner)) => unborn::edges(owner, page),
         (PageKind::Users | PageKind::User | PageKind::Unborn, _) => users::edges(page),
         (PageKind::Class, _) => {
             ordered::edges(spot, page, |key, value| Ok(Some(Edge::Record { key, entry: Secret::copied_from(value) })))
