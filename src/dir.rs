@@ -253,7 +253,7 @@ pub(crate) fn check_tree(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a directory that only its owner enters, and those above it, where they are not there.
+/// Makes a directory that only its owner enters, and those above it, where they are missing.
 pub(crate) fn make_dir(dir: &Path) -> Result<()> {
     DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(|e| Error::io(dir.display(), e))
 }

@@ -11,7 +11,7 @@
 //!              ‖ mark 8
 //!              ‖ fence: epoch 8 ‖ attempt 16 ‖ zeros ‖ SHA-256 of all before
 //! ```
-//! Number counts what was recorded; owned is 1, or 0 where nobody has claimed yet.
+//! Number counts what was recorded; owned is 1, or 0 in a cell that was never claimed.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -136,7 +136,7 @@ impl Claims {
         self.dir.join(CLAIMS[slot])
     }
 
-    /// Writes both: nobody has claimed.
+    /// Writes both claims of no engine.
     pub(super) fn make(&self) -> Result<()> {
         for (slot, number) in [(0, 0), (1, 1)] {
             sector::overwrite(&*self.disk, &self.path(slot), &Claim::NONE.encode(number))?;

@@ -1,5 +1,5 @@
-//! The file cell: a directory with two slots (`slots.rs`) and two claims (`claims.rs`), on a file
-//! system that overwrites in place.
+//! The file cell: a directory with two slots (`key_slots.rs`) and two claims (`claims.rs`), on a
+//! file system that overwrites in place.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,11 +28,11 @@ const ACCEPTED: &str = "remnants-accepted";
 pub struct FileCell {
     dir: PathBuf,
     slots: Arc<KeySlots>,
-    /// One for each slot, from the first look on.
+    /// A looker for each slot, from the first look on.
     lookers: Mutex<Vec<Looker>>,
     verdict: Verdict,
     remnants: bool,
-    /// None: it is only looked at.
+    /// `None` where the cell is only looked at.
     lock: Option<DirLock>,
 }
 
@@ -60,7 +60,7 @@ impl Looker {
     }
 
     fn ask(&mut self) {
-        // What it was asked before, and nobody took: it is not what is there now.
+        // An answer to an earlier question that was never taken: it is not what stands there now.
         let _ = self.hear();
         self.asked = self.asks.send(()).is_ok();
     }
@@ -137,7 +137,7 @@ impl FileCell {
         check_names(dir)?;
         let slots = Arc::new(KeySlots::new(Arc::new(OsDisk), dir, env).accepting(accept_remnants));
         // An interrupted `create` leaves tombstones of epoch 0 only; anything else may be
-        // somebody's key.
+        // a key.
         if SLOTS.iter().any(|slot| !slots.is_unused(slot)) {
             let unfinished = slots.load().is_ok_and(|contents| contents.is_unfinished());
             let text = if unfinished {
@@ -241,7 +241,7 @@ impl FileCell {
         self.lookers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is promised, where a destroyed key may stay for this reason or for none.
+    /// What is promised, with the reason why a destroyed key may stay, if any.
     fn promise(&self, objection: Option<String>) -> Promise {
         let overwritten = "a root key is destroyed by overwriting its sector, syncing it and reading it back";
         let limit = "flash that remaps sectors, and snapshots of the disk or of the machine taken below the file system, may keep the old sector";
@@ -267,7 +267,7 @@ impl FileCell {
         }
     }
 
-    /// The slots, to change them.
+    /// The slots, where this handle may change them.
     fn to_change(&self) -> Result<&KeySlots> {
         if let Some(lock) = &self.lock {
             lock.check()?;

@@ -63,8 +63,8 @@ pub fn make_cell(dir: &Path, members: Vec<Member>, rule: impl Into<Rule>, env: &
     Ok(cell)
 }
 
-/// Opens it; `None` where the directory holds a cell of another kind, or none. The directory is
-/// locked by the first verb that changes something; looking needs no lock.
+/// Opens the cell in a directory; `None` where the directory holds a cell of another kind, or none.
+/// The directory is locked by the first verb that changes something; looking needs no lock.
 ///
 /// # Errors
 /// `Corrupt` where its file is damaged; `Io`.

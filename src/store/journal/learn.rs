@@ -1,8 +1,8 @@
 //! How the index learns: blobs that the journal has and the index lacks, and the steps in which
 //! that changes.
 //!
-//! A step runs on a thread of its own, so that nobody waits for 65,536 insertions. Whatever it has
-//! not done when the process ends is done again by the next open.
+//! A step runs on a thread of its own, so that no writer waits for 65,536 insertions. Whatever it
+//! has not done when the process ends is done again by the next open.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -19,7 +19,7 @@ use crate::sync::RwLock;
 /// Places of blobs by their names.
 pub(super) type Names = BTreeMap<BlobName, Location>;
 
-/// In the journal and not yet in the index, though their names do not say where.
+/// Blobs in the journal and not yet in the index whose names do not say where they are.
 #[derive(Default)]
 pub(super) struct Recent {
     new: Names,
@@ -80,7 +80,7 @@ impl Step {
         {
             let mut tally = self.tally.write().unwrap_or_else(PoisonError::into_inner);
             for ((_, at), before) in names.iter().zip(before) {
-                // Written twice: the index finds the later one, and nobody the other.
+                // Written twice: the index finds the later one, and nothing finds the other.
                 if let Some(there) = before.filter(|there| there != at) {
                     tally.kill_in(&mut self.changed, there);
                 }

@@ -59,7 +59,8 @@ impl Blobs {
     }
 }
 
-/// All files. What an index keeps of this speaks of the journal up to its mark.
+/// What every file of the journal holds. What an index keeps of this speaks of the journal up to
+/// its mark.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     of: BTreeMap<u32, Blobs>,
@@ -102,7 +103,7 @@ impl Tally {
         self.of.values().map(Blobs::live).sum()
     }
 
-    /// Tally that may hold bytes of what was given back.
+    /// Files that may hold bytes of what was given back.
     pub(super) fn unclean(&self) -> Vec<u32> {
         self.of.iter().filter(|(_, blobs)| blobs.unclean).map(|(file, _)| *file).collect()
     }
@@ -115,7 +116,7 @@ impl Tally {
         }
     }
 
-    /// Tally without live blobs.
+    /// Files without live blobs.
     pub(super) fn empty(&self) -> Vec<u32> {
         self.of.iter().filter(|(_, blobs)| blobs.live() == 0).map(|(file, _)| *file).collect()
     }
@@ -125,8 +126,8 @@ impl Tally {
         self.changed.remove(&file);
     }
 
-    /// What changed since an index was told, and the last file, which alone grows: what an index is
-    /// to know at this end of the journal.
+    /// What an index is to know at this end of the journal: files that changed since it learnt of
+    /// them, and the last file, which alone grows.
     pub(super) fn changed(&self) -> BTreeMap<u32, Blobs> {
         let last = self.of.last_key_value().map(|(file, _)| file);
         self.changed.iter().chain(last).filter_map(|file| Some((*file, self.of.get(file)?.clone()))).collect()

@@ -19,8 +19,8 @@ const FORMATS: &str = "keyfall store, format ";
 const FORMAT: &str = "keyfall store, format 1\n";
 const NAMING: &str = "naming key ";
 
-/// Reads the naming key of the store in a directory. `is_unused` says whether its journal never held
-/// anything.
+/// Reads the naming key of the store in a directory. `is_unused` says whether its journal never
+/// held anything.
 pub(super) fn read(dir: &Path, is_unused: impl FnOnce() -> bool) -> Result<[u8; NAMING_KEY_BYTES]> {
     let mut text = Vec::new();
     let read = open_to_read(&dir.join(MARKER)).and_then(|file| file.take(MARKER_MAX).read_to_end(&mut text));

@@ -19,8 +19,8 @@ const RESERVE_BYTES: u64 = 2 << 20;
 /// The reserve of a store.
 pub(super) struct Reserve {
     dir: PathBuf,
-    /// Whether the reserve is not whole and the disk has no room for it: the room that is left is for
-    /// erases alone.
+    /// Whether the reserve is not whole and the disk has no room for it: the room that is left is
+    /// for erases alone.
     squeezed: AtomicBool,
 }
 
