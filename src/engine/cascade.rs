@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 use crate::ids::{RecordId, UserTag};
 use crate::limits::{LINKS_FOLLOWED, USERS_FOLLOWED};
 use crate::tree::falling::Fallen;
-use crate::tree::lineage::{LINK_BYTES, Lineage, Other, read, whose};
+use crate::tree::keys::{LINK_BYTES, split_record_key, whose};
+use crate::tree::lineage::{Lineage, Other, read};
 use crate::tree::ordered::{Ordered, Range};
-use crate::tree::user::split_record_key;
 
 /// Links that one commit of [`super::Engine::tend`] follows.
 const STEP: u64 = 4096;

@@ -173,12 +173,12 @@ impl Inner {
 
     /// What the cell says of the root key that `ended` ends, and said before.
     fn heard(&self, body: &Body, ended: &Leaf, retirement: Option<&Retirement>) -> Retired {
-        let heard = body.cell.heard(&body.store, ended, retirement);
+        let heard = crate::certificate::heard(&body.cell, &body.store, ended, retirement);
         if !matches!(heard, Retired::Stated(_)) {
             return heard;
         }
         let before = Retirement::Stated { statements: self.cell.remembered(), needed: 0 };
-        heard.after(&body.cell.heard(&body.store, ended, Some(&before)))
+        heard.after(&crate::certificate::heard(&body.cell, &body.store, ended, Some(&before)))
     }
 
     /// Before a commit is published: sees that each of its certificates can be signed whatever the cell says, and hands drafts out. Gives the
@@ -187,7 +187,8 @@ impl Inner {
         let outcome = self.unheard();
         let draft = |(claim, place): (&Claim, &Place)| {
             let facts = claim.facts(place, &entered.leaf, outcome.clone());
-            let checked = facts.check().map_err(|e| e.context("no certificate could be written; nothing was erased"));
+            let checked = Certificate::check(&facts)
+                .map_err(|e| e.context("no certificate could be written; nothing was erased"));
             let kept = checked.and_then(|()| match &claim.drafted {
                 Some(keep) => hand_out(keep, &Draft { index: entered.index, facts })
                     .map_err(|e| e.context("the draft of the certificate could not be kept; nothing was erased")),

@@ -26,9 +26,10 @@ use crate::record::Entry;
 use crate::scope::When;
 use crate::secret::WipeStack;
 use crate::tree::agenda::Agenda;
+use crate::tree::keys::split_record_key;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
 use crate::tree::plans::Plan;
-use crate::tree::user::{UserPage, class_place, split_record_key};
+use crate::tree::user::{UserPage, class_place};
 use crate::tree::users::{Found, visit};
 use crate::tree::{Node, PageKind, Pages};
 
@@ -432,7 +433,10 @@ impl Inner {
         let (editor, root) = edit.parts()?;
         match page_of(editor, root, user)? {
             // In a word: the error itself may name what falls later.
-            Some(page) => page.history.fail(editor, user, doing.now, (plan, format!("{:?}", e.kind()).to_lowercase())),
+            Some(page) => {
+                let why = format!("{:?}", e.kind()).to_lowercase();
+                page.history.fail(editor, user, doing.now, plan, why)
+            }
             None => Ok(()),
         }
     }

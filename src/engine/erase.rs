@@ -25,7 +25,7 @@ use crate::tree::head::HeadPage;
 use crate::tree::history::About;
 use crate::tree::lineage::Lineage;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN};
-use crate::tree::user::Unborn;
+use crate::tree::unborn::Unborn;
 use crate::tree::users::{Slot, SlotState, find};
 use crate::tree::{Link, PageKind};
 
@@ -440,8 +440,8 @@ impl Inner {
         let (editor, root) = edit.parts()?;
         match page_of(editor, root, tag)? {
             Some(page) => {
-                let about = About::of(page, erase);
-                page.history.refuse(editor, tag, now, (&[about], true))?;
+                let about = About::of(&page.fence_key, erase);
+                page.history.refuse(editor, tag, now, &[about], true)?;
                 Ok(true)
             }
             None => Ok(false),

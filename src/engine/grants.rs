@@ -20,10 +20,11 @@ use crate::sealed::{Asked, Packing, PublicKey, Request, Ticket};
 use crate::secret::WipeStack;
 use crate::tree::Pages;
 use crate::tree::grants::{Grant, Pace};
-use crate::tree::history::Note;
+use crate::tree::history::StoredFact;
+use crate::tree::keys::split_record_key;
 use crate::tree::lineage::Access;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
-use crate::tree::user::{UserPage, class_place, split_record_key};
+use crate::tree::user::{UserPage, class_place};
 
 /// What an opening delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -184,7 +185,7 @@ impl Engine {
                 page.grants.set(editor, tag, number, &grant)?;
                 let Grant { name, class, purpose, until, .. } = grant;
                 let class = class.map(|class| page.class_tag(&class));
-                page.history.add(editor, tag, now, &Note::Granted { id: number, name, class, until, purpose })?;
+                page.history.add(editor, tag, now, &StoredFact::Granted { id: number, name, class, until, purpose })?;
                 Ok(Ticket { store: inner.id, what: Asked::Grant { user: tag, incarnation: page.incarnation, number } })
             })
         })
@@ -207,7 +208,7 @@ impl Engine {
                         "this user has no such grant; `keyfall grant list STORE --user U` shows all",
                     ));
                 }
-                page.history.add(editor, tag, inner.options.env.now(), &Note::Revoked { id: number })
+                page.history.add(editor, tag, inner.options.env.now(), &StoredFact::Revoked { id: number })
             })
         });
         // Also where a copy did not take the commit: readers see it.

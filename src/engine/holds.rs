@@ -14,11 +14,11 @@ use crate::limits::{AUTHORITY_MAX_BYTES, HOLDS_MAX};
 use crate::record::Entry;
 use crate::scope::{Erase, check_reason};
 use crate::secret::WipeStack;
-use crate::tree::history::Note;
+use crate::tree::history::StoredFact;
 use crate::tree::holds::Hold;
-use crate::tree::lineage::whose;
+use crate::tree::keys::{record_key, split_record_key, whose};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
-use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
+use crate::tree::user::{UserPage, class_place};
 use crate::tree::users::UsersNode;
 use crate::tree::{Editor, Pages};
 
@@ -72,7 +72,7 @@ pub(super) fn covered(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Resu
 /// Whether a record of this user's is held, or a held one depends on it.
 pub(super) fn protected(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Result<bool> {
     let key = record_key(id.interaction, id.ordinal);
-    Ok(covered(pages, page, id)? || page.holds.is_marked(pages, id.user, id.class, (&key, &key))?)
+    Ok(covered(pages, page, id)? || page.holds.is_marked(pages, id.user, id.class, &key, &key)?)
 }
 
 /// Whether a record of this user's is there and held: a mark for another one does not count.
@@ -255,7 +255,7 @@ impl Engine {
                 page.holds.add(editor, tag, id, &hold)?;
                 let class = hold.class.as_ref().map(|class| page.class_tag(class));
                 let Hold { interaction, reason, authority, .. } = hold;
-                let note = Note::Held { id, class, interaction: interaction.is_some(), reason, authority };
+                let note = StoredFact::Held { id, class, interaction: interaction.is_some(), reason, authority };
                 page.history.add(editor, tag, now, &note)?;
             }
             for id in &covered {
@@ -288,7 +288,7 @@ impl Engine {
                 free = derived(pages, tag, page, hold)?;
                 free.retain(|record| !all.iter().any(|(other, hold)| *other != id && hold.covers(page, record)));
                 page.holds.remove(editor, tag, id)?;
-                let note = Note::Lifted { id, reason: reason.to_owned(), authority: authority.to_owned() };
+                let note = StoredFact::Lifted { id, reason: reason.to_owned(), authority: authority.to_owned() };
                 page.history.add(editor, tag, now, &note)?;
             }
             for id in &free {

@@ -17,9 +17,10 @@ use crate::limits::PRINCIPAL_MAX_BYTES;
 use crate::record;
 use crate::scope::check_reason;
 use crate::secret::{Secret, WipeStack};
-use crate::tree::history::Fact;
+use crate::tree::facts::{Fact, facts};
+use crate::tree::keys::record_key;
 use crate::tree::lineage::Access;
-use crate::tree::user::{UserPage, class_place, record_key};
+use crate::tree::user::{UserPage, class_place};
 use crate::tree::users::UsersNode;
 use crate::tree::{Editor, Geometry, Pages, Ref};
 
@@ -405,7 +406,7 @@ impl Engine {
             let now = inner.options.env.now();
             let (editor, root) = edit.parts()?;
             match user_of(editor, root, id)? {
-                Some(page) => page.lineage.add_detachment(editor, id, now, (entry.sources, reason)),
+                Some(page) => page.lineage.add_detachment(editor, id, now, entry.sources, reason),
                 None => Err(fell(id)),
             }
         })
@@ -422,7 +423,7 @@ impl Engine {
         let state = inner.state();
         let pages = inner.pages();
         let (tag, page) = inner.user_page(&state, user)?;
-        page.facts(&pages, tag)
+        facts(&page, &pages, tag)
     }
 }
 

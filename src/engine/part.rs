@@ -15,11 +15,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::scope::{Erase, Scope, When};
 use crate::tree::fences::Point;
-use crate::tree::history::Note;
+use crate::tree::history::StoredFact;
 use crate::tree::holds::Hold;
 use crate::tree::inbox::Inbox;
+use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
-use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
+use crate::tree::user::{UserPage, class_place};
 use crate::tree::{Editor, Link, Pages};
 
 /// Some classes of a user, some interactions.
@@ -146,7 +147,7 @@ impl Part {
             return Ok(true);
         }
         for slot in page.classes.iter().filter(|slot| self.takes_class(&slot.tag)) {
-            if page.holds.is_marked(pages, self.user, slot.tag, (&self.low, &self.high))? {
+            if page.holds.is_marked(pages, self.user, slot.tag, &self.low, &self.high)? {
                 return Ok(true);
             }
         }
@@ -191,7 +192,7 @@ impl Part {
         // Also of a class that is left empty, and went with its name.
         let fence_key = &page.fence_key;
         let tag_of = |class: &Class| class_tag(fence_key, class.as_str());
-        page.plans.forget(editor, (tag, &page.user), &|erase| self.takes_all_of(erase, &tag_of))?;
+        page.plans.forget(editor, tag, &page.user, &|erase| self.takes_all_of(erase, &tag_of))?;
         let fences = &mut page.fences;
         match (self.when, self.class) {
             (When::Interaction(id), Some(class)) => {
@@ -299,7 +300,7 @@ impl Inner {
         }
         let (editor, root) = edit.parts()?;
         for (class, reason, ids) in staying.into_iter().filter(|(.., ids)| !ids.is_empty()) {
-            let note = Note::Kept { class, records: ids.len() as u64, reason: reason.to_owned() };
+            let note = StoredFact::Kept { class, records: ids.len() as u64, reason: reason.to_owned() };
             if let Some(page) = page_of(editor, root, user)? {
                 page.history.add(editor, user, now, &note)?;
             }
@@ -362,7 +363,7 @@ pub(super) fn erase_record(
     let counts = remove(editor, tag, page, &[id.class], (&key, &key))?;
     page.inbox = Inbox::default();
     let is_it = |erase: &Erase| matches!(erase.scope(), Scope::Record(there) if there == id);
-    page.plans.forget(editor, (tag, &page.user), &is_it)?;
+    page.plans.forget(editor, tag, &page.user, &is_it)?;
     page.fences.add_point(editor, tag, &page.fence_key, Point::Record(id.class, id.interaction, id.ordinal), epoch)?;
     let (tree, count) = page.lineage.take(editor, tag, id.class, &key, &key)?;
     Ok(Some(Applied {

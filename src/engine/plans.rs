@@ -12,7 +12,7 @@ use crate::policy::{Policy, Rules};
 use crate::scope::{Erase, Scope};
 use crate::secret::WipeStack;
 use crate::tree::agenda::Agenda;
-use crate::tree::history::Note;
+use crate::tree::history::StoredFact;
 use crate::tree::plans::Plan;
 use crate::tree::user::UserPage;
 use crate::tree::{Editor, Pages};
@@ -111,7 +111,7 @@ impl Engine {
                     return Err(too_many("planned erases for this user", PLANS_MAX));
                 }
                 page.plans.add(editor, user, &plan)?;
-                page.history.add(editor, user, now, &Note::Planned { id: plan.id, due })?;
+                page.history.add(editor, user, now, &StoredFact::Planned { id: plan.id, due })?;
                 is_held_now(pages, user, page, &plan.erase)
             })?;
             edit.due_by(user, due).map(|()| held)
@@ -137,7 +137,7 @@ impl Engine {
                     ));
                 };
                 page.plans.remove(editor, tag, plan)?;
-                page.history.add(editor, tag, inner.options.env.now(), &Note::Cancelled { id })
+                page.history.add(editor, tag, inner.options.env.now(), &StoredFact::Cancelled { id })
             })?;
             inner.reckon(edit, tag)
         })

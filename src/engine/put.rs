@@ -14,8 +14,10 @@ use crate::policy::Rules;
 use crate::record::Put;
 use crate::secret::WipeStack;
 use crate::tree::fences::Fences;
+use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{Place, Range};
-use crate::tree::user::{Unborn, UserPage, class_place, record_key, split_record_key};
+use crate::tree::unborn::Unborn;
+use crate::tree::user::{UserPage, class_place};
 use crate::tree::users::{Found, Slot, SlotState, UsersNode, find};
 use crate::tree::{Editor, Link, Node, PageKind, Pages};
 
@@ -257,7 +259,7 @@ impl Inner {
             return Err(former_life());
         }
         if page.fences.tree.root.is_some() {
-            page.fences.clear_doubt(editor, tag, (class_tag, staged.interaction), now)?;
+            page.fences.clear_doubt(editor, tag, class_tag, staged.interaction, now)?;
         }
         let place = class_place(tag);
         let mut ordinal = match page.class(class_tag) {

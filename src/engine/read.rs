@@ -11,8 +11,9 @@ use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, Us
 use crate::limits::LIST_MAX;
 use crate::record::{self, Entry, RecordInfo};
 use crate::secret::WipeStack;
+use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
-use crate::tree::user::{ClassSlot, UserPage, class_place, record_key, split_record_key};
+use crate::tree::user::{ClassSlot, UserPage, class_place};
 use crate::tree::users::{Found, find, visit};
 use crate::tree::{Geometry, Node, PageKind, Pages, Ref};
 

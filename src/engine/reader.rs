@@ -25,7 +25,7 @@ use crate::sealed::{Content, Live};
 use crate::secret::{Secret, WipeStack};
 use crate::sync::Mutex;
 use crate::tree::Geometry;
-use crate::tree::sets::SetTag;
+use crate::tree::keys::SetTag;
 
 /// A derived record and every one that it depends on, each with its sources.
 pub(super) type Needs = HashMap<RecordId, Vec<RecordId>>;

@@ -12,9 +12,9 @@ use crate::record::RecordInfo;
 use crate::sealed::Live;
 use crate::secret::WipeStack;
 use crate::store::HeadId;
+use crate::tree::facts::{Fact, facts};
 use crate::tree::fences::Fenced;
 use crate::tree::grants::Grant;
-use crate::tree::history::Fact;
 use crate::tree::holds::Hold;
 use crate::tree::plans::Plan;
 
@@ -142,7 +142,7 @@ impl Engine {
             created: page.created,
             life: page.incarnation,
             classes: page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect(),
-            history: page.facts(&pages, tag)?,
+            history: facts(&page, &pages, tag)?,
             holds: page.holds.all(&pages, tag)?,
             needed: inner.needed(&state, tag, &page)?,
             plans: plans_of(&pages, tag, &page)?,

@@ -13,8 +13,9 @@ use crate::sealed::{Asked, PublicKey, Request, Ticket};
 use crate::secret::WipeStack;
 use crate::tree::Pages;
 use crate::tree::grants::Pace;
+use crate::tree::keys::{SetTag, set_tag};
 use crate::tree::lineage::Access;
-use crate::tree::sets::{SetTag, TrainingSet, set_tag};
+use crate::tree::sets::TrainingSet;
 use crate::tree::user::UserPage;
 
 fn no_such_set() -> Error {

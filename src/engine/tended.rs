@@ -153,7 +153,7 @@ impl Refusals {
     ) -> Result<()> {
         let (editor, root) = edit.parts()?;
         if let Some(page) = page_of(editor, root, user)? {
-            self.push(About::of(page, erase), tended);
+            self.push(About::of(&page.fence_key, erase), tended);
         }
         Ok(())
     }
@@ -180,7 +180,7 @@ impl Refusals {
     ) -> Result<()> {
         match &self.0[..] {
             [] => Ok(()),
-            abouts => page.history.refuse(editor, user, now, (abouts, false)),
+            abouts => page.history.refuse(editor, user, now, abouts, false),
         }
     }
 }

@@ -90,7 +90,7 @@ pub(crate) fn check_whole(blobs: &SledStore, store: &Path, cell: &Path) -> Resul
 /// Refuses to make a store with a cell that holds a key, before anything is changed. Where a store is there already, that is found out
 /// when one is to be made.
 pub(crate) fn check_unheld(store: &Path, cell: &Path) -> Result<(), Error> {
-    if SledStore::was_claimed(store)? && SledStore::log_bytes(store)? > LOOK_WHOLE_BYTES {
+    if SledStore::was_claimed(store)? && SledStore::journal_bytes(store)? > LOOK_WHOLE_BYTES {
         return Ok(());
     }
     match SledStore::look(store) {

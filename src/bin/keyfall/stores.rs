@@ -243,7 +243,7 @@ pub(crate) fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
 
 /// Looks at a store as it is where its log is short; a long one is found out about through its index.
 fn by_length(store: &Path) -> Result<SledStore, Error> {
-    if !SledStore::log_bytes(store).is_ok_and(|bytes| bytes > LOOK_WHOLE_BYTES) {
+    if !SledStore::journal_bytes(store).is_ok_and(|bytes| bytes > LOOK_WHOLE_BYTES) {
         return SledStore::look(store);
     }
     match SledStore::open(store) {

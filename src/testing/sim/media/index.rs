@@ -7,9 +7,9 @@ use super::gate::Touch;
 use super::index_state::{Change, IndexFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::store::log::{Index, Location, Summary, Update};
+use crate::store::journal::{Index, Location, Summary, Update};
 
-/// An index on the simulated disk, with the contract of `store::log::Index` and nothing more.
+/// An index on the simulated disk, with the contract of `store::journal::Index` and nothing more.
 pub(super) struct SimIndex {
     disk: SimDisk,
     path: PathBuf,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::file::Loss;
 use crate::ids::BlobName;
-use crate::store::log::{Location, Summary, Update};
+use crate::store::journal::{Location, Summary, Update};
 use crate::testing::sim::rng::Rng;
 
 /// An index that loses updates since its last sync, and sometimes all of itself.

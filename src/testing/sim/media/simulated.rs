@@ -10,7 +10,7 @@ use super::gate::Gate;
 use super::index::SimIndex;
 use super::port::Media;
 use crate::cell::{
-    Awaited, CellDefect, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey, SLOTS, Slots,
+    Awaited, CellDefect, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey, KeySlots,
     live_key_in,
 };
 use crate::crypto::Key;
@@ -18,7 +18,7 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::store::Store;
-use crate::store::log::{LogStore, Sizes};
+use crate::store::journal::{JournalStore, Sizes};
 use crate::testing::lock::locked;
 use crate::testing::sim::rng::Rng;
 
@@ -31,7 +31,7 @@ pub struct SimulatedDisk {
     env: SharedEnv,
     made: Mutex<BTreeSet<String>>,
     /// The open handles on the cell.
-    handles: Mutex<Vec<Weak<Slots>>>,
+    handles: Mutex<Vec<Weak<KeySlots>>>,
     broken: Option<CellDefect>,
     /// What power cuts lose; `None`: something different each time.
     pub(crate) loss: Mutex<Option<Loss>>,
@@ -79,8 +79,8 @@ impl SimulatedDisk {
         self.slots().make().expect("an empty disk takes an empty cell");
     }
 
-    fn slots(&self) -> Slots {
-        Slots::new(Arc::new(self.disk.clone()), Path::new(CELL), Arc::clone(&self.env), SLOTS).broken(self.broken)
+    fn slots(&self) -> KeySlots {
+        KeySlots::new(Arc::new(self.disk.clone()), Path::new(CELL), Arc::clone(&self.env)).broken(self.broken)
     }
 }
 
@@ -95,7 +95,7 @@ impl Media for SimulatedDisk {
         }
         let dir = dir_of(place);
         let index = Arc::new(SimIndex::open(&self.disk, &dir.join("index")));
-        Ok(Arc::new(LogStore::open(Arc::new(self.disk.clone()), &dir.join("log"), index, &[7; 16], SIZES)?))
+        Ok(Arc::new(JournalStore::open(Arc::new(self.disk.clone()), &dir.join("log"), index, &[7; 16], SIZES)?))
     }
 
     fn cell(&self) -> Result<Arc<dyn RootCell>> {
@@ -123,7 +123,7 @@ impl Media for SimulatedDisk {
     }
 
     fn twin_cell(&self) -> Option<Arc<dyn RootCell>> {
-        let handles: Vec<Arc<Slots>> = locked(&self.handles).iter().filter_map(Weak::upgrade).collect();
+        let handles: Vec<Arc<KeySlots>> = locked(&self.handles).iter().filter_map(Weak::upgrade).collect();
         let owners = handles.iter().find(|slots| slots.is_owners())?;
         Some(Arc::new(DiskCell(Arc::new(owners.twin()))))
     }
@@ -161,7 +161,7 @@ impl Media for SimulatedDisk {
     }
 }
 
-struct DiskCell(Arc<Slots>);
+struct DiskCell(Arc<KeySlots>);
 
 impl RootCell for DiskCell {
     fn describe(&self) -> Promise {
