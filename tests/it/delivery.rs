@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use keyfall::engine::{Grant, Query};
+use keyfall::engine::Grant;
 use keyfall::env::Env;
 use keyfall::sealed::{Guarded, Identity, Item, Packing, Unpack, unpack};
-use keyfall::{Class, Engine, Error, ErrorKind, RecordId, Result, Scope, Timestamp};
+use keyfall::{Class, Engine, Error, ErrorKind, Query, RecordId, Result, Scope, Timestamp};
 
 use crate::support::{SMALL, World, bytes, kind, user};
 
@@ -322,7 +322,7 @@ fn a_grantee_asks_so_often_and_not_without_end() {
     let opened = (0..300).filter(|_| ask().is_ok()).count();
     assert!((10..=100).contains(&opened), "{opened} openings at once");
     assert_eq!(engine.accesses(&id).unwrap().len(), opened);
-    assert_eq!(kind(ask()), ErrorKind::Refused);
+    assert_eq!(kind(ask()), ErrorKind::Limit);
     world.env.advance(3_600_000);
     ask().unwrap();
 }
@@ -406,8 +406,7 @@ fn what_falls_while_a_put_or_an_envelope_streams_in_is_not_taken() {
         let source = world.put("ada", Class::audio(), b"said");
         let erase = || drop(engine.erase(Scope::Record(source)).unwrap());
         let content = bytes(14, 300_000);
-        let put =
-            keyfall::Put::new(user("ben"), Class::transcript()).derived_from(keyfall::engine::Source::Record(source));
+        let put = keyfall::Put::new(user("ben"), Class::transcript()).derived_from(keyfall::Source::Record(source));
         let put = engine.put(put, Paused { reader: &content[..], at, then: Some(erase) });
         assert_eq!(put.map_err(|e: Error| e.kind()), Err(ErrorKind::Erased), "{at}");
 

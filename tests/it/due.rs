@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{Erase, Fact, Hold, Keeper, Policy, Source, When};
+use keyfall::engine::{Fact, Hold, Keeper};
 use keyfall::env::{Env, System};
 use keyfall::store::{MemoryStore, Store};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, Query, RecordId, Scope, Timestamp};
+use keyfall::{
+    Class, Engine, Erase, ErrorKind, InteractionId, Options, Policy, Put, Query, RecordId, Scope, Source, Timestamp,
+    When,
+};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL, World, kind, read, user};
@@ -93,7 +96,7 @@ fn a_planned_erase_is_cancelled_and_bad_ones_are_refused() {
     for _ in 0..64 {
         engine.erase_at(Scope::user(user("ada")), later).unwrap();
     }
-    assert_eq!(kind(engine.erase_at(Scope::user(user("ada")), later)), ErrorKind::Refused);
+    assert_eq!(kind(engine.erase_at(Scope::user(user("ada")), later)), ErrorKind::Limit);
     // With the user everything planned for it goes.
     engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!(engine.status().unwrap().next_due, None);

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use keyfall::cell::RootCell;
-use keyfall::engine::{Fact, Grant, Opened, Source};
+use keyfall::engine::{Fact, Grant, Opened};
 use keyfall::env::Env;
 use keyfall::sealed::{Identity, Item, PublicKey, Ticket, Unpack, unpack};
-use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope, Timestamp};
+use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope, Source, Timestamp};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL, World, bytes, kind, read, user};
@@ -359,7 +359,7 @@ fn a_user_gives_at_most_sixty_four_grants() {
     for _ in 0..64 {
         world.engine().grant(&user("ada"), grant(&party)).unwrap();
     }
-    assert_eq!(kind(world.engine().grant(&user("ada"), grant(&party))), ErrorKind::Refused);
+    assert_eq!(kind(world.engine().grant(&user("ada"), grant(&party))), ErrorKind::Limit);
     assert_eq!(granted_on(world.engine(), "ada"), 64);
 }
 

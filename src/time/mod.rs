@@ -1,34 +1,15 @@
-//! Points in time, and how they are written.
+//! Points in time, as they are written.
 
-use std::fmt;
+pub(crate) mod point;
+
+use std::str::FromStr;
 
 use jiff::civil::Date;
 use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use jiff::tz::{Offset, TimeZone};
 
+pub(crate) use self::point::Timestamp;
 use crate::error::{Error, Result};
-
-/// Milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(pub u64);
-
-impl Timestamp {
-    /// The start of its minute: what may be told of when something happened.
-    #[must_use]
-    pub fn minute(self) -> Self {
-        Timestamp(self.0 - self.0 % 60_000)
-    }
-}
-
-/// RFC 3339, in UTC; beyond the year 9999 the number of milliseconds.
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match i64::try_from(self.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
-            Some(time) => time.fmt(f),
-            None => write!(f, "{} ms", self.0),
-        }
-    }
-}
 
 /// What a written time stands for: a day, or one millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,6 +98,20 @@ pub fn parse(text: &str) -> Result<Span> {
     };
     let from = stamp(at, text)?;
     Ok(Span { from, before: Timestamp(from.0 + 1) })
+}
+
+/// Reads a moment as [`parse`] does; a day alone is none.
+impl FromStr for Timestamp {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let span = parse(text)?;
+        if span.before.0 - span.from.0 > 1 {
+            return Err(Error::invalid(format!(
+                "{text:?} is a day, and a moment is needed; write a time with its offset ({text}T00:00:00Z)"
+            )));
+        }
+        Ok(span.from)
+    }
 }
 
 /// Most seconds between a zone's time and UTC: no place was ever so far from it.
