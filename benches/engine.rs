@@ -22,10 +22,10 @@ use criterion::Criterion;
 use keyfall::cell::FileCell;
 use keyfall::crypto::Key;
 use keyfall::crypto::chunked::Suite;
-use keyfall::engine::{Keeper, When};
+use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, InteractionId, Options, Put, RecordId, Scope, Timestamp, UserId};
+use keyfall::{Class, Engine, InteractionId, Options, Put, RecordId, Scope, Timestamp, UserId, When};
 
 const SMALL: usize = 200;
 const RECORDING: usize = 64 * 1024;
@@ -41,7 +41,7 @@ fn scratch() -> tempfile::TempDir {
 fn make(dir: &Path) -> Engine {
     let store = SledStore::create(&dir.join("store")).unwrap();
     let cell = FileCell::create(&dir.join("cell"), true, Arc::new(System)).unwrap();
-    Engine::init(Arc::new(store), Arc::new(cell), Options { keeper: Keeper::ByHand, ..Options::default() }).unwrap()
+    Engine::init(Arc::new(store), Arc::new(cell), Options::new().keeper(Keeper::ByHand)).unwrap()
 }
 
 fn user(name: &str) -> UserId {

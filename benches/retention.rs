@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{Keeper, Policy, Tended};
+use keyfall::engine::{Keeper, Tended};
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, Options, Put, UserId};
+use keyfall::{Class, Engine, Options, Policy, Put, UserId};
 
 fn main() {
     // `cargo test --benches` runs this too: a few users show that it works.
@@ -26,7 +26,7 @@ fn main() {
     };
     let store = SledStore::create(&dir.path().join("store")).unwrap();
     let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
-    let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+    let options = Options::new().keeper(Keeper::ByHand);
     let engine = Engine::init(Arc::new(store), Arc::new(cell), options).unwrap();
     let tend = || -> (Tended, Duration) {
         let began = Instant::now();

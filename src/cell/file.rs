@@ -89,10 +89,10 @@ pub(crate) fn check_medium(dir: &Path, accept_remnants: bool) -> Result<()> {
     match objection.filter(|_| !accept_remnants) {
         None => Ok(()),
         Some(objection) => Err(Error::new(
-            ErrorKind::Refused,
+            ErrorKind::Medium,
             format!(
                 "{} lies on {}, where a destroyed share may stay: {objection}; name another place, \
-                 or accept that with --accept-remnants",
+                 or accept that with `accept_remnants`",
                 dir.display(),
                 verdict.name
             ),
@@ -123,10 +123,9 @@ impl FileCell {
         let verdict = filesystem::judge(parent)?;
         if let Some(objection) = verdict.objection.as_ref().filter(|_| !accept_remnants) {
             return Err(Error::new(
-                ErrorKind::Refused,
+                ErrorKind::Medium,
                 format!(
-                    "the cell {} would lie on {}, where a destroyed key may stay: {objection}; \
-                     name another place with --cell, or accept that with --accept-remnants",
+                    "the cell {} would lie on {}, where a destroyed key may stay: {objection}; name another place with `Builder::cell_at`, or accept that with `accept_remnants`",
                     dir.display(),
                     verdict.name
                 ),
@@ -145,7 +144,7 @@ impl FileCell {
                  move it and the store away, and init again"
             } else {
                 "holds the root key of a store, and without it all data of that store is lost; \
-                 leave it as it is, and name another place with --cell"
+                 leave it as it is, and name another place with `Builder::cell_at`"
             };
             return Err(Error::new(ErrorKind::Exists, format!("{} {text}", dir.display())));
         }
@@ -177,7 +176,7 @@ impl FileCell {
         check_names(dir)?;
         if let Some(objection) = cell.verdict.objection.as_ref().filter(|_| !cell.remnants) {
             return Err(Error::new(
-                ErrorKind::Refused,
+                ErrorKind::Medium,
                 format!(
                     "the cell {} now lies on {}, where a destroyed key may stay: {objection}; move \
                      it, or create the empty file {ACCEPTED} in it to accept that",
@@ -202,7 +201,7 @@ impl FileCell {
             return Err(Error::new(
                 ErrorKind::Absent,
                 format!(
-                    "no root cell at {}; name its place with --cell (without it nothing in the \
+                    "no root cell at {}; name its place with `Builder::cell_at` (without it nothing in the \
                      store can be read)",
                     dir.display()
                 ),
@@ -221,7 +220,7 @@ impl FileCell {
         match filesystem::judge_files(&self.dir, SLOTS)? {
             None => Ok(()),
             Some(objection) => Err(Error::new(
-                ErrorKind::Refused,
+                ErrorKind::Medium,
                 format!(
                     "a key destroyed in the cell {} may stay: {objection}; undo that, or create \
                      the empty file {ACCEPTED} in the cell to accept it",

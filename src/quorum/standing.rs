@@ -50,7 +50,7 @@ impl Alive {
             Err(e) => {
                 let why = e.to_string();
                 let standing = match e.kind() {
-                    ErrorKind::Refused => Standing::Refuses(why),
+                    ErrorKind::Refused | ErrorKind::Limit | ErrorKind::Medium => Standing::Refuses(why),
                     _ => Standing::Away(why),
                 };
                 return Alive { place, standing, holds: false, committed: 0 };

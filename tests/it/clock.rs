@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{Erase, Grant, Keeper, Policy, When};
+use keyfall::engine::{Grant, Keeper};
 use keyfall::env::Env;
 use keyfall::sealed::Identity;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::Seeded;
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Result, Scope, Timestamp};
+use keyfall::{
+    Class, Engine, Erase, ErrorKind, InteractionId, Options, Policy, Put, RecordId, Result, Scope, Timestamp, When,
+};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL_PAGES, World, error_kind, read_record, user};
@@ -225,7 +227,7 @@ fn one_look_by_a_clock_that_is_ahead_expires_nothing_and_says_why() {
             assert!(engine.report(&user("ada")).is_ok() && engine.users(None, 10).is_ok());
             assert!([id, planned].iter().all(|id| read_record(engine, id).is_ok()));
             let told = engine.status().unwrap().clock.unwrap();
-            assert!(told.contains("--clock-is-right"), "{told}");
+            assert!(told.contains("`Engine::trust_clock`"), "{told}");
             // Nothing is planned for a time that nobody knows.
             let later = Timestamp(world.env.now().0 + DAY as u64);
             assert_eq!(error_kind(engine.erase_at(Scope::user(user("ben")), later)), ErrorKind::Refused);
@@ -428,7 +430,7 @@ fn an_open_engine_ends_what_is_pending_though_its_clock_was_set_back() {
     let env = Arc::new(Seeded::new(99));
     let (store, cell): (Arc<dyn Store>, Arc<dyn RootCell>) =
         (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-    let options = Options { env: env.clone(), keeper: Keeper::Thread, ..Options::default() };
+    let options = Options::new().env(env.clone()).keeper(Keeper::Thread);
     let engine = Engine::init(store, cell, options).unwrap();
     let id = engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
     engine.erase(Erase::new(Scope::Record(id)).final_within(Duration::from_secs(3600))).unwrap();

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{Keeper, Query};
+use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::testing::as_a_forked_child;
-use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Scope};
+use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Query, Scope};
 
 use crate::support::{bytes, copy, error_kind, open_files, read_record, user};
 
@@ -32,7 +32,7 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn make(dir: &Path, keeper: Keeper) -> Engine {
     let store = SledStore::create(&dir.join("store")).unwrap();
     let cell = FileCell::create(&dir.join("cell"), true, Arc::new(System)).unwrap();
-    Engine::init(Arc::new(store), Arc::new(cell), Options { keeper, ..Options::default() }).unwrap()
+    Engine::init(Arc::new(store), Arc::new(cell), Options::new().keeper(keeper)).unwrap()
 }
 
 #[test]

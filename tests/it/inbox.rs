@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use keyfall::engine::{Due, Follow, Hold, Policy, Source};
+use keyfall::engine::{Due, Follow, Hold};
 use keyfall::sealed::{InboxKey, seal};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
+use keyfall::{Class, Engine, ErrorKind, InteractionId, Policy, Put, Query, RecordId, Scope, Source, Timestamp};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
@@ -100,7 +100,7 @@ fn copies_of_envelopes_die_with_every_erase_that_touches_the_user() {
             let e = engine.accept(&envelope[..]).unwrap_err();
             let gone = engine.report(&user("ada")).is_err();
             assert_eq!(e.kind(), if gone { ErrorKind::Erased } else { ErrorKind::Refused }, "{e}");
-            assert!(gone || e.to_string().contains("keyfall inbox"), "it says what to do: {e}");
+            assert!(gone || e.to_string().contains("`Engine::inbox`"), "it says what to do: {e}");
         }
         if let Ok(new) = engine.inbox(&user("ada")) {
             assert_ne!(new, key);

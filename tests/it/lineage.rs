@@ -267,7 +267,7 @@ fn a_chain_has_a_stated_length() {
     for n in 0..u64::from(keyfall::limits::DEPTH_MAX) {
         last = derive(engine, "ada", Class::transcript(), &n.to_be_bytes(), &[last]).unwrap();
     }
-    assert_eq!(error_kind(derive(engine, "ada", Class::transcript(), b"one more", &[last])), ErrorKind::Refused);
+    assert_eq!(error_kind(derive(engine, "ada", Class::transcript(), b"one more", &[last])), ErrorKind::Limit);
     assert_eq!(read_record(engine, &last).unwrap(), (u64::from(keyfall::limits::DEPTH_MAX) - 1).to_be_bytes());
     let done = engine.erase(Scope::Record(first)).unwrap();
     engine.tend(&mut |_| {}).unwrap();

@@ -109,7 +109,7 @@ fn a_look_into_a_backup_leaves_a_newer_root_key_alone() {
     assert_eq!(read_record(world.engine(), &late).unwrap(), b"put after the backup");
     assert_eq!(
         error_kind(open(&world, backup, OpenAs::Owner)),
-        ErrorKind::Refused,
+        ErrorKind::Mismatch,
         "the backup is of a destroyed epoch"
     );
 }
@@ -129,9 +129,9 @@ fn a_look_ends_when_its_root_key_is_destroyed() {
     // Asking costs a round trip: it is done once a second.
     world.env.advance(1000);
     let e = reader.read_some(&mut [0; 16]).unwrap_err();
-    assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("is destroyed"), "{e}");
+    assert!(e.kind() == ErrorKind::Mismatch && e.to_string().contains("is destroyed"), "{e}");
     for outcome in [look.list(&Query::default()).map(drop), look.users(None, 1).map(drop), look.status().map(drop)] {
-        assert_eq!(error_kind(outcome), ErrorKind::Refused);
+        assert_eq!(error_kind(outcome), ErrorKind::Mismatch);
     }
     assert_eq!(look.cached_bytes(), 0, "every page is gone from memory");
     // One that nobody asks anything asks by itself.
@@ -205,7 +205,7 @@ fn what_a_restore_builds_is_read_only_until_it_is_taken_over() {
     let again = open(&world, drill, OpenAs::Owner).unwrap();
     assert!(again.read_only().is_none(), "it is the owner from now on");
     assert_eq!(users(&again), ["bob"]);
-    assert_eq!(error_kind(open(&world, world.store.clone(), OpenAs::Owner)), ErrorKind::Refused);
+    assert_eq!(error_kind(open(&world, world.store.clone(), OpenAs::Owner)), ErrorKind::Mismatch);
 }
 
 /// A cell that another engine claims right after it was read.
@@ -376,7 +376,7 @@ fn a_store_below_the_commit_that_its_cell_remembers_is_refused() {
     drop(Engine::open(store.clone(), cell.clone(), world.options.clone()).unwrap());
     let back = Arc::new(Back(store, before));
     let e = Engine::open(back.clone(), cell.clone(), world.options.clone()).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Refused);
+    assert_eq!(e.kind(), ErrorKind::Mismatch);
     assert!(e.to_string().contains("came back older"), "{e}");
     let look = Options { open_as: OpenAs::ReadOnly, ..world.options.clone() };
     assert!(users(&Engine::open(back.clone(), cell.clone(), look).unwrap()).is_empty());

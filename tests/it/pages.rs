@@ -239,7 +239,7 @@ fn a_user_has_48_classes_at_a_time_and_no_more() {
     for n in 0..48 {
         put(n).unwrap();
     }
-    assert_eq!(error_kind(put(48)), ErrorKind::Refused);
+    assert_eq!(error_kind(put(48)), ErrorKind::Limit);
     put(47).unwrap();
     ladder.engine.erase(Scope::class(user("ada"), Class::new("c3").unwrap())).unwrap();
     put(48).unwrap();

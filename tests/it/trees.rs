@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use keyfall::cell::MemoryCell;
-use keyfall::engine::{Geometry, Options, When};
+use keyfall::engine::Geometry;
 use keyfall::store::MemoryStore;
 use keyfall::testing::Seeded;
-use keyfall::{Class, Engine, ErrorKind, Put, Query, RecordId, Scope, Timestamp, UserId};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, Timestamp, UserId, When};
 
 use crate::support::{SMALL_PAGES, bytes, error_kind, read_record, user};
 
@@ -26,7 +26,7 @@ impl Random {
 }
 
 fn engine(env: &Arc<Seeded>, geometry: Geometry) -> Engine {
-    let options = Options { env: env.clone(), geometry, ..Options::default() };
+    let options = Options::new().env(env.clone()).geometry(geometry);
     Engine::init(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()), options).unwrap()
 }
 

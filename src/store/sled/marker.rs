@@ -74,8 +74,7 @@ fn naming_key(dir: &Path, text: &str) -> Result<[u8; NAMING_KEY_BYTES]> {
 fn bad_marker(dir: &Path, what: &str) -> Error {
     let place = dir.join(MARKER);
     Error::corrupt(format!(
-        "the marker {} {what}; restore the store from a copy with `keyfall restore --cell CELL \
-         --into NEW COPY...`",
+        "the marker {} {what}; restore the store from a copy with `restore`",
         place.display()
     ))
 }

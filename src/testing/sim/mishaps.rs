@@ -58,7 +58,7 @@ pub(super) fn restore(run: &mut Run, trouble: Trouble) {
                 restore_from(&*run.faulty_cell()?, &reachable(run, &places)?, &*into, |_| {})
             })();
             // A copy that never got a head is damaged, not old.
-            let refused = refused.is_err_and(|e| matches!(e.kind(), ErrorKind::Refused | ErrorKind::Corrupt));
+            let refused = refused.is_err_and(|e| matches!(e.kind(), ErrorKind::Mismatch | ErrorKind::Corrupt));
             assert!(refused, "FOUND: a copy of an older epoch is restored");
             run.media.lose(SCRATCH);
             run.tally.count("old copies refused");
@@ -156,7 +156,7 @@ pub(super) fn bring_back(run: &mut Run, kept: Kept) {
                     // The key of the next epoch stood ready in it.
                     Ok(_) => assert_eq!(epoch + 1, head.epoch, "FOUND: an old copy of the cell opens the store"),
                     Err(e) => {
-                        assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+                        assert_eq!(e.kind(), ErrorKind::Mismatch, "{e}");
                         run.tally.count("old cells refused");
                     }
                 }
@@ -180,7 +180,7 @@ fn restore_machine(run: &mut Run, machine: Machine) {
     if machine.head.epoch < head.epoch {
         let opened = run.with_media(false, Engine::open);
         let e = opened.err().unwrap_or_else(|| panic!("FOUND: a store older than its cell opens"));
-        assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+        assert_eq!(e.kind(), ErrorKind::Mismatch, "{e}");
         run.tally.count("old stores refused");
     } else if run.model.copies.is_empty() && machine.model.copies.is_empty() {
         // Within an epoch the claim tells. Taking the store over loses what was put since, and the

@@ -25,13 +25,13 @@ fn remnants_are_promised_where_they_were_accepted_and_are_possible() {
     }
     if let Some(bad) = bad {
         let place = bad.path().join("cell");
-        assert_eq!(error_kind(create(&place, false)), ErrorKind::Refused);
+        assert_eq!(error_kind(create(&place, false)), ErrorKind::Medium);
         assert!(!place.exists(), "a refused cell leaves nothing");
         let promise = create(&place, true).unwrap().describe();
         assert!(promise.remnants && promise.statement.contains("REMNANTS ACCEPTED"), "{promise:?}");
         assert!(FileCell::open(&place, Arc::new(System)).unwrap().describe().remnants);
         std::fs::remove_file(place.join("remnants-accepted")).unwrap();
-        assert_eq!(error_kind(FileCell::open(&place, Arc::new(System))), ErrorKind::Refused);
+        assert_eq!(error_kind(FileCell::open(&place, Arc::new(System))), ErrorKind::Medium);
     }
 }
 
@@ -105,8 +105,8 @@ fn a_slot_whose_data_goes_into_the_journal_is_refused() {
         return println!("skipped: the flag cannot be set here");
     }
     let key = Key::copied_from(&[2; 32]);
-    assert_eq!(error_kind(cell.deposit(STORE, &id(2, 2), &key)), ErrorKind::Refused);
-    assert_eq!(error_kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Refused);
+    assert_eq!(error_kind(cell.deposit(STORE, &id(2, 2), &key)), ErrorKind::Medium);
+    assert_eq!(error_kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Medium);
     let promise = cell.describe();
     assert!(
         promise.remnants && promise.statement.contains("REMNANTS") && promise.statement.contains("+j"),
@@ -114,7 +114,7 @@ fn a_slot_whose_data_goes_into_the_journal_is_refused() {
     );
     drop(cell);
     let refused = FileCell::open(&place, Arc::new(System)).unwrap_err();
-    assert!(refused.kind() == ErrorKind::Refused && refused.to_string().contains("slot-b"), "{refused}");
+    assert!(refused.kind() == ErrorKind::Medium && refused.to_string().contains("slot-b"), "{refused}");
     assert_eq!(epochs(&FileCell::look(&place, Arc::new(System)).unwrap()), [1], "it can be looked at");
     std::fs::write(place.join("remnants-accepted"), "").unwrap();
     let cell = open(&place);
@@ -178,18 +178,18 @@ fn slots_that_share_their_blocks_with_a_copy_are_refused() {
         };
         share();
         let key = Key::copied_from(&[2; 32]);
-        assert_eq!(error_kind(cell.deposit(STORE, &id(2, 2), &key)), ErrorKind::Refused);
+        assert_eq!(error_kind(cell.deposit(STORE, &id(2, 2), &key)), ErrorKind::Medium);
         assert!(cell.describe().statement.contains("REMNANTS POSSIBLE"));
         unshare().unwrap();
         deposit(&cell, id(2, 2));
         share();
-        assert_eq!(error_kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Refused);
+        assert_eq!(error_kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Medium);
         assert_eq!(epochs(&cell), [1, 2], "nothing was written: it would have gone elsewhere");
         unshare().unwrap();
         cell.retire(&id(2, 2), Durable::assumed_for_a_test()).unwrap();
         share();
         drop(cell);
-        assert_eq!(error_kind(FileCell::open(&place, Arc::new(System))), ErrorKind::Refused);
+        assert_eq!(error_kind(FileCell::open(&place, Arc::new(System))), ErrorKind::Medium);
         std::fs::write(place.join("remnants-accepted"), "").unwrap();
         let promise = open(&place).describe();
         assert!(promise.remnants && promise.statement.contains("REMNANTS ACCEPTED"), "{promise:?}");

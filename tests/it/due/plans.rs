@@ -79,7 +79,7 @@ fn a_user_has_64_plans_at_most_and_they_fall_with_it() {
     for _ in 0..64 {
         engine.erase_at(Scope::user(user("ada")), later).unwrap();
     }
-    assert_eq!(error_kind(engine.erase_at(Scope::user(user("ada")), later)), ErrorKind::Refused);
+    assert_eq!(error_kind(engine.erase_at(Scope::user(user("ada")), later)), ErrorKind::Limit);
     engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!(engine.status().unwrap().next_due, None);
     assert_eq!(error_kind(engine.erase_at(Scope::user(user("ada")), later)), ErrorKind::Erased);

@@ -107,7 +107,7 @@ fn a_store_has_eight_copies_and_no_more() {
     for n in 0..8 {
         world.engine().copy_add(&format!("copy {n}"), CopyMode::Behind, |_| {}).unwrap();
     }
-    assert_eq!(error_kind(world.engine().copy_add("copy 8", CopyMode::Behind, |_| {})), ErrorKind::Refused);
+    assert_eq!(error_kind(world.engine().copy_add("copy 8", CopyMode::Behind, |_| {})), ErrorKind::Limit);
     world.reopen();
     assert_eq!(world.engine().copy_status().len(), 8);
 }

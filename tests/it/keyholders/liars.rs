@@ -48,7 +48,7 @@ fn two_that_keep_everything_and_all_the_bytes_of_the_store_open_nothing_erased()
     // The store as it was on the tape does not open with the keyholders as they are.
     let taped = SledStore::open(Path::new(&place.at("tape"))).unwrap();
     let e = Engine::open(Arc::new(taped), Arc::new(place.cell()), Options::default()).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+    assert_eq!(e.kind(), ErrorKind::Mismatch, "{e}");
     let engine = place.open().unwrap();
     assert_eq!(read_record(&engine, &ben).unwrap(), b"ben");
     assert_eq!(error_kind(read_record(&engine, &ada)), ErrorKind::Erased);

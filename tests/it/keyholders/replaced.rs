@@ -157,7 +157,7 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     let newest = std::fs::read(&list).unwrap();
     std::fs::write(&list, &older).unwrap();
     let e = place.open().unwrap_err();
-    assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("put back the newest quorum.json"), "{e}");
+    assert!(e.kind() == ErrorKind::Mismatch && e.to_string().contains("put back the newest quorum.json"), "{e}");
     assert_eq!(read_record(&place.open_as(OpenAs::ReadOnly).unwrap(), &stays).unwrap(), b"stays");
     ok(&["list", &store]);
     std::fs::write(&list, newest).unwrap();
