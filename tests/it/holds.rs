@@ -2,9 +2,9 @@
 //! records the refusal. SPEC §6.2.
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{Erase, Fact, Hold, Source, When, restore};
+use keyfall::engine::{Fact, Hold, restore};
 use keyfall::store::{MemoryStore, Store};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Scope, Timestamp};
+use keyfall::{Class, Engine, Erase, ErrorKind, InteractionId, Put, RecordId, Scope, Source, Timestamp, When};
 
 use crate::support::{SMALL_PAGES, World, error_kind, facts, read_record, user};
 
@@ -193,7 +193,7 @@ fn holds_survive_a_restore() {
     let engine = Engine::open(
         into,
         world.cell.clone(),
-        Options { open_as: keyfall::engine::OpenAs::TakeOver, ..world.options.clone() },
+        world.options.clone().open_as(keyfall::engine::OpenAs::TakeOver),
     )
     .unwrap();
     assert_eq!(error_kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Held);
@@ -332,7 +332,7 @@ fn what_has_passed_a_limit_falls_though_an_idle_mark_is_on_it() {
     put(world.engine(), "bob", Class::transcript(), &[audio]);
     world.engine().hold(&user("bob"), hold()).unwrap();
     let day = std::time::Duration::from_secs(86_400);
-    world.engine().set_policy(None, &keyfall::engine::Policy::new(Class::audio()).max_age(day)).unwrap();
+    world.engine().set_policy(None, &keyfall::Policy::new(Class::audio()).max_age(day)).unwrap();
     world.engine().tend(&mut |_| {}).unwrap();
     let mut found = 0;
     for engine in damaged(&world) {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keyfall::cell::RootCell;
-use keyfall::engine::{Erase, Fact, Follow, Grant, Hold, Policy, Query, Request, Source, When};
-use keyfall::ids::BlobName;
+use keyfall::engine::{Fact, Follow, Grant, Hold, Request};
+use keyfall::store::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
-use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Scope, Timestamp};
+use keyfall::{Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Source, Timestamp, When};
 
 use crate::support::{SMALL_PAGES, World, error_kind, facts, read_record, user};
 
@@ -66,7 +66,7 @@ fn rotten(seed: u64, follow: Follow) -> (World, Arc<Rotten>) {
     let store = Arc::new(Rotten::default());
     world.engine = None;
     // Pages come from the store each time.
-    world.options = Options { follow, cache_bytes: 0, clock_is_right: true, ..world.options.clone() };
+    world.options = world.options.clone().follow(follow).cache_bytes(0).clock_is_right(true);
     world.cell = Arc::new(keyfall::testing::HoardingCell::new(Arc::new(keyfall::cell::MemoryCell::new())));
     world.store = store.clone();
     let cell: Arc<dyn RootCell> = world.cell.clone();
@@ -77,7 +77,7 @@ fn rotten(seed: u64, follow: Follow) -> (World, Arc<Rotten>) {
 /// A world in which an erase follows so many links at once.
 fn following(seed: u64, links: u64) -> World {
     let mut world = World::new(seed, SMALL_PAGES);
-    world.options = Options { follow: Follow { links, users: 0 }, ..world.options.clone() };
+    world.options = world.options.clone().follow(Follow { links, users: 0 });
     world.reopen();
     world
 }

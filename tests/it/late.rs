@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use keyfall::engine::{CopyMode, Erase, Query, Request, Source, When};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, RecordId, Scope, Timestamp};
+use keyfall::engine::{CopyMode, Request};
+use keyfall::{Class, Engine, Erase, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Source, Timestamp, When};
 
 use crate::support::{SMALL_PAGES, World, error_kind, read_record, user};
 
@@ -59,7 +59,7 @@ fn a_put_from_what_an_erase_took_is_refused_whether_or_not_the_erase_may_wait() 
 fn a_put_from_what_falls_within_a_window_and_links_still_to_be_followed_is_refused() {
     let mut world = World::new(2, SMALL_PAGES);
     world.options =
-        keyfall::Options { follow: keyfall::engine::Follow { links: 0, users: 0 }, ..world.options.clone() };
+        world.options.clone().follow(keyfall::engine::Follow { links: 0, users: 0 });
     world.reopen();
     let engine = world.engine();
     let source = world.put("ada", Class::audio(), b"a call");

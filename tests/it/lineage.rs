@@ -1,9 +1,9 @@
 //! What was derived falls with its source, in any user's tree; what is kept is kept for a reason.
 //! SPEC §6.1.
 
-use keyfall::engine::{CopyMode, Erase, Fact, Follow, Options, Source, When};
+use keyfall::engine::{CopyMode, Fact, Follow};
 use keyfall::env::Env;
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
+use keyfall::{Class, Engine, Erase, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Source, Timestamp, When};
 
 use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 
@@ -278,7 +278,7 @@ fn a_chain_has_a_stated_length() {
 #[test]
 fn many_derived_records_fall_at_once_and_are_counted_out_later() {
     let mut world = World::new(9, SMALL_PAGES);
-    world.options = Options { follow: Follow { links: 8, users: 1 }, ..world.options.clone() };
+    world.options = world.options.clone().follow(Follow { links: 8, users: 1 });
     world.reopen();
     let engine = world.engine();
     let audio = world.put("ada", Class::audio(), b"a song that everybody liked");

@@ -6,9 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Barrier, Mutex};
 
 use keyfall::cell::MemoryCell;
-use keyfall::engine::Options;
 use keyfall::store::{MemoryStore, SledStore, Store};
-use keyfall::{Class, Engine, ErrorKind, Put, Query, RecordId, Scope, UserId};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
 use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action, History};
 use todc_utils::specifications::Specification;
@@ -182,7 +181,7 @@ type Log = Mutex<Actions>;
 
 /// Four threads of seven operations each, with a discard and a backup beside them.
 fn history(store: Arc<dyn Store>, seed: u64) -> Actions {
-    let options = Options { geometry: SMALL_PAGES, ..Options::default() };
+    let options = Options::new().geometry(SMALL_PAGES);
     let engine = Engine::init(store, Arc::new(MemoryCell::new()), options).unwrap();
     let (known, log): (Known, Log) = Default::default();
     let together = Barrier::new(4);

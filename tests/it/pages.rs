@@ -6,10 +6,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use keyfall::cell::MemoryCell;
-use keyfall::engine::{Geometry, Options, When};
+use keyfall::engine::Geometry;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::payload_names;
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, RecordId, Scope, Timestamp};
+use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Scope, Timestamp, When};
 
 use crate::support::{bytes, error_kind, read_record, user};
 
@@ -27,7 +27,7 @@ fn a_geometry_is_checked() {
         assert_eq!(check(page_bytes, fan_bits), Err(ErrorKind::Invalid), "{page_bytes} {fan_bits}");
     }
     let options =
-        Options { geometry: Geometry { page_bytes: 4000, fan_bits: 6, ..Geometry::DEFAULT }, ..Options::default() };
+        Options::new().geometry(Geometry { page_bytes: 4000, fan_bits: 6, ..Geometry::DEFAULT });
     assert_eq!(
         error_kind(Engine::init(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()), options)),
         ErrorKind::Invalid
@@ -50,7 +50,7 @@ fn a_segment_size_is_checked() {
 fn a_record_is_cut_into_segments_of_the_size_that_its_store_was_made_with() {
     for segment_bytes in [16_384, 65_536, 8 << 20] {
         let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-        let options = Options { geometry: Geometry { segment_bytes, ..Geometry::DEFAULT }, ..Options::default() };
+        let options = Options::new().geometry(Geometry { segment_bytes, ..Geometry::DEFAULT });
         drop(Engine::init(store.clone(), cell.clone(), options).unwrap());
         // The head says the size, whatever the engine that opens the store is told.
         let engine = Engine::open(store.clone(), cell.clone(), Options::default()).unwrap();
@@ -61,7 +61,7 @@ fn a_record_is_cut_into_segments_of_the_size_that_its_store_was_made_with() {
         let segments = payload_names(&engine).unwrap();
         assert_eq!(
             segments.len(),
-            lengths.iter().map(|len| keyfall::record::padded(*len as u64) as usize / segment_bytes + 1).sum::<usize>()
+            lengths.iter().map(|len| keyfall::engine::padded(*len as u64) as usize / segment_bytes + 1).sum::<usize>()
         );
         let longest = segments.iter().map(|name| store.get(name).unwrap().unwrap().len()).max().unwrap();
         assert_eq!(longest, 56 + segment_bytes / 16_384 * (16_384 + 16));
@@ -86,7 +86,7 @@ fn a_record_is_cut_into_segments_of_the_size_that_its_store_was_made_with() {
 /// Sizes of all pages that a store holds after some life, with trees of more than one level.
 fn sizes(geometry: Geometry) -> BTreeSet<usize> {
     let store = Arc::new(MemoryStore::new());
-    let options = Options { geometry, ..Options::default() };
+    let options = Options::new().geometry(geometry);
     let engine = Engine::init(store.clone(), Arc::new(MemoryCell::new()), options).unwrap();
     let mut payloads = BTreeSet::new();
     for n in 0..60 {
@@ -170,7 +170,7 @@ impl Ladder {
     fn new() -> Self {
         let store = Arc::new(MemoryStore::new());
         let options =
-            Options { geometry: Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT }, ..Options::default() };
+            Options::new().geometry(Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT });
         let engine = Engine::init(store.clone(), Arc::new(MemoryCell::new()), options).unwrap();
         Ladder { store, engine }
     }

@@ -18,7 +18,7 @@ use super::play::apply;
 use super::promises::{plan, tend};
 use super::records::{choose, follow_put};
 use super::run::Run;
-use crate::engine::{Engine, OpenAs, Options, Put, Scope, Source};
+use crate::engine::{Engine, OpenAs, Put, Scope, Source};
 use crate::env::Env;
 use crate::error::ErrorKind;
 use crate::limits::CLOCK_JUMP;
@@ -95,7 +95,7 @@ fn drill(run: &mut Run) {
         return;
     }
     close(run);
-    let options = Options { open_as: OpenAs::TakeOver, ..run.options.clone() };
+    let options = run.options.clone().open_as(OpenAs::TakeOver);
     let opened = run.media.store(BACKUP, false).and_then(|store| Engine::open(store, run.media.cell()?, options));
     if let Ok(engine) = opened {
         assert!(engine.read_only().is_none(), "LOST: a backup that is taken over is read-only");

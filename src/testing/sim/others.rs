@@ -83,7 +83,7 @@ impl Others {
 /// Opens a copy of the store with its cell; returns what is wrong with what it sees.
 pub(super) fn look(media: &dyn Media, options: &Options, place: &str, open_as: OpenAs) -> Option<String> {
     let store = media.store(place, false).ok()?;
-    let options = Options { open_as, ..options.clone() };
+    let options = options.clone().open_as(open_as);
     let keys = || media.keys_on_medium(false).ok().map(|keys| keys.iter().map(|key| key.id).collect::<Vec<_>>());
     let before = keys();
     let opened = media.cell().and_then(|cell| Engine::open(store, cell, options));

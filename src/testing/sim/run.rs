@@ -82,22 +82,11 @@ impl Run {
             }
             Ok(Arc::new(RecordingStore::new(over.store(place, create)?, Arc::clone(&onto))))
         };
-        let options = Options {
-            env: env.clone(),
-            geometry: geometry(seed),
-            keeper: Keeper::ByHand,
-            follow: if seed.is_multiple_of(3) {
+        let options = Options::new().env(env.clone()).geometry(geometry(seed)).keeper(Keeper::ByHand).follow(if seed.is_multiple_of(3) {
                 Follow { links: 2, users: 1 }
             } else {
                 Follow { users: 9, ..Follow::default() }
-            },
-            cache_bytes: 1 << 18,
-            log_origin: None,
-            open_copy: Arc::new(open_copy),
-            open_as: OpenAs::Owner,
-            defect,
-            ..Options::default()
-        };
+            }).cache_bytes(1 << 18).open_copy(Arc::new(open_copy)).open_as(OpenAs::Owner).defect(defect);
         Run {
             media,
             env,

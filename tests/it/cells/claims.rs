@@ -6,7 +6,7 @@ use keyfall::ErrorKind;
 use keyfall::cell::{Durable, FileCell, MemoryCell, Owner, RootCell, RootId};
 use keyfall::crypto::Key;
 use keyfall::env::System;
-use keyfall::ids::StoreId;
+use keyfall::store::StoreId;
 use keyfall::quorum::Keyholder;
 use keyfall::testing::sim::{Fault, Media, SimulatedDisk};
 use keyfall::testing::{Seeded, owned_cell_conformance};

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use keyfall::cell::{FileCell, Owner, RootCell, RootId};
 use keyfall::crypto::Key;
 use keyfall::env::System;
-use keyfall::ids::StoreId;
+use keyfall::store::StoreId;
 use keyfall::quorum::{Holder, Share};
 
 const STORE: StoreId = StoreId([7; 16]);

@@ -6,7 +6,7 @@ use keyfall::ErrorKind;
 use keyfall::cell::{Durable, FileCell, MemoryCell, RootCell, RootKey};
 use keyfall::crypto::Key;
 use keyfall::env::{Env, System};
-use keyfall::ids::StoreId;
+use keyfall::store::StoreId;
 
 use super::{STORE, create, deposit, epochs, id};
 use crate::support::error_kind;

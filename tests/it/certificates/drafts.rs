@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use keyfall::certificate::{Certificate, Draft, Grade, Retired};
-use keyfall::engine::Erase;
-use keyfall::{Class, Error, ErrorKind, Scope};
+use keyfall::{Class, Erase, Error, ErrorKind, Scope};
 
 use super::{asked, trust, world};
 use crate::support::{error_kind, user};

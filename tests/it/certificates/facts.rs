@@ -1,9 +1,9 @@
 //! What a certificate says, and that it verifies from its text alone. SPEC §14.
 
 use keyfall::certificate::{Certificate, Facts, Grade, Leaf, Retired, SLOTS_MIN, Trust, slots};
-use keyfall::engine::{Erase, Request, When};
+use keyfall::engine::Request;
 use keyfall::log::{Checkpoint, Hash, LogProof, Signer};
-use keyfall::{Class, ErrorKind, InteractionId, Put, Result, Scope, Timestamp};
+use keyfall::{Class, Erase, ErrorKind, InteractionId, Put, Result, Scope, Timestamp, When};
 
 use super::{asked, certified, holds, trust, world};
 use crate::support::{SMALL_PAGES, World, error_kind, user};

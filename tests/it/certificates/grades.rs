@@ -11,7 +11,7 @@ use keyfall::cell::{
 use keyfall::certificate::{Certificate, Grade, Retired};
 use keyfall::crypto::Key;
 use keyfall::engine::{Discarded, Keeper};
-use keyfall::ids::StoreId;
+use keyfall::store::StoreId;
 use keyfall::log::Checkpoint;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::Seeded;
@@ -55,7 +55,7 @@ impl Spread {
 
     fn engine(self: &Arc<Self>) -> Engine {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let options = Options { env: Arc::new(Seeded::new(3)), keeper: Keeper::ByHand, ..Options::default() };
+        let options = Options::new().env(Arc::new(Seeded::new(3))).keeper(Keeper::ByHand);
         Engine::init(store, Arc::clone(self) as Arc<dyn RootCell>, options).unwrap()
     }
 }

@@ -7,8 +7,8 @@ mod log;
 mod refused;
 
 use keyfall::certificate::{Certificate, Trust};
-use keyfall::engine::{Erase, Request};
-use keyfall::{Class, Engine, Put, Scope};
+use keyfall::engine::Request;
+use keyfall::{Class, Engine, Erase, Put, Scope};
 
 use crate::support::{SMALL_PAGES, World, user};
 

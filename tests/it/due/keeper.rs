@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{Erase, Keeper, Policy};
+use keyfall::engine::Keeper;
 use keyfall::env::{Env, System};
 use keyfall::store::{MemoryStore, Store};
-use keyfall::{Class, Engine, ErrorKind, Options, Put, Scope, Timestamp};
+use keyfall::{Class, Engine, Erase, ErrorKind, Options, Policy, Put, Scope, Timestamp};
 
 use crate::support::{error_kind, read_record, user};
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{Fact, Hold, Policy, Source, When};
+use keyfall::engine::{Fact, Hold};
 use keyfall::env::Env;
 use keyfall::store::{MemoryStore, Store};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
+use keyfall::{Class, Engine, ErrorKind, InteractionId, Policy, Put, Query, RecordId, Scope, Source, Timestamp, When};
 
 use crate::support::{DAY, SMALL_PAGES, World, error_kind, facts, read_record, user};
 

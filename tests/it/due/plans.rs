@@ -1,7 +1,7 @@
 //! Planned erases: done at their time, cancelled, refused. SPEC §6.4.
 
-use keyfall::engine::{Erase, Fact, Hold, Source, When};
-use keyfall::{Class, ErrorKind, InteractionId, Put, Scope, Timestamp};
+use keyfall::engine::{Fact, Hold};
+use keyfall::{Class, Erase, ErrorKind, InteractionId, Put, Scope, Source, Timestamp, When};
 
 use crate::support::{SMALL_PAGES, World, error_kind, facts, read_record, user};
 

@@ -1,8 +1,7 @@
 //! Erases that are pending, and when they become final. SPEC §6.5.
 
-use keyfall::engine::{Erase, Source};
 use keyfall::env::Env;
-use keyfall::{Class, ErrorKind, Put, RecordId, Scope};
+use keyfall::{Class, Erase, ErrorKind, Put, RecordId, Scope, Source};
 
 use crate::support::{DAY, SMALL_PAGES, World, error_kind, read_record, user};
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyfall::cell::RootCell;
-use keyfall::engine::{CopyMode, Options, restore};
-use keyfall::ids::BlobName;
+use keyfall::engine::{CopyMode, restore};
+use keyfall::store::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
-use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, Result, Scope};
+use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Query, Result, Scope};
 
 use crate::support::{SMALL_PAGES, World, bytes, read_record, user};
 

@@ -1,7 +1,6 @@
 //! Fences: spans of time and interactions whose late arrivals are refused. SPEC §5.3.
 
-use keyfall::engine::When;
-use keyfall::{Class, ErrorKind, InteractionId, Put, Query, Scope, Timestamp};
+use keyfall::{Class, ErrorKind, InteractionId, Put, Query, Scope, Timestamp, When};
 
 use crate::support::{SMALL_PAGES, World, error_kind, read_record, user};
 

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{CopyMode, Options, restore};
+use keyfall::engine::{CopyMode, restore};
 use keyfall::store::{Head, HeadId, MemoryStore, Store};
-use keyfall::{Class, Engine, ErrorKind, Put, Scope};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Scope};
 
 use crate::support::{SMALL_PAGES, World, error_kind, read_record, user};
 
@@ -51,7 +51,7 @@ fn a_second_writer_is_found_out_and_its_candidate_destroyed() {
 
 #[test]
 fn a_store_is_made_once_and_opened_with_its_own_cell() {
-    let options = || Options { geometry: SMALL_PAGES, ..Options::default() };
+    let options = || Options::new().geometry(SMALL_PAGES);
     let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
     let (as_store, as_cell) = (|| store.clone() as Arc<dyn Store>, || cell.clone() as Arc<dyn RootCell>);
     assert_eq!(error_kind(Engine::open(as_store(), as_cell(), options())), ErrorKind::Absent, "a cell without a key");

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use keyfall::cell::{Level, Retirement};
 use keyfall::certificate::{Grade, Retired, Trust};
-use keyfall::engine::{Erase, Keeper, OpenAs, Request};
+use keyfall::engine::{Keeper, OpenAs, Request};
 use keyfall::quorum::Standing;
 use keyfall::store::SledStore;
-use keyfall::{Engine, ErrorKind, Options, RecordId, Scope};
+use keyfall::{Engine, Erase, ErrorKind, Options, RecordId, Scope};
 
 use super::{Place, certified, certified_elsewhere, grade, put};
 use crate::support::{error_kind, ok, read_record, user};
@@ -242,7 +242,7 @@ fn whatever_looks_while_keyholders_are_away_says_pending() {
         away.iter().for_each(|n| place.keyholders[*n].kill());
         let store = place.at("store");
         assert!(ok(&["erase", &store, "--user", "ada", "--yes"]).contains("pending"));
-        let options = Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, ..Options::default() };
+        let options = Options::new().keeper(Keeper::ByHand).open_as(OpenAs::ReadOnly);
         let blobs = SledStore::look(Path::new(&store)).unwrap();
         let look = Engine::open(Arc::new(blobs), Arc::new(place.cell()), options).unwrap();
         let status = look.status().unwrap();

@@ -82,7 +82,7 @@ fn an_engine_has_so_many_stores_with_a_keyholder_and_no_more() {
         copy(&Path::new(&place.at("store.cell")).join("engine.key"), Path::new(&other));
         let cell = keyfall::quorum::net::make_cell(Path::new(&other), members.clone(), (3, 1), &env).unwrap();
         let id = keyfall::cell::RootId { epoch: 1, attempt: [n; 16] };
-        cell.deposit(keyfall::ids::StoreId([n; 16]), &id, &keyfall::crypto::Key::copied_from(&[n; 32]))
+        cell.deposit(keyfall::store::StoreId([n; 16]), &id, &keyfall::crypto::Key::copied_from(&[n; 32]))
     };
     for n in 1..8 {
         deposit(n).unwrap();

@@ -13,7 +13,7 @@ use super::{Keyholder, Place, SLOTS, certified, grade, put, replaced, shares_in}
 use crate::support::{copy, error_kind, ok, read_record, user};
 
 /// Has a keyholder's directory tell of a claim that no engine made.
-fn lies_about_the_owner(keyholder: &Keyholder, store: keyfall::ids::StoreId) {
+fn lies_about_the_owner(keyholder: &Keyholder, store: keyfall::store::StoreId) {
     let lie = keyfall::cell::Owner { instance: [9; 16], claim: u64::MAX, token: [9; 16] };
     let env: SharedEnv = Arc::new(System);
     let holder = keyfall::testing::holder(&keyholder.dir, 1, &env);

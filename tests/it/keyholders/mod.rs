@@ -15,12 +15,12 @@ use std::sync::Arc;
 
 use keyfall::cell::RootCell;
 use keyfall::certificate::{Certificate, Grade, Retired, Trust};
-use keyfall::engine::{Erase, Keeper, OpenAs, Request};
+use keyfall::engine::{Keeper, OpenAs, Request};
 use keyfall::env::{SharedEnv, System};
 use keyfall::quorum::net::open_cell;
 use keyfall::quorum::{Member, QuorumCell, Standing};
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, Options, Put, RecordId, Result, Scope};
+use keyfall::{Class, Engine, Erase, Options, Put, RecordId, Result, Scope};
 
 use crate::support::{ok, user};
 
@@ -124,7 +124,7 @@ impl Place {
 
     fn open_as(&self, open_as: OpenAs) -> Result<Engine> {
         let store = SledStore::open(Path::new(&self.at("store")))?;
-        let options = Options { keeper: Keeper::ByHand, open_as, ..Options::default() };
+        let options = Options::new().keeper(Keeper::ByHand).open_as(open_as);
         Engine::open(Arc::new(store), Arc::new(self.cell()), options)
     }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::certificate::Grade;
-use keyfall::engine::{Erase, OpenAs, Request};
+use keyfall::engine::{OpenAs, Request};
 use keyfall::env::{SharedEnv, System};
 use keyfall::quorum::net::replace_member;
 use keyfall::quorum::{Member, Standing};
-use keyfall::{ErrorKind, Scope};
+use keyfall::{Erase, ErrorKind, Scope};
 
 use super::{Keyholder, Place, certified, grade, leaving, put, replaced, shares_in};
 use crate::support::{error_kind, ok, read_record, user};
