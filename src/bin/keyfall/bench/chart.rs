@@ -1,4 +1,4 @@
-//! A chart as SVG: lines over logarithmic axes, so that what stays level is seen to stay level.
+//! A chart as SVG: lines over logarithmic axes, on which a constant shows as a level line.
 
 use maud::html;
 
@@ -8,12 +8,12 @@ pub(crate) struct Series {
     pub(crate) points: Vec<Point>,
 }
 
-/// Where a line goes through, all above 0.
+/// A point of a line; all its values are above 0.
 #[derive(Clone, Copy)]
 pub(crate) struct Point {
     pub(crate) x: f64,
     pub(crate) y: f64,
-    /// From where to where it spreads: a thin bar.
+    /// The ends of its spread, which is drawn as a thin bar.
     pub(crate) spread: (f64, f64),
 }
 
@@ -23,8 +23,9 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 400.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 50.0;
-/// Colours that are told apart also by who does not see red and green (Okabe and Ito 2008).
-const COLOURS: [&str; 8] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999"];
+/// Colours that are distinct to colour-blind readers too (Okabe and Ito 2008).
+const COLOURS: [&str; 8] =
+    ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999"];
 
 fn decades(values: impl Iterator<Item = f64>) -> (i32, i32) {
     let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -59,10 +60,13 @@ pub(crate) fn draw(title: &str, x_axis: &str, series: &[Series]) -> String {
     let (y0, y1) = decades(all().flat_map(|p| [p.y, p.spread.0, p.spread.1]));
     let (inner_width, inner_height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
     let x = |v: f64| LEFT + (v.log10() - f64::from(x0)) / f64::from(x1 - x0) * inner_width;
-    let y = |v: f64| TOP + inner_height - (v.log10() - f64::from(y0)) / f64::from(y1 - y0) * inner_height;
+    let y = |v: f64| {
+        TOP + inner_height - (v.log10() - f64::from(y0)) / f64::from(y1 - y0) * inner_height
+    };
     let at = |v: f64| format!("{v:.1}");
-    let line =
-        |points: &[Point]| -> String { points.iter().map(|p| format!("{:.1},{:.1} ", x(p.x), y(p.y))).collect() };
+    let line = |points: &[Point]| -> String {
+        points.iter().map(|p| format!("{:.1},{:.1} ", x(p.x), y(p.y))).collect()
+    };
     let view = format!("0 0 {WIDTH} {HEIGHT}");
     html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox=(view) font-family="sans-serif" font-size="12" {

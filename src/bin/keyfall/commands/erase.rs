@@ -1,324 +1,351 @@
 //! `keyfall erase`.
 
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use keyfall::cell::{Awaited, Finality};
 use keyfall::certificate::Certificate;
-use keyfall::engine::{Erase, Erasure, Foreseen, Request, When};
-use keyfall::env::{Env, System};
+use keyfall::engine::{Erase, Erasure, Request, When};
 use keyfall::{Engine, Error, ErrorKind, Scope, UserId};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::certificate::{self, KeptDraft};
-use crate::commands::{Done, out_file, promise_json};
-use crate::outfile::{OutFile, Replace, untellable};
-use crate::output::{self, Failure, counted, line, progress};
-use crate::remedy::{fill, word};
-use crate::stores::{absolute, look, open};
+use crate::args::EraseArgs;
+use crate::commands::certificate;
+use crate::commands::delivery::{Delivery, Wanted};
+use crate::commands::draft::KeptDraft;
+use crate::commands::plan;
+use crate::shell::ask::ask;
+use crate::shell::failure::{Done, Failure};
+use crate::shell::outfile::Replace;
+use crate::shell::places::one;
+use crate::shell::print::{block, counted, line, progress, word};
+use crate::shell::session::Session;
+use crate::shell::stores::{look, open};
+use crate::show::cell::{awaited, pending, promise_json};
+use crate::show::erase::{erase_words, foreseen_json, foreseen_words};
+use crate::show::time::{span, time};
 
-pub(crate) fn described(erase: &Erase) -> String {
-    let kept: String = erase.kept().iter().map(|class| format!(", but for class {class}")).collect();
-    let scope = match erase.scope() {
-        Scope::Record(id) => format!("record {id}"),
-        Scope::User { user, class, when } => {
-            let class = class.as_ref().map_or("everything".to_owned(), |c| format!("class {c}"));
-            let when = match when {
-                When::Ever => String::new(),
-                When::Interaction(id) => format!(", interaction {id}"),
-                When::Between { from, until } => format!(
-                    "{}{}",
-                    from.map_or(String::new(), |t| format!(", from {}", output::time(t))),
-                    until.map_or(String::new(), |t| format!(", before {}", output::time(t)))
-                ),
-            };
-            format!("{class} of user {user}{when}")
-        }
-    };
-    format!("{scope}{kept}")
+/// Room for what a certificate says besides what was typed.
+const CERTIFICATE_BYTES: usize = 64 << 10;
+
+/// Erases, now or later, or says what an erase would take.
+pub(super) fn run(session: &Session, args: EraseArgs) -> Done {
+    let erase = named(&args)?;
+    let store = one(args.places)?;
+    if args.dry_run {
+        return foresee(session, &look(session, &store)?, &erase);
+    }
+    if let Some(delay) = args.delay {
+        let engine = open(session, &store)?;
+        let when = format!(" in {}, unless it is cancelled", span(delay));
+        ask(args.yes, || question(&engine, &erase, &when), &erase_words(&erase))?;
+        return plan::add(session, &engine, erase, delay);
+    }
+    let (replace, authority, ground) = (Replace::forced(args.force), args.authority, args.ground);
+    let request = Request { authority, ground };
+    let wanted = args.output.map(|place| Wanted { place, replace, request });
+    erase_now(session, &store, erase, wanted, args.yes)
 }
 
-/// What an erase would take, in words.
-fn foreseen(foreseen: &Foreseen) -> String {
-    if foreseen.already {
-        return "it was erased before, and nothing is left of it".to_owned();
-    }
-    let derived = match (foreseen.derived, foreseen.following) {
-        (0, false) => String::new(),
-        (n, false) => format!(", and {n} derived from them"),
-        (n, true) => format!(", and more than {n} derived from them"),
-    };
-    match &foreseen.records {
-        None => format!("an unknown number of records falls (damaged pages){derived}"),
-        Some(classes) if classes.is_empty() => match foreseen.here {
-            true => "no record of it is here; what arrives late is refused".to_owned(),
-            false => "nobody of that name is in this store; what arrives late is refused".to_owned(),
-        },
-        Some(classes) => {
-            let each: Vec<String> = classes.iter().map(|(class, n)| format!("{n} {class}")).collect();
-            let total: u64 = classes.iter().map(|(_, n)| n).sum();
-            format!("{} ({}){derived}", counted(total, "record"), each.join(", "))
+/// Whether a user is here.
+pub(super) fn lives(engine: &Engine, user: &UserId) -> bool {
+    let gone = |e: &Error| matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased);
+    !engine.holds(user).is_err_and(|e| gone(&e))
+}
+
+/// The erase that the arguments name.
+fn named(args: &EraseArgs) -> Result<Erase, Error> {
+    let scope = match (&args.user, args.record) {
+        (Some(user), None) => {
+            let when = match (args.interaction, args.after, args.before) {
+                (Some(id), ..) => When::Interaction(id),
+                (None, None, None) => When::Ever,
+                (None, from, until) => When::Between { from, until },
+            };
+            Scope::User { user: user.clone(), class: args.class.clone(), when }
         }
-    }
+        (None, Some(id)) => Scope::Record(id),
+        _ => {
+            let text = "name what to erase: --user, or --record";
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+    };
+    let reason = args.reason.as_deref().unwrap_or_default();
+    let kept = args.keep.iter().cloned();
+    let erase = kept.fold(Erase::new(scope), |erase, class| erase.keep(class, reason));
+    Ok(match args.final_within {
+        Some(window) => erase.final_within(window),
+        None => erase,
+    })
 }
 
 /// Says what an erase would take, and changes nothing.
-pub(crate) fn foresee(engine: &Engine, erase: &Erase, json: bool) -> Done {
-    let (what, found) = (described(erase), engine.would_erase(erase.clone())?);
-    if !json {
-        return line(format_args!("would erase {what}: {}", foreseen(&found)));
+fn foresee(session: &Session, engine: &Engine, erase: &Erase) -> Done {
+    let found = engine.would_erase(erase.clone())?;
+    if session.json {
+        return session.value(&foreseen_json(erase, &found));
     }
-    let classes = found.records.as_ref().map(|classes| {
-        classes.iter().map(|(class, n)| (class.to_string(), json!(n))).collect::<serde_json::Map<_, _>>()
-    });
-    let records = found.records.as_ref().map(|classes| classes.iter().map(|(_, n)| n).sum::<u64>());
-    output::value(&json!({
-        "would_erase": what, "records": records, "classes": classes, "derived": found.derived,
-        "more_derived": found.following, "already": found.already, "user_is_here": found.here,
-    }))
+    line(format_args!("would erase {}: {}", erase_words(erase), foreseen_words(&found)))
 }
 
-/// What to ask before an erase: what would fall is looked up for somebody who sits there alone.
-pub(crate) fn question(engine: &Engine, erase: &Erase, when: &str) -> Result<String, Error> {
+/// What to ask before an erase, with what would fall.
+fn question(engine: &Engine, erase: &Erase, when: &str) -> Result<String, Error> {
     let found = match engine.would_erase(erase.clone()) {
-        Ok(found) => foreseen(&found),
-        // The erase itself says so, and has it in the user's history.
+        Ok(found) => foreseen_words(&found),
+        // The erase itself says so, and records it in the user's history.
         Err(e) if e.kind() == ErrorKind::Held => "some of it is under a legal hold".to_owned(),
         Err(e) => return Err(e),
     };
-    Ok(format!("Erase {}{when} ({found})?", described(erase)))
-}
-
-/// Asks whether to go on, where somebody sits there.
-pub(crate) fn ask(yes: bool, question: impl FnOnce() -> Result<String, Error>, what: &str) -> Done {
-    if yes {
-        return Ok(());
-    }
-    if !io::stdin().is_terminal() {
-        return Err(Error::new(ErrorKind::Invalid, format!("to erase {what} without being asked, add --yes")).into());
-    }
-    write!(io::stderr(), "{} [y/N] ", output::printable(&question()?))?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Error::new(ErrorKind::Invalid, "nothing was erased").into()),
-    }
-}
-
-/// Where the certificate of an erase goes, and what it is to say.
-pub(crate) struct Output {
-    pub(crate) place: PathBuf,
-    pub(crate) force: bool,
-    pub(crate) request: Request,
-}
-
-/// Room for a certificate, taken before there is anything to certify.
-struct Waiting {
-    place: PathBuf,
-    file: OutFile,
-    /// Where the certificate goes when what it was to be written through, a pipe or a device, does not take it.
-    spare: Option<(PathBuf, OutFile)>,
-}
-
-impl Waiting {
-    fn prepare((store, cell): (&Path, Option<&Path>), output: &Output, bytes: u64) -> Result<Self, Error> {
-        let mut file = out_file(store, cell, &output.place, output.force)?.private();
-        file.reserve(bytes)?;
-        let spare = if file.is_through() { Some(Self::spare(store, bytes)?) } else { None };
-        Ok(Waiting { place: output.place.clone(), file, spare })
-    }
-
-    fn spare(store: &Path, bytes: u64) -> Result<(PathBuf, OutFile), Error> {
-        let mut drawn = [0; 4];
-        System.fill(&mut drawn)?;
-        let name = format!("keyfall-{:08x}.erased", u32::from_be_bytes(drawn));
-        let beside = absolute(store)?.parent().map(Path::to_owned).unwrap_or_default();
-        let open = |dir: &Path| {
-            let mut file = OutFile::create(&dir.join(&name), Replace::Ordinary)?.private();
-            file.reserve(bytes).map(|()| (dir.join(&name), file))
-        };
-        open(&beside).or_else(|_| open(&std::env::temp_dir()))
-    }
-
-    /// Where its draft lies: a name beside a pipe or a descriptor is none.
-    fn draft(&self) -> KeptDraft {
-        KeptDraft::beside(self.spare.as_ref().map_or(self.place.as_path(), |(place, _)| place.as_path()))
-    }
-
-    /// Writes it; the error says where it is to be found then. Where it is found, its draft goes.
-    fn write(mut self, certificate: &Certificate, draft: &KeptDraft) -> Result<(), Error> {
-        let text = certificate.to_string();
-        let place = &self.place;
-        let written = self.file.write_all(text.as_bytes()).map_err(|e| untellable(place, e));
-        let written = written.and_then(|()| self.file.finish()).inspect(|_| draft.remove());
-        let (Err(e), Some((place, mut file))) = (&written, self.spare) else {
-            return written;
-        };
-        let saved = file.write_all(text.as_bytes()).map_err(|e| untellable(&place, e));
-        match saved.and_then(|()| file.finish()) {
-            Ok(()) => {
-                draft.remove();
-                Err(Error::new(e.kind(), format!("{e}; the certificate is in {}", place.display())))
-            }
-            Err(also) => Err(Error::new(e.kind(), format!("{e}; {also}"))),
-        }
-    }
-}
-
-/// Room for what a certificate says beside what was typed.
-const CERTIFICATE_BYTES: usize = 64 << 10;
-
-/// Whether a user is here.
-pub(crate) fn lives(engine: &Engine, user: &UserId) -> bool {
-    !engine.holds(user).is_err_and(|e| matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased))
+    Ok(format!("Erase {}{when} ({found})?", erase_words(erase)))
 }
 
 /// Erases, having asked, and follows what fell with it.
-pub(crate) fn run(
-    (store, cell): (&Path, Option<&Path>),
+fn erase_now(
+    session: &Session,
+    store: &Path,
     mut erase: Erase,
-    output: Option<Output>,
-    (yes, json): (bool, bool),
+    wanted: Option<Wanted>,
+    yes: bool,
 ) -> Done {
-    let what = described(&erase);
-    ask(yes, || question(&look(store, cell)?, &erase, ", in every copy, for ever"), &what)?;
-    let whose = match erase.scope() {
-        Scope::User { class: None, when: When::Ever, .. } if erase.kept().is_empty() => Err(()),
-        Scope::User { class: Some(class), .. } if class.as_str() == certificate::CLASS => Err(()),
-        Scope::User { user, .. } => Ok(Some(user.clone())),
-        Scope::Record(_) => Ok(None),
+    let what = erase_words(&erase);
+    let when = ", in every copy, for ever";
+    ask(yes, || question(&look(session, store)?, &erase, when), &what)?;
+    let prepare = |wanted: Wanted| {
+        let room = room(&erase, &what, &wanted.request);
+        Delivery::prepare(session, store, wanted, room)
     };
-    // What was typed stands in it, a few times and escaped.
-    let bytes = |request: &Request| {
-        CERTIFICATE_BYTES
-            + 16 * (what.len() + request.authority.len() + request.ground.len())
-            + 4096 * erase.kept().len()
-    };
-    let waiting = output.as_ref().map(|output| Waiting::prepare((store, cell), output, bytes(&output.request) as u64));
-    let waiting = waiting.transpose()?;
-    let aside = waiting.as_ref().is_some_and(|waiting| waiting.file.is_stdout());
-    if let Some(output) = &output {
-        erase = erase.certified(output.request.clone());
+    let delivery = wanted.map(prepare).transpose()?;
+    let mut copy = Copy::of(&erase);
+    if let Some(delivery) = &delivery {
+        erase = erase.certified(delivery.request.clone()).drafted(delivery.draft.keep(session));
     }
-    // Should the certificate fail to be written in the end, it is made of this.
-    let draft = waiting.as_ref().map(Waiting::draft);
-    if let Some(draft) = &draft {
-        erase = erase.drafted(draft.keep());
+    let engine = open(session, store)?;
+    if let Some(delivery) = &delivery {
+        delivery.draft.check_left(&engine)?;
+        copy = copy.of_living(&engine);
     }
-    let engine = open(store, cell)?;
-    draft.as_ref().map_or(Ok(()), |draft| draft.check_left(&engine))?;
-    // A user that was never here is not made by the copy of a certificate.
-    let whose = whose.and_then(|user| match &user {
-        Some(name) if output.is_some() && !lives(&engine, name) => Err(()),
-        _ => Ok(user),
-    });
+    let draft = delivery.as_ref().map(|delivery| delivery.draft.clone());
     let done = engine.erase(erase).map_err(|e| match &draft {
         Some(draft) => draft.after(e),
         None => e,
     })?;
 
     // It is done: nothing that fails from here on may look as if it were not.
-    let mut late = None;
-    let mut certified = None;
-    if let (Some(waiting), Some(draft), Some(unsigned)) = (waiting, &draft, &done.certificate) {
-        let place = waiting.place.clone();
-        let outcome = unsigned.sign().map_err(|e| (e, None)).and_then(|certificate| {
-            let grade = certificate.facts.judge().map_or_else(|e| e.to_string(), |judged| judged.grade.to_string());
-            // A user that goes on living keeps its own certificates; of one that was erased nothing is kept.
-            let name = certificate.facts.body.user.clone().and_then(|name| UserId::new(name).ok());
-            if let Some(user) = whose.ok().and_then(|user| user.or(name))
-                && let Err(e) = certificate::keep(&engine, &user, &certificate)
-            {
-                output::warn(
-                    &e.context("erased and certified; only a copy of the certificate could not be kept in the store"),
-                );
-            }
-            waiting.write(&certificate, draft).map_err(|e| (e, Some(grade.clone())))?;
-            Ok(grade)
-        });
-        match outcome {
-            Ok(grade) => certified = Some((place, grade)),
-            Err((e, grade)) => {
-                let grade = grade.map_or(String::new(), |grade| format!(" ({grade})"));
-                let again = draft.made().map_or(String::new(), |draft| {
-                    format!("; `keyfall certificate upgrade STORE {}` makes it again", word(draft))
-                });
-                late = Some(e.context(format!(
-                    "erased at epoch {}, and not to be repeated; only its certificate{grade} could not be put where it was to go{again}",
-                    done.epoch
-                )));
-            }
-        }
-    }
-    let bar = progress("derived records taken out of lists", None);
-    let mut derived = done.derived;
-    match engine.tend(&mut |n| bar.set_position(n)) {
-        Ok(mut tended) => {
-            derived += std::mem::take(&mut tended.derived);
-            output::due(&tended);
-        }
-        Err(e) => {
-            output::warn(&e.context("erased; only taking derived records out of lists failed, and is tried again"))
-        }
-    }
-    bar.finish_and_clear();
-    let told = told(&engine, &done, (&what, derived, certified), (draft.as_ref(), aside, json));
+    let aside = delivery.as_ref().is_some_and(Delivery::is_stdout);
+    let certify = |delivery| certify(session, &engine, delivery, &done, copy);
+    let (certified, late) = match delivery.map(certify) {
+        None => (None, None),
+        Some(Ok(certified)) => (certified, None),
+        Some(Err(e)) => (None, Some(e)),
+    };
+    let derived = done.derived + follow(session, &engine);
+    let outcome = Outcome { what: &what, derived, certified, draft: draft.as_ref() };
+    let told = outcome.tell(session, &engine, &done, aside);
     late.map_or(told, |e| Err(Failure::Late(e)))
 }
 
-/// Says what was erased, on standard error where the certificate goes to standard output.
-fn told(
+/// Bytes that a certificate may take: what was typed is in it a few times, escaped.
+fn room(erase: &Erase, what: &str, request: &Request) -> u64 {
+    let typed = what.len() + request.authority.len() + request.ground.len();
+    (CERTIFICATE_BYTES + 16 * typed + 4096 * erase.kept().len()) as u64
+}
+
+/// Among whose records a copy of the certificate is kept: a user that lives on keeps its own
+/// certificates, and nothing is kept of one that was erased.
+enum Copy {
+    Nobody,
+    User(UserId),
+    /// The user of the record that was erased, whom the certificate names.
+    OfRecord,
+}
+
+impl Copy {
+    fn of(erase: &Erase) -> Copy {
+        match erase.scope() {
+            Scope::User { class: None, when: When::Ever, .. } if erase.kept().is_empty() => {
+                Copy::Nobody
+            }
+            Scope::User { class: Some(class), .. } if class.as_str() == certificate::CLASS => {
+                Copy::Nobody
+            }
+            Scope::User { user, .. } => Copy::User(user.clone()),
+            Scope::Record(_) => Copy::OfRecord,
+        }
+    }
+
+    /// The same, unless the user was never here: the copy of a certificate does not create it.
+    fn of_living(self, engine: &Engine) -> Copy {
+        match self {
+            Copy::User(user) if !lives(engine, &user) => Copy::Nobody,
+            copy => copy,
+        }
+    }
+
+    fn user(self, certificate: &Certificate) -> Option<UserId> {
+        match self {
+            Copy::Nobody => None,
+            Copy::User(user) => Some(user),
+            Copy::OfRecord => {
+                let name = certificate.facts.body.user.clone();
+                name.and_then(|name| UserId::new(name).ok())
+            }
+        }
+    }
+}
+
+/// Signs the certificate of an erase, keeps a copy of it and delivers it. What was erased already has
+/// none.
+fn certify(
+    session: &Session,
     engine: &Engine,
+    delivery: Delivery,
     done: &Erasure,
-    (what, derived, certified): (&str, u64, Option<(PathBuf, String)>),
-    (draft, aside, json): (Option<&KeptDraft>, bool, bool),
-) -> Done {
-    let mut text = Vec::new();
-    // Of an erase before that was cut short.
-    let left = draft.filter(|_| done.already).and_then(KeptDraft::left);
-    let promise = engine.promise();
-    let state = match &done.finality {
-        Finality::Final => "destroyed",
-        Finality::Pending { awaited } if matches!(awaited[..], [Awaited::Medium(_)]) => "scheduled",
-        Finality::Pending { .. } => "pending",
-    };
-    let awaited = output::awaited(&done.finality);
-    let until = (state != "destroyed")
-        .then(|| done.finality.until().map_or(format!(": {}", awaited.join("; ")), |at| format!(" until {at}")));
-    if json {
-        let told = output::with_due(json!({
-            "erased": what, "records": done.records, "derived": derived, "already": done.already, "epoch": done.epoch,
-            "completed": output::time(done.completed), "root_key": state, "until": done.finality.until().map(output::time), "awaited": awaited, "cell": promise_json(&promise),
-            "certificate": certified.map(|(place, _)| place.display().to_string()),
-            "draft": left.map(|place| place.display().to_string()),
-        }));
-        text.push(format!("{told:#}"));
-    } else if done.already {
-        text.push(format!("{what} had been erased already; the store is at epoch {}", done.epoch));
-        text.extend(output::pending(&done.finality));
-        text.extend(draft.map(|_| match left {
-            Some(left) => fill(&format!(
-                "no certificate was written; the draft of one is there: `keyfall certificate upgrade STORE {}` makes it",
+    copy: Copy,
+) -> Result<Option<Certified>, Error> {
+    let Some(unsigned) = &done.certificate else { return Ok(None) };
+    let (draft, place) = (delivery.draft.clone(), delivery.place.display().to_string());
+    let mut grade = None;
+    let written = unsigned.sign().and_then(|certificate| {
+        let judged = certificate.facts.judge();
+        grade = Some(judged.map_or_else(|e| e.to_string(), |judged| judged.grade.to_string()));
+        if let Some(user) = copy.user(&certificate)
+            && let Err(e) = certificate::keep(engine, &user, &certificate)
+        {
+            session.warn(&e.context(
+                "erased and certified; only a copy of the certificate could not be kept in the store",
+            ));
+        }
+        delivery.write(&certificate)
+    });
+    match written {
+        Ok(()) => Ok(Some(Certified { place, grade: grade.unwrap_or_default() })),
+        Err(e) => {
+            let grade = grade.map_or(String::new(), |grade| format!(" ({grade})"));
+            let again = draft.made().map_or(String::new(), |draft| {
+                format!("; `keyfall certificate upgrade STORE {}` makes it again", word(draft))
+            });
+            Err(e.context(format!(
+                "erased at epoch {}, and not to be repeated; only its certificate{grade} could not \
+                 be put where it was to go{again}",
+                done.epoch
+            )))
+        }
+    }
+}
+
+/// Follows derived records that the erase left for later; returns how many fell.
+fn follow(session: &Session, engine: &Engine) -> u64 {
+    let bar = progress("derived records taken out of lists", None);
+    let tended = engine.tend(&mut |n| bar.set_position(n));
+    bar.finish_and_clear();
+    match tended {
+        Ok(mut tended) => {
+            let derived = std::mem::take(&mut tended.derived);
+            session.tended(&tended);
+            derived
+        }
+        Err(e) => {
+            session.warn(&e.context(
+                "erased; only taking derived records out of lists failed, and is tried again",
+            ));
+            0
+        }
+    }
+}
+
+/// Where a certificate is, and what it is worth.
+struct Certified {
+    place: String,
+    grade: String,
+}
+
+/// What became of an erase, besides what the engine says.
+struct Outcome<'o> {
+    what: &'o str,
+    derived: u64,
+    certified: Option<Certified>,
+    draft: Option<&'o KeptDraft>,
+}
+
+impl Outcome<'_> {
+    /// Says what was erased, on standard error if the certificate goes to standard output.
+    fn tell(&self, session: &Session, engine: &Engine, done: &Erasure, aside: bool) -> Done {
+        let lines = if session.json {
+            vec![format!("{:#}", session.with_due(self.json(engine, done)))]
+        } else if done.already {
+            self.already_words(session, done)
+        } else {
+            self.words(engine, done)
+        };
+        if aside {
+            lines.iter().for_each(|line| session.aside(line));
+            return Ok(());
+        }
+        lines.into_iter().try_for_each(|text| if session.json { block(text) } else { line(text) })
+    }
+
+    /// The draft of an earlier erase that was cut short.
+    fn left(&self, done: &Erasure) -> Option<&Path> {
+        self.draft.filter(|_| done.already).and_then(KeptDraft::left)
+    }
+
+    fn json(&self, engine: &Engine, done: &Erasure) -> Value {
+        let place = self.certified.as_ref().map(|certified| &certified.place);
+        json!({
+            "erased": self.what, "records": done.records, "derived": self.derived,
+            "already": done.already, "epoch": done.epoch, "completed": time(done.completed),
+            "root_key": root_key(&done.finality), "until": done.finality.until().map(time),
+            "awaited": awaited(&done.finality), "cell": promise_json(&engine.promise()),
+            "certificate": place,
+            "draft": self.left(done).map(|place| place.display().to_string()),
+        })
+    }
+
+    fn already_words(&self, session: &Session, done: &Erasure) -> Vec<String> {
+        let (what, epoch) = (self.what, done.epoch);
+        let mut said =
+            vec![format!("{what} had been erased already; the store is at epoch {epoch}")];
+        said.extend(pending(&done.finality));
+        said.extend(self.draft.map(|_| match self.left(done) {
+            Some(left) => session.fill(&format!(
+                "no certificate was written; the draft of one is left, and \
+                 `keyfall certificate upgrade STORE {}` makes it",
                 word(left)
             )),
             None => "there is nothing to certify: no certificate was written".to_owned(),
         }));
-    } else {
+        said
+    }
+
+    fn words(&self, engine: &Engine, done: &Erasure) -> Vec<String> {
         let records = match done.records {
             None => "an unknown number of records (damaged pages)".to_owned(),
             Some(0) => "nothing of it was here; what arrives late is refused".to_owned(),
             Some(n) => counted(n, "record"),
         };
-        let with = if derived == 0 { String::new() } else { format!(", and {derived} derived from them") };
-        text.push(format!("erased {what}: {records}{with}; epoch {}", done.epoch));
-        let until = until.map_or("destroyed".to_owned(), |until| format!("pending{until}"));
-        text.push(format!("root key of epoch {} {until}: {promise}", done.epoch - 1));
-        text.extend(certified.map(|(place, grade)| format!("certificate {}: {grade}", place.display())));
+        let with = match self.derived {
+            0 => String::new(),
+            n => format!(", and {n} derived from them"),
+        };
+        let state = match (&done.finality, done.finality.until()) {
+            (Finality::Final, _) => "destroyed".to_owned(),
+            (_, Some(at)) => format!("pending until {at}"),
+            (finality, None) => format!("pending: {}", awaited(finality).join("; ")),
+        };
+        let mut said = vec![
+            format!("erased {}: {records}{with}; epoch {}", self.what, done.epoch),
+            format!("root key of epoch {} {state}: {}", done.epoch - 1, engine.promise()),
+        ];
+        let certified = self.certified.as_ref();
+        said.extend(certified.map(|it| format!("certificate {}: {}", it.place, it.grade)));
+        said
     }
-    if aside {
-        text.iter().for_each(|line| output::aside(line));
-        return Ok(());
+}
+
+/// What became of the old root key.
+fn root_key(finality: &Finality) -> &'static str {
+    match finality {
+        Finality::Final => "destroyed",
+        Finality::Pending { awaited } if matches!(awaited[..], [Awaited::Medium(_)]) => "scheduled",
+        Finality::Pending { .. } => "pending",
     }
-    text.into_iter().try_for_each(|text| if json { output::block(text) } else { line(text) })
 }

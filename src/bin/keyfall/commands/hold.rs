@@ -1,17 +1,19 @@
 //! `keyfall hold`.
 
-use std::path::Path;
-
 use keyfall::engine::Hold;
 use serde_json::json;
 
 use crate::args::HoldCommand;
-use crate::commands::{Done, one};
-use crate::output::{self, block, line, table, value};
-use crate::stores::{look, open};
+use crate::shell::failure::Done;
+use crate::shell::places::one;
+use crate::shell::print::{block, line, table};
+use crate::shell::session::Session;
+use crate::shell::stores::{look, open};
+use crate::show::rules::{hold_json, hold_words, number};
+use crate::show::time::time;
 
 /// Runs one of the commands.
-pub(crate) fn run(command: HoldCommand, cell: Option<&Path>, json: bool) -> Done {
+pub(super) fn run(session: &Session, command: HoldCommand) -> Done {
     match command {
         HoldCommand::Add { places, user, class, interaction, reason, authority } => {
             let mut hold = Hold::new(reason, authority);
@@ -21,26 +23,37 @@ pub(crate) fn run(command: HoldCommand, cell: Option<&Path>, json: bool) -> Done
             if let Some(interaction) = interaction {
                 hold = hold.interaction(interaction);
             }
-            let id = output::hold_id(open(&one(places)?, cell)?.hold(&user, hold)?);
-            if json { value(&json!({"id": id, "user": user.as_str()})) } else { line(id) }
+            let engine = open(session, &one(places)?)?;
+            let id = number(engine.hold(&user, hold)?);
+            if session.json {
+                session.value(&json!({"id": id, "user": user.as_str()}))
+            } else {
+                line(id)
+            }
         }
         HoldCommand::Lift { places, user, id, reason, authority } => {
-            open(&one(places)?, cell)?.lift(&user, id, &reason, &authority)?;
-            let id = output::hold_id(id);
-            if json { value(&json!({"id": id, "lifted": true})) } else { line(format_args!("lifted {id}")) }
+            let engine = open(session, &one(places)?)?;
+            engine.lift(&user, id, &reason, &authority)?;
+            let id = number(id);
+            if session.json {
+                session.value(&json!({"id": id, "lifted": true}))
+            } else {
+                line(format_args!("lifted {id}"))
+            }
         }
         HoldCommand::List { places, user } => {
-            let holds = look(&one(places)?, cell)?.holds(&user)?;
-            if json {
-                let holds: Vec<_> = holds.iter().map(|(id, hold)| output::hold(*id, hold)).collect();
-                return value(&json!({"user": user.as_str(), "holds": holds}));
+            let engine = look(session, &one(places)?)?;
+            let holds = engine.holds(&user)?;
+            if session.json {
+                let holds: Vec<_> = holds.iter().map(|(id, hold)| hold_json(*id, hold)).collect();
+                return session.value(&json!({"user": user.as_str(), "holds": holds}));
             }
             if holds.is_empty() {
                 return line("no holds");
             }
             let rows = holds.iter().map(|(id, hold)| {
                 let (reason, authority) = (hold.reason.clone(), hold.authority.clone());
-                vec![output::hold_id(*id), output::covered(hold), reason, authority, output::time(hold.since)]
+                vec![number(*id), hold_words(hold), reason, authority, time(hold.since)]
             });
             block(table(&["ID", "ON", "REASON", "AUTHORITY", "SINCE"], rows))
         }

@@ -4,52 +4,58 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use keyfall::Error;
 use keyfall::env::System;
 use keyfall::sealed::{self, InboxKey};
-use keyfall::{Engine, Error, Put, UserId};
 use serde_json::json;
 
-use crate::commands::Done;
-use crate::outfile::{OutFile, Replace};
-use crate::output::{bytes, line, progress, value};
-use crate::small::read_text;
+use crate::args::{AcceptArgs, SealArgs, UserArgs};
+use crate::shell::failure::Done;
+use crate::shell::outfile::{OutFile, Replace};
+use crate::shell::places::{one, store_and_some};
+use crate::shell::print::{bytes, line, progress};
+use crate::shell::read::read_text;
+use crate::shell::session::Session;
+use crate::shell::stores::open;
 
 /// Prints the public key of an inbox.
-pub(crate) fn key(engine: &Engine, user: &UserId, json: bool) -> Done {
-    let key = engine.inbox(user)?;
-    if json { value(&json!({"user": user.as_str(), "key": key.to_string()})) } else { line(key) }
-}
-
-fn reader(file: &Path) -> Result<Box<dyn Read>, Error> {
-    if file == Path::new("-") {
-        return Ok(Box::new(io::stdin().lock()));
+pub(super) fn key(session: &Session, args: UserArgs) -> Done {
+    let engine = open(session, &one(args.places)?)?;
+    let user = args.user;
+    let key = engine.inbox(&user)?;
+    if session.json {
+        session.value(&json!({"user": user.as_str(), "key": key.to_string()}))
+    } else {
+        line(key)
     }
-    Ok(Box::new(File::open(file).map_err(|e| Error::io(file.display(), e))?))
 }
 
 /// Seals a file to an inbox.
-pub(crate) fn seal(put: &Put, file: &Path, to: &Path, (output, replace): (&Path, Replace), json: bool) -> Done {
-    let to: InboxKey = read_text(to)?.parse()?;
-    let payload = reader(file)?;
-    let mut out = OutFile::create(output, replace)?;
+pub(super) fn seal(session: &Session, args: SealArgs) -> Done {
+    let put = args.record.into_put();
+    let to: InboxKey = read_text(&args.to)?.parse()?;
+    let payload = reader(&args.file)?;
+    let mut out = OutFile::create(&args.output, Replace::forced(args.force))?;
     let silent = out.is_stdout();
-    let length = sealed::seal(put, payload, &to, &System, &mut out)?;
+    let length = sealed::seal(&put, payload, &to, &System, &mut out)?;
     out.finish()?;
     if silent {
         return Ok(());
     }
-    let envelope = output.display();
-    if json {
-        return value(&json!({"envelope": envelope.to_string(), "length": length}));
+    let envelope = args.output.display();
+    if session.json {
+        return session.value(&json!({"envelope": envelope.to_string(), "length": length}));
     }
     line(format_args!("sealed {} into {envelope}", bytes(length)))
 }
 
-/// Takes envelopes in; the first that fails ends it, and those before are in, and told.
-pub(crate) fn accept(engine: &Engine, envelopes: &[std::path::PathBuf], json: bool) -> Done {
+/// Takes envelopes in. The first that fails ends the command; those before it are in, and told.
+pub(super) fn accept(session: &Session, args: AcceptArgs) -> Done {
+    let (store, envelopes) = store_and_some(args.places, "ENVELOPE")?;
+    let engine = open(session, &store)?;
     let bar = progress("envelopes", Some(envelopes.len() as u64));
     let (mut all, mut untold, mut failed) = (Vec::new(), None, None);
-    for place in envelopes {
+    for place in &envelopes {
         let accepted = reader(place).and_then(|envelope| engine.accept(envelope));
         let done = match accepted {
             Ok(done) => done,
@@ -59,20 +65,28 @@ pub(crate) fn accept(engine: &Engine, envelopes: &[std::path::PathBuf], json: bo
             }
         };
         bar.inc(1);
-        if json {
-            all.push(json!({"envelope": place.display().to_string(), "id": done.id.to_string(), "again": done.again}));
+        if session.json {
+            let (envelope, id) = (place.display().to_string(), done.id.to_string());
+            all.push(json!({"envelope": envelope, "id": id, "again": done.again}));
         } else if let Err(e) = line(done.id) {
-            // The others are to come in all the same.
+            // The others come in all the same.
             untold = untold.or(Some(e));
         }
     }
     bar.finish_and_clear();
-    if json && (failed.is_none() || !all.is_empty()) {
-        untold = value(&json!(all)).err();
+    if session.json && (failed.is_none() || !all.is_empty()) {
+        untold = session.value(&json!(all)).err();
     }
     match (failed, untold) {
         (Some(e), _) => Err(e.into()),
         (None, Some(untold)) => Err(untold),
         (None, None) => Ok(()),
     }
+}
+
+fn reader(file: &Path) -> Result<Box<dyn Read>, Error> {
+    if file == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    Ok(Box::new(File::open(file).map_err(|e| Error::io(file.display(), e))?))
 }

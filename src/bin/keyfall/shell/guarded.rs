@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 
 use keyfall::{Error, ErrorKind};
 
-use crate::outfile::parent;
-use crate::stores::absolute;
+use crate::shell::paths::{absolute, parent};
 
 /// Files of a root cell, and of a keyholder's shares.
 const CELL: [&str; 5] = ["slot-a", "slot-b", "claim-a", "claim-b", "quorum.json"];
@@ -19,7 +18,9 @@ const CELL: [&str; 5] = ["slot-a", "slot-b", "claim-a", "claim-b", "quorum.json"
 fn begins(file: &Path, with: &[u8]) -> bool {
     let mut head = vec![0; with.len()];
     // A pipe of that name would have to be waited for.
-    file.is_file() && File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == with
+    file.is_file()
+        && File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok()
+        && head == with
 }
 
 /// Whether a directory is a store, whole or damaged.
@@ -35,7 +36,9 @@ fn kind(dir: &Path) -> Option<&'static str> {
     if is_store(dir) {
         return Some("the store");
     }
-    if CELL.iter().any(|name| has(name)) || begins(&dir.join("engine.key"), b"keyfall-engine-private-") {
+    if CELL.iter().any(|name| has(name))
+        || begins(&dir.join("engine.key"), b"keyfall-engine-private-")
+    {
         return Some("the root cell");
     }
     let keyholder = begins(&dir.join("identity"), b"keyfall-keyholder-private-");

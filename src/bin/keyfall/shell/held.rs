@@ -5,8 +5,9 @@ use std::path::Path;
 use keyfall::store::{SledStore, Store};
 use keyfall::{Error, ErrorKind};
 
-use crate::remedy::word;
-use crate::stores::{LOOK_WHOLE_BYTES, default_cell, look_root};
+use crate::shell::blobs::LOOK_WHOLE_BYTES;
+use crate::shell::cells::{default_cell, look_root};
+use crate::shell::print::word;
 
 /// What lies where a cell is looked for.
 enum Held {
@@ -26,7 +27,9 @@ fn held_in(cell: &Path) -> Held {
         return Held::Nothing;
     }
     match look_root(cell).and_then(|root| root.load()) {
-        Ok(held) if held.keys.is_empty() && held.epoch == 0 && held.unheard.is_none() => Held::Nothing,
+        Ok(held) if held.keys.is_empty() && held.epoch == 0 && held.unheard.is_none() => {
+            Held::Nothing
+        }
         Ok(held) if held.is_unfinished() => Held::Unfinished,
         Ok(_) => Held::Key,
         Err(_) => Held::Unread,
@@ -40,7 +43,8 @@ pub(crate) fn restoring(store: &Path, cell: &Path) -> String {
 
 /// The command that makes a store.
 pub(crate) fn making(store: &Path, cell: &Path) -> String {
-    let named = if cell == default_cell(store) { String::new() } else { format!(" --cell {}", word(cell)) };
+    let named =
+        if cell == default_cell(store) { String::new() } else { format!(" --cell {}", word(cell)) };
     format!("`keyfall init {}{named}`", word(store))
 }
 
@@ -95,7 +99,9 @@ pub(crate) fn check_unheld(store: &Path, cell: &Path) -> Result<(), Error> {
     }
     match SledStore::look(store) {
         Ok(blobs) if blobs.usage().is_ok_and(|usage| usage.blobs > 0) => {
-            let exists = |e: Error| Error::new(ErrorKind::Exists, format!("{e}; for a new store name another place"));
+            let exists = |e: Error| {
+                Error::new(ErrorKind::Exists, format!("{e}; for a new store name another place"))
+            };
             return check_whole(&blobs, store, cell).map_err(exists);
         }
         Ok(_) => {}

@@ -19,13 +19,14 @@ use std::path::{Path, PathBuf};
 use keyfall::certificate::Draft;
 use keyfall::env::{Env, System};
 use keyfall::{Error, ErrorKind};
-use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, fallocate, linkat, open, renameat_with};
+use rustix::fs::{
+    AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, fallocate, linkat, open, renameat_with,
+};
 use rustix::io::Errno;
 
-use crate::guarded;
+use crate::shell::guarded;
+use crate::shell::paths::{LINKS_MAX, parent};
 
-/// As many as the kernel follows.
-pub(crate) const LINKS_MAX: usize = 40;
 /// As far as a file is read to know what it is.
 const LOOK_BYTES: u64 = 4 << 20;
 
@@ -87,7 +88,8 @@ fn invalid(place: &Path, what: &str) -> Error {
 
 /// Whether a path names a descriptor of a process: what it stands for cannot be renamed over.
 fn is_descriptor(path: &Path) -> bool {
-    path.starts_with("/dev/fd") || path.starts_with("/proc") && path.components().any(|part| part.as_os_str() == "fd")
+    path.starts_with("/dev/fd")
+        || path.starts_with("/proc") && path.components().any(|part| part.as_os_str() == "fd")
 }
 
 /// Whether it is one of this process: what another has open is not for a path to choose.
@@ -112,7 +114,11 @@ fn landing(place: &Path) -> Result<Landing, Error> {
         if is_descriptor(&path) && !kind.is_dir() && !is_own_descriptor(&path) {
             return Err(invalid(place, "is no open descriptor of this process, nor a file"));
         }
-        if is_descriptor(&path) && !kind.is_dir() || kind.is_fifo() || kind.is_char_device() || kind.is_block_device() {
+        if is_descriptor(&path) && !kind.is_dir()
+            || kind.is_fifo()
+            || kind.is_char_device()
+            || kind.is_block_device()
+        {
             return Ok(Landing::Through(path));
         }
         if kind.is_symlink() {
@@ -121,7 +127,10 @@ fn landing(place: &Path) -> Result<Landing, Error> {
         } else if kind.is_file() {
             return Ok(Landing::File(path, meta));
         } else {
-            return Err(invalid(place, if kind.is_dir() { "is a directory" } else { "is no file" }));
+            return Err(invalid(
+                place,
+                if kind.is_dir() { "is a directory" } else { "is no file" },
+            ));
         }
     }
     Err(invalid(place, "is a link that leads in a circle"))
@@ -162,7 +171,10 @@ fn irreplaceable(file: &Path) -> Option<&'static str> {
 
 fn may_replace(place: &Path, target: &Path, replace: Replace) -> Result<(), Error> {
     if replace == Replace::Nothing {
-        return Err(Error::new(ErrorKind::Refused, format!("{} is there already; move it away", place.display())));
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!("{} is there already; move it away", place.display()),
+        ));
     }
     match irreplaceable(target).filter(|_| replace == Replace::Ordinary) {
         None => Ok(()),
@@ -174,10 +186,6 @@ fn may_replace(place: &Path, target: &Path, replace: Replace) -> Result<(), Erro
             ),
         )),
     }
-}
-
-pub(crate) fn parent(target: &Path) -> &Path {
-    target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A name beside `target` that nothing has.
@@ -194,7 +202,11 @@ fn descriptor(file: &File) -> PathBuf {
 
 /// A new file without a name that only its owner reads.
 fn unnamed(dir: &Path) -> io::Result<File> {
-    let file = File::from(open(dir, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?);
+    let file = File::from(open(
+        dir,
+        OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC,
+        Mode::RUSR | Mode::WUSR,
+    )?);
     // It gets its name by way of this, which is not there everywhere.
     descriptor(&file).metadata().map(|_| file)
 }
@@ -216,7 +228,11 @@ fn part(place: &Path, target: &Path) -> Result<(Option<PathBuf>, File), Error> {
             Ok(file) => return Ok((Some(part), file)),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let text = format!("{}: there is no directory {}; make it first", place.display(), dir.display());
+                let text = format!(
+                    "{}: there is no directory {}; make it first",
+                    place.display(),
+                    dir.display()
+                );
                 return Err(Error::new(ErrorKind::Io, text).with_source(e));
             }
             Err(e) => return Err(Error::io(place.display(), e)),
@@ -249,7 +265,9 @@ impl OutFile {
                     guarded::check_file(&place, &path.read_link().map_err(io)?)?;
                 }
                 let out = stdout()?;
-                let same = |a: Metadata, b: Metadata| (a.dev(), a.ino(), a.rdev()) == (b.dev(), b.ino(), b.rdev());
+                let same = |a: Metadata, b: Metadata| {
+                    (a.dev(), a.ino(), a.rdev()) == (b.dev(), b.ino(), b.rdev())
+                };
                 if path.metadata().ok().zip(out.metadata().ok()).is_some_and(|(a, b)| same(a, b)) {
                     return Ok(OutFile { file: out, place, way: Way::Stdout, precious, private });
                 }
@@ -309,13 +327,19 @@ impl OutFile {
 
     /// Makes it durable under its name.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
-        let Way::Beside { mut part, target, was, replace } = std::mem::replace(&mut self.way, Way::Through) else {
+        let Way::Beside { mut part, target, was, replace } =
+            std::mem::replace(&mut self.way, Way::Through)
+        else {
             return self.file.flush().map_err(|e| self.failed(e));
         };
         let whole = self.whole(was.as_deref(), replace);
         let done = whole
             .and_then(|()| self.land(&mut part, &target, was.is_some(), replace))
-            .and_then(|()| File::open(parent(&target)).and_then(|dir| dir.sync_all()).map_err(|e| self.failed(e)));
+            .and_then(|()| {
+                File::open(parent(&target))
+                    .and_then(|dir| dir.sync_all())
+                    .map_err(|e| self.failed(e))
+            });
         done.map_err(|e| {
             if !self.precious {
                 let _ = part.as_ref().map(std::fs::remove_file);
@@ -371,7 +395,13 @@ impl OutFile {
         }
     }
 
-    fn land(&self, part: &mut Option<PathBuf>, target: &Path, there: bool, replace: Replace) -> Result<(), Error> {
+    fn land(
+        &self,
+        part: &mut Option<PathBuf>,
+        target: &Path,
+        there: bool,
+        replace: Replace,
+    ) -> Result<(), Error> {
         let io = |e: io::Error| self.failed(e);
         if !there {
             let landed = match part.as_deref() {
@@ -422,7 +452,10 @@ impl Drop for OutFile {
     }
 }
 
-fn written<T>(mut out: OutFile, write: impl FnOnce(&mut File) -> Result<T, Error>) -> Result<T, Error> {
+fn written<T>(
+    mut out: OutFile,
+    write: impl FnOnce(&mut File) -> Result<T, Error>,
+) -> Result<T, Error> {
     let done = write(&mut out.file)?;
     out.finish()?;
     Ok(done)
@@ -438,7 +471,10 @@ pub(crate) fn write_to<T>(
 }
 
 /// The same, over whatever file is there.
-pub(crate) fn write_whole<T>(place: &Path, write: impl FnOnce(&mut File) -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn write_whole<T>(
+    place: &Path,
+    write: impl FnOnce(&mut File) -> Result<T, Error>,
+) -> Result<T, Error> {
     write_to(place, Replace::Anything, write)
 }
 
@@ -453,5 +489,9 @@ pub(crate) fn write_private<T>(
 
 /// Makes a directory that only its owner enters, and those above it, where they are not there.
 pub(crate) fn private_dir(dir: &Path) -> Result<(), Error> {
-    DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(|e| Error::io(dir.display(), e))
+    DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(dir)
+        .map_err(|e| Error::io(dir.display(), e))
 }

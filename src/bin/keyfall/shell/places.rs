@@ -1,13 +1,18 @@
-//! STORE, which may be left out, and what follows it.
+//! STORE, which may be left out, and the arguments after it.
 
 use std::path::{Path, PathBuf};
 
 use keyfall::{Error, ErrorKind};
 
-use crate::guarded::is_store;
-use crate::stores::default_cell;
+use crate::shell::cells::default_cell;
+use crate::shell::guarded::is_store;
 
-/// STORE and what follows it; where only the latter is given, KEYFALL_STORE names the store.
+/// STORE alone.
+pub(crate) fn one(places: Vec<PathBuf>) -> Result<PathBuf, Error> {
+    store_and(places, []).map(|(store, [])| store)
+}
+
+/// STORE and the arguments after it; if only the latter are given, KEYFALL_STORE names the store.
 pub(crate) fn store_and<const N: usize>(
     mut places: Vec<PathBuf>,
     names: [&str; N],
@@ -20,16 +25,25 @@ pub(crate) fn store_and<const N: usize>(
         places.insert(0, store);
     }
     let store = places.remove(0);
-    let rest = places.try_into().map_err(|_| Error::new(ErrorKind::Invalid, "an argument is missing; see --help"))?;
-    Ok((store, rest))
+    let missing = |_| Error::new(ErrorKind::Invalid, "an argument is missing; see --help");
+    Ok((store, places.try_into().map_err(missing)?))
 }
 
-/// STORE and one or more that follow it; one place alone is one of those.
-pub(crate) fn store_and_some(mut places: Vec<PathBuf>, name: &str) -> Result<(PathBuf, Vec<PathBuf>), Error> {
+/// STORE and one or more arguments after it; a single place is one of those.
+pub(crate) fn store_and_some(
+    mut places: Vec<PathBuf>,
+    name: &str,
+) -> Result<(PathBuf, Vec<PathBuf>), Error> {
     let store = match places.len() {
         1 => store_from_env().map_err(|_| lacking(&places[0], name))?,
         _ => places.remove(0),
     };
+    Ok((store, places))
+}
+
+/// STORE and any number of arguments after it; a single place is the store.
+pub(crate) fn store_and_any(mut places: Vec<PathBuf>) -> Result<(PathBuf, Vec<PathBuf>), Error> {
+    let store = if places.is_empty() { store_from_env()? } else { places.remove(0) };
     Ok((store, places))
 }
 
@@ -40,15 +54,15 @@ fn lacking(given: &Path, name: &str) -> Error {
         format!("{name} is missing; name it after the store {place}")
     } else {
         format!(
-            "which store? {place} was taken for {name}; name the store's directory before it, as STORE, or in KEYFALL_STORE"
+            "which store? {place} was taken for {name}; name the store's directory before it, as \
+             STORE, or in KEYFALL_STORE"
         )
     };
     Error::new(ErrorKind::Invalid, text)
 }
 
-/// The store, from the environment.
-pub(crate) fn store_from_env() -> Result<PathBuf, Error> {
-    std::env::var_os("KEYFALL_STORE")
-        .map(PathBuf::from)
-        .ok_or_else(|| Error::new(ErrorKind::Invalid, "which store? name its directory as STORE, or in KEYFALL_STORE"))
+fn store_from_env() -> Result<PathBuf, Error> {
+    let text = "which store? name its directory as STORE, or in KEYFALL_STORE";
+    let store = std::env::var_os("KEYFALL_STORE").map(PathBuf::from);
+    store.ok_or_else(|| Error::new(ErrorKind::Invalid, text))
 }

@@ -112,9 +112,12 @@ fn request(stream: &TcpStream, deadline: Instant) -> io::Result<Option<(String, 
     let text = String::from_utf8_lossy(&head);
     let mut words = text.lines().next().unwrap_or_default().split(' ');
     let (method, path, version) = (words.next(), words.next(), words.next());
-    let known = version.is_some_and(|version| version.starts_with("HTTP/1.")) && words.next().is_none();
+    let known =
+        version.is_some_and(|version| version.starts_with("HTTP/1.")) && words.next().is_none();
     Ok(match (method, path) {
-        (Some(method), Some(path)) if known => Some((method.to_owned(), path.trim_start_matches('/').to_owned())),
+        (Some(method), Some(path)) if known => {
+            Some((method.to_owned(), path.trim_start_matches('/').to_owned()))
+        }
         _ => None,
     })
 }

@@ -1,0 +1,23 @@
+//! What every command needs of the world around it: where things are, what is printed, output
+//! files, stores to be opened.
+//!
+//! A file imports only from those named before it: failure, paths, media, print, read, guarded,
+//! outfile, cells, blobs, due, session, held, stores, make, outside, ask, places.
+
+pub(crate) mod ask;
+pub(crate) mod blobs;
+pub(crate) mod cells;
+pub(crate) mod due;
+pub(crate) mod failure;
+pub(crate) mod guarded;
+pub(crate) mod held;
+pub(crate) mod make;
+pub(crate) mod media;
+pub(crate) mod outfile;
+pub(crate) mod outside;
+pub(crate) mod paths;
+pub(crate) mod places;
+pub(crate) mod print;
+pub(crate) mod read;
+pub(crate) mod session;
+pub(crate) mod stores;
