@@ -1,8 +1,8 @@
 //! `keyfall`: the command line over the library's public API.
 //!
-//! The rooms, from the ground up: `args` is the grammar, `shell` what every command needs of the world
-//! around it, `show` the engine's values in words and as JSON, `bench` measures, `commands` does what
-//! is asked for. A room imports only from those below it.
+//! The rooms, from the ground up: `args` is the grammar, `shell` what every command needs of the
+//! world around it, `show` the engine's values in words and as JSON, `bench` measures, `commands`
+//! does what is asked for. A room imports only from those below it.
 
 mod args;
 mod bench;
@@ -39,8 +39,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// sled panics on some damage and some failing disks. The store turns that into an error, which is told
-/// once.
+/// sled panics on some damage and some failing disks. The store turns that into an error, which is
+/// told once.
 fn hide_panics_of_sled() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -73,8 +73,8 @@ fn usage(e: &clap::Error) -> ExitCode {
 /// Tells why a command ended early; `acts` is whether it changes something. Returns the exit code.
 fn tell(session: &Session, failure: Failure, acts: bool) -> u8 {
     match failure {
-        // A reader that goes away before the answer does not miss it. But somebody must know what was
-        // done.
+        // A reader that goes away before the answer does not miss it. But somebody must know what
+        // was done.
         Failure::ClosedPipe | Failure::Untold { closed: true, .. } if !acts => 0,
         Failure::Untold { error, lost, .. } if acts => {
             session.untold(&error, &lost);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -51,12 +52,16 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N,...", default_value = "")]
     pub(crate) keyholders: Counts,
     /// At most so many erases for each line.
-    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = at_least_one())]
     pub(crate) rounds: u64,
     /// How long the threads erase.
-    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = at_least_one())]
     pub(crate) seconds: u64,
     /// Write a chart here.
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
+}
+
+fn at_least_one() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..)
 }

@@ -78,8 +78,8 @@ pub(crate) struct EraseArgs {
     /// Do it in this time from now, unless it is cancelled: 30d, 12h, 2w.
     #[arg(long = "in", value_name = "TIME", value_parser = span, conflicts_with = "final_within")]
     pub(crate) delay: Option<Duration>,
-    /// Let the old root key live so long at most, so that many erases share one. Until then the erase
-    /// is pending.
+    /// Let the old root key live so long at most, so that many erases share one. Until then the
+    /// erase is pending.
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) final_within: Option<Duration>,
     /// Write a certificate of it to this file. The store keeps none of a user that is erased whole:

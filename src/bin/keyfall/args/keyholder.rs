@@ -60,15 +60,16 @@ pub(crate) enum KeyholderCommand {
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7410")]
         listen: String,
     },
-    /// Show the state of each keyholder of a store, and what is awaited of those that were replaced.
+    /// Show the state of each keyholder of a store, and what is awaited of those that were
+    /// replaced.
     #[command(override_usage = "keyfall keyholder status [STORE]")]
     Status {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
     },
     /// Put another keyholder in the place of one that is lost or no longer trusted, and begin an
-    /// epoch, which makes the old share worthless. The new one must answer, and know this engine. If no
-    /// epoch can begin, the old one is put back; one that was replaced can come back later.
+    /// epoch, which makes the old share worthless. The new one must answer, and know this engine.
+    /// If no epoch can begin, the old one is put back; one that was replaced can come back later.
     #[command(override_usage = "keyfall keyholder replace [STORE] --number N --with KEY@HOST:PORT")]
     Replace {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -80,8 +81,8 @@ pub(crate) enum KeyholderCommand {
         #[arg(long, value_name = "KEY@HOST:PORT", value_parser = member)]
         with: Member,
     },
-    /// Record that a keyholder has another address now: by its number, or by its key, even if it was
-    /// replaced. It must answer there, with the key that it had.
+    /// Record that a keyholder has another address now: by its number, or by its key, even if it
+    /// was replaced. It must answer there, with the key that it had.
     #[command(override_usage = "keyfall keyholder move [STORE] NUMBER|KEY HOST:PORT [--offline]")]
     Move {
         #[arg(value_name = "STORE NUMBER|KEY HOST:PORT", num_args = 2..=3, required = true)]

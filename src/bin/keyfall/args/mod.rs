@@ -61,10 +61,10 @@ pub(crate) struct Args {
     /// The root cell's directory [default: STORE.cell].
     #[arg(long, global = true, value_name = "PATH", env = "KEYFALL_CELL")]
     pub(crate) cell: Option<PathBuf>,
-    /// Make this place of the store the owner of the root cell, whichever place was that before; goes
-    /// with a command that writes, as `tend` does. Any other place of the same store can only be
-    /// looked at until it takes over in turn, and not at all after the next erase; what it has that
-    /// this one lacks is lost. What is due is left for the next command.
+    /// Make this place of the store the owner of the root cell, whichever place was that before;
+    /// goes with a command that writes, as `tend` does. Any other place of the same store can only
+    /// be looked at until it takes over in turn, and not at all after the next erase; what it has
+    /// that this one lacks is lost. What is due is left for the next command.
     #[arg(long, global = true)]
     pub(crate) take_over: bool,
     #[command(subcommand)]
@@ -80,12 +80,12 @@ pub(crate) enum Command {
     /// Create a user; the only way to re-create one that was erased.
     #[command(override_usage = "keyfall create [STORE] --user U")]
     Create(UserArgs),
-    /// Import recordings and transcripts in the layout of Mozilla Common Voice, and what an assistant
-    /// did for them.
+    /// Import recordings and transcripts in the layout of Mozilla Common Voice, and what an
+    /// assistant did for them.
     ///
-    /// CORPUS is a locale's folder (with validated.tsv and clips/), or the folder above several. Each
-    /// row becomes an interaction of the row's client_id. All of it is checked before anything goes
-    /// in; rows of users that were erased are passed over and counted. Importing twice puts
+    /// CORPUS is a locale's folder (with validated.tsv and clips/), or the folder above several.
+    /// Each row becomes an interaction of the row's client_id. All of it is checked before anything
+    /// goes in; rows of users that were erased are passed over and counted. Importing twice puts
     /// everything in twice.
     #[command(
         after_help = record::IMPORT_EXAMPLES,
@@ -139,14 +139,14 @@ pub(crate) enum Command {
         override_usage = "keyfall get [STORE] ID [--as WHO --purpose WHY] [-o FILE [--force]]"
     )]
     Get(GetArgs),
-    /// Show everything kept about a user: records and where they come from, holds, what was done and
-    /// why, what was erased, copies.
+    /// Show everything kept about a user: records and where they come from, holds, what was done
+    /// and why, what was erased, copies.
     #[command(
         override_usage = "keyfall report [STORE] --user U [--html | --json] [-o FILE [--force]]"
     )]
     Report(ReportArgs),
-    /// Write everything kept about a user into an empty directory: the records as they were put, and
-    /// the report.
+    /// Write everything kept about a user into an empty directory: the records as they were put,
+    /// and the report.
     #[command(override_usage = "keyfall export [STORE] --user U DIR\n       \
         keyfall export [STORE] --user U --to FILE.pub SEALED [--force]")]
     Export(ExportArgs),
@@ -181,19 +181,20 @@ pub(crate) enum Command {
     /// Copies: replicas in step or behind.
     #[command(subcommand)]
     Copy(CopyCommand),
-    /// Bring a directory of its own to the store's state, copying only what it lacks. It holds no key.
+    /// Bring a directory of its own to the store's state, copying only what it lacks. It holds no
+    /// key.
     #[command(override_usage = "keyfall backup [STORE] DEST")]
     Backup(BackupArgs),
     /// Find out what a restore from copies would bring back, without building anything: reads and
     /// opens all of it.
     #[command(override_usage = "keyfall check STORE COPY...")]
     Check(CheckArgs),
-    /// Build a store from copies and the cell. It can be looked at; it can be written to once it has
-    /// taken over.
+    /// Build a store from copies and the cell. It can be looked at; it can be written to once it
+    /// has taken over.
     #[command(override_usage = "keyfall restore --cell PATH --into STORE [--adopt] COPY...")]
     Restore(RestoreArgs),
-    /// Try every key that the cell leads to on every blob of the store, of its copies and of further
-    /// places.
+    /// Try every key that the cell leads to on every blob of the store, of its copies and of
+    /// further places.
     #[command(override_usage = "keyfall audit [STORE [COPY...]]")]
     Audit(AuditArgs),
     /// Give back the space of what nothing reaches any more. Erasure never waits for it.

@@ -34,8 +34,8 @@ keyfall-verify.";
 #[derive(Subcommand)]
 #[command(after_help = CERTIFICATE_EXAMPLES)]
 pub(crate) enum CertificateCommand {
-    /// Write the certificates of what was erased of a user that lives on: they are among its records,
-    /// and fall with it.
+    /// Write the certificates of what was erased of a user that lives on: they are among its
+    /// records, and fall with it.
     #[command(override_usage = "keyfall certificate get [STORE] --user U DIR")]
     Get {
         #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
@@ -76,8 +76,8 @@ pub(crate) enum CertificateCommand {
     Upgrade {
         #[arg(value_name = "STORE CERT", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
-        /// A checkpoint with cosignatures, as `log export` left it: used if it is of the log as it is
-        /// now.
+        /// A checkpoint with cosignatures, as `log export` left it: used if it is of the log as it
+        /// is now.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
         /// Write it to this file instead.
@@ -113,8 +113,8 @@ pub(crate) enum LogCommand {
         #[arg(value_name = "STORE INDEX", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
     },
-    /// Bring a directory to the log's state, in the layout of C2SP tlog-tiles. It refuses if another
-    /// history was published there.
+    /// Bring a directory to the log's state, in the layout of C2SP tlog-tiles. It refuses if
+    /// another history was published there.
     Export {
         #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,

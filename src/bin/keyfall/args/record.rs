@@ -39,7 +39,8 @@ pub(crate) struct ImportArgs {
     /// Pass over rows whose clip does not exist.
     #[arg(long)]
     pub(crate) skip_missing: bool,
-    /// Import nothing if the store refuses a row: its user was erased, or a policy forbids keeping it.
+    /// Import nothing if the store refuses a row: its user was erased, or a policy forbids keeping
+    /// it.
     #[arg(long)]
     pub(crate) strict: bool,
 }
@@ -61,8 +62,8 @@ pub(crate) struct RecordArgs {
     /// Why it is kept.
     #[arg(long, default_value = "")]
     pub(crate) purpose: String,
-    /// A record that it was derived from, of any user; may be given many times. It falls with any of
-    /// them.
+    /// A record that it was derived from, of any user; may be given many times. It falls with any
+    /// of them.
     #[arg(long, value_name = "ID")]
     pub(crate) from: Vec<RecordId>,
 }

@@ -25,13 +25,13 @@ pub(crate) struct InitArgs {
     /// How many of them may lie without harm.
     #[arg(long, value_name = "F", default_value_t = 1, requires = "keyholder")]
     pub(crate) liars: u8,
-    /// How many more than the threshold must hold the next root key before the old one is destroyed:
-    /// so many may be lost at once without losing data. With 0, an erase is final with fewer
-    /// keyholders, and one more that breaks down may cost all data.
+    /// How many more than the threshold must hold the next root key before the old one is
+    /// destroyed: so many may be lost at once without losing data. With 0, an erase is final with
+    /// fewer keyholders, and one more that breaks down may cost all data.
     #[arg(long, value_name = "M", default_value_t = MARGIN, requires = "keyholder")]
     pub(crate) margin: u8,
-    /// Name of its log of erases: a URL without the scheme, where you will publish it [default: made
-    /// from the store's id].
+    /// Name of its log of erases: a URL without the scheme, where you will publish it [default:
+    /// made from the store's id].
     #[arg(long, value_name = "NAME")]
     pub(crate) log_origin: Option<String>,
 }
@@ -56,8 +56,8 @@ pub(crate) struct CheckArgs {
 
 #[derive(Args)]
 pub(crate) struct RestoreArgs {
-    /// Take the place of the store that the copies are of. That store can only be looked at until it
-    /// takes over in turn, and not at all after the next erase. What is due is left for the next
+    /// Take the place of the store that the copies are of. That store can only be looked at until
+    /// it takes over in turn, and not at all after the next erase. What is due is left for the next
     /// command.
     #[arg(long)]
     pub(crate) adopt: bool,

@@ -69,33 +69,44 @@ pub(crate) fn draw(title: &str, x_axis: &str, series: &[Series]) -> String {
     };
     let view = format!("0 0 {WIDTH} {HEIGHT}");
     html! {
-        svg xmlns="http://www.w3.org/2000/svg" viewBox=(view) font-family="sans-serif" font-size="12" {
+        svg xmlns="http://www.w3.org/2000/svg" viewBox=(view)
+            font-family="sans-serif" font-size="12" {
             rect width="100%" height="100%" fill="white" {}
             text x=(at(LEFT)) y="22" font-size="15" { (title) }
             @for n in y0..=y1 {
                 @let py = at(y(10f64.powi(n)));
                 line x1=(at(LEFT)) x2=(at(LEFT + inner_width)) y1=(py) y2=(py) stroke="#dddddd" {}
-                text x=(at(LEFT - 8.0)) y=(py) text-anchor="end" dominant-baseline="middle" { (power(n, "s")) }
+                text x=(at(LEFT - 8.0)) y=(py) text-anchor="end" dominant-baseline="middle" {
+                    (power(n, "s"))
+                }
             }
             @for n in x0..=x1 {
                 @let px = at(x(10f64.powi(n)));
                 line x1=(px) x2=(px) y1=(at(TOP)) y2=(at(TOP + inner_height)) stroke="#eeeeee" {}
-                text x=(px) y=(at(TOP + inner_height + 18.0)) text-anchor="middle" { (power(n, "")) }
+                text x=(px) y=(at(TOP + inner_height + 18.0)) text-anchor="middle" {
+                    (power(n, ""))
+                }
             }
-            text x=(at(LEFT + inner_width / 2.0)) y=(at(HEIGHT - 10.0)) text-anchor="middle" { (x_axis) }
+            text x=(at(LEFT + inner_width / 2.0)) y=(at(HEIGHT - 10.0)) text-anchor="middle" {
+                (x_axis)
+            }
             @for (n, s) in series.iter().enumerate() {
                 @let colour = COLOURS[n % COLOURS.len()];
                 @let dash = if n < COLOURS.len() { "none" } else { "5 3" };
-                polyline points=(line(&s.points)) fill="none" stroke=(colour) stroke-width="2" stroke-dasharray=(dash) {}
+                polyline points=(line(&s.points)) fill="none"
+                    stroke=(colour) stroke-width="2" stroke-dasharray=(dash) {}
                 @for p in &s.points {
                     @let (px, low, high) = (at(x(p.x)), at(y(p.spread.0)), at(y(p.spread.1)));
                     line x1=(px) x2=(px) y1=(low) y2=(high) stroke=(colour) stroke-width="1" {}
                     circle cx=(px) cy=(at(y(p.y))) r="3" fill=(colour) {}
                 }
                 @let ly = TOP + 10.0 + n as f64 * 19.0;
-                line x1=(at(LEFT + inner_width + 15.0)) x2=(at(LEFT + inner_width + 35.0)) y1=(at(ly)) y2=(at(ly))
+                line x1=(at(LEFT + inner_width + 15.0)) x2=(at(LEFT + inner_width + 35.0))
+                    y1=(at(ly)) y2=(at(ly))
                     stroke=(colour) stroke-width="2" stroke-dasharray=(dash) {}
-                text x=(at(LEFT + inner_width + 41.0)) y=(at(ly)) dominant-baseline="middle" { (s.name) }
+                text x=(at(LEFT + inner_width + 41.0)) y=(at(ly)) dominant-baseline="middle" {
+                    (s.name)
+                }
             }
         }
     }

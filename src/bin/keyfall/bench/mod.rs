@@ -1,6 +1,6 @@
 //! `keyfall bench`: erase latency on the disk in question, beside that disk's own floor: a write of
-//! 4 KiB and `fdatasync`, then one of 512 bytes and `fdatasync`, which no erase can do without. Rounds
-//! are interleaved with the floor; medians are compared.
+//! 4 KiB and `fdatasync`, then one of 512 bytes and `fdatasync`, which no erase can do without.
+//! Rounds are interleaved with the floor; medians are compared.
 
 pub(crate) mod chart;
 mod counted;
@@ -456,7 +456,7 @@ pub(crate) fn run(session: &Session, args: &BenchArgs) -> Done {
     line("")?;
     line(
         "floor: 4 KiB appended and fdatasync, then 512 bytes and fdatasync, measured between the \
-         rounds; bytes and sealed for each erase, as handed to the store, whose log is written twice \
-         where commits are short: zeros ahead, then the frame",
+         rounds; bytes and sealed for each erase, as handed to the store, whose log is written \
+         twice where commits are short: zeros ahead, then the frame",
     )
 }

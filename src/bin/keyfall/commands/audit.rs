@@ -28,7 +28,7 @@ pub(super) fn run(session: &Session, args: AuditArgs) -> Done {
     let audit = engine.audit(&places, &mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
     if session.json {
-        session.value(&audit_json(&audit))?;
+        session.value(&audit_json(session, &audit))?;
     } else {
         block(audit_table(&audit))?;
         let mut strays = audit.places.iter().flat_map(|p| &p.strays);
@@ -60,7 +60,7 @@ fn verdict(session: &Session, audit: &Audit) -> Done {
     if !audit.finality.is_final() && audit.places.iter().all(|p| p.damaged == 0) {
         let until = audit.pending.map(|until| format!(" until {}", time(until)));
         let until = until.unwrap_or_default();
-        let awaited = awaited(&audit.finality).join("; ");
+        let awaited = awaited(session, &audit.finality).join("; ");
         return tell(&format!(
             "not clean yet: the destruction of older root keys is pending{until}: {awaited}"
         ));

@@ -33,8 +33,8 @@ pub(super) fn run(session: &Session, args: BackupArgs) -> Done {
     }
     tell("backup", &dest.place(), done)?;
     line(session.fill(
-        "It restores everything as it is now. After the next erase, one by a limit of age included, \
-         it restores nothing by itself: back up again then, or keep a copy in step \
+        "It restores everything as it is now. After the next erase, one by a limit of age \
+         included, it restores nothing by itself: back up again then, or keep a copy in step \
          (`keyfall copy add STORE PLACE`).",
     ))
 }
@@ -46,8 +46,8 @@ pub(super) fn tell(what: &str, place: &str, done: Backup) -> Done {
     line(format_args!("{what} {place}: {head}, {blobs} copied ({length})"))
 }
 
-/// Refuses a copy that lies inside the store or its cell, or around one of them: whatever takes the one
-/// takes both. Nor does a copy lie inside another store or cell.
+/// Refuses a copy that lies inside the store or its cell, or around one of them: whatever takes the
+/// one takes both. Nor does a copy lie inside another store or cell.
 pub(super) fn check_apart(session: &Session, store: &Path, place: &Path) -> Result<(), Error> {
     let cell = session.cell_of(store)?;
     let copy = Named { what: "the copy", place };
@@ -70,8 +70,8 @@ fn is_copy(copy: &CopyEntry) -> Error {
         CopyMode::Behind => "`keyfall copy sync STORE` brings it up to date",
     };
     let text = format!(
-        "{} is a registered copy of this store, {}: {how}; name another place for a backup, or make \
-         it none with `keyfall copy remove STORE PLACE` first",
+        "{} is a registered copy of this store, {}: {how}; name another place for a backup, or \
+         make it none with `keyfall copy remove STORE PLACE` first",
         copy.place,
         mode(copy.mode)
     );

@@ -180,8 +180,8 @@ struct Upgrade<'u> {
 }
 
 impl Upgrade<'_> {
-    /// Writes the certificate in its place, unless another is named. The name of a draft says where its
-    /// certificate belongs.
+    /// Writes the certificate in its place, unless another is named. The name of a draft says where
+    /// its certificate belongs.
     fn run(self, session: &Session, engine: &Engine) -> Done {
         let text = read_text(self.file)?;
         let is_draft = Draft::is_one(&text);

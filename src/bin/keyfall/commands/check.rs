@@ -25,8 +25,8 @@ pub(super) fn run(session: &Session, args: CheckArgs) -> Done {
         ErrorKind::Locked => Error::new(
             ErrorKind::Locked,
             format!(
-                "{e}; while it is in use, have `keyfall restore` build a second store, from a backup \
-                 or from what `cp -a` made of a copy"
+                "{e}; while it is in use, have `keyfall restore` build a second store, from a \
+                 backup or from what `cp -a` made of a copy"
             ),
         ),
         _ => e,

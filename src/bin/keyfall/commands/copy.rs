@@ -59,9 +59,10 @@ pub(super) fn run(session: &Session, command: CopyCommand) -> Done {
 
 fn status(session: &Session, copies: &[CopyStatus]) -> Done {
     if session.json {
-        return session.value(&copies.iter().map(copy_json).collect::<Vec<_>>().into());
+        let copies = copies.iter().map(|copy| copy_json(session, copy));
+        return session.value(&copies.collect::<Vec<_>>().into());
     }
-    block(copies_table(copies))
+    block(copies_table(session, copies))
 }
 
 fn remove(session: &Session, engine: &Engine, place: &str) -> Done {
@@ -71,8 +72,8 @@ fn remove(session: &Session, engine: &Engine, place: &str) -> Done {
     engine.copy_remove(place)?;
     if let Some(ahead) = ahead {
         session.note(&format!(
-            "{place} holds {ahead}, and the store went on from less: what it lacks of that is lost, \
-             unless it is restored from there"
+            "{place} holds {ahead}, and the store went on from less: what it lacks of that is \
+             lost, unless it is restored from there"
         ));
     }
     if session.json {

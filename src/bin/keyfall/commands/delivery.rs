@@ -28,7 +28,8 @@ pub(super) struct Delivery {
     /// The certificate is made from this if it cannot be written in the end.
     pub(super) draft: KeptDraft,
     file: OutFile,
-    /// Where the certificate goes if it is to be written through a pipe or a device, and that fails.
+    /// Where the certificate goes if it is to be written through a pipe or a device, and that
+    /// fails.
     spare: Option<Spare>,
 }
 

@@ -11,8 +11,8 @@ use keyfall::certificate::Draft;
 use keyfall::{Engine, Error, ErrorKind};
 
 use crate::shell::outfile::{Replace, write_private};
-use crate::shell::print::word;
 use crate::shell::read::read_text;
+use crate::shell::remedy::word;
 use crate::shell::session::Session;
 
 /// How the name of a draft ends.
@@ -53,8 +53,8 @@ impl KeptDraft {
         self.there().filter(|_| !self.undone.load(Ordering::Relaxed))
     }
 
-    /// Looks, before this erase, at what an earlier one left here. The draft of one that was not done
-    /// is in nobody's way.
+    /// Looks, before this erase, at what an earlier one left here. The draft of one that was not
+    /// done is in nobody's way.
     pub(super) fn check_left(&self, engine: &Engine) -> Result<(), Error> {
         let Some(place) = self.there() else { return Ok(()) };
         let aside = |why: &str| {
@@ -82,9 +82,9 @@ impl KeptDraft {
         self.made.load(Ordering::Relaxed).then_some(&*self.place)
     }
 
-    /// Keeps the draft before anything is erased: whatever happens then, `certificate upgrade` makes the
-    /// certificate from it. If something else lies at its place, that stays and nothing is erased,
-    /// unless it is the draft of an erase that was not done.
+    /// Keeps the draft before anything is erased: whatever happens then, `certificate upgrade`
+    /// makes the certificate from it. If something else lies at its place, that stays and nothing
+    /// is erased, unless it is the draft of an erase that was not done.
     pub(super) fn keep(&self, session: &Session) -> impl Fn(&Draft) -> Result<(), Error> + use<> {
         let (kept, session) = (self.clone(), session.clone());
         move |draft| {

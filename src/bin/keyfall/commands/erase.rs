@@ -17,7 +17,8 @@ use crate::shell::ask::ask;
 use crate::shell::failure::{Done, Failure};
 use crate::shell::outfile::Replace;
 use crate::shell::places::one;
-use crate::shell::print::{block, counted, line, progress, word};
+use crate::shell::print::{block, counted, line, progress};
+use crate::shell::remedy::word;
 use crate::shell::session::Session;
 use crate::shell::stores::{look, open};
 use crate::show::cell::{awaited, pending, promise_json};
@@ -192,8 +193,8 @@ impl Copy {
     }
 }
 
-/// Signs the certificate of an erase, keeps a copy of it and delivers it. What was erased already has
-/// none.
+/// Signs the certificate of an erase, keeps a copy of it and delivers it. What was erased already
+/// has none.
 fn certify(
     session: &Session,
     engine: &Engine,
@@ -211,7 +212,8 @@ fn certify(
             && let Err(e) = certificate::keep(engine, &user, &certificate)
         {
             session.warn(&e.context(
-                "erased and certified; only a copy of the certificate could not be kept in the store",
+                "erased and certified; only a copy of the certificate could not be kept in the \
+                 store",
             ));
         }
         delivery.write(&certificate)
@@ -270,11 +272,11 @@ impl Outcome<'_> {
     /// Says what was erased, on standard error if the certificate goes to standard output.
     fn tell(&self, session: &Session, engine: &Engine, done: &Erasure, aside: bool) -> Done {
         let lines = if session.json {
-            vec![format!("{:#}", session.with_due(self.json(engine, done)))]
+            vec![format!("{:#}", session.with_due(self.json(session, engine, done)))]
         } else if done.already {
             self.already_words(session, done)
         } else {
-            self.words(engine, done)
+            self.words(session, engine, done)
         };
         if aside {
             lines.iter().for_each(|line| session.aside(line));
@@ -288,13 +290,13 @@ impl Outcome<'_> {
         self.draft.filter(|_| done.already).and_then(KeptDraft::left)
     }
 
-    fn json(&self, engine: &Engine, done: &Erasure) -> Value {
+    fn json(&self, session: &Session, engine: &Engine, done: &Erasure) -> Value {
         let place = self.certified.as_ref().map(|certified| &certified.place);
         json!({
             "erased": self.what, "records": done.records, "derived": self.derived,
             "already": done.already, "epoch": done.epoch, "completed": time(done.completed),
             "root_key": root_key(&done.finality), "until": done.finality.until().map(time),
-            "awaited": awaited(&done.finality), "cell": promise_json(&engine.promise()),
+            "awaited": awaited(session, &done.finality), "cell": promise_json(&engine.promise()),
             "certificate": place,
             "draft": self.left(done).map(|place| place.display().to_string()),
         })
@@ -316,7 +318,7 @@ impl Outcome<'_> {
         said
     }
 
-    fn words(&self, engine: &Engine, done: &Erasure) -> Vec<String> {
+    fn words(&self, session: &Session, engine: &Engine, done: &Erasure) -> Vec<String> {
         let records = match done.records {
             None => "an unknown number of records (damaged pages)".to_owned(),
             Some(0) => "nothing of it was here; what arrives late is refused".to_owned(),
@@ -329,7 +331,7 @@ impl Outcome<'_> {
         let state = match (&done.finality, done.finality.until()) {
             (Finality::Final, _) => "destroyed".to_owned(),
             (_, Some(at)) => format!("pending until {at}"),
-            (finality, None) => format!("pending: {}", awaited(finality).join("; ")),
+            (finality, None) => format!("pending: {}", awaited(session, finality).join("; ")),
         };
         let mut said = vec![
             format!("erased {}: {records}{with}; epoch {}", self.what, done.epoch),

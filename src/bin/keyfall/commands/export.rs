@@ -46,7 +46,7 @@ fn export(session: &Session, engine: &Engine, user: &UserId, dir: &Path) -> Done
     check_empty(dir)?;
     let about = About::of(engine, report)?;
     let mut made = Vec::new();
-    let written = write_files(engine, &about, dir, &mut made);
+    let written = write_files(session, engine, &about, dir, &mut made);
     let length = written.inspect_err(|_| {
         // The next try needs it empty. Whatever else lies there by now is somebody else's.
         made.iter().for_each(|file| drop(std::fs::remove_file(file)));
@@ -79,6 +79,7 @@ fn check_empty(dir: &Path) -> Result<(), Error> {
 
 /// Writes the files, and adds each to `made`; returns the bytes of the records.
 fn write_files(
+    session: &Session,
     engine: &Engine,
     about: &About,
     dir: &Path,
@@ -96,7 +97,7 @@ fn write_files(
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let pages = [("report.json", json_file(about)), ("report.html", about.page())];
+    let pages = [("report.json", json_file(session, about)), ("report.html", about.page())];
     for (name, text) in pages {
         let place = dir.join(name);
         write_private(&place, Replace::Ordinary, |file| {
@@ -107,8 +108,8 @@ fn write_files(
     Ok(bytes)
 }
 
-fn json_file(about: &About) -> String {
-    format!("{:#}\n", about.json())
+fn json_file(session: &Session, about: &About) -> String {
+    format!("{:#}\n", about.json(session))
 }
 
 /// Opens a record for its user, under a name if a policy asks for one.
@@ -141,7 +142,7 @@ impl Sealed<'_> {
                 bytes += parcel.record(&row.info, reader(engine, &row.info.id)?)?.unwrap_or(0);
                 bar.inc(1);
             }
-            let (json, html) = (json_file(&about), about.page());
+            let (json, html) = (json_file(session, &about), about.page());
             let live = || about.report.live();
             parcel.file("report.json", Guarded::new(json.as_bytes(), live()))?;
             parcel.file("report.html", Guarded::new(html.as_bytes(), live()))?;

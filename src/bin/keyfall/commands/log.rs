@@ -126,8 +126,9 @@ fn export(session: &Session, engine: &Engine, dir: &Path) -> Done {
                 old.size <= checkpoint.size && engine.log_consistency(old.size)?.0 == old.root;
             if !goes_on {
                 let text = format!(
-                    "{} was published with {} leaves of another history: the store was rolled back, \
-                     or the directory is another log's; publishing this would convict the log",
+                    "{} was published with {} leaves of another history: the store was rolled \
+                     back, or the directory is another log's; publishing this would convict the \
+                     log",
                     dir.display(),
                     old.size
                 );

@@ -51,7 +51,7 @@ fn write(
         return out(about.page());
     }
     if session.json {
-        return out(format!("{:#}", session.with_due(about.json())));
+        return out(format!("{:#}", session.with_due(about.json(session))));
     }
-    about.text(out)
+    about.text(session, out)
 }

@@ -51,8 +51,8 @@ fn check_places(args: &RestoreArgs, cell: &Path) -> Result<(), Error> {
     guarded::check_place(&args.into)
 }
 
-/// Builds the store. Whatever it opens is closed at the end: it holds locks, and an owner reaches for
-/// its copies.
+/// Builds the store. Whatever it opens is closed at the end: it holds locks, and an owner reaches
+/// for its copies.
 fn build(session: &Session, args: &RestoreArgs, cell_place: &Path) -> Result<Restored, Error> {
     let into = &args.into;
     let pointer = Adopted::check(into, cell_place)?;
@@ -65,8 +65,8 @@ fn build(session: &Session, args: &RestoreArgs, cell_place: &Path) -> Result<Res
     let restored = restore(&*cell, &sources, &target, |n| bar.set_position(n));
     bar.finish_and_clear();
     let done = restored.inspect_err(|_| {
-        // What an earlier try built stays for the next one. A new store without a head would only be
-        // in its way.
+        // What an earlier try built stays for the next one. A new store without a head would only
+        // be in its way.
         if made {
             take_away(into, was_there);
         }
@@ -88,8 +88,9 @@ fn warn_of_others(session: &Session, done: &Restored) {
     }
     let others = done.others.iter().map(|(place, head)| format!("{place} holds {head}"));
     let text = format!(
-        "{} of {} was restored, and nothing shows that it goes on from all the others: {}; what only \
-         those hold is not in it; if one of them is the right one, restore from that one alone",
+        "{} of {} was restored, and nothing shows that it goes on from all the others: {}; what \
+         only those hold is not in it; if one of them is the right one, restore from that one \
+         alone",
         done.head,
         done.from,
         others.collect::<Vec<_>>().join(", ")
@@ -111,8 +112,8 @@ fn tell(session: &Session, args: &RestoreArgs, done: &Restored) -> Done {
     line(format_args!("restored {} from {}: {blobs} ({length})", done.head, done.from))?;
     if args.adopt {
         return line(
-            "It owns the root cell now. Every other copy of the store can only be looked at until it \
-             takes over in turn, and not at all after the next erase.",
+            "It owns the root cell now. Every other copy of the store can only be looked at until \
+             it takes over in turn, and not at all after the next erase.",
         );
     }
     line(session.fill(

@@ -66,7 +66,8 @@ pub(super) fn ask(session: &Session, args: &AskArgs) -> Done {
         return session.value(&json!({"request": request, "secret": secret}));
     }
     line(format_args!(
-        "{request}: send this to the owner of the store; {secret}: keep this, which opens the answer"
+        "{request}: send this to the owner of the store; {secret}: keep this, which opens the \
+         answer"
     ))
 }
 
@@ -136,8 +137,8 @@ fn write_secret(place: &Path, text: &str) -> Result<(), Error> {
     written.map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => {
             let text = format!(
-                "{} is there already, and a secret is never replaced; name another file, or move it \
-                 away",
+                "{} is there already, and a secret is never replaced; name another file, or move \
+                 it away",
                 place.display()
             );
             Error::new(ErrorKind::Exists, text)

@@ -23,11 +23,11 @@ pub(super) fn run(session: &Session, args: StatusArgs) -> Done {
     let status = engine.status()?;
     let read_only = read_only(&engine, &status);
     if session.json {
-        return session.value(&as_json(&status, read_only.as_deref()));
+        return session.value(&as_json(session, &status, read_only.as_deref()));
     }
     tell_store(session, &status)?;
     if let Some(why) = read_only {
-        line(format_args!("READ-ONLY: {why}"))?;
+        line(format_args!("READ-ONLY: {}", session.fill(&why)))?;
     }
     if let Some(lacks) = &status.lacks {
         line(format_args!("LACKING: {lacks}"))?;
@@ -35,33 +35,38 @@ pub(super) fn run(session: &Session, args: StatusArgs) -> Done {
     if status.copies.is_empty() {
         return line("no copies: losing the store loses all data");
     }
-    block(copies_table(&status.copies))?;
+    block(copies_table(session, &status.copies))?;
     if status.copies.iter().any(|copy| copy.restores.is_some()) {
         return Ok(());
     }
     line(session.fill(
-        "NOTHING CAN BE RESTORED NOW: no copy is of the current epoch; run `keyfall copy sync STORE`, \
-         or add a copy in step",
+        "NOTHING CAN BE RESTORED NOW: no copy is of the current epoch; run \
+         `keyfall copy sync STORE`, or add a copy in step",
     ))
 }
 
-/// Why the store can only be looked at; nothing where this look is all that keeps it from being owned.
+/// Why the store can only be looked at; nothing where this look is all that keeps it from being
+/// owned.
 fn read_only(engine: &Engine, status: &Status) -> Option<String> {
     status.read_only.clone().filter(|_| !engine.may_own())
 }
 
-fn as_json(s: &Status, read_only: Option<&str>) -> Value {
+fn as_json(session: &Session, s: &Status, read_only: Option<&str>) -> Value {
+    let copies = s.copies.iter().map(|copy| copy_json(session, copy));
+    let fill = |text: &str| session.fill(text);
     json!({
-        "store": s.store.to_string(), "place": s.place, "epoch": s.head.epoch, "commit": s.head.commit,
+        "store": s.store.to_string(), "place": s.place, "epoch": s.head.epoch,
+        "commit": s.head.commit,
         "users": s.users, "blobs": s.usage.blobs, "bytes": s.usage.bytes,
         "page_bytes": s.geometry.page_bytes, "fan_out": 1u32 << s.geometry.fan_bits,
-        "cell": promise_json(&s.cell), "settled": s.unsettled.is_none(), "unsettled": s.unsettled,
-        "final": s.finality.is_final(), "awaited": awaited(&s.finality),
+        "cell": promise_json(&s.cell), "settled": s.unsettled.is_none(),
+        "unsettled": s.unsettled.as_deref().map(fill),
+        "final": s.finality.is_final(), "awaited": awaited(session, &s.finality),
         "pending_until": s.pending.map(time), "next_due": s.next_due.map(time),
         "next_due_is": s.next_due_is.map(due::words),
-        "clock_doubts": s.clock,
-        "copies": s.copies.iter().map(copy_json).collect::<Vec<_>>(),
-        "read_only": read_only, "lacks": s.lacks,
+        "clock_doubts": s.clock.as_deref().map(fill),
+        "copies": copies.collect::<Vec<_>>(),
+        "read_only": read_only.map(fill), "lacks": s.lacks,
         "secret_memory": {
             "mapped": s.memory.mapped, "unlocked": s.memory.unlocked, "dumped": s.memory.dumped,
         },

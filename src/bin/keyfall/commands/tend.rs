@@ -32,9 +32,9 @@ pub(super) fn run(session: &Session, args: TendArgs) -> Done {
     let next = status.next_due.map(time);
     let came = awaiting.map(|awaiting| awaiting.came(&status.finality)).unwrap_or_default();
     if session.json {
-        let mut told = due::done_json(&done);
+        let mut told = due::done_json(&done, &|text| session.fill(text));
         told["next_due"] = json!(next);
-        told["awaited"] = json!(awaited(&status.finality));
+        told["awaited"] = json!(awaited(session, &status.finality));
         told["keyholders"] = json!(came);
         return session.value(&told);
     }

@@ -8,8 +8,8 @@ use keyfall::{Error, ErrorKind};
 /// Longest log that is read whole for a look, which leaves every file as it is.
 pub(crate) const LOOK_WHOLE_BYTES: u64 = 16 << 20;
 
-/// The blobs of a store that is looked at. A backup, which never was opened as the owner of a cell, is
-/// left untouched; so is what cannot be written.
+/// The blobs of a store that is looked at. A backup, which never was opened as the owner of a cell,
+/// is left untouched; so is what cannot be written.
 pub(crate) fn blobs_to_look(store: &Path) -> Result<SledStore, Error> {
     if !SledStore::was_claimed(store)? {
         return SledStore::look(store);
@@ -30,8 +30,8 @@ pub(crate) fn by_length(store: &Path) -> Result<SledStore, Error> {
     }
 }
 
-/// Opens a copy as it is, for a drill or a restore. It cannot be opened while it is written to: what is
-/// being written looks like damage.
+/// Opens a copy as it is, for a drill or a restore. It cannot be opened while it is written to:
+/// what is being written looks like damage.
 pub(crate) fn copy_as_it_is(place: &Path) -> Result<SledStore, Error> {
     SledStore::look(place).map_err(|e| match e.kind() {
         ErrorKind::Absent => Error::new(
@@ -49,8 +49,8 @@ pub(crate) fn copy_as_it_is(place: &Path) -> Result<SledStore, Error> {
     })
 }
 
-/// Makes the store that a restore builds, or opens the one that an interrupted restore left, which has
-/// no head and was never claimed. Says whether it was made now.
+/// Makes the store that a restore builds, or opens the one that an interrupted restore left, which
+/// has no head and was never claimed. Says whether it was made now.
 pub(crate) fn to_build(into: &Path) -> Result<(SledStore, bool), Error> {
     let exists = match SledStore::create(into) {
         Err(e) if e.kind() == ErrorKind::Exists => e,

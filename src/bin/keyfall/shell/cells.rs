@@ -40,8 +40,8 @@ pub(crate) struct CellPlace {
     pub(crate) bound: Option<String>,
 }
 
-/// Reads the file beside a store that names its cell's place; `None` if the cell itself is there, or
-/// nothing.
+/// Reads the file beside a store that names its cell's place; `None` if the cell itself is there,
+/// or nothing.
 fn pointer(file: &Path) -> Result<Option<CellPlace>, Error> {
     let io = |e| Error::io(file.display(), e);
     match file.metadata() {
@@ -66,7 +66,8 @@ fn pointer(file: &Path) -> Result<Option<CellPlace>, Error> {
         return Err(Error::new(
             ErrorKind::Invalid,
             format!(
-                "{} is no cell, and its first line is no absolute path to one; correct it, or name the cell with --cell",
+                "{} is no cell, and its first line is no absolute path to one; correct it, or \
+                 name the cell with --cell",
                 file.display()
             ),
         ));
@@ -92,7 +93,8 @@ pub(crate) fn write_pointer(file: &Path, place: &Path, store: Option<&str>) -> R
     })
 }
 
-/// The file that is to name a cell which lies elsewhere; `None` where the cell lies beside its store.
+/// The file that is to name a cell which lies elsewhere; `None` where the cell lies beside its
+/// store.
 pub(crate) fn pointer_to_write(store: &Path, place: &Path) -> Result<Option<PathBuf>, Error> {
     let file = default_cell(store);
     let place = absolute(place)?;
@@ -111,15 +113,16 @@ pub(crate) fn pointer_to_write(store: &Path, place: &Path) -> Result<Option<Path
     Err(Error::new(
         ErrorKind::Exists,
         format!(
-            "{} is there already, and is not the cell {}; move it away, or name another place for the store",
+            "{} is there already, and is not the cell {}; move it away, or name another place for \
+             the store",
             file.display(),
             place.display()
         ),
     ))
 }
 
-/// Where a store's cell is: the named one, or the one that lies or is named beside the store. Neither
-/// lies inside the other.
+/// Where a store's cell is: the named one, or the one that lies or is named beside the store.
+/// Neither lies inside the other.
 pub(crate) fn place_of(store: &Path, named: Option<&Path>) -> Result<CellPlace, Error> {
     let found = match named {
         Some(cell) => CellPlace { place: cell.to_owned(), bound: None },
@@ -154,8 +157,8 @@ pub(crate) fn open_root(place: &Path) -> Result<Arc<dyn RootCell>, Error> {
     })
 }
 
-/// The file that says where the cell of a restored store is, if the cell does not lie beside it. It is
-/// written when the store is there.
+/// The file that says where the cell of a restored store is, if the cell does not lie beside it. It
+/// is written when the store is there.
 pub(crate) struct Adopted {
     pointer: Option<PathBuf>,
     place: PathBuf,

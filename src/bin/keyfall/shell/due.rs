@@ -40,9 +40,10 @@ pub(crate) fn done_words(done: &Tended) -> Vec<String> {
     parts
 }
 
-/// What was done, as JSON.
-pub(crate) fn done_json(done: &Tended) -> Value {
-    let troubles: Vec<String> = done.troubles.iter().map(ToString::to_string).collect();
+/// What was done, as JSON; `fill` types the commands that troubles name.
+pub(crate) fn done_json(done: &Tended, fill: &dyn Fn(&str) -> String) -> Value {
+    let troubles = done.troubles.iter().map(|trouble| fill(&trouble.to_string()));
+    let troubles: Vec<String> = troubles.collect();
     json!({
         "planned": done.planned, "expired": done.expired, "derived": done.derived,
         "refused": done.refused, "inbox_keys": done.inbox_keys, "damaged": done.damaged,

@@ -1,6 +1,8 @@
-//! Places that no output may touch: what lies in a store, in a root cell or at a keyholder cannot be made again.
+//! Places that no output may touch: what lies in a store, in a root cell or at a keyholder cannot
+//! be made again.
 //!
-//! Invariant: whose they are does not matter. A command knows the store that it was given, and an output may lead into another one.
+//! Invariant: it does not matter whose they are. A command knows the store that it was given, and
+//! an output may lead into another one.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -17,7 +19,7 @@ const CELL: [&str; 5] = ["slot-a", "slot-b", "claim-a", "claim-b", "quorum.json"
 
 fn begins(file: &Path, with: &[u8]) -> bool {
     let mut head = vec![0; with.len()];
-    // A pipe of that name would have to be waited for.
+    // Reading a pipe of that name might block.
     file.is_file()
         && File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok()
         && head == with
@@ -25,12 +27,12 @@ fn begins(file: &Path, with: &[u8]) -> bool {
 
 /// Whether a directory is a store, whole or damaged.
 pub(crate) fn is_store(dir: &Path) -> bool {
-    // A program of that name is no marker; a damaged marker beside a log is one.
+    // A program of that name is no marker; a damaged marker beside a log counts as one.
     let marker = dir.join("keyfall");
     begins(&marker, b"keyfall store, format ") || marker.is_file() && dir.join("log").is_dir()
 }
 
-/// What a directory is, where it is one of ours.
+/// What a directory is, if it is one of keyfall's.
 fn kind(dir: &Path) -> Option<&'static str> {
     let has = |name: &str| dir.join(name).symlink_metadata().is_ok();
     if is_store(dir) {
@@ -45,7 +47,7 @@ fn kind(dir: &Path) -> Option<&'static str> {
     (keyholder || has("engines") && dir.join("stores").is_dir()).then_some("the keyholder")
 }
 
-/// Refuses `place` where `dir`, or a directory above it, is one of ours.
+/// Refuses `place` if `dir`, or a directory above it, is one of keyfall's.
 fn refuse(place: &Path, dir: &Path) -> Result<(), Error> {
     let dir = absolute(dir)?;
     match dir.ancestors().find_map(|dir| Some((kind(dir)?, dir))) {
@@ -57,14 +59,14 @@ fn refuse(place: &Path, dir: &Path) -> Result<(), Error> {
     }
 }
 
-/// The store whose cell's name a file bears. Whoever opens that store takes the file for the place of its cell.
+/// The store whose cell has this file's name: opening that store would take the file for its cell.
 fn store_of(target: &Path) -> Option<PathBuf> {
     let store = target.file_name()?.as_bytes().strip_suffix(b".cell")?;
     Some(target.with_file_name(OsStr::from_bytes(store))).filter(|store| is_store(store))
 }
 
-/// Refuses a file that would lie in a store, a root cell or a keyholder's directory, or bear the name of a store's cell. `target` is
-/// where the links of `place` lead.
+/// Refuses a file that would lie in a store, a root cell or a keyholder's directory, or have the
+/// name of a store's cell. `target` is where the links of `place` lead.
 pub(crate) fn check_file(place: &Path, target: &Path) -> Result<(), Error> {
     refuse(place, parent(target))?;
     match store_of(target) {
@@ -80,12 +82,13 @@ pub(crate) fn check_file(place: &Path, target: &Path) -> Result<(), Error> {
     }
 }
 
-/// Refuses a directory that is a store, a root cell or a keyholder's, or lies inside one: for files that are written into it.
+/// Refuses a directory to write files into that is a store, a root cell or a keyholder's, or lies
+/// inside one.
 pub(crate) fn check_dir(dir: &Path) -> Result<(), Error> {
     refuse(dir, dir)
 }
 
-/// Refuses a directory that lies inside a store, a root cell or a keyholder's: for what is to be one of them itself.
+/// Refuses a directory for a new store, root cell or keyholder that lies inside another one.
 pub(crate) fn check_place(place: &Path) -> Result<(), Error> {
     let whole = absolute(place)?;
     whole.parent().map_or(Ok(()), |above| refuse(place, above))

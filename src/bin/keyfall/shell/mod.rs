@@ -2,7 +2,7 @@
 //! files, stores to be opened.
 //!
 //! A file imports only from those named before it: failure, paths, media, print, read, guarded,
-//! outfile, cells, blobs, due, session, held, stores, make, outside, ask, places.
+//! outfile, cells, remedy, blobs, due, session, held, stores, make, outside, ask, places.
 
 pub(crate) mod ask;
 pub(crate) mod blobs;
@@ -19,5 +19,6 @@ pub(crate) mod paths;
 pub(crate) mod places;
 pub(crate) mod print;
 pub(crate) mod read;
+pub(crate) mod remedy;
 pub(crate) mod session;
 pub(crate) mod stores;

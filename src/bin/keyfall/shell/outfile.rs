@@ -1,12 +1,13 @@
 //! Output files: whole under their name, or not there at all.
 //!
 //! Invariants:
-//! * What is written has no name until it is complete and on the disk: whatever ends the process, nothing of it is left. Where the file
-//!   system has no such files it lies beside its place under a name of its own. Its owner alone reads it until then.
-//! * A device, a pipe or an open descriptor of this process is written through; a link is followed, and stays; a directory is refused, and
-//!   so is a descriptor of another process.
-//! * A certificate or a secret is not replaced unless that was asked for: neither can be made again. What lies in a store, a root cell or at a
-//!   keyholder is never replaced.
+//! * A file has no name until it is complete and on the disk: whatever ends the process, nothing of
+//!   it is left. On a file system without unnamed files it lies beside its place under a name of
+//!   its own. Only its owner can read it until then.
+//! * A device, a pipe or an open descriptor of this process is written through; a link is followed,
+//!   and stays; a directory is refused, and so is a descriptor of another process.
+//! * A certificate or a secret is replaced on request only, for neither can be made again. What
+//!   lies in a store, a root cell or at a keyholder is never replaced.
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
@@ -27,7 +28,7 @@ use rustix::io::Errno;
 use crate::shell::guarded;
 use crate::shell::paths::{LINKS_MAX, parent};
 
-/// As far as a file is read to know what it is.
+/// How much of a file is read to find out what it holds.
 const LOOK_BYTES: u64 = 4 << 20;
 
 /// What may be replaced.
@@ -39,15 +40,68 @@ pub(crate) enum Replace {
     Ordinary,
     /// Whatever file is there.
     Anything,
-    /// The file that says where a store's cell is: others may read it, and write to it never.
+    /// The file that says where a store's cell is: others may read it, and never write to it.
     Pointer,
 }
 
 impl Replace {
-    /// As `--force` says.
+    /// What `--force` allows.
     pub(crate) fn forced(force: bool) -> Self {
         if force { Replace::Anything } else { Replace::Ordinary }
     }
+}
+
+/// Writes a file whole or not at all.
+pub(crate) fn write_to<T>(
+    place: &Path,
+    replace: Replace,
+    write: impl FnOnce(&mut File) -> Result<T, Error>,
+) -> Result<T, Error> {
+    written(OutFile::create(place, replace)?, write)
+}
+
+/// The same as [`write_to`], for what is about a person.
+pub(crate) fn write_private<T>(
+    place: &Path,
+    replace: Replace,
+    write: impl FnOnce(&mut File) -> Result<T, Error>,
+) -> Result<T, Error> {
+    written(OutFile::create(place, replace)?.private(), write)
+}
+
+/// Makes a directory that only its owner can enter, and those above it, if they do not exist.
+pub(crate) fn private_dir(dir: &Path) -> Result<(), Error> {
+    DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(dir)
+        .map_err(|e| Error::io(dir.display(), e))
+}
+
+fn written<T>(
+    mut out: OutFile,
+    write: impl FnOnce(&mut File) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let done = write(&mut out.file)?;
+    out.finish()?;
+    Ok(done)
+}
+
+/// An error of the operating system after a step that is done: it does not say to call again.
+pub(crate) fn untellable(place: &Path, e: io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("{}: {e}", place.display())).with_source(e)
+}
+
+/// A file that is being written. Dropped before [`OutFile::finish`] it leaves nothing.
+pub(crate) struct OutFile {
+    /// As it was typed.
+    place: PathBuf,
+    file: File,
+    way: Way,
+    /// Whether it is kept beside its place if it cannot be put there.
+    precious: bool,
+    /// Whether only its owner may read it, unless it replaces a file.
+    private: bool,
 }
 
 /// Where a name leads.
@@ -60,39 +114,231 @@ enum Landing {
     Through(PathBuf),
 }
 
-/// How the bytes get there.
+/// How the bytes reach their place.
 enum Way {
-    /// Into a file on the target's file system, which then gets that name; `part` is its name until then, where it has one.
+    /// Into a file on the target's file system, which gets the target's name at the end; `part` is
+    /// its name until then, if it has one.
     Beside { part: Option<PathBuf>, target: PathBuf, was: Option<Box<Metadata>>, replace: Replace },
-    /// Straight.
+    /// Straight to it.
     Through,
-    /// Straight, to this process's standard output.
+    /// Straight to this process's standard output.
     Stdout,
 }
 
-/// A file that is being written. Dropped before [`OutFile::finish`] it leaves nothing.
-pub(crate) struct OutFile {
-    /// As it was typed.
-    place: PathBuf,
-    file: File,
-    way: Way,
-    /// Whether it is worth keeping beside its place where it cannot get there.
-    precious: bool,
-    /// Whether its owner alone is to read it, where nothing was there before.
-    private: bool,
+impl OutFile {
+    /// Opens `place` for writing; `-` is standard output. What can fail before the first byte fails
+    /// here.
+    pub(crate) fn create(place: &Path, replace: Replace) -> Result<Self, Error> {
+        let io = |e| Error::io(place.display(), e);
+        let stdout = || io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(io);
+        let (precious, private) = (false, false);
+        let place = place.to_owned();
+        if place.as_os_str() == OsStr::new("-") {
+            return Ok(OutFile { file: stdout()?, place, way: Way::Stdout, precious, private });
+        }
+        let (target, was) = match landing(&place)? {
+            Landing::New(target) => (target, None),
+            Landing::File(target, meta) => (target, Some(meta)),
+            Landing::Through(path) => {
+                if path.metadata().is_ok_and(|meta| meta.is_file()) {
+                    guarded::check_file(&place, &path.read_link().map_err(io)?)?;
+                }
+                let out = stdout()?;
+                let same = |a: Metadata, b: Metadata| {
+                    (a.dev(), a.ino(), a.rdev()) == (b.dev(), b.ino(), b.rdev())
+                };
+                if path.metadata().ok().zip(out.metadata().ok()).is_some_and(|(a, b)| same(a, b)) {
+                    return Ok(OutFile { file: out, place, way: Way::Stdout, precious, private });
+                }
+                let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
+                return Ok(OutFile { file, place, way: Way::Through, precious, private });
+            }
+        };
+        if replace != Replace::Pointer {
+            guarded::check_file(&place, &target)?;
+        } else if target != place {
+            return Err(invalid(&place, "is a link, and no file that names a cell"));
+        }
+        if was.is_some() {
+            may_replace(&place, &target, replace)?;
+        }
+        let (part, file) = part(&place, &target)?;
+        let way = Way::Beside { part, target, was: was.map(Box::new), replace };
+        Ok(OutFile { place, file, way, precious, private })
+    }
+
+    /// Marks it as about a person: only its owner can read it, unless it replaces a file that
+    /// others can read.
+    pub(crate) fn private(mut self) -> Self {
+        self.private = true;
+        self
+    }
+
+    /// Whether it goes to standard output, where nothing else should be said then.
+    pub(crate) fn is_stdout(&self) -> bool {
+        matches!(self.way, Way::Stdout)
+    }
+
+    /// Whether it goes to a place at which no room can be reserved.
+    pub(crate) fn is_through(&self) -> bool {
+        !matches!(self.way, Way::Beside { .. })
+    }
+
+    /// Reserves room on the disk for what will be written after a step that cannot be undone. It is
+    /// kept beside its place if it cannot be put there.
+    pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), Error> {
+        if self.is_through() {
+            return Ok(());
+        }
+        let io = |place: &Path, e: io::Error| Error::io(place.display(), e);
+        match fallocate(&self.file, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                let zeros = io::copy(&mut io::repeat(0).take(bytes), &mut self.file);
+                zeros.and_then(|_| self.file.rewind()).map_err(|e| io(&self.place, e))?;
+            }
+            Err(e) => return Err(io(&self.place, e.into())),
+        }
+        // Some file systems allocate blocks at write-out only: a full disk is noticed here.
+        self.file.sync_all().map_err(|e| io(&self.place, e))?;
+        self.precious = true;
+        Ok(())
+    }
+
+    /// Makes the file durable under its name.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        let Way::Beside { mut part, target, was, replace } =
+            std::mem::replace(&mut self.way, Way::Through)
+        else {
+            return self.file.flush().map_err(|e| self.failed(e));
+        };
+        let whole = self.whole(was.as_deref(), replace);
+        let done = whole
+            .and_then(|()| self.land(&mut part, &target, was.is_some(), replace))
+            .and_then(|()| {
+                File::open(parent(&target))
+                    .and_then(|dir| dir.sync_all())
+                    .map_err(|e| self.failed(e))
+            });
+        done.map_err(|e| {
+            if !self.precious {
+                let _ = part.as_ref().map(std::fs::remove_file);
+                return e;
+            }
+            if self.file.metadata().is_ok_and(|meta| meta.nlink() == 0) {
+                part = self.name_beside(&target).ok();
+            }
+            // If only the directory's sync failed, the file is at its place and not beside it.
+            match part.filter(|part| part.exists()) {
+                Some(part) => e.context(format!("what was written is kept as {}", part.display())),
+                None => e,
+            }
+        })
+    }
+
+    /// Gives the file its length, mode and owner, and makes it durable.
+    fn whole(&mut self, was: Option<&Metadata>, replace: Replace) -> Result<(), Error> {
+        let file = &mut self.file;
+        if let Some(was) = was {
+            // Only root can give a file away; anybody else's stays their own.
+            let _ = std::os::unix::fs::fchown(&*file, Some(was.uid()), Some(was.gid()));
+        }
+        let mode = match was {
+            Some(was) => was.mode() & 0o777,
+            None if self.private => 0o600,
+            None => new_mode(),
+        };
+        // Whoever can write to it chooses the key.
+        let mode = if replace == Replace::Pointer { mode & 0o644 } else { mode };
+        let done = file
+            .stream_position()
+            .and_then(|len| file.set_len(len))
+            .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
+            .and_then(|()| file.sync_all());
+        done.map_err(|e| self.failed(e))
+    }
+
+    /// An error; if a step was taken that cannot be undone, it does not say to call again.
+    fn failed(&self, e: io::Error) -> Error {
+        if self.precious { untellable(&self.place, e) } else { Error::io(self.place.display(), e) }
+    }
+
+    /// Gives an unnamed file a name beside `target`.
+    fn name_beside(&self, target: &Path) -> Result<PathBuf, Error> {
+        loop {
+            let name = drawn(target)?;
+            match link(&self.file, &name) {
+                Ok(()) => return Ok(name),
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(self.failed(e.into())),
+            }
+        }
+    }
+
+    fn land(
+        &self,
+        part: &mut Option<PathBuf>,
+        target: &Path,
+        there: bool,
+        replace: Replace,
+    ) -> Result<(), Error> {
+        let io = |e: io::Error| self.failed(e);
+        if !there {
+            let landed = match part.as_deref() {
+                None => link(&self.file, target),
+                Some(part) => renameat_with(CWD, part, CWD, target, RenameFlags::NOREPLACE),
+            };
+            match landed {
+                Ok(()) => return Ok(()),
+                // It came into being meanwhile, or the file system does not know this operation.
+                Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => {}
+                Err(e) => return Err(io(e.into())),
+            }
+        }
+        match landing(target)? {
+            Landing::File(now, _) if now == target => may_replace(&self.place, target, replace)?,
+            Landing::New(_) => {}
+            _ => return Err(invalid(&self.place, "was replaced by something else meanwhile")),
+        }
+        let from = match part.take() {
+            Some(part) => part,
+            // A link never replaces a file; a rename does.
+            None => self.name_beside(target)?,
+        };
+        std::fs::rename(part.insert(from), target).map_err(io)
+    }
+}
+
+impl Write for OutFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for OutFile {
+    fn drop(&mut self) {
+        if let Way::Beside { part: Some(part), .. } = &self.way {
+            let _ = std::fs::remove_file(part);
+        }
+    }
 }
 
 fn invalid(place: &Path, what: &str) -> Error {
     Error::new(ErrorKind::Invalid, format!("{} {what}; name a file", place.display()))
 }
 
-/// Whether a path names a descriptor of a process: what it stands for cannot be renamed over.
+/// Whether a path names a descriptor of a process, which cannot be renamed over.
 fn is_descriptor(path: &Path) -> bool {
     path.starts_with("/dev/fd")
         || path.starts_with("/proc") && path.components().any(|part| part.as_os_str() == "fd")
 }
 
-/// Whether it is one of this process: what another has open is not for a path to choose.
+/// Whether it is a descriptor of this process: a path must not choose what another process has
+/// open.
 fn is_own_descriptor(path: &Path) -> bool {
     let dirs = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"];
     path.parent().is_some_and(|dir| dirs.iter().any(|own| dir == Path::new(own)))
@@ -136,7 +382,7 @@ fn landing(place: &Path) -> Result<Landing, Error> {
     Err(invalid(place, "is a link that leads in a circle"))
 }
 
-/// What a file holds that cannot be made again.
+/// What a file holds that cannot be made again, if anything.
 fn irreplaceable(file: &Path) -> Option<&'static str> {
     let mut bytes = Vec::new();
     if File::open(file).and_then(|f| f.take(LOOK_BYTES).read_to_end(&mut bytes)).is_err() {
@@ -181,7 +427,8 @@ fn may_replace(place: &Path, target: &Path, replace: Replace) -> Result<(), Erro
         Some(what) => Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "{} holds {what}, which cannot be made again; name another file, or replace it with --force",
+                "{} holds {what}, which cannot be made again; name another file, or replace it \
+                 with --force",
                 place.display()
             ),
         )),
@@ -195,19 +442,19 @@ fn drawn(target: &Path) -> Result<PathBuf, Error> {
     Ok(parent(target).join(format!(".keyfall-{:016x}.part", u64::from_be_bytes(drawn))))
 }
 
-/// Where the system has an open file.
+/// The path by which the system names an open file.
 fn descriptor(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-/// A new file without a name that only its owner reads.
+/// A new file without a name that only its owner can read.
 fn unnamed(dir: &Path) -> io::Result<File> {
     let file = File::from(open(
         dir,
         OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC,
         Mode::RUSR | Mode::WUSR,
     )?);
-    // It gets its name by way of this, which is not there everywhere.
+    // The file gets its name through this path, which does not exist everywhere.
     descriptor(&file).metadata().map(|_| file)
 }
 
@@ -216,7 +463,7 @@ fn link(file: &File, name: &Path) -> Result<(), Errno> {
     linkat(CWD, descriptor(file), CWD, name, AtFlags::SYMLINK_FOLLOW)
 }
 
-/// A new file for `target` that only its owner reads, and its name, where it has one.
+/// A new file for `target` that only its owner can read, and its name, if it has one.
 fn part(place: &Path, target: &Path) -> Result<(Option<PathBuf>, File), Error> {
     let dir = parent(target);
     if let Ok(file) = unnamed(dir) {
@@ -240,258 +487,9 @@ fn part(place: &Path, target: &Path) -> Result<(Option<PathBuf>, File), Error> {
     }
 }
 
-/// The mode of a file that anybody would make here.
+/// The mode of an ordinary new file.
 fn new_mode() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
     0o666 & !umask.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o077)
-}
-
-impl OutFile {
-    /// Opens `place` for writing; `-` is standard output. Whatever can be found out before the first byte is found out here.
-    pub(crate) fn create(place: &Path, replace: Replace) -> Result<Self, Error> {
-        let io = |e| Error::io(place.display(), e);
-        let stdout = || io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(io);
-        let (precious, private) = (false, false);
-        let place = place.to_owned();
-        if place.as_os_str() == OsStr::new("-") {
-            return Ok(OutFile { file: stdout()?, place, way: Way::Stdout, precious, private });
-        }
-        let (target, was) = match landing(&place)? {
-            Landing::New(target) => (target, None),
-            Landing::File(target, meta) => (target, Some(meta)),
-            Landing::Through(path) => {
-                if path.metadata().is_ok_and(|meta| meta.is_file()) {
-                    guarded::check_file(&place, &path.read_link().map_err(io)?)?;
-                }
-                let out = stdout()?;
-                let same = |a: Metadata, b: Metadata| {
-                    (a.dev(), a.ino(), a.rdev()) == (b.dev(), b.ino(), b.rdev())
-                };
-                if path.metadata().ok().zip(out.metadata().ok()).is_some_and(|(a, b)| same(a, b)) {
-                    return Ok(OutFile { file: out, place, way: Way::Stdout, precious, private });
-                }
-                let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
-                return Ok(OutFile { file, place, way: Way::Through, precious, private });
-            }
-        };
-        if replace != Replace::Pointer {
-            guarded::check_file(&place, &target)?;
-        } else if target != place {
-            return Err(invalid(&place, "is a link, and no file that names a cell"));
-        }
-        if was.is_some() {
-            may_replace(&place, &target, replace)?;
-        }
-        let (part, file) = part(&place, &target)?;
-        let way = Way::Beside { part, target, was: was.map(Box::new), replace };
-        Ok(OutFile { place, file, way, precious, private })
-    }
-
-    /// The same for what is about a person: its owner alone reads it, unless it replaces a file that others read.
-    pub(crate) fn private(mut self) -> Self {
-        self.private = true;
-        self
-    }
-
-    /// Whether it goes to standard output: nothing else should be said there then.
-    pub(crate) fn is_stdout(&self) -> bool {
-        matches!(self.way, Way::Stdout)
-    }
-
-    /// Whether it goes where no room can be kept.
-    pub(crate) fn is_through(&self) -> bool {
-        !matches!(self.way, Way::Beside { .. })
-    }
-
-    /// Takes room on the disk for what will be written after a step that cannot be undone. What is written then is kept beside its
-    /// place where it cannot get there.
-    pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), Error> {
-        if self.is_through() {
-            return Ok(());
-        }
-        let io = |place: &Path, e: io::Error| Error::io(place.display(), e);
-        match fallocate(&self.file, FallocateFlags::empty(), 0, bytes) {
-            Ok(()) => {}
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
-                let zeros = io::copy(&mut io::repeat(0).take(bytes), &mut self.file);
-                zeros.and_then(|_| self.file.rewind()).map_err(|e| io(&self.place, e))?;
-            }
-            Err(e) => return Err(io(&self.place, e.into())),
-        }
-        // Where blocks are found at write-out only, a full disk is found here.
-        self.file.sync_all().map_err(|e| io(&self.place, e))?;
-        self.precious = true;
-        Ok(())
-    }
-
-    /// Makes it durable under its name.
-    pub(crate) fn finish(mut self) -> Result<(), Error> {
-        let Way::Beside { mut part, target, was, replace } =
-            std::mem::replace(&mut self.way, Way::Through)
-        else {
-            return self.file.flush().map_err(|e| self.failed(e));
-        };
-        let whole = self.whole(was.as_deref(), replace);
-        let done = whole
-            .and_then(|()| self.land(&mut part, &target, was.is_some(), replace))
-            .and_then(|()| {
-                File::open(parent(&target))
-                    .and_then(|dir| dir.sync_all())
-                    .map_err(|e| self.failed(e))
-            });
-        done.map_err(|e| {
-            if !self.precious {
-                let _ = part.as_ref().map(std::fs::remove_file);
-                return e;
-            }
-            if self.file.metadata().is_ok_and(|meta| meta.nlink() == 0) {
-                part = self.name_beside(&target).ok();
-            }
-            // Where it got to its place and only the directory's sync failed, there is nothing beside it.
-            match part.filter(|part| part.exists()) {
-                Some(part) => e.context(format!("what was written is kept as {}", part.display())),
-                None => e,
-            }
-        })
-    }
-
-    /// Gives it its length, mode and owner, and has it on the disk.
-    fn whole(&mut self, was: Option<&Metadata>, replace: Replace) -> Result<(), Error> {
-        let file = &mut self.file;
-        if let Some(was) = was {
-            // Only root can give a file away; for anybody else it stays their own.
-            let _ = std::os::unix::fs::fchown(&*file, Some(was.uid()), Some(was.gid()));
-        }
-        let mode = match was {
-            Some(was) => was.mode() & 0o777,
-            None if self.private => 0o600,
-            None => new_mode(),
-        };
-        // Whoever writes there chooses the key.
-        let mode = if replace == Replace::Pointer { mode & 0o644 } else { mode };
-        let done = file
-            .stream_position()
-            .and_then(|len| file.set_len(len))
-            .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
-            .and_then(|()| file.sync_all());
-        done.map_err(|e| self.failed(e))
-    }
-
-    /// Where something is done already, nobody is told to call again.
-    fn failed(&self, e: io::Error) -> Error {
-        if self.precious { untellable(&self.place, e) } else { Error::io(self.place.display(), e) }
-    }
-
-    /// Gives a file that has no name one beside `target`.
-    fn name_beside(&self, target: &Path) -> Result<PathBuf, Error> {
-        loop {
-            let name = drawn(target)?;
-            match link(&self.file, &name) {
-                Ok(()) => return Ok(name),
-                Err(Errno::EXIST) => {}
-                Err(e) => return Err(self.failed(e.into())),
-            }
-        }
-    }
-
-    fn land(
-        &self,
-        part: &mut Option<PathBuf>,
-        target: &Path,
-        there: bool,
-        replace: Replace,
-    ) -> Result<(), Error> {
-        let io = |e: io::Error| self.failed(e);
-        if !there {
-            let landed = match part.as_deref() {
-                None => link(&self.file, target),
-                Some(part) => renameat_with(CWD, part, CWD, target, RenameFlags::NOREPLACE),
-            };
-            match landed {
-                Ok(()) => return Ok(()),
-                // Somebody made it meanwhile, or the file system cannot tell.
-                Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => {}
-                Err(e) => return Err(io(e.into())),
-            }
-        }
-        match landing(target)? {
-            Landing::File(now, _) if now == target => may_replace(&self.place, target, replace)?,
-            Landing::New(_) => {}
-            _ => return Err(invalid(&self.place, "was replaced by something else meanwhile")),
-        }
-        let from = match part.take() {
-            Some(part) => part,
-            // A link never replaces what is there; a rename does.
-            None => self.name_beside(target)?,
-        };
-        std::fs::rename(part.insert(from), target).map_err(io)
-    }
-}
-
-/// An error of the operating system behind something that is done.
-pub(crate) fn untellable(place: &Path, e: io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("{}: {e}", place.display())).with_source(e)
-}
-
-impl Write for OutFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Drop for OutFile {
-    fn drop(&mut self) {
-        if let Way::Beside { part: Some(part), .. } = &self.way {
-            let _ = std::fs::remove_file(part);
-        }
-    }
-}
-
-fn written<T>(
-    mut out: OutFile,
-    write: impl FnOnce(&mut File) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let done = write(&mut out.file)?;
-    out.finish()?;
-    Ok(done)
-}
-
-/// Writes a file whole or not at all.
-pub(crate) fn write_to<T>(
-    place: &Path,
-    replace: Replace,
-    write: impl FnOnce(&mut File) -> Result<T, Error>,
-) -> Result<T, Error> {
-    written(OutFile::create(place, replace)?, write)
-}
-
-/// The same, over whatever file is there.
-pub(crate) fn write_whole<T>(
-    place: &Path,
-    write: impl FnOnce(&mut File) -> Result<T, Error>,
-) -> Result<T, Error> {
-    write_to(place, Replace::Anything, write)
-}
-
-/// The same as [`write_to`], of what is about a person.
-pub(crate) fn write_private<T>(
-    place: &Path,
-    replace: Replace,
-    write: impl FnOnce(&mut File) -> Result<T, Error>,
-) -> Result<T, Error> {
-    written(OutFile::create(place, replace)?.private(), write)
-}
-
-/// Makes a directory that only its owner enters, and those above it, where they are not there.
-pub(crate) fn private_dir(dir: &Path) -> Result<(), Error> {
-    DirBuilder::new()
-        .mode(0o700)
-        .recursive(true)
-        .create(dir)
-        .map_err(|e| Error::io(dir.display(), e))
 }

@@ -1,6 +1,5 @@
 //! What is printed: lines, blocks, tables, counts and progress.
 
-use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -61,16 +60,6 @@ pub(crate) fn printable(text: &str) -> String {
         if acts(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     shown
-}
-
-/// A word of a command, quoted as a shell takes it.
-pub(crate) fn word(text: impl AsRef<OsStr>) -> String {
-    let text = text.as_ref().to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:@%+=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.into_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// A number and its noun, in the plural where the number asks for it.

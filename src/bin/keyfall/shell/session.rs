@@ -1,8 +1,4 @@
 //! What one run of the program was given, and what it has said so far.
-//!
-//! Messages name commands that run as they are printed, with the store and the cell of this run.
-//! The library does not know what its store is called: between backticks it writes STORE, and CELL
-//! after `--cell`, which are filled in here.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +10,8 @@ use serde_json::{Value, json};
 use crate::shell::cells;
 use crate::shell::due;
 use crate::shell::failure::Done;
-use crate::shell::print::{block, tell, tell_whole, word};
+use crate::shell::print::{block, tell, tell_whole};
+use crate::shell::remedy::{self, About};
 
 /// What this run was given. A clone shares what was said.
 #[derive(Clone, Default)]
@@ -31,8 +28,7 @@ pub(crate) struct Session {
 /// What was said so far.
 #[derive(Default)]
 struct Said {
-    /// The store that the command is about, and the cell that was named with it.
-    about: Option<(PathBuf, Option<PathBuf>)>,
+    about: Option<About>,
     /// What was done first since it was due; it is part of the answer.
     due: Option<Value>,
     warned: Vec<Warning>,
@@ -65,7 +61,7 @@ impl Session {
 
     /// Records which store this command is about.
     pub(crate) fn about(&self, store: &Path) {
-        self.said().about = Some((store.to_owned(), self.cell.clone()));
+        self.said().about = Some(About { store: store.to_owned(), cell: self.cell.clone() });
     }
 
     /// Where the cell of a store is, and which store it is bound to.
@@ -79,38 +75,16 @@ impl Session {
         self.cell_place(store).map(|found| found.place)
     }
 
-    /// A command with the store in the place of STORE, and its cell in that of CELL, where they are
-    /// known.
+    /// A command as it is typed, with the store and the cell that this command is about.
     pub(crate) fn typed(&self, command: &str) -> String {
         let about = self.said().about.clone();
-        let Some((store, cell)) = about else { return command.to_owned() };
-        let cell = cell.as_deref();
-        let (mut left, mut before) = (true, "");
-        let words = command.split(' ').map(|part| {
-            let text = match part {
-                // What comes after it may be somebody's own words.
-                "STORE" if std::mem::take(&mut left) => {
-                    let named =
-                        cell.map_or(String::new(), |cell| format!(" --cell {}", word(cell)));
-                    word(&store) + &named
-                }
-                "CELL" if left && before == "--cell" => cells::place_of(&store, cell)
-                    .map_or_else(|_| part.to_owned(), |at| word(at.place)),
-                part => part.to_owned(),
-            };
-            before = part;
-            text
-        });
-        words.collect::<Vec<_>>().join(" ")
+        remedy::typed(command, about.as_ref())
     }
 
-    /// A text with the store and the cell filled in where it names a command.
+    /// A text with the commands in it as they are typed.
     pub(crate) fn fill(&self, text: &str) -> String {
-        let parts = text.split('`').enumerate().map(|(n, part)| match part {
-            command if n % 2 == 1 && command.starts_with("keyfall ") => self.typed(command),
-            words => words.to_owned(),
-        });
-        parts.collect::<Vec<_>>().join("`")
+        let about = self.said().about.clone();
+        remedy::fill(text, about.as_ref())
     }
 
     /// Prints JSON on standard output; what was done first since it was due is part of it.
@@ -174,7 +148,8 @@ impl Session {
         }
     }
 
-    /// Says that what was asked for is done, though its answer could not be written; and the answer.
+    /// Says that what was asked for is done, though its answer could not be written; and the
+    /// answer.
     pub(crate) fn untold(&self, e: &Error, answer: &str) {
         let text =
             format!("done, and must not be repeated; only its answer could not be written ({e})");
@@ -196,7 +171,7 @@ impl Session {
             return;
         }
         if self.json {
-            let told = due::done_json(done);
+            let told = due::done_json(done, &|text| self.fill(text));
             tell_whole(&json!({"tended": told}).to_string());
             self.said().due = Some(told);
             return;

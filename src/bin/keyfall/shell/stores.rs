@@ -12,7 +12,7 @@ use crate::shell::blobs::{blobs_to_look, by_length};
 use crate::shell::cells::{CellPlace, default_cell, look_root, open_root};
 use crate::shell::due;
 use crate::shell::held::{check_whole, without_store};
-use crate::shell::print::word;
+use crate::shell::remedy::word;
 use crate::shell::session::{Session, Warning};
 
 /// Makes a restored store the owner of its cell. What is due is left for the next command.
@@ -58,8 +58,8 @@ fn look_as_it_is(session: &Session, store: &Path) -> Result<Engine, Error> {
 }
 
 /// Opens a store for a command that only reads. What is due is told, and left to a command that
-/// writes: a copy of a store, down to a snapshot of its disk, looks like the store itself, and doing
-/// what is due there would end the store.
+/// writes: a copy of a store, down to a snapshot of its disk, looks like the store itself, and
+/// doing what is due there would end the store.
 pub(crate) fn look(session: &Session, store: &Path) -> Result<Engine, Error> {
     session.about(store);
     let instead = format!(
@@ -80,8 +80,8 @@ pub(crate) fn look(session: &Session, store: &Path) -> Result<Engine, Error> {
     Ok(engine)
 }
 
-/// Opens a store with its cell, and does what is due. The store is opened first: a store that is not
-/// there is the likelier slip.
+/// Opens a store with its cell, and does what is due. The store is opened first: a store that is
+/// not there is the likelier slip.
 pub(crate) fn open(session: &Session, store: &Path) -> Result<Engine, Error> {
     Ok(tended(session, open_as_it_is(session, store)?, store))
 }
@@ -101,7 +101,8 @@ fn tended(session: &Session, engine: Engine, store: &Path) -> Engine {
         return engine;
     }
     if session.take_over {
-        // A hold, or the cancelling of a plan, may be in the other place alone: leave time to repeat it.
+        // A hold, or the cancelling of a plan, may be in the other place alone: leave time to
+        // repeat it.
         leave_due(session, &engine, store);
         return engine;
     }
@@ -174,7 +175,8 @@ fn opened(session: &Session, store: &Path, give_up: Vec<String>) -> Result<Engin
     Ok(engine)
 }
 
-/// Refuses a store that the file beside it does not name: it may have been put in the place of another.
+/// Refuses a store that the file beside it does not name: it may have been put in the place of
+/// another.
 fn bound_to(engine: &Engine, found: &CellPlace, store: &Path) -> Result<(), Error> {
     let id = engine.id().to_string();
     match &found.bound {

@@ -4,6 +4,7 @@ use keyfall::engine::Audit;
 use serde_json::{Value, json};
 
 use crate::shell::print::table;
+use crate::shell::session::Session;
 use crate::show::cell::awaited;
 use crate::show::copies::head_json;
 use crate::show::time::time;
@@ -23,18 +24,18 @@ pub(crate) fn audit_table(audit: &Audit) -> String {
 }
 
 /// An audit as JSON.
-pub(crate) fn audit_json(audit: &Audit) -> Value {
+pub(crate) fn audit_json(session: &Session, audit: &Audit) -> Value {
     let places = audit.places.iter().map(|p| {
         json!({
             "place": p.place, "head": p.head.map(head_json),
-            "head_opens": p.head_opens, "blobs": p.blobs, "live": p.live, "superseded": p.superseded,
-            "shut": p.shut, "stray": p.stray, "damaged": p.damaged,
+            "head_opens": p.head_opens, "blobs": p.blobs, "live": p.live,
+            "superseded": p.superseded, "shut": p.shut, "stray": p.stray, "damaged": p.damaged,
             "strays": p.strays.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     });
     json!({
         "clean": audit.is_clean(), "root_keys": audit.root_keys,
-        "final": audit.finality.is_final(), "awaited": awaited(&audit.finality),
+        "final": audit.finality.is_final(), "awaited": awaited(session, &audit.finality),
         "pending_until": audit.pending.map(time), "live_blobs": audit.live_blobs,
         "places": places.collect::<Vec<_>>(),
     })

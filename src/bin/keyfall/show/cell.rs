@@ -5,6 +5,7 @@ use keyfall::secret::Usage;
 use serde_json::{Value, json};
 
 use crate::shell::print::bytes;
+use crate::shell::session::Session;
 
 /// A cell's promise as JSON.
 pub(crate) fn promise_json(promise: &Promise) -> Value {
@@ -20,9 +21,9 @@ pub(crate) fn pending(finality: &Finality) -> Option<String> {
     (!finality.is_final()).then(|| format!("the destruction of older root keys is {finality}"))
 }
 
-/// What keeps erases from being final, in words; nothing where they are.
-pub(crate) fn awaited(finality: &Finality) -> Vec<String> {
-    finality.awaited().iter().map(ToString::to_string).collect()
+/// What keeps erases from being final, in words; nothing if they are.
+pub(crate) fn awaited(session: &Session, finality: &Finality) -> Vec<String> {
+    finality.awaited().iter().map(|awaited| session.fill(&awaited.to_string())).collect()
 }
 
 /// What protects keys in memory, and what does not.

@@ -9,9 +9,9 @@ body{font:16px/1.5 sans-serif;max-width:44em;margin:2em auto;padding:0 1em}\
 th{text-align:left;vertical-align:top;padding-right:1em;white-space:nowrap}.grade{font-size:1.3em}";
 
 const NOT_SHOWN: &str = "\
-That nobody copied keys or plaintext before; that the operator ran this software unmodified; that the \
-scope was all there was about you. Keep this file: somebody who finds a key that it calls destroyed \
-can prove it false.";
+That nobody copied keys or plaintext before; that the operator ran this software unmodified; that \
+the scope was all there was about you. Keep this file: somebody who finds a key that it calls \
+destroyed can prove it false.";
 
 const NOT_CHECKED: &str = "\
 This page was made from the certificate and not checked; the file itself can be, with the log's \

@@ -5,6 +5,7 @@ use keyfall::store::HeadId;
 use serde_json::{Value, json};
 
 use crate::shell::print::table;
+use crate::shell::session::Session;
 
 /// A state of a store as JSON.
 pub(crate) fn head_json(head: HeadId) -> Value {
@@ -20,23 +21,23 @@ pub(crate) fn mode(mode: CopyMode) -> &'static str {
 }
 
 /// How a copy stands, as JSON.
-pub(crate) fn copy_json(status: &CopyStatus) -> Value {
+pub(crate) fn copy_json(session: &Session, status: &CopyStatus) -> Value {
     json!({
         "place": status.entry.place,
         "mode": mode(status.entry.mode),
         "head": status.head.map(head_json),
         "restores": status.restores.map(head_json),
         "lacks_pages": status.lacks_pages,
-        "error": status.error,
+        "error": status.error.as_deref().map(|e| session.fill(e)),
     })
 }
 
 /// How copies stand, as a table.
-pub(crate) fn copies_table(copies: &[CopyStatus]) -> String {
+pub(crate) fn copies_table(session: &Session, copies: &[CopyStatus]) -> String {
     let head = |h: Option<HeadId>| h.map_or("nothing".to_owned(), |h| h.to_string());
     let rows = copies.iter().map(|c| {
         let lacks = match (&c.error, c.lacks_pages) {
-            (Some(e), _) => e.clone(),
+            (Some(e), _) => session.fill(e),
             (None, Some(n)) => format!("{n} pages"),
             (None, None) => "unknown".into(),
         };

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::shell::failure::Done;
 use crate::shell::print::{counted, printable, table};
+use crate::shell::session::Session;
 use crate::show::cell::{awaited, pending, promise_json};
 use crate::show::copies::{copies_table, copy_json, head_json, mode};
 use crate::show::erase::erase_words;
@@ -49,11 +50,12 @@ impl About {
     }
 
     /// The report as JSON.
-    pub(crate) fn json(&self) -> Value {
+    pub(crate) fn json(&self, session: &Session) -> Value {
         let report = &self.report;
         let history = report.history.iter().map(|(at, fact)| fact_json(*at, fact));
         let classes = report.classes.iter().map(|(class, n)| (class.to_string(), json!(n)));
         let erased = report.erased.iter().map(Gone::of);
+        let copies = report.copies.iter().map(|copy| copy_json(session, copy));
         let sets = report.sets.iter().map(|(name, n)| json!({"name": name, "records": n}));
         json!({
             "user": report.user.as_str(), "created": time(report.created), "life": report.life,
@@ -66,20 +68,20 @@ impl About {
             "policies": report.policies.iter().map(policy_json).collect::<Vec<_>>(),
             "store_policies": report.store_policies.iter().map(policy_json).collect::<Vec<_>>(),
             "next_due": report.next_due.map(time), "pending_until": report.pending.map(time),
-            "awaited": awaited(&report.finality),
+            "awaited": awaited(session, &report.finality),
             "grants": report.grants.iter().map(|(id, g)| grant_json(*id, g)).collect::<Vec<_>>(),
             "training_sets": sets.collect::<Vec<_>>(),
             "inbox_keys_made": report.inbox_keys.iter().map(|at| time(*at)).collect::<Vec<_>>(),
             "envelopes_accepted": report.accepted,
             "erased": erased.map(|g| json!({"what": g.what, "epoch": g.epoch})).collect::<Vec<_>>(),
             "head": head_json(report.head),
-            "copies": report.copies.iter().map(copy_json).collect::<Vec<_>>(),
+            "copies": copies.collect::<Vec<_>>(),
             "cell": promise_json(&report.cell),
         })
     }
 
     /// The report as text, for a terminal: `out` is called for each part.
-    pub(crate) fn text(&self, out: &mut dyn FnMut(String) -> Done) -> Done {
+    pub(crate) fn text(&self, session: &Session, out: &mut dyn FnMut(String) -> Done) -> Done {
         let report = &self.report;
         let records: u64 = report.classes.iter().map(|(_, n)| n).sum();
         let (records, created) = (counted(records, "record"), time(report.created));
@@ -94,7 +96,7 @@ impl About {
         if report.copies.is_empty() {
             return say(out, "no copies".to_owned());
         }
-        out(copies_table(&report.copies))
+        out(copies_table(session, &report.copies))
     }
 
     fn records_table(&self) -> String {
@@ -360,8 +362,8 @@ fn limits(report: &Report) -> Vec<String> {
 fn inbox(report: &Report) -> Option<String> {
     let made = report.inbox_keys.first()?;
     Some(format!(
-        "envelopes sealed since {} can be opened; {} were accepted, and copies of them may lie where \
-         they came from",
+        "envelopes sealed since {} can be opened; {} were accepted, and copies of them may lie \
+         where they came from",
         time(*made),
         report.accepted
     ))

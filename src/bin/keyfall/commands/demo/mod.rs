@@ -153,8 +153,8 @@ impl Demo {
         ))?;
         let outside = Outside::prepare(&engine)?;
         stage.tell(format_args!(
-            "A recording of {ERASED}'s came sealed to her inbox, and the queue kept the envelope. A \
-             skill opened {} actions of hers, as her report says.",
+            "A recording of {ERASED}'s came sealed to her inbox, and the queue kept the envelope. \
+             A skill opened {} actions of hers, as her report says.",
             outside.opened
         ))?;
         let before = engine.audit(&[], &mut |_| {})?;

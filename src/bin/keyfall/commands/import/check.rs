@@ -132,8 +132,8 @@ pub(super) fn fate(corpus: &Corpus, users: &mut Users<'_>, row: &Row) -> Result<
     for action in &row.actions {
         if let Some(client) = action.client.as_ref().filter(|client| **client != row.client) {
             return Err(invalid(format!(
-                "{} is marked for user {client:?}, but its clip {} is of user {:?} ({}); nothing was \
-                 imported",
+                "{} is marked for user {client:?}, but its clip {} is of user {:?} ({}); nothing \
+                 was imported",
                 corpus.place_of(action),
                 row.name,
                 row.client,

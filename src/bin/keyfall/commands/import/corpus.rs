@@ -1,8 +1,9 @@
-//! Reading a speech corpus in the layout of Mozilla Common Voice, row by row: it may be larger than memory.
+//! Reading a speech corpus in the layout of Mozilla Common Voice, row by row: it may be larger than
+//! memory.
 //!
-//! A table is lines of cells with a TAB between them, and no cell holds a TAB, CR or LF. So each line
-//! has as many cells as the heading, and ends as the heading does: a line that does not was broken by
-//! such a character, and is refused.
+//! A table is lines of cells with a TAB between them, and no cell holds a TAB, CR or LF. So each
+//! line has as many cells as the heading, and ends as the heading does: a line that does not was
+//! broken by such a character, and is refused.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -246,8 +247,8 @@ impl<'d> Table<'d> {
         }
         let few = if n < wanted { "too few columns" } else { "too many columns" };
         Err(invalid(format!(
-            "{at}: {few}, {n} where the heading has {wanted}: a cell of this row or of the one before \
-             holds a TAB, CR or LF; nothing was imported"
+            "{at}: {few}, {n} where the heading has {wanted}: a cell of this row or of the one \
+             before holds a TAB, CR or LF; nothing was imported"
         )))
     }
 }
@@ -286,7 +287,8 @@ pub(super) fn meta_of(file: &File) -> io::Result<ClipMeta> {
     })
 }
 
-/// The cells of a line, and how it ends: with a CR before the LF or without; the last line may have no end.
+/// The cells of a line, and how it ends: with a CR before the LF or without; the last line may have
+/// no end.
 fn cells(line: &[u8], end: Option<bool>) -> Result<(Vec<&str>, bool), String> {
     if line.len() > LINE_MAX {
         return Err(format!("longer than {LINE_MAX} bytes"));

@@ -1,7 +1,8 @@
 //! `keyfall import`: a speech corpus, row by row, many rows in one commit.
 //!
-//! It is read twice: once to check all of it, and once to put it in. The first reading is remembered
-//! as one number for each commit, so that a file that changed in between is noticed before it goes in.
+//! It is read twice: once to check all of it, and once to put it in. The first reading is
+//! remembered as one number for each commit, so that a file that changed in between is noticed
+//! before it goes in.
 
 mod check;
 mod corpus;
@@ -66,8 +67,8 @@ struct Import<'i> {
     /// Whether each record's id is printed.
     ids: bool,
     done: Imported,
-    /// Why ids could not be printed. What is in is in: the rest follows it, whether the ids are read
-    /// or not.
+    /// Why ids could not be printed. What is in is in: the rest follows it, whether the ids are
+    /// read or not.
     untold: Option<Failure>,
 }
 
@@ -154,8 +155,8 @@ impl Name<'_> {
     }
 }
 
-/// Adds a row to a batch: an interaction with its recording, the transcript of it, and the actions from
-/// that. Returns the recording's bytes.
+/// Adds a row to a batch: an interaction with its recording, the transcript of it, and the actions
+/// from that. Returns the recording's bytes.
 fn add(engine: &Engine, batch: &mut Batch, row: &Row) -> Result<u64, Error> {
     let user = UserId::new(row.client.clone())?;
     let interaction = engine.new_interaction()?;

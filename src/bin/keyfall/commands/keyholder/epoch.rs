@@ -34,8 +34,8 @@ pub(super) fn live(session: &Session, store: &Path, quorum: &QuorumCell) -> Resu
         Ok(head) => head.ok_or_else(none),
         Err(e) => {
             session.warn(&e.context(
-                "the head cannot be looked at, so this is about the newest root key that keyholders \
-                 show",
+                "the head cannot be looked at, so this is about the newest root key that \
+                 keyholders show",
             ));
             quorum.load()?.keys.iter().map(|key| key.id).max().ok_or_else(none)
         }

@@ -97,8 +97,8 @@ impl<'s> Replacement<'s> {
         replaced.may_hold.then(|| begin(&engine)).transpose()
     }
 
-    /// Whether the list is better left as it is, though the replacement failed: an epoch has begun with
-    /// it, or the new keyholder holds its share of the root key and the old one does not.
+    /// Whether the list is better left as it is, though the replacement failed: an epoch has begun
+    /// with it, or the new keyholder holds its share of the root key and the old one does not.
     fn is_better(&self, replaced: &Replaced, root: &RootId) -> Result<bool, Error> {
         let quorum = quorum_of(&self.cell)?;
         if live(self.session, &self.store, &quorum)? != *root {

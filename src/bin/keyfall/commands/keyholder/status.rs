@@ -190,8 +190,8 @@ pub(in crate::commands) struct Awaiting {
 }
 
 impl Awaiting {
-    /// What a store's cell awaits of keyholders, as far as it remembers; `None` for a cell of another
-    /// kind, and for one that cannot be opened, as opening the store will say.
+    /// What a store's cell awaits of keyholders, as far as it remembers; `None` for a cell of
+    /// another kind, and for one that cannot be opened, as opening the store will say.
     pub(in crate::commands) fn of(session: &Session, store: &Path) -> Option<Awaiting> {
         let place = session.cell_of(store).ok()?;
         let quorum = open_cell(&place, &env()).ok()??;

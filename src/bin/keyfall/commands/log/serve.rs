@@ -1,4 +1,5 @@
-//! The log's files over HTTP: one answer a connection, a bounded number of connections at once, a bounded time for each.
+//! The log's files over HTTP: one answer a connection, a bounded number of connections at once, a
+//! bounded time for each.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -81,7 +82,8 @@ fn answer(dir: &Path, stream: &TcpStream) -> io::Result<()> {
         },
     };
     let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nAllow: GET, HEAD\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nAllow: GET, \
+         HEAD\r\nConnection: close\r\n\r\n",
         body.len()
     );
     let wanted = if status == "200 OK" { body } else { Vec::new() };
