@@ -202,9 +202,7 @@ fn crash_points() -> bool {
         lock(&covered).insert(i, run);
         Ok(())
     });
-    println!(
-        "crash points: operations crashed of those there are; operations of recoveries crashed; runs"
-    );
+    println!("crash points: operations crashed, of all; operations of recoveries crashed; runs");
     let (mut points, mut of, mut again, mut runs) = (0, 0, 0, 0);
     for (i, c) in covered.into_inner().unwrap_or_default() {
         let verb = VERBS[i as usize / 2];
@@ -226,7 +224,8 @@ fn crash_points() -> bool {
     }
     let failed_verbs = failed.len();
     println!(
-        "crash points: {points} of {of}, {again} in recoveries, {runs} runs, {failed_verbs} verbs failed"
+        "crash points: {points} of {of}, {again} in recoveries, {runs} runs, {failed_verbs} verbs \
+         failed"
     );
     failed.is_empty() && points == of
 }
