@@ -64,6 +64,101 @@ pub(super) struct Checked {
     pub(super) digests: Vec<u64>,
 }
 
+/// Reads everything, and refuses what must not go in.
+pub(super) fn check(
+    corpus: &Corpus,
+    users: &mut Users<'_>,
+    rules: Rules,
+) -> Result<Checked, Error> {
+    let bar = progress("rows checked", None);
+    let mut checked = Checked::default();
+    let mut rows = Vec::with_capacity(ROWS);
+    corpus.rows::<Error>(&mut |row| {
+        let fate = fate(corpus, users, &row)?;
+        match fate {
+            Fate::GoesIn => {}
+            Fate::Missing => {
+                checked.missing.add(|| format!("{}: {}", row.place, row.path.display()))
+            }
+            Fate::Erased => checked.erased.add(|| format!("{}: user {:?}", row.place, row.client)),
+            Fate::Policy => {
+                checked.by_policy.add(|| format!("{}: user {:?}", row.place, row.client))
+            }
+        }
+        checked.actions += if fate == Fate::GoesIn { 0 } else { row.actions.len() as u64 };
+        checked.rows += 1;
+        rows.push((row, fate));
+        if rows.len() == ROWS {
+            bar.inc(ROWS as u64);
+            checked.digests.push(digest(&rows));
+            rows.clear();
+        }
+        Ok(())
+    })?;
+    if !rows.is_empty() {
+        checked.digests.push(digest(&rows));
+    }
+    bar.finish_and_clear();
+    checked.unmatched = corpus.unmatched();
+    checked.obey(rules)?;
+    Ok(checked)
+}
+
+/// What becomes of a row; an error if the row contradicts itself.
+pub(super) fn fate(corpus: &Corpus, users: &mut Users<'_>, row: &Row) -> Result<Fate, Error> {
+    let user = UserId::new(row.client.clone())
+        .map_err(|e| e.context(format!("{}: client_id", row.place)))?;
+    for action in &row.actions {
+        if let Some(client) = action.client.as_ref().filter(|client| **client != row.client) {
+            return Err(invalid(format!(
+                "{} is marked for user {client:?}, but its clip {} is of user {:?} ({}); nothing \
+                 was imported",
+                corpus.place_of(action),
+                row.name,
+                row.client,
+                row.place
+            )));
+        }
+    }
+    if row.there { users.fate(&user) } else { Ok(Fate::Missing) }
+}
+
+/// A number that stands for rows and what becomes of them.
+pub(super) fn digest(rows: &[(Row, Fate)]) -> u64 {
+    digest_of(rows.iter().map(|(row, fate)| (row.digest, *fate as u8)).collect::<Vec<_>>())
+}
+
+impl Checked {
+    /// Refuses what must not go in.
+    fn obey(&self, rules: Rules) -> Result<(), Error> {
+        if let Some(first) = self.missing.first.as_ref().filter(|_| !rules.skip_missing) {
+            return Err(invalid(format!(
+                "{first} does not exist {}; nothing was imported; --skip-missing passes over such \
+                 rows",
+                self.missing.more()
+            )));
+        }
+        if !rules.strict {
+            return Ok(());
+        }
+        let create = "`keyfall create STORE --user U` begins a new life of a user";
+        refuse(&self.erased, ErrorKind::Erased, "was erased", create)?;
+        let list = "`keyfall policy list STORE` shows it";
+        refuse(&self.by_policy, ErrorKind::Refused, "may keep nothing by a policy", list)
+    }
+}
+
+/// Refuses rows that the store would refuse.
+fn refuse(passed: &Passed, kind: ErrorKind, what: &str, remedy: &str) -> Result<(), Error> {
+    let Some(first) = &passed.first else { return Ok(()) };
+    let text = format!(
+        "{first} {what} {}; nothing was imported; {remedy}; without --strict such rows are passed \
+         over",
+        passed.more()
+    );
+    Err(Error::new(kind, text))
+}
+
 /// Whose records a store takes. Each user is looked up once.
 pub(super) struct Users<'e> {
     engine: &'e Engine,
@@ -123,98 +218,4 @@ impl<'e> Users<'e> {
 
 fn invalid(text: String) -> Error {
     Error::new(ErrorKind::Invalid, text)
-}
-
-/// What becomes of a row; an error if the row contradicts itself.
-pub(super) fn fate(corpus: &Corpus, users: &mut Users<'_>, row: &Row) -> Result<Fate, Error> {
-    let user = UserId::new(row.client.clone())
-        .map_err(|e| e.context(format!("{}: client_id", row.place)))?;
-    for action in &row.actions {
-        if let Some(client) = action.client.as_ref().filter(|client| **client != row.client) {
-            return Err(invalid(format!(
-                "{} is marked for user {client:?}, but its clip {} is of user {:?} ({}); nothing \
-                 was imported",
-                corpus.place_of(action),
-                row.name,
-                row.client,
-                row.place
-            )));
-        }
-    }
-    if row.there { users.fate(&user) } else { Ok(Fate::Missing) }
-}
-
-pub(super) fn digest(rows: &[(Row, Fate)]) -> u64 {
-    digest_of(rows.iter().map(|(row, fate)| (row.digest, *fate as u8)).collect::<Vec<_>>())
-}
-
-/// Reads everything, and refuses what must not go in.
-pub(super) fn check(
-    corpus: &Corpus,
-    users: &mut Users<'_>,
-    rules: Rules,
-) -> Result<Checked, Error> {
-    let bar = progress("rows checked", None);
-    let mut checked = Checked::default();
-    let mut rows = Vec::with_capacity(ROWS);
-    corpus.rows::<Error>(&mut |row| {
-        let fate = fate(corpus, users, &row)?;
-        match fate {
-            Fate::GoesIn => {}
-            Fate::Missing => {
-                checked.missing.add(|| format!("{}: {}", row.place, row.path.display()))
-            }
-            Fate::Erased => checked.erased.add(|| format!("{}: user {:?}", row.place, row.client)),
-            Fate::Policy => {
-                checked.by_policy.add(|| format!("{}: user {:?}", row.place, row.client))
-            }
-        }
-        checked.actions += if fate == Fate::GoesIn { 0 } else { row.actions.len() as u64 };
-        checked.rows += 1;
-        rows.push((row, fate));
-        if rows.len() == ROWS {
-            bar.inc(ROWS as u64);
-            checked.digests.push(digest(&rows));
-            rows.clear();
-        }
-        Ok(())
-    })?;
-    if !rows.is_empty() {
-        checked.digests.push(digest(&rows));
-    }
-    bar.finish_and_clear();
-    checked.unmatched = corpus.unmatched();
-    checked.obey(rules)?;
-    Ok(checked)
-}
-
-impl Checked {
-    /// Refuses what must not go in.
-    fn obey(&self, rules: Rules) -> Result<(), Error> {
-        if let Some(first) = self.missing.first.as_ref().filter(|_| !rules.skip_missing) {
-            return Err(invalid(format!(
-                "{first} does not exist {}; nothing was imported; --skip-missing passes over such \
-                 rows",
-                self.missing.more()
-            )));
-        }
-        if !rules.strict {
-            return Ok(());
-        }
-        let create = "`keyfall create STORE --user U` begins a new life of a user";
-        refuse(&self.erased, ErrorKind::Erased, "was erased", create)?;
-        let list = "`keyfall policy list STORE` shows it";
-        refuse(&self.by_policy, ErrorKind::Refused, "may keep nothing by a policy", list)
-    }
-}
-
-/// Refuses rows that the store would refuse.
-fn refuse(passed: &Passed, kind: ErrorKind, what: &str, remedy: &str) -> Result<(), Error> {
-    let Some(first) = &passed.first else { return Ok(()) };
-    let text = format!(
-        "{first} {what} {}; nothing was imported; {remedy}; without --strict such rows are passed \
-         over",
-        passed.more()
-    );
-    Err(Error::new(kind, text))
 }
