@@ -25,10 +25,10 @@ pub(crate) enum HoldCommand {
         /// On this interaction only.
         #[arg(long)]
         interaction: Option<InteractionId>,
-        /// Why.
+        /// The reason for the hold; the user's history shows it.
         #[arg(long)]
         reason: String,
-        /// Who orders it.
+        /// The authority that orders it.
         #[arg(long)]
         authority: String,
     },
@@ -42,13 +42,13 @@ pub(crate) enum HoldCommand {
         /// Whose: the name that your application uses.
         #[arg(long)]
         user: UserId,
-        /// Its number, as `hold add` and `hold list` print it.
+        /// The hold's number, as `hold add` and `hold list` print it.
         #[arg(long, value_name = "N", value_parser = number)]
         id: u64,
-        /// Why.
+        /// The reason for lifting it; the user's history shows it.
         #[arg(long)]
         reason: String,
-        /// Who orders it.
+        /// The authority that orders it.
         #[arg(long)]
         authority: String,
     },
@@ -98,7 +98,7 @@ pub(crate) enum GrantCommand {
         /// Until then: 2026-01-31, when that day begins in UTC, or 2026-01-31T08:00:00Z.
         #[arg(long, value_name = "T", value_parser = time)]
         until: Option<Timestamp>,
-        /// What for.
+        /// What the records may be opened for; the user's report shows it.
         #[arg(long)]
         purpose: String,
     },
@@ -110,7 +110,7 @@ pub(crate) enum GrantCommand {
         /// Whose: the name that your application uses.
         #[arg(long)]
         user: UserId,
-        /// Its number, as `grant list` prints it.
+        /// The grant's number, as `grant list` prints it.
         #[arg(long, value_name = "N", value_parser = number)]
         id: u64,
     },
@@ -150,7 +150,7 @@ pub(crate) enum TrainingCommand {
         /// The grantee's public key.
         #[arg(long, value_name = "FILE.pub")]
         to: PathBuf,
-        /// What for.
+        /// What the records are opened for.
         #[arg(long)]
         purpose: String,
     },
@@ -226,7 +226,7 @@ pub(crate) enum PlanCommand {
         /// Whose: the name that your application uses.
         #[arg(long)]
         user: UserId,
-        /// Its number, as `erase --in` and `plan list` print it.
+        /// The plan's number, as `erase --in` and `plan list` print it.
         #[arg(long, value_name = "N", value_parser = number)]
         id: u64,
     },
@@ -289,13 +289,13 @@ pub(crate) enum PolicyCommand {
     Unset {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Of which class.
+        /// The policy's class.
         #[arg(long)]
         class: Class,
-        /// Of which user [default: the store's].
+        /// The policy's user [default: the store's policy].
         #[arg(long)]
         user: Option<UserId>,
-        /// For which purpose.
+        /// The policy's purpose, if it has one.
         #[arg(long)]
         purpose: Option<String>,
         /// Do not ask, though records fall at once by the policy that applies then.

@@ -74,10 +74,10 @@ pub(crate) enum KeyholderCommand {
     Replace {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Which one, as `keyholder status` numbers them.
+        /// The keyholder to be replaced, as `keyholder status` numbers them.
         #[arg(long, value_name = "N")]
         number: usize,
-        /// The new one.
+        /// The keyholder that takes its place.
         #[arg(long, value_name = "KEY@HOST:PORT", value_parser = member)]
         with: Member,
     },

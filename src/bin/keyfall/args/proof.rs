@@ -143,7 +143,7 @@ pub(crate) enum LogCommand {
         /// The witness: http://HOST[:PORT][/PATH].
         #[arg(long, value_name = "URL")]
         witness: String,
-        /// Its public key.
+        /// The witness's public key.
         #[arg(long, value_name = "KEY")]
         key: VerifierKey,
     },

@@ -94,7 +94,7 @@ pub(crate) struct GetArgs {
     /// Record who opens it, for the user's report.
     #[arg(long = "as", value_name = "WHO", requires = "purpose")]
     pub(crate) principal: Option<String>,
-    /// What for.
+    /// What it is opened for.
     #[arg(long, value_name = "WHY", requires = "principal")]
     pub(crate) purpose: Option<String>,
     /// Write to this file instead of standard output.
