@@ -1,17 +1,21 @@
-//! `keyfall-simulate`: runs the simulator for many seeds, and every crash point of every verb, and prints what was met.
+//! `keyfall-simulate`: runs the simulator for many seeds, and every crash point of every verb, and
+//! prints what was met.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use keyfall::testing::sim::{PLANTED, Planted, STEP_BYTES, Tally, VERBS, World, every_crash_point, steps, verdict_of};
+use keyfall::testing::sim::{
+    PLANTED, Planted, STEP_BYTES, Tally, VERBS, World, every_crash_point, steps, verdict_of,
+};
 
-/// Runs the simulator: each seed is one run of several engines over media that fail, with two judges at its end.
+/// Runs the simulator: each seed is one run of several engines over media that fail, with two
+/// judges at its end.
 #[derive(Parser)]
 #[command(
     name = "keyfall-simulate",
@@ -39,7 +43,8 @@ struct Args {
     /// Also plant each defect there is, and run seeds until one catches it, as many as are named
     #[arg(long, value_name = "SEEDS")]
     planted: Option<u64>,
-    /// Also cut the power before and after every operation of every verb, and again in each recovery
+    /// Also cut the power before and after every operation of every verb, and again in each
+    /// recovery
     #[arg(long)]
     crash_points: bool,
 }
@@ -55,15 +60,24 @@ impl Args {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Runs `work` for each number below `n` on all processors; returns what failed, by number.
-fn all(n: u64, what: &'static str, work: impl Fn(u64) -> Result<(), String> + Sync) -> BTreeMap<u64, String> {
+fn all(
+    n: u64,
+    what: &'static str,
+    work: impl Fn(u64) -> Result<(), String> + Sync,
+) -> BTreeMap<u64, String> {
     let (next, failed) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()));
     let style = ProgressStyle::with_template("{msg} {pos}/{len} {elapsed} (about {eta} left)");
-    let bar = ProgressBar::new(n).with_message(what).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(n).with_message(what).with_style(style);
     thread::scope(|scope| {
         for _ in 0..threads() {
             scope.spawn(|| {
@@ -73,7 +87,7 @@ fn all(n: u64, what: &'static str, work: impl Fn(u64) -> Result<(), String> + Sy
                         break;
                     }
                     if let Err(e) = work(i) {
-                        failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(i, e);
+                        lock(&failed).insert(i, e);
                     }
                     bar.inc(1);
                 }
@@ -98,7 +112,8 @@ fn run(world: World, seed: u64, steps: &[[u8; STEP_BYTES]]) -> Result<Tally, Str
     verdict_of(|| world.run(seed, steps, Planted::default()))
 }
 
-/// Runs steps; where they fail, leaves steps out for as long as they go on failing, and shows the rest.
+/// Runs steps; where they fail, leaves steps out for as long as they go on failing, and shows the
+/// rest.
 fn replay(world: World, seed: u64, mut steps: Vec<[u8; STEP_BYTES]>) -> ExitCode {
     let verdict = match run(world, seed, &steps) {
         Ok(tally) => {
@@ -136,16 +151,13 @@ fn main() -> ExitCode {
         return replay(World::Alone, u64::from(*seed), rest.as_chunks().0.to_vec());
     }
     let tally = Mutex::new(Tally::default());
-    let failed =
-        all(args.seeds, "seeds", |i| match run(args.world(args.first + i), args.first + i, &steps(args.first + i)) {
-            Ok(run) => {
-                tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner).merge(&run);
-                Ok(())
-            }
-            Err(e) => Err(e),
-        });
+    let failed = all(args.seeds, "seeds", |i| {
+        let seed = args.first + i;
+        run(args.world(seed), seed, &steps(seed)).map(|run| lock(&tally).merge(&run))
+    });
     let world = args.world.as_deref().unwrap_or("each in its own");
-    println!("seeds {} to {}, worlds: {world}", args.first, args.first + args.seeds.saturating_sub(1));
+    let last = args.first + args.seeds.saturating_sub(1);
+    println!("seeds {} to {last}, worlds: {world}", args.first);
     show(&tally.into_inner().unwrap_or_default());
     for (i, e) in failed.iter().take(20) {
         println!("FAILED: {e}\n  replay: keyfall-simulate --seed {}", args.first + i);
@@ -163,7 +175,7 @@ fn planted(first: u64, seeds: u64) -> bool {
     let found = Mutex::new(BTreeMap::new());
     all(PLANTED.len() as u64, "defects", |i| {
         let caught = PLANTED[i as usize].caught(first..first + seeds);
-        found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(i, caught);
+        lock(&found).insert(i, caught);
         Ok(())
     });
     println!("planted defects: the first seed that fails with it, and not without it; the verdict");
@@ -180,17 +192,17 @@ fn planted(first: u64, seeds: u64) -> bool {
     whole
 }
 
-/// Covers every verb on both media, and prints what was covered of what there is.
+/// Covers every verb on both media, and prints how much was covered.
 fn crash_points() -> bool {
     let covered = Mutex::new(BTreeMap::new());
     let failed = all(2 * VERBS.len() as u64, "verbs", |i| {
         let (verb, on_disk) = (VERBS[i as usize / 2], i % 2 == 0);
         let run = verdict_of(|| every_crash_point(verb, on_disk));
         let run = run.map_err(|verdict| format!("{verb}, {}: {verdict}", medium(on_disk)))?;
-        covered.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(i, run);
+        lock(&covered).insert(i, run);
         Ok(())
     });
-    println!("crash points: operations crashed of those there are; operations of recoveries crashed; runs");
+    println!("crash points: operations crashed, of all; operations of recoveries crashed; runs");
     let (mut points, mut of, mut again, mut runs) = (0, 0, 0, 0);
     for (i, c) in covered.into_inner().unwrap_or_default() {
         let verb = VERBS[i as usize / 2];
@@ -202,12 +214,19 @@ fn crash_points() -> bool {
             c.runs,
             medium(i % 2 == 0)
         );
-        (points, of, again, runs) = (points + c.crashed, of + c.operations, again + c.again, runs + c.runs);
+        points += c.crashed;
+        of += c.operations;
+        again += c.again;
+        runs += c.runs;
     }
     for e in failed.values() {
         println!("FAILED: {e}");
     }
-    println!("crash points: {points} of {of}, {again} in recoveries, {runs} runs, {} verbs failed", failed.len());
+    let failed_verbs = failed.len();
+    println!(
+        "crash points: {points} of {of}, {again} in recoveries, {runs} runs, {failed_verbs} verbs \
+         failed"
+    );
     failed.is_empty() && points == of
 }
 

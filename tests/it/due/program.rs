@@ -64,7 +64,7 @@ fn plans_policies_and_windows_from_the_command_line() {
     assert!(!cli.ok(&["status", "store"]).contains("pending until"));
     cli.put("ada", "audio", b"x");
     let told = cli.ok(&["policy", "set", "store", "--class", "audio", "--max-age", "90d", "--readers-named"]);
-    assert_eq!(told, "class audio: at most 90d, opened only by who is named");
+    assert_eq!(told, "class audio: at most 90d, opened only for named readers");
     assert!(cli.ok(&["policy", "list", "store"]).contains("90d"));
     assert!(cli.ok(&["tend", "store"]).contains("next due"));
     let audio = cli.put("ada", "audio", b"x");

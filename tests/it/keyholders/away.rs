@@ -167,7 +167,7 @@ fn with_three_lost_it_says_so_and_nothing_else_is_damaged() {
     assert_eq!(read_record(&engine, &id).unwrap(), b"ada", "nothing was erased, and reading goes on");
     drop(engine);
     let told = ok(&["keyholder", "status", &place.at("store")]);
-    assert!(told.contains("root key of epoch 1: held by 2 of 5, 3 are needed, so it cannot be had"), "{told}");
+    assert!(told.contains("root key of epoch 1: held by 2 of 5, 3 are needed, so it cannot be recovered"), "{told}");
     let e = place.open().unwrap_err();
     assert!(e.to_string().contains("the root key cannot be had") && e.to_string().contains("3 are needed"), "{e}");
     place.keyholders[2].start();

@@ -6,18 +6,17 @@ use std::time::Duration;
 use clap::Subcommand;
 use keyfall::{Class, InteractionId, RecordId, Timestamp, UserId};
 
-use super::{hold_id, span, time};
+use super::values::{number, span, time};
 
 #[derive(Subcommand)]
 pub(crate) enum HoldCommand {
     /// Add a hold on a user, one class of it or one interaction, and print its number.
-    #[command(
-        override_usage = "keyfall hold add [STORE] --user U [--class C] [--interaction I] --reason R --authority A"
-    )]
+    #[command(override_usage = "keyfall hold add [STORE] --user U [--class C] [--interaction I] \
+        --reason R --authority A")]
     Add {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name your application gives.
+        /// Whose: the name that your application uses.
         #[arg(long)]
         user: UserId,
         /// On this class only.
@@ -26,28 +25,30 @@ pub(crate) enum HoldCommand {
         /// On this interaction only.
         #[arg(long)]
         interaction: Option<InteractionId>,
-        /// Why.
+        /// The reason for the hold; the user's history shows it.
         #[arg(long)]
         reason: String,
-        /// Who orders it.
+        /// The authority that orders it.
         #[arg(long)]
         authority: String,
     },
     /// Lift a hold.
-    #[command(override_usage = "keyfall hold lift [STORE] --user U --id N --reason R --authority A")]
+    #[command(
+        override_usage = "keyfall hold lift [STORE] --user U --id N --reason R --authority A"
+    )]
     Lift {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name your application gives.
+        /// Whose: the name that your application uses.
         #[arg(long)]
         user: UserId,
-        /// Its number, as `hold add` and `hold list` print it.
-        #[arg(long, value_name = "N", value_parser = hold_id)]
+        /// The hold's number, as `hold add` and `hold list` print it.
+        #[arg(long, value_name = "N", value_parser = number)]
         id: u64,
-        /// Why.
+        /// The reason for lifting it; the user's history shows it.
         #[arg(long)]
         reason: String,
-        /// Who orders it.
+        /// The authority that orders it.
         #[arg(long)]
         authority: String,
     },
@@ -56,7 +57,7 @@ pub(crate) enum HoldCommand {
     List {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name your application gives.
+        /// Whose: the name that your application uses.
         #[arg(long)]
         user: UserId,
     },
@@ -64,10 +65,11 @@ pub(crate) enum HoldCommand {
 
 const GRANT_EXAMPLES: &str = "\
 Examples:
-  keyfall key skill.key                                   # the grantee makes a key pair, and gives skill.key.pub away
-  keyfall grant add assistant.db --to skill.key.pub --name \"Ride skill\" --user ada --class action --purpose \"to order rides\"
+  keyfall key skill.key          # the grantee makes a key pair, and gives skill.key.pub away
+  keyfall grant add assistant.db --to skill.key.pub --name \"Ride skill\" --user ada \\
+      --class action --purpose \"to order rides\"
   keyfall ask --key skill.key --ticket TICKET -o request --secret once
-  keyfall grant open assistant.db request -o answer       # who has the store opens; it stands in ada's report
+  keyfall grant open assistant.db request -o answer   # the owner opens; ada's report shows it
   keyfall unseal --key once answer out";
 
 #[derive(Subcommand)]
@@ -75,7 +77,8 @@ pub(crate) enum GrantCommand {
     /// Let a third party open a user's records, and print the ticket that it asks with.
     #[command(
         after_help = GRANT_EXAMPLES,
-        override_usage = "keyfall grant add [STORE] --to FILE.pub --name N --user U [--class C] [--until T] --purpose P"
+        override_usage = "keyfall grant add [STORE] --to FILE.pub --name N --user U [--class C] \
+            [--until T] --purpose P"
     )]
     Add {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -83,10 +86,10 @@ pub(crate) enum GrantCommand {
         /// The grantee's public key.
         #[arg(long, value_name = "FILE.pub")]
         to: PathBuf,
-        /// Who it is, for the user's report.
+        /// The grantee's name, for the user's report.
         #[arg(long)]
         name: String,
-        /// Whose: the name your application gives.
+        /// Whose: the name that your application uses.
         #[arg(long)]
         user: UserId,
         /// Of this class only.
@@ -95,20 +98,20 @@ pub(crate) enum GrantCommand {
         /// Until then: 2026-01-31, when that day begins in UTC, or 2026-01-31T08:00:00Z.
         #[arg(long, value_name = "T", value_parser = time)]
         until: Option<Timestamp>,
-        /// What for.
+        /// What the records may be opened for; the user's report shows it.
         #[arg(long)]
         purpose: String,
     },
-    /// Take a grant back: it opens nothing more.
+    /// Revoke a grant: it opens nothing more.
     #[command(override_usage = "keyfall grant revoke [STORE] --user U --id N")]
     Revoke {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name your application gives.
+        /// Whose: the name that your application uses.
         #[arg(long)]
         user: UserId,
-        /// Its number, as `grant list` prints it.
-        #[arg(long, value_name = "N", value_parser = hold_id)]
+        /// The grant's number, as `grant list` prints it.
+        #[arg(long, value_name = "N", value_parser = number)]
         id: u64,
     },
     /// List the grants on a user's records.
@@ -116,19 +119,19 @@ pub(crate) enum GrantCommand {
     List {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name your application gives.
+        /// Whose: the name that your application uses.
         #[arg(long)]
         user: UserId,
     },
-    /// Open what a request asks for, sealed to the request's fresh key; it stands in the user's report.
+    /// Open what a request asks for, sealed to the request's fresh key; the user's report shows it.
     #[command(override_usage = "keyfall grant open [STORE] REQUEST -o SEALED [--force]")]
     Open {
         #[arg(value_name = "STORE REQUEST", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
-        /// What is sealed.
+        /// The sealed answer.
         #[arg(short, long, value_name = "SEALED")]
         output: PathBuf,
-        /// Replace a certificate or a secret key that lies there.
+        /// Replace a certificate or a secret key at SEALED.
         #[arg(long)]
         force: bool,
     },
@@ -147,12 +150,13 @@ pub(crate) enum TrainingCommand {
         /// The grantee's public key.
         #[arg(long, value_name = "FILE.pub")]
         to: PathBuf,
-        /// What for.
+        /// What the records are opened for.
         #[arg(long)]
         purpose: String,
     },
     /// Add records whose users gave the grantee a grant.
-    #[command(override_usage = "keyfall training add [STORE] --name N (--record ID... | --user U [--class C])")]
+    #[command(override_usage = "keyfall training add [STORE] --name N \
+        (--record ID... | --user U [--class C])")]
     Add {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
@@ -160,7 +164,12 @@ pub(crate) enum TrainingCommand {
         #[arg(long)]
         name: String,
         /// A record; may be given many times.
-        #[arg(long, value_name = "ID", required_unless_present = "user", conflicts_with_all = ["user", "class"])]
+        #[arg(
+            long,
+            value_name = "ID",
+            required_unless_present = "user",
+            conflicts_with_all = ["user", "class"]
+        )]
         record: Vec<RecordId>,
         /// All records of this user.
         #[arg(long)]
@@ -175,15 +184,15 @@ pub(crate) enum TrainingCommand {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
     },
-    /// Open the records of a set that are left, and say how many fell out since the last time.
+    /// Open the records that are left in a set, and say how many fell out since the last time.
     #[command(override_usage = "keyfall training open [STORE] REQUEST -o SEALED [--force]")]
     Open {
         #[arg(value_name = "STORE REQUEST", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
-        /// What is sealed.
+        /// The sealed answer.
         #[arg(short, long, value_name = "SEALED")]
         output: PathBuf,
-        /// Replace a certificate or a secret key that lies there.
+        /// Replace a certificate or a secret key at SEALED.
         #[arg(long)]
         force: bool,
     },
@@ -205,41 +214,44 @@ pub(crate) enum PlanCommand {
     List {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name your application gives.
+        /// Whose: the name that your application uses.
         #[arg(long)]
         user: UserId,
     },
-    /// Cancel one.
+    /// Cancel a planned erase.
     #[command(override_usage = "keyfall plan cancel [STORE] --user U --id N")]
     Cancel {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name your application gives.
+        /// Whose: the name that your application uses.
         #[arg(long)]
         user: UserId,
-        /// Its number, as `erase --in` and `plan list` print it.
-        #[arg(long, value_name = "N", value_parser = hold_id)]
+        /// The plan's number, as `erase --in` and `plan list` print it.
+        #[arg(long, value_name = "N", value_parser = number)]
         id: u64,
     },
 }
 
 const POLICY_EXAMPLES: &str = "\
 Examples:
-  keyfall policy set assistant.db --class audio --max-age 90d        # says how many records fall at once, and asks
+  keyfall policy set assistant.db --class audio --max-age 90d   # asks if records fall at once
   keyfall policy set assistant.db --class audio --max-age 15min --yes
   keyfall policy set assistant.db --class audio --user child --max-age 1d
-  keyfall policy set assistant.db --class profile.health --purpose treatment --until 2027-01-01 --readers-named
+  keyfall policy set assistant.db --class profile.health --purpose treatment \\
+      --until 2027-01-01 --readers-named
   keyfall policy unset assistant.db --class audio --user child
 
-A user's policy stands in the place of the store's, whole. What passes a limit is erased like anything else, with what was derived from it;
-a hold keeps it. Age counts from the time at which the interaction began.";
+A user's policy replaces the store's as a whole. What passes a limit is erased like anything else,
+with what was derived from it; a hold keeps it. Age counts from the time at which the interaction
+began.";
 
 #[derive(Subcommand)]
 pub(crate) enum PolicyCommand {
-    /// Set a policy, in the place of one of the same user, class and purpose.
+    /// Set a policy; it replaces one of the same user, class and purpose.
     #[command(
         after_help = POLICY_EXAMPLES,
-        override_usage = "keyfall policy set [STORE] --class C [--user U] [--purpose P] [--max-age TIME] [--max-records N] [--until T] [--readers-named] [--yes]"
+        override_usage = "keyfall policy set [STORE] --class C [--user U] [--purpose P] \
+            [--max-age TIME] [--max-records N] [--until T] [--readers-named] [--yes]"
     )]
     Set {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -247,7 +259,7 @@ pub(crate) enum PolicyCommand {
         /// audio, transcript, action, or a class of your own.
         #[arg(long)]
         class: Class,
-        /// Of this user, in the place of the store's.
+        /// Of this user; it replaces the store's policy.
         #[arg(long)]
         user: Option<UserId>,
         /// Only records put for this purpose.
@@ -256,34 +268,37 @@ pub(crate) enum PolicyCommand {
         /// Keep them so long after their interaction began: 90d, 12h, 15min, 2w.
         #[arg(long, value_name = "TIME", value_parser = span)]
         max_age: Option<Duration>,
-        /// Keep so many of each user; the oldest go first.
+        /// Keep at most so many of each user; the oldest go first.
         #[arg(long, value_name = "N")]
         max_records: Option<u64>,
-        /// Keep them no longer than this: 2026-01-31, when that day begins in UTC, or 2026-01-31T08:00:00Z.
+        /// Keep them no longer than this: 2026-01-31, when that day begins in UTC, or
+        /// 2026-01-31T08:00:00Z.
         #[arg(long, value_name = "T", value_parser = time)]
         until: Option<Timestamp>,
-        /// Open them only for who says who reads, and what for.
+        /// Open them only for readers who give their name and purpose.
         #[arg(long)]
         readers_named: bool,
         /// Do not ask, though records fall at once.
         #[arg(short, long)]
         yes: bool,
     },
-    /// Take a policy back.
-    #[command(override_usage = "keyfall policy unset [STORE] --class C [--user U] [--purpose P] [--yes]")]
+    /// Remove a policy.
+    #[command(
+        override_usage = "keyfall policy unset [STORE] --class C [--user U] [--purpose P] [--yes]"
+    )]
     Unset {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Of which class.
+        /// The policy's class.
         #[arg(long)]
         class: Class,
-        /// Of which user [default: the store's].
+        /// The policy's user [default: the store's policy].
         #[arg(long)]
         user: Option<UserId>,
-        /// For which purpose.
+        /// The policy's purpose, if it has one.
         #[arg(long)]
         purpose: Option<String>,
-        /// Do not ask, though records fall at once by the policy that holds then.
+        /// Do not ask, though records fall at once by the policy that applies then.
         #[arg(short, long)]
         yes: bool,
     },
@@ -315,7 +330,7 @@ pub(crate) enum CopyCommand {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
     },
-    /// Show how each copy stands.
+    /// Show what each copy holds and lacks.
     #[command(override_usage = "keyfall copy status [STORE]")]
     Status {
         #[arg(value_name = "STORE", num_args = 0..=1)]

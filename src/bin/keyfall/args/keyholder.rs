@@ -1,4 +1,4 @@
-//! Commands of keyholders.
+//! Arguments of `keyholder`.
 
 use std::path::PathBuf;
 
@@ -7,18 +7,19 @@ use keyfall::quorum::Member;
 use keyfall::quorum::net::{EngineId, KeyholderId};
 
 const EXAMPLES: &str = "\
-Examples, five keyholders on machines of their own, any three of which give the root key back:
-  keyfall keyholder init kh                        # on each: prints its key
-  keyfall keyholder engine assistant.db.cell       # where the store will be: prints the engine's key
-  keyfall keyholder allow kh ENGINE_KEY            # on each
-  keyfall keyholder serve kh --listen 0.0.0.0:7410 # on each
+Examples, with five keyholders on machines of their own, any three of which recover the root key:
+  keyfall keyholder init kh                          # on each: prints its key
+  keyfall keyholder engine assistant.db.cell         # by the store: prints the engine's key
+  keyfall keyholder allow kh ENGINE_KEY              # on each
+  keyfall keyholder serve kh --listen 0.0.0.0:7410   # on each
   keyfall init assistant.db --keyholder KEY@HOST:7410 --keyholder ... --threshold 3
   keyfall keyholder status assistant.db
   keyfall keyholder replace assistant.db --number 2 --with KEY@HOST:7410
-  keyfall keyholder move assistant.db 2 HOST:7411   # it has another address now
+  keyfall keyholder move assistant.db 2 HOST:7411  # it has another address now
 
-Of n keyholders with threshold t, n - t may be lost, and t - 1 may keep what they were told to destroy. An erase is final when
-n - t + 1 + f have signed that their share is gone, f of whom may lie. None is asked to before t + 1 (`init --margin`) hold the next key.";
+Of n keyholders with threshold t, n - t may be lost, and t - 1 may keep what they were told to
+destroy. An erase is final when n - t + 1 + f have signed that their share is gone, f of which may
+lie. None is asked to destroy one before t + 1 (`init --margin`) hold the next key.";
 
 #[derive(Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -31,7 +32,7 @@ pub(crate) enum KeyholderCommand {
         #[arg(long)]
         accept_remnants: bool,
     },
-    /// Print the key by which an engine shows keyholders who it is; it is made where there is none.
+    /// Print the key by which keyholders know an engine; it is made if there is none.
     Engine {
         /// The store's cell: STORE.cell, or another place that `init --cell` will name.
         #[arg(value_name = "CELL")]
@@ -44,10 +45,10 @@ pub(crate) enum KeyholderCommand {
         /// The engine's key, as `keyholder engine` prints it.
         #[arg(value_name = "ENGINE_KEY")]
         engine: EngineId,
-        /// Give it this store, also where another engine deposited for it, or nobody yet.
+        /// Give it this store, even if another engine deposited for it, or none did yet.
         #[arg(long, value_name = "ID")]
         store: Option<String>,
-        /// Of how many stores it may deposit shares; 8 where nothing is said.
+        /// For how many stores it may deposit shares [default: 8].
         #[arg(long, value_name = "N")]
         stores: Option<usize>,
     },
@@ -59,36 +60,38 @@ pub(crate) enum KeyholderCommand {
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7410")]
         listen: String,
     },
-    /// Show how each keyholder of a store stands, and what is awaited of those that were replaced.
+    /// Show the state of each keyholder of a store, and what is awaited of those that were
+    /// replaced.
     #[command(override_usage = "keyfall keyholder status [STORE]")]
     Status {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
     },
-    /// Put another keyholder in the place of one that is lost or not trusted any more, and begin an epoch: the other's share says nothing then.
-    /// The new one must answer, and know this engine. Where no epoch can begin the other one is put back; one that was replaced can come back.
+    /// Put another keyholder in the place of one that is lost or no longer trusted, and begin an
+    /// epoch, which makes the old share worthless. The new one must answer, and know this engine.
+    /// If no epoch can begin, the old one is put back; one that was replaced can come back later.
     #[command(override_usage = "keyfall keyholder replace [STORE] --number N --with KEY@HOST:PORT")]
     Replace {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Which one, as `keyholder status` numbers them.
+        /// The keyholder to be replaced, as `keyholder status` numbers them.
         #[arg(long, value_name = "N")]
         number: usize,
-        /// The new one.
+        /// The keyholder that takes its place.
         #[arg(long, value_name = "KEY@HOST:PORT", value_parser = member)]
         with: Member,
     },
-    /// Note that a keyholder has another address now: by its number, or, also where it was replaced, by its key. It must answer there, with
-    /// the key that it had.
+    /// Record that a keyholder has another address now: by its number, or by its key, even if it
+    /// was replaced. It must answer there, with the key that it had.
     #[command(override_usage = "keyfall keyholder move [STORE] NUMBER|KEY HOST:PORT [--offline]")]
     Move {
         #[arg(value_name = "STORE NUMBER|KEY HOST:PORT", num_args = 2..=3, required = true)]
         places: Vec<String>,
-        /// Do not ask whether it is there.
+        /// Do not check that it answers there.
         #[arg(long)]
         offline: bool,
     },
-    /// Begin an epoch without erasing anything: a keyholder that had no share gets one.
+    /// Begin an epoch without erasing anything: a keyholder that has no share gets one.
     #[command(override_usage = "keyfall keyholder renew [STORE]")]
     Renew {
         #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -97,9 +100,10 @@ pub(crate) enum KeyholderCommand {
 }
 
 /// Reads `KEY@HOST:PORT`.
-pub(crate) fn member(text: &str) -> Result<Member, String> {
-    let (key, address) =
-        text.split_once('@').ok_or("write KEY@HOST:PORT, KEY as `keyfall keyholder init` prints it")?;
+pub(super) fn member(text: &str) -> Result<Member, String> {
+    let (key, address) = text
+        .split_once('@')
+        .ok_or("write KEY@HOST:PORT, KEY as `keyfall keyholder init` prints it")?;
     let key: KeyholderId = key.parse().map_err(|e: keyfall::Error| e.to_string())?;
     if !address.contains(':') {
         return Err("the port is missing; write KEY@HOST:PORT".to_owned());

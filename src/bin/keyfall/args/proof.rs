@@ -1,4 +1,4 @@
-//! Commands of certificates and of the log.
+//! Arguments of `certificate` and `log`.
 
 use std::path::PathBuf;
 
@@ -6,21 +6,20 @@ use clap::{Args, Subcommand};
 use keyfall::UserId;
 use keyfall::log::VerifierKey;
 
-/// Whom to believe.
 #[derive(Args)]
 pub(crate) struct TrustArgs {
     /// The log's public key, as `keyfall log key` prints it.
     #[arg(long, value_name = "KEY")]
-    pub key: VerifierKey,
+    pub(crate) key: VerifierKey,
     /// The public key of a witness; may be given many times.
     #[arg(long, value_name = "KEY")]
-    pub witness: Vec<VerifierKey>,
-    /// How many of the witnesses must have cosigned [default: all that are given].
+    pub(crate) witness: Vec<VerifierKey>,
+    /// How many of the witnesses must have cosigned [default: all of them].
     #[arg(long, value_name = "K")]
-    pub witnesses: Option<usize>,
-    /// A checkpoint that you kept: the log must go on from it.
+    pub(crate) witnesses: Option<usize>,
+    /// A checkpoint that you kept: the log must continue from it.
     #[arg(long, value_name = "FILE")]
-    pub checkpoint: Option<PathBuf>,
+    pub(crate) checkpoint: Option<PathBuf>,
 }
 
 const CERTIFICATE_EXAMPLES: &str = "\
@@ -29,17 +28,19 @@ Examples:
   keyfall certificate show ada.erased --html > ada.html
   keyfall certificate verify ada.erased --key \"$(keyfall log key assistant.db)\"
 
-An auditor needs no engine: `cargo install keyfall --no-default-features --features verify` gives keyfall-verify.";
+An auditor needs no engine: `cargo install keyfall --no-default-features --features verify` installs
+keyfall-verify.";
 
 #[derive(Subcommand)]
 #[command(after_help = CERTIFICATE_EXAMPLES)]
 pub(crate) enum CertificateCommand {
-    /// Write the certificates of what was erased of a user that goes on living: they are among its records, and fall with it.
+    /// Write the certificates of what was erased of a user that lives on: they are among its
+    /// records, and fall with it.
     #[command(override_usage = "keyfall certificate get [STORE] --user U DIR")]
     Get {
         #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
-        /// Whose: the name your application gives.
+        /// Whose: the name that your application uses.
         #[arg(long)]
         user: UserId,
     },
@@ -54,32 +55,35 @@ pub(crate) enum CertificateCommand {
         #[arg(long, conflicts_with_all = ["html", "json"])]
         proof: bool,
     },
-    /// Check certificates, with the log's public key and nothing else.
+    /// Verify certificates, with the log's public key and nothing else.
     Verify {
         #[arg(value_name = "CERT", required = true)]
         certificates: Vec<PathBuf>,
         #[command(flatten)]
         trust: TrustArgs,
-        /// The log's files, where a kept checkpoint is of another size.
+        /// The log's files, needed if a kept checkpoint is of another size.
         #[arg(long, value_name = "DIR", requires = "checkpoint")]
         log: Option<PathBuf>,
-        /// A key that somebody found, in hexadecimal: is it one that a certificate says is destroyed?
+        /// A key that was found, in hexadecimal: is it one that a certificate says is destroyed?
         #[arg(long, value_name = "HEX")]
         revealed: Option<String>,
     },
-    /// Issue a certificate anew, with what happened since: what was pending and is final, cosignatures, a later checkpoint.
-    /// Of a draft, which an erase that was cut short leaves as CERT.draft, it makes CERT.
-    #[command(override_usage = "keyfall certificate upgrade [STORE] CERT [--checkpoint FILE] [-o FILE [--force]]")]
+    /// Issue a certificate again, with what happened since: what was pending and is final,
+    /// cosignatures, a later checkpoint. From a draft, which an erase that was cut short leaves as
+    /// CERT.draft, it makes CERT.
+    #[command(override_usage = "keyfall certificate upgrade [STORE] CERT [--checkpoint FILE] \
+        [-o FILE [--force]]")]
     Upgrade {
         #[arg(value_name = "STORE CERT", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
-        /// A checkpoint with cosignatures, as `log export` left it: taken where it is of the log as it is now.
+        /// A checkpoint with cosignatures, as `log export` left it: used if it is of the log as it
+        /// is now.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
         /// Write it to this file instead.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// Replace a certificate or a secret key that lies where it goes.
+        /// Replace a certificate or a secret key at FILE.
         #[arg(long)]
         force: bool,
     },
@@ -87,8 +91,8 @@ pub(crate) enum CertificateCommand {
 
 const LOG_EXAMPLES: &str = "\
 Examples:
-  keyfall log key assistant.db                      # publish it; who has it can check every certificate
-  keyfall log export assistant.db /srv/www/log      # after erases: any web server can serve the directory
+  keyfall log key assistant.db   # publish it: with it, anybody can verify every certificate
+  keyfall log export assistant.db /srv/www/log   # after erases; any web server can serve it
   keyfall log verify /srv/www/log --key KEY --checkpoint kept-last-month";
 
 #[derive(Subcommand)]
@@ -109,12 +113,14 @@ pub(crate) enum LogCommand {
         #[arg(value_name = "STORE INDEX", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
     },
-    /// Bring a directory to the log's state, as C2SP tlog-tiles has it. It refuses where what was published is another history.
+    /// Bring a directory to the log's state, in the layout of C2SP tlog-tiles. It refuses if
+    /// another history was published there.
     Export {
         #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
     },
-    /// Check a log that lies in files: signature, leaves, hashes, and that it goes on from a checkpoint that you kept.
+    /// Verify a log that lies in files: signature, leaves, hashes, and that it continues from a
+    /// checkpoint that you kept.
     Verify {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
@@ -129,14 +135,15 @@ pub(crate) enum LogCommand {
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
         listen: String,
     },
-    /// Have a published log cosigned by a witness (C2SP tlog-witness); its signature joins the checkpoint in DIR.
+    /// Have a published log cosigned by a witness (C2SP tlog-witness); its signature joins the
+    /// checkpoint in DIR.
     Cosign {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
         /// The witness: http://HOST[:PORT][/PATH].
         #[arg(long, value_name = "URL")]
         witness: String,
-        /// Its public key.
+        /// The witness's public key.
         #[arg(long, value_name = "KEY")]
         key: VerifierKey,
     },

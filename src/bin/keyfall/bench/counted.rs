@@ -4,13 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyfall::Error;
-use keyfall::cell::{Awaited, Contents, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey};
+use keyfall::cell::{
+    Awaited, Contents, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey,
+};
 use keyfall::crypto::Key;
 use keyfall::limits::SLOT_BYTES;
 use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use keyfall::store::{BlobName, StoreId};
 
-/// What went through, since the process began.
+/// What went through since the process began.
 #[derive(Default)]
 pub(super) struct Counters {
     written: AtomicU64,
@@ -19,12 +21,12 @@ pub(super) struct Counters {
     opened: AtomicU64,
 }
 
-/// A reading of it, or what came between two.
+/// A reading of the counters, or the difference of two.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Count {
     /// Bytes handed to the store and the cell.
     pub(super) written: u64,
-    /// Durable writes, one after another: commits, deposits, retirements.
+    /// Durable writes: commits, deposits, retirements.
     pub(super) syncs: u64,
     /// Bytes of blobs and heads that were sealed.
     pub(super) sealed: u64,
@@ -35,7 +37,12 @@ pub(super) struct Count {
 impl Counters {
     pub(super) fn read(&self) -> Count {
         let of = |n: &AtomicU64| n.load(Ordering::Relaxed);
-        Count { written: of(&self.written), syncs: of(&self.syncs), sealed: of(&self.sealed), opened: of(&self.opened) }
+        Count {
+            written: of(&self.written),
+            syncs: of(&self.syncs),
+            sealed: of(&self.sealed),
+            opened: of(&self.opened),
+        }
     }
 
     fn write(&self, bytes: u64) {
@@ -103,7 +110,12 @@ impl<S: Store> Store for CountedStore<S> {
     fn head(&self) -> Result<Option<Head>, Error> {
         self.store.head()
     }
-    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published, Error> {
+    fn commit(
+        &self,
+        blobs: &[Blob],
+        over: Option<HeadId>,
+        head: &Head,
+    ) -> Result<Published, Error> {
         self.counters.write(bytes(blobs) + head.bytes.len() as u64);
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
         self.store.commit(blobs, over, head)
@@ -122,7 +134,7 @@ impl<S: Store> Store for CountedStore<S> {
 pub(super) struct CountedCell {
     pub(super) cell: Box<dyn RootCell>,
     pub(super) counters: Arc<Counters>,
-    /// What stands ready: to deposit that is no write.
+    /// The root key that is prepared: depositing it is no write.
     pub(super) ready: Mutex<Option<RootId>>,
 }
 
@@ -167,7 +179,12 @@ impl RootCell for CountedCell {
         self.counters.cell();
         self.cell.retire(keep, proof)
     }
-    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>, Error> {
+    fn retire_for(
+        &self,
+        keep: &RootId,
+        next: &RootKey,
+        proof: Durable,
+    ) -> Result<Option<Retirement>, Error> {
         let retired = self.cell.retire_for(keep, next, proof)?;
         if retired.is_some() {
             *self.ready() = Some(next.id);

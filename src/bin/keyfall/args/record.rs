@@ -1,0 +1,180 @@
+//! Arguments of commands that are about records.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use keyfall::{Class, InteractionId, Put, RecordId, Source, Timestamp, UserId};
+
+use super::values::time;
+
+pub(super) const IMPORT_EXAMPLES: &str = "\
+Examples:
+  keyfall import assistant.db cv-corpus/en
+  keyfall import assistant.db cv-corpus --actions actions.jsonl --strict
+  keyfall import assistant.db cv-corpus --skip-missing --json
+
+A cell of the table holds no TAB, CR or LF: a row that one of them breaks is named with its line,
+and nothing is imported. The same goes for an action marked for another user than its clip's.";
+
+#[derive(Args)]
+pub(crate) struct UserArgs {
+    #[arg(value_name = "STORE", num_args = 0..=1)]
+    pub(crate) places: Vec<PathBuf>,
+    /// Whose: the name that your application uses.
+    #[arg(long)]
+    pub(crate) user: UserId,
+}
+
+#[derive(Args)]
+pub(crate) struct ImportArgs {
+    #[arg(value_name = "STORE CORPUS", num_args = 1..=2, required = true)]
+    pub(crate) places: Vec<PathBuf>,
+    /// JSON lines with client_id, clip, kind, party and text.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) actions: Option<PathBuf>,
+    /// Print each record's id, user, class and clip as soon as it is durable.
+    #[arg(long)]
+    pub(crate) ids: bool,
+    /// Pass over rows whose clip does not exist.
+    #[arg(long)]
+    pub(crate) skip_missing: bool,
+    /// Import nothing if the store refuses a row: its user was erased, or a policy forbids keeping
+    /// it.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct RecordArgs {
+    /// Whose: the name that your application uses.
+    #[arg(long)]
+    pub(crate) user: UserId,
+    /// audio, transcript, action, or a class of your own.
+    #[arg(long)]
+    pub(crate) class: Class,
+    /// The interaction it belongs to [default: a new one that begins now].
+    #[arg(long)]
+    pub(crate) interaction: Option<InteractionId>,
+    /// Media type.
+    #[arg(long = "type", value_name = "MIME", default_value = "application/octet-stream")]
+    pub(crate) media_type: String,
+    /// Why it is kept.
+    #[arg(long, default_value = "")]
+    pub(crate) purpose: String,
+    /// A record that it was derived from, of any user; may be given many times. It falls with any
+    /// of them.
+    #[arg(long, value_name = "ID")]
+    pub(crate) from: Vec<RecordId>,
+}
+
+impl RecordArgs {
+    pub(crate) fn into_put(self) -> Put {
+        let mut put = Put::new(self.user, self.class);
+        put = put.media_type(self.media_type).purpose(self.purpose);
+        if let Some(id) = self.interaction {
+            put = put.interaction(id);
+        }
+        self.from.into_iter().fold(put, |put, id| put.derived_from(Source::Record(id)))
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct PutArgs {
+    #[arg(value_name = "STORE FILE", num_args = 1..=2, required = true)]
+    pub(crate) places: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct GetArgs {
+    #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
+    pub(crate) places: Vec<PathBuf>,
+    /// Record who opens it, for the user's report.
+    #[arg(long = "as", value_name = "WHO", requires = "purpose")]
+    pub(crate) principal: Option<String>,
+    /// What it is opened for.
+    #[arg(long, value_name = "WHY", requires = "principal")]
+    pub(crate) purpose: Option<String>,
+    /// Write to this file instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace a certificate or a secret key at FILE.
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ListArgs {
+    #[arg(value_name = "STORE", num_args = 0..=1)]
+    pub(crate) places: Vec<PathBuf>,
+    /// Whose: the name that your application uses.
+    #[arg(long)]
+    pub(crate) user: Option<UserId>,
+    /// audio, transcript, action, or a class of your own.
+    #[arg(long)]
+    pub(crate) class: Option<Class>,
+    /// A UUID of version 7, as `put` and `list` show it.
+    #[arg(long)]
+    pub(crate) interaction: Option<InteractionId>,
+    /// Only interactions that began then or later; a date is a day in UTC, and begins at 00:00Z.
+    #[arg(long, value_name = "T", value_parser = time)]
+    pub(crate) after: Option<Timestamp>,
+    /// Only interactions that began before; before a date is before that day began in UTC.
+    #[arg(long, value_name = "T", value_parser = time)]
+    pub(crate) before: Option<Timestamp>,
+    /// Newest interaction first, of each user in turn: records are listed user by user.
+    #[arg(long)]
+    pub(crate) newest: bool,
+    /// At most so many [default: all]; for the newest of one user, name it with --user.
+    #[arg(long)]
+    pub(crate) limit: Option<u64>,
+}
+
+#[derive(Args)]
+pub(crate) struct LineageArgs {
+    #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
+    pub(crate) places: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct DetachArgs {
+    #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
+    pub(crate) places: Vec<PathBuf>,
+    /// Why it stays; the user's history shows it.
+    #[arg(long)]
+    pub(crate) reason: String,
+}
+
+#[derive(Args)]
+pub(crate) struct ReportArgs {
+    #[arg(value_name = "STORE", num_args = 0..=1)]
+    pub(crate) places: Vec<PathBuf>,
+    /// Whose: the name that your application uses.
+    #[arg(long)]
+    pub(crate) user: UserId,
+    /// A page to read, complete in itself.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) html: bool,
+    /// Write to this file instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace a certificate or a secret key at FILE.
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ExportArgs {
+    #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
+    pub(crate) places: Vec<PathBuf>,
+    /// Seal it to this public key, into one file that `keyfall unseal` opens.
+    #[arg(long, value_name = "FILE.pub")]
+    pub(crate) to: Option<PathBuf>,
+    /// Whose: the name that your application uses.
+    #[arg(long)]
+    pub(crate) user: UserId,
+    /// Replace a certificate or a secret key at SEALED.
+    #[arg(long, requires = "to")]
+    pub(crate) force: bool,
+}

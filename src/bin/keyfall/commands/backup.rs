@@ -1,0 +1,79 @@
+//! `keyfall backup`.
+
+use std::path::Path;
+
+use keyfall::engine::{Backup, CopyEntry, CopyMode};
+use keyfall::store::{SledStore, Store};
+use keyfall::{Engine, Error, ErrorKind};
+
+use crate::args::BackupArgs;
+use crate::shell::failure::Done;
+use crate::shell::guarded;
+use crate::shell::places::store_and;
+use crate::shell::print::{bytes, counted, line, progress};
+use crate::shell::session::Session;
+use crate::shell::stores::look;
+use crate::show::copies::{backup_json, mode};
+use keyfall::opening::{absolute, apart};
+
+/// Makes a backup, or brings it up to date, and says what it is good for.
+pub(super) fn run(session: &Session, args: BackupArgs) -> Done {
+    let (store, [dest]) = store_and(args.places, ["DEST"])?;
+    check_apart(session, &store, &dest)?;
+    let engine = look(session, &store)?;
+    if let Some(copy) = registered(&engine, &dest)? {
+        return Err(is_copy(&copy).into());
+    }
+    let dest = SledStore::open_or_create(&dest)?;
+    let bar = progress("blobs copied", None);
+    let done = engine.backup(&dest, |n| bar.set_position(n))?;
+    bar.finish_and_clear();
+    if session.json {
+        return session.value(&backup_json(&dest.place(), done));
+    }
+    tell("backup", &dest.place(), done)?;
+    line(session.fill(
+        "It restores everything as it is now. After the next erase, one by a limit of age \
+         included, it restores nothing by itself: back up again then, or keep a copy in step \
+         (`keyfall copy add STORE PLACE`).",
+    ))
+}
+
+/// Says what a backup or a sync did.
+pub(super) fn tell(what: &str, place: &str, done: Backup) -> Done {
+    let head = done.head.map_or("nothing".to_owned(), |h| h.to_string());
+    let (blobs, length) = (counted(done.blobs, "blob"), bytes(done.bytes));
+    line(format_args!("{what} {place}: {head}, {blobs} copied ({length})"))
+}
+
+/// Refuses a copy that lies inside the store or its cell, or around one of them: whatever takes the
+/// one takes both. Nor does a copy lie inside another store or cell.
+pub(super) fn check_apart(session: &Session, store: &Path, place: &Path) -> Result<(), Error> {
+    let cell = session.cell_of(store)?;
+    let copy = ("the copy", place);
+    apart(&[copy, ("the store", store)])?;
+    apart(&[copy, ("the cell", cell.as_path())])?;
+    guarded::check_place(place)
+}
+
+/// The copy that the store knows of at a place.
+pub(super) fn registered(engine: &Engine, place: &Path) -> Result<Option<CopyEntry>, Error> {
+    let place = absolute(place)?;
+    let is_there =
+        |copy: &CopyEntry| absolute(Path::new(&copy.place)).is_ok_and(|there| there == place);
+    Ok(engine.copies().into_iter().find(is_there))
+}
+
+fn is_copy(copy: &CopyEntry) -> Error {
+    let how = match copy.mode {
+        CopyMode::InStep => "each commit is there too",
+        CopyMode::Behind => "`keyfall copy sync STORE` brings it up to date",
+    };
+    let text = format!(
+        "{} is a registered copy of this store, {}: {how}; name another place for a backup, or \
+         make it none with `keyfall copy remove STORE PLACE` first",
+        copy.place,
+        mode(copy.mode)
+    );
+    Error::new(ErrorKind::Refused, text)
+}

@@ -1,0 +1,75 @@
+//! `keyfall check`: a drill for a restore.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use keyfall::engine::Checked;
+use keyfall::store::Store;
+use keyfall::{Engine, Error, ErrorKind};
+use serde_json::json;
+
+use crate::args::CheckArgs;
+use crate::commands::backup::registered;
+use crate::shell::failure::Done;
+use crate::shell::print::{counted, line, progress};
+use crate::shell::session::Session;
+use crate::shell::stores::look;
+use crate::show::copies::head_json;
+use keyfall::opening::copy_as_it_is;
+
+/// Finds out what a restore from copies would bring back.
+pub(super) fn run(session: &Session, args: CheckArgs) -> Done {
+    let mut places = args.places;
+    let store = places.remove(0);
+    let engine = look(session, &store).map_err(|e| match e.kind() {
+        ErrorKind::Locked => Error::new(
+            ErrorKind::Locked,
+            format!(
+                "{e}; while it is in use, have `keyfall restore` build a second store, from a \
+                 backup or from what `cp -a` made of a copy"
+            ),
+        ),
+        _ => e,
+    })?;
+    let copies = places.iter().map(|place| to_drill(&engine, place));
+    let copies = copies.collect::<Result<Vec<_>, Error>>()?;
+    let bar = progress("blobs opened", None);
+    let checked = engine.check_restore(&copies, &mut |n| bar.set_position(n))?;
+    bar.finish_and_clear();
+    tell(session, &checked)?;
+    if checked.is_whole() {
+        return if session.json { Ok(()) } else { line("a restore from here would be whole") };
+    }
+    let text = format!(
+        "{} lacking: in no copy, or not to be opened; bring the copies up to date, backups with \
+         `keyfall backup STORE COPY` and others with `keyfall copy sync STORE`",
+        counted(checked.lacking, "blob")
+    );
+    Err(Error::new(ErrorKind::Corrupt, text).into())
+}
+
+/// A copy for a drill. The engine may have a copy in step open already: nobody else can open that.
+fn to_drill(engine: &Engine, place: &Path) -> Result<Arc<dyn Store>, Error> {
+    match registered(engine, place)?.and_then(|copy| engine.attached(&copy.place)) {
+        Some(store) => Ok(store),
+        None => Ok(Arc::new(copy_as_it_is(place)?)),
+    }
+}
+
+fn tell(session: &Session, checked: &Checked) -> Done {
+    if session.json {
+        let missing: Vec<String> = checked.missing.iter().map(ToString::to_string).collect();
+        return session.value(&json!({
+            "whole": checked.is_whole(), "from": checked.from, "head": head_json(checked.head),
+            "current": head_json(checked.current), "blobs": checked.blobs,
+            "lacking": checked.lacking, "missing": missing,
+        }));
+    }
+    let blobs = counted(checked.blobs, "blob");
+    line(format_args!("{} of {}: {blobs} read and opened", checked.head, checked.from))?;
+    if checked.head != checked.current {
+        let current = checked.current;
+        line(format_args!("the store is at {current}: what was put since would be lost"))?;
+    }
+    checked.missing.iter().try_for_each(|name| line(format_args!("lacking {name}")))
+}

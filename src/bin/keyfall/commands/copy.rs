@@ -1,0 +1,90 @@
+//! `keyfall copy`.
+
+use std::path::Path;
+
+use keyfall::engine::{CopyMode, CopyStatus};
+use keyfall::{Engine, Error, ErrorKind};
+use serde_json::json;
+
+use crate::args::CopyCommand;
+use crate::commands::backup::{check_apart, tell};
+use crate::shell::failure::Done;
+use crate::shell::places::{one, store_and};
+use crate::shell::print::{block, line, progress};
+use crate::shell::session::Session;
+use crate::shell::stores::{look, open, open_giving_up};
+use crate::show::copies::{backup_json, copies_table, copy_json, mode};
+use keyfall::opening::absolute;
+
+/// Runs one of the commands.
+pub(super) fn run(session: &Session, command: CopyCommand) -> Done {
+    match command {
+        CopyCommand::Add { places, behind } => {
+            let (store, [place]) = store_and(places, ["PLACE"])?;
+            check_apart(session, &store, &place)?;
+            let engine = open(session, &store)?;
+            let how = if behind { CopyMode::Behind } else { CopyMode::InStep };
+            let bar = progress("blobs copied", None);
+            let entry = engine.copy_add(&text(&place)?, how, |n| bar.set_position(n))?;
+            bar.finish_and_clear();
+            if session.json {
+                session.value(&json!({"place": entry.place, "mode": mode(how)}))
+            } else {
+                line(format_args!("copy {} is {}", entry.place, mode(how)))
+            }
+        }
+        CopyCommand::Sync { places } => {
+            let engine = open(session, &one(places)?)?;
+            let bar = progress("blobs copied", None);
+            let synced = engine.copy_sync(None, |n| bar.set_position(n))?;
+            bar.finish_and_clear();
+            if session.json {
+                let all: Vec<_> = synced.iter().map(|(c, b)| backup_json(&c.place, *b)).collect();
+                return session.value(&all.into());
+            }
+            synced.into_iter().try_for_each(|(entry, done)| tell("copy", &entry.place, done))
+        }
+        CopyCommand::Status { places } => {
+            let engine = look(session, &one(places)?)?;
+            status(session, &engine.copy_status())
+        }
+        CopyCommand::Remove { places } => {
+            let (store, [place]) = store_and(places, ["PLACE"])?;
+            let place = text(&place)?;
+            let engine = open_giving_up(session, &store, &place)?;
+            remove(session, &engine, &place)
+        }
+    }
+}
+
+fn status(session: &Session, copies: &[CopyStatus]) -> Done {
+    if session.json {
+        let copies = copies.iter().map(|copy| copy_json(session, copy));
+        return session.value(&copies.collect::<Vec<_>>().into());
+    }
+    block(copies_table(session, copies))
+}
+
+fn remove(session: &Session, engine: &Engine, place: &str) -> Done {
+    // Of a copy that is out of reach nobody can say what it holds.
+    let owner = engine.read_only().is_none();
+    let ahead = owner.then(|| engine.copy_ahead(place).ok().flatten()).flatten();
+    engine.copy_remove(place)?;
+    if let Some(ahead) = ahead {
+        session.note(&format!(
+            "{place} holds {ahead}, and the store went on from less: what it lacks of that is \
+             lost, unless it is restored from there"
+        ));
+    }
+    if session.json {
+        session.value(&json!({"removed": place}))
+    } else {
+        line(format_args!("{place} is no copy any more; its bytes stay where they are"))
+    }
+}
+
+/// A copy's place as the store remembers it.
+fn text(place: &Path) -> Result<String, Error> {
+    let place = absolute(place)?.into_os_string().into_string();
+    place.map_err(|_| Error::new(ErrorKind::Invalid, "a copy's place must be UTF-8"))
+}

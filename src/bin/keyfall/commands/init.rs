@@ -1,0 +1,39 @@
+//! `keyfall init`.
+
+use keyfall::quorum::Rule;
+use serde_json::json;
+
+use crate::args::InitArgs;
+use crate::shell::failure::Done;
+use crate::shell::make::{Making, Spread, make};
+use crate::shell::places::one;
+use crate::shell::print::line;
+use crate::shell::session::Session;
+use crate::show::cell::promise_json;
+
+/// Makes a store and its cell.
+pub(super) fn run(session: &Session, args: InitArgs) -> Done {
+    let store = one(args.places)?;
+    let (members, liars, margin) = (args.keyholder, args.liars, args.margin);
+    let spread = args.threshold.map(|threshold| {
+        let rule = Rule { threshold, liars, margin };
+        Spread { members, rule }
+    });
+    let (accept_remnants, log_origin) = (args.accept_remnants, args.log_origin);
+    let engine = make(session, &store, Making { accept_remnants, log_origin, spread })?;
+    let promise = engine.promise();
+    if session.json {
+        return session.value(&json!({
+            "store": store.display().to_string(), "id": engine.id().to_string(),
+            "cell": promise_json(&promise),
+        }));
+    }
+    line(format_args!("store {}", store.display()))?;
+    line(format_args!("cell  {}", promise.place))?;
+    line(format_args!("      {promise}"))?;
+    line(session.fill(
+        "      Lose the cell and all data is lost; copy it, and what is erased later can be \
+         brought back from a backup. A backup from before the last erase restores nothing by \
+         itself: add a copy in step with `keyfall copy add STORE PLACE`.",
+    ))
+}

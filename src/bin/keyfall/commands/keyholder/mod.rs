@@ -1,0 +1,148 @@
+//! `keyfall keyholder`.
+//!
+//! `run` is the entry; it imports from replace and status, and those from epoch.
+
+mod epoch;
+mod replace;
+pub(super) mod status;
+
+use std::path::{Path, PathBuf};
+
+use keyfall::env::System;
+use keyfall::quorum::net::{
+    EngineId, EngineKey, KeyholderDir, KeyholderId, Server, move_keyholder, move_member,
+};
+use keyfall::{Error, ErrorKind};
+use serde_json::json;
+
+use crate::args::KeyholderCommand;
+use crate::commands::keyholder::epoch::{begin, quorum_of, tell_epoch};
+use crate::commands::keyholder::replace::Replacement;
+use crate::shell::cells::env;
+use crate::shell::failure::Done;
+use crate::shell::guarded;
+use crate::shell::places::one;
+use crate::shell::print::line;
+use crate::shell::session::Session;
+use crate::shell::stores::open;
+
+/// Runs one of the commands.
+pub(super) fn run(session: &Session, command: KeyholderCommand) -> Done {
+    match command {
+        KeyholderCommand::Init { dir, accept_remnants } => {
+            guarded::check_place(&dir)?;
+            let id = KeyholderDir::create(&dir, accept_remnants, &System)?.id();
+            tell_key(session, "keyholder", &id.to_string())
+        }
+        KeyholderCommand::Engine { cell } => {
+            guarded::check_place(&cell)?;
+            let id = EngineKey::in_dir(&cell, &System)?.id();
+            tell_key(session, "engine", &id.to_string())
+        }
+        KeyholderCommand::Allow { dir, engine, store, stores } => {
+            let limits = Limits { store, stores };
+            allow(session, &dir, engine, &limits)
+        }
+        KeyholderCommand::Serve { dir, listen } => {
+            let dir = KeyholderDir::open(&dir)?;
+            let id = dir.id();
+            let server = Server::bind(dir, &listen, env())?;
+            line(format_args!("{id}@{}", server.address()?))?;
+            server.run(&|told| session.warn(&Error::new(ErrorKind::Io, told)));
+            Ok(())
+        }
+        KeyholderCommand::Status { places } => status::run(session, &one(places)?),
+        KeyholderCommand::Move { places, offline } => Move::read(places)?.run(session, offline),
+        KeyholderCommand::Replace { places, number, with } => {
+            Replacement::new(session, one(places)?, number, with)?.run()
+        }
+        KeyholderCommand::Renew { places } => {
+            let engine = open(session, &one(places)?)?;
+            tell_epoch(session, &begin(&engine)?)
+        }
+    }
+}
+
+fn tell_key(session: &Session, whose: &str, id: &str) -> Done {
+    if session.json { session.value(&json!({whose: id})) } else { line(id) }
+}
+
+/// What an engine may do at a keyholder, if not what is usual.
+struct Limits {
+    store: Option<String>,
+    stores: Option<usize>,
+}
+
+fn allow(session: &Session, dir: &Path, engine: EngineId, limits: &Limits) -> Done {
+    let store = limits.store.as_deref();
+    KeyholderDir::allow(dir, engine, store)?;
+    limits.stores.map_or(Ok(()), |stores| KeyholderDir::limit(dir, engine, stores))?;
+    if session.json {
+        return session.value(&json!({"engine": engine.to_string(), "allowed": true}));
+    }
+    let stores = limits.stores.map(|stores| format!("; it may have {stores} stores there"));
+    let stores = stores.unwrap_or_default();
+    let store = store.map_or_else(String::new, |store| format!("; store {store} is its own there"));
+    let dir = dir.display();
+    line(format_args!("{engine} may speak to the keyholder in {dir}{store}{stores}"))
+}
+
+/// A keyholder that has another address now.
+struct Move {
+    store: PathBuf,
+    which: Which,
+    address: String,
+}
+
+enum Which {
+    Number(usize),
+    Key(KeyholderId),
+}
+
+impl Move {
+    /// Reads `[STORE] NUMBER|KEY HOST:PORT`.
+    fn read(mut places: Vec<String>) -> Result<Self, Error> {
+        let usage = |what: &str| {
+            let text = format!("{what}; write `keyholder move [STORE] NUMBER|KEY HOST:PORT`");
+            Error::new(ErrorKind::Invalid, text)
+        };
+        let address = places.pop().unwrap_or_default();
+        let named = places.pop().unwrap_or_default();
+        let which = match (named.parse(), named.parse()) {
+            (Ok(key), _) => Which::Key(key),
+            (_, Ok(number)) => Which::Number(number),
+            _ => return Err(usage(&format!("{named:?} is no number, and no keyholder's key"))),
+        };
+        let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+        let parts = address.rsplit_once(':');
+        if !parts.is_some_and(|(host, port)| !host.is_empty() && is_port(port)) {
+            return Err(usage(&format!("{address:?} is no HOST:PORT")));
+        }
+        let store = one(places.into_iter().map(PathBuf::from).collect())?;
+        Ok(Move { store, which, address })
+    }
+
+    fn run(self, session: &Session, offline: bool) -> Done {
+        let address = self.address.as_str();
+        let place = session.cell_of(&self.store)?;
+        drop(quorum_of(&place)?);
+        let (number, key) = match self.which {
+            Which::Key(key) => {
+                let named = key.to_string();
+                move_keyholder(&place, key, address, !offline, &env())?;
+                (None, Some(named))
+            }
+            Which::Number(number) => {
+                move_member(&place, number, address, !offline, &env())?;
+                (Some(number), None)
+            }
+        };
+        if session.json {
+            return session.value(&json!({"number": number, "key": key, "address": address}));
+        }
+        let which = key.or_else(|| number.map(|n| n.to_string())).unwrap_or_default();
+        let there =
+            if offline { "whether it is there was not looked at" } else { "it answers there" };
+        line(format_args!("keyholder {which} is asked at {address} from now on; {there}"))
+    }
+}

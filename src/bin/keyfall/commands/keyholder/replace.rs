@@ -1,0 +1,139 @@
+//! `keyfall keyholder replace`.
+
+use std::path::PathBuf;
+
+use keyfall::cell::RootId;
+use keyfall::quorum::net::{Replaced, leaving, put_back, replace_member};
+use keyfall::quorum::{Alive, Left, Member, Standing};
+use keyfall::{Engine, Error, ErrorKind};
+use serde_json::json;
+
+use crate::commands::keyholder::epoch::{Epoch, begin, live, quorum_of, tell_epoch};
+use crate::shell::cells::env;
+use crate::shell::failure::Done;
+use crate::shell::print::line;
+use crate::shell::session::Session;
+use crate::shell::stores::{open, open_as_it_is};
+
+/// A keyholder to be put in the place of another.
+pub(super) struct Replacement<'s> {
+    session: &'s Session,
+    store: PathBuf,
+    /// The store's cell.
+    cell: PathBuf,
+    number: usize,
+    with: Member,
+}
+
+impl<'s> Replacement<'s> {
+    pub(super) fn new(
+        session: &'s Session,
+        store: PathBuf,
+        number: usize,
+        with: Member,
+    ) -> Result<Self, Error> {
+        let cell = session.cell_of(&store)?;
+        Ok(Replacement { session, store, cell, number, with })
+    }
+
+    /// Replaces the keyholder and begins an epoch; if that fails, the old keyholder is put back.
+    pub(super) fn run(self) -> Done {
+        let (session, number) = (self.session, self.number);
+        let quorum = quorum_of(&self.cell)?;
+        // The list as it is must take a claim first: an engine that reaches too few of it must not
+        // make a list of its own.
+        match open(session, &self.store) {
+            Ok(engine) => check_owner(&engine)?,
+            // The keyholder that leaves may be the reason why it cannot.
+            Err(e) if e.kind() == ErrorKind::Io && self.comes_back() => {}
+            Err(e) => return Err(e.into()),
+        }
+        let root = live(session, &self.store, &quorum)?;
+        let replaced = replace_member(&self.cell, number, self.with.clone(), &env())?;
+        match self.renewed(&replaced, &root) {
+            Ok(Some(epoch)) => tell_epoch(session, &epoch),
+            Ok(None) if session.json => {
+                session.value(&json!({"epoch": root.epoch, "number": number, "renewed": false}))
+            }
+            Ok(None) => line(format_args!(
+                "keyholder {number} is {} now; {} holds no share of it, so no epoch begins",
+                replaced.new.address, replaced.old.address
+            )),
+            Err(e) => Err(self.undone(replaced, &root, e).into()),
+        }
+    }
+
+    /// Whether the keyholder goes back to the place that it left, and no epoch has begun since: the
+    /// list without it was never more than a plan.
+    fn comes_back(&self) -> bool {
+        let look = || -> Result<bool, Error> {
+            let root = live(self.session, &self.store, &quorum_of(&self.cell)?)?;
+            let none_since = |left: &Left| left.until.is_none_or(|until| root.epoch < until);
+            let is_it = |left: &Left| {
+                usize::from(left.x) == self.number && left.member.key == self.with.key
+            };
+            Ok(leaving(&self.cell)?.iter().any(|left| is_it(left) && none_since(left)))
+        };
+        look().unwrap_or(false)
+    }
+
+    /// Deals the new keyholder its share, and begins an epoch if the old one may hold a share.
+    fn renewed(&self, replaced: &Replaced, root: &RootId) -> Result<Option<Epoch>, Error> {
+        // Opening deals it its share.
+        let engine = open_as_it_is(self.session, &self.store)?;
+        check_owner(&engine)?;
+        let all = quorum_of(&self.cell)?.standing(root);
+        let it = replaced.number.checked_sub(1).and_then(|n| all.get(n));
+        if let Some(Alive { standing, .. }) = it.filter(|alive| !alive.holds) {
+            let why = match standing {
+                Standing::Refuses(why) | Standing::Away(why) => why.as_str(),
+                Standing::Lies => "its share is wrong",
+                _ => "it answers, and did not take it",
+            };
+            let address = &replaced.new.address;
+            let text = format!("the keyholder {address} was to be dealt its share: {why}");
+            return Err(Error::new(ErrorKind::Io, text));
+        }
+        replaced.may_hold.then(|| begin(&engine)).transpose()
+    }
+
+    /// Whether the list is better left as it is, though the replacement failed: an epoch has begun
+    /// with it, or the new keyholder holds its share of the root key and the old one does not.
+    fn is_better(&self, replaced: &Replaced, root: &RootId) -> Result<bool, Error> {
+        let quorum = quorum_of(&self.cell)?;
+        if live(self.session, &self.store, &quorum)? != *root {
+            return Ok(true);
+        }
+        let (all, left) = (quorum.standing_of_all(root), leaving(&self.cell)?);
+        let (all, gone) = all.split_at(all.len().saturating_sub(left.len()));
+        let new = replaced.number.checked_sub(1).and_then(|n| all.get(n));
+        let old =
+            left.iter().zip(gone).any(|(left, alive)| left.member == replaced.old && alive.holds);
+        Ok(new.is_some_and(|alive| alive.holds) && !old)
+    }
+
+    /// Puts the old keyholder back, unless the list is better left as it is; the error says which.
+    fn undone(&self, replaced: Replaced, root: &RootId, e: Error) -> Error {
+        let number = replaced.number;
+        let (new, old) = (replaced.new.address.clone(), replaced.old.clone());
+        if self.is_better(&replaced, root).unwrap_or(false) {
+            return e.context(format!(
+                "keyholder {number} is {new} now, and the share of {} is not worthless yet; \
+                 `keyfall keyholder renew STORE` makes it so when enough are there",
+                old.address
+            ));
+        }
+        match put_back(&self.cell, replaced) {
+            Ok(()) => e.context(format!("keyholder {number} is {} as before", old.address)),
+            Err(other) => e.context(format!(
+                "keyholder {number} is {new} now, and the other could not be put back ({other}); \
+                 `keyfall keyholder replace STORE --number {number} --with {}@{}` does it",
+                old.key, old.address
+            )),
+        }
+    }
+}
+
+fn check_owner(engine: &Engine) -> Result<(), Error> {
+    engine.read_only().map_or(Ok(()), |why| Err(Error::new(ErrorKind::Fenced, why)))
+}

@@ -1,0 +1,95 @@
+//! `keyfall list`.
+
+use std::io::{self, StdoutLock, Write};
+
+use keyfall::engine::Listing;
+use keyfall::{Engine, Error, Query, RecordInfo};
+
+use crate::args::ListArgs;
+use crate::shell::failure::Done;
+use crate::shell::places::one;
+use crate::shell::print::table;
+use crate::shell::session::Session;
+use crate::shell::stores::look;
+use crate::show::record::record_json;
+use crate::show::time::time;
+
+/// Most records of one page.
+const PAGE: usize = 1000;
+
+/// Lists records page by page: there may be more than fit into memory.
+pub(super) fn run(session: &Session, args: ListArgs) -> Done {
+    let mut query = Query {
+        user: args.user,
+        class: args.class,
+        interaction: args.interaction,
+        from: args.after,
+        until: args.before,
+        newest_first: args.newest,
+        ..Query::default()
+    };
+    let engine = look(session, &one(args.places)?)?;
+    let mut left = args.limit.unwrap_or(u64::MAX);
+    // The first page first: for a user that is not here, nothing is printed but the error.
+    let mut page = page_of(&engine, &mut query, left)?;
+    let mut out = Lines { out: io::stdout().lock(), json: session.json, begun: false };
+    loop {
+        left -= page.records.len() as u64;
+        out.records(&page.records)?;
+        match page.next {
+            Some(next) if left > 0 => {
+                query.after = Some(next);
+                page = page_of(&engine, &mut query, left)?;
+            }
+            _ => return out.end(),
+        }
+    }
+}
+
+fn page_of(engine: &Engine, query: &mut Query, left: u64) -> Result<Listing, Error> {
+    query.limit = usize::try_from(left).unwrap_or(usize::MAX).min(PAGE);
+    if left == 0 { Ok(Listing::default()) } else { engine.list(query) }
+}
+
+/// Records on standard output: one JSON array, or one table.
+struct Lines {
+    out: StdoutLock<'static>,
+    json: bool,
+    /// Whether a record was written.
+    begun: bool,
+}
+
+impl Lines {
+    fn records(&mut self, records: &[RecordInfo]) -> io::Result<()> {
+        if self.json {
+            return records.iter().try_for_each(|info| {
+                let before = if std::mem::replace(&mut self.begun, true) { "," } else { "[" };
+                write!(self.out, "{before}\n  {}", record_json(info))
+            });
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        let begun = std::mem::replace(&mut self.begun, true);
+        let headings = ["ID", "USER", "CLASS", "TYPE", "LENGTH", "CREATED"];
+        let headings = if begun { [""; 6] } else { headings };
+        let rows = records.iter().map(|r| {
+            vec![
+                r.id.to_string(),
+                r.user.to_string(),
+                r.class.to_string(),
+                r.media_type.clone(),
+                r.length.to_string(),
+                time(r.created),
+            ]
+        });
+        writeln!(self.out, "{}", table(&headings, rows))
+    }
+
+    fn end(mut self) -> Done {
+        if self.json {
+            writeln!(self.out, "{}", if self.begun { "\n]" } else { "[]" })?;
+        }
+        Ok(self.out.flush()?)
+    }
+}

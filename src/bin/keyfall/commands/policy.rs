@@ -1,0 +1,220 @@
+//! `keyfall policy`: retention.
+
+use std::time::Duration;
+
+use keyfall::env::{Env, System};
+use keyfall::{Class, Engine, Error, Policy, Query, RecordInfo, Timestamp, UserId};
+use serde_json::json;
+
+use crate::args::PolicyCommand;
+use crate::shell::ask::ask;
+use crate::shell::failure::Done;
+use crate::shell::places::one;
+use crate::shell::print::{counted, line};
+use crate::shell::session::Session;
+use crate::shell::stores::{doubted, look, open};
+use crate::show::rules::{policy_json, policy_words};
+
+/// Sets, removes and lists policies.
+pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
+    match command {
+        PolicyCommand::Set {
+            places,
+            class,
+            user,
+            purpose,
+            max_age,
+            max_records,
+            until,
+            readers_named,
+            yes,
+        } => {
+            let policy = Policy { class, purpose, max_age, max_records, until, readers_named };
+            let engine = open(session, &one(places)?)?;
+            let set = |all: &mut Vec<Policy>| {
+                all.retain(|p| p.class != policy.class || p.purpose != policy.purpose);
+                all.push(policy.clone());
+            };
+            let user = user.as_ref();
+            ask_if_any_fall(&engine, &Change { user, class: &policy.class, apply: &set }, yes)?;
+            engine.set_policy(user, &policy)?;
+            tell_set(session, &engine, user, &policy)
+        }
+        PolicyCommand::Unset { places, class, user, purpose, yes } => {
+            let engine = open(session, &one(places)?)?;
+            let unset =
+                |all: &mut Vec<Policy>| all.retain(|p| p.class != class || p.purpose != purpose);
+            let user = user.as_ref();
+            ask_if_any_fall(&engine, &Change { user, class: &class, apply: &unset }, yes)?;
+            engine.unset_policy(user, &class, purpose.as_deref())?;
+            if session.json {
+                session.value(&json!({"class": class.as_str(), "unset": true}))
+            } else {
+                line("removed")
+            }
+        }
+        PolicyCommand::List { places, user } => {
+            let engine = look(session, &one(places)?)?;
+            let policies = engine.policies(user.as_ref())?;
+            if session.json {
+                let policies: Vec<_> = policies.iter().map(policy_json).collect();
+                return session.value(&json!({"policies": policies}));
+            }
+            if policies.is_empty() {
+                return line("no policies");
+            }
+            policies.iter().try_for_each(|policy| line(policy_words(policy)))
+        }
+    }
+}
+
+/// Does what is due by a policy that was just set, and says what fell.
+fn tell_set(session: &Session, engine: &Engine, user: Option<&UserId>, policy: &Policy) -> Done {
+    let done = engine.tend(&mut |_| {})?;
+    if done.waiting {
+        session.warn(&doubted(engine));
+    }
+    if session.json {
+        let mut told = policy_json(policy);
+        told["user"] = json!(user.map(UserId::as_str));
+        told["expired"] = json!(done.expired);
+        return session.value(&told);
+    }
+    line(policy_words(policy))?;
+    if done.expired == 0 {
+        return Ok(());
+    }
+    line(format_args!("{} passed it, and fell", counted(done.expired, "record")))
+}
+
+/// A change of the store's policies for a class, or of one user's.
+struct Change<'c> {
+    user: Option<&'c UserId>,
+    class: &'c Class,
+    apply: &'c dyn Fn(&mut Vec<Policy>),
+}
+
+/// Asks, as an erase does, if records that are there already pass a limit by the change.
+fn ask_if_any_fall(engine: &Engine, change: &Change<'_>, yes: bool) -> Done {
+    if yes {
+        return Ok(());
+    }
+    let records = change.falling(engine)?;
+    if records == 0 {
+        return Ok(());
+    }
+    let class = change.class;
+    let what = format!("{} of class {class} past the limit now", counted(records, "record"));
+    let question =
+        format!("Erase {what}, with what was derived from them, in every copy, for ever?");
+    ask(yes, || Ok(question), &what)
+}
+
+impl Change<'_> {
+    /// How many records of the class pass a limit once the change is made.
+    fn falling(&self, engine: &Engine) -> Result<u64, Error> {
+        let mut store = engine.policies(None)?;
+        if self.user.is_none() {
+            (self.apply)(&mut store);
+            let limits =
+                |p: &Policy| p.max_age.is_some() || p.max_records.is_some() || p.until.is_some();
+            if !store.iter().any(|p| p.class == *self.class && limits(p)) {
+                return Ok(0);
+            }
+        }
+        let now = System.now();
+        let (mut falling, mut of_one): (u64, Option<OfOne>) = (0, None);
+        let class = Some(self.class.clone());
+        let mut query = Query { user: self.user.cloned(), class, ..Query::default() };
+        loop {
+            let page = engine.list(&query)?;
+            for record in page.records {
+                if of_one.as_ref().is_none_or(|one| one.user != record.user) {
+                    let own = self.policies_of(engine, &record.user)?;
+                    let rules = Rules { class: self.class.clone(), own, store: store.clone() };
+                    let next = OfOne { user: record.user.clone(), rules, records: Vec::new() };
+                    falling += of_one.replace(next).map_or(0, |one| one.passing());
+                }
+                if let Some(one) = &mut of_one {
+                    one.records.push(one.rules.of(&record, now));
+                }
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(falling + of_one.map_or(0, |one| one.passing())),
+            }
+        }
+    }
+
+    /// A user's own policies once the change is made.
+    fn policies_of(&self, engine: &Engine, user: &UserId) -> Result<Vec<Policy>, Error> {
+        let mut own = engine.policies(Some(user))?;
+        if self.user.is_some() {
+            (self.apply)(&mut own);
+        }
+        Ok(own)
+    }
+}
+
+/// The policies that apply to a user's records of a class.
+struct Rules {
+    class: Class,
+    own: Vec<Policy>,
+    store: Vec<Policy>,
+}
+
+impl Rules {
+    /// The policy for a purpose: the user's own before the store's, and of each the one for the
+    /// purpose first.
+    fn policy(&self, purpose: &str) -> Option<&Policy> {
+        [&self.own, &self.store].into_iter().find_map(|policies| {
+            let of_class = || policies.iter().filter(|p| p.class == self.class);
+            let for_purpose = of_class().find(|p| p.purpose.as_deref() == Some(purpose));
+            for_purpose.or_else(|| of_class().find(|p| p.purpose.is_none()))
+        })
+    }
+
+    fn of(&self, record: &RecordInfo, now: Timestamp) -> Limited {
+        let began = record.interaction.began();
+        let policy = self.policy(&record.purpose);
+        let by_age = policy.and_then(|p| p.max_age).map(|age| began.0.saturating_add(millis(age)));
+        let until = policy.and_then(|p| p.until).map(|until| until.0);
+        let passed = by_age.into_iter().chain(until).min().is_some_and(|at| at <= now.0);
+        Limited { began, passed, counts: policy.is_some_and(|p| p.purpose.is_none()) }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A record, as limits see it.
+struct Limited {
+    began: Timestamp,
+    /// Whether it passed a limit of time.
+    passed: bool,
+    /// Whether the limit on the number of records applies to it: its policy is the class's.
+    counts: bool,
+}
+
+/// One user's records of a class, oldest first.
+struct OfOne {
+    user: UserId,
+    rules: Rules,
+    records: Vec<Limited>,
+}
+
+impl OfOne {
+    /// How many of them pass a limit: by age, by date, or since there are too many.
+    fn passing(&self) -> u64 {
+        let most = self.rules.policy("").and_then(|p| p.max_records).unwrap_or(u64::MAX);
+        let counted: Vec<Timestamp> =
+            self.records.iter().filter(|r| r.counts).map(|r| r.began).collect();
+        let over = counted.len().saturating_sub(usize::try_from(most).unwrap_or(usize::MAX));
+        // The oldest interactions go whole.
+        let before = over.checked_sub(1).and_then(|last| counted.get(last)).copied();
+        let falls =
+            |r: &&Limited| r.passed || r.counts && before.is_some_and(|before| r.began <= before);
+        self.records.iter().filter(falls).count() as u64
+    }
+}

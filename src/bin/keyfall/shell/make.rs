@@ -1,0 +1,62 @@
+//! Making a store with its cell.
+
+use std::path::Path;
+
+use keyfall::cell::RootCell;
+use keyfall::quorum::net::open_cell;
+use keyfall::quorum::{Member, QuorumCell, Rule, Standing};
+use keyfall::{Engine, Error, ErrorKind};
+
+use crate::shell::cells::env;
+use crate::shell::session::Session;
+use crate::shell::stores::builder;
+
+/// How a store is made.
+#[derive(Default)]
+pub(crate) struct Making {
+    pub(crate) accept_remnants: bool,
+    pub(crate) log_origin: Option<String>,
+    /// The keyholders of the root key; none where the cell is a file.
+    pub(crate) spread: Option<Spread>,
+}
+
+/// Keyholders, and how many of them it takes to open and to destroy the root key.
+pub(crate) struct Spread {
+    pub(crate) members: Vec<Member>,
+    pub(crate) rule: Rule,
+}
+
+/// Makes a store and a cell that does not lie inside it.
+pub(crate) fn make(session: &Session, store: &Path, making: Making) -> Result<Engine, Error> {
+    let mut builder = builder(session, store);
+    if making.accept_remnants {
+        builder = builder.accept_remnants();
+    }
+    if let Some(origin) = making.log_origin {
+        builder = builder.log_origin(origin);
+    }
+    let spread = making.spread.is_some();
+    if let Some(Spread { members, rule }) = making.spread {
+        builder = builder.keyholders(members, rule);
+    }
+    let engine = builder.create()?;
+    let place = session.cell_of(store)?;
+    if let Some(Ok(Some(quorum))) = spread.then(|| open_cell(&place, &env())) {
+        warn_of_absent(session, &quorum);
+    }
+    Ok(engine)
+}
+
+/// Says which keyholders of a new store hold no share: an init succeeds as soon as enough do.
+fn warn_of_absent(session: &Session, quorum: &QuorumCell) {
+    let contents = quorum.load().ok();
+    let newest = contents.and_then(|contents| contents.keys.iter().map(|key| key.id).max());
+    for alive in newest.map(|newest| quorum.standing(&newest)).unwrap_or_default() {
+        if let Standing::Refuses(why) | Standing::Away(why) = alive.standing {
+            let text = format!(
+                "{why}; it has no share yet: `keyfall tend STORE` deals it one once it is there"
+            );
+            session.warn(&Error::new(ErrorKind::Io, text));
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! What every command needs of the world around it: where things are, what is printed, output
+//! files, stores to be opened.
+//!
+//! A file imports only from those named before it: failure, paths, media, print, read, guarded,
+//! outfile, cells, remedy, due, session, stores, make, outside, ask, places.
+
+pub(crate) mod ask;
+pub(crate) mod cells;
+pub(crate) mod due;
+pub(crate) mod failure;
+pub(crate) mod guarded;
+pub(crate) mod make;
+pub(crate) mod media;
+pub(crate) mod outfile;
+pub(crate) mod outside;
+pub(crate) mod paths;
+pub(crate) mod places;
+pub(crate) mod print;
+pub(crate) mod read;
+pub(crate) mod remedy;
+pub(crate) mod session;
+pub(crate) mod stores;

@@ -1,0 +1,104 @@
+//! What messages say to do, as it is typed: with the store and the cell that this command was
+//! given.
+//!
+//! The library speaks of itself: it names a function between backticks, and what that is given in
+//! parentheses after it. Here it becomes the command that does the same. Where a command is named,
+//! this program's own messages write STORE for the store, HERE for its place alone, and CELL after
+//! `--cell`.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use keyfall::opening::Location;
+
+/// What the library names, and what is typed for it; {} is what it is given.
+const TYPED: &[(&str, &str)] = &[
+    ("Builder::cell_at", "--cell"),
+    ("Builder::create", "keyfall init STORE"),
+    ("Builder::give_up", "keyfall copy remove STORE {} --take-over"),
+    ("Builder::restore", "keyfall restore --cell CELL --into HERE COPY..."),
+    ("Builder::take_over", "--take-over"),
+    ("Engine::backup", "keyfall backup STORE COPY"),
+    ("Engine::certificate", "keyfall certificate upgrade STORE FILE"),
+    ("Engine::copies", "keyfall copy status STORE"),
+    ("Engine::copy_remove", "keyfall copy remove STORE {}"),
+    ("Engine::copy_sync", "keyfall copy sync STORE"),
+    ("Engine::get_as", "--as WHO --purpose WHY"),
+    ("Engine::grant", "keyfall grant add STORE"),
+    ("Engine::grants", "keyfall grant list STORE --user U"),
+    ("Engine::holds", "keyfall hold list STORE --user U"),
+    ("Engine::inbox", "keyfall inbox STORE --user U"),
+    ("Engine::list", "keyfall list STORE"),
+    ("Engine::log_key", "keyfall log key STORE"),
+    ("Engine::make_set", "keyfall training make STORE"),
+    ("Engine::plans", "keyfall plan list STORE --user U"),
+    ("Engine::policies", "keyfall policy list STORE"),
+    ("Engine::sets", "keyfall training list STORE"),
+    ("Engine::tend", "keyfall tend STORE"),
+    ("Engine::trust_clock", "keyfall tend STORE --clock-is-right"),
+    ("Identity::new", "keyfall key FILE"),
+    ("accept_remnants", "--accept-remnants"),
+    // Of a store that is damaged; for one that is gone it is the builder's.
+    ("restore", "keyfall restore --cell CELL --into NEW COPY..."),
+];
+
+/// The store that a command is about, and the cell that was named with it.
+#[derive(Clone)]
+pub(crate) struct About {
+    pub(crate) store: PathBuf,
+    pub(crate) cell: Option<PathBuf>,
+}
+
+/// A word of a command, quoted as a shell takes it.
+pub(crate) fn word(text: impl AsRef<OsStr>) -> String {
+    let text = text.as_ref().to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:@%+=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.into_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A command with the store in the place of STORE, and its cell in that of CELL, if they are known.
+pub(crate) fn typed(command: &str, about: Option<&About>) -> String {
+    let Some(About { store, cell }) = about else { return command.to_owned() };
+    let cell = cell.as_deref();
+    let (mut left, mut before) = (true, "");
+    let words = command.split(' ').map(|part| {
+        let text = match part {
+            "HERE" if left => word(store),
+            // What comes after it may be somebody's own words.
+            "STORE" if std::mem::take(&mut left) => {
+                let named = cell.map_or(String::new(), |cell| format!(" --cell {}", word(cell)));
+                word(store) + &named
+            }
+            "CELL" if left && before == "--cell" => {
+                Location::find(store, cell).map_or_else(|_| part.to_owned(), |at| word(at.cell()))
+            }
+            part => part.to_owned(),
+        };
+        before = part;
+        text
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A text with what it says to do as that is typed.
+pub(crate) fn fill(text: &str, about: Option<&About>) -> String {
+    let parts = text.split('`').enumerate().map(|(n, part)| match command(part) {
+        Some(command) if n % 2 == 1 => typed(&command, about),
+        None if n % 2 == 1 && part.starts_with("keyfall ") => typed(part, about),
+        _ => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("`")
+}
+
+/// What is typed for a function of the library.
+fn command(named: &str) -> Option<String> {
+    let (name, given) = match named.strip_suffix(')').and_then(|call| call.split_once('(')) {
+        Some((name, given)) => (name, given),
+        None => (named, ""),
+    };
+    let (_, command) = TYPED.iter().find(|(item, _)| *item == name)?;
+    Some(command.replace("{}", given))
+}

@@ -1,0 +1,164 @@
+//! Opening a store with its cell, to look or to write, and doing first what is due.
+
+use std::path::Path;
+
+use keyfall::engine::Keeper;
+use keyfall::opening::is_exposed;
+use keyfall::{Builder, Engine, Error, ErrorKind};
+
+use crate::shell::due;
+use crate::shell::remedy::word;
+use crate::shell::session::{Session, Warning};
+
+/// Makes a restored store the owner of its cell. What is due is left for the next command.
+pub(crate) fn adopt(session: &Session, store: &Path) -> Result<(), Error> {
+    open(&session.taking_over(), store).map(drop)
+}
+
+/// Refuses `--take-over` for a command that only looks: a look must not end the store at another
+/// place.
+pub(crate) fn no_take_over(session: &Session, instead: &str) -> Result<(), Error> {
+    if !session.take_over {
+        return Ok(());
+    }
+    let text = format!("--take-over goes with a command that writes; {instead}");
+    Err(Error::new(ErrorKind::Invalid, text))
+}
+
+/// Says once what a store is known to lack.
+pub(crate) fn warn_of_lacking(session: &Session, lacks: Option<String>) {
+    if let Some(lacks) = lacks {
+        session.warn_once(Warning::Lacking, &Error::new(ErrorKind::Refused, lacks));
+    }
+}
+
+/// A store, and its cell if one was named. What is due is done when this program says so.
+pub(crate) fn builder(session: &Session, store: &Path) -> Builder {
+    session.about(store);
+    let builder = Builder::at(store).keeper(Keeper::ByHand);
+    match &session.cell {
+        Some(cell) => builder.cell_at(cell),
+        None => builder,
+    }
+}
+
+/// Opens a store for a command that only reads. What is due is told, and left to a command that
+/// writes: a copy of a store, down to a snapshot of its disk, looks like the store itself, and
+/// doing what is due there would end the store.
+pub(crate) fn look(session: &Session, store: &Path) -> Result<Engine, Error> {
+    session.about(store);
+    let instead = format!(
+        "leave it out to look, or take {} over with `keyfall tend STORE --take-over`",
+        store.display()
+    );
+    no_take_over(session, &instead)?;
+    let engine = builder(session, store).read_only().open()?;
+    warn_of_lacking(session, engine.lacks());
+    match engine.owes() {
+        Ok(false) => {}
+        Ok(true) => session.note(&format!(
+            "something is due in {}; `keyfall tend STORE` does it, and so does any command that \
+             writes",
+            store.display()
+        )),
+        Err(e) => session.warn(&e.context("whether something is due cannot be found out")),
+    }
+    Ok(engine)
+}
+
+/// Opens a store with its cell, and does what is due. The store is opened first: a store that is
+/// not there is the likelier slip.
+pub(crate) fn open(session: &Session, store: &Path) -> Result<Engine, Error> {
+    Ok(tended(session, open_as_it_is(session, store)?, store))
+}
+
+/// Opens a store with its cell, even if the copy at `place` holds what the store lacks.
+pub(crate) fn open_giving_up(
+    session: &Session,
+    store: &Path,
+    place: &str,
+) -> Result<Engine, Error> {
+    Ok(tended(session, opened(session, store, builder(session, store).give_up(place))?, store))
+}
+
+fn tended(session: &Session, engine: Engine, store: &Path) -> Engine {
+    if engine.read_only().is_some() {
+        // What is due is the owner's to do. A command that needs the owner says so itself.
+        return engine;
+    }
+    if session.take_over {
+        // A hold, or the cancelling of a plan, may be in the other place alone: leave time to
+        // repeat it.
+        leave_due(session, &engine, store);
+        return engine;
+    }
+    // What is due comes first, whatever was asked for. If it fails, the command may still succeed.
+    match engine.tend(&mut |_| {}) {
+        Ok(done) => {
+            session.tended(&done);
+            if done.waiting {
+                session.warn(&doubted(&engine));
+            }
+        }
+        Err(e) => session.warn(&e.context("something is due and could not be done")),
+    }
+    engine
+}
+
+/// Says what is due, and not done yet, in a store that was just taken over.
+fn leave_due(session: &Session, engine: &Engine, store: &Path) {
+    match engine.owes() {
+        Ok(false) => {}
+        Ok(true) => {
+            let next = engine.status().ok().and_then(|status| status.next_due_is);
+            session.note(&format!(
+                "due in {}, and left undone by this command: {}; the next command that writes, \
+                 or `keyfall tend STORE`, does all that is due: first hold, or cancel, what only \
+                 the other place knew to be held or cancelled",
+                store.display(),
+                next.map_or("something", due::words)
+            ));
+        }
+        Err(e) => session.warn(&e.context("whether something is due cannot be found out")),
+    }
+}
+
+/// Why what is due was not done.
+pub(crate) fn doubted(engine: &Engine) -> Error {
+    Error::new(
+        ErrorKind::Refused,
+        engine.clock_doubts().unwrap_or_else(|| "the clock was not believed; call again".into()),
+    )
+}
+
+/// Opens a store with its cell, and leaves what is due alone.
+pub(crate) fn open_as_it_is(session: &Session, store: &Path) -> Result<Engine, Error> {
+    opened(session, store, builder(session, store))
+}
+
+fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, Error> {
+    let engine = if session.take_over { builder.take_over() } else { builder }.open()?;
+    warn_if_exposed(session, &session.cell_of(store)?);
+    warn_of_lacking(session, engine.lacks());
+    if session.take_over {
+        session.note(&format!(
+            "{} owns its root cell now; any other place of it can only be looked at until it takes \
+             over in turn, and not at all after the next erase, which destroys the key that opens \
+             it",
+            store.display()
+        ));
+    }
+    Ok(engine)
+}
+
+/// Says once that others than its owner may read a cell's keys, or put others in their place.
+pub(crate) fn warn_if_exposed(session: &Session, cell: &Path) {
+    if is_exposed(cell) {
+        let text = format!(
+            "others than its owner can reach the keys in the cell {}; run `chmod -R go= {}`",
+            cell.display(),
+            word(cell)
+        );
+        session.warn_once(Warning::Exposed, &Error::new(ErrorKind::Refused, text));
+    }
+}

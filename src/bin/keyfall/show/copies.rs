@@ -1,0 +1,56 @@
+//! Copies of a store, and the states that they hold.
+
+use keyfall::engine::{Backup, CopyMode, CopyStatus};
+use keyfall::store::HeadId;
+use serde_json::{Value, json};
+
+use crate::shell::print::table;
+use crate::shell::session::Session;
+
+/// A state of a store as JSON.
+pub(crate) fn head_json(head: HeadId) -> Value {
+    json!({"epoch": head.epoch, "commit": head.commit})
+}
+
+/// How a copy is kept.
+pub(crate) fn mode(mode: CopyMode) -> &'static str {
+    match mode {
+        CopyMode::InStep => "in step",
+        CopyMode::Behind => "behind",
+    }
+}
+
+/// How a copy stands, as JSON.
+pub(crate) fn copy_json(session: &Session, status: &CopyStatus) -> Value {
+    json!({
+        "place": status.entry.place,
+        "mode": mode(status.entry.mode),
+        "head": status.head.map(head_json),
+        "restores": status.restores.map(head_json),
+        "lacks_pages": status.lacks_pages,
+        "error": status.error.as_deref().map(|e| session.fill(e)),
+    })
+}
+
+/// How copies stand, as a table.
+pub(crate) fn copies_table(session: &Session, copies: &[CopyStatus]) -> String {
+    let head = |h: Option<HeadId>| h.map_or("nothing".to_owned(), |h| h.to_string());
+    let rows = copies.iter().map(|c| {
+        let lacks = match (&c.error, c.lacks_pages) {
+            (Some(e), _) => session.fill(e),
+            (None, Some(n)) => format!("{n} pages"),
+            (None, None) => "unknown".into(),
+        };
+        let mode = mode(c.entry.mode).to_owned();
+        vec![c.entry.place.clone(), mode, head(c.head), head(c.restores), lacks]
+    });
+    table(&["COPY", "MODE", "HOLDS", "RESTORES", "LACKS"], rows)
+}
+
+/// What a backup or a sync copied, as JSON.
+pub(crate) fn backup_json(place: &str, done: Backup) -> Value {
+    json!({
+        "place": place, "blobs": done.blobs, "bytes": done.bytes,
+        "head": done.head.map(head_json),
+    })
+}

@@ -1,0 +1,380 @@
+//! The report of everything kept about a user: as JSON, as text and as a page.
+
+use keyfall::engine::{Access, Erased, Lineage, Plan, Report};
+use keyfall::{Engine, Error, Query, RecordId, RecordInfo, UserId};
+use maud::{DOCTYPE, Markup, html};
+use serde_json::{Map, Value, json};
+
+use crate::shell::failure::Done;
+use crate::shell::print::{counted, printable, table};
+use crate::shell::session::Session;
+use crate::show::cell::{awaited, pending, promise_json};
+use crate::show::copies::{copies_table, copy_json, head_json, mode};
+use crate::show::erase::erase_words;
+use crate::show::history::{fact_json, fact_words};
+use crate::show::record::record_json;
+use crate::show::rules::{
+    grant_json, grant_words, hold_json, hold_words, number, plan_json, policy_json, policy_words,
+};
+use crate::show::time::time;
+
+/// What is kept about a user, record by record.
+pub(crate) struct About {
+    pub(crate) report: Report,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// A record, where it comes from, and who opened it.
+pub(crate) struct Row {
+    pub(crate) info: RecordInfo,
+    lineage: Lineage,
+    opened: Vec<Access>,
+}
+
+impl About {
+    /// Reads the report of a user, and its records.
+    pub(crate) fn read(engine: &Engine, user: &UserId) -> Result<Self, Error> {
+        About::of(engine, engine.report(user)?)
+    }
+
+    /// Reads the records that a report is about.
+    pub(crate) fn of(engine: &Engine, report: Report) -> Result<Self, Error> {
+        let rows = rows(engine, &report.user)?;
+        Ok(About { report, rows })
+    }
+
+    /// The number of its records, in words.
+    pub(crate) fn counted(&self) -> String {
+        counted(self.rows.len() as u64, "record")
+    }
+
+    /// The report as JSON.
+    pub(crate) fn json(&self, session: &Session) -> Value {
+        let report = &self.report;
+        let history = report.history.iter().map(|(at, fact)| fact_json(*at, fact));
+        let classes = report.classes.iter().map(|(class, n)| (class.to_string(), json!(n)));
+        let erased = report.erased.iter().map(Gone::of);
+        let copies = report.copies.iter().map(|copy| copy_json(session, copy));
+        let sets = report.sets.iter().map(|(name, n)| json!({"name": name, "records": n}));
+        json!({
+            "user": report.user.as_str(), "created": time(report.created), "life": report.life,
+            "classes": classes.collect::<Map<_, _>>(),
+            "records": self.rows.iter().map(|row| row_json(report, row)).collect::<Vec<_>>(),
+            "history": history.collect::<Vec<_>>(),
+            "holds": report.holds.iter().map(|(id, hold)| hold_json(*id, hold)).collect::<Vec<_>>(),
+            "needed_by_held_records": report.needed,
+            "plans": report.plans.iter().map(plan_json).collect::<Vec<_>>(),
+            "policies": report.policies.iter().map(policy_json).collect::<Vec<_>>(),
+            "store_policies": report.store_policies.iter().map(policy_json).collect::<Vec<_>>(),
+            "next_due": report.next_due.map(time), "pending_until": report.pending.map(time),
+            "awaited": awaited(session, &report.finality),
+            "grants": report.grants.iter().map(|(id, g)| grant_json(*id, g)).collect::<Vec<_>>(),
+            "training_sets": sets.collect::<Vec<_>>(),
+            "inbox_keys_made": report.inbox_keys.iter().map(|at| time(*at)).collect::<Vec<_>>(),
+            "envelopes_accepted": report.accepted,
+            "erased": erased.map(|g| json!({"what": g.what, "epoch": g.epoch})).collect::<Vec<_>>(),
+            "head": head_json(report.head),
+            "copies": copies.collect::<Vec<_>>(),
+            "cell": promise_json(&report.cell),
+        })
+    }
+
+    /// The report as text, for a terminal: `out` is called for each part.
+    pub(crate) fn text(&self, session: &Session, out: &mut dyn FnMut(String) -> Done) -> Done {
+        let report = &self.report;
+        let records: u64 = report.classes.iter().map(|(_, n)| n).sum();
+        let (records, created) = (counted(records, "record"), time(report.created));
+        say(out, format!("{}, since {created}: {records}", report.user))?;
+        if !self.rows.is_empty() {
+            out(self.records_table())?;
+        }
+        for (row, access) in self.accesses() {
+            say(out, format!("opened: {} ({})", access_words(access), row.info.id))?;
+        }
+        self.said().into_iter().try_for_each(|text| say(out, text))?;
+        if report.copies.is_empty() {
+            return say(out, "no copies".to_owned());
+        }
+        out(copies_table(session, &report.copies))
+    }
+
+    fn records_table(&self) -> String {
+        let rows = self.rows.iter().map(|row| {
+            let info = &row.info;
+            vec![
+                info.id.to_string(),
+                info.class.to_string(),
+                info.media_type.clone(),
+                info.length.to_string(),
+                time(info.created),
+                self.report.until(info).map(time).unwrap_or_default(),
+                info.purpose.clone(),
+                origin(row),
+            ]
+        });
+        let headings = ["ID", "CLASS", "TYPE", "LENGTH", "CREATED", "UNTIL", "WHY", "ORIGIN"];
+        table(&headings, rows)
+    }
+
+    /// What the text says between the records and the copies, a line each.
+    fn said(&self) -> Vec<String> {
+        let report = &self.report;
+        let held = report.holds.iter().map(|(id, hold)| {
+            let (on, since, id) = (hold_words(hold), time(hold.since), number(*id));
+            format!("held: {on}, {}, by {}, since {since} ({id})", hold.reason, hold.authority)
+        });
+        let mut said: Vec<String> = held.collect();
+        said.extend(needed(report.needed));
+        said.extend(shared(report).into_iter().map(|grant| format!("granted: {grant}")));
+        said.extend(limits(report));
+        said.extend(report.history.iter().map(|(at, fact)| {
+            let told = fact_words(fact);
+            let colon = if told.reason.is_empty() { "" } else { ": " };
+            format!("{}: {}{colon}{}", time(*at), told.what, told.reason)
+        }));
+        let erased = report.erased.iter().map(Gone::of);
+        said.extend(erased.map(|gone| format!("erased: {} (epoch {})", gone.what, gone.epoch)));
+        said.extend(inbox(report));
+        said
+    }
+
+    fn accesses(&self) -> impl Iterator<Item = (&Row, &Access)> {
+        self.rows.iter().flat_map(|row| row.opened.iter().map(move |access| (row, access)))
+    }
+
+    /// The report as a page, complete in itself.
+    pub(crate) fn page(&self) -> String {
+        let title = format!("What is kept about {}", self.report.user);
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width";
+                    title { (title) }
+                    style { (PAGE_STYLE) }
+                }
+                body {
+                    h1 { (title) }
+                    p { "Since " (time(self.report.created)) ". State: " (self.report.head) "." }
+                    (self.page_of_records())
+                    (self.page_of_rules())
+                    (self.page_of_past())
+                    (self.page_of_places())
+                }
+            }
+        };
+        page.into_string()
+    }
+
+    fn page_of_records(&self) -> Markup {
+        html! {
+            h2 { "Records" }
+            @if self.rows.is_empty() { p { "None." } } @else {
+                table {
+                    tr {
+                        th { "Class" } th { "Kind" } th { "Bytes" } th { "Made" } th { "Until" }
+                        th { "Why" } th { "Origin" } th { "Id" }
+                    }
+                    @for row in &self.rows {
+                        tr {
+                            td { (row.info.class) } td { (row.info.media_type) }
+                            td { (row.info.length) } td { (time(row.info.created)) }
+                            td { (self.report.until(&row.info).map(time).unwrap_or_default()) }
+                            td { (row.info.purpose) } td { (origin(row)) }
+                            td { code { (row.info.id) } }
+                        }
+                    }
+                }
+            }
+            h2 { "Who opened what" }
+            p { "As far as the application said who opened it." }
+            ul { @for (row, access) in self.accesses() {
+                li {
+                    (access_words(access)) " (" (row.info.class) " " code { (row.info.id) } ")"
+                }
+            } }
+        }
+    }
+
+    fn page_of_rules(&self) -> Markup {
+        let report = &self.report;
+        html! {
+            h2 { "Holds" }
+            @if report.holds.is_empty() { p { "None." } } @else {
+                ul { @for (id, hold) in &report.holds {
+                    li {
+                        (hold_words(hold)) ": " (hold.reason) ", by " (hold.authority) ", since "
+                        (time(hold.since)) " (" (number(*id)) ")"
+                    }
+                } }
+            }
+            @if let Some(needed) = needed(report.needed) { p { (needed) } }
+            h2 { "Who may open what" }
+            (list_or("No third party.", &shared(report)))
+            h2 { "Until when" }
+            (list_or("No limit is set.", &limits(report)))
+        }
+    }
+
+    fn page_of_past(&self) -> Markup {
+        let report = &self.report;
+        let history: Vec<String> = report
+            .history
+            .iter()
+            .map(|(at, fact)| {
+                let told = fact_words(fact);
+                let reason = if told.reason.is_empty() { "" } else { ". Reason: " };
+                format!("{}: {}{reason}{}", time(*at), told.what, told.reason)
+            })
+            .collect();
+        let erased = report.erased.iter().map(Gone::of);
+        let erased: Vec<String> =
+            erased.map(|gone| format!("{} (epoch {})", gone.what, gone.epoch)).collect();
+        html! {
+            h2 { "What was done" }
+            (list_or("Nothing beyond putting and erasing.", &history))
+            h2 { "What was erased" }
+            (list_or("Nothing that is still known of.", &erased))
+        }
+    }
+
+    fn page_of_places(&self) -> Markup {
+        let copies = self.report.copies.iter();
+        let copies: Vec<String> =
+            copies.map(|copy| format!("{}, {}", copy.entry.place, mode(copy.entry.mode))).collect();
+        html! {
+            h2 { "Where the copies are" }
+            (list_or("The store knows of no copy.", &copies))
+            @if let Some(inbox) = inbox(&self.report) { p { (inbox) } }
+            p { "Keys: " (self.report.cell) "." }
+        }
+    }
+}
+
+const PAGE_STYLE: &str = "\
+body{font:16px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}\
+table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3em .8em .3em 0;\
+border-bottom:1px solid #ccc;vertical-align:top}td{overflow-wrap:anywhere}code{font-size:.8em}";
+
+/// Prints a line that may hold what others wrote.
+fn say(out: &mut dyn FnMut(String) -> Done, text: String) -> Done {
+    out(printable(&text))
+}
+
+fn list_or(nothing: &str, items: &[String]) -> Markup {
+    html! {
+        @if items.is_empty() { p { (nothing) } } @else {
+            ul { @for item in items { li { (item) } } }
+        }
+    }
+}
+
+fn rows(engine: &Engine, user: &UserId) -> Result<Vec<Row>, Error> {
+    let mut query = Query { user: Some(user.clone()), ..Query::default() };
+    let mut rows = Vec::new();
+    loop {
+        let page = engine.list(&query)?;
+        for info in page.records {
+            let (lineage, opened) = (engine.lineage(&info.id)?, engine.accesses(&info.id)?);
+            rows.push(Row { info, lineage, opened });
+        }
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(rows),
+        }
+    }
+}
+
+fn row_json(report: &Report, row: &Row) -> Value {
+    let ids = |ids: &[RecordId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let opened = row.opened.iter();
+    let opened = opened.map(|a| json!({"by": a.principal, "purpose": a.purpose, "at": time(a.at)}));
+    let mut record = record_json(&row.info);
+    record["derived_from"] = json!(ids(&row.lineage.sources));
+    record["source_of"] = json!(ids(&row.lineage.derived));
+    record["until"] = json!(report.until(&row.info).map(time));
+    record["opened"] = json!(opened.collect::<Vec<_>>());
+    record
+}
+
+/// What was erased in one go.
+struct Gone {
+    what: String,
+    epoch: u64,
+}
+
+impl Gone {
+    fn of(part: &Erased) -> Gone {
+        match part {
+            Erased::Span { class, from, until, epoch } => {
+                let class = match class {
+                    None => "everything".to_owned(),
+                    Some(Some(class)) => format!("class {class}"),
+                    Some(None) => "a class that holds nothing now".to_owned(),
+                };
+                let what = format!("{class} from {} to {}", time(*from), time(*until));
+                Gone { what, epoch: *epoch }
+            }
+            Erased::Single { number, epoch } => {
+                Gone { what: format!("{number} single interactions or records"), epoch: *epoch }
+            }
+            _ => Gone { what: format!("{part:?}"), epoch: 0 },
+        }
+    }
+}
+
+fn access_words(access: &Access) -> String {
+    format!("{}, by {}, for {}", time(access.at), access.principal, access.purpose)
+}
+
+/// That records cannot be erased, since others that are held were derived from them.
+fn needed(records: u64) -> Option<String> {
+    let records = (records > 0).then(|| counted(records, "record"))?;
+    Some(format!("{records} cannot be erased: records derived from them are held"))
+}
+
+/// Who may open records, and in which training sets they are.
+fn shared(report: &Report) -> Vec<String> {
+    let grants = report.grants.iter().map(|(id, grant)| grant_words(*id, grant));
+    let in_set =
+        |(name, n): &(String, u64)| format!("{} in training set {name}", counted(*n, "record"));
+    grants.chain(report.sets.iter().map(in_set)).collect()
+}
+
+/// What falls by itself, and when.
+fn limits(report: &Report) -> Vec<String> {
+    let planned = |plan: &Plan| {
+        let held = if plan.held { ", held now" } else { "" };
+        format!("erase of {} planned for {}{held}", erase_words(&plan.erase), time(plan.due))
+    };
+    let mut all: Vec<String> = report.plans.iter().map(planned).collect();
+    all.extend(report.policies.iter().map(policy_words));
+    let of_store = report.store_policies.iter();
+    all.extend(of_store.map(|policy| format!("for everybody: {}", policy_words(policy))));
+    all.extend(report.next_due.map(|due| format!("next due {}", time(due))));
+    all.extend(pending(&report.finality));
+    all
+}
+
+/// Whether records may lie elsewhere, sealed to an inbox key that lives.
+fn inbox(report: &Report) -> Option<String> {
+    let made = report.inbox_keys.first()?;
+    Some(format!(
+        "envelopes sealed since {} can be opened; {} were accepted, and copies of them may lie \
+         where they came from",
+        time(*made),
+        report.accepted
+    ))
+}
+
+fn origin(row: &Row) -> String {
+    let from = match row.lineage.sources.len() {
+        0 if row.lineage.detached => "detached".to_owned(),
+        0 => String::new(),
+        n => format!("derived from {n}"),
+    };
+    let to = row.lineage.derived.len();
+    let comma = if from.is_empty() { "" } else { ", " };
+    if to == 0 { from } else { format!("{from}{comma}source of {to}") }
+}
