@@ -146,6 +146,31 @@ impl Backend {
     }
 }
 
+/// Step 6: she deletes a turn, what she said about an alarm that goes on ringing, and today. Gives
+/// the alarm.
+fn part_with(backend: &Backend, ada: &UserId, turns: &[Turn; 4]) -> Result<RecordId> {
+    let [_, ride, alarm, lights] = turns;
+    let (engine, audio) = (&backend.engine, Class::audio());
+
+    let transcript = backend.of_class(ada, ride, Class::transcript())?;
+    engine.erase(Scope::interaction(ada.clone(), ride.interaction))?;
+    assert!(backend.is_erased(&transcript));
+    let late = backend.keep(ada, ride).err().map(|e| e.kind());
+    assert_eq!(late, Some(ErrorKind::Erased), "a retry that comes late brings nothing back");
+
+    let rings = backend.of_class(ada, alarm, Class::action())?;
+    let spoken = backend.of_class(ada, alarm, audio.clone())?;
+    let erase = Erase::new(Scope::interaction(ada.clone(), alarm.interaction));
+    engine.erase(erase.keep(Class::action(), "the alarm goes on ringing"))?;
+    assert!(backend.is_erased(&spoken) && engine.get(&rings).is_ok());
+
+    let spoken = backend.of_class(ada, lights, audio)?;
+    let when = When::Between { from: Some(before_now(DAY / 2)), until: None };
+    engine.erase(Scope::User { user: ada.clone(), class: None, when })?;
+    assert!(backend.is_erased(&spoken));
+    Ok(rings)
+}
+
 /// Stands for a recording: a header and some sound.
 fn wave(said: &str) -> Vec<u8> {
     [&b"RIFF"[..], &said.as_bytes().repeat(1000)].concat()
@@ -183,21 +208,7 @@ fn main() -> std::result::Result<(), Box<dyn StdError>> {
     assert_eq!(&sound, b"turn the lights off");
     drop(player);
 
-    // 6. She deletes a turn, a day, and what she said about an alarm that goes on ringing.
-    let ride = backend.of_class(&ada, &turns[1], Class::transcript())?;
-    engine.erase(Scope::interaction(ada.clone(), turns[1].interaction))?;
-    assert!(backend.is_erased(&ride));
-    let late = backend.keep(&ada, &turns[1]).err().map(|e| e.kind());
-    assert_eq!(late, Some(ErrorKind::Erased), "a late retry brings it back");
-    let alarm = backend.of_class(&ada, &turns[2], Class::action())?;
-    let spoken = backend.of_class(&ada, &turns[2], Class::audio())?;
-    let scope = Scope::interaction(ada.clone(), turns[2].interaction);
-    engine.erase(Erase::new(scope).keep(Class::action(), "the alarm goes on ringing"))?;
-    assert!(backend.is_erased(&spoken) && engine.get(&alarm).is_ok());
-    let lights = backend.of_class(&ada, &turns[3], Class::audio())?;
-    let when = When::Between { from: Some(before_now(DAY / 2)), until: None };
-    engine.erase(Scope::User { user: ada.clone(), class: None, when })?;
-    assert!(backend.is_erased(&lights));
+    let alarm = part_with(&backend, &ada, &turns)?; // 6
 
     // 7. Recordings are kept for 30 days. What was derived from one falls with it.
     let old = backend.of_class(&ada, &turns[0], Class::transcript())?;
