@@ -12,20 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use keyfall::cell::FileCell;
 use keyfall::certificate::{Certificate, Trust};
-use keyfall::engine::{CopyMode, Erase, Policy, Request, Source, When};
-use keyfall::env::{Env, System};
+use keyfall::engine::{CopyMode, Request};
 use keyfall::store::{SledStore, Store};
 use keyfall::{
-    Class, Engine, Error, ErrorKind, InteractionId, Options, Put, Query, RecordId, Result, Scope,
-    Timestamp, UserId,
+    Builder, Class, Engine, Erase, Error, ErrorKind, InteractionId, Policy, Put, Query, RecordId,
+    Result, Scope, Source, Timestamp, UserId, When,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// Accept any file system for the cell: an example runs wherever a temporary directory lies.
-/// A service says `false`, and is refused a medium that does not overwrite in place.
-const ANY_MEDIUM: bool = true;
 
 /// One exchange with the assistant. The device draws the id of the interaction when the exchange
 /// begins and repeats it with every retry.
@@ -42,7 +37,7 @@ impl Turn {
 }
 
 fn before_now(by: Duration) -> Timestamp {
-    Timestamp(System.now().0 - by.as_millis() as u64)
+    Timestamp::now() - by
 }
 
 struct Backend {
@@ -53,22 +48,12 @@ struct Backend {
 }
 
 impl Backend {
-    /// Step 1: open what is there, or make it. One of the two without the other is an error: a
-    /// store without its cell is lost, and must not be begun again by accident.
+    /// Step 1: open what is there, or make it. One of store and cell without the other is an error:
+    /// a store without its cell is lost, and must not be begun again by accident. An example runs
+    /// wherever a temporary directory lies, so any file system is accepted for the cell; a service
+    /// leaves that out, and is refused a medium that does not overwrite in place.
     fn open_or_create(dir: &Path) -> Result<Self> {
-        let (store, cell, env) = (dir.join("store"), dir.join("cell"), Arc::new(System));
-        let engine = match (store.exists(), cell.exists()) {
-            (true, true) => {
-                let (store, cell) = (SledStore::open(&store)?, FileCell::open(&cell, env)?);
-                Engine::open(Arc::new(store), Arc::new(cell), Options::default())?
-            }
-            (false, false) => {
-                let store = SledStore::create(&store)?;
-                let cell = FileCell::create(&cell, ANY_MEDIUM, env)?;
-                Engine::init(Arc::new(store), Arc::new(cell), Options::default())?
-            }
-            _ => return Err(Error::new(ErrorKind::Absent, "store or cell is missing; find it")),
-        };
+        let engine = Builder::at(dir.join("store")).accept_remnants().open_or_create()?;
         Ok(Backend { engine, dir: dir.to_owned(), once: Mutex::default() })
     }
 
@@ -96,23 +81,21 @@ impl Backend {
     }
 
     fn records(&self, user: &UserId, turn: &Turn) -> Result<Vec<RecordId>> {
-        let interaction = Some(turn.interaction);
-        let query = Query { user: Some(user.clone()), interaction, ..Query::default() };
+        let query = Query::default().user(user.clone()).interaction(turn.interaction);
         Ok(self.engine.list(&query)?.records.iter().map(|record| record.id).collect())
     }
 
     /// The record of one class that a turn has.
     fn of_class(&self, user: &UserId, turn: &Turn, class: Class) -> Result<RecordId> {
-        let (user, interaction) = (Some(user.clone()), Some(turn.interaction));
-        let query = Query { user, interaction, class: Some(class), ..Query::default() };
+        let query = Query::default().user(user.clone()).interaction(turn.interaction).class(class);
         let found = self.engine.list(&query)?.records;
         found.first().map(|r| r.id).ok_or_else(|| Error::new(ErrorKind::Absent, "no such record"))
     }
 
     /// Step 4: what was said since `from`, newest first, a page at a time.
     fn history(&self, user: &UserId, from: Timestamp) -> Result<Vec<String>> {
-        let mut query = Query { user: Some(user.clone()), from: Some(from), ..Query::default() };
-        (query.class, query.newest_first, query.limit) = (Some(Class::transcript()), true, 2);
+        let mut query = Query::default().user(user.clone()).class(Class::transcript());
+        query = query.from(from).newest_first(true).limit(2);
         let mut said = Vec::new();
         loop {
             let page = self.engine.list(&query)?;
@@ -122,7 +105,7 @@ impl Backend {
                 said.push(String::from_utf8_lossy(&text).into_owned());
             }
             match page.next {
-                Some(next) => query.after = Some(next),
+                Some(next) => query = query.after(next),
                 None => return Ok(said),
             }
         }
@@ -135,14 +118,14 @@ impl Backend {
     /// Step 8: a replica in step, a backup, and what the two would restore.
     fn restore_drill(&self) -> Result<bool> {
         let replica = self.dir.join("replica").to_string_lossy().into_owned();
-        if self.engine.attached(&replica).is_none() {
-            self.engine.copy_add(&replica, CopyMode::InStep, |_| {})?;
+        if self.engine.copies().attached(&replica).is_none() {
+            self.engine.copies().add(&replica, CopyMode::InStep, &mut |_| {})?;
         }
         let backup: Arc<dyn Store> = Arc::new(SledStore::open_or_create(&self.dir.join("backup"))?);
-        self.engine.backup(&*backup, |_| {})?;
+        self.engine.backup(&*backup, &mut |_| {})?;
         let copies: Vec<Arc<dyn Store>> =
-            self.engine.attached(&replica).into_iter().chain([backup]).collect();
-        Ok(self.engine.check_restore(&copies, &mut |_| {})?.is_whole())
+            self.engine.copies().attached(&replica).into_iter().chain([backup]).collect();
+        Ok(self.engine.copies().check_restore(&copies, &mut |_| {})?.is_whole())
     }
 }
 
@@ -212,8 +195,8 @@ fn main() -> std::result::Result<(), Box<dyn StdError>> {
 
     // 7. Recordings are kept for 30 days. What was derived from one falls with it.
     let old = backend.of_class(&ada, &turns[0], Class::transcript())?;
-    engine.set_policy(None, &Policy::new(Class::audio()).max_age(30 * DAY))?;
-    engine.tend(&mut |_| {})?; // an open engine does this by itself; here it is waited for
+    engine.policies(None).set(&Policy::new(Class::audio()).max_age(30 * DAY))?;
+    engine.run_due(&mut |_| {})?; // an open engine does this by itself; here it is waited for
     assert!(backend.is_erased(&old) && engine.get(&alarm).is_ok());
 
     // 8. A drill beside the running service.
@@ -231,7 +214,7 @@ fn main() -> std::result::Result<(), Box<dyn StdError>> {
             Err(_) => Err(Error::new(ErrorKind::Io, "a client panicked")),
         })
     })?;
-    drop(backend);
+    backend.engine.close()?;
     let backend = Backend::open_or_create(dir.path())?;
     assert_eq!(backend.engine.users(None, 100)?.len(), 17);
 
@@ -239,7 +222,7 @@ fn main() -> std::result::Result<(), Box<dyn StdError>> {
     let request = Request { authority: "ada herself".into(), ground: "GDPR, article 17".into() };
     let erasure = backend.engine.erase(Erase::new(Scope::user(ada)).certified(request))?;
     let certificate = erasure.certificate.ok_or("a certificate was asked for")?.sign()?;
-    let trust = Trust::in_log(backend.engine.log_key()?);
+    let trust = Trust::in_log(backend.engine.log().key()?);
     let verified = certificate.to_string().parse::<Certificate>()?.verify(&trust)?;
     assert!(backend.is_erased(&alarm) && backend.restore_drill()?);
     println!("Ten steps done. Certificate: {}; {}", verified.judged.grade, verified.judged.level);

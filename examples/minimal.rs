@@ -3,29 +3,25 @@
 //! `cargo run --example minimal`
 
 use std::error::Error;
-use std::sync::Arc;
 
-use keyfall::cell::FileCell;
-use keyfall::env::System;
-use keyfall::store::{SledStore, Store};
-use keyfall::{Class, Engine, ErrorKind, Options, Put, Scope, UserId};
+use keyfall::store::SledStore;
+use keyfall::{Builder, Class, ErrorKind, Put, Scope, UserId};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
-    // The store holds ciphertext. The cell holds the one key at the top: never copy it, and keep it
-    // outside the store. `true` accepts any file system, since a temporary directory may lie on one
-    // that does not overwrite in place; in production say `false`.
-    let cell_dir = dir.path().join("assistant.cell");
-    let store = SledStore::create(&dir.path().join("assistant.db"))?;
-    let cell = FileCell::create(&cell_dir, true, Arc::new(System))?;
-    let engine = Engine::init(Arc::new(store), Arc::new(cell), Options::default())?;
+    // The store holds ciphertext. Its root cell, `assistant.db.cell` beside it, holds the one key at
+    // the top: never copy it. Any file system is accepted here, since a temporary directory may lie
+    // on one that does not overwrite in place; in production leave that out, or call
+    // `keyfall::open("assistant.db")`.
+    let cell = dir.path().join("assistant.db.cell");
+    let engine = Builder::at(dir.path().join("assistant.db")).accept_remnants().open_or_create()?;
 
     let (ada, ben) = (UserId::new("ada")?, UserId::new("ben")?);
     let of_ada = engine.put(Put::new(ada.clone(), Class::audio()), &b"wake me at six"[..])?;
     let of_ben = engine.put(Put::new(ben, Class::audio()), &b"order a pizza"[..])?;
 
-    let backup: Arc<dyn Store> = Arc::new(SledStore::create(&dir.path().join("backup"))?);
-    engine.backup(&*backup, |_| {})?;
+    let backup = dir.path().join("backup");
+    engine.backup(&SledStore::create(&backup)?, &mut |_| {})?;
 
     let erasure = engine.erase(Scope::user(ada))?; // complete when it returns
     println!("{} record erased; epoch {}", erasure.records.unwrap_or(0), erasure.epoch);
@@ -38,11 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(text, b"order a pizza");
 
     // The backup was taken before the erase. Its root key is destroyed, so it opens nothing.
-    drop(engine);
-    let cell = FileCell::open(&cell_dir, Arc::new(System))?;
-    let opened = Engine::open(backup, Arc::new(cell), Options::default());
+    engine.close()?;
+    let opened = Builder::at(backup).cell_at(cell).open();
     let refused = opened.err().ok_or("the old backup opened")?;
-    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert_eq!(refused.kind(), ErrorKind::Mismatch);
     println!("The old backup: {refused}");
     Ok(())
 }

@@ -47,7 +47,7 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     // comes near the engine.
     let skill = Identity::new(&System)?;
     let grant = Grant::new(&skill.public()?, "Ride skill", "to order rides").class(Class::action());
-    let ticket = engine.grant(&ada, grant)?;
+    let ticket = engine.grants(&ada).add(grant)?;
 
     // With the ticket it asks, as often as it needs to. Each request has a fresh key of its own.
     let (request, secret) = skill.ask(&ticket, &System)?;

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use keyfall::cell::MemoryCell;
 use keyfall::certificate::{Certificate, Grade, Trust};
-use keyfall::engine::{Erase, Request};
+use keyfall::engine::Request;
 use keyfall::log::VerifierKey;
 use keyfall::store::MemoryStore;
-use keyfall::{Class, Engine, Options, Put, Scope, UserId};
+use keyfall::{Class, Engine, Erase, Options, Put, Scope, UserId};
 
 /// The operator's part: an erase with a certificate. Gives its text, and the public key of the log.
 fn issue() -> Result<(String, String), Box<dyn Error>> {
@@ -25,7 +25,7 @@ fn issue() -> Result<(String, String), Box<dyn Error>> {
     let request = Request { authority: "ada herself".into(), ground: "GDPR, article 17".into() };
     let erasure = engine.erase(Erase::new(Scope::user(ada)).certified(request))?;
     let unsigned = erasure.certificate.ok_or("a certificate was asked for")?;
-    Ok((unsigned.sign()?.to_string(), engine.log_key()?.to_string()))
+    Ok((unsigned.sign()?.to_string(), engine.log().key()?.to_string()))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
