@@ -13,8 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use data_encoding::HEXLOWER;
 use keyfall::cell::MemoryCell;
-use keyfall::ids::BlobName;
-use keyfall::store::{Blob, Cursor, Head, HeadId, Published, Removed, Store, Usage};
+use keyfall::store::{Blob, BlobName, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use keyfall::testing::store_conformance;
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Result, Scope, UserId};
 
