@@ -9,9 +9,9 @@ use keyfall::{Builder, Class, ErrorKind, Put, Scope, UserId};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
-    // The store holds ciphertext. Its root cell, `assistant.db.cell` beside it, holds the one key at
-    // the top: never copy it. Any file system is accepted here, since a temporary directory may lie
-    // on one that does not overwrite in place; in production leave that out, or call
+    // The store holds ciphertext. Its root cell, `assistant.db.cell` beside it, holds the one key
+    // at the top: never copy it. Any file system is accepted here, since a temporary directory may
+    // lie on one that does not overwrite in place; in production leave that out, or call
     // `keyfall::open("assistant.db")`.
     let cell = dir.path().join("assistant.db.cell");
     let engine = Builder::at(dir.path().join("assistant.db")).accept_remnants().open_or_create()?;

@@ -48,8 +48,8 @@ fn is_erased(engine: &Engine, id: &RecordId) -> bool {
 
 fn main() -> std::result::Result<(), Box<dyn Error>> {
     let clock = Arc::new(Clock(AtomicU64::new(Timestamp::now().as_millis())));
-    // By default a thread of the engine's does what is due. Here `run_due` does, so that the order of
-    // events is the example's.
+    // By default a thread of the engine's does what is due. Here `run_due` does, so that the order
+    // of events is the example's.
     let options = Options::new().env(clock.clone()).keeper(Keeper::ByHand);
     let (store, cell) = (MemoryStore::new(), MemoryCell::new());
     let engine = Engine::init(Arc::new(store), Arc::new(cell), options)?;
