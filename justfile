@@ -1,0 +1,111 @@
+# The steps of .ci/run one by one, and longer ones. `just --list` shows all.
+
+# what to run before each commit
+default: format clippy documentation tests
+
+# all that must pass before a change lands
+ci:
+    .ci/run
+
+# rustfmt, checked
+format:
+    .ci/run format
+
+# lints, for each set of features
+clippy:
+    .ci/run clippy
+
+# rustdoc, warnings refused
+documentation:
+    .ci/run documentation
+
+# all tests
+tests:
+    .ci/run tests
+
+# the tests whose name has NAME in it
+test NAME:
+    cargo test --locked {{NAME}}
+
+# the other provider of AES: the same bytes
+aes:
+    .ci/run aes
+
+# schedules of threads, explored
+schedules:
+    .ci/run schedules
+
+# 1,000 simulated runs with all crash points
+simulate:
+    .ci/run simulator
+
+# a log of a million leaves against another implementation
+interop:
+    .ci/run interop
+
+# the demo
+demo:
+    .ci/run demo
+
+# examples, and every command of the documents
+documents:
+    .ci/run documents
+
+# fuzz targets, 40 seconds
+fuzz:
+    .ci/run fuzz
+
+# a million simulated runs
+million:
+    cargo run --locked --release --features testing --bin keyfall-simulate -- --seeds 1000000
+
+# crashes at every point: simulated, of power, by kill -9
+crash-points:
+    cargo run --locked --release --features testing --bin keyfall-simulate -- --seeds 20000 --crash-points
+    KEYFALL_POWER_CUTS=40000 cargo test --locked power
+    KEYFALL_KILLS=5000 cargo test --locked --release killed
+    KEYFALL_KEYHOLDER_ROUNDS=300 cargo test --locked killed_and_started
+
+# threads: linearizable histories, explored schedules, races
+threads:
+    KEYFALL_LINEAR=5000 cargo test --locked --release linear
+    KEYFALL_SCHEDULES=10000 cargo test --locked --release --features shuttle --test explore
+    KEYFALL_RACES=10000 cargo test --locked orphan
+
+# the protocol's models, the larger runs
+models:
+    KEYFALL_MODEL=large cargo test --locked --release protocol
+
+# a million changes of a certificate, none of which may verify
+forgeries:
+    KEYFALL_MUTATIONS=1000000 cargo test --locked --release random_changes
+
+# the main job on recordings of your own
+corpus DIR:
+    KEYFALL_CORPUS={{DIR}} cargo test --locked corpus
+
+# every benchmark; KEYFALL_BENCH_DIR names the disk
+bench:
+    cargo bench --locked --bench engine
+    cargo bench --locked --bench geometry
+    cargo bench --locked --bench lineage
+    cargo bench --locked --bench retention
+    cargo bench --locked --bench proof
+
+# beside other stores
+compare:
+    cargo run --release --manifest-path benches/compare/Cargo.toml -- --svg benches/compare/erase.svg
+
+# an hour for each fuzz target
+fuzz-long SECONDS="3600":
+    RUSTC_BOOTSTRAP=1 cargo fuzz run -s none engine -- -max_total_time={{SECONDS}} -max_len=641
+    RUSTC_BOOTSTRAP=1 cargo fuzz run -s none certificate -- -max_total_time={{SECONDS}} -max_len=64
+    RUSTC_BOOTSTRAP=1 cargo fuzz run -s none decoders -- -max_total_time={{SECONDS}}
+
+# mutation testing of what the promises stand on (.cargo/mutants.toml)
+mutants:
+    KEYFALL_SEEDS=600 cargo mutants
+
+# licences, advisories, bans of dependencies
+deny:
+    cargo deny check
