@@ -21,6 +21,8 @@
 //! | `testing` | (feature `testing`) conformance suites, recording ports, the archive adversary |
 
 #[cfg(feature = "engine")]
+mod catalogue;
+#[cfg(feature = "engine")]
 pub mod cell;
 pub mod certificate;
 #[cfg(feature = "engine")]
@@ -44,6 +46,8 @@ pub mod error;
 pub mod ids;
 pub mod limits;
 pub mod log;
+#[cfg(feature = "engine")]
+mod pages;
 #[cfg(feature = "engine")]
 mod policy;
 #[cfg(feature = "engine")]

@@ -6,35 +6,37 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::Engine;
-use super::copies::another_store;
+use super::replica::another_store;
+use crate::catalogue::payload::Payload;
 #[cfg(feature = "testing")]
-use super::lineage::ContentRoots;
-use super::lineage::Resolver;
-use super::pages::{PageSource, SharedStore};
+use crate::catalogue::resolve::ContentRoots;
+use crate::catalogue::resolve::Resolver;
+use crate::catalogue::view::Users;
 #[cfg(feature = "testing")]
-use super::walk::walk_at;
-use super::walk::{Step, Walking, walk};
+use crate::catalogue::walk::walk_at;
+use crate::catalogue::walk::{Step, Walking, walk};
 use crate::cell::Finality;
 use crate::crypto::{self, Key, chunked};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::ids::{BlobName, Timestamp};
 #[cfg(feature = "testing")]
 use crate::ids::{RecordId, UserId, UserTag};
-use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
-use crate::record::{self, Entry};
-use crate::secret::{Secret, WipeStack};
+use crate::pages::{PageSource, SharedStore};
+use crate::record;
+use crate::secret::WipeStack;
+#[cfg(feature = "testing")]
+use crate::secret::Secret;
 use crate::store::{Cursor, Head, HeadId};
 use crate::tree::head::{CopyMode, HeadPage, Prefix, Roots};
 #[cfg(feature = "testing")]
 use crate::tree::inbox::Inbox;
 #[cfg(feature = "testing")]
 use crate::tree::ordered::Ordered;
-use crate::tree::ordered::OrderedKey;
 #[cfg(feature = "testing")]
 use crate::tree::user::UserPage;
 #[cfg(feature = "testing")]
 use crate::tree::users::{Found, find};
-use crate::tree::{ClassOf, Geometry, PageKind};
+use crate::tree::{Geometry, PageKind};
 #[cfg(feature = "testing")]
 use crate::tree::{Node, Pages, Spot};
 
@@ -104,72 +106,6 @@ enum Opener {
     Segment { of: Arc<Payload>, number: u64 },
 }
 
-/// What opens a record's payload.
-pub(super) struct Payload {
-    key: Key,
-    context: Vec<u8>,
-    first: BlobName,
-    length: u64,
-    geometry: Geometry,
-}
-
-impl Payload {
-    /// `None` where the record fell with one that it was derived from; an adversary passes over what is damaged, too.
-    pub(super) fn of(
-        resolver: &mut Resolver<'_>,
-        leave: &Walking<'_>,
-        (of, key, entry): (&ClassOf, &OrderedKey, &Entry),
-    ) -> Result<Option<Self>> {
-        let id = of.record(key)?;
-        let root = if entry.stands_alone() {
-            entry.secret.duplicate()
-        } else {
-            match resolver.resolve(&id) {
-                Ok((root, _)) => root.duplicate(),
-                Err(e) if leave.is_lenient() || e.kind() == ErrorKind::Erased => match resolver.elsewhere(&id) {
-                    Some((root, _)) => root,
-                    None => return Ok(None),
-                },
-                Err(e) => return Err(e),
-            }
-        };
-        Ok(Some(Payload {
-            key: crypto::content_key(&root),
-            context: record::payload_context(resolver.realm(), of.owner, of.incarnation, &of.class, id.interaction),
-            first: entry.first,
-            length: record::padded(entry.length),
-            geometry: resolver.geometry(),
-        }))
-    }
-
-    /// The payload's cipher: its header stands in the first segment, wherever that is.
-    pub(super) fn suite(&self, source: &PageSource<'_>) -> Result<chunked::Suite> {
-        source.fetch(&self.first, |blob| chunked::Suite::from_header(&self.key, &blob, &self.context))
-    }
-
-    /// Opens segment `number`, and returns its plaintext.
-    pub(super) fn open(&self, suite: &chunked::Suite, number: u64, blob: &[u8]) -> Result<Secret> {
-        let full = self.geometry.segment_bytes;
-        let mut plain = Secret::with_capacity(full);
-        let mut chunk = Secret::zeroed(CHUNK_BYTES);
-        let start = number * self.geometry.segment_chunks() as u64;
-        let sealed = if number == 0 { blob.get(HEADER_BYTES..).unwrap_or_default() } else { blob };
-        if sealed.len() > self.geometry.segment_chunks() * (CHUNK_BYTES + TAG_BYTES) {
-            return Err(Error::corrupt("a segment is longer than any of its store"));
-        }
-        for (i, piece) in sealed.chunks(CHUNK_BYTES + TAG_BYTES).enumerate() {
-            let n = suite.open_chunk(start + i as u64, piece, &mut chunk)?;
-            plain.extend_from_slice(&chunk[..n]);
-        }
-        let left = self.length - (start * CHUNK_BYTES as u64).min(self.length);
-        if plain.len() as u64 == left.min(full as u64) {
-            Ok(plain)
-        } else {
-            Err(Error::corrupt("a segment is shorter than its record's entry says"))
-        }
-    }
-}
-
 impl Opener {
     fn opens(&self, source: &PageSource<'_>, name: BlobName, blob: &[u8]) -> bool {
         match self {
@@ -216,7 +152,7 @@ impl Engine {
         places.extend(more.iter().cloned());
         let mut known: HashMap<BlobName, Known> = HashMap::new();
         let source = PageSource { realm: inner.realm, stores: &places, cache: None };
-        learn(&source, (&live_roots, geometry), live_head.epoch, true, &mut known)?;
+        learn(&source, &live_roots, geometry, live_head.epoch, true, &mut known)?;
         let mut audit = Audit {
             head: Some(live_head),
             // A shared cell keeps what a crashed attempt left until the next erase: it opens no head that was ever published.
@@ -242,7 +178,7 @@ impl Engine {
                     if let Some(head) = opens(&stored, &root.key) {
                         found.head_opens = true;
                         // Whatever it reaches and the live tree does not, opens too.
-                        learn(&source, (&head.roots, head.geometry), root.id.epoch, false, &mut known)?;
+                        learn(&source, &head.roots, head.geometry, root.id.epoch, false, &mut known)?;
                     }
                 }
             }
@@ -388,7 +324,7 @@ impl Engine {
             Ok::<_, Error>(Secret::copied_from(&chunked::expand(key, &salt, context)[..32]))
         };
         let spot = Spot { kind: PageKind::User, owner: Some(tag), class: None };
-        let mut resolver = Resolver::new(inner.realm, &source, &root, geometry);
+        let mut resolver = Resolver::new(inner.realm, Users { pages: &source, root: &root, geometry });
         let leave = Walking::unhindered();
         walk_at(&leave, &source, &spot, &page, &mut |step| {
             match step {
@@ -410,7 +346,7 @@ impl Engine {
                     if only.is_some_and(|only| *only != id) {
                         return Ok(ControlFlow::Continue(()));
                     }
-                    let Some(payload) = Payload::of(&mut resolver, &leave, (of, key, entry))? else {
+                    let Some(payload) = Payload::of(&mut resolver, &leave, of, key, entry)? else {
                         return Ok(ControlFlow::Continue(()));
                     };
                     if let Ok((content_root, _)) = resolver.resolve(&id) {
@@ -450,14 +386,16 @@ fn opens(stored: &Head, key: &Key) -> Option<HeadPage> {
 
 fn learn(
     source: &PageSource<'_>,
-    (roots, geometry): (&Roots, Geometry),
+    roots: &Roots,
+    geometry: Geometry,
     epoch: u64,
     live: bool,
     known: &mut HashMap<BlobName, Known>,
 ) -> Result<()> {
     // An adversary takes what it can get; the live tree must be whole.
     let leave = if live { Walking::unhindered() } else { Walking::lenient() };
-    let mut resolver = Resolver::new(source.realm, source, &roots.users, geometry);
+    let users = Users { pages: source, root: &roots.users, geometry };
+    let mut resolver = Resolver::new(source.realm, users);
     walk(&leave, source, roots, &mut |step| {
         match step {
             Step::Enter { kind, at } => {
@@ -467,7 +405,7 @@ fn learn(
                 known.insert(at.name, Known { opener: Opener::Page { key: at.key(), kind }, live, epoch });
             }
             Step::Record { of, key, entry } => {
-                let Some(payload) = Payload::of(&mut resolver, &leave, (of, key, entry))?.map(Arc::new) else {
+                let Some(payload) = Payload::of(&mut resolver, &leave, of, key, entry)?.map(Arc::new) else {
                     return Ok(ControlFlow::Continue(()));
                 };
                 for number in 0..record::segments(entry.length, geometry) {
@@ -487,11 +425,11 @@ fn learn(
 fn expose(source: &PageSource<'_>, head: &HeadPage, known: &mut ContentRoots) -> Result<Vec<Exposed>> {
     let mut exposed = Vec::new();
     let leave = Walking::lenient();
-    let mut resolver =
-        Resolver::new(source.realm, source, &head.roots.users, head.geometry).knowing(std::mem::take(known));
+    let users = Users { pages: source, root: &head.roots.users, geometry: head.geometry };
+    let mut resolver = Resolver::new(source.realm, users).knowing(std::mem::take(known));
     walk(&leave, source, &head.roots, &mut |step| {
         if let Step::Record { of, key, entry } = step {
-            let Some(payload) = Payload::of(&mut resolver, &leave, (of, key, entry))? else {
+            let Some(payload) = Payload::of(&mut resolver, &leave, of, key, entry)? else {
                 return Ok(ControlFlow::Continue(()));
             };
             let content = payload.suite(source).and_then(|suite| {

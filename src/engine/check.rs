@@ -3,14 +3,16 @@
 
 use std::ops::ControlFlow;
 
-use super::audit::Payload;
-use super::lineage::Resolver;
-use super::pages::{PageSource, SharedStore};
-use super::walk::{Step, Walked, Walking, walk};
-use super::{Engine, Inner, copies};
+use super::core::Inner;
+use super::{Engine, replica};
+use crate::catalogue::payload::Payload;
+use crate::catalogue::resolve::Resolver;
+use crate::catalogue::view::Users;
+use crate::catalogue::walk::{Step, Walked, Walking, walk};
 use crate::cell::RootKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
+use crate::pages::{PageSource, SharedStore};
 use crate::record::segments;
 use crate::secret::WipeStack;
 use crate::store::HeadId;
@@ -97,7 +99,7 @@ fn newest(places: &[SharedStore], store: StoreId, root: &RootKey) -> Result<Opti
         let Some(stored) = copy.head()? else { continue };
         let prefix = Prefix::decode(&stored.bytes)?;
         if prefix.store != store {
-            return Err(copies::another_store(&copy.place(), "name a copy of this one"));
+            return Err(replica::another_store(&copy.place(), "name a copy of this one"));
         }
         if prefix.root_id() != root.id || best.as_ref().is_some_and(|(_, id, _)| *id >= stored.id) {
             continue;
@@ -109,52 +111,51 @@ fn newest(places: &[SharedStore], store: StoreId, root: &RootKey) -> Result<Opti
     Ok(best)
 }
 
-impl Inner {
-    fn drill(&self, copies: &[SharedStore], progress: super::Progress<'_>) -> Result<Option<Checked>> {
-        self.check_usable()?;
-        let root = self.writer().root.duplicate();
-        let current = self.state().stored.id;
-        let Some((head, id, from)) = newest(copies, self.id, &root)? else {
-            let held: Vec<String> = copies
-                .iter()
-                .map(|copy| Ok(format!("{} holds {}", copy.place(), copies::shown(copy.head()?.map(|head| head.id)))))
-                .collect::<Result<_>>()?;
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "nothing could be restored: the store is at {current}, and {}; bring a copy up to date with `keyfall backup STORE COPY` or `keyfall copy sync STORE`, and keep one in step",
-                    held.join(", ")
-                ),
-            ));
-        };
-        let leave = self.walking();
-        let source = PageSource { realm: self.realm, stores: copies, cache: None };
-        let mut resolver = Resolver::new(self.realm, &source, &head.roots.users, head.geometry);
-        let found = Checked { head: id, current, from, blobs: 0, lacking: 0, missing: Vec::new() };
-        let mut drill = Drill { leave: &leave, geometry: head.geometry, source: &source, found, progress };
-        let walked = walk(&leave, &source, &head.roots, &mut |step| {
-            Ok(match step {
-                Step::Enter { kind, at } if !drill.page(at, kind.byte()) => ControlFlow::Break(()),
-                Step::Record { of, key, entry } => {
-                    match Payload::of(&mut resolver, &leave, (of, key, entry)) {
-                        Ok(Some(payload)) => drill.record(&payload, entry),
-                        // It fell with a source, and its entry has not been taken out yet.
-                        Ok(None) => ControlFlow::Continue(()),
-                        // The page of a source is lacking, and counted where it stands.
-                        Err(_) => {
-                            drill.count(entry.first, false);
-                            ControlFlow::Continue(())
-                        }
+fn drill(core: &Inner, copies: &[SharedStore], progress: super::Progress<'_>) -> Result<Option<Checked>> {
+    core.check_usable()?;
+    let root = core.writer().root.duplicate();
+    let current = core.state().stored.id;
+    let Some((head, id, from)) = newest(copies, core.id, &root)? else {
+        let held: Vec<String> = copies
+            .iter()
+            .map(|copy| Ok(format!("{} holds {}", copy.place(), replica::shown(copy.head()?.map(|head| head.id)))))
+            .collect::<Result<_>>()?;
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "nothing could be restored: the store is at {current}, and {}; bring a copy up to date with `keyfall backup STORE COPY` or `keyfall copy sync STORE`, and keep one in step",
+                held.join(", ")
+            ),
+        ));
+    };
+    let leave = core.walks.begin();
+    let source = PageSource { realm: core.realm, stores: copies, cache: None };
+    let users = Users { pages: &source, root: &head.roots.users, geometry: head.geometry };
+    let mut resolver = Resolver::new(core.realm, users);
+    let found = Checked { head: id, current, from, blobs: 0, lacking: 0, missing: Vec::new() };
+    let mut drill = Drill { leave: &leave, geometry: head.geometry, source: &source, found, progress };
+    let walked = walk(&leave, &source, &head.roots, &mut |step| {
+        Ok(match step {
+            Step::Enter { kind, at } if !drill.page(at, kind.byte()) => ControlFlow::Break(()),
+            Step::Record { of, key, entry } => {
+                match Payload::of(&mut resolver, &leave, of, key, entry) {
+                    Ok(Some(payload)) => drill.record(&payload, entry),
+                    // It fell with a source, and its entry has not been taken out yet.
+                    Ok(None) => ControlFlow::Continue(()),
+                    // The page of a source is lacking, and counted where it stands.
+                    Err(_) => {
+                        drill.count(entry.first, false);
+                        ControlFlow::Continue(())
                     }
                 }
-                _ => ControlFlow::Continue(()),
-            })
-        })?;
-        Ok(match walked {
-            Walked::Whole => Some(drill.found),
-            Walked::Interrupted => None,
+            }
+            _ => ControlFlow::Continue(()),
         })
-    }
+    })?;
+    Ok(match walked {
+        Walked::Whole => Some(drill.found),
+        Walked::Interrupted => None,
+    })
 }
 
 impl Engine {
@@ -182,7 +183,7 @@ impl Engine {
             return Err(Error::invalid("name at least one copy to restore from"));
         }
         loop {
-            if let Some(checked) = self.inner.drill(copies, progress)? {
+            if let Some(checked) = drill(&self.inner, copies, progress)? {
                 return Ok(checked);
             }
             crate::sync::yield_now();

@@ -4,124 +4,24 @@
 //! Invariant of every copy: where a page is, everything below it is. Pages go in behind what they point to, so a
 //! walk that brings a copy up to date passes over every page that is there already.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::change::Commit;
+use super::commit::{publish, ready};
+use super::heads::open_head;
 use super::lines::{self, Candidate};
-use super::open::open_head;
 use super::own::{self, is_ahead};
-use super::pages::{PageSource, SharedStore};
-use super::walk::{Step, Walked, Walking, walk};
-use super::{Engine, Inner, Options, commit};
+use super::replica::{Attached, Backup, Copied, copy_tree};
+use super::sync::sync;
+use super::Engine;
+use crate::catalogue::walk::Walking;
 use crate::cell::RootCell;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::BlobName;
 use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
+use crate::pages::{PageSource, SharedStore};
 use crate::secret::WipeStack;
-use crate::store::{Blob, Head, HeadId, Published, Store};
-use crate::tree::Geometry;
-use crate::tree::head::{CopyEntry, CopyMode, Prefix, Roots};
-
-/// Bytes of blobs from which on a copy's `put` is called.
-const BUFFER_BYTES: usize = 1 << 20;
-
-/// A copy the engine knows of, with its store once it is reached.
-pub(super) struct Attached {
-    pub(super) entry: CopyEntry,
-    pub(super) store: Option<SharedStore>,
-}
-
-impl Attached {
-    /// Only an engine that writes opens the copies in step at once: what merely looks would keep others from them.
-    pub(super) fn new(entry: CopyEntry, options: &Options, writes: bool) -> Self {
-        let mut attached = Attached { entry, store: None };
-        if writes && attached.entry.mode == CopyMode::InStep {
-            // Out of reach is found out again, and told, when it matters.
-            let _ = attached.reach(options);
-        }
-        attached
-    }
-
-    /// Closes the store behind a failed copy: the next try opens it anew, which finds out what it holds.
-    pub(super) fn let_go(&mut self) {
-        self.store = None;
-    }
-
-    /// The copy's store, opened if it is not open, before anything is changed.
-    pub(super) fn reach(&mut self, options: &Options) -> Result<SharedStore> {
-        self.open(options).map_err(|e| out_of_step(&self.entry.place, &e))
-    }
-
-    /// The same, with the error of whatever opens it.
-    pub(super) fn open(&mut self, options: &Options) -> Result<SharedStore> {
-        if let Some(store) = &self.store {
-            return Ok(Arc::clone(store));
-        }
-        let store = (options.open_copy)(&self.entry.place, false)?;
-        self.store = Some(Arc::clone(&store));
-        Ok(store)
-    }
-}
-
-pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
-    if e.kind() == ErrorKind::Locked {
-        return Error::new(
-            ErrorKind::Copy,
-            format!(
-                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, where this store is that copy, give it up with `keyfall copy remove STORE '{place}'`, and call again"
-            ),
-        );
-    }
-    Error::new(
-        ErrorKind::Copy,
-        format!(
-            "the copy {place} must be in step and is not: {}; bring it back, or give it up with `keyfall copy remove STORE '{place}'`, and call again",
-            why(e)
-        ),
-    )
-}
-
-/// What is wrong with a copy, without what helps a store of one's own.
-fn why(e: &Error) -> String {
-    match e.kind() {
-        ErrorKind::Full => "no space is left there".to_owned(),
-        ErrorKind::Absent => "no store is there".to_owned(),
-        _ => e.to_string(),
-    }
-}
-
-/// Of a commit that the store holds and a copy in step did not take: what to do then is not to do it again.
-pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
-    let what = if erase {
-        "the new epoch is published and reads go by it, but the old root key is not destroyed yet"
-    } else {
-        "what was written is in the store and must not be put again; it counts once every copy in step has it"
-    };
-    let text = format!(
-        "{what}: the copy {place} must be in step and is not: {}; bring it back, or give it up with `keyfall copy remove STORE '{place}'`",
-        why(e)
-    );
-    Error::new(ErrorKind::Copy, text)
-}
-
-/// A head's number, for a person.
-pub(super) fn shown(head: Option<HeadId>) -> String {
-    head.map_or_else(|| "no head".into(), |h| h.to_string())
-}
-
-pub(super) fn foreign(place: &str, there: Option<HeadId>) -> Error {
-    Error::new(
-        ErrorKind::Refused,
-        format!(
-            "{place} moved on by itself, to {}: another engine wrote to it; restore from it to go on from there",
-            shown(there)
-        ),
-    )
-}
-
-pub(super) fn another_store(place: &str, remedy: &str) -> Error {
-    Error::new(ErrorKind::Refused, format!("{place} holds another store; {remedy}"))
-}
+use crate::store::{HeadId, Store};
+use crate::tree::head::{CopyEntry, CopyMode};
 
 /// How a copy stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,17 +36,6 @@ pub struct CopyStatus {
     pub lacks_pages: Option<u64>,
     /// Why it could not be reached, or how what it holds is no earlier state of this store.
     pub error: Option<String>,
-}
-
-/// What a backup or a sync copied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backup {
-    /// The state that it now holds.
-    pub head: Option<HeadId>,
-    /// Blobs copied.
-    pub blobs: u64,
-    /// Their bytes.
-    pub bytes: u64,
 }
 
 /// What a restore brought back.
@@ -164,144 +53,6 @@ pub struct Restored {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
-}
-
-/// Blobs on their way into a copy.
-struct Outbox<'a> {
-    to: &'a dyn Store,
-    blobs: Vec<Blob>,
-    held: usize,
-    done: &'a mut Backup,
-    progress: &'a mut dyn FnMut(u64),
-}
-
-impl Outbox<'_> {
-    fn push(&mut self, name: BlobName, bytes: Vec<u8>) -> Result<()> {
-        self.held += bytes.len();
-        self.blobs.push((name, bytes));
-        if self.held >= BUFFER_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    /// Counts what it holds as copied.
-    fn count(&mut self) {
-        self.done.blobs += self.blobs.len() as u64;
-        self.done.bytes += self.held as u64;
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.to.put(&self.blobs)?;
-        self.count();
-        self.blobs.clear();
-        self.held = 0;
-        (self.progress)(self.done.blobs);
-        Ok(())
-    }
-}
-
-/// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that has it, then the head. Adds what
-/// it copied to `done`, also where it was interrupted and the head is still to come.
-fn copy_tree(
-    leave: &Walking<'_>,
-    from: &PageSource<'_>,
-    (roots, geometry, head): (&Roots, Geometry, &Head),
-    (to, done): (&dyn Store, &mut Backup),
-    progress: &mut dyn FnMut(u64),
-) -> Result<Walked> {
-    let over = to.head()?;
-    if let Some(there) = &over {
-        if Prefix::decode(&there.bytes)?.store != Prefix::decode(&head.bytes)?.store {
-            return Err(another_store(&to.place(), "name an empty place, or a copy of this one"));
-        }
-        if there.id == head.id && there.bytes != head.bytes {
-            return Err(foreign(&to.place(), Some(there.id)));
-        }
-        if there.id == head.id {
-            done.head = Some(head.id);
-            return Ok(Walked::Whole);
-        }
-        if there.id > head.id {
-            return Err(foreign(&to.place(), Some(there.id)));
-        }
-    }
-    let mut out = Outbox { to, blobs: Vec::new(), held: 0, done, progress };
-    let walked = walk(leave, from, roots, &mut |step| {
-        match step {
-            Step::Enter { at, .. } => {
-                if to.contains(&at.name)? {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
-            Step::Record { entry, .. } => {
-                for name in entry.segment_names(geometry) {
-                    // A recording of hours must not hold an erase up.
-                    if leave.must_stop() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                    if !to.contains(&name)? {
-                        out.push(name, from.fetch(&name, Ok)?)?;
-                    }
-                }
-            }
-            Step::Leave { name } => out.push(name, from.fetch(&name, Ok)?)?,
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    if let Walked::Interrupted = walked {
-        out.flush()?;
-        return Ok(Walked::Interrupted);
-    }
-    match to.commit(&out.blobs, over.map(|h| h.id), head)? {
-        Published::Done => {
-            out.count();
-            out.done.head = Some(head.id);
-            Ok(Walked::Whole)
-        }
-        Published::Conflict(there) => Err(foreign(&to.place(), there)),
-    }
-}
-
-impl Inner {
-    /// Brings a copy to the current head, under the writer's lock.
-    pub(super) fn catch_up_in_step(&self, copy: &dyn Store) -> Result<()> {
-        let (roots, geometry, head) = {
-            let state = self.state();
-            (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
-        };
-        let from = self.uncached_pages();
-        copy_tree(&Walking::unhindered(), &from, (&roots, geometry, &head), (copy, &mut Backup::default()), &mut |_| {})
-            .map(|_| ())
-    }
-
-    /// Brings a store to a recent head while writers go on; begins anew after an erase, keeping what it has.
-    fn sync(&self, to: &dyn Store, progress: &mut dyn FnMut(u64)) -> Result<Backup> {
-        let _wiped = WipeStack;
-        let mut total = Backup::default();
-        loop {
-            self.check_usable()?;
-            // Before the walk: an erase that has the writer's lock waits for walks.
-            let root = self.writer().root.duplicate();
-            let leave = self.walking();
-            let (roots, geometry, head) = {
-                let state = self.state();
-                (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
-            };
-            let from = self.uncached_pages();
-            let what = (&roots, geometry, &head);
-            let copied = match self.may_replace(&leave, to, what, &root) {
-                Ok(Walked::Whole) => copy_tree(&leave, &from, what, (to, &mut total), progress),
-                not_yet => not_yet,
-            };
-            drop((roots, leave));
-            let moved_on = self.state().stored.id != head.id;
-            match copied {
-                Ok(Walked::Whole) => return Ok(total),
-                Ok(Walked::Interrupted) => crate::sync::yield_now(),
-                // A page that a commit replaced meanwhile may have been discarded under the walk.
-                Err(e) if moved_on && e.kind() == ErrorKind::Corrupt => {}
-                Err(e) => return Err(e),
-            }
-        }
-    }
 }
 
 impl Engine {
@@ -328,19 +79,19 @@ impl Engine {
         }
         let store = (inner.options.open_copy)(place, true)?;
         // Most of the way without stopping the writers, the rest in the commit that makes it a copy.
-        inner.sync(&*store, &mut progress)?;
+        sync(inner, &*store, &mut progress)?;
         let mut id = [0; 8];
         inner.options.env.fill(&mut id)?;
         let entry = CopyEntry { id: u64::from_be_bytes(id), mode, place: place.to_owned() };
         let mut writer = inner.writer();
-        inner.ready(&mut writer)?;
+        ready(inner, &mut writer)?;
         let mut head = inner.next_head(&inner.state());
         head.copies.push(entry.clone());
         let attached = Attached { entry: entry.clone(), store: Some(Arc::clone(&store)) };
-        inner.publish(&mut writer, commit::Change { attached: Some(attached), ..commit::Change::of_head(head) })?;
+        publish(inner, &mut writer, Commit { attached: Some(attached), ..Commit::of_head(head) })?;
         if mode == CopyMode::Behind {
             drop(writer);
-            inner.sync(&*store, &mut progress).inspect_err(|_| self.let_go(&entry))?;
+            sync(inner, &*store, &mut progress).inspect_err(|_| self.let_go(&entry))?;
         }
         Ok(entry)
     }
@@ -357,10 +108,10 @@ impl Engine {
             let store = self.reach(&entry)?;
             if entry.mode == CopyMode::InStep {
                 let mut writer = inner.writer();
-                inner.ready(&mut writer)?;
+                ready(inner, &mut writer)?;
                 synced.push((entry, Backup { head: Some(self.head()), ..Backup::default() }));
             } else {
-                let done = inner.sync(&*store, &mut progress).inspect_err(|_| self.let_go(&entry))?;
+                let done = sync(inner, &*store, &mut progress).inspect_err(|_| self.let_go(&entry))?;
                 synced.push((entry, done));
             }
         }
@@ -409,10 +160,10 @@ impl Engine {
         #[cfg(feature = "testing")]
         if inner.defect(super::Defect::TwoLists) {
             writer.copies.retain(|copy| copy.entry.place != place);
-            inner.ready(&mut writer)?;
+            ready(inner, &mut writer)?;
         }
         // Before what an earlier commit left open: perhaps that waits for this very copy.
-        inner.publish(&mut writer, commit::Change::of_head(head)).map(|_| ())
+        publish(inner, &mut writer, Commit::of_head(head)).map(|_| ())
     }
 
     /// Copies what `to` lacks, and the head: an incremental backup. There is no key in it.
@@ -421,7 +172,7 @@ impl Engine {
     /// `Refused` where `to` holds another store, a later state, or records or erases that this store never had: another place wrote to it after
     /// the two parted; `Fenced` where this store does not own its cell, and `to` holds another head than its own; `Io`, `Full`.
     pub fn backup(&self, to: &dyn Store, mut progress: impl FnMut(u64)) -> Result<Backup> {
-        self.inner.sync(to, &mut progress)
+        sync(&self.inner, to, &mut progress)
     }
 
     /// The state of the copy at `place`, where it holds what this store lacks: with [`Engine::copy_remove`] that is lost.
@@ -492,9 +243,9 @@ pub fn restore(
         return Err(failed.unwrap_or_else(|| Error::invalid("name at least one copy to restore from")));
     };
     let source = PageSource { realm: page.realm, stores: copies, cache: None };
-    let what = (&page.roots, page.geometry, &head);
+    let what = Copied { roots: &page.roots, geometry: page.geometry, head: &head };
     let mut done = Backup::default();
-    copy_tree(&Walking::unhindered(), &source, what, (into, &mut done), &mut progress)?;
+    copy_tree(&Walking::unhindered(), &source, what, into, &mut done, &mut progress)?;
     let lacks = own::lacking(&into.place(), head.id.commit, mark);
     Ok(Restored { head: head.id, from: store.place(), others, lacks, blobs: done.blobs, bytes: done.bytes })
 }

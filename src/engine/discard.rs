@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::pages::SharedStore;
-use super::walk::{Step, Walked, walk};
-use super::{Engine, locked};
+use super::{Engine, Progress, locked};
+use crate::catalogue::walk::{Step, Walked, walk};
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::pages::SharedStore;
 use crate::secret::WipeStack;
 use crate::store::Cursor;
 
@@ -47,9 +47,6 @@ impl Discarded {
     }
 }
 
-/// How far long work has come: blobs looked at.
-pub type Progress<'p> = &'p mut dyn FnMut(u64);
-
 impl Engine {
     /// Removes from the store, and from every copy that is at the store's state, each blob that the root does not
     /// reach. Stopped at any moment it has done a part of its work and no harm.
@@ -83,7 +80,7 @@ impl Engine {
         let swept = self.sweep(window, &places, &mut done, progress);
         locked(&inner.names).since = None;
         if swept.is_err() {
-            inner.writer().copies.iter_mut().for_each(super::copies::Attached::let_go);
+            inner.writer().copies.iter_mut().for_each(super::replica::Attached::let_go);
         }
         swept?;
         for place in &places {
@@ -150,7 +147,7 @@ impl Engine {
         sorted.sort_unstable_by_key(|n| name_of(*n));
         let mut live = vec![false; names.len()];
         loop {
-            let leave = inner.walking();
+            let leave = inner.walks.begin();
             let (roots, geometry, id) = {
                 let state = inner.state();
                 (state.head.roots.duplicate(), state.head.geometry, state.stored.id)

@@ -3,10 +3,11 @@
 use std::ops::ControlFlow;
 
 use super::Engine;
-use super::edit::Edit;
-use super::passing::{counts, each_record, outnumbered, passed};
+use super::erases::{Outlook, foresee};
+use crate::catalogue::passing::would_fall;
+use crate::catalogue::view::policies_of;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Class, Timestamp, UserId, UserTag};
+use crate::ids::{Class, UserId};
 use crate::limits::SWEEP;
 use crate::policy::{Policy, Rules};
 use crate::scope::{Erase, Request, Scope};
@@ -14,36 +15,6 @@ use crate::secret::WipeStack;
 use crate::tree::user::UserPage;
 use crate::tree::users::{Found, visit};
 use crate::tree::{Node, PageKind, Pages};
-
-/// How many records of a user's fall at once by these rules, of a class.
-fn would_fall(
-    pages: &dyn Pages,
-    user: UserTag,
-    page: &UserPage,
-    (rules, class, now): (&Rules, &Class, Timestamp),
-) -> Result<u64> {
-    let Some(slot) = page.classes.iter().find(|slot| slot.class == *class) else {
-        return Ok(0);
-    };
-    let before = match passed(pages, user, slot, rules, now)? {
-        Some(None) => return Ok(slot.records),
-        Some(Some(before)) => before.0,
-        None => 0,
-    };
-    let (single, mut fall) = (rules.by_purpose(class), 0);
-    let outnumbered = outnumbered(pages, user, slot, rules)?;
-    each_record(pages, user, slot, &mut |id, entry| {
-        let by_purpose = || {
-            let policy = rules.of(class, &entry.purpose);
-            policy.and_then(|p| p.expiry(id.began())).is_some_and(|at| at <= now)
-                || counts(policy) && id.began().0 < outnumbered
-        };
-        let falls = id.began().0 < before || (single && by_purpose());
-        fall += u64::from(falls);
-        Ok(if falls || single { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
-    Ok(fall)
-}
 
 /// What an erase would take, as things are ([`Engine::would_erase`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +44,7 @@ impl Engine {
         let erase: Erase = erase.into();
         let erase = erase.certified(Request::default());
         let state = inner.state();
-        let (applied, derived, following) = inner.foresee(&state, &erase)?;
+        let Outlook { fell, derived, following } = foresee(inner, &state, &erase)?;
         let here = match erase.scope() {
             Scope::User { user, .. } => {
                 let gone = |e: &Error| matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased);
@@ -82,8 +53,8 @@ impl Engine {
             Scope::Record(_) => true,
         };
         let counted = |counts: Vec<(Class, u64)>| counts.into_iter().filter(|(_, n)| *n > 0).collect::<Vec<_>>();
-        let records = applied.records.map(|_| counted(applied.counts));
-        Ok(Foreseen { records, derived, following, already: applied.already, here })
+        let records = fell.records.map(|_| counted(fell.counts));
+        Ok(Foreseen { records, derived, following, already: fell.already, here })
     }
 
     /// How many records fall at once if a policy is set ([`Engine::set_policy`]); what was derived from them falls too and is not
@@ -105,22 +76,22 @@ impl Engine {
         if let Some(user) = user {
             let state = inner.state();
             let (tag, page) = inner.user_page(&state, user)?;
-            let store = Edit::policies_of(&state).all(&pages, None)?;
+            let store = policies_of(&state.head).all(&pages, None)?;
             let rules = Rules { own: with(page.policies.all(&pages, Some(tag))?), store };
-            return would_fall(&pages, tag, &page, (&rules, &policy.class, inner.reading(&state).due()));
+            return would_fall(&pages, tag, &page, &rules, &policy.class, inner.reading(&state).due());
         }
         let (mut fall, mut behind) = (0, None);
         loop {
             // An erase waits for no more than some users.
             let state = inner.state();
-            let (now, store) = (inner.reading(&state).due(), with(Edit::policies_of(&state).all(&pages, None)?));
+            let (now, store) = (inner.reading(&state).due(), with(policies_of(&state.head).all(&pages, None)?));
             let mut seen = 0;
             visit(&pages, &state.head.roots.users, state.head.geometry, behind, &mut |user, found| {
                 if let Found::Live { page, .. } = found {
                     let mut look = || -> Result<()> {
                         let page = UserPage::decode(&pages.load(PageKind::User, Some(user), &page)?)?;
                         let rules = Rules { own: page.policies.all(&pages, Some(user))?, store: store.clone() };
-                        fall += would_fall(&pages, user, &page, (&rules, &policy.class, now))?;
+                        fall += would_fall(&pages, user, &page, &rules, &policy.class, now)?;
                         Ok(())
                     };
                     if let Err(e) = look()

@@ -4,26 +4,23 @@
 //! grantee keeps: whoever steals that key later opens nothing.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 
 use zeroize::Zeroize;
 
-use super::edit::{Edit, change_page, page_of, user_of};
-use super::reader::Via;
-use super::{Engine, Inner, State};
+use super::Engine;
+use super::commit::commit_edit;
+use super::core::State;
+use super::readers::Via;
+use crate::catalogue::edit::{change_page, page_of};
+use crate::catalogue::grant::{Grantee, check_name, check_request, check_why, readable, revoked, write_down};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, RecordId, Timestamp, UserId, UserTag};
-use crate::limits::{GRANTS_MAX, NAME_MAX_BYTES, REQUEST_AGE, REQUESTS_MAX};
-use crate::policy::millis;
-use crate::record::check_purpose;
+use crate::limits::GRANTS_MAX;
 use crate::sealed::{Asked, Packing, PublicKey, Request, Ticket};
 use crate::secret::WipeStack;
-use crate::tree::Pages;
 use crate::tree::grants::{Grant, Pace};
 use crate::tree::history::Note;
 use crate::tree::lineage::Access;
-use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
-use crate::tree::user::{UserPage, class_place, split_record_key};
 
 /// What an opening delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,95 +66,6 @@ impl Grant {
     }
 }
 
-pub(super) fn check_name(name: &str) -> Result<()> {
-    if name.trim().is_empty() || name.len() > NAME_MAX_BYTES || name.chars().any(char::is_control) {
-        return Err(Error::invalid(format!("a name has 1 to {NAME_MAX_BYTES} bytes, none of them control characters")));
-    }
-    Ok(())
-}
-
-pub(super) fn check_why(purpose: &str) -> Result<()> {
-    check_purpose(purpose)?;
-    if purpose.trim().is_empty() {
-        return Err(Error::invalid("say what for: it stands in the user's report"));
-    }
-    Ok(())
-}
-
-pub(super) fn revoked() -> Error {
-    Error::new(ErrorKind::Refused, "this grant was revoked, is over, or was never given: it opens nothing")
-}
-
-impl Inner {
-    /// Whether a request is fresh, newer than the last, and not one of too many; counts it.
-    pub(super) fn check_request(
-        &self,
-        request: &Request,
-        to: &[u8; 32],
-        (last, pace): (Timestamp, Pace),
-    ) -> Result<Pace> {
-        request.verify(to)?;
-        let (now, age) = (self.options.env.now().0, millis(REQUEST_AGE));
-        if request.made.0.abs_diff(now) > age {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                "this request was made more than an hour ago, or by a clock that is wrong; ask anew",
-            ));
-        }
-        // A last request from the future was made, and taken, by clocks that were ahead.
-        if request.made <= last && last.0 <= now.saturating_add(age) {
-            return Err(Error::new(ErrorKind::Refused, "a request opens once; ask anew"));
-        }
-        pace.next(Timestamp(now)).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Refused,
-                format!("{REQUESTS_MAX} requests were opened within the hour; ask again later"),
-            )
-        })
-    }
-
-    /// A user's records that can be read, of one class or of all.
-    fn readable(
-        &self,
-        state: &State,
-        pages: &dyn Pages,
-        user: UserTag,
-        page: &UserPage,
-        class: Option<&Class>,
-    ) -> Result<Vec<RecordId>> {
-        let mut ids = Vec::new();
-        for slot in page.classes.iter().filter(|slot| class.is_none_or(|class| *class == slot.class)) {
-            let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
-            slot.tree.scan(pages, class_place(user), all, &mut |key, _| {
-                let (interaction, ordinal) = split_record_key(key)?;
-                ids.push(RecordId { interaction, user, incarnation: page.incarnation, class: slot.tag, ordinal });
-                Ok(ControlFlow::Continue(()))
-            })?;
-        }
-        let mut readable = Vec::with_capacity(ids.len());
-        for id in ids {
-            match self.look_up_whole(state, &id) {
-                Ok(_) => readable.push(id),
-                Err(e) if e.kind() == ErrorKind::Erased => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(readable)
-    }
-
-    /// Writes down who opens records.
-    pub(super) fn write_down(&self, edit: &mut Edit<'_>, ids: &[RecordId], access: &Access) -> Result<()> {
-        for id in ids {
-            let (editor, root) = edit.parts()?;
-            if let Some(page) = user_of(editor, root, id)? {
-                page.openings += 1;
-                page.lineage.add_access(editor, id, access)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Engine {
     /// Lets a third party open a user's records, and returns the ticket that it asks with. The ticket is no secret; requests are signed.
     ///
@@ -170,7 +78,7 @@ impl Engine {
         check_why(&grant.purpose)?;
         let inner = &self.inner;
         let number = inner.new_number()?;
-        inner.commit_edit(|state, pages, edit| {
+        commit_edit(inner, |state, pages, edit| {
             let (tag, _) = inner.user_page(state, user)?;
             let now = inner.options.env.now();
             let grant = Grant { since: now, last: Timestamp(0), opened: 0, pace: Pace::default(), ..grant };
@@ -198,7 +106,7 @@ impl Engine {
         let _wiped = WipeStack;
         let inner = &self.inner;
         inner.check_usable()?;
-        let revoked = inner.commit_edit(|state, _, edit| {
+        let revoked = commit_edit(inner, |state, _, edit| {
             let (tag, _) = inner.user_page(state, user)?;
             change_page(edit, tag, |editor, page| {
                 if !page.grants.remove(editor, tag, number)? {
@@ -219,7 +127,7 @@ impl Engine {
         };
         if !matches!(there, Ok(Some(_))) {
             let hit = |(n, _): &(u64, Option<Timestamp>)| *n == number;
-            inner.close_granted(|via| {
+            inner.readers.close_granted(|via| {
                 if via.user == tag {
                     via.grants.retain(|grant| !hit(grant));
                 }
@@ -265,7 +173,7 @@ impl Engine {
         out: impl Write,
     ) -> Result<Opened> {
         let inner = &self.inner;
-        let ids = inner.commit_edit(|state, pages, edit| {
+        let ids = commit_edit(inner, |state, pages, edit| {
             let (editor, root) = edit.parts()?;
             let page = match page_of(editor, root, user)? {
                 Some(page) if page.incarnation == incarnation => page,
@@ -274,16 +182,17 @@ impl Engine {
             let Some(grant) = page.grants.get(pages, user, number)? else {
                 return Err(revoked());
             };
-            let pace = inner.check_request(request, &grant.to, (grant.last, grant.pace))?;
             let now = inner.options.env.now();
+            let grantee = Grantee { key: &grant.to, last: grant.last, pace: grant.pace };
+            let pace = check_request(request, &grantee, now)?;
             if grant.until.is_some_and(|until| until <= inner.reading(state).latest()) {
                 return Err(revoked());
             }
-            let ids = inner.readable(state, pages, user, page, grant.class.as_ref())?;
+            let ids = readable(&inner.view(state, pages), user, page, grant.class.as_ref())?;
             let access = Access { principal: grant.principal(number), purpose: grant.purpose.clone(), at: now };
             let opened = grant.opened + ids.len() as u64;
             page.grants.set(editor, user, number, &Grant { last: request.made, opened, pace, ..grant })?;
-            inner.write_down(edit, &ids, &access)?;
+            write_down(edit, &ids, &access)?;
             Ok(ids)
         })?;
         let granted = |state: &State, id: &RecordId| {

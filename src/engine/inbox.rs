@@ -2,16 +2,16 @@
 
 use std::io::Read;
 
-use super::edit::{Edit, change_page, user_of};
-use super::{Engine, Inner, State};
+use super::Engine;
+use super::commit::commit_edit;
+use crate::catalogue::edit::change_page;
+use crate::catalogue::inbox::{check_accepted, current, destroyed, end};
 use crate::crypto::{Fresh, hedge, kem};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RecordId, Timestamp, UserId};
-use crate::limits::INBOX_AGE;
-use crate::policy::millis;
+use crate::ids::{RecordId, UserId};
 use crate::sealed::{Address, Head, InboxKey, Kind, read_put};
 use crate::secret::WipeStack;
-use crate::tree::inbox::{EnvelopeName, Private};
+use crate::tree::inbox::Private;
 use crate::tree::users::{Found, find};
 use crate::tree::{Node, PageKind, Pages};
 
@@ -24,61 +24,6 @@ pub struct Accepted {
     pub again: bool,
 }
 
-/// When an inbox key is destroyed.
-pub(super) fn end(made: Timestamp) -> Timestamp {
-    Timestamp(made.0.saturating_add(2 * millis(INBOX_AGE)))
-}
-
-fn destroyed() -> Error {
-    Error::new(
-        ErrorKind::Refused,
-        "the inbox key of this envelope was destroyed, on schedule or by an erase: nothing opens it any more; fetch the user's \
-         current key (`keyfall inbox STORE --user U`) and seal the record again, if it is to be kept",
-    )
-}
-
-/// Puts down that an envelope was accepted, in the commit of its record.
-pub(super) fn note_accepted(edit: &mut Edit<'_>, envelope: EnvelopeName, id: &RecordId) -> Result<()> {
-    let pages = edit.editor.pages;
-    let (editor, root) = edit.parts()?;
-    let Some(page) = user_of(editor, root, id)? else {
-        return Err(destroyed());
-    };
-    if !page.inbox.keys(pages, id.user)?.iter().any(|key| key.number == envelope.0) {
-        return Err(destroyed());
-    }
-    match page.inbox.accepted(pages, id.user, envelope)? {
-        None => page.inbox.accept(editor, id.user, envelope, id),
-        Some(_) => Err(Error::new(ErrorKind::Exists, "this envelope was accepted meanwhile")),
-    }
-}
-
-impl Inner {
-    /// The answer to an envelope that was accepted before. Its record may have fallen with a source, where the links are not followed yet.
-    fn accepted_before(&self, state: &State, id: RecordId) -> Result<Accepted> {
-        match self.look_up_whole(state, &id) {
-            Err(e) if e.kind() == ErrorKind::Erased => Err(e),
-            // What cannot be read was accepted all the same.
-            _ => Ok(Accepted { id, again: true }),
-        }
-    }
-
-    fn current_inbox(&self, user: &UserId) -> Result<Option<InboxKey>> {
-        let state = self.state();
-        let pages = self.pages();
-        let (tag, page) = self.user_page(&state, user)?;
-        let mut keys = page.inbox.keys(&pages, tag)?;
-        let now = self.reading(&state).due();
-        match keys.pop().filter(|key| now.0 < key.made.0.saturating_add(millis(INBOX_AGE))) {
-            None => Ok(None),
-            Some(key) => {
-                let address = Address { store: self.id, user: tag, incarnation: page.incarnation, number: key.number };
-                Ok(Some(InboxKey { address, key: kem::public_key(&key.key)? }))
-            }
-        }
-    }
-}
-
 impl Engine {
     /// The public key of a user's inbox, for producers to seal records to. A new one is given out after a week, and by the first call
     /// behind any erase of the user's; the one before goes on opening envelopes for a week more, but not behind an erase.
@@ -89,10 +34,15 @@ impl Engine {
         let _wiped = WipeStack;
         let inner = &self.inner;
         inner.check_usable()?;
-        if let Some(key) = inner.current_inbox(user)? {
+        let key = {
+            let state = inner.state();
+            let pages = inner.pages();
+            current(&inner.view(&state, &pages), user, inner.reading(&state).due())?
+        };
+        if let Some(key) = key {
             return Ok(key);
         }
-        inner.commit_edit(|state, _, edit| {
+        commit_edit(inner, |state, _, edit| {
             let (tag, page) = inner.user_page(state, user)?;
             let env = &*inner.options.env;
             let made = inner.reading(state).due();
@@ -139,7 +89,8 @@ impl Engine {
             };
             let page = crate::tree::user::UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
             if let Some(id) = page.inbox.accepted(&pages, tag, name)? {
-                return inner.accepted_before(&state, id);
+                check_accepted(&inner.view(&state, &pages), &id)?;
+                return Ok(Accepted { id, again: true });
             }
             let key = page.inbox.keys(&pages, tag)?.into_iter().find(|key| key.number == address.number);
             // The inbox's key stays within this look: what goes on is the envelope's own.
@@ -166,7 +117,8 @@ impl Engine {
                 let state = inner.state();
                 let (tag, page) = inner.user_page(&state, &user)?;
                 let id = page.inbox.accepted(&inner.pages(), tag, name)?.ok_or_else(destroyed)?;
-                inner.accepted_before(&state, id)
+                check_accepted(&inner.view(&state, &inner.pages()), &id)?;
+                Ok(Accepted { id, again: true })
             }
             Err(e) => Err(e),
         }

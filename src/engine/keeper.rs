@@ -1,12 +1,13 @@
 //! The keeper: a thread that does what is due while an engine is open.
 
-use std::sync::{Arc, Condvar, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::Inner;
-use super::watched::watch;
-use crate::error::{Error, Result};
+use super::core::Inner;
+use super::tend::{left, tend};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::LOOK_EVERY;
 use crate::sync::atomic::Ordering;
 use crate::sync::locked;
 
@@ -24,51 +25,6 @@ pub enum Keeper {
 const NAP: Duration = Duration::from_secs(30);
 /// Time after a failure.
 const PAUSE: Duration = Duration::from_secs(60);
-
-/// Wakes the keeper.
-#[derive(Default)]
-pub(super) struct Bell {
-    state: std::sync::Mutex<Rung>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Rung {
-    ended: bool,
-    rung: bool,
-}
-
-impl Bell {
-    /// The agenda changed.
-    pub(super) fn ring(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).rung = true;
-        self.changed.notify_all();
-    }
-
-    fn end(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
-        self.changed.notify_all();
-    }
-
-    fn is_ended(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended
-    }
-
-    /// Waits for the bell or for this long; `None` waits for the bell alone. Says whether to go on.
-    pub(super) fn wait(&self, most: Option<Duration>) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let quiet = |s: &mut Rung| !s.rung && !s.ended;
-        match most {
-            None => state = self.changed.wait_while(state, quiet).unwrap_or_else(PoisonError::into_inner),
-            Some(most) => {
-                let waited = self.changed.wait_timeout_while(state, most, quiet);
-                state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            }
-        }
-        state.rung = false;
-        !state.ended
-    }
-}
 
 /// The thread; it ends with the last handle of its engine.
 pub(super) struct Kept {
@@ -109,11 +65,11 @@ fn keep(inner: &Inner) {
         return watch(inner);
     }
     loop {
-        // Before it sleeps: who erases meanwhile leaves nothing on this stack either.
+        // Before it sleeps: an erase meanwhile leaves nothing on this stack either.
         let wiped = crate::secret::WipeStack;
-        let nap = match inner.left() {
+        let nap = match left(inner) {
             Ok(None) => None,
-            Ok(Some(Duration::ZERO)) => match inner.tend(&mut |_| {}, &|| inner.bell.is_ended()) {
+            Ok(Some(Duration::ZERO)) => match tend(inner, &mut |_| {}, &|| inner.bell.is_ended()) {
                 Ok(tended) if tended.stuck => Some(PAUSE),
                 Ok(_) => Some(Duration::ZERO),
                 Err(_) => Some(PAUSE),
@@ -123,7 +79,7 @@ fn keep(inner: &Inner) {
         };
         // Keyholders that were away are asked until they have answered.
         let nap = if locked(&inner.awaiting).is_some() {
-            let _ = inner.tend(&mut |_| {}, &|| inner.bell.is_ended());
+            let _ = tend(inner, &mut |_| {}, &|| inner.bell.is_ended());
             Some(nap.map_or(NAP, |nap| nap.min(NAP)))
         } else {
             nap
@@ -133,4 +89,12 @@ fn keep(inner: &Inner) {
             return;
         }
     }
+}
+
+/// Has an engine that only looks ask its cell, until it ends.
+fn watch(inner: &Inner) {
+    // A cell that does not answer is asked again.
+    while !matches!(inner.check_watched(), Err(e) if e.kind() == ErrorKind::Refused)
+        && inner.bell.wait(Some(LOOK_EVERY))
+    {}
 }

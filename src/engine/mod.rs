@@ -1,78 +1,89 @@
 //! The engine: joins the sealed tree to a store and a root cell.
 //!
-//! Invariants. One writer at a time changes the tree. Readers hold `State` shared for as long as one look-up takes; an
-//! erase swaps it exclusively, so that no look-up spans an erase. A root key is retired only behind a `Durable`.
-//! After a write whose outcome is unknown nothing more is done: the engine is opened anew.
+//! What may be is said in the catalogue, as rules over one state of the tree; here it is said in what order it becomes durable. The
+//! invariants and the lock order stand in `core`.
 
+mod anchor;
 mod audit;
 mod batch;
-mod cascade;
+mod bell;
 mod certify;
+mod change;
 mod check;
+mod claims;
 mod clock;
 mod commit;
 mod copies;
+mod core;
 mod discard;
 mod due;
-mod edit;
+mod epoch;
 mod erase;
+mod erases;
+mod erasure;
 mod foresee;
 mod grants;
+mod group;
+mod heads;
 mod holds;
 mod inbox;
 mod keeper;
+mod keys;
 mod lineage;
 mod lines;
 mod log;
-mod next;
 mod open;
 mod own;
-mod pages;
-mod part;
-mod passing;
 mod plans;
+mod progress;
 mod put;
+mod puts;
 mod queue;
 mod read;
 mod reader;
+mod readers;
+mod replica;
 mod report;
 mod sets;
 mod status;
-mod tended;
+mod sync;
+mod tend;
 #[cfg(feature = "testing")]
 mod twin;
-mod walk;
-mod watched;
+mod walks;
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "testing")]
 pub use audit::Exposed;
 pub use audit::{Audit, PlaceAudit};
 pub use batch::Batch;
-pub use cascade::Follow;
-pub use certify::Unsigned;
 pub use check::Checked;
-pub use copies::{Backup, CopyStatus, Restored, restore};
-pub use discard::{Discarded, Progress};
-pub use erase::Erasure;
+pub use claims::Unsigned;
+pub use copies::{CopyStatus, Restored, restore};
+pub use discard::Discarded;
+pub use erasure::Erasure;
 pub use foresee::Foreseen;
 pub use grants::Opened;
+pub use heads::root_of;
 pub use inbox::Accepted;
 pub use keeper::Keeper;
-#[cfg(feature = "testing")]
-pub(crate) use lineage::ContentRoots;
 pub use lineage::Lineage;
-pub use next::Due;
-pub use open::root_of;
 pub use own::OpenAs;
-pub use read::{Listing, Query};
+pub use progress::Progress;
 pub use reader::Reader;
+pub use replica::Backup;
 pub use report::{Erased, Report};
-pub use tended::{Tended, Trouble};
 
+#[cfg(feature = "testing")]
+pub use crate::catalogue::defect::Defect;
+pub use crate::catalogue::fell::Follow;
+pub use crate::catalogue::list::{Listing, Query};
+pub use crate::catalogue::next::Due;
+#[cfg(feature = "testing")]
+pub(crate) use crate::catalogue::resolve::ContentRoots;
+pub use crate::catalogue::tended::{Tended, Trouble};
 pub use crate::policy::Policy;
 pub use crate::record::{Put, Source};
 pub use crate::scope::{Erase, Request, Scope, When};
@@ -85,16 +96,15 @@ pub use crate::tree::lineage::Access;
 pub use crate::tree::plans::Plan;
 pub use crate::tree::sets::TrainingSet;
 
-use crate::cell::{Awaited, Durable, Finality, Promise, RootCell, RootKey};
+use self::core::Inner;
+use crate::catalogue::change::{Means, Naming};
+use crate::catalogue::defect::Planted;
+use crate::cell::{Finality, Promise};
 use crate::env::{SharedEnv, System};
-use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RealmId, RecordId, StoreId, Timestamp, UserTag};
-use crate::process::Process;
-use crate::store::{Blob, Head, HeadId, Store, Usage};
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
-use crate::tree::head::HeadPage;
-use pages::{PageCache, PageSource, SharedStore};
+use crate::error::Result;
+use crate::ids::{StoreId, Timestamp};
+use crate::store::{HeadId, Store, Usage};
+use crate::sync::locked;
 
 /// Opens the store behind a copy's place; where the flag is set it may make an empty one.
 pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync>;
@@ -127,37 +137,24 @@ pub struct Options {
     pub give_up: Vec<String>,
     /// A defect to plant, so that tests can see that they would find it.
     #[cfg(feature = "testing")]
-    pub defect: Option<crate::engine::Defect>,
+    pub defect: Option<Defect>,
 }
 
-/// Ways to break the erase protocol; tests must turn red under each.
-#[cfg(feature = "testing")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Defect {
-    /// The new head is sealed under the old root key.
-    KeepRootKey,
-    /// The old root key is never destroyed.
-    SkipRetire,
-    /// The old root key is destroyed before the new head is published.
-    RetireBeforePublish,
-    /// A user's page keeps its key from version to version.
-    KeepPageKey,
-    /// One key seals all pages of a commit.
-    ReuseKey,
-    /// Pages of what was erased stay in the cache, and readers stay open.
-    ForgetCache,
-    /// An erase adds no leaf to the log.
-    SkipLog,
-    /// Whoever opens a store recovers it: whatever it is shown, it destroys every other key of the cell.
-    LookRecovers,
-    /// A planned erase of which a look at another record failed is dropped, as one that has nothing left to take.
-    PlanDropped,
-    /// Sources are looked at again only where an epoch ended, not where something fell within one.
-    EpochForErase,
-    /// One erase that cannot be done fails all that share its commit.
-    FailTogether,
-    /// The writer's list of copies changes before the head's does.
-    TwoLists,
+impl Options {
+    /// What changes are made with.
+    fn means<'a>(&'a self, names: &'a dyn Naming) -> Means<'a> {
+        Means { env: &*self.env, names, follow: self.follow, planted: self.planted() }
+    }
+
+    #[cfg(feature = "testing")]
+    fn planted(&self) -> Planted {
+        Planted::new(self.defect)
+    }
+
+    #[cfg(not(feature = "testing"))]
+    fn planted(&self) -> Planted {
+        Planted::default()
+    }
 }
 
 impl Default for Options {
@@ -198,7 +195,7 @@ fn open_directory(place: &str, create: bool) -> Result<Arc<dyn Store>> {
 
 #[cfg(not(feature = "sled"))]
 fn open_directory(place: &str, _create: bool) -> Result<Arc<dyn Store>> {
-    Err(Error::invalid(format!("no adapter opens {place:?}; set Options::open_copy")))
+    Err(crate::error::Error::invalid(format!("no adapter opens {place:?}; set Options::open_copy")))
 }
 
 /// A store with its root cell, open. Cheap to clone; all clones are one engine.
@@ -213,93 +210,6 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Engine({})", self.inner.stores[0].place())
     }
-}
-
-struct Inner {
-    id: StoreId,
-    /// What pages and payloads are bound to.
-    realm: RealmId,
-    /// The store, alone: a slice so that pages come from it as from several.
-    stores: [SharedStore; 1],
-    cell: Arc<dyn RootCell>,
-    options: Options,
-    role: own::Role,
-    /// The commit that the cell was told of before this engine was opened.
-    mark: u64,
-    cache: PageCache,
-    state: RwLock<State>,
-    writer: Mutex<Writer>,
-    queue: queue::Queue<Asked, Answer>,
-    readers: Mutex<Vec<Weak<reader::Open>>>,
-    names: Mutex<NamesInUse>,
-    /// Held by a discard: two at once would take each other's `since` away.
-    discarding: Mutex<()>,
-    /// Held shared by walks over the whole tree; an erase waits for them.
-    walks: RwLock<()>,
-    /// Erases that want the walks to stop.
-    erasing: AtomicUsize,
-    poisoned: AtomicBool,
-    /// What is missing before the last root key to be retired is known to be destroyed.
-    awaiting: Mutex<Option<Awaited>>,
-    clock: Mutex<clock::Anchor>,
-    bell: keeper::Bell,
-    watched: watched::Watched,
-    process: Process,
-}
-
-impl Drop for Inner {
-    /// No key stays behind that stood ready for an erase that did not come. Where this fails the next open does it.
-    fn drop(&mut self) {
-        if !self.process.is_this() {
-            // The key is that of the process that opened the store.
-            return;
-        }
-        let writer = locked(&self.writer);
-        if writer.next.is_some() && self.looks_only().is_none() && self.check_usable().is_ok() {
-            let _ = self.cell.retire(&writer.root.id, Durable::verified(self.state().stored.id.commit));
-        }
-    }
-}
-
-/// What callers ask of the writer most, and what they are told.
-enum Asked {
-    Put(Batch),
-    Erase(Erase),
-}
-
-enum Answer {
-    Put(Result<Vec<RecordId>>),
-    Erased(Result<Erasure>),
-}
-
-/// What readers see.
-struct State {
-    head: HeadPage,
-    stored: Head,
-    /// How many commits erased something since the engine was opened, those within an epoch included.
-    erases: u64,
-}
-
-/// What only the one writer touches.
-struct Writer {
-    root: RootKey,
-    /// Whether every copy in step holds the head and every other root key is retired.
-    settled: bool,
-    /// The blobs of an erase that were not read back yet: before that its old root key is not retired.
-    unread: Vec<Blob>,
-    /// The root key of the next epoch, where it stands in the cell already.
-    next: Option<RootKey>,
-    /// Whether something was erased since this engine was opened: then more will be.
-    erases: bool,
-    copies: Vec<copies::Attached>,
-}
-
-/// Blobs that no published head reaches yet, kept from `discard`.
-#[derive(Default)]
-struct NamesInUse {
-    in_flight: HashMap<crate::ids::BlobName, ()>,
-    /// While a discard runs: everything published since it looked.
-    since: Option<HashMap<crate::ids::BlobName, ()>>,
 }
 
 /// What `status` says.
@@ -373,7 +283,7 @@ impl Engine {
     /// As [`Engine::list`].
     pub fn owes(&self) -> Result<bool> {
         let _wiped = crate::secret::WipeStack;
-        self.inner.owes()
+        tend::owes(&self.inner)
     }
 
     /// The head that readers see now.
@@ -396,82 +306,5 @@ impl Engine {
     /// What the cell promises of a destroyed key.
     pub fn promise(&self) -> Promise {
         self.inner.cell.describe()
-    }
-}
-
-impl Inner {
-    fn store(&self) -> &SharedStore {
-        &self.stores[0]
-    }
-
-    fn state(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Pages through the cache; hold `Inner::state` or the writer while using it.
-    fn pages(&self) -> PageSource<'_> {
-        PageSource { realm: self.realm, stores: &self.stores, cache: Some(&self.cache) }
-    }
-
-    /// Pages past the cache, for walks over the whole tree.
-    fn uncached_pages(&self) -> PageSource<'_> {
-        PageSource { cache: None, ..self.pages() }
-    }
-
-    fn writer(&self) -> MutexGuard<'_, Writer> {
-        locked(&self.writer)
-    }
-
-    /// Has a request done, with all that wait at the same time: one commit for the puts, one for the erases.
-    fn submit(&self, request: Asked) -> Answer {
-        self.queue.submit(request, |requests| {
-            // Before those who wait are told: this stack served them.
-            let _wiped = crate::secret::WipeStack;
-            let mut writer = self.writer();
-            let (mut batches, mut erases) = (Vec::new(), Vec::new());
-            for request in &requests {
-                match request {
-                    Asked::Put(batch) => batches.push(batch),
-                    Asked::Erase(erase) => erases.push(erase),
-                }
-            }
-            let mut puts = self.put_all(&mut writer, &batches).into_iter();
-            let mut erased = self.erase_all(&mut writer, &erases).into_iter();
-            let answer = |request: &Asked| match request {
-                Asked::Put(_) => puts.next().map(Answer::Put),
-                Asked::Erase(_) => erased.next().map(Answer::Erased),
-            };
-            requests.iter().map_while(answer).collect()
-        })
-    }
-
-    fn check_usable(&self) -> Result<()> {
-        self.process.check()?;
-        if self.poisoned.load(Ordering::Acquire) {
-            return Err(Error::new(
-                ErrorKind::Poisoned,
-                "an earlier write failed with an unknown outcome; close this engine and open it anew, which finds out and finishes or undoes it",
-            ));
-        }
-        self.check_watched()
-    }
-
-    /// Passes a store's answer to a write on. After a failure other than a full disk nobody knows what is durable.
-    fn judged<T>(&self, outcome: Result<T>) -> Result<T> {
-        if let Err(e) = &outcome
-            && e.kind() != ErrorKind::Full
-        {
-            self.poisoned.store(true, Ordering::Release);
-        }
-        outcome
-    }
-
-    fn user_tag(&self, state: &State, user: &crate::ids::UserId) -> UserTag {
-        crate::crypto::user_tag(&state.head.index_key, user.as_str())
-    }
-
-    #[cfg(feature = "testing")]
-    fn defect(&self, defect: Defect) -> bool {
-        self.options.defect == Some(defect)
     }
 }

@@ -3,112 +3,33 @@
 
 use std::sync::Arc;
 
-use super::clock::Anchor;
-use super::commit::Sealer;
-use super::copies::Attached;
-use super::keeper::{Bell, Keeper, Kept};
+use super::anchor::Anchor;
+use super::bell::Bell;
+use super::commit::settle;
+use super::core::{Inner, NamesInUse, State, Watched, Writer};
+use super::heads::{draw_root, open_head, seal_head};
+use super::keeper::{Keeper, Kept};
 use super::own::{self, Last, OpenAs, Role, Seen};
-use super::pages::{PageCache, SharedStore};
 use super::queue::Queue;
-use super::watched::Watched;
-use super::{Engine, Inner, NamesInUse, Options, State, Writer, log};
-use crate::cell::{Contents, RootCell, RootId, RootKey};
-use crate::crypto::{Fresh, Key, hedge};
-use crate::env::Env;
+use super::readers::Readers;
+use super::replica::Attached;
+use super::walks::Walks;
+use super::{Engine, Options, log};
+use crate::catalogue::change::Sealer;
+use crate::cell::{RootCell, RootKey};
+use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, StoreId};
 use crate::log::Signer;
+use crate::pages::{PageCache, SharedStore};
 use crate::secret::WipeStack;
-use crate::store::{Head, HeadId, Published, Store};
-use crate::sync::atomic::{AtomicBool, AtomicUsize};
+use crate::store::{Head, Published, Store};
+use crate::sync::atomic::AtomicBool;
 use crate::sync::{Mutex, RwLock};
 use crate::tree::head::{HeadPage, Prefix, Roots};
 use crate::tree::log::LogPage;
 use crate::tree::users::{UsersNode, seal_users};
 use crate::tree::{Geometry, Link};
-
-/// Draws a root key for an epoch that begins with `head`: a generator that repeats after a machine was restored must not
-/// give one key to two heads, for what the one erased the other may still reach.
-pub(super) fn draw_root(env: &dyn Env, epoch: u64, head: &HeadPage) -> Result<RootKey> {
-    let fresh = Fresh::new(env, hedge(&[&epoch.to_be_bytes(), &head.encode()]));
-    Ok(RootKey { id: RootId { epoch, attempt: fresh.name()?.0 }, key: fresh.key()? })
-}
-
-/// Seals a head under a root key.
-pub(super) fn seal_head(env: &dyn Env, store: StoreId, commit: u64, head: &HeadPage, root: &RootKey) -> Result<Head> {
-    let plaintext = head.encode();
-    let prefix = Prefix { store, id: HeadId { epoch: root.id.epoch, commit }, attempt: root.id.attempt };
-    let salt = Fresh::new(env, hedge(&[&plaintext])).salt()?;
-    Ok(HeadPage::seal(&plaintext, &prefix, &root.key, &salt))
-}
-
-/// Names the root key under which a store's newest head is sealed; `None` where there is no head.
-///
-/// # Errors
-/// `Corrupt`, `Io`.
-pub fn root_of(store: &dyn Store) -> Result<Option<RootId>> {
-    store.head()?.map(|head| Prefix::decode(&head.bytes).map(|prefix| prefix.root_id())).transpose()
-}
-
-/// Finds the root key of a store's newest head, and opens it.
-pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<(Head, HeadPage, RootKey)> {
-    let place = store.place();
-    let unfinished = contents.is_unfinished();
-    let Contents { store: belongs, keys, epoch: newest, unheard, .. } = contents;
-    // The next epoch's key may stand ready: a store without it lacks nothing.
-    let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
-    let Some(stored) = store.head()? else {
-        let text = if unfinished {
-            format!(
-                "{place} holds no head, and the cell the root key of an init that was cut short before anything could be put; move both away, and init again"
-            )
-        } else {
-            format!(
-                "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; where a restore was cut short, give it once more)"
-            )
-        };
-        return Err(Error::corrupt(text));
-    };
-    let prefix = Prefix::decode(&stored.bytes)?;
-    if prefix.id != stored.id {
-        return Err(Error::corrupt(format!(
-            "the head of {place} is not the one it is filed as; restore the store from a copy"
-        )));
-    }
-    if belongs.is_some_and(|id| id != prefix.store) {
-        return Err(Error::new(
-            ErrorKind::Refused,
-            format!("the cell belongs to another store than {place}; name the right one with --cell"),
-        ));
-    }
-    if let Some(root) = keys.into_iter().find(|k| k.id == prefix.root_id()) {
-        let head = HeadPage::open(&stored.bytes, &root.key).map_err(|e| e.context(format!("the head of {place}")))?;
-        return Ok((stored, head, root));
-    }
-    let at = prefix.id.epoch;
-    if let Some((unheard, ended)) = unheard
-        && at >= ended
-    {
-        return Err(Error::new(
-            ErrorKind::Io,
-            format!(
-                "of the root key of {place}, epoch {at}, too few shares can be had, and not all keyholders answered; start the others ({unheard})"
-            ),
-        ));
-    }
-    let text = if at < oldest {
-        format!(
-            "{place} is at epoch {at}, the cell is at epoch {oldest}: the root key of epoch {at} is destroyed; bring the store up from a copy that holds epoch {oldest}"
-        )
-    } else if at > newest {
-        format!(
-            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, which does not open the store as it is now; use the cell as it is now, and destroy this copy, for it still opens what lived at its epoch, in a copy of the store from then"
-        )
-    } else {
-        format!("another writer published epoch {at} of {place}; this cell's key does not belong to it")
-    };
-    Err(Error::new(ErrorKind::Refused, text))
-}
 
 impl Engine {
     /// Makes a new store. Both `store` and `cell` must be empty.
@@ -133,7 +54,7 @@ impl Engine {
         env.fill(&mut id)?;
         let id = StoreId(id);
         let realm = RealmId::from(id);
-        let mut sealer = Sealer::new(&options, (realm, &*store), Vec::new());
+        let mut sealer = Sealer::new(options.means(&store), realm, Vec::new());
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
         let seeds = (Key::random(&*env)?, Key::random(&*env)?);
         let origin = log::origin(options.log_origin.as_deref(), id)?;
@@ -156,7 +77,7 @@ impl Engine {
         };
         let root = draw_root(&*env, 1, &head)?;
         let stored = seal_head(&*env, id, 1, &head, &root)?;
-        own::claim(&*env, (id, &*store, &*cell), (Last::of(&contents), false))?;
+        own::claim(&*env, id, &*store, &*cell, Last::of(&contents), false)?;
         cell.deposit(id, &root.id, &root.key)?;
         if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {
             return Err(Error::new(ErrorKind::Exists, format!("{} became a store meanwhile", store.place())));
@@ -212,7 +133,7 @@ impl Engine {
                 own::check_copies(&options, &found.0, &found.1)?;
                 cell.take_over();
             }
-            let newest = own::claim(&*options.env, (id, &*store, &*cell), (last, takes_over))?;
+            let newest = own::claim(&*options.env, id, &*store, &*cell, last, takes_over)?;
             if newest.is_none_or(|newest| newest != found.0) {
                 // Somebody published between the look and the claim; nobody can any more.
                 found = open_head(&*store, cell.load()?)?;
@@ -231,7 +152,7 @@ impl Engine {
         inner.mark = mark;
         if inner.looks_only().is_none() {
             let mut writer = inner.writer();
-            match inner.settle(&mut writer) {
+            match settle(&inner, &mut writer) {
                 Err(e) if e.kind() != ErrorKind::Copy => return Err(e),
                 Err(e) => inner.note_unfinished(&e.to_string()),
                 Ok(_) => {}
@@ -268,11 +189,10 @@ pub(super) fn assembled(
         state: RwLock::new(State { head, stored, erases: 0 }),
         writer: Mutex::new(Writer { root, settled: false, unread: Vec::new(), next: None, erases: false, copies }),
         queue: Queue::default(),
-        readers: Mutex::default(),
+        readers: Readers::default(),
         names: Mutex::new(NamesInUse::default()),
         discarding: Mutex::new(()),
-        walks: RwLock::new(()),
-        erasing: AtomicUsize::new(0),
+        walks: Walks::default(),
         poisoned: AtomicBool::new(false),
         awaiting: Mutex::default(),
         clock,

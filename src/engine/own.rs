@@ -4,8 +4,7 @@
 //! restored store have never been claimed, and a copy of the directory, byte for byte, has a claim that is not the last as soon as the
 //! other one is opened. Whoever is not the owner may look at everything that the cell's keys open, and destroys nothing.
 
-use super::edit::Edit;
-use super::{Inner, Options, locked};
+use super::Options;
 use crate::cell::{Awaited, Contents, Owner, RootCell, RootId};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -149,8 +148,11 @@ fn above(number: u64) -> Result<u64> {
 /// may a key be destroyed that it might have published under. Gives the newest head.
 pub(super) fn claim(
     env: &dyn Env,
-    (id, store, cell): (StoreId, &dyn Store, &dyn RootCell),
-    (mut last, takes_over): (Last, bool),
+    id: StoreId,
+    store: &dyn Store,
+    cell: &dyn RootCell,
+    mut last: Last,
+    takes_over: bool,
 ) -> Result<Option<Head>> {
     let claimed = store.claimed()?;
     let drawn = || -> Result<[u8; 16]> {
@@ -255,77 +257,4 @@ pub(super) fn lacking(place: &str, commit: u64, mark: u64) -> Option<String> {
             "{place} is at commit {commit}, and the cell was told of commit {mark}: what was put and erased in between is missing here, erases that were pending among it; restore from a newer copy if there is one"
         )
     })
-}
-
-impl Inner {
-    pub(super) fn lacks(&self) -> Option<String> {
-        lacking(&self.store().place(), self.state().stored.id.commit, self.mark)
-    }
-
-    /// Whether this engine only looks, and why.
-    pub(super) fn looks_only(&self) -> Option<&str> {
-        match &self.role {
-            Role::Owner => None,
-            Role::Looker { why, .. } => Some(why),
-        }
-    }
-
-    pub(super) fn may_own(&self) -> bool {
-        match &self.role {
-            Role::Owner => true,
-            Role::Looker { may_own, .. } => *may_own,
-        }
-    }
-
-    /// The same, asked of the cell now: another place may have claimed it since. Where the cell cannot say, what it said at the opening
-    /// counts.
-    pub(super) fn owns_now(&self) -> Result<bool> {
-        if !self.may_own() {
-            return Ok(false);
-        }
-        let Some(owner) = self.cell.load().ok().filter(|told| !told.doubted).and_then(|told| told.owner) else {
-            return Ok(true);
-        };
-        Ok(is_last(self.store().claimed()?.as_ref(), &owner))
-    }
-
-    /// Whether something waits to be done by the owner, which this engine might be: what is due, a root key that is to be destroyed, or
-    /// keyholders that are to be asked again.
-    pub(super) fn owes(&self) -> Result<bool> {
-        let unfinished = match &self.role {
-            Role::Looker { may_own: false, .. } => return Ok(false),
-            // A cell that cannot say is no reason to open the store each time.
-            Role::Looker { others, awaited, .. } => {
-                *others > 0 || awaited.as_ref().is_some_and(|awaited| *awaited != Awaited::Unasked)
-            }
-            Role::Owner => locked(&self.awaiting).is_some() || self.cell.load()?.keys.len() > 1,
-        };
-        Ok(unfinished || self.is_due()?)
-    }
-
-    /// Whether the time of something has come: by the clock, or, for what is pending, by the time that is known. What waits since the clock is
-    /// doubted is the owner's to tell.
-    fn is_due(&self) -> Result<bool> {
-        let state = self.state();
-        let clock = self.reading(&state);
-        let pending = state.head.pending.is_some_and(|at| at <= clock.latest());
-        let next = Edit::agenda_of(&state).next(&self.pages())?;
-        Ok(pending || state.head.roots.falling.is_some() || next.is_some_and(|at| at <= clock.now))
-    }
-
-    /// Does what is due before something is looked at, where this engine may.
-    pub(super) fn tend_first(&self) -> Result<()> {
-        match self.looks_only() {
-            None => self.tend(&mut |_| {}, &|| false).map(drop),
-            Some(_) => Ok(()),
-        }
-    }
-
-    /// Before anything is written.
-    pub(super) fn check_owner(&self) -> Result<()> {
-        match self.looks_only() {
-            None => Ok(()),
-            Some(why) => Err(Error::new(ErrorKind::Fenced, why)),
-        }
-    }
 }

@@ -1,70 +1,25 @@
 //! Planned erases and retention policies: what [`Engine::tend`] will do, and when.
 
-use super::edit::{Edit, change_page};
-use super::holds::protected;
-use super::part::{Part, is_there};
-use super::passing::next_due;
-use super::{Engine, Inner};
+use super::Engine;
+use super::clock::doubts;
+use super::commit::commit_edit;
+use crate::catalogue::edit::change_page;
+use crate::catalogue::plan::{is_held_now, plans_of, reckon};
+use crate::catalogue::record::is_there;
+use crate::catalogue::view::{policies_of, record_erased};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp, UserId, UserTag};
 use crate::limits::{PLANS_MAX, POLICIES_MAX};
-use crate::policy::{Policy, Rules};
+use crate::policy::Policy;
 use crate::scope::{Erase, Scope};
 use crate::secret::WipeStack;
+use crate::tree::Editor;
 use crate::tree::agenda::Agenda;
 use crate::tree::history::Note;
 use crate::tree::plans::Plan;
-use crate::tree::user::UserPage;
-use crate::tree::{Editor, Pages};
 
 fn too_many(what: &str, most: usize) -> Error {
     Error::new(ErrorKind::Refused, format!("there are {most} {what} already; take one back"))
-}
-
-/// Whether an erase of some of what a user has would be refused as held now.
-fn is_held_now(pages: &dyn Pages, user: UserTag, page: &UserPage, erase: &Erase) -> Result<bool> {
-    match erase.scope() {
-        Scope::Record(id) => protected(pages, page, id),
-        Scope::User { class, when, .. } => {
-            Part::of(page, (user, page.incarnation), (class.as_ref(), erase.kept()), *when)?.is_held(pages, page)
-        }
-    }
-}
-
-/// A user's planned erases, the next first.
-pub(super) fn plans_of(pages: &dyn Pages, user: UserTag, page: &UserPage) -> Result<Vec<Plan>> {
-    let mut plans = page.plans.all(pages, user, &page.user)?;
-    for plan in &mut plans {
-        plan.held = is_held_now(pages, user, page, &plan.erase)?;
-    }
-    Ok(plans)
-}
-
-impl Inner {
-    /// The policies that hold for a user.
-    pub(super) fn rules(
-        &self,
-        state: &super::State,
-        pages: &dyn Pages,
-        user: UserTag,
-        page: &UserPage,
-    ) -> Result<Rules> {
-        let store = match &state.head.roots.policies {
-            Some(_) => Edit::policies_of(state).all(pages, None)?,
-            None => Vec::new(),
-        };
-        Ok(Rules { own: page.policies.all(pages, Some(user))?, store })
-    }
-
-    /// Looks anew when there is something to do for a user.
-    fn reckon(&self, edit: &mut Edit<'_>, user: UserTag) -> Result<()> {
-        let pages = edit.editor.pages;
-        let store = edit.policies.all(pages, None)?;
-        let next = change_page(edit, user, |_, page| {
-            next_due(pages, user, page, &Rules { own: page.policies.all(pages, Some(user))?, store })
-        })?;
-        edit.set_due(user, next)
-    }
 }
 
 impl Engine {
@@ -82,7 +37,7 @@ impl Engine {
         erase.check()?;
         let erase = erase.into_plan()?;
         let inner = &self.inner;
-        if let Some(doubts) = inner.doubts() {
+        if let Some(doubts) = doubts(inner) {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!("nothing is planned by a clock that may be wrong: {doubts}"),
@@ -93,7 +48,7 @@ impl Engine {
             return Err(Error::invalid("a planned erase is for a time to come; leave the time out to erase now"));
         }
         let plan = Plan { id: inner.new_number()?, due, planned: now, erase, held: false };
-        let held = inner.commit_edit(|state, pages, edit| {
+        let held = commit_edit(inner, |state, pages, edit| {
             let user = match plan.erase.scope() {
                 Scope::User { user, .. } => inner.user_page(state, user)?.0,
                 Scope::Record(id) => {
@@ -103,9 +58,9 @@ impl Engine {
             };
             let held = change_page(edit, user, |editor, page| {
                 if let Scope::Record(id) = plan.erase.scope()
-                    && !is_there(editor, page, id)?
+                    && !is_there(editor.pages, page, id)?
                 {
-                    return Err(super::read::record_erased(id));
+                    return Err(record_erased(id));
                 }
                 if page.plans.all(pages, user, &page.user)?.len() >= PLANS_MAX {
                     return Err(too_many("planned erases for this user", PLANS_MAX));
@@ -126,7 +81,7 @@ impl Engine {
     pub fn cancel(&self, user: &UserId, id: u64) -> Result<()> {
         let _wiped = WipeStack;
         let inner = &self.inner;
-        inner.commit_edit(|state, pages, edit| {
+        commit_edit(inner, |state, pages, edit| {
             let (tag, _) = inner.user_page(state, user)?;
             change_page(edit, tag, |editor, page| {
                 let plans = page.plans.all(pages, tag, user)?;
@@ -139,7 +94,7 @@ impl Engine {
                 page.plans.remove(editor, tag, plan)?;
                 page.history.add(editor, tag, inner.options.env.now(), &Note::Cancelled { id })
             })?;
-            inner.reckon(edit, tag)
+            reckon(edit, tag)
         })
     }
 
@@ -194,14 +149,14 @@ impl Engine {
         act: impl FnOnce(&mut Editor<'_>, &mut crate::tree::policies::Policies, Option<UserTag>) -> Result<()>,
     ) -> Result<()> {
         let inner = &self.inner;
-        inner.commit_edit(|state, _, edit| {
+        commit_edit(inner, |state, _, edit| {
             let Some(user) = user else {
                 act(&mut edit.editor, &mut edit.policies, None)?;
                 return edit.agenda.add(&mut edit.editor, Agenda::SWEEP, UserTag([0; 12]));
             };
             let (tag, _) = inner.user_page(state, user)?;
             change_page(edit, tag, |editor, page| act(editor, &mut page.policies, Some(tag)))?;
-            inner.reckon(edit, tag)
+            reckon(edit, tag)
         })
     }
 
@@ -215,7 +170,7 @@ impl Engine {
         let state = self.inner.state();
         let pages = self.inner.pages();
         match user {
-            None => Edit::policies_of(&state).all(&pages, None),
+            None => policies_of(&state.head).all(&pages, None),
             Some(user) => {
                 let (tag, page) = self.inner.user_page(&state, user)?;
                 page.policies.all(&pages, Some(tag))

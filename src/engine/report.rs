@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::plans::plans_of;
+use super::tend::tend_first;
 use super::{CopyStatus, Engine};
+use crate::catalogue::hold::needed;
+use crate::catalogue::plan::plans_of;
+use crate::catalogue::view::{policies_of, sets_of};
 use crate::cell::{Finality, Promise};
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserId};
@@ -114,7 +117,7 @@ impl Engine {
         let _wiped = WipeStack;
         let inner = &self.inner;
         inner.check_usable()?;
-        inner.tend_first()?;
+        tend_first(inner)?;
         let copies = self.copy_status();
         let state = inner.state();
         let pages = inner.pages();
@@ -131,7 +134,7 @@ impl Engine {
         }
         erased.extend(singles.into_iter().map(|(epoch, number)| Erased::Single { number, epoch }));
         let mut sets = Vec::new();
-        for (set, about) in super::edit::Edit::sets_of(&state).all(&pages)? {
+        for (set, about) in sets_of(&state.head).all(&pages)? {
             let members = page.lineage.members(&pages, tag, page.incarnation, &set)?.len() as u64;
             if members > 0 {
                 sets.push((about.name, members));
@@ -144,10 +147,10 @@ impl Engine {
             classes: page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect(),
             history: page.facts(&pages, tag)?,
             holds: page.holds.all(&pages, tag)?,
-            needed: inner.needed(&state, tag, &page)?,
+            needed: needed(&inner.view(&state, &pages), tag, &page)?,
             plans: plans_of(&pages, tag, &page)?,
             policies: page.policies.all(&pages, Some(tag))?,
-            store_policies: super::edit::Edit::policies_of(&state).all(&pages, None)?,
+            store_policies: policies_of(&state.head).all(&pages, None)?,
             next_due: page.due,
             finality: inner.finality_of(&state),
             pending: state.head.pending,
@@ -159,7 +162,7 @@ impl Engine {
             head: state.stored.id,
             copies,
             cell: inner.cell.describe(),
-            live: inner.live(tag),
+            live: inner.readers.live(tag, std::sync::Arc::clone(&inner.options.env)),
         })
     }
 }

@@ -2,10 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use super::copies::CopyStatus;
+use super::clock::doubts;
+use super::commit::ready;
 use super::own::check_not_ahead;
-use super::walk::{Step, Walked, walk};
-use super::{Engine, Status};
+use super::{CopyStatus, Engine, Status};
+use crate::catalogue::next::{kind_of_due, next_at};
+use crate::catalogue::walk::{Step, Walked, walk};
 use crate::cell::{Awaited, Finality};
 use crate::error::Result;
 use crate::secret::WipeStack;
@@ -41,7 +43,7 @@ impl Engine {
         }
         status.restores = head.filter(|h| h.epoch == self.head().epoch);
         loop {
-            let leave = inner.walking();
+            let leave = inner.walks.begin();
             let roots = inner.state().head.roots.duplicate();
             let from = inner.uncached_pages();
             let mut lacks = 0;
@@ -76,7 +78,7 @@ impl Engine {
             None
         } else {
             let mut writer = inner.writer();
-            inner.ready(&mut writer).err().map(|e| e.to_string())
+            ready(inner, &mut writer).err().map(|e| e.to_string())
         };
         let mut awaited = inner.finality().awaited().to_vec();
         if let Some(why) = unsettled {
@@ -91,8 +93,14 @@ impl Engine {
             awaited => format!("the destruction of older root keys is pending: {awaited}"),
         });
         let copies = self.copy_status();
-        let (clock, next_due) = (inner.doubts(), inner.next_due()?);
-        let next_due_is = next_due.map(|at| inner.kind_of_due(at));
+        let clock = doubts(inner);
+        let (next_due, next_due_is) = {
+            let state = inner.state();
+            let pages = inner.pages();
+            let view = inner.view(&state, &pages);
+            let next = next_at(&view)?;
+            (next, next.map(|at| kind_of_due(&view, at)))
+        };
         let lacks = inner.lacks();
         let state = inner.state();
         Ok(Status {

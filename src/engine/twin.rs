@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Engine;
 use super::open::assembled;
 use super::own::Role;
-use super::pages::SharedStore;
 use crate::cell::RootCell;
+use crate::pages::SharedStore;
 use crate::sync::atomic::Ordering;
 
 impl Engine {

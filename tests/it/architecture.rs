@@ -27,8 +27,10 @@ const LAYERS: &[&str] = &[
     "cell",
     "tree",
     "record",
+    "pages",
     "sealed",
     "quorum",
+    "catalogue",
     "engine",
     "testing",
 ];

@@ -1,4 +1,4 @@
-//! Where the engine's pages come from: one or more stores, and a cache with a byte limit.
+//! Where pages come from: one or more stores, and a cache with a byte limit.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -14,14 +14,14 @@ use crate::secret::Secret;
 use crate::store::Store;
 use crate::tree::{Page, PageKind, Pages, Ref};
 
-/// A store as the engine shares it.
-pub(super) type SharedStore = Arc<dyn Store>;
+/// A store, shared.
+pub(crate) type SharedStore = Arc<dyn Store>;
 
 /// A page that was just sealed.
-pub(super) struct Made {
-    pub(super) name: BlobName,
-    pub(super) owner: Option<UserTag>,
-    pub(super) page: Secret,
+pub(crate) struct Made {
+    pub(crate) name: BlobName,
+    pub(crate) owner: Option<UserTag>,
+    pub(crate) page: Secret,
 }
 
 #[derive(Clone)]
@@ -89,7 +89,7 @@ impl Lifecycle<BlobName, Cached> for Owners {
 }
 
 /// Opened pages, at most so many bytes of them; a page that leaves is zeroized.
-pub(super) struct PageCache {
+pub(crate) struct PageCache {
     pages: Cache<BlobName, Cached, ByBytes, DefaultHashBuilder, Owners>,
     owners: Owners,
     /// Pages of one user, at most.
@@ -97,7 +97,7 @@ pub(super) struct PageCache {
 }
 
 impl PageCache {
-    pub(super) fn new(bytes: u64) -> Self {
+    pub(crate) fn new(bytes: u64) -> Self {
         let owners = Owners::default();
         let items = (bytes / 4096).max(16) as usize;
         let pages = Cache::with(items, bytes, ByBytes, DefaultHashBuilder::default(), owners.clone());
@@ -120,7 +120,7 @@ impl PageCache {
     }
 
     /// Takes new pages in.
-    pub(super) fn add(&self, made: impl IntoIterator<Item = Made>) {
+    pub(crate) fn add(&self, made: impl IntoIterator<Item = Made>) {
         for Made { name, owner, page } in made {
             self.insert(name, Cached { page: Arc::new(page), owner });
         }
@@ -134,18 +134,18 @@ impl PageCache {
 
     /// Bytes held, with what each page costs beside its own.
     #[cfg(feature = "testing")]
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.pages.weight()
     }
 
     /// Lets go of every page.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.pages.clear();
         self.owners.lists().clear();
     }
 
     /// Lets go of replaced pages, and of every page of these users.
-    pub(super) fn forget(&self, replaced: &[BlobName], owners: &[UserTag]) {
+    pub(crate) fn forget(&self, replaced: &[BlobName], owners: &[UserTag]) {
         for name in replaced {
             self.remove(name);
         }
@@ -158,14 +158,14 @@ impl PageCache {
 }
 
 /// Pages of one store, or of several where each is asked in turn.
-pub(super) struct PageSource<'a> {
-    pub(super) realm: RealmId,
-    pub(super) stores: &'a [SharedStore],
-    pub(super) cache: Option<&'a PageCache>,
+pub(crate) struct PageSource<'a> {
+    pub(crate) realm: RealmId,
+    pub(crate) stores: &'a [SharedStore],
+    pub(crate) cache: Option<&'a PageCache>,
 }
 
 /// The error for a blob that a live pointer names and no store has.
-pub(super) fn missing(name: BlobName, place: &str) -> Error {
+pub(crate) fn missing(name: BlobName, place: &str) -> Error {
     Error::corrupt(format!(
         "the blob {name} is missing from {place}; restore the store from its copies with `keyfall restore --cell CELL --into NEW COPY...`"
     ))
@@ -173,7 +173,7 @@ pub(super) fn missing(name: BlobName, place: &str) -> Error {
 
 impl PageSource<'_> {
     /// The first of the stores' blobs under this name that `accept` takes.
-    pub(super) fn fetch<T>(&self, name: &BlobName, mut accept: impl FnMut(Vec<u8>) -> Result<T>) -> Result<T> {
+    pub(crate) fn fetch<T>(&self, name: &BlobName, mut accept: impl FnMut(Vec<u8>) -> Result<T>) -> Result<T> {
         let mut failed = None;
         for store in self.stores {
             match store.get(name).and_then(|blob| blob.map(&mut accept).transpose()) {

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cascade::Blocked;
-use super::edit::{Edit, page_of};
+use super::edit::Edit;
+use super::follow::Blocked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ClassTag, Timestamp, UserId, UserTag};
 use crate::scope::Erase;
@@ -11,7 +11,7 @@ use crate::tree::Editor;
 use crate::tree::history::About;
 use crate::tree::user::UserPage;
 
-/// What [`super::Engine::tend`] did.
+/// What [`crate::Engine::tend`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tended {
     /// Derived records taken out of lists and counts.
@@ -29,12 +29,12 @@ pub struct Tended {
     /// What failed of whom, and why: the first 64.
     pub troubles: Vec<Trouble>,
     /// Whether something is due still that no restart of the loop would do.
-    pub(super) stuck: bool,
+    pub(crate) stuck: bool,
     /// Inbox keys destroyed since they were old.
     pub inbox_keys: u64,
     /// Whether pending erases became final.
     pub finalized: bool,
-    /// Whether something is due that was not done, since the clock is not believed ([`super::Engine::clock_doubts`]).
+    /// Whether something is due that was not done, since the clock is not believed ([`crate::Engine::clock_doubts`]).
     pub waiting: bool,
 }
 
@@ -53,8 +53,10 @@ pub struct Trouble {
 
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let whose =
-            self.user.as_ref().map_or("a user whose page cannot be read".to_owned(), |user| format!("user {user}"));
+        let whose = self
+            .user
+            .as_ref()
+            .map_or("a user whose page cannot be read".to_owned(), |user| format!("user {user}"));
         match self.plan {
             Some(plan) => write!(f, "planned erase {plan:016x} of {whose}: {}", self.why),
             None => write!(f, "what is due for {whose}: {}", self.why),
@@ -66,7 +68,7 @@ impl std::fmt::Display for Trouble {
 const TROUBLES_MAX: usize = 64;
 
 impl Tended {
-    pub(super) fn note(&mut self, trouble: Trouble) {
+    pub(crate) fn note(&mut self, trouble: Trouble) {
         if self.troubles.len() < TROUBLES_MAX {
             self.troubles.push(trouble);
         }
@@ -89,7 +91,7 @@ impl std::ops::AddAssign for Tended {
 }
 
 /// Why an attempt at a commit is begun again.
-pub(super) enum Setback {
+pub(crate) enum Setback {
     /// One planned erase cannot be done.
     Plan(u64, Error),
     /// Nothing can be done for the user.
@@ -106,21 +108,21 @@ impl From<Error> for Setback {
 
 /// What fails of one user.
 #[derive(Default)]
-pub(super) struct Failing {
-    pub(super) plans: BTreeMap<u64, Error>,
-    pub(super) all: Option<Error>,
+pub(crate) struct Failing {
+    pub(crate) plans: BTreeMap<u64, Error>,
+    pub(crate) all: Option<Error>,
 }
 
 /// What fails in one commit: nobody else's is held up by it.
 #[derive(Default)]
-pub(super) struct Failures {
-    pub(super) users: BTreeMap<UserTag, Failing>,
-    pub(super) passed_over: BTreeSet<UserTag>,
+pub(crate) struct Failures {
+    pub(crate) users: BTreeMap<UserTag, Failing>,
+    pub(crate) passed_over: BTreeSet<UserTag>,
 }
 
 impl Failures {
     /// Takes a setback in; gives it back where it was known, so that nothing goes round for ever.
-    pub(super) fn learn(&mut self, user: UserTag, setback: Setback) -> Result<()> {
+    pub(crate) fn learn(&mut self, user: UserTag, setback: Setback) -> Result<()> {
         let failing = self.users.entry(user).or_default();
         match setback {
             Setback::Plan(id, e) => match failing.plans.insert(id, e) {
@@ -141,25 +143,25 @@ impl Failures {
 
 /// What a hold refused of what is due for one user.
 #[derive(Default)]
-pub(super) struct Refusals(Vec<About>);
+pub(crate) struct Refusals(Vec<About>);
 
 impl Refusals {
     /// A planned erase.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         edit: &mut Edit<'_>,
         user: UserTag,
-        (erase, tended): (&Erase, &mut Tended),
+        erase: &Erase,
+        tended: &mut Tended,
     ) -> Result<()> {
-        let (editor, root) = edit.parts()?;
-        if let Some(page) = page_of(editor, root, user)? {
+        if let Some((_, page)) = edit.page(user)? {
             self.push(About::of(page, erase), tended);
         }
         Ok(())
     }
 
     /// Something of a class that passed a limit.
-    pub(super) fn limit(&mut self, class: ClassTag, tended: &mut Tended) {
+    pub(crate) fn limit(&mut self, class: ClassTag, tended: &mut Tended) {
         self.push(About::limit(class), tended);
     }
 
@@ -171,7 +173,7 @@ impl Refusals {
     }
 
     /// Writes it down, unless it stands there since a hold was added.
-    pub(super) fn write_down(
+    pub(crate) fn write_down(
         &self,
         editor: &mut Editor<'_>,
         user: UserTag,

@@ -1,21 +1,17 @@
 //! Walking the whole tree, one path in memory at a time. A walk stops when an erase wants to return, lets go of its
-//! pages, and its owner begins anew.
+//! pages, and its owner begins again.
 
 use std::ops::ControlFlow;
-use std::sync::PoisonError;
 
-use super::Inner;
 use crate::error::Result;
 use crate::ids::BlobName;
 use crate::record::Entry;
-use crate::sync::RwLockReadGuard;
-use crate::sync::atomic::Ordering;
 use crate::tree::head::Roots;
 use crate::tree::ordered::OrderedKey;
 use crate::tree::{ClassOf, Edge, PageKind, Pages, Ref, Spot, edges};
 
 /// What a walk meets.
-pub(super) enum Step<'s> {
+pub(crate) enum Step<'s> {
     /// A page, before it is read; break to pass over what is below it.
     Enter { kind: PageKind, at: &'s Ref },
     /// A record's entry; break to stop the walk, as if interrupted.
@@ -26,7 +22,7 @@ pub(super) enum Step<'s> {
 
 /// How a walk ended.
 #[derive(Debug)]
-pub(super) enum Walked {
+pub(crate) enum Walked {
     /// It saw everything.
     Whole,
     /// An erase stopped it.
@@ -35,41 +31,51 @@ pub(super) enum Walked {
 
 type OnStep<'s> = dyn FnMut(Step<'_>) -> Result<ControlFlow<()>> + 's;
 
-/// Leave to walk; held for as long as the walk has pages in hand.
-pub(super) struct Walking<'a> {
-    inner: Option<(&'a Inner, RwLockReadGuard<'a, ()>)>,
+/// Permission to walk the tree; held while the walk holds pages.
+pub(crate) struct Walking<'a> {
+    pass: Option<Box<dyn Pass + 'a>>,
     lenient: bool,
 }
 
-impl Walking<'_> {
+/// What an erase waits for: it lets a walk go on, and tells it to stop.
+pub(crate) trait Pass {
+    /// Whether an erase waits for this walk.
+    fn must_stop(&self) -> bool;
+}
+
+impl<'a> Walking<'a> {
+    /// Until an erase wants to return.
+    pub(crate) fn by(pass: impl Pass + 'a) -> Self {
+        Walking { pass: Some(Box::new(pass)), lenient: false }
+    }
+
     /// For stores that no engine writes to, and under the writer's lock.
-    pub(super) fn unhindered() -> Self {
-        Walking { inner: None, lenient: false }
+    pub(crate) fn unhindered() -> Self {
+        Walking { pass: None, lenient: false }
     }
 
     /// The adversary's: passes over pages that do not open, and takes the rest.
-    pub(super) fn lenient() -> Self {
-        Walking { inner: None, lenient: true }
+    pub(crate) fn lenient() -> Self {
+        Walking { pass: None, lenient: true }
     }
 
-    pub(super) fn is_lenient(&self) -> bool {
+    pub(crate) fn is_lenient(&self) -> bool {
         self.lenient
     }
 
     /// Whether an erase waits for this walk.
-    pub(super) fn must_stop(&self) -> bool {
-        self.inner.as_ref().is_some_and(|(inner, _)| inner.erasing.load(Ordering::Acquire) > 0)
-    }
-}
-
-impl Inner {
-    pub(super) fn walking(&self) -> Walking<'_> {
-        Walking { inner: Some((self, self.walks.read().unwrap_or_else(PoisonError::into_inner))), lenient: false }
+    pub(crate) fn must_stop(&self) -> bool {
+        self.pass.as_ref().is_some_and(|pass| pass.must_stop())
     }
 }
 
 /// Walks everything that a head points to.
-pub(super) fn walk(leave: &Walking<'_>, pages: &dyn Pages, roots: &Roots, on_step: &mut OnStep<'_>) -> Result<Walked> {
+pub(crate) fn walk(
+    leave: &Walking<'_>,
+    pages: &dyn Pages,
+    roots: &Roots,
+    on_step: &mut OnStep<'_>,
+) -> Result<Walked> {
     for (spot, at) in roots.each() {
         if let Walked::Interrupted = walk_at(leave, pages, &spot, at, on_step)? {
             return Ok(Walked::Interrupted);
@@ -78,7 +84,7 @@ pub(super) fn walk(leave: &Walking<'_>, pages: &dyn Pages, roots: &Roots, on_ste
     Ok(Walked::Whole)
 }
 
-pub(super) fn walk_at(
+pub(crate) fn walk_at(
     leave: &Walking<'_>,
     pages: &dyn Pages,
     spot: &Spot,
@@ -104,7 +110,10 @@ pub(super) fn walk_at(
             }
             Edge::Record { key, entry } => {
                 let entry = Entry::decode(&entry)?;
-                let of = spot.class.as_deref().unwrap_or_else(|| unreachable!("records stand in class trees"));
+                let of = spot
+                    .class
+                    .as_deref()
+                    .unwrap_or_else(|| unreachable!("records stand in class trees"));
                 if on_step(Step::Record { of, key: &key, entry: &entry })?.is_break() {
                     return Ok(Walked::Interrupted);
                 }

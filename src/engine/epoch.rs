@@ -1,0 +1,80 @@
+//! Epochs: how the next one begins, under a root key of its own and with a leaf in the public log.
+
+use super::change::Commit;
+use super::core::{Inner, State, Writer};
+use super::heads::draw_root;
+use crate::catalogue::defect::Defect;
+use crate::catalogue::leaf::{self, Entered, Words};
+use crate::cell::RootKey;
+use crate::certificate::{CellFacts, Ends, key_commitment};
+use crate::error::Result;
+use crate::ids::Timestamp;
+use crate::log::Hash;
+use crate::tree::head::HeadPage;
+
+/// Lets the next epoch begin with a commit of which nobody asks a certificate.
+pub(super) fn next_epoch(
+    core: &Inner,
+    state: &State,
+    writer: &Writer,
+    commit: &mut Commit,
+) -> Result<()> {
+    begin_epoch(core, writer, commit)?;
+    let (now, cell) = (core.options.env.now(), core.cell_facts());
+    enter(core, state, writer, commit, now, &cell, &[]).map(drop)
+}
+
+/// Lets the next epoch begin with a commit: what was pending becomes final with it.
+pub(super) fn begin_epoch(core: &Inner, writer: &Writer, commit: &mut Commit) -> Result<()> {
+    commit.change.head.pending = None;
+    // A machine that was restored remembers a key that the cell has since made the current one: it must not seal a second head.
+    let ready = |next: &&RootKey| core.cell.ready(&writer.root.id, &next.id);
+    let next = match writer.next.as_ref() {
+        Some(next) if ready(&next)? => Some(next.duplicate()),
+        _ => None,
+    };
+    commit.root = Some(match next {
+        Some(next) => next,
+        None => next_root(core, writer, &commit.change.head)?,
+    });
+    Ok(())
+}
+
+/// Draws the root key of the epoch after the writer's.
+pub(super) fn next_root(core: &Inner, writer: &Writer, head: &HeadPage) -> Result<RootKey> {
+    let drawn = draw_root(&*core.options.env, writer.root.id.epoch + 1, head)?;
+    if core.planted(Defect::KeepRootKey) {
+        return Ok(RootKey { id: drawn.id, key: writer.root.key.duplicate() });
+    }
+    Ok(drawn)
+}
+
+/// Adds a leaf for a commit that erases; where it begins an epoch, its root key is drawn. (`None`: a
+/// planted defect.)
+pub(super) fn enter(
+    core: &Inner,
+    state: &State,
+    writer: &Writer,
+    commit: &mut Commit,
+    now: Timestamp,
+    cell: &CellFacts,
+    commitments: &[Hash],
+) -> Result<Option<Entered>> {
+    let ends = match &commit.root {
+        Some(root) => Ends::Next {
+            attempt: data_encoding::HEXLOWER.encode(&root.id.attempt),
+            commitment: key_commitment(root.key.bytes()),
+        },
+        None => Ends::Until(commit.change.head.pending.unwrap_or(now).to_string()),
+    };
+    let destroys = key_commitment(writer.root.key.bytes());
+    let pages = core.pages();
+    let view = core.view(state, &pages);
+    leaf::enter(
+        &view,
+        &core.means(),
+        &mut commit.change,
+        Words { now, cell, destroys, ends },
+        commitments,
+    )
+}
