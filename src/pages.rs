@@ -39,14 +39,16 @@ impl Weighter<BlobName, Cached> for ByBytes {
     }
 }
 
-/// Which cached pages belong to which user, so that an erase finds them without looking at every page.
+/// Which cached pages belong to which user, so that an erase finds them without looking at every
+/// page.
 #[derive(Clone, Default)]
 struct Owners(Arc<Mutex<Lists>>);
 
 /// The oldest first.
 type Lists = HashMap<UserTag, VecDeque<BlobName>>;
 
-/// One user's part of the cache, at most: an erase returns when its user's pages are zeroized, and 64 of them took a tenth of its time.
+/// One user's part of the cache, at most: an erase returns when its user's pages are zeroized, and
+/// 64 of them took a tenth of its time.
 const OWNER_PART: usize = 1024;
 
 impl Owners {
@@ -54,7 +56,8 @@ impl Owners {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a page of a user's; takes the oldest out, which has to go, where there are more than `max`.
+    /// Notes a page of a user's; takes the oldest out, which has to go, where there are more than
+    /// `max`.
     fn add(&self, owner: UserTag, name: BlobName, max: usize) -> Option<BlobName> {
         let mut lists = self.lists();
         let names = lists.entry(owner).or_default();
@@ -107,9 +110,10 @@ impl PageCache {
     fn insert(&self, name: BlobName, cached: Cached) {
         let owner = cached.owner;
         self.pages.insert(name, cached);
-        // Behind the page itself: where two readers load it at once, the first one's is evicted, and its name with it.
+        // After the page itself: where two readers load it at once, the first one's is evicted,
+        // and its name with it.
         if let Some(owner) = owner {
-            // The name goes first: a reader that loads that page meanwhile notes it anew.
+            // The name goes first: a reader that loads that page meanwhile notes it again.
             if let Some(oldest) = self.owners.add(owner, name, self.owner_max) {
                 self.pages.remove(&oldest);
             }

@@ -18,9 +18,11 @@ pub enum Defect {
     ForgetCache,
     /// An erase adds no leaf to the log.
     SkipLog,
-    /// Whoever opens a store recovers it: whatever it is shown, it destroys every other key of the cell.
+    /// Whoever opens a store recovers it: whatever it is shown, it destroys every other key of the
+    /// cell.
     LookRecovers,
-    /// A planned erase of which a look at another record failed is dropped, as one that has nothing left to take.
+    /// A planned erase of which a look at another record failed is dropped, as one that has nothing
+    /// left to take.
     PlanDropped,
     /// Sources are looked at again only where an epoch ended, not where something fell within one.
     EpochForErase,

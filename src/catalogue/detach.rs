@@ -1,4 +1,5 @@
-//! Detaching: a record is cut from some of its sources; its content stays, under a key that depends on the others.
+//! Detaching: a record is cut from some of its sources; its content stays, under a key that depends
+//! on the others.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,8 @@
 //! What is due: planned erases, what passed a limit, a change of policies.
 //!
-//! The agenda in the head says for which user there is something to do, and when at the earliest. One edit serves all for
-//! whom the time has come; what it erases is erased as by anybody, with lineage, holds and fences.
+//! The agenda in the head says for which user there is something to do, and when at the earliest.
+//! One edit serves all for whom the time has come; what it erases is erased as by anybody, with
+//! lineage, holds and fences.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -117,11 +118,13 @@ fn attempt(
     Ok(None)
 }
 
-/// The store's policies changed: looks when something is due for some users, from a tag on. Says whether it could.
+/// The store's policies changed: looks when something is due for some users, from a tag on. Says
+/// whether it could.
 fn sweep(edit: &mut Edit<'_>, from: UserTag, doing: &mut Doing) -> Result<bool> {
     let (pages, users) = (edit.pages(), edit.view.users());
     let mut dues = Vec::new();
-    // `visit` begins after a tag: the tag itself was looked at, or is the first of all, which belongs to nobody.
+    // `visit` begins after a tag: the tag itself was looked at, or is the first of all, which
+    // belongs to nobody.
     let after = (from != UserTag([0; 12])).then_some(from);
     let swept = users.visit(after, &mut |user, found| {
         if let Found::Live { page, .. } = found {
@@ -142,7 +145,8 @@ fn sweep(edit: &mut Edit<'_>, from: UserTag, doing: &mut Doing) -> Result<bool> 
         match looked {
             Ok((next, true)) => edit.set_due(user, next)?,
             Ok((_, false)) => {}
-            // Its pages are looked at again until somebody restored them: what the policies make due is found then.
+            // Its pages are looked at again until somebody restored them: what the policies make
+            // due is found then.
             Err(_) => {
                 edit.agenda.add(&mut edit.editor, doing.later(), user)?;
                 doing.tended.damaged += 1;

@@ -1,4 +1,5 @@
-//! A change of the tree in the making: every rule that writes edits one, and the engine has it sealed.
+//! A change of the tree in the making: every rule that writes edits one, and the engine has it
+//! sealed.
 
 use std::collections::{BTreeSet, HashMap};
 

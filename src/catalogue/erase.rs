@@ -7,8 +7,8 @@ use super::edit::Edit;
 use super::fell::{Fell, Links};
 use super::hold::{drop_idle_marks, held, protected};
 use super::keep::keep;
+use super::life::new_unborn;
 use super::part::Part;
-use super::put::new_unborn;
 use super::record::{erase_record, fence_record, is_there};
 use super::resolve::look_up_whole;
 use super::span::Span;
@@ -217,7 +217,8 @@ fn of_record(edit: &mut Edit<'_>, erase: &Erase, id: &RecordId) -> Result<Fell> 
     })
 }
 
-/// Leaves the fence of what nobody has here: what is on its way, or comes later, finds it. It keeps no name.
+/// Leaves the fence of what nobody has here: what is on its way, or comes later, finds it. It keeps
+/// no name.
 fn of_nobody(edit: &mut Edit<'_>, erase: &Erase, tag: UserTag) -> Result<Fell> {
     let Scope::User { user, class, when } = erase.scope() else {
         // Class tags of a user who comes are drawn then: this id is never given.

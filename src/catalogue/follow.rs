@@ -1,5 +1,6 @@
-//! Following: derived records, in any user's tree, that fell with what was erased. They cannot be read from the moment their source is
-//! gone; here their entries are taken out of lists and counts, at once where they are few, by later commits where they are many.
+//! Following: derived records, in any user's tree, that fell with what was erased. They cannot be
+//! read from the moment their source is gone; here their entries are taken out of lists and counts,
+//! at once where they are few, by later commits where they are many.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
@@ -159,7 +160,8 @@ fn follow_one(edit: &mut Edit<'_>, id: &RecordId, other: Other) -> Result<Option
     }
 }
 
-/// What cannot be followed, until a damaged page is restored: passed over, so that nothing after it waits.
+/// What cannot be followed, until a damaged page is restored: passed over, so that nothing after it
+/// waits.
 #[derive(Default)]
 pub(crate) struct Stuck {
     users: BTreeSet<UserTag>,

@@ -63,12 +63,12 @@ pub(crate) fn check_request(
     if request.made.0.abs_diff(now.0) > age {
         return Err(Error::new(
             ErrorKind::Refused,
-            "this request was made more than an hour ago, or by a clock that is wrong; ask anew",
+            "this request was made more than an hour ago, or by a clock that is wrong; make a new one",
         ));
     }
     // A last request from the future was made, and taken, by clocks that were ahead.
     if request.made <= grantee.last && grantee.last.0 <= now.0.saturating_add(age) {
-        return Err(Error::new(ErrorKind::Refused, "a request opens once; ask anew"));
+        return Err(Error::new(ErrorKind::Refused, "a request opens once; make a new one"));
     }
     grantee.pace.next(now).ok_or_else(|| {
         Error::new(

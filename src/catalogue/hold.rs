@@ -1,4 +1,5 @@
-//! Legal holds: nothing of what one covers is erased until it is lifted, nor what a held record cannot be read without.
+//! Legal holds: nothing of what one covers is erased until it is lifted, nor what a held record
+//! cannot be read without.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;

@@ -1,4 +1,5 @@
-//! The erases of one commit, each judged alone: one that cannot be done keeps no other from being done.
+//! The erases of one commit, each judged alone: one that cannot be done keeps no other from being
+//! done.
 
 use std::collections::{BTreeMap, BTreeSet};
 

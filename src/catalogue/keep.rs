@@ -1,4 +1,5 @@
-//! Keeping: records of some classes stay while the rest of an erase's scope falls, cut from what falls.
+//! Keeping: records of some classes stay while the rest of an erase's scope falls, cut from what
+//! falls.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -92,8 +93,8 @@ fn cannot_stay(id: &RecordId, e: &Error) -> Error {
 }
 
 /// Which of the direct sources of each kept record fall, in the state before an erase and but for
-/// what the commit did before it: those in the scope that are not kept, and those that depend on one
-/// of these.
+/// what the commit did before it: those in the scope that are not kept, and those that depend on
+/// one of these.
 struct Fate<'a> {
     users: Users<'a>,
     part: &'a Part,
@@ -170,7 +171,8 @@ impl<'a> Fate<'a> {
         Ok(Some(falling))
     }
 
-    /// Whether it is so of a record or of any that it depends on: it is where `decided` says so, and of what is gone.
+    /// Whether it is so of a record or of any that it depends on: it is where `decided` says so,
+    /// and of what is gone.
     fn any_above(
         &mut self,
         id: &RecordId,

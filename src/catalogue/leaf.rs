@@ -41,7 +41,8 @@ pub(crate) struct Entered {
     /// Its path is the right edge as it was before.
     pub(crate) path: Vec<Hash>,
     pub(crate) checkpoint: Checkpoint,
-    /// Whether a root key that a leaf below it calls destroyed was not known to be, when the commit was complete.
+    /// Whether a root key that a leaf below it calls destroyed was not known to be, when the commit
+    /// was complete.
     pub(crate) pending: bool,
     /// Seeds of the keys of checkpoints and of certificates, where there is something to certify.
     pub(crate) seeds: Option<(Key, Key)>,
@@ -95,7 +96,8 @@ pub(crate) fn enter(
     Ok(Some(Entered { leaf, index, path, checkpoint, pending: true, seeds, seats }))
 }
 
-/// Puts commitments among random ones, in random order, so that a leaf tells how many there were up to a factor of two.
+/// Puts commitments among random ones, in random order, so that a leaf tells how many there were up
+/// to a factor of two.
 fn shuffled(env: &dyn Env, commitments: &[Hash]) -> Result<Slots> {
     let n = commitments.len().next_power_of_two().max(SLOTS_MIN);
     let mut random = vec![[0; 32]; n - commitments.len()];

@@ -1,9 +1,11 @@
-//! The catalogue: what may be. Rules over one state of the tree: what a reader finds in it, what a change makes of it.
+//! The catalogue: what may be. Rules over one state of the tree: what a reader finds in it, what a
+//! change makes of it.
 //!
 //! Invariants. No store, no root cell, no lock and no thread: a rule reads a [`view::View`] and
 //! edits an [`edit::Edit`], and nothing lasts of an edit that is dropped. The engine decides in
 //! which order what was edited becomes durable; it imports the catalogue, never the other way.
 
+pub(crate) mod admit;
 pub(crate) mod change;
 pub(crate) mod defect;
 pub(crate) mod detach;
@@ -19,6 +21,7 @@ pub(crate) mod inbox;
 pub(crate) mod judge;
 pub(crate) mod keep;
 pub(crate) mod leaf;
+pub(crate) mod life;
 pub(crate) mod list;
 pub(crate) mod moment;
 pub(crate) mod next;

@@ -1,4 +1,5 @@
-//! A part of a user: which records an erase takes out of the user's trees, which it leaves, and the fences in their place.
+//! A part of a user: which records an erase takes out of the user's trees, which it leaves, and the
+//! fences in their place.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;

@@ -56,8 +56,9 @@ fn each_record(
     })
 }
 
-/// Which of a class's interactions passed a limit that holds for all of its records: those that began before a time, or all. Where policies
-/// of the class ask what a record was put for, none does.
+/// Which of a class's interactions passed a limit that holds for all of its records: those that
+/// began before a time, or all. Where policies of the class ask what a record was put for, none
+/// does.
 pub(crate) fn passed(
     pages: &dyn Pages,
     user: UserTag,
@@ -82,7 +83,8 @@ pub(crate) fn passed(
     Ok(any.then_some(Some(Timestamp(before))))
 }
 
-/// Whether the number of a class holds for a record that has this policy: a record has one alone, and one of a purpose has no number.
+/// Whether the number of a class holds for a record that has this policy: a record has one alone,
+/// and one of a purpose has no number.
 pub(crate) fn counts(policy: Option<&Policy>) -> bool {
     policy.is_some_and(|policy| policy.purpose.is_none())
 }
@@ -104,8 +106,8 @@ fn excess(pages: &dyn Pages, user: UserTag, slot: &ClassSlot, rules: &Rules) -> 
     Ok(records.saturating_sub(most))
 }
 
-/// The time before which interactions are beyond the number of their class, each with all of its records for which that holds; 0 where
-/// none is.
+/// The time before which interactions are beyond the number of their class, each with all of its
+/// records for which that holds; 0 where none is.
 pub(crate) fn outnumbered(
     pages: &dyn Pages,
     user: UserTag,

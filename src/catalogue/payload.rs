@@ -22,7 +22,8 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// `None` where the record fell with one that it was derived from; an adversary passes over what is damaged, too.
+    /// `None` where the record fell with one that it was derived from; an adversary passes over
+    /// what is damaged, too.
     pub(crate) fn of(
         resolver: &mut Resolver<'_>,
         leave: &Walking<'_>,

@@ -1,31 +1,27 @@
-//! Putting: whether a record may come in, and its place in the tree.
+//! Putting: a record's place in the tree, and what it is linked to.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
-use super::change::Means;
+use super::admit::{Admitted, former_life, interaction_erased, of_former_life, user_erased};
 use super::defect::Defect;
 use super::edit::Edit;
 use super::hold;
 use super::inbox::note_accepted;
-use super::moment::Reading;
+use super::life::come_to_life;
 use super::record::is_there;
 use super::resolve::resolver;
 use super::view::{View, record_erased};
-use crate::crypto::{self, Fresh, Key, class_tag, hedge};
-use crate::env::Env;
+use crate::crypto::{self, Key};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{BlobName, Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
+use crate::ids::{BlobName, Class, InteractionId, RecordId, Timestamp, UserId};
 use crate::limits::{DEPTH_MAX, SOURCES_MAX};
 use crate::policy::Rules;
-use crate::record::{Entry, Put, Source};
-use crate::tree::fences::Fences;
-use crate::tree::head::HeadPage;
+use crate::record::{Entry, Source};
+use crate::tree::Pages;
 use crate::tree::inbox::EnvelopeName;
 use crate::tree::ordered::{Ordered, Place, Range};
-use crate::tree::user::{Unborn, UserPage, class_place, record_key, split_record_key};
-use crate::tree::users::{Found, Slot, SlotState};
-use crate::tree::{Editor, Node, PageKind, Pages};
+use crate::tree::user::{class_place, record_key, split_record_key};
 
 /// A record that is on its way into the tree.
 pub(crate) struct Staged {
@@ -43,14 +39,6 @@ pub(crate) struct Staged {
     pub(crate) envelope: Option<EnvelopeName>,
 }
 
-/// Where a put may go: the user's place, which life of the user it is for, and the interaction.
-#[derive(Clone, Copy)]
-pub(crate) struct Admitted {
-    pub(crate) user: UserTag,
-    pub(crate) incarnation: u16,
-    pub(crate) interaction: InteractionId,
-}
-
 /// Records that became part of the tree.
 pub(crate) struct Inserted {
     pub(crate) ids: Vec<RecordId>,
@@ -58,7 +46,8 @@ pub(crate) struct Inserted {
     pub(crate) created: u64,
 }
 
-/// What a record is derived from: their lineage secrets, and how deep what is derived from them lies.
+/// What a record is derived from: their lineage secrets, and how deep what is derived from them
+/// lies.
 #[derive(Default)]
 pub(crate) struct Origins {
     /// Each once.
@@ -67,99 +56,8 @@ pub(crate) struct Origins {
     pub(crate) depth: u16,
 }
 
-/// Whether a put may begin.
-///
-/// # Errors
-/// `Erased` where the user, the interaction or this class of it was erased; `Invalid` for an
-/// interaction from the future; `Refused` where a policy says that nothing of the class is kept.
-pub(crate) fn admit(view: &View<'_>, env: &dyn Env, clock: Reading, put: &Put) -> Result<Admitted> {
-    let tag = view.tag(&put.user);
-    let interaction = match put.interaction {
-        Some(id) => id,
-        None => new_interaction(env, view.head, clock)?,
-    };
-    if interaction.began() > clock.horizon() {
-        return Err(Error::invalid(format!(
-            "interaction {interaction} begins more than a day in the future; check the clock of the device that made it"
-        )));
-    }
-    let admission = Admission { view, env, clock, put, tag };
-    match view.users().find(tag)? {
-        Found::Absent => Ok(Admitted { user: tag, incarnation: 1, interaction }),
-        Found::Erased { .. } => Err(user_erased()),
-        Found::Unborn { page } => {
-            let page = Unborn::decode(&view.pages.load(PageKind::Unborn, Some(tag), &page)?)?;
-            let class = class_tag(&page.fence_key, put.class.as_str());
-            let interaction =
-                admission.unfenced(&page.fences, &page.fence_key, class, interaction)?;
-            Ok(Admitted { user: tag, incarnation: 1, interaction })
-        }
-        Found::Live { incarnation, page, .. } => {
-            let page = view.users().page(tag, &page)?;
-            let interaction = admission.of_live(&page, interaction)?;
-            Ok(Admitted { user: tag, incarnation, interaction })
-        }
-    }
-}
-
-/// A put that asks to come in.
-struct Admission<'a> {
-    view: &'a View<'a>,
-    env: &'a dyn Env,
-    clock: Reading,
-    put: &'a Put,
-    tag: UserTag,
-}
-
-impl Admission<'_> {
-    /// The interaction for a put of a live user.
-    fn of_live(&self, page: &UserPage, mut interaction: InteractionId) -> Result<InteractionId> {
-        let put = self.put;
-        if of_former_life(page, interaction) {
-            if put.interaction.is_some() {
-                return Err(former_life());
-            }
-            // The clock was set back since: an interaction that begins now is of this life all the same.
-            interaction = interaction_at(self.env, page.created)?;
-        }
-        let class = page.class_tag(&put.class);
-        interaction = self.unfenced(&page.fences, &page.fence_key, class, interaction)?;
-        let rules = self.view.rules(self.tag, page)?;
-        let until = rules.of(&put.class, &put.purpose).and_then(|policy| policy.until);
-        if until.is_some_and(|until| until <= self.clock.due()) {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "by its policy nothing of class {} is kept any more; `keyfall policy list STORE` shows it (with --user, one of this user alone)",
-                    put.class
-                ),
-            ));
-        }
-        Ok(interaction)
-    }
-
-    /// The interaction, where it is not fenced. For a put that names none, where one that begins now
-    /// is: another one. An erase's clock was ahead then, and since then somebody said that the clock
-    /// is right.
-    fn unfenced(
-        &self,
-        fences: &Fences,
-        key: &Key,
-        class: ClassTag,
-        interaction: InteractionId,
-    ) -> Result<InteractionId> {
-        let pages = self.view.pages;
-        if !fences.refuse(pages, self.tag, key, (class, interaction, None), self.clock.now)? {
-            return Ok(interaction);
-        }
-        if self.put.interaction.is_some() {
-            return Err(interaction_erased());
-        }
-        interaction_at(self.env, fences.free_from(pages, self.tag, class, interaction.began())?)
-    }
-}
-
-/// What a record is derived from, each source once; `staged` are the records before it in its batch.
+/// What a record is derived from, each source once; `staged` are the records before it in its
+/// batch.
 ///
 /// # Errors
 /// `Erased`, `Absent` for a source; `Invalid` for too many; `Refused` where it would lie too deep.
@@ -228,7 +126,7 @@ pub(crate) fn insert_all(
     }
     let mut inserted = Inserted { ids: Vec::with_capacity(staged.len()), created: 0 };
     for (record, first) in staged.iter().zip(firsts) {
-        inserted.created += u64::from(come_to_life(edit, record)?);
+        inserted.created += u64::from(come_to_life(edit, record.to.user, &record.user)?);
         let id = insert(edit, record, first)?;
         for source in &record.sources {
             let source = match source {
@@ -249,24 +147,6 @@ pub(crate) fn insert_all(
         }
     }
     Ok(inserted)
-}
-
-/// Has the user of a record come to life, where nobody has the name; says whether that was so.
-fn come_to_life(edit: &mut Edit<'_>, staged: &Staged) -> Result<bool> {
-    let (tag, env) = (staged.to.user, edit.means.env);
-    let (editor, root) = edit.parts()?;
-    match root.slot_mut(editor, tag)? {
-        None => {
-            let page = new_user(env, &staged.user, 1)?;
-            root.insert(editor, tag, Slot::new(1, page))?;
-            Ok(true)
-        }
-        Some(slot) if matches!(slot.state, SlotState::Unborn(_)) => {
-            bear(env, editor, tag, slot, &staged.user)?;
-            Ok(true)
-        }
-        Some(_) => Ok(false),
-    }
 }
 
 fn insert(edit: &mut Edit<'_>, staged: &Staged, first: BlobName) -> Result<RecordId> {
@@ -380,97 +260,6 @@ fn note_limits(edit: &mut Edit<'_>, staged: &Staged, id: &RecordId) -> Result<()
     }
 }
 
-/// Creates a user without records; says whether there was none. A user that was erased is created
-/// again: with a life of its own, into which nothing of the one before comes.
-pub(crate) fn create(edit: &mut Edit<'_>, user: &UserId) -> Result<bool> {
-    let (view, means, clock) = (edit.view, edit.means, edit.moment.clock);
-    let tag = view.tag(user);
-    let (editor, root) = edit.parts()?;
-    match root.slot_mut(editor, tag)? {
-        Some(Slot { state: SlotState::Live(_), .. }) => return Ok(false),
-        Some(slot) if matches!(slot.state, SlotState::Unborn(_)) => {
-            bear(means.env, editor, tag, slot, user)?;
-        }
-        Some(slot) => {
-            let incarnation = slot.incarnation.checked_add(1).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Refused,
-                    "this user was created 65,535 times; choose another name",
-                )
-            })?;
-            let page = born_again(&view, &means, clock, editor, user, incarnation)?;
-            *slot = Slot::new(incarnation, page);
-        }
-        None => {
-            let page = new_user(means.env, user, 1)?;
-            root.insert(editor, tag, Slot::new(1, page))?;
-        }
-    }
-    Ok(true)
-}
-
-/// The page of another life. What began when the life before ended, or sooner, is none of this one's;
-/// in doubt, as for any erase, from where the clock is believed to what it shows.
-fn born_again(
-    view: &View<'_>,
-    means: &Means<'_>,
-    clock: Reading,
-    editor: &mut Editor<'_>,
-    user: &UserId,
-    incarnation: u16,
-) -> Result<UserPage> {
-    let mut page = new_user(means.env, user, incarnation)?;
-    let began = new_interaction(means.env, view.head, clock)?.began();
-    let sure = clock.sure().max(Timestamp(view.head.floor.0.saturating_add(1)));
-    page.created = began.min(sure);
-    let in_doubt = (page.created.0, began.0.saturating_sub(1));
-    page.fences.add_doubted(editor, view.tag(user), None, in_doubt, view.at.epoch)?;
-    Ok(page)
-}
-
-/// An interaction that begins now: after all that was erased, as far as ids are taken.
-pub(crate) fn new_interaction(
-    env: &dyn Env,
-    head: &HeadPage,
-    clock: Reading,
-) -> Result<InteractionId> {
-    let after_erased = Timestamp(head.floor.0.saturating_add(1)).min(clock.horizon());
-    interaction_at(env, clock.now.max(after_erased))
-}
-
-fn interaction_at(env: &dyn Env, began: Timestamp) -> Result<InteractionId> {
-    let mut random = [0; 10];
-    env.fill(&mut random)?;
-    Ok(InteractionId::from_parts(began, random))
-}
-
-fn new_user(env: &dyn Env, user: &UserId, incarnation: u16) -> Result<UserPage> {
-    let now = env.now();
-    let fence_key =
-        Fresh::new(env, hedge(&[user.as_str().as_bytes(), &now.0.to_be_bytes()])).key()?;
-    Ok(UserPage::new(user.clone(), incarnation, now, fence_key))
-}
-
-/// The page of a user to come, whose name nobody had.
-pub(crate) fn new_unborn(env: &dyn Env, user: &UserId) -> Result<Unborn> {
-    new_user(env, user, 1).map(Unborn::of)
-}
-
-/// Lets a user come to life of whose name parts were erased before; those fences stand.
-fn bear(
-    env: &dyn Env,
-    editor: &mut Editor<'_>,
-    tag: UserTag,
-    slot: &mut Slot,
-    user: &UserId,
-) -> Result<()> {
-    if let SlotState::Unborn(link) = &mut slot.state {
-        let unborn = link.load_mut(editor, PageKind::Unborn, Some(tag))?.take();
-        *slot = Slot::new(1, unborn.born(user.clone(), env.now()));
-    }
-    Ok(())
-}
-
 fn next_ordinal(
     pages: &dyn Pages,
     place: Place,
@@ -485,34 +274,6 @@ fn next_ordinal(
         Ok(ControlFlow::Break(()))
     })?;
     next
-}
-
-/// Whether an interaction may be one of a life that was erased: that it began before this one was created is all that tells.
-fn of_former_life(page: &UserPage, interaction: InteractionId) -> bool {
-    page.incarnation > 1 && interaction.began() < page.created
-}
-
-/// The error for a user, interaction or class that was erased.
-fn erased(what: &str, remedy: &str) -> Error {
-    Error::new(ErrorKind::Erased, format!("{what} was erased; {remedy}"))
-}
-
-fn user_erased() -> Error {
-    erased("this user", "puts are refused until the user is created again with `create_user`")
-}
-
-fn interaction_erased() -> Error {
-    erased(
-        "this interaction, or this class of it,",
-        "it takes nothing more, not of a class that the erase kept either; put into a new interaction",
-    )
-}
-
-fn former_life() -> Error {
-    erased(
-        "the life of this user in which the interaction began",
-        "late arrivals are refused; what is to be kept goes into a new interaction",
-    )
 }
 
 fn full() -> Error {

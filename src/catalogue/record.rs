@@ -1,4 +1,5 @@
-//! One record of a live user, and runs of them: whether it is there, and how it leaves the user's trees.
+//! One record of a live user, and runs of them: whether it is there, and how it leaves the user's
+//! trees.
 
 use super::fell::{Fell, Links};
 use super::span::Span;
@@ -20,7 +21,8 @@ pub(crate) fn is_there(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Res
     }
 }
 
-/// Leaves the fence of a record of a live user that is not there: its id is never given, and says erased.
+/// Leaves the fence of a record of a live user that is not there: its id is never given, and says
+/// erased.
 pub(crate) fn fence_record(
     editor: &mut Editor<'_>,
     page: &mut UserPage,
@@ -36,8 +38,8 @@ pub(crate) fn fence_record(
     Ok(Fell::nothing())
 }
 
-/// Drops one record of a live user and leaves its fence; `None` where it is not there. Whether it is
-/// held was asked before, or it fell before it was held.
+/// Drops one record of a live user and leaves its fence; `None` where it is not there. Whether it
+/// is held was asked before, or it fell before it was held.
 pub(crate) fn erase_record(
     editor: &mut Editor<'_>,
     page: &mut UserPage,

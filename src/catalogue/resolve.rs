@@ -1,7 +1,7 @@
 //! Content roots: what a record's key is made of, and whether all that it depends on still lives.
 //!
-//! A record's content root needs the lineage secret of each of its sources, and each of these the same of its own. Where one
-//! source is gone, so is the root: no bookkeeping has to come first.
+//! A record's content root needs the lineage secret of each of its sources, and each of these the
+//! same of its own. Where one source is gone, so is the root: no bookkeeping has to come first.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -238,7 +238,8 @@ impl<'a> Resolver<'a> {
         Ok(all)
     }
 
-    /// The same, as far as they can be found: nothing is known of what is beyond one that is gone or damaged.
+    /// The same, as far as they can be found: nothing is known of what is beyond one that is gone
+    /// or damaged.
     pub(crate) fn ancestors_left(&self, id: &RecordId) -> Result<BTreeSet<RecordId>> {
         let (mut all, mut next) = (BTreeSet::new(), vec![*id]);
         while let Some(at) = next.pop() {

@@ -51,7 +51,8 @@ impl Doing {
         Ok(Rules { own: page.policies.all(pages, Some(user))?, store: self.policies.clone() })
     }
 
-    /// Adds one erase's result to the totals, follows its links, and gives the number of its records.
+    /// Adds one erase's result to the totals, follows its links, and gives the number of its
+    /// records.
     fn took(&mut self, edit: &mut Edit<'_>, mut fell: Fell) -> Served<u64> {
         self.erased |= !fell.already;
         self.users_gone += u64::from(fell.user_gone);
@@ -208,7 +209,8 @@ struct Limit<'d> {
 }
 
 impl Limit<'_> {
-    /// Erases its interactions that began before a time; where a hold covers some, the others one by one.
+    /// Erases its interactions that began before a time; where a hold covers some, the others one
+    /// by one.
     fn expire_part(&mut self, edit: &mut Edit<'_>, until: Option<Timestamp>) -> Served<()> {
         let (pages, moment) = (edit.pages(), edit.moment);
         let mut whens = vec![When::Between { from: None, until }];

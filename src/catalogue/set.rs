@@ -19,7 +19,8 @@ pub(crate) struct Members {
     pub(crate) dropped: Vec<RecordId>,
 }
 
-/// Which grants of a record's user let a set's grantee open it now, for what the set is for; and their ends.
+/// Which grants of a record's user let a set's grantee open it now, for what the set is for; and
+/// their ends.
 pub(crate) fn granted(
     pages: &dyn Pages,
     page: &UserPage,

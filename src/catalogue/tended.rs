@@ -34,7 +34,8 @@ pub struct Tended {
     pub inbox_keys: u64,
     /// Whether pending erases became final.
     pub finalized: bool,
-    /// Whether something is due that was not done, since the clock is not believed ([`crate::Engine::clock_doubts`]).
+    /// Whether something is due that was not done, since the clock is not believed
+    /// ([`crate::Engine::clock_doubts`]).
     pub waiting: bool,
 }
 

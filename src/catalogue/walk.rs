@@ -1,5 +1,5 @@
-//! Walking the whole tree, one path in memory at a time. A walk stops when an erase wants to return, lets go of its
-//! pages, and its owner begins again.
+//! Walking the whole tree, one path in memory at a time. A walk stops when an erase wants to
+//! return, lets go of its pages, and its owner begins again.
 
 use std::ops::ControlFlow;
 

@@ -8,7 +8,8 @@ use crate::env::Env;
 use crate::ids::Timestamp;
 use crate::tree::head::HeadPage;
 
-/// What the clock that nobody sets showed when the engine was opened, or told that its clock is right.
+/// What the clock that nobody sets showed when the engine was opened, or told that its clock is
+/// right.
 pub(super) struct Anchor {
     /// What the clock showed, if that was believed.
     at: Timestamp,
@@ -40,7 +41,8 @@ impl Anchor {
     }
 }
 
-/// A time that was known at a moment, from which a clock that nobody sets counts on: it is later now at least by that.
+/// A time that was known at a moment, from which a clock that nobody sets counts on: it is later
+/// now at least by that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Floor {
     at: Timestamp,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::core::{Inner, Staging};
 use super::group;
 use super::puts::{begin, stream};
-use crate::catalogue::put::{self, Admitted, Origins, Staged};
+use crate::catalogue::admit::{Admitted, admit};
+use crate::catalogue::put::{self, Origins, Staged};
 use crate::crypto::{self, Fresh, chunked, hedge};
 use crate::error::Result;
 use crate::ids::RecordId;
@@ -74,7 +75,7 @@ impl Batch {
         };
         let stored = self.staging.stored.len();
         let held = stream(&inner, &mut self.staging, &suite, &mut entry, begun, &mut payload)
-            .inspect_err(|_| inner.release_names(self.staging.stored.drain(stored..), false))?;
+            .inspect_err(|_| inner.names.release(self.staging.stored.drain(stored..), false))?;
         let (user, class) = (put.user, put.class);
         let staged = Staged { user, class, to, entry, held, sources, root, envelope: None };
         self.staging.staged.push(staged);
@@ -86,7 +87,7 @@ impl Batch {
         let inner = &self.inner;
         let state = inner.state();
         let pages = inner.pages();
-        put::admit(&inner.view(&state, &pages), &*inner.options.env, inner.reading(&state), put)
+        admit(&inner.view(&state, &pages), &*inner.options.env, inner.reading(&state), put)
     }
 
     /// Says that the record added last came in an envelope.
@@ -133,7 +134,7 @@ impl Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         if self.inner.process.is_this() {
-            self.inner.release_names(self.staging.stored.iter().copied(), false);
+            self.inner.names.release(self.staging.stored.iter().copied(), false);
         }
     }
 }

@@ -53,7 +53,8 @@ impl Claim {
     }
 }
 
-/// A certificate that only lacks its signatures: they are made when they are asked for, so that no erase waits for them.
+/// A certificate that only lacks its signatures: they are made when they are asked for, so that no
+/// erase waits for them.
 #[derive(Clone)]
 pub struct Unsigned {
     pub(super) facts: Facts,
@@ -100,7 +101,8 @@ impl Unsigned {
     }
 }
 
-/// Hands a draft out. The callback is one erase's, and others may share the commit: where it panics they are done all the same.
+/// Hands a draft out. The callback is one erase's, and others may share the commit: where it panics
+/// they are done all the same.
 pub(super) fn hand_out(drafted: &Drafted, draft: &Draft) -> Result<()> {
     catch_unwind(AssertUnwindSafe(|| (drafted.0)(draft))).unwrap_or_else(|_| {
         Err(Error::invalid(

@@ -1,6 +1,7 @@
 //! The one commit point. Every change of the tree, every erase and every recovery ends here.
 //!
-//! Order of an erase: deposit, publish, copies in step, read back, retire. A put is the middle of it alone.
+//! Order of an erase: deposit, publish, copies in step, read back, retire. A put is the middle of
+//! it alone.
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;
@@ -90,8 +91,8 @@ fn in_step(writer: &mut Writer) -> impl Iterator<Item = &mut Attached> {
     writer.copies.iter_mut().filter(|copy| copy.entry.mode == CopyMode::InStep)
 }
 
-/// Brings every copy in step to the head, and retires every root key but the current one. Idempotent: recovery is
-/// this, and an erase ends with it.
+/// Brings every copy in step to the head, and retires every root key but the current one.
+/// Idempotent: recovery is this, and an erase ends with it.
 ///
 /// # Errors
 /// `Fenced` for an engine that only looks.
@@ -138,7 +139,8 @@ pub(super) fn chase(core: &Inner) -> Result<()> {
     Ok(())
 }
 
-/// The last step: from here on the old root key is gone. `next` takes its place, where the cell has it so.
+/// The last step: from here on the old root key is gone. `next` takes its place, where the cell has
+/// it so.
 fn finish(core: &Inner, writer: &mut Writer, next: Option<RootKey>) -> Result<Retirement> {
     writer.next = None;
     // It was read back.
@@ -163,8 +165,9 @@ fn finish(core: &Inner, writer: &mut Writer, next: Option<RootKey>) -> Result<Re
     Ok(retired)
 }
 
-/// Reads the head, the root page and what this process wrote for an erase back from the store and from every copy in step, and opens or
-/// compares it. What a process before it wrote nobody can name.
+/// Reads the head, the root page and what this process wrote for an erase back from the store and
+/// from every copy in step, and opens or compares it. What a process before it wrote nobody can
+/// name.
 fn verify(core: &Inner, writer: &Writer) -> Result<()> {
     let state = core.state();
     let in_step = writer.copies.iter().filter(|c| c.entry.mode == CopyMode::InStep);
@@ -208,7 +211,8 @@ fn verify_place(state: &State, writer: &Writer, store: &dyn Store) -> Result<()>
     Ok(())
 }
 
-/// Publishes a change. With a root key in it this is an erase, and it returns when the old root key is retired.
+/// Publishes a change. With a root key in it this is an erase, and it returns when the old root key
+/// is retired.
 pub(super) fn publish(
     core: &Inner,
     writer: &mut Writer,
@@ -253,7 +257,8 @@ fn publish_commit(core: &Inner, writer: &mut Writer, commit: Commit) -> Result<O
         return Ok(None);
     }
     verify(core, writer).map_err(Error::perhaps)?;
-    // Prepare the next root key only from the second erase on: a process that erases once should leave no unused key in the cell.
+    // Prepare the next root key only from the second erase on: a process that erases once should
+    // leave no unused key in the cell.
     let next =
         if writer.erases { Some(next_root(core, writer, &core.state().head)?) } else { None };
     writer.erases = true;
@@ -263,7 +268,8 @@ fn publish_commit(core: &Inner, writer: &mut Writer, commit: Commit) -> Result<O
 /// Has the cell hold the next epoch's root key: two keys, until [`finish`].
 fn deposit(core: &Inner, writer: &mut Writer, root: &RootKey) -> Result<()> {
     writer.settled = false;
-    // The one that stood ready is used once, whatever becomes of it. To deposit it again is no write.
+    // The one that stood ready is used once, whatever becomes of it. To deposit it again is no
+    // write.
     writer.next = None;
     core.cell.deposit(core.id, &root.id, &root.key)?;
     if core.planted(Defect::RetireBeforePublish) {
@@ -274,7 +280,7 @@ fn deposit(core: &Inner, writer: &mut Writer, root: &RootKey) -> Result<()> {
 
 /// Writes a commit to the store: from here on it counts.
 fn write(core: &Inner, blobs: &[Blob], before: HeadId, stored: &Head) -> Result<()> {
-    core.use_names(blobs.iter().map(|(name, _)| *name));
+    core.names.keep(blobs.iter().map(|(name, _)| *name));
     match core.judged(core.store().commit(blobs, Some(before), stored)) {
         Ok(Published::Done) => Ok(()),
         Ok(Published::Conflict(there)) => {
@@ -282,13 +288,13 @@ fn write(core: &Inner, blobs: &[Blob], before: HeadId, stored: &Head) -> Result<
             Err(Error::new(
                 ErrorKind::Fenced,
                 format!(
-                    "another writer published {} first; open the store anew, nothing of this change was kept",
+                    "another writer published {} first; open the store again; nothing of this change was kept",
                     replica::shown(there)
                 ),
             ))
         }
         Err(e) => {
-            core.release_names(blobs.iter().map(|(name, _)| *name), false);
+            core.names.release(blobs.iter().map(|(name, _)| *name), false);
             Err(if e.kind() == ErrorKind::Full { e } else { e.perhaps() })
         }
     }
@@ -301,15 +307,15 @@ fn show(core: &Inner, change: Change, stored: Head, staged: &[BlobName]) -> Vec<
     let rings = head.roots.falling.is_some() || agenda(&head) != agenda(&core.state().head);
     let erases = core.state().erases + u64::from(!erased.is_empty());
     install(core, State { head, stored, erases }, made, &replaced, &erased, &cuts);
-    core.release_names(blobs.iter().map(|(name, _)| *name).chain(staged.iter().copied()), true);
+    core.names.release(blobs.iter().map(|(name, _)| *name).chain(staged.iter().copied()), true);
     if rings {
         core.bell.ring();
     }
     blobs
 }
 
-/// Swaps what readers see. Look-ups that began before have ended; open readers of the erased are closed; walks over
-/// the whole tree have let go of their pages.
+/// Swaps what readers see. Look-ups that began before have ended; open readers of the erased are
+/// closed; walks over the whole tree have let go of their pages.
 fn install(
     core: &Inner,
     next: State,
@@ -339,7 +345,8 @@ fn install(
     }
 }
 
-/// Has the writer know the copies that the published head lists, and no other: there is one list of them.
+/// Has the writer know the copies that the published head lists, and no other: there is one list of
+/// them.
 fn attach(core: &Inner, writer: &mut Writer, new: Option<Attached>) {
     let listed = core.state().head.copies.clone();
     writer.copies.extend(new);

@@ -1,26 +1,26 @@
 //! The core: what every part of the engine shares of one open store.
 //!
-//! Invariants. One writer at a time changes the tree. Readers hold [`State`] shared for as long as one look-up takes; an
-//! erase swaps it exclusively, so that no look-up spans an erase. A root key is retired only after a `Durable`.
-//! After a write whose outcome is unknown nothing more is done: the engine is opened again.
+//! Invariants. One writer at a time changes the tree. Readers hold [`State`] shared for as long as
+//! one look-up takes; an erase swaps it exclusively, so that no look-up spans an erase. A root key
+//! is retired only after a `Durable`. After a write whose outcome is unknown nothing more is done:
+//! the engine is opened again.
 //!
 //! # Lock order
 //!
-//! A thread takes locks in this order, and may leave some out; it never takes one that stands before
-//! one that it holds.
+//! A thread takes locks in this order, and may leave some out; it never takes one that stands
+//! before one that it holds.
 //!
 //! 1. `discarding`: one discard at a time.
 //! 2. `writer`: what the one writer touches.
-//! 3. `walks`: shared by a walk over the whole tree; an erase takes it whole, to wait for the walks.
+//! 3. `walks`: shared by a walk over the whole tree; an erase takes it whole, to wait for walks.
 //!    So a walk never asks for the writer: it takes what it needs of it before.
-//! 4. `state`: what readers see. Exclusively it is held only to swap it, and `walks` is not held then.
+//! 4. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
 //! 5. `readers`, and in it the locks of one open reader.
 //!
-//! `queue`, `names`, `awaiting`, `clock`, `bell`, `watched` and the cache's own are leaves: no other
-//! lock is taken while one of them is held. Letting go of a store that only looks tries `state` and
-//! `writer` and never waits for them.
+//! `queue`, `names`, `awaiting`, `clock`, `bell`, `watched` and the cache's own are leaves: no
+//! other lock is taken while one of them is held. Letting go of a store that only looks tries
+//! `state` and `writer` and never waits for them.
 
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -28,16 +28,18 @@ use super::Options;
 use super::anchor::{Anchor, Floor};
 use super::bell::Bell;
 use super::erasure::Erasure;
+use super::names::Names;
 use super::own::{Role, is_last, lacking};
 use super::queue::Queue;
 use super::readers::{Readers, look_over};
 use super::replica::Attached;
 use super::walks::Walks;
+use crate::catalogue::admit::new_interaction;
 use crate::catalogue::change::Means;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::edit::Start;
 use crate::catalogue::moment::{Moment, Reading};
-use crate::catalogue::put::{self, Staged};
+use crate::catalogue::put::Staged;
 use crate::catalogue::resolve::{self, Resolver};
 use crate::catalogue::view::View;
 use crate::cell::{Awaited, Durable, Finality, RootCell, RootId, RootKey};
@@ -76,7 +78,7 @@ pub(super) struct Inner {
     pub(super) writer: Mutex<Writer>,
     pub(super) queue: Queue<Asked, Answer>,
     pub(super) readers: Readers,
-    pub(super) names: Mutex<NamesInUse>,
+    pub(super) names: Names,
     /// Held by a discard: two at once would take each other's `since` away.
     pub(super) discarding: Mutex<()>,
     pub(super) walks: Walks,
@@ -117,7 +119,8 @@ pub(super) struct Staging {
 pub(super) struct State {
     pub(super) head: HeadPage,
     pub(super) stored: Head,
-    /// How many commits erased something since the engine was opened, those within an epoch included.
+    /// How many commits erased something since the engine was opened, those within an epoch
+    /// included.
     pub(super) erases: u64,
 }
 
@@ -126,7 +129,8 @@ pub(super) struct Writer {
     pub(super) root: RootKey,
     /// Whether every copy in step holds the head and every other root key is retired.
     pub(super) settled: bool,
-    /// The blobs of an erase that were not read back yet: before that its old root key is not retired.
+    /// The blobs of an erase that were not read back yet: before that its old root key is not
+    /// retired.
     pub(super) unread: Vec<Blob>,
     /// The root key of the next epoch, where it stands in the cell already.
     pub(super) next: Option<RootKey>,
@@ -135,18 +139,10 @@ pub(super) struct Writer {
     pub(super) copies: Vec<Attached>,
 }
 
-/// Blobs that no published head reaches yet, kept from `discard`.
-#[derive(Default)]
-pub(super) struct NamesInUse {
-    pub(super) in_flight: HashMap<BlobName, ()>,
-    /// While a discard runs: everything published since it looked.
-    pub(super) since: Option<HashMap<BlobName, ()>>,
-}
-
 /// When an engine that only looks asked its cell last. The owner, in another process, destroys root
-/// keys without asking it: so it asks the cell whether its root key is still there, before each verb,
-/// before each piece of a record that it delivers, and, where it has a keeper, every second. Once the
-/// key is gone it lets go of every key that it read under it.
+/// keys without asking it: so it asks the cell whether its root key is still there, before each
+/// verb, before each piece of a record that it delivers, and, where it has a keeper, every second.
+/// Once the key is gone it lets go of every key that it read under it.
 #[derive(Default)]
 pub(super) struct Watched {
     asked: Mutex<Option<Duration>>,
@@ -154,7 +150,8 @@ pub(super) struct Watched {
 }
 
 impl Drop for Inner {
-    /// No key stays that stood ready for an erase that did not come. Where this fails the next open does it.
+    /// No key stays that stood ready for an erase that did not come. Where this fails the next open
+    /// does it.
     fn drop(&mut self) {
         if !self.process.is_this() {
             // The key is that of the process that opened the store.
@@ -255,13 +252,14 @@ impl Inner {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(Error::new(
                 ErrorKind::Poisoned,
-                "an earlier write failed with an unknown outcome; close this engine and open it anew, which finds out and finishes or undoes it",
+                "an earlier write failed with an unknown outcome; close this engine and open it again, which finds out and finishes or undoes it",
             ));
         }
         self.check_watched()
     }
 
-    /// Passes a store's answer to a write on. After a failure other than a full disk nobody knows what is durable.
+    /// Passes a store's answer to a write on. After a failure other than a full disk nobody knows
+    /// what is durable.
     pub(super) fn judged<T>(&self, outcome: Result<T>) -> Result<T> {
         if let Err(e) = &outcome
             && e.kind() != ErrorKind::Full
@@ -298,8 +296,8 @@ impl Inner {
         }
     }
 
-    /// The same, asked of the cell now: another place may have claimed it since. Where the cell cannot say, what it said at the opening
-    /// counts.
+    /// The same, asked of the cell now: another place may have claimed it since. Where the cell
+    /// cannot say, what it said at the opening counts.
     pub(super) fn owns_now(&self) -> Result<bool> {
         if !self.may_own() {
             return Ok(false);
@@ -352,7 +350,8 @@ impl Inner {
         self.watched.over.store(true, Ordering::Release);
         let outlets = self.readers.close_all();
         self.cache.clear();
-        // What is held at this moment is let go of by the call that holds it, which fails at its next page.
+        // What is held at this moment is let go of by the call that holds it, which fails at its
+        // next page.
         if let Ok(mut state) = self.state.try_write() {
             state.head.forget_keys();
         }
@@ -363,14 +362,15 @@ impl Inner {
     }
 }
 
-/// How far erases are, and what blobs are on their way.
+/// How far erases are.
 impl Inner {
     /// The cell as leaf and certificate name it.
     pub(super) fn cell_facts(&self) -> CellFacts {
         CellFacts::new(&self.cell.destroys(), &self.cell.unfinished())
     }
 
-    /// How far the erases up to now are, as it was seen last; whoever only looks goes by what the cell showed and remembers.
+    /// How far the erases up to now are, as it was seen last; whoever only looks goes by what the
+    /// cell showed and remembers.
     pub(super) fn finality(&self) -> Finality {
         self.finality_of(&self.state())
     }
@@ -391,7 +391,8 @@ impl Inner {
         locked(&self.awaiting).is_none()
     }
 
-    /// Takes down that an erase is published, or may be, and that its old root key is not known to be destroyed.
+    /// Records that an erase is published, or may be, and that its old root key is not known to
+    /// be destroyed.
     pub(super) fn note_unfinished(&self, why: &str) {
         let mut awaiting = locked(&self.awaiting);
         if awaiting.is_none() {
@@ -402,22 +403,6 @@ impl Inner {
     /// Whether derived records that cannot be read any more still stand in lists.
     pub(super) fn is_falling(&self) -> bool {
         self.state().head.roots.falling.is_some()
-    }
-
-    /// Keeps names from `discard` until a head reaches them.
-    pub(super) fn use_names(&self, names: impl Iterator<Item = BlobName>) {
-        locked(&self.names).in_flight.extend(names.map(|n| (n, ())));
-    }
-
-    /// Ends that: `published` names stay out of a discard that looked before.
-    pub(super) fn release_names(&self, names: impl Iterator<Item = BlobName>, published: bool) {
-        let mut used = locked(&self.names);
-        for name in names {
-            used.in_flight.remove(&name);
-            if published && let Some(since) = &mut used.since {
-                since.insert(name, ());
-            }
-        }
     }
 }
 
@@ -466,6 +451,6 @@ impl Inner {
     }
 
     pub(super) fn new_interaction(&self, state: &State) -> Result<InteractionId> {
-        put::new_interaction(&*self.options.env, &state.head, self.reading(state))
+        new_interaction(&*self.options.env, &state.head, self.reading(state))
     }
 }

@@ -3,7 +3,6 @@
 //! Bounded memory: each store lists its names a window at a time, and the tree is walked once for each window, to strike the live
 //! ones out. Blobs that are new or not yet published are left alone, so that writers need not stop.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -76,9 +75,9 @@ impl Engine {
         for place in &places {
             done.bytes_before += place.usage()?.bytes;
         }
-        locked(&inner.names).since = Some(HashMap::new());
+        inner.names.begin_discard();
         let swept = self.sweep(window, &places, &mut done, progress);
-        locked(&inner.names).since = None;
+        inner.names.end_discard();
         if swept.is_err() {
             inner.writer().copies.iter_mut().for_each(super::replica::Attached::let_go);
         }
@@ -115,13 +114,7 @@ impl Engine {
     }
 
     fn give_back(&self, place: &SharedStore, names: &[BlobName], done: &mut Discarded) -> Result<()> {
-        let dead: Vec<BlobName> = {
-            let used = locked(&self.inner.names);
-            let kept = |n: &BlobName| {
-                used.in_flight.contains_key(n) || used.since.as_ref().is_some_and(|since| since.contains_key(n))
-            };
-            names.iter().copied().filter(|n| !kept(n)).collect()
-        };
+        let dead = self.inner.names.unkept(names);
         if dead.is_empty() { Ok(()) } else { self.remove_from(place, &dead, done) }
     }
 

@@ -27,7 +27,8 @@ pub(super) fn next_epoch(
 /// Lets the next epoch begin with a commit: what was pending becomes final with it.
 pub(super) fn begin_epoch(core: &Inner, writer: &Writer, commit: &mut Commit) -> Result<()> {
     commit.change.head.pending = None;
-    // A machine that was restored remembers a key that the cell has since made the current one: it must not seal a second head.
+    // A machine that was restored remembers a key that the cell has since made the current one: it
+    // must not seal a second head.
     let ready = |next: &&RootKey| core.cell.ready(&writer.root.id, &next.id);
     let next = match writer.next.as_ref() {
         Some(next) if ready(&next)? => Some(next.duplicate()),
@@ -49,8 +50,8 @@ pub(super) fn next_root(core: &Inner, writer: &Writer, head: &HeadPage) -> Resul
     Ok(drawn)
 }
 
-/// Adds a leaf for a commit that erases; where it begins an epoch, its root key is drawn. (`None`: a
-/// planted defect.)
+/// Adds a leaf for a commit that erases; where it begins an epoch, its root key is drawn. (`None`:
+/// a planted defect.)
 pub(super) fn enter(
     core: &Inner,
     state: &State,

@@ -1,4 +1,5 @@
-//! Erases that wait at once, done in one commit: dropped from the tree, published, and their old root key destroyed.
+//! Erases that wait at once, done in one commit: dropped from the tree, published, and their old
+//! root key destroyed.
 
 use std::collections::BTreeMap;
 
@@ -148,7 +149,8 @@ fn prepare(core: &Inner, writer: &Writer, erases: &[&Erase]) -> Result<Prepared>
         return Err(e.copy());
     }
     let erased = judged.fell.iter().any(did);
-    // Who asks at once for what is pending, or becomes so by another erase of this commit, does not wait for it.
+    // An erase without a window, of what is pending or becomes so by another erase of this commit,
+    // does not wait for it.
     let at_once = |(erase, fell): (&&Erase, &Result<Fell>)| {
         erase.window.is_none() && fell.as_ref().is_ok_and(|fell| fell.already)
     };
@@ -208,8 +210,9 @@ fn prepare_erase(
     Ok(Prepared { fell, commit: Some(commit), derived, claims, entered })
 }
 
-/// Until when erases wait for others; `None` where one of them allows no window. No window is longer
-/// than it was asked for because the clock is ahead: where that cannot be told, it is final at once.
+/// Until when erases wait for others; `None` where one of them allows no window. No window is
+/// longer than it was asked for because the clock is ahead: where that cannot be told, it is final
+/// at once.
 fn pending_until(erases: &[&Erase], fell: &[Result<Fell>], clock: Reading) -> Option<Timestamp> {
     let done = erases.iter().zip(fell).filter(|(_, fell)| did(fell));
     let windows: Option<Vec<_>> = done.map(|(erase, _)| erase.window).collect();

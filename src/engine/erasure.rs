@@ -11,19 +11,24 @@ pub struct Erasure {
     pub epoch: u64,
     /// Records of the scope that fell; `None` where damaged pages kept them from being counted.
     pub records: Option<u64>,
-    /// Records derived from them, of any user, that fell with the erases of this commit and are out of every list.
+    /// Records derived from them, of any user, that fell with the erases of this commit and are out
+    /// of every list.
     pub derived: u64,
-    /// Whether more records derived from them fell, which stand in lists until [`crate::Engine::tend`] has taken them out.
+    /// Whether more records derived from them fell, which stand in lists until
+    /// [`crate::Engine::tend`] has taken them out.
     pub following: bool,
     /// Whether the scope had been erased before, and nothing was left to do.
     pub already: bool,
-    /// How far it is, as it was seen when it returned: the scope cannot be read through the engine any more, and while this is pending
-    /// whoever holds the cell and old blobs can read it. Of a scope that had been erased before, how far the store is.
+    /// How far it is, as it was seen when it returned: the scope cannot be read through the engine
+    /// any more, and while this is pending whoever holds the cell and old blobs can read it. Of a
+    /// scope that had been erased before, how far the store is.
     pub finality: Finality,
-    /// What the cell answered when it was asked to destroy the old root key; `None` where this erase had nothing to ask of it.
+    /// What the cell answered when it was asked to destroy the old root key; `None` where this
+    /// erase had nothing to ask of it.
     pub retirement: Option<Retirement>,
     /// When it was complete.
     pub completed: Timestamp,
-    /// The certificate, to be signed ([`Unsigned::sign`]), where the erase asked for one and something was erased.
+    /// The certificate, to be signed ([`Unsigned::sign`]), where the erase asked for one and
+    /// something was erased.
     pub certificate: Option<Box<Unsigned>>,
 }

@@ -1,4 +1,5 @@
-//! Group commit: what callers ask for at the same time is done by one of them, one commit for the puts and one for the erases.
+//! Group commit: what callers ask for at the same time is done by one of them, one commit for the
+//! puts and one for the erases.
 
 use super::core::{Answer, Asked, Inner, Staging};
 use super::erases::{erase_all, look_ahead};
@@ -28,7 +29,7 @@ pub(super) fn erase(core: &Inner, erase: Erase) -> Result<Erasure> {
 
 fn submit(core: &Inner, request: Asked) -> Answer {
     core.queue.submit(request, |requests| {
-        // Before those who wait are told: this stack served them.
+        // Before the callers that wait get their results: this stack served them.
         let _wiped = WipeStack;
         let mut writer = core.writer();
         let (mut batches, mut erases) = (Vec::new(), Vec::new());

@@ -8,8 +8,9 @@ use crate::ids::StoreId;
 use crate::store::{Head, HeadId, Store};
 use crate::tree::head::{HeadPage, Prefix};
 
-/// Draws a root key for an epoch that begins with `head`: a generator that repeats after a machine was restored must not
-/// give one key to two heads, for what the one erased the other may still reach.
+/// Draws a root key for an epoch that begins with `head`: a generator that repeats after a machine
+/// was restored must not give one key to two heads, for what the one erased the other may still
+/// reach.
 pub(super) fn draw_root(env: &dyn Env, epoch: u64, head: &HeadPage) -> Result<RootKey> {
     let fresh = Fresh::new(env, hedge(&[&epoch.to_be_bytes(), &head.encode()]));
     Ok(RootKey { id: RootId { epoch, attempt: fresh.name()?.0 }, key: fresh.key()? })

@@ -153,8 +153,8 @@ impl Ahead {
                 drop(self.given.recv());
             }
         }
-        let behind = self.next.back().map_or(segment, |back| back + 1);
-        for n in (behind..=last).take(AHEAD - self.next.len()) {
+        let next = self.next.back().map_or(segment, |back| back + 1);
+        for n in (next..=last).take(AHEAD - self.next.len()) {
             self.ask.send(name(n)).map_err(|_| gone())?;
             self.next.push_back(n);
         }

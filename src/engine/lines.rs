@@ -1,5 +1,6 @@
-//! Whether one state of a store goes on from another. After a take-over two places of a store may count on from one commit within one
-//! epoch: numbers do not tell then whether the one has what the other has. The records and the log do.
+//! Whether one state of a store goes on from another. After a take-over two places of a store may
+//! count on from one commit within one epoch: numbers do not tell then whether the one has what the
+//! other has. The records and the log do.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -73,8 +74,9 @@ fn knows(line: &Line<'_>, of: &ClassOf, key: &OrderedKey, entry: &Entry) -> Resu
     }
 }
 
-/// Whether `later`, whose blobs are in `held`, has every record of `earlier` or erased it, and every erase. `None` where an erase interrupted
-/// the look. What `held` has was written in its line; so only pages are read that it never had, or discarded.
+/// Whether `later`, whose blobs are in `held`, has every record of `earlier` or erased it, and
+/// every erase. `None` where an erase interrupted the look. What `held` has was written in its
+/// line; so only pages are read that it never had, or discarded.
 pub(super) fn goes_on(
     leave: &Walking<'_>,
     earlier: &Line<'_>,
@@ -105,10 +107,12 @@ pub(super) fn goes_on(
     })
 }
 
-/// Whether what `to` holds may give way to this state: to the owner's, which goes on from it. Any other head must be the very same.
+/// Whether what `to` holds may give way to this state: to the owner's, which goes on from it. Any
+/// other head must be the very same.
 ///
 /// # Errors
-/// `Fenced` where this place does not own the cell; `Refused` where another place wrote to `to` after the two parted.
+/// `Fenced` where this place does not own the cell; `Refused` where another place wrote to `to`
+/// after the two parted.
 pub(super) fn may_replace(
     core: &Inner,
     leave: &Walking<'_>,
@@ -130,7 +134,8 @@ pub(super) fn may_replace(
         ));
     }
     let (theirs, ours) = (Prefix::decode(&there.bytes)?, Prefix::decode(&head.bytes)?);
-    // Of another store, a later state, or one that no key opens any more: that is told where it is copied.
+    // Of another store, a later state, or one that no key opens any more: that is told where it is
+    // copied.
     if theirs.store != core.id || theirs.root_id() != ours.root_id() || there.id >= head.id {
         return Ok(Walked::Whole);
     }
@@ -172,7 +177,8 @@ pub(super) struct Candidate<'a> {
 /// Places with their heads.
 type Others = Vec<(String, HeadId)>;
 
-/// How much a place's word counts where lines parted: the owner's most, least that of one that owned the store before.
+/// How much a place's word counts where lines parted: the owner's most, least that of one that
+/// owned the store before.
 fn rank(store: &dyn Store, owner: Option<&Owner>) -> Result<u8> {
     Ok(match (store.claimed()?, owner) {
         (Some(claimed), Some(owner)) if is_last(Some(&claimed), owner) => 2,
@@ -203,8 +209,9 @@ fn parted(all: &[Candidate<'_>], best: usize, copies: &[SharedStore]) -> Result<
     Ok(parted)
 }
 
-/// The state to restore: the newest of the newest epoch. Where some of that epoch do not come before it, the one of the place that owns the
-/// cell, or else of one that never did before one that did. With it, the places whose states it does not go on from.
+/// The state to restore: the newest of the newest epoch. Where some of that epoch do not come
+/// before it, the one of the place that owns the cell, or else of one that never did before one
+/// that did. With it, the places whose states it does not go on from.
 pub(super) fn choose<'a>(
     mut all: Vec<Candidate<'a>>,
     copies: &[SharedStore],

@@ -32,6 +32,7 @@ mod keys;
 mod lineage;
 mod lines;
 mod log;
+mod names;
 mod open;
 mod own;
 mod plans;

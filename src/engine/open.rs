@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::anchor::Anchor;
 use super::bell::Bell;
 use super::commit::settle;
-use super::core::{Inner, NamesInUse, State, Watched, Writer};
+use super::core::{Inner, State, Watched, Writer};
 use super::heads::{draw_root, open_head, seal_head};
 use super::keeper::{Keeper, Kept};
+use super::names::Names;
 use super::own::{self, Last, OpenAs, Role, Seen};
 use super::queue::Queue;
 use super::readers::Readers;
@@ -190,7 +191,7 @@ pub(super) fn assembled(
         writer: Mutex::new(Writer { root, settled: false, unread: Vec::new(), next: None, erases: false, copies }),
         queue: Queue::default(),
         readers: Readers::default(),
-        names: Mutex::new(NamesInUse::default()),
+        names: Names::default(),
         discarding: Mutex::new(()),
         walks: Walks::default(),
         poisoned: AtomicBool::new(false),

@@ -1,8 +1,9 @@
 //! Who may change a store and destroy its keys.
 //!
-//! A store remembers the claims of its place, and the root cell the last claim of all. They agree in one directory only: a backup and a
-//! restored store have never been claimed, and a copy of the directory, byte for byte, has a claim that is not the last as soon as the
-//! other one is opened. Whoever is not the owner may look at everything that the cell's keys open, and destroys nothing.
+//! A store remembers the claims of its place, and the root cell the last claim of all. They agree
+//! in one directory only: a backup and a restored store have never been claimed, and a copy of the
+//! directory, byte for byte, has a claim that is not the last as soon as the other one is opened.
+//! Whoever is not the owner may look at everything that the cell's keys open, and destroys nothing.
 
 use super::Options;
 use crate::cell::{Awaited, Contents, Owner, RootCell, RootId};
@@ -20,9 +21,9 @@ pub enum OpenAs {
     Owner,
     /// To look only: nothing is claimed, written or destroyed, here or in the root cell.
     ReadOnly,
-    /// As its owner, whoever that was before: the other place is read-only until it takes over in turn, and opens no more after the
-    /// next epoch began. What that one committed and this
-    /// one lacks is lost.
+    /// As its owner, whoever that was before: the other place is read-only until it takes over in
+    /// turn, and opens no more after the next epoch began. What that one committed and this one
+    /// lacks is lost.
     TakeOver,
 }
 
@@ -43,8 +44,8 @@ pub(super) enum Role {
     },
 }
 
-/// What a look at a cell shows of its root keys: their names, and, where not all keyholders answered, up to which epoch those that did
-/// have ended all.
+/// What a look at a cell shows of its root keys: their names, and, where not all keyholders
+/// answered, up to which epoch those that did have ended all.
 pub(super) struct Seen {
     keys: Vec<RootId>,
     ended: Option<u64>,
@@ -58,11 +59,13 @@ impl Seen {
 }
 
 impl Role {
-    /// Takes down what a look tells of erases: who only looks has the cell destroy nothing, and must not call final what may be pending.
+    /// Takes down what a look tells of erases: who only looks has the cell destroy nothing, and
+    /// must not call final what may be pending.
     pub(super) fn note(&mut self, cell: &dyn RootCell, seen: &Seen, root: &RootId) {
         let Role::Looker { others, awaited, .. } = self else { return };
         *others = seen.keys.iter().filter(|id| *id != root).count();
-        // A shared cell keeps what a crashed attempt left until the next erase: it opens no head that was ever published.
+        // A shared cell keeps what a crashed attempt left until the next erase: it opens no head
+        // that was ever published.
         let shared = || cell.describe().quorum.is_some();
         let reaches = seen.keys.iter().any(|id| id != root && (id.epoch <= root.epoch || !shared()));
         let never_asked = seen.ended.is_some_and(|ended| ended < root.epoch);
@@ -78,7 +81,8 @@ impl Role {
 
 const NOBODY: [u8; 16] = [0; 16];
 
-/// Whether this place made the claim that the cell knows as the last one. A crash may have come between the two halves of a claim.
+/// Whether this place made the claim that the cell knows as the last one. A crash may have come
+/// between the two halves of a claim.
 pub(super) fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
     match claimed {
         None => owner.instance == NOBODY,
@@ -144,8 +148,9 @@ fn above(number: u64) -> Result<u64> {
     number.checked_add(1).ok_or_else(|| Error::corrupt(ended))
 }
 
-/// Claims a store and its cell, in this order: once the store has the claim, no writer that came before can publish any more, and only then
-/// may a key be destroyed that it might have published under. Gives the newest head.
+/// Claims a store and its cell, in this order: once the store has the claim, no writer that came
+/// before can publish any more, and only then may a key be destroyed that it might have published
+/// under. Gives the newest head.
 pub(super) fn claim(
     env: &dyn Env,
     id: StoreId,
@@ -164,15 +169,18 @@ pub(super) fn claim(
         Some(claimed) => claimed.instance,
         None => drawn()?,
     };
-    // Numbers of a place count its claims; the cell's count all that it took, so that a claim over an owner who is no longer the last one fails.
+    // Numbers of a place count its claims; the cell's count all that it took, so that a claim over
+    // an owner who is no longer the last one fails.
     let here = 1 + claimed.map_or(0, |claimed| claimed.claim);
     let mut told = false;
     if let Some(owner) = last.owner.filter(|_| !last.doubted) {
-        // What the cell shows may never have reached its medium: a power cut would bring back a token that this place no longer knows.
+        // What the cell shows may never have reached its medium: a power cut would bring back a
+        // token that this place no longer knows.
         match cell.claim(id, &owner, 0) {
             Ok(()) => told = true,
             Err(e) if e.kind() == ErrorKind::Fenced => {
-                // Claims that died in the middle may have left higher numbers with some; or another owner came in between.
+                // Claims that died in the middle may have left higher numbers with some; or another
+                // owner came in between.
                 let now = Last::of(&cell.load()?);
                 if now.owner != last.owner && !takes_over {
                     return Err(e);
@@ -239,7 +247,8 @@ pub(super) fn check_not_ahead(place: &str, there: &Head, here: &Head) -> Result<
     ))
 }
 
-/// Refuses to take a store over that lacks what a copy in step holds: it would own the cell, and could not write.
+/// Refuses to take a store over that lacks what a copy in step holds: it would own the cell, and
+/// could not write.
 pub(super) fn check_copies(options: &Options, here: &Head, head: &HeadPage) -> Result<()> {
     let in_step = head.copies.iter().filter(|copy| copy.mode == CopyMode::InStep);
     for copy in in_step.filter(|copy| !options.give_up.contains(&copy.place)) {

@@ -8,7 +8,7 @@ use super::change::Commit;
 use super::commit::{publish, ready};
 use super::Engine;
 use crate::catalogue::edit::Edit;
-use crate::catalogue::put::create;
+use crate::catalogue::life::create;
 use crate::error::Result;
 use crate::ids::{InteractionId, RecordId, UserId};
 use crate::record::Put;

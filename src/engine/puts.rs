@@ -1,4 +1,5 @@
-//! Puts: payloads stream into the store, then one commit makes them part of the tree. Batches that wait at once share one.
+//! Puts: payloads stream into the store, then one commit makes them part of the tree. Batches that
+//! wait at once share one.
 
 use std::io::Read;
 
@@ -21,7 +22,8 @@ const HELD_MAX: usize = 1 << 20;
 /// Most records that batches of several callers put in one commit.
 const TOGETHER_MAX: usize = 16_384;
 
-/// Commits batches together; where one of them cannot be, each alone. Of one that fails nothing is kept.
+/// Commits batches together; where one of them cannot be, each alone. Of one that fails nothing is
+/// kept.
 pub(super) fn put_all(
     core: &Inner,
     writer: &mut Writer,
@@ -30,7 +32,7 @@ pub(super) fn put_all(
     let outcomes = put_together(core, writer, batches);
     for (batch, outcome) in batches.iter().zip(&outcomes) {
         if outcome.is_err() {
-            core.release_names(batch.stored.iter().copied(), false);
+            core.names.release(batch.stored.iter().copied(), false);
         }
     }
     outcomes
@@ -114,7 +116,8 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
     sealed::fill(reader, buffer).map_err(|e| sealed::reading("reading what is to be put", e))
 }
 
-/// Takes a payload's segments in, after its beginning. Gives the only segment back where it is to be held.
+/// Takes a payload's segments in, after its beginning. Gives the only segment back where it is to
+/// be held.
 pub(super) fn stream(
     core: &Inner,
     staging: &mut Staging,
@@ -150,7 +153,8 @@ pub(super) fn stream(
         if segment == 0 {
             sealed.extend_from_slice(suite.header());
         }
-        // A full segment has only full chunks; the last chunk of all is shorter, and ends the last segment.
+        // A full segment has only full chunks; the last chunk of all is shorter, and ends the last
+        // segment.
         let last = padding == Some(0) && n < segment_bytes;
         let full = n / CHUNK_BYTES * CHUNK_BYTES;
         for piece in plain[..full].chunks(CHUNK_BYTES).chain(last.then(|| &plain[full..n])) {
@@ -165,7 +169,7 @@ pub(super) fn stream(
             entry.first = core.store().name(entry.first, Ahead::default(), sealed.len());
         }
         let name = entry.segment_name(segment);
-        core.use_names(std::iter::once(name));
+        core.names.keep(std::iter::once(name));
         staging.stored.push(name);
         core.judged(core.store().put(&[(name, sealed)]))?;
         if last {

@@ -36,8 +36,8 @@ pub(super) struct Of {
 }
 
 impl Readers {
-    /// Closes the readers of what is erased; a read in progress ends first. Gives where what they had read is held, for
-    /// [`settle`].
+    /// Closes the readers of what is erased; a read in progress ends first. Gives where what they
+    /// had read is held, for [`settle`].
     pub(super) fn close(&self, erased: &[Span]) -> Vec<Arc<Outlet>> {
         self.close_where(|open| {
             open.falls(erased).then(|| locked(&open.inside).close(Closed::Erased))
@@ -85,7 +85,8 @@ impl Readers {
         open
     }
 
-    /// Until when what is told of a user may go out: until something of theirs is erased. To be asked for in the state that it is told from.
+    /// Until when what is told of a user may go out: until something of theirs is erased. To be
+    /// asked for in the state that it is told from.
     pub(super) fn live(&self, user: UserTag, env: SharedEnv) -> Live {
         let of = Of { id: None, needs: Needs::new(), about: Some(user) };
         Live::new(self.register(of, env, None, None))
@@ -104,7 +105,8 @@ impl Readers {
     }
 }
 
-/// The part of a reader that an erase reaches: its keys, the one opened chunk, and what was read and is on its way out.
+/// The part of a reader that an erase reaches: its keys, the one opened chunk, and what was read
+/// and is on its way out.
 pub(super) struct Open {
     /// The record: it closes when that is erased.
     id: Option<RecordId>,

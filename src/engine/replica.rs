@@ -1,7 +1,7 @@
 //! Copies, one by one: a copy as the writer has it, and how blobs get into it.
 //!
-//! Invariant of every copy: where a page is, everything below it is. Pages go in after what they point to, so a
-//! walk that brings a copy up to date passes over every page that is there already.
+//! Invariant of every copy: where a page is, everything below it is. Pages go in after what they
+//! point to, so a walk that brings a copy up to date passes over every page that the copy has.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    /// Only an engine that writes opens the copies in step at once: what merely looks would keep others from them.
+    /// Only an engine that writes opens the copies in step at once: what merely looks would keep
+    /// others from them.
     pub(super) fn new(entry: CopyEntry, options: &Options, writes: bool) -> Self {
         let mut attached = Attached { entry, store: None };
         if writes && attached.entry.mode == CopyMode::InStep {
@@ -35,7 +36,8 @@ impl Attached {
         attached
     }
 
-    /// Closes the store of a failed copy: the next try opens it again, which finds out what it holds.
+    /// Closes the store of a failed copy: the next try opens it again, which finds out what it
+    /// holds.
     pub(super) fn let_go(&mut self) {
         self.store = None;
     }
@@ -83,7 +85,8 @@ fn why(e: &Error) -> String {
     }
 }
 
-/// Of a commit that the store holds and a copy in step did not take: what to do then is not to do it again.
+/// Of a commit that the store holds and a copy in step did not take: what to do then is not to do
+/// it again.
 pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
     let what = if erase {
         "the new epoch is published and reads go by it, but the old root key is not destroyed yet"
@@ -167,8 +170,9 @@ impl Outbox<'_> {
     }
 }
 
-/// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that has it, then the head. Adds what
-/// it copied to `done`, also where it was interrupted and the head is still to come.
+/// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that has it,
+/// then the head. Adds what it copied to `done`, also where it was interrupted and the head is
+/// still to come.
 pub(super) fn copy_tree(
     leave: &Walking<'_>,
     from: &PageSource<'_>,

@@ -47,7 +47,8 @@ pub(super) fn tend(
         rekey(core)?;
     }
     tending.tended.finalized = finalize(core, &mut core.writer(), &mut tending)?;
-    // First what fell: whoever keeps a record from a planned erase has to know whether it is still there.
+    // First what fell: whoever keeps a record from a planned erase has to know whether it is still
+    // there.
     if !core.planted(Defect::PlanDropped) {
         follow_all(core, &mut tending, progress, stop)?;
     }
@@ -89,8 +90,8 @@ pub(super) fn left(core: &Inner) -> Result<Option<Duration>> {
     Ok(pending.into_iter().chain(next).min().map(Duration::from_millis))
 }
 
-/// Whether something waits to be done by the owner, which this engine might be: what is due, a root key that is to be destroyed, or
-/// keyholders that are to be asked again.
+/// Whether something waits to be done by the owner, which this engine might be: what is due, a root
+/// key that is to be destroyed, or keyholders that are to be asked again.
 pub(super) fn owes(core: &Inner) -> Result<bool> {
     let unfinished = match &core.role {
         Role::Looker { may_own: false, .. } => return Ok(false),
@@ -103,8 +104,8 @@ pub(super) fn owes(core: &Inner) -> Result<bool> {
     Ok(unfinished || is_due(core)?)
 }
 
-/// Whether the time of something has come: by the clock, or, for what is pending, by the time that is known. What waits since the clock is
-/// doubted is the owner's to tell.
+/// Whether the time of something has come: by the clock, or, for what is pending, by the time that
+/// is known. What waits since the clock is doubted is the owner's to tell.
 fn is_due(core: &Inner) -> Result<bool> {
     let state = core.state();
     let clock = core.reading(&state);
@@ -120,7 +121,8 @@ fn is_waiting(core: &Inner) -> Result<bool> {
     Ok(clock.doubted && !agenda_of(&state.head).due(&core.pages(), clock.now, 1)?.is_empty())
 }
 
-/// Whether the time in the head is to be written again, so that a jump of the clock is told from a time in which nothing was put.
+/// Whether the time in the head is to be written again, so that a jump of the clock is told from a
+/// time in which nothing was put.
 fn is_stale(state: &State, clock: Reading) -> bool {
     state.head.roots.agenda.is_some()
         && !clock.doubted
@@ -132,7 +134,8 @@ fn clock_of(core: &Inner, tending: &mut Tending) -> Reading {
     *tending.clock.get_or_insert_with(|| core.reading(&core.state()))
 }
 
-/// Lets what is pending become final at its time: an epoch of its own, which waits for nothing else that is due.
+/// Lets what is pending become final at its time: an epoch of its own, which waits for nothing else
+/// that is due.
 fn finalize(core: &Inner, writer: &mut Writer, tending: &mut Tending) -> Result<bool> {
     if core.state().head.pending.is_none() {
         return Ok(false);
@@ -203,7 +206,8 @@ fn follow_all(
     Ok(())
 }
 
-/// Follows some of the links that an erase left; says how many derived records were taken out, or `None` at the end.
+/// Follows some of the links that an erase left; says how many derived records were taken out, or
+/// `None` at the end.
 fn follow_some(core: &Inner, writer: &mut Writer, stuck: &mut Stuck) -> Result<Option<u64>> {
     ready_to_erase(core, writer)?;
     let (derived, commit) = {
