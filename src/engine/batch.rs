@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use super::core::{Inner, Staging};
+use super::core::{Core, Staging};
 use super::group;
 use super::puts::{begin, stream};
 use crate::catalogue::admit::{Admitted, admit};
@@ -18,7 +18,7 @@ use crate::tree::inbox::EnvelopeName;
 /// Records that become durable together, or not at all. Dropped without [`Batch::commit`] it leaves nothing that can
 /// be read.
 pub struct Batch {
-    inner: Arc<Inner>,
+    inner: Arc<Core>,
     staging: Staging,
 }
 
@@ -29,7 +29,7 @@ impl std::fmt::Debug for Batch {
 }
 
 impl Batch {
-    pub(super) fn new(inner: Arc<Inner>) -> Self {
+    pub(super) fn new(inner: Arc<Core>) -> Self {
         Batch { inner, staging: Staging::default() }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::claims::{Claim, Common, Unsigned, hand_out, lines_of};
 use super::commit::settle;
-use super::core::{Inner, State};
+use super::core::{Core, State};
 use super::{Discarded, Engine, locked};
 use crate::catalogue::docket::Docket;
 use crate::catalogue::leaf::{Entered, Seat, log_page, prove, signer};
@@ -27,7 +27,7 @@ pub(super) struct Asker<'a> {
 }
 
 pub(super) fn claim(
-    core: &Inner,
+    core: &Core,
     state: &State,
     asker: Asker<'_>,
     docket: Docket,
@@ -69,7 +69,7 @@ pub(super) fn claim(
 }
 
 /// What a certificate says before its commit.
-pub(super) fn unheard(core: &Inner) -> Outcome {
+pub(super) fn unheard(core: &Core) -> Outcome {
     Outcome {
         issued: core.options.env.now().to_string(),
         retired: Retired::Waiting,
@@ -80,7 +80,7 @@ pub(super) fn unheard(core: &Inner) -> Outcome {
 }
 
 /// What the cell says of the root key that `ended` ends, and said before.
-pub(super) fn heard(core: &Inner, body: &Body, ended: &Leaf, retirement: Option<&Retirement>) -> Retired {
+pub(super) fn heard(core: &Core, body: &Body, ended: &Leaf, retirement: Option<&Retirement>) -> Retired {
     let heard = body.cell.heard(&body.store, ended, retirement);
     if !matches!(heard, Retired::Stated(_)) {
         return heard;
@@ -91,7 +91,7 @@ pub(super) fn heard(core: &Inner, body: &Body, ended: &Leaf, retirement: Option<
 
 /// Before a commit is published: sees that each of its certificates can be signed whatever the cell says, and hands drafts out. Gives the
 /// erases for which that failed: they must not be done.
-pub(super) fn draft(core: &Inner, claims: &[Claim], entered: &Entered) -> Vec<(usize, Error)> {
+pub(super) fn draft(core: &Core, claims: &[Claim], entered: &Entered) -> Vec<(usize, Error)> {
     let outcome = unheard(core);
     let draft = |(claim, seat): (&Claim, &Seat)| {
         let facts = claim.facts(seat, &entered.leaf, outcome.clone());
@@ -108,7 +108,7 @@ pub(super) fn draft(core: &Inner, claims: &[Claim], entered: &Entered) -> Vec<(u
 
 /// The certificates of a commit that is complete or pending, to be signed.
 pub(super) fn issue(
-    core: &Inner,
+    core: &Core,
     claims: Vec<Claim>,
     mut entered: Entered,
     retirement: Option<&Retirement>,

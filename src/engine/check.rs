@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use super::core::Inner;
+use super::core::Core;
 use super::{Engine, replica};
 use crate::catalogue::payload::Payload;
 use crate::catalogue::resolve::Resolver;
@@ -111,7 +111,7 @@ fn newest(places: &[SharedStore], store: StoreId, root: &RootKey) -> Result<Opti
     Ok(best)
 }
 
-fn drill(core: &Inner, copies: &[SharedStore], progress: super::Progress<'_>) -> Result<Option<Checked>> {
+fn drill(core: &Core, copies: &[SharedStore], progress: super::Progress<'_>) -> Result<Option<Checked>> {
     core.check_usable()?;
     let root = core.writer().root.duplicate();
     let current = core.state().stored.id;

@@ -10,14 +10,14 @@ use super::Engine;
 use super::anchor::Anchor;
 use super::change::Commit;
 use super::commit::{publish, ready};
-use super::core::Inner;
+use super::core::Core;
 use crate::catalogue::moment::later;
 use crate::error::Result;
 use crate::secret::WipeStack;
 use crate::sync::locked;
 
 /// Why the clock is not believed, and what to do.
-pub(super) fn doubts(core: &Inner) -> Option<String> {
+pub(super) fn doubts(core: &Core) -> Option<String> {
     let state = core.state();
     let clock = core.reading(&state);
     let (now, time) = (clock.now, state.head.time);

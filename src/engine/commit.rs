@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::PoisonError;
 
 use super::change::Commit;
-use super::core::{Inner, State, Writer};
+use super::core::{Core, State, Writer};
 use super::epoch::next_root;
 use super::heads::seal_head;
 use super::replica::{self, Attached, Backup, Copied, copy_tree};
@@ -30,14 +30,14 @@ use crate::tree::PageKind;
 use crate::tree::head::{CopyMode, HeadPage};
 
 /// One commit within the epoch: `act` edits, or fails and leaves everything as it is.
-pub(super) fn change<T>(core: &Inner, act: impl FnOnce(&mut Edit<'_>) -> Result<T>) -> Result<T> {
+pub(super) fn change<T>(core: &Core, act: impl FnOnce(&mut Edit<'_>) -> Result<T>) -> Result<T> {
     let _wiped = WipeStack;
     commit_edit(core, |_, _, edit| act(edit))
 }
 
 /// The same, for an act that looks at the state itself.
 pub(super) fn commit_edit<T>(
-    core: &Inner,
+    core: &Core,
     act: impl FnOnce(&State, &PageSource<'_>, &mut Edit<'_>) -> Result<T>,
 ) -> Result<T> {
     core.process.check()?;
@@ -55,14 +55,14 @@ pub(super) fn commit_edit<T>(
 }
 
 /// Before any change: usable, and every earlier one complete.
-pub(super) fn ready(core: &Inner, writer: &mut Writer) -> Result<()> {
+pub(super) fn ready(core: &Core, writer: &mut Writer) -> Result<()> {
     core.check_owner()?;
     core.check_usable()?;
     if writer.settled { Ok(()) } else { settle(core, writer).map(|_| ()) }
 }
 
 /// The same before an erase: what a copy in step lacks may take the room that it keeps for erases.
-pub(super) fn ready_to_erase(core: &Inner, writer: &mut Writer) -> Result<()> {
+pub(super) fn ready_to_erase(core: &Core, writer: &mut Writer) -> Result<()> {
     core.check_owner()?;
     core.check_usable()?;
     if writer.settled {
@@ -96,7 +96,7 @@ fn in_step(writer: &mut Writer) -> impl Iterator<Item = &mut Attached> {
 ///
 /// # Errors
 /// `Fenced` for an engine that only looks.
-pub(super) fn settle(core: &Inner, writer: &mut Writer) -> Result<Retirement> {
+pub(super) fn settle(core: &Core, writer: &mut Writer) -> Result<Retirement> {
     core.check_owner()?;
     writer.settled = false;
     for copy in in_step(writer) {
@@ -111,7 +111,7 @@ pub(super) fn settle(core: &Inner, writer: &mut Writer) -> Result<Retirement> {
 }
 
 /// Brings a copy to the current head, under the writer's lock.
-fn catch_up_in_step(core: &Inner, copy: &dyn Store) -> Result<()> {
+fn catch_up_in_step(core: &Core, copy: &dyn Store) -> Result<()> {
     let (roots, geometry, head) = {
         let state = core.state();
         (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
@@ -123,7 +123,7 @@ fn catch_up_in_step(core: &Inner, copy: &dyn Store) -> Result<()> {
 }
 
 /// Asks the cell again, where it could not say yet that the old root key is gone.
-pub(super) fn chase(core: &Inner) -> Result<()> {
+pub(super) fn chase(core: &Core) -> Result<()> {
     let awaited = locked(&core.awaiting).clone();
     let again = match awaited {
         // What the engine could not finish is finished before the next change.
@@ -141,7 +141,7 @@ pub(super) fn chase(core: &Inner) -> Result<()> {
 
 /// The last step: from here on the old root key is gone. `next` takes its place, where the cell has
 /// it so.
-fn finish(core: &Inner, writer: &mut Writer, next: Option<RootKey>) -> Result<Retirement> {
+fn finish(core: &Core, writer: &mut Writer, next: Option<RootKey>) -> Result<Retirement> {
     writer.next = None;
     // It was read back.
     writer.unread = Vec::new();
@@ -168,7 +168,7 @@ fn finish(core: &Inner, writer: &mut Writer, next: Option<RootKey>) -> Result<Re
 /// Reads the head, the root page and what this process wrote for an erase back from the store and
 /// from every copy in step, and opens or compares it. What a process before it wrote nobody can
 /// name.
-fn verify(core: &Inner, writer: &Writer) -> Result<()> {
+fn verify(core: &Core, writer: &Writer) -> Result<()> {
     let state = core.state();
     let in_step = writer.copies.iter().filter(|c| c.entry.mode == CopyMode::InStep);
     let copies = in_step.filter_map(|c| c.store.as_ref());
@@ -214,14 +214,14 @@ fn verify_place(state: &State, writer: &Writer, store: &dyn Store) -> Result<()>
 /// Publishes a change. With a root key in it this is an erase, and it returns when the old root key
 /// is retired.
 pub(super) fn publish(
-    core: &Inner,
+    core: &Core,
     writer: &mut Writer,
     commit: impl Into<Commit>,
 ) -> Result<Option<Retirement>> {
     publish_commit(core, writer, commit.into())
 }
 
-fn publish_commit(core: &Inner, writer: &mut Writer, commit: Commit) -> Result<Option<Retirement>> {
+fn publish_commit(core: &Core, writer: &mut Writer, commit: Commit) -> Result<Option<Retirement>> {
     core.check_owner()?;
     let Commit { change, staged, root, attached } = commit;
     let before = core.state().stored.id;
@@ -266,7 +266,7 @@ fn publish_commit(core: &Inner, writer: &mut Writer, commit: Commit) -> Result<O
 }
 
 /// Has the cell hold the next epoch's root key: two keys, until [`finish`].
-fn deposit(core: &Inner, writer: &mut Writer, root: &RootKey) -> Result<()> {
+fn deposit(core: &Core, writer: &mut Writer, root: &RootKey) -> Result<()> {
     writer.settled = false;
     // The one that stood ready is used once, whatever becomes of it. To deposit it again is no
     // write.
@@ -279,7 +279,7 @@ fn deposit(core: &Inner, writer: &mut Writer, root: &RootKey) -> Result<()> {
 }
 
 /// Writes a commit to the store: from here on it counts.
-fn write(core: &Inner, blobs: &[Blob], before: HeadId, stored: &Head) -> Result<()> {
+fn write(core: &Core, blobs: &[Blob], before: HeadId, stored: &Head) -> Result<()> {
     core.names.keep(blobs.iter().map(|(name, _)| *name));
     match core.judged(core.store().commit(blobs, Some(before), stored)) {
         Ok(Published::Done) => Ok(()),
@@ -301,7 +301,7 @@ fn write(core: &Inner, blobs: &[Blob], before: HeadId, stored: &Head) -> Result<
 }
 
 /// Shows a commit that the store holds to readers; gives its blobs back.
-fn show(core: &Inner, change: Change, stored: Head, staged: &[BlobName]) -> Vec<Blob> {
+fn show(core: &Core, change: Change, stored: Head, staged: &[BlobName]) -> Vec<Blob> {
     let Change { head, blobs, made, replaced, erased, cuts } = change;
     let agenda = |head: &HeadPage| (head.roots.agenda.as_ref().map(|at| at.name), head.pending);
     let rings = head.roots.falling.is_some() || agenda(&head) != agenda(&core.state().head);
@@ -317,7 +317,7 @@ fn show(core: &Inner, change: Change, stored: Head, staged: &[BlobName]) -> Vec<
 /// Swaps what readers see. Look-ups that began before have ended; open readers of the erased are
 /// closed; walks over the whole tree have let go of their pages.
 fn install(
-    core: &Inner,
+    core: &Core,
     next: State,
     made: VecDeque<Made>,
     replaced: &[BlobName],
@@ -347,7 +347,7 @@ fn install(
 
 /// Has the writer know the copies that the published head lists, and no other: there is one list of
 /// them.
-fn attach(core: &Inner, writer: &mut Writer, new: Option<Attached>) {
+fn attach(core: &Core, writer: &mut Writer, new: Option<Attached>) {
     let listed = core.state().head.copies.clone();
     writer.copies.extend(new);
     if core.planted(Defect::TwoLists) {
@@ -366,7 +366,7 @@ struct Handed<'a> {
 }
 
 /// Hands one commit on to every copy in step.
-fn hand_on(core: &Inner, writer: &mut Writer, what: &Handed<'_>) -> Result<()> {
+fn hand_on(core: &Core, writer: &mut Writer, what: &Handed<'_>) -> Result<()> {
     in_step(writer).try_for_each(|copy| {
         let opened = copy.open(&core.options);
         let taken = opened.and_then(|store| forward(core, &*store, what));
@@ -378,7 +378,7 @@ fn hand_on(core: &Inner, writer: &mut Writer, what: &Handed<'_>) -> Result<()> {
 }
 
 /// Hands one commit on to a copy that holds the one before; any other copy catches up.
-fn forward(core: &Inner, copy: &dyn Store, what: &Handed<'_>) -> Result<()> {
+fn forward(core: &Core, copy: &dyn Store, what: &Handed<'_>) -> Result<()> {
     if copy.head()?.map(|h| h.id) != Some(what.before) {
         return catch_up_in_step(core, copy);
     }

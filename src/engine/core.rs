@@ -62,7 +62,7 @@ use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::user::UserPage;
 
 /// One open store.
-pub(super) struct Inner {
+pub(super) struct Core {
     pub(super) id: StoreId,
     /// What pages and payloads are bound to.
     pub(super) realm: RealmId,
@@ -149,7 +149,7 @@ pub(super) struct Watched {
     over: AtomicBool,
 }
 
-impl Drop for Inner {
+impl Drop for Core {
     /// No key stays that stood ready for an erase that did not come. Where this fails the next open
     /// does it.
     fn drop(&mut self) {
@@ -166,7 +166,7 @@ impl Drop for Inner {
 }
 
 /// Doors: one state of the tree, to be read.
-impl Inner {
+impl Core {
     /// Reads one state of the tree; no erase comes in between.
     pub(super) fn look<T>(&self, read: impl FnOnce(&View<'_>) -> Result<T>) -> Result<T> {
         let _wiped = WipeStack;
@@ -180,7 +180,7 @@ impl Inner {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Pages through the cache; hold `Inner::state` or the writer while using it.
+    /// Pages through the cache; hold `Core::state` or the writer while using it.
     pub(super) fn pages(&self) -> PageSource<'_> {
         PageSource { realm: self.realm, stores: &self.stores, cache: Some(&self.cache) }
     }
@@ -224,7 +224,7 @@ impl Inner {
 }
 
 /// The time.
-impl Inner {
+impl Core {
     pub(super) fn reading(&self, state: &State) -> Reading {
         locked(&self.clock).reading(&state.head, &self.options)
     }
@@ -246,7 +246,7 @@ impl Inner {
 }
 
 /// Whether it may go on.
-impl Inner {
+impl Core {
     pub(super) fn check_usable(&self) -> Result<()> {
         self.process.check()?;
         if self.poisoned.load(Ordering::Acquire) {
@@ -363,7 +363,7 @@ impl Inner {
 }
 
 /// How far erases are.
-impl Inner {
+impl Core {
     /// The cell as leaf and certificate name it.
     pub(super) fn cell_facts(&self) -> CellFacts {
         CellFacts::new(&self.cell.destroys(), &self.cell.unfinished())
@@ -407,7 +407,7 @@ impl Inner {
 }
 
 /// For verbs that hold a state: the rules of the catalogue, by their short names.
-impl Inner {
+impl Core {
     pub(super) fn user_tag(&self, state: &State, user: &UserId) -> UserTag {
         crate::crypto::user_tag(&state.head.index_key, user.as_str())
     }

@@ -1,7 +1,7 @@
 //! Epochs: how the next one begins, under a root key of its own and with a leaf in the public log.
 
 use super::change::Commit;
-use super::core::{Inner, State, Writer};
+use super::core::{Core, State, Writer};
 use super::heads::draw_root;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::leaf::{self, Entered, Words};
@@ -14,7 +14,7 @@ use crate::tree::head::HeadPage;
 
 /// Lets the next epoch begin with a commit of which nobody asks a certificate.
 pub(super) fn next_epoch(
-    core: &Inner,
+    core: &Core,
     state: &State,
     writer: &Writer,
     commit: &mut Commit,
@@ -25,7 +25,7 @@ pub(super) fn next_epoch(
 }
 
 /// Lets the next epoch begin with a commit: what was pending becomes final with it.
-pub(super) fn begin_epoch(core: &Inner, writer: &Writer, commit: &mut Commit) -> Result<()> {
+pub(super) fn begin_epoch(core: &Core, writer: &Writer, commit: &mut Commit) -> Result<()> {
     commit.change.head.pending = None;
     // A machine that was restored remembers a key that the cell has since made the current one: it
     // must not seal a second head.
@@ -42,7 +42,7 @@ pub(super) fn begin_epoch(core: &Inner, writer: &Writer, commit: &mut Commit) ->
 }
 
 /// Draws the root key of the epoch after the writer's.
-pub(super) fn next_root(core: &Inner, writer: &Writer, head: &HeadPage) -> Result<RootKey> {
+pub(super) fn next_root(core: &Core, writer: &Writer, head: &HeadPage) -> Result<RootKey> {
     let drawn = draw_root(&*core.options.env, writer.root.id.epoch + 1, head)?;
     if core.planted(Defect::KeepRootKey) {
         return Ok(RootKey { id: drawn.id, key: writer.root.key.duplicate() });
@@ -53,7 +53,7 @@ pub(super) fn next_root(core: &Inner, writer: &Writer, head: &HeadPage) -> Resul
 /// Adds a leaf for a commit that erases; where it begins an epoch, its root key is drawn. (`None`:
 /// a planted defect.)
 pub(super) fn enter(
-    core: &Inner,
+    core: &Core,
     state: &State,
     writer: &Writer,
     commit: &mut Commit,

@@ -7,7 +7,7 @@ use super::certify::{Asker, claim, draft, issue};
 use super::change::Commit;
 use super::claims::{Claim, Common};
 use super::commit::{publish, ready_to_erase, settle};
-use super::core::{Inner, State, Writer};
+use super::core::{Core, State, Writer};
 use super::epoch::{begin_epoch, enter, next_epoch};
 use super::erasure::Erasure;
 use crate::catalogue::defect::Defect;
@@ -25,7 +25,7 @@ use crate::scope::Erase;
 use crate::tree::head::HeadPage;
 
 /// Begins an epoch without erasing anything.
-pub(super) fn rekey(core: &Inner) -> Result<Retirement> {
+pub(super) fn rekey(core: &Core) -> Result<Retirement> {
     core.process.check()?;
     let mut writer = core.writer();
     ready_to_erase(core, &mut writer)?;
@@ -44,7 +44,7 @@ pub(super) fn rekey(core: &Inner) -> Result<Retirement> {
 
 /// Warms the cache with the path to the erased user while another caller holds the writer, so that
 /// the writer does not block on reads.
-pub(super) fn look_ahead(core: &Inner, erase: &Erase) {
+pub(super) fn look_ahead(core: &Core, erase: &Erase) {
     if !core.queue.is_busy() {
         return;
     }
@@ -57,7 +57,7 @@ pub(super) fn look_ahead(core: &Inner, erase: &Erase) {
 
 /// Does many erases in one commit, each with an outcome of its own.
 pub(super) fn erase_all(
-    core: &Inner,
+    core: &Core,
     writer: &mut Writer,
     erases: &[&Erase],
 ) -> Vec<Result<Erasure>> {
@@ -82,7 +82,7 @@ struct Prepared {
 }
 
 fn erase_together(
-    core: &Inner,
+    core: &Core,
     writer: &mut Writer,
     erases: &[&Erase],
 ) -> Result<Vec<Result<Erasure>>> {
@@ -137,7 +137,7 @@ fn did(fell: &Result<Fell>) -> bool {
 }
 
 /// Judges erases, and seals the commit that does what can be done.
-fn prepare(core: &Inner, writer: &Writer, erases: &[&Erase]) -> Result<Prepared> {
+fn prepare(core: &Core, writer: &Writer, erases: &[&Erase]) -> Result<Prepared> {
     let state = core.state();
     let pages = core.pages();
     let start = core.start(&state, &pages);
@@ -172,13 +172,13 @@ fn prepare(core: &Inner, writer: &Writer, erases: &[&Erase]) -> Result<Prepared>
     Ok(Prepared { fell, commit, derived, claims: Vec::new(), entered: None })
 }
 
-fn seal(core: &Inner, state: &State, edit: Edit<'_>) -> Result<Commit> {
+fn seal(core: &Core, state: &State, edit: Edit<'_>) -> Result<Commit> {
     edit.seal(core.next_head(state)).map(Commit::from)
 }
 
 /// Seals the commit of erases of which some did something, with its leaf and what it certifies.
 fn prepare_erase(
-    core: &Inner,
+    core: &Core,
     state: &State,
     writer: &Writer,
     start: &Start<'_>,
@@ -222,7 +222,7 @@ fn pending_until(erases: &[&Erase], fell: &[Result<Fell>], clock: Reading) -> Op
 }
 
 fn common(
-    core: &Inner,
+    core: &Core,
     writer: &Writer,
     head: &HeadPage,
     asked: Timestamp,
@@ -241,7 +241,7 @@ fn common(
 
 /// Does the others alone: of those that `failed` names nothing is done.
 fn erase_without(
-    core: &Inner,
+    core: &Core,
     writer: &mut Writer,
     erases: &[&Erase],
     failed: Vec<(usize, Error)>,
@@ -269,7 +269,7 @@ pub(super) struct Outlook {
 }
 
 /// What an erase would come to if it were done now. Nothing is changed.
-pub(super) fn foresee(core: &Inner, state: &State, erase: &Erase) -> Result<Outlook> {
+pub(super) fn foresee(core: &Core, state: &State, erase: &Erase) -> Result<Outlook> {
     let pages = core.pages();
     let Judged { edit, mut fell, derived, .. } = judge(core.start(state, &pages), &[erase])?;
     let fell = fell.pop().unwrap_or_else(|| Ok(Fell::already()))?;

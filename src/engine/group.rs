@@ -1,7 +1,7 @@
 //! Group commit: what callers ask for at the same time is done by one of them, one commit for the
 //! puts and one for the erases.
 
-use super::core::{Answer, Asked, Inner, Staging};
+use super::core::{Answer, Asked, Core, Staging};
 use super::erases::{erase_all, look_ahead};
 use super::erasure::Erasure;
 use super::puts::put_all;
@@ -11,7 +11,7 @@ use crate::scope::Erase;
 use crate::secret::WipeStack;
 
 /// Has a batch committed, with all that wait at the same time.
-pub(super) fn put(core: &Inner, staging: Staging) -> Result<Vec<RecordId>> {
+pub(super) fn put(core: &Core, staging: Staging) -> Result<Vec<RecordId>> {
     match submit(core, Asked::Put(staging)) {
         Answer::Put(put) => put,
         Answer::Erased(_) => unreachable!("a put was asked for"),
@@ -19,7 +19,7 @@ pub(super) fn put(core: &Inner, staging: Staging) -> Result<Vec<RecordId>> {
 }
 
 /// Has an erase done, with all that wait at the same time.
-pub(super) fn erase(core: &Inner, erase: Erase) -> Result<Erasure> {
+pub(super) fn erase(core: &Core, erase: Erase) -> Result<Erasure> {
     look_ahead(core, &erase);
     match submit(core, Asked::Erase(erase)) {
         Answer::Erased(erased) => erased,
@@ -27,7 +27,7 @@ pub(super) fn erase(core: &Inner, erase: Erase) -> Result<Erasure> {
     }
 }
 
-fn submit(core: &Inner, request: Asked) -> Answer {
+fn submit(core: &Core, request: Asked) -> Answer {
     core.queue.submit(request, |requests| {
         // Before the callers that wait get their results: this stack served them.
         let _wiped = WipeStack;

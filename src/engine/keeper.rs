@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::core::Inner;
+use super::core::Core;
 use super::tend::{left, tend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::LOOK_EVERY;
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 
 /// The thread; it ends with the last handle of its engine.
 pub(super) struct Kept {
-    inner: Arc<Inner>,
+    inner: Arc<Core>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,7 +37,7 @@ impl Kept {
     ///
     /// # Errors
     /// `Io` where the system gives no thread: nobody would do what is due then.
-    pub(super) fn start(inner: &Arc<Inner>) -> Result<Arc<Self>> {
+    pub(super) fn start(inner: &Arc<Core>) -> Result<Arc<Self>> {
         let kept = Arc::clone(inner);
         let thread = std::thread::Builder::new().name("keyfall-keeper".into()).spawn(move || keep(&kept));
         let none = "no thread can be started for what is due; raise the limit of processes and threads, or call `tend` yourself";
@@ -60,7 +60,7 @@ impl Drop for Kept {
     }
 }
 
-fn keep(inner: &Inner) {
+fn keep(inner: &Core) {
     if inner.looks_only().is_some() {
         return watch(inner);
     }
@@ -92,7 +92,7 @@ fn keep(inner: &Inner) {
 }
 
 /// Has an engine that only looks ask its cell, until it ends.
-fn watch(inner: &Inner) {
+fn watch(inner: &Core) {
     // A cell that does not answer is asked again.
     while !matches!(inner.check_watched(), Err(e) if e.kind() == ErrorKind::Refused)
         && inner.bell.wait(Some(LOOK_EVERY))

@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::core::Inner;
+use super::core::Core;
 use super::own::is_last;
 use super::replica::Copied;
 use crate::catalogue::view::Users;
@@ -114,7 +114,7 @@ pub(super) fn goes_on(
 /// `Fenced` where this place does not own the cell; `Refused` where another place wrote to `to`
 /// after the two parted.
 pub(super) fn may_replace(
-    core: &Inner,
+    core: &Core,
     leave: &Walking<'_>,
     to: &dyn Store,
     what: Copied<'_>,

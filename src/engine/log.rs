@@ -2,7 +2,7 @@
 //! that its leaves call destroyed are, as far as the cell's promise goes; one under the certificate of a pending erase says that they are not.
 
 use super::commit::{ready, settle};
-use super::core::Inner;
+use super::core::Core;
 use super::{Engine, locked};
 use crate::catalogue::leaf::{checkpoint_of, log_page, prove, signer};
 use crate::error::{Error, ErrorKind, Result};
@@ -24,7 +24,7 @@ pub(super) fn origin(given: Option<&str>, store: StoreId) -> Result<String> {
 }
 
 /// As [`with_log`], for what is signed: every root key that a leaf calls destroyed is.
-fn with_final_log<T>(core: &Inner, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
+fn with_final_log<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
     let mut writer = core.writer();
     ready(core, &mut writer)?;
     if locked(&core.awaiting).is_some() {
@@ -45,7 +45,7 @@ fn with_final_log<T>(core: &Inner, see: impl FnOnce(&LogPage, &PageSource<'_>) -
 }
 
 /// Shows the log to `see`, having made sure that what it tells of has happened.
-fn with_log<T>(core: &Inner, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
+fn with_log<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
     core.check_watched()?;
     core.process.check()?;
     let mut writer = core.writer();

@@ -97,7 +97,7 @@ pub use crate::tree::lineage::Access;
 pub use crate::tree::plans::Plan;
 pub use crate::tree::sets::TrainingSet;
 
-use self::core::Inner;
+use self::core::Core;
 use crate::catalogue::change::{Means, Naming};
 use crate::catalogue::defect::Planted;
 use crate::cell::{Finality, Promise};
@@ -202,7 +202,7 @@ fn open_directory(place: &str, _create: bool) -> Result<Arc<dyn Store>> {
 /// A store with its root cell, open. Cheap to clone; all clones are one engine.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    inner: Arc<Core>,
     /// Its thread ends with the last handle.
     _keeper: Option<Arc<keeper::Kept>>,
 }

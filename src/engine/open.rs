@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::anchor::Anchor;
 use super::bell::Bell;
 use super::commit::settle;
-use super::core::{Inner, State, Watched, Writer};
+use super::core::{Core, State, Watched, Writer};
 use super::heads::{draw_root, open_head, seal_head};
 use super::keeper::{Keeper, Kept};
 use super::names::Names;
@@ -174,11 +174,11 @@ pub(super) fn assembled(
     (store, cell, options): (SharedStore, Arc<dyn RootCell>, Options),
     (stored, head, root): (Head, HeadPage, RootKey),
     role: Role,
-) -> Inner {
+) -> Core {
     let clock = Mutex::new(Anchor::new(&head, &options));
     let writes = role == Role::Owner;
     let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options, writes)).collect();
-    Inner {
+    Core {
         id,
         realm: head.realm,
         stores: [store],

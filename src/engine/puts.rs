@@ -5,7 +5,7 @@ use std::io::Read;
 
 use super::change::Commit;
 use super::commit::{publish, ready};
-use super::core::{Inner, Staging, Writer};
+use super::core::{Core, Staging, Writer};
 use crate::catalogue::edit::Edit;
 use crate::catalogue::put::insert_all;
 use crate::crypto::chunked::Suite;
@@ -25,7 +25,7 @@ const TOGETHER_MAX: usize = 16_384;
 /// Commits batches together; where one of them cannot be, each alone. Of one that fails nothing is
 /// kept.
 pub(super) fn put_all(
-    core: &Inner,
+    core: &Core,
     writer: &mut Writer,
     batches: &[&Staging],
 ) -> Vec<Result<Vec<RecordId>>> {
@@ -39,7 +39,7 @@ pub(super) fn put_all(
 }
 
 fn put_together(
-    core: &Inner,
+    core: &Core,
     writer: &mut Writer,
     batches: &[&Staging],
 ) -> Vec<Result<Vec<RecordId>>> {
@@ -72,7 +72,7 @@ fn put_together(
 }
 
 /// Seals a commit of batches, with the ids of the records of each.
-fn put_commit(core: &Inner, batches: &[&Staging]) -> Result<(Commit, Vec<Vec<RecordId>>)> {
+fn put_commit(core: &Core, batches: &[&Staging]) -> Result<(Commit, Vec<Vec<RecordId>>)> {
     let state = core.state();
     let pages = core.pages();
     let mut edit = Edit::new(core.start(&state, &pages));
@@ -119,7 +119,7 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
 /// Takes a payload's segments in, after its beginning. Gives the only segment back where it is to
 /// be held.
 pub(super) fn stream(
-    core: &Inner,
+    core: &Core,
     staging: &mut Staging,
     suite: &Suite,
     entry: &mut Entry,

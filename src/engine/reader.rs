@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use super::core::Inner;
+use super::core::Core;
 use super::keys::{AHEAD, AHEAD_MIN, Ahead, Keys, Opened};
 use super::readers::{Of, Open, Via};
 use crate::catalogue::resolve::Needs;
@@ -27,7 +27,7 @@ const AT_ONCE: usize = 4;
 ///
 /// When the record is erased, every later call fails as erased, also between two chunks.
 pub struct Reader {
-    inner: Arc<Inner>,
+    inner: Arc<Core>,
     open: Arc<Open>,
     info: RecordInfo,
     position: u64,
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Reader {
 impl Reader {
     /// A record, opened by what a look-up gave; it closes with any that it `needs`.
     pub(super) fn new(
-        inner: &Arc<Inner>,
+        inner: &Arc<Core>,
         info: RecordInfo,
         geometry: Geometry,
         opened: Opened,

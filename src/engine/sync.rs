@@ -1,6 +1,6 @@
 //! Bringing a store up to date from another, while writers go on.
 
-use super::core::Inner;
+use super::core::Core;
 use super::lines::may_replace;
 use super::replica::{Backup, Copied, copy_tree};
 use crate::catalogue::walk::Walked;
@@ -9,7 +9,7 @@ use crate::secret::WipeStack;
 use crate::store::Store;
 
 /// Brings a store to a recent head; begins again after an erase, keeping what it has.
-pub(super) fn sync(core: &Inner, to: &dyn Store, progress: &mut dyn FnMut(u64)) -> Result<Backup> {
+pub(super) fn sync(core: &Core, to: &dyn Store, progress: &mut dyn FnMut(u64)) -> Result<Backup> {
     let _wiped = WipeStack;
     let mut total = Backup::default();
     loop {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::change::Commit;
 use super::commit::{chase, publish, ready_to_erase};
-use super::core::{Inner, State, Writer};
+use super::core::{Core, State, Writer};
 use super::epoch::next_epoch;
 use super::erases::rekey;
 use super::own::Role;
@@ -36,7 +36,7 @@ struct Tending {
 
 /// Does what is due, until `stop` says so.
 pub(super) fn tend(
-    core: &Inner,
+    core: &Core,
     progress: Progress<'_>,
     stop: &dyn Fn() -> bool,
 ) -> Result<Tended> {
@@ -70,7 +70,7 @@ pub(super) fn tend(
 }
 
 /// Does what is due before something is looked at, where this engine may.
-pub(super) fn tend_first(core: &Inner) -> Result<()> {
+pub(super) fn tend_first(core: &Core) -> Result<()> {
     match core.looks_only() {
         None => tend(core, &mut |_| {}, &|| false).map(drop),
         Some(_) => Ok(()),
@@ -78,7 +78,7 @@ pub(super) fn tend_first(core: &Inner) -> Result<()> {
 }
 
 /// How long it is until there is something to do, by the clocks that count for it.
-pub(super) fn left(core: &Inner) -> Result<Option<Duration>> {
+pub(super) fn left(core: &Core) -> Result<Option<Duration>> {
     let state = core.state();
     let clock = core.reading(&state);
     if state.head.roots.falling.is_some() || is_stale(&state, clock) {
@@ -92,7 +92,7 @@ pub(super) fn left(core: &Inner) -> Result<Option<Duration>> {
 
 /// Whether something waits to be done by the owner, which this engine might be: what is due, a root
 /// key that is to be destroyed, or keyholders that are to be asked again.
-pub(super) fn owes(core: &Inner) -> Result<bool> {
+pub(super) fn owes(core: &Core) -> Result<bool> {
     let unfinished = match &core.role {
         Role::Looker { may_own: false, .. } => return Ok(false),
         // A cell that cannot say is no reason to open the store each time.
@@ -106,7 +106,7 @@ pub(super) fn owes(core: &Inner) -> Result<bool> {
 
 /// Whether the time of something has come: by the clock, or, for what is pending, by the time that
 /// is known. What waits since the clock is doubted is the owner's to tell.
-fn is_due(core: &Inner) -> Result<bool> {
+fn is_due(core: &Core) -> Result<bool> {
     let state = core.state();
     let clock = core.reading(&state);
     let pending = state.head.pending.is_some_and(|at| at <= clock.latest());
@@ -115,7 +115,7 @@ fn is_due(core: &Inner) -> Result<bool> {
 }
 
 /// Whether something is due by a clock that is not believed.
-fn is_waiting(core: &Inner) -> Result<bool> {
+fn is_waiting(core: &Core) -> Result<bool> {
     let state = core.state();
     let clock = core.reading(&state);
     Ok(clock.doubted && !agenda_of(&state.head).due(&core.pages(), clock.now, 1)?.is_empty())
@@ -130,13 +130,13 @@ fn is_stale(state: &State, clock: Reading) -> bool {
 }
 
 /// The one look at the clock of a call.
-fn clock_of(core: &Inner, tending: &mut Tending) -> Reading {
+fn clock_of(core: &Core, tending: &mut Tending) -> Reading {
     *tending.clock.get_or_insert_with(|| core.reading(&core.state()))
 }
 
 /// Lets what is pending become final at its time: an epoch of its own, which waits for nothing else
 /// that is due.
-fn finalize(core: &Inner, writer: &mut Writer, tending: &mut Tending) -> Result<bool> {
+fn finalize(core: &Core, writer: &mut Writer, tending: &mut Tending) -> Result<bool> {
     if core.state().head.pending.is_none() {
         return Ok(false);
     }
@@ -156,7 +156,7 @@ fn finalize(core: &Inner, writer: &mut Writer, tending: &mut Tending) -> Result<
 }
 
 /// Does some of what is due in one commit; `None` where nothing is.
-fn do_due(core: &Inner, writer: &mut Writer, tending: &mut Tending) -> Result<Option<Tended>> {
+fn do_due(core: &Core, writer: &mut Writer, tending: &mut Tending) -> Result<Option<Tended>> {
     if core.state().head.roots.agenda.is_none() {
         return Ok(None);
     }
@@ -191,7 +191,7 @@ fn do_due(core: &Inner, writer: &mut Writer, tending: &mut Tending) -> Result<Op
 
 /// Follows what erases left, but for what cannot be followed now.
 fn follow_all(
-    core: &Inner,
+    core: &Core,
     tending: &mut Tending,
     progress: &mut dyn FnMut(u64),
     stop: &dyn Fn() -> bool,
@@ -208,7 +208,7 @@ fn follow_all(
 
 /// Follows some of the links that an erase left; says how many derived records were taken out, or
 /// `None` at the end.
-fn follow_some(core: &Inner, writer: &mut Writer, stuck: &mut Stuck) -> Result<Option<u64>> {
+fn follow_some(core: &Core, writer: &mut Writer, stuck: &mut Stuck) -> Result<Option<u64>> {
     ready_to_erase(core, writer)?;
     let (derived, commit) = {
         let state = core.state();
