@@ -7,7 +7,6 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{RwLock, RwLockReadGuard};
 
 /// Held shared by walks over the whole tree; an erase waits for them.
-#[derive(Default)]
 pub(super) struct Walks {
     gate: RwLock<()>,
     /// Erases that want the walks to stop.
@@ -23,6 +22,12 @@ struct Held<'a> {
 impl Pass for Held<'_> {
     fn must_stop(&self) -> bool {
         self.walks.erasing.load(Ordering::Acquire) > 0
+    }
+}
+
+impl Default for Walks {
+    fn default() -> Self {
+        Walks { gate: RwLock::new(()), erasing: AtomicUsize::new(0) }
     }
 }
 
