@@ -7,14 +7,13 @@ use super::audit::Payload;
 use super::lineage::Resolver;
 use super::pages::{PageSource, SharedStore};
 use super::walk::{Step, Walked, Walking, walk};
-use super::{Engine, Inner, copies};
+use super::{Inner, copies};
 use crate::cell::RootKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::record::segments;
-use crate::secret::WipeStack;
 use crate::store::HeadId;
-use crate::tree::head::{CopyEntry, HeadPage, Prefix};
+use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::{Geometry, Ref};
 
 /// Names of blobs that are lacking are told up to this many.
@@ -110,7 +109,7 @@ fn newest(places: &[SharedStore], store: StoreId, root: &RootKey) -> Result<Opti
 }
 
 impl Inner {
-    fn drill(&self, copies: &[SharedStore], progress: super::Progress<'_>) -> Result<Option<Checked>> {
+    pub(super) fn drill(&self, copies: &[SharedStore], progress: super::Progress<'_>) -> Result<Option<Checked>> {
         self.check_usable()?;
         let root = self.writer().root.duplicate();
         let current = self.state().stored.id;
@@ -154,38 +153,5 @@ impl Inner {
             Walked::Whole => Some(drill.found),
             Walked::Interrupted => None,
         })
-    }
-}
-
-impl Engine {
-    /// The copies that the store knows of.
-    pub fn copies(&self) -> Vec<CopyEntry> {
-        self.inner.state().head.copies.clone()
-    }
-
-    /// The store of the copy at `place`, where this engine has it open: nobody else can open it then. Give it to
-    /// [`Engine::check_restore`]; to write to it is the engine's.
-    pub fn attached(&self, place: &str) -> Option<SharedStore> {
-        let writer = self.inner.writer();
-        writer.copies.iter().find(|copy| copy.entry.place == place).and_then(|copy| copy.store.clone())
-    }
-
-    /// Finds out what a restore from these copies would bring back: reads and opens everything below their newest head that the root key
-    /// opens, without a second cell and while reads and writes go on. An erase stops it, and it begins again from what the copies hold then.
-    /// A copy in step is open here already: [`Engine::attached`] gives it.
-    ///
-    /// # Errors
-    /// `Refused` where no copy is of the store's epoch: nothing could be restored; or where one holds another store; `Corrupt`, `Io`.
-    pub fn check_restore(&self, copies: &[SharedStore], progress: super::Progress<'_>) -> Result<Checked> {
-        let _wiped = WipeStack;
-        if copies.is_empty() {
-            return Err(Error::invalid("name at least one copy to restore from"));
-        }
-        loop {
-            if let Some(checked) = self.inner.drill(copies, progress)? {
-                return Ok(checked);
-            }
-            crate::sync::yield_now();
-        }
     }
 }

@@ -8,24 +8,21 @@
 
 use std::time::Duration;
 
-use super::commit::Change;
-use super::{Engine, Inner, Options, State};
+use super::{Inner, Options, State};
 use crate::env::Env;
-use crate::error::Result;
 use crate::ids::Timestamp;
 use crate::limits::{CLOCK_NOTED, CLOCK_SKEW, CLOCK_TRUST};
 use crate::policy::millis;
-use crate::secret::WipeStack;
 use crate::sync::locked;
 use crate::tree::head::HeadPage;
 
 /// Where an open engine counts from: what the clock that nobody sets showed then.
 pub(super) struct Anchor {
     /// What the clock showed, if that was believed.
-    at: Timestamp,
+    pub(super) at: Timestamp,
     /// The last commit before.
-    time: Timestamp,
-    since: Duration,
+    pub(super) time: Timestamp,
+    pub(super) since: Duration,
 }
 
 /// One look at the clock.
@@ -142,33 +139,5 @@ impl Inner {
         } else {
             None
         }
-    }
-}
-
-impl Engine {
-    /// Why the clock is not believed, where it is not: it is further from the time of the last commit than [`Options::clock_jump`]. What
-    /// is due by itself waits then; puts, reads and erases do not.
-    pub fn clock_doubts(&self) -> Option<String> {
-        self.inner.doubts()
-    }
-
-    /// Says that the clock is right, however long ago the last commit was, or ahead of it: what is due by it is done from now on, and
-    /// interactions begin by it.
-    ///
-    /// # Errors
-    /// As [`Engine::put`].
-    pub fn trust_clock(&self) -> Result<()> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        let mut writer = inner.writer();
-        inner.ready(&mut writer)?;
-        let now = inner.options.env.now();
-        let mut head = inner.state().head.duplicate();
-        head.time = now;
-        head.floor = head.floor.min(now);
-        *locked(&inner.clock) = Anchor { at: now, time: now, since: inner.options.env.monotonic() };
-        inner.publish(&mut writer, Change::of_head(head))?;
-        inner.bell.ring();
-        Ok(())
     }
 }

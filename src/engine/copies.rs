@@ -9,14 +9,13 @@ use std::sync::Arc;
 
 use super::lines::{self, Candidate};
 use super::open::open_head;
-use super::own::{self, is_ahead};
+use super::own;
 use super::pages::{PageSource, SharedStore};
 use super::walk::{Step, Walked, Walking, walk};
-use super::{Engine, Inner, Options, commit};
+use super::{Inner, Options };
 use crate::cell::RootCell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
 use crate::secret::WipeStack;
 use crate::store::{Blob, Head, HeadId, Published, Store};
 use crate::tree::Geometry;
@@ -121,21 +120,6 @@ pub(super) fn foreign(place: &str, there: Option<HeadId>) -> Error {
 
 pub(super) fn another_store(place: &str, remedy: &str) -> Error {
     Error::new(ErrorKind::Refused, format!("{place} holds another store; {remedy}"))
-}
-
-/// How a copy stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CopyStatus {
-    /// The copy.
-    pub entry: CopyEntry,
-    /// The head it holds; `None` where it holds none or is out of reach.
-    pub head: Option<HeadId>,
-    /// The state that can be restored from it with the cell as it is now; `None` where that is none.
-    pub restores: Option<HeadId>,
-    /// Pages that it lacks of the store's state; `None` where it could not be looked at.
-    pub lacks_pages: Option<u64>,
-    /// Why it could not be reached, or how what it holds is no earlier state of this store.
-    pub error: Option<String>,
 }
 
 /// What a backup or a sync copied.
@@ -273,7 +257,7 @@ impl Inner {
     }
 
     /// Brings a store to a recent head while writers go on; begins anew after an erase, keeping what it has.
-    fn sync(&self, to: &dyn Store, progress: &mut dyn FnMut(u64)) -> Result<Backup> {
+    pub(super) fn sync(&self, to: &dyn Store, progress: &mut dyn FnMut(u64)) -> Result<Backup> {
         let _wiped = WipeStack;
         let mut total = Backup::default();
         loop {
@@ -301,150 +285,6 @@ impl Inner {
                 Err(e) => return Err(e),
             }
         }
-    }
-}
-
-impl Engine {
-    /// Adds a copy at `place` and brings it up to date. A copy in step holds every later commit before that is
-    /// acknowledged.
-    ///
-    /// # Errors
-    /// `Exists` for a place that is a copy already; `Refused` where it holds another store; `Invalid`; `Io`, `Full`.
-    pub fn copy_add(&self, place: &str, mode: CopyMode, mut progress: impl FnMut(u64)) -> Result<CopyEntry> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        if place.is_empty() || place.len() > PLACE_MAX_BYTES {
-            return Err(Error::invalid(format!("a copy's place has 1 to {PLACE_MAX_BYTES} bytes")));
-        }
-        let known = inner.state().head.copies.clone();
-        if known.iter().any(|c| c.place == place) {
-            return Err(Error::new(ErrorKind::Exists, format!("{place} is a copy of this store already")));
-        }
-        if known.len() == COPIES_MAX {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!("a store has at most {COPIES_MAX} copies; remove one first"),
-            ));
-        }
-        let store = (inner.options.open_copy)(place, true)?;
-        // Most of the way without stopping the writers, the rest in the commit that makes it a copy.
-        inner.sync(&*store, &mut progress)?;
-        let mut id = [0; 8];
-        inner.options.env.fill(&mut id)?;
-        let entry = CopyEntry { id: u64::from_be_bytes(id), mode, place: place.to_owned() };
-        let mut writer = inner.writer();
-        inner.ready(&mut writer)?;
-        let mut head = inner.next_head(&inner.state());
-        head.copies.push(entry.clone());
-        let attached = Attached { entry: entry.clone(), store: Some(Arc::clone(&store)) };
-        inner.publish(&mut writer, commit::Change { attached: Some(attached), ..commit::Change::of_head(head) })?;
-        if mode == CopyMode::Behind {
-            drop(writer);
-            inner.sync(&*store, &mut progress).inspect_err(|_| self.let_go(&entry))?;
-        }
-        Ok(entry)
-    }
-
-    /// Brings the copies that are behind up to date; `place` picks one.
-    ///
-    /// # Errors
-    /// `Absent` where `place` is no copy; `Copy`, `Io`, `Full`.
-    pub fn copy_sync(&self, place: Option<&str>, mut progress: impl FnMut(u64)) -> Result<Vec<(CopyEntry, Backup)>> {
-        let inner = &self.inner;
-        inner.process.check()?;
-        let mut synced = Vec::new();
-        for entry in self.chosen(place)? {
-            let store = self.reach(&entry)?;
-            if entry.mode == CopyMode::InStep {
-                let mut writer = inner.writer();
-                inner.ready(&mut writer)?;
-                synced.push((entry, Backup { head: Some(self.head()), ..Backup::default() }));
-            } else {
-                let done = inner.sync(&*store, &mut progress).inspect_err(|_| self.let_go(&entry))?;
-                synced.push((entry, done));
-            }
-        }
-        Ok(synced)
-    }
-
-    fn chosen(&self, place: Option<&str>) -> Result<Vec<CopyEntry>> {
-        let known = self.inner.state().head.copies.clone();
-        let chosen: Vec<CopyEntry> = known.into_iter().filter(|c| place.is_none_or(|p| p == c.place)).collect();
-        match place {
-            Some(place) if chosen.is_empty() => Err(Error::new(
-                ErrorKind::Absent,
-                format!("{place} is no copy of this store; `keyfall copy status STORE` lists them"),
-            )),
-            _ => Ok(chosen),
-        }
-    }
-
-    pub(super) fn let_go(&self, entry: &CopyEntry) {
-        let mut writer = self.inner.writer();
-        writer.copies.iter_mut().filter(|c| c.entry.id == entry.id).for_each(Attached::let_go);
-    }
-
-    pub(super) fn reach(&self, entry: &CopyEntry) -> Result<SharedStore> {
-        let mut writer = self.inner.writer();
-        match writer.copies.iter_mut().find(|c| c.entry.id == entry.id) {
-            Some(attached) => attached.reach(&self.inner.options),
-            None => Err(Error::new(ErrorKind::Absent, format!("{} is no copy of this store any more", entry.place))),
-        }
-    }
-
-    /// Forgets a copy. Its bytes stay where they are; what is erased from now on is gone from it too, what lives
-    /// can no longer be restored from it after the next erase.
-    ///
-    /// # Errors
-    /// `Absent` where `place` is no copy; `Io`, `Full`.
-    pub fn copy_remove(&self, place: &str) -> Result<()> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        self.chosen(Some(place))?;
-        let mut writer = inner.writer();
-        inner.check_owner()?;
-        inner.check_usable()?;
-        let mut head = inner.next_head(&inner.state());
-        head.copies.retain(|c| c.place != place);
-        #[cfg(feature = "testing")]
-        if inner.defect(super::Defect::TwoLists) {
-            writer.copies.retain(|copy| copy.entry.place != place);
-            inner.ready(&mut writer)?;
-        }
-        // Before what an earlier commit left open: perhaps that waits for this very copy.
-        inner.publish(&mut writer, commit::Change::of_head(head)).map(|_| ())
-    }
-
-    /// Copies what `to` lacks, and the head: an incremental backup. There is no key in it.
-    ///
-    /// # Errors
-    /// `Refused` where `to` holds another store, a later state, or records or erases that this store never had: another place wrote to it after
-    /// the two parted; `Fenced` where this store does not own its cell, and `to` holds another head than its own; `Io`, `Full`.
-    pub fn backup(&self, to: &dyn Store, mut progress: impl FnMut(u64)) -> Result<Backup> {
-        self.inner.sync(to, &mut progress)
-    }
-
-    /// The state of the copy at `place`, where it holds what this store lacks: with [`Engine::copy_remove`] that is lost.
-    ///
-    /// # Errors
-    /// `Absent` where `place` is no copy; `Copy`; `Io`, `Corrupt`.
-    pub fn copy_ahead(&self, place: &str) -> Result<Option<HeadId>> {
-        for entry in self.chosen(Some(place))? {
-            let there = self.reach(&entry)?.head()?;
-            let here = self.inner.state().stored.clone();
-            if let Some(there) = there
-                && is_ahead(&there, &here)
-            {
-                return Ok(Some(there.id));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The store of a copy, for `audit` and `discard`.
-    pub(super) fn reachable_copies(&self) -> Vec<SharedStore> {
-        let entries = self.inner.state().head.copies.clone();
-        entries.iter().filter_map(|entry| self.reach(entry).ok()).collect()
     }
 }
 

@@ -17,14 +17,13 @@ use super::pages::PageSource;
 use super::part::{Part, erase_record};
 use super::passing::{counts, next_due, outnumbered, passed};
 use super::tended::{Failing, Failures, Refusals, Setback, Tended, Trouble};
-use super::{Engine, Inner, State, Writer, inbox};
+use super::{Inner, State, Writer, inbox};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, RecordId, Timestamp, UserTag};
 use crate::limits::{DUE_MAX, RETRY, SWEEP};
 use crate::policy::{Policy, Rules, millis};
 use crate::record::Entry;
 use crate::scope::When;
-use crate::secret::WipeStack;
 use crate::tree::agenda::Agenda;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
 use crate::tree::plans::Plan;
@@ -522,20 +521,5 @@ impl Inner {
         tended.stuck = tending.sweep_stuck || !stuck.is_empty();
         tended.waiting = self.is_waiting()?;
         Ok(tended)
-    }
-}
-
-impl Engine {
-    /// Does what is due: erases that were planned for now, what passed a limit, root keys that wait to be destroyed; and takes
-    /// derived records that fell with an erase out of lists and counts. An open engine does this by itself, unless
-    /// [`super::Keeper::ByHand`] is set; what is due by a clock that is not believed waits ([`Engine::clock_doubts`]). [`Engine::users`] and [`Engine::report`] do it first. `progress` hears of records.
-    ///
-    /// # Errors
-    /// As [`Engine::erase`], where nothing can be committed; `Fenced` where this engine only looks. What a hold refuses, and what fails of one user, is written down in the user's
-    /// history, told in [`Tended`], and tried again an hour later; everybody else's is done.
-    pub fn tend(&self, progress: super::Progress<'_>) -> Result<Tended> {
-        let _wiped = WipeStack;
-        self.inner.process.check()?;
-        self.inner.tend(progress, &|| false)
     }
 }

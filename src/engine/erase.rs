@@ -13,14 +13,13 @@ use super::holds::{held, protected};
 use super::pages::PageSource;
 use super::part::{Part, erase_record, fence_record, is_there};
 use super::read::Selector;
-use super::{Answer, Asked, Engine, Inner, State, Writer};
+use super::{Inner, State, Writer};
 use crate::cell::{Finality, Retirement, RootKey};
 use crate::certificate::Destroyed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp, UserTag};
 use crate::policy::millis;
 use crate::scope::{Erase, Scope, When};
-use crate::secret::WipeStack;
 use crate::tree::head::HeadPage;
 use crate::tree::history::About;
 use crate::tree::lineage::Lineage;
@@ -118,48 +117,6 @@ fn absent(what: &str) -> Error {
     )
 }
 
-impl Engine {
-    /// Erases a scope and returns when it is complete: the new pages are durable on every copy in step, the old root
-    /// key is destroyed as far as the cell promises, no reader delivers a byte of the scope any more.
-    ///
-    /// # Errors
-    /// `Absent` for a record of a user who is not here, or of a life to come: its id is never given, so nothing can arrive under it. Anything
-    /// else that is not here is erased all the same, with no records: what is on its way is refused. `Held` where a hold covers some of it, or a
-    /// held record was derived from some of it; `Invalid` for an empty range, or for keeping without a reason; `Copy` where a copy in step is out of reach: the old root key stays until it is back or removed; `Io`,
-    /// `Full`.
-    pub fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
-        let _wiped = WipeStack;
-        self.inner.process.check()?;
-        let erase = erase.into();
-        self.inner.look_ahead(&erase);
-        match self.inner.submit(Asked::Erase(erase)) {
-            Answer::Erased(erased) => erased,
-            Answer::Put(_) => unreachable!("an erase was asked for"),
-        }
-    }
-
-    /// Begins an epoch without erasing anything: a fresh root key, and every older one destroyed. What was pending becomes final, and a
-    /// keyholder that had no share gets one.
-    ///
-    /// # Errors
-    /// As [`Engine::erase`].
-    pub fn rekey(&self) -> Result<Retirement> {
-        let _wiped = WipeStack;
-        self.inner.rekey()
-    }
-
-    /// Does many erases in one commit, each with an outcome of its own.
-    pub fn erase_all<E: Clone + Into<Erase>>(&self, erases: &[E]) -> Vec<Result<Erasure>> {
-        let _wiped = WipeStack;
-        if let Err(e) = self.inner.process.check() {
-            return erases.iter().map(|_| Err(e.copy())).collect();
-        }
-        let erases: Vec<Erase> = erases.iter().cloned().map(Into::into).collect();
-        let mut writer = self.inner.writer();
-        self.inner.erase_all(&mut writer, &erases.iter().collect::<Vec<_>>())
-    }
-}
-
 impl Inner {
     pub(super) fn rekey(&self) -> Result<Retirement> {
         self.process.check()?;
@@ -179,7 +136,7 @@ impl Inner {
     }
 
     /// Has the path to the user's slot in the cache while another caller is at work: the one writer does not wait for it then.
-    fn look_ahead(&self, erase: &Erase) {
+    pub(super) fn look_ahead(&self, erase: &Erase) {
         if !self.queue.is_busy() {
             return;
         }

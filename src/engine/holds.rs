@@ -7,14 +7,12 @@ use super::clock::Reading;
 use super::edit::{Edit, page_of, user_of};
 use super::erase::Applied;
 use super::lineage::Resolver;
-use super::{Engine, Inner, State};
+use super::{Inner, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
-use crate::limits::{AUTHORITY_MAX_BYTES, HOLDS_MAX};
+use crate::limits::AUTHORITY_MAX_BYTES;
 use crate::record::Entry;
-use crate::scope::{Erase, check_reason};
-use crate::secret::WipeStack;
-use crate::tree::history::Note;
+use crate::scope::Erase;
 use crate::tree::holds::Hold;
 use crate::tree::lineage::whose;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
@@ -32,7 +30,7 @@ pub(super) fn held(what: &str) -> Error {
     )
 }
 
-fn check_authority(authority: &str) -> Result<()> {
+pub(super) fn check_authority(authority: &str) -> Result<()> {
     if authority.trim().is_empty() || authority.len() > AUTHORITY_MAX_BYTES {
         return Err(Error::invalid(format!("name who orders it, in 1 to {AUTHORITY_MAX_BYTES} bytes")));
     }
@@ -58,7 +56,7 @@ impl Hold {
         Hold { interaction: Some(id), ..self }
     }
 
-    fn covers(&self, page: &UserPage, id: &RecordId) -> bool {
+    pub(super) fn covers(&self, page: &UserPage, id: &RecordId) -> bool {
         self.class.as_ref().is_none_or(|class| page.class_tag(class) == id.class)
             && self.interaction.is_none_or(|i| i == id.interaction)
     }
@@ -125,7 +123,7 @@ pub(super) fn drop_idle_marks(edit: &mut Edit<'_>, user: UserTag) -> Result<bool
 }
 
 /// The derived records that a hold covers.
-fn derived(pages: &dyn Pages, user: UserTag, page: &UserPage, hold: &Hold) -> Result<Vec<RecordId>> {
+pub(super) fn derived(pages: &dyn Pages, user: UserTag, page: &UserPage, hold: &Hold) -> Result<Vec<RecordId>> {
     let (low, high) = match hold.interaction {
         Some(id) => (record_key(id, 0), record_key(id, u32::MAX)),
         None => (KEY_MIN, KEY_MAX),
@@ -168,7 +166,7 @@ pub(super) fn mark(
 }
 
 /// What a record depends on, near and far; nothing where it fell already.
-fn ancestors(resolver: &Resolver<'_>, id: &RecordId) -> Result<BTreeSet<RecordId>> {
+pub(super) fn ancestors(resolver: &Resolver<'_>, id: &RecordId) -> Result<BTreeSet<RecordId>> {
     match resolver.ancestors(id) {
         Err(e) if e.kind() == ErrorKind::Erased => Ok(BTreeSet::new()),
         found => found,
@@ -215,7 +213,7 @@ impl Inner {
     }
 
     /// One commit that changes the holds of a live user.
-    fn change_holds<T>(
+    pub(super) fn change_holds<T>(
         &self,
         user: &UserId,
         act: impl FnOnce(&mut Edit<'_>, &Resolver<'_>, UserTag, Timestamp) -> Result<T>,
@@ -224,91 +222,5 @@ impl Inner {
             let (tag, _) = self.user_page(state, user)?;
             act(edit, &self.resolver(pages, state), tag, self.options.env.now())
         })
-    }
-}
-
-impl Engine {
-    /// Adds a hold on a user's records, and returns its number. Until it is lifted every erase that would touch what it
-    /// covers, or what a covered record was derived from, is refused as held, whole. Cost: one look at each covered record.
-    ///
-    /// # Errors
-    /// `Invalid` without a reason or an authority; `Erased`, `Absent` for the user; `Refused` for more than 64; as
-    /// [`Engine::put`].
-    pub fn hold(&self, user: &UserId, hold: Hold) -> Result<u64> {
-        let _wiped = WipeStack;
-        check_reason(&hold.reason)?;
-        check_authority(&hold.authority)?;
-        let id = self.inner.new_number()?;
-        self.inner.change_holds(user, |edit, resolver, tag, now| {
-            let hold = Hold { since: now, ..hold };
-            let pages = edit.editor.pages;
-            let (editor, root) = edit.parts()?;
-            let mut covered = Vec::new();
-            if let Some(page) = page_of(editor, root, tag)? {
-                if page.holds.all(pages, tag)?.len() >= HOLDS_MAX {
-                    return Err(Error::new(
-                        ErrorKind::Refused,
-                        format!("a user has at most {HOLDS_MAX} holds; widen one"),
-                    ));
-                }
-                covered = derived(pages, tag, page, &hold)?;
-                page.holds.add(editor, tag, id, &hold)?;
-                let class = hold.class.as_ref().map(|class| page.class_tag(class));
-                let Hold { interaction, reason, authority, .. } = hold;
-                let note = Note::Held { id, class, interaction: interaction.is_some(), reason, authority };
-                page.history.add(editor, tag, now, &note)?;
-            }
-            for id in &covered {
-                mark(editor, root, id, (&ancestors(resolver, id)?, true))?;
-            }
-            Ok(id)
-        })
-    }
-
-    /// Lifts a hold.
-    ///
-    /// # Errors
-    /// `Absent` where the user has no such hold; `Invalid` without a reason or an authority; as [`Engine::hold`].
-    pub fn lift(&self, user: &UserId, id: u64, reason: &str, authority: &str) -> Result<()> {
-        let _wiped = WipeStack;
-        check_reason(reason)?;
-        check_authority(authority)?;
-        self.inner.change_holds(user, |edit, resolver, tag, now| {
-            let pages = edit.editor.pages;
-            let (editor, root) = edit.parts()?;
-            let mut free = Vec::new();
-            if let Some(page) = page_of(editor, root, tag)? {
-                let all = page.holds.all(pages, tag)?;
-                let Some((_, hold)) = all.iter().find(|(there, _)| *there == id) else {
-                    return Err(Error::new(
-                        ErrorKind::Absent,
-                        "this user has no such hold; `keyfall hold list STORE --user U` shows all",
-                    ));
-                };
-                free = derived(pages, tag, page, hold)?;
-                free.retain(|record| !all.iter().any(|(other, hold)| *other != id && hold.covers(page, record)));
-                page.holds.remove(editor, tag, id)?;
-                let note = Note::Lifted { id, reason: reason.to_owned(), authority: authority.to_owned() };
-                page.history.add(editor, tag, now, &note)?;
-            }
-            for id in &free {
-                mark(editor, root, id, (&resolver.ancestors_left(id)?, false))?;
-            }
-            Ok(())
-        })
-    }
-
-    /// The holds on a user's records, with their numbers.
-    ///
-    /// # Errors
-    /// `Erased`, `Absent` for the user; `Corrupt`, `Io`.
-    pub fn holds(&self, user: &UserId) -> Result<Vec<(u64, Hold)>> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        inner.check_usable()?;
-        let state = inner.state();
-        let pages = inner.pages();
-        let (tag, page) = inner.user_page(&state, user)?;
-        page.holds.all(&pages, tag)
     }
 }

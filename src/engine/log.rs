@@ -4,7 +4,7 @@
 use super::commit::{Change, Sealer};
 use super::own::Role;
 use super::pages::PageSource;
-use super::{Engine, Inner, State, Writer, locked};
+use super::{Inner, State, Writer, locked};
 use crate::cell::{Awaited, Finality};
 use crate::certificate::{CellFacts, Ends, Leaf, SLOTS_MIN, key_commitment, slots};
 use crate::crypto::Key;
@@ -12,9 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{StoreId, Timestamp};
 use crate::limits::ORIGIN_MAX_BYTES;
 use crate::log::{
-    Checkpoint, Hash, LogProof, Note, SeeLeaf, Signer, Subtrees, VerifierKey, consistency, inclusion, root,
-};
-use crate::secret::WipeStack;
+    Checkpoint, Hash, LogProof, Signer, inclusion };
 use crate::tree::log::LogPage;
 use crate::tree::{Editor, Link, Node, PageKind, Pages};
 
@@ -160,7 +158,7 @@ impl Inner {
     }
 
     /// As [`Inner::with_log`], for what is signed: every root key that a leaf calls destroyed is.
-    fn with_final_log<T>(&self, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn with_final_log<T>(&self, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
         let mut writer = self.writer();
         self.ready(&mut writer)?;
         if locked(&self.awaiting).is_some() {
@@ -181,7 +179,7 @@ impl Inner {
     }
 
     /// Shows the log to `see`, having made sure that what it tells of has happened.
-    fn with_log<T>(&self, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn with_log<T>(&self, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
         self.check_watched()?;
         self.process.check()?;
         let mut writer = self.writer();
@@ -192,80 +190,11 @@ impl Inner {
     }
 }
 
-fn checkpoint_of(page: &LogPage) -> Checkpoint {
+pub(super) fn checkpoint_of(page: &LogPage) -> Checkpoint {
     Checkpoint { origin: page.origin.clone(), size: page.frontier.size(), root: page.frontier.root() }
 }
 
 /// One of the log's two keys.
 pub(super) fn signer(page: &LogPage, seed: &Key) -> Result<Signer> {
     Signer::ed25519(&page.origin, seed.bytes())
-}
-
-impl Engine {
-    /// The public key of the store's log: all that is needed to check its certificates.
-    ///
-    /// # Errors
-    /// `Corrupt`, `Io`.
-    pub fn log_key(&self) -> Result<VerifierKey> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        inner.check_usable()?;
-        let page = inner.log_page(&inner.state(), &inner.pages())?;
-        Ok(signer(&page, &page.checkpoint_seed)?.verifier())
-    }
-
-    /// Signs a checkpoint of the log as it is now: every root key that its leaves call destroyed is.
-    ///
-    /// # Errors
-    /// As [`Engine::erase`], where an erase before is not complete; `Refused` where the cell has not said that the old root keys are gone.
-    pub fn checkpoint(&self) -> Result<Note> {
-        let _wiped = WipeStack;
-        self.inner.with_final_log(|page, _| checkpoint_of(page).sign(&signer(page, &page.checkpoint_seed)?))
-    }
-
-    /// The proof that a leaf is in the log, under a checkpoint of the log as it is now.
-    ///
-    /// # Errors
-    /// `Invalid` where there is no such leaf; as [`Engine::checkpoint`].
-    pub fn log_proof(&self, index: u64) -> Result<LogProof> {
-        let _wiped = WipeStack;
-        self.inner.with_final_log(|page, _| self.inner.prove(page, index, false))
-    }
-
-    /// The root of the log's first `old` leaves, and the proof that the log as it is now goes on from them.
-    ///
-    /// # Errors
-    /// `Invalid` where it has fewer; as [`Engine::checkpoint`].
-    pub fn log_consistency(&self, old: u64) -> Result<(Hash, Vec<Hash>)> {
-        let _wiped = WipeStack;
-        self.inner.with_log(|page, pages| {
-            let subtrees = page.subtrees(pages);
-            let proof = consistency(&subtrees, old, page.frontier.size())?;
-            Ok((root(&subtrees, old)?, proof))
-        })
-    }
-
-    /// The hash over `2^level` leaves of the log, from `index * 2^level` on.
-    ///
-    /// # Errors
-    /// `Invalid` where the log has not all of them; as [`Engine::checkpoint`].
-    pub fn log_subtree(&self, level: u8, index: u64) -> Result<Hash> {
-        let _wiped = WipeStack;
-        self.inner.with_log(|page, pages| {
-            let end = index.checked_add(1).and_then(|end| end.checked_shl(u32::from(level)));
-            if level > 62 || end.is_none_or(|end| end > page.frontier.size()) {
-                return Err(Error::invalid("the log has not so many leaves"));
-            }
-            page.subtrees(pages).subtree(level, index)
-        })
-    }
-
-    /// Shows leaves of the log from `from` on, with their indexes, until `see` breaks.
-    ///
-    /// # Errors
-    /// As [`Engine::checkpoint`], and what `see` fails with.
-    pub fn log_leaves(&self, from: u64, see: SeeLeaf<'_>) -> Result<()> {
-        let _wiped = WipeStack;
-        self.inner.with_log(|page, pages| page.leaves(pages, from, see))
-    }
 }

@@ -12,7 +12,6 @@ mod check;
 mod clock;
 mod commit;
 mod copies;
-mod discard;
 mod due;
 mod edit;
 mod erase;
@@ -35,12 +34,11 @@ mod put;
 mod queue;
 mod read;
 mod reader;
-mod report;
 mod sets;
-mod status;
 mod tended;
 #[cfg(feature = "testing")]
 mod twin;
+pub(crate) mod verbs;
 mod walk;
 mod watched;
 
@@ -50,28 +48,31 @@ use std::time::Duration;
 
 #[cfg(feature = "testing")]
 pub use audit::Exposed;
-pub use audit::{Audit, PlaceAudit};
 pub use batch::Batch;
 pub use cascade::Follow;
 pub use certify::Unsigned;
 pub use check::Checked;
-pub use copies::{Backup, CopyStatus, Restored, restore};
-pub use discard::{Discarded, Progress};
+pub use copies::{Backup, Restored, restore};
 pub use erase::Erasure;
-pub use foresee::Foreseen;
-pub use grants::Opened;
 pub use inbox::Accepted;
 pub use keeper::Keeper;
 #[cfg(feature = "testing")]
 pub(crate) use lineage::ContentRoots;
-pub use lineage::Lineage;
 pub use next::Due;
 pub use open::root_of;
 pub use own::OpenAs;
 pub use read::{Listing, Query};
 pub use reader::Reader;
-pub use report::{Erased, Report};
 pub use tended::{Tended, Trouble};
+pub use verbs::audit::{Audit, PlaceAudit};
+pub use verbs::copies::CopyStatus;
+pub use verbs::discard::Discarded;
+pub use verbs::engine::Engine;
+pub use verbs::erasing::Foreseen;
+pub use verbs::lineage::Lineage;
+pub use verbs::report::{Erased, Report};
+pub use verbs::requests::Opened;
+pub use verbs::status::Status;
 
 pub use crate::policy::Policy;
 pub use crate::record::{Put, Source};
@@ -85,16 +86,19 @@ pub use crate::tree::lineage::Access;
 pub use crate::tree::plans::Plan;
 pub use crate::tree::sets::TrainingSet;
 
-use crate::cell::{Awaited, Durable, Finality, Promise, RootCell, RootKey};
+use crate::cell::{Awaited, Durable, RootCell, RootKey};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RealmId, RecordId, StoreId, Timestamp, UserTag};
+use crate::ids::{RealmId, RecordId, StoreId, UserTag};
 use crate::process::Process;
-use crate::store::{Blob, Head, HeadId, Store, Usage};
+use crate::store::{Blob, Head, Store };
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
 use crate::tree::head::HeadPage;
 use pages::{PageCache, PageSource, SharedStore};
+
+/// How far long work has come: blobs looked at.
+pub type Progress<'p> = &'p mut dyn FnMut(u64);
 
 /// Opens the store behind a copy's place; where the flag is set it may make an empty one.
 pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync>;
@@ -201,20 +205,6 @@ fn open_directory(place: &str, _create: bool) -> Result<Arc<dyn Store>> {
     Err(Error::invalid(format!("no adapter opens {place:?}; set Options::open_copy")))
 }
 
-/// A store with its root cell, open. Cheap to clone; all clones are one engine.
-#[derive(Clone)]
-pub struct Engine {
-    inner: Arc<Inner>,
-    /// Its thread ends with the last handle.
-    _keeper: Option<Arc<keeper::Kept>>,
-}
-
-impl std::fmt::Debug for Engine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Engine({})", self.inner.stores[0].place())
-    }
-}
-
 struct Inner {
     id: StoreId,
     /// What pages and payloads are bound to.
@@ -300,103 +290,6 @@ struct NamesInUse {
     in_flight: HashMap<crate::ids::BlobName, ()>,
     /// While a discard runs: everything published since it looked.
     since: Option<HashMap<crate::ids::BlobName, ()>>,
-}
-
-/// What `status` says.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// Identity of the store.
-    pub store: StoreId,
-    /// Where it is.
-    pub place: String,
-    /// Epoch and commit.
-    pub head: HeadId,
-    /// Users that are not erased.
-    pub users: u64,
-    /// Space taken.
-    pub usage: Usage,
-    /// Page size, fan-out and segment size.
-    pub geometry: Geometry,
-    /// What the cell promises.
-    pub cell: Promise,
-    /// How far the erases up to now are.
-    pub finality: Finality,
-    /// Of that, what the engine itself is busy with: a copy in step that is away, keyholders that have not answered; or, of one that only
-    /// looks, what it saw. `None` where it has done its part.
-    pub unsettled: Option<String>,
-    /// Of that, the end of the window in which erases wait for others; `None` where none waits in one.
-    pub pending: Option<Timestamp>,
-    /// Why the clock is not believed, where it is not; what is due by itself waits then.
-    pub clock: Option<String>,
-    /// When there is something to do by itself.
-    pub next_due: Option<Timestamp>,
-    /// What that is.
-    pub next_due_is: Option<Due>,
-    /// The copies.
-    pub copies: Vec<CopyStatus>,
-    /// Why this engine only looks at the store; `None` for the owner.
-    pub read_only: Option<String>,
-    /// See [`Engine::lacks`].
-    pub lacks: Option<String>,
-    /// Memory for keys in this process, and how much of it could not be locked or left out of core dumps.
-    pub memory: crate::secret::Usage,
-}
-
-impl Engine {
-    /// The identity of the store.
-    pub fn id(&self) -> StoreId {
-        self.inner.id
-    }
-
-    /// Why this engine only looks at its store: [`Options::open_as`] said so, or the store does not own its root cell. `None` for the owner.
-    /// Whatever would write is `Fenced` then.
-    pub fn read_only(&self) -> Option<&str> {
-        self.inner.looks_only()
-    }
-
-    /// What this place is known to lack, in words: the root cell was told of a later commit than its head's, so puts and erases are missing
-    /// here, and erases that were pending do not become final. `None` where nothing is known to be missing. A take-over has the cell forget
-    /// that commit: the engine that took the store over tells it until it is past it, a later one does not know.
-    pub fn lacks(&self) -> Option<String> {
-        self.inner.lacks()
-    }
-
-    /// Whether this place of the store owns the root cell, or could claim it without taking it over.
-    pub fn may_own(&self) -> bool {
-        self.inner.may_own()
-    }
-
-    /// Whether something is due or unfinished that only the owner may do, and this place of the store could be the owner: open it as such
-    /// then.
-    ///
-    /// # Errors
-    /// As [`Engine::list`].
-    pub fn owes(&self) -> Result<bool> {
-        let _wiped = crate::secret::WipeStack;
-        self.inner.owes()
-    }
-
-    /// The head that readers see now.
-    pub fn head(&self) -> HeadId {
-        self.inner.state().stored.id
-    }
-
-    /// Whether the cell has said that every old root key is gone.
-    #[cfg(feature = "testing")]
-    pub(crate) fn is_final(&self) -> bool {
-        self.inner.is_final()
-    }
-
-    /// Bytes of opened pages in memory.
-    #[cfg(feature = "testing")]
-    pub fn cached_bytes(&self) -> u64 {
-        self.inner.cache.bytes()
-    }
-
-    /// What the cell promises of a destroyed key.
-    pub fn promise(&self) -> Promise {
-        self.inner.cell.describe()
-    }
 }
 
 impl Inner {

@@ -1,18 +1,15 @@
 //! Putting a record: whether it may begin, and its place in the tree.
 
-use std::io::Read;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
-use super::batch::{Batch, Staged};
+use super::batch::Staged;
 use super::edit::{Edit, user_of};
-use super::{Engine, Inner, State};
+use super::{Inner, State};
 use crate::crypto::{Fresh, class_tag, hedge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::policy::Rules;
 use crate::record::Put;
-use crate::secret::WipeStack;
 use crate::tree::fences::Fences;
 use crate::tree::ordered::{Place, Range};
 use crate::tree::user::{Unborn, UserPage, class_place, record_key, split_record_key};
@@ -47,75 +44,6 @@ fn former_life() -> Error {
     )
 }
 
-impl Engine {
-    /// Puts one record, durably, and returns its id.
-    ///
-    /// # Errors
-    /// `Erased` where the user, the interaction or this class of it, or a record that it is derived from was erased, also
-    /// while the payload streamed in; `Invalid`, `Refused` for a bad request; `Full`, `Io`; `Copy` where a copy in step did not take it.
-    pub fn put(&self, put: Put, payload: impl Read) -> Result<RecordId> {
-        let mut batch = self.batch();
-        batch.add(put, payload)?;
-        batch.commit()?.pop().ok_or_else(|| unreachable!("one record was added"))
-    }
-
-    /// Begins a batch.
-    pub fn batch(&self) -> Batch {
-        Batch::new(Arc::clone(&self.inner))
-    }
-
-    /// Begins an interaction now; its id orders behind all that began before.
-    ///
-    /// # Errors
-    /// `Io` where the system's generator fails.
-    pub fn new_interaction(&self) -> Result<InteractionId> {
-        self.inner.new_interaction(&self.inner.state())
-    }
-
-    /// Creates a user without records; a user that was erased is created anew. Does nothing for one that is there.
-    ///
-    /// # Errors
-    /// As [`Engine::put`].
-    pub fn create_user(&self, user: &UserId) -> Result<()> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        let mut writer = inner.writer();
-        inner.ready(&mut writer)?;
-        let mut change = {
-            let state = inner.state();
-            let tag = inner.user_tag(&state, user);
-            let pages = inner.pages();
-            let mut edit = Edit::new(&state, &pages);
-            let (editor, root) = edit.parts()?;
-            match root.slot_mut(editor, tag)? {
-                Some(Slot { state: SlotState::Live(_), .. }) => return Ok(()),
-                Some(slot) if matches!(slot.state, SlotState::Unborn(_)) => inner.bear(editor, tag, slot, user)?,
-                Some(slot) => {
-                    slot.incarnation = slot.incarnation.checked_add(1).ok_or_else(|| {
-                        Error::new(ErrorKind::Refused, "this user was created 65,535 times; choose another name")
-                    })?;
-                    let mut page = inner.new_user(user, slot.incarnation)?;
-                    // What began when the life before ended, or sooner, is none of this one's; in doubt, as for any erase, from where the clock
-                    // is believed to what it shows.
-                    let began = inner.new_interaction(&state)?.began();
-                    let sure = inner.reading(&state).sure().max(Timestamp(state.head.floor.0.saturating_add(1)));
-                    page.created = began.min(sure);
-                    let in_doubt = (page.created.0, began.0.saturating_sub(1));
-                    page.fences.add_doubted(editor, tag, None, in_doubt, state.stored.id.epoch)?;
-                    *slot = Slot::new(slot.incarnation, page);
-                }
-                None => {
-                    let page = inner.new_user(user, 1)?;
-                    root.insert(editor, tag, Slot::new(1, page))?;
-                }
-            }
-            inner.change(&state, edit)?
-        };
-        change.head.users += 1;
-        inner.publish(&mut writer, change).map(|_| ())
-    }
-}
-
 impl Inner {
     pub(super) fn new_interaction(&self, state: &State) -> Result<InteractionId> {
         // After all that was erased, as far as ids are taken.
@@ -143,7 +71,7 @@ impl Inner {
         self.interaction_at(fences.free_from(pages, user, class, now.began())?)
     }
 
-    fn new_user(&self, user: &UserId, incarnation: u16) -> Result<UserPage> {
+    pub(super) fn new_user(&self, user: &UserId, incarnation: u16) -> Result<UserPage> {
         let env = &*self.options.env;
         let now = env.now();
         let fence_key = Fresh::new(env, hedge(&[user.as_str().as_bytes(), &now.0.to_be_bytes()])).key()?;
@@ -156,7 +84,7 @@ impl Inner {
     }
 
     /// Lets a user come to life of whose name parts were erased before; those fences stand.
-    fn bear(&self, editor: &mut Editor<'_>, tag: UserTag, slot: &mut Slot, user: &UserId) -> Result<()> {
+    pub(super) fn bear(&self, editor: &mut Editor<'_>, tag: UserTag, slot: &mut Slot, user: &UserId) -> Result<()> {
         if let SlotState::Unborn(mut link) = std::mem::replace(&mut slot.state, SlotState::Erased { epoch: 0 }) {
             link.load_mut(editor, PageKind::Unborn, Some(tag))?;
             let Link::Loaded(unborn) = link else { unreachable!("it was just loaded") };

@@ -1,19 +1,15 @@
 //! Reading: look-ups and listings.
 
-use std::io::Write;
 use std::ops::ControlFlow;
 
 use super::lineage::Resolver;
-use super::reader::{Needs, Reader, Via};
-use super::{Engine, Inner, State};
+use super::{Inner, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
-use crate::limits::LIST_MAX;
-use crate::record::{self, Entry, RecordInfo};
-use crate::secret::WipeStack;
+use crate::record::{Entry, RecordInfo};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{ClassSlot, UserPage, class_place, record_key, split_record_key};
-use crate::tree::users::{Found, find, visit};
+use crate::tree::users::{Found, find };
 use crate::tree::{Geometry, Node, PageKind, Pages, Ref};
 
 /// A span of records that an erase takes from one user.
@@ -36,7 +32,7 @@ pub(super) fn record_erased(id: &RecordId) -> Error {
     Error::new(ErrorKind::Erased, format!("record {id} was erased; it does not come back"))
 }
 
-fn absent(id: &RecordId) -> Error {
+pub(super) fn absent(id: &RecordId) -> Error {
     Error::new(ErrorKind::Absent, format!("no record {id} in this store; `keyfall list STORE` shows what there is"))
 }
 
@@ -70,148 +66,7 @@ pub struct Listing {
     pub next: Option<RecordId>,
 }
 
-impl Engine {
-    /// Opens a record.
-    ///
-    /// # Errors
-    /// `Erased`, `Absent` and `Corrupt` are three different answers; `Refused` where a policy wants readers named
-    /// ([`Engine::get_as`]); `Poisoned`, `Io`.
-    pub fn get(&self, id: &RecordId) -> Result<Reader> {
-        self.open_record(id, false)
-    }
-
-    /// Opens a record for who is written down, or for nobody.
-    pub(super) fn open_record(&self, id: &RecordId, named: bool) -> Result<Reader> {
-        let _wiped = WipeStack;
-        self.inner.check_usable()?;
-        self.open_in(&self.inner.state(), id, named, None)
-    }
-
-    /// Opens a record as it stands in one state; `via` says by which grants.
-    pub(super) fn open_in(&self, state: &State, id: &RecordId, named: bool, via: Option<Via>) -> Result<Reader> {
-        let inner = &self.inner;
-        let pages = inner.pages();
-        let (page, entry) = look_up(&pages, &state.head.roots.users, state.head.geometry, id)?;
-        let class = page.class(id.class).map(|c| c.class.clone()).ok_or_else(|| absent(id))?;
-        let rules = inner.rules(state, &pages, id.user, &page)?;
-        if !named && rules.of(&class, &entry.purpose).is_some_and(|p| p.readers_named) {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "by its policy who reads class {class} is written down; say who, and what for (--as, --purpose)"
-                ),
-            ));
-        }
-        let context = record::payload_context(inner.realm, id.user, id.incarnation, &class, id.interaction);
-        let info = info(id, &page.user, &class, &entry);
-        let (secret, first) = (entry.secret.duplicate(), entry.first);
-        let (root, needs) = if entry.stands_alone() {
-            (entry.secret, Needs::new())
-        } else {
-            let mut resolver = inner.resolver(&pages, state);
-            let root = resolver.resolve_read(id, &page, entry)?.duplicate();
-            (root, resolver.seen())
-        };
-        Ok(Reader::new(inner, needs, (secret, first, root, context), (info, state.head.geometry), via))
-    }
-
-    /// Writes a record to `out` and returns its length.
-    ///
-    /// # Errors
-    /// As [`Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
-    pub fn get_to(&self, id: &RecordId, out: &mut impl Write) -> Result<u64> {
-        self.get(id)?.write_to(out)
-    }
-
-    /// A record's metadata.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
-    pub fn info(&self, id: &RecordId) -> Result<RecordInfo> {
-        let _wiped = WipeStack;
-        self.inner.check_usable()?;
-        let state = self.inner.state();
-        let (page, entry) = self.inner.look_up_whole(&state, id)?;
-        let class = page.class(id.class).ok_or_else(|| absent(id))?;
-        Ok(info(id, &page.user, &class.class, &entry))
-    }
-
-    /// Lists records, a page at a time.
-    ///
-    /// # Errors
-    /// `Erased` or `Absent` for a user that was erased or never was here; `Corrupt`, `Io`.
-    pub fn list(&self, query: &Query) -> Result<Listing> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        inner.check_usable()?;
-        let limit = if query.limit == 0 { LIST_MAX } else { query.limit.min(LIST_MAX) };
-        let state = inner.state();
-        let mut listing = Listing::default();
-        let source = inner.pages();
-        // While an erase is still being followed, what it made unreadable stands in the tree.
-        let mut fallen = state.head.roots.falling.is_some().then(|| inner.resolver(&source, &state));
-        if let Some(user) = &query.user {
-            let (tag, page) = inner.user_page(&state, user)?;
-            inner.list_user(&mut fallen, tag, &page, query, limit + 1, &mut listing.records)?;
-        } else {
-            if let Some(after) = &query.after
-                && let Found::Live { page, .. } =
-                    find(&inner.pages(), &state.head.roots.users, state.head.geometry, after.user)?
-            {
-                let page = UserPage::decode(&inner.pages().load(PageKind::User, Some(after.user), &page)?)?;
-                inner.list_user(&mut fallen, after.user, &page, query, limit + 1, &mut listing.records)?;
-            }
-            let behind = query.after.map(|a| a.user);
-            let pages = inner.pages();
-            visit(&pages, &state.head.roots.users, state.head.geometry, behind, &mut |tag, found| {
-                if listing.records.len() > limit {
-                    return Ok(ControlFlow::Break(()));
-                }
-                if let Found::Live { page, .. } = found {
-                    let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
-                    let query = Query { after: None, ..query.clone() };
-                    inner.list_user(&mut fallen, tag, &page, &query, limit + 1, &mut listing.records)?;
-                }
-                Ok(ControlFlow::Continue(()))
-            })?;
-        }
-        if listing.records.len() > limit {
-            listing.records.truncate(limit);
-            listing.next = listing.records.last().map(|r| r.id);
-        }
-        Ok(listing)
-    }
-
-    /// Users that are not erased, with the number of their records: at most `limit`, behind the user `after`. Where an erase
-    /// is still being followed, this finishes it first ([`Engine::tend`]).
-    ///
-    /// # Errors
-    /// `Corrupt`, `Io`; as [`Engine::tend`].
-    pub fn users(&self, after: Option<&UserId>, limit: usize) -> Result<Vec<(UserId, u64)>> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        inner.check_usable()?;
-        inner.tend_first()?;
-        let state = inner.state();
-        let behind = after.map(|user| inner.user_tag(&state, user));
-        let pages = inner.pages();
-        let mut users = Vec::new();
-        visit(&pages, &state.head.roots.users, state.head.geometry, behind, &mut |tag, found| {
-            if users.len() == limit {
-                return Ok(ControlFlow::Break(()));
-            }
-            if let Found::Live { page, .. } = found {
-                let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
-                let records = page.records();
-                users.push((page.user, records));
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(users)
-    }
-}
-
-fn info(id: &RecordId, user: &UserId, class: &Class, entry: &Entry) -> RecordInfo {
+pub(super) fn info(id: &RecordId, user: &UserId, class: &Class, entry: &Entry) -> RecordInfo {
     RecordInfo {
         id: *id,
         user: user.clone(),
@@ -263,7 +118,7 @@ impl Inner {
     }
 
     /// Appends records of one user in order of interaction, class, ordinal, until `out` holds `limit`.
-    fn list_user(
+    pub(super) fn list_user(
         &self,
         fallen: &mut Option<Resolver<'_>>,
         tag: UserTag,

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::plans::plans_of;
-use super::{CopyStatus, Engine};
 use crate::cell::{Finality, Promise};
+use crate::engine::edit::Edit;
+use crate::engine::plans::plans_of;
+use crate::engine::verbs::copies::CopyStatus;
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserId};
 use crate::policy::{Policy, Rules};
@@ -131,7 +133,7 @@ impl Engine {
         }
         erased.extend(singles.into_iter().map(|(epoch, number)| Erased::Single { number, epoch }));
         let mut sets = Vec::new();
-        for (set, about) in super::edit::Edit::sets_of(&state).all(&pages)? {
+        for (set, about) in Edit::sets_of(&state).all(&pages)? {
             let members = page.lineage.members(&pages, tag, page.incarnation, &set)?.len() as u64;
             if members > 0 {
                 sets.push((about.name, members));
@@ -147,7 +149,7 @@ impl Engine {
             needed: inner.needed(&state, tag, &page)?,
             plans: plans_of(&pages, tag, &page)?,
             policies: page.policies.all(&pages, Some(tag))?,
-            store_policies: super::edit::Edit::policies_of(&state).all(&pages, None)?,
+            store_policies: Edit::policies_of(&state).all(&pages, None)?,
             next_due: page.due,
             finality: inner.finality_of(&state),
             pending: state.head.pending,

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::pages::SharedStore;
-use super::walk::{Step, Walked, walk};
-use super::{Engine, locked};
+use crate::engine::copies::Attached;
+use crate::engine::pages::SharedStore;
+use crate::engine::walk::{Step, Walked, walk};
+use crate::engine::{Engine, Progress, locked};
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::secret::WipeStack;
@@ -17,6 +18,7 @@ use crate::store::Cursor;
 
 /// Names in one window: 21 MiB with what is noted of them.
 const WINDOW: usize = 1 << 20;
+
 /// Names asked of a store, and taken out of it, at once.
 const PAGE: usize = 4096;
 
@@ -46,9 +48,6 @@ impl Discarded {
         self.copies_skipped == 0 && self.bytes_left == 0
     }
 }
-
-/// How far long work has come: blobs looked at.
-pub type Progress<'p> = &'p mut dyn FnMut(u64);
 
 impl Engine {
     /// Removes from the store, and from every copy that is at the store's state, each blob that the root does not
@@ -83,7 +82,7 @@ impl Engine {
         let swept = self.sweep(window, &places, &mut done, progress);
         locked(&inner.names).since = None;
         if swept.is_err() {
-            inner.writer().copies.iter_mut().for_each(super::copies::Attached::let_go);
+            inner.writer().copies.iter_mut().for_each(Attached::let_go);
         }
         swept?;
         for place in &places {

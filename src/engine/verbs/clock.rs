@@ -1,0 +1,36 @@
+//! Whether the clock is believed.
+
+use crate::engine::Engine;
+use crate::engine::clock::Anchor;
+use crate::engine::commit::Change;
+use crate::error::Result;
+use crate::secret::WipeStack;
+use crate::sync::locked;
+
+impl Engine {
+    /// Why the clock is not believed, where it is not: it is further from the time of the last commit than [`Options::clock_jump`]. What
+    /// is due by itself waits then; puts, reads and erases do not.
+    pub fn clock_doubts(&self) -> Option<String> {
+        self.inner.doubts()
+    }
+
+    /// Says that the clock is right, however long ago the last commit was, or ahead of it: what is due by it is done from now on, and
+    /// interactions begin by it.
+    ///
+    /// # Errors
+    /// As [`Engine::put`].
+    pub fn trust_clock(&self) -> Result<()> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        let mut writer = inner.writer();
+        inner.ready(&mut writer)?;
+        let now = inner.options.env.now();
+        let mut head = inner.state().head.duplicate();
+        head.time = now;
+        head.floor = head.floor.min(now);
+        *locked(&inner.clock) = Anchor { at: now, time: now, since: inner.options.env.monotonic() };
+        inner.publish(&mut writer, Change::of_head(head))?;
+        inner.bell.ring();
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! The public log of erases.
+
+use crate::engine::Engine;
+use crate::engine::log::{checkpoint_of, signer};
+use crate::error::{Error, Result};
+use crate::log::{Hash, LogProof, Note, SeeLeaf, Subtrees, VerifierKey, consistency, root};
+use crate::secret::WipeStack;
+
+impl Engine {
+    /// The public key of the store's log: all that is needed to check its certificates.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn log_key(&self) -> Result<VerifierKey> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        inner.check_usable()?;
+        let page = inner.log_page(&inner.state(), &inner.pages())?;
+        Ok(signer(&page, &page.checkpoint_seed)?.verifier())
+    }
+
+    /// Signs a checkpoint of the log as it is now: every root key that its leaves call destroyed is.
+    ///
+    /// # Errors
+    /// As [`Engine::erase`], where an erase before is not complete; `Refused` where the cell has not said that the old root keys are gone.
+    pub fn checkpoint(&self) -> Result<Note> {
+        let _wiped = WipeStack;
+        self.inner.with_final_log(|page, _| checkpoint_of(page).sign(&signer(page, &page.checkpoint_seed)?))
+    }
+
+    /// The proof that a leaf is in the log, under a checkpoint of the log as it is now.
+    ///
+    /// # Errors
+    /// `Invalid` where there is no such leaf; as [`Engine::checkpoint`].
+    pub fn log_proof(&self, index: u64) -> Result<LogProof> {
+        let _wiped = WipeStack;
+        self.inner.with_final_log(|page, _| self.inner.prove(page, index, false))
+    }
+
+    /// The root of the log's first `old` leaves, and the proof that the log as it is now goes on from them.
+    ///
+    /// # Errors
+    /// `Invalid` where it has fewer; as [`Engine::checkpoint`].
+    pub fn log_consistency(&self, old: u64) -> Result<(Hash, Vec<Hash>)> {
+        let _wiped = WipeStack;
+        self.inner.with_log(|page, pages| {
+            let subtrees = page.subtrees(pages);
+            let proof = consistency(&subtrees, old, page.frontier.size())?;
+            Ok((root(&subtrees, old)?, proof))
+        })
+    }
+
+    /// The hash over `2^level` leaves of the log, from `index * 2^level` on.
+    ///
+    /// # Errors
+    /// `Invalid` where the log has not all of them; as [`Engine::checkpoint`].
+    pub fn log_subtree(&self, level: u8, index: u64) -> Result<Hash> {
+        let _wiped = WipeStack;
+        self.inner.with_log(|page, pages| {
+            let end = index.checked_add(1).and_then(|end| end.checked_shl(u32::from(level)));
+            if level > 62 || end.is_none_or(|end| end > page.frontier.size()) {
+                return Err(Error::invalid("the log has not so many leaves"));
+            }
+            page.subtrees(pages).subtree(level, index)
+        })
+    }
+
+    /// Shows leaves of the log from `from` on, with their indexes, until `see` breaks.
+    ///
+    /// # Errors
+    /// As [`Engine::checkpoint`], and what `see` fails with.
+    pub fn log_leaves(&self, from: u64, see: SeeLeaf<'_>) -> Result<()> {
+        let _wiped = WipeStack;
+        self.inner.with_log(|page, pages| page.leaves(pages, from, see))
+    }
+}
