@@ -299,7 +299,7 @@ pub fn restore(
     cell: &dyn RootCell,
     copies: &[Arc<dyn Store>],
     into: &dyn Store,
-    mut progress: impl FnMut(u64),
+    progress: super::Progress<'_>,
 ) -> Result<Restored> {
     let _wiped = WipeStack;
     if into.head()?.is_some() {
@@ -334,7 +334,7 @@ pub fn restore(
     let source = PageSource { realm: page.realm, stores: copies, cache: None };
     let what = (&page.roots, page.geometry, &head);
     let mut done = Backup::default();
-    copy_tree(&Walking::unhindered(), &source, what, (into, &mut done), &mut progress)?;
+    copy_tree(&Walking::unhindered(), &source, what, (into, &mut done), progress)?;
     let lacks = own::lacking(&into.place(), head.id.commit, mark);
     Ok(Restored { head: head.id, from: store.place(), others, lacks, blobs: done.blobs, bytes: done.bytes })
 }

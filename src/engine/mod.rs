@@ -53,7 +53,6 @@ pub use cascade::Follow;
 pub use certify::Unsigned;
 pub use check::Checked;
 pub use copies::{Backup, Restored, restore};
-pub use erase::Erasure;
 pub use inbox::Accepted;
 pub use keeper::Keeper;
 #[cfg(feature = "testing")]
@@ -61,22 +60,28 @@ pub(crate) use lineage::ContentRoots;
 pub use next::Due;
 pub use open::root_of;
 pub use own::OpenAs;
-pub use read::{Listing, Query};
-pub use reader::Reader;
+pub use read::Listing;
 pub use tended::{Tended, Trouble};
 pub use verbs::audit::{Audit, PlaceAudit};
-pub use verbs::copies::CopyStatus;
+pub use verbs::certificates::Certificates;
+pub use verbs::clock::Clock;
+pub use verbs::copies::{Copies, CopyStatus};
 pub use verbs::discard::Discarded;
-pub use verbs::engine::Engine;
 pub use verbs::erasing::Foreseen;
+pub use verbs::grants::Grants;
+pub use verbs::holds::Holds;
+pub use verbs::inbox::Inbox;
 pub use verbs::lineage::Lineage;
+pub use verbs::log::Log;
+pub use verbs::ownership::Ownership;
+pub use verbs::plans::Plans;
+pub use verbs::policies::Policies;
 pub use verbs::report::{Erased, Report};
 pub use verbs::requests::Opened;
 pub use verbs::status::Status;
+pub use verbs::training::Training;
 
-pub use crate::policy::Policy;
-pub use crate::record::{Put, Source};
-pub use crate::scope::{Erase, Request, Scope, When};
+pub use crate::scope::Request;
 pub use crate::tree::Geometry;
 pub use crate::tree::grants::Grant;
 pub use crate::tree::head::{CopyEntry, CopyMode};
@@ -85,6 +90,17 @@ pub use crate::tree::holds::Hold;
 pub use crate::tree::lineage::Access;
 pub use crate::tree::plans::Plan;
 pub use crate::tree::sets::TrainingSet;
+
+/// What the root of the crate exports: it has no other path.
+pub(crate) mod paved {
+    pub use super::Options;
+    pub use super::erase::Erasure;
+    pub use super::read::Query;
+    pub use super::reader::Reader;
+    pub use super::verbs::engine::Engine;
+}
+
+use paved::{Engine, Reader};
 
 use crate::cell::{Awaited, Durable, RootCell, RootKey};
 use crate::env::{SharedEnv, System};
@@ -235,6 +251,12 @@ struct Inner {
     bell: keeper::Bell,
     watched: watched::Watched,
     process: Process,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Inner({})", self.store().place())
+    }
 }
 
 impl Drop for Inner {

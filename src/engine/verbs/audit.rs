@@ -1,5 +1,5 @@
-//! Audit: the engine's own adversary. It takes every blob of the store and of the copies, and every key that the
-//! cell leads to, and says what opens.
+//! Audit: the engine's own adversary. It takes every blob of the store and of the copies, and every
+//! key that the cell leads to, and says what opens.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -12,8 +12,8 @@ use crate::engine::copies::another_store;
 use crate::engine::lineage::Resolver;
 use crate::engine::pages::{PageSource, SharedStore};
 use crate::engine::walk::{Step, Walking, walk};
-use crate::engine::{Engine, Progress};
-use crate::error::Result;
+use crate::engine::{Inner, Progress};
+use crate::error::{Error, Result};
 use crate::ids::{BlobName, Timestamp};
 use crate::record;
 use crate::secret::WipeStack;
@@ -54,12 +54,13 @@ pub struct PlaceAudit {
 pub struct Audit {
     /// The state audited.
     pub head: Option<HeadId>,
-    /// Root keys in the cell: one, unless an erase is not complete. The next epoch's is not counted where it stands ready: it has
-    /// sealed nothing.
+    /// Root keys in the cell: one, unless an erase is not complete. The next epoch's is not counted
+    /// where it stands ready: it has sealed nothing.
     pub root_keys: u64,
     /// Until when erases are pending: superseded pages may lead to what they named.
     pub pending: Option<Timestamp>,
-    /// How far the erases up to now are; while they are pending, somebody may hold a root key that leads to what they named.
+    /// How far the erases up to now are; while they are pending, somebody may hold a root key that
+    /// leads to what they named.
     pub finality: Finality,
     /// Blobs of the live tree.
     pub live_blobs: u64,
@@ -68,7 +69,8 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Whether nothing opens that should not, nothing is damaged, every erase is final, and the cell holds one key.
+    /// Whether nothing opens that should not, nothing is damaged, every erase is final, and the
+    /// cell holds one key.
     pub fn is_clean(&self) -> bool {
         let sound = |place: &PlaceAudit| place.stray == 0 && place.damaged == 0;
         self.root_keys == 1 && self.finality.is_final() && self.places.iter().all(sound)
@@ -91,9 +93,12 @@ impl Opener {
     fn opens(&self, source: &PageSource<'_>, name: BlobName, blob: &[u8]) -> bool {
         match self {
             Opener::Page { key, kind } => {
-                chunked::open(key, &crypto::page_context(source.realm, kind.byte(), name), blob).is_ok()
+                chunked::open(key, &crypto::page_context(source.realm, kind.byte(), name), blob)
+                    .is_ok()
             }
-            Opener::Segment { of, number } => of.suite(source).and_then(|suite| of.open(&suite, *number, blob)).is_ok(),
+            Opener::Segment { of, number } => {
+                of.suite(source).and_then(|suite| of.open(&suite, *number, blob)).is_ok()
+            }
         }
     }
 
@@ -102,98 +107,99 @@ impl Opener {
     }
 }
 
-impl Engine {
-    /// Runs the audit over the store, the copies it knows of, and `more` places. Reads everything once. Memory: some
-    /// 200 bytes for each live blob.
-    ///
-    /// # Errors
-    /// `Io`; `Corrupt` where the live tree itself cannot be walked; `Refused` where a place holds another store.
-    pub fn audit(&self, more: &[SharedStore], progress: Progress<'_>) -> Result<Audit> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        // Puts and erases wait: the tree must not move under the comparison.
-        let mut writer = inner.writer();
-        inner.check_usable()?;
-        if inner.looks_only().is_some() {
-            // It has opened none so far.
-            for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
-                let _ = copy.reach(&inner.options);
-            }
+pub(super) fn audit(
+    inner: &Arc<Inner>,
+    more: &[SharedStore],
+    progress: Progress<'_>,
+) -> Result<Audit> {
+    let _wiped = WipeStack;
+    // Puts and erases wait: the tree must not move under the comparison.
+    let mut writer = inner.writer();
+    inner.check_usable()?;
+    if inner.looks_only().is_some() {
+        // It has opened none so far.
+        for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
+            let _ = copy.reach(&inner.options);
         }
-        let contents = inner.cell.load()?;
-        let ready = writer.next.as_ref().map(|next| next.id);
-        let shared = inner.cell.describe().quorum.is_some();
-        let (live_roots, live_head, geometry, (pending, finality)) = {
-            let state = inner.state();
-            let erases = (state.head.pending, inner.finality_of(&state));
-            (state.head.roots.duplicate(), state.stored.id, state.head.geometry, erases)
-        };
-        let mut places: Vec<SharedStore> = vec![inner.store().clone()];
-        places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
-        places.extend(more.iter().cloned());
-        let mut known: HashMap<BlobName, Known> = HashMap::new();
-        let source = PageSource { realm: inner.realm, stores: &places, cache: None };
-        learn(&source, (&live_roots, geometry), live_head.epoch, true, &mut known)?;
-        let mut audit = Audit {
-            head: Some(live_head),
-            // A shared cell keeps what a crashed attempt left until the next erase: it opens no head that was ever published.
-            root_keys: contents
-                .keys
-                .iter()
-                .filter(|key| ready != Some(key.id) && !(shared && key.id.epoch > live_head.epoch))
-                .count() as u64,
-            pending,
-            finality,
-            live_blobs: known.len() as u64,
-            places: Vec::new(),
-        };
-        for place in &places {
-            let mut found = PlaceAudit { place: place.place(), ..PlaceAudit::default() };
-            if let Some(stored) = place.head()? {
-                // No key of this store opens anything there, and that would be called clean.
-                if Prefix::decode(&stored.bytes).is_ok_and(|prefix| prefix.store != inner.id) {
-                    return Err(another_store(&place.place(), "name copies of this one alone"));
-                }
-                found.head = Some(stored.id);
-                for root in &contents.keys {
-                    if let Some(head) = opens(&stored, &root.key) {
-                        found.head_opens = true;
-                        // Whatever it reaches and the live tree does not, opens too.
-                        learn(&source, (&head.roots, head.geometry), root.id.epoch, false, &mut known)?;
-                    }
-                }
-            }
-            audit.places.push(found);
-        }
-        let mut looked = 0;
-        for (place, found) in places.iter().zip(&mut audit.places) {
-            let mut from = Some(Cursor::default());
-            while let Some(at) = from {
-                let (names, next) = place.names(at, 1024)?;
-                from = next;
-                for name in &names {
-                    found.blobs += 1;
-                    let blob = place.get(name)?.unwrap_or_default();
-                    match known.get(name) {
-                        None => found.shut += 1,
-                        Some(k) => match (k.opener.opens(&source, *name, &blob), k.live) {
-                            (true, true) => found.live += 1,
-                            (true, false) if k.epoch == live_head.epoch && k.opener.is_page() => found.superseded += 1,
-                            (true, false) => {
-                                found.stray += 1;
-                                found.strays.extend((found.strays.len() < STRAYS_SHOWN).then_some(*name));
-                            }
-                            (false, true) => found.damaged += 1,
-                            (false, false) => found.shut += 1,
-                        },
-                    }
-                }
-                looked += names.len() as u64;
-                progress(looked);
-            }
-        }
-        Ok(audit)
     }
+    let contents = inner.cell.load()?;
+    let ready = writer.next.as_ref().map(|next| next.id);
+    let shared = inner.cell.describe().quorum.is_some();
+    let (live_roots, live_head, geometry, (pending, finality)) = {
+        let state = inner.state();
+        let erases = (state.head.pending, inner.finality_of(&state));
+        (state.head.roots.duplicate(), state.stored.id, state.head.geometry, erases)
+    };
+    let mut places: Vec<SharedStore> = vec![inner.store().clone()];
+    places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
+    places.extend(more.iter().cloned());
+    let mut known: HashMap<BlobName, Known> = HashMap::new();
+    let source = PageSource { realm: inner.realm, stores: &places, cache: None };
+    learn(&source, (&live_roots, geometry), live_head.epoch, true, &mut known)?;
+    let mut audit = Audit {
+        head: Some(live_head),
+        // A shared cell keeps what a crashed attempt left until the next erase: it opens no head
+        // that was ever published.
+        root_keys: contents
+            .keys
+            .iter()
+            .filter(|key| ready != Some(key.id) && !(shared && key.id.epoch > live_head.epoch))
+            .count() as u64,
+        pending,
+        finality,
+        live_blobs: known.len() as u64,
+        places: Vec::new(),
+    };
+    for place in &places {
+        let mut found = PlaceAudit { place: place.place(), ..PlaceAudit::default() };
+        if let Some(stored) = place.head()? {
+            // No key of this store opens anything there, and that would be called clean.
+            if Prefix::decode(&stored.bytes).is_ok_and(|prefix| prefix.store != inner.id) {
+                return Err(another_store(&place.place(), "name copies of this one alone"));
+            }
+            found.head = Some(stored.id);
+            for root in &contents.keys {
+                if let Some(head) = opens(&stored, &root.key) {
+                    found.head_opens = true;
+                    // Whatever it reaches and the live tree does not, opens too.
+                    learn(&source, (&head.roots, head.geometry), root.id.epoch, false, &mut known)?;
+                }
+            }
+        }
+        audit.places.push(found);
+    }
+    let mut looked = 0;
+    for (place, found) in places.iter().zip(&mut audit.places) {
+        let mut from = Some(Cursor::default());
+        while let Some(at) = from {
+            let (names, next) = place.names(at, 1024)?;
+            from = next;
+            for name in &names {
+                found.blobs += 1;
+                let blob = place.get(name)?.unwrap_or_default();
+                match known.get(name) {
+                    None => found.shut += 1,
+                    Some(k) => match (k.opener.opens(&source, *name, &blob), k.live) {
+                        (true, true) => found.live += 1,
+                        (true, false) if k.epoch == live_head.epoch && k.opener.is_page() => {
+                            found.superseded += 1
+                        }
+                        (true, false) => {
+                            found.stray += 1;
+                            found
+                                .strays
+                                .extend((found.strays.len() < STRAYS_SHOWN).then_some(*name));
+                        }
+                        (false, true) => found.damaged += 1,
+                        (false, false) => found.shut += 1,
+                    },
+                }
+            }
+            looked += names.len() as u64;
+            progress(looked);
+        }
+    }
+    Ok(audit)
 }
 
 fn opens(stored: &Head, key: &Key) -> Option<HeadPage> {
@@ -216,15 +222,24 @@ fn learn(
                 if known.contains_key(&at.name) {
                     return Ok(ControlFlow::Break(()));
                 }
-                known.insert(at.name, Known { opener: Opener::Page { key: at.key(), kind }, live, epoch });
+                known.insert(
+                    at.name,
+                    Known { opener: Opener::Page { key: at.key(), kind }, live, epoch },
+                );
             }
             Step::Record { of, key, entry } => {
-                let Some(payload) = Payload::of(&mut resolver, &leave, (of, key, entry))?.map(Arc::new) else {
+                let Some(payload) =
+                    Payload::of(&mut resolver, &leave, (of, key, entry))?.map(Arc::new)
+                else {
                     return Ok(ControlFlow::Continue(()));
                 };
                 for number in 0..record::segments(entry.length, geometry) {
                     let opener = Opener::Segment { of: Arc::clone(&payload), number };
-                    known.entry(entry.segment_name(number)).or_insert(Known { opener, live, epoch });
+                    known.entry(entry.segment_name(number)).or_insert(Known {
+                        opener,
+                        live,
+                        epoch,
+                    });
                 }
             }
             Step::Leave { .. } => {}

@@ -1,22 +1,37 @@
 //! Certificates that are issued again: of a draft, or with what happened since.
 
+use std::sync::Arc;
+
 use crate::certificate::{Certificate, Draft, Ends, Facts, Leaf};
 use crate::engine::certify::lines_of;
 use crate::engine::log::signer;
 use crate::engine::verbs::discard::Discarded;
-use crate::engine::{Engine, locked};
+use crate::engine::{Inner, locked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::WipeStack;
 
-impl Engine {
-    /// Issues a certificate of this store anew, with what happened since: a pending erase that became final, statements of keyholders that
-    /// came later, a checkpoint of the log as it is now. `discarded` is a discard that ran behind the erase, if one did.
+/// Certificates issued again ([`Engine::certificates`](crate::Engine::certificates)).
+#[derive(Clone, Copy, Debug)]
+pub struct Certificates<'e> {
+    pub(super) inner: &'e Arc<Inner>,
+}
+
+impl Certificates<'_> {
+    /// Issues a certificate of this store again, with what happened since: a pending erase that
+    /// became final, statements of keyholders that came later, a checkpoint of the log as it is
+    /// now. `discarded` is a discard that ran after the erase, if one did.
     ///
     /// # Errors
-    /// `Invalid` for a certificate of another store; `Corrupt` for one that does not hold, or that this store's log has not; `Fenced` for
-    /// an engine that only looks, which cannot ask the cell; as [`Engine::erase`], where an erase before is not complete.
-    pub fn upgrade(&self, certificate: &Certificate, discarded: Option<Discarded>) -> Result<Certificate> {
-        let indexes = (certificate.proof.index, certificate.final_proof.as_ref().map(|proof| proof.index));
+    /// `Invalid` for a certificate of another store; `Corrupt` for one that does not hold, or that
+    /// this store's log has not; `Fenced` for an engine that only looks, which cannot ask the cell;
+    /// as [`Engine::erase`](crate::Engine::erase), where an erase before is not complete.
+    pub fn upgrade(
+        &self,
+        certificate: &Certificate,
+        discarded: Option<Discarded>,
+    ) -> Result<Certificate> {
+        let indexes =
+            (certificate.proof.index, certificate.final_proof.as_ref().map(|proof| proof.index));
         let missing = || {
             Error::new(
                 ErrorKind::Corrupt,
@@ -26,11 +41,13 @@ impl Engine {
         self.reissue(certificate.facts.clone(), indexes, discarded, (Some(certificate), &missing))
     }
 
-    /// The certificate of a draft ([`Erase::drafted`]), where its erase was done: also after a crash, and as often as it is asked for.
+    /// The certificate of a draft ([`Erase::drafted`]), where its erase was done: also after a
+    /// crash, and as often as wanted.
     ///
     /// # Errors
-    /// `Absent` where this store's log has no such erase; `Invalid` for a draft of another store; as [`Engine::upgrade`].
-    pub fn certificate(&self, draft: &Draft) -> Result<Certificate> {
+    /// `Absent` where this store's log has no such erase; `Invalid` for a draft of another store;
+    /// as [`Certificates::upgrade`](crate::engine::Certificates::upgrade).
+    pub fn get(&self, draft: &Draft) -> Result<Certificate> {
         let missing = || {
             Error::new(
                 ErrorKind::Absent,
@@ -50,8 +67,9 @@ impl Engine {
         (signed, missing): (Option<&Certificate>, &dyn Fn() -> Error),
     ) -> Result<Certificate> {
         let _wiped = WipeStack;
-        let inner = &self.inner;
-        // Until it is signed: an erase that was published meanwhile would add a leaf of which the cell said nothing yet.
+        let inner = self.inner;
+        // Until it is signed: an erase that was published meanwhile would add a leaf of which the
+        // cell said nothing yet.
         let mut writer = inner.writer();
         inner.check_usable()?;
         // The cell is asked again: what it says now covers every epoch before.
@@ -102,7 +120,8 @@ impl Engine {
         }
         facts.outcome.issued = inner.options.env.now().to_string();
         let proof = inner.prove(&page, index, pending)?;
-        let final_proof = final_index.map(|index| inner.prove(&page, index, pending)).transpose()?;
+        let final_proof =
+            final_index.map(|index| inner.prove(&page, index, pending)).transpose()?;
         Certificate::issue(facts, &signer(&page, &page.certificate_seed)?, proof, final_proof)
     }
 }

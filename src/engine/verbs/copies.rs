@@ -9,11 +9,11 @@ use crate::engine::copies::{Attached, Backup};
 use crate::engine::own::{check_not_ahead, is_ahead};
 use crate::engine::pages::SharedStore;
 use crate::engine::walk::{Step, Walked, walk};
-use crate::engine::{Engine, Progress};
+use crate::engine::{Inner, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
 use crate::secret::WipeStack;
-use crate::store::{HeadId, Store};
+use crate::store::HeadId;
 use crate::tree::head::{CopyEntry, CopyMode};
 
 /// How a copy stands.
@@ -23,7 +23,8 @@ pub struct CopyStatus {
     pub entry: CopyEntry,
     /// The head it holds; `None` where it holds none or is out of reach.
     pub head: Option<HeadId>,
-    /// The state that can be restored from it with the cell as it is now; `None` where that is none.
+    /// The state that can be restored from it with the cell as it is now; `None` where that is
+    /// none.
     pub restores: Option<HeadId>,
     /// Pages that it lacks of the store's state; `None` where it could not be looked at.
     pub lacks_pages: Option<u64>,
@@ -31,25 +32,39 @@ pub struct CopyStatus {
     pub error: Option<String>,
 }
 
-impl Engine {
+/// The copies of the store ([`Engine::copies`](crate::Engine::copies)).
+#[derive(Clone, Copy, Debug)]
+pub struct Copies<'e> {
+    pub(super) inner: &'e Arc<Inner>,
+}
+
+impl Copies<'_> {
     /// The copies that the store knows of.
-    pub fn copies(&self) -> Vec<CopyEntry> {
+    pub fn list(&self) -> Vec<CopyEntry> {
         self.inner.state().head.copies.clone()
     }
 
-    /// The store of the copy at `place`, where this engine has it open: nobody else can open it then. Give it to
-    /// [`Engine::check_restore`]; to write to it is the engine's.
+    /// The store of the copy at `place`, where this engine has it open: nobody else can open it
+    /// then. It is for [`Copies::check_restore`](crate::engine::Copies::check_restore); only the
+    /// engine writes to it.
     pub fn attached(&self, place: &str) -> Option<SharedStore> {
         let writer = self.inner.writer();
-        writer.copies.iter().find(|copy| copy.entry.place == place).and_then(|copy| copy.store.clone())
+        writer
+            .copies
+            .iter()
+            .find(|copy| copy.entry.place == place)
+            .and_then(|copy| copy.store.clone())
     }
 
-    /// Finds out what a restore from these copies would bring back: reads and opens everything below their newest head that the root key
-    /// opens, without a second cell and while reads and writes go on. An erase stops it, and it begins again from what the copies hold then.
-    /// A copy in step is open here already: [`Engine::attached`] gives it.
+    /// Finds out what a restore from these copies would bring back: reads and opens everything
+    /// below their newest head that the root key opens, without a second cell and while reads and
+    /// writes go on. An erase stops it, and it begins again from what the copies hold then. A copy
+    /// in step is open here already: [`Copies::attached`](crate::engine::Copies::attached) gives
+    /// it.
     ///
     /// # Errors
-    /// `Refused` where no copy is of the store's epoch: nothing could be restored; or where one holds another store; `Corrupt`, `Io`.
+    /// `Refused` where no copy is of the store's epoch: nothing could be restored; or where one
+    /// holds another store; `Corrupt`, `Io`.
     pub fn check_restore(&self, copies: &[SharedStore], progress: Progress<'_>) -> Result<Checked> {
         let _wiped = WipeStack;
         if copies.is_empty() {
@@ -63,20 +78,24 @@ impl Engine {
         }
     }
 
-    /// Adds a copy at `place` and brings it up to date. A copy in step holds every later commit before that is
-    /// acknowledged.
+    /// Adds a copy at `place` and brings it up to date. A copy in step holds every later commit
+    /// before that is acknowledged.
     ///
     /// # Errors
-    /// `Exists` for a place that is a copy already; `Refused` where it holds another store; `Invalid`; `Io`, `Full`.
-    pub fn copy_add(&self, place: &str, mode: CopyMode, mut progress: impl FnMut(u64)) -> Result<CopyEntry> {
+    /// `Exists` for a place that is a copy already; `Refused` where it holds another store;
+    /// `Invalid`; `Io`, `Full`.
+    pub fn add(&self, place: &str, mode: CopyMode, progress: Progress<'_>) -> Result<CopyEntry> {
         let _wiped = WipeStack;
-        let inner = &self.inner;
+        let inner = self.inner;
         if place.is_empty() || place.len() > PLACE_MAX_BYTES {
             return Err(Error::invalid(format!("a copy's place has 1 to {PLACE_MAX_BYTES} bytes")));
         }
         let known = inner.state().head.copies.clone();
         if known.iter().any(|c| c.place == place) {
-            return Err(Error::new(ErrorKind::Exists, format!("{place} is a copy of this store already")));
+            return Err(Error::new(
+                ErrorKind::Exists,
+                format!("{place} is a copy of this store already"),
+            ));
         }
         if known.len() == COPIES_MAX {
             return Err(Error::new(
@@ -85,8 +104,9 @@ impl Engine {
             ));
         }
         let store = (inner.options.open_copy)(place, true)?;
-        // Most of the way without stopping the writers, the rest in the commit that makes it a copy.
-        inner.sync(&*store, &mut progress)?;
+        // Most of the way without stopping the writers, the rest in the commit that makes it a
+        // copy.
+        inner.sync(&*store, progress)?;
         let mut id = [0; 8];
         inner.options.env.fill(&mut id)?;
         let entry = CopyEntry { id: u64::from_be_bytes(id), mode, place: place.to_owned() };
@@ -98,7 +118,7 @@ impl Engine {
         inner.publish(&mut writer, Change { attached: Some(attached), ..Change::of_head(head) })?;
         if mode == CopyMode::Behind {
             drop(writer);
-            inner.sync(&*store, &mut progress).inspect_err(|_| self.let_go(&entry))?;
+            inner.sync(&*store, progress).inspect_err(|_| self.let_go(&entry))?;
         }
         Ok(entry)
     }
@@ -107,8 +127,12 @@ impl Engine {
     ///
     /// # Errors
     /// `Absent` where `place` is no copy; `Copy`, `Io`, `Full`.
-    pub fn copy_sync(&self, place: Option<&str>, mut progress: impl FnMut(u64)) -> Result<Vec<(CopyEntry, Backup)>> {
-        let inner = &self.inner;
+    pub fn sync(
+        &self,
+        place: Option<&str>,
+        progress: Progress<'_>,
+    ) -> Result<Vec<(CopyEntry, Backup)>> {
+        let inner = self.inner;
         inner.process.check()?;
         let mut synced = Vec::new();
         for entry in self.chosen(place)? {
@@ -116,48 +140,26 @@ impl Engine {
             if entry.mode == CopyMode::InStep {
                 let mut writer = inner.writer();
                 inner.ready(&mut writer)?;
-                synced.push((entry, Backup { head: Some(self.head()), ..Backup::default() }));
+                synced.push((
+                    entry,
+                    Backup { head: Some(inner.state().stored.id), ..Backup::default() },
+                ));
             } else {
-                let done = inner.sync(&*store, &mut progress).inspect_err(|_| self.let_go(&entry))?;
+                let done = inner.sync(&*store, progress).inspect_err(|_| self.let_go(&entry))?;
                 synced.push((entry, done));
             }
         }
         Ok(synced)
     }
 
-    fn chosen(&self, place: Option<&str>) -> Result<Vec<CopyEntry>> {
-        let known = self.inner.state().head.copies.clone();
-        let chosen: Vec<CopyEntry> = known.into_iter().filter(|c| place.is_none_or(|p| p == c.place)).collect();
-        match place {
-            Some(place) if chosen.is_empty() => Err(Error::new(
-                ErrorKind::Absent,
-                format!("{place} is no copy of this store; `keyfall copy status STORE` lists them"),
-            )),
-            _ => Ok(chosen),
-        }
-    }
-
-    pub(super) fn let_go(&self, entry: &CopyEntry) {
-        let mut writer = self.inner.writer();
-        writer.copies.iter_mut().filter(|c| c.entry.id == entry.id).for_each(Attached::let_go);
-    }
-
-    pub(super) fn reach(&self, entry: &CopyEntry) -> Result<SharedStore> {
-        let mut writer = self.inner.writer();
-        match writer.copies.iter_mut().find(|c| c.entry.id == entry.id) {
-            Some(attached) => attached.reach(&self.inner.options),
-            None => Err(Error::new(ErrorKind::Absent, format!("{} is no copy of this store any more", entry.place))),
-        }
-    }
-
-    /// Forgets a copy. Its bytes stay where they are; what is erased from now on is gone from it too, what lives
-    /// can no longer be restored from it after the next erase.
+    /// Forgets a copy. Its bytes stay where they are. What is erased from now on is gone from it
+    /// too; what lives can no longer be restored from it after the next erase.
     ///
     /// # Errors
     /// `Absent` where `place` is no copy; `Io`, `Full`.
-    pub fn copy_remove(&self, place: &str) -> Result<()> {
+    pub fn remove(&self, place: &str) -> Result<()> {
         let _wiped = WipeStack;
-        let inner = &self.inner;
+        let inner = self.inner;
         self.chosen(Some(place))?;
         let mut writer = inner.writer();
         inner.check_owner()?;
@@ -173,20 +175,12 @@ impl Engine {
         inner.publish(&mut writer, Change::of_head(head)).map(|_| ())
     }
 
-    /// Copies what `to` lacks, and the head: an incremental backup. There is no key in it.
-    ///
-    /// # Errors
-    /// `Refused` where `to` holds another store, a later state, or records or erases that this store never had: another place wrote to it after
-    /// the two parted; `Fenced` where this store does not own its cell, and `to` holds another head than its own; `Io`, `Full`.
-    pub fn backup(&self, to: &dyn Store, mut progress: impl FnMut(u64)) -> Result<Backup> {
-        self.inner.sync(to, &mut progress)
-    }
-
-    /// The state of the copy at `place`, where it holds what this store lacks: with [`Engine::copy_remove`] that is lost.
+    /// The state of the copy at `place`, where it holds what this store lacks: removing the copy
+    /// loses that.
     ///
     /// # Errors
     /// `Absent` where `place` is no copy; `Copy`; `Io`, `Corrupt`.
-    pub fn copy_ahead(&self, place: &str) -> Result<Option<HeadId>> {
+    pub fn ahead(&self, place: &str) -> Result<Option<HeadId>> {
         for entry in self.chosen(Some(place))? {
             let there = self.reach(&entry)?.head()?;
             let here = self.inner.state().stored.clone();
@@ -199,20 +193,50 @@ impl Engine {
         Ok(None)
     }
 
-    /// The store of a copy, for `audit` and `discard`.
-    pub(super) fn reachable_copies(&self) -> Vec<SharedStore> {
-        let entries = self.inner.state().head.copies.clone();
-        entries.iter().filter_map(|entry| self.reach(entry).ok()).collect()
-    }
-
     /// How each copy stands.
-    pub fn copy_status(&self) -> Vec<CopyStatus> {
+    pub fn status(&self) -> Vec<CopyStatus> {
         let copies = self.inner.state().head.copies.clone();
         copies.into_iter().map(|entry| self.one_status(entry)).collect()
     }
 
+    /// The store of a copy, for `audit` and `discard`.
+    pub(super) fn reachable(&self) -> Vec<SharedStore> {
+        let entries = self.inner.state().head.copies.clone();
+        entries.iter().filter_map(|entry| self.reach(entry).ok()).collect()
+    }
+
+    pub(super) fn reach(&self, entry: &CopyEntry) -> Result<SharedStore> {
+        let mut writer = self.inner.writer();
+        match writer.copies.iter_mut().find(|c| c.entry.id == entry.id) {
+            Some(attached) => attached.reach(&self.inner.options),
+            None => Err(Error::new(
+                ErrorKind::Absent,
+                format!("{} is no copy of this store any more", entry.place),
+            )),
+        }
+    }
+
+    fn let_go(&self, entry: &CopyEntry) {
+        let mut writer = self.inner.writer();
+        writer.copies.iter_mut().filter(|c| c.entry.id == entry.id).for_each(Attached::let_go);
+    }
+
+    fn chosen(&self, place: Option<&str>) -> Result<Vec<CopyEntry>> {
+        let known = self.inner.state().head.copies.clone();
+        let chosen: Vec<CopyEntry> =
+            known.into_iter().filter(|c| place.is_none_or(|p| p == c.place)).collect();
+        match place {
+            Some(place) if chosen.is_empty() => Err(Error::new(
+                ErrorKind::Absent,
+                format!("{place} is no copy of this store; `keyfall copy status STORE` lists them"),
+            )),
+            _ => Ok(chosen),
+        }
+    }
+
     fn one_status(&self, entry: CopyEntry) -> CopyStatus {
-        let mut status = CopyStatus { entry, head: None, restores: None, lacks_pages: None, error: None };
+        let mut status =
+            CopyStatus { entry, head: None, restores: None, lacks_pages: None, error: None };
         if let Err(e) = self.look_at_copy(&mut status) {
             status.error = Some(e.to_string());
         }
@@ -221,7 +245,7 @@ impl Engine {
 
     fn look_at_copy(&self, status: &mut CopyStatus) -> Result<()> {
         let _wiped = WipeStack;
-        let inner = &self.inner;
+        let inner = self.inner;
         inner.process.check()?;
         let store = self.reach(&status.entry)?;
         let stored = store.head()?;
@@ -232,7 +256,7 @@ impl Engine {
             let here = inner.state().stored.clone();
             check_not_ahead(&status.entry.place, there, &here)?;
         }
-        status.restores = head.filter(|h| h.epoch == self.head().epoch);
+        status.restores = head.filter(|h| h.epoch == inner.state().stored.id.epoch);
         loop {
             let leave = inner.walking();
             let roots = inner.state().head.roots.duplicate();

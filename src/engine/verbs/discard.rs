@@ -1,16 +1,19 @@
-//! Discard: gives back the space of blobs that the root no longer reaches. Erasure never waits for it.
+//! Discard: gives back the space of blobs that the root no longer reaches. Erasure never waits for
+//! it.
 //!
-//! Bounded memory: each store lists its names a window at a time, and the tree is walked once for each window, to strike the live
-//! ones out. Blobs that are new or not yet published are left alone, so that writers need not stop.
+//! Bounded memory: each store lists its names a window at a time, and the tree is walked once for
+//! each window, to strike the live ones out. Blobs that are new or not yet published are left
+//! alone, so that writers need not stop.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::copies::Copies;
 use crate::engine::copies::Attached;
 use crate::engine::pages::SharedStore;
 use crate::engine::walk::{Step, Walked, walk};
-use crate::engine::{Engine, Progress, locked};
+use crate::engine::{Inner, Progress, locked};
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::secret::WipeStack;
@@ -42,144 +45,136 @@ pub struct Discarded {
 }
 
 impl Discarded {
-    /// Whether nothing is left of what died in that commit or before, neither in the store nor in any of its copies: all of it was
-    /// overwritten or given back.
+    /// Whether nothing is left of what died in that commit or before, neither in the store nor in
+    /// any of its copies: all of it was overwritten or given back.
     pub fn complete(&self) -> bool {
         self.copies_skipped == 0 && self.bytes_left == 0
     }
 }
 
-impl Engine {
-    /// Removes from the store, and from every copy that is at the store's state, each blob that the root does not
-    /// reach. Stopped at any moment it has done a part of its work and no harm.
-    ///
-    /// # Errors
-    /// `Io`, `Corrupt` where a live page cannot be read (nothing more is removed then).
-    pub fn discard(&self, progress: Progress<'_>) -> Result<Discarded> {
-        let _wiped = WipeStack;
-        self.discard_in_windows(WINDOW, progress)
-    }
+pub(super) fn discard(inner: &Arc<Inner>, progress: Progress<'_>) -> Result<Discarded> {
+    let _wiped = WipeStack;
+    discard_in_windows(inner, WINDOW, progress)
+}
 
-    pub(crate) fn discard_in_windows(&self, window: usize, progress: Progress<'_>) -> Result<Discarded> {
-        let inner = &self.inner;
+pub(super) fn discard_in_windows(inner: &Arc<Inner>, window: usize, progress: Progress<'_>) -> Result<Discarded> {
         inner.check_owner()?;
-        inner.check_usable()?;
-        let _one_at_a_time = locked(&inner.discarding);
-        let mut done = Discarded { commit: self.head().commit, ..Discarded::default() };
-        let known = inner.state().head.copies.len() as u64;
-        let mut places: Vec<SharedStore> = vec![inner.store().clone()];
-        for copy in self.reachable_copies() {
-            if copy.head().ok().flatten().map(|h| h.id) == Some(self.head()) {
-                places.push(copy);
-            }
+    inner.check_usable()?;
+    let _one_at_a_time = locked(&inner.discarding);
+    let mut done = Discarded { commit: inner.state().stored.id.commit, ..Discarded::default() };
+    let known = inner.state().head.copies.len() as u64;
+    let mut places: Vec<SharedStore> = vec![inner.store().clone()];
+    for copy in (Copies { inner }).reachable() {
+        if copy.head().ok().flatten().map(|h| h.id) == Some(inner.state().stored.id) {
+            places.push(copy);
         }
-        // One may have been added between the two looks.
-        done.copies_skipped = (known + 1).saturating_sub(places.len() as u64);
-        for place in &places {
-            done.bytes_before += place.usage()?.bytes;
-        }
-        locked(&inner.names).since = Some(HashMap::new());
-        let swept = self.sweep(window, &places, &mut done, progress);
-        locked(&inner.names).since = None;
-        if swept.is_err() {
-            inner.writer().copies.iter_mut().for_each(Attached::let_go);
-        }
-        swept?;
-        for place in &places {
-            done.bytes_after += place.usage()?.bytes;
-        }
-        Ok(done)
     }
+    // One may have been added between the two looks.
+    done.copies_skipped = (known + 1).saturating_sub(places.len() as u64);
+    for place in &places {
+        done.bytes_before += place.usage()?.bytes;
+    }
+    locked(&inner.names).since = Some(HashMap::new());
+    let swept = sweep(inner, window, &places, &mut done, progress);
+    locked(&inner.names).since = None;
+    if swept.is_err() {
+        inner.writer().copies.iter_mut().for_each(Attached::let_go);
+    }
+    swept?;
+    for place in &places {
+        done.bytes_after += place.usage()?.bytes;
+    }
+    Ok(done)
+}
 
-    fn sweep(&self, window: usize, places: &[SharedStore], done: &mut Discarded, progress: Progress<'_>) -> Result<()> {
-        let mut looked = 0;
-        for place in places {
-            let mut from = Some(Cursor::default());
-            while from.is_some() {
-                let mut names = Vec::new();
-                while let Some(at) = from.filter(|_| names.len() < window) {
-                    let (some, next) = place.names(at, PAGE.min(window))?;
-                    names.extend(some);
-                    from = next;
-                }
-                looked += names.len() as u64;
-                let dead = self.without_live(names)?;
-                for dead in dead.chunks(PAGE) {
-                    self.give_back(place, dead, done)?;
-                    progress(looked);
-                }
+fn sweep(inner: &Arc<Inner>, window: usize, places: &[SharedStore], done: &mut Discarded, progress: Progress<'_>) -> Result<()> {
+    let mut looked = 0;
+    for place in places {
+        let mut from = Some(Cursor::default());
+        while from.is_some() {
+            let mut names = Vec::new();
+            while let Some(at) = from.filter(|_| names.len() < window) {
+                let (some, next) = place.names(at, PAGE.min(window))?;
+                names.extend(some);
+                from = next;
+            }
+            looked += names.len() as u64;
+            let dead = without_live(inner, names)?;
+            for dead in dead.chunks(PAGE) {
+                give_back(inner, place, dead, done)?;
                 progress(looked);
             }
-            // What an earlier discard that was stopped left behind.
-            self.remove_from(place, &[], done)?;
+            progress(looked);
         }
-        Ok(())
+        // What an earlier discard that was stopped left behind.
+        remove_from(inner, place, &[], done)?;
     }
+    Ok(())
+}
 
-    fn give_back(&self, place: &SharedStore, names: &[BlobName], done: &mut Discarded) -> Result<()> {
-        let dead: Vec<BlobName> = {
-            let used = locked(&self.inner.names);
-            let kept = |n: &BlobName| {
-                used.in_flight.contains_key(n) || used.since.as_ref().is_some_and(|since| since.contains_key(n))
-            };
-            names.iter().copied().filter(|n| !kept(n)).collect()
+fn give_back(inner: &Arc<Inner>, place: &SharedStore, names: &[BlobName], done: &mut Discarded) -> Result<()> {
+    let dead: Vec<BlobName> = {
+        let used = locked(&inner.names);
+        let kept = |n: &BlobName| {
+            used.in_flight.contains_key(n) || used.since.as_ref().is_some_and(|since| since.contains_key(n))
         };
-        if dead.is_empty() { Ok(()) } else { self.remove_from(place, &dead, done) }
-    }
+        names.iter().copied().filter(|n| !kept(n)).collect()
+    };
+    if dead.is_empty() { Ok(()) } else { remove_from(inner, place, &dead, done) }
+}
 
-    fn remove_from(&self, place: &SharedStore, dead: &[BlobName], done: &mut Discarded) -> Result<()> {
-        let removed = place.remove(dead);
-        // A store that failed here may refuse every later write until it is opened anew.
-        let removed = if Arc::ptr_eq(place, self.inner.store()) { self.inner.judged(removed)? } else { removed? };
-        done.blobs += dead.len() as u64;
-        done.bytes_gone += removed.gone;
-        done.bytes_left += removed.left;
-        Ok(())
-    }
+fn remove_from(inner: &Arc<Inner>, place: &SharedStore, dead: &[BlobName], done: &mut Discarded) -> Result<()> {
+    let removed = place.remove(dead);
+    // A store that failed here may refuse every later write until it is opened anew.
+    let removed = if Arc::ptr_eq(place, inner.store()) { inner.judged(removed)? } else { removed? };
+    done.blobs += dead.len() as u64;
+    done.bytes_gone += removed.gone;
+    done.bytes_left += removed.left;
+    Ok(())
+}
 
-    /// Those of the names that the tree does not reach, in their order.
-    fn without_live(&self, names: Vec<BlobName>) -> Result<Vec<BlobName>> {
-        if names.is_empty() {
-            return Ok(names);
-        }
-        let inner = &self.inner;
-        // In the order of the names, for these are what the tree tells; removed they are in the store's.
-        let mut sorted: Vec<u32> = (0..names.len() as u32).collect();
-        let name_of = |n: u32| names[n as usize];
-        sorted.sort_unstable_by_key(|n| name_of(*n));
-        let mut live = vec![false; names.len()];
-        loop {
-            let leave = inner.walking();
-            let (roots, geometry, id) = {
-                let state = inner.state();
-                (state.head.roots.duplicate(), state.head.geometry, state.stored.id)
-            };
-            let pages = inner.uncached_pages();
-            let mut strike = |name: BlobName| {
-                let from = sorted.partition_point(|n| name_of(*n) < name);
-                // A store may list a name twice.
-                for n in sorted[from..].iter().take_while(|n| name_of(**n) == name) {
-                    live[*n as usize] = true;
-                }
-            };
-            let walked = walk(&leave, &pages, &roots, &mut |step| {
-                match step {
-                    Step::Enter { at, .. } => strike(at.name),
-                    Step::Record { entry, .. } => entry.segment_names(geometry).for_each(&mut strike),
-                    Step::Leave { .. } => {}
-                }
-                Ok(ControlFlow::Continue(()))
-            });
-            drop((roots, leave));
-            match walked {
-                Ok(Walked::Whole) => {
-                    return Ok(names.into_iter().zip(live).filter(|(_, live)| !live).map(|(name, _)| name).collect());
-                }
-                // What it struck out may have died meanwhile: the next discard takes that.
-                Ok(Walked::Interrupted) => crate::sync::yield_now(),
-                Err(e) if e.kind() == ErrorKind::Corrupt && inner.state().stored.id != id => {}
-                Err(e) => return Err(e),
+/// Those of the names that the tree does not reach, in their order.
+fn without_live(inner: &Arc<Inner>, names: Vec<BlobName>) -> Result<Vec<BlobName>> {
+    if names.is_empty() {
+        return Ok(names);
+    }
+        // In the order of the names, for these are what the tree tells; removed they are in the
+        // store's.
+    let mut sorted: Vec<u32> = (0..names.len() as u32).collect();
+    let name_of = |n: u32| names[n as usize];
+    sorted.sort_unstable_by_key(|n| name_of(*n));
+    let mut live = vec![false; names.len()];
+    loop {
+        let leave = inner.walking();
+        let (roots, geometry, id) = {
+            let state = inner.state();
+            (state.head.roots.duplicate(), state.head.geometry, state.stored.id)
+        };
+        let pages = inner.uncached_pages();
+        let mut strike = |name: BlobName| {
+            let from = sorted.partition_point(|n| name_of(*n) < name);
+            // A store may list a name twice.
+            for n in sorted[from..].iter().take_while(|n| name_of(**n) == name) {
+                live[*n as usize] = true;
             }
+        };
+        let walked = walk(&leave, &pages, &roots, &mut |step| {
+            match step {
+                Step::Enter { at, .. } => strike(at.name),
+                Step::Record { entry, .. } => entry.segment_names(geometry).for_each(&mut strike),
+                Step::Leave { .. } => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        drop((roots, leave));
+        match walked {
+            Ok(Walked::Whole) => {
+                return Ok(names.into_iter().zip(live).filter(|(_, live)| !live).map(|(name, _)| name).collect());
+            }
+            // What it struck out may have died meanwhile: the next discard takes that.
+            Ok(Walked::Interrupted) => crate::sync::yield_now(),
+            Err(e) if e.kind() == ErrorKind::Corrupt && inner.state().stored.id != id => {}
+            Err(e) => return Err(e),
         }
     }
 }

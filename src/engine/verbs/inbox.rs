@@ -1,9 +1,11 @@
 //! Sealed ingest: a user's inbox key, and the envelopes that were sealed to it.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use crate::crypto::{Fresh, hedge, kem};
-use crate::engine::Engine;
+use crate::engine::Inner;
+use crate::engine::batch::Batch;
 use crate::engine::edit::change_page;
 use crate::engine::inbox::{Accepted, destroyed, end};
 use crate::error::{Error, ErrorKind, Result};
@@ -11,18 +13,27 @@ use crate::ids::UserId;
 use crate::sealed::{Address, Head, InboxKey, Kind, read_put};
 use crate::secret::WipeStack;
 use crate::tree::inbox::Private;
+use crate::tree::user::UserPage;
 use crate::tree::users::{Found, find};
 use crate::tree::{Node, PageKind, Pages};
 
-impl Engine {
-    /// The public key of a user's inbox, for producers to seal records to. A new one is given out after a week, and by the first call
-    /// behind any erase of the user's; the one before goes on opening envelopes for a week more, but not behind an erase.
+/// A user's inbox ([`Engine::inbox`](crate::Engine::inbox)).
+#[derive(Clone, Copy, Debug)]
+pub struct Inbox<'e> {
+    pub(super) inner: &'e Arc<Inner>,
+    pub(super) user: &'e UserId,
+}
+
+impl Inbox<'_> {
+    /// The public key of the inbox, for producers to seal records to. A new one is given out after
+    /// a week, and by the first call after any erase of the user's; the one before goes on opening
+    /// envelopes for a week more, but not after an erase.
     ///
     /// # Errors
-    /// `Erased`, `Absent` for the user; as [`Engine::put`].
-    pub fn inbox(&self, user: &UserId) -> Result<InboxKey> {
+    /// `Erased`, `Absent` for the user; as [`Engine::put`](crate::Engine::put).
+    pub fn key(&self) -> Result<InboxKey> {
         let _wiped = WipeStack;
-        let inner = &self.inner;
+        let (inner, user) = (self.inner, self.user);
         inner.check_usable()?;
         if let Some(key) = inner.current_inbox(user)? {
             return Ok(key);
@@ -32,78 +43,82 @@ impl Engine {
             let env = &*inner.options.env;
             let made = inner.reading(state).due();
             let number = inner.new_number()?;
-            let fresh =
-                Fresh::new(env, hedge(&[user.as_str().as_bytes(), &number.to_be_bytes(), &made.0.to_be_bytes()]));
+            let fresh = Fresh::new(
+                env,
+                hedge(&[user.as_str().as_bytes(), &number.to_be_bytes(), &made.0.to_be_bytes()]),
+            );
             let private = Private { number, made, key: fresh.key()? };
-            let address = Address { store: inner.id, user: tag, incarnation: page.incarnation, number };
+            let address =
+                Address { store: inner.id, user: tag, incarnation: page.incarnation, number };
             let public = InboxKey { address, key: kem::public_key(&private.key)? };
             change_page(edit, tag, |editor, page| page.inbox.add(editor, tag, &private))?;
             edit.due_by(tag, end(made))?;
             Ok(public)
         })
     }
+}
 
-    /// Takes an envelope in, as a record; a second copy of one is recognised and gives the same record. Memory as [`Engine::put`].
-    ///
-    /// # Errors
-    /// `Refused` where its inbox key was destroyed, or it is for another store: the error says what to do; `Erased` where the
-    /// user, the interaction, or the record that it became was erased; `Corrupt` where it was changed or cut short; as [`Engine::put`].
-    pub fn accept(&self, mut envelope: impl Read) -> Result<Accepted> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        inner.check_usable()?;
-        let head = Head::read(Kind::Envelope, &mut envelope)?;
-        let address = Address::decode(&head.about)?;
-        if address.store != inner.id {
-            return Err(Error::new(ErrorKind::Refused, "this envelope is for another store"));
-        }
-        let mut name = (address.number, [0; 11]);
-        name.1.copy_from_slice(&head.name()[..11]);
-        let (user, opened) = {
-            let state = inner.state();
-            let pages = inner.pages();
-            let tag = address.user;
-            let page = match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
-                Found::Live { page, incarnation, .. } if incarnation == address.incarnation => page,
-                Found::Live { .. } | Found::Erased { .. } => {
-                    return Err(Error::new(ErrorKind::Erased, "the user of this envelope was erased; drop it"));
-                }
-                Found::Absent | Found::Unborn { .. } => {
-                    return Err(Error::new(ErrorKind::Absent, "this envelope is for a user who is not here"));
-                }
-            };
-            let page = crate::tree::user::UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
-            if let Some(id) = page.inbox.accepted(&pages, tag, name)? {
-                return inner.accepted_before(&state, id);
+pub(super) fn accept(inner: &Arc<Inner>, mut envelope: impl Read) -> Result<Accepted> {
+    let _wiped = WipeStack;
+    inner.check_usable()?;
+    let head = Head::read(Kind::Envelope, &mut envelope)?;
+    let address = Address::decode(&head.about)?;
+    if address.store != inner.id {
+        return Err(Error::new(ErrorKind::Refused, "this envelope is for another store"));
+    }
+    let mut name = (address.number, [0; 11]);
+    name.1.copy_from_slice(&head.name()[..11]);
+    let (user, opened) = {
+        let state = inner.state();
+        let pages = inner.pages();
+        let tag = address.user;
+        let page = match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
+            Found::Live { page, incarnation, .. } if incarnation == address.incarnation => page,
+            Found::Live { .. } | Found::Erased { .. } => {
+                return Err(Error::new(
+                    ErrorKind::Erased,
+                    "the user of this envelope was erased; drop it",
+                ));
             }
-            let key = page.inbox.keys(&pages, tag)?.into_iter().find(|key| key.number == address.number);
-            // The inbox's key stays within this look: what goes on is the envelope's own.
-            (page.user, head.key(&key.ok_or_else(destroyed)?.key)?)
+            Found::Absent | Found::Unborn { .. } => {
+                return Err(Error::new(
+                    ErrorKind::Absent,
+                    "this envelope is for a user who is not here",
+                ));
+            }
         };
-        let mut content = head.open_with(&opened, envelope)?;
-        drop(opened);
-        let put = read_put(&mut content)?;
-        if put.user != user {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                "this envelope was sealed to the inbox of another user than it names",
-            ));
+        let page = UserPage::decode(&pages.load(PageKind::User, Some(tag), &page)?)?;
+        if let Some(id) = page.inbox.accepted(&pages, tag, name)? {
+            return inner.accepted_before(&state, id);
         }
-        let mut batch = self.batch();
-        batch.add(put, content)?;
-        batch.came_in(name);
-        match batch.commit() {
-            Ok(ids) => match ids.first() {
-                Some(id) => Ok(Accepted { id: *id, again: false }),
-                None => unreachable!("one record was added"),
-            },
-            Err(e) if e.kind() == ErrorKind::Exists => {
-                let state = inner.state();
-                let (tag, page) = inner.user_page(&state, &user)?;
-                let id = page.inbox.accepted(&inner.pages(), tag, name)?.ok_or_else(destroyed)?;
-                inner.accepted_before(&state, id)
-            }
-            Err(e) => Err(e),
+        let key =
+            page.inbox.keys(&pages, tag)?.into_iter().find(|key| key.number == address.number);
+        // The inbox's key stays within this look: what goes on is the envelope's own.
+        (page.user, head.key(&key.ok_or_else(destroyed)?.key)?)
+    };
+    let mut content = head.open_with(&opened, envelope)?;
+    drop(opened);
+    let put = read_put(&mut content)?;
+    if put.user != user {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            "this envelope was sealed to the inbox of another user than it names",
+        ));
+    }
+    let mut batch = Batch::new(Arc::clone(inner));
+    batch.add(put, content)?;
+    batch.came_in(name);
+    match batch.commit() {
+        Ok(ids) => match ids.first() {
+            Some(id) => Ok(Accepted { id: *id, again: false }),
+            None => unreachable!("one record was added"),
+        },
+        Err(e) if e.kind() == ErrorKind::Exists => {
+            let state = inner.state();
+            let (tag, page) = inner.user_page(&state, &user)?;
+            let id = page.inbox.accepted(&inner.pages(), tag, name)?.ok_or_else(destroyed)?;
+            inner.accepted_before(&state, id)
         }
+        Err(e) => Err(e),
     }
 }

@@ -1,47 +1,61 @@
 //! The public log of erases.
 
-use crate::engine::Engine;
+use std::sync::Arc;
+
+use crate::engine::Inner;
 use crate::engine::log::{checkpoint_of, signer};
 use crate::error::{Error, Result};
 use crate::log::{Hash, LogProof, Note, SeeLeaf, Subtrees, VerifierKey, consistency, root};
 use crate::secret::WipeStack;
 
-impl Engine {
+/// The public log of erases ([`Engine::log`](crate::Engine::log)).
+#[derive(Clone, Copy, Debug)]
+pub struct Log<'e> {
+    pub(super) inner: &'e Arc<Inner>,
+}
+
+impl Log<'_> {
     /// The public key of the store's log: all that is needed to check its certificates.
     ///
     /// # Errors
     /// `Corrupt`, `Io`.
-    pub fn log_key(&self) -> Result<VerifierKey> {
+    pub fn key(&self) -> Result<VerifierKey> {
         let _wiped = WipeStack;
-        let inner = &self.inner;
+        let inner = self.inner;
         inner.check_usable()?;
         let page = inner.log_page(&inner.state(), &inner.pages())?;
         Ok(signer(&page, &page.checkpoint_seed)?.verifier())
     }
 
-    /// Signs a checkpoint of the log as it is now: every root key that its leaves call destroyed is.
+    /// Signs a checkpoint of the log as it is now: every root key that its leaves call destroyed is
+    /// destroyed.
     ///
     /// # Errors
-    /// As [`Engine::erase`], where an erase before is not complete; `Refused` where the cell has not said that the old root keys are gone.
+    /// As [`Engine::erase`](crate::Engine::erase), where an erase before is not complete; `Refused`
+    /// where the cell has not said that the old root keys are gone.
     pub fn checkpoint(&self) -> Result<Note> {
         let _wiped = WipeStack;
-        self.inner.with_final_log(|page, _| checkpoint_of(page).sign(&signer(page, &page.checkpoint_seed)?))
+        self.inner.with_final_log(|page, _| {
+            checkpoint_of(page).sign(&signer(page, &page.checkpoint_seed)?)
+        })
     }
 
     /// The proof that a leaf is in the log, under a checkpoint of the log as it is now.
     ///
     /// # Errors
-    /// `Invalid` where there is no such leaf; as [`Engine::checkpoint`].
-    pub fn log_proof(&self, index: u64) -> Result<LogProof> {
+    /// `Invalid` for a leaf that the log does not have; as
+    /// [`Log::checkpoint`](crate::engine::Log::checkpoint).
+    pub fn proof(&self, index: u64) -> Result<LogProof> {
         let _wiped = WipeStack;
         self.inner.with_final_log(|page, _| self.inner.prove(page, index, false))
     }
 
-    /// The root of the log's first `old` leaves, and the proof that the log as it is now goes on from them.
+    /// The root of the log's first `old` leaves, and the proof that the log as it is now goes on
+    /// from them.
     ///
     /// # Errors
-    /// `Invalid` where it has fewer; as [`Engine::checkpoint`].
-    pub fn log_consistency(&self, old: u64) -> Result<(Hash, Vec<Hash>)> {
+    /// `Invalid` where it has fewer; as [`Log::checkpoint`](crate::engine::Log::checkpoint).
+    pub fn consistency(&self, old: u64) -> Result<(Hash, Vec<Hash>)> {
         let _wiped = WipeStack;
         self.inner.with_log(|page, pages| {
             let subtrees = page.subtrees(pages);
@@ -53,8 +67,9 @@ impl Engine {
     /// The hash over `2^level` leaves of the log, from `index * 2^level` on.
     ///
     /// # Errors
-    /// `Invalid` where the log has not all of them; as [`Engine::checkpoint`].
-    pub fn log_subtree(&self, level: u8, index: u64) -> Result<Hash> {
+    /// `Invalid` where the log has not all of them; as
+    /// [`Log::checkpoint`](crate::engine::Log::checkpoint).
+    pub fn subtree(&self, level: u8, index: u64) -> Result<Hash> {
         let _wiped = WipeStack;
         self.inner.with_log(|page, pages| {
             let end = index.checked_add(1).and_then(|end| end.checked_shl(u32::from(level)));
@@ -68,8 +83,8 @@ impl Engine {
     /// Shows leaves of the log from `from` on, with their indexes, until `see` breaks.
     ///
     /// # Errors
-    /// As [`Engine::checkpoint`], and what `see` fails with.
-    pub fn log_leaves(&self, from: u64, see: SeeLeaf<'_>) -> Result<()> {
+    /// As [`Log::checkpoint`](crate::engine::Log::checkpoint), and what `see` fails with.
+    pub fn leaves(&self, from: u64, see: SeeLeaf<'_>) -> Result<()> {
         let _wiped = WipeStack;
         self.inner.with_log(|page, pages| page.leaves(pages, from, see))
     }

@@ -1,12 +1,13 @@
 //! What is kept about a user, whole: what the engine keeps and does not show here is a bug.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::copies::{Copies, CopyStatus};
 use crate::cell::{Finality, Promise};
+use crate::engine::Inner;
 use crate::engine::edit::Edit;
 use crate::engine::plans::plans_of;
-use crate::engine::verbs::copies::CopyStatus;
-use crate::engine::Engine;
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserId};
 use crate::policy::{Policy, Rules};
@@ -20,10 +21,11 @@ use crate::tree::history::Fact;
 use crate::tree::holds::Hold;
 use crate::tree::plans::Plan;
 
-/// Everything about a user but the records themselves, which [`Engine::list`] and [`Engine::lineage`] give.
+/// Everything about a user but the records themselves, which [`Engine::list`](crate::Engine::list)
+/// and [`Engine::lineage`](crate::Engine::lineage) give.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Whose.
+    /// The user.
     pub user: UserId,
     /// When the user was created.
     pub created: Timestamp,
@@ -43,12 +45,14 @@ pub struct Report {
     pub policies: Vec<Policy>,
     /// The store's policies, which hold where the user has none of its own.
     pub store_policies: Vec<Policy>,
-    /// When something of this falls by itself, at the earliest: a planned erase, a limit that passes.
+    /// When something of this falls by itself, at the earliest: a planned erase, a limit that
+    /// passes.
     pub next_due: Option<Timestamp>,
-    /// How far the erases up to now are: while they are pending, what they named cannot be read through the engine any more, and whoever
-    /// holds the cell and old blobs can read it.
+    /// How far the erases up to now are: while they are pending, what they named cannot be read
+    /// through the engine any more, and whoever holds the cell and old blobs can read it.
     pub finality: Finality,
-    /// Of that, the end of the window in which erases wait for others; `None` where none waits in one.
+    /// Of that, the end of the window in which erases wait for others; `None` where none waits in
+    /// one.
     pub pending: Option<Timestamp>,
     /// The grants, with their numbers: who may open records.
     pub grants: Vec<(u64, Grant)>,
@@ -70,13 +74,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Until when it may be shown to anybody: until something of the user's is erased. [`Live::is_live`] before it is written out, or
-    /// [`crate::sealed::Guarded`] within a parcel.
+    /// Until when it may be shown to anybody: until something of the user's is erased.
+    /// [`Live::is_live`] before it is written out, or [`crate::sealed::Guarded`] within a parcel.
     pub fn live(&self) -> &Live {
         &self.live
     }
 
-    /// When a record of this user's passes a limit of age or date; a number, or a planned erase, may take it sooner.
+    /// When a record of this user's passes a limit of age or date; a number, or a planned erase,
+    /// may take it sooner.
     pub fn until(&self, record: &RecordInfo) -> Option<Timestamp> {
         let rules = Rules { own: self.policies.clone(), store: self.store_policies.clone() };
         rules.of(&record.class, &record.purpose)?.expiry(record.interaction.began())
@@ -107,61 +112,63 @@ pub enum Erased {
     },
 }
 
-impl Engine {
-    /// The report on a user. Where an erase is still being followed, this finishes it first ([`Engine::tend`]).
-    ///
-    /// # Errors
-    /// `Erased` or `Absent` for a user that was erased or never was here; `Corrupt`, `Io`; as [`Engine::tend`].
-    pub fn report(&self, user: &UserId) -> Result<Report> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        inner.check_usable()?;
-        inner.tend_first()?;
-        let copies = self.copy_status();
-        let state = inner.state();
-        let pages = inner.pages();
-        let (tag, page) = inner.user_page(&state, user)?;
-        let (mut erased, mut singles) = (Vec::new(), BTreeMap::new());
-        for fenced in page.fences.all(&pages, tag)? {
-            match fenced {
-                Fenced::Span { class, from, until, epoch } => {
-                    let class = class.map(|tag| page.class(tag).map(|slot| slot.class.clone()));
-                    erased.push(Erased::Span { class, from, until, epoch });
-                }
-                Fenced::Single { epoch } => *singles.entry(epoch).or_insert(0) += 1,
+pub(super) fn report(inner: &Arc<Inner>, user: &UserId) -> Result<Report> {
+    let _wiped = WipeStack;
+    inner.check_usable()?;
+    inner.tend_first()?;
+    let copies = Copies { inner }.status();
+    let state = inner.state();
+    let pages = inner.pages();
+    let (tag, page) = inner.user_page(&state, user)?;
+    let (mut erased, mut singles) = (Vec::new(), BTreeMap::new());
+    for fenced in page.fences.all(&pages, tag)? {
+        match fenced {
+            Fenced::Span { class, from, until, epoch } => {
+                let class = class.map(|tag| page.class(tag).map(|slot| slot.class.clone()));
+                erased.push(Erased::Span { class, from, until, epoch });
             }
+            Fenced::Single { epoch } => *singles.entry(epoch).or_insert(0) += 1,
         }
-        erased.extend(singles.into_iter().map(|(epoch, number)| Erased::Single { number, epoch }));
-        let mut sets = Vec::new();
-        for (set, about) in Edit::sets_of(&state).all(&pages)? {
-            let members = page.lineage.members(&pages, tag, page.incarnation, &set)?.len() as u64;
-            if members > 0 {
-                sets.push((about.name, members));
-            }
-        }
-        Ok(Report {
-            user: user.clone(),
-            created: page.created,
-            life: page.incarnation,
-            classes: page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect(),
-            history: page.facts(&pages, tag)?,
-            holds: page.holds.all(&pages, tag)?,
-            needed: inner.needed(&state, tag, &page)?,
-            plans: plans_of(&pages, tag, &page)?,
-            policies: page.policies.all(&pages, Some(tag))?,
-            store_policies: Edit::policies_of(&state).all(&pages, None)?,
-            next_due: page.due,
-            finality: inner.finality_of(&state),
-            pending: state.head.pending,
-            grants: page.grants.all(&pages, tag)?,
-            sets,
-            inbox_keys: page.inbox.keys(&pages, tag)?.into_iter().map(|key| key.made).collect(),
-            accepted: page.inbox.count(&pages, tag)?,
-            erased,
-            head: state.stored.id,
-            copies,
-            cell: inner.cell.describe(),
-            live: inner.live(tag),
-        })
     }
+    erased.extend(singles.into_iter().map(|(epoch, number)| Erased::Single { number, epoch }));
+    let mut sets = Vec::new();
+    for (set, about) in Edit::sets_of(&state).all(&pages)? {
+        let members = page.lineage.members(&pages, tag, page.incarnation, &set)?.len() as u64;
+        if members > 0 {
+            sets.push((about.name, members));
+        }
+    }
+    Ok(Report {
+        user: user.clone(),
+        created: page.created,
+        life: page.incarnation,
+        classes: page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect(),
+        history: page.facts(&pages, tag)?,
+        holds: page.holds.all(&pages, tag)?,
+        needed: inner.needed(&state, tag, &page)?,
+        plans: plans_of(&pages, tag, &page)?,
+        policies: page.policies.all(&pages, Some(tag))?,
+        store_policies: Edit::policies_of(&state).all(&pages, None)?,
+        next_due: page.due,
+        finality: inner.finality_of(&state),
+        pending: state.head.pending,
+        grants: page.grants.all(&pages, tag)?,
+        sets,
+        inbox_keys: page.inbox.keys(&pages, tag)?.into_iter().map(|key| key.made).collect(),
+        accepted: page.inbox.count(&pages, tag)?,
+        erased,
+        head: state.stored.id,
+        copies,
+        cell: inner.cell.describe(),
+        live: inner.live(tag),
+    })
+}
+
+pub(super) fn audit_trail(inner: &Arc<Inner>, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
+    let _wiped = WipeStack;
+    inner.check_usable()?;
+    let state = inner.state();
+    let pages = inner.pages();
+    let (tag, page) = inner.user_page(&state, user)?;
+    page.facts(&pages, tag)
 }

@@ -1,21 +1,23 @@
 //! What the engine says of itself.
 
+use std::sync::Arc;
+
+use super::copies::{Copies, CopyStatus};
 use crate::cell::{Awaited, Finality, Promise};
+use crate::engine::Inner;
 use crate::engine::next::Due;
-use crate::engine::verbs::copies::CopyStatus;
-use crate::engine::Engine;
 use crate::error::Result;
 use crate::ids::{StoreId, Timestamp};
 use crate::secret::WipeStack;
 use crate::store::{HeadId, Usage};
 use crate::tree::Geometry;
 
-/// What `status` says.
+/// What an engine knows of itself ([`Engine::status`](crate::Engine::status)).
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// Identity of the store.
+    /// The store's identity.
     pub store: StoreId,
-    /// Where it is.
+    /// Where the store is.
     pub place: String,
     /// Epoch and commit.
     pub head: HeadId,
@@ -29,10 +31,12 @@ pub struct Status {
     pub cell: Promise,
     /// How far the erases up to now are.
     pub finality: Finality,
-    /// Of that, what the engine itself is busy with: a copy in step that is away, keyholders that have not answered; or, of one that only
-    /// looks, what it saw. `None` where it has done its part.
+    /// Of that, what the engine itself is busy with: a copy in step that is away, keyholders that
+    /// have not answered; or, of one that only looks, what it saw. `None` where it has done its
+    /// part.
     pub unsettled: Option<String>,
-    /// Of that, the end of the window in which erases wait for others; `None` where none waits in one.
+    /// Of that, the end of the window in which erases wait for others; `None` where none waits in
+    /// one.
     pub pending: Option<Timestamp>,
     /// Why the clock is not believed, where it is not; what is due by itself waits then.
     pub clock: Option<String>,
@@ -44,64 +48,58 @@ pub struct Status {
     pub copies: Vec<CopyStatus>,
     /// Why this engine only looks at the store; `None` for the owner.
     pub read_only: Option<String>,
-    /// See [`Engine::lacks`].
+    /// What this place is known to lack ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
     pub lacks: Option<String>,
-    /// Memory for keys in this process, and how much of it could not be locked or left out of core dumps.
+    /// Memory for keys in this process, and how much of it could not be locked or left out of core
+    /// dumps.
     pub memory: crate::secret::Usage,
 }
 
-impl Engine {
-    /// Everything `status` says.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub fn status(&self) -> Result<Status> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        inner.process.check()?;
-        inner.check_watched()?;
-        let read_only = inner.looks_only().map(str::to_owned);
-        let unsettled = if read_only.is_some() {
-            None
-        } else {
-            let mut writer = inner.writer();
-            inner.ready(&mut writer).err().map(|e| e.to_string())
-        };
-        let mut awaited = inner.finality().awaited().to_vec();
-        if let Some(why) = unsettled {
-            // What was awaited before is asked for when this is done.
-            awaited.retain(|awaited| matches!(awaited, Awaited::Window(_)));
-            awaited.push(Awaited::Engine(why));
-        }
-        let pending = |awaited: &&Awaited| !matches!(awaited, Awaited::Window(_));
-        let unsettled = awaited.iter().find(pending).map(|awaited| match awaited {
-            Awaited::Engine(why) => why.clone(),
-            Awaited::Unasked => awaited.to_string(),
-            awaited => format!("the destruction of older root keys is pending: {awaited}"),
-        });
-        let copies = self.copy_status();
-        let (clock, next_due) = (inner.doubts(), inner.next_due()?);
-        let next_due_is = next_due.map(|at| inner.kind_of_due(at));
-        let lacks = inner.lacks();
-        let state = inner.state();
-        Ok(Status {
-            store: inner.id,
-            place: inner.store().place(),
-            head: state.stored.id,
-            users: state.head.users,
-            usage: inner.store().usage()?,
-            geometry: state.head.geometry,
-            cell: inner.cell.describe(),
-            unsettled,
-            pending: state.head.pending,
-            finality: Finality::of(awaited),
-            clock,
-            next_due,
-            next_due_is,
-            copies,
-            read_only,
-            lacks,
-            memory: crate::secret::usage(),
-        })
+pub(super) fn status(inner: &Arc<Inner>) -> Result<Status> {
+    let _wiped = WipeStack;
+    inner.process.check()?;
+    inner.check_watched()?;
+    let read_only = inner.looks_only().map(str::to_owned);
+    let unsettled = if read_only.is_some() {
+        None
+    } else {
+        let mut writer = inner.writer();
+        inner.ready(&mut writer).err().map(|e| e.to_string())
+    };
+    let mut awaited = inner.finality().awaited().to_vec();
+    if let Some(why) = unsettled {
+        // What was awaited before is asked for when this is done.
+        awaited.retain(|awaited| matches!(awaited, Awaited::Window(_)));
+        awaited.push(Awaited::Engine(why));
     }
+    let pending = |awaited: &&Awaited| !matches!(awaited, Awaited::Window(_));
+    let unsettled = awaited.iter().find(pending).map(|awaited| match awaited {
+        Awaited::Engine(why) => why.clone(),
+        Awaited::Unasked => awaited.to_string(),
+        awaited => format!("the destruction of older root keys is pending: {awaited}"),
+    });
+    let copies = Copies { inner }.status();
+    let (clock, next_due) = (inner.doubts(), inner.next_due()?);
+    let next_due_is = next_due.map(|at| inner.kind_of_due(at));
+    let lacks = inner.lacks();
+    let state = inner.state();
+    Ok(Status {
+        store: inner.id,
+        place: inner.store().place(),
+        head: state.stored.id,
+        users: state.head.users,
+        usage: inner.store().usage()?,
+        geometry: state.head.geometry,
+        cell: inner.cell.describe(),
+        unsettled,
+        pending: state.head.pending,
+        finality: Finality::of(awaited),
+        clock,
+        next_due,
+        next_due_is,
+        copies,
+        read_only,
+        lacks,
+        memory: crate::secret::usage(),
+    })
 }

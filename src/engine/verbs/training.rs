@@ -1,6 +1,8 @@
 //! Training sets: named sets of records of many users, opened together.
 
-use crate::engine::Engine;
+use std::sync::Arc;
+
+use crate::engine::Inner;
 use crate::engine::edit::{Edit, page_of};
 use crate::engine::grants::{check_name, check_why};
 use crate::engine::sets::{granted, no_such_set};
@@ -11,20 +13,30 @@ use crate::secret::WipeStack;
 use crate::tree::grants::Pace;
 use crate::tree::sets::{TrainingSet, set_tag};
 
-impl Engine {
-    /// Makes a training set for a grantee, empty, and returns the ticket that it asks with.
+/// The training sets of the store ([`Engine::training`](crate::Engine::training)).
+#[derive(Clone, Copy, Debug)]
+pub struct Training<'e> {
+    pub(super) inner: &'e Arc<Inner>,
+}
+
+impl Training<'_> {
+    /// Makes an empty set for a grantee, and returns the ticket that it asks with.
     ///
     /// # Errors
-    /// `Exists` where there is one of this name; `Invalid` without a name or a purpose; as [`Engine::put`].
-    pub fn make_set(&self, name: &str, to: &PublicKey, purpose: &str) -> Result<Ticket> {
+    /// `Exists` where a set has this name; `Invalid` without a name or a purpose; as
+    /// [`Engine::put`](crate::Engine::put).
+    pub fn make(&self, name: &str, to: &PublicKey, purpose: &str) -> Result<Ticket> {
         let _wiped = WipeStack;
         check_name(name)?;
         check_why(purpose)?;
-        let inner = &self.inner;
+        let inner = self.inner;
         let tag = set_tag(name);
         inner.commit_edit(|_, pages, edit| {
             if edit.sets.get(pages, &tag)?.is_some() {
-                return Err(Error::new(ErrorKind::Exists, format!("there is a training set {name} already")));
+                return Err(Error::new(
+                    ErrorKind::Exists,
+                    format!("there is a training set {name} already"),
+                ));
             }
             let set = TrainingSet {
                 name: name.to_owned(),
@@ -41,15 +53,16 @@ impl Engine {
         })
     }
 
-    /// Adds records to a training set, all or none, and returns how many were not in it. Each falls out when it is erased, or when its user's grant to
-    /// the set's grantee ends.
+    /// Adds records to a set, all or none, and returns how many were not in it. Each falls out when
+    /// it is erased, or when its user's grant to the set's grantee ends.
     ///
     /// # Errors
-    /// `Absent` where there is no such set or record; `Erased`; `Refused` where a user gave the grantee no grant on the record for the set's purpose; as
-    /// [`Engine::put`].
-    pub fn add_to_set(&self, name: &str, ids: &[RecordId]) -> Result<u64> {
+    /// `Absent` for a set or record that is not here; `Erased`; `Refused` where a user gave the
+    /// grantee no grant on the record for the set's purpose; as
+    /// [`Engine::put`](crate::Engine::put).
+    pub fn add(&self, name: &str, ids: &[RecordId]) -> Result<u64> {
         let _wiped = WipeStack;
-        let inner = &self.inner;
+        let inner = self.inner;
         let tag = set_tag(name);
         inner.commit_edit(|state, pages, edit| {
             let mut set = edit.sets.get(pages, &tag)?.ok_or_else(no_such_set)?;
@@ -79,11 +92,12 @@ impl Engine {
         })
     }
 
-    /// Drops a training set, also where it is being opened; its records stay. What was opened stays in their users' reports.
+    /// Drops a set, even where it is being opened now; its records stay. What was opened stays in
+    /// their users' reports.
     ///
     /// # Errors
-    /// `Absent` where there is no such set; as [`Engine::put`].
-    pub fn drop_set(&self, name: &str) -> Result<()> {
+    /// `Absent` for a set that is not here; as [`Engine::put`](crate::Engine::put).
+    pub fn drop(&self, name: &str) -> Result<()> {
         let _wiped = WipeStack;
         let tag = set_tag(name);
         self.inner.check_usable()?;
@@ -115,7 +129,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Corrupt`, `Io`.
-    pub fn sets(&self) -> Result<Vec<TrainingSet>> {
+    pub fn list(&self) -> Result<Vec<TrainingSet>> {
         let _wiped = WipeStack;
         self.inner.check_usable()?;
         let state = self.inner.state();
