@@ -1,5 +1,5 @@
 //! What falls with what was erased: derived records, in any user's tree. They cannot be read from the moment their source is
-//! gone; here their entries are taken out of lists and counts, at once where they are few, by [`super::Engine::tend`] where they are
+//! gone; here their entries are taken out of lists and counts, at once where they are few, by [`Engine::run_due`](crate::Engine::run_due) where they are
 //! many.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -17,7 +17,7 @@ use crate::tree::lineage::{LINK_BYTES, Lineage, Other, read, whose};
 use crate::tree::ordered::{Ordered, Range};
 use crate::tree::user::split_record_key;
 
-/// Links that one commit of [`super::Engine::tend`] follows.
+/// Links that one commit of [`Engine::run_due`](crate::Engine::run_due) follows.
 const STEP: u64 = 4096;
 
 /// The links of records that fell.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use data_encoding::BASE64;
 
-use super::log::{Entered, Place };
+use super::log::{Entered, Place};
 use super::{Inner, State, locked};
 use crate::certificate::{
-    ALGORITHMS, Body, CellFacts, Certificate, Copies, Destroyed, Draft, Facts, Kept, Leaf, METHOD, Outcome,
-    Retired, Slot, VERIFICATION
+    ALGORITHMS, Body, CellFacts, Certificate, Copies, Destroyed, Draft, Facts, Kept, Leaf, METHOD, Outcome, Retired,
+    Slot, VERIFICATION,
 };
 use crate::crypto::Key;
 use crate::error::{Error, Result};

@@ -3,9 +3,9 @@
 
 use std::ops::ControlFlow;
 
-use super::audit::Payload;
 use super::lineage::Resolver;
 use super::pages::{PageSource, SharedStore};
+use super::payload::Payload;
 use super::walk::{Step, Walked, Walking, walk};
 use super::{Inner, copies};
 use crate::cell::RootKey;
@@ -127,7 +127,7 @@ impl Inner {
             ));
         };
         let leave = self.walking();
-        let source = PageSource { realm: self.realm, stores: copies, cache: None };
+        let source = PageSource::over(self.realm, copies);
         let mut resolver = Resolver::new(self.realm, &source, &head.roots.users, head.geometry);
         let found = Checked { head: id, current, from, blobs: 0, lacking: 0, missing: Vec::new() };
         let mut drill = Drill { leave: &leave, geometry: head.geometry, source: &source, found, progress };

@@ -3,7 +3,7 @@
 //!
 //! The head keeps the time of the last commit whose clock was believed. A clock further ahead of that than
 //! [`Options::clock_jump`] is *doubted*: what is due by itself is done as of the time that is known, and the time in the head
-//! stays, until the clock is right again or somebody says that it is ([`Engine::trust_clock`]). While an engine is open, a clock
+//! stays, until the clock is right again or somebody says that it is ([`Clock::trust`](crate::engine::Clock::trust)). While an engine is open, a clock
 //! that nobody sets counts on from there.
 
 use std::time::Duration;

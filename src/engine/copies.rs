@@ -12,7 +12,7 @@ use super::open::open_head;
 use super::own;
 use super::pages::{PageSource, SharedStore};
 use super::walk::{Step, Walked, Walking, walk};
-use super::{Inner, Options };
+use super::{Inner, Options};
 use crate::cell::RootCell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
@@ -142,7 +142,7 @@ pub struct Restored {
     pub from: String,
     /// Copies with heads of the same epoch that this state is not seen to go on from: what only they hold was not restored.
     pub others: Vec<(String, HeadId)>,
-    /// What the state is known to lack: the cell was told of a later commit ([`Engine::lacks`]).
+    /// What the state is known to lack: the cell was told of a later commit ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
     pub lacks: Option<String>,
     /// Blobs written.
     pub blobs: u64,
@@ -331,7 +331,7 @@ pub fn restore(
     let Some((Candidate { head, page, store }, others)) = lines::choose(found, copies, owner.as_ref())? else {
         return Err(failed.unwrap_or_else(|| Error::invalid("name at least one copy to restore from")));
     };
-    let source = PageSource { realm: page.realm, stores: copies, cache: None };
+    let source = PageSource::over(page.realm, copies);
     let what = (&page.roots, page.geometry, &head);
     let mut done = Backup::default();
     copy_tree(&Walking::unhindered(), &source, what, (into, &mut done), progress)?;

@@ -43,7 +43,7 @@ struct Doing {
     tended: Tended,
 }
 
-/// One call of [`Engine::tend`].
+/// One call of [`Engine::run_due`](crate::Engine::run_due).
 #[derive(Default)]
 struct Tending {
     /// One look at the clock: what falls due meanwhile waits for the next call.

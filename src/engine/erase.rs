@@ -37,7 +37,7 @@ pub struct Erasure {
     pub records: Option<u64>,
     /// Records derived from them, of any user, that fell with the erases of this commit and are out of every list.
     pub derived: u64,
-    /// Whether more records derived from them fell, which stand in lists until [`Engine::tend`] has taken them out.
+    /// Whether more records derived from them fell, which stand in lists until [`Engine::run_due`](crate::Engine::run_due) has taken them out.
     pub following: bool,
     /// Whether the scope had been erased before, and nothing was left to do.
     pub already: bool,

@@ -6,8 +6,8 @@ use super::passing::{counts, each_record, outnumbered, passed};
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserTag};
 use crate::policy::Rules;
-use crate::tree::user::UserPage;
 use crate::tree::Pages;
+use crate::tree::user::UserPage;
 
 /// How many records of a user's fall at once by these rules, of a class.
 pub(super) fn would_fall(

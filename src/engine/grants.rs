@@ -5,7 +5,6 @@
 
 use std::ops::ControlFlow;
 
-
 use super::edit::{Edit, user_of};
 use super::{Inner, State};
 use crate::error::{Error, ErrorKind, Result};
@@ -13,7 +12,7 @@ use crate::ids::{Class, RecordId, Timestamp, UserTag};
 use crate::limits::{NAME_MAX_BYTES, REQUEST_AGE, REQUESTS_MAX};
 use crate::policy::millis;
 use crate::record::check_purpose;
-use crate::sealed::{PublicKey, Request };
+use crate::sealed::{PublicKey, Request};
 use crate::tree::Pages;
 use crate::tree::grants::{Grant, Pace};
 use crate::tree::lineage::Access;

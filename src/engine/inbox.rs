@@ -1,6 +1,5 @@
 //! Sealed ingest: a user's inbox keys, and what is accepted from envelopes.
 
-
 use super::edit::{Edit, user_of};
 use super::{Inner, State};
 use crate::crypto::kem;
@@ -8,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp, UserId};
 use crate::limits::INBOX_AGE;
 use crate::policy::millis;
-use crate::sealed::{Address, InboxKey };
+use crate::sealed::{Address, InboxKey};
 use crate::tree::inbox::EnvelopeName;
 
 /// What became of an envelope.

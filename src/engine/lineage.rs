@@ -39,7 +39,7 @@ pub(super) fn fell(id: &RecordId) -> Error {
 pub(crate) type ContentRoots = HashMap<RecordId, (Key, u16)>;
 
 /// Finds content roots in one state of the tree, each record once.
-pub(super) struct Resolver<'a> {
+pub(crate) struct Resolver<'a> {
     realm: RealmId,
     pages: &'a dyn Pages,
     users: &'a Ref,
@@ -57,7 +57,7 @@ fn wrap_context(realm: RealmId, id: &RecordId) -> Vec<u8> {
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(realm: RealmId, pages: &'a dyn Pages, users: &'a Ref, geometry: Geometry) -> Self {
+    pub(crate) fn new(realm: RealmId, pages: &'a dyn Pages, users: &'a Ref, geometry: Geometry) -> Self {
         Resolver {
             realm,
             pages,
@@ -70,36 +70,36 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    pub(super) fn realm(&self) -> RealmId {
+    pub(crate) fn realm(&self) -> RealmId {
         self.realm
     }
 
-    pub(super) fn geometry(&self) -> Geometry {
+    pub(crate) fn geometry(&self) -> Geometry {
         self.geometry
     }
 
     /// Takes roots that were found in other states.
     #[cfg(feature = "testing")]
-    pub(super) fn knowing(self, elsewhere: ContentRoots) -> Self {
+    pub(crate) fn knowing(self, elsewhere: ContentRoots) -> Self {
         Resolver { elsewhere, ..self }
     }
 
     /// What is known of a record from another state.
     #[cfg(feature = "testing")]
-    pub(super) fn elsewhere(&self, id: &RecordId) -> Option<(Key, u16)> {
+    pub(crate) fn elsewhere(&self, id: &RecordId) -> Option<(Key, u16)> {
         self.elsewhere.get(id).map(|(root, depth)| (root.duplicate(), *depth))
     }
 
     /// An engine knows one state.
     #[cfg(not(feature = "testing"))]
     #[expect(clippy::unused_self, reason = "only an adversary knows of others")]
-    pub(super) fn elsewhere(&self, _: &RecordId) -> Option<(Key, u16)> {
+    pub(crate) fn elsewhere(&self, _: &RecordId) -> Option<(Key, u16)> {
         None
     }
 
     /// Those, and what was found here.
     #[cfg(feature = "testing")]
-    pub(super) fn into_known(mut self) -> ContentRoots {
+    pub(crate) fn into_known(mut self) -> ContentRoots {
         self.elsewhere.extend(self.roots);
         self.elsewhere
     }
@@ -135,7 +135,7 @@ impl<'a> Resolver<'a> {
     ///
     /// # Errors
     /// `Erased` where the record or one that it depends on is gone; `Absent`, `Corrupt`, `Io`.
-    pub(super) fn resolve(&mut self, id: &RecordId) -> Result<(&Key, u16)> {
+    pub(crate) fn resolve(&mut self, id: &RecordId) -> Result<(&Key, u16)> {
         if !self.roots.contains_key(id) {
             let found = self.found(id)?;
             self.resolve_found(id, found)?;

@@ -11,8 +11,7 @@ use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{StoreId, Timestamp};
 use crate::limits::ORIGIN_MAX_BYTES;
-use crate::log::{
-    Checkpoint, Hash, LogProof, Signer, inclusion };
+use crate::log::{Checkpoint, Hash, LogProof, Signer, inclusion};
 use crate::tree::log::LogPage;
 use crate::tree::{Editor, Link, Node, PageKind, Pages};
 

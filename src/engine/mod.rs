@@ -4,7 +4,6 @@
 //! erase swaps it exclusively, so that no look-up spans an erase. A root key is retired only behind a `Durable`.
 //! After a write whose outcome is unknown nothing more is done: the engine is opened anew.
 
-mod audit;
 mod batch;
 mod cascade;
 mod certify;
@@ -20,15 +19,16 @@ mod grants;
 mod holds;
 mod inbox;
 mod keeper;
-mod lineage;
+pub(crate) mod lineage;
 mod lines;
 mod log;
 mod next;
 mod open;
 mod own;
-mod pages;
+pub(crate) mod pages;
 mod part;
 mod passing;
+pub(crate) mod payload;
 mod plans;
 mod put;
 mod queue;
@@ -39,15 +39,13 @@ mod tended;
 #[cfg(feature = "testing")]
 mod twin;
 pub(crate) mod verbs;
-mod walk;
+pub(crate) mod walk;
 mod watched;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-#[cfg(feature = "testing")]
-pub use audit::Exposed;
 pub use batch::Batch;
 pub use cascade::Follow;
 pub use certify::Unsigned;
@@ -55,8 +53,6 @@ pub use check::Checked;
 pub use copies::{Backup, Restored, restore};
 pub use inbox::Accepted;
 pub use keeper::Keeper;
-#[cfg(feature = "testing")]
-pub(crate) use lineage::ContentRoots;
 pub use next::Due;
 pub use open::root_of;
 pub use own::OpenAs;
@@ -100,13 +96,14 @@ pub(crate) mod paved {
     pub use super::verbs::engine::Engine;
 }
 
-use paved::{Engine, Reader};
+use paved::{Engine, Erasure, Reader};
 
 use crate::cell::{Awaited, Durable, RootCell, RootKey};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, RecordId, StoreId, UserTag};
 use crate::process::Process;
+use crate::scope::Erase;
 use crate::store::{Blob, Head, Store };
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
@@ -128,12 +125,12 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Page size, fan-out and segment size of a new store.
     pub geometry: Geometry,
-    /// How far an erase follows what was derived from its scope before it returns; the rest is left to [`Engine::tend`].
+    /// How far an erase follows what was derived from its scope before it returns; the rest is left to [`Engine::run_due`](crate::Engine::run_due).
     pub follow: Follow,
     /// Who does what is due.
     pub keeper: Keeper,
     /// How far the clock may be ahead of the last commit, beyond the time that an open engine counts itself, before nothing is done by
-    /// it alone ([`Engine::clock_doubts`]).
+    /// it alone ([`Clock::doubts`](crate::engine::Clock::doubts)).
     pub clock_jump: Duration,
     /// Believe the clock at opening, however long ago the last commit was.
     pub clock_is_right: bool,

@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::tree::{Page, PageKind, Pages, Ref};
 
 /// A store as the engine shares it.
-pub(super) type SharedStore = Arc<dyn Store>;
+pub(crate) type SharedStore = Arc<dyn Store>;
 
 /// A page that was just sealed.
 pub(super) struct Made {
@@ -158,8 +158,8 @@ impl PageCache {
 }
 
 /// Pages of one store, or of several where each is asked in turn.
-pub(super) struct PageSource<'a> {
-    pub(super) realm: RealmId,
+pub(crate) struct PageSource<'a> {
+    pub(crate) realm: RealmId,
     pub(super) stores: &'a [SharedStore],
     pub(super) cache: Option<&'a PageCache>,
 }
@@ -171,9 +171,16 @@ pub(super) fn missing(name: BlobName, place: &str) -> Error {
     ))
 }
 
+impl<'a> PageSource<'a> {
+    /// Pages of these stores, past any cache.
+    pub(crate) fn over(realm: RealmId, stores: &'a [SharedStore]) -> Self {
+        PageSource { realm, stores, cache: None }
+    }
+}
+
 impl PageSource<'_> {
     /// The first of the stores' blobs under this name that `accept` takes.
-    pub(super) fn fetch<T>(&self, name: &BlobName, mut accept: impl FnMut(Vec<u8>) -> Result<T>) -> Result<T> {
+    pub(crate) fn fetch<T>(&self, name: &BlobName, mut accept: impl FnMut(Vec<u8>) -> Result<T>) -> Result<T> {
         let mut failed = None;
         for store in self.stores {
             match store.get(name).and_then(|blob| blob.map(&mut accept).transpose()) {

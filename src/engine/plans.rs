@@ -1,17 +1,17 @@
-//! Planned erases and retention policies: what [`Engine::tend`] will do, and when.
+//! Planned erases and retention policies: what [`Engine::run_due`](crate::Engine::run_due) will do, and when.
 
+use super::Inner;
 use super::edit::{Edit, change_page};
 use super::holds::protected;
 use super::part::Part;
 use super::passing::next_due;
-use super::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::UserTag;
 use crate::policy::Rules;
 use crate::scope::{Erase, Scope};
+use crate::tree::Pages;
 use crate::tree::plans::Plan;
 use crate::tree::user::UserPage;
-use crate::tree::Pages;
 
 pub(super) fn too_many(what: &str, most: usize) -> Error {
     Error::new(ErrorKind::Refused, format!("there are {most} {what} already; take one back"))

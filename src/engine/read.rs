@@ -9,7 +9,7 @@ use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, Us
 use crate::record::{Entry, RecordInfo};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{ClassSlot, UserPage, class_place, record_key, split_record_key};
-use crate::tree::users::{Found, find };
+use crate::tree::users::{Found, find};
 use crate::tree::{Geometry, Node, PageKind, Pages, Ref};
 
 /// A span of records that an erase takes from one user.

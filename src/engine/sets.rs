@@ -7,7 +7,7 @@ use super::{Inner, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp, UserTag};
 use crate::tree::Pages;
-use crate::tree::sets::{SetTag, TrainingSet };
+use crate::tree::sets::{SetTag, TrainingSet};
 use crate::tree::user::UserPage;
 
 pub(super) fn no_such_set() -> Error {

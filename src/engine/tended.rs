@@ -11,7 +11,7 @@ use crate::tree::Editor;
 use crate::tree::history::About;
 use crate::tree::user::UserPage;
 
-/// What [`super::Engine::tend`] did.
+/// What [`Engine::run_due`](crate::Engine::run_due) did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tended {
     /// Derived records taken out of lists and counts.
@@ -34,7 +34,7 @@ pub struct Tended {
     pub inbox_keys: u64,
     /// Whether pending erases became final.
     pub finalized: bool,
-    /// Whether something is due that was not done, since the clock is not believed ([`super::Engine::clock_doubts`]).
+    /// Whether something is due that was not done, since the clock is not believed ([`Clock::doubts`](crate::engine::Clock::doubts)).
     pub waiting: bool,
 }
 

@@ -15,7 +15,7 @@ use crate::tree::ordered::OrderedKey;
 use crate::tree::{ClassOf, Edge, PageKind, Pages, Ref, Spot, edges};
 
 /// What a walk meets.
-pub(super) enum Step<'s> {
+pub(crate) enum Step<'s> {
     /// A page, before it is read; break to pass over what is below it.
     Enter { kind: PageKind, at: &'s Ref },
     /// A record's entry; break to stop the walk, as if interrupted.
@@ -26,7 +26,7 @@ pub(super) enum Step<'s> {
 
 /// How a walk ended.
 #[derive(Debug)]
-pub(super) enum Walked {
+pub(crate) enum Walked {
     /// It saw everything.
     Whole,
     /// An erase stopped it.
@@ -36,23 +36,23 @@ pub(super) enum Walked {
 type OnStep<'s> = dyn FnMut(Step<'_>) -> Result<ControlFlow<()>> + 's;
 
 /// Leave to walk; held for as long as the walk has pages in hand.
-pub(super) struct Walking<'a> {
+pub(crate) struct Walking<'a> {
     inner: Option<(&'a Inner, RwLockReadGuard<'a, ()>)>,
     lenient: bool,
 }
 
 impl Walking<'_> {
     /// For stores that no engine writes to, and under the writer's lock.
-    pub(super) fn unhindered() -> Self {
+    pub(crate) fn unhindered() -> Self {
         Walking { inner: None, lenient: false }
     }
 
     /// The adversary's: passes over pages that do not open, and takes the rest.
-    pub(super) fn lenient() -> Self {
+    pub(crate) fn lenient() -> Self {
         Walking { inner: None, lenient: true }
     }
 
-    pub(super) fn is_lenient(&self) -> bool {
+    pub(crate) fn is_lenient(&self) -> bool {
         self.lenient
     }
 
@@ -69,7 +69,7 @@ impl Inner {
 }
 
 /// Walks everything that a head points to.
-pub(super) fn walk(leave: &Walking<'_>, pages: &dyn Pages, roots: &Roots, on_step: &mut OnStep<'_>) -> Result<Walked> {
+pub(crate) fn walk(leave: &Walking<'_>, pages: &dyn Pages, roots: &Roots, on_step: &mut OnStep<'_>) -> Result<Walked> {
     for (spot, at) in roots.each() {
         if let Walked::Interrupted = walk_at(leave, pages, &spot, at, on_step)? {
             return Ok(Walked::Interrupted);
@@ -78,7 +78,7 @@ pub(super) fn walk(leave: &Walking<'_>, pages: &dyn Pages, roots: &Roots, on_ste
     Ok(Walked::Whole)
 }
 
-pub(super) fn walk_at(
+pub(crate) fn walk_at(
     leave: &Walking<'_>,
     pages: &dyn Pages,
     spot: &Spot,

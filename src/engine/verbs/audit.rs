@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use crate::cell::Finality;
 use crate::crypto::{self, Key, chunked};
-use crate::engine::audit::Payload;
+use crate::engine::payload::Payload;
 use crate::engine::copies::another_store;
 use crate::engine::lineage::Resolver;
 use crate::engine::pages::{PageSource, SharedStore};
 use crate::engine::walk::{Step, Walking, walk};
 use crate::engine::{Inner, Progress};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::{BlobName, Timestamp};
 use crate::record;
 use crate::secret::WipeStack;
@@ -134,7 +134,7 @@ pub(super) fn audit(
     places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
     places.extend(more.iter().cloned());
     let mut known: HashMap<BlobName, Known> = HashMap::new();
-    let source = PageSource { realm: inner.realm, stores: &places, cache: None };
+    let source = PageSource::over(inner.realm, &places);
     learn(&source, (&live_roots, geometry), live_head.epoch, true, &mut known)?;
     let mut audit = Audit {
         head: Some(live_head),

@@ -57,8 +57,12 @@ pub(super) fn discard(inner: &Arc<Inner>, progress: Progress<'_>) -> Result<Disc
     discard_in_windows(inner, WINDOW, progress)
 }
 
-pub(super) fn discard_in_windows(inner: &Arc<Inner>, window: usize, progress: Progress<'_>) -> Result<Discarded> {
-        inner.check_owner()?;
+pub(in crate::engine) fn discard_in_windows(
+    inner: &Arc<Inner>,
+    window: usize,
+    progress: Progress<'_>,
+) -> Result<Discarded> {
+    inner.check_owner()?;
     inner.check_usable()?;
     let _one_at_a_time = locked(&inner.discarding);
     let mut done = Discarded { commit: inner.state().stored.id.commit, ..Discarded::default() };
@@ -87,7 +91,13 @@ pub(super) fn discard_in_windows(inner: &Arc<Inner>, window: usize, progress: Pr
     Ok(done)
 }
 
-fn sweep(inner: &Arc<Inner>, window: usize, places: &[SharedStore], done: &mut Discarded, progress: Progress<'_>) -> Result<()> {
+fn sweep(
+    inner: &Arc<Inner>,
+    window: usize,
+    places: &[SharedStore],
+    done: &mut Discarded,
+    progress: Progress<'_>,
+) -> Result<()> {
     let mut looked = 0;
     for place in places {
         let mut from = Some(Cursor::default());
@@ -112,18 +122,29 @@ fn sweep(inner: &Arc<Inner>, window: usize, places: &[SharedStore], done: &mut D
     Ok(())
 }
 
-fn give_back(inner: &Arc<Inner>, place: &SharedStore, names: &[BlobName], done: &mut Discarded) -> Result<()> {
+fn give_back(
+    inner: &Arc<Inner>,
+    place: &SharedStore,
+    names: &[BlobName],
+    done: &mut Discarded,
+) -> Result<()> {
     let dead: Vec<BlobName> = {
         let used = locked(&inner.names);
         let kept = |n: &BlobName| {
-            used.in_flight.contains_key(n) || used.since.as_ref().is_some_and(|since| since.contains_key(n))
+            used.in_flight.contains_key(n)
+                || used.since.as_ref().is_some_and(|since| since.contains_key(n))
         };
         names.iter().copied().filter(|n| !kept(n)).collect()
     };
     if dead.is_empty() { Ok(()) } else { remove_from(inner, place, &dead, done) }
 }
 
-fn remove_from(inner: &Arc<Inner>, place: &SharedStore, dead: &[BlobName], done: &mut Discarded) -> Result<()> {
+fn remove_from(
+    inner: &Arc<Inner>,
+    place: &SharedStore,
+    dead: &[BlobName],
+    done: &mut Discarded,
+) -> Result<()> {
     let removed = place.remove(dead);
     // A store that failed here may refuse every later write until it is opened anew.
     let removed = if Arc::ptr_eq(place, inner.store()) { inner.judged(removed)? } else { removed? };
@@ -138,8 +159,8 @@ fn without_live(inner: &Arc<Inner>, names: Vec<BlobName>) -> Result<Vec<BlobName
     if names.is_empty() {
         return Ok(names);
     }
-        // In the order of the names, for these are what the tree tells; removed they are in the
-        // store's.
+    // In the order of the names, for these are what the tree tells; removed they are in the
+    // store's.
     let mut sorted: Vec<u32> = (0..names.len() as u32).collect();
     let name_of = |n: u32| names[n as usize];
     sorted.sort_unstable_by_key(|n| name_of(*n));
@@ -169,7 +190,12 @@ fn without_live(inner: &Arc<Inner>, names: Vec<BlobName>) -> Result<Vec<BlobName
         drop((roots, leave));
         match walked {
             Ok(Walked::Whole) => {
-                return Ok(names.into_iter().zip(live).filter(|(_, live)| !live).map(|(name, _)| name).collect());
+                return Ok(names
+                    .into_iter()
+                    .zip(live)
+                    .filter(|(_, live)| !live)
+                    .map(|(name, _)| name)
+                    .collect());
             }
             // What it struck out may have died meanwhile: the next discard takes that.
             Ok(Walked::Interrupted) => crate::sync::yield_now(),

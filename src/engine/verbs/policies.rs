@@ -13,7 +13,7 @@ use crate::limits::{POLICIES_MAX, SWEEP};
 use crate::policy::{Policy, Rules};
 use crate::secret::WipeStack;
 use crate::tree::agenda::Agenda;
-use crate::tree::policies::Policies;
+use crate::tree::policies;
 use crate::tree::user::UserPage;
 use crate::tree::users::{Found, visit};
 use crate::tree::{Editor, Node, PageKind, Pages};
@@ -65,7 +65,7 @@ impl Policies<'_> {
         &self,
         act: impl FnOnce(
             &mut Editor<'_>,
-            &mut crate::tree::policies::Policies,
+            &mut policies::Policies,
             Option<UserTag>,
         ) -> Result<()>,
     ) -> Result<()> {

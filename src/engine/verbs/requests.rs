@@ -13,7 +13,7 @@ use crate::engine::reader::Via;
 use crate::engine::sets::{Members, granted, no_such_set};
 use crate::engine::{Inner, State};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RecordId, Timestamp, UserTag};
+use crate::ids::{RecordId, UserTag};
 use crate::sealed::{Asked, Packing, Request};
 use crate::secret::WipeStack;
 use crate::tree::grants::Grant;
