@@ -21,6 +21,7 @@ const SHOWN: usize = 100;
 
 /// What a drill found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Checked {
     /// The newest state that the copies restore.
     pub head: HeadId,

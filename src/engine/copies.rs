@@ -124,6 +124,7 @@ pub(super) fn another_store(place: &str, remedy: &str) -> Error {
 
 /// What a backup or a sync copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Backup {
     /// The state that it now holds.
     pub head: Option<HeadId>,
@@ -135,6 +136,7 @@ pub struct Backup {
 
 /// What a restore brought back.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Restored {
     /// The state restored.
     pub head: HeadId,
@@ -288,13 +290,32 @@ impl Inner {
     }
 }
 
-/// Builds a store anew from copies and a cell: the newest head that the cell opens, and every blob below it from
-/// whichever copy has it. Where heads of one epoch do not come one after the other, that of the place that owns the cell, or else of one that
-/// never owned it before one that did.
+/// Builds a store from copies and a cell: the newest head that the cell opens, and every blob below
+/// it from whichever copy has it. Where heads of one epoch do not come one after the other, that of
+/// the place that owns the cell, or else of one that never owned it before one that did.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use keyfall::{Class, Engine, Options, Put, UserId, cell::MemoryCell, store::MemoryStore};
+/// # use keyfall::engine::{OpenAs, restore};
+/// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+/// let engine = Engine::init(store, cell.clone(), Options::default())?;
+/// let id = engine.put(Put::new(UserId::new("ada")?, Class::audio()), &b"RIFF...."[..])?;
+/// let backup = Arc::new(MemoryStore::new());
+/// engine.backup(&*backup, &mut |_| {})?;
+///
+/// drop(engine); // The store is lost; its cell is not.
+/// let found = Arc::new(MemoryStore::new());
+/// restore(&*cell, &[backup], &*found, &mut |_| {})?;
+/// let options = Options { open_as: OpenAs::TakeOver, ..Options::default() };
+/// let engine = Engine::open(found, cell, options)?;
+/// assert_eq!(engine.info(&id)?.length, 8);
+/// # Ok::<(), keyfall::Error>(())
+/// ```
 ///
 /// # Errors
-/// `Refused` where every copy is of an older epoch than the cell, with the epochs named; `Corrupt` where a blob is in
-/// none of them; `Exists` where `into` holds a store; `Io`, `Full`.
+/// `Refused` where every copy is of an older epoch than the cell, with the epochs named; `Corrupt`
+/// where a blob is in none of them; `Exists` where `into` holds a store; `Io`, `Full`.
 pub fn restore(
     cell: &dyn RootCell,
     copies: &[Arc<dyn Store>],

@@ -30,6 +30,7 @@ use crate::tree::{Link, PageKind};
 
 /// What an erase did. It is returned when the erase is complete, never before.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Erasure {
     /// The epoch that began with it, or begins when it is final.
     pub epoch: u64,

@@ -12,6 +12,7 @@ use crate::tree::inbox::EnvelopeName;
 
 /// What became of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Accepted {
     /// The record.
     pub id: RecordId,

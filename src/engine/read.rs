@@ -110,6 +110,7 @@ impl Query {
 
 /// One page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Listing {
     /// The records.
     pub records: Vec<RecordInfo>,

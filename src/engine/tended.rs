@@ -13,6 +13,7 @@ use crate::tree::user::UserPage;
 
 /// What [`Engine::run_due`](crate::Engine::run_due) did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Tended {
     /// Derived records taken out of lists and counts.
     pub derived: u64,
@@ -40,6 +41,7 @@ pub struct Tended {
 
 /// Something that was due and could not be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Trouble {
     /// Of whom; `None` where the page with the name cannot be read.
     pub user: Option<UserId>,

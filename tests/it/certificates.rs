@@ -12,7 +12,7 @@ use keyfall::certificate::{
     Certificate, Draft, Facts, Grade, Leaf, Retired, SLOTS_MIN, Trust, key_commitment, same_history, slots,
 };
 use keyfall::crypto::Key;
-use keyfall::engine::{Discarded, Keeper, Request};
+use keyfall::engine::{Keeper, Request};
 use keyfall::ids::StoreId;
 use keyfall::log::{Checkpoint, Hash, LogProof, Note, Signer, VerifierKey};
 use keyfall::store::{MemoryStore, Store};
@@ -656,7 +656,9 @@ fn a_copy_that_a_discard_passed_over_is_named() {
     let engine = world.engine();
     let certificate = certified(engine, asked(Scope::user(user("ada"))));
     let done = engine.discard(&mut |_| {}).unwrap();
-    let skipped = engine.certificates().upgrade(&certificate, Some(Discarded { copies_skipped: 2, ..done })).unwrap();
+    let mut partly = done;
+    partly.copies_skipped = 2;
+    let skipped = engine.certificates().upgrade(&certificate, Some(partly)).unwrap();
     skipped.verify(&trust(engine)).unwrap();
     assert!(!skipped.facts.outcome.discarded);
     assert!(

@@ -66,7 +66,9 @@ fn grant(party: &Party) -> Grant {
 }
 
 fn to_mend(party: &Party) -> Grant {
-    Grant { purpose: "to mend the models".into(), ..grant(party) }
+    let mut grant = grant(party);
+    grant.purpose = "to mend the models".into();
+    grant
 }
 
 fn ids<'r>(records: impl IntoIterator<Item = &'r RecordId>) -> Vec<RecordId> {
@@ -83,7 +85,7 @@ fn a_third_party_opens_what_it_was_granted_and_the_report_says_so() {
     world.put("ben", Class::action(), b"another's");
     let ticket = engine.grants(&user("ada")).add(grant(&party).class(Class::action())).unwrap();
     let (opened, records) = party.open(&world, &ticket).unwrap();
-    assert_eq!(opened, Opened { records: 1, bytes: 50_000, fell: 0 });
+    assert_eq!((opened.records, opened.bytes, opened.fell), (1, 50_000, 0));
     assert!(records[&action] == bytes(1, 50_000));
     let accesses = engine.accesses(&action).unwrap();
     assert!(accesses[0].principal.starts_with("Ride skill, grant ") && accesses[0].purpose == "to order rides");

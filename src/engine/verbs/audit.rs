@@ -26,6 +26,7 @@ const STRAYS_SHOWN: usize = 100;
 
 /// What an audit found in one place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlaceAudit {
     /// Which place.
     pub place: String,
@@ -51,6 +52,7 @@ pub struct PlaceAudit {
 
 /// What an audit found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Audit {
     /// The state audited.
     pub head: Option<HeadId>,

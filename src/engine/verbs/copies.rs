@@ -18,6 +18,7 @@ use crate::tree::head::{CopyEntry, CopyMode};
 
 /// How a copy stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CopyStatus {
     /// The copy.
     pub entry: CopyEntry,

@@ -27,6 +27,7 @@ const PAGE: usize = 4096;
 
 /// What a discard gave back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Discarded {
     /// The commit whose tree it left: what died in it, or before, is gone from the store.
     pub commit: u64,

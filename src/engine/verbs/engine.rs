@@ -87,8 +87,8 @@ impl Engine {
     ///
     /// ```
     /// # use std::sync::Arc;
-    /// # use keyfall::{Class, Engine, Options, Put, UserId, cell::MemoryCell, store::MemoryStore};
-    /// # use keyfall::record::Source;
+    /// # use keyfall::{Class, Engine, Options, Put, Source, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
     /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
     /// # let engine = Engine::init(store, cell, Options::default())?;
     /// let ada = UserId::new("ada")?;

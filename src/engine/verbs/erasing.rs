@@ -20,6 +20,7 @@ use crate::tree::plans::Plan;
 
 /// What an erase would take, as things are ([`Engine::would_erase`](crate::Engine::would_erase)).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Foreseen {
     /// Records of the scope that would fall, by class; `None` where damaged pages keep them from
     /// being counted.

@@ -16,6 +16,7 @@ use crate::tree::lineage::Access;
 
 /// The sources of a record, and what was derived from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lineage {
     /// The records that it depends on: it falls with any of them.
     pub sources: Vec<RecordId>,

@@ -31,6 +31,21 @@ impl Policies<'_> {
     /// falls at the next [`Engine::run_due`](crate::Engine::run_due). For a policy of the store,
     /// that looks at every user.
     ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use keyfall::{Class, Engine, Options, Policy, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// let days = |n| Duration::from_secs(n * 24 * 60 * 60);
+    /// engine.policies(None).set(&Policy::new(Class::audio()).max_age(days(30)))?;
+    /// // One user's own, in the place of the store's.
+    /// let child = UserId::new("child")?;
+    /// engine.create_user(&child)?;
+    /// engine.policies(Some(&child)).set(&Policy::new(Class::audio()).max_age(days(1)))?;
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `Invalid` for a number together with a purpose; `Refused` beyond 64; `Erased`, `Absent` for
     /// the user; as [`Engine::put`](crate::Engine::put).

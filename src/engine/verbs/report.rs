@@ -24,6 +24,7 @@ use crate::tree::plans::Plan;
 /// Everything about a user but the records themselves, which [`Engine::list`](crate::Engine::list)
 /// and [`Engine::lineage`](crate::Engine::lineage) give.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report {
     /// The user.
     pub user: UserId,

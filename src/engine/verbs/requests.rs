@@ -22,6 +22,7 @@ use crate::tree::sets::{SetTag, TrainingSet};
 
 /// What an opening delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Opened {
     /// Records delivered whole.
     pub records: u64,

@@ -14,6 +14,7 @@ use crate::tree::Geometry;
 
 /// What an engine knows of itself ([`Engine::status`](crate::Engine::status)).
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Status {
     /// The store's identity.
     pub store: StoreId,
