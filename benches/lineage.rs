@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{Keeper, Source};
+use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope, UserId};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope, UserId, Source};
 
 const OTHERS: usize = 1000;
 
@@ -84,7 +84,7 @@ fn main() {
         );
     }
     let began = Instant::now();
-    let tended = engine.tend(&mut |_| {}).unwrap();
+    let tended = engine.run_due(&mut |_| {}).unwrap();
     let each = began.elapsed() / u32::try_from(tended.derived.max(1)).unwrap();
     println!("bookkeeping of {} derived records: {:.1?}, {each:.1?} each", tended.derived, began.elapsed());
 }

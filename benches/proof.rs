@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use keyfall::cell::{FileCell, RootCell};
 use keyfall::certificate::{Certificate, Trust};
-use keyfall::engine::{Erase, Keeper, Request};
+use keyfall::engine::{Keeper, Request};
 use keyfall::env::{SharedEnv, System};
 use keyfall::log::{Checkpoint, Frontier, Hash, Signer, inclusion, verify_inclusion};
 use keyfall::quorum::Member;
 use keyfall::quorum::net::{EngineKey, KeyholderDir, Server, make_cell};
 use keyfall::store::SledStore;
 use keyfall::testing::Defect;
-use keyfall::{Class, Engine, Options, Put, Scope, UserId};
+use keyfall::{Class, Engine, Options, Put, Scope, UserId, Erase};
 
 fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
@@ -139,7 +139,7 @@ fn main() {
     println!("signing a certificate, behind the erase: {:.1?}", quantile(&mut signing, 0.5));
 
     // Whole certificates, from their text.
-    let trust = Trust::in_log(cases[2].engine.log_key().unwrap());
+    let trust = Trust::in_log(cases[2].engine.log().key().unwrap());
     let texts: Vec<String> = kept.iter().cycle().take(certificates).map(ToString::to_string).collect();
     let began = Instant::now();
     for text in &texts {

@@ -74,8 +74,14 @@ pub mod time;
 pub mod tree;
 
 #[cfg(feature = "engine")]
-pub use engine::{Engine, Erasure, Options, Put, Query, Reader, Scope};
+pub use engine::paved::{Engine, Erasure, Options, Query, Reader};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "engine")]
 pub use ids::{Class, InteractionId, RecordId, UserId};
+#[cfg(feature = "engine")]
+pub use policy::Policy;
+#[cfg(feature = "engine")]
+pub use record::{Put, RecordInfo, Source};
+#[cfg(feature = "engine")]
+pub use scope::{Erase, Scope, When};
 pub use time::Timestamp;

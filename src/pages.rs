@@ -168,6 +168,13 @@ pub(crate) struct PageSource<'a> {
     pub(crate) cache: Option<&'a PageCache>,
 }
 
+impl<'a> PageSource<'a> {
+    /// Pages of these stores, past any cache.
+    pub(crate) fn over(realm: RealmId, stores: &'a [SharedStore]) -> Self {
+        PageSource { realm, stores, cache: None }
+    }
+}
+
 /// The error for a blob that a live pointer names and no store has.
 pub(crate) fn missing(name: BlobName, place: &str) -> Error {
     Error::corrupt(format!(

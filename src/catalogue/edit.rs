@@ -202,35 +202,3 @@ impl<'a> Edit<'a> {
         Ok(change)
     }
 }
-
-/// The page of a live user, to be changed.
-pub(crate) fn page_of<'n>(
-    editor: &mut Editor<'_>,
-    root: &'n mut UsersNode,
-    tag: UserTag,
-) -> Result<Option<&'n mut UserPage>> {
-    match root.slot_mut(editor, tag)? {
-        Some(Slot { state: SlotState::Live(page), .. }) => {
-            page.load_mut(editor, PageKind::User, Some(tag)).map(Some)
-        }
-        _ => Ok(None),
-    }
-}
-
-/// The page of a record's user; `None` where the user does not live, or lives another life.
-pub(crate) fn user_of<'n>(
-    editor: &mut Editor<'_>,
-    root: &'n mut UsersNode,
-    id: &RecordId,
-) -> Result<Option<&'n mut UserPage>> {
-    Ok(page_of(editor, root, id.user)?.filter(|page| page.incarnation == id.incarnation))
-}
-
-/// Changes the page of a user that lives.
-pub(crate) fn change_page<T>(
-    edit: &mut Edit<'_>,
-    user: UserTag,
-    act: impl FnOnce(&mut Editor<'_>, &mut UserPage) -> Result<T>,
-) -> Result<T> {
-    edit.user(user, |editor, page| act(editor, page))
-}

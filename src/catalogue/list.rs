@@ -13,8 +13,9 @@ use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{ClassSlot, UserPage, class_place, record_key, split_record_key};
 use crate::tree::users::Found;
 
-/// What to list.
+/// What to list; [`Query::default`] lists everything.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Query {
     /// Of one user; otherwise of all, user after user in no order that means anything.
     pub user: Option<UserId>,
@@ -28,14 +29,65 @@ pub struct Query {
     pub until: Option<Timestamp>,
     /// Newest interaction first; the default is oldest first.
     pub newest_first: bool,
-    /// At most so many; 0 is the most there can be, 10,000.
+    /// At most this many; 0 stands for the most, 10,000.
     pub limit: usize,
     /// After this record, which the page before gave as `next`.
     pub after: Option<RecordId>,
 }
 
+impl Query {
+    /// Of one user.
+    #[must_use]
+    pub fn user(self, user: impl Into<Option<UserId>>) -> Self {
+        Query { user: user.into(), ..self }
+    }
+
+    /// Of one class.
+    #[must_use]
+    pub fn class(self, class: impl Into<Option<Class>>) -> Self {
+        Query { class: class.into(), ..self }
+    }
+
+    /// Of one interaction.
+    #[must_use]
+    pub fn interaction(self, id: impl Into<Option<InteractionId>>) -> Self {
+        Query { interaction: id.into(), ..self }
+    }
+
+    /// Of interactions that began at this time or later.
+    #[must_use]
+    pub fn from(self, time: impl Into<Option<Timestamp>>) -> Self {
+        Query { from: time.into(), ..self }
+    }
+
+    /// Of interactions that began before this time.
+    #[must_use]
+    pub fn until(self, time: impl Into<Option<Timestamp>>) -> Self {
+        Query { until: time.into(), ..self }
+    }
+
+    /// Whether the newest interaction comes first.
+    #[must_use]
+    pub fn newest_first(self, newest_first: bool) -> Self {
+        Query { newest_first, ..self }
+    }
+
+    /// At most this many.
+    #[must_use]
+    pub fn limit(self, limit: usize) -> Self {
+        Query { limit, ..self }
+    }
+
+    /// After this record: [`Listing::next`] of the page before.
+    #[must_use]
+    pub fn after(self, id: impl Into<Option<RecordId>>) -> Self {
+        Query { after: id.into(), ..self }
+    }
+}
+
 /// One page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Listing {
     /// The records.
     pub records: Vec<RecordInfo>,

@@ -4,7 +4,7 @@ use super::edit::Edit;
 use super::hold::protected;
 use super::part::Part;
 use super::passing::next_due;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::UserTag;
 use crate::policy::Rules;
 use crate::scope::{Erase, Scope};
@@ -44,4 +44,9 @@ pub(crate) fn reckon(edit: &mut Edit<'_>, user: UserTag) -> Result<()> {
         next_due(pages, user, page, &Rules { own: page.policies.all(pages, Some(user))?, store })
     })?;
     edit.set_due(user, next)
+}
+
+/// The error for one more than there may be.
+pub(crate) fn too_many(what: &str, most: usize) -> Error {
+    Error::new(ErrorKind::Refused, format!("there are {most} {what} already; take one back"))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::edit::Edit;
 use super::resolve::look_up_whole;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp, UserTag};
 use crate::tree::Pages;
 use crate::tree::sets::{SetTag, TrainingSet};
@@ -66,4 +66,12 @@ pub(crate) fn members(
         }
     }
     Ok(Members { live, dropped })
+}
+
+/// The error for a set that is not here.
+pub(crate) fn no_such_set() -> Error {
+    Error::new(
+        ErrorKind::Absent,
+        "there is no such training set; `keyfall training list STORE` shows all",
+    )
 }

@@ -11,8 +11,9 @@ use crate::tree::Editor;
 use crate::tree::history::About;
 use crate::tree::user::UserPage;
 
-/// What [`crate::Engine::tend`] did.
+/// What [`Engine::run_due`](crate::Engine::run_due) did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Tended {
     /// Derived records taken out of lists and counts.
     pub derived: u64,
@@ -35,12 +36,13 @@ pub struct Tended {
     /// Whether pending erases became final.
     pub finalized: bool,
     /// Whether something is due that was not done, since the clock is not believed
-    /// ([`crate::Engine::clock_doubts`]).
+    /// ([`Clock::doubts`](crate::engine::Clock::doubts)).
     pub waiting: bool,
 }
 
 /// Something that was due and could not be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Trouble {
     /// Of whom; `None` where the page with the name cannot be read.
     pub user: Option<UserId>,

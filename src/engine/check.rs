@@ -4,7 +4,8 @@
 use std::ops::ControlFlow;
 
 use super::core::Core;
-use super::{Engine, replica};
+use super::progress::Progress;
+use super::replica;
 use crate::catalogue::payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
@@ -14,9 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::pages::{PageSource, SharedStore};
 use crate::record::segments;
-use crate::secret::WipeStack;
 use crate::store::HeadId;
-use crate::tree::head::{CopyEntry, HeadPage, Prefix};
+use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::{Geometry, Ref};
 
 /// Names of blobs that are lacking are told up to this many.
@@ -24,6 +24,7 @@ const SHOWN: usize = 100;
 
 /// What a drill found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Checked {
     /// The newest state that the copies restore.
     pub head: HeadId,
@@ -51,7 +52,7 @@ struct Drill<'a> {
     geometry: Geometry,
     source: &'a PageSource<'a>,
     found: Checked,
-    progress: super::Progress<'a>,
+    progress: Progress<'a>,
 }
 
 impl Drill<'_> {
@@ -111,7 +112,7 @@ fn newest(places: &[SharedStore], store: StoreId, root: &RootKey) -> Result<Opti
     Ok(best)
 }
 
-fn drill(core: &Core, copies: &[SharedStore], progress: super::Progress<'_>) -> Result<Option<Checked>> {
+pub(super) fn drill(core: &Core, copies: &[SharedStore], progress: Progress<'_>) -> Result<Option<Checked>> {
     core.check_usable()?;
     let root = core.writer().root.duplicate();
     let current = core.state().stored.id;
@@ -129,7 +130,7 @@ fn drill(core: &Core, copies: &[SharedStore], progress: super::Progress<'_>) -> 
         ));
     };
     let leave = core.walks.begin();
-    let source = PageSource { realm: core.realm, stores: copies, cache: None };
+    let source = PageSource::over(core.realm, copies);
     let users = Users { pages: &source, root: &head.roots.users, geometry: head.geometry };
     let mut resolver = Resolver::new(core.realm, users);
     let found = Checked { head: id, current, from, blobs: 0, lacking: 0, missing: Vec::new() };
@@ -156,37 +157,4 @@ fn drill(core: &Core, copies: &[SharedStore], progress: super::Progress<'_>) -> 
         Walked::Whole => Some(drill.found),
         Walked::Interrupted => None,
     })
-}
-
-impl Engine {
-    /// The copies that the store knows of.
-    pub fn copies(&self) -> Vec<CopyEntry> {
-        self.inner.state().head.copies.clone()
-    }
-
-    /// The store of the copy at `place`, where this engine has it open: nobody else can open it then. Give it to
-    /// [`Engine::check_restore`]; to write to it is the engine's.
-    pub fn attached(&self, place: &str) -> Option<SharedStore> {
-        let writer = self.inner.writer();
-        writer.copies.iter().find(|copy| copy.entry.place == place).and_then(|copy| copy.store.clone())
-    }
-
-    /// Finds out what a restore from these copies would bring back: reads and opens everything below their newest head that the root key
-    /// opens, without a second cell and while reads and writes go on. An erase stops it, and it begins again from what the copies hold then.
-    /// A copy in step is open here already: [`Engine::attached`] gives it.
-    ///
-    /// # Errors
-    /// `Refused` where no copy is of the store's epoch: nothing could be restored; or where one holds another store; `Corrupt`, `Io`.
-    pub fn check_restore(&self, copies: &[SharedStore], progress: super::Progress<'_>) -> Result<Checked> {
-        let _wiped = WipeStack;
-        if copies.is_empty() {
-            return Err(Error::invalid("name at least one copy to restore from"));
-        }
-        loop {
-            if let Some(checked) = drill(&self.inner, copies, progress)? {
-                return Ok(checked);
-            }
-            crate::sync::yield_now();
-        }
-    }
 }

@@ -40,17 +40,14 @@ use crate::catalogue::defect::Defect;
 use crate::catalogue::edit::Start;
 use crate::catalogue::moment::{Moment, Reading};
 use crate::catalogue::put::Staged;
-use crate::catalogue::resolve::{self, Resolver};
 use crate::catalogue::view::View;
 use crate::cell::{Awaited, Durable, Finality, RootCell, RootId, RootKey};
 use crate::certificate::CellFacts;
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{BlobName, InteractionId, RealmId, RecordId, StoreId, UserId, UserTag};
+use crate::ids::{BlobName, InteractionId, RealmId, RecordId, StoreId};
 use crate::pages::{PageCache, PageSource, SharedStore};
-use crate::policy::Rules;
 use crate::process::Process;
-use crate::record::Entry;
 use crate::scope::Erase;
 use crate::sealed::outlet::settle;
 use crate::secret::WipeStack;
@@ -59,7 +56,6 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
 use crate::tree::Pages;
 use crate::tree::head::{HeadPage, Prefix};
-use crate::tree::user::UserPage;
 
 /// One open store.
 pub(super) struct Core {
@@ -149,6 +145,12 @@ pub(super) struct Watched {
     over: AtomicBool,
 }
 
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Core({})", self.store().place())
+    }
+}
+
 impl Drop for Core {
     /// No key stays that stood ready for an erase that did not come. Where this fails the next open
     /// does it.
@@ -216,22 +218,26 @@ impl Core {
     pub(super) fn planted(&self, defect: Defect) -> bool {
         self.options.planted().is(defect)
     }
-
-    #[cfg(feature = "testing")]
-    pub(super) fn defect(&self, defect: Defect) -> bool {
-        self.planted(defect)
-    }
 }
 
 /// The time.
 impl Core {
     pub(super) fn reading(&self, state: &State) -> Reading {
-        locked(&self.clock).reading(&state.head, &self.options)
+        self.reading_at(&state.head)
+    }
+
+    /// A look at the clock, while this head is the newest.
+    pub(super) fn reading_at(&self, head: &HeadPage) -> Reading {
+        locked(&self.clock).reading(head, &self.options)
     }
 
     /// The latest that is known now, for a look at the clock later, without a state.
     pub(super) fn floor(&self, clock: Reading) -> Floor {
         Floor::of(clock, &*self.options.env)
+    }
+
+    pub(super) fn new_interaction(&self, state: &State) -> Result<InteractionId> {
+        new_interaction(&*self.options.env, &state.head, self.reading(state))
     }
 
     /// The head for the next commit, as it is but for its time.
@@ -403,54 +409,5 @@ impl Core {
     /// Whether derived records that cannot be read any more still stand in lists.
     pub(super) fn is_falling(&self) -> bool {
         self.state().head.roots.falling.is_some()
-    }
-}
-
-/// For verbs that hold a state: the rules of the catalogue, by their short names.
-impl Core {
-    pub(super) fn user_tag(&self, state: &State, user: &UserId) -> UserTag {
-        crate::crypto::user_tag(&state.head.index_key, user.as_str())
-    }
-
-    /// The page of a user that lives.
-    ///
-    /// # Errors
-    /// `Erased` or `Absent` for one that was erased or never was here; `Corrupt`, `Io`.
-    pub(super) fn user_page(&self, state: &State, user: &UserId) -> Result<(UserTag, UserPage)> {
-        self.view(state, &self.pages()).user(user)
-    }
-
-    /// The page of a user that lives, by tag.
-    pub(super) fn page_at(&self, state: &State, user: UserTag) -> Result<Option<UserPage>> {
-        self.view(state, &self.pages()).users().live(user)
-    }
-
-    /// Looks a record up, and sees that everything it depends on is there.
-    pub(super) fn look_up_whole(&self, state: &State, id: &RecordId) -> Result<(UserPage, Entry)> {
-        resolve::look_up_whole(&self.view(state, &self.pages()), id)
-    }
-
-    pub(super) fn resolver<'a>(&self, pages: &'a dyn Pages, state: &'a State) -> Resolver<'a> {
-        resolve::resolver(&self.view(state, pages))
-    }
-
-    /// The policies that hold for a user.
-    pub(super) fn rules(
-        &self,
-        state: &State,
-        pages: &dyn Pages,
-        user: UserTag,
-        page: &UserPage,
-    ) -> Result<Rules> {
-        self.view(state, pages).rules(user, page)
-    }
-
-    /// A number that nobody had, for a hold, a plan, a grant, an inbox key.
-    pub(super) fn new_number(&self) -> Result<u64> {
-        self.means().number()
-    }
-
-    pub(super) fn new_interaction(&self, state: &State) -> Result<InteractionId> {
-        new_interaction(&*self.options.env, &state.head, self.reading(state))
     }
 }

@@ -6,6 +6,7 @@ use crate::ids::Timestamp;
 
 /// What an erase did. It is returned when the erase is complete, never before.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Erasure {
     /// The epoch that began with it, or begins when it is final.
     pub epoch: u64,
@@ -15,7 +16,7 @@ pub struct Erasure {
     /// of every list.
     pub derived: u64,
     /// Whether more records derived from them fell, which stand in lists until
-    /// [`crate::Engine::tend`] has taken them out.
+    /// [`Engine::run_due`](crate::Engine::run_due) has taken them out.
     pub following: bool,
     /// Whether the scope had been erased before, and nothing was left to do.
     pub already: bool,

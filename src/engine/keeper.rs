@@ -11,13 +11,13 @@ use crate::limits::LOOK_EVERY;
 use crate::sync::atomic::Ordering;
 use crate::sync::locked;
 
-/// Who does what is due (see [`super::Engine::tend`]).
+/// Who does what is due (see [`Engine::run_due`](crate::Engine::run_due)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keeper {
     /// A thread of the engine's, from opening on. What fails is tried again a minute later.
     #[default]
     Thread,
-    /// Nobody, until [`super::Engine::tend`] is called.
+    /// Nobody, until [`Engine::run_due`](crate::Engine::run_due) is called.
     ByHand,
 }
 

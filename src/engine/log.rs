@@ -3,14 +3,13 @@
 
 use super::commit::{ready, settle};
 use super::core::Core;
-use super::{Engine, locked};
-use crate::catalogue::leaf::{checkpoint_of, log_page, prove, signer};
+use crate::catalogue::leaf::log_page;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::limits::ORIGIN_MAX_BYTES;
-use crate::log::{Hash, LogProof, Note, SeeLeaf, Signer, Subtrees, VerifierKey, consistency, root};
+use crate::log::Signer;
 use crate::pages::PageSource;
-use crate::secret::WipeStack;
+use crate::sync::locked;
 use crate::tree::log::LogPage;
 
 /// The name of a store's log, where its owner gave none.
@@ -24,7 +23,7 @@ pub(super) fn origin(given: Option<&str>, store: StoreId) -> Result<String> {
 }
 
 /// As [`with_log`], for what is signed: every root key that a leaf calls destroyed is.
-fn with_final_log<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
+pub(super) fn with_final_log<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
     let mut writer = core.writer();
     ready(core, &mut writer)?;
     if locked(&core.awaiting).is_some() {
@@ -45,7 +44,7 @@ fn with_final_log<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSource<'_>) ->
 }
 
 /// Shows the log to `see`, having made sure that what it tells of has happened.
-fn with_log<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
+pub(super) fn with_log<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
     core.check_watched()?;
     core.process.check()?;
     let mut writer = core.writer();
@@ -53,72 +52,4 @@ fn with_log<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Resul
     let state = core.state();
     let pages = core.pages();
     see(&log_page(&core.view(&state, &pages))?, &pages)
-}
-
-impl Engine {
-    /// The public key of the store's log: all that is needed to check its certificates.
-    ///
-    /// # Errors
-    /// `Corrupt`, `Io`.
-    pub fn log_key(&self) -> Result<VerifierKey> {
-        let _wiped = WipeStack;
-        let inner = &self.inner;
-        let page = inner.look(log_page)?;
-        Ok(signer(&page, &page.checkpoint_seed)?.verifier())
-    }
-
-    /// Signs a checkpoint of the log as it is now: every root key that its leaves call destroyed is.
-    ///
-    /// # Errors
-    /// As [`Engine::erase`], where an erase before is not complete; `Refused` where the cell has not said that the old root keys are gone.
-    pub fn checkpoint(&self) -> Result<Note> {
-        let _wiped = WipeStack;
-        with_final_log(&self.inner, |page, _| checkpoint_of(page).sign(&signer(page, &page.checkpoint_seed)?))
-    }
-
-    /// The proof that a leaf is in the log, under a checkpoint of the log as it is now.
-    ///
-    /// # Errors
-    /// `Invalid` where there is no such leaf; as [`Engine::checkpoint`].
-    pub fn log_proof(&self, index: u64) -> Result<LogProof> {
-        let _wiped = WipeStack;
-        with_final_log(&self.inner, |page, pages| prove(page, pages, index, false))
-    }
-
-    /// The root of the log's first `old` leaves, and the proof that the log as it is now goes on from them.
-    ///
-    /// # Errors
-    /// `Invalid` where it has fewer; as [`Engine::checkpoint`].
-    pub fn log_consistency(&self, old: u64) -> Result<(Hash, Vec<Hash>)> {
-        let _wiped = WipeStack;
-        with_log(&self.inner, |page, pages| {
-            let subtrees = page.subtrees(pages);
-            let proof = consistency(&subtrees, old, page.frontier.size())?;
-            Ok((root(&subtrees, old)?, proof))
-        })
-    }
-
-    /// The hash over `2^level` leaves of the log, from `index * 2^level` on.
-    ///
-    /// # Errors
-    /// `Invalid` where the log has not all of them; as [`Engine::checkpoint`].
-    pub fn log_subtree(&self, level: u8, index: u64) -> Result<Hash> {
-        let _wiped = WipeStack;
-        with_log(&self.inner, |page, pages| {
-            let end = index.checked_add(1).and_then(|end| end.checked_shl(u32::from(level)));
-            if level > 62 || end.is_none_or(|end| end > page.frontier.size()) {
-                return Err(Error::invalid("the log has not so many leaves"));
-            }
-            page.subtrees(pages).subtree(level, index)
-        })
-    }
-
-    /// Shows leaves of the log from `from` on, with their indexes, until `see` breaks.
-    ///
-    /// # Errors
-    /// As [`Engine::checkpoint`], and what `see` fails with.
-    pub fn log_leaves(&self, from: u64, see: SeeLeaf<'_>) -> Result<()> {
-        let _wiped = WipeStack;
-        with_log(&self.inner, |page, pages| page.leaves(pages, from, see))
-    }
 }

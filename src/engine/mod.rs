@@ -4,7 +4,6 @@
 //! invariants and the lock order stand in `core`.
 
 mod anchor;
-mod audit;
 mod batch;
 mod bell;
 mod certify;
@@ -15,79 +14,71 @@ mod clock;
 mod commit;
 mod copies;
 mod core;
-mod discard;
-mod due;
 mod epoch;
-mod erase;
 mod erases;
 mod erasure;
-mod foresee;
 mod grants;
 mod group;
 mod heads;
 mod holds;
-mod inbox;
 mod keeper;
 mod keys;
-mod lineage;
 mod lines;
 mod log;
 mod names;
 mod open;
 mod own;
-mod plans;
 mod progress;
-mod put;
 mod puts;
 mod queue;
-mod read;
 mod reader;
 mod readers;
 mod replica;
-mod report;
-mod sets;
-mod status;
 mod sync;
 mod tend;
 #[cfg(feature = "testing")]
 mod twin;
+pub(crate) mod verbs;
 mod walks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "testing")]
-pub use audit::Exposed;
-pub use audit::{Audit, PlaceAudit};
 pub use batch::Batch;
 pub use check::Checked;
 pub use claims::Unsigned;
-pub use copies::{CopyStatus, Restored, restore};
-pub use discard::Discarded;
-pub use erasure::Erasure;
-pub use foresee::Foreseen;
-pub use grants::Opened;
+pub use copies::{Restored, restore};
 pub use heads::root_of;
-pub use inbox::Accepted;
 pub use keeper::Keeper;
-pub use lineage::Lineage;
 pub use own::OpenAs;
 pub use progress::Progress;
-pub use reader::Reader;
 pub use replica::Backup;
-pub use report::{Erased, Report};
+pub use verbs::audit::{Audit, PlaceAudit};
+pub use verbs::certificates::Certificates;
+pub use verbs::clock::Clock;
+pub use verbs::copies::{Copies, CopyStatus};
+pub use verbs::discard::Discarded;
+pub use verbs::erasing::Foreseen;
+pub use verbs::grants::Grants;
+pub use verbs::holds::Holds;
+pub use verbs::inbox::{Accepted, Inbox};
+pub use verbs::lineage::Lineage;
+pub use verbs::log::Log;
+pub use verbs::ownership::Ownership;
+pub use verbs::plans::Plans;
+pub use verbs::policies::Policies;
+pub use verbs::report::{Erased, Report};
+pub use verbs::requests::Opened;
+pub use verbs::status::Status;
+pub use verbs::training::Training;
 
 #[cfg(feature = "testing")]
 pub use crate::catalogue::defect::Defect;
 pub use crate::catalogue::fell::Follow;
-pub use crate::catalogue::list::{Listing, Query};
+pub use crate::catalogue::list::Listing;
 pub use crate::catalogue::next::Due;
-#[cfg(feature = "testing")]
-pub(crate) use crate::catalogue::resolve::ContentRoots;
 pub use crate::catalogue::tended::{Tended, Trouble};
-pub use crate::policy::Policy;
-pub use crate::record::{Put, Source};
-pub use crate::scope::{Erase, Request, Scope, When};
+pub use crate::scope::Request;
 pub use crate::tree::Geometry;
 pub use crate::tree::grants::Grant;
 pub use crate::tree::head::{CopyEntry, CopyMode};
@@ -97,15 +88,20 @@ pub use crate::tree::lineage::Access;
 pub use crate::tree::plans::Plan;
 pub use crate::tree::sets::TrainingSet;
 
-use self::core::Core;
+/// What the root of the crate exports: it has no other path.
+pub(crate) mod paved {
+    pub use super::Options;
+    pub use super::erasure::Erasure;
+    pub use super::reader::Reader;
+    pub use super::verbs::engine::Engine;
+    pub use crate::catalogue::list::Query;
+}
+
 use crate::catalogue::change::{Means, Naming};
 use crate::catalogue::defect::Planted;
-use crate::cell::{Finality, Promise};
 use crate::env::{SharedEnv, System};
 use crate::error::Result;
-use crate::ids::{StoreId, Timestamp};
-use crate::store::{HeadId, Store, Usage};
-use crate::sync::locked;
+use crate::store::Store;
 
 /// Opens the store behind a copy's place; where the flag is set it may make an empty one.
 pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync>;
@@ -119,12 +115,12 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Page size, fan-out and segment size of a new store.
     pub geometry: Geometry,
-    /// How far an erase follows what was derived from its scope before it returns; the rest is left to [`Engine::tend`].
+    /// How far an erase follows what was derived from its scope before it returns; the rest is left to [`Engine::run_due`](crate::Engine::run_due).
     pub follow: Follow,
     /// Who does what is due.
     pub keeper: Keeper,
     /// How far the clock may be ahead of the last commit, beyond the time that an open engine counts itself, before nothing is done by
-    /// it alone ([`Engine::clock_doubts`]).
+    /// it alone ([`Clock::doubts`](crate::engine::Clock::doubts)).
     pub clock_jump: Duration,
     /// Believe the clock at opening, however long ago the last commit was.
     pub clock_is_right: bool,
@@ -197,115 +193,4 @@ fn open_directory(place: &str, create: bool) -> Result<Arc<dyn Store>> {
 #[cfg(not(feature = "sled"))]
 fn open_directory(place: &str, _create: bool) -> Result<Arc<dyn Store>> {
     Err(crate::error::Error::invalid(format!("no adapter opens {place:?}; set Options::open_copy")))
-}
-
-/// A store with its root cell, open. Cheap to clone; all clones are one engine.
-#[derive(Clone)]
-pub struct Engine {
-    inner: Arc<Core>,
-    /// Its thread ends with the last handle.
-    _keeper: Option<Arc<keeper::Kept>>,
-}
-
-impl std::fmt::Debug for Engine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Engine({})", self.inner.stores[0].place())
-    }
-}
-
-/// What `status` says.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// Identity of the store.
-    pub store: StoreId,
-    /// Where it is.
-    pub place: String,
-    /// Epoch and commit.
-    pub head: HeadId,
-    /// Users that are not erased.
-    pub users: u64,
-    /// Space taken.
-    pub usage: Usage,
-    /// Page size, fan-out and segment size.
-    pub geometry: Geometry,
-    /// What the cell promises.
-    pub cell: Promise,
-    /// How far the erases up to now are.
-    pub finality: Finality,
-    /// Of that, what the engine itself is busy with: a copy in step that is away, keyholders that have not answered; or, of one that only
-    /// looks, what it saw. `None` where it has done its part.
-    pub unsettled: Option<String>,
-    /// Of that, the end of the window in which erases wait for others; `None` where none waits in one.
-    pub pending: Option<Timestamp>,
-    /// Why the clock is not believed, where it is not; what is due by itself waits then.
-    pub clock: Option<String>,
-    /// When there is something to do by itself.
-    pub next_due: Option<Timestamp>,
-    /// What that is.
-    pub next_due_is: Option<Due>,
-    /// The copies.
-    pub copies: Vec<CopyStatus>,
-    /// Why this engine only looks at the store; `None` for the owner.
-    pub read_only: Option<String>,
-    /// See [`Engine::lacks`].
-    pub lacks: Option<String>,
-    /// Memory for keys in this process, and how much of it could not be locked or left out of core dumps.
-    pub memory: crate::secret::Usage,
-}
-
-impl Engine {
-    /// The identity of the store.
-    pub fn id(&self) -> StoreId {
-        self.inner.id
-    }
-
-    /// Why this engine only looks at its store: [`Options::open_as`] said so, or the store does not own its root cell. `None` for the owner.
-    /// Whatever would write is `Fenced` then.
-    pub fn read_only(&self) -> Option<&str> {
-        self.inner.looks_only()
-    }
-
-    /// What this place is known to lack, in words: the root cell was told of a later commit than its head's, so puts and erases are missing
-    /// here, and erases that were pending do not become final. `None` where nothing is known to be missing. A take-over has the cell forget
-    /// that commit: the engine that took the store over tells it until it is past it, a later one does not know.
-    pub fn lacks(&self) -> Option<String> {
-        self.inner.lacks()
-    }
-
-    /// Whether this place of the store owns the root cell, or could claim it without taking it over.
-    pub fn may_own(&self) -> bool {
-        self.inner.may_own()
-    }
-
-    /// Whether something is due or unfinished that only the owner may do, and this place of the store could be the owner: open it as such
-    /// then.
-    ///
-    /// # Errors
-    /// As [`Engine::list`].
-    pub fn owes(&self) -> Result<bool> {
-        let _wiped = crate::secret::WipeStack;
-        tend::owes(&self.inner)
-    }
-
-    /// The head that readers see now.
-    pub fn head(&self) -> HeadId {
-        self.inner.state().stored.id
-    }
-
-    /// Whether the cell has said that every old root key is gone.
-    #[cfg(feature = "testing")]
-    pub(crate) fn is_final(&self) -> bool {
-        self.inner.is_final()
-    }
-
-    /// Bytes of opened pages in memory.
-    #[cfg(feature = "testing")]
-    pub fn cached_bytes(&self) -> u64 {
-        self.inner.cache.bytes()
-    }
-
-    /// What the cell promises of a destroyed key.
-    pub fn promise(&self) -> Promise {
-        self.inner.cell.describe()
-    }
 }

@@ -15,7 +15,8 @@ use super::queue::Queue;
 use super::readers::Readers;
 use super::replica::Attached;
 use super::walks::Walks;
-use super::{Engine, Options, log};
+use super::paved::Engine;
+use super::{Options, log};
 use crate::catalogue::change::Sealer;
 use crate::cell::{RootCell, RootKey};
 use crate::crypto::Key;
@@ -92,7 +93,7 @@ impl Engine {
     /// `Absent` where the cell never held a key; `Refused` where store and cell are of different epochs, with both
     /// named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`. A store that does not own its cell is no error here: it is
     /// opened to look at ([`Engine::read_only`]). Nor is a store that is older than its cell knows, where it is looked at or taken over: it says so
-    /// ([`Engine::lacks`]). A copy in step that cannot be reached is no error here: reading works, and
+    /// ([`Ownership::lacks`](crate::engine::Ownership::lacks)). A copy in step that cannot be reached is no error here: reading works, and
     /// [`Engine::status`] says what waits for it.
     pub fn open(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;

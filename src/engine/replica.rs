@@ -121,6 +121,7 @@ pub(super) fn another_store(place: &str, remedy: &str) -> Error {
 
 /// What a backup or a sync copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Backup {
     /// The state that it now holds.
     pub head: Option<HeadId>,

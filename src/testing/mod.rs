@@ -7,6 +7,7 @@
 //!   together with what the cell holds now;
 //! * [`decode_anything`] feeds bytes to every decoder, for fuzzing.
 
+mod adversary;
 mod conformance;
 mod decoders;
 mod seeded;
@@ -14,6 +15,7 @@ pub mod sim;
 mod tape;
 mod work;
 
+pub use adversary::{Exposed, payload_names, secrets};
 pub use conformance::{cell_conformance, listed, owned_cell_conformance, shared_cell_conformance, store_conformance};
 pub use decoders::{DECODERS, decode_anything};
 pub use seeded::Seeded;
@@ -21,7 +23,7 @@ pub use tape::{HoardingCell, RecordingStore, Tape};
 pub use work::read_to_open;
 
 pub use crate::cell::CellDefect;
-pub use crate::engine::{Defect, Exposed};
+pub use crate::engine::Defect;
 
 /// Runs something as a forked child would: to this thread, whatever was opened before was opened by another process.
 pub fn as_a_forked_child<T>(act: impl FnOnce() -> T) -> T {
@@ -33,35 +35,15 @@ fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Names of every payload segment below the head of an engine.
-///
-/// # Errors
-/// `Corrupt`, `Io`.
-pub fn payload_names(engine: &crate::engine::Engine) -> crate::error::Result<Vec<crate::ids::BlobName>> {
-    engine.payload_names()
-}
-
 /// A discard that looks at about so many names at a time.
 ///
 /// # Errors
-/// As [`crate::engine::Engine::discard`].
+/// As [`crate::Engine::discard`].
 pub fn discard_in_windows(
-    engine: &crate::engine::Engine,
+    engine: &crate::Engine,
     names: usize,
 ) -> crate::error::Result<crate::engine::Discarded> {
-    engine.discard_in_windows(names, &mut |_| {})
-}
-
-/// Everything secret about a user, or about one record of it: keys, derived keys, texts, by name. For a scan of memory.
-///
-/// # Errors
-/// `Invalid` where the user does not live; `Corrupt`, `Io`.
-pub fn secrets(
-    engine: &crate::engine::Engine,
-    user: &crate::ids::UserId,
-    only: Option<&crate::ids::RecordId>,
-) -> crate::error::Result<Vec<(String, crate::secret::Secret)>> {
-    engine.secrets(user, only)
+    engine.discard_in_windows(names)
 }
 
 /// The share in the bytes of a keyholder's slot, if there is one.

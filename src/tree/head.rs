@@ -73,6 +73,7 @@ pub enum CopyMode {
 
 /// A copy that the store knows of.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CopyEntry {
     /// Its number, random.
     pub id: u64,

@@ -17,6 +17,7 @@ use crate::scope::Erase;
 
 /// An erase to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Plan {
     /// Its number.
     pub id: u64,

@@ -29,6 +29,7 @@ pub(crate) type SetTag = [u8; 20];
 
 /// A named set of records, opened together under grants of their users.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TrainingSet {
     /// Its name.
     pub name: String,

@@ -12,12 +12,12 @@ use keyfall::certificate::{
     Certificate, Draft, Facts, Grade, Leaf, Retired, SLOTS_MIN, Trust, key_commitment, same_history, slots,
 };
 use keyfall::crypto::Key;
-use keyfall::engine::{Discarded, Erase, Keeper, Request, When};
+use keyfall::engine::{Keeper, Request};
 use keyfall::ids::StoreId;
 use keyfall::log::{Checkpoint, Hash, LogProof, Note, Signer, VerifierKey};
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::Seeded;
-use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Options, Put, Result, Scope, Timestamp};
+use keyfall::{Class, Engine, Erase, Error, ErrorKind, InteractionId, Options, Put, Result, Scope, Timestamp, When};
 
 use crate::support::{SMALL, World, kind, user};
 
@@ -30,7 +30,7 @@ fn certified(engine: &Engine, erase: Erase) -> Certificate {
 }
 
 fn trust(engine: &Engine) -> Trust {
-    Trust::in_log(engine.log_key().unwrap())
+    Trust::in_log(engine.log().key().unwrap())
 }
 
 fn world() -> World {
@@ -55,7 +55,7 @@ fn a_certificate_says_what_fell_and_verifies_from_its_text_alone() {
     let engine = world.engine();
     engine.get_as(&world.put("ada", Class::transcript(), b"it is late"), "analyst", "to count words").unwrap();
     let certificate = certified(engine, asked(Scope::user(user("ada"))));
-    let key = engine.log_key().unwrap().to_string();
+    let key = engine.log().key().unwrap().to_string();
     let text = certificate.to_string();
     let again: Certificate = text.parse().unwrap();
     assert_eq!(again, certificate);
@@ -84,7 +84,7 @@ fn the_certificate_of_the_second_reader_is_the_one_that_is_made() {
     let text = format!("{certificate}");
     if std::env::var_os("KEYFALL_BLESS").is_some() {
         std::fs::write(format!("{place}.erased"), &text).unwrap();
-        std::fs::write(format!("{place}.key"), format!("{}\n", world.engine().log_key().unwrap())).unwrap();
+        std::fs::write(format!("{place}.key"), format!("{}\n", world.engine().log().key().unwrap())).unwrap();
     }
     assert_eq!(std::fs::read_to_string(format!("{place}.erased")).unwrap(), text);
 }
@@ -134,10 +134,11 @@ fn many_erases_of_one_commit_share_a_leaf_and_each_has_its_own_certificate() {
         // 21 erases among 32 slots: how many there were is not told.
         assert_eq!((certificate.facts.slot.of, certificate.proof.index), (32, 0));
     }
-    assert_eq!(engine.log_key().unwrap(), trust(engine).log);
+    assert_eq!(engine.log().key().unwrap(), trust(engine).log);
     let mut leaves = Vec::new();
     engine
-        .log_leaves(0, &mut |_, leaf| {
+        .log()
+        .leaves(0, &mut |_, leaf| {
             leaves.push(leaf.to_vec());
             Ok(std::ops::ControlFlow::Continue(()))
         })
@@ -159,7 +160,8 @@ fn the_log_names_nobody_and_two_erases_of_one_user_do_not_look_alike() {
     certified(engine, asked(Scope::user(user("ada"))));
     let mut leaves: Vec<Leaf> = Vec::new();
     engine
-        .log_leaves(0, &mut |_, bytes| {
+        .log()
+        .leaves(0, &mut |_, bytes| {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             for told in ["ada", "audio", "action", "GDPR", &engine.id().to_string()] {
                 // As a word: three letters stand somewhere in random bytes.
@@ -297,7 +299,7 @@ fn random_changes_are_refused() {
 fn another_leafs_proof_an_older_or_forked_checkpoint_and_a_wrong_key_are_refused() {
     let world = world();
     let engine = world.engine();
-    let before = engine.checkpoint().unwrap();
+    let before = engine.log().checkpoint().unwrap();
     let first = certified(engine, asked(Scope::class(user("ada"), Class::audio())));
     let second = certified(engine, asked(Scope::user(user("ben"))));
     let trust_ = trust(engine);
@@ -306,8 +308,8 @@ fn another_leafs_proof_an_older_or_forked_checkpoint_and_a_wrong_key_are_refused
     }
     let with = |proof: LogProof| Certificate { proof, ..first.clone() }.verify(&trust_).map(|_| ());
     assert_eq!(kind(with(second.proof.clone())), ErrorKind::Corrupt, "the proof of another leaf");
-    assert_eq!(kind(with(engine.log_proof(1).unwrap())), ErrorKind::Corrupt, "of another leaf, in the newest log");
-    with(engine.log_proof(0).unwrap()).unwrap();
+    assert_eq!(kind(with(engine.log().proof(1).unwrap())), ErrorKind::Corrupt, "of another leaf, in the newest log");
+    with(engine.log().proof(0).unwrap()).unwrap();
     let older = LogProof { checkpoint: before, ..first.proof.clone() };
     assert_eq!(kind(with(older)), ErrorKind::Corrupt, "a checkpoint older than the leaf");
     // A fork: the same log's name and key, another leaf in its place.
@@ -322,7 +324,7 @@ fn another_leafs_proof_an_older_or_forked_checkpoint_and_a_wrong_key_are_refused
     assert_eq!(kind(forged.verify(&trust_)), ErrorKind::Absent, "a fork by somebody else");
 
     // Who kept a checkpoint finds the fork out even if the log itself signed it.
-    let kept = Checkpoint::verified(&engine.checkpoint().unwrap(), &trust_.log).unwrap();
+    let kept = Checkpoint::verified(&engine.log().checkpoint().unwrap(), &trust_.log).unwrap();
     let checkpoint = second.verify(&trust_).unwrap().checkpoint;
     same_history(&checkpoint, &kept, None).unwrap();
     let other = Checkpoint { root: Hash::leaf(b"what others are shown"), ..kept.clone() };
@@ -371,17 +373,17 @@ fn a_pending_certificate_says_so_and_can_be_upgraded_when_it_is_final() {
     assert_eq!(verified.judged.grade, Grade::Pending);
     assert!(pending.to_string().contains("Grade: PENDING"), "{pending}");
     assert_eq!(pending.facts.outcome.retired, Retired::Waiting);
-    let still = engine.upgrade(&pending, None).unwrap();
+    let still = engine.certificates().upgrade(&pending, None).unwrap();
     assert_eq!(still.verify(&trust(engine)).unwrap().judged.grade, Grade::Pending);
     engine.erase(Scope::user(user("ben"))).unwrap();
-    let done = engine.upgrade(&pending, None).unwrap();
+    let done = engine.certificates().upgrade(&pending, None).unwrap();
     let text = done.to_string();
     let verified = text.parse::<Certificate>().unwrap().verify(&trust(engine)).unwrap();
     assert_eq!(verified.judged.grade, Grade::Limited, "{text}");
     assert_eq!(done.final_proof.as_ref().map(|p| p.index), Some(1));
     assert!(!verified.judged.reasons.iter().any(|reason| reason.contains("waits")), "{:?}", verified.judged.reasons);
     // What is final stays so.
-    assert!(engine.upgrade(&done, None).unwrap().verify(&trust(engine)).is_ok());
+    assert!(engine.certificates().upgrade(&done, None).unwrap().verify(&trust(engine)).is_ok());
     // A claim of finality without the leaf for it is refused.
     let mut facts = pending.facts.clone();
     facts.outcome.retired = Retired::Destroyed;
@@ -397,12 +399,12 @@ fn discarded_ciphertext_is_certified_when_it_is() {
     let certificate = certified(engine, asked(Scope::user(user("ada"))));
     assert!(certificate.to_string().contains("not discarded from the store yet"));
     let done = engine.discard(&mut |_| {}).unwrap();
-    let upgraded = engine.upgrade(&certificate, Some(done)).unwrap();
+    let upgraded = engine.certificates().upgrade(&certificate, Some(done)).unwrap();
     assert!(upgraded.facts.outcome.discarded);
     upgraded.verify(&trust(engine)).unwrap();
     // A discard that ran before says nothing of what fell later.
     let later = certified(engine, asked(Scope::user(user("ben"))));
-    assert!(!engine.upgrade(&later, Some(done)).unwrap().facts.outcome.discarded);
+    assert!(!engine.certificates().upgrade(&later, Some(done)).unwrap().facts.outcome.discarded);
 }
 
 #[test]
@@ -422,7 +424,7 @@ fn who_shows_a_destroyed_key_convicts_the_certificate() {
 fn a_store_that_lost_the_leaf_cannot_upgrade() {
     let (world, other) = (world(), World::new(3, SMALL));
     let certificate = certified(world.engine(), asked(Scope::user(user("ada"))));
-    assert_eq!(kind(other.engine().upgrade(&certificate, None)), ErrorKind::Invalid);
+    assert_eq!(kind(other.engine().certificates().upgrade(&certificate, None)), ErrorKind::Invalid);
     let mut facts = certificate.facts.clone();
     facts.body.store = other.engine().id().to_string();
     assert!(facts.judge().is_err(), "the store is bound too");
@@ -565,7 +567,7 @@ fn nothing_is_called_destroyed_before_enough_keyholders_have_signed() {
     let cell = Arc::new(Spread::new());
     let engine = cell.engine();
     ["ada", "ben"].iter().for_each(|name| put(&engine, name));
-    let before = engine.checkpoint().unwrap();
+    let before = engine.log().checkpoint().unwrap();
     assert!(!Checkpoint::is_pending(&before));
     cell.answer(&[0, 1, 2]);
     let awaited = Finality::Pending { awaited: vec![Awaited::Keyholders { stated: 3, needed: 4 }] };
@@ -579,12 +581,12 @@ fn nothing_is_called_destroyed_before_enough_keyholders_have_signed() {
     assert!(status.unsettled.unwrap().contains("3 of 4 keyholders"));
     assert_eq!(engine.report(&user("ben")).unwrap().finality, awaited);
     // No checkpoint is signed but the one that says so, below the certificate that says so.
-    for refused in [engine.checkpoint().map(drop), engine.log_proof(0).map(drop)] {
+    for refused in [engine.log().checkpoint().map(drop), engine.log().proof(0).map(drop)] {
         let e = refused.unwrap_err();
         assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("3 of 4 keyholders"), "{e}");
     }
     let pending = done.certificate.unwrap().sign().unwrap();
-    let still = engine.upgrade(&pending, None).unwrap();
+    let still = engine.certificates().upgrade(&pending, None).unwrap();
     for certificate in [&pending, &still] {
         let verified = certificate.verify(&trust(&engine)).unwrap();
         assert_eq!((verified.judged.grade, verified.log_pending), (Grade::Pending, true));
@@ -599,9 +601,9 @@ fn nothing_is_called_destroyed_before_enough_keyholders_have_signed() {
     engine.rekey().unwrap();
     assert_eq!(engine.status().unwrap().finality, Finality::Final);
     assert_eq!(engine.erase(Scope::user(user("ada"))).unwrap().finality, Finality::Final);
-    assert!(!Checkpoint::is_pending(&engine.checkpoint().unwrap()));
+    assert!(!Checkpoint::is_pending(&engine.log().checkpoint().unwrap()));
     for certificate in [pending, window.certificate.unwrap().sign().unwrap()] {
-        let upgraded = engine.upgrade(&certificate, None).unwrap();
+        let upgraded = engine.certificates().upgrade(&certificate, None).unwrap();
         let verified = upgraded.verify(&trust(&engine)).unwrap();
         assert_eq!((verified.judged.grade, verified.log_pending), (Grade::Final, false));
     }
@@ -626,15 +628,15 @@ fn a_certificate_counts_statements_for_each_epoch_by_who_was_dealt_a_share() {
     assert!(judged.reasons.iter().any(|reason| reason.contains("3 of the 4") && reason.contains("epoch 1,")));
     assert!(!judged.reasons.iter().any(|reason| reason.contains("the old root key")), "{:?}", judged.reasons);
     // Who was dealt no share of the first epoch does not count for it.
-    let ada = engine.upgrade(&ada, None).unwrap();
+    let ada = engine.certificates().upgrade(&ada, None).unwrap();
     assert_eq!(ada.facts.judge().unwrap().grade, Grade::Final, "0 had stated before it was lost");
     // The one that was away comes back, and is asked.
     cell.answer(&[5, 1, 2, 3, 4]);
-    let done = engine.upgrade(&ben, None).unwrap();
+    let done = engine.certificates().upgrade(&ben, None).unwrap();
     assert_eq!(done.verify(&trust(&engine)).unwrap().judged.grade, Grade::Final);
     // A statement that was quoted stays, also where its keyholder is asked no more.
     cell.answer(&[5, 1]);
-    let later = engine.upgrade(&done, None).unwrap();
+    let later = engine.certificates().upgrade(&done, None).unwrap();
     assert_eq!(later.facts.judge().unwrap().grade, Grade::Final);
     // Nothing is awaited of older epochs: nothing is said of them.
     cell.unfinished.lock().unwrap().clear();
@@ -654,19 +656,21 @@ fn a_copy_that_a_discard_passed_over_is_named() {
     let engine = world.engine();
     let certificate = certified(engine, asked(Scope::user(user("ada"))));
     let done = engine.discard(&mut |_| {}).unwrap();
-    let skipped = engine.upgrade(&certificate, Some(Discarded { copies_skipped: 2, ..done })).unwrap();
+    let mut partly = done;
+    partly.copies_skipped = 2;
+    let skipped = engine.certificates().upgrade(&certificate, Some(partly)).unwrap();
     skipped.verify(&trust(engine)).unwrap();
     assert!(!skipped.facts.outcome.discarded);
     assert!(
         skipped.to_string().contains("in part") && skipped.to_string().contains("2 copies were passed over"),
         "{skipped}"
     );
-    let whole = engine.upgrade(&skipped, Some(done)).unwrap();
+    let whole = engine.certificates().upgrade(&skipped, Some(done)).unwrap();
     assert!(whole.to_string().contains("  Ciphertext: discarded from the store\n"), "{whole}");
     // What somebody else wrote into it is not signed.
     let mut forged = certificate.clone();
     forged.facts.outcome.discarded = true;
-    assert_eq!(kind(engine.upgrade(&forged, None)), ErrorKind::Corrupt);
+    assert_eq!(kind(engine.certificates().upgrade(&forged, None)), ErrorKind::Corrupt);
 }
 
 /// Where the engine ended between the commit and the certificate nobody had what opens the leaf.
@@ -694,13 +698,13 @@ fn a_draft_kept_before_the_erase_becomes_the_certificate() {
     assert!(engine.erase(Scope::class(user("ada"), Class::audio())).unwrap().records == Some(2), "it was there still");
     let drafts: Vec<Draft> = kept.lock().unwrap().iter().map(|text| text.parse().unwrap()).collect();
     assert_eq!(drafts.len(), 3, "ada's, and ben's, which was made again without her");
-    assert_eq!(kind(engine.certificate(&drafts[0])), ErrorKind::Absent);
-    assert_eq!(kind(engine.certificate(&drafts[1])), ErrorKind::Absent);
+    assert_eq!(kind(engine.certificates().get(&drafts[0])), ErrorKind::Absent);
+    assert_eq!(kind(engine.certificates().get(&drafts[1])), ErrorKind::Absent);
     let given = outcomes[1].as_ref().unwrap().certificate.as_ref().unwrap().sign().unwrap();
     // The engine ends, and what it gave is lost: the draft is enough, as often as it is asked for.
     world.reopen();
     for _ in 0..2 {
-        let made = world.engine().certificate(&drafts[2]).unwrap();
+        let made = world.engine().certificates().get(&drafts[2]).unwrap();
         let verified = made.to_string().parse::<Certificate>().unwrap().verify(&trust(world.engine())).unwrap();
         assert_eq!(verified.judged.grade, Grade::Limited, "final, in a memory cell");
         assert_eq!((&made.facts.body, &made.facts.leaf), (&given.facts.body, &given.facts.leaf));
@@ -709,11 +713,11 @@ fn a_draft_kept_before_the_erase_becomes_the_certificate() {
     assert!(drafts[2].to_string().parse::<Certificate>().is_err());
     let mut forged = drafts[2].clone();
     forged.facts.body.records = None;
-    assert!(world.engine().certificate(&forged).is_err());
+    assert!(world.engine().certificates().get(&forged).is_err());
     let mut forged = drafts[2].clone();
     (forged.facts.outcome.discarded, forged.facts.outcome.retired) = (true, Retired::Destroyed);
     assert!(forged.to_string().parse::<Draft>().is_err());
-    assert!(!world.engine().certificate(&forged).unwrap().facts.outcome.discarded);
+    assert!(!world.engine().certificates().get(&forged).unwrap().facts.outcome.discarded);
 }
 
 #[test]
@@ -735,7 +739,7 @@ fn a_witness_that_is_given_twice_is_one() {
     let world = world();
     let engine = world.engine();
     let mut certificate = certified(engine, asked(Scope::user(user("ada"))));
-    let log = engine.log_key().unwrap();
+    let log = engine.log().key().unwrap();
     let (one, two) =
         (Signer::witness("witness.example/1", &[1; 32]).unwrap(), Signer::witness("w2", &[2; 32]).unwrap());
     let renamed = Signer::witness("another.name", &[1; 32]).unwrap();

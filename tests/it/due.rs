@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{Erase, Fact, Hold, Keeper, Policy, Source, When};
+use keyfall::engine::{Fact, Hold, Keeper};
 use keyfall::env::{Env, System};
 use keyfall::store::{MemoryStore, Store};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, Query, RecordId, Scope, Timestamp};
+use keyfall::{
+    Class, Engine, Erase, ErrorKind, InteractionId, Options, Policy, Put, Query, RecordId, Scope, Source, Timestamp,
+    When,
+};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL, World, kind, read, user};
@@ -24,7 +27,7 @@ impl World {
     }
 
     fn tend(&self) -> keyfall::engine::Tended {
-        self.engine().tend(&mut |_| {}).unwrap()
+        self.engine().run_due(&mut |_| {}).unwrap()
     }
 
     fn put_for(&self, name: &str, class: Class, purpose: &str) -> RecordId {
@@ -33,7 +36,7 @@ impl World {
 }
 
 fn facts(engine: &Engine, name: &str) -> Vec<Fact> {
-    engine.history(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
+    engine.audit_trail(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
 }
 
 #[test]
@@ -44,7 +47,7 @@ fn a_planned_erase_happens_at_its_time_and_not_before() {
     let text = world.engine().put(text, &b"wake me"[..]).unwrap();
     let other = world.put("ben", Class::audio(), b"other");
     let plan = world.engine().erase_at(Scope::user(user("ada")), world.in_days(30)).unwrap();
-    assert_eq!(world.engine().plans(&user("ada")).unwrap(), std::slice::from_ref(&plan));
+    assert_eq!(world.engine().plans(&user("ada")).list().unwrap(), std::slice::from_ref(&plan));
     assert_eq!(world.engine().report(&user("ada")).unwrap().next_due, Some(plan.due));
     world.days_pass(29);
     assert_eq!(world.tend(), Default::default());
@@ -73,11 +76,11 @@ fn a_planned_erase_is_cancelled_and_bad_ones_are_refused() {
     let second = engine
         .erase_at(Erase::new(Scope::user(user("ada"))).keep(Class::action(), "it rings"), world.in_days(2))
         .unwrap();
-    assert_eq!(engine.plans(&user("ada")).unwrap(), [first.clone(), second.clone()]);
-    engine.cancel(&user("ada"), first.id).unwrap();
-    assert_eq!(kind(engine.cancel(&user("ada"), first.id)), ErrorKind::Absent);
+    assert_eq!(engine.plans(&user("ada")).list().unwrap(), [first.clone(), second.clone()]);
+    engine.plans(&user("ada")).cancel(first.id).unwrap();
+    assert_eq!(kind(engine.plans(&user("ada")).cancel(first.id)), ErrorKind::Absent);
     assert_eq!(engine.status().unwrap().next_due, Some(second.due));
-    engine.cancel(&user("ada"), second.id).unwrap();
+    engine.plans(&user("ada")).cancel(second.id).unwrap();
     assert_eq!(engine.status().unwrap().next_due, None);
     world.days_pass(3);
     world.tend();
@@ -119,7 +122,7 @@ fn a_plan_that_names_an_interaction_falls_with_it_also_where_its_class_is_empty_
         let other = engine.erase_at(of(Class::transcript(), audio.interaction()), world.in_days(1)).unwrap();
         engine.erase(erase(audio.interaction())).unwrap();
         let left = if n == 1 { vec![] } else { vec![other] };
-        assert_eq!(engine.plans(&user("ada")).unwrap(), left, "{n}");
+        assert_eq!(engine.plans(&user("ada")).list().unwrap(), left, "{n}");
         let told = format!("{:?}", facts(engine, "ada"));
         assert_eq!(told.contains(&audio.interaction().to_string()), n != 1, "{n}: {told}");
     }
@@ -130,7 +133,7 @@ fn a_planned_erase_that_is_held_is_refused_once_and_tried_again() {
     let world = World::new(3, SMALL);
     let engine = world.engine();
     let audio = world.put("ada", Class::audio(), b"wake me");
-    let hold = engine.hold(&user("ada"), Hold::new("a court asks", "Amtsgericht")).unwrap();
+    let hold = engine.holds(&user("ada")).add(Hold::new("a court asks", "Amtsgericht")).unwrap();
     engine.erase_at(Scope::class(user("ada"), Class::audio()), world.in_days(1)).unwrap();
     for _ in 0..3 {
         world.days_pass(1);
@@ -139,11 +142,11 @@ fn a_planned_erase_that_is_held_is_refused_once_and_tried_again() {
     }
     assert!(read(engine, &audio).is_ok());
     assert_eq!(facts(engine, "ada").iter().filter(|fact| matches!(fact, Fact::Refused { .. })).count(), 1);
-    engine.lift(&user("ada"), hold, "over", "Amtsgericht").unwrap();
+    engine.holds(&user("ada")).lift(hold, "over", "Amtsgericht").unwrap();
     world.days_pass(1);
     assert_eq!(world.tend().planned, 1);
     assert_eq!(kind(read(engine, &audio)), ErrorKind::Erased);
-    assert!(engine.plans(&user("ada")).unwrap().is_empty());
+    assert!(engine.plans(&user("ada")).list().unwrap().is_empty());
 }
 
 #[test]
@@ -158,16 +161,17 @@ fn whoever_plans_an_erase_is_told_of_a_hold_that_covers_it_now() {
     let free = plan(of_ada.clone().into());
     assert!(!free.held);
     // Hers is needed by what is held of his.
-    let hold = engine.hold(&user("ben"), Hold::new("a court asks", "Amtsgericht").class(Class::transcript())).unwrap();
+    let hold =
+        engine.holds(&user("ben")).add(Hold::new("a court asks", "Amtsgericht").class(Class::transcript())).unwrap();
     for held in [of_ada.clone(), Scope::class(user("ada"), Class::audio()), Scope::Record(audio), of_ben.clone()] {
         assert!(plan(held.clone().into()).held, "{held:?}");
     }
     assert!(!plan(Erase::new(of_ada).keep(Class::audio(), "it is needed")).held);
     assert!(!plan(Scope::class(user("ben"), Class::audio()).into()).held);
-    let told = |name: &str| engine.plans(&user(name)).unwrap().iter().filter(|plan| plan.held).count();
+    let told = |name: &str| engine.plans(&user(name)).list().unwrap().iter().filter(|plan| plan.held).count();
     assert_eq!((told("ada"), told("ben")), (4, 1), "the one planned before, too");
     assert_eq!(engine.report(&user("ben")).unwrap().plans.iter().filter(|plan| plan.held).count(), 1);
-    engine.lift(&user("ben"), hold, "over", "Amtsgericht").unwrap();
+    engine.holds(&user("ben")).lift(hold, "over", "Amtsgericht").unwrap();
     assert_eq!((told("ada"), told("ben")), (0, 0));
 }
 
@@ -211,9 +215,9 @@ fn an_open_engine_does_what_is_due_by_itself_and_so_does_the_next() {
     assert!(!erasure.finality.is_final());
     wait_for("the pending erase", || engine.status().unwrap().pending.is_none());
     let third = put(&engine);
-    engine.set_policy(None, &Policy::new(Class::audio()).max_age(Duration::from_millis(1))).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).max_age(Duration::from_millis(1))).unwrap();
     wait_for("the limit", || engine.get(&third).is_err());
-    engine.unset_policy(None, &Class::audio(), None).unwrap();
+    engine.policies(None).unset(&Class::audio(), None).unwrap();
     // Nobody has it open when the time comes.
     let fourth = put(&engine);
     engine.erase_at(Scope::user(user("ada")), soon(50)).unwrap();
@@ -221,7 +225,7 @@ fn an_open_engine_does_what_is_due_by_itself_and_so_does_the_next() {
     std::thread::sleep(Duration::from_millis(80));
     let engine = Engine::open(store, cell, Options::default()).unwrap();
     wait_for("what was planned before it opened", || engine.get(&fourth).is_err());
-    assert_eq!(kind(engine.plans(&user("ada"))), ErrorKind::Erased);
+    assert_eq!(kind(engine.plans(&user("ada")).list()), ErrorKind::Erased);
 }
 
 #[test]
@@ -243,9 +247,9 @@ fn a_childs_profile_is_gone_at_its_limit() {
     let world = World::new(4, SMALL);
     let engine = world.engine();
     let profile = || Class::new("profile").unwrap();
-    engine.set_policy(None, &Policy::new(profile()).max_age(365 * DAY)).unwrap();
+    engine.policies(None).set(&Policy::new(profile()).max_age(365 * DAY)).unwrap();
     let (of_child, of_adult) = (world.put("child", profile(), b"likes dinosaurs"), world.put("adult", profile(), b"x"));
-    engine.set_policy(Some(&user("child")), &Policy::new(profile()).max_age(DAY)).unwrap();
+    engine.policies(Some(&user("child"))).set(&Policy::new(profile()).max_age(DAY)).unwrap();
     // A call of both: from the child's profile, in the adult's tree.
     let derived = Put::new(user("adult"), Class::transcript()).derived_from(Source::Record(of_child));
     let derived = engine.put(derived, &b"dinosaurs"[..]).unwrap();
@@ -276,15 +280,15 @@ fn numbers_dates_and_purposes_limit() {
     let world = World::new(5, SMALL);
     let engine = world.engine();
     let health = || Class::new("profile.health").unwrap();
-    engine.set_policy(Some(&user("nobody")), &Policy::new(health())).expect_err("there is no such user");
-    engine.set_policy(None, &Policy::new(Class::audio()).max_records(2)).unwrap();
-    engine.set_policy(None, &Policy::new(Class::action()).until(world.in_days(10))).unwrap();
-    engine.set_policy(None, &Policy::new(health()).max_age(7 * DAY)).unwrap();
-    engine.set_policy(None, &Policy::new(health()).purpose("treatment").max_age(100 * DAY)).unwrap();
+    engine.policies(Some(&user("nobody"))).set(&Policy::new(health())).expect_err("there is no such user");
+    engine.policies(None).set(&Policy::new(Class::audio()).max_records(2)).unwrap();
+    engine.policies(None).set(&Policy::new(Class::action()).until(world.in_days(10))).unwrap();
+    engine.policies(None).set(&Policy::new(health()).max_age(7 * DAY)).unwrap();
+    engine.policies(None).set(&Policy::new(health()).purpose("treatment").max_age(100 * DAY)).unwrap();
     let bad = Policy::new(health()).purpose("treatment").max_records(3);
-    assert_eq!(kind(engine.set_policy(None, &bad)), ErrorKind::Invalid);
-    assert_eq!(kind(engine.set_policy(None, &Policy::new(health()).purpose(""))), ErrorKind::Invalid);
-    assert_eq!(kind(engine.unset_policy(None, &Class::transcript(), None)), ErrorKind::Absent);
+    assert_eq!(kind(engine.policies(None).set(&bad)), ErrorKind::Invalid);
+    assert_eq!(kind(engine.policies(None).set(&Policy::new(health()).purpose(""))), ErrorKind::Invalid);
+    assert_eq!(kind(engine.policies(None).unset(&Class::transcript(), None)), ErrorKind::Absent);
     let audio: Vec<RecordId> = (0..5)
         .map(|_| {
             world.env.advance(10);
@@ -304,14 +308,14 @@ fn numbers_dates_and_purposes_limit() {
     assert_eq!(kind(read(engine, &action)), ErrorKind::Erased);
     assert_eq!(kind(engine.put(Put::new(user("ada"), Class::action()), &b"late"[..])), ErrorKind::Refused);
     // Of its own: whatever the store says.
-    engine.set_policy(Some(&user("ada")), &Policy::new(health())).unwrap();
+    engine.policies(Some(&user("ada"))).set(&Policy::new(health())).unwrap();
     world.days_pass(200);
     world.tend();
     assert!(read(engine, &treated).is_ok());
-    engine.unset_policy(Some(&user("ada")), &health(), None).unwrap();
+    engine.policies(Some(&user("ada"))).unset(&health(), None).unwrap();
     assert_eq!(world.tend().expired, 1);
     assert_eq!(kind(read(engine, &treated)), ErrorKind::Erased);
-    assert_eq!(engine.policies(None).unwrap().len(), 4);
+    assert_eq!(engine.policies(None).list().unwrap().len(), 4);
 }
 
 #[test]
@@ -322,7 +326,7 @@ fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
         let put = Put::new(user("ada"), Class::audio()).interaction(interaction).purpose(purpose);
         engine.put(put, &b"x"[..]).unwrap()
     };
-    engine.set_policy(None, &Policy::new(Class::audio()).purpose("treatment").max_age(100 * DAY)).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).purpose("treatment").max_age(100 * DAY)).unwrap();
     let treated: Vec<RecordId> = (0..3).map(|_| put(engine.new_interaction().unwrap(), "treatment")).collect();
     let first = engine.new_interaction().unwrap();
     let fall = [put(first, ""), put(first, "advice")];
@@ -330,8 +334,8 @@ fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
     world.env.advance(10);
     let last = put(engine.new_interaction().unwrap(), "advice");
     let policy = Policy::new(Class::audio()).max_records(2);
-    assert_eq!(engine.would_expire(None, &policy).unwrap(), 2);
-    engine.set_policy(None, &policy).unwrap();
+    assert_eq!(engine.policies(None).would_expire(&policy).unwrap(), 2);
+    engine.policies(None).set(&policy).unwrap();
     assert_eq!(world.tend().expired, 2);
     assert!(fall.iter().all(|id| kind(read(engine, id)) == ErrorKind::Erased));
     assert!(treated.iter().chain([&beside, &last]).all(|id| read(engine, id).is_ok()));
@@ -340,7 +344,7 @@ fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
     put(treated[0].interaction(), "treatment");
     assert_eq!(world.tend().expired, 0);
     // A user's own policy comes before the store's, whatever it asks of the purpose: it counts all.
-    engine.set_policy(Some(&user("ada")), &policy).unwrap();
+    engine.policies(Some(&user("ada"))).set(&policy).unwrap();
     assert_eq!(world.tend().expired, 4);
     assert!(read(engine, &last).is_ok());
 }
@@ -368,12 +372,12 @@ fn the_program_tells_beforehand_what_a_number_takes() {
 fn what_is_held_stays_when_its_time_has_come_and_the_rest_goes() {
     let world = World::new(6, SMALL);
     let engine = world.engine();
-    engine.set_policy(None, &Policy::new(Class::audio()).max_age(DAY)).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).max_age(DAY)).unwrap();
     let held = world.put("ada", Class::audio(), b"evidence");
     world.env.advance(5);
     let free = world.put("ada", Class::audio(), b"chatter");
     let hold = Hold::new("a court asks", "Amtsgericht").interaction(held.interaction());
-    let hold = engine.hold(&user("ada"), hold).unwrap();
+    let hold = engine.holds(&user("ada")).add(hold).unwrap();
     for round in 0..3 {
         world.days_pass(2);
         let done = world.tend();
@@ -382,7 +386,7 @@ fn what_is_held_stays_when_its_time_has_come_and_the_rest_goes() {
     assert!(read(engine, &held).is_ok());
     assert_eq!(kind(read(engine, &free)), ErrorKind::Erased);
     assert_eq!(facts(engine, "ada").iter().filter(|fact| matches!(fact, Fact::Refused { .. })).count(), 1);
-    engine.lift(&user("ada"), hold, "over", "Amtsgericht").unwrap();
+    engine.holds(&user("ada")).lift(hold, "over", "Amtsgericht").unwrap();
     world.days_pass(1);
     assert_eq!(world.tend().expired, 1);
 }
@@ -399,7 +403,7 @@ fn a_policy_of_the_store_finds_everybody() {
     world.days_pass(2);
     let kept = world.put("user 7", Class::audio(), b"new");
     let before = engine.head();
-    engine.set_policy(None, &Policy::new(Class::audio()).max_age(DAY)).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).max_age(DAY)).unwrap();
     assert_eq!(world.tend().expired, 5000);
     let after = engine.head();
     assert_eq!(after.epoch - before.epoch, 1, "what expired is erased together: {before} {after}");
@@ -490,14 +494,14 @@ fn two_pending_erases_of_what_others_were_derived_from_are_both_followed() {
 fn who_reads_is_named_where_a_policy_wants_it() {
     let world = World::new(10, SMALL);
     let engine = world.engine();
-    engine.set_policy(None, &Policy::new(Class::audio()).readers_named()).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).readers_named()).unwrap();
     let (audio, text) = (world.put("ada", Class::audio(), b"x"), world.put("ada", Class::transcript(), b"y"));
     assert_eq!(kind(engine.get(&audio)), ErrorKind::Refused);
     assert_eq!(kind(read(engine, &audio)), ErrorKind::Refused);
     assert!(read(engine, &text).is_ok());
     assert!(engine.get_as(&audio, "analyst", "to mend the models").is_ok());
     assert_eq!(engine.accesses(&audio).unwrap().len(), 1);
-    engine.set_policy(Some(&user("ada")), &Policy::new(Class::audio())).unwrap();
+    engine.policies(Some(&user("ada"))).set(&Policy::new(Class::audio())).unwrap();
     assert!(engine.get(&audio).is_ok());
 }
 
@@ -505,7 +509,7 @@ fn who_reads_is_named_where_a_policy_wants_it() {
 fn a_late_arrival_from_before_the_limit_is_refused() {
     let world = World::new(11, SMALL);
     let engine = world.engine();
-    engine.set_policy(None, &Policy::new(Class::audio()).max_age(DAY)).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).max_age(DAY)).unwrap();
     let old = InteractionId::from_parts(Timestamp(world.env.now().0), [3; 10]);
     let id = engine.put(Put::new(user("ada"), Class::audio()).interaction(old), &b"x"[..]).unwrap();
     world.days_pass(2);
@@ -560,7 +564,7 @@ fn plans_policies_and_windows_from_the_command_line() {
 fn a_damaged_user_does_not_keep_the_others_from_what_is_due() {
     let mut world = World::new(12, SMALL);
     let of_others: Vec<RecordId> = (0..6).map(|n| world.put(&format!("user {n}"), Class::audio(), b"x")).collect();
-    world.engine().set_policy(None, &Policy::new(Class::audio()).max_age(DAY)).unwrap();
+    world.engine().policies(None).set(&Policy::new(Class::audio()).max_age(DAY)).unwrap();
     world.engine().erase_at(Scope::user(user("user 5")), world.in_days(1)).unwrap();
     world.tend();
     // One bit of each blob in turn: whatever it is, the others' records fall, or the store itself does not open.
@@ -587,7 +591,7 @@ fn a_damaged_user_does_not_keep_the_others_from_what_is_due() {
         let Ok(engine) = Engine::open(Arc::new(damaged), Arc::new(cell), world.options.clone()) else {
             continue;
         };
-        match engine.tend(&mut |_| {}) {
+        match engine.run_due(&mut |_| {}) {
             Ok(done) => {
                 assert_eq!(done.expired + done.planned + done.damaged, 6, "{done:?}");
                 passed_over += done.damaged;
@@ -629,17 +633,17 @@ fn how_many_records_a_policy_takes_at_once_is_told_before() {
         (action().max_age(days(15)), 2, 4),
         (Policy::new(Class::transcript()).max_records(0), 0, 0),
     ] {
-        assert_eq!(engine.would_expire(Some(&user("ada")), &policy).unwrap(), of_ada, "{policy:?}");
-        assert_eq!(engine.would_expire(None, &policy).unwrap(), of_all, "{policy:?}");
+        assert_eq!(engine.policies(Some(&user("ada"))).would_expire(&policy).unwrap(), of_ada, "{policy:?}");
+        assert_eq!(engine.policies(None).would_expire(&policy).unwrap(), of_all, "{policy:?}");
     }
     // A user's own comes before the store's, and one of a purpose before one of the class.
-    engine.set_policy(Some(&user("ben")), &audio()).unwrap();
-    engine.set_policy(None, &action().purpose("treatment")).unwrap();
-    assert_eq!(engine.would_expire(None, &audio().max_age(days(15))).unwrap(), 2);
-    assert_eq!(engine.would_expire(None, &action().max_age(days(15))).unwrap(), 2);
-    assert_eq!(kind(engine.would_expire(Some(&user("nobody")), &audio())), ErrorKind::Absent);
+    engine.policies(Some(&user("ben"))).set(&audio()).unwrap();
+    engine.policies(None).set(&action().purpose("treatment")).unwrap();
+    assert_eq!(engine.policies(None).would_expire(&audio().max_age(days(15))).unwrap(), 2);
+    assert_eq!(engine.policies(None).would_expire(&action().max_age(days(15))).unwrap(), 2);
+    assert_eq!(kind(engine.policies(Some(&user("nobody"))).would_expire(&audio())), ErrorKind::Absent);
     // It tells what happens.
-    engine.set_policy(None, &action().max_age(days(15))).unwrap();
+    engine.policies(None).set(&action().max_age(days(15))).unwrap();
     assert_eq!(world.tend().expired, 2);
 }
 
@@ -648,11 +652,11 @@ fn a_date_at_the_beginning_of_time_is_a_date() {
     let world = World::new(14, SMALL);
     let engine = world.engine();
     let ids = ["ada", "ben"].map(|name| world.put(name, Class::audio(), b"x"));
-    engine.set_policy(None, &Policy::new(Class::audio()).until(Timestamp(0))).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).until(Timestamp(0))).unwrap();
     assert_eq!(world.tend().expired, 2);
     assert!(ids.iter().all(|id| kind(engine.get(id)) == ErrorKind::Erased));
     let own = world.put("ada", Class::action(), b"x");
-    engine.set_policy(Some(&user("ada")), &Policy::new(Class::action()).until(Timestamp(0))).unwrap();
+    engine.policies(Some(&user("ada"))).set(&Policy::new(Class::action()).until(Timestamp(0))).unwrap();
     assert_eq!(world.tend().expired, 1);
     assert_eq!(kind(engine.get(&own)), ErrorKind::Erased);
     // A bound that no time is must not become no bound.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyfall::cell::RootCell;
-use keyfall::engine::{CopyMode, Geometry, Options, When, restore};
+use keyfall::engine::{CopyMode, Geometry, restore};
 use keyfall::ids::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::testing::{Defect, RecordingStore};
-use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Result, Scope, Timestamp};
+use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Options, Put, Query, Result, Scope, Timestamp, When};
 
 use crate::support::{SMALL, World, bytes, kind, read, user};
 
@@ -115,7 +115,7 @@ fn a_time_range_takes_its_interactions() {
     }
     assert_eq!(engine.erase(range(None, Some(began(2)))).unwrap().records, Some(2));
     assert_eq!(engine.erase(range(Some(began(8)), None)).unwrap().records, Some(2));
-    let left: Vec<_> = engine.list(&Query { user: Some(user("ada")), ..Query::default() }).unwrap().records;
+    let left: Vec<_> = engine.list(&Query::default().user(user("ada"))).unwrap().records;
     assert_eq!(left.iter().map(|r| r.id).collect::<Vec<_>>(), [ids[2], ids[6], ids[7]]);
     assert!(read(engine, &world.put("ada", Class::audio(), b"later")).is_ok(), "the future is open");
     assert_eq!(kind(engine.erase(range(Some(began(6)), Some(began(6))))), ErrorKind::Invalid);
@@ -148,7 +148,7 @@ fn listings_page_in_both_directions() {
         world.put(&format!("u{n}"), Class::action(), &[n]);
     }
     for newest_first in [false, true] {
-        let mut query = Query { user: Some(user("ada")), newest_first, limit: 7, ..Query::default() };
+        let mut query = Query::default().user(user("ada")).newest_first(newest_first).limit(7);
         let mut seen = Vec::new();
         loop {
             let page = engine.list(&query).unwrap();
@@ -166,7 +166,7 @@ fn listings_page_in_both_directions() {
         expected.sort_unstable();
         assert_eq!(seen, expected, "each record once");
     }
-    let mut query = Query { limit: 9, ..Query::default() };
+    let mut query = Query::default().limit(9);
     let mut seen = 0;
     loop {
         let page = engine.list(&query).unwrap();
@@ -177,7 +177,7 @@ fn listings_page_in_both_directions() {
         }
     }
     assert_eq!(seen, 120, "all users, page by page");
-    let audio = engine.list(&Query { class: Some(Class::audio()), ..Query::default() }).unwrap();
+    let audio = engine.list(&Query::default().class(Class::audio())).unwrap();
     assert_eq!(audio.records.len(), 40);
 }
 
@@ -254,16 +254,16 @@ fn a_put_that_an_erase_overtakes_leaves_nothing() {
 #[test]
 fn an_old_store_is_refused_and_both_epochs_named() {
     let world = World::new(10, SMALL);
-    world.engine().copy_add("backup", CopyMode::Behind, |_| {}).unwrap();
+    world.engine().copies().add("backup", CopyMode::Behind, &mut |_| {}).unwrap();
     let id = world.put("ada", Class::audio(), b"x");
-    world.engine().copy_sync(None, |_| {}).unwrap();
+    world.engine().copies().sync(None, &mut |_| {}).unwrap();
     world.engine().erase(Scope::Record(id)).unwrap();
     let old: Arc<dyn Store> = world.place("backup");
     let cell: Arc<dyn RootCell> = world.cell.clone();
     let e = Engine::open(Arc::clone(&old), Arc::clone(&cell), world.options.clone()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Refused);
     assert!(e.to_string().contains("epoch 1") && e.to_string().contains("epoch 2"), "{e}");
-    let e = restore(&*cell, &[old], &MemoryStore::new(), |_| {}).unwrap_err();
+    let e = restore(&*cell, &[old], &MemoryStore::new(), &mut |_| {}).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Refused);
     let empty: Arc<dyn Store> = Arc::new(MemoryStore::new());
     assert_eq!(
@@ -277,7 +277,7 @@ fn an_old_store_is_refused_and_both_epochs_named() {
 fn a_copy_in_step_that_is_gone_holds_an_erase_up() {
     let mut world = World::new(11, SMALL);
     let id = world.put("ada", Class::audio(), b"x");
-    world.engine().copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
     // The place goes out of reach: a fresh engine cannot open it.
     let mut options = world.options.clone();
     options.open_copy = Arc::new(|place, _| Err(keyfall::Error::new(ErrorKind::Io, format!("{place} is down"))));
@@ -287,7 +287,7 @@ fn a_copy_in_step_that_is_gone_holds_an_erase_up() {
     assert_eq!(read(&engine, &id).unwrap(), b"x", "reading goes on");
     assert_eq!(kind(engine.erase(Scope::Record(id))), ErrorKind::Copy);
     assert!(engine.status().unwrap().unsettled.unwrap().contains("near"));
-    engine.copy_remove("near").unwrap();
+    engine.copies().remove("near").unwrap();
     engine.erase(Scope::Record(id)).unwrap();
     assert_eq!(engine.promise().kind, "memory");
 }
@@ -297,7 +297,7 @@ fn a_copy_that_comes_back_catches_up_and_the_erase_completes() {
     let mut world = World::new(25, SMALL);
     let id = world.put("ada", Class::audio(), b"x");
     let other = world.put("bob", Class::audio(), b"y");
-    world.engine().copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
     let down = Arc::new(AtomicBool::new(true));
     let (flag, whole) = (Arc::clone(&down), Arc::clone(&world.options.open_copy));
     world.options.open_copy = Arc::new(move |place, create| {
@@ -312,7 +312,7 @@ fn a_copy_that_comes_back_catches_up_and_the_erase_completes() {
     down.store(false, Ordering::SeqCst);
     world.engine().erase(Scope::Record(id)).unwrap();
     assert_eq!(world.cell.load().unwrap().keys.len(), 1);
-    assert_eq!(world.engine().copy_status()[0].head, Some(world.engine().head()));
+    assert_eq!(world.engine().copies().status()[0].head, Some(world.engine().head()));
     assert_eq!(read(world.engine(), &other).unwrap(), b"y");
 }
 
@@ -321,8 +321,8 @@ fn restore_takes_pages_from_one_copy_and_payloads_from_another() {
     let world = World::new(12, Geometry::default());
     let keep = world.put("bob", Class::audio(), &bytes(1, 300_000));
     let gone = world.put("ada", Class::audio(), &bytes(2, 300_000));
-    world.engine().copy_add("backup", CopyMode::Behind, |_| {}).unwrap();
-    world.engine().copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("backup", CopyMode::Behind, &mut |_| {}).unwrap();
+    world.engine().copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     world.engine().erase(Scope::user(user("ada"))).unwrap();
     let (backup, replica) = (world.place("backup"), world.place("replica"));
     // The replica loses every payload: only pages are as small as this.
@@ -332,9 +332,9 @@ fn restore_takes_pages_from_one_copy_and_payloads_from_another() {
     replica.remove(&large).unwrap();
     let cell: Arc<dyn RootCell> = world.cell.clone();
     let into = Arc::new(MemoryStore::new());
-    let e = restore(&*cell, &[replica.clone() as Arc<dyn Store>], &*into, |_| {}).unwrap_err();
+    let e = restore(&*cell, &[replica.clone() as Arc<dyn Store>], &*into, &mut |_| {}).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Corrupt, "payloads are missing: {e}");
-    let done = restore(&*cell, &[backup, replica], &*into, |_| {}).unwrap();
+    let done = restore(&*cell, &[backup, replica], &*into, &mut |_| {}).unwrap();
     assert_eq!(done.head.epoch, 2);
     let engine = Engine::open(into, cell, world.options.clone()).unwrap();
     assert_eq!(read(&engine, &keep).unwrap(), bytes(1, 300_000));
@@ -348,17 +348,17 @@ fn a_backup_copies_what_is_new_and_no_more() {
         world.put(&format!("u{n}"), Class::audio(), &bytes(n.into(), 2000));
     }
     let backup = (world.options.open_copy)("backup", true).unwrap();
-    let first = world.engine().backup(&*backup, |_| {}).unwrap();
+    let first = world.engine().backup(&*backup, &mut |_| {}).unwrap();
     assert!(first.blobs > 600, "{first:?}");
-    let again = world.engine().backup(&*backup, |_| {}).unwrap();
+    let again = world.engine().backup(&*backup, &mut |_| {}).unwrap();
     assert_eq!((again.blobs, again.head), (0, Some(world.engine().head())));
     world.put("u7", Class::audio(), b"new");
     world.engine().erase(Scope::user(user("u9"))).unwrap();
-    let more = world.engine().backup(&*backup, |_| {}).unwrap();
+    let more = world.engine().backup(&*backup, &mut |_| {}).unwrap();
     assert!((3..15).contains(&more.blobs), "one payload and two paths: {more:?}");
     let other = World::new(23, Geometry::default());
     assert_eq!(
-        kind(other.engine().backup(&*backup, |_| {})),
+        kind(other.engine().backup(&*backup, &mut |_| {})),
         ErrorKind::Refused,
         "another store's backup is left alone"
     );
@@ -403,11 +403,11 @@ fn one_users_pages_are_a_small_part_of_the_cache() {
 #[test]
 fn audit_tells_live_from_shut_and_finds_strays() {
     let world = World::new(13, SMALL);
-    world.engine().copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     for n in 0..20u8 {
         world.put(&format!("u{n}"), Class::audio(), &[n; 100]);
     }
-    world.engine().copy_add("old", CopyMode::Behind, |_| {}).unwrap();
+    world.engine().copies().add("old", CopyMode::Behind, &mut |_| {}).unwrap();
     world.engine().erase(Scope::user(user("u3"))).unwrap();
     let audit = world.engine().audit(&[], &mut |_| {}).unwrap();
     assert!(audit.is_clean(), "{audit:?}");
@@ -419,7 +419,7 @@ fn audit_tells_live_from_shut_and_finds_strays() {
     for n in 0..20u8 {
         broken.put(&format!("u{n}"), Class::audio(), &[n; 100]);
     }
-    broken.engine().copy_add("old", CopyMode::Behind, |_| {}).unwrap();
+    broken.engine().copies().add("old", CopyMode::Behind, &mut |_| {}).unwrap();
     broken.engine().erase(Scope::user(user("u3"))).unwrap();
     let audit = broken.engine().audit(&[], &mut |_| {}).unwrap();
     assert!(!audit.is_clean(), "a root key that was not destroyed is found: {audit:?}");
@@ -452,7 +452,7 @@ fn nothing_in_clear_reaches_the_store() {
     let sentence = b"wake me at half past six every weekday";
     let name = "a-user-with-a-long-and-telling-name";
     world.engine().put(Put::new(user(name), Class::transcript()).purpose("reminders-purpose"), &sentence[..]).unwrap();
-    world.engine().copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     for needle in [&sentence[..], name.as_bytes(), b"reminders-purpose", b"transcript"] {
         assert!(!world.tape.contains_bytes(needle), "{}", String::from_utf8_lossy(needle));
     }
@@ -466,7 +466,7 @@ fn discard_keeps_the_living_and_gives_the_rest_back() {
         let id = world.put(&format!("u{}", n % 6), Class::audio(), &bytes(n.into(), 2000));
         live.push((n, id));
     }
-    world.engine().copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     world.engine().erase(Scope::user(user("u2"))).unwrap();
     let mut in_flight = world.engine().batch();
     in_flight.add(Put::new(user("u1"), Class::audio()), &b"under way"[..]).unwrap();
@@ -491,7 +491,7 @@ fn damage_is_corrupt_and_never_something_else() {
     let id = world.put("ada", Class::audio(), b"to be damaged");
     let other = world.put("bob", Class::audio(), b"whole");
     // Flip each blob of a snapshot in turn: every answer is right or `Corrupt`.
-    world.engine().copy_add("snapshot", CopyMode::Behind, |_| {}).unwrap();
+    world.engine().copies().add("snapshot", CopyMode::Behind, &mut |_| {}).unwrap();
     let whole = world.place("snapshot");
     let mut seen_corrupt = 0;
     for name in keyfall::testing::listed(&*whole, 1000).unwrap() {
@@ -709,12 +709,12 @@ fn a_copy_in_step_that_lost_everything_is_brought_up_by_the_next_put() {
     let opened = Arc::clone(&copy);
     world.options.open_copy = Arc::new(move |_, _| Ok(Arc::clone(&opened) as Arc<dyn Store>));
     world.reopen();
-    world.engine().copy_add("copy", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("copy", CopyMode::InStep, &mut |_| {}).unwrap();
     let first = world.put("ada", Class::audio(), b"first");
     *copy.0.lock().unwrap() = Arc::new(MemoryStore::new());
     let second = world.put("ada", Class::audio(), b"second");
     let into = MemoryStore::new();
-    restore(&*world.cell, &[copy.store()], &into, |_| {}).unwrap();
+    restore(&*world.cell, &[copy.store()], &into, &mut |_| {}).unwrap();
     let cell: Arc<dyn RootCell> = world.cell.clone();
     let restored = Engine::open(Arc::new(into), cell, Options::default()).unwrap();
     assert_eq!(
@@ -740,11 +740,11 @@ fn media_types_and_purposes_have_bounds() {
 fn a_store_has_eight_copies_and_no_more() {
     let mut world = World::new(63, SMALL);
     for n in 0..8 {
-        world.engine().copy_add(&format!("copy {n}"), CopyMode::Behind, |_| {}).unwrap();
+        world.engine().copies().add(&format!("copy {n}"), CopyMode::Behind, &mut |_| {}).unwrap();
     }
-    assert_eq!(kind(world.engine().copy_add("copy 8", CopyMode::Behind, |_| {})), ErrorKind::Refused);
+    assert_eq!(kind(world.engine().copies().add("copy 8", CopyMode::Behind, &mut |_| {})), ErrorKind::Refused);
     world.reopen();
-    assert_eq!(world.engine().copy_status().len(), 8);
+    assert_eq!(world.engine().copies().status().len(), 8);
 }
 
 /// A copy whose disk is full, but for what it keeps for erases.
@@ -808,7 +808,7 @@ fn a_full_copy_holds_no_erase_up_and_what_it_lacks_is_told_as_in() {
     world.options.open_copy = Arc::new(move |_, _| Ok(Arc::clone(&copy)));
     world.reopen();
     let engine = world.engine();
-    engine.copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    engine.copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
     world.put("ada", Class::audio(), b"x");
     tight.full.store(true, Ordering::SeqCst);
     let put = |name: &str| engine.put(Put::new(user(name), Class::audio()), &bytes(1, 100_000)[..]).unwrap_err();

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{Keeper, Query};
+use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::testing::as_a_forked_child;
-use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Scope};
+use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Query, Scope};
 
 use crate::support::{bytes, copy, kind, open_files, read, user};
 
@@ -60,7 +60,7 @@ fn a_child_that_goes_leaves_its_parents_store_and_cell_as_they_are() {
             assert_eq!(kind(engine.list(&Query::default())), ErrorKind::Refused);
             assert_eq!(kind(engine.report(&user("ada"))), ErrorKind::Refused);
             assert_eq!(kind(engine.discard(&mut |_| {})), ErrorKind::Refused);
-            assert_eq!(kind(engine.tend(&mut |_| {}).map(|_| ())), ErrorKind::Refused);
+            assert_eq!(kind(engine.run_due(&mut |_| {}).map(|_| ())), ErrorKind::Refused);
             assert_eq!(kind(engine.status().map(|_| ())), ErrorKind::Refused);
             assert!(engine.erase_all(&[Scope::user(user("ada"))]).into_iter().all(|e| kind(e) == ErrorKind::Refused));
             let e = reader.read(&mut [0; 10]).unwrap_err();

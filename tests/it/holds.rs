@@ -1,9 +1,9 @@
 //! A hold holds: every erase that would touch what it covers is refused, whole, and the refusal stands in the history.
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{Erase, Fact, Hold, Source, When, restore};
+use keyfall::engine::{Fact, Hold, restore};
 use keyfall::store::{MemoryStore, Store};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Scope, Timestamp};
+use keyfall::{Class, Engine, Erase, ErrorKind, InteractionId, Options, Put, RecordId, Scope, Source, Timestamp, When};
 
 use crate::support::{SMALL, World, kind, read, user};
 
@@ -17,7 +17,7 @@ fn put(engine: &Engine, name: &str, class: Class, sources: &[RecordId]) -> Recor
 }
 
 fn facts(engine: &Engine, name: &str) -> Vec<Fact> {
-    engine.history(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
+    engine.audit_trail(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn a_hold_that_holds() {
     let audio = put(engine, "ada", Class::audio(), &[]);
     let action = put(engine, "ada", Class::action(), &[]);
     let other = put(engine, "ben", Class::audio(), &[]);
-    let id = engine.hold(&user("ada"), hold().class(Class::audio())).unwrap();
+    let id = engine.holds(&user("ada")).add(hold().class(Class::audio())).unwrap();
     let before = engine.head();
     let refused = [
         Scope::user(user("ada")),
@@ -48,13 +48,13 @@ fn a_hold_that_holds() {
     // What it does not cover goes; others in the same commit too.
     let outcomes = engine.erase_all(&[Scope::Record(audio), Scope::user(user("ben")), Scope::Record(action)]);
     assert_eq!(outcomes.iter().map(|o| o.is_ok()).collect::<Vec<_>>(), [false, true, true]);
-    assert_eq!(kind(engine.lift(&user("ada"), id ^ 1, "over", "Amtsgericht")), ErrorKind::Absent);
-    assert_eq!(kind(engine.lift(&user("ada"), id, "", "Amtsgericht")), ErrorKind::Invalid);
-    engine.lift(&user("ada"), id, "the case is closed", "Amtsgericht").unwrap();
+    assert_eq!(kind(engine.holds(&user("ada")).lift(id ^ 1, "over", "Amtsgericht")), ErrorKind::Absent);
+    assert_eq!(kind(engine.holds(&user("ada")).lift(id, "", "Amtsgericht")), ErrorKind::Invalid);
+    engine.holds(&user("ada")).lift(id, "the case is closed", "Amtsgericht").unwrap();
     engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!(kind(read(engine, &audio)), ErrorKind::Erased);
-    assert_eq!(kind(engine.hold(&user("ada"), hold())), ErrorKind::Erased);
-    assert_eq!(kind(engine.hold(&user("nobody"), hold())), ErrorKind::Absent);
+    assert_eq!(kind(engine.holds(&user("ada")).add(hold())), ErrorKind::Erased);
+    assert_eq!(kind(engine.holds(&user("nobody")).add(hold())), ErrorKind::Absent);
     assert!(world.tape.exposed(&*world.cell).unwrap().is_empty());
 }
 
@@ -65,7 +65,7 @@ fn a_cascade_that_meets_a_hold_is_refused_before_any_change() {
     let audio = put(engine, "ada", Class::audio(), &[]);
     let text = put(engine, "ben", Class::transcript(), &[audio]);
     let held = put(engine, "chloe", Class::action(), &[text]);
-    let id = engine.hold(&user("chloe"), hold()).unwrap();
+    let id = engine.holds(&user("chloe")).add(hold()).unwrap();
     // Neither of those that it was derived from can go, near or far.
     for scope in [Scope::Record(text), Scope::Record(audio), Scope::user(user("ada")), Scope::user(user("ben"))] {
         assert_eq!(kind(engine.erase(scope)), ErrorKind::Held);
@@ -84,7 +84,7 @@ fn a_cascade_that_meets_a_hold_is_refused_before_any_change() {
     assert_eq!(kind(read(engine, &text)), ErrorKind::Erased);
     assert!(read(engine, &held).is_ok());
     assert_eq!(kind(engine.erase(Scope::Record(held))), ErrorKind::Held);
-    engine.lift(&user("chloe"), id, "over", "Amtsgericht").unwrap();
+    engine.holds(&user("chloe")).lift(id, "over", "Amtsgericht").unwrap();
     for name in ["dora", "chloe", "ben", "eve"] {
         engine.erase(Scope::user(user(name))).unwrap();
     }
@@ -97,12 +97,12 @@ fn of_two_holds_each_is_lifted_by_itself() {
     let engine = world.engine();
     let audio = put(engine, "ada", Class::audio(), &[]);
     let text = put(engine, "ben", Class::transcript(), &[audio]);
-    let wide = engine.hold(&user("ben"), hold()).unwrap();
-    let narrow = engine.hold(&user("ben"), hold().interaction(text.interaction())).unwrap();
-    assert_eq!(engine.holds(&user("ben")).unwrap().len(), 2);
-    engine.lift(&user("ben"), wide, "over", "Amtsgericht").unwrap();
+    let wide = engine.holds(&user("ben")).add(hold()).unwrap();
+    let narrow = engine.holds(&user("ben")).add(hold().interaction(text.interaction())).unwrap();
+    assert_eq!(engine.holds(&user("ben")).list().unwrap().len(), 2);
+    engine.holds(&user("ben")).lift(wide, "over", "Amtsgericht").unwrap();
     assert_eq!(kind(engine.erase(Scope::Record(audio))), ErrorKind::Held, "the other one covers it still");
-    engine.lift(&user("ben"), narrow, "over", "Amtsgericht").unwrap();
+    engine.holds(&user("ben")).lift(narrow, "over", "Amtsgericht").unwrap();
     assert_eq!(engine.erase(Scope::Record(audio)).unwrap().derived, 1);
 }
 
@@ -114,7 +114,7 @@ fn a_hold_covers_what_is_not_there_yet_and_no_more_than_it_says() {
     let put_at = |ms, class| engine.put(Put::new(user("ada"), class).interaction(at(ms)), &b"x"[..]).unwrap();
     put_at(100, Class::audio());
     put_at(200, Class::audio());
-    engine.hold(&user("ada"), hold().class(Class::action()).interaction(at(300))).unwrap();
+    engine.holds(&user("ada")).add(hold().class(Class::action()).interaction(at(300))).unwrap();
     let span = |from, until| Scope::User {
         user: user("ada"),
         class: None,
@@ -130,8 +130,8 @@ fn a_hold_covers_what_is_not_there_yet_and_no_more_than_it_says() {
     assert_eq!(kind(read(engine, &beside)), ErrorKind::Erased);
     let keeping = Erase::new(Scope::user(user("ada"))).keep(Class::action(), "held");
     assert_eq!(engine.erase(keeping).unwrap().records, Some(0), "an erase that keeps the class is none of it");
-    assert_eq!(kind(engine.hold(&user("ada"), Hold::new("", "court"))), ErrorKind::Invalid);
-    assert_eq!(kind(engine.hold(&user("ada"), Hold::new("why", " "))), ErrorKind::Invalid);
+    assert_eq!(kind(engine.holds(&user("ada")).add(Hold::new("", "court"))), ErrorKind::Invalid);
+    assert_eq!(kind(engine.holds(&user("ada")).add(Hold::new("why", " "))), ErrorKind::Invalid);
 }
 
 #[test]
@@ -139,10 +139,10 @@ fn holds_survive_a_restore() {
     let world = World::new(5, SMALL);
     let audio = put(world.engine(), "ada", Class::audio(), &[]);
     put(world.engine(), "ben", Class::transcript(), &[audio]);
-    world.engine().hold(&user("ben"), hold()).unwrap();
-    world.engine().copy_add("copy", keyfall::engine::CopyMode::InStep, |_| {}).unwrap();
+    world.engine().holds(&user("ben")).add(hold()).unwrap();
+    world.engine().copies().add("copy", keyfall::engine::CopyMode::InStep, &mut |_| {}).unwrap();
     let into = std::sync::Arc::new(MemoryStore::new());
-    restore(&*world.cell, &[world.place("copy")], &*into, |_| {}).unwrap();
+    restore(&*world.cell, &[world.place("copy")], &*into, &mut |_| {}).unwrap();
     let engine = Engine::open(
         into,
         world.cell.clone(),
@@ -150,7 +150,7 @@ fn holds_survive_a_restore() {
     )
     .unwrap();
     assert_eq!(kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Held);
-    assert_eq!(engine.holds(&user("ben")).unwrap()[0].1.reason, "a court asks");
+    assert_eq!(engine.holds(&user("ben")).list().unwrap()[0].1.reason, "a court asks");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn what_a_held_record_depends_on_no_more_is_free() {
     let audio = put(engine, "ada", Class::audio(), &[]);
     let ways = ["eve", "bob"].map(|name| put(engine, name, Class::transcript(), &[audio]));
     let held = put(engine, "ben", Class::action(), &ways);
-    engine.hold(&user("ben"), hold()).unwrap();
+    engine.holds(&user("ben")).add(hold()).unwrap();
     engine.detach(&ways[0], "it says nothing").unwrap();
     assert_eq!(kind(engine.erase(Scope::Record(audio))), ErrorKind::Held, "the other way still leads to it");
     engine.detach(&ways[1], "nor does this").unwrap();
@@ -204,7 +204,7 @@ fn a_mark_for_a_held_record_that_is_gone_keeps_nobody_from_being_erased() {
     let world = World::new(40, SMALL);
     let audio = put(world.engine(), "alice", Class::audio(), &[]);
     let text = put(world.engine(), "bob", Class::transcript(), &[audio]);
-    world.engine().hold(&user("bob"), hold()).unwrap();
+    world.engine().holds(&user("bob")).add(hold()).unwrap();
     let span = When::Between { from: None, until: None };
     let scopes = [
         Scope::user(user("alice")),
@@ -224,7 +224,7 @@ fn a_mark_for_a_held_record_that_is_gone_keeps_nobody_from_being_erased() {
                 if again {
                     // The name lives once more, and is held once more: that is another bob.
                     engine.create_user(&user("bob")).unwrap();
-                    engine.hold(&user("bob"), hold()).unwrap();
+                    engine.holds(&user("bob")).add(hold()).unwrap();
                 }
                 assert_eq!(engine.report(&user("alice")).unwrap().needed, 0);
                 let done = engine.erase(scope.clone()).unwrap_or_else(|e| panic!("{scope:?}: {e}"));
@@ -250,7 +250,7 @@ fn lifting_a_hold_frees_what_is_left_of_what_a_record_was_derived_from() {
     let of_alice = put(world.engine(), "alice", Class::audio(), &[]);
     let of_bob = put(world.engine(), "bob", Class::audio(), &[]);
     put(world.engine(), "carl", Class::transcript(), &[of_alice, of_bob]);
-    let id = world.engine().hold(&user("carl"), hold()).unwrap();
+    let id = world.engine().holds(&user("carl")).add(hold()).unwrap();
     for restarted in [false, true] {
         let mut found = 0;
         for engine in damaged(&world) {
@@ -266,7 +266,7 @@ fn lifting_a_hold_frees_what_is_left_of_what_a_record_was_derived_from() {
             }
             found += 1;
             assert_eq!(kind(engine.erase(Scope::user(user("bob")))), ErrorKind::Held);
-            engine.lift(&user("carl"), id, "over", "Amtsgericht").unwrap();
+            engine.holds(&user("carl")).lift(id, "over", "Amtsgericht").unwrap();
             assert_eq!(engine.report(&user("bob")).unwrap().needed, 0);
             match engine.erase(Scope::user(user("bob"))) {
                 Ok(_) => {}
@@ -283,10 +283,10 @@ fn what_has_passed_a_limit_falls_though_an_idle_mark_is_on_it() {
     let world = World::new(42, SMALL);
     let audio = put(world.engine(), "alice", Class::audio(), &[]);
     put(world.engine(), "bob", Class::transcript(), &[audio]);
-    world.engine().hold(&user("bob"), hold()).unwrap();
+    world.engine().holds(&user("bob")).add(hold()).unwrap();
     let day = std::time::Duration::from_secs(86_400);
-    world.engine().set_policy(None, &keyfall::engine::Policy::new(Class::audio()).max_age(day)).unwrap();
-    world.engine().tend(&mut |_| {}).unwrap();
+    world.engine().policies(None).set(&keyfall::Policy::new(Class::audio()).max_age(day)).unwrap();
+    world.engine().run_due(&mut |_| {}).unwrap();
     let mut found = 0;
     for engine in damaged(&world) {
         if engine.get(&audio).is_err() || !lost_with_its_page(&engine, "bob") {
@@ -294,7 +294,7 @@ fn what_has_passed_a_limit_falls_though_an_idle_mark_is_on_it() {
         }
         world.env.advance(2 * 86_400_000);
         found += 1;
-        let done = engine.tend(&mut |_| {}).unwrap();
+        let done = engine.run_due(&mut |_| {}).unwrap();
         assert_eq!((done.expired, done.refused), (1, 0));
     }
     assert_eq!(found, 1);

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use keyfall::cell::{Level, Retirement, RootCell};
 use keyfall::certificate::{Certificate, Grade, Retired, Trust};
-use keyfall::engine::{Erase, Keeper, OpenAs, Request};
+use keyfall::engine::{Keeper, OpenAs, Request};
 use keyfall::env::{SharedEnv, System};
 use keyfall::quorum::net::{EngineKey, open_cell, put_back, replace_member};
 use keyfall::quorum::{Member, QuorumCell, Standing};
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Result, Scope};
+use keyfall::{Class, Engine, Erase, ErrorKind, Options, Put, RecordId, Result, Scope};
 
 use crate::support::{copy, kind, ok, read, user};
 
@@ -147,7 +147,7 @@ fn certified(engine: &Engine, name: &str) -> Certificate {
 
 fn grade(engine: &Engine, certificate: &Certificate) -> Grade {
     let text: Certificate = certificate.to_string().parse().unwrap();
-    text.verify(&Trust::in_log(engine.log_key().unwrap())).unwrap().judged.grade
+    text.verify(&Trust::in_log(engine.log().key().unwrap())).unwrap().judged.grade
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn five_keyholders_hold_the_key_and_an_erase_is_final_with_their_signatures() {
     assert!(status.contains("keyholders"), "{status}");
     // A statement of a keyholder that is not of this store, of another epoch, or twice, is refused.
     let engine = place.open().unwrap();
-    let trust = Trust::in_log(engine.log_key().unwrap());
+    let trust = Trust::in_log(engine.log().key().unwrap());
     let forged = |change: &dyn Fn(&mut Vec<keyfall::certificate::Said>)| {
         let mut facts = certificate.facts.clone();
         if let Retired::Stated(said) = &mut facts.outcome.retired {
@@ -222,9 +222,9 @@ fn with_two_killed_an_erase_goes_through_and_is_final_when_they_are_back() {
     let engine = place.open().unwrap();
     assert_eq!(read(&engine, &ids[2]).unwrap(), b"user 2");
     place.keyholders[1].start();
-    engine.tend(&mut |_| {}).unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
     assert_eq!(engine.status().unwrap().unsettled, None);
-    let upgraded = engine.upgrade(&pending, None).unwrap();
+    let upgraded = engine.certificates().upgrade(&pending, None).unwrap();
     assert_eq!(grade(&engine, &upgraded), Grade::Final);
     drop(engine);
     // It has its share of the running key too.
@@ -519,7 +519,7 @@ fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
     assert_eq!(grade(&engine, &certificate), Grade::Final);
     assert_eq!(certificate.facts.body.cell.keyholders.as_ref().unwrap().keys.len(), 5);
     // One from before the change is upgraded by what its own keyholders say, and nobody else.
-    let upgraded = engine.upgrade(&before, None).unwrap();
+    let upgraded = engine.certificates().upgrade(&before, None).unwrap();
     assert_eq!(grade(&engine, &upgraded), Grade::Final);
     drop(engine);
     // The share of the one that was lost, with two others of today: of different polynomials.
@@ -530,7 +530,7 @@ fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
     // It comes back, and is told to destroy what it has.
     place.keyholders[3].start();
     let engine = place.open().unwrap();
-    engine.tend(&mut |_| {}).unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
     drop(engine);
     assert!(shares_in(&place.keyholders[3].dir).is_empty());
     let refused = replace_member(
@@ -640,12 +640,12 @@ fn an_epoch_is_final_by_its_own_keyholders_and_not_by_those_of_a_later_one() {
     }
     let engine = place.open().unwrap();
     assert!(engine.status().unwrap().unsettled.unwrap().contains("pending"));
-    assert_eq!(grade(&engine, &engine.upgrade(&certificate, None).unwrap()), Grade::Pending);
+    assert_eq!(grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()), Grade::Pending);
     // The one that was away is back: of the first epoch four have signed now who were dealt a share.
     place.keyholders[4].start();
-    engine.tend(&mut |_| {}).unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
     assert_eq!(engine.status().unwrap().unsettled, None);
-    assert_eq!(grade(&engine, &engine.upgrade(&certificate, None).unwrap()), Grade::Final);
+    assert_eq!(grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()), Grade::Final);
     drop(engine);
     let told = ok(&["keyholder", "renew", &place.at("store")]);
     assert!(told.contains("5 statements of 4") && told.contains("final"), "{told}");
@@ -684,10 +684,10 @@ fn of_two_that_left_one_place_each_is_asked_until_it_has_signed_itself() {
     assert_eq!(leaving(&place), 2);
     assert_eq!(shares_in(&second.dir).len(), 1);
     place.keyholders[0].start();
-    place.open().unwrap().tend(&mut |_| {}).unwrap();
+    place.open().unwrap().run_due(&mut |_| {}).unwrap();
     assert_eq!(leaving(&place), 1, "the second has not signed yet");
     second.start();
-    place.open().unwrap().tend(&mut |_| {}).unwrap();
+    place.open().unwrap().run_due(&mut |_| {}).unwrap();
     assert_eq!(leaving(&place), 0);
     assert_eq!((shares_in(&second.dir).len(), shares_in(&third.dir).len()), (0, 1));
 }
@@ -729,7 +729,7 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     let engine = place.open().unwrap();
     assert!(!engine.rekey().unwrap().is_final());
     assert!(engine.status().unwrap().unsettled.unwrap().contains("pending"));
-    assert_eq!(grade(&engine, &engine.upgrade(&certificate, None).unwrap()), Grade::Pending);
+    assert_eq!(grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()), Grade::Pending);
     assert!(engine.promise().statement.contains("not known any more"));
     assert_eq!(read(&engine, &stays).unwrap(), b"stays");
 }
@@ -804,14 +804,14 @@ fn what_one_signed_that_was_replaced_is_not_forgotten() {
     let _fresh = replaced(&place, engine_key.trim(), "kh-new");
     // The one that was replaced comes back, signs, is let go, and is gone for good.
     place.keyholders[0].start();
-    place.open().unwrap().tend(&mut |_| {}).unwrap();
+    place.open().unwrap().run_due(&mut |_| {}).unwrap();
     assert_eq!(leaving(&place), 0);
     place.keyholders[0].kill();
     ok(&["keyholder", "renew", &place.at("store")]);
     ok(&["keyholder", "renew", &place.at("store")]);
     let engine = place.open().unwrap();
     assert_eq!(engine.status().unwrap().unsettled, None);
-    assert_eq!(grade(&engine, &engine.upgrade(&certificate, None).unwrap()), Grade::Final);
+    assert_eq!(grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()), Grade::Final);
 }
 
 #[test]
@@ -998,7 +998,7 @@ fn whatever_looks_while_keyholders_are_away_says_pending() {
         assert!(!status.finality.is_final() && status.unsettled.is_some(), "{status:?}");
         assert_eq!(look.report(&user("ben")).unwrap().finality, status.finality);
         assert!(!look.audit(&[], &mut |_| {}).unwrap().is_clean());
-        assert!(look.owes().unwrap(), "the owner is to ask again");
+        assert!(look.ownership().owes().unwrap(), "the owner is to ask again");
         drop(look);
         let told = ok(&["status", &store, "--json"]);
         assert!(told.contains("\"final\": false") && told.contains("\"settled\": false"), "{told}");

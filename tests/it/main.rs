@@ -62,3 +62,4 @@ mod trees;
 mod vectors;
 mod writes;
 mod wycheproof;
+mod zz_examples;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{CopyMode, Keeper, Options};
+use keyfall::engine::{CopyMode, Keeper};
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, ErrorKind, Put};
+use keyfall::{Class, Engine, ErrorKind, Options, Put};
 
 use crate::command_line::Cli;
 use crate::support::{bytes, copy, kind, user};
@@ -91,11 +91,11 @@ fn a_copy_in_step_is_drilled_by_the_engine_that_has_it_open() {
     let options = Options { keeper: Keeper::ByHand, ..Options::default() };
     let engine = Engine::init(Arc::new(store), Arc::new(cell), options).unwrap();
     engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
-    assert!(engine.attached(place).is_none() && engine.copies().is_empty());
-    engine.copy_add(place, CopyMode::InStep, |_| {}).unwrap();
+    assert!(engine.copies().attached(place).is_none() && engine.copies().list().is_empty());
+    engine.copies().add(place, CopyMode::InStep, &mut |_| {}).unwrap();
     assert_eq!(kind(SledStore::look(&copy)), ErrorKind::Locked);
-    let attached = engine.attached(place).unwrap();
-    assert!(engine.check_restore(&[attached], &mut |_| {}).unwrap().is_whole());
+    let attached = engine.copies().attached(place).unwrap();
+    assert!(engine.copies().check_restore(&[attached], &mut |_| {}).unwrap().is_whole());
 }
 
 /// While production runs a drill is refused, and nothing said how to do one all the same.

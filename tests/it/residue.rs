@@ -10,12 +10,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Barrier};
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{Grant, Source};
+use keyfall::engine::Grant;
 use keyfall::env::System;
 use keyfall::sealed::{self, Identity};
 use keyfall::store::SledStore;
 use keyfall::testing::secrets;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, Source, UserId};
 use zeroize::Zeroize;
 
 use crate::support::{self, bytes, kind};
@@ -123,15 +123,15 @@ fn child() {
                 let party = Identity::new(&System).unwrap();
                 for who in 0..USERS {
                     let put = Put::new(name(who), Class::new("sealed").unwrap());
-                    let (mut envelope, key) = (Vec::new(), engine.inbox(&name(who)).unwrap());
+                    let (mut envelope, key) = (Vec::new(), engine.inbox(&name(who)).key().unwrap());
                     let content = Made { seed: seed(who, RECORDS), at: 0, len: len(RECORDS) };
                     sealed::seal(&put, content, &key, &System, &mut envelope).unwrap();
                     ids.push((who, engine.accept(&envelope[..]).unwrap().id));
                     let grant = Grant::new(&party.public().unwrap(), "a skill", "to help");
-                    let ticket = engine.grant(&name(who), grant).unwrap();
+                    let ticket = engine.grants(&name(who)).add(grant).unwrap();
                     let (request, _) = party.ask(&ticket, &System).unwrap();
                     assert_eq!(engine.open_request(&request, Nowhere(0)).unwrap().records, RECORDS + 1);
-                    engine.inbox(&name(who)).unwrap();
+                    engine.inbox(&name(who)).key().unwrap();
                 }
                 say("filled");
             }

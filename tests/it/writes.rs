@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use keyfall::cell::{Contents, Durable, FileCell, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
-use keyfall::engine::{CopyMode, Hold, Keeper, Options, Source};
+use keyfall::engine::{CopyMode, Hold, Keeper};
 use keyfall::env::System;
 use keyfall::ids::{BlobName, StoreId};
 use keyfall::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::testing::{HoardingCell, RecordingStore, Tape};
-use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, RecordId, Result, Scope};
+use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Query, RecordId, Result, Scope, Source};
 
 use crate::support::{kind, read, user};
 
@@ -192,7 +192,7 @@ fn held_up() -> (Arc<MemoryStore>, Arc<HoardingCell>, Engine, Vec<BlobName>) {
     for n in 0..100 {
         put(&engine, &format!("u{n}"));
     }
-    engine.copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    engine.copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
     let names = || store.names(Cursor::default(), 100_000).unwrap().0;
     let before = names();
     *full.lock().unwrap() = true;
@@ -207,7 +207,7 @@ fn an_erase_that_a_copy_held_up_is_read_back_whole_before_the_old_key_goes() {
     let keys = |cell: &HoardingCell| cell.load().unwrap().keys.len();
     let (_store, cell, engine, new) = held_up();
     assert!(new.len() > 1 && keys(&cell) == 2);
-    engine.copy_sync(None, |_| {}).unwrap();
+    engine.copies().sync(None, &mut |_| {}).unwrap();
     assert_eq!(keys(&cell), 1);
     for n in 0..new.len() {
         let (store, cell, engine, new) = held_up();
@@ -215,7 +215,7 @@ fn an_erase_that_a_copy_held_up_is_read_back_whole_before_the_old_key_goes() {
         store.remove(&[*name]).unwrap();
         // Also when it is tried again.
         for _ in 0..2 {
-            let e = engine.copy_sync(None, |_| {}).unwrap_err();
+            let e = engine.copies().sync(None, &mut |_| {}).unwrap_err();
             assert_eq!(e.kind(), ErrorKind::Corrupt, "{n}: {e}");
             assert_eq!(keys(&cell), 2, "{n}: the old root key is what is left of that page");
         }
@@ -422,7 +422,7 @@ fn most_users_are_erased_without_a_look_at_their_page() {
     let source = put(&engine, "linked");
     engine.put(Put::new(user("linked"), Class::transcript()).derived_from(Source::Record(source)), &b"y"[..]).unwrap();
     put(&engine, "alone");
-    let hold = engine.hold(&user("held"), Hold::new("a court asks", "Amtsgericht")).unwrap();
+    let hold = engine.holds(&user("held")).add(Hold::new("a court asks", "Amtsgericht")).unwrap();
     drop(engine);
     // Each erase is the first act of an engine, whose cache is empty.
     let reads = |name: &str, records: u64| {
@@ -437,6 +437,6 @@ fn most_users_are_erased_without_a_look_at_their_page() {
     assert!(linked > alone, "whose records are linked: {linked}");
     let engine = world.open();
     assert_eq!(kind(engine.erase(Scope::user(user("held")))), ErrorKind::Held);
-    engine.lift(&user("held"), hold, "settled", "Amtsgericht").unwrap();
+    engine.holds(&user("held")).lift(hold, "settled", "Amtsgericht").unwrap();
     engine.erase(Scope::user(user("held"))).unwrap();
 }

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyfall::certificate::{Certificate, Draft, Trust, same_history};
-use keyfall::engine::Query;
 use keyfall::log::{Checkpoint, Note};
-use keyfall::{Class, Engine, Error, ErrorKind, Put, UserId};
+use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, UserId};
 use maud::{DOCTYPE, html};
 use serde_json::json;
 
@@ -115,7 +114,7 @@ impl KeptDraft {
         if draft.facts.body.store != engine.id().to_string() {
             return Err(aside("is the draft of an erase in another store; make its certificate with that one first"));
         }
-        let undone = engine.certificate(&draft).is_err_and(|e| e.kind() == ErrorKind::Absent);
+        let undone = engine.certificates().get(&draft).is_err_and(|e| e.kind() == ErrorKind::Absent);
         self.undone.store(undone, Ordering::Relaxed);
         Ok(())
     }
@@ -195,7 +194,7 @@ pub(crate) fn keep(engine: &Engine, user: &UserId, certificate: &Certificate) ->
 fn get(engine: &Engine, user: &UserId, dir: &Path, json: bool) -> Done {
     let class = Some(Class::new(CLASS)?);
     let mut files = Vec::new();
-    let mut query = Query { user: Some(user.clone()), class, ..Query::default() };
+    let mut query = Query::default().user(user.clone()).class(class);
     loop {
         let listing = engine.list(&query)?;
         for info in &listing.records {
@@ -349,11 +348,11 @@ fn upgrade(
     let named = |e: Error| e.context(file.display());
     let is_draft = Draft::is_one(&text);
     let there = if is_draft {
-        engine.certificate(&text.parse().map_err(named)?).map_err(named)?
+        engine.certificates().get(&text.parse().map_err(named)?).map_err(named)?
     } else {
         text.parse().map_err(named)?
     };
-    let mut certificate = engine.upgrade(&there, None)?;
+    let mut certificate = engine.certificates().upgrade(&there, None)?;
     if let Some(place) = checkpoint {
         let cosigned: Note = read_text(place)?.parse().map_err(|e: Error| e.context(place.display()))?;
         let not =

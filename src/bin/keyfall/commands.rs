@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::Promise;
-use keyfall::engine::{Audit, Discarded, Erase, Request, Source, When};
+use keyfall::engine::{Audit, Discarded, Request};
 use keyfall::quorum::Rule;
 use keyfall::store::Store;
-use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Reader, RecordId, Scope, UserId};
+use keyfall::{
+    Class, Engine, Erase, Error, ErrorKind, InteractionId, Put, Query, Reader, RecordId, Scope, Source, UserId, When,
+};
 use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_and_some, store_from_env};
@@ -106,15 +108,13 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Grant(command) => grants::run(command, cell, json),
         Command::Training(command) => grants::training(command, cell, json),
         Command::List { places, user, class, interaction, after, before, newest, limit } => {
-            let query = Query {
-                user,
-                class,
-                interaction,
-                from: after,
-                until: before,
-                newest_first: newest,
-                ..Query::default()
-            };
+            let query = Query::default()
+                .user(user)
+                .class(class)
+                .interaction(interaction)
+                .from(after)
+                .until(before)
+                .newest_first(newest);
             list(&look(&one(places)?, cell)?, query, limit, json)
         }
         Command::Erase {
@@ -353,7 +353,8 @@ fn list(engine: &Engine, mut query: Query, limit: Option<u64>, json: bool) -> Do
 fn audit(store: &Path, cell: Option<&Path>, more: &[PathBuf], json: bool) -> Done {
     let engine = look(store, cell)?;
     let attached: Vec<PathBuf> = engine
-        .copy_status()
+        .copies()
+        .status()
         .iter()
         .filter(|c| c.error.is_none() || c.head.is_some())
         .map(|c| PathBuf::from(&c.entry.place))
@@ -432,14 +433,14 @@ fn discard(store: &Path, cell: Option<&Path>, certificates: &[PathBuf], json: bo
     let prepared = certificates.iter().map(prepare).collect::<Result<Vec<_>, Error>>()?;
     let engine = open(store, cell)?;
     for (file, (certificate, _)) in certificates.iter().zip(&prepared) {
-        engine.upgrade(certificate, None).map_err(|e| e.context(file.display()))?;
+        engine.certificates().upgrade(certificate, None).map_err(|e| e.context(file.display()))?;
     }
     let bar = progress("blobs looked at", None);
     let done = engine.discard(&mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
     let mut failed = None;
     for (file, (certificate, mut out)) in certificates.iter().zip(prepared) {
-        let upgraded = engine.upgrade(&certificate, Some(done)).and_then(|certificate| {
+        let upgraded = engine.certificates().upgrade(&certificate, Some(done)).and_then(|certificate| {
             let written = out.write_all(certificate.to_string().as_bytes());
             written.map_err(|e| Error::io(file.display(), e))?;
             out.finish()
@@ -483,7 +484,7 @@ fn status(engine: &Engine, json: bool) -> Done {
             "next_due_is": s.next_due_is.map(due::words),
             "clock_doubts": s.clock,
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
-            "read_only": s.read_only.filter(|_| !engine.may_own()), "lacks": s.lacks,
+            "read_only": s.read_only.filter(|_| !engine.ownership().may_own()), "lacks": s.lacks,
             "secret_memory": { "mapped": s.memory.mapped, "unlocked": s.memory.unlocked, "dumped": s.memory.dumped },
         }));
     }
@@ -511,7 +512,7 @@ fn status(engine: &Engine, json: bool) -> Done {
         let what = s.next_due_is.map_or("something", due::words);
         line(format_args!("due   {}: {what}", output::time(due)))?;
     }
-    if let Some(why) = s.read_only.filter(|_| !engine.may_own()) {
+    if let Some(why) = s.read_only.filter(|_| !engine.ownership().may_own()) {
         line(format_args!("READ-ONLY: {why}"))?;
     }
     if let Some(lacks) = s.lacks {

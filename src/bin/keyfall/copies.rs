@@ -27,7 +27,7 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
             let engine = open(&store, cell)?;
             let mode = if behind { CopyMode::Behind } else { CopyMode::InStep };
             let bar = progress("blobs copied", None);
-            let entry = engine.copy_add(&text(&place)?, mode, |n| bar.set_position(n))?;
+            let entry = engine.copies().add(&text(&place)?, mode, &mut |n| bar.set_position(n))?;
             bar.finish_and_clear();
             if json {
                 value(&json!({"place": entry.place, "mode": output::mode(mode)}))
@@ -38,7 +38,7 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
         CopyCommand::Sync { places } => {
             let engine = open(&one(places)?, cell)?;
             let bar = progress("blobs copied", None);
-            let synced = engine.copy_sync(None, |n| bar.set_position(n))?;
+            let synced = engine.copies().sync(None, &mut |n| bar.set_position(n))?;
             bar.finish_and_clear();
             if json {
                 let all: Vec<_> = synced.iter().map(|(c, b)| backup_json(&c.place, *b)).collect();
@@ -50,7 +50,7 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
             Ok(())
         }
         CopyCommand::Status { places } => {
-            let copies = look(&one(places)?, cell)?.copy_status();
+            let copies = look(&one(places)?, cell)?.copies().status();
             if json {
                 return value(&copies.iter().map(output::copy).collect::<Vec<_>>().into());
             }
@@ -62,8 +62,8 @@ pub(crate) fn run(command: CopyCommand, cell: Option<&Path>, json: bool) -> Done
             let engine = open_giving_up(&store, cell, &place)?;
             // Of one that is out of reach nobody can say.
             let owner = engine.read_only().is_none();
-            let ahead = owner.then(|| engine.copy_ahead(&place).ok().flatten()).flatten();
-            engine.copy_remove(&place)?;
+            let ahead = owner.then(|| engine.copies().ahead(&place).ok().flatten()).flatten();
+            engine.copies().remove(&place)?;
             if let Some(ahead) = ahead {
                 output::note(&format!(
                     "{place} holds {ahead}, and the store went on from less: what it lacks of that is lost, unless it is restored from there"
@@ -128,7 +128,7 @@ pub(crate) fn told(what: &str, place: &str, done: Backup, json: bool) -> Done {
 fn registered(engine: &Engine, place: &Path) -> Result<Option<CopyEntry>, Error> {
     let place = absolute(place)?;
     let is_there = |copy: &CopyEntry| absolute(Path::new(&copy.place)).is_ok_and(|there| there == place);
-    Ok(engine.copies().into_iter().find(is_there))
+    Ok(engine.copies().list().into_iter().find(is_there))
 }
 
 /// Makes a backup, or brings it up to date, and says what it is good for.
@@ -147,7 +147,7 @@ pub(crate) fn backup(engine: &Engine, dest: &Path, json: bool) -> Done {
     }
     let dest = SledStore::open_or_create(dest)?;
     let bar = progress("blobs copied", None);
-    let done = engine.backup(&dest, |n| bar.set_position(n))?;
+    let done = engine.backup(&dest, &mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
     told("backup", &dest.place(), done, json)?;
     if json {
@@ -160,7 +160,7 @@ pub(crate) fn backup(engine: &Engine, dest: &Path, json: bool) -> Done {
 
 /// A copy for a drill: where the engine did what was due it has those in step open, and nobody else can open them.
 fn to_drill(engine: &Engine, place: &Path) -> Result<Arc<dyn Store>, Error> {
-    match registered(engine, place)?.and_then(|copy| engine.attached(&copy.place)) {
+    match registered(engine, place)?.and_then(|copy| engine.copies().attached(&copy.place)) {
         Some(store) => Ok(store),
         None => Ok(Arc::new(copy_as_it_is(place)?)),
     }
@@ -199,7 +199,7 @@ pub(crate) fn check(mut places: Vec<PathBuf>, cell: Option<&Path>, json: bool) -
     })?;
     let copies = places.iter().map(|place| to_drill(&engine, place)).collect::<Result<Vec<_>, Error>>()?;
     let bar = progress("blobs opened", None);
-    let checked = engine.check_restore(&copies, &mut |n| bar.set_position(n))?;
+    let checked = engine.copies().check_restore(&copies, &mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
     if json {
         let head = |head: HeadId| json!({"epoch": head.epoch, "commit": head.commit});
@@ -256,7 +256,7 @@ pub(crate) fn restore_store(
     let was_there = into.is_dir();
     let (target, made) = to_build(into)?;
     let bar = progress("blobs restored", None);
-    let restored = restore(&*cell, &sources, &target, |n| bar.set_position(n));
+    let restored = restore(&*cell, &sources, &target, &mut |n| bar.set_position(n));
     bar.finish_and_clear();
     let done = restored.inspect_err(|_| {
         // What an earlier try put there stays for the next one; else a store without a head would only be in its way.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use keyfall::cell::FileCell;
 use keyfall::certificate::{Certificate, Trust};
-use keyfall::engine::{CopyMode, Erase, Grant, Request, Source, restore};
+use keyfall::engine::{CopyMode, Grant, Request, restore};
 use keyfall::env::System;
 use keyfall::sealed::{self, Identity};
 use keyfall::store::{SledStore, Store};
-use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Scope, UserId};
+use keyfall::{Class, Engine, Erase, Error, ErrorKind, Options, Put, RecordId, Scope, Source, UserId};
 use serde_json::json;
 
 use crate::commands::audit_table;
@@ -135,9 +135,9 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     // The demo must run wherever it is tried; where the cell's file system keeps old bytes, its promise says so.
     let engine = make(&at("store"), None, Making { accept_remnants: true, ..Making::default() })?;
     let records = put_all(&engine)?;
-    engine.copy_add(&at("replica").to_string_lossy(), CopyMode::InStep, |_| {})?;
+    engine.copies().add(&at("replica").to_string_lossy(), CopyMode::InStep, &mut |_| {})?;
     let backup = SledStore::create(&at("backup"))?;
-    engine.backup(&backup, |_| {})?;
+    engine.backup(&backup, &mut |_| {})?;
     tell(format!(
         "4 users, {} records: audio, transcripts, actions. A replica in step; a backup taken now, in epoch 1.",
         records.len()
@@ -147,12 +147,12 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     let mut envelope = Vec::new();
     let put = Put::new(ada.clone(), Class::audio()).media_type("audio/wav");
     let spoken = audio("what is the weather like");
-    sealed::seal(&put, &spoken[..], &engine.inbox(&ada)?, &System, &mut envelope)?;
+    sealed::seal(&put, &spoken[..], &engine.inbox(&ada).key()?, &System, &mut envelope)?;
     engine.accept(&envelope[..])?;
     // A third party may open what was done for her.
     let skill = Identity::new(&System)?;
     let ticket =
-        engine.grant(&ada, Grant::new(&skill.public()?, "Ride skill", "to order rides").class(Class::action()))?;
+        engine.grants(&ada).add(Grant::new(&skill.public()?, "Ride skill", "to order rides").class(Class::action()))?;
     let opened = engine.open_request(&skill.ask(&ticket, &System)?.0, io::sink())?;
     tell(format!(
         "A recording of {ERASED}'s came sealed to her inbox, and the queue kept the envelope. A skill opened {} actions of hers, as her report says.",
@@ -171,7 +171,7 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     tell(format!("The cell says: {}.", engine.promise()))?;
     let certificate = erasure.certificate.as_ref().map(|unsigned| unsigned.sign()).transpose()?;
     let certificate = certificate.map(|signed| signed.to_string()).unwrap_or_default();
-    let verified = certificate.parse::<Certificate>()?.verify(&Trust::in_log(engine.log_key()?))?;
+    let verified = certificate.parse::<Certificate>()?.verify(&Trust::in_log(engine.log().key()?))?;
     tell(format!(
         "A certificate, {} bytes of text, checked with the public log's key and nothing else: {}.\n",
         certificate.len(),
@@ -218,7 +218,7 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
         let cell = FileCell::open(&cell_place, Arc::new(System))?;
         let replica: Arc<dyn Store> = Arc::new(SledStore::open(&at("replica"))?);
         let into = SledStore::create(&at("restored"))?;
-        restore(&cell, &[replica, backup], &into, |_| {})?
+        restore(&cell, &[replica, backup], &into, &mut |_| {})?
     };
     let engine = open(&at("restored"), Some(&cell_place))?;
     let (others, of_others) = whole(&engine, stays.into_iter());

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use keyfall::engine::{Due, Erase, Policy};
+use keyfall::engine::Due;
 use keyfall::env::{Env, System};
-use keyfall::{Class, Engine, Error, Query, Scope, Timestamp, UserId};
+use keyfall::{Class, Engine, Erase, Error, Policy, Query, Scope, Timestamp, UserId};
 use serde_json::json;
 
 use crate::args::{PlanCommand, PolicyCommand};
@@ -33,10 +33,10 @@ pub(crate) fn tend(store: &Path, cell: Option<&Path>, (clock_is_right, json): (b
     let awaiting = keyholders::awaiting(store, cell);
     let engine = open_as_it_is(store, cell)?;
     if clock_is_right {
-        engine.trust_clock()?;
+        engine.clock().trust()?;
     }
     let bar = progress("records taken out", None);
-    let done = engine.tend(&mut |n| bar.set_position(n))?;
+    let done = engine.run_due(&mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
     if done.waiting {
         return Err(doubted(&engine).into());
@@ -115,12 +115,12 @@ pub(crate) fn plan(engine: &Engine, erase: Erase, delay: Duration, (yes, json): 
 pub(crate) fn plans(command: PlanCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
         PlanCommand::Cancel { places, user, id } => {
-            open(&one(places)?, cell)?.cancel(&user, id)?;
+            open(&one(places)?, cell)?.plans(&user).cancel(id)?;
             let id = hold_id(id);
             if json { value(&json!({"id": id, "cancelled": true})) } else { line(format_args!("cancelled {id}")) }
         }
         PlanCommand::List { places, user } => {
-            let plans = look(&one(places)?, cell)?.plans(&user)?;
+            let plans = look(&one(places)?, cell)?.plans(&user).list()?;
             if json {
                 let plans: Vec<_> = plans.iter().map(output::plan).collect();
                 return value(&json!({"user": user.as_str(), "plans": plans}));
@@ -173,7 +173,7 @@ fn falling(
     class: &Class,
     change: &dyn Fn(&mut Vec<Policy>),
 ) -> Result<u64, Error> {
-    let mut store = engine.policies(None)?;
+    let mut store = engine.policies(None).list()?;
     if user.is_none() {
         change(&mut store);
         let limits = |p: &Policy| p.max_age.is_some() || p.max_records.is_some() || p.until.is_some();
@@ -182,7 +182,7 @@ fn falling(
         }
     }
     let rules_of = |whose: &UserId| -> Result<[Vec<Policy>; 2], Error> {
-        let mut own = engine.policies(Some(whose))?;
+        let mut own = engine.policies(Some(whose)).list()?;
         if user.is_some() {
             change(&mut own);
         }
@@ -191,7 +191,7 @@ fn falling(
     let now = System.now();
     let mut falling = 0;
     let mut of_one: Option<OfOne> = None;
-    let mut query = Query { user: user.cloned(), class: Some(class.clone()), ..Query::default() };
+    let mut query = Query::default().user(user.cloned()).class(class.clone());
     loop {
         let page = engine.list(&query)?;
         for record in page.records {
@@ -250,8 +250,8 @@ pub(crate) fn policies(command: PolicyCommand, cell: Option<&Path>, json: bool) 
                 all.push(policy.clone());
             };
             ask_if_any_fall(&engine, user.as_ref(), (&policy.class, &set), yes)?;
-            engine.set_policy(user.as_ref(), &policy)?;
-            let done = engine.tend(&mut |_| {})?;
+            engine.policies(user.as_ref()).set(&policy)?;
+            let done = engine.run_due(&mut |_| {})?;
             if done.waiting {
                 output::warn(&doubted(&engine));
             }
@@ -272,11 +272,11 @@ pub(crate) fn policies(command: PolicyCommand, cell: Option<&Path>, json: bool) 
             let engine = open(&one(places)?, cell)?;
             let unset = |all: &mut Vec<Policy>| all.retain(|p| p.class != class || p.purpose != purpose);
             ask_if_any_fall(&engine, user.as_ref(), (&class, &unset), yes)?;
-            engine.unset_policy(user.as_ref(), &class, purpose.as_deref())?;
+            engine.policies(user.as_ref()).unset(&class, purpose.as_deref())?;
             if json { value(&json!({"class": class.as_str(), "unset": true})) } else { line("taken back") }
         }
         PolicyCommand::List { places, user } => {
-            let policies = look(&one(places)?, cell)?.policies(user.as_ref())?;
+            let policies = look(&one(places)?, cell)?.policies(user.as_ref()).list()?;
             if json {
                 return value(&json!({"policies": policies.iter().map(output::policy).collect::<Vec<_>>()}));
             }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use keyfall::cell::{Awaited, Finality};
 use keyfall::certificate::Certificate;
-use keyfall::engine::{Erase, Erasure, Foreseen, Request, When};
+use keyfall::engine::{Foreseen, Request};
 use keyfall::env::{Env, System};
-use keyfall::{Engine, Error, ErrorKind, Scope, UserId};
+use keyfall::{Engine, Erase, Erasure, Error, ErrorKind, Scope, UserId, When};
 use serde_json::json;
 
 use crate::certificate::{self, KeptDraft};
@@ -171,7 +171,7 @@ const CERTIFICATE_BYTES: usize = 64 << 10;
 
 /// Whether a user is here.
 pub(crate) fn lives(engine: &Engine, user: &UserId) -> bool {
-    !engine.holds(user).is_err_and(|e| matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased))
+    !engine.holds(user).list().is_err_and(|e| matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased))
 }
 
 /// Erases, having asked, and follows what fell with it.
@@ -253,7 +253,7 @@ pub(crate) fn run(
     }
     let bar = progress("derived records taken out of lists", None);
     let mut derived = done.derived;
-    match engine.tend(&mut |n| bar.set_position(n)) {
+    match engine.run_due(&mut |n| bar.set_position(n)) {
         Ok(mut tended) => {
             derived += std::mem::take(&mut tended.derived);
             output::due(&tended);

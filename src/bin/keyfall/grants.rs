@@ -47,7 +47,7 @@ pub(crate) fn run(command: GrantCommand, cell: Option<&Path>, json: bool) -> Don
             if let Some(until) = until {
                 grant = grant.until(until);
             }
-            let ticket = open(&one(places)?, cell)?.grant(&user, grant)?;
+            let ticket = open(&one(places)?, cell)?.grants(&user).add(grant)?;
             if !json {
                 return line(ticket);
             }
@@ -55,12 +55,12 @@ pub(crate) fn run(command: GrantCommand, cell: Option<&Path>, json: bool) -> Don
             value(&json!({"user": user.as_str(), "id": id, "ticket": ticket.to_string()}))
         }
         GrantCommand::Revoke { places, user, id } => {
-            open(&one(places)?, cell)?.revoke(&user, id)?;
+            open(&one(places)?, cell)?.grants(&user).revoke(id)?;
             let id = output::hold_id(id);
             if json { value(&json!({"id": id, "revoked": true})) } else { line(format_args!("revoked {id}")) }
         }
         GrantCommand::List { places, user } => {
-            let grants = look(&one(places)?, cell)?.grants(&user)?;
+            let grants = look(&one(places)?, cell)?.grants(&user).list()?;
             if json {
                 let grants: Vec<_> = grants.iter().map(|(id, grant)| output::grant(*id, grant)).collect();
                 return value(&json!({"user": user.as_str(), "grants": grants}));
@@ -81,16 +81,16 @@ pub(crate) fn run(command: GrantCommand, cell: Option<&Path>, json: bool) -> Don
 pub(crate) fn training(command: TrainingCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
         TrainingCommand::Make { places, name, to, purpose } => {
-            let ticket = open(&one(places)?, cell)?.make_set(&name, &public_key(&to)?, &purpose)?;
+            let ticket = open(&one(places)?, cell)?.training().make(&name, &public_key(&to)?, &purpose)?;
             if json { value(&json!({"name": name, "ticket": ticket.to_string()})) } else { line(ticket) }
         }
         TrainingCommand::Add { places, name, record, user, class } => {
             let engine = open(&one(places)?, cell)?;
             let mut ids = record;
             if user.is_some() {
-                ids = listed(&engine, Query { user, class, ..Query::default() })?;
+                ids = listed(&engine, Query::default().user(user).class(class))?;
             }
-            let added = engine.add_to_set(&name, &ids)?;
+            let added = engine.training().add(&name, &ids)?;
             if json {
                 value(&json!({"name": name, "added": added}))
             } else {
@@ -98,7 +98,7 @@ pub(crate) fn training(command: TrainingCommand, cell: Option<&Path>, json: bool
             }
         }
         TrainingCommand::List { places } => {
-            let sets = look(&one(places)?, cell)?.sets()?;
+            let sets = look(&one(places)?, cell)?.training().list()?;
             if json {
                 let sets: Vec<_> = sets
                     .iter()
@@ -120,7 +120,7 @@ pub(crate) fn training(command: TrainingCommand, cell: Option<&Path>, json: bool
             answer((&store, cell), &request, (&output, force), json)
         }
         TrainingCommand::Drop { places, name } => {
-            open(&one(places)?, cell)?.drop_set(&name)?;
+            open(&one(places)?, cell)?.training().drop(&name)?;
             if json { value(&json!({"name": name, "dropped": true})) } else { line(format_args!("dropped {name}")) }
         }
     }

@@ -21,16 +21,16 @@ pub(crate) fn run(command: HoldCommand, cell: Option<&Path>, json: bool) -> Done
             if let Some(interaction) = interaction {
                 hold = hold.interaction(interaction);
             }
-            let id = output::hold_id(open(&one(places)?, cell)?.hold(&user, hold)?);
+            let id = output::hold_id(open(&one(places)?, cell)?.holds(&user).add(hold)?);
             if json { value(&json!({"id": id, "user": user.as_str()})) } else { line(id) }
         }
         HoldCommand::Lift { places, user, id, reason, authority } => {
-            open(&one(places)?, cell)?.lift(&user, id, &reason, &authority)?;
+            open(&one(places)?, cell)?.holds(&user).lift(id, &reason, &authority)?;
             let id = output::hold_id(id);
             if json { value(&json!({"id": id, "lifted": true})) } else { line(format_args!("lifted {id}")) }
         }
         HoldCommand::List { places, user } => {
-            let holds = look(&one(places)?, cell)?.holds(&user)?;
+            let holds = look(&one(places)?, cell)?.holds(&user).list()?;
             if json {
                 let holds: Vec<_> = holds.iter().map(|(id, hold)| output::hold(*id, hold)).collect();
                 return value(&json!({"user": user.as_str(), "holds": holds}));

@@ -16,7 +16,7 @@ use crate::small::read_text;
 
 /// Prints the public key of an inbox.
 pub(crate) fn key(engine: &Engine, user: &UserId, json: bool) -> Done {
-    let key = engine.inbox(user)?;
+    let key = engine.inbox(user).key()?;
     if json { value(&json!({"user": user.as_str(), "key": key.to_string()})) } else { line(key) }
 }
 

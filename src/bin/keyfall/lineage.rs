@@ -41,7 +41,7 @@ pub(crate) fn detach(engine: &Engine, id: &RecordId, reason: &str, json: bool) -
 
 /// Shows a user's history.
 pub(crate) fn history(engine: &Engine, user: &UserId, json: bool) -> Done {
-    let facts = engine.history(user)?;
+    let facts = engine.audit_trail(user)?;
     if json {
         let facts: Vec<_> = facts
             .iter()

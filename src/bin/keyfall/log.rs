@@ -23,18 +23,18 @@ use crate::stores::{look, open};
 pub(crate) fn run(command: LogCommand, cell: Option<&Path>, json: bool) -> Done {
     match command {
         LogCommand::Key { places } => {
-            let key = look(&one(places)?, cell)?.log_key()?;
+            let key = look(&one(places)?, cell)?.log().key()?;
             if json { value(&json!({"key": key.to_string()})) } else { line(key) }
         }
         LogCommand::Checkpoint { places } => {
-            let note = open(&one(places)?, cell)?.checkpoint()?;
+            let note = open(&one(places)?, cell)?.log().checkpoint()?;
             if json { value(&json!({"checkpoint": note.to_string()})) } else { block(note.to_string().trim_end()) }
         }
         LogCommand::Prove { places } => {
             let (store, [index]) = store_and(places, ["INDEX"])?;
             let index = index.to_string_lossy().parse();
             let index = index.map_err(|_| Error::new(ErrorKind::Invalid, "INDEX is a number: the first leaf is 0"))?;
-            let proof = open(&store, cell)?.log_proof(index)?;
+            let proof = open(&store, cell)?.log().proof(index)?;
             if json { value(&json!({"proof": proof.to_string()})) } else { block(proof.to_string().trim_end()) }
         }
         LogCommand::Export { places } => {
@@ -105,12 +105,12 @@ fn published(dir: &Path, key: &VerifierKey) -> Result<Option<(Checkpoint, Note)>
 }
 
 fn export(engine: &Engine, dir: &Path, json: bool) -> Done {
-    let (mut note, key) = (engine.checkpoint()?, engine.log_key()?);
+    let (mut note, key) = (engine.log().checkpoint()?, engine.log().key()?);
     let checkpoint = Checkpoint::verified(&note, &key)?;
     let old = match published(dir, &key)? {
         None => 0,
         Some((old, there)) => {
-            let goes_on = old.size <= checkpoint.size && engine.log_consistency(old.size)?.0 == old.root;
+            let goes_on = old.size <= checkpoint.size && engine.log().consistency(old.size)?.0 == old.root;
             if !goes_on {
                 return Err(Error::new(
                     ErrorKind::Refused,
@@ -129,9 +129,9 @@ fn export(engine: &Engine, dir: &Path, json: bool) -> Done {
         }
     };
     let bar = progress("leaves written", None);
-    let mut writer = TileWriter::new(old, &|level, index| engine.log_subtree(level, index))?;
+    let mut writer = TileWriter::new(old, &|level, index| engine.log().subtree(level, index))?;
     let mut write = |path: &str, bytes: &[u8]| put(dir, path, bytes);
-    engine.log_leaves(writer.first(), &mut |n, leaf| {
+    engine.log().leaves(writer.first(), &mut |n, leaf| {
         bar.set_position(n);
         // What was added since the checkpoint waits for the next one.
         if n >= checkpoint.size {

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use keyfall::engine::{Access, Erased, Lineage, Plan, Report};
 use keyfall::env::System;
-use keyfall::record::RecordInfo;
 use keyfall::sealed::{Guarded, Packing};
-use keyfall::{Engine, Error, ErrorKind, Query, Reader, RecordId, UserId};
+use keyfall::{Engine, Error, ErrorKind, Query, Reader, RecordId, RecordInfo, UserId};
 use maud::{DOCTYPE, Markup, html};
 use serde_json::{Value, json};
 
@@ -26,7 +25,7 @@ struct Row {
 }
 
 fn rows(engine: &Engine, user: &UserId) -> Result<Vec<Row>, Error> {
-    let mut query = Query { user: Some(user.clone()), ..Query::default() };
+    let mut query = Query::default().user(user.clone());
     let mut rows = Vec::new();
     loop {
         let page = engine.list(&query)?;

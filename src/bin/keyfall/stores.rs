@@ -286,7 +286,7 @@ fn look_as_it_is(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
         Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, open_copy: Arc::new(look), ..Options::default() };
     let engine = Engine::open(Arc::new(blobs), root, options)?;
     bound_to(&engine, &found, store)?;
-    warn_of_lacking(engine.lacks());
+    warn_of_lacking(engine.ownership().lacks());
     Ok(engine)
 }
 
@@ -299,7 +299,7 @@ pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
         store.display()
     ))?;
     let engine = look_as_it_is(store, cell)?;
-    match engine.owes() {
+    match engine.ownership().owes() {
         Ok(false) => {}
         Ok(true) => output::note(&format!(
             "something is due in {}; `keyfall tend STORE` does it, and so does any command that writes",
@@ -331,7 +331,7 @@ fn tended(engine: Engine, store: &Path) -> Engine {
         return engine;
     }
     // What is due comes first, whatever was asked; where it fails, what was asked may still be done.
-    match engine.tend(&mut |_| {}) {
+    match engine.run_due(&mut |_| {}) {
         Ok(done) => {
             output::due(&done);
             if done.waiting {
@@ -345,7 +345,7 @@ fn tended(engine: Engine, store: &Path) -> Engine {
 
 /// Says what is due in a store that was just taken over, and is not done yet.
 fn leave_due(engine: &Engine, store: &Path) {
-    match engine.owes() {
+    match engine.ownership().owes() {
         Ok(false) => {}
         Ok(true) => {
             let next = engine.status().ok().and_then(|status| status.next_due_is);
@@ -363,7 +363,7 @@ fn leave_due(engine: &Engine, store: &Path) {
 pub(crate) fn doubted(engine: &Engine) -> Error {
     Error::new(
         ErrorKind::Refused,
-        engine.clock_doubts().unwrap_or_else(|| "the clock was not believed; call again".into()),
+        engine.clock().doubts().unwrap_or_else(|| "the clock was not believed; call again".into()),
     )
 }
 
@@ -385,7 +385,7 @@ fn opened(store: &Path, cell: Option<&Path>, give_up: Vec<String>) -> Result<Eng
     let options = Options { keeper: Keeper::ByHand, open_as, give_up, ..Options::default() };
     let engine = Engine::open(Arc::new(blobs), root, options)?;
     bound_to(&engine, &found, store)?;
-    warn_of_lacking(engine.lacks());
+    warn_of_lacking(engine.ownership().lacks());
     if takes {
         output::note(&format!(
             "{} owns its root cell now; any other place of it can only be looked at until it takes over in turn, and not at all after the next erase, which destroys the key that opens it",

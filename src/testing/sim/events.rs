@@ -1,12 +1,13 @@
 //! What befalls a store from outside: it is lost and restored, old states come back, bits flip, a second writer comes.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
+use crate::{Engine, Put, Scope};
 use std::sync::Arc;
 
 use super::model::Record;
 use super::op::{Kept, Trouble};
 use super::run::{BACKUP, Machine, Run, STORE, place, user_id};
-use crate::engine::{Engine, OpenAs, Put, Scope, restore};
+use crate::engine::{OpenAs, restore};
 use crate::error::{ErrorKind, Result};
 
 use crate::store::Store;
@@ -43,7 +44,7 @@ impl Run {
                 for _ in 0..4 {
                     let restored = (|| {
                         let into = RecordingStore::new(self.media.store(STORE, true)?, Arc::clone(&self.tape));
-                        restore(&*self.faulty_cell()?, &open(self)?, &into, |_| {}).map(|_| ())
+                        restore(&*self.faulty_cell()?, &open(self)?, &into, &mut |_| {}).map(|_| ())
                     })();
                     let again = match restored {
                         Err(e) if e.kind() == ErrorKind::Exists => false,
@@ -67,7 +68,7 @@ impl Run {
             Some(newest) if newest.epoch < head.epoch => {
                 let refused = (|| {
                     let into = self.media.store("scratch", true)?;
-                    restore(&*self.faulty_cell()?, &open(self)?, &*into, |_| {})
+                    restore(&*self.faulty_cell()?, &open(self)?, &*into, &mut |_| {})
                 })();
                 // A copy that never got a head is damaged, not old.
                 let refused = refused.is_err_and(|e| matches!(e.kind(), ErrorKind::Refused | ErrorKind::Corrupt));

@@ -1,6 +1,7 @@
 //! The judges: after each erase, after each recovery, and at the end of a run.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
+use crate::Query;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
@@ -9,7 +10,7 @@ use super::run::{Run, STORE, user_id};
 use super::tally::Tally;
 use crate::cell::RootKey;
 use crate::certificate::{Ends, Grade, Leaf, Trust};
-use crate::engine::{CopyMode, Query};
+use crate::engine::CopyMode;
 use crate::error::{ErrorKind, Result};
 use crate::ids::RecordId;
 use crate::log::{Checkpoint, Frontier, Hash};
@@ -93,7 +94,7 @@ impl Run {
         {
             return;
         }
-        for copy in self.engine().copy_status().iter().filter(|copy| copy.entry.mode == CopyMode::InStep) {
+        for copy in self.engine().copies().status().iter().filter(|copy| copy.entry.mode == CopyMode::InStep) {
             assert_eq!(copy.head, Some(self.engine().head()), "LOST: a copy in step is not in step: {copy:?}");
         }
     }
@@ -102,7 +103,7 @@ impl Run {
     fn check_log(&mut self) {
         let mut ended = Vec::new();
         let mut frontier = Frontier::default();
-        let read = self.engine().log_leaves(0, &mut |_, bytes| {
+        let read = self.engine().log().leaves(0, &mut |_, bytes| {
             let leaf: Leaf = String::from_utf8_lossy(bytes).parse()?;
             ended.extend(matches!(leaf.ends, Ends::Next { .. }).then_some(leaf.epoch));
             frontier.push(Hash::leaf(bytes));
@@ -111,15 +112,18 @@ impl Run {
         assert!(read.is_ok(), "LOST: the log: {read:?}");
         let epochs: Vec<u64> = (1..self.engine().head().epoch).collect();
         assert_eq!(ended, epochs, "LOST: the log misses an erase, or has one that did not happen");
-        let key = self.engine().log_key().unwrap_or_else(|e| panic!("LOST: the log's key: {e}"));
-        let signed = self.engine().checkpoint().and_then(|note| Checkpoint::verified(&note, &key));
+        let key = self.engine().log().key().unwrap_or_else(|e| panic!("LOST: the log's key: {e}"));
+        let signed = self.engine().log().checkpoint().and_then(|note| Checkpoint::verified(&note, &key));
         assert!(
             signed.as_ref().is_ok_and(|c| c.root == frontier.root()),
             "the checkpoint is of another log: {signed:?}"
         );
         for certificate in std::mem::take(&mut self.certificates) {
-            let upgraded =
-                self.engine().upgrade(&certificate, None).and_then(|c| c.verify(&Trust::in_log(key.clone())));
+            let upgraded = self
+                .engine()
+                .certificates()
+                .upgrade(&certificate, None)
+                .and_then(|c| c.verify(&Trust::in_log(key.clone())));
             match upgraded {
                 Ok(verified) => assert_ne!(verified.judged.grade, Grade::Pending, "it is final by now"),
                 Err(e) => panic!("LOST: a certificate: {e}"),

@@ -2,6 +2,7 @@
 //! too late; its machine is restored from a snapshot; its clock is wrong; its keyholders change; a batch stays open while others erase.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
+use crate::{Engine, Options, Put, Query, Scope, Source};
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +11,7 @@ use super::media::{FaultyCell, Late, Media};
 use super::op::{Item, Op, STEP_BYTES, Scoped, Trouble, class, scoped, some, user};
 use super::records::Chosen;
 use super::run::{BACKUP, Done, Run, STORE, user_id};
-use crate::engine::{Batch, Engine, OpenAs, Options, Put, Query, Scope, Source};
+use crate::engine::{Batch, OpenAs};
 use crate::env::Env;
 use crate::error::ErrorKind;
 use crate::limits::CLOCK_JUMP;
@@ -139,7 +140,7 @@ fn look(media: &dyn Media, options: &Options, place: &str, open_as: OpenAs) -> O
             if erased != Some(ErrorKind::Fenced) {
                 return Some(format!("FOUND: {place} does not own the cell, and erases: {erased:?}"));
             }
-            let _ = (engine.tend(&mut |_| {}), engine.status());
+            let _ = (engine.run_due(&mut |_| {}), engine.status());
             engine.list(&Query::default()).err()
         }
     };
@@ -359,7 +360,7 @@ impl Run {
             self.restart(false);
             self.open(None);
         }
-        let _ = self.engine().tend(&mut |_| {});
+        let _ = self.engine().run_due(&mut |_| {});
         let known = self.model.interactions.len();
         self.put_now(user, "puts with a wrong clock");
         // What began at a wrong time is not picked as a border in time.

@@ -1,8 +1,8 @@
 //! The first judge: a plain model, a few maps and lists, of what was acknowledged.
 
+use crate::When;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::When;
 use crate::ids::{Class, InteractionId, RecordId};
 
 /// A record as it was put.

@@ -1,13 +1,14 @@
 //! What comes from outside and goes there, in a run: envelopes, and what third parties open.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
+use crate::{Put, Source};
 use std::io::Write;
 
 use super::model::Record;
 use super::op::{Item, Trouble};
 use super::records::Chosen;
 use super::run::{Done, Run, user_id};
-use crate::engine::{Grant, Put, Source};
+use crate::engine::Grant;
 use crate::error::{ErrorKind, Result};
 use crate::ids::{Class, RecordId};
 use crate::sealed::{Identity, Item as Packed, Unpack, seal, unpack};
@@ -46,10 +47,10 @@ impl Run {
         self.verb(
             "inbox keys asked for",
             Trouble::default(),
-            &|run| run.engine().inbox(&user_id(user)).map(|_| Done::Nothing),
+            &|run| run.engine().inbox(&user_id(user)).key().map(|_| Done::Nothing),
             |_, _, _| {},
         );
-        let Ok(key) = self.engine().inbox(&user_id(user)) else {
+        let Ok(key) = self.engine().inbox(&user_id(user)).key() else {
             return;
         };
         let put = Put::new(user_id(user), item.class.clone());
@@ -128,7 +129,7 @@ impl Run {
             "grants given",
             Trouble::default(),
             &|run| {
-                let given = run.engine().grant(&user_id(user), grant.clone())?;
+                let given = run.engine().grants(&user_id(user)).add(grant.clone())?;
                 *ticket.borrow_mut() = Some(given);
                 Ok(Done::Nothing)
             },
@@ -169,14 +170,14 @@ impl Run {
                 "training sets made",
                 Trouble::default(),
                 &|run| {
-                    *made.borrow_mut() = Some(run.engine().make_set(&set, &public, "to help")?);
+                    *made.borrow_mut() = Some(run.engine().training().make(&set, &public, "to help")?);
                     Ok(Done::Nothing)
                 },
                 |_, _, _| {},
             );
         }
         let ids: Vec<RecordId> = covered.iter().map(|(id, _)| *id).collect();
-        let fill = |run: &Run| run.engine().add_to_set(&set, &ids).map(|_| Done::Nothing);
+        let fill = |run: &Run| run.engine().training().add(&set, &ids).map(|_| Done::Nothing);
         let open_set = |run: &Run, records: usize| -> Result<Done> {
             let Some(ticket) = &*made.borrow() else {
                 return Ok(Done::Nothing);
@@ -200,7 +201,7 @@ impl Run {
             self.verb(
                 "grants revoked",
                 Trouble::default(),
-                &|run| match run.engine().revoke(&user_id(user), number) {
+                &|run| match run.engine().grants(&user_id(user)).revoke(number) {
                     Err(e) if e.kind() == ErrorKind::Absent => Ok(Done::Nothing),
                     done => done.map(|()| Done::Nothing),
                 },

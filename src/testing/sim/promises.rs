@@ -4,7 +4,8 @@ use super::model::{Named, User};
 use super::op::{Scoped, Trouble};
 use super::records::asked;
 use super::run::{Done, Run, TENDS, user_id};
-use crate::engine::{Hold, Policy};
+use crate::Policy;
+use crate::engine::Hold;
 use crate::env::Env;
 use crate::error::ErrorKind;
 use crate::ids::{Class, RecordId, Timestamp};
@@ -31,7 +32,7 @@ impl Run {
             hold = hold.interaction(interaction);
         }
         let act = |run: &Run| {
-            let held = run.engine().hold(&user_id(user), hold.clone());
+            let held = run.engine().holds(&user_id(user)).add(hold.clone());
             held.map(Done::Number).or_else(|e| if run.model.is_live(user) { Err(e) } else { Ok(Done::Nothing) })
         };
         self.verb("holds added", trouble, &act, |run, done, _| {
@@ -39,7 +40,7 @@ impl Run {
                 Some(Done::Number(id)) => Some(id),
                 Some(_) => None,
                 // Not acknowledged, and there: the newest that the model does not know.
-                None => run.engine().holds(&user_id(user)).ok().and_then(|all| {
+                None => run.engine().holds(&user_id(user)).list().ok().and_then(|all| {
                     let known = &run.model.users[&user].holds;
                     all.into_iter().map(|(id, _)| id).find(|id| !known.iter().any(|(k, ..)| k == id))
                 }),
@@ -62,8 +63,9 @@ impl Run {
         let all: Vec<(u8, u64)> =
             self.model.users.iter().flat_map(|(u, user)| user.holds.iter().map(|h| (*u, h.0))).collect();
         if let Some((user, id)) = all.get(usize::from(n) % all.len().max(1)).copied() {
-            let act =
-                |run: &Run| run.engine().lift(&user_id(user), id, "it is over", "a court").map(|()| Done::Nothing);
+            let act = |run: &Run| {
+                run.engine().holds(&user_id(user)).lift(id, "it is over", "a court").map(|()| Done::Nothing)
+            };
             self.verb("holds lifted", trouble, &act, |run, _, _| {
                 run.model.users.entry(user).or_default().holds.retain(|(there, ..)| *there != id);
             });
@@ -86,7 +88,7 @@ impl Run {
         self.verb("erases planned", trouble, &act, |run, done, _| {
             let id = match done {
                 Some(Done::Number(id)) => Some(id),
-                _ => run.engine().plans(&user_id(user)).ok().and_then(|all| {
+                _ => run.engine().plans(&user_id(user)).list().ok().and_then(|all| {
                     let known = &run.model.users[&user].plans;
                     all.into_iter().map(|plan| plan.id).find(|id| !known.iter().any(|(k, ..)| k == id))
                 }),
@@ -101,7 +103,7 @@ impl Run {
         let users = &self.model.users;
         let all: Vec<(u8, u64)> = users.iter().flat_map(|(u, user)| user.plans.iter().map(|p| (*u, p.0))).collect();
         if let Some((user, id)) = all.get(usize::from(n) % all.len().max(1)).copied() {
-            let act = |run: &Run| run.engine().cancel(&user_id(user), id).map(|()| Done::Nothing);
+            let act = |run: &Run| run.engine().plans(&user_id(user)).cancel(id).map(|()| Done::Nothing);
             self.verb("plans cancelled", trouble, &act, |run, _, _| {
                 run.model.users.entry(user).or_default().plans.retain(|(there, ..)| *there != id);
             });
@@ -118,9 +120,9 @@ impl Run {
             let done = match age {
                 Some(age) => {
                     let policy = Policy::new(class.clone()).max_age(std::time::Duration::from_millis(age));
-                    run.engine().set_policy(of.as_ref(), &policy)
+                    run.engine().policies(of.as_ref()).set(&policy)
                 }
-                None => match run.engine().unset_policy(of.as_ref(), class, None) {
+                None => match run.engine().policies(of.as_ref()).unset(class, None) {
                     Err(e) if e.kind() == ErrorKind::Absent => Ok(()),
                     done => done,
                 },
@@ -141,14 +143,14 @@ impl Run {
 
     /// Has the engine do what is due. Where that was cut short, what was done is told by what is gone.
     pub(super) fn tend(&mut self, trouble: Trouble) {
-        let act = |run: &Run| run.engine().tend(&mut |_| {}).map(|_| Done::Nothing);
+        let act = |run: &Run| run.engine().run_due(&mut |_| {}).map(|_| Done::Nothing);
         self.verb(TENDS, trouble, &act, |run, done, now| {
             // In the order in which the engine serves them: what one takes another may keep.
             let first = |user: &User| user.plans.iter().map(|(_, due, _)| *due).min();
             let mut users: Vec<_> = run.model.users.iter().map(|(user, there)| (first(there), *user)).collect();
             users.sort_unstable();
             for (_, user) in users {
-                let left = run.engine().plans(&user_id(user)).unwrap_or_default();
+                let left = run.engine().plans(&user_id(user)).list().unwrap_or_default();
                 // A plan may fall with its user, that of another plan's.
                 let Some(there) = run.model.users.get(&user) else { continue };
                 let mut plans = there.plans.clone();

@@ -1,13 +1,14 @@
 //! Putting and erasing in a run, and how the model follows.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
+use crate::{Erase, Put, Scope, Source};
 use std::cell::RefCell;
 use std::time::Duration;
 
 use super::model::{Named, Record};
 use super::op::{Item, Trouble};
 use super::run::{Done, Run, Told, user_id};
-use crate::engine::{Erase, Put, Request, Scope, Source};
+use crate::engine::Request;
 use crate::error::ErrorKind;
 use crate::ids::{Class, InteractionId, RecordId};
 

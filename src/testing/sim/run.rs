@@ -1,6 +1,7 @@
 //! One run: steps against an engine that is opened again and again over the same media, and the judges.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
+use crate::{Engine, Options, Query, Reader, When};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::rng::Rng;
 use super::tally::Tally;
 use crate::cell::RootCell;
 use crate::certificate::Certificate;
-use crate::engine::{CopyMode, Defect, Engine, Follow, Geometry, Keeper, OpenAs, Options, Query, Reader, When};
+use crate::engine::{CopyMode, Defect, Follow, Geometry, Keeper, OpenAs};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{InteractionId, RecordId, UserId};
@@ -303,14 +304,12 @@ impl Run {
     fn look_only(&self, engine: Engine) {
         let keys = |run: &Run| run.media.cell().and_then(|cell| cell.load()).map(|contents| contents.keys.len()).ok();
         let before = keys(self);
-        let refused = engine.erase(crate::engine::Scope::user(user_id(0))).err().map(|e| e.kind());
+        let refused = engine.erase(crate::Scope::user(user_id(0))).err().map(|e| e.kind());
         assert_eq!(refused, Some(ErrorKind::Fenced), "FOUND: a store erases that does not own its cell");
-        let refused = engine
-            .put(crate::engine::Put::new(user_id(0), crate::ids::Class::audio()), &b"x"[..])
-            .err()
-            .map(|e| e.kind());
+        let refused =
+            engine.put(crate::Put::new(user_id(0), crate::ids::Class::audio()), &b"x"[..]).err().map(|e| e.kind());
         assert_eq!(refused, Some(ErrorKind::Fenced), "FOUND: a store takes a put that does not own its cell");
-        let _ = (engine.tend(&mut |_| {}), engine.status(), engine.list(&Query::default()));
+        let _ = (engine.run_due(&mut |_| {}), engine.status(), engine.list(&Query::default()));
         drop(engine);
         assert_eq!(keys(self), before, "FOUND: a look destroys a root key");
     }
@@ -413,16 +412,16 @@ impl Run {
             }
             Op::CopyAdd { place: n, in_step } => {
                 let mode = if in_step { CopyMode::InStep } else { CopyMode::Behind };
-                let act = |run: &Run| run.engine().copy_add(&place(n), mode, |_| {}).map(|_| Done::Nothing);
+                let act = |run: &Run| run.engine().copies().add(&place(n), mode, &mut |_| {}).map(|_| Done::Nothing);
                 self.verb("copies added", trouble, &act, |run, _, _| {
                     run.model.copies.insert(n, in_step);
                 });
             }
             Op::CopySync => {
                 let act = |run: &Run| {
-                    let synced = run.engine().copy_sync(None, |_| {})?;
+                    let synced = run.engine().copies().sync(None, &mut |_| {})?;
                     assert_eq!(synced.len(), run.model.copies.len(), "every copy is brought up");
-                    let status = run.engine().copy_status();
+                    let status = run.engine().copies().status();
                     if run.media.gate().blown().is_none() {
                         for copy in status {
                             assert_eq!(copy.head, Some(run.engine().head()), "{copy:?}");
@@ -434,7 +433,7 @@ impl Run {
                 self.verb("copies synced", trouble, &act, |_, _, _| {});
             }
             Op::CopyRemove(n) => {
-                let act = |run: &Run| run.engine().copy_remove(&place(n)).map(|()| Done::Nothing);
+                let act = |run: &Run| run.engine().copies().remove(&place(n)).map(|()| Done::Nothing);
                 self.verb("copies removed", trouble, &act, |run, _, _| {
                     run.model.copies.remove(&n);
                 });
@@ -442,12 +441,12 @@ impl Run {
             Op::Backup => {
                 let act = |run: &Run| {
                     let to = (run.options.open_copy)(BACKUP, true)?;
-                    run.engine().backup(&*to, |_| {}).map(|_| Done::Nothing)
+                    run.engine().backup(&*to, &mut |_| {}).map(|_| Done::Nothing)
                 };
                 self.verb("backups", trouble, &act, |run, _, _| run.note_backup());
             }
             Op::Discard => {
-                let act = |run: &Run| run.engine().discard_in_windows(9, &mut |_| {}).map(|_| Done::Nothing);
+                let act = |run: &Run| run.engine().discard_in_windows(9).map(|_| Done::Nothing);
                 self.verb("discards", trouble, &act, |_, _, _| {});
             }
             Op::Restore => self.restore(trouble),
@@ -519,7 +518,7 @@ impl Run {
                 let told = matches!(e.kind(), ErrorKind::Absent | ErrorKind::Exists | ErrorKind::Erased);
                 assert!(blown.is_some() || out_of_reach || told, "{event}: an error out of nothing: {e:?}");
                 self.tally.count("verbs failed");
-                let poisoned = self.engine().list(&Query { limit: 1, ..Query::default() });
+                let poisoned = self.engine().list(&Query::default().limit(1));
                 match trouble.after {
                     0 if poisoned.is_ok() => {}
                     _ if blown.is_none() => {}

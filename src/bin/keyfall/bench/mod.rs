@@ -131,7 +131,7 @@ impl Bench {
         let options = Options { keeper: Keeper::ByHand, ..Options::default() };
         let engine = Engine::init(Arc::new(store), Arc::new(cell), options)?;
         for n in 0..copies {
-            engine.copy_add(&dir.join(format!("copy-{n}")).display().to_string(), CopyMode::InStep, |_| {})?;
+            engine.copies().add(&dir.join(format!("copy-{n}")).display().to_string(), CopyMode::InStep, &mut |_| {})?;
         }
         Ok(Bench { floor: Floor::new(dir)?, dir: dir.to_owned(), engine, counters })
     }
