@@ -83,10 +83,14 @@ pub(super) fn status(inner: &Arc<Core>) -> Result<Status> {
     });
     let copies = Copies { inner }.status();
     let clock = doubts(inner);
-    let (next_due, next_due_is) = inner.look(|view| {
-        let next = next_at(view)?;
-        Ok((next, next.map(|at| kind_of_due(view, at))))
-    })?;
+    let (next_due, next_due_is) = {
+        let state = inner.state();
+        let pages = inner.pages();
+        // Not through `Core::look`: an engine that is not usable says why.
+        let view = inner.view(&state, &pages);
+        let next = next_at(&view)?;
+        (next, next.map(|at| kind_of_due(&view, at)))
+    };
     let lacks = inner.lacks();
     let state = inner.state();
     Ok(Status {
