@@ -51,7 +51,7 @@ fn engine(dir: &Path, keyholders: usize, defect: Option<Defect>) -> Engine {
         let env: SharedEnv = Arc::new(System);
         Arc::new(make_cell(&dir.join("cell"), members, (threshold, 1), &env).unwrap())
     };
-    let options = Options { keeper: Keeper::ByHand, defect, ..Options::default() };
+    let options = Options::new().keeper(Keeper::ByHand).defect(defect);
     Engine::init(Arc::new(store), cell, options).unwrap()
 }
 

@@ -24,7 +24,7 @@ fn main() {
     };
     let store = SledStore::create(&dir.path().join("store")).unwrap();
     let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
-    let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+    let options = Options::new().keeper(Keeper::ByHand);
     let engine = Engine::init(Arc::new(store), Arc::new(cell), options).unwrap();
     let tend = || -> (Tended, Duration) {
         let began = Instant::now();

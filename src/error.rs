@@ -1,13 +1,35 @@
-//! One error type: a kind that tells the caller what to do, a line that says what happened and how to mend it.
+//! One error type: a kind that tells the caller what to do, and one line that says what happened and what to do about it.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 /// What the caller of a failed call can do about it.
+///
+/// | kind | what to do | call again? | may it have happened? |
+/// |---|---|---|---|
+/// | [`Invalid`](Self::Invalid) | correct the request | corrected | no |
+/// | [`Erased`](Self::Erased) | answer "gone" (HTTP 410) | no | no |
+/// | [`Absent`](Self::Absent) | answer "not found" (HTTP 404) | no | no |
+/// | [`Corrupt`](Self::Corrupt) | restore from a copy | after that | for a write, ask [`Error::may_have_happened`] |
+/// | [`Mismatch`](Self::Mismatch) | fail over: open the store that is up to date, or restore it from a copy | there | no |
+/// | [`Limit`](Self::Limit) | use less, remove something, or wait | after that | no |
+/// | [`Medium`](Self::Medium) | choose another place, or accept what its medium may remember | after that | no |
+/// | [`Refused`](Self::Refused) | read the message: the state of the store forbids the request | no | no |
+/// | [`Fenced`](Self::Fenced) | step down, or take over on purpose | after that | ask |
+/// | [`Held`](Self::Held) | lift the legal hold | after that | no |
+/// | [`Locked`](Self::Locked) | close what has it open | later | no |
+/// | [`Exists`](Self::Exists) | open it, or name another place | no | no |
+/// | [`Copy`](Self::Copy) | bring the copy back, or remove it from the list | after that | ask |
+/// | [`Poisoned`](Self::Poisoned) | close the engine and open it again | after that | the call itself: no; an earlier one: yes |
+/// | [`Full`](Self::Full) | free some space | after that | ask |
+/// | [`Io`](Self::Io) | look at the system; close the engine and open it again where it says so | after that | ask |
+///
+/// "Ask" means [`Error::may_have_happened`], which is about this one call: a put of which it says no can be repeated
+/// without being stored twice. An erase can always be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The request itself is malformed: mend it and call again.
+    /// The request is malformed. Correct it and call again.
     Invalid,
     /// It was here and has been erased; it does not come back.
     Erased,
@@ -15,20 +37,28 @@ pub enum ErrorKind {
     Absent,
     /// Stored bytes are missing, torn or changed: restore from a copy.
     Corrupt,
-    /// The engine declines: the store and the cell are of different epochs, the medium cannot keep the promise, or a link has the name of
-    /// one of their files.
+    /// The store and the root cell do not fit: one is older than the other, or they are of two stores. What is up to
+    /// date elsewhere still opens: fail over to it.
+    Mismatch,
+    /// A limit of this engine, or of this store, is reached.
+    Limit,
+    /// The medium cannot keep the promise: its file system may keep what is overwritten, or a link has the name of one
+    /// of the files.
+    Medium,
+    /// The engine declines for another reason: what was asked is well-formed, and the state of the store, a policy or
+    /// somebody's rights forbid it.
     Refused,
     /// Another engine owns the store: step down, or take the store over on purpose.
     Fenced,
     /// It is under a legal hold: lift that first.
     Held,
-    /// Another process has the store or the cell open: call again once it has closed it.
+    /// The store or the cell is open already, in another process or in this one: call again once it is closed.
     Locked,
     /// A store or a cell is already at this place.
     Exists,
     /// A copy that must be in step did not take a commit.
     Copy,
-    /// An earlier write failed with an unknown outcome: open the engine anew.
+    /// An earlier write failed with an unknown outcome: close the engine and open it again, which finds out.
     Poisoned,
     /// The disk is full.
     Full,
@@ -93,8 +123,19 @@ impl Error {
         self.kind
     }
 
-    /// Whether the write that failed may have taken effect all the same, or takes effect when the engine is next opened. Where not,
-    /// nothing of it is there and none of it comes: a put can be repeated without storing it twice.
+    /// Whether the write that failed may have taken effect all the same, or takes effect when the engine is next opened.
+    /// Where not, nothing of it is there and none of it comes: a put can be repeated without storing it twice.
+    ///
+    /// ```
+    /// # fn stored(outcome: keyfall::Result<u32>) -> &'static str {
+    /// match outcome {
+    ///     Ok(_) => "stored",
+    ///     Err(e) if e.may_have_happened() => "unknown: open again and look, before it is put once more",
+    ///     Err(_) => "not stored",
+    /// }
+    /// # }
+    /// # assert_eq!(stored(Ok(1)), "stored");
+    /// ```
     pub fn may_have_happened(&self) -> bool {
         self.perhaps
     }

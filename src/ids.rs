@@ -169,7 +169,12 @@ impl InteractionId {
         Timestamp(u64::from_be_bytes(ms))
     }
 
-    /// Reads 16 bytes.
+    /// The UUID's 16 bytes.
+    pub fn to_bytes(&self) -> [u8; 16] {
+        self.0
+    }
+
+    /// Reads 16 bytes, as [`InteractionId::to_bytes`] gives them.
     ///
     /// # Errors
     /// `Invalid` where they are no UUID of version 7.
@@ -277,7 +282,7 @@ impl fmt::Debug for RecordId {
 impl FromStr for RecordId {
     type Err = Error;
     fn from_str(s: &str) -> Result<Self> {
-        let bad = || Error::invalid(format!("not a record id: {s:?}; take one from `keyfall list STORE`"));
+        let bad = || Error::invalid(format!("not a record id: {s:?}; take one from `Engine::list`"));
         let bytes = data_encoding::BASE32_DNSSEC.decode(s.as_bytes()).map_err(|_| bad())?;
         RecordId::from_bytes(bytes.as_slice().try_into().map_err(|_| bad())?).map_err(|_| bad())
     }

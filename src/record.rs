@@ -259,7 +259,9 @@ impl Put {
         self
     }
 
-    /// Says when it was made; the default is now.
+    /// Says when it was made; the default is now. This is for people: limits of age, erases of a span of time,
+    /// [`Query::from`](crate::Query) and the order of a listing go by when the interaction began. What was recorded
+    /// earlier is put into an interaction of its time ([`InteractionId::from_parts`]).
     #[must_use]
     pub fn created(mut self, created: Timestamp) -> Self {
         self.created = Some(created);

@@ -184,7 +184,7 @@ impl Batch {
         }
         if depth >= DEPTH_MAX {
             return Err(Error::new(
-                ErrorKind::Refused,
+                ErrorKind::Limit,
                 format!("records are derived from one another at most {DEPTH_MAX} times; detach one of them"),
             ));
         }

@@ -335,7 +335,7 @@ impl Inner {
         if let Some(root) = change.root {
             writer.root = root;
             self.note_unfinished(
-                "the new epoch is published, and the old root key is not destroyed yet; `keyfall tend STORE` tries again",
+                "the new epoch is published, and the old root key is not destroyed yet; `Engine::tend` tries again",
             );
         }
         writer.settled = false;

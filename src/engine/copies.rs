@@ -68,14 +68,14 @@ pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
         return Error::new(
             ErrorKind::Copy,
             format!(
-                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, where this store is that copy, give it up with `keyfall copy remove STORE '{place}'`, and call again"
+                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, where this store is that copy, give it up with `Engine::copy_remove('{place}')`, and call again"
             ),
         );
     }
     Error::new(
         ErrorKind::Copy,
         format!(
-            "the copy {place} must be in step and is not: {}; bring it back, or give it up with `keyfall copy remove STORE '{place}'`, and call again",
+            "the copy {place} must be in step and is not: {}; bring it back, or give it up with `Engine::copy_remove('{place}')`, and call again",
             why(e)
         ),
     )
@@ -98,7 +98,7 @@ pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
         "what was written is in the store and must not be put again; it counts once every copy in step has it"
     };
     let text = format!(
-        "{what}: the copy {place} must be in step and is not: {}; bring it back, or give it up with `keyfall copy remove STORE '{place}'`",
+        "{what}: the copy {place} must be in step and is not: {}; bring it back, or give it up with `Engine::copy_remove('{place}')`",
         why(e)
     );
     Error::new(ErrorKind::Copy, text)
@@ -309,7 +309,7 @@ impl Engine {
     /// acknowledged.
     ///
     /// # Errors
-    /// `Exists` for a place that is a copy already; `Refused` where it holds another store; `Invalid`; `Io`, `Full`.
+    /// `Exists` for a place that is a copy already; `Refused` where it holds another store; `Limit`; `Invalid`; `Io`, `Full`.
     pub fn copy_add(&self, place: &str, mode: CopyMode, mut progress: impl FnMut(u64)) -> Result<CopyEntry> {
         let _wiped = WipeStack;
         let inner = &self.inner;
@@ -322,7 +322,7 @@ impl Engine {
         }
         if known.len() == COPIES_MAX {
             return Err(Error::new(
-                ErrorKind::Refused,
+                ErrorKind::Limit,
                 format!("a store has at most {COPIES_MAX} copies; remove one first"),
             ));
         }
@@ -373,7 +373,7 @@ impl Engine {
         match place {
             Some(place) if chosen.is_empty() => Err(Error::new(
                 ErrorKind::Absent,
-                format!("{place} is no copy of this store; `keyfall copy status STORE` lists them"),
+                format!("{place} is no copy of this store; `Engine::copies` lists them"),
             )),
             _ => Ok(chosen),
         }
@@ -453,7 +453,7 @@ impl Engine {
 /// never owned it before one that did.
 ///
 /// # Errors
-/// `Refused` where every copy is of an older epoch than the cell, with the epochs named; `Corrupt` where a blob is in
+/// `Mismatch` where every copy is of an older epoch than the cell, with the epochs named; `Corrupt` where a blob is in
 /// none of them; `Exists` where `into` holds a store; `Io`, `Full`.
 pub fn restore(
     cell: &dyn RootCell,
@@ -476,7 +476,7 @@ pub fn restore(
         match open_head(&**copy, contents) {
             Ok((head, page, _)) => found.push(Candidate { head, page, store: copy }),
             // An old copy, or one that was never finished, may still have blobs to give.
-            Err(e) if empty || e.kind() == ErrorKind::Refused => failed = Some(e),
+            Err(e) if empty || matches!(e.kind(), ErrorKind::Mismatch | ErrorKind::Refused) => failed = Some(e),
             // Perhaps it is the newest: passing over it could lose what it holds.
             Err(e) => {
                 let leave_out = format!("{} cannot be read; leave it out to restore from the others", copy.place());

@@ -110,7 +110,7 @@ impl Inner {
         }
         pace.next(Timestamp(now)).ok_or_else(|| {
             Error::new(
-                ErrorKind::Refused,
+                ErrorKind::Limit,
                 format!("{REQUESTS_MAX} requests were opened within the hour; ask again later"),
             )
         })
@@ -162,7 +162,7 @@ impl Engine {
     /// Lets a third party open a user's records, and returns the ticket that it asks with. The ticket is no secret; requests are signed.
     ///
     /// # Errors
-    /// `Invalid` without a name or a purpose; `Refused` beyond 64 for one user; `Erased`, `Absent` for the user; as
+    /// `Invalid` without a name or a purpose; `Limit` beyond 64 for one user; `Erased`, `Absent` for the user; as
     /// [`Engine::put`].
     pub fn grant(&self, user: &UserId, grant: Grant) -> Result<Ticket> {
         let _wiped = WipeStack;
@@ -177,7 +177,7 @@ impl Engine {
             change_page(edit, tag, |editor, page| {
                 if page.grants.all(pages, tag)?.len() >= GRANTS_MAX {
                     return Err(Error::new(
-                        ErrorKind::Refused,
+                        ErrorKind::Limit,
                         format!("a user has at most {GRANTS_MAX} grants; revoke one"),
                     ));
                 }
@@ -204,7 +204,7 @@ impl Engine {
                 if !page.grants.remove(editor, tag, number)? {
                     return Err(Error::new(
                         ErrorKind::Absent,
-                        "this user has no such grant; `keyfall grant list STORE --user U` shows all",
+                        "this user has no such grant; `Engine::grants` shows all",
                     ));
                 }
                 page.history.add(editor, tag, inner.options.env.now(), &Note::Revoked { id: number })

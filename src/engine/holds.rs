@@ -27,7 +27,7 @@ pub(super) fn held(what: &str) -> Error {
     Error::new(
         ErrorKind::Held,
         format!(
-            "{what} is under a legal hold; nothing was erased; `keyfall hold list STORE --user U` shows the holds of a user (where this one has none, it is on a record of another user that was derived); only lifting it helps"
+            "{what} is under a legal hold; nothing was erased; `Engine::holds` shows the holds of a user (where this one has none, it is on a record of another user that was derived); only lifting it helps"
         ),
     )
 }
@@ -232,7 +232,7 @@ impl Engine {
     /// covers, or what a covered record was derived from, is refused as held, whole. Cost: one look at each covered record.
     ///
     /// # Errors
-    /// `Invalid` without a reason or an authority; `Erased`, `Absent` for the user; `Refused` for more than 64; as
+    /// `Invalid` without a reason or an authority; `Erased`, `Absent` for the user; `Limit` for more than 64; as
     /// [`Engine::put`].
     pub fn hold(&self, user: &UserId, hold: Hold) -> Result<u64> {
         let _wiped = WipeStack;
@@ -247,7 +247,7 @@ impl Engine {
             if let Some(page) = page_of(editor, root, tag)? {
                 if page.holds.all(pages, tag)?.len() >= HOLDS_MAX {
                     return Err(Error::new(
-                        ErrorKind::Refused,
+                        ErrorKind::Limit,
                         format!("a user has at most {HOLDS_MAX} holds; widen one"),
                     ));
                 }
@@ -280,10 +280,7 @@ impl Engine {
             if let Some(page) = page_of(editor, root, tag)? {
                 let all = page.holds.all(pages, tag)?;
                 let Some((_, hold)) = all.iter().find(|(there, _)| *there == id) else {
-                    return Err(Error::new(
-                        ErrorKind::Absent,
-                        "this user has no such hold; `keyfall hold list STORE --user U` shows all",
-                    ));
+                    return Err(Error::new(ErrorKind::Absent, "this user has no such hold; `Engine::holds` shows all"));
                 };
                 free = derived(pages, tag, page, hold)?;
                 free.retain(|record| !all.iter().any(|(other, hold)| *other != id && hold.covers(page, record)));

@@ -115,7 +115,7 @@ impl Inner {
             return Err(Error::new(
                 ErrorKind::Fenced,
                 format!(
-                    "{} does not own its root cell, and {place} holds {} already, perhaps its owner's: nothing was copied; name another directory, or, where this store is to be the owner, take it over (`--take-over`)",
+                    "{} does not own its root cell, and {place} holds {} already, perhaps its owner's: nothing was copied; name another directory, or, where this store is to be the owner, take it over (`Builder::take_over`)",
                     self.store().place(),
                     there.id
                 ),

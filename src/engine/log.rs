@@ -171,7 +171,7 @@ impl Inner {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "the log is not signed while an erase in it is pending: {awaited}; run `keyfall tend STORE` and ask again"
+                    "the log is not signed while an erase in it is pending: {awaited}; run `Engine::tend` and ask again"
                 ),
             ));
         }

@@ -10,6 +10,7 @@ mod cascade;
 mod certify;
 mod check;
 mod clock;
+mod close;
 mod commit;
 mod copies;
 mod discard;
@@ -26,6 +27,7 @@ mod lines;
 mod log;
 mod next;
 mod open;
+mod options;
 mod own;
 mod pages;
 mod part;
@@ -46,7 +48,6 @@ mod watched;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::Duration;
 
 #[cfg(feature = "testing")]
 pub use audit::Exposed;
@@ -67,6 +68,9 @@ pub(crate) use lineage::ContentRoots;
 pub use lineage::Lineage;
 pub use next::Due;
 pub use open::root_of;
+#[cfg(feature = "testing")]
+pub use options::Defect;
+pub use options::{OpenCopy, Options};
 pub use own::OpenAs;
 pub use read::{Listing, Query};
 pub use reader::Reader;
@@ -86,7 +90,6 @@ pub use crate::tree::plans::Plan;
 pub use crate::tree::sets::TrainingSet;
 
 use crate::cell::{Awaited, Durable, Finality, Promise, RootCell, RootKey};
-use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, RecordId, StoreId, Timestamp, UserTag};
 use crate::process::Process;
@@ -95,111 +98,6 @@ use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
 use crate::tree::head::HeadPage;
 use pages::{PageCache, PageSource, SharedStore};
-
-/// Opens the store behind a copy's place; where the flag is set it may make an empty one.
-pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync>;
-
-/// How an engine is opened.
-#[derive(Clone)]
-pub struct Options {
-    /// Time and randomness.
-    pub env: SharedEnv,
-    /// Most bytes of opened pages kept in memory; a 1024th of them of one user at most, for an erase waits until these are zeroized.
-    pub cache_bytes: u64,
-    /// Page size, fan-out and segment size of a new store.
-    pub geometry: Geometry,
-    /// How far an erase follows what was derived from its scope before it returns; the rest is left to [`Engine::tend`].
-    pub follow: Follow,
-    /// Who does what is due.
-    pub keeper: Keeper,
-    /// How far the clock may be ahead of the last commit, beyond the time that an open engine counts itself, before nothing is done by
-    /// it alone ([`Engine::clock_doubts`]).
-    pub clock_jump: Duration,
-    /// Believe the clock at opening, however long ago the last commit was.
-    pub clock_is_right: bool,
-    /// Name of a new store's log: a URL without its scheme. The default is made from the store's id.
-    pub log_origin: Option<String>,
-    /// Opens a copy from its place. The default opens directories.
-    pub open_copy: OpenCopy,
-    /// As what the store is opened.
-    pub open_as: OpenAs,
-    /// Copies in step, by their places: what these hold and the store lacks is given up. A take-over is refused where another one is ahead.
-    pub give_up: Vec<String>,
-    /// A defect to plant, so that tests can see that they would find it.
-    #[cfg(feature = "testing")]
-    pub defect: Option<crate::engine::Defect>,
-}
-
-/// Ways to break the erase protocol; tests must turn red under each.
-#[cfg(feature = "testing")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Defect {
-    /// The new head is sealed under the old root key.
-    KeepRootKey,
-    /// The old root key is never destroyed.
-    SkipRetire,
-    /// The old root key is destroyed before the new head is published.
-    RetireBeforePublish,
-    /// A user's page keeps its key from version to version.
-    KeepPageKey,
-    /// One key seals all pages of a commit.
-    ReuseKey,
-    /// Pages of what was erased stay in the cache, and readers stay open.
-    ForgetCache,
-    /// An erase adds no leaf to the log.
-    SkipLog,
-    /// Whoever opens a store recovers it: whatever it is shown, it destroys every other key of the cell.
-    LookRecovers,
-    /// A planned erase of which a look at another record failed is dropped, as one that has nothing left to take.
-    PlanDropped,
-    /// Sources are looked at again only where an epoch ended, not where something fell within one.
-    EpochForErase,
-    /// One erase that cannot be done fails all that share its commit.
-    FailTogether,
-    /// The writer's list of copies changes before the head's does.
-    TwoLists,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            env: Arc::new(System),
-            cache_bytes: 64 << 20,
-            geometry: Geometry::default(),
-            follow: Follow::default(),
-            keeper: Keeper::default(),
-            clock_jump: crate::limits::CLOCK_JUMP,
-            clock_is_right: false,
-            log_origin: None,
-            open_copy: Arc::new(open_directory),
-            open_as: OpenAs::default(),
-            give_up: Vec::new(),
-            #[cfg(feature = "testing")]
-            defect: None,
-        }
-    }
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options")
-            .field("cache_bytes", &self.cache_bytes)
-            .field("geometry", &self.geometry)
-            .finish_non_exhaustive()
-    }
-}
-
-#[cfg(feature = "sled")]
-fn open_directory(place: &str, create: bool) -> Result<Arc<dyn Store>> {
-    let dir = std::path::Path::new(place);
-    let store = if create { crate::store::SledStore::open_or_create(dir) } else { crate::store::SledStore::open(dir) };
-    Ok(Arc::new(store?))
-}
-
-#[cfg(not(feature = "sled"))]
-fn open_directory(place: &str, _create: bool) -> Result<Arc<dyn Store>> {
-    Err(Error::invalid(format!("no adapter opens {place:?}; set Options::open_copy")))
-}
 
 /// A store with its root cell, open. Cheap to clone; all clones are one engine.
 #[derive(Clone)]

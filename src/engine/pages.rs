@@ -166,9 +166,7 @@ pub(super) struct PageSource<'a> {
 
 /// The error for a blob that a live pointer names and no store has.
 pub(super) fn missing(name: BlobName, place: &str) -> Error {
-    Error::corrupt(format!(
-        "the blob {name} is missing from {place}; restore the store from its copies with `keyfall restore --cell CELL --into NEW COPY...`"
-    ))
+    Error::corrupt(format!("the blob {name} is missing from {place}; restore the store from its copies with `restore`"))
 }
 
 impl PageSource<'_> {

@@ -18,7 +18,7 @@ use crate::tree::user::UserPage;
 use crate::tree::{Editor, Pages};
 
 fn too_many(what: &str, most: usize) -> Error {
-    Error::new(ErrorKind::Refused, format!("there are {most} {what} already; take one back"))
+    Error::new(ErrorKind::Limit, format!("there are {most} {what} already; take one back"))
 }
 
 /// Whether an erase of some of what a user has would be refused as held now.
@@ -74,7 +74,7 @@ impl Engine {
     /// whether one covers it now.
     ///
     /// # Errors
-    /// `Invalid` for a time that has passed, and for all that [`Engine::erase`] finds invalid; `Erased`, `Absent` where there is no such user or record; `Refused` beyond 64
+    /// `Invalid` for a time that has passed, and for all that [`Engine::erase`] finds invalid; `Erased`, `Absent` where there is no such user or record; `Limit` beyond 64
     /// for one user, and while the clock is not believed ([`Engine::clock_doubts`]); as [`Engine::erase`] and [`Engine::put`], but for `Held`.
     pub fn erase_at(&self, erase: impl Into<Erase>, due: Timestamp) -> Result<Plan> {
         let _wiped = WipeStack;
@@ -133,7 +133,7 @@ impl Engine {
                 let Some(plan) = plans.iter().find(|plan| plan.id == id) else {
                     return Err(Error::new(
                         ErrorKind::Absent,
-                        "this user has no such planned erase; `keyfall plan list STORE --user U` shows all",
+                        "this user has no such planned erase; `Engine::plans` shows all",
                     ));
                 };
                 page.plans.remove(editor, tag, plan)?;
@@ -159,7 +159,7 @@ impl Engine {
     /// passed its limits falls at the next [`Engine::tend`]. A policy of the store looks at every user, then.
     ///
     /// # Errors
-    /// `Invalid` for a number together with a purpose; `Refused` beyond 64; `Erased`, `Absent` for the user; as
+    /// `Invalid` for a number together with a purpose; `Limit` beyond 64; `Erased`, `Absent` for the user; as
     /// [`Engine::put`].
     pub fn set_policy(&self, user: Option<&UserId>, policy: &Policy) -> Result<()> {
         let _wiped = WipeStack;
@@ -183,7 +183,7 @@ impl Engine {
             true => Ok(()),
             false => Err(Error::new(
                 ErrorKind::Absent,
-                "there is no such policy; `keyfall policy list STORE` shows all (with --user, those of a user)",
+                "there is no such policy; `Engine::policies` shows all, of all users or of one",
             )),
         })
     }

@@ -52,7 +52,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Erased` where the user, the interaction or this class of it, or a record that it is derived from was erased, also
-    /// while the payload streamed in; `Invalid`, `Refused` for a bad request; `Full`, `Io`; `Copy` where a copy in step did not take it.
+    /// while the payload streamed in; `Invalid`, `Limit`, `Refused` for a bad request; `Full`, `Io`; `Copy` where a copy in step did not take it.
     pub fn put(&self, put: Put, payload: impl Read) -> Result<RecordId> {
         let mut batch = self.batch();
         batch.add(put, payload)?;
@@ -92,7 +92,7 @@ impl Engine {
                 Some(slot) if matches!(slot.state, SlotState::Unborn(_)) => inner.bear(editor, tag, slot, user)?,
                 Some(slot) => {
                     slot.incarnation = slot.incarnation.checked_add(1).ok_or_else(|| {
-                        Error::new(ErrorKind::Refused, "this user was created 65,535 times; choose another name")
+                        Error::new(ErrorKind::Limit, "this user was created 65,535 times; choose another name")
                     })?;
                     let mut page = inner.new_user(user, slot.incarnation)?;
                     // What began when the life before ended, or sooner, is none of this one's; in doubt, as for any erase, from where the clock
@@ -179,6 +179,12 @@ impl Inner {
                 "interaction {interaction} begins more than a day in the future; check the clock of the device that made it"
             )));
         }
+        if interaction.began().looks_like_seconds() {
+            return Err(Error::invalid(format!(
+                "interaction {interaction} began at {}: seconds were taken for milliseconds; make its id from milliseconds",
+                interaction.began()
+            )));
+        }
         let pages = self.pages();
         let incarnation = match find(&pages, &state.head.roots.users, state.head.geometry, tag)? {
             Found::Absent => 1,
@@ -210,7 +216,7 @@ impl Inner {
                     return Err(Error::new(
                         ErrorKind::Refused,
                         format!(
-                            "by its policy nothing of class {} is kept any more; `keyfall policy list STORE` shows it (with --user, one of this user alone)",
+                            "by its policy nothing of class {} is kept any more; `Engine::policies` shows it, of all users or of one",
                             put.class
                         ),
                     ));
@@ -305,7 +311,7 @@ impl Inner {
 }
 
 fn full() -> Error {
-    Error::new(ErrorKind::Refused, "this interaction is full; begin another")
+    Error::new(ErrorKind::Limit, "this interaction is full; begin another")
 }
 
 fn next_ordinal(

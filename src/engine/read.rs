@@ -37,7 +37,7 @@ pub(super) fn record_erased(id: &RecordId) -> Error {
 }
 
 fn absent(id: &RecordId) -> Error {
-    Error::new(ErrorKind::Absent, format!("no record {id} in this store; `keyfall list STORE` shows what there is"))
+    Error::new(ErrorKind::Absent, format!("no record {id} in this store; `Engine::list` shows what there is"))
 }
 
 /// What to list.
@@ -49,7 +49,7 @@ pub struct Query {
     pub class: Option<Class>,
     /// Of one interaction.
     pub interaction: Option<InteractionId>,
-    /// Of interactions that began then or later.
+    /// Of interactions that began then or later: [`Put::created`](crate::Put::created) does not count.
     pub from: Option<Timestamp>,
     /// Of interactions that began before.
     pub until: Option<Timestamp>,
@@ -98,7 +98,7 @@ impl Engine {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "by its policy who reads class {class} is written down; say who, and what for (--as, --purpose)"
+                    "by its policy who reads class {class} is written down; say who, and what for, with `Engine::get_as`"
                 ),
             ));
         }

@@ -18,7 +18,7 @@ use crate::tree::sets::{SetTag, TrainingSet, set_tag};
 use crate::tree::user::UserPage;
 
 fn no_such_set() -> Error {
-    Error::new(ErrorKind::Absent, "there is no such training set; `keyfall training list STORE` shows all")
+    Error::new(ErrorKind::Absent, "there is no such training set; `Engine::sets` shows all")
 }
 
 /// Which of a user's grants let a set's grantee open a record now, for what the set is for; and their ends.

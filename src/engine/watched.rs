@@ -75,7 +75,7 @@ impl Inner {
 
 pub(super) fn look_over(place: &str) -> Error {
     Error::new(
-        ErrorKind::Refused,
+        ErrorKind::Mismatch,
         format!(
             "the root key under which {place} was opened to look at it is destroyed: something was erased since; look at a copy that holds what lives now"
         ),
@@ -85,7 +85,7 @@ pub(super) fn look_over(place: &str) -> Error {
 /// Has an engine that only looks ask its cell, until it ends.
 pub(super) fn watch(inner: &Inner) {
     // A cell that does not answer is asked again.
-    while !matches!(inner.check_watched(), Err(e) if e.kind() == ErrorKind::Refused)
+    while !matches!(inner.check_watched(), Err(e) if e.kind() == ErrorKind::Mismatch)
         && inner.bell.wait(Some(LOOK_EVERY))
     {}
 }

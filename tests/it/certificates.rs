@@ -525,7 +525,7 @@ impl Spread {
 
     fn engine(self: &Arc<Self>) -> Engine {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let options = Options { env: Arc::new(Seeded::new(3)), keeper: Keeper::ByHand, ..Options::default() };
+        let options = Options::new().env(Arc::new(Seeded::new(3))).keeper(Keeper::ByHand);
         Engine::init(store, Arc::clone(self) as Arc<dyn RootCell>, options).unwrap()
     }
 }

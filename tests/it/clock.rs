@@ -449,7 +449,7 @@ fn an_open_engine_ends_what_is_pending_though_its_clock_was_set_back() {
     let env = Arc::new(Seeded::new(99));
     let (store, cell): (Arc<dyn Store>, Arc<dyn RootCell>) =
         (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-    let options = Options { env: env.clone(), keeper: Keeper::Thread, ..Options::default() };
+    let options = Options::new().env(env.clone()).keeper(Keeper::Thread);
     let engine = Engine::init(store, cell, options).unwrap();
     let id = engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
     engine.erase(Erase::new(Scope::Record(id)).final_within(Duration::from_secs(3600))).unwrap();

@@ -36,7 +36,7 @@ fn taken_over(world: &World, backup: Arc<dyn Store>) -> Engine {
     let into = Arc::new(MemoryStore::new());
     restore(&*world.cell, &[backup], &*into, |_| {}).unwrap();
     let cell: Arc<dyn RootCell> = world.cell.clone();
-    Engine::open(into, cell, Options { open_as: OpenAs::TakeOver, ..world.options.clone() }).unwrap()
+    Engine::open(into, cell, world.options.clone().open_as(OpenAs::TakeOver)).unwrap()
 }
 
 /// The nightly backup of a machine that was replaced put its own head over the copy in step of the machine that replaced it.
@@ -54,7 +54,7 @@ fn a_store_that_lost_its_cell_backs_up_over_no_head_but_its_own() {
     cli.ok(&["copy", "add", "s2", "b"]);
     let acknowledged: Vec<String> = (0..2).map(|_| put(&cli, &["s2"], b"of the new one")).collect();
     let e = cli.fails(11, &["backup", "store", "b"]);
-    assert!(e.contains("another directory") && e.contains("--take-over"), "{e}");
+    assert!(e.contains("another directory") && e.contains("`Builder::take_over`"), "{e}");
     // An empty place takes it, and the very same state again.
     cli.ok(&["backup", "store", "old"]);
     cli.ok(&["backup", "store", "old"]);

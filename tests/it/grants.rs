@@ -359,7 +359,7 @@ fn a_user_gives_at_most_sixty_four_grants() {
     for _ in 0..64 {
         world.engine().grant(&user("ada"), grant(&party)).unwrap();
     }
-    assert_eq!(kind(world.engine().grant(&user("ada"), grant(&party))), ErrorKind::Refused);
+    assert_eq!(kind(world.engine().grant(&user("ada"), grant(&party))), ErrorKind::Limit);
     assert_eq!(granted_on(world.engine(), "ada"), 64);
 }
 

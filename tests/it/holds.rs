@@ -143,12 +143,9 @@ fn holds_survive_a_restore() {
     world.engine().copy_add("copy", keyfall::engine::CopyMode::InStep, |_| {}).unwrap();
     let into = std::sync::Arc::new(MemoryStore::new());
     restore(&*world.cell, &[world.place("copy")], &*into, |_| {}).unwrap();
-    let engine = Engine::open(
-        into,
-        world.cell.clone(),
-        Options { open_as: keyfall::engine::OpenAs::TakeOver, ..world.options.clone() },
-    )
-    .unwrap();
+    let engine =
+        Engine::open(into, world.cell.clone(), world.options.clone().open_as(keyfall::engine::OpenAs::TakeOver))
+            .unwrap();
     assert_eq!(kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Held);
     assert_eq!(engine.holds(&user("ben")).unwrap()[0].1.reason, "a court asks");
 }

@@ -68,7 +68,7 @@ impl World {
         let store = Arc::new(Rotten::default());
         world.engine = None;
         // Pages come from the store each time.
-        world.options = Options { follow, cache_bytes: 0, clock_is_right: true, ..world.options.clone() };
+        world.options = world.options.clone().follow(follow).cache_bytes(0).clock_is_right(true);
         world.cell = Arc::new(keyfall::testing::HoardingCell::new(Arc::new(keyfall::cell::MemoryCell::new())));
         world.store = store.clone();
         let cell: Arc<dyn RootCell> = world.cell.clone();
@@ -78,7 +78,7 @@ impl World {
 
     fn following(seed: u64, links: u64) -> World {
         let mut world = World::new(seed, SMALL);
-        world.options = Options { follow: Follow { links, users: 0 }, ..world.options.clone() };
+        world.options = world.options.clone().follow(Follow { links, users: 0 });
         world.reopen();
         world
     }

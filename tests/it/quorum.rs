@@ -449,7 +449,7 @@ impl Spread {
 }
 
 fn options(open_as: OpenAs) -> Options {
-    Options { keeper: Keeper::ByHand, geometry: SMALL, open_as, ..Options::default() }
+    Options::new().keeper(Keeper::ByHand).geometry(SMALL).open_as(open_as)
 }
 
 /// One keyholder of five that told of a claim with the highest number had every other one taught that claim, and ended the store for good.

@@ -42,7 +42,7 @@ fn nothing_of_a_discarded_record_is_on_the_medium_of_the_store_and_its_copies() 
         let (place, copy) = (dir.path().join("store"), dir.path().join("copy"));
         let store: Arc<dyn Store> = Arc::new(SledStore::create(&place).unwrap());
         let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
-        let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+        let options = Options::new().keeper(Keeper::ByHand);
         let engine = Engine::init(Arc::clone(&store), Arc::new(cell), options).unwrap();
         let put = |name: &str, n: u64| -> RecordId {
             engine.put(Put::new(user(name), Class::audio()), &bytes(n, len)[..]).unwrap()

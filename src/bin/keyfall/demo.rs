@@ -205,7 +205,7 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
         Engine::open(Arc::clone(&backup), Arc::new(cell), Options::default())
     };
     let refused = match alone {
-        Err(e) if e.kind() == ErrorKind::Refused => e.to_string(),
+        Err(e) if e.kind() == ErrorKind::Mismatch => e.to_string(),
         _ => {
             return Err(Error::new(ErrorKind::Corrupt, "the old backup opened by itself: the promise is broken").into());
         }

@@ -138,7 +138,7 @@ pub(crate) fn tended(done: &Tended) -> Value {
     json!({
         "planned": done.planned, "expired": done.expired, "derived": done.derived, "refused": done.refused,
         "inbox_keys": done.inbox_keys, "damaged": done.damaged, "finalized": done.finalized,
-        "failed": done.failed, "troubles": done.troubles.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "failed": done.failed, "troubles": done.troubles.iter().map(|trouble| fill(&trouble.to_string())).collect::<Vec<_>>(),
     })
 }
 
@@ -148,6 +148,9 @@ fn kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Erased => "erased",
         ErrorKind::Absent => "absent",
         ErrorKind::Corrupt => "corrupt",
+        ErrorKind::Mismatch => "mismatch",
+        ErrorKind::Limit => "limit",
+        ErrorKind::Medium => "medium",
         ErrorKind::Refused => "refused",
         ErrorKind::Held => "held",
         ErrorKind::Locked => "locked",
@@ -210,7 +213,7 @@ pub(crate) fn pending(finality: &Finality) -> Option<String> {
 
 /// What keeps erases from being final, in words; nothing where they are.
 pub(crate) fn awaited(finality: &Finality) -> Vec<String> {
-    finality.awaited().iter().map(ToString::to_string).collect()
+    finality.awaited().iter().map(|awaited| fill(&awaited.to_string())).collect()
 }
 
 /// A hold's number as it is typed.
@@ -380,7 +383,7 @@ pub(crate) fn copy(status: &CopyStatus) -> Value {
         "head": status.head.map(head),
         "restores": status.restores.map(head),
         "lacks_pages": status.lacks_pages,
-        "error": status.error,
+        "error": status.error.as_deref().map(fill),
     })
 }
 
