@@ -19,10 +19,10 @@ use criterion::Criterion;
 use keyfall::cell::FileCell;
 use keyfall::crypto::Key;
 use keyfall::crypto::chunked::Suite;
-use keyfall::engine::{Keeper, When};
+use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, InteractionId, Options, Put, RecordId, Scope, Timestamp, UserId};
+use keyfall::{Class, Engine, InteractionId, Options, Put, RecordId, Scope, Timestamp, UserId, When};
 
 const SMALL: usize = 200;
 const RECORDING: usize = 64 * 1024;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use keyfall::cell::FileCell;
 use keyfall::engine::Geometry;
 use keyfall::env::System;
-use keyfall::ids::BlobName;
+use keyfall::store::BlobName;
 use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, SledStore, Store, Usage};
 use keyfall::{Class, Engine, Options, Put, Result, Scope, UserId};
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{Keeper, Source};
+use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope, UserId};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope, Source, UserId};
 
 const OTHERS: usize = 1000;
 

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use keyfall::cell::{FileCell, RootCell};
 use keyfall::certificate::{Certificate, Trust};
-use keyfall::engine::{Erase, Keeper, Request};
+use keyfall::engine::{Keeper, Request};
 use keyfall::env::{SharedEnv, System};
 use keyfall::log::{Checkpoint, Frontier, Hash, Signer, inclusion, verify_inclusion};
 use keyfall::quorum::Member;
 use keyfall::quorum::net::{EngineKey, KeyholderDir, Server, make_cell};
 use keyfall::store::SledStore;
 use keyfall::testing::Defect;
-use keyfall::{Class, Engine, Options, Put, Scope, UserId};
+use keyfall::{Class, Engine, Erase, Options, Put, Scope, UserId};
 
 fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()

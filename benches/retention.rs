@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{Keeper, Policy, Tended};
+use keyfall::engine::{Keeper, Tended};
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, Options, Put, UserId};
+use keyfall::{Class, Engine, Options, Policy, Put, UserId};
 
 fn main() {
     // `cargo test --benches` runs this too: a few users show that it works.

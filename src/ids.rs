@@ -7,7 +7,7 @@ use uuid::{Uuid, Variant};
 
 use crate::error::{Error, Result};
 use crate::limits::{CLASS_MAX_BYTES, USER_MAX_BYTES};
-pub use crate::time::Timestamp;
+pub(crate) use crate::time::Timestamp;
 
 /// Name of a blob: 16 bytes, never used twice, that say nothing about user, class or time to who has nothing but names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +44,7 @@ impl fmt::Debug for StoreId {
 /// What the pages and payloads of a store are bound to, beside their own names: stores of one realm can hand a subtree on as it is. A store
 /// without a realm is one of its own, and takes its own id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RealmId(pub [u8; 16]);
+pub(crate) struct RealmId(pub(crate) [u8; 16]);
 
 impl From<StoreId> for RealmId {
     fn from(store: StoreId) -> Self {

@@ -41,7 +41,7 @@
 //! | let some of it stay, plan it, have a certificate of it | [`Erase`], [`Engine::erase_at`], [`certificate`] |
 //! | keep records for so long and no longer | [`Policy`], [`Engine::set_policy`] |
 //! | show a person everything that is kept about them | [`Engine::report`] |
-//! | keep copies, restore from them, practise that | [`Engine::copy_add`], [`Engine::backup`], [`engine::restore`], [`Engine::check_restore`] |
+//! | keep copies, restore from them, practise that | [`Engine::copy_add`], [`Engine::backup`], [`Builder::restore`], [`Engine::check_restore`] |
 //! | give space back | [`Engine::discard`] |
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
 //! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::close`], [`Builder::open`] |
@@ -66,7 +66,7 @@
 //! | [`promise`] | what a root cell says: how far its medium forgets, and that a key is destroyed |
 //! | [`log`] | the public log of erasures, and how it is checked |
 //! | [`certificate`] | the erasure certificate, and how it is checked |
-//! | [`ids`] | (feature `engine`, as all below) names of users, records, stores and blobs |
+//! | `ids` | (feature `engine`, as all below) names of users, records, stores and blobs |
 //! | [`mod@env`] | the one door through which time and randomness come in |
 //! | `process` | which process this is: a fork must do nothing with what its parent opened |
 //! | [`secret`] | memory for keys: locked, left out of core dumps, wiped |
@@ -80,7 +80,7 @@
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
 //! | [`tree`] | the sealed tree, without I/O: users, classes, records, fences, links, holds |
-//! | [`record`] | what a record is, and how its payload is laid out |
+//! | `record` | what a record is, and how its payload is laid out |
 //! | [`sealed`] | what is sealed to a public key, without a store: envelopes, grants |
 //! | `quorum` | (feature `keyholders`) the root key shared among keyholders |
 //! | `pages` | the page cache, and where pages come from |
@@ -108,9 +108,9 @@ mod disk;
 pub mod engine;
 #[cfg(feature = "engine")]
 pub mod env;
-pub mod error;
+mod error;
 #[cfg(feature = "engine")]
-pub mod ids;
+mod ids;
 pub mod limits;
 pub mod log;
 #[cfg(feature = "engine")]
@@ -123,7 +123,7 @@ pub mod promise;
 #[cfg(feature = "keyholders")]
 pub mod quorum;
 #[cfg(feature = "engine")]
-pub mod record;
+mod record;
 #[cfg(feature = "engine")]
 mod scope;
 #[cfg(feature = "engine")]
@@ -141,15 +141,21 @@ pub mod time;
 pub mod tree;
 
 #[cfg(feature = "engine")]
-pub use engine::{Batch, Engine, Erase, Erasure, Options, Policy, Put, Query, Reader, Scope, Source, When};
+pub use engine::face::{Batch, Engine, Erasure, Options, Query, Reader};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "engine")]
 pub use ids::{Class, InteractionId, RecordId, UserId};
 #[cfg(feature = "engine")]
-pub use opening::Builder;
+pub use opening::builder::Builder;
 #[cfg(feature = "sled")]
-pub use opening::open;
-pub use time::Timestamp;
+pub use opening::builder::open;
+#[cfg(feature = "engine")]
+pub use policy::Policy;
+#[cfg(feature = "engine")]
+pub use record::{Put, RecordInfo, Source};
+#[cfg(feature = "engine")]
+pub use scope::{Erase, Scope, When};
+pub use time::point::Timestamp;
 
 /// The example of the README, run as a test.
 #[cfg(all(doctest, feature = "sled"))]

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::certificate::Retired;
-use keyfall::engine::{CopyMode, Erase, Geometry, Options, Request};
+use keyfall::engine::{CopyMode, Geometry, Request};
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::sim::{Media, SimulatedDisk};
 use keyfall::testing::{Defect, Seeded};
-use keyfall::{Class, Engine, ErrorKind, Put, Query, RecordId, Scope, UserId};
+use keyfall::{Class, Engine, Erase, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::{Config, Runner, thread};

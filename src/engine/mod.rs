@@ -52,13 +52,11 @@ use std::sync::{Arc, PoisonError, Weak};
 #[cfg(feature = "testing")]
 pub use audit::Exposed;
 pub use audit::{Audit, PlaceAudit};
-pub use batch::Batch;
 pub use cascade::Follow;
 pub use certify::Unsigned;
 pub use check::Checked;
 pub use copies::{Backup, CopyStatus, Restored, restore};
 pub use discard::{Discarded, Progress};
-pub use erase::Erasure;
 pub use foresee::Foreseen;
 pub use grants::Opened;
 pub use inbox::Accepted;
@@ -70,16 +68,24 @@ pub use next::Due;
 pub use open::root_of;
 #[cfg(feature = "testing")]
 pub use options::Defect;
-pub use options::{OpenCopy, Options};
+pub use options::OpenCopy;
 pub use own::OpenAs;
-pub use read::{Listing, Query};
-pub use reader::Reader;
+pub use read::Listing;
 pub use report::{Erased, Report};
 pub use tended::{Tended, Trouble};
 
-pub use crate::policy::Policy;
-pub use crate::record::{Put, Source};
-pub use crate::scope::{Erase, Request, Scope, When};
+/// What the crate's root exports, and nothing else does.
+pub(crate) mod face {
+    pub use super::Engine;
+    pub use super::batch::Batch;
+    pub use super::erase::Erasure;
+    pub use super::options::Options;
+    pub use super::read::Query;
+    pub use super::reader::Reader;
+}
+
+pub use crate::record::padded;
+pub use crate::scope::Request;
 pub use crate::tree::Geometry;
 pub use crate::tree::grants::Grant;
 pub use crate::tree::head::{CopyEntry, CopyMode};
@@ -89,11 +95,19 @@ pub use crate::tree::lineage::Access;
 pub use crate::tree::plans::Plan;
 pub use crate::tree::sets::TrainingSet;
 
+pub(crate) use self::batch::Batch;
+pub(crate) use self::erase::Erasure;
+pub(crate) use self::options::Options;
+pub(crate) use self::read::Query;
+pub(crate) use self::reader::Reader;
 use crate::cell::{Awaited, Durable, Finality, Promise, RootCell, RootKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, RecordId, StoreId, Timestamp, UserTag};
+pub(crate) use crate::policy::Policy;
 use crate::process::Process;
-use crate::store::{Blob, Head, HeadId, Store, Usage};
+pub(crate) use crate::record::{Put, Source};
+pub(crate) use crate::scope::{Erase, Scope, When};
+use crate::store::{Blob, Head, HeadId, Usage};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
 use crate::tree::head::HeadPage;

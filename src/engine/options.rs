@@ -20,7 +20,8 @@ pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sy
 /// How an engine is opened: what [`Options::new`] gives, changed by the methods with the names of the fields.
 ///
 /// ```
-/// use keyfall::engine::{Keeper, Options};
+/// use keyfall::Options;
+/// use keyfall::engine::Keeper;
 ///
 /// let options = Options::new().cache_bytes(8 << 20).keeper(Keeper::ByHand);
 /// assert_eq!(options.cache_bytes, 8 << 20);

@@ -56,7 +56,7 @@ pub(super) fn without_store(e: Error, at: &Location, held: Held) -> Error {
              be put; move the cell away, and make one with `Builder::create`"
         ),
         Held::Key | Held::Unread => format!(
-            "no store at {s}, and its root cell {c} is there: restore the store from a copy with `engine::restore`, or name \
+            "no store at {s}, and its root cell {c} is there: restore the store from a copy with `Builder::restore`, or name \
              the place where it lies now; do not remove the cell, for without it no copy opens"
         ),
     };
@@ -71,7 +71,7 @@ pub(super) fn check_whole(blobs: &SledStore, at: &Location, held: Held) -> Resul
         return Ok(());
     }
     if blobs.usage()?.blobs > 0 {
-        let restore = if held == Held::Nothing { "`restore` with its cell" } else { "`engine::restore`" };
+        let restore = if held == Held::Nothing { "`restore` with its cell" } else { "`Builder::restore`" };
         return Err(Error::corrupt(format!(
             "{} is not whole: a restore or a backup into it was cut short; give that once more (a restore is {restore})",
             store.display()
@@ -119,7 +119,7 @@ pub(super) fn check_unheld(at: &Location, held: Held) -> Result<()> {
         ),
         Held::Key => format!(
             "the root cell {c} holds the root key of a store, and without it all data of that store is lost: do not \
-             remove it; where that store is gone, restore it from a copy with `engine::restore`, and for a new store name \
+             remove it; where that store is gone, restore it from a copy with `Builder::restore`, and for a new store name \
              another place with `Builder::cell_at`"
         ),
     };

@@ -1,13 +1,16 @@
-//! Root cells in directories, of whatever kind lies there.
+//! Root cells in directories, of whatever kind lies there or is to be made.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::cell::{FileCell, RootCell};
+use crate::engine::{OpenAs, Options};
 use crate::env::SharedEnv;
 use crate::error::Result;
 #[cfg(not(feature = "keyholders"))]
 use crate::error::{Error, ErrorKind};
+#[cfg(feature = "keyholders")]
+use crate::quorum::{Member, Rule};
 
 /// Opens the cell in a directory to look at it: a process that has it open goes on undisturbed.
 ///
@@ -20,12 +23,46 @@ pub fn look_root(dir: &Path, env: &SharedEnv) -> Result<Arc<dyn RootCell>> {
     })
 }
 
-/// Opens the cell in a directory.
-pub(super) fn open_root(dir: &Path, env: &SharedEnv) -> Result<Arc<dyn RootCell>> {
-    Ok(match shared_root(dir, env)? {
-        Some(cell) => cell,
-        None => Arc::new(FileCell::open(dir, Arc::clone(env))?),
-    })
+/// What a builder says of the engine and of a cell to be made.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) options: Options,
+    pub(super) accept_remnants: bool,
+    #[cfg(feature = "keyholders")]
+    pub(super) spread: Option<(Vec<Member>, Rule)>,
+}
+
+impl Settings {
+    pub(super) fn new() -> Self {
+        Settings {
+            options: Options::new(),
+            accept_remnants: false,
+            #[cfg(feature = "keyholders")]
+            spread: None,
+        }
+    }
+
+    /// Opens the cell in a directory, for what the engine is to do.
+    pub(super) fn root_in(&self, dir: &Path) -> Result<Arc<dyn RootCell>> {
+        let env = &self.options.env;
+        if self.options.open_as == OpenAs::ReadOnly {
+            return look_root(dir, env);
+        }
+        Ok(match shared_root(dir, env)? {
+            Some(cell) => cell,
+            None => Arc::new(FileCell::open(dir, Arc::clone(env))?),
+        })
+    }
+
+    /// Makes a cell in a directory.
+    pub(super) fn make_root_in(&self, dir: &Path) -> Result<Arc<dyn RootCell>> {
+        let env = &self.options.env;
+        #[cfg(feature = "keyholders")]
+        if let Some((members, rule)) = &self.spread {
+            return Ok(Arc::new(crate::quorum::net::make_cell(dir, members.clone(), *rule, env)?));
+        }
+        Ok(Arc::new(FileCell::create(dir, self.accept_remnants, Arc::clone(env))?))
+    }
 }
 
 /// The cell in a directory that is spread over keyholders; `None` of one of another kind, and where there is none.

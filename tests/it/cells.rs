@@ -8,8 +8,8 @@ use keyfall::ErrorKind;
 use keyfall::cell::{Durable, FileCell, MemoryCell, Owner, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
 use keyfall::env::{Env, System};
-use keyfall::ids::StoreId;
 use keyfall::quorum::{Holder, Keyholder, Share};
+use keyfall::store::StoreId;
 use keyfall::testing::sim::{Fault, Media, SimulatedDisk};
 use keyfall::testing::{Seeded, owned_cell_conformance};
 

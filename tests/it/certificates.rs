@@ -12,12 +12,12 @@ use keyfall::certificate::{
     Certificate, Draft, Facts, Grade, Leaf, Retired, SLOTS_MIN, Trust, key_commitment, same_history, slots,
 };
 use keyfall::crypto::Key;
-use keyfall::engine::{Discarded, Erase, Keeper, Request, When};
-use keyfall::ids::StoreId;
+use keyfall::engine::{Discarded, Keeper, Request};
 use keyfall::log::{Checkpoint, Hash, LogProof, Note, Signer, VerifierKey};
+use keyfall::store::StoreId;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::Seeded;
-use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Options, Put, Result, Scope, Timestamp};
+use keyfall::{Class, Engine, Erase, Error, ErrorKind, InteractionId, Options, Put, Result, Scope, Timestamp, When};
 
 use crate::support::{SMALL, World, kind, user};
 

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{Erase, Grant, Keeper, Policy, When};
+use keyfall::engine::{Grant, Keeper};
 use keyfall::env::Env;
 use keyfall::sealed::Identity;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::Seeded;
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Result, Scope, Timestamp};
+use keyfall::{
+    Class, Engine, Erase, ErrorKind, InteractionId, Options, Policy, Put, RecordId, Result, Scope, Timestamp, When,
+};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL, World, kind, read, user};

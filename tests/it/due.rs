@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{Erase, Fact, Hold, Keeper, Policy, Source, When};
+use keyfall::engine::{Fact, Hold, Keeper};
 use keyfall::env::{Env, System};
 use keyfall::store::{MemoryStore, Store};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, Query, RecordId, Scope, Timestamp};
+use keyfall::{
+    Class, Engine, Erase, ErrorKind, InteractionId, Options, Policy, Put, Query, RecordId, Scope, Source, Timestamp,
+    When,
+};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL, World, kind, read, user};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyfall::cell::RootCell;
-use keyfall::engine::{CopyMode, Geometry, Options, When, restore};
-use keyfall::ids::BlobName;
+use keyfall::engine::{CopyMode, Geometry, restore};
+use keyfall::store::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::testing::{Defect, RecordingStore};
-use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Result, Scope, Timestamp};
+use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Options, Put, Query, Result, Scope, Timestamp, When};
 
 use crate::support::{SMALL, World, bytes, kind, read, user};
 

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{Keeper, Query};
+use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::testing::as_a_forked_child;
-use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Scope};
+use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Query, Scope};
 
 use crate::support::{bytes, copy, kind, open_files, read, user};
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyfall::cell::RootCell;
-use keyfall::engine::{CopyMode, Erase, OpenAs, Options, restore};
+use keyfall::engine::{CopyMode, OpenAs, restore};
 use keyfall::store::{MemoryStore, Store};
-use keyfall::{Class, Engine, ErrorKind, Put, Scope};
+use keyfall::{Class, Engine, Erase, ErrorKind, Put, Scope};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL, World, kind, read, user};

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use keyfall::cell::RootCell;
-use keyfall::engine::{Fact, Grant, Opened, Source};
+use keyfall::engine::{Fact, Grant, Opened};
 use keyfall::env::Env;
 use keyfall::sealed::{Identity, Item, PublicKey, Ticket, Unpack, unpack};
-use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope, Timestamp};
+use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope, Source, Timestamp};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL, World, bytes, kind, read, user};

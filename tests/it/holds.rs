@@ -1,9 +1,9 @@
 //! A hold holds: every erase that would touch what it covers is refused, whole, and the refusal stands in the history.
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{Erase, Fact, Hold, Source, When, restore};
+use keyfall::engine::{Fact, Hold, restore};
 use keyfall::store::{MemoryStore, Store};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Scope, Timestamp};
+use keyfall::{Class, Engine, Erase, ErrorKind, InteractionId, Put, RecordId, Scope, Source, Timestamp, When};
 
 use crate::support::{SMALL, World, kind, read, user};
 
@@ -282,7 +282,7 @@ fn what_has_passed_a_limit_falls_though_an_idle_mark_is_on_it() {
     put(world.engine(), "bob", Class::transcript(), &[audio]);
     world.engine().hold(&user("bob"), hold()).unwrap();
     let day = std::time::Duration::from_secs(86_400);
-    world.engine().set_policy(None, &keyfall::engine::Policy::new(Class::audio()).max_age(day)).unwrap();
+    world.engine().set_policy(None, &keyfall::Policy::new(Class::audio()).max_age(day)).unwrap();
     world.engine().tend(&mut |_| {}).unwrap();
     let mut found = 0;
     for engine in damaged(&world) {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use keyfall::engine::{Due, Follow, Hold, Policy, Source};
+use keyfall::engine::{Due, Follow, Hold};
 use keyfall::sealed::{InboxKey, seal};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
+use keyfall::{Class, Engine, ErrorKind, InteractionId, Policy, Put, Query, RecordId, Scope, Source, Timestamp};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL, World, bytes, kind, read, user};

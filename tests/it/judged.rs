@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keyfall::cell::RootCell;
-use keyfall::engine::{Erase, Fact, Follow, Grant, Hold, Policy, Query, Request, Source, When};
+use keyfall::engine::{Fact, Follow, Grant, Hold, Request};
 use keyfall::env::Env;
-use keyfall::ids::BlobName;
+use keyfall::store::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
-use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Scope, Timestamp};
+use keyfall::{
+    Class, Engine, Erase, Error, ErrorKind, Options, Policy, Put, Query, RecordId, Scope, Source, Timestamp, When,
+};
 
 use crate::support::{SMALL, World, kind, read, user};
 

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use keyfall::cell::{Level, Retirement, RootCell};
 use keyfall::certificate::{Certificate, Grade, Retired, Trust};
-use keyfall::engine::{Erase, Keeper, OpenAs, Request};
+use keyfall::engine::{Keeper, OpenAs, Request};
 use keyfall::env::{SharedEnv, System};
 use keyfall::quorum::net::{EngineKey, open_cell, put_back, replace_member};
 use keyfall::quorum::{Member, QuorumCell, Standing};
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Result, Scope};
+use keyfall::{Class, Engine, Erase, ErrorKind, Options, Put, RecordId, Result, Scope};
 
 use crate::support::{copy, kind, ok, read, user};
 
@@ -735,7 +735,7 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
 }
 
 /// Has a keyholder's directory tell of a claim that no engine made.
-fn lies_about_the_owner(keyholder: &Keyholder, store: keyfall::ids::StoreId) {
+fn lies_about_the_owner(keyholder: &Keyholder, store: keyfall::store::StoreId) {
     let lie = keyfall::cell::Owner { instance: [9; 16], claim: u64::MAX, token: [9; 16] };
     let env: SharedEnv = Arc::new(System);
     let holder = keyfall::testing::holder(&keyholder.dir, 1, &env);
@@ -886,7 +886,7 @@ fn an_engine_has_so_many_stores_with_a_keyholder_and_no_more() {
         copy(&Path::new(&place.at("store.cell")).join("engine.key"), Path::new(&other));
         let cell = keyfall::quorum::net::make_cell(Path::new(&other), members.clone(), (3, 1), &env).unwrap();
         let id = keyfall::cell::RootId { epoch: 1, attempt: [n; 16] };
-        cell.deposit(keyfall::ids::StoreId([n; 16]), &id, &keyfall::crypto::Key::copied_from(&[n; 32]))
+        cell.deposit(keyfall::store::StoreId([n; 16]), &id, &keyfall::crypto::Key::copied_from(&[n; 32]))
     };
     for n in 1..8 {
         deposit(n).unwrap();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use keyfall::engine::{CopyMode, Erase, Query, Request, Source, When};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, RecordId, Scope, Timestamp};
+use keyfall::engine::{CopyMode, Request};
+use keyfall::{Class, Engine, Erase, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Source, Timestamp, When};
 
 use crate::support::{SMALL, World, kind, read, user};
 

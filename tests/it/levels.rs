@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use keyfall::cell::{FileCell, Level, MemoryCell, Promise, RootCell};
-use keyfall::engine::{Erase, Request};
+use keyfall::engine::Request;
 use keyfall::env::System;
-use keyfall::{Class, Scope};
+use keyfall::{Class, Erase, Scope};
 
 use crate::support::{SMALL, World, ok, user};
 

@@ -1,8 +1,10 @@
 //! What was derived falls with what it was derived from, in any user's tree; what is kept, is kept for a reason.
 
-use keyfall::engine::{CopyMode, Erase, Fact, Follow, Options, Source, When};
+use keyfall::engine::{CopyMode, Fact, Follow};
 use keyfall::env::Env;
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
+use keyfall::{
+    Class, Engine, Erase, ErrorKind, InteractionId, Options, Put, Query, RecordId, Scope, Source, Timestamp, When,
+};
 
 use crate::support::{SMALL, World, bytes, kind, read, user};
 

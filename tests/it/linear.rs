@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Barrier, Mutex};
 
 use keyfall::cell::MemoryCell;
-use keyfall::engine::Options;
 use keyfall::store::{MemoryStore, SledStore, Store};
-use keyfall::{Class, Engine, ErrorKind, Put, Query, RecordId, Scope, UserId};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
 use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action, History};
 use todc_utils::specifications::Specification;

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use keyfall::cell::RootCell;
 use keyfall::certificate::{Draft, Ends, Leaf};
-use keyfall::engine::{CopyMode, Erase};
+use keyfall::engine::CopyMode;
 use keyfall::log::{
     Checkpoint, Frontier, Hash, Note, TileWriter, Tiles, VerifierKey, check_files, consistency, inclusion, root,
     verify_consistency, verify_inclusion,
 };
-use keyfall::{Class, Engine, ErrorKind, Result, Scope};
+use keyfall::{Class, Engine, Erase, ErrorKind, Result, Scope};
 
 use crate::support::{SMALL, World, copy, kind, ok, run, user};
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use keyfall::cell::{Awaited, Contents, Durable, Finality, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
-use keyfall::engine::{CopyMode, Erase, OpenAs, Options, Request, restore};
-use keyfall::ids::StoreId;
+use keyfall::engine::{CopyMode, OpenAs, Request, restore};
+use keyfall::store::StoreId;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::HoardingCell;
-use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, Result, Scope};
+use keyfall::{Class, Engine, Erase, Error, ErrorKind, Options, Put, Query, Result, Scope};
 
 use crate::support::{SMALL, World, kind, read, user};
 
@@ -175,7 +175,7 @@ fn a_look_issues_no_certificate_and_destroys_nothing_for_one() {
 #[test]
 fn what_a_restore_builds_is_read_only_until_it_is_taken_over() {
     let (mut world, backup) = backed_up(2);
-    let policy = keyfall::engine::Policy::new(Class::audio()).max_age(Duration::from_secs(7200));
+    let policy = keyfall::Policy::new(Class::audio()).max_age(Duration::from_secs(7200));
     world.engine().set_policy(None, &policy).unwrap();
     world.engine().backup(&*backup, |_| {}).unwrap();
     let drill = Arc::new(MemoryStore::new());
@@ -323,10 +323,10 @@ fn a_store_below_the_commit_that_its_cell_remembers_is_refused() {
             self.0.claim(claimed)?;
             self.1.head()
         }
-        fn get(&self, name: &keyfall::ids::BlobName) -> Result<Option<Vec<u8>>> {
+        fn get(&self, name: &keyfall::store::BlobName) -> Result<Option<Vec<u8>>> {
             self.1.get(name)
         }
-        fn contains(&self, name: &keyfall::ids::BlobName) -> Result<bool> {
+        fn contains(&self, name: &keyfall::store::BlobName) -> Result<bool> {
             self.1.contains(name)
         }
         fn put(&self, blobs: &[keyfall::store::Blob]) -> Result<()> {
@@ -347,10 +347,10 @@ fn a_store_below_the_commit_that_its_cell_remembers_is_refused() {
             &self,
             from: keyfall::store::Cursor,
             limit: usize,
-        ) -> Result<(Vec<keyfall::ids::BlobName>, Option<keyfall::store::Cursor>)> {
+        ) -> Result<(Vec<keyfall::store::BlobName>, Option<keyfall::store::Cursor>)> {
             self.1.names(from, limit)
         }
-        fn remove(&self, names: &[keyfall::ids::BlobName]) -> Result<keyfall::store::Removed> {
+        fn remove(&self, names: &[keyfall::store::BlobName]) -> Result<keyfall::store::Removed> {
             self.1.remove(names)
         }
         fn usage(&self) -> Result<keyfall::store::Usage> {

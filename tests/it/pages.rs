@@ -5,10 +5,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use keyfall::cell::MemoryCell;
-use keyfall::engine::{Geometry, Options, When};
+use keyfall::engine::Geometry;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::payload_names;
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, RecordId, Scope, Timestamp};
+use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Scope, Timestamp, When};
 
 use crate::support::{bytes, kind, read, user};
 
@@ -59,7 +59,7 @@ fn a_record_is_cut_into_segments_of_the_size_that_its_store_was_made_with() {
         let segments = payload_names(&engine).unwrap();
         assert_eq!(
             segments.len(),
-            lengths.iter().map(|len| keyfall::record::padded(*len as u64) as usize / segment_bytes + 1).sum::<usize>()
+            lengths.iter().map(|len| keyfall::engine::padded(*len as u64) as usize / segment_bytes + 1).sum::<usize>()
         );
         let longest = segments.iter().map(|name| store.get(name).unwrap().unwrap().len()).max().unwrap();
         assert_eq!(longest, 56 + segment_bytes / 16_384 * (16_384 + 16));

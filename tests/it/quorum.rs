@@ -10,9 +10,9 @@ use keyfall::cell::{Durable, Owner, Retirement, RootCell, RootId, Statement};
 use keyfall::crypto::Key;
 use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::{SharedEnv, System};
-use keyfall::ids::StoreId;
 use keyfall::quorum::{Held, Holder, Keyholder, QuorumCell, Share, Standing};
 use keyfall::store::MemoryStore;
+use keyfall::store::StoreId;
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Result, Scope};
 
 use crate::support::{SMALL, kind, user};

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{CopyMode, Keeper, Options};
+use keyfall::engine::{CopyMode, Keeper};
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, ErrorKind, Put};
+use keyfall::{Class, Engine, ErrorKind, Options, Put};
 
 use crate::command_line::Cli;
 use crate::support::{bytes, copy, kind, user};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{CopyMode, Erase, Erased, Fact, Grant, Hold, Policy, Source};
+use keyfall::engine::{CopyMode, Erased, Fact, Grant, Hold};
 use keyfall::env::{Env, System};
 use keyfall::sealed::Identity;
 use keyfall::testing::secrets;
-use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, RecordId, Scope, Timestamp};
+use keyfall::{Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Source, Timestamp};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL, World, bytes, kind, open_files, user};

@@ -10,12 +10,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Barrier};
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{Grant, Source};
+use keyfall::engine::Grant;
 use keyfall::env::System;
 use keyfall::sealed::{self, Identity};
 use keyfall::store::SledStore;
 use keyfall::testing::secrets;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, Source, UserId};
 use zeroize::Zeroize;
 
 use crate::support::{self, bytes, kind};

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{CopyMode, Options};
+use keyfall::engine::CopyMode;
 use keyfall::env::System;
-use keyfall::ids::BlobName;
+use keyfall::store::BlobName;
 use keyfall::store::{Head, HeadId, Published, SledStore, Store};
-use keyfall::{Class, Engine, ErrorKind, Put, Scope, testing};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Scope, testing};
 
 use crate::support::{bytes, kind, open_files, read, user};
 

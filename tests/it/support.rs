@@ -6,11 +6,11 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use keyfall::cell::{FileCell, MemoryCell, RootCell};
-use keyfall::engine::{Geometry, Keeper, Options};
+use keyfall::engine::{Geometry, Keeper};
 use keyfall::env::System;
 use keyfall::store::{MemoryStore, SledStore, Store};
 use keyfall::testing::{Defect, HoardingCell, RecordingStore, Seeded, Tape};
-use keyfall::{Class, Engine, Error, ErrorKind, Put, RecordId, Result, UserId};
+use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Result, UserId};
 
 /// A world of memory stores that all write onto one tape.
 pub struct World {

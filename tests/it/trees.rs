@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use keyfall::cell::MemoryCell;
-use keyfall::engine::{Geometry, Options, When};
+use keyfall::engine::Geometry;
 use keyfall::store::MemoryStore;
 use keyfall::testing::Seeded;
-use keyfall::{Class, Engine, ErrorKind, Put, Query, RecordId, Scope, Timestamp, UserId};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, Timestamp, UserId, When};
 
 use crate::support::{SMALL, bytes, kind, read, user};
 

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use data_encoding::{BASE64, HEXLOWER};
 use keyfall::cell::FileCell;
 use keyfall::engine::CopyMode;
-use keyfall::engine::Source;
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Result, Scope};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Result, Scope, Source};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

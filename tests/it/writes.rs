@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use keyfall::cell::{Contents, Durable, FileCell, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
-use keyfall::engine::{CopyMode, Hold, Keeper, Options, Source};
+use keyfall::engine::{CopyMode, Hold, Keeper};
 use keyfall::env::System;
-use keyfall::ids::{BlobName, StoreId};
 use keyfall::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
+use keyfall::store::{BlobName, StoreId};
 use keyfall::testing::{HoardingCell, RecordingStore, Tape};
-use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, RecordId, Result, Scope};
+use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Query, RecordId, Result, Scope, Source};
 
 use crate::support::{kind, read, user};
 

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyfall::certificate::{Certificate, Draft, Trust, same_history};
-use keyfall::engine::Query;
 use keyfall::log::{Checkpoint, Note};
-use keyfall::{Class, Engine, Error, ErrorKind, Put, UserId};
+use keyfall::{Class, Engine, Error, ErrorKind, Put, Query, UserId};
 use maud::{DOCTYPE, html};
 use serde_json::json;
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::Promise;
-use keyfall::engine::{Audit, Discarded, Erase, Request, Source, When};
+use keyfall::engine::{Audit, Discarded, Request};
 use keyfall::quorum::Rule;
 use keyfall::store::Store;
-use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Put, Query, Reader, RecordId, Scope, UserId};
+use keyfall::{Class, Engine, Erase, Error, ErrorKind, InteractionId, Put, Query, Reader, RecordId, Scope, Source, UserId, When};
 use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_and_some, store_from_env};

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use keyfall::cell::FileCell;
 use keyfall::certificate::{Certificate, Trust};
-use keyfall::engine::{CopyMode, Erase, Grant, Request, Source, restore};
+use keyfall::engine::{CopyMode, Grant, Request, restore};
 use keyfall::env::System;
 use keyfall::sealed::{self, Identity};
 use keyfall::store::{SledStore, Store};
-use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, RecordId, Scope, UserId};
+use keyfall::{Class, Engine, Erase, Error, ErrorKind, Options, Put, RecordId, Scope, Source, UserId};
 use serde_json::json;
 
 use crate::commands::audit_table;

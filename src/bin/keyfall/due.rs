@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use keyfall::engine::{Due, Erase, Policy};
+use keyfall::engine::Due;
 use keyfall::env::{Env, System};
-use keyfall::{Class, Engine, Error, Query, Scope, Timestamp, UserId};
+use keyfall::{Class, Engine, Erase, Error, Policy, Query, Scope, Timestamp, UserId};
 use serde_json::json;
 
 use crate::args::{PlanCommand, PolicyCommand};

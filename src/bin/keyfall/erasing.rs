@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use keyfall::cell::{Awaited, Finality};
 use keyfall::certificate::Certificate;
-use keyfall::engine::{Erase, Erasure, Foreseen, Request, When};
+use keyfall::engine::{Foreseen, Request};
 use keyfall::env::{Env, System};
-use keyfall::{Engine, Error, ErrorKind, Scope, UserId};
+use keyfall::{Engine, Erase, Erasure, Error, ErrorKind, Scope, UserId, When};
 use serde_json::json;
 
 use crate::certificate::{self, KeptDraft};

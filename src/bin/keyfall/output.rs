@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use keyfall::cell::Finality;
-use keyfall::engine::{CopyMode, CopyStatus, Fact, Grant, Hold, Plan, Policy, Tended};
-use keyfall::record::RecordInfo;
-use keyfall::{Error, ErrorKind, Timestamp};
+use keyfall::engine::{CopyMode, CopyStatus, Fact, Grant, Hold, Plan, Tended};
+use keyfall::RecordInfo;
+use keyfall::{Error, ErrorKind, Policy, Timestamp};
 use serde_json::{Value, json};
 
 use crate::remedy::fill;

@@ -18,6 +18,7 @@ const TYPED: &[(&str, &str)] = &[
     ("Builder::cell_at", "--cell"),
     ("Builder::create", "keyfall init STORE"),
     ("Builder::give_up", "keyfall copy remove STORE {} --take-over"),
+    ("Builder::restore", "keyfall restore --cell CELL --into HERE COPY..."),
     ("Builder::take_over", "--take-over"),
     ("Engine::backup", "keyfall backup STORE COPY"),
     ("Engine::certificate", "keyfall certificate upgrade STORE FILE"),
@@ -39,9 +40,8 @@ const TYPED: &[(&str, &str)] = &[
     ("Engine::trust_clock", "keyfall tend STORE --clock-is-right"),
     ("Identity::new", "keyfall key FILE"),
     ("accept_remnants", "--accept-remnants"),
-    // Of a store that is damaged, and of one that is gone.
+    // Of a store that is damaged; for one that is gone it is the builder's.
     ("restore", "keyfall restore --cell CELL --into NEW COPY..."),
-    ("engine::restore", "keyfall restore --cell CELL --into HERE COPY..."),
 ];
 
 /// Records which store this command is about.

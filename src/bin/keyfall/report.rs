@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use keyfall::engine::{Access, Erased, Lineage, Plan, Report};
 use keyfall::env::System;
-use keyfall::record::RecordInfo;
+use keyfall::RecordInfo;
 use keyfall::sealed::{Guarded, Packing};
 use keyfall::{Engine, Error, ErrorKind, Query, Reader, RecordId, UserId};
 use maud::{DOCTYPE, Markup, html};

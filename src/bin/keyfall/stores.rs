@@ -8,10 +8,9 @@ use keyfall::cell::RootCell;
 use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::opening::{Location, is_exposed, lies_inside};
-pub(crate) use keyfall::opening::{absolute, apart, blobs_to_look, default_cell};
+pub(crate) use keyfall::opening::{absolute, apart, blobs_to_look, copy_as_it_is, default_cell, take_away, to_build};
 use keyfall::quorum::net::open_cell;
 use keyfall::quorum::{Member, Rule};
-use keyfall::store::{SledStore, Store};
 use keyfall::{Builder, Engine, Error, ErrorKind};
 
 use crate::due::words;
@@ -40,22 +39,6 @@ pub(crate) fn outside(store: &Path, cell: Option<&Path>, place: &Path) -> Result
     Ok(())
 }
 
-/// Makes the store that a restore builds, or opens one that an interrupted restore left: it has no head, and was never claimed. Says whether
-/// it was made now.
-pub(crate) fn to_build(into: &Path) -> Result<(SledStore, bool), Error> {
-    let exists = match SledStore::create(into) {
-        Err(e) if e.kind() == ErrorKind::Exists => e,
-        made => return made.map(|store| (store, true)),
-    };
-    let interrupted =
-        || -> Result<bool, Error> { Ok(!SledStore::was_claimed(into)? && SledStore::look(into)?.head()?.is_none()) };
-    match interrupted() {
-        Ok(true) => SledStore::open(into).map(|store| (store, false)),
-        Err(e) if e.kind() == ErrorKind::Locked => Err(e),
-        Ok(false) | Err(_) => Err(exists),
-    }
-}
-
 /// Makes a restored store the owner of its cell. What is due is left for the next command.
 pub(crate) fn adopt(store: &Path, cell: Option<&Path>) -> Result<(), Error> {
     take_over();
@@ -81,20 +64,6 @@ pub(crate) fn no_take_over(instead: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Invalid, format!("--take-over goes with a command that writes; {instead}")))
-}
-
-/// Opens a copy as it is, for a drill or a restore. While it is written to it cannot be: what is being written looks like damage.
-pub(crate) fn copy_as_it_is(place: &Path) -> Result<SledStore, Error> {
-    SledStore::look(place).map_err(|e| match e.kind() {
-        ErrorKind::Absent => {
-            Error::new(ErrorKind::Absent, format!("no store at {}; name a backup or a copy", place.display()))
-        }
-        ErrorKind::Locked => Error::new(
-            ErrorKind::Locked,
-            format!("{e}, or copy it as it is (`cp -a {} ELSEWHERE`) and name that", place.display()),
-        ),
-        _ => e,
-    })
 }
 
 /// Says once what a store is known to lack.
@@ -228,18 +197,6 @@ pub(crate) fn warn_if_exposed(cell: &Path) {
                 word(cell)
             ),
         ));
-    }
-}
-
-/// Takes away what a failed command made in a directory, and the directory where that was not there before.
-pub(crate) fn take_away(dir: &Path, was_there: bool) {
-    if !was_there {
-        let _ = std::fs::remove_dir_all(dir);
-        return;
-    }
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let _ = if is_dir { std::fs::remove_dir_all(entry.path()) } else { std::fs::remove_file(entry.path()) };
     }
 }
 
