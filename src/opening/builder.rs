@@ -26,6 +26,9 @@ use crate::store::Store;
 /// Opens the store in a directory, with its root cell beside it: `assistant.db` and `assistant.db.cell`. Makes both
 /// where neither exists, and finishes a making that was cut short. What cannot be said here [`Builder`] takes.
 ///
+/// A directory that does not own its cell, a backup or another copy of the store, is opened to look at
+/// ([`Engine::read_only`]), and stays as it is until it takes over ([`Builder::take_over`]).
+///
 /// A cell is all that stands between you and losing everything, and must not be copied: keep the two apart in backups,
 /// and never back up the cell.
 ///
@@ -330,7 +333,11 @@ impl Builder {
             Err(e) if e.kind() == ErrorKind::Absent => self.make_cell()?,
             opened => opened?,
         };
-        Engine::finish_init(store, cell, self.settings.options.clone())
+        let told = cell.load()?;
+        let is_new = told.keys.is_empty() && told.epoch == 0 || told.is_unfinished();
+        // The key of a store that is not there: opening says what helps.
+        let make = if is_new { Engine::finish_init } else { Engine::open };
+        make(store, cell, self.settings.options.clone())
     }
 
     /// The cell beside a store that is behind an adapter.

@@ -11,7 +11,7 @@ use keyfall::env::Env;
 use keyfall::store::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::{
-    Class, Engine, Erase, Error, ErrorKind, Options, Policy, Put, Query, RecordId, Scope, Source, Timestamp, When,
+    Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Source, Timestamp, When,
 };
 
 use crate::support::{SMALL, World, kind, read, user};

@@ -297,9 +297,9 @@ fn adapters_of_ones_own_are_opened_by_the_same_builder() {
     assert_eq!(kind(builder.create()), ErrorKind::Exists);
     let engine = builder.open_or_create().unwrap();
     assert_eq!((engine.status().unwrap().geometry, read(&engine, &id).unwrap()), (small, b"hello".to_vec()));
-    // A cell of another store is none for an empty one.
-    let over = Builder::over(Arc::new(MemoryStore::new()), cell).open_or_create();
-    assert_eq!(kind(over), ErrorKind::Exists);
+    // The store is lost, and its cell is there.
+    let e = message(Builder::over(Arc::new(MemoryStore::new()), cell).open_or_create(), ErrorKind::Corrupt);
+    assert!(e.contains("leave the cell as it is") && e.contains("restore"), "{e}");
     // A store in a directory with a cell behind an adapter.
     let place = Place::new();
     let mixed = Builder::at(place.path("db")).cell(Arc::new(MemoryCell::new())).keeper(Keeper::ByHand);
