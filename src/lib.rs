@@ -1,17 +1,20 @@
-//! A storage engine for cryptographic erasure: destroy one key, and every copy of what it opened is noise.
+//! A storage engine for cryptographic erasure: destroy one key, and every copy of what it opened is
+//! noise.
 //!
-//! Each user's records are kept under keys of their own, in a tree of encrypted pages. The one key at the top lies in a
-//! small *root cell*, the only place that must be able to forget. To erase, the engine drops a pointer, rekeys the path
-//! to the top and has the cell destroy the old root key: every older page, in every replica, backup, log and disk
-//! remnant, opens no more, and what lives stays restorable from the same copies.
+//! Each user's records are kept under keys of their own, in a tree of encrypted pages. The one key
+//! at the top lies in a small *root cell*, the only place that must be able to forget. To erase,
+//! the engine drops a pointer, rekeys the path to the top and has the cell destroy the old root
+//! key: every older page, in every replica, backup, log and disk remnant, opens no more, and what
+//! lives stays restorable from the same copies.
 //!
-//! **Losing the root cell loses all data, and no backup of the store helps. The cell is never copied or backed up.**
+//! **Losing the root cell loses all data, and no backup of the store helps. The cell is never
+//! copied or backed up.**
 //!
 //! ```no_run
 //! # #[cfg(feature = "sled")] {
 //! use keyfall::{Class, ErrorKind, Put, Scope, UserId};
 //!
-//! let engine = keyfall::open("assistant.db")?; // and assistant.db.cell, its root cell; both are made where none is
+//! let engine = keyfall::open("assistant.db")?; // and assistant.db.cell; makes both if neither is
 //! let ada = UserId::new("ada")?;
 //! let recording = &b"RIFF...."[..]; // any reader
 //! let id = engine.put(Put::new(ada.clone(), Class::audio()).media_type("audio/wav"), recording)?;
@@ -24,35 +27,39 @@
 //! # Ok::<(), keyfall::Error>(())
 //! ```
 //!
-//! An [`Engine`] is `Clone`, `Send` and `Sync`, its calls block (`spawn_blocking` in an async program), and one process
-//! at a time has a store open. It does by itself what falls due, from a thread of its own.
+//! An [`Engine`] is `Clone`, `Send` and `Sync`, its calls block (`spawn_blocking` in an async
+//! program), and one process at a time has a store open. It does by itself what falls due, from a
+//! thread of its own.
 //!
 //! # How do I ...
 //!
 //! | | |
 //! |---|---|
 //! | open a store, or make one | [`open`]; with anything else to say, [`Builder`] |
-//! | keep the cell elsewhere, look only, take over | [`Builder::cell_at`], [`Builder::read_only`], [`Builder::take_over`] |
+//! | keep the cell elsewhere | [`Builder::cell_at`] |
+//! | look only, or take another place over | [`Builder::read_only`], [`Builder::take_over`] |
 //! | put a record, or several at once | [`Engine::put`], [`Engine::batch`] |
 //! | derive a transcript that falls with its recording | [`Put::derived_from`], [`Source`] |
 //! | read a record, seek in it | [`Engine::get`], [`Reader`] |
 //! | list what a user has | [`Engine::list`], [`Query`] |
 //! | erase a user, a class, an interaction, a span of time | [`Engine::erase`], [`Scope`] |
-//! | let some of it stay, plan it, have a certificate of it | [`Erase`], [`Engine::erase_at`], [`certificate`] |
+//! | let some of it stay, plan it, prove it | [`Erase`], [`Engine::erase_at`], [`certificate`] |
 //! | keep records for so long and no longer | [`Policy`], [`Engine::set_policy`] |
 //! | show a person everything that is kept about them | [`Engine::report`] |
-//! | keep copies, restore from them, practise that | [`Engine::copy_add`], [`Engine::backup`], [`Builder::restore`], [`Engine::check_restore`] |
+//! | keep copies | [`Engine::copy_add`], [`Engine::backup`] |
+//! | restore from copies, or try whether it would work | [`Builder::restore`], [`Engine::check_restore`] |
 //! | give space back | [`Engine::discard`] |
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
 //! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::close`], [`Builder::open`] |
-//! | bring a store or a cell of my own | [`store::Store`], [`cell::RootCell`], [`Builder::over`], the feature `testing` |
+//! | bring a store or a cell of my own | [`store::Store`], [`cell::RootCell`], [`Builder::over`] |
 //!
 //! # Features
 //!
-//! Features only add. `default` is `sled` (the store in a directory) and `cli` (the programs); a service takes
-//! `default-features = false, features = ["sled"]`. `engine` alone has the ports without the directory, `keyholders`
-//! shares the root key among servers, `testing` has the conformance suites and the adversary. Without any feature the
-//! crate checks logs and certificates: no engine and no cipher is in it then.
+//! Features only add. `default` is `sled` (the store in a directory) and `cli` (the programs); a
+//! service takes `default-features = false, features = ["sled"]`. `engine` alone has the ports
+//! without the directory, `keyholders` shares the root key among servers, `testing` has the
+//! conformance suites and the adversary. Without any feature the crate checks logs and
+//! certificates: no engine and no cipher is in it then.
 //!
 //! # Map of the code
 //!
@@ -76,7 +83,7 @@
 //! | `policy` | how long a class is kept |
 //! | `dir` | directories: one process at a time in each, and no link that leads out |
 //! | `disk` | files as a medium: how they are written, synced and overwritten |
-//! | [`store`] | the port that may keep every byte for ever, and its adapters; it sees ciphertext only |
+//! | [`store`] | the port that may keep every byte for ever, and its adapters: ciphertext only |
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
 //! | [`tree`] | the sealed tree, without I/O: users, classes, records, fences, links, holds |
@@ -84,10 +91,10 @@
 //! | [`sealed`] | what is sealed to a public key, without a store: envelopes, grants |
 //! | `quorum` | (feature `keyholders`) the root key shared among keyholders |
 //! | `pages` | the page cache, and where pages come from |
-//! | `catalogue` | what may be: rules over one state of the tree, without store, cell, lock or thread |
+//! | `catalogue` | what may be: rules over one state of the tree, without store or cell |
 //! | [`engine`] | in what order it becomes durable, and what callers may ask |
-//! | [`opening`] | the paved path: where a store and its cell are, and how both are made and opened |
-//! | `testing` | (feature `testing`) conformance suites, recording ports, the archive adversary, the simulator |
+//! | [`opening`] | where a store and its cell are, and how both are made and opened |
+//! | `testing` | (feature `testing`) conformance suites, the archive adversary, the simulator |
 
 #[cfg(feature = "engine")]
 pub mod cell;

@@ -7,18 +7,19 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::sync::atomic::Ordering;
 
 impl Engine {
-    /// Whether an earlier write failed with an unknown outcome: every further call is `Poisoned` then. Close this engine
-    /// and open the store again; opening finds out what became of that write, and finishes or undoes it.
+    /// Whether an earlier write failed with an unknown outcome: every further call is `Poisoned`
+    /// then. Close this engine and open the store again; opening finds out what became of that
+    /// write, and finishes or undoes it.
     pub fn is_poisoned(&self) -> bool {
         self.inner.poisoned.load(Ordering::Acquire)
     }
 
-    /// Closes the store and its cell, so that they can be opened again at once, here or in another process. Dropping the
-    /// last handle does the same, and does not say whether it was the last.
+    /// Closes the store and its cell, so that they can be opened again at once, here or in another
+    /// process. Dropping the last handle does the same, and does not say whether it was the last.
     ///
     /// # Errors
-    /// `Locked` where something else still holds the engine, with what that is. This handle is gone all the same: the
-    /// store is closed when the others are dropped.
+    /// `Locked` where something else still holds the engine, with what that is. This handle is gone
+    /// all the same: the store is closed when the others are dropped.
     pub fn close(self) -> Result<()> {
         let Engine { inner, _keeper: keeper } = self;
         // Other engines keep the thread, and the thread keeps what it tends.

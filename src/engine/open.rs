@@ -128,7 +128,7 @@ impl Engine {
                 format!("the cell {} holds a key already; name another place for it", cell.describe().place),
             ));
         }
-        Engine::initialized((store, cell, options), contents)
+        Engine::initialized(store, cell, options, contents)
     }
 
     /// As [`Engine::init`], and goes on with one that was cut short before it returned: what its cell holds then opens
@@ -143,12 +143,14 @@ impl Engine {
         }
         let _wiped = WipeStack;
         options.geometry.check()?;
-        Engine::initialized((store, cell, options), contents)
+        Engine::initialized(store, cell, options, contents)
     }
 
     /// Publishes the first head of a store, over a cell that holds no key, or the one of an init that was cut short.
     fn initialized(
-        (store, cell, options): (SharedStore, Arc<dyn RootCell>, Options),
+        store: SharedStore,
+        cell: Arc<dyn RootCell>,
+        options: Options,
         contents: Contents,
     ) -> Result<Self> {
         let (geometry, last) = (options.geometry, Last::of(&contents));

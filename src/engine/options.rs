@@ -17,7 +17,8 @@ use crate::tree::Geometry;
 /// Opens the store at a copy's place; where the flag is set it may make an empty one.
 pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync>;
 
-/// How an engine is opened: what [`Options::new`] gives, changed by the methods with the names of the fields.
+/// How an engine is opened: what [`Options::new`] gives, changed by the methods with the names of
+/// the fields.
 ///
 /// ```
 /// use keyfall::Options;
@@ -31,29 +32,30 @@ pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sy
 pub struct Options {
     /// Time and randomness.
     pub env: SharedEnv,
-    /// Most bytes of opened pages kept in memory; a 1024th of them of one user at most, for an erase waits until
-    /// these are zeroized.
+    /// Most bytes of opened pages kept in memory; a 1024th of them of one user at most, for an
+    /// erase waits until these are zeroized.
     pub cache_bytes: u64,
     /// Page size, fan-out and segment size of a new store.
     pub geometry: Geometry,
-    /// How far an erase follows what was derived from its scope before it returns; the rest is left to
-    /// [`super::Engine::tend`].
+    /// How far an erase follows what was derived from its scope before it returns; the rest is left
+    /// to [`super::Engine::tend`].
     pub follow: Follow,
     /// Who does what is due.
     pub keeper: Keeper,
-    /// How far the clock may be ahead of the last commit, beyond the time that an open engine counts itself, before
-    /// nothing is done by it alone ([`super::Engine::clock_doubts`]).
+    /// How far the clock may be ahead of the last commit, beyond the time that an open engine
+    /// counts itself, before nothing is done by it alone ([`super::Engine::clock_doubts`]).
     pub clock_jump: Duration,
     /// Believe the clock at opening, however long ago the last commit was.
     pub clock_is_right: bool,
-    /// Name of a new store's log: a URL without its scheme. The default is made from the store's id.
+    /// Name of a new store's log: a URL without its scheme. The default is made from the store's
+    /// id.
     pub log_origin: Option<String>,
     /// Opens a copy from its place. The default opens directories.
     pub open_copy: OpenCopy,
     /// As what the store is opened.
     pub open_as: OpenAs,
-    /// Copies in step, by their places: what these hold and the store lacks is given up. A take-over is refused where
-    /// another one is ahead.
+    /// Copies in step, by their places: what these hold and the store lacks is given up. A
+    /// take-over is refused where another one is ahead.
     pub give_up: Vec<String>,
     /// A defect to plant, so that tests can see that they would find it.
     #[cfg(feature = "testing")]
@@ -61,7 +63,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// The default: the system's clock and generator, 64 MiB of cache, a thread that does what is due.
+    /// The default: the system's clock and generator, 64 MiB of cache, a thread that does what is
+    /// due.
     pub fn new() -> Self {
         Options {
             env: Arc::new(System),
@@ -173,7 +176,11 @@ impl std::fmt::Debug for Options {
 #[cfg(feature = "sled")]
 fn open_directory(place: &str, create: bool) -> Result<Arc<dyn Store>> {
     let dir = std::path::Path::new(place);
-    let store = if create { crate::store::SledStore::open_or_create(dir) } else { crate::store::SledStore::open(dir) };
+    let store = if create {
+        crate::store::SledStore::open_or_create(dir)
+    } else {
+        crate::store::SledStore::open(dir)
+    };
     Ok(Arc::new(store?))
 }
 
@@ -200,9 +207,11 @@ pub enum Defect {
     ForgetCache,
     /// An erase adds no leaf to the log.
     SkipLog,
-    /// Whoever opens a store recovers it: whatever it is shown, it destroys every other key of the cell.
+    /// Whoever opens a store recovers it: whatever it is shown, it destroys every other key of the
+    /// cell.
     LookRecovers,
-    /// A planned erase of which a look at another record failed is dropped, as one that has nothing left to take.
+    /// A planned erase of which a look at another record failed is dropped, as one that has nothing
+    /// left to take.
     PlanDropped,
     /// Sources are looked at again only where an epoch ended, not where something fell within one.
     EpochForErase,

@@ -1,4 +1,5 @@
-//! The builder: says where a store and its cell are and what may be done, and opens them, again and again.
+//! The builder: says where a store and its cell are and what may be done, and opens them, again and
+//! again.
 
 #[cfg(feature = "sled")]
 use std::path::Path;
@@ -23,19 +24,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::quorum::{Member, Rule};
 use crate::store::Store;
 
-/// Opens the store in a directory, with its root cell beside it: `assistant.db` and `assistant.db.cell`. Makes both
-/// where neither exists, and finishes a making that was cut short. What cannot be said here [`Builder`] takes.
+/// Opens the store in a directory, with its root cell beside it: `assistant.db` and
+/// `assistant.db.cell`. Makes both where neither exists, and finishes a making that was cut short.
+/// What cannot be said here [`Builder`] takes.
 ///
-/// A directory that does not own its cell, a backup or another copy of the store, is opened to look at
-/// ([`Engine::read_only`]), and stays as it is until it takes over ([`Builder::take_over`]).
+/// A directory that does not own its cell, a backup or another copy of the store, is opened to look
+/// at ([`Engine::read_only`]), and stays as it is until it takes over ([`Builder::take_over`]).
 ///
-/// A cell is all that stands between you and losing everything, and must not be copied: keep the two apart in backups,
-/// and never back up the cell.
+/// A cell is all that stands between you and losing everything, and must not be copied: keep the
+/// two apart in backups, and never back up the cell.
 ///
 /// # Errors
-/// `Absent` where one of the two is missing, with which one and what to do; `Medium` where the file system may keep what
-/// is overwritten, which [`Builder::accept_remnants`] accepts; `Mismatch` where store and cell do not fit; `Locked`
-/// where another process, or another [`Engine`] of this one, has them open; `Refused`, `Corrupt`, `Io`, `Full`.
+/// `Absent` where one of the two is missing, with which one and what to do; `Medium` where the file
+/// system may keep what is overwritten, which [`Builder::accept_remnants`] accepts; `Mismatch`
+/// where store and cell do not fit; `Locked` where another process, or another [`Engine`] of this
+/// one, has them open; `Refused`, `Corrupt`, `Io`, `Full`.
 ///
 /// ```no_run
 /// let engine = keyfall::open("assistant.db")?;
@@ -49,14 +52,15 @@ pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
 
 /// How a store and its cell are opened: where they are, and what may be done.
 ///
-/// A builder can be used again. After [`ErrorKind::Poisoned`] drop the engine with its readers and batches, or
-/// [`Engine::close`] it, and open once more with the same builder: opening finds out what became of the write whose
-/// outcome was unknown.
+/// A builder can be used again. After [`ErrorKind::Poisoned`] drop the engine with its readers and
+/// batches, or [`Engine::close`] it, and open once more with the same builder: opening finds out
+/// what became of the write whose outcome was unknown. Where threads share an engine, let one of
+/// them do that: behind a lock of yours, and after another look at [`Engine::is_poisoned`].
 ///
 /// ```no_run
 /// use keyfall::{Builder, ErrorKind, Put, Class, UserId};
 ///
-/// let builder = Builder::at("/srv/assistant.db").cell_at("/var/keys/assistant.cell").cache_bytes(256 << 20);
+/// let builder = Builder::at("/srv/assistant.db").cell_at("/var/keys/assistant.cell");
 /// let mut engine = builder.open_or_create()?;
 /// let put = || -> keyfall::Result<_> { Ok(Put::new(UserId::new("ada")?, Class::audio())) };
 /// if let Err(e) = engine.put(put()?, &b"RIFF...."[..])
@@ -123,7 +127,8 @@ impl Builder {
         Builder { store, cell, settings: Settings::new() }
     }
 
-    /// The cell is in this directory. Where a store is made in a directory, a file beside it is written that says so.
+    /// The cell is in this directory. Where a store is made in a directory, a file beside it is
+    /// written that says so.
     #[must_use]
     pub fn cell_at(self, cell: impl Into<PathBuf>) -> Self {
         Builder { cell: CellAt::Directory(cell.into()), ..self }
@@ -138,20 +143,22 @@ impl Builder {
 
 /// What may be done.
 impl Builder {
-    /// Only looks: nothing is claimed, written or destroyed, in the store, in its copies or in the cell.
+    /// Only looks: nothing is claimed, written or destroyed, in the store, in its copies or in the
+    /// cell.
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.settings.options.open_as = OpenAs::ReadOnly;
         #[cfg(feature = "sled")]
         {
-            let look = |place: &str, _: bool| Ok(Arc::new(by_length(Path::new(place))?) as Arc<dyn Store>);
+            let look =
+                |place: &str, _: bool| Ok(Arc::new(by_length(Path::new(place))?) as Arc<dyn Store>);
             self.settings.options.open_copy = Arc::new(look);
         }
         self
     }
 
-    /// Becomes the owner of the cell, whoever that was before ([`OpenAs::TakeOver`]): a restored store, or a backup,
-    /// takes production's place so.
+    /// Becomes the owner of the cell, whoever that was before ([`OpenAs::TakeOver`]): a restored
+    /// store, or a backup, takes production's place so.
     #[must_use]
     pub fn take_over(mut self) -> Self {
         self.settings.options.open_as = OpenAs::TakeOver;
@@ -165,8 +172,8 @@ impl Builder {
         self
     }
 
-    /// Has a cell made on a file system that may keep what is overwritten; every promise of the cell says so from then
-    /// on.
+    /// Has a cell made on a file system that may keep what is overwritten; every promise of the
+    /// cell says so from then on.
     #[must_use]
     pub fn accept_remnants(mut self) -> Self {
         self.settings.accept_remnants = true;
@@ -255,36 +262,41 @@ impl Builder {
     /// Makes a new store and its cell.
     ///
     /// # Errors
-    /// `Exists` where a store or a key is there; `Medium` where the cell's file system may keep what is overwritten;
-    /// `Refused` where one of the two lies inside the other, or inside another store or cell; `Invalid` for a bad
-    /// geometry; `Locked`, `Io`, `Full`.
+    /// `Exists` where a store or a key is there; `Medium` where the cell's file system may keep
+    /// what is overwritten; `Refused` where one of the two lies inside the other, or inside another
+    /// store or cell; `Invalid` for a bad geometry; `Locked`, `Io`, `Full`.
     pub fn create(&self) -> Result<Engine> {
         match &self.store {
             #[cfg(feature = "sled")]
             StoreAt::Directory(dir) => self.site(dir)?.create(),
-            StoreAt::Given(store) => Engine::init(Arc::clone(store), self.make_cell()?, self.settings.options.clone()),
+            StoreAt::Given(store) => {
+                Engine::init(Arc::clone(store), self.make_cell()?, self.settings.options.clone())
+            }
         }
     }
 
     /// Opens a store with its cell; neither is made.
     ///
     /// # Errors
-    /// `Absent` where one of the two is missing, with which one and what to do; else as [`Engine::open`], which also
-    /// says what is no error: a store that does not own its cell is opened to look at.
+    /// `Absent` where one of the two is missing, with which one and what to do; else as
+    /// [`Engine::open`], which also says what is no error: a store that does not own its cell is
+    /// opened to look at.
     pub fn open(&self) -> Result<Engine> {
         match &self.store {
             #[cfg(feature = "sled")]
             StoreAt::Directory(dir) => self.site(dir)?.open(),
-            StoreAt::Given(store) => Engine::open(Arc::clone(store), self.open_cell()?, self.settings.options.clone()),
+            StoreAt::Given(store) => {
+                Engine::open(Arc::clone(store), self.open_cell()?, self.settings.options.clone())
+            }
         }
     }
 
-    /// Opens a store with its cell; makes both where neither exists, and finishes a making that was cut short before it
-    /// returned.
+    /// Opens a store with its cell; makes both where neither exists, and finishes a making that was
+    /// cut short before it returned.
     ///
     /// # Errors
-    /// As [`Builder::open`] and [`Builder::create`]; `Invalid` for an engine that is to look only or to take over: what
-    /// it is for must be there.
+    /// As [`Builder::open`] and [`Builder::create`]; `Invalid` for an engine that is to look only
+    /// or to take over: what it is for must be there.
     pub fn open_or_create(&self) -> Result<Engine> {
         if self.settings.options.open_as != OpenAs::Owner {
             return Err(Error::invalid(
@@ -298,19 +310,31 @@ impl Builder {
         }
     }
 
-    /// Builds the store at this place from copies in directories, backups and copies in step: `progress` is told how many
-    /// blobs are restored. The cell is only looked at. What is built can be looked at until it takes over, by
-    /// [`Builder::take_over`]; the store that it was copied from is untouched until then. One that was cut short goes on.
+    /// Builds the store at this place from copies in directories, backups and copies in step:
+    /// `progress` is told how many blobs are restored. The cell is only looked at. What is built
+    /// can be looked at until it takes over, by [`Builder::take_over`]; the store that it was
+    /// copied from is untouched until then. One that was cut short goes on.
     ///
     /// # Errors
     /// `Exists` where a store is there; else as [`crate::engine::restore`].
     #[cfg(feature = "sled")]
-    pub fn restore(&self, copies: &[impl AsRef<Path>], progress: impl FnMut(u64)) -> Result<Restored> {
+    pub fn restore(
+        &self,
+        copies: &[impl AsRef<Path>],
+        progress: impl FnMut(u64),
+    ) -> Result<Restored> {
         match &self.store {
             StoreAt::Directory(dir) => self.site(dir)?.restore(copies, progress),
             StoreAt::Given(store) => {
-                let copies = copies.iter().map(|copy| Ok(Arc::new(copy_as_it_is(copy.as_ref())?) as Arc<dyn Store>));
-                restore(&*self.open_cell()?, &copies.collect::<Result<Vec<_>>>()?, &**store, progress)
+                let copies = copies
+                    .iter()
+                    .map(|copy| Ok(Arc::new(copy_as_it_is(copy.as_ref())?) as Arc<dyn Store>));
+                restore(
+                    &*self.open_cell()?,
+                    &copies.collect::<Result<Vec<_>>>()?,
+                    &**store,
+                    progress,
+                )
             }
         }
     }
@@ -344,7 +368,9 @@ impl Builder {
     fn open_cell(&self) -> Result<Arc<dyn RootCell>> {
         match &self.cell {
             #[cfg(feature = "sled")]
-            CellAt::Beside => Err(Error::invalid("name the cell with `Builder::cell_at` or `Builder::cell`")),
+            CellAt::Beside => {
+                Err(Error::invalid("name the cell with `Builder::cell_at` or `Builder::cell`"))
+            }
             CellAt::Directory(dir) => self.settings.root_in(dir),
             CellAt::Given(cell) => Ok(Arc::clone(cell)),
         }
@@ -353,7 +379,9 @@ impl Builder {
     fn make_cell(&self) -> Result<Arc<dyn RootCell>> {
         match &self.cell {
             #[cfg(feature = "sled")]
-            CellAt::Beside => Err(Error::invalid("name the cell with `Builder::cell_at` or `Builder::cell`")),
+            CellAt::Beside => {
+                Err(Error::invalid("name the cell with `Builder::cell_at` or `Builder::cell`"))
+            }
             CellAt::Directory(dir) => self.settings.make_root_in(dir),
             CellAt::Given(cell) => Ok(Arc::clone(cell)),
         }

@@ -26,8 +26,8 @@ pub fn default_cell(store: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The blobs of a store that is looked at. What was never opened as the owner of a cell, a backup, is not touched; nor
-/// is what cannot be. A long log that was is found out about through its index.
+/// The blobs of a store that is looked at. What was never opened as the owner of a cell, a backup,
+/// is not touched; nor is what cannot be. A long log that was is found out about through its index.
 ///
 /// # Errors
 /// As [`SledStore::look`] and [`SledStore::open`].
@@ -35,13 +35,15 @@ pub fn blobs_to_look(store: &Path) -> Result<SledStore> {
     if SledStore::was_claimed(store)? { by_length(store) } else { SledStore::look(store) }
 }
 
-/// Looks at a store as it is where its log is short; a long one is found out about through its index.
+/// Looks at a store as it is where its log is short; a long one is found out about through its
+/// index.
 pub(super) fn by_length(store: &Path) -> Result<SledStore> {
     if !is_long(store) {
         return SledStore::look(store);
     }
-    let cannot_be_written =
-        |kind| matches!(kind, ErrorKind::Io | ErrorKind::Full | ErrorKind::Refused | ErrorKind::Medium);
+    let cannot_be_written = |kind| {
+        matches!(kind, ErrorKind::Io | ErrorKind::Full | ErrorKind::Refused | ErrorKind::Medium)
+    };
     match SledStore::open(store) {
         Err(e) if cannot_be_written(e.kind()) => SledStore::look(store),
         opened => opened,
@@ -63,11 +65,12 @@ pub struct Location {
 }
 
 impl Location {
-    /// Finds the cell of the store at `store`: at `cell` where that is given, else where [`default_cell`] is or leads.
+    /// Finds the cell of the store at `store`: at `cell` where that is given, else where
+    /// [`default_cell`] is or leads.
     ///
     /// # Errors
-    /// `Refused` where one of the two lies inside the other; `Invalid` where the file beside the store names no cell;
-    /// `Io`.
+    /// `Refused` where one of the two lies inside the other; `Invalid` where the file beside the
+    /// store names no cell; `Io`.
     pub fn find(store: &Path, cell: Option<&Path>) -> Result<Self> {
         let found = match cell {
             Some(cell) => Pointer { place: cell.to_owned(), bound: None },
@@ -82,7 +85,11 @@ impl Location {
 
     /// A store in a directory, whose cell lies elsewhere than in one.
     pub(super) fn without_cell(store: &Path, cell: &dyn RootCell) -> Self {
-        Location { store: store.to_owned(), cell: PathBuf::from(cell.describe().place), bound: None }
+        Location {
+            store: store.to_owned(),
+            cell: PathBuf::from(cell.describe().place),
+            bound: None,
+        }
     }
 
     /// Where the store is.
@@ -95,8 +102,8 @@ impl Location {
         &self.cell
     }
 
-    /// Why a store with this cell would not be found again, where something else is in the place of the file that is to
-    /// name the cell; the file that is to be written, where one is.
+    /// Why a store with this cell would not be found again, where something else is in the place of
+    /// the file that is to name the cell; the file that is to be written, where one is.
     ///
     /// # Errors
     /// `Exists` where something else is there.
@@ -104,8 +111,8 @@ impl Location {
         pointer::to_write(default_cell(&self.store), &self.cell)
     }
 
-    /// Writes the file beside the store that names the cell, where the cell does not lie there; bound to `id`, where
-    /// the store has one already.
+    /// Writes the file beside the store that names the cell, where the cell does not lie there;
+    /// bound to `id`, where the store has one already.
     ///
     /// # Errors
     /// As [`Location::pointer`]; `Io`, `Full`.
@@ -116,15 +123,16 @@ impl Location {
         }
     }
 
-    /// Refuses a store that the file beside it does not name: somebody may have put another in its place.
+    /// Refuses a store that the file beside it does not name: somebody may have put another in its
+    /// place.
     pub(super) fn check_bound(&self, id: StoreId) -> Result<()> {
         let id = id.to_string();
         match &self.bound {
             Some(bound) if *bound != id => Err(Error::new(
                 ErrorKind::Mismatch,
                 format!(
-                    "{} is store {id}, and {} is bound to store {bound}: another store was put in its place; if that \
-                     was you, name the cell with `Builder::cell_at`",
+                    "{} is store {id}, and {} is bound to store {bound}: another store was put in \
+                     its place; if that was you, name the cell with `Builder::cell_at`",
                     self.store.display(),
                     default_cell(&self.store).display()
                 ),
@@ -138,7 +146,10 @@ impl Location {
 pub fn is_exposed(cell: &Path) -> bool {
     let mode = |path: &Path| path.metadata().map_or(0, |meta| meta.mode());
     let dir = mode(cell);
-    let keys = ["slot-a", "slot-b", "engine.key"].iter().fold(0, |all, name| all | mode(&cell.join(name)));
+    let keys =
+        ["slot-a", "slot-b", "engine.key"].iter().fold(0, |all, name| all | mode(&cell.join(name)));
     // The group's bits, and everybody's.
-    [3, 0].iter().any(|who| (dir >> who) & 1 != 0 && ((keys >> who) & 6 != 0 || (dir >> who) & 2 != 0))
+    [3, 0]
+        .iter()
+        .any(|who| (dir >> who) & 1 != 0 && ((keys >> who) & 6 != 0 || (dir >> who) & 2 != 0))
 }

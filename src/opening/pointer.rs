@@ -1,4 +1,5 @@
-//! The file beside a store that names the place of its cell, and the store that the cell is bound to.
+//! The file beside a store that names the place of its cell, and the store that the cell is bound
+//! to.
 
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
@@ -34,7 +35,8 @@ pub(super) fn read(file: &Path) -> Result<Option<Pointer>> {
         Ok(meta) if meta.is_dir() => return Ok(None),
         Ok(_) => {
             return Err(Error::invalid(format!(
-                "{} is neither a cell nor a file that names one; name the cell with `Builder::cell_at`",
+                "{} is neither a cell nor a file that names one; name the cell with \
+                 `Builder::cell_at`",
                 file.display()
             )));
         }
@@ -47,8 +49,8 @@ pub(super) fn read(file: &Path) -> Result<Option<Pointer>> {
     let place = PathBuf::from(OsStr::from_bytes(lines.next().unwrap_or_default()));
     if !place.is_absolute() {
         return Err(Error::invalid(format!(
-            "{} is no cell, and its first line is no absolute path to one; correct it, or name the cell with \
-             `Builder::cell_at`",
+            "{} is no cell, and its first line is no absolute path to one; correct it, or name the \
+             cell with `Builder::cell_at`",
             file.display()
         )));
     }
@@ -57,8 +59,14 @@ pub(super) fn read(file: &Path) -> Result<Option<Pointer>> {
     Ok(Some(Pointer { place, bound }))
 }
 
-/// Writes it, whole or not at all: the place, and which store the cell is bound to once that is known.
-pub(super) fn write(file: &Path, place: &Path, store: Option<StoreId>, env: &dyn Env) -> Result<()> {
+/// Writes it, whole or not at all: the place, and which store the cell is bound to once that is
+/// known.
+pub(super) fn write(
+    file: &Path,
+    place: &Path,
+    store: Option<StoreId>,
+    env: &dyn Env,
+) -> Result<()> {
     let mut text = absolute(place)?.into_os_string().into_vec();
     if text.contains(&b'\n') {
         return Err(Error::invalid("a cell's place has no line break in it; name another"));
@@ -87,8 +95,8 @@ fn write_part(part: &Path, text: &[u8]) -> io::Result<()> {
     out.sync_all()
 }
 
-/// The file that is to name a cell which does not lie beside its store; `None` where it does lie there. `file` is
-/// where the cell would be by default.
+/// The file that is to name a cell which does not lie beside its store; `None` where it does lie
+/// there. `file` is where the cell would be by default.
 pub(super) fn to_write(file: PathBuf, place: &Path) -> Result<Option<PathBuf>> {
     let place = absolute(place)?;
     if absolute(&file)? == place {
@@ -106,7 +114,8 @@ pub(super) fn to_write(file: PathBuf, place: &Path) -> Result<Option<PathBuf>> {
     Err(Error::new(
         ErrorKind::Exists,
         format!(
-            "{} is there already, and is not the cell {}; move it away, or name another place for the store",
+            "{} is there already, and is not the cell {}; move it away, or name another place for \
+             the store",
             file.display(),
             place.display()
         ),

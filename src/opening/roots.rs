@@ -65,7 +65,8 @@ impl Settings {
     }
 }
 
-/// The cell in a directory that is spread over keyholders; `None` of one of another kind, and where there is none.
+/// The cell in a directory that is spread over keyholders; `None` of one of another kind, and where
+/// there is none.
 #[cfg(feature = "keyholders")]
 fn shared_root(dir: &Path, env: &SharedEnv) -> Result<Option<Arc<dyn RootCell>>> {
     Ok(crate::quorum::net::open_cell(dir, env)?.map(|cell| Arc::new(cell) as Arc<dyn RootCell>))
@@ -78,6 +79,9 @@ fn shared_root(dir: &Path, _env: &SharedEnv) -> Result<Option<Arc<dyn RootCell>>
     }
     Err(Error::new(
         ErrorKind::Refused,
-        format!("the root cell {} is spread over keyholders; build with the feature `keyholders`", dir.display()),
+        format!(
+            "the root cell {} is spread over keyholders; build with the feature `keyholders`",
+            dir.display()
+        ),
     ))
 }

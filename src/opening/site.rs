@@ -29,8 +29,16 @@ impl<'a> Site<'a> {
     }
 
     /// A store in a directory, and a cell behind an adapter.
-    pub(super) fn with_adapter(store: &Path, cell: &Arc<dyn RootCell>, settings: &'a Settings) -> Self {
-        Site { at: Location::without_cell(store, &**cell), adapter: Some(Arc::clone(cell)), settings }
+    pub(super) fn with_adapter(
+        store: &Path,
+        cell: &Arc<dyn RootCell>,
+        settings: &'a Settings,
+    ) -> Self {
+        Site {
+            at: Location::without_cell(store, &**cell),
+            adapter: Some(Arc::clone(cell)),
+            settings,
+        }
     }
 
     pub(super) fn open(&self) -> Result<Engine> {
@@ -90,13 +98,19 @@ impl<'a> Site<'a> {
             Some((true, _)) if held == Held::Nothing => Err(self.without_cell()),
             Some((true, _)) => self.open(),
             // Blobs without a head: those of an init that was cut short, or of a restore.
-            Some((false, 1..)) if held == Held::Nothing || !SledStore::was_claimed(store)? => self.open(),
+            Some((false, 1..)) if held == Held::Nothing || !SledStore::was_claimed(store)? => {
+                self.open()
+            }
             None if held == Held::Nothing => self.create(),
             Some((false, _)) | None => self.finish(held),
         }
     }
 
-    pub(super) fn restore(&self, copies: &[impl AsRef<Path>], progress: impl FnMut(u64)) -> Result<Restored> {
+    pub(super) fn restore(
+        &self,
+        copies: &[impl AsRef<Path>],
+        progress: impl FnMut(u64),
+    ) -> Result<Restored> {
         let store = self.at.store();
         for copy in copies {
             apart(&[("the store to build", store), ("the copy", copy.as_ref())])?;
@@ -109,7 +123,8 @@ impl<'a> Site<'a> {
             Some(cell) => Arc::clone(cell),
             None => look_root(self.at.cell(), &self.settings.options.env)?,
         };
-        let sources = copies.iter().map(|copy| Ok(Arc::new(copy_as_it_is(copy.as_ref())?) as Arc<dyn Store>));
+        let sources =
+            copies.iter().map(|copy| Ok(Arc::new(copy_as_it_is(copy.as_ref())?) as Arc<dyn Store>));
         let (sources, was_there) = (sources.collect::<Result<Vec<_>>>()?, store.is_dir());
         let (target, made) = to_build(store)?;
         let done = restore(&*cell, &sources, &target, progress).inspect_err(|_| {
@@ -119,9 +134,9 @@ impl<'a> Site<'a> {
             }
         })?;
         if self.adapter.is_none() {
-            self.at
-                .write_pointer(cell.load()?.store, &*self.settings.options.env)
-                .map_err(|e| e.context("it is restored, but where its cell is could not be recorded"))?;
+            self.at.write_pointer(cell.load()?.store, &*self.settings.options.env).map_err(
+                |e| e.context("it is restored, but where its cell is could not be recorded"),
+            )?;
         }
         Ok(done)
     }
@@ -137,8 +152,9 @@ impl<'a> Site<'a> {
         self.initialize(Arc::new(blobs), root?, Engine::finish_init)
     }
 
-    /// Makes a store in directories that are made, and writes where its cell is: before there is anything to open, so
-    /// that whatever is there can be opened; and once more with the store that it is bound to.
+    /// Makes a store in directories that are made, and writes where its cell is: before there is
+    /// anything to open, so that whatever is there can be opened; and once more with the store that
+    /// it is bound to.
     fn initialize(
         &self,
         store: Arc<dyn Store>,
@@ -156,7 +172,8 @@ impl<'a> Site<'a> {
         Ok(engine)
     }
 
-    /// Takes away what an init left that keyholders did not take part in. The engine's key stays: keyholders know it.
+    /// Takes away what an init left that keyholders did not take part in. The engine's key stays:
+    /// keyholders know it.
     #[cfg(feature = "keyholders")]
     fn undo(&self, was_there: bool) {
         if self.settings.spread.is_none() || self.adapter.is_some() {
@@ -169,7 +186,8 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Refuses places inside others of their kind, and one where the file that is to name the cell cannot be.
+    /// Refuses places inside others of their kind, and one where the file that is to name the cell
+    /// cannot be.
     fn check_places(&self) -> Result<()> {
         check_place(self.at.store())?;
         if self.adapter.is_none() {
@@ -187,20 +205,26 @@ impl<'a> Site<'a> {
     }
 
     fn root(&self) -> Result<Arc<dyn RootCell>> {
-        self.adapter.as_ref().map_or_else(|| self.settings.root_in(self.at.cell()), |cell| Ok(Arc::clone(cell)))
+        self.adapter
+            .as_ref()
+            .map_or_else(|| self.settings.root_in(self.at.cell()), |cell| Ok(Arc::clone(cell)))
     }
 
     fn make_root(&self) -> Result<Arc<dyn RootCell>> {
-        self.adapter.as_ref().map_or_else(|| self.settings.make_root_in(self.at.cell()), |cell| Ok(Arc::clone(cell)))
+        self.adapter
+            .as_ref()
+            .map_or_else(|| self.settings.make_root_in(self.at.cell()), |cell| Ok(Arc::clone(cell)))
     }
 
-    /// Of a store without its cell: a cell is never made for it, which would hide that the other one is missing.
+    /// Of a store without its cell: a cell is never made for it, which would hide that the other
+    /// one is missing.
     fn without_cell(&self) -> Error {
         Error::new(
             ErrorKind::Absent,
             format!(
-                "the store {} is there, and its root cell {} is missing or empty: put the cell back, or name the place \
-                 where it lies with `Builder::cell_at`; nothing in the store can be read without it",
+                "the store {} is there, and its root cell {} is missing or empty: put the cell \
+                 back, or name the place where it lies with `Builder::cell_at`; nothing in the \
+                 store can be read without it",
                 self.at.store().display(),
                 self.at.cell().display()
             ),

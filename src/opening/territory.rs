@@ -17,20 +17,24 @@ pub fn is_store(dir: &Path) -> bool {
     begins(&marker, b"keyfall store, format ") || marker.is_file() && dir.join("log").is_dir()
 }
 
-/// What a directory is, in words (`the store`, `the root cell`, `the keyholder`); `None` where it is none of these.
+/// What a directory is, in words (`the store`, `the root cell`, `the keyholder`); `None` where it
+/// is none of these.
 pub fn territory(dir: &Path) -> Option<&'static str> {
     let has = |name: &str| dir.join(name).symlink_metadata().is_ok();
     if is_store(dir) {
         return Some("the store");
     }
-    if CELL.iter().any(|name| has(name)) || begins(&dir.join("engine.key"), b"keyfall-engine-private-") {
+    if CELL.iter().any(|name| has(name))
+        || begins(&dir.join("engine.key"), b"keyfall-engine-private-")
+    {
         return Some("the root cell");
     }
     let keyholder = begins(&dir.join("identity"), b"keyfall-keyholder-private-");
     (keyholder || has("engines") && dir.join("stores").is_dir()).then_some("the keyholder")
 }
 
-/// Refuses a place for a store, a cell or a copy that lies inside a store, a root cell or a keyholder's directory.
+/// Refuses a place for a store, a cell or a copy that lies inside a store, a root cell or a
+/// keyholder's directory.
 ///
 /// # Errors
 /// `Refused`; `Io`.
@@ -49,5 +53,7 @@ pub fn check_place(place: &Path) -> Result<()> {
 fn begins(file: &Path, with: &[u8]) -> bool {
     let mut head = vec![0; with.len()];
     // A pipe of that name would have to be waited for.
-    file.is_file() && File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == with
+    file.is_file()
+        && File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok()
+        && head == with
 }

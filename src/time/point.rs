@@ -21,10 +21,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The time of day by this machine's clock, for what a caller names: a range of a query, when a record was made.
-    /// An engine takes its time from the environment that it was opened with, and nothing else of this crate calls
-    /// this, so that a seed replays a run.
-    #[expect(clippy::disallowed_methods, reason = "for callers; clippy.toml keeps the crate itself from calling it")]
+    /// The time of day by this machine's clock, for what a caller names: a range of a query, when a
+    /// record was made. An engine takes its time from the environment that it was opened with, and
+    /// nothing else of this crate calls this, so that a seed replays a run.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "for callers; clippy.toml keeps the crate itself from calling it"
+    )]
     pub fn now() -> Self {
         SystemTime::now().into()
     }
@@ -49,8 +52,8 @@ impl Timestamp {
         self.0.checked_sub(u64::try_from(span.as_millis()).ok()?).map(Timestamp)
     }
 
-    /// Whether this looks like seconds that were taken for milliseconds: those of 2000 to 2100 lie within the first
-    /// weeks of 1970.
+    /// Whether this looks like seconds that were taken for milliseconds: those of 2000 to 2100 lie
+    /// within the first weeks of 1970.
     pub(crate) fn looks_like_seconds(self) -> bool {
         const FIRST: u64 = 946_684_800;
         const LAST: u64 = 4_102_444_800;

@@ -1,5 +1,5 @@
-//! The paved path: both are made, a making that was cut short is finished, and of one without the other it is said which
-//! is missing.
+//! The paved path: both are made, a making that was cut short is finished, and of one without the
+//! other it is said which is missing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,9 @@ use keyfall::engine::{Geometry, Keeper};
 use keyfall::env::System;
 use keyfall::store::StoreId;
 use keyfall::store::{Claimed, MemoryStore, SledStore, Store};
-use keyfall::{Builder, Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Result, Timestamp};
+use keyfall::{
+    Builder, Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Result, Timestamp,
+};
 
 use crate::support::{World, copy, kind, read, user};
 
@@ -92,7 +94,12 @@ fn one_without_the_other_is_refused_and_named() {
     std::fs::rename(place.path("db"), place.path("away")).unwrap();
     for outcome in [place.db().open_or_create(), place.db().open()] {
         let e = message(outcome, ErrorKind::Absent);
-        assert!(e.contains("no store at") && e.contains("restore") && e.contains("do not remove the cell"), "{e}");
+        assert!(
+            e.contains("no store at")
+                && e.contains("restore")
+                && e.contains("do not remove the cell"),
+            "{e}"
+        );
     }
     assert_eq!(kind(place.db().create()), ErrorKind::Exists);
     assert!(!place.path("db").exists(), "a store is never made over a cell that holds a key");
@@ -103,7 +110,10 @@ fn one_without_the_other_is_refused_and_named() {
     std::fs::rename(place.path("away"), place.path("db")).unwrap();
     assert_eq!(read(&place.db().open_or_create().unwrap(), &id).unwrap(), b"hello");
     let e = message(Builder::at(place.path("nowhere")).open(), ErrorKind::Absent);
-    assert!(e.contains("make one with `Builder::create`") && !place.path("nowhere").exists(), "{e}");
+    assert!(
+        e.contains("make one with `Builder::create`") && !place.path("nowhere").exists(),
+        "{e}"
+    );
 }
 
 /// What an init leaves that is cut short after so many of its steps.
@@ -143,9 +153,13 @@ fn a_making_that_was_cut_short_is_finished() {
         let id = put(&engine);
         engine.rekey().unwrap();
         engine.close().unwrap();
-        for again in [place.db().open_or_create(), place.db().open()] {
-            let engine = again.unwrap_or_else(|e| panic!("{steps}: {e}"));
-            assert_eq!((engine.read_only(), read(&engine, &id).unwrap()), (None, b"hello".to_vec()), "{steps}");
+        for open in [Builder::open_or_create, Builder::open] {
+            let engine = open(&place.db()).unwrap_or_else(|e| panic!("{steps}: {e}"));
+            assert_eq!(
+                (engine.read_only(), read(&engine, &id).unwrap()),
+                (None, b"hello".to_vec()),
+                "{steps}"
+            );
         }
     }
 }
@@ -160,7 +174,10 @@ fn what_a_restore_left_that_was_cut_short_is_no_store_to_be_made_over() {
     engine.close().unwrap();
     drop(blobs);
     // It has blobs and a head, and no cell.
-    let e = message(Builder::at(place.path("new")).accept_remnants().open_or_create(), ErrorKind::Absent);
+    let e = message(
+        Builder::at(place.path("new")).accept_remnants().open_or_create(),
+        ErrorKind::Absent,
+    );
     assert!(e.contains("new.cell"), "{e}");
     assert!(!place.path("new.cell").exists());
 }
@@ -175,12 +192,16 @@ fn a_backup_that_is_opened_is_looked_at_and_stays_as_it_is() {
     engine.close().unwrap();
     drop(blobs);
     let before = files(&place.path("bk"));
-    let backup = Builder::at(place.path("bk")).cell_at(place.path("db.cell")).keeper(Keeper::ByHand);
+    let backup =
+        Builder::at(place.path("bk")).cell_at(place.path("db.cell")).keeper(Keeper::ByHand);
     for builder in [backup.clone(), backup.clone().read_only()] {
         let engine = builder.open().unwrap();
         assert!(engine.read_only().is_some());
         assert_eq!(read(&engine, &id).unwrap(), b"hello");
-        assert_eq!(kind(engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..])), ErrorKind::Fenced);
+        assert_eq!(
+            kind(engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..])),
+            ErrorKind::Fenced
+        );
         engine.close().unwrap();
     }
     assert!(backup.open_or_create().unwrap().read_only().is_some());
@@ -235,14 +256,20 @@ fn a_store_that_is_gone_is_restored_by_the_builder_and_takes_over() {
 fn store_and_cell_lie_apart_and_in_nobody_elses() {
     let place = Place::new();
     place.db().create().unwrap().close().unwrap();
-    for (store, cell) in [("new", "new/cell"), ("keys/new", "keys"), ("db/new", "cell"), ("new", "db.cell/new")] {
+    for (store, cell) in
+        [("new", "new/cell"), ("keys/new", "keys"), ("db/new", "cell"), ("new", "db.cell/new")]
+    {
         let builder = Builder::at(place.path(store)).cell_at(place.path(cell)).accept_remnants();
         for outcome in [builder.create(), builder.open_or_create()] {
             let e = message(outcome, ErrorKind::Refused);
             assert!(e.contains("lies inside"), "{store} {cell}: {e}");
         }
     }
-    assert!(!place.path("new").exists() && !place.path("keys").exists() && !place.path("db/new").exists());
+    assert!(
+        !place.path("new").exists()
+            && !place.path("keys").exists()
+            && !place.path("db/new").exists()
+    );
 }
 
 #[test]
@@ -253,7 +280,8 @@ fn a_cell_elsewhere_is_found_by_the_file_beside_the_store_and_bound_to_it() {
     assert!(place.path("db.cell").is_file() && place.path("keys/cell/slot-a").is_file());
     assert_eq!(read(&place.db().open_or_create().unwrap(), &id).unwrap(), b"hello");
     // Another store with its cell in their places.
-    let other = Builder::at(place.path("other")).cell_at(place.path("keys/other")).accept_remnants();
+    let other =
+        Builder::at(place.path("other")).cell_at(place.path("keys/other")).accept_remnants();
     other.create().unwrap().close().unwrap();
     let swap = |from: &str, to: &str| std::fs::rename(place.path(from), place.path(to)).unwrap();
     swap("db", "away");
@@ -296,13 +324,20 @@ fn adapters_of_ones_own_are_opened_by_the_same_builder() {
     engine.close().unwrap();
     assert_eq!(kind(builder.create()), ErrorKind::Exists);
     let engine = builder.open_or_create().unwrap();
-    assert_eq!((engine.status().unwrap().geometry, read(&engine, &id).unwrap()), (small, b"hello".to_vec()));
+    assert_eq!(
+        (engine.status().unwrap().geometry, read(&engine, &id).unwrap()),
+        (small, b"hello".to_vec())
+    );
     // The store is lost, and its cell is there.
-    let e = message(Builder::over(Arc::new(MemoryStore::new()), cell).open_or_create(), ErrorKind::Corrupt);
+    let e = message(
+        Builder::over(Arc::new(MemoryStore::new()), cell).open_or_create(),
+        ErrorKind::Corrupt,
+    );
     assert!(e.contains("leave the cell as it is") && e.contains("restore"), "{e}");
     // A store in a directory with a cell behind an adapter.
     let place = Place::new();
-    let mixed = Builder::at(place.path("db")).cell(Arc::new(MemoryCell::new())).keeper(Keeper::ByHand);
+    let mixed =
+        Builder::at(place.path("db")).cell(Arc::new(MemoryCell::new())).keeper(Keeper::ByHand);
     let engine = mixed.open_or_create().unwrap();
     let id = put(&engine);
     engine.close().unwrap();
@@ -321,7 +356,11 @@ fn closing_says_what_still_holds_the_engine() {
         let id = put(&engine);
         let (clone, reader, batch) = (engine.clone(), engine.get(&id).unwrap(), engine.batch());
         let e = message(engine.close(), ErrorKind::Locked);
-        let held = if keeper == Keeper::Thread { "1 Engine and 2 Readers or Batches" } else { "3 handles" };
+        let held = if keeper == Keeper::Thread {
+            "1 Engine and 2 Readers or Batches"
+        } else {
+            "3 handles"
+        };
         assert!(e.contains(held), "{e}");
         assert_eq!(kind(builder.open()), ErrorKind::Locked);
         drop(batch);
@@ -339,7 +378,10 @@ fn a_poisoned_engine_is_closed_and_opened_again_by_the_same_builder() {
     assert!(!engine.is_poisoned());
     engine.clone().unplug();
     assert!(engine.is_poisoned());
-    assert_eq!(kind(engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..])), ErrorKind::Poisoned);
+    assert_eq!(
+        kind(engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..])),
+        ErrorKind::Poisoned
+    );
     engine.close().unwrap();
     let engine = place.db().open().unwrap();
     assert!(!engine.is_poisoned());
@@ -350,7 +392,8 @@ fn a_poisoned_engine_is_closed_and_opened_again_by_the_same_builder() {
 fn seconds_that_are_taken_for_milliseconds_are_told() {
     let world = World::new(5, crate::support::SMALL);
     let into = |at: Timestamp| {
-        let put = Put::new(user("ada"), Class::audio()).interaction(InteractionId::from_parts(at, [1; 10]));
+        let put = Put::new(user("ada"), Class::audio())
+            .interaction(InteractionId::from_parts(at, [1; 10]));
         world.engine().put(put, &b"x"[..])
     };
     let e = message(into(Timestamp(1_767_225_600)), ErrorKind::Invalid);
@@ -368,20 +411,29 @@ fn the_library_speaks_of_itself_and_not_of_flags() {
     let mut seen = 0;
     while let Some(place) = files.pop() {
         let path = place.to_str().unwrap();
-        // The programs, and keyholders, which the program alone runs. The text of a draft is for a person at a terminal.
-        if ["src/bin", "src/quorum", "src/testing", "certificate/draft.rs"].iter().any(|part| path.ends_with(part)) {
+        // The programs, and keyholders, which the program alone runs. The text of a draft is for a
+        // person at a terminal.
+        if ["src/bin", "src/quorum", "src/testing", "certificate/draft.rs"]
+            .iter()
+            .any(|part| path.ends_with(part))
+        {
             continue;
         }
         if place.is_dir() {
             files.extend(std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()));
             continue;
         }
-        for line in std::fs::read_to_string(&place).unwrap().lines().filter(|l| !l.trim_start().starts_with("//")) {
+        for line in std::fs::read_to_string(&place)
+            .unwrap()
+            .lines()
+            .filter(|l| !l.trim_start().starts_with("//"))
+        {
             // The flag of another program.
             let line = line.replace("cp --reflink", "");
             let flag = line.split_whitespace().any(|word| {
                 let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-                word.strip_prefix("--").is_some_and(|name| name.bytes().next().is_some_and(|c| c.is_ascii_lowercase()))
+                word.strip_prefix("--")
+                    .is_some_and(|name| name.bytes().next().is_some_and(|c| c.is_ascii_lowercase()))
             });
             assert!(!flag && !line.contains("`keyfall "), "{path}: {line}");
             seen += 1;

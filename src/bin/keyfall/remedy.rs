@@ -1,8 +1,10 @@
-//! What messages say to do, as it is typed: with the store and the cell that this command was given.
+//! What messages say to do, as it is typed: with the store and the cell that this command was
+//! given.
 //!
-//! The library speaks of itself: it names a function between backticks, and what that is given in parentheses after it.
-//! Here it becomes the command that does the same. Where a command is named, this program's own messages write STORE for
-//! the store, HERE for its place alone, and CELL after `--cell`.
+//! The library speaks of itself: it names a function between backticks, and what that is given in
+//! parentheses after it. Here it becomes the command that does the same. Where a command is named,
+//! this program's own messages write STORE for the store, HERE for its place alone, and CELL after
+//! `--cell`.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -46,7 +48,8 @@ const TYPED: &[(&str, &str)] = &[
 
 /// Records which store this command is about.
 pub(crate) fn about(store: &Path, cell: Option<&Path>) {
-    *ABOUT.lock().unwrap_or_else(PoisonError::into_inner) = Some((store.to_owned(), cell.map(Path::to_owned)));
+    *ABOUT.lock().unwrap_or_else(PoisonError::into_inner) =
+        Some((store.to_owned(), cell.map(Path::to_owned)));
 }
 
 /// A word of a command, as a shell takes it.
@@ -59,7 +62,8 @@ pub(crate) fn word(text: impl AsRef<OsStr>) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A command with the store in the place of STORE, and its cell in that of CELL, where they are known.
+/// A command with the store in the place of STORE, and its cell in that of CELL, where they are
+/// known.
 pub(crate) fn typed(command: &str) -> String {
     // Not under the lock: where the cell is, is asked of what puts this down.
     let about = ABOUT.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -74,7 +78,9 @@ pub(crate) fn typed(command: &str) -> String {
                 let named = cell.map_or(String::new(), |cell| format!(" --cell {}", word(cell)));
                 word(&store) + &named
             }
-            "CELL" if left && before == "--cell" => cell_of(&store, cell).map_or_else(|_| part.to_owned(), word),
+            "CELL" if left && before == "--cell" => {
+                cell_of(&store, cell).map_or_else(|_| part.to_owned(), word)
+            }
             part => part.to_owned(),
         };
         before = part;

@@ -1,4 +1,5 @@
-//! How this program opens and makes stores: with the library's builder, and what it tells a person of it.
+//! How this program opens and makes stores: with the library's builder, and what it tells a person
+//! of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +9,9 @@ use keyfall::cell::RootCell;
 use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::opening::{Location, is_exposed, lies_inside};
-pub(crate) use keyfall::opening::{absolute, apart, blobs_to_look, copy_as_it_is, default_cell, take_away, to_build};
+pub(crate) use keyfall::opening::{
+    absolute, apart, blobs_to_look, copy_as_it_is, default_cell, take_away, to_build,
+};
 use keyfall::quorum::net::open_cell;
 use keyfall::quorum::{Member, Rule};
 use keyfall::{Builder, Engine, Error, ErrorKind};
@@ -32,7 +35,11 @@ pub(crate) fn outside(store: &Path, cell: Option<&Path>, place: &Path) -> Result
     let cell = cell_of(store, cell)?;
     for (other, there) in [("the store", store), ("the cell", &cell)] {
         if place != Path::new("-") && lies_inside(place, there)? {
-            let text = format!("{} lies inside {other} {}; name another place", place.display(), there.display());
+            let text = format!(
+                "{} lies inside {other} {}; name another place",
+                place.display(),
+                there.display()
+            );
             return Err(Error::new(ErrorKind::Refused, text));
         }
     }
@@ -45,7 +52,8 @@ pub(crate) fn adopt(store: &Path, cell: Option<&Path>) -> Result<(), Error> {
     open(store, cell).map(drop)
 }
 
-/// Opens a cell of whatever kind lies there, to look at: a process that has it open goes on undisturbed.
+/// Opens a cell of whatever kind lies there, to look at: a process that has it open goes on
+/// undisturbed.
 pub(crate) fn look_root(place: &Path) -> Result<Arc<dyn RootCell>, Error> {
     keyfall::opening::look_root(place, &keyholders::env())
 }
@@ -58,12 +66,16 @@ pub(crate) fn take_over() {
     TAKE_OVER.store(true, Ordering::Relaxed);
 }
 
-/// Refuses `--take-over` where nothing is opened to write: a look must not end the store that another place is.
+/// Refuses `--take-over` where nothing is opened to write: a look must not end the store that
+/// another place is.
 pub(crate) fn no_take_over(instead: &str) -> Result<(), Error> {
     if !TAKE_OVER.load(Ordering::Relaxed) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Invalid, format!("--take-over goes with a command that writes; {instead}")))
+    Err(Error::new(
+        ErrorKind::Invalid,
+        format!("--take-over goes with a command that writes; {instead}"),
+    ))
 }
 
 /// Says once what a store is known to lack.
@@ -86,8 +98,9 @@ fn builder(store: &Path, cell: Option<&Path>) -> Builder {
     }
 }
 
-/// Opens a store for a command that only reads. What is due is told, and left to a command that writes: a copy of a store, down to a
-/// snapshot of its disk, looks like the store itself, and what is done in it would end the store.
+/// Opens a store for a command that only reads. What is due is told, and left to a command that
+/// writes: a copy of a store, down to a snapshot of its disk, looks like the store itself, and what
+/// is done in it would end the store.
 pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     remedy::about(store, cell);
     no_take_over(&format!(
@@ -99,7 +112,8 @@ pub(crate) fn look(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
     match engine.owes() {
         Ok(false) => {}
         Ok(true) => output::note(&format!(
-            "something is due in {}; `keyfall tend STORE` does it, and so does any command that writes",
+            "something is due in {}; `keyfall tend STORE` does it, and so does any command that \
+             writes",
             store.display()
         )),
         Err(e) => output::warn(&e.context("whether something is due cannot be found out")),
@@ -113,7 +127,11 @@ pub(crate) fn open(store: &Path, cell: Option<&Path>) -> Result<Engine, Error> {
 }
 
 /// The same, also where the copy at `place` holds what the store lacks.
-pub(crate) fn open_giving_up(store: &Path, cell: Option<&Path>, place: &str) -> Result<Engine, Error> {
+pub(crate) fn open_giving_up(
+    store: &Path,
+    cell: Option<&Path>,
+    place: &str,
+) -> Result<Engine, Error> {
     Ok(tended(opened(builder(store, cell).give_up(place), store, cell)?, store))
 }
 
@@ -123,11 +141,13 @@ fn tended(engine: Engine, store: &Path) -> Engine {
         return engine;
     }
     if TAKE_OVER.load(Ordering::Relaxed) {
-        // A hold, or a plan that was cancelled, may have been in the other place alone: there is time to make it again.
+        // A hold, or a plan that was cancelled, may have been in the other place alone: there is
+        // time to make it again.
         leave_due(&engine, store);
         return engine;
     }
-    // What is due comes first, whatever was asked; where it fails, what was asked may still be done.
+    // What is due comes first, whatever was asked; where it fails, what was asked may still be
+    // done.
     match engine.tend(&mut |_| {}) {
         Ok(done) => {
             output::due(&done);
@@ -147,7 +167,9 @@ fn leave_due(engine: &Engine, store: &Path) {
         Ok(true) => {
             let next = engine.status().ok().and_then(|status| status.next_due_is);
             output::note(&format!(
-                "due in {}, and left undone by this command: {}; the next command that writes, or `keyfall tend STORE`, does all that is due: first hold, or cancel, what only the other place knew to be held or cancelled",
+                "due in {}, and left undone by this command: {}; the next command that writes, or \
+                 `keyfall tend STORE`, does all that is due: first hold, or cancel, what only the \
+                 other place knew to be held or cancelled",
                 store.display(),
                 next.map_or("something", words)
             ));
@@ -176,16 +198,17 @@ fn opened(builder: Builder, store: &Path, cell: Option<&Path>) -> Result<Engine,
     warn_of_lacking(engine.lacks());
     if takes {
         output::note(&format!(
-            "{} owns its root cell now; any other place of it can only be looked at until it takes over in turn, and \
-             not at all after the next erase, which destroys the key that opens it",
+            "{} owns its root cell now; any other place of it can only be looked at until it takes \
+             over in turn, and not at all after the next erase, which destroys the key that opens \
+             it",
             store.display()
         ));
     }
     Ok(engine)
 }
 
-/// Says so where others than its owner may read a cell's keys, or put others in their place. Once: a command opens a
-/// cell more than once.
+/// Says so where others than its owner may read a cell's keys, or put others in their place. Once:
+/// a command opens a cell more than once.
 pub(crate) fn warn_if_exposed(cell: &Path) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     if is_exposed(cell) && !TOLD.swap(true, Ordering::Relaxed) {
@@ -230,8 +253,8 @@ pub(crate) fn make(store: &Path, cell: Option<&Path>, making: Making) -> Result<
     Ok(engine)
 }
 
-/// Where a restored store's cell does not lie beside it, a file is to say where it is; it is written when the store is
-/// there.
+/// Where a restored store's cell does not lie beside it, a file is to say where it is; it is
+/// written when the store is there.
 pub(crate) struct Adopted(Location);
 
 impl Adopted {
