@@ -108,7 +108,8 @@ impl Error {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::new(
                 ErrorKind::Full,
                 format!(
-                    "{what}: no space left; free some space and call again, nothing acknowledged is lost"
+                    "{what}: no space left; free some space and call again, nothing acknowledged is \
+                     lost"
                 ),
             ),
             _ => Error::new(ErrorKind::Io, format!("{what}: {error}")),

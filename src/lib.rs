@@ -47,7 +47,7 @@
 //! | keep records for so long and no longer | [`Policy`], [`Engine::set_policy`] |
 //! | show a person everything that is kept about them | [`Engine::report`] |
 //! | keep copies | [`Engine::copy_add`], [`Engine::backup`] |
-//! | restore from copies, or try whether it would work | [`Builder::restore`], [`Engine::check_restore`] |
+//! | restore from copies, or try whether that works | [`Builder::restore`], [`Engine::check_restore`] |
 //! | give space back | [`Engine::discard`] |
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
 //! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::close`], [`Builder::open`] |

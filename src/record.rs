@@ -19,6 +19,7 @@ const ENTRY_MAX: usize = 1 + 32 + 16 + 1 + 2 + 2 + 8 + 8 + 2 + MEDIA_TYPE_MAX_BY
 
 /// What the engine tells of a record without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordInfo {
     /// Its id.
     pub id: RecordId,

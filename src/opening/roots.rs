@@ -42,6 +42,17 @@ impl Settings {
         }
     }
 
+    /// Whether a cell is to be made whose root key is shared among keyholders.
+    #[cfg(all(feature = "sled", feature = "keyholders"))]
+    pub(super) fn is_spread(&self) -> bool {
+        self.spread.is_some()
+    }
+
+    #[cfg(all(feature = "sled", not(feature = "keyholders")))]
+    pub(super) fn is_spread(&self) -> bool {
+        false
+    }
+
     /// Opens the cell in a directory, for what the engine is to do.
     pub(super) fn root_in(&self, dir: &Path) -> Result<Arc<dyn RootCell>> {
         let env = &self.options.env;

@@ -74,12 +74,7 @@ impl<'a> Site<'a> {
                 return Err(e);
             }
         };
-        let made = self.initialize(Arc::new(blobs), root, Engine::init);
-        #[cfg(feature = "keyholders")]
-        if made.is_err() {
-            self.undo(was_there);
-        }
-        made
+        self.initialize(Arc::new(blobs), root, Engine::init).inspect_err(|_| self.undo(was_there))
     }
 
     pub(super) fn open_or_create(&self) -> Result<Engine> {
@@ -174,9 +169,8 @@ impl<'a> Site<'a> {
 
     /// Takes away what an init left that keyholders did not take part in. The engine's key stays:
     /// keyholders know it.
-    #[cfg(feature = "keyholders")]
     fn undo(&self, was_there: bool) {
-        if self.settings.spread.is_none() || self.adapter.is_some() {
+        if !self.settings.is_spread() || self.adapter.is_some() {
             return;
         }
         take_away(self.at.store(), was_there);

@@ -54,6 +54,7 @@ impl Timestamp {
 
     /// Whether this looks like seconds that were taken for milliseconds: those of 2000 to 2100 lie
     /// within the first weeks of 1970.
+    #[cfg(feature = "engine")]
     pub(crate) fn looks_like_seconds(self) -> bool {
         const FIRST: u64 = 946_684_800;
         const LAST: u64 = 4_102_444_800;
