@@ -58,7 +58,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
 /// them do that: behind a lock of yours, and after another look at [`Engine::is_poisoned`].
 ///
 /// ```no_run
-/// use keyfall::{Builder, ErrorKind, Put, Class, UserId};
+/// use keyfall::{Builder, Class, Put, UserId};
 ///
 /// let builder = Builder::at("/srv/assistant.db").cell_at("/var/keys/assistant.cell");
 /// let mut engine = builder.open_or_create()?;
