@@ -102,11 +102,10 @@ impl Location {
         &self.cell
     }
 
-    /// Why a store with this cell would not be found again, where something else is in the place of
-    /// the file that is to name the cell; the file that is to be written, where one is.
+    /// The file beside the store that is to name the cell; `None` where the cell itself lies there.
     ///
     /// # Errors
-    /// `Exists` where something else is there.
+    /// `Exists` where something else has that name: the store would not be found with its cell again.
     pub fn pointer(&self) -> Result<Option<PathBuf>> {
         pointer::to_write(default_cell(&self.store), &self.cell)
     }

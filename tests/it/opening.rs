@@ -14,7 +14,9 @@ use keyfall::{
     Builder, Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Result, Timestamp,
 };
 
-use crate::support::{World, copy, kind, read, user};
+use crate::support::{World, copy, user};
+
+const SMALL: Geometry = Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT };
 
 /// A directory with a place for a store in it.
 struct Place(tempfile::TempDir);
@@ -36,6 +38,15 @@ impl Place {
 
 fn put(engine: &Engine) -> RecordId {
     engine.put(Put::new(user("ada"), Class::audio()), &b"hello"[..]).unwrap()
+}
+
+fn read(engine: &Engine, id: &RecordId) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    engine.get_to(id, &mut out).map(|_| out)
+}
+
+fn kind<T: std::fmt::Debug>(outcome: Result<T>) -> ErrorKind {
+    outcome.unwrap_err().kind()
 }
 
 fn message<T: std::fmt::Debug>(outcome: Result<T>, expected: ErrorKind) -> String {
@@ -316,8 +327,7 @@ fn a_store_that_its_cell_does_not_fit_is_told_by_its_kind() {
 #[test]
 fn adapters_of_ones_own_are_opened_by_the_same_builder() {
     let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-    let small = Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT };
-    let builder = Builder::over(store.clone(), cell.clone()).geometry(small).keeper(Keeper::ByHand);
+    let builder = Builder::over(store.clone(), cell.clone()).geometry(SMALL).keeper(Keeper::ByHand);
     assert_eq!(kind(builder.open()), ErrorKind::Absent);
     let engine = builder.open_or_create().unwrap();
     let id = put(&engine);
@@ -326,7 +336,7 @@ fn adapters_of_ones_own_are_opened_by_the_same_builder() {
     let engine = builder.open_or_create().unwrap();
     assert_eq!(
         (engine.status().unwrap().geometry, read(&engine, &id).unwrap()),
-        (small, b"hello".to_vec())
+        (SMALL, b"hello".to_vec())
     );
     // The store is lost, and its cell is there.
     let e = message(
@@ -390,7 +400,7 @@ fn a_poisoned_engine_is_closed_and_opened_again_by_the_same_builder() {
 
 #[test]
 fn seconds_that_are_taken_for_milliseconds_are_told() {
-    let world = World::new(5, crate::support::SMALL);
+    let world = World::new(5, SMALL);
     let into = |at: Timestamp| {
         let put = Put::new(user("ada"), Class::audio())
             .interaction(InteractionId::from_parts(at, [1; 10]));
