@@ -147,12 +147,7 @@ impl Engine {
     }
 
     /// Publishes the first head of a store, over a cell that holds no key, or the one of an init that was cut short.
-    fn initialized(
-        store: SharedStore,
-        cell: Arc<dyn RootCell>,
-        options: Options,
-        contents: Contents,
-    ) -> Result<Self> {
+    fn initialized(store: SharedStore, cell: Arc<dyn RootCell>, options: Options, contents: Contents) -> Result<Self> {
         let (geometry, last) = (options.geometry, Last::of(&contents));
         let env = Arc::clone(&options.env);
         let id = match contents.store {

@@ -10,9 +10,7 @@ use keyfall::engine::{Fact, Follow, Grant, Hold, Request};
 use keyfall::env::Env;
 use keyfall::store::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
-use keyfall::{
-    Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Source, Timestamp, When,
-};
+use keyfall::{Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Source, Timestamp, When};
 
 use crate::support::{SMALL, World, kind, read, user};
 

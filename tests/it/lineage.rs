@@ -2,9 +2,7 @@
 
 use keyfall::engine::{CopyMode, Fact, Follow};
 use keyfall::env::Env;
-use keyfall::{
-    Class, Engine, Erase, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Source, Timestamp, When,
-};
+use keyfall::{Class, Engine, Erase, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Source, Timestamp, When};
 
 use crate::support::{SMALL, World, bytes, kind, read, user};
 

@@ -9,7 +9,9 @@ use keyfall::cell::Promise;
 use keyfall::engine::{Audit, Discarded, Request};
 use keyfall::quorum::Rule;
 use keyfall::store::Store;
-use keyfall::{Class, Engine, Erase, Error, ErrorKind, InteractionId, Put, Query, Reader, RecordId, Scope, Source, UserId, When};
+use keyfall::{
+    Class, Engine, Erase, Error, ErrorKind, InteractionId, Put, Query, Reader, RecordId, Scope, Source, UserId, When,
+};
 use serde_json::json;
 
 use crate::args::{Args, Command, store_and, store_and_some, store_from_env};

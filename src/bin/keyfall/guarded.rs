@@ -6,8 +6,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-pub(crate) use keyfall::opening::{check_place, is_store};
 use keyfall::opening::{absolute, territory};
+pub(crate) use keyfall::opening::{check_place, is_store};
 use keyfall::{Error, ErrorKind};
 
 use crate::outfile::parent;

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use keyfall::RecordInfo;
 use keyfall::cell::Finality;
 use keyfall::engine::{CopyMode, CopyStatus, Fact, Grant, Hold, Plan, Tended};
-use keyfall::RecordInfo;
 use keyfall::{Error, ErrorKind, Policy, Timestamp};
 use serde_json::{Value, json};
 
@@ -259,7 +259,7 @@ pub(crate) fn told(fact: &Fact) -> (String, String) {
             let of = scope.as_ref().map_or(String::new(), |scope| format!(" of {scope}"));
             (format!("erase {}{of} planned for {}", hold_id(*id), time(*due)), String::new())
         }
-        Fact::Failed { id, why } => (format!("planned erase {} failed; it is tried again", hold_id(*id)), why.clone()),
+        Fact::Failed { id, why } => (format!("planned erase {} failed; it is tried again", hold_id(*id)), fill(why)),
         Fact::Granted { id, name, scope, until, purpose } => {
             let until = until.map_or(String::new(), |until| format!(", until {}", time(until)));
             (format!("grant {} on {scope} to {name}{until}", hold_id(*id)), purpose.clone())
@@ -288,7 +288,7 @@ pub(crate) fn fact(fact: &Fact) -> Value {
         Fact::Planned { id, due, scope } => {
             json!({"what": "planned", "id": hold_id(*id), "due": time(*due), "scope": scope})
         }
-        Fact::Failed { id, why } => json!({"what": "failed", "id": hold_id(*id), "why": why}),
+        Fact::Failed { id, why } => json!({"what": "failed", "id": hold_id(*id), "why": fill(why)}),
         Fact::Granted { id, name, scope, until, purpose } => json!({
             "what": "granted", "id": hold_id(*id), "name": name, "scope": scope,
             "until": until.map(time), "purpose": purpose,

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use keyfall::RecordInfo;
 use keyfall::engine::{Access, Erased, Lineage, Plan, Report};
 use keyfall::env::System;
-use keyfall::RecordInfo;
 use keyfall::sealed::{Guarded, Packing};
 use keyfall::{Engine, Error, ErrorKind, Query, Reader, RecordId, UserId};
 use maud::{DOCTYPE, Markup, html};
