@@ -38,7 +38,7 @@ fn scratch() -> tempfile::TempDir {
 fn make(dir: &Path) -> Engine {
     let store = SledStore::create(&dir.join("store")).unwrap();
     let cell = FileCell::create(&dir.join("cell"), true, Arc::new(System)).unwrap();
-    Engine::init(Arc::new(store), Arc::new(cell), Options { keeper: Keeper::ByHand, ..Options::default() }).unwrap()
+    Engine::init(Arc::new(store), Arc::new(cell), Options::new().keeper(Keeper::ByHand)).unwrap()
 }
 
 fn user(name: &str) -> UserId {

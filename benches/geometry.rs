@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use keyfall::cell::FileCell;
 use keyfall::engine::Geometry;
 use keyfall::env::System;
-use keyfall::ids::BlobName;
+use keyfall::store::BlobName;
 use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, SledStore, Store, Usage};
 use keyfall::{Class, Engine, Options, Put, Result, Scope, UserId};
 
@@ -80,8 +80,7 @@ fn main() {
         let store = SledStore::create(&dir.path().join("store")).unwrap();
         let store = Arc::new(Counting { store, bytes: AtomicU64::new(0), blobs: AtomicU64::new(0) });
         let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
-        let options =
-            Options { geometry: Geometry { page_bytes, fan_bits, ..Geometry::DEFAULT }, ..Options::default() };
+        let options = Options::new().geometry(Geometry { page_bytes, fan_bits, ..Geometry::DEFAULT });
         let engine = Engine::init(store.clone(), Arc::new(cell), options).unwrap();
         let began = Instant::now();
         for part in (0..users).collect::<Vec<_>>().chunks(20_000) {

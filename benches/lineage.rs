@@ -12,7 +12,7 @@ use keyfall::cell::FileCell;
 use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope, UserId, Source};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope, Source, UserId};
 
 const OTHERS: usize = 1000;
 
@@ -50,9 +50,7 @@ fn main() {
     };
     let store = SledStore::create(&dir.path().join("store")).unwrap();
     let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
-    let engine =
-        Engine::init(Arc::new(store), Arc::new(cell), Options { keeper: Keeper::ByHand, ..Options::default() })
-            .unwrap();
+    let engine = Engine::init(Arc::new(store), Arc::new(cell), Options::new().keeper(Keeper::ByHand)).unwrap();
 
     let mut made = Vec::new();
     for round in 0..rounds {

@@ -20,7 +20,7 @@ use keyfall::quorum::Member;
 use keyfall::quorum::net::{EngineKey, KeyholderDir, Server, make_cell};
 use keyfall::store::SledStore;
 use keyfall::testing::Defect;
-use keyfall::{Class, Engine, Options, Put, Scope, UserId, Erase};
+use keyfall::{Class, Engine, Erase, Options, Put, Scope, UserId};
 
 fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
@@ -51,7 +51,7 @@ fn engine(dir: &Path, keyholders: usize, defect: Option<Defect>) -> Engine {
         let env: SharedEnv = Arc::new(System);
         Arc::new(make_cell(&dir.join("cell"), members, (threshold, 1), &env).unwrap())
     };
-    let options = Options { keeper: Keeper::ByHand, defect, ..Options::default() };
+    let options = Options::new().keeper(Keeper::ByHand).defect(defect);
     Engine::init(Arc::new(store), cell, options).unwrap()
 }
 

@@ -12,7 +12,7 @@ use keyfall::cell::FileCell;
 use keyfall::engine::{Keeper, Tended};
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, Options, Put, UserId, Policy};
+use keyfall::{Class, Engine, Options, Policy, Put, UserId};
 
 fn main() {
     // `cargo test --benches` runs this too: a few users show that it works.
@@ -24,7 +24,7 @@ fn main() {
     };
     let store = SledStore::create(&dir.path().join("store")).unwrap();
     let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
-    let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+    let options = Options::new().keeper(Keeper::ByHand);
     let engine = Engine::init(Arc::new(store), Arc::new(cell), options).unwrap();
     let tend = || -> (Tended, Duration) {
         let began = Instant::now();

@@ -141,7 +141,7 @@ fn fault(kind: FileType, names: u64, sole: bool) -> Option<&'static str> {
 }
 
 fn refused(path: &Path, what: &str) -> Error {
-    Error::new(ErrorKind::Refused, format!("{} {what}", path.display()))
+    Error::new(ErrorKind::Medium, format!("{} {what}", path.display()))
 }
 
 /// What an open file is, and how many names it has.

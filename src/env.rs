@@ -45,8 +45,7 @@ impl Env for System {
     fn now(&self) -> Timestamp {
         #[expect(clippy::disallowed_methods, reason = "this is the door")]
         let now = std::time::SystemTime::now();
-        let ms = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
-        Timestamp(u64::try_from(ms).unwrap_or(u64::MAX))
+        now.into()
     }
 
     fn fill(&self, out: &mut [u8]) -> Result<()> {

@@ -1,13 +1,36 @@
-//! One error type: a kind that tells the caller what to do, a line that says what happened and how to mend it.
+//! One error type: a kind that tells the caller what to do, and one line that says what happened
+//! and what to do about it.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 /// What the caller of a failed call can do about it.
+///
+/// | kind | what to do | retry? | may it have happened? |
+/// |---|---|---|---|
+/// | `Invalid` | correct the request | corrected | no |
+/// | `Erased` | answer "gone" (HTTP 410) | no | no |
+/// | `Absent` | answer "not found" (HTTP 404) | no | no |
+/// | `Corrupt` | restore from a copy | after that | ask |
+/// | `Mismatch` | fail over to the store that is up to date, or restore it | there | no |
+/// | `Limit` | use less, remove something, or wait | after that | no |
+/// | `Medium` | choose another place, or accept what its medium may keep | after that | no |
+/// | `Refused` | read the message: the state of the store forbids it | no | no |
+/// | `Fenced` | step down, or take over on purpose | after that | ask |
+/// | `Held` | lift the legal hold | after that | no |
+/// | `Locked` | close what has it open | later | no |
+/// | `Exists` | open it, or name another place | no | no |
+/// | `Copy` | bring the copy back, or remove it from the list | after that | ask |
+/// | `Poisoned` | close the engine and open it again | after that | of this call no |
+/// | `Full` | free some space | after that | ask |
+/// | `Io` | look at the system; open the engine again where it is poisoned | after that | ask |
+///
+/// "Ask" means [`Error::may_have_happened`], which is about this one call: a put of which it says
+/// no can be repeated without being stored twice. An erase can always be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The request itself is malformed: mend it and call again.
+    /// The request is malformed. Correct it and call again.
     Invalid,
     /// It was here and has been erased; it does not come back.
     Erased,
@@ -15,20 +38,30 @@ pub enum ErrorKind {
     Absent,
     /// Stored bytes are missing, torn or changed: restore from a copy.
     Corrupt,
-    /// The engine declines: the store and the cell are of different epochs, the medium cannot keep the promise, or a link has the name of
-    /// one of their files.
+    /// The store and the root cell do not fit: one is older than the other, or they are of two
+    /// stores. What is up to date elsewhere still opens: fail over to it.
+    Mismatch,
+    /// A limit of this engine, or of this store, is reached.
+    Limit,
+    /// The medium cannot keep the promise: its file system may keep what is overwritten, or a link
+    /// has the name of one of the files.
+    Medium,
+    /// The engine declines for another reason: what was asked is well-formed, and the state of the
+    /// store, a policy or somebody's rights forbid it.
     Refused,
     /// Another engine owns the store: step down, or take the store over on purpose.
     Fenced,
     /// It is under a legal hold: lift that first.
     Held,
-    /// Another process has the store or the cell open: call again once it has closed it.
+    /// The store or the cell is open already, in another process or in this one: call again once it
+    /// is closed.
     Locked,
     /// A store or a cell is already at this place.
     Exists,
     /// A copy that must be in step did not take a commit.
     Copy,
-    /// An earlier write failed with an unknown outcome: open the engine anew.
+    /// An earlier write failed with an unknown outcome: close the engine and open it again, which
+    /// finds out.
     Poisoned,
     /// The disk is full.
     Full,
@@ -61,19 +94,23 @@ impl Error {
         self
     }
 
-    /// An error of the operating system while doing `what`; a full disk gets its own kind. Where one of this crate's errors
-    /// came through a reader or a writer, its kind stays.
+    /// An error of the operating system while doing `what`; a full disk gets its own kind. Where
+    /// one of this crate's errors came through a reader or a writer, its kind stays.
     pub fn io(what: impl fmt::Display, error: std::io::Error) -> Self {
         if let Some(own) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
             let (what, own_text) = (what.to_string(), own.to_string());
             // It may say already which file it is about.
-            let text = if own_text.starts_with(&what) { own_text } else { format!("{what}: {own_text}") };
+            let text =
+                if own_text.starts_with(&what) { own_text } else { format!("{what}: {own_text}") };
             return Error::new(own.kind, text).with_source(error);
         }
         match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::new(
                 ErrorKind::Full,
-                format!("{what}: no space left; free some space and call again, nothing acknowledged is lost"),
+                format!(
+                    "{what}: no space left; free some space and call again, nothing acknowledged is \
+                     lost"
+                ),
             ),
             _ => Error::new(ErrorKind::Io, format!("{what}: {error}")),
         }
@@ -93,8 +130,20 @@ impl Error {
         self.kind
     }
 
-    /// Whether the write that failed may have taken effect all the same, or takes effect when the engine is next opened. Where not,
-    /// nothing of it is there and none of it comes: a put can be repeated without storing it twice.
+    /// Whether the write that failed may have taken effect all the same, or takes effect when the
+    /// engine is next opened. Where not, nothing of it is there and none of it comes: a put can be
+    /// repeated without storing it twice.
+    ///
+    /// ```
+    /// # fn stored(outcome: keyfall::Result<u32>) -> &'static str {
+    /// match outcome {
+    ///     Ok(_) => "stored",
+    ///     Err(e) if e.may_have_happened() => "unknown: open again, and look before you repeat it",
+    ///     Err(_) => "not stored",
+    /// }
+    /// # }
+    /// # assert_eq!(stored(Ok(1)), "stored");
+    /// ```
     pub fn may_have_happened(&self) -> bool {
         self.perhaps
     }
@@ -152,7 +201,8 @@ impl From<Error> for std::io::Error {
 }
 
 impl From<std::io::Error> for Error {
-    /// One of this crate's errors that came through a reader or a writer, as it was; any other as [`Error::io`] has it.
+    /// One of this crate's errors that came through a reader or a writer, as it was; any other as
+    /// [`Error::io`] has it.
     fn from(error: std::io::Error) -> Self {
         error.downcast::<Error>().unwrap_or_else(|e| Error::io("reading or writing", e))
     }

@@ -7,7 +7,7 @@ use uuid::{Uuid, Variant};
 
 use crate::error::{Error, Result};
 use crate::limits::{CLASS_MAX_BYTES, USER_MAX_BYTES};
-pub use crate::time::Timestamp;
+pub(crate) use crate::time::Timestamp;
 
 /// Name of a blob: 16 bytes, never used twice, that say nothing about user, class or time to who has nothing but names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +44,7 @@ impl fmt::Debug for StoreId {
 /// What the pages and payloads of a store are bound to, beside their own names: stores of one realm can hand a subtree on as it is. A store
 /// without a realm is one of its own, and takes its own id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RealmId(pub [u8; 16]);
+pub(crate) struct RealmId(pub(crate) [u8; 16]);
 
 impl From<StoreId> for RealmId {
     fn from(store: StoreId) -> Self {
@@ -169,7 +169,12 @@ impl InteractionId {
         Timestamp(u64::from_be_bytes(ms))
     }
 
-    /// Reads 16 bytes.
+    /// The UUID's 16 bytes.
+    pub fn to_bytes(&self) -> [u8; 16] {
+        self.0
+    }
+
+    /// Reads 16 bytes, as [`InteractionId::to_bytes`] gives them.
     ///
     /// # Errors
     /// `Invalid` where they are no UUID of version 7.
@@ -277,7 +282,7 @@ impl fmt::Debug for RecordId {
 impl FromStr for RecordId {
     type Err = Error;
     fn from_str(s: &str) -> Result<Self> {
-        let bad = || Error::invalid(format!("not a record id: {s:?}; take one from `keyfall list STORE`"));
+        let bad = || Error::invalid(format!("not a record id: {s:?}; take one from `Engine::list`"));
         let bytes = data_encoding::BASE32_DNSSEC.decode(s.as_bytes()).map_err(|_| bad())?;
         RecordId::from_bytes(bytes.as_slice().try_into().map_err(|_| bad())?).map_err(|_| bad())
     }

@@ -1,24 +1,100 @@
-#![doc = include_str!("../README.md")]
+//! A storage engine for cryptographic erasure: destroy one key, and every copy of what it opened is
+//! noise.
+//!
+//! Each user's records are kept under keys of their own, in a tree of encrypted pages. The one key
+//! at the top lies in a small *root cell*, the only place that must be able to forget. To erase,
+//! the engine drops a pointer, rekeys the path to the top and has the cell destroy the old root
+//! key: every older page, in every replica, backup, log and disk remnant, opens no more, and what
+//! lives stays restorable from the same copies.
+//!
+//! **Losing the root cell loses all data, and no backup of the store helps. The cell is never
+//! copied or backed up.**
+//!
+//! ```no_run
+//! # #[cfg(feature = "sled")] {
+//! use keyfall::{Class, ErrorKind, Put, Scope, UserId};
+//!
+//! let engine = keyfall::open("assistant.db")?; // and assistant.db.cell; makes both if neither is
+//! let ada = UserId::new("ada")?;
+//! let recording = &b"RIFF...."[..]; // any reader
+//! let id = engine.put(Put::new(ada.clone(), Class::audio()).media_type("audio/wav"), recording)?;
+//! engine.get_to(&id, &mut std::io::sink())?; // or engine.get(&id)?, which reads and seeks
+//!
+//! let erasure = engine.erase(Scope::user(ada))?; // complete when it returns
+//! println!("{} records; {}", erasure.records.unwrap_or(0), engine.promise());
+//! assert_eq!(engine.get(&id).unwrap_err().kind(), ErrorKind::Erased);
+//! # }
+//! # Ok::<(), keyfall::Error>(())
+//! ```
+//!
+//! An [`Engine`] is `Clone`, `Send` and `Sync`, its calls block (`spawn_blocking` in an async
+//! program), and one process at a time has a store open. It does by itself what falls due, from a
+//! thread of its own.
+//!
+//! # How do I ...
+//!
+//! | | |
+//! |---|---|
+//! | open a store, or make one | [`open`]; with anything else to say, [`Builder`] |
+//! | keep the cell elsewhere | [`Builder::cell_at`] |
+//! | look only, or take another place over | [`Builder::read_only`], [`Builder::take_over`] |
+//! | put a record, or several at once | [`Engine::put`], [`Engine::batch`] |
+//! | derive a transcript that falls with its recording | [`Put::derived_from`], [`Source`] |
+//! | read a record, seek in it | [`Engine::get`], [`Reader`] |
+//! | list what a user has | [`Engine::list`], [`Query`] |
+//! | erase a user, a class, an interaction, a span of time | [`Engine::erase`], [`Scope`] |
+//! | let some of it stay, plan it, prove it | [`Erase`], [`Engine::erase_at`], [`certificate`] |
+//! | keep records for so long and no longer | [`Policy`], [`Engine::policies`] |
+//! | show a person everything that is kept about them | [`Engine::report`] |
+//! | keep copies | [`Engine::copies`], [`Engine::backup`] |
+//! | restore from copies, or try whether that works | [`Builder::restore`], [`engine::Copies::check_restore`] |
+//! | give space back | [`Engine::discard`] |
+//! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
+//! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::close`], [`Builder::open`] |
+//! | bring a store or a cell of my own | [`store::Store`], [`cell::RootCell`], [`Builder::over`] |
+//!
+//! # Features
+//!
+//! Features only add. `default` is `sled` (the store in a directory) and `cli` (the programs); a
+//! service takes `default-features = false, features = ["sled"]`. `engine` alone has the ports
+//! without the directory, `keyholders` shares the root key among servers, `testing` has the
+//! conformance suites and the adversary. Without any feature the crate checks logs and
+//! certificates: no engine and no cipher is in it then.
 //!
 //! # Map of the code
 //!
-//! Data flows downward; a module imports only from those above it (a test over this table keeps it so).
+//! From the ground up: a module imports only from those above it in this table, which a test reads.
 //!
-//! | module | what it holds |
+//! | module | holds |
 //! |---|---|
-//! | [`error`], [`limits`], [`time`] | what everything stands on |
+//! | `error` | [`Error`] and [`ErrorKind`], for everything below |
+//! | [`limits`] | every limit, and how they relate |
+//! | [`time`] | points in time, and how they are written |
 //! | [`promise`] | what a root cell says: how far its medium forgets, and that a key is destroyed |
-//! | [`log`], [`certificate`] | the public log and the erasure certificate, and how they are checked: no engine, no cipher |
-//! | [`ids`], [`mod@env`], [`secret`], `process`, `codec`, `dir`, `disk` | (feature `engine`, as all below) what the engine stands on |
-//! | [`store`] | the port that may keep every byte for ever, and its adapters; it sees ciphertext only |
+//! | [`log`] | the public log of erasures, and how it is checked |
+//! | [`certificate`] | the erasure certificate, and how it is checked |
+//! | `ids` | (feature `engine`, as all below) names of users, records, stores and blobs |
+//! | [`mod@env`] | the one door through which time and randomness come in |
+//! | `process` | which process this is: a fork must do nothing with what its parent opened |
+//! | [`secret`] | memory for keys: locked, left out of core dumps, wiped |
+//! | `sync` | locks, which a schedule explorer can take the place of |
+//! | `codec` | the one border between bytes and values |
+//! | `scope` | what an erase names, and when it is done |
+//! | `policy` | how long a class is kept |
+//! | `dir` | directories: one process at a time in each, and no link that leads out |
+//! | `disk` | files as a medium: how they are written, synced and overwritten |
+//! | [`store`] | the port that may keep every byte for ever, and its adapters: ciphertext only |
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
-//! | [`tree`] | the sealed tree, without I/O: radix over users, ordered within a class, fences, links, history, holds |
-//! | `scope`, `policy` | what an erase names and when it is due; how long a class is kept |
-//! | [`record`] | what a record is and how its payload is laid out |
-//! | [`sealed`] | what is sealed to a public key, without a store: envelopes for an inbox |
-//! | [`engine`] | joins them: commit, erase, lineage, holds, read, report, copies, discard, audit |
-//! | `testing` | (feature `testing`) conformance suites, recording ports, the archive adversary |
+//! | [`tree`] | the sealed tree, without I/O: users, classes, records, fences, links, holds |
+//! | `record` | what a record is, and how its payload is laid out |
+//! | [`sealed`] | what is sealed to a public key, without a store: envelopes, grants |
+//! | `quorum` | (feature `keyholders`) the root key shared among keyholders |
+//! | `pages` | the page cache, and where pages come from |
+//! | `catalogue` | what may be: rules over one state of the tree, without store or cell |
+//! | [`engine`] | in what order it becomes durable, and what callers may ask |
+//! | [`opening`] | where a store and its cell are, and how both are made and opened |
+//! | `testing` | (feature `testing`) conformance suites, the archive adversary, the simulator |
 
 #[cfg(feature = "engine")]
 mod catalogue;
@@ -41,13 +117,15 @@ mod disk;
 pub mod engine;
 #[cfg(feature = "engine")]
 pub mod env;
-pub mod error;
+mod error;
 #[cfg(feature = "engine")]
-pub mod ids;
+mod ids;
 pub mod limits;
 pub mod log;
 #[cfg(feature = "engine")]
 mod pages;
+#[cfg(feature = "engine")]
+pub mod opening;
 #[cfg(feature = "engine")]
 mod policy;
 #[cfg(feature = "engine")]
@@ -56,7 +134,7 @@ pub mod promise;
 #[cfg(feature = "keyholders")]
 pub mod quorum;
 #[cfg(feature = "engine")]
-pub mod record;
+mod record;
 #[cfg(feature = "engine")]
 mod scope;
 #[cfg(feature = "engine")]
@@ -74,14 +152,23 @@ pub mod time;
 pub mod tree;
 
 #[cfg(feature = "engine")]
-pub use engine::paved::{Engine, Erasure, Options, Query, Reader};
+pub use engine::paved::{Batch, Engine, Erasure, Options, Query, Reader};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "engine")]
 pub use ids::{Class, InteractionId, RecordId, UserId};
+#[cfg(feature = "engine")]
+pub use opening::builder::Builder;
+#[cfg(feature = "sled")]
+pub use opening::builder::open;
 #[cfg(feature = "engine")]
 pub use policy::Policy;
 #[cfg(feature = "engine")]
 pub use record::{Put, RecordInfo, Source};
 #[cfg(feature = "engine")]
 pub use scope::{Erase, Scope, When};
-pub use time::Timestamp;
+pub use time::point::Timestamp;
+
+/// The example of the README, run as a test.
+#[cfg(all(doctest, feature = "sled"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -178,7 +178,7 @@ impl<'a> PageSource<'a> {
 /// The error for a blob that a live pointer names and no store has.
 pub(crate) fn missing(name: BlobName, place: &str) -> Error {
     Error::corrupt(format!(
-        "the blob {name} is missing from {place}; restore the store from its copies with `keyfall restore --cell CELL --into NEW COPY...`"
+        "the blob {name} is missing from {place}; restore the store from its copies with `restore`"
     ))
 }
 

@@ -19,6 +19,7 @@ const ENTRY_MAX: usize = 1 + 32 + 16 + 1 + 2 + 2 + 8 + 8 + 2 + MEDIA_TYPE_MAX_BY
 
 /// What the engine tells of a record without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordInfo {
     /// Its id.
     pub id: RecordId,
@@ -213,7 +214,7 @@ pub struct Put {
 pub enum Source {
     /// A record, of any user.
     Record(RecordId),
-    /// One of the same batch, by the number that [`crate::engine::Batch::add`] gave.
+    /// One of the same batch, by the number that [`crate::Batch::add`] gave.
     Added(usize),
 }
 
@@ -259,7 +260,9 @@ impl Put {
         self
     }
 
-    /// Says when it was made; the default is now.
+    /// Says when it was made; the default is now. This is for people: limits of age, erases of a span of time,
+    /// [`Query::from`](crate::Query) and the order of a listing go by when the interaction began. What was recorded
+    /// earlier is put into an interaction of its time ([`InteractionId::from_parts`]).
     #[must_use]
     pub fn created(mut self, created: Timestamp) -> Self {
         self.created = Some(created);

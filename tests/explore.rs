@@ -25,18 +25,16 @@ fn user(name: &str) -> UserId {
 
 fn options(env: &Arc<Seeded>) -> Options {
     let copy = Arc::new(MemoryStore::new());
-    Options {
-        env: env.clone(),
-        geometry: Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT },
-        open_copy: Arc::new(move |_: &str, _| Ok(Arc::clone(&copy) as Arc<dyn Store>)),
-        ..Options::default()
-    }
+    Options::new()
+        .env(env.clone())
+        .geometry(Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT })
+        .open_copy(Arc::new(move |_: &str, _| Ok(Arc::clone(&copy) as Arc<dyn Store>)))
 }
 
 /// An engine that does not close its readers: the explorer must find it out.
 fn broken() -> Engine {
     let env = Arc::new(Seeded::new(1));
-    let options = Options { defect: Some(Defect::ForgetCache), ..options(&env) };
+    let options = options(&env).defect(Some(Defect::ForgetCache));
     Engine::init(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()), options).unwrap()
 }
 

@@ -37,6 +37,12 @@ pub(crate) fn admit(view: &View<'_>, env: &dyn Env, clock: Reading, put: &Put) -
             "interaction {interaction} begins more than a day in the future; check the clock of the device that made it"
         )));
     }
+    if interaction.began().looks_like_seconds() {
+        return Err(Error::invalid(format!(
+            "interaction {interaction} began at {}: seconds were taken for milliseconds; make its id from milliseconds",
+            interaction.began()
+        )));
+    }
     let admission = Admission { view, env, clock, put, tag };
     match view.users().find(tag)? {
         Found::Absent => Ok(Admitted { user: tag, incarnation: 1, interaction }),
@@ -85,7 +91,7 @@ impl Admission<'_> {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "by its policy nothing of class {} is kept any more; `keyfall policy list STORE` shows it (with --user, one of this user alone)",
+                    "by its policy nothing of class {} is kept any more; `Engine::policies` shows it, of all users or of one",
                     put.class
                 ),
             ));

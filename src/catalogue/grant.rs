@@ -72,7 +72,7 @@ pub(crate) fn check_request(
     }
     grantee.pace.next(now).ok_or_else(|| {
         Error::new(
-            ErrorKind::Refused,
+            ErrorKind::Limit,
             format!("{REQUESTS_MAX} requests were opened within the hour; ask again later"),
         )
     })

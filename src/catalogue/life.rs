@@ -27,7 +27,7 @@ pub(crate) fn create(edit: &mut Edit<'_>, user: &UserId) -> Result<bool> {
         Some(slot) => {
             let incarnation = slot.incarnation.checked_add(1).ok_or_else(|| {
                 Error::new(
-                    ErrorKind::Refused,
+                    ErrorKind::Limit,
                     "this user was created 65,535 times; choose another name",
                 )
             })?;

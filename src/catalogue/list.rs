@@ -23,7 +23,8 @@ pub struct Query {
     pub class: Option<Class>,
     /// Of one interaction.
     pub interaction: Option<InteractionId>,
-    /// Of interactions that began then or later.
+    /// Of interactions that began then or later: [`Put::created`](crate::Put::created) does not
+    /// count.
     pub from: Option<Timestamp>,
     /// Of interactions that began before.
     pub until: Option<Timestamp>,

@@ -90,7 +90,7 @@ pub(crate) fn origins(
     }
     if depth >= DEPTH_MAX {
         return Err(Error::new(
-            ErrorKind::Refused,
+            ErrorKind::Limit,
             format!(
                 "records are derived from one another at most {DEPTH_MAX} times; detach one of them"
             ),
@@ -277,5 +277,5 @@ fn next_ordinal(
 }
 
 fn full() -> Error {
-    Error::new(ErrorKind::Refused, "this interaction is full; begin another")
+    Error::new(ErrorKind::Limit, "this interaction is full; begin another")
 }

@@ -72,6 +72,6 @@ pub(crate) fn members(
 pub(crate) fn no_such_set() -> Error {
     Error::new(
         ErrorKind::Absent,
-        "there is no such training set; `keyfall training list STORE` shows all",
+        "there is no such training set; `Engine::sets` shows all",
     )
 }

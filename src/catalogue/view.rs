@@ -164,6 +164,6 @@ pub(crate) fn record_erased(id: &RecordId) -> Error {
 pub(crate) fn absent(id: &RecordId) -> Error {
     Error::new(
         ErrorKind::Absent,
-        format!("no record {id} in this store; `keyfall list STORE` shows what there is"),
+        format!("no record {id} in this store; `Engine::list` shows what there is"),
     )
 }

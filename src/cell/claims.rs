@@ -250,7 +250,7 @@ impl Claims {
 pub(super) fn fenced(what: &str, there: Option<&Owner>) -> Error {
     let text = match there {
         Some(there) => format!(
-            "{what} is claimed by another engine (claim {}); nothing was changed: this one must step down; where it is to have the store, open it with --take-over",
+            "{what} is claimed by another engine (claim {}); nothing was changed: this one must step down; where it is to have the store, open it with `Builder::take_over`",
             there.claim
         ),
         None => format!(

@@ -88,9 +88,9 @@ pub(crate) fn check_medium(dir: &Path, accept_remnants: bool) -> Result<()> {
     match objection.filter(|_| !accept_remnants) {
         None => Ok(()),
         Some(objection) => Err(Error::new(
-            ErrorKind::Refused,
+            ErrorKind::Medium,
             format!(
-                "{} lies on {}, where a destroyed share may stay: {objection}; name another place, or accept that with --accept-remnants",
+                "{} lies on {}, where a destroyed share may stay: {objection}; name another place, or accept that with `accept_remnants`",
                 dir.display(),
                 verdict.name
             ),
@@ -108,7 +108,7 @@ impl FileCell {
     /// every later promise repeats.
     ///
     /// # Errors
-    /// `Refused` for a file system that keeps old bytes, or where a link has the name of a slot; `Exists` where a cell with a key is there;
+    /// `Medium` for a file system that keeps old bytes, or where a link has the name of a slot; `Exists` where a cell with a key is there;
     /// `Locked`; `Io`.
     pub fn create(dir: &Path, accept_remnants: bool, env: SharedEnv) -> Result<Self> {
         let io = |e| Error::io(format!("making the cell {}", dir.display()), e);
@@ -120,9 +120,9 @@ impl FileCell {
         let verdict = filesystem::judge(parent)?;
         if let Some(objection) = verdict.objection.as_ref().filter(|_| !accept_remnants) {
             return Err(Error::new(
-                ErrorKind::Refused,
+                ErrorKind::Medium,
                 format!(
-                    "the cell {} would lie on {}, where a destroyed key may stay: {objection}; name another place with --cell, or accept that with --accept-remnants",
+                    "the cell {} would lie on {}, where a destroyed key may stay: {objection}; name another place with `Builder::cell_at`, or accept that with `accept_remnants`",
                     dir.display(),
                     verdict.name
                 ),
@@ -138,7 +138,7 @@ impl FileCell {
             let text = if unfinished {
                 "holds the root key of an init that was cut short before anything could be put; move it and the store away, and init again"
             } else {
-                "holds the root key of a store, and without it all data of that store is lost; leave it as it is, and name another place with --cell"
+                "holds the root key of a store, and without it all data of that store is lost; leave it as it is, and name another place with `Builder::cell_at`"
             };
             return Err(Error::new(ErrorKind::Exists, format!("{} {text}", dir.display())));
         }
@@ -163,14 +163,14 @@ impl FileCell {
     /// Opens the cell at `dir`.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old bytes, its files are shared with a
+    /// `Absent` where there is none; `Locked`; `Medium` where its file system has come to keep old bytes, its files are shared with a
     /// copy, or a slot is a link or has another name; `Io`.
     pub fn open(dir: &Path, env: SharedEnv) -> Result<Self> {
         let mut cell = Self::look(dir, env)?;
         check_names(dir)?;
         if let Some(objection) = cell.verdict.objection.as_ref().filter(|_| !cell.remnants) {
             return Err(Error::new(
-                ErrorKind::Refused,
+                ErrorKind::Medium,
                 format!(
                     "the cell {} now lies on {}, where a destroyed key may stay: {objection}; move it, or create the empty file {ACCEPTED} in it to accept that",
                     dir.display(),
@@ -193,7 +193,7 @@ impl FileCell {
             return Err(Error::new(
                 ErrorKind::Absent,
                 format!(
-                    "no root cell at {}; name its place with --cell (without it nothing in the store can be read)",
+                    "no root cell at {}; name its place with `Builder::cell_at` (without it nothing in the store can be read)",
                     dir.display()
                 ),
             ));
@@ -211,7 +211,7 @@ impl FileCell {
         match filesystem::judge_files(&self.dir, SLOTS)? {
             None => Ok(()),
             Some(objection) => Err(Error::new(
-                ErrorKind::Refused,
+                ErrorKind::Medium,
                 format!(
                     "a key destroyed in the cell {} may stay: {objection}; undo that, or create the empty file {ACCEPTED} in the cell to accept it",
                     self.dir.display()

@@ -279,7 +279,7 @@ impl Slots {
         match if self.remnants { None } else { self.objection()? } {
             None => Ok(()),
             Some(why) => Err(Error::new(
-                ErrorKind::Refused,
+                ErrorKind::Medium,
                 format!("{} cannot destroy a key now: {why}; undo that and call again", self.here()),
             )),
         }

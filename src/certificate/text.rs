@@ -167,7 +167,7 @@ impl FromStr for Certificate {
     fn from_str(text: &str) -> Result<Self> {
         if Draft::is_one(text) {
             return Err(Error::invalid(
-                "not an erasure certificate: it is a draft, of which `keyfall certificate upgrade STORE FILE` makes one",
+                "not an erasure certificate: it is a draft, of which `Engine::certificate` makes one",
             ));
         }
         Certificate::read(text)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Options;
+use super::options::Options;
 use crate::catalogue::moment::{Reading, later};
 use crate::env::Env;
 use crate::ids::Timestamp;

@@ -1,7 +1,17 @@
-//! What wakes the keeper.
+//! Who does what is due, and what wakes the thread that does it.
 
 use std::sync::{Condvar, PoisonError};
 use std::time::Duration;
+
+/// Who does what is due (see [`Engine::run_due`](crate::Engine::run_due)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keeper {
+    /// A thread of the engine's, from opening on. What fails is tried again a minute later.
+    #[default]
+    Thread,
+    /// Nobody, until [`Engine::run_due`](crate::Engine::run_due) is called.
+    ByHand,
+}
 
 /// Wakes the keeper.
 #[derive(Default)]

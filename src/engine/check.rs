@@ -124,7 +124,7 @@ pub(super) fn drill(core: &Core, copies: &[SharedStore], progress: Progress<'_>)
         return Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "nothing could be restored: the store is at {current}, and {}; bring a copy up to date with `keyfall backup STORE COPY` or `keyfall copy sync STORE`, and keep one in step",
+                "nothing could be restored: the store is at {current}, and {}; bring a copy up to date with `Engine::backup` or `Engine::copy_sync`, and keep one in step",
                 held.join(", ")
             ),
         ));

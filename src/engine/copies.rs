@@ -57,7 +57,7 @@ pub struct Restored {
 /// ```
 ///
 /// # Errors
-/// `Refused` where every copy is of an older epoch than the cell, with the epochs named; `Corrupt`
+/// `Mismatch` where every copy is of an older epoch than the cell, with the epochs named; `Corrupt`
 /// where a blob is in none of them; `Exists` where `into` holds a store; `Io`, `Full`.
 pub fn restore(
     cell: &dyn RootCell,
@@ -80,7 +80,7 @@ pub fn restore(
         match open_head(&**copy, contents) {
             Ok((head, page, _)) => found.push(Candidate { head, page, store: copy }),
             // An old copy, or one that was never finished, may still have blobs to give.
-            Err(e) if empty || e.kind() == ErrorKind::Refused => failed = Some(e),
+            Err(e) if empty || matches!(e.kind(), ErrorKind::Mismatch | ErrorKind::Refused) => failed = Some(e),
             // Perhaps it is the newest: passing over it could lose what it holds.
             Err(e) => {
                 let leave_out = format!("{} cannot be read; leave it out to restore from the others", copy.place());

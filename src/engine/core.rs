@@ -24,7 +24,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::Options;
+use super::options::Options;
 use super::anchor::{Anchor, Floor};
 use super::bell::Bell;
 use super::erasure::Erasure;

@@ -69,9 +69,9 @@ pub(super) fn open_head(
     }
     if belongs.is_some_and(|id| id != prefix.store) {
         return Err(Error::new(
-            ErrorKind::Refused,
+            ErrorKind::Mismatch,
             format!(
-                "the cell belongs to another store than {place}; name the right one with --cell"
+                "the cell belongs to another store than {place}; name the right one with `Builder::cell_at`"
             ),
         ));
     }
@@ -104,5 +104,5 @@ pub(super) fn open_head(
             "another writer published epoch {at} of {place}; this cell's key does not belong to it"
         )
     };
-    Err(Error::new(ErrorKind::Refused, text))
+    Err(Error::new(ErrorKind::Mismatch, text))
 }

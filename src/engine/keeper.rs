@@ -11,16 +11,6 @@ use crate::limits::LOOK_EVERY;
 use crate::sync::atomic::Ordering;
 use crate::sync::locked;
 
-/// Who does what is due (see [`Engine::run_due`](crate::Engine::run_due)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Keeper {
-    /// A thread of the engine's, from opening on. What fails is tried again a minute later.
-    #[default]
-    Thread,
-    /// Nobody, until [`Engine::run_due`](crate::Engine::run_due) is called.
-    ByHand,
-}
-
 /// Longest time without a look at the clock, which may have been set meanwhile.
 const NAP: Duration = Duration::from_secs(30);
 /// Time after a failure.
@@ -94,7 +84,7 @@ fn keep(inner: &Core) {
 /// Has an engine that only looks ask its cell, until it ends.
 fn watch(inner: &Core) {
     // A cell that does not answer is asked again.
-    while !matches!(inner.check_watched(), Err(e) if e.kind() == ErrorKind::Refused)
+    while !matches!(inner.check_watched(), Err(e) if e.kind() == ErrorKind::Mismatch)
         && inner.bell.wait(Some(LOOK_EVERY))
     {}
 }

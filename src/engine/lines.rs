@@ -127,7 +127,7 @@ pub(super) fn may_replace(
         return Err(Error::new(
             ErrorKind::Fenced,
             format!(
-                "{} does not own its root cell, and {place} holds {} already, perhaps its owner's: nothing was copied; name another directory, or, where this store is to be the owner, take it over (`--take-over`)",
+                "{} does not own its root cell, and {place} holds {} already, perhaps its owner's: nothing was copied; name another directory, or, where this store is to be the owner, take it over (`Builder::take_over`)",
                 core.store().place(),
                 there.id
             ),

@@ -34,7 +34,7 @@ pub(super) fn with_final_log<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSou
         return Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "the log is not signed while an erase in it is pending: {awaited}; run `keyfall tend STORE` and ask again"
+                "the log is not signed while an erase in it is pending: {awaited}; run `Engine::tend` and ask again"
             ),
         ));
     }

@@ -4,21 +4,22 @@
 use std::sync::Arc;
 
 use super::anchor::Anchor;
-use super::bell::Bell;
+use super::bell::{Bell, Keeper};
 use super::commit::settle;
 use super::core::{Core, State, Watched, Writer};
 use super::heads::{draw_root, open_head, seal_head};
-use super::keeper::{Keeper, Kept};
+use super::keeper::Kept;
+use super::log;
 use super::names::Names;
+use super::options::Options;
 use super::own::{self, Last, OpenAs, Role, Seen};
+use super::paved::Engine;
 use super::queue::Queue;
 use super::readers::Readers;
 use super::replica::Attached;
 use super::walks::Walks;
-use super::paved::Engine;
-use super::{Options, log};
 use crate::catalogue::change::Sealer;
-use crate::cell::{RootCell, RootKey};
+use crate::cell::{Contents, RootCell, RootKey};
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, StoreId};
@@ -28,10 +29,10 @@ use crate::secret::WipeStack;
 use crate::store::{Head, Published, Store};
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{Mutex, RwLock};
+use crate::tree::Link;
 use crate::tree::head::{HeadPage, Prefix, Roots};
 use crate::tree::log::LogPage;
 use crate::tree::users::{UsersNode, seal_users};
-use crate::tree::{Geometry, Link};
 
 impl Engine {
     /// Makes a new store. Both `store` and `cell` must be empty.
@@ -40,7 +41,7 @@ impl Engine {
     /// `Exists` where one of them is not; `Invalid` for a bad geometry; `Io`, `Full`.
     pub fn init(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;
-        let geometry: Geometry = options.geometry.check()?;
+        options.geometry.check()?;
         if store.head()?.is_some() {
             return Err(Error::new(ErrorKind::Exists, format!("{} is a store already; open it", store.place())));
         }
@@ -51,10 +52,36 @@ impl Engine {
                 format!("the cell {} holds a key already; name another place for it", cell.describe().place),
             ));
         }
+        Engine::initialized(store, cell, options, contents)
+    }
+
+    /// As [`Engine::init`], and goes on with one that was cut short before it returned: what its cell holds then opens
+    /// nothing that was ever acknowledged. A store that is whole is opened.
+    pub(crate) fn finish_init(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
+        if store.head()?.is_some() {
+            return Engine::open(store, cell, options);
+        }
+        let contents = cell.load()?;
+        if !contents.is_unfinished() {
+            return Engine::init(store, cell, options);
+        }
+        let _wiped = WipeStack;
+        options.geometry.check()?;
+        Engine::initialized(store, cell, options, contents)
+    }
+
+    /// Publishes the first head of a store, over a cell that holds no key, or the one of an init that was cut short.
+    fn initialized(store: SharedStore, cell: Arc<dyn RootCell>, options: Options, contents: Contents) -> Result<Self> {
+        let (geometry, last) = (options.geometry, Last::of(&contents));
         let env = Arc::clone(&options.env);
-        let mut id = [0; 16];
-        env.fill(&mut id)?;
-        let id = StoreId(id);
+        let id = match contents.store {
+            Some(id) => id,
+            None => {
+                let mut id = [0; 16];
+                env.fill(&mut id)?;
+                StoreId(id)
+            }
+        };
         let realm = RealmId::from(id);
         let mut sealer = Sealer::new(options.means(&store), realm, Vec::new());
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
@@ -77,9 +104,12 @@ impl Engine {
             roots: Roots { users, log, falling: None, agenda: None, policies: None, sets: None },
             copies: Vec::new(),
         };
-        let root = draw_root(&*env, 1, &head)?;
+        let root = match contents.keys.into_iter().next() {
+            Some(root) => root,
+            None => draw_root(&*env, 1, &head)?,
+        };
         let stored = seal_head(&*env, id, 1, &head, &root)?;
-        own::claim(&*env, id, &*store, &*cell, Last::of(&contents), false)?;
+        own::claim(&*env, id, &*store, &*cell, last, false)?;
         cell.deposit(id, &root.id, &root.key)?;
         if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {
             return Err(Error::new(ErrorKind::Exists, format!("{} became a store meanwhile", store.place())));
@@ -90,7 +120,7 @@ impl Engine {
     /// Opens a store with its cell, and finishes or undoes what a crash left half done.
     ///
     /// # Errors
-    /// `Absent` where the cell never held a key; `Refused` where store and cell are of different epochs, with both
+    /// `Absent` where the cell never held a key; `Mismatch` where store and cell are of different epochs, with both
     /// named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`. A store that does not own its cell is no error here: it is
     /// opened to look at ([`Engine::read_only`]). Nor is a store that is older than its cell knows, where it is looked at or taken over: it says so
     /// ([`Ownership::lacks`](crate::engine::Ownership::lacks)). A copy in step that cannot be reached is no error here: reading works, and

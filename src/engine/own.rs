@@ -5,7 +5,7 @@
 //! directory, byte for byte, has a claim that is not the last as soon as the other one is opened.
 //! Whoever is not the owner may look at everything that the cell's keys open, and destroys nothing.
 
-use super::Options;
+use super::options::Options;
 use crate::cell::{Awaited, Contents, Owner, RootCell, RootId};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -70,8 +70,7 @@ impl Role {
         let reaches = seen.keys.iter().any(|id| id != root && (id.epoch <= root.epoch || !shared()));
         let never_asked = seen.ended.is_some_and(|ended| ended < root.epoch);
         *awaited = if reaches || never_asked {
-            let why =
-                "an older root key may be there still: its destruction is pending; `keyfall tend STORE` completes it";
+            let why = "an older root key may be there still: its destruction is pending; `Engine::tend` completes it";
             Some(Awaited::Engine(why.into()))
         } else {
             cell.awaited(root)
@@ -105,7 +104,7 @@ fn why_not(store: &dyn Store, claimed: Option<&Claimed>, contents: &Contents) ->
         _ => String::new(),
     };
     format!(
-        "{} {what}{first}; it can be looked at as it is, and to write to it take it over (`--take-over`), which makes the other one read-only until it takes over in turn, and shuts it with the next erase",
+        "{} {what}{first}; it can be looked at as it is, and to write to it take it over (`Builder::take_over`), which makes the other one read-only until it takes over in turn, and shuts it with the next erase",
         store.place()
     )
 }
@@ -216,7 +215,7 @@ pub(super) fn check_mark(options: &Options, store: &dyn Store, head: &Head, mark
         return Ok(());
     }
     Err(Error::new(
-        ErrorKind::Refused,
+        ErrorKind::Mismatch,
         format!(
             "{} is at commit {}, and commit {mark} was acknowledged: it came back older than it was; restore it from a copy that holds that commit, or take it over as it is, which gives up what it lacks",
             store.place(),
@@ -241,7 +240,7 @@ pub(super) fn check_not_ahead(place: &str, there: &Head, here: &Head) -> Result<
     Err(Error::new(
         ErrorKind::Refused,
         format!(
-            "{place} holds {} and this store {ours}; restore from it, or give up what this store lacks of it with `keyfall copy remove STORE '{place}' --take-over`",
+            "{place} holds {} and this store {ours}; restore from it, or give up what this store lacks of it with `Builder::give_up('{place}')`",
             there.id
         ),
     ))

@@ -248,7 +248,7 @@ impl Drop for Open {
 /// The error for a store whose root key is gone while it is looked at.
 pub(super) fn look_over(place: &str) -> Error {
     Error::new(
-        ErrorKind::Refused,
+        ErrorKind::Mismatch,
         format!(
             "the root key under which {place} was opened to look at it is destroyed: something was erased since; look at a copy that holds what lives now"
         ),

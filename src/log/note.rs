@@ -130,7 +130,7 @@ impl FromStr for VerifierKey {
     fn from_str(text: &str) -> Result<Self> {
         let bad = || {
             Error::invalid(format!(
-                "not a verifier key: {text:?}; one looks like NAME+HEX+BASE64, as `keyfall log key STORE` prints it"
+                "not a verifier key: {text:?}; one looks like NAME+HEX+BASE64, as `Engine::log_key` gives it"
             ))
         };
         let mut parts = text.trim().splitn(3, '+');

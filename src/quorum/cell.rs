@@ -340,7 +340,7 @@ impl QuorumCell {
                 Err(e) => {
                     let why = e.to_string();
                     let standing = match e.kind() {
-                        ErrorKind::Refused => Standing::Refuses(why),
+                        ErrorKind::Refused | ErrorKind::Limit | ErrorKind::Medium => Standing::Refuses(why),
                         _ => Standing::Away(why),
                     };
                     Alive { place, standing, holds: false, committed: 0 }

@@ -69,7 +69,7 @@ impl Identity {
             (Some(signing), Some(opening)) if bytes.len() == 64 => {
                 Ok(Identity { signing: Key::copied_from(signing), opening: Key::copied_from(opening) })
             }
-            _ => Err(Error::invalid("not a private key; `keyfall key FILE` makes one")),
+            _ => Err(Error::invalid("not a private key; `Identity::new` makes one")),
         }
     }
 
@@ -130,7 +130,7 @@ impl fmt::Display for PublicKey {
 impl FromStr for PublicKey {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::invalid("not a public key; `keyfall key FILE` makes one beside the private key");
+        let bad = || Error::invalid("not a public key; `Identity::new` makes one beside the private key");
         let bytes = parsed(PUBLIC, text).ok_or_else(bad)?;
         match bytes.split_first_chunk::<32>() {
             Some((signing, sealing)) if sealing.len() == kem::PUBLIC_BYTES => {
@@ -197,7 +197,7 @@ impl fmt::Display for Ticket {
 impl FromStr for Ticket {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::invalid("not a ticket; `keyfall grant add` and `keyfall training make` print one");
+        let bad = || Error::invalid("not a ticket; `Engine::grant` and `Engine::make_set` give one");
         Ticket::decode(&parsed(TICKET, text).ok_or_else(bad)?).map_err(|_| bad())
     }
 }

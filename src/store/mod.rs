@@ -17,7 +17,7 @@ pub use memory::MemoryStore;
 pub use sled::SledStore;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::BlobName;
+pub use crate::ids::{BlobName, StoreId};
 
 /// Which state of a store a head stands for. Ordered: epoch first, then commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

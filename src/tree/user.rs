@@ -176,7 +176,7 @@ impl UserPage {
             Ok(at) => at,
             Err(_) if self.classes.len() == CLASSES_MAX => {
                 return Err(Error::new(
-                    ErrorKind::Refused,
+                    ErrorKind::Limit,
                     format!("this user holds records in {CLASSES_MAX} classes already; use one of them or erase one"),
                 ));
             }

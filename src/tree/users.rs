@@ -238,7 +238,7 @@ impl UsersNode {
     fn split(&mut self, editor: &mut Editor<'_>, depth: u32) -> Result<()> {
         if (depth + 1) * u32::from(editor.geometry.fan_bits) > TAG_BITS {
             return Err(Error::new(
-                ErrorKind::Refused,
+                ErrorKind::Limit,
                 "too many users share 96 bits of their tags; this does not happen by chance",
             ));
         }

@@ -8,8 +8,8 @@ use keyfall::ErrorKind;
 use keyfall::cell::{Durable, FileCell, MemoryCell, Owner, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
 use keyfall::env::{Env, System};
-use keyfall::ids::StoreId;
 use keyfall::quorum::{Holder, Keyholder, Share};
+use keyfall::store::StoreId;
 use keyfall::testing::sim::{Fault, Media, SimulatedDisk};
 use keyfall::testing::{Seeded, owned_cell_conformance};
 
@@ -55,13 +55,13 @@ fn remnants_are_promised_where_they_were_accepted_and_are_possible() {
     }
     if let Some(bad) = bad {
         let place = bad.path().join("cell");
-        assert_eq!(kind(create(&place, false)), ErrorKind::Refused);
+        assert_eq!(kind(create(&place, false)), ErrorKind::Medium);
         assert!(!place.exists(), "a refused cell leaves nothing");
         let promise = create(&place, true).unwrap().describe();
         assert!(promise.remnants && promise.statement.contains("REMNANTS ACCEPTED"), "{promise:?}");
         assert!(FileCell::open(&place, Arc::new(System)).unwrap().describe().remnants);
         std::fs::remove_file(place.join("remnants-accepted")).unwrap();
-        assert_eq!(kind(FileCell::open(&place, Arc::new(System))), ErrorKind::Refused);
+        assert_eq!(kind(FileCell::open(&place, Arc::new(System))), ErrorKind::Medium);
     }
 }
 
@@ -110,8 +110,8 @@ fn a_slot_that_cannot_be_read_is_not_taken_for_a_torn_one() {
     deposit(&cell, id(1, 1));
     std::fs::remove_file(place.join("slot-b")).unwrap();
     std::fs::create_dir(place.join("slot-b")).unwrap();
-    assert_eq!(kind(cell.load()), ErrorKind::Refused);
-    assert_eq!(kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Refused);
+    assert_eq!(kind(cell.load()), ErrorKind::Medium);
+    assert_eq!(kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Medium);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_slot_that_cannot_be_looked_at_is_not_taken_for_an_unused_one() {
     let cell = dir.path().join("cell");
     std::fs::create_dir(&cell).unwrap();
     std::os::unix::fs::symlink("slot-a", cell.join("slot-a")).unwrap();
-    assert_eq!(kind(create(&cell, true)), ErrorKind::Refused);
+    assert_eq!(kind(create(&cell, true)), ErrorKind::Medium);
 }
 
 /// What a keyholder was told.
@@ -796,8 +796,8 @@ fn a_slot_whose_data_goes_into_the_journal_is_refused() {
         return println!("skipped: the flag cannot be set here");
     }
     let key = Key::copied_from(&[2; 32]);
-    assert_eq!(kind(cell.deposit(STORE, &id(2, 2), &key)), ErrorKind::Refused);
-    assert_eq!(kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Refused);
+    assert_eq!(kind(cell.deposit(STORE, &id(2, 2), &key)), ErrorKind::Medium);
+    assert_eq!(kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Medium);
     let promise = cell.describe();
     assert!(
         promise.remnants && promise.statement.contains("REMNANTS") && promise.statement.contains("+j"),
@@ -805,7 +805,7 @@ fn a_slot_whose_data_goes_into_the_journal_is_refused() {
     );
     drop(cell);
     let refused = FileCell::open(&place, Arc::new(System)).unwrap_err();
-    assert!(refused.kind() == ErrorKind::Refused && refused.to_string().contains("slot-b"), "{refused}");
+    assert!(refused.kind() == ErrorKind::Medium && refused.to_string().contains("slot-b"), "{refused}");
     assert_eq!(epochs(&FileCell::look(&place, Arc::new(System)).unwrap()), [1], "it can be looked at");
     std::fs::write(place.join("remnants-accepted"), "").unwrap();
     let cell = open(&place);
@@ -868,18 +868,18 @@ fn slots_that_share_their_blocks_with_a_copy_are_refused() {
         };
         share();
         let key = Key::copied_from(&[2; 32]);
-        assert_eq!(kind(cell.deposit(STORE, &id(2, 2), &key)), ErrorKind::Refused);
+        assert_eq!(kind(cell.deposit(STORE, &id(2, 2), &key)), ErrorKind::Medium);
         assert!(cell.describe().statement.contains("REMNANTS POSSIBLE"));
         unshare().unwrap();
         deposit(&cell, id(2, 2));
         share();
-        assert_eq!(kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Refused);
+        assert_eq!(kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Medium);
         assert_eq!(epochs(&cell), [1, 2], "nothing was written: it would have gone elsewhere");
         unshare().unwrap();
         cell.retire(&id(2, 2), Durable::assumed_for_a_test()).unwrap();
         share();
         drop(cell);
-        assert_eq!(kind(FileCell::open(&place, Arc::new(System))), ErrorKind::Refused);
+        assert_eq!(kind(FileCell::open(&place, Arc::new(System))), ErrorKind::Medium);
         std::fs::write(place.join("remnants-accepted"), "").unwrap();
         let promise = open(&place).describe();
         assert!(promise.remnants && promise.statement.contains("REMNANTS ACCEPTED"), "{promise:?}");

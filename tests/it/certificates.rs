@@ -13,8 +13,8 @@ use keyfall::certificate::{
 };
 use keyfall::crypto::Key;
 use keyfall::engine::{Keeper, Request};
-use keyfall::ids::StoreId;
 use keyfall::log::{Checkpoint, Hash, LogProof, Note, Signer, VerifierKey};
+use keyfall::store::StoreId;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::Seeded;
 use keyfall::{Class, Engine, Erase, Error, ErrorKind, InteractionId, Options, Put, Result, Scope, Timestamp, When};
@@ -527,7 +527,7 @@ impl Spread {
 
     fn engine(self: &Arc<Self>) -> Engine {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let options = Options { env: Arc::new(Seeded::new(3)), keeper: Keeper::ByHand, ..Options::default() };
+        let options = Options::new().env(Arc::new(Seeded::new(3))).keeper(Keeper::ByHand);
         Engine::init(store, Arc::clone(self) as Arc<dyn RootCell>, options).unwrap()
     }
 }

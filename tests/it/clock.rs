@@ -248,7 +248,7 @@ fn one_look_by_a_clock_that_is_ahead_expires_nothing_and_says_why() {
             assert!(engine.report(&user("ada")).is_ok() && engine.users(None, 10).is_ok());
             assert!([id, planned].iter().all(|id| read(engine, id).is_ok()));
             let told = engine.status().unwrap().clock.unwrap();
-            assert!(told.contains("--clock-is-right"), "{told}");
+            assert!(told.contains("`Engine::trust_clock`"), "{told}");
             // Nothing is planned for a time that nobody knows.
             let later = Timestamp(world.env.now().0 + DAY as u64);
             assert_eq!(kind(engine.erase_at(Scope::user(user("ben")), later)), ErrorKind::Refused);
@@ -451,7 +451,7 @@ fn an_open_engine_ends_what_is_pending_though_its_clock_was_set_back() {
     let env = Arc::new(Seeded::new(99));
     let (store, cell): (Arc<dyn Store>, Arc<dyn RootCell>) =
         (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-    let options = Options { env: env.clone(), keeper: Keeper::Thread, ..Options::default() };
+    let options = Options::new().env(env.clone()).keeper(Keeper::Thread);
     let engine = Engine::init(store, cell, options).unwrap();
     let id = engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
     engine.erase(Erase::new(Scope::Record(id)).final_within(Duration::from_secs(3600))).unwrap();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use keyfall::cell::FileCell;
 use keyfall::env::System;
-use keyfall::ids::BlobName;
+use keyfall::store::BlobName;
 use keyfall::store::{SledStore, Store};
 use keyfall::{Engine, ErrorKind, Options, Query, RecordId};
 

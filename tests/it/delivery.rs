@@ -325,7 +325,7 @@ fn a_grantee_asks_so_often_and_not_without_end() {
     let opened = (0..300).filter(|_| ask().is_ok()).count();
     assert!((10..=100).contains(&opened), "{opened} openings at once");
     assert_eq!(engine.accesses(&id).unwrap().len(), opened);
-    assert_eq!(kind(ask()), ErrorKind::Refused);
+    assert_eq!(kind(ask()), ErrorKind::Limit);
     world.env.advance(3_600_000);
     ask().unwrap();
 }

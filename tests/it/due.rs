@@ -96,7 +96,7 @@ fn a_planned_erase_is_cancelled_and_bad_ones_are_refused() {
     for _ in 0..64 {
         engine.erase_at(Scope::user(user("ada")), later).unwrap();
     }
-    assert_eq!(kind(engine.erase_at(Scope::user(user("ada")), later)), ErrorKind::Refused);
+    assert_eq!(kind(engine.erase_at(Scope::user(user("ada")), later)), ErrorKind::Limit);
     // With the user everything planned for it goes.
     engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!(engine.status().unwrap().next_due, None);

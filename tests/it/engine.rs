@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyfall::cell::RootCell;
 use keyfall::engine::{CopyMode, Geometry, restore};
-use keyfall::ids::BlobName;
+use keyfall::store::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::testing::{Defect, RecordingStore};
 use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Options, Put, Query, Result, Scope, Timestamp, When};
@@ -261,10 +261,10 @@ fn an_old_store_is_refused_and_both_epochs_named() {
     let old: Arc<dyn Store> = world.place("backup");
     let cell: Arc<dyn RootCell> = world.cell.clone();
     let e = Engine::open(Arc::clone(&old), Arc::clone(&cell), world.options.clone()).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Refused);
+    assert_eq!(e.kind(), ErrorKind::Mismatch);
     assert!(e.to_string().contains("epoch 1") && e.to_string().contains("epoch 2"), "{e}");
     let e = restore(&*cell, &[old], &MemoryStore::new(), &mut |_| {}).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Refused);
+    assert_eq!(e.kind(), ErrorKind::Mismatch);
     let empty: Arc<dyn Store> = Arc::new(MemoryStore::new());
     assert_eq!(
         kind(Engine::open(empty, cell, world.options.clone())),
@@ -602,7 +602,7 @@ fn a_store_is_made_once_and_opened_with_its_own_cell() {
     use keyfall::Options;
     use keyfall::cell::{MemoryCell, RootCell};
     use keyfall::store::{Head, HeadId, MemoryStore, Store};
-    let options = || Options { geometry: SMALL, ..Options::default() };
+    let options = || Options::new().geometry(SMALL);
     let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
     let (as_store, as_cell) = (|| store.clone() as Arc<dyn Store>, || cell.clone() as Arc<dyn RootCell>);
     assert_eq!(kind(Engine::open(as_store(), as_cell(), options())), ErrorKind::Absent, "a cell without a key");
@@ -612,7 +612,7 @@ fn a_store_is_made_once_and_opened_with_its_own_cell() {
     assert_eq!(kind(Engine::open(Arc::new(MemoryStore::new()), as_cell(), options())), ErrorKind::Corrupt);
     let other = Arc::new(MemoryCell::new());
     drop(Engine::init(Arc::new(MemoryStore::new()), other.clone(), options()).unwrap());
-    assert_eq!(kind(Engine::open(as_store(), other, options())), ErrorKind::Refused, "another store's cell");
+    assert_eq!(kind(Engine::open(as_store(), other, options())), ErrorKind::Mismatch, "another store's cell");
     // A head under another number than it says of itself.
     let head = store.head().unwrap().unwrap();
     let misfiled = Head { id: HeadId { epoch: 1, commit: 9 }, bytes: head.bytes };
@@ -742,7 +742,7 @@ fn a_store_has_eight_copies_and_no_more() {
     for n in 0..8 {
         world.engine().copies().add(&format!("copy {n}"), CopyMode::Behind, &mut |_| {}).unwrap();
     }
-    assert_eq!(kind(world.engine().copies().add("copy 8", CopyMode::Behind, &mut |_| {})), ErrorKind::Refused);
+    assert_eq!(kind(world.engine().copies().add("copy 8", CopyMode::Behind, &mut |_| {})), ErrorKind::Limit);
     world.reopen();
     assert_eq!(world.engine().copies().status().len(), 8);
 }

@@ -31,7 +31,7 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn make(dir: &Path, keeper: Keeper) -> Engine {
     let store = SledStore::create(&dir.join("store")).unwrap();
     let cell = FileCell::create(&dir.join("cell"), true, Arc::new(System)).unwrap();
-    Engine::init(Arc::new(store), Arc::new(cell), Options { keeper, ..Options::default() }).unwrap()
+    Engine::init(Arc::new(store), Arc::new(cell), Options::new().keeper(keeper)).unwrap()
 }
 
 #[test]

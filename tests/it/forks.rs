@@ -8,7 +8,7 @@ use std::time::Duration;
 use keyfall::cell::RootCell;
 use keyfall::engine::{CopyMode, OpenAs, restore};
 use keyfall::store::{MemoryStore, Store};
-use keyfall::{Class, Engine, Erase, ErrorKind, Options, Put, Scope};
+use keyfall::{Class, Engine, Erase, ErrorKind, Put, Scope};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL, World, kind, read, user};
@@ -36,7 +36,7 @@ fn taken_over(world: &World, backup: Arc<dyn Store>) -> Engine {
     let into = Arc::new(MemoryStore::new());
     restore(&*world.cell, &[backup], &*into, &mut |_| {}).unwrap();
     let cell: Arc<dyn RootCell> = world.cell.clone();
-    Engine::open(into, cell, Options { open_as: OpenAs::TakeOver, ..world.options.clone() }).unwrap()
+    Engine::open(into, cell, world.options.clone().open_as(OpenAs::TakeOver)).unwrap()
 }
 
 /// The nightly backup of a machine that was replaced put its own head over the copy in step of the machine that replaced it.
@@ -54,7 +54,7 @@ fn a_store_that_lost_its_cell_backs_up_over_no_head_but_its_own() {
     cli.ok(&["copy", "add", "s2", "b"]);
     let acknowledged: Vec<String> = (0..2).map(|_| put(&cli, &["s2"], b"of the new one")).collect();
     let e = cli.fails(11, &["backup", "store", "b"]);
-    assert!(e.contains("another directory") && e.contains("--take-over"), "{e}");
+    assert!(e.contains("another directory") && e.contains("`Builder::take_over`"), "{e}");
     // An empty place takes it, and the very same state again.
     cli.ok(&["backup", "store", "old"]);
     cli.ok(&["backup", "store", "old"]);

@@ -361,7 +361,7 @@ fn a_user_gives_at_most_sixty_four_grants() {
     for _ in 0..64 {
         world.engine().grants(&user("ada")).add(grant(&party)).unwrap();
     }
-    assert_eq!(kind(world.engine().grants(&user("ada")).add(grant(&party))), ErrorKind::Refused);
+    assert_eq!(kind(world.engine().grants(&user("ada")).add(grant(&party))), ErrorKind::Limit);
     assert_eq!(granted_on(world.engine(), "ada"), 64);
 }
 

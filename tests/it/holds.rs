@@ -3,7 +3,7 @@
 use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::engine::{Fact, Hold, restore};
 use keyfall::store::{MemoryStore, Store};
-use keyfall::{Class, Engine, Erase, ErrorKind, InteractionId, Options, Put, RecordId, Scope, Source, Timestamp, When};
+use keyfall::{Class, Engine, Erase, ErrorKind, InteractionId, Put, RecordId, Scope, Source, Timestamp, When};
 
 use crate::support::{SMALL, World, kind, read, user};
 
@@ -143,12 +143,9 @@ fn holds_survive_a_restore() {
     world.engine().copies().add("copy", keyfall::engine::CopyMode::InStep, &mut |_| {}).unwrap();
     let into = std::sync::Arc::new(MemoryStore::new());
     restore(&*world.cell, &[world.place("copy")], &*into, &mut |_| {}).unwrap();
-    let engine = Engine::open(
-        into,
-        world.cell.clone(),
-        Options { open_as: keyfall::engine::OpenAs::TakeOver, ..world.options.clone() },
-    )
-    .unwrap();
+    let engine =
+        Engine::open(into, world.cell.clone(), world.options.clone().open_as(keyfall::engine::OpenAs::TakeOver))
+            .unwrap();
     assert_eq!(kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Held);
     assert_eq!(engine.holds(&user("ben")).list().unwrap()[0].1.reason, "a court asks");
 }

@@ -8,11 +8,9 @@ use std::time::Duration;
 use keyfall::cell::RootCell;
 use keyfall::engine::{Fact, Follow, Grant, Hold, Request};
 use keyfall::env::Env;
-use keyfall::ids::BlobName;
+use keyfall::store::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
-use keyfall::{
-    Class, Engine, Erase, Error, ErrorKind, Options, Policy, Put, Query, RecordId, Scope, Source, Timestamp, When,
-};
+use keyfall::{Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Source, Timestamp, When};
 
 use crate::support::{SMALL, World, kind, read, user};
 
@@ -70,7 +68,7 @@ impl World {
         let store = Arc::new(Rotten::default());
         world.engine = None;
         // Pages come from the store each time.
-        world.options = Options { follow, cache_bytes: 0, clock_is_right: true, ..world.options.clone() };
+        world.options = world.options.clone().follow(follow).cache_bytes(0).clock_is_right(true);
         world.cell = Arc::new(keyfall::testing::HoardingCell::new(Arc::new(keyfall::cell::MemoryCell::new())));
         world.store = store.clone();
         let cell: Arc<dyn RootCell> = world.cell.clone();
@@ -80,7 +78,7 @@ impl World {
 
     fn following(seed: u64, links: u64) -> World {
         let mut world = World::new(seed, SMALL);
-        world.options = Options { follow: Follow { links, users: 0 }, ..world.options.clone() };
+        world.options = world.options.clone().follow(Follow { links, users: 0 });
         world.reopen();
         world
     }

@@ -118,7 +118,7 @@ impl Place {
 
     fn open_as(&self, open_as: OpenAs) -> Result<Engine> {
         let store = SledStore::open(Path::new(&self.at("store")))?;
-        let options = Options { keeper: Keeper::ByHand, open_as, ..Options::default() };
+        let options = Options::new().keeper(Keeper::ByHand).open_as(open_as);
         Engine::open(Arc::new(store), Arc::new(self.cell()), options)
     }
 
@@ -411,7 +411,7 @@ fn two_that_keep_everything_and_all_the_bytes_of_the_store_open_nothing_erased()
     // The store as it was on the tape does not open with the keyholders as they are.
     let taped = SledStore::open(Path::new(&place.at("tape"))).unwrap();
     let e = Engine::open(Arc::new(taped), Arc::new(place.cell()), Options::default()).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+    assert_eq!(e.kind(), ErrorKind::Mismatch, "{e}");
     let engine = place.open().unwrap();
     assert_eq!(read(&engine, &ben).unwrap(), b"ben");
     assert_eq!(kind(read(&engine, &ada)), ErrorKind::Erased);
@@ -714,7 +714,7 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     let newest = std::fs::read(&list).unwrap();
     std::fs::write(&list, &older).unwrap();
     let e = place.open().unwrap_err();
-    assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("put back the newest quorum.json"), "{e}");
+    assert!(e.kind() == ErrorKind::Mismatch && e.to_string().contains("put back the newest quorum.json"), "{e}");
     assert_eq!(read(&place.open_as(OpenAs::ReadOnly).unwrap(), &stays).unwrap(), b"stays");
     ok(&["list", &store]);
     std::fs::write(&list, newest).unwrap();
@@ -735,7 +735,7 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
 }
 
 /// Has a keyholder's directory tell of a claim that no engine made.
-fn lies_about_the_owner(keyholder: &Keyholder, store: keyfall::ids::StoreId) {
+fn lies_about_the_owner(keyholder: &Keyholder, store: keyfall::store::StoreId) {
     let lie = keyfall::cell::Owner { instance: [9; 16], claim: u64::MAX, token: [9; 16] };
     let env: SharedEnv = Arc::new(System);
     let holder = keyfall::testing::holder(&keyholder.dir, 1, &env);
@@ -886,7 +886,7 @@ fn an_engine_has_so_many_stores_with_a_keyholder_and_no_more() {
         copy(&Path::new(&place.at("store.cell")).join("engine.key"), Path::new(&other));
         let cell = keyfall::quorum::net::make_cell(Path::new(&other), members.clone(), (3, 1), &env).unwrap();
         let id = keyfall::cell::RootId { epoch: 1, attempt: [n; 16] };
-        cell.deposit(keyfall::ids::StoreId([n; 16]), &id, &keyfall::crypto::Key::copied_from(&[n; 32]))
+        cell.deposit(keyfall::store::StoreId([n; 16]), &id, &keyfall::crypto::Key::copied_from(&[n; 32]))
     };
     for n in 1..8 {
         deposit(n).unwrap();
@@ -991,7 +991,7 @@ fn whatever_looks_while_keyholders_are_away_says_pending() {
         away.iter().for_each(|n| place.keyholders[*n].kill());
         let store = place.at("store");
         assert!(ok(&["erase", &store, "--user", "ada", "--yes"]).contains("pending"));
-        let options = Options { keeper: Keeper::ByHand, open_as: OpenAs::ReadOnly, ..Options::default() };
+        let options = Options::new().keeper(Keeper::ByHand).open_as(OpenAs::ReadOnly);
         let blobs = SledStore::look(Path::new(&store)).unwrap();
         let look = Engine::open(Arc::new(blobs), Arc::new(place.cell()), options).unwrap();
         let status = look.status().unwrap();

@@ -55,8 +55,7 @@ fn a_put_from_what_an_erase_took_is_refused_whether_or_not_the_erase_may_wait() 
 #[test]
 fn a_put_from_what_falls_within_a_window_and_links_still_to_be_followed_is_refused() {
     let mut world = World::new(2, SMALL);
-    world.options =
-        keyfall::Options { follow: keyfall::engine::Follow { links: 0, users: 0 }, ..world.options.clone() };
+    world.options = world.options.clone().follow(keyfall::engine::Follow { links: 0, users: 0 });
     world.reopen();
     let engine = world.engine();
     let source = world.put("ada", Class::audio(), b"a call");

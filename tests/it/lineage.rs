@@ -2,9 +2,7 @@
 
 use keyfall::engine::{CopyMode, Fact, Follow};
 use keyfall::env::Env;
-use keyfall::{
-    Class, Engine, Erase, ErrorKind, InteractionId, Options, Put, Query, RecordId, Scope, Source, Timestamp, When,
-};
+use keyfall::{Class, Engine, Erase, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Source, Timestamp, When};
 
 use crate::support::{SMALL, World, bytes, kind, read, user};
 
@@ -266,7 +264,7 @@ fn a_chain_has_a_stated_length() {
     for n in 0..u64::from(keyfall::limits::DEPTH_MAX) {
         last = derive(engine, "ada", Class::transcript(), &n.to_be_bytes(), &[last]).unwrap();
     }
-    assert_eq!(kind(derive(engine, "ada", Class::transcript(), b"one more", &[last])), ErrorKind::Refused);
+    assert_eq!(kind(derive(engine, "ada", Class::transcript(), b"one more", &[last])), ErrorKind::Limit);
     assert_eq!(read(engine, &last).unwrap(), (u64::from(keyfall::limits::DEPTH_MAX) - 1).to_be_bytes());
     let done = engine.erase(Scope::Record(first)).unwrap();
     engine.run_due(&mut |_| {}).unwrap();
@@ -277,7 +275,7 @@ fn a_chain_has_a_stated_length() {
 #[test]
 fn many_derived_records_fall_at_once_and_are_counted_out_later() {
     let mut world = World::new(9, SMALL);
-    world.options = Options { follow: Follow { links: 8, users: 1 }, ..world.options.clone() };
+    world.options = world.options.clone().follow(Follow { links: 8, users: 1 });
     world.reopen();
     let engine = world.engine();
     let audio = world.put("ada", Class::audio(), b"a song that everybody liked");

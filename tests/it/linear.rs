@@ -180,7 +180,7 @@ type Log = Mutex<Actions>;
 
 /// Four threads of seven operations each, with a discard and a backup beside them.
 fn history(store: Arc<dyn Store>, seed: u64) -> Actions {
-    let options = Options { geometry: SMALL, ..Options::default() };
+    let options = Options::new().geometry(SMALL);
     let engine = Engine::init(store, Arc::new(MemoryCell::new()), options).unwrap();
     let (known, log): (Known, Log) = Default::default();
     let together = Barrier::new(4);

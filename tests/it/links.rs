@@ -242,7 +242,7 @@ fn a_keyholder_follows_no_link_in_its_directory() {
         symlink(if name == "stores" { dir.path() } else { victim.as_path() }, &at).unwrap();
         let refused = KeyholderDir::open(&home);
         assert!(refused.as_ref().is_err_and(|e| e.to_string().contains(at.to_str().unwrap())), "{refused:?}");
-        assert_eq!(kind(refused), keyfall::ErrorKind::Refused);
+        assert_eq!(kind(refused), keyfall::ErrorKind::Medium);
         remove_file(&at).unwrap();
         rename(&aside, &at).unwrap();
     }
@@ -250,7 +250,7 @@ fn a_keyholder_follows_no_link_in_its_directory() {
     let store = "00".repeat(16);
     symlink(dir.path(), home.join("stores").join(&store)).unwrap();
     let refused = KeyholderDir::allow(&home, engine, Some(&store));
-    assert_eq!(kind(refused), keyfall::ErrorKind::Refused);
+    assert_eq!(kind(refused), keyfall::ErrorKind::Medium);
     assert!(!dir.path().join("engine").exists());
     assert_eq!(read(&victim).unwrap(), VICTIM);
 }

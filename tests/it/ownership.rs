@@ -7,7 +7,7 @@ use std::time::Duration;
 use keyfall::cell::{Awaited, Contents, Durable, Finality, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
 use keyfall::engine::{CopyMode, OpenAs, Request, restore};
-use keyfall::ids::StoreId;
+use keyfall::store::StoreId;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::HoardingCell;
 use keyfall::{Class, Engine, Erase, Error, ErrorKind, Options, Put, Query, Result, Scope};
@@ -52,7 +52,7 @@ impl RootCell for Stuck {
 
 fn open(world: &World, store: Arc<dyn Store>, open_as: OpenAs) -> Result<Engine> {
     let cell: Arc<dyn RootCell> = world.cell.clone();
-    Engine::open(store, cell, Options { open_as, ..world.options.clone() })
+    Engine::open(store, cell, world.options.clone().open_as(open_as))
 }
 
 fn users(engine: &Engine) -> Vec<String> {
@@ -105,7 +105,7 @@ fn a_look_into_a_backup_leaves_a_newer_root_key_alone() {
     world.reopen();
     assert_eq!(world.cell.load().unwrap().keys.len(), 1, "the owner finishes its erase");
     assert_eq!(read(world.engine(), &late).unwrap(), b"put after the backup");
-    assert_eq!(kind(open(&world, backup, OpenAs::Owner)), ErrorKind::Refused, "the backup is of a destroyed epoch");
+    assert_eq!(kind(open(&world, backup, OpenAs::Owner)), ErrorKind::Mismatch, "the backup is of a destroyed epoch");
 }
 
 /// An engine that only looked went on with a root key that the owner had destroyed meanwhile.
@@ -115,7 +115,7 @@ fn a_look_ends_when_its_root_key_is_destroyed() {
     let look = open(&world, backup, OpenAs::ReadOnly).unwrap();
     let found = look.list(&Query::default()).unwrap();
     let mut reader = look.get(&found.records[0].id).unwrap();
-    let kept = Options { keeper: keyfall::engine::Keeper::Thread, open_as: OpenAs::ReadOnly, ..Options::default() };
+    let kept = Options::new().keeper(keyfall::engine::Keeper::Thread).open_as(OpenAs::ReadOnly);
     let idle = Engine::open(world.store.clone(), world.cell.clone(), kept).unwrap();
     idle.list(&Query::default()).unwrap();
     assert!(look.cached_bytes() > 0 && idle.cached_bytes() > 0);
@@ -123,9 +123,9 @@ fn a_look_ends_when_its_root_key_is_destroyed() {
     // Asking costs a round trip: it is done once a second.
     world.env.advance(1000);
     let e = reader.read_some(&mut [0; 16]).unwrap_err();
-    assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("is destroyed"), "{e}");
+    assert!(e.kind() == ErrorKind::Mismatch && e.to_string().contains("is destroyed"), "{e}");
     for outcome in [look.list(&Query::default()).map(drop), look.users(None, 1).map(drop), look.status().map(drop)] {
-        assert_eq!(kind(outcome), ErrorKind::Refused);
+        assert_eq!(kind(outcome), ErrorKind::Mismatch);
     }
     assert_eq!(look.cached_bytes(), 0, "every page is gone from memory");
     // One that nobody asks anything asks by itself.
@@ -197,7 +197,7 @@ fn what_a_restore_builds_is_read_only_until_it_is_taken_over() {
     let again = open(&world, drill, OpenAs::Owner).unwrap();
     assert!(again.read_only().is_none(), "it is the owner from now on");
     assert_eq!(users(&again), ["bob"]);
-    assert_eq!(kind(open(&world, world.store.clone(), OpenAs::Owner)), ErrorKind::Refused);
+    assert_eq!(kind(open(&world, world.store.clone(), OpenAs::Owner)), ErrorKind::Mismatch);
 }
 
 /// A cell that another engine claims right after it was read.
@@ -241,7 +241,7 @@ fn a_claim_that_came_in_between_ends_an_opening_and_no_take_over() {
     let store = Arc::new(MemoryStore::new());
     let as_cell = || Arc::clone(&cell) as Arc<dyn RootCell>;
     drop(Engine::init(store.clone(), as_cell(), world.options.clone()).unwrap());
-    let open = |open_as| Engine::open(store.clone(), as_cell(), Options { open_as, ..world.options.clone() });
+    let open = |open_as| Engine::open(store.clone(), as_cell(), world.options.clone().open_as(open_as));
     cell.armed.store(true, Ordering::SeqCst);
     assert_eq!(kind(open(OpenAs::Owner)), ErrorKind::Fenced);
     assert!(open(OpenAs::Owner).unwrap().read_only().is_some());
@@ -267,7 +267,7 @@ fn of_two_identical_directories_the_one_opened_last_as_owner_counts() {
         let copy = Arc::new(store.snapshot());
         let (first, second) = if original_first { (store, copy) } else { (copy, store) };
         let open = |store: &Arc<MemoryStore>, open_as| {
-            Engine::open(store.clone(), cell.clone(), Options { open_as, ..world.options.clone() }).unwrap()
+            Engine::open(store.clone(), cell.clone(), world.options.clone().open_as(open_as)).unwrap()
         };
         assert!(open(&second, OpenAs::ReadOnly).read_only().is_some());
         let owner = open(&first, OpenAs::Owner);
@@ -298,7 +298,7 @@ fn a_store_that_went_back_is_read_only_until_it_is_taken_over() {
     // A claim tells the cell how far the store was.
     drop(Engine::open(store.clone(), cell.clone(), world.options.clone()).unwrap());
     let open_as = |store: &Arc<MemoryStore>, open_as| {
-        Engine::open(store.clone(), cell.clone(), Options { open_as, ..world.options.clone() })
+        Engine::open(store.clone(), cell.clone(), world.options.clone().open_as(open_as))
     };
     let engine = open_as(&before, OpenAs::Owner).unwrap();
     assert!(engine.read_only().is_some());
@@ -323,10 +323,10 @@ fn a_store_below_the_commit_that_its_cell_remembers_is_refused() {
             self.0.claim(claimed)?;
             self.1.head()
         }
-        fn get(&self, name: &keyfall::ids::BlobName) -> Result<Option<Vec<u8>>> {
+        fn get(&self, name: &keyfall::store::BlobName) -> Result<Option<Vec<u8>>> {
             self.1.get(name)
         }
-        fn contains(&self, name: &keyfall::ids::BlobName) -> Result<bool> {
+        fn contains(&self, name: &keyfall::store::BlobName) -> Result<bool> {
             self.1.contains(name)
         }
         fn put(&self, blobs: &[keyfall::store::Blob]) -> Result<()> {
@@ -347,10 +347,10 @@ fn a_store_below_the_commit_that_its_cell_remembers_is_refused() {
             &self,
             from: keyfall::store::Cursor,
             limit: usize,
-        ) -> Result<(Vec<keyfall::ids::BlobName>, Option<keyfall::store::Cursor>)> {
+        ) -> Result<(Vec<keyfall::store::BlobName>, Option<keyfall::store::Cursor>)> {
             self.1.names(from, limit)
         }
-        fn remove(&self, names: &[keyfall::ids::BlobName]) -> Result<keyfall::store::Removed> {
+        fn remove(&self, names: &[keyfall::store::BlobName]) -> Result<keyfall::store::Removed> {
             self.1.remove(names)
         }
         fn usage(&self) -> Result<keyfall::store::Usage> {
@@ -367,11 +367,11 @@ fn a_store_below_the_commit_that_its_cell_remembers_is_refused() {
     drop(Engine::open(store.clone(), cell.clone(), world.options.clone()).unwrap());
     let back = Arc::new(Back(store, before));
     let e = Engine::open(back.clone(), cell.clone(), world.options.clone()).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Refused);
+    assert_eq!(e.kind(), ErrorKind::Mismatch);
     assert!(e.to_string().contains("came back older"), "{e}");
-    let look = Options { open_as: OpenAs::ReadOnly, ..world.options.clone() };
+    let look = world.options.clone().open_as(OpenAs::ReadOnly);
     assert!(users(&Engine::open(back.clone(), cell.clone(), look).unwrap()).is_empty());
-    let over = Options { open_as: OpenAs::TakeOver, ..world.options.clone() };
+    let over = world.options.clone().open_as(OpenAs::TakeOver);
     assert!(Engine::open(back, cell, over).unwrap().read_only().is_none());
 }
 
@@ -384,15 +384,12 @@ fn a_copy_leaves_the_list_and_the_duty_together() {
     let engine = world.engine();
     let gone = Arc::new(AtomicBool::new(false));
     let (open_copy, out) = (world.options.open_copy.clone(), gone.clone());
-    let options = Options {
-        open_copy: Arc::new(move |place: &str, create: bool| {
-            if place == "c2" && out.load(Ordering::SeqCst) {
-                return Err(Error::new(ErrorKind::Io, "c2 is out of reach"));
-            }
-            open_copy(place, create)
-        }),
-        ..world.options.clone()
-    };
+    let options = world.options.clone().open_copy(Arc::new(move |place: &str, create: bool| {
+        if place == "c2" && out.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Io, "c2 is out of reach"));
+        }
+        open_copy(place, create)
+    }));
     for place in ["c1", "c2"] {
         engine.copies().add(place, CopyMode::InStep, &mut |_| {}).unwrap();
     }
@@ -459,7 +456,7 @@ fn a_look_over_a_cell_that_cannot_say_calls_nothing_final() {
     assert_eq!(look.status().unwrap().finality, Finality::Final, "this cell destroys a key when it is told to");
     assert!(look.audit(&[], &mut |_| {}).unwrap().is_clean());
     let mute: Arc<dyn RootCell> = Arc::new(Stuck { cell: Arc::clone(&world.cell), stuck: AtomicBool::new(false) });
-    let options = Options { open_as: OpenAs::ReadOnly, ..world.options.clone() };
+    let options = world.options.clone().open_as(OpenAs::ReadOnly);
     let look = Engine::open(Arc::clone(&world.store), mute, options).unwrap();
     let status = look.status().unwrap();
     assert_eq!(status.finality.awaited(), [Awaited::Unasked]);

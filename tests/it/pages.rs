@@ -25,8 +25,7 @@ fn a_geometry_is_checked() {
     {
         assert_eq!(check(page_bytes, fan_bits), Err(ErrorKind::Invalid), "{page_bytes} {fan_bits}");
     }
-    let options =
-        Options { geometry: Geometry { page_bytes: 4000, fan_bits: 6, ..Geometry::DEFAULT }, ..Options::default() };
+    let options = Options::new().geometry(Geometry { page_bytes: 4000, fan_bits: 6, ..Geometry::DEFAULT });
     assert_eq!(
         kind(Engine::init(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()), options)),
         ErrorKind::Invalid
@@ -49,7 +48,7 @@ fn a_segment_size_is_checked() {
 fn a_record_is_cut_into_segments_of_the_size_that_its_store_was_made_with() {
     for segment_bytes in [16_384, 65_536, 8 << 20] {
         let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-        let options = Options { geometry: Geometry { segment_bytes, ..Geometry::DEFAULT }, ..Options::default() };
+        let options = Options::new().geometry(Geometry { segment_bytes, ..Geometry::DEFAULT });
         drop(Engine::init(store.clone(), cell.clone(), options).unwrap());
         // The head says the size, whatever the engine that opens the store is told.
         let engine = Engine::open(store.clone(), cell.clone(), Options::default()).unwrap();
@@ -60,7 +59,7 @@ fn a_record_is_cut_into_segments_of_the_size_that_its_store_was_made_with() {
         let segments = payload_names(&engine).unwrap();
         assert_eq!(
             segments.len(),
-            lengths.iter().map(|len| keyfall::record::padded(*len as u64) as usize / segment_bytes + 1).sum::<usize>()
+            lengths.iter().map(|len| keyfall::engine::padded(*len as u64) as usize / segment_bytes + 1).sum::<usize>()
         );
         let longest = segments.iter().map(|name| store.get(name).unwrap().unwrap().len()).max().unwrap();
         assert_eq!(longest, 56 + segment_bytes / 16_384 * (16_384 + 16));
@@ -85,7 +84,7 @@ fn a_record_is_cut_into_segments_of_the_size_that_its_store_was_made_with() {
 /// Sizes of all pages that a store holds after some life, with trees of more than one level.
 fn sizes(geometry: Geometry) -> BTreeSet<usize> {
     let store = Arc::new(MemoryStore::new());
-    let options = Options { geometry, ..Options::default() };
+    let options = Options::new().geometry(geometry);
     let engine = Engine::init(store.clone(), Arc::new(MemoryCell::new()), options).unwrap();
     let mut payloads = BTreeSet::new();
     for n in 0..60 {
@@ -168,8 +167,7 @@ fn interaction(n: u64) -> InteractionId {
 impl Ladder {
     fn new() -> Self {
         let store = Arc::new(MemoryStore::new());
-        let options =
-            Options { geometry: Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT }, ..Options::default() };
+        let options = Options::new().geometry(Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT });
         let engine = Engine::init(store.clone(), Arc::new(MemoryCell::new()), options).unwrap();
         Ladder { store, engine }
     }
@@ -237,7 +235,7 @@ fn a_user_has_48_classes_at_a_time_and_no_more() {
     for n in 0..48 {
         put(n).unwrap();
     }
-    assert_eq!(kind(put(48)), ErrorKind::Refused);
+    assert_eq!(kind(put(48)), ErrorKind::Limit);
     put(47).unwrap();
     ladder.engine.erase(Scope::class(user("ada"), Class::new("c3").unwrap())).unwrap();
     put(48).unwrap();

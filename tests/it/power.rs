@@ -33,7 +33,7 @@ fn child() {
         let store = SledStore::create(&dir.join("store")).unwrap();
         let cell = FileCell::create(&dir.join("cell"), true, Arc::new(System)).unwrap();
         // One thread: its calls are the order of what is recorded.
-        let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+        let options = Options::new().keeper(Keeper::ByHand);
         Engine::init(Arc::new(store), Arc::new(cell), options).unwrap()
     };
     println!("\n@made");

@@ -10,9 +10,9 @@ use keyfall::cell::{Durable, Owner, Retirement, RootCell, RootId, Statement};
 use keyfall::crypto::Key;
 use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::{SharedEnv, System};
-use keyfall::ids::StoreId;
 use keyfall::quorum::{Held, Holder, Keyholder, QuorumCell, Share, Standing};
 use keyfall::store::MemoryStore;
+use keyfall::store::StoreId;
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Result, Scope};
 
 use crate::support::{SMALL, kind, user};
@@ -449,7 +449,7 @@ impl Spread {
 }
 
 fn options(open_as: OpenAs) -> Options {
-    Options { keeper: Keeper::ByHand, geometry: SMALL, open_as, ..Options::default() }
+    Options::new().keeper(Keeper::ByHand).geometry(SMALL).open_as(open_as)
 }
 
 /// One keyholder of five that told of a claim with the highest number had every other one taught that claim, and ended the store for good.

@@ -88,7 +88,7 @@ fn a_copy_in_step_is_drilled_by_the_engine_that_has_it_open() {
     let place = copy.to_str().unwrap();
     let store = SledStore::create(&dir.path().join("store")).unwrap();
     let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
-    let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+    let options = Options::new().keeper(Keeper::ByHand);
     let engine = Engine::init(Arc::new(store), Arc::new(cell), options).unwrap();
     engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
     assert!(engine.copies().attached(place).is_none() && engine.copies().list().is_empty());

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyfall::cell::FileCell;
+use keyfall::engine::padded;
 use keyfall::engine::{CopyMode, Keeper};
 use keyfall::env::System;
-use keyfall::ids::BlobName;
-use keyfall::record::padded;
+use keyfall::store::BlobName;
 use keyfall::store::{Head, HeadId, MemoryStore, SledStore, Store};
 use keyfall::testing::{payload_names, read_to_open};
 use keyfall::{Class, Engine, Options, Put, RecordId, Scope};
@@ -42,7 +42,7 @@ fn nothing_of_a_discarded_record_is_on_the_medium_of_the_store_and_its_copies() 
         let (place, copy) = (dir.path().join("store"), dir.path().join("copy"));
         let store: Arc<dyn Store> = Arc::new(SledStore::create(&place).unwrap());
         let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
-        let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+        let options = Options::new().keeper(Keeper::ByHand);
         let engine = Engine::init(Arc::clone(&store), Arc::new(cell), options).unwrap();
         let put = |name: &str, n: u64| -> RecordId {
             engine.put(Put::new(user(name), Class::audio()), &bytes(n, len)[..]).unwrap()
@@ -161,7 +161,7 @@ fn lengths_are_few_and_cost_a_sixteenth_at_most() {
         } else {
             assert!(padded.is_multiple_of(64) && padded < length + 65);
         }
-        assert_eq!(keyfall::record::padded(padded), padded, "a class is its own");
+        assert_eq!(keyfall::engine::padded(padded), padded, "a class is its own");
         classes.insert(padded);
     }
     assert!(classes.len() < 400, "{} lengths", classes.len());

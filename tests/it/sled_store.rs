@@ -8,7 +8,7 @@ use std::sync::Arc;
 use keyfall::cell::FileCell;
 use keyfall::engine::CopyMode;
 use keyfall::env::System;
-use keyfall::ids::BlobName;
+use keyfall::store::BlobName;
 use keyfall::store::{Head, HeadId, Published, SledStore, Store};
 use keyfall::{Class, Engine, ErrorKind, Options, Put, Scope, testing};
 

@@ -35,21 +35,19 @@ impl World {
         let tape = Tape::new();
         let places: Arc<Mutex<HashMap<String, Arc<MemoryStore>>>> = Arc::default();
         let (known, onto) = (Arc::clone(&places), Arc::clone(&tape));
-        let options = Options {
-            env: env.clone(),
-            geometry,
-            cache_bytes: 1 << 20,
-            open_copy: Arc::new(move |place: &str, _create: bool| -> Result<Arc<dyn Store>> {
+        let options = Options::new()
+            .env(env.clone())
+            .geometry(geometry)
+            .cache_bytes(1 << 20)
+            .open_copy(Arc::new(move |place: &str, _create: bool| -> Result<Arc<dyn Store>> {
                 if place.starts_with("gone") {
                     return Err(Error::new(ErrorKind::Io, format!("{place} is out of reach")));
                 }
                 let store = Arc::clone(known.lock().unwrap().entry(place.to_owned()).or_default());
                 Ok(Arc::new(RecordingStore::new(store, Arc::clone(&onto))))
-            }),
-            defect,
-            keeper: Keeper::ByHand,
-            ..Options::default()
-        };
+            }))
+            .defect(defect)
+            .keeper(Keeper::ByHand);
         let cell = Arc::new(HoardingCell::new(Arc::new(MemoryCell::new())));
         let store: Arc<dyn Store> = Arc::new(RecordingStore::new(Arc::new(MemoryStore::new()), Arc::clone(&tape)));
         let engine = Engine::init(Arc::clone(&store), cell.clone() as Arc<dyn RootCell>, options.clone()).unwrap();
@@ -79,7 +77,7 @@ impl World {
 pub fn open_files(store: &Path, cell: &Path) -> Result<Engine> {
     let store = SledStore::open(store)?;
     let cell = FileCell::open(cell, Arc::new(System))?;
-    Engine::open(Arc::new(store), Arc::new(cell), Options { keeper: Keeper::ByHand, ..Options::default() })
+    Engine::open(Arc::new(store), Arc::new(cell), Options::new().keeper(Keeper::ByHand))
 }
 
 /// Copies a file or a directory to a place that is not there.

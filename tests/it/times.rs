@@ -1,7 +1,9 @@
 //! Times as people write them: read as written, or refused with how to write them. An erase destroys what a wrong guess names.
 
-use keyfall::ErrorKind;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use keyfall::time::{Span, parse};
+use keyfall::{ErrorKind, Timestamp};
 
 fn read(text: &str) -> (String, u64) {
     let Span { from, before } = parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
@@ -150,4 +152,23 @@ fn what_is_no_time_is_refused_whole() {
         assert_eq!(e.kind(), ErrorKind::Invalid, "{text:?}");
         assert_eq!(e.to_string().lines().count(), 1, "{text:?}: {e}");
     }
+}
+
+#[test]
+fn a_timestamp_is_a_moment_that_can_be_read_shown_and_reckoned_with() {
+    let at: Timestamp = "2026-11-26T23:59:59.5+01:00".parse().unwrap();
+    assert_eq!(at, Timestamp::from_millis(1_795_733_999_500));
+    assert_eq!(at.to_string().parse::<Timestamp>().unwrap(), at);
+    assert_eq!("1970-01-01T00:00:00Z".parse::<Timestamp>().unwrap(), Timestamp(0));
+    for text in ["2026-11-26", "2026-11-26[Europe/Berlin]", "2026-11-26T23:59:59", "1795734000"] {
+        assert_eq!(text.parse::<Timestamp>().unwrap_err().kind(), ErrorKind::Invalid, "{text}");
+    }
+    let (day, most) = (Duration::from_secs(86_400), Timestamp(u64::MAX));
+    assert_eq!((at + day - day, (at + day).as_millis() - at.as_millis()), (at, 86_400_000));
+    assert_eq!((Timestamp(5) - day, most + day), (Timestamp(0), most));
+    assert_eq!((Timestamp(5).checked_sub(day), most.checked_add(day)), (None, None));
+    assert_eq!(at.checked_add(Duration::MAX), None);
+    assert_eq!(Timestamp::from(UNIX_EPOCH + Duration::from_micros(1999)), Timestamp(1));
+    assert_eq!(Timestamp::from(UNIX_EPOCH - day), Timestamp(0));
+    assert!(Timestamp::now() >= Timestamp::from(SystemTime::now()) - day);
 }

@@ -25,7 +25,7 @@ impl Random {
 }
 
 fn engine(env: &Arc<Seeded>, geometry: Geometry) -> Engine {
-    let options = Options { env: env.clone(), geometry, ..Options::default() };
+    let options = Options::new().env(env.clone()).geometry(geometry);
     Engine::init(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()), options).unwrap()
 }
 

@@ -8,8 +8,8 @@ use keyfall::cell::{Contents, Durable, FileCell, MemoryCell, Owner, Promise, Ret
 use keyfall::crypto::Key;
 use keyfall::engine::{CopyMode, Hold, Keeper};
 use keyfall::env::System;
-use keyfall::ids::{BlobName, StoreId};
 use keyfall::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
+use keyfall::store::{BlobName, StoreId};
 use keyfall::testing::{HoardingCell, RecordingStore, Tape};
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Query, RecordId, Result, Scope, Source};
 
@@ -168,7 +168,7 @@ impl World {
 }
 
 fn options() -> Options {
-    Options { keeper: Keeper::ByHand, ..Options::default() }
+    Options::new().keeper(Keeper::ByHand)
 }
 
 fn put(engine: &Engine, name: &str) -> RecordId {
@@ -186,7 +186,7 @@ fn held_up() -> (Arc<MemoryStore>, Arc<HoardingCell>, Engine, Vec<BlobName>) {
         reads: Arc::default(),
     });
     let open_copy = move |_: &str, _: bool| -> Result<Arc<dyn Store>> { Ok(Arc::clone(&copy)) };
-    let options = Options { open_copy: Arc::new(open_copy), ..options() };
+    let options = options().open_copy(Arc::new(open_copy));
     let cell = Arc::new(HoardingCell::new(Arc::new(MemoryCell::new())));
     let engine = Engine::init(store.clone(), cell.clone(), options).unwrap();
     for n in 0..100 {

@@ -28,7 +28,7 @@ pub(crate) fn make(dir: &Path) -> Box<dyn Peer> {
     let cell = dir.with_extension("cell");
     let store = SledStore::create(dir).unwrap();
     let root = FileCell::create(&cell, true, Arc::new(System)).unwrap();
-    let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+    let options = Options::new().keeper(Keeper::ByHand);
     let engine = Engine::init(Arc::new(store), Arc::new(root), options).unwrap();
     Box::new(Ours { engine, cell, ids: HashMap::new() })
 }
@@ -75,7 +75,7 @@ impl Peer for Ours {
             taken.deposit(contents.store.unwrap(), &key.id, &key.key).unwrap();
         }
         let _ = std::fs::remove_file(copy.join("lock"));
-        let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+        let options = Options::new().keeper(Keeper::ByHand);
         let opened = Engine::open(Arc::new(SledStore::open(copy).unwrap()), Arc::new(taken), options);
         Some(opened.is_ok_and(|engine| engine.info(&self.ids[&(who, 0)]).is_ok()))
     }

@@ -478,13 +478,13 @@ fn status(engine: &Engine, json: bool) -> Done {
             "store": s.store.to_string(), "place": s.place, "epoch": s.head.epoch, "commit": s.head.commit,
             "users": s.users, "blobs": s.usage.blobs, "bytes": s.usage.bytes,
             "page_bytes": s.geometry.page_bytes, "fan_out": 1u32 << s.geometry.fan_bits,
-            "cell": promise_json(&s.cell), "settled": s.unsettled.is_none(), "unsettled": s.unsettled,
+            "cell": promise_json(&s.cell), "settled": s.unsettled.is_none(), "unsettled": s.unsettled.as_deref().map(fill),
             "final": s.finality.is_final(), "awaited": output::awaited(&s.finality),
             "pending_until": s.pending.map(output::time), "next_due": s.next_due.map(output::time),
             "next_due_is": s.next_due_is.map(due::words),
-            "clock_doubts": s.clock,
+            "clock_doubts": s.clock.as_deref().map(fill),
             "copies": s.copies.iter().map(output::copy).collect::<Vec<_>>(),
-            "read_only": s.read_only.filter(|_| !engine.ownership().may_own()), "lacks": s.lacks,
+            "read_only": s.read_only.filter(|_| !engine.ownership().may_own()).map(|why| fill(&why)), "lacks": s.lacks,
             "secret_memory": { "mapped": s.memory.mapped, "unlocked": s.memory.unlocked, "dumped": s.memory.dumped },
         }));
     }
@@ -513,7 +513,7 @@ fn status(engine: &Engine, json: bool) -> Done {
         line(format_args!("due   {}: {what}", output::time(due)))?;
     }
     if let Some(why) = s.read_only.filter(|_| !engine.ownership().may_own()) {
-        line(format_args!("READ-ONLY: {why}"))?;
+        line(format_args!("READ-ONLY: {}", fill(&why)))?;
     }
     if let Some(lacks) = s.lacks {
         line(format_args!("LACKING: {lacks}"))?;

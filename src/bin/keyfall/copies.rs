@@ -98,7 +98,7 @@ pub(crate) fn shown(copies: &[keyfall::engine::CopyStatus]) -> String {
     let head = |h: Option<keyfall::store::HeadId>| h.map_or("nothing".to_owned(), |h| h.to_string());
     let rows = copies.iter().map(|c| {
         let lacks = match (&c.error, c.lacks_pages) {
-            (Some(e), _) => e.clone(),
+            (Some(e), _) => fill(e),
             (None, Some(n)) => format!("{n} pages"),
             (None, None) => "unknown".into(),
         };

@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::commands::audit_table;
 use crate::guarded;
 use crate::output::{Failure, block, table, value};
+use crate::remedy::fill;
 use crate::stores::{Making, make, open};
 
 const USERS: [(&str, [&str; 3]); 4] = [
@@ -193,8 +194,8 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     let backup: Arc<dyn Store> = Arc::new(backup);
     let audit = engine.audit(&[Arc::clone(&backup)], &mut |_| {})?;
     tell(audit_table(&audit))?;
-    let again = engine.accept(&envelope[..]).err().map(|e| e.to_string());
-    let asked = engine.open_request(&skill.ask(&ticket, &System)?.0, io::sink()).err().map(|e| e.to_string());
+    let again = engine.accept(&envelope[..]).err().map(|e| fill(&e.to_string()));
+    let asked = engine.open_request(&skill.ask(&ticket, &System)?.0, io::sink()).err().map(|e| fill(&e.to_string()));
     tell(format!("The envelope from the queue: {}.", again.as_deref().unwrap_or("it opened")))?;
     tell(format!("The skill asks once more: {}.\n", asked.as_deref().unwrap_or("it opened")))?;
     drop(engine);
@@ -205,7 +206,7 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
         Engine::open(Arc::clone(&backup), Arc::new(cell), Options::default())
     };
     let refused = match alone {
-        Err(e) if e.kind() == ErrorKind::Refused => e.to_string(),
+        Err(e) if e.kind() == ErrorKind::Mismatch => fill(&e.to_string()),
         _ => {
             return Err(Error::new(ErrorKind::Corrupt, "the old backup opened by itself: the promise is broken").into());
         }
@@ -224,7 +225,7 @@ pub(crate) fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     let (others, of_others) = whole(&engine, stays.into_iter());
     let (theirs, of_theirs) = whole(&engine, gone.into_iter());
     let answer = match content(&engine, &records[0].id) {
-        Err(e) => e.to_string(),
+        Err(e) => fill(&e.to_string()),
         Ok(_) => "it opened".into(),
     };
     let rows = [

@@ -3,49 +3,19 @@
 //! Invariant: whose they are does not matter. A command knows the store that it was given, and an output may lead into another one.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use keyfall::opening::{absolute, territory};
+pub(crate) use keyfall::opening::{check_place, is_store};
 use keyfall::{Error, ErrorKind};
 
 use crate::outfile::parent;
-use crate::stores::absolute;
-
-/// Files of a root cell, and of a keyholder's shares.
-const CELL: [&str; 5] = ["slot-a", "slot-b", "claim-a", "claim-b", "quorum.json"];
-
-fn begins(file: &Path, with: &[u8]) -> bool {
-    let mut head = vec![0; with.len()];
-    // A pipe of that name would have to be waited for.
-    file.is_file() && File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == with
-}
-
-/// Whether a directory is a store, whole or damaged.
-pub(crate) fn is_store(dir: &Path) -> bool {
-    // A program of that name is no marker; a damaged marker beside a log is one.
-    let marker = dir.join("keyfall");
-    begins(&marker, b"keyfall store, format ") || marker.is_file() && dir.join("log").is_dir()
-}
-
-/// What a directory is, where it is one of ours.
-fn kind(dir: &Path) -> Option<&'static str> {
-    let has = |name: &str| dir.join(name).symlink_metadata().is_ok();
-    if is_store(dir) {
-        return Some("the store");
-    }
-    if CELL.iter().any(|name| has(name)) || begins(&dir.join("engine.key"), b"keyfall-engine-private-") {
-        return Some("the root cell");
-    }
-    let keyholder = begins(&dir.join("identity"), b"keyfall-keyholder-private-");
-    (keyholder || has("engines") && dir.join("stores").is_dir()).then_some("the keyholder")
-}
 
 /// Refuses `place` where `dir`, or a directory above it, is one of ours.
 fn refuse(place: &Path, dir: &Path) -> Result<(), Error> {
     let dir = absolute(dir)?;
-    match dir.ancestors().find_map(|dir| Some((kind(dir)?, dir))) {
+    match dir.ancestors().find_map(|dir| Some((territory(dir)?, dir))) {
         None => Ok(()),
         Some((what, dir)) => Err(Error::new(
             ErrorKind::Refused,
@@ -80,10 +50,4 @@ pub(crate) fn check_file(place: &Path, target: &Path) -> Result<(), Error> {
 /// Refuses a directory that is a store, a root cell or a keyholder's, or lies inside one: for files that are written into it.
 pub(crate) fn check_dir(dir: &Path) -> Result<(), Error> {
     refuse(dir, dir)
-}
-
-/// Refuses a directory that lies inside a store, a root cell or a keyholder's: for what is to be one of them itself.
-pub(crate) fn check_place(place: &Path) -> Result<(), Error> {
-    let whole = absolute(place)?;
-    whole.parent().map_or(Ok(()), |above| refuse(place, above))
 }

@@ -7,9 +7,8 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 
-use keyfall::engine::Batch;
 use keyfall::env::{Env, System};
-use keyfall::{Class, Engine, Error, ErrorKind, Policy, Put, Query, Source, UserId};
+use keyfall::{Batch, Class, Engine, Error, ErrorKind, Policy, Put, Query, Source, UserId};
 use serde_json::json;
 
 use crate::commands::Done;

@@ -11,7 +11,6 @@ mod due;
 mod erasing;
 mod grants;
 mod guarded;
-mod held;
 mod holds;
 mod import;
 mod inbox;
@@ -44,7 +43,7 @@ fn exit_code(kind: ErrorKind) -> u8 {
         ErrorKind::Erased => 3,
         ErrorKind::Absent => 4,
         ErrorKind::Corrupt => 5,
-        ErrorKind::Refused => 6,
+        ErrorKind::Refused | ErrorKind::Mismatch | ErrorKind::Limit | ErrorKind::Medium => 6,
         ErrorKind::Held => 7,
         ErrorKind::Locked => 8,
         ErrorKind::Fenced => 11,

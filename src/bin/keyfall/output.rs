@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use keyfall::RecordInfo;
 use keyfall::cell::Finality;
 use keyfall::engine::{CopyMode, CopyStatus, Fact, Grant, Hold, Plan, Tended};
-use keyfall::{Error, ErrorKind, Policy, RecordInfo, Timestamp};
+use keyfall::{Error, ErrorKind, Policy, Timestamp};
 use serde_json::{Value, json};
 
 use crate::remedy::fill;
@@ -137,7 +138,7 @@ pub(crate) fn tended(done: &Tended) -> Value {
     json!({
         "planned": done.planned, "expired": done.expired, "derived": done.derived, "refused": done.refused,
         "inbox_keys": done.inbox_keys, "damaged": done.damaged, "finalized": done.finalized,
-        "failed": done.failed, "troubles": done.troubles.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "failed": done.failed, "troubles": done.troubles.iter().map(|trouble| fill(&trouble.to_string())).collect::<Vec<_>>(),
     })
 }
 
@@ -147,6 +148,9 @@ fn kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Erased => "erased",
         ErrorKind::Absent => "absent",
         ErrorKind::Corrupt => "corrupt",
+        ErrorKind::Mismatch => "mismatch",
+        ErrorKind::Limit => "limit",
+        ErrorKind::Medium => "medium",
         ErrorKind::Refused => "refused",
         ErrorKind::Held => "held",
         ErrorKind::Locked => "locked",
@@ -209,7 +213,7 @@ pub(crate) fn pending(finality: &Finality) -> Option<String> {
 
 /// What keeps erases from being final, in words; nothing where they are.
 pub(crate) fn awaited(finality: &Finality) -> Vec<String> {
-    finality.awaited().iter().map(ToString::to_string).collect()
+    finality.awaited().iter().map(|awaited| fill(&awaited.to_string())).collect()
 }
 
 /// A hold's number as it is typed.
@@ -255,7 +259,7 @@ pub(crate) fn told(fact: &Fact) -> (String, String) {
             let of = scope.as_ref().map_or(String::new(), |scope| format!(" of {scope}"));
             (format!("erase {}{of} planned for {}", hold_id(*id), time(*due)), String::new())
         }
-        Fact::Failed { id, why } => (format!("planned erase {} failed; it is tried again", hold_id(*id)), why.clone()),
+        Fact::Failed { id, why } => (format!("planned erase {} failed; it is tried again", hold_id(*id)), fill(why)),
         Fact::Granted { id, name, scope, until, purpose } => {
             let until = until.map_or(String::new(), |until| format!(", until {}", time(until)));
             (format!("grant {} on {scope} to {name}{until}", hold_id(*id)), purpose.clone())
@@ -284,7 +288,7 @@ pub(crate) fn fact(fact: &Fact) -> Value {
         Fact::Planned { id, due, scope } => {
             json!({"what": "planned", "id": hold_id(*id), "due": time(*due), "scope": scope})
         }
-        Fact::Failed { id, why } => json!({"what": "failed", "id": hold_id(*id), "why": why}),
+        Fact::Failed { id, why } => json!({"what": "failed", "id": hold_id(*id), "why": fill(why)}),
         Fact::Granted { id, name, scope, until, purpose } => json!({
             "what": "granted", "id": hold_id(*id), "name": name, "scope": scope,
             "until": until.map(time), "purpose": purpose,
@@ -379,7 +383,7 @@ pub(crate) fn copy(status: &CopyStatus) -> Value {
         "head": status.head.map(head),
         "restores": status.restores.map(head),
         "lacks_pages": status.lacks_pages,
-        "error": status.error,
+        "error": status.error.as_deref().map(fill),
     })
 }
 

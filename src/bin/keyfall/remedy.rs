@@ -1,6 +1,10 @@
-//! Commands that messages name: they run as they are printed, with the store and the cell that this command was given.
+//! What messages say to do, as it is typed: with the store and the cell that this command was
+//! given.
 //!
-//! The library does not know what its store is called: it writes STORE, and CELL behind `--cell`, in a command between backticks.
+//! The library speaks of itself: it names a function between backticks, and what that is given in
+//! parentheses after it. Here it becomes the command that does the same. Where a command is named,
+//! this program's own messages write STORE for the store, HERE for its place alone, and CELL after
+//! `--cell`.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -11,9 +15,41 @@ use crate::stores::cell_of;
 /// The store that this command is about, and the cell that was named with it.
 static ABOUT: Mutex<Option<(PathBuf, Option<PathBuf>)>> = Mutex::new(None);
 
-/// Puts down which store this command is about.
+/// What the library names, and what is typed for it; {} is what it is given.
+const TYPED: &[(&str, &str)] = &[
+    ("Builder::cell_at", "--cell"),
+    ("Builder::create", "keyfall init STORE"),
+    ("Builder::give_up", "keyfall copy remove STORE {} --take-over"),
+    ("Builder::restore", "keyfall restore --cell CELL --into HERE COPY..."),
+    ("Builder::take_over", "--take-over"),
+    ("Engine::backup", "keyfall backup STORE COPY"),
+    ("Engine::certificate", "keyfall certificate upgrade STORE FILE"),
+    ("Engine::copies", "keyfall copy status STORE"),
+    ("Engine::copy_remove", "keyfall copy remove STORE {}"),
+    ("Engine::copy_sync", "keyfall copy sync STORE"),
+    ("Engine::get_as", "--as WHO --purpose WHY"),
+    ("Engine::grant", "keyfall grant add STORE"),
+    ("Engine::grants", "keyfall grant list STORE --user U"),
+    ("Engine::holds", "keyfall hold list STORE --user U"),
+    ("Engine::inbox", "keyfall inbox STORE --user U"),
+    ("Engine::list", "keyfall list STORE"),
+    ("Engine::log_key", "keyfall log key STORE"),
+    ("Engine::make_set", "keyfall training make STORE"),
+    ("Engine::plans", "keyfall plan list STORE --user U"),
+    ("Engine::policies", "keyfall policy list STORE"),
+    ("Engine::sets", "keyfall training list STORE"),
+    ("Engine::tend", "keyfall tend STORE"),
+    ("Engine::trust_clock", "keyfall tend STORE --clock-is-right"),
+    ("Identity::new", "keyfall key FILE"),
+    ("accept_remnants", "--accept-remnants"),
+    // Of a store that is damaged; for one that is gone it is the builder's.
+    ("restore", "keyfall restore --cell CELL --into NEW COPY..."),
+];
+
+/// Records which store this command is about.
 pub(crate) fn about(store: &Path, cell: Option<&Path>) {
-    *ABOUT.lock().unwrap_or_else(PoisonError::into_inner) = Some((store.to_owned(), cell.map(Path::to_owned)));
+    *ABOUT.lock().unwrap_or_else(PoisonError::into_inner) =
+        Some((store.to_owned(), cell.map(Path::to_owned)));
 }
 
 /// A word of a command, as a shell takes it.
@@ -26,7 +62,8 @@ pub(crate) fn word(text: impl AsRef<OsStr>) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A command with the store in the place of STORE, and its cell in that of CELL, where they are known.
+/// A command with the store in the place of STORE, and its cell in that of CELL, where they are
+/// known.
 pub(crate) fn typed(command: &str) -> String {
     // Not under the lock: where the cell is, is asked of what puts this down.
     let about = ABOUT.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -35,12 +72,15 @@ pub(crate) fn typed(command: &str) -> String {
     let (mut left, mut before) = (true, "");
     let words = command.split(' ').map(|part| {
         let text = match part {
+            "HERE" if left => word(&store),
             // What comes after it may be somebody's own words.
             "STORE" if std::mem::take(&mut left) => {
                 let named = cell.map_or(String::new(), |cell| format!(" --cell {}", word(cell)));
                 word(&store) + &named
             }
-            "CELL" if left && before == "--cell" => cell_of(&store, cell).map_or_else(|_| part.to_owned(), word),
+            "CELL" if left && before == "--cell" => {
+                cell_of(&store, cell).map_or_else(|_| part.to_owned(), word)
+            }
             part => part.to_owned(),
         };
         before = part;
@@ -49,11 +89,22 @@ pub(crate) fn typed(command: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// A text with the commands in it typed.
+/// A text with what it says to do as that is typed.
 pub(crate) fn fill(text: &str) -> String {
-    let parts = text.split('`').enumerate().map(|(n, part)| match part {
-        command if n % 2 == 1 && command.starts_with("keyfall ") => typed(command),
-        words => words.to_owned(),
+    let parts = text.split('`').enumerate().map(|(n, part)| match command(part) {
+        Some(command) if n % 2 == 1 => typed(&command),
+        None if n % 2 == 1 && part.starts_with("keyfall ") => typed(part),
+        _ => part.to_owned(),
     });
     parts.collect::<Vec<_>>().join("`")
+}
+
+/// What is typed for a function of the library.
+fn command(named: &str) -> Option<String> {
+    let (name, given) = match named.strip_suffix(')').and_then(|call| call.split_once('(')) {
+        Some((name, given)) => (name, given),
+        None => (named, ""),
+    };
+    let (_, command) = TYPED.iter().find(|(item, _)| *item == name)?;
+    Some(command.replace("{}", given))
 }

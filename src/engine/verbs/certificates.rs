@@ -74,7 +74,7 @@ impl Certificates<'_> {
         let missing = || {
             Error::new(
                 ErrorKind::Absent,
-                "this store's log has not the erase of the draft: it was not done, or the store was rolled back; erase again (`keyfall erase STORE -o CERT`, with what it named before, replaces the draft then)",
+                "this store's log has not the erase of the draft: it was not done, or the store was rolled back; erase again what it named; a draft of that erase replaces this one",
             )
         };
         let outcome = unheard(self.inner);

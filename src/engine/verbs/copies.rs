@@ -104,7 +104,7 @@ impl Copies<'_> {
         }
         if known.len() == COPIES_MAX {
             return Err(Error::new(
-                ErrorKind::Refused,
+                ErrorKind::Limit,
                 format!("a store has at most {COPIES_MAX} copies; remove one first"),
             ));
         }
@@ -232,7 +232,7 @@ impl Copies<'_> {
         match place {
             Some(place) if chosen.is_empty() => Err(Error::new(
                 ErrorKind::Absent,
-                format!("{place} is no copy of this store; `keyfall copy status STORE` lists them"),
+                format!("{place} is no copy of this store; `Engine::copies` lists them"),
             )),
             _ => Ok(chosen),
         }

@@ -79,7 +79,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Erased` where the user, the interaction, this class of it, or a source of the record was
-    /// erased, also while the payload streamed in; `Invalid`, `Refused` for a bad request; `Full`,
+    /// erased, also while the payload streamed in; `Invalid`, `Limit`, `Refused` for a bad request; `Full`,
     /// `Io`; `Copy` where a copy in step did not take it.
     pub fn put(&self, put: Put, payload: impl Read) -> Result<RecordId> {
         records::put(&self.inner, put, payload)
@@ -296,7 +296,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Invalid` for a time that has passed, and for all that [`Engine::erase`] finds invalid;
-    /// `Erased`, `Absent` for a user or record that is not here; `Refused` beyond 64 for one user,
+    /// `Erased`, `Absent` for a user or record that is not here; `Limit` beyond 64 for one user,
     /// and while the clock is not believed ([`Clock::doubts`]); as [`Engine::erase`] and
     /// [`Engine::put`], but for `Held`.
     pub fn erase_at(&self, erase: impl Into<Erase>, due: Timestamp) -> Result<Plan> {

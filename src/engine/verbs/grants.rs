@@ -25,7 +25,7 @@ impl Grants<'_> {
     /// ticket is no secret: requests are signed.
     ///
     /// # Errors
-    /// `Invalid` without a name or a purpose; `Refused` beyond 64 for one user; `Erased`, `Absent`
+    /// `Invalid` without a name or a purpose; `Limit` beyond 64 for one user; `Erased`, `Absent`
     /// for the user; as [`Engine::put`](crate::Engine::put).
     pub fn add(&self, grant: Grant) -> Result<Ticket> {
         let _wiped = WipeStack;
@@ -40,7 +40,7 @@ impl Grants<'_> {
             edit.user(tag, |editor, page| {
                 if page.grants.all(pages, tag)?.len() >= GRANTS_MAX {
                     return Err(Error::new(
-                        ErrorKind::Refused,
+                        ErrorKind::Limit,
                         format!("a user has at most {GRANTS_MAX} grants; revoke one"),
                     ));
                 }
@@ -77,7 +77,7 @@ impl Grants<'_> {
                 if !page.grants.remove(editor, tag, number)? {
                     return Err(Error::new(
                         ErrorKind::Absent,
-                        "this user has no such grant; `keyfall grant list STORE --user U` shows all",
+                        "this user has no such grant; `Engine::grants` shows all",
                     ));
                 }
                 page.history.add(editor, tag, now, &Note::Revoked { id: number })

@@ -25,7 +25,7 @@ impl Holds<'_> {
     /// look at each covered record.
     ///
     /// # Errors
-    /// `Invalid` without a reason or an authority; `Erased`, `Absent` for the user; `Refused` for
+    /// `Invalid` without a reason or an authority; `Erased`, `Absent` for the user; `Limit` for
     /// more than 64; as [`Engine::put`](crate::Engine::put).
     pub fn add(&self, hold: Hold) -> Result<u64> {
         check_reason(&hold.reason)?;

@@ -45,7 +45,7 @@ impl Policies<'_> {
     /// ```
     ///
     /// # Errors
-    /// `Invalid` for a number together with a purpose; `Refused` beyond 64; `Erased`, `Absent` for
+    /// `Invalid` for a number together with a purpose; `Limit` beyond 64; `Erased`, `Absent` for
     /// the user; as [`Engine::put`](crate::Engine::put).
     pub fn set(&self, policy: &Policy) -> Result<()> {
         policy.check()?;
@@ -67,7 +67,7 @@ impl Policies<'_> {
             true => Ok(()),
             false => Err(Error::new(
                 ErrorKind::Absent,
-                "there is no such policy; `keyfall policy list STORE` shows all (with --user, those of a user)",
+                "there is no such policy; `Engine::policies` shows all, of all users or of one",
             )),
         })
     }

@@ -174,7 +174,12 @@ const KINDS: [ErrorKind; 7] = [
 ];
 
 pub(super) fn encode_error(e: &Error) -> Vec<u8> {
-    let kind = KINDS.iter().position(|kind| *kind == e.kind()).unwrap_or(0) as u8;
+    // Kinds that are younger than the channel cross it as what they were.
+    let sent = match e.kind() {
+        ErrorKind::Mismatch | ErrorKind::Limit | ErrorKind::Medium => ErrorKind::Refused,
+        kind => kind,
+    };
+    let kind = KINDS.iter().position(|kind| *kind == sent).unwrap_or(0) as u8;
     let text = e.to_string();
     // A character that is cut is shown as one that is not known.
     [&[1, kind][..], &text.as_bytes()[..text.len().min(1000)]].concat()

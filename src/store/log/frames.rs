@@ -462,7 +462,7 @@ fn sync_tail(dir: &Path, tail: &mut Tail) -> Result<()> {
 
 fn damaged(place: &Path, offset: u64) -> Error {
     Error::corrupt(format!(
-        "{} is damaged at byte {offset}, before what was acknowledged last; restore the store from a copy with `keyfall restore --cell CELL --into NEW COPY...`",
+        "{} is damaged at byte {offset}, before what was acknowledged last; restore the store from a copy with `restore`",
         place.display()
     ))
 }
@@ -474,10 +474,9 @@ fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
 fn open_file(disk: &dyn Disk, dir: &Path, number: u32, how: How) -> Result<Arc<dyn DiskFile>> {
     let place = path(dir, number);
     disk.open(&place, how).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => Error::corrupt(format!(
-            "{} is missing; restore the store from a copy with `keyfall restore --cell CELL --into NEW COPY...`",
-            place.display()
-        )),
+        io::ErrorKind::NotFound => {
+            Error::corrupt(format!("{} is missing; restore the store from a copy with `restore`", place.display()))
+        }
         _ => Error::io(place.display(), e),
     })
 }

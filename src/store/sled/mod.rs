@@ -80,10 +80,7 @@ fn naming_key(dir: &Path, text: &str) -> Result<[u8; NAMING_KEY_BYTES]> {
 
 fn bad_marker(dir: &Path, what: &str) -> Error {
     let place = dir.join(MARKER);
-    Error::corrupt(format!(
-        "the marker {} {what}; restore the store from a copy with `keyfall restore --cell CELL --into NEW COPY...`",
-        place.display()
-    ))
+    Error::corrupt(format!("the marker {} {what}; restore the store from a copy with `restore`", place.display()))
 }
 
 /// A store in a directory.
@@ -112,7 +109,7 @@ impl SledStore {
     /// Makes an empty store in a directory that is empty or not there, or that holds what an interrupted `create` left.
     ///
     /// # Errors
-    /// `Exists` where the directory holds anything else; `Refused` where a link has the name of one of its files; `Locked`; `Io`, `Full`.
+    /// `Exists` where the directory holds anything else; `Medium` where a link has the name of one of its files; `Locked`; `Io`, `Full`.
     pub fn create(dir: &Path) -> Result<Self> {
         let io = |e| Error::io(format!("making the store {}", dir.display()), e);
         std::fs::create_dir_all(dir).map_err(io)?;
@@ -145,7 +142,7 @@ impl SledStore {
     /// Opens the store in a directory.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` for an unknown format, and where one of its files is a link or has another name;
+    /// `Absent` where there is none; `Locked`; `Refused` for an unknown format; `Medium` where one of its files is a link or has another name;
     /// `Corrupt` where the log is damaged before its end; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
         let naming_key = naming_key(dir, &read_marker(dir)?)?;

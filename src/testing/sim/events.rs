@@ -71,7 +71,7 @@ impl Run {
                     restore(&*self.faulty_cell()?, &open(self)?, &*into, &mut |_| {})
                 })();
                 // A copy that never got a head is damaged, not old.
-                let refused = refused.is_err_and(|e| matches!(e.kind(), ErrorKind::Refused | ErrorKind::Corrupt));
+                let refused = refused.is_err_and(|e| matches!(e.kind(), ErrorKind::Mismatch | ErrorKind::Corrupt));
                 assert!(refused, "FOUND: a copy of an older epoch is restored");
                 self.media.lose("scratch");
                 self.tally.count("old copies refused");
@@ -140,7 +140,7 @@ impl Run {
                         // The key of the next epoch stood ready in it.
                         Ok(_) => assert_eq!(epoch + 1, head.epoch, "FOUND: an old copy of the cell opens the store"),
                         Err(e) => {
-                            assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+                            assert_eq!(e.kind(), ErrorKind::Mismatch, "{e}");
                             self.tally.count("old cells refused");
                         }
                     }
@@ -163,7 +163,7 @@ impl Run {
         if machine.head.epoch < head.epoch {
             let opened = self.with_media(false, Engine::open);
             let e = opened.err().unwrap_or_else(|| panic!("FOUND: a store older than its cell opens"));
-            assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+            assert_eq!(e.kind(), ErrorKind::Mismatch, "{e}");
             self.tally.count("old stores refused");
         } else if self.model.copies.is_empty() && machine.model.copies.is_empty() {
             // Within an epoch the claim tells. Whoever takes the store over loses what was put since, and the generator repeats on another timeline.

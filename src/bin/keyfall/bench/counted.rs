@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use keyfall::Error;
 use keyfall::cell::{Awaited, Contents, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use keyfall::crypto::Key;
-use keyfall::ids::{BlobName, StoreId};
 use keyfall::limits::SLOT_BYTES;
 use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, Store, Usage};
+use keyfall::store::{BlobName, StoreId};
 
 /// What went through, since the process began.
 #[derive(Default)]

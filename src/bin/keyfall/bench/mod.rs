@@ -128,7 +128,7 @@ impl Bench {
             )?)
         };
         let cell = CountedCell { cell, counters: Arc::clone(&counters), ready: Mutex::default() };
-        let options = Options { keeper: Keeper::ByHand, ..Options::default() };
+        let options = Options::new().keeper(Keeper::ByHand);
         let engine = Engine::init(Arc::new(store), Arc::new(cell), options)?;
         for n in 0..copies {
             engine.copies().add(&dir.join(format!("copy-{n}")).display().to_string(), CopyMode::InStep, &mut |_| {})?;

@@ -1,34 +1,15 @@
-//! Points in time, and how they are written.
+//! Points in time, as they are written.
 
-use std::fmt;
+pub(crate) mod point;
+
+use std::str::FromStr;
 
 use jiff::civil::Date;
 use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use jiff::tz::{Offset, TimeZone};
 
+pub(crate) use self::point::Timestamp;
 use crate::error::{Error, Result};
-
-/// Milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(pub u64);
-
-impl Timestamp {
-    /// The start of its minute: what may be told of when something happened.
-    #[must_use]
-    pub fn minute(self) -> Self {
-        Timestamp(self.0 - self.0 % 60_000)
-    }
-}
-
-/// RFC 3339, in UTC; beyond the year 9999 the number of milliseconds.
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match i64::try_from(self.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
-            Some(time) => time.fmt(f),
-            None => write!(f, "{} ms", self.0),
-        }
-    }
-}
 
 /// What a written time stands for: a day, or one millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,9 +20,10 @@ pub struct Span {
     pub before: Timestamp,
 }
 
-/// Reads a time as it is written (RFC 3339, RFC 9557). A date alone is that day in UTC, a date with a zone in brackets the
-/// day there. Nothing is guessed, for erases depend on it: a time of day needs an offset or a zone, an offset and a zone
-/// must agree, a time that a zone skips or has twice needs an offset, and a day that a zone left out is none.
+/// Reads a time as it is written (RFC 3339, RFC 9557). A date alone is that day in UTC, a date with
+/// a zone in brackets the day there. Nothing is guessed, for erases depend on it: a time of day
+/// needs an offset or a zone, an offset and a zone must agree, a time that a zone skips or has
+/// twice needs an offset, and a day that a zone left out is none.
 ///
 /// # Errors
 /// `Invalid` for anything else, with how to write it.
@@ -58,27 +40,43 @@ pub fn parse(text: &str) -> Result<Span> {
     let (date, rest) = text.split_at_checked(10).unwrap_or(("", text));
     if !matches_shape(date, "dddd-dd-dd") || text.contains(char::is_control) {
         return Err(Error::invalid(format!(
-            "not a time: {text:?}; write a day in UTC (2026-03-01) or a time with its offset (2026-03-01T09:30:00+01:00)"
+            "not a time: {text:?}; write a day in UTC (2026-03-01) or a time with its offset \
+             (2026-03-01T09:30:00+01:00)"
         )));
     }
     let bad = |e: jiff::Error| Error::invalid(format!("not a time: {text:?} ({e})"));
     if rest.is_empty() || rest.starts_with('[') {
         let pieces = Pieces::parse(text).map_err(bad)?;
-        let zone = pieces.to_time_zone().map_err(bad)?.map_or(Ok(TimeZone::UTC), |zone| known(zone, text))?;
+        let zone = pieces
+            .to_time_zone()
+            .map_err(bad)?
+            .map_or(Ok(TimeZone::UTC), |zone| known(zone, text))?;
         let start = |date: Date| date.to_zoned(zone.clone());
-        let (from, before) =
-            (start(pieces.date()).map_err(bad)?, pieces.date().tomorrow().and_then(start).map_err(bad)?);
+        let (from, before) = (
+            start(pieces.date()).map_err(bad)?,
+            pieces.date().tomorrow().and_then(start).map_err(bad)?,
+        );
         if from.date() != pieces.date() {
-            return Err(Error::invalid(format!("{text:?} is a day that this zone left out; write a day beside it")));
+            return Err(Error::invalid(format!(
+                "{text:?} is a day that this zone left out; write a day beside it"
+            )));
         }
-        return Ok(Span { from: stamp(from.timestamp(), text)?, before: stamp(before.timestamp(), text)? });
+        return Ok(Span {
+            from: stamp(from.timestamp(), text)?,
+            before: stamp(before.timestamp(), text)?,
+        });
     }
-    let odd = || Error::invalid(format!("not a time: {text:?}; a time of day is written as in {date}T09:30:00Z"));
+    let odd = || {
+        Error::invalid(format!(
+            "not a time: {text:?}; a time of day is written as in {date}T09:30:00Z"
+        ))
+    };
     let of_day = rest.strip_prefix(['T', 't', ' ']).ok_or_else(odd)?;
     let (clock, zone) = of_day.split_at(time_of_day(of_day).ok_or_else(odd)?);
     if zone.is_empty() {
         return Err(Error::invalid(format!(
-            "{text:?} has no offset, so it is another time in each zone; write {date}T{clock}Z for UTC, {date}T{clock}+01:00 or {date}T{clock}[Europe/Berlin]"
+            "{text:?} has no offset, so it is another time in each zone; write {date}T{clock}Z for \
+             UTC, {date}T{clock}+01:00 or {date}T{clock}[Europe/Berlin]"
         )));
     }
     if !zone.starts_with(['Z', 'z', '+', '-', '[']) {
@@ -93,13 +91,17 @@ pub fn parse(text: &str) -> Result<Span> {
     let civil = pieces.date().to_datetime(pieces.time().unwrap_or_default());
     let zone = pieces.to_time_zone().map_err(bad)?.map(|zone| known(zone, text)).transpose()?;
     let at = match (pieces.offset(), zone) {
-        (None, None) => return Err(Error::invalid(format!("not a time: {text:?}; it has no offset"))),
+        (None, None) => {
+            return Err(Error::invalid(format!("not a time: {text:?}; it has no offset")));
+        }
         (None, Some(zone)) => zone.to_ambiguous_timestamp(civil).unambiguous().map_err(bad)?,
         (Some(offset), zone) => {
             let at = in_use(offset.to_numeric_offset(), text)?.to_timestamp(civil).map_err(bad)?;
             // Z and -00:00 say which instant it is, and nothing of the zone.
             let of_place = match offset {
-                PiecesOffset::Numeric(offset) if !(offset.offset().is_zero() && offset.is_negative()) => {
+                PiecesOffset::Numeric(offset)
+                    if !(offset.offset().is_zero() && offset.is_negative()) =>
+                {
                     Some(offset.offset())
                 }
                 _ => None,
@@ -119,12 +121,29 @@ pub fn parse(text: &str) -> Result<Span> {
     Ok(Span { from, before: Timestamp(from.0 + 1) })
 }
 
+/// Reads a moment as [`parse`] does; a day alone is none.
+impl FromStr for Timestamp {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let span = parse(text)?;
+        if span.before.0 - span.from.0 > 1 {
+            return Err(Error::invalid(format!(
+                "{text:?} is a day, and a moment is needed; write a time with its offset \
+                 ({text}T00:00:00Z)"
+            )));
+        }
+        Ok(span.from)
+    }
+}
+
 /// Most seconds between a zone's time and UTC: no place was ever so far from it.
 const OFFSET_MAX: i32 = 18 * 3600;
 
 fn in_use(offset: Offset, text: &str) -> Result<Offset> {
     if offset.seconds().abs() > OFFSET_MAX {
-        return Err(Error::invalid(format!("{text:?}: no zone is more than 18 hours from UTC; correct the offset")));
+        return Err(Error::invalid(format!(
+            "{text:?}: no zone is more than 18 hours from UTC; correct the offset"
+        )));
     }
     Ok(offset)
 }
@@ -132,7 +151,9 @@ fn in_use(offset: Offset, text: &str) -> Result<Offset> {
 /// A zone in brackets, if it is one: a name that stands for none is not UTC.
 fn known(zone: TimeZone, text: &str) -> Result<TimeZone> {
     if zone.is_unknown() {
-        return Err(Error::invalid(format!("{text:?}: Etc/Unknown is no zone; write one, as in [Europe/Berlin]")));
+        return Err(Error::invalid(format!(
+            "{text:?}: Etc/Unknown is no zone; write one, as in [Europe/Berlin]"
+        )));
     }
     if let Ok(offset) = zone.to_fixed_offset() {
         in_use(offset, text)?;
@@ -142,17 +163,22 @@ fn known(zone: TimeZone, text: &str) -> Result<TimeZone> {
 
 fn stamp(at: jiff::Timestamp, text: &str) -> Result<Timestamp> {
     let ms = at.as_nanosecond().div_euclid(1_000_000);
-    let before = || Error::invalid(format!("{text:?} is before 1970, where the times of this store begin"));
+    let before =
+        || Error::invalid(format!("{text:?} is before 1970, where the times of this store begin"));
     u64::try_from(ms).map(Timestamp).map_err(|_| before())
 }
 
 /// Whether a text has the characters of `shape`, in which `d` is any digit.
 fn matches_shape(text: &str, shape: &str) -> bool {
     text.len() == shape.len()
-        && text.bytes().zip(shape.bytes()).all(|(c, s)| if s == b'd' { c.is_ascii_digit() } else { c == s })
+        && text
+            .bytes()
+            .zip(shape.bytes())
+            .all(|(c, s)| if s == b'd' { c.is_ascii_digit() } else { c == s })
 }
 
-/// The length of the time of day that a text begins with: hours and minutes, seconds, a fraction of one.
+/// The length of the time of day that a text begins with: hours and minutes, seconds, a fraction of
+/// one.
 fn time_of_day(text: &str) -> Option<usize> {
     let digits = |from: usize| text.bytes().skip(from).take_while(u8::is_ascii_digit).count();
     if !matches_shape(text.get(..5)?, "dd:dd") {

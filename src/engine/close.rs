@@ -1,0 +1,59 @@
+//! The end of an engine.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use super::paved::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sync::atomic::Ordering;
+
+impl Engine {
+    /// Whether an earlier write failed with an unknown outcome: every further call is `Poisoned`
+    /// then. Close this engine and open the store again; opening finds out what became of that
+    /// write, and finishes or undoes it.
+    pub fn is_poisoned(&self) -> bool {
+        self.inner.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Closes the store and its cell, so that they can be opened again at once, here or in another
+    /// process. Dropping the last handle does the same, and does not say whether it was the last.
+    ///
+    /// # Errors
+    /// `Locked` where something else still holds the engine, with what that is. This handle is gone
+    /// all the same: the store is closed when the others are dropped.
+    pub fn close(self) -> Result<()> {
+        let Engine { inner, _keeper: keeper } = self;
+        // Other engines keep the thread, and the thread keeps what it tends.
+        let engines = keeper.as_ref().map(|keeper| Arc::strong_count(keeper) - 1);
+        drop(keeper);
+        match Arc::try_unwrap(inner) {
+            Ok(inner) => {
+                drop(inner);
+                Ok(())
+            }
+            Err(inner) => Err(still_held(&inner, engines)),
+        }
+    }
+}
+
+/// `engines`: how many other handles there are, where that is known.
+fn still_held(inner: &Arc<Core>, engines: Option<usize>) -> Error {
+    let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let others = Arc::strong_count(inner) - 1;
+    let by = match engines {
+        Some(engines) => {
+            let kept = if engines > 0 { 2 } else { 0 };
+            let rest = others.saturating_sub(engines + kept);
+            let parts = [(engines, "Engine"), (rest, "Reader or Batch")];
+            let parts = parts.into_iter().filter(|part| part.0 > 0).map(|part| match part {
+                (n, "Reader or Batch") if n > 1 => format!("{n} Readers or Batches"),
+                (n, what) => counted(n, what),
+            });
+            parts.collect::<Vec<_>>().join(" and ")
+        }
+        None => format!("{} (an Engine, Reader or Batch)", counted(others, "handle")),
+    };
+    let by = if by.is_empty() { "a handle that is being dropped".to_owned() } else { by };
+    let text = format!("{} is still open, held by {by}; drop what holds it", inner.store().place());
+    Error::new(ErrorKind::Locked, text)
+}

@@ -1,0 +1,209 @@
+//! How an engine is opened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bell::Keeper;
+use super::own::OpenAs;
+use crate::catalogue::change::{Means, Naming};
+#[cfg(feature = "testing")]
+use crate::catalogue::defect::Defect;
+use crate::catalogue::defect::Planted;
+use crate::catalogue::fell::Follow;
+use crate::env::{SharedEnv, System};
+#[cfg(not(feature = "sled"))]
+use crate::error::Error;
+use crate::error::Result;
+use crate::limits::CLOCK_JUMP;
+use crate::store::Store;
+use crate::tree::Geometry;
+
+/// Opens the store at a copy's place; where the flag is set it may make an empty one.
+pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync>;
+
+/// How an engine is opened: what [`Options::new`] gives, changed by the methods with the names of
+/// the fields.
+///
+/// ```
+/// use keyfall::Options;
+/// use keyfall::engine::Keeper;
+///
+/// let options = Options::new().cache_bytes(8 << 20).keeper(Keeper::ByHand);
+/// assert_eq!(options.cache_bytes, 8 << 20);
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// Time and randomness.
+    pub env: SharedEnv,
+    /// Most bytes of opened pages kept in memory; a 1024th of them of one user at most, for an
+    /// erase waits until these are zeroized.
+    pub cache_bytes: u64,
+    /// Page size, fan-out and segment size of a new store.
+    pub geometry: Geometry,
+    /// How far an erase follows what was derived from its scope before it returns; the rest is left
+    /// to [`Engine::run_due`](crate::Engine::run_due).
+    pub follow: Follow,
+    /// Who does what is due.
+    pub keeper: Keeper,
+    /// How far the clock may be ahead of the last commit, beyond the time that an open engine
+    /// counts itself, before nothing is done by it alone ([`Clock::doubts`](crate::engine::Clock::doubts)).
+    pub clock_jump: Duration,
+    /// Believe the clock at opening, however long ago the last commit was.
+    pub clock_is_right: bool,
+    /// Name of a new store's log: a URL without its scheme. The default is made from the store's
+    /// id.
+    pub log_origin: Option<String>,
+    /// Opens a copy from its place. The default opens directories.
+    pub open_copy: OpenCopy,
+    /// As what the store is opened.
+    pub open_as: OpenAs,
+    /// Copies in step, by their places: what these hold and the store lacks is given up. A
+    /// take-over is refused where another one is ahead.
+    pub give_up: Vec<String>,
+    /// A defect to plant, so that tests can see that they would find it.
+    #[cfg(feature = "testing")]
+    pub(crate) defect: Option<Defect>,
+}
+
+impl Options {
+    /// The default: the system's clock and generator, 64 MiB of cache, a thread that does what is
+    /// due.
+    pub fn new() -> Self {
+        Options {
+            env: Arc::new(System),
+            cache_bytes: 64 << 20,
+            geometry: Geometry::default(),
+            follow: Follow::default(),
+            keeper: Keeper::default(),
+            clock_jump: CLOCK_JUMP,
+            clock_is_right: false,
+            log_origin: None,
+            open_copy: Arc::new(open_directory),
+            open_as: OpenAs::default(),
+            give_up: Vec::new(),
+            #[cfg(feature = "testing")]
+            defect: None,
+        }
+    }
+
+    /// Takes time and randomness from `env`.
+    #[must_use]
+    pub fn env(self, env: SharedEnv) -> Self {
+        Options { env, ..self }
+    }
+
+    /// Keeps at most so many bytes of opened pages in memory.
+    #[must_use]
+    pub fn cache_bytes(self, cache_bytes: u64) -> Self {
+        Options { cache_bytes, ..self }
+    }
+
+    /// Gives a new store this page size, fan-out and segment size.
+    #[must_use]
+    pub fn geometry(self, geometry: Geometry) -> Self {
+        Options { geometry, ..self }
+    }
+
+    /// Has an erase follow so far what was derived from its scope before it returns.
+    #[must_use]
+    pub fn follow(self, follow: Follow) -> Self {
+        Options { follow, ..self }
+    }
+
+    /// Says who does what is due.
+    #[must_use]
+    pub fn keeper(self, keeper: Keeper) -> Self {
+        Options { keeper, ..self }
+    }
+
+    /// Lets the clock be so far ahead of the last commit before it is doubted.
+    #[must_use]
+    pub fn clock_jump(self, clock_jump: Duration) -> Self {
+        Options { clock_jump, ..self }
+    }
+
+    /// Believes the clock at opening, however long ago the last commit was.
+    #[must_use]
+    pub fn clock_is_right(self, clock_is_right: bool) -> Self {
+        Options { clock_is_right, ..self }
+    }
+
+    /// Names a new store's log: a URL without its scheme.
+    #[must_use]
+    pub fn log_origin(self, log_origin: impl Into<String>) -> Self {
+        Options { log_origin: Some(log_origin.into()), ..self }
+    }
+
+    /// Opens copies by this function, in place of the one that opens directories.
+    #[must_use]
+    pub fn open_copy(self, open_copy: OpenCopy) -> Self {
+        Options { open_copy, ..self }
+    }
+
+    /// Says as what the store is opened.
+    #[must_use]
+    pub fn open_as(self, open_as: OpenAs) -> Self {
+        Options { open_as, ..self }
+    }
+
+    /// Gives up what these copies in step hold and the store lacks.
+    #[must_use]
+    pub fn give_up(self, places: Vec<String>) -> Self {
+        Options { give_up: places, ..self }
+    }
+
+    /// What changes are made with.
+    pub(super) fn means<'a>(&'a self, names: &'a dyn Naming) -> Means<'a> {
+        Means { env: &*self.env, names, follow: self.follow, planted: self.planted() }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn planted(&self) -> Planted {
+        Planted::new(self.defect)
+    }
+
+    #[cfg(not(feature = "testing"))]
+    pub(super) fn planted(&self) -> Planted {
+        Planted::default()
+    }
+
+    /// Plants a defect.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn defect(self, defect: Option<Defect>) -> Self {
+        Options { defect, ..self }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options::new()
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("cache_bytes", &self.cache_bytes)
+            .field("geometry", &self.geometry)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "sled")]
+fn open_directory(place: &str, create: bool) -> Result<Arc<dyn Store>> {
+    let dir = std::path::Path::new(place);
+    let store = if create {
+        crate::store::SledStore::open_or_create(dir)
+    } else {
+        crate::store::SledStore::open(dir)
+    };
+    Ok(Arc::new(store?))
+}
+
+#[cfg(not(feature = "sled"))]
+fn open_directory(place: &str, _create: bool) -> Result<Arc<dyn Store>> {
+    Err(Error::invalid(format!("no adapter opens {place:?}; set one with `Options::open_copy`")))
+}

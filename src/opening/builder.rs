@@ -1,0 +1,390 @@
+//! The builder: says where a store and its cell are and what may be done, and opens them, again and
+//! again.
+
+#[cfg(feature = "sled")]
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(feature = "sled")]
+use super::location::by_length;
+#[cfg(feature = "sled")]
+use super::restoring::copy_as_it_is;
+use super::roots::Settings;
+#[cfg(feature = "sled")]
+use super::site::Site;
+use crate::cell::RootCell;
+use crate::engine::{Follow, Geometry, Keeper, OpenAs, OpenCopy};
+use crate::{Engine, Options};
+#[cfg(feature = "sled")]
+use crate::engine::{Progress, Restored, restore};
+use crate::env::SharedEnv;
+use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "keyholders")]
+use crate::quorum::{Member, Rule};
+use crate::store::Store;
+
+/// Opens the store in a directory, with its root cell beside it: `assistant.db` and
+/// `assistant.db.cell`. Makes both where neither exists, and finishes a making that was cut short.
+/// What cannot be said here [`Builder`] takes.
+///
+/// A directory that does not own its cell, a backup or another copy of the store, is opened to look
+/// at ([`Engine::read_only`]), and stays as it is until it takes over ([`Builder::take_over`]).
+///
+/// A cell is all that stands between you and losing everything, and must not be copied: keep the
+/// two apart in backups, and never back up the cell.
+///
+/// # Errors
+/// `Absent` where one of the two is missing, with which one and what to do; `Medium` where the file
+/// system may keep what is overwritten, which [`Builder::accept_remnants`] accepts; `Mismatch`
+/// where store and cell do not fit; `Locked` where another process, or another [`Engine`] of this
+/// one, has them open; `Refused`, `Corrupt`, `Io`, `Full`.
+///
+/// ```no_run
+/// let engine = keyfall::open("assistant.db")?;
+/// println!("{}", engine.promise());
+/// # Ok::<(), keyfall::Error>(())
+/// ```
+#[cfg(feature = "sled")]
+pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
+    Builder::at(path.as_ref()).open_or_create()
+}
+
+/// How a store and its cell are opened: where they are, and what may be done.
+///
+/// A builder can be used again. After [`ErrorKind::Poisoned`] drop the engine with its readers and
+/// batches, or [`Engine::close`] it, and open once more with the same builder: opening finds out
+/// what became of the write whose outcome was unknown. Where threads share an engine, let one of
+/// them do that: behind a lock of yours, and after another look at [`Engine::is_poisoned`].
+///
+/// ```no_run
+/// use keyfall::{Builder, Class, Put, UserId};
+///
+/// let builder = Builder::at("/srv/assistant.db").cell_at("/var/keys/assistant.cell");
+/// let mut engine = builder.open_or_create()?;
+/// let put = || -> keyfall::Result<_> { Ok(Put::new(UserId::new("ada")?, Class::audio())) };
+/// if let Err(e) = engine.put(put()?, &b"RIFF...."[..])
+///     && engine.is_poisoned()
+/// {
+///     eprintln!("{e}; it may have been stored all the same: {}", e.may_have_happened());
+///     engine.close()?;
+///     engine = builder.open()?;
+/// }
+/// # drop(engine);
+/// # Ok::<(), keyfall::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Builder {
+    store: StoreAt,
+    cell: CellAt,
+    settings: Settings,
+}
+
+#[derive(Clone)]
+enum StoreAt {
+    #[cfg(feature = "sled")]
+    Directory(PathBuf),
+    Given(Arc<dyn Store>),
+}
+
+#[derive(Clone)]
+enum CellAt {
+    /// Where the store says that its cell is by default.
+    #[cfg(feature = "sled")]
+    Beside,
+    Directory(PathBuf),
+    Given(Arc<dyn RootCell>),
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let store = match &self.store {
+            #[cfg(feature = "sled")]
+            StoreAt::Directory(dir) => dir.display().to_string(),
+            StoreAt::Given(store) => store.place(),
+        };
+        f.debug_struct("Builder")
+            .field("store", &store)
+            .field("options", &self.settings.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where.
+impl Builder {
+    /// The store in this directory, with its cell where [`super::default_cell`] is or leads.
+    #[cfg(feature = "sled")]
+    pub fn at(store: impl Into<PathBuf>) -> Self {
+        Builder::with(StoreAt::Directory(store.into()), CellAt::Beside)
+    }
+
+    /// A store and a cell behind adapters of your own.
+    pub fn over(store: Arc<dyn Store>, cell: Arc<dyn RootCell>) -> Self {
+        Builder::with(StoreAt::Given(store), CellAt::Given(cell))
+    }
+
+    fn with(store: StoreAt, cell: CellAt) -> Self {
+        Builder { store, cell, settings: Settings::new() }
+    }
+
+    /// The cell is in this directory. Where a store is made in a directory, a file beside it is
+    /// written that says so.
+    #[must_use]
+    pub fn cell_at(self, cell: impl Into<PathBuf>) -> Self {
+        Builder { cell: CellAt::Directory(cell.into()), ..self }
+    }
+
+    /// The cell is behind this adapter.
+    #[must_use]
+    pub fn cell(self, cell: Arc<dyn RootCell>) -> Self {
+        Builder { cell: CellAt::Given(cell), ..self }
+    }
+}
+
+/// What may be done.
+impl Builder {
+    /// Only looks: nothing is claimed, written or destroyed, in the store, in its copies or in the
+    /// cell.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.settings.options.open_as = OpenAs::ReadOnly;
+        #[cfg(feature = "sled")]
+        {
+            let look =
+                |place: &str, _: bool| Ok(Arc::new(by_length(Path::new(place))?) as Arc<dyn Store>);
+            self.settings.options.open_copy = Arc::new(look);
+        }
+        self
+    }
+
+    /// Becomes the owner of the cell, whoever that was before ([`OpenAs::TakeOver`]): a restored
+    /// store, or a backup, takes production's place so.
+    #[must_use]
+    pub fn take_over(mut self) -> Self {
+        self.settings.options.open_as = OpenAs::TakeOver;
+        self
+    }
+
+    /// Gives up what the copy at `place`, which is to be in step, holds and the store lacks.
+    #[must_use]
+    pub fn give_up(mut self, place: impl Into<String>) -> Self {
+        self.settings.options.give_up.push(place.into());
+        self
+    }
+
+    /// Has a cell made on a file system that may keep what is overwritten; every promise of the
+    /// cell says so from then on.
+    #[must_use]
+    pub fn accept_remnants(mut self) -> Self {
+        self.settings.accept_remnants = true;
+        self
+    }
+
+    /// Has a cell made whose root key is shared among these keyholders.
+    #[cfg(feature = "keyholders")]
+    #[must_use]
+    pub fn keyholders(mut self, members: Vec<Member>, rule: impl Into<Rule>) -> Self {
+        self.settings.spread = Some((members, rule.into()));
+        self
+    }
+}
+
+/// How the engine runs: [`Options`], of which each has its method here.
+impl Builder {
+    /// All options at once, in place of what was said of them before.
+    #[must_use]
+    pub fn options(self, options: Options) -> Self {
+        self.set(|_| options)
+    }
+
+    fn set(mut self, change: impl FnOnce(Options) -> Options) -> Self {
+        self.settings.options = change(self.settings.options);
+        self
+    }
+
+    /// See [`Options::env`].
+    #[must_use]
+    pub fn env(self, env: SharedEnv) -> Self {
+        self.set(|options| options.env(env))
+    }
+
+    /// See [`Options::cache_bytes`].
+    #[must_use]
+    pub fn cache_bytes(self, bytes: u64) -> Self {
+        self.set(|options| options.cache_bytes(bytes))
+    }
+
+    /// See [`Options::geometry`].
+    #[must_use]
+    pub fn geometry(self, geometry: Geometry) -> Self {
+        self.set(|options| options.geometry(geometry))
+    }
+
+    /// See [`Options::follow`].
+    #[must_use]
+    pub fn follow(self, follow: Follow) -> Self {
+        self.set(|options| options.follow(follow))
+    }
+
+    /// See [`Options::keeper`].
+    #[must_use]
+    pub fn keeper(self, keeper: Keeper) -> Self {
+        self.set(|options| options.keeper(keeper))
+    }
+
+    /// See [`Options::clock_jump`].
+    #[must_use]
+    pub fn clock_jump(self, jump: Duration) -> Self {
+        self.set(|options| options.clock_jump(jump))
+    }
+
+    /// See [`Options::clock_is_right`].
+    #[must_use]
+    pub fn clock_is_right(self) -> Self {
+        self.set(|options| options.clock_is_right(true))
+    }
+
+    /// See [`Options::log_origin`].
+    #[must_use]
+    pub fn log_origin(self, origin: impl Into<String>) -> Self {
+        self.set(|options| options.log_origin(origin))
+    }
+
+    /// See [`Options::open_copy`].
+    #[must_use]
+    pub fn open_copy(self, open_copy: OpenCopy) -> Self {
+        self.set(|options| options.open_copy(open_copy))
+    }
+}
+
+/// The ways to an engine.
+impl Builder {
+    /// Makes a new store and its cell.
+    ///
+    /// # Errors
+    /// `Exists` where a store or a key is there; `Medium` where the cell's file system may keep
+    /// what is overwritten; `Refused` where one of the two lies inside the other, or inside another
+    /// store or cell; `Invalid` for a bad geometry; `Locked`, `Io`, `Full`.
+    pub fn create(&self) -> Result<Engine> {
+        match &self.store {
+            #[cfg(feature = "sled")]
+            StoreAt::Directory(dir) => self.site(dir)?.create(),
+            StoreAt::Given(store) => {
+                Engine::init(Arc::clone(store), self.make_cell()?, self.settings.options.clone())
+            }
+        }
+    }
+
+    /// Opens a store with its cell; neither is made.
+    ///
+    /// # Errors
+    /// `Absent` where one of the two is missing, with which one and what to do; else as
+    /// [`Engine::open`], which also says what is no error: a store that does not own its cell is
+    /// opened to look at.
+    pub fn open(&self) -> Result<Engine> {
+        match &self.store {
+            #[cfg(feature = "sled")]
+            StoreAt::Directory(dir) => self.site(dir)?.open(),
+            StoreAt::Given(store) => {
+                Engine::open(Arc::clone(store), self.open_cell()?, self.settings.options.clone())
+            }
+        }
+    }
+
+    /// Opens a store with its cell; makes both where neither exists, and finishes a making that was
+    /// cut short before it returned.
+    ///
+    /// # Errors
+    /// As [`Builder::open`] and [`Builder::create`]; `Invalid` for an engine that is to look only
+    /// or to take over: what it is for must be there.
+    pub fn open_or_create(&self) -> Result<Engine> {
+        if self.settings.options.open_as != OpenAs::Owner {
+            return Err(Error::invalid(
+                "a store that is to be made is not looked at nor taken over; call `Builder::open`",
+            ));
+        }
+        match &self.store {
+            #[cfg(feature = "sled")]
+            StoreAt::Directory(dir) => self.site(dir)?.open_or_create(),
+            StoreAt::Given(store) => self.open_or_create_over(Arc::clone(store)),
+        }
+    }
+
+    /// Builds the store at this place from copies in directories, backups and copies in step:
+    /// `progress` is told how many blobs are restored. The cell is only looked at. What is built
+    /// can be looked at until it takes over, by [`Builder::take_over`]; the store that it was
+    /// copied from is untouched until then. One that was cut short goes on.
+    ///
+    /// # Errors
+    /// `Exists` where a store is there; else as [`crate::engine::restore`].
+    #[cfg(feature = "sled")]
+    pub fn restore(
+        &self,
+        copies: &[impl AsRef<Path>],
+        progress: Progress<'_>,
+    ) -> Result<Restored> {
+        match &self.store {
+            StoreAt::Directory(dir) => self.site(dir)?.restore(copies, progress),
+            StoreAt::Given(store) => {
+                let copies = copies
+                    .iter()
+                    .map(|copy| Ok(Arc::new(copy_as_it_is(copy.as_ref())?) as Arc<dyn Store>));
+                restore(
+                    &*self.open_cell()?,
+                    &copies.collect::<Result<Vec<_>>>()?,
+                    &**store,
+                    progress,
+                )
+            }
+        }
+    }
+
+    #[cfg(feature = "sled")]
+    fn site(&self, dir: &Path) -> Result<Site<'_>> {
+        let settings = &self.settings;
+        match &self.cell {
+            CellAt::Beside => Site::new(dir, None, settings),
+            CellAt::Directory(cell) => Site::new(dir, Some(cell), settings),
+            CellAt::Given(cell) => Ok(Site::with_adapter(dir, cell, settings)),
+        }
+    }
+
+    fn open_or_create_over(&self, store: Arc<dyn Store>) -> Result<Engine> {
+        if store.head()?.is_some() {
+            return Engine::open(store, self.open_cell()?, self.settings.options.clone());
+        }
+        let cell = match self.open_cell() {
+            Err(e) if e.kind() == ErrorKind::Absent => self.make_cell()?,
+            opened => opened?,
+        };
+        let told = cell.load()?;
+        let is_new = told.keys.is_empty() && told.epoch == 0 || told.is_unfinished();
+        // The key of a store that is not there: opening says what helps.
+        let make = if is_new { Engine::finish_init } else { Engine::open };
+        make(store, cell, self.settings.options.clone())
+    }
+
+    /// The cell beside a store that is behind an adapter.
+    fn open_cell(&self) -> Result<Arc<dyn RootCell>> {
+        match &self.cell {
+            #[cfg(feature = "sled")]
+            CellAt::Beside => {
+                Err(Error::invalid("name the cell with `Builder::cell_at` or `Builder::cell`"))
+            }
+            CellAt::Directory(dir) => self.settings.root_in(dir),
+            CellAt::Given(cell) => Ok(Arc::clone(cell)),
+        }
+    }
+
+    fn make_cell(&self) -> Result<Arc<dyn RootCell>> {
+        match &self.cell {
+            #[cfg(feature = "sled")]
+            CellAt::Beside => {
+                Err(Error::invalid("name the cell with `Builder::cell_at` or `Builder::cell`"))
+            }
+            CellAt::Directory(dir) => self.settings.make_root_in(dir),
+            CellAt::Given(cell) => Ok(Arc::clone(cell)),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The paved path: where a store and its root cell are, and how both are made and opened from these
+//! places.
+//!
+//! Invariants. What lies in a store is never asked where its cell is: whoever writes there would
+//! choose the key. Neither lies inside the other. A cell is never made by opening a store, and a
+//! store never over a cell that holds a key. A directory that was never opened as the owner of its
+//! cell, a backup, is not written to unless it takes over.
+
+pub(crate) mod builder;
+#[cfg(feature = "sled")]
+mod held;
+#[cfg(feature = "sled")]
+mod location;
+mod paths;
+#[cfg(feature = "sled")]
+mod pointer;
+#[cfg(feature = "sled")]
+mod restoring;
+mod roots;
+#[cfg(feature = "sled")]
+mod site;
+mod territory;
+
+#[cfg(feature = "sled")]
+pub use location::{Location, blobs_to_look, default_cell, is_exposed};
+pub use paths::{absolute, apart, lies_inside};
+#[cfg(feature = "sled")]
+pub use restoring::{copy_as_it_is, take_away, to_build};
+pub use roots::look_root;
+pub use territory::{check_place, is_store, territory};

@@ -1,0 +1,83 @@
+//! Places in a file system, by whichever way one gets there.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// As many links as the kernel follows.
+const LINKS_MAX: usize = 40;
+
+/// Refuses places of which one is another, or lies inside it: whatever takes the one takes the
+/// other. Each comes with what it is, for the error.
+///
+/// # Errors
+/// `Refused`; `Io`.
+pub fn apart(places: &[(&str, &Path)]) -> Result<()> {
+    for (n, (what, place)) in places.iter().enumerate() {
+        for (_, (other, there)) in places.iter().enumerate().filter(|(m, _)| *m != n) {
+            if lies_inside(place, there)? {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!(
+                        "{what} {} lies inside {other} {}: whoever copies or loses the one copies \
+                         or loses both; name another place",
+                        place.display(),
+                        there.display()
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a place is another, or lies inside it, by whichever way one gets there.
+///
+/// # Errors
+/// As [`absolute`].
+pub fn lies_inside(place: &Path, other: &Path) -> Result<bool> {
+    let (place, other) = (absolute(place)?, absolute(other)?);
+    let node = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
+    let there = node(&other);
+    Ok(place.starts_with(&other)
+        || there.is_some() && place.ancestors().any(|above| node(above) == there))
+}
+
+/// An absolute path with its links followed, also those that lead where nothing is yet, and the
+/// rest taken by the letter.
+///
+/// # Errors
+/// `Invalid` for a link that leads in a circle; `Io`.
+pub fn absolute(path: &Path) -> Result<PathBuf> {
+    let whole = std::path::absolute(path).map_err(|e| Error::io(path.display(), e))?;
+    let parts = |path: &Path| {
+        path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>()
+    };
+    let (mut real, mut rest, mut links) = (PathBuf::new(), parts(&whole), 0);
+    while let Some(part) = rest.pop() {
+        if part == ".." {
+            real.pop();
+            continue;
+        }
+        if part == "." {
+            continue;
+        }
+        real.push(&part);
+        if let Ok(followed) = real.canonicalize() {
+            real = followed;
+        } else if let Ok(to) = real.read_link() {
+            links += 1;
+            if links > LINKS_MAX {
+                let text = format!(
+                    "{} is a link that leads in a circle; name another place",
+                    path.display()
+                );
+                return Err(Error::invalid(text));
+            }
+            real.pop();
+            rest.extend(parts(&to));
+        }
+    }
+    Ok(real)
+}

@@ -1,0 +1,99 @@
+//! Root cells in directories, of whatever kind lies there or is to be made.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::cell::{FileCell, RootCell};
+use crate::Options;
+use crate::engine::OpenAs;
+use crate::env::SharedEnv;
+use crate::error::Result;
+#[cfg(not(feature = "keyholders"))]
+use crate::error::{Error, ErrorKind};
+#[cfg(feature = "keyholders")]
+use crate::quorum::{Member, Rule};
+
+/// Opens the cell in a directory to look at it: a process that has it open goes on undisturbed.
+///
+/// # Errors
+/// `Absent` where there is none; `Corrupt`, `Io`.
+pub fn look_root(dir: &Path, env: &SharedEnv) -> Result<Arc<dyn RootCell>> {
+    Ok(match shared_root(dir, env)? {
+        Some(cell) => cell,
+        None => Arc::new(FileCell::look(dir, Arc::clone(env))?),
+    })
+}
+
+/// What a builder says of the engine and of a cell to be made.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) options: Options,
+    pub(super) accept_remnants: bool,
+    #[cfg(feature = "keyholders")]
+    pub(super) spread: Option<(Vec<Member>, Rule)>,
+}
+
+impl Settings {
+    pub(super) fn new() -> Self {
+        Settings {
+            options: Options::new(),
+            accept_remnants: false,
+            #[cfg(feature = "keyholders")]
+            spread: None,
+        }
+    }
+
+    /// Whether a cell is to be made whose root key is shared among keyholders.
+    #[cfg(all(feature = "sled", feature = "keyholders"))]
+    pub(super) fn is_spread(&self) -> bool {
+        self.spread.is_some()
+    }
+
+    #[cfg(all(feature = "sled", not(feature = "keyholders")))]
+    pub(super) fn is_spread(&self) -> bool {
+        false
+    }
+
+    /// Opens the cell in a directory, for what the engine is to do.
+    pub(super) fn root_in(&self, dir: &Path) -> Result<Arc<dyn RootCell>> {
+        let env = &self.options.env;
+        if self.options.open_as == OpenAs::ReadOnly {
+            return look_root(dir, env);
+        }
+        Ok(match shared_root(dir, env)? {
+            Some(cell) => cell,
+            None => Arc::new(FileCell::open(dir, Arc::clone(env))?),
+        })
+    }
+
+    /// Makes a cell in a directory.
+    pub(super) fn make_root_in(&self, dir: &Path) -> Result<Arc<dyn RootCell>> {
+        let env = &self.options.env;
+        #[cfg(feature = "keyholders")]
+        if let Some((members, rule)) = &self.spread {
+            return Ok(Arc::new(crate::quorum::net::make_cell(dir, members.clone(), *rule, env)?));
+        }
+        Ok(Arc::new(FileCell::create(dir, self.accept_remnants, Arc::clone(env))?))
+    }
+}
+
+/// The cell in a directory that is spread over keyholders; `None` of one of another kind, and where
+/// there is none.
+#[cfg(feature = "keyholders")]
+fn shared_root(dir: &Path, env: &SharedEnv) -> Result<Option<Arc<dyn RootCell>>> {
+    Ok(crate::quorum::net::open_cell(dir, env)?.map(|cell| Arc::new(cell) as Arc<dyn RootCell>))
+}
+
+#[cfg(not(feature = "keyholders"))]
+fn shared_root(dir: &Path, _env: &SharedEnv) -> Result<Option<Arc<dyn RootCell>>> {
+    if !dir.join("quorum.json").exists() {
+        return Ok(None);
+    }
+    Err(Error::new(
+        ErrorKind::Refused,
+        format!(
+            "the root cell {} is spread over keyholders; build with the feature `keyholders`",
+            dir.display()
+        ),
+    ))
+}
