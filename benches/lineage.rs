@@ -12,7 +12,7 @@ use keyfall::cell::FileCell;
 use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope, UserId, Source};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope, Source, UserId};
 
 const OTHERS: usize = 1000;
 

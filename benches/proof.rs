@@ -20,7 +20,7 @@ use keyfall::quorum::Member;
 use keyfall::quorum::net::{EngineKey, KeyholderDir, Server, make_cell};
 use keyfall::store::SledStore;
 use keyfall::testing::Defect;
-use keyfall::{Class, Engine, Options, Put, Scope, UserId, Erase};
+use keyfall::{Class, Engine, Erase, Options, Put, Scope, UserId};
 
 fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()

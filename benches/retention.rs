@@ -12,7 +12,7 @@ use keyfall::cell::FileCell;
 use keyfall::engine::{Keeper, Tended};
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, Options, Put, UserId, Policy};
+use keyfall::{Class, Engine, Options, Policy, Put, UserId};
 
 fn main() {
     // `cargo test --benches` runs this too: a few users show that it works.
