@@ -35,7 +35,8 @@ impl Certificates<'_> {
         let missing = || {
             Error::new(
                 ErrorKind::Corrupt,
-                "this store's log has not the leaf of the certificate: the store was rolled back, or the certificate is forged; keep both",
+                "this store's log has not the leaf of the certificate: the store was rolled back, \
+                 or the certificate is forged; keep both",
             )
         };
         self.reissue(certificate.facts.clone(), indexes, discarded, (Some(certificate), &missing))
@@ -51,7 +52,9 @@ impl Certificates<'_> {
         let missing = || {
             Error::new(
                 ErrorKind::Absent,
-                "this store's log has not the erase of the draft: it was not done, or the store was rolled back; erase again (`keyfall erase STORE -o CERT`, with what it named before, replaces the draft then)",
+                "this store's log has not the erase of the draft: it was not done, or the store \
+                 was rolled back; erase again (`keyfall erase STORE -o CERT`, with what it named \
+                 before, replaces the draft then)",
             )
         };
         let outcome = self.inner.unheard();

@@ -77,10 +77,16 @@ impl Grants<'_> {
                 if !page.grants.remove(editor, tag, number)? {
                     return Err(Error::new(
                         ErrorKind::Absent,
-                        "this user has no such grant; `keyfall grant list STORE --user U` shows all",
+                        "this user has no such grant; `keyfall grant list STORE --user U` shows \
+                         all",
                     ));
                 }
-                page.history.add(editor, tag, inner.options.env.now(), &Note::Revoked { id: number })
+                page.history.add(
+                    editor,
+                    tag,
+                    inner.options.env.now(),
+                    &Note::Revoked { id: number },
+                )
             })
         });
         // Also where a copy did not take the commit: readers see it.

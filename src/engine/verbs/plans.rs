@@ -35,7 +35,8 @@ impl Plans<'_> {
                 let Some(plan) = plans.iter().find(|plan| plan.id == id) else {
                     return Err(Error::new(
                         ErrorKind::Absent,
-                        "this user has no such planned erase; `keyfall plan list STORE --user U` shows all",
+                        "this user has no such planned erase; `keyfall plan list STORE --user U` \
+                         shows all",
                     ));
                 };
                 page.plans.remove(editor, tag, plan)?;

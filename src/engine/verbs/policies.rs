@@ -67,22 +67,21 @@ impl Policies<'_> {
     /// `Absent` for a policy that is not set; as [`Policies::set`](crate::engine::Policies::set).
     pub fn unset(&self, class: &Class, purpose: Option<&str>) -> Result<()> {
         let _wiped = WipeStack;
-        self.change_policies(|editor, policies, owner| match policies.remove(editor, owner, class, purpose)? {
-            true => Ok(()),
-            false => Err(Error::new(
-                ErrorKind::Absent,
-                "there is no such policy; `keyfall policy list STORE` shows all (with --user, those of a user)",
-            )),
+        self.change_policies(|editor, policies, owner| {
+            match policies.remove(editor, owner, class, purpose)? {
+                true => Ok(()),
+                false => Err(Error::new(
+                    ErrorKind::Absent,
+                    "there is no such policy; `keyfall policy list STORE` shows all (with --user, \
+                 those of a user)",
+                )),
+            }
         })
     }
 
     fn change_policies(
         &self,
-        act: impl FnOnce(
-            &mut Editor<'_>,
-            &mut policies::Policies,
-            Option<UserTag>,
-        ) -> Result<()>,
+        act: impl FnOnce(&mut Editor<'_>, &mut policies::Policies, Option<UserTag>) -> Result<()>,
     ) -> Result<()> {
         let inner = self.inner;
         inner.commit_edit(|state, _, edit| {

@@ -93,7 +93,8 @@ pub(super) fn open_in(
         return Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "by its policy who reads class {class} is written down; say who, and what for (--as, --purpose)"
+                "by its policy who reads class {class} is written down; say who, and what for \
+                 (--as, --purpose)"
             ),
         ));
     }

@@ -76,7 +76,8 @@ impl Training<'_> {
                 };
                 if granted(pages, id.user, page, (&set.to, &set.purpose), id, now)?.is_empty() {
                     let text = format!(
-                        "the user of record {id} has given the grantee of {name} no grant on it for {:?}; nothing was added",
+                        "the user of record {id} has given the grantee of {name} no grant on it \
+                         for {:?}; nothing was added",
                         set.purpose
                     );
                     return Err(Error::new(ErrorKind::Refused, text));
