@@ -1,5 +1,5 @@
-//! The adversary who holds every byte ever written: what a set of stores gives away to somebody with a
-//! root key, and what an engine holds that must be gone once it is erased.
+//! The adversary who holds every byte ever written: what a set of stores gives away to somebody
+//! with a root key, and what an engine holds that must be gone once it is erased.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -64,17 +64,18 @@ pub fn secrets(
     let (head, at) = engine.opened_head();
     let (root, geometry) = (&head.roots.users, head.geometry);
     let tag = crypto::user_tag(&head.index_key, user.as_str());
-    let mut out = vec![("root page key".to_owned(), Secret::copied_from(root.key().bytes()))];
+    let mut out = Named(Vec::new());
+    out.add("root page key", root.key().bytes());
     for key in engine.root_keys()?.into_iter().filter(|key| key.id.epoch <= at.epoch) {
-        out.push(("root key".to_owned(), Secret::copied_from(key.key.bytes())));
+        out.add("root key", key.key.bytes());
     }
     let Found::Live { page, .. } = find(&source, root, geometry, tag)? else {
         return Err(Error::invalid("this user does not live"));
     };
     let opened = UserPage::decode(&source.load(PageKind::User, Some(tag), &page)?)?;
     if only.is_none() {
-        out.push(("fence key".to_owned(), Secret::copied_from(opened.fence_key.bytes())));
-        out.push(("name".to_owned(), Secret::copied_from(user.as_str().as_bytes())));
+        out.add("fence key", opened.fence_key.bytes());
+        out.add("name", user.as_str().as_bytes());
     }
     let aes_key = |name: &BlobName, key: &Key, context: &[u8]| {
         let salt = source.fetch(name, |blob| Ok(blob.first_chunk().copied().unwrap_or([0; 24])))?;
@@ -90,15 +91,13 @@ pub fn secrets(
                 let aes = aes_key(&at.name, &at.key(), &context)?;
                 if kind == PageKind::Inbox {
                     let inbox = Inbox { tree: Ordered::stored(Some(at.duplicate())) };
-                    let keys = inbox.keys(&source, tag)?;
-                    out.extend(
-                        keys.iter()
-                            .map(|k| ("inbox key".to_owned(), Secret::copied_from(k.key.bytes()))),
-                    );
+                    for key in inbox.keys(&source, tag)? {
+                        out.add("inbox key", key.key.bytes());
+                    }
                 }
                 if only.is_none() || matches!(kind, PageKind::User) {
-                    out.push((format!("{kind:?} page key"), Secret::copied_from(at.key().bytes())));
-                    out.push((format!("{kind:?} page AES key"), aes));
+                    out.add(&format!("{kind:?} page key"), at.key().bytes());
+                    out.add(&format!("{kind:?} page AES key"), &aes);
                 }
             }
             Step::Record { of, key, entry } => {
@@ -111,27 +110,33 @@ pub fn secrets(
                 };
                 if let Ok((content_root, _)) = resolver.resolve(&id) {
                     let lineage = crypto::lineage_secret(content_root);
-                    out.push((
-                        "content root".to_owned(),
-                        Secret::copied_from(content_root.bytes()),
-                    ));
-                    out.push(("lineage secret".to_owned(), Secret::copied_from(lineage.bytes())));
+                    out.add("content root", content_root.bytes());
+                    out.add("lineage secret", lineage.bytes());
                 }
                 let aes = aes_key(&payload.first, &payload.key, &payload.context)?;
-                out.push(("record secret".to_owned(), Secret::copied_from(entry.secret.bytes())));
-                out.push(("content key".to_owned(), Secret::copied_from(payload.key.bytes())));
-                out.push(("content AES key".to_owned(), aes));
-                out.push(("purpose".to_owned(), Secret::copied_from(entry.purpose.as_bytes())));
+                out.add("record secret", entry.secret.bytes());
+                out.add("content key", payload.key.bytes());
+                out.add("content AES key", &aes);
+                out.add("purpose", entry.purpose.as_bytes());
             }
             Step::Leave { .. } => {}
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(out)
+    Ok(out.0)
 }
 
-/// Every record that a set of stores gives away to somebody who holds `key`: the fix-point of an adversary, for
-/// one head. The content roots that it finds add up from head to head.
+/// Secrets by name.
+struct Named(Vec<(String, Secret)>);
+
+impl Named {
+    fn add(&mut self, name: &str, secret: &[u8]) {
+        self.0.push((name.to_owned(), Secret::copied_from(secret)));
+    }
+}
+
+/// Every record that a set of stores gives away to somebody who holds `key`: the fix-point of an
+/// adversary, for one head. The content roots that it finds add up from head to head.
 ///
 /// # Errors
 /// `Corrupt` where the key does not open the head.
@@ -171,7 +176,8 @@ pub(super) fn inbox_keys_reachable(
     Ok(keys)
 }
 
-/// Notes which key opens which blob below a head, by the key's hash; passes over what is noted already.
+/// Notes which key opens which blob below a head, by the key's hash; passes over what is noted
+/// already.
 pub(super) fn note_keys(
     places: &[SharedStore],
     head: &Head,

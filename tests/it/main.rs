@@ -63,4 +63,3 @@ mod trees;
 mod vectors;
 mod writes;
 mod wycheproof;
-mod zz_examples;

@@ -16,7 +16,7 @@ use crate::catalogue::walk::{Step, Walking, walk};
 use crate::engine::core::Core;
 use crate::engine::progress::Progress;
 use crate::error::Result;
-use crate::ids::{BlobName, Timestamp};
+use crate::ids::{BlobName, StoreId, Timestamp};
 use crate::record;
 use crate::secret::WipeStack;
 use crate::store::{Cursor, Head, HeadId};
@@ -25,6 +25,8 @@ use crate::tree::{Geometry, PageKind};
 
 /// Strays that an audit names in one place.
 const STRAYS_SHOWN: usize = 100;
+/// Names asked of a store at once.
+const NAMES_AT_ONCE: usize = 1024;
 
 /// What an audit found in one place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,6 +113,25 @@ impl Opener {
     }
 }
 
+impl PlaceAudit {
+    /// Counts one blob, by what is known of its name and whether that opens it.
+    fn count(&mut self, name: BlobName, known: Option<(&Known, bool)>, epoch: u64) {
+        self.blobs += 1;
+        match known.map(|(known, opens)| (opens, known.live, known)) {
+            None | Some((false, false, _)) => self.shut += 1,
+            Some((false, true, _)) => self.damaged += 1,
+            Some((true, true, _)) => self.live += 1,
+            Some((true, false, known)) if known.epoch == epoch && known.opener.is_page() => {
+                self.superseded += 1;
+            }
+            Some((true, false, _)) => {
+                self.stray += 1;
+                self.strays.extend((self.strays.len() < STRAYS_SHOWN).then_some(name));
+            }
+        }
+    }
+}
+
 pub(super) fn audit(
     inner: &Arc<Core>,
     more: &[SharedStore],
@@ -155,55 +176,56 @@ pub(super) fn audit(
         places: Vec::new(),
     };
     for place in &places {
-        let mut found = PlaceAudit { place: place.place(), ..PlaceAudit::default() };
-        if let Some(stored) = place.head()? {
-            // No key of this store opens anything there, and that would be called clean.
-            if Prefix::decode(&stored.bytes).is_ok_and(|prefix| prefix.store != inner.id) {
-                return Err(another_store(&place.place(), "name copies of this one alone"));
-            }
-            found.head = Some(stored.id);
-            for root in &contents.keys {
-                if let Some(head) = opens(&stored, &root.key) {
-                    found.head_opens = true;
-                    // Whatever it reaches and the live tree does not, opens too.
-                    learn(&source, &head.roots, head.geometry, root.id.epoch, false, &mut known)?;
-                }
+        let stored = own_head(place, inner.id)?;
+        let head = stored.as_ref().map(|stored| stored.id);
+        let mut found = PlaceAudit { place: place.place(), head, ..PlaceAudit::default() };
+        for root in &contents.keys {
+            if let Some(head) = stored.as_ref().and_then(|stored| opens(stored, &root.key)) {
+                found.head_opens = true;
+                // Whatever it reaches and the live tree does not, opens too.
+                learn(&source, &head.roots, head.geometry, root.id.epoch, false, &mut known)?;
             }
         }
         audit.places.push(found);
     }
     let mut looked = 0;
     for (place, found) in places.iter().zip(&mut audit.places) {
-        let mut from = Some(Cursor::default());
-        while let Some(at) = from {
-            let (names, next) = place.names(at, 1024)?;
-            from = next;
-            for name in &names {
-                found.blobs += 1;
-                let blob = place.get(name)?.unwrap_or_default();
-                match known.get(name) {
-                    None => found.shut += 1,
-                    Some(k) => match (k.opener.opens(&source, *name, &blob), k.live) {
-                        (true, true) => found.live += 1,
-                        (true, false) if k.epoch == live_head.epoch && k.opener.is_page() => {
-                            found.superseded += 1
-                        }
-                        (true, false) => {
-                            found.stray += 1;
-                            found
-                                .strays
-                                .extend((found.strays.len() < STRAYS_SHOWN).then_some(*name));
-                        }
-                        (false, true) => found.damaged += 1,
-                        (false, false) => found.shut += 1,
-                    },
-                }
+        each_blob(place, &mut |name, blob| {
+            let known = known.get(&name).map(|k| (k, k.opener.opens(&source, name, blob)));
+            found.count(name, known, live_head.epoch);
+            looked += 1;
+            if looked % NAMES_AT_ONCE as u64 == 0 {
+                progress(looked);
             }
-            looked += names.len() as u64;
-            progress(looked);
-        }
+        })?;
+        progress(looked);
     }
     Ok(audit)
+}
+
+/// The head of a place, which holds no other store.
+fn own_head(place: &SharedStore, store: StoreId) -> Result<Option<Head>> {
+    let stored = place.head()?;
+    let foreign =
+        |stored: &Head| Prefix::decode(&stored.bytes).is_ok_and(|prefix| prefix.store != store);
+    // No key of this store opens anything there, and that would be called clean.
+    if stored.as_ref().is_some_and(foreign) {
+        return Err(another_store(&place.place(), "name copies of this one alone"));
+    }
+    Ok(stored)
+}
+
+/// Reads every blob of a place.
+fn each_blob(place: &SharedStore, see: &mut dyn FnMut(BlobName, &[u8])) -> Result<()> {
+    let mut from = Some(Cursor::default());
+    while let Some(at) = from {
+        let (names, next) = place.names(at, NAMES_AT_ONCE)?;
+        from = next;
+        for name in names {
+            see(name, &place.get(&name)?.unwrap_or_default());
+        }
+    }
+    Ok(())
 }
 
 fn opens(stored: &Head, key: &Key) -> Option<HeadPage> {

@@ -49,7 +49,8 @@ impl Certificates<'_> {
         let missing = || {
             Error::new(
                 ErrorKind::Corrupt,
-                "this store's log has not the leaf of the certificate: the store was rolled back, or the certificate is forged; keep both",
+                "this store's log has not the leaf of the certificate: the store was rolled back, \
+                 or the certificate is forged; keep both",
             )
         };
         self.reissue(

@@ -1,10 +1,10 @@
 //! The public face: what callers may ask of an engine.
 //!
 //! [`engine`] holds [`Engine`](crate::Engine): the verbs that name no collection, and a handle for
-//! each noun that has verbs of its own, in the grammar of the command line
-//! (`keyfall hold add` is `engine.holds(&user).add(..)`). A handle borrows the engine, keeps nothing
-//! and is defined, with its verbs, in the file of its noun. The other files hold one verb each, or a
-//! few, as functions that `engine` calls.
+//! each noun that has verbs of its own, in the grammar of the command line (`keyfall hold add` is
+//! `engine.holds(&user).add(..)`). A handle borrows the engine, keeps nothing and is defined, with
+//! its verbs, in the file of its noun. The other files hold one verb each, or a few, as functions
+//! that `engine` calls.
 
 pub(crate) mod audit;
 pub(crate) mod certificates;

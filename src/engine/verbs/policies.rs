@@ -35,7 +35,7 @@ impl Policies<'_> {
     /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
     /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
     /// # let engine = Engine::init(store, cell, Options::default())?;
-    /// let days = |n| Duration::from_secs(n * 24 * 60 * 60);
+    /// let days = |n: u64| Duration::from_secs(n * 24 * 60 * 60);
     /// engine.policies(None).set(&Policy::new(Class::audio()).max_age(days(30)))?;
     /// // One user's own, in the place of the store's.
     /// let child = UserId::new("child")?;

@@ -74,7 +74,8 @@ impl Training<'_> {
                 };
                 if granted(pages, page, &set, id, now)?.is_empty() {
                     let text = format!(
-                        "the user of record {id} has given the grantee of {name} no grant on it for {:?}; nothing was added",
+                        "the user of record {id} has given the grantee of {name} no grant on it \
+                         for {:?}; nothing was added",
                         set.purpose
                     );
                     return Err(Error::new(ErrorKind::Refused, text));
