@@ -63,6 +63,28 @@ impl Scope {
     pub fn interaction(user: UserId, id: InteractionId) -> Self {
         Scope::User { user, class: None, when: When::Interaction(id) }
     }
+
+    /// The interactions of a user that began at `from` or later, and before `until`; `None` for
+    /// `from` is the beginning, for `until` it is now.
+    ///
+    /// ```
+    /// # fn main() -> keyfall::Result<()> {
+    /// use keyfall::{Scope, UserId, When};
+    ///
+    /// let (from, until) = ("2026-01-01T00:00:00Z".parse()?, "2026-02-01T00:00:00Z".parse()?);
+    /// let january = Scope::between(UserId::new("ada")?, Some(from), Some(until));
+    /// assert!(matches!(january, Scope::User { when: When::Between { .. }, .. }));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn between(user: UserId, from: Option<Timestamp>, until: Option<Timestamp>) -> Self {
+        Scope::User { user, class: None, when: When::Between { from, until } }
+    }
+
+    /// One record.
+    pub fn record(id: RecordId) -> Self {
+        Scope::Record(id)
+    }
 }
 
 /// Who wants an erase certified, and why.
