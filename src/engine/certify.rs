@@ -35,8 +35,10 @@ pub(super) fn claim(
     let mut opening = [0; 32];
     core.options.env.fill(&mut opening)?;
     let copies = |mode| state.head.copies.iter().filter(|copy| copy.mode == mode).count() as u64;
-    let kept =
-        |(class, reason): (&Class, &str)| Kept { class: class.as_str().to_owned(), reason: reason.to_owned() };
+    let kept = |(class, reason): (&Class, &str)| Kept {
+        class: class.as_str().to_owned(),
+        reason: reason.to_owned(),
+    };
     let body = Body {
         engine: concat!("keyfall ", env!("CARGO_PKG_VERSION")).to_owned(),
         format: FORMAT,
@@ -78,7 +80,12 @@ pub(super) fn unheard(core: &Core) -> Outcome {
 }
 
 /// What the cell says of the root key that `ended` ends, and said before.
-pub(super) fn heard(core: &Core, body: &Body, ended: &Leaf, retirement: Option<&Retirement>) -> Retired {
+pub(super) fn heard(
+    core: &Core,
+    body: &Body,
+    ended: &Leaf,
+    retirement: Option<&Retirement>,
+) -> Retired {
     let heard = body.cell.heard(&body.store, ended, retirement);
     if !matches!(heard, Retired::Stated(_)) {
         return heard;
@@ -93,10 +100,13 @@ pub(super) fn draft(core: &Core, claims: &[Claim], entered: &Entered) -> Vec<(us
     let outcome = unheard(core);
     let draft = |(claim, seat): (&Claim, &Seat)| {
         let facts = claim.facts(seat, &entered.leaf, outcome.clone());
-        let checked = facts.check().map_err(|e| e.context("no certificate could be written; nothing was erased"));
+        let checked = facts
+            .check()
+            .map_err(|e| e.context("no certificate could be written; nothing was erased"));
         let kept = checked.and_then(|()| match &claim.drafted {
-            Some(keep) => hand_out(keep, &Draft { index: entered.index, facts })
-                .map_err(|e| e.context("the draft of the certificate could not be kept; nothing was erased")),
+            Some(keep) => hand_out(keep, &Draft { index: entered.index, facts }).map_err(|e| {
+                e.context("the draft of the certificate could not be kept; nothing was erased")
+            }),
             None => Ok(()),
         });
         kept.err().map(|e| (claim.of, e))
@@ -112,7 +122,9 @@ pub(super) fn issue(
     retirement: Option<&Retirement>,
 ) -> Vec<Unsigned> {
     entered.pending = locked(&core.awaiting).is_some();
-    let heard = claims.first().map_or(Retired::Waiting, |claim| heard(core, &claim.body, &entered.leaf, retirement));
+    let heard = claims
+        .first()
+        .map_or(Retired::Waiting, |claim| heard(core, &claim.body, &entered.leaf, retirement));
     let outcome = Outcome { retired: heard, ..unheard(core) };
     let seats = std::mem::take(&mut entered.seats);
     let entered = Arc::new(entered);

@@ -71,8 +71,10 @@ impl Drill<'_> {
     /// Whether a page is there; what lies below one that is not cannot be looked at.
     fn page(&mut self, at: &Ref, kind: u8) -> bool {
         let context = crate::crypto::page_context(self.source.realm, kind, at.name);
-        let opened =
-            self.source.fetch(&at.name, |blob| crate::crypto::chunked::open(&at.key(), &context, &blob)).is_ok();
+        let opened = self
+            .source
+            .fetch(&at.name, |blob| crate::crypto::chunked::open(&at.key(), &context, &blob))
+            .is_ok();
         self.count(at.name, opened);
         opened
     }
@@ -85,7 +87,8 @@ impl Drill<'_> {
                 return ControlFlow::Break(());
             }
             let name = entry.segment_name(number);
-            let opens = |suite| self.source.fetch(&name, |blob| payload.open(suite, number, &blob)).is_ok();
+            let opens =
+                |suite| self.source.fetch(&name, |blob| payload.open(suite, number, &blob)).is_ok();
             let opened = suite.as_ref().is_ok_and(opens);
             self.count(name, opened);
         }
@@ -94,7 +97,11 @@ impl Drill<'_> {
 }
 
 /// The newest of these heads that a root key of the store opens.
-fn newest(places: &[SharedStore], store: StoreId, root: &RootKey) -> Result<Option<(HeadPage, HeadId, String)>> {
+fn newest(
+    places: &[SharedStore],
+    store: StoreId,
+    root: &RootKey,
+) -> Result<Option<(HeadPage, HeadId, String)>> {
     let mut best: Option<(HeadPage, HeadId, String)> = None;
     for copy in places {
         let Some(stored) = copy.head()? else { continue };
@@ -105,21 +112,31 @@ fn newest(places: &[SharedStore], store: StoreId, root: &RootKey) -> Result<Opti
         if prefix.root_id() != root.id || best.as_ref().is_some_and(|(_, id, _)| *id >= stored.id) {
             continue;
         }
-        let page =
-            HeadPage::open(&stored.bytes, &root.key).map_err(|e| e.context(format!("the head of {}", copy.place())))?;
+        let page = HeadPage::open(&stored.bytes, &root.key)
+            .map_err(|e| e.context(format!("the head of {}", copy.place())))?;
         best = Some((page, stored.id, copy.place()));
     }
     Ok(best)
 }
 
-pub(super) fn drill(core: &Core, copies: &[SharedStore], progress: Progress<'_>) -> Result<Option<Checked>> {
+pub(super) fn drill(
+    core: &Core,
+    copies: &[SharedStore],
+    progress: Progress<'_>,
+) -> Result<Option<Checked>> {
     core.check_usable()?;
     let root = core.writer().root.duplicate();
     let current = core.state().stored.id;
     let Some((head, id, from)) = newest(copies, core.id, &root)? else {
         let held: Vec<String> = copies
             .iter()
-            .map(|copy| Ok(format!("{} holds {}", copy.place(), replica::shown(copy.head()?.map(|head| head.id)))))
+            .map(|copy| {
+                Ok(format!(
+                    "{} holds {}",
+                    copy.place(),
+                    replica::shown(copy.head()?.map(|head| head.id))
+                ))
+            })
             .collect::<Result<_>>()?;
         return Err(Error::new(
             ErrorKind::Refused,
@@ -134,7 +151,8 @@ pub(super) fn drill(core: &Core, copies: &[SharedStore], progress: Progress<'_>)
     let users = Users { pages: &source, root: &head.roots.users, geometry: head.geometry };
     let mut resolver = Resolver::new(core.realm, users);
     let found = Checked { head: id, current, from, blobs: 0, lacking: 0, missing: Vec::new() };
-    let mut drill = Drill { leave: &leave, geometry: head.geometry, source: &source, found, progress };
+    let mut drill =
+        Drill { leave: &leave, geometry: head.geometry, source: &source, found, progress };
     let walked = walk(&leave, &source, &head.roots, &mut |step| {
         Ok(match step {
             Step::Enter { kind, at } if !drill.page(at, kind.byte()) => ControlFlow::Break(()),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::heads::open_head;
+use super::heads::{OpenHead, open_head};
 use super::lines::{self, Candidate};
 use super::own;
 use super::progress::Progress;
@@ -78,12 +78,19 @@ pub fn restore(
         let contents = cell.load()?;
         let empty = copy.head().is_ok_and(|head| head.is_none());
         match open_head(&**copy, contents) {
-            Ok((head, page, _)) => found.push(Candidate { head, page, store: copy }),
+            Ok(OpenHead { stored: head, page, .. }) => {
+                found.push(Candidate { head, page, store: copy });
+            }
             // An old copy, or one that was never finished, may still have blobs to give.
-            Err(e) if empty || matches!(e.kind(), ErrorKind::Mismatch | ErrorKind::Refused) => failed = Some(e),
+            Err(e) if empty || matches!(e.kind(), ErrorKind::Mismatch | ErrorKind::Refused) => {
+                failed = Some(e)
+            }
             // Perhaps it is the newest: passing over it could lose what it holds.
             Err(e) => {
-                let leave_out = format!("{} cannot be read; leave it out to restore from the others", copy.place());
+                let leave_out = format!(
+                    "{} cannot be read; leave it out to restore from the others",
+                    copy.place()
+                );
                 return Err(e.context(leave_out));
             }
         }
@@ -92,13 +99,24 @@ pub fn restore(
         let told = cell.load()?;
         (told.owner.filter(|_| !told.doubted), told.mark)
     };
-    let Some((Candidate { head, page, store }, others)) = lines::choose(found, copies, owner.as_ref())? else {
-        return Err(failed.unwrap_or_else(|| Error::invalid("name at least one copy to restore from")));
+    let Some((Candidate { head, page, store }, others)) =
+        lines::choose(found, copies, owner.as_ref())?
+    else {
+        return Err(
+            failed.unwrap_or_else(|| Error::invalid("name at least one copy to restore from"))
+        );
     };
     let source = PageSource::over(page.realm, copies);
     let what = Copied { roots: &page.roots, geometry: page.geometry, head: &head };
     let mut done = Backup::default();
     copy_tree(&Walking::unhindered(), &source, what, into, &mut done, progress)?;
     let lacks = own::lacking(&into.place(), head.id.commit, mark);
-    Ok(Restored { head: head.id, from: store.place(), others, lacks, blobs: done.blobs, bytes: done.bytes })
+    Ok(Restored {
+        head: head.id,
+        from: store.place(),
+        others,
+        lacks,
+        blobs: done.blobs,
+        bytes: done.bytes,
+    })
 }

@@ -24,11 +24,11 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::options::Options;
 use super::anchor::{Anchor, Floor};
 use super::bell::Bell;
 use super::erasure::Erasure;
 use super::names::Names;
+use super::options::Options;
 use super::own::{Role, is_last, lacking};
 use super::queue::Queue;
 use super::readers::{Readers, look_over};

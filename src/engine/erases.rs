@@ -221,13 +221,7 @@ fn pending_until(erases: &[&Erase], fell: &[Result<Fell>], clock: Reading) -> Op
     soonest.filter(|at| *at > clock.now.0).map(Timestamp)
 }
 
-fn common(
-    core: &Core,
-    writer: &Writer,
-    head: &HeadPage,
-    asked: Timestamp,
-    derived: u64,
-) -> Common {
+fn common(core: &Core, writer: &Writer, head: &HeadPage, asked: Timestamp, derived: u64) -> Common {
     Common {
         cell: core.cell_facts(),
         asked,

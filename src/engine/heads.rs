@@ -39,11 +39,16 @@ pub fn root_of(store: &dyn Store) -> Result<Option<RootId>> {
     store.head()?.map(|head| Prefix::decode(&head.bytes).map(|prefix| prefix.root_id())).transpose()
 }
 
+/// The newest head of a store, opened.
+pub(super) struct OpenHead {
+    pub(super) stored: Head,
+    pub(super) page: HeadPage,
+    /// What opens it.
+    pub(super) root: RootKey,
+}
+
 /// Finds the root key of a store's newest head, and opens it.
-pub(super) fn open_head(
-    store: &dyn Store,
-    contents: Contents,
-) -> Result<(Head, HeadPage, RootKey)> {
+pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHead> {
     let place = store.place();
     let unfinished = contents.is_unfinished();
     let Contents { store: belongs, keys, epoch: newest, unheard, .. } = contents;
@@ -76,9 +81,9 @@ pub(super) fn open_head(
         ));
     }
     if let Some(root) = keys.into_iter().find(|k| k.id == prefix.root_id()) {
-        let head = HeadPage::open(&stored.bytes, &root.key)
+        let page = HeadPage::open(&stored.bytes, &root.key)
             .map_err(|e| e.context(format!("the head of {place}")))?;
-        return Ok((stored, head, root));
+        return Ok(OpenHead { stored, page, root });
     }
     let at = prefix.id.epoch;
     if let Some((unheard, ended)) = unheard

@@ -7,7 +7,9 @@ use crate::tree::holds::Hold;
 
 pub(super) fn check_authority(authority: &str) -> Result<()> {
     if authority.trim().is_empty() || authority.len() > AUTHORITY_MAX_BYTES {
-        return Err(Error::invalid(format!("name who orders it, in 1 to {AUTHORITY_MAX_BYTES} bytes")));
+        return Err(Error::invalid(format!(
+            "name who orders it, in 1 to {AUTHORITY_MAX_BYTES} bytes"
+        )));
     }
     Ok(())
 }

@@ -16,14 +16,19 @@ use crate::tree::log::LogPage;
 pub(super) fn origin(given: Option<&str>, store: StoreId) -> Result<String> {
     let origin = given.map_or_else(|| format!("keyfall.invalid/{store}"), str::to_owned);
     if origin.len() > ORIGIN_MAX_BYTES {
-        return Err(Error::invalid(format!("the name of a log has at most {ORIGIN_MAX_BYTES} bytes")));
+        return Err(Error::invalid(format!(
+            "the name of a log has at most {ORIGIN_MAX_BYTES} bytes"
+        )));
     }
     // A name that no note can bear is found out before anything is made.
     Signer::ed25519(&origin, &[0; 32]).map(|_| origin)
 }
 
 /// As [`with_log`], for what is signed: every root key that a leaf calls destroyed is.
-pub(super) fn with_final_log<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
+pub(super) fn with_final_log<T>(
+    core: &Core,
+    see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>,
+) -> Result<T> {
     let mut writer = core.writer();
     ready(core, &mut writer)?;
     if locked(&core.awaiting).is_some() {
@@ -44,7 +49,10 @@ pub(super) fn with_final_log<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSou
 }
 
 /// Shows the log to `see`, having made sure that what it tells of has happened.
-pub(super) fn with_log<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
+pub(super) fn with_log<T>(
+    core: &Core,
+    see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>,
+) -> Result<T> {
     core.check_watched()?;
     core.process.check()?;
     let mut writer = core.writer();

@@ -48,9 +48,8 @@ impl Names {
     /// Those of the names that are not kept.
     pub(super) fn unkept(&self, names: &[BlobName]) -> Vec<BlobName> {
         let inside = locked(&self.inside);
-        let since = |name: &BlobName| {
-            inside.since.as_ref().is_some_and(|since| since.contains_key(name))
-        };
+        let since =
+            |name: &BlobName| inside.since.as_ref().is_some_and(|since| since.contains_key(name));
         let kept = |name: &&BlobName| inside.in_flight.contains_key(*name) || since(name);
         names.iter().filter(|name| !kept(name)).copied().collect()
     }

@@ -7,26 +7,27 @@ use super::anchor::Anchor;
 use super::bell::{Bell, Keeper};
 use super::commit::settle;
 use super::core::{Core, State, Watched, Writer};
-use super::heads::{draw_root, open_head, seal_head};
+use super::heads::{OpenHead, draw_root, open_head, seal_head};
 use super::keeper::Kept;
 use super::log;
 use super::names::Names;
-use super::options::Options;
-use super::own::{self, Last, OpenAs, Role, Seen};
+use super::options::{OpenAs, Options};
+use super::own::{self, Last, Role, Seen};
 use super::paved::Engine;
 use super::queue::Queue;
 use super::readers::Readers;
 use super::replica::Attached;
 use super::walks::Walks;
 use crate::catalogue::change::Sealer;
-use crate::cell::{Contents, RootCell, RootKey};
+use crate::catalogue::defect::Defect;
+use crate::cell::{Contents, RootCell};
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, StoreId};
 use crate::log::Signer;
 use crate::pages::{PageCache, SharedStore};
 use crate::secret::WipeStack;
-use crate::store::{Head, Published, Store};
+use crate::store::{Published, Store};
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{Mutex, RwLock};
 use crate::tree::Link;
@@ -43,13 +44,19 @@ impl Engine {
         let _wiped = WipeStack;
         options.geometry.check()?;
         if store.head()?.is_some() {
-            return Err(Error::new(ErrorKind::Exists, format!("{} is a store already; open it", store.place())));
+            return Err(Error::new(
+                ErrorKind::Exists,
+                format!("{} is a store already; open it", store.place()),
+            ));
         }
         let contents = cell.load()?;
         if !contents.keys.is_empty() || contents.epoch > 0 {
             return Err(Error::new(
                 ErrorKind::Exists,
-                format!("the cell {} holds a key already; name another place for it", cell.describe().place),
+                format!(
+                    "the cell {} holds a key already; name another place for it",
+                    cell.describe().place
+                ),
             ));
         }
         Engine::initialized(store, cell, options, contents)
@@ -57,7 +64,11 @@ impl Engine {
 
     /// As [`Engine::init`], and goes on with one that was cut short before it returned: what its cell holds then opens
     /// nothing that was ever acknowledged. A store that is whole is opened.
-    pub(crate) fn finish_init(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
+    pub(crate) fn finish_init(
+        store: Arc<dyn Store>,
+        cell: Arc<dyn RootCell>,
+        options: Options,
+    ) -> Result<Self> {
         if store.head()?.is_some() {
             return Engine::open(store, cell, options);
         }
@@ -71,7 +82,12 @@ impl Engine {
     }
 
     /// Publishes the first head of a store, over a cell that holds no key, or the one of an init that was cut short.
-    fn initialized(store: SharedStore, cell: Arc<dyn RootCell>, options: Options, contents: Contents) -> Result<Self> {
+    fn initialized(
+        store: SharedStore,
+        cell: Arc<dyn RootCell>,
+        options: Options,
+        contents: Contents,
+    ) -> Result<Self> {
         let (geometry, last) = (options.geometry, Last::of(&contents));
         let env = Arc::clone(&options.env);
         let id = match contents.store {
@@ -112,9 +128,13 @@ impl Engine {
         own::claim(&*env, id, &*store, &*cell, last, false)?;
         cell.deposit(id, &root.id, &root.key)?;
         if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {
-            return Err(Error::new(ErrorKind::Exists, format!("{} became a store meanwhile", store.place())));
+            return Err(Error::new(
+                ErrorKind::Exists,
+                format!("{} became a store meanwhile", store.place()),
+            ));
         }
-        Engine::assemble((store, cell, options), (stored, head, root), (Role::Owner, 0))
+        let found = OpenHead { stored, page: head, root };
+        Engine::assemble(Ports { store, cell, options }, found, Role::Owner, 0)
     }
 
     /// Opens a store with its cell, and finishes or undoes what a crash left half done.
@@ -141,46 +161,41 @@ impl Engine {
         let (last, mark) = (Last::of(&contents), contents.mark);
         let (mut role, seen) = (own::role(&options, &*store, &contents)?, Seen::of(&contents));
         let mut found = open_head(&*store, contents)?;
-        role.note(&*cell, &seen, &found.2.id);
-        #[cfg(feature = "testing")]
-        if options.defect == Some(super::Defect::LookRecovers) && role != Role::Owner {
-            return Engine::assemble((store, cell, options), found, (Role::Owner, mark));
+        role.note(&*cell, &seen, &found.root.id);
+        if options.planted().is(Defect::LookRecovers) && role != Role::Owner {
+            return Engine::assemble(Ports { store, cell, options }, found, Role::Owner, mark);
         }
         if role == Role::Owner {
-            own::check_mark(&options, &*store, &found.0, mark)?;
-            if found.1.lending > 0 {
+            own::check_mark(&options, &*store, &found.stored, mark)?;
+            if found.page.lending > 0 {
                 // Somebody may read by a key that was lent: an erase of this engine would return too early.
                 return Err(Error::new(
                     ErrorKind::Refused,
                     format!(
                         "{} lends its keys, for {} ms each; this version does not wait for them; use the program that made it",
                         store.place(),
-                        found.1.lending
+                        found.page.lending
                     ),
                 ));
             }
-            let id = Prefix::decode(&found.0.bytes)?.store;
+            let id = Prefix::decode(&found.stored.bytes)?.store;
             let takes_over = options.open_as == OpenAs::TakeOver;
             if takes_over {
-                own::check_copies(&options, &found.0, &found.1)?;
+                own::check_copies(&options, &found.stored, &found.page)?;
                 cell.take_over();
             }
             let newest = own::claim(&*options.env, id, &*store, &*cell, last, takes_over)?;
-            if newest.is_none_or(|newest| newest != found.0) {
+            if newest.is_none_or(|newest| newest != found.stored) {
                 // Somebody published between the look and the claim; nobody can any more.
                 found = open_head(&*store, cell.load()?)?;
             }
         }
-        Engine::assemble((store, cell, options), found, (role, mark))
+        Engine::assemble(Ports { store, cell, options }, found, role, mark)
     }
 
-    fn assemble(
-        (store, cell, options): (SharedStore, Arc<dyn RootCell>, Options),
-        (stored, head, root): (Head, HeadPage, RootKey),
-        (role, mark): (Role, u64),
-    ) -> Result<Self> {
-        let id = Prefix::decode(&stored.bytes)?.store;
-        let mut inner = assembled(id, (store, cell, options), (stored, head, root), role);
+    fn assemble(ports: Ports, found: OpenHead, role: Role, mark: u64) -> Result<Self> {
+        let id = Prefix::decode(&found.stored.bytes)?.store;
+        let mut inner = assembled(id, ports, found, role);
         inner.mark = mark;
         if inner.looks_only().is_none() {
             let mut writer = inner.writer();
@@ -199,16 +214,21 @@ impl Engine {
     }
 }
 
+/// What an engine is opened over.
+pub(super) struct Ports {
+    pub(super) store: SharedStore,
+    pub(super) cell: Arc<dyn RootCell>,
+    pub(super) options: Options,
+}
+
 /// An engine that has not looked at its cell, and does nothing by itself.
-pub(super) fn assembled(
-    id: StoreId,
-    (store, cell, options): (SharedStore, Arc<dyn RootCell>, Options),
-    (stored, head, root): (Head, HeadPage, RootKey),
-    role: Role,
-) -> Core {
+pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) -> Core {
+    let Ports { store, cell, options } = ports;
+    let OpenHead { stored, page: head, root } = found;
     let clock = Mutex::new(Anchor::new(&head, &options));
     let writes = role == Role::Owner;
-    let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options, writes)).collect();
+    let copies =
+        head.copies.iter().map(|entry| Attached::new(entry.clone(), &options, writes)).collect();
     Core {
         id,
         realm: head.realm,
@@ -219,7 +239,14 @@ pub(super) fn assembled(
         role,
         mark: 0,
         state: RwLock::new(State { head, stored, erases: 0 }),
-        writer: Mutex::new(Writer { root, settled: false, unread: Vec::new(), next: None, erases: false, copies }),
+        writer: Mutex::new(Writer {
+            root,
+            settled: false,
+            unread: Vec::new(),
+            next: None,
+            erases: false,
+            copies,
+        }),
         queue: Queue::default(),
         readers: Readers::default(),
         names: Names::default(),

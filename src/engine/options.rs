@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bell::Keeper;
-use super::own::OpenAs;
 use crate::catalogue::change::{Means, Naming};
 #[cfg(feature = "testing")]
 use crate::catalogue::defect::Defect;
@@ -20,6 +19,20 @@ use crate::tree::Geometry;
 
 /// Opens the store at a copy's place; where the flag is set it may make an empty one.
 pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync>;
+
+/// As what an engine opens a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OpenAs {
+    /// As its owner, where this place of the store made the last claim; else to look.
+    #[default]
+    Owner,
+    /// To look only: nothing is claimed, written or destroyed, here or in the root cell.
+    ReadOnly,
+    /// As its owner, whoever that was before: the other place is read-only until it takes over in
+    /// turn, and opens no more after the next epoch began. What that one committed and this one
+    /// lacks is lost.
+    TakeOver,
+}
 
 /// How an engine is opened: what [`Options::new`] gives, changed by the methods with the names of
 /// the fields.

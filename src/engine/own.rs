@@ -5,27 +5,13 @@
 //! directory, byte for byte, has a claim that is not the last as soon as the other one is opened.
 //! Whoever is not the owner may look at everything that the cell's keys open, and destroys nothing.
 
-use super::options::Options;
+use super::options::{OpenAs, Options};
 use crate::cell::{Awaited, Contents, Owner, RootCell, RootId};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::store::{Claimed, Head, Store};
 use crate::tree::head::{CopyMode, HeadPage, Prefix};
-
-/// As what an engine opens a store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OpenAs {
-    /// As its owner, where this place of the store made the last claim; else to look.
-    #[default]
-    Owner,
-    /// To look only: nothing is claimed, written or destroyed, here or in the root cell.
-    ReadOnly,
-    /// As its owner, whoever that was before: the other place is read-only until it takes over in
-    /// turn, and opens no more after the next epoch began. What that one committed and this one
-    /// lacks is lost.
-    TakeOver,
-}
 
 /// What an opened engine may do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,11 +35,7 @@ struct Tending {
 }
 
 /// Does what is due, until `stop` says so.
-pub(super) fn tend(
-    core: &Core,
-    progress: Progress<'_>,
-    stop: &dyn Fn() -> bool,
-) -> Result<Tended> {
+pub(super) fn tend(core: &Core, progress: Progress<'_>, stop: &dyn Fn() -> bool) -> Result<Tended> {
     let mut tending = Tending::default();
     core.check_owner()?;
     chase(core)?;

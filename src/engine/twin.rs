@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::paved::Engine;
-use super::open::assembled;
+use super::heads::OpenHead;
+use super::open::{Ports, assembled};
 use super::own::Role;
 use super::verbs::discard::{Discarded, discard_in_windows};
 use crate::cell::{RootCell, RootKey};
@@ -25,7 +26,9 @@ impl Engine {
         let writer = mine.writer();
         let next = writer.next.as_ref().map(RootKey::duplicate);
         let root = writer.root.duplicate();
-        let twin = assembled(mine.id, (store, cell, mine.options.clone()), (stored, head, root), Role::Owner);
+        let ports = Ports { store, cell, options: mine.options.clone() };
+        let found = OpenHead { stored, page: head, root };
+        let twin = assembled(mine.id, ports, found, Role::Owner);
         {
             let mut theirs = twin.writer();
             theirs.settled = writer.settled;

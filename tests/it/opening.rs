@@ -246,7 +246,7 @@ fn a_store_that_is_gone_is_restored_by_the_builder_and_takes_over() {
     let elsewhere = place.db().cell_at(place.path("keys/cell"));
     let engine = elsewhere.open_or_create().unwrap();
     let id = put(&engine);
-    engine.backup(&SledStore::create(&place.path("bk")).unwrap(), |_| {}).unwrap();
+    engine.backup(&SledStore::create(&place.path("bk")).unwrap(), &mut |_| {}).unwrap();
     engine.close().unwrap();
     assert_eq!(kind(elsewhere.restore(&[place.path("bk")], &mut |_| {})), ErrorKind::Exists);
     std::fs::remove_dir_all(place.path("db")).unwrap();

@@ -9,16 +9,16 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::copies::Copies;
-use crate::engine::replica::Attached;
-use crate::pages::SharedStore;
 use crate::catalogue::walk::{Step, Walked, walk};
 use crate::engine::core::Core;
 use crate::engine::progress::Progress;
-use crate::sync::locked;
+use crate::engine::replica::Attached;
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::pages::SharedStore;
 use crate::secret::WipeStack;
 use crate::store::Cursor;
+use crate::sync::locked;
 
 /// Names in one window: 21 MiB with what is noted of them.
 const WINDOW: usize = 1 << 20;

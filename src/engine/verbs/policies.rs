@@ -63,12 +63,14 @@ impl Policies<'_> {
     /// # Errors
     /// `Absent` for a policy that is not set; as [`Policies::set`](crate::engine::Policies::set).
     pub fn unset(&self, class: &Class, purpose: Option<&str>) -> Result<()> {
-        self.change_policies(|editor, policies, owner| match policies.remove(editor, owner, class, purpose)? {
-            true => Ok(()),
-            false => Err(Error::new(
-                ErrorKind::Absent,
-                "there is no such policy; `Engine::policies` shows all, of all users or of one",
-            )),
+        self.change_policies(|editor, policies, owner| {
+            match policies.remove(editor, owner, class, purpose)? {
+                true => Ok(()),
+                false => Err(Error::new(
+                    ErrorKind::Absent,
+                    "there is no such policy; `Engine::policies` shows all, of all users or of one",
+                )),
+            }
         })
     }
 
