@@ -1,4 +1,5 @@
-//! Bytes in, values out: the border at which every stored object is checked. Integers are big-endian.
+//! Bytes in, values out: the border at which every stored object is checked. Integers are
+//! big-endian.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -6,7 +7,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
-/// Secret bytes: their own, or where they stand in an opened page. Most of what a page holds is only passed on when it is changed.
+/// Secret bytes: their own, or where they stand in an opened page. Most of what a page holds is
+/// only passed on when it is changed.
 #[derive(Debug)]
 pub(crate) enum Part {
     Own(Secret),
@@ -63,12 +65,12 @@ impl<'a> Decoder<'a> {
         Decoder { rest: bytes, page: None, what, outside: false }
     }
 
-    /// The same for an object that somebody handed in: no copy of the store has it.
+    /// A decoder of an object from outside the store, which no copy of the store holds.
     pub(crate) fn from_outside(bytes: &'a [u8], what: &'static str) -> Self {
         Decoder { outside: true, ..Decoder::new(bytes, what) }
     }
 
-    /// The same for a page whose parts may be shared.
+    /// A decoder of a page whose parts may be shared.
     pub(crate) fn of_page(page: &'a Arc<Secret>, what: &'static str) -> Self {
         Decoder { rest: page, page: Some(page), what, outside: false }
     }
@@ -94,7 +96,8 @@ impl<'a> Decoder<'a> {
         let what = self.what;
         if self.outside {
             return Error::corrupt(format!(
-                "this is no {what} that this version reads, or it was changed or cut short; get it once more from where it came"
+                "this is no {what} that this version reads, or it was changed or cut short; get it \
+                 once more from where it came"
             ));
         }
         let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
@@ -138,7 +141,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// A text behind its length in two bytes.
+    /// A text after its length in two bytes.
     pub(crate) fn text(&mut self, max: usize) -> Result<&'a str> {
         let n = usize::from(self.u16()?);
         if n > max {
@@ -147,7 +150,7 @@ impl<'a> Decoder<'a> {
         std::str::from_utf8(self.bytes(n)?).map_err(|_| self.bad())
     }
 
-    /// Nothing may follow.
+    /// Fails where anything follows.
     pub(crate) fn end(self) -> Result<()> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.bad()) }
     }
@@ -158,7 +161,8 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// Writes an object into one wiped buffer that never grows: a grown buffer leaves its old bytes behind.
+/// Writes an object into one wiped buffer that never grows: a grown buffer leaves its old bytes
+/// behind.
 pub(crate) struct Encoder {
     out: Secret,
     capacity: usize,
@@ -227,7 +231,7 @@ impl Encoder {
     }
 }
 
-/// Bytes as text behind a prefix that says what they are: base64url without padding (RFC 4648).
+/// Bytes as text after a prefix that says what they are: base64url without padding (RFC 4648).
 pub(crate) fn shown(prefix: &str, bytes: &[u8]) -> String {
     format!("{prefix}{}", data_encoding::BASE64URL_NOPAD.encode(bytes))
 }

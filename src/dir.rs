@@ -1,8 +1,9 @@
 //! Directories: one process at a time in each, names in them made durable, and their files opened.
 //!
-//! Invariant: a name inside a store, a cell or a keyholder's directory never leads out of it. Whoever can write there, as in a backup on a
-//! shared disk, could have a root key overwritten otherwise: by a link or a second name with which a slot of a cell is reached as `lock`.
-//! The directory itself may be named through links: that is for its user to say.
+//! Invariant: a name inside a store, a cell or a keyholder's directory never leads out of it.
+//! Whoever can write there, as in a backup on a shared disk, could have a root key overwritten
+//! otherwise: by a link or a second name with which a slot of a cell is reached as `lock`. The
+//! directory itself may be named through links: that is for its user to say.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -15,7 +16,8 @@ use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags, statx};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Process;
 
-/// Held on the file `lock` of a directory (flock(2)) until it is dropped, or the process ends. The file says which process that is.
+/// Held on the file `lock` of a directory (flock(2)) until it is dropped, or the process ends. The
+/// file says which process that is.
 pub(crate) struct DirLock {
     /// Gone only while it is dropped.
     file: Option<File>,
@@ -40,8 +42,9 @@ impl DirLock {
         let file = file.map_err(|e| Error::io(path.display(), e))?;
         let taken = file.try_lock();
         let lock = Self::locked(file, taken, dir, what)?;
-        if let Some(file) = lock.file.as_ref().filter(|file| names_a_process(file)) {
-            // For who finds it taken; nothing else is read from it, so that it may fail on a full disk.
+        if let Some(file) = lock.file.as_ref().filter(|file| !matches!(noted(file), Noted::Other)) {
+            // For the message of a process that finds it taken; nothing else reads it, so it may
+            // fail on a full disk.
             let id = format!("{}\n", std::process::id());
             let _ = file.write_all_at(id.as_bytes(), 0).and_then(|()| file.set_len(id.len() as u64));
         }
@@ -49,7 +52,21 @@ impl DirLock {
         Ok(lock)
     }
 
-    /// The lock on an open file, or who has it.
+    /// Shares the lock with others that only look; `None` where no lock file exists, as on a
+    /// read-only medium.
+    #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "a store in a directory alone is looked at"))]
+    pub(crate) fn share(dir: &Path, what: &str) -> Result<Option<Self>> {
+        let path = dir.join("lock");
+        let file = match open_to_read(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io(path.display(), e)),
+        };
+        let taken = file.try_lock_shared();
+        Self::locked(file, taken, dir, what).map(Some)
+    }
+
+    /// The lock on an open file; where it is taken, an error that names its holder.
     fn locked(
         file: File,
         taken: std::result::Result<(), std::fs::TryLockError>,
@@ -76,39 +93,35 @@ impl DirLock {
     }
 }
 
-/// Whether a lock file is empty or holds a process's id: anything else is not written over.
-fn names_a_process(file: &File) -> bool {
-    let mut bytes = [0; 12];
-    let read = file.read_at(&mut bytes, 0);
-    read.is_ok_and(|n| n < bytes.len() && bytes[..n].iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n'))
+/// What a lock file says of the process that holds it.
+enum Noted {
+    Process(u32),
+    /// The file is empty.
+    Nothing,
+    /// Something else, which is not written over.
+    Other,
 }
 
-/// Who holds a lock file that is taken, and what to do.
-fn holder(file: &File, which: (u64, u64)) -> String {
+fn noted(file: &File) -> Noted {
     let mut bytes = [0; 12];
-    let id =
-        file.read_at(&mut bytes, 0).ok().and_then(|n| str::from_utf8(&bytes[..n]).ok()?.trim_end().parse::<u32>().ok());
-    match id {
-        Some(id) if id == std::process::id() && held().contains(&which) => {
-            "by this process (an Engine, Reader or Batch is still held); drop that first".to_owned()
+    let Ok(n) = file.read_at(&mut bytes, 0) else { return Noted::Other };
+    match str::from_utf8(&bytes[..n]).map(|text| text.trim_end_matches('\n')) {
+        Ok("") => Noted::Nothing,
+        Ok(id) if n < bytes.len() && id.bytes().all(|byte| byte.is_ascii_digit()) => {
+            id.parse().map_or(Noted::Other, Noted::Process)
         }
-        Some(id) => format!("by process {id}; wait for it or stop it"),
-        None => "by another process; wait for it or stop it".to_owned(),
+        _ => Noted::Other,
     }
 }
 
-impl DirLock {
-    /// Shares the lock with others that only look; `None` where there is no file to lock, as on a medium that was never written to since.
-    #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "a store in a directory alone is looked at"))]
-    pub(crate) fn share(dir: &Path, what: &str) -> Result<Option<Self>> {
-        let path = dir.join("lock");
-        let file = match open_to_read(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io(path.display(), e)),
-        };
-        let taken = file.try_lock_shared();
-        Self::locked(file, taken, dir, what).map(Some)
+/// Says which process holds a lock file that is taken, and what to do.
+fn holder(file: &File, which: (u64, u64)) -> String {
+    match noted(file) {
+        Noted::Process(id) if id == std::process::id() && held().contains(&which) => {
+            "by this process (an Engine, Reader or Batch is still held); drop that first".to_owned()
+        }
+        Noted::Process(id) => format!("by process {id}; wait for it or stop it"),
+        Noted::Nothing | Noted::Other => "by another process; wait for it or stop it".to_owned(),
     }
 }
 
@@ -120,7 +133,8 @@ impl Drop for DirLock {
             return;
         }
         held().remove(&self.which);
-        // Closing is not enough: a child that another thread has just forked shares the lock until it runs its program.
+        // Closing is not enough: a child that another thread has just forked shares the lock until
+        // it runs its program.
         let _ = self.file.as_ref().map(File::unlock);
     }
 }
@@ -129,12 +143,14 @@ impl Drop for DirLock {
 fn fault(kind: FileType, names: u64, sole: bool) -> Option<&'static str> {
     match kind {
         FileType::RegularFile if sole && names > 1 => Some(
-            "has another name too (a hard link), and the file of that name would change with it; remove that name, or use a real copy (`cp -a`, not `cp -l`)",
+            "has another name too (a hard link), and the file of that name would change with it; \
+             remove that name, or use a real copy (`cp -a`, not `cp -l`)",
         ),
         FileType::RegularFile => None,
-        FileType::Symlink => {
-            Some("is a symbolic link, and none is followed here; put what it leads to in its place, or remove it")
-        }
+        FileType::Symlink => Some(
+            "is a symbolic link, and none is followed here; put what it leads to in its \
+                place, or remove it",
+        ),
         FileType::Directory => Some("is a directory where a file must be; move it away"),
         _ => Some("is a pipe, a socket or a device where a file must be; remove it"),
     }
@@ -174,17 +190,18 @@ pub(crate) fn open_to_read(path: &Path) -> std::io::Result<File> {
     open(path, File::options().read(true), OFlags::empty(), false)
 }
 
-/// The same, past the page cache.
+/// As [`open_to_read`], past the page cache.
 pub(crate) fn open_direct(path: &Path) -> std::io::Result<File> {
     open(path, File::options().read(true), OFlags::DIRECT, false)
 }
 
-/// Opens a file under its fixed name, which is its only one, to write it. `options` must not truncate: what it is shows when it is open.
+/// Opens a file under its fixed name, which is its only one, to write it. `options` must not
+/// truncate: what it is shows when it is open.
 pub(crate) fn open_to_write(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
     open(path, options.write(true), OFlags::empty(), true)
 }
 
-/// Refuses what is to be written to and is no file with one name; where nothing is, there is nothing to refuse.
+/// Refuses a path to be written to that is anything but a file with one name; an absent one passes.
 pub(crate) fn check_file(path: &Path) -> Result<()> {
     let meta = match path.symlink_metadata() {
         Ok(meta) => meta,
@@ -197,14 +214,16 @@ pub(crate) fn check_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Refuses a directory below a store's or a keyholder's that is a link, or no directory; where nothing is, there is nothing to refuse.
+/// Refuses a path below a store's or a keyholder's directory that is a link, or no directory; an
+/// absent one passes.
 #[cfg(any(feature = "sled", feature = "keyholders"))]
 pub(crate) fn check_subdir(dir: &Path) -> Result<()> {
     match dir.symlink_metadata() {
         Ok(meta) if meta.is_dir() => Ok(()),
         Ok(meta) if meta.is_symlink() => Err(refused(
             dir,
-            "is a symbolic link, and none is followed here; put the directory itself in its place, or mount it there",
+            "is a symbolic link, and none is followed here; put the directory itself in its place, \
+             or mount it there",
         )),
         Ok(_) => Err(refused(dir, "is a file where a directory must be; move it away")),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -212,7 +231,8 @@ pub(crate) fn check_subdir(dir: &Path) -> Result<()> {
     }
 }
 
-/// Refuses a directory where something below it would be refused: for files that other code opens by their names.
+/// Refuses a directory where something below it would be refused: for files that other code opens
+/// by their names.
 #[cfg(feature = "sled")]
 pub(crate) fn check_tree(dir: &Path) -> Result<()> {
     check_subdir(dir)?;
@@ -233,7 +253,7 @@ pub(crate) fn check_tree(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a directory that only its owner enters, and those above it, where they are not there.
+/// Makes a directory that only its owner enters, and those above it, where they are missing.
 pub(crate) fn make_dir(dir: &Path) -> Result<()> {
     DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(|e| Error::io(dir.display(), e))
 }

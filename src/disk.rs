@@ -1,9 +1,10 @@
-//! The disk: the few operations on files that the blob log and the file cell stand on, behind a port, so that a
-//! simulation can cut the power between any two of them.
+//! The disk: the few operations on files that the journal and the file cell need, as a port, so
+//! that a simulation can cut the power between any two of them.
 //!
-//! Assumed of a disk, and no more: what was written before a `sync_data` that succeeded is there after a power cut, and
-//! so is a name whose directory was synced; anything else may be there or not, in any order, sector by sector (512 bytes).
-//! A sync that *failed* may have thrown away what it should have written, and reads may go on showing it.
+//! Assumed of a disk, and no more: what was written before a `sync_data` that succeeded is there
+//! after a power cut, and so is a name whose directory was synced; anything else may be there or
+//! not, in any order, sector by sector (512 bytes). A sync that *failed* may have thrown away what
+//! it should have written, and reads may go on showing it.
 
 use std::fs::File;
 use std::io;
@@ -20,9 +21,9 @@ use crate::dir::{open_direct, open_to_read, open_to_write};
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
-    /// To read a file that is there.
+    /// Reads an existing file.
     Read,
-    /// To write a file that is there.
+    /// Writes an existing file.
     Write,
     /// To write a file, empty where it was not there.
     Create,
@@ -36,16 +37,18 @@ pub(crate) trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Fills `into`, which is aligned to a page, from the beginning of a file: from the medium and not from the page
-    /// cache, where the file system can.
+    /// Fills `into`, which is aligned to a page, from the beginning of a file: from the medium and
+    /// not from the page cache, where the file system can.
     fn read_medium(&self, path: &Path, into: &mut [u8]) -> io::Result<()>;
-    /// Why the old bytes of a file may stay when it is overwritten; `None` where nothing tells so, or it is not there.
+    /// Why the old bytes of a file may stay when it is overwritten; `None` where nothing tells so,
+    /// or it is not there.
     fn keeps(&self, _path: &Path) -> io::Result<Option<&'static str>> {
         Ok(None)
     }
 }
 
-/// As [`Disk::keeps`], of a file or directory of the operating system: by its flags, and by who else has its blocks.
+/// As [`Disk::keeps`], of a file or directory of the operating system: by its flags, and by whether
+/// another file shares its blocks.
 pub(crate) fn keeps_old_bytes(file: &File) -> io::Result<Option<&'static str>> {
     let flags = rustix::fs::ioctl_getflags(file)?;
     if flags.contains(IFlags::JOURNALING) {
@@ -61,7 +64,8 @@ pub(crate) fn keeps_old_bytes(file: &File) -> io::Result<Option<&'static str>> {
         let flags = extent?.fe_flags;
         if flags.contains(FiemapExtentFlags::SHARED) {
             return Ok(Some(
-                "shares its blocks with another file, as `cp --reflink` leaves them, and old bytes stay there",
+                "shares its blocks with another file, as `cp --reflink` leaves them, and old bytes \
+                 stay there",
             ));
         }
         if flags.contains(FiemapExtentFlags::DATA_INLINE) {
@@ -77,7 +81,7 @@ pub(crate) fn cannot_say(e: &io::Error) -> bool {
     errno.is_some_and(|e| [Errno::NOTTY, Errno::OPNOTSUPP, Errno::INVAL, Errno::NOSYS].contains(&e))
 }
 
-/// An open file.
+/// An open file, read and written at offsets.
 pub(crate) trait DiskFile: Send + Sync {
     fn len(&self) -> io::Result<u64>;
     fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
@@ -85,7 +89,8 @@ pub(crate) trait DiskFile: Send + Sync {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     fn sync_data(&self) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Gives the space of a range back; it reads as zeros then. A file system without holes changes nothing, and says `false`.
+    /// Gives the space of a range back; it reads as zeros then. A file system without holes changes
+    /// nothing, and says `false`.
     fn punch(&self, offset: u64, len: u64) -> io::Result<bool>;
 }
 

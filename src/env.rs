@@ -12,8 +12,8 @@ use crate::ids::Timestamp;
 pub trait Env: Send + Sync {
     /// The time of day.
     fn now(&self) -> Timestamp;
-    /// Time since some moment that stays the same while the process runs: nobody sets this clock, and it goes on while the
-    /// machine sleeps, where the system has such a one.
+    /// Time since some moment that stays the same while the process runs: nobody sets this clock,
+    /// and it goes on while the machine sleeps, where the system has such a one.
     fn monotonic(&self) -> Duration {
         since_boot()
     }
@@ -36,8 +36,8 @@ fn since_boot() -> Duration {
     BEGAN.get_or_init(std::time::Instant::now).elapsed()
 }
 
-/// The system's clock and the system's generator (`getrandom`): no user-space generator stands between, for
-/// such a one repeats after a snapshot or a fork.
+/// The system's clock and the system's generator (`getrandom`): no user-space generator stands
+/// between, for such a one repeats after a snapshot or a fork.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct System;
 

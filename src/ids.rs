@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::limits::{CLASS_MAX_BYTES, USER_MAX_BYTES};
 pub(crate) use crate::time::Timestamp;
 
-/// Name of a blob: 16 bytes, never used twice, that say nothing about user, class or time to who has nothing but names.
+/// Name of a blob: 16 bytes, never reused; names alone reveal nothing about user, class or time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobName(pub [u8; 16]);
 
@@ -41,8 +41,8 @@ impl fmt::Debug for StoreId {
     }
 }
 
-/// What the pages and payloads of a store are bound to, beside their own names: stores of one realm can hand a subtree on as it is. A store
-/// without a realm is one of its own, and takes its own id.
+/// What the pages and payloads of a store are bound to, beside their own names: stores of one realm
+/// can hand a subtree on as it is. A store without a realm is one of its own, and takes its own id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RealmId(pub(crate) [u8; 16]);
 
@@ -57,7 +57,7 @@ impl From<StoreId> for RealmId {
 pub struct UserId(String);
 
 impl UserId {
-    /// Checks the length.
+    /// Takes a name as the id of a user.
     ///
     /// # Errors
     /// `Invalid` for an empty name or one over 512 bytes.
@@ -65,14 +65,15 @@ impl UserId {
         let name = name.into();
         if name.is_empty() || name.len() > USER_MAX_BYTES {
             return Err(Error::invalid(format!(
-                "a user's name is 1 to {USER_MAX_BYTES} bytes of UTF-8, this one has {}; hash longer names first",
+                "a user's name is 1 to {USER_MAX_BYTES} bytes of UTF-8, this one has {}; hash \
+                 longer names first",
                 name.len()
             )));
         }
         Ok(UserId(name))
     }
 
-    /// The name.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -102,7 +103,7 @@ impl FromStr for UserId {
 pub struct Class(String);
 
 impl Class {
-    /// Recordings.
+    /// The class `audio`, for recordings.
     pub fn audio() -> Self {
         Class("audio".into())
     }
@@ -115,7 +116,8 @@ impl Class {
         Class("action".into())
     }
 
-    /// A class by name: a lower-case letter, then letters, digits, `.`, `_` or `-`; at most 32 bytes.
+    /// A class by name: a lower-case letter, then letters, digits, `.`, `_` or `-`; at most 32
+    /// bytes.
     ///
     /// # Errors
     /// `Invalid` for any other name.
@@ -126,13 +128,14 @@ impl Class {
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
         if !ok {
             return Err(Error::invalid(format!(
-                "not a class name: {name:?}; use a lower-case letter, then letters, digits, '.', '_' or '-', at most {CLASS_MAX_BYTES}"
+                "not a class name: {name:?}; use a lower-case letter, then letters, digits, '.', \
+                 '_' or '-', at most {CLASS_MAX_BYTES}"
             )));
         }
         Ok(Class(name))
     }
 
-    /// The name.
+    /// The name of the class.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -182,7 +185,8 @@ impl InteractionId {
         let uuid = Uuid::from_bytes(bytes);
         if uuid.get_version_num() != 7 || uuid.get_variant() != Variant::RFC4122 {
             return Err(Error::invalid(
-                "an interaction id is a UUID of version 7 (RFC 9562), so that ids are ordered by time",
+                "an interaction id is a UUID of version 7 (RFC 9562), so that ids are ordered by \
+                 time",
             ));
         }
         Ok(InteractionId(bytes))
@@ -213,14 +217,15 @@ impl FromStr for InteractionId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UserTag(pub(crate) [u8; 12]);
 
-/// A class of one user: the first 6 bytes of PRF(the user's fence key, class name), so that a fence can name
-/// it when its name is gone.
+/// A class of one user: the first 6 bytes of PRF(the user's fence key, class name), so that a fence
+/// can name it when its name is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClassTag(pub(crate) [u8; 6]);
 
 /// Name of a record: 64 characters, ordered by the time at which its interaction began.
 ///
-/// Two records of one user share 12 of its 40 bytes, so ids are pseudonyms: treat them as personal data.
+/// Two records of one user share 12 of its 40 bytes, so ids are pseudonyms: treat them as personal
+/// data.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId {
     pub(crate) interaction: InteractionId,

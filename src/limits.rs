@@ -10,13 +10,14 @@ pub const CHUNK_BYTES: usize = 16_384;
 pub const TAG_BYTES: usize = 16;
 /// Bytes of a salt before every sealed object.
 pub const SALT_BYTES: usize = 24;
-/// Bytes of the key commitment behind the salt.
+/// Bytes of the key commitment after the salt.
 pub const COMMITMENT_BYTES: usize = 32;
-/// Salt and commitment.
+/// Bytes of the salt and commitment before sealed chunks.
 pub const HEADER_BYTES: usize = SALT_BYTES + COMMITMENT_BYTES;
 /// Bytes by which a sealed object of one chunk is longer than its plaintext.
 pub const SEAL_OVERHEAD: usize = HEADER_BYTES + TAG_BYTES;
-/// Least and most plaintext bytes of one payload segment that a geometry may name: the unit in which a store keeps a recording.
+/// Least and most plaintext bytes of one payload segment that a geometry may name: the unit in
+/// which a store keeps a recording.
 pub const SEGMENT_MIN_BYTES: usize = CHUNK_BYTES;
 /// See [`SEGMENT_MIN_BYTES`]: two of them are in memory while a record streams.
 pub const SEGMENT_MAX_BYTES: usize = 8 << 20;
@@ -26,7 +27,7 @@ pub const BLOB_MAX_BYTES: usize = HEADER_BYTES + SEGMENT_MAX_BYTES / CHUNK_BYTES
 pub const RECORD_MAX_BYTES: u64 = (u32::MAX as u64) * CHUNK_BYTES as u64;
 /// Smallest and largest page a geometry may name, bytes as stored.
 pub const PAGE_MIN_BYTES: usize = 1024;
-/// See [`PAGE_MIN_BYTES`].
+/// The largest page: see [`PAGE_MIN_BYTES`].
 pub const PAGE_MAX_BYTES: usize = 16_384;
 /// Stored bytes of the smallest size class of a page.
 pub const PAGE_CLASS_MIN_BYTES: usize = 512;
@@ -50,7 +51,7 @@ pub const CLASSES_MAX: usize = 48;
 pub const MEDIA_TYPE_MAX_BYTES: usize = 127;
 /// Most bytes of a purpose.
 pub const PURPOSE_MAX_BYTES: usize = 255;
-/// Most bytes of the name of who opens a record.
+/// Most bytes of the name of a record's reader.
 pub const PRINCIPAL_MAX_BYTES: usize = 80;
 /// Most bytes of a reason.
 pub const REASON_MAX_BYTES: usize = 255;
@@ -58,7 +59,8 @@ pub const REASON_MAX_BYTES: usize = 255;
 pub const AUTHORITY_MAX_BYTES: usize = 80;
 /// Most classes that one erase keeps.
 pub const KEPT_MAX: usize = 3;
-/// Most refused erases that a user's history tells apart until a hold is added or lifted; further ones are counted together.
+/// Most refused erases that a user's history tells apart until a hold is added or lifted; further
+/// ones are counted together.
 pub const REFUSALS_MAX: usize = 64;
 /// Longest time for which an erase waits for others before it is final.
 pub const WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -68,13 +70,15 @@ pub const PLANS_MAX: usize = 64;
 pub const POLICIES_MAX: usize = 64;
 /// How much later an erase that was due is tried again, where a hold refused it.
 pub const RETRY: Duration = Duration::from_secs(3600);
-/// How often an engine that only looks asks its cell whether its root key is still there, where asking costs a round trip.
+/// How often an engine that only looks asks its cell whether its root key is still there, where
+/// asking costs a round trip.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Users that one commit of [`Engine::run_due`](crate::Engine::run_due) serves.
 pub const DUE_MAX: usize = 16_384;
-/// Users whose due time one commit computes anew when the store's policies changed.
+/// Users whose due time one commit recomputes when the store's policies changed.
 pub const SWEEP: usize = 4096;
-/// How long an inbox key takes envelopes before a new one is given out; it is destroyed when it is twice as old.
+/// How long an inbox key takes envelopes before a new one is given out; it is destroyed when it is
+/// twice as old.
 pub const INBOX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most records that an envelope names as its sources.
 pub const ENVELOPE_SOURCES_MAX: usize = 256;
@@ -86,7 +90,8 @@ pub const NAME_MAX_BYTES: usize = 32;
 pub const GRANTS_MAX: usize = 64;
 /// How old a grantee's request may be.
 pub const REQUEST_AGE: Duration = Duration::from_secs(3600);
-/// How often a grantee may ask for one grant, or one training set, in that time: each opening is written down.
+/// How often a grantee may ask for one grant, or one training set, in that time: each opening is
+/// recorded.
 pub const REQUESTS_MAX: u32 = 64;
 /// Most holds on one user's records at a time.
 pub const HOLDS_MAX: usize = 64;
@@ -94,8 +99,8 @@ pub const HOLDS_MAX: usize = 64;
 pub const SOURCES_MAX: usize = u16::MAX as usize;
 /// Longest chain of records, each derived from the next.
 pub const DEPTH_MAX: u16 = 1024;
-/// Links that an erase follows before it returns; what is behind more of them cannot be read either, and is taken out of
-/// lists and counts later.
+/// Links that an erase follows before it returns; what lies beyond more of them cannot be read
+/// either, and is taken out of lists and counts later.
 pub const LINKS_FOLLOWED: u64 = 256;
 /// Users, beside those that it names, into whose trees an erase follows links before it returns.
 pub const USERS_FOLLOWED: usize = 2;
@@ -105,12 +110,14 @@ pub const COPIES_MAX: usize = 8;
 pub const PLACE_MAX_BYTES: usize = 1024;
 /// How far ahead of this machine's clock an interaction id may lie.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
-/// How far the clock may be ahead of the last commit before nothing is done by it alone: longer than the month that many deadlines
-/// have, shorter than most clocks are wrong that are.
+/// How far the clock may be ahead of the last commit before nothing is done by it alone: longer
+/// than the month that many deadlines have, shorter than the error of most wrong clocks.
 pub const CLOCK_JUMP: Duration = Duration::from_secs(35 * 24 * 3600);
-/// How long after the last commit, and what an open engine counted since, a clock is believed in what an erase fences for good.
+/// How long after the last commit, and what an open engine counted since, a clock is believed in
+/// what an erase fences for good.
 pub const CLOCK_TRUST: Duration = Duration::from_secs(60);
-/// How old the time in the head may become while something is to be due: so it is known how long nothing was done.
+/// How old the time in the head may become while something is to be due: so it is known how long
+/// nothing was done.
 pub const CLOCK_NOTED: Duration = Duration::from_secs(24 * 3600);
 /// Most records in one page of a listing.
 pub const LIST_MAX: usize = 10_000;

@@ -1,4 +1,4 @@
-//! Retention: how long records of a class are kept, and whether who reads them must be named.
+//! Retention: how long records of a class are kept, and whether their readers must be named.
 //!
 //! ```text
 //! policy = 1 ‖ class name ‖ purpose text ‖ flags 1 ‖ [age ms 8] ‖ [number 8] ‖ [until 8]
@@ -20,11 +20,11 @@ const UNTIL: u8 = 4;
 const NAMED: u8 = 8;
 const PURPOSE: u8 = 16;
 
-/// How long records of one class are kept: of the store, or of one user in its place. What passed a limit is erased like
-/// anything else, with what was derived from it, by [`Engine::run_due`](crate::Engine::run_due).
+/// How long records of one class are kept: of the store, or of one user in its place. What passed a
+/// limit is erased like anything else, with what was derived from it, by [`Engine::run_due`](crate::Engine::run_due).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Of which class.
+    /// The class whose records it limits.
     pub class: Class,
     /// Only of records that were put for this purpose.
     pub purpose: Option<String>,
@@ -34,7 +34,7 @@ pub struct Policy {
     pub max_records: Option<u64>,
     /// No longer than this.
     pub until: Option<Timestamp>,
-    /// Whether they are opened only by who says who reads, and what for.
+    /// Whether an opening must name its reader and a purpose.
     pub readers_named: bool,
 }
 
@@ -68,7 +68,7 @@ impl Policy {
         Policy { until: Some(until), ..self }
     }
 
-    /// Opened only by who says who reads, and what for.
+    /// Only openings that name a reader and a purpose are allowed.
     #[must_use]
     pub fn readers_named(self) -> Self {
         Policy { readers_named: true, ..self }
@@ -134,7 +134,7 @@ impl Policy {
     }
 }
 
-/// Whole milliseconds.
+/// A span of time in whole milliseconds.
 pub(crate) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
@@ -151,8 +151,8 @@ impl Rules {
         self.own.is_empty() && self.store.is_empty()
     }
 
-    /// The policy for a record: the user's own before the store's, and of each the one for its purpose before the one for
-    /// its class.
+    /// The policy for a record: the user's own before the store's, and of each the one for its
+    /// purpose before the one for its class.
     pub(crate) fn of(&self, class: &Class, purpose: &str) -> Option<&Policy> {
         [&self.own, &self.store].into_iter().find_map(|policies| {
             let of_class = || policies.iter().filter(|p| p.class == *class);

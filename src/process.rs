@@ -1,5 +1,6 @@
-//! Which process this is. A child that was forked has its parent's files, locks and handles, and must do nothing with them: not write, not
-//! let go of a lock, not even wipe memory for secrets, which it does not have.
+//! Which process this is. A child that was forked has its parent's files, locks and handles, and
+//! must do nothing with them: not write, not let go of a lock, not even wipe memory for secrets,
+//! which it does not have.
 
 use std::os::unix::process::parent_id;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -8,8 +9,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Bits of a process's number, which is below 2^22 on Linux.
 const BITS: u32 = 22;
-/// The process that last asked: its number, its parent's above that, and above both when it was started, as far as that fits; at once, so
-/// that two threads agree. And how many forks lie between it and the first.
+/// The process that last asked: its number, its parent's above that, and above both when it was
+/// started, as far as that fits; at once, so that two threads agree. And how many forks lie between
+/// it and the first.
 static LAST: AtomicU64 = AtomicU64::new(0);
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
@@ -17,7 +19,8 @@ static GENERATION: AtomicU32 = AtomicU32::new(0);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
     id: u32,
-    /// When it was started: a child of a child may come to the number of the first. 0 where that cannot be known.
+    /// When it was started: a child of a child may come to the number of the first. 0 where that
+    /// cannot be known.
     started: u64,
 }
 
@@ -35,7 +38,8 @@ fn differ(a: u64, b: u64) -> bool {
 }
 
 impl Process {
-    /// This one. It is looked up when its number or its parent's has changed: a child's parent is another one.
+    /// This one. It is looked up when its number or its parent's has changed: a child's parent is
+    /// another one.
     pub(crate) fn this() -> Self {
         let id = std::process::id();
         let numbers = (u64::from(parent_id()) << BITS) | u64::from(id);
@@ -71,7 +75,8 @@ impl Process {
         Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "this was opened by process {}, and here is a fork of it; open the store in the process that uses it, behind the fork",
+                "this was opened by process {}, and this is a fork of it; open the store in the \
+                 process that uses it, after the fork",
                 self.id
             ),
         ))
@@ -88,7 +93,8 @@ thread_local! {
     static PRETENDED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Runs something as a forked child would that came to the number of who opened what it has: it was started at another time.
+/// Runs something as a forked child would that came to the number of who opened what it has: it was
+/// started at another time.
 #[cfg(feature = "testing")]
 pub(crate) fn as_a_forked_child<T>(act: impl FnOnce() -> T) -> T {
     struct Back;

@@ -1,5 +1,5 @@
-//! What a root cell says: what its medium can promise, and that it destroyed a key. Every report and certificate repeats it in these
-//! words, and none may say more.
+//! What a root cell says: what its medium can promise, and that it destroyed a key. Every report
+//! and certificate repeats it in these words, and none may say more.
 
 use std::fmt;
 
@@ -9,12 +9,13 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
-/// Name of a root key: its epoch and the attempt that drew it. Two writers that race for one epoch draw two attempts.
+/// Name of a root key: its epoch and the attempt that drew it. Two writers that race for one epoch
+/// draw two attempts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RootId {
     /// Generation of the root key; only grows.
     pub epoch: u64,
-    /// 16 random bytes.
+    /// 16 random bytes, drawn for each root key.
     pub attempt: [u8; 16],
 }
 
@@ -24,27 +25,30 @@ impl fmt::Debug for RootId {
     }
 }
 
-/// What a keyholder remembers: the last root key that it was told to keep alone. It is all that it needs to refuse what comes too late.
+/// What a keyholder remembers: the last root key that it was told to keep alone. It is all that it
+/// needs to refuse what comes too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fence(pub RootId);
 
 impl Fence {
-    /// Of a keyholder that was told nothing yet.
+    /// The fence of a keyholder that has ended nothing yet.
     pub const NONE: Fence = Fence(RootId { epoch: 0, attempt: [0; 16] });
 
-    /// Whether a share of this root key may still be taken: of an epoch that was ended, none is but that of the key that was kept, for a
-    /// keyholder that lacked it then.
+    /// Whether a share of this root key may still be taken: of an epoch that was ended, none is but
+    /// that of the key that was kept, for a keyholder that lacked it then.
     pub fn takes(&self, id: &RootId) -> bool {
         id.epoch > self.0.epoch || *id == self.0
     }
 
-    /// Whether it may be told to keep this one alone: never an older one, nor another of the same epoch.
+    /// Whether it may be told to keep this one alone: never an older one, nor another of the same
+    /// epoch.
     pub fn ends_at(&self, keep: &RootId) -> bool {
         keep.epoch > self.0.epoch || *keep == self.0
     }
 }
 
-/// How far a destroyed key is gone, by what destroys it. The lowest level that fits is the one that counts.
+/// How far a destroyed key is gone, by what destroys it. The lowest level that fits is the one that
+/// counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Overwritten by the machine that used it.
@@ -58,10 +62,10 @@ pub enum Level {
 }
 
 impl Level {
-    /// All, the weakest first.
+    /// Every level, the weakest first.
     pub const ALL: [Level; 4] = [Level::L0, Level::L1, Level::L2, Level::L3];
 
-    /// Its name.
+    /// Name of the level, as certificates write it.
     pub fn name(self) -> &'static str {
         match self {
             Level::L0 => "L0",
@@ -75,19 +79,22 @@ impl Level {
     pub fn words(self) -> &'static str {
         match self {
             Level::L0 => {
-                "overwritten by the machine that used it; remnants on its medium, and snapshots of it, are possible"
+                "overwritten by the machine that used it; remnants on its medium, and snapshots of \
+                 it, are possible"
             }
             Level::L1 => "erased by the device that held it, as far as its maker is right about the device",
             Level::L2 => {
-                "destroyed inside a key service, after the delay that it states, as far as its operator is right about its backups"
+                "destroyed inside a key service, after the delay that it states, as far as its \
+                 operator is right about its backups"
             }
             Level::L3 => {
-                "its shares destroyed by keyholders, gone while fewer than the threshold of them kept theirs, against what they signed"
+                "its shares destroyed by keyholders, gone while fewer than the threshold of them \
+                 kept theirs, against what they signed"
             }
         }
     }
 
-    /// Reads a name.
+    /// Reads the name of a level.
     ///
     /// # Errors
     /// `Invalid` for any other.
@@ -103,7 +110,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// Who holds shares of the root key, and how many of them must be believed.
+/// The keyholders of the root key, and how many of their statements must be believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quorum {
     /// Shares that give the key back: t.
@@ -115,12 +122,13 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// Statements that an erase needs to be final: n - t + 1 + f. Of so many, n - t + 1 are true, and t - 1 shares are left.
+    /// Statements that an erase needs to be final: n - t + 1 + f. With f liars among them at least
+    /// n - t + 1 are true, so at most t - 1 shares survive: too few to recover the key.
     pub fn needed(&self) -> usize {
         (self.keyholders.len() + 1 + usize::from(self.liars)).saturating_sub(usize::from(self.threshold))
     }
 
-    /// Checks the numbers.
+    /// Checks that these numbers can work together.
     ///
     /// # Errors
     /// `Invalid` where no erase could ever be final, or a key could be had with one share.
@@ -137,7 +145,8 @@ impl Quorum {
             return Ok(self);
         }
         Err(Error::invalid(format!(
-            "{} of {n} keyholders with {} allowed to lie cannot work: take 2 to 32 different ones, a threshold of 2 at least, and fewer liars than the threshold",
+            "{} of {n} keyholders with {} allowed to lie cannot work: take 2 to 32 different ones, \
+             a threshold of 2 at least, and fewer liars than the threshold",
             self.threshold, self.liars
         )))
     }
@@ -146,7 +155,7 @@ impl Quorum {
 /// What a medium can promise of a destroyed key, in words that every report repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promise {
-    /// `memory`, `file`, `quorum`.
+    /// Kind of the cell: `memory`, `file`, `quorum`.
     pub kind: &'static str,
     /// Where the cell is.
     pub place: String,
@@ -160,7 +169,7 @@ pub struct Promise {
     pub quorum: Option<Quorum>,
 }
 
-/// The statement with its level: wherever a promise is told, this is.
+/// The statement with its level: reports and certificates show this.
 impl fmt::Display for Promise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (level {})", self.statement, self.level)
@@ -174,7 +183,8 @@ pub enum Retirement {
     Destroyed,
     /// The medium delays it until then.
     Scheduled(Timestamp),
-    /// Keyholders signed that their share is gone; final when there are as many as [`Quorum::needed`] says.
+    /// Keyholders signed that their share is gone; final when there are as many as
+    /// [`Quorum::needed`] says.
     Stated {
         /// One of each keyholder that answered.
         statements: Vec<Statement>,
@@ -210,7 +220,7 @@ pub enum Awaited {
     Window(Timestamp),
     /// The medium, which destroys the root key then.
     Medium(Timestamp),
-    /// Keyholders.
+    /// Keyholders, of whom some have not signed yet that their share is gone.
     Keyholders {
         /// How many have signed that their share is gone.
         stated: usize,
@@ -230,11 +240,13 @@ impl fmt::Display for Awaited {
             Awaited::Medium(at) => write!(f, "the cell destroys the old root key at {at}"),
             Awaited::Keyholders { stated, needed } => write!(
                 f,
-                "{stated} of {needed} keyholders have signed that their share of the old root key is gone; the others are asked again when they are back"
+                "{stated} of {needed} keyholders have signed that their share of the old root key \
+                 is gone; the others are asked again when they are back"
             ),
             Awaited::Engine(why) => f.write_str(why),
             Awaited::Unasked => f.write_str(
-                "the store was opened to look at, and its cell was not asked whether older root keys are destroyed; `tend` asks it",
+                "the store was opened to look at, and its cell was not asked whether older root \
+                 keys are destroyed; `tend` asks it",
             ),
         }
     }
@@ -245,7 +257,8 @@ impl fmt::Display for Awaited {
 pub enum Finality {
     /// Every root key that reached it is destroyed, as far as [`Promise`] goes.
     Final,
-    /// A root key that reached it may still be there: whoever has it, and old copies, can read what the erase names.
+    /// A root key that reached it may still be there: whoever has it, and old copies, can read what
+    /// the erase names.
     Pending {
         /// All that is missing, one thing at least.
         awaited: Vec<Awaited>,
@@ -293,32 +306,33 @@ impl fmt::Display for Finality {
     }
 }
 
-/// A root key that is not known to be destroyed, and who was dealt a share of it.
+/// A root key that is not known to be destroyed, and the keyholders that were dealt a share of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dealt {
-    /// Its epoch.
+    /// The epoch of the root key.
     pub epoch: u64,
     /// The keyholders of that epoch.
     pub quorum: Quorum,
 }
 
-/// A keyholder's word, signed: "of this store's root keys I hold a share of no other than this one". It covers every epoch before.
+/// A keyholder's word, signed: "of this store's root keys I hold a share of no other than this
+/// one". It covers every epoch before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// Which store.
+    /// The store that the statement is about.
     pub store: [u8; 16],
     /// The root key whose share it may still hold.
     pub keep: RootId,
     /// When it said so, by its clock.
     pub at: Timestamp,
-    /// Its Ed25519 key.
+    /// The Ed25519 key of the keyholder that signed.
     pub keyholder: [u8; 32],
-    /// Ed25519 (RFC 8032) over [`Statement::text`].
+    /// Ed25519 signature (RFC 8032) over [`Statement::text`].
     pub signature: [u8; 64],
 }
 
 impl Statement {
-    /// Signs one.
+    /// Signs a statement.
     pub fn sign(store: [u8; 16], keep: RootId, at: Timestamp, key: &SigningKey) -> Self {
         let keyholder = key.verifying_key().to_bytes();
         let mut statement = Statement { store, keep, at, keyholder, signature: [0; 64] };
@@ -326,7 +340,7 @@ impl Statement {
         statement
     }
 
-    /// What is signed.
+    /// The text that is signed.
     pub fn text(&self) -> String {
         format!(
             "keyfall/retirement@v1\nstore {}\nkeeps-only epoch {} attempt {}\ntime {}\n",
@@ -337,7 +351,7 @@ impl Statement {
         )
     }
 
-    /// Checks the signature.
+    /// Checks the signature by the keyholder's key.
     ///
     /// # Errors
     /// `Corrupt` where it does not hold.

@@ -1,10 +1,13 @@
 //! What a record is: its metadata in the class's tree, its payload in segments of the store.
 //!
 //! ```text
-//! entry   = 1 ‖ record secret 32 ‖ first segment's name 16 ‖ detached 1 ‖ sources 2 ‖ depth 2 ‖ length 8 ‖ created 8 ‖ media type len 2 ‖ media type ‖ purpose len 2 ‖ purpose
-//! payload = one object of C2SP chunked-encryption, cut into segments: as many chunks each as the geometry says, the header before the first
+//! entry   = 1 ‖ record secret 32 ‖ first segment's name 16 ‖ detached 1 ‖ sources 2 ‖ depth 2
+//!           ‖ length 8 ‖ created 8 ‖ media type len 2 ‖ media type ‖ purpose len 2 ‖ purpose
+//! payload = one object of C2SP chunked-encryption, cut into segments: as many chunks each as the
+//!           geometry says, the header before the first
 //! ```
-//! What is sealed is padded with zeros: a store sees one of few lengths, and the entry alone has the true one.
+//! What is sealed is padded with zeros: a store sees one of few lengths, and the entry alone has
+//! the true one.
 
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key, RECORD_CONTEXT};
@@ -21,13 +24,13 @@ const ENTRY_MAX: usize = 1 + 32 + 16 + 1 + 2 + 2 + 8 + 8 + 2 + MEDIA_TYPE_MAX_BY
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordInfo {
-    /// Its id.
+    /// Id of the record.
     pub id: RecordId,
-    /// Whose it is.
+    /// The user it belongs to.
     pub user: UserId,
     /// The exchange it belongs to.
     pub interaction: InteractionId,
-    /// Its class.
+    /// Its class, such as `audio`.
     pub class: Class,
     /// Media type (RFC 6838).
     pub media_type: String,
@@ -35,7 +38,7 @@ pub struct RecordInfo {
     pub purpose: String,
     /// When it was made, as the application says.
     pub created: Timestamp,
-    /// Plaintext bytes.
+    /// Bytes of its plaintext.
     pub length: u64,
     /// How many records it was derived from, and depends on: it falls with any of them.
     pub sources: u16,
@@ -81,7 +84,7 @@ impl Entry {
         self.encode_with(self.first)
     }
 
-    /// The same with another name for the first segment.
+    /// As `encode`, with another name for the first segment.
     pub(crate) fn encode_with(&self, first: BlobName) -> Secret {
         let mut e = Encoder::new(ENTRY_MAX);
         e.u8(VERSION)
@@ -129,7 +132,8 @@ pub(crate) fn check_media_type(media_type: &str) -> Result<()> {
         Ok(())
     } else {
         Err(Error::invalid(format!(
-            "not a media type: {media_type:?}; write one like audio/wav, at most {MEDIA_TYPE_MAX_BYTES} bytes"
+            "not a media type: {media_type:?}; write one like audio/wav, at most \
+             {MEDIA_TYPE_MAX_BYTES} bytes"
         )))
     }
 }
@@ -173,7 +177,8 @@ pub(crate) fn segment_name(secret: &Key, first: BlobName, n: u64) -> BlobName {
 const PAD_SHORT: u64 = 64;
 const SHORT_MAX: u64 = 512;
 
-/// Bytes of a payload of `length` bytes as it is sealed: 64 at least, in steps of 64 up to 512; Padmé from there on, a sixteenth more at most.
+/// Bytes of a payload of `length` bytes as it is sealed: 64 at least, in steps of 64 up to 512;
+/// Padmé from there on, a sixteenth more at most.
 pub fn padded(length: u64) -> u64 {
     if length <= SHORT_MAX {
         return length.max(1).next_multiple_of(PAD_SHORT);
@@ -184,7 +189,8 @@ pub fn padded(length: u64) -> u64 {
     length.next_multiple_of(1 << free).min(RECORD_MAX_BYTES)
 }
 
-/// Number of segments of a record of `length` bytes: the last chunk is always shorter, so a full one has a successor.
+/// Number of segments of a record of `length` bytes: the last chunk is always shorter, so a full
+/// one has a successor.
 pub(crate) fn segments(length: u64, geometry: Geometry) -> u64 {
     padded(length) / geometry.segment_bytes as u64 + 1
 }
@@ -253,7 +259,8 @@ impl Put {
         self
     }
 
-    /// Says what it was derived from, once for each source: it cannot be read any more from the moment one of them is erased.
+    /// Says what it was derived from, once for each source: it cannot be read any more from the
+    /// moment one of them is erased.
     #[must_use]
     pub fn derived_from(mut self, source: Source) -> Self {
         self.sources.push(source);

@@ -19,11 +19,12 @@ use crate::limits::{AUTHORITY_MAX_BYTES, CLASS_MAX_BYTES, KEPT_MAX, REASON_MAX_B
 /// Which of a user's interactions a scope takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// All of them.
+    /// Every record, whatever its time.
     Ever,
-    /// One.
+    /// The records of one interaction.
     Interaction(InteractionId),
-    /// Those that began at `from` or later, and before `until`. An interaction goes whole, by the time at which it began.
+    /// Those that began at `from` or later, and before `until`. An interaction goes whole, by the
+    /// time at which it began.
     Between {
         /// Inclusive; `None`: from the beginning.
         from: Option<Timestamp>,
@@ -37,14 +38,14 @@ pub enum When {
 pub enum Scope {
     /// A user, or one class of it, or its interactions of some time.
     User {
-        /// Whose.
+        /// The user whose records are named.
         user: UserId,
-        /// Only this class.
+        /// Only records of this class, where it is given.
         class: Option<Class>,
-        /// Only these interactions.
+        /// Only records of these interactions.
         when: When,
     },
-    /// One record.
+    /// One record, by its id.
     Record(RecordId),
 }
 
@@ -87,10 +88,10 @@ impl Scope {
     }
 }
 
-/// Who wants an erase certified, and why.
+/// For whom and why an erase is certified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// Who asked for it; may be empty.
+    /// The person or office that asked for it; may be empty.
     pub authority: String,
     /// The legal ground; may be empty.
     pub ground: String,
@@ -116,7 +117,7 @@ impl PartialEq for Drafted {
 
 impl Eq for Drafted {}
 
-/// An erase: its scope, and what of it stays.
+/// What an erase names, and what of it stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erase {
     scope: Scope,
@@ -134,9 +135,10 @@ impl Erase {
         Erase { scope, keep: Vec::new(), reasons: Vec::new(), window: None, request: None, drafted: None }
     }
 
-    /// Leaves the records of `class` in spite of the scope, detached from what falls; class and `reason` stand in the
-    /// user's history and in the certificate. Each class has a reason of its own. A user of whom a class is kept goes on living.
-    /// What is there stays; what arrives late in the scope is refused, of a kept class too.
+    /// Leaves the records of `class` in spite of the scope, detached from what falls; class and
+    /// `reason` stand in the user's history and in the certificate. Each class has a reason of its
+    /// own. A user of whom a class is kept goes on living. What is there stays; what arrives late
+    /// in the scope is refused, of a kept class too.
     #[must_use]
     pub fn keep(mut self, class: Class, reason: impl Into<String>) -> Self {
         self.keep.push(class);
@@ -144,32 +146,35 @@ impl Erase {
         self
     }
 
-    /// Lets it wait for others: what it names cannot be read through the engine when the erase returns, and is *pending* until
-    /// the old root key is destroyed, `window` later at most, together with all that waits then. A day is the longest; the default is at once.
+    /// Lets it wait for others: what it names cannot be read through the engine when the erase
+    /// returns, and is *pending* until the old root key is destroyed, `window` later at most,
+    /// together with all that waits then. A day is the longest; the default is at once.
     #[must_use]
     pub fn final_within(mut self, window: Duration) -> Self {
         self.window = Some(window);
         self
     }
 
-    /// Has a certificate of it issued when it is complete: [`crate::engine::Erasure::certificate`]. The engine keeps none of what stands in it.
+    /// Has a certificate of it issued when it is complete: [`crate::engine::Erasure::certificate`].
+    /// The engine keeps none of what stands in it.
     #[must_use]
     pub fn certified(mut self, request: Request) -> Self {
         self.request = Some(request);
         self
     }
 
-    /// Hands out the draft of its certificate *before* anything is erased, for `keep` to keep: where the certificate itself is lost later, as
-    /// in a crash, [`Certificates::get`](crate::engine::Certificates::get) makes it of the draft. Where `keep` fails, or panics, nothing is erased. It is called while
-    /// other writers wait, maybe more than once: then the last draft counts; it must not call the engine. Without
-    /// [`Erase::certified`] there is no draft.
+    /// Hands out the draft of its certificate *before* anything is erased, for `keep` to keep:
+    /// where the certificate itself is lost later, as in a crash, [`Certificates::get`](crate::engine::Certificates::get)
+    /// makes it of the draft. Where `keep` fails, or panics, nothing is erased. It is called while
+    /// other writers wait, maybe more than once: then the last draft counts; it must not call the
+    /// engine. Without [`Erase::certified`] there is no draft.
     #[must_use]
     pub fn drafted(mut self, keep: impl Fn(&Draft) -> Result<()> + Send + Sync + 'static) -> Self {
         self.drafted = Some(Drafted(Arc::new(keep)));
         self
     }
 
-    /// What it names.
+    /// The records that the erase names.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
@@ -179,7 +184,7 @@ impl Erase {
         &self.keep
     }
 
-    /// The same, each with the reason why.
+    /// The classes that stay, each with the reason why.
     pub(crate) fn stays(&self) -> impl Iterator<Item = (&Class, &str)> {
         self.keep.iter().zip(self.reasons.iter().map(String::as_str))
     }
@@ -220,12 +225,14 @@ impl Erase {
         }
     }
 
-    /// Whether it can be done at all, whoever's records it names: what is planned is refused now and not when it is due.
+    /// Whether it can be done at all, whoever's records it names: what is planned is refused now
+    /// and not when it is due.
     pub(crate) fn check(&self) -> Result<()> {
         let too_long = |r: &Request| r.authority.len() > AUTHORITY_MAX_BYTES || r.ground.len() > REASON_MAX_BYTES;
         if self.request.as_ref().is_some_and(too_long) {
             return Err(Error::invalid(format!(
-                "who asked is named in at most {AUTHORITY_MAX_BYTES} bytes, the legal ground in {REASON_MAX_BYTES}"
+                "the requester is named in at most {AUTHORITY_MAX_BYTES} bytes, the legal ground \
+                 in {REASON_MAX_BYTES}"
             )));
         }
         if self.window.is_some_and(|window| window > WINDOW_MAX) {
@@ -255,16 +262,19 @@ impl Erase {
         }
     }
 
-    /// Whether it fits among a user's plans; what comes back from there has no window, for it is final when it is done.
+    /// Whether it fits among a user's plans; what comes back from there has no window, for it is
+    /// final when it is done.
     pub(crate) fn into_plan(self) -> Result<Self> {
         if self.request.is_some() {
             return Err(Error::invalid(
-                "a planned erase has nobody to give a certificate to when it is done; ask for one when you erase",
+                "a planned erase has nobody to give a certificate to when it is done; ask for one \
+                 when you erase",
             ));
         }
         if self.written().map(|(_, reason)| reason.len()).sum::<usize>() > REASON_MAX_BYTES {
             return Err(Error::invalid(format!(
-                "the reasons of one planned erase have at most {REASON_MAX_BYTES} bytes together; shorten them"
+                "the reasons of one planned erase have at most {REASON_MAX_BYTES} bytes together; \
+                 shorten them"
             )));
         }
         Ok(Erase { window: None, drafted: None, ..self })

@@ -1,8 +1,9 @@
 //! Memory for secrets: keys, opened pages, plaintext in passing.
 //!
-//! It comes in slots from mappings of its own, which are locked (no swap) as far as the system's limit allows, left out of
-//! core dumps, and not there in a forked child. A slot is zeroized when it is given up, and never goes back to the general
-//! allocator. [`usage`] says how much of it could not be locked.
+//! It comes in slots from mappings of its own, which are locked (no swap) as far as the system's
+//! limit allows, left out of core dumps, and not there in a forked child. A slot is zeroized when
+//! it is given up, and never goes back to the general allocator. [`usage`] says how much of it
+//! could not be locked.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -32,13 +33,15 @@ static DUMPED: AtomicU64 = AtomicU64::new(0);
 pub struct Usage {
     /// Mapped so far, used or free.
     pub mapped: u64,
-    /// Of it, what the system would not lock: it may be swapped out. Raise the limit (`ulimit -l`, `LimitMEMLOCK=`).
+    /// Of it, what the system would not lock: it may be swapped out. Raise the limit (`ulimit -l`,
+    /// `LimitMEMLOCK=`).
     pub unlocked: u64,
     /// Of it, what the system would not leave out of core dumps.
     pub dumped: u64,
 }
 
-/// How much memory there is for secrets in this process, and how much of it is not protected as it should be.
+/// How much memory this process has for secrets, and how much of it is not protected as it should
+/// be.
 pub fn usage() -> Usage {
     Usage {
         mapped: MAPPED.load(Ordering::Relaxed),
@@ -51,7 +54,8 @@ fn class(len: usize) -> usize {
     (len.max(SMALLEST).next_power_of_two() / SMALLEST).trailing_zeros() as usize
 }
 
-/// Maps more memory and cuts it into slots of one class. The mapping is never given back: the next secrets go there.
+/// Maps more memory and cuts it into slots of one class. The mapping is never given back: the next
+/// secrets go there.
 fn map(class: usize) -> Vec<Slot> {
     let slot = SMALLEST << class;
     let len = slot.max(MAPPING);
@@ -107,11 +111,11 @@ impl Secret {
     /// Above 8 MiB: nothing here is longer.
     pub fn with_capacity(capacity: usize) -> Self {
         let class = class(capacity);
-        assert!(class < CLASSES, "a secret of {capacity} bytes is longer than any there is");
+        assert!(class < CLASSES, "a secret of {capacity} bytes is longer than the largest class");
         Secret { slot: take(class), len: 0, touched: 0, owner: generation() }
     }
 
-    /// So many zeros.
+    /// A secret of `len` zeros, to be filled.
     pub fn zeroed(len: usize) -> Self {
         let mut new = Self::with_capacity(len);
         (new.len, new.touched) = (len, len);
@@ -151,7 +155,8 @@ impl Drop for Secret {
         if self.owner != generation() {
             return;
         }
-        // No dead store, and so never left out: the slot stays reachable, and who takes it next reads zeros.
+        // No dead store, and so never left out: the slot stays reachable, and its next user reads
+        // zeros.
         slot[..self.touched].fill(0);
         let class = class(slot.len());
         FREE[class].lock().unwrap_or_else(PoisonError::into_inner).push(slot);
@@ -177,10 +182,12 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Bytes of stack that are overwritten below a caller: more than any verb of the engine reaches into.
+/// Bytes of stack that are overwritten below a caller: more than any verb of the engine reaches
+/// into.
 const STACK: usize = 48 << 10;
 
-/// When it is dropped, overwrites the stack below: ciphers and hashes leave round keys and states there.
+/// When it is dropped, overwrites the stack below: ciphers and hashes leave round keys and states
+/// there.
 #[derive(Debug)]
 pub(crate) struct WipeStack;
 

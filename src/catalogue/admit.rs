@@ -9,7 +9,8 @@ use crate::ids::{ClassTag, InteractionId, Timestamp, UserTag};
 use crate::record::Put;
 use crate::tree::fences::Fences;
 use crate::tree::head::HeadPage;
-use crate::tree::user::{Unborn, UserPage};
+use crate::tree::unborn::Unborn;
+use crate::tree::user::UserPage;
 use crate::tree::users::Found;
 use crate::tree::{Node, PageKind};
 

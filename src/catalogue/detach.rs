@@ -10,7 +10,8 @@ use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::Result;
 use crate::ids::RecordId;
 use crate::record::Entry;
-use crate::tree::user::{class_place, record_key};
+use crate::tree::keys::record_key;
+use crate::tree::user::class_place;
 
 /// Cuts a record's links to some of its sources.
 pub(crate) fn cut(

@@ -16,7 +16,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, RecordId, Timestamp, UserId, UserTag};
 use crate::scope::{Erase, Scope, When};
 use crate::tree::lineage::Lineage;
-use crate::tree::user::{Unborn, UserPage};
+use crate::tree::unborn::Unborn;
+use crate::tree::user::UserPage;
 use crate::tree::users::{Slot, SlotState};
 use crate::tree::{Editor, Link, PageKind};
 

@@ -4,7 +4,7 @@ use super::docket::Docket;
 use super::span::Span;
 use crate::ids::{Class, UserTag};
 use crate::limits::{LINKS_FOLLOWED, USERS_FOLLOWED};
-use crate::tree::lineage::LINK_BYTES;
+use crate::tree::keys::LINK_BYTES;
 use crate::tree::ordered::Ordered;
 
 /// What one erase of a commit did to the tree.

@@ -12,9 +12,9 @@ use crate::codec::Part;
 use crate::error::{Error, Result};
 use crate::ids::{RecordId, UserTag};
 use crate::tree::falling::Fallen;
-use crate::tree::lineage::{LINK_BYTES, Lineage, LinkKey, Other, read, whose};
+use crate::tree::keys::{LINK_BYTES, LinkKey, split_record_key, whose};
+use crate::tree::lineage::{Lineage, Other, read};
 use crate::tree::ordered::{Ordered, Range};
-use crate::tree::user::split_record_key;
 
 /// Links that one commit follows of those that were left.
 const STEP: u64 = 4096;

@@ -12,9 +12,10 @@ use crate::policy::millis;
 use crate::record::check_purpose;
 use crate::sealed::Request;
 use crate::tree::grants::Pace;
+use crate::tree::keys::split_record_key;
 use crate::tree::lineage::Access;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
-use crate::tree::user::{UserPage, class_place, split_record_key};
+use crate::tree::user::{UserPage, class_place};
 
 /// A third party as a grant or a training set knows it: its key, and what it asked before.
 pub(crate) struct Grantee<'a> {

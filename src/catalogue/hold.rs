@@ -12,11 +12,11 @@ use crate::ids::{RecordId, Timestamp, UserTag};
 use crate::limits::HOLDS_MAX;
 use crate::record::Entry;
 use crate::tree::Pages;
-use crate::tree::history::Note;
+use crate::tree::history::StoredFact;
 use crate::tree::holds::Hold;
-use crate::tree::lineage::whose;
+use crate::tree::keys::{record_key, split_record_key, whose};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
-use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
+use crate::tree::user::{UserPage, class_place};
 
 /// The error for an erase that would touch what is held.
 pub(crate) fn held(what: &str) -> Error {
@@ -47,7 +47,7 @@ pub(crate) fn add(
         }
         covered = derived(pages, user, page, hold)?;
         page.holds.add(editor, user, id, hold)?;
-        let note = Note::Held {
+        let note = StoredFact::Held {
             id,
             class: hold.class.as_ref().map(|class| page.class_tag(class)),
             interaction: hold.interaction.is_some(),
@@ -98,7 +98,7 @@ pub(crate) fn lift(
             editor,
             user,
             lift.at,
-            &Note::Lifted { id: lift.id, reason, authority },
+            &StoredFact::Lifted { id: lift.id, reason, authority },
         )?;
     }
     for id in &free {
@@ -121,7 +121,7 @@ pub(crate) fn covered(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Resu
 /// Whether a record of this user's is held, or a held one depends on it.
 pub(crate) fn protected(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Result<bool> {
     let key = record_key(id.interaction, id.ordinal);
-    Ok(covered(pages, page, id)? || page.holds.is_marked(pages, id.user, id.class, (&key, &key))?)
+    Ok(covered(pages, page, id)? || page.holds.is_marked(pages, id.user, id.class, &key, &key)?)
 }
 
 /// Whether a record of this user's is there and held: a mark for another one does not count.

@@ -112,8 +112,8 @@ fn note_refusal(edit: &mut Edit<'_>, erase: &Erase) -> Result<bool> {
     let now = edit.moment.clock.now;
     match edit.page(user)? {
         Some((editor, page)) => {
-            let about = About::of(page, erase);
-            page.history.refuse(editor, user, now, (&[about], true))?;
+            let about = About::of(&page.fence_key, erase);
+            page.history.refuse(editor, user, now, &[about], true)?;
             Ok(true)
         }
         None => Ok(false),

@@ -14,7 +14,7 @@ use super::view::{Users, record_erased};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ClassTag, RecordId, UserTag};
 use crate::scope::Erase;
-use crate::tree::history::Note;
+use crate::tree::history::StoredFact;
 
 /// Records of one class that stay, and why.
 struct Staying<'e> {
@@ -43,7 +43,7 @@ pub(crate) fn keep(edit: &mut Edit<'_>, part: &Part, erase: &Erase) -> Result<()
     for Staying { class, reason, ids } in
         staying.into_iter().filter(|staying| !staying.ids.is_empty())
     {
-        let note = Note::Kept { class, records: ids.len() as u64, reason: reason.to_owned() };
+        let note = StoredFact::Kept { class, records: ids.len() as u64, reason: reason.to_owned() };
         if let Some((editor, page)) = edit.page(user)? {
             page.history.add(editor, user, now, &note)?;
         }

@@ -9,7 +9,8 @@ use crate::crypto::{Fresh, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Timestamp, UserId, UserTag};
-use crate::tree::user::{Unborn, UserPage};
+use crate::tree::unborn::Unborn;
+use crate::tree::user::UserPage;
 use crate::tree::users::{Slot, SlotState};
 use crate::tree::{Editor, PageKind};
 

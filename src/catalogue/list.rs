@@ -9,8 +9,9 @@ use crate::error::{ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::LIST_MAX;
 use crate::record::{Entry, RecordInfo};
+use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
-use crate::tree::user::{ClassSlot, UserPage, class_place, record_key, split_record_key};
+use crate::tree::user::{ClassSlot, UserPage, class_place};
 use crate::tree::users::Found;
 
 /// What to list; [`Query::default`] lists everything.

@@ -15,8 +15,9 @@ use crate::scope::{Erase, Scope, When};
 use crate::tree::fences::Point;
 use crate::tree::holds::Hold;
 use crate::tree::inbox::Inbox;
+use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
-use crate::tree::user::{UserPage, class_place, record_key, split_record_key};
+use crate::tree::user::{UserPage, class_place};
 use crate::tree::{Editor, Link, Pages};
 
 /// Some classes of a user, some interactions.
@@ -137,7 +138,7 @@ impl Part {
             return Ok(true);
         }
         for slot in page.classes.iter().filter(|slot| self.takes_class(&slot.tag)) {
-            if page.holds.is_marked(pages, *user, slot.tag, (low, high))? {
+            if page.holds.is_marked(pages, *user, slot.tag, low, high)? {
                 return Ok(true);
             }
         }
@@ -209,8 +210,7 @@ impl Part {
         // Also of a class that is left empty, and went with its name.
         let fence_key = &page.fence_key;
         let tag_of = |class: &Class| class_tag(fence_key, class.as_str());
-        page.plans
-            .forget(editor, (user, &page.user), &|erase| self.takes_all_of(erase, &tag_of))?;
+        page.plans.forget(editor, user, &page.user, &|erase| self.takes_all_of(erase, &tag_of))?;
         self.fence(editor, page, moment, ahead)?;
         let spans = if self.kept.is_empty() {
             vec![self.span]

@@ -8,8 +8,9 @@ use crate::ids::{Class, InteractionId, Timestamp, UserTag};
 use crate::policy::{Policy, Rules, millis};
 use crate::record::Entry;
 use crate::tree::Pages;
+use crate::tree::keys::split_record_key;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
-use crate::tree::user::{ClassSlot, UserPage, class_place, split_record_key};
+use crate::tree::user::{ClassSlot, UserPage, class_place};
 
 /// When there is something to do for a user, at the earliest.
 pub(crate) fn next_due(

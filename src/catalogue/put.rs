@@ -20,8 +20,9 @@ use crate::policy::Rules;
 use crate::record::{Entry, Source};
 use crate::tree::Pages;
 use crate::tree::inbox::EnvelopeName;
+use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{Ordered, Place, Range};
-use crate::tree::user::{class_place, record_key, split_record_key};
+use crate::tree::user::class_place;
 
 /// A record that is on its way into the tree.
 pub(crate) struct Staged {
@@ -164,7 +165,7 @@ fn insert(edit: &mut Edit<'_>, staged: &Staged, first: BlobName) -> Result<Recor
         return Err(former_life());
     }
     if page.fences.tree.root.is_some() {
-        page.fences.clear_doubt(editor, user, (class, interaction), now)?;
+        page.fences.clear_doubt(editor, user, class, interaction, now)?;
     }
     let place = class_place(user);
     let mut ordinal = match page.class(class) {

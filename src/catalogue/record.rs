@@ -8,8 +8,9 @@ use crate::ids::{Class, ClassTag, RecordId};
 use crate::scope::{Erase, Scope};
 use crate::tree::fences::Point;
 use crate::tree::inbox::Inbox;
+use crate::tree::keys::record_key;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN};
-use crate::tree::user::{UserPage, class_place, record_key};
+use crate::tree::user::{UserPage, class_place};
 use crate::tree::{Editor, Pages};
 
 /// Whether a user's page has a record.
@@ -53,7 +54,7 @@ pub(crate) fn erase_record(
     let counts = remove(editor, page, &span, &[id.class])?;
     page.inbox = Inbox::default();
     let is_it = |erase: &Erase| matches!(erase.scope(), Scope::Record(there) if there == id);
-    page.plans.forget(editor, (user, &page.user), &is_it)?;
+    page.plans.forget(editor, user, &page.user, &is_it)?;
     let point = Point::Record(id.class, id.interaction, id.ordinal);
     page.fences.add_point(editor, user, &page.fence_key, point, epoch)?;
     let (tree, count) = page.lineage.take(editor, user, id.class, &span.low, &span.high)?;

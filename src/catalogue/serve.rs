@@ -20,9 +20,10 @@ use crate::policy::{Policy, Rules, millis};
 use crate::record::Entry;
 use crate::scope::When;
 use crate::tree::Pages;
+use crate::tree::keys::split_record_key;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
 use crate::tree::plans::Plan;
-use crate::tree::user::{UserPage, class_place, split_record_key};
+use crate::tree::user::{UserPage, class_place};
 
 /// What one edit does of what is due.
 pub(crate) struct Doing {
@@ -152,7 +153,7 @@ fn note_failure(
     match edit.page(user)? {
         Some((editor, page)) => {
             let word = format!("{:?}", e.kind()).to_lowercase();
-            page.history.fail(editor, user, doing.now, (plan.id, word))
+            page.history.fail(editor, user, doing.now, plan.id, word)
         }
         None => Ok(()),
     }

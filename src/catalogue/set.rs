@@ -7,7 +7,8 @@ use super::resolve::look_up_whole;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp, UserTag};
 use crate::tree::Pages;
-use crate::tree::sets::{SetTag, TrainingSet};
+use crate::tree::keys::SetTag;
+use crate::tree::sets::TrainingSet;
 use crate::tree::user::UserPage;
 
 /// What is found of a set.

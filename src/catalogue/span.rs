@@ -1,8 +1,8 @@
 //! A span of records: what an erase takes of one user.
 
 use crate::ids::{ClassTag, RecordId, UserTag};
+use crate::tree::keys::record_key;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
-use crate::tree::user::record_key;
 
 /// Records of one user whose keys lie between two, both ends included.
 #[derive(Clone, Copy, Debug)]

@@ -158,7 +158,7 @@ impl Refusals {
         tended: &mut Tended,
     ) -> Result<()> {
         if let Some((_, page)) = edit.page(user)? {
-            self.push(About::of(page, erase), tended);
+            self.push(About::of(&page.fence_key, erase), tended);
         }
         Ok(())
     }
@@ -185,7 +185,7 @@ impl Refusals {
     ) -> Result<()> {
         match &self.0[..] {
             [] => Ok(()),
-            abouts => page.history.refuse(editor, user, now, (abouts, false)),
+            abouts => page.history.refuse(editor, user, now, abouts, false),
         }
     }
 }

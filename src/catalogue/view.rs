@@ -10,10 +10,11 @@ use crate::record::Entry;
 use crate::store::HeadId;
 use crate::tree::agenda::Agenda;
 use crate::tree::head::HeadPage;
+use crate::tree::keys::record_key;
 use crate::tree::ordered::Ordered;
 use crate::tree::policies::Policies;
 use crate::tree::sets::Sets;
-use crate::tree::user::{UserPage, class_place, record_key};
+use crate::tree::user::{UserPage, class_place};
 use crate::tree::users::{Found, Visitor, find, visit};
 use crate::tree::{Geometry, Node, PageKind, Pages, Ref};
 

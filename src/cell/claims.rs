@@ -1,15 +1,17 @@
-//! Who owns what the slots beside them hold: two claim slots, written in turn, which no deposit and no tombstone ever reuses. A
-//! keyholder's hold its fence as well.
+//! Which engine owns what the slots beside them hold: two claim slots, written in turn, which no
+//! deposit and no tombstone ever reuses. A keyholder's hold its fence as well.
 //!
-//! Invariant: the newest whole claim says no less than the last one that was recorded. The slot written next is the one that does not hold
-//! it; and a claim that only another process is known to have written is written again first, since its sync may have failed.
+//! Invariant: the newest whole claim says no less than the last one that was recorded. The slot
+//! written next is the one that does not hold it; and a claim that only another process is known to
+//! have written is written again first, since its sync may have failed.
 //!
 //! ```text
 //! file 4096  = claim ‖ zeros
-//! claim 512  = "KFCLAIM1" ‖ number 8 ‖ store id 16 ‖ owned 1 ‖ instance 16 ‖ claim 8 ‖ token 16 ‖ mark 8
+//! claim 512  = "KFCLAIM1" ‖ number 8 ‖ store id 16 ‖ owned 1 ‖ instance 16 ‖ claim 8 ‖ token 16
+//!              ‖ mark 8
 //!              ‖ fence: epoch 8 ‖ attempt 16 ‖ zeros ‖ SHA-256 of all before
 //! ```
-//! Number counts what was recorded; owned is 1, or 0 where nobody has claimed yet.
+//! Number counts what was recorded; owned is 1, or 0 in a cell that was never claimed.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -26,23 +28,23 @@ use crate::limits::SLOT_BYTES;
 use crate::promise::Fence;
 
 const MAGIC: &[u8; 8] = b"KFCLAIM1";
-/// The slots.
+/// Names of the claim slots' files.
 pub(crate) const CLAIMS: [&str; 2] = ["claim-a", "claim-b"];
 const CHECKED: usize = SLOT_BYTES - 32;
 
-/// What is recorded.
+/// What a claim slot records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) store: StoreId,
     pub(super) owner: Option<Owner>,
     /// The highest commit that the owner told of.
     pub(super) mark: u64,
-    /// A keyholder's.
+    /// Where a keyholder's cell has ended epochs; none in a file cell.
     pub(super) fence: Fence,
 }
 
 impl Claim {
-    /// Before anybody claimed.
+    /// What stands in a cell that was never claimed.
     pub(super) const NONE: Claim = Claim { store: StoreId([0; 16]), owner: None, mark: 0, fence: Fence::NONE };
 
     /// Whether a request of `owner` is taken: the recorded owner's, and one of a higher claim.
@@ -50,7 +52,8 @@ impl Claim {
         self.owner.is_none_or(|there| owner.claim > there.claim || *owner == there)
     }
 
-    /// The same with another owner, or another mark. Who claims anew says what counts, also where that is less; its own mark only grows.
+    /// This claim with another owner, or another mark. A new claim sets the mark, also to less;
+    /// under the same claim it only grows.
     pub(super) fn told(self, store: StoreId, owner: &Owner, mark: Option<u64>) -> Self {
         let same = self.owner == Some(*owner);
         let mark = mark.map_or(self.mark, |mark| if same { mark.max(self.mark) } else { mark });
@@ -78,7 +81,7 @@ impl Claim {
         slot
     }
 
-    /// With its number.
+    /// Reads a claim and its number.
     fn decode(bytes: &[u8]) -> Result<(u64, Self)> {
         let (checked, sum) = bytes.get(..SLOT_BYTES).unwrap_or_default().split_at_checked(CHECKED).unwrap_or_default();
         let mut d = Decoder::new(checked, "claim slot");
@@ -115,7 +118,8 @@ struct Found {
 pub(super) struct Claims {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    /// Whether a cell that has other slots must have these: what a keyholder has ended must not be forgotten with a file.
+    /// Whether a cell that has other slots must have these: what a keyholder has ended must not be
+    /// forgotten with a file.
     needed: bool,
     /// Number of the newest claim, where this process has seen its sync succeed.
     durable: Mutex<Option<u64>>,
@@ -132,7 +136,7 @@ impl Claims {
         self.dir.join(CLAIMS[slot])
     }
 
-    /// Writes both: nobody has claimed.
+    /// Writes both claims of no engine.
     pub(super) fn make(&self) -> Result<()> {
         for (slot, number) in [(0, 0), (1, 1)] {
             sector::overwrite(&*self.disk, &self.path(slot), &Claim::NONE.encode(number))?;
@@ -170,9 +174,10 @@ impl Claims {
         }
         if newest.is_none() && torn > 0 {
             let help = if self.needed {
-                "it may have ended epochs that it cannot name any more; put another keyholder in its place"
+                "it may have ended epochs that it cannot name any more; put another keyholder in \
+                 its place"
             } else {
-                "nobody can say which engine owns it; put back the cell's own files if you have them unchanged, or remove both to forget who does"
+                "nobody can say which engine owns it; put back the cell's own files if you have them unchanged, or remove both to forget its owner"
             };
             return Err(Error::corrupt(format!(
                 "{} and {} in {} are damaged: {help}",
@@ -189,8 +194,8 @@ impl Claims {
         Ok(self.find(source)?.map_or(Claim::NONE, |found| found.claim))
     }
 
-    /// The same from the page cache, of the files as they were when they were first opened: where others were put in their place since,
-    /// what looks at them by name tells.
+    /// As [`Claims::read`], from the page cache, of the files as they were when they were first
+    /// opened: files put in their place since show only to a read by name.
     pub(super) fn glance(&self) -> Result<Claim> {
         let files = match self.open.get() {
             Some(files) => files,
@@ -235,7 +240,8 @@ impl Claims {
                 (1 - there.slot, there.number + 1)
             }
         };
-        // Until this is done the outcome is unknown: the next write is to find out, and not to take the other slot.
+        // Until this is done the outcome is unknown: the next write is to find out, and not to take
+        // the other slot.
         *durable = None;
         sector::overwrite(&*self.disk, &self.path(slot), &claim.encode(number))?;
         if found.is_none() {
@@ -246,7 +252,7 @@ impl Claims {
     }
 }
 
-/// What a stale engine is told.
+/// The error that a stale engine gets.
 pub(super) fn fenced(what: &str, there: Option<&Owner>) -> Error {
     let text = match there {
         Some(there) => format!(
@@ -254,7 +260,8 @@ pub(super) fn fenced(what: &str, there: Option<&Owner>) -> Error {
             there.claim
         ),
         None => format!(
-            "the claim by which this engine had {what} is not there any more; nothing was changed: open the store again"
+            "the claim by which this engine had {what} is not there any more; nothing was changed: \
+             open the store again"
         ),
     };
     Error::new(ErrorKind::Fenced, text)

@@ -1,4 +1,5 @@
-//! The file cell: a directory with two slots (`slots.rs`) and two claims (`claims.rs`), on a file system that overwrites in place.
+//! The file cell: a directory with two slots (`key_slots.rs`) and two claims (`claims.rs`), on a
+//! file system that overwrites in place.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 use super::claims::CLAIMS;
 use super::filesystem::{self, Verdict};
+use super::key_slots::{KeySlots, SLOTS};
 #[cfg(feature = "keyholders")]
-use super::slots::SHARE_SLOTS;
-use super::slots::{SLOTS, Slots};
+use super::share_slots::SHARE_SLOTS;
 use super::{Awaited, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey};
 use crate::crypto::Key;
 use crate::dir::{DirLock, check_file, make_dir, open_to_write, sync_dir};
@@ -26,12 +27,12 @@ const ACCEPTED: &str = "remnants-accepted";
 /// A root cell in a directory of its own.
 pub struct FileCell {
     dir: PathBuf,
-    slots: Arc<Slots>,
-    /// One for each slot, from the first look on.
+    slots: Arc<KeySlots>,
+    /// A looker for each slot, from the first look on.
     lookers: Mutex<Vec<Looker>>,
     verdict: Verdict,
     remnants: bool,
-    /// None: it is only looked at.
+    /// `None` where the cell is only looked at.
     lock: Option<DirLock>,
 }
 
@@ -44,7 +45,7 @@ struct Looker {
 }
 
 impl Looker {
-    fn start(slots: &Arc<Slots>, slot: usize) -> std::io::Result<Self> {
+    fn start(slots: &Arc<KeySlots>, slot: usize) -> std::io::Result<Self> {
         let ((asks, asked), (tells, hears), slots) = (channel(), channel(), Arc::clone(slots));
         let work = move || {
             while let Ok(()) = asked.recv() {
@@ -59,7 +60,7 @@ impl Looker {
     }
 
     fn ask(&mut self) {
-        // What it was asked before, and nobody took: it is not what is there now.
+        // An answer to an earlier question that was never taken: it is not what stands there now.
         let _ = self.hear();
         self.asked = self.asks.send(()).is_ok();
     }
@@ -90,7 +91,8 @@ pub(crate) fn check_medium(dir: &Path, accept_remnants: bool) -> Result<()> {
         Some(objection) => Err(Error::new(
             ErrorKind::Medium,
             format!(
-                "{} lies on {}, where a destroyed share may stay: {objection}; name another place, or accept that with `accept_remnants`",
+                "{} lies on {}, where a destroyed share may stay: {objection}; name another place, \
+                 or accept that with `accept_remnants`",
                 dir.display(),
                 verdict.name
             ),
@@ -98,18 +100,19 @@ pub(crate) fn check_medium(dir: &Path, accept_remnants: bool) -> Result<()> {
     }
 }
 
-/// Refuses slots and claims that are links, or have other names: found out before something is done that needs them.
+/// Refuses slots and claims that are links, or have other names: found out before something is done
+/// that needs them.
 fn check_names(dir: &Path) -> Result<()> {
     SLOTS.iter().chain(&CLAIMS).try_for_each(|name| check_file(&dir.join(name)))
 }
 
 impl FileCell {
-    /// Makes an empty cell at `dir`. The file system must overwrite in place, or `accept_remnants` be set, which
-    /// every later promise repeats.
+    /// Makes an empty cell at `dir`. The file system must overwrite in place, or `accept_remnants`
+    /// be set, which every later promise repeats.
     ///
     /// # Errors
-    /// `Medium` for a file system that keeps old bytes, or where a link has the name of a slot; `Exists` where a cell with a key is there;
-    /// `Locked`; `Io`.
+    /// `Refused` for a file system that keeps old bytes, or where a link has the name of a slot;
+    /// `Exists` where a cell with a key is there; `Locked`; `Io`.
     pub fn create(dir: &Path, accept_remnants: bool, env: SharedEnv) -> Result<Self> {
         let io = |e| Error::io(format!("making the cell {}", dir.display()), e);
         let parent = match dir.parent() {
@@ -131,14 +134,17 @@ impl FileCell {
         make_dir(dir)?;
         let lock = DirLock::take(dir, "cell")?;
         check_names(dir)?;
-        let slots = Arc::new(Slots::new(Arc::new(OsDisk), dir, env, SLOTS).accepting(accept_remnants));
-        // An interrupted `create` leaves tombstones of epoch 0 only; anything else may be somebody's key.
+        let slots = Arc::new(KeySlots::new(Arc::new(OsDisk), dir, env).accepting(accept_remnants));
+        // An interrupted `create` leaves tombstones of epoch 0 only; anything else may be
+        // a key.
         if SLOTS.iter().any(|slot| !slots.is_unused(slot)) {
             let unfinished = slots.load().is_ok_and(|contents| contents.is_unfinished());
             let text = if unfinished {
-                "holds the root key of an init that was cut short before anything could be put; move it and the store away, and init again"
+                "holds the root key of an init that was cut short before anything could be put; \
+                 move it and the store away, and init again"
             } else {
-                "holds the root key of a store, and without it all data of that store is lost; leave it as it is, and name another place with `Builder::cell_at`"
+                "holds the root key of a store, and without it all data of that store is lost; \
+                 leave it as it is, and name another place with `Builder::cell_at`"
             };
             return Err(Error::new(ErrorKind::Exists, format!("{} {text}", dir.display())));
         }
@@ -163,8 +169,8 @@ impl FileCell {
     /// Opens the cell at `dir`.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Medium` where its file system has come to keep old bytes, its files are shared with a
-    /// copy, or a slot is a link or has another name; `Io`.
+    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old
+    /// bytes, its files are shared with a copy, or a slot is a link or has another name; `Io`.
     pub fn open(dir: &Path, env: SharedEnv) -> Result<Self> {
         let mut cell = Self::look(dir, env)?;
         check_names(dir)?;
@@ -172,7 +178,8 @@ impl FileCell {
             return Err(Error::new(
                 ErrorKind::Medium,
                 format!(
-                    "the cell {} now lies on {}, where a destroyed key may stay: {objection}; move it, or create the empty file {ACCEPTED} in it to accept that",
+                    "the cell {} now lies on {}, where a destroyed key may stay: {objection}; move \
+                     it, or create the empty file {ACCEPTED} in it to accept that",
                     dir.display(),
                     cell.verdict.name
                 ),
@@ -183,8 +190,9 @@ impl FileCell {
         Ok(cell)
     }
 
-    /// Opens the cell at `dir` to look at it: it takes no lock and writes nothing, so that it works on a medium that cannot be written,
-    /// and while another process has the cell open. Every verb but [`RootCell::load`] is `Fenced`.
+    /// Opens the cell at `dir` to look at it: it takes no lock and writes nothing, so that it works
+    /// on a medium that cannot be written, and while another process has the cell open. Every verb
+    /// but [`RootCell::load`] is `Fenced`.
     ///
     /// # Errors
     /// `Absent` where there is none; `Io`.
@@ -193,14 +201,15 @@ impl FileCell {
             return Err(Error::new(
                 ErrorKind::Absent,
                 format!(
-                    "no root cell at {}; name its place with `Builder::cell_at` (without it nothing in the store can be read)",
+                    "no root cell at {}; name its place with `Builder::cell_at` (without it nothing in the \
+                     store can be read)",
                     dir.display()
                 ),
             ));
         }
         let remnants = dir.join(ACCEPTED).exists();
         let verdict = filesystem::judge(dir)?;
-        let slots = Arc::new(Slots::new(Arc::new(OsDisk), dir, env, SLOTS).accepting(remnants));
+        let slots = Arc::new(KeySlots::new(Arc::new(OsDisk), dir, env).accepting(remnants));
         Ok(FileCell { dir: dir.to_owned(), slots, lookers: Mutex::default(), verdict, remnants, lock: None })
     }
 
@@ -213,7 +222,8 @@ impl FileCell {
             Some(objection) => Err(Error::new(
                 ErrorKind::Medium,
                 format!(
-                    "a key destroyed in the cell {} may stay: {objection}; undo that, or create the empty file {ACCEPTED} in the cell to accept it",
+                    "a key destroyed in the cell {} may stay: {objection}; undo that, or create \
+                     the empty file {ACCEPTED} in the cell to accept it",
                     self.dir.display()
                 ),
             )),
@@ -230,7 +240,7 @@ impl FileCell {
         self.lookers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is promised, where a destroyed key may stay for this reason or for none.
+    /// What is promised, with the reason why a destroyed key may stay, if any.
     fn promise(&self, objection: Option<String>) -> Promise {
         let overwritten = "a root key is destroyed by overwriting its sector, syncing it and reading it back";
         let limit = "flash that remaps sectors, and snapshots of the disk or of the machine taken below the file system, may keep the old sector";
@@ -241,7 +251,8 @@ impl FileCell {
                 self.verdict.name
             ),
             None => format!(
-                "{overwritten}; {} overwrites in place, and no other file shares its blocks; {limit}",
+                "{overwritten}; {} overwrites in place, and no other file shares its blocks; \
+                 {limit}",
                 self.verdict.name
             ),
         };
@@ -255,8 +266,8 @@ impl FileCell {
         }
     }
 
-    /// The slots, to change them.
-    fn to_change(&self) -> Result<&Slots> {
+    /// The slots, where this handle may change them.
+    fn to_change(&self) -> Result<&KeySlots> {
         if let Some(lock) = &self.lock {
             lock.check()?;
             return Ok(&self.slots);

@@ -1,5 +1,5 @@
-//! What a file system does with the old bytes of an overwritten file: a list of those that overwrite in place, and
-//! a reason for each other one. What cannot be found out counts against it.
+//! What a file system does with the old bytes of an overwritten file: a list of those that
+//! overwrite in place, and a reason for each other one. What cannot be found out counts against it.
 
 use std::fs::File;
 use std::io;
@@ -13,9 +13,10 @@ use crate::error::{Error, Result};
 /// A file system, judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// Its name.
+    /// Name of the file system.
     pub(super) name: String,
-    /// Why an overwritten key may stay on it; `None` where overwriting replaces the bytes that the disk is given.
+    /// Why an overwritten key may stay on it; `None` where overwriting replaces the bytes that the
+    /// disk is given.
     pub(super) objection: Option<String>,
 }
 
@@ -57,7 +58,8 @@ pub(super) fn judge(path: &Path) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// Why what is overwritten in one of these files may stay on a file system that overwrites in place; those that are not there say nothing.
+/// Why what is overwritten in one of these files may stay on a file system that overwrites in
+/// place; those that are not there say nothing.
 pub(super) fn judge_files(dir: &Path, names: &[&str]) -> Result<Option<String>> {
     for name in names {
         let path = dir.join(name);
@@ -103,8 +105,8 @@ fn by_magic(magic: u64) -> Verdict {
     }
 }
 
-/// The options of the mount with this device number, as the kernel lists them in two places: a default from the
-/// superblock stands only in the second. `None` where one of them cannot be read.
+/// The options of the mount with this device number, as the kernel lists them in two places: a
+/// default from the superblock stands only in the second. `None` where one of them cannot be read.
 fn ext4_options(device: u64, proc: &Path, sys: &Path) -> Option<Vec<String>> {
     let wanted = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
     let mounts = std::fs::read_to_string(proc.join("self/mountinfo")).ok()?;
@@ -185,7 +187,7 @@ mod tests {
         assert_eq!(options(), None, "the mount is not in sight");
         mountinfo("22 1 254:0 / / rw,relatime - ext4 /dev/root rw,discard\n");
         assert_eq!(options(), None, "defaults of the superblock are not in sight");
-        // The kernel calls the device otherwise than who mounted it.
+        // The kernel knows the device by another name than the mount table.
         std::fs::create_dir_all(proc.join("fs/ext4/vda")).unwrap();
         std::fs::write(proc.join("fs/ext4/vda/options"), "rw\ndata=journal\n").unwrap();
         std::fs::create_dir_all(sys.join("dev/block")).unwrap();

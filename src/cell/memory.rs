@@ -29,7 +29,7 @@ impl Default for Held {
 }
 
 impl MemoryCell {
-    /// An empty cell.
+    /// A cell that never held a key.
     pub fn new() -> Self {
         Self::default()
     }
@@ -67,9 +67,9 @@ impl RootCell for MemoryCell {
         Promise {
             kind: "memory",
             place: "memory".into(),
-            statement:
-                "the key is zeroized in this process's memory; it is lost, and all data with it, when the process ends"
-                    .into(),
+            statement: "the key is zeroized in this process's memory; it is lost, and all data with it, \
+                 when the process ends"
+                .into(),
             level: Level::L0,
             remnants: false,
             quorum: None,

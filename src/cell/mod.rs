@@ -1,33 +1,37 @@
-//! The root cell: the port behind which the root key lies. It must be able to forget, and must not be rolled back;
-//! everything else in this crate leans on these two.
+//! The root cell: the port to the medium that keeps the root key. It must be able to forget, and
+//! must not be rolled back; everything else in this crate depends on these two.
 //!
-//! Who can change a cell can destroy all data. Who can keep a copy of a root key can read what was alive in its
-//! epoch, for ever. A cell says in [`Promise`] how far its medium prevents that.
+//! Whoever can change a cell can destroy all data. Whoever keeps a copy of a root key can read what
+//! was alive in its epoch, for ever. A cell says in [`Promise`] how far its medium prevents that.
 
-#[cfg(feature = "testing")]
-mod broken;
 mod claims;
+mod defect;
 mod file;
 mod filesystem;
+mod key_slots;
 mod memory;
 mod sector;
+#[cfg(feature = "keyholders")]
+mod share_slots;
+mod slot;
 mod slots;
 
 #[cfg(feature = "testing")]
-pub use broken::CellDefect;
-#[cfg(feature = "testing")]
 pub(crate) use claims::is_claim;
+#[cfg(feature = "testing")]
+pub use defect::CellDefect;
 pub use file::FileCell;
 #[cfg(feature = "keyholders")]
 pub(crate) use file::check_medium;
+#[cfg(feature = "testing")]
+pub(crate) use key_slots::KeySlots;
 pub use memory::MemoryCell;
 #[cfg(feature = "keyholders")]
-#[cfg(not(feature = "testing"))]
-pub(crate) use slots::Slots;
+pub(crate) use share_slots::{SHARE_SLOTS, ShareSlots};
 #[cfg(feature = "keyholders")]
-pub(crate) use slots::{NOTE_BYTES, Note, SHARE_SLOTS};
+pub(crate) use slot::{NOTE_BYTES, SlotNote};
 #[cfg(feature = "testing")]
-pub(crate) use slots::{SLOTS, Slots, live_key_in, live_share_in};
+pub(crate) use slot::{live_key_in, live_share_in};
 
 use std::time::Duration;
 
@@ -39,9 +43,9 @@ pub use crate::promise::{Awaited, Dealt, Finality, Level, Promise, Quorum, Retir
 /// A root key as a cell gives it out.
 #[derive(Debug)]
 pub struct RootKey {
-    /// Its name.
+    /// Name of the key.
     pub id: RootId,
-    /// The key.
+    /// The secret key.
     pub key: Key,
 }
 
@@ -51,11 +55,12 @@ impl RootKey {
     }
 }
 
-/// Which engine may change a store and destroy its keys: the place that it has open, and by which claim.
+/// Which engine may change a store and destroy its keys: the place that it has open, and by which
+/// claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// Drawn once for each directory of a store: a copy, a backup and a restored directory have others. Zeros for an adapter that keeps no
-    /// claim.
+    /// Drawn once for each directory of a store: a copy, a backup and a restored directory have
+    /// others. Zeros for an adapter that keeps no claim.
     pub instance: [u8; 16],
     /// Number of the claim; it only grows.
     pub claim: u64,
@@ -68,35 +73,37 @@ pub struct Owner {
 pub struct Contents {
     /// The store it belongs to; `None` in a cell that never held a key.
     pub store: Option<StoreId>,
-    /// Every root key that is not destroyed: one, or two in the middle of an erase, or where the next epoch's stands ready.
+    /// Every root key that is not destroyed: one, or two in the middle of an erase, or where the
+    /// next epoch's stands ready.
     pub keys: Vec<RootKey>,
     /// The highest epoch it ever held a key of.
     pub epoch: u64,
-    /// Where not all who hold parts of a key answered: who did not, and up to which epoch those that did have ended all. A key of that
-    /// epoch or a later one that is not among `keys` may be there.
+    /// Where not all holders of parts of a key answered: the silent ones, and up to which epoch the
+    /// others have ended all. A key of that epoch or a later one that is not among `keys` may be
+    /// there.
     pub unheard: Option<(String, u64)>,
-    /// Who claimed it last; `None` where nobody did.
+    /// The owner by the last claim; `None` where the cell was never claimed.
     pub owner: Option<Owner>,
     /// Whether that owner may be made up by keyholders that lie: then nobody else is told of it.
     pub doubted: bool,
-    /// The highest number of a claim that is told, where that may be above the owner's: claims that died in the middle leave such. 0 in a
-    /// cell of which one place alone tells.
+    /// The highest number of a claim that is told, where that may be above the owner's: claims that
+    /// died in the middle leave such. 0 in a cell of which one place alone tells.
     pub claims: u64,
-    /// The highest commit that the cell was told of; 0 where it was told of none.
+    /// The highest commit that the cell was told of; 0 for none.
     pub mark: u64,
 }
 
 impl Contents {
-    /// Whether this is what an init leaves that was cut short: a key, claimed for a store that the cell was told of no commit of. A store that
-    /// was ever whole told of its first one.
+    /// Whether this is what an init leaves that was cut short: a key, claimed for a store that the
+    /// cell was told of no commit of. A store that was ever whole told of its first one.
     pub fn is_unfinished(&self) -> bool {
         let first = self.keys.len() == 1 && self.epoch == 1;
         first && self.mark == 0 && self.owner.is_some() && !self.doubted && self.unheard.is_none()
     }
 }
 
-/// Proof that the pages of a new epoch are durable on every copy that must be in step, and were read back and
-/// opened. Only the engine makes one; without it no root key can be retired.
+/// Proof that the pages of a new epoch are durable on every copy that must be in step, and were
+/// read back and opened. Only the engine makes one; without it no root key can be retired.
 #[derive(Debug)]
 pub struct Durable {
     commit: u64,
@@ -113,7 +120,7 @@ impl Durable {
         self.commit
     }
 
-    /// The same once more, for a cell that is asked twice.
+    /// This proof once more, for a cell that is asked twice.
     #[cfg(feature = "testing")]
     pub(crate) fn again(&self) -> Self {
         Durable { commit: self.commit }
@@ -134,96 +141,111 @@ impl Durable {
 
 /// The port. A handle on a cell acts for the engine that claimed the cell through it.
 ///
-/// *Ownership.* A cell records the claim that it took last, durably. `deposit`, `retire` and `retire_for` are done where the recorded owner is
-/// the one that this handle acts for, or where nobody ever claimed; else they are `Fenced`, and change nothing. A handle that never claimed
-/// is fenced wherever somebody did. `load` is a look: anybody may, at any time; it takes no lock, claims nothing and writes nothing.
+/// *Ownership.* A cell records the claim that it took last, durably. `deposit`, `retire` and
+/// `retire_for` are done where the recorded owner is the one that this handle acts for, or where
+/// nobody ever claimed; else they are `Fenced`, and change nothing. A handle that never claimed is
+/// fenced wherever somebody did. `load` is a look: anybody may, at any time; it takes no lock,
+/// claims nothing and writes nothing.
 ///
 /// How `retire` goes on is one of two contracts:
-/// * *exclusive* (the file cell, the memory cell): one engine at a time has the cell, and `retire` destroys every key but the one to keep;
-///   `testing::cell_conformance` and `testing::owned_cell_conformance` check it;
-/// * *shared* (the cell spread over keyholders): others may be depositing. `retire` destroys what is of the epoch to keep or below, but not
-///   what is kept, and of newer keys only those that this very handle deposited: attempts of its own that failed. A key that a handle has
-///   merely seen may be the head of an engine it knows nothing of; `testing::shared_cell_conformance` checks it.
+/// * *exclusive* (the file cell, the memory cell): one engine at a time has the cell, and `retire`
+///   destroys every key but the one to keep; `testing::cell_conformance` and
+///   `testing::owned_cell_conformance` check it;
+/// * *shared* (the cell spread over keyholders): others may be depositing. `retire` destroys what
+///   is of the epoch to keep or below, but not what is kept, and of newer keys only those that this
+///   very handle deposited: attempts of its own that failed. A key that a handle has merely seen
+///   may be the head of an engine it knows nothing of; `testing::shared_cell_conformance` checks
+///   it.
 ///
 /// The checks are with the feature `testing`.
 pub trait RootCell: Send + Sync {
     /// What this medium can promise.
     fn describe(&self) -> Promise;
 
-    /// The same of a key that is about to be destroyed: what makes this cell's medium keep one since it was opened need not be asked again,
-    /// for the destruction fails then.
+    /// What this medium can promise of a key that is about to be destroyed. What makes the medium
+    /// keep one since the cell was opened need not be asked again, for the destruction fails then.
     fn destroys(&self) -> Promise {
         self.describe()
     }
 
-    /// Whether a fresh root key would be safer than the one there is: a keyholder that was away is back, and has no share of it.
+    /// Whether a fresh root key would be safer than the current one: a keyholder that was away is
+    /// back, and has no share of it.
     fn wants_epoch(&self) -> bool {
         false
     }
 
-    /// How often an engine that only looks asks whether its root key is still there: what an erase takes can be read by such an engine
-    /// for that much longer, and by no means for long where asking costs nothing.
+    /// How often an engine that only looks asks whether its root key is still there: what an erase
+    /// takes can be read by such an engine for that much longer, and by no means for long where
+    /// asking costs nothing.
     fn look_every(&self) -> Duration {
         crate::limits::LOOK_EVERY
     }
 
-    /// The claims to come take the store over, on purpose: what an owner would be refused for, since this machine came back older than it
-    /// was, is put down instead.
+    /// The claims to come take the store over, on purpose: what an owner would be refused for,
+    /// since this machine came back older than it was, is recorded instead.
     fn take_over(&self) {}
 
-    /// Makes `owner` the one engine for which this cell destroys keys, durably; `mark` is the commit that it found. A cell takes a claim whose
-    /// number is above that of the last one, and the last one again. From then on this handle acts for `owner`. A new claim sets the mark,
-    /// also to less: who takes a store over says what counts. The same claim again, and a retirement, only raise it.
+    /// Makes `owner` the one engine for which this cell destroys keys, durably; `mark` is the
+    /// commit that it found. A cell takes a claim whose number is above that of the last one, and
+    /// the last one again. From then on this handle acts for `owner`. A new claim sets the mark,
+    /// also to less: a take-over says what counts. The same claim again, and a retirement, only
+    /// raise it.
     ///
     /// # Errors
-    /// `Fenced` where another claim came first, `Refused` for another store; nothing is changed then. `Io`.
+    /// `Fenced` where another claim came first, `Refused` for another store; nothing is changed
+    /// then. `Io`.
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         let _ = (store, owner, mark);
         Ok(())
     }
 
-    /// Root keys of earlier epochs that keyholders were dealt shares of, and that are not known to be destroyed: what an erase takes now
-    /// can be read with them too.
+    /// Root keys of earlier epochs that keyholders were dealt shares of, and that are not known to
+    /// be destroyed: what an erase takes now can be read with them too.
     fn unfinished(&self) -> Vec<Dealt> {
         Vec::new()
     }
 
-    /// What this cell remembers to be missing before every root key below `keep` is known to be destroyed, for whoever only looks: it asks
-    /// nobody, and changes nothing. Root keys that it still holds, [`RootCell::load`] shows. A cell that cannot say is not taken to have
-    /// said that they are gone.
+    /// What this cell remembers to be missing before every root key below `keep` is known to be
+    /// destroyed, for whoever only looks: it asks nobody, and changes nothing. Root keys that it
+    /// still holds, [`RootCell::load`] shows. A cell that cannot say is not taken to have said that
+    /// they are gone.
     fn awaited(&self, keep: &RootId) -> Option<Awaited> {
         let _ = keep;
         Some(Awaited::Unasked)
     }
 
-    /// What keyholders signed when they were last asked, also such as were replaced since: for certificates that still lack a statement.
+    /// What keyholders signed when they were last asked, also such as were replaced since: for
+    /// certificates that still lack a statement.
     fn remembered(&self) -> Vec<Statement> {
         Vec::new()
     }
 
-    /// Keeps a further key, durably, beside the one that is there. Depositing the same key again is no change.
+    /// Keeps a further key, durably, beside the present one. Depositing the same key again is no
+    /// change.
     ///
     /// # Errors
-    /// `Refused` for another store's key, where two keys are there already, where the root key that this handle kept last is not there any
-    /// more, or the one to be deposited stood ready and is not; `Fenced`; `Io`, `Full`.
+    /// `Refused` for another store's key, where two keys are there already, where the root key that
+    /// this handle kept last is not there any more, or the one to be deposited stood ready and is
+    /// not; `Fenced`; `Io`, `Full`.
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()>;
 
-    /// Everything it holds.
+    /// Returns every key that the cell holds, and what is recorded beside them. A look: see above.
     ///
     /// # Errors
     /// `Corrupt` where it holds nothing readable; `Io`.
     fn load(&self) -> Result<Contents>;
 
-    /// Destroys every key but `keep`, and torn remains of one, and looks whether it did; remembers the commit of the proof as its mark.
-    /// Idempotent. (Of a shared cell: see above.)
+    /// Destroys every key but `keep`, and torn remains of one, and looks whether it did; remembers
+    /// the commit of the proof as its mark. Idempotent. (Of a shared cell: see above.)
     ///
     /// # Errors
-    /// `Corrupt` where `keep` is not there, `Refused` where the medium cannot destroy a key now (nothing is destroyed then); `Fenced`; `Io`.
+    /// `Corrupt` where `keep` is not there, `Refused` where the medium cannot destroy a key now
+    /// (nothing is destroyed then); `Fenced`; `Io`.
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement>;
 
-    /// As [`RootCell::retire`], and `next`, the key of the epoch to come, is written where a destroyed one was, in the same durable
-    /// write: the next erase has nothing to deposit. For a cell that one process holds alone; `None` says that this is none, and that
-    /// nothing was done.
+    /// As [`RootCell::retire`], and `next`, the key of the epoch to come, is written where a
+    /// destroyed one was, in the same durable write: the next erase has nothing to deposit. For a
+    /// cell that one process holds alone; `None` says that this is none, and that nothing was done.
     ///
     /// # Errors
     /// As [`RootCell::retire`].
@@ -232,12 +254,13 @@ pub trait RootCell: Send + Sync {
         Ok(None)
     }
 
-    /// Told that [`RootCell::ready`] is about to be asked, so that the look at the medium goes on beside other work.
+    /// Told that [`RootCell::ready`] is about to be asked, so that the look at the medium goes on
+    /// beside other work.
     fn prepare(&self) {}
 
-    /// Whether the medium holds both `keep` and `next`, which [`RootCell::retire_for`] wrote, and still belongs to the owner this handle
-    /// acts for: asked of the medium, not of memory, which a snapshot of the machine may have brought back. Only then may `next` seal a
-    /// head.
+    /// Whether the medium holds both `keep` and `next`, which [`RootCell::retire_for`] wrote, and
+    /// still belongs to the owner this handle acts for: asked of the medium, not of memory, which a
+    /// snapshot of the machine may have brought back. Only then may `next` seal a head.
     ///
     /// # Errors
     /// `Io`.

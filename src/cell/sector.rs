@@ -1,5 +1,5 @@
-//! A slot's place: the first sector of a file of its own. It is overwritten in place, synced, and read back from the medium where the file
-//! system can.
+//! A slot's place: the first sector of a file of its own. It is overwritten in place, synced, and
+//! read back from the medium where the file system can.
 
 use std::io;
 use std::path::Path;
@@ -9,13 +9,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::SLOT_BYTES;
 use crate::secret::Secret;
 
-/// Bytes of the file that a slot begins: a block of a disk with 4 KiB sectors, which O_DIRECT reads.
+/// Bytes of the file that a slot begins: a block of a disk with 4 KiB sectors, which O_DIRECT
+/// reads.
 const FILE_BYTES: usize = 4096;
 
 /// Where a slot is read from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
-    /// The medium: what the page cache shows may never have reached it, or the medium may have moved on while this machine slept.
+    /// The medium: what the page cache shows may never have reached it, or the medium may have
+    /// moved on while this machine slept.
     Medium,
     /// The page cache: the only place that another process's writes in progress do not disturb.
     Cache,
@@ -27,7 +29,7 @@ pub(super) enum Sector {
     Absent,
     /// A file that was never written.
     Empty,
-    /// Too few bytes.
+    /// The file is shorter than a slot.
     Short,
     /// A slot's bytes, or more.
     Read(Secret),
@@ -69,7 +71,8 @@ pub(super) fn overwrite(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()
     file.sync_data().map_err(io)?;
     let mut back = Secret::zeroed(FILE_BYTES);
     let read = match disk.read_medium(path, &mut back) {
-        // A file that is new, or was damaged. (To ask for its length each time makes some file systems write its times each time.)
+        // A file that is new, or was damaged. (To ask for its length each time makes some file
+        // systems write its times each time.)
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => file
             .set_len(FILE_BYTES as u64)
             .and_then(|()| file.sync_data())
@@ -81,7 +84,8 @@ pub(super) fn overwrite(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()
         return Err(Error::new(
             ErrorKind::Io,
             format!(
-                "the cell slot {} reads back otherwise than written: the disk under the cell is failing",
+                "the cell slot {} reads back otherwise than written: the disk under the cell is \
+                 failing",
                 path.display()
             ),
         ));

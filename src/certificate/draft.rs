@@ -1,5 +1,6 @@
-//! What a certificate needs, handed out before its erase is committed: where the certificate cannot be written afterwards it is made of the
-//! draft. So nothing of it has to be kept in the store, and whoever asked for the erase has it whatever happens.
+//! What a certificate needs, handed out before its erase is committed: where the certificate cannot
+//! be written afterwards it is made of the draft. So nothing of it has to be kept in the store, and
+//! whoever asked for the erase has it whatever happens.
 //!
 //! ```text
 //! draft = words ‖ "keyfall/draft@v1" ‖ JSON of index and facts
@@ -10,8 +11,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Facts, Retired};
-use super::text::pretty;
+use super::facts::Retired;
+use super::judge::Facts;
+use super::plain::pretty;
 use crate::error::{Error, Result};
 
 const TITLE: &str = "Keyfall erasure certificate, draft";
@@ -19,7 +21,8 @@ const MACHINE: &str = "keyfall/draft@v1";
 /// Most bytes of a draft that is read.
 const MAX_BYTES: usize = 1 << 20;
 
-/// A certificate before its erase: it is signed by nobody and shows nothing, not even that the erase was done.
+/// A certificate before its erase: it is signed by nobody and shows nothing, not even that the
+/// erase was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Draft {
@@ -41,11 +44,13 @@ impl fmt::Display for Draft {
         writeln!(f, "{TITLE}\n")?;
         writeln!(
             f,
-            "It shows nothing, not even that the erase was done: nobody signed it. If it was done, the store makes the"
+            "It shows nothing, not even that the erase was done: nobody signed it. If it was done, \
+             the store makes the"
         )?;
         writeln!(
             f,
-            "certificate of it: `keyfall certificate upgrade STORE FILE`. Keep it like the data that it is about.\n"
+            "certificate of it: `keyfall certificate upgrade STORE FILE`. Keep it like the data \
+             that it is about.\n"
         )?;
         writeln!(f, "{MACHINE}\n{}", pretty(self))
     }

@@ -14,20 +14,23 @@ use crate::promise::{Dealt, Level, Promise, Quorum, RootId, Statement};
 use crate::time::Timestamp;
 
 /// The method, in the words of NIST SP 800-88r2.
-pub const METHOD: &str = "cryptographic erase (NIST SP 800-88r2 names it; no conformance is claimed): the data's keys are wrapped by a path of keys with one at the top, the path was rekeyed, and the old key at the top is sanitized";
-/// With what.
-pub const ALGORITHMS: &str =
-    "AES-256-GCM with HKDF-SHA-512 (C2SP chunked-encryption); HMAC-SHA-256, HKDF-SHA-256, SHA-256; Ed25519";
-/// How it was looked at.
-pub const VERIFICATION: &str = "before the old key at the top was given up, the new pages were read back from the store and from every copy in step, and opened";
+pub const METHOD: &str = "cryptographic erase (NIST SP 800-88r2 names it; no conformance is \
+    claimed): the data's keys are wrapped by a path of keys with one at the top, the path was \
+    rekeyed, and the old key at the top is sanitized";
+/// The algorithms by which an erase is cryptographic.
+pub const ALGORITHMS: &str = "AES-256-GCM with HKDF-SHA-512 (C2SP chunked-encryption); HMAC-SHA-256, HKDF-SHA-256, SHA-256; \
+     Ed25519";
+/// How the erase was verified.
+pub const VERIFICATION: &str = "before the old key at the top was given up, the new pages were \
+    read back from the store and from every copy in step, and opened";
 
-/// A one-way commitment to a key: HMAC-SHA-256(key, "keyfall/key-commitment/v1" ‖ 00), in base64. Who shows a key that gives it has
-/// shown that the key was not destroyed.
+/// A one-way commitment to a key: HMAC-SHA-256(key, "keyfall/key-commitment/v1" ‖ 00), in base64.
+/// Whoever shows a key that gives it has shown that the key was not destroyed.
 pub fn key_commitment(key: &[u8; 32]) -> String {
     BASE64.encode(&key_commitment_bytes(key))
 }
 
-/// The same, not encoded.
+/// As [`key_commitment`], not encoded.
 pub(crate) fn key_commitment_bytes(key: &[u8; 32]) -> [u8; 32] {
     let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else {
         unreachable!("HMAC takes keys of any length")
@@ -36,11 +39,12 @@ pub(crate) fn key_commitment_bytes(key: &[u8; 32]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// What was asked for and what fell: fixed when the erase is committed, and bound by the log's leaf.
+/// What was asked for and what fell: fixed when the erase is committed, and bound by the log's
+/// leaf.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Body {
-    /// Program and version.
+    /// Program and version of the engine that erased.
     pub engine: String,
     /// Version of the store's format.
     pub format: u8,
@@ -48,19 +52,19 @@ pub struct Body {
     pub store: String,
     /// Whose data, by the name that the application gave; `None` where only a record was named.
     pub user: Option<String>,
-    /// What of it.
+    /// What of the user was erased, in words.
     pub scope: String,
     /// When it was asked for.
     pub requested: String,
-    /// Who asked; empty where nobody said.
+    /// The person or office that asked; empty where none was named.
     pub authority: String,
-    /// On what legal ground; empty where nobody said.
+    /// On what legal ground; empty where none was given.
     pub ground: String,
     /// How, in the words of NIST SP 800-88.
     pub method: String,
-    /// With which algorithms.
+    /// The algorithms of the method: [`ALGORITHMS`].
     pub algorithms: String,
-    /// How it was looked at.
+    /// How the erase was verified.
     pub verification: String,
     /// The epoch whose root key reached it.
     pub epoch: u64,
@@ -72,31 +76,33 @@ pub struct Body {
     pub destroyed: Vec<Destroyed>,
     /// Records that fell, by class; `None` where damaged pages kept them from being counted.
     pub records: Option<BTreeMap<String, u64>>,
-    /// Records derived from them that fell with the same commit and are out of every list, of anybody; other erases of the commit included.
+    /// Records derived from them that fell with the same commit and are out of every list, of
+    /// anybody; other erases of the commit included.
     pub derived: u64,
-    /// Whether more derived records fell, whose entries (not their content) stand in lists until the bookkeeping is done.
+    /// Whether more derived records fell, whose entries (not their content) stand in lists until
+    /// the bookkeeping is done.
     pub following: bool,
     /// What of the scope was kept.
     pub kept: Vec<Kept>,
     /// Holds on other records of the user.
     pub holds: u64,
-    /// Openings of the user's records that were written down: reads by name, grants, training sets.
+    /// Openings of the user's records that were recorded: reads by name, grants, training sets.
     pub openings: Option<u64>,
     /// Grants that stood when it was erased.
     pub grants: Option<u64>,
-    /// The store's copies.
+    /// The store's copies at the time of the erase.
     pub copies: Copies,
     /// The root cell, and what it promises.
     pub cell: CellFacts,
 }
 
-/// A destroyed key.
+/// A key that the erase destroyed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Destroyed {
-    /// What it opened.
+    /// What the key opened, in words.
     pub what: String,
-    /// See [`key_commitment`].
+    /// One-way commitment to the key: see [`key_commitment`].
     pub commitment: String,
 }
 
@@ -111,9 +117,9 @@ impl Destroyed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
-    /// Its name.
+    /// Name of the class that was kept.
     pub class: String,
-    /// Why.
+    /// Why it was kept, as the requester said.
     pub reason: String,
 }
 
@@ -121,17 +127,17 @@ pub struct Kept {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Copies {
-    /// They held the new pages before the old root key was destroyed.
+    /// Copies that held the new pages before the old root key was destroyed.
     pub in_step: u64,
-    /// They need nothing for the erased to be gone, and the new pages for the living.
+    /// Copies that need nothing for the erased to be gone, and the new pages for the living.
     pub behind: u64,
 }
 
-/// The root cell.
+/// What the root cell said of itself before the erase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CellFacts {
-    /// Its kind.
+    /// Kind of the cell: `memory`, `file`, `quorum`.
     pub kind: String,
     /// Its level, `L0` to `L3`.
     pub level: String,
@@ -141,8 +147,9 @@ pub struct CellFacts {
     pub remnants: bool,
     /// Keyholders, where there are some.
     pub keyholders: Option<Keyholders>,
-    /// Root keys of earlier epochs that were not known to be destroyed either, and reach what was erased too, where others were dealt their
-    /// shares: of epochs with the same keyholders the latest, for who has stated about that has about all before.
+    /// Root keys of earlier epochs that were not known to be destroyed either, and reach what was
+    /// erased too, where others were dealt their shares: of epochs with the same keyholders the
+    /// latest, for a statement about that one covers all before.
     pub earlier: Vec<Earlier>,
 }
 
@@ -150,26 +157,26 @@ pub struct CellFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Earlier {
-    /// Its epoch.
+    /// The latest of these epochs.
     pub epoch: u64,
-    /// Who was dealt its shares.
+    /// The keyholders that were dealt its shares.
     pub keyholders: Keyholders,
 }
 
-/// Who holds shares.
+/// The keyholders of shares, and how many of them count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keyholders {
     /// Shares that give a key back.
     pub threshold: u8,
-    /// Liars allowed for.
+    /// How many keyholders may lie.
     pub liars: u8,
     /// Their Ed25519 keys, in base64.
     pub keys: Vec<String>,
 }
 
 impl Keyholders {
-    /// Those of a quorum.
+    /// The facts of a quorum.
     pub fn new(quorum: &Quorum) -> Self {
         Keyholders {
             threshold: quorum.threshold,
@@ -178,7 +185,7 @@ impl Keyholders {
         }
     }
 
-    /// The quorum.
+    /// The quorum that these facts describe.
     ///
     /// # Errors
     /// `Invalid` where keys or numbers are none.
@@ -189,7 +196,8 @@ impl Keyholders {
 }
 
 impl CellFacts {
-    /// The facts of a promise, and of earlier root keys that are not known to be destroyed; the cell's place is nobody's business.
+    /// The facts of a promise, and of earlier root keys that are not known to be destroyed; without
+    /// the cell's place.
     pub fn new(promise: &Promise, unfinished: &[Dealt]) -> Self {
         let keyholders = promise.quorum.as_ref().map(Keyholders::new);
         let mut unfinished: Vec<&Dealt> = unfinished.iter().filter(|_| keyholders.is_some()).collect();
@@ -217,7 +225,7 @@ impl CellFacts {
         self.keyholders.iter().chain(earlier).flat_map(|there| &there.keys)
     }
 
-    /// Its level.
+    /// The level that the cell promised.
     ///
     /// # Errors
     /// `Invalid` where it is none.
@@ -230,7 +238,7 @@ impl CellFacts {
         Hash(Sha256::digest(json(self)).into())
     }
 
-    /// The keyholders.
+    /// The quorum of the cell, where it has keyholders.
     ///
     /// # Errors
     /// `Invalid` where keys or numbers are none.
@@ -250,7 +258,8 @@ pub(super) fn json<T: Serialize>(value: &T) -> String {
 }
 
 impl Body {
-    /// What the leaf binds: SHA-256("keyfall/erasure@v1" ‖ 00 ‖ opening 32 ‖ JSON). It hides the body from who lacks the opening.
+    /// What the leaf binds: SHA-256("keyfall/erasure@v1" ‖ 00 ‖ opening 32 ‖ JSON). It hides the
+    /// body from anyone without the opening.
     pub fn commitment(&self, opening: &[u8; 32]) -> Hash {
         let hash = Sha256::new().chain_update(b"keyfall/erasure@v1\0").chain_update(opening);
         Hash(hash.chain_update(json(self)).finalize().into())
@@ -261,15 +270,15 @@ impl Body {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slot {
-    /// Which one.
+    /// Index of the slot in the leaf.
     pub index: u64,
-    /// Of how many, most of which may be nobody's.
+    /// Number of slots in the leaf; most may be random padding.
     pub of: u64,
     /// The path to the leaf's root, base64, as RFC 9162 has it.
     pub path: Vec<String>,
 }
 
-/// What happened behind the commit.
+/// What happened after the commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
@@ -277,10 +286,11 @@ pub struct Outcome {
     pub issued: String,
     /// What the cell said of the old root key.
     pub retired: Retired,
-    /// Whether the ciphertext was discarded too, and seen to be gone from the store and from every copy that it knows. It is not needed for
-    /// the erase.
+    /// Whether the ciphertext was discarded too, and seen to be gone from the store and from every
+    /// copy that it knows. It is not needed for the erase.
     pub discarded: bool,
-    /// Whether it was discarded, and some of it is not known to be gone: where blocks are shared with what lives, or in copies.
+    /// Whether it was discarded, and some of it is not known to be gone: where blocks are shared
+    /// with what lives, or in copies.
     pub partly: bool,
     /// Copies that the last discard passed over.
     pub copies_skipped: u64,
@@ -292,27 +302,49 @@ pub struct Outcome {
 pub enum Retired {
     /// Nothing yet: the root key waits for others, or the cell did not answer.
     Waiting,
-    /// It is gone.
+    /// The cell said that the old root key is destroyed.
     Destroyed,
-    /// It goes then.
+    /// The cell destroys the old root key at this time.
     Scheduled(String),
-    /// Keyholders signed.
+    /// Keyholders signed that their shares are destroyed.
     Stated(Vec<Said>),
+}
+
+impl Retired {
+    /// These beside what was said before: of two statements of one keyholder the later, and where
+    /// nothing is said now, what was said then.
+    #[must_use]
+    pub fn after(self, before: &Retired) -> Retired {
+        match (before, self) {
+            (before, Retired::Waiting) => before.clone(),
+            (Retired::Stated(before), Retired::Stated(mut said)) => {
+                for old in before {
+                    match said.iter_mut().find(|new| new.keyholder == old.keyholder) {
+                        Some(new) if new.epoch < old.epoch => new.clone_from(old),
+                        Some(_) => {}
+                        None => said.push(old.clone()),
+                    }
+                }
+                Retired::Stated(said)
+            }
+            (_, said) => said,
+        }
+    }
 }
 
 /// A keyholder's statement, verbatim: see [`Statement`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Said {
-    /// Its key, base64.
+    /// Public key of the keyholder, base64.
     pub keyholder: String,
     /// Epoch of the root key whose share it keeps.
     pub epoch: u64,
-    /// Attempt, hexadecimal.
+    /// Attempt of the root key that was kept, hexadecimal.
     pub attempt: String,
-    /// Milliseconds since 1970.
+    /// When it signed, in milliseconds since 1970.
     pub time: u64,
-    /// Signature, base64.
+    /// Signature over the statement, base64.
     pub signature: String,
 }
 
@@ -345,22 +377,4 @@ impl Said {
             signature: bytes(&self.signature)?,
         })
     }
-}
-
-/// The machine part of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Facts {
-    /// What was asked for and what fell.
-    pub body: Body,
-    /// 32 random bytes, base64: opens the leaf's commitment. They are kept nowhere else.
-    pub opening: String,
-    /// Where it stands in its commit.
-    pub slot: Slot,
-    /// The log's leaf, line by line.
-    pub leaf: Vec<String>,
-    /// What happened then.
-    pub outcome: Outcome,
-    /// For an erase that waited: the leaf of the commit that destroyed the root key.
-    pub final_leaf: Option<Vec<String>>,
 }

@@ -1,21 +1,26 @@
-//! What the facts amount to: worked out here alone, by who issues and by every reader anew.
+//! What the facts amount to: worked out here alone, by the issuer and again by every reader.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::facts::{ALGORITHMS, CellFacts, Facts, METHOD, Retired, Said, VERIFICATION, bytes};
+use serde::{Deserialize, Serialize};
+
+use super::facts::{
+    ALGORITHMS, Body, CellFacts, Destroyed, METHOD, Outcome, Retired, Said, Slot, VERIFICATION, bytes, key_commitment,
+};
 use super::leaf::{Ends, Leaf};
 use crate::error::{Error, Result};
 use crate::log::{Hash, verify_inclusion};
 use crate::promise::{Level, Quorum, Retirement};
 use crate::time::Timestamp;
 
-/// How far the erase is.
+/// How far an erase is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grade {
-    /// The old root key is destroyed as the cell's level allows, and nothing is known that limits it.
+    /// The old root key is destroyed as the cell's level allows, and nothing is known that limits
+    /// it.
     Final,
-    /// The same, but for what is named.
+    /// Final, but for the limits that are named.
     Limited,
     /// The old root key is not known to be destroyed yet.
     Pending,
@@ -34,13 +39,13 @@ impl fmt::Display for Grade {
 /// A grade with its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
-    /// How far.
+    /// How far the erase is shown to be done.
     pub grade: Grade,
-    /// The cell's level.
+    /// Level of the cell's promise.
     pub level: Level,
     /// What keeps it from being final, or limits it.
     pub reasons: Vec<String>,
-    /// The leaf.
+    /// The leaf of the commit, as the log has it.
     pub leaf: Leaf,
     /// The leaf that made it final, where it waited.
     pub final_leaf: Option<Leaf>,
@@ -64,13 +69,14 @@ fn text_of(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// For which root keys a keyholder's statement counts: of each those who were dealt a share.
+/// For which root keys a keyholder's statement counts: for each, those of the keyholders that were
+/// dealt a share.
 struct Counted<'a> {
     /// Of the epoch of the erase.
     quorum: Quorum,
-    /// Of earlier epochs.
+    /// Quorums of earlier epochs, with the last epoch of each.
     earlier: Vec<(u64, Quorum)>,
-    /// The epoch that came behind that of the erase, and the attempt that won.
+    /// The epoch that came after that of the erase, and the attempt that won.
     next: (u64, &'a str),
 }
 
@@ -92,7 +98,7 @@ impl<'a> Counted<'a> {
         all.any(|quorum| quorum.keyholders.contains(keyholder))
     }
 
-    /// Of the epoch right behind the erase only the attempt that won does not reach what was erased.
+    /// Of the epoch right after the erase only the attempt that won does not reach what was erased.
     fn is_behind(&self, said: &Said) -> bool {
         let (epoch, attempt) = self.next;
         said.epoch > epoch || (said.epoch == epoch && said.attempt == attempt)
@@ -105,57 +111,54 @@ impl<'a> Counted<'a> {
     }
 }
 
-impl CellFacts {
-    /// What a cell said of the root key that `ended` ends, as far as a certificate can quote it: of statements those that hold and count,
-    /// one of each keyholder. An answer that a cell of this kind cannot give is none.
-    pub fn heard(&self, store: &str, ended: &Leaf, retirement: Option<&Retirement>) -> Retired {
-        let statements = match (retirement, &self.keyholders) {
-            (Some(Retirement::Destroyed), None) => return Retired::Destroyed,
-            (Some(Retirement::Scheduled(at)), None) => return Retired::Scheduled(at.to_string()),
-            (Some(Retirement::Stated { statements, .. }), Some(_)) => statements,
-            _ => return Retired::Waiting,
-        };
-        let counted =
-            self.quorum().and_then(|quorum| Counted::new(self, quorum.ok_or_else(|| false_("it has none"))?, ended));
-        let Ok(counted) = counted else {
-            return Retired::Waiting;
-        };
-        let mut heard: Vec<Said> = Vec::new();
-        for statement in statements {
-            let said = Said::new(statement);
-            let of_store = said.statement(store).is_ok_and(|read| read == *statement && read.verify().is_ok());
-            let first = heard.iter().all(|other| other.keyholder != said.keyholder);
-            if of_store && first && counted.counts(&statement.keyholder, &said) {
-                heard.push(said);
-            }
+/// What `cell` said of the root key that `ended` ends, as far as a certificate can quote it: of
+/// statements those that hold and count, one of each keyholder. An answer that a cell of this
+/// kind cannot give is none.
+pub fn heard(cell: &CellFacts, store: &str, ended: &Leaf, retirement: Option<&Retirement>) -> Retired {
+    let statements = match (retirement, &cell.keyholders) {
+        (Some(Retirement::Destroyed), None) => return Retired::Destroyed,
+        (Some(Retirement::Scheduled(at)), None) => return Retired::Scheduled(at.to_string()),
+        (Some(Retirement::Stated { statements, .. }), Some(_)) => statements,
+        _ => return Retired::Waiting,
+    };
+    let counted =
+        cell.quorum().and_then(|quorum| Counted::new(cell, quorum.ok_or_else(|| false_("it has none"))?, ended));
+    let Ok(counted) = counted else {
+        return Retired::Waiting;
+    };
+    let mut heard: Vec<Said> = Vec::new();
+    for statement in statements {
+        let said = Said::new(statement);
+        let of_store = said.statement(store).is_ok_and(|read| read == *statement && read.verify().is_ok());
+        let first = heard.iter().all(|other| other.keyholder != said.keyholder);
+        if of_store && first && counted.counts(&statement.keyholder, &said) {
+            heard.push(said);
         }
-        Retired::Stated(heard)
     }
+    Retired::Stated(heard)
 }
 
-impl Retired {
-    /// The same beside what was said before: of two statements of one keyholder the later, and where nothing is said now, what was.
-    #[must_use]
-    pub fn after(self, before: &Retired) -> Retired {
-        match (before, self) {
-            (before, Retired::Waiting) => before.clone(),
-            (Retired::Stated(before), Retired::Stated(mut said)) => {
-                for old in before {
-                    match said.iter_mut().find(|new| new.keyholder == old.keyholder) {
-                        Some(new) if new.epoch < old.epoch => new.clone_from(old),
-                        Some(_) => {}
-                        None => said.push(old.clone()),
-                    }
-                }
-                Retired::Stated(said)
-            }
-            (_, said) => said,
-        }
-    }
+/// The machine part of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// What was asked for and what fell.
+    pub body: Body,
+    /// 32 random bytes, base64: opens the leaf's commitment. They are kept nowhere else.
+    pub opening: String,
+    /// Where it stands in its commit.
+    pub slot: Slot,
+    /// The log's leaf, line by line.
+    pub leaf: Vec<String>,
+    /// What is known since the commit: what the cell said, and what was discarded.
+    pub outcome: Outcome,
+    /// For an erase that waited: the leaf of the commit that destroyed the root key.
+    pub final_leaf: Option<Vec<String>>,
 }
 
 impl Facts {
-    /// Checks everything that needs no log and no signature of the certificate's own, and grades it.
+    /// Checks everything that needs no log and no signature of the certificate's own, and grades
+    /// it.
     ///
     /// # Errors
     /// `Corrupt` where its parts contradict each other; `Invalid` where one does not parse.
@@ -165,7 +168,8 @@ impl Facts {
             != (METHOD, ALGORITHMS, VERIFICATION)
         {
             return Err(Error::invalid(
-                "the certificate claims a method that this program does not know; use the program that wrote it",
+                "the certificate claims a method that this program does not know; use the program \
+                 that wrote it",
             ));
         }
         let times = [Some(&body.requested), body.pending_until.as_ref(), Some(&self.outcome.issued)];
@@ -199,6 +203,13 @@ impl Facts {
             false => Grade::Limited,
         };
         Ok(Judged { grade, level, reasons, leaf, final_leaf })
+    }
+
+    /// The key of those said to be destroyed that `key` is: whoever can show it has proved the
+    /// certificate false.
+    pub fn convicted_by(&self, key: &[u8; 32]) -> Option<&Destroyed> {
+        let commitment = key_commitment(key);
+        self.body.destroyed.iter().find(|key| key.commitment == commitment)
     }
 
     fn check_cell(&self, leaf: &Leaf) -> Result<Level> {
@@ -242,27 +253,33 @@ impl Facts {
                 return Err(false_("its root key waits for others, and is said to have ended"));
             }
             return Ok(vec![format!(
-                "the old root key waits for other erases, until {until} at the latest: until then who holds the cell and old copies can read what it names"
+                "the old root key waits for other erases, until {until} at the latest: until then \
+                 who holds the cell and old copies can read what it names"
             )]);
         }
         match (&self.outcome.retired, quorum) {
             (Retired::Waiting, _) => Ok(vec![
-                "the cell has not said yet that the old root key is destroyed: until then who has access to it can read what it names"
+                "the cell has not said yet that the old root key is destroyed: until then who has \
+                 access to it can read what it names"
                     .to_owned(),
             ]),
             (Retired::Destroyed, None) => Ok(Vec::new()),
             (Retired::Scheduled(until), None) => {
                 check_time(until)?;
                 Ok(vec![format!(
-                    "the cell destroys the old root key at {until}: until then who has access to it can read what it names"
+                    "the cell destroys the old root key at {until}: until then who has access to \
+                     it can read what it names"
                 )])
             }
-            (Retired::Stated(said), Some(quorum)) => self.statements(said, &Counted::new(&self.body.cell, quorum, ended)?),
+            (Retired::Stated(said), Some(quorum)) => {
+                self.statements(said, &Counted::new(&self.body.cell, quorum, ended)?)
+            }
             _ => Err(false_("the cell is not of a kind that says what it is quoted with")),
         }
     }
 
-    /// Checks keyholders' statements, each of which must count, and says of which root key too few are there.
+    /// Checks keyholders' statements, each of which must count, and says of which root key too few
+    /// are there.
     fn statements(&self, said: &[Said], counted: &Counted<'_>) -> Result<Vec<String>> {
         let mut stated = BTreeMap::new();
         for said in said {
@@ -283,7 +300,8 @@ impl Facts {
             let (n, needed) = (quorum.keyholders.iter().filter(there).count(), quorum.needed());
             (n < needed).then(|| {
                 format!(
-                    "{n} of the {needed} statements that are needed, by {} keyholders, are there: until then {} of them may have enough shares of {which}",
+                    "{n} of the {needed} statements that are needed, by {} keyholders, are there: \
+                     until then {} of them may have enough shares of {which}",
                     quorum.keyholders.len(),
                     quorum.threshold
                 )
@@ -296,13 +314,14 @@ impl Facts {
         Ok(std::iter::once(own).chain(earlier).flatten().collect())
     }
 
-    /// What is known to limit it.
+    /// What is known to limit the erase.
     fn limits(&self) -> Vec<String> {
         let body = &self.body;
         let mut limits = Vec::new();
         if body.cell.remnants {
             limits.push(
-                "the owner accepted a medium that is known to keep old bytes: the old root key may be left on it"
+                "the owner accepted a medium that is known to keep old bytes: the old root key may \
+                 be left on it"
                     .to_owned(),
             );
         }
@@ -313,7 +332,8 @@ impl Facts {
         match body.openings {
             Some(0) => {}
             Some(n) => limits.push(format!(
-                "records of this user had been opened {n} times by somebody named, before: what they took with them is out of reach"
+                "records of this user had been opened {n} times by somebody named, before: what \
+                 they took with them is out of reach"
             )),
             None => limits.push("damaged pages hide who had opened records before".to_owned()),
         }
@@ -325,7 +345,9 @@ impl Facts {
         }
         if body.following {
             limits.push(
-                "entries (not the content) of records derived from it, by this erase or an earlier one, were still in lists".to_owned(),
+                "entries (not the content) of records derived from it, by this erase or an earlier \
+                 one, were still in lists"
+                    .to_owned(),
             );
         }
         limits

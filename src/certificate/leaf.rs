@@ -1,13 +1,14 @@
-//! A leaf of the log: that a commit erased, and which root key it destroys. It names nobody.
+//! A leaf of the log: that a commit erased, and which root key it destroys. It names no user.
 //!
 //! ```text
 //! keyfall/erase@v1
 //! commit 17
 //! epoch 7
 //! time 2026-11-22T08:15:00Z          floored to the minute
-//! erases 16 BASE64                   how many slots, and their root: most may be nobody's
+//! erases 16 BASE64                   how many slots, most random padding, and their root
 //! destroys BASE64                    commitment to the root key of the epoch
-//! next HEX BASE64                    attempt of the root key behind it, commitment to it   |   until TIME: it waits for others
+//! next HEX BASE64                    attempt of the root key after it, commitment to it
+//!                                    | until TIME: it waits for others
 //! cell BASE64                        SHA-256 of the cell's facts
 //! signer BASE64                      the Ed25519 key that signs certificates
 //! ```
@@ -18,7 +19,8 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::log::{Frontier, Hash, inclusion};
 
-/// Slots of a commit with the fewest erases: how many there were is told up to a factor of two, from this on.
+/// Slots of a commit with the fewest erases: a leaf shows how many there were up to a factor of
+/// two, from this on.
 pub const SLOTS_MIN: usize = 16;
 
 const FIRST: &str = "keyfall/erase@v1";
@@ -26,27 +28,27 @@ const FIRST: &str = "keyfall/erase@v1";
 /// What becomes of the root key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ends {
-    /// It is destroyed behind this commit.
+    /// The root key is destroyed after this commit.
     Next {
-        /// Attempt of the root key behind it, hexadecimal.
+        /// Attempt of the root key after it, hexadecimal.
         attempt: String,
-        /// Commitment to that.
+        /// Commitment to the root key of that attempt.
         commitment: String,
     },
-    /// It waits, until then at the latest.
+    /// The root key waits for other erases, until this time at the latest.
     Until(String),
 }
 
-/// A leaf.
+/// A leaf of the public log: one commit that erased something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
-    /// The commit.
+    /// Number of the commit that erased.
     pub commit: u64,
     /// The epoch whose root key reached what fell.
     pub epoch: u64,
     /// When, to the minute.
     pub time: String,
-    /// How many slots.
+    /// Number of slots, most of which may be random padding.
     pub slots: u64,
     /// The root over them.
     pub erases: Hash,
@@ -110,12 +112,13 @@ impl FromStr for Leaf {
             cell: Hash::from_base64(cell)?,
             signer: Hash::from_base64(signer)?.0,
         };
-        // One way to write it, and nothing behind it.
+        // One way to write it, and nothing after it.
         if leaf.to_string() == text { Ok(leaf) } else { Err(bad()) }
     }
 }
 
-/// The root over a commit's slots, and the paths of those asked for. Their number is a power of two.
+/// The root over a commit's slots, and the paths of those asked for. Their number is a power of
+/// two.
 pub fn slots(commitments: &[Hash], of: &[u64]) -> (Hash, Vec<Vec<Hash>>) {
     let leaves: Vec<Hash> = commitments.iter().map(|c| Hash::leaf(&c.0)).collect();
     let mut rows = vec![leaves];

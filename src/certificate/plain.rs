@@ -1,16 +1,18 @@
-//! Text as a certificate has it: nothing in it is hidden, or shown in another place than where it stands.
+//! Text as a certificate has it: nothing in it is hidden, or shown in another place than where it
+//! stands.
 
 use std::fmt::Write;
 
-/// Whether a character is always written as an escape: control characters, separators of lines, what changes the direction of text, and
-/// what has no width (SPEC.md 14).
+/// Whether a character is always written as an escape: control characters, separators of lines,
+/// what changes the direction of text, and what has no width (SPEC.md 14).
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{FEFF}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}')
         || matches!(c, '\u{2060}'..='\u{206F}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
-/// The same JSON with an escape for each of those. They stand in strings alone, but for the line feeds between fields, which stay.
+/// JSON with an escape for each hidden character. These stand in strings alone, but for the line
+/// feeds between fields, which stay.
 pub(super) fn escaped(json: String) -> String {
     let hidden = |c: char| c != '\n' && is_hidden(c);
     if !json.contains(hidden) {
@@ -29,12 +31,18 @@ pub(super) fn escaped(json: String) -> String {
     out
 }
 
+/// A value as indented JSON with nothing hidden in it.
+pub(super) fn pretty<T: serde::Serialize>(value: &T) -> String {
+    escaped(serde_json::to_string_pretty(value).unwrap_or_else(|_| unreachable!("plain fields always serialize")))
+}
+
 /// A text in quotes, on one line.
 pub(super) fn quoted(text: &str) -> String {
     escaped(serde_json::Value::from(text).to_string())
 }
 
-/// A name as it is where it is one, such as `audio`; in quotes otherwise, so that nothing in it reads like another line or field.
+/// A name as it is where it is one, such as `audio`; in quotes otherwise, so that nothing in it
+/// reads like another line or field.
 pub(super) fn named(text: &str) -> String {
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if plain { text.to_owned() } else { quoted(text) }

@@ -1,30 +1,29 @@
 //! Whether a certificate holds, and what that shows.
 
-use super::facts::{Destroyed, Facts, key_commitment};
 use super::judge::Judged;
-use super::text::{Certificate, signed_text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Checkpoint, LogProof, Note, ReadFile, Tiles, VerifierKey, consistency, verify_consistency};
 use crate::time::Timestamp;
 
-/// Whom the reader believes.
+/// What the reader of a certificate trusts.
 #[derive(Clone, Debug)]
 pub struct Trust {
-    /// The log.
+    /// Key of the log that must have signed the checkpoint.
     pub log: VerifierKey,
-    /// Witnesses who may have cosigned its checkpoints.
+    /// Witnesses that may have cosigned its checkpoints.
     pub witnesses: Vec<VerifierKey>,
     /// How many of them must have.
     pub quorum: usize,
 }
 
 impl Trust {
-    /// The log alone.
+    /// Trusts the log alone, without witnesses.
     pub fn in_log(log: VerifierKey) -> Self {
         Trust { log, witnesses: Vec::new(), quorum: 0 }
     }
 
-    /// The log, and as many of the witnesses as `quorum` says; all of them where it says nothing. A key that is given twice is one witness.
+    /// The log, and as many of the witnesses as `quorum` says; all of them where it says nothing. A
+    /// key that is given twice is one witness.
     ///
     /// # Errors
     /// `Invalid` where more are demanded than there are, or the log's own key is to be its witness.
@@ -49,7 +48,7 @@ impl Trust {
         distinct(&self.witnesses).filter(|witness| !witness.is_key_of(&self.log))
     }
 
-    /// Who of the witnesses cosigned a checkpoint, and when.
+    /// Which witnesses cosigned a checkpoint, and when.
     ///
     /// # Errors
     /// `Refused` where they are too few; `Corrupt` where a cosignature does not hold.
@@ -66,7 +65,8 @@ impl Trust {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "{} of the {} cosignatures that were asked for are under its checkpoint; have the checkpoint cosigned, and the certificate upgraded",
+                    "{} of the {} cosignatures that were asked for are under its checkpoint; have \
+                     the checkpoint cosigned, and the certificate upgraded",
                     cosigned.len(),
                     self.quorum
                 ),
@@ -75,13 +75,14 @@ impl Trust {
         Ok(cosigned)
     }
 
-    fn check(&self, leaf: &str, proof: &LogProof) -> Result<(Checkpoint, Vec<(String, Timestamp)>)> {
+    /// Checks that a leaf is in the log, under a checkpoint that the witnesses cosigned.
+    pub(super) fn check(&self, leaf: &str, proof: &LogProof) -> Result<(Checkpoint, Vec<(String, Timestamp)>)> {
         let checkpoint = proof.verify(leaf.as_bytes(), &self.log)?;
         Ok((checkpoint, self.cosigned(&proof.checkpoint)?))
     }
 }
 
-/// Each key once.
+/// The keys, each of them once.
 fn distinct(keys: &[VerifierKey]) -> impl Iterator<Item = &VerifierKey> {
     keys.iter().enumerate().filter(|(n, key)| !keys[..*n].iter().any(|other| other.is_key_of(key))).map(|(_, key)| key)
 }
@@ -89,7 +90,7 @@ fn distinct(keys: &[VerifierKey]) -> impl Iterator<Item = &VerifierKey> {
 /// A certificate that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// What it amounts to.
+    /// The grade, with its reasons.
     pub judged: Judged,
     /// The checkpoint that it is under.
     pub checkpoint: Checkpoint,
@@ -99,86 +100,50 @@ pub struct Verified {
     pub log_pending: bool,
 }
 
-impl Certificate {
-    /// Checks everything: the facts against each other, the signature, the log's proof, the witnesses.
-    ///
-    /// # Errors
-    /// `Corrupt` where something does not hold, which an honest issuer never writes; `Absent` where it is of another log; `Refused` where
-    /// cosignatures are missing; `Invalid` where it does not parse.
-    pub fn verify(&self, trust: &Trust) -> Result<Verified> {
-        let judged = self.facts.judge()?;
-        self.check_signed(&judged, trust.log.name())?;
-        let (checkpoint, cosigned) = trust.check(&judged.leaf.to_string(), &self.proof)?;
-        let log_pending = Checkpoint::is_pending(&self.proof.checkpoint);
-        match (&judged.final_leaf, &self.final_proof) {
-            (None, None) => Ok(Verified { judged, checkpoint, cosigned, log_pending }),
-            (Some(leaf), Some(proof)) => {
-                if proof.checkpoint.text() != self.proof.checkpoint.text() || proof.index <= self.proof.index {
-                    return Err(Error::corrupt("the leaf that made it final is not behind its own in one checkpoint"));
-                }
-                trust.check(&leaf.to_string(), proof)?;
-                Ok(Verified { judged, checkpoint, cosigned, log_pending })
-            }
-            _ => Err(Error::corrupt("a leaf without its proof in the log, or a proof without its leaf")),
-        }
-    }
-
-    /// Checks its words, and the signature under them by the key that the leaf names.
-    ///
-    /// # Errors
-    /// `Corrupt` where one of the two does not hold; `Absent` where it is of another log than `origin`.
-    pub(crate) fn check_signed(&self, judged: &Judged, origin: &str) -> Result<()> {
-        // Head and facts must be what the facts give, to the byte: a better grade above the same facts is a forgery.
-        if self.note.text() != signed_text(&self.facts, judged) {
-            return Err(Error::corrupt("the words of the certificate are not what its facts give"));
-        }
-        VerifierKey::ed25519(origin, judged.leaf.signer)?.verify(&self.note).map(drop)
-    }
-}
-
 impl Verified {
     /// What was shown and what was not, line by line.
     pub fn words(&self) -> Vec<String> {
         let mut words = vec![
             format!("The certificate holds. Grade: {}; level {}", self.judged.grade, self.judged.level),
             format!(
-                "Shown: its words are what its facts give; the log {} binds them, among {} leaves under the root {}",
+                "Shown: its words are what its facts give; the log {} binds them, among {} leaves \
+                 under the root {}",
                 self.checkpoint.origin, self.checkpoint.size, self.checkpoint.root
             ),
         ];
         words.extend(self.judged.reasons.iter().map(|reason| format!("Limit: {reason}")));
         if self.cosigned.is_empty() {
             words.push(
-                "Not shown: that the log shows everybody the same; demand cosignatures of witnesses, or keep its checkpoints".to_owned(),
+                "Not shown: that the log shows everybody the same; demand cosignatures of \
+                 witnesses, or keep its checkpoints"
+                    .to_owned(),
             );
         }
         if self.log_pending {
-            words.push("Not shown: that every erase in the log was final when its checkpoint was signed; at least one was pending".to_owned());
+            words.push(
+                "Not shown: that every erase in the log was final when its checkpoint was \
+                signed; at least one was pending"
+                    .to_owned(),
+            );
         }
         for (witness, at) in &self.cosigned {
             words.push(format!("Shown: the witness {witness} saw this log, growing only, at {at}"));
         }
         words.push(
-            "Not shown: that nobody copied keys or plaintext before, or that the operator's statements are true"
+            "Not shown: that nobody copied keys or plaintext before, or that the operator's \
+             statements are true"
                 .to_owned(),
         );
         words
     }
 }
 
-impl Facts {
-    /// The key of those said to be destroyed that `key` is: who can show it has convicted the certificate.
-    pub fn convicted_by(&self, key: &[u8; 32]) -> Option<&Destroyed> {
-        let commitment = key_commitment(key);
-        self.body.destroyed.iter().find(|key| key.commitment == commitment)
-    }
-}
-
-/// Checks that the checkpoint of a certificate and one that the reader kept are of one history. Where their sizes differ, `fetch` reads the
-/// log's files.
+/// Checks that the checkpoint of a certificate and one that the reader kept are of one history.
+/// Where their sizes differ, `fetch` reads the log's files.
 ///
 /// # Errors
-/// `Corrupt` where they are not: the log was rolled back, or shows others another history; `Invalid` where files of the log are needed.
+/// `Corrupt` where they are not: the log was rolled back, or shows others another history;
+/// `Invalid` where files of the log are needed.
 pub fn same_history(checkpoint: &Checkpoint, kept: &Checkpoint, fetch: Option<ReadFile<'_>>) -> Result<()> {
     if checkpoint.origin != kept.origin {
         return Err(Error::invalid(format!("the checkpoint that was kept is of {}", kept.origin)));
@@ -187,13 +152,15 @@ pub fn same_history(checkpoint: &Checkpoint, kept: &Checkpoint, fetch: Option<Re
     let proof = match fetch {
         _ if old.size == new.size => Vec::new(),
         Some(fetch) => {
-            // Hashes below the newer of the two are in the files of any later log, if it goes on from both.
+            // Hashes below the newer of the two are in the files of any later log, if it goes on
+            // from both.
             let text =
                 String::from_utf8(fetch("checkpoint")?).map_err(|_| Error::invalid("the checkpoint is no text"))?;
             let now: Checkpoint = text.parse::<Note>()?.text().parse()?;
             if now.size < new.size {
                 return Err(Error::corrupt(format!(
-                    "the log has {} leaves, and had {} before: it was rolled back; keep both checkpoints, they are evidence",
+                    "the log has {} leaves, and had {} before: it was rolled back; keep both \
+                     checkpoints, they are evidence",
                     now.size, new.size
                 )));
             }
@@ -201,7 +168,8 @@ pub fn same_history(checkpoint: &Checkpoint, kept: &Checkpoint, fetch: Option<Re
         }
         None => {
             return Err(Error::invalid(format!(
-                "the certificate's checkpoint has {} leaves, the kept one {}: the log's files are needed to see that they are of one history",
+                "the certificate's checkpoint has {} leaves, the kept one {}: the log's files are \
+                 needed to see that they are of one history",
                 checkpoint.size, kept.size
             )));
         }

@@ -1,9 +1,10 @@
-//! AES-256-GCM (NIST SP 800-38D), one key for one object: by aes-gcm, or, with the feature `aws-lc`, by AWS-LC, which is faster where the
-//! processor has wide vectors. Both give the same bytes.
+//! AES-256-GCM (NIST SP 800-38D), one key for one object: by aes-gcm, or, with the feature
+//! `aws-lc`, by AWS-LC, which is faster where the processor has wide vectors. Both give the same
+//! bytes.
 
-/// Nonce.
+/// A nonce of AES-256-GCM.
 pub(super) type Nonce = [u8; 12];
-/// Tag.
+/// An authentication tag of AES-256-GCM.
 pub(super) type Tag = [u8; crate::limits::TAG_BYTES];
 
 #[cfg(not(feature = "aws-lc"))]
@@ -14,7 +15,8 @@ mod provider {
 
     use super::{Nonce, Tag};
 
-    // Without aes-gcm's feature `zeroize` a dropped cipher leaves its key schedule behind; without it this does not compile.
+    // Without aes-gcm's feature `zeroize` a dropped cipher leaves its key schedule behind; without
+    // it this does not compile.
     const _: fn() = || {
         fn wiped<T: zeroize::ZeroizeOnDrop>() {}
         wiped::<Aes256Gcm>();

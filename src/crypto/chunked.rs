@@ -1,12 +1,14 @@
-//! C2SP chunked-encryption with AEAD_AES_256_GCM: every sealed object, from a page to a recording of hours.
+//! C2SP chunked-encryption with AEAD_AES_256_GCM: every sealed object, from a page to a recording
+//! of hours.
 //!
 //! ```text
 //! K' 32 ‖ N 12 ‖ C 32 = HKDF-Expand-SHA-512(K, LABEL ‖ 0x00 ‖ salt ‖ context, 76)
 //! object  = salt 24 ‖ C 32 ‖ chunk 0 ‖ chunk 1 ‖ ...
 //! chunk i = AES-256-GCM(K', N xor u96(i), plaintext i, no additional data) with its 16-byte tag
 //! ```
-//! Chunks carry 16,384 bytes; the last one is always shorter, maybe empty, so that a cut at a chunk's border
-//! shows. The commitment is checked before any chunk: an object opens under one key only.
+//! Chunks carry 16,384 bytes; the last one is always shorter, maybe empty, so that a cut at a
+//! chunk's border shows. The commitment is checked before any chunk: an object opens under one key
+//! only.
 
 use hkdf::Hkdf;
 use sha2::Sha512;
@@ -19,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::limits::{CHUNK_BYTES, COMMITMENT_BYTES, HEADER_BYTES, SALT_BYTES, SEAL_OVERHEAD, TAG_BYTES};
 use crate::secret::Secret;
 
-/// The suite's label.
+/// The label of the suite in key derivations.
 pub const LABEL: &[u8] = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM";
 
 /// One object's cipher: key and base nonce derived, commitment known.
@@ -42,7 +44,10 @@ pub fn sealed_len(length: u64) -> u64 {
 
 /// One error for every way in which an object does not open: it says nothing about why.
 fn does_not_open() -> Error {
-    Error::corrupt("a stored object does not open: its bytes or its place have changed; restore it from a copy")
+    Error::corrupt(
+        "a stored object does not open: its bytes or its place have changed; restore it \
+        from a copy",
+    )
 }
 
 /// AES key 32 ‖ base nonce 12 ‖ commitment 32.

@@ -1,6 +1,7 @@
-//! Sealing to a public key: HPKE (RFC 9180) in base mode with X-Wing (X25519 and ML-KEM-768, draft-ietf-hpke-pq), KDF HKDF-SHA-256,
-//! export only. What is recorded today does not open when either of the two falls. The exported secret is the key of one
-//! object of C2SP chunked-encryption, so that recordings of any length stream through it.
+//! Sealing to a public key: HPKE (RFC 9180) in base mode with X-Wing (X25519 and ML-KEM-768,
+//! draft-ietf-hpke-pq), KDF HKDF-SHA-256, export only. What is recorded today does not open when
+//! either of the two falls. The exported secret is the key of one object of C2SP
+//! chunked-encryption, so that recordings of any length stream through it.
 
 use hpke::aead::ExportOnlyAead;
 use hpke::kdf::HkdfSha256;
@@ -63,7 +64,8 @@ pub(crate) fn public_key(secret: &Key) -> Result<Vec<u8>> {
     Ok(XWing::sk_to_pk(&private(secret)?).to_bytes().to_vec())
 }
 
-/// A key that only the holder of the private key can compute, and what tells it to them. `info` is bound into it.
+/// A key that only the holder of the private key can compute, and what tells it to them. `info` is
+/// bound into it.
 ///
 /// # Errors
 /// `Invalid` for what is no public key; `Io` where the generator fails.
@@ -82,7 +84,8 @@ pub(crate) fn encapsulate(env: &dyn Env, to: &[u8], info: &[u8]) -> Result<(Vec<
     Ok((sent.to_bytes().to_vec(), Key::copied_from(&key)))
 }
 
-/// The key that [`encapsulate`] gave. Where `sent` or `info` changed it is another one, which the commitment of what was sealed shows.
+/// The key that [`encapsulate`] gave. Where `sent` or `info` changed it is another one, which the
+/// commitment of what was sealed shows.
 ///
 /// # Errors
 /// `Corrupt` where `sent` has another length.

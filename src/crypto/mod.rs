@@ -1,5 +1,6 @@
-//! The key schedule, whole (SPEC.md 4). No key here is derived from a key above it in the tree: page keys, root
-//! keys and record secrets are drawn fresh; what is derived hangs below one record's secret or one user's fence key.
+//! The key schedule, whole (SPEC.md 4). No key here is derived from a key above it in the tree:
+//! page keys, root keys and record secrets are drawn fresh; what is derived hangs below one
+//! record's secret or one user's fence key.
 //!
 //! | from | label | gives |
 //! |---|---|---|
@@ -38,7 +39,8 @@ use crate::limits::SALT_BYTES;
 pub(crate) const PAGE_CONTEXT: &[u8] = b"keyfall/page/v1";
 /// Context of a head: label ‖ the head's clear prefix.
 pub(crate) const HEAD_CONTEXT: &[u8] = b"keyfall/head/v1";
-/// Context of a record's payload: label ‖ realm id ‖ user tag ‖ incarnation ‖ interaction ‖ class name.
+/// Context of a record's payload: label ‖ realm id ‖ user tag ‖ incarnation ‖ interaction ‖ class
+/// name.
 pub(crate) const RECORD_CONTEXT: &[u8] = b"keyfall/record/v1";
 /// Context of a wrapped content root: label ‖ realm id ‖ record id.
 pub(crate) const DETACHED_CONTEXT: &[u8] = b"keyfall/wrapped-root/v1";
@@ -60,7 +62,7 @@ const SHARE_COMMITMENT: &[u8] = b"keyfall/share-commitment/v1";
 pub(crate) const POLYNOMIAL: &[u8] = b"keyfall/polynomial/v1";
 const FENCE_TAG: &[u8] = b"keyfall/fence-tag/v1";
 
-/// HMAC-SHA-256 over label ‖ 0 ‖ each part behind its length in four bytes (RFC 2104).
+/// HMAC-SHA-256 over label ‖ 0 ‖ each part after its length in four bytes (RFC 2104).
 fn prf(key: &[u8; 32], label: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
@@ -93,8 +95,9 @@ pub(crate) fn hedge(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Fresh values: PRF(32 bytes of the system's generator, label ‖ hedge). Where the generator repeats itself
-/// (a restored virtual machine), two equal values mean equal plaintexts, so at most equality leaks (DESIGN 10a).
+/// Fresh values: PRF(32 bytes of the system's generator, label ‖ hedge). Where the generator
+/// repeats itself (a restored virtual machine), two equal values mean equal plaintexts, so at most
+/// equality leaks.
 pub(crate) struct Fresh<'a> {
     env: &'a dyn Env,
     hedge: [u8; 32],
@@ -145,8 +148,9 @@ fn expand(secret: &Key, info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     out
 }
 
-/// The content root of a record: its secret, or, where it has sources, HKDF-Extract-SHA-256(salt = its secret, their
-/// lineage secrets in ascending order). Where one of these is gone, so is the root.
+/// The content root of a record: its secret, or, where it has sources, HKDF-Extract-SHA-256(salt =
+/// its secret, their lineage secrets in ascending order). Where one of these is gone, so is the
+/// root.
 pub(crate) fn content_root(secret: &Key, mut sources: Vec<Key>) -> Key {
     if sources.is_empty() {
         return secret.duplicate();
@@ -168,7 +172,8 @@ pub(crate) fn lineage_secret(root: &Key) -> Key {
     Key::copied_from(&expand(root, &[LINEAGE]))
 }
 
-/// What wraps the content root of a record that was detached from some of its sources, by the root that the others give.
+/// What wraps the content root of a record that was detached from some of its sources, by the root
+/// that the others give.
 pub(crate) fn detached_key(without: &Key) -> Key {
     Key::copied_from(&expand(without, &[DETACHED]))
 }
@@ -178,8 +183,8 @@ pub(crate) fn content_key(root: &Key) -> Key {
     Key::copied_from(&expand(root, &[CONTENT_KEY]))
 }
 
-/// Name of segment `n`, from 1 on: the first 16 bytes of HKDF-Expand-SHA-256(record secret, `SEGMENT_NAME` ‖ u64(n), 32).
-/// It can be computed while the record lives, and by nobody after.
+/// Name of segment `n`, from 1 on: the first 16 bytes of HKDF-Expand-SHA-256(record secret,
+/// `SEGMENT_NAME` ‖ u64(n), 32). It can be computed while the record lives, and by nobody after.
 pub(crate) fn segment_name(secret: &Key, n: u64) -> BlobName {
     BlobName(truncated(&expand(secret, &[SEGMENT_NAME, &n.to_be_bytes()])))
 }
@@ -199,7 +204,8 @@ pub(crate) fn fence_tag(fence_key: &Key, what: &[&[u8]]) -> [u8; 16] {
     truncated(&prf(fence_key.bytes(), FENCE_TAG, what))
 }
 
-/// What a share is XORed with on its way: PRF(the receiver's mask, `SHARE_MASK`, number of the request ‖ place of the share).
+/// What a share is XORed with on its way: PRF(the receiver's mask, `SHARE_MASK`, number of the
+/// request ‖ place of the share).
 #[cfg(feature = "keyholders")]
 pub(crate) fn share_mask(mask: &Key, number: u64, place: u32) -> Key {
     Key::copied_from(&prf(mask.bytes(), SHARE_MASK, &[&number.to_be_bytes(), &place.to_be_bytes()]))

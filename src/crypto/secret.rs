@@ -1,11 +1,11 @@
-//! A key that neither prints, nor clones, nor stays behind when it is dropped.
+//! A key that neither prints nor clones, and leaves nothing in memory when it is dropped.
 
 use crate::env::Env;
 use crate::error::Result;
 use crate::secret::Secret;
 
-/// 32 secret bytes. They lie in memory for secrets and are never moved, so that no copy stays on a stack; they are
-/// zeroized on drop.
+/// 32 secret bytes. They lie in memory for secrets and are never moved, so that no copy stays on a
+/// stack; they are zeroized on drop.
 pub struct Key(Secret);
 
 impl Key {

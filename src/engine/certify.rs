@@ -7,7 +7,8 @@ use super::core::{Core, State};
 use crate::catalogue::docket::Docket;
 use crate::catalogue::leaf::{Entered, Seat};
 use crate::certificate::{
-    ALGORITHMS, Body, Copies, Draft, Kept, Leaf, METHOD, Outcome, Retired, VERIFICATION,
+    self, ALGORITHMS, Body, Certificate, Copies, Draft, Kept, Leaf, METHOD, Outcome, Retired,
+    VERIFICATION,
 };
 use crate::error::{Error, Result};
 use crate::ids::Class;
@@ -86,12 +87,12 @@ pub(super) fn heard(
     ended: &Leaf,
     retirement: Option<&Retirement>,
 ) -> Retired {
-    let heard = body.cell.heard(&body.store, ended, retirement);
+    let heard = certificate::heard(&body.cell, &body.store, ended, retirement);
     if !matches!(heard, Retired::Stated(_)) {
         return heard;
     }
     let before = Retirement::Stated { statements: core.cell.remembered(), needed: 0 };
-    heard.after(&body.cell.heard(&body.store, ended, Some(&before)))
+    heard.after(&certificate::heard(&body.cell, &body.store, ended, Some(&before)))
 }
 
 /// Before a commit is published: sees that each of its certificates can be signed whatever the cell says, and hands drafts out. Gives the
@@ -100,8 +101,7 @@ pub(super) fn draft(core: &Core, claims: &[Claim], entered: &Entered) -> Vec<(us
     let outcome = unheard(core);
     let draft = |(claim, seat): (&Claim, &Seat)| {
         let facts = claim.facts(seat, &entered.leaf, outcome.clone());
-        let checked = facts
-            .check()
+        let checked = Certificate::check(&facts)
             .map_err(|e| e.context("no certificate could be written; nothing was erased"));
         let kept = checked.and_then(|()| match &claim.drafted {
             Some(keep) => hand_out(keep, &Draft { index: entered.index, facts }).map_err(|e| {

@@ -17,7 +17,7 @@ use crate::process::Process;
 use crate::sealed::Live;
 use crate::sealed::outlet::{Falls, Outlet, settle};
 use crate::sync::{Mutex, locked};
-use crate::tree::sets::SetTag;
+use crate::tree::keys::SetTag;
 
 /// Every reader that is open.
 #[derive(Default)]

@@ -1,4 +1,5 @@
-//! Checkpoints (C2SP tlog-checkpoint): what a log signs of itself; and proofs below them (C2SP tlog-proof).
+//! Checkpoints (C2SP tlog-checkpoint): what a log signs of itself; and proofs below them (C2SP
+//! tlog-proof).
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,14 +15,15 @@ use crate::time::Timestamp;
 pub struct Checkpoint {
     /// Which log: a URL without its scheme.
     pub origin: String,
-    /// Number of leaves.
+    /// Number of leaves in the log.
     pub size: u64,
-    /// Root over them.
+    /// Root of the Merkle tree over its leaves.
     pub root: Hash,
 }
 
-/// A further line of a checkpoint that was signed while a root key that one of its leaves calls destroyed might have been there. Such a
-/// checkpoint shows what is in the log, under the certificate of a pending erase, and is not published.
+/// A further line of a checkpoint that was signed while a root key that one of its leaves calls
+/// destroyed might have been there. Such a checkpoint shows what is in the log, under the
+/// certificate of a pending erase, and is not published.
 const PENDING: &str = "keyfall/pending";
 
 impl Checkpoint {
@@ -53,7 +55,8 @@ impl Checkpoint {
     /// Reads a note that `log` must have signed as its own checkpoint.
     ///
     /// # Errors
-    /// `Absent` where it did not sign, `Corrupt` where the signature does not hold, `Invalid` where the text is no checkpoint of it.
+    /// `Absent` where it did not sign, `Corrupt` where the signature does not hold, `Invalid` where
+    /// the text is no checkpoint of it.
     pub fn verified(note: &Note, log: &VerifierKey) -> Result<Self> {
         log.verify(note)?;
         let checkpoint: Checkpoint = note.text().parse()?;
@@ -82,8 +85,12 @@ fn number(text: &str) -> Option<u64> {
 impl FromStr for Checkpoint {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let bad =
-            || Error::invalid("not a checkpoint: three lines, with the log's origin, its size and its root, are one");
+        let bad = || {
+            Error::invalid(
+                "not a checkpoint: three lines, with the log's origin, its size and \
+                its root, are one",
+            )
+        };
         let mut lines = text.lines();
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
             return Err(bad());
@@ -106,7 +113,7 @@ const PATH_MAX: usize = 63;
 /// That a leaf is in a log: its place, the path, and a checkpoint (C2SP tlog-proof).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogProof {
-    /// Which leaf.
+    /// Index of the leaf in the log.
     pub index: u64,
     /// The hash next to the leaf first.
     pub path: Vec<Hash>,

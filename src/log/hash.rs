@@ -66,7 +66,8 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// The right edge of a tree: the roots of its largest full subtrees, from left to right. Enough to append and to know the root.
+/// The right edge of a tree: the roots of its largest full subtrees, from left to right. Enough to
+/// append and to know the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frontier {
     size: u64,
@@ -95,7 +96,7 @@ impl Frontier {
         &self.peaks
     }
 
-    /// Adds a leaf.
+    /// Adds the hash of the next leaf.
     pub fn push(&mut self, leaf: Hash) {
         let mut hash = leaf;
         for _ in 0..self.size.trailing_ones() {

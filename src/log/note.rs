@@ -1,4 +1,5 @@
-//! Signed notes (C2SP signed-note): a text, an empty line, and lines `— NAME base64(key id 4 ‖ signature)`.
+//! Signed notes (C2SP signed-note): a text, an empty line, and lines `— NAME base64(key id 4 ‖
+//! signature)`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -71,7 +72,7 @@ impl VerifierKey {
         VerifierKey::new(name, Kind::Ed25519, key)
     }
 
-    /// Who it belongs to: for a log, its origin.
+    /// Name of its owner: for a log, its origin.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -89,7 +90,7 @@ impl VerifierKey {
         let id = key_id(&self.name, self.kind, &self.key);
         let mut mine = note.signatures.iter().filter(|s| s.name == self.name && s.id == id);
         let found = mine.next().ok_or_else(|| {
-            Error::new(ErrorKind::Absent, format!("{} did not sign this; check it with the key of who did", self.name))
+            Error::new(ErrorKind::Absent, format!("{} did not sign this; check it with the signer's key", self.name))
         })?;
         let bad = || Error::corrupt(format!("the signature of {} does not hold: the text was changed", self.name));
         let key = VerifyingKey::from_bytes(&self.key).map_err(|_| bad())?;
@@ -183,12 +184,12 @@ impl Signer {
         Ok(Signer { kind: Kind::Cosignature, ..Signer::ed25519(name, seed)? })
     }
 
-    /// The public key.
+    /// The key by which others verify what this one signs.
     pub fn verifier(&self) -> VerifierKey {
         VerifierKey { name: self.name.clone(), kind: self.kind, key: self.public() }
     }
 
-    /// The public key's 32 bytes.
+    /// The signer's public key.
     pub fn public(&self) -> [u8; 32] {
         self.key.verifying_key().to_bytes()
     }
@@ -223,7 +224,7 @@ pub struct Note {
 }
 
 impl Note {
-    /// A text that nobody signed yet.
+    /// A text without signatures.
     ///
     /// # Errors
     /// `Invalid` where it does not end with a line, or has control characters.
@@ -237,7 +238,7 @@ impl Note {
         Ok(Note { text, signatures: Vec::new() })
     }
 
-    /// The text.
+    /// The text that is signed, without signatures.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -257,7 +258,7 @@ impl Note {
         Ok(())
     }
 
-    /// The same text with the signatures of these lines.
+    /// This note with the signatures of these lines.
     ///
     /// # Errors
     /// `Invalid` where they are none.

@@ -5,7 +5,8 @@ use crate::error::{Error, Result};
 
 /// Where hashes of a tree come from.
 pub trait Subtrees {
-    /// The hash over the `2^level` leaves from `index * 2^level` on. Only asked for where all of them are in the tree.
+    /// The hash over the `2^level` leaves from `index * 2^level` on. Only asked for where all of
+    /// them are in the tree.
     ///
     /// # Errors
     /// Whatever the source fails with.
@@ -23,7 +24,8 @@ fn split(n: u64) -> u64 {
     1 << (63 - (n - 1).leading_zeros())
 }
 
-/// The root over leaves `from..until`, of which `from` is a multiple of the largest power of two that is not above their number.
+/// The root over leaves `from..until`, of which `from` is a multiple of the largest power of two
+/// that is not above their number.
 fn range(source: &dyn Subtrees, from: u64, until: u64) -> Result<Hash> {
     let n = until - from;
     if n.is_power_of_two() {
@@ -137,10 +139,12 @@ pub fn verify_inclusion(leaf: Hash, index: u64, size: u64, path: &[Hash], root: 
 ///
 /// # Errors
 /// `Corrupt` where it does not show that the tree of `new` goes on from the tree of `old`.
-pub fn verify_consistency((old, old_root): (u64, &Hash), (new, new_root): (u64, &Hash), proof: &[Hash]) -> Result<()> {
+pub fn verify_consistency(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) -> Result<()> {
+    let ((old, old_root), (new, new_root)) = (old, new);
     let refused = || {
         wrong(
-            "the log does not go on from the checkpoint that was kept: it was rolled back, or shows others another history",
+            "the log does not go on from the checkpoint that was kept: it was rolled back, or \
+             shows others another history",
         )
     };
     if old > new {

@@ -22,7 +22,8 @@ fn numbered(n: u64, width: u64) -> String {
     if width < TILE_WIDTH { format!("{path}.p/{width}") } else { path }
 }
 
-/// Where the tile of a level lies that begins at hash `256 * n` and holds `width` of them, 1 to 256.
+/// Where the tile of a level lies that begins at hash `256 * n` and holds `width` of them, 1 to
+/// 256.
 pub fn tile_path(level: u8, n: u64, width: u64) -> String {
     format!("tile/{level}/{}", numbered(n, width))
 }
@@ -32,7 +33,7 @@ pub fn bundle_path(n: u64, width: u64) -> String {
     format!("tile/entries/{}", numbered(n, width))
 }
 
-/// Leaves one after another, each behind its length in two bytes.
+/// Leaves one after another, each after its length in two bytes.
 pub fn bundle<'a>(leaves: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut out = Vec::new();
     for leaf in leaves {
@@ -59,7 +60,8 @@ pub fn read_bundle(mut bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
     Ok(leaves)
 }
 
-/// Hashes out of the tiles of a log of some size. What it gives is only as good as the root it leads to: check that first.
+/// Hashes out of the tiles of a log of some size. What it gives is only as good as the root it
+/// leads to: check that first.
 #[derive(Debug)]
 pub struct Tiles<F> {
     size: u64,
@@ -125,7 +127,8 @@ pub type SeeLeaf<'s> = &'s mut dyn FnMut(u64, &[u8]) -> Result<ControlFlow<()>>;
 /// Where files of a log go.
 pub type WriteFile<'w> = &'w mut dyn FnMut(&str, &[u8]) -> Result<()>;
 
-/// Writes the files by which a log grew: feed it every leaf from [`TileWriter::first`] on, then [`TileWriter::finish`].
+/// Writes the files by which a log grew: feed it every leaf from [`TileWriter::first`] on, then
+/// [`TileWriter::finish`].
 #[derive(Debug)]
 pub struct TileWriter {
     next: u64,
@@ -158,7 +161,7 @@ impl TileWriter {
         self.next
     }
 
-    /// Adds a leaf.
+    /// Adds the next leaf to the tiles.
     ///
     /// # Errors
     /// As `write`.
@@ -205,11 +208,12 @@ impl TileWriter {
     }
 }
 
-/// Checks a log that lies in files: the checkpoint's signature, every leaf and the hashes above against it, and that it goes on from a
-/// checkpoint that was kept. Gives the checkpoint.
+/// Checks a log that lies in files: the checkpoint's signature, every leaf and the hashes above
+/// against it, and that it goes on from a checkpoint that was kept. Gives the checkpoint.
 ///
 /// # Errors
-/// `Corrupt` where something does not fit: a log that was rolled back, or shows others another history, is such a one; as `fetch`.
+/// `Corrupt` where something does not fit: a log that was rolled back, or shows others another
+/// history, is such a one; as `fetch`.
 pub fn check_files(
     fetch: ReadFile<'_>,
     key: &VerifierKey,
@@ -222,7 +226,8 @@ pub fn check_files(
     let tiles = Tiles::new(checkpoint.size, fetch);
     let wrong = |what: &str| {
         Error::corrupt(format!(
-            "the log's {what} do not give the root that its checkpoint signs; keep it, it is evidence"
+            "the log's {what} do not give the root that its checkpoint signs; keep it, it is \
+             evidence"
         ))
     };
     if root(&tiles, checkpoint.size)? != checkpoint.root {
@@ -241,7 +246,8 @@ pub fn check_files(
     if let Some(kept) = kept {
         let rolled_back = || {
             Error::corrupt(format!(
-                "the log has {} leaves, and had {} before: it was rolled back; keep both checkpoints, they are evidence",
+                "the log has {} leaves, and had {} before: it was rolled back; keep both \
+                 checkpoints, they are evidence",
                 checkpoint.size, kept.size
             ))
         };

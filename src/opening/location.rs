@@ -52,7 +52,7 @@ pub(super) fn by_length(store: &Path) -> Result<SledStore> {
 
 /// Whether a store's log is too long to be read whole for a look.
 pub(super) fn is_long(store: &Path) -> bool {
-    SledStore::log_bytes(store).is_ok_and(|bytes| bytes > LOOK_WHOLE_BYTES)
+    SledStore::journal_bytes(store).is_ok_and(|bytes| bytes > LOOK_WHOLE_BYTES)
 }
 
 /// Where a store and its cell are, in two directories that lie apart.

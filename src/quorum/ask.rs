@@ -1,4 +1,5 @@
-//! Asking all keyholders at once: each has a thread of its own, so that one who does not answer holds up nobody but itself.
+//! Asking all keyholders at once: each has a thread of its own, so that one that does not answer
+//! holds up only itself.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
@@ -55,8 +56,9 @@ impl Circle {
         Circle { members, workers: Vec::new() }
     }
 
-    /// Has every member do something; who has not answered when the answers so far are `enough`, or the first `n` have answered, and a
-    /// little time more, is told as silent.
+    /// Has every member carry out `act`. A member is reported as silent where it has not answered
+    /// once the answers so far are `enough`, or the first `n` have answered, and a little more time
+    /// has passed.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         n: usize,
@@ -69,7 +71,8 @@ impl Circle {
         let (act, (tell, hear)) = (Arc::new(act), channel());
         for (n, worker) in self.workers.iter().enumerate() {
             let (act, tell) = (Arc::clone(&act), tell.clone());
-            // One that is so far behind hears later what counts then; every verb covers those before.
+            // One that is so far behind hears later what counts then; every verb covers those
+            // before.
             let job = move |member: &dyn Keyholder| {
                 let answer = {
                     let _wiped = WipeStack;
@@ -88,7 +91,7 @@ impl Circle {
                 Ok((n, answer)) => answers[n] = Some(answer),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
-            // Those behind the first n were replaced: nothing waits for them alone.
+            // Those after the first n were replaced: nothing waits for them alone.
             if !met && (answers.iter().take(n).all(Option::is_some) || enough(&answers)) {
                 met = true;
                 until = until.min(Instant::now() + GRACE);

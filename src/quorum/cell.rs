@@ -1,17 +1,26 @@
-//! The cell `quorum`: deposits shares with every keyholder, gets the key back from enough of them, and collects their word that the old
-//! one is gone.
+//! The cell `quorum`: deposits shares with every keyholder, recovers the key from enough of them,
+//! and collects their signed statements that the old one is gone.
 //!
-//! Invariants. The old key is given up when the next is as safe: nobody is told to destroy anything before `threshold` and the margin were
-//! seen to hold the key to keep. What was merely seen at a load is never given up: only this engine's own attempts that failed are. A look
-//! takes no lock and writes nothing; who deals, claims or destroys holds the lock of the cell's directory.
+//! Invariants. The old key is given up when the next is as safe: no keyholder is told to destroy
+//! anything before `threshold` and the margin were seen to hold the key to keep. What was merely
+//! seen at a load is never given up: only this engine's own attempts that failed are. A look takes
+//! no lock and writes nothing; dealing, claiming and destroying hold the lock of the cell's
+//! directory.
+//!
+//! All that a handle knows stands under one mutex ([`Known`]). It is held while what is kept on
+//! this machine is written, so that the ledger and its file change in one order, and never while
+//! keyholders are asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ask::Circle;
+#[cfg(feature = "testing")]
+use super::config::store_of;
 use super::config::{Config, Ledger, Rule};
-use super::shares::{agreed, completed, split};
+use super::shares::{completed, split};
+use super::sorted::Sorted;
+use super::standing::Alive;
 use super::told::{Told, came_back_older};
 use super::{Held, Keyholder, Share};
 use crate::cell::{
@@ -22,75 +31,57 @@ use crate::dir::DirLock;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
-use crate::sync::{Mutex, locked};
+use crate::sync::{Mutex, MutexGuard, locked};
 
-/// Of a cell that nobody claimed.
+/// The owner of a cell that was never claimed.
 const NOBODY: Owner = Owner { instance: [0; 16], claim: 0, token: [0; 16] };
 
 /// Changes what is kept on this machine, durably.
-pub(super) type Change = Box<dyn Fn(&mut dyn FnMut(&mut Config)) -> Result<()> + Send + Sync>;
+pub(super) type ChangeConfig = Box<dyn Fn(&mut dyn FnMut(&mut Config)) -> Result<()> + Send + Sync>;
 /// Takes the lock of the cell's directory, if it has one.
 pub(super) type TakeLock = Box<dyn Fn() -> Result<Option<DirLock>> + Send + Sync>;
 
-/// How a keyholder stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It holds its share of the root key, and nothing else.
-    Whole,
-    /// It holds no share of the root key: it was away, or is new. It is dealt one when the engine asks it next.
-    Lacks,
-    /// It holds a share of a newer root key: of an attempt that failed or is under way, or the store is older than it.
-    Ahead,
-    /// It holds older shares too, or only such: it was away when they were to be destroyed, or was restored from a backup of itself.
-    Behind,
-    /// Its share is wrong.
-    Lies,
-    /// It answers, and turns this engine away.
-    Refuses(String),
-    /// It does not answer, or with an error.
-    Away(String),
-}
-
-/// A keyholder's standing, for `status`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alive {
-    /// Where it is.
-    pub place: String,
-    /// How it stands.
-    pub standing: Standing,
-    /// Whether it holds its share of the root key, whatever else it holds.
-    pub holds: bool,
-    /// The last epoch that it has ended.
-    pub committed: u64,
+/// What is kept of a cell on this machine, as it was read, and how it is changed.
+pub(super) struct Local {
+    pub(super) store: Option<StoreId>,
+    pub(super) ledger: Ledger,
+    pub(super) change: ChangeConfig,
+    pub(super) take_lock: TakeLock,
 }
 
 /// A root cell that is spread over keyholders.
 pub struct QuorumCell {
-    /// The keyholders, and behind them those that were replaced.
+    /// The keyholders, and after them those that were replaced.
     circle: Circle,
     quorum: Quorum,
     margin: u8,
     env: SharedEnv,
-    store: Mutex<Option<StoreId>>,
-    ledger: Mutex<Ledger>,
-    change: Change,
+    change: ChangeConfig,
     take_lock: TakeLock,
-    /// Held from the first verb on that changes something.
-    lock: Mutex<Option<DirLock>>,
-    /// Whom this handle acts for.
-    owner: Mutex<Owner>,
-    /// The root key that was kept last, by this handle.
-    running: Mutex<Option<RootId>>,
-    /// What was dealt last: the same again where it is asked for twice, for shares of two polynomials do not fit together.
-    last: Mutex<Option<(RootId, Arc<Vec<Share>>)>>,
-    /// Whether a keyholder has no share of the root key.
-    short: AtomicBool,
-    /// Whether all were there when they were asked last.
-    whole: AtomicBool,
+    known: Mutex<Known>,
+}
+
+/// What a handle knows of its cell.
+struct Known {
+    store: Option<StoreId>,
+    ledger: Ledger,
+    /// The lock of the cell's directory, held from the first verb on that changes something.
+    lock: Option<DirLock>,
+    /// The engine that this handle acts for.
+    owner: Owner,
+    /// The root key that this handle kept last.
+    running: Option<RootId>,
+    /// The shares that were dealt last, to be dealt again where the same key is deposited twice:
+    /// shares of two polynomials do not fit together.
+    dealt: Option<(RootId, Arc<Vec<Share>>)>,
+    /// Whether some reachable keyholder lacks a share of the current root key.
+    short: bool,
+    /// Whether every keyholder answered when they were asked last.
+    all_answered: bool,
     /// The epoch that keyholders told of, where what is kept here knows of none so late.
-    newer: Mutex<Option<u64>>,
-    /// Whether the store is taken over.
-    takes_over: AtomicBool,
+    newer: Option<u64>,
+    /// Whether the claims to come take the store over.
+    takes_over: bool,
 }
 
 impl std::fmt::Debug for QuorumCell {
@@ -99,46 +90,90 @@ impl std::fmt::Debug for QuorumCell {
     }
 }
 
-/// What keyholders handed in, sorted out.
-struct Sorted<'h> {
-    /// The keys that enough shares give, each with shares that do.
-    keys: Vec<(RootKey, Vec<&'h Share>)>,
-    /// For each member of the circle the root keys of which it holds the right share.
-    holds: Vec<BTreeSet<RootId>>,
-    /// Members whose shares are not what was dealt to them.
-    liars: BTreeSet<usize>,
-}
-
 impl QuorumCell {
-    /// `circle` is the keyholders, and behind them those that the ledger has as replaced.
-    pub(super) fn new(
-        circle: Circle,
-        rule: Rule,
-        (store, ledger): (Option<StoreId>, Ledger),
-        (change, take_lock): (Change, TakeLock),
-        env: SharedEnv,
-    ) -> Result<Self> {
+    /// A cell over a circle: the keyholders, and after them those that the ledger has as replaced.
+    pub(super) fn new(circle: Circle, rule: Rule, local: Local, env: SharedEnv) -> Result<Self> {
+        let Local { store, ledger, change, take_lock } = local;
         let n = circle.members.len() - ledger.left.len();
         let keyholders = circle.members.iter().take(n).map(|member| member.key()).collect();
         let quorum = Quorum { threshold: rule.threshold, liars: rule.liars, keyholders }.check()?;
-        Ok(QuorumCell {
-            circle,
-            quorum,
-            margin: rule.margin,
-            env,
-            store: Mutex::new(store),
-            ledger: Mutex::new(ledger),
-            change,
-            take_lock,
-            lock: Mutex::default(),
-            owner: Mutex::new(NOBODY),
-            running: Mutex::default(),
-            last: Mutex::default(),
-            short: AtomicBool::new(false),
-            whole: AtomicBool::new(false),
-            newer: Mutex::default(),
-            takes_over: AtomicBool::new(false),
-        })
+        let known = Mutex::new(Known {
+            store,
+            ledger,
+            lock: None,
+            owner: NOBODY,
+            running: None,
+            dealt: None,
+            short: false,
+            all_answered: false,
+            newer: None,
+            takes_over: false,
+        });
+        Ok(QuorumCell { circle, quorum, margin: rule.margin, env, change, take_lock, known })
+    }
+
+    /// A cell over keyholders in this process, asked in turn: for runs that are replayed.
+    ///
+    /// # Errors
+    /// As [`Quorum::check`].
+    #[cfg(feature = "testing")]
+    pub fn in_process(
+        members: Vec<Arc<dyn Keyholder>>,
+        rule: impl Into<Rule>,
+        store: Option<StoreId>,
+        env: SharedEnv,
+    ) -> Result<Self> {
+        let (change, take_lock): (ChangeConfig, TakeLock) = (Box::new(|_| Ok(())), Box::new(|| Ok(None)));
+        let local = Local { store, ledger: Ledger::default(), change, take_lock };
+        QuorumCell::new(Circle::in_turn(members), rule.into(), local, env)
+    }
+
+    /// As [`QuorumCell::in_process`], with what is kept of it on a machine that this process
+    /// simulates.
+    #[cfg(feature = "testing")]
+    pub(crate) fn kept_in(
+        members: Vec<Arc<dyn Keyholder>>,
+        config: &Arc<std::sync::Mutex<Config>>,
+        env: SharedEnv,
+    ) -> Result<Self> {
+        let (rule, store, ledger) = {
+            let config = config.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            (Rule::of(&config), store_of(&config)?, Ledger::read(&config)?)
+        };
+        let there = Arc::clone(config);
+        let change = move |act: &mut dyn FnMut(&mut Config)| {
+            act(&mut there.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+            Ok(())
+        };
+        let local = Local { store, ledger, change: Box::new(change), take_lock: Box::new(|| Ok(None)) };
+        QuorumCell::new(Circle::in_turn(members), rule, local, env)
+    }
+
+    /// The rule of this cell: threshold, liars, margin.
+    pub fn rule(&self) -> Rule {
+        Rule { threshold: self.quorum.threshold, liars: self.quorum.liars, margin: self.margin }
+    }
+
+    /// How each keyholder stands towards the root key `live`. A look.
+    pub fn standing(&self, live: &RootId) -> Vec<Alive> {
+        self.standing_of_all(live).into_iter().take(self.n()).collect()
+    }
+
+    /// As [`QuorumCell::standing`], followed by the keyholders that were replaced and have not
+    /// signed yet.
+    pub fn standing_of_all(&self, live: &RootId) -> Vec<Alive> {
+        let Some(store) = self.known().store else {
+            return Vec::new();
+        };
+        let held = self.held(store);
+        let sorted = self.sorted(&held);
+        let standing =
+            |(n, held): (usize, &Result<Held>)| Alive::of(self.circle.members[n].place(), n, held, &sorted, live);
+        held.iter().enumerate().map(standing).collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        locked(&self.known)
     }
 
     /// How many keyholders there are, without those that were replaced.
@@ -164,83 +199,80 @@ impl QuorumCell {
         (self.t() + usize::from(self.margin)).min(self.n())
     }
 
-    /// The point of each member of the circle.
-    fn points(&self) -> Vec<u8> {
-        (1..=self.n() as u8).chain(locked(&self.ledger).left.iter().map(|gone| gone.x)).collect()
+    /// Changes the ledger, and writes it where `change` says that it must be kept.
+    fn record(&self, change: impl FnOnce(&mut Ledger) -> bool) -> Result<()> {
+        let ledger = &mut self.known().ledger;
+        if change(ledger) {
+            (self.change)(&mut |config| ledger.write(config))?;
+        }
+        Ok(())
     }
 
-    fn few<T>(&self, what: &str, answers: &[Result<T>], needed: usize) -> Error {
+    /// The error where fewer than `needed` keyholders did `what`.
+    fn too_few<T>(&self, what: &str, answers: &[Result<T>], needed: usize) -> Error {
         let lost: Vec<String> =
             answers.iter().filter_map(|answer| answer.as_ref().err().map(ToString::to_string)).collect();
-        let n = answers.len() - lost.len();
-        let left = !locked(&self.ledger).left.is_empty();
-        let back =
-            if left { ", or put back one that was replaced (`keyfall keyholder status` shows them)" } else { "" };
+        let back = if self.known().ledger.left.is_empty() {
+            ""
+        } else {
+            ", or put back one that was replaced (`keyfall keyholder status` shows them)"
+        };
         Error::new(
             ErrorKind::Io,
             format!(
-                "{n} of {} keyholders {what}, {needed} are needed; start the others, or replace what is lost with `keyfall keyholder replace STORE --number N --with KEY@HOST:PORT` while enough are there{back} ({})",
+                "{} of {} keyholders {what}, {needed} are needed; start the others, or replace what is lost with \
+                 `keyfall keyholder replace STORE --number N --with KEY@HOST:PORT` while enough are there{back} ({})",
+                answers.len() - lost.len(),
                 answers.len(),
                 lost.join("; ")
             ),
         )
     }
 
-    /// Another engine owns the store where more say so than may lie.
+    /// Fails where more keyholders than may lie say that another engine owns the store.
     fn check_fenced<T>(&self, answers: &[Result<T>]) -> Result<()> {
         let errors = answers.iter().take(self.n()).filter_map(|answer| answer.as_ref().err());
         errors.filter(|e| e.kind() == ErrorKind::Fenced).nth(self.f()).map_or(Ok(()), |e| Err(same(e)))
     }
 
-    /// Has the lock of the cell's directory from here on, and knows its store.
+    /// Takes the lock of the cell's directory, which is held from here on, and notes its store.
     fn hold(&self, store: StoreId) -> Result<()> {
-        let mut lock = locked(&self.lock);
-        if lock.is_none() {
-            *lock = (self.take_lock)()?;
+        let mut known = self.known();
+        if known.lock.is_none() {
+            known.lock = (self.take_lock)()?;
         }
-        let mut there = locked(&self.store);
-        match *there {
-            Some(known) if known != store => {
+        match known.store {
+            Some(there) if there != store => {
                 Err(Error::new(ErrorKind::Refused, "this cell belongs to another store; give each store its own"))
             }
             Some(_) => Ok(()),
             None => {
                 (self.change)(&mut |config| config.store = Some(store.to_string()))?;
-                *there = Some(store);
+                known.store = Some(store);
                 Ok(())
             }
         }
     }
 
-    /// Keeps the ledger as it is now.
-    fn keep_ledger(&self) -> Result<()> {
-        let ledger = locked(&self.ledger);
-        (self.change)(&mut |config| ledger.write(config))
-    }
-
-    /// Whether what is kept here is what it was; who takes the store over goes on with it all the same, and puts down what it cannot know.
+    /// Fails where what is kept here came back older than it was. A take-over goes on with it all
+    /// the same, and records up to which epoch it cannot know who holds shares.
     fn check_kept(&self) -> Result<()> {
-        let Some(newer) = *locked(&self.newer) else {
-            return Ok(());
+        let (newer, takes_over, highest) = {
+            let known = self.known();
+            (known.newer, known.takes_over, known.ledger.highest)
         };
-        if !self.takes_over.load(Ordering::Acquire) {
-            return Err(came_back_older(newer, locked(&self.ledger).highest));
+        match newer {
+            None => Ok(()),
+            Some(newer) if takes_over => self.record(|ledger| ledger.come_back(newer)),
+            Some(newer) => Err(came_back_older(newer, highest)),
         }
-        if locked(&self.ledger).come_back(newer) {
-            self.keep_ledger()?;
-        }
-        Ok(())
-    }
-
-    fn owner(&self) -> Owner {
-        *locked(&self.owner)
     }
 
     fn held(&self, store: StoreId) -> Vec<Result<Held>> {
         self.circle.ask(self.n(), |_| false, move |_, member| member.load(store))
     }
 
-    /// Asks who holds a root key; not all are waited for where enough do.
+    /// Asks which keyholders hold a root key; not all are waited for where enough do.
     fn ask_for(&self, store: StoreId, id: RootId) -> Vec<Result<Held>> {
         let (n, wanted) = (self.n(), self.wanted());
         let holds = move |held: &Held| held.shares.iter().any(|share| share.id == id && share.is_proven());
@@ -250,54 +282,30 @@ impl QuorumCell {
         self.circle.ask(n, enough, move |_, member| member.load(store))
     }
 
-    /// Each share is looked at by itself: a wrong one spoils no other, and its keyholder is known.
     fn sorted<'h>(&self, held: &'h [Result<Held>]) -> Sorted<'h> {
-        let mut by_id: BTreeMap<RootId, Vec<(usize, &Share)>> = BTreeMap::new();
-        let mut sorted = Sorted { keys: Vec::new(), holds: vec![BTreeSet::new(); held.len()], liars: BTreeSet::new() };
-        for (n, (x, held)) in self.points().into_iter().zip(held).enumerate() {
-            for share in held.iter().flat_map(|held| &held.shares) {
-                // A share at another's point counts for nothing.
-                if share.x == x && share.is_proven() {
-                    by_id.entry(share.id).or_default().push((n, share));
-                } else {
-                    sorted.liars.insert(n);
-                }
-            }
-        }
-        for (id, shares) in by_id {
-            let all: Vec<&Share> = shares.iter().map(|(_, share)| *share).collect();
-            let Some((key, set)) = agreed(&all, self.t()) else { continue };
-            let same = |share: &Share| (share.commitment, share.root) == (set[0].commitment, set[0].root);
-            for (n, share) in shares {
-                if same(share) {
-                    sorted.holds[n].insert(id);
-                } else {
-                    sorted.liars.insert(n);
-                }
-            }
-            sorted.keys.push((RootKey { id, key }, set));
-        }
-        sorted
+        let mut points: Vec<u8> = (1..=self.n() as u8).collect();
+        points.extend(self.known().ledger.left.iter().map(|gone| gone.x));
+        Sorted::of(held, &points, self.t())
     }
 
-    /// Deals the running root key to keyholders that are there and lack their share of it. Gives how many of the others hold theirs now.
+    /// Deals the running root key to keyholders that answer and lack their share of it. Returns how
+    /// many hold theirs now.
     fn deal(&self, store: StoreId, keep: &RootId, held: &[Result<Held>]) -> Result<usize> {
         let sorted = self.sorted(held);
         let n = self.n();
         let mut holders: BTreeSet<usize> = (0..n).filter(|n| sorted.holds[*n].contains(keep)).collect();
-        // One that has something else under this name keeps it, and would say that it holds the share.
+        // One that has something else under this name keeps it, and would say that it holds the
+        // share.
         let lacks = |held: &Held| held.committed <= keep.epoch && !held.shares.iter().any(|share| share.id == *keep);
         let lacking: BTreeSet<usize> = (0..n).filter(|n| held[*n].as_ref().is_ok_and(lacks)).collect();
         let set = sorted.keys.iter().find(|(key, _)| key.id == *keep).map(|(_, set)| set);
         if let Some(shares) = set.filter(|_| !lacking.is_empty()).and_then(|set| completed(set, n)) {
             let keys: Vec<[u8; 32]> = lacking.iter().map(|n| self.quorum.keyholders[*n]).collect();
-            if locked(&self.ledger).deal(keep.epoch, &self.quorum.keyholders, &keys) {
-                // Before the share: it counts for this epoch from then on.
-                self.keep_ledger()?;
-            }
-            let (owner, dealt) = (self.owner(), lacking.clone());
+            // Before the share: it counts for this epoch from then on.
+            self.record(|ledger| ledger.deal(keep.epoch, &self.quorum.keyholders, &keys))?;
+            let (owner, dealt) = (self.known().owner, lacking.clone());
             let enough = |answers: &[Option<Result<()>>]| lacking.iter().all(|n| answers[*n].is_some());
-            let answers = self.circle.ask(self.n(), enough, move |n, member| {
+            let answers = self.circle.ask(n, enough, move |n, member| {
                 if dealt.contains(&n) { member.deposit(store, &owner, &shares[n]) } else { Ok(()) }
             });
             let asked: Vec<(usize, Result<()>)> =
@@ -306,72 +314,63 @@ impl QuorumCell {
             self.check_fenced(&asked.into_iter().map(|(_, answer)| answer).collect::<Vec<_>>())?;
         }
         let short = |n: usize| held[n].is_err() || lacking.contains(&n) && !holders.contains(&n);
-        self.short.store((0..n).any(short), Ordering::Release);
+        self.known().short = (0..n).any(short);
         Ok(holders.len())
     }
 
     fn shares_of(&self, id: &RootId, key: &Key) -> Result<Arc<Vec<Share>>> {
-        let mut last = locked(&self.last);
-        if let Some((_, shares)) = last.as_ref().filter(|(there, _)| there == id) {
-            return Ok(Arc::clone(shares));
+        let there = |known: &Known| known.dealt.as_ref().filter(|(there, _)| there == id).map(|(_, s)| Arc::clone(s));
+        if let Some(shares) = there(&self.known()) {
+            return Ok(shares);
         }
-        let shares = Arc::new(split(&*self.env, *id, key, (self.t(), self.n()))?);
-        *last = Some((*id, Arc::clone(&shares)));
-        Ok(shares)
+        let fresh = Arc::new(split(&*self.env, *id, key, self.t(), self.n())?);
+        let mut known = self.known();
+        Ok(there(&known).unwrap_or_else(|| {
+            known.dealt = Some((*id, Arc::clone(&fresh)));
+            fresh
+        }))
     }
 
-    /// How each keyholder stands towards the root key that `live` names. A look.
-    pub fn standing(&self, live: &RootId) -> Vec<Alive> {
-        self.standing_of_all(live).into_iter().take(self.n()).collect()
-    }
-
-    /// The same, and behind them those that were replaced and have not signed yet.
-    pub fn standing_of_all(&self, live: &RootId) -> Vec<Alive> {
-        let Some(store) = *locked(&self.store) else {
-            return Vec::new();
-        };
-        let held = self.held(store);
-        let sorted = self.sorted(&held);
-        // Where too few have a share of it each is believed.
-        let known = sorted.keys.iter().any(|(key, _)| key.id == *live);
-        let standing = |(n, held): (usize, &Result<Held>)| {
-            let place = self.circle.members[n].place();
-            match held {
-                Err(e) => {
-                    let why = e.to_string();
-                    let standing = match e.kind() {
-                        ErrorKind::Refused | ErrorKind::Limit | ErrorKind::Medium => Standing::Refuses(why),
-                        _ => Standing::Away(why),
-                    };
-                    Alive { place, standing, holds: false, committed: 0 }
-                }
-                Ok(held) => {
-                    let has = |which: &dyn Fn(&RootId) -> bool| held.shares.iter().any(|share| which(&share.id));
-                    let lies = sorted.liars.contains(&n);
-                    let holds = sorted.holds[n].contains(live) || !known && !lies && has(&|id| id == live);
-                    let older = has(&|id| id != live && id.epoch <= live.epoch);
-                    let newer = has(&|id| id.epoch > live.epoch) && (holds || held.committed > live.epoch);
-                    let standing = match (holds, older, newer) {
-                        _ if lies => Standing::Lies,
-                        (_, true, _) => Standing::Behind,
-                        (_, false, true) => Standing::Ahead,
-                        (true, false, false) => Standing::Whole,
-                        (false, false, false) => Standing::Lacks,
-                    };
-                    Alive { place, standing, holds, committed: held.committed }
-                }
-            }
-        };
-        held.iter().enumerate().map(standing).collect()
-    }
-
-    /// The rule of this cell: threshold, liars, margin.
-    pub fn rule(&self) -> Rule {
-        Rule { threshold: self.quorum.threshold, liars: self.quorum.liars, margin: self.margin }
+    /// Asks every member to destroy what `keep` replaces, and returns the statements that count.
+    fn ask_to_retire(&self, order: RetireOrder, needed: usize) -> Result<Vec<Statement>> {
+        let n = self.n();
+        let answers = self.circle.ask(n, did(self.circle.members.len(), needed), move |_, member| order.give(member));
+        self.check_fenced(&answers)?;
+        self.known().all_answered = answers.iter().take(n).all(Result::is_ok);
+        if answers.iter().all(Result::is_err) {
+            return Err(self
+                .too_few("say that the old root key is gone", &answers, needed)
+                .context("the new epoch is published, and older root keys are not destroyed yet"));
+        }
+        let said = answers.into_iter().flatten().map(|said| (said.keyholder, said));
+        Ok(said.collect::<BTreeMap<[u8; 32], Statement>>().into_values().collect())
     }
 }
 
-/// Whether so many of the first `n` did what they were asked.
+/// A request to destroy every root key up to that of `keep`, but `keep`.
+struct RetireOrder {
+    store: StoreId,
+    owner: Owner,
+    keep: RootId,
+    given_up: Vec<RootId>,
+    mark: u64,
+}
+
+impl RetireOrder {
+    /// Gives it to a keyholder. Its statement counts where it is its own, and about this order.
+    fn give(&self, member: &dyn Keyholder) -> Result<Statement> {
+        let statement = member.retire(self.store, &self.owner, &self.keep, &self.given_up, self.mark)?;
+        if (statement.store, statement.keep, statement.keyholder) != (self.store.0, self.keep, member.key()) {
+            return Err(Error::corrupt(format!(
+                "the keyholder {} states something else than it was asked",
+                member.place()
+            )));
+        }
+        statement.verify().map(|()| statement)
+    }
+}
+
+/// Whether `needed` of the first `n` did what they were asked.
 fn did<T>(n: usize, needed: usize) -> impl Fn(&[Option<Result<T>>]) -> bool {
     move |answers| answers.iter().take(n).flatten().filter(|answer| answer.is_ok()).count() >= needed
 }
@@ -382,17 +381,25 @@ fn same(e: &Error) -> Error {
 
 impl RootCell for QuorumCell {
     fn describe(&self) -> Promise {
-        let quorum = locked(&self.ledger).concerned(&self.quorum);
+        let (quorum, unnamed) = {
+            let known = self.known();
+            (known.ledger.concerned(&self.quorum), known.ledger.unnamed)
+        };
         let (n, t, f) = (quorum.keyholders.len(), quorum.threshold, quorum.liars);
-        let unnamed = locked(&self.ledger).unnamed.map_or(String::new(), |epoch| {
-            format!("; of root keys up to epoch {epoch} keyholders that are not known any more may hold shares: these keys never count as destroyed")
+        let unnamed = unnamed.map_or(String::new(), |epoch| {
+            format!(
+                "; of root keys up to epoch {epoch} keyholders that are not known any more may hold shares: these keys \
+                 never count as destroyed"
+            )
         });
         Promise {
             kind: "quorum",
             place: format!("{n} keyholders"),
             level: Level::L3,
             statement: format!(
-                "the root key is shared among {n} keyholders, {t} of whom can give it back; it counts as destroyed when {} of them have signed that their share is: then it is gone, if at most {f} of those lied and the others kept no copy of what was overwritten on their media{unnamed}",
+                "the root key is shared among {n} keyholders, {t} of whom can give it back; it counts as destroyed \
+                 when {} of them have signed that their share is: then it is gone, if at most {f} of those lied and \
+                 the others kept no copy of what was overwritten on their media{unnamed}",
                 quorum.needed()
             ),
             remnants: false,
@@ -401,21 +408,26 @@ impl RootCell for QuorumCell {
     }
 
     fn wants_epoch(&self) -> bool {
-        if !self.short.load(Ordering::Acquire) {
-            return false;
-        }
-        // A keyholder that is back gets its share of the running key; where it cannot be had, it gets one of the next.
-        let (store, running) = (*locked(&self.store), *locked(&self.running));
+        let (store, running) = {
+            let known = self.known();
+            if !known.short {
+                return false;
+            }
+            (known.store, known.running)
+        };
+        // A keyholder that is back gets its share of the running key; where that is not possible,
+        // one of the next.
         if let Some((store, running)) = store.zip(running) {
             let held = self.ask_for(store, running);
-            self.whole.store(held.iter().take(self.n()).all(Result::is_ok), Ordering::Release);
+            self.known().all_answered = held.iter().take(self.n()).all(Result::is_ok);
             let _ = self.deal(store, &running, &held);
         }
-        self.short.load(Ordering::Acquire) && self.whole.load(Ordering::Acquire)
+        let known = self.known();
+        known.short && known.all_answered
     }
 
     fn take_over(&self) {
-        self.takes_over.store(true, Ordering::Release);
+        self.known().takes_over = true;
     }
 
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
@@ -427,20 +439,19 @@ impl RootCell for QuorumCell {
         answers.truncate(n);
         if answers.iter().flatten().count() < needed {
             self.check_fenced(&answers)?;
-            return Err(self.few("took the claim of this engine", &answers, needed));
+            return Err(self.too_few("took the claim of this engine", &answers, needed));
         }
-        *locked(&self.owner) = *owner;
+        self.known().owner = *owner;
         Ok(())
     }
 
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         self.hold(store)?;
-        if locked(&self.ledger).begin(id.epoch, &self.quorum.keyholders) {
-            // Before the first share: who is dealt one counts for this epoch, and who is dealt none must not.
-            self.keep_ledger()?;
-        }
-        locked(&self.ledger).attempt(*id);
-        let (n, owner) = (self.n(), self.owner());
+        // Before the first share: a keyholder that is dealt one counts for this epoch, and no other
+        // must.
+        self.record(|ledger| ledger.begin(id.epoch, &self.quorum.keyholders))?;
+        self.known().ledger.attempt(*id);
+        let (n, owner) = (self.n(), self.known().owner);
         let shares = self.shares_of(id, key)?;
         let deposit = move |n: usize, member: &dyn Keyholder| {
             shares.get(n).map_or(Ok(()), |share| member.deposit(store, &owner, share))
@@ -449,35 +460,37 @@ impl RootCell for QuorumCell {
         answers.truncate(n);
         let taken = answers.iter().flatten().count();
         let fenced = self.check_fenced(&answers);
-        // The head is sealed under this key alone once it is published: a keyholder may be lost from then on.
+        // The head is sealed under this key alone once it is published: a keyholder may be lost
+        // from then on.
         if taken < self.wanted() || fenced.is_err() {
-            if locked(&self.ledger).fail(*id) {
-                self.keep_ledger()?;
-            }
+            self.record(|ledger| ledger.fail(*id))?;
             fenced?;
             return Err(self
-                .few("took their share of the new root key", &answers, self.wanted())
+                .too_few("took their share of the new root key", &answers, self.wanted())
                 .context("nothing was changed"));
         }
-        self.short.store(taken < n, Ordering::Release);
+        self.known().short = taken < n;
         Ok(())
     }
 
     fn load(&self) -> Result<Contents> {
-        let Some(store) = *locked(&self.store) else {
+        let Some(store) = self.known().store else {
             return Ok(Contents::default());
         };
         let held = self.held(store);
         let answered = || held.iter().flatten();
         // A replaced keyholder has no say in which engine owns the store.
-        let told = Told::by(&held[..self.n()], (self.most(), self.f()));
+        let told = Told::by(&held[..self.n()], self.most(), self.f());
         let Told { owner, doubted, claims, mark, .. } = told;
-        *locked(&self.newer) = Some(told.newest).filter(|newest| locked(&self.ledger).is_older(*newest));
+        {
+            let mut known = self.known();
+            known.newer = Some(told.newest).filter(|newest| known.ledger.is_older(*newest));
+        }
         let epochs = answered().flat_map(|held| held.shares.iter().map(|share| share.id.epoch).chain([held.committed]));
         let epoch = epochs.max().unwrap_or_default();
         let sorted = self.sorted(&held);
         let keys: Vec<RootKey> = sorted.keys.into_iter().map(|(key, _)| key).collect();
-        // Nobody has anything, and everybody says so: a store that is not made yet.
+        // No keyholder has anything, and all of them say so: a store that is not made yet.
         if epoch == 0 && answered().count() == held.len() {
             return Ok(Contents { keys, epoch, owner, doubted, claims, mark, ..Contents::default() });
         }
@@ -489,7 +502,9 @@ impl RootCell for QuorumCell {
             return Err(Error::new(
                 ErrorKind::Io,
                 format!(
-                    "the root key cannot be had: {} of {} keyholders answered, and too few of their shares fit together: {} are needed; start the others, or replace what is lost with `keyfall keyholder replace STORE --number N --with KEY@HOST:PORT` while enough are there ({})",
+                    "the root key cannot be had: {} of {} keyholders answered, and too few of their shares fit \
+                     together: {} are needed; start the others, or replace what is lost with `keyfall keyholder \
+                     replace STORE --number N --with KEY@HOST:PORT` while enough are there ({})",
                     answered().count(),
                     held.len(),
                     self.t(),
@@ -503,86 +518,64 @@ impl RootCell for QuorumCell {
 
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
         let lost = || Error::corrupt("the root key to keep is not in the cell; nothing was destroyed");
-        let store = (*locked(&self.store)).ok_or_else(lost)?;
+        let store = self.known().store.ok_or_else(lost)?;
         self.hold(store)?;
-        let (n, keep, owner, mark) = (self.n(), *keep, self.owner(), proof.commit());
+        let (keep, owner) = (*keep, self.known().owner);
         let held = self.ask_for(store, keep);
-        let others = held.iter().take(n).flatten().filter_map(|held| held.owner);
+        let others = held.iter().take(self.n()).flatten().filter_map(|held| held.owner);
         if others.filter(|other| *other != owner && other.claim >= owner.claim).count() > self.f() {
             return Err(Error::new(
                 ErrorKind::Fenced,
                 "another engine owns the store, keyholders say; nothing was destroyed",
             ));
         }
-        if locked(&self.ledger).deal(keep.epoch, &self.quorum.keyholders, &[]) {
-            self.keep_ledger()?;
-        }
-        let concerned = locked(&self.ledger).concerned(&self.quorum);
+        self.record(|ledger| ledger.deal(keep.epoch, &self.quorum.keyholders, &[]))?;
+        let concerned = self.known().ledger.concerned(&self.quorum);
         let needed = concerned.needed();
         let holders = self.deal(store, &keep, &held)?;
-        *locked(&self.last) = None;
-        *locked(&self.running) = Some(keep);
+        {
+            let mut known = self.known();
+            (known.dealt, known.running) = (None, Some(keep));
+        }
         let is_there = held.iter().flatten().any(|held| held.shares.iter().any(|share| share.id == keep));
         if !is_there && held.iter().all(Result::is_ok) {
             return Err(lost());
         }
         if holders < self.wanted() {
             // The old key is as safe as it was, and stays until the next is too.
-            self.whole.store(false, Ordering::Release);
-            if locked(&self.ledger).put_off() {
-                self.keep_ledger()?;
-            }
+            self.known().all_answered = false;
+            self.record(Ledger::put_off)?;
             return Ok(Retirement::Stated { statements: Vec::new(), needed });
         }
         let seen: BTreeSet<RootId> =
             held.iter().flatten().flat_map(|held| held.shares.iter().map(|share| share.id)).collect();
-        let given_up = locked(&self.ledger).given_up(&keep, &seen);
-        let retire = move |_: usize, member: &dyn Keyholder| {
-            let statement = member.retire(store, &owner, &keep, &given_up, mark)?;
-            // Its word counts where it is its own, and about this.
-            let about = (statement.store, statement.keep, statement.keyholder) == (store.0, keep, member.key());
-            if !about {
-                return Err(Error::corrupt(format!(
-                    "the keyholder {} states something else than it was asked",
-                    member.place()
-                )));
-            }
-            statement.verify().map(|()| statement)
-        };
-        let answers = self.circle.ask(n, did(self.circle.members.len(), needed), retire);
-        self.check_fenced(&answers)?;
-        self.whole.store(answers.iter().take(n).all(Result::is_ok), Ordering::Release);
-        if answers.iter().all(Result::is_err) {
-            return Err(self
-                .few("say that the old root key is gone", &answers, needed)
-                .context("the new epoch is published, and older root keys are not destroyed yet"));
-        }
-        let mut statements: BTreeMap<[u8; 32], Statement> = BTreeMap::new();
-        statements.extend(answers.into_iter().flatten().map(|said| (said.keyholder, said)));
-        let said: Vec<Statement> = statements.values().cloned().collect();
-        statements.retain(|keyholder, _| concerned.keyholders.contains(keyholder));
-        let statements: Vec<Statement> = statements.into_values().collect();
+        let given_up = self.known().ledger.given_up(&keep, &seen);
+        let said = self.ask_to_retire(RetireOrder { store, owner, keep, given_up, mark: proof.commit() }, needed)?;
+        let statements: Vec<Statement> =
+            said.iter().filter(|said| concerned.keyholders.contains(&said.keyholder)).cloned().collect();
         let enough = statements.len() >= needed;
-        let taken = locked(&self.ledger).take_down(&self.quorum, &keep, &said, enough);
-        if taken.changed {
-            self.keep_ledger()?;
-        }
+        let mut all_gone = false;
+        self.record(|ledger| {
+            let taken = ledger.take_down(&self.quorum, &keep, &said, enough);
+            all_gone = taken.all_gone;
+            taken.changed
+        })?;
         // Not final before every epoch is: the words still lacking are more than there are.
-        let needed = if taken.all_gone { needed } else { needed.max(statements.len() + 1) };
+        let needed = if all_gone { needed } else { needed.max(statements.len() + 1) };
         Ok(Retirement::Stated { statements, needed })
     }
 
     fn unfinished(&self) -> Vec<Dealt> {
-        let running = locked(&self.running).map(|id| id.epoch);
-        let over = locked(&self.ledger).unfinished(&self.quorum, running);
+        let known = self.known();
+        let over = known.ledger.unfinished(&self.quorum, known.running.map(|id| id.epoch));
         over.into_iter().map(|(epoch, quorum)| Dealt { epoch, quorum }).collect()
     }
 
     fn awaited(&self, keep: &RootId) -> Option<Awaited> {
-        locked(&self.ledger).awaited(&self.quorum, keep)
+        self.known().ledger.awaited(&self.quorum, keep)
     }
 
     fn remembered(&self) -> Vec<Statement> {
-        locked(&self.ledger).said()
+        self.known().ledger.said()
     }
 }

@@ -1,9 +1,10 @@
-//! What the cell keeps on this machine: who the keyholders are, who was dealt shares of which epochs, and what they have said since. No
-//! secret is in it.
+//! What the cell keeps on this machine: which keyholders it has, which of them were dealt shares of
+//! which epochs, and what they have signed since. No secret is in it.
 //!
-//! Finality is a fact of each epoch. Its root key is gone when enough of those who were dealt a share of it, or of an attempt that would have
-//! followed it, have signed since; it leaves the [`Ledger`] by that rule alone. Where the keyholders stay the same one entry covers all
-//! epochs, for who signs for a later one signs for those before.
+//! Finality is a fact of each epoch. Its root key is gone when enough of those who were dealt a
+//! share of it, or of an attempt that would have followed it, have signed since; it leaves the
+//! [`Ledger`] by that rule alone. Where the keyholders stay the same one entry covers all epochs,
+//! for a signature for a later epoch covers those before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,14 +19,15 @@ use crate::ids::StoreId;
 /// The Ed25519 key by which a keyholder signs.
 type Signer = [u8; 32];
 
-/// How many keyholders there must be of what.
+/// How many keyholders it takes, and how many of them may lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Shares that give the key back.
     pub threshold: u8,
-    /// Liars allowed for.
+    /// How many keyholders may lie.
     pub liars: u8,
-    /// How many more than `threshold` must hold the next root key before one is asked to destroy the old.
+    /// How many more than `threshold` must hold the next root key before one is asked to destroy
+    /// the old.
     pub margin: u8,
 }
 
@@ -33,8 +35,16 @@ pub struct Rule {
 pub const MARGIN: u8 = 1;
 
 impl From<(u8, u8)> for Rule {
-    fn from((threshold, liars): (u8, u8)) -> Self {
-        Rule { threshold, liars, margin: MARGIN }
+    /// Out of threshold and liars.
+    fn from(rule: (u8, u8)) -> Self {
+        Rule { threshold: rule.0, liars: rule.1, margin: MARGIN }
+    }
+}
+
+impl Rule {
+    /// The rule that a configuration names.
+    pub(super) fn of(config: &Config) -> Self {
+        Rule { threshold: config.threshold, liars: config.liars, margin: config.margin }
     }
 }
 
@@ -44,7 +54,7 @@ impl From<(u8, u8)> for Rule {
 pub struct Member {
     /// Its public keys, as `keyholder init` prints them.
     pub key: String,
-    /// `HOST:PORT`.
+    /// Network address of the keyholder, `HOST:PORT`.
     pub address: String,
 }
 
@@ -60,9 +70,9 @@ impl Member {
 pub struct Config {
     /// Shares that give the key back.
     pub threshold: u8,
-    /// Liars allowed for.
+    /// How many keyholders may lie.
     pub liars: u8,
-    /// See [`Rule::margin`].
+    /// How many more than `threshold` must hold a root key: see [`Rule::margin`].
     pub margin: u8,
     /// The store, hexadecimal, once it is made.
     pub store: Option<String>,
@@ -70,7 +80,8 @@ pub struct Config {
     pub keyholders: Vec<Member>,
     /// Keyholders that were replaced.
     pub leaving: Vec<Left>,
-    /// Who was dealt shares of the running epoch, and of those that are not known to be gone, the oldest first.
+    /// Which keyholders were dealt shares of the running epoch, and of those that are not known to
+    /// be gone, the oldest first.
     pub dealt: Vec<Dealt>,
     /// Whether the last retirement was final.
     pub settled: bool,
@@ -78,9 +89,10 @@ pub struct Config {
     pub statements: Vec<Said>,
     /// Root keys whose deposit failed: what some keyholder took of them is to be destroyed.
     pub failed: Vec<Failed>,
-    /// The highest epoch of which shares were dealt or kept; none where it was never written down.
+    /// The highest epoch of which shares were dealt or kept; none where it was never recorded.
     pub highest: Option<u64>,
-    /// The last epoch of which keyholders that are not named here may hold shares: what is kept here came back older than it was.
+    /// The last epoch of which keyholders that are not named here may hold shares: what is kept
+    /// here came back older than it was.
     pub unnamed: Option<u64>,
 }
 
@@ -104,7 +116,8 @@ impl Config {
         }
     }
 
-    /// Whether a keyholder may have been dealt a share of an epoch that is not known to be gone: that is put down before the share goes out.
+    /// Whether a keyholder may have been dealt a share of an epoch that is not known to be gone:
+    /// that is recorded before the share goes out.
     pub(super) fn was_dealt(&self, member: &Member) -> Result<bool> {
         let key = BASE64.encode(&member.signer()?);
         // Where nothing is known any of them may have one.
@@ -116,7 +129,7 @@ impl Config {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Left {
-    /// Who.
+    /// The keyholder that left.
     pub member: Member,
     /// The point of its share.
     pub x: u8,
@@ -124,7 +137,7 @@ pub struct Left {
     pub until: Option<u64>,
 }
 
-/// Who was dealt shares of the root keys of some epochs.
+/// The keyholders that were dealt shares of the root keys of some epochs.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dealt {
@@ -140,9 +153,9 @@ pub struct Dealt {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failed {
-    /// Its epoch.
+    /// Epoch of the root key.
     pub epoch: u64,
-    /// Its attempt, hexadecimal.
+    /// Attempt of the root key, hexadecimal.
     pub attempt: String,
 }
 
@@ -159,7 +172,7 @@ pub(super) struct Gone {
     pub(super) done: bool,
 }
 
-/// As [`Dealt`].
+/// As [`Dealt`], with the keys decoded.
 #[derive(Debug)]
 struct Entry {
     from: u64,
@@ -168,7 +181,8 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether enough of them have signed since. The end of the last of the epochs is what counts: who signs for it signs for those before.
+    /// Whether enough of them have signed since. The end of the last of the epochs is what counts:
+    /// a signature for it covers those before.
     fn is_gone(&self, quorum: &Quorum, keep: &RootId, said: &BTreeMap<Signer, Statement>) -> bool {
         let rule = Quorum { keyholders: self.keys.iter().copied().collect(), ..quorum.clone() };
         let covers = |statement: &&Statement| match self.until {
@@ -186,9 +200,9 @@ pub(super) struct Ledger {
     dealt: Vec<Entry>,
     settled: bool,
     said: BTreeMap<Signer, Statement>,
-    /// Root keys that this process deposited.
+    /// Root keys that this process tried to deposit.
     own: BTreeSet<RootId>,
-    /// Those of this directory whose deposit failed, and which therefore no head bears.
+    /// Root keys of this directory whose deposit failed, and which therefore no head bears.
     failed: BTreeSet<RootId>,
     /// See [`Config::highest`].
     pub(super) highest: Option<u64>,
@@ -208,7 +222,7 @@ fn bad(what: &str) -> Error {
 }
 
 impl Ledger {
-    /// Out of the configuration.
+    /// Reads the ledger out of a configuration.
     pub(super) fn read(config: &Config) -> Result<Self> {
         let key = |text: &String| {
             let key = BASE64.decode(text.as_bytes()).ok().and_then(|key| key.try_into().ok());
@@ -242,7 +256,7 @@ impl Ledger {
         })
     }
 
-    /// Into the configuration.
+    /// Writes the ledger into the configuration.
     pub(super) fn write(&self, config: &mut Config) {
         config.leaving.retain_mut(|left| {
             let key = left.member.signer().ok();
@@ -270,7 +284,8 @@ impl Ledger {
         self.highest.is_some_and(|highest| highest < epoch)
     }
 
-    /// Takes into account that others may hold shares of the epochs up to this one. Says whether that must be kept first.
+    /// Takes into account that others may hold shares of the epochs up to this one. Says whether
+    /// that must be kept first.
     pub(super) fn come_back(&mut self, epoch: u64) -> bool {
         let known = self.unnamed.is_some_and(|known| known >= epoch);
         self.unnamed = self.unnamed.max(Some(epoch));
@@ -284,7 +299,8 @@ impl Ledger {
         !known
     }
 
-    /// Before the first share of a root key of `epoch` goes out to `members`. Says whether something changed that must be kept first.
+    /// Before the first share of a root key of `epoch` goes out to `members`. Says whether
+    /// something changed that must be kept first.
     pub(super) fn begin(&mut self, epoch: u64, members: &[Signer]) -> bool {
         let members: BTreeSet<Signer> = members.iter().copied().collect();
         let mut changed = self.raise(epoch);
@@ -295,7 +311,8 @@ impl Ledger {
         match self.dealt.last_mut() {
             Some(last) if last.keys == members => return changed,
             Some(last) => {
-                // What fails of this epoch must be gone with the root key before it: so those who get it count for that one too.
+                // What fails of this epoch must be gone with the root key before it: so those who
+                // get it count for that one too.
                 last.keys.extend(&members);
                 if last.from < epoch {
                     last.until = Some(epoch);
@@ -307,7 +324,8 @@ impl Ledger {
         true
     }
 
-    /// Before shares of the running root key go out to some that lack theirs. Says whether something changed that must be kept first.
+    /// Before shares of the running root key go out to some that lack theirs. Says whether
+    /// something changed that must be kept first.
     pub(super) fn deal(&mut self, epoch: u64, members: &[Signer], more: &[Signer]) -> bool {
         if self.dealt.is_empty() {
             // Nothing is known: any of those that there are.
@@ -325,8 +343,8 @@ impl Ledger {
         changed
     }
 
-    /// Everybody who may have a share of a root key that an erase now would have destroyed: the keyholders themselves, and whoever was dealt
-    /// one of an epoch that is not known to be gone.
+    /// Every keyholder that may have a share of a root key that an erase now would have destroyed:
+    /// the current ones, and any that was dealt one of an epoch that is not known to be gone.
     pub(super) fn concerned(&self, quorum: &Quorum) -> Quorum {
         let mut all = quorum.clone();
         for key in self.dealt.iter().flat_map(|entry| &entry.keys) {
@@ -337,7 +355,8 @@ impl Ledger {
         all
     }
 
-    /// The last epoch of each group that is over, before the running one, and not known to be gone, and who was dealt shares of it.
+    /// The last epoch of each group that is over, before the running one, and not known to be gone,
+    /// and the keyholders that were dealt shares of it.
     pub(super) fn unfinished(&self, quorum: &Quorum, running: Option<u64>) -> Vec<(u64, Quorum)> {
         let over = |entry: &Entry| {
             let keyholders = entry.keys.iter().copied().collect();
@@ -351,7 +370,7 @@ impl Ledger {
         self.dealt.iter().filter_map(over).filter(is_before).chain(strangers).collect()
     }
 
-    /// What is missing before every epoch below `keep` is final, as it was taken down last.
+    /// What is missing before every epoch below `keep` is final, as it was recorded last.
     pub(super) fn awaited(&self, quorum: &Quorum, keep: &RootId) -> Option<Awaited> {
         let over = |entry: &Entry| entry.until.is_some_and(|until| until <= keep.epoch);
         if self.settled && !self.dealt.iter().any(over) {
@@ -374,8 +393,8 @@ impl Ledger {
         self.said.values().cloned().collect()
     }
 
-    /// Takes down what was signed when all root keys but `keep` were to be destroyed; epochs of which enough have signed leave. `enough` says
-    /// whether those who signed now are.
+    /// Records what was signed when all root keys but `keep` were to be destroyed; epochs of which
+    /// enough have signed leave. `enough` says whether those who signed now are.
     pub(super) fn take_down(
         &mut self,
         quorum: &Quorum,
@@ -424,7 +443,8 @@ impl Ledger {
         self.failed.insert(id)
     }
 
-    /// Attempts of this engine's own that failed: they are newer than what is kept. Those that a keyholder is seen to hold come first.
+    /// Attempts of this engine's own that failed: they are newer than what is kept. Those that a
+    /// keyholder is seen to hold come first.
     pub(super) fn given_up(&self, keep: &RootId, held: &BTreeSet<RootId>) -> Vec<RootId> {
         let own = self.own.union(&self.failed);
         let mut newer: Vec<RootId> = own.filter(|id| id.epoch > keep.epoch).copied().collect();

@@ -1,4 +1,5 @@
-//! A keyholder's own state: for each store eight slots (`cell/slots.rs`), and the key by which it signs.
+//! A keyholder's own state: for each store eight slots (`cell/slots.rs`), and the key by which it
+//! signs.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 
 use super::{Held, Keyholder, Share};
-use crate::cell::{Owner, RootId, SHARE_SLOTS, Slots, Statement};
+use crate::cell::{Owner, RootId, SHARE_SLOTS, ShareSlots, Statement};
 use crate::dir::{check_subdir, make_dir, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
@@ -18,7 +19,7 @@ use crate::secret::WipeStack;
 use crate::sync::{Mutex, locked};
 
 /// Opens the slots of a store; where the flag is set it may make them.
-pub(crate) type OpenSlots = Arc<dyn Fn(StoreId, bool) -> Result<Option<Slots>> + Send + Sync>;
+pub(crate) type OpenSlots = Arc<dyn Fn(StoreId, bool) -> Result<Option<ShareSlots>> + Send + Sync>;
 
 /// A keyholder in this process.
 pub struct Holder {
@@ -27,7 +28,7 @@ pub struct Holder {
     key: SigningKey,
     open: OpenSlots,
     /// One request at a time: a keyholder does little, and in order.
-    stores: Mutex<HashMap<StoreId, Slots>>,
+    stores: Mutex<HashMap<StoreId, ShareSlots>>,
 }
 
 impl std::fmt::Debug for Holder {
@@ -53,8 +54,9 @@ impl Holder {
             check_subdir(&stores)?;
             check_subdir(&dir)?;
             make_dir(&dir)?;
-            let slots = Slots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env), SHARE_SLOTS).accepting(remnants);
-            // After a crash in the middle again; never where one holds something, though others be missing.
+            let slots = ShareSlots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env)).accepting(remnants);
+            // After a crash in the middle again; never where one holds something, though others be
+            // missing.
             if slots.unfinished() {
                 slots.make()?;
                 sync_dir(&stores)?;
@@ -64,13 +66,13 @@ impl Holder {
         Holder::new(dir.display().to_string(), Arc::clone(env), key, Arc::new(open))
     }
 
-    /// Its disk is gone: what it held of a store is not there any more.
+    /// Forgets what it held of a store, as if its disk were gone.
     #[cfg(feature = "testing")]
     pub(crate) fn lose(&self, store: StoreId) {
         locked(&self.stores).remove(&store);
     }
 
-    fn with<T>(&self, store: StoreId, create: bool, act: impl FnOnce(&Slots) -> Result<T>) -> Result<Option<T>> {
+    fn with<T>(&self, store: StoreId, create: bool, act: impl FnOnce(&ShareSlots) -> Result<T>) -> Result<Option<T>> {
         let _wiped = WipeStack;
         let mut stores = locked(&self.stores);
         let slots = match stores.entry(store) {
@@ -113,7 +115,7 @@ impl Keyholder for Holder {
                     ),
                 ));
             }
-            slots.deposit_share(store, &share.id, &share.value, &share.note())
+            slots.deposit(store, &share.id, &share.value, &share.note())
         });
         done.map(drop)
     }
@@ -146,12 +148,13 @@ impl Keyholder for Holder {
                 return Err(Error::new(
                     ErrorKind::Refused,
                     format!(
-                        "the keyholder {} has ended epoch {} already, for another root key than {keep:?}; nothing was destroyed",
+                        "the keyholder {} has ended epoch {} already, for another root key than \
+                         {keep:?}; nothing was destroyed",
                         self.place, fence.0.epoch
                     ),
                 ));
             }
-            slots.retire_shares(store, keep, given_up)?;
+            slots.retire(store, keep, given_up)?;
             Ok(Statement::sign(store.0, *keep, self.env.now(), &self.key))
         });
         done?.ok_or_else(|| {

@@ -1,12 +1,14 @@
-//! Shamir's secret sharing over GF(256), by vsss-rs (constant time, coefficients uniform over 0 to 255); a fresh polynomial for each key.
+//! Shamir's secret sharing over GF(256), by vsss-rs (constant time, coefficients uniform over 0 to
+//! 255); a fresh polynomial for each key.
 //!
-//! Every share comes with the root of a Merkle tree (RFC 9162, 2.1) over the commitments to all of them, and its path in it: a wrong one is
-//! found by itself, whatever the others are. A share that is missing follows from `threshold` others, with its path.
+//! Every share comes with the root of a Merkle tree (RFC 9162, 2.1) over the commitments to all of
+//! them, and its path in it: a wrong one is found by itself, whatever the others are. A share that
+//! is missing follows from `threshold` others, with its path.
 
 use vsss_rs::{Gf256, IdentifierGf256};
 use zeroize::Zeroize;
 
-use crate::cell::{NOTE_BYTES, Note, RootId, RootKey};
+use crate::cell::{NOTE_BYTES, RootId, RootKey, SlotNote};
 use crate::certificate::key_commitment_bytes;
 use crate::crypto::{Fresh, Key, POLYNOMIAL, hedge, polynomial, share_commitment};
 use crate::env::Env;
@@ -25,7 +27,7 @@ const _: () = assert!(1 << PATH == LEAVES && NOTE_BYTES == 1 + 32 + 32 + 32 * PA
 
 /// One keyholder's share of a root key. It does not print.
 pub struct Share {
-    /// Of which key.
+    /// The root key that this is a share of.
     pub id: RootId,
     /// Where the polynomial was taken: 1 to n.
     pub x: u8,
@@ -47,7 +49,7 @@ impl std::fmt::Debug for Share {
 
 impl Share {
     /// A share out of a slot: key and note.
-    pub(crate) fn noted(key: RootKey, note: &Note) -> Option<Self> {
+    pub(crate) fn noted(key: RootKey, note: &SlotNote) -> Option<Self> {
         let (x, hashes) = note.split_first()?;
         let mut hashes = hashes.chunks_exact(32).filter_map(|hash| hash.try_into().ok());
         let (commitment, root) = (hashes.next()?, hashes.next()?);
@@ -57,7 +59,7 @@ impl Share {
     }
 
     /// What stands beside it in a slot.
-    pub(super) fn note(&self) -> Note {
+    pub(super) fn note(&self) -> SlotNote {
         let mut note = [self.x; NOTE_BYTES];
         let hashes = [self.commitment, self.root].into_iter().chain(self.path);
         note[1..].chunks_exact_mut(32).zip(hashes).for_each(|(to, from)| to.copy_from_slice(&from));
@@ -92,7 +94,8 @@ struct Drawn {
 }
 
 impl Drawn {
-    /// The PRF in counter mode, under a key hedged with the secret: a generator that repeats itself must not give two keys one polynomial.
+    /// The PRF in counter mode, under a key hedged with the secret: a generator that repeats itself
+    /// must not give two keys one polynomial.
     fn new(env: &dyn Env, secret: &Key, len: usize) -> Result<Self> {
         let seed = Fresh::new(env, hedge(&[POLYNOMIAL, secret.bytes()])).key()?;
         let mut bytes = Secret::zeroed(len);
@@ -130,7 +133,8 @@ fn failed(e: vsss_rs::Error) -> Error {
     Error::invalid(format!("the root key cannot be shared like this: {e}"))
 }
 
-/// The tree over commitments to shares, row by row from the leaves up. Where there is no share its leaf is that of nothing.
+/// The tree over commitments to shares, row by row from the leaves up. A point without a share has
+/// the leaf of nothing.
 struct Tree(Vec<Vec<Hash>>);
 
 impl Tree {
@@ -170,7 +174,7 @@ fn value_of(bytes: &[u8]) -> Key {
 }
 
 /// Splits a key into `n` shares, any `threshold` of which give it back.
-pub(super) fn split(env: &dyn Env, id: RootId, key: &Key, (threshold, n): (usize, usize)) -> Result<Vec<Share>> {
+pub(super) fn split(env: &dyn Env, id: RootId, key: &Key, threshold: usize, n: usize) -> Result<Vec<Share>> {
     let rng = Drawn::new(env, key, (threshold - 1) * VALUE)?;
     let points = (1..=n as u8).map(|x| IdentifierGf256(Gf256(x)));
     let mut shares =
@@ -183,7 +187,8 @@ pub(super) fn split(env: &dyn Env, id: RootId, key: &Key, (threshold, n): (usize
 /// The value at `x` of the polynomial through these, which are of other points; at 0 it is the key.
 fn at(x: u8, shares: &[&Share]) -> Option<Key> {
     let mut bytes: Vec<Vec<u8>> = shares.iter().map(|share| share.bytes()).collect();
-    // Moved by x: the value there is the one at 0, which is what the crate works out. Minus is plus in this field.
+    // Moved by x: the value there is the one at 0, which is what the crate works out. Minus is plus
+    // in this field.
     bytes.iter_mut().for_each(|share| share[0] ^= x);
     let combined = Gf256::combine_bytes(&bytes);
     bytes.iter_mut().for_each(Zeroize::zeroize);
@@ -198,7 +203,8 @@ pub(super) fn combine(shares: &[&Share], expected: &[u8; 32]) -> Option<Key> {
     at(0, shares).filter(|key| subtle::ConstantTimeEq::ct_eq(&commitment(key)[..], &expected[..]).into())
 }
 
-/// All `n` shares of the key of which these are `threshold`, each with its path; `None` where they are not what was dealt.
+/// All `n` shares of the key of which these are `threshold`, each with its path; `None` where they
+/// are not what was dealt.
 pub(super) fn completed(set: &[&Share], n: usize) -> Option<Vec<Share>> {
     let first = *set.first()?;
     let value = |x: u8| match set.iter().find(|share| share.x == x) {
@@ -221,13 +227,14 @@ pub(crate) fn combined(shares: &[&Share]) -> Option<Key> {
     combine(shares, &shares.first()?.commitment)
 }
 
-/// The key that most of these shares, all of one id, give, and the shares that gave it: `threshold` of them. A share that its own path does
-/// not prove counts for nothing, nor does one of another deal: each is looked at once, however many are wrong.
+/// The key that most of these shares, all of one id, give, and the shares that gave it: `threshold`
+/// of them. A share that its own path does not prove counts for nothing, nor does one of another
+/// deal: each is looked at once, however many are wrong.
 pub(super) fn agreed<'s>(shares: &[&'s Share], threshold: usize) -> Option<(Key, Vec<&'s Share>)> {
     let mut proven: Vec<&Share> = shares.iter().copied().filter(|share| share.is_proven()).collect();
     let deal = |share: &Share| (share.commitment, share.root);
     proven.sort_by_key(|share| (deal(share), share.x));
-    // Who left and who came may have been dealt the same one.
+    // A keyholder that left and one that came may have been dealt the same one.
     proven.dedup_by_key(|share| (deal(share), share.x));
     let mut deals: Vec<&[&Share]> = proven.chunk_by(|a, b| deal(a) == deal(b)).collect();
     deals.sort_by_key(|same| std::cmp::Reverse(same.len()));

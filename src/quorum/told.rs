@@ -1,7 +1,8 @@
-//! What keyholders tell of a store, as far as it counts: `liars` of them may say whatever they like.
+//! What keyholders tell of a store, as far as it counts: `liars` of them may say whatever they
+//! like.
 //!
-//! Invariants. The newest claim that most keyholders may have taken is never passed over. No number that a liar makes up moves what counts
-//! by more than [`LEAP`].
+//! Invariants. The newest claim that most keyholders may have taken is never passed over. No number
+//! that a liar makes up moves what counts by more than [`LEAP`].
 
 use std::cmp::Reverse;
 
@@ -9,18 +10,22 @@ use super::Held;
 use crate::cell::Owner;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How far above a number that is no lie another one counts. With every claim a liar moves the next by so much at most: 2^32 claims are left.
+/// How far above a number that is no lie another one counts. With every claim a liar moves the next
+/// by so much at most: 2^32 claims are left.
 const LEAP: u64 = 1 << 32;
-/// The token of nobody: which of two claims of one number most have taken cannot be told before all answer.
+/// The token of nobody: which of two claims of one number most have taken cannot be told before all
+/// answer.
 const UNCLEAR: [u8; 16] = [0xFF; 16];
 
 /// What members tell together.
 pub(super) struct Told {
-    /// The newest claim that most of them may have taken, those that are silent and those that may lie counted in.
+    /// The newest claim that most of them may have taken, those that are silent and those that may
+    /// lie counted in.
     pub(super) owner: Option<Owner>,
     /// Whether no more tell that owner than may lie.
     pub(super) doubted: bool,
-    /// The highest number of a claim that is told, but for what no honest keyholder can have.
+    /// The highest number of a claim that keyholders tell of, without those that no honest one can
+    /// have.
     pub(super) claims: u64,
     /// The highest commit that more were told of than may lie; so for what follows.
     pub(super) mark: u64,
@@ -36,7 +41,9 @@ pub(super) fn came_back_older(newest: u64, highest: Option<u64>) -> Error {
     Error::new(
         ErrorKind::Mismatch,
         format!(
-            "the cell's quorum.json came back older than it was: keyholders tell of epoch {newest}, and it knows of none after {highest}; put back the newest quorum.json, or take the store over (`Builder::take_over`), which goes on with the keyholders that it names, and calls nothing final that a root key up to epoch {newest} reaches"
+            "the cell's quorum.json came back older than it was: keyholders tell of epoch \
+             {newest}, and it knows of none after {highest}; put back the newest quorum.json, or take the store over (`Builder::take_over`), which goes on with the keyholders that it names, \
+             and calls nothing final that a root key up to epoch {newest} reaches"
         ),
     )
 }
@@ -47,7 +54,7 @@ fn newest(held: &Held) -> u64 {
 
 impl Told {
     /// `most` take a claim that counts.
-    pub(super) fn by(members: &[Result<Held>], (most, liars): (usize, usize)) -> Self {
+    pub(super) fn by(members: &[Result<Held>], most: usize, liars: usize) -> Self {
         let answered = || members.iter().flatten();
         let beyond_lies = |number: &dyn Fn(&Held) -> u64| {
             let mut numbers: Vec<u64> = answered().map(number).collect();
@@ -58,12 +65,13 @@ impl Told {
         owners.sort_unstable_by_key(|owner| Reverse(owner.claim));
         let unseen = members.len() - answered().count() + liars;
         let tell = |owner: &Owner| owners.iter().filter(|other| *other == owner).count();
-        // Who tells a later one may have taken this one before.
+        // A keyholder that tells of a later one may have taken this one before.
         let later = |owner: &Owner| owners.iter().filter(|other| other.claim > owner.claim).count();
         let mut counted: Vec<Owner> =
             owners.iter().filter(|owner| tell(owner) + later(owner) + unseen >= most).copied().collect();
         if counted.is_empty() {
-            // Keyholders lost what they knew: what is left of it is better than that nobody owns the store.
+            // Keyholders lost what they knew: what is left of it is better than that nobody owns
+            // the store.
             counted = owners.iter().filter(|owner| tell(owner) > liars).copied().collect();
         }
         if counted.is_empty() {

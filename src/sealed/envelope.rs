@@ -1,10 +1,11 @@
-//! Envelopes: a record, sealed to a user's inbox by who has the public key alone. Copies of it in queues, logs and spools open
-//! as long as the inbox key lives, and no longer.
+//! Envelopes: a record, sealed to a user's inbox by a sender that has only the public key. Copies
+//! of it in queues, logs and spools open as long as the inbox key lives, and no longer.
 //!
 //! ```text
 //! for whom = store id 16 ‖ user tag 12 ‖ incarnation 2 ‖ number of the inbox key 8
 //! content  = length of the metadata 4 ‖ metadata ‖ payload
-//! metadata = 1 ‖ user ‖ class ‖ interaction 16 ‖ created 8 ‖ media type ‖ purpose ‖ sources 2 ‖ (record id 40)*
+//! metadata = 1 ‖ user ‖ class ‖ interaction 16 ‖ created 8 ‖ media type ‖ purpose ‖ sources 2
+//!            ‖ (record id 40)*
 //! ```
 
 use std::fmt;
@@ -91,8 +92,9 @@ impl FromStr for InboxKey {
     }
 }
 
-/// Seals a record to an inbox, and returns the length of its payload. Memory: one chunk of 16 KiB, whatever the length. The user of
-/// `put` must be the inbox's; its sources are records that the store gave ids to.
+/// Seals a record to an inbox, and returns the length of its payload. Memory: one chunk of 16 KiB,
+/// whatever the length. The user of `put` must be the inbox's; its sources are records that the
+/// store gave ids to.
 ///
 /// # Errors
 /// `Invalid` for bad metadata, or more than 256 sources; `Io` for what reading and writing say.
@@ -119,7 +121,9 @@ pub fn seal(put: &Put, mut payload: impl Read, to: &InboxKey, env: &dyn Env, out
     for source in &put.sources {
         match source {
             Source::Record(id) => e.bytes(&id.to_bytes()),
-            Source::Added(_) => return Err(Error::invalid("an envelope is no batch: name its sources by their ids")),
+            Source::Added(_) => {
+                return Err(Error::invalid("an envelope is no batch: name its sources by their ids"));
+            }
         };
     }
     let metadata = e.finish();

@@ -1,15 +1,18 @@
-//! Keys of people and programs outside: who they are, what they ask for, what is sealed to them.
+//! Keys of people and programs outside: they sign requests with them, and exports are sealed to
+//! them.
 //!
 //! ```text
 //! private = "keyfall-private-1:" base64url(Ed25519 seed 32 ‖ X-Wing private key 32)
 //! public  = "keyfall-public-1:"  base64url(Ed25519 key 32 ‖ X-Wing public key 1216)
-//! ticket  = "keyfall-ticket-1:"  base64url(1 ‖ store id 16 ‖ user tag 12 ‖ incarnation 2 ‖ number of the grant 8
-//!                                       or 2 ‖ store id 16 ‖ SHA-256(name of the training set), the first 20 bytes)
-//! request = "KFASKING" ‖ 1 ‖ length of the ticket 2 ‖ ticket ‖ made 8 ‖ fresh X-Wing public key 1216
-//!           ‖ Ed25519 signature of all before, behind the label "keyfall/request/v1" 64
+//! ticket  = "keyfall-ticket-1:" base64url(grant or set)
+//! grant   = 1 ‖ store id 16 ‖ user tag 12 ‖ incarnation 2 ‖ number of the grant 8
+//! set     = 2 ‖ store id 16 ‖ SHA-256(name of the training set), the first 20 bytes
+//! request = "KFASKING" ‖ 1 ‖ length of the ticket 2 ‖ ticket ‖ made 8
+//!           ‖ fresh X-Wing public key 1216
+//!           ‖ Ed25519 signature of all before, after the label "keyfall/request/v1" 64
 //! ```
-//! What a grantee opens is sealed to the fresh key of its request, never to a key that it keeps: whoever steals that one later
-//! opens nothing.
+//! What a grantee opens is sealed to the fresh key of its request, never to a key that it keeps:
+//! whoever steals that one later opens nothing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,7 +34,7 @@ const MAGIC: &[u8; 8] = b"KFASKING";
 const VERSION: u8 = 1;
 const LABEL: &[u8] = b"keyfall/request/v1";
 
-/// Who stands outside: a key to sign requests with, and one that what is exported is sealed to.
+/// A person or program outside: a key to sign requests with, and one to which exports are sealed.
 pub struct Identity {
     signing: Key,
     opening: Key,
@@ -44,7 +47,7 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Draws one.
+    /// Draws a fresh identity.
     ///
     /// # Errors
     /// `Io` where the generator fails.
@@ -73,10 +76,10 @@ impl Identity {
         }
     }
 
-    /// The public key.
+    /// The public keys of this identity.
     ///
     /// # Errors
-    /// None that occurs.
+    /// `Corrupt`, which the private key of an identity never is.
     pub fn public(&self) -> Result<PublicKey> {
         let _wiped = WipeStack;
         let signing = SigningKey::from_bytes(self.signing.bytes());
@@ -88,7 +91,8 @@ impl Identity {
         &self.opening
     }
 
-    /// Asks for what a ticket lets be opened: the request, and the fresh key that opens the answer. Destroy that key behind it.
+    /// Asks for what a ticket lets be opened: the request, and the fresh key that opens the answer.
+    /// Destroy that key afterwards.
     ///
     /// # Errors
     /// `Io` where the generator fails.
@@ -110,7 +114,7 @@ impl Identity {
 /// The public side of an [`Identity`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey {
-    /// Verifies requests: Ed25519.
+    /// The Ed25519 key that verifies its requests.
     pub signing: [u8; 32],
     pub(crate) sealing: Vec<u8>,
 }
@@ -229,7 +233,12 @@ impl Request {
 
     /// Whether the holder of this key made it.
     pub(crate) fn verify(&self, key: &[u8; 32]) -> Result<()> {
-        let refused = |_| Error::new(ErrorKind::Refused, "this request is not signed by who the grant is for");
+        let refused = |_| {
+            Error::new(
+                ErrorKind::Refused,
+                "this request is not signed with the grantee's key; have the grantee sign it",
+            )
+        };
         let key = VerifyingKey::from_bytes(key).map_err(refused)?;
         key.verify_strict(&self.signed, &Signature::from_bytes(&self.signature)).map_err(refused)
     }

@@ -1,10 +1,13 @@
-//! Sealed to a public key: what leaves for a place where the engine's keys are not, or comes from one. No store is needed.
+//! Sealed to a public key: what leaves for a place where the engine's keys are not, or comes from
+//! one. No store is needed.
 //!
 //! ```text
-//! sealed = "KFSEALED" ‖ 1 ‖ kind 1 ‖ length of what follows 2 ‖ for whom and what ‖ encapsulated key 1120
+//! sealed = "KFSEALED" ‖ 1 ‖ kind 1 ‖ length of what follows 2 ‖ for whom and what
+//!          ‖ encapsulated key 1120
 //!          ‖ one object of C2SP chunked-encryption (crypto/chunked.rs)
 //! ```
-//! HPKE's info is everything before the encapsulated key; the object's context is all of that and the encapsulated key.
+//! HPKE's info is everything before the encapsulated key; the object's context is all of that and
+//! the encapsulated key.
 
 mod envelope;
 mod identity;
@@ -34,7 +37,7 @@ const MAGIC: &[u8; 8] = b"KFSEALED";
 const VERSION: u8 = 1;
 const CONTEXT: &[u8] = b"keyfall/sealed/v1";
 
-/// What is sealed.
+/// The kinds of sealed objects, by their numbers in the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A record for an inbox.
@@ -103,10 +106,10 @@ impl<W: Write> Sealing<W> {
         if self.broken {
             return Err(io::Error::other(Error::new(
                 ErrorKind::Io,
-                "what was sealed before this was cut short; begin anew",
+                "what was sealed before this was cut short; start again",
             )));
         }
-        // Who is over by now is told so.
+        // A writer whose item is over by now learns it.
         for (_, live) in &self.live {
             let _ = live.check();
         }
@@ -120,8 +123,8 @@ impl<W: Write> Sealing<W> {
             let mut going = self.live.iter().filter(|(number, _)| self.held.is_going(*number));
             going.try_for_each(|(_, live)| live.check())?;
             let fell =
-                || Error::new(ErrorKind::Erased, "a record fell while a piece of it was being written; begin anew");
-            // A chunk that is out in part cannot be sealed anew: its nonce was used.
+                || Error::new(ErrorKind::Erased, "a record fell while a piece of it was being written; start again");
+            // A chunk that is out in part cannot be sealed again: its nonce was used.
             let lent = self.held.lend().ok_or_else(fell)?;
             let written = self.out.write(&self.sealed[at..]);
             drop(lent);
@@ -177,7 +180,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Reads it.
+    /// Reads the clear part of an object of this kind.
     pub(crate) fn read(kind: Kind, reader: &mut impl Read) -> Result<Self> {
         let mut exactly = |n: usize| -> Result<Vec<u8>> {
             let mut bytes = vec![0; n];
@@ -210,7 +213,7 @@ impl Head {
         hedge(&[&self.head])
     }
 
-    /// Opens what follows.
+    /// Opens what follows the clear part.
     pub(crate) fn open<R: Read>(&self, secret: &Key, reader: R) -> Result<Opening<R>> {
         self.open_with(&self.key(secret)?, reader)
     }

@@ -1,4 +1,5 @@
-//! What was read and is on its way out: held where an erase reaches it, and handed to a writer one call at a time.
+//! What was read and is on its way out: held where an erase reaches it, and handed to a writer one
+//! call at a time.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,25 +9,26 @@ use std::time::{Duration, Instant};
 use crate::error::Result;
 use crate::secret::Secret;
 
-/// How long who closes outlets waits, in all, for writes that began before. A writer may block for ever.
+/// How long closing outlets waits, in all, for writes that began before. A writer may block for
+/// ever.
 const WRITE_WAIT: Duration = Duration::from_millis(50);
 
 /// Something that may fall while what was read of it is on its way out.
 pub(crate) trait Falls: Send + Sync {
-    /// Has an outlet told, by this number, when it falls; the error says that it fell already.
+    /// Has `outlet` told, under this number, when it falls; fails where it fell already.
     fn watch(&self, outlet: &Arc<Outlet>, number: u64) -> Result<()>;
-    /// The error says that it fell.
+    /// Fails where it fell.
     fn check(&self) -> Result<()>;
 }
 
-/// What a span of an outlet is.
+/// What a span of an outlet holds, and what becomes of it when its item falls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// What must not go out once its item fell: it becomes zeros.
+    /// Bytes that must not go out once their item fell: they become zeros.
     Bytes,
-    /// One byte that says something else then.
+    /// One byte, which this one replaces then.
     Flag(u8),
-    /// The same, behind all else of the item.
+    /// As `Flag`, after all else of the item.
     End(u8),
 }
 
@@ -44,14 +46,14 @@ pub(crate) struct Outlet {
 }
 
 struct Inside {
-    /// Away while it is lent.
+    /// `None` while it is lent to a writer.
     plain: Option<Secret>,
     filled: usize,
     spans: Vec<Span>,
     /// The items in what is being written.
     going: Vec<u64>,
     fallen: Vec<u64>,
-    /// Those that fell behind their end.
+    /// Items that fell after their end.
     late: Vec<u64>,
     busy: Option<ThreadId>,
 }
@@ -63,7 +65,7 @@ impl Inside {
 }
 
 impl Outlet {
-    /// For as many bytes at a time; the items come with [`Outlet::push`].
+    /// An outlet of so many bytes at a time; the items come with [`Outlet::push`].
     pub(crate) fn new(room: usize) -> Arc<Self> {
         let inside = Inside {
             plain: Some(Secret::zeroed(room)),
@@ -77,7 +79,7 @@ impl Outlet {
         Arc::new(Outlet { inside: Mutex::new(inside), ended: Condvar::new() })
     }
 
-    /// For one item, number 0, that is all there is in it.
+    /// An outlet of one item alone, number 0.
     pub(crate) fn of_one(room: usize) -> Arc<Self> {
         let outlet = Self::new(room);
         {
@@ -92,7 +94,8 @@ impl Outlet {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An item fell: what is held of it becomes zeros, and what is being written of it goes no further.
+    /// Notes that an item fell: what is held of it becomes zeros, and what is being written of it
+    /// goes no further.
     pub(crate) fn fell(&self, number: u64) {
         let mut inside = self.inside();
         let Inside { plain, spans, fallen, late, .. } = &mut *inside;
@@ -117,12 +120,12 @@ impl Outlet {
         self.inside().fallen.contains(&number)
     }
 
-    /// Those that fell behind their end, since the last call.
+    /// Items that fell after their end, since the last call.
     pub(crate) fn late(&self) -> Vec<u64> {
         std::mem::take(&mut self.inside().late)
     }
 
-    /// Takes in as many bytes as there is room for, zeros where the item fell, and says how many.
+    /// Takes in as many bytes as fit, zeros where the item fell, and returns how many.
     pub(crate) fn push(&self, item: Option<(u64, Part)>, bytes: &[u8]) -> usize {
         let mut inside = self.inside();
         let Inside { plain, filled, spans, fallen, late, .. } = &mut *inside;
@@ -168,7 +171,8 @@ impl Outlet {
         inside.going.contains(&number) || inside.spans.iter().any(|span| span.number == number)
     }
 
-    /// Begins one call of a writer, or of who fills it; `None` where something of what is written fell.
+    /// Begins one call of a writer, or of the code that fills it; `None` where something of what is
+    /// written fell.
     pub(crate) fn lend(&self) -> Option<Lent<'_>> {
         let mut inside = self.inside();
         if !inside.may_go() {
@@ -204,7 +208,7 @@ impl Drop for Lent<'_> {
         let mut inside = self.outlet.inside();
         let mut plain = self.plain.take();
         if let Some(plain) = &mut plain {
-            // While it is lent there is nothing in it but bytes.
+            // While it is lent it holds bytes alone.
             for span in inside.spans.iter().filter(|span| inside.fallen.contains(&span.number)) {
                 plain[span.from..span.to].fill(0);
             }
@@ -216,8 +220,8 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// Waits for calls of writers that began before these outlets were told what fell, for a bounded time. Who closes an outlet
-/// from within such a call does not wait for it.
+/// Waits for calls of writers that began before these outlets were told what fell, for a bounded
+/// time. Whatever closes an outlet from within such a call does not wait for it.
 pub(crate) fn settle(outlets: &[Arc<Outlet>]) {
     let (me, until) = (thread::current().id(), Instant::now() + WRITE_WAIT);
     for outlet in outlets {

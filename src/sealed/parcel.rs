@@ -3,11 +3,14 @@
 //! ```text
 //! content = item* ‖ 0
 //! item    = kind 1 ‖ length 4 ‖ about ‖ flag 1 ‖ (1 ‖ length 4 ‖ bytes)* ‖ end 1
-//! about   = of kind 1: record id 40 ‖ user ‖ class ‖ created 8 ‖ media type ‖ purpose; of kind 2: name
-//! flag    = 1: as it says; 2: the item fell while this was being written, and what it is about is void
+//! about   = of kind 1: record id 40 ‖ user ‖ class ‖ created 8 ‖ media type ‖ purpose;
+//!           of kind 2: name
+//! flag    = 1: as it says; 2: the item fell while this was being written, and what it is about is
+//!           void
 //! end     = 0: the item is whole; 2: it fell while it was being written, and must be dropped
 //! ```
-//! What falls before its chunk was sealed leaves zeros there, and an end that says so: nothing of it goes out any more.
+//! What falls before its chunk was sealed leaves zeros there, and an end that says so: nothing of
+//! it goes out any more.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -39,17 +42,17 @@ const ABOUT_MAX: usize = 64 + USER_MAX_BYTES + CLASS_MAX_BYTES + MEDIA_TYPE_MAX_
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item {
-    /// A record.
+    /// A record, and what is known of it.
     Record {
-        /// Its id.
+        /// Id of the record.
         id: RecordId,
-        /// Whose it is.
+        /// The user it belongs to.
         user: UserId,
-        /// Its class.
+        /// Its class, such as `audio`.
         class: Class,
         /// When it was made.
         created: Timestamp,
-        /// Its media type.
+        /// Media type of its content.
         media_type: String,
         /// Why it was kept.
         purpose: String,
@@ -180,10 +183,12 @@ impl<W: Write> Packing<W> {
         Ok(Packing { sealing: Sealing::new(env, Kind::Parcel, &[], to, out)?, next: 0, whole: Vec::new() })
     }
 
-    /// Adds a record with its content, and returns its length; `None` where it was erased while it was being read.
+    /// Adds a record with its content, and returns its length; `None` where it was erased while it
+    /// was being read.
     ///
     /// # Errors
-    /// What reading and writing say; `Erased` where a record fell when a piece of it was written in part: the parcel is not whole then.
+    /// What reading and writing say; `Erased` where a record fell when a piece of it was written in
+    /// part: the parcel is not whole then.
     pub fn record(&mut self, info: &RecordInfo, content: impl Content) -> Result<Option<u64>> {
         let mut e = Encoder::new(ABOUT_MAX);
         e.bytes(&info.id.to_bytes()).text(info.user.as_str()).text(info.class.as_str());
@@ -191,7 +196,7 @@ impl<W: Write> Packing<W> {
         self.item(RECORD, &e.finish(), content)
     }
 
-    /// Adds a file.
+    /// Adds a file of this name to the parcel.
     ///
     /// # Errors
     /// As [`Packing::record`].
@@ -219,7 +224,8 @@ impl<W: Write> Packing<W> {
         let (mut buffer, mut length) = (Secret::zeroed(CHUNK_BYTES), 0);
         loop {
             if self.sealing.held.room() <= BLOCK_HEADER {
-                // So that what is read goes into the chunk in hand as a whole, where it is reached when it falls.
+                // So that what is read goes into the chunk in hand as a whole, where it is reached
+                // when it falls.
                 self.sealing.push(None, &[GOES_ON, 0, 0, 0, 0]).map_err(writing)?;
             }
             let room = self.sealing.held.room() - BLOCK_HEADER;
@@ -261,7 +267,8 @@ impl<W: Write> Packing<W> {
         self.finish_counted().map(|(out, _, _)| out)
     }
 
-    /// The same, with how many items that were whole fell before they were written, and their length.
+    /// As [`Packing::finish`], with how many whole items fell before they were written, and their
+    /// length.
     pub(crate) fn finish_counted(mut self) -> Result<(W, u64, u64)> {
         self.sealing.push(None, &[END]).map_err(writing)?;
         self.sealing.finish()?;

@@ -1,4 +1,4 @@
-//! The reference store: two fields behind a lock. Adapters are compared with it.
+//! The reference store: a few fields under a lock. Adapters are compared with it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ struct State {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// A store that nothing was put into.
     pub fn new() -> Self {
         Self::default()
     }

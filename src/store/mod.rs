@@ -1,11 +1,12 @@
-//! The store: the port behind which blobs lie. It may keep every byte it was ever given, for ever; nothing about
-//! security depends on it. It must keep what it acknowledged.
+//! The store: the port to the medium that keeps blobs. It may keep every byte it was ever given,
+//! for ever; nothing about security depends on it. It must keep what it acknowledged.
 //!
-//! What an adapter sees is ciphertext and random names. Who can change a store can destroy data and can serve old
-//! states; the first is found out when blobs do not open, the second when the head is older than the root cell.
+//! What an adapter sees is ciphertext and random names. Whoever can change a store can destroy data
+//! and serve old states; the first is found out when blobs do not open, the second when the head is
+//! older than the root cell.
 
 #[cfg(any(feature = "sled", feature = "testing"))]
-pub(crate) mod log;
+pub(crate) mod journal;
 mod memory;
 #[cfg(feature = "sled")]
 pub mod sled;
@@ -37,7 +38,7 @@ impl fmt::Display for HeadId {
 /// A head as stored: its number in clear, the rest sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Its number.
+    /// Number of the head.
     pub id: HeadId,
     /// Its bytes, opaque to the store.
     pub bytes: Vec<u8>,
@@ -64,7 +65,8 @@ pub struct Usage {
 /// What became of the bytes of removed blobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Bytes that are on the medium no more, as far as the store can say: overwritten, or their space given back.
+    /// Bytes that are on the medium no more, as far as the store can say: overwritten, or their
+    /// space given back.
     pub gone: u64,
     /// Bytes that may still be there.
     pub left: u64,
@@ -76,34 +78,37 @@ pub type Blob = (BlobName, Vec<u8>);
 /// What comes before a blob in one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ahead {
-    /// How many blobs.
+    /// How many blobs come before.
     pub blobs: usize,
-    /// Their bytes.
+    /// The sum of their lengths.
     pub bytes: usize,
 }
 
 impl Ahead {
-    /// What comes before the blob behind these.
+    /// What comes before a blob that follows these.
     pub fn of(blobs: &[Blob]) -> Self {
         blobs.iter().fold(Self::default(), |ahead, (_, bytes)| ahead.and(bytes.len()))
     }
 
-    /// The same, and a blob of `len` bytes.
+    /// These, and a blob of `len` bytes.
     #[must_use]
     pub fn and(self, len: usize) -> Self {
         Ahead { blobs: self.blobs + 1, bytes: self.bytes + len }
     }
 }
 
-/// Where a listing of names goes on: a number that only the store that gave it can read. The default is where it begins.
+/// Where a listing of names goes on: a number that only the store that gave it can read. The
+/// default is where it begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(pub u128);
 
-/// The claims that a store remembers: they tell the directory that an engine writes to from every copy of it.
+/// The claims that a store remembers: they tell the directory that an engine writes to from every
+/// copy of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claimed {
-    /// Drawn when this place was claimed for the first time. A backup and a restored store have none until they are claimed; a copy of the
-    /// directory, byte for byte, has the same and is told apart by the tokens.
+    /// Drawn when this place was claimed for the first time. A backup and a restored store have
+    /// none until they are claimed; a copy of the directory, byte for byte, has the same, and the
+    /// tokens tell the two apart.
     pub instance: [u8; 16],
     /// Number of the last claim.
     pub claim: u64,
@@ -113,18 +118,21 @@ pub struct Claimed {
     pub next: [u8; 16],
 }
 
-/// The port. `testing::store_conformance` (feature `testing`) checks an adapter against this contract.
+/// The port. `testing::store_conformance` (feature `testing`) checks an adapter against this
+/// contract.
 ///
 /// * Blobs are written once: a name is never put with other bytes.
-/// * A crash may lose blobs put since the last `commit`, but only a suffix of them in the order of the calls,
-///   and blobs of one call in the order given.
-/// * An error of the kind `Full` means that the call changed nothing. After any other error of `put`, `commit` or
-///   `remove` the outcome is unknown, and the engine opens the store anew before it writes again.
+/// * A crash may lose blobs put since the last `commit`, but only a suffix of them in the order of
+///   the calls, and blobs of one call in the order given.
+/// * An error of the kind `Full` means that the call changed nothing. After any other error of
+///   `put`, `commit` or `remove` the outcome is unknown, and the engine opens the store again
+///   before it writes.
 pub trait Store: Send + Sync {
     /// Where it is, in words for a person.
     fn place(&self) -> String;
 
-    /// The last claim of this place. A store that keeps none cannot be told from its copies: an engine then trusts that it has the only one.
+    /// The last claim of this place. A store that keeps none cannot be told from its copies: an
+    /// engine then trusts that it has the only one.
     ///
     /// # Errors
     /// `Corrupt`, `Io`.
@@ -132,8 +140,9 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
-    /// Remembers a claim, durably, and gives the newest head. Nothing that began before through another handle takes effect after this. An
-    /// engine calls it once it has read its root cell, and destroys no key before.
+    /// Remembers a claim, durably, and gives the newest head. Nothing that began before through
+    /// another handle takes effect after this. An engine calls it once it has read its root cell,
+    /// and destroys no key before.
     ///
     /// # Errors
     /// `Fenced` where a later claim is there; `Full`, `Io`.
@@ -150,18 +159,20 @@ pub trait Store: Send + Sync {
         Ok(true)
     }
 
-    /// A name for a blob of `len` bytes that is to come with the next [`Store::put`] or [`Store::commit`], with `ahead` before it there. `drawn`
-    /// is fresh. A store may give another that is as unlike every other, and says as little to who has nothing but names; so one can say to the store itself
-    /// where it means to put the blob. It must not rely on that: a blob may come later, elsewhere, or never.
+    /// A name for a blob of `len` bytes that is to come with the next [`Store::put`] or
+    /// [`Store::commit`], with `ahead` before it there. `drawn` is fresh. A store may return a
+    /// different name, equally unique and equally opaque to anyone who sees only names, and may
+    /// encode in it where it will put the blob. It must not rely on that: a blob may come later,
+    /// elsewhere, or never.
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         let _ = (ahead, len);
         drawn
     }
 
-    /// A blob, whole.
+    /// Reads a blob, whole.
     ///
     /// # Errors
-    /// `Io`, `Corrupt`; a name that is not there is `None`.
+    /// `Io`, `Corrupt`; an unknown name is `None`.
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>>;
 
     /// Whether a blob is there, without reading it.
@@ -176,7 +187,8 @@ pub trait Store: Send + Sync {
     /// `Full`, `Io`.
     fn put(&self, blobs: &[Blob]) -> Result<()>;
 
-    /// Says from when on, and until when, what is put is needed by an erase: a store that keeps room for erases gives it to that as well.
+    /// Says from when on, and until when, what is put is needed by an erase: a store that keeps
+    /// room for erases gives it to that as well.
     fn for_an_erase(&self, on: bool) {
         let _ = on;
     }
@@ -187,23 +199,25 @@ pub trait Store: Send + Sync {
     /// `Io`, `Corrupt`.
     fn head(&self) -> Result<Option<Head>>;
 
-    /// Puts `head`, and `blobs` with it, in the place of the head `over` (`None`: of none): all of it or nothing, and
-    /// durable together with every earlier `put` when this returns `Done`. Where another head is there, nothing
-    /// changes: this decides between two writers. The number of `head` is higher than `over`. Older heads need not be kept.
+    /// Puts `head`, and `blobs` with it, in the place of the head `over` (`None`: of none): all of
+    /// it or nothing, and durable together with every earlier `put` when this returns `Done`. Where
+    /// another head is there, nothing changes: this decides between two writers. The number of
+    /// `head` is higher than `over`. Older heads need not be kept.
     ///
     /// # Errors
     /// `Full`, `Io`.
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published>;
 
-    /// Names from `from` on, about `limit` of them, and where they go on: `None` at the end. A listing from beginning to end has each name that
-    /// is there all the while, in an order of the store's own.
+    /// Names from `from` on, about `limit` of them, and where they go on: `None` at the end. A
+    /// listing from beginning to end has each name that is there all the while, in an order of the
+    /// store's own.
     ///
     /// # Errors
     /// `Io`, `Corrupt`.
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)>;
 
-    /// Has nothing left of these blobs, and says how far that came about: bytes count as gone only where they were overwritten, durably, or
-    /// given back. Never needed for security.
+    /// Has nothing left of these blobs, and says how far that came about: bytes count as gone only
+    /// where they were overwritten, durably, or given back. Never needed for security.
     ///
     /// # Errors
     /// `Io`.
@@ -216,7 +230,7 @@ pub trait Store: Send + Sync {
     fn usage(&self) -> Result<Usage>;
 }
 
-/// Of a claim that came too late.
+/// The error of a claim that came too late.
 pub(crate) fn fenced(place: &str) -> Error {
     Error::new(
         ErrorKind::Fenced,

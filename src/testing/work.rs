@@ -10,7 +10,7 @@ use super::locked;
 use crate::disk::{Disk, DiskFile, How};
 use crate::error::Result;
 use crate::ids::BlobName;
-use crate::store::log::{Index, Location, LogStore, Sizes, Summary, Update};
+use crate::store::journal::{Index, JournalStore, Location, Sizes, Summary, Update};
 
 /// A disk with one file, which counts the bytes that are read of it.
 #[derive(Clone)]
@@ -89,7 +89,8 @@ impl Index for Lost {
 pub fn read_to_open(log: &[u8]) -> (u64, Result<()>) {
     let disk = Counted(Arc::new((Mutex::new(log.to_vec()), AtomicU64::new(0))));
     let sizes = Sizes { beside: false, ..Sizes::default() };
-    let opened = LogStore::open(Arc::new(disk.clone()), Path::new("log"), Arc::new(Lost::default()), &[0; 16], sizes);
+    let opened =
+        JournalStore::open(Arc::new(disk.clone()), Path::new("log"), Arc::new(Lost::default()), &[0; 16], sizes);
     let read = disk.0.1.load(Ordering::Relaxed);
     (read, opened.map(drop))
 }

@@ -1,14 +1,18 @@
-//! When there is something to do for which user: a plan is due, a record passed a limit. Each user page knows its own entry.
+//! When something is due for which user: a plan, a record that passed a limit. Each user page knows
+//! its own entry.
 //!
 //! ```text
 //! key = due 8 ‖ user tag 12   -> nothing
-//! key = 0   8 ‖ user tag 12   -> nothing: the store's policies changed; users from this tag on are looked at anew
+//! key = 0   8 ‖ user tag 12
+//!       -> nothing: the store's policies changed; users from this tag on are looked at again
 //! ```
 
 use std::ops::ControlFlow;
 
-use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
-use super::{Editor, PageKind, Pages};
+use super::keys::{KEY_MAX, KEY_MIN, OrderedKey};
+use super::link::{Editor, Pages};
+use super::ordered::{Ordered, Place, Range};
+use super::page::PageKind;
 use crate::codec::Decoder;
 use crate::error::Result;
 use crate::ids::{Timestamp, UserTag};
@@ -29,7 +33,7 @@ fn key(due: Timestamp, user: UserTag) -> OrderedKey {
 
 impl Agenda {
     pub(crate) const PLACE: Place = Place { kind: PageKind::Agenda, owner: None };
-    /// The time of an entry from which on all users are looked at anew.
+    /// The time of an entry that has all users looked at again.
     pub(crate) const SWEEP: Timestamp = Timestamp(0);
 
     pub(crate) fn add(&mut self, editor: &mut Editor<'_>, due: Timestamp, user: UserTag) -> Result<()> {
@@ -38,7 +42,7 @@ impl Agenda {
 
     pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, due: Timestamp, user: UserTag) -> Result<()> {
         let key = key(due, user);
-        self.tree.remove_range(editor, Self::PLACE, &key, &key).map(|_| ())
+        self.tree.remove(editor, Self::PLACE, &key).map(drop)
     }
 
     /// The first `most` entries that are due by `now`.

@@ -1,20 +1,20 @@
-//! The entries of a page of the user tree: as they are stored, but for those taken out to be changed. Most of a page is passed on as
-//! it is when one entry of it changes.
+//! The entries of a page of the user tree: as they are stored, but for those taken out to be
+//! changed. Most of a page is passed on as it is when one entry of it changes.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::Page;
+use super::page::Page;
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 
-/// What stands behind a key, always of one length.
+/// The value after a key, always of one length.
 pub(super) trait Entry: Sized {
-    /// Its bytes.
+    /// Bytes of a value as stored.
     const LEN: usize;
-    /// Whether the next one is as it must be.
+    /// Whether the next value is well formed.
     fn check(d: &mut Decoder<'_>) -> Result<()>;
-    /// The next one.
+    /// Reads the next value.
     fn decode(d: &mut Decoder<'_>) -> Result<Self>;
 }
 
@@ -23,7 +23,7 @@ pub(super) trait Entry: Sized {
 pub(super) struct Entries<const K: usize, V> {
     /// The page, where the entries begin, and how many there are.
     stored: Option<(Page, usize, usize)>,
-    /// Those that were taken out, and new ones.
+    /// Entries that were taken out, and new ones.
     taken: BTreeMap<[u8; K], V>,
     /// How many of them are new.
     new: usize,
@@ -74,7 +74,7 @@ impl<const K: usize, V: Entry> Entries<K, V> {
         Ok(self.taken.get_mut(key))
     }
 
-    /// The same; a new one for a key that has none.
+    /// As [`Entries::take`], with a new entry for a key that has none.
     pub(super) fn take_or_add(&mut self, key: [u8; K], new: impl FnOnce() -> V) -> Result<&mut V> {
         self.take(&key)?;
         Ok(self.taken.entry(key).or_insert_with(|| {
@@ -83,7 +83,7 @@ impl<const K: usize, V: Entry> Entries<K, V> {
         }))
     }
 
-    /// All of them, taken out.
+    /// Every entry, taken out.
     pub(super) fn into_all(mut self) -> Result<BTreeMap<[u8; K], V>> {
         if let Some((page, from, count)) = &self.stored {
             let mut d = Decoder::of_page(page, "page of the user tree");
@@ -96,7 +96,7 @@ impl<const K: usize, V: Entry> Entries<K, V> {
         Ok(self.taken)
     }
 
-    /// Writes all of them; `write` those that were taken out, behind their keys.
+    /// Writes all of them; `write` writes those that were taken out, after their keys.
     pub(super) fn encode(
         mut self,
         e: &mut Encoder,

@@ -1,6 +1,8 @@
-//! What is still to be followed of an erase: the links of records that fell, each tree of them with whose they were.
+//! Pending cascades: link trees of erased records whose derived records are still to be removed
+//! from lists.
 //!
-//! What they lead to cannot be read any more; what is left is to take its entries out of the lists and counts.
+//! What they lead to cannot be read any more; its entries are still to be taken out of lists and
+//! counts.
 //!
 //! ```text
 //! key   = commit that left it 8 ‖ number 4 ‖ zeros 8
@@ -10,8 +12,11 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use super::ordered::{self, KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
-use super::{Edge, Editor, PageKind, Pages, REF_BYTES, Ref, Spot};
+use super::keys::{KEY_MAX, KEY_MIN, OrderedKey};
+use super::link::{Editor, Pages};
+use super::ordered::{self, Ordered, Place, Range};
+use super::page::{PageKind, REF_BYTES, Ref};
+use super::spot::{Edge, Spot};
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::ids::UserTag;
@@ -24,7 +29,7 @@ pub(crate) struct Fallen {
     pub(crate) links: Ref,
 }
 
-/// All of them.
+/// Every tree of links that is still to be followed.
 #[derive(Debug, Default)]
 pub(crate) struct Falling {
     pub(crate) tree: Ordered,
@@ -49,10 +54,10 @@ impl Falling {
     }
 
     pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, at: (u64, u32)) -> Result<()> {
-        self.tree.remove_range(editor, Self::PLACE, &key(at), &key(at)).map(|_| ())
+        self.tree.remove(editor, Self::PLACE, &key(at)).map(drop)
     }
 
-    /// The oldest, but for some.
+    /// The oldest tree of links, but for those in `but`.
     pub(crate) fn first_but(
         &self,
         pages: &dyn Pages,
@@ -73,7 +78,8 @@ impl Falling {
     }
 }
 
-fn key((commit, number): (u64, u32)) -> OrderedKey {
+fn key(at: (u64, u32)) -> OrderedKey {
+    let (commit, number) = at;
     let mut key = [0; 20];
     key[..8].copy_from_slice(&commit.to_be_bytes());
     key[8..12].copy_from_slice(&number.to_be_bytes());

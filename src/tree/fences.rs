@@ -1,19 +1,23 @@
-//! Fences: what makes an erased record answer "erased" and refuses what arrives late, without keeping what was erased.
+//! Fences: what makes an erased record answer "erased" and refuses what arrives late, without
+//! keeping what was erased.
 //!
 //! ```text
-//! range = 1 ‖ class tag 6, or zeros for every class ‖ first ms 8 ‖ zeros 5   -> last ms 8 ‖ epoch 8
+//! range = 1 ‖ class tag 6, or zeros for every class ‖ first ms 8 ‖ zeros 5   -> last ms 8
+//!         ‖ epoch 8
 //! point = 2 ‖ PRF(fence key, what) 16 ‖ zeros 3                              -> epoch 8
 //! range of doubt = 3 ‖ as a range                                            -> as a range
 //! ```
-//! A range of doubt reaches from where the erase's clock was believed to what it showed. It refuses nothing while the clock shows less than
-//! its end: the erase's clock was ahead then.
-//! A range holds the span of time that the requester named, and says nothing of what was in it; ranges of one class
-//! never touch or overlap. A point is a keyed hash of an interaction or a record.
+//! A range of doubt reaches from where the erase's clock was believed to what it showed. It refuses
+//! nothing while the clock shows less than its end: the erase's clock was ahead then. A range holds
+//! the span of time that the requester named, and says nothing of what was in it; ranges of one
+//! class never touch or overlap. A point is a keyed hash of an interaction or a record.
 
 use std::ops::ControlFlow;
 
-use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
-use super::{Editor, PageKind, Pages};
+use super::keys::OrderedKey;
+use super::link::{Editor, Pages};
+use super::ordered::{Ordered, Place, Range};
+use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
 use crate::error::Result;
@@ -45,7 +49,7 @@ pub(crate) enum Point {
     Interaction(InteractionId),
     /// An interaction in one class.
     ClassInteraction(ClassTag, InteractionId),
-    /// A record.
+    /// One record, by class, interaction and ordinal.
     Record(ClassTag, InteractionId, u32),
 }
 
@@ -63,12 +67,22 @@ impl Point {
     }
 }
 
-fn range_key(kind: u8, class: Option<ClassTag>, ms: u64) -> OrderedKey {
-    let mut key = [0; 20];
-    key[0] = kind;
-    key[1..7].copy_from_slice(&class.map_or([0; 6], |c| c.0));
-    key[7..15].copy_from_slice(&ms.to_be_bytes());
-    key
+/// Ranges that never touch or overlap: those of one kind and one class, or of every class.
+#[derive(Clone, Copy)]
+struct Line {
+    kind: u8,
+    class: Option<ClassTag>,
+}
+
+impl Line {
+    /// The key of the range of this line that begins at `ms`.
+    fn key(self, ms: u64) -> OrderedKey {
+        let mut key = [0; 20];
+        key[0] = self.kind;
+        key[1..7].copy_from_slice(&self.class.map_or([0; 6], |c| c.0));
+        key[7..15].copy_from_slice(&ms.to_be_bytes());
+        key
+    }
 }
 
 fn start_of(key: &OrderedKey) -> u64 {
@@ -82,7 +96,8 @@ impl Fences {
         Place { kind: PageKind::Fences, owner: Some(owner) }
     }
 
-    /// Fences every interaction that began in `first..=last` ms, in one class or in all; nothing where that is no span.
+    /// Fences every interaction that began in `first..=last` ms, in one class or in all; nothing
+    /// where that is no span.
     pub(crate) fn add_range(
         &mut self,
         editor: &mut Editor<'_>,
@@ -91,9 +106,10 @@ impl Fences {
         span: (u64, u64),
         epoch: u64,
     ) -> Result<()> {
-        self.add_span(editor, owner, (RANGE, class), span, epoch)?;
+        self.add_span(editor, owner, Line { kind: RANGE, class }, span, epoch)?;
         // What was in doubt is not, where it lies inside.
-        let (low, high) = (range_key(DOUBTED, class, span.0), range_key(DOUBTED, class, span.1));
+        let doubted = Line { kind: DOUBTED, class };
+        let (low, high) = (doubted.key(span.0), doubted.key(span.1));
         let mut inside = Vec::new();
         let range = Range { low: &low, high: &high, descending: false };
         self.tree.scan(editor.pages, Self::place(owner), range, &mut |key, value| {
@@ -103,12 +119,12 @@ impl Fences {
             Ok(ControlFlow::Continue(()))
         })?;
         for key in inside {
-            self.tree.remove_range(editor, Self::place(owner), &key, &key)?;
+            self.tree.remove(editor, Self::place(owner), &key)?;
         }
         Ok(())
     }
 
-    /// The same for what the erase's clock showed, and was not believed.
+    /// Fences what the erase's clock showed without being believed.
     pub(crate) fn add_doubted(
         &mut self,
         editor: &mut Editor<'_>,
@@ -117,43 +133,45 @@ impl Fences {
         span: (u64, u64),
         epoch: u64,
     ) -> Result<()> {
-        self.add_span(editor, owner, (DOUBTED, class), span, epoch)
+        self.add_span(editor, owner, Line { kind: DOUBTED, class }, span, epoch)
     }
 
     fn add_span(
         &mut self,
         editor: &mut Editor<'_>,
         owner: UserTag,
-        (kind, class): (u8, Option<ClassTag>),
-        (first, last): (u64, u64),
+        line: Line,
+        span: (u64, u64),
         epoch: u64,
     ) -> Result<()> {
+        let (first, last) = span;
         if first > last {
             return Ok(());
         }
         let place = Fences::place(owner);
         let (mut start, mut end) = (first, last);
-        // The one range that begins before ours may reach into it; those that begin inside are swallowed.
-        if let Some((key, their_end)) = self.range_at(editor.pages, place, (kind, class), first)?
+        // The one range that begins before ours may reach into it; those that begin inside are
+        // swallowed.
+        if let Some((key, their_end)) = self.range_at(editor.pages, place, line, first)?
             && their_end.saturating_add(1) >= first
         {
             start = start_of(&key);
             end = end.max(their_end);
         }
-        let high = range_key(kind, class, last.saturating_add(1));
+        let high = line.key(last.saturating_add(1));
         self.tree.scan(
             editor.pages,
             place,
-            Range { low: &range_key(kind, class, first), high: &high, descending: false },
+            Range { low: &line.key(first), high: &high, descending: false },
             &mut |_, value| {
                 end = end.max(Decoder::new(value, "fence").u64()?);
                 Ok(ControlFlow::Continue(()))
             },
         )?;
-        self.tree.remove_range(editor, place, &range_key(kind, class, start), &high)?;
+        self.tree.remove_range(editor, place, &line.key(start), &high)?;
         let mut e = Encoder::new(16);
         e.u64(end).u64(epoch);
-        self.tree.insert(editor, place, range_key(kind, class, start), e.finish())
+        self.tree.insert(editor, place, line.key(start), e.finish())
     }
 
     /// Fences one interaction or record.
@@ -170,15 +188,9 @@ impl Fences {
     }
 
     /// The last range of a kind and class that begins at `ms` or before, with its end.
-    fn range_at(
-        &self,
-        pages: &dyn Pages,
-        place: Place,
-        (kind, class): (u8, Option<ClassTag>),
-        ms: u64,
-    ) -> Result<Option<(OrderedKey, u64)>> {
+    fn range_at(&self, pages: &dyn Pages, place: Place, line: Line, ms: u64) -> Result<Option<(OrderedKey, u64)>> {
         let mut found = None;
-        let (low, high) = (range_key(kind, class, 0), range_key(kind, class, ms));
+        let (low, high) = (line.key(0), line.key(ms));
         self.tree.scan(pages, place, Range { low: &low, high: &high, descending: true }, &mut |key, value| {
             found = Some((*key, Decoder::new(value, "fence").u64()?));
             Ok(ControlFlow::Break(()))
@@ -186,11 +198,10 @@ impl Fences {
         Ok(found)
     }
 
-    /// Every fence.
+    /// Every fence of the user, in the order of keys.
     pub(crate) fn all(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<Fenced>> {
         let mut all = Vec::new();
-        let range = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
-        self.tree.scan(pages, Fences::place(owner), range, &mut |key, value| {
+        self.tree.all(pages, Fences::place(owner), &mut |key, value| {
             let mut d = Decoder::new(value, "fence");
             all.push(if key[0] == POINT {
                 Fenced::Single { epoch: d.u64()? }
@@ -199,7 +210,7 @@ impl Fences {
                 let class = (tag != [0; 6]).then_some(ClassTag(tag));
                 Fenced::Span { class, from: Timestamp(start_of(key)), until: Timestamp(d.u64()?), epoch: d.u64()? }
             });
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(all)
     }
@@ -219,7 +230,7 @@ impl Fences {
         self.refuse(pages, owner, fence_key, what, Timestamp(u64::MAX))
     }
 
-    /// The same, whatever a clock shows later: a span in doubt may let a put pass.
+    /// As [`Fences::cover`], whatever a clock shows later: a span in doubt may let a put pass.
     pub(crate) fn cover_for_good(
         &self,
         pages: &dyn Pages,
@@ -230,23 +241,25 @@ impl Fences {
         self.refuse(pages, owner, fence_key, what, Timestamp(0))
     }
 
-    /// The same for a put, by a clock that shows `now`.
+    /// Whether a put is refused by a clock that shows `now`.
     pub(crate) fn refuse(
         &self,
         pages: &dyn Pages,
         owner: UserTag,
         fence_key: &Key,
-        (class, interaction, ordinal): (ClassTag, InteractionId, Option<u32>),
+        what: (ClassTag, InteractionId, Option<u32>),
         now: Timestamp,
     ) -> Result<bool> {
+        let (class, interaction, ordinal) = what;
         if self.tree.root.is_none() {
             return Ok(false);
         }
         let place = Fences::place(owner);
         let ms = interaction.began().0;
-        for line in [None, Some(class)] {
+        for class in [None, Some(class)] {
             for (kind, most) in [(RANGE, u64::MAX), (DOUBTED, now.0)] {
-                if self.range_at(pages, place, (kind, line), ms)?.is_some_and(|(_, end)| end >= ms && end <= most) {
+                let line = Line { kind, class };
+                if self.range_at(pages, place, line, ms)?.is_some_and(|(_, end)| end >= ms && end <= most) {
                     return Ok(true);
                 }
             }
@@ -272,8 +285,8 @@ impl Fences {
         let place = Fences::place(owner);
         loop {
             let mut last = None;
-            for line in [None, Some(class)] {
-                let range = self.range_at(pages, place, (RANGE, line), ms.0)?;
+            for class in [None, Some(class)] {
+                let range = self.range_at(pages, place, Line { kind: RANGE, class }, ms.0)?;
                 last = last.max(range.map(|(_, end)| end).filter(|end| *end >= ms.0));
             }
             match last.and_then(|last| last.checked_add(1)) {
@@ -283,22 +296,25 @@ impl Fences {
         }
     }
 
-    /// Takes back the ranges of doubt that a put goes into by a clock that shows `now`, where theirs was ahead by more than clocks are.
+    /// Takes back the ranges of doubt that a put goes into by a clock that shows `now`, where
+    /// theirs was ahead by more than clocks are.
     pub(crate) fn clear_doubt(
         &mut self,
         editor: &mut Editor<'_>,
         owner: UserTag,
-        (class, interaction): (ClassTag, InteractionId),
+        class: ClassTag,
+        interaction: InteractionId,
         now: Timestamp,
     ) -> Result<()> {
         let (place, ms) = (Fences::place(owner), interaction.began().0);
         let most = now.0.saturating_add(CLOCK_TRUST.as_millis() as u64);
-        for line in [None, Some(class)] {
-            if let Some((key, end)) = self.range_at(editor.pages, place, (DOUBTED, line), ms)?
+        for class in [None, Some(class)] {
+            let doubted = Line { kind: DOUBTED, class };
+            if let Some((key, end)) = self.range_at(editor.pages, place, doubted, ms)?
                 && end >= ms
                 && end > most
             {
-                self.tree.remove_range(editor, place, &key, &key)?;
+                self.tree.remove(editor, place, &key)?;
             }
         }
         Ok(())
@@ -314,7 +330,7 @@ impl Fences {
     ) -> Result<bool> {
         let place = Fences::place(owner);
         let ms = interaction.began().0;
-        if self.range_at(pages, place, (RANGE, None), ms)?.is_some_and(|(_, end)| end >= ms) {
+        if self.range_at(pages, place, Line { kind: RANGE, class: None }, ms)?.is_some_and(|(_, end)| end >= ms) {
             return Ok(true);
         }
         self.has_point(pages, place, fence_key, Point::Interaction(interaction))

@@ -1,16 +1,17 @@
-//! Grants: who may open which of a user's records, through the engine.
+//! Grants: permission for a third party to open some of a user's records, through the engine.
 //!
 //! ```text
 //! key   = number 8 ‖ zeros 12
-//! value = 1 ‖ grantee's Ed25519 key 32 ‖ since 8 ‖ 1 where it has an end, else 0 ‖ until 8 ‖ time of the last request 8
+//! value = 1 ‖ grantee's Ed25519 key 32 ‖ since 8 ‖ 1 where it has an end, else 0 ‖ until 8
+//!         ‖ time of the last request 8
 //!         ‖ records opened 8 ‖ pace 12 ‖ class name, empty for all ‖ grantee's name ‖ purpose
 //! pace  = when the hour began in which it is counted 8 ‖ requests since then 4
 //! ```
 
-use std::ops::ControlFlow;
-
-use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
-use super::{Editor, PageKind, Pages};
+use super::keys::OrderedKey;
+use super::link::{Editor, Pages};
+use super::ordered::{Ordered, Place};
+use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserTag};
@@ -26,15 +27,15 @@ const VERSION: u8 = 1;
 pub struct Grant {
     /// The key under which it signs requests (Ed25519, RFC 8032).
     pub to: [u8; 32],
-    /// Who it is, for the user's report.
+    /// Name of the grantee, for the user's report.
     pub name: String,
     /// Of this class only.
     pub class: Option<Class>,
-    /// What for.
+    /// What the grantee may use the records for.
     pub purpose: String,
-    /// Since when.
+    /// When it was granted.
     pub since: Timestamp,
-    /// Until when.
+    /// When it ends, if it does.
     pub until: Option<Timestamp>,
     /// When its last request was made.
     pub last: Timestamp,
@@ -130,22 +131,21 @@ impl Grants {
         self.tree.insert(editor, Self::place(owner), key(number), grant.encode())
     }
 
-    /// Says whether it was there.
+    /// Removes a grant, and says whether it was there.
     pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, number: u64) -> Result<bool> {
-        Ok(self.tree.remove_range(editor, Self::place(owner), &key(number), &key(number))? > 0)
+        self.tree.remove(editor, Self::place(owner), &key(number))
     }
 
     pub(crate) fn get(&self, pages: &dyn Pages, owner: UserTag, number: u64) -> Result<Option<Grant>> {
         self.tree.get(pages, Self::place(owner), &key(number))?.map(|value| Grant::decode(&value)).transpose()
     }
 
-    /// All, with their numbers.
+    /// Every grant, with its number.
     pub(crate) fn all(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(u64, Grant)>> {
         let mut grants = Vec::new();
-        let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
-        self.tree.scan(pages, Self::place(owner), all, &mut |key, value| {
+        self.tree.all(pages, Self::place(owner), &mut |key, value| {
             grants.push((Decoder::new(key, "grant").u64()?, Grant::decode(value)?));
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(grants)
     }

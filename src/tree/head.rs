@@ -1,14 +1,21 @@
 //! The head: the one object under the root key. It points to the root page.
 //!
 //! ```text
-//! head   = "KFHD" ‖ format 1 ‖ store id 16 ‖ epoch 8 ‖ commit 8 ‖ attempt 16 ‖ sealed under the root key
-//! sealed = page bytes 4 ‖ fan bits 1 ‖ segment bytes 4 ‖ realm id 16 ‖ lending ms 4 ‖ made 8 ‖ floor 8 ‖ time 8 ‖ pending 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
-//!          ‖ ref of the log page 48 ‖ trees 1 ‖ [falling: ref 48] ‖ [agenda: ref 48] ‖ [policies: ref 48] ‖ [sets: ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2 ‖ place)*
+//! head   = "KFHD" ‖ format 1 ‖ store id 16 ‖ epoch 8 ‖ commit 8 ‖ attempt 16
+//!          ‖ sealed under the root key
+//! sealed = page bytes 4 ‖ fan bits 1 ‖ segment bytes 4 ‖ realm id 16 ‖ lending ms 4 ‖ made 8
+//!          ‖ floor 8 ‖ time 8 ‖ pending 8 ‖ users 8 ‖ index key 32 ‖ ref of the root page 48
+//!          ‖ ref of the log page 48 ‖ trees 1 ‖ [falling: ref 48] ‖ [agenda: ref 48]
+//!          ‖ [policies: ref 48] ‖ [sets: ref 48] ‖ copies 1 ‖ (copy id 8 ‖ mode 1 ‖ place len 2
+//!          ‖ place)*
 //! ```
-//! trees: bits 1, 2, 4, 8; pending: when this root key is destroyed at the latest, 0 for no such time.
-//! The clear prefix is the seal's context: none of it can be changed without the head failing to open.
+//! trees: bits 1, 2, 4, 8; pending: when this root key is destroyed at the latest, 0 for no such
+//! time. The clear prefix is the seal's context: none of it can be changed without the head failing
+//! to open.
 
-use super::{Geometry, PageKind, Ref, Spot};
+use super::geometry::Geometry;
+use super::page::{PageKind, Ref};
+use super::spot::Spot;
 use crate::cell::RootId;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{HEAD_CONTEXT, Key, chunked};
@@ -52,7 +59,8 @@ impl Prefix {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "the store has format {format}, this program reads format {FORMAT}; use the program that wrote it"
+                    "the store has format {format}, this program reads format {FORMAT}; use the \
+                     program that wrote it"
                 ),
             ));
         }
@@ -65,9 +73,10 @@ impl Prefix {
 /// Whether a copy must hold a commit before it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyMode {
-    /// Every commit is durable there too before it is acknowledged, and every erase before a root key is destroyed.
+    /// Every commit is durable there too before it is acknowledged, and every erase before a root
+    /// key is destroyed.
     InStep,
-    /// It is brought up to date when `copy sync` is called.
+    /// The copy is brought up to date when `copy sync` is called.
     Behind,
 }
 
@@ -75,21 +84,22 @@ pub enum CopyMode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopyEntry {
-    /// Its number, random.
+    /// Number of the copy, drawn at random.
     pub id: u64,
-    /// In step or behind.
+    /// Whether it must hold a commit before that counts.
     pub mode: CopyMode,
     /// Where it is: for directories, the path.
     pub place: String,
 }
 
-/// A head, opened.
+/// The plaintext of a head, decoded.
 #[derive(Debug)]
 pub(crate) struct HeadPage {
     pub(crate) geometry: Geometry,
     /// What pages and payloads are bound to.
     pub(crate) realm: RealmId,
-    /// For how long at most, in milliseconds, this store lends a key: who opens it next must wait that out. 0: it lends none.
+    /// For how long at most, in milliseconds, this store lends a key: the next to open it must wait
+    /// that out. 0: it lends none.
     pub(crate) lending: u32,
     pub(crate) made: Timestamp,
     /// No interaction id made here begins at this time or before: the last erase was then.
@@ -104,20 +114,20 @@ pub(crate) struct HeadPage {
     pub(crate) copies: Vec<CopyEntry>,
 }
 
-/// Where everything begins.
+/// The pointers from which everything in the store is reached.
 #[derive(Debug)]
 pub(crate) struct Roots {
     /// The root page of the user tree.
     pub(crate) users: Ref,
-    /// The log's state.
+    /// The page with the public log's state.
     pub(crate) log: Ref,
     /// The links of what was erased that are still to be followed.
     pub(crate) falling: Option<Ref>,
-    /// When there is something to do for which user.
+    /// Times at which something is due, with the users it is due for.
     pub(crate) agenda: Option<Ref>,
-    /// The store's policies.
+    /// Retention policies of the store.
     pub(crate) policies: Option<Ref>,
-    /// Training sets.
+    /// Training sets, and whose records are in them.
     pub(crate) sets: Option<Ref>,
 }
 
@@ -134,7 +144,7 @@ impl Roots {
         }
     }
 
-    /// Those that may be missing, in the order of their bits.
+    /// The trees that may be missing, in the order of their bits.
     fn others(&self) -> [(PageKind, &Option<Ref>); TREES] {
         [
             (PageKind::Falling, &self.falling),
@@ -153,7 +163,7 @@ impl Roots {
 }
 
 impl HeadPage {
-    /// Lets go of every key in it.
+    /// Zeroizes every key in it.
     pub(crate) fn forget_keys(&mut self) {
         let nothing = || Ref::new(self.roots.users.name, &Key::copied_from(&[0; 32]));
         let (users, log) = (nothing(), nothing());

@@ -1,19 +1,24 @@
 //! Legal holds on one user's records, and marks on the records that a held one depends on.
 //!
 //! ```text
-//! holds: key = hold id 8 ‖ zeros 12      value = since 8 ‖ class name text, or empty ‖ interaction 16, or zeros
+//! holds: key = hold id 8 ‖ zeros 12   value = since 8 ‖ class name text, or empty
+//!              ‖ interaction 16, or zeros
 //!                                                ‖ reason text ‖ authority text
-//! marks: key = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ zero 1 ‖ 36 bytes as a link's key, of the held record
+//! marks: key = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ zero 1
+//!              ‖ 36 bytes as a link's key, of the held record
 //!        value = id of the held record 40
 //! ```
-//! A held record cannot be read without those that it was derived from: each of them bears a mark, so that an erase sees it
-//! without following any link. A mark counts while its held record is there and held.
+//! A held record cannot be read without those that it was derived from: each of them bears a mark,
+//! so that an erase sees it without following any link. A mark counts while its held record is
+//! there and held.
 
 use std::ops::ControlFlow;
 
-use super::lineage::{LINK_BYTES, LinkKey, WHAT, add, link_key};
-use super::ordered::{Entries, KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
-use super::{Editor, PageKind, Pages};
+use super::keys::{LINK_BYTES, LinkKey, OrderedKey, WHAT, link_key, record_key};
+use super::lineage::add;
+use super::link::{Editor, Pages};
+use super::ordered::{Entries, Ordered, Place, Range};
+use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
@@ -30,9 +35,9 @@ pub struct Hold {
     pub class: Option<Class>,
     /// Of this interaction only.
     pub interaction: Option<InteractionId>,
-    /// Why.
+    /// Why the records are held.
     pub reason: String,
-    /// Who ordered it.
+    /// The person or office that ordered it.
     pub authority: String,
     /// When it was added.
     pub since: Timestamp,
@@ -93,7 +98,14 @@ fn hold_key(id: u64) -> OrderedKey {
 }
 
 fn mark_key(on: &RecordId, held: &RecordId) -> LinkKey {
-    link_key(on.class, &super::user::record_key(on.interaction, on.ordinal), 0, Some(held))
+    link_key(on.class, &record_key(on.interaction, on.ordinal), 0, Some(held))
+}
+
+/// The first and the last key that a mark on a record of a class in `low..=high` can have.
+fn marks_of(class: ClassTag, low: &OrderedKey, high: &OrderedKey) -> [LinkKey; 2] {
+    let (low, mut high) = (link_key(class, low, 0, None), link_key(class, high, 0, None));
+    high[WHAT..].fill(0xFF);
+    [low, high]
 }
 
 fn held_record(value: &[u8]) -> Result<RecordId> {
@@ -116,51 +128,49 @@ impl Holds {
 
     pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, id: u64) -> Result<()> {
         let key = hold_key(id);
-        self.tree.remove_range(editor, Self::place(owner), &key, &key).map(|_| ())
+        self.tree.remove(editor, Self::place(owner), &key).map(drop)
     }
 
     /// Every hold, with its id.
     pub(crate) fn all(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(u64, Hold)>> {
         let mut holds = Vec::new();
-        let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
-        self.tree.scan(pages, Self::place(owner), all, &mut |key, value| {
+        self.tree.all(pages, Self::place(owner), &mut |key, value| {
             holds.push((Decoder::new(key, "hold").u64()?, Hold::decode(value)?));
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(holds)
     }
 
     /// Marks a record of this user's as one that `held` depends on.
     pub(crate) fn mark(&mut self, editor: &mut Editor<'_>, on: &RecordId, held: &RecordId) -> Result<()> {
-        add(&mut self.marks, editor, Self::marks_place(on.user), (mark_key(on, held), held))
+        add(&mut self.marks, editor, Self::marks_place(on.user), mark_key(on, held), held)
     }
 
     pub(crate) fn unmark(&mut self, editor: &mut Editor<'_>, on: &RecordId, held: &RecordId) -> Result<()> {
         let key = mark_key(on, held);
-        self.marks.remove_range(editor, Self::marks_place(on.user), &key, &key).map(|_| ())
+        self.marks.remove(editor, Self::marks_place(on.user), &key).map(drop)
     }
 
     /// Every mark on the user's records, with the held record that it is for.
     pub(crate) fn all_marks(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(LinkKey, RecordId)>> {
         let mut marks = Vec::new();
-        let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
-        self.marks.scan(pages, Self::marks_place(owner), all, &mut |key, value| {
+        self.marks.all(pages, Self::marks_place(owner), &mut |key, value| {
             marks.push((*key, held_record(value)?));
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(marks)
     }
 
-    /// Drops a mark.
+    /// Removes a mark by its key.
     pub(crate) fn drop_mark(&mut self, editor: &mut Editor<'_>, owner: UserTag, mark: &LinkKey) -> Result<()> {
-        self.marks.remove_range(editor, Self::marks_place(owner), mark, mark).map(|_| ())
+        self.marks.remove(editor, Self::marks_place(owner), mark).map(drop)
     }
 
     /// Which held records a record of this user's bears a mark for.
     pub(crate) fn holders(&self, pages: &dyn Pages, on: &RecordId) -> Result<Vec<RecordId>> {
-        let key = super::user::record_key(on.interaction, on.ordinal);
+        let key = record_key(on.interaction, on.ordinal);
         let mut held = Vec::new();
-        self.scan_marks(pages, on.user, on.class, (&key, &key), &mut |_, value| {
+        self.scan_marks(pages, on.user, &marks_of(on.class, &key, &key), &mut |_, value| {
             held.push(held_record(value)?);
             Ok(ControlFlow::Continue(()))
         })?;
@@ -173,27 +183,25 @@ impl Holds {
         pages: &dyn Pages,
         owner: UserTag,
         class: ClassTag,
-        (low, high): (&OrderedKey, &OrderedKey),
+        low: &OrderedKey,
+        high: &OrderedKey,
     ) -> Result<bool> {
         let mut marked = false;
-        self.scan_marks(pages, owner, class, (low, high), &mut |_, _| {
+        self.scan_marks(pages, owner, &marks_of(class, low, high), &mut |_, _| {
             marked = true;
             Ok(ControlFlow::Break(()))
         })?;
         Ok(marked)
     }
 
-    /// Shows the marks on records of a class in `low..=high`.
     fn scan_marks(
         &self,
         pages: &dyn Pages,
         owner: UserTag,
-        class: ClassTag,
-        (low, high): (&OrderedKey, &OrderedKey),
+        keys: &[LinkKey; 2],
         mark: &mut Entries<'_, LINK_BYTES>,
     ) -> Result<()> {
-        let (low, mut high) = (link_key(class, low, 0, None), link_key(class, high, 0, None));
-        high[WHAT..].fill(0xFF);
-        self.marks.scan(pages, Self::marks_place(owner), Range { low: &low, high: &high, descending: false }, mark)
+        let range = Range { low: &keys[0], high: &keys[1], descending: false };
+        self.marks.scan(pages, Self::marks_place(owner), range, mark)
     }
 }

@@ -1,15 +1,18 @@
-//! A user's inbox: the private keys to which envelopes are sealed, and which envelopes were accepted. It falls with every erase
-//! of the user's.
+//! A user's inbox: the private keys to which envelopes are sealed, and which envelopes were
+//! accepted. It falls with every erase of the user's.
 //!
 //! ```text
-//! key = 1 ‖ number of the inbox key 8 ‖ zeros 11                    -> made 8 ‖ private key 32 (X-Wing)
-//! key = 2 ‖ number of the inbox key 8 ‖ SHA-256 of the envelope's head, the first 11 bytes -> record id 40
+//! key = 1 ‖ number of the inbox key 8 ‖ zeros 11   -> made 8 ‖ private key 32 (X-Wing)
+//! key = 2 ‖ number of the inbox key 8 ‖ SHA-256 of the envelope's head, the first 11 bytes
+//!       -> record id 40
 //! ```
 
 use std::ops::ControlFlow;
 
-use super::ordered::{Ordered, OrderedKey, Place, Range};
-use super::{Editor, PageKind, Pages};
+use super::keys::OrderedKey;
+use super::link::{Editor, Pages};
+use super::ordered::{Ordered, Place, Range};
+use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::Key;
 use crate::error::Result;
@@ -19,7 +22,7 @@ use crate::secret::Secret;
 const PRIVATE: u8 = 1;
 const ACCEPTED: u8 = 2;
 
-/// One private key.
+/// A private key of a user's inbox.
 #[derive(Debug)]
 pub(crate) struct Private {
     pub(crate) number: u64,
@@ -27,7 +30,7 @@ pub(crate) struct Private {
     pub(crate) key: Key,
 }
 
-/// Names an envelope: the number of its inbox key, and itself.
+/// Names an envelope: the number of its inbox key, and a hash of its head.
 pub(crate) type EnvelopeName = (u64, [u8; 11]);
 
 /// The inbox of one user.
@@ -85,11 +88,11 @@ impl Inbox {
         &mut self,
         editor: &mut Editor<'_>,
         owner: UserTag,
-        (number, envelope): EnvelopeName,
+        envelope: EnvelopeName,
         record: &RecordId,
     ) -> Result<()> {
         let value = Secret::copied_from(&record.to_bytes());
-        self.tree.insert(editor, Self::place(owner), key(ACCEPTED, number, envelope), value)
+        self.tree.insert(editor, Self::place(owner), key(ACCEPTED, envelope.0, envelope.1), value)
     }
 
     /// The record that an envelope became.
@@ -97,9 +100,9 @@ impl Inbox {
         &self,
         pages: &dyn Pages,
         owner: UserTag,
-        (number, envelope): EnvelopeName,
+        envelope: EnvelopeName,
     ) -> Result<Option<RecordId>> {
-        let there = self.tree.get(pages, Self::place(owner), &key(ACCEPTED, number, envelope))?;
+        let there = self.tree.get(pages, Self::place(owner), &key(ACCEPTED, envelope.0, envelope.1))?;
         there
             .map(|id| Decoder::new(&id, "accepted envelope").array().and_then(|id| RecordId::from_bytes(&id)))
             .transpose()

@@ -1,5 +1,6 @@
-//! Links between a user's records and what they were derived from, or what was derived from them: one tree for each user,
-//! in the order of classes and records, so that the links of what is erased are one range of it.
+//! Links between a user's records and what they were derived from, or what was derived from them:
+//! one tree for each user, in the order of classes and records, so that the links of what is erased
+//! are one range of it.
 //!
 //! ```text
 //! key    = class tag 6 ‖ interaction 16 ‖ ordinal 4 ‖ what 1
@@ -7,34 +8,28 @@
 //! what   = 1 the record was derived from the other      -> id of the other 40
 //!          2 the other was derived from the record      -> id of the other 40
 //!          3 the record was detached from some sources  -> its content root, wrapped
-//!          4 the record was opened; behind it time 8 ‖ number 4 ‖ zeros 24 -> principal text ‖ purpose text
-//!          5 the record is in a training set; behind it the set's key 20 (sets.rs) ‖ zeros 16             -> nothing
-//!          6 the record was detached; behind it time 8 ‖ number 4 ‖ zeros 24  -> sources cut 2 ‖ reason text
+//!          4 the record was opened; then time 8 ‖ number 4 ‖ zeros 24 -> principal text
+//!            ‖ purpose text
+//!          5 the record is in a training set; then the set's key 20 (sets.rs) ‖ zeros 16
+//!            -> nothing
+//!          6 the record was detached; then time 8 ‖ number 4 ‖ zeros 24  -> sources cut 2
+//!            ‖ reason text
 //! ```
-//! Ids are in part what callers choose: the hash is whole, so that nobody finds two of one key.
-//! What is known of who opened a record, and that it was detached, so falls with the record.
+//! Ids are in part what callers choose: the hash is whole, so that no two with one key can be
+//! found. So what is known of a record's readers, and that it was detached, falls with the record.
 
 use std::ops::ControlFlow;
 
-use super::history::Fact;
-use super::ordered::{Ordered, OrderedKey, Place, Range};
-use super::sets::SetTag;
-use super::{Editor, PageKind, Pages};
+use super::keys::{LINK_BYTES, LinkKey, OrderedKey, SetTag, WHAT, link_key, record_key, split_record_key, whose};
+use super::link::{Editor, Pages};
+use super::ordered::{Ordered, Place, Range};
+use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
-use crate::crypto;
+
 use crate::error::{Error, Result};
 use crate::ids::{ClassTag, RecordId, Timestamp, UserTag};
 use crate::limits::{PRINCIPAL_MAX_BYTES, PURPOSE_MAX_BYTES, REASON_MAX_BYTES};
 use crate::secret::Secret;
-
-/// Bytes of a link's key.
-pub(crate) const LINK_BYTES: usize = WHAT + 1 + 4 + 32;
-/// A link's key.
-pub(crate) type LinkKey = OrderedKey<LINK_BYTES>;
-/// Bytes of a record's key in its class: interaction 16 ‖ ordinal 4.
-const RECORD_BYTES: usize = 20;
-/// Where a link's key says what it is.
-pub(crate) const WHAT: usize = 6 + RECORD_BYTES;
 
 const SOURCE: u8 = 1;
 const DERIVED: u8 = 2;
@@ -50,15 +45,25 @@ const ACCESS_MAX: usize = 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Access {
-    /// Who opened it.
+    /// The person or program that opened the record.
     pub principal: String,
-    /// What for.
+    /// What it was opened for.
     pub purpose: String,
-    /// When.
+    /// When it was opened.
     pub at: Timestamp,
 }
 
-/// One link, read.
+/// A record that was detached from some of its sources.
+#[derive(Debug)]
+pub(super) struct Detachment {
+    pub(super) record: RecordId,
+    pub(super) at: Timestamp,
+    /// How many sources it was detached from.
+    pub(super) sources: u16,
+    pub(super) reason: String,
+}
+
+/// The other end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Other {
     /// The record was derived from this one.
@@ -67,28 +72,14 @@ pub(crate) enum Other {
     Derived(RecordId),
 }
 
-/// The links of one user's records.
+/// The links of one user's records, and what is known of them.
 #[derive(Debug, Default)]
 pub(crate) struct Lineage {
     pub(crate) tree: Ordered<LINK_BYTES>,
 }
 
-/// The key of what stands between a record and another.
-pub(crate) fn link_key(class: ClassTag, record: &OrderedKey, what: u8, other: Option<&RecordId>) -> LinkKey {
-    let mut key = [0; LINK_BYTES];
-    key[..6].copy_from_slice(&class.0);
-    key[6..WHAT].copy_from_slice(record);
-    key[WHAT] = what;
-    if let Some(other) = other {
-        // Users first: those who follow many links come to each user once.
-        key[WHAT + 1..WHAT + 5].copy_from_slice(&other.user.0[..4]);
-        key[WHAT + 5..].copy_from_slice(&crypto::hedge(&[&other.to_bytes()]));
-    }
-    key
-}
-
 fn own(id: &RecordId) -> OrderedKey {
-    super::user::record_key(id.interaction, id.ordinal)
+    record_key(id.interaction, id.ordinal)
 }
 
 fn member_key(id: &RecordId, set: &SetTag) -> LinkKey {
@@ -105,19 +96,22 @@ fn all_of(id: &RecordId, what: u8) -> (LinkKey, LinkKey) {
     (low, high)
 }
 
-/// Adds what stands between a record and another; it never takes the place of what stands between the record and a third.
+/// Adds what stands between a record and another; it never takes the place of what stands between
+/// the record and a third.
 pub(crate) fn add(
     tree: &mut Ordered<LINK_BYTES>,
     editor: &mut Editor<'_>,
     place: Place,
-    (key, other): (LinkKey, &RecordId),
+    key: LinkKey,
+    other: &RecordId,
 ) -> Result<()> {
     let value = other.to_bytes();
     match tree.get(editor.pages, place, &key)? {
         None => tree.insert(editor, place, key, Secret::copied_from(&value)),
         Some(there) if there[..] == value => Ok(()),
         Some(_) => Err(Error::corrupt(format!(
-            "what links a record to {other} links it to another; nothing was changed; restore the store from a copy"
+            "what links a record to {other} links it to another; nothing was changed; restore the \
+             store from a copy"
         ))),
     }
 }
@@ -136,14 +130,6 @@ pub(crate) fn read(key: &LinkKey, value: &[u8]) -> Result<Option<Other>> {
     }
 }
 
-/// The record whose link this is: its class and its key in the class.
-pub(crate) fn whose(key: &LinkKey) -> (ClassTag, OrderedKey) {
-    let (mut class, mut record) = ([0; 6], [0; RECORD_BYTES]);
-    class.copy_from_slice(&key[..6]);
-    record.copy_from_slice(&key[6..WHAT]);
-    (ClassTag(class), record)
-}
-
 impl Lineage {
     pub(crate) fn place(owner: UserTag) -> Place {
         Place { kind: PageKind::Lineage, owner: Some(owner) }
@@ -152,25 +138,25 @@ impl Lineage {
     /// Links a record of this user's to one that it was derived from.
     pub(crate) fn add_source(&mut self, editor: &mut Editor<'_>, id: &RecordId, source: &RecordId) -> Result<()> {
         let key = link_key(id.class, &own(id), SOURCE, Some(source));
-        add(&mut self.tree, editor, Self::place(id.user), (key, source))
+        add(&mut self.tree, editor, Self::place(id.user), key, source)
     }
 
     /// Links a record of this user's to one that was derived from it.
     pub(crate) fn add_derived(&mut self, editor: &mut Editor<'_>, id: &RecordId, derived: &RecordId) -> Result<()> {
         let key = link_key(id.class, &own(id), DERIVED, Some(derived));
-        add(&mut self.tree, editor, Self::place(id.user), (key, derived))
+        add(&mut self.tree, editor, Self::place(id.user), key, derived)
     }
 
     /// Cuts the link to a source; says whether there was one.
     pub(crate) fn cut_source(&mut self, editor: &mut Editor<'_>, id: &RecordId, source: &RecordId) -> Result<bool> {
         let key = link_key(id.class, &own(id), SOURCE, Some(source));
-        Ok(self.tree.remove_range(editor, Self::place(id.user), &key, &key)? > 0)
+        self.tree.remove(editor, Self::place(id.user), &key)
     }
 
     /// Cuts the link to a derived record.
     pub(crate) fn cut_derived(&mut self, editor: &mut Editor<'_>, id: &RecordId, derived: &RecordId) -> Result<()> {
         let key = link_key(id.class, &own(id), DERIVED, Some(derived));
-        self.tree.remove_range(editor, Self::place(id.user), &key, &key).map(|_| ())
+        self.tree.remove(editor, Self::place(id.user), &key).map(drop)
     }
 
     /// Keeps the wrapped content root of a record that was detached.
@@ -184,31 +170,33 @@ impl Lineage {
         self.tree.get(pages, Self::place(id.user), &link_key(id.class, &own(id), WRAPPED, None))
     }
 
-    /// Writes down that a record of this user's is opened.
+    /// Records that a record of this user's is opened.
     pub(crate) fn add_access(&mut self, editor: &mut Editor<'_>, id: &RecordId, access: &Access) -> Result<()> {
         let mut e = Encoder::new(ACCESS_MAX);
         e.text(&access.principal).text(&access.purpose);
-        self.add_at(editor, id, (OPENED, access.at), e.finish())
+        self.add_at(editor, id, OPENED, access.at, e.finish())
     }
 
-    /// Writes down that a record of this user's was detached, from how many sources and why.
+    /// Records that a record of this user's was detached, from how many sources and why.
     pub(crate) fn add_detachment(
         &mut self,
         editor: &mut Editor<'_>,
         id: &RecordId,
         at: Timestamp,
-        (sources, reason): (u16, &str),
+        sources: u16,
+        reason: &str,
     ) -> Result<()> {
         let mut e = Encoder::new(4 + reason.len());
         e.u16(sources).text(reason);
-        self.add_at(editor, id, (DETACHED, at), e.finish())
+        self.add_at(editor, id, DETACHED, at, e.finish())
     }
 
     fn add_at(
         &mut self,
         editor: &mut Editor<'_>,
         id: &RecordId,
-        (what, time): (u8, Timestamp),
+        what: u8,
+        time: Timestamp,
         value: Secret,
     ) -> Result<()> {
         let at = |number: u32| {
@@ -227,31 +215,25 @@ impl Lineage {
     }
 
     /// Which of the user's records were detached, when and why. All links are looked through.
-    pub(crate) fn detachments(
-        &self,
-        pages: &dyn Pages,
-        user: UserTag,
-        incarnation: u16,
-    ) -> Result<Vec<(Timestamp, Fact)>> {
+    pub(super) fn detachments(&self, pages: &dyn Pages, user: UserTag, incarnation: u16) -> Result<Vec<Detachment>> {
         let mut found = Vec::new();
-        let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
-        self.tree.scan(pages, Self::place(user), all, &mut |key, value| {
+        self.tree.all(pages, Self::place(user), &mut |key, value| {
             if key[WHAT] == DETACHED {
                 let (class, record) = whose(key);
-                let (interaction, ordinal) = super::user::split_record_key(&record)?;
+                let (interaction, ordinal) = split_record_key(&record)?;
                 let at = Timestamp(Decoder::new(&key[WHAT + 1..], "record that was detached").u64()?);
                 let mut d = Decoder::new(value, "record that was detached");
                 let (sources, reason) = (d.u16()?, d.text(REASON_MAX_BYTES)?.to_owned());
                 d.end()?;
                 let record = RecordId { interaction, user, incarnation, class, ordinal };
-                found.push((at, Fact::Detached { record, sources, reason }));
+                found.push(Detachment { record, at, sources, reason });
             }
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(found)
     }
 
-    /// Who opened a record of this user's, oldest first.
+    /// The openings of a record of this user's, oldest first.
     pub(crate) fn accesses(&self, pages: &dyn Pages, id: &RecordId) -> Result<Vec<Access>> {
         let (low, high) = all_of(id, OPENED);
         let mut accesses = Vec::new();
@@ -279,7 +261,7 @@ impl Lineage {
 
     pub(crate) fn remove_member(&mut self, editor: &mut Editor<'_>, id: &RecordId, set: &SetTag) -> Result<()> {
         let key = member_key(id, set);
-        self.tree.remove_range(editor, Self::place(id.user), &key, &key).map(|_| ())
+        self.tree.remove(editor, Self::place(id.user), &key).map(drop)
     }
 
     /// Whether a record of this user's is in a training set.
@@ -296,14 +278,13 @@ impl Lineage {
         set: &SetTag,
     ) -> Result<Vec<RecordId>> {
         let mut members = Vec::new();
-        let all = Range { low: &[0; LINK_BYTES], high: &[0xFF; LINK_BYTES], descending: false };
-        self.tree.scan(pages, Self::place(user), all, &mut |key, _| {
+        self.tree.all(pages, Self::place(user), &mut |key, _| {
             if key[WHAT] == MEMBER && key[WHAT + 1..SET_END] == *set {
                 let (class, record) = whose(key);
-                let (interaction, ordinal) = super::user::split_record_key(&record)?;
+                let (interaction, ordinal) = split_record_key(&record)?;
                 members.push(RecordId { interaction, user, incarnation, class, ordinal });
             }
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(members)
     }
@@ -332,7 +313,8 @@ impl Lineage {
         self.others(pages, id, DERIVED)
     }
 
-    /// Takes the links of the records of a class in `low..=high` out, as a tree of their own, with their number.
+    /// Takes the links of the records of a class in `low..=high` out, as a tree of their own, with
+    /// their number.
     pub(crate) fn take(
         &mut self,
         editor: &mut Editor<'_>,
@@ -350,6 +332,7 @@ impl Lineage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto;
     use crate::error::ErrorKind;
     use crate::ids::InteractionId;
     use crate::tree::{Geometry, Page, Ref};
@@ -396,9 +379,9 @@ mod tests {
         let key = link_key(on.class, &own(&on), DERIVED, Some(&other));
         let mut tree = Ordered::default();
         for _ in 0..2 {
-            add(&mut tree, &mut editor, place, (key, &other)).unwrap();
+            add(&mut tree, &mut editor, place, key, &other).unwrap();
         }
-        let e = add(&mut tree, &mut editor, place, (key, &third)).unwrap_err();
+        let e = add(&mut tree, &mut editor, place, key, &third).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Corrupt);
         let kept = tree.get(&NoPages, place, &key).unwrap().unwrap();
         assert_eq!(kept[..], other.to_bytes());

@@ -1,19 +1,27 @@
-//! The public log's state, kept in the tree so that it changes in one commit with what it tells of: its keys, its right edge, its last
-//! leaves; the others and the hashes of full subtrees stand in an ordered tree.
+//! The public log's state, kept in the tree so that it changes in one commit with what it tells of:
+//! its keys, its right edge, its last leaves; the others and the hashes of full subtrees stand in
+//! an ordered tree.
 //!
-//! Invariant: the last `size % 8` leaves are in the page, all before them in the tree; every full subtree of 8, 64, 512 ... leaves has its
-//! hash in the tree.
+//! Invariant: the last `size % 8` leaves are in the page, all before them in the tree; every full
+//! subtree of 8, 64, 512 ... leaves has its hash in the tree.
 //!
 //! ```text
-//! log page = 1 ‖ origin text ‖ checkpoint seed 32 ‖ certificate seed 32 ‖ certificate key 32 ‖ size 8 ‖ (peak 32)* ‖ there 1 ‖ [ref of the tree 48]
-//!            ‖ (leaf text)*                          as many peaks as size has bits set, size % 8 leaves
-//! tree     : key = row 1 ‖ index 8 ‖ zeros 11; row 0: value = leaf; row r: value = hash over the 8^r leaves from index * 8^r on
+//! log page = 1 ‖ origin text ‖ checkpoint seed 32 ‖ certificate seed 32 ‖ certificate key 32
+//!            ‖ size 8 ‖ (peak 32)* ‖ there 1 ‖ [ref of the tree 48]
+//!            ‖ (leaf text)*   as many peaks as size has bits set, size % 8 leaves
+//! tree     : key = row 1 ‖ index 8 ‖ zeros 11
+//!            row 0: value = leaf
+//!            row r: value = hash over the 8^r leaves from index * 8^r on
 //! ```
 
 use std::ops::ControlFlow;
 
-use super::ordered::{Ordered, OrderedKey, Place, Range};
-use super::{Edge, Editor, Geometry, Node, Page, PageKind, Pages, REF_BYTES, Ref, Sink, Spot, pad};
+use super::geometry::Geometry;
+use super::keys::OrderedKey;
+use super::link::{Editor, Node, Pages, Sink};
+use super::ordered::{Ordered, Place, Range};
+use super::page::{Page, PageKind, REF_BYTES, Ref, pad};
+use super::spot::{Edge, Spot};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::Key;
 use crate::error::{Error, Result};
@@ -26,16 +34,16 @@ const VERSION: u8 = 1;
 const WIDTH: u64 = 8;
 const BITS: u8 = 3;
 
-/// The log.
+/// The page with the public log's state, decoded.
 #[derive(Debug)]
 pub(crate) struct LogPage {
-    /// Its name, to those who check it.
+    /// Name of the log, which every checkpoint of it bears.
     pub(crate) origin: String,
-    /// Signs checkpoints.
+    /// Seed of the key that signs checkpoints.
     pub(crate) checkpoint_seed: Key,
-    /// Signs certificates.
+    /// Seed of the key that signs certificates.
     pub(crate) certificate_seed: Key,
-    /// Its public key.
+    /// Public key of `certificate_seed`.
     pub(crate) certificate_key: [u8; 32],
     pub(crate) frontier: Frontier,
     tree: Ordered,
@@ -65,7 +73,7 @@ impl LogPage {
         }
     }
 
-    /// Adds a leaf.
+    /// Appends a leaf to the log, with the hashes of subtrees that it fills.
     pub(crate) fn append(&mut self, editor: &mut Editor<'_>, leaf: &str) -> Result<()> {
         self.frontier.push(Hash::leaf(leaf.as_bytes()));
         self.tail.push(Secret::copied_from(leaf.as_bytes()));

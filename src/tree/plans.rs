@@ -5,10 +5,10 @@
 //! value = planned 8 ‖ erase (scope.rs)
 //! ```
 
-use std::ops::ControlFlow;
-
-use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
-use super::{Editor, PageKind, Pages};
+use super::keys::OrderedKey;
+use super::link::{Editor, Pages};
+use super::ordered::{Ordered, Place};
+use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::ids::{Timestamp, UserId, UserTag};
@@ -19,16 +19,16 @@ use crate::scope::Erase;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {
-    /// Its number.
+    /// Number of the plan.
     pub id: u64,
-    /// When it is done.
+    /// When the erase is carried out.
     pub due: Timestamp,
     /// When it was planned.
     pub planned: Timestamp,
-    /// What it names.
+    /// The erase that is planned.
     pub erase: Erase,
-    /// Whether a hold covers some of it, or a held record depends on some of it, when this is told: it is refused when it is due, unless
-    /// that is over by then. It is kept nowhere.
+    /// Whether a hold covers some of it, or a held record depends on some of it, when the plan is
+    /// read: it is refused when it is due, unless that is over by then. It is kept nowhere.
     pub held: bool,
 }
 
@@ -59,14 +59,15 @@ impl Plans {
 
     pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, plan: &Plan) -> Result<()> {
         let key = key(plan.due, plan.id);
-        self.tree.remove_range(editor, Self::place(owner), &key, &key).map(|_| ())
+        self.tree.remove(editor, Self::place(owner), &key).map(drop)
     }
 
     /// Takes out what names only records that are gone: a plan must not go on naming them.
     pub(crate) fn forget(
         &mut self,
         editor: &mut Editor<'_>,
-        (owner, user): (UserTag, &UserId),
+        owner: UserTag,
+        user: &UserId,
         gone: &dyn Fn(&Erase) -> bool,
     ) -> Result<()> {
         if self.tree.root.is_none() {
@@ -81,15 +82,14 @@ impl Plans {
     /// All of `user`, the next first.
     pub(crate) fn all(&self, pages: &dyn Pages, owner: UserTag, user: &UserId) -> Result<Vec<Plan>> {
         let mut plans = Vec::new();
-        let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
-        self.tree.scan(pages, Self::place(owner), all, &mut |key, value| {
+        self.tree.all(pages, Self::place(owner), &mut |key, value| {
             let mut k = Decoder::new(key, "planned erase");
             let (due, id) = (Timestamp(k.u64()?), k.u64()?);
             let mut d = Decoder::new(value, "planned erase");
             let (planned, erase) = (Timestamp(d.u64()?), Erase::read(&mut d, user)?);
             plans.push(Plan { id, due, planned, erase, held: false });
             d.end()?;
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(plans)
     }

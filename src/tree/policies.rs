@@ -5,10 +5,10 @@
 //! value = policy (policy.rs)
 //! ```
 
-use std::ops::ControlFlow;
-
-use super::ordered::{KEY_MAX, KEY_MIN, Ordered, OrderedKey, Place, Range};
-use super::{Editor, PageKind, Pages};
+use super::keys::OrderedKey;
+use super::link::{Editor, Pages};
+use super::ordered::{Ordered, Place};
+use super::page::PageKind;
 use crate::crypto::hedge;
 use crate::error::Result;
 use crate::ids::{Class, UserTag};
@@ -38,7 +38,7 @@ impl Policies {
         self.tree.insert(editor, Self::place(owner), key, policy.encode())
     }
 
-    /// Says whether it was there.
+    /// Removes a policy, and says whether it was there.
     pub(crate) fn remove(
         &mut self,
         editor: &mut Editor<'_>,
@@ -47,16 +47,15 @@ impl Policies {
         purpose: Option<&str>,
     ) -> Result<bool> {
         let key = key(class, purpose);
-        Ok(self.tree.remove_range(editor, Self::place(owner), &key, &key)? > 0)
+        self.tree.remove(editor, Self::place(owner), &key)
     }
 
-    /// All, by class and purpose.
+    /// Every policy, by class and purpose.
     pub(crate) fn all(&self, pages: &dyn Pages, owner: Option<UserTag>) -> Result<Vec<Policy>> {
         let mut all = Vec::new();
-        let range = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
-        self.tree.scan(pages, Self::place(owner), range, &mut |_, value| {
+        self.tree.all(pages, Self::place(owner), &mut |_, value| {
             all.push(Policy::decode(value)?);
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         all.sort_by(|a, b| (a.class.as_str(), &a.purpose).cmp(&(b.class.as_str(), &b.purpose)));
         Ok(all)

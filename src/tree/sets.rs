@@ -1,19 +1,21 @@
-//! Training sets: which users have records in a set, for a grantee. That a record belongs to a set stands among its own links,
-//! and falls with it.
+//! Training sets: which users have records in a set, for a grantee. That a record belongs to a set
+//! stands among its own links, and falls with it.
 //!
 //! ```text
 //! key = SHA-256(name), the first 20 bytes ‖ zeros 20
-//!   -> 1 ‖ grantee's Ed25519 key 32 ‖ made 8 ‖ time of the last request 8 ‖ runs 8 ‖ members 8 ‖ pace 12 ‖ name ‖ purpose
+//!   -> 1 ‖ grantee's Ed25519 key 32 ‖ made 8 ‖ time of the last request 8 ‖ runs 8 ‖ members 8
+//!      ‖ pace 12 ‖ name ‖ purpose
 //! key = SHA-256(name), the first 20 bytes ‖ 1 ‖ user tag 12 ‖ zeros 7      -> nothing
 //! ```
 
 use std::ops::ControlFlow;
 
 use super::grants::Pace;
-use super::ordered::{Ordered, OrderedKey, Place, Range};
-use super::{Editor, PageKind, Pages};
+use super::keys::{OrderedKey, SetTag};
+use super::link::{Editor, Pages};
+use super::ordered::{Ordered, Place, Range};
+use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
-use crate::crypto::hedge;
 use crate::error::Result;
 use crate::ids::{Timestamp, UserTag};
 use crate::limits::{NAME_MAX_BYTES, PURPOSE_MAX_BYTES};
@@ -24,20 +26,17 @@ const USER: u8 = 1;
 /// Bytes of a key.
 pub(crate) const SET_BYTES: usize = 40;
 
-/// Names a set within the tree.
-pub(crate) type SetTag = [u8; 20];
-
 /// A named set of records, opened together under grants of their users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TrainingSet {
-    /// Its name.
+    /// Name of the set.
     pub name: String,
     /// The grantee's key (Ed25519): only users who have a grant to it are in the set.
     pub to: [u8; 32],
-    /// What for.
+    /// What its records are opened for.
     pub purpose: String,
-    /// Since when.
+    /// When it was made.
     pub made: Timestamp,
     /// When its last request was made.
     pub last: Timestamp,
@@ -49,16 +48,10 @@ pub struct TrainingSet {
     pub pace: Pace,
 }
 
-/// All sets.
+/// Every training set of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Sets {
     pub(crate) tree: Ordered<SET_BYTES>,
-}
-
-pub(crate) fn set_tag(name: &str) -> SetTag {
-    let mut tag = [0; 20];
-    tag.copy_from_slice(&hedge(&[name.as_bytes()])[..20]);
-    tag
 }
 
 fn key(set: &SetTag, user: Option<UserTag>) -> OrderedKey<SET_BYTES> {
@@ -112,7 +105,7 @@ impl Sets {
 
     pub(crate) fn remove_user(&mut self, editor: &mut Editor<'_>, tag: &SetTag, user: UserTag) -> Result<()> {
         let key = key(tag, Some(user));
-        self.tree.remove_range(editor, Self::PLACE, &key, &key).map(|_| ())
+        self.tree.remove(editor, Self::PLACE, &key).map(drop)
     }
 
     /// Drops a set, with its users.
@@ -138,12 +131,11 @@ impl Sets {
     /// All sets, with their tags.
     pub(crate) fn all(&self, pages: &dyn Pages) -> Result<Vec<(SetTag, TrainingSet)>> {
         let mut sets = Vec::new();
-        let all = Range { low: &[0; SET_BYTES], high: &[0xFF; SET_BYTES], descending: false };
-        self.tree.scan(pages, Self::PLACE, all, &mut |key, value| {
+        self.tree.all(pages, Self::PLACE, &mut |key, value| {
             if key[20] != USER {
                 sets.push((Decoder::new(key, "training set").array()?, TrainingSet::decode(value)?));
             }
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })?;
         Ok(sets)
     }

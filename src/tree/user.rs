@@ -1,12 +1,14 @@
-//! What is kept of one user: the name, the classes with their trees, the fences, the links of records,
-//! the history, the holds, the plans, the policies, the inbox,
-//! the grants.
+//! What is kept of one user: the name, the classes with their trees, the fences, the links of
+//! records, the history, the holds, the plans, the policies, the inbox, the grants.
 //!
 //! ```text
-//! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ due 8 ‖ openings 8 ‖ name len 2 ‖ name ‖ fence key 32
-//!             ‖ trees 2 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48] ‖ [holds: ref 48] ‖ [marks: ref 48]
+//! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ due 8 ‖ openings 8 ‖ name len 2 ‖ name
+//!             ‖ fence key 32
+//!             ‖ trees 2 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48]
+//!             ‖ [holds: ref 48] ‖ [marks: ref 48]
 //!             ‖ [plans: ref 48] ‖ [policies: ref 48] ‖ [inbox: ref 48] ‖ [grants: ref 48]
-//!             trees: bits 1, 2, 4, 8, 16, 32, 64, 128, 256; due: its entry in the agenda, 0 for none
+//!             trees: bits 1, 2, 4, 8, 16, 32, 64, 128, 256
+//!             due: its entry in the agenda, 0 for none
 //!             ‖ classes 2 ‖ (class tag 6 ‖ name len 2 ‖ name ‖ records 8 ‖ ref 48)*
 //! ```
 //! A class without records is not listed: its name falls with its last record.
@@ -14,34 +16,47 @@
 use std::sync::Arc;
 
 use super::fences::Fences;
+use super::geometry::Geometry;
 use super::grants::Grants;
 use super::history::History;
 use super::holds::Holds;
 use super::inbox::Inbox;
 use super::lineage::Lineage;
-use super::ordered::{Ordered, OrderedKey, Place};
+use super::link::{Node, Sink};
+use super::ordered::{Ordered, Place};
+use super::page::{Page, PageKind, Ref, pad};
 use super::plans::Plans;
 use super::policies::Policies;
-use super::{ClassOf, Edge, Geometry, Node, Page, PageKind, Ref, Sink, Spot, pad};
+use super::spot::{ClassOf, Edge, Spot};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Class, ClassTag, InteractionId, Timestamp, UserId, UserTag};
+use crate::ids::{Class, ClassTag, Timestamp, UserId, UserTag};
 use crate::limits::{CLASS_MAX_BYTES, CLASSES_MAX, SEAL_OVERHEAD, USER_MAX_BYTES, USER_PAGE_MAX_BYTES};
 
 const VERSION: u8 = 1;
-/// Trees below a user page, by their bits.
-const TREES: u16 = 9;
+/// The ordered trees below a user page, in the order of their bits: the one place that knows it.
+const TREES: [PageKind; 9] = [
+    PageKind::Fences,
+    PageKind::Lineage,
+    PageKind::History,
+    PageKind::Holds,
+    PageKind::Marks,
+    PageKind::Plans,
+    PageKind::Policies,
+    PageKind::Inbox,
+    PageKind::Grants,
+];
 
-/// One user, decoded.
+/// A user page, decoded.
 #[derive(Debug)]
 pub(crate) struct UserPage {
     pub(crate) user: UserId,
     pub(crate) incarnation: u16,
     pub(crate) created: Timestamp,
-    /// When there is something to do for this user, at the earliest: its entry in the agenda.
+    /// When something is due for this user, at the earliest: its entry in the agenda.
     pub(crate) due: Option<Timestamp>,
-    /// How many openings of records were written down in this life, of erased ones too.
+    /// How many openings of records were recorded in this life, of erased ones too.
     pub(crate) openings: u64,
     pub(crate) fence_key: Key,
     pub(crate) fences: Fences,
@@ -53,66 +68,6 @@ pub(crate) struct UserPage {
     pub(crate) inbox: Inbox,
     pub(crate) grants: Grants,
     pub(crate) classes: Vec<ClassSlot>,
-}
-
-/// What is kept of a name of which parts were erased before anybody had it: fences, and not the name.
-///
-/// ```text
-/// page = 1 ‖ fence key 32 ‖ fences: ref 48
-/// ```
-#[derive(Debug)]
-pub(crate) struct Unborn {
-    pub(crate) fence_key: Key,
-    pub(crate) fences: Fences,
-}
-
-impl Unborn {
-    /// What of a page it keeps.
-    pub(crate) fn of(page: UserPage) -> Self {
-        Unborn { fence_key: page.fence_key, fences: page.fences }
-    }
-
-    /// The same, to be put back.
-    pub(crate) fn take(&mut self) -> Self {
-        Unborn { fence_key: self.fence_key.duplicate(), fences: std::mem::take(&mut self.fences) }
-    }
-
-    /// Its user comes to life: the fences stand.
-    pub(crate) fn born(self, user: UserId, created: Timestamp) -> UserPage {
-        UserPage { fences: self.fences, ..UserPage::new(user, 1, created, self.fence_key) }
-    }
-
-    pub(crate) fn seal(self, owner: UserTag, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
-        let capacity = geometry.capacity();
-        let mut e = Encoder::new(capacity);
-        e.u8(VERSION).bytes(self.fence_key.bytes());
-        match self.fences.tree.seal(Fences::place(owner), geometry, sink)? {
-            Some(fences) => fences.encode(&mut e),
-            None => unreachable!("there is a page for its fences only"),
-        }
-        pad(PageKind::Unborn, &mut e, capacity);
-        sink.seal(PageKind::Unborn, Some(owner), e.finish())
-    }
-}
-
-impl Node for Unborn {
-    fn decode(page: &Page) -> Result<Self> {
-        let mut d = Decoder::of_page(page, "fences of a user to come");
-        if d.u8()? != VERSION {
-            return Err(d.bad());
-        }
-        let fence_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
-        let fences = Fences { tree: Ordered::stored(Some(Ref::decode(&mut d)?)) };
-        d.end_padding()?;
-        Ok(Unborn { fence_key, fences })
-    }
-}
-
-/// What a stored page of fences of a user to come points to.
-pub(super) fn unborn_edges(owner: UserTag, page: &Page) -> Result<Vec<Edge>> {
-    let spot = Spot { kind: PageKind::Fences, owner: Some(owner), class: None };
-    let at = Unborn::decode(page)?.fences.tree.into_stored();
-    Ok(at.map(|at| Edge::Page { spot, at }).into_iter().collect())
 }
 
 /// A class of a user.
@@ -129,19 +84,58 @@ pub(crate) fn class_place(owner: UserTag) -> Place {
     Place { kind: PageKind::Class, owner: Some(owner) }
 }
 
-/// The key of a record in its class's tree.
-pub(crate) fn record_key(interaction: InteractionId, ordinal: u32) -> OrderedKey {
-    let mut key = [0; 20];
-    key[..16].copy_from_slice(&interaction.0);
-    key[16..].copy_from_slice(&ordinal.to_be_bytes());
-    key
-}
+/// Where the trees below a user page are stored.
+#[derive(Default)]
+struct TreeRefs([Option<Ref>; TREES.len()]);
 
-/// Interaction and ordinal of a key in a class's tree.
-pub(crate) fn split_record_key(key: &OrderedKey) -> Result<(InteractionId, u32)> {
-    let mut d = Decoder::new(key, "record key");
-    let interaction = InteractionId::from_bytes(d.array()?).map_err(|_| Decoder::new(&[], "record key").bad())?;
-    Ok((interaction, d.u32()?))
+impl TreeRefs {
+    fn at(&mut self, kind: PageKind) -> &mut Option<Ref> {
+        match TREES.iter().position(|tree| *tree == kind) {
+            Some(n) => &mut self.0[n],
+            None => unreachable!("it is one of a user's trees"),
+        }
+    }
+
+    fn has(&self, kind: PageKind) -> bool {
+        TREES.iter().zip(&self.0).any(|(tree, at)| *tree == kind && at.is_some())
+    }
+
+    /// The tree of a kind, as it is stored.
+    fn take<const K: usize>(&mut self, kind: PageKind) -> Ordered<K> {
+        Ordered::stored(self.at(kind).take())
+    }
+
+    /// Seals a tree, and notes where it is now.
+    fn seal<const K: usize>(
+        &mut self,
+        tree: Ordered<K>,
+        place: Place,
+        geometry: Geometry,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
+        *self.at(place.kind) = tree.seal(place, geometry, sink)?;
+        Ok(())
+    }
+
+    fn bits(&self) -> u16 {
+        self.0.iter().enumerate().filter(|(_, at)| at.is_some()).map(|(n, _)| 1 << n).sum()
+    }
+
+    fn encode(&self, e: &mut Encoder) {
+        self.0.iter().flatten().for_each(|at| at.encode(e));
+    }
+
+    fn decode(d: &mut Decoder<'_>) -> Result<Self> {
+        let bits = d.u16()?;
+        if bits >= 1 << TREES.len() {
+            return Err(d.bad());
+        }
+        let mut refs = TreeRefs::default();
+        for (n, at) in refs.0.iter_mut().enumerate() {
+            *at = (bits & 1 << n != 0).then(|| Ref::decode(d)).transpose()?;
+        }
+        Ok(refs)
+    }
 }
 
 impl UserPage {
@@ -177,7 +171,10 @@ impl UserPage {
             Err(_) if self.classes.len() == CLASSES_MAX => {
                 return Err(Error::new(
                     ErrorKind::Limit,
-                    format!("this user holds records in {CLASSES_MAX} classes already; use one of them or erase one"),
+                    format!(
+                        "this user holds records in {CLASSES_MAX} classes already; use one of \
+                        them or erase one"
+                    ),
                 ));
             }
             Err(at) => {
@@ -197,30 +194,27 @@ impl UserPage {
         self.classes.iter().map(|c| c.records).sum()
     }
 
-    /// Where it is now, and what its slot says of it (see [`super::users::Slot::alone`]).
+    /// Seals the page and its trees. Returns where it is now, and what its slot says of it (see
+    /// [`super::users::Slot::alone`]).
     pub(crate) fn seal(self, owner: UserTag, geometry: Geometry, sink: &mut dyn Sink) -> Result<(Ref, Option<u32>)> {
         let records = u32::try_from(self.records()).ok().filter(|_| self.due.is_none());
         let capacity = USER_PAGE_MAX_BYTES - SEAL_OVERHEAD;
-        let trees = [
-            self.fences.tree.seal(Fences::place(owner), geometry, sink)?,
-            self.lineage.tree.seal(Lineage::place(owner), geometry, sink)?,
-            self.history.tree.seal(History::place(owner), geometry, sink)?,
-            self.holds.tree.seal(Holds::place(owner), geometry, sink)?,
-            self.holds.marks.seal(Holds::marks_place(owner), geometry, sink)?,
-            self.plans.tree.seal(Plans::place(owner), geometry, sink)?,
-            self.policies.tree.seal(Policies::place(Some(owner)), geometry, sink)?,
-            self.inbox.tree.seal(Inbox::place(owner), geometry, sink)?,
-            self.grants.tree.seal(Grants::place(owner), geometry, sink)?,
-        ];
-        let [_, lineage, _, holds, marks, ..] = &trees;
-        let alone = records.filter(|_| lineage.is_none() && holds.is_none() && marks.is_none());
+        let mut trees = TreeRefs::default();
+        trees.seal(self.fences.tree, Fences::place(owner), geometry, sink)?;
+        trees.seal(self.lineage.tree, Lineage::place(owner), geometry, sink)?;
+        trees.seal(self.history.tree, History::place(owner), geometry, sink)?;
+        trees.seal(self.holds.tree, Holds::place(owner), geometry, sink)?;
+        trees.seal(self.holds.marks, Holds::marks_place(owner), geometry, sink)?;
+        trees.seal(self.plans.tree, Plans::place(owner), geometry, sink)?;
+        trees.seal(self.policies.tree, Policies::place(Some(owner)), geometry, sink)?;
+        trees.seal(self.inbox.tree, Inbox::place(owner), geometry, sink)?;
+        trees.seal(self.grants.tree, Grants::place(owner), geometry, sink)?;
+        let followed = [PageKind::Lineage, PageKind::Holds, PageKind::Marks].map(|kind| trees.has(kind));
+        let alone = records.filter(|_| followed == [false; 3]);
         let mut e = Encoder::new(capacity);
         e.u8(VERSION).u16(self.incarnation).u64(self.created.0).u64(self.due.unwrap_or_default().0).u64(self.openings);
-        let there = trees.iter().enumerate().filter(|(_, tree)| tree.is_some());
-        e.text(self.user.as_str()).bytes(self.fence_key.bytes()).u16(there.map(|(n, _)| 1 << n).sum());
-        for tree in trees.iter().flatten() {
-            tree.encode(&mut e);
-        }
+        e.text(self.user.as_str()).bytes(self.fence_key.bytes()).u16(trees.bits());
+        trees.encode(&mut e);
         let mut classes = Vec::with_capacity(self.classes.len());
         for slot in self.classes {
             if let Some(tree) = slot.tree.seal(class_place(owner), geometry, sink)? {
@@ -239,69 +233,52 @@ impl UserPage {
 
 impl Node for UserPage {
     fn decode(page: &Page) -> Result<Self> {
-        let mut d = Decoder::of_page(page, "user page");
-        if d.u8()? != VERSION {
-            return Err(d.bad());
-        }
-        let incarnation = d.u16()?;
-        let created = Timestamp(d.u64()?);
-        let due = Some(Timestamp(d.u64()?)).filter(|due| due.0 > 0);
-        let openings = d.u64()?;
-        let user = UserId::new(d.text(USER_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
-        let fence_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
-        let there = d.u16()?;
-        if there >= 1 << TREES {
-            return Err(d.bad());
-        }
-        let mut trees = Vec::with_capacity(usize::from(TREES));
-        for n in 0..TREES {
-            trees.push((there & 1 << n != 0).then(|| Ref::decode(&mut d)).transpose()?);
-        }
-        let mut trees = trees.into_iter();
-        let mut tree = || trees.next().flatten();
-        let fences = Fences { tree: Ordered::stored(tree()) };
-        let lineage = Lineage { tree: Ordered::stored(tree()) };
-        let history = History { tree: Ordered::stored(tree()) };
-        let holds = Holds { tree: Ordered::stored(tree()), marks: Ordered::stored(tree()) };
-        let plans = Plans { tree: Ordered::stored(tree()) };
-        let policies = Policies { tree: Ordered::stored(tree()) };
-        let inbox = Inbox { tree: Ordered::stored(tree()) };
-        let grants = Grants { tree: Ordered::stored(tree()) };
-        let mut classes: Vec<ClassSlot> = Vec::new();
-        for _ in 0..d.u16()? {
-            let tag = ClassTag(d.array()?);
-            let class = Class::new(d.text(CLASS_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
-            let records = d.u64()?;
-            let tree = Ordered::stored(Some(Ref::decode(&mut d)?));
-            if classes.last().is_some_and(|last| last.tag >= tag) || classes.len() == CLASSES_MAX {
-                return Err(d.bad());
-            }
-            classes.push(ClassSlot { tag, class, records, tree });
-        }
-        d.end_padding()?;
-        Ok(UserPage {
-            user,
-            incarnation,
-            created,
-            due,
-            openings,
-            fence_key,
-            fences,
-            lineage,
-            history,
-            holds,
-            plans,
-            policies,
-            inbox,
-            grants,
-            classes,
-        })
+        let (mut page, mut trees) = read(page)?;
+        page.fences.tree = trees.take(PageKind::Fences);
+        page.lineage.tree = trees.take(PageKind::Lineage);
+        page.history.tree = trees.take(PageKind::History);
+        page.holds.tree = trees.take(PageKind::Holds);
+        page.holds.marks = trees.take(PageKind::Marks);
+        page.plans.tree = trees.take(PageKind::Plans);
+        page.policies.tree = trees.take(PageKind::Policies);
+        page.inbox.tree = trees.take(PageKind::Inbox);
+        page.grants.tree = trees.take(PageKind::Grants);
+        Ok(page)
     }
+}
+
+/// A stored user page without its trees, and where they are.
+fn read(page: &Page) -> Result<(UserPage, TreeRefs)> {
+    let mut d = Decoder::of_page(page, "user page");
+    if d.u8()? != VERSION {
+        return Err(d.bad());
+    }
+    let incarnation = d.u16()?;
+    let created = Timestamp(d.u64()?);
+    let due = Some(Timestamp(d.u64()?)).filter(|due| due.0 > 0);
+    let openings = d.u64()?;
+    let user = UserId::new(d.text(USER_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
+    let fence_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
+    let trees = TreeRefs::decode(&mut d)?;
+    let mut classes: Vec<ClassSlot> = Vec::new();
+    for _ in 0..d.u16()? {
+        let tag = ClassTag(d.array()?);
+        let class = Class::new(d.text(CLASS_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
+        let records = d.u64()?;
+        let tree = Ordered::stored(Some(Ref::decode(&mut d)?));
+        if classes.last().is_some_and(|last| last.tag >= tag) || classes.len() == CLASSES_MAX {
+            return Err(d.bad());
+        }
+        classes.push(ClassSlot { tag, class, records, tree });
+    }
+    d.end_padding()?;
+    let page = UserPage { due, openings, classes, ..UserPage::new(user, incarnation, created, fence_key) };
+    Ok((page, trees))
 }
 
 /// What a stored user page points to.
 pub(super) fn edges(owner: UserTag, page: &Page) -> Result<Vec<Edge>> {
-    let page = UserPage::decode(page)?;
+    let (page, trees) = read(page)?;
     let mut edges = Vec::new();
     for slot in page.classes {
         if let Some(at) = slot.tree.into_stored() {
@@ -316,18 +293,7 @@ pub(super) fn edges(owner: UserTag, page: &Page) -> Result<Vec<Edge>> {
             edges.push(Edge::Page { spot: Spot { kind: PageKind::Class, owner: Some(owner), class: Some(class) }, at });
         }
     }
-    let trees = [
-        (PageKind::Fences, page.fences.tree.into_stored()),
-        (PageKind::Lineage, page.lineage.tree.into_stored()),
-        (PageKind::History, page.history.tree.into_stored()),
-        (PageKind::Holds, page.holds.tree.into_stored()),
-        (PageKind::Marks, page.holds.marks.into_stored()),
-        (PageKind::Plans, page.plans.tree.into_stored()),
-        (PageKind::Policies, page.policies.tree.into_stored()),
-        (PageKind::Inbox, page.inbox.tree.into_stored()),
-        (PageKind::Grants, page.grants.tree.into_stored()),
-    ];
-    for (kind, at) in trees {
+    for (kind, at) in TREES.into_iter().zip(trees.0) {
         edges.extend(at.map(|at| Edge::Page { spot: Spot { kind, owner: Some(owner), class: None }, at }));
     }
     Ok(edges)

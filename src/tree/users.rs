@@ -1,19 +1,26 @@
-//! The user tree: a wide radix tree over user tags. Its shape is a function of the set of tags in it.
+//! The user tree: a wide radix tree over user tags. Its shape is a function of the set of tags in
+//! it.
 //!
 //! ```text
 //! interior = 1 ‖ count 2 ‖ (digit 2 ‖ ref 48)*          digits ascending
-//! leaf     = 2 ‖ count 2 ‖ (tag 12 ‖ incarnation 2 ‖ state 1 ‖ ref 48 ‖ records 4, or epoch 8 ‖ zeros 44)*   tags ascending
+//! leaf     = 2 ‖ count 2 ‖ (tag 12 ‖ incarnation 2 ‖ state 1 ‖ ref 48 ‖ records 4, or epoch 8
+//!            ‖ zeros 44)*   tags ascending
 //! ```
-//! A slot says how many records its user has, and by its state whether there is anything below that an erase has to look at; so
-//! most users are erased without reading their page.
-//! A slot of an erased user is a fence: its tag, which is keyed, and the epoch of the erase; the name is gone. So is that of a name that
-//! was erased before anybody had it. Where only a part of such a name was erased, the slot points to the fences of its life to come.
+//! A slot says how many records its user has, and by its state whether an erase must look at
+//! anything below it; so most users are erased without reading their page. A slot of an erased user
+//! is a fence: its tag, which is keyed, and the epoch of the erase; the name is gone. So is that of
+//! a name that was erased before any user had it. Where only a part of such a name was erased, the
+//! slot points to the fences of its life to come.
 
 use std::ops::ControlFlow;
 
 use super::entries::{Entries, Entry, search};
-use super::user::{Unborn, UserPage};
-use super::{Edge, Editor, Geometry, Link, Node, Page, PageKind, Pages, REF_BYTES, Ref, Sink, Spot, pad};
+use super::geometry::Geometry;
+use super::link::{Editor, Link, Node, Pages, Sink};
+use super::page::{Page, PageKind, REF_BYTES, Ref, pad};
+use super::spot::{Edge, Spot};
+use super::unborn::Unborn;
+use super::user::UserPage;
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::UserTag;
@@ -22,19 +29,14 @@ const INTERIOR: u8 = 1;
 const LEAF: u8 = 2;
 const LIVE: u8 = 1;
 const ERASED: u8 = 2;
-/// Live, and nobody is to be asked, told or followed at an erase.
+/// Live, without holds, links or a due date: an erase need not read the user's page.
 const ALONE: u8 = 3;
-/// Nobody yet, and parts of the life to come were erased.
+/// No user yet, and parts of the life to come were erased.
 const UNBORN: u8 = 4;
-/// Bytes behind the state.
+/// Bytes after the state.
 const BODY_LEN: usize = REF_BYTES + 4;
 const SLOT_LEN: usize = 12 + 2 + 1 + BODY_LEN;
 const TAG_BITS: u32 = 96;
-
-/// Encoded bytes of an interior page with `children` pointers.
-pub(crate) const fn interior_len(children: usize) -> usize {
-    3 + children * (2 + REF_BYTES)
-}
 
 fn leaf_capacity(geometry: Geometry) -> usize {
     (geometry.capacity() - 3) / SLOT_LEN
@@ -50,37 +52,38 @@ fn digit(tag: UserTag, depth: u32, geometry: Geometry) -> u16 {
 
 /// A page of the user tree.
 #[derive(Debug)]
-pub(crate) struct UsersNode(Kind);
+pub(crate) struct UsersNode(NodeBody);
 
 #[derive(Debug)]
-enum Kind {
+enum NodeBody {
     /// By the tag's next digit.
     Interior(Entries<2, Link<UsersNode>>),
     Leaf(Entries<12, Slot>),
 }
 
-/// One user's place.
+/// What a leaf of the user tree holds of one user.
 #[derive(Debug)]
 pub(crate) struct Slot {
     /// How many times this name was created, from 1.
     pub(crate) incarnation: u16,
     pub(crate) state: SlotState,
-    /// Records of a user as stored who has no holds, no links to or from other records and no entry in the agenda.
+    /// Number of records of a stored user without holds, without links to or from other records and
+    /// without an entry in the agenda.
     pub(crate) alone: Option<u32>,
 }
 
 impl Slot {
-    /// A user who comes to life.
+    /// The slot of a user who comes to life.
     pub(crate) fn new(incarnation: u16, page: UserPage) -> Self {
         Slot { incarnation, state: SlotState::Live(Link::Loaded(Box::new(page))), alone: None }
     }
 
-    /// A name that nobody had, erased: its first life is over.
+    /// The slot of a name that was erased before any user had it: its first life is over.
     pub(crate) fn never_here(epoch: u64) -> Self {
         Slot { incarnation: 1, state: SlotState::Erased { epoch }, alone: None }
     }
 
-    /// A name that nobody had, parts of whose first life were erased.
+    /// The slot of a name that no user had yet, parts of whose first life were erased.
     pub(crate) fn unborn(unborn: Unborn) -> Self {
         Slot { incarnation: 1, state: SlotState::Unborn(Link::Loaded(Box::new(unborn))), alone: None }
     }
@@ -93,7 +96,7 @@ pub(crate) enum SlotState {
     Erased { epoch: u64 },
 }
 
-/// What a reader finds in a slot. *Unborn*: nobody, and fences for a life to come.
+/// What a reader finds in a slot. *Unborn*: no user yet, and fences for a life to come.
 #[derive(Debug)]
 pub(crate) enum Found {
     Live { incarnation: u16, page: Ref },
@@ -162,7 +165,7 @@ impl Entry for Slot {
     }
 }
 
-/// A stored slot, behind its tag.
+/// Reads a stored slot after its tag.
 fn decode_slot(d: &mut Decoder<'_>) -> Result<(UserTag, Found)> {
     let tag = UserTag(d.array()?);
     let Slot { incarnation, state, .. } = Slot::decode(d)?;
@@ -183,8 +186,8 @@ impl Node for UsersNode {
         let kind = d.u8()?;
         let count = usize::from(d.u16()?);
         let node = match kind {
-            INTERIOR => Kind::Interior(Entries::read(page, &mut d, count)?),
-            LEAF => Kind::Leaf(Entries::read(page, &mut d, count)?),
+            INTERIOR => NodeBody::Interior(Entries::read(page, &mut d, count)?),
+            LEAF => NodeBody::Leaf(Entries::read(page, &mut d, count)?),
             _ => return Err(d.bad()),
         };
         d.end_padding()?;
@@ -195,7 +198,7 @@ impl Node for UsersNode {
 impl UsersNode {
     /// The tree without users.
     pub(crate) fn empty() -> Self {
-        UsersNode(Kind::Leaf(Entries::default()))
+        UsersNode(NodeBody::Leaf(Entries::default()))
     }
 
     /// The slot of `tag`, to be changed; the path to it will be rekeyed.
@@ -205,8 +208,8 @@ impl UsersNode {
 
     fn slot_at<'n>(&'n mut self, editor: &mut Editor<'_>, tag: UserTag, depth: u32) -> Result<Option<&'n mut Slot>> {
         match &mut self.0 {
-            Kind::Leaf(slots) => slots.take(&tag.0),
-            Kind::Interior(children) => match children.take(&digit(tag, depth, editor.geometry).to_be_bytes())? {
+            NodeBody::Leaf(slots) => slots.take(&tag.0),
+            NodeBody::Interior(children) => match children.take(&digit(tag, depth, editor.geometry).to_be_bytes())? {
                 None => Ok(None),
                 Some(child) => child.load_mut(editor, PageKind::Users, None)?.slot_at(editor, tag, depth + 1),
             },
@@ -220,12 +223,12 @@ impl UsersNode {
 
     fn insert_at(&mut self, editor: &mut Editor<'_>, tag: UserTag, slot: Slot, depth: u32) -> Result<()> {
         match &mut self.0 {
-            Kind::Interior(children) => {
+            NodeBody::Interior(children) => {
                 let digit = digit(tag, depth, editor.geometry).to_be_bytes();
                 let child = children.take_or_add(digit, || Link::Loaded(Box::new(UsersNode::empty())))?;
                 child.load_mut(editor, PageKind::Users, None)?.insert_at(editor, tag, slot, depth + 1)
             }
-            Kind::Leaf(slots) => {
+            NodeBody::Leaf(slots) => {
                 slots.take_or_add(tag.0, || slot)?;
                 if slots.len() > leaf_capacity(editor.geometry) {
                     self.split(editor, depth)?;
@@ -242,7 +245,7 @@ impl UsersNode {
                 "too many users share 96 bits of their tags; this does not happen by chance",
             ));
         }
-        let Kind::Leaf(slots) = std::mem::replace(&mut self.0, Kind::Interior(Entries::default())) else {
+        let NodeBody::Leaf(slots) = std::mem::replace(&mut self.0, NodeBody::Interior(Entries::default())) else {
             unreachable!("only leaves are split")
         };
         for (tag, slot) in slots.into_all()? {
@@ -254,14 +257,14 @@ impl UsersNode {
     fn seal(self, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
         let mut e = Encoder::new(geometry.capacity());
         match self.0 {
-            Kind::Interior(children) => {
+            NodeBody::Interior(children) => {
                 e.u8(INTERIOR).count(children.len());
                 children.encode(&mut e, |e, _, child| {
                     seal_users(child, geometry, sink)?.encode(e);
                     Ok(())
                 })?;
             }
-            Kind::Leaf(slots) => {
+            NodeBody::Leaf(slots) => {
                 e.u8(LEAF).count(slots.len());
                 slots.encode(&mut e, |e, tag, slot| {
                     e.u16(slot.incarnation);
@@ -332,10 +335,10 @@ pub(crate) fn find(pages: &dyn Pages, root: &Ref, geometry: Geometry, tag: UserT
     unreachable!("the loop ends in a leaf")
 }
 
-/// Callback of [`visit`].
+/// Callback of [`visit`]: sees each slot, and may end the walk.
 pub(crate) type Visitor<'v> = dyn FnMut(UserTag, Found) -> Result<ControlFlow<()>> + 'v;
 
-/// Shows every slot behind `after`, in the order of tags, one path in memory at a time.
+/// Shows every slot after `after`, in the order of tags, one path in memory at a time.
 pub(crate) fn visit(
     pages: &dyn Pages,
     root: &Ref,

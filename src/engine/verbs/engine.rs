@@ -40,7 +40,7 @@ use crate::pages::SharedStore;
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
 use crate::store::{HeadId, Store};
-use crate::tree::history::Fact;
+use crate::tree::facts::Fact;
 use crate::tree::lineage::Access;
 use crate::tree::plans::Plan;
 

@@ -21,7 +21,7 @@ use crate::ids::{Class, Timestamp};
 use crate::limits::PLANS_MAX;
 use crate::scope::{Erase, Request, Scope};
 use crate::secret::WipeStack;
-use crate::tree::history::Note;
+use crate::tree::history::StoredFact;
 use crate::tree::plans::Plan;
 
 /// What an erase would take, as things are ([`Engine::would_erase`](crate::Engine::would_erase)).
@@ -97,7 +97,7 @@ pub(super) fn erase_at(inner: &Arc<Core>, erase: Erase, due: Timestamp) -> Resul
                 return Err(too_many("planned erases for this user", PLANS_MAX));
             }
             page.plans.add(editor, user, &plan)?;
-            page.history.add(editor, user, now, &Note::Planned { id: plan.id, due })?;
+            page.history.add(editor, user, now, &StoredFact::Planned { id: plan.id, due })?;
             is_held_now(pages, user, page, &plan.erase)
         })?;
         edit.due_by(user, due).map(|()| held)

@@ -11,7 +11,7 @@ use crate::limits::GRANTS_MAX;
 use crate::sealed::{Asked, Ticket};
 use crate::secret::WipeStack;
 use crate::tree::grants::{Grant, Pace};
-use crate::tree::history::Note;
+use crate::tree::history::StoredFact;
 
 /// The grants on one user's records ([`Engine::grants`](crate::Engine::grants)).
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ impl Grants<'_> {
                     editor,
                     tag,
                     now,
-                    &Note::Granted { id: number, name, class, until, purpose },
+                    &StoredFact::Granted { id: number, name, class, until, purpose },
                 )?;
                 Ok(Ticket {
                     store,
@@ -80,7 +80,7 @@ impl Grants<'_> {
                         "this user has no such grant; `Engine::grants` shows all",
                     ));
                 }
-                page.history.add(editor, tag, now, &Note::Revoked { id: number })
+                page.history.add(editor, tag, now, &StoredFact::Revoked { id: number })
             })
         });
         // Also where a copy did not take the commit: readers see it.

@@ -91,7 +91,7 @@ pub(super) fn detach(inner: &Core, id: &RecordId, reason: &str) -> Result<()> {
         let now = edit.means.env.now();
         match edit.page_for(id)? {
             Some((editor, page)) => {
-                page.lineage.add_detachment(editor, id, now, (entry.sources, reason))
+                page.lineage.add_detachment(editor, id, now, entry.sources, reason)
             }
             None => Err(fell(id)),
         }

@@ -7,7 +7,7 @@ use crate::engine::commit::change;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::UserId;
-use crate::tree::history::Note;
+use crate::tree::history::StoredFact;
 use crate::tree::plans::Plan;
 
 /// The planned erases of one user ([`Engine::plans`](crate::Engine::plans)); `Engine::erase_at`
@@ -37,7 +37,7 @@ impl Plans<'_> {
                     ));
                 };
                 page.plans.remove(editor, user, plan)?;
-                page.history.add(editor, user, now, &Note::Cancelled { id })
+                page.history.add(editor, user, now, &StoredFact::Cancelled { id })
             })?;
             reckon(edit, user)
         })

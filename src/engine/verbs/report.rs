@@ -17,9 +17,9 @@ use crate::record::RecordInfo;
 use crate::sealed::Live;
 use crate::secret::WipeStack;
 use crate::store::HeadId;
+use crate::tree::facts::{Fact, facts};
 use crate::tree::fences::Fenced;
 use crate::tree::grants::Grant;
-use crate::tree::history::Fact;
 use crate::tree::holds::Hold;
 use crate::tree::plans::Plan;
 
@@ -147,7 +147,7 @@ pub(super) fn report(inner: &Arc<Core>, user: &UserId) -> Result<Report> {
         created: page.created,
         life: page.incarnation,
         classes: page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect(),
-        history: page.facts(&pages, tag)?,
+        history: facts(&page, &pages, tag)?,
         holds: page.holds.all(&pages, tag)?,
         needed: needed(&view, tag, &page)?,
         plans: plans_of(&pages, tag, &page)?,
@@ -171,6 +171,6 @@ pub(super) fn report(inner: &Arc<Core>, user: &UserId) -> Result<Report> {
 pub(super) fn audit_trail(inner: &Core, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
     inner.look(|view| {
         let (user, page) = view.user(user)?;
-        page.facts(view.pages, user)
+        facts(&page, view.pages, user)
     })
 }

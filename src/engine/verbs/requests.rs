@@ -18,8 +18,9 @@ use crate::ids::{RecordId, UserTag};
 use crate::sealed::{Asked, Packing, Request};
 use crate::secret::WipeStack;
 use crate::tree::grants::Grant;
+use crate::tree::keys::SetTag;
 use crate::tree::lineage::Access;
-use crate::tree::sets::{SetTag, TrainingSet};
+use crate::tree::sets::TrainingSet;
 
 /// What an opening delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

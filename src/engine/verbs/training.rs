@@ -12,7 +12,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp};
 use crate::sealed::{Asked, PublicKey, Ticket};
 use crate::tree::grants::Pace;
-use crate::tree::sets::{TrainingSet, set_tag};
+use crate::tree::keys::set_tag;
+use crate::tree::sets::TrainingSet;
 
 /// The training sets of the store ([`Engine::training`](crate::Engine::training)).
 #[derive(Clone, Copy, Debug)]

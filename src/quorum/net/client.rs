@@ -1,4 +1,4 @@
-//! A keyholder behind a connection.
+//! A keyholder at the other end of a connection.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -7,8 +7,9 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
+use super::engine_key::EngineKey;
 use super::wire::{MAGIC, Request, decode_held, mask_of, opened, receive, send};
-use super::{EngineId, EngineKey, KeyholderId, tls};
+use super::{EngineId, KeyholderId, tls};
 use crate::cell::{Owner, RootId, Statement};
 use crate::codec::Decoder;
 use crate::crypto::Key;
@@ -24,7 +25,7 @@ const ANSWER: Duration = Duration::from_secs(4);
 
 struct Connection {
     stream: StreamOwned<ClientConnection, TcpStream>,
-    /// The keyholder's.
+    /// Mask that the keyholder drew for this connection.
     mask: Key,
     requests: u64,
 }
@@ -59,7 +60,8 @@ impl RemoteKeyholder {
     /// Whether the keyholder with this key is there.
     ///
     /// # Errors
-    /// `Io` where it cannot be reached; `Refused` where it does not know this engine, or another is there.
+    /// `Io` where it cannot be reached; `Refused` where it does not know this engine, or another is
+    /// there.
     pub(super) fn greet(&self) -> Result<()> {
         self.connect().map(drop)
     }
@@ -76,11 +78,13 @@ impl RemoteKeyholder {
                 format!("the keyholder {} does not know this engine; run there {}", self.address, self.to_allow())
             }
             tls::BrokenOff::There => format!(
-                "the keyholder {} cannot be reached: what answers there breaks the handshake off before it shows its key, and is no keyholder; check the address",
+                "the keyholder {} cannot be reached: what answers there breaks the handshake off \
+                 before it shows its key, and is no keyholder; check the address",
                 self.address
             ),
             tls::BrokenOff::Here(why) => format!(
-                "the keyholder {} is another than was pinned: {why}; check its key and its address (`keyfall keyholder move` changes the address)",
+                "the keyholder {} is another than was pinned: {why}; check its key and its address \
+                 (`keyfall keyholder move` changes the address)",
                 self.address
             ),
         };
@@ -106,7 +110,8 @@ impl RemoteKeyholder {
             Ok(Some(greeting)) => greeting,
             Ok(None) if proved => {
                 let text = format!(
-                    "it hung up: it has too many connections, or does not know this engine; then run there {}",
+                    "it hung up: it has too many connections, or does not know this engine; then \
+                     run there {}",
                     self.to_allow()
                 );
                 return Err(away(&text));

@@ -1,15 +1,20 @@
-//! Keyholders over the network: TLS 1.3 between pinned Ed25519 keys (RFC 7250), with the hybrid exchange X25519MLKEM768 and no other, no
-//! resumption and no early data: what was recorded opens with no key that either side keeps.
+//! Keyholders over the network: TLS 1.3 between pinned Ed25519 keys (RFC 7250), with the hybrid
+//! exchange X25519MLKEM768 and no other, no resumption and no early data: what was recorded opens
+//! with no key that either side keeps.
 //!
 //! The keys that name a keyholder and an engine are written as text:
 //!
 //! ```text
-//! keyholder = "keyfall-keyholder-1:" base64url(Ed25519 key of its channel 32 ‖ Ed25519 key of its statements 32)
+//! keyholder = "keyfall-keyholder-1:" base64url(Ed25519 key of its channel 32
+//!             ‖ Ed25519 key of its statements 32)
 //! engine    = "keyfall-engine-1:"    base64url(Ed25519 key of its channel 32)
 //! ```
 
+mod cell_dir;
 mod client;
-mod files;
+mod engine_key;
+mod keyholder_dir;
+mod private;
 mod server;
 mod tls;
 mod wire;
@@ -17,11 +22,10 @@ mod wire;
 use std::fmt;
 use std::str::FromStr;
 
+pub use cell_dir::{Replaced, leaving, make_cell, move_keyholder, move_member, open_cell, put_back, replace_member};
 pub use client::RemoteKeyholder;
-pub use files::{
-    EngineKey, KeyholderDir, Replaced, leaving, make_cell, move_keyholder, move_member, open_cell, put_back,
-    replace_member,
-};
+pub use engine_key::EngineKey;
+pub use keyholder_dir::KeyholderDir;
 pub use server::Server;
 #[cfg(feature = "testing")]
 pub(crate) use wire::well_formed;
@@ -32,7 +36,7 @@ use crate::error::{Error, Result};
 const KEYHOLDER: &str = "keyfall-keyholder-1:";
 const ENGINE: &str = "keyfall-engine-1:";
 
-/// Who a keyholder is.
+/// The public keys of a keyholder, which name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyholderId {
     /// The key of its channel.
@@ -60,7 +64,7 @@ impl FromStr for KeyholderId {
     }
 }
 
-/// Who an engine is, to keyholders.
+/// The public key of an engine, which names it to keyholders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineId(pub [u8; 32]);
 

@@ -1,7 +1,8 @@
 //! A keyholder's server: one thread for each connection, one request at a time.
 //!
-//! Whoever connects is a stranger until the handshake has shown a key that is allowed. Strangers have few places, a short time, and give way to
-//! later ones, so that they keep no engine out; engines have places of their own.
+//! Whoever connects is a stranger until the handshake has shown a key that is allowed. Strangers
+//! have few places, a short time, and give way to later ones, so that they keep no engine out;
+//! engines have places of their own.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -38,12 +39,12 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const WRITE: Duration = Duration::from_secs(5);
 /// How long the server waits where the system has no more sockets or threads.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often one thing is said.
+/// How often one kind of trouble is reported.
 const SAY: Duration = Duration::from_secs(60);
 
 type Log<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
-/// A keyholder, listening.
+/// A keyholder that listens for engines.
 pub struct Server {
     listener: TcpListener,
     config: Arc<ServerConfig>,
@@ -60,7 +61,7 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// Who is connected.
+/// The connections that are open.
 #[derive(Default)]
 struct Places {
     /// The longest there first: number of the connection, address, and the socket, to hang up.
@@ -70,7 +71,8 @@ struct Places {
 }
 
 impl Places {
-    /// Lets one in, and hangs up on another where there are too many: on one of the same address, or of the address that has most.
+    /// Lets one in, and hangs up on another where there are too many: on one of the same address,
+    /// or of the address that has most.
     fn enter(&mut self, address: IpAddr, socket: TcpStream) -> u64 {
         let of = |address: &IpAddr| self.strangers.iter().filter(|(_, other, _)| other == address).count();
         if of(&address) >= PER_ADDRESS {
@@ -96,7 +98,7 @@ impl Places {
         self.strangers.retain(|(other, ..)| *other != number);
     }
 
-    /// A stranger turned out to be an engine that is allowed; says whether there is a place for it.
+    /// Moves a stranger that proved to be an allowed engine; says whether a place is free for it.
     fn knows(&mut self, number: u64, engine: &[u8; 32]) -> bool {
         self.leave(number);
         let all: usize = self.engines.values().sum();
@@ -116,7 +118,8 @@ impl Places {
     }
 }
 
-/// The address by which strangers are counted: of IPv6 the network, for who has one address has 2^64.
+/// The address by which strangers are counted: of IPv6 the network, for a holder of one address has
+/// 2^64.
 fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
@@ -124,7 +127,8 @@ fn counted(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A socket all of whose reads and writes are done by one time: a deadline for each alone is none for who sends a byte now and then.
+/// A socket all of whose reads and writes are done by one time: a deadline for each read would
+/// never end a peer that sends a byte now and then.
 struct Hurried<'s> {
     socket: &'s TcpStream,
     until: Instant,
@@ -175,7 +179,7 @@ impl Server {
         Ok(Server { listener, config, holder, dir, env, places, said: Mutex::default() })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     ///
     /// # Errors
     /// `Io`.
@@ -183,8 +187,8 @@ impl Server {
         self.listener.local_addr().map_err(|e| Error::io("the listener", e))
     }
 
-    /// Serves for ever; `log` hears of connections that failed, in one line, without anything secret, and of each kind of trouble once a
-    /// minute.
+    /// Serves for ever; `log` hears of connections that failed, in one line, without anything
+    /// secret, and of each kind of trouble once a minute.
     pub fn run(&self, log: Log<'_>) {
         thread::scope(|scope| {
             for accepted in std::iter::repeat_with(|| self.listener.accept()) {
@@ -210,7 +214,7 @@ impl Server {
         });
     }
 
-    /// Says it, or counts it where the like was said a short while ago.
+    /// Reports trouble, or counts it where the like was reported a short while ago.
     fn say(&self, log: Log<'_>, kind: &'static str, what: &str) {
         let mut said = locked(&self.said);
         let now = Instant::now();
@@ -228,7 +232,7 @@ impl Server {
     }
 
     fn take(&self, socket: TcpStream, peer: SocketAddr, log: Log<'_>) {
-        // Trouble with the network does not drown who is turned away, nor the other way round.
+        // Network trouble and refused engines are reported apart, so that neither drowns the other.
         let failed = |e: &Error| {
             let kind = if e.kind() == ErrorKind::Refused { "refused" } else { "connection" };
             self.say(log, kind, &format!("{peer}: {e}"));
@@ -262,7 +266,8 @@ impl Server {
             tls::BrokenOff::There => Error::new(
                 ErrorKind::Io,
                 format!(
-                    "the other side broke the handshake off; an engine does where another key is pinned than that of this keyholder, {}",
+                    "the other side broke the handshake off; an engine does where another key is \
+                     pinned than that of this keyholder, {}",
                     self.dir.id()
                 ),
             ),

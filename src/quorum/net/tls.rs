@@ -1,4 +1,5 @@
-//! The channel: rustls with aws-lc-rs, held to one protocol, one key exchange, and keys that were pinned.
+//! The channel: rustls with aws-lc-rs, held to one protocol, one key exchange, and keys that were
+//! pinned.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +32,8 @@ const PKCS8: [u8; 16] =
 
 fn provider() -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
-    // A recorded deposit must not open when one of the two exchanges falls, nor when both sides' keys are stolen.
+    // A recorded deposit must not open when one of the two exchanges falls, nor when both sides'
+    // keys are stolen.
     provider.kx_groups = vec![kx_group::X25519MLKEM768];
     Arc::new(provider)
 }
@@ -47,11 +49,12 @@ fn certified(provider: &CryptoProvider, seed: &Key, public: [u8; 32]) -> Result<
     Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from([&SPKI[..], &public].concat())], signer)))
 }
 
-/// Who broke a handshake off, where the network did not.
+/// Which side broke a handshake off, where the network did not.
 pub(super) enum BrokenOff {
     /// This side, and why.
     Here(String),
-    /// The other side, which gives no reason: it does not take the key that it was shown, as far as it was shown one.
+    /// The other side, which gives no reason: it does not take the key that it was shown, as far as
+    /// it was shown one.
     There,
 }
 

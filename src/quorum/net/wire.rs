@@ -1,17 +1,22 @@
-//! What goes over the channel. Each message stands behind its length in four bytes.
+//! What goes over the channel. Each message follows its length in four bytes.
 //!
 //! ```text
 //! greeting = "KFHOLD02" ‖ key of the keyholder's statements 32 ‖ mask 32
 //! request  = 1 deposit ‖ store 16 ‖ owner ‖ share   |  2 load ‖ store 16 ‖ mask 32
-//!          | 3 retire ‖ store 16 ‖ owner ‖ root ‖ mark 8 ‖ count 1 ‖ root*   |  4 claim ‖ store 16 ‖ owner ‖ mark 8
-//! answer   = 0 ‖ (nothing  |  committed 8 ‖ mark 8 ‖ owners 1 ‖ owner* ‖ count 1 ‖ share*  |  time 8 ‖ signature 64)
+//!          | 3 retire ‖ store 16 ‖ owner ‖ root ‖ mark 8 ‖ count 1 ‖ root*
+//!          | 4 claim ‖ store 16 ‖ owner ‖ mark 8
+//! answer   = 0 ‖ (nothing
+//!                 | committed 8 ‖ mark 8 ‖ owners 1 ‖ owner* ‖ count 1 ‖ share*
+//!                 | time 8 ‖ signature 64)
 //!          | 1 ‖ kind 1 ‖ text
 //! owner    = instance 16 ‖ claim 8 ‖ token 16        of an answer: none or one
-//! root     = epoch 8 ‖ attempt 16                    what to keep, and candidates that were given up
-//! share    = epoch 8 ‖ attempt 16 ‖ x 1 ‖ masked value 32 ‖ commitment 32 ‖ root of the commitments to shares 32 ‖ path 5 * 32
+//! root     = epoch 8 ‖ attempt 16   what to keep, and candidates that were given up
+//! share    = epoch 8 ‖ attempt 16 ‖ x 1 ‖ masked value 32 ‖ commitment 32
+//!            ‖ root of the commitments to shares 32 ‖ path 5 * 32
 //! ```
-//! A share's value is XORed with PRF(mask, "keyfall/share-mask/v1", number 8 ‖ place 4), the mask drawn by who receives it and kept in
-//! wiped memory: buffers of the channel, which are not wiped, hold no share. *Number* counts the requests of a connection, *place* the shares of an answer.
+//! A share's value is XORed with PRF(mask, "keyfall/share-mask/v1", number 8 ‖ place 4), the mask
+//! drawn by the receiver and kept in wiped memory: buffers of the channel, which are not wiped,
+//! hold no share. *Number* counts the requests of a connection, *place* the shares of an answer.
 
 use std::io::{Read, Write};
 
@@ -34,7 +39,7 @@ const GIVEN_UP: usize = 64;
 const SHARE: usize = 8 + 16 + 1 + 32 + 32 + 32 + 32 * PATH;
 const OWNER: usize = 16 + 8 + 16;
 
-/// What is asked.
+/// A request of an engine to a keyholder.
 #[derive(Debug)]
 pub(super) enum Request {
     Claim(StoreId, Owner, u64),
@@ -203,7 +208,7 @@ fn lost(e: std::io::Error) -> Error {
     Error::io("the channel", e)
 }
 
-/// Sends a message.
+/// Sends a message after its length.
 pub(super) fn send(channel: &mut dyn Write, message: &[u8]) -> Result<()> {
     let len = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
     let mut whole = Secret::copied_from(&len);
@@ -228,7 +233,8 @@ pub(super) fn receive(channel: &mut dyn Read) -> Result<Option<Secret>> {
     Ok(Some(message))
 }
 
-/// Whether bytes are a request, or an answer to a load: for fuzzing. What decodes encodes to itself.
+/// Whether bytes are a request, or an answer to a load: for fuzzing. What decodes encodes to
+/// itself.
 #[cfg(feature = "testing")]
 pub(crate) fn well_formed(bytes: &[u8]) -> bool {
     let mask = Key::copied_from(&[7; 32]);

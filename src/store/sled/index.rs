@@ -1,13 +1,18 @@
-//! The log's index in sled: places of the blobs whose names do not say them, and what each file of the log holds.
+//! The journal's index in sled: places of the blobs whose names do not say them, and what each file
+//! of the journal holds.
 //!
-//! What is relied on: a batch on one tree is applied whole or not at all, a crash takes the newest changes only, and what
-//! sled holds after `flush` and an `fsync` of each of its files is there after a crash. `flush` alone is no barrier in 0.34 (`sync_file_range`; its
-//! issues #1351 and #1452), so every checkpoint syncs the files itself.
+//! What is relied on: a batch on one tree is applied whole or not at all, a crash takes the newest
+//! changes only, and what sled holds after `flush` and an `fsync` of each of its files is there
+//! after a crash. `flush` alone is no barrier in 0.34 (`sync_file_range`; its issues #1351 and
+//! #1452), so every checkpoint syncs the files itself.
 //!
 //! ```text
-//! 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖ length 4 ‖ number in the file 4         blobs whose names do not say it
-//! 'f' ‖ file 4  -> blobs written to it 4 ‖ 1 where bytes of those given back may be there still, else 0 ‖ a bit for each that was given back, the lowest of a byte first
-//! "mark"        -> file 4 ‖ offset 8                                           the log is indexed up to here
+//! 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖ length 4 ‖ number in the file 4
+//!                  blobs whose names do not say it
+//! 'f' ‖ file 4  -> blobs written to it 4
+//!                  ‖ 1 where bytes of those given back may be there still, else 0
+//!                  ‖ a bit for each that was given back, the lowest of a byte first
+//! "mark"        -> file 4 ‖ offset 8   the journal is indexed up to here
 //! "head"        -> epoch 8 ‖ commit 8 ‖ file 4 ‖ offset 8 ‖ length 4 ‖ 0 4
 //! ```
 
@@ -25,7 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::process::Process;
 use crate::store::HeadId;
-use crate::store::log::{Blobs, Index, Location, Position, Summary, Update};
+use crate::store::journal::{Blobs, Index, Location, Position, Summary, Update};
 
 /// Bytes of sled's own cache.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -34,7 +39,7 @@ const CACHE_BYTES: u64 = 16 << 20;
 const LOCK_TRIES: u32 = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
-/// The open index.
+/// The journal's index in an open sled database.
 pub(super) struct SledIndex {
     dir: PathBuf,
     /// Gone only while it is dropped.
@@ -46,7 +51,7 @@ pub(super) struct SledIndex {
 
 /// Runs sled's code, which panics on some damage, and turns that into an error.
 fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
-    let remedy = "remove this directory, it is built anew from the log when the store is next opened";
+    let remedy = "remove this directory, and the next open of the store rebuilds it from the journal";
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(e))) => Err(Error::io(format!("the index {}", dir.display()), e)),
@@ -93,10 +98,12 @@ fn has_sled_thread() -> bool {
     threads.filter_map(name).any(|name| name.starts_with("sled-io"))
 }
 
-/// Longest that sled's flush is waited for: after a write that failed in one of its threads it may wait for itself, for ever.
+/// Longest that sled's flush is waited for: after a write that failed in one of its threads it may
+/// wait for itself, for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs sled's code on a thread of its own, and waits for it no longer than that. `None` where it does not end: the thread is left alone.
+/// Runs sled's code on a thread of its own, and waits for it no longer than that. `None` where it
+/// does not end: the thread is left alone.
 fn patiently<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let work = move || drop(tell.send(act()));
@@ -121,8 +128,8 @@ impl SledIndex {
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let open = || patient(dir, config.clone());
         let mut opened = open();
-        // Who holds the store's lock has nobody to wait for but a child that another thread of this process is just
-        // forking, and that has sled's lock until it runs its program.
+        // The holder of the store's lock waits only for a child that another thread of this process
+        // is just forking, and that has sled's lock until it runs its program.
         for _ in 0..LOCK_TRIES {
             if !opened.as_ref().is_err_and(|e| e.to_string().contains("could not acquire lock")) {
                 break;
@@ -142,7 +149,8 @@ impl SledIndex {
         Error::new(
             ErrorKind::Io,
             format!(
-                "the index {} does not answer: a write to it failed, or no thread can be started; open the store again",
+                "the index {} does not answer: a write to it failed, or no thread can be started; \
+                 open the store again",
                 self.dir.display()
             ),
         )
@@ -198,7 +206,8 @@ impl Index for SledIndex {
         Ok(Summary { mark: self.mark()?, head: self.head()?, files: self.files()?, synced })
     }
 
-    /// Not as a batch: one of 65,536 names keeps each version of each page that it touches in memory until its end, gigabytes.
+    /// Not as a batch: one of 65,536 names keeps each version of each page that it touches in
+    /// memory until its end, gigabytes.
     fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>> {
         let insert = |(name, at): &(BlobName, Location)| {
             let before = guarded(&self.dir, || self.db().insert(name_key(name), &at.encode()))?;
@@ -242,7 +251,7 @@ impl Index for SledIndex {
         }
         sync_files(&self.dir).map_err(|e| Error::io(format!("syncing the index {}", self.dir.display()), e))?;
         sync_dir(&self.dir)?;
-        // The log was synced before the index was told of it.
+        // The journal was synced before the index learnt of it.
         let mark = self.mark()?;
         if let Some(store) = self.dir.parent().filter(|_| mark > Position::default()) {
             synced::write(store, mark);
@@ -258,7 +267,7 @@ impl Drop for SledIndex {
             std::mem::forget(self.db.take());
             return;
         }
-        // sled panics where its last write fails; the log has all that it would have written.
+        // sled panics where its last write fails; the journal has all that it would have written.
         let (Some(db), dir) = (self.db.take(), self.dir.clone()) else { return };
         if self.stuck.load(Ordering::Acquire) {
             std::mem::forget(db);

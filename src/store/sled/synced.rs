@@ -1,10 +1,11 @@
-//! How far the log was synced, beside the index: whoever opens a store without its index knows from it what must be there.
+//! How far the journal was synced, beside the index: whoever opens a store without its index knows
+//! from it what must be there.
 //!
 //! ```text
 //! STORE/synced = "KFSYNCED" ‖ file 4 ‖ offset 8 ‖ CRC-32 of all before 4
 //! ```
-//! It is written after the sync that it tells of, so that it never says too much, and is not synced itself: an older one, a torn one and
-//! none at all only say less.
+//! It is written after the sync that it tells of, so that it never says too much, and is not synced
+//! itself: an older one, a torn one and none at all only say less.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -12,7 +13,7 @@ use std::path::Path;
 
 use crate::codec::Decoder;
 use crate::dir::{open_to_read, open_to_write};
-use crate::store::log::Position;
+use crate::store::journal::Position;
 
 pub(super) const SYNCED: &str = "synced";
 const MAGIC: &[u8; 8] = b"KFSYNCED";
@@ -29,19 +30,19 @@ fn encode(at: Position) -> [u8; BYTES] {
 }
 
 fn decode(bytes: &[u8; BYTES]) -> Option<Position> {
-    let mut d = Decoder::new(&bytes[MAGIC.len()..], "mark of the log");
+    let mut d = Decoder::new(&bytes[MAGIC.len()..], "mark of the journal");
     let at = Position { file: d.u32().ok()?, offset: d.u64().ok()? };
     (encode(at) == *bytes).then_some(at)
 }
 
-/// Up to where the log of a store was synced, as far as that is known.
+/// Up to where the journal of a store was synced, as far as that is known.
 pub(super) fn read(store: &Path) -> Position {
     let mut bytes = [0; BYTES];
     let there = open_to_read(&store.join(SYNCED)).and_then(|file| file.read_exact_at(&mut bytes, 0));
     there.ok().and_then(|()| decode(&bytes)).unwrap_or_default()
 }
 
-/// Takes it down. Where that fails, what stood there before is still true.
+/// Records it. Where that fails, what stood there before is still true.
 pub(super) fn write(store: &Path, at: Position) {
     let file = open_to_write(&store.join(SYNCED), File::options().create(true).truncate(false));
     let _ = file.and_then(|file| file.write_all_at(&encode(at), 0));

@@ -11,7 +11,7 @@ use super::rng::Rng;
 use crate::disk::{Disk, DiskFile, How};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::store::log::{Index, Location, Summary, Update};
+use crate::store::journal::{Index, Location, Summary, Update};
 use crate::testing::locked;
 
 const SECTOR: usize = 512;
@@ -458,7 +458,7 @@ impl DiskFile for SimFile {
     }
 }
 
-/// An index on the simulated disk, with the contract of `store::log::Index` and nothing more.
+/// An index on the simulated disk, with the contract of `store::journal::Index` and nothing more.
 pub(super) struct SimIndex {
     disk: SimDisk,
     path: PathBuf,

@@ -11,7 +11,7 @@ use ed25519_dalek::SigningKey;
 use super::disk::{Saved, SimDisk};
 use super::gate::Gate;
 use super::rng::Rng;
-use crate::cell::{CellDefect, Owner, RootCell, RootId, RootKey, SHARE_SLOTS, Slots, Statement};
+use crate::cell::{CellDefect, Owner, RootCell, RootId, RootKey, ShareSlots, Statement};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -106,8 +106,7 @@ impl Keyholders {
         let holder = |(n, disk): (usize, &SimDisk)| {
             let (disk, slots_env) = (disk.clone(), Arc::clone(env));
             let open = move |_: StoreId, create: bool| {
-                let slots =
-                    Slots::new(Arc::new(disk.clone()), dir(), Arc::clone(&slots_env), SHARE_SLOTS).broken(broken);
+                let slots = ShareSlots::new(Arc::new(disk.clone()), dir(), Arc::clone(&slots_env)).broken(broken);
                 let made = !disk.on_medium(&dir().join("slot-a")).is_empty();
                 if !made && create {
                     slots.make()?;

@@ -10,14 +10,14 @@ use super::gate::{Fault, Gate, Touch, Verdict};
 use super::keyholders::{KeyholderEvent, Keyholders};
 use super::rng::Rng;
 use crate::cell::{
-    CellDefect, Contents, Durable, Level, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey, SLOTS,
-    Slots, live_key_in,
+    CellDefect, Contents, Durable, KeySlots, Level, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey,
+    live_key_in,
 };
 use crate::crypto::Key;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
-use crate::store::log::{LogStore, Sizes};
+use crate::store::journal::{JournalStore, Sizes};
 use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use crate::testing::{Seeded, locked};
 
@@ -106,7 +106,7 @@ pub struct SimulatedDisk {
     env: SharedEnv,
     made: Mutex<BTreeSet<String>>,
     /// Handles on the cell that are open.
-    handles: Mutex<Vec<Weak<Slots>>>,
+    handles: Mutex<Vec<Weak<KeySlots>>>,
     broken: Option<CellDefect>,
     /// What power cuts do; `None`: something else each time.
     pub(super) loss: Mutex<Option<Loss>>,
@@ -154,8 +154,8 @@ impl SimulatedDisk {
         self.slots().make().expect("an empty disk takes an empty cell");
     }
 
-    fn slots(&self) -> Slots {
-        Slots::new(Arc::new(self.disk.clone()), Path::new(CELL), Arc::clone(&self.env), SLOTS).broken(self.broken)
+    fn slots(&self) -> KeySlots {
+        KeySlots::new(Arc::new(self.disk.clone()), Path::new(CELL), Arc::clone(&self.env)).broken(self.broken)
     }
 }
 
@@ -170,7 +170,7 @@ impl Media for SimulatedDisk {
         }
         let dir = dir_of(place);
         let index = Arc::new(SimIndex::open(&self.disk, &dir.join("index")));
-        Ok(Arc::new(LogStore::open(Arc::new(self.disk.clone()), &dir.join("log"), index, &[7; 16], SIZES)?))
+        Ok(Arc::new(JournalStore::open(Arc::new(self.disk.clone()), &dir.join("log"), index, &[7; 16], SIZES)?))
     }
 
     fn cell(&self) -> Result<Arc<dyn RootCell>> {
@@ -198,7 +198,7 @@ impl Media for SimulatedDisk {
     }
 
     fn twin_cell(&self) -> Option<Arc<dyn RootCell>> {
-        let handles: Vec<Arc<Slots>> = locked(&self.handles).iter().filter_map(Weak::upgrade).collect();
+        let handles: Vec<Arc<KeySlots>> = locked(&self.handles).iter().filter_map(Weak::upgrade).collect();
         let owners = handles.iter().find(|slots| slots.is_owners())?;
         Some(Arc::new(DiskCell(Arc::new(owners.twin()))))
     }
@@ -236,7 +236,7 @@ impl Media for SimulatedDisk {
     }
 }
 
-struct DiskCell(Arc<Slots>);
+struct DiskCell(Arc<KeySlots>);
 
 impl RootCell for DiskCell {
     fn describe(&self) -> Promise {

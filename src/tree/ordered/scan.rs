@@ -2,12 +2,15 @@
 
 use std::ops::ControlFlow;
 
-use super::{Child, INTERIOR, LEAF, OrderedKey, OrderedNode, Place, Value, child_len, decode_child, decode_entry};
+use super::node::{Child, INTERIOR, LEAF, OrderedNode, Place, Value, child_len, decode_child, decode_entry};
 use crate::codec::Decoder;
 use crate::error::Result;
-use crate::tree::{Edge, Link, Node, Pages, Ref, Spot};
+use crate::tree::keys::OrderedKey;
+use crate::tree::link::{Link, Node, Pages};
+use crate::tree::page::Ref;
+use crate::tree::spot::{Edge, Spot};
 
-/// What to scan.
+/// The keys to scan, and in which order.
 #[derive(Clone, Copy)]
 pub(crate) struct Range<'k, const K: usize = 20> {
     pub(crate) low: &'k OrderedKey<K>,
@@ -15,7 +18,7 @@ pub(crate) struct Range<'k, const K: usize = 20> {
     pub(crate) descending: bool,
 }
 
-/// Callback of [`Ordered::scan`].
+/// Callback of [`Ordered::scan`]: sees each entry, and may end the scan.
 pub(crate) type Entries<'e, const K: usize = 20> = dyn FnMut(&OrderedKey<K>, &[u8]) -> Result<ControlFlow<()>> + 'e;
 
 pub(super) fn scan_link<const K: usize>(
@@ -43,7 +46,7 @@ pub(super) fn scan_link<const K: usize>(
     }
 }
 
-/// The pointer behind which `key` lies, found without decoding the page.
+/// The pointer that leads to `key`, found without decoding the page.
 fn child_of<const K: usize>(page: &[u8], key: &OrderedKey<K>) -> Result<Option<Ref>> {
     let mut d = Decoder::new(page, "page of an ordered tree");
     d.u8()?;
@@ -123,7 +126,8 @@ fn first_break(steps: impl Iterator<Item = Result<ControlFlow<()>>>) -> Result<C
     Ok(ControlFlow::Continue(()))
 }
 
-/// What a stored page of an ordered tree with keys of `K` bytes points to; `leaf` says what an entry does.
+/// What a stored page of an ordered tree with keys of `K` bytes points to; `leaf` says what an
+/// entry does.
 pub(in crate::tree) fn edges<const K: usize>(
     spot: &Spot,
     page: &[u8],

@@ -1,7 +1,8 @@
-//! How the index learns: blobs that the log has and the index lacks, and the steps in which that changes.
+//! How the index learns: blobs that the journal has and the index lacks, and the steps in which
+//! that changes.
 //!
-//! A step runs on a thread of its own, so that nobody waits for 65,536 insertions. Whatever it has not done when the
-//! process ends is done again by the next open.
+//! A step runs on a thread of its own, so that no writer waits for 65,536 insertions. Whatever it
+//! has not done when the process ends is done again by the next open.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -9,20 +10,20 @@ use std::thread::JoinHandle;
 
 use super::frame::{Location, Position};
 use super::index::{Index, Update};
-use super::tally::{Blobs, Files};
+use super::tally::{Blobs, Tally};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::store::HeadId;
 use crate::sync::RwLock;
 
-/// Where blobs are.
+/// Places of blobs by their names.
 pub(super) type Names = BTreeMap<BlobName, Location>;
 
-/// In the log and not yet in the index, though their names do not say where.
+/// Blobs in the journal and not yet in the index whose names do not say where they are.
 #[derive(Default)]
 pub(super) struct Recent {
     new: Names,
-    /// Those that a step is about.
+    /// Blobs that the running step is about.
     learning: Arc<Names>,
 }
 
@@ -57,14 +58,14 @@ impl Recent {
     }
 }
 
-/// Tells the index of what the log holds between two marks.
+/// Tells the index of what the journal holds between two marks.
 pub(super) struct Step {
     pub(super) index: Arc<dyn Index>,
     pub(super) recent: Arc<RwLock<Recent>>,
-    pub(super) files: Arc<RwLock<Files>>,
-    /// Those of the blobs up to the mark that it lacks.
+    pub(super) tally: Arc<RwLock<Tally>>,
+    /// Blobs up to the mark that the index lacks.
     pub(super) names: Arc<Names>,
-    /// Up to where the index will know the log.
+    /// Up to where the index will know the journal.
     pub(super) mark: Position,
     pub(super) head: Option<(HeadId, Location)>,
     /// What files hold at the mark, where that changed.
@@ -72,22 +73,22 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// Returns its mark.
+    /// Tells the index, and returns the mark up to which it knows the journal then.
     pub(super) fn run(mut self) -> Result<Position> {
         let names: Vec<_> = self.names.iter().map(|(name, at)| (*name, *at)).collect();
         let before = self.index.insert(&names)?;
         {
-            let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+            let mut tally = self.tally.write().unwrap_or_else(PoisonError::into_inner);
             for ((_, at), before) in names.iter().zip(before) {
-                // Written twice: the index finds the later one, and nobody the other.
+                // Written twice: the index finds the later one, and nothing finds the other.
                 if let Some(there) = before.filter(|there| there != at) {
-                    files.kill_in(&mut self.changed, there);
+                    tally.kill_in(&mut self.changed, there);
                 }
             }
         }
         let update = Update { files: self.changed, head: self.head, mark: Some(self.mark), ..Update::default() };
         self.index.apply(&update)?;
-        self.files.write().unwrap_or_else(PoisonError::into_inner).told(&update.files);
+        self.tally.write().unwrap_or_else(PoisonError::into_inner).told(&update.files);
         self.recent.write().unwrap_or_else(PoisonError::into_inner).learning = Arc::default();
         Ok(self.mark)
     }
@@ -138,5 +139,5 @@ impl Running {
 }
 
 fn ended() -> Error {
-    Error::new(ErrorKind::Io, "the thread that tells the index of new blobs ended early; open the store anew")
+    Error::new(ErrorKind::Io, "the thread that tells the index of new blobs ended early; open the store again")
 }

@@ -1,9 +1,11 @@
-//! The claims of a log's directory: two files written in turn, so that one is whole at any moment.
+//! The claims of a journal's directory: two files written in turn, so that one is whole at any
+//! moment.
 //!
 //! ```text
 //! claim-a, claim-b = magic 8 ‖ instance 16 ‖ claim 8 ‖ known token 16 ‖ next token 16 ‖ CRC-32 4
 //! ```
-//! Nothing else in the log ever writes to them: frames, discards and checkpoints pass them over.
+//! Nothing else in the journal ever writes to them: frames, discards and checkpoints pass them
+//! over.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -55,8 +57,8 @@ pub(crate) fn last(disk: &dyn Disk, dir: &Path) -> Result<Option<Claimed>> {
 
 /// Writes a claim over the one before the last, and makes it durable.
 ///
-/// The last one may never have reached its medium, where another process wrote it: it is written again first, so that the one before it,
-/// which this overwrites, is needed no more.
+/// The last one may never have reached its medium, where another process wrote it: it is written
+/// again first, so that the one before it, which this overwrites, is needed no more.
 pub(super) fn make(disk: &dyn Disk, dir: &Path, claimed: &Claimed) -> Result<()> {
     // The same claim may be made twice.
     if let Some(there) = last(disk, dir)? {

@@ -1,20 +1,23 @@
-//! The blob log: frames in numbered files, appended and never changed; space comes back as holes and removed files.
+//! The blob journal: frames in numbered files, appended and never changed; space comes back as
+//! holes and removed files.
 //!
-//! A commit is one frame with a head, and `fdatasync`. A frame says up to where the log was synced before it: damage
-//! below that point is damage, damage above it a write that was cut short and never acknowledged.
+//! A commit is one frame with a head, and `fdatasync`. A frame says up to where the journal was
+//! synced before it: damage below that point is damage, damage above it a write that was cut short
+//! and never acknowledged.
 //!
-//! Who appends little at a time has zeros written ahead: a file that grows has its inode written with every `fdatasync`, which
-//! takes as long again as the frame. Zeros are no frame, so an open after a crash cuts them off; they end before the size at which another
-//! file follows, so only the last file has any.
+//! Small appends write zeros ahead: a growing file has its inode written with every `fdatasync`,
+//! which takes as long again as the frame. Zeros are no frame, so an open after a crash cuts them
+//! off; they end before the size at which another file follows, so only the last file has any.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Sizes;
 use super::frame::{self, Frame, HEADER, LABEL, Label, Location, Position};
-use super::naming::Place;
+use super::naming::Hint;
+use super::sizes::Sizes;
+use super::wipe::{runs, wipe};
 use crate::disk::{Disk, DiskFile, How};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
@@ -28,12 +31,11 @@ type Found = Vec<(BlobName, Location)>;
 
 /// Files kept open for reading.
 const OPEN_MAX: usize = 256;
-const BLOCK: u64 = 4096;
 /// A blob of at most so many bytes is read with its label: to take the label off costs a copy.
 const AT_ONCE: usize = 16 << 10;
 
-/// The open log.
-pub(super) struct Log {
+/// The files of an open journal.
+pub(super) struct Journal {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     sizes: Sizes,
@@ -55,7 +57,8 @@ struct Tail {
     short: bool,
     /// Bytes of frames since zeros were written.
     since: u64,
-    /// Up to where the last frame says that the log was synced, and up to where one does that is on the medium.
+    /// Up to where the last frame says that the journal was synced, and up to where one does that
+    /// is on the medium.
     says: Position,
     vouched: Position,
 }
@@ -64,12 +67,13 @@ fn path(dir: &Path, file: u32) -> PathBuf {
     dir.join(format!("{file:08}.log"))
 }
 
-impl Log {
-    /// Opens the log behind its last byte; `replay` finds out whether that is where it ends.
+impl Journal {
+    /// Opens the journal after its last byte; `replay` finds out whether that is where it ends.
     pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, sizes: Sizes) -> Result<Self> {
         let number = files(&*disk, dir)?.last().copied().unwrap_or(1);
         let file = open_file(&*disk, dir, number, How::Create)?;
-        // Also where the file is there already: it may owe its name to a process that died before this sync.
+        // Also where the file is there already: it may owe its name to a process that died before
+        // this sync.
         sync_dir(&*disk, dir)?;
         let offset = file.len().map_err(|e| Error::io(path(dir, number).display(), e))?;
         let end = Position { file: number, offset };
@@ -86,7 +90,7 @@ impl Log {
             vouched: synced,
         };
         let tail = Mutex::new(tail);
-        Ok(Log { disk, dir: dir.to_owned(), sizes, tail, last: AtomicU32::new(number), readers: Mutex::default() })
+        Ok(Journal { disk, dir: dir.to_owned(), sizes, tail, last: AtomicU32::new(number), readers: Mutex::default() })
     }
 
     pub(super) fn end(&self) -> Position {
@@ -126,8 +130,8 @@ impl Log {
         Ok((frame.blobs, frame.head))
     }
 
-    /// Writes zeros where the file has just grown: behind a short frame that follows another, and behind a commit that ends four times as
-    /// many bytes. What fails here costs time only.
+    /// Writes zeros where the file has just grown: after a short frame that follows another, and
+    /// after a commit that ends four times as many bytes. What fails here costs time only.
     fn fill_ahead(&self, tail: &mut Tail, frame: u64, commit: bool) {
         let (end, ahead) = (tail.end.offset, self.sizes.ahead_bytes);
         let follows = std::mem::replace(&mut tail.short, frame <= ahead / 4);
@@ -194,8 +198,8 @@ impl Log {
     }
 
     /// What lies at a place, if it says this name: where, and its bytes where they are `wanted`.
-    pub(super) fn look(&self, name: &BlobName, place: Place, wanted: bool) -> Result<Option<(Location, Vec<u8>)>> {
-        let Place { at, len } = place;
+    pub(super) fn look(&self, name: &BlobName, hint: Hint, wanted: bool) -> Result<Option<(Location, Vec<u8>)>> {
+        let Hint { at, len } = hint;
         if !(1..=self.last.load(Ordering::Acquire)).contains(&at.file) || len > 2 * BLOB_MAX_BYTES {
             return Ok(None);
         }
@@ -229,7 +233,8 @@ impl Log {
         Ok(Some((location, bytes)))
     }
 
-    /// Blobs of the frames from `from` on, about `limit` of them, and where the next frame is; at the end of the log `None`.
+    /// Blobs of the frames from `from` on, about `limit` of them, and where the next frame is; at
+    /// the end of the journal `None`.
     pub(super) fn list(&self, from: Position, limit: usize) -> Result<(Found, Option<Position>)> {
         let end = self.end();
         let (mut blobs, mut at) = (Vec::new(), from);
@@ -254,7 +259,7 @@ impl Log {
         Ok((blobs, None))
     }
 
-    /// Whether there is no such file.
+    /// Whether a file is missing.
     pub(super) fn is_gone(&self, number: u32) -> Result<bool> {
         Ok(!files(&*self.disk, &self.dir)?.contains(&number))
     }
@@ -272,8 +277,9 @@ impl Log {
         Ok(file)
     }
 
-    /// Finds every frame from `from` on, cuts off a write that was never finished, and leaves the log ready to append, once it knows
-    /// the [number](Log::set_number) of its next blob. What lies below `known` was synced, whether or not a frame says so.
+    /// Finds every frame from `from` on, cuts off a write that was never finished, and leaves the
+    /// journal ready to append, once it knows the [number](Journal::set_number) of its next blob.
+    /// What lies below `known` was synced, whether or not a frame says so.
     pub(super) fn replay(&self, from: Position, known: Position) -> Result<Vec<Frame>> {
         let numbers = files(&*self.disk, &self.dir)?;
         let mut frames: Vec<Frame> = Vec::new();
@@ -309,8 +315,8 @@ impl Log {
             let offset = if end.file == known.file { end.offset } else { 0 };
             return Err(damaged(&path(&self.dir, known.file), offset));
         }
-        // A frame with odd blobs is one with holes, if a later frame knows that it was synced; each blob is
-        // authenticated by who opens it.
+        // A frame with odd blobs is one with holes, if a later frame knows that it was synced; each
+        // blob is authenticated when it is opened.
         let synced = frames.iter().map(|f| f.synced).fold(known, Position::max);
         if let Some(torn) = frames.iter().position(|f| !f.whole && f.at >= synced && f.at.file == last) {
             self.cut(frames[torn].at)?;
@@ -326,8 +332,9 @@ impl Log {
         tail.number = count(tail.end.file);
     }
 
-    /// Writes what nobody knows to be on the medium once more. After a sync that failed, an earlier process's frames
-    /// can stand in the page cache, be read as whole, and be passed over by the next sync as clean.
+    /// Writes what nobody knows to be on the medium once more. After a sync that failed, an earlier
+    /// process's frames can stand in the page cache, be read as whole, and be passed over by the
+    /// next sync as clean.
     fn write_again(&self, from: Position) -> Result<()> {
         let tail = locked(&self.tail);
         let mut offset = if from.file == tail.end.file { from.offset } else { 0 };
@@ -349,8 +356,9 @@ impl Log {
         tail.cut().map_err(|e| Error::io(path(&self.dir, at.file).display(), e))
     }
 
-    /// Whether a frame on the medium says that the log was synced beyond these blobs. Only such a one may lose its bytes: else a frame with
-    /// holes would pass for a write that was cut short, with all behind it.
+    /// Whether a frame on the medium says that the journal was synced beyond these blobs. Only such
+    /// a one may lose its bytes: else a frame with holes would pass for a write that was cut short,
+    /// with all after it.
     pub(super) fn is_vouched(&self, at: Location) -> bool {
         let tail = locked(&self.tail);
         at.file < tail.end.file || at.offset < tail.vouched.offset && at.file == tail.vouched.file
@@ -368,30 +376,17 @@ impl Log {
         Ok(Label { name: *name, len: at.len, number: at.number }.encode(place) == there)
     }
 
-    /// Has nothing left of these blobs on the medium, and touches nothing beside them: whole blocks are given back, where neighbours make
-    /// some up, and the rest is overwritten with zeros.
-    pub(super) fn wipe(&self, mut blobs: Vec<Location>) -> Result<()> {
-        blobs.sort_unstable_by_key(|b| (b.file, b.offset));
-        blobs.dedup();
-        let mut runs: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
-        for blob in blobs {
-            let (begin, end) = (blob.offset - LABEL as u64, blob.offset + u64::from(blob.len));
-            let runs = runs.entry(blob.file).or_default();
-            match runs.last_mut() {
-                Some((_, to)) if *to == begin => *to = end,
-                _ => runs.push((begin, end)),
-            }
-        }
-        for (number, runs) in runs {
+    /// Has nothing left of these blobs on the medium, and touches nothing beside them: whole blocks
+    /// are given back, where neighbours make some up, and the rest is overwritten with zeros.
+    pub(super) fn wipe(&self, blobs: Vec<Location>) -> Result<()> {
+        for (number, spans) in runs(blobs) {
             let place = path(&self.dir, number);
             let file = match open_file(&*self.disk, &self.dir, number, How::Write) {
                 // With its file all of it is gone.
                 Err(e) if e.kind() == ErrorKind::Corrupt => continue,
                 file => file?,
             };
-            let wiped = runs.into_iter().try_for_each(|run| wipe_run(&*file, run));
-            // A file system may have put off what was punched, too.
-            wiped.and_then(|()| file.sync_data()).map_err(|e| {
+            wipe(&*file, spans).map_err(|e| {
                 Error::new(ErrorKind::Io, format!("overwriting what was removed from {}: {e}", place.display()))
                     .with_source(e)
             })?;
@@ -418,27 +413,6 @@ impl Log {
     }
 }
 
-/// Zeros that are written at once.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-
-fn wipe_run(file: &dyn DiskFile, (from, to): (u64, u64)) -> io::Result<()> {
-    let (first, last) = (from.next_multiple_of(BLOCK), to / BLOCK * BLOCK);
-    if first < last && file.punch(first, last - first)? {
-        write_zeros(file, (from, first))?;
-        return write_zeros(file, (last, to));
-    }
-    write_zeros(file, (from, to))
-}
-
-fn write_zeros(file: &dyn DiskFile, (mut from, to): (u64, u64)) -> io::Result<()> {
-    while from < to {
-        let n = ZEROS.len().min((to - from) as usize);
-        file.write_all_at(&ZEROS[..n], from)?;
-        from += n as u64;
-    }
-    Ok(())
-}
-
 impl Tail {
     /// Cuts the file off at its end.
     fn cut(&mut self) -> io::Result<()> {
@@ -462,7 +436,8 @@ fn sync_tail(dir: &Path, tail: &mut Tail) -> Result<()> {
 
 fn damaged(place: &Path, offset: u64) -> Error {
     Error::corrupt(format!(
-        "{} is damaged at byte {offset}, before what was acknowledged last; restore the store from a copy with `restore`",
+        "{} is damaged at byte {offset}, before what was acknowledged last; restore the store from \
+         a copy with `restore`",
         place.display()
     ))
 }
@@ -474,9 +449,10 @@ fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
 fn open_file(disk: &dyn Disk, dir: &Path, number: u32, how: How) -> Result<Arc<dyn DiskFile>> {
     let place = path(dir, number);
     disk.open(&place, how).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => {
-            Error::corrupt(format!("{} is missing; restore the store from a copy with `restore`", place.display()))
-        }
+        io::ErrorKind::NotFound => Error::corrupt(format!(
+            "{} is missing; restore the store from a copy with `restore`",
+            place.display()
+        )),
         _ => Error::io(place.display(), e),
     })
 }

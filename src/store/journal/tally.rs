@@ -1,4 +1,5 @@
-//! What each file of the log holds: how many blobs were written to it, and which of them were given back.
+//! What each file of the journal holds: how many blobs were written to it, and which of them were
+//! given back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,8 @@ use crate::error::Result;
 pub(crate) struct Blobs {
     /// How many were written.
     count: u32,
-    /// One bit for each that was given back, the lowest of a byte first; what is missing at the end is zeros.
+    /// One bit for each that was given back, the lowest of a byte first; what is missing at the end
+    /// is zeros.
     dead: Vec<u8>,
     /// Whether bytes of some of those may still be there.
     unclean: bool,
@@ -57,20 +59,21 @@ impl Blobs {
     }
 }
 
-/// All files. What an index keeps of this speaks of the log up to its mark.
+/// What every file of the journal holds. What an index keeps of this speaks of the journal up to
+/// its mark.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Files {
+pub(super) struct Tally {
     of: BTreeMap<u32, Blobs>,
-    /// Those that changed since an index was told.
+    /// Files that changed since the index learnt of them.
     changed: BTreeSet<u32>,
 }
 
-impl Files {
+impl Tally {
     pub(super) fn new(of: BTreeMap<u32, Blobs>) -> Self {
-        Files { of, changed: BTreeSet::new() }
+        Tally { of, changed: BTreeSet::new() }
     }
 
-    /// Notes blobs that were written, in the order of the log.
+    /// Notes blobs that were written, in the order of the journal.
     pub(super) fn wrote<'b>(&mut self, blobs: impl IntoIterator<Item = &'b Location>) {
         for at in blobs {
             self.of.entry(at.file).or_default().count = at.number + 1;
@@ -123,18 +126,20 @@ impl Files {
         self.changed.remove(&file);
     }
 
-    /// What changed since an index was told, and the last file, which alone grows: what an index is to know at this end of the log.
+    /// What an index is to know at this end of the journal: files that changed since it learnt of
+    /// them, and the last file, which alone grows.
     pub(super) fn changed(&self) -> BTreeMap<u32, Blobs> {
         let last = self.of.last_key_value().map(|(file, _)| file);
         self.changed.iter().chain(last).filter_map(|file| Some((*file, self.of.get(file)?.clone()))).collect()
     }
 
-    /// Notes that an index was told so. What it missed it must be told again: a file of which it counts too few blobs looks empty too soon.
+    /// Notes that an index learnt this. What it missed it must learn again: a file of which it
+    /// counts too few blobs looks empty too soon.
     pub(super) fn told(&mut self, known: &BTreeMap<u32, Blobs>) {
         self.changed.retain(|file| known.get(file).is_none_or(|known| self.of.get(file) != Some(known)));
     }
 
-    /// Notes that a blob was given back, in `known` too: what [`Files::changed`] said.
+    /// Notes that a blob was given back, in `known` too: what [`Tally::changed`] said.
     pub(super) fn kill_in(&mut self, known: &mut BTreeMap<u32, Blobs>, at: Location) {
         known.entry(at.file).or_insert_with(|| self.of.get(&at.file).cloned().unwrap_or_default()).kill(at.number);
         self.kill(at);

@@ -1,25 +1,28 @@
-//! A log that is looked at and left as it is: on a read-only medium, on a full disk, in a backup.
+//! A journal that is looked at and left as it is: on a read-only medium, on a full disk, in a
+//! backup.
 //!
-//! The log's own code runs, over a disk that takes no change and an index in memory, which the log fills as it is replayed.
+//! The journal's own code runs, over a disk that takes no change and an index in memory, which the
+//! journal fills as it is replayed.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Index, Location, Position, Summary, Update};
+use super::frame::{Location, Position};
+use super::index::{Index, Summary, Update};
 use crate::disk::{Disk, DiskFile, How};
 use crate::error::Result;
 use crate::ids::BlobName;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, locked};
 
-/// Files of a disk, as they are: what the log does to bring itself in order happens in memory.
+/// Files of a disk, as they are: what the journal does to bring itself in order happens in memory.
 pub(crate) struct ReadOnlyDisk(pub(crate) Arc<dyn Disk>);
 
 struct ReadOnlyFile {
     file: Arc<dyn DiskFile>,
-    /// Where the log cut off a write that was never finished.
+    /// Where the journal cut off a write that was never finished.
     end: AtomicU64,
 }
 
@@ -31,7 +34,7 @@ impl Disk for ReadOnlyDisk {
     fn open(&self, path: &Path, how: How) -> io::Result<Arc<dyn DiskFile>> {
         match self.0.open(path, How::Read) {
             Ok(file) => Ok(Arc::new(ReadOnlyFile { file, end: AtomicU64::new(u64::MAX) })),
-            // The first file of an empty log.
+            // The first file of an empty journal.
             Err(e) if e.kind() == io::ErrorKind::NotFound && how == How::Create => Ok(Arc::new(NoFile)),
             Err(e) => Err(e),
         }
@@ -64,7 +67,7 @@ impl DiskFile for ReadOnlyFile {
         self.file.read_exact_at(into, offset)
     }
 
-    /// Only what is there already is ever written by a log that is opened and closed.
+    /// Only what is there already is ever written by a journal that is opened and closed.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut there = vec![0; bytes.len()];
         self.file.read_exact_at(&mut there, offset)?;
@@ -113,7 +116,7 @@ impl DiskFile for NoFile {
 pub(crate) struct MemoryIndex(Mutex<(BTreeMap<BlobName, Location>, Summary)>);
 
 impl MemoryIndex {
-    /// Of a log that was synced up to here, as far as is known.
+    /// Of a journal that was synced up to here, as far as is known.
     pub(crate) fn over(synced: Position) -> Self {
         MemoryIndex(Mutex::new((BTreeMap::new(), Summary { synced, ..Summary::default() })))
     }

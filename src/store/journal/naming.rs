@@ -1,13 +1,16 @@
-//! Names that say where their blobs lie, to who has the log's naming key alone.
+//! Names that say where their blobs lie, but only to a holder of the journal's naming key.
 //!
 //! ```text
 //! name  = AES-128(naming key, place 8 ‖ 8 drawn bytes)              FIPS 197, one block
-//! place = file 3 ‖ offset of the label in it 4 ‖ length 1           length: (16 + the lower 4 bits) << the upper 4
+//! place = file 3 ‖ offset of the label in it 4 ‖ length 1
+//!         length: (16 + the lower 4 bits) << the upper 4
 //! ```
-//! Such a blob needs no entry in the index, so that the index of a store of many users stays small. A block cipher maps different blocks to
-//! different names, and without its key they look drawn: a copy elsewhere learns nothing from them. The key is no secret from
-//! who has the log: the log shows its order itself. A name is a hint, and never trusted: what lies at a place says its own name, and
-//! a blob that lies elsewhere, since another came first or since this is a copy, is found through the index.
+//! Such a blob needs no entry in the index, so that the index of a store of many users stays small.
+//! A block cipher maps different blocks to different names, and without its key they look drawn: a
+//! copy elsewhere learns nothing from them. The key is no secret from a holder of the journal: the
+//! journal shows its order itself. A name is a hint, and never trusted: what lies at a place says
+//! its own name, and a blob that lies elsewhere, since another came first or since this is a copy,
+//! is found through the index.
 
 use aes_gcm::aes::Aes128;
 use aes_gcm::aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
@@ -18,12 +21,12 @@ use crate::ids::BlobName;
 /// Bytes of a naming key.
 pub(crate) const NAMING_KEY_BYTES: usize = 16;
 
-/// A log's names.
+/// Makes and reads the names of one journal.
 pub(super) struct Naming(Aes128);
 
-/// What a name says of its blob, if the log named it.
+/// What a name says of its blob, if the journal named it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Hint {
     /// Where its label is.
     pub(super) at: Position,
     /// Its length, at most.
@@ -35,7 +38,8 @@ impl Naming {
         Naming(Aes128::new(&(*key).into()))
     }
 
-    /// The name of a blob of `len` bytes whose label will be at `at`; `drawn` itself where a place cannot say that.
+    /// The name of a blob of `len` bytes whose label will be at `at`; `drawn` itself where a place
+    /// cannot say that.
     pub(super) fn name(&self, at: Position, len: usize, drawn: BlobName) -> BlobName {
         let (Ok(offset), Some(length), true) = (u32::try_from(at.offset), length_up(len), at.file < 1 << 24) else {
             return drawn;
@@ -49,15 +53,15 @@ impl Naming {
         BlobName(block.into())
     }
 
-    /// What a name says; of one that the log did not make, anything.
-    pub(super) fn place(&self, name: &BlobName) -> Place {
+    /// What a name says; of one that the journal did not make, anything.
+    pub(super) fn hint(&self, name: &BlobName) -> Hint {
         let mut block = name.0.into();
         self.0.decrypt_block(&mut block);
         let block: [u8; 16] = block.into();
         let file = u32::from_be_bytes([0, block[0], block[1], block[2]]);
         let offset = u32::from_be_bytes([block[3], block[4], block[5], block[6]]).into();
         let len = (16 + usize::from(block[7] & 15)) << (block[7] >> 4);
-        Place { at: Position { file, offset }, len }
+        Hint { at: Position { file, offset }, len }
     }
 }
 
@@ -82,14 +86,14 @@ mod tests {
         for len in (0..5000).chain([65_536, 262_400, LONGEST]) {
             let at = Position { file: 70_000, offset: 1 << 31 };
             let name = naming.name(at, len, BlobName([9; 16]));
-            let place = naming.place(&name);
+            let place = naming.hint(&name);
             assert_eq!(place.at, at);
             assert!(place.len >= len && place.len <= (len + len / 16).max(16), "{len}: {}", place.len);
             assert_ne!(naming.name(at, len, BlobName([8; 16])), name, "what is drawn is in it");
         }
         for len in [512, 1024, 1088, 3328, 4096] {
             assert_eq!(
-                naming.place(&naming.name(Position::FIRST, len, BlobName([0; 16]))).len,
+                naming.hint(&naming.name(Position::FIRST, len, BlobName([0; 16]))).len,
                 len,
                 "no byte more for a page"
             );

@@ -1,18 +1,23 @@
-//! One frame of the log: how it is laid out, written and read.
+//! One frame of the journal: how it is laid out, written and read.
 //!
 //! ```text
 //! frame  = header 64 ‖ blobs ‖ table ‖ zeros to a multiple of 64
-//! header = "KFFRAME1" ‖ file 4 ‖ offset 8 ‖ synced file 4 ‖ synced offset 8 ‖ blobs 4 ‖ head length 4 ‖ body length 8
-//!          ‖ CRC-32 of the blobs 4 ‖ CRC-32 of header and table 4 ‖ first number 4 ‖ CRC-32 of the header before this 4
+//! header = "KFFRAME1" ‖ file 4 ‖ offset 8 ‖ synced file 4 ‖ synced offset 8 ‖ blobs 4
+//!          ‖ head length 4 ‖ body length 8
+//!          ‖ CRC-32 of the blobs 4 ‖ CRC-32 of header and table 4 ‖ first number 4
+//!          ‖ CRC-32 of the header before this 4
 //! blob   = label ‖ bytes
-//! label  = name 16 ‖ length 4 ‖ number 4 ‖ CRC-32 of: the label's file 4 ‖ its offset 8 ‖ what comes before the sum
+//! label  = name 16 ‖ length 4 ‖ number 4 ‖ CRC-32 of: the label's file 4 ‖ its offset 8
+//!          ‖ what comes before the sum
 //! table  = (name 16 ‖ length 4)* ‖ [epoch 8 ‖ commit 8 ‖ head]
 //! ```
-//! In the CRC-32 of header and table both sums of the header count as zeros. What a header says is believed once its own sum is right, and only
-//! as far as there is room: reading a log takes time and memory in proportion to its length, whoever wrote it.
+//! In the CRC-32 of header and table both sums of the header count as zeros. What a header says is
+//! believed once its own sum is right, and only as far as there is room: reading a journal takes
+//! time and memory in proportion to its length, whoever wrote it.
 //!
-//! Blobs are numbered within their file, from 0. Each has a label, so that who knows a place finds out what lies there; a label holds at its own
-//! place only, and nothing else in a log passes for one. The table names all blobs at once, also where they are holes by now.
+//! Blobs are numbered within their file, from 0. Each has a label, so that a reader that knows a
+//! place finds out what lies there; a label holds at its own place only, and nothing else in a
+//! journal passes for one. The table names all blobs at once, also where they are holes by now.
 
 use std::io::{self, BufWriter, Write};
 
@@ -35,7 +40,7 @@ const FRAME_MAX: u64 = 1 << 30;
 /// Bytes that are read at once to be summed up.
 const WINDOW: usize = 256 << 10;
 
-/// A point in the log.
+/// A point in the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     pub(crate) file: u32,
@@ -43,16 +48,16 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// Where a log begins.
+    /// Where a journal begins.
     pub(super) const FIRST: Position = Position { file: 1, offset: 0 };
 
-    /// Bytes of log since `earlier`, about, in files of `file_bytes`.
+    /// Bytes of journal since `earlier`, about, in files of `file_bytes`.
     pub(super) fn since(self, earlier: Position, file_bytes: u64) -> u64 {
         (u64::from(self.file - earlier.file) * file_bytes + self.offset).saturating_sub(earlier.offset)
     }
 }
 
-/// Where bytes are: those of a blob, behind its label, or of a head.
+/// Where the bytes of a blob are, after its label, or those of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
     pub(crate) file: u32,
@@ -78,7 +83,7 @@ impl Location {
     }
 }
 
-/// What stands before a blob.
+/// The label before a blob.
 pub(super) struct Label {
     pub(super) name: BlobName,
     pub(super) len: u32,
@@ -86,9 +91,9 @@ pub(super) struct Label {
 }
 
 impl Label {
-    /// The label at `at`; `None` where there is none.
+    /// The label at `at`, if one stands there.
     pub(super) fn decode(bytes: &[u8], at: Position) -> Option<Self> {
-        let mut d = Decoder::new(bytes.get(..LABEL)?, "label in the log");
+        let mut d = Decoder::new(bytes.get(..LABEL)?, "label in the journal");
         let label = Label { name: BlobName(d.array().ok()?), len: d.u32().ok()?, number: d.u32().ok()? };
         (label.encode(at) == bytes[..LABEL] && label.len as usize <= BLOB_MAX_BYTES).then_some(label)
     }
@@ -129,7 +134,7 @@ pub(super) struct Built {
     at: Position,
     header: [u8; HEADER],
     labels: Vec<[u8; LABEL]>,
-    /// And the zeros behind it.
+    /// The table, and the zeros after it.
     table: Vec<u8>,
     pub(super) len: u64,
     pub(super) blobs: Vec<(BlobName, Location)>,
@@ -190,7 +195,8 @@ pub(super) fn build(blobs: &[Blob], head: Option<&Head>, at: Position, synced: P
     Built { at, header, labels, table, len, blobs: places, head: head_at }
 }
 
-/// Bytes that are written at once, about: a long frame is not copied together, which would take as much memory again.
+/// Bytes that are written at once, about: a long frame is not copied together, which would take as
+/// much memory again.
 const PIECE: usize = 256 << 10;
 
 impl Built {
@@ -237,7 +243,7 @@ impl Write for Appended<'_> {
 const SUM_AT: usize = 52;
 const OWN_SUM_AT: usize = HEADER - 4;
 
-/// Begins the CRC-32 of a header, its sums left out, and the table behind it.
+/// Begins the CRC-32 of a header, its sums left out, and the table after it.
 fn table_sum(header: &[u8; HEADER]) -> crc32fast::Hasher {
     let mut sum = crc32fast::Hasher::new();
     sum.update(&header[..SUM_AT]);
@@ -267,7 +273,7 @@ fn sum_of(mut sum: crc32fast::Hasher, file: &dyn DiskFile, from: u64, len: u64) 
     Ok(sum.finalize())
 }
 
-/// A header, decoded.
+/// The fields of a header that is well formed.
 struct Header {
     synced: Position,
     blobs: u32,
@@ -280,7 +286,7 @@ struct Header {
 
 impl Header {
     fn decode(header: &[u8; HEADER], at: Position) -> Result<Self> {
-        let mut d = Decoder::new(header, "frame of the log");
+        let mut d = Decoder::new(header, "frame of the journal");
         let magic = d.bytes(8)? == MAGIC;
         let here = Position { file: d.u32()?, offset: d.u64()? };
         let synced = Position { file: d.u32()?, offset: d.u64()? };
@@ -308,7 +314,7 @@ impl Header {
         u64::from(self.blobs) * TABLE_ENTRY as u64 + head
     }
 
-    /// Bytes of the frame; `None` where there is no room for it before `len`.
+    /// Bytes of the frame; `None` where it does not fit before `len`.
     fn frame_len(&self, at: Position, len: u64) -> Option<u64> {
         let total = HEADER as u64 + self.body_len + self.table_len();
         let padded = total.next_multiple_of(ALIGN);
@@ -316,7 +322,7 @@ impl Header {
     }
 
     fn frame(&self, at: Position, len: u64, table: &[u8]) -> Result<Frame> {
-        let mut d = Decoder::new(table, "frame of the log");
+        let mut d = Decoder::new(table, "frame of the journal");
         let body = at.offset + HEADER as u64;
         let mut offset = body;
         let mut blobs = Vec::with_capacity(self.blobs as usize);
@@ -342,7 +348,8 @@ impl Header {
     }
 }
 
-/// The header at `at` in a file of `len` bytes that has room for its frame, the frame's bytes, and its table, which is what was written.
+/// The header at `at` in a file of `len` bytes that has room for its frame, the frame's bytes, and
+/// its table, which is what was written.
 fn read_header(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<(Header, u64, Vec<u8>)>> {
     if len.saturating_sub(at.offset) < HEADER as u64 {
         return Ok(None);
@@ -367,7 +374,7 @@ fn read_header(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option
     Ok((sum.finalize() == header.sums.1).then_some((header, frame_len, table)))
 }
 
-/// Reads the frame at `at` in a file of `len` bytes; `None` where there is none.
+/// Reads the frame at `at` in a file of `len` bytes, if one stands there.
 pub(super) fn read(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Frame>> {
     let Some((header, frame_len, table)) = read_header(file, at, len)? else {
         return Ok(None);
@@ -379,14 +386,14 @@ pub(super) fn read(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Op
     Ok(Some(Frame { whole: sum == header.sums.0, ..frame }))
 }
 
-/// The same without a look at the blobs: for a frame that was synced.
+/// As [`read`], without a look at the blobs: for a frame that was synced.
 pub(super) fn read_table(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Frame>> {
     let read = read_header(file, at, len)?;
     Ok(read.and_then(|(header, frame_len, table)| header.frame(at, frame_len, &table).ok()))
 }
 
-/// Whether the header of a frame behind `at` says that the log was synced beyond `at`. It need not be followed by its frame: it was written
-/// after that sync.
+/// Whether the header of a frame after `at` says that the journal was synced beyond `at`. It need
+/// not be followed by its frame: it was written after that sync.
 pub(super) fn synced_above(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<bool> {
     let mut window = vec![0; WINDOW];
     let mut offset = at.offset.next_multiple_of(ALIGN);
@@ -404,8 +411,8 @@ pub(super) fn synced_above(file: &dyn DiskFile, at: Position, len: u64) -> io::R
     Ok(false)
 }
 
-/// Reads bytes as the first frame of a log, with its sums put right, so that a fuzzer comes past them. Returns whether they
-/// are one.
+/// Reads bytes as the first frame of a journal, with its sums put right, so that a fuzzer comes
+/// past them. Returns whether they are one.
 #[cfg(feature = "testing")]
 pub(crate) fn frame_in(bytes: &[u8]) -> bool {
     let at = Position { file: 1, offset: 0 };

@@ -1,83 +1,45 @@
-//! A store that is a log: blobs in an append-only log, found by what their names say, or else through an index.
+//! The store over a journal: blobs in files that only grow, found by what their names say, or else
+//! through an index.
 //!
-//! Invariants. A blob at the place that its name says needs no entry in the index. The index learns of the others in steps, and only of
-//! those whose log was synced (`fdatasync`). What was acknowledged and the index lacks is kept in memory, and found by replaying the log from the
-//! index's mark. So the index is never trusted with the only copy of anything: one that lost its newest entries is
-//! brought up, one that cannot be opened is built anew.
-
-pub(crate) mod claims;
-mod frame;
-mod frames;
-mod index;
-mod learn;
-pub(crate) mod look;
-mod naming;
-mod tally;
+//! Invariants. A blob at the place that its name says needs no entry in the index. The index learns
+//! of the others in steps, and only of those whose journal was synced (`fdatasync`). What was
+//! acknowledged and the index lacks is kept in memory, and found by replaying the journal from the
+//! index's mark. So the index is never trusted with the only copy of anything: one that lost its
+//! newest entries is brought up, one that cannot be opened is rebuilt.
 
 use std::ops::DerefMut;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-use self::frame::LABEL;
-#[cfg(feature = "testing")]
-pub(crate) use self::frame::frame_in;
-pub(crate) use self::frame::{Location, Position};
-use self::frames::Log;
-pub(crate) use self::index::{Index, Summary, Update};
-use self::learn::{Recent, Running, Step};
-pub(crate) use self::naming::NAMING_KEY_BYTES;
-use self::naming::Naming;
-pub(crate) use self::tally::Blobs;
-use self::tally::Files;
-use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
+use super::claims;
+use super::files::Journal;
+use super::frame::{LABEL, Location, Position};
+use super::index::{Index, Summary, Update};
+use super::learn::{Recent, Running, Step};
+use super::naming::{NAMING_KEY_BYTES, Naming};
+use super::sizes::Sizes;
+use super::tally::Tally;
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::process::Process;
+use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 /// Names listed at once.
 const LIST: usize = 4096;
 
-/// Sizes that a simulation makes small, so that it reaches what happens at them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
-    /// A file of the log that has grown to this is followed by another.
-    pub(crate) file_bytes: u64,
-    /// Zeros that are written behind short frames at once; a frame of up to a quarter of it is short.
-    pub(crate) ahead_bytes: u64,
-    /// Bytes of log between two checkpoints of the index; an open after a crash replays twice as much at most.
-    pub(crate) checkpoint_bytes: u64,
-    /// Blobs that the index learns of in one step, at most twice as many.
-    pub(crate) recent_max: usize,
-    /// Whether the index learns on a thread of its own.
-    pub(crate) beside: bool,
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        // 131,072 recent blobs are some 8 MiB of memory.
-        Sizes {
-            file_bytes: 256 << 20,
-            ahead_bytes: 256 << 10,
-            checkpoint_bytes: 64 << 20,
-            recent_max: 1 << 16,
-            beside: true,
-        }
-    }
-}
-
-/// The open log with its index.
-pub(crate) struct LogStore {
+/// The open journal with its index.
+pub(crate) struct JournalStore {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
-    log: Log,
+    journal: Journal,
     naming: Naming,
     index: Arc<dyn Index>,
     sizes: Sizes,
     /// Readers take these locks and no other, so that none waits for a sync.
     recent: Arc<RwLock<Recent>>,
-    files: Arc<RwLock<Files>>,
+    tally: Arc<RwLock<Tally>>,
     tail: Mutex<Tail>,
     process: Process,
 }
@@ -94,11 +56,12 @@ struct Tail {
     claimed: Option<Claimed>,
 }
 
-impl LogStore {
-    /// Opens the log in `dir`, which is there and may be empty, and brings `index` up to it. The key is that of its names, always the same.
+impl JournalStore {
+    /// Opens the journal in `dir`, which is there and may be empty, and brings `index` up to it.
+    /// The key is that of its names, always the same.
     ///
     /// # Errors
-    /// `Corrupt` where the log is damaged before its end; `Io`, `Full`.
+    /// `Corrupt` where the journal is damaged before its end; `Io`, `Full`.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -107,16 +70,16 @@ impl LogStore {
         sizes: Sizes,
     ) -> Result<Self> {
         let Summary { mark, head, files, synced } = index.summary()?;
-        let store = LogStore {
+        let store = JournalStore {
             dir: dir.to_owned(),
-            log: Log::open(Arc::clone(&disk), dir, sizes)?,
+            journal: Journal::open(Arc::clone(&disk), dir, sizes)?,
             disk,
             naming: Naming::new(naming_key),
             index,
             sizes,
             recent: Arc::default(),
-            files: Arc::new(RwLock::new(Files::new(files))),
-            // Until it knows what the log has, it must tell the index nothing.
+            tally: Arc::new(RwLock::new(Tally::new(files))),
+            // Until it knows what the journal has, nothing of it may reach the index.
             tail: Mutex::new(Tail {
                 head,
                 checkpoint: mark.max(Position::FIRST),
@@ -129,13 +92,13 @@ impl LogStore {
         {
             let mut tail = store.tail();
             // An index that lost its newest updates may still list files that were removed.
-            let numbers = store.files().numbers();
+            let numbers = store.tally().numbers();
             for file in numbers {
-                if store.log.is_gone(file)? {
-                    store.files_mut().forget(file);
+                if store.journal.is_gone(file)? {
+                    store.tally_mut().forget(file);
                 }
             }
-            for frame in store.log.replay(mark, synced.max(mark))? {
+            for frame in store.journal.replay(mark, synced.max(mark))? {
                 store.note(&frame.blobs);
                 if !frame.whole {
                     store.note_holes(&frame.blobs)?;
@@ -146,7 +109,7 @@ impl LogStore {
                     tail.head = Some(head);
                 }
             }
-            store.log.set_number(|file| store.files().count(file));
+            store.journal.set_number(|file| store.tally().count(file));
             tail.broken = false;
             // What was replayed may never have been synced.
             store.begin_step(&mut tail)?;
@@ -162,20 +125,20 @@ impl LogStore {
         self.recent.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn files(&self) -> RwLockReadGuard<'_, Files> {
-        self.files.read().unwrap_or_else(PoisonError::into_inner)
+    fn tally(&self) -> RwLockReadGuard<'_, Tally> {
+        self.tally.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn files_mut(&self) -> impl DerefMut<Target = Files> + '_ {
-        self.files.write().unwrap_or_else(PoisonError::into_inner)
+    fn tally_mut(&self) -> impl DerefMut<Target = Tally> + '_ {
+        self.tally.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes blobs in that the log has.
+    /// Takes blobs in that the journal has.
     fn note(&self, blobs: &[(BlobName, Location)]) {
-        let mut files = self.files_mut();
-        files.wrote(blobs.iter().map(|(_, at)| at));
+        let mut tally = self.tally_mut();
+        tally.wrote(blobs.iter().map(|(_, at)| at));
         let says = |name: &BlobName, at: &Location| {
-            self.naming.place(name).at == Position { file: at.file, offset: at.offset - LABEL as u64 }
+            self.naming.hint(name).at == Position { file: at.file, offset: at.offset - LABEL as u64 }
         };
         let mut elsewhere = blobs.iter().filter(|(name, at)| !says(name, at)).peekable();
         if elsewhere.peek().is_none() {
@@ -185,7 +148,7 @@ impl LogStore {
         for (name, at) in elsewhere {
             // Written twice: the later one is found, and nobody finds the other.
             if let Some(there) = recent.add(*name, *at) {
-                files.kill(there);
+                tally.kill(there);
             }
         }
     }
@@ -193,15 +156,15 @@ impl LogStore {
     /// Finds out which of a frame's blobs were given back: nothing is left of their labels.
     fn note_holes(&self, blobs: &[(BlobName, Location)]) -> Result<()> {
         for (name, at) in blobs {
-            if !self.log.is_labelled(name, *at)? {
-                self.files_mut().kill(*at);
+            if !self.journal.is_labelled(name, *at)? {
+                self.tally_mut().kill(*at);
                 self.recent.write().unwrap_or_else(PoisonError::into_inner).forget(name, *at);
             }
         }
         Ok(())
     }
 
-    /// Syncs the log, tells the index of what is new in it, and makes the index durable.
+    /// Syncs the journal, tells the index of what is new in it, and makes the index durable.
     fn checkpoint(&self, tail: &mut Tail) -> Result<()> {
         Self::await_step(tail)?;
         if self.is_behind(tail) {
@@ -212,12 +175,13 @@ impl LogStore {
         self.index.sync()
     }
 
-    /// Whether the log has what the index was never told.
+    /// Whether the journal has what the index was never told.
     fn is_behind(&self, tail: &Tail) -> bool {
-        tail.checkpoint != self.log.end() || self.recent().waiting() > 0
+        tail.checkpoint != self.journal.end() || self.recent().waiting() > 0
     }
 
-    /// A checkpoint, beside where the index learns so and there is something to learn.
+    /// Begins a checkpoint, on a thread of its own where the index learns so and has something to
+    /// learn.
     fn begin_step(&self, tail: &mut Tail) -> Result<()> {
         if !self.sizes.beside || !self.is_behind(tail) {
             return self.checkpoint(tail);
@@ -229,18 +193,18 @@ impl LogStore {
 
     fn sync(&self, tail: &mut Tail) -> Result<Position> {
         // After a sync that failed the next one may succeed without having written anything.
-        self.log.sync().inspect_err(|_| tail.broken = true)
+        self.journal.sync().inspect_err(|_| tail.broken = true)
     }
 
-    /// Syncs the log, and makes the next step of what the index lacks.
+    /// Syncs the journal, and makes the next step of what the index lacks.
     fn step(&self, tail: &mut Tail) -> Result<Step> {
         let mark = self.sync(tail)?;
         let names = self.recent.write().unwrap_or_else(PoisonError::into_inner).take();
-        let changed = self.files().changed();
+        let changed = self.tally().changed();
         Ok(Step {
             index: Arc::clone(&self.index),
             recent: Arc::clone(&self.recent),
-            files: Arc::clone(&self.files),
+            tally: Arc::clone(&self.tally),
             names,
             mark,
             head: tail.head,
@@ -248,7 +212,7 @@ impl LogStore {
         })
     }
 
-    /// Waits for the step that was begun, if there is one.
+    /// Waits for the step that is running, if any.
     fn await_step(tail: &mut Tail) -> Result<()> {
         if let Some(step) = tail.step.take() {
             tail.checkpoint = step.wait().inspect_err(|_| tail.broken = true)?;
@@ -256,22 +220,24 @@ impl LogStore {
         Ok(())
     }
 
-    /// Has the index forget names, and says where their bytes are. The index is at the end of the log.
+    /// Has the index forget names, and says where their bytes are. The index is at the end of the
+    /// journal.
     fn forget(&self, names: &[BlobName]) -> Result<Vec<Location>> {
         let (mut update, mut removed) = (Update::default(), Vec::new());
         for name in names {
             let indexed = self.index.get(name)?;
             update.remove.extend(indexed.map(|_| *name));
-            // An index may point beside: bytes are overwritten only where the blob's own name stands.
+            // An index may point beside: bytes are overwritten only where the blob's own name
+            // stands.
             let indexed = match indexed {
                 Some(at) if self.is_there(name, at)? => Some(at),
                 _ => None,
             };
-            let placed = self.log.look(name, self.naming.place(name), false)?.map(|(at, _)| at);
-            let mut files = self.files_mut();
+            let placed = self.journal.look(name, self.naming.hint(name), false)?.map(|(at, _)| at);
+            let mut tally = self.tally_mut();
             for at in indexed.into_iter().chain(placed) {
-                if !files.is_dead(at) {
-                    files.kill(at);
+                if !tally.is_dead(at) {
+                    tally.kill(at);
                     removed.push(at);
                 }
             }
@@ -282,14 +248,14 @@ impl LogStore {
 
     /// Tells the index of a change, and of what files hold since.
     fn tell(&self, update: Update) -> Result<()> {
-        let update = Update { files: self.files().changed(), ..update };
+        let update = Update { files: self.tally().changed(), ..update };
         self.index.apply(&update)?;
-        self.files_mut().told(&update.files);
+        self.tally_mut().told(&update.files);
         Ok(())
     }
 
     fn is_there(&self, name: &BlobName, at: Location) -> Result<bool> {
-        match self.log.is_labelled(name, at) {
+        match self.journal.is_labelled(name, at) {
             Err(e) if e.kind() == ErrorKind::Corrupt => Ok(false),
             there => there,
         }
@@ -299,9 +265,9 @@ impl LogStore {
     fn dead_in(&self, file: u32) -> Result<Vec<Location>> {
         let (mut dead, mut from) = (Vec::new(), Some(Position { file, offset: 0 }));
         while let Some(at) = from.filter(|at| at.file == file) {
-            let (blobs, next) = self.log.list(at, LIST)?;
-            let files = self.files();
-            dead.extend(blobs.into_iter().map(|(_, at)| at).filter(|at| at.file == file && files.is_dead(*at)));
+            let (blobs, next) = self.journal.list(at, LIST)?;
+            let tally = self.tally();
+            dead.extend(blobs.into_iter().map(|(_, at)| at).filter(|at| at.file == file && tally.is_dead(*at)));
             from = next;
         }
         Ok(dead)
@@ -310,32 +276,32 @@ impl LogStore {
     /// Overwrites what was given back, and gives what it could not.
     fn wipe(&self, tail: &mut Tail, mut blobs: Vec<Location>) -> Result<Vec<Location>> {
         let mut left = Vec::new();
-        if blobs.iter().any(|at| !self.log.is_vouched(*at)) {
+        if blobs.iter().any(|at| !self.journal.is_vouched(*at)) {
             match self.append(tail, &[], None) {
                 Ok(_) => _ = self.sync(tail)?,
                 // Without room for the frame that vouches for them they stay until there is.
                 Err(e) if e.kind() == ErrorKind::Full => {
-                    (blobs, left) = blobs.into_iter().partition(|at| self.log.is_vouched(*at));
+                    (blobs, left) = blobs.into_iter().partition(|at| self.journal.is_vouched(*at));
                 }
                 Err(e) => return Err(e),
             }
         }
-        self.log.wipe(blobs)?;
-        let mut files = self.files_mut();
+        self.journal.wipe(blobs)?;
+        let mut tally = self.tally_mut();
         let stay: Vec<u32> = left.iter().map(|at| at.file).collect();
-        files.unclean().into_iter().filter(|file| !stay.contains(file)).for_each(|file| files.cleaned(file));
+        tally.unclean().into_iter().filter(|file| !stay.contains(file)).for_each(|file| tally.cleaned(file));
         Ok(left)
     }
 
-    /// A checkpoint, where one is due. It comes behind an append, where nothing can be taken back: any error of it says
-    /// that the outcome is unknown, also a full disk.
+    /// Makes a checkpoint where one is due. It comes after an append, where nothing can be taken
+    /// back: any error of it says that the outcome is unknown, also a full disk.
     fn checkpoint_if_due(&self, tail: &mut Tail) -> Result<()> {
         let Sizes { checkpoint_bytes, recent_max, file_bytes, .. } = self.sizes;
         if tail.step.as_ref().is_some_and(Running::is_finished) {
             unknown_outcome(tail, Self::await_step)?;
         }
         let steps = 1 + u64::from(tail.step.is_some());
-        let since = self.log.end().since(tail.checkpoint, file_bytes);
+        let since = self.journal.end().since(tail.checkpoint, file_bytes);
         if since < steps * checkpoint_bytes && self.recent().waiting() < recent_max {
             return Ok(());
         }
@@ -344,15 +310,16 @@ impl LogStore {
 
     fn append(&self, tail: &mut Tail, blobs: &[Blob], head: Option<&Head>) -> Result<Option<Location>> {
         check_whole(tail, &self.dir)?;
-        let (blobs, head) = self.log.append(blobs, head).inspect_err(|e| tail.broken = e.kind() != ErrorKind::Full)?;
+        let (blobs, head) =
+            self.journal.append(blobs, head).inspect_err(|e| tail.broken = e.kind() != ErrorKind::Full)?;
         self.note(&blobs);
         Ok(head)
     }
 
     /// Where a blob lies that has the place of its name, with its bytes where they are `wanted`.
     fn placed(&self, name: &BlobName, wanted: bool) -> Result<Option<(Location, Vec<u8>)>> {
-        let found = self.log.look(name, self.naming.place(name), wanted)?;
-        Ok(found.filter(|(at, _)| !self.files().is_dead(*at)))
+        let found = self.journal.look(name, self.naming.hint(name), wanted)?;
+        Ok(found.filter(|(at, _)| !self.tally().is_dead(*at)))
     }
 
     /// Where a blob lies that has another.
@@ -363,13 +330,13 @@ impl LogStore {
     }
 }
 
-impl Store for LogStore {
+impl Store for JournalStore {
     fn place(&self) -> String {
         self.dir.display().to_string()
     }
 
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
-        self.naming.name(self.log.next(ahead), len, drawn)
+        self.naming.name(self.journal.next(ahead), len, drawn)
     }
 
     fn claimed(&self) -> Result<Option<Claimed>> {
@@ -394,9 +361,10 @@ impl Store for LogStore {
         let Some(at) = self.elsewhere(name)? else {
             return Ok(None);
         };
-        match self.log.read(at) {
-            // An index that came back older than it was names bytes that were discarded, with their file.
-            Err(_) if self.log.is_gone(at.file)? => Ok(None),
+        match self.journal.read(at) {
+            // An index that came back older than it was names bytes that were discarded, with their
+            // file.
+            Err(_) if self.journal.is_gone(at.file)? => Ok(None),
             read => read.map(Some),
         }
     }
@@ -415,7 +383,7 @@ impl Store for LogStore {
         let Some((id, at)) = self.tail().head else {
             return Ok(None);
         };
-        Ok(Some(Head { id, bytes: self.log.read(at)? }))
+        Ok(Some(Head { id, bytes: self.journal.read(at)? }))
     }
 
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
@@ -426,27 +394,28 @@ impl Store for LogStore {
         }
         let at = self.append(&mut tail, blobs, Some(head))?;
         tail.head = at.map(|at| (head.id, at));
-        unknown_outcome(&mut tail, |_| self.log.sync())?;
+        unknown_outcome(&mut tail, |_| self.journal.sync())?;
         self.checkpoint_if_due(&mut tail)?;
         Ok(Published::Done)
     }
 
-    /// In the order of the log.
+    /// In the order of the journal.
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
         let at = Position { file: (from.0 >> 64) as u32, offset: from.0 as u64 };
-        let (blobs, next) = self.log.list(at, limit)?;
-        let files = self.files();
-        let names = blobs.into_iter().filter(|(_, at)| !files.is_dead(*at)).map(|(name, _)| name).collect();
+        let (blobs, next) = self.journal.list(at, limit)?;
+        let tally = self.tally();
+        let names = blobs.into_iter().filter(|(_, at)| !tally.is_dead(*at)).map(|(name, _)| name).collect();
         Ok((names, next.map(|at| Cursor(u128::from(at.file) << 64 | u128::from(at.offset)))))
     }
 
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         let mut tail = self.tail();
         check_whole(&tail, &self.dir)?;
-        // An index that fails here may come back older, and names bytes that are gone: nothing reaches them.
+        // An index that fails here may come back older, and names bytes that are gone: nothing
+        // reaches them.
         self.checkpoint(&mut tail)?;
         // What a crash kept from being overwritten, and blobs that were put twice.
-        let unclean = self.files().unclean();
+        let unclean = self.tally().unclean();
         let mut removed = self.forget(names)?;
         // Only what the index durably forgot loses its bytes.
         self.index.sync()?;
@@ -456,8 +425,8 @@ impl Store for LogStore {
         }
         let left = self.wipe(&mut tail, removed.clone())?;
         let mut update = Update::default();
-        for file in self.files().empty().into_iter().filter(|file| Some(*file) != keep) {
-            if self.log.remove_file(file)? {
+        for file in self.tally().empty().into_iter().filter(|file| Some(*file) != keep) {
+            if self.journal.remove_file(file)? {
                 update.gone.push(file);
             }
         }
@@ -466,24 +435,24 @@ impl Store for LogStore {
         let done = Removed { gone: bytes(&removed) - bytes(&left), left: bytes(&left) };
         if !update.gone.is_empty() {
             // A file that a crash brings back must still be known to hold nothing.
-            self.log.sync_names()?;
-            update.gone.iter().for_each(|file| self.files_mut().forget(*file));
+            self.journal.sync_names()?;
+            update.gone.iter().for_each(|file| self.tally_mut().forget(*file));
         }
         self.tell(update)?;
         Ok(done)
     }
 
-    /// Its bytes are those of the log, from its beginning to its end.
+    /// Its bytes are those of the journal, from its beginning to its end.
     fn usage(&self) -> Result<Usage> {
-        let blobs = self.files().live();
-        Ok(Usage { blobs, bytes: self.log.end().since(Position::FIRST, self.sizes.file_bytes) })
+        let blobs = self.tally().live();
+        Ok(Usage { blobs, bytes: self.journal.end().since(Position::FIRST, self.sizes.file_bytes) })
     }
 }
 
-impl Drop for LogStore {
+impl Drop for JournalStore {
     fn drop(&mut self) {
         if !self.process.is_this() {
-            // The log goes on in another process. The thread of a step is not here.
+            // The journal goes on in another process. The thread of a step is not here.
             if let Ok(mut tail) = self.tail.try_lock() {
                 std::mem::forget(tail.step.take());
             }
@@ -492,7 +461,7 @@ impl Drop for LogStore {
         let mut tail = self.tail();
         let _ = Self::await_step(&mut tail);
         if !tail.broken {
-            let _ = self.log.trim();
+            let _ = self.journal.trim();
             // Whatever fails here is replayed by the next open.
             let _ = self.checkpoint(&mut tail);
         }
@@ -503,7 +472,7 @@ fn check_whole(tail: &Tail, dir: &Path) -> Result<()> {
     if tail.broken {
         return Err(Error::new(
             ErrorKind::Poisoned,
-            format!("an earlier write to {} failed; open it anew", dir.display()),
+            format!("an earlier write to {} failed; open it again", dir.display()),
         ));
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! What the log asks of its index: a map from names to places, for the blobs whose names do not say it, and what the files hold.
+//! What the journal asks of its index: a map from names to places, for the blobs whose names do not
+//! say it, and what the files hold.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use crate::store::HeadId;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Update {
     pub(crate) remove: Vec<BlobName>,
-    /// What these files of the log hold.
+    /// What these files of the journal hold.
     pub(crate) files: BTreeMap<u32, Blobs>,
     /// Files that are there no more.
     pub(crate) gone: Vec<u32>,
@@ -23,20 +24,22 @@ pub(crate) struct Update {
 /// What an index knows beside names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Summary {
-    /// Up to where the log is indexed.
+    /// Up to where the journal is indexed.
     pub(crate) mark: Position,
     pub(crate) head: Option<(HeadId, Location)>,
-    /// What each file of the log holds.
+    /// What each file of the journal holds.
     pub(crate) files: BTreeMap<u32, Blobs>,
-    /// Up to where the log was synced, if that is known to be further than the index knows it.
+    /// Up to where the journal was synced, if that is known to be further than the index knows it.
     pub(crate) synced: Position,
 }
 
-/// An index. It may lose updates since the last `sync`, but only the newest of them; nothing in it is the only copy.
+/// An index. It may lose updates since the last `sync`, but only the newest of them; nothing in it
+/// is the only copy.
 pub(crate) trait Index: Send + Sync {
     fn get(&self, name: &BlobName) -> Result<Option<Location>>;
     fn summary(&self) -> Result<Summary>;
-    /// Puts names in, one after another, and says where each was before. A crash may come between two of them.
+    /// Puts names in, one after another, and says where each was before. A crash may come between
+    /// two of them.
     fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>>;
     fn apply(&self, update: &Update) -> Result<()>;
     /// Makes every update durable.

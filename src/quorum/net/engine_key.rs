@@ -1,0 +1,57 @@
+//! The key by which an engine shows keyholders who it is: `engine.key` in the cell's directory.
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::EngineId;
+use super::private::{public, read, write};
+use crate::codec::{parsed, shown};
+use crate::crypto::Key;
+use crate::dir::make_dir;
+use crate::env::Env;
+use crate::error::{Error, Result};
+
+const ENGINE_PRIVATE: &str = "keyfall-engine-private-1:";
+
+/// The key by which an engine shows keyholders who it is.
+pub struct EngineKey(Key);
+
+impl std::fmt::Debug for EngineKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EngineKey(..)")
+    }
+}
+
+impl EngineKey {
+    /// Reads the key in a cell's directory, or makes one where none is.
+    ///
+    /// # Errors
+    /// `Corrupt` where it is damaged; `Io`.
+    pub fn in_dir(dir: &Path, env: &dyn Env) -> Result<Self> {
+        let path = dir.join("engine.key");
+        if !path.exists() {
+            make_dir(dir)?;
+            let seed = Key::random(env)?;
+            write(&path, &Zeroizing::new(format!("{}\n", shown(ENGINE_PRIVATE, seed.bytes()))), true)?;
+        }
+        let seed = Zeroizing::new(parsed(ENGINE_PRIVATE, &read(&path)?).unwrap_or_default());
+        let (Some(seed), 32) = (seed.first_chunk(), seed.len()) else {
+            return Err(Error::corrupt(format!(
+                "{} is damaged; have keyholders allow another with `keyfall keyholder allow DIR \
+                 ENGINE_KEY --store ID`",
+                path.display()
+            )));
+        };
+        Ok(EngineKey(Key::copied_from(seed)))
+    }
+
+    /// The public key of this engine.
+    pub fn id(&self) -> EngineId {
+        EngineId(public(&self.0))
+    }
+
+    pub(super) fn seed(&self) -> &Key {
+        &self.0
+    }
+}

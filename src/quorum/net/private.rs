@@ -1,0 +1,46 @@
+//! Files that only their owner reads, written durably.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use ed25519_dalek::SigningKey;
+use zeroize::Zeroizing;
+
+use crate::crypto::Key;
+use crate::dir::{read_small, sync_dir};
+use crate::error::{Error, Result};
+use crate::secret::WipeStack;
+
+pub(super) fn io(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
+    move |e| Error::io(path.display(), e)
+}
+
+/// Writes a file that only its owner reads, durably; with `new` it must not be there.
+pub(super) fn write(path: &Path, text: &str, new: bool) -> Result<()> {
+    let part = path.with_extension("part");
+    let target = if new { path } else { &part };
+    if !new {
+        // What a write that was cut short left; a link that lies there goes, and what it leads to
+        // stays.
+        let _ = std::fs::remove_file(&part);
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(target);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    written.map_err(io(target))?;
+    if !new {
+        std::fs::rename(&part, path).map_err(io(path))?;
+    }
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+pub(super) fn read(path: &Path) -> Result<Zeroizing<String>> {
+    read_small(path).map(Zeroizing::new).map_err(io(path))
+}
+
+/// The public key of an Ed25519 seed.
+pub(super) fn public(seed: &Key) -> [u8; 32] {
+    let _wiped = WipeStack;
+    SigningKey::from_bytes(seed.bytes()).verifying_key().to_bytes()
+}
