@@ -84,7 +84,7 @@ fn main() {
         );
     }
     let began = Instant::now();
-    let tended = engine.tend(&mut |_| {}).unwrap();
+    let tended = engine.run_due(&mut |_| {}).unwrap();
     let each = began.elapsed() / u32::try_from(tended.derived.max(1)).unwrap();
     println!("bookkeeping of {} derived records: {:.1?}, {each:.1?} each", tended.derived, began.elapsed());
 }

@@ -164,7 +164,7 @@ fn erases(cases: &mut [Case], dir: &Path, rounds: usize) -> Vec<Certificate> {
 
 /// Whole certificates, from their text.
 fn certificates(engine: &Engine, kept: &[Certificate], certificates: usize) {
-    let trust = Trust::in_log(engine.log_key().unwrap());
+    let trust = Trust::in_log(engine.log().key().unwrap());
     let texts: Vec<String> = kept.iter().cycle().take(certificates).map(ToString::to_string).collect();
     let began = Instant::now();
     for text in &texts {

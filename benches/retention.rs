@@ -30,7 +30,7 @@ fn main() {
     let engine = Engine::init(Arc::new(store), Arc::new(cell), options).unwrap();
     let tend = || -> (Tended, Duration) {
         let began = Instant::now();
-        (engine.tend(&mut |_| {}).unwrap(), began.elapsed())
+        (engine.run_due(&mut |_| {}).unwrap(), began.elapsed())
     };
 
     let began = Instant::now();
@@ -48,11 +48,11 @@ fn main() {
     println!("{records} records of {users} users, put in {:.1} s", began.elapsed().as_secs_f64());
 
     // A limit that nothing has passed: what it costs to look at every user.
-    engine.set_policy(None, &Policy::new(Class::audio()).max_age(Duration::from_secs(1 << 30))).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).max_age(Duration::from_secs(1 << 30))).unwrap();
     let (done, looked) = tend();
     assert_eq!(done.expired, 0);
     let epoch = engine.head().epoch;
-    engine.set_policy(None, &Policy::new(Class::audio()).max_age(Duration::ZERO)).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).max_age(Duration::ZERO)).unwrap();
     let (done, took) = tend();
     assert_eq!((done.expired, engine.head().epoch), (records, epoch + 1));
     let (done, idle) = tend();

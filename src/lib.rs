@@ -44,10 +44,10 @@
 //! | list what a user has | [`Engine::list`], [`Query`] |
 //! | erase a user, a class, an interaction, a span of time | [`Engine::erase`], [`Scope`] |
 //! | let some of it stay, plan it, prove it | [`Erase`], [`Engine::erase_at`], [`certificate`] |
-//! | keep records for so long and no longer | [`Policy`], [`Engine::set_policy`] |
+//! | keep records for so long and no longer | [`Policy`], [`Engine::policies`] |
 //! | show a person everything that is kept about them | [`Engine::report`] |
-//! | keep copies | [`Engine::copy_add`], [`Engine::backup`] |
-//! | restore from copies, or try whether that works | [`Builder::restore`], [`Engine::check_restore`] |
+//! | keep copies | [`Engine::copies`], [`Engine::backup`] |
+//! | restore from copies, or try whether that works | [`Builder::restore`], [`engine::Copies::check_restore`] |
 //! | give space back | [`Engine::discard`] |
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
 //! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::close`], [`Builder::open`] |
@@ -97,6 +97,8 @@
 //! | `testing` | (feature `testing`) conformance suites, the archive adversary, the simulator |
 
 #[cfg(feature = "engine")]
+mod catalogue;
+#[cfg(feature = "engine")]
 pub mod cell;
 pub mod certificate;
 #[cfg(feature = "engine")]
@@ -120,6 +122,8 @@ mod error;
 mod ids;
 pub mod limits;
 pub mod log;
+#[cfg(feature = "engine")]
+mod pages;
 #[cfg(feature = "engine")]
 pub mod opening;
 #[cfg(feature = "engine")]
@@ -148,7 +152,7 @@ pub mod time;
 pub mod tree;
 
 #[cfg(feature = "engine")]
-pub use engine::face::{Batch, Engine, Erasure, Options, Query, Reader};
+pub use engine::paved::{Batch, Engine, Erasure, Options, Query, Reader};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "engine")]
 pub use ids::{Class, InteractionId, RecordId, UserId};

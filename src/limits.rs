@@ -73,7 +73,7 @@ pub const RETRY: Duration = Duration::from_secs(3600);
 /// How often an engine that only looks asks its cell whether its root key is still there, where
 /// asking costs a round trip.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Users that one commit of [`crate::Engine::tend`] serves.
+/// Users that one commit of [`Engine::run_due`](crate::Engine::run_due) serves.
 pub const DUE_MAX: usize = 16_384;
 /// Users whose due time one commit recomputes when the store's policies changed.
 pub const SWEEP: usize = 4096;

@@ -21,7 +21,7 @@ const NAMED: u8 = 8;
 const PURPOSE: u8 = 16;
 
 /// How long records of one class are kept: of the store, or of one user in its place. What passed a
-/// limit is erased like anything else, with what was derived from it, by [`crate::Engine::tend`].
+/// limit is erased like anything else, with what was derived from it, by [`Engine::run_due`](crate::Engine::run_due).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The class whose records it limits.

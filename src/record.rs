@@ -220,7 +220,7 @@ pub struct Put {
 pub enum Source {
     /// A record, of any user.
     Record(RecordId),
-    /// One of the same batch, by the number that [`crate::engine::Batch::add`] gave.
+    /// One of the same batch, by the number that [`crate::Batch::add`] gave.
     Added(usize),
 }
 

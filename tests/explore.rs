@@ -212,7 +212,7 @@ fn no_certificate_calls_a_root_key_destroyed_before_it_is() {
             let engine = engine.clone();
             thread::spawn(move || engine.erase(Scope::user(user("ben"))).unwrap())
         };
-        let upgraded = engine.upgrade(&pending, None).unwrap();
+        let upgraded = engine.certificates().upgrade(&pending, None).unwrap();
         let there = cell.load().unwrap().keys.iter().any(|key| key.id.epoch == 1);
         assert!(upgraded.facts.outcome.retired == Retired::Waiting || !there, "it is in the cell still");
         other.join().unwrap();
@@ -226,7 +226,7 @@ fn a_copy_in_step_and_listings_beside_an_erase() {
         let ids = [put(&engine, "ada", b"1").unwrap(), put(&engine, "ben", b"2").unwrap()];
         let copier = {
             let engine = engine.clone();
-            thread::spawn(move || engine.copy_add("copy", CopyMode::InStep, |_| {}).map(drop))
+            thread::spawn(move || engine.copies().add("copy", CopyMode::InStep, &mut |_| {}).map(drop))
         };
         let lister = {
             let engine = engine.clone();

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Engine, Inner};
+use super::core::Core;
+use super::paved::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::atomic::Ordering;
 
@@ -36,7 +37,7 @@ impl Engine {
 }
 
 /// `engines`: how many other handles there are, where that is known.
-fn still_held(inner: &Arc<Inner>, engines: Option<usize>) -> Error {
+fn still_held(inner: &Arc<Core>, engines: Option<usize>) -> Error {
     let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let others = Arc::strong_count(inner) - 1;
     let by = match engines {

@@ -1,14 +1,16 @@
-//! Whether one state of a store goes on from another. After a take-over two places of a store may count on from one commit within one
-//! epoch: numbers do not tell then whether the one has what the other has. The records and the log do.
+//! Whether one state of a store goes on from another. After a take-over two places of a store may
+//! count on from one commit within one epoch: numbers do not tell then whether the one has what the
+//! other has. The records and the log do.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::Inner;
+use super::core::Core;
 use super::own::is_last;
-use super::pages::{PageSource, SharedStore, missing};
-use super::read::look_up;
-use super::walk::{Step, Walked, Walking, walk};
+use super::replica::Copied;
+use crate::catalogue::view::Users;
+use crate::catalogue::walk::{Step, Walked, Walking, walk};
+use crate::pages::{PageSource, SharedStore, missing};
 use crate::cell::{Owner, RootKey};
 use crate::crypto::{self, chunked};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,6 +28,12 @@ pub(super) struct Line<'a> {
     pub(super) roots: &'a Roots,
     pub(super) geometry: Geometry,
     pub(super) pages: &'a dyn Pages,
+}
+
+impl Line<'_> {
+    fn users(&self) -> Users<'_> {
+        Users { pages: self.pages, root: &self.roots.users, geometry: self.geometry }
+    }
 }
 
 /// The pages of a place that is not the engine's own.
@@ -55,7 +63,7 @@ fn begins_log(earlier: &Line<'_>, later: &Line<'_>) -> Result<bool> {
 
 /// Whether a record is in a state, or was erased there.
 fn knows(line: &Line<'_>, of: &ClassOf, key: &OrderedKey, entry: &Entry) -> Result<bool> {
-    match look_up(line.pages, &line.roots.users, line.geometry, &of.record(key)?) {
+    match line.users().look_up(&of.record(key)?) {
         // An id may be given in each of two lines.
         Ok((_, there)) => Ok(there.first == entry.first),
         Err(e) => match e.kind() {
@@ -66,12 +74,14 @@ fn knows(line: &Line<'_>, of: &ClassOf, key: &OrderedKey, entry: &Entry) -> Resu
     }
 }
 
-/// Whether `later`, whose blobs are in `held`, has every record of `earlier` or erased it, and every erase. `None` where an erase interrupted
-/// the look. What `held` has was written in its line; so only pages are read that it never had, or discarded.
+/// Whether `later`, whose blobs are in `held`, has every record of `earlier` or erased it, and
+/// every erase. `None` where an erase interrupted the look. What `held` has was written in its
+/// line; so only pages are read that it never had, or discarded.
 pub(super) fn goes_on(
     leave: &Walking<'_>,
     earlier: &Line<'_>,
-    (later, held): (&Line<'_>, &dyn Store),
+    later: &Line<'_>,
+    held: &dyn Store,
 ) -> Result<Option<bool>> {
     if !begins_log(earlier, later)? {
         return Ok(Some(false));
@@ -97,61 +107,63 @@ pub(super) fn goes_on(
     })
 }
 
-impl Inner {
-    /// Whether what `to` holds may give way to this state: to the owner's, which goes on from it. Any other head must be the very same.
-    ///
-    /// # Errors
-    /// `Fenced` where this place does not own the cell; `Refused` where another place wrote to `to` after the two parted.
-    pub(super) fn may_replace(
-        &self,
-        leave: &Walking<'_>,
-        to: &dyn Store,
-        (roots, geometry, head): (&Roots, Geometry, &Head),
-        root: &RootKey,
-    ) -> Result<Walked> {
-        let Some(there) = to.head()?.filter(|there| there != head) else { return Ok(Walked::Whole) };
-        let place = to.place();
-        if !self.owns_now()? {
-            return Err(Error::new(
-                ErrorKind::Fenced,
-                format!(
-                    "{} does not own its root cell, and {place} holds {} already, perhaps its owner's: nothing was copied; name another directory, or, where this store is to be the owner, take it over (`Builder::take_over`)",
-                    self.store().place(),
-                    there.id
-                ),
-            ));
-        }
-        let (theirs, ours) = (Prefix::decode(&there.bytes)?, Prefix::decode(&head.bytes)?);
-        // Of another store, a later state, or one that no key opens any more: that is told where it is copied.
-        if theirs.store != self.id || theirs.root_id() != ours.root_id() || there.id >= head.id {
-            return Ok(Walked::Whole);
-        }
-        if root.id != theirs.root_id() {
-            // An epoch began since the key was asked for.
-            return Ok(Walked::Interrupted);
-        }
-        let unread = |e: Error| {
-            let what =
-                format!("whether this store goes on from what {place} holds cannot be seen; name another directory");
-            if e.kind() == ErrorKind::Corrupt { e.context(what) } else { e }
-        };
-        let page = HeadPage::open(&there.bytes, &root.key).map_err(unread)?;
-        let pages = PagesAt { realm: self.realm, store: to };
-        let earlier = Line { roots: &page.roots, geometry: page.geometry, pages: &pages };
-        let from = self.uncached_pages();
-        let later = Line { roots, geometry, pages: &from };
-        match goes_on(leave, &earlier, (&later, &**self.store())).map_err(unread)? {
-            None => Ok(Walked::Interrupted),
-            Some(true) => Ok(Walked::Whole),
-            Some(false) => Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "{place} moved on by itself, to {}: it holds records or erases that {} never had, for another place of the store wrote to it after the two parted; nothing was copied; keep it, and name another directory",
-                    there.id,
-                    self.store().place()
-                ),
-            )),
-        }
+/// Whether what `to` holds may give way to this state: to the owner's, which goes on from it. Any
+/// other head must be the very same.
+///
+/// # Errors
+/// `Fenced` where this place does not own the cell; `Refused` where another place wrote to `to`
+/// after the two parted.
+pub(super) fn may_replace(
+    core: &Core,
+    leave: &Walking<'_>,
+    to: &dyn Store,
+    what: Copied<'_>,
+    root: &RootKey,
+) -> Result<Walked> {
+    let Copied { roots, geometry, head } = what;
+    let Some(there) = to.head()?.filter(|there| there != head) else { return Ok(Walked::Whole) };
+    let place = to.place();
+    if !core.owns_now()? {
+        return Err(Error::new(
+            ErrorKind::Fenced,
+            format!(
+                "{} does not own its root cell, and {place} holds {} already, perhaps its owner's: nothing was copied; name another directory, or, where this store is to be the owner, take it over (`Builder::take_over`)",
+                core.store().place(),
+                there.id
+            ),
+        ));
+    }
+    let (theirs, ours) = (Prefix::decode(&there.bytes)?, Prefix::decode(&head.bytes)?);
+    // Of another store, a later state, or one that no key opens any more: that is told where it is
+    // copied.
+    if theirs.store != core.id || theirs.root_id() != ours.root_id() || there.id >= head.id {
+        return Ok(Walked::Whole);
+    }
+    if root.id != theirs.root_id() {
+        // An epoch began since the key was asked for.
+        return Ok(Walked::Interrupted);
+    }
+    let unread = |e: Error| {
+        let what =
+            format!("whether this store goes on from what {place} holds cannot be seen; name another directory");
+        if e.kind() == ErrorKind::Corrupt { e.context(what) } else { e }
+    };
+    let page = HeadPage::open(&there.bytes, &root.key).map_err(unread)?;
+    let pages = PagesAt { realm: core.realm, store: to };
+    let earlier = Line { roots: &page.roots, geometry: page.geometry, pages: &pages };
+    let from = core.uncached_pages();
+    let later = Line { roots, geometry, pages: &from };
+    match goes_on(leave, &earlier, &later, &**core.store()).map_err(unread)? {
+        None => Ok(Walked::Interrupted),
+        Some(true) => Ok(Walked::Whole),
+        Some(false) => Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "{place} moved on by itself, to {}: it holds records or erases that {} never had, for another place of the store wrote to it after the two parted; nothing was copied; keep it, and name another directory",
+                there.id,
+                core.store().place()
+            ),
+        )),
     }
 }
 
@@ -165,7 +177,8 @@ pub(super) struct Candidate<'a> {
 /// Places with their heads.
 type Others = Vec<(String, HeadId)>;
 
-/// How much a place's word counts where lines parted: the owner's most, least that of one that owned the store before.
+/// How much a place's word counts where lines parted: the owner's most, least that of one that
+/// owned the store before.
 fn rank(store: &dyn Store, owner: Option<&Owner>) -> Result<u8> {
     Ok(match (store.claimed()?, owner) {
         (Some(claimed), Some(owner)) if is_last(Some(&claimed), owner) => 2,
@@ -183,7 +196,7 @@ fn parted(all: &[Candidate<'_>], best: usize, copies: &[SharedStore]) -> Result<
     for (n, other) in all.iter().enumerate().filter(|(_, other)| other.head != chosen.head) {
         let earlier = Line { roots: &other.page.roots, geometry: other.page.geometry, pages: &source };
         let seen = other.head.id < chosen.head.id
-            && match goes_on(&Walking::unhindered(), &earlier, (&later, &**chosen.store)) {
+            && match goes_on(&Walking::unhindered(), &earlier, &later, &**chosen.store) {
                 Ok(seen) => seen == Some(true),
                 // What cannot be read shows nothing.
                 Err(e) if e.kind() == ErrorKind::Corrupt => false,
@@ -196,8 +209,9 @@ fn parted(all: &[Candidate<'_>], best: usize, copies: &[SharedStore]) -> Result<
     Ok(parted)
 }
 
-/// The state to restore: the newest of the newest epoch. Where some of that epoch do not come before it, the one of the place that owns the
-/// cell, or else of one that never did before one that did. With it, the places whose states it does not go on from.
+/// The state to restore: the newest of the newest epoch. Where some of that epoch do not come
+/// before it, the one of the place that owns the cell, or else of one that never did before one
+/// that did. With it, the places whose states it does not go on from.
 pub(super) fn choose<'a>(
     mut all: Vec<Candidate<'a>>,
     copies: &[SharedStore],

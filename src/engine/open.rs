@@ -3,112 +3,37 @@
 
 use std::sync::Arc;
 
-use super::clock::Anchor;
-use super::commit::Sealer;
-use super::copies::Attached;
-use super::keeper::{Bell, Keeper, Kept};
-use super::own::{self, Last, OpenAs, Role, Seen};
-use super::pages::{PageCache, SharedStore};
+use super::anchor::Anchor;
+use super::bell::{Bell, Keeper};
+use super::commit::settle;
+use super::core::{Core, State, Watched, Writer};
+use super::heads::{OpenHead, draw_root, open_head, seal_head};
+use super::keeper::Kept;
+use super::log;
+use super::names::Names;
+use super::options::{OpenAs, Options};
+use super::own::{self, Last, Role, Seen};
+use super::paved::Engine;
 use super::queue::Queue;
-use super::watched::Watched;
-use super::{Engine, Inner, NamesInUse, Options, State, Writer, log};
-use crate::cell::{Contents, RootCell, RootId, RootKey};
-use crate::crypto::{Fresh, Key, hedge};
-use crate::env::Env;
+use super::readers::Readers;
+use super::replica::Attached;
+use super::walks::Walks;
+use crate::catalogue::change::Sealer;
+use crate::catalogue::defect::Defect;
+use crate::cell::{Contents, RootCell};
+use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, StoreId};
 use crate::log::Signer;
+use crate::pages::{PageCache, SharedStore};
 use crate::secret::WipeStack;
-use crate::store::{Head, HeadId, Published, Store};
-use crate::sync::atomic::{AtomicBool, AtomicUsize};
+use crate::store::{Published, Store};
+use crate::sync::atomic::AtomicBool;
 use crate::sync::{Mutex, RwLock};
 use crate::tree::Link;
 use crate::tree::head::{HeadPage, Prefix, Roots};
 use crate::tree::log::LogPage;
 use crate::tree::users::{UsersNode, seal_users};
-
-/// Draws a root key for an epoch that begins with `head`: a generator that repeats after a machine was restored must not
-/// give one key to two heads, for what the one erased the other may still reach.
-pub(super) fn draw_root(env: &dyn Env, epoch: u64, head: &HeadPage) -> Result<RootKey> {
-    let fresh = Fresh::new(env, hedge(&[&epoch.to_be_bytes(), &head.encode()]));
-    Ok(RootKey { id: RootId { epoch, attempt: fresh.name()?.0 }, key: fresh.key()? })
-}
-
-/// Seals a head under a root key.
-pub(super) fn seal_head(env: &dyn Env, store: StoreId, commit: u64, head: &HeadPage, root: &RootKey) -> Result<Head> {
-    let plaintext = head.encode();
-    let prefix = Prefix { store, id: HeadId { epoch: root.id.epoch, commit }, attempt: root.id.attempt };
-    let salt = Fresh::new(env, hedge(&[&plaintext])).salt()?;
-    Ok(HeadPage::seal(&plaintext, &prefix, &root.key, &salt))
-}
-
-/// Names the root key under which a store's newest head is sealed; `None` where there is no head.
-///
-/// # Errors
-/// `Corrupt`, `Io`.
-pub fn root_of(store: &dyn Store) -> Result<Option<RootId>> {
-    store.head()?.map(|head| Prefix::decode(&head.bytes).map(|prefix| prefix.root_id())).transpose()
-}
-
-/// Finds the root key of a store's newest head, and opens it.
-pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<(Head, HeadPage, RootKey)> {
-    let place = store.place();
-    let unfinished = contents.is_unfinished();
-    let Contents { store: belongs, keys, epoch: newest, unheard, .. } = contents;
-    // The next epoch's key may stand ready: a store without it lacks nothing.
-    let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
-    let Some(stored) = store.head()? else {
-        let text = if unfinished {
-            format!(
-                "{place} holds no head, and the cell the root key of an init that was cut short before anything could be put; move both away, and init again"
-            )
-        } else {
-            format!(
-                "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; where a restore was cut short, give it once more)"
-            )
-        };
-        return Err(Error::corrupt(text));
-    };
-    let prefix = Prefix::decode(&stored.bytes)?;
-    if prefix.id != stored.id {
-        return Err(Error::corrupt(format!(
-            "the head of {place} is not the one it is filed as; restore the store from a copy"
-        )));
-    }
-    if belongs.is_some_and(|id| id != prefix.store) {
-        return Err(Error::new(
-            ErrorKind::Mismatch,
-            format!("the cell belongs to another store than {place}; name the right one with `Builder::cell_at`"),
-        ));
-    }
-    if let Some(root) = keys.into_iter().find(|k| k.id == prefix.root_id()) {
-        let head = HeadPage::open(&stored.bytes, &root.key).map_err(|e| e.context(format!("the head of {place}")))?;
-        return Ok((stored, head, root));
-    }
-    let at = prefix.id.epoch;
-    if let Some((unheard, ended)) = unheard
-        && at >= ended
-    {
-        return Err(Error::new(
-            ErrorKind::Io,
-            format!(
-                "of the root key of {place}, epoch {at}, too few shares can be had, and not all keyholders answered; start the others ({unheard})"
-            ),
-        ));
-    }
-    let text = if at < oldest {
-        format!(
-            "{place} is at epoch {at}, the cell is at epoch {oldest}: the root key of epoch {at} is destroyed; bring the store up from a copy that holds epoch {oldest}"
-        )
-    } else if at > newest {
-        format!(
-            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, which does not open the store as it is now; use the cell as it is now, and destroy this copy, for it still opens what lived at its epoch, in a copy of the store from then"
-        )
-    } else {
-        format!("another writer published epoch {at} of {place}; this cell's key does not belong to it")
-    };
-    Err(Error::new(ErrorKind::Mismatch, text))
-}
 
 impl Engine {
     /// Makes a new store. Both `store` and `cell` must be empty.
@@ -119,13 +44,19 @@ impl Engine {
         let _wiped = WipeStack;
         options.geometry.check()?;
         if store.head()?.is_some() {
-            return Err(Error::new(ErrorKind::Exists, format!("{} is a store already; open it", store.place())));
+            return Err(Error::new(
+                ErrorKind::Exists,
+                format!("{} is a store already; open it", store.place()),
+            ));
         }
         let contents = cell.load()?;
         if !contents.keys.is_empty() || contents.epoch > 0 {
             return Err(Error::new(
                 ErrorKind::Exists,
-                format!("the cell {} holds a key already; name another place for it", cell.describe().place),
+                format!(
+                    "the cell {} holds a key already; name another place for it",
+                    cell.describe().place
+                ),
             ));
         }
         Engine::initialized(store, cell, options, contents)
@@ -133,7 +64,11 @@ impl Engine {
 
     /// As [`Engine::init`], and goes on with one that was cut short before it returned: what its cell holds then opens
     /// nothing that was ever acknowledged. A store that is whole is opened.
-    pub(crate) fn finish_init(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
+    pub(crate) fn finish_init(
+        store: Arc<dyn Store>,
+        cell: Arc<dyn RootCell>,
+        options: Options,
+    ) -> Result<Self> {
         if store.head()?.is_some() {
             return Engine::open(store, cell, options);
         }
@@ -147,7 +82,12 @@ impl Engine {
     }
 
     /// Publishes the first head of a store, over a cell that holds no key, or the one of an init that was cut short.
-    fn initialized(store: SharedStore, cell: Arc<dyn RootCell>, options: Options, contents: Contents) -> Result<Self> {
+    fn initialized(
+        store: SharedStore,
+        cell: Arc<dyn RootCell>,
+        options: Options,
+        contents: Contents,
+    ) -> Result<Self> {
         let (geometry, last) = (options.geometry, Last::of(&contents));
         let env = Arc::clone(&options.env);
         let id = match contents.store {
@@ -159,7 +99,7 @@ impl Engine {
             }
         };
         let realm = RealmId::from(id);
-        let mut sealer = Sealer::new(&options, (realm, &*store), Vec::new());
+        let mut sealer = Sealer::new(options.means(&store), realm, Vec::new());
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
         let seeds = (Key::random(&*env)?, Key::random(&*env)?);
         let origin = log::origin(options.log_origin.as_deref(), id)?;
@@ -185,12 +125,16 @@ impl Engine {
             None => draw_root(&*env, 1, &head)?,
         };
         let stored = seal_head(&*env, id, 1, &head, &root)?;
-        own::claim(&*env, (id, &*store, &*cell), (last, false))?;
+        own::claim(&*env, id, &*store, &*cell, last, false)?;
         cell.deposit(id, &root.id, &root.key)?;
         if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {
-            return Err(Error::new(ErrorKind::Exists, format!("{} became a store meanwhile", store.place())));
+            return Err(Error::new(
+                ErrorKind::Exists,
+                format!("{} became a store meanwhile", store.place()),
+            ));
         }
-        Engine::assemble((store, cell, options), (stored, head, root), (Role::Owner, 0))
+        let found = OpenHead { stored, page: head, root };
+        Engine::assemble(Ports { store, cell, options }, found, Role::Owner, 0)
     }
 
     /// Opens a store with its cell, and finishes or undoes what a crash left half done.
@@ -199,7 +143,7 @@ impl Engine {
     /// `Absent` where the cell never held a key; `Mismatch` where store and cell are of different epochs, with both
     /// named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`. A store that does not own its cell is no error here: it is
     /// opened to look at ([`Engine::read_only`]). Nor is a store that is older than its cell knows, where it is looked at or taken over: it says so
-    /// ([`Engine::lacks`]). A copy in step that cannot be reached is no error here: reading works, and
+    /// ([`Ownership::lacks`](crate::engine::Ownership::lacks)). A copy in step that cannot be reached is no error here: reading works, and
     /// [`Engine::status`] says what waits for it.
     pub fn open(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;
@@ -217,50 +161,45 @@ impl Engine {
         let (last, mark) = (Last::of(&contents), contents.mark);
         let (mut role, seen) = (own::role(&options, &*store, &contents)?, Seen::of(&contents));
         let mut found = open_head(&*store, contents)?;
-        role.note(&*cell, &seen, &found.2.id);
-        #[cfg(feature = "testing")]
-        if options.defect == Some(super::Defect::LookRecovers) && role != Role::Owner {
-            return Engine::assemble((store, cell, options), found, (Role::Owner, mark));
+        role.note(&*cell, &seen, &found.root.id);
+        if options.planted().is(Defect::LookRecovers) && role != Role::Owner {
+            return Engine::assemble(Ports { store, cell, options }, found, Role::Owner, mark);
         }
         if role == Role::Owner {
-            own::check_mark(&options, &*store, &found.0, mark)?;
-            if found.1.lending > 0 {
+            own::check_mark(&options, &*store, &found.stored, mark)?;
+            if found.page.lending > 0 {
                 // Somebody may read by a key that was lent: an erase of this engine would return too early.
                 return Err(Error::new(
                     ErrorKind::Refused,
                     format!(
                         "{} lends its keys, for {} ms each; this version does not wait for them; use the program that made it",
                         store.place(),
-                        found.1.lending
+                        found.page.lending
                     ),
                 ));
             }
-            let id = Prefix::decode(&found.0.bytes)?.store;
+            let id = Prefix::decode(&found.stored.bytes)?.store;
             let takes_over = options.open_as == OpenAs::TakeOver;
             if takes_over {
-                own::check_copies(&options, &found.0, &found.1)?;
+                own::check_copies(&options, &found.stored, &found.page)?;
                 cell.take_over();
             }
-            let newest = own::claim(&*options.env, (id, &*store, &*cell), (last, takes_over))?;
-            if newest.is_none_or(|newest| newest != found.0) {
+            let newest = own::claim(&*options.env, id, &*store, &*cell, last, takes_over)?;
+            if newest.is_none_or(|newest| newest != found.stored) {
                 // Somebody published between the look and the claim; nobody can any more.
                 found = open_head(&*store, cell.load()?)?;
             }
         }
-        Engine::assemble((store, cell, options), found, (role, mark))
+        Engine::assemble(Ports { store, cell, options }, found, role, mark)
     }
 
-    fn assemble(
-        (store, cell, options): (SharedStore, Arc<dyn RootCell>, Options),
-        (stored, head, root): (Head, HeadPage, RootKey),
-        (role, mark): (Role, u64),
-    ) -> Result<Self> {
-        let id = Prefix::decode(&stored.bytes)?.store;
-        let mut inner = assembled(id, (store, cell, options), (stored, head, root), role);
+    fn assemble(ports: Ports, found: OpenHead, role: Role, mark: u64) -> Result<Self> {
+        let id = Prefix::decode(&found.stored.bytes)?.store;
+        let mut inner = assembled(id, ports, found, role);
         inner.mark = mark;
         if inner.looks_only().is_none() {
             let mut writer = inner.writer();
-            match inner.settle(&mut writer) {
+            match settle(&inner, &mut writer) {
                 Err(e) if e.kind() != ErrorKind::Copy => return Err(e),
                 Err(e) => inner.note_unfinished(&e.to_string()),
                 Ok(_) => {}
@@ -275,17 +214,22 @@ impl Engine {
     }
 }
 
+/// What an engine is opened over.
+pub(super) struct Ports {
+    pub(super) store: SharedStore,
+    pub(super) cell: Arc<dyn RootCell>,
+    pub(super) options: Options,
+}
+
 /// An engine that has not looked at its cell, and does nothing by itself.
-pub(super) fn assembled(
-    id: StoreId,
-    (store, cell, options): (SharedStore, Arc<dyn RootCell>, Options),
-    (stored, head, root): (Head, HeadPage, RootKey),
-    role: Role,
-) -> Inner {
+pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) -> Core {
+    let Ports { store, cell, options } = ports;
+    let OpenHead { stored, page: head, root } = found;
     let clock = Mutex::new(Anchor::new(&head, &options));
     let writes = role == Role::Owner;
-    let copies = head.copies.iter().map(|entry| Attached::new(entry.clone(), &options, writes)).collect();
-    Inner {
+    let copies =
+        head.copies.iter().map(|entry| Attached::new(entry.clone(), &options, writes)).collect();
+    Core {
         id,
         realm: head.realm,
         stores: [store],
@@ -295,13 +239,19 @@ pub(super) fn assembled(
         role,
         mark: 0,
         state: RwLock::new(State { head, stored, erases: 0 }),
-        writer: Mutex::new(Writer { root, settled: false, unread: Vec::new(), next: None, erases: false, copies }),
+        writer: Mutex::new(Writer {
+            root,
+            settled: false,
+            unread: Vec::new(),
+            next: None,
+            erases: false,
+            copies,
+        }),
         queue: Queue::default(),
-        readers: Mutex::default(),
-        names: Mutex::new(NamesInUse::default()),
+        readers: Readers::default(),
+        names: Names::default(),
         discarding: Mutex::new(()),
-        walks: RwLock::new(()),
-        erasing: AtomicUsize::new(0),
+        walks: Walks::default(),
         poisoned: AtomicBool::new(false),
         awaiting: Mutex::default(),
         clock,

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cascade::Follow;
-use super::keeper::Keeper;
-use super::own::OpenAs;
+use super::bell::Keeper;
+use crate::catalogue::change::{Means, Naming};
+#[cfg(feature = "testing")]
+use crate::catalogue::defect::Defect;
+use crate::catalogue::defect::Planted;
+use crate::catalogue::fell::Follow;
 use crate::env::{SharedEnv, System};
 #[cfg(not(feature = "sled"))]
 use crate::error::Error;
@@ -16,6 +19,20 @@ use crate::tree::Geometry;
 
 /// Opens the store at a copy's place; where the flag is set it may make an empty one.
 pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync>;
+
+/// As what an engine opens a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OpenAs {
+    /// As its owner, where this place of the store made the last claim; else to look.
+    #[default]
+    Owner,
+    /// To look only: nothing is claimed, written or destroyed, here or in the root cell.
+    ReadOnly,
+    /// As its owner, whoever that was before: the other place is read-only until it takes over in
+    /// turn, and opens no more after the next epoch began. What that one committed and this one
+    /// lacks is lost.
+    TakeOver,
+}
 
 /// How an engine is opened: what [`Options::new`] gives, changed by the methods with the names of
 /// the fields.
@@ -38,12 +55,12 @@ pub struct Options {
     /// Page size, fan-out and segment size of a new store.
     pub geometry: Geometry,
     /// How far an erase follows what was derived from its scope before it returns; the rest is left
-    /// to [`super::Engine::tend`].
+    /// to [`Engine::run_due`](crate::Engine::run_due).
     pub follow: Follow,
     /// Who does what is due.
     pub keeper: Keeper,
     /// How far the clock may be ahead of the last commit, beyond the time that an open engine
-    /// counts itself, before nothing is done by it alone ([`super::Engine::clock_doubts`]).
+    /// counts itself, before nothing is done by it alone ([`Clock::doubts`](crate::engine::Clock::doubts)).
     pub clock_jump: Duration,
     /// Believe the clock at opening, however long ago the last commit was.
     pub clock_is_right: bool,
@@ -149,6 +166,21 @@ impl Options {
         Options { give_up: places, ..self }
     }
 
+    /// What changes are made with.
+    pub(super) fn means<'a>(&'a self, names: &'a dyn Naming) -> Means<'a> {
+        Means { env: &*self.env, names, follow: self.follow, planted: self.planted() }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn planted(&self) -> Planted {
+        Planted::new(self.defect)
+    }
+
+    #[cfg(not(feature = "testing"))]
+    pub(super) fn planted(&self) -> Planted {
+        Planted::default()
+    }
+
     /// Plants a defect.
     #[cfg(feature = "testing")]
     #[doc(hidden)]
@@ -187,36 +219,4 @@ fn open_directory(place: &str, create: bool) -> Result<Arc<dyn Store>> {
 #[cfg(not(feature = "sled"))]
 fn open_directory(place: &str, _create: bool) -> Result<Arc<dyn Store>> {
     Err(Error::invalid(format!("no adapter opens {place:?}; set one with `Options::open_copy`")))
-}
-
-/// Ways to break the erase protocol; tests must turn red under each.
-#[cfg(feature = "testing")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Defect {
-    /// The new head is sealed under the old root key.
-    KeepRootKey,
-    /// The old root key is never destroyed.
-    SkipRetire,
-    /// The old root key is destroyed before the new head is published.
-    RetireBeforePublish,
-    /// A user's page keeps its key from version to version.
-    KeepPageKey,
-    /// One key seals all pages of a commit.
-    ReuseKey,
-    /// Pages of what was erased stay in the cache, and readers stay open.
-    ForgetCache,
-    /// An erase adds no leaf to the log.
-    SkipLog,
-    /// Whoever opens a store recovers it: whatever it is shown, it destroys every other key of the
-    /// cell.
-    LookRecovers,
-    /// A planned erase of which a look at another record failed is dropped, as one that has nothing
-    /// left to take.
-    PlanDropped,
-    /// Sources are looked at again only where an epoch ended, not where something fell within one.
-    EpochForErase,
-    /// One erase that cannot be done fails all that share its commit.
-    FailTogether,
-    /// The writer's list of copies changes before the head's does.
-    TwoLists,
 }

@@ -1,31 +1,17 @@
 //! Who may change a store and destroy its keys.
 //!
-//! A store remembers the claims of its place, and the root cell the last claim of all. They agree in one directory only: a backup and a
-//! restored store have never been claimed, and a copy of the directory, byte for byte, has a claim that is not the last as soon as the
-//! other one is opened. Whoever is not the owner may look at everything that the cell's keys open, and destroys nothing.
+//! A store remembers the claims of its place, and the root cell the last claim of all. They agree
+//! in one directory only: a backup and a restored store have never been claimed, and a copy of the
+//! directory, byte for byte, has a claim that is not the last as soon as the other one is opened.
+//! Whoever is not the owner may look at everything that the cell's keys open, and destroys nothing.
 
-use super::edit::Edit;
-use super::{Inner, Options, locked};
+use super::options::{OpenAs, Options};
 use crate::cell::{Awaited, Contents, Owner, RootCell, RootId};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::store::{Claimed, Head, Store};
 use crate::tree::head::{CopyMode, HeadPage, Prefix};
-
-/// As what an engine opens a store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OpenAs {
-    /// As its owner, where this place of the store made the last claim; else to look.
-    #[default]
-    Owner,
-    /// To look only: nothing is claimed, written or destroyed, here or in the root cell.
-    ReadOnly,
-    /// As its owner, whoever that was before: the other place is read-only until it takes over in turn, and opens no more after the
-    /// next epoch began. What that one committed and this
-    /// one lacks is lost.
-    TakeOver,
-}
 
 /// What an opened engine may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +30,8 @@ pub(super) enum Role {
     },
 }
 
-/// What a look at a cell shows of its root keys: their names, and, where not all keyholders answered, up to which epoch those that did
-/// have ended all.
+/// What a look at a cell shows of its root keys: their names, and, where not all keyholders
+/// answered, up to which epoch those that did have ended all.
 pub(super) struct Seen {
     keys: Vec<RootId>,
     ended: Option<u64>,
@@ -59,11 +45,13 @@ impl Seen {
 }
 
 impl Role {
-    /// Takes down what a look tells of erases: who only looks has the cell destroy nothing, and must not call final what may be pending.
+    /// Takes down what a look tells of erases: who only looks has the cell destroy nothing, and
+    /// must not call final what may be pending.
     pub(super) fn note(&mut self, cell: &dyn RootCell, seen: &Seen, root: &RootId) {
         let Role::Looker { others, awaited, .. } = self else { return };
         *others = seen.keys.iter().filter(|id| *id != root).count();
-        // A shared cell keeps what a crashed attempt left until the next erase: it opens no head that was ever published.
+        // A shared cell keeps what a crashed attempt left until the next erase: it opens no head
+        // that was ever published.
         let shared = || cell.describe().quorum.is_some();
         let reaches = seen.keys.iter().any(|id| id != root && (id.epoch <= root.epoch || !shared()));
         let never_asked = seen.ended.is_some_and(|ended| ended < root.epoch);
@@ -78,7 +66,8 @@ impl Role {
 
 const NOBODY: [u8; 16] = [0; 16];
 
-/// Whether this place made the claim that the cell knows as the last one. A crash may have come between the two halves of a claim.
+/// Whether this place made the claim that the cell knows as the last one. A crash may have come
+/// between the two halves of a claim.
 pub(super) fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
     match claimed {
         None => owner.instance == NOBODY,
@@ -144,12 +133,16 @@ fn above(number: u64) -> Result<u64> {
     number.checked_add(1).ok_or_else(|| Error::corrupt(ended))
 }
 
-/// Claims a store and its cell, in this order: once the store has the claim, no writer that came before can publish any more, and only then
-/// may a key be destroyed that it might have published under. Gives the newest head.
+/// Claims a store and its cell, in this order: once the store has the claim, no writer that came
+/// before can publish any more, and only then may a key be destroyed that it might have published
+/// under. Gives the newest head.
 pub(super) fn claim(
     env: &dyn Env,
-    (id, store, cell): (StoreId, &dyn Store, &dyn RootCell),
-    (mut last, takes_over): (Last, bool),
+    id: StoreId,
+    store: &dyn Store,
+    cell: &dyn RootCell,
+    mut last: Last,
+    takes_over: bool,
 ) -> Result<Option<Head>> {
     let claimed = store.claimed()?;
     let drawn = || -> Result<[u8; 16]> {
@@ -161,15 +154,18 @@ pub(super) fn claim(
         Some(claimed) => claimed.instance,
         None => drawn()?,
     };
-    // Numbers of a place count its claims; the cell's count all that it took, so that a claim over an owner who is no longer the last one fails.
+    // Numbers of a place count its claims; the cell's count all that it took, so that a claim over
+    // an owner who is no longer the last one fails.
     let here = 1 + claimed.map_or(0, |claimed| claimed.claim);
     let mut told = false;
     if let Some(owner) = last.owner.filter(|_| !last.doubted) {
-        // What the cell shows may never have reached its medium: a power cut would bring back a token that this place no longer knows.
+        // What the cell shows may never have reached its medium: a power cut would bring back a
+        // token that this place no longer knows.
         match cell.claim(id, &owner, 0) {
             Ok(()) => told = true,
             Err(e) if e.kind() == ErrorKind::Fenced => {
-                // Claims that died in the middle may have left higher numbers with some; or another owner came in between.
+                // Claims that died in the middle may have left higher numbers with some; or another
+                // owner came in between.
                 let now = Last::of(&cell.load()?);
                 if now.owner != last.owner && !takes_over {
                     return Err(e);
@@ -236,7 +232,8 @@ pub(super) fn check_not_ahead(place: &str, there: &Head, here: &Head) -> Result<
     ))
 }
 
-/// Refuses to take a store over that lacks what a copy in step holds: it would own the cell, and could not write.
+/// Refuses to take a store over that lacks what a copy in step holds: it would own the cell, and
+/// could not write.
 pub(super) fn check_copies(options: &Options, here: &Head, head: &HeadPage) -> Result<()> {
     let in_step = head.copies.iter().filter(|copy| copy.mode == CopyMode::InStep);
     for copy in in_step.filter(|copy| !options.give_up.contains(&copy.place)) {
@@ -254,77 +251,4 @@ pub(super) fn lacking(place: &str, commit: u64, mark: u64) -> Option<String> {
             "{place} is at commit {commit}, and the cell was told of commit {mark}: what was put and erased in between is missing here, erases that were pending among it; restore from a newer copy if there is one"
         )
     })
-}
-
-impl Inner {
-    pub(super) fn lacks(&self) -> Option<String> {
-        lacking(&self.store().place(), self.state().stored.id.commit, self.mark)
-    }
-
-    /// Whether this engine only looks, and why.
-    pub(super) fn looks_only(&self) -> Option<&str> {
-        match &self.role {
-            Role::Owner => None,
-            Role::Looker { why, .. } => Some(why),
-        }
-    }
-
-    pub(super) fn may_own(&self) -> bool {
-        match &self.role {
-            Role::Owner => true,
-            Role::Looker { may_own, .. } => *may_own,
-        }
-    }
-
-    /// The same, asked of the cell now: another place may have claimed it since. Where the cell cannot say, what it said at the opening
-    /// counts.
-    pub(super) fn owns_now(&self) -> Result<bool> {
-        if !self.may_own() {
-            return Ok(false);
-        }
-        let Some(owner) = self.cell.load().ok().filter(|told| !told.doubted).and_then(|told| told.owner) else {
-            return Ok(true);
-        };
-        Ok(is_last(self.store().claimed()?.as_ref(), &owner))
-    }
-
-    /// Whether something waits to be done by the owner, which this engine might be: what is due, a root key that is to be destroyed, or
-    /// keyholders that are to be asked again.
-    pub(super) fn owes(&self) -> Result<bool> {
-        let unfinished = match &self.role {
-            Role::Looker { may_own: false, .. } => return Ok(false),
-            // A cell that cannot say is no reason to open the store each time.
-            Role::Looker { others, awaited, .. } => {
-                *others > 0 || awaited.as_ref().is_some_and(|awaited| *awaited != Awaited::Unasked)
-            }
-            Role::Owner => locked(&self.awaiting).is_some() || self.cell.load()?.keys.len() > 1,
-        };
-        Ok(unfinished || self.is_due()?)
-    }
-
-    /// Whether the time of something has come: by the clock, or, for what is pending, by the time that is known. What waits since the clock is
-    /// doubted is the owner's to tell.
-    fn is_due(&self) -> Result<bool> {
-        let state = self.state();
-        let clock = self.reading(&state);
-        let pending = state.head.pending.is_some_and(|at| at <= clock.latest());
-        let next = Edit::agenda_of(&state).next(&self.pages())?;
-        Ok(pending || state.head.roots.falling.is_some() || next.is_some_and(|at| at <= clock.now))
-    }
-
-    /// Does what is due before something is looked at, where this engine may.
-    pub(super) fn tend_first(&self) -> Result<()> {
-        match self.looks_only() {
-            None => self.tend(&mut |_| {}, &|| false).map(drop),
-            Some(_) => Ok(()),
-        }
-    }
-
-    /// Before anything is written.
-    pub(super) fn check_owner(&self) -> Result<()> {
-        match self.looks_only() {
-            None => Ok(()),
-            Some(why) => Err(Error::new(ErrorKind::Fenced, why)),
-        }
-    }
 }

@@ -1,12 +1,13 @@
-//! Requests that wait for the one writer. Who finds nobody at work does all that wait, and tells each its outcome; they wake together.
-//! So callers that come at once share a commit, and none waits for another's turn to find out.
+//! Group commit. Callers queue their requests; the first to find the writer idle serves the whole
+//! queue and hands each caller its result. So callers that come at once share a commit, and none
+//! waits for another's turn to find out.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// The queue.
+/// Requests that wait for the one writer.
 pub(super) struct Queue<R, O> {
     inside: Mutex<Inside<R, O>>,
     served: Condvar,
@@ -14,9 +15,9 @@ pub(super) struct Queue<R, O> {
 
 struct Inside<R, O> {
     waiting: Vec<(u64, R)>,
-    /// Somebody is at work.
+    /// A caller is serving requests.
     busy: bool,
-    /// `None`: who was at work panicked.
+    /// `None`: the caller that served it panicked.
     outcomes: HashMap<u64, Option<O>>,
     next: u64,
 }
@@ -28,7 +29,7 @@ impl<R, O> Default for Queue<R, O> {
     }
 }
 
-/// Tells those whose requests were taken, also where the work panics.
+/// Hands the callers whose requests were taken their results, also where the work panics.
 struct Serving<'q, R, O> {
     queue: &'q Queue<R, O>,
     tickets: Vec<u64>,
@@ -51,12 +52,13 @@ impl<R, O> Queue<R, O> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody is at work.
+    /// Whether a caller is serving requests.
     pub(super) fn is_busy(&self) -> bool {
         self.inside().busy
     }
 
-    /// Has a request served, by whoever is the next at work; `work` gives one outcome for each request, in order.
+    /// Has a request served, by whoever is the next at work; `work` gives one outcome for each
+    /// request, in order.
     pub(super) fn submit(&self, request: R, work: impl FnOnce(Vec<R>) -> Vec<O>) -> O {
         let mut inside = self.inside();
         let mine = inside.next;
@@ -76,7 +78,7 @@ impl<R, O> Queue<R, O> {
         }
         match inside.outcomes.remove(&mine).flatten() {
             Some(outcome) => outcome,
-            None => panic!("who served this request panicked; open the engine anew"),
+            None => panic!("the caller that served this request panicked; open the engine again"),
         }
     }
 }

@@ -15,9 +15,10 @@ use super::roots::Settings;
 #[cfg(feature = "sled")]
 use super::site::Site;
 use crate::cell::RootCell;
-use crate::engine::{Engine, Follow, Geometry, Keeper, OpenAs, OpenCopy, Options};
+use crate::engine::{Follow, Geometry, Keeper, OpenAs, OpenCopy};
+use crate::{Engine, Options};
 #[cfg(feature = "sled")]
-use crate::engine::{Restored, restore};
+use crate::engine::{Progress, Restored, restore};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 #[cfg(feature = "keyholders")]
@@ -321,7 +322,7 @@ impl Builder {
     pub fn restore(
         &self,
         copies: &[impl AsRef<Path>],
-        progress: impl FnMut(u64),
+        progress: Progress<'_>,
     ) -> Result<Restored> {
         match &self.store {
             StoreAt::Directory(dir) => self.site(dir)?.restore(copies, progress),

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cell::{FileCell, RootCell};
-use crate::engine::{OpenAs, Options};
+use crate::Options;
+use crate::engine::OpenAs;
 use crate::env::SharedEnv;
 use crate::error::Result;
 #[cfg(not(feature = "keyholders"))]

@@ -10,7 +10,8 @@ use super::restoring::{copy_as_it_is, take_away, to_build};
 use super::roots::{Settings, look_root};
 use super::territory::check_place;
 use crate::cell::RootCell;
-use crate::engine::{Engine, OpenAs, Options, Restored, restore};
+use crate::engine::{OpenAs, Progress, Restored, restore};
+use crate::{Engine, Options};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{SledStore, Store};
 
@@ -104,7 +105,7 @@ impl<'a> Site<'a> {
     pub(super) fn restore(
         &self,
         copies: &[impl AsRef<Path>],
-        progress: impl FnMut(u64),
+        progress: Progress<'_>,
     ) -> Result<Restored> {
         let store = self.at.store();
         for copy in copies {

@@ -7,6 +7,7 @@
 //!   who has it together with what the cell holds now;
 //! * [`decode_anything`] feeds bytes to every decoder, for fuzzing.
 
+mod adversary;
 mod conformance;
 mod decoders;
 mod lock;
@@ -15,6 +16,7 @@ pub mod sim;
 mod tape;
 mod work;
 
+pub use adversary::{Exposed, payload_names, secrets};
 pub use conformance::{cell_conformance, listed, owned_cell_conformance, shared_cell_conformance, store_conformance};
 pub use decoders::{DECODERS, decode_anything};
 pub use seeded::{Position, Seeded};
@@ -22,7 +24,7 @@ pub use tape::{HoardingCell, RecordingStore, Tape};
 pub use work::read_to_open;
 
 pub use crate::cell::CellDefect;
-pub use crate::engine::{Defect, Exposed};
+pub use crate::engine::Defect;
 
 /// Runs something as a forked child would: on this thread, whatever was opened before counts as
 /// opened by another process.
@@ -30,36 +32,15 @@ pub fn as_a_forked_child<T>(act: impl FnOnce() -> T) -> T {
     crate::process::as_a_forked_child(act)
 }
 
-/// The names of all payload segments below the head of an engine.
-///
-/// # Errors
-/// `Corrupt`, `Io`.
-pub fn payload_names(engine: &crate::engine::Engine) -> crate::error::Result<Vec<crate::ids::BlobName>> {
-    engine.payload_names()
-}
-
 /// A discard that reads about so many names at a time.
 ///
 /// # Errors
-/// As [`crate::engine::Engine::discard`].
+/// As [`crate::Engine::discard`].
 pub fn discard_in_windows(
-    engine: &crate::engine::Engine,
+    engine: &crate::Engine,
     names: usize,
 ) -> crate::error::Result<crate::engine::Discarded> {
-    engine.discard_in_windows(names, &mut |_| {})
-}
-
-/// Everything secret about a user, or about one of its records, by name: keys, derived keys, texts.
-/// For a scan of memory.
-///
-/// # Errors
-/// `Invalid` where the user does not live; `Corrupt`, `Io`.
-pub fn secrets(
-    engine: &crate::engine::Engine,
-    user: &crate::ids::UserId,
-    only: Option<&crate::ids::RecordId>,
-) -> crate::error::Result<Vec<(String, crate::secret::Secret)>> {
-    engine.secrets(user, only)
+    engine.discard_in_windows(names)
 }
 
 /// The share in the bytes of a keyholder's slot, if they hold one.

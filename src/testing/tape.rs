@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use super::adversary::{Exposed, inbox_keys_reachable, note_keys, records_reachable};
+use crate::catalogue::resolve::ContentRoots;
 use crate::cell::{
     Awaited, Contents, Dealt, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey, Statement,
 };
 use crate::crypto::Key;
-use crate::engine::{Engine, Exposed};
 use crate::error::Result;
 use crate::ids::{BlobName, RecordId, StoreId};
 use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
@@ -51,14 +52,14 @@ impl Tape {
         let mut exposed: BTreeMap<RecordId, Exposed> = BTreeMap::new();
         let heads = locked(&self.heads).clone();
         let places: [Arc<dyn Store>; 1] = [Arc::clone(self) as Arc<dyn Store>];
-        let mut known = crate::engine::ContentRoots::new();
+        let mut known = ContentRoots::new();
         loop {
             let before = (exposed.len(), known.len());
             for head in &heads {
                 for root in keys {
                     // A key of another epoch opens nothing here: the head's seal commits to its
                     // key.
-                    if let Ok(records) = Engine::records_reachable(&places, head, &root.key, &mut known) {
+                    if let Ok(records) = records_reachable(&places, head, &root.key, &mut known) {
                         exposed.extend(records.into_iter().map(|r| (r.id, r)));
                     }
                 }
@@ -82,7 +83,7 @@ impl Tape {
         for head in &heads {
             for root in roots {
                 // Most root keys do not belong to this head.
-                let _ = Engine::note_keys(&places, head, &root.key, &mut noted);
+                let _ = note_keys(&places, head, &root.key, &mut noted);
             }
         }
         let mut seen = HashMap::new();
@@ -95,7 +96,7 @@ impl Tape {
         let places: [Arc<dyn Store>; 1] = [Arc::clone(self) as Arc<dyn Store>];
         let mut private = Vec::new();
         for (head, root) in heads.iter().flat_map(|head| keys.iter().map(move |root| (head, root))) {
-            private.extend(Engine::inbox_keys_reachable(&places, head, &root.key).unwrap_or_default());
+            private.extend(inbox_keys_reachable(&places, head, &root.key).unwrap_or_default());
         }
         envelopes.iter().map(|envelope| private.iter().any(|key| crate::sealed::opens(key, envelope))).collect()
     }

@@ -23,6 +23,7 @@ const VERSION: u8 = 1;
 
 /// What a third party may open.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Grant {
     /// The key under which it signs requests (Ed25519, RFC 8032).
     pub to: [u8; 32],

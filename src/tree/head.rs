@@ -82,6 +82,7 @@ pub enum CopyMode {
 
 /// A copy that the store knows of.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CopyEntry {
     /// Number of the copy, drawn at random.
     pub id: u64,

@@ -29,6 +29,7 @@ const HOLD_MAX: usize = 8 + 2 + CLASS_MAX_BYTES + 16 + 2 + REASON_MAX_BYTES + 2 
 
 /// A hold: nothing of what it covers is erased until it is lifted.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Hold {
     /// Of this class only.
     pub class: Option<Class>,

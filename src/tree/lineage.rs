@@ -43,6 +43,7 @@ const ACCESS_MAX: usize = 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES;
 
 /// An opening of a record, as the application told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Access {
     /// The person or program that opened the record.
     pub principal: String,

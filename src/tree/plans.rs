@@ -17,6 +17,7 @@ use crate::scope::Erase;
 
 /// An erase to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Plan {
     /// Number of the plan.
     pub id: u64,

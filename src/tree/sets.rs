@@ -28,6 +28,7 @@ pub(crate) const SET_BYTES: usize = 40;
 
 /// A named set of records, opened together under grants of their users.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TrainingSet {
     /// Name of the set.
     pub name: String,

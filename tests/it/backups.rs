@@ -26,7 +26,7 @@ fn a_backup_that_an_erase_interrupts_counts_all_that_it_copied() {
             begin.recv().unwrap();
             engine.erase(Scope::user(user("ada"))).unwrap();
         });
-        engine.backup(&backup, |n| {
+        engine.backup(&backup, &mut |n| {
             if seen.is_empty() {
                 go.send(()).unwrap();
                 // Long enough for the erase to be there and wait for this walk.

@@ -124,7 +124,7 @@ fn saying_that_the_clock_is_right_makes_ids_tell_the_time_again() {
     world.put("ben", Class::audio(), b"ahead");
     world.engine().erase(audio_of("ada")).unwrap();
     world.wrong_by(0);
-    world.engine().trust_clock().unwrap();
+    world.engine().clock().trust().unwrap();
     let id = world.put("carl", Class::audio(), b"after");
     assert!(id.interaction().began().0.abs_diff(world.env.now().0) <= HOUR as u64);
     // Whose past was erased up to a time to come begins after that.
@@ -200,7 +200,7 @@ fn what_only_a_span_in_doubt_covers_is_erased_by_a_fence_of_its_own() {
 
 fn retained(seed: u64) -> (World, RecordId) {
     let world = World::new(seed, SMALL_PAGES);
-    world.engine().set_policy(None, &Policy::new(Class::audio()).max_age(Duration::from_secs(90 * 86_400))).unwrap();
+    world.engine().policies(None).set(&Policy::new(Class::audio()).max_age(Duration::from_secs(90 * 86_400))).unwrap();
     let id = world.put("ada", Class::audio(), b"x");
     world.engine().erase_at(Scope::user(user("ben")), world.env.now()).expect_err("there is no such user");
     (world, id)
@@ -213,7 +213,7 @@ fn one_look_by_a_clock_that_is_ahead_expires_nothing_and_says_why() {
         let planned = world.put("ben", Class::audio(), b"y");
         let due = Timestamp(world.env.now().0 + 10 * DAY as u64);
         world.engine().erase_at(Scope::user(user("ben")), due).unwrap();
-        world.engine().tend(&mut |_| {}).unwrap();
+        world.engine().run_due(&mut |_| {}).unwrap();
         for ahead in [200 * DAY, 73 * YEAR] {
             world.wrong_by(ahead);
             if restarts {
@@ -221,7 +221,7 @@ fn one_look_by_a_clock_that_is_ahead_expires_nothing_and_says_why() {
             }
             let engine = world.engine();
             for _ in 0..2 {
-                let done = engine.tend(&mut |_| {}).unwrap();
+                let done = engine.run_due(&mut |_| {}).unwrap();
                 assert_eq!((done.expired, done.planned, done.waiting), (0, 0, true));
             }
             assert!(engine.report(&user("ada")).is_ok() && engine.users(None, 10).is_ok());
@@ -234,7 +234,7 @@ fn one_look_by_a_clock_that_is_ahead_expires_nothing_and_says_why() {
             // A put and an erase do not make it any more right.
             let put = world.put("ada", Class::action(), b"z");
             engine.erase(Scope::Record(put)).unwrap();
-            assert!(engine.tend(&mut |_| {}).unwrap().waiting);
+            assert!(engine.run_due(&mut |_| {}).unwrap().waiting);
         }
         world.wrong_by(0);
         if restarts {
@@ -242,11 +242,11 @@ fn one_look_by_a_clock_that_is_ahead_expires_nothing_and_says_why() {
         }
         let engine = world.engine();
         assert_eq!(engine.status().unwrap().clock, None);
-        assert_eq!(engine.tend(&mut |_| {}).unwrap(), Default::default());
+        assert_eq!(engine.run_due(&mut |_| {}).unwrap(), Default::default());
         world.pass(11 * DAY);
-        assert_eq!(world.engine().tend(&mut |_| {}).unwrap().planned, 1);
+        assert_eq!(world.engine().run_due(&mut |_| {}).unwrap().planned, 1);
         world.pass(80 * DAY);
-        let done = world.engine().tend(&mut |_| {}).unwrap();
+        let done = world.engine().run_due(&mut |_| {}).unwrap();
         assert_eq!((done.expired, done.waiting), (1, false));
         assert_eq!(error_kind(read_record(world.engine(), &id)), ErrorKind::Erased);
     }
@@ -257,16 +257,16 @@ fn a_store_that_nobody_opened_for_a_year_asks_once() {
     for by_option in [false, true] {
         let (mut world, id) = retained(50);
         world.closed_for(YEAR);
-        assert!(world.engine().tend(&mut |_| {}).unwrap().waiting);
+        assert!(world.engine().run_due(&mut |_| {}).unwrap().waiting);
         assert!(read_record(world.engine(), &id).is_ok());
         if by_option {
             world.options.clock_is_right = true;
             world.reopen();
             world.options.clock_is_right = false;
         } else {
-            world.engine().trust_clock().unwrap();
+            world.engine().clock().trust().unwrap();
         }
-        let done = world.engine().tend(&mut |_| {}).unwrap();
+        let done = world.engine().run_due(&mut |_| {}).unwrap();
         assert_eq!((done.expired, done.waiting), (1, false));
         assert_eq!(error_kind(read_record(world.engine(), &id)), ErrorKind::Erased);
         world.reopen();
@@ -280,18 +280,18 @@ fn a_store_that_is_tended_is_never_asked() {
     for _ in 0..8 {
         // Nobody puts anything; every ten days somebody looks whether something is due.
         world.closed_for(10 * DAY);
-        assert_eq!(world.engine().tend(&mut |_| {}).unwrap(), Default::default());
+        assert_eq!(world.engine().run_due(&mut |_| {}).unwrap(), Default::default());
     }
     let before = world.engine().head();
-    world.engine().tend(&mut |_| {}).unwrap();
+    world.engine().run_due(&mut |_| {}).unwrap();
     assert_eq!(world.engine().head(), before, "the time is written down once a day at most");
     world.closed_for(11 * DAY);
-    assert_eq!(world.engine().tend(&mut |_| {}).unwrap().expired, 1);
+    assert_eq!(world.engine().run_due(&mut |_| {}).unwrap().expired, 1);
     assert_eq!(error_kind(read_record(world.engine(), &id)), ErrorKind::Erased);
     // One that is open all the time counts by itself.
     let (world, id) = retained(61);
     world.pass(100 * DAY);
-    assert_eq!(world.engine().tend(&mut |_| {}).unwrap().expired, 1);
+    assert_eq!(world.engine().run_due(&mut |_| {}).unwrap().expired, 1);
     assert_eq!(error_kind(read_record(world.engine(), &id)), ErrorKind::Erased);
 }
 
@@ -316,18 +316,18 @@ fn a_clock_that_was_set_back_blocks_no_put_and_delays_no_pending_erase() {
         assert_eq!(engine.status().unwrap().pending, Some(pending));
     }
     world.pass(2 * HOUR);
-    assert!(world.engine().tend(&mut |_| {}).unwrap().finalized);
+    assert!(world.engine().run_due(&mut |_| {}).unwrap().finalized);
     // One that is asked for by that clock.
     let id = world.put("ben", Class::audio(), b"y");
     assert!(world.engine().erase(window(id)).unwrap().finality.until().is_some());
     world.pass(2 * HOUR);
-    assert!(world.engine().tend(&mut |_| {}).unwrap().finalized);
+    assert!(world.engine().run_due(&mut |_| {}).unwrap().finalized);
     world.wrong_by(0);
     world.reopen();
     let engine = world.engine();
     assert_eq!((engine.status().unwrap().clock, engine.status().unwrap().pending), (None, None));
     assert!(engine.put(Put::new(user("ada"), Class::audio()), &b"z"[..]).is_ok());
-    assert_eq!(engine.tend(&mut |_| {}).unwrap(), Default::default());
+    assert_eq!(engine.run_due(&mut |_| {}).unwrap(), Default::default());
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn no_window_is_longer_because_the_clock_was_ahead() {
         world.wrong_by(0);
         world.reopen();
         world.pass(2 * HOUR);
-        world.engine().tend(&mut |_| {}).unwrap();
+        world.engine().run_due(&mut |_| {}).unwrap();
         assert_eq!(world.engine().status().unwrap().pending, None, "{pending:?}");
     }
 }
@@ -355,13 +355,13 @@ fn a_clock_that_is_ahead_ends_no_grant_and_no_membership_for_good() {
     let public = party.public().unwrap();
     let id = world.put("ada", Class::action(), b"a ride");
     let until = Timestamp(world.env.now().0 + 30 * DAY as u64);
-    let ended = engine.grant(&user("ada"), Grant::new(&public, "Ride skill", "to train").until(until)).unwrap();
-    let ticket = engine.grant(&user("ben"), Grant::new(&public, "Ride skill", "rides"));
+    let ended = engine.grants(&user("ada")).add(Grant::new(&public, "Ride skill", "to train").until(until)).unwrap();
+    let ticket = engine.grants(&user("ben")).add(Grant::new(&public, "Ride skill", "rides"));
     assert_eq!(error_kind(ticket), ErrorKind::Absent);
-    let set = engine.make_set("rides", &public, "to train").unwrap();
-    assert_eq!(engine.add_to_set("rides", &[id]).unwrap(), 1);
+    let set = engine.training().make("rides", &public, "to train").unwrap();
+    assert_eq!(engine.training().add("rides", &[id]).unwrap(), 1);
     world.put("ben", Class::action(), b"a ride");
-    let ticket = engine.grant(&user("ben"), Grant::new(&public, "Ride skill", "to train")).unwrap();
+    let ticket = engine.grants(&user("ben")).add(Grant::new(&public, "Ride skill", "to train")).unwrap();
     let open = |ticket| {
         let (request, _) = party.ask(ticket, &*world.env).unwrap();
         engine.open_request(&request, Vec::new())
@@ -388,9 +388,9 @@ fn a_grant_that_ended_opens_nothing_by_a_clock_that_was_set_back() {
         let id = world.put("ada", Class::action(), b"a ride");
         let until = Timestamp(world.env.now().0 + DAY as u64);
         let grant = Grant::new(&public, "Ride skill", "to train").until(until);
-        let ticket = world.engine().grant(&user("ada"), grant).unwrap();
-        let set = world.engine().make_set("rides", &public, "to train").unwrap();
-        assert_eq!(world.engine().add_to_set("rides", &[id]).unwrap(), 1);
+        let ticket = world.engine().grants(&user("ada")).add(grant).unwrap();
+        let set = world.engine().training().make("rides", &public, "to train").unwrap();
+        assert_eq!(world.engine().training().add("rides", &[id]).unwrap(), 1);
         world.pass(2 * DAY);
         // The store knows the time by this.
         world.put("ben", Class::action(), b"a ride");
@@ -404,7 +404,7 @@ fn a_grant_that_ended_opens_nothing_by_a_clock_that_was_set_back() {
             engine.open_request(&request, Vec::new())
         };
         assert_eq!(error_kind(open(&ticket)), ErrorKind::Refused);
-        assert_eq!(error_kind(engine.add_to_set("rides", &[id])), ErrorKind::Refused);
+        assert_eq!(error_kind(engine.training().add("rides", &[id])), ErrorKind::Refused);
         let opened = open(&set).unwrap();
         assert_eq!((opened.records, opened.fell), (0, 1));
         assert!(read_record(engine, &id).is_ok());
@@ -416,13 +416,13 @@ fn an_inbox_key_that_was_made_by_a_clock_ahead_is_as_old_as_any() {
     let world = World::new(95, SMALL_PAGES);
     world.put("ada", Class::action(), b"x");
     world.wrong_by(YEAR);
-    let ahead = world.engine().inbox(&user("ada")).unwrap().to_string();
+    let ahead = world.engine().inbox(&user("ada")).key().unwrap().to_string();
     world.wrong_by(0);
-    assert_eq!(world.engine().inbox(&user("ada")).unwrap().to_string(), ahead);
+    assert_eq!(world.engine().inbox(&user("ada")).key().unwrap().to_string(), ahead);
     world.pass(8 * DAY);
-    assert_ne!(world.engine().inbox(&user("ada")).unwrap().to_string(), ahead);
+    assert_ne!(world.engine().inbox(&user("ada")).key().unwrap().to_string(), ahead);
     world.pass(8 * DAY);
-    assert_eq!(world.engine().tend(&mut |_| {}).unwrap().inbox_keys, 1);
+    assert_eq!(world.engine().run_due(&mut |_| {}).unwrap().inbox_keys, 1);
 }
 
 #[test]
@@ -437,7 +437,7 @@ fn an_open_engine_ends_what_is_pending_though_its_clock_was_set_back() {
     env.set_wrong(-YEAR);
     env.advance(2 * HOUR as u64);
     // Something that wakes the thread, which looks at the clock twice a minute.
-    engine.set_policy(None, &Policy::new(Class::action())).unwrap();
+    engine.policies(None).set(&Policy::new(Class::action())).unwrap();
     let began = Instant::now();
     while engine.status().unwrap().pending.is_some() {
         assert!(began.elapsed() < Duration::from_secs(60), "it waits for a clock that is a year behind");

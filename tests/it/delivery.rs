@@ -152,10 +152,10 @@ fn a_parcel_stops_within_the_chunk_in_which_a_record_falls() {
             for n in 0..5 {
                 world.put("ada", Class::audio(), &bytes(n, 30_000));
             }
-            let ticket = engine.grant(&user("ada"), party.grant()).unwrap();
+            let ticket = engine.grants(&user("ada")).add(party.grant()).unwrap();
             let (request, secret) = party.0.ask(&ticket, &*world.env).unwrap();
             let then = || match revoked {
-                true => engine.revoke(&user("ada"), ticket.grant().unwrap()).unwrap(),
+                true => engine.grants(&user("ada")).revoke(ticket.grant().unwrap()).unwrap(),
                 false => drop(engine.erase(Scope::user(user("ada"))).unwrap()),
             };
             let mut out = Slow::new(take, at, then);
@@ -217,10 +217,10 @@ fn an_export_of_many_short_records_delivers_none_that_was_erased_before_its_chun
     for n in 0..30 {
         let name = format!("user {n}");
         all.push(world.put(&name, Class::audio(), format!("what user {n} said").as_bytes()));
-        engine.grant(&user(&name), party.grant()).unwrap();
+        engine.grants(&user(&name)).add(party.grant()).unwrap();
     }
-    let ticket = engine.make_set("voices", &party.0.public().unwrap(), "to help").unwrap();
-    engine.add_to_set("voices", &all).unwrap();
+    let ticket = engine.training().make("voices", &party.0.public().unwrap(), "to help").unwrap();
+    engine.training().add("voices", &all).unwrap();
     let (request, secret) = party.0.ask(&ticket, &*world.env).unwrap();
     // The head alone goes out before the first chunk, and everything is in that.
     let then = || drop(engine.erase(Scope::user(user("user 7"))).unwrap());
@@ -237,9 +237,9 @@ fn a_revoked_grant_delivers_nothing_more_of_a_long_record() {
     let world = World::new(7, SMALL_PAGES);
     let (engine, party) = (world.engine(), Party::new(&world));
     world.put("ada", Class::audio(), &bytes(7, 1 << 20));
-    let ticket = engine.grant(&user("ada"), party.grant()).unwrap();
+    let ticket = engine.grants(&user("ada")).add(party.grant()).unwrap();
     let (request, secret) = party.0.ask(&ticket, &*world.env).unwrap();
-    let mut out = Slow::new(1 << 20, 50_000, || engine.revoke(&user("ada"), ticket.grant().unwrap()).unwrap());
+    let mut out = Slow::new(1 << 20, 50_000, || engine.grants(&user("ada")).revoke(ticket.grant().unwrap()).unwrap());
     let opened = engine.open_request(&request, &mut out).unwrap();
     assert_eq!((opened.records, opened.fell), (0, 1));
     assert!(out.bytes < 17_000, "{} bytes after the grant was revoked", out.bytes);
@@ -254,7 +254,7 @@ fn a_grant_that_runs_out_ends_within_a_record() {
     let (engine, party) = (world.engine(), Party::new(&world));
     world.put("ada", Class::audio(), &bytes(8, 1 << 20));
     let until = Timestamp(world.env.now().0 + 60_000);
-    let ticket = engine.grant(&user("ada"), party.grant().until(until)).unwrap();
+    let ticket = engine.grants(&user("ada")).add(party.grant().until(until)).unwrap();
     let (request, secret) = party.0.ask(&ticket, &*world.env).unwrap();
     let mut out = Slow::new(1 << 20, 50_000, || world.env.advance(60_000));
     let opened = engine.open_request(&request, &mut out).unwrap();
@@ -262,10 +262,10 @@ fn a_grant_that_runs_out_ends_within_a_record() {
     assert!(out.bytes < 17_000, "{} bytes after its end", out.bytes);
     unpack(&secret, &out.written[..], &mut Unpacked::default()).unwrap();
     // And one whose end is the beginning of time opens nothing at all.
-    let over = engine.grant(&user("ada"), party.grant().until(Timestamp(0))).unwrap();
+    let over = engine.grants(&user("ada")).add(party.grant().until(Timestamp(0))).unwrap();
     let (request, _) = party.0.ask(&over, &*world.env).unwrap();
     assert_eq!(error_kind(engine.open_request(&request, Vec::new())), ErrorKind::Refused);
-    assert_eq!(engine.grants(&user("ada")).unwrap().iter().filter(|(_, g)| g.until == Some(Timestamp(0))).count(), 1);
+    assert_eq!(engine.grants(&user("ada")).list().unwrap().iter().filter(|(_, g)| g.until == Some(Timestamp(0))).count(), 1);
 }
 
 #[test]
@@ -276,11 +276,11 @@ fn a_set_that_is_dropped_while_it_is_opened_goes_no_further() {
     for n in 0..3 {
         all.push(world.put("ada", Class::audio(), &bytes(n, 100_000)));
     }
-    engine.grant(&user("ada"), party.grant()).unwrap();
-    let ticket = engine.make_set("voices", &party.0.public().unwrap(), "to help").unwrap();
-    engine.add_to_set("voices", &all).unwrap();
+    engine.grants(&user("ada")).add(party.grant()).unwrap();
+    let ticket = engine.training().make("voices", &party.0.public().unwrap(), "to help").unwrap();
+    engine.training().add("voices", &all).unwrap();
     let (request, _) = party.0.ask(&ticket, &*world.env).unwrap();
-    let mut out = Slow::new(1 << 20, 50_000, || engine.drop_set("voices").unwrap());
+    let mut out = Slow::new(1 << 20, 50_000, || engine.training().drop("voices").unwrap());
     let opened = engine.open_request(&request, &mut out).unwrap();
     assert_eq!((opened.records, opened.fell), (0, 3));
     assert!(out.bytes < 17_000);
@@ -291,12 +291,12 @@ fn one_of_two_grants_is_enough() {
     let world = World::new(10, SMALL_PAGES);
     let (engine, party) = (world.engine(), Party::new(&world));
     let id = world.put("ada", Class::audio(), &bytes(10, 300_000));
-    let one = engine.grant(&user("ada"), party.grant()).unwrap();
-    engine.grant(&user("ada"), party.grant().class(Class::audio())).unwrap();
-    let ticket = engine.make_set("voices", &party.0.public().unwrap(), "to help").unwrap();
-    engine.add_to_set("voices", &[id]).unwrap();
+    let one = engine.grants(&user("ada")).add(party.grant()).unwrap();
+    engine.grants(&user("ada")).add(party.grant().class(Class::audio())).unwrap();
+    let ticket = engine.training().make("voices", &party.0.public().unwrap(), "to help").unwrap();
+    engine.training().add("voices", &[id]).unwrap();
     let (request, _) = party.0.ask(&ticket, &*world.env).unwrap();
-    let mut out = Slow::new(1 << 20, 50_000, || engine.revoke(&user("ada"), one.grant().unwrap()).unwrap());
+    let mut out = Slow::new(1 << 20, 50_000, || engine.grants(&user("ada")).revoke(one.grant().unwrap()).unwrap());
     assert_eq!(engine.open_request(&request, &mut out).unwrap().records, 1);
 }
 
@@ -305,9 +305,9 @@ fn a_set_is_for_what_its_members_were_granted_for() {
     let world = World::new(11, SMALL_PAGES);
     let (engine, party) = (world.engine(), Party::new(&world));
     let id = world.put("ada", Class::audio(), b"to be helped, not sold");
-    engine.grant(&user("ada"), party.grant()).unwrap();
-    engine.make_set("voices", &party.0.public().unwrap(), "to sell").unwrap();
-    assert_eq!(error_kind(engine.add_to_set("voices", &[id])), ErrorKind::Refused);
+    engine.grants(&user("ada")).add(party.grant()).unwrap();
+    engine.training().make("voices", &party.0.public().unwrap(), "to sell").unwrap();
+    assert_eq!(error_kind(engine.training().add("voices", &[id])), ErrorKind::Refused);
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn a_grantee_asks_so_often_and_not_without_end() {
     let world = World::new(12, SMALL_PAGES);
     let (engine, party) = (world.engine(), Party::new(&world));
     let id = world.put("ada", Class::audio(), b"asked for again and again");
-    let ticket = engine.grant(&user("ada"), party.grant()).unwrap();
+    let ticket = engine.grants(&user("ada")).add(party.grant()).unwrap();
     let ask = || {
         world.env.advance(10);
         let (request, _) = party.0.ask(&ticket, &*world.env).unwrap();
@@ -343,10 +343,10 @@ fn nothing_that_begins_after_an_erase_gives_a_name() {
     let ada = user("ada");
     let ways: Vec<Way<'_>> = vec![
         ("report", Box::new(|e| e.report(&ada).is_ok())),
-        ("history", Box::new(|e| e.history(&ada).is_ok())),
-        ("holds", Box::new(|e| e.holds(&ada).is_ok())),
-        ("grants", Box::new(|e| e.grants(&ada).is_ok())),
-        ("plans", Box::new(|e| e.plans(&ada).is_ok())),
+        ("history", Box::new(|e| e.audit_trail(&ada).is_ok())),
+        ("holds", Box::new(|e| e.holds(&ada).list().is_ok())),
+        ("grants", Box::new(|e| e.grants(&ada).list().is_ok())),
+        ("plans", Box::new(|e| e.plans(&ada).list().is_ok())),
         ("info", Box::new(|e| e.info(&id).is_ok())),
         ("lineage", Box::new(|e| e.lineage(&id).is_ok())),
         ("accesses", Box::new(|e| e.accesses(&id).is_ok())),
@@ -415,7 +415,7 @@ fn what_falls_while_a_put_or_an_envelope_streams_in_is_not_taken() {
         assert_eq!(put.map_err(|e: Error| e.kind()), Err(ErrorKind::Erased), "{at}");
 
         let id = world.put("ada", Class::audio(), b"said again");
-        let inbox = engine.inbox(&user("ada")).unwrap();
+        let inbox = engine.inbox(&user("ada")).key().unwrap();
         let mut envelope = Vec::new();
         let put = keyfall::Put::new(user("ada"), Class::action());
         keyfall::sealed::seal(&put, &content[..], &inbox, &*world.env, &mut envelope).unwrap();
@@ -471,16 +471,16 @@ fn a_set_that_is_dropped_and_made_again_gives_nothing_to_an_opening_that_began_b
         let world = World::new(10, SMALL_PAGES);
         let (engine, party) = (world.engine(), Party::new(&world));
         let all: Vec<_> = (0..3).map(|n| world.put("ada", Class::audio(), &bytes(n, 100_000))).collect();
-        engine.grant(&user("ada"), party.grant()).unwrap();
+        engine.grants(&user("ada")).add(party.grant()).unwrap();
         let public = party.0.public().unwrap();
-        let ticket = engine.make_set("voices", &public, "to help").unwrap();
-        engine.add_to_set("voices", &all).unwrap();
+        let ticket = engine.training().make("voices", &public, "to help").unwrap();
+        engine.training().add("voices", &all).unwrap();
         let (request, _) = party.0.ask(&ticket, &*world.env).unwrap();
         let again = || {
-            engine.drop_set("voices").unwrap();
-            engine.make_set("voices", &public, "to help").unwrap();
+            engine.training().drop("voices").unwrap();
+            engine.training().make("voices", &public, "to help").unwrap();
             if filled {
-                engine.add_to_set("voices", &all).unwrap();
+                engine.training().add("voices", &all).unwrap();
             }
         };
         let mut out = Slow::new(1 << 20, 50_000, again);

@@ -62,7 +62,7 @@ fn a_child_that_goes_leaves_its_parents_store_and_cell_as_they_are() {
             assert_eq!(error_kind(engine.list(&Query::default())), ErrorKind::Refused);
             assert_eq!(error_kind(engine.report(&user("ada"))), ErrorKind::Refused);
             assert_eq!(error_kind(engine.discard(&mut |_| {})), ErrorKind::Refused);
-            assert_eq!(error_kind(engine.tend(&mut |_| {}).map(|_| ())), ErrorKind::Refused);
+            assert_eq!(error_kind(engine.run_due(&mut |_| {}).map(|_| ())), ErrorKind::Refused);
             assert_eq!(error_kind(engine.status().map(|_| ())), ErrorKind::Refused);
             assert!(
                 engine.erase_all(&[Scope::user(user("ada"))]).into_iter().all(|e| error_kind(e) == ErrorKind::Refused)

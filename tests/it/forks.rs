@@ -35,7 +35,7 @@ fn told(cli: &Cli, args: &[&str]) -> (serde_json::Value, String) {
 /// A store restored from a backup, as the owner; the store that it was before has the cell no more.
 fn taken_over(world: &World, backup: Arc<dyn Store>) -> Engine {
     let into = Arc::new(MemoryStore::new());
-    restore(&*world.cell, &[backup], &*into, |_| {}).unwrap();
+    restore(&*world.cell, &[backup], &*into, &mut |_| {}).unwrap();
     let cell: Arc<dyn RootCell> = world.cell.clone();
     Engine::open(into, cell, world.options.clone().open_as(OpenAs::TakeOver)).unwrap()
 }
@@ -75,25 +75,25 @@ fn an_owner_backs_up_over_nothing_that_another_line_wrote() {
         let old = world.engine();
         let first = world.put("ada", Class::audio(), b"before");
         let (common, theirs) = (Arc::new(MemoryStore::new()), MemoryStore::new());
-        old.backup(&*common, |_| {}).unwrap();
+        old.backup(&*common, &mut |_| {}).unwrap();
         if erases {
             old.erase(Erase::new(Scope::Record(first)).final_within(Duration::from_secs(3600))).unwrap();
         } else {
             world.put("ada", Class::audio(), b"of the old owner");
         }
-        old.backup(&theirs, |_| {}).unwrap();
+        old.backup(&theirs, &mut |_| {}).unwrap();
         let kept = theirs.head().unwrap();
         let new = taken_over(&world, common.clone());
         for _ in 0..3 {
             new.put(Put::new(user("ada"), Class::audio()), &b"of the new owner"[..]).unwrap();
         }
-        let e = new.backup(&theirs, |_| {}).unwrap_err();
+        let e = new.backup(&theirs, &mut |_| {}).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
         assert!(e.to_string().contains("another directory"), "{e}");
         assert_eq!(theirs.head().unwrap(), kept);
         // The other machine runs still, and asks whether it owns its cell when it backs up.
-        assert_eq!(error_kind(old.backup(&*common, |_| {})), ErrorKind::Fenced);
-        new.backup(&*common, |_| {}).unwrap();
+        assert_eq!(error_kind(old.backup(&*common, &mut |_| {})), ErrorKind::Fenced);
+        new.backup(&*common, &mut |_| {}).unwrap();
         assert_eq!(common.head().unwrap().unwrap().id, new.head());
     }
 }
@@ -105,14 +105,14 @@ fn an_owner_brings_its_own_old_backup_up_whatever_it_discarded_since() {
     let gone = world.put("ada", Class::audio(), b"goes");
     world.put("bob", Class::audio(), b"stays");
     let backup = MemoryStore::new();
-    engine.backup(&backup, |_| {}).unwrap();
+    engine.backup(&backup, &mut |_| {}).unwrap();
     engine.erase(Erase::new(Scope::Record(gone)).final_within(Duration::from_secs(3600))).unwrap();
     world.put("bob", Class::audio(), b"new");
     engine.discard(&mut |_| {}).unwrap();
-    engine.backup(&backup, |_| {}).unwrap();
+    engine.backup(&backup, &mut |_| {}).unwrap();
     assert_eq!(backup.head().unwrap().unwrap().id, engine.head());
     engine.erase(Scope::user(user("bob"))).unwrap();
-    engine.backup(&backup, |_| {}).unwrap();
+    engine.backup(&backup, &mut |_| {}).unwrap();
     assert_eq!(backup.head().unwrap().unwrap().id, engine.head());
 }
 
@@ -120,15 +120,15 @@ fn an_owner_brings_its_own_old_backup_up_whatever_it_discarded_since() {
 fn a_copy_with_the_stores_number_and_another_history_is_reported() {
     let world = World::new(62, SMALL_PAGES);
     let old = world.engine();
-    old.copy_add("near", CopyMode::Behind, |_| {}).unwrap();
+    old.copies().add("near", CopyMode::Behind, &mut |_| {}).unwrap();
     let new = taken_over(&world, world.place("near"));
     let id = new.put(Put::new(user("ada"), Class::audio()), &b"of the new owner"[..]).unwrap();
-    new.copy_sync(None, |_| {}).unwrap();
+    new.copies().sync(None, &mut |_| {}).unwrap();
     world.put("ada", Class::audio(), b"of the old owner");
-    let status = old.copy_status().remove(0);
+    let status = old.copies().status().remove(0);
     assert_eq!((status.head, status.restores), (Some(old.head()), None));
     assert!(status.error.unwrap().contains("another state of that number"));
-    assert_eq!(new.copy_status()[0].error, None);
+    assert_eq!(new.copies().status()[0].error, None);
     assert_eq!(read_record(&new, &id).unwrap(), b"of the new owner");
 }
 
@@ -200,25 +200,25 @@ fn what_a_restored_store_lacks_shows_by_the_commit_that_its_cell_knows() {
 fn an_engine_that_took_an_older_state_over_tells_what_it_lacks_until_it_is_past_it() {
     let mut world = World::new(63, SMALL_PAGES);
     let backup = Arc::new(MemoryStore::new());
-    world.engine().backup(&*backup, |_| {}).unwrap();
+    world.engine().backup(&*backup, &mut |_| {}).unwrap();
     for _ in 0..2 {
         world.put("ada", Class::audio(), b"of the old owner");
     }
     // A claim tells the cell how far the store is.
     world.reopen();
-    assert_eq!(world.engine().lacks(), None);
+    assert_eq!(world.engine().ownership().lacks(), None);
     world.engine = None;
     let cell: Arc<dyn RootCell> = world.cell.clone();
     let look = Engine::open(backup.clone(), cell, world.options.clone()).unwrap();
-    assert!(look.lacks().is_some());
-    assert_eq!(look.status().unwrap().lacks, look.lacks());
+    assert!(look.ownership().lacks().is_some());
+    assert_eq!(look.status().unwrap().lacks, look.ownership().lacks());
     drop(look);
     let new = taken_over(&world, backup);
     for _ in 0..2 {
-        assert!(new.lacks().unwrap().contains("restore from a newer copy"));
+        assert!(new.ownership().lacks().unwrap().contains("restore from a newer copy"));
         new.put(Put::new(user("ada"), Class::audio()), &b"of the new owner"[..]).unwrap();
     }
-    assert_eq!(new.lacks(), None);
+    assert_eq!(new.ownership().lacks(), None);
 }
 
 /// A hold that only the lost store had could not be added before the command that took its place

@@ -67,7 +67,9 @@ fn grant(party: &Party) -> Grant {
 }
 
 fn to_improve(party: &Party) -> Grant {
-    Grant { purpose: "to improve the models".into(), ..grant(party) }
+    let mut grant = grant(party);
+    grant.purpose = "to improve the models".into();
+    grant
 }
 
 fn ids<'r>(records: impl IntoIterator<Item = &'r RecordId>) -> Vec<RecordId> {
@@ -82,9 +84,9 @@ fn a_third_party_opens_what_it_was_granted_and_the_report_says_so() {
     let action = world.put("ada", Class::action(), &bytes(1, 50_000));
     let audio = world.put("ada", Class::audio(), b"not granted");
     world.put("ben", Class::action(), b"another's");
-    let ticket = engine.grant(&user("ada"), grant(&party).class(Class::action())).unwrap();
+    let ticket = engine.grants(&user("ada")).add(grant(&party).class(Class::action())).unwrap();
     let (opened, records) = party.open(&world, &ticket).unwrap();
-    assert_eq!(opened, Opened { records: 1, bytes: 50_000, fell: 0 });
+    assert_eq!((opened.records, opened.bytes, opened.fell), (1, 50_000, 0));
     assert!(records[&action] == bytes(1, 50_000));
     let accesses = engine.accesses(&action).unwrap();
     assert!(accesses[0].principal.starts_with("Ride skill, grant ") && accesses[0].purpose == "to order rides");
@@ -104,7 +106,7 @@ fn a_third_party_is_refused() {
     let engine = world.engine();
     let (party, other) = (Party::new(&world), Party::new(&world));
     let id = world.put("ada", Class::action(), b"a ride to the station");
-    let ticket = engine.grant(&user("ada"), grant(&party)).unwrap();
+    let ticket = engine.grants(&user("ada")).add(grant(&party)).unwrap();
     // Not its own, or not signed.
     assert_eq!(error_kind(other.open(&world, &ticket)), ErrorKind::Refused);
     let (request, _) = party.identity.ask(&ticket, &*world.env).unwrap();
@@ -129,23 +131,23 @@ fn a_third_party_is_refused() {
     assert_eq!(no_byte(&old), ErrorKind::Refused);
     // A grant that is over; one that was revoked; a user who was erased.
     let soon = Timestamp(world.env.now().0 + 1000);
-    let short = engine.grant(&user("ada"), grant(&party).until(soon)).unwrap();
+    let short = engine.grants(&user("ada")).add(grant(&party).until(soon)).unwrap();
     assert!(party.open(&world, &short).is_ok());
     world.env.advance(1000);
     assert_eq!(error_kind(party.open(&world, &short)), ErrorKind::Refused);
     let number = ticket.grant().unwrap();
-    engine.revoke(&user("ada"), number).unwrap();
+    engine.grants(&user("ada")).revoke(number).unwrap();
     assert_eq!(error_kind(party.open(&world, &ticket)), ErrorKind::Refused);
-    assert_eq!(error_kind(engine.revoke(&user("ada"), number)), ErrorKind::Absent);
-    let of_erased = engine.grant(&user("ada"), grant(&party)).unwrap();
+    assert_eq!(error_kind(engine.grants(&user("ada")).revoke(number)), ErrorKind::Absent);
+    let of_erased = engine.grants(&user("ada")).add(grant(&party)).unwrap();
     engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!(error_kind(party.open(&world, &of_erased)), ErrorKind::Erased);
     engine.create_user(&user("ada")).unwrap();
     assert_eq!(error_kind(party.open(&world, &of_erased)), ErrorKind::Erased);
-    assert_eq!(error_kind(engine.grant(&user("nobody"), grant(&party))), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.grants(&user("nobody")).add(grant(&party))), ErrorKind::Absent);
     for (name, purpose) in [("", "x"), ("x", ""), ("\u{7}", "x"), (&"n".repeat(33)[..], "x")] {
         assert_eq!(
-            error_kind(engine.grant(&user("ada"), Grant::new(&party.public, name, purpose))),
+            error_kind(engine.grants(&user("ada")).add(Grant::new(&party.public, name, purpose))),
             ErrorKind::Invalid
         );
     }
@@ -184,12 +186,12 @@ fn what_is_revoked_or_erased_while_it_is_opened_goes_no_further() {
         for n in 0..5 {
             world.put("ada", Class::audio(), &bytes(n, 70_000));
         }
-        let ticket = engine.grant(&user("ada"), grant(&party)).unwrap();
+        let ticket = engine.grants(&user("ada")).add(grant(&party)).unwrap();
         let (request, secret) = party.identity.ask(&ticket, &*world.env).unwrap();
         let mut parcel = Vec::new();
         let then = || match erased {
             true => drop(engine.erase(Scope::class(user("ada"), Class::audio())).unwrap()),
-            false => engine.revoke(&user("ada"), ticket.grant().unwrap()).unwrap(),
+            false => engine.grants(&user("ada")).revoke(ticket.grant().unwrap()).unwrap(),
         };
         let opened = engine.open_request(&request, Interrupted { written: 0, then, out: &mut parcel }).unwrap();
         // Neither lets the record in hand end.
@@ -209,7 +211,7 @@ fn a_grant_that_ends_while_it_is_opened_ends_though_the_clock_is_set_back() {
         world.put("ada", Class::audio(), &bytes(n, 70_000));
     }
     let until = Timestamp(world.env.now().0 + 3_600_000);
-    let ticket = engine.grant(&user("ada"), grant(&party).until(until)).unwrap();
+    let ticket = engine.grants(&user("ada")).add(grant(&party).until(until)).unwrap();
     let (request, _) = party.identity.ask(&ticket, &*world.env).unwrap();
     let mut parcel = Vec::new();
     let then = || {
@@ -231,17 +233,17 @@ fn a_training_set_that_shrinks() {
         let text = Put::new(user(name), Class::transcript()).derived_from(Source::Record(audio));
         all.extend([audio, engine.put(text, name.as_bytes()).unwrap()]);
     }
-    let ticket = engine.make_set("voices 2026", &party.public, "to improve the models").unwrap();
-    assert_eq!(error_kind(engine.make_set("voices 2026", &party.public, "again")), ErrorKind::Exists);
+    let ticket = engine.training().make("voices 2026", &party.public, "to improve the models").unwrap();
+    assert_eq!(error_kind(engine.training().make("voices 2026", &party.public, "again")), ErrorKind::Exists);
     // Only users who consented are in it.
-    assert_eq!(error_kind(engine.add_to_set("voices 2026", &all)), ErrorKind::Refused);
+    assert_eq!(error_kind(engine.training().add("voices 2026", &all)), ErrorKind::Refused);
     let mut grants = Vec::new();
     for name in ["ada", "ben", "chloe", "dora"] {
-        grants.push(engine.grant(&user(name), to_improve(&party)).unwrap());
+        grants.push(engine.grants(&user(name)).add(to_improve(&party)).unwrap());
     }
-    assert_eq!(engine.add_to_set("voices 2026", &all).unwrap(), 8);
-    assert_eq!(engine.add_to_set("voices 2026", &all[..2]).unwrap(), 0, "they are there");
-    assert_eq!(error_kind(engine.add_to_set("nobody's", &all)), ErrorKind::Absent);
+    assert_eq!(engine.training().add("voices 2026", &all).unwrap(), 8);
+    assert_eq!(engine.training().add("voices 2026", &all[..2]).unwrap(), 0, "they are there");
+    assert_eq!(error_kind(engine.training().add("nobody's", &all)), ErrorKind::Absent);
     let (opened, records) = party.open(&world, &ticket).unwrap();
     assert_eq!((opened.records, opened.fell), (8, 0));
     assert_eq!(records.len(), 8);
@@ -251,7 +253,7 @@ fn a_training_set_that_shrinks() {
     // A record and what was derived from it; a whole user; a grant.
     engine.erase(Scope::Record(all[0])).unwrap();
     engine.erase(Scope::user(user("ben"))).unwrap();
-    engine.revoke(&user("chloe"), grants[2].grant().unwrap()).unwrap();
+    engine.grants(&user("chloe")).revoke(grants[2].grant().unwrap()).unwrap();
     world.reopen();
     let engine = world.engine();
     let (opened, records) = party.open(&world, &ticket).unwrap();
@@ -266,11 +268,11 @@ fn a_training_set_that_shrinks() {
     let told: Vec<String> = engine.accesses(&all[6]).unwrap().into_iter().map(|a| a.principal).collect();
     assert_eq!(told, [1, 2, 3].map(|run| format!("training set voices 2026, run {run}")));
     assert_eq!(engine.report(&user("chloe")).unwrap().sets, [], "who took the grant back is in no set");
-    assert_eq!((engine.sets().unwrap()[0].runs, engine.sets().unwrap()[0].members), (3, 2));
+    assert_eq!((engine.training().list().unwrap()[0].runs, engine.training().list().unwrap()[0].members), (3, 2));
     // What nobody put in stays out, and a set can be dropped.
-    engine.grant(&user("chloe"), to_improve(&party)).unwrap();
+    engine.grants(&user("chloe")).add(to_improve(&party)).unwrap();
     assert_eq!(party.open(&world, &ticket).unwrap().0.records, 2);
-    engine.drop_set("voices 2026").unwrap();
+    engine.training().drop("voices 2026").unwrap();
     assert_eq!(error_kind(party.open(&world, &ticket)), ErrorKind::Absent);
     assert_eq!(engine.report(&user("dora")).unwrap().sets, []);
     assert!(read_record(engine, &all[6]).is_ok());
@@ -284,7 +286,7 @@ fn a_thief_of_every_long_term_key_recovers_nothing_erased_before() {
     engine.create_user(&user("ada")).unwrap();
     let stays = world.put("ben", Class::audio(), b"ben's");
     let (mut envelopes, mut parcels, mut requests) = (Vec::new(), Vec::new(), Vec::new());
-    let inbox = engine.inbox(&user("ada")).unwrap();
+    let inbox = engine.inbox(&user("ada")).key().unwrap();
     for n in 0..5 {
         let put = Put::new(user("ada"), Class::audio());
         let mut envelope = Vec::new();
@@ -292,11 +294,11 @@ fn a_thief_of_every_long_term_key_recovers_nothing_erased_before() {
         engine.accept(&envelope[..]).unwrap();
         envelopes.push(envelope);
     }
-    let ticket = engine.grant(&user("ada"), grant(&party)).unwrap();
-    let set = engine.make_set("voices", &party.public, "to order rides").unwrap();
+    let ticket = engine.grants(&user("ada")).add(grant(&party)).unwrap();
+    let set = engine.training().make("voices", &party.public, "to order rides").unwrap();
     let records: Vec<RecordId> = engine.list(&Default::default()).unwrap().records.iter().map(|r| r.id).collect();
     let of_ada: Vec<RecordId> = records.into_iter().filter(|id| *id != stays).collect();
-    engine.add_to_set("voices", &of_ada).unwrap();
+    engine.training().add("voices", &of_ada).unwrap();
     for ticket in [&ticket, &set] {
         let (request, fresh) = party.identity.ask(ticket, &*world.env).unwrap();
         let mut parcel = Vec::new();
@@ -338,7 +340,7 @@ fn a_parcel_that_was_changed_or_cut_short_does_not_open_whole() {
     for n in 0..3 {
         world.put("ada", Class::audio(), &bytes(n, 30_000));
     }
-    let ticket = world.engine().grant(&user("ada"), grant(&party)).unwrap();
+    let ticket = world.engine().grants(&user("ada")).add(grant(&party)).unwrap();
     let (request, secret) = party.identity.ask(&ticket, &*world.env).unwrap();
     let mut parcel = Vec::new();
     world.engine().open_request(&request, &mut parcel).unwrap();
@@ -353,7 +355,7 @@ fn a_parcel_that_was_changed_or_cut_short_does_not_open_whole() {
 }
 
 fn granted_on(engine: &Engine, name: &str) -> usize {
-    engine.grants(&user(name)).unwrap().len()
+    engine.grants(&user(name)).list().unwrap().len()
 }
 
 #[test]
@@ -362,9 +364,9 @@ fn a_user_gives_at_most_sixty_four_grants() {
     let party = Party::new(&world);
     world.put("ada", Class::audio(), b"x");
     for _ in 0..64 {
-        world.engine().grant(&user("ada"), grant(&party)).unwrap();
+        world.engine().grants(&user("ada")).add(grant(&party)).unwrap();
     }
-    assert_eq!(error_kind(world.engine().grant(&user("ada"), grant(&party))), ErrorKind::Limit);
+    assert_eq!(error_kind(world.engine().grants(&user("ada")).add(grant(&party))), ErrorKind::Limit);
     assert_eq!(granted_on(world.engine(), "ada"), 64);
 }
 
@@ -432,11 +434,11 @@ fn a_grant_that_ended_at_the_beginning_of_time_opens_nothing() {
     let engine = world.engine();
     let party = Party::new(&world);
     world.put("ada", Class::action(), b"a ride to the station");
-    let over = engine.grant(&user("ada"), grant(&party).until(Timestamp(0))).unwrap();
+    let over = engine.grants(&user("ada")).add(grant(&party).until(Timestamp(0))).unwrap();
     assert_eq!(error_kind(party.open(&world, &over)), ErrorKind::Refused);
-    assert_eq!(engine.grants(&user("ada")).unwrap()[0].1.until, Some(Timestamp(0)));
-    let told = engine.history(&user("ada")).unwrap();
+    assert_eq!(engine.grants(&user("ada")).list().unwrap()[0].1.until, Some(Timestamp(0)));
+    let told = engine.audit_trail(&user("ada")).unwrap();
     assert!(matches!(&told[0].1, Fact::Granted { until: Some(Timestamp(0)), .. }), "{told:?}");
-    let open = engine.grant(&user("ada"), grant(&party)).unwrap();
+    let open = engine.grants(&user("ada")).add(grant(&party)).unwrap();
     assert_eq!(party.open(&world, &open).unwrap().0.records, 1);
 }

@@ -33,7 +33,7 @@ impl Held {
         let audio = put(engine, "ada", Class::audio(), &[]);
         let action = put(engine, "ada", Class::action(), &[]);
         let other = put(engine, "ben", Class::audio(), &[]);
-        let hold = engine.hold(&user("ada"), hold().class(Class::audio())).unwrap();
+        let hold = engine.holds(&user("ada")).add(hold().class(Class::audio())).unwrap();
         Held { world, hold, audio, action, other }
     }
 
@@ -86,9 +86,9 @@ fn what_a_hold_does_not_cover_falls_also_in_the_same_commit() {
 fn a_hold_is_lifted_by_its_number_and_with_a_reason() {
     let held = Held::new();
     let engine = held.world.engine();
-    assert_eq!(error_kind(engine.lift(&user("ada"), held.hold ^ 1, "over", "Amtsgericht")), ErrorKind::Absent);
-    assert_eq!(error_kind(engine.lift(&user("ada"), held.hold, "", "Amtsgericht")), ErrorKind::Invalid);
-    engine.lift(&user("ada"), held.hold, "the case is closed", "Amtsgericht").unwrap();
+    assert_eq!(error_kind(engine.holds(&user("ada")).lift(held.hold ^ 1, "over", "Amtsgericht")), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.holds(&user("ada")).lift(held.hold, "", "Amtsgericht")), ErrorKind::Invalid);
+    engine.holds(&user("ada")).lift(held.hold, "the case is closed", "Amtsgericht").unwrap();
     engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!(error_kind(read_record(engine, &held.audio)), ErrorKind::Erased);
     engine.erase(Scope::user(user("ben"))).unwrap();
@@ -101,8 +101,8 @@ fn only_a_user_who_lives_can_be_held() {
     let engine = world.engine();
     put(engine, "ada", Class::audio(), &[]);
     engine.erase(Scope::user(user("ada"))).unwrap();
-    assert_eq!(error_kind(engine.hold(&user("ada"), hold())), ErrorKind::Erased);
-    assert_eq!(error_kind(engine.hold(&user("nobody"), hold())), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.holds(&user("ada")).add(hold())), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.holds(&user("nobody")).add(hold())), ErrorKind::Absent);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_cascade_that_meets_a_hold_is_refused_before_any_change() {
     let audio = put(engine, "ada", Class::audio(), &[]);
     let text = put(engine, "ben", Class::transcript(), &[audio]);
     let held = put(engine, "chloe", Class::action(), &[text]);
-    let id = engine.hold(&user("chloe"), hold()).unwrap();
+    let id = engine.holds(&user("chloe")).add(hold()).unwrap();
     // Neither of those that it was derived from can go, near or far.
     for scope in [Scope::Record(text), Scope::Record(audio), Scope::user(user("ada")), Scope::user(user("ben"))] {
         assert_eq!(error_kind(engine.erase(scope)), ErrorKind::Held);
@@ -131,7 +131,7 @@ fn a_cascade_that_meets_a_hold_is_refused_before_any_change() {
     assert_eq!(error_kind(read_record(engine, &text)), ErrorKind::Erased);
     assert!(read_record(engine, &held).is_ok());
     assert_eq!(error_kind(engine.erase(Scope::Record(held))), ErrorKind::Held);
-    engine.lift(&user("chloe"), id, "over", "Amtsgericht").unwrap();
+    engine.holds(&user("chloe")).lift(id, "over", "Amtsgericht").unwrap();
     for name in ["dora", "chloe", "ben", "eve"] {
         engine.erase(Scope::user(user(name))).unwrap();
     }
@@ -144,12 +144,12 @@ fn of_two_holds_each_is_lifted_by_itself() {
     let engine = world.engine();
     let audio = put(engine, "ada", Class::audio(), &[]);
     let text = put(engine, "ben", Class::transcript(), &[audio]);
-    let wide = engine.hold(&user("ben"), hold()).unwrap();
-    let narrow = engine.hold(&user("ben"), hold().interaction(text.interaction())).unwrap();
-    assert_eq!(engine.holds(&user("ben")).unwrap().len(), 2);
-    engine.lift(&user("ben"), wide, "over", "Amtsgericht").unwrap();
+    let wide = engine.holds(&user("ben")).add(hold()).unwrap();
+    let narrow = engine.holds(&user("ben")).add(hold().interaction(text.interaction())).unwrap();
+    assert_eq!(engine.holds(&user("ben")).list().unwrap().len(), 2);
+    engine.holds(&user("ben")).lift(wide, "over", "Amtsgericht").unwrap();
     assert_eq!(error_kind(engine.erase(Scope::Record(audio))), ErrorKind::Held, "the other one covers it still");
-    engine.lift(&user("ben"), narrow, "over", "Amtsgericht").unwrap();
+    engine.holds(&user("ben")).lift(narrow, "over", "Amtsgericht").unwrap();
     assert_eq!(engine.erase(Scope::Record(audio)).unwrap().derived, 1);
 }
 
@@ -161,7 +161,7 @@ fn a_hold_covers_what_is_not_there_yet_and_no_more_than_it_says() {
     let put_at = |ms, class| engine.put(Put::new(user("ada"), class).interaction(at(ms)), &b"x"[..]).unwrap();
     put_at(100, Class::audio());
     put_at(200, Class::audio());
-    engine.hold(&user("ada"), hold().class(Class::action()).interaction(at(300))).unwrap();
+    engine.holds(&user("ada")).add(hold().class(Class::action()).interaction(at(300))).unwrap();
     let span = |from, until| Scope::User {
         user: user("ada"),
         class: None,
@@ -177,8 +177,8 @@ fn a_hold_covers_what_is_not_there_yet_and_no_more_than_it_says() {
     assert_eq!(error_kind(read_record(engine, &beside)), ErrorKind::Erased);
     let keeping = Erase::new(Scope::user(user("ada"))).keep(Class::action(), "held");
     assert_eq!(engine.erase(keeping).unwrap().records, Some(0), "an erase that keeps the class is none of it");
-    assert_eq!(error_kind(engine.hold(&user("ada"), Hold::new("", "court"))), ErrorKind::Invalid);
-    assert_eq!(error_kind(engine.hold(&user("ada"), Hold::new("why", " "))), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.holds(&user("ada")).add(Hold::new("", "court"))), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.holds(&user("ada")).add(Hold::new("why", " "))), ErrorKind::Invalid);
 }
 
 #[test]
@@ -186,10 +186,10 @@ fn holds_survive_a_restore() {
     let world = World::new(5, SMALL_PAGES);
     let audio = put(world.engine(), "ada", Class::audio(), &[]);
     put(world.engine(), "ben", Class::transcript(), &[audio]);
-    world.engine().hold(&user("ben"), hold()).unwrap();
-    world.engine().copy_add("copy", keyfall::engine::CopyMode::InStep, |_| {}).unwrap();
+    world.engine().holds(&user("ben")).add(hold()).unwrap();
+    world.engine().copies().add("copy", keyfall::engine::CopyMode::InStep, &mut |_| {}).unwrap();
     let into = std::sync::Arc::new(MemoryStore::new());
-    restore(&*world.cell, &[world.place("copy")], &*into, |_| {}).unwrap();
+    restore(&*world.cell, &[world.place("copy")], &*into, &mut |_| {}).unwrap();
     let engine = Engine::open(
         into,
         world.cell.clone(),
@@ -197,7 +197,7 @@ fn holds_survive_a_restore() {
     )
     .unwrap();
     assert_eq!(error_kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Held);
-    assert_eq!(engine.holds(&user("ben")).unwrap()[0].1.reason, "a court asks");
+    assert_eq!(engine.holds(&user("ben")).list().unwrap()[0].1.reason, "a court asks");
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn what_a_held_record_depends_on_no_more_is_free() {
     let audio = put(engine, "ada", Class::audio(), &[]);
     let ways = ["eve", "bob"].map(|name| put(engine, name, Class::transcript(), &[audio]));
     let held = put(engine, "ben", Class::action(), &ways);
-    engine.hold(&user("ben"), hold()).unwrap();
+    engine.holds(&user("ben")).add(hold()).unwrap();
     engine.detach(&ways[0], "it says nothing").unwrap();
     assert_eq!(error_kind(engine.erase(Scope::Record(audio))), ErrorKind::Held, "the other way still leads to it");
     engine.detach(&ways[1], "nor does this").unwrap();
@@ -251,7 +251,7 @@ fn a_mark_for_a_held_record_that_is_gone_blocks_no_erase() {
     let world = World::new(40, SMALL_PAGES);
     let audio = put(world.engine(), "alice", Class::audio(), &[]);
     let text = put(world.engine(), "bob", Class::transcript(), &[audio]);
-    world.engine().hold(&user("bob"), hold()).unwrap();
+    world.engine().holds(&user("bob")).add(hold()).unwrap();
     let span = When::Between { from: None, until: None };
     let scopes = [
         Scope::user(user("alice")),
@@ -271,7 +271,7 @@ fn a_mark_for_a_held_record_that_is_gone_blocks_no_erase() {
                 if again {
                     // The name lives once more, and is held once more: that is another bob.
                     engine.create_user(&user("bob")).unwrap();
-                    engine.hold(&user("bob"), hold()).unwrap();
+                    engine.holds(&user("bob")).add(hold()).unwrap();
                 }
                 assert_eq!(engine.report(&user("alice")).unwrap().needed, 0);
                 let done = engine.erase(scope.clone()).unwrap_or_else(|e| panic!("{scope:?}: {e}"));
@@ -297,7 +297,7 @@ fn lifting_a_hold_frees_what_is_left_of_what_a_record_was_derived_from() {
     let of_alice = put(world.engine(), "alice", Class::audio(), &[]);
     let of_bob = put(world.engine(), "bob", Class::audio(), &[]);
     put(world.engine(), "carl", Class::transcript(), &[of_alice, of_bob]);
-    let id = world.engine().hold(&user("carl"), hold()).unwrap();
+    let id = world.engine().holds(&user("carl")).add(hold()).unwrap();
     for restarted in [false, true] {
         let mut found = 0;
         for engine in damaged(&world) {
@@ -313,7 +313,7 @@ fn lifting_a_hold_frees_what_is_left_of_what_a_record_was_derived_from() {
             }
             found += 1;
             assert_eq!(error_kind(engine.erase(Scope::user(user("bob")))), ErrorKind::Held);
-            engine.lift(&user("carl"), id, "over", "Amtsgericht").unwrap();
+            engine.holds(&user("carl")).lift(id, "over", "Amtsgericht").unwrap();
             assert_eq!(engine.report(&user("bob")).unwrap().needed, 0);
             match engine.erase(Scope::user(user("bob"))) {
                 Ok(_) => {}
@@ -330,10 +330,10 @@ fn what_has_passed_a_limit_falls_though_an_idle_mark_is_on_it() {
     let world = World::new(42, SMALL_PAGES);
     let audio = put(world.engine(), "alice", Class::audio(), &[]);
     put(world.engine(), "bob", Class::transcript(), &[audio]);
-    world.engine().hold(&user("bob"), hold()).unwrap();
+    world.engine().holds(&user("bob")).add(hold()).unwrap();
     let day = std::time::Duration::from_secs(86_400);
-    world.engine().set_policy(None, &keyfall::Policy::new(Class::audio()).max_age(day)).unwrap();
-    world.engine().tend(&mut |_| {}).unwrap();
+    world.engine().policies(None).set(&keyfall::Policy::new(Class::audio()).max_age(day)).unwrap();
+    world.engine().run_due(&mut |_| {}).unwrap();
     let mut found = 0;
     for engine in damaged(&world) {
         if engine.get(&audio).is_err() || !lost_with_its_page(&engine, "bob") {
@@ -341,7 +341,7 @@ fn what_has_passed_a_limit_falls_though_an_idle_mark_is_on_it() {
         }
         world.env.advance(2 * 86_400_000);
         found += 1;
-        let done = engine.tend(&mut |_| {}).unwrap();
+        let done = engine.run_due(&mut |_| {}).unwrap();
         assert_eq!((done.expired, done.refused), (1, 0));
     }
     assert_eq!(found, 1);

@@ -31,7 +31,7 @@ fn an_envelope_becomes_a_record_once() {
     let mut world = World::new(1, SMALL_PAGES);
     let source = world.put("ada", Class::audio(), b"wake me");
     for (n, len) in [0, 1, 16_000, 16_384, 40_000, 300_000].into_iter().enumerate() {
-        let key: InboxKey = world.engine().inbox(&user("ada")).unwrap().to_string().parse().unwrap();
+        let key: InboxKey = world.engine().inbox(&user("ada")).key().unwrap().to_string().parse().unwrap();
         let content = bytes(n as u64, len);
         let interaction = InteractionId::from_parts(Timestamp(1_767_225_600_000 + n as u64), [9; 10]);
         let put = audio("ada").interaction(interaction).created(Timestamp(77)).derived_from(Source::Record(source));
@@ -73,7 +73,7 @@ fn copies_of_envelopes_die_with_every_erase_that_touches_the_user() {
     let engine = world.engine();
     engine.create_user(&user("ada")).unwrap();
     engine.create_user(&user("ben")).unwrap();
-    let of_ben = engine.inbox(&user("ben")).unwrap();
+    let of_ben = engine.inbox(&user("ben")).key().unwrap();
     let kept = sealed(&world, audio("ben"), b"ben's", &of_ben);
     let scopes: [&dyn Fn(RecordId) -> Scope; 4] = [
         &|id| Scope::Record(id),
@@ -83,8 +83,8 @@ fn copies_of_envelopes_die_with_every_erase_that_touches_the_user() {
     ];
     let mut queue = vec![kept.clone()];
     for scope in scopes {
-        let key = engine.inbox(&user("ada")).unwrap();
-        assert_eq!(engine.inbox(&user("ada")).unwrap(), key, "it stays while nothing happens");
+        let key = engine.inbox(&user("ada")).key().unwrap();
+        assert_eq!(engine.inbox(&user("ada")).key().unwrap(), key, "it stays while nothing happens");
         let (taken, waiting) = (sealed(&world, audio("ada"), b"a", &key), sealed(&world, audio("ada"), b"b", &key));
         let id = accepted(engine, &taken);
         queue.extend([taken.clone(), waiting.clone()]);
@@ -102,11 +102,11 @@ fn copies_of_envelopes_die_with_every_erase_that_touches_the_user() {
             assert_eq!(e.kind(), if gone { ErrorKind::Erased } else { ErrorKind::Refused }, "{e}");
             assert!(gone || e.to_string().contains("`Engine::inbox`"), "it says what to do: {e}");
         }
-        if let Ok(new) = engine.inbox(&user("ada")) {
+        if let Ok(new) = engine.inbox(&user("ada")).key() {
             assert_ne!(new, key);
         }
     }
-    assert_eq!(error_kind(engine.inbox(&user("ada"))), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.inbox(&user("ada")).key()), ErrorKind::Erased);
     assert_eq!(read_record(engine, &accepted(engine, &kept)).unwrap(), b"ben's");
     // A user of the same name, created again, is another one.
     engine.create_user(&user("ada")).unwrap();
@@ -118,7 +118,7 @@ fn derived(world: &World) -> (RecordId, Vec<u8>, RecordId) {
     let engine = world.engine();
     let source = world.put("ada", Class::audio(), b"wake me");
     engine.create_user(&user("ben")).unwrap();
-    let key = engine.inbox(&user("ben")).unwrap();
+    let key = engine.inbox(&user("ben")).key().unwrap();
     let put = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
     let envelope = sealed(world, put, b"wake me", &key);
     let id = accepted(engine, &envelope);
@@ -136,7 +136,7 @@ fn a_derived_record_that_falls_takes_its_own_users_inbox_with_it() {
     assert_eq!(world.tape.opened(&live, std::slice::from_ref(&envelope)), [false]);
     assert_eq!(error_kind(engine.accept(&envelope[..])), ErrorKind::Refused);
     let late = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
-    let late = sealed(&world, late, b"late", &engine.inbox(&user("ben")).unwrap());
+    let late = sealed(&world, late, b"late", &engine.inbox(&user("ben")).key().unwrap());
     assert_eq!(error_kind(engine.accept(&late[..])), ErrorKind::Erased);
 }
 
@@ -161,15 +161,15 @@ fn inbox_keys_are_replaced_on_a_schedule() {
     let engine = world.engine();
     engine.create_user(&user("ada")).unwrap();
     let day = 24 * 3600 * 1000;
-    let first = engine.inbox(&user("ada")).unwrap();
+    let first = engine.inbox(&user("ada")).key().unwrap();
     let (one, two) = (sealed(&world, audio("ada"), b"1", &first), sealed(&world, audio("ada"), b"2", &first));
     world.env.advance(8 * day);
-    let second = engine.inbox(&user("ada")).unwrap();
+    let second = engine.inbox(&user("ada")).key().unwrap();
     assert_ne!(second, first);
     accepted(engine, &one);
     let epoch = engine.head().epoch;
     world.env.advance(7 * day);
-    assert_eq!(engine.tend(&mut |_| {}).unwrap().inbox_keys, 1);
+    assert_eq!(engine.run_due(&mut |_| {}).unwrap().inbox_keys, 1);
     assert_eq!(engine.head().epoch, epoch + 1, "its root key went with it");
     assert_eq!(error_kind(engine.accept(&two[..])), ErrorKind::Refused);
     let live = keyfall::cell::RootCell::load(&*world.cell).unwrap().keys;
@@ -178,7 +178,7 @@ fn inbox_keys_are_replaced_on_a_schedule() {
     assert_eq!(error_kind(engine.accept(&one[..])), ErrorKind::Refused);
     accepted(engine, &sealed(&world, audio("ada"), b"3", &second));
     world.env.advance(8 * day);
-    assert_eq!(engine.tend(&mut |_| {}).unwrap().inbox_keys, 1);
+    assert_eq!(engine.run_due(&mut |_| {}).unwrap().inbox_keys, 1);
     assert_eq!(engine.status().unwrap().next_due, None);
 }
 
@@ -189,7 +189,7 @@ fn an_envelope_for_another_store_or_user_is_refused() {
         world.engine().create_user(&user("ada")).unwrap();
         world.engine().create_user(&user("ben")).unwrap();
     }
-    let key = world.engine().inbox(&user("ada")).unwrap();
+    let key = world.engine().inbox(&user("ada")).key().unwrap();
     let envelope = sealed(&world, audio("ada"), b"x", &key);
     assert_eq!(error_kind(other.engine().accept(&envelope[..])), ErrorKind::Refused);
     let wrong = sealed(&world, audio("ben"), b"x", &key);
@@ -200,7 +200,7 @@ fn an_envelope_for_another_store_or_user_is_refused() {
         (0..257).fold(audio("ada"), |put, _| put.derived_from(Source::Record(world.put("ada", Class::action(), b"y"))));
     assert_eq!(error_kind(seal(&many, &b""[..], &key, &*world.env, &mut Vec::new())), ErrorKind::Invalid);
     // A hold keeps what is held, and not the inbox: an erase beside it replaces the key.
-    world.engine().hold(&user("ada"), Hold::new("a court asks", "Amtsgericht").class(Class::audio())).unwrap();
+    world.engine().holds(&user("ada")).add(Hold::new("a court asks", "Amtsgericht").class(Class::audio())).unwrap();
     world.engine().erase(Scope::class(user("ada"), Class::action())).unwrap();
     assert_eq!(error_kind(world.engine().accept(&envelope[..])), ErrorKind::Refused);
 }
@@ -209,7 +209,7 @@ fn an_envelope_for_another_store_or_user_is_refused() {
 fn accepting_one_envelope_twice_at_once_makes_one_record() {
     let world = World::new(7, SMALL_PAGES);
     world.engine().create_user(&user("ada")).unwrap();
-    let key = world.engine().inbox(&user("ada")).unwrap();
+    let key = world.engine().inbox(&user("ada")).key().unwrap();
     for round in 0..20 {
         let envelope = sealed(&world, audio("ada"), &bytes(round, 50_000), &key);
         let done: Vec<_> = std::thread::scope(|scope| {
@@ -262,14 +262,14 @@ fn the_next_due_act_is_named_by_its_kind() {
     world.put("ada", Class::audio(), b"x");
     let due = || engine.status().unwrap().next_due_is;
     assert_eq!(due(), None);
-    engine.inbox(&user("ada")).unwrap();
+    engine.inbox(&user("ada")).key().unwrap();
     assert_eq!(due(), Some(Due::InboxKey));
     let now = engine.info(&engine.list(&Query::default()).unwrap().records[0].id).unwrap().created;
     let plan = engine.erase_at(Scope::user(user("ada")), Timestamp(now.0 + 3_600_000)).unwrap();
     assert_eq!(due(), Some(Due::Planned));
-    engine.cancel(&user("ada"), plan.id).unwrap();
+    engine.plans(&user("ada")).cancel(plan.id).unwrap();
     assert_eq!(due(), Some(Due::InboxKey));
-    engine.set_policy(Some(&user("ada")), &Policy::new(Class::audio()).max_age(Duration::from_secs(86_400))).unwrap();
+    engine.policies(Some(&user("ada"))).set(&Policy::new(Class::audio()).max_age(Duration::from_secs(86_400))).unwrap();
     assert_eq!(due(), Some(Due::Limit));
     let cli = Cli::new();
     cli.ok(&["create", "store", "--user", "ada"]);

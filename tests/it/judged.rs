@@ -92,7 +92,7 @@ fn but_transcripts(name: &str) -> Erase {
 }
 
 fn count(engine: &Engine, name: &str) -> usize {
-    engine.list(&Query { user: Some(user(name)), ..Query::default() }).unwrap().records.len()
+    engine.list(&Query::default().user(user(name))).unwrap().records.len()
 }
 
 /// One caller's erase shared its commit with another's, whose kept record had lost a source: both
@@ -125,7 +125,7 @@ fn an_erase_that_keeps_what_fell_before_is_done_and_fails_nobody() {
         assert_eq!(read_record(engine, &k1).unwrap(), b"derived");
         let kept = facts(engine, "bob").into_iter().find(|fact| matches!(fact, Fact::Kept { .. }));
         assert!(matches!(kept, Some(Fact::Kept { records: 1, .. })), "{kept:?}");
-        engine.tend(&mut |_| {}).unwrap();
+        engine.run_due(&mut |_| {}).unwrap();
         assert_eq!((count(engine, "bob"), engine.lineage(&k1).unwrap().sources.len()), (1, 0));
     }
 }
@@ -144,7 +144,7 @@ fn what_an_erase_took_is_not_kept_by_the_next_of_the_same_commit() {
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
         assert_eq!(error_kind(read_record(engine, &k1)), ErrorKind::Erased, "{links} links are followed");
         assert!(read_record(engine, &own).is_ok());
-        engine.tend(&mut |_| {}).unwrap();
+        engine.run_due(&mut |_| {}).unwrap();
         assert_eq!(count(engine, "bob"), 1);
         let exposed = world.tape.exposed(&*world.cell).unwrap();
         assert_eq!(exposed.into_keys().collect::<Vec<_>>(), [own]);
@@ -163,9 +163,9 @@ fn a_planned_erase_that_keeps_a_class_is_done_whatever_fell_meanwhile() {
     engine.erase_at(but_transcripts("bob"), world.in_days(1)).unwrap();
     world.env.advance(2 * DAY);
     assert!(engine.erase(Scope::user(user("alice"))).unwrap().following);
-    let done = engine.tend(&mut |_| {}).unwrap();
+    let done = engine.run_due(&mut |_| {}).unwrap();
     assert_eq!((done.planned, done.failed, done.derived), (1, 0, 1), "{done:?}");
-    assert!(engine.plans(&user("bob")).unwrap().is_empty());
+    assert!(engine.plans(&user("bob")).list().unwrap().is_empty());
     for id in [a1, x1, k2] {
         assert_eq!(error_kind(read_record(engine, &id)), ErrorKind::Erased);
     }
@@ -199,17 +199,17 @@ const FIVE: [&str; 5] = ["alice", "bob", "carl", "dana", "erin"];
 
 /// Whether all pages of a user can be read.
 fn is_whole(engine: &Engine, name: &str) -> bool {
-    let listing = engine.list(&Query { user: Some(user(name)), ..Query::default() });
+    let listing = engine.list(&Query::default().user(user(name)));
     let entries = listing.is_ok_and(|l| l.records.iter().all(|r| engine.lineage(&r.id).is_ok()));
     entries
-        && engine.history(&user(name)).is_ok()
-        && engine.plans(&user(name)).is_ok()
-        && engine.holds(&user(name)).is_ok()
+        && engine.audit_trail(&user(name)).is_ok()
+        && engine.plans(&user(name)).list().is_ok()
+        && engine.holds(&user(name)).list().is_ok()
 }
 
 /// Has the planned erases done; `false` where the head's own trees are damaged.
 fn done_by_plan(engine: &Engine, whole: &[bool]) -> bool {
-    let Ok(done) = engine.tend(&mut |_| {}) else { return false };
+    let Ok(done) = engine.run_due(&mut |_| {}) else { return false };
     assert!(done.planned + done.failed + done.damaged >= 5, "{done:?}");
     assert!(done.planned as usize >= whole.iter().filter(|whole| **whole).count(), "{whole:?} {done:?}");
     for trouble in done.troubles.iter().filter(|trouble| trouble.plan.is_some()) {
@@ -275,11 +275,11 @@ fn a_user_whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
             // Once it is restored, nothing is left to do that was asked for.
             rotten.bad.lock().unwrap().clear();
             world.env.advance(DAY);
-            let done = engine.tend(&mut |_| {}).unwrap();
+            let done = engine.run_due(&mut |_| {}).unwrap();
             assert_eq!((done.failed, done.damaged), (0, 0), "{done:?}");
             if planned {
-                assert_eq!(error_kind(engine.plans(&user("erin"))), ErrorKind::Erased);
-                assert!(engine.plans(&user("alice")).unwrap().is_empty());
+                assert_eq!(error_kind(engine.plans(&user("erin")).list()), ErrorKind::Erased);
+                assert!(engine.plans(&user("alice")).list().unwrap().is_empty());
                 assert_eq!(count(&engine, "alice"), 1);
                 assert_eq!(count(&engine, "bob") + count(&engine, "carl"), 0);
             }
@@ -308,7 +308,7 @@ fn a_plan_that_fails_is_reported_with_its_user_and_done_when_it_can_be() {
     let mut found = false;
     for name in &live {
         store.bad.lock().unwrap().insert(*name);
-        let of = |name: &str| engine.list(&Query { user: Some(user(name)), ..Query::default() }).is_ok();
+        let of = |name: &str| engine.list(&Query::default().user(user(name))).is_ok();
         found = !of("alice") && of("bob") && of("carl") && of("dana") && engine.status().is_ok();
         if found {
             break;
@@ -316,7 +316,7 @@ fn a_plan_that_fails_is_reported_with_its_user_and_done_when_it_can_be() {
         store.bad.lock().unwrap().clear();
     }
     assert!(found);
-    let done = engine.tend(&mut |_| {}).unwrap();
+    let done = engine.run_due(&mut |_| {}).unwrap();
     assert_eq!((done.planned, done.failed, done.finalized), (2, 1, true), "{done:?}");
     let trouble = &done.troubles[0];
     assert_eq!(
@@ -326,18 +326,18 @@ fn a_plan_that_fails_is_reported_with_its_user_and_done_when_it_can_be() {
     assert!(trouble.to_string().contains("bob") && trouble.to_string().contains(&format!("{:016x}", first.id)));
     assert_eq!(error_kind(engine.get(&other)), ErrorKind::Erased);
     assert_eq!(error_kind(engine.get(&x1)), ErrorKind::Erased);
-    assert_eq!(engine.plans(&user("bob")).unwrap().iter().map(|plan| plan.id).collect::<Vec<_>>(), [first.id]);
+    assert_eq!(engine.plans(&user("bob")).list().unwrap().iter().map(|plan| plan.id).collect::<Vec<_>>(), [first.id]);
     assert_ne!(first.id, second.id);
     // It stands in the history once, is not tried before an hour, and is done when it can be.
-    assert_eq!(engine.tend(&mut |_| {}).unwrap().failed, 0);
+    assert_eq!(engine.run_due(&mut |_| {}).unwrap().failed, 0);
     world.env.advance(2 * 3_600_000);
-    assert_eq!(engine.tend(&mut |_| {}).unwrap().failed, 1);
+    assert_eq!(engine.run_due(&mut |_| {}).unwrap().failed, 1);
     let failed = |engine: &Engine| facts(engine, "bob").iter().filter(|f| matches!(f, Fact::Failed { .. })).count();
     assert_eq!(failed(engine), 1);
     store.bad.lock().unwrap().clear();
     world.env.advance(2 * 3_600_000);
-    assert_eq!(engine.tend(&mut |_| {}).unwrap().planned, 1);
-    assert!(engine.plans(&user("bob")).unwrap().is_empty());
+    assert_eq!(engine.run_due(&mut |_| {}).unwrap().planned, 1);
+    assert!(engine.plans(&user("bob")).list().unwrap().is_empty());
     assert!(read_record(engine, &text).is_ok());
 }
 
@@ -369,13 +369,13 @@ fn what_can_never_be_done_is_refused_when_it_is_planned() {
         let of_nobody = Erase::clone(&erase);
         assert_eq!(error_kind(engine.erase_all(&[of_nobody]).remove(0)), ErrorKind::Invalid);
     }
-    assert!(engine.plans(&user("ada")).unwrap().is_empty() && engine.status().unwrap().next_due.is_none());
+    assert!(engine.plans(&user("ada")).list().unwrap().is_empty() && engine.status().unwrap().next_due.is_none());
     // A window within a day is one that a plan meets: it is final when it is done.
     let hour = Erase::new(Scope::user(user("ada"))).final_within(Duration::from_secs(3600));
     let plan = engine.erase_at(hour, later).unwrap();
-    assert_eq!(engine.plans(&user("ada")).unwrap(), [plan]);
+    assert_eq!(engine.plans(&user("ada")).list().unwrap(), [plan]);
     world.env.advance(2 * DAY);
-    assert_eq!(engine.tend(&mut |_| {}).unwrap().planned, 1);
+    assert_eq!(engine.run_due(&mut |_| {}).unwrap().planned, 1);
     assert_eq!(engine.status().unwrap().pending, None);
 }
 
@@ -418,9 +418,9 @@ fn each_class_that_stays_has_its_own_reason() {
     let mut world = world;
     world.reopen();
     let engine = world.engine();
-    assert_eq!(engine.plans(&user("ada")).unwrap(), [plan]);
+    assert_eq!(engine.plans(&user("ada")).list().unwrap(), [plan]);
     world.env.advance(2 * DAY);
-    assert_eq!(engine.tend(&mut |_| {}).unwrap().planned, 1);
+    assert_eq!(engine.run_due(&mut |_| {}).unwrap().planned, 1);
     assert_eq!(reasons(engine), right);
     // Reasons that do not fit are refused, and not cut.
     let long = |c: char| c.to_string().repeat(200);
@@ -440,10 +440,10 @@ fn the_history_names_nothing_that_fell() {
     let second = world.put("ada", secret(), b"what was said then");
     let notes = derive(engine, "ada", Class::transcript(), &[audio]);
     let party = keyfall::sealed::Identity::new(&*world.env).unwrap().public().unwrap();
-    engine.grant(&user("ada"), Grant::new(&party, "A party", "to help").class(secret())).unwrap();
+    engine.grants(&user("ada")).add(Grant::new(&party, "A party", "to help").class(secret())).unwrap();
     engine.detach(&notes, "a shopping list").unwrap();
     let all = Hold::new("a court asks", "Amtsgericht").class(secret()).interaction(session.interaction());
-    let hold = engine.hold(&user("ada"), all).unwrap();
+    let hold = engine.holds(&user("ada")).add(all).unwrap();
     assert_eq!(error_kind(engine.erase(Scope::Record(session))), ErrorKind::Held);
     assert_eq!(error_kind(engine.erase(Scope::class(user("ada"), secret()))), ErrorKind::Held);
     assert_eq!(error_kind(engine.erase(Scope::interaction(user("ada"), session.interaction()))), ErrorKind::Held);
@@ -468,12 +468,12 @@ fn the_history_names_nothing_that_fell() {
     };
     // A record: its own facts and its plan fall with it.
     engine.erase(Scope::Record(notes)).unwrap();
-    let told = format!("{:?} {:?}", facts(engine, "ada"), engine.plans(&user("ada")).unwrap());
+    let told = format!("{:?} {:?}", facts(engine, "ada"), engine.plans(&user("ada")).list().unwrap());
     gone(&told, &[notes]);
     assert!(!told.contains("shopping list"), "{told}");
-    engine.lift(&user("ada"), hold, "over", "Amtsgericht").unwrap();
+    engine.holds(&user("ada")).lift(hold, "over", "Amtsgericht").unwrap();
     world.env.advance(2 * DAY);
-    assert_eq!(engine.tend(&mut |_| {}).unwrap().planned, 3);
+    assert_eq!(engine.run_due(&mut |_| {}).unwrap().planned, 3);
     let told = format!("{:?} {:?}", facts(engine, "ada"), engine.report(&user("ada")).unwrap().history);
     gone(&told, &[session, second, notes]);
     assert!(!told.contains("therapy"), "{told}");
@@ -490,7 +490,7 @@ fn refused_erases_do_not_fill_the_history() {
     let world = World::new(9, SMALL_PAGES);
     let engine = world.engine();
     let ids: Vec<RecordId> = (0..150).map(|n: u8| world.put("ada", Class::audio(), &[n])).collect();
-    let hold = engine.hold(&user("ada"), Hold::new("a court asks", "Amtsgericht")).unwrap();
+    let hold = engine.holds(&user("ada")).add(Hold::new("a court asks", "Amtsgericht")).unwrap();
     for _ in 0..2 {
         for id in &ids {
             assert_eq!(error_kind(engine.erase(Scope::Record(*id))), ErrorKind::Held);
@@ -506,15 +506,15 @@ fn refused_erases_do_not_fill_the_history() {
     let told = refused(engine);
     assert_eq!((told.len(), told.iter().sum::<u64>()), (65, 300));
     // What passed a limit, record by record and class by class, is told once.
-    engine.lift(&user("ada"), hold, "over", "Amtsgericht").unwrap();
+    engine.holds(&user("ada")).lift(hold, "over", "Amtsgericht").unwrap();
     let before = refused(engine).len();
-    engine.hold(&user("ada"), Hold::new("another asks", "Landgericht")).unwrap();
+    engine.holds(&user("ada")).add(Hold::new("another asks", "Landgericht")).unwrap();
     let day = Duration::from_secs(24 * 3600);
-    engine.set_policy(Some(&user("ada")), &Policy::new(Class::audio()).max_age(day)).unwrap();
-    engine.set_policy(Some(&user("ada")), &Policy::new(Class::audio()).purpose("none").max_age(day)).unwrap();
+    engine.policies(Some(&user("ada"))).set(&Policy::new(Class::audio()).max_age(day)).unwrap();
+    engine.policies(Some(&user("ada"))).set(&Policy::new(Class::audio()).purpose("none").max_age(day)).unwrap();
     for _ in 0..3 {
         world.env.advance(2 * DAY);
-        assert!(engine.tend(&mut |_| {}).unwrap().refused >= 150);
+        assert!(engine.run_due(&mut |_| {}).unwrap().refused >= 150);
     }
     assert_eq!(refused(engine).len(), before + 1);
 }
@@ -527,7 +527,7 @@ fn a_user_whose_page_was_damaged_when_a_policy_was_set_is_served_once_restored()
     let engine = world.engine();
     let ids = ["alice", "bob"].map(|name| world.put(name, Class::audio(), b"x"));
     let live: Vec<BlobName> = keyfall::testing::listed(&*store, 1000).unwrap();
-    let of = |name: &str| engine.list(&Query { user: Some(user(name)), ..Query::default() }).is_ok();
+    let of = |name: &str| engine.list(&Query::default().user(user(name))).is_ok();
     let mut tried = 0;
     for name in &live {
         store.bad.lock().unwrap().insert(*name);
@@ -535,12 +535,12 @@ fn a_user_whose_page_was_damaged_when_a_policy_was_set_is_served_once_restored()
         if only_alice {
             tried += 1;
             let day = Duration::from_secs(24 * 3600);
-            engine.set_policy(None, &Policy::new(Class::audio()).max_age(day * 1000)).unwrap();
-            engine.set_policy(None, &Policy::new(Class::audio()).max_age(day)).unwrap();
-            let swept = engine.tend(&mut |_| {}).unwrap();
+            engine.policies(None).set(&Policy::new(Class::audio()).max_age(day * 1000)).unwrap();
+            engine.policies(None).set(&Policy::new(Class::audio()).max_age(day)).unwrap();
+            let swept = engine.run_due(&mut |_| {}).unwrap();
             assert_eq!(swept.damaged, 1, "{swept:?}");
             world.env.advance(2 * DAY);
-            let served = engine.tend(&mut |_| {}).unwrap();
+            let served = engine.run_due(&mut |_| {}).unwrap();
             assert_eq!((served.expired, served.damaged), (1, 1), "{served:?}");
             break;
         }
@@ -549,7 +549,7 @@ fn a_user_whose_page_was_damaged_when_a_policy_was_set_is_served_once_restored()
     assert_eq!(tried, 1);
     store.bad.lock().unwrap().clear();
     world.env.advance(2 * 3_600_000);
-    let served = engine.tend(&mut |_| {}).unwrap();
+    let served = engine.run_due(&mut |_| {}).unwrap();
     assert_eq!((served.expired, served.damaged), (1, 0), "{served:?}");
     for id in ids {
         assert_eq!(error_kind(engine.get(&id)), ErrorKind::Erased);

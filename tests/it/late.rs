@@ -50,7 +50,7 @@ fn a_put_from_what_an_erase_took_is_refused_whether_or_not_the_erase_may_wait() 
     }
     // A window that ends, links that are followed: nothing stands in a list.
     engine.rekey().unwrap();
-    engine.tend(&mut |_| {}).unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
     assert!(engine.list(&Query::default()).unwrap().records.is_empty());
     assert_eq!(engine.users(None, 10).unwrap().iter().map(|(_, n)| n).sum::<u64>(), 0);
 }
@@ -72,7 +72,7 @@ fn a_put_from_what_falls_within_a_window_and_links_still_to_be_followed_is_refus
     let erased = engine.erase(Erase::new(Scope::Record(source)).final_within(Duration::from_secs(60))).unwrap();
     assert!(erased.following);
     assert_eq!(error_kind(batch.commit()), ErrorKind::Erased);
-    engine.tend(&mut |_| {}).unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
     assert!(engine.list(&Query::default()).unwrap().records.is_empty());
 }
 
@@ -159,14 +159,14 @@ fn a_part_of_a_user_to_come_is_fenced_and_the_rest_is_welcome() {
         (engine.new_interaction().unwrap(), engine.new_interaction().unwrap())
     };
     let engine = world.engine();
-    engine.copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
+    engine.copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     assert_eq!(engine.erase(Scope::interaction(user("eve"), deleted)).unwrap().records, Some(0));
     assert!(engine.erase(Scope::interaction(user("eve"), deleted)).unwrap().already);
     let class = Scope::User { user: user("eve"), class: Some(Class::action()), when: When::Interaction(other) };
     engine.erase(class).unwrap();
     // She is not here: nothing names her, nothing lists her.
     assert_eq!(error_kind(engine.report(&user("eve"))), ErrorKind::Absent);
-    assert_eq!(error_kind(engine.list(&Query { user: Some(user("eve")), ..Query::default() })), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.list(&Query::default().user(user("eve")))), ErrorKind::Absent);
     assert!(engine.users(None, 10).unwrap().is_empty());
     assert_eq!(engine.status().unwrap().users, 0);
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());

@@ -45,7 +45,7 @@ fn delete_the_recording_and_the_transcript_and_the_action_are_unreadable_at_once
     let (_, gone) = turn(engine, "ada", "order a ride to the clinic");
     let (_, stays) = turn(engine, "ada", "what time is it");
     // A replica that never hears of the erase.
-    engine.copy_add("replica", CopyMode::Behind, |_| {}).unwrap();
+    engine.copies().add("replica", CopyMode::Behind, &mut |_| {}).unwrap();
     let mut reader = engine.get(&gone[2]).unwrap();
     let mut byte = [0; 1];
     assert_eq!(reader.read_some(&mut byte).unwrap(), 1);
@@ -87,7 +87,7 @@ fn the_alarm_goes_on_ringing_and_says_why() {
     assert_eq!(opened(&world), vec![alarm]);
     assert!(engine.info(&alarm).unwrap().detached);
     assert_eq!(engine.lineage(&alarm).unwrap().sources, vec![]);
-    let facts: Vec<Fact> = engine.history(&user("ada")).unwrap().into_iter().map(|(_, fact)| fact).collect();
+    let facts: Vec<Fact> = engine.audit_trail(&user("ada")).unwrap().into_iter().map(|(_, fact)| fact).collect();
     let reason = "the alarm goes on ringing".to_owned();
     assert_eq!(facts, vec![Fact::Kept { class: Some(Class::action()), records: 1, reason }]);
     // And it can still be erased.
@@ -133,7 +133,7 @@ fn what_two_erases_of_one_commit_both_keep_stays() {
                 engine.erase_at(erase.clone(), Timestamp(world.env.now().0 + n * 1000)).unwrap();
             }
             world.env.advance(10_000);
-            assert_eq!(engine.tend(&mut |_| {}).unwrap().planned, 2);
+            assert_eq!(engine.run_due(&mut |_| {}).unwrap().planned, 2);
         } else {
             let done = engine.erase_all(&erases);
             let records: Vec<_> = done.iter().map(|done| done.as_ref().unwrap().records).collect();
@@ -144,7 +144,7 @@ fn what_two_erases_of_one_commit_both_keep_stays() {
         assert!([audio, action].iter().all(|id| error_kind(read_record(engine, id)) == ErrorKind::Erased));
         assert_eq!(engine.lineage(&text).unwrap().sources, vec![]);
         assert_eq!(opened(&world).len(), 2);
-        let kept = engine.history(&user("ada")).unwrap().into_iter().filter_map(|(_, fact)| match fact {
+        let kept = engine.audit_trail(&user("ada")).unwrap().into_iter().filter_map(|(_, fact)| match fact {
             Fact::Kept { class, records, .. } => Some((class, records)),
             _ => None,
         });
@@ -183,7 +183,7 @@ fn what_was_detached_stands_on_its_own() {
     engine.erase(Scope::Record(audio)).unwrap();
     assert_eq!(read_record(engine, &text).unwrap(), b"remember the milk");
     assert_eq!(read_record(engine, &action).unwrap(), b"done: remember the milk");
-    let facts = engine.history(&user("ada")).unwrap();
+    let facts = engine.audit_trail(&user("ada")).unwrap();
     let reason = "a shopping list".to_owned();
     assert_eq!(facts[0].1, Fact::Detached { record: text, sources: 1, reason });
     // Its own dependents still fall with it.
@@ -191,7 +191,7 @@ fn what_was_detached_stands_on_its_own() {
     assert_eq!(error_kind(read_record(engine, &action)), ErrorKind::Erased);
     assert!(opened(&world).is_empty());
     assert_eq!(error_kind(engine.detach(&text, "too late")), ErrorKind::Erased);
-    assert_eq!(error_kind(engine.history(&user("nobody"))), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.audit_trail(&user("nobody"))), ErrorKind::Absent);
 }
 
 /// A reader knew all that its record had depended on when it was opened, and was closed as erased
@@ -270,7 +270,7 @@ fn a_chain_has_a_stated_length() {
     assert_eq!(error_kind(derive(engine, "ada", Class::transcript(), b"one more", &[last])), ErrorKind::Limit);
     assert_eq!(read_record(engine, &last).unwrap(), (u64::from(keyfall::limits::DEPTH_MAX) - 1).to_be_bytes());
     let done = engine.erase(Scope::Record(first)).unwrap();
-    engine.tend(&mut |_| {}).unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
     assert_eq!(error_kind(read_record(engine, &last)), ErrorKind::Erased);
     assert_eq!(count(engine, "ada"), 0, "{done:?}");
 }
@@ -299,11 +299,11 @@ fn many_derived_records_fall_at_once_and_are_counted_out_later() {
     // It goes on after a new opening, and with copies.
     world.reopen();
     let engine = world.engine();
-    engine.copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
+    engine.copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
     engine.discard(&mut |_| {}).unwrap();
-    assert_eq!(engine.tend(&mut |_| {}).unwrap().derived, 120);
-    assert_eq!(engine.tend(&mut |_| {}).unwrap().derived, 0);
+    assert_eq!(engine.run_due(&mut |_| {}).unwrap().derived, 120);
+    assert_eq!(engine.run_due(&mut |_| {}).unwrap().derived, 0);
     assert!((0..20).all(|n| count(engine, &format!("u{n}")) == 0) && count(engine, "ben") == 0);
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
     assert_eq!(error_kind(read_record(engine, &derived[0])), ErrorKind::Erased);
@@ -321,7 +321,7 @@ fn an_erase_follows_into_two_further_users_and_leaves_the_rest_for_later() {
         let done = engine.erase(Scope::Record(audio)).unwrap();
         assert_eq!((done.derived, done.following), if users <= 2 { (users, false) } else { (0, true) });
         assert!(derived.iter().all(|id| error_kind(read_record(engine, id)) == ErrorKind::Erased));
-        assert_eq!(engine.tend(&mut |_| {}).unwrap().derived, users - done.derived);
+        assert_eq!(engine.run_due(&mut |_| {}).unwrap().derived, users - done.derived);
     }
     assert!(opened(&world).is_empty());
 }
@@ -392,8 +392,8 @@ fn an_actions_party_time_and_text_are_unreadable_in_every_copy() {
     let put = Put::new(user("ada"), Class::action()).media_type("application/json").purpose("sent to Benedikt Aumann");
     let action = engine.put(put.created(keyfall::Timestamp(1_772_474_640_000)), said.as_bytes()).unwrap();
     let stays = world.put("ben", Class::action(), b"another's");
-    engine.copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
-    engine.copy_add("laggard", CopyMode::Behind, |_| {}).unwrap();
+    engine.copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
+    engine.copies().add("laggard", CopyMode::Behind, &mut |_| {}).unwrap();
     let info = engine.info(&action).unwrap();
     assert_eq!((&info.purpose[..], info.created.0), ("sent to Benedikt Aumann", 1_772_474_640_000));
     engine.erase(Scope::Record(action)).unwrap();

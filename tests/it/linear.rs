@@ -149,7 +149,7 @@ fn run(engine: &Engine, known: &Known, op: &Op) -> Answer {
             }
             Err(e) => refused(e),
         },
-        Op::List(u) => match engine.list(&Query { user: Some(name(*u)), ..Query::default() }) {
+        Op::List(u) => match engine.list(&Query::default().user(name(*u))) {
             Ok(listing) => {
                 // A record may be listed before its put has returned: its content tells its number.
                 let number = |id: &RecordId| read_record(engine, id).map(|c| u16::from_be_bytes([c[0], c[1]])).ok();
@@ -213,7 +213,7 @@ fn history(store: Arc<dyn Store>, seed: u64) -> Actions {
         let engine = &engine;
         scope.spawn(move || {
             engine.discard(&mut |_| {}).unwrap();
-            engine.backup(&MemoryStore::new(), |_| {}).unwrap();
+            engine.backup(&MemoryStore::new(), &mut |_| {}).unwrap();
         });
     });
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());

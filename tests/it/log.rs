@@ -24,7 +24,7 @@ use crate::support::{SMALL_PAGES, World, copy, error_kind, ok, run, user};
 fn leaves(engine: &Engine) -> Vec<Leaf> {
     let mut leaves = Vec::new();
     engine
-        .log_leaves(0, &mut |n, leaf| {
+        .log().leaves(0, &mut |n, leaf| {
             assert_eq!(n, leaves.len() as u64);
             leaves.push(String::from_utf8(leaf.to_vec()).unwrap().parse()?);
             Ok(ControlFlow::Continue(()))
@@ -102,29 +102,29 @@ fn every_epoch_has_one_leaf_and_each_leaf_proves_itself() {
             assert_eq!(pair[1].destroys, *commitment);
         }
     }
-    let key = engine.log_key().unwrap();
+    let key = engine.log().key().unwrap();
     for (n, leaf) in (0..).zip(&all) {
-        engine.log_proof(n).unwrap().verify(leaf.to_string().as_bytes(), &key).unwrap();
+        engine.log().proof(n).unwrap().verify(leaf.to_string().as_bytes(), &key).unwrap();
     }
-    assert_eq!(error_kind(engine.log_proof(150)), ErrorKind::Invalid);
-    let now = Checkpoint::verified(&engine.checkpoint().unwrap(), &key).unwrap();
+    assert_eq!(error_kind(engine.log().proof(150)), ErrorKind::Invalid);
+    let now = Checkpoint::verified(&engine.log().checkpoint().unwrap(), &key).unwrap();
     let mut frontier = Frontier::default();
     for (old, leaf) in (0..).zip(&all) {
-        let (old_root, proof) = engine.log_consistency(old).unwrap();
+        let (old_root, proof) = engine.log().consistency(old).unwrap();
         assert_eq!(old_root, frontier.root());
         verify_consistency((old, &old_root), (now.size, &now.root), &proof).unwrap();
         frontier.push(Hash::leaf(leaf.to_string().as_bytes()));
     }
     assert_eq!((now.size, now.root), (150, frontier.root()));
     world.reopen();
-    assert_eq!(Checkpoint::verified(&world.engine().checkpoint().unwrap(), &key).unwrap(), now);
+    assert_eq!(Checkpoint::verified(&world.engine().log().checkpoint().unwrap(), &key).unwrap(), now);
 }
 
 #[test]
 fn no_checkpoint_covers_an_erase_that_is_not_complete() {
     let mut world = World::new(4, SMALL_PAGES);
     world.put("ada", Class::audio(), b"x");
-    world.engine().copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
     let down = Arc::new(AtomicBool::new(true));
     let mut options = world.options.clone();
     let (inner, flag) = (options.open_copy.clone(), Arc::clone(&down));
@@ -136,10 +136,10 @@ fn no_checkpoint_covers_an_erase_that_is_not_complete() {
     let cell: Arc<dyn RootCell> = world.cell.clone();
     let engine = Engine::open(Arc::clone(&world.store), cell, options).unwrap();
     // Not everything before is complete: nothing is signed.
-    assert_eq!(error_kind(engine.checkpoint()), ErrorKind::Copy);
+    assert_eq!(error_kind(engine.log().checkpoint()), ErrorKind::Copy);
     down.store(false, Ordering::SeqCst);
     engine.erase(Scope::user(user("ada"))).unwrap();
-    let checkpoint = Checkpoint::verified(&engine.checkpoint().unwrap(), &engine.log_key().unwrap()).unwrap();
+    let checkpoint = Checkpoint::verified(&engine.log().checkpoint().unwrap(), &engine.log().key().unwrap()).unwrap();
     assert_eq!(checkpoint.size, 1);
 }
 

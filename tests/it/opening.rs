@@ -181,7 +181,7 @@ fn what_a_restore_left_that_was_cut_short_is_no_store_to_be_made_over() {
     let engine = place.db().open_or_create().unwrap();
     put(&engine);
     let blobs = SledStore::create(&place.path("new")).unwrap();
-    engine.backup(&blobs, |_| {}).unwrap();
+    engine.backup(&blobs, &mut |_| {}).unwrap();
     engine.close().unwrap();
     drop(blobs);
     // It has blobs and a head, and no cell.
@@ -199,7 +199,7 @@ fn a_backup_that_is_opened_is_looked_at_and_stays_as_it_is() {
     let engine = place.db().open_or_create().unwrap();
     let id = put(&engine);
     let blobs = SledStore::create(&place.path("bk")).unwrap();
-    engine.backup(&blobs, |_| {}).unwrap();
+    engine.backup(&blobs, &mut |_| {}).unwrap();
     engine.close().unwrap();
     drop(blobs);
     let before = files(&place.path("bk"));
@@ -246,14 +246,14 @@ fn a_store_that_is_gone_is_restored_by_the_builder_and_takes_over() {
     let elsewhere = place.db().cell_at(place.path("keys/cell"));
     let engine = elsewhere.open_or_create().unwrap();
     let id = put(&engine);
-    engine.backup(&SledStore::create(&place.path("bk")).unwrap(), |_| {}).unwrap();
+    engine.backup(&SledStore::create(&place.path("bk")).unwrap(), &mut |_| {}).unwrap();
     engine.close().unwrap();
-    assert_eq!(kind(elsewhere.restore(&[place.path("bk")], |_| {})), ErrorKind::Exists);
+    assert_eq!(kind(elsewhere.restore(&[place.path("bk")], &mut |_| {})), ErrorKind::Exists);
     std::fs::remove_dir_all(place.path("db")).unwrap();
-    let e = message(place.db().restore(&[place.path("nobak")], |_| {}), ErrorKind::Absent);
+    let e = message(place.db().restore(&[place.path("nobak")], &mut |_| {}), ErrorKind::Absent);
     assert!(e.contains("name a backup") && !place.path("db").exists(), "{e}");
-    assert_eq!(kind(place.db().restore(&[place.path("db")], |_| {})), ErrorKind::Refused);
-    place.db().restore(&[place.path("bk")], |_| {}).unwrap();
+    assert_eq!(kind(place.db().restore(&[place.path("db")], &mut |_| {})), ErrorKind::Refused);
+    place.db().restore(&[place.path("bk")], &mut |_| {}).unwrap();
     // The file beside the place says where the cell is.
     let look = place.db().open().unwrap();
     assert!(look.read_only().is_some() && read(&look, &id).unwrap() == b"hello");

@@ -70,7 +70,7 @@ fn backed_up(seed: u64) -> (World, Arc<MemoryStore>) {
     world.put("ada", Class::audio(), b"ada's");
     world.put("bob", Class::audio(), b"bob's");
     let backup = Arc::new(MemoryStore::new());
-    world.engine().backup(&*backup, |_| {}).unwrap();
+    world.engine().backup(&*backup, &mut |_| {}).unwrap();
     (world, backup)
 }
 
@@ -94,7 +94,7 @@ fn a_look_into_a_backup_leaves_a_newer_root_key_alone() {
         let look = open(&world, backup.clone(), open_as).unwrap();
         assert_eq!(users(&look), ["ada", "bob"], "the root key of the backup is there still");
         assert!(look.read_only().is_some());
-        assert_eq!(error_kind(look.tend(&mut |_| {})), ErrorKind::Fenced, "what is due is not done, and that is said");
+        assert_eq!(error_kind(look.run_due(&mut |_| {})), ErrorKind::Fenced, "what is due is not done, and that is said");
         look.users(None, 10).unwrap();
         look.report(&user("ada")).unwrap();
         look.status().unwrap();
@@ -166,16 +166,16 @@ fn a_look_issues_no_certificate_and_destroys_nothing_for_one() {
     assert!(keys > 1, "published, not retired");
 
     let look = open(&world, world.store.clone(), OpenAs::ReadOnly).unwrap();
-    assert_eq!(error_kind(look.upgrade(&certificate, None)), ErrorKind::Fenced);
-    assert_eq!(error_kind(look.certificate(&draft)), ErrorKind::Fenced);
-    assert_eq!(error_kind(look.checkpoint()), ErrorKind::Fenced);
-    assert!(look.log_key().is_ok());
+    assert_eq!(error_kind(look.certificates().upgrade(&certificate, None)), ErrorKind::Fenced);
+    assert_eq!(error_kind(look.certificates().get(&draft)), ErrorKind::Fenced);
+    assert_eq!(error_kind(look.log().checkpoint()), ErrorKind::Fenced);
+    assert!(look.log().key().is_ok());
     assert_eq!(world.cell.load().unwrap().keys.len(), keys, "a look destroys nothing");
     drop(look);
     world.reopen();
     assert_eq!(world.cell.load().unwrap().keys.len(), 1);
-    assert!(world.engine().upgrade(&certificate, None).is_ok());
-    assert!(world.engine().certificate(&draft).is_ok());
+    assert!(world.engine().certificates().upgrade(&certificate, None).is_ok());
+    assert!(world.engine().certificates().get(&draft).is_ok());
 }
 
 /// A restore drill opened what it had restored, with the real cell; a policy was due; production
@@ -184,10 +184,10 @@ fn a_look_issues_no_certificate_and_destroys_nothing_for_one() {
 fn what_a_restore_builds_is_read_only_until_it_is_taken_over() {
     let (mut world, backup) = backed_up(2);
     let policy = keyfall::Policy::new(Class::audio()).max_age(Duration::from_secs(7200));
-    world.engine().set_policy(None, &policy).unwrap();
-    world.engine().backup(&*backup, |_| {}).unwrap();
+    world.engine().policies(None).set(&policy).unwrap();
+    world.engine().backup(&*backup, &mut |_| {}).unwrap();
     let drill = Arc::new(MemoryStore::new());
-    restore(&*world.cell, &[backup as Arc<dyn Store>], &*drill, |_| {}).unwrap();
+    restore(&*world.cell, &[backup as Arc<dyn Store>], &*drill, &mut |_| {}).unwrap();
     world.env.advance(3 * 3_600_000);
     let before = world.cell.load().unwrap().epoch;
     let look = open(&world, drill.clone(), OpenAs::Owner).unwrap();
@@ -401,7 +401,7 @@ fn a_copy_leaves_the_list_and_the_duty_together() {
             open_copy(place, create)
         }));
     for place in ["c1", "c2"] {
-        engine.copy_add(place, CopyMode::InStep, |_| {}).unwrap();
+        engine.copies().add(place, CopyMode::InStep, &mut |_| {}).unwrap();
     }
     let mut world = world;
     world.engine = None;
@@ -410,11 +410,11 @@ fn a_copy_leaves_the_list_and_the_duty_together() {
     world.reopen();
     let engine = world.engine();
     engine.put(Put::new(user("carl"), Class::audio()), &b"x"[..]).unwrap_err();
-    let removed = engine.copy_remove("c1");
+    let removed = engine.copies().remove("c1");
     gone.store(false, Ordering::SeqCst);
     let listed = |engine: &Engine| -> Vec<String> {
         engine
-            .copy_status()
+            .copies().status()
             .iter()
             .filter(|c| c.entry.mode == CopyMode::InStep)
             .map(|c| c.entry.place.clone())
@@ -424,7 +424,7 @@ fn a_copy_leaves_the_list_and_the_duty_together() {
     engine.erase(Scope::user(user("ada"))).unwrap();
     let places = listed(engine);
     assert!(places.contains(&"c2".to_owned()), "{places:?}");
-    for status in engine.copy_status() {
+    for status in engine.copies().status() {
         assert_eq!(status.restores, Some(engine.head()), "{} is listed in step, and is", status.entry.place);
     }
     assert_eq!(read_record(engine, &kept).unwrap(), b"bob's");
@@ -435,7 +435,7 @@ fn a_drill_on_the_running_engine_says_what_a_restore_would_bring_back() {
     let (world, backup) = backed_up(6);
     let engine = world.engine();
     let copies = [backup.clone() as Arc<dyn Store>];
-    let checked = engine.check_restore(&copies, &mut |_| {}).unwrap();
+    let checked = engine.copies().check_restore(&copies, &mut |_| {}).unwrap();
     assert!(checked.is_whole());
     assert_eq!((checked.head, checked.current), (engine.head(), engine.head()));
     assert!(checked.blobs > 2);
@@ -443,15 +443,15 @@ fn a_drill_on_the_running_engine_says_what_a_restore_would_bring_back() {
     for name in names {
         let worse = Arc::new(backup.snapshot());
         worse.remove(&[name]).unwrap();
-        let checked = engine.check_restore(&[worse as Arc<dyn Store>], &mut |_| {}).unwrap();
+        let checked = engine.copies().check_restore(&[worse as Arc<dyn Store>], &mut |_| {}).unwrap();
         assert!(!checked.is_whole(), "{name} is lacking, and nobody said so");
         assert!(checked.missing.contains(&name));
     }
     engine.erase(Scope::user(user("ada"))).unwrap();
-    let e = engine.check_restore(&copies, &mut |_| {}).unwrap_err();
+    let e = engine.copies().check_restore(&copies, &mut |_| {}).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
-    engine.backup(&*backup, |_| {}).unwrap();
-    assert!(engine.check_restore(&copies, &mut |_| {}).unwrap().is_whole());
+    engine.backup(&*backup, &mut |_| {}).unwrap();
+    assert!(engine.copies().check_restore(&copies, &mut |_| {}).unwrap().is_whole());
 }
 
 /// A look took no word of the cell for its word that old root keys are gone.
@@ -472,5 +472,5 @@ fn a_look_over_a_cell_that_cannot_say_calls_nothing_final() {
     assert!(status.unsettled.unwrap().contains("not asked"));
     assert_eq!(look.report(&user("bob")).unwrap().finality, status.finality);
     assert!(!look.audit(&[], &mut |_| {}).unwrap().is_clean());
-    assert!(!look.owes().unwrap(), "to open it would tell no more");
+    assert!(!look.ownership().owes().unwrap(), "to open it would tell no more");
 }

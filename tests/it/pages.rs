@@ -66,7 +66,7 @@ fn a_record_is_cut_into_segments_of_the_size_that_its_store_was_made_with() {
         let longest = segments.iter().map(|name| store.get(name).unwrap().unwrap().len()).max().unwrap();
         assert_eq!(longest, 56 + segment_bytes / 16_384 * (16_384 + 16));
         let copy = MemoryStore::new();
-        engine.backup(&copy, |_| {}).unwrap();
+        engine.backup(&copy, &mut |_| {}).unwrap();
         engine.discard(&mut |_| {}).unwrap();
         for (n, (id, len)) in ids.iter().zip(lengths).enumerate() {
             let content = bytes(n as u64, len);

@@ -93,11 +93,11 @@ fn a_copy_in_step_is_drilled_by_the_engine_that_has_it_open() {
     let options = Options::new().keeper(Keeper::ByHand);
     let engine = Engine::init(Arc::new(store), Arc::new(cell), options).unwrap();
     engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
-    assert!(engine.attached(place).is_none() && engine.copies().is_empty());
-    engine.copy_add(place, CopyMode::InStep, |_| {}).unwrap();
+    assert!(engine.copies().attached(place).is_none() && engine.copies().list().is_empty());
+    engine.copies().add(place, CopyMode::InStep, &mut |_| {}).unwrap();
     assert_eq!(error_kind(SledStore::look(&copy)), ErrorKind::Locked);
-    let attached = engine.attached(place).unwrap();
-    assert!(engine.check_restore(&[attached], &mut |_| {}).unwrap().is_whole());
+    let attached = engine.copies().attached(place).unwrap();
+    assert!(engine.copies().check_restore(&[attached], &mut |_| {}).unwrap().is_whole());
 }
 
 /// While production runs a drill is refused, and nothing said how to do one all the same.

@@ -53,7 +53,7 @@ fn nothing_of_a_discarded_record_is_on_the_medium_of_the_store_and_its_copies() 
             put("ada", n);
             stays.push(put("ben", 10 + n));
         }
-        engine.copy_add(copy.to_str().unwrap(), CopyMode::InStep, |_| {}).unwrap();
+        engine.copies().add(copy.to_str().unwrap(), CopyMode::InStep, &mut |_| {}).unwrap();
         let before = payload_names(&engine).unwrap();
         engine.erase(Scope::user(user("ada"))).unwrap();
         let live = payload_names(&engine).unwrap();
@@ -91,11 +91,11 @@ fn a_copy_that_was_passed_over_is_reported() {
     let world = World::new(1, SMALL_PAGES);
     let engine = world.engine();
     let id = world.put("ada", Class::audio(), b"x");
-    engine.copy_add("a", CopyMode::Behind, |_| {}).unwrap();
+    engine.copies().add("a", CopyMode::Behind, &mut |_| {}).unwrap();
     engine.erase(Scope::Record(id)).unwrap();
     let done = engine.discard(&mut |_| {}).unwrap();
     assert!(done.copies_skipped == 1 && !done.complete(), "a copy that is behind holds it still");
-    engine.copy_sync(None, |_| {}).unwrap();
+    engine.copies().sync(None, &mut |_| {}).unwrap();
     assert!(engine.discard(&mut |_| {}).unwrap().complete());
 }
 

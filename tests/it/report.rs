@@ -23,7 +23,7 @@ fn put(engine: &Engine, name: &str, class: Class, sources: &[RecordId]) -> Recor
 /// Every kind of page below a user's, and where the report shows what is in it.
 fn shown(engine: &Engine, name: &str, page: &str) -> bool {
     let report = engine.report(&user(name)).unwrap();
-    let records = engine.list(&Query { user: Some(user(name)), ..Query::default() }).unwrap().records;
+    let records = engine.list(&Query::default().user(user(name))).unwrap().records;
     match page {
         "User" => report.user == user(name),
         "Class" => report.classes.iter().map(|(_, n)| n).sum::<u64>() == records.len() as u64 && !records.is_empty(),
@@ -47,7 +47,7 @@ fn shown(engine: &Engine, name: &str, page: &str) -> bool {
 fn a_report_lists_all_of_it() {
     let world = World::new(1, SMALL_PAGES);
     let engine = world.engine();
-    engine.copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
+    engine.copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     let audio = put(engine, "ada", Class::audio(), &[]);
     let text = put(engine, "ada", Class::transcript(), &[audio]);
     let action = put(engine, "ada", Class::action(), &[text]);
@@ -56,21 +56,21 @@ fn a_report_lists_all_of_it() {
     engine.detach(&text, "it is a list").unwrap();
     engine.erase(Scope::Record(gone)).unwrap();
     engine.erase(Scope::class(user("ada"), Class::audio())).unwrap();
-    let id = engine.hold(&user("ada"), Hold::new("a court asks", "Amtsgericht").class(Class::transcript())).unwrap();
-    engine.hold(&user("ben"), Hold::new("a court asks", "Amtsgericht")).unwrap();
+    let id = engine.holds(&user("ada")).add(Hold::new("a court asks", "Amtsgericht").class(Class::transcript())).unwrap();
+    engine.holds(&user("ben")).add(Hold::new("a court asks", "Amtsgericht")).unwrap();
     assert_eq!(error_kind(engine.erase(Scope::Record(text))), ErrorKind::Held);
     engine
         .erase(Erase::new(Scope::user(user("ada"))).keep(Class::transcript(), "held").keep(Class::action(), "held"))
         .unwrap();
 
     engine.erase_at(Scope::user(user("ada")), Timestamp(world.env.now().0 + 1000)).unwrap();
-    engine.set_policy(Some(&user("ada")), &Policy::new(Class::audio()).max_records(9)).unwrap();
+    engine.policies(Some(&user("ada"))).set(&Policy::new(Class::audio()).max_records(9)).unwrap();
 
-    engine.inbox(&user("ada")).unwrap();
+    engine.inbox(&user("ada")).key().unwrap();
     let party = Identity::new(&*world.env).unwrap().public().unwrap();
-    engine.grant(&user("ada"), Grant::new(&party, "a skill", "to help")).unwrap();
-    engine.make_set("voices", &party, "to help").unwrap();
-    engine.add_to_set("voices", &[action]).unwrap();
+    engine.grants(&user("ada")).add(Grant::new(&party, "a skill", "to help")).unwrap();
+    engine.training().make("voices", &party, "to help").unwrap();
+    engine.training().add("voices", &[action]).unwrap();
 
     // What the tree holds about her, and nothing of it missing.
     let mut pages = BTreeSet::new();
@@ -178,7 +178,7 @@ fn a_report_and_an_audit_call_nothing_final_while_a_copy_in_step_is_away() {
     let mut world = World::new(3, SMALL_PAGES);
     let id = world.put("ada", Class::audio(), b"x");
     world.put("ada", Class::transcript(), b"y");
-    world.engine().copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
     let down = Arc::new(AtomicBool::new(true));
     let (flag, whole) = (Arc::clone(&down), Arc::clone(&world.options.open_copy));
     world.options.open_copy = Arc::new(move |place, create| {

@@ -157,15 +157,15 @@ fn fill(engine: &Engine, ids: &mut Vec<(usize, RecordId)>) {
     let party = Identity::new(&System).unwrap();
     for person in 0..USERS {
         let put = Put::new(name(person), Class::new("sealed").unwrap());
-        let (mut envelope, key) = (Vec::new(), engine.inbox(&name(person)).unwrap());
+        let (mut envelope, key) = (Vec::new(), engine.inbox(&name(person)).key().unwrap());
         let content = Made { seed: seed(person, RECORDS), at: 0, len: len(RECORDS) };
         sealed::seal(&put, content, &key, &System, &mut envelope).unwrap();
         ids.push((person, engine.accept(&envelope[..]).unwrap().id));
         let grant = Grant::new(&party.public().unwrap(), "a skill", "to help");
-        let ticket = engine.grant(&name(person), grant).unwrap();
+        let ticket = engine.grants(&name(person)).add(grant).unwrap();
         let (request, _) = party.ask(&ticket, &System).unwrap();
         assert_eq!(engine.open_request(&request, Nowhere(0)).unwrap().records, RECORDS + 1);
-        engine.inbox(&name(person)).unwrap();
+        engine.inbox(&name(person)).key().unwrap();
     }
 }
 

@@ -277,7 +277,7 @@ fn the_index_has_only_blobs_that_lie_elsewhere_than_their_names_say() {
     ids.retain(|(_, n, _)| n % 7 != 3);
     let done = testing::discard_in_windows(&engine, 50).unwrap();
     assert!(done.blobs > 100, "{done:?}");
-    engine.copy_add(copy.to_str().unwrap(), CopyMode::Behind, |_| {}).unwrap();
+    engine.copies().add(copy.to_str().unwrap(), CopyMode::Behind, &mut |_| {}).unwrap();
     let blobs = engine.status().unwrap().usage.blobs as usize;
     drop(engine);
     let later_segments = ids.iter().filter(|(_, _, len)| *len == 600_000).count() * 2;

@@ -77,7 +77,7 @@ impl World {
 
     /// Has the engine do what is due.
     pub fn tend(&self) -> Tended {
-        self.engine().tend(&mut |_| {}).unwrap()
+        self.engine().run_due(&mut |_| {}).unwrap()
     }
 
     pub fn in_days(&self, days: u64) -> Timestamp {
@@ -136,7 +136,7 @@ pub fn has_strace() -> bool {
 
 /// What a user's history records, in order.
 pub fn facts(engine: &Engine, name: &str) -> Vec<Fact> {
-    engine.history(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
+    engine.audit_trail(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
 }
 
 pub fn user(name: &str) -> UserId {

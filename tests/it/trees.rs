@@ -31,7 +31,7 @@ fn engine(env: &Arc<Seeded>, geometry: Geometry) -> Engine {
 }
 
 fn same(engine: &Engine, live: &BTreeMap<RecordId, Vec<u8>>, random: &mut Random) {
-    let query = Query { user: Some(user("ada")), ..Query::default() };
+    let query = Query::default().user(user("ada"));
     let listed: Vec<RecordId> = engine.list(&query).unwrap().records.iter().map(|r| r.id).collect();
     let mut expected: Vec<RecordId> = live.keys().copied().collect();
     expected.sort_by_key(|id| (id.interaction(), *id));
@@ -160,7 +160,7 @@ fn users_come_and_go() {
         }
         assert_eq!(seen, records);
         let mut listed = 0;
-        let mut query = Query { limit: 50, ..Query::default() };
+        let mut query = Query::default().limit(50);
         loop {
             let page = engine.list(&query).unwrap();
             listed += page.records.len() as u64;
@@ -184,21 +184,14 @@ fn a_listing_takes_a_span_of_time() {
     let began = |n: usize| ids[n].interaction().began();
     let listed =
         |from: Option<usize>, until: Option<usize>, newest_first: bool, class: Option<Class>| -> Vec<RecordId> {
-            let query = Query {
-                user: Some(user("ada")),
-                class,
-                from: from.map(began),
-                until: until.map(began),
-                newest_first,
-                ..Query::default()
-            };
+            let query = Query::default().user(user("ada")).class(class).from(from.map(began)).until(until.map(began)).newest_first(newest_first);
             engine.list(&query).unwrap().records.iter().map(|r| r.id).collect()
         };
     assert_eq!(listed(Some(5), Some(9), false, None), ids[5..9]);
     assert_eq!(listed(None, Some(3), false, None), ids[..3]);
     assert_eq!(listed(Some(18), None, true, None), [ids[19], ids[18]]);
     assert_eq!(listed(Some(4), Some(8), false, Some(Class::action())), [ids[5], ids[7]]);
-    assert!(engine.list(&Query { until: Some(Timestamp(0)), ..Query::default() }).unwrap().records.is_empty());
-    let one = Query { interaction: Some(ids[7].interaction()), ..Query::default() };
+    assert!(engine.list(&Query::default().until(Timestamp(0))).unwrap().records.is_empty());
+    let one = Query::default().interaction(ids[7].interaction());
     assert_eq!(engine.list(&one).unwrap().records.len(), 1);
 }

@@ -63,7 +63,7 @@ fn check(name: &str, vector: &Value) {
     }
     if let Some(plans) = expected["plans"].as_array() {
         let user = user("ada");
-        let due: Vec<u64> = engine.plans(&user).unwrap().iter().map(|plan| plan.due.0).collect();
+        let due: Vec<u64> = engine.plans(&user).list().unwrap().iter().map(|plan| plan.due.0).collect();
         assert_eq!(due, plans.iter().map(|due| due.as_u64().unwrap()).collect::<Vec<_>>(), "{name}");
         let report = engine.report(&user).unwrap();
         assert_eq!(report.next_due.map(|due| due.0), plans[0].as_u64());
@@ -144,7 +144,7 @@ fn the_second_reader_reads_what_the_first_wrote() {
     for n in (0..140).step_by(9) {
         engine.erase(Scope::user(user(&format!("user {n} \u{1F3A4}")))).unwrap();
     }
-    engine.copy_add(dir.path().join("copy").to_str().unwrap(), CopyMode::InStep, |_| {}).unwrap();
+    engine.copies().add(dir.path().join("copy").to_str().unwrap(), CopyMode::InStep, &mut |_| {}).unwrap();
 
     let mut expected = BTreeMap::new();
     for info in engine.list(&Query::default()).unwrap().records {

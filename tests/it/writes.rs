@@ -194,7 +194,7 @@ fn held_up() -> (Arc<MemoryStore>, Arc<HoardingCell>, Engine, Vec<BlobName>) {
     for n in 0..100 {
         put(&engine, &format!("u{n}"));
     }
-    engine.copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    engine.copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
     let names = || store.names(Cursor::default(), 100_000).unwrap().0;
     let before = names();
     *full.lock().unwrap() = true;
@@ -209,7 +209,7 @@ fn an_erase_that_a_copy_held_up_is_read_back_whole_before_the_old_key_goes() {
     let keys = |cell: &HoardingCell| cell.load().unwrap().keys.len();
     let (_store, cell, engine, new) = held_up();
     assert!(new.len() > 1 && keys(&cell) == 2);
-    engine.copy_sync(None, |_| {}).unwrap();
+    engine.copies().sync(None, &mut |_| {}).unwrap();
     assert_eq!(keys(&cell), 1);
     for n in 0..new.len() {
         let (store, cell, engine, new) = held_up();
@@ -217,7 +217,7 @@ fn an_erase_that_a_copy_held_up_is_read_back_whole_before_the_old_key_goes() {
         store.remove(&[*name]).unwrap();
         // Also when it is tried again.
         for _ in 0..2 {
-            let e = engine.copy_sync(None, |_| {}).unwrap_err();
+            let e = engine.copies().sync(None, &mut |_| {}).unwrap_err();
             assert_eq!(e.kind(), ErrorKind::Corrupt, "{n}: {e}");
             assert_eq!(keys(&cell), 2, "{n}: the old root key is what is left of that page");
         }
@@ -426,7 +426,7 @@ fn most_users_are_erased_without_a_look_at_their_page() {
     let source = put(&engine, "linked");
     engine.put(Put::new(user("linked"), Class::transcript()).derived_from(Source::Record(source)), &b"y"[..]).unwrap();
     put(&engine, "alone");
-    let hold = engine.hold(&user("held"), Hold::new("a court asks", "Amtsgericht")).unwrap();
+    let hold = engine.holds(&user("held")).add(Hold::new("a court asks", "Amtsgericht")).unwrap();
     drop(engine);
     // Each erase is the first act of an engine, whose cache is empty.
     let reads = |name: &str, records: u64| {
@@ -441,6 +441,6 @@ fn most_users_are_erased_without_a_look_at_their_page() {
     assert!(linked > alone, "whose records are linked: {linked}");
     let engine = world.open();
     assert_eq!(error_kind(engine.erase(Scope::user(user("held")))), ErrorKind::Held);
-    engine.lift(&user("held"), hold, "settled", "Amtsgericht").unwrap();
+    engine.holds(&user("held")).lift(hold, "settled", "Amtsgericht").unwrap();
     engine.erase(Scope::user(user("held"))).unwrap();
 }

@@ -50,7 +50,8 @@ pub fn make_cell(dir: &Path, members: Vec<Member>, rule: impl Into<Rule>, env: &
         return Err(Error::new(
             ErrorKind::Exists,
             format!(
-                "{} holds a cell already, and without it all data of its store is lost; leave it as it is, and name another place with `Builder::cell_at`",
+                "{} holds a cell already, and without it all data of its store is lost; leave it \
+                 as it is, and name another place with `Builder::cell_at`",
                 dir.display()
             ),
         ));

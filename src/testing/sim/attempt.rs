@@ -1,10 +1,10 @@
 //! One call of the engine: with trouble on the way, and the model that follows what became of it.
 
+use crate::Query;
 use super::checks::{check_copies, compare};
 use super::op::Trouble;
 use super::opening::{open, restart};
 use super::run::Run;
-use crate::engine::Query;
 use crate::env::Env;
 use crate::error::{ErrorKind, Result};
 use crate::ids::RecordId;
@@ -84,7 +84,7 @@ pub(super) fn attempt(
             let told = matches!(e.kind(), ErrorKind::Absent | ErrorKind::Exists | ErrorKind::Erased);
             assert!(blown.is_some() || out_of_reach || told, "{event}: an error out of nothing: {e:?}");
             run.tally.count("verbs failed");
-            let poisoned = run.engine().list(&Query { limit: 1, ..Query::default() });
+            let poisoned = run.engine().list(&Query::default().limit(1));
             match trouble.after {
                 0 if poisoned.is_ok() => {}
                 _ if blown.is_none() => {}

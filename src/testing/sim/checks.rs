@@ -65,7 +65,7 @@ pub(super) fn check_copies(run: &Run) {
     if run.others.is_none() || run.model.copies.is_empty() || !run.settled() || !locked(&run.unreachable).is_empty() {
         return;
     }
-    for copy in run.engine().copy_status().iter().filter(|copy| copy.entry.mode == CopyMode::InStep) {
+    for copy in run.engine().copies().status().iter().filter(|copy| copy.entry.mode == CopyMode::InStep) {
         assert_eq!(copy.head, Some(run.engine().head()), "LOST: a copy in step is not in step: {copy:?}");
     }
 }

@@ -1,8 +1,8 @@
 //! What the numbers in a step mean: each picks among what the model knows.
 
+use crate::When;
 use super::model::{Model, Named};
 use super::op::Scoped;
-use crate::engine::When;
 use crate::ids::{InteractionId, RecordId};
 
 /// An interaction that was ever put into.

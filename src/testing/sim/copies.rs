@@ -8,7 +8,7 @@ use crate::engine::CopyMode;
 
 pub(super) fn copy_add(run: &mut Run, n: u8, in_step: bool, trouble: Trouble) {
     let mode = if in_step { CopyMode::InStep } else { CopyMode::Behind };
-    let act = |run: &Run| run.engine().copy_add(&copy_place(n), mode, |_| {}).map(|_| Done::Nothing);
+    let act = |run: &Run| run.engine().copies().add(&copy_place(n), mode, &mut |_| {}).map(|_| Done::Nothing);
     attempt(run, "copies added", trouble, &act, |run, _, _| {
         run.model.copies.insert(n, in_step);
     });
@@ -16,9 +16,9 @@ pub(super) fn copy_add(run: &mut Run, n: u8, in_step: bool, trouble: Trouble) {
 
 pub(super) fn copy_sync(run: &mut Run, trouble: Trouble) {
     let act = |run: &Run| {
-        let synced = run.engine().copy_sync(None, |_| {})?;
+        let synced = run.engine().copies().sync(None, &mut |_| {})?;
         assert_eq!(synced.len(), run.model.copies.len(), "every copy is brought up");
-        let status = run.engine().copy_status();
+        let status = run.engine().copies().status();
         if run.media.gate().blown().is_none() {
             for copy in status {
                 assert_eq!(copy.head, Some(run.engine().head()), "{copy:?}");
@@ -31,7 +31,7 @@ pub(super) fn copy_sync(run: &mut Run, trouble: Trouble) {
 }
 
 pub(super) fn copy_remove(run: &mut Run, n: u8, trouble: Trouble) {
-    let act = |run: &Run| run.engine().copy_remove(&copy_place(n)).map(|()| Done::Nothing);
+    let act = |run: &Run| run.engine().copies().remove(&copy_place(n)).map(|()| Done::Nothing);
     attempt(run, "copies removed", trouble, &act, |run, _, _| {
         run.model.copies.remove(&n);
     });
@@ -40,7 +40,7 @@ pub(super) fn copy_remove(run: &mut Run, n: u8, trouble: Trouble) {
 pub(super) fn backup(run: &mut Run, trouble: Trouble) {
     let act = |run: &Run| {
         let to = (run.options.open_copy)(BACKUP, true)?;
-        run.engine().backup(&*to, |_| {}).map(|_| Done::Nothing)
+        run.engine().backup(&*to, &mut |_| {}).map(|_| Done::Nothing)
     };
     attempt(run, "backups", trouble, &act, |run, _, _| {
         let head = run.engine().head();
@@ -52,6 +52,6 @@ pub(super) fn backup(run: &mut Run, trouble: Trouble) {
 }
 
 pub(super) fn discard(run: &mut Run, trouble: Trouble) {
-    let act = |run: &Run| run.engine().discard_in_windows(9, &mut |_| {}).map(|_| Done::Nothing);
+    let act = |run: &Run| run.engine().discard_in_windows(9).map(|_| Done::Nothing);
     attempt(run, "discards", trouble, &act, |_, _, _| {});
 }

@@ -88,7 +88,7 @@ fn check_lineage(run: &Run) {
 fn check_log(run: &mut Run) {
     let mut ended = Vec::new();
     let mut frontier = Frontier::default();
-    let read = run.engine().log_leaves(0, &mut |_, bytes| {
+    let read = run.engine().log().leaves(0, &mut |_, bytes| {
         let leaf: Leaf = String::from_utf8_lossy(bytes).parse()?;
         ended.extend(matches!(leaf.ends, Ends::Next { .. }).then_some(leaf.epoch));
         frontier.push(Hash::leaf(bytes));
@@ -97,11 +97,11 @@ fn check_log(run: &mut Run) {
     assert!(read.is_ok(), "LOST: the log: {read:?}");
     let epochs: Vec<u64> = (1..run.engine().head().epoch).collect();
     assert_eq!(ended, epochs, "LOST: the log misses an erase, or has one that did not happen");
-    let key = run.engine().log_key().unwrap_or_else(|e| panic!("LOST: the log's key: {e}"));
-    let signed = run.engine().checkpoint().and_then(|note| Checkpoint::verified(&note, &key));
+    let key = run.engine().log().key().unwrap_or_else(|e| panic!("LOST: the log's key: {e}"));
+    let signed = run.engine().log().checkpoint().and_then(|note| Checkpoint::verified(&note, &key));
     assert!(signed.as_ref().is_ok_and(|c| c.root == frontier.root()), "the checkpoint is of another log: {signed:?}");
     for certificate in std::mem::take(&mut run.certificates) {
-        let upgraded = run.engine().upgrade(&certificate, None).and_then(|c| c.verify(&Trust::in_log(key.clone())));
+        let upgraded = run.engine().certificates().upgrade(&certificate, None).and_then(|c| c.verify(&Trust::in_log(key.clone())));
         match upgraded {
             Ok(verified) => assert_ne!(verified.judged.grade, Grade::Pending, "it is final by now"),
             Err(e) => panic!("LOST: a certificate: {e}"),

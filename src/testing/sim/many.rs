@@ -2,6 +2,7 @@
 //! moment; another takes it over and comes back too late; its machine is restored from a snapshot;
 //! its clock is wrong; its keyholders change; a batch stays open while others erase.
 
+use crate::{Engine, Put, Scope, Source};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use super::play::apply;
 use super::promises::{plan, tend};
 use super::records::{choose, follow_put};
 use super::run::Run;
-use crate::engine::{Engine, OpenAs, Put, Scope, Source};
+use crate::engine::OpenAs;
 use crate::env::Env;
 use crate::error::ErrorKind;
 use crate::limits::CLOCK_JUMP;
@@ -176,7 +177,7 @@ fn wrong_clock(run: &mut Run, wrong: &WrongClock) {
         restart(run, false);
         open(run, None);
     }
-    let _ = run.engine().tend(&mut |_| {});
+    let _ = run.engine().run_due(&mut |_| {});
     let known = run.model.interactions.len();
     put_now(run, wrong.user, "puts with a wrong clock");
     // What began at a wrong time is not picked as a border in time.

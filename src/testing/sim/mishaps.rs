@@ -2,6 +2,7 @@
 //! a second writer comes.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
+use crate::{Engine, Put, Scope};
 use std::sync::Arc;
 
 use super::checks::compare;
@@ -10,7 +11,7 @@ use super::names::{BACKUP, CELL, SCRATCH, STORE, copy_place, user_id};
 use super::op::{Kept, Trouble, class, user};
 use super::opening::{close, open, restart};
 use super::run::{Machine, Run};
-use crate::engine::{Engine, OpenAs, Put, Scope, restore as restore_from};
+use crate::engine::{OpenAs, restore as restore_from};
 use crate::error::{ErrorKind, Result};
 use crate::store::{HeadId, Store};
 use crate::testing::lock::locked;
@@ -55,7 +56,7 @@ pub(super) fn restore(run: &mut Run, trouble: Trouble) {
         Some(newest) if newest.epoch < head.epoch => {
             let refused = (|| {
                 let into = run.media.store(SCRATCH, true)?;
-                restore_from(&*run.faulty_cell()?, &reachable(run, &places)?, &*into, |_| {})
+                restore_from(&*run.faulty_cell()?, &reachable(run, &places)?, &*into, &mut |_| {})
             })();
             // A copy that never got a head is damaged, not old.
             let refused = refused.is_err_and(|e| matches!(e.kind(), ErrorKind::Mismatch | ErrorKind::Corrupt));
@@ -75,7 +76,7 @@ fn restore_lost(run: &mut Run, places: &[String], head: HeadId, trouble: Trouble
     for _ in 0..4 {
         let restored = (|| {
             let into = RecordingStore::new(run.media.store(STORE, true)?, Arc::clone(&run.tape));
-            restore_from(&*run.faulty_cell()?, &reachable(run, places)?, &into, |_| {}).map(|_| ())
+            restore_from(&*run.faulty_cell()?, &reachable(run, places)?, &into, &mut |_| {}).map(|_| ())
         })();
         let again = match restored {
             Err(e) if e.kind() == ErrorKind::Exists => false,

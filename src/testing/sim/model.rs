@@ -1,9 +1,9 @@
 //! The first judge: a plain model of what was acknowledged, a few maps and lists.
 
+use crate::When;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::op::Chosen;
-use crate::engine::When;
 use crate::ids::{Class, InteractionId, RecordId, Timestamp};
 
 /// A record as it was put.

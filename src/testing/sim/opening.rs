@@ -2,6 +2,7 @@
 //! time.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
+use crate::{Engine, Put, Query, Scope};
 use std::sync::Arc;
 
 use super::media::gate::Fault;
@@ -9,7 +10,7 @@ use super::media::port::Media;
 use super::names::{BACKUP, CELL, STORE, user_id};
 use super::others::look;
 use super::run::Run;
-use crate::engine::{Defect, Engine, OpenAs, Put, Query, Scope};
+use crate::engine::{Defect, OpenAs};
 use crate::env::Env;
 use crate::error::ErrorKind;
 use crate::ids::Class;
@@ -134,7 +135,7 @@ fn look_only(run: &Run, engine: Engine) {
     assert_eq!(refused, Some(ErrorKind::Fenced), "FOUND: a store erases that does not own its cell");
     let refused = engine.put(Put::new(user_id(0), Class::audio()), &b"x"[..]).err().map(|e| e.kind());
     assert_eq!(refused, Some(ErrorKind::Fenced), "FOUND: a store takes a put that does not own its cell");
-    let _ = (engine.tend(&mut |_| {}), engine.status(), engine.list(&Query::default()));
+    let _ = (engine.run_due(&mut |_| {}), engine.status(), engine.list(&Query::default()));
     drop(engine);
     assert_eq!(keys(run), before, "FOUND: a look destroys a root key");
 }

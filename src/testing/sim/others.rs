@@ -1,5 +1,6 @@
 //! What has the cell open beside the store's own engine.
 
+use crate::{Engine, Options, Query, Scope};
 use std::sync::{Arc, Mutex};
 
 use super::media::gate::Gate;
@@ -7,7 +8,8 @@ use super::media::port::Media;
 use super::names::{BACKUP, user_id};
 use super::op::Chosen;
 use super::tally::Tally;
-use crate::engine::{Batch, Engine, OpenAs, Options, Query, Scope};
+use crate::Batch;
+use crate::engine::OpenAs;
 use crate::error::ErrorKind;
 use crate::store::HeadId;
 use crate::testing::lock::locked;
@@ -95,7 +97,7 @@ pub(super) fn look(media: &dyn Media, options: &Options, place: &str, open_as: O
             if erased != Some(ErrorKind::Fenced) {
                 return Some(format!("FOUND: {place} does not own the cell, and erases: {erased:?}"));
             }
-            let _ = (engine.tend(&mut |_| {}), engine.status());
+            let _ = (engine.run_due(&mut |_| {}), engine.status());
             engine.list(&Query::default()).err()
         }
     };

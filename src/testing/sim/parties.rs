@@ -1,6 +1,7 @@
 //! Envelopes that arrive in a run, and what third parties open.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
+use crate::{Put, Source};
 use std::cell::RefCell;
 use std::io::Write;
 
@@ -11,7 +12,7 @@ use super::names::user_id;
 use super::op::{Chosen, Granted, Item, Trouble};
 use super::records::find;
 use super::run::Run;
-use crate::engine::{Grant, Put, Source};
+use crate::engine::Grant;
 use crate::error::{ErrorKind, Result};
 use crate::ids::{Class, RecordId};
 use crate::sealed::{Identity, Item as Packed, Ticket, Unpack, seal, unpack};
@@ -50,10 +51,10 @@ pub(super) fn envelope(run: &mut Run, user: u8, item: &Item, trouble: Trouble) {
         run,
         "inbox keys asked for",
         Trouble::default(),
-        &|run| run.engine().inbox(&user_id(user)).map(|_| Done::Nothing),
+        &|run| run.engine().inbox(&user_id(user)).key().map(|_| Done::Nothing),
         |_, _, _| {},
     );
-    let Ok(key) = run.engine().inbox(&user_id(user)) else {
+    let Ok(key) = run.engine().inbox(&user_id(user)).key() else {
         return;
     };
     let put = Put::new(user_id(user), item.class.clone());
@@ -140,7 +141,7 @@ pub(super) fn grant(run: &mut Run, granted: &Granted, trouble: Trouble) {
 fn give(run: &mut Run, user: u8, grant: &Grant) -> Option<Ticket> {
     let ticket = RefCell::new(None);
     let act = |run: &Run| {
-        let given = run.engine().grant(&user_id(user), grant.clone())?;
+        let given = run.engine().grants(&user_id(user)).add(grant.clone())?;
         *ticket.borrow_mut() = Some(given);
         Ok(Done::Nothing)
     };
@@ -184,14 +185,14 @@ fn training_set(run: &mut Run, party: &Identity, ids: &[RecordId], trouble: Trou
     let set = format!("set {}", run.contents);
     let made = RefCell::new(None);
     let make = |run: &Run| {
-        *made.borrow_mut() = Some(run.engine().make_set(&set, &public, "to help")?);
+        *made.borrow_mut() = Some(run.engine().training().make(&set, &public, "to help")?);
         Ok(Done::Nothing)
     };
     attempt(run, "training sets made", Trouble::default(), &make, |_, _, _| {});
     let Some(ticket) = made.into_inner() else {
         return;
     };
-    let fill = |run: &Run| run.engine().add_to_set(&set, ids).map(|_| Done::Nothing);
+    let fill = |run: &Run| run.engine().training().add(&set, ids).map(|_| Done::Nothing);
     attempt(run, "training sets filled", trouble, &fill, |_, _, _| {});
     // Adding again adds nothing: so it is filled now, whatever became of the first time.
     attempt(run, "training sets filled", Trouble::default(), &fill, |_, _, _| {});
@@ -209,7 +210,7 @@ fn training_set(run: &mut Run, party: &Identity, ids: &[RecordId], trouble: Trou
 }
 
 fn revoke(run: &mut Run, party: &Identity, ticket: &Ticket, user: u8, number: u64) {
-    let act = |run: &Run| match run.engine().revoke(&user_id(user), number) {
+    let act = |run: &Run| match run.engine().grants(&user_id(user)).revoke(number) {
         Err(e) if e.kind() == ErrorKind::Absent => Ok(Done::Nothing),
         done => done.map(|()| Done::Nothing),
     };

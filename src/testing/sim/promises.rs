@@ -1,6 +1,7 @@
 //! The promises beyond putting and erasing, in a run: detaching, holds, openings by name, plans,
 //! limits, windows.
 
+use crate::Policy;
 use std::time::Duration;
 
 use super::attempt::{Done, TENDS, attempt};
@@ -10,7 +11,7 @@ use super::names::user_id;
 use super::op::{Scoped, Trouble};
 use super::records::asked;
 use super::run::Run;
-use crate::engine::{Hold, Policy};
+use crate::engine::Hold;
 use crate::env::Env;
 use crate::error::ErrorKind;
 use crate::ids::{Class, RecordId, Timestamp};
@@ -41,7 +42,7 @@ pub(super) fn legal_hold(run: &mut Run, user: u8, class: Option<Class>, interact
         hold = hold.interaction(interaction);
     }
     let act = |run: &Run| {
-        let held = run.engine().hold(&user_id(user), hold.clone());
+        let held = run.engine().holds(&user_id(user)).add(hold.clone());
         held.map(Done::Number).or_else(|e| if run.model.is_live(user) { Err(e) } else { Ok(Done::Nothing) })
     };
     attempt(run, "holds added", trouble, &act, |run, done, _| {
@@ -49,7 +50,7 @@ pub(super) fn legal_hold(run: &mut Run, user: u8, class: Option<Class>, interact
             Some(Done::Number(id)) => Some(id),
             Some(_) => None,
             // Not acknowledged, and it happened: the newest one that the model does not know.
-            None => run.engine().holds(&user_id(user)).ok().and_then(|all| {
+            None => run.engine().holds(&user_id(user)).list().ok().and_then(|all| {
                 let known = &run.model.users[&user].holds;
                 all.into_iter().map(|(id, _)| id).find(|id| !known.iter().any(|(k, ..)| k == id))
             }),
@@ -72,7 +73,7 @@ pub(super) fn lift(run: &mut Run, n: u8, trouble: Trouble) {
     let all: Vec<(u8, u64)> =
         run.model.users.iter().flat_map(|(u, user)| user.holds.iter().map(|h| (*u, h.0))).collect();
     if let Some((user, id)) = all.get(usize::from(n) % all.len().max(1)).copied() {
-        let act = |run: &Run| run.engine().lift(&user_id(user), id, "it is over", "a court").map(|()| Done::Nothing);
+        let act = |run: &Run| run.engine().holds(&user_id(user)).lift(id, "it is over", "a court").map(|()| Done::Nothing);
         attempt(run, "holds lifted", trouble, &act, |run, _, _| {
             run.model.users.entry(user).or_default().holds.retain(|(there, ..)| *there != id);
         });
@@ -95,7 +96,7 @@ pub(super) fn plan(run: &mut Run, scoped: &Scoped, delay: u8, trouble: Trouble) 
     attempt(run, "erases planned", trouble, &act, |run, done, _| {
         let id = match done {
             Some(Done::Number(id)) => Some(id),
-            _ => run.engine().plans(&user_id(user)).ok().and_then(|all| {
+            _ => run.engine().plans(&user_id(user)).list().ok().and_then(|all| {
                 let known = &run.model.users[&user].plans;
                 all.into_iter().map(|plan| plan.id).find(|id| !known.iter().any(|(k, ..)| k == id))
             }),
@@ -110,7 +111,7 @@ pub(super) fn cancel(run: &mut Run, n: u8, trouble: Trouble) {
     let users = &run.model.users;
     let all: Vec<(u8, u64)> = users.iter().flat_map(|(u, user)| user.plans.iter().map(|p| (*u, p.0))).collect();
     if let Some((user, id)) = all.get(usize::from(n) % all.len().max(1)).copied() {
-        let act = |run: &Run| run.engine().cancel(&user_id(user), id).map(|()| Done::Nothing);
+        let act = |run: &Run| run.engine().plans(&user_id(user)).cancel(id).map(|()| Done::Nothing);
         attempt(run, "plans cancelled", trouble, &act, |run, _, _| {
             run.model.users.entry(user).or_default().plans.retain(|(there, ..)| *there != id);
         });
@@ -127,9 +128,9 @@ pub(super) fn limit(run: &mut Run, user: Option<u8>, class: &Class, age: Option<
         let done = match age {
             Some(age) => {
                 let policy = Policy::new(class.clone()).max_age(Duration::from_millis(age));
-                run.engine().set_policy(of.as_ref(), &policy)
+                run.engine().policies(of.as_ref()).set(&policy)
             }
-            None => match run.engine().unset_policy(of.as_ref(), class, None) {
+            None => match run.engine().policies(of.as_ref()).unset(class, None) {
                 Err(e) if e.kind() == ErrorKind::Absent => Ok(()),
                 done => done,
             },
@@ -150,14 +151,14 @@ pub(super) fn limit(run: &mut Run, user: Option<u8>, class: &Class, age: Option<
 
 /// Has the engine do what is due. Where that was cut short, what was done is told by what is gone.
 pub(super) fn tend(run: &mut Run, trouble: Trouble) {
-    let act = |run: &Run| run.engine().tend(&mut |_| {}).map(|_| Done::Nothing);
+    let act = |run: &Run| run.engine().run_due(&mut |_| {}).map(|_| Done::Nothing);
     attempt(run, TENDS, trouble, &act, |run, done, now| {
         // In the order in which the engine serves them: what one takes another may keep.
         let first = |user: &User| user.plans.iter().map(|(_, due, _)| *due).min();
         let mut users: Vec<_> = run.model.users.iter().map(|(user, there)| (first(there), *user)).collect();
         users.sort_unstable();
         for (_, user) in users {
-            let left = run.engine().plans(&user_id(user)).unwrap_or_default();
+            let left = run.engine().plans(&user_id(user)).list().unwrap_or_default();
             // A plan may fall with its user, that of another plan's.
             let Some(there) = run.model.users.get(&user) else { continue };
             let mut plans = there.plans.clone();

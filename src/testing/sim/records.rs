@@ -1,6 +1,7 @@
 //! Putting and erasing in a run, and how the model follows.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
+use crate::{Erase, Erasure, Put, Scope, Source, RecordInfo};
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -12,10 +13,9 @@ use super::names::user_id;
 use super::op::{Chosen, Item, Trouble};
 use super::run::Run;
 use crate::certificate::Certificate;
-use crate::engine::{Erase, Erasure, Put, Request, Scope, Source};
+use crate::engine::Request;
 use crate::error::{ErrorKind, Result};
 use crate::ids::RecordId;
-use crate::record::RecordInfo;
 
 /// An erase in the engine's terms.
 pub(super) fn asked(named: &Named) -> Erase {

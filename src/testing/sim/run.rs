@@ -1,6 +1,7 @@
 //! A run in progress: its media, its engine, its model, and what happened.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
+use crate::{Engine, Options, Query, Reader, RecordInfo};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -14,11 +15,10 @@ use super::rng::Rng;
 use super::tally::Tally;
 use crate::cell::{RootCell, RootKey};
 use crate::certificate::Certificate;
-use crate::engine::{Defect, Engine, Follow, Geometry, Keeper, OpenAs, Options, Query, Reader};
+use crate::engine::{Defect, Follow, Geometry, Keeper, OpenAs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::RecordId;
 use crate::limits::SEGMENT_MIN_BYTES;
-use crate::record::RecordInfo;
 use crate::store::{HeadId, Store};
 use crate::testing::lock::locked;
 use crate::testing::seeded::{Position, Seeded};

@@ -33,13 +33,13 @@ fn a_draft_kept_before_the_erase_becomes_the_certificate() {
     assert!(engine.erase(Scope::class(user("ada"), Class::audio())).unwrap().records == Some(2), "it was there still");
     let drafts: Vec<Draft> = kept.lock().unwrap().iter().map(|text| text.parse().unwrap()).collect();
     assert_eq!(drafts.len(), 3, "ada's, and ben's, which was made again without her");
-    assert_eq!(error_kind(engine.certificate(&drafts[0])), ErrorKind::Absent);
-    assert_eq!(error_kind(engine.certificate(&drafts[1])), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.certificates().get(&drafts[0])), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.certificates().get(&drafts[1])), ErrorKind::Absent);
     let given = outcomes[1].as_ref().unwrap().certificate.as_ref().unwrap().sign().unwrap();
     // The engine ends, and what it gave is lost: the draft is enough, as often as it is asked for.
     world.reopen();
     for _ in 0..2 {
-        let made = world.engine().certificate(&drafts[2]).unwrap();
+        let made = world.engine().certificates().get(&drafts[2]).unwrap();
         let verified = made.to_string().parse::<Certificate>().unwrap().verify(&trust(world.engine())).unwrap();
         assert_eq!(verified.judged.grade, Grade::Limited, "final, in a memory cell");
         assert_eq!((&made.facts.body, &made.facts.leaf), (&given.facts.body, &given.facts.leaf));
@@ -48,11 +48,11 @@ fn a_draft_kept_before_the_erase_becomes_the_certificate() {
     assert!(drafts[2].to_string().parse::<Certificate>().is_err());
     let mut forged = drafts[2].clone();
     forged.facts.body.records = None;
-    assert!(world.engine().certificate(&forged).is_err());
+    assert!(world.engine().certificates().get(&forged).is_err());
     let mut forged = drafts[2].clone();
     (forged.facts.outcome.discarded, forged.facts.outcome.retired) = (true, Retired::Destroyed);
     assert!(forged.to_string().parse::<Draft>().is_err());
-    assert!(!world.engine().certificate(&forged).unwrap().facts.outcome.discarded);
+    assert!(!world.engine().certificates().get(&forged).unwrap().facts.outcome.discarded);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn a_certificate_says_what_fell_and_verifies_from_its_text_alone() {
     let engine = world.engine();
     engine.get_as(&world.put("ada", Class::transcript(), b"it is late"), "analyst", "to count words").unwrap();
     let certificate = certified(engine, asked(Scope::user(user("ada"))));
-    let key = engine.log_key().unwrap().to_string();
+    let key = engine.log().key().unwrap().to_string();
     let text = certificate.to_string();
     let again: Certificate = text.parse().unwrap();
     assert_eq!(again, certificate);
@@ -67,7 +67,7 @@ fn the_certificate_of_the_second_reader_is_the_one_that_is_made() {
     let text = format!("{certificate}");
     if std::env::var_os("KEYFALL_BLESS").is_some() {
         std::fs::write(format!("{place}.erased"), &text).unwrap();
-        std::fs::write(format!("{place}.key"), format!("{}\n", world.engine().log_key().unwrap())).unwrap();
+        std::fs::write(format!("{place}.key"), format!("{}\n", world.engine().log().key().unwrap())).unwrap();
     }
     assert_eq!(std::fs::read_to_string(format!("{place}.erased")).unwrap(), text);
 }
@@ -120,10 +120,10 @@ fn many_erases_of_one_commit_share_a_leaf_and_each_has_its_own_certificate() {
         // 21 erases among 32 slots: how many there were is not told.
         assert_eq!((certificate.facts.slot.of, certificate.proof.index), (32, 0));
     }
-    assert_eq!(engine.log_key().unwrap(), trust(engine).log);
+    assert_eq!(engine.log().key().unwrap(), trust(engine).log);
     let mut leaves = Vec::new();
     engine
-        .log_leaves(0, &mut |_, leaf| {
+        .log().leaves(0, &mut |_, leaf| {
             leaves.push(leaf.to_vec());
             Ok(std::ops::ControlFlow::Continue(()))
         })
@@ -145,7 +145,7 @@ fn the_log_names_nobody_and_two_erases_of_one_user_do_not_look_alike() {
     certified(engine, asked(Scope::user(user("ada"))));
     let mut leaves: Vec<Leaf> = Vec::new();
     engine
-        .log_leaves(0, &mut |_, bytes| {
+        .log().leaves(0, &mut |_, bytes| {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             for told in ["ada", "audio", "action", "GDPR", &engine.id().to_string()] {
                 // As a word: three letters stand somewhere in random bytes.

@@ -10,7 +10,7 @@ use keyfall::cell::{
 };
 use keyfall::certificate::{Certificate, Grade, Retired};
 use keyfall::crypto::Key;
-use keyfall::engine::{Discarded, Keeper};
+use keyfall::engine::Keeper;
 use keyfall::store::StoreId;
 use keyfall::log::Checkpoint;
 use keyfall::store::{MemoryStore, Store};
@@ -94,17 +94,17 @@ fn a_pending_certificate_says_so_and_can_be_upgraded_when_it_is_final() {
     assert_eq!(verified.judged.grade, Grade::Pending);
     assert!(pending.to_string().contains("Grade: PENDING"), "{pending}");
     assert_eq!(pending.facts.outcome.retired, Retired::Waiting);
-    let still = engine.upgrade(&pending, None).unwrap();
+    let still = engine.certificates().upgrade(&pending, None).unwrap();
     assert_eq!(still.verify(&trust(engine)).unwrap().judged.grade, Grade::Pending);
     engine.erase(Scope::user(user("ben"))).unwrap();
-    let done = engine.upgrade(&pending, None).unwrap();
+    let done = engine.certificates().upgrade(&pending, None).unwrap();
     let text = done.to_string();
     let verified = text.parse::<Certificate>().unwrap().verify(&trust(engine)).unwrap();
     assert_eq!(verified.judged.grade, Grade::Limited, "{text}");
     assert_eq!(done.final_proof.as_ref().map(|p| p.index), Some(1));
     assert!(!verified.judged.reasons.iter().any(|reason| reason.contains("waits")), "{:?}", verified.judged.reasons);
     // What is final stays so.
-    assert!(engine.upgrade(&done, None).unwrap().verify(&trust(engine)).is_ok());
+    assert!(engine.certificates().upgrade(&done, None).unwrap().verify(&trust(engine)).is_ok());
     // A claim of finality without the leaf for it is refused.
     let mut facts = pending.facts.clone();
     facts.outcome.retired = Retired::Destroyed;
@@ -120,12 +120,12 @@ fn discarded_ciphertext_is_certified_when_it_is() {
     let certificate = certified(engine, asked(Scope::user(user("ada"))));
     assert!(certificate.to_string().contains("not discarded from the store yet"));
     let done = engine.discard(&mut |_| {}).unwrap();
-    let upgraded = engine.upgrade(&certificate, Some(done)).unwrap();
+    let upgraded = engine.certificates().upgrade(&certificate, Some(done)).unwrap();
     assert!(upgraded.facts.outcome.discarded);
     upgraded.verify(&trust(engine)).unwrap();
     // A discard that ran before says nothing of what fell later.
     let later = certified(engine, asked(Scope::user(user("ben"))));
-    assert!(!engine.upgrade(&later, Some(done)).unwrap().facts.outcome.discarded);
+    assert!(!engine.certificates().upgrade(&later, Some(done)).unwrap().facts.outcome.discarded);
 }
 
 /// An erase that found nothing left said that the root key was destroyed, and a checkpoint called
@@ -135,7 +135,7 @@ fn nothing_is_called_destroyed_before_enough_keyholders_have_signed() {
     let cell = Arc::new(Spread::new());
     let engine = cell.engine();
     ["ada", "ben"].iter().for_each(|name| put(&engine, name));
-    let before = engine.checkpoint().unwrap();
+    let before = engine.log().checkpoint().unwrap();
     assert!(!Checkpoint::is_pending(&before));
     cell.answer(&[0, 1, 2]);
     let awaited = Finality::Pending { awaited: vec![Awaited::Keyholders { stated: 3, needed: 4 }] };
@@ -149,12 +149,12 @@ fn nothing_is_called_destroyed_before_enough_keyholders_have_signed() {
     assert!(status.unsettled.unwrap().contains("3 of 4 keyholders"));
     assert_eq!(engine.report(&user("ben")).unwrap().finality, awaited);
     // No checkpoint is signed but the one that says so, below the certificate that says so.
-    for refused in [engine.checkpoint().map(drop), engine.log_proof(0).map(drop)] {
+    for refused in [engine.log().checkpoint().map(drop), engine.log().proof(0).map(drop)] {
         let e = refused.unwrap_err();
         assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("3 of 4 keyholders"), "{e}");
     }
     let pending = done.certificate.unwrap().sign().unwrap();
-    let still = engine.upgrade(&pending, None).unwrap();
+    let still = engine.certificates().upgrade(&pending, None).unwrap();
     for certificate in [&pending, &still] {
         let verified = certificate.verify(&trust(&engine)).unwrap();
         assert_eq!((verified.judged.grade, verified.log_pending), (Grade::Pending, true));
@@ -169,9 +169,9 @@ fn nothing_is_called_destroyed_before_enough_keyholders_have_signed() {
     engine.rekey().unwrap();
     assert_eq!(engine.status().unwrap().finality, Finality::Final);
     assert_eq!(engine.erase(Scope::user(user("ada"))).unwrap().finality, Finality::Final);
-    assert!(!Checkpoint::is_pending(&engine.checkpoint().unwrap()));
+    assert!(!Checkpoint::is_pending(&engine.log().checkpoint().unwrap()));
     for certificate in [pending, window.certificate.unwrap().sign().unwrap()] {
-        let upgraded = engine.upgrade(&certificate, None).unwrap();
+        let upgraded = engine.certificates().upgrade(&certificate, None).unwrap();
         let verified = upgraded.verify(&trust(&engine)).unwrap();
         assert_eq!((verified.judged.grade, verified.log_pending), (Grade::Final, false));
     }
@@ -196,15 +196,15 @@ fn a_certificate_counts_statements_for_each_epoch_among_those_dealt_a_share() {
     assert!(judged.reasons.iter().any(|reason| reason.contains("3 of the 4") && reason.contains("epoch 1,")));
     assert!(!judged.reasons.iter().any(|reason| reason.contains("the old root key")), "{:?}", judged.reasons);
     // Who was dealt no share of the first epoch does not count for it.
-    let ada = engine.upgrade(&ada, None).unwrap();
+    let ada = engine.certificates().upgrade(&ada, None).unwrap();
     assert_eq!(ada.facts.judge().unwrap().grade, Grade::Final, "0 had stated before it was lost");
     // The one that was away comes back, and is asked.
     cell.answer(&[5, 1, 2, 3, 4]);
-    let done = engine.upgrade(&ben, None).unwrap();
+    let done = engine.certificates().upgrade(&ben, None).unwrap();
     assert_eq!(done.verify(&trust(&engine)).unwrap().judged.grade, Grade::Final);
     // A statement that was quoted stays, also where its keyholder is asked no more.
     cell.answer(&[5, 1]);
-    let later = engine.upgrade(&done, None).unwrap();
+    let later = engine.certificates().upgrade(&done, None).unwrap();
     assert_eq!(later.facts.judge().unwrap().grade, Grade::Final);
     // Nothing is awaited of older epochs: nothing is said of them.
     cell.unfinished.lock().unwrap().clear();
@@ -223,18 +223,19 @@ fn a_copy_that_a_discard_passed_over_is_named() {
     let world = world();
     let engine = world.engine();
     let certificate = certified(engine, asked(Scope::user(user("ada"))));
-    let done = engine.discard(&mut |_| {}).unwrap();
-    let skipped = engine.upgrade(&certificate, Some(Discarded { copies_skipped: 2, ..done })).unwrap();
+    let mut done = engine.discard(&mut |_| {}).unwrap();
+    done.copies_skipped = 2;
+    let skipped = engine.certificates().upgrade(&certificate, Some(done)).unwrap();
     skipped.verify(&trust(engine)).unwrap();
     assert!(!skipped.facts.outcome.discarded);
     assert!(
         skipped.to_string().contains("in part") && skipped.to_string().contains("2 copies were passed over"),
         "{skipped}"
     );
-    let whole = engine.upgrade(&skipped, Some(done)).unwrap();
+    let whole = engine.certificates().upgrade(&skipped, Some(done)).unwrap();
     assert!(whole.to_string().contains("  Ciphertext: discarded from the store\n"), "{whole}");
     // What somebody else wrote into it is not signed.
     let mut forged = certificate.clone();
     forged.facts.outcome.discarded = true;
-    assert_eq!(error_kind(engine.upgrade(&forged, None)), ErrorKind::Corrupt);
+    assert_eq!(error_kind(engine.certificates().upgrade(&forged, None)), ErrorKind::Corrupt);
 }

@@ -38,7 +38,7 @@ fn cosignatures_can_be_demanded() {
 fn a_store_that_lost_the_leaf_cannot_upgrade() {
     let (world, other) = (world(), World::new(3, SMALL_PAGES));
     let certificate = certified(world.engine(), asked(Scope::user(user("ada"))));
-    assert_eq!(error_kind(other.engine().upgrade(&certificate, None)), ErrorKind::Invalid);
+    assert_eq!(error_kind(other.engine().certificates().upgrade(&certificate, None)), ErrorKind::Invalid);
     let mut facts = certificate.facts.clone();
     facts.body.store = other.engine().id().to_string();
     assert!(facts.judge().is_err(), "the store is bound too");
@@ -65,7 +65,7 @@ fn a_witness_that_is_given_twice_is_one() {
     let world = world();
     let engine = world.engine();
     let mut certificate = certified(engine, asked(Scope::user(user("ada"))));
-    let log = engine.log_key().unwrap();
+    let log = engine.log().key().unwrap();
     let (one, two) =
         (Signer::witness("witness.example/1", &[1; 32]).unwrap(), Signer::witness("w2", &[2; 32]).unwrap());
     let renamed = Signer::witness("another.name", &[1; 32]).unwrap();

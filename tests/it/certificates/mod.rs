@@ -21,7 +21,7 @@ fn certified(engine: &Engine, erase: Erase) -> Certificate {
 }
 
 fn trust(engine: &Engine) -> Trust {
-    Trust::in_log(engine.log_key().unwrap())
+    Trust::in_log(engine.log().key().unwrap())
 }
 
 fn world() -> World {

@@ -126,7 +126,7 @@ fn random_changes_are_refused() {
 fn another_leafs_proof_an_older_or_forked_checkpoint_and_a_wrong_key_are_refused() {
     let world = world();
     let engine = world.engine();
-    let before = engine.checkpoint().unwrap();
+    let before = engine.log().checkpoint().unwrap();
     let first = certified(engine, asked(Scope::class(user("ada"), Class::audio())));
     let second = certified(engine, asked(Scope::user(user("ben"))));
     let trust_ = trust(engine);
@@ -136,11 +136,11 @@ fn another_leafs_proof_an_older_or_forked_checkpoint_and_a_wrong_key_are_refused
     let with = |proof: LogProof| Certificate { proof, ..first.clone() }.verify(&trust_).map(|_| ());
     assert_eq!(error_kind(with(second.proof.clone())), ErrorKind::Corrupt, "the proof of another leaf");
     assert_eq!(
-        error_kind(with(engine.log_proof(1).unwrap())),
+        error_kind(with(engine.log().proof(1).unwrap())),
         ErrorKind::Corrupt,
         "of another leaf, in the newest log"
     );
-    with(engine.log_proof(0).unwrap()).unwrap();
+    with(engine.log().proof(0).unwrap()).unwrap();
     let older = LogProof { checkpoint: before, ..first.proof.clone() };
     assert_eq!(error_kind(with(older)), ErrorKind::Corrupt, "a checkpoint older than the leaf");
     // A fork: the same log's name and key, another leaf in its place.
@@ -155,7 +155,7 @@ fn another_leafs_proof_an_older_or_forked_checkpoint_and_a_wrong_key_are_refused
     assert_eq!(error_kind(forged.verify(&trust_)), ErrorKind::Absent, "a fork by somebody else");
 
     // Who kept a checkpoint finds the fork out even if the log itself signed it.
-    let kept = Checkpoint::verified(&engine.checkpoint().unwrap(), &trust_.log).unwrap();
+    let kept = Checkpoint::verified(&engine.log().checkpoint().unwrap(), &trust_.log).unwrap();
     let checkpoint = second.verify(&trust_).unwrap().checkpoint;
     same_history(&checkpoint, &kept, None).unwrap();
     let other = Checkpoint { root: Hash::leaf(b"what others are shown"), ..kept.clone() };

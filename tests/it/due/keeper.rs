@@ -36,9 +36,9 @@ fn an_open_engine_does_what_is_due_by_itself_and_so_does_the_next() {
     assert!(!erasure.finality.is_final());
     wait_for("the pending erase", || engine.status().unwrap().pending.is_none());
     let third = put(&engine);
-    engine.set_policy(None, &Policy::new(Class::audio()).max_age(Duration::from_millis(1))).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).max_age(Duration::from_millis(1))).unwrap();
     wait_for("the limit", || engine.get(&third).is_err());
-    engine.unset_policy(None, &Class::audio(), None).unwrap();
+    engine.policies(None).unset(&Class::audio(), None).unwrap();
     // Nobody has it open when the time comes.
     let fourth = put(&engine);
     engine.erase_at(Scope::user(user("ada")), soon(50)).unwrap();
@@ -46,7 +46,7 @@ fn an_open_engine_does_what_is_due_by_itself_and_so_does_the_next() {
     std::thread::sleep(Duration::from_millis(80));
     let engine = Engine::open(store, cell, Options::default()).unwrap();
     wait_for("what was planned before it opened", || engine.get(&fourth).is_err());
-    assert_eq!(error_kind(engine.plans(&user("ada"))), ErrorKind::Erased);
+    assert_eq!(error_kind(engine.plans(&user("ada")).list()), ErrorKind::Erased);
 }
 
 #[test]

@@ -15,9 +15,9 @@ fn a_childs_profile_is_gone_at_its_limit() {
     let world = World::new(4, SMALL_PAGES);
     let engine = world.engine();
     let profile = || Class::new("profile").unwrap();
-    engine.set_policy(None, &Policy::new(profile()).max_age(365 * DAY)).unwrap();
+    engine.policies(None).set(&Policy::new(profile()).max_age(365 * DAY)).unwrap();
     let (of_child, of_adult) = (world.put("child", profile(), b"likes dinosaurs"), world.put("adult", profile(), b"x"));
-    engine.set_policy(Some(&user("child")), &Policy::new(profile()).max_age(DAY)).unwrap();
+    engine.policies(Some(&user("child"))).set(&Policy::new(profile()).max_age(DAY)).unwrap();
     // A call of both: from the child's profile, in the adult's tree.
     let derived = Put::new(user("adult"), Class::transcript()).derived_from(Source::Record(of_child));
     let derived = engine.put(derived, &b"dinosaurs"[..]).unwrap();
@@ -48,15 +48,15 @@ fn numbers_dates_and_purposes_limit() {
     let world = World::new(5, SMALL_PAGES);
     let engine = world.engine();
     let health = || Class::new("profile.health").unwrap();
-    engine.set_policy(Some(&user("nobody")), &Policy::new(health())).expect_err("there is no such user");
-    engine.set_policy(None, &Policy::new(Class::audio()).max_records(2)).unwrap();
-    engine.set_policy(None, &Policy::new(Class::action()).until(world.in_days(10))).unwrap();
-    engine.set_policy(None, &Policy::new(health()).max_age(7 * DAY)).unwrap();
-    engine.set_policy(None, &Policy::new(health()).purpose("treatment").max_age(100 * DAY)).unwrap();
+    engine.policies(Some(&user("nobody"))).set(&Policy::new(health())).expect_err("there is no such user");
+    engine.policies(None).set(&Policy::new(Class::audio()).max_records(2)).unwrap();
+    engine.policies(None).set(&Policy::new(Class::action()).until(world.in_days(10))).unwrap();
+    engine.policies(None).set(&Policy::new(health()).max_age(7 * DAY)).unwrap();
+    engine.policies(None).set(&Policy::new(health()).purpose("treatment").max_age(100 * DAY)).unwrap();
     let bad = Policy::new(health()).purpose("treatment").max_records(3);
-    assert_eq!(error_kind(engine.set_policy(None, &bad)), ErrorKind::Invalid);
-    assert_eq!(error_kind(engine.set_policy(None, &Policy::new(health()).purpose(""))), ErrorKind::Invalid);
-    assert_eq!(error_kind(engine.unset_policy(None, &Class::transcript(), None)), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.policies(None).set(&bad)), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.policies(None).set(&Policy::new(health()).purpose(""))), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.policies(None).unset(&Class::transcript(), None)), ErrorKind::Absent);
     let audio: Vec<RecordId> = (0..5)
         .map(|_| {
             world.env.advance(10);
@@ -79,14 +79,14 @@ fn numbers_dates_and_purposes_limit() {
     assert_eq!(error_kind(read_record(engine, &action)), ErrorKind::Erased);
     assert_eq!(error_kind(engine.put(Put::new(user("ada"), Class::action()), &b"late"[..])), ErrorKind::Refused);
     // Of its own: whatever the store says.
-    engine.set_policy(Some(&user("ada")), &Policy::new(health())).unwrap();
+    engine.policies(Some(&user("ada"))).set(&Policy::new(health())).unwrap();
     world.days_pass(200);
     world.tend();
     assert!(read_record(engine, &treated).is_ok());
-    engine.unset_policy(Some(&user("ada")), &health(), None).unwrap();
+    engine.policies(Some(&user("ada"))).unset(&health(), None).unwrap();
     assert_eq!(world.tend().expired, 1);
     assert_eq!(error_kind(read_record(engine, &treated)), ErrorKind::Erased);
-    assert_eq!(engine.policies(None).unwrap().len(), 4);
+    assert_eq!(engine.policies(None).list().unwrap().len(), 4);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
         let put = Put::new(user("ada"), Class::audio()).interaction(interaction).purpose(purpose);
         engine.put(put, &b"x"[..]).unwrap()
     };
-    engine.set_policy(None, &Policy::new(Class::audio()).purpose("treatment").max_age(100 * DAY)).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).purpose("treatment").max_age(100 * DAY)).unwrap();
     let treated: Vec<RecordId> = (0..3).map(|_| put(engine.new_interaction().unwrap(), "treatment")).collect();
     let first = engine.new_interaction().unwrap();
     let fall = [put(first, ""), put(first, "advice")];
@@ -105,8 +105,8 @@ fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
     world.env.advance(10);
     let last = put(engine.new_interaction().unwrap(), "advice");
     let policy = Policy::new(Class::audio()).max_records(2);
-    assert_eq!(engine.would_expire(None, &policy).unwrap(), 2);
-    engine.set_policy(None, &policy).unwrap();
+    assert_eq!(engine.policies(None).would_expire(&policy).unwrap(), 2);
+    engine.policies(None).set(&policy).unwrap();
     assert_eq!(world.tend().expired, 2);
     assert!(fall.iter().all(|id| error_kind(read_record(engine, id)) == ErrorKind::Erased));
     assert!(treated.iter().chain([&beside, &last]).all(|id| read_record(engine, id).is_ok()));
@@ -115,7 +115,7 @@ fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
     put(treated[0].interaction(), "treatment");
     assert_eq!(world.tend().expired, 0);
     // A user's own policy comes before the store's, whatever it asks of the purpose: it counts all.
-    engine.set_policy(Some(&user("ada")), &policy).unwrap();
+    engine.policies(Some(&user("ada"))).set(&policy).unwrap();
     assert_eq!(world.tend().expired, 4);
     assert!(read_record(engine, &last).is_ok());
 }
@@ -124,12 +124,12 @@ fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
 fn what_is_held_stays_when_its_time_has_come_and_the_rest_goes() {
     let world = World::new(6, SMALL_PAGES);
     let engine = world.engine();
-    engine.set_policy(None, &Policy::new(Class::audio()).max_age(DAY)).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).max_age(DAY)).unwrap();
     let held = world.put("ada", Class::audio(), b"evidence");
     world.env.advance(5);
     let free = world.put("ada", Class::audio(), b"chatter");
     let hold = Hold::new("a court asks", "Amtsgericht").interaction(held.interaction());
-    let hold = engine.hold(&user("ada"), hold).unwrap();
+    let hold = engine.holds(&user("ada")).add(hold).unwrap();
     for round in 0..3 {
         world.days_pass(2);
         let done = world.tend();
@@ -138,7 +138,7 @@ fn what_is_held_stays_when_its_time_has_come_and_the_rest_goes() {
     assert!(read_record(engine, &held).is_ok());
     assert_eq!(error_kind(read_record(engine, &free)), ErrorKind::Erased);
     assert_eq!(facts(engine, "ada").iter().filter(|fact| matches!(fact, Fact::Refused { .. })).count(), 1);
-    engine.lift(&user("ada"), hold, "over", "Amtsgericht").unwrap();
+    engine.holds(&user("ada")).lift(hold, "over", "Amtsgericht").unwrap();
     world.days_pass(1);
     assert_eq!(world.tend().expired, 1);
 }
@@ -155,7 +155,7 @@ fn a_policy_of_the_store_applies_to_every_user() {
     world.days_pass(2);
     let kept = world.put("user 7", Class::audio(), b"new");
     let before = engine.head();
-    engine.set_policy(None, &Policy::new(Class::audio()).max_age(DAY)).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).max_age(DAY)).unwrap();
     assert_eq!(world.tend().expired, 5000);
     let after = engine.head();
     assert_eq!(after.epoch - before.epoch, 1, "what expired is erased together: {before} {after}");
@@ -167,7 +167,7 @@ fn a_policy_of_the_store_applies_to_every_user() {
 fn a_late_arrival_from_before_the_limit_is_refused() {
     let world = World::new(11, SMALL_PAGES);
     let engine = world.engine();
-    engine.set_policy(None, &Policy::new(Class::audio()).max_age(DAY)).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).max_age(DAY)).unwrap();
     let old = InteractionId::from_parts(Timestamp(world.env.now().0), [3; 10]);
     let id = engine.put(Put::new(user("ada"), Class::audio()).interaction(old), &b"x"[..]).unwrap();
     world.days_pass(2);
@@ -183,7 +183,7 @@ fn a_late_arrival_from_before_the_limit_is_refused() {
 fn a_damaged_user_does_not_keep_the_others_from_what_is_due() {
     let mut world = World::new(12, SMALL_PAGES);
     let of_others: Vec<RecordId> = (0..6).map(|n| world.put(&format!("user {n}"), Class::audio(), b"x")).collect();
-    world.engine().set_policy(None, &Policy::new(Class::audio()).max_age(DAY)).unwrap();
+    world.engine().policies(None).set(&Policy::new(Class::audio()).max_age(DAY)).unwrap();
     world.engine().erase_at(Scope::user(user("user 5")), world.in_days(1)).unwrap();
     world.tend();
     // One bit of each blob in turn: whatever it is, the others' records fall, or the store itself
@@ -211,7 +211,7 @@ fn a_damaged_user_does_not_keep_the_others_from_what_is_due() {
         let Ok(engine) = Engine::open(Arc::new(damaged), Arc::new(cell), world.options.clone()) else {
             continue;
         };
-        match engine.tend(&mut |_| {}) {
+        match engine.run_due(&mut |_| {}) {
             Ok(done) => {
                 assert_eq!(done.expired + done.planned + done.damaged, 6, "{done:?}");
                 passed_over += done.damaged;
@@ -254,17 +254,17 @@ fn how_many_records_a_policy_takes_at_once_is_known_before() {
         (action().max_age(days(15)), 2, 4),
         (Policy::new(Class::transcript()).max_records(0), 0, 0),
     ] {
-        assert_eq!(engine.would_expire(Some(&user("ada")), &policy).unwrap(), of_ada, "{policy:?}");
-        assert_eq!(engine.would_expire(None, &policy).unwrap(), of_all, "{policy:?}");
+        assert_eq!(engine.policies(Some(&user("ada"))).would_expire(&policy).unwrap(), of_ada, "{policy:?}");
+        assert_eq!(engine.policies(None).would_expire(&policy).unwrap(), of_all, "{policy:?}");
     }
     // A user's own comes before the store's, and one of a purpose before one of the class.
-    engine.set_policy(Some(&user("ben")), &audio()).unwrap();
-    engine.set_policy(None, &action().purpose("treatment")).unwrap();
-    assert_eq!(engine.would_expire(None, &audio().max_age(days(15))).unwrap(), 2);
-    assert_eq!(engine.would_expire(None, &action().max_age(days(15))).unwrap(), 2);
-    assert_eq!(error_kind(engine.would_expire(Some(&user("nobody")), &audio())), ErrorKind::Absent);
+    engine.policies(Some(&user("ben"))).set(&audio()).unwrap();
+    engine.policies(None).set(&action().purpose("treatment")).unwrap();
+    assert_eq!(engine.policies(None).would_expire(&audio().max_age(days(15))).unwrap(), 2);
+    assert_eq!(engine.policies(None).would_expire(&action().max_age(days(15))).unwrap(), 2);
+    assert_eq!(error_kind(engine.policies(Some(&user("nobody"))).would_expire(&audio())), ErrorKind::Absent);
     // It tells what happens.
-    engine.set_policy(None, &action().max_age(days(15))).unwrap();
+    engine.policies(None).set(&action().max_age(days(15))).unwrap();
     assert_eq!(world.tend().expired, 2);
 }
 
@@ -273,11 +273,11 @@ fn a_date_at_the_beginning_of_time_is_a_date() {
     let world = World::new(14, SMALL_PAGES);
     let engine = world.engine();
     let ids = ["ada", "ben"].map(|name| world.put(name, Class::audio(), b"x"));
-    engine.set_policy(None, &Policy::new(Class::audio()).until(Timestamp(0))).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).until(Timestamp(0))).unwrap();
     assert_eq!(world.tend().expired, 2);
     assert!(ids.iter().all(|id| error_kind(engine.get(id)) == ErrorKind::Erased));
     let own = world.put("ada", Class::action(), b"x");
-    engine.set_policy(Some(&user("ada")), &Policy::new(Class::action()).until(Timestamp(0))).unwrap();
+    engine.policies(Some(&user("ada"))).set(&Policy::new(Class::action()).until(Timestamp(0))).unwrap();
     assert_eq!(world.tend().expired, 1);
     assert_eq!(error_kind(engine.get(&own)), ErrorKind::Erased);
     // A bound that is not a time must not become no bound at all.
@@ -295,13 +295,13 @@ fn a_date_at_the_beginning_of_time_is_a_date() {
 fn a_policy_can_require_that_readers_are_named() {
     let world = World::new(10, SMALL_PAGES);
     let engine = world.engine();
-    engine.set_policy(None, &Policy::new(Class::audio()).readers_named()).unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).readers_named()).unwrap();
     let (audio, text) = (world.put("ada", Class::audio(), b"x"), world.put("ada", Class::transcript(), b"y"));
     assert_eq!(error_kind(engine.get(&audio)), ErrorKind::Refused);
     assert_eq!(error_kind(read_record(engine, &audio)), ErrorKind::Refused);
     assert!(read_record(engine, &text).is_ok());
     assert!(engine.get_as(&audio, "analyst", "to correct the models").is_ok());
     assert_eq!(engine.accesses(&audio).unwrap().len(), 1);
-    engine.set_policy(Some(&user("ada")), &Policy::new(Class::audio())).unwrap();
+    engine.policies(Some(&user("ada"))).set(&Policy::new(Class::audio())).unwrap();
     assert!(engine.get(&audio).is_ok());
 }

@@ -13,7 +13,7 @@ fn a_planned_erase_happens_at_its_time_and_not_before() {
     let text = world.engine().put(text, &b"wake me"[..]).unwrap();
     let other = world.put("ben", Class::audio(), b"other");
     let plan = world.engine().erase_at(Scope::user(user("ada")), world.in_days(30)).unwrap();
-    assert_eq!(world.engine().plans(&user("ada")).unwrap(), std::slice::from_ref(&plan));
+    assert_eq!(world.engine().plans(&user("ada")).list().unwrap(), std::slice::from_ref(&plan));
     assert_eq!(world.engine().report(&user("ada")).unwrap().next_due, Some(plan.due));
     world.days_pass(29);
     assert_eq!(world.tend(), Default::default());
@@ -41,11 +41,11 @@ fn a_cancelled_plan_is_forgotten_and_stays_in_the_history() {
     let first = engine.erase_at(Scope::Record(audio), world.in_days(1)).unwrap();
     let keeping = Erase::new(Scope::user(user("ada"))).keep(Class::action(), "it rings");
     let second = engine.erase_at(keeping, world.in_days(2)).unwrap();
-    assert_eq!(engine.plans(&user("ada")).unwrap(), [first.clone(), second.clone()]);
-    engine.cancel(&user("ada"), first.id).unwrap();
-    assert_eq!(error_kind(engine.cancel(&user("ada"), first.id)), ErrorKind::Absent);
+    assert_eq!(engine.plans(&user("ada")).list().unwrap(), [first.clone(), second.clone()]);
+    engine.plans(&user("ada")).cancel(first.id).unwrap();
+    assert_eq!(error_kind(engine.plans(&user("ada")).cancel(first.id)), ErrorKind::Absent);
     assert_eq!(engine.status().unwrap().next_due, Some(second.due));
-    engine.cancel(&user("ada"), second.id).unwrap();
+    engine.plans(&user("ada")).cancel(second.id).unwrap();
     assert_eq!(engine.status().unwrap().next_due, None);
     world.days_pass(3);
     world.tend();
@@ -104,7 +104,7 @@ fn a_plan_that_names_an_interaction_falls_with_it_also_where_its_class_is_empty_
         let other = engine.erase_at(of(Class::transcript(), audio.interaction()), world.in_days(1)).unwrap();
         engine.erase(erase(audio.interaction())).unwrap();
         let left = if n == 1 { vec![] } else { vec![other] };
-        assert_eq!(engine.plans(&user("ada")).unwrap(), left, "{n}");
+        assert_eq!(engine.plans(&user("ada")).list().unwrap(), left, "{n}");
         let told = format!("{:?}", facts(engine, "ada"));
         assert_eq!(told.contains(&audio.interaction().to_string()), n != 1, "{n}: {told}");
     }
@@ -115,7 +115,7 @@ fn a_planned_erase_that_is_held_is_refused_once_and_tried_again() {
     let world = World::new(3, SMALL_PAGES);
     let engine = world.engine();
     let audio = world.put("ada", Class::audio(), b"wake me");
-    let hold = engine.hold(&user("ada"), Hold::new("a court asks", "Amtsgericht")).unwrap();
+    let hold = engine.holds(&user("ada")).add(Hold::new("a court asks", "Amtsgericht")).unwrap();
     engine.erase_at(Scope::class(user("ada"), Class::audio()), world.in_days(1)).unwrap();
     for _ in 0..3 {
         world.days_pass(1);
@@ -124,11 +124,11 @@ fn a_planned_erase_that_is_held_is_refused_once_and_tried_again() {
     }
     assert!(read_record(engine, &audio).is_ok());
     assert_eq!(facts(engine, "ada").iter().filter(|fact| matches!(fact, Fact::Refused { .. })).count(), 1);
-    engine.lift(&user("ada"), hold, "over", "Amtsgericht").unwrap();
+    engine.holds(&user("ada")).lift(hold, "over", "Amtsgericht").unwrap();
     world.days_pass(1);
     assert_eq!(world.tend().planned, 1);
     assert_eq!(error_kind(read_record(engine, &audio)), ErrorKind::Erased);
-    assert!(engine.plans(&user("ada")).unwrap().is_empty());
+    assert!(engine.plans(&user("ada")).list().unwrap().is_empty());
 }
 
 #[test]
@@ -143,15 +143,15 @@ fn a_plan_says_whether_a_hold_covers_its_scope_now() {
     let free = plan(of_ada.clone().into());
     assert!(!free.held);
     // Hers is needed by what is held of his.
-    let hold = engine.hold(&user("ben"), Hold::new("a court asks", "Amtsgericht").class(Class::transcript())).unwrap();
+    let hold = engine.holds(&user("ben")).add(Hold::new("a court asks", "Amtsgericht").class(Class::transcript())).unwrap();
     for held in [of_ada.clone(), Scope::class(user("ada"), Class::audio()), Scope::Record(audio), of_ben.clone()] {
         assert!(plan(held.clone().into()).held, "{held:?}");
     }
     assert!(!plan(Erase::new(of_ada).keep(Class::audio(), "it is needed")).held);
     assert!(!plan(Scope::class(user("ben"), Class::audio()).into()).held);
-    let told = |name: &str| engine.plans(&user(name)).unwrap().iter().filter(|plan| plan.held).count();
+    let told = |name: &str| engine.plans(&user(name)).list().unwrap().iter().filter(|plan| plan.held).count();
     assert_eq!((told("ada"), told("ben")), (4, 1), "the one planned before, too");
     assert_eq!(engine.report(&user("ben")).unwrap().plans.iter().filter(|plan| plan.held).count(), 1);
-    engine.lift(&user("ben"), hold, "over", "Amtsgericht").unwrap();
+    engine.holds(&user("ben")).lift(hold, "over", "Amtsgericht").unwrap();
     assert_eq!((told("ada"), told("ben")), (0, 0));
 }

@@ -14,7 +14,7 @@ use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 fn a_copy_in_step_that_is_gone_holds_an_erase_up() {
     let mut world = World::new(11, SMALL_PAGES);
     let id = world.put("ada", Class::audio(), b"x");
-    world.engine().copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
     // The place goes out of reach: a fresh engine cannot open it.
     let mut options = world.options.clone();
     options.open_copy = Arc::new(|place, _| Err(Error::new(ErrorKind::Io, format!("{place} is down"))));
@@ -24,7 +24,7 @@ fn a_copy_in_step_that_is_gone_holds_an_erase_up() {
     assert_eq!(read_record(&engine, &id).unwrap(), b"x", "reading goes on");
     assert_eq!(error_kind(engine.erase(Scope::Record(id))), ErrorKind::Copy);
     assert!(engine.status().unwrap().unsettled.unwrap().contains("near"));
-    engine.copy_remove("near").unwrap();
+    engine.copies().remove("near").unwrap();
     engine.erase(Scope::Record(id)).unwrap();
     assert_eq!(engine.promise().kind, "memory");
 }
@@ -34,7 +34,7 @@ fn a_copy_that_comes_back_catches_up_and_the_erase_completes() {
     let mut world = World::new(25, SMALL_PAGES);
     let id = world.put("ada", Class::audio(), b"x");
     let other = world.put("bob", Class::audio(), b"y");
-    world.engine().copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
     let down = Arc::new(AtomicBool::new(true));
     let (flag, whole) = (Arc::clone(&down), Arc::clone(&world.options.open_copy));
     world.options.open_copy = Arc::new(move |place, create| {
@@ -49,7 +49,7 @@ fn a_copy_that_comes_back_catches_up_and_the_erase_completes() {
     down.store(false, Ordering::SeqCst);
     world.engine().erase(Scope::Record(id)).unwrap();
     assert_eq!(world.cell.load().unwrap().keys.len(), 1);
-    assert_eq!(world.engine().copy_status()[0].head, Some(world.engine().head()));
+    assert_eq!(world.engine().copies().status()[0].head, Some(world.engine().head()));
     assert_eq!(read_record(world.engine(), &other).unwrap(), b"y");
 }
 
@@ -58,8 +58,8 @@ fn restore_takes_pages_from_one_copy_and_payloads_from_another() {
     let world = World::new(12, Geometry::default());
     let keep = world.put("bob", Class::audio(), &bytes(1, 300_000));
     let gone = world.put("ada", Class::audio(), &bytes(2, 300_000));
-    world.engine().copy_add("backup", CopyMode::Behind, |_| {}).unwrap();
-    world.engine().copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("backup", CopyMode::Behind, &mut |_| {}).unwrap();
+    world.engine().copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     world.engine().erase(Scope::user(user("ada"))).unwrap();
     let (backup, replica) = (world.place("backup"), world.place("replica"));
     // The replica loses every payload: only pages are as small as this.
@@ -69,9 +69,9 @@ fn restore_takes_pages_from_one_copy_and_payloads_from_another() {
     replica.remove(&large).unwrap();
     let cell: Arc<dyn RootCell> = world.cell.clone();
     let into = Arc::new(MemoryStore::new());
-    let e = restore(&*cell, &[replica.clone() as Arc<dyn Store>], &*into, |_| {}).unwrap_err();
+    let e = restore(&*cell, &[replica.clone() as Arc<dyn Store>], &*into, &mut |_| {}).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Corrupt, "payloads are missing: {e}");
-    let done = restore(&*cell, &[backup, replica], &*into, |_| {}).unwrap();
+    let done = restore(&*cell, &[backup, replica], &*into, &mut |_| {}).unwrap();
     assert_eq!(done.head.epoch, 2);
     let engine = Engine::open(into, cell, world.options.clone()).unwrap();
     assert_eq!(read_record(&engine, &keep).unwrap(), bytes(1, 300_000));
@@ -85,17 +85,17 @@ fn a_backup_copies_what_is_new_and_no_more() {
         world.put(&format!("u{n}"), Class::audio(), &bytes(n.into(), 2000));
     }
     let backup = (world.options.open_copy)("backup", true).unwrap();
-    let first = world.engine().backup(&*backup, |_| {}).unwrap();
+    let first = world.engine().backup(&*backup, &mut |_| {}).unwrap();
     assert!(first.blobs > 600, "{first:?}");
-    let again = world.engine().backup(&*backup, |_| {}).unwrap();
+    let again = world.engine().backup(&*backup, &mut |_| {}).unwrap();
     assert_eq!((again.blobs, again.head), (0, Some(world.engine().head())));
     world.put("u7", Class::audio(), b"new");
     world.engine().erase(Scope::user(user("u9"))).unwrap();
-    let more = world.engine().backup(&*backup, |_| {}).unwrap();
+    let more = world.engine().backup(&*backup, &mut |_| {}).unwrap();
     assert!((3..15).contains(&more.blobs), "one payload and two paths: {more:?}");
     let other = World::new(23, Geometry::default());
     assert_eq!(
-        error_kind(other.engine().backup(&*backup, |_| {})),
+        error_kind(other.engine().backup(&*backup, &mut |_| {})),
         ErrorKind::Refused,
         "another store's backup is left alone"
     );
@@ -105,9 +105,9 @@ fn a_backup_copies_what_is_new_and_no_more() {
 fn a_store_has_eight_copies_and_no_more() {
     let mut world = World::new(63, SMALL_PAGES);
     for n in 0..8 {
-        world.engine().copy_add(&format!("copy {n}"), CopyMode::Behind, |_| {}).unwrap();
+        world.engine().copies().add(&format!("copy {n}"), CopyMode::Behind, &mut |_| {}).unwrap();
     }
-    assert_eq!(error_kind(world.engine().copy_add("copy 8", CopyMode::Behind, |_| {})), ErrorKind::Limit);
+    assert_eq!(error_kind(world.engine().copies().add("copy 8", CopyMode::Behind, &mut |_| {})), ErrorKind::Limit);
     world.reopen();
-    assert_eq!(world.engine().copy_status().len(), 8);
+    assert_eq!(world.engine().copies().status().len(), 8);
 }

@@ -57,12 +57,12 @@ fn a_copy_in_step_that_lost_everything_is_brought_up_by_the_next_put() {
     let opened = Arc::clone(&copy);
     world.options.open_copy = Arc::new(move |_, _| Ok(Arc::clone(&opened) as Arc<dyn Store>));
     world.reopen();
-    world.engine().copy_add("copy", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("copy", CopyMode::InStep, &mut |_| {}).unwrap();
     let first = world.put("ada", Class::audio(), b"first");
     *copy.0.lock().unwrap() = Arc::new(MemoryStore::new());
     let second = world.put("ada", Class::audio(), b"second");
     let into = MemoryStore::new();
-    restore(&*world.cell, &[copy.store()], &into, |_| {}).unwrap();
+    restore(&*world.cell, &[copy.store()], &into, &mut |_| {}).unwrap();
     let cell: Arc<dyn RootCell> = world.cell.clone();
     let restored = Engine::open(Arc::new(into), cell, Options::default()).unwrap();
     assert_eq!(
@@ -133,7 +133,7 @@ fn a_full_copy_delays_no_erase_and_a_put_it_lacks_is_reported_as_done() {
     world.options.open_copy = Arc::new(move |_, _| Ok(Arc::clone(&copy)));
     world.reopen();
     let engine = world.engine();
-    engine.copy_add("near", CopyMode::InStep, |_| {}).unwrap();
+    engine.copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
     world.put("ada", Class::audio(), b"x");
     tight.full.store(true, Ordering::SeqCst);
     let put = |name: &str| engine.put(Put::new(user(name), Class::audio()), &bytes(1, 100_000)[..]).unwrap_err();

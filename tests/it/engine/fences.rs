@@ -18,7 +18,7 @@ fn a_time_range_takes_its_interactions() {
     }
     assert_eq!(engine.erase(range(None, Some(began(2)))).unwrap().records, Some(2));
     assert_eq!(engine.erase(range(Some(began(8)), None)).unwrap().records, Some(2));
-    let left: Vec<_> = engine.list(&Query { user: Some(user("ada")), ..Query::default() }).unwrap().records;
+    let left: Vec<_> = engine.list(&Query::default().user(user("ada"))).unwrap().records;
     assert_eq!(left.iter().map(|r| r.id).collect::<Vec<_>>(), [ids[2], ids[6], ids[7]]);
     assert!(read_record(engine, &world.put("ada", Class::audio(), b"later")).is_ok(), "the future is open");
     assert_eq!(error_kind(engine.erase(range(Some(began(6)), Some(began(6))))), ErrorKind::Invalid);

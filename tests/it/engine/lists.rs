@@ -17,7 +17,7 @@ fn listings_page_in_both_directions() {
         world.put(&format!("u{n}"), Class::action(), &[n]);
     }
     for newest_first in [false, true] {
-        let mut query = Query { user: Some(user("ada")), newest_first, limit: 7, ..Query::default() };
+        let mut query = Query::default().user(user("ada")).newest_first(newest_first).limit(7);
         let mut seen = Vec::new();
         loop {
             let page = engine.list(&query).unwrap();
@@ -35,7 +35,7 @@ fn listings_page_in_both_directions() {
         expected.sort_unstable();
         assert_eq!(seen, expected, "each record once");
     }
-    let mut query = Query { limit: 9, ..Query::default() };
+    let mut query = Query::default().limit(9);
     let mut seen = 0;
     loop {
         let page = engine.list(&query).unwrap();
@@ -46,6 +46,6 @@ fn listings_page_in_both_directions() {
         }
     }
     assert_eq!(seen, 120, "all users, page by page");
-    let audio = engine.list(&Query { class: Some(Class::audio()), ..Query::default() }).unwrap();
+    let audio = engine.list(&Query::default().class(Class::audio())).unwrap();
     assert_eq!(audio.records.len(), 40);
 }

@@ -13,16 +13,16 @@ use crate::support::{SMALL_PAGES, World, error_kind, read_record, user};
 #[test]
 fn an_old_store_is_refused_and_both_epochs_named() {
     let world = World::new(10, SMALL_PAGES);
-    world.engine().copy_add("backup", CopyMode::Behind, |_| {}).unwrap();
+    world.engine().copies().add("backup", CopyMode::Behind, &mut |_| {}).unwrap();
     let id = world.put("ada", Class::audio(), b"x");
-    world.engine().copy_sync(None, |_| {}).unwrap();
+    world.engine().copies().sync(None, &mut |_| {}).unwrap();
     world.engine().erase(Scope::Record(id)).unwrap();
     let old: Arc<dyn Store> = world.place("backup");
     let cell: Arc<dyn RootCell> = world.cell.clone();
     let e = Engine::open(Arc::clone(&old), Arc::clone(&cell), world.options.clone()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Mismatch);
     assert!(e.to_string().contains("epoch 1") && e.to_string().contains("epoch 2"), "{e}");
-    let e = restore(&*cell, &[old], &MemoryStore::new(), |_| {}).unwrap_err();
+    let e = restore(&*cell, &[old], &MemoryStore::new(), &mut |_| {}).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Mismatch);
     let empty: Arc<dyn Store> = Arc::new(MemoryStore::new());
     assert_eq!(

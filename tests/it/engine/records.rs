@@ -57,7 +57,7 @@ fn nothing_in_clear_reaches_the_store() {
     let sentence = b"wake me at half past six every weekday";
     let name = "a-user-with-a-long-and-telling-name";
     world.engine().put(Put::new(user(name), Class::transcript()).purpose("reminders-purpose"), &sentence[..]).unwrap();
-    world.engine().copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     for needle in [&sentence[..], name.as_bytes(), b"reminders-purpose", b"transcript"] {
         assert!(!world.tape.contains_bytes(needle), "{}", String::from_utf8_lossy(needle));
     }
@@ -85,7 +85,7 @@ fn damage_is_corrupt_and_never_something_else() {
     let id = world.put("ada", Class::audio(), b"to be damaged");
     let other = world.put("bob", Class::audio(), b"whole");
     // Flip each blob of a snapshot in turn: every answer is right or `Corrupt`.
-    world.engine().copy_add("snapshot", CopyMode::Behind, |_| {}).unwrap();
+    world.engine().copies().add("snapshot", CopyMode::Behind, &mut |_| {}).unwrap();
     let whole = world.place("snapshot");
     let mut seen_corrupt = 0;
     for name in keyfall::testing::listed(&*whole, 1000).unwrap() {

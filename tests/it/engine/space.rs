@@ -9,11 +9,11 @@ use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 #[test]
 fn audit_tells_live_from_shut_and_finds_strays() {
     let world = World::new(13, SMALL_PAGES);
-    world.engine().copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     for n in 0..20u8 {
         world.put(&format!("u{n}"), Class::audio(), &[n; 100]);
     }
-    world.engine().copy_add("old", CopyMode::Behind, |_| {}).unwrap();
+    world.engine().copies().add("old", CopyMode::Behind, &mut |_| {}).unwrap();
     world.engine().erase(Scope::user(user("u3"))).unwrap();
     let audit = world.engine().audit(&[], &mut |_| {}).unwrap();
     assert!(audit.is_clean(), "{audit:?}");
@@ -25,7 +25,7 @@ fn audit_tells_live_from_shut_and_finds_strays() {
     for n in 0..20u8 {
         broken.put(&format!("u{n}"), Class::audio(), &[n; 100]);
     }
-    broken.engine().copy_add("old", CopyMode::Behind, |_| {}).unwrap();
+    broken.engine().copies().add("old", CopyMode::Behind, &mut |_| {}).unwrap();
     broken.engine().erase(Scope::user(user("u3"))).unwrap();
     let audit = broken.engine().audit(&[], &mut |_| {}).unwrap();
     assert!(!audit.is_clean(), "a root key that was not destroyed is found: {audit:?}");
@@ -41,7 +41,7 @@ fn discard_keeps_the_living_and_gives_the_rest_back() {
         let id = world.put(&format!("u{}", n % 6), Class::audio(), &bytes(n.into(), 2000));
         live.push((n, id));
     }
-    world.engine().copy_add("replica", CopyMode::InStep, |_| {}).unwrap();
+    world.engine().copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     world.engine().erase(Scope::user(user("u2"))).unwrap();
     let mut in_flight = world.engine().batch();
     in_flight.add(Put::new(user("u1"), Class::audio()), &b"under way"[..]).unwrap();

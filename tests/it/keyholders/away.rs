@@ -37,7 +37,7 @@ fn five_keyholders_hold_the_key_and_an_erase_is_final_with_their_signatures() {
     assert!(status.contains("keyholders"), "{status}");
     // A statement of a keyholder that is not of this store, of another epoch, or twice, is refused.
     let engine = place.open().unwrap();
-    let trust = Trust::in_log(engine.log_key().unwrap());
+    let trust = Trust::in_log(engine.log().key().unwrap());
     let forged = |change: &dyn Fn(&mut Vec<keyfall::certificate::Said>)| {
         let mut facts = certificate.facts.clone();
         if let Retired::Stated(said) = &mut facts.outcome.retired {
@@ -81,9 +81,9 @@ fn with_two_killed_an_erase_goes_through_and_is_final_when_they_are_back() {
     let engine = place.open().unwrap();
     assert_eq!(read_record(&engine, &ids[2]).unwrap(), b"user 2");
     place.keyholders[1].start();
-    engine.tend(&mut |_| {}).unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
     assert_eq!(engine.status().unwrap().unsettled, None);
-    let upgraded = engine.upgrade(&pending, None).unwrap();
+    let upgraded = engine.certificates().upgrade(&pending, None).unwrap();
     assert_eq!(grade(&engine, &upgraded), Grade::Final);
     drop(engine);
     // It has its share of the running key too.
@@ -249,7 +249,7 @@ fn whatever_looks_while_keyholders_are_away_says_pending() {
         assert!(!status.finality.is_final() && status.unsettled.is_some(), "{status:?}");
         assert_eq!(look.report(&user("ben")).unwrap().finality, status.finality);
         assert!(!look.audit(&[], &mut |_| {}).unwrap().is_clean());
-        assert!(look.owes().unwrap(), "the owner is to ask again");
+        assert!(look.ownership().owes().unwrap(), "the owner is to ask again");
         drop(look);
         let told = ok(&["status", &store, "--json"]);
         assert!(told.contains("\"final\": false") && told.contains("\"settled\": false"), "{told}");

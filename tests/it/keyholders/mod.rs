@@ -153,7 +153,7 @@ fn certified(engine: &Engine, name: &str) -> Certificate {
 
 fn grade(engine: &Engine, certificate: &Certificate) -> Grade {
     let text: Certificate = certificate.to_string().parse().unwrap();
-    text.verify(&Trust::in_log(engine.log_key().unwrap())).unwrap().judged.grade
+    text.verify(&Trust::in_log(engine.log().key().unwrap())).unwrap().judged.grade
 }
 
 fn certified_elsewhere(place: &Place) -> keyfall::certificate::Said {

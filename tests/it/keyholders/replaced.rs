@@ -53,7 +53,7 @@ fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
     assert_eq!(grade(&engine, &certificate), Grade::Final);
     assert_eq!(certificate.facts.body.cell.keyholders.as_ref().unwrap().keys.len(), 5);
     // One from before the change is upgraded by what its own keyholders say, and nobody else.
-    let upgraded = engine.upgrade(&before, None).unwrap();
+    let upgraded = engine.certificates().upgrade(&before, None).unwrap();
     assert_eq!(grade(&engine, &upgraded), Grade::Final);
     drop(engine);
     // The share of the one that was lost, with two others of today: of different polynomials.
@@ -64,7 +64,7 @@ fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
     // It comes back, and is told to destroy what it has.
     place.keyholders[3].start();
     let engine = place.open().unwrap();
-    engine.tend(&mut |_| {}).unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
     drop(engine);
     assert!(shares_in(&place.keyholders[3].dir).is_empty());
     let refused = replace_member(
@@ -100,13 +100,13 @@ fn an_epoch_is_final_by_its_own_keyholders_and_not_by_those_of_a_later_one() {
     }
     let engine = place.open().unwrap();
     assert!(engine.status().unwrap().unsettled.unwrap().contains("pending"));
-    assert_eq!(grade(&engine, &engine.upgrade(&certificate, None).unwrap()), Grade::Pending);
+    assert_eq!(grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()), Grade::Pending);
     // The one that was away is back: now four that were dealt a share of the first epoch have
     // signed.
     place.keyholders[4].start();
-    engine.tend(&mut |_| {}).unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
     assert_eq!(engine.status().unwrap().unsettled, None);
-    assert_eq!(grade(&engine, &engine.upgrade(&certificate, None).unwrap()), Grade::Final);
+    assert_eq!(grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()), Grade::Final);
     drop(engine);
     let told = ok(&["keyholder", "renew", &place.at("store")]);
     assert!(told.contains("5 statements of 4") && told.contains("final"), "{told}");
@@ -126,10 +126,10 @@ fn of_two_that_left_one_place_each_is_asked_until_it_has_signed_itself() {
     assert_eq!(leaving(&place), 2);
     assert_eq!(shares_in(&second.dir).len(), 1);
     place.keyholders[0].start();
-    place.open().unwrap().tend(&mut |_| {}).unwrap();
+    place.open().unwrap().run_due(&mut |_| {}).unwrap();
     assert_eq!(leaving(&place), 1, "the second has not signed yet");
     second.start();
-    place.open().unwrap().tend(&mut |_| {}).unwrap();
+    place.open().unwrap().run_due(&mut |_| {}).unwrap();
     assert_eq!(leaving(&place), 0);
     assert_eq!((shares_in(&second.dir).len(), shares_in(&third.dir).len()), (0, 1));
 }
@@ -172,7 +172,7 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     let engine = place.open().unwrap();
     assert!(!engine.rekey().unwrap().is_final());
     assert!(engine.status().unwrap().unsettled.unwrap().contains("pending"));
-    assert_eq!(grade(&engine, &engine.upgrade(&certificate, None).unwrap()), Grade::Pending);
+    assert_eq!(grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()), Grade::Pending);
     assert!(engine.promise().statement.contains("not known any more"));
     assert_eq!(read_record(&engine, &stays).unwrap(), b"stays");
 }
@@ -218,14 +218,14 @@ fn what_one_signed_that_was_replaced_is_not_forgotten() {
     let _fresh = replaced(&place, engine_key.trim(), "kh-new");
     // The one that was replaced comes back, signs, is let go, and is gone for good.
     place.keyholders[0].start();
-    place.open().unwrap().tend(&mut |_| {}).unwrap();
+    place.open().unwrap().run_due(&mut |_| {}).unwrap();
     assert_eq!(leaving(&place), 0);
     place.keyholders[0].kill();
     ok(&["keyholder", "renew", &place.at("store")]);
     ok(&["keyholder", "renew", &place.at("store")]);
     let engine = place.open().unwrap();
     assert_eq!(engine.status().unwrap().unsettled, None);
-    assert_eq!(grade(&engine, &engine.upgrade(&certificate, None).unwrap()), Grade::Final);
+    assert_eq!(grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()), Grade::Final);
 }
 
 #[test]

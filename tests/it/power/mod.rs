@@ -60,7 +60,7 @@ fn child() {
     for n in 8..12 {
         put(&engine, &mut ids, n);
     }
-    engine.copy_add(dir.join("copy").to_str().unwrap(), CopyMode::Behind, |_| {}).unwrap();
+    engine.copies().add(dir.join("copy").to_str().unwrap(), CopyMode::Behind, &mut |_| {}).unwrap();
     drop(engine);
     engine = open(dir).unwrap();
     let of_u2: Vec<String> = ids.iter().filter(|(n, _)| n % 4 == 2).map(|(_, id)| id.to_string()).collect();

@@ -195,11 +195,7 @@ impl Bench {
         let options = Options::new().keeper(Keeper::ByHand);
         let engine = Engine::init(Arc::new(store), Arc::new(cell), options)?;
         for n in 0..copies {
-            engine.copy_add(
-                &dir.join(format!("copy-{n}")).display().to_string(),
-                CopyMode::InStep,
-                |_| {},
-            )?;
+            engine.copies().add(&dir.join(format!("copy-{n}")).display().to_string(), CopyMode::InStep, &mut |_| {})?;
         }
         Ok(Bench { floor: Floor::new(dir)?, dir: dir.to_owned(), engine, counters })
     }

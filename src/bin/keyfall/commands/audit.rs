@@ -39,7 +39,7 @@ pub(super) fn run(session: &Session, args: AuditArgs) -> Done {
 
 /// The places that were named, without the copies that the engine has open.
 fn further(engine: &Engine, more: &[PathBuf]) -> Result<Vec<Arc<dyn Store>>, Error> {
-    let copies = engine.copy_status();
+    let copies = engine.copies().status();
     let attached = copies.iter().filter(|c| c.error.is_none() || c.head.is_some());
     let attached: Vec<&Path> = attached.map(|c| Path::new(&c.entry.place)).collect();
     let mut places: Vec<Arc<dyn Store>> = Vec::new();

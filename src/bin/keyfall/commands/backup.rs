@@ -26,7 +26,7 @@ pub(super) fn run(session: &Session, args: BackupArgs) -> Done {
     }
     let dest = SledStore::open_or_create(&dest)?;
     let bar = progress("blobs copied", None);
-    let done = engine.backup(&dest, |n| bar.set_position(n))?;
+    let done = engine.backup(&dest, &mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
     if session.json {
         return session.value(&backup_json(&dest.place(), done));
@@ -61,7 +61,7 @@ pub(super) fn registered(engine: &Engine, place: &Path) -> Result<Option<CopyEnt
     let place = absolute(place)?;
     let is_there =
         |copy: &CopyEntry| absolute(Path::new(&copy.place)).is_ok_and(|there| there == place);
-    Ok(engine.copies().into_iter().find(is_there))
+    Ok(engine.copies().list().into_iter().find(is_there))
 }
 
 fn is_copy(copy: &CopyEntry) -> Error {

@@ -72,7 +72,7 @@ pub(super) fn keep(engine: &Engine, user: &UserId, certificate: &Certificate) ->
 fn get(session: &Session, engine: &Engine, user: &UserId, dir: &Path) -> Done {
     let class = Some(Class::new(CLASS)?);
     let mut files = Vec::new();
-    let mut query = Query { user: Some(user.clone()), class, ..Query::default() };
+    let mut query = Query::default().user(user.clone()).class(class);
     loop {
         let listing = engine.list(&query)?;
         for info in &listing.records {
@@ -208,11 +208,11 @@ impl Upgrade<'_> {
     fn issue(&self, engine: &Engine, text: &str, is_draft: bool) -> Result<Certificate, Error> {
         let named = |e: Error| e.context(self.file.display());
         let there = if is_draft {
-            engine.certificate(&text.parse().map_err(named)?).map_err(named)?
+            engine.certificates().get(&text.parse().map_err(named)?).map_err(named)?
         } else {
             text.parse().map_err(named)?
         };
-        let mut certificate = engine.upgrade(&there, None)?;
+        let mut certificate = engine.certificates().upgrade(&there, None)?;
         let Some(place) = self.checkpoint else { return Ok(certificate) };
         let cosigned: Note =
             read_text(place)?.parse().map_err(|e: Error| e.context(place.display()))?;

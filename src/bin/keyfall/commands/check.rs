@@ -34,7 +34,7 @@ pub(super) fn run(session: &Session, args: CheckArgs) -> Done {
     let copies = places.iter().map(|place| to_drill(&engine, place));
     let copies = copies.collect::<Result<Vec<_>, Error>>()?;
     let bar = progress("blobs opened", None);
-    let checked = engine.check_restore(&copies, &mut |n| bar.set_position(n))?;
+    let checked = engine.copies().check_restore(&copies, &mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
     tell(session, &checked)?;
     if checked.is_whole() {
@@ -50,7 +50,7 @@ pub(super) fn run(session: &Session, args: CheckArgs) -> Done {
 
 /// A copy for a drill. The engine may have a copy in step open already: nobody else can open that.
 fn to_drill(engine: &Engine, place: &Path) -> Result<Arc<dyn Store>, Error> {
-    match registered(engine, place)?.and_then(|copy| engine.attached(&copy.place)) {
+    match registered(engine, place)?.and_then(|copy| engine.copies().attached(&copy.place)) {
         Some(store) => Ok(store),
         None => Ok(Arc::new(copy_as_it_is(place)?)),
     }

@@ -25,7 +25,7 @@ pub(super) fn run(session: &Session, command: CopyCommand) -> Done {
             let engine = open(session, &store)?;
             let how = if behind { CopyMode::Behind } else { CopyMode::InStep };
             let bar = progress("blobs copied", None);
-            let entry = engine.copy_add(&text(&place)?, how, |n| bar.set_position(n))?;
+            let entry = engine.copies().add(&text(&place)?, how, &mut |n| bar.set_position(n))?;
             bar.finish_and_clear();
             if session.json {
                 session.value(&json!({"place": entry.place, "mode": mode(how)}))
@@ -36,7 +36,7 @@ pub(super) fn run(session: &Session, command: CopyCommand) -> Done {
         CopyCommand::Sync { places } => {
             let engine = open(session, &one(places)?)?;
             let bar = progress("blobs copied", None);
-            let synced = engine.copy_sync(None, |n| bar.set_position(n))?;
+            let synced = engine.copies().sync(None, &mut |n| bar.set_position(n))?;
             bar.finish_and_clear();
             if session.json {
                 let all: Vec<_> = synced.iter().map(|(c, b)| backup_json(&c.place, *b)).collect();
@@ -46,7 +46,7 @@ pub(super) fn run(session: &Session, command: CopyCommand) -> Done {
         }
         CopyCommand::Status { places } => {
             let engine = look(session, &one(places)?)?;
-            status(session, &engine.copy_status())
+            status(session, &engine.copies().status())
         }
         CopyCommand::Remove { places } => {
             let (store, [place]) = store_and(places, ["PLACE"])?;
@@ -68,8 +68,8 @@ fn status(session: &Session, copies: &[CopyStatus]) -> Done {
 fn remove(session: &Session, engine: &Engine, place: &str) -> Done {
     // Of a copy that is out of reach nobody can say what it holds.
     let owner = engine.read_only().is_none();
-    let ahead = owner.then(|| engine.copy_ahead(place).ok().flatten()).flatten();
-    engine.copy_remove(place)?;
+    let ahead = owner.then(|| engine.copies().ahead(place).ok().flatten()).flatten();
+    engine.copies().remove(place)?;
     if let Some(ahead) = ahead {
         session.note(&format!(
             "{place} holds {ahead}, and the store went on from less: what it lacks of that is \

@@ -37,7 +37,7 @@ impl Prepared {
     }
 
     fn upgrade(mut self, engine: &Engine, done: Discarded) -> Result<(), Error> {
-        let certificate = engine.upgrade(&self.certificate, Some(done))?;
+        let certificate = engine.certificates().upgrade(&self.certificate, Some(done))?;
         let written = self.out.write_all(certificate.to_string().as_bytes());
         written.map_err(|e| Error::io(self.place.display(), e))?;
         self.out.finish()
@@ -52,7 +52,7 @@ pub(super) fn run(session: &Session, args: DiscardArgs) -> Done {
     let prepared: Vec<_> = args.certificate.into_iter().map(prepare).collect::<Result<_, _>>()?;
     let engine = open(session, &store)?;
     for Prepared { place, certificate, .. } in &prepared {
-        engine.upgrade(certificate, None).map_err(|e| e.context(place.display()))?;
+        engine.certificates().upgrade(certificate, None).map_err(|e| e.context(place.display()))?;
     }
     let bar = progress("blobs looked at", None);
     let done = engine.discard(&mut |n| bar.set_position(n))?;

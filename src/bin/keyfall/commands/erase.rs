@@ -50,7 +50,7 @@ pub(super) fn run(session: &Session, args: EraseArgs) -> Done {
 /// Whether a user is here.
 pub(super) fn lives(engine: &Engine, user: &UserId) -> bool {
     let gone = |e: &Error| matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased);
-    !engine.holds(user).is_err_and(|e| gone(&e))
+    !engine.holds(user).list().is_err_and(|e| gone(&e))
 }
 
 /// The erase that the arguments name.
@@ -237,7 +237,7 @@ fn certify(
 /// Follows derived records that the erase left for later; returns how many fell.
 fn follow(session: &Session, engine: &Engine) -> u64 {
     let bar = progress("derived records taken out of lists", None);
-    let tended = engine.tend(&mut |n| bar.set_position(n));
+    let tended = engine.run_due(&mut |n| bar.set_position(n));
     bar.finish_and_clear();
     match tended {
         Ok(mut tended) => {

@@ -28,7 +28,7 @@ pub(super) fn run(session: &Session, command: GrantCommand) -> Done {
                 grant = grant.until(until);
             }
             let engine = open(session, &one(places)?)?;
-            let ticket = engine.grant(&user, grant)?;
+            let ticket = engine.grants(&user).add(grant)?;
             if !session.json {
                 return line(ticket);
             }
@@ -37,7 +37,7 @@ pub(super) fn run(session: &Session, command: GrantCommand) -> Done {
         }
         GrantCommand::Revoke { places, user, id } => {
             let engine = open(session, &one(places)?)?;
-            engine.revoke(&user, id)?;
+            engine.grants(&user).revoke(id)?;
             let id = number(id);
             if session.json {
                 session.value(&json!({"id": id, "revoked": true}))
@@ -47,7 +47,7 @@ pub(super) fn run(session: &Session, command: GrantCommand) -> Done {
         }
         GrantCommand::List { places, user } => {
             let engine = look(session, &one(places)?)?;
-            let grants = engine.grants(&user)?;
+            let grants = engine.grants(&user).list()?;
             if session.json {
                 let grants: Vec<_> =
                     grants.iter().map(|(id, grant)| grant_json(*id, grant)).collect();

@@ -24,7 +24,7 @@ pub(super) fn run(session: &Session, command: HoldCommand) -> Done {
                 hold = hold.interaction(interaction);
             }
             let engine = open(session, &one(places)?)?;
-            let id = number(engine.hold(&user, hold)?);
+            let id = number(engine.holds(&user).add(hold)?);
             if session.json {
                 session.value(&json!({"id": id, "user": user.as_str()}))
             } else {
@@ -33,7 +33,7 @@ pub(super) fn run(session: &Session, command: HoldCommand) -> Done {
         }
         HoldCommand::Lift { places, user, id, reason, authority } => {
             let engine = open(session, &one(places)?)?;
-            engine.lift(&user, id, &reason, &authority)?;
+            engine.holds(&user).lift(id, &reason, &authority)?;
             let id = number(id);
             if session.json {
                 session.value(&json!({"id": id, "lifted": true}))
@@ -43,7 +43,7 @@ pub(super) fn run(session: &Session, command: HoldCommand) -> Done {
         }
         HoldCommand::List { places, user } => {
             let engine = look(session, &one(places)?)?;
-            let holds = engine.holds(&user)?;
+            let holds = engine.holds(&user).list()?;
             if session.json {
                 let holds: Vec<_> = holds.iter().map(|(id, hold)| hold_json(*id, hold)).collect();
                 return session.value(&json!({"user": user.as_str(), "holds": holds}));

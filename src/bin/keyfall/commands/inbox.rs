@@ -22,7 +22,7 @@ use crate::shell::stores::open;
 pub(super) fn key(session: &Session, args: UserArgs) -> Done {
     let engine = open(session, &one(args.places)?)?;
     let user = args.user;
-    let key = engine.inbox(&user)?;
+    let key = engine.inbox(&user).key()?;
     if session.json {
         session.value(&json!({"user": user.as_str(), "key": key.to_string()}))
     } else {

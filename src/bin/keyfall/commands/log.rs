@@ -28,11 +28,11 @@ use crate::shell::stores::{look, open};
 pub(super) fn run(session: &Session, command: LogCommand) -> Done {
     match command {
         LogCommand::Key { places } => {
-            let key = look(session, &one(places)?)?.log_key()?;
+            let key = look(session, &one(places)?)?.log().key()?;
             if session.json { session.value(&json!({"key": key.to_string()})) } else { line(key) }
         }
         LogCommand::Checkpoint { places } => {
-            let note = open(session, &one(places)?)?.checkpoint()?;
+            let note = open(session, &one(places)?)?.log().checkpoint()?;
             tell_text(session, "checkpoint", &note.to_string())
         }
         LogCommand::Prove { places } => {
@@ -40,7 +40,7 @@ pub(super) fn run(session: &Session, command: LogCommand) -> Done {
             let index = index.to_string_lossy().parse();
             let no_number = "INDEX is a number: the first leaf is 0";
             let index = index.map_err(|_| Error::new(ErrorKind::Invalid, no_number))?;
-            let proof = open(session, &store)?.log_proof(index)?;
+            let proof = open(session, &store)?.log().proof(index)?;
             tell_text(session, "proof", &proof.to_string())
         }
         LogCommand::Export { places } => {
@@ -117,13 +117,13 @@ fn published(dir: &Path, key: &VerifierKey) -> Result<Option<(Checkpoint, Note)>
 
 /// Brings a directory to the log's state.
 fn export(session: &Session, engine: &Engine, dir: &Path) -> Done {
-    let (mut note, key) = (engine.checkpoint()?, engine.log_key()?);
+    let (mut note, key) = (engine.log().checkpoint()?, engine.log().key()?);
     let checkpoint = Checkpoint::verified(&note, &key)?;
     let old = match published(dir, &key)? {
         None => 0,
         Some((old, there)) => {
             let goes_on =
-                old.size <= checkpoint.size && engine.log_consistency(old.size)?.0 == old.root;
+                old.size <= checkpoint.size && engine.log().consistency(old.size)?.0 == old.root;
             if !goes_on {
                 let text = format!(
                     "{} was published with {} leaves of another history: the store was rolled \
@@ -141,9 +141,9 @@ fn export(session: &Session, engine: &Engine, dir: &Path) -> Done {
         }
     };
     let bar = progress("leaves written", None);
-    let mut writer = TileWriter::new(old, &|level, index| engine.log_subtree(level, index))?;
+    let mut writer = TileWriter::new(old, &|level, index| engine.log().subtree(level, index))?;
     let mut write = |path: &str, bytes: &[u8]| put(dir, path, bytes);
-    engine.log_leaves(writer.first(), &mut |n, leaf| {
+    engine.log().leaves(writer.first(), &mut |n, leaf| {
         bar.set_position(n);
         // What was added after the checkpoint waits for the next one.
         if n >= checkpoint.size {

@@ -22,7 +22,7 @@ pub(super) fn run(session: &Session, command: PlanCommand) -> Done {
     match command {
         PlanCommand::Cancel { places, user, id } => {
             let engine = open(session, &one(places)?)?;
-            engine.cancel(&user, id)?;
+            engine.plans(&user).cancel(id)?;
             let id = number(id);
             if session.json {
                 session.value(&json!({"id": id, "cancelled": true}))
@@ -32,7 +32,7 @@ pub(super) fn run(session: &Session, command: PlanCommand) -> Done {
         }
         PlanCommand::List { places, user } => {
             let engine = look(session, &one(places)?)?;
-            let plans = engine.plans(&user)?;
+            let plans = engine.plans(&user).list()?;
             if session.json {
                 let plans: Vec<_> = plans.iter().map(plan_json).collect();
                 return session.value(&json!({"user": user.as_str(), "plans": plans}));

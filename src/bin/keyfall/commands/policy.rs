@@ -37,7 +37,7 @@ pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
             };
             let user = user.as_ref();
             ask_if_any_fall(&engine, &Change { user, class: &policy.class, apply: &set }, yes)?;
-            engine.set_policy(user, &policy)?;
+            engine.policies(user).set(&policy)?;
             tell_set(session, &engine, user, &policy)
         }
         PolicyCommand::Unset { places, class, user, purpose, yes } => {
@@ -46,7 +46,7 @@ pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
                 |all: &mut Vec<Policy>| all.retain(|p| p.class != class || p.purpose != purpose);
             let user = user.as_ref();
             ask_if_any_fall(&engine, &Change { user, class: &class, apply: &unset }, yes)?;
-            engine.unset_policy(user, &class, purpose.as_deref())?;
+            engine.policies(user).unset(&class, purpose.as_deref())?;
             if session.json {
                 session.value(&json!({"class": class.as_str(), "unset": true}))
             } else {
@@ -55,7 +55,7 @@ pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
         }
         PolicyCommand::List { places, user } => {
             let engine = look(session, &one(places)?)?;
-            let policies = engine.policies(user.as_ref())?;
+            let policies = engine.policies(user.as_ref()).list()?;
             if session.json {
                 let policies: Vec<_> = policies.iter().map(policy_json).collect();
                 return session.value(&json!({"policies": policies}));
@@ -70,7 +70,7 @@ pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
 
 /// Does what is due by a policy that was just set, and says what fell.
 fn tell_set(session: &Session, engine: &Engine, user: Option<&UserId>, policy: &Policy) -> Done {
-    let done = engine.tend(&mut |_| {})?;
+    let done = engine.run_due(&mut |_| {})?;
     if done.waiting {
         session.warn(&doubted(engine));
     }
@@ -113,7 +113,7 @@ fn ask_if_any_fall(engine: &Engine, change: &Change<'_>, yes: bool) -> Done {
 impl Change<'_> {
     /// How many records of the class pass a limit once the change is made.
     fn falling(&self, engine: &Engine) -> Result<u64, Error> {
-        let mut store = engine.policies(None)?;
+        let mut store = engine.policies(None).list()?;
         if self.user.is_none() {
             (self.apply)(&mut store);
             let limits =
@@ -125,7 +125,7 @@ impl Change<'_> {
         let now = System.now();
         let (mut falling, mut of_one): (u64, Option<OfOne>) = (0, None);
         let class = Some(self.class.clone());
-        let mut query = Query { user: self.user.cloned(), class, ..Query::default() };
+        let mut query = Query::default().user(self.user.cloned()).class(class);
         loop {
             let page = engine.list(&query)?;
             for record in page.records {
@@ -148,7 +148,7 @@ impl Change<'_> {
 
     /// A user's own policies once the change is made.
     fn policies_of(&self, engine: &Engine, user: &UserId) -> Result<Vec<Policy>, Error> {
-        let mut own = engine.policies(Some(user))?;
+        let mut own = engine.policies(Some(user)).list()?;
         if self.user.is_some() {
             (self.apply)(&mut own);
         }

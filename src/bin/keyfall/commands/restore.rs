@@ -62,7 +62,7 @@ fn build(session: &Session, args: &RestoreArgs, cell_place: &Path) -> Result<Res
     let was_there = into.is_dir();
     let (target, made) = to_build(into)?;
     let bar = progress("blobs restored", None);
-    let restored = restore(&*cell, &sources, &target, |n| bar.set_position(n));
+    let restored = restore(&*cell, &sources, &target, &mut |n| bar.set_position(n));
     bar.finish_and_clear();
     let done = restored.inspect_err(|_| {
         // What an earlier try built stays for the next one. A new store without a head would only

@@ -48,7 +48,7 @@ pub(super) fn run(session: &Session, args: StatusArgs) -> Done {
 /// Why the store can only be looked at; nothing where this look is all that keeps it from being
 /// owned.
 fn read_only(engine: &Engine, status: &Status) -> Option<String> {
-    status.read_only.clone().filter(|_| !engine.may_own())
+    status.read_only.clone().filter(|_| !engine.ownership().may_own())
 }
 
 fn as_json(session: &Session, s: &Status, read_only: Option<&str>) -> Value {

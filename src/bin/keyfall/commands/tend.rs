@@ -20,10 +20,10 @@ pub(super) fn run(session: &Session, args: TendArgs) -> Done {
     let awaiting = Awaiting::of(session, &store);
     let engine = open_as_it_is(session, &store)?;
     if args.clock_is_right {
-        engine.trust_clock()?;
+        engine.clock().trust()?;
     }
     let bar = progress("records taken out", None);
-    let done = engine.tend(&mut |n| bar.set_position(n))?;
+    let done = engine.run_due(&mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
     if done.waiting {
         return Err(doubted(&engine).into());

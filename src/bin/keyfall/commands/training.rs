@@ -18,7 +18,7 @@ pub(super) fn run(session: &Session, command: TrainingCommand) -> Done {
     match command {
         TrainingCommand::Make { places, name, to, purpose } => {
             let engine = open(session, &one(places)?)?;
-            let ticket = engine.make_set(&name, &read_public_key(&to)?, &purpose)?;
+            let ticket = engine.training().make(&name, &read_public_key(&to)?, &purpose)?;
             if session.json {
                 session.value(&json!({"name": name, "ticket": ticket.to_string()}))
             } else {
@@ -29,9 +29,9 @@ pub(super) fn run(session: &Session, command: TrainingCommand) -> Done {
             let engine = open(session, &one(places)?)?;
             let mut ids = record;
             if user.is_some() {
-                ids = listed(&engine, Query { user, class, ..Query::default() })?;
+                ids = listed(&engine, Query::default().user(user).class(class))?;
             }
-            let added = engine.add_to_set(&name, &ids)?;
+            let added = engine.training().add(&name, &ids)?;
             if session.json {
                 session.value(&json!({"name": name, "added": added}))
             } else {
@@ -45,7 +45,7 @@ pub(super) fn run(session: &Session, command: TrainingCommand) -> Done {
         }
         TrainingCommand::Drop { places, name } => {
             let engine = open(session, &one(places)?)?;
-            engine.drop_set(&name)?;
+            engine.training().drop(&name)?;
             if session.json {
                 session.value(&json!({"name": name, "dropped": true}))
             } else {
@@ -56,7 +56,7 @@ pub(super) fn run(session: &Session, command: TrainingCommand) -> Done {
 }
 
 fn list(session: &Session, engine: &Engine) -> Done {
-    let sets = engine.sets()?;
+    let sets = engine.training().list()?;
     if session.json {
         let sets: Vec<_> = sets
             .iter()

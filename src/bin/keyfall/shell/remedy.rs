@@ -34,7 +34,7 @@ const TYPED: &[(&str, &str)] = &[
     ("Engine::plans", "keyfall plan list STORE --user U"),
     ("Engine::policies", "keyfall policy list STORE"),
     ("Engine::sets", "keyfall training list STORE"),
-    ("Engine::tend", "keyfall tend STORE"),
+    ("Engine::run_due", "keyfall tend STORE"),
     ("Engine::trust_clock", "keyfall tend STORE --clock-is-right"),
     ("Identity::new", "keyfall key FILE"),
     ("accept_remnants", "--accept-remnants"),

@@ -53,8 +53,8 @@ pub(crate) fn look(session: &Session, store: &Path) -> Result<Engine, Error> {
     );
     no_take_over(session, &instead)?;
     let engine = builder(session, store).read_only().open()?;
-    warn_of_lacking(session, engine.lacks());
-    match engine.owes() {
+    warn_of_lacking(session, engine.ownership().lacks());
+    match engine.ownership().owes() {
         Ok(false) => {}
         Ok(true) => session.note(&format!(
             "something is due in {}; `keyfall tend STORE` does it, and so does any command that \
@@ -93,7 +93,7 @@ fn tended(session: &Session, engine: Engine, store: &Path) -> Engine {
         return engine;
     }
     // What is due comes first, whatever was asked for. If it fails, the command may still succeed.
-    match engine.tend(&mut |_| {}) {
+    match engine.run_due(&mut |_| {}) {
         Ok(done) => {
             session.tended(&done);
             if done.waiting {
@@ -107,7 +107,7 @@ fn tended(session: &Session, engine: Engine, store: &Path) -> Engine {
 
 /// Says what is due, and not done yet, in a store that was just taken over.
 fn leave_due(session: &Session, engine: &Engine, store: &Path) {
-    match engine.owes() {
+    match engine.ownership().owes() {
         Ok(false) => {}
         Ok(true) => {
             let next = engine.status().ok().and_then(|status| status.next_due_is);
@@ -127,7 +127,7 @@ fn leave_due(session: &Session, engine: &Engine, store: &Path) {
 pub(crate) fn doubted(engine: &Engine) -> Error {
     Error::new(
         ErrorKind::Refused,
-        engine.clock_doubts().unwrap_or_else(|| "the clock was not believed; call again".into()),
+        engine.clock().doubts().unwrap_or_else(|| "the clock was not believed; call again".into()),
     )
 }
 
@@ -139,7 +139,7 @@ pub(crate) fn open_as_it_is(session: &Session, store: &Path) -> Result<Engine, E
 fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, Error> {
     let engine = if session.take_over { builder.take_over() } else { builder }.open()?;
     warn_if_exposed(session, &session.cell_of(store)?);
-    warn_of_lacking(session, engine.lacks());
+    warn_of_lacking(session, engine.ownership().lacks());
     if session.take_over {
         session.note(&format!(
             "{} owns its root cell now; any other place of it can only be looked at until it takes \

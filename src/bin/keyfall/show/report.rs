@@ -271,7 +271,7 @@ fn list_or(nothing: &str, items: &[String]) -> Markup {
 }
 
 fn rows(engine: &Engine, user: &UserId) -> Result<Vec<Row>, Error> {
-    let mut query = Query { user: Some(user.clone()), ..Query::default() };
+    let mut query = Query::default().user(user.clone());
     let mut rows = Vec::new();
     loop {
         let page = engine.list(&query)?;

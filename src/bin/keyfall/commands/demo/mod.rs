@@ -143,9 +143,9 @@ impl Demo {
         let making = Making { accept_remnants: true, ..Making::default() };
         let engine = make(&stage.session, &stage.at("store"), making)?;
         let records = put_all(&engine)?;
-        engine.copy_add(&stage.at("replica").to_string_lossy(), CopyMode::InStep, |_| {})?;
+        engine.copies().add(&stage.at("replica").to_string_lossy(), CopyMode::InStep, &mut |_| {})?;
         let backup = SledStore::create(&stage.at("backup"))?;
-        engine.backup(&backup, |_| {})?;
+        engine.backup(&backup, &mut |_| {})?;
         stage.tell(format_args!(
             "4 users, {} records: audio, transcripts, actions. A replica in step; a backup taken \
              now, in epoch 1.",
@@ -179,7 +179,7 @@ impl Demo {
         let certificate = erasure.certificate.as_ref().map(|unsigned| unsigned.sign());
         let certificate = certificate.transpose()?.map(|signed| signed.to_string());
         let certificate = certificate.unwrap_or_default();
-        let trust = Trust::in_log(engine.log_key()?);
+        let trust = Trust::in_log(engine.log().key()?);
         let verified = certificate.parse::<Certificate>()?.verify(&trust)?;
         let grade = verified.judged.grade.to_string();
         stage.tell(format_args!(
@@ -235,12 +235,12 @@ impl Outside {
         let mut envelope = Vec::new();
         let put = Put::new(user.clone(), Class::audio()).media_type("audio/wav");
         let spoken = audio("what is the weather like");
-        sealed::seal(&put, &spoken[..], &engine.inbox(&user)?, &System, &mut envelope)?;
+        sealed::seal(&put, &spoken[..], &engine.inbox(&user).key()?, &System, &mut envelope)?;
         engine.accept(&envelope[..])?;
         // A third party may open what was done for her.
         let skill = Identity::new(&System)?;
         let grant = Grant::new(&skill.public()?, "Ride skill", "to order rides");
-        let ticket = engine.grant(&user, grant.class(Class::action()))?;
+        let ticket = engine.grants(&user).add(grant.class(Class::action()))?;
         let opened = engine.open_request(&skill.ask(&ticket, &System)?.0, io::sink())?.records;
         Ok(Outside { envelope, skill, ticket, opened })
     }
@@ -265,7 +265,7 @@ impl Fire {
         let restored = {
             let replica: Arc<dyn Store> = Arc::new(SledStore::open(&stage.at("replica"))?);
             let into = SledStore::create(&stage.at("restored"))?;
-            restore(&stage.cell()?, &[replica, backup], &into, |_| {})?
+            restore(&stage.cell()?, &[replica, backup], &into, &mut |_| {})?
         };
         let engine = open(&stage.session, &stage.at("restored"))?;
         let alarm = of_alarm(records);

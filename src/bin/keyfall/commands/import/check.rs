@@ -169,7 +169,7 @@ pub(super) struct Users<'e> {
 
 impl<'e> Users<'e> {
     pub(super) fn new(engine: &'e Engine) -> Result<Self, Error> {
-        let store = engine.policies(None)?;
+        let store = engine.policies(None).list()?;
         let (seen, erased, by_policy) = Default::default();
         Ok(Users { engine, store, seen, erased, by_policy })
     }
@@ -177,15 +177,11 @@ impl<'e> Users<'e> {
     fn fate(&mut self, user: &UserId) -> Result<Fate, Error> {
         let hash = digest_of(user.as_str());
         if self.seen.insert(hash) {
-            match self.engine.list(&Query {
-                user: Some(user.clone()),
-                limit: 1,
-                ..Query::default()
-            }) {
+            match self.engine.list(&Query::default().user(user.clone()).limit(1)) {
                 Err(e) if e.kind() == ErrorKind::Erased => self.erased.extend([hash]),
                 Err(e) if e.kind() == ErrorKind::Absent => self.look_at_policies(&[], hash),
                 Err(e) => return Err(e),
-                Ok(_) => self.look_at_policies(&self.engine.policies(Some(user))?, hash),
+                Ok(_) => self.look_at_policies(&self.engine.policies(Some(user)).list()?, hash),
             }
         }
         Ok(if self.erased.contains(&hash) {

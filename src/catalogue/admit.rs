@@ -1,0 +1,167 @@
+//! Admission: whether a put may begin, in which life of its user and in which interaction.
+
+use super::moment::Reading;
+use super::view::View;
+use crate::crypto::{Key, class_tag};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{ClassTag, InteractionId, Timestamp, UserTag};
+use crate::record::Put;
+use crate::tree::fences::Fences;
+use crate::tree::head::HeadPage;
+use crate::tree::unborn::Unborn;
+use crate::tree::user::UserPage;
+use crate::tree::users::Found;
+use crate::tree::{Node, PageKind};
+
+/// Where a put may go: the user's place, which life of the user it is for, and the interaction.
+#[derive(Clone, Copy)]
+pub(crate) struct Admitted {
+    pub(crate) user: UserTag,
+    pub(crate) incarnation: u16,
+    pub(crate) interaction: InteractionId,
+}
+
+/// Whether a put may begin.
+///
+/// # Errors
+/// `Erased` where the user, the interaction or this class of it was erased; `Invalid` for an
+/// interaction from the future; `Refused` where a policy says that nothing of the class is kept.
+pub(crate) fn admit(view: &View<'_>, env: &dyn Env, clock: Reading, put: &Put) -> Result<Admitted> {
+    let tag = view.tag(&put.user);
+    let interaction = match put.interaction {
+        Some(id) => id,
+        None => new_interaction(env, view.head, clock)?,
+    };
+    if interaction.began() > clock.horizon() {
+        return Err(Error::invalid(format!(
+            "interaction {interaction} begins more than a day in the future; check the clock of the device that made it"
+        )));
+    }
+    if interaction.began().looks_like_seconds() {
+        return Err(Error::invalid(format!(
+            "interaction {interaction} began at {}: seconds were taken for milliseconds; make its id from milliseconds",
+            interaction.began()
+        )));
+    }
+    let admission = Admission { view, env, clock, put, tag };
+    match view.users().find(tag)? {
+        Found::Absent => Ok(Admitted { user: tag, incarnation: 1, interaction }),
+        Found::Erased { .. } => Err(user_erased()),
+        Found::Unborn { page } => {
+            let page = Unborn::decode(&view.pages.load(PageKind::Unborn, Some(tag), &page)?)?;
+            let class = class_tag(&page.fence_key, put.class.as_str());
+            let interaction =
+                admission.unfenced(&page.fences, &page.fence_key, class, interaction)?;
+            Ok(Admitted { user: tag, incarnation: 1, interaction })
+        }
+        Found::Live { incarnation, page, .. } => {
+            let page = view.users().page(tag, &page)?;
+            let interaction = admission.of_live(&page, interaction)?;
+            Ok(Admitted { user: tag, incarnation, interaction })
+        }
+    }
+}
+
+/// A put that asks to come in.
+struct Admission<'a> {
+    view: &'a View<'a>,
+    env: &'a dyn Env,
+    clock: Reading,
+    put: &'a Put,
+    tag: UserTag,
+}
+
+impl Admission<'_> {
+    /// The interaction for a put of a live user.
+    fn of_live(&self, page: &UserPage, mut interaction: InteractionId) -> Result<InteractionId> {
+        let put = self.put;
+        if of_former_life(page, interaction) {
+            if put.interaction.is_some() {
+                return Err(former_life());
+            }
+            // The clock was set back since: an interaction that begins now is of this life all the
+            // same.
+            interaction = interaction_at(self.env, page.created)?;
+        }
+        let class = page.class_tag(&put.class);
+        interaction = self.unfenced(&page.fences, &page.fence_key, class, interaction)?;
+        let rules = self.view.rules(self.tag, page)?;
+        let until = rules.of(&put.class, &put.purpose).and_then(|policy| policy.until);
+        if until.is_some_and(|until| until <= self.clock.due()) {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "by its policy nothing of class {} is kept any more; `Engine::policies` shows it, of all users or of one",
+                    put.class
+                ),
+            ));
+        }
+        Ok(interaction)
+    }
+
+    /// The interaction, where it is not fenced. For a put that names none, where one that begins
+    /// now is: another one. An erase's clock was ahead then, and since then somebody said that the
+    /// clock is right.
+    fn unfenced(
+        &self,
+        fences: &Fences,
+        key: &Key,
+        class: ClassTag,
+        interaction: InteractionId,
+    ) -> Result<InteractionId> {
+        let pages = self.view.pages;
+        if !fences.refuse(pages, self.tag, key, (class, interaction, None), self.clock.now)? {
+            return Ok(interaction);
+        }
+        if self.put.interaction.is_some() {
+            return Err(interaction_erased());
+        }
+        interaction_at(self.env, fences.free_from(pages, self.tag, class, interaction.began())?)
+    }
+}
+
+/// An interaction that begins now: after all that was erased, as far as ids are taken.
+pub(crate) fn new_interaction(
+    env: &dyn Env,
+    head: &HeadPage,
+    clock: Reading,
+) -> Result<InteractionId> {
+    let after_erased = Timestamp(head.floor.0.saturating_add(1)).min(clock.horizon());
+    interaction_at(env, clock.now.max(after_erased))
+}
+
+fn interaction_at(env: &dyn Env, began: Timestamp) -> Result<InteractionId> {
+    let mut random = [0; 10];
+    env.fill(&mut random)?;
+    Ok(InteractionId::from_parts(began, random))
+}
+
+/// Whether an interaction may be one of a life that was erased: that it began before this one was
+/// created is all that tells.
+pub(crate) fn of_former_life(page: &UserPage, interaction: InteractionId) -> bool {
+    page.incarnation > 1 && interaction.began() < page.created
+}
+
+/// The error for a user, interaction or class that was erased.
+fn erased(what: &str, remedy: &str) -> Error {
+    Error::new(ErrorKind::Erased, format!("{what} was erased; {remedy}"))
+}
+
+pub(crate) fn user_erased() -> Error {
+    erased("this user", "puts are refused until the user is created again with `create_user`")
+}
+
+pub(crate) fn interaction_erased() -> Error {
+    erased(
+        "this interaction, or this class of it,",
+        "it takes nothing more, not of a class that the erase kept either; put into a new interaction",
+    )
+}
+
+pub(crate) fn former_life() -> Error {
+    erased(
+        "the life of this user in which the interaction began",
+        "late arrivals are refused; what is to be kept goes into a new interaction",
+    )
+}

@@ -1,0 +1,62 @@
+//! Defects that tests plant, to see that they would be found.
+
+/// Ways to break the erase protocol; tests must turn red under each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "testing"),
+    allow(dead_code, unreachable_pub, reason = "tests alone plant them, and name them")
+)]
+pub enum Defect {
+    /// The new head is sealed under the old root key.
+    KeepRootKey,
+    /// The old root key is never destroyed.
+    SkipRetire,
+    /// The old root key is destroyed before the new head is published.
+    RetireBeforePublish,
+    /// A user's page keeps its key from version to version.
+    KeepPageKey,
+    /// One key seals all pages of a commit.
+    ReuseKey,
+    /// Pages of what was erased stay in the cache, and readers stay open.
+    ForgetCache,
+    /// An erase adds no leaf to the log.
+    SkipLog,
+    /// Whoever opens a store recovers it: whatever it is shown, it destroys every other key of the
+    /// cell.
+    LookRecovers,
+    /// A planned erase of which a look at another record failed is dropped, as one that has nothing
+    /// left to take.
+    PlanDropped,
+    /// Sources are looked at again only where an epoch ended, not where something fell within one.
+    EpochForErase,
+    /// One erase that cannot be done fails all that share its commit.
+    FailTogether,
+    /// The writer's list of copies changes before the head's does.
+    TwoLists,
+}
+
+/// The defect that is planted, if one is: none outside tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Planted {
+    #[cfg(feature = "testing")]
+    defect: Option<Defect>,
+}
+
+impl Planted {
+    #[cfg(feature = "testing")]
+    pub(crate) fn new(defect: Option<Defect>) -> Self {
+        Planted { defect }
+    }
+
+    /// Whether it is this one.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is(self, defect: Defect) -> bool {
+        self.defect == Some(defect)
+    }
+
+    /// Whether it is this one: never.
+    #[cfg(not(feature = "testing"))]
+    pub(crate) const fn is(self, _: Defect) -> bool {
+        false
+    }
+}

@@ -1,0 +1,91 @@
+//! A record's payload: the key that opens it, and its segments.
+
+use super::resolve::Resolver;
+use super::walk::Walking;
+use crate::crypto::{self, Key, chunked};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::BlobName;
+use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
+use crate::pages::PageSource;
+use crate::record::{self, Entry};
+use crate::secret::Secret;
+use crate::tree::ordered::OrderedKey;
+use crate::tree::{ClassOf, Geometry};
+
+/// What opens a record's payload.
+pub(crate) struct Payload {
+    pub(crate) key: Key,
+    pub(crate) context: Vec<u8>,
+    pub(crate) first: BlobName,
+    length: u64,
+    geometry: Geometry,
+}
+
+impl Payload {
+    /// `None` where the record fell with one that it was derived from; an adversary passes over
+    /// what is damaged, too.
+    pub(crate) fn of(
+        resolver: &mut Resolver<'_>,
+        leave: &Walking<'_>,
+        of: &ClassOf,
+        key: &OrderedKey,
+        entry: &Entry,
+    ) -> Result<Option<Self>> {
+        let id = of.record(key)?;
+        let root = if entry.stands_alone() {
+            entry.secret.duplicate()
+        } else {
+            match resolver.resolve(&id) {
+                Ok((root, _)) => root.duplicate(),
+                Err(e) if leave.is_lenient() || e.kind() == ErrorKind::Erased => {
+                    match resolver.elsewhere(&id) {
+                        Some((root, _)) => root,
+                        None => return Ok(None),
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        };
+        Ok(Some(Payload {
+            key: crypto::content_key(&root),
+            context: record::payload_context(
+                resolver.realm(),
+                of.owner,
+                of.incarnation,
+                &of.class,
+                id.interaction,
+            ),
+            first: entry.first,
+            length: record::padded(entry.length),
+            geometry: resolver.geometry(),
+        }))
+    }
+
+    /// The payload's cipher: its header stands in the first segment, wherever that is.
+    pub(crate) fn suite(&self, source: &PageSource<'_>) -> Result<chunked::Suite> {
+        source
+            .fetch(&self.first, |blob| chunked::Suite::from_header(&self.key, &blob, &self.context))
+    }
+
+    /// Opens segment `number`, and returns its plaintext.
+    pub(crate) fn open(&self, suite: &chunked::Suite, number: u64, blob: &[u8]) -> Result<Secret> {
+        let full = self.geometry.segment_bytes;
+        let mut plain = Secret::with_capacity(full);
+        let mut chunk = Secret::zeroed(CHUNK_BYTES);
+        let start = number * self.geometry.segment_chunks() as u64;
+        let sealed = if number == 0 { blob.get(HEADER_BYTES..).unwrap_or_default() } else { blob };
+        if sealed.len() > self.geometry.segment_chunks() * (CHUNK_BYTES + TAG_BYTES) {
+            return Err(Error::corrupt("a segment is longer than any of its store"));
+        }
+        for (i, piece) in sealed.chunks(CHUNK_BYTES + TAG_BYTES).enumerate() {
+            let n = suite.open_chunk(start + i as u64, piece, &mut chunk)?;
+            plain.extend_from_slice(&chunk[..n]);
+        }
+        let left = self.length - (start * CHUNK_BYTES as u64).min(self.length);
+        if plain.len() as u64 == left.min(full as u64) {
+            Ok(plain)
+        } else {
+            Err(Error::corrupt("a segment is shorter than its record's entry says"))
+        }
+    }
+}

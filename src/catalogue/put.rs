@@ -1,0 +1,282 @@
+//! Putting: a record's place in the tree, and what it is linked to.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ops::ControlFlow;
+
+use super::admit::{Admitted, former_life, interaction_erased, of_former_life, user_erased};
+use super::defect::Defect;
+use super::edit::Edit;
+use super::hold;
+use super::inbox::note_accepted;
+use super::life::come_to_life;
+use super::record::is_there;
+use super::resolve::resolver;
+use super::view::{View, record_erased};
+use crate::crypto::{self, Key};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{BlobName, Class, InteractionId, RecordId, Timestamp, UserId};
+use crate::limits::{DEPTH_MAX, SOURCES_MAX};
+use crate::policy::Rules;
+use crate::record::{Entry, Source};
+use crate::tree::Pages;
+use crate::tree::inbox::EnvelopeName;
+use crate::tree::keys::{record_key, split_record_key};
+use crate::tree::ordered::{Ordered, Place, Range};
+use crate::tree::user::class_place;
+
+/// A record that is on its way into the tree.
+pub(crate) struct Staged {
+    pub(crate) user: UserId,
+    pub(crate) class: Class,
+    /// Where it may come in.
+    pub(crate) to: Admitted,
+    pub(crate) entry: Entry,
+    /// Its payload, where that goes into the store with the commit.
+    pub(crate) held: Option<Vec<u8>>,
+    pub(crate) sources: Vec<Source>,
+    /// Its content root, for those of the batch that are derived from it.
+    pub(crate) root: Key,
+    /// The envelope that it came in.
+    pub(crate) envelope: Option<EnvelopeName>,
+}
+
+/// Records that became part of the tree.
+pub(crate) struct Inserted {
+    pub(crate) ids: Vec<RecordId>,
+    /// Users that came to life with them.
+    pub(crate) created: u64,
+}
+
+/// What a record is derived from: their lineage secrets, and how deep what is derived from them
+/// lies.
+#[derive(Default)]
+pub(crate) struct Origins {
+    /// Each once.
+    pub(crate) sources: Vec<Source>,
+    pub(crate) secrets: Vec<Key>,
+    pub(crate) depth: u16,
+}
+
+/// What a record is derived from, each source once; `staged` are the records before it in its
+/// batch.
+///
+/// # Errors
+/// `Erased`, `Absent` for a source; `Invalid` for too many; `Refused` where it would lie too deep.
+pub(crate) fn origins(
+    view: &View<'_>,
+    staged: &[Staged],
+    mut sources: Vec<Source>,
+) -> Result<Origins> {
+    let mut seen = HashSet::new();
+    sources.retain(|source| seen.insert(*source));
+    if sources.len() > SOURCES_MAX {
+        return Err(Error::invalid(format!(
+            "a record is derived from at most {SOURCES_MAX} others"
+        )));
+    }
+    let mut resolver = resolver(view);
+    let (mut secrets, mut depth) = (Vec::with_capacity(sources.len()), 0);
+    for source in &sources {
+        let (root, above) = match source {
+            Source::Record(id) => resolver.resolve(id)?,
+            Source::Added(n) => match staged.get(*n) {
+                Some(staged) => (&staged.root, staged.entry.depth),
+                None => {
+                    return Err(Error::invalid(format!("no record {n} was added to this batch")));
+                }
+            },
+        };
+        secrets.push(crypto::lineage_secret(root));
+        depth = depth.max(above);
+    }
+    if depth >= DEPTH_MAX {
+        return Err(Error::new(
+            ErrorKind::Limit,
+            format!(
+                "records are derived from one another at most {DEPTH_MAX} times; detach one of them"
+            ),
+        ));
+    }
+    Ok(Origins { sources, secrets, depth: depth + 1 })
+}
+
+/// Makes staged records part of the tree. Payloads were sealed once; each try to commit them takes
+/// them along, under a name of its own. `look_again`: something was erased since their sources were
+/// looked at.
+pub(crate) fn insert_all(
+    edit: &mut Edit<'_>,
+    staged: &[Staged],
+    look_again: bool,
+) -> Result<Inserted> {
+    // A source falls only with an erase, and one that may wait begins no epoch.
+    let unseen = edit.means.planted.is(Defect::EpochForErase) && edit.view.head.pending.is_some();
+    if look_again && !unseen {
+        let mut resolver = resolver(&edit.view);
+        for source in staged.iter().flat_map(|staged| &staged.sources) {
+            if let Source::Record(id) = source {
+                resolver.resolve(id)?;
+            }
+        }
+    }
+    let mut firsts = Vec::with_capacity(staged.len());
+    for Staged { entry, held, .. } in staged {
+        firsts.push(match held {
+            None => entry.first,
+            Some(sealed) => edit.take(entry.first, sealed.clone()),
+        });
+    }
+    let mut inserted = Inserted { ids: Vec::with_capacity(staged.len()), created: 0 };
+    for (record, first) in staged.iter().zip(firsts) {
+        inserted.created += u64::from(come_to_life(edit, record.to.user, &record.user)?);
+        let id = insert(edit, record, first)?;
+        for source in &record.sources {
+            let source = match source {
+                Source::Record(id) => *id,
+                Source::Added(n) => inserted.ids[*n],
+            };
+            link(edit, &id, &source, unseen)?;
+        }
+        inserted.ids.push(id);
+        if !record.sources.is_empty() {
+            mark_if_held(edit, staged, &inserted.ids)?;
+        }
+    }
+    for (staged, id) in staged.iter().zip(&inserted.ids) {
+        note_limits(edit, staged, id)?;
+        if let Some(envelope) = staged.envelope {
+            note_accepted(edit, envelope, id)?;
+        }
+    }
+    Ok(inserted)
+}
+
+fn insert(edit: &mut Edit<'_>, staged: &Staged, first: BlobName) -> Result<RecordId> {
+    let Admitted { user, incarnation, interaction } = staged.to;
+    let now = edit.moment.clock.now;
+    let page = edit.page(user)?.filter(|(_, page)| page.incarnation == incarnation);
+    let Some((editor, page)) = page else {
+        return Err(user_erased());
+    };
+    let class = page.class_tag(&staged.class);
+    if page.fences.refuse(editor.pages, user, &page.fence_key, (class, interaction, None), now)? {
+        return Err(interaction_erased());
+    }
+    if of_former_life(page, interaction) {
+        return Err(former_life());
+    }
+    if page.fences.tree.root.is_some() {
+        page.fences.clear_doubt(editor, user, class, interaction, now)?;
+    }
+    let place = class_place(user);
+    let mut ordinal = match page.class(class) {
+        Some(slot) => next_ordinal(editor.pages, place, &slot.tree, interaction)?,
+        None => 0,
+    };
+    // An erased record's ordinal is never given again: its id must go on to say erased.
+    let of = |ordinal| (class, interaction, Some(ordinal));
+    while page.fences.refuse(editor.pages, user, &page.fence_key, of(ordinal), now)? {
+        ordinal = ordinal.checked_add(1).ok_or_else(full)?;
+    }
+    let slot = page.class_mut(&staged.class)?;
+    slot.tree.insert(
+        editor,
+        place,
+        record_key(interaction, ordinal),
+        staged.entry.encode_with(first),
+    )?;
+    slot.records += 1;
+    Ok(RecordId { interaction, user, incarnation, class, ordinal })
+}
+
+/// Links a record to one that it was derived from, on both sides.
+fn link(edit: &mut Edit<'_>, id: &RecordId, source: &RecordId, unseen: bool) -> Result<()> {
+    // The source's entry as well as its user: a link on what is gone is never followed.
+    let Some((editor, page)) = edit.page_for(source)? else {
+        return Err(record_erased(source));
+    };
+    if !unseen && !is_there(editor.pages, page, source)? {
+        return Err(record_erased(source));
+    }
+    page.lineage.add_derived(editor, source, id)?;
+    match edit.page_for(id)? {
+        Some((editor, page)) => page.lineage.add_source(editor, id, source),
+        None => Err(user_erased()),
+    }
+}
+
+/// Marks what the record put last depends on, where it is held.
+fn mark_if_held(edit: &mut Edit<'_>, staged: &[Staged], ids: &[RecordId]) -> Result<()> {
+    let Some((id, before)) = ids.split_last() else {
+        return Ok(());
+    };
+    let pages = edit.pages();
+    let is_held = match edit.page_for(id)? {
+        Some((_, page)) => hold::covered(pages, page, id)?,
+        None => false,
+    };
+    if !is_held {
+        return Ok(());
+    }
+    let resolver = resolver(&edit.view);
+    let (mut all, mut next) = (BTreeSet::new(), vec![before.len()]);
+    while let Some(n) = next.pop() {
+        for source in &staged[n].sources {
+            match source {
+                Source::Record(id) => {
+                    all.append(&mut resolver.ancestors(id)?);
+                    all.insert(*id);
+                }
+                Source::Added(n) => {
+                    if all.insert(ids[*n]) {
+                        next.push(*n);
+                    }
+                }
+            }
+        }
+    }
+    hold::mark(edit, id, &all)
+}
+
+/// Records when a record that was just put passes a limit.
+fn note_limits(edit: &mut Edit<'_>, staged: &Staged, id: &RecordId) -> Result<()> {
+    let pages = edit.pages();
+    let store = if edit.policies.tree.root.is_some() {
+        edit.policies.all(pages, None)?
+    } else {
+        Vec::new()
+    };
+    let Some((_, page)) = edit.page_for(id)? else {
+        return Ok(());
+    };
+    let rules = Rules { own: page.policies.all(pages, Some(id.user))?, store };
+    let policy = rules.of(&staged.class, &staged.entry.purpose);
+    // Where others of the class have another policy a look may come in vain.
+    let most = policy.and_then(|policy| policy.max_records);
+    let over =
+        most.is_some_and(|most| page.class(id.class).is_some_and(|slot| slot.records > most));
+    let expiry = policy.and_then(|policy| policy.expiry(id.interaction.began()));
+    match over.then_some(Timestamp(1)).or(expiry) {
+        Some(due) => edit.due_by(id.user, due.max(Timestamp(1))),
+        None => Ok(()),
+    }
+}
+
+fn next_ordinal(
+    pages: &dyn Pages,
+    place: Place,
+    tree: &Ordered,
+    interaction: InteractionId,
+) -> Result<u32> {
+    let mut next = Ok(0);
+    let (low, high) = (record_key(interaction, 0), record_key(interaction, u32::MAX));
+    let newest_first = Range { low: &low, high: &high, descending: true };
+    tree.scan(pages, place, newest_first, &mut |key, _| {
+        next = split_record_key(key)?.1.checked_add(1).ok_or_else(full);
+        Ok(ControlFlow::Break(()))
+    })?;
+    next
+}
+
+fn full() -> Error {
+    Error::new(ErrorKind::Limit, "this interaction is full; begin another")
+}

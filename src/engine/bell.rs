@@ -1,0 +1,62 @@
+//! Who does what is due, and what wakes the thread that does it.
+
+use std::sync::{Condvar, PoisonError};
+use std::time::Duration;
+
+/// Who does what is due (see [`Engine::run_due`](crate::Engine::run_due)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keeper {
+    /// A thread of the engine's, from opening on. What fails is tried again a minute later.
+    #[default]
+    Thread,
+    /// Nobody, until [`Engine::run_due`](crate::Engine::run_due) is called.
+    ByHand,
+}
+
+/// Wakes the keeper.
+#[derive(Default)]
+pub(super) struct Bell {
+    state: std::sync::Mutex<Rung>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Rung {
+    ended: bool,
+    rung: bool,
+}
+
+impl Bell {
+    /// The agenda changed.
+    pub(super) fn ring(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).rung = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn end(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended
+    }
+
+    /// Waits for the bell or for this long; `None` waits for the bell alone. Says whether to go on.
+    pub(super) fn wait(&self, most: Option<Duration>) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let quiet = |s: &mut Rung| !s.rung && !s.ended;
+        match most {
+            None => {
+                state =
+                    self.changed.wait_while(state, quiet).unwrap_or_else(PoisonError::into_inner)
+            }
+            Some(most) => {
+                let waited = self.changed.wait_timeout_while(state, most, quiet);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+        state.rung = false;
+        !state.ended
+    }
+}

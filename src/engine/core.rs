@@ -1,0 +1,413 @@
+//! The core: what every part of the engine shares of one open store.
+//!
+//! Invariants. One writer at a time changes the tree. Readers hold [`State`] shared for as long as
+//! one look-up takes; an erase swaps it exclusively, so that no look-up spans an erase. A root key
+//! is retired only after a `Durable`. After a write whose outcome is unknown nothing more is done:
+//! the engine is opened again.
+//!
+//! # Lock order
+//!
+//! A thread takes locks in this order, and may leave some out; it never takes one that stands
+//! before one that it holds.
+//!
+//! 1. `discarding`: one discard at a time.
+//! 2. `writer`: what the one writer touches.
+//! 3. `walks`: shared by a walk over the whole tree; an erase takes it whole, to wait for walks.
+//!    So a walk never asks for the writer: it takes what it needs of it before.
+//! 4. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
+//! 5. `readers`, and in it the locks of one open reader.
+//!
+//! `queue`, `names`, `awaiting`, `clock`, `bell`, `watched` and the cache's own are leaves: no
+//! other lock is taken while one of them is held. Letting go of a store that only looks tries
+//! `state` and `writer` and never waits for them.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::anchor::{Anchor, Floor};
+use super::bell::Bell;
+use super::erasure::Erasure;
+use super::names::Names;
+use super::options::Options;
+use super::own::{Role, is_last, lacking};
+use super::queue::Queue;
+use super::readers::{Readers, look_over};
+use super::replica::Attached;
+use super::walks::Walks;
+use crate::catalogue::admit::new_interaction;
+use crate::catalogue::change::Means;
+use crate::catalogue::defect::Defect;
+use crate::catalogue::edit::Start;
+use crate::catalogue::moment::{Moment, Reading};
+use crate::catalogue::put::Staged;
+use crate::catalogue::view::View;
+use crate::cell::{Awaited, Durable, Finality, RootCell, RootId, RootKey};
+use crate::certificate::CellFacts;
+use crate::crypto::Key;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{BlobName, InteractionId, RealmId, RecordId, StoreId};
+use crate::pages::{PageCache, PageSource, SharedStore};
+use crate::process::Process;
+use crate::scope::Erase;
+use crate::sealed::outlet::settle;
+use crate::secret::WipeStack;
+use crate::store::{Blob, Head};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
+use crate::tree::Pages;
+use crate::tree::head::{HeadPage, Prefix};
+
+/// One open store.
+pub(super) struct Core {
+    pub(super) id: StoreId,
+    /// What pages and payloads are bound to.
+    pub(super) realm: RealmId,
+    /// The store, alone: a slice so that pages come from it as from several.
+    pub(super) stores: [SharedStore; 1],
+    pub(super) cell: Arc<dyn RootCell>,
+    pub(super) options: Options,
+    pub(super) role: Role,
+    /// The commit that the cell was told of before this engine was opened.
+    pub(super) mark: u64,
+    pub(super) cache: PageCache,
+    pub(super) state: RwLock<State>,
+    pub(super) writer: Mutex<Writer>,
+    pub(super) queue: Queue<Asked, Answer>,
+    pub(super) readers: Readers,
+    pub(super) names: Names,
+    /// Held by a discard: two at once would take each other's `since` away.
+    pub(super) discarding: Mutex<()>,
+    pub(super) walks: Walks,
+    pub(super) poisoned: AtomicBool,
+    /// What is missing before the last root key to be retired is known to be destroyed.
+    pub(super) awaiting: Mutex<Option<Awaited>>,
+    pub(super) clock: Mutex<Anchor>,
+    pub(super) bell: Bell,
+    pub(super) watched: Watched,
+    pub(super) process: Process,
+}
+
+/// What callers ask of the writer most.
+pub(super) enum Asked {
+    Put(Staging),
+    Erase(Erase),
+}
+
+/// What they are told.
+pub(super) enum Answer {
+    Put(Result<Vec<RecordId>>),
+    Erased(Result<Erasure>),
+}
+
+/// The records of a batch, and what is in the store of them already.
+#[derive(Default)]
+pub(super) struct Staging {
+    pub(super) staged: Vec<Staged>,
+    /// Bytes of payloads that go into the store with the commit itself.
+    pub(super) held_bytes: usize,
+    /// Names of those that are there.
+    pub(super) stored: Vec<BlobName>,
+    /// The fewest erases after which sources were looked at; `None` where none was.
+    pub(super) erases: Option<u64>,
+}
+
+/// What readers see.
+pub(super) struct State {
+    pub(super) head: HeadPage,
+    pub(super) stored: Head,
+    /// How many commits erased something since the engine was opened, those within an epoch
+    /// included.
+    pub(super) erases: u64,
+}
+
+/// What only the one writer touches.
+pub(super) struct Writer {
+    pub(super) root: RootKey,
+    /// Whether every copy in step holds the head and every other root key is retired.
+    pub(super) settled: bool,
+    /// The blobs of an erase that were not read back yet: before that its old root key is not
+    /// retired.
+    pub(super) unread: Vec<Blob>,
+    /// The root key of the next epoch, where it stands in the cell already.
+    pub(super) next: Option<RootKey>,
+    /// Whether something was erased since this engine was opened: then more will be.
+    pub(super) erases: bool,
+    pub(super) copies: Vec<Attached>,
+}
+
+/// When an engine that only looks asked its cell last. The owner, in another process, destroys root
+/// keys without asking it: so it asks the cell whether its root key is still there, before each
+/// verb, before each piece of a record that it delivers, and, where it has a keeper, every second.
+/// Once the key is gone it lets go of every key that it read under it.
+#[derive(Default)]
+pub(super) struct Watched {
+    asked: Mutex<Option<Duration>>,
+    over: AtomicBool,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Core({})", self.store().place())
+    }
+}
+
+impl Drop for Core {
+    /// No key stays that stood ready for an erase that did not come. Where this fails the next open
+    /// does it.
+    fn drop(&mut self) {
+        if !self.process.is_this() {
+            // The key is that of the process that opened the store.
+            return;
+        }
+        let writer = locked(&self.writer);
+        if writer.next.is_some() && self.looks_only().is_none() && self.check_usable().is_ok() {
+            let _ =
+                self.cell.retire(&writer.root.id, Durable::verified(self.state().stored.id.commit));
+        }
+    }
+}
+
+/// Doors: one state of the tree, to be read.
+impl Core {
+    /// Reads one state of the tree; no erase comes in between.
+    pub(super) fn look<T>(&self, read: impl FnOnce(&View<'_>) -> Result<T>) -> Result<T> {
+        let _wiped = WipeStack;
+        self.check_usable()?;
+        let state = self.state();
+        let pages = self.pages();
+        read(&self.view(&state, &pages))
+    }
+
+    pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Pages through the cache; hold `Core::state` or the writer while using it.
+    pub(super) fn pages(&self) -> PageSource<'_> {
+        PageSource { realm: self.realm, stores: &self.stores, cache: Some(&self.cache) }
+    }
+
+    /// Pages past the cache, for walks over the whole tree.
+    pub(super) fn uncached_pages(&self) -> PageSource<'_> {
+        PageSource { cache: None, ..self.pages() }
+    }
+
+    /// A state as a rule reads it.
+    pub(super) fn view<'a>(&self, state: &'a State, pages: &'a dyn Pages) -> View<'a> {
+        View { store: self.id, head: &state.head, at: state.stored.id, pages }
+    }
+
+    /// What an edit of a state begins with.
+    pub(super) fn start<'a>(&'a self, state: &'a State, pages: &'a dyn Pages) -> Start<'a> {
+        let moment = Moment { epoch: state.stored.id.epoch + 1, clock: self.reading(state) };
+        Start { view: self.view(state, pages), means: self.means(), moment }
+    }
+
+    pub(super) fn means(&self) -> Means<'_> {
+        self.options.means(self.store())
+    }
+
+    pub(super) fn store(&self) -> &SharedStore {
+        &self.stores[0]
+    }
+
+    pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
+        locked(&self.writer)
+    }
+
+    pub(super) fn planted(&self, defect: Defect) -> bool {
+        self.options.planted().is(defect)
+    }
+}
+
+/// The time.
+impl Core {
+    pub(super) fn reading(&self, state: &State) -> Reading {
+        self.reading_at(&state.head)
+    }
+
+    /// A look at the clock, while this head is the newest.
+    pub(super) fn reading_at(&self, head: &HeadPage) -> Reading {
+        locked(&self.clock).reading(head, &self.options)
+    }
+
+    /// The latest that is known now, for a look at the clock later, without a state.
+    pub(super) fn floor(&self, clock: Reading) -> Floor {
+        Floor::of(clock, &*self.options.env)
+    }
+
+    pub(super) fn new_interaction(&self, state: &State) -> Result<InteractionId> {
+        new_interaction(&*self.options.env, &state.head, self.reading(state))
+    }
+
+    /// The head for the next commit, as it is but for its time.
+    pub(super) fn next_head(&self, state: &State) -> HeadPage {
+        let mut head = state.head.duplicate();
+        let clock = self.reading(state);
+        if !clock.doubted {
+            head.time = head.time.max(clock.now);
+        }
+        head
+    }
+}
+
+/// Whether it may go on.
+impl Core {
+    pub(super) fn check_usable(&self) -> Result<()> {
+        self.process.check()?;
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(Error::new(
+                ErrorKind::Poisoned,
+                "an earlier write failed with an unknown outcome; close this engine and open it again, which finds out and finishes or undoes it",
+            ));
+        }
+        self.check_watched()
+    }
+
+    /// Passes a store's answer to a write on. After a failure other than a full disk nobody knows
+    /// what is durable.
+    pub(super) fn judged<T>(&self, outcome: Result<T>) -> Result<T> {
+        if let Err(e) = &outcome
+            && e.kind() != ErrorKind::Full
+        {
+            self.poisoned.store(true, Ordering::Release);
+        }
+        outcome
+    }
+
+    /// Before anything is written.
+    pub(super) fn check_owner(&self) -> Result<()> {
+        match self.looks_only() {
+            None => Ok(()),
+            Some(why) => Err(Error::new(ErrorKind::Fenced, why)),
+        }
+    }
+
+    /// Whether this engine only looks, and why.
+    pub(super) fn looks_only(&self) -> Option<&str> {
+        match &self.role {
+            Role::Owner => None,
+            Role::Looker { why, .. } => Some(why),
+        }
+    }
+
+    pub(super) fn lacks(&self) -> Option<String> {
+        lacking(&self.store().place(), self.state().stored.id.commit, self.mark)
+    }
+
+    pub(super) fn may_own(&self) -> bool {
+        match &self.role {
+            Role::Owner => true,
+            Role::Looker { may_own, .. } => *may_own,
+        }
+    }
+
+    /// The same, asked of the cell now: another place may have claimed it since. Where the cell
+    /// cannot say, what it said at the opening counts.
+    pub(super) fn owns_now(&self) -> Result<bool> {
+        if !self.may_own() {
+            return Ok(false);
+        }
+        let Some(owner) =
+            self.cell.load().ok().filter(|told| !told.doubted).and_then(|told| told.owner)
+        else {
+            return Ok(true);
+        };
+        Ok(is_last(self.store().claimed()?.as_ref(), &owner))
+    }
+
+    /// Of an engine that only looks: fails once its root key is gone from the cell.
+    pub(super) fn check_watched(&self) -> Result<()> {
+        if self.looks_only().is_none() {
+            return Ok(());
+        }
+        if self.watched.over.load(Ordering::Acquire) {
+            return Err(look_over(&self.store().place()));
+        }
+        let now = self.options.env.monotonic();
+        {
+            let mut asked = locked(&self.watched.asked);
+            let every = self.cell.look_every();
+            if asked.is_some_and(|at| now >= at && now - at < every) {
+                return Ok(());
+            }
+            *asked = Some(now);
+        }
+        let _wiped = WipeStack;
+        let root = self.root_id()?;
+        let contents = self
+            .cell
+            .load()
+            .map_err(|e| e.context("whether the root key of what is looked at is still there"))?;
+        // Where keyholders did not answer, nothing is known.
+        if contents.unheard.is_some() || contents.keys.iter().any(|key| key.id == root) {
+            return Ok(());
+        }
+        self.end_look();
+        Err(look_over(&self.store().place()))
+    }
+
+    fn root_id(&self) -> Result<RootId> {
+        Prefix::decode(&self.state().stored.bytes).map(|prefix| prefix.root_id())
+    }
+
+    /// Lets go of every key.
+    fn end_look(&self) {
+        self.watched.over.store(true, Ordering::Release);
+        let outlets = self.readers.close_all();
+        self.cache.clear();
+        // What is held at this moment is let go of by the call that holds it, which fails at its
+        // next page.
+        if let Ok(mut state) = self.state.try_write() {
+            state.head.forget_keys();
+        }
+        if let Ok(mut writer) = self.writer.try_lock() {
+            writer.root.key = Key::copied_from(&[0; 32]);
+        }
+        settle(&outlets);
+    }
+}
+
+/// How far erases are.
+impl Core {
+    /// The cell as leaf and certificate name it.
+    pub(super) fn cell_facts(&self) -> CellFacts {
+        CellFacts::new(&self.cell.destroys(), &self.cell.unfinished())
+    }
+
+    /// How far the erases up to now are, as it was seen last; whoever only looks goes by what the
+    /// cell showed and remembers.
+    pub(super) fn finality(&self) -> Finality {
+        self.finality_of(&self.state())
+    }
+
+    /// The same, for whoever looks at the state already.
+    pub(super) fn finality_of(&self, state: &State) -> Finality {
+        let window = state.head.pending.map(Awaited::Window);
+        let cell = match &self.role {
+            Role::Owner => locked(&self.awaiting).clone(),
+            Role::Looker { awaited, .. } => awaited.clone(),
+        };
+        Finality::of(window.into_iter().chain(cell).collect())
+    }
+
+    /// Whether the cell has said that every old root key is gone.
+    #[cfg(feature = "testing")]
+    pub(super) fn is_final(&self) -> bool {
+        locked(&self.awaiting).is_none()
+    }
+
+    /// Records that an erase is published, or may be, and that its old root key is not known to
+    /// be destroyed.
+    pub(super) fn note_unfinished(&self, why: &str) {
+        let mut awaiting = locked(&self.awaiting);
+        if awaiting.is_none() {
+            *awaiting = Some(Awaited::Engine(why.to_owned()));
+        }
+    }
+
+    /// Whether derived records that cannot be read any more still stand in lists.
+    pub(super) fn is_falling(&self) -> bool {
+        self.state().head.roots.falling.is_some()
+    }
+}

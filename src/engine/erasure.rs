@@ -1,0 +1,35 @@
+//! What an erase did.
+
+use super::claims::Unsigned;
+use crate::cell::{Finality, Retirement};
+use crate::ids::Timestamp;
+
+/// What an erase did. It is returned when the erase is complete, never before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Erasure {
+    /// The epoch that began with it, or begins when it is final.
+    pub epoch: u64,
+    /// Records of the scope that fell; `None` where damaged pages kept them from being counted.
+    pub records: Option<u64>,
+    /// Records derived from them, of any user, that fell with the erases of this commit and are out
+    /// of every list.
+    pub derived: u64,
+    /// Whether more records derived from them fell, which stand in lists until
+    /// [`Engine::run_due`](crate::Engine::run_due) has taken them out.
+    pub following: bool,
+    /// Whether the scope had been erased before, and nothing was left to do.
+    pub already: bool,
+    /// How far it is, as it was seen when it returned: the scope cannot be read through the engine
+    /// any more, and while this is pending whoever holds the cell and old blobs can read it. Of a
+    /// scope that had been erased before, how far the store is.
+    pub finality: Finality,
+    /// What the cell answered when it was asked to destroy the old root key; `None` where this
+    /// erase had nothing to ask of it.
+    pub retirement: Option<Retirement>,
+    /// When it was complete.
+    pub completed: Timestamp,
+    /// The certificate, to be signed ([`Unsigned::sign`]), where the erase asked for one and
+    /// something was erased.
+    pub certificate: Option<Box<Unsigned>>,
+}

@@ -1,0 +1,113 @@
+//! Heads and root keys: how a root key is drawn, and how a head is sealed under it and opened.
+
+use crate::cell::{Contents, RootId, RootKey};
+use crate::crypto::{Fresh, hedge};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::StoreId;
+use crate::store::{Head, HeadId, Store};
+use crate::tree::head::{HeadPage, Prefix};
+
+/// Draws a root key for an epoch that begins with `head`: a generator that repeats after a machine
+/// was restored must not give one key to two heads, for what the one erased the other may still
+/// reach.
+pub(super) fn draw_root(env: &dyn Env, epoch: u64, head: &HeadPage) -> Result<RootKey> {
+    let fresh = Fresh::new(env, hedge(&[&epoch.to_be_bytes(), &head.encode()]));
+    Ok(RootKey { id: RootId { epoch, attempt: fresh.name()?.0 }, key: fresh.key()? })
+}
+
+/// Seals a head under a root key.
+pub(super) fn seal_head(
+    env: &dyn Env,
+    store: StoreId,
+    commit: u64,
+    head: &HeadPage,
+    root: &RootKey,
+) -> Result<Head> {
+    let plaintext = head.encode();
+    let prefix =
+        Prefix { store, id: HeadId { epoch: root.id.epoch, commit }, attempt: root.id.attempt };
+    let salt = Fresh::new(env, hedge(&[&plaintext])).salt()?;
+    Ok(HeadPage::seal(&plaintext, &prefix, &root.key, &salt))
+}
+
+/// Names the root key under which a store's newest head is sealed; `None` where there is no head.
+///
+/// # Errors
+/// `Corrupt`, `Io`.
+pub fn root_of(store: &dyn Store) -> Result<Option<RootId>> {
+    store.head()?.map(|head| Prefix::decode(&head.bytes).map(|prefix| prefix.root_id())).transpose()
+}
+
+/// The newest head of a store, opened.
+pub(super) struct OpenHead {
+    pub(super) stored: Head,
+    pub(super) page: HeadPage,
+    /// What opens it.
+    pub(super) root: RootKey,
+}
+
+/// Finds the root key of a store's newest head, and opens it.
+pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHead> {
+    let place = store.place();
+    let unfinished = contents.is_unfinished();
+    let Contents { store: belongs, keys, epoch: newest, unheard, .. } = contents;
+    // The next epoch's key may stand ready: a store without it lacks nothing.
+    let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
+    let Some(stored) = store.head()? else {
+        let text = if unfinished {
+            format!(
+                "{place} holds no head, and the cell the root key of an init that was cut short before anything could be put; move both away, and init again"
+            )
+        } else {
+            format!(
+                "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; where a restore was cut short, give it once more)"
+            )
+        };
+        return Err(Error::corrupt(text));
+    };
+    let prefix = Prefix::decode(&stored.bytes)?;
+    if prefix.id != stored.id {
+        return Err(Error::corrupt(format!(
+            "the head of {place} is not the one it is filed as; restore the store from a copy"
+        )));
+    }
+    if belongs.is_some_and(|id| id != prefix.store) {
+        return Err(Error::new(
+            ErrorKind::Mismatch,
+            format!(
+                "the cell belongs to another store than {place}; name the right one with `Builder::cell_at`"
+            ),
+        ));
+    }
+    if let Some(root) = keys.into_iter().find(|k| k.id == prefix.root_id()) {
+        let page = HeadPage::open(&stored.bytes, &root.key)
+            .map_err(|e| e.context(format!("the head of {place}")))?;
+        return Ok(OpenHead { stored, page, root });
+    }
+    let at = prefix.id.epoch;
+    if let Some((unheard, ended)) = unheard
+        && at >= ended
+    {
+        return Err(Error::new(
+            ErrorKind::Io,
+            format!(
+                "of the root key of {place}, epoch {at}, too few shares can be had, and not all keyholders answered; start the others ({unheard})"
+            ),
+        ));
+    }
+    let text = if at < oldest {
+        format!(
+            "{place} is at epoch {at}, the cell is at epoch {oldest}: the root key of epoch {at} is destroyed; bring the store up from a copy that holds epoch {oldest}"
+        )
+    } else if at > newest {
+        format!(
+            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, which does not open the store as it is now; use the cell as it is now, and destroy this copy, for it still opens what lived at its epoch, in a copy of the store from then"
+        )
+    } else {
+        format!(
+            "another writer published epoch {at} of {place}; this cell's key does not belong to it"
+        )
+    };
+    Err(Error::new(ErrorKind::Mismatch, text))
+}

@@ -1,0 +1,170 @@
+//! The keys of an open record, and the one chunk that they have opened.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use zeroize::Zeroize;
+
+use crate::crypto::{self, Key, chunked};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::BlobName;
+use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
+use crate::pages::missing;
+use crate::record;
+use crate::secret::Secret;
+use crate::store::Store;
+use crate::tree::Geometry;
+
+/// What a look-up gives to open a record with.
+pub(super) struct Opened {
+    pub(super) secret: Key,
+    /// Name of the first segment.
+    pub(super) first: BlobName,
+    /// Its content root.
+    pub(super) root: Key,
+    pub(super) context: Vec<u8>,
+}
+
+/// What opens a record, and what it has in hand of it.
+pub(super) struct Keys {
+    pub(super) secret: Key,
+    /// Name of the first segment.
+    pub(super) first: BlobName,
+    pub(super) root: Key,
+    suite: Option<chunked::Suite>,
+    pub(super) context: Vec<u8>,
+    pub(super) geometry: Geometry,
+    /// The segment in hand, as stored.
+    segment: Option<(u64, Vec<u8>)>,
+    /// The chunk in hand, opened, and its length.
+    chunk: Option<(u64, usize)>,
+    pub(super) plain: Secret,
+}
+
+/// Segments of a long record that are fetched while the one before is opened.
+pub(super) const AHEAD: usize = 2;
+/// Bytes from which on that pays for its thread.
+pub(super) const AHEAD_MIN: u64 = 2 << 20;
+
+/// Fetches segments as they are stored, in order, in a thread of its own.
+pub(super) struct Ahead {
+    pub(super) ask: SyncSender<BlobName>,
+    pub(super) given: Receiver<Result<Option<Vec<u8>>>>,
+    /// What was asked for and not taken yet.
+    pub(super) next: VecDeque<u64>,
+}
+
+impl Keys {
+    /// The keys of a record of this many bytes, with nothing in hand yet.
+    pub(super) fn new(opened: Opened, geometry: Geometry, length: u64) -> Self {
+        let Opened { secret, first, root, context } = opened;
+        // Most records are short: a buffer costs its wiping.
+        let plain = Secret::zeroed(record::padded(length).min(CHUNK_BYTES as u64) as usize);
+        Keys {
+            secret,
+            first,
+            root,
+            suite: None,
+            context,
+            geometry,
+            segment: None,
+            chunk: None,
+            plain,
+        }
+    }
+
+    fn segment_name(&self, n: u64) -> BlobName {
+        record::segment_name(&self.secret, self.first, n)
+    }
+
+    fn fetch(
+        &mut self,
+        store: &dyn Store,
+        segment: u64,
+        last: u64,
+        ahead: &mut Option<Ahead>,
+    ) -> Result<()> {
+        if self.segment.as_ref().is_some_and(|(there, _)| *there == segment) {
+            return Ok(());
+        }
+        self.segment = None;
+        let name = self.segment_name(segment);
+        let blob = match ahead {
+            Some(ahead) => ahead.fetch(|n| self.segment_name(n), segment, last),
+            None => store.get(&name),
+        };
+        let blob = blob?.ok_or_else(|| missing(name, &store.place()))?;
+        self.segment = Some((segment, blob));
+        Ok(())
+    }
+
+    /// Has chunk `chunk` opened in `plain`, and returns its length.
+    pub(super) fn open(
+        &mut self,
+        store: &dyn Store,
+        length: u64,
+        chunk: u64,
+        ahead: &mut Option<Ahead>,
+    ) -> Result<usize> {
+        if let Some((_, filled)) = self.chunk.filter(|(there, _)| *there == chunk) {
+            return Ok(filled);
+        }
+        // Nothing is read of segments that hold padding alone.
+        let last = record::locate(length.saturating_sub(1) / CHUNK_BYTES as u64, self.geometry).0;
+        if self.suite.is_none() {
+            self.fetch(store, 0, last, ahead)?;
+            let header =
+                self.segment.as_ref().and_then(|(_, s)| s.get(..HEADER_BYTES)).unwrap_or_default();
+            self.suite = Some(chunked::Suite::from_header(
+                &crypto::content_key(&self.root),
+                header,
+                &self.context,
+            )?);
+        }
+        let (segment, start) = record::locate(chunk, self.geometry);
+        self.fetch(store, segment, last, ahead)?;
+        let expected =
+            (record::padded(length) - chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize;
+        let sealed =
+            self.segment.as_ref().and_then(|(_, s)| s.get(start..start + expected + TAG_BYTES));
+        let (Some(sealed), Some(suite)) = (sealed, &self.suite) else {
+            return Err(Error::corrupt(
+                "a record's payload is shorter than its entry says; restore it from a copy",
+            ));
+        };
+        self.chunk = None;
+        let filled = suite.open_chunk(chunk, sealed, &mut self.plain)?;
+        self.chunk = Some((chunk, filled));
+        Ok(filled)
+    }
+}
+
+impl Ahead {
+    /// The blob of a segment, and asks for those after it.
+    fn fetch(
+        &mut self,
+        name: impl Fn(u64) -> BlobName,
+        segment: u64,
+        last: u64,
+    ) -> Result<Option<Vec<u8>>> {
+        let gone = || Error::new(ErrorKind::Io, "the thread that reads ahead ended");
+        if self.next.front().is_some_and(|front| *front != segment) {
+            for _ in self.next.drain(..) {
+                drop(self.given.recv());
+            }
+        }
+        let next = self.next.back().map_or(segment, |back| back + 1);
+        for n in (next..=last).take(AHEAD - self.next.len()) {
+            self.ask.send(name(n)).map_err(|_| gone())?;
+            self.next.push_back(n);
+        }
+        self.next.pop_front();
+        self.given.recv().map_err(|_| gone())?
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.context.zeroize();
+    }
+}

@@ -1,0 +1,237 @@
+//! Copies, one by one: a copy as the writer has it, and how blobs get into it.
+//!
+//! Invariant of every copy: where a page is, everything below it is. Pages go in after what they
+//! point to, so a walk that brings a copy up to date passes over every page that the copy has.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::options::Options;
+use crate::catalogue::walk::{Step, Walked, Walking, walk};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::BlobName;
+use crate::pages::{PageSource, SharedStore};
+use crate::store::{Blob, Head, HeadId, Published, Store};
+use crate::tree::Geometry;
+use crate::tree::head::{CopyEntry, CopyMode, Prefix, Roots};
+
+/// Bytes of blobs from which on a copy's `put` is called.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A copy the engine knows of, with its store once it is reached.
+pub(super) struct Attached {
+    pub(super) entry: CopyEntry,
+    pub(super) store: Option<SharedStore>,
+}
+
+impl Attached {
+    /// Only an engine that writes opens the copies in step at once: what merely looks would keep
+    /// others from them.
+    pub(super) fn new(entry: CopyEntry, options: &Options, writes: bool) -> Self {
+        let mut attached = Attached { entry, store: None };
+        if writes && attached.entry.mode == CopyMode::InStep {
+            // Out of reach is found out again, and told, when it matters.
+            let _ = attached.reach(options);
+        }
+        attached
+    }
+
+    /// Closes the store of a failed copy: the next try opens it again, which finds out what it
+    /// holds.
+    pub(super) fn let_go(&mut self) {
+        self.store = None;
+    }
+
+    /// The copy's store, opened if it is not open, before anything is changed.
+    pub(super) fn reach(&mut self, options: &Options) -> Result<SharedStore> {
+        self.open(options).map_err(|e| out_of_step(&self.entry.place, &e))
+    }
+
+    /// The same, with the error of whatever opens it.
+    pub(super) fn open(&mut self, options: &Options) -> Result<SharedStore> {
+        if let Some(store) = &self.store {
+            return Ok(Arc::clone(store));
+        }
+        let store = (options.open_copy)(&self.entry.place, false)?;
+        self.store = Some(Arc::clone(&store));
+        Ok(store)
+    }
+}
+
+pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
+    if e.kind() == ErrorKind::Locked {
+        return Error::new(
+            ErrorKind::Copy,
+            format!(
+                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, where this store is that copy, give it up with `Engine::copy_remove('{place}')`, and call again"
+            ),
+        );
+    }
+    Error::new(
+        ErrorKind::Copy,
+        format!(
+            "the copy {place} must be in step and is not: {}; bring it back, or give it up with `Engine::copy_remove('{place}')`, and call again",
+            why(e)
+        ),
+    )
+}
+
+/// What is wrong with a copy, without what helps a store of one's own.
+fn why(e: &Error) -> String {
+    match e.kind() {
+        ErrorKind::Full => "no space is left there".to_owned(),
+        ErrorKind::Absent => "no store is there".to_owned(),
+        _ => e.to_string(),
+    }
+}
+
+/// Of a commit that the store holds and a copy in step did not take: what to do then is not to do
+/// it again.
+pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
+    let what = if erase {
+        "the new epoch is published and reads go by it, but the old root key is not destroyed yet"
+    } else {
+        "what was written is in the store and must not be put again; it counts once every copy in step has it"
+    };
+    let text = format!(
+        "{what}: the copy {place} must be in step and is not: {}; bring it back, or give it up with `Engine::copy_remove('{place}')`",
+        why(e)
+    );
+    Error::new(ErrorKind::Copy, text)
+}
+
+/// A head's number, for a person.
+pub(super) fn shown(head: Option<HeadId>) -> String {
+    head.map_or_else(|| "no head".into(), |h| h.to_string())
+}
+
+pub(super) fn foreign(place: &str, there: Option<HeadId>) -> Error {
+    Error::new(
+        ErrorKind::Refused,
+        format!(
+            "{place} moved on by itself, to {}: another engine wrote to it; restore from it to go on from there",
+            shown(there)
+        ),
+    )
+}
+
+pub(super) fn another_store(place: &str, remedy: &str) -> Error {
+    Error::new(ErrorKind::Refused, format!("{place} holds another store; {remedy}"))
+}
+
+/// What a backup or a sync copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Backup {
+    /// The state that it now holds.
+    pub head: Option<HeadId>,
+    /// Blobs copied.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// One state of a store, to be copied.
+#[derive(Clone, Copy)]
+pub(super) struct Copied<'a> {
+    pub(super) roots: &'a Roots,
+    pub(super) geometry: Geometry,
+    pub(super) head: &'a Head,
+}
+
+/// Blobs on their way into a copy.
+struct Outbox<'a> {
+    to: &'a dyn Store,
+    blobs: Vec<Blob>,
+    held: usize,
+    done: &'a mut Backup,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Outbox<'_> {
+    fn push(&mut self, name: BlobName, bytes: Vec<u8>) -> Result<()> {
+        self.held += bytes.len();
+        self.blobs.push((name, bytes));
+        if self.held >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Counts what it holds as copied.
+    fn count(&mut self) {
+        self.done.blobs += self.blobs.len() as u64;
+        self.done.bytes += self.held as u64;
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.to.put(&self.blobs)?;
+        self.count();
+        self.blobs.clear();
+        self.held = 0;
+        (self.progress)(self.done.blobs);
+        Ok(())
+    }
+}
+
+/// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that has it,
+/// then the head. Adds what it copied to `done`, also where it was interrupted and the head is
+/// still to come.
+pub(super) fn copy_tree(
+    leave: &Walking<'_>,
+    from: &PageSource<'_>,
+    what: Copied<'_>,
+    to: &dyn Store,
+    done: &mut Backup,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Walked> {
+    let Copied { roots, geometry, head } = what;
+    let over = to.head()?;
+    if let Some(there) = &over {
+        if Prefix::decode(&there.bytes)?.store != Prefix::decode(&head.bytes)?.store {
+            return Err(another_store(&to.place(), "name an empty place, or a copy of this one"));
+        }
+        if there.id == head.id && there.bytes != head.bytes {
+            return Err(foreign(&to.place(), Some(there.id)));
+        }
+        if there.id == head.id {
+            done.head = Some(head.id);
+            return Ok(Walked::Whole);
+        }
+        if there.id > head.id {
+            return Err(foreign(&to.place(), Some(there.id)));
+        }
+    }
+    let mut out = Outbox { to, blobs: Vec::new(), held: 0, done, progress };
+    let walked = walk(leave, from, roots, &mut |step| {
+        match step {
+            Step::Enter { at, .. } => {
+                if to.contains(&at.name)? {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Step::Record { entry, .. } => {
+                for name in entry.segment_names(geometry) {
+                    // A recording of hours must not hold an erase up.
+                    if leave.must_stop() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    if !to.contains(&name)? {
+                        out.push(name, from.fetch(&name, Ok)?)?;
+                    }
+                }
+            }
+            Step::Leave { name } => out.push(name, from.fetch(&name, Ok)?)?,
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if let Walked::Interrupted = walked {
+        out.flush()?;
+        return Ok(Walked::Interrupted);
+    }
+    match to.commit(&out.blobs, over.map(|h| h.id), head)? {
+        Published::Done => {
+            out.count();
+            out.done.head = Some(head.id);
+            Ok(Walked::Whole)
+        }
+        Published::Conflict(there) => Err(foreign(&to.place(), there)),
+    }
+}

@@ -1,0 +1,278 @@
+//! Audit: the engine's own adversary. It takes every blob of the store and of the copies, and every
+//! key that the cell leads to, and says what opens.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::catalogue::payload::Payload;
+use crate::catalogue::resolve::Resolver;
+use crate::catalogue::view::Users;
+use crate::catalogue::walk::{Step, Walking, walk};
+use crate::cell::Finality;
+use crate::crypto::{self, Key, chunked};
+use crate::engine::core::Core;
+use crate::engine::progress::Progress;
+use crate::engine::replica::another_store;
+use crate::error::Result;
+use crate::ids::{BlobName, StoreId, Timestamp};
+use crate::pages::{PageSource, SharedStore};
+use crate::record;
+use crate::secret::WipeStack;
+use crate::store::{Cursor, Head, HeadId};
+use crate::tree::head::{CopyMode, HeadPage, Prefix, Roots};
+use crate::tree::{Geometry, PageKind};
+
+/// Strays that an audit names in one place.
+const STRAYS_SHOWN: usize = 100;
+/// Names asked of a store at once.
+const NAMES_AT_ONCE: usize = 1024;
+
+/// What an audit found in one place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlaceAudit {
+    /// Which place.
+    pub place: String,
+    /// The head it holds.
+    pub head: Option<HeadId>,
+    /// Whether a key of the cell opens that head.
+    pub head_opens: bool,
+    /// Blobs in it.
+    pub blobs: u64,
+    /// Blobs that open and belong to the live tree.
+    pub live: u64,
+    /// Pages that open and were replaced by a put of the running epoch: what they lead to is alive.
+    pub superseded: u64,
+    /// Blobs that do not open: what was erased, replaced or given up.
+    pub shut: u64,
+    /// Blobs that open and do not belong to the live tree. Anything but zero is a broken promise.
+    pub stray: u64,
+    /// Names of the strays, the first hundred.
+    pub strays: Vec<BlobName>,
+    /// Blobs that belong to the live tree and do not open: damage.
+    pub damaged: u64,
+}
+
+/// What an audit found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Audit {
+    /// The state audited.
+    pub head: Option<HeadId>,
+    /// Root keys in the cell: one, unless an erase is not complete. The next epoch's is not counted
+    /// where it stands ready: it has sealed nothing.
+    pub root_keys: u64,
+    /// Until when erases are pending: superseded pages may lead to what they named.
+    pub pending: Option<Timestamp>,
+    /// How far the erases up to now are; while they are pending, somebody may hold a root key that
+    /// leads to what they named.
+    pub finality: Finality,
+    /// Blobs of the live tree.
+    pub live_blobs: u64,
+    /// Each place.
+    pub places: Vec<PlaceAudit>,
+}
+
+impl Audit {
+    /// Whether nothing opens that should not, nothing is damaged, every erase is final, and the
+    /// cell holds one key.
+    pub fn is_clean(&self) -> bool {
+        let sound = |place: &PlaceAudit| place.stray == 0 && place.damaged == 0;
+        self.root_keys == 1 && self.finality.is_final() && self.places.iter().all(sound)
+    }
+}
+
+/// What is known of a name: how to open it, and whether the live tree reaches it.
+struct Known {
+    opener: Opener,
+    live: bool,
+    epoch: u64,
+}
+
+enum Opener {
+    Page { key: Key, kind: PageKind },
+    Segment { of: Arc<Payload>, number: u64 },
+}
+
+impl Opener {
+    fn opens(&self, source: &PageSource<'_>, name: BlobName, blob: &[u8]) -> bool {
+        match self {
+            Opener::Page { key, kind } => {
+                chunked::open(key, &crypto::page_context(source.realm, kind.byte(), name), blob)
+                    .is_ok()
+            }
+            Opener::Segment { of, number } => {
+                of.suite(source).and_then(|suite| of.open(&suite, *number, blob)).is_ok()
+            }
+        }
+    }
+
+    fn is_page(&self) -> bool {
+        matches!(self, Opener::Page { .. })
+    }
+}
+
+impl PlaceAudit {
+    /// Counts one blob, by what is known of its name and whether that opens it.
+    fn count(&mut self, name: BlobName, known: Option<(&Known, bool)>, epoch: u64) {
+        self.blobs += 1;
+        match known.map(|(known, opens)| (opens, known.live, known)) {
+            None | Some((false, false, _)) => self.shut += 1,
+            Some((false, true, _)) => self.damaged += 1,
+            Some((true, true, _)) => self.live += 1,
+            Some((true, false, known)) if known.epoch == epoch && known.opener.is_page() => {
+                self.superseded += 1;
+            }
+            Some((true, false, _)) => {
+                self.stray += 1;
+                self.strays.extend((self.strays.len() < STRAYS_SHOWN).then_some(name));
+            }
+        }
+    }
+}
+
+pub(super) fn audit(
+    inner: &Arc<Core>,
+    more: &[SharedStore],
+    progress: Progress<'_>,
+) -> Result<Audit> {
+    let _wiped = WipeStack;
+    // Puts and erases wait: the tree must not move under the comparison.
+    let mut writer = inner.writer();
+    inner.check_usable()?;
+    if inner.looks_only().is_some() {
+        // It has opened none so far.
+        for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
+            let _ = copy.reach(&inner.options);
+        }
+    }
+    let contents = inner.cell.load()?;
+    let ready = writer.next.as_ref().map(|next| next.id);
+    let shared = inner.cell.describe().quorum.is_some();
+    let (live_roots, live_head, geometry, (pending, finality)) = {
+        let state = inner.state();
+        let erases = (state.head.pending, inner.finality_of(&state));
+        (state.head.roots.duplicate(), state.stored.id, state.head.geometry, erases)
+    };
+    let mut places: Vec<SharedStore> = vec![inner.store().clone()];
+    places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
+    places.extend(more.iter().cloned());
+    let mut known: HashMap<BlobName, Known> = HashMap::new();
+    let source = PageSource::over(inner.realm, &places);
+    learn(&source, &live_roots, geometry, live_head.epoch, true, &mut known)?;
+    let mut audit = Audit {
+        head: Some(live_head),
+        // A shared cell keeps what a crashed attempt left until the next erase: it opens no head
+        // that was ever published.
+        root_keys: contents
+            .keys
+            .iter()
+            .filter(|key| ready != Some(key.id) && !(shared && key.id.epoch > live_head.epoch))
+            .count() as u64,
+        pending,
+        finality,
+        live_blobs: known.len() as u64,
+        places: Vec::new(),
+    };
+    for place in &places {
+        let stored = own_head(place, inner.id)?;
+        let head = stored.as_ref().map(|stored| stored.id);
+        let mut found = PlaceAudit { place: place.place(), head, ..PlaceAudit::default() };
+        for root in &contents.keys {
+            if let Some(head) = stored.as_ref().and_then(|stored| opens(stored, &root.key)) {
+                found.head_opens = true;
+                // Whatever it reaches and the live tree does not, opens too.
+                learn(&source, &head.roots, head.geometry, root.id.epoch, false, &mut known)?;
+            }
+        }
+        audit.places.push(found);
+    }
+    let mut looked = 0;
+    for (place, found) in places.iter().zip(&mut audit.places) {
+        each_blob(place, &mut |name, blob| {
+            let known = known.get(&name).map(|k| (k, k.opener.opens(&source, name, blob)));
+            found.count(name, known, live_head.epoch);
+            looked += 1;
+            if looked % NAMES_AT_ONCE as u64 == 0 {
+                progress(looked);
+            }
+        })?;
+        progress(looked);
+    }
+    Ok(audit)
+}
+
+/// The head of a place, which holds no other store.
+fn own_head(place: &SharedStore, store: StoreId) -> Result<Option<Head>> {
+    let stored = place.head()?;
+    let foreign =
+        |stored: &Head| Prefix::decode(&stored.bytes).is_ok_and(|prefix| prefix.store != store);
+    // No key of this store opens anything there, and that would be called clean.
+    if stored.as_ref().is_some_and(foreign) {
+        return Err(another_store(&place.place(), "name copies of this one alone"));
+    }
+    Ok(stored)
+}
+
+/// Reads every blob of a place.
+fn each_blob(place: &SharedStore, see: &mut dyn FnMut(BlobName, &[u8])) -> Result<()> {
+    let mut from = Some(Cursor::default());
+    while let Some(at) = from {
+        let (names, next) = place.names(at, NAMES_AT_ONCE)?;
+        from = next;
+        for name in names {
+            see(name, &place.get(&name)?.unwrap_or_default());
+        }
+    }
+    Ok(())
+}
+
+fn opens(stored: &Head, key: &Key) -> Option<HeadPage> {
+    HeadPage::open(&stored.bytes, key).ok()
+}
+
+fn learn(
+    source: &PageSource<'_>,
+    roots: &Roots,
+    geometry: Geometry,
+    epoch: u64,
+    live: bool,
+    known: &mut HashMap<BlobName, Known>,
+) -> Result<()> {
+    // An adversary takes what it can get; the live tree must be whole.
+    let leave = if live { Walking::unhindered() } else { Walking::lenient() };
+    let users = Users { pages: source, root: &roots.users, geometry };
+    let mut resolver = Resolver::new(source.realm, users);
+    walk(&leave, source, roots, &mut |step| {
+        match step {
+            Step::Enter { kind, at } => {
+                if known.contains_key(&at.name) {
+                    return Ok(ControlFlow::Break(()));
+                }
+                known.insert(
+                    at.name,
+                    Known { opener: Opener::Page { key: at.key(), kind }, live, epoch },
+                );
+            }
+            Step::Record { of, key, entry } => {
+                let Some(payload) =
+                    Payload::of(&mut resolver, &leave, of, key, entry)?.map(Arc::new)
+                else {
+                    return Ok(ControlFlow::Continue(()));
+                };
+                for number in 0..record::segments(entry.length, geometry) {
+                    let opener = Opener::Segment { of: Arc::clone(&payload), number };
+                    known.entry(entry.segment_name(number)).or_insert(Known {
+                        opener,
+                        live,
+                        epoch,
+                    });
+                }
+            }
+            Step::Leave { .. } => {}
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+    .map(|_| ())
+}

@@ -1,0 +1,285 @@
+//! Copies: other stores that hold the same blobs.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::catalogue::defect::Defect;
+use crate::catalogue::walk::{Step, Walked, walk};
+use crate::engine::change::Commit;
+use crate::engine::check::{Checked, drill};
+use crate::engine::commit::{publish, ready};
+use crate::engine::core::Core;
+use crate::engine::own::{check_not_ahead, is_ahead};
+use crate::engine::progress::Progress;
+use crate::engine::replica::{Attached, Backup};
+use crate::engine::sync::sync;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
+use crate::pages::SharedStore;
+use crate::secret::WipeStack;
+use crate::store::HeadId;
+use crate::tree::head::{CopyEntry, CopyMode};
+
+/// How a copy stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CopyStatus {
+    /// The copy.
+    pub entry: CopyEntry,
+    /// The head it holds; `None` where it holds none or is out of reach.
+    pub head: Option<HeadId>,
+    /// The state that can be restored from it with the cell as it is now; `None` where that is
+    /// none.
+    pub restores: Option<HeadId>,
+    /// Pages that it lacks of the store's state; `None` where it could not be looked at.
+    pub lacks_pages: Option<u64>,
+    /// Why it could not be reached, or how what it holds is no earlier state of this store.
+    pub error: Option<String>,
+}
+
+/// The copies of the store ([`Engine::copies`](crate::Engine::copies)).
+#[derive(Clone, Copy, Debug)]
+pub struct Copies<'e> {
+    pub(super) inner: &'e Arc<Core>,
+}
+
+impl Copies<'_> {
+    /// The copies that the store knows of.
+    pub fn list(&self) -> Vec<CopyEntry> {
+        self.inner.state().head.copies.clone()
+    }
+
+    /// The store of the copy at `place`, where this engine has it open: nobody else can open it
+    /// then. It is for [`Copies::check_restore`](crate::engine::Copies::check_restore); only the
+    /// engine writes to it.
+    pub fn attached(&self, place: &str) -> Option<SharedStore> {
+        let writer = self.inner.writer();
+        writer
+            .copies
+            .iter()
+            .find(|copy| copy.entry.place == place)
+            .and_then(|copy| copy.store.clone())
+    }
+
+    /// Finds out what a restore from these copies would bring back: reads and opens everything
+    /// below their newest head that the root key opens, without a second cell and while reads and
+    /// writes go on. An erase stops it, and it begins again from what the copies hold then. A copy
+    /// in step is open here already: [`Copies::attached`](crate::engine::Copies::attached) gives
+    /// it.
+    ///
+    /// # Errors
+    /// `Refused` where no copy is of the store's epoch: nothing could be restored; or where one
+    /// holds another store; `Corrupt`, `Io`.
+    pub fn check_restore(&self, copies: &[SharedStore], progress: Progress<'_>) -> Result<Checked> {
+        let _wiped = WipeStack;
+        if copies.is_empty() {
+            return Err(Error::invalid("name at least one copy to restore from"));
+        }
+        loop {
+            if let Some(checked) = drill(self.inner, copies, progress)? {
+                return Ok(checked);
+            }
+            crate::sync::yield_now();
+        }
+    }
+
+    /// Adds a copy at `place` and brings it up to date. A copy in step holds every later commit
+    /// before that is acknowledged.
+    ///
+    /// # Errors
+    /// `Exists` for a place that is a copy already; `Refused` where it holds another store;
+    /// `Invalid`; `Io`, `Full`.
+    pub fn add(&self, place: &str, mode: CopyMode, progress: Progress<'_>) -> Result<CopyEntry> {
+        let _wiped = WipeStack;
+        let inner = self.inner;
+        if place.is_empty() || place.len() > PLACE_MAX_BYTES {
+            return Err(Error::invalid(format!("a copy's place has 1 to {PLACE_MAX_BYTES} bytes")));
+        }
+        let known = inner.state().head.copies.clone();
+        if known.iter().any(|c| c.place == place) {
+            return Err(Error::new(
+                ErrorKind::Exists,
+                format!("{place} is a copy of this store already"),
+            ));
+        }
+        if known.len() == COPIES_MAX {
+            return Err(Error::new(
+                ErrorKind::Limit,
+                format!("a store has at most {COPIES_MAX} copies; remove one first"),
+            ));
+        }
+        let store = (inner.options.open_copy)(place, true)?;
+        // Most of the way without stopping the writers, the rest in the commit that makes it a
+        // copy.
+        sync(inner, &*store, progress)?;
+        let mut id = [0; 8];
+        inner.options.env.fill(&mut id)?;
+        let entry = CopyEntry { id: u64::from_be_bytes(id), mode, place: place.to_owned() };
+        let mut writer = inner.writer();
+        ready(inner, &mut writer)?;
+        let mut head = inner.next_head(&inner.state());
+        head.copies.push(entry.clone());
+        let attached = Attached { entry: entry.clone(), store: Some(Arc::clone(&store)) };
+        publish(inner, &mut writer, Commit { attached: Some(attached), ..Commit::of_head(head) })?;
+        if mode == CopyMode::Behind {
+            drop(writer);
+            sync(inner, &*store, progress).inspect_err(|_| self.let_go(&entry))?;
+        }
+        Ok(entry)
+    }
+
+    /// Brings the copies that are behind up to date; `place` picks one.
+    ///
+    /// # Errors
+    /// `Absent` where `place` is no copy; `Copy`, `Io`, `Full`.
+    pub fn sync(
+        &self,
+        place: Option<&str>,
+        progress: Progress<'_>,
+    ) -> Result<Vec<(CopyEntry, Backup)>> {
+        let inner = self.inner;
+        inner.process.check()?;
+        let mut synced = Vec::new();
+        for entry in self.chosen(place)? {
+            let store = self.reach(&entry)?;
+            if entry.mode == CopyMode::InStep {
+                let mut writer = inner.writer();
+                ready(inner, &mut writer)?;
+                synced.push((
+                    entry,
+                    Backup { head: Some(inner.state().stored.id), ..Backup::default() },
+                ));
+            } else {
+                let done = sync(inner, &*store, progress).inspect_err(|_| self.let_go(&entry))?;
+                synced.push((entry, done));
+            }
+        }
+        Ok(synced)
+    }
+
+    /// Forgets a copy. Its bytes stay where they are. What is erased from now on is gone from it
+    /// too; what lives can no longer be restored from it after the next erase.
+    ///
+    /// # Errors
+    /// `Absent` where `place` is no copy; `Io`, `Full`.
+    pub fn remove(&self, place: &str) -> Result<()> {
+        let _wiped = WipeStack;
+        let inner = self.inner;
+        self.chosen(Some(place))?;
+        let mut writer = inner.writer();
+        inner.check_owner()?;
+        inner.check_usable()?;
+        let mut head = inner.next_head(&inner.state());
+        head.copies.retain(|c| c.place != place);
+        if inner.planted(Defect::TwoLists) {
+            writer.copies.retain(|copy| copy.entry.place != place);
+            ready(inner, &mut writer)?;
+        }
+        // Before what an earlier commit left open: perhaps that waits for this very copy.
+        publish(inner, &mut writer, Commit::of_head(head)).map(|_| ())
+    }
+
+    /// The state of the copy at `place`, where it holds what this store lacks: removing the copy
+    /// loses that.
+    ///
+    /// # Errors
+    /// `Absent` where `place` is no copy; `Copy`; `Io`, `Corrupt`.
+    pub fn ahead(&self, place: &str) -> Result<Option<HeadId>> {
+        for entry in self.chosen(Some(place))? {
+            let there = self.reach(&entry)?.head()?;
+            let here = self.inner.state().stored.clone();
+            if let Some(there) = there
+                && is_ahead(&there, &here)
+            {
+                return Ok(Some(there.id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How each copy stands.
+    pub fn status(&self) -> Vec<CopyStatus> {
+        let copies = self.inner.state().head.copies.clone();
+        copies.into_iter().map(|entry| self.one_status(entry)).collect()
+    }
+
+    /// The store of a copy, for `audit` and `discard`.
+    pub(super) fn reachable(&self) -> Vec<SharedStore> {
+        let entries = self.inner.state().head.copies.clone();
+        entries.iter().filter_map(|entry| self.reach(entry).ok()).collect()
+    }
+
+    pub(super) fn reach(&self, entry: &CopyEntry) -> Result<SharedStore> {
+        let mut writer = self.inner.writer();
+        match writer.copies.iter_mut().find(|c| c.entry.id == entry.id) {
+            Some(attached) => attached.reach(&self.inner.options),
+            None => Err(Error::new(
+                ErrorKind::Absent,
+                format!("{} is no copy of this store any more", entry.place),
+            )),
+        }
+    }
+
+    fn let_go(&self, entry: &CopyEntry) {
+        let mut writer = self.inner.writer();
+        writer.copies.iter_mut().filter(|c| c.entry.id == entry.id).for_each(Attached::let_go);
+    }
+
+    fn chosen(&self, place: Option<&str>) -> Result<Vec<CopyEntry>> {
+        let known = self.inner.state().head.copies.clone();
+        let chosen: Vec<CopyEntry> =
+            known.into_iter().filter(|c| place.is_none_or(|p| p == c.place)).collect();
+        match place {
+            Some(place) if chosen.is_empty() => Err(Error::new(
+                ErrorKind::Absent,
+                format!("{place} is no copy of this store; `Engine::copies` lists them"),
+            )),
+            _ => Ok(chosen),
+        }
+    }
+
+    fn one_status(&self, entry: CopyEntry) -> CopyStatus {
+        let mut status =
+            CopyStatus { entry, head: None, restores: None, lacks_pages: None, error: None };
+        if let Err(e) = self.look_at_copy(&mut status) {
+            status.error = Some(e.to_string());
+        }
+        status
+    }
+
+    fn look_at_copy(&self, status: &mut CopyStatus) -> Result<()> {
+        let _wiped = WipeStack;
+        let inner = self.inner;
+        inner.process.check()?;
+        let store = self.reach(&status.entry)?;
+        let stored = store.head()?;
+        let head = stored.as_ref().map(|h| h.id);
+        status.head = head;
+        if let Some(there) = &stored {
+            // After the copy's: a commit goes into the store first.
+            let here = inner.state().stored.clone();
+            check_not_ahead(&status.entry.place, there, &here)?;
+        }
+        status.restores = head.filter(|h| h.epoch == inner.state().stored.id.epoch);
+        loop {
+            let leave = inner.walks.begin();
+            let roots = inner.state().head.roots.duplicate();
+            let from = inner.uncached_pages();
+            let mut lacks = 0;
+            let walked = walk(&leave, &from, &roots, &mut |step| {
+                Ok(match step {
+                    Step::Enter { at, .. } if store.contains(&at.name)? => ControlFlow::Break(()),
+                    Step::Enter { .. } => {
+                        lacks += 1;
+                        ControlFlow::Continue(())
+                    }
+                    _ => ControlFlow::Continue(()),
+                })
+            })?;
+            if let Walked::Whole = walked {
+                status.lacks_pages = Some(lacks);
+                return Ok(());
+            }
+        }
+    }
+}

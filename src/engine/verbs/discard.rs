@@ -1,0 +1,201 @@
+//! Discard: gives back the space of blobs that the root no longer reaches. Erasure never waits for
+//! it.
+//!
+//! Bounded memory: each store lists its names a window at a time, and the tree is walked once for
+//! each window, to strike the live ones out. Blobs that are new or not yet published are left
+//! alone, so that writers need not stop.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::copies::Copies;
+use crate::catalogue::walk::{Step, Walked, walk};
+use crate::engine::core::Core;
+use crate::engine::progress::Progress;
+use crate::engine::replica::Attached;
+use crate::error::{ErrorKind, Result};
+use crate::ids::BlobName;
+use crate::pages::SharedStore;
+use crate::secret::WipeStack;
+use crate::store::Cursor;
+use crate::sync::locked;
+
+/// Names in one window: 21 MiB with what is noted of them.
+const WINDOW: usize = 1 << 20;
+
+/// Names asked of a store, and taken out of it, at once.
+const PAGE: usize = 4096;
+
+/// What a discard gave back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Discarded {
+    /// The commit whose tree it left: what died in it, or before, is gone from the store.
+    pub commit: u64,
+    /// Blobs that nothing reached.
+    pub blobs: u64,
+    /// Bytes on the medium before, in the store and its copies.
+    pub bytes_before: u64,
+    /// Bytes on the medium after.
+    pub bytes_after: u64,
+    /// Copies passed over, since they are out of reach or not at the store's state.
+    pub copies_skipped: u64,
+    /// Bytes of those blobs that were overwritten or given back, in the store and its copies.
+    pub bytes_gone: u64,
+    /// Bytes of those blobs that may still be there.
+    pub bytes_left: u64,
+}
+
+impl Discarded {
+    /// Whether nothing is left of what died in that commit or before, neither in the store nor in
+    /// any of its copies: all of it was overwritten or given back.
+    pub fn complete(&self) -> bool {
+        self.copies_skipped == 0 && self.bytes_left == 0
+    }
+}
+
+pub(super) fn discard(inner: &Arc<Core>, progress: Progress<'_>) -> Result<Discarded> {
+    let _wiped = WipeStack;
+    discard_in_windows(inner, WINDOW, progress)
+}
+
+pub(in crate::engine) fn discard_in_windows(
+    inner: &Arc<Core>,
+    window: usize,
+    progress: Progress<'_>,
+) -> Result<Discarded> {
+    inner.check_owner()?;
+    inner.check_usable()?;
+    let _one_at_a_time = locked(&inner.discarding);
+    let mut done = Discarded { commit: inner.state().stored.id.commit, ..Discarded::default() };
+    let known = inner.state().head.copies.len() as u64;
+    let mut places: Vec<SharedStore> = vec![inner.store().clone()];
+    for copy in (Copies { inner }).reachable() {
+        if copy.head().ok().flatten().map(|h| h.id) == Some(inner.state().stored.id) {
+            places.push(copy);
+        }
+    }
+    // One may have been added between the two looks.
+    done.copies_skipped = (known + 1).saturating_sub(places.len() as u64);
+    for place in &places {
+        done.bytes_before += place.usage()?.bytes;
+    }
+    inner.names.begin_discard();
+    let swept = sweep(inner, window, &places, &mut done, progress);
+    inner.names.end_discard();
+    if swept.is_err() {
+        inner.writer().copies.iter_mut().for_each(Attached::let_go);
+    }
+    swept?;
+    for place in &places {
+        done.bytes_after += place.usage()?.bytes;
+    }
+    Ok(done)
+}
+
+fn sweep(
+    inner: &Arc<Core>,
+    window: usize,
+    places: &[SharedStore],
+    done: &mut Discarded,
+    progress: Progress<'_>,
+) -> Result<()> {
+    let mut looked = 0;
+    for place in places {
+        let mut from = Some(Cursor::default());
+        while from.is_some() {
+            let mut names = Vec::new();
+            while let Some(at) = from.filter(|_| names.len() < window) {
+                let (some, next) = place.names(at, PAGE.min(window))?;
+                names.extend(some);
+                from = next;
+            }
+            looked += names.len() as u64;
+            let dead = without_live(inner, names)?;
+            for dead in dead.chunks(PAGE) {
+                give_back(inner, place, dead, done)?;
+                progress(looked);
+            }
+            progress(looked);
+        }
+        // What an earlier discard that was stopped left behind.
+        remove_from(inner, place, &[], done)?;
+    }
+    Ok(())
+}
+
+fn give_back(
+    inner: &Arc<Core>,
+    place: &SharedStore,
+    names: &[BlobName],
+    done: &mut Discarded,
+) -> Result<()> {
+    let dead = inner.names.unkept(names);
+    if dead.is_empty() { Ok(()) } else { remove_from(inner, place, &dead, done) }
+}
+
+fn remove_from(
+    inner: &Arc<Core>,
+    place: &SharedStore,
+    dead: &[BlobName],
+    done: &mut Discarded,
+) -> Result<()> {
+    let removed = place.remove(dead);
+    // A store that failed here may refuse every later write until it is opened anew.
+    let removed = if Arc::ptr_eq(place, inner.store()) { inner.judged(removed)? } else { removed? };
+    done.blobs += dead.len() as u64;
+    done.bytes_gone += removed.gone;
+    done.bytes_left += removed.left;
+    Ok(())
+}
+
+/// Those of the names that the tree does not reach, in their order.
+fn without_live(inner: &Arc<Core>, names: Vec<BlobName>) -> Result<Vec<BlobName>> {
+    if names.is_empty() {
+        return Ok(names);
+    }
+    // In the order of the names, for these are what the tree tells; removed they are in the
+    // store's.
+    let mut sorted: Vec<u32> = (0..names.len() as u32).collect();
+    let name_of = |n: u32| names[n as usize];
+    sorted.sort_unstable_by_key(|n| name_of(*n));
+    let mut live = vec![false; names.len()];
+    loop {
+        let leave = inner.walks.begin();
+        let (roots, geometry, id) = {
+            let state = inner.state();
+            (state.head.roots.duplicate(), state.head.geometry, state.stored.id)
+        };
+        let pages = inner.uncached_pages();
+        let mut strike = |name: BlobName| {
+            let from = sorted.partition_point(|n| name_of(*n) < name);
+            // A store may list a name twice.
+            for n in sorted[from..].iter().take_while(|n| name_of(**n) == name) {
+                live[*n as usize] = true;
+            }
+        };
+        let walked = walk(&leave, &pages, &roots, &mut |step| {
+            match step {
+                Step::Enter { at, .. } => strike(at.name),
+                Step::Record { entry, .. } => entry.segment_names(geometry).for_each(&mut strike),
+                Step::Leave { .. } => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        drop((roots, leave));
+        match walked {
+            Ok(Walked::Whole) => {
+                return Ok(names
+                    .into_iter()
+                    .zip(live)
+                    .filter(|(_, live)| !live)
+                    .map(|(name, _)| name)
+                    .collect());
+            }
+            // What it struck out may have died meanwhile: the next discard takes that.
+            Ok(Walked::Interrupted) => crate::sync::yield_now(),
+            Err(e) if e.kind() == ErrorKind::Corrupt && inner.state().stored.id != id => {}
+            Err(e) => return Err(e),
+        }
+    }
+}

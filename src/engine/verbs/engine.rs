@@ -1,0 +1,481 @@
+//! The engine that callers hold: the verbs that name no collection, and the handles of those that
+//! do.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use super::audit::Audit;
+use super::certificates::Certificates;
+use super::clock::Clock;
+use super::copies::Copies;
+use super::discard::Discarded;
+use super::erasing::Foreseen;
+use super::grants::Grants;
+use super::holds::Holds;
+use super::inbox::{Accepted, Inbox};
+use super::lineage::Lineage;
+use super::log::Log;
+use super::ownership::Ownership;
+use super::plans::Plans;
+use super::policies::Policies;
+use super::report::Report;
+use super::requests::Opened;
+use super::status::Status;
+use super::training::Training;
+use super::{audit, discard, erasing, inbox, lineage, records, report, requests, status};
+use crate::catalogue::list::{Listing, Query};
+use crate::catalogue::tended::Tended;
+use crate::cell::{Promise, Retirement};
+use crate::engine::batch::Batch;
+use crate::engine::core::Core;
+use crate::engine::erasure::Erasure;
+use crate::engine::keeper;
+use crate::engine::progress::Progress;
+use crate::engine::reader::Reader;
+use crate::engine::replica::Backup;
+use crate::engine::sync::sync;
+use crate::error::Result;
+use crate::ids::{InteractionId, RecordId, StoreId, Timestamp, UserId};
+use crate::pages::SharedStore;
+use crate::record::{Put, RecordInfo};
+use crate::scope::Erase;
+use crate::store::{HeadId, Store};
+use crate::tree::facts::Fact;
+use crate::tree::lineage::Access;
+use crate::tree::plans::Plan;
+
+/// A store with its root cell, open. Cheap to clone; all clones are one engine.
+///
+/// Calls block, and may come from any thread. What has several verbs of its own is reached through
+/// a handle: `engine.holds(&user).add(hold)`, `engine.copies().list()`.
+#[derive(Clone)]
+pub struct Engine {
+    pub(in crate::engine) inner: Arc<Core>,
+    /// The keeper's thread ends with the last clone.
+    pub(in crate::engine) _keeper: Option<Arc<keeper::Kept>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Engine({})", self.inner.store().place())
+    }
+}
+
+/// Putting and reading.
+impl Engine {
+    /// Puts one record, durably, and returns its id.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Class, Engine, Options, Put, UserId, cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// let recording = &b"RIFF...."[..]; // any reader
+    /// let put = Put::new(UserId::new("ada")?, Class::audio()).media_type("audio/wav");
+    /// let id = engine.put(put, recording)?;
+    /// assert_eq!(engine.info(&id)?.length, 8);
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Erased` where the user, the interaction, this class of it, or a source of the record was
+    /// erased, also while the payload streamed in; `Invalid`, `Limit`, `Refused` for a bad request; `Full`,
+    /// `Io`; `Copy` where a copy in step did not take it.
+    pub fn put(&self, put: Put, payload: impl Read) -> Result<RecordId> {
+        records::put(&self.inner, put, payload)
+    }
+
+    /// Begins a batch: records that become durable together, or not at all.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Class, Engine, Options, Put, Source, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// let ada = UserId::new("ada")?;
+    /// let turn = engine.new_interaction()?;
+    /// let mut batch = engine.batch();
+    /// let audio = Put::new(ada.clone(), Class::audio()).interaction(turn);
+    /// let audio = batch.add(audio, &b"RIFF...."[..])?;
+    /// // The transcript falls with the recording.
+    /// let text = Put::new(ada, Class::transcript()).interaction(turn);
+    /// batch.add(text.derived_from(Source::Added(audio)), &b"wake me at six"[..])?;
+    /// assert_eq!(batch.commit()?.len(), 2);
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    pub fn batch(&self) -> Batch {
+        Batch::new(Arc::clone(&self.inner))
+    }
+
+    /// Creates a user without records; the only way to create one again that was erased. Does
+    /// nothing for a user who is here.
+    ///
+    /// # Errors
+    /// As [`Engine::put`].
+    pub fn create_user(&self, user: &UserId) -> Result<()> {
+        records::create_user(&self.inner, user)
+    }
+
+    /// Begins an interaction now; its id orders after all that began before.
+    ///
+    /// # Errors
+    /// `Io` where the system's random number generator fails.
+    pub fn new_interaction(&self) -> Result<InteractionId> {
+        self.inner.new_interaction(&self.inner.state())
+    }
+
+    /// Takes an envelope in, as a record. A second copy of an envelope is recognised and gives the
+    /// same record. Memory as [`Engine::put`].
+    ///
+    /// # Errors
+    /// `Refused` where its inbox key was destroyed, or it is for another store: the error says what
+    /// to do; `Erased` where the user, the interaction, or the record that it became was erased;
+    /// `Corrupt` where it was changed or cut short; as [`Engine::put`].
+    pub fn accept(&self, envelope: impl Read) -> Result<Accepted> {
+        inbox::accept(&self.inner, envelope)
+    }
+
+    /// Opens a record.
+    ///
+    /// # Errors
+    /// `Erased`, `Absent` and `Corrupt` are three different answers; `Refused` where a policy wants
+    /// readers named ([`Engine::get_as`]); `Poisoned`, `Io`.
+    pub fn get(&self, id: &RecordId) -> Result<Reader> {
+        records::open(&self.inner, id, false)
+    }
+
+    /// Opens a record as [`Engine::get`] does, having recorded, durably, the name of the reader and
+    /// the purpose. That entry falls with the record.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty or too long name or purpose; as [`Engine::get`] and [`Engine::put`].
+    pub fn get_as(&self, id: &RecordId, principal: &str, purpose: &str) -> Result<Reader> {
+        lineage::get_as(&self.inner, id, principal, purpose)
+    }
+
+    /// Writes a record to `out` and returns its length.
+    ///
+    /// # Errors
+    /// As [`Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
+    pub fn get_to(&self, id: &RecordId, out: &mut impl Write) -> Result<u64> {
+        self.get(id)?.write_to(out)
+    }
+
+    /// A record's metadata.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn info(&self, id: &RecordId) -> Result<RecordInfo> {
+        records::info(&self.inner, id)
+    }
+
+    /// Lists records, a page at a time.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Class, Engine, Options, Put, Query, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// let ada = UserId::new("ada")?;
+    /// # for _ in 0..3 {
+    /// #     engine.put(Put::new(ada.clone(), Class::audio()), &b"RIFF...."[..])?;
+    /// # }
+    /// let mut query = Query::default().user(ada).class(Class::audio()).limit(2);
+    /// let mut seen = 0;
+    /// loop {
+    ///     let page = engine.list(&query)?;
+    ///     seen += page.records.len();
+    ///     query = match page.next {
+    ///         Some(next) => query.after(next),
+    ///         None => break,
+    ///     };
+    /// }
+    /// assert_eq!(seen, 3);
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Erased` or `Absent` for a user who was erased or never was here; `Corrupt`, `Io`.
+    pub fn list(&self, query: &Query) -> Result<Listing> {
+        records::list(&self.inner, query)
+    }
+
+    /// Users who are not erased, with the number of their records: at most `limit`, after the user
+    /// `after`. Where an erase is still being followed, this finishes it first
+    /// ([`Engine::run_due`]).
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`; as [`Engine::run_due`].
+    pub fn users(&self, after: Option<&UserId>, limit: usize) -> Result<Vec<(UserId, u64)>> {
+        records::users(&self.inner, after, limit)
+    }
+
+    /// The sources of a record, and what was derived from it.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn lineage(&self, id: &RecordId) -> Result<Lineage> {
+        lineage::lineage(&self.inner, id)
+    }
+
+    /// Who opened a record, what for and when, as far as the application said; oldest first.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn accesses(&self, id: &RecordId) -> Result<Vec<Access>> {
+        lineage::accesses(&self.inner, id)
+    }
+
+    /// Makes a derived record stand on its own: from now on it stays when its sources are erased.
+    /// Its content is not encrypted again. The act and its reason stand in the user's audit trail.
+    ///
+    /// # Errors
+    /// `Invalid` without a reason, or for a record that depends on no other; `Erased`, `Absent`; as
+    /// [`Engine::put`].
+    pub fn detach(&self, id: &RecordId, reason: &str) -> Result<()> {
+        lineage::detach(&self.inner, id, reason)
+    }
+
+    /// Opens what a request asks for: the records of a grant or of a training set, as a parcel
+    /// sealed to the fresh key in the request. Each opening stands in the report of the records'
+    /// users, durably, before the first byte is written.
+    ///
+    /// # Errors
+    /// `Corrupt` for what is no request; `Refused` where it is not signed by the grantee, is old or
+    /// was used, or where the grant was revoked; `Erased` where its user was erased; `Io`. Where it
+    /// fails in the middle, `out` holds no whole parcel.
+    pub fn open_request(&self, request: &[u8], out: impl Write) -> Result<Opened> {
+        requests::open_request(&self.inner, request, out)
+    }
+}
+
+/// Erasing.
+impl Engine {
+    /// Erases a scope and returns when that is complete: the new pages are durable on every copy in
+    /// step, the old root key is destroyed as far as the cell promises, no reader delivers a byte
+    /// of the scope any more.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Class, Engine, ErrorKind, Options, Put, Scope, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// # let ada = UserId::new("ada")?;
+    /// # let id = engine.put(Put::new(ada.clone(), Class::audio()), &b"RIFF...."[..])?;
+    /// let erasure = engine.erase(Scope::user(ada))?;
+    /// assert_eq!(erasure.records, Some(1));
+    /// assert_eq!(engine.get(&id).map_err(|e| e.kind()).err(), Some(ErrorKind::Erased));
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Absent` for a record of a user who is not here, or of a life to come: its id is never
+    /// given, so nothing can arrive under it. Anything else that is not here is erased all the
+    /// same, with no records: what is on its way is refused. `Held` where a hold covers some of it,
+    /// or a held record was derived from some of it; `Invalid` for an empty range, or for keeping
+    /// without a reason; `Copy` where a copy in step is out of reach: the old root key stays until
+    /// the copy is back or removed; `Io`, `Full`.
+    pub fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
+        erasing::erase(&self.inner, erase.into())
+    }
+
+    /// Does many erases in one commit, each with an outcome of its own.
+    pub fn erase_all<E: Clone + Into<Erase>>(&self, erases: &[E]) -> Vec<Result<Erasure>> {
+        let erases: Vec<Erase> = erases.iter().cloned().map(Into::into).collect();
+        erasing::erase_all(&self.inner, &erases)
+    }
+
+    /// Plans an erase for a time to come. Until then it can be cancelled ([`Plans::cancel`]) and
+    /// its scope can be read; at that time the open engine does it, or the next one to open,
+    /// without being asked again. The plan is in the tree, and so in every copy. The erase is final
+    /// when it is done, whatever window it allows. A hold does not keep it from being planned, but
+    /// from being done: [`Plan::held`] says whether one covers it now.
+    ///
+    /// # Errors
+    /// `Invalid` for a time that has passed, and for all that [`Engine::erase`] finds invalid;
+    /// `Erased`, `Absent` for a user or record that is not here; `Limit` beyond 64 for one user,
+    /// and while the clock is not believed ([`Clock::doubts`]); as [`Engine::erase`] and
+    /// [`Engine::put`], but for `Held`.
+    pub fn erase_at(&self, erase: impl Into<Erase>, due: Timestamp) -> Result<Plan> {
+        erasing::erase_at(&self.inner, erase.into(), due)
+    }
+
+    /// What an erase would take if it were done now. Nothing is changed, in the store or in the
+    /// cell, and a refusal is not recorded.
+    ///
+    /// # Errors
+    /// As [`Engine::erase`] where that is refused: `Held`, `Absent`, `Invalid`; `Io`.
+    pub fn would_erase(&self, erase: impl Into<Erase>) -> Result<Foreseen> {
+        erasing::would_erase(&self.inner, erase.into())
+    }
+
+    /// Begins an epoch without erasing anything: a fresh root key, and every older one destroyed.
+    /// What was pending becomes final, and a keyholder that had no share gets one.
+    ///
+    /// # Errors
+    /// As [`Engine::erase`].
+    pub fn rekey(&self) -> Result<Retirement> {
+        erasing::rekey(&self.inner)
+    }
+
+    /// Does what is due: erases that were planned for now, records that passed a limit, root keys
+    /// that wait to be destroyed; and takes derived records that fell with an erase out of lists
+    /// and counts. An open engine does this by itself, unless [`Keeper::ByHand`] is set; what is
+    /// due by a clock that is not believed waits ([`Clock::doubts`]). [`Engine::users`] and
+    /// [`Engine::report`] do it first. `progress` counts records.
+    ///
+    /// [`Keeper::ByHand`]: crate::engine::Keeper::ByHand
+    ///
+    /// # Errors
+    /// As [`Engine::erase`], where nothing can be committed; `Fenced` where this engine only looks.
+    /// What a hold refuses, and what fails for one user, is recorded in that user's audit trail and
+    /// in [`Tended`], and tried again an hour later; everybody else's is done.
+    pub fn run_due(&self, progress: Progress<'_>) -> Result<Tended> {
+        erasing::run_due(&self.inner, progress)
+    }
+}
+
+/// Looking after the store.
+impl Engine {
+    /// The identity of the store.
+    pub fn id(&self) -> StoreId {
+        self.inner.id
+    }
+
+    /// The head that readers see now.
+    pub fn head(&self) -> HeadId {
+        self.inner.state().stored.id
+    }
+
+    /// What the cell promises of a destroyed key.
+    pub fn promise(&self) -> Promise {
+        self.inner.cell.describe()
+    }
+
+    /// Why this engine only looks at its store: [`Options::open_as`] said so, or the store does not
+    /// own its root cell. `None` for the owner. Whatever would write is `Fenced` then.
+    ///
+    /// [`Options::open_as`]: crate::Options::open_as
+    pub fn read_only(&self) -> Option<&str> {
+        self.inner.looks_only()
+    }
+
+    /// What the engine knows of its store, its cell, its copies and its clock.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn status(&self) -> Result<Status> {
+        status::status(&self.inner)
+    }
+
+    /// Everything kept about a user, but the records. Where an erase is still being followed, this
+    /// finishes it first ([`Engine::run_due`]).
+    ///
+    /// # Errors
+    /// `Erased` or `Absent` for a user who was erased or never was here; `Corrupt`, `Io`; as
+    /// [`Engine::run_due`].
+    pub fn report(&self, user: &UserId) -> Result<Report> {
+        report::report(&self.inner, user)
+    }
+
+    /// What was done to a user's records beyond putting and erasing, when and why; oldest first.
+    /// For the records themselves see [`Engine::list`].
+    ///
+    /// # Errors
+    /// `Erased` or `Absent` for a user who was erased or never was here; `Corrupt`, `Io`.
+    pub fn audit_trail(&self, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
+        report::audit_trail(&self.inner, user)
+    }
+
+    /// Says what opens, of every blob of the store, of the copies it knows and of `more` places,
+    /// with the keys in the cell. Reads everything once. Memory: some 200 bytes for each live blob.
+    ///
+    /// # Errors
+    /// `Io`; `Corrupt` where the live tree itself cannot be walked; `Refused` where a place holds
+    /// another store.
+    pub fn audit(&self, more: &[SharedStore], progress: Progress<'_>) -> Result<Audit> {
+        audit::audit(&self.inner, more, progress)
+    }
+
+    /// Removes each blob that the root does not reach, from the store and from every copy that is
+    /// at the store's state. Stopped at any moment it has done a part of its work and no harm.
+    ///
+    /// # Errors
+    /// `Io`; `Corrupt` where a live page cannot be read (nothing more is removed then).
+    pub fn discard(&self, progress: Progress<'_>) -> Result<Discarded> {
+        discard::discard(&self.inner, progress)
+    }
+
+    /// Copies what `to` lacks, and the head: an incremental backup, without any key. After the next
+    /// erase nothing can be restored from a backup alone: keep a copy in step too
+    /// ([`Copies::add`]).
+    ///
+    /// # Errors
+    /// `Refused` where `to` holds another store, a later state, or records or erases that this
+    /// store never had: another place wrote to it after the two parted; `Fenced` where this store
+    /// does not own its cell, and `to` holds another head than its own; `Io`, `Full`.
+    pub fn backup(&self, to: &dyn Store, progress: Progress<'_>) -> Result<Backup> {
+        sync(&self.inner, to, progress)
+    }
+}
+
+/// Handles.
+impl Engine {
+    /// The legal holds on a user's records.
+    pub fn holds<'e>(&'e self, user: &'e UserId) -> Holds<'e> {
+        Holds { inner: &self.inner, user }
+    }
+
+    /// The planned erases of a user; [`Engine::erase_at`] plans one.
+    pub fn plans<'e>(&'e self, user: &'e UserId) -> Plans<'e> {
+        Plans { inner: &self.inner, user }
+    }
+
+    /// The retention policies of the store, or those that a user has in their place.
+    pub fn policies<'e>(&'e self, user: Option<&'e UserId>) -> Policies<'e> {
+        Policies { inner: &self.inner, user }
+    }
+
+    /// The grants on a user's records.
+    pub fn grants<'e>(&'e self, user: &'e UserId) -> Grants<'e> {
+        Grants { inner: &self.inner, user }
+    }
+
+    /// The training sets.
+    pub fn training(&self) -> Training<'_> {
+        Training { inner: &self.inner }
+    }
+
+    /// A user's inbox; [`Engine::accept`] takes in what was sealed to it.
+    pub fn inbox<'e>(&'e self, user: &'e UserId) -> Inbox<'e> {
+        Inbox { inner: &self.inner, user }
+    }
+
+    /// The copies of the store.
+    pub fn copies(&self) -> Copies<'_> {
+        Copies { inner: &self.inner }
+    }
+
+    /// The public log of erases.
+    pub fn log(&self) -> Log<'_> {
+        Log { inner: &self.inner }
+    }
+
+    /// Erasure certificates that are issued again.
+    pub fn certificates(&self) -> Certificates<'_> {
+        Certificates { inner: &self.inner }
+    }
+
+    /// Whether the clock is believed.
+    pub fn clock(&self) -> Clock<'_> {
+        Clock { inner: &self.inner }
+    }
+
+    /// Whether this place of the store owns the root cell.
+    pub fn ownership(&self) -> Ownership<'_> {
+        Ownership { inner: &self.inner }
+    }
+}

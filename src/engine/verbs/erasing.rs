@@ -1,0 +1,133 @@
+//! Erasing: now, at a time to come, or only seeing what it would take.
+
+use std::sync::Arc;
+
+use crate::catalogue::plan::{is_held_now, too_many};
+use crate::catalogue::record::is_there;
+use crate::catalogue::resolve::look_up_whole;
+use crate::catalogue::tended::Tended;
+use crate::catalogue::view::record_erased;
+use crate::cell::Retirement;
+use crate::engine::clock::doubts;
+use crate::engine::commit::change;
+use crate::engine::core::Core;
+use crate::engine::erases::{self, Outlook, foresee};
+use crate::engine::erasure::Erasure;
+use crate::engine::group;
+use crate::engine::progress::Progress;
+use crate::engine::tend::tend;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{Class, Timestamp};
+use crate::limits::PLANS_MAX;
+use crate::scope::{Erase, Request, Scope};
+use crate::secret::WipeStack;
+use crate::tree::history::StoredFact;
+use crate::tree::plans::Plan;
+
+/// What an erase would take, as things are ([`Engine::would_erase`](crate::Engine::would_erase)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Foreseen {
+    /// Records of the scope that would fall, by class; `None` where damaged pages keep them from
+    /// being counted.
+    pub records: Option<Vec<(Class, u64)>>,
+    /// Records derived from them, of any user, that would fall with it.
+    pub derived: u64,
+    /// Whether more derived records would fall, which were not looked for.
+    pub following: bool,
+    /// Whether the scope was erased before, and nothing is left to do.
+    pub already: bool,
+    /// Whether the user that it names is here.
+    pub here: bool,
+}
+
+pub(super) fn erase(inner: &Core, erase: Erase) -> Result<Erasure> {
+    let _wiped = WipeStack;
+    inner.process.check()?;
+    group::erase(inner, erase)
+}
+
+pub(super) fn rekey(inner: &Arc<Core>) -> Result<Retirement> {
+    let _wiped = WipeStack;
+    erases::rekey(inner)
+}
+
+pub(super) fn erase_all(inner: &Core, erases: &[Erase]) -> Vec<Result<Erasure>> {
+    let _wiped = WipeStack;
+    if let Err(e) = inner.process.check() {
+        return erases.iter().map(|_| Err(e.copy())).collect();
+    }
+    let mut writer = inner.writer();
+    erases::erase_all(inner, &mut writer, &erases.iter().collect::<Vec<_>>())
+}
+
+pub(super) fn erase_at(inner: &Arc<Core>, erase: Erase, due: Timestamp) -> Result<Plan> {
+    let _wiped = WipeStack;
+    erase.check()?;
+    let erase = erase.into_plan()?;
+    if let Some(doubts) = doubts(inner) {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!("nothing is planned by a clock that may be wrong: {doubts}"),
+        ));
+    }
+    let now = inner.options.env.now();
+    if due <= now {
+        return Err(Error::invalid(
+            "a planned erase is for a time to come; leave the time out to erase now",
+        ));
+    }
+    let plan = Plan { id: inner.means().number()?, due, planned: now, erase, held: false };
+    let held = change(inner, |edit| {
+        let (view, pages) = (edit.view, edit.pages());
+        let user = match plan.erase.scope() {
+            Scope::User { user, .. } => view.user(user)?.0,
+            Scope::Record(id) => {
+                look_up_whole(&view, id)?;
+                id.user
+            }
+        };
+        let held = edit.user(user, |editor, page| {
+            if let Scope::Record(id) = plan.erase.scope()
+                && !is_there(pages, page, id)?
+            {
+                return Err(record_erased(id));
+            }
+            if page.plans.all(pages, user, &page.user)?.len() >= PLANS_MAX {
+                return Err(too_many("planned erases for this user", PLANS_MAX));
+            }
+            page.plans.add(editor, user, &plan)?;
+            page.history.add(editor, user, now, &StoredFact::Planned { id: plan.id, due })?;
+            is_held_now(pages, user, page, &plan.erase)
+        })?;
+        edit.due_by(user, due).map(|()| held)
+    })?;
+    Ok(Plan { held, ..plan })
+}
+
+pub(super) fn would_erase(inner: &Core, erase: Erase) -> Result<Foreseen> {
+    let _wiped = WipeStack;
+    inner.check_usable()?;
+    // A certificate says how many there were of each class: they are counted for it.
+    let erase = erase.certified(Request::default());
+    let state = inner.state();
+    let Outlook { fell, derived, following } = foresee(inner, &state, &erase)?;
+    let pages = inner.pages();
+    let here = match erase.scope() {
+        Scope::User { user, .. } => {
+            let gone = |e: &Error| matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased);
+            !inner.view(&state, &pages).user(user).is_err_and(|e| gone(&e))
+        }
+        Scope::Record(_) => true,
+    };
+    let counted =
+        |counts: Vec<(Class, u64)>| counts.into_iter().filter(|(_, n)| *n > 0).collect::<Vec<_>>();
+    let records = fell.records.map(|_| counted(fell.counts));
+    Ok(Foreseen { records, derived, following, already: fell.already, here })
+}
+
+pub(super) fn run_due(inner: &Arc<Core>, progress: Progress<'_>) -> Result<Tended> {
+    let _wiped = WipeStack;
+    inner.process.check()?;
+    tend(inner, progress, &|| false)
+}

@@ -1,0 +1,99 @@
+//! What a record was derived from, who opened it, and making it stand on its own.
+
+use std::sync::Arc;
+
+use super::records;
+use crate::catalogue::detach::cut;
+use crate::catalogue::resolve::{fell, look_up_whole, resolver};
+use crate::engine::commit::change;
+use crate::engine::core::Core;
+use crate::engine::reader::Reader;
+use crate::error::{Error, Result};
+use crate::ids::RecordId;
+use crate::limits::PRINCIPAL_MAX_BYTES;
+use crate::record;
+use crate::scope::check_reason;
+use crate::tree::lineage::Access;
+
+/// The sources of a record, and what was derived from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lineage {
+    /// The records that it depends on: it falls with any of them.
+    pub sources: Vec<RecordId>,
+    /// The records that depend on it.
+    pub derived: Vec<RecordId>,
+    /// Whether it was detached from a record from which it had been derived.
+    pub detached: bool,
+}
+
+pub(super) fn lineage(inner: &Core, id: &RecordId) -> Result<Lineage> {
+    inner.look(|view| {
+        let (page, entry) = look_up_whole(view, id)?;
+        let sources = match entry.sources {
+            0 => Vec::new(),
+            _ => page.lineage.sources(view.pages, id)?,
+        };
+        let derived = page.lineage.derived(view.pages, id)?;
+        Ok(Lineage { sources, derived, detached: entry.detached })
+    })
+}
+
+pub(super) fn get_as(
+    inner: &Arc<Core>,
+    id: &RecordId,
+    principal: &str,
+    purpose: &str,
+) -> Result<Reader> {
+    record::check_purpose(purpose)?;
+    if principal.trim().is_empty()
+        || principal.len() > PRINCIPAL_MAX_BYTES
+        || purpose.trim().is_empty()
+    {
+        return Err(Error::invalid(format!(
+            "say who opens it, in 1 to {PRINCIPAL_MAX_BYTES} bytes, and what for"
+        )));
+    }
+    change(inner, |edit| {
+        look_up_whole(&edit.view, id)?;
+        let at = edit.means.env.now();
+        let access = Access { principal: principal.to_owned(), purpose: purpose.to_owned(), at };
+        match edit.page_for(id)? {
+            Some((editor, page)) => {
+                page.openings += 1;
+                page.lineage.add_access(editor, id, &access)
+            }
+            None => Err(fell(id)),
+        }
+    })?;
+    records::open(inner, id, true)
+}
+
+pub(super) fn accesses(inner: &Core, id: &RecordId) -> Result<Vec<Access>> {
+    inner.look(|view| {
+        let (page, _) = look_up_whole(view, id)?;
+        page.lineage.accesses(view.pages, id)
+    })
+}
+
+pub(super) fn detach(inner: &Core, id: &RecordId, reason: &str) -> Result<()> {
+    check_reason(reason)?;
+    change(inner, |edit| {
+        let view = edit.view;
+        let (page, entry) = look_up_whole(&view, id)?;
+        let sources = page.lineage.sources(view.pages, id)?;
+        if entry.sources == 0 {
+            return Err(Error::invalid(format!(
+                "record {id} depends on no other; there is nothing to detach it from"
+            )));
+        }
+        cut(edit, &mut resolver(&view), id, &sources)?;
+        let now = edit.means.env.now();
+        match edit.page_for(id)? {
+            Some((editor, page)) => {
+                page.lineage.add_detachment(editor, id, now, entry.sources, reason)
+            }
+            None => Err(fell(id)),
+        }
+    })
+}

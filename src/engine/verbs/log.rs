@@ -1,0 +1,90 @@
+//! The public log of erases.
+
+use std::sync::Arc;
+
+use crate::catalogue::leaf::{checkpoint_of, log_page, prove, signer};
+use crate::engine::core::Core;
+use crate::engine::log::{with_final_log, with_log};
+use crate::error::{Error, Result};
+use crate::log::{Hash, LogProof, Note, SeeLeaf, Subtrees, VerifierKey, consistency, root};
+use crate::secret::WipeStack;
+
+/// The public log of erases ([`Engine::log`](crate::Engine::log)).
+#[derive(Clone, Copy, Debug)]
+pub struct Log<'e> {
+    pub(super) inner: &'e Arc<Core>,
+}
+
+impl Log<'_> {
+    /// The public key of the store's log: all that is needed to check its certificates.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn key(&self) -> Result<VerifierKey> {
+        let _wiped = WipeStack;
+        let page = self.inner.look(log_page)?;
+        Ok(signer(&page, &page.checkpoint_seed)?.verifier())
+    }
+
+    /// Signs a checkpoint of the log as it is now: every root key that its leaves call destroyed is
+    /// destroyed.
+    ///
+    /// # Errors
+    /// As [`Engine::erase`](crate::Engine::erase), where an erase before is not complete; `Refused`
+    /// where the cell has not said that the old root keys are gone.
+    pub fn checkpoint(&self) -> Result<Note> {
+        let _wiped = WipeStack;
+        with_final_log(self.inner, |page, _| {
+            checkpoint_of(page).sign(&signer(page, &page.checkpoint_seed)?)
+        })
+    }
+
+    /// The proof that a leaf is in the log, under a checkpoint of the log as it is now.
+    ///
+    /// # Errors
+    /// `Invalid` for a leaf that the log does not have; as
+    /// [`Log::checkpoint`](crate::engine::Log::checkpoint).
+    pub fn proof(&self, index: u64) -> Result<LogProof> {
+        let _wiped = WipeStack;
+        with_final_log(self.inner, |page, pages| prove(page, pages, index, false))
+    }
+
+    /// The root of the log's first `old` leaves, and the proof that the log as it is now goes on
+    /// from them.
+    ///
+    /// # Errors
+    /// `Invalid` where it has fewer; as [`Log::checkpoint`](crate::engine::Log::checkpoint).
+    pub fn consistency(&self, old: u64) -> Result<(Hash, Vec<Hash>)> {
+        let _wiped = WipeStack;
+        with_log(self.inner, |page, pages| {
+            let subtrees = page.subtrees(pages);
+            let proof = consistency(&subtrees, old, page.frontier.size())?;
+            Ok((root(&subtrees, old)?, proof))
+        })
+    }
+
+    /// The hash over `2^level` leaves of the log, from `index * 2^level` on.
+    ///
+    /// # Errors
+    /// `Invalid` where the log has not all of them; as
+    /// [`Log::checkpoint`](crate::engine::Log::checkpoint).
+    pub fn subtree(&self, level: u8, index: u64) -> Result<Hash> {
+        let _wiped = WipeStack;
+        with_log(self.inner, |page, pages| {
+            let end = index.checked_add(1).and_then(|end| end.checked_shl(u32::from(level)));
+            if level > 62 || end.is_none_or(|end| end > page.frontier.size()) {
+                return Err(Error::invalid("the log has not so many leaves"));
+            }
+            page.subtrees(pages).subtree(level, index)
+        })
+    }
+
+    /// Shows leaves of the log from `from` on, with their indexes, until `see` breaks.
+    ///
+    /// # Errors
+    /// As [`Log::checkpoint`](crate::engine::Log::checkpoint), and what `see` fails with.
+    pub fn leaves(&self, from: u64, see: SeeLeaf<'_>) -> Result<()> {
+        let _wiped = WipeStack;
+        with_log(self.inner, |page, pages| page.leaves(pages, from, see))
+    }
+}

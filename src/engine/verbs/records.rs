@@ -1,0 +1,127 @@
+//! Records: putting, opening, listing.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::catalogue::edit::Edit;
+use crate::catalogue::life::create;
+use crate::catalogue::list::{self, Listing, Query};
+use crate::catalogue::resolve::{Needs, look_up_whole, resolver};
+use crate::catalogue::view::absent;
+use crate::engine::batch::Batch;
+use crate::engine::change::Commit;
+use crate::engine::commit::{publish, ready};
+use crate::engine::core::{Core, State};
+use crate::engine::keys::Opened;
+use crate::engine::reader::Reader;
+use crate::engine::readers::Via;
+use crate::engine::tend::tend_first;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{RecordId, UserId};
+use crate::record::{self, Put, RecordInfo};
+use crate::secret::WipeStack;
+use crate::tree::users::Found;
+
+pub(super) fn put(inner: &Arc<Core>, put: Put, payload: impl Read) -> Result<RecordId> {
+    let mut batch = Batch::new(Arc::clone(inner));
+    batch.add(put, payload)?;
+    batch.commit()?.pop().ok_or_else(|| unreachable!("one record was added"))
+}
+
+pub(super) fn create_user(inner: &Core, user: &UserId) -> Result<()> {
+    let _wiped = WipeStack;
+    let mut writer = inner.writer();
+    ready(inner, &mut writer)?;
+    let mut commit = {
+        let state = inner.state();
+        let pages = inner.pages();
+        let mut edit = Edit::new(inner.start(&state, &pages));
+        if !create(&mut edit, user)? {
+            return Ok(());
+        }
+        Commit::from(edit.seal(inner.next_head(&state))?)
+    };
+    commit.change.head.users += 1;
+    publish(inner, &mut writer, commit).map(|_| ())
+}
+
+/// Opens a record; `named` says whether the reader was recorded in the access log.
+pub(super) fn open(inner: &Arc<Core>, id: &RecordId, named: bool) -> Result<Reader> {
+    let _wiped = WipeStack;
+    inner.check_usable()?;
+    open_in(inner, &inner.state(), id, named, None)
+}
+
+/// Opens a record as it stands in one state; `via` says by which grants.
+pub(super) fn open_in(
+    inner: &Arc<Core>,
+    state: &State,
+    id: &RecordId,
+    named: bool,
+    via: Option<Via>,
+) -> Result<Reader> {
+    let pages = inner.pages();
+    let view = inner.view(state, &pages);
+    let (page, entry) = view.users().look_up(id)?;
+    let class = page.class(id.class).map(|c| c.class.clone()).ok_or_else(|| absent(id))?;
+    let rules = view.rules(id.user, &page)?;
+    if !named && rules.of(&class, &entry.purpose).is_some_and(|p| p.readers_named) {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "by its policy who reads class {class} is written down; say who, and what for, with `Engine::get_as`"
+            ),
+        ));
+    }
+    let context =
+        record::payload_context(inner.realm, id.user, id.incarnation, &class, id.interaction);
+    let info = list::info(id, &page.user, &class, &entry);
+    let (secret, first) = (entry.secret.duplicate(), entry.first);
+    let (root, needs) = if entry.stands_alone() {
+        (entry.secret, Needs::new())
+    } else {
+        let mut resolver = resolver(&view);
+        let root = resolver.resolve_read(id, &page, entry)?.duplicate();
+        (root, resolver.seen())
+    };
+    let opened = Opened { secret, first, root, context };
+    Ok(Reader::new(inner, info, state.head.geometry, opened, needs, via))
+}
+
+pub(super) fn info(inner: &Core, id: &RecordId) -> Result<RecordInfo> {
+    inner.look(|view| {
+        let (page, entry) = look_up_whole(view, id)?;
+        let class = page.class(id.class).ok_or_else(|| absent(id))?;
+        Ok(list::info(id, &page.user, &class.class, &entry))
+    })
+}
+
+pub(super) fn list(inner: &Core, query: &Query) -> Result<Listing> {
+    inner.look(|view| list::list(view, query))
+}
+
+pub(super) fn users(
+    inner: &Core,
+    after: Option<&UserId>,
+    limit: usize,
+) -> Result<Vec<(UserId, u64)>> {
+    let _wiped = WipeStack;
+    inner.check_usable()?;
+    tend_first(inner)?;
+    inner.look(|view| {
+        let (tree, mut users) = (view.users(), Vec::new());
+        tree.visit(after.map(|user| view.tag(user)), &mut |tag, found| {
+            if users.len() == limit {
+                return Ok(ControlFlow::Break(()));
+            }
+            if let Found::Live { page, .. } = found {
+                let page = tree.page(tag, &page)?;
+                let records = page.records();
+                users.push((page.user, records));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(users)
+    })
+}

@@ -1,0 +1,115 @@
+//! What the engine says of itself.
+
+use std::sync::Arc;
+
+use super::copies::{Copies, CopyStatus};
+use crate::catalogue::next::{Due, kind_of_due, next_at};
+use crate::cell::{Awaited, Finality, Promise};
+use crate::engine::clock::doubts;
+use crate::engine::commit::ready;
+use crate::engine::core::Core;
+use crate::error::Result;
+use crate::ids::{StoreId, Timestamp};
+use crate::secret::WipeStack;
+use crate::store::{HeadId, Usage};
+use crate::tree::Geometry;
+
+/// What an engine knows of itself ([`Engine::status`](crate::Engine::status)).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// The store's identity.
+    pub store: StoreId,
+    /// Where the store is.
+    pub place: String,
+    /// Epoch and commit.
+    pub head: HeadId,
+    /// Users that are not erased.
+    pub users: u64,
+    /// Space taken.
+    pub usage: Usage,
+    /// Page size, fan-out and segment size.
+    pub geometry: Geometry,
+    /// What the cell promises.
+    pub cell: Promise,
+    /// How far the erases up to now are.
+    pub finality: Finality,
+    /// Of that, what the engine itself is busy with: a copy in step that is away, keyholders that
+    /// have not answered; or, of one that only looks, what it saw. `None` where it has done its
+    /// part.
+    pub unsettled: Option<String>,
+    /// Of that, the end of the window in which erases wait for others; `None` where none waits in
+    /// one.
+    pub pending: Option<Timestamp>,
+    /// Why the clock is not believed, where it is not; what is due by itself waits then.
+    pub clock: Option<String>,
+    /// When there is something to do by itself.
+    pub next_due: Option<Timestamp>,
+    /// What that is.
+    pub next_due_is: Option<Due>,
+    /// The copies.
+    pub copies: Vec<CopyStatus>,
+    /// Why this engine only looks at the store; `None` for the owner.
+    pub read_only: Option<String>,
+    /// What this place is known to lack ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
+    pub lacks: Option<String>,
+    /// Memory for keys in this process, and how much of it could not be locked or left out of core
+    /// dumps.
+    pub memory: crate::secret::Usage,
+}
+
+pub(super) fn status(inner: &Arc<Core>) -> Result<Status> {
+    let _wiped = WipeStack;
+    inner.process.check()?;
+    inner.check_watched()?;
+    let read_only = inner.looks_only().map(str::to_owned);
+    let unsettled = if read_only.is_some() {
+        None
+    } else {
+        let mut writer = inner.writer();
+        ready(inner, &mut writer).err().map(|e| e.to_string())
+    };
+    let mut awaited = inner.finality().awaited().to_vec();
+    if let Some(why) = unsettled {
+        // What was awaited before is asked for when this is done.
+        awaited.retain(|awaited| matches!(awaited, Awaited::Window(_)));
+        awaited.push(Awaited::Engine(why));
+    }
+    let pending = |awaited: &&Awaited| !matches!(awaited, Awaited::Window(_));
+    let unsettled = awaited.iter().find(pending).map(|awaited| match awaited {
+        Awaited::Engine(why) => why.clone(),
+        Awaited::Unasked => awaited.to_string(),
+        awaited => format!("the destruction of older root keys is pending: {awaited}"),
+    });
+    let copies = Copies { inner }.status();
+    let clock = doubts(inner);
+    let (next_due, next_due_is) = {
+        let state = inner.state();
+        let pages = inner.pages();
+        // Not through `Core::look`: an engine that is not usable says why.
+        let view = inner.view(&state, &pages);
+        let next = next_at(&view)?;
+        (next, next.map(|at| kind_of_due(&view, at)))
+    };
+    let lacks = inner.lacks();
+    let state = inner.state();
+    Ok(Status {
+        store: inner.id,
+        place: inner.store().place(),
+        head: state.stored.id,
+        users: state.head.users,
+        usage: inner.store().usage()?,
+        geometry: state.head.geometry,
+        cell: inner.cell.describe(),
+        unsettled,
+        pending: state.head.pending,
+        finality: Finality::of(awaited),
+        clock,
+        next_due,
+        next_due_is,
+        copies,
+        read_only,
+        lacks,
+        memory: crate::secret::usage(),
+    })
+}

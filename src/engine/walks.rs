@@ -1,0 +1,51 @@
+//! Walks over the whole tree, and the erases that wait for them.
+
+use std::sync::PoisonError;
+
+use crate::catalogue::walk::{Pass, Walking};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{RwLock, RwLockReadGuard};
+
+/// Held shared by walks over the whole tree; an erase waits for them.
+pub(super) struct Walks {
+    gate: RwLock<()>,
+    /// Erases that want the walks to stop.
+    erasing: AtomicUsize,
+}
+
+/// One walk's.
+struct Held<'a> {
+    walks: &'a Walks,
+    _gate: RwLockReadGuard<'a, ()>,
+}
+
+impl Pass for Held<'_> {
+    fn must_stop(&self) -> bool {
+        self.walks.erasing.load(Ordering::Acquire) > 0
+    }
+}
+
+impl Default for Walks {
+    fn default() -> Self {
+        Walks { gate: RwLock::new(()), erasing: AtomicUsize::new(0) }
+    }
+}
+
+impl Walks {
+    /// Permission to walk, until an erase wants to return.
+    pub(super) fn begin(&self) -> Walking<'_> {
+        let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        Walking::by(Held { walks: self, _gate: gate })
+    }
+
+    /// Has walks stop, now and until [`Walks::wait`].
+    pub(super) fn stop(&self) {
+        self.erasing.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Waits until no walk holds a page, and lets walks begin again.
+    pub(super) fn wait(&self) {
+        drop(self.gate.write());
+        self.erasing.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,216 @@
+//! Where pages come from: one or more stores, and a cache with a byte limit.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
+
+use crate::crypto::{self, chunked};
+use crate::error::{Error, Result};
+use crate::ids::{BlobName, RealmId, UserTag};
+use crate::secret::Secret;
+use crate::store::Store;
+use crate::tree::{Page, PageKind, Pages, Ref};
+
+/// A store, shared.
+pub(crate) type SharedStore = Arc<dyn Store>;
+
+/// A page that was just sealed.
+pub(crate) struct Made {
+    pub(crate) name: BlobName,
+    pub(crate) owner: Option<UserTag>,
+    pub(crate) page: Secret,
+}
+
+#[derive(Clone)]
+struct Cached {
+    page: Page,
+    owner: Option<UserTag>,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<BlobName, Cached> for ByBytes {
+    fn weight(&self, _: &BlobName, cached: &Cached) -> u64 {
+        cached.page.len() as u64 + 256
+    }
+}
+
+/// Which cached pages belong to which user, so that an erase finds them without looking at every
+/// page.
+#[derive(Clone, Default)]
+struct Owners(Arc<Mutex<Lists>>);
+
+/// The oldest first.
+type Lists = HashMap<UserTag, VecDeque<BlobName>>;
+
+/// One user's part of the cache, at most: an erase returns when its user's pages are zeroized, and
+/// 64 of them took a tenth of its time.
+const OWNER_PART: usize = 1024;
+
+impl Owners {
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a page of a user's; takes the oldest out, which has to go, where there are more than
+    /// `max`.
+    fn add(&self, owner: UserTag, name: BlobName, max: usize) -> Option<BlobName> {
+        let mut lists = self.lists();
+        let names = lists.entry(owner).or_default();
+        if !names.contains(&name) {
+            names.push_back(name);
+        }
+        if names.len() > max { names.pop_front() } else { None }
+    }
+
+    fn remove(&self, owner: UserTag, name: &BlobName) {
+        if let Entry::Occupied(mut names) = self.lists().entry(owner) {
+            names.get_mut().retain(|other| other != name);
+            if names.get().is_empty() {
+                names.remove();
+            }
+        }
+    }
+
+    fn take(&self, owner: UserTag) -> VecDeque<BlobName> {
+        self.lists().remove(&owner).unwrap_or_default()
+    }
+}
+
+impl Lifecycle<BlobName, Cached> for Owners {
+    type RequestState = ();
+
+    fn on_evict(&self, _: &mut (), name: BlobName, cached: Cached) {
+        if let Some(owner) = cached.owner {
+            self.remove(owner, &name);
+        }
+    }
+}
+
+/// Opened pages, at most so many bytes of them; a page that leaves is zeroized.
+pub(crate) struct PageCache {
+    pages: Cache<BlobName, Cached, ByBytes, DefaultHashBuilder, Owners>,
+    owners: Owners,
+    /// Pages of one user, at most.
+    owner_max: usize,
+}
+
+impl PageCache {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let owners = Owners::default();
+        let items = (bytes / 4096).max(16) as usize;
+        let pages = Cache::with(items, bytes, ByBytes, DefaultHashBuilder::default(), owners.clone());
+        PageCache { pages, owners, owner_max: (items / OWNER_PART).max(16) }
+    }
+
+    fn insert(&self, name: BlobName, cached: Cached) {
+        let owner = cached.owner;
+        self.pages.insert(name, cached);
+        // After the page itself: where two readers load it at once, the first one's is evicted,
+        // and its name with it.
+        if let Some(owner) = owner {
+            // The name goes first: a reader that loads that page meanwhile notes it again.
+            if let Some(oldest) = self.owners.add(owner, name, self.owner_max) {
+                self.pages.remove(&oldest);
+            }
+            if !self.pages.contains_key(&name) {
+                self.owners.remove(owner, &name);
+            }
+        }
+    }
+
+    /// Takes new pages in.
+    pub(crate) fn add(&self, made: impl IntoIterator<Item = Made>) {
+        for Made { name, owner, page } in made {
+            self.insert(name, Cached { page: Arc::new(page), owner });
+        }
+    }
+
+    fn remove(&self, name: &BlobName) {
+        if let Some((_, Cached { owner: Some(owner), .. })) = self.pages.remove(name) {
+            self.owners.remove(owner, name);
+        }
+    }
+
+    /// Bytes held, with what each page costs beside its own.
+    #[cfg(feature = "testing")]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.pages.weight()
+    }
+
+    /// Lets go of every page.
+    pub(crate) fn clear(&self) {
+        self.pages.clear();
+        self.owners.lists().clear();
+    }
+
+    /// Lets go of replaced pages, and of every page of these users.
+    pub(crate) fn forget(&self, replaced: &[BlobName], owners: &[UserTag]) {
+        for name in replaced {
+            self.remove(name);
+        }
+        for owner in owners {
+            for name in self.owners.take(*owner) {
+                self.pages.remove(&name);
+            }
+        }
+    }
+}
+
+/// Pages of one store, or of several where each is asked in turn.
+pub(crate) struct PageSource<'a> {
+    pub(crate) realm: RealmId,
+    pub(crate) stores: &'a [SharedStore],
+    pub(crate) cache: Option<&'a PageCache>,
+}
+
+impl<'a> PageSource<'a> {
+    /// Pages of these stores, past any cache.
+    pub(crate) fn over(realm: RealmId, stores: &'a [SharedStore]) -> Self {
+        PageSource { realm, stores, cache: None }
+    }
+}
+
+/// The error for a blob that a live pointer names and no store has.
+pub(crate) fn missing(name: BlobName, place: &str) -> Error {
+    Error::corrupt(format!(
+        "the blob {name} is missing from {place}; restore the store from its copies with `restore`"
+    ))
+}
+
+impl PageSource<'_> {
+    /// The first of the stores' blobs under this name that `accept` takes.
+    pub(crate) fn fetch<T>(&self, name: &BlobName, mut accept: impl FnMut(Vec<u8>) -> Result<T>) -> Result<T> {
+        let mut failed = None;
+        for store in self.stores {
+            match store.get(name).and_then(|blob| blob.map(&mut accept).transpose()) {
+                Ok(Some(taken)) => return Ok(taken),
+                Ok(None) => {}
+                Err(e) => failed = Some(e),
+            }
+        }
+        Err(failed.unwrap_or_else(|| {
+            let places: Vec<String> = self.stores.iter().map(|s| s.place()).collect();
+            missing(*name, &places.join(", "))
+        }))
+    }
+}
+
+impl Pages for PageSource<'_> {
+    fn load(&self, kind: PageKind, owner: Option<UserTag>, at: &Ref) -> Result<Page> {
+        if let Some(cached) = self.cache.and_then(|cache| cache.pages.get(&at.name)) {
+            return Ok(cached.page);
+        }
+        let context = crypto::page_context(self.realm, kind.byte(), at.name);
+        let plaintext = self.fetch(&at.name, |blob| chunked::open(&at.key(), &context, &blob))?;
+        let page = Arc::new(plaintext);
+        if let Some(cache) = self.cache {
+            cache.insert(at.name, Cached { page: Arc::clone(&page), owner });
+        }
+        Ok(page)
+    }
+}

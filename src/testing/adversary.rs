@@ -1,0 +1,242 @@
+//! The adversary who holds every byte ever written: what a set of stores gives away to somebody
+//! with a root key, and what an engine holds that must be gone once it is erased.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use crate::Engine;
+use crate::crypto::{self, Key, chunked};
+use crate::catalogue::resolve::{ContentRoots, Resolver};
+use crate::catalogue::view::Users;
+use crate::pages::{PageSource, SharedStore};
+use crate::catalogue::payload::Payload;
+use crate::catalogue::walk::{Step, Walking, walk, walk_at};
+use crate::error::{Error, Result};
+use crate::ids::{BlobName, RecordId, UserId, UserTag};
+use crate::record;
+use crate::secret::Secret;
+use crate::store::Head;
+use crate::tree::head::HeadPage;
+use crate::tree::inbox::Inbox;
+use crate::tree::ordered::Ordered;
+use crate::tree::user::UserPage;
+use crate::tree::users::{Found, find};
+use crate::tree::{Node, PageKind, Pages, Spot};
+
+/// A record that an adversary has opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposed {
+    /// Its id.
+    pub id: RecordId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Its content; `None` where a segment is nowhere to be had.
+    pub content: Option<Vec<u8>>,
+}
+
+/// Names of every payload segment below the head of an engine.
+///
+/// # Errors
+/// `Corrupt`, `Io`.
+pub fn payload_names(engine: &Engine) -> Result<Vec<BlobName>> {
+    let (head, source) = (engine.opened_head().0, engine.past_the_cache());
+    let mut names = Vec::new();
+    walk(&Walking::unhindered(), &source, &head.roots, &mut |step| {
+        if let Step::Record { entry, .. } = step {
+            names.extend(entry.segment_names(head.geometry));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(names)
+}
+
+/// Everything secret about a user, or about one record of it: keys, derived keys, texts, by name.
+/// For a scan of memory: none of it must be there once it is erased.
+///
+/// # Errors
+/// `Invalid` where the user does not live; `Corrupt`, `Io`.
+pub fn secrets(
+    engine: &Engine,
+    user: &UserId,
+    only: Option<&RecordId>,
+) -> Result<Vec<(String, Secret)>> {
+    let source = engine.past_the_cache();
+    let (head, at) = engine.opened_head();
+    let (root, geometry) = (&head.roots.users, head.geometry);
+    let tag = crypto::user_tag(&head.index_key, user.as_str());
+    let mut out = Named(Vec::new());
+    out.add("root page key", root.key().bytes());
+    for key in engine.root_keys()?.into_iter().filter(|key| key.id.epoch <= at.epoch) {
+        out.add("root key", key.key.bytes());
+    }
+    let Found::Live { page, .. } = find(&source, root, geometry, tag)? else {
+        return Err(Error::invalid("this user does not live"));
+    };
+    let opened = UserPage::decode(&source.load(PageKind::User, Some(tag), &page)?)?;
+    if only.is_none() {
+        out.add("fence key", opened.fence_key.bytes());
+        out.add("name", user.as_str().as_bytes());
+    }
+    let aes_key = |name: &BlobName, key: &Key, context: &[u8]| {
+        let salt = source.fetch(name, |blob| Ok(blob.first_chunk().copied().unwrap_or([0; 24])))?;
+        Ok::<_, Error>(Secret::copied_from(&chunked::expand(key, &salt, context)[..32]))
+    };
+    let spot = Spot { kind: PageKind::User, owner: Some(tag), class: None };
+    let mut resolver = Resolver::new(source.realm, Users { pages: &source, root, geometry });
+    let leave = Walking::unhindered();
+    walk_at(&leave, &source, &spot, &page, &mut |step| {
+        match step {
+            Step::Enter { kind, at } => {
+                let context = crypto::page_context(source.realm, kind.byte(), at.name);
+                let aes = aes_key(&at.name, &at.key(), &context)?;
+                if kind == PageKind::Inbox {
+                    let inbox = Inbox { tree: Ordered::stored(Some(at.duplicate())) };
+                    for key in inbox.keys(&source, tag)? {
+                        out.add("inbox key", key.key.bytes());
+                    }
+                }
+                if only.is_none() || matches!(kind, PageKind::User) {
+                    out.add(&format!("{kind:?} page key"), at.key().bytes());
+                    out.add(&format!("{kind:?} page AES key"), &aes);
+                }
+            }
+            Step::Record { of, key, entry } => {
+                let id = of.record(key)?;
+                if only.is_some_and(|only| *only != id) {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                let Some(payload) = Payload::of(&mut resolver, &leave, of, key, entry)? else {
+                    return Ok(ControlFlow::Continue(()));
+                };
+                if let Ok((content_root, _)) = resolver.resolve(&id) {
+                    let lineage = crypto::lineage_secret(content_root);
+                    out.add("content root", content_root.bytes());
+                    out.add("lineage secret", lineage.bytes());
+                }
+                let aes = aes_key(&payload.first, &payload.key, &payload.context)?;
+                out.add("record secret", entry.secret.bytes());
+                out.add("content key", payload.key.bytes());
+                out.add("content AES key", &aes);
+                out.add("purpose", entry.purpose.as_bytes());
+            }
+            Step::Leave { .. } => {}
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(out.0)
+}
+
+/// Secrets by name.
+struct Named(Vec<(String, Secret)>);
+
+impl Named {
+    fn add(&mut self, name: &str, secret: &[u8]) {
+        self.0.push((name.to_owned(), Secret::copied_from(secret)));
+    }
+}
+
+/// Every record that a set of stores gives away to somebody who holds `key`: the fix-point of an
+/// adversary, for one head. The content roots that it finds add up from head to head.
+///
+/// # Errors
+/// `Corrupt` where the key does not open the head.
+pub(super) fn records_reachable(
+    places: &[SharedStore],
+    head: &Head,
+    key: &Key,
+    known: &mut ContentRoots,
+) -> Result<Vec<Exposed>> {
+    let page = HeadPage::open(&head.bytes, key)?;
+    let source = PageSource::over(page.realm, places);
+    expose(&source, &page, known)
+}
+
+/// Every private key of an inbox below a head.
+pub(super) fn inbox_keys_reachable(
+    places: &[SharedStore],
+    head: &Head,
+    key: &Key,
+) -> Result<Vec<Key>> {
+    let page = HeadPage::open(&head.bytes, key)?;
+    let source = PageSource::over(page.realm, places);
+    let mut keys = Vec::new();
+    walk(&Walking::lenient(), &source, &page.roots, &mut |step| {
+        if let Step::Enter { kind: PageKind::Inbox, at } = step {
+            let inbox = Inbox { tree: Ordered::stored(Some(at.duplicate())) };
+            keys.extend(
+                inbox
+                    .keys(&source, UserTag([0; 12]))
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|k| k.key),
+            );
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(keys)
+}
+
+/// Notes which key opens which blob below a head, by the key's hash; passes over what is noted
+/// already.
+pub(super) fn note_keys(
+    places: &[SharedStore],
+    head: &Head,
+    key: &Key,
+    noted: &mut HashMap<BlobName, [u8; 32]>,
+) -> Result<()> {
+    let page = HeadPage::open(&head.bytes, key)?;
+    let source = PageSource::over(page.realm, places);
+    walk(&Walking::lenient(), &source, &page.roots, &mut |step| {
+        match step {
+            Step::Enter { at, .. } => {
+                if noted.insert(at.name, crypto::hedge(&[at.key().bytes()])).is_some() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Step::Record { entry, .. } => {
+                noted.insert(entry.first, crypto::hedge(&[entry.secret.bytes()]));
+            }
+            Step::Leave { .. } => {}
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+    .map(|_| ())
+}
+
+/// Opens every record below a head that any of the stores still has.
+fn expose(
+    source: &PageSource<'_>,
+    head: &HeadPage,
+    known: &mut ContentRoots,
+) -> Result<Vec<Exposed>> {
+    let mut exposed = Vec::new();
+    let leave = Walking::lenient();
+    let users = Users { pages: source, root: &head.roots.users, geometry: head.geometry };
+    let mut resolver = Resolver::new(source.realm, users).knowing(std::mem::take(known));
+    walk(&leave, source, &head.roots, &mut |step| {
+        if let Step::Record { of, key, entry } = step {
+            let Some(payload) = Payload::of(&mut resolver, &leave, of, key, entry)? else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let content = payload.suite(source).and_then(|suite| {
+                let mut whole = Vec::new();
+                for number in 0..record::segments(entry.length, head.geometry) {
+                    let name = entry.segment_name(number);
+                    whole.extend_from_slice(
+                        &source.fetch(&name, |blob| payload.open(&suite, number, &blob))?,
+                    );
+                }
+                whole.truncate(usize::try_from(entry.length).unwrap_or(usize::MAX));
+                Ok(whole)
+            });
+            exposed.push(Exposed {
+                id: of.record(key)?,
+                user: of.user.clone(),
+                content: content.ok(),
+            });
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    *known = resolver.into_known();
+    Ok(exposed)
+}
