@@ -119,6 +119,13 @@ pub struct PublicKey {
     pub(crate) sealing: Vec<u8>,
 }
 
+/// The key that verifies requests: what a grant is given to.
+impl From<&PublicKey> for [u8; 32] {
+    fn from(key: &PublicKey) -> Self {
+        key.signing
+    }
+}
+
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PublicKey({})", data_encoding::HEXLOWER.encode(&self.signing[..8]))

@@ -83,6 +83,42 @@ fn key(number: u64) -> OrderedKey {
 }
 
 impl Grant {
+    /// A grant on all records of a user, without an end; `to` is the grantee's public key.
+    pub fn new(
+        to: impl Into<[u8; 32]>,
+        name: impl Into<String>,
+        purpose: impl Into<String>,
+    ) -> Self {
+        Grant {
+            to: to.into(),
+            name: name.into(),
+            class: None,
+            purpose: purpose.into(),
+            since: Timestamp(0),
+            until: None,
+            last: Timestamp(0),
+            opened: 0,
+            pace: Pace::default(),
+        }
+    }
+
+    /// On this class only.
+    #[must_use]
+    pub fn class(self, class: Class) -> Self {
+        Grant { class: Some(class), ..self }
+    }
+
+    /// Until then.
+    #[must_use]
+    pub fn until(self, until: Timestamp) -> Self {
+        Grant { until: Some(until), ..self }
+    }
+
+    /// The reader's name in the access log.
+    pub(crate) fn principal(&self, number: u64) -> String {
+        format!("{}, grant {number:016x}", self.name)
+    }
+
     pub(crate) fn encode(&self) -> Secret {
         let mut e = Encoder::new(96 + CLASS_MAX_BYTES + NAME_MAX_BYTES + PURPOSE_MAX_BYTES);
         e.u8(VERSION).bytes(&self.to).u64(self.since.0);

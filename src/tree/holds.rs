@@ -44,6 +44,24 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// A hold on everything of a user; `authority` is who orders it.
+    pub fn new(reason: impl Into<String>, authority: impl Into<String>) -> Self {
+        let (reason, authority) = (reason.into(), authority.into());
+        Hold { class: None, interaction: None, reason, authority, since: Timestamp(0) }
+    }
+
+    /// On this class only.
+    #[must_use]
+    pub fn class(self, class: Class) -> Self {
+        Hold { class: Some(class), ..self }
+    }
+
+    /// On this interaction only.
+    #[must_use]
+    pub fn interaction(self, id: InteractionId) -> Self {
+        Hold { interaction: Some(id), ..self }
+    }
+
     /// What it covers, in words.
     pub(crate) fn words(&self) -> String {
         let class = self.class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));

@@ -6,9 +6,9 @@ use crate::catalogue::hold::{self, Lift};
 use crate::catalogue::resolve::resolver;
 use crate::engine::commit::change;
 use crate::engine::core::Core;
-use crate::engine::holds::check_authority;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::UserId;
+use crate::limits::AUTHORITY_MAX_BYTES;
 use crate::scope::check_reason;
 use crate::tree::holds::Hold;
 
@@ -63,4 +63,13 @@ impl Holds<'_> {
             page.holds.all(view.pages, user)
         })
     }
+}
+
+fn check_authority(authority: &str) -> Result<()> {
+    if authority.trim().is_empty() || authority.len() > AUTHORITY_MAX_BYTES {
+        return Err(Error::invalid(format!(
+            "name who orders it, in 1 to {AUTHORITY_MAX_BYTES} bytes"
+        )));
+    }
+    Ok(())
 }
