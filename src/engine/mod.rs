@@ -69,7 +69,7 @@ pub use verbs::status::Status;
 pub use verbs::training::Training;
 
 #[cfg(feature = "testing")]
-pub use crate::catalogue::defect::Defect;
+pub(crate) use crate::catalogue::defect::Defect;
 pub use crate::catalogue::fell::Follow;
 pub use crate::catalogue::list::Listing;
 pub use crate::catalogue::next::Due;

@@ -24,7 +24,7 @@ pub use tape::{HoardingCell, RecordingStore, Tape};
 pub use work::read_to_open;
 
 pub use crate::cell::CellDefect;
-pub use crate::engine::Defect;
+pub use crate::catalogue::defect::Defect;
 
 /// Runs something as a forked child would: on this thread, whatever was opened before counts as
 /// opened by another process.
