@@ -7,7 +7,13 @@
 //! temporary directory), `KEYFALL_BENCH_PARTS` which parts are run (`erases,scopes,callers,puts`),
 //! `KEYFALL_BENCH_USERS` how many users there are while parts of them are erased (default:
 //! 100,000).
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a benchmark")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark"
+)]
 
 use std::fs::File;
 use std::hint::black_box;
@@ -25,7 +31,9 @@ use keyfall::crypto::chunked::Suite;
 use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, InteractionId, Options, Put, RecordId, Scope, Timestamp, UserId, When};
+use keyfall::{
+    Class, Engine, InteractionId, Options, Put, RecordId, Scope, Timestamp, UserId, When,
+};
 
 const SMALL: usize = 200;
 const RECORDING: usize = 64 * 1024;
@@ -54,7 +62,9 @@ fn fill(engine: &Engine, name: &str, records: usize) {
     for part in (0..records).collect::<Vec<_>>().chunks(20_000) {
         let mut batch = engine.batch();
         for _ in part {
-            batch.add(Put::new(user(name), Class::action()).interaction(interaction), &[7; 16][..]).unwrap();
+            batch
+                .add(Put::new(user(name), Class::action()).interaction(interaction), &[7; 16][..])
+                .unwrap();
         }
         batch.commit().unwrap();
     }
@@ -65,7 +75,9 @@ fn fill_users(engine: &Engine, prefix: &str, users: usize) {
     for part in (0..users).collect::<Vec<_>>().chunks(20_000) {
         let mut batch = engine.batch();
         for n in part {
-            batch.add(Put::new(user(&format!("{prefix}{n}")), Class::action()), &[7; 16][..]).unwrap();
+            batch
+                .add(Put::new(user(&format!("{prefix}{n}")), Class::action()), &[7; 16][..])
+                .unwrap();
         }
         batch.commit().unwrap();
     }
@@ -157,8 +169,10 @@ impl Samples {
 
 fn row(name: &str, samples: &Samples, per: usize, floors: &[(&str, Duration)]) {
     let median = samples.median();
-    let ratios: Vec<String> =
-        floors.iter().map(|(floor, d)| format!("{:.2}x {floor}", median.as_secs_f64() / d.as_secs_f64())).collect();
+    let ratios: Vec<String> = floors
+        .iter()
+        .map(|(floor, d)| format!("{:.2}x {floor}", median.as_secs_f64() / d.as_secs_f64()))
+        .collect();
     let each = median / per as u32;
     println!(
         "{name:<34} p50 {median:>10.1?}  p10 {:>10.1?}  p90 {:>10.1?}  each {each:>9.1?}  {}",
@@ -202,9 +216,12 @@ fn erases(rounds: usize) {
     let mut many: Vec<Samples> = batches.iter().map(|_| Samples::default()).collect();
     for round in 0..batch_rounds {
         for (i, batch) in batches.iter().enumerate() {
-            let scopes: Vec<_> =
-                (0..*batch).map(|n| Scope::user(user(&format!("batch-{batch}-{}", round * batch + n)))).collect();
-            many[i].add(timed(|| engine.erase_all(&scopes).into_iter().for_each(|o| assert!(o.is_ok()))));
+            let scopes: Vec<_> = (0..*batch)
+                .map(|n| Scope::user(user(&format!("batch-{batch}-{}", round * batch + n))))
+                .collect();
+            many[i].add(timed(|| {
+                engine.erase_all(&scopes).into_iter().for_each(|o| assert!(o.is_ok()))
+            }));
             write.add(floor.two_writes());
         }
     }
@@ -214,8 +231,12 @@ fn erases(rounds: usize) {
         row(&format!("erase a user holding {size}"), samples, 1, &floor);
     }
     let medians: Vec<f64> = one.iter().map(|s| s.median().as_secs_f64()).collect();
-    let spread = medians.iter().copied().fold(0.0, f64::max) / medians.iter().copied().fold(f64::MAX, f64::min);
-    println!("{:<34} {spread:.2}x between the slowest and the fastest median", "erase, whatever it holds");
+    let spread = medians.iter().copied().fold(0.0, f64::max)
+        / medians.iter().copied().fold(f64::MAX, f64::min);
+    println!(
+        "{:<34} {spread:.2}x between the slowest and the fastest median",
+        "erase, whatever it holds"
+    );
     for (batch, samples) in batches.iter().zip(&many) {
         row(&format!("erase {batch} users at once"), samples, *batch, &floor);
     }
@@ -224,7 +245,8 @@ fn erases(rounds: usize) {
 /// One erase of each scope, among many users with ten interactions each, of a recording and an
 /// action.
 fn scopes(rounds: usize) {
-    let users: usize = std::env::var("KEYFALL_BENCH_USERS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    let users: usize =
+        std::env::var("KEYFALL_BENCH_USERS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
     let dir = scratch();
     let engine = make(dir.path());
     fill_users(&engine, "other-", users.saturating_sub(5 * rounds));
@@ -237,7 +259,9 @@ fn scopes(rounds: usize) {
         for i in 0..10 {
             let interaction = InteractionId::from_parts(began(i), [i as u8; 10]);
             for class in [Class::audio(), Class::action()] {
-                batch.add(Put::new(who.clone(), class).interaction(interaction), &[7; 16][..]).unwrap();
+                batch
+                    .add(Put::new(who.clone(), class).interaction(interaction), &[7; 16][..])
+                    .unwrap();
             }
         }
         let ids = batch.commit().unwrap();
@@ -253,7 +277,11 @@ fn scopes(rounds: usize) {
             1 => Scope::class(who, Class::audio()),
             2 => Scope::interaction(who, record.interaction()),
             3 => Scope::Record(record),
-            _ => Scope::User { user: who, class: None, when: When::Between { from: Some(from), until: Some(until) } },
+            _ => Scope::User {
+                user: who,
+                class: None,
+                when: When::Between { from: Some(from), until: Some(until) },
+            },
         };
         samples[n % 5].add(timed(|| engine.erase(scope).unwrap()));
         write.add(floor.two_writes());
@@ -270,7 +298,8 @@ fn puts_and_gets(rounds: usize) {
     let dir = scratch();
     let engine = make(dir.path());
     fill_users(&engine, "u", 10_000);
-    let plain = sled::Config::new().path(dir.path().join("plain")).flush_every_ms(None).open().unwrap();
+    let plain =
+        sled::Config::new().path(dir.path().join("plain")).flush_every_ms(None).open().unwrap();
     let mut floor = Floor::new(dir.path());
     for (size, rounds) in [(LONG, rounds / 10), (RECORDING, rounds), (SMALL, rounds)] {
         let content = vec![5u8; size];
@@ -279,7 +308,9 @@ fn puts_and_gets(rounds: usize) {
         let mut id: Option<RecordId> = None;
         for round in 0..rounds.max(1) {
             let who = user(&format!("u{}", round * 7 % 10_000));
-            put.add(timed(|| id = Some(engine.put(Put::new(who, Class::audio()), &content[..]).unwrap())));
+            put.add(timed(|| {
+                id = Some(engine.put(Put::new(who, Class::audio()), &content[..]).unwrap())
+            }));
             write.add(floor.write());
             cipher.add(aes(size));
             let key = round.to_be_bytes();
@@ -307,7 +338,8 @@ fn puts_and_gets(rounds: usize) {
     }
     let key = Key::copied_from(&[7; 32]);
     let suite = Suite::derive(&key, &[1; 24], b"context");
-    let (mut sealing, mut cipher, content) = (Samples::default(), Samples::default(), vec![5u8; LONG]);
+    let (mut sealing, mut cipher, content) =
+        (Samples::default(), Samples::default(), vec![5u8; LONG]);
     // One buffer for all: fresh memory can take longer than the cipher.
     let mut out = Vec::with_capacity(LONG + LONG / 512);
     for _ in 0..rounds.min(50) {
@@ -319,11 +351,20 @@ fn puts_and_gets(rounds: usize) {
         }));
         cipher.add(aes(LONG));
     }
-    row(&format!("sealing {LONG} bytes, alone"), &sealing, 1, &[("AES-256-GCM by aes-gcm", cipher.median())]);
+    row(
+        &format!("sealing {LONG} bytes, alone"),
+        &sealing,
+        1,
+        &[("AES-256-GCM by aes-gcm", cipher.median())],
+    );
 }
 
 /// Runs `verb` with each of these numbers, spread over so many threads; the time that one took.
-fn spread(threads: usize, numbers: std::ops::Range<usize>, verb: &(dyn Fn(usize) + Sync)) -> Duration {
+fn spread(
+    threads: usize,
+    numbers: std::ops::Range<usize>,
+    verb: &(dyn Fn(usize) + Sync),
+) -> Duration {
     let n = numbers.len() as u32;
     timed(|| {
         std::thread::scope(|scope| {
@@ -386,7 +427,9 @@ fn main() {
     fill_users(&engine, "u", 1000);
     let mut criterion = Criterion::default().configure_from_args().sample_size(30);
     let mut floor = Floor::new(dir.path());
-    criterion.bench_function("floor/durable 4 KiB write", |b| b.iter_custom(|n| (0..n).map(|_| floor.write()).sum()));
+    criterion.bench_function("floor/durable 4 KiB write", |b| {
+        b.iter_custom(|n| (0..n).map(|_| floor.write()).sum())
+    });
     for (name, size) in [("64 KiB recording", RECORDING), ("200-byte action", SMALL)] {
         let content = vec![5u8; size];
         criterion.bench_function(&format!("floor/AES-256-GCM of a {name}"), |b| {
@@ -396,7 +439,9 @@ fn main() {
         criterion.bench_function(&format!("put/{name}"), |b| {
             b.iter(|| {
                 n += 1;
-                engine.put(Put::new(user(&format!("u{}", n % 1000)), Class::audio()), &content[..]).unwrap()
+                engine
+                    .put(Put::new(user(&format!("u{}", n % 1000)), Class::audio()), &content[..])
+                    .unwrap()
             });
         });
         let id = engine.put(Put::new(user("u1"), Class::audio()), &content[..]).unwrap();
@@ -410,7 +455,9 @@ fn main() {
             fill_users(&engine, &format!("e{n}-"), iters as usize);
             let run = n;
             n += 1;
-            (0..iters).map(|i| timed(|| engine.erase(Scope::user(user(&format!("e{run}-{i}")))).unwrap())).sum()
+            (0..iters)
+                .map(|i| timed(|| engine.erase(Scope::user(user(&format!("e{run}-{i}")))).unwrap()))
+                .sum()
         });
     });
     criterion.final_summary();

@@ -2,7 +2,13 @@
 //! geometry.
 //!
 //! `cargo bench --bench geometry`; `KEYFALL_USERS` sets the number of users (default 200,000).
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a benchmark")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +18,9 @@ use keyfall::cell::FileCell;
 use keyfall::engine::Geometry;
 use keyfall::env::System;
 use keyfall::store::BlobName;
-use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, SledStore, Store, Usage};
+use keyfall::store::{
+    Ahead, Blob, Cursor, Head, HeadId, Published, Removed, SledStore, Store, Usage,
+};
 use keyfall::{Class, Engine, Options, Put, Result, Scope, UserId};
 
 /// Counts what a store is given.
@@ -71,7 +79,8 @@ fn median(mut samples: Vec<Duration>) -> Duration {
 }
 
 fn main() {
-    let users: usize = std::env::var("KEYFALL_USERS").ok().and_then(|n| n.parse().ok()).unwrap_or(200_000);
+    let users: usize =
+        std::env::var("KEYFALL_USERS").ok().and_then(|n| n.parse().ok()).unwrap_or(200_000);
     let quick = !std::env::args().any(|a| a == "--bench");
     let users = if quick { 500 } else { users };
     let geometries = [(2048, 4), (4096, 3), (4096, 4), (4096, 5), (4096, 6), (8192, 7)];
@@ -79,9 +88,11 @@ fn main() {
     for (page_bytes, fan_bits) in geometries {
         let dir = tempfile::tempdir().unwrap();
         let store = SledStore::create(&dir.path().join("store")).unwrap();
-        let store = Arc::new(Counting { store, bytes: AtomicU64::new(0), blobs: AtomicU64::new(0) });
+        let store =
+            Arc::new(Counting { store, bytes: AtomicU64::new(0), blobs: AtomicU64::new(0) });
         let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
-        let options = Options::new().geometry(Geometry { page_bytes, fan_bits, ..Geometry::DEFAULT });
+        let options =
+            Options::new().geometry(Geometry { page_bytes, fan_bits, ..Geometry::DEFAULT });
         let engine = Engine::init(store.clone(), Arc::new(cell), options).unwrap();
         let began = Instant::now();
         for part in (0..users).collect::<Vec<_>>().chunks(20_000) {
@@ -92,7 +103,11 @@ fn main() {
             }
             batch.commit().unwrap();
         }
-        println!("{page_bytes:>6} bytes, fan-out {:>3}: {users} users in {:.1?}", 1 << fan_bits, began.elapsed());
+        println!(
+            "{page_bytes:>6} bytes, fan-out {:>3}: {users} users in {:.1?}",
+            1 << fan_bits,
+            began.elapsed()
+        );
         engines.push((dir, store, engine));
     }
     let rounds = if quick { 2 } else { 400 };

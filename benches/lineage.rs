@@ -52,7 +52,9 @@ fn main() {
     };
     let store = SledStore::create(&dir.path().join("store")).unwrap();
     let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
-    let engine = Engine::init(Arc::new(store), Arc::new(cell), Options::new().keeper(Keeper::ByHand)).unwrap();
+    let engine =
+        Engine::init(Arc::new(store), Arc::new(cell), Options::new().keeper(Keeper::ByHand))
+            .unwrap();
 
     let mut made = Vec::new();
     for round in 0..rounds {
@@ -86,5 +88,9 @@ fn main() {
     let began = Instant::now();
     let tended = engine.run_due(&mut |_| {}).unwrap();
     let each = began.elapsed() / u32::try_from(tended.derived.max(1)).unwrap();
-    println!("bookkeeping of {} derived records: {:.1?}, {each:.1?} each", tended.derived, began.elapsed());
+    println!(
+        "bookkeeping of {} derived records: {:.1?}, {each:.1?} each",
+        tended.derived,
+        began.elapsed()
+    );
 }

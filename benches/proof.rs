@@ -48,7 +48,8 @@ fn engine(dir: &Path, keyholders: usize, defect: Option<Defect>) -> Engine {
         Arc::new(FileCell::create(&dir.join("cell"), true, Arc::new(System)).unwrap())
     } else {
         let key = EngineKey::in_dir(&dir.join("cell"), &System).unwrap();
-        let members = (0..keyholders).map(|n| keyholder(&dir.join(format!("kh{n}")), &key)).collect();
+        let members =
+            (0..keyholders).map(|n| keyholder(&dir.join(format!("kh{n}")), &key)).collect();
         let threshold = keyholders as u8 / 2 + 1;
         let env: SharedEnv = Arc::new(System);
         Arc::new(make_cell(&dir.join("cell"), members, (threshold, 1), &env).unwrap())
@@ -165,12 +166,16 @@ fn erases(cases: &mut [Case], dir: &Path, rounds: usize) -> Vec<Certificate> {
 /// Whole certificates, from their text.
 fn certificates(engine: &Engine, kept: &[Certificate], certificates: usize) {
     let trust = Trust::in_log(engine.log().key().unwrap());
-    let texts: Vec<String> = kept.iter().cycle().take(certificates).map(ToString::to_string).collect();
+    let texts: Vec<String> =
+        kept.iter().cycle().take(certificates).map(ToString::to_string).collect();
     let began = Instant::now();
     for text in &texts {
         text.parse::<Certificate>().unwrap().verify(&trust).unwrap();
     }
-    println!("a certificate verified from its text: {:.1?} each", began.elapsed() / certificates as u32);
+    println!(
+        "a certificate verified from its text: {:.1?} each",
+        began.elapsed() / certificates as u32
+    );
 }
 
 /// Log proofs alone, under one checkpoint that was checked before.
@@ -178,16 +183,20 @@ fn log_proofs(leaves: usize) {
     let hashes: Vec<Hash> = (0..leaves as u64).map(|n| Hash::leaf(&n.to_be_bytes())).collect();
     let mut rows = vec![hashes];
     while rows[rows.len() - 1].len() > 1 {
-        let row = rows[rows.len() - 1].chunks(2).map(|pair| Hash::node(&pair[0], &pair[1])).collect();
+        let row =
+            rows[rows.len() - 1].chunks(2).map(|pair| Hash::node(&pair[0], &pair[1])).collect();
         rows.push(row);
     }
     let mut frontier = Frontier::default();
     rows[0].iter().for_each(|hash| frontier.push(*hash));
     let source = |level: u8, index: u64| Ok(rows[usize::from(level)][index as usize]);
-    let proofs: Vec<Vec<Hash>> = (0..leaves as u64).map(|n| inclusion(&source, n, leaves as u64).unwrap()).collect();
+    let proofs: Vec<Vec<Hash>> =
+        (0..leaves as u64).map(|n| inclusion(&source, n, leaves as u64).unwrap()).collect();
     let signer = Signer::ed25519("example.com/log", &[7; 32]).unwrap();
     let root = frontier.root();
-    let note = Checkpoint { origin: "example.com/log".into(), size: leaves as u64, root }.sign(&signer).unwrap();
+    let note = Checkpoint { origin: "example.com/log".into(), size: leaves as u64, root }
+        .sign(&signer)
+        .unwrap();
     let began = Instant::now();
     let checkpoint = Checkpoint::verified(&note, &signer.verifier()).unwrap();
     for (n, proof) in (0..).zip(&proofs) {

@@ -48,7 +48,10 @@ fn main() {
     println!("{records} records of {users} users, put in {:.1} s", began.elapsed().as_secs_f64());
 
     // A limit that nothing has passed: what it costs to look at every user.
-    engine.policies(None).set(&Policy::new(Class::audio()).max_age(Duration::from_secs(1 << 30))).unwrap();
+    engine
+        .policies(None)
+        .set(&Policy::new(Class::audio()).max_age(Duration::from_secs(1 << 30)))
+        .unwrap();
     let (done, looked) = tend();
     assert_eq!(done.expired, 0);
     let epoch = engine.head().epoch;
@@ -71,7 +74,11 @@ fn main() {
     let floor = floor[floor.len() / 2];
     let of = |span: Duration| span.as_secs_f64() / floor.as_secs_f64();
     println!("floor, 4 KiB and fdatasync: {:.0} us", floor.as_secs_f64() * 1e6);
-    println!("a new limit, every user looked at: {:.2} s, {:.0}x the floor", looked.as_secs_f64(), of(looked));
+    println!(
+        "a new limit, every user looked at: {:.2} s, {:.0}x the floor",
+        looked.as_secs_f64(),
+        of(looked)
+    );
     println!(
         "{records} records passed it, one commit: {:.2} s, {:.0}x the floor; {:.2} us a record, {:.0} us a user",
         took.as_secs_f64(),

@@ -36,7 +36,9 @@ impl Part {
     pub(crate) fn duplicate(&self) -> Self {
         match self {
             Part::Own(bytes) => Part::Own(Secret::copied_from(bytes)),
-            Part::Within { page, from, to } => Part::Within { page: Arc::clone(page), from: *from, to: *to },
+            Part::Within { page, from, to } => {
+                Part::Within { page: Arc::clone(page), from: *from, to: *to }
+            }
         }
     }
 
@@ -175,7 +177,10 @@ impl Encoder {
     }
 
     pub(crate) fn bytes(&mut self, b: &[u8]) -> &mut Self {
-        assert!(self.out.len() + b.len() <= self.capacity, "an object outgrew its limit: a missing check");
+        assert!(
+            self.out.len() + b.len() <= self.capacity,
+            "an object outgrew its limit: a missing check"
+        );
         self.out.extend_from_slice(b);
         self
     }
@@ -205,7 +210,9 @@ impl Encoder {
     }
 
     pub(crate) fn count(&mut self, n: usize) -> &mut Self {
-        self.u16(u16::try_from(n).unwrap_or_else(|_| unreachable!("counts are bounded by limits.rs")))
+        self.u16(
+            u16::try_from(n).unwrap_or_else(|_| unreachable!("counts are bounded by limits.rs")),
+        )
     }
 
     pub(crate) fn text(&mut self, s: &str) -> &mut Self {
@@ -214,7 +221,10 @@ impl Encoder {
 
     /// Pads with zeros to `len` bytes in all.
     pub(crate) fn pad_to(&mut self, len: usize) -> &mut Self {
-        assert!(self.out.len() <= len && len <= self.capacity, "padding never shortens and never grows the buffer");
+        assert!(
+            self.out.len() <= len && len <= self.capacity,
+            "padding never shortens and never grows the buffer"
+        );
         let zeros = [0; 256];
         while self.out.len() < len {
             self.out.extend_from_slice(&zeros[..(len - self.out.len()).min(256)]);

@@ -38,7 +38,8 @@ impl DirLock {
     pub(crate) fn take(dir: &Path, what: &str) -> Result<Self> {
         let path = dir.join("lock");
         let mut options = File::options();
-        let file = open_to_write(&path, options.create(true).truncate(false).read(true).mode(0o600));
+        let file =
+            open_to_write(&path, options.create(true).truncate(false).read(true).mode(0o600));
         let file = file.map_err(|e| Error::io(path.display(), e))?;
         let taken = file.try_lock();
         let lock = Self::locked(file, taken, dir, what)?;
@@ -46,7 +47,8 @@ impl DirLock {
             // For the message of a process that finds it taken; nothing else reads it, so it may
             // fail on a full disk.
             let id = format!("{}\n", std::process::id());
-            let _ = file.write_all_at(id.as_bytes(), 0).and_then(|()| file.set_len(id.len() as u64));
+            let _ =
+                file.write_all_at(id.as_bytes(), 0).and_then(|()| file.set_len(id.len() as u64));
         }
         held().insert(lock.which);
         Ok(lock)
@@ -54,7 +56,10 @@ impl DirLock {
 
     /// Shares the lock with others that only look; `None` where no lock file exists, as on a
     /// read-only medium.
-    #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "a store in a directory alone is looked at"))]
+    #[cfg_attr(
+        not(feature = "sled"),
+        expect(dead_code, reason = "a store in a directory alone is looked at")
+    )]
     pub(crate) fn share(dir: &Path, what: &str) -> Result<Option<Self>> {
         let path = dir.join("lock");
         let file = match open_to_read(&path) {
@@ -80,7 +85,10 @@ impl DirLock {
             Ok(()) => Ok(DirLock { file: Some(file), which, process: Process::this() }),
             Err(std::fs::TryLockError::WouldBlock) => {
                 let by = holder(&file, which);
-                Err(Error::new(ErrorKind::Locked, format!("the {what} {} is in use: {by}", dir.display())))
+                Err(Error::new(
+                    ErrorKind::Locked,
+                    format!("the {what} {} is in use: {by}", dir.display()),
+                ))
             }
             Err(std::fs::TryLockError::Error(e)) => Err(io(e)),
         }
@@ -170,12 +178,18 @@ fn about(file: &File) -> std::io::Result<(FileType, u64)> {
     }
 }
 
-fn open(path: &Path, options: &mut OpenOptions, flags: OFlags, sole: bool) -> std::io::Result<File> {
+fn open(
+    path: &Path,
+    options: &mut OpenOptions,
+    flags: OFlags,
+    sole: bool,
+) -> std::io::Result<File> {
     // To open a pipe would be to wait for its other end.
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|e| {
         let there = path.symlink_metadata().ok();
-        let what = there.and_then(|meta| fault(FileType::from_raw_mode(meta.mode()), meta.nlink(), false));
+        let what =
+            there.and_then(|meta| fault(FileType::from_raw_mode(meta.mode()), meta.nlink(), false));
         what.map_or(e, |what| refused(path, what).into())
     })?;
     let (kind, names) = about(&file)?;
@@ -255,7 +269,11 @@ pub(crate) fn check_tree(dir: &Path) -> Result<()> {
 
 /// Makes a directory that only its owner enters, and those above it, where they are missing.
 pub(crate) fn make_dir(dir: &Path) -> Result<()> {
-    DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(|e| Error::io(dir.display(), e))
+    DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(dir)
+        .map_err(|e| Error::io(dir.display(), e))
 }
 
 /// Reads a text file of a few lines, in bounded memory whoever wrote it.
@@ -269,12 +287,17 @@ pub(crate) fn read_small(file: &Path) -> std::io::Result<String> {
     let mut text = String::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
     from.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
-        return Err(Error::new(ErrorKind::InvalidData, "it is larger than 1 MiB; put back the one that was there"));
+        return Err(Error::new(
+            ErrorKind::InvalidData,
+            "it is larger than 1 MiB; put back the one that was there",
+        ));
     }
     Ok(text)
 }
 
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(format!("syncing {}", dir.display()), e))
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| Error::io(format!("syncing {}", dir.display()), e))
 }

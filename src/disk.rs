@@ -102,13 +102,18 @@ impl Disk for OsDisk {
     fn open(&self, path: &Path, how: How) -> io::Result<Arc<dyn DiskFile>> {
         let file = match how {
             How::Read => open_to_read(path)?,
-            _ => open_to_write(path, File::options().read(true).create(how == How::Create).truncate(false))?,
+            _ => open_to_write(
+                path,
+                File::options().read(true).create(how == How::Create).truncate(false),
+            )?,
         };
         Ok(Arc::new(file))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        std::fs::read_dir(dir)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -27,7 +27,10 @@ pub trait Env: Send + Sync {
 #[cfg(target_os = "linux")]
 fn since_boot() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -50,7 +53,10 @@ impl Env for System {
 
     fn fill(&self, out: &mut [u8]) -> Result<()> {
         rand::rngs::SysRng.try_fill_bytes(out).map_err(|e| {
-            Error::new(ErrorKind::Io, format!("the system's random generator failed ({e}); no key was made"))
+            Error::new(
+                ErrorKind::Io,
+                format!("the system's random generator failed ({e}); no key was made"),
+            )
         })
     }
 }

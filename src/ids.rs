@@ -125,7 +125,9 @@ impl Class {
         let name = name.into();
         let ok = name.len() <= CLASS_MAX_BYTES
             && name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
         if !ok {
             return Err(Error::invalid(format!(
                 "not a class name: {name:?}; use a lower-case letter, then letters, digits, '.', \
@@ -162,7 +164,9 @@ pub struct InteractionId(pub(crate) [u8; 16]);
 impl InteractionId {
     /// An id for an interaction that began at `began`, with 74 bits of `random`.
     pub fn from_parts(began: Timestamp, random: [u8; 10]) -> Self {
-        InteractionId(uuid::Builder::from_unix_timestamp_millis(began.0, &random).into_uuid().into_bytes())
+        InteractionId(
+            uuid::Builder::from_unix_timestamp_millis(began.0, &random).into_uuid().into_bytes(),
+        )
     }
 
     /// When the interaction began.
@@ -208,7 +212,8 @@ impl fmt::Debug for InteractionId {
 impl FromStr for InteractionId {
     type Err = Error;
     fn from_str(s: &str) -> Result<Self> {
-        let uuid = Uuid::from_str(s).map_err(|e| Error::invalid(format!("not an interaction id: {s:?} ({e})")))?;
+        let uuid = Uuid::from_str(s)
+            .map_err(|e| Error::invalid(format!("not an interaction id: {s:?} ({e})")))?;
         InteractionId::from_bytes(uuid.into_bytes())
     }
 }
@@ -287,7 +292,8 @@ impl fmt::Debug for RecordId {
 impl FromStr for RecordId {
     type Err = Error;
     fn from_str(s: &str) -> Result<Self> {
-        let bad = || Error::invalid(format!("not a record id: {s:?}; take one from `Engine::list`"));
+        let bad =
+            || Error::invalid(format!("not a record id: {s:?}; take one from `Engine::list`"));
         let bytes = data_encoding::BASE32_DNSSEC.decode(s.as_bytes()).map_err(|_| bad())?;
         RecordId::from_bytes(bytes.as_slice().try_into().map_err(|_| bad())?).map_err(|_| bad())
     }

@@ -123,9 +123,9 @@ mod ids;
 pub mod limits;
 pub mod log;
 #[cfg(feature = "engine")]
-mod pages;
-#[cfg(feature = "engine")]
 pub mod opening;
+#[cfg(feature = "engine")]
+mod pages;
 #[cfg(feature = "engine")]
 mod policy;
 #[cfg(feature = "engine")]

@@ -22,7 +22,8 @@ pub const SEGMENT_MIN_BYTES: usize = CHUNK_BYTES;
 /// See [`SEGMENT_MIN_BYTES`]: two of them are in memory while a record streams.
 pub const SEGMENT_MAX_BYTES: usize = 8 << 20;
 /// Most bytes of one blob.
-pub const BLOB_MAX_BYTES: usize = HEADER_BYTES + SEGMENT_MAX_BYTES / CHUNK_BYTES * (CHUNK_BYTES + TAG_BYTES);
+pub const BLOB_MAX_BYTES: usize =
+    HEADER_BYTES + SEGMENT_MAX_BYTES / CHUNK_BYTES * (CHUNK_BYTES + TAG_BYTES);
 /// Most bytes of one record: 2^32 chunks less one, the counter's range with room to spare.
 pub const RECORD_MAX_BYTES: u64 = (u32::MAX as u64) * CHUNK_BYTES as u64;
 /// Smallest and largest page a geometry may name, bytes as stored.
@@ -125,41 +126,54 @@ pub const LIST_MAX: usize = 10_000;
 pub const SLOT_BYTES: usize = 512;
 
 const _: () = assert!(PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a page is one chunk");
-const _: () = assert!(USER_PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a user page is one chunk");
+const _: () =
+    assert!(USER_PAGE_MAX_BYTES - SEAL_OVERHEAD < CHUNK_BYTES, "a user page is one chunk");
 const _: () = assert!(HEAD_MAX_BYTES < CHUNK_BYTES, "a head is one chunk");
-const _: () = assert!(CLOCK_TRUST.as_secs() < CLOCK_SKEW.as_secs(), "a put takes every id that is made after an erase");
-const _: () = assert!(CLOCK_NOTED.as_secs() < CLOCK_JUMP.as_secs(), "a store that is tended has no jumps");
-const _: () = assert!(COPIES_MAX * (PLACE_MAX_BYTES + 16) + 512 < HEAD_MAX_BYTES, "a head holds all copies");
 const _: () = assert!(
-    2 * (63 + 2 + 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    CLOCK_TRUST.as_secs() < CLOCK_SKEW.as_secs(),
+    "a put takes every id that is made after an erase"
+);
+const _: () =
+    assert!(CLOCK_NOTED.as_secs() < CLOCK_JUMP.as_secs(), "a store that is tended has no jumps");
+const _: () =
+    assert!(COPIES_MAX * (PLACE_MAX_BYTES + 16) + 512 < HEAD_MAX_BYTES, "a head holds all copies");
+const _: () = assert!(
+    2 * (63 + 2 + 4 + PRINCIPAL_MAX_BYTES + PURPOSE_MAX_BYTES) + 3
+        <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two openings fit in the smallest page"
 );
 const _: () = assert!(
-    2 * (20 + 2 + 80 + CLASS_MAX_BYTES + REASON_MAX_BYTES + AUTHORITY_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    2 * (20 + 2 + 80 + CLASS_MAX_BYTES + REASON_MAX_BYTES + AUTHORITY_MAX_BYTES) + 3
+        <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two facts fit in the smallest page"
 );
 const _: () = assert!(
-    2 * (20 + 2 + 8 + 55 + KEPT_MAX * (4 + CLASS_MAX_BYTES) + REASON_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    2 * (20 + 2 + 8 + 55 + KEPT_MAX * (4 + CLASS_MAX_BYTES) + REASON_MAX_BYTES) + 3
+        <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two planned erases fit in the smallest page"
 );
 const _: () = assert!(
-    2 * (20 + 2 + 85 + CLASS_MAX_BYTES + NAME_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    2 * (20 + 2 + 85 + CLASS_MAX_BYTES + NAME_MAX_BYTES + PURPOSE_MAX_BYTES) + 3
+        <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two grants fit in the smallest page"
 );
 const _: () = assert!(
     2 * (20 + 2 + LEAF_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two leaves of the log fit in the smallest page"
 );
-const _: () = assert!(NAME_MAX_BYTES + 48 <= PRINCIPAL_MAX_BYTES, "a run of a training set is a principal");
+const _: () =
+    assert!(NAME_MAX_BYTES + 48 <= PRINCIPAL_MAX_BYTES, "a run of a training set is a principal");
 const _: () = assert!(
     2 * (20 + 2 + CLASS_MAX_BYTES + PURPOSE_MAX_BYTES + 40) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two policies fit in the smallest page"
 );
 const _: () = assert!(
-    USER_MAX_BYTES + CLASSES_MAX * (CLASS_MAX_BYTES + 80) + 640 < USER_PAGE_MAX_BYTES - SEAL_OVERHEAD,
+    USER_MAX_BYTES + CLASSES_MAX * (CLASS_MAX_BYTES + 80) + 640
+        < USER_PAGE_MAX_BYTES - SEAL_OVERHEAD,
     "a user page holds all classes"
 );
 const _: () = assert!(
-    2 * (20 + 2 + 58 + MEDIA_TYPE_MAX_BYTES + PURPOSE_MAX_BYTES) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    2 * (20 + 2 + 58 + MEDIA_TYPE_MAX_BYTES + PURPOSE_MAX_BYTES) + 3
+        <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two entries fit in the smallest page"
 );

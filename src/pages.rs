@@ -103,7 +103,8 @@ impl PageCache {
     pub(crate) fn new(bytes: u64) -> Self {
         let owners = Owners::default();
         let items = (bytes / 4096).max(16) as usize;
-        let pages = Cache::with(items, bytes, ByBytes, DefaultHashBuilder::default(), owners.clone());
+        let pages =
+            Cache::with(items, bytes, ByBytes, DefaultHashBuilder::default(), owners.clone());
         PageCache { pages, owners, owner_max: (items / OWNER_PART).max(16) }
     }
 
@@ -184,7 +185,11 @@ pub(crate) fn missing(name: BlobName, place: &str) -> Error {
 
 impl PageSource<'_> {
     /// The first of the stores' blobs under this name that `accept` takes.
-    pub(crate) fn fetch<T>(&self, name: &BlobName, mut accept: impl FnMut(Vec<u8>) -> Result<T>) -> Result<T> {
+    pub(crate) fn fetch<T>(
+        &self,
+        name: &BlobName,
+        mut accept: impl FnMut(Vec<u8>) -> Result<T>,
+    ) -> Result<T> {
         let mut failed = None;
         for store in self.stores {
             match store.get(name).and_then(|blob| blob.map(&mut accept).transpose()) {

@@ -21,7 +21,8 @@ const NAMED: u8 = 8;
 const PURPOSE: u8 = 16;
 
 /// How long records of one class are kept: of the store, or of one user in its place. What passed a
-/// limit is erased like anything else, with what was derived from it, by [`Engine::run_due`](crate::Engine::run_due).
+/// limit is erased like anything else, with what was derived from it, by
+/// [`Engine::run_due`](crate::Engine::run_due).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The class whose records it limits.
@@ -41,7 +42,14 @@ pub struct Policy {
 impl Policy {
     /// Keeps records of `class` without a limit, to begin with.
     pub fn new(class: Class) -> Self {
-        Policy { class, purpose: None, max_age: None, max_records: None, until: None, readers_named: false }
+        Policy {
+            class,
+            purpose: None,
+            max_age: None,
+            max_records: None,
+            until: None,
+            readers_named: false,
+        }
     }
 
     /// Only for records put for this purpose.
@@ -101,7 +109,10 @@ impl Policy {
             | flag(self.until.is_some(), UNTIL)
             | flag(self.readers_named, NAMED)
             | flag(self.purpose.is_some(), PURPOSE);
-        e.u8(VERSION).text(self.class.as_str()).text(self.purpose.as_deref().unwrap_or_default()).u8(flags);
+        e.u8(VERSION)
+            .text(self.class.as_str())
+            .text(self.purpose.as_deref().unwrap_or_default())
+            .u8(flags);
         let numbers = [self.max_age.map(millis), self.max_records, self.until.map(|t| t.0)];
         for number in numbers.into_iter().flatten() {
             e.u64(number);
@@ -114,10 +125,13 @@ impl Policy {
         if d.u8()? != VERSION {
             return Err(d.bad());
         }
-        let class = Class::new(d.text(CLASS_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "policy").bad())?;
+        let class =
+            Class::new(d.text(CLASS_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "policy").bad())?;
         let purpose = d.text(PURPOSE_MAX_BYTES)?.to_owned();
         let flags = d.u8()?;
-        if flags > (AGE | NUMBER | UNTIL | NAMED | PURPOSE) || (flags & PURPOSE == 0) != purpose.is_empty() {
+        if flags > (AGE | NUMBER | UNTIL | NAMED | PURPOSE)
+            || (flags & PURPOSE == 0) != purpose.is_empty()
+        {
             return Err(d.bad());
         }
         let mut number = |bit| (flags & bit != 0).then(|| d.u64()).transpose();

@@ -49,7 +49,8 @@ impl Process {
             let same = (last & (mask >> BITS)) == u64::from(id);
             start = started().unwrap_or(if same { start } else { 0 });
             let last = LAST.swap((start << (2 * BITS)) | numbers, Ordering::Relaxed);
-            let other = (last & (mask >> BITS)) != u64::from(id) || differ(last >> (2 * BITS), start);
+            let other =
+                (last & (mask >> BITS)) != u64::from(id) || differ(last >> (2 * BITS), start);
             if last != 0 && other {
                 GENERATION.fetch_add(1, Ordering::Relaxed);
             }

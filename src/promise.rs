@@ -82,7 +82,9 @@ impl Level {
                 "overwritten by the machine that used it; remnants on its medium, and snapshots of \
                  it, are possible"
             }
-            Level::L1 => "erased by the device that held it, as far as its maker is right about the device",
+            Level::L1 => {
+                "erased by the device that held it, as far as its maker is right about the device"
+            }
             Level::L2 => {
                 "destroyed inside a key service, after the delay that it states, as far as its \
                  operator is right about its backups"
@@ -125,7 +127,8 @@ impl Quorum {
     /// Statements that an erase needs to be final: n - t + 1 + f. With f liars among them at least
     /// n - t + 1 are true, so at most t - 1 shares survive: too few to recover the key.
     pub fn needed(&self) -> usize {
-        (self.keyholders.len() + 1 + usize::from(self.liars)).saturating_sub(usize::from(self.threshold))
+        (self.keyholders.len() + 1 + usize::from(self.liars))
+            .saturating_sub(usize::from(self.threshold))
     }
 
     /// Checks that these numbers can work together.
@@ -236,7 +239,9 @@ pub enum Awaited {
 impl fmt::Display for Awaited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Awaited::Window(until) => write!(f, "the old root key waits for other erases, until {until} at the latest"),
+            Awaited::Window(until) => {
+                write!(f, "the old root key waits for other erases, until {until} at the latest")
+            }
             Awaited::Medium(at) => write!(f, "the cell destroys the old root key at {at}"),
             Awaited::Keyholders { stated, needed } => write!(
                 f,
@@ -358,6 +363,7 @@ impl Statement {
     pub fn verify(&self) -> Result<()> {
         let bad = |_| Error::corrupt("the signature under a keyholder's statement does not hold");
         let key = VerifyingKey::from_bytes(&self.keyholder).map_err(bad)?;
-        key.verify_strict(self.text().as_bytes(), &Signature::from_bytes(&self.signature)).map_err(bad)
+        key.verify_strict(self.text().as_bytes(), &Signature::from_bytes(&self.signature))
+            .map_err(bad)
     }
 }

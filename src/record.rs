@@ -13,12 +13,15 @@ use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key, RECORD_CONTEXT};
 use crate::error::{Error, Result};
 use crate::ids::{BlobName, Class, InteractionId, RealmId, RecordId, Timestamp, UserId, UserTag};
-use crate::limits::{CHUNK_BYTES, HEADER_BYTES, MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES, RECORD_MAX_BYTES, TAG_BYTES};
+use crate::limits::{
+    CHUNK_BYTES, HEADER_BYTES, MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES, RECORD_MAX_BYTES, TAG_BYTES,
+};
 use crate::secret::Secret;
 use crate::tree::Geometry;
 
 const VERSION: u8 = 1;
-const ENTRY_MAX: usize = 1 + 32 + 16 + 1 + 2 + 2 + 8 + 8 + 2 + MEDIA_TYPE_MAX_BYTES + 2 + PURPOSE_MAX_BYTES;
+const ENTRY_MAX: usize =
+    1 + 32 + 16 + 1 + 2 + 2 + 8 + 8 + 2 + MEDIA_TYPE_MAX_BYTES + 2 + PURPOSE_MAX_BYTES;
 
 /// What the engine tells of a record without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +146,10 @@ pub(crate) fn check_purpose(purpose: &str) -> Result<()> {
     if purpose.len() <= PURPOSE_MAX_BYTES {
         Ok(())
     } else {
-        Err(Error::invalid(format!("a purpose has at most {PURPOSE_MAX_BYTES} bytes, this one {}", purpose.len())))
+        Err(Error::invalid(format!(
+            "a purpose has at most {PURPOSE_MAX_BYTES} bytes, this one {}",
+            purpose.len()
+        )))
     }
 }
 
@@ -267,9 +273,10 @@ impl Put {
         self
     }
 
-    /// Says when it was made; the default is now. This is for people: limits of age, erases of a span of time,
-    /// [`Query::from`](crate::Query) and the order of a listing go by when the interaction began. What was recorded
-    /// earlier is put into an interaction of its time ([`InteractionId::from_parts`]).
+    /// Says when it was made; the default is now. This is for people: limits of age, erases of a
+    /// span of time, [`Query::from`](crate::Query) and the order of a listing go by when the
+    /// interaction began. What was recorded earlier is put into an interaction of its time
+    /// ([`InteractionId::from_parts`]).
     #[must_use]
     pub fn created(mut self, created: Timestamp) -> Self {
         self.created = Some(created);

@@ -132,7 +132,14 @@ pub struct Erase {
 impl Erase {
     /// Erases everything in `scope`.
     pub fn new(scope: Scope) -> Self {
-        Erase { scope, keep: Vec::new(), reasons: Vec::new(), window: None, request: None, drafted: None }
+        Erase {
+            scope,
+            keep: Vec::new(),
+            reasons: Vec::new(),
+            window: None,
+            request: None,
+            drafted: None,
+        }
     }
 
     /// Leaves the records of `class` in spite of the scope, detached from what falls; class and
@@ -164,10 +171,11 @@ impl Erase {
     }
 
     /// Hands out the draft of its certificate *before* anything is erased, for `keep` to keep:
-    /// where the certificate itself is lost later, as in a crash, [`Certificates::get`](crate::engine::Certificates::get)
-    /// makes it of the draft. Where `keep` fails, or panics, nothing is erased. It is called while
-    /// other writers wait, maybe more than once: then the last draft counts; it must not call the
-    /// engine. Without [`Erase::certified`] there is no draft.
+    /// where the certificate itself is lost later, as in a crash,
+    /// [`Certificates::get`](crate::engine::Certificates::get) makes it of the draft. Where `keep`
+    /// fails, or panics, nothing is erased. It is called while other writers wait, maybe more than
+    /// once: then the last draft counts; it must not call the engine. Without [`Erase::certified`]
+    /// there is no draft.
     #[must_use]
     pub fn drafted(mut self, keep: impl Fn(&Draft) -> Result<()> + Send + Sync + 'static) -> Self {
         self.drafted = Some(Drafted(Arc::new(keep)));
@@ -201,7 +209,9 @@ impl Erase {
         match &self.scope {
             Scope::Record(id) => format!("record {id}"),
             Scope::User { class, when, .. } => {
-                let class = class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
+                let class = class
+                    .as_ref()
+                    .map_or("everything".to_owned(), |class| format!("class {class}"));
                 let when = match when {
                     When::Ever => String::new(),
                     When::Interaction(id) => format!(" of interaction {id}"),
@@ -216,7 +226,9 @@ impl Erase {
     pub(crate) fn words_in_full(&self) -> String {
         match &self.scope {
             Scope::User { class, when: When::Between { from, until }, .. } => {
-                let class = class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
+                let class = class
+                    .as_ref()
+                    .map_or("everything".to_owned(), |class| format!("class {class}"));
                 let from = from.map_or(String::new(), |t| format!(" from {t}"));
                 let until = until.map_or(String::new(), |t| format!(" before {t}"));
                 format!("{class} of interactions that began{from}{until}")
@@ -228,7 +240,9 @@ impl Erase {
     /// Whether it can be done at all, whoever's records it names: what is planned is refused now
     /// and not when it is due.
     pub(crate) fn check(&self) -> Result<()> {
-        let too_long = |r: &Request| r.authority.len() > AUTHORITY_MAX_BYTES || r.ground.len() > REASON_MAX_BYTES;
+        let too_long = |r: &Request| {
+            r.authority.len() > AUTHORITY_MAX_BYTES || r.ground.len() > REASON_MAX_BYTES
+        };
         if self.request.as_ref().is_some_and(too_long) {
             return Err(Error::invalid(format!(
                 "the requester is named in at most {AUTHORITY_MAX_BYTES} bytes, the legal ground \
@@ -236,7 +250,9 @@ impl Erase {
             )));
         }
         if self.window.is_some_and(|window| window > WINDOW_MAX) {
-            return Err(Error::invalid("an erase waits for others for a day at most; give a shorter window"));
+            return Err(Error::invalid(
+                "an erase waits for others for a day at most; give a shorter window",
+            ));
         }
         if let Scope::User { when: When::Between { from, until }, .. } = &self.scope {
             check_span(*from, *until)?;
@@ -248,14 +264,18 @@ impl Erase {
             return Err(Error::invalid(format!("one erase keeps at most {KEPT_MAX} classes")));
         }
         match &self.scope {
-            Scope::Record(_) => Err(Error::invalid("a single record is erased or kept; leave one of the two out")),
-            Scope::User { class: Some(_), .. } => {
-                Err(Error::invalid("of a single class no other class can be kept; leave one of the two out"))
+            Scope::Record(_) => {
+                Err(Error::invalid("a single record is erased or kept; leave one of the two out"))
             }
+            Scope::User { class: Some(_), .. } => Err(Error::invalid(
+                "of a single class no other class can be kept; leave one of the two out",
+            )),
             Scope::User { class: None, .. } => {
                 let twice = |(n, class): (usize, &Class)| self.keep[..n].contains(class);
                 if self.keep.iter().enumerate().any(twice) {
-                    return Err(Error::invalid("a class that stays is named twice; give it once, with one reason"));
+                    return Err(Error::invalid(
+                        "a class that stays is named twice; give it once, with one reason",
+                    ));
                 }
                 self.reasons.iter().try_for_each(|reason| check_reason(reason))
             }
@@ -283,7 +303,9 @@ impl Erase {
     /// What stays, as it is written: a reason like the one before it is left out.
     fn written(&self) -> impl Iterator<Item = (&Class, &str)> {
         let before = std::iter::once("").chain(self.reasons.iter().map(String::as_str));
-        self.stays().zip(before).map(|((class, reason), before)| (class, if reason == before { "" } else { reason }))
+        self.stays()
+            .zip(before)
+            .map(|((class, reason), before)| (class, if reason == before { "" } else { reason }))
     }
 }
 
@@ -294,7 +316,9 @@ fn check_span(from: Option<Timestamp>, until: Option<Timestamp>) -> Result<()> {
         return Err(Error::invalid("nothing can have begun before the year 1970"));
     }
     if from.iter().chain(&until).any(|bound| bound.0 >= most) {
-        return Err(Error::invalid("no interaction begins in that time; leave a bound out to have none"));
+        return Err(Error::invalid(
+            "no interaction begins in that time; leave a bound out to have none",
+        ));
     }
     if from.zip(until).is_some_and(|(from, until)| from >= until) {
         return Err(Error::invalid("the time range is empty: its end is not after its beginning"));

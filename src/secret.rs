@@ -218,7 +218,13 @@ mod tests {
             secret.truncate(3);
             assert!(secret.len() <= 3);
             drop(secret);
-            assert!(FREE.iter().all(|free| free.lock().unwrap().iter().all(|s| s.iter().all(|b| *b == 0))));
+            assert!(
+                FREE.iter().all(|free| free
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .all(|s| s.iter().all(|b| *b == 0)))
+            );
         }
         assert_eq!(Secret::zeroed(4096).as_ptr() as usize % 4096, 0, "a sector is aligned");
         assert!(usage().mapped >= 64 << 10);

@@ -68,7 +68,8 @@ fn config() -> Config {
 }
 
 fn explore(test: fn(fn() -> Engine)) {
-    let schedules = std::env::var("KEYFALL_SCHEDULES").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    let schedules =
+        std::env::var("KEYFALL_SCHEDULES").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
     for make in [in_memory as fn() -> Engine, on_the_log] {
         Runner::new(RandomScheduler::new(schedules), config()).run(move || test(make));
         Runner::new(PctScheduler::new(3, schedules), config()).run(move || test(make));
@@ -165,7 +166,9 @@ fn erases_that_wait_together_share_a_commit_and_each_has_its_answer() {
             })
             .collect();
         assert_eq!(engine.head().epoch, 1 + epochs.len() as u64, "an epoch for each commit");
-        assert!(ids.iter().all(|id| read(&engine, id).is_err_and(|e| e.kind() == ErrorKind::Erased)));
+        assert!(
+            ids.iter().all(|id| read(&engine, id).is_err_and(|e| e.kind() == ErrorKind::Erased))
+        );
         assert_eq!(read(&engine, &stays).unwrap(), b"stays");
     });
 }
@@ -201,7 +204,8 @@ fn no_certificate_calls_a_root_key_destroyed_before_it_is() {
     explore(|_| {
         let cell = Arc::new(MemoryCell::new());
         let env = Arc::new(Seeded::new(1));
-        let engine = Engine::init(Arc::new(MemoryStore::new()), cell.clone(), options(&env)).unwrap();
+        let engine =
+            Engine::init(Arc::new(MemoryStore::new()), cell.clone(), options(&env)).unwrap();
         for name in ["ada", "ben"] {
             put(&engine, name, b"x").unwrap();
         }
@@ -214,7 +218,10 @@ fn no_certificate_calls_a_root_key_destroyed_before_it_is() {
         };
         let upgraded = engine.certificates().upgrade(&pending, None).unwrap();
         let there = cell.load().unwrap().keys.iter().any(|key| key.id.epoch == 1);
-        assert!(upgraded.facts.outcome.retired == Retired::Waiting || !there, "it is in the cell still");
+        assert!(
+            upgraded.facts.outcome.retired == Retired::Waiting || !there,
+            "it is in the cell still"
+        );
         other.join().unwrap();
     });
 }
@@ -226,7 +233,9 @@ fn a_copy_in_step_and_listings_beside_an_erase() {
         let ids = [put(&engine, "ada", b"1").unwrap(), put(&engine, "ben", b"2").unwrap()];
         let copier = {
             let engine = engine.clone();
-            thread::spawn(move || engine.copies().add("copy", CopyMode::InStep, &mut |_| {}).map(drop))
+            thread::spawn(move || {
+                engine.copies().add("copy", CopyMode::InStep, &mut |_| {}).map(drop)
+            })
         };
         let lister = {
             let engine = engine.clone();

@@ -20,9 +20,12 @@ fuzz_target!(|data: &[u8]| {
             _ => bytes.rotate_left(at),
         }
     }
-    let holds = String::from_utf8(bytes.clone()).ok().and_then(|text| text.parse::<Certificate>().ok()).is_some_and(|c| {
-        let key = KEY.parse().expect("a key");
-        c.verify(&Trust::in_log(key)).is_ok()
-    });
+    let holds = String::from_utf8(bytes.clone())
+        .ok()
+        .and_then(|text| text.parse::<Certificate>().ok())
+        .is_some_and(|c| {
+            let key = KEY.parse().expect("a key");
+            c.verify(&Trust::in_log(key)).is_ok()
+        });
     assert_eq!(holds, bytes == GOOD.as_bytes(), "a changed certificate verifies");
 });

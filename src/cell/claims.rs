@@ -45,7 +45,8 @@ pub(super) struct Claim {
 
 impl Claim {
     /// What stands in a cell that was never claimed.
-    pub(super) const NONE: Claim = Claim { store: StoreId([0; 16]), owner: None, mark: 0, fence: Fence::NONE };
+    pub(super) const NONE: Claim =
+        Claim { store: StoreId([0; 16]), owner: None, mark: 0, fence: Fence::NONE };
 
     /// Whether a request of `owner` is taken: the recorded owner's, and one of a higher claim.
     pub(super) fn takes(&self, owner: &Owner) -> bool {
@@ -83,7 +84,11 @@ impl Claim {
 
     /// Reads a claim and its number.
     fn decode(bytes: &[u8]) -> Result<(u64, Self)> {
-        let (checked, sum) = bytes.get(..SLOT_BYTES).unwrap_or_default().split_at_checked(CHECKED).unwrap_or_default();
+        let (checked, sum) = bytes
+            .get(..SLOT_BYTES)
+            .unwrap_or_default()
+            .split_at_checked(CHECKED)
+            .unwrap_or_default();
         let mut d = Decoder::new(checked, "claim slot");
         if Sha256::digest(checked)[..] != *sum || d.bytes(8)? != MAGIC {
             return Err(d.bad());
@@ -129,7 +134,13 @@ pub(super) struct Claims {
 
 impl Claims {
     pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, needed: bool) -> Self {
-        Claims { disk, dir: dir.to_owned(), needed, durable: Mutex::default(), open: OnceLock::new() }
+        Claims {
+            disk,
+            dir: dir.to_owned(),
+            needed,
+            durable: Mutex::default(),
+            open: OnceLock::new(),
+        }
     }
 
     fn path(&self, slot: usize) -> PathBuf {
@@ -147,12 +158,15 @@ impl Claims {
     /// Whether they hold what an interrupted [`Claims::make`] leaves, or nothing.
     #[cfg(feature = "keyholders")]
     pub(super) fn is_unused(&self) -> bool {
-        (0..CLAIMS.len()).all(|slot| match sector::read(&*self.disk, &self.path(slot), Source::Medium) {
-            Ok(Sector::Absent | Sector::Empty) => true,
-            Ok(Sector::Read(bytes)) => {
-                Claim::decode(&bytes).is_ok_and(|(_, claim)| claim == Claim::NONE) || bytes.iter().all(|&b| b == 0)
+        (0..CLAIMS.len()).all(|slot| {
+            match sector::read(&*self.disk, &self.path(slot), Source::Medium) {
+                Ok(Sector::Absent | Sector::Empty) => true,
+                Ok(Sector::Read(bytes)) => {
+                    Claim::decode(&bytes).is_ok_and(|(_, claim)| claim == Claim::NONE)
+                        || bytes.iter().all(|&b| b == 0)
+                }
+                Ok(Sector::Short) | Err(_) => false,
             }
-            Ok(Sector::Short) | Err(_) => false,
         })
     }
 
@@ -165,7 +179,9 @@ impl Claims {
                 Sector::Read(bytes) => Claim::decode(&bytes).ok(),
             };
             match there {
-                Some((number, claim)) if newest.as_ref().is_none_or(|newest| newest.number < number) => {
+                Some((number, claim))
+                    if newest.as_ref().is_none_or(|newest| newest.number < number) =>
+                {
                     newest = Some(Found { slot, number, claim });
                 }
                 Some(_) => {}
@@ -214,7 +230,9 @@ impl Claims {
                 return self.read(Source::Cache);
             }
             match Claim::decode(&bytes).ok() {
-                Some(found) if newest.as_ref().is_none_or(|(number, _)| *number < found.0) => newest = Some(found),
+                Some(found) if newest.as_ref().is_none_or(|(number, _)| *number < found.0) => {
+                    newest = Some(found)
+                }
                 _ => {}
             }
         }
@@ -245,7 +263,9 @@ impl Claims {
         *durable = None;
         sector::overwrite(&*self.disk, &self.path(slot), &claim.encode(number))?;
         if found.is_none() {
-            self.disk.sync_dir(&self.dir).map_err(|e| Error::io(format!("syncing {}", self.dir.display()), e))?;
+            self.disk
+                .sync_dir(&self.dir)
+                .map_err(|e| Error::io(format!("syncing {}", self.dir.display()), e))?;
         }
         *durable = Some(number);
         Ok(())

@@ -13,7 +13,9 @@ use super::filesystem::{self, Verdict};
 use super::key_slots::{KeySlots, SLOTS};
 #[cfg(feature = "keyholders")]
 use super::share_slots::SHARE_SLOTS;
-use super::{Awaited, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey};
+use super::{
+    Awaited, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey,
+};
 use crate::crypto::Key;
 use crate::dir::{DirLock, check_file, make_dir, open_to_write, sync_dir};
 use crate::disk::OsDisk;
@@ -149,7 +151,14 @@ impl FileCell {
             return Err(Error::new(ErrorKind::Exists, format!("{} {text}", dir.display())));
         }
         let (dir_of, lookers) = (dir.to_owned(), Mutex::default());
-        let cell = FileCell { dir: dir_of, slots, lookers, verdict, remnants: accept_remnants, lock: Some(lock) };
+        let cell = FileCell {
+            dir: dir_of,
+            slots,
+            lookers,
+            verdict,
+            remnants: accept_remnants,
+            lock: Some(lock),
+        };
         if cell.remnants && cell.verdict.objection.is_some() {
             let mut options = File::options();
             let file = open_to_write(&dir.join(ACCEPTED), options.create(true).truncate(false));
@@ -157,7 +166,8 @@ impl FileCell {
         }
         for slot in SLOTS.iter().chain(&CLAIMS) {
             let mut options = File::options();
-            let file = open_to_write(&dir.join(slot), options.create(true).truncate(false).mode(0o600));
+            let file =
+                open_to_write(&dir.join(slot), options.create(true).truncate(false).mode(0o600));
             file.and_then(|file| file.set_len(0)).map_err(io)?;
         }
         cell.slots.make()?;
@@ -210,7 +220,14 @@ impl FileCell {
         let remnants = dir.join(ACCEPTED).exists();
         let verdict = filesystem::judge(dir)?;
         let slots = Arc::new(KeySlots::new(Arc::new(OsDisk), dir, env).accepting(remnants));
-        Ok(FileCell { dir: dir.to_owned(), slots, lookers: Mutex::default(), verdict, remnants, lock: None })
+        Ok(FileCell {
+            dir: dir.to_owned(),
+            slots,
+            lookers: Mutex::default(),
+            verdict,
+            remnants,
+            lock: None,
+        })
     }
 
     fn check_files(&self) -> Result<()> {
@@ -232,7 +249,11 @@ impl FileCell {
 
     /// Why a destroyed key may stay, as things are now: files change while a cell is open.
     fn objection(&self) -> Option<String> {
-        let now = || self.slots.objection().unwrap_or_else(|e| Some(format!("its slots cannot be looked at ({e})")));
+        let now = || {
+            self.slots
+                .objection()
+                .unwrap_or_else(|e| Some(format!("its slots cannot be looked at ({e})")))
+        };
         self.verdict.objection.clone().or_else(now)
     }
 
@@ -242,12 +263,17 @@ impl FileCell {
 
     /// What is promised, with the reason why a destroyed key may stay, if any.
     fn promise(&self, objection: Option<String>) -> Promise {
-        let overwritten = "a root key is destroyed by overwriting its sector, syncing it and reading it back";
+        let overwritten =
+            "a root key is destroyed by overwriting its sector, syncing it and reading it back";
         let limit = "flash that remaps sectors, and snapshots of the disk or of the machine taken below the file system, may keep the old sector";
         let statement = match &objection {
             Some(objection) => format!(
                 "REMNANTS {}: {overwritten}, but on {} the old key may stay: {objection}; {limit}",
-                if self.remnants { "ACCEPTED" } else { "POSSIBLE, and nothing is erased until that has changed" },
+                if self.remnants {
+                    "ACCEPTED"
+                } else {
+                    "POSSIBLE, and nothing is erased until that has changed"
+                },
                 self.verdict.name
             ),
             None => format!(
@@ -274,7 +300,10 @@ impl FileCell {
         }
         Err(Error::new(
             ErrorKind::Fenced,
-            format!("the cell {} is open to be looked at only; nothing was changed", self.dir.display()),
+            format!(
+                "the cell {} is open to be looked at only; nothing was changed",
+                self.dir.display()
+            ),
         ))
     }
 }
@@ -317,7 +346,12 @@ impl RootCell for FileCell {
         self.to_change()?.retire(keep, None, proof.commit())
     }
 
-    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+    fn retire_for(
+        &self,
+        keep: &RootId,
+        next: &RootKey,
+        proof: Durable,
+    ) -> Result<Option<Retirement>> {
         self.to_change()?.retire(keep, Some(next), proof.commit()).map(Some)
     }
 
@@ -325,7 +359,8 @@ impl RootCell for FileCell {
         let mut lookers = self.lookers();
         if lookers.is_empty() && self.lock.is_some() {
             // Where there can be no threads the look is made when it is asked for.
-            *lookers = (0..SLOTS.len()).map_while(|slot| Looker::start(&self.slots, slot).ok()).collect();
+            *lookers =
+                (0..SLOTS.len()).map_while(|slot| Looker::start(&self.slots, slot).ok()).collect();
         }
         lookers.iter_mut().for_each(Looker::ask);
     }

@@ -47,11 +47,13 @@ const KNOWN: &[(u64, &str, Option<&str>)] = &[
 
 /// Judges the file system that holds `path`, which must exist.
 pub(super) fn judge(path: &Path) -> Result<Verdict> {
-    let stat = rustix::fs::statfs(path).map_err(|e| Error::io(format!("statfs {}", path.display()), e.into()))?;
+    let stat = rustix::fs::statfs(path)
+        .map_err(|e| Error::io(format!("statfs {}", path.display()), e.into()))?;
     #[expect(clippy::cast_sign_loss, reason = "a magic number's bits")]
     let magic = stat.f_type as u64 & 0xFFFF_FFFF;
     let device = std::fs::metadata(path).map_err(|e| Error::io(path.display(), e))?.dev();
-    let mut verdict = mounted_so(magic, || ext4_options(device, Path::new("/proc"), Path::new("/sys")));
+    let mut verdict =
+        mounted_so(magic, || ext4_options(device, Path::new("/proc"), Path::new("/sys")));
     if verdict.objection.is_none() {
         verdict.objection = kept("the directory", path, File::open(path))?;
     }
@@ -75,7 +77,9 @@ pub(super) fn judge_files(dir: &Path, names: &[&str]) -> Result<Option<String>> 
 fn kept(what: &str, path: &Path, opened: io::Result<File>) -> Result<Option<String>> {
     match opened.and_then(|file| keeps_old_bytes(&file)) {
         Ok(why) => Ok(why.map(|why| format!("{what} {why}"))),
-        Err(e) if cannot_say(&e) => Ok(Some(format!("{what} does not tell its flags, or where its blocks lie"))),
+        Err(e) if cannot_say(&e) => {
+            Ok(Some(format!("{what} does not tell its flags, or where its blocks lie")))
+        }
         Err(e) => Err(Error::io(path.display(), e)),
     }
 }
@@ -97,7 +101,9 @@ fn mounted_so(magic: u64, options: impl FnOnce() -> Option<Vec<String>>) -> Verd
 
 fn by_magic(magic: u64) -> Verdict {
     match KNOWN.iter().find(|(m, ..)| *m == magic) {
-        Some((_, name, objection)) => Verdict { name: (*name).into(), objection: objection.map(Into::into) },
+        Some((_, name, objection)) => {
+            Verdict { name: (*name).into(), objection: objection.map(Into::into) }
+        }
         None => Verdict {
             name: format!("type {magic:#x}"),
             objection: Some("nobody has looked whether it overwrites in place".into()),
@@ -114,9 +120,11 @@ fn ext4_options(device: u64, proc: &Path, sys: &Path) -> Option<Vec<String>> {
     // The kernel's own name of the device: what was mounted may be another name of it.
     let device = std::fs::read_link(sys.join("dev/block").join(&wanted)).ok();
     let device = device.as_ref().and_then(|at| at.file_name()?.to_str());
-    let mut names = device.into_iter().chain(mounts.iter().filter_map(|(source, _)| source.rsplit('/').next()));
-    let of_device =
-        names.find_map(|name| std::fs::read_to_string(proc.join("fs/ext4").join(name).join("options")).ok());
+    let mut names =
+        device.into_iter().chain(mounts.iter().filter_map(|(source, _)| source.rsplit('/').next()));
+    let of_device = names.find_map(|name| {
+        std::fs::read_to_string(proc.join("fs/ext4").join(name).join("options")).ok()
+    });
     let listed = mounts.first().map(|(_, options)| (*options).to_owned())?;
     let others = mounts.iter().skip(1).map(|(_, options)| (*options).to_owned());
     Some([listed, of_device?].into_iter().chain(others).collect())
@@ -171,7 +179,10 @@ mod tests {
         let options = || Some(vec!["rw,data=journal".to_owned()]);
         assert!(mounted_so(EXT4, options).objection.is_some());
         assert_eq!(mounted_so(EXT4, || Some(vec!["rw".into()])).objection, None);
-        assert!(mounted_so(EXT4, || None).objection.is_some(), "what cannot be read counts against it");
+        assert!(
+            mounted_so(EXT4, || None).objection.is_some(),
+            "what cannot be read counts against it"
+        );
         assert_eq!(mounted_so(0x5846_5342, options).objection, None);
     }
 

@@ -88,10 +88,13 @@ impl KeySlots {
 
     /// Makes `owner` the one for whom this cell changes. This handle acts for it from then on.
     pub(crate) fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
-        let (there, slots) = (self.medium.claims.read(Source::Medium)?, self.medium.all(Source::Medium)?);
+        let (there, slots) =
+            (self.medium.claims.read(Source::Medium)?, self.medium.all(Source::Medium)?);
         let foreign = there.owner.is_some() && there.store != store;
         let used = slots.iter().filter_map(Slot::id).any(|id| id.epoch > 0);
-        if foreign && used || slots.iter().any(|s| matches!(s, Slot::Live { store: there, .. } if *there != store)) {
+        if foreign && used
+            || slots.iter().any(|s| matches!(s, Slot::Live { store: there, .. } if *there != store))
+        {
             return Err(of_another_store());
         }
         // Of a store that was never made nothing is left to own.
@@ -125,7 +128,8 @@ impl KeySlots {
         }
         let there = self.owned(Source::Medium)?;
         let slots = self.medium.all(Source::Medium)?;
-        let foreign = |slot: &Slot| matches!(slot, Slot::Live { store: there, .. } if *there != store);
+        let foreign =
+            |slot: &Slot| matches!(slot, Slot::Live { store: there, .. } if *there != store);
         if there.owner.is_some() && there.store != store || slots.iter().any(foreign) {
             return Err(of_another_store());
         }
@@ -135,7 +139,10 @@ impl KeySlots {
         let gone = |what: &str| {
             Error::new(
                 ErrorKind::Refused,
-                format!("{what} is not in {} any more; nothing was changed: open the store again", self.medium.here()),
+                format!(
+                    "{what} is not in {} any more; nothing was changed: open the store again",
+                    self.medium.here()
+                ),
             )
         };
         if handle.kept.is_some_and(|kept| !holds(&slots, &kept)) {
@@ -147,7 +154,8 @@ impl KeySlots {
         }
         self.medium.check_medium()?;
         let note = marked(&there, mark_of(&there, &slots));
-        self.medium.put(&slots, &Written { store, id: *id, key: Some(key), note: note.as_ref() })?;
+        self.medium
+            .put(&slots, &Written { store, id: *id, key: Some(key), note: note.as_ref() })?;
         self.handle().seen = Some(*id);
         Ok(())
     }
@@ -160,7 +168,12 @@ impl KeySlots {
     /// Takes what was just seen in the slots for the next deposit and retirement: whether both keys
     /// live there. Of the claim the page cache tells: one that a machine's snapshot brought back
     /// goes with slots that did not come back.
-    pub(crate) fn saw(&self, live: &[Option<RootId>], keep: &RootId, next: &RootId) -> Result<bool> {
+    pub(crate) fn saw(
+        &self,
+        live: &[Option<RootId>],
+        keep: &RootId,
+        next: &RootId,
+    ) -> Result<bool> {
         let owns = self.medium.claims.glance()?.owner == self.handle().owner;
         let there = owns && live.contains(&Some(*keep)) && live.contains(&Some(*next));
         self.handle().seen = there.then_some(*next);
@@ -192,7 +205,8 @@ impl KeySlots {
 
     fn read(&self, source: Source) -> Result<Read> {
         let (claim, slots) = (self.medium.claims.read(source)?, self.medium.all(source)?);
-        let mut contents = Contents { owner: claim.owner, mark: mark_of(&claim, &slots), ..Contents::default() };
+        let mut contents =
+            Contents { owner: claim.owner, mark: mark_of(&claim, &slots), ..Contents::default() };
         let mut torn = 0;
         for slot in slots {
             match slot {
@@ -217,7 +231,12 @@ impl KeySlots {
 
     /// Destroys every key but `keep`, which must be there; one by writing `next` over it. `commit`
     /// is durable.
-    pub(crate) fn retire(&self, keep: &RootId, next: Option<&RootKey>, commit: u64) -> Result<Retirement> {
+    pub(crate) fn retire(
+        &self,
+        keep: &RootId,
+        next: Option<&RootKey>,
+        commit: u64,
+    ) -> Result<Retirement> {
         let seen = self.handle().seen.take() == Some(*keep);
         let source = if seen { Source::Cache } else { Source::Medium };
         let there = self.owned(source)?;
@@ -227,7 +246,9 @@ impl KeySlots {
             _ => None,
         });
         let Some(store) = kept else {
-            return Err(Error::corrupt("the root key to keep is not in the cell; nothing was destroyed"));
+            return Err(Error::corrupt(
+                "the root key to keep is not in the cell; nothing was destroyed",
+            ));
         };
         self.medium.check_medium()?;
         let known = mark_of(&there, &slots);
@@ -235,8 +256,12 @@ impl KeySlots {
         let free = slots.iter().position(|slot| slot.live().is_none_or(|key| key.id != *keep));
         let written = next.zip(free);
         if let Some((next, n)) = written {
-            self.medium.write(n, &Written { store, id: next.id, key: Some(&next.key), note: note.as_ref() })?;
-            slots[n] = Slot::Live { store, key: next.duplicate(), note: note.unwrap_or([0; NOTE_BYTES]) };
+            self.medium.write(
+                n,
+                &Written { store, id: next.id, key: Some(&next.key), note: note.as_ref() },
+            )?;
+            slots[n] =
+                Slot::Live { store, key: next.duplicate(), note: note.unwrap_or([0; NOTE_BYTES]) };
         }
         let spared = |id: &RootId| id == keep || next.is_some_and(|next| next.id == *id);
         let all = written.is_none() && commit > known;
@@ -305,7 +330,11 @@ fn mark_in(note: &SlotNote, claim: &Claim) -> Option<u64> {
 
 /// The highest commit that the owner told of.
 fn mark_of(claim: &Claim, slots: &[Slot]) -> u64 {
-    slots.iter().filter_map(Slot::note).filter_map(|note| mark_in(note, claim)).fold(claim.mark, u64::max)
+    slots
+        .iter()
+        .filter_map(Slot::note)
+        .filter_map(|note| mark_in(note, claim))
+        .fold(claim.mark, u64::max)
 }
 
 fn of_another_store() -> Error {

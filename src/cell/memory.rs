@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::claims::{Claim, fenced};
-use super::{Awaited, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey};
+use super::{
+    Awaited, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey,
+};
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -67,9 +69,10 @@ impl RootCell for MemoryCell {
         Promise {
             kind: "memory",
             place: "memory".into(),
-            statement: "the key is zeroized in this process's memory; it is lost, and all data with it, \
+            statement:
+                "the key is zeroized in this process's memory; it is lost, and all data with it, \
                  when the process ends"
-                .into(),
+                    .into(),
             level: Level::L0,
             remnants: false,
             quorum: None,
@@ -123,13 +126,22 @@ impl RootCell for MemoryCell {
         let Held { contents, claim } = &*held;
         let keys = contents.keys.iter().map(RootKey::duplicate).collect();
         let (owner, mark) = (claim.owner, claim.mark);
-        Ok(Contents { store: contents.store, keys, epoch: contents.epoch, owner, mark, ..Contents::default() })
+        Ok(Contents {
+            store: contents.store,
+            keys,
+            epoch: contents.epoch,
+            owner,
+            mark,
+            ..Contents::default()
+        })
     }
 
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
         let mut held = self.owned()?;
         if !held.contents.keys.iter().any(|k| k.id == *keep) {
-            return Err(Error::corrupt("the root key to keep is not in the cell; nothing was destroyed"));
+            return Err(Error::corrupt(
+                "the root key to keep is not in the cell; nothing was destroyed",
+            ));
         }
         held.contents.keys.retain(|k| k.id == *keep);
         held.claim.mark = held.claim.mark.max(proof.commit());

@@ -38,7 +38,9 @@ use std::time::Duration;
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::ids::StoreId;
-pub use crate::promise::{Awaited, Dealt, Finality, Level, Promise, Quorum, Retirement, RootId, Statement};
+pub use crate::promise::{
+    Awaited, Dealt, Finality, Level, Promise, Quorum, Retirement, RootId, Statement,
+};
 
 /// A root key as a cell gives it out.
 #[derive(Debug)]
@@ -249,7 +251,12 @@ pub trait RootCell: Send + Sync {
     ///
     /// # Errors
     /// As [`RootCell::retire`].
-    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+    fn retire_for(
+        &self,
+        keep: &RootId,
+        next: &RootKey,
+        proof: Durable,
+    ) -> Result<Option<Retirement>> {
         let _ = (keep, next, proof);
         Ok(None)
     }

@@ -76,7 +76,12 @@ impl ShareSlots {
             let fence = self.newest_tombstone()?;
             return Ok(Shares { live: live.collect(), fence, owner: None, mark: 0 });
         }
-        Ok(Shares { live: live.collect(), fence: claim.fence, owner: claim.owner, mark: claim.mark })
+        Ok(Shares {
+            live: live.collect(),
+            fence: claim.fence,
+            owner: claim.owner,
+            mark: claim.mark,
+        })
     }
 
     /// Records what a request says, before it is carried out: its owner, a mark, and a root key to
@@ -95,15 +100,25 @@ impl ShareSlots {
         if !there.takes(owner) {
             return Err(fenced("the store", there.owner.as_ref()));
         }
-        let fence = keep.filter(|keep| there.fence.ends_at(keep)).map_or(there.fence, |keep| Fence(*keep));
+        let fence =
+            keep.filter(|keep| there.fence.ends_at(keep)).map_or(there.fence, |keep| Fence(*keep));
         self.0.claims.record(Claim { fence, ..there.told(store, owner, mark) })?;
         Ok(there.fence)
     }
 
     /// Keeps a share beside the others.
-    pub(crate) fn deposit(&self, store: StoreId, id: &RootId, value: &Key, note: &SlotNote) -> Result<()> {
+    pub(crate) fn deposit(
+        &self,
+        store: StoreId,
+        id: &RootId,
+        value: &Key,
+        note: &SlotNote,
+    ) -> Result<()> {
         self.0.check_medium()?;
-        self.0.put(&self.0.all(Source::Medium)?, &Written { store, id: *id, key: Some(value), note: Some(note) })
+        self.0.put(
+            &self.0.all(Source::Medium)?,
+            &Written { store, id: *id, key: Some(value), note: Some(note) },
+        )
     }
 
     /// Destroys every share up to the epoch of `keep` but its own, which need not be there, and
@@ -115,7 +130,8 @@ impl ShareSlots {
         let tombstones = Tombstones { store, epoch: keep.epoch, note: None, all: false };
         self.0.destroy_others(&self.0.all(Source::Medium)?, spared, &tombstones)?;
         if self.0.has(CellDefect::FenceInTombstone)
-            && let Some(free) = self.0.all(Source::Medium)?.iter().position(|slot| slot.live().is_none())
+            && let Some(free) =
+                self.0.all(Source::Medium)?.iter().position(|slot| slot.live().is_none())
         {
             self.0.write(free, &Written { store, id: *keep, key: None, note: None })?;
         }

@@ -69,7 +69,11 @@ impl Slot {
     }
 
     fn decode(bytes: &[u8]) -> Result<Slot> {
-        let (checked, sum) = bytes.get(..SLOT_BYTES).unwrap_or_default().split_at_checked(CHECKED).unwrap_or_default();
+        let (checked, sum) = bytes
+            .get(..SLOT_BYTES)
+            .unwrap_or_default()
+            .split_at_checked(CHECKED)
+            .unwrap_or_default();
         let mut d = Decoder::new(checked, "cell slot");
         if Sha256::digest(checked)[..] != *sum {
             return Err(d.bad());

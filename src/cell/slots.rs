@@ -91,8 +91,11 @@ impl Slots {
 
     /// Writes claims of no engine, and tombstones of epoch 0: a cell that never held a key.
     pub(crate) fn make(&self) -> Result<()> {
-        let sync =
-            || self.disk.sync_dir(&self.dir).map_err(|e| Error::io(format!("syncing {}", self.dir.display()), e));
+        let sync = || {
+            self.disk
+                .sync_dir(&self.dir)
+                .map_err(|e| Error::io(format!("syncing {}", self.dir.display()), e))
+        };
         // Before the first slot: where all slots are there, the claims were.
         self.claims.make()?;
         sync()?;
@@ -153,7 +156,10 @@ impl Slots {
             None => Ok(()),
             Some(why) => Err(Error::new(
                 ErrorKind::Medium,
-                format!("{} cannot destroy a key now: {why}; undo that and call again", self.here()),
+                format!(
+                    "{} cannot destroy a key now: {why}; undo that and call again",
+                    self.here()
+                ),
             )),
         }
     }
@@ -183,7 +189,10 @@ impl Slots {
         let Some(free) = slots.iter().position(|slot| slot.live().is_none()) else {
             return Err(Error::new(
                 ErrorKind::Refused,
-                format!("this cell holds {} root keys; open the store again to finish the erase", slots.len()),
+                format!(
+                    "this cell holds {} root keys; open the store again to finish the erase",
+                    slots.len()
+                ),
             ));
         };
         self.write(free, written)
@@ -202,7 +211,9 @@ impl Slots {
                 Slot::Torn => false,
                 // A tombstone whose sync failed stands in the page cache, and the old key on the
                 // medium.
-                Slot::Destroyed { .. } => !tombstones.all && self.destroyed[n].load(Ordering::Acquire),
+                Slot::Destroyed { .. } => {
+                    !tombstones.all && self.destroyed[n].load(Ordering::Acquire)
+                }
             };
             if !done {
                 let torn = RootId { epoch: tombstones.epoch.saturating_sub(1), attempt: [0; 16] };
@@ -232,7 +243,13 @@ impl Slots {
     /// The same slots, as a snapshot of the machine keeps what this process knows of them.
     #[cfg(feature = "testing")]
     pub(super) fn twin(&self, claims_needed: bool) -> Self {
-        let twin = Slots::new(Arc::clone(&self.disk), &self.dir, Arc::clone(&self.env), self.names, claims_needed);
+        let twin = Slots::new(
+            Arc::clone(&self.disk),
+            &self.dir,
+            Arc::clone(&self.env),
+            self.names,
+            claims_needed,
+        );
         twin.writes.store(self.writes(), Ordering::Release);
         twin.broken(self.defect)
     }

@@ -59,14 +59,16 @@ impl fmt::Display for Draft {
 impl FromStr for Draft {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let bad = |what: &str| Error::invalid(format!("not the draft of an erasure certificate: {what}"));
+        let bad =
+            |what: &str| Error::invalid(format!("not the draft of an erasure certificate: {what}"));
         if text.len() > MAX_BYTES || !Draft::is_one(text) {
             return Err(bad("it begins otherwise"));
         }
-        let (_, json) =
-            text.split_once(&format!("\n\n{MACHINE}\n")).ok_or_else(|| bad("its machine part is missing"))?;
-        let draft: Draft =
-            serde_json::from_str(json).map_err(|e| bad(&format!("its machine part does not parse ({e})")))?;
+        let (_, json) = text
+            .split_once(&format!("\n\n{MACHINE}\n"))
+            .ok_or_else(|| bad("its machine part is missing"))?;
+        let draft: Draft = serde_json::from_str(json)
+            .map_err(|e| bad(&format!("its machine part does not parse ({e})")))?;
         if draft.facts.outcome.retired != Retired::Waiting || draft.facts.outcome.discarded {
             return Err(bad("it says what nobody can know before"));
         }

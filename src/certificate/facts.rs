@@ -190,7 +190,8 @@ impl Keyholders {
     /// # Errors
     /// `Invalid` where keys or numbers are none.
     pub fn quorum(&self) -> Result<Quorum> {
-        let keyholders = self.keys.iter().map(|key| bytes(key)).collect::<Result<Vec<[u8; 32]>>>()?;
+        let keyholders =
+            self.keys.iter().map(|key| bytes(key)).collect::<Result<Vec<[u8; 32]>>>()?;
         Quorum { threshold: self.threshold, liars: self.liars, keyholders }.check()
     }
 }
@@ -200,12 +201,15 @@ impl CellFacts {
     /// the cell's place.
     pub fn new(promise: &Promise, unfinished: &[Dealt]) -> Self {
         let keyholders = promise.quorum.as_ref().map(Keyholders::new);
-        let mut unfinished: Vec<&Dealt> = unfinished.iter().filter(|_| keyholders.is_some()).collect();
+        let mut unfinished: Vec<&Dealt> =
+            unfinished.iter().filter(|_| keyholders.is_some()).collect();
         unfinished.sort_by_key(|dealt| std::cmp::Reverse(dealt.epoch));
         let mut earlier: Vec<Earlier> = Vec::new();
         for dealt in unfinished {
             let there = Keyholders::new(&dealt.quorum);
-            if keyholders.as_ref() != Some(&there) && earlier.iter().all(|other| other.keyholders != there) {
+            if keyholders.as_ref() != Some(&there)
+                && earlier.iter().all(|other| other.keyholders != there)
+            {
                 earlier.push(Earlier { epoch: dealt.epoch, keyholders: there });
             }
         }
@@ -254,7 +258,10 @@ pub(super) fn bytes<const N: usize>(text: &str) -> Result<[u8; N]> {
 }
 
 pub(super) fn json<T: Serialize>(value: &T) -> String {
-    escaped(serde_json::to_string(value).unwrap_or_else(|_| unreachable!("plain fields always serialize")))
+    escaped(
+        serde_json::to_string(value)
+            .unwrap_or_else(|_| unreachable!("plain fields always serialize")),
+    )
 }
 
 impl Body {
@@ -366,7 +373,8 @@ impl Said {
     /// `Invalid` where a field is none.
     pub fn statement(&self, store: &str) -> Result<Statement> {
         let hex = |text: &str| {
-            let bytes = HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+            let bytes =
+                HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
             bytes.ok_or_else(|| Error::invalid(format!("not 16 bytes in hexadecimal: {text:?}")))
         };
         Ok(Statement {

@@ -6,7 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{
-    ALGORITHMS, Body, CellFacts, Destroyed, METHOD, Outcome, Retired, Said, Slot, VERIFICATION, bytes, key_commitment,
+    ALGORITHMS, Body, CellFacts, Destroyed, METHOD, Outcome, Retired, Said, Slot, VERIFICATION,
+    bytes, key_commitment,
 };
 use super::leaf::{Ends, Leaf};
 use crate::error::{Error, Result};
@@ -59,10 +60,17 @@ fn false_(what: &str) -> Error {
 fn check_time(text: &str) -> Result<()> {
     let ms = match text.strip_suffix(" ms") {
         Some(ms) => ms.parse().ok(),
-        None => text.parse::<jiff::Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok()),
+        None => text
+            .parse::<jiff::Timestamp>()
+            .ok()
+            .and_then(|at| u64::try_from(at.as_millisecond()).ok()),
     };
     let written = ms.is_some_and(|ms| Timestamp(ms).to_string() == text);
-    if written { Ok(()) } else { Err(Error::invalid(format!("not a time as a certificate has it: {text:?}"))) }
+    if written {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!("not a time as a certificate has it: {text:?}")))
+    }
 }
 
 fn text_of(lines: &[String]) -> String {
@@ -85,7 +93,8 @@ impl<'a> Counted<'a> {
         let Ends::Next { attempt, .. } = &ended.ends else {
             return Err(false_("its root key waits for others, and is said to have ended"));
         };
-        let earlier = cell.earlier.iter().map(|earlier| Ok((earlier.epoch, earlier.keyholders.quorum()?)));
+        let earlier =
+            cell.earlier.iter().map(|earlier| Ok((earlier.epoch, earlier.keyholders.quorum()?)));
         let earlier = earlier.collect::<Result<Vec<_>>>()?;
         if earlier.iter().any(|(epoch, _)| *epoch >= ended.epoch) {
             return Err(false_("what it calls an earlier epoch is none"));
@@ -94,7 +103,8 @@ impl<'a> Counted<'a> {
     }
 
     fn knows(&self, keyholder: &[u8; 32]) -> bool {
-        let mut all = std::iter::once(&self.quorum).chain(self.earlier.iter().map(|(_, quorum)| quorum));
+        let mut all =
+            std::iter::once(&self.quorum).chain(self.earlier.iter().map(|(_, quorum)| quorum));
         all.any(|quorum| quorum.keyholders.contains(keyholder))
     }
 
@@ -106,30 +116,40 @@ impl<'a> Counted<'a> {
 
     /// Whether it counts for one of them.
     fn counts(&self, keyholder: &[u8; 32], said: &Said) -> bool {
-        let earlier = |(epoch, quorum): &(u64, Quorum)| said.epoch > *epoch && quorum.keyholders.contains(keyholder);
-        (self.is_behind(said) && self.quorum.keyholders.contains(keyholder)) || self.earlier.iter().any(earlier)
+        let earlier = |(epoch, quorum): &(u64, Quorum)| {
+            said.epoch > *epoch && quorum.keyholders.contains(keyholder)
+        };
+        (self.is_behind(said) && self.quorum.keyholders.contains(keyholder))
+            || self.earlier.iter().any(earlier)
     }
 }
 
 /// What `cell` said of the root key that `ended` ends, as far as a certificate can quote it: of
 /// statements those that hold and count, one of each keyholder. An answer that a cell of this
 /// kind cannot give is none.
-pub fn heard(cell: &CellFacts, store: &str, ended: &Leaf, retirement: Option<&Retirement>) -> Retired {
+pub fn heard(
+    cell: &CellFacts,
+    store: &str,
+    ended: &Leaf,
+    retirement: Option<&Retirement>,
+) -> Retired {
     let statements = match (retirement, &cell.keyholders) {
         (Some(Retirement::Destroyed), None) => return Retired::Destroyed,
         (Some(Retirement::Scheduled(at)), None) => return Retired::Scheduled(at.to_string()),
         (Some(Retirement::Stated { statements, .. }), Some(_)) => statements,
         _ => return Retired::Waiting,
     };
-    let counted =
-        cell.quorum().and_then(|quorum| Counted::new(cell, quorum.ok_or_else(|| false_("it has none"))?, ended));
+    let counted = cell
+        .quorum()
+        .and_then(|quorum| Counted::new(cell, quorum.ok_or_else(|| false_("it has none"))?, ended));
     let Ok(counted) = counted else {
         return Retired::Waiting;
     };
     let mut heard: Vec<Said> = Vec::new();
     for statement in statements {
         let said = Said::new(statement);
-        let of_store = said.statement(store).is_ok_and(|read| read == *statement && read.verify().is_ok());
+        let of_store =
+            said.statement(store).is_ok_and(|read| read == *statement && read.verify().is_ok());
         let first = heard.iter().all(|other| other.keyholder != said.keyholder);
         if of_store && first && counted.counts(&statement.keyholder, &said) {
             heard.push(said);
@@ -172,13 +192,25 @@ impl Facts {
                  that wrote it",
             ));
         }
-        let times = [Some(&body.requested), body.pending_until.as_ref(), Some(&self.outcome.issued)];
+        let times =
+            [Some(&body.requested), body.pending_until.as_ref(), Some(&self.outcome.issued)];
         times.into_iter().flatten().try_for_each(|time| check_time(time))?;
         let leaf: Leaf = text_of(&self.leaf).parse()?;
-        let path = self.slot.path.iter().map(|hash| Hash::from_base64(hash)).collect::<Result<Vec<_>>>()?;
+        let path = self
+            .slot
+            .path
+            .iter()
+            .map(|hash| Hash::from_base64(hash))
+            .collect::<Result<Vec<_>>>()?;
         let commitment = body.commitment(&bytes(&self.opening)?);
-        verify_inclusion(Hash::leaf(&commitment.0), self.slot.index, self.slot.of, &path, &leaf.erases)
-            .map_err(|_| false_("the log's leaf does not bind what it says"))?;
+        verify_inclusion(
+            Hash::leaf(&commitment.0),
+            self.slot.index,
+            self.slot.of,
+            &path,
+            &leaf.erases,
+        )
+        .map_err(|_| false_("the log's leaf does not bind what it says"))?;
         let level = self.check_cell(&leaf)?;
         let root = body.destroyed.first().map(|key| key.commitment.as_str());
         if (self.slot.of, body.commit, body.epoch, root)
@@ -226,7 +258,11 @@ impl Facts {
             return Err(false_("a cell without keyholders had some"));
         }
         if overstates {
-            return Err(false_(&format!("a cell of the kind {} has not level {}", cell.kind, level.name())));
+            return Err(false_(&format!(
+                "a cell of the kind {} has not level {}",
+                cell.kind,
+                level.name()
+            )));
         }
         Ok(level)
     }
@@ -237,8 +273,13 @@ impl Facts {
         };
         let later: Leaf = text_of(lines).parse()?;
         let ends = matches!((&leaf.ends, &later.ends), (Ends::Until(_), Ends::Next { .. }));
-        if !ends || (later.epoch, &later.destroys) != (leaf.epoch, &leaf.destroys) || later.commit <= leaf.commit {
-            return Err(false_("what it calls the leaf that made it final is about something else"));
+        if !ends
+            || (later.epoch, &later.destroys) != (leaf.epoch, &leaf.destroys)
+            || later.commit <= leaf.commit
+        {
+            return Err(false_(
+                "what it calls the leaf that made it final is about something else",
+            ));
         }
         Ok(Some(later))
     }
@@ -307,9 +348,12 @@ impl Facts {
                 )
             })
         };
-        let own = few(("the old root key".to_owned(), &counted.quorum), &|said| counted.is_behind(said));
+        let own =
+            few(("the old root key".to_owned(), &counted.quorum), &|said| counted.is_behind(said));
         let earlier = counted.earlier.iter().map(|(epoch, quorum)| {
-            few((format!("the root key of epoch {epoch}, which reached it too"), quorum), &|said| said.epoch > *epoch)
+            few((format!("the root key of epoch {epoch}, which reached it too"), quorum), &|said| {
+                said.epoch > *epoch
+            })
         });
         Ok(std::iter::once(own).chain(earlier).flatten().collect())
     }
@@ -338,10 +382,15 @@ impl Facts {
             None => limits.push("damaged pages hide who had opened records before".to_owned()),
         }
         if let Some(n) = body.grants.filter(|n| *n > 0) {
-            limits.push(format!("{n} grants to third parties stood: what they opened before is out of reach"));
+            limits.push(format!(
+                "{n} grants to third parties stood: what they opened before is out of reach"
+            ));
         }
         if body.records.is_none() {
-            limits.push("damaged pages kept the records from being counted; none of them can be read".to_owned());
+            limits.push(
+                "damaged pages kept the records from being counted; none of them can be read"
+                    .to_owned(),
+            );
         }
         if body.following {
             limits.push(

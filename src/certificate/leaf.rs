@@ -77,16 +77,19 @@ impl fmt::Display for Leaf {
 impl FromStr for Leaf {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::invalid(format!("not a leaf of an erasure log: one begins with {FIRST}"));
+        let bad =
+            || Error::invalid(format!("not a leaf of an erasure log: one begins with {FIRST}"));
         let mut lines = text.lines();
         if lines.next() != Some(FIRST) {
             return Err(bad());
         }
         let mut field = || lines.next().and_then(|line| line.split_once(' ')).unwrap_or_default();
-        let mut named =
-            |name: &str| Some(field()).filter(|(key, _)| *key == name).map(|(_, value)| value).ok_or_else(bad);
+        let mut named = |name: &str| {
+            Some(field()).filter(|(key, _)| *key == name).map(|(_, value)| value).ok_or_else(bad)
+        };
         let number = |text: &str| text.parse::<u64>().map_err(|_| bad());
-        let (commit, epoch, time) = (number(named("commit")?)?, number(named("epoch")?)?, named("time")?);
+        let (commit, epoch, time) =
+            (number(named("commit")?)?, number(named("epoch")?)?, named("time")?);
         let (slots, erases) = named("erases")?.split_once(' ').ok_or_else(bad)?;
         let destroys = named("destroys")?;
         let ends = match field() {
@@ -127,7 +130,13 @@ pub fn slots(commitments: &[Hash], of: &[u64]) -> (Hash, Vec<Vec<Hash>>) {
     }
     let at = |level: u8, index: u64| Ok(rows[usize::from(level)][index as usize]);
     let n = commitments.len() as u64;
-    let paths = of.iter().map(|&index| inclusion(&at, index, n).unwrap_or_else(|_| unreachable!("it is among them")));
-    let root = rows.last().and_then(|row| row.first()).copied().unwrap_or_else(|| Frontier::default().root());
+    let paths = of.iter().map(|&index| {
+        inclusion(&at, index, n).unwrap_or_else(|_| unreachable!("it is among them"))
+    });
+    let root = rows
+        .last()
+        .and_then(|row| row.first())
+        .copied()
+        .unwrap_or_else(|| Frontier::default().root());
     (root, paths.collect())
 }

@@ -25,8 +25,8 @@ pub use draft::Draft;
 #[cfg(feature = "keyholders")]
 pub(crate) use facts::key_commitment_bytes;
 pub use facts::{
-    ALGORITHMS, Body, CellFacts, Copies, Destroyed, Earlier, Kept, Keyholders, METHOD, Outcome, Retired, Said, Slot,
-    VERIFICATION, key_commitment,
+    ALGORITHMS, Body, CellFacts, Copies, Destroyed, Earlier, Kept, Keyholders, METHOD, Outcome,
+    Retired, Said, Slot, VERIFICATION, key_commitment,
 };
 pub use judge::{Facts, Grade, Judged, heard};
 pub use leaf::{Ends, Leaf, SLOTS_MIN, slots};

@@ -33,7 +33,10 @@ pub(super) fn escaped(json: String) -> String {
 
 /// A value as indented JSON with nothing hidden in it.
 pub(super) fn pretty<T: serde::Serialize>(value: &T) -> String {
-    escaped(serde_json::to_string_pretty(value).unwrap_or_else(|_| unreachable!("plain fields always serialize")))
+    escaped(
+        serde_json::to_string_pretty(value)
+            .unwrap_or_else(|_| unreachable!("plain fields always serialize")),
+    )
 }
 
 /// A text in quotes, on one line.
@@ -44,7 +47,8 @@ pub(super) fn quoted(text: &str) -> String {
 /// A name as it is where it is one, such as `audio`; in quotes otherwise, so that nothing in it
 /// reads like another line or field.
 pub(super) fn named(text: &str) -> String {
-    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let plain =
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if plain { text.to_owned() } else { quoted(text) }
 }
 
@@ -54,12 +58,20 @@ mod tests {
 
     #[test]
     fn what_is_escaped_is_the_same_to_any_reader_of_json() {
-        for text in
-            ["ada", "a\u{7f}b", "\u{85}\u{2028}\u{2029}", "\\\u{7f}\"\n\t", "\u{202e}\u{e0041}x\u{feff}", "Ægir 🙂"]
-        {
+        for text in [
+            "ada",
+            "a\u{7f}b",
+            "\u{85}\u{2028}\u{2029}",
+            "\\\u{7f}\"\n\t",
+            "\u{202e}\u{e0041}x\u{feff}",
+            "Ægir 🙂",
+        ] {
             let json = quoted(text);
             assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
-            assert!(!json.contains(|c: char| c.is_control() || c == '\u{202e}' || c == '\u{2028}'), "{json:?}");
+            assert!(
+                !json.contains(|c: char| c.is_control() || c == '\u{202e}' || c == '\u{2028}'),
+                "{json:?}"
+            );
             assert_eq!(escaped(json.clone()), json);
         }
         assert_eq!(quoted("a\u{7f}\u{e0041}"), "\"a\\u007f\\udb40\\udc41\"");

@@ -66,15 +66,20 @@ const LIMITS: [&str; 4] = [
 
 fn grade(facts: &Facts, judged: &Judged) -> Vec<String> {
     let destroyed = match (judged.grade, &facts.outcome.retired) {
-        (Grade::Pending, _) => "The key at the top that reached it is not known to be destroyed yet.",
+        (Grade::Pending, _) => {
+            "The key at the top that reached it is not known to be destroyed yet."
+        }
         (_, Retired::Stated(_)) => {
             "As many keyholders as are needed signed that their share of the key at the top that \
              reached it is gone."
         }
         _ => "The cell said that the key at the top that reached it is destroyed.",
     };
-    let mut lines =
-        vec![format!("Grade: {}", judged.grade), format!("  {destroyed}"), format!("  Level {}", judged.level)];
+    let mut lines = vec![
+        format!("Grade: {}", judged.grade),
+        format!("  {destroyed}"),
+        format!("  Level {}", judged.level),
+    ];
     lines.extend(judged.reasons.iter().map(|reason| format!("  - {reason}")));
     lines
 }
@@ -88,14 +93,19 @@ fn what(body: &Body) -> Vec<String> {
     lines.push(match &body.records {
         Some(records) if records.is_empty() => "  Records: none was there".to_owned(),
         Some(records) => {
-            let counts: Vec<String> = records.iter().map(|(class, n)| format!("{n} {}", named(class))).collect();
+            let counts: Vec<String> =
+                records.iter().map(|(class, n)| format!("{n} {}", named(class))).collect();
             format!("  Records: {}", counts.join(", "))
         }
         None => "  Records: not counted".to_owned(),
     });
     lines.push(format!("  Derived records that fell with this commit: {}", body.derived));
     for kept in &body.kept {
-        lines.push(format!("  Kept: class {}, because {}", named(&kept.class), quoted(&kept.reason)));
+        lines.push(format!(
+            "  Kept: class {}, because {}",
+            named(&kept.class),
+            quoted(&kept.reason)
+        ));
     }
     if body.holds > 0 {
         lines.push(format!("  Holds on other records of this user: {}", body.holds));
@@ -105,7 +115,8 @@ fn what(body: &Body) -> Vec<String> {
 
 fn when(facts: &Facts) -> Vec<String> {
     let body = &facts.body;
-    let mut lines = vec!["When, for whom, why".to_owned(), format!("  Asked for: {}", body.requested)];
+    let mut lines =
+        vec!["When, for whom, why".to_owned(), format!("  Asked for: {}", body.requested)];
     if !body.authority.is_empty() {
         lines.push(format!("  By: {}", quoted(&body.authority)));
     }
@@ -121,7 +132,9 @@ fn how(facts: &Facts) -> Vec<String> {
     let (store, engine) = (named(&body.store), quoted(&body.engine));
     let mut ciphertext = match (outcome.discarded, outcome.partly) {
         (true, _) => "discarded from the store".to_owned(),
-        (false, true) => "discarded from the store in part, what may be left is unreadable".to_owned(),
+        (false, true) => {
+            "discarded from the store in part, what may be left is unreadable".to_owned()
+        }
         (false, false) => "not discarded from the store yet, and unreadable".to_owned(),
     };
     if outcome.copies_skipped > 0 {
@@ -157,7 +170,9 @@ impl Certificate {
         let text = signed_text(facts, &facts.judge()?);
         let statements = facts.body.cell.holders().count() * STATEMENT_MAX_BYTES;
         if text.len() + statements + REST_MAX_BYTES > MAX_BYTES {
-            return Err(Error::invalid("the certificate would be too long to be read; shorten what it is to say"));
+            return Err(Error::invalid(
+                "the certificate would be too long to be read; shorten what it is to say",
+            ));
         }
         Note::new(text).map(drop)
     }
@@ -167,10 +182,17 @@ impl Certificate {
     /// # Errors
     /// `Corrupt` where the facts contradict each other; `Invalid` where the signer is not the one
     /// that the leaf names.
-    pub fn issue(facts: Facts, signer: &Signer, proof: LogProof, final_proof: Option<LogProof>) -> Result<Self> {
+    pub fn issue(
+        facts: Facts,
+        signer: &Signer,
+        proof: LogProof,
+        final_proof: Option<LogProof>,
+    ) -> Result<Self> {
         let judged = facts.judge()?;
         if judged.leaf.signer != signer.public() {
-            return Err(Error::invalid("another key than this one signs certificates of this leaf"));
+            return Err(Error::invalid(
+                "another key than this one signs certificates of this leaf",
+            ));
         }
         let mut note = Note::new(signed_text(&facts, &judged))?;
         signer.sign(&mut note, Timestamp(0));
@@ -192,13 +214,19 @@ impl Certificate {
         match (&judged.final_leaf, &self.final_proof) {
             (None, None) => Ok(Verified { judged, checkpoint, cosigned, log_pending }),
             (Some(leaf), Some(proof)) => {
-                if proof.checkpoint.text() != self.proof.checkpoint.text() || proof.index <= self.proof.index {
-                    return Err(Error::corrupt("the leaf that made it final is not behind its own in one checkpoint"));
+                if proof.checkpoint.text() != self.proof.checkpoint.text()
+                    || proof.index <= self.proof.index
+                {
+                    return Err(Error::corrupt(
+                        "the leaf that made it final is not behind its own in one checkpoint",
+                    ));
                 }
                 trust.check(&leaf.to_string(), proof)?;
                 Ok(Verified { judged, checkpoint, cosigned, log_pending })
             }
-            _ => Err(Error::corrupt("a leaf without its proof in the log, or a proof without its leaf")),
+            _ => Err(Error::corrupt(
+                "a leaf without its proof in the log, or a proof without its leaf",
+            )),
         }
     }
 
@@ -234,8 +262,9 @@ impl FromStr for Certificate {
                 "not an erasure certificate: it is a draft, of which `Engine::certificate` makes one",
             ));
         }
-        Certificate::read(text)
-            .map_err(|e| Error::corrupt(format!("not an erasure certificate, or one that is cut short: {e}")))
+        Certificate::read(text).map_err(|e| {
+            Error::corrupt(format!("not an erasure certificate, or one that is cut short: {e}"))
+        })
     }
 }
 
@@ -257,10 +286,12 @@ impl Certificate {
         });
         let proof = proofs.next().ok_or_else(|| bad("there is no proof"))??;
         let final_proof = proofs.next().transpose()?;
-        let (_, json) =
-            note.text().split_once(&format!("\n\n{MACHINE}\n")).ok_or_else(|| bad("its machine part is missing"))?;
-        let facts: Facts =
-            serde_json::from_str(json).map_err(|e| bad(&format!("its machine part does not parse ({e})")))?;
+        let (_, json) = note
+            .text()
+            .split_once(&format!("\n\n{MACHINE}\n"))
+            .ok_or_else(|| bad("its machine part is missing"))?;
+        let facts: Facts = serde_json::from_str(json)
+            .map_err(|e| bad(&format!("its machine part does not parse ({e})")))?;
         Ok(Certificate { facts, note, proof, final_proof })
     }
 }

@@ -2,7 +2,9 @@
 
 use super::judge::Judged;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{Checkpoint, LogProof, Note, ReadFile, Tiles, VerifierKey, consistency, verify_consistency};
+use crate::log::{
+    Checkpoint, LogProof, Note, ReadFile, Tiles, VerifierKey, consistency, verify_consistency,
+};
 use crate::time::Timestamp;
 
 /// What the reader of a certificate trusts.
@@ -27,10 +29,16 @@ impl Trust {
     ///
     /// # Errors
     /// `Invalid` where more are demanded than there are, or the log's own key is to be its witness.
-    pub fn with_witnesses(log: VerifierKey, witnesses: &[VerifierKey], quorum: Option<usize>) -> Result<Self> {
+    pub fn with_witnesses(
+        log: VerifierKey,
+        witnesses: &[VerifierKey],
+        quorum: Option<usize>,
+    ) -> Result<Self> {
         let mut trust = Trust { log, witnesses: witnesses.to_vec(), quorum: 0 };
         if trust.different().count() < distinct(witnesses).count() {
-            return Err(Error::invalid("the log cannot be its own witness; give the key of somebody else"));
+            return Err(Error::invalid(
+                "the log cannot be its own witness; give the key of somebody else",
+            ));
         }
         let there = trust.different().count();
         trust.quorum = quorum.unwrap_or(there);
@@ -76,7 +84,11 @@ impl Trust {
     }
 
     /// Checks that a leaf is in the log, under a checkpoint that the witnesses cosigned.
-    pub(super) fn check(&self, leaf: &str, proof: &LogProof) -> Result<(Checkpoint, Vec<(String, Timestamp)>)> {
+    pub(super) fn check(
+        &self,
+        leaf: &str,
+        proof: &LogProof,
+    ) -> Result<(Checkpoint, Vec<(String, Timestamp)>)> {
         let checkpoint = proof.verify(leaf.as_bytes(), &self.log)?;
         Ok((checkpoint, self.cosigned(&proof.checkpoint)?))
     }
@@ -84,7 +96,10 @@ impl Trust {
 
 /// The keys, each of them once.
 fn distinct(keys: &[VerifierKey]) -> impl Iterator<Item = &VerifierKey> {
-    keys.iter().enumerate().filter(|(n, key)| !keys[..*n].iter().any(|other| other.is_key_of(key))).map(|(_, key)| key)
+    keys.iter()
+        .enumerate()
+        .filter(|(n, key)| !keys[..*n].iter().any(|other| other.is_key_of(key)))
+        .map(|(_, key)| key)
 }
 
 /// A certificate that holds.
@@ -104,7 +119,10 @@ impl Verified {
     /// What was shown and what was not, line by line.
     pub fn words(&self) -> Vec<String> {
         let mut words = vec![
-            format!("The certificate holds. Grade: {}; level {}", self.judged.grade, self.judged.level),
+            format!(
+                "The certificate holds. Grade: {}; level {}",
+                self.judged.grade, self.judged.level
+            ),
             format!(
                 "Shown: its words are what its facts give; the log {} binds them, among {} leaves \
                  under the root {}",
@@ -144,18 +162,23 @@ impl Verified {
 /// # Errors
 /// `Corrupt` where they are not: the log was rolled back, or shows others another history;
 /// `Invalid` where files of the log are needed.
-pub fn same_history(checkpoint: &Checkpoint, kept: &Checkpoint, fetch: Option<ReadFile<'_>>) -> Result<()> {
+pub fn same_history(
+    checkpoint: &Checkpoint,
+    kept: &Checkpoint,
+    fetch: Option<ReadFile<'_>>,
+) -> Result<()> {
     if checkpoint.origin != kept.origin {
         return Err(Error::invalid(format!("the checkpoint that was kept is of {}", kept.origin)));
     }
-    let (old, new) = if checkpoint.size <= kept.size { (checkpoint, kept) } else { (kept, checkpoint) };
+    let (old, new) =
+        if checkpoint.size <= kept.size { (checkpoint, kept) } else { (kept, checkpoint) };
     let proof = match fetch {
         _ if old.size == new.size => Vec::new(),
         Some(fetch) => {
             // Hashes below the newer of the two are in the files of any later log, if it goes on
             // from both.
-            let text =
-                String::from_utf8(fetch("checkpoint")?).map_err(|_| Error::invalid("the checkpoint is no text"))?;
+            let text = String::from_utf8(fetch("checkpoint")?)
+                .map_err(|_| Error::invalid("the checkpoint is no text"))?;
             let now: Checkpoint = text.parse::<Note>()?.text().parse()?;
             if now.size < new.size {
                 return Err(Error::corrupt(format!(

@@ -34,9 +34,16 @@ mod provider {
         }
 
         /// Opens into `out`, which is as long as `sealed`.
-        pub(in crate::crypto) fn open(&self, nonce: &Nonce, sealed: &[u8], tag: &Tag, out: &mut [u8]) -> bool {
-            InOutBuf::new(sealed, out)
-                .is_ok_and(|both| self.0.decrypt_inout_detached(nonce.into(), &[], both, tag.into()).is_ok())
+        pub(in crate::crypto) fn open(
+            &self,
+            nonce: &Nonce,
+            sealed: &[u8],
+            tag: &Tag,
+            out: &mut [u8],
+        ) -> bool {
+            InOutBuf::new(sealed, out).is_ok_and(|both| {
+                self.0.decrypt_inout_detached(nonce.into(), &[], both, tag.into()).is_ok()
+            })
         }
     }
 }
@@ -64,7 +71,13 @@ mod provider {
         }
 
         /// Opens into `out`, which is as long as `sealed`.
-        pub(in crate::crypto) fn open(&self, nonce: &Nonce, sealed: &[u8], tag: &Tag, out: &mut [u8]) -> bool {
+        pub(in crate::crypto) fn open(
+            &self,
+            nonce: &Nonce,
+            sealed: &[u8],
+            tag: &Tag,
+            out: &mut [u8],
+        ) -> bool {
             self.0.open_separate_gather(nonce.into(), Aad::empty(), sealed, tag, out).is_ok()
         }
     }

@@ -18,7 +18,9 @@ use zeroize::Zeroizing;
 use super::Key;
 use super::aead::{Cipher, Nonce};
 use crate::error::{Error, Result};
-use crate::limits::{CHUNK_BYTES, COMMITMENT_BYTES, HEADER_BYTES, SALT_BYTES, SEAL_OVERHEAD, TAG_BYTES};
+use crate::limits::{
+    CHUNK_BYTES, COMMITMENT_BYTES, HEADER_BYTES, SALT_BYTES, SEAL_OVERHEAD, TAG_BYTES,
+};
 use crate::secret::Secret;
 
 /// The label of the suite in key derivations.
@@ -130,7 +132,8 @@ impl Suite {
     /// `Corrupt` where it is not this object's chunk `counter`; `out` holds zeros then.
     pub fn open_chunk(&self, counter: u64, sealed: &[u8], out: &mut [u8]) -> Result<usize> {
         let room = out.len().min(CHUNK_BYTES);
-        let n = sealed.len().checked_sub(TAG_BYTES).filter(|&n| n <= room).ok_or_else(does_not_open)?;
+        let n =
+            sealed.len().checked_sub(TAG_BYTES).filter(|&n| n <= room).ok_or_else(does_not_open)?;
         let mut tag = [0; TAG_BYTES];
         tag.copy_from_slice(&sealed[n..]);
         if !self.cipher.open(&self.nonce(counter), &sealed[..n], &tag, &mut out[..n]) {

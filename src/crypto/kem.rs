@@ -53,7 +53,8 @@ impl TryRng for Drawn {
 impl TryCryptoRng for Drawn {}
 
 fn private(secret: &Key) -> Result<PrivateKey> {
-    PrivateKey::from_bytes(secret.bytes()).map_err(|_| Error::corrupt("a private key does not decode"))
+    PrivateKey::from_bytes(secret.bytes())
+        .map_err(|_| Error::corrupt("a private key does not decode"))
 }
 
 /// The public key of a private one.
@@ -76,9 +77,13 @@ pub(crate) fn encapsulate(env: &dyn Env, to: &[u8], info: &[u8]) -> Result<(Vec<
     let mut drawn = Drawn { bytes: Zeroizing::new([0; 64]), at: 0 };
     drawn.bytes[..32].copy_from_slice(fresh.key()?.bytes());
     drawn.bytes[32..].copy_from_slice(fresh.key()?.bytes());
-    let (sent, context) =
-        hpke::setup_sender_with_rng::<ExportOnlyAead, HkdfSha256, XWing>(&OpModeS::Base, &to, info, &mut drawn)
-            .map_err(bad)?;
+    let (sent, context) = hpke::setup_sender_with_rng::<ExportOnlyAead, HkdfSha256, XWing>(
+        &OpModeS::Base,
+        &to,
+        info,
+        &mut drawn,
+    )
+    .map_err(bad)?;
     let mut key = Zeroizing::new([0; 32]);
     context.export(EXPORT, &mut *key).map_err(bad)?;
     Ok((sent.to_bytes().to_vec(), Key::copied_from(&key)))
@@ -90,11 +95,19 @@ pub(crate) fn encapsulate(env: &dyn Env, to: &[u8], info: &[u8]) -> Result<(Vec<
 /// # Errors
 /// `Corrupt` where `sent` has another length.
 pub(crate) fn decapsulate(secret: &Key, sent: &[u8], info: &[u8]) -> Result<Key> {
-    let bad = |_| Error::corrupt("what was sealed does not open: its bytes have changed, or it is for another key");
+    let bad = |_| {
+        Error::corrupt(
+            "what was sealed does not open: its bytes have changed, or it is for another key",
+        )
+    };
     let sent = <XWing as hpke::Kem>::EncappedKey::from_bytes(sent).map_err(bad)?;
-    let context =
-        hpke::setup_receiver::<ExportOnlyAead, HkdfSha256, XWing>(&OpModeR::Base, &private(secret)?, &sent, info)
-            .map_err(bad)?;
+    let context = hpke::setup_receiver::<ExportOnlyAead, HkdfSha256, XWing>(
+        &OpModeR::Base,
+        &private(secret)?,
+        &sent,
+        info,
+    )
+    .map_err(bad)?;
     let mut key = Zeroizing::new([0; 32]);
     context.export(EXPORT, &mut *key).map_err(bad)?;
     Ok(Key::copied_from(&key))

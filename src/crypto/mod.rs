@@ -122,7 +122,11 @@ impl<'a> Fresh<'a> {
     pub(crate) fn object(&self) -> Result<(BlobName, Key, [u8; SALT_BYTES])> {
         let seed = self.seed()?;
         let of = |label| prf(&seed, label, &[&self.hedge]);
-        Ok((BlobName(truncated(&of(FRESH_NAME))), Key::copied_from(&of(FRESH_KEY)), truncated(&of(FRESH_SALT))))
+        Ok((
+            BlobName(truncated(&of(FRESH_NAME))),
+            Key::copied_from(&of(FRESH_KEY)),
+            truncated(&of(FRESH_SALT)),
+        ))
     }
 
     pub(crate) fn key(&self) -> Result<Key> {
@@ -142,7 +146,8 @@ impl<'a> Fresh<'a> {
 fn expand(secret: &Key, info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     let mut out = Zeroizing::new([0; 32]);
     #[expect(clippy::expect_used, reason = "a key is as long as SHA-256's output")]
-    let hkdf = Hkdf::<Sha256>::from_prk(secret.bytes()).expect("a key is as long as SHA-256's output");
+    let hkdf =
+        Hkdf::<Sha256>::from_prk(secret.bytes()).expect("a key is as long as SHA-256's output");
     #[expect(clippy::expect_used, reason = "one block of output")]
     hkdf.expand_multi_info(info, &mut *out).expect("one block of output");
     out

@@ -1,4 +1,5 @@
-//! Batches: payloads stream into the store, then one commit makes them part of the tree. Batches that wait at once share one.
+//! Batches: payloads stream into the store, then one commit makes them part of the tree. Batches
+//! that wait at once share one.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use crate::record::{self, Entry, Put, Source};
 use crate::secret::WipeStack;
 use crate::tree::inbox::EnvelopeName;
 
-/// Records that become durable together, or not at all. Dropped without [`Batch::commit`] it leaves nothing that can
-/// be read.
+/// Records that become durable together, or not at all. Dropped without [`Batch::commit`] it leaves
+/// nothing that can be read.
 pub struct Batch {
     inner: Arc<Core>,
     staging: Staging,
@@ -33,8 +34,8 @@ impl Batch {
         Batch { inner, staging: Staging::default() }
     }
 
-    /// Streams a record's payload into the store, and returns its number in the batch, from 0. Memory: two segments,
-    /// 256 KiB each by default, whatever the length.
+    /// Streams a record's payload into the store, and returns its number in the batch, from 0.
+    /// Memory: two segments, 256 KiB each by default, whatever the length.
     ///
     /// # Errors
     /// As [`crate::Engine::put`]; the batch can go on without this record.
@@ -48,10 +49,17 @@ impl Batch {
         let to = self.admit(&put)?;
         let env = &*inner.options.env;
         let created = put.created.unwrap_or_else(|| env.now());
-        let context = record::payload_context(inner.realm, to.user, to.incarnation, &put.class, to.interaction);
+        let context = record::payload_context(
+            inner.realm,
+            to.user,
+            to.incarnation,
+            &put.class,
+            to.interaction,
+        );
         let segment_bytes = inner.state().head.geometry.segment_bytes;
         let begun = begin(&mut payload, segment_bytes)?;
-        // After the first bytes: a caller may take its time with them, and an erase reaches no lineage secret here.
+        // After the first bytes: a caller may take its time with them, and an erase reaches no
+        // lineage secret here.
         let Origins { sources, secrets, depth } = match put.sources.is_empty() {
             true => Origins::default(),
             false => self.origins(put.sources)?,
@@ -116,8 +124,8 @@ impl Batch {
         self.staging.staged.is_empty()
     }
 
-    /// Makes all records durable at once and returns their ids in the order in which they were added. Batches that wait at once share
-    /// one commit.
+    /// Makes all records durable at once and returns their ids in the order in which they were
+    /// added. Batches that wait at once share one commit.
     ///
     /// # Errors
     /// As [`crate::Engine::put`]; none of the records is there then.

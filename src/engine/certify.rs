@@ -1,4 +1,5 @@
-//! Certificates: who asks for one says so with the erase, and gets it when that is complete. What it names is kept nowhere else.
+//! Certificates: who asks for one says so with the erase, and gets it when that is complete. What
+//! it names is kept nowhere else.
 
 use std::sync::Arc;
 
@@ -95,8 +96,8 @@ pub(super) fn heard(
     heard.after(&certificate::heard(&body.cell, &body.store, ended, Some(&before)))
 }
 
-/// Before a commit is published: sees that each of its certificates can be signed whatever the cell says, and hands drafts out. Gives the
-/// erases for which that failed: they must not be done.
+/// Before a commit is published: sees that each of its certificates can be signed whatever the cell
+/// says, and hands drafts out. Gives the erases for which that failed: they must not be done.
 pub(super) fn draft(core: &Core, claims: &[Claim], entered: &Entered) -> Vec<(usize, Error)> {
     let outcome = unheard(core);
     let draft = |(claim, seat): (&Claim, &Seat)| {

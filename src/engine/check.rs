@@ -1,5 +1,5 @@
-//! A restore drill on the running engine: whether the copies give back everything that lives now, with the keys in hand. Nothing is
-//! written, and no second cell is needed.
+//! A restore drill on the running engine: whether the copies give back everything that lives now,
+//! with the keys in hand. Nothing is written, and no second cell is needed.
 
 use std::ops::ControlFlow;
 

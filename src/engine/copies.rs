@@ -1,5 +1,5 @@
-//! Copies: other stores that hold the same blobs. After an erase a copy needs nothing for the erased
-//! to be gone, and the few rekeyed pages for the living to be restorable from it.
+//! Copies: other stores that hold the same blobs. After an erase a copy needs nothing for the
+//! erased to be gone, and the few rekeyed pages for the living to be restorable from it.
 
 use std::sync::Arc;
 
@@ -23,9 +23,11 @@ pub struct Restored {
     pub head: HeadId,
     /// The copy whose head it was.
     pub from: String,
-    /// Copies with heads of the same epoch that this state is not seen to go on from: what only they hold was not restored.
+    /// Copies with heads of the same epoch that this state is not seen to go on from: what only
+    /// they hold was not restored.
     pub others: Vec<(String, HeadId)>,
-    /// What the state is known to lack: the cell was told of a later commit ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
+    /// What the state is known to lack: the cell was told of a later commit
+    /// ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
     pub lacks: Option<String>,
     /// Blobs written.
     pub blobs: u64,

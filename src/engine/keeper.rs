@@ -29,7 +29,8 @@ impl Kept {
     /// `Io` where the system gives no thread: nobody would do what is due then.
     pub(super) fn start(inner: &Arc<Core>) -> Result<Arc<Self>> {
         let kept = Arc::clone(inner);
-        let thread = std::thread::Builder::new().name("keyfall-keeper".into()).spawn(move || keep(&kept));
+        let thread =
+            std::thread::Builder::new().name("keyfall-keeper".into()).spawn(move || keep(&kept));
         let none = "no thread can be started for what is due; raise the limit of processes and threads, or call `tend` yourself";
         let thread = Some(thread.map_err(|e| Error::io(none, e))?);
         Ok(Arc::new(Kept { inner: Arc::clone(inner), thread }))

@@ -10,12 +10,12 @@ use super::own::is_last;
 use super::replica::Copied;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walked, Walking, walk};
-use crate::pages::{PageSource, SharedStore, missing};
 use crate::cell::{Owner, RootKey};
 use crate::crypto::{self, chunked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, UserTag};
 use crate::log::root;
+use crate::pages::{PageSource, SharedStore, missing};
 use crate::record::Entry;
 use crate::store::{Head, HeadId, Store};
 use crate::tree::head::{HeadPage, Prefix, Roots};
@@ -44,7 +44,8 @@ struct PagesAt<'a> {
 
 impl Pages for PagesAt<'_> {
     fn load(&self, kind: PageKind, _: Option<UserTag>, at: &Ref) -> Result<Page> {
-        let blob = self.store.get(&at.name)?.ok_or_else(|| missing(at.name, &self.store.place()))?;
+        let blob =
+            self.store.get(&at.name)?.ok_or_else(|| missing(at.name, &self.store.place()))?;
         let context = crypto::page_context(self.realm, kind.byte(), at.name);
         Ok(Arc::new(chunked::open(&at.key(), &context, &blob)?))
     }
@@ -55,10 +56,13 @@ fn begins_log(earlier: &Line<'_>, later: &Line<'_>) -> Result<bool> {
     if earlier.roots.log.name == later.roots.log.name {
         return Ok(true);
     }
-    let page_of = |line: &Line<'_>| LogPage::decode(&line.pages.load(PageKind::Log, None, &line.roots.log)?);
+    let page_of = |line: &Line<'_>| {
+        LogPage::decode(&line.pages.load(PageKind::Log, None, &line.roots.log)?)
+    };
     let (old, new) = (page_of(earlier)?, page_of(later)?);
     let size = old.frontier.size();
-    Ok(size <= new.frontier.size() && root(&new.subtrees(later.pages), size)? == old.frontier.root())
+    Ok(size <= new.frontier.size()
+        && root(&new.subtrees(later.pages), size)? == old.frontier.root())
 }
 
 /// Whether a record is in a state, or was erased there.
@@ -144,8 +148,9 @@ pub(super) fn may_replace(
         return Ok(Walked::Interrupted);
     }
     let unread = |e: Error| {
-        let what =
-            format!("whether this store goes on from what {place} holds cannot be seen; name another directory");
+        let what = format!(
+            "whether this store goes on from what {place} holds cannot be seen; name another directory"
+        );
         if e.kind() == ErrorKind::Corrupt { e.context(what) } else { e }
     };
     let page = HeadPage::open(&there.bytes, &root.key).map_err(unread)?;
@@ -194,7 +199,8 @@ fn parted(all: &[Candidate<'_>], best: usize, copies: &[SharedStore]) -> Result<
     let later = Line { roots: &chosen.page.roots, geometry: chosen.page.geometry, pages: &source };
     let mut parted = Vec::new();
     for (n, other) in all.iter().enumerate().filter(|(_, other)| other.head != chosen.head) {
-        let earlier = Line { roots: &other.page.roots, geometry: other.page.geometry, pages: &source };
+        let earlier =
+            Line { roots: &other.page.roots, geometry: other.page.geometry, pages: &source };
         let seen = other.head.id < chosen.head.id
             && match goes_on(&Walking::unhindered(), &earlier, &later, &**chosen.store) {
                 Ok(seen) => seen == Some(true),

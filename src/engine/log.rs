@@ -1,5 +1,6 @@
-//! The public log: every commit that erases adds a leaf to it, in the same commit. A checkpoint is signed only when the root keys
-//! that its leaves call destroyed are, as far as the cell's promise goes; one under the certificate of a pending erase says that they are not.
+//! The public log: every commit that erases adds a leaf to it, in the same commit. A checkpoint is
+//! signed only when the root keys that its leaves call destroyed are, as far as the cell's promise
+//! goes; one under the certificate of a pending erase says that they are not.
 
 use super::commit::{ready, settle};
 use super::core::Core;

@@ -1,5 +1,5 @@
-//! Making and opening a store. Opening is recovery: it looks which root key opens the newest head, brings the copies
-//! in step, and retires every other key: the second half of an erase, run again.
+//! Making and opening a store. Opening is recovery: it looks which root key opens the newest head,
+//! brings the copies in step, and retires every other key: the second half of an erase, run again.
 
 use std::sync::Arc;
 
@@ -62,8 +62,8 @@ impl Engine {
         Engine::initialized(store, cell, options, contents)
     }
 
-    /// As [`Engine::init`], and goes on with one that was cut short before it returned: what its cell holds then opens
-    /// nothing that was ever acknowledged. A store that is whole is opened.
+    /// As [`Engine::init`], and goes on with one that was cut short before it returned: what its
+    /// cell holds then opens nothing that was ever acknowledged. A store that is whole is opened.
     pub(crate) fn finish_init(
         store: Arc<dyn Store>,
         cell: Arc<dyn RootCell>,
@@ -81,7 +81,8 @@ impl Engine {
         Engine::initialized(store, cell, options, contents)
     }
 
-    /// Publishes the first head of a store, over a cell that holds no key, or the one of an init that was cut short.
+    /// Publishes the first head of a store, over a cell that holds no key, or the one of an init
+    /// that was cut short.
     fn initialized(
         store: SharedStore,
         cell: Arc<dyn RootCell>,
@@ -140,10 +141,12 @@ impl Engine {
     /// Opens a store with its cell, and finishes or undoes what a crash left half done.
     ///
     /// # Errors
-    /// `Absent` where the cell never held a key; `Mismatch` where store and cell are of different epochs, with both
-    /// named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`. A store that does not own its cell is no error here: it is
-    /// opened to look at ([`Engine::read_only`]). Nor is a store that is older than its cell knows, where it is looked at or taken over: it says so
-    /// ([`Ownership::lacks`](crate::engine::Ownership::lacks)). A copy in step that cannot be reached is no error here: reading works, and
+    /// `Absent` where the cell never held a key; `Mismatch` where store and cell are of different
+    /// epochs, with both named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`.
+    /// A store that does not own its cell is no error here: it is opened to look at
+    /// ([`Engine::read_only`]). Nor is a store that is older than its cell knows, where it is
+    /// looked at or taken over: it says so ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
+    /// A copy in step that cannot be reached is no error here: reading works, and
     /// [`Engine::status`] says what waits for it.
     pub fn open(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;
@@ -168,7 +171,8 @@ impl Engine {
         if role == Role::Owner {
             own::check_mark(&options, &*store, &found.stored, mark)?;
             if found.page.lending > 0 {
-                // Somebody may read by a key that was lent: an erase of this engine would return too early.
+                // Somebody may read by a key that was lent: an erase of this engine would return
+                // too early.
                 return Err(Error::new(
                     ErrorKind::Refused,
                     format!(

@@ -60,7 +60,8 @@ pub struct Options {
     /// Who does what is due.
     pub keeper: Keeper,
     /// How far the clock may be ahead of the last commit, beyond the time that an open engine
-    /// counts itself, before nothing is done by it alone ([`Clock::doubts`](crate::engine::Clock::doubts)).
+    /// counts itself, before nothing is done by it alone
+    /// ([`Clock::doubts`](crate::engine::Clock::doubts)).
     pub clock_jump: Duration,
     /// Believe the clock at opening, however long ago the last commit was.
     pub clock_is_right: bool,

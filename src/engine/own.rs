@@ -53,7 +53,8 @@ impl Role {
         // A shared cell keeps what a crashed attempt left until the next erase: it opens no head
         // that was ever published.
         let shared = || cell.describe().quorum.is_some();
-        let reaches = seen.keys.iter().any(|id| id != root && (id.epoch <= root.epoch || !shared()));
+        let reaches =
+            seen.keys.iter().any(|id| id != root && (id.epoch <= root.epoch || !shared()));
         let never_asked = seen.ended.is_some_and(|ended| ended < root.epoch);
         *awaited = if reaches || never_asked {
             let why = "an older root key may be there still: its destruction is pending; `Engine::tend` completes it";
@@ -71,7 +72,10 @@ const NOBODY: [u8; 16] = [0; 16];
 pub(super) fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
     match claimed {
         None => owner.instance == NOBODY,
-        Some(claimed) => claimed.instance == owner.instance && [claimed.known, claimed.next].contains(&owner.token),
+        Some(claimed) => {
+            claimed.instance == owner.instance
+                && [claimed.known, claimed.next].contains(&owner.token)
+        }
     }
 }
 
@@ -80,7 +84,9 @@ fn why_not(store: &dyn Store, claimed: Option<&Claimed>, contents: &Contents) ->
         None => {
             "was never opened as the store that owns this root cell: it is a backup, a restored store or another copy"
         }
-        Some(_) => "is no longer the store that owns this root cell: another copy of it was opened since",
+        Some(_) => {
+            "is no longer the store that owns this root cell: another copy of it was opened since"
+        }
     };
     // One that is away may know better than one that lies.
     let first = match &contents.unheard {
@@ -102,7 +108,9 @@ pub(super) fn role(options: &Options, store: &dyn Store, contents: &Contents) ->
     let why = match options.open_as {
         OpenAs::TakeOver => return Ok(Role::Owner),
         OpenAs::Owner if may_own => return Ok(Role::Owner),
-        OpenAs::ReadOnly if may_own => format!("{} was opened to look only; open it to write", store.place()),
+        OpenAs::ReadOnly if may_own => {
+            format!("{} was opened to look only; open it to write", store.place())
+        }
         OpenAs::Owner | OpenAs::ReadOnly => why_not(store, claimed.as_ref(), contents),
     };
     Ok(Role::Looker { why, may_own, others: 0, awaited: None })
@@ -196,7 +204,12 @@ pub(super) fn claim(
 }
 
 /// Refuses a store that lacks commits which the cell was told of: its medium went back.
-pub(super) fn check_mark(options: &Options, store: &dyn Store, head: &Head, mark: u64) -> Result<()> {
+pub(super) fn check_mark(
+    options: &Options,
+    store: &dyn Store,
+    head: &Head,
+    mark: u64,
+) -> Result<()> {
     if head.id.commit >= mark || options.open_as != OpenAs::Owner {
         return Ok(());
     }
@@ -213,7 +226,8 @@ pub(super) fn check_mark(options: &Options, store: &dyn Store, head: &Head, mark
 /// Whether a copy holds what the store lacks: another place of the store wrote to it.
 pub(super) fn is_ahead(there: &Head, here: &Head) -> bool {
     let store = |head: &Head| Prefix::decode(&head.bytes).ok().map(|prefix| prefix.store);
-    (there.id > here.id || there.id == here.id && there.bytes != here.bytes) && store(there) == store(here)
+    (there.id > here.id || there.id == here.id && there.bytes != here.bytes)
+        && store(there) == store(here)
 }
 
 /// # Errors
@@ -222,7 +236,11 @@ pub(super) fn check_not_ahead(place: &str, there: &Head, here: &Head) -> Result<
     if !is_ahead(there, here) {
         return Ok(());
     }
-    let ours = if there.id == here.id { "another state of that number".to_owned() } else { here.id.to_string() };
+    let ours = if there.id == here.id {
+        "another state of that number".to_owned()
+    } else {
+        here.id.to_string()
+    };
     Err(Error::new(
         ErrorKind::Refused,
         format!(
@@ -238,7 +256,11 @@ pub(super) fn check_copies(options: &Options, here: &Head, head: &HeadPage) -> R
     let in_step = head.copies.iter().filter(|copy| copy.mode == CopyMode::InStep);
     for copy in in_step.filter(|copy| !options.give_up.contains(&copy.place)) {
         // One that is out of reach, or is this very store, is told of when something is written.
-        let Ok(Some(there)) = (options.open_copy)(&copy.place, false).and_then(|store| store.head()) else { continue };
+        let Ok(Some(there)) =
+            (options.open_copy)(&copy.place, false).and_then(|store| store.head())
+        else {
+            continue;
+        };
         check_not_ahead(&copy.place, &there, here)?;
     }
     Ok(())

@@ -22,8 +22,8 @@ use crate::tree::Geometry;
 /// Chunks opened under one lock, at most: an erase waits for that long.
 const AT_ONCE: usize = 4;
 
-/// A record, open. Reads and seeks in the plaintext; memory: one segment (256 KiB by default) and one chunk, three segments more while
-/// [`Reader::write_to`] writes a long one.
+/// A record, open. Reads and seeks in the plaintext; memory: one segment (256 KiB by default) and
+/// one chunk, three segments more while [`Reader::write_to`] writes a long one.
 ///
 /// When the record is erased, every later call fails as erased, also between two chunks.
 pub struct Reader {
@@ -56,8 +56,9 @@ impl Reader {
         Reader { inner: Arc::clone(inner), open, info, position: 0 }
     }
 
-    /// Writes the rest of the record to `out` and returns its length. Before each call of `out` it is asked whether the record is
-    /// still there; an erase waits for a call in progress a twentieth of a second at most, for it may never end.
+    /// Writes the rest of the record to `out` and returns its length. Before each call of `out` it
+    /// is asked whether the record is still there; an erase waits for a call in progress a
+    /// twentieth of a second at most, for it may never end.
     ///
     /// # Errors
     /// As [`crate::Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
@@ -70,7 +71,8 @@ impl Reader {
         let (give, given) = sync_channel(AHEAD);
         std::thread::scope(|scope| {
             let fetch = move || asked.iter().all(|name| give.send(store.get(&name)).is_ok());
-            // What it holds ends with it, and the thread with that. Without a thread it goes on alone.
+            // What it holds ends with it, and the thread with that. Without a thread it goes on
+            // alone.
             let spawned = std::thread::Builder::new().spawn_scoped(scope, fetch);
             let mut ahead = spawned.is_ok().then(|| Ahead { ask, given, next: VecDeque::new() });
             self.write_on(&mut ahead, out)
@@ -126,10 +128,12 @@ impl Reader {
 
     fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<Ahead>) -> Result<usize> {
         self.inner.check_usable()?;
-        // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen them delivered.
+        // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen
+        // them delivered.
         let mut inside = locked(&self.open.inside);
         let keys = inside.keys(&self.open)?;
-        // Before the lock is let go: an erase that returns leaves no round keys on this thread's stack.
+        // Before the lock is let go: an erase that returns leaves no round keys on this thread's
+        // stack.
         let _wiped = WipeStack;
         let room = out.len().min(AT_ONCE * CHUNK_BYTES);
         let mut done = 0;
@@ -181,8 +185,9 @@ impl Seek for Reader {
             SeekFrom::End(by) => self.info.length.checked_add_signed(by),
             SeekFrom::Current(by) => self.position.checked_add_signed(by),
         };
-        self.position =
-            at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a seek to before the beginning"))?;
+        self.position = at.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "a seek to before the beginning")
+        })?;
         Ok(self.position)
     }
 }

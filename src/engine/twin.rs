@@ -1,12 +1,12 @@
-//! What tests ask of an engine: what it has in memory; and its twin, an engine as a snapshot of its machine keeps it, over
-//! media as they were then or are now.
+//! What tests ask of an engine: what it has in memory; and its twin, an engine as a snapshot of its
+//! machine keeps it, over media as they were then or are now.
 
 use std::sync::Arc;
 
-use super::paved::Engine;
 use super::heads::OpenHead;
 use super::open::{Ports, assembled};
 use super::own::Role;
+use super::paved::Engine;
 use super::verbs::discard::{Discarded, discard_in_windows};
 use crate::cell::{RootCell, RootKey};
 use crate::error::Result;
@@ -16,7 +16,8 @@ use crate::sync::atomic::Ordering;
 use crate::tree::head::HeadPage;
 
 impl Engine {
-    /// Another engine with this one's memory: what a machine goes on with that was restored from a snapshot of it. It has no copies.
+    /// Another engine with this one's memory: what a machine goes on with that was restored from a
+    /// snapshot of it. It has no copies.
     pub fn twin(&self, store: SharedStore, cell: Arc<dyn RootCell>) -> Engine {
         let mine = &self.inner;
         let (head, stored, erases) = {

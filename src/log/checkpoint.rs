@@ -92,7 +92,8 @@ impl FromStr for Checkpoint {
             )
         };
         let mut lines = text.lines();
-        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
+        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
+        else {
             return Err(bad());
         };
         let checkpoint = Checkpoint {
@@ -101,7 +102,11 @@ impl FromStr for Checkpoint {
             root: Hash::from_base64(root).map_err(|_| bad())?,
         };
         // Further lines are extensions, which mean nothing here.
-        if origin.is_empty() || !text.starts_with(&checkpoint.to_string()) { Err(bad()) } else { Ok(checkpoint) }
+        if origin.is_empty() || !text.starts_with(&checkpoint.to_string()) {
+            Err(bad())
+        } else {
+            Ok(checkpoint)
+        }
     }
 }
 
@@ -128,7 +133,13 @@ impl LogProof {
     /// As [`Checkpoint::verified`]; `Corrupt` where the path leads elsewhere.
     pub fn verify(&self, leaf: &[u8], log: &VerifierKey) -> Result<Checkpoint> {
         let checkpoint = Checkpoint::verified(&self.checkpoint, log)?;
-        verify_inclusion(Hash::leaf(leaf), self.index, checkpoint.size, &self.path, &checkpoint.root)?;
+        verify_inclusion(
+            Hash::leaf(leaf),
+            self.index,
+            checkpoint.size,
+            &self.path,
+            &checkpoint.root,
+        )?;
         Ok(checkpoint)
     }
 }
@@ -150,7 +161,8 @@ impl FromStr for LogProof {
         if lines.next() != Some(HEADER) {
             return Err(bad());
         }
-        let index = lines.next().and_then(|l| l.strip_prefix("index ")).and_then(number).ok_or_else(bad)?;
+        let index =
+            lines.next().and_then(|l| l.strip_prefix("index ")).and_then(number).ok_or_else(bad)?;
         let path = lines.map(Hash::from_base64).collect::<Result<Vec<_>>>()?;
         if path.len() > PATH_MAX {
             return Err(bad());

@@ -28,7 +28,14 @@ impl Hash {
     /// Of a node: SHA-256(01 ‖ left ‖ right).
     #[must_use]
     pub fn node(left: &Hash, right: &Hash) -> Self {
-        Hash(Sha256::new().chain_update([1]).chain_update(left.0).chain_update(right.0).finalize().into())
+        Hash(
+            Sha256::new()
+                .chain_update([1])
+                .chain_update(left.0)
+                .chain_update(right.0)
+                .finalize()
+                .into(),
+        )
     }
 
     /// Of a full subtree over these, a power of two of them; `None` of none.
@@ -81,7 +88,9 @@ impl Frontier {
     /// `Corrupt` where the number of peaks does not fit.
     pub fn new(size: u64, peaks: Vec<Hash>) -> Result<Self> {
         if peaks.len() != size.count_ones() as usize {
-            return Err(Error::corrupt("the log's right edge does not fit its size; restore the store from a copy"));
+            return Err(Error::corrupt(
+                "the log's right edge does not fit its size; restore the store from a copy",
+            ));
         }
         Ok(Frontier { size, peaks })
     }

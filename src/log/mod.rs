@@ -21,6 +21,6 @@ pub use hash::{Frontier, HASH_BYTES, Hash};
 pub use note::{Note, Signer, VerifierKey};
 pub use proof::{Subtrees, consistency, inclusion, root, verify_consistency, verify_inclusion};
 pub use tiles::{
-    ReadFile, SeeLeaf, TILE_WIDTH, TileWriter, Tiles, WriteFile, bundle, bundle_path, check_files, read_bundle,
-    tile_path,
+    ReadFile, SeeLeaf, TILE_WIDTH, TileWriter, Tiles, WriteFile, bundle, bundle_path, check_files,
+    read_bundle, tile_path,
 };

@@ -29,7 +29,11 @@ enum Kind {
 }
 
 fn key_id(name: &str, kind: Kind, key: &[u8; 32]) -> [u8; 4] {
-    let hash = Sha256::new().chain_update(name).chain_update([b'\n', kind as u8]).chain_update(key).finalize();
+    let hash = Sha256::new()
+        .chain_update(name)
+        .chain_update([b'\n', kind as u8])
+        .chain_update(key)
+        .finalize();
     [hash[0], hash[1], hash[2], hash[3]]
 }
 
@@ -90,9 +94,17 @@ impl VerifierKey {
         let id = key_id(&self.name, self.kind, &self.key);
         let mut mine = note.signatures.iter().filter(|s| s.name == self.name && s.id == id);
         let found = mine.next().ok_or_else(|| {
-            Error::new(ErrorKind::Absent, format!("{} did not sign this; check it with the signer's key", self.name))
+            Error::new(
+                ErrorKind::Absent,
+                format!("{} did not sign this; check it with the signer's key", self.name),
+            )
         })?;
-        let bad = || Error::corrupt(format!("the signature of {} does not hold: the text was changed", self.name));
+        let bad = || {
+            Error::corrupt(format!(
+                "the signature of {} does not hold: the text was changed",
+                self.name
+            ))
+        };
         let key = VerifyingKey::from_bytes(&self.key).map_err(|_| bad())?;
         let check = |message: &[u8], signature: &[u8]| {
             let signature = Signature::from_slice(signature).map_err(|_| bad())?;
@@ -116,7 +128,12 @@ impl VerifierKey {
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = HEXLOWER.encode(&key_id(&self.name, self.kind, &self.key));
-        write!(f, "{}+{id}+{}", self.name, BASE64.encode(&[&[self.kind as u8][..], &self.key].concat()))
+        write!(
+            f,
+            "{}+{id}+{}",
+            self.name,
+            BASE64.encode(&[&[self.kind as u8][..], &self.key].concat())
+        )
     }
 }
 
@@ -233,7 +250,9 @@ impl Note {
             && text.len() <= NOTE_MAX_BYTES
             && !text.contains(|c: char| c.is_control() && c != '\n');
         if !ok {
-            return Err(Error::invalid("a note is lines of text without control characters, 1 MiB at most"));
+            return Err(Error::invalid(
+                "a note is lines of text without control characters, 1 MiB at most",
+            ));
         }
         Ok(Note { text, signatures: Vec::new() })
     }
@@ -271,7 +290,12 @@ impl Note {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{MARK}{} {}", self.name, BASE64.encode(&[&self.id[..], &self.signature].concat()))
+        writeln!(
+            f,
+            "{MARK}{} {}",
+            self.name,
+            BASE64.encode(&[&self.id[..], &self.signature].concat())
+        )
     }
 }
 
@@ -285,7 +309,11 @@ impl fmt::Display for Note {
 impl FromStr for Note {
     type Err = Error;
     fn from_str(whole: &str) -> Result<Self> {
-        let bad = || Error::invalid("not a signed note: a text, an empty line, and lines of signatures are one");
+        let bad = || {
+            Error::invalid(
+                "not a signed note: a text, an empty line, and lines of signatures are one",
+            )
+        };
         if whole.len() > NOTE_MAX_BYTES || !whole.ends_with('\n') {
             return Err(bad());
         }
@@ -294,11 +322,16 @@ impl FromStr for Note {
         let (text, lines) = (&whole[..=at], &whole[at + 2..]);
         let mut note = Note::new(text.to_owned()).map_err(|_| bad())?;
         for line in lines.lines() {
-            let (name, signature) = line.strip_prefix(MARK).and_then(|l| l.split_once(' ')).ok_or_else(bad)?;
+            let (name, signature) =
+                line.strip_prefix(MARK).and_then(|l| l.split_once(' ')).ok_or_else(bad)?;
             check_name(name).map_err(|_| bad())?;
             let bytes = base64(signature).ok_or_else(bad)?;
             let (id, signature) = bytes.split_first_chunk::<4>().ok_or_else(bad)?;
-            note.signatures.push(Line { name: name.to_owned(), id: *id, signature: signature.to_vec() });
+            note.signatures.push(Line {
+                name: name.to_owned(),
+                id: *id,
+                signature: signature.to_vec(),
+            });
         }
         if note.signatures.is_empty() || note.signatures.len() > SIGNATURES_MAX {
             return Err(bad());

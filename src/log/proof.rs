@@ -110,7 +110,13 @@ fn wrong(what: &str) -> Error {
 ///
 /// # Errors
 /// `Corrupt` where it does not show that `leaf` is leaf `index` of the `size` under `root`.
-pub fn verify_inclusion(leaf: Hash, index: u64, size: u64, path: &[Hash], root: &Hash) -> Result<()> {
+pub fn verify_inclusion(
+    leaf: Hash,
+    index: u64,
+    size: u64,
+    path: &[Hash],
+    root: &Hash,
+) -> Result<()> {
     let refused = || wrong("the proof does not lead from the leaf to the checkpoint");
     if index >= size {
         return Err(refused());
@@ -178,5 +184,9 @@ pub fn verify_consistency(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) 
         at >>= 1;
         last >>= 1;
     }
-    if last == 0 && from_old == *old_root && from_new == *new_root { Ok(()) } else { Err(refused()) }
+    if last == 0 && from_old == *old_root && from_new == *new_root {
+        Ok(())
+    } else {
+        Err(refused())
+    }
 }

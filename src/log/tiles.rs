@@ -37,7 +37,8 @@ pub fn bundle_path(n: u64, width: u64) -> String {
 pub fn bundle<'a>(leaves: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut out = Vec::new();
     for leaf in leaves {
-        let len = u16::try_from(leaf.len()).unwrap_or_else(|_| unreachable!("a leaf is some hundred bytes"));
+        let len = u16::try_from(leaf.len())
+            .unwrap_or_else(|_| unreachable!("a leaf is some hundred bytes"));
         out.extend_from_slice(&len.to_be_bytes());
         out.extend_from_slice(leaf);
     }
@@ -53,7 +54,8 @@ pub fn read_bundle(mut bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
     let mut leaves = Vec::new();
     while !bytes.is_empty() {
         let (len, rest) = bytes.split_first_chunk::<2>().ok_or_else(torn)?;
-        let (leaf, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len))).ok_or_else(torn)?;
+        let (leaf, rest) =
+            rest.split_at_checked(usize::from(u16::from_be_bytes(*len))).ok_or_else(torn)?;
         leaves.push(leaf.to_vec());
         bytes = rest;
     }
@@ -100,7 +102,10 @@ impl<F: Fn(&str) -> Result<Vec<u8>>> Tiles<F> {
         let path = bundle_path(n, width);
         let leaves = read_bundle(&(self.fetch)(&path)?)?;
         if leaves.len() as u64 != width {
-            return Err(Error::corrupt(format!("{path} has {} leaves, not {width}; fetch it again", leaves.len())));
+            return Err(Error::corrupt(format!(
+                "{path} has {} leaves, not {width}; fetch it again",
+                leaves.len()
+            )));
         }
         Ok(leaves)
     }
@@ -112,7 +117,8 @@ impl<F: Fn(&str) -> Result<Vec<u8>>> Subtrees for Tiles<F> {
         let first = index << inside;
         let tile = self.tile(row, first / TILE_WIDTH)?;
         let from = (first % TILE_WIDTH) as usize;
-        let short = || Error::corrupt("the log has fewer hashes than its checkpoint says; fetch it again");
+        let short =
+            || Error::corrupt("the log has fewer hashes than its checkpoint says; fetch it again");
         let hashes = tile.get(from..from + (1 << inside)).ok_or_else(short)?.to_vec();
         Hash::fold(hashes).ok_or_else(short)
     }
@@ -151,7 +157,9 @@ impl TileWriter {
                 break;
             }
             let tile = hashes - hashes % TILE_WIDTH..hashes;
-            rows.push(tile.map(|n| log.subtree(TILE_BITS * level as u8, n)).collect::<Result<_>>()?);
+            rows.push(
+                tile.map(|n| log.subtree(TILE_BITS * level as u8, n)).collect::<Result<_>>()?,
+            );
         }
         Ok(TileWriter { next, bundle: Vec::new(), rows })
     }
@@ -187,7 +195,8 @@ impl TileWriter {
     /// # Errors
     /// As `write`.
     pub fn finish(mut self, write: WriteFile<'_>) -> Result<()> {
-        let started: Vec<usize> = (0..self.rows.len()).filter(|level| !self.rows[*level].is_empty()).collect();
+        let started: Vec<usize> =
+            (0..self.rows.len()).filter(|level| !self.rows[*level].is_empty()).collect();
         started.into_iter().try_for_each(|level| self.write(level, write))
     }
 
@@ -220,7 +229,8 @@ pub fn check_files(
     kept: Option<&Checkpoint>,
     see: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
 ) -> Result<(Checkpoint, Note)> {
-    let note = String::from_utf8(fetch("checkpoint")?).map_err(|_| Error::invalid("the checkpoint is no text"))?;
+    let note = String::from_utf8(fetch("checkpoint")?)
+        .map_err(|_| Error::invalid("the checkpoint is no text"))?;
     let note: Note = note.parse()?;
     let checkpoint = Checkpoint::verified(&note, key)?;
     let tiles = Tiles::new(checkpoint.size, fetch);

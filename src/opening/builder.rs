@@ -16,7 +16,6 @@ use super::roots::Settings;
 use super::site::Site;
 use crate::cell::RootCell;
 use crate::engine::{Follow, Geometry, Keeper, OpenAs, OpenCopy};
-use crate::{Engine, Options};
 #[cfg(feature = "sled")]
 use crate::engine::{Progress, Restored, restore};
 use crate::env::SharedEnv;
@@ -24,6 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 #[cfg(feature = "keyholders")]
 use crate::quorum::{Member, Rule};
 use crate::store::Store;
+use crate::{Engine, Options};
 
 /// Opens the store in a directory, with its root cell beside it: `assistant.db` and
 /// `assistant.db.cell`. Makes both where neither exists, and finishes a making that was cut short.
@@ -319,11 +319,7 @@ impl Builder {
     /// # Errors
     /// `Exists` where a store is there; else as [`crate::engine::restore`].
     #[cfg(feature = "sled")]
-    pub fn restore(
-        &self,
-        copies: &[impl AsRef<Path>],
-        progress: Progress<'_>,
-    ) -> Result<Restored> {
+    pub fn restore(&self, copies: &[impl AsRef<Path>], progress: Progress<'_>) -> Result<Restored> {
         match &self.store {
             StoreAt::Directory(dir) => self.site(dir)?.restore(copies, progress),
             StoreAt::Given(store) => {

@@ -46,8 +46,8 @@ impl Held {
     }
 }
 
-/// Says what helps where a store is missing: whoever has a cell there must not make another one, and lose
-/// the cell.
+/// Says what helps where a store is missing: whoever has a cell there must not make another one,
+/// and lose the cell.
 pub(super) fn without_store(e: Error, at: &Location, held: Held) -> Error {
     if e.kind() != ErrorKind::Absent {
         return e;

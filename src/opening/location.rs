@@ -105,7 +105,8 @@ impl Location {
     /// The file beside the store that is to name the cell; `None` where the cell itself lies there.
     ///
     /// # Errors
-    /// `Exists` where something else has that name: the store would not be found with its cell again.
+    /// `Exists` where something else has that name: the store would not be found with its cell
+    /// again.
     pub fn pointer(&self) -> Result<Option<PathBuf>> {
         pointer::to_write(default_cell(&self.store), &self.cell)
     }

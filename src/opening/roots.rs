@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::cell::{FileCell, RootCell};
 use crate::Options;
+use crate::cell::{FileCell, RootCell};
 use crate::engine::OpenAs;
 use crate::env::SharedEnv;
 use crate::error::Result;

@@ -11,9 +11,9 @@ use super::roots::{Settings, look_root};
 use super::territory::check_place;
 use crate::cell::RootCell;
 use crate::engine::{OpenAs, Progress, Restored, restore};
-use crate::{Engine, Options};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{SledStore, Store};
+use crate::{Engine, Options};
 
 /// Where a store is and its cell, and what is said of them.
 pub(super) struct Site<'a> {

@@ -98,8 +98,16 @@ impl Circle {
             }
         }
         drop(hear);
-        let silent =
-            |n: usize| Error::new(ErrorKind::Io, format!("the keyholder {} does not answer", self.members[n].place()));
-        answers.into_iter().enumerate().map(|(n, answer)| answer.unwrap_or_else(|| Err(silent(n)))).collect()
+        let silent = |n: usize| {
+            Error::new(
+                ErrorKind::Io,
+                format!("the keyholder {} does not answer", self.members[n].place()),
+            )
+        };
+        answers
+            .into_iter()
+            .enumerate()
+            .map(|(n, answer)| answer.unwrap_or_else(|| Err(silent(n))))
+            .collect()
     }
 }

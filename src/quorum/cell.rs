@@ -24,7 +24,8 @@ use super::standing::Alive;
 use super::told::{Told, came_back_older};
 use super::{Held, Keyholder, Share};
 use crate::cell::{
-    Awaited, Contents, Dealt, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId, RootKey, Statement,
+    Awaited, Contents, Dealt, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId,
+    RootKey, Statement,
 };
 use crate::crypto::Key;
 use crate::dir::DirLock;
@@ -123,7 +124,8 @@ impl QuorumCell {
         store: Option<StoreId>,
         env: SharedEnv,
     ) -> Result<Self> {
-        let (change, take_lock): (ChangeConfig, TakeLock) = (Box::new(|_| Ok(())), Box::new(|| Ok(None)));
+        let (change, take_lock): (ChangeConfig, TakeLock) =
+            (Box::new(|_| Ok(())), Box::new(|| Ok(None)));
         let local = Local { store, ledger: Ledger::default(), change, take_lock };
         QuorumCell::new(Circle::in_turn(members), rule.into(), local, env)
     }
@@ -145,7 +147,8 @@ impl QuorumCell {
             act(&mut there.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
             Ok(())
         };
-        let local = Local { store, ledger, change: Box::new(change), take_lock: Box::new(|| Ok(None)) };
+        let local =
+            Local { store, ledger, change: Box::new(change), take_lock: Box::new(|| Ok(None)) };
         QuorumCell::new(Circle::in_turn(members), rule, local, env)
     }
 
@@ -167,8 +170,9 @@ impl QuorumCell {
         };
         let held = self.held(store);
         let sorted = self.sorted(&held);
-        let standing =
-            |(n, held): (usize, &Result<Held>)| Alive::of(self.circle.members[n].place(), n, held, &sorted, live);
+        let standing = |(n, held): (usize, &Result<Held>)| {
+            Alive::of(self.circle.members[n].place(), n, held, &sorted, live)
+        };
         held.iter().enumerate().map(standing).collect()
     }
 
@@ -210,8 +214,10 @@ impl QuorumCell {
 
     /// The error where fewer than `needed` keyholders did `what`.
     fn too_few<T>(&self, what: &str, answers: &[Result<T>], needed: usize) -> Error {
-        let lost: Vec<String> =
-            answers.iter().filter_map(|answer| answer.as_ref().err().map(ToString::to_string)).collect();
+        let lost: Vec<String> = answers
+            .iter()
+            .filter_map(|answer| answer.as_ref().err().map(ToString::to_string))
+            .collect();
         let back = if self.known().ledger.left.is_empty() {
             ""
         } else {
@@ -232,7 +238,10 @@ impl QuorumCell {
     /// Fails where more keyholders than may lie say that another engine owns the store.
     fn check_fenced<T>(&self, answers: &[Result<T>]) -> Result<()> {
         let errors = answers.iter().take(self.n()).filter_map(|answer| answer.as_ref().err());
-        errors.filter(|e| e.kind() == ErrorKind::Fenced).nth(self.f()).map_or(Ok(()), |e| Err(same(e)))
+        errors
+            .filter(|e| e.kind() == ErrorKind::Fenced)
+            .nth(self.f())
+            .map_or(Ok(()), |e| Err(same(e)))
     }
 
     /// Takes the lock of the cell's directory, which is held from here on, and notes its store.
@@ -242,9 +251,10 @@ impl QuorumCell {
             known.lock = (self.take_lock)()?;
         }
         match known.store {
-            Some(there) if there != store => {
-                Err(Error::new(ErrorKind::Refused, "this cell belongs to another store; give each store its own"))
-            }
+            Some(there) if there != store => Err(Error::new(
+                ErrorKind::Refused,
+                "this cell belongs to another store; give each store its own",
+            )),
             Some(_) => Ok(()),
             None => {
                 (self.change)(&mut |config| config.store = Some(store.to_string()))?;
@@ -275,7 +285,8 @@ impl QuorumCell {
     /// Asks which keyholders hold a root key; not all are waited for where enough do.
     fn ask_for(&self, store: StoreId, id: RootId) -> Vec<Result<Held>> {
         let (n, wanted) = (self.n(), self.wanted());
-        let holds = move |held: &Held| held.shares.iter().any(|share| share.id == id && share.is_proven());
+        let holds =
+            move |held: &Held| held.shares.iter().any(|share| share.id == id && share.is_proven());
         let enough = |answers: &[Option<Result<Held>>]| {
             answers.iter().take(n).flatten().flatten().filter(|held| holds(held)).count() >= wanted
         };
@@ -293,18 +304,24 @@ impl QuorumCell {
     fn deal(&self, store: StoreId, keep: &RootId, held: &[Result<Held>]) -> Result<usize> {
         let sorted = self.sorted(held);
         let n = self.n();
-        let mut holders: BTreeSet<usize> = (0..n).filter(|n| sorted.holds[*n].contains(keep)).collect();
+        let mut holders: BTreeSet<usize> =
+            (0..n).filter(|n| sorted.holds[*n].contains(keep)).collect();
         // One that has something else under this name keeps it, and would say that it holds the
         // share.
-        let lacks = |held: &Held| held.committed <= keep.epoch && !held.shares.iter().any(|share| share.id == *keep);
-        let lacking: BTreeSet<usize> = (0..n).filter(|n| held[*n].as_ref().is_ok_and(lacks)).collect();
+        let lacks = |held: &Held| {
+            held.committed <= keep.epoch && !held.shares.iter().any(|share| share.id == *keep)
+        };
+        let lacking: BTreeSet<usize> =
+            (0..n).filter(|n| held[*n].as_ref().is_ok_and(lacks)).collect();
         let set = sorted.keys.iter().find(|(key, _)| key.id == *keep).map(|(_, set)| set);
-        if let Some(shares) = set.filter(|_| !lacking.is_empty()).and_then(|set| completed(set, n)) {
+        if let Some(shares) = set.filter(|_| !lacking.is_empty()).and_then(|set| completed(set, n))
+        {
             let keys: Vec<[u8; 32]> = lacking.iter().map(|n| self.quorum.keyholders[*n]).collect();
             // Before the share: it counts for this epoch from then on.
             self.record(|ledger| ledger.deal(keep.epoch, &self.quorum.keyholders, &keys))?;
             let (owner, dealt) = (self.known().owner, lacking.clone());
-            let enough = |answers: &[Option<Result<()>>]| lacking.iter().all(|n| answers[*n].is_some());
+            let enough =
+                |answers: &[Option<Result<()>>]| lacking.iter().all(|n| answers[*n].is_some());
             let answers = self.circle.ask(n, enough, move |n, member| {
                 if dealt.contains(&n) { member.deposit(store, &owner, &shares[n]) } else { Ok(()) }
             });
@@ -319,7 +336,9 @@ impl QuorumCell {
     }
 
     fn shares_of(&self, id: &RootId, key: &Key) -> Result<Arc<Vec<Share>>> {
-        let there = |known: &Known| known.dealt.as_ref().filter(|(there, _)| there == id).map(|(_, s)| Arc::clone(s));
+        let there = |known: &Known| {
+            known.dealt.as_ref().filter(|(there, _)| there == id).map(|(_, s)| Arc::clone(s))
+        };
         if let Some(shares) = there(&self.known()) {
             return Ok(shares);
         }
@@ -334,7 +353,10 @@ impl QuorumCell {
     /// Asks every member to destroy what `keep` replaces, and returns the statements that count.
     fn ask_to_retire(&self, order: RetireOrder, needed: usize) -> Result<Vec<Statement>> {
         let n = self.n();
-        let answers = self.circle.ask(n, did(self.circle.members.len(), needed), move |_, member| order.give(member));
+        let answers =
+            self.circle.ask(n, did(self.circle.members.len(), needed), move |_, member| {
+                order.give(member)
+            });
         self.check_fenced(&answers)?;
         self.known().all_answered = answers.iter().take(n).all(Result::is_ok);
         if answers.iter().all(Result::is_err) {
@@ -359,8 +381,11 @@ struct RetireOrder {
 impl RetireOrder {
     /// Gives it to a keyholder. Its statement counts where it is its own, and about this order.
     fn give(&self, member: &dyn Keyholder) -> Result<Statement> {
-        let statement = member.retire(self.store, &self.owner, &self.keep, &self.given_up, self.mark)?;
-        if (statement.store, statement.keep, statement.keyholder) != (self.store.0, self.keep, member.key()) {
+        let statement =
+            member.retire(self.store, &self.owner, &self.keep, &self.given_up, self.mark)?;
+        if (statement.store, statement.keep, statement.keyholder)
+            != (self.store.0, self.keep, member.key())
+        {
             return Err(Error::corrupt(format!(
                 "the keyholder {} states something else than it was asked",
                 member.place()
@@ -372,7 +397,9 @@ impl RetireOrder {
 
 /// Whether `needed` of the first `n` did what they were asked.
 fn did<T>(n: usize, needed: usize) -> impl Fn(&[Option<Result<T>>]) -> bool {
-    move |answers| answers.iter().take(n).flatten().filter(|answer| answer.is_ok()).count() >= needed
+    move |answers| {
+        answers.iter().take(n).flatten().filter(|answer| answer.is_ok()).count() >= needed
+    }
 }
 
 fn same(e: &Error) -> Error {
@@ -435,7 +462,8 @@ impl RootCell for QuorumCell {
         self.check_kept()?;
         let (n, needed, asked) = (self.n(), self.most(), *owner);
         // The others learn it with the next request.
-        let mut answers = self.circle.ask(n, did(n, needed), move |_, member| member.claim(store, &asked, mark));
+        let mut answers =
+            self.circle.ask(n, did(n, needed), move |_, member| member.claim(store, &asked, mark));
         answers.truncate(n);
         if answers.iter().flatten().count() < needed {
             self.check_fenced(&answers)?;
@@ -456,7 +484,8 @@ impl RootCell for QuorumCell {
         let deposit = move |n: usize, member: &dyn Keyholder| {
             shares.get(n).map_or(Ok(()), |share| member.deposit(store, &owner, share))
         };
-        let mut answers = self.circle.ask(n, did(n, self.quorum.needed().max(self.wanted())), deposit);
+        let mut answers =
+            self.circle.ask(n, did(n, self.quorum.needed().max(self.wanted())), deposit);
         answers.truncate(n);
         let taken = answers.iter().flatten().count();
         let fenced = self.check_fenced(&answers);
@@ -486,15 +515,26 @@ impl RootCell for QuorumCell {
             let mut known = self.known();
             known.newer = Some(told.newest).filter(|newest| known.ledger.is_older(*newest));
         }
-        let epochs = answered().flat_map(|held| held.shares.iter().map(|share| share.id.epoch).chain([held.committed]));
+        let epochs = answered().flat_map(|held| {
+            held.shares.iter().map(|share| share.id.epoch).chain([held.committed])
+        });
         let epoch = epochs.max().unwrap_or_default();
         let sorted = self.sorted(&held);
         let keys: Vec<RootKey> = sorted.keys.into_iter().map(|(key, _)| key).collect();
         // No keyholder has anything, and all of them say so: a store that is not made yet.
         if epoch == 0 && answered().count() == held.len() {
-            return Ok(Contents { keys, epoch, owner, doubted, claims, mark, ..Contents::default() });
+            return Ok(Contents {
+                keys,
+                epoch,
+                owner,
+                doubted,
+                claims,
+                mark,
+                ..Contents::default()
+            });
         }
-        let silent: Vec<String> = held.iter().filter_map(|held| held.as_ref().err().map(ToString::to_string)).collect();
+        let silent: Vec<String> =
+            held.iter().filter_map(|held| held.as_ref().err().map(ToString::to_string)).collect();
         if keys.is_empty() {
             let place = |n: &usize| self.circle.members[*n].place();
             let lies = |n| format!("the keyholder {} has a wrong share", place(n));
@@ -517,7 +557,8 @@ impl RootCell for QuorumCell {
     }
 
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
-        let lost = || Error::corrupt("the root key to keep is not in the cell; nothing was destroyed");
+        let lost =
+            || Error::corrupt("the root key to keep is not in the cell; nothing was destroyed");
         let store = self.known().store.ok_or_else(lost)?;
         self.hold(store)?;
         let (keep, owner) = (*keep, self.known().owner);
@@ -537,7 +578,8 @@ impl RootCell for QuorumCell {
             let mut known = self.known();
             (known.dealt, known.running) = (None, Some(keep));
         }
-        let is_there = held.iter().flatten().any(|held| held.shares.iter().any(|share| share.id == keep));
+        let is_there =
+            held.iter().flatten().any(|held| held.shares.iter().any(|share| share.id == keep));
         if !is_there && held.iter().all(Result::is_ok) {
             return Err(lost());
         }
@@ -547,12 +589,21 @@ impl RootCell for QuorumCell {
             self.record(Ledger::put_off)?;
             return Ok(Retirement::Stated { statements: Vec::new(), needed });
         }
-        let seen: BTreeSet<RootId> =
-            held.iter().flatten().flat_map(|held| held.shares.iter().map(|share| share.id)).collect();
+        let seen: BTreeSet<RootId> = held
+            .iter()
+            .flatten()
+            .flat_map(|held| held.shares.iter().map(|share| share.id))
+            .collect();
         let given_up = self.known().ledger.given_up(&keep, &seen);
-        let said = self.ask_to_retire(RetireOrder { store, owner, keep, given_up, mark: proof.commit() }, needed)?;
-        let statements: Vec<Statement> =
-            said.iter().filter(|said| concerned.keyholders.contains(&said.keyholder)).cloned().collect();
+        let said = self.ask_to_retire(
+            RetireOrder { store, owner, keep, given_up, mark: proof.commit() },
+            needed,
+        )?;
+        let statements: Vec<Statement> = said
+            .iter()
+            .filter(|said| concerned.keyholders.contains(&said.keyholder))
+            .cloned()
+            .collect();
         let enough = statements.len() >= needed;
         let mut all_gone = false;
         self.record(|ledger| {

@@ -232,7 +232,9 @@ impl Ledger {
             let keys = dealt.keyholders.iter().map(key).collect::<Result<_>>()?;
             Ok(Entry { from: dealt.from, until: dealt.until, keys })
         };
-        let left = |left: &Left| Ok(Gone { key: left.member.signer()?, x: left.x, until: left.until, done: false });
+        let left = |left: &Left| {
+            Ok(Gone { key: left.member.signer()?, x: left.x, until: left.until, done: false })
+        };
         let store = config.store.clone().unwrap_or_default();
         let said = |said: &Said| {
             let statement = said.statement(&store).map_err(|_| bad("a statement"))?;
@@ -241,7 +243,9 @@ impl Ledger {
         };
         let failed = |failed: &Failed| {
             let attempt = data_encoding::HEXLOWER.decode(failed.attempt.as_bytes()).ok();
-            let attempt = attempt.and_then(|attempt| attempt.try_into().ok()).ok_or_else(|| bad("an attempt"))?;
+            let attempt = attempt
+                .and_then(|attempt| attempt.try_into().ok())
+                .ok_or_else(|| bad("an attempt"))?;
             Ok(RootId { epoch: failed.epoch, attempt })
         };
         Ok(Ledger {
@@ -272,7 +276,10 @@ impl Ledger {
         config.dealt = self.dealt.iter().map(dealt).collect();
         config.settled = self.settled;
         config.statements = self.said.values().map(Said::new).collect();
-        let failed = |id: &RootId| Failed { epoch: id.epoch, attempt: data_encoding::HEXLOWER.encode(&id.attempt) };
+        let failed = |id: &RootId| Failed {
+            epoch: id.epoch,
+            attempt: data_encoding::HEXLOWER.encode(&id.attempt),
+        };
         config.failed = self.failed.iter().rev().take(FAILED_MAX).map(failed).collect();
         // Neither goes down, whoever else wrote meanwhile.
         config.highest = config.highest.max(self.highest);
@@ -334,7 +341,9 @@ impl Ledger {
             self.dealt.push(Entry { from: 0, until: None, keys });
         }
         let mut changed = self.raise(epoch);
-        let runs = |entry: &&mut Entry| entry.from <= epoch && entry.until.is_none_or(|until| until > epoch);
+        let runs = |entry: &&mut Entry| {
+            entry.from <= epoch && entry.until.is_none_or(|until| until > epoch)
+        };
         for entry in self.dealt.iter_mut().filter(runs) {
             let before = entry.keys.len();
             entry.keys.extend(more);
@@ -365,7 +374,13 @@ impl Ledger {
         let is_before = |(epoch, _): &(u64, Quorum)| running.is_none_or(|running| *epoch < running);
         let strangers = self.unnamed.map(|epoch| {
             let last = running.map_or(epoch, |running| epoch.min(running.saturating_sub(1)));
-            (last, Quorum { keyholders: (1..=quorum.threshold).map(stranger).collect(), ..quorum.clone() })
+            (
+                last,
+                Quorum {
+                    keyholders: (1..=quorum.threshold).map(stranger).collect(),
+                    ..quorum.clone()
+                },
+            )
         });
         self.dealt.iter().filter_map(over).filter(is_before).chain(strangers).collect()
     }
@@ -410,9 +425,11 @@ impl Ledger {
         let gone = |entry: &Entry| entry.is_gone(quorum, keep, &self.said);
         // What has not ended yet has nothing to be gone.
         let ended = |entry: &Entry| entry.from < keep.epoch;
-        let all_gone = self.unnamed.is_none() && self.dealt.iter().all(|entry| !ended(entry) || gone(entry));
+        let all_gone =
+            self.unnamed.is_none() && self.dealt.iter().all(|entry| !ended(entry) || gone(entry));
         let over = |entry: &Entry| entry.until.is_some_and(|until| until <= keep.epoch);
-        let whether: Vec<bool> = self.dealt.iter().map(|entry| over(entry) && gone(entry)).collect();
+        let whether: Vec<bool> =
+            self.dealt.iter().map(|entry| over(entry) && gone(entry)).collect();
         let before = (self.dealt.len(), self.failed.len(), self.settled);
         let mut whether = whether.into_iter();
         self.dealt.retain(|_| whether.next() != Some(true));
@@ -467,5 +484,7 @@ pub(super) fn store_of(config: &Config) -> Result<Option<StoreId>> {
         .store
         .as_ref()
         .map(|id| data_encoding::HEXLOWER.decode(id.as_bytes()).map_err(|_| bad("the store's id")));
-    id.transpose()?.map(|id| id.try_into().map(StoreId).map_err(|_| bad("the store's id"))).transpose()
+    id.transpose()?
+        .map(|id| id.try_into().map(StoreId).map_err(|_| bad("the store's id")))
+        .transpose()
 }

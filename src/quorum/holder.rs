@@ -54,7 +54,8 @@ impl Holder {
             check_subdir(&stores)?;
             check_subdir(&dir)?;
             make_dir(&dir)?;
-            let slots = ShareSlots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env)).accepting(remnants);
+            let slots =
+                ShareSlots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env)).accepting(remnants);
             // After a crash in the middle again; never where one holds something, though others be
             // missing.
             if slots.unfinished() {
@@ -72,7 +73,12 @@ impl Holder {
         locked(&self.stores).remove(&store);
     }
 
-    fn with<T>(&self, store: StoreId, create: bool, act: impl FnOnce(&ShareSlots) -> Result<T>) -> Result<Option<T>> {
+    fn with<T>(
+        &self,
+        store: StoreId,
+        create: bool,
+        act: impl FnOnce(&ShareSlots) -> Result<T>,
+    ) -> Result<Option<T>> {
         let _wiped = WipeStack;
         let mut stores = locked(&self.stores);
         let slots = match stores.entry(store) {
@@ -127,7 +133,11 @@ impl Keyholder for Holder {
                 committed: there.fence.0.epoch,
                 owner: there.owner,
                 mark: there.mark,
-                shares: there.live.into_iter().filter_map(|(key, note)| Share::noted(key, &note)).collect(),
+                shares: there
+                    .live
+                    .into_iter()
+                    .filter_map(|(key, note)| Share::noted(key, &note))
+                    .collect(),
             })
         });
         Ok(held?.unwrap_or_default())
@@ -158,7 +168,10 @@ impl Keyholder for Holder {
             Ok(Statement::sign(store.0, *keep, self.env.now(), &self.key))
         });
         done?.ok_or_else(|| {
-            Error::new(ErrorKind::Io, format!("the keyholder {} could not make room for the store", self.place))
+            Error::new(
+                ErrorKind::Io,
+                format!("the keyholder {} could not make room for the store", self.place),
+            )
         })
     }
 }

@@ -82,6 +82,12 @@ pub trait Keyholder: Send + Sync {
     /// # Errors
     /// `Refused` where it has ended that epoch, or kept another attempt of it; `Fenced` for another
     /// than the owner; `Io`.
-    fn retire(&self, store: StoreId, owner: &Owner, keep: &RootId, given_up: &[RootId], mark: u64)
-    -> Result<Statement>;
+    fn retire(
+        &self,
+        store: StoreId,
+        owner: &Owner,
+        keep: &RootId,
+        given_up: &[RootId],
+        mark: u64,
+    ) -> Result<Statement>;
 }

@@ -23,7 +23,8 @@ const LEAVES: usize = 32;
 /// Hashes of a path in it.
 pub(super) const PATH: usize = 5;
 
-const _: () = assert!(1 << PATH == LEAVES && NOTE_BYTES == 1 + 32 + 32 + 32 * PATH, "a note holds a path");
+const _: () =
+    assert!(1 << PATH == LEAVES && NOTE_BYTES == 1 + 32 + 32 + 32 * PATH, "a note holds a path");
 
 /// One keyholder's share of a root key. It does not print.
 pub struct Share {
@@ -164,7 +165,8 @@ impl Tree {
 /// Shares of a key, with what proves each.
 fn proven(id: RootId, commitment: [u8; 32], values: Vec<(u8, Key)>) -> Vec<Share> {
     let tree = Tree::over(&values);
-    let share = |(x, value)| Share { id, x, value, commitment, root: tree.root(), path: tree.path(x) };
+    let share =
+        |(x, value)| Share { id, x, value, commitment, root: tree.root(), path: tree.path(x) };
     values.into_iter().map(share).collect()
 }
 
@@ -174,11 +176,18 @@ fn value_of(bytes: &[u8]) -> Key {
 }
 
 /// Splits a key into `n` shares, any `threshold` of which give it back.
-pub(super) fn split(env: &dyn Env, id: RootId, key: &Key, threshold: usize, n: usize) -> Result<Vec<Share>> {
+pub(super) fn split(
+    env: &dyn Env,
+    id: RootId,
+    key: &Key,
+    threshold: usize,
+    n: usize,
+) -> Result<Vec<Share>> {
     let rng = Drawn::new(env, key, (threshold - 1) * VALUE)?;
     let points = (1..=n as u8).map(|x| IdentifierGf256(Gf256(x)));
     let mut shares =
-        Gf256::split_bytes_with_participant_ids_iter(threshold, n, key.bytes(), rng, points).map_err(failed)?;
+        Gf256::split_bytes_with_participant_ids_iter(threshold, n, key.bytes(), rng, points)
+            .map_err(failed)?;
     let values = shares.iter().map(|bytes| (bytes[0], value_of(&bytes[1..]))).collect();
     shares.iter_mut().for_each(Zeroize::zeroize);
     Ok(proven(id, commitment(key), values))
@@ -200,7 +209,8 @@ fn at(x: u8, shares: &[&Share]) -> Option<Key> {
 
 /// The key that these shares give; `None` where it is not the one that they commit to.
 pub(super) fn combine(shares: &[&Share], expected: &[u8; 32]) -> Option<Key> {
-    at(0, shares).filter(|key| subtle::ConstantTimeEq::ct_eq(&commitment(key)[..], &expected[..]).into())
+    at(0, shares)
+        .filter(|key| subtle::ConstantTimeEq::ct_eq(&commitment(key)[..], &expected[..]).into())
 }
 
 /// All `n` shares of the key of which these are `threshold`, each with its path; `None` where they
@@ -211,7 +221,8 @@ pub(super) fn completed(set: &[&Share], n: usize) -> Option<Vec<Share>> {
         Some(there) => Some((x, there.value.duplicate())),
         None => Some((x, at(x, set)?)),
     };
-    let shares = proven(first.id, first.commitment, (1..=n as u8).map(value).collect::<Option<_>>()?);
+    let shares =
+        proven(first.id, first.commitment, (1..=n as u8).map(value).collect::<Option<_>>()?);
     shares.first().is_some_and(|share| share.root == first.root).then_some(shares)
 }
 
@@ -231,7 +242,8 @@ pub(crate) fn combined(shares: &[&Share]) -> Option<Key> {
 /// of them. A share that its own path does not prove counts for nothing, nor does one of another
 /// deal: each is looked at once, however many are wrong.
 pub(super) fn agreed<'s>(shares: &[&'s Share], threshold: usize) -> Option<(Key, Vec<&'s Share>)> {
-    let mut proven: Vec<&Share> = shares.iter().copied().filter(|share| share.is_proven()).collect();
+    let mut proven: Vec<&Share> =
+        shares.iter().copied().filter(|share| share.is_proven()).collect();
     let deal = |share: &Share| (share.commitment, share.root);
     proven.sort_by_key(|share| (deal(share), share.x));
     // A keyholder that left and one that came may have been dealt the same one.

@@ -23,7 +23,11 @@ impl<'h> Sorted<'h> {
     /// give a key.
     pub(super) fn of(held: &'h [Result<Held>], points: &[u8], threshold: usize) -> Self {
         let mut by_id: BTreeMap<RootId, Vec<(usize, &Share)>> = BTreeMap::new();
-        let mut sorted = Sorted { keys: Vec::new(), holds: vec![BTreeSet::new(); held.len()], liars: BTreeSet::new() };
+        let mut sorted = Sorted {
+            keys: Vec::new(),
+            holds: vec![BTreeSet::new(); held.len()],
+            liars: BTreeSet::new(),
+        };
         for (n, (x, held)) in points.iter().zip(held).enumerate() {
             for share in held.iter().flat_map(|held| &held.shares) {
                 // A share at another's point counts for nothing.
@@ -37,7 +41,8 @@ impl<'h> Sorted<'h> {
         for (id, shares) in by_id {
             let all: Vec<&Share> = shares.iter().map(|(_, share)| *share).collect();
             let Some((key, set)) = agreed(&all, threshold) else { continue };
-            let same = |share: &Share| (share.commitment, share.root) == (set[0].commitment, set[0].root);
+            let same =
+                |share: &Share| (share.commitment, share.root) == (set[0].commitment, set[0].root);
             for (n, share) in shares {
                 if same(share) {
                     sorted.holds[n].insert(id);

@@ -44,19 +44,28 @@ impl Alive {
     /// How the keyholder at `place`, member `n` of the circle, stands towards the root key `live`.
     /// `known` says whether enough shares of that key are there: where they are not, a keyholder is
     /// taken at its word.
-    pub(super) fn of(place: String, n: usize, held: &Result<Held>, sorted: &Sorted<'_>, live: &RootId) -> Self {
+    pub(super) fn of(
+        place: String,
+        n: usize,
+        held: &Result<Held>,
+        sorted: &Sorted<'_>,
+        live: &RootId,
+    ) -> Self {
         let held = match held {
             Ok(held) => held,
             Err(e) => {
                 let why = e.to_string();
                 let standing = match e.kind() {
-                    ErrorKind::Refused | ErrorKind::Limit | ErrorKind::Medium => Standing::Refuses(why),
+                    ErrorKind::Refused | ErrorKind::Limit | ErrorKind::Medium => {
+                        Standing::Refuses(why)
+                    }
                     _ => Standing::Away(why),
                 };
                 return Alive { place, standing, holds: false, committed: 0 };
             }
         };
-        let has = |which: &dyn Fn(&RootId) -> bool| held.shares.iter().any(|share| which(&share.id));
+        let has =
+            |which: &dyn Fn(&RootId) -> bool| held.shares.iter().any(|share| which(&share.id));
         let lies = sorted.liars.contains(&n);
         let believed = !sorted.has_key(live) && !lies && has(&|id| id == live);
         let holds = sorted.holds[n].contains(live) || believed;

@@ -67,8 +67,11 @@ impl Told {
         let tell = |owner: &Owner| owners.iter().filter(|other| *other == owner).count();
         // A keyholder that tells of a later one may have taken this one before.
         let later = |owner: &Owner| owners.iter().filter(|other| other.claim > owner.claim).count();
-        let mut counted: Vec<Owner> =
-            owners.iter().filter(|owner| tell(owner) + later(owner) + unseen >= most).copied().collect();
+        let mut counted: Vec<Owner> = owners
+            .iter()
+            .filter(|owner| tell(owner) + later(owner) + unseen >= most)
+            .copied()
+            .collect();
         if counted.is_empty() {
             // Keyholders lost what they knew: what is left of it is better than that nobody owns
             // the store.
@@ -78,13 +81,17 @@ impl Told {
             counted.clone_from(&owners);
         }
         let first = counted.first().copied();
-        let unclear =
-            first.is_some_and(|first| counted.iter().any(|other| other.claim == first.claim && *other != first));
+        let unclear = first.is_some_and(|first| {
+            counted.iter().any(|other| other.claim == first.claim && *other != first)
+        });
         let told_by_many = liars.max((most - 1).saturating_sub(unseen));
-        let most_claims = owners.get(told_by_many).map_or(0, |owner| owner.claim).saturating_add(LEAP);
-        let claims = owners.iter().map(|owner| owner.claim).filter(|claim| *claim <= most_claims).max();
+        let most_claims =
+            owners.get(told_by_many).map_or(0, |owner| owner.claim).saturating_add(LEAP);
+        let claims =
+            owners.iter().map(|owner| owner.claim).filter(|claim| *claim <= most_claims).max();
         Told {
-            owner: first.map(|first| if unclear { Owner { token: UNCLEAR, ..first } } else { first }),
+            owner: first
+                .map(|first| if unclear { Owner { token: UNCLEAR, ..first } } else { first }),
             doubted: unclear || first.is_some_and(|first| tell(&first) <= liars),
             claims: claims.unwrap_or_default(),
             mark: beyond_lies(&|held| held.mark),

@@ -19,15 +19,20 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::ids::{Class, InteractionId, RecordId, StoreId, Timestamp, UserId, UserTag};
 use crate::limits::{
-    CHUNK_BYTES, CLASS_MAX_BYTES, ENVELOPE_SOURCES_MAX, MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES, USER_MAX_BYTES,
+    CHUNK_BYTES, CLASS_MAX_BYTES, ENVELOPE_SOURCES_MAX, MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES,
+    USER_MAX_BYTES,
 };
 use crate::record::{self, Put, Source};
 use crate::secret::{Secret, WipeStack};
 
 const VERSION: u8 = 1;
 const PREFIX: &str = "keyfall-inbox-1:";
-const METADATA_MAX: usize =
-    64 + USER_MAX_BYTES + CLASS_MAX_BYTES + MEDIA_TYPE_MAX_BYTES + PURPOSE_MAX_BYTES + ENVELOPE_SOURCES_MAX * 40;
+const METADATA_MAX: usize = 64
+    + USER_MAX_BYTES
+    + CLASS_MAX_BYTES
+    + MEDIA_TYPE_MAX_BYTES
+    + PURPOSE_MAX_BYTES
+    + ENVELOPE_SOURCES_MAX * 40;
 
 /// For which inbox key an envelope is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +54,12 @@ impl Address {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut d = Decoder::from_outside(bytes, "address of an envelope");
-        let address =
-            Address { store: StoreId(d.array()?), user: UserTag(d.array()?), incarnation: d.u16()?, number: d.u64()? };
+        let address = Address {
+            store: StoreId(d.array()?),
+            user: UserTag(d.array()?),
+            incarnation: d.u16()?,
+            number: d.u64()?,
+        };
         d.end()?;
         Ok(address)
     }
@@ -98,7 +107,13 @@ impl FromStr for InboxKey {
 ///
 /// # Errors
 /// `Invalid` for bad metadata, or more than 256 sources; `Io` for what reading and writing say.
-pub fn seal(put: &Put, mut payload: impl Read, to: &InboxKey, env: &dyn Env, out: impl Write) -> Result<u64> {
+pub fn seal(
+    put: &Put,
+    mut payload: impl Read,
+    to: &InboxKey,
+    env: &dyn Env,
+    out: impl Write,
+) -> Result<u64> {
     let _wiped = WipeStack;
     record::check_media_type(&put.media_type)?;
     record::check_purpose(&put.purpose)?;
@@ -115,14 +130,18 @@ pub fn seal(put: &Put, mut payload: impl Read, to: &InboxKey, env: &dyn Env, out
     e.u8(VERSION).text(put.user.as_str()).text(put.class.as_str()).bytes(&interaction.0);
     e.u64(put.created.unwrap_or(now).0).text(&put.media_type).text(&put.purpose);
     if put.sources.len() > ENVELOPE_SOURCES_MAX {
-        return Err(Error::invalid(format!("an envelope names at most {ENVELOPE_SOURCES_MAX} sources")));
+        return Err(Error::invalid(format!(
+            "an envelope names at most {ENVELOPE_SOURCES_MAX} sources"
+        )));
     }
     e.count(put.sources.len());
     for source in &put.sources {
         match source {
             Source::Record(id) => e.bytes(&id.to_bytes()),
             Source::Added(_) => {
-                return Err(Error::invalid("an envelope is no batch: name its sources by their ids"));
+                return Err(Error::invalid(
+                    "an envelope is no batch: name its sources by their ids",
+                ));
             }
         };
     }
@@ -133,7 +152,9 @@ pub fn seal(put: &Put, mut payload: impl Read, to: &InboxKey, env: &dyn Env, out
     sealing.write_all(&metadata).map_err(writing)?;
     let (mut buffer, mut length) = (Secret::zeroed(CHUNK_BYTES), 0);
     loop {
-        match fill(&mut payload, &mut buffer).map_err(|e| reading("reading what is to be sealed", e))? {
+        match fill(&mut payload, &mut buffer)
+            .map_err(|e| reading("reading what is to be sealed", e))?
+        {
             0 => break,
             n => {
                 sealing.write_all(&buffer[..n]).map_err(writing)?;

@@ -69,9 +69,10 @@ impl Identity {
     pub fn from_private(text: &str) -> Result<Self> {
         let bytes = Zeroizing::new(parsed(PRIVATE, text).unwrap_or_default());
         match (bytes.first_chunk::<32>(), bytes.last_chunk::<32>()) {
-            (Some(signing), Some(opening)) if bytes.len() == 64 => {
-                Ok(Identity { signing: Key::copied_from(signing), opening: Key::copied_from(opening) })
-            }
+            (Some(signing), Some(opening)) if bytes.len() == 64 => Ok(Identity {
+                signing: Key::copied_from(signing),
+                opening: Key::copied_from(opening),
+            }),
             _ => Err(Error::invalid("not a private key; `Identity::new` makes one")),
         }
     }
@@ -83,7 +84,10 @@ impl Identity {
     pub fn public(&self) -> Result<PublicKey> {
         let _wiped = WipeStack;
         let signing = SigningKey::from_bytes(self.signing.bytes());
-        Ok(PublicKey { signing: signing.verifying_key().to_bytes(), sealing: kem::public_key(&self.opening)? })
+        Ok(PublicKey {
+            signing: signing.verifying_key().to_bytes(),
+            sealing: kem::public_key(&self.opening)?,
+        })
     }
 
     /// The key that opens what was sealed to the public key.
@@ -103,7 +107,8 @@ impl Identity {
         let fresh = Fresh::new(env, hedge(&[&ticket, &made.0.to_be_bytes()])).key()?;
         let length = u16::try_from(ticket.len()).unwrap_or(u16::MAX).to_be_bytes();
         let public = kem::public_key(&fresh)?;
-        let mut request = [&MAGIC[..], &[VERSION], &length, &ticket, &made.0.to_be_bytes(), &public].concat();
+        let mut request =
+            [&MAGIC[..], &[VERSION], &length, &ticket, &made.0.to_be_bytes(), &public].concat();
         let signing = SigningKey::from_bytes(self.signing.bytes());
         let signature = signing.sign(&[LABEL, &request].concat());
         request.extend_from_slice(&signature.to_bytes());
@@ -141,7 +146,8 @@ impl fmt::Display for PublicKey {
 impl FromStr for PublicKey {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::invalid("not a public key; `Identity::new` makes one beside the private key");
+        let bad =
+            || Error::invalid("not a public key; `Identity::new` makes one beside the private key");
         let bytes = parsed(PUBLIC, text).ok_or_else(bad)?;
         match bytes.split_first_chunk::<32>() {
             Some((signing, sealing)) if sealing.len() == kem::PUBLIC_BYTES => {
@@ -170,9 +176,14 @@ pub(crate) enum Asked {
 impl Ticket {
     fn encode(&self) -> Vec<u8> {
         match self.what {
-            Asked::Grant { user, incarnation, number } => {
-                [&[1][..], &self.store.0, &user.0, &incarnation.to_be_bytes(), &number.to_be_bytes()].concat()
-            }
+            Asked::Grant { user, incarnation, number } => [
+                &[1][..],
+                &self.store.0,
+                &user.0,
+                &incarnation.to_be_bytes(),
+                &number.to_be_bytes(),
+            ]
+            .concat(),
             Asked::Set(set) => [&[2][..], &self.store.0, &set].concat(),
         }
     }
@@ -182,7 +193,9 @@ impl Ticket {
         let kind = d.u8()?;
         let store = StoreId(d.array()?);
         let what = match kind {
-            1 => Asked::Grant { user: UserTag(d.array()?), incarnation: d.u16()?, number: d.u64()? },
+            1 => {
+                Asked::Grant { user: UserTag(d.array()?), incarnation: d.u16()?, number: d.u64()? }
+            }
             2 => Asked::Set(d.array()?),
             _ => return Err(d.bad()),
         };
@@ -208,7 +221,8 @@ impl fmt::Display for Ticket {
 impl FromStr for Ticket {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::invalid("not a ticket; `Engine::grant` and `Engine::make_set` give one");
+        let bad =
+            || Error::invalid("not a ticket; `Engine::grant` and `Engine::make_set` give one");
         Ticket::decode(&parsed(TICKET, text).ok_or_else(bad)?).map_err(|_| bad())
     }
 }
@@ -235,7 +249,13 @@ impl Request {
         let to = d.bytes(kem::PUBLIC_BYTES)?.to_vec();
         let signature = d.array()?;
         d.end()?;
-        Ok(Request { ticket, made, to, signed: [LABEL, &bytes[..bytes.len() - 64]].concat(), signature })
+        Ok(Request {
+            ticket,
+            made,
+            to,
+            signed: [LABEL, &bytes[..bytes.len() - 64]].concat(),
+            signature,
+        })
     }
 
     /// Whether the holder of this key made it.

@@ -90,7 +90,13 @@ pub(crate) struct Sealing<W> {
 
 impl<W: Write> Sealing<W> {
     /// Begins with a fresh key for the holder of the private key of `to`.
-    pub(crate) fn new(env: &dyn Env, kind: Kind, about: &[u8], to: &[u8], mut out: W) -> Result<Self> {
+    pub(crate) fn new(
+        env: &dyn Env,
+        kind: Kind,
+        about: &[u8],
+        to: &[u8],
+        mut out: W,
+    ) -> Result<Self> {
         let prefix = prefix(kind, about);
         let (sent, key) = kem::encapsulate(env, to, &info(&prefix))?;
         let head = [&prefix[..], &sent].concat();
@@ -99,7 +105,15 @@ impl<W: Write> Sealing<W> {
         let io = |e| Error::io("writing what is sealed", e);
         out.write_all(&head).and_then(|()| out.write_all(suite.header())).map_err(io)?;
         let held = Outlet::new(CHUNK_BYTES);
-        Ok(Sealing { out, suite, held, live: Vec::new(), chunk: 0, sealed: Vec::new(), broken: false })
+        Ok(Sealing {
+            out,
+            suite,
+            held,
+            live: Vec::new(),
+            chunk: 0,
+            sealed: Vec::new(),
+            broken: false,
+        })
     }
 
     fn put_chunk(&mut self) -> io::Result<()> {
@@ -122,8 +136,12 @@ impl<W: Write> Sealing<W> {
         while at < self.sealed.len() {
             let mut going = self.live.iter().filter(|(number, _)| self.held.is_going(*number));
             going.try_for_each(|(_, live)| live.check())?;
-            let fell =
-                || Error::new(ErrorKind::Erased, "a record fell while a piece of it was being written; start again");
+            let fell = || {
+                Error::new(
+                    ErrorKind::Erased,
+                    "a record fell while a piece of it was being written; start again",
+                )
+            };
             // A chunk that is out in part cannot be sealed again: its nonce was used.
             let lent = self.held.lend().ok_or_else(fell)?;
             let written = self.out.write(&self.sealed[at..]);
@@ -264,7 +282,9 @@ impl<R: Read> Read for Opening<R> {
             self.filled = self
                 .suite
                 .open_chunk(self.chunk, &self.sealed[..n], &mut self.plain)
-                .map_err(|_| io::Error::other(Error::corrupt("what was sealed was changed, or cut short")))?;
+                .map_err(|_| {
+                    io::Error::other(Error::corrupt("what was sealed was changed, or cut short"))
+                })?;
             self.chunk += 1;
             self.at = 0;
         }

@@ -160,8 +160,12 @@ impl Outlet {
         plain[..*filled].fill(0);
         *filled = 0;
         going.clear();
-        going
-            .extend(spans.drain(..).filter(|s| s.part == Part::Bytes && !fallen.contains(&s.number)).map(|s| s.number));
+        going.extend(
+            spans
+                .drain(..)
+                .filter(|s| s.part == Part::Bytes && !fallen.contains(&s.number))
+                .map(|s| s.number),
+        );
         going.dedup();
     }
 
@@ -225,7 +229,8 @@ impl Drop for Lent<'_> {
 pub(crate) fn settle(outlets: &[Arc<Outlet>]) {
     let (me, until) = (thread::current().id(), Instant::now() + WRITE_WAIT);
     for outlet in outlets {
-        let busy = |inside: &mut Inside| !inside.may_go() && inside.busy.is_some_and(|other| other != me);
+        let busy =
+            |inside: &mut Inside| !inside.may_go() && inside.busy.is_some_and(|other| other != me);
         let left = until.saturating_duration_since(Instant::now());
         let waited = outlet.ended.wait_timeout_while(outlet.inside(), left, busy);
         drop(waited.unwrap_or_else(PoisonError::into_inner));

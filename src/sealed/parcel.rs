@@ -22,7 +22,9 @@ use crate::crypto::Key;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, RecordId, Timestamp, UserId};
-use crate::limits::{CHUNK_BYTES, CLASS_MAX_BYTES, MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES, USER_MAX_BYTES};
+use crate::limits::{
+    CHUNK_BYTES, CLASS_MAX_BYTES, MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES, USER_MAX_BYTES,
+};
 use crate::record::RecordInfo;
 use crate::secret::{Secret, WipeStack};
 
@@ -36,7 +38,8 @@ const FELL: u8 = 2;
 /// Bytes before those of a block.
 const BLOCK_HEADER: usize = 5;
 const NAME_MAX: usize = 255;
-const ABOUT_MAX: usize = 64 + USER_MAX_BYTES + CLASS_MAX_BYTES + MEDIA_TYPE_MAX_BYTES + PURPOSE_MAX_BYTES;
+const ABOUT_MAX: usize =
+    64 + USER_MAX_BYTES + CLASS_MAX_BYTES + MEDIA_TYPE_MAX_BYTES + PURPOSE_MAX_BYTES;
 
 /// What a parcel holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +183,11 @@ impl<W: Write> Packing<W> {
 
     pub(crate) fn to_key(env: &dyn Env, to: &[u8], out: W) -> Result<Self> {
         let _wiped = WipeStack;
-        Ok(Packing { sealing: Sealing::new(env, Kind::Parcel, &[], to, out)?, next: 0, whole: Vec::new() })
+        Ok(Packing {
+            sealing: Sealing::new(env, Kind::Parcel, &[], to, out)?,
+            next: 0,
+            whole: Vec::new(),
+        })
     }
 
     /// Adds a record with its content, and returns its length; `None` where it was erased while it
@@ -274,7 +281,8 @@ impl<W: Write> Packing<W> {
         self.sealing.finish()?;
         let late = self.sealing.held.late();
         let fell = self.whole.iter().filter(|(number, _)| late.contains(number));
-        let (items, bytes) = fell.fold((0, 0), |(items, bytes), (_, length)| (items + 1, bytes + length));
+        let (items, bytes) =
+            fell.fold((0, 0), |(items, bytes), (_, length)| (items + 1, bytes + length));
         Ok((self.sealing.out, items, bytes))
     }
 }
@@ -285,7 +293,11 @@ fn bad() -> Error {
 
 fn exactly(reader: &mut impl Read, bytes: &mut [u8]) -> Result<()> {
     let n = bytes.len();
-    if fill(reader, bytes).map_err(|e| reading("reading a parcel", e))? == n { Ok(()) } else { Err(bad()) }
+    if fill(reader, bytes).map_err(|e| reading("reading a parcel", e))? == n {
+        Ok(())
+    } else {
+        Err(bad())
+    }
 }
 
 fn number(reader: &mut impl Read) -> Result<u32> {
@@ -346,7 +358,9 @@ pub fn unpack(secret: &Key, mut parcel: impl Read, into: &mut dyn Unpack) -> Res
         exactly(&mut content, &mut kind)?;
         if kind[0] == END {
             // The end of the items is the end of what was sealed.
-            return if fill(&mut content, &mut kind).map_err(|e| reading("reading a parcel", e))? == 0 {
+            return if fill(&mut content, &mut kind).map_err(|e| reading("reading a parcel", e))?
+                == 0
+            {
                 Ok(())
             } else {
                 Err(bad())
@@ -377,7 +391,8 @@ pub fn unpack(secret: &Key, mut parcel: impl Read, into: &mut dyn Unpack) -> Res
                 GOES_ON => {
                     let n = block_length(&mut content)?;
                     exactly(&mut content, &mut block[..n])?;
-                    out.write_all(&block[..n]).map_err(|e| Error::io("writing what was opened", e))?;
+                    out.write_all(&block[..n])
+                        .map_err(|e| Error::io("writing what was opened", e))?;
                 }
                 _ => return Err(bad()),
             }

@@ -92,7 +92,11 @@ impl Store for MemoryStore {
 
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         let mut state = self.state();
-        let gone = names.iter().filter_map(|name| state.blobs.remove(name)).map(|blob| blob.len() as u64).sum();
+        let gone = names
+            .iter()
+            .filter_map(|name| state.blobs.remove(name))
+            .map(|blob| blob.len() as u64)
+            .sum();
         Ok(Removed { gone, left: 0 })
     }
 

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use crate::Engine;
-use crate::crypto::{self, Key, chunked};
+use crate::catalogue::payload::Payload;
 use crate::catalogue::resolve::{ContentRoots, Resolver};
 use crate::catalogue::view::Users;
-use crate::pages::{PageSource, SharedStore};
-use crate::catalogue::payload::Payload;
 use crate::catalogue::walk::{Step, Walking, walk, walk_at};
+use crate::crypto::{self, Key, chunked};
 use crate::error::{Error, Result};
 use crate::ids::{BlobName, RecordId, UserId, UserTag};
+use crate::pages::{PageSource, SharedStore};
 use crate::record;
 use crate::secret::Secret;
 use crate::store::Head;

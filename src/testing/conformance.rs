@@ -46,11 +46,18 @@ pub fn store_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
     assert!(listed(&*store, 10).expect("names").is_empty());
 
     store.put(&[(name(3), vec![3; 300]), (name(1), vec![])]).expect("put");
-    assert_eq!(store.get(&name(3)).expect("get"), Some(vec![3; 300]), "a blob can be read before the commit");
+    assert_eq!(
+        store.get(&name(3)).expect("get"),
+        Some(vec![3; 300]),
+        "a blob can be read before the commit"
+    );
     let id = |epoch, commit| Some(HeadId { epoch, commit });
     let early = store.commit(&[], id(1, 0), &head(1, 1)).expect("commit");
     assert_eq!(early, Published::Conflict(None), "nothing is there to be replaced");
-    assert_eq!(store.commit(&[(name(2), vec![2; 70_000])], None, &head(1, 1)).expect("commit"), Published::Done);
+    assert_eq!(
+        store.commit(&[(name(2), vec![2; 70_000])], None, &head(1, 1)).expect("commit"),
+        Published::Done
+    );
     let again = store.commit(&[(name(9), vec![9])], None, &head(1, 1)).expect("commit");
     assert_eq!(again, Published::Conflict(id(1, 1)));
     assert!(!store.contains(&name(9)).expect("contains"), "a commit in conflict changes nothing");
@@ -118,14 +125,20 @@ fn named_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
         }
     };
     let first = batch(&*store, 251);
-    assert!(first.iter().all(|(name, _)| !store.contains(name).expect("contains")), "a name alone is no blob");
+    assert!(
+        first.iter().all(|(name, _)| !store.contains(name).expect("contains")),
+        "a name alone is no blob"
+    );
     // What came between the name and the commit.
     store.put(&[(name(254), vec![254; 1000])]).expect("put");
     let at = |id| Head { id, bytes: vec![1, 2, 3] };
     assert_eq!(store.commit(&first, Some(before), &at(next(1))).expect("commit"), Published::Done);
     check(&*store, &first, "names whose blobs went elsewhere");
     let second = batch(&*store, 252);
-    assert_eq!(store.commit(&second, Some(next(1)), &at(next(2))).expect("commit"), Published::Done);
+    assert_eq!(
+        store.commit(&second, Some(next(1)), &at(next(2))).expect("commit"),
+        Published::Done
+    );
     check(&*store, &second, "names whose blobs went where the store meant");
     let (one, two) = second.split_at(3);
     let swapped = [two, one].concat();
@@ -134,19 +147,29 @@ fn named_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
     let store = open();
     check(&*store, &first, "opened again");
     check(&*store, &second, "opened again");
-    let mut all: Vec<BlobName> = first.iter().chain(&second).map(|(name, _)| *name).chain(there).collect();
+    let mut all: Vec<BlobName> =
+        first.iter().chain(&second).map(|(name, _)| *name).chain(there).collect();
     all.push(name(254));
     all.sort_unstable();
     for at_once in [1, 5, 1000] {
-        assert_eq!(listed(&*store, at_once).expect("names"), all, "each name once, {at_once} at a time");
+        assert_eq!(
+            listed(&*store, at_once).expect("names"),
+            all,
+            "each name once, {at_once} at a time"
+        );
     }
     assert_eq!(store.usage().expect("usage").blobs, all.len() as u64);
     // The same blobs once more, in another order: nothing changes but where they may lie.
-    assert_eq!(store.commit(&swapped, Some(next(2)), &at(next(3))).expect("commit"), Published::Done);
+    assert_eq!(
+        store.commit(&swapped, Some(next(2)), &at(next(3))).expect("commit"),
+        Published::Done
+    );
     check(&*store, &second, "put twice");
-    let gone: Vec<BlobName> = first.iter().chain(&second).step_by(2).map(|(name, _)| *name).collect();
+    let gone: Vec<BlobName> =
+        first.iter().chain(&second).step_by(2).map(|(name, _)| *name).collect();
     store.remove(&gone).expect("remove");
-    let kept: Vec<Blob> = first.iter().chain(&second).filter(|(name, _)| !gone.contains(name)).cloned().collect();
+    let kept: Vec<Blob> =
+        first.iter().chain(&second).filter(|(name, _)| !gone.contains(name)).cloned().collect();
     let look = |store: &dyn Store, when| {
         for name in &gone {
             assert!(!store.contains(name).expect("contains"), "{when}");
@@ -213,7 +236,8 @@ fn key(n: u8) -> Key {
 
 /// The keys in a cell, each with the byte that it was made of.
 fn held(cell: &dyn RootCell) -> Vec<(RootId, u8)> {
-    let mut keys: Vec<_> = cell.load().expect("load").keys.iter().map(|k| (k.id, k.key.bytes()[0])).collect();
+    let mut keys: Vec<_> =
+        cell.load().expect("load").keys.iter().map(|k| (k.id, k.key.bytes()[0])).collect();
     keys.sort_unstable();
     keys
 }
@@ -227,11 +251,15 @@ fn deposits_survive(open: &mut dyn FnMut() -> Arc<dyn RootCell>) {
 
     let cell = open();
     assert_eq!(held(&*cell), vec![(root(1, 1), 1)], "a deposited key survives");
-    let other = cell.deposit(StoreId([6; 16]), &root(2, 9), &key(9)).expect_err("another store's key");
+    let other =
+        cell.deposit(StoreId([6; 16]), &root(2, 9), &key(9)).expect_err("another store's key");
     assert_eq!(other.kind(), ErrorKind::Refused);
     cell.deposit(STORE, &root(2, 2), &key(2)).expect("deposit");
     cell.deposit(STORE, &root(2, 2), &key(2)).expect("depositing again is no change");
-    assert_eq!(cell.deposit(STORE, &root(3, 3), &key(3)).expect_err("a third key").kind(), ErrorKind::Refused);
+    assert_eq!(
+        cell.deposit(STORE, &root(3, 3), &key(3)).expect_err("a third key").kind(),
+        ErrorKind::Refused
+    );
     drop(cell);
 
     let cell = open();
@@ -284,10 +312,15 @@ fn claims_only_grow(open: &mut dyn FnMut() -> Arc<dyn RootCell>) {
     }
     let foreign = cell.claim(StoreId([6; 16]), &owner(9, 9), 0).expect_err("another store's claim");
     assert_eq!(foreign.kind(), ErrorKind::Refused);
-    assert_eq!(shown(&*cell), (kept, 19, Some(owner(3, 1)), 7), "a claim that is not taken changes nothing");
+    assert_eq!(
+        shown(&*cell),
+        (kept, 19, Some(owner(3, 1)), 7),
+        "a claim that is not taken changes nothing"
+    );
     for (epoch, commit, mark) in [(20, 12, 12), (21, 9, 12), (21, 13, 13)] {
         cell.deposit(STORE, &root(epoch, epoch as u8), &key(1)).expect("the owner's deposit");
-        cell.retire(&root(epoch, epoch as u8), Durable::assumed_at(commit)).expect("the owner's retirement");
+        cell.retire(&root(epoch, epoch as u8), Durable::assumed_at(commit))
+            .expect("the owner's retirement");
         assert_eq!(cell.load().expect("load").mark, mark, "a retirement raises the mark");
     }
     drop(cell);
@@ -295,11 +328,19 @@ fn claims_only_grow(open: &mut dyn FnMut() -> Arc<dyn RootCell>) {
     let cell = open();
     assert_eq!(shown(&*cell), (vec![root(21, 21)], 21, Some(owner(3, 1)), 13), "a mark survives");
     cell.claim(STORE, &owner(4, 4), 6).expect("a higher claim");
-    assert_eq!(shown(&*cell), (vec![root(21, 21)], 21, Some(owner(4, 4)), 6), "a new owner sets the mark");
+    assert_eq!(
+        shown(&*cell),
+        (vec![root(21, 21)], 21, Some(owner(4, 4)), 6),
+        "a new owner sets the mark"
+    );
     cell.deposit(STORE, &root(22, 22), &key(2)).expect("the new owner's deposit");
     assert_eq!(cell.load().expect("load").mark, 6);
     cell.retire(&root(21, 21), Durable::assumed_at(6)).expect("a losing candidate");
-    assert_eq!(shown(&*cell).0, vec![root(21, 21)], "the exclusive contract: all but the one to keep");
+    assert_eq!(
+        shown(&*cell).0,
+        vec![root(21, 21)],
+        "the exclusive contract: all but the one to keep"
+    );
 }
 
 /// Checks which owner may change a root cell under the exclusive contract. `open` gives a new
@@ -323,7 +364,10 @@ pub fn owned_cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
     }
     is_fenced(deposit(&*cell, root(2, 9)), "a deposit without a claim");
     is_fenced(cell.retire(&root(1, 1), sure()).map(drop), "a retirement without a claim");
-    assert!(!cell.ready(&root(1, 1), &root(2, 2)).expect("ready"), "nothing stands ready without a claim");
+    assert!(
+        !cell.ready(&root(1, 1), &root(2, 2)).expect("ready"),
+        "nothing stands ready without a claim"
+    );
     assert_eq!(shown(&*cell), before);
     cell.claim(STORE, &owner(2, 2), 0).expect("a higher claim");
     cell.retire(&root(2, 2), sure()).expect("the new owner's retirement");
@@ -340,11 +384,15 @@ pub fn owned_cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
     cell.claim(STORE, &owner(2, 2), 0).expect("the same claim, to the letter");
     deposit(&*cell, root(3, 3)).expect("the owner's deposit");
     let next = RootKey { id: root(4, 4), key: Key::copied_from(&[4; 32]) };
-    if let Some(retired) = cell.retire_for(&root(3, 3), &next, sure()).expect("retire for the next") {
+    if let Some(retired) = cell.retire_for(&root(3, 3), &next, sure()).expect("retire for the next")
+    {
         assert_eq!(retired, Retirement::Destroyed);
         assert_eq!(shown(&*cell).0, [root(3, 3), root(4, 4)]);
         assert!(cell.ready(&root(3, 3), &root(4, 4)).expect("ready"), "it stands ready");
-        assert!(!cell.ready(&root(2, 2), &root(4, 4)).expect("ready"), "the current key is another one");
+        assert!(
+            !cell.ready(&root(2, 2), &root(4, 4)).expect("ready"),
+            "the current key is another one"
+        );
         assert!(!cell.ready(&root(3, 3), &root(4, 5)).expect("ready"), "another one stands ready");
         cell.deposit(STORE, &next.id, &next.key).expect("what stands ready is deposited");
         cell.retire(&next.id, sure()).expect("retire");
@@ -375,15 +423,27 @@ pub fn shared_cell_conformance(mut open: impl FnMut() -> Arc<dyn RootCell>) {
     is_fenced(deposit(&*second, root(2, 9)), "a deposit without a claim");
     is_fenced(second.retire(&root(1, 1), sure(2)).map(drop), "a retirement without a claim");
     is_fenced(second.claim(STORE, &owner(1, 2), 9), "a claim of the same number");
-    assert_eq!(shown(&*second), (both.clone(), 2, Some(owner(1, 1)), 2), "nothing of that changes anything");
+    assert_eq!(
+        shown(&*second),
+        (both.clone(), 2, Some(owner(1, 1)), 2),
+        "nothing of that changes anything"
+    );
 
     second.claim(STORE, &owner(2, 2), 3).expect("a higher claim");
     second.retire(&root(1, 1), sure(3)).expect("the new owner's retirement");
-    assert_eq!(shown(&*second), (both.clone(), 2, Some(owner(2, 2)), 3), "what was merely seen is not given up");
+    assert_eq!(
+        shown(&*second),
+        (both.clone(), 2, Some(owner(2, 2)), 3),
+        "what was merely seen is not given up"
+    );
     is_fenced(deposit(&*first, root(2, 8)), "a stale owner's deposit");
     is_fenced(first.retire(&root(1, 1), sure(9)).map(drop), "a stale owner's retirement");
     is_fenced(first.claim(STORE, &owner(1, 1), 9), "a stale claim");
-    assert_eq!(shown(&*second), (both.clone(), 2, Some(owner(2, 2)), 3), "a stale owner changes nothing");
+    assert_eq!(
+        shown(&*second),
+        (both.clone(), 2, Some(owner(2, 2)), 3),
+        "a stale owner changes nothing"
+    );
 
     deposit(&*second, root(2, 3)).expect("the new owner's candidate");
     second.retire(&root(1, 1), sure(3)).expect("the candidate failed");

@@ -117,13 +117,21 @@ fn page<N: Node>(bytes: &[u8], seal: impl FnOnce(N, Geometry, &mut Last) -> Resu
     true
 }
 
-fn ordered<const K: usize>(node: OrderedNode<K>, geometry: Geometry, last: &mut Last) -> Result<()> {
+fn ordered<const K: usize>(
+    node: OrderedNode<K>,
+    geometry: Geometry,
+    last: &mut Last,
+) -> Result<()> {
     let tree = Ordered { root: Some(Link::Loaded(Box::new(node))) };
     tree.seal(class_place(OWNER), geometry, last).map(|_| ())
 }
 
 /// Bytes that decode are those that the value encodes to.
-fn same<T, B: Deref<Target = [u8]>>(decoded: Result<T>, bytes: &[u8], encode: impl FnOnce(&T) -> B) -> bool {
+fn same<T, B: Deref<Target = [u8]>>(
+    decoded: Result<T>,
+    bytes: &[u8],
+    encode: impl FnOnce(&T) -> B,
+) -> bool {
     match decoded {
         Ok(value) => {
             assert_eq!(&encode(&value)[..], bytes, "a value encodes to what it was decoded from");
@@ -136,7 +144,11 @@ fn same<T, B: Deref<Target = [u8]>>(decoded: Result<T>, bytes: &[u8], encode: im
 /// A text that parses is the one that the value is written as.
 fn same_text<T: FromStr + ToString>(bytes: &[u8]) -> bool {
     let parsed = text(bytes).and_then(|text| Some((text, text.parse::<T>().ok()?)));
-    parsed.inspect(|(text, value)| assert_eq!(value.to_string(), *text, "it is written as it was read")).is_some()
+    parsed
+        .inspect(|(text, value)| {
+            assert_eq!(value.to_string(), *text, "it is written as it was read")
+        })
+        .is_some()
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {
@@ -146,7 +158,11 @@ fn text(bytes: &[u8]) -> Option<&str> {
 fn prefix(bytes: &[u8]) -> bool {
     match Prefix::decode(bytes) {
         Ok(prefix) => {
-            assert_eq!(prefix.encode()[..], bytes[..prefix.encode().len()], "a prefix encodes to itself");
+            assert_eq!(
+                prefix.encode()[..],
+                bytes[..prefix.encode().len()],
+                "a prefix encodes to itself"
+            );
             true
         }
         Err(_) => false,
@@ -159,7 +175,9 @@ fn head(bytes: &[u8]) -> bool {
 
 fn users_page(bytes: &[u8]) -> bool {
     let _ = opened(bytes).map(|page| edges(&Spot::ROOT, &page));
-    page(bytes, |node: UsersNode, geometry, last| seal_users(Link::Loaded(Box::new(node)), geometry, last).map(|_| ()))
+    page(bytes, |node: UsersNode, geometry, last| {
+        seal_users(Link::Loaded(Box::new(node)), geometry, last).map(|_| ())
+    })
 }
 
 fn user_page(bytes: &[u8]) -> bool {
@@ -186,7 +204,8 @@ fn links(bytes: &[u8]) -> bool {
 }
 
 fn falling(bytes: &[u8]) -> bool {
-    opened(bytes).is_some_and(|page| edges(&Spot { kind: PageKind::Falling, ..Spot::ROOT }, &page).is_ok())
+    opened(bytes)
+        .is_some_and(|page| edges(&Spot { kind: PageKind::Falling, ..Spot::ROOT }, &page).is_ok())
 }
 
 fn log_page(bytes: &[u8]) -> bool {
@@ -283,12 +302,14 @@ fn leaf(bytes: &[u8]) -> bool {
 fn log_text(bytes: &[u8]) -> bool {
     let Some(text) = text(bytes) else { return false };
     let key = text.parse::<VerifierKey>().is_ok();
-    let checkpoint = text.parse::<Note>().is_ok_and(|note| note.text().parse::<Checkpoint>().is_ok());
+    let checkpoint =
+        text.parse::<Note>().is_ok_and(|note| note.text().parse::<Checkpoint>().is_ok());
     same_text::<LogProof>(bytes) | same_text::<Note>(bytes) | checkpoint | key
 }
 
 fn leaves(bytes: &[u8]) -> bool {
-    text(bytes).is_some() && read_bundle(bytes).is_ok_and(|leaves| bundle(leaves.iter().map(Vec::as_slice)) == bytes)
+    text(bytes).is_some()
+        && read_bundle(bytes).is_ok_and(|leaves| bundle(leaves.iter().map(Vec::as_slice)) == bytes)
 }
 
 fn certificate(bytes: &[u8]) -> bool {

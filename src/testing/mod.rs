@@ -17,14 +17,16 @@ mod tape;
 mod work;
 
 pub use adversary::{Exposed, payload_names, secrets};
-pub use conformance::{cell_conformance, listed, owned_cell_conformance, shared_cell_conformance, store_conformance};
+pub use conformance::{
+    cell_conformance, listed, owned_cell_conformance, shared_cell_conformance, store_conformance,
+};
 pub use decoders::{DECODERS, decode_anything};
 pub use seeded::{Position, Seeded};
 pub use tape::{HoardingCell, RecordingStore, Tape};
 pub use work::read_to_open;
 
-pub use crate::cell::CellDefect;
 pub use crate::catalogue::defect::Defect;
+pub use crate::cell::CellDefect;
 
 /// Runs something as a forked child would: on this thread, whatever was opened before counts as
 /// opened by another process.
@@ -56,6 +58,10 @@ pub fn key_of(shares: &[&crate::quorum::Share]) -> Option<crate::crypto::Key> {
 }
 
 /// A keyholder in this process, with its slots below a directory and a signing key made of `seed`.
-pub fn holder(dir: &std::path::Path, seed: u8, env: &crate::env::SharedEnv) -> crate::quorum::Holder {
+pub fn holder(
+    dir: &std::path::Path,
+    seed: u8,
+    env: &crate::env::SharedEnv,
+) -> crate::quorum::Holder {
     crate::quorum::Holder::in_dir(dir, ed25519_dalek::SigningKey::from_bytes(&[seed; 32]), env)
 }

@@ -32,7 +32,10 @@ pub struct Position {
 impl Seeded {
     /// An environment whose clock starts on 2026-01-01.
     pub fn new(seed: u64) -> Self {
-        Seeded { state: Mutex::new(Position { seed, drawn: 0, now: 1_767_225_600_000 }), wrong: Mutex::default() }
+        Seeded {
+            state: Mutex::new(Position { seed, drawn: 0, now: 1_767_225_600_000 }),
+            wrong: Mutex::default(),
+        }
     }
 
     /// The present position, which a machine's snapshot keeps: [`Seeded::rewind`] goes back to it.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use super::adversary::{Exposed, inbox_keys_reachable, note_keys, records_reachable};
 use crate::catalogue::resolve::ContentRoots;
 use crate::cell::{
-    Awaited, Contents, Dealt, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey, Statement,
+    Awaited, Contents, Dealt, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey,
+    Statement,
 };
 use crate::crypto::Key;
 use crate::error::Result;
@@ -87,7 +88,10 @@ impl Tape {
             }
         }
         let mut seen = HashMap::new();
-        Ok(noted.into_iter().find(|(name, key)| seen.insert(*key, *name).is_some()).map(|(name, _)| name))
+        Ok(noted
+            .into_iter()
+            .find(|(name, key)| seen.insert(*key, *name).is_some())
+            .map(|(name, _)| name))
     }
 
     /// Which of these envelopes the holder of this tape and of `keys` can open.
@@ -95,16 +99,21 @@ impl Tape {
         let heads = locked(&self.heads).clone();
         let places: [Arc<dyn Store>; 1] = [Arc::clone(self) as Arc<dyn Store>];
         let mut private = Vec::new();
-        for (head, root) in heads.iter().flat_map(|head| keys.iter().map(move |root| (head, root))) {
+        for (head, root) in heads.iter().flat_map(|head| keys.iter().map(move |root| (head, root)))
+        {
             private.extend(inbox_keys_reachable(&places, head, &root.key).unwrap_or_default());
         }
-        envelopes.iter().map(|envelope| private.iter().any(|key| crate::sealed::opens(key, envelope))).collect()
+        envelopes
+            .iter()
+            .map(|envelope| private.iter().any(|key| crate::sealed::opens(key, envelope)))
+            .collect()
     }
 
     /// Whether `needle` occurs anywhere on the tape.
     pub fn contains_bytes(&self, needle: &[u8]) -> bool {
         let has = |bytes: &[u8]| bytes.windows(needle.len()).any(|w| w == needle);
-        locked(&self.blobs).values().any(|b| has(b)) || locked(&self.heads).iter().any(|h| has(&h.bytes))
+        locked(&self.blobs).values().any(|b| has(b))
+            || locked(&self.heads).iter().any(|h| has(&h.bytes))
     }
 }
 
@@ -137,7 +146,8 @@ impl Store for Tape {
     }
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         let blobs = locked(&self.blobs);
-        let left = names.iter().filter_map(|name| blobs.get(name)).map(|blob| blob.len() as u64).sum();
+        let left =
+            names.iter().filter_map(|name| blobs.get(name)).map(|blob| blob.len() as u64).sum();
         Ok(Removed { gone: 0, left })
     }
     fn usage(&self) -> Result<Usage> {
@@ -270,7 +280,12 @@ impl RootCell for HoardingCell {
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
         self.cell.retire(keep, proof)
     }
-    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+    fn retire_for(
+        &self,
+        keep: &RootId,
+        next: &RootKey,
+        proof: Durable,
+    ) -> Result<Option<Retirement>> {
         let retired = self.cell.retire_for(keep, next, proof)?;
         if retired.is_some() {
             locked(&self.hoard).push(RootKey { id: next.id, key: next.key.duplicate() });

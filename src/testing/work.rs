@@ -41,7 +41,9 @@ impl DiskFile for Counted {
     fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
         self.0.1.fetch_add(into.len() as u64, Ordering::Relaxed);
         let (bytes, from) = (locked(&self.0.0), offset as usize);
-        into.copy_from_slice(bytes.get(from..from + into.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
+        into.copy_from_slice(
+            bytes.get(from..from + into.len()).ok_or(io::ErrorKind::UnexpectedEof)?,
+        );
         Ok(())
     }
     fn write_all_at(&self, new: &[u8], offset: u64) -> io::Result<()> {
@@ -90,8 +92,13 @@ impl Index for Lost {
 pub fn read_to_open(log: &[u8]) -> (u64, Result<()>) {
     let disk = Counted(Arc::new((Mutex::new(log.to_vec()), AtomicU64::new(0))));
     let sizes = Sizes { beside: false, ..Sizes::default() };
-    let opened =
-        JournalStore::open(Arc::new(disk.clone()), Path::new("log"), Arc::new(Lost::default()), &[0; 16], sizes);
+    let opened = JournalStore::open(
+        Arc::new(disk.clone()),
+        Path::new("log"),
+        Arc::new(Lost::default()),
+        &[0; 16],
+        sizes,
+    );
     let read = disk.0.1.load(Ordering::Relaxed);
     (read, opened.map(drop))
 }

@@ -36,19 +36,35 @@ impl Agenda {
     /// The time of an entry that has all users looked at again.
     pub(crate) const SWEEP: Timestamp = Timestamp(0);
 
-    pub(crate) fn add(&mut self, editor: &mut Editor<'_>, due: Timestamp, user: UserTag) -> Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        editor: &mut Editor<'_>,
+        due: Timestamp,
+        user: UserTag,
+    ) -> Result<()> {
         self.tree.insert(editor, Self::PLACE, key(due, user), Secret::copied_from(&[]))
     }
 
-    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, due: Timestamp, user: UserTag) -> Result<()> {
+    pub(crate) fn remove(
+        &mut self,
+        editor: &mut Editor<'_>,
+        due: Timestamp,
+        user: UserTag,
+    ) -> Result<()> {
         let key = key(due, user);
         self.tree.remove(editor, Self::PLACE, &key).map(drop)
     }
 
     /// The first `most` entries that are due by `now`.
-    pub(crate) fn due(&self, pages: &dyn Pages, now: Timestamp, most: usize) -> Result<Vec<(Timestamp, UserTag)>> {
+    pub(crate) fn due(
+        &self,
+        pages: &dyn Pages,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<Vec<(Timestamp, UserTag)>> {
         let mut due = Vec::new();
-        let range = Range { low: &KEY_MIN, high: &key(now, UserTag([0xFF; 12])), descending: false };
+        let range =
+            Range { low: &KEY_MIN, high: &key(now, UserTag([0xFF; 12])), descending: false };
         self.tree.scan(pages, Self::PLACE, range, &mut |key, _| {
             let mut d = Decoder::new(key, "agenda");
             due.push((Timestamp(d.u64()?), UserTag(d.array()?)));

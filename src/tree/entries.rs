@@ -58,7 +58,9 @@ impl<const K: usize, V: Entry> Entries<K, V> {
     }
 
     fn raw(&self) -> &[u8] {
-        self.stored.as_ref().map_or(&[], |(page, from, count)| &page[*from..*from + *count * Self::LEN])
+        self.stored
+            .as_ref()
+            .map_or(&[], |(page, from, count)| &page[*from..*from + *count * Self::LEN])
     }
 
     /// The entry of a key, taken out.

@@ -101,12 +101,22 @@ pub enum Fact {
 }
 
 /// Every fact of a user, oldest first, with the names of what lives.
-pub(crate) fn facts(page: &UserPage, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(Timestamp, Fact)>> {
-    let words = Words { page, holds: page.holds.all(pages, owner)?, plans: page.plans.all(pages, owner, &page.user)? };
+pub(crate) fn facts(
+    page: &UserPage,
+    pages: &dyn Pages,
+    owner: UserTag,
+) -> Result<Vec<(Timestamp, Fact)>> {
+    let words = Words {
+        page,
+        holds: page.holds.all(pages, owner)?,
+        plans: page.plans.all(pages, owner, &page.user)?,
+    };
     let detachments = page.lineage.detachments(pages, owner, page.incarnation)?;
     let mut facts: Vec<(Timestamp, Fact)> = detachments
         .into_iter()
-        .map(|Detachment { record, at, sources, reason }| (at, Fact::Detached { record, sources, reason }))
+        .map(|Detachment { record, at, sources, reason }| {
+            (at, Fact::Detached { record, sources, reason })
+        })
         .collect();
     let kept = page.history.all(pages, owner)?;
     facts.extend(kept.into_iter().map(|(at, fact)| (at, words.fact(fact))));
@@ -124,9 +134,11 @@ struct Words<'p> {
 impl Words<'_> {
     fn fact(&self, fact: StoredFact) -> Fact {
         match fact {
-            StoredFact::Kept { class, records, reason } => {
-                Fact::Kept { class: self.page.class(class).map(|slot| slot.class.clone()), records, reason }
-            }
+            StoredFact::Kept { class, records, reason } => Fact::Kept {
+                class: self.page.class(class).map(|slot| slot.class.clone()),
+                records,
+                reason,
+            },
             StoredFact::Held { id, class, interaction, reason, authority } => {
                 // A hold in force says itself what it covers.
                 let scope = match self.holds.iter().find(|(there, _)| *there == id) {
@@ -137,7 +149,9 @@ impl Words<'_> {
                 Fact::Held { id, scope, reason, authority }
             }
             StoredFact::Lifted { id, reason, authority } => Fact::Lifted { id, reason, authority },
-            StoredFact::Refused { about, times } => Fact::Refused { scope: self.about(&about), times },
+            StoredFact::Refused { about, times } => {
+                Fact::Refused { scope: self.about(&about), times }
+            }
             StoredFact::Planned { id, due } => {
                 let plan = self.plans.iter().find(|plan| plan.id == id);
                 Fact::Planned { id, due, scope: plan.map(|plan| plan.erase.words()) }

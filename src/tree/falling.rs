@@ -37,7 +37,8 @@ pub(crate) struct Falling {
 
 fn decode(value: &[u8]) -> Result<Fallen> {
     let mut d = Decoder::new(value, "links to follow");
-    let fallen = Fallen { owner: UserTag(d.array()?), incarnation: d.u16()?, links: Ref::decode(&mut d)? };
+    let fallen =
+        Fallen { owner: UserTag(d.array()?), incarnation: d.u16()?, links: Ref::decode(&mut d)? };
     d.end()?;
     Ok(fallen)
 }
@@ -46,7 +47,12 @@ impl Falling {
     pub(crate) const PLACE: Place = Place { kind: PageKind::Falling, owner: None };
 
     /// Adds a tree of links, or changes where it is.
-    pub(crate) fn set(&mut self, editor: &mut Editor<'_>, at: (u64, u32), fallen: &Fallen) -> Result<()> {
+    pub(crate) fn set(
+        &mut self,
+        editor: &mut Editor<'_>,
+        at: (u64, u32),
+        fallen: &Fallen,
+    ) -> Result<()> {
         let mut e = Encoder::new(14 + REF_BYTES);
         e.bytes(&fallen.owner.0).u16(fallen.incarnation);
         fallen.links.encode(&mut e);
@@ -90,6 +96,9 @@ fn key(at: (u64, u32)) -> OrderedKey {
 pub(super) fn edges(spot: &Spot, page: &[u8]) -> Result<Vec<Edge>> {
     ordered::edges::<20>(spot, page, |_, value| {
         let Fallen { owner, links, .. } = decode(value)?;
-        Ok(Some(Edge::Page { spot: Spot { kind: PageKind::Lineage, owner: Some(owner), class: None }, at: links }))
+        Ok(Some(Edge::Page {
+            spot: Spot { kind: PageKind::Lineage, owner: Some(owner), class: None },
+            at: links,
+        }))
     })
 }

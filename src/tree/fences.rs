@@ -58,7 +58,9 @@ impl Point {
         let tag = match self {
             Point::Interaction(i) => crypto::fence_tag(fence_key, &[&[1], &i.0]),
             Point::ClassInteraction(c, i) => crypto::fence_tag(fence_key, &[&[2], &c.0, &i.0]),
-            Point::Record(c, i, o) => crypto::fence_tag(fence_key, &[&[3], &c.0, &i.0, &o.to_be_bytes()]),
+            Point::Record(c, i, o) => {
+                crypto::fence_tag(fence_key, &[&[3], &c.0, &i.0, &o.to_be_bytes()])
+            }
         };
         let mut key = [0; 20];
         key[0] = POINT;
@@ -188,13 +190,24 @@ impl Fences {
     }
 
     /// The last range of a kind and class that begins at `ms` or before, with its end.
-    fn range_at(&self, pages: &dyn Pages, place: Place, line: Line, ms: u64) -> Result<Option<(OrderedKey, u64)>> {
+    fn range_at(
+        &self,
+        pages: &dyn Pages,
+        place: Place,
+        line: Line,
+        ms: u64,
+    ) -> Result<Option<(OrderedKey, u64)>> {
         let mut found = None;
         let (low, high) = (line.key(0), line.key(ms));
-        self.tree.scan(pages, place, Range { low: &low, high: &high, descending: true }, &mut |key, value| {
-            found = Some((*key, Decoder::new(value, "fence").u64()?));
-            Ok(ControlFlow::Break(()))
-        })?;
+        self.tree.scan(
+            pages,
+            place,
+            Range { low: &low, high: &high, descending: true },
+            &mut |key, value| {
+                found = Some((*key, Decoder::new(value, "fence").u64()?));
+                Ok(ControlFlow::Break(()))
+            },
+        )?;
         Ok(found)
     }
 
@@ -208,14 +221,25 @@ impl Fences {
             } else {
                 let tag: [u8; 6] = Decoder::new(&key[1..], "fence").array()?;
                 let class = (tag != [0; 6]).then_some(ClassTag(tag));
-                Fenced::Span { class, from: Timestamp(start_of(key)), until: Timestamp(d.u64()?), epoch: d.u64()? }
+                Fenced::Span {
+                    class,
+                    from: Timestamp(start_of(key)),
+                    until: Timestamp(d.u64()?),
+                    epoch: d.u64()?,
+                }
             });
             Ok(())
         })?;
         Ok(all)
     }
 
-    fn has_point(&self, pages: &dyn Pages, place: Place, fence_key: &Key, point: Point) -> Result<bool> {
+    fn has_point(
+        &self,
+        pages: &dyn Pages,
+        place: Place,
+        fence_key: &Key,
+        point: Point,
+    ) -> Result<bool> {
         Ok(self.tree.get(pages, place, &point.key(fence_key))?.is_some())
     }
 
@@ -259,7 +283,10 @@ impl Fences {
         for class in [None, Some(class)] {
             for (kind, most) in [(RANGE, u64::MAX), (DOUBTED, now.0)] {
                 let line = Line { kind, class };
-                if self.range_at(pages, place, line, ms)?.is_some_and(|(_, end)| end >= ms && end <= most) {
+                if self
+                    .range_at(pages, place, line, ms)?
+                    .is_some_and(|(_, end)| end >= ms && end <= most)
+                {
                     return Ok(true);
                 }
             }
@@ -330,7 +357,10 @@ impl Fences {
     ) -> Result<bool> {
         let place = Fences::place(owner);
         let ms = interaction.began().0;
-        if self.range_at(pages, place, Line { kind: RANGE, class: None }, ms)?.is_some_and(|(_, end)| end >= ms) {
+        if self
+            .range_at(pages, place, Line { kind: RANGE, class: None }, ms)?
+            .is_some_and(|(_, end)| end >= ms)
+        {
             return Ok(true);
         }
         self.has_point(pages, place, fence_key, Point::Interaction(interaction))

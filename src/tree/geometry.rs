@@ -2,7 +2,10 @@
 
 use super::page::REF_BYTES;
 use crate::error::{Error, Result};
-use crate::limits::{CHUNK_BYTES, PAGE_MAX_BYTES, PAGE_MIN_BYTES, SEAL_OVERHEAD, SEGMENT_MAX_BYTES, SEGMENT_MIN_BYTES};
+use crate::limits::{
+    CHUNK_BYTES, PAGE_MAX_BYTES, PAGE_MIN_BYTES, SEAL_OVERHEAD, SEGMENT_MAX_BYTES,
+    SEGMENT_MIN_BYTES,
+};
 
 /// Size of pages and of segments, and fan-out of the user tree, fixed when a store is made (SPEC.md
 /// 5 has the measurement).
@@ -24,7 +27,8 @@ impl Default for Geometry {
 
 impl Geometry {
     /// What a store has if nothing else is asked for.
-    pub const DEFAULT: Geometry = Geometry { page_bytes: 4096, fan_bits: 4, segment_bytes: 262_144 };
+    pub const DEFAULT: Geometry =
+        Geometry { page_bytes: 4096, fan_bits: 4, segment_bytes: 262_144 };
 
     /// Checks the bounds above and that a full page of the user tree fits.
     ///

@@ -15,7 +15,9 @@ use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserTag};
-use crate::limits::{CLASS_MAX_BYTES, NAME_MAX_BYTES, PURPOSE_MAX_BYTES, REQUEST_AGE, REQUESTS_MAX};
+use crate::limits::{
+    CLASS_MAX_BYTES, NAME_MAX_BYTES, PURPOSE_MAX_BYTES, REQUEST_AGE, REQUESTS_MAX,
+};
 use crate::policy::millis;
 use crate::secret::Secret;
 
@@ -154,7 +156,8 @@ impl Grant {
 
     /// Whether it lets records of a class be opened now.
     pub(crate) fn covers(&self, class: &Class, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| now < until) && self.class.as_ref().is_none_or(|of| of == class)
+        self.until.is_none_or(|until| now < until)
+            && self.class.as_ref().is_none_or(|of| of == class)
     }
 }
 
@@ -163,17 +166,36 @@ impl Grants {
         Place { kind: PageKind::Grants, owner: Some(owner) }
     }
 
-    pub(crate) fn set(&mut self, editor: &mut Editor<'_>, owner: UserTag, number: u64, grant: &Grant) -> Result<()> {
+    pub(crate) fn set(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        number: u64,
+        grant: &Grant,
+    ) -> Result<()> {
         self.tree.insert(editor, Self::place(owner), key(number), grant.encode())
     }
 
     /// Removes a grant, and says whether it was there.
-    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, number: u64) -> Result<bool> {
+    pub(crate) fn remove(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        number: u64,
+    ) -> Result<bool> {
         self.tree.remove(editor, Self::place(owner), &key(number))
     }
 
-    pub(crate) fn get(&self, pages: &dyn Pages, owner: UserTag, number: u64) -> Result<Option<Grant>> {
-        self.tree.get(pages, Self::place(owner), &key(number))?.map(|value| Grant::decode(&value)).transpose()
+    pub(crate) fn get(
+        &self,
+        pages: &dyn Pages,
+        owner: UserTag,
+        number: u64,
+    ) -> Result<Option<Grant>> {
+        self.tree
+            .get(pages, Self::place(owner), &key(number))?
+            .map(|value| Grant::decode(&value))
+            .transpose()
     }
 
     /// Every grant, with its number.

@@ -45,7 +45,12 @@ impl Prefix {
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut e = Encoder::new(PREFIX);
-        e.bytes(MAGIC).u8(FORMAT).bytes(&self.store.0).u64(self.id.epoch).u64(self.id.commit).bytes(&self.attempt);
+        e.bytes(MAGIC)
+            .u8(FORMAT)
+            .bytes(&self.store.0)
+            .u64(self.id.epoch)
+            .u64(self.id.commit)
+            .bytes(&self.attempt);
         e.finish().to_vec()
     }
 
@@ -156,7 +161,8 @@ impl Roots {
 
     pub(crate) fn each(&self) -> impl Iterator<Item = (Spot, &Ref)> {
         let others = self.others().into_iter();
-        let others = others.filter_map(|(kind, at)| Some((Spot { kind, ..Spot::ROOT }, at.as_ref()?)));
+        let others =
+            others.filter_map(|(kind, at)| Some((Spot { kind, ..Spot::ROOT }, at.as_ref()?)));
         let log = Spot { kind: PageKind::Log, ..Spot::ROOT };
         [(Spot::ROOT, &self.users), (log, &self.log)].into_iter().chain(others)
     }
@@ -190,14 +196,24 @@ impl HeadPage {
 
     pub(crate) fn encode(&self) -> crate::secret::Secret {
         let mut e = Encoder::new(HEAD_MAX_BYTES);
-        e.u32(self.geometry.page_bytes as u32).u8(self.geometry.fan_bits).u32(self.geometry.segment_bytes as u32);
+        e.u32(self.geometry.page_bytes as u32)
+            .u8(self.geometry.fan_bits)
+            .u32(self.geometry.segment_bytes as u32);
         e.bytes(&self.realm.0).u32(self.lending);
-        e.u64(self.made.0).u64(self.floor.0).u64(self.time.0).u64(self.pending.unwrap_or_default().0);
+        e.u64(self.made.0)
+            .u64(self.floor.0)
+            .u64(self.time.0)
+            .u64(self.pending.unwrap_or_default().0);
         e.u64(self.users).bytes(self.index_key.bytes());
         self.roots.users.encode(&mut e);
         self.roots.log.encode(&mut e);
         let others = self.roots.others();
-        e.u8(others.iter().enumerate().filter(|(_, (_, at))| at.is_some()).map(|(n, _)| 1 << n).sum());
+        e.u8(others
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, at))| at.is_some())
+            .map(|(n, _)| 1 << n)
+            .sum());
         for at in others.iter().filter_map(|(_, at)| at.as_ref()) {
             at.encode(&mut e);
         }
@@ -214,7 +230,11 @@ impl HeadPage {
 
     pub(crate) fn decode(plaintext: &[u8]) -> Result<Self> {
         let mut d = Decoder::new(plaintext, "head");
-        let geometry = Geometry { page_bytes: d.u32()? as usize, fan_bits: d.u8()?, segment_bytes: d.u32()? as usize };
+        let geometry = Geometry {
+            page_bytes: d.u32()? as usize,
+            fan_bits: d.u8()?,
+            segment_bytes: d.u32()? as usize,
+        };
         let geometry = geometry.check().map_err(|_| d.bad())?;
         let realm = RealmId(d.array()?);
         let lending = d.u32()?;
@@ -231,8 +251,14 @@ impl HeadPage {
             return Err(d.bad());
         }
         let mut tree = |bit| (there & bit != 0).then(|| Ref::decode(&mut d)).transpose();
-        let roots =
-            Roots { users: users_root, log, falling: tree(1)?, agenda: tree(2)?, policies: tree(4)?, sets: tree(8)? };
+        let roots = Roots {
+            users: users_root,
+            log,
+            falling: tree(1)?,
+            agenda: tree(2)?,
+            policies: tree(4)?,
+            sets: tree(8)?,
+        };
         let n = usize::from(d.u8()?);
         if n > COPIES_MAX {
             return Err(d.bad());
@@ -248,11 +274,28 @@ impl HeadPage {
             copies.push(CopyEntry { id, mode, place: d.text(PLACE_MAX_BYTES)?.to_owned() });
         }
         d.end()?;
-        Ok(HeadPage { geometry, realm, lending, made, floor, time, pending, users, index_key, roots, copies })
+        Ok(HeadPage {
+            geometry,
+            realm,
+            lending,
+            made,
+            floor,
+            time,
+            pending,
+            users,
+            index_key,
+            roots,
+            copies,
+        })
     }
 
     /// Seals the head under a root key.
-    pub(crate) fn seal(plaintext: &[u8], prefix: &Prefix, key: &Key, salt: &[u8; SALT_BYTES]) -> Head {
+    pub(crate) fn seal(
+        plaintext: &[u8],
+        prefix: &Prefix,
+        key: &Key,
+        salt: &[u8; SALT_BYTES],
+    ) -> Head {
         let mut bytes = prefix.encode();
         let sealed = chunked::seal(key, salt, &[HEAD_CONTEXT, &bytes].concat(), plaintext);
         bytes.extend_from_slice(&sealed);
@@ -261,7 +304,8 @@ impl HeadPage {
 
     /// Opens a stored head.
     pub(crate) fn open(head: &[u8], key: &Key) -> Result<Self> {
-        let (prefix, sealed) = head.split_at_checked(PREFIX).ok_or_else(|| Decoder::new(&[], "head").bad())?;
+        let (prefix, sealed) =
+            head.split_at_checked(PREFIX).ok_or_else(|| Decoder::new(&[], "head").bad())?;
         HeadPage::decode(&chunked::open(key, &[HEAD_CONTEXT, prefix].concat(), sealed)?)
     }
 }

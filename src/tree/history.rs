@@ -34,7 +34,9 @@ use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
 use crate::error::Result;
 use crate::ids::{ClassTag, Timestamp, UserTag};
-use crate::limits::{AUTHORITY_MAX_BYTES, NAME_MAX_BYTES, PURPOSE_MAX_BYTES, REASON_MAX_BYTES, REFUSALS_MAX};
+use crate::limits::{
+    AUTHORITY_MAX_BYTES, NAME_MAX_BYTES, PURPOSE_MAX_BYTES, REASON_MAX_BYTES, REFUSALS_MAX,
+};
 use crate::scope::{Erase, Scope, When};
 use crate::secret::Secret;
 
@@ -47,7 +49,8 @@ const CANCELLED: u8 = 7;
 const GRANTED: u8 = 8;
 const REVOKED: u8 = 9;
 const FAILED: u8 = 10;
-const FACT_MAX: usize = 1 + 8 + 6 + 1 + 1 + 8 + NAME_MAX_BYTES + 6 + REASON_MAX_BYTES + AUTHORITY_MAX_BYTES;
+const FACT_MAX: usize =
+    1 + 8 + 6 + 1 + 1 + 8 + NAME_MAX_BYTES + 6 + REASON_MAX_BYTES + AUTHORITY_MAX_BYTES;
 
 /// Facts that are looked at, the newest first, to see whether one stands there already.
 const LOOK_BACK: usize = 1024;
@@ -78,13 +81,22 @@ impl About {
                 About { what: Self::RECORD, class: id.class.0, tag }
             }
             Scope::User { class, when, .. } => {
-                let class = class.as_ref().map_or([0; 6], |class| crypto::class_tag(fence_key, class.as_str()).0);
+                let class = class
+                    .as_ref()
+                    .map_or([0; 6], |class| crypto::class_tag(fence_key, class.as_str()).0);
                 match when {
                     When::Ever => About { what: Self::EVERYTHING, class, tag: [0; 16] },
-                    When::Interaction(id) => About { what: Self::INTERACTION, class, tag: tag(&[&[1], &id.0]) },
+                    When::Interaction(id) => {
+                        About { what: Self::INTERACTION, class, tag: tag(&[&[1], &id.0]) }
+                    }
                     When::Between { from, until } => {
-                        let time = |at: &Option<Timestamp>| at.map_or(u64::MAX, |at| at.0).to_be_bytes();
-                        About { what: Self::SPAN, class, tag: tag(&[&[4], &time(from), &time(until)]) }
+                        let time =
+                            |at: &Option<Timestamp>| at.map_or(u64::MAX, |at| at.0).to_be_bytes();
+                        About {
+                            what: Self::SPAN,
+                            class,
+                            tag: tag(&[&[4], &time(from), &time(until)]),
+                        }
                     }
                 }
             }
@@ -102,22 +114,59 @@ impl About {
 
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let about = About { what: d.u8()?, class: d.array()?, tag: d.array()? };
-        if (Self::EVERYTHING..=Self::OTHERS.what).contains(&about.what) { Ok(about) } else { Err(d.bad()) }
+        if (Self::EVERYTHING..=Self::OTHERS.what).contains(&about.what) {
+            Ok(about)
+        } else {
+            Err(d.bad())
+        }
     }
 }
 
 /// A fact as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoredFact {
-    Kept { class: ClassTag, records: u64, reason: String },
-    Held { id: u64, class: Option<ClassTag>, interaction: bool, reason: String, authority: String },
-    Lifted { id: u64, reason: String, authority: String },
-    Refused { about: About, times: u64 },
-    Planned { id: u64, due: Timestamp },
-    Cancelled { id: u64 },
-    Failed { id: u64, why: String },
-    Granted { id: u64, name: String, class: Option<ClassTag>, until: Option<Timestamp>, purpose: String },
-    Revoked { id: u64 },
+    Kept {
+        class: ClassTag,
+        records: u64,
+        reason: String,
+    },
+    Held {
+        id: u64,
+        class: Option<ClassTag>,
+        interaction: bool,
+        reason: String,
+        authority: String,
+    },
+    Lifted {
+        id: u64,
+        reason: String,
+        authority: String,
+    },
+    Refused {
+        about: About,
+        times: u64,
+    },
+    Planned {
+        id: u64,
+        due: Timestamp,
+    },
+    Cancelled {
+        id: u64,
+    },
+    Failed {
+        id: u64,
+        why: String,
+    },
+    Granted {
+        id: u64,
+        name: String,
+        class: Option<ClassTag>,
+        until: Option<Timestamp>,
+        purpose: String,
+    },
+    Revoked {
+        id: u64,
+    },
 }
 
 fn tag_or_zeros(class: Option<ClassTag>) -> [u8; 6] {
@@ -273,7 +322,9 @@ impl History {
         let mut told = Vec::new();
         self.back(editor.pages, owner, &mut |key, note| {
             match note {
-                StoredFact::Held { .. } | StoredFact::Lifted { .. } => return ControlFlow::Break(()),
+                StoredFact::Held { .. } | StoredFact::Lifted { .. } => {
+                    return ControlFlow::Break(());
+                }
                 StoredFact::Refused { about, times } => told.push((about, *key, times)),
                 _ => {}
             }
@@ -294,7 +345,8 @@ impl History {
                 }
                 Some(_) => {}
                 None => {
-                    let key = self.append(editor, owner, at, &StoredFact::Refused { about, times: 1 })?;
+                    let key =
+                        self.append(editor, owner, at, &StoredFact::Refused { about, times: 1 })?;
                     told.push((about, key, 1));
                 }
             }
@@ -336,7 +388,11 @@ impl History {
     }
 
     /// Every fact with its time, oldest first.
-    pub(super) fn all(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(Timestamp, StoredFact)>> {
+    pub(super) fn all(
+        &self,
+        pages: &dyn Pages,
+        owner: UserTag,
+    ) -> Result<Vec<(Timestamp, StoredFact)>> {
         let mut notes = Vec::new();
         self.tree.all(pages, Self::place(owner), &mut |key, value| {
             notes.push((split(key)?.0, StoredFact::decode(value)?));

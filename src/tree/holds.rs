@@ -25,7 +25,8 @@ use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::limits::{AUTHORITY_MAX_BYTES, CLASS_MAX_BYTES, REASON_MAX_BYTES};
 use crate::secret::Secret;
 
-const HOLD_MAX: usize = 8 + 2 + CLASS_MAX_BYTES + 16 + 2 + REASON_MAX_BYTES + 2 + AUTHORITY_MAX_BYTES;
+const HOLD_MAX: usize =
+    8 + 2 + CLASS_MAX_BYTES + 16 + 2 + REASON_MAX_BYTES + 2 + AUTHORITY_MAX_BYTES;
 
 /// A hold: nothing of what it covers is erased until it is lifted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +65,8 @@ impl Hold {
 
     /// What it covers, in words.
     pub(crate) fn words(&self) -> String {
-        let class = self.class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
+        let class =
+            self.class.as_ref().map_or("everything".to_owned(), |class| format!("class {class}"));
         class + &self.interaction.map_or(String::new(), |id| format!(" of interaction {id}"))
     }
 
@@ -76,7 +78,9 @@ impl Hold {
 
     pub(crate) fn write(&self, e: &mut Encoder) {
         e.u64(self.since.0).text(self.class.as_ref().map_or("", Class::as_str));
-        e.bytes(&self.interaction.map_or([0; 16], |i| i.0)).text(&self.reason).text(&self.authority);
+        e.bytes(&self.interaction.map_or([0; 16], |i| i.0))
+            .text(&self.reason)
+            .text(&self.authority);
     }
 
     pub(crate) fn read(d: &mut Decoder<'_>) -> Result<Self> {
@@ -140,11 +144,22 @@ impl Holds {
         Place { kind: PageKind::Marks, owner: Some(owner) }
     }
 
-    pub(crate) fn add(&mut self, editor: &mut Editor<'_>, owner: UserTag, id: u64, hold: &Hold) -> Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        id: u64,
+        hold: &Hold,
+    ) -> Result<()> {
         self.tree.insert(editor, Self::place(owner), hold_key(id), hold.encode())
     }
 
-    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, id: u64) -> Result<()> {
+    pub(crate) fn remove(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        id: u64,
+    ) -> Result<()> {
         let key = hold_key(id);
         self.tree.remove(editor, Self::place(owner), &key).map(drop)
     }
@@ -160,17 +175,31 @@ impl Holds {
     }
 
     /// Marks a record of this user's as one that `held` depends on.
-    pub(crate) fn mark(&mut self, editor: &mut Editor<'_>, on: &RecordId, held: &RecordId) -> Result<()> {
+    pub(crate) fn mark(
+        &mut self,
+        editor: &mut Editor<'_>,
+        on: &RecordId,
+        held: &RecordId,
+    ) -> Result<()> {
         add(&mut self.marks, editor, Self::marks_place(on.user), mark_key(on, held), held)
     }
 
-    pub(crate) fn unmark(&mut self, editor: &mut Editor<'_>, on: &RecordId, held: &RecordId) -> Result<()> {
+    pub(crate) fn unmark(
+        &mut self,
+        editor: &mut Editor<'_>,
+        on: &RecordId,
+        held: &RecordId,
+    ) -> Result<()> {
         let key = mark_key(on, held);
         self.marks.remove(editor, Self::marks_place(on.user), &key).map(drop)
     }
 
     /// Every mark on the user's records, with the held record that it is for.
-    pub(crate) fn all_marks(&self, pages: &dyn Pages, owner: UserTag) -> Result<Vec<(LinkKey, RecordId)>> {
+    pub(crate) fn all_marks(
+        &self,
+        pages: &dyn Pages,
+        owner: UserTag,
+    ) -> Result<Vec<(LinkKey, RecordId)>> {
         let mut marks = Vec::new();
         self.marks.all(pages, Self::marks_place(owner), &mut |key, value| {
             marks.push((*key, held_record(value)?));
@@ -180,7 +209,12 @@ impl Holds {
     }
 
     /// Removes a mark by its key.
-    pub(crate) fn drop_mark(&mut self, editor: &mut Editor<'_>, owner: UserTag, mark: &LinkKey) -> Result<()> {
+    pub(crate) fn drop_mark(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        mark: &LinkKey,
+    ) -> Result<()> {
         self.marks.remove(editor, Self::marks_place(owner), mark).map(drop)
     }
 

@@ -52,14 +52,29 @@ impl Inbox {
         Place { kind: PageKind::Inbox, owner: Some(owner) }
     }
 
-    pub(crate) fn add(&mut self, editor: &mut Editor<'_>, owner: UserTag, private: &Private) -> Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        private: &Private,
+    ) -> Result<()> {
         let mut e = Encoder::new(40);
         e.u64(private.made.0).bytes(private.key.bytes());
-        self.tree.insert(editor, Self::place(owner), key(PRIVATE, private.number, [0; 11]), e.finish())
+        self.tree.insert(
+            editor,
+            Self::place(owner),
+            key(PRIVATE, private.number, [0; 11]),
+            e.finish(),
+        )
     }
 
     /// Drops a private key, and what was accepted by it.
-    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, number: u64) -> Result<()> {
+    pub(crate) fn remove(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        number: u64,
+    ) -> Result<()> {
         for what in [PRIVATE, ACCEPTED] {
             let (low, high) = (key(what, number, [0; 11]), key(what, number, [0xFF; 11]));
             self.tree.remove_range(editor, Self::place(owner), &low, &high)?;
@@ -73,7 +88,8 @@ impl Inbox {
         let (low, high) = (key(PRIVATE, 0, [0; 11]), key(PRIVATE, u64::MAX, [0xFF; 11]));
         let range = Range { low: &low, high: &high, descending: false };
         self.tree.scan(pages, Self::place(owner), range, &mut |at, value| {
-            let (mut k, mut d) = (Decoder::new(&at[1..], "inbox key"), Decoder::new(value, "inbox key"));
+            let (mut k, mut d) =
+                (Decoder::new(&at[1..], "inbox key"), Decoder::new(value, "inbox key"));
             let made = Timestamp(d.u64()?);
             let key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
             d.end()?;
@@ -102,9 +118,14 @@ impl Inbox {
         owner: UserTag,
         envelope: EnvelopeName,
     ) -> Result<Option<RecordId>> {
-        let there = self.tree.get(pages, Self::place(owner), &key(ACCEPTED, envelope.0, envelope.1))?;
+        let there =
+            self.tree.get(pages, Self::place(owner), &key(ACCEPTED, envelope.0, envelope.1))?;
         there
-            .map(|id| Decoder::new(&id, "accepted envelope").array().and_then(|id| RecordId::from_bytes(&id)))
+            .map(|id| {
+                Decoder::new(&id, "accepted envelope")
+                    .array()
+                    .and_then(|id| RecordId::from_bytes(&id))
+            })
             .transpose()
     }
 

@@ -36,12 +36,18 @@ pub(crate) fn record_key(interaction: InteractionId, ordinal: u32) -> OrderedKey
 /// Interaction and ordinal of a key in a class's tree.
 pub(crate) fn split_record_key(key: &OrderedKey) -> Result<(InteractionId, u32)> {
     let mut d = Decoder::new(key, "record key");
-    let interaction = InteractionId::from_bytes(d.array()?).map_err(|_| Decoder::new(&[], "record key").bad())?;
+    let interaction =
+        InteractionId::from_bytes(d.array()?).map_err(|_| Decoder::new(&[], "record key").bad())?;
     Ok((interaction, d.u32()?))
 }
 
 /// The key of a link between a record and another, or of what is known of the record alone.
-pub(crate) fn link_key(class: ClassTag, record: &OrderedKey, what: u8, other: Option<&RecordId>) -> LinkKey {
+pub(crate) fn link_key(
+    class: ClassTag,
+    record: &OrderedKey,
+    what: u8,
+    other: Option<&RecordId>,
+) -> LinkKey {
     let mut key = [0; LINK_BYTES];
     key[..6].copy_from_slice(&class.0);
     key[6..WHAT].copy_from_slice(record);

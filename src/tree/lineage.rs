@@ -20,7 +20,9 @@
 
 use std::ops::ControlFlow;
 
-use super::keys::{LINK_BYTES, LinkKey, OrderedKey, SetTag, WHAT, link_key, record_key, split_record_key, whose};
+use super::keys::{
+    LINK_BYTES, LinkKey, OrderedKey, SetTag, WHAT, link_key, record_key, split_record_key, whose,
+};
 use super::link::{Editor, Pages};
 use super::ordered::{Ordered, Place, Range};
 use super::page::PageKind;
@@ -136,31 +138,56 @@ impl Lineage {
     }
 
     /// Links a record of this user's to one that it was derived from.
-    pub(crate) fn add_source(&mut self, editor: &mut Editor<'_>, id: &RecordId, source: &RecordId) -> Result<()> {
+    pub(crate) fn add_source(
+        &mut self,
+        editor: &mut Editor<'_>,
+        id: &RecordId,
+        source: &RecordId,
+    ) -> Result<()> {
         let key = link_key(id.class, &own(id), SOURCE, Some(source));
         add(&mut self.tree, editor, Self::place(id.user), key, source)
     }
 
     /// Links a record of this user's to one that was derived from it.
-    pub(crate) fn add_derived(&mut self, editor: &mut Editor<'_>, id: &RecordId, derived: &RecordId) -> Result<()> {
+    pub(crate) fn add_derived(
+        &mut self,
+        editor: &mut Editor<'_>,
+        id: &RecordId,
+        derived: &RecordId,
+    ) -> Result<()> {
         let key = link_key(id.class, &own(id), DERIVED, Some(derived));
         add(&mut self.tree, editor, Self::place(id.user), key, derived)
     }
 
     /// Cuts the link to a source; says whether there was one.
-    pub(crate) fn cut_source(&mut self, editor: &mut Editor<'_>, id: &RecordId, source: &RecordId) -> Result<bool> {
+    pub(crate) fn cut_source(
+        &mut self,
+        editor: &mut Editor<'_>,
+        id: &RecordId,
+        source: &RecordId,
+    ) -> Result<bool> {
         let key = link_key(id.class, &own(id), SOURCE, Some(source));
         self.tree.remove(editor, Self::place(id.user), &key)
     }
 
     /// Cuts the link to a derived record.
-    pub(crate) fn cut_derived(&mut self, editor: &mut Editor<'_>, id: &RecordId, derived: &RecordId) -> Result<()> {
+    pub(crate) fn cut_derived(
+        &mut self,
+        editor: &mut Editor<'_>,
+        id: &RecordId,
+        derived: &RecordId,
+    ) -> Result<()> {
         let key = link_key(id.class, &own(id), DERIVED, Some(derived));
         self.tree.remove(editor, Self::place(id.user), &key).map(drop)
     }
 
     /// Keeps the wrapped content root of a record that was detached.
-    pub(crate) fn set_wrapped(&mut self, editor: &mut Editor<'_>, id: &RecordId, wrapped: &[u8]) -> Result<()> {
+    pub(crate) fn set_wrapped(
+        &mut self,
+        editor: &mut Editor<'_>,
+        id: &RecordId,
+        wrapped: &[u8],
+    ) -> Result<()> {
         let key = link_key(id.class, &own(id), WRAPPED, None);
         self.tree.insert(editor, Self::place(id.user), key, Secret::copied_from(wrapped))
     }
@@ -171,7 +198,12 @@ impl Lineage {
     }
 
     /// Records that a record of this user's is opened.
-    pub(crate) fn add_access(&mut self, editor: &mut Editor<'_>, id: &RecordId, access: &Access) -> Result<()> {
+    pub(crate) fn add_access(
+        &mut self,
+        editor: &mut Editor<'_>,
+        id: &RecordId,
+        access: &Access,
+    ) -> Result<()> {
         let mut e = Encoder::new(ACCESS_MAX);
         e.text(&access.principal).text(&access.purpose);
         self.add_at(editor, id, OPENED, access.at, e.finish())
@@ -215,13 +247,19 @@ impl Lineage {
     }
 
     /// Which of the user's records were detached, when and why. All links are looked through.
-    pub(super) fn detachments(&self, pages: &dyn Pages, user: UserTag, incarnation: u16) -> Result<Vec<Detachment>> {
+    pub(super) fn detachments(
+        &self,
+        pages: &dyn Pages,
+        user: UserTag,
+        incarnation: u16,
+    ) -> Result<Vec<Detachment>> {
         let mut found = Vec::new();
         self.tree.all(pages, Self::place(user), &mut |key, value| {
             if key[WHAT] == DETACHED {
                 let (class, record) = whose(key);
                 let (interaction, ordinal) = split_record_key(&record)?;
-                let at = Timestamp(Decoder::new(&key[WHAT + 1..], "record that was detached").u64()?);
+                let at =
+                    Timestamp(Decoder::new(&key[WHAT + 1..], "record that was detached").u64()?);
                 let mut d = Decoder::new(value, "record that was detached");
                 let (sources, reason) = (d.u16()?, d.text(REASON_MAX_BYTES)?.to_owned());
                 d.end()?;
@@ -251,7 +289,12 @@ impl Lineage {
     }
 
     /// Puts a record of this user's into a training set; says whether it was not there.
-    pub(crate) fn add_member(&mut self, editor: &mut Editor<'_>, id: &RecordId, set: &SetTag) -> Result<bool> {
+    pub(crate) fn add_member(
+        &mut self,
+        editor: &mut Editor<'_>,
+        id: &RecordId,
+        set: &SetTag,
+    ) -> Result<bool> {
         let (place, key) = (Self::place(id.user), member_key(id, set));
         if self.tree.get(editor.pages, place, &key)?.is_some() {
             return Ok(false);
@@ -259,7 +302,12 @@ impl Lineage {
         self.tree.insert(editor, place, key, Secret::copied_from(&[])).map(|()| true)
     }
 
-    pub(crate) fn remove_member(&mut self, editor: &mut Editor<'_>, id: &RecordId, set: &SetTag) -> Result<()> {
+    pub(crate) fn remove_member(
+        &mut self,
+        editor: &mut Editor<'_>,
+        id: &RecordId,
+        set: &SetTag,
+    ) -> Result<()> {
         let key = member_key(id, set);
         self.tree.remove(editor, Self::place(id.user), &key).map(drop)
     }
@@ -357,7 +405,8 @@ mod tests {
 
     #[test]
     fn the_key_of_a_link_depends_on_every_byte_of_both_ids_and_holds_a_whole_hash() {
-        let of = |on: &RecordId, other: &RecordId| link_key(on.class, &own(on), SOURCE, Some(other));
+        let of =
+            |on: &RecordId, other: &RecordId| link_key(on.class, &own(on), SOURCE, Some(other));
         let (on, other) = ([7; 40], [9; 40]);
         let key = of(&id(on), &id(other));
         assert_eq!(key[WHAT + 5..], crypto::hedge(&[&other]));
@@ -373,7 +422,8 @@ mod tests {
 
     #[test]
     fn a_link_never_takes_the_place_of_another() {
-        let mut editor = Editor { pages: &NoPages, geometry: Geometry::default(), replaced: Vec::new() };
+        let mut editor =
+            Editor { pages: &NoPages, geometry: Geometry::default(), replaced: Vec::new() };
         let (on, other, third) = (id([7; 40]), id([9; 40]), id([10; 40]));
         let place = Lineage::place(on.user);
         let key = link_key(on.class, &own(&on), DERIVED, Some(&other));

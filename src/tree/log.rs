@@ -88,7 +88,12 @@ impl LogPage {
         loop {
             let pages = editor.pages;
             let hash = self.joined(pages, row - 1, (rows - 1) * WIDTH, WIDTH)?;
-            self.tree.insert(editor, Self::PLACE, key(row, rows - 1), Secret::copied_from(&hash.0))?;
+            self.tree.insert(
+                editor,
+                Self::PLACE,
+                key(row, rows - 1),
+                Secret::copied_from(&hash.0),
+            )?;
             if !rows.is_multiple_of(WIDTH) {
                 return Ok(());
             }
@@ -101,7 +106,11 @@ impl LogPage {
     fn joined(&self, pages: &dyn Pages, row: u8, first: u64, count: u64) -> Result<Hash> {
         let mut hashes = Vec::with_capacity(WIDTH as usize);
         let mut see = |value: &[u8]| -> Result<()> {
-            let hash = if row == 0 { Ok(Hash::leaf(value)) } else { value.try_into().map(Hash).map_err(|_| bad()) };
+            let hash = if row == 0 {
+                Ok(Hash::leaf(value))
+            } else {
+                value.try_into().map(Hash).map_err(|_| bad())
+            };
             hashes.push(hash?);
             Ok::<_, Error>(())
         };
@@ -111,7 +120,11 @@ impl LogPage {
             let leaves = self.tail.get(from..from + count as usize).ok_or_else(bad)?;
             leaves.iter().try_for_each(|leaf| see(leaf))?;
         } else {
-            let range = Range { low: &key(row, first), high: &key(row, first + count - 1), descending: false };
+            let range = Range {
+                low: &key(row, first),
+                high: &key(row, first + count - 1),
+                descending: false,
+            };
             self.tree.scan(pages, Self::PLACE, range, &mut |_, value| {
                 see(value)?;
                 Ok(ControlFlow::Continue(()))
@@ -161,7 +174,10 @@ impl LogPage {
         let tree = self.tree.seal(Self::PLACE, geometry, sink)?;
         let capacity = LOG_PAGE_MAX_BYTES - SEAL_OVERHEAD;
         let mut e = Encoder::new(capacity);
-        e.u8(VERSION).text(&self.origin).bytes(self.checkpoint_seed.bytes()).bytes(self.certificate_seed.bytes());
+        e.u8(VERSION)
+            .text(&self.origin)
+            .bytes(self.checkpoint_seed.bytes())
+            .bytes(self.certificate_seed.bytes());
         e.bytes(&self.certificate_key);
         e.u64(self.frontier.size());
         for peak in self.frontier.peaks() {
@@ -194,7 +210,8 @@ impl Node for LogPage {
         let (checkpoint_seed, certificate_seed) = (seed()?, seed()?);
         let certificate_key = d.array()?;
         let size = d.u64()?;
-        let peaks = (0..size.count_ones()).map(|_| d.array().map(Hash)).collect::<Result<Vec<_>>>()?;
+        let peaks =
+            (0..size.count_ones()).map(|_| d.array().map(Hash)).collect::<Result<Vec<_>>>()?;
         let frontier = Frontier::new(size, peaks)?;
         let tree = match d.u8()? {
             0 => None,

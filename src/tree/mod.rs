@@ -43,9 +43,9 @@ pub(crate) fn edges(spot: &Spot, page: &Page) -> Result<Vec<Edge>> {
         (PageKind::User, Some(owner)) => user::edges(owner, page),
         (PageKind::Unborn, Some(owner)) => unborn::edges(owner, page),
         (PageKind::Users | PageKind::User | PageKind::Unborn, _) => users::edges(page),
-        (PageKind::Class, _) => {
-            ordered::edges(spot, page, |key, value| Ok(Some(Edge::Record { key, entry: Secret::copied_from(value) })))
-        }
+        (PageKind::Class, _) => ordered::edges(spot, page, |key, value| {
+            Ok(Some(Edge::Record { key, entry: Secret::copied_from(value) }))
+        }),
         (
             PageKind::Fences
             | PageKind::History
@@ -58,7 +58,9 @@ pub(crate) fn edges(spot: &Spot, page: &Page) -> Result<Vec<Edge>> {
             | PageKind::LogTree,
             _,
         ) => ordered::edges::<20>(spot, page, |_, _| Ok(None)),
-        (PageKind::Lineage | PageKind::Marks, _) => ordered::edges::<{ keys::LINK_BYTES }>(spot, page, |_, _| Ok(None)),
+        (PageKind::Lineage | PageKind::Marks, _) => {
+            ordered::edges::<{ keys::LINK_BYTES }>(spot, page, |_, _| Ok(None))
+        }
         (PageKind::Sets, _) => ordered::edges::<{ sets::SET_BYTES }>(spot, page, |_, _| Ok(None)),
         (PageKind::Falling, _) => falling::edges(spot, page),
         (PageKind::Log, _) => log::edges(page),

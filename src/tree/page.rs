@@ -31,7 +31,10 @@ impl Ref {
 
     /// The key of the page that it points to.
     pub(crate) fn key(&self) -> Key {
-        self.key.first_chunk().map(Key::copied_from).unwrap_or_else(|| unreachable!("it has 32 bytes"))
+        self.key
+            .first_chunk()
+            .map(Key::copied_from)
+            .unwrap_or_else(|| unreachable!("it has 32 bytes"))
     }
 
     /// This pointer without the page in which it was read.

@@ -50,14 +50,25 @@ impl Plans {
         Place { kind: PageKind::Plans, owner: Some(owner) }
     }
 
-    pub(crate) fn add(&mut self, editor: &mut Editor<'_>, owner: UserTag, plan: &Plan) -> Result<()> {
-        let mut e = Encoder::new(8 + 60 + (1 + KEPT_MAX) * (4 + CLASS_MAX_BYTES) + REASON_MAX_BYTES);
+    pub(crate) fn add(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        plan: &Plan,
+    ) -> Result<()> {
+        let mut e =
+            Encoder::new(8 + 60 + (1 + KEPT_MAX) * (4 + CLASS_MAX_BYTES) + REASON_MAX_BYTES);
         e.u64(plan.planned.0);
         plan.erase.write(&mut e);
         self.tree.insert(editor, Self::place(owner), key(plan.due, plan.id), e.finish())
     }
 
-    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, owner: UserTag, plan: &Plan) -> Result<()> {
+    pub(crate) fn remove(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        plan: &Plan,
+    ) -> Result<()> {
         let key = key(plan.due, plan.id);
         self.tree.remove(editor, Self::place(owner), &key).map(drop)
     }
@@ -80,7 +91,12 @@ impl Plans {
     }
 
     /// All of `user`, the next first.
-    pub(crate) fn all(&self, pages: &dyn Pages, owner: UserTag, user: &UserId) -> Result<Vec<Plan>> {
+    pub(crate) fn all(
+        &self,
+        pages: &dyn Pages,
+        owner: UserTag,
+        user: &UserId,
+    ) -> Result<Vec<Plan>> {
         let mut plans = Vec::new();
         self.tree.all(pages, Self::place(owner), &mut |key, value| {
             let mut k = Decoder::new(key, "planned erase");

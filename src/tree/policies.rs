@@ -33,7 +33,12 @@ impl Policies {
         Place { kind: PageKind::Policies, owner }
     }
 
-    pub(crate) fn set(&mut self, editor: &mut Editor<'_>, owner: Option<UserTag>, policy: &Policy) -> Result<()> {
+    pub(crate) fn set(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: Option<UserTag>,
+        policy: &Policy,
+    ) -> Result<()> {
         let key = key(&policy.class, policy.purpose.as_deref());
         self.tree.insert(editor, Self::place(owner), key, policy.encode())
     }

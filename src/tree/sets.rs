@@ -82,7 +82,8 @@ impl TrainingSet {
         let (to, made, last) = (d.array()?, Timestamp(d.u64()?), Timestamp(d.u64()?));
         let (runs, members) = (d.u64()?, d.u64()?);
         let pace = Pace::decode(&mut d)?;
-        let (name, purpose) = (d.text(NAME_MAX_BYTES)?.to_owned(), d.text(PURPOSE_MAX_BYTES)?.to_owned());
+        let (name, purpose) =
+            (d.text(NAME_MAX_BYTES)?.to_owned(), d.text(PURPOSE_MAX_BYTES)?.to_owned());
         d.end()?;
         Ok(TrainingSet { name, to, purpose, made, last, runs, members, pace })
     }
@@ -91,19 +92,37 @@ impl TrainingSet {
 impl Sets {
     pub(crate) const PLACE: Place = Place { kind: PageKind::Sets, owner: None };
 
-    pub(crate) fn set(&mut self, editor: &mut Editor<'_>, tag: &SetTag, set: &TrainingSet) -> Result<()> {
+    pub(crate) fn set(
+        &mut self,
+        editor: &mut Editor<'_>,
+        tag: &SetTag,
+        set: &TrainingSet,
+    ) -> Result<()> {
         self.tree.insert(editor, Self::PLACE, key(tag, None), set.encode())
     }
 
     pub(crate) fn get(&self, pages: &dyn Pages, tag: &SetTag) -> Result<Option<TrainingSet>> {
-        self.tree.get(pages, Self::PLACE, &key(tag, None))?.map(|value| TrainingSet::decode(&value)).transpose()
+        self.tree
+            .get(pages, Self::PLACE, &key(tag, None))?
+            .map(|value| TrainingSet::decode(&value))
+            .transpose()
     }
 
-    pub(crate) fn add_user(&mut self, editor: &mut Editor<'_>, tag: &SetTag, user: UserTag) -> Result<()> {
+    pub(crate) fn add_user(
+        &mut self,
+        editor: &mut Editor<'_>,
+        tag: &SetTag,
+        user: UserTag,
+    ) -> Result<()> {
         self.tree.insert(editor, Self::PLACE, key(tag, Some(user)), Secret::copied_from(&[]))
     }
 
-    pub(crate) fn remove_user(&mut self, editor: &mut Editor<'_>, tag: &SetTag, user: UserTag) -> Result<()> {
+    pub(crate) fn remove_user(
+        &mut self,
+        editor: &mut Editor<'_>,
+        tag: &SetTag,
+        user: UserTag,
+    ) -> Result<()> {
         let key = key(tag, Some(user));
         self.tree.remove(editor, Self::PLACE, &key).map(drop)
     }
@@ -133,7 +152,10 @@ impl Sets {
         let mut sets = Vec::new();
         self.tree.all(pages, Self::PLACE, &mut |key, value| {
             if key[20] != USER {
-                sets.push((Decoder::new(key, "training set").array()?, TrainingSet::decode(value)?));
+                sets.push((
+                    Decoder::new(key, "training set").array()?,
+                    TrainingSet::decode(value)?,
+                ));
             }
             Ok(())
         })?;

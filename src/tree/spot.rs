@@ -25,7 +25,13 @@ impl ClassOf {
     /// The id of the record at `key`.
     pub(crate) fn record(&self, key: &OrderedKey) -> Result<RecordId> {
         let (interaction, ordinal) = split_record_key(key)?;
-        Ok(RecordId { interaction, user: self.owner, incarnation: self.incarnation, class: self.tag, ordinal })
+        Ok(RecordId {
+            interaction,
+            user: self.owner,
+            incarnation: self.incarnation,
+            class: self.tag,
+            ordinal,
+        })
     }
 }
 

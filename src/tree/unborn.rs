@@ -42,7 +42,12 @@ impl Unborn {
         UserPage { fences: self.fences, ..UserPage::new(user, 1, created, self.fence_key) }
     }
 
-    pub(crate) fn seal(self, owner: UserTag, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
+    pub(crate) fn seal(
+        self,
+        owner: UserTag,
+        geometry: Geometry,
+        sink: &mut dyn Sink,
+    ) -> Result<Ref> {
         let capacity = geometry.capacity();
         let mut e = Encoder::new(capacity);
         e.u8(VERSION).bytes(self.fence_key.bytes());

@@ -32,7 +32,9 @@ use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, Timestamp, UserId, UserTag};
-use crate::limits::{CLASS_MAX_BYTES, CLASSES_MAX, SEAL_OVERHEAD, USER_MAX_BYTES, USER_PAGE_MAX_BYTES};
+use crate::limits::{
+    CLASS_MAX_BYTES, CLASSES_MAX, SEAL_OVERHEAD, USER_MAX_BYTES, USER_PAGE_MAX_BYTES,
+};
 
 const VERSION: u8 = 1;
 /// The ordered trees below a user page, in the order of their bits: the one place that knows it.
@@ -178,7 +180,8 @@ impl UserPage {
                 ));
             }
             Err(at) => {
-                let slot = ClassSlot { tag, class: class.clone(), records: 0, tree: Ordered::default() };
+                let slot =
+                    ClassSlot { tag, class: class.clone(), records: 0, tree: Ordered::default() };
                 self.classes.insert(at, slot);
                 at
             }
@@ -196,7 +199,12 @@ impl UserPage {
 
     /// Seals the page and its trees. Returns where it is now, and what its slot says of it (see
     /// [`super::users::Slot::alone`]).
-    pub(crate) fn seal(self, owner: UserTag, geometry: Geometry, sink: &mut dyn Sink) -> Result<(Ref, Option<u32>)> {
+    pub(crate) fn seal(
+        self,
+        owner: UserTag,
+        geometry: Geometry,
+        sink: &mut dyn Sink,
+    ) -> Result<(Ref, Option<u32>)> {
         let records = u32::try_from(self.records()).ok().filter(|_| self.due.is_none());
         let capacity = USER_PAGE_MAX_BYTES - SEAL_OVERHEAD;
         let mut trees = TreeRefs::default();
@@ -209,10 +217,15 @@ impl UserPage {
         trees.seal(self.policies.tree, Policies::place(Some(owner)), geometry, sink)?;
         trees.seal(self.inbox.tree, Inbox::place(owner), geometry, sink)?;
         trees.seal(self.grants.tree, Grants::place(owner), geometry, sink)?;
-        let followed = [PageKind::Lineage, PageKind::Holds, PageKind::Marks].map(|kind| trees.has(kind));
+        let followed =
+            [PageKind::Lineage, PageKind::Holds, PageKind::Marks].map(|kind| trees.has(kind));
         let alone = records.filter(|_| followed == [false; 3]);
         let mut e = Encoder::new(capacity);
-        e.u8(VERSION).u16(self.incarnation).u64(self.created.0).u64(self.due.unwrap_or_default().0).u64(self.openings);
+        e.u8(VERSION)
+            .u16(self.incarnation)
+            .u64(self.created.0)
+            .u64(self.due.unwrap_or_default().0)
+            .u64(self.openings);
         e.text(self.user.as_str()).bytes(self.fence_key.bytes()).u16(trees.bits());
         trees.encode(&mut e);
         let mut classes = Vec::with_capacity(self.classes.len());
@@ -257,13 +270,15 @@ fn read(page: &Page) -> Result<(UserPage, TreeRefs)> {
     let created = Timestamp(d.u64()?);
     let due = Some(Timestamp(d.u64()?)).filter(|due| due.0 > 0);
     let openings = d.u64()?;
-    let user = UserId::new(d.text(USER_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
+    let user =
+        UserId::new(d.text(USER_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
     let fence_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
     let trees = TreeRefs::decode(&mut d)?;
     let mut classes: Vec<ClassSlot> = Vec::new();
     for _ in 0..d.u16()? {
         let tag = ClassTag(d.array()?);
-        let class = Class::new(d.text(CLASS_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
+        let class = Class::new(d.text(CLASS_MAX_BYTES)?)
+            .map_err(|_| Decoder::new(&[], "user page").bad())?;
         let records = d.u64()?;
         let tree = Ordered::stored(Some(Ref::decode(&mut d)?));
         if classes.last().is_some_and(|last| last.tag >= tag) || classes.len() == CLASSES_MAX {
@@ -272,7 +287,8 @@ fn read(page: &Page) -> Result<(UserPage, TreeRefs)> {
         classes.push(ClassSlot { tag, class, records, tree });
     }
     d.end_padding()?;
-    let page = UserPage { due, openings, classes, ..UserPage::new(user, incarnation, created, fence_key) };
+    let page =
+        UserPage { due, openings, classes, ..UserPage::new(user, incarnation, created, fence_key) };
     Ok((page, trees))
 }
 
@@ -290,11 +306,16 @@ pub(super) fn edges(owner: UserTag, page: &Page) -> Result<Vec<Edge>> {
                 class: slot.class,
                 tag: slot.tag,
             });
-            edges.push(Edge::Page { spot: Spot { kind: PageKind::Class, owner: Some(owner), class: Some(class) }, at });
+            edges.push(Edge::Page {
+                spot: Spot { kind: PageKind::Class, owner: Some(owner), class: Some(class) },
+                at,
+            });
         }
     }
     for (kind, at) in TREES.into_iter().zip(trees.0) {
-        edges.extend(at.map(|at| Edge::Page { spot: Spot { kind, owner: Some(owner), class: None }, at }));
+        edges.extend(
+            at.map(|at| Edge::Page { spot: Spot { kind, owner: Some(owner), class: None }, at }),
+        );
     }
     Ok(edges)
 }

@@ -85,7 +85,11 @@ impl Slot {
 
     /// The slot of a name that no user had yet, parts of whose first life were erased.
     pub(crate) fn unborn(unborn: Unborn) -> Self {
-        Slot { incarnation: 1, state: SlotState::Unborn(Link::Loaded(Box::new(unborn))), alone: None }
+        Slot {
+            incarnation: 1,
+            state: SlotState::Unborn(Link::Loaded(Box::new(unborn))),
+            alone: None,
+        }
     }
 }
 
@@ -202,31 +206,61 @@ impl UsersNode {
     }
 
     /// The slot of `tag`, to be changed; the path to it will be rekeyed.
-    pub(crate) fn slot_mut<'n>(&'n mut self, editor: &mut Editor<'_>, tag: UserTag) -> Result<Option<&'n mut Slot>> {
+    pub(crate) fn slot_mut<'n>(
+        &'n mut self,
+        editor: &mut Editor<'_>,
+        tag: UserTag,
+    ) -> Result<Option<&'n mut Slot>> {
         self.slot_at(editor, tag, 0)
     }
 
-    fn slot_at<'n>(&'n mut self, editor: &mut Editor<'_>, tag: UserTag, depth: u32) -> Result<Option<&'n mut Slot>> {
+    fn slot_at<'n>(
+        &'n mut self,
+        editor: &mut Editor<'_>,
+        tag: UserTag,
+        depth: u32,
+    ) -> Result<Option<&'n mut Slot>> {
         match &mut self.0 {
             NodeBody::Leaf(slots) => slots.take(&tag.0),
-            NodeBody::Interior(children) => match children.take(&digit(tag, depth, editor.geometry).to_be_bytes())? {
+            NodeBody::Interior(children) => match children
+                .take(&digit(tag, depth, editor.geometry).to_be_bytes())?
+            {
                 None => Ok(None),
-                Some(child) => child.load_mut(editor, PageKind::Users, None)?.slot_at(editor, tag, depth + 1),
+                Some(child) => {
+                    child.load_mut(editor, PageKind::Users, None)?.slot_at(editor, tag, depth + 1)
+                }
             },
         }
     }
 
     /// Adds a slot for a tag that has none.
-    pub(crate) fn insert(&mut self, editor: &mut Editor<'_>, tag: UserTag, slot: Slot) -> Result<()> {
+    pub(crate) fn insert(
+        &mut self,
+        editor: &mut Editor<'_>,
+        tag: UserTag,
+        slot: Slot,
+    ) -> Result<()> {
         self.insert_at(editor, tag, slot, 0)
     }
 
-    fn insert_at(&mut self, editor: &mut Editor<'_>, tag: UserTag, slot: Slot, depth: u32) -> Result<()> {
+    fn insert_at(
+        &mut self,
+        editor: &mut Editor<'_>,
+        tag: UserTag,
+        slot: Slot,
+        depth: u32,
+    ) -> Result<()> {
         match &mut self.0 {
             NodeBody::Interior(children) => {
                 let digit = digit(tag, depth, editor.geometry).to_be_bytes();
-                let child = children.take_or_add(digit, || Link::Loaded(Box::new(UsersNode::empty())))?;
-                child.load_mut(editor, PageKind::Users, None)?.insert_at(editor, tag, slot, depth + 1)
+                let child =
+                    children.take_or_add(digit, || Link::Loaded(Box::new(UsersNode::empty())))?;
+                child.load_mut(editor, PageKind::Users, None)?.insert_at(
+                    editor,
+                    tag,
+                    slot,
+                    depth + 1,
+                )
             }
             NodeBody::Leaf(slots) => {
                 slots.take_or_add(tag.0, || slot)?;
@@ -245,7 +279,9 @@ impl UsersNode {
                 "too many users share 96 bits of their tags; this does not happen by chance",
             ));
         }
-        let NodeBody::Leaf(slots) = std::mem::replace(&mut self.0, NodeBody::Interior(Entries::default())) else {
+        let NodeBody::Leaf(slots) =
+            std::mem::replace(&mut self.0, NodeBody::Interior(Entries::default()))
+        else {
             unreachable!("only leaves are split")
         };
         for (tag, slot) in slots.into_all()? {
@@ -301,7 +337,11 @@ impl UsersNode {
 }
 
 /// Seals every changed page below `link`, children first, and returns where it is now.
-pub(crate) fn seal_users(link: Link<UsersNode>, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
+pub(crate) fn seal_users(
+    link: Link<UsersNode>,
+    geometry: Geometry,
+    sink: &mut dyn Sink,
+) -> Result<Ref> {
     match link {
         Link::Stored(at) => Ok(at),
         Link::Loaded(node) => node.seal(geometry, sink),
@@ -309,7 +349,12 @@ pub(crate) fn seal_users(link: Link<UsersNode>, geometry: Geometry, sink: &mut d
 }
 
 /// What stands in the slot of `tag`, below the stored page `root`.
-pub(crate) fn find(pages: &dyn Pages, root: &Ref, geometry: Geometry, tag: UserTag) -> Result<Found> {
+pub(crate) fn find(
+    pages: &dyn Pages,
+    root: &Ref,
+    geometry: Geometry,
+    tag: UserTag,
+) -> Result<Found> {
     let mut at: Option<Ref> = None;
     for depth in 0.. {
         let page = pages.load(PageKind::Users, None, at.as_ref().unwrap_or(root))?;

@@ -77,7 +77,10 @@ fn a_restore_that_was_cut_short_goes_on() {
     let id = cli.put("ada", "audio", b"recording");
     cli.ok(&["backup", "store", "bk"]);
     {
-        let (from, into) = (SledStore::look(&cli.path("bk")).unwrap(), SledStore::create(&cli.path("new")).unwrap());
+        let (from, into) = (
+            SledStore::look(&cli.path("bk")).unwrap(),
+            SledStore::create(&cli.path("new")).unwrap(),
+        );
         let (names, next) = from.names(Cursor::default(), 10_000).unwrap();
         assert!(next.is_none());
         for name in names {
@@ -85,17 +88,27 @@ fn a_restore_that_was_cut_short_goes_on() {
             into.put(&[(name, blob)]).unwrap();
         }
     }
-    for args in
-        [&["list", "new", "--cell", "store.cell"][..], &["create", "new", "--user", "ben", "--cell", "store.cell"]]
-    {
+    for args in [
+        &["list", "new", "--cell", "store.cell"][..],
+        &["create", "new", "--user", "ben", "--cell", "store.cell"],
+    ] {
         let told = cli.fails(5, args);
         assert!(told.contains("cut short") && told.contains("once more"), "{told}");
         assert!(told.contains("`keyfall restore --cell store.cell --into new COPY...`"), "{told}");
     }
     // Its cell is not beside it, and nobody is sent to look for it there.
-    for (code, args) in [(5, &["status", "new"][..]), (5, &["create", "new", "--user", "ben"]), (1, &["init", "new"])] {
+    for (code, args) in [
+        (5, &["status", "new"][..]),
+        (5, &["create", "new", "--user", "ben"]),
+        (1, &["init", "new"]),
+    ] {
         let told = cli.fails(code, args);
-        assert!(told.contains("cut short") && told.contains("once more") && !told.contains("no root cell"), "{told}");
+        assert!(
+            told.contains("cut short")
+                && told.contains("once more")
+                && !told.contains("no root cell"),
+            "{told}"
+        );
     }
     assert!(!cli.path("new.cell").exists());
     let restore = ["restore", "--cell", "store.cell", "--into", "new", "bk"];

@@ -16,12 +16,16 @@ fn a_store_does_not_say_where_its_cell_is() {
     std::fs::remove_dir_all(cli.path("store")).unwrap();
     copy(&cli.path("evil"), &cli.path("store"));
     copy(&cli.path("evil.cell"), &cli.path("store/key"));
-    std::fs::write(cli.path("store/cell"), format!("{}\n", cli.path("store/key").display())).unwrap();
+    std::fs::write(cli.path("store/cell"), format!("{}\n", cli.path("store/key").display()))
+        .unwrap();
     std::fs::write(cli.path("said"), "a secret").unwrap();
     let e = cli.fails(6, &["put", "store", "--user", "ada", "--class", "audio", "said"]);
     assert!(e.contains("another store"), "{e}");
     // The same where the file is said to be it.
-    cli.fails(6, &["put", "store", "--user", "ada", "--class", "audio", "said", "--cell", "store/key"]);
+    cli.fails(
+        6,
+        &["put", "store", "--user", "ada", "--class", "audio", "said", "--cell", "store/key"],
+    );
 }
 
 #[test]
@@ -31,7 +35,10 @@ fn a_file_beside_the_store_names_a_cell_elsewhere_and_the_store_that_it_is_bound
     let id = cli.put("ada", "audio", b"x");
     assert!(cli.path("store.cell").is_file() && !cli.path("store/cell").exists());
     let named = std::fs::read_to_string(cli.path("store.cell")).unwrap();
-    assert!(named.starts_with(cli.path("keys/cell").canonicalize().unwrap().to_str().unwrap()), "{named}");
+    assert!(
+        named.starts_with(cli.path("keys/cell").canonicalize().unwrap().to_str().unwrap()),
+        "{named}"
+    );
     assert_eq!(cli.run(&["get", "store/", &id]).stdout, b"x");
     // Another store with another cell, both whole, in their places: the file knows that it is not
     // the one.
@@ -44,7 +51,8 @@ fn a_file_beside_the_store_names_a_cell_elsewhere_and_the_store_that_it_is_bound
     assert!(e.contains("bound to store"), "{e}");
     cli.ok(&["status", "store", "--cell", "keys/cell"]);
     // Written by hand it names the place alone; what is no path is told.
-    std::fs::write(cli.path("away.cell"), format!("{}\n", cli.path("keys/away").display())).unwrap();
+    std::fs::write(cli.path("away.cell"), format!("{}\n", cli.path("keys/away").display()))
+        .unwrap();
     assert_eq!(cli.run(&["get", "away", &id]).stdout, b"x");
     for text in ["keys/away\n", "", "\n/tmp"] {
         std::fs::write(cli.path("away.cell"), text).unwrap();
@@ -76,7 +84,8 @@ fn store_cell_and_copies_lie_apart_from_each_other() {
     let cli = Cli::new();
     cli.put("ada", "audio", b"x");
     std::fs::create_dir(cli.path("real")).unwrap();
-    let link = |to: &str, name: &str| std::os::unix::fs::symlink(cli.path(to), cli.path(name)).unwrap();
+    let link =
+        |to: &str, name: &str| std::os::unix::fs::symlink(cli.path(to), cli.path(name)).unwrap();
     link("real", "link");
     link("store", "to-store");
     link("store.cell", "to-cell");
@@ -94,11 +103,21 @@ fn store_cell_and_copies_lie_apart_from_each_other() {
         let e = cli.fails(6, &["init", store, "--cell", cell, "--accept-remnants"]);
         assert!(e.contains("lies inside"), "{store} {cell}: {e}");
     }
-    assert!(!cli.path("new").exists() && !cli.path("keys").exists() && !cli.path("real/new").exists());
+    assert!(
+        !cli.path("new").exists() && !cli.path("keys").exists() && !cli.path("real/new").exists()
+    );
     let absolute = cli.dir.path().to_str().unwrap().to_owned();
-    for place in
-        ["store/x", "store", "store.cell/x", "store.cell", "to-store/x", "to-cell/x", ".", &absolute, "real/../store/y"]
-    {
+    for place in [
+        "store/x",
+        "store",
+        "store.cell/x",
+        "store.cell",
+        "to-store/x",
+        "to-cell/x",
+        ".",
+        &absolute,
+        "real/../store/y",
+    ] {
         for args in [
             &["copy", "add", "store", place][..],
             &["copy", "add", "store", place, "--behind"],
@@ -147,7 +166,10 @@ fn a_cell_that_others_may_read_is_reported() {
     for (dir, slot) in [(0o755, 0o644), (0o710, 0o640), (0o733, 0o600)] {
         set("store.cell", dir);
         set("store.cell/slot-b", slot);
-        assert!(warned(&["status", "store"]) && warned(&["create", "store", "--user", "ada"]), "{dir:o} {slot:o}");
+        assert!(
+            warned(&["status", "store"]) && warned(&["create", "store", "--user", "ada"]),
+            "{dir:o} {slot:o}"
+        );
         assert!(warned(&["status", "store", "--json"]));
     }
     set("store.cell", 0o700);

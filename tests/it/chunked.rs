@@ -77,7 +77,9 @@ fn matches_the_specification_computed_by_hand() {
     assert_eq!(sealed[..24], SALT);
     assert_eq!(sealed[24..56], okm[44..76], "the commitment is the last 32 bytes of the expansion");
     let aes = Aes256Gcm::new_from_slice(&okm[..32]).unwrap();
-    for (i, (chunk, plain)) in sealed[56..].chunks(CHUNK_BYTES + 16).zip(plain.chunks(CHUNK_BYTES)).enumerate() {
+    for (i, (chunk, plain)) in
+        sealed[56..].chunks(CHUNK_BYTES + 16).zip(plain.chunks(CHUNK_BYTES)).enumerate()
+    {
         let mut nonce: [u8; 12] = okm[32..44].try_into().unwrap();
         nonce[11] ^= i as u8;
         assert_eq!(aes.encrypt(&nonce.into(), plain).unwrap(), chunk, "chunk {i}");
@@ -113,7 +115,10 @@ fn any_change_shows() {
         assert!(open(&key(1), CONTEXT, &bad).is_err(), "a flipped bit at {at}");
     }
     let chunk = CHUNK_BYTES + TAG_BYTES;
-    assert!(open(&key(1), CONTEXT, &sealed[..56 + 2 * chunk]).is_err(), "a cut at a chunk's border");
+    assert!(
+        open(&key(1), CONTEXT, &sealed[..56 + 2 * chunk]).is_err(),
+        "a cut at a chunk's border"
+    );
     assert!(open(&key(1), CONTEXT, &sealed[..56 + chunk]).is_err(), "a cut at a chunk's border");
     assert!(open(&key(1), CONTEXT, &sealed[..30]).is_err(), "a cut in the header");
     let mut swapped = sealed.clone();

@@ -11,7 +11,8 @@ use keyfall::sealed::Identity;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::Seeded;
 use keyfall::{
-    Class, Engine, Erase, ErrorKind, InteractionId, Options, Policy, Put, RecordId, Result, Scope, Timestamp, When,
+    Class, Engine, Erase, ErrorKind, InteractionId, Options, Policy, Put, RecordId, Result, Scope,
+    Timestamp, When,
 };
 
 use crate::command_line::Cli;
@@ -27,7 +28,9 @@ fn audio_of(name: &str) -> Scope {
 
 #[test]
 fn one_erase_by_a_clock_that_is_ahead_blocks_no_put_when_it_is_right_again() {
-    for (seed, ahead) in [HOUR / 2, 12 * HOUR, 10 * DAY, 40 * DAY, YEAR, 73 * YEAR].into_iter().enumerate() {
+    for (seed, ahead) in
+        [HOUR / 2, 12 * HOUR, 10 * DAY, 40 * DAY, YEAR, 73 * YEAR].into_iter().enumerate()
+    {
         for restarts in [false, true] {
             let mut world = World::new(seed as u64, SMALL_PAGES);
             let before = world.put("ada", Class::audio(), b"before");
@@ -41,8 +44,11 @@ fn one_erase_by_a_clock_that_is_ahead_blocks_no_put_when_it_is_right_again() {
                 }
             };
             set(&mut world, ahead);
-            let erases =
-                [audio_of("ada"), Scope::Record(of_ben), Scope::User { user: user("chloe"), class: None, when: span }];
+            let erases = [
+                audio_of("ada"),
+                Scope::Record(of_ben),
+                Scope::User { user: user("chloe"), class: None, when: span },
+            ];
             assert!(world.engine().erase_all(&erases).iter().all(Result::is_ok));
             set(&mut world, 0);
             let engine = world.engine();
@@ -50,11 +56,16 @@ fn one_erase_by_a_clock_that_is_ahead_blocks_no_put_when_it_is_right_again() {
                 let id = world.put(name, Class::audio(), b"after");
                 assert_eq!(read_record(engine, &id).unwrap(), b"after");
                 let began = id.interaction().began().0;
-                assert!(began.abs_diff(world.env.now().0) <= 2 * HOUR as u64, "ids tell the time: {ahead}");
+                assert!(
+                    began.abs_diff(world.env.now().0) <= 2 * HOUR as u64,
+                    "ids tell the time: {ahead}"
+                );
                 // The application makes an interaction, and puts several records into it.
                 let interaction = engine.new_interaction().unwrap();
                 for class in [Class::audio(), Class::transcript()] {
-                    engine.put(Put::new(user(name), class).interaction(interaction), &b"x"[..]).unwrap();
+                    engine
+                        .put(Put::new(user(name), class).interaction(interaction), &b"x"[..])
+                        .unwrap();
                 }
             }
             // What was erased stays erased, and what comes late from then as well.
@@ -157,7 +168,11 @@ fn late_arrivals_stay_refused_also_where_nothing_was_put_for_a_while() {
         world.closed_for(idle);
         world.engine().erase(audio_of("ada")).unwrap();
         for ago in [idle / 100, idle / 2] {
-            assert_eq!(error_kind(world.put_began("ada", Class::audio(), ago)), ErrorKind::Erased, "{idle} {ago}");
+            assert_eq!(
+                error_kind(world.put_began("ada", Class::audio(), ago)),
+                ErrorKind::Erased,
+                "{idle} {ago}"
+            );
         }
         let id = world.put("ada", Class::audio(), b"new");
         assert!(read_record(world.engine(), &id).is_ok());
@@ -173,7 +188,10 @@ fn what_only_a_span_in_doubt_covers_is_erased_by_a_fence_of_its_own() {
         let first = world.put("ada", Class::audio(), b"x");
         world.wrong_by(YEAR);
         let span = When::Between { from: None, until: None };
-        world.engine().erase(Scope::User { user: user("ada"), class: class.clone(), when: span }).unwrap();
+        world
+            .engine()
+            .erase(Scope::User { user: user("ada"), class: class.clone(), when: span })
+            .unwrap();
         world.wrong_by(0);
         world.pass(HOUR);
         let engine = world.engine();
@@ -189,7 +207,8 @@ fn what_only_a_span_in_doubt_covers_is_erased_by_a_fence_of_its_own() {
             assert_eq!((done.records, done.already), (Some(0), false), "{scope:?}");
             assert!(engine.erase(scope).unwrap().already);
         }
-        let put = |id| engine.put(Put::new(user("ada"), Class::audio()).interaction(id), &b"late"[..]);
+        let put =
+            |id| engine.put(Put::new(user("ada"), Class::audio()).interaction(id), &b"late"[..]);
         assert_eq!(error_kind(put(late)), ErrorKind::Erased);
         // The span in doubt goes with this one.
         assert_ne!(put(never.interaction()).unwrap(), never);
@@ -200,9 +219,16 @@ fn what_only_a_span_in_doubt_covers_is_erased_by_a_fence_of_its_own() {
 
 fn retained(seed: u64) -> (World, RecordId) {
     let world = World::new(seed, SMALL_PAGES);
-    world.engine().policies(None).set(&Policy::new(Class::audio()).max_age(Duration::from_secs(90 * 86_400))).unwrap();
+    world
+        .engine()
+        .policies(None)
+        .set(&Policy::new(Class::audio()).max_age(Duration::from_secs(90 * 86_400)))
+        .unwrap();
     let id = world.put("ada", Class::audio(), b"x");
-    world.engine().erase_at(Scope::user(user("ben")), world.env.now()).expect_err("there is no such user");
+    world
+        .engine()
+        .erase_at(Scope::user(user("ben")), world.env.now())
+        .expect_err("there is no such user");
     (world, id)
 }
 
@@ -230,7 +256,10 @@ fn one_look_by_a_clock_that_is_ahead_expires_nothing_and_says_why() {
             assert!(told.contains("`Engine::trust_clock`"), "{told}");
             // Nothing is planned for a time that nobody knows.
             let later = Timestamp(world.env.now().0 + DAY as u64);
-            assert_eq!(error_kind(engine.erase_at(Scope::user(user("ben")), later)), ErrorKind::Refused);
+            assert_eq!(
+                error_kind(engine.erase_at(Scope::user(user("ben")), later)),
+                ErrorKind::Refused
+            );
             // A put and an erase do not make it any more right.
             let put = world.put("ada", Class::action(), b"z");
             engine.erase(Scope::Record(put)).unwrap();
@@ -311,8 +340,18 @@ fn a_clock_that_was_set_back_blocks_no_put_and_delays_no_pending_erase() {
         let engine = world.engine();
         let id = world.put("ada", Class::audio(), b"z");
         assert_eq!(read_record(engine, &id).unwrap(), b"z");
-        assert!(engine.put(Put::new(user("ada"), Class::action()).interaction(id.interaction()), &b"z"[..]).is_ok());
-        assert!(world.put_began("ada", Class::audio(), -YEAR).is_ok(), "a device whose clock is right");
+        assert!(
+            engine
+                .put(
+                    Put::new(user("ada"), Class::action()).interaction(id.interaction()),
+                    &b"z"[..]
+                )
+                .is_ok()
+        );
+        assert!(
+            world.put_began("ada", Class::audio(), -YEAR).is_ok(),
+            "a device whose clock is right"
+        );
         assert_eq!(engine.status().unwrap().pending, Some(pending));
     }
     world.pass(2 * HOUR);
@@ -355,13 +394,17 @@ fn a_clock_that_is_ahead_ends_no_grant_and_no_membership_for_good() {
     let public = party.public().unwrap();
     let id = world.put("ada", Class::action(), b"a ride");
     let until = Timestamp(world.env.now().0 + 30 * DAY as u64);
-    let ended = engine.grants(&user("ada")).add(Grant::new(&public, "Ride skill", "to train").until(until)).unwrap();
+    let ended = engine
+        .grants(&user("ada"))
+        .add(Grant::new(&public, "Ride skill", "to train").until(until))
+        .unwrap();
     let ticket = engine.grants(&user("ben")).add(Grant::new(&public, "Ride skill", "rides"));
     assert_eq!(error_kind(ticket), ErrorKind::Absent);
     let set = engine.training().make("rides", &public, "to train").unwrap();
     assert_eq!(engine.training().add("rides", &[id]).unwrap(), 1);
     world.put("ben", Class::action(), b"a ride");
-    let ticket = engine.grants(&user("ben")).add(Grant::new(&public, "Ride skill", "to train")).unwrap();
+    let ticket =
+        engine.grants(&user("ben")).add(Grant::new(&public, "Ride skill", "to train")).unwrap();
     let open = |ticket| {
         let (request, _) = party.ask(ticket, &*world.env).unwrap();
         engine.open_request(&request, Vec::new())
@@ -376,7 +419,11 @@ fn a_clock_that_is_ahead_ends_no_grant_and_no_membership_for_good() {
     assert_eq!(open(&ticket).unwrap().records, 1);
     let (request, _) = party.ask(&ticket, &*world.env).unwrap();
     engine.open_request(&request, Vec::new()).unwrap();
-    assert_eq!(error_kind(engine.open_request(&request, Vec::new())), ErrorKind::Refused, "it opens once");
+    assert_eq!(
+        error_kind(engine.open_request(&request, Vec::new())),
+        ErrorKind::Refused,
+        "it opens once"
+    );
 }
 
 #[test]
@@ -440,7 +487,10 @@ fn an_open_engine_ends_what_is_pending_though_its_clock_was_set_back() {
     engine.policies(None).set(&Policy::new(Class::action())).unwrap();
     let began = Instant::now();
     while engine.status().unwrap().pending.is_some() {
-        assert!(began.elapsed() < Duration::from_secs(60), "it waits for a clock that is a year behind");
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "it waits for a clock that is a year behind"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -451,6 +501,7 @@ fn the_program_is_told_that_the_clock_is_right() {
     cli.put("ada", "audio", b"x");
     cli.ok(&["tend", "store"]);
     cli.ok(&["tend", "store", "--clock-is-right"]);
-    let status: serde_json::Value = serde_json::from_str(&cli.ok(&["status", "store", "--json"])).unwrap();
+    let status: serde_json::Value =
+        serde_json::from_str(&cli.ok(&["status", "store", "--json"])).unwrap();
     assert!(status["clock_doubts"].is_null());
 }

@@ -31,8 +31,14 @@ pub fn make_corpus(dir: &Path, users: usize, clips: usize, len: usize, salt: &st
         let mut rows = String::from("client_id\tpath\tsentence_id\tsentence\tlocale\n");
         for n in 0..clips / 2 {
             let user = format!("client-{salt}-{:04}", n % users);
-            let seed = n as u64 * 31 + locale.len() as u64 + salt.bytes().map(u64::from).sum::<u64>() * 1000;
-            std::fs::write(dir.join(locale).join("clips").join(format!("{n}.wav")), bytes(seed, len + n)).unwrap();
+            let seed = n as u64 * 31
+                + locale.len() as u64
+                + salt.bytes().map(u64::from).sum::<u64>() * 1000;
+            std::fs::write(
+                dir.join(locale).join("clips").join(format!("{n}.wav")),
+                bytes(seed, len + n),
+            )
+            .unwrap();
             rows.push_str(&format!(
                 "{user}\t{n}.wav\ts{n}\tThe \"sentence\" number {n} of {salt}, in {locale}.\t{locale}\n"
             ));
@@ -63,14 +69,18 @@ fn expected(scratch: &Path) -> Expected {
         actions.entry(action["clip"].as_str().unwrap().to_owned()).or_default().push(action);
     }
     let mut records = Vec::new();
-    let mut locales: Vec<_> =
-        std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
+    let mut locales: Vec<_> = std::fs::read_dir(&dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.is_dir())
+        .collect();
     locales.sort();
     for locale in locales {
         let rows = std::fs::read_to_string(locale.join("validated.tsv")).unwrap();
         for row in rows.lines().skip(1) {
             let fields: Vec<_> = row.split('\t').collect();
-            let clip = format!("{}/clips/{}", locale.file_name().unwrap().to_str().unwrap(), fields[1]);
+            let clip =
+                format!("{}/clips/{}", locale.file_name().unwrap().to_str().unwrap(), fields[1]);
             let user = fields[0].to_owned();
             records.push((user.clone(), "audio", std::fs::read(dir.join(&clip)).unwrap()));
             records.push((user.clone(), "transcript", fields[3].as_bytes().to_vec()));
@@ -96,7 +106,9 @@ fn ids(engine: &Engine) -> Vec<(RecordId, String, String)> {
     let mut all = Vec::new();
     loop {
         let page = engine.list(&query).unwrap();
-        all.extend(page.records.into_iter().map(|r| (r.id, r.user.to_string(), r.class.to_string())));
+        all.extend(
+            page.records.into_iter().map(|r| (r.id, r.user.to_string(), r.class.to_string())),
+        );
         match page.next {
             Some(next) => query.after = Some(next),
             None => return all,
@@ -105,9 +117,16 @@ fn ids(engine: &Engine) -> Vec<(RecordId, String, String)> {
 }
 
 /// Every record but the erased user's, byte for byte, and nothing else.
-fn check(engine: &Engine, expected: &Expected, erased: &str, ids_before: &[(RecordId, String, String)]) {
-    let mut there: Vec<(String, String, Vec<u8>)> =
-        ids(engine).into_iter().map(|(id, user, class)| (user, class, read_record(engine, &id).unwrap())).collect();
+fn check(
+    engine: &Engine,
+    expected: &Expected,
+    erased: &str,
+    ids_before: &[(RecordId, String, String)],
+) {
+    let mut there: Vec<(String, String, Vec<u8>)> = ids(engine)
+        .into_iter()
+        .map(|(id, user, class)| (user, class, read_record(engine, &id).unwrap()))
+        .collect();
     let mut wanted: Vec<(String, String, Vec<u8>)> = expected
         .records
         .iter()
@@ -177,7 +196,8 @@ fn a_corpus_goes_in_one_user_goes_and_the_rest_comes_back() {
     let expected = expected(cli.dir.path());
     let corpus = expected.dir.to_str().unwrap();
     let actions = expected.dir.join("actions.jsonl");
-    let told = cli.ok(&["import", "store", corpus, "--actions", actions.to_str().unwrap(), "--json"]);
+    let told =
+        cli.ok(&["import", "store", corpus, "--actions", actions.to_str().unwrap(), "--json"]);
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     let count = |class: &str| expected.records.iter().filter(|r| r.1 == class).count();
     assert_eq!(told["recordings"], count("audio"));
@@ -220,8 +240,10 @@ fn a_corpus_goes_in_one_user_goes_and_the_rest_comes_back() {
     // by itself.
     cli.fails(6, &["restore", "--cell", "store.cell", "--into", "from-backup", "backup"]);
     {
-        let (replica, tree) =
-            (SledStore::open(&cli.path("replica")).unwrap(), SledStore::create(&cli.path("tree")).unwrap());
+        let (replica, tree) = (
+            SledStore::open(&cli.path("replica")).unwrap(),
+            SledStore::create(&cli.path("tree")).unwrap(),
+        );
         let engine = open(&cli, "from-replica");
         let payloads = payload_names(&engine);
         for name in keyfall::testing::listed(&replica, 1000).unwrap() {
@@ -264,7 +286,10 @@ fn a_row_without_its_file_imports_nothing() {
         "--actions",
         dir.join("actions.jsonl").to_str().unwrap(),
     ]);
-    assert!(one.contains("6 recordings") && one.contains("2 actions"), "a locale's folder, with its actions: {one}");
+    assert!(
+        one.contains("6 recordings") && one.contains("2 actions"),
+        "a locale's folder, with its actions: {one}"
+    );
 }
 
 #[test]
@@ -274,7 +299,11 @@ fn odd_corpora_are_refused_with_what_is_wrong() {
         ("empty", None, "validated.tsv"),
         ("columns", Some("a\tb\n1\t2\n"), "client_id"),
         ("short", Some("client_id\tpath\tsentence\nonly-one\n"), "too few columns"),
-        ("escape", Some("client_id\tpath\tsentence\nu\t../../../etc/passwd\ts\n"), "no file in clips"),
+        (
+            "escape",
+            Some("client_id\tpath\tsentence\nu\t../../../etc/passwd\ts\n"),
+            "no file in clips",
+        ),
     ] {
         let dir = cli.path(name);
         std::fs::create_dir_all(dir.join("clips")).unwrap();
@@ -319,7 +348,8 @@ fn a_row_with_a_tab_or_a_line_break_in_a_cell_is_named_and_nothing_is_imported()
         let dir = cli.path("corpus");
         one_locale(&dir, &[("u", "1.wav", "whole"), row, ("u", "3.wav", "whole")]);
         for extra in [&[][..], &["--skip-missing"]] {
-            let e = cli.fails(2, &[&["import", "store", dir.to_str().unwrap()][..], extra].concat());
+            let e =
+                cli.fails(2, &[&["import", "store", dir.to_str().unwrap()][..], extra].concat());
             assert!(e.contains(line) && e.contains("nothing was imported"), "{name}: {e}");
             assert_eq!(cli.ok(&["list", "store", "--json"]), "[]", "{name}");
         }
@@ -341,11 +371,15 @@ fn rows_of_an_erased_user_are_counted_and_the_rest_goes_in() {
     cli.put("gone", "audio", b"x");
     cli.ok(&["erase", "store", "--user", "gone", "--yes"]);
     let dir = cli.path("corpus");
-    let rows: Vec<_> = (0..100).map(|n| (if n % 10 == 3 { "gone" } else { "here" }, format!("{n}.wav"))).collect();
+    let rows: Vec<_> =
+        (0..100).map(|n| (if n % 10 == 3 { "gone" } else { "here" }, format!("{n}.wav"))).collect();
     let rows: Vec<_> = rows.iter().map(|(client, clip)| (*client, clip.as_str(), "x")).collect();
     one_locale(&dir, &rows);
-    std::fs::write(dir.join("a.jsonl"), "{\"clip\": \"corpus/clips/3.wav\"}\n{\"clip\": \"corpus/clips/4.wav\"}\n")
-        .unwrap();
+    std::fs::write(
+        dir.join("a.jsonl"),
+        "{\"clip\": \"corpus/clips/3.wav\"}\n{\"clip\": \"corpus/clips/4.wav\"}\n",
+    )
+    .unwrap();
     let (dir, actions) = (dir.to_str().unwrap(), dir.join("a.jsonl"));
     let import = ["import", "store", dir, "--actions", actions.to_str().unwrap()];
     let e = cli.fails(3, &[&import[..], &["--strict"]].concat());
@@ -354,14 +388,37 @@ fn rows_of_an_erased_user_are_counted_and_the_rest_goes_in() {
     let out = cli.run(&[&import[..], &["--json"]].concat());
     assert!(out.status.success() && String::from_utf8_lossy(&out.stderr).contains("gone"));
     let told: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
-    assert_eq!((&told["recordings"], &told["refused"]["erased"]), (&90.into(), &10.into()), "{told}");
+    assert_eq!(
+        (&told["recordings"], &told["refused"]["erased"]),
+        (&90.into(), &10.into()),
+        "{told}"
+    );
     assert_eq!((&told["actions"], &told["passed_over_actions"]), (&1.into(), &1.into()), "{told}");
     let told = cli.ok(&import);
-    assert!(told.contains("10 of users that were erased") && told.contains("0 rows without a clip"), "{told}");
+    assert!(
+        told.contains("10 of users that were erased") && told.contains("0 rows without a clip"),
+        "{told}"
+    );
     // A policy refuses as well.
-    cli.ok(&["policy", "set", "store", "--class", "audio", "--user", "here", "--until", "2020-01-01", "--yes"]);
-    let told: serde_json::Value = serde_json::from_str(&cli.ok(&[&import[..], &["--json"]].concat())).unwrap();
-    assert_eq!((&told["recordings"], &told["refused"]["policy"]), (&0.into(), &90.into()), "{told}");
+    cli.ok(&[
+        "policy",
+        "set",
+        "store",
+        "--class",
+        "audio",
+        "--user",
+        "here",
+        "--until",
+        "2020-01-01",
+        "--yes",
+    ]);
+    let told: serde_json::Value =
+        serde_json::from_str(&cli.ok(&[&import[..], &["--json"]].concat())).unwrap();
+    assert_eq!(
+        (&told["recordings"], &told["refused"]["policy"]),
+        (&0.into(), &90.into()),
+        "{told}"
+    );
     cli.fails(3, &[&import[..], &["--strict"]].concat());
 }
 
@@ -377,17 +434,27 @@ fn an_action_for_one_user_on_the_clip_of_another_is_refused() {
             "{\"clip\": \"corpus/clips/1.wav\"}\n{\"clip\": \"corpus/clips/2.wav\", \"client_id\": \"ada\"}\n",
             ["ada", "ben", "line 2"],
         ),
-        ("{\"clip\": \"corpus/clips/1.wav\", \"client_id\": 7}\n", ["line 1", "client_id", "no text"]),
+        (
+            "{\"clip\": \"corpus/clips/1.wav\", \"client_id\": 7}\n",
+            ["line 1", "client_id", "no text"],
+        ),
     ] {
         std::fs::write(&actions, text).unwrap();
         let e = cli.fails(2, &import);
         assert!(words.iter().all(|word| e.contains(word)), "{e}");
         assert_eq!(cli.ok(&["list", "store", "--json"]), "[]");
     }
-    std::fs::write(&actions, "{\"clip\": \"corpus/clips/2.wav\", \"client_id\": \"ben\"}\n{\"clip\": \"no\"}\n")
-        .unwrap();
+    std::fs::write(
+        &actions,
+        "{\"clip\": \"corpus/clips/2.wav\", \"client_id\": \"ben\"}\n{\"clip\": \"no\"}\n",
+    )
+    .unwrap();
     let told = cli.ok(&import);
-    assert!(told.contains("1 action of 2 users") && told.contains("1 action with a clip that no row has"), "{told}");
+    assert!(
+        told.contains("1 action of 2 users")
+            && told.contains("1 action with a clip that no row has"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -398,10 +465,16 @@ fn a_corpus_that_changes_while_it_is_imported_is_found_out() {
         let cli = Cli::new();
         let dir = cli.path("corpus");
         let rows: Vec<_> = (0..2000).map(|n| format!("{n}.wav")).collect();
-        one_locale(&dir, &rows.iter().map(|clip| (long.as_str(), clip.as_str(), "x")).collect::<Vec<_>>());
+        one_locale(
+            &dir,
+            &rows.iter().map(|clip| (long.as_str(), clip.as_str(), "x")).collect::<Vec<_>>(),
+        );
         let mut import = cli.command(&["import", "store", dir.to_str().unwrap(), "--ids"]);
-        let mut child =
-            import.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = import
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut ids = BufReader::new(child.stdout.take().unwrap());
         ids.read_line(&mut String::new()).unwrap();
         // Some rows are in, and the rest waits for somebody to read the ids.
@@ -409,7 +482,11 @@ fn a_corpus_that_changes_while_it_is_imported_is_found_out() {
             "clip" => std::fs::write(dir.join("clips/1999.wav"), b"other").unwrap(),
             _ => {
                 let table = std::fs::read_to_string(dir.join("validated.tsv")).unwrap();
-                std::fs::write(dir.join("validated.tsv"), table.replace("1999.wav\tx", "1999.wav\ty")).unwrap();
+                std::fs::write(
+                    dir.join("validated.tsv"),
+                    table.replace("1999.wav\tx", "1999.wav\ty"),
+                )
+                .unwrap();
             }
         }
         ids.read_to_end(&mut Vec::new()).unwrap();
@@ -429,7 +506,8 @@ fn a_table_larger_than_memory_is_read_row_by_row() {
     let cli = Cli::new();
     let dir = cli.path("corpus");
     one_locale(&dir, &[("u", "1.wav", "x")]);
-    let mut table = std::io::BufWriter::new(std::fs::File::create(dir.join("validated.tsv")).unwrap());
+    let mut table =
+        std::io::BufWriter::new(std::fs::File::create(dir.join("validated.tsv")).unwrap());
     table.write_all(b"client_id\tpath\tsentence\n").unwrap();
     let sentence = "word ".repeat(120);
     for n in 0..200_000 {
@@ -446,9 +524,12 @@ fn a_table_larger_than_memory_is_read_row_by_row() {
         .unwrap();
     let mut peak = 0;
     let code = loop {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let high = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak = peak.max(high.map_or(0, |text| text.trim().trim_end_matches(" kB").parse::<u64>().unwrap()));
+        peak = peak.max(
+            high.map_or(0, |text| text.trim().trim_end_matches(" kB").parse::<u64>().unwrap()),
+        );
         if let Some(code) = child.try_wait().unwrap() {
             break code;
         }

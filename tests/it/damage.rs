@@ -57,12 +57,14 @@ fn any_file_cut_or_flipped_is_an_error_or_the_right_result() {
             let scratch = tempfile::tempdir().unwrap();
             copy_tree(&cli.path("store"), &scratch.path().join("store"));
             copy_tree(&cli.path("store.cell"), &scratch.path().join("store.cell"));
-            std::fs::write(scratch.path().join(file.strip_prefix(cli.dir.path()).unwrap()), state).unwrap();
+            std::fs::write(scratch.path().join(file.strip_prefix(cli.dir.path()).unwrap()), state)
+                .unwrap();
             let world = Cli { dir: scratch };
             for (id, content) in [&contents[1], &contents[4], &contents[5]] {
                 let out = world.run(&["get", "store", id]);
                 let stderr = String::from_utf8_lossy(&out.stderr).into_owned();
-                let what = format!("{} state {n}: {:?} {stderr}", file.display(), out.status.code());
+                let what =
+                    format!("{} state {n}: {:?} {stderr}", file.display(), out.status.code());
                 assert!(!stderr.contains("panicked"), "{what}");
                 assert!(stderr.lines().count() <= 1, "{what}");
                 match out.status.code() {
@@ -159,7 +161,12 @@ fn a_command_that_only_reads_tells_damage_to_the_last_commit() {
         let mut flipped = whole.clone();
         flipped[whole.len() - 100] ^= 1;
         std::fs::write(&log, flipped).unwrap();
-        for read in [&["list", "store"][..], &["get", "store", &first], &["status", "store"], &["audit", "store"]] {
+        for read in [
+            &["list", "store"][..],
+            &["get", "store", &first],
+            &["status", "store"],
+            &["audit", "store"],
+        ] {
             let e = cli.fails(5, read);
             assert!(e.contains("damaged") && e.contains("restore"), "{e}");
         }

@@ -9,7 +9,10 @@ use sha2::Digest;
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
-    std::fs::read_dir(dir).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect()
+    std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
+        .collect()
 }
 
 #[test]
@@ -17,7 +20,8 @@ fn no_bytes_make_a_decoder_panic() {
     let mut well_formed = [0; DECODERS.len()];
     for input in corpus("decoders") {
         let Some((&which, bytes)) = input.split_first() else { continue };
-        well_formed[usize::from(which) % DECODERS.len()] += usize::from(decode_anything(which, bytes));
+        well_formed[usize::from(which) % DECODERS.len()] +=
+            usize::from(decode_anything(which, bytes));
         for at in 0..bytes.len().min(300) {
             let mut changed = bytes.to_vec();
             for by in [1, 0x80, 0xFF] {
@@ -30,7 +34,10 @@ fn no_bytes_make_a_decoder_panic() {
             decode_anything(which, &changed);
         }
     }
-    assert!(well_formed.iter().all(|n| *n > 0), "each decoder has an input that it takes: {well_formed:?}");
+    assert!(
+        well_formed.iter().all(|n| *n > 0),
+        "each decoder has an input that it takes: {well_formed:?}"
+    );
 }
 
 #[test]
@@ -97,7 +104,9 @@ fn what_the_fuzzer_kept_runs_clean() {
     for input in corpus("engine") {
         if let Some((&seed, steps)) = input.split_first() {
             let seed = u64::from(seed);
-            simulate(seed, steps.as_chunks::<STEP_BYTES>().0, Planted::default(), |env| media_of(seed, env));
+            simulate(seed, steps.as_chunks::<STEP_BYTES>().0, Planted::default(), |env| {
+                media_of(seed, env)
+            });
         }
     }
 }

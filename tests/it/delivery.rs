@@ -50,7 +50,9 @@ impl<F: FnMut()> Write for Slow<F> {
 
 #[test]
 fn a_writer_that_takes_a_byte_a_call_gets_none_once_the_record_is_erased() {
-    for (take, at) in [(1, 1), (1, 20_000), (1000, 1000), (64 << 10, 64 << 10), (7, 70_007), (1 << 20, 1)] {
+    for (take, at) in
+        [(1, 1), (1, 20_000), (1000, 1000), (64 << 10, 64 << 10), (7, 70_007), (1 << 20, 1)]
+    {
         for long in [100_000, 3 << 20] {
             let world = World::new(1, SMALL_PAGES);
             let engine = world.engine();
@@ -58,7 +60,11 @@ fn a_writer_that_takes_a_byte_a_call_gets_none_once_the_record_is_erased() {
             let id = world.put("ada", Class::audio(), &content);
             let mut out = Slow::new(take, at, || drop(engine.erase(Scope::Record(id)).unwrap()));
             assert_eq!(error_kind(engine.get_to(&id, &mut out)), ErrorKind::Erased, "{take} {at}");
-            assert_eq!((out.calls, out.bytes), (0, 0), "bytes were handed over after the erase returned");
+            assert_eq!(
+                (out.calls, out.bytes),
+                (0, 0),
+                "bytes were handed over after the erase returned"
+            );
             assert!(content.starts_with(&out.written));
         }
     }
@@ -71,13 +77,18 @@ fn an_erase_that_another_thread_ends_is_seen_before_the_next_write() {
     let engine = world.engine().clone();
     let erase = || {
         let engine = engine.clone();
-        std::thread::spawn(move || drop(engine.erase(Scope::user(user("ada"))).unwrap())).join().unwrap();
+        std::thread::spawn(move || drop(engine.erase(Scope::user(user("ada"))).unwrap()))
+            .join()
+            .unwrap();
     };
     let began = Instant::now();
     let mut out = Slow::new(1000, 5000, erase);
     assert_eq!(error_kind(world.engine().get_to(&id, &mut out)), ErrorKind::Erased);
     assert_eq!(out.bytes, 0);
-    assert!(began.elapsed() < Duration::from_secs(5), "the erase waited for a writer that waited for it");
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "the erase waited for a writer that waited for it"
+    );
 }
 
 #[test]
@@ -170,7 +181,11 @@ fn a_parcel_stops_within_the_chunk_in_which_a_record_falls() {
                     let mut kept = Unpacked::default();
                     unpack(&secret, &out.written[..], &mut kept).unwrap();
                     assert_eq!(kept.records.len() as u64, opened.records, "{take} {at}");
-                    assert!(opened.fell >= 4 && out.bytes < 17_000, "{take} {at}: {opened:?}, {} bytes", out.bytes);
+                    assert!(
+                        opened.fell >= 4 && out.bytes < 17_000,
+                        "{take} {at}: {opened:?}, {} bytes",
+                        out.bytes
+                    );
                 }
             }
         }
@@ -184,7 +199,11 @@ fn short_records_that_wait_in_a_parcel_fall_with_an_erase() {
     let (engine, party) = (world.engine(), Party::new(&world));
     let mut ids = Vec::new();
     for n in 0..40u64 {
-        ids.push(world.put(["ada", "ben", "chloe"][n as usize % 3], Class::audio(), &bytes(n, 300 + n as usize)));
+        ids.push(world.put(
+            ["ada", "ben", "chloe"][n as usize % 3],
+            Class::audio(),
+            &bytes(n, 300 + n as usize),
+        ));
     }
     let mut sealed = Vec::new();
     let mut parcel = Packing::new(&*world.env, &party.0.public().unwrap(), &mut sealed).unwrap();
@@ -239,7 +258,9 @@ fn a_revoked_grant_delivers_nothing_more_of_a_long_record() {
     world.put("ada", Class::audio(), &bytes(7, 1 << 20));
     let ticket = engine.grants(&user("ada")).add(party.grant()).unwrap();
     let (request, secret) = party.0.ask(&ticket, &*world.env).unwrap();
-    let mut out = Slow::new(1 << 20, 50_000, || engine.grants(&user("ada")).revoke(ticket.grant().unwrap()).unwrap());
+    let mut out = Slow::new(1 << 20, 50_000, || {
+        engine.grants(&user("ada")).revoke(ticket.grant().unwrap()).unwrap()
+    });
     let opened = engine.open_request(&request, &mut out).unwrap();
     assert_eq!((opened.records, opened.fell), (0, 1));
     assert!(out.bytes < 17_000, "{} bytes after the grant was revoked", out.bytes);
@@ -265,7 +286,16 @@ fn a_grant_that_runs_out_ends_within_a_record() {
     let over = engine.grants(&user("ada")).add(party.grant().until(Timestamp(0))).unwrap();
     let (request, _) = party.0.ask(&over, &*world.env).unwrap();
     assert_eq!(error_kind(engine.open_request(&request, Vec::new())), ErrorKind::Refused);
-    assert_eq!(engine.grants(&user("ada")).list().unwrap().iter().filter(|(_, g)| g.until == Some(Timestamp(0))).count(), 1);
+    assert_eq!(
+        engine
+            .grants(&user("ada"))
+            .list()
+            .unwrap()
+            .iter()
+            .filter(|(_, g)| g.until == Some(Timestamp(0)))
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -296,7 +326,9 @@ fn one_of_two_grants_is_enough() {
     let ticket = engine.training().make("voices", &party.0.public().unwrap(), "to help").unwrap();
     engine.training().add("voices", &[id]).unwrap();
     let (request, _) = party.0.ask(&ticket, &*world.env).unwrap();
-    let mut out = Slow::new(1 << 20, 50_000, || engine.grants(&user("ada")).revoke(one.grant().unwrap()).unwrap());
+    let mut out = Slow::new(1 << 20, 50_000, || {
+        engine.grants(&user("ada")).revoke(one.grant().unwrap()).unwrap()
+    });
     assert_eq!(engine.open_request(&request, &mut out).unwrap().records, 1);
 }
 
@@ -350,7 +382,10 @@ fn nothing_that_begins_after_an_erase_gives_a_name() {
         ("info", Box::new(|e| e.info(&id).is_ok())),
         ("lineage", Box::new(|e| e.lineage(&id).is_ok())),
         ("accesses", Box::new(|e| e.accesses(&id).is_ok())),
-        ("list", Box::new(|e| e.list(&Query::default()).unwrap().records.iter().any(|r| r.user == ada))),
+        (
+            "list",
+            Box::new(|e| e.list(&Query::default()).unwrap().records.iter().any(|r| r.user == ada)),
+        ),
         ("users", Box::new(|e| e.users(None, 10).unwrap().iter().any(|(u, _)| *u == ada))),
         ("get", Box::new(|e| e.get(&id).is_ok_and(|mut r| r.read_to_end(&mut Vec::new()).is_ok()))),
     ];
@@ -409,8 +444,8 @@ fn what_falls_while_a_put_or_an_envelope_streams_in_is_not_taken() {
         let source = world.put("ada", Class::audio(), b"said");
         let erase = || drop(engine.erase(Scope::Record(source)).unwrap());
         let content = bytes(14, 300_000);
-        let put =
-            keyfall::Put::new(user("ben"), Class::transcript()).derived_from(keyfall::Source::Record(source));
+        let put = keyfall::Put::new(user("ben"), Class::transcript())
+            .derived_from(keyfall::Source::Record(source));
         let put = engine.put(put, Paused { reader: &content[..], at, then: Some(erase) });
         assert_eq!(put.map_err(|e: Error| e.kind()), Err(ErrorKind::Erased), "{at}");
 
@@ -420,7 +455,8 @@ fn what_falls_while_a_put_or_an_envelope_streams_in_is_not_taken() {
         let put = keyfall::Put::new(user("ada"), Class::action());
         keyfall::sealed::seal(&put, &content[..], &inbox, &*world.env, &mut envelope).unwrap();
         let erase = || drop(engine.erase(Scope::Record(id)).unwrap());
-        let accepted = engine.accept(Paused { reader: &envelope[..], at: at + 1200, then: Some(erase) });
+        let accepted =
+            engine.accept(Paused { reader: &envelope[..], at: at + 1200, then: Some(erase) });
         assert!(accepted.is_err(), "{at}: the inbox key fell with the erase");
     }
 }
@@ -432,7 +468,8 @@ fn a_report_that_waits_in_a_parcel_falls_with_what_it_tells_of() {
     let id = world.put("zuleika", Class::audio(), b"one thing");
     world.put("zuleika", Class::transcript(), b"another");
     world.put("ben", Class::transcript(), b"another's");
-    let (of_ada, of_ben) = (engine.report(&user("zuleika")).unwrap(), engine.report(&user("ben")).unwrap());
+    let (of_ada, of_ben) =
+        (engine.report(&user("zuleika")).unwrap(), engine.report(&user("ben")).unwrap());
     let mut sealed = Vec::new();
     let mut parcel = Packing::new(&*world.env, &party.0.public().unwrap(), &mut sealed).unwrap();
     let text = |report: &keyfall::engine::Report| format!("{report:?}");
@@ -441,7 +478,10 @@ fn a_report_that_waits_in_a_parcel_falls_with_what_it_tells_of() {
     }
     engine.erase(Scope::Record(id)).unwrap();
     assert!(!of_ada.live().is_live() && of_ben.live().is_live());
-    assert_eq!(parcel.file("later", Guarded::new(text(&of_ada).as_bytes(), of_ada.live())).unwrap(), None);
+    assert_eq!(
+        parcel.file("later", Guarded::new(text(&of_ada).as_bytes(), of_ada.live())).unwrap(),
+        None
+    );
     parcel.finish().unwrap();
     let mut kept = Files::default();
     unpack(party.0.opening(), &sealed[..], &mut kept).unwrap();
@@ -470,7 +510,8 @@ fn a_set_that_is_dropped_and_made_again_gives_nothing_to_an_opening_that_began_b
     for filled in [false, true] {
         let world = World::new(10, SMALL_PAGES);
         let (engine, party) = (world.engine(), Party::new(&world));
-        let all: Vec<_> = (0..3).map(|n| world.put("ada", Class::audio(), &bytes(n, 100_000))).collect();
+        let all: Vec<_> =
+            (0..3).map(|n| world.put("ada", Class::audio(), &bytes(n, 100_000))).collect();
         engine.grants(&user("ada")).add(party.grant()).unwrap();
         let public = party.0.public().unwrap();
         let ticket = engine.training().make("voices", &public, "to help").unwrap();
@@ -487,6 +528,10 @@ fn a_set_that_is_dropped_and_made_again_gives_nothing_to_an_opening_that_began_b
         let opened = engine.open_request(&request, &mut out).unwrap();
         assert_eq!((opened.records, opened.fell), (0, 3));
         assert!(out.bytes < 17_000);
-        assert_eq!(engine.accesses(&all[2]).unwrap().len(), 1, "it stands in the report all the same");
+        assert_eq!(
+            engine.accesses(&all[2]).unwrap().len(),
+            1,
+            "it stands in the report all the same"
+        );
     }
 }

@@ -63,16 +63,25 @@ fn a_put_is_synced_on_every_copy_in_step_before_it_is_acknowledged() {
     cli.put("ada", "audio", b"first");
     cli.ok(&["copy", "add", "store", "replica"]);
     std::fs::write(cli.path("wake.wav"), [7; 300_000]).unwrap();
-    let Some(calls) = traced(&cli, &["put", "store", "--user", "ada", "--class", "audio", "wake.wav"]) else { return };
+    let Some(calls) =
+        traced(&cli, &["put", "store", "--user", "ada", "--class", "audio", "wake.wav"])
+    else {
+        return;
+    };
     let told = answer(&calls);
     // Closing syncs too, so look just after the commit itself: the copy is written to only when the
     // store is synced.
     let to_copy = find(&calls, 0, "pwrite64", "/replica/log/");
-    let to_store =
-        calls[..to_copy].iter().rposition(|c| c.name == "pwrite64" && c.line.contains("/store/log/")).unwrap();
+    let to_store = calls[..to_copy]
+        .iter()
+        .rposition(|c| c.name == "pwrite64" && c.line.contains("/store/log/"))
+        .unwrap();
     assert!(find(&calls, to_store, "fdatasync", "/store/log/") < to_copy, "{calls:#?}");
     for log in ["/store/log/", "/replica/log/"] {
-        let written = calls[..told].iter().rposition(|c| c.name == "pwrite64" && c.line.contains(log)).unwrap();
+        let written = calls[..told]
+            .iter()
+            .rposition(|c| c.name == "pwrite64" && c.line.contains(log))
+            .unwrap();
         let synced = find(&calls, written, "fdatasync", log);
         assert!(synced < told, "acknowledged before {log} was synced: {calls:#?}");
     }
@@ -102,7 +111,10 @@ fn an_erase_deposits_publishes_copies_and_only_then_destroys() {
     let slot = |at: usize| calls[at].line.split("/slot-").nth(1).unwrap().chars().next();
     assert_ne!(slot(deposit), slot(retire), "the old slot is overwritten, not the new one");
     assert!(retired < answer(&calls), "acknowledged before the old root key was destroyed");
-    assert_eq!(calls.iter().filter(|c| c.name == "pwrite64" && c.line.contains("/slot-")).count(), 3);
+    assert_eq!(
+        calls.iter().filter(|c| c.name == "pwrite64" && c.line.contains("/slot-")).count(),
+        3
+    );
 }
 
 #[test]
@@ -113,7 +125,10 @@ fn the_index_is_synced_before_bytes_are_given_back() {
     cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
     let Some(calls) = traced(&cli, &["discard", "store"]) else { return };
     let punched = find(&calls, 0, "fallocate", "/store/log/");
-    let forgot = calls[..punched].iter().rposition(|c| c.name == "pwrite64" && c.line.contains("/index/")).unwrap();
+    let forgot = calls[..punched]
+        .iter()
+        .rposition(|c| c.name == "pwrite64" && c.line.contains("/index/"))
+        .unwrap();
     let synced = find(&calls, forgot, "fsync", "/index/db");
     assert!(synced < punched, "sled's flush is no barrier: {calls:#?}");
     // And at closing: what sled wrote last is synced.

@@ -23,7 +23,10 @@ fn an_error_that_came_through_a_reader_keeps_its_kind() {
     assert_eq!(Error::from(read(&mut reader)).kind(), ErrorKind::Erased);
     let twice = std::io::Error::from(Error::io("playing", read(&mut reader)));
     assert_eq!(Error::io("again", twice).kind(), ErrorKind::Erased);
-    assert_eq!(Error::from(std::io::Error::from(std::io::ErrorKind::StorageFull)).kind(), ErrorKind::Full);
+    assert_eq!(
+        Error::from(std::io::Error::from(std::io::ErrorKind::StorageFull)).kind(),
+        ErrorKind::Full
+    );
     assert_eq!(Error::from(std::io::Error::other("x")).kind(), ErrorKind::Io);
 }
 
@@ -34,7 +37,17 @@ fn the_copy_that_is_the_store_itself_is_reported_as_such() {
     cli.ok(&["copy", "add", "store", "replica"]);
     std::fs::remove_dir_all(cli.path("store")).unwrap();
     std::fs::write(cli.path("said"), "x").unwrap();
-    let out = cli.run(&["put", "replica", "--cell", "store.cell", "--user", "ada", "--class", "audio", "said"]);
+    let out = cli.run(&[
+        "put",
+        "replica",
+        "--cell",
+        "store.cell",
+        "--user",
+        "ada",
+        "--class",
+        "audio",
+        "said",
+    ]);
     let e = String::from_utf8(out.stderr).unwrap();
     // Or it is refused since it does not own the cell.
     assert!(out.status.code() == Some(11) || e.contains("where this store is that copy"), "{e}");

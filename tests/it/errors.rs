@@ -22,9 +22,17 @@ impl Expected<'_> {
     fn check(&self, dir: &Path, done: bool, what: &str) {
         let engine = open_files(&dir.join("store"), &dir.join("store.cell")).unwrap();
         for (id, content) in self.stay {
-            assert_eq!(&read_record(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")), content, "{what}");
+            assert_eq!(
+                &read_record(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")),
+                content,
+                "{what}"
+            );
         }
-        assert_eq!(read_record(&engine, self.gone).unwrap_err().kind(), ErrorKind::Erased, "{what}: back");
+        assert_eq!(
+            read_record(&engine, self.gone).unwrap_err().kind(),
+            ErrorKind::Erased,
+            "{what}: back"
+        );
         let mut new = engine.list(&Query::default()).unwrap().records;
         new.retain(|r| self.stay.iter().all(|(id, _)| *id != r.id));
         if let Some(taken) = self.taken {
@@ -33,7 +41,10 @@ impl Expected<'_> {
             new.retain(|r| r.id != *taken);
         }
         if let Some(added) = self.added {
-            assert!(new.len() <= 1 && (new.len() == 1 || !done), "{what}: an acknowledged put is not there");
+            assert!(
+                new.len() <= 1 && (new.len() == 1 || !done),
+                "{what}: an acknowledged put is not there"
+            );
             for record in &new {
                 assert_eq!(read_record(&engine, &record.id).unwrap(), added, "{what}");
             }
@@ -104,7 +115,8 @@ fn the_system_fails_at_each_call() {
                     copy(&cli.path(part), &dir.path().join(part));
                 }
                 std::fs::copy(cli.path("new.wav"), dir.path().join("new.wav")).unwrap();
-                let (out, injected) = with_error(dir.path(), arguments, &format!("{call}:error={error}:when={nth}"));
+                let (out, injected) =
+                    with_error(dir.path(), arguments, &format!("{call}:error={error}:when={nth}"));
                 let what = format!("{} with {error} at {call} {nth}", arguments[0]);
                 let said = String::from_utf8_lossy(&out.stderr).into_owned();
                 if !injected {
@@ -114,7 +126,11 @@ fn the_system_fails_at_each_call() {
                 runs += 1;
                 if !out.status.success() {
                     failed += 1;
-                    assert!(matches!(out.status.code(), Some(1 | 5 | 6 | 127)), "{what}: {:?} {said}", out.status);
+                    assert!(
+                        matches!(out.status.code(), Some(1 | 5 | 6 | 127)),
+                        "{what}: {:?} {said}",
+                        out.status
+                    );
                     assert!(!said.contains("panicked"), "{what}: {said}");
                 }
                 expected.check(dir.path(), out.status.success(), &what);

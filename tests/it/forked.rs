@@ -42,7 +42,9 @@ fn a_child_that_goes_leaves_its_parents_store_and_cell_as_they_are() {
         let engine = make(dir.path(), keeper);
         let mut ids = Vec::new();
         for n in 0..8u64 {
-            ids.push(engine.put(Put::new(user("ada"), Class::audio()), &bytes(n, 3000)[..]).unwrap());
+            ids.push(
+                engine.put(Put::new(user("ada"), Class::audio()), &bytes(n, 3000)[..]).unwrap(),
+            );
         }
         // With the second erase the next root key stands ready in the cell, and zeros are written
         // ahead of the log's end.
@@ -56,7 +58,10 @@ fn a_child_that_goes_leaves_its_parents_store_and_cell_as_they_are() {
         let before = files(dir.path());
         as_a_forked_child(|| {
             assert_eq!(error_kind(engine.get(&ids[5])), ErrorKind::Refused);
-            assert_eq!(error_kind(engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..])), ErrorKind::Refused);
+            assert_eq!(
+                error_kind(engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..])),
+                ErrorKind::Refused
+            );
             assert_eq!(error_kind(engine.erase(Scope::user(user("ada")))), ErrorKind::Refused);
             assert_eq!(error_kind(engine.rekey().map(|_| ())), ErrorKind::Refused);
             assert_eq!(error_kind(engine.list(&Query::default())), ErrorKind::Refused);
@@ -65,7 +70,10 @@ fn a_child_that_goes_leaves_its_parents_store_and_cell_as_they_are() {
             assert_eq!(error_kind(engine.run_due(&mut |_| {}).map(|_| ())), ErrorKind::Refused);
             assert_eq!(error_kind(engine.status().map(|_| ())), ErrorKind::Refused);
             assert!(
-                engine.erase_all(&[Scope::user(user("ada"))]).into_iter().all(|e| error_kind(e) == ErrorKind::Refused)
+                engine
+                    .erase_all(&[Scope::user(user("ada"))])
+                    .into_iter()
+                    .all(|e| error_kind(e) == ErrorKind::Refused)
             );
             let e = reader.read(&mut [0; 10]).unwrap_err();
             assert_eq!(e.downcast::<Error>().unwrap().kind(), ErrorKind::Refused);
@@ -74,12 +82,16 @@ fn a_child_that_goes_leaves_its_parents_store_and_cell_as_they_are() {
         assert!(files(dir.path()) == before, "the child wrote, or trimmed the log");
         // The parent's lock is held, and what it has is whole.
         assert_eq!(error_kind(SledStore::open(&dir.path().join("store"))), ErrorKind::Locked);
-        assert_eq!(error_kind(FileCell::open(&dir.path().join("cell"), Arc::new(System))), ErrorKind::Locked);
+        assert_eq!(
+            error_kind(FileCell::open(&dir.path().join("cell"), Arc::new(System))),
+            ErrorKind::Locked
+        );
         let elsewhere = tempfile::tempdir().unwrap();
         for part in ["store", "cell"] {
             copy(&dir.path().join(part), &elsewhere.path().join(part));
         }
-        let engine = open_files(&elsewhere.path().join("store"), &elsewhere.path().join("cell")).unwrap();
+        let engine =
+            open_files(&elsewhere.path().join("store"), &elsewhere.path().join("cell")).unwrap();
         for (n, id) in ids.iter().enumerate().skip(3) {
             assert_eq!(read_record(&engine, id).unwrap(), bytes(n as u64, 3000));
         }
@@ -119,10 +131,14 @@ fn the_process_that_has_a_store_open_is_named() {
     let e = SledStore::open(&dir.path().join("store")).unwrap_err();
     assert!(e.kind() == ErrorKind::Locked && e.to_string().contains("by this process"), "{e}");
     let e = FileCell::open(&dir.path().join("cell"), Arc::new(System)).unwrap_err();
-    assert!(e.to_string().contains("by this process (an Engine, Reader or Batch is still held)"), "{e}");
+    assert!(
+        e.to_string().contains("by this process (an Engine, Reader or Batch is still held)"),
+        "{e}"
+    );
     // Another process is told which one it is.
     let (store, cell) = (dir.path().join("store"), dir.path().join("cell"));
-    let (done, text) = crate::support::run(&["list", store.to_str().unwrap(), "--cell", cell.to_str().unwrap()]);
+    let (done, text) =
+        crate::support::run(&["list", store.to_str().unwrap(), "--cell", cell.to_str().unwrap()]);
     assert!(!done && text.contains(&format!("by process {}", std::process::id())), "{text}");
     drop(reader);
     open_files(&store, &cell).unwrap();

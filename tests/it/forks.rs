@@ -77,7 +77,8 @@ fn an_owner_backs_up_over_nothing_that_another_line_wrote() {
         let (common, theirs) = (Arc::new(MemoryStore::new()), MemoryStore::new());
         old.backup(&*common, &mut |_| {}).unwrap();
         if erases {
-            old.erase(Erase::new(Scope::Record(first)).final_within(Duration::from_secs(3600))).unwrap();
+            old.erase(Erase::new(Scope::Record(first)).final_within(Duration::from_secs(3600)))
+                .unwrap();
         } else {
             world.put("ada", Class::audio(), b"of the old owner");
         }
@@ -147,16 +148,25 @@ fn a_restore_from_parted_places_prefers_the_owners_and_names_the_others() {
     cli.ok(&["backup", "s2", "b2"]);
     for (n, newer) in ["s2", "b2"].into_iter().enumerate() {
         let into = format!("new{n}");
-        let args = ["restore", "--json", "--cell", "store.cell", "--into", into.as_str(), "store", newer];
+        let args =
+            ["restore", "--json", "--cell", "store.cell", "--into", into.as_str(), "store", newer];
         let (done, stderr) = told(&cli, &args);
         assert!(done["from"].as_str().unwrap().ends_with(newer), "{done}");
         assert!(done["others"][0]["place"].as_str().unwrap().ends_with("store"), "{done}");
-        assert!(stderr.contains("restore from that one alone") && stderr.contains(newer), "{stderr}");
+        assert!(
+            stderr.contains("restore from that one alone") && stderr.contains(newer),
+            "{stderr}"
+        );
         assert_eq!(cli.run(&["get", &into, &id]).stdout, b"of the new one");
     }
-    let (done, stderr) = told(&cli, &["restore", "--json", "--cell", "store.cell", "--into", "s5", "b", "b2"]);
+    let (done, stderr) =
+        told(&cli, &["restore", "--json", "--cell", "store.cell", "--into", "s5", "b", "b2"]);
     assert!(done["from"].as_str().unwrap().ends_with("b2"), "{done}");
-    assert_eq!((&done["others"], &stderr[..]), (&serde_json::json!([]), ""), "one goes on from the other");
+    assert_eq!(
+        (&done["others"], &stderr[..]),
+        (&serde_json::json!([]), ""),
+        "one goes on from the other"
+    );
 }
 
 /// A store that was restored within its epoch and taken over lacked acknowledged puts and an erase
@@ -179,12 +189,14 @@ fn what_a_restored_store_lacks_shows_by_the_commit_that_its_cell_knows() {
     assert_eq!(stderr, "", "nothing is missing where everything is");
     std::fs::remove_dir_all(cli.path("store")).unwrap();
     let missing = |text: &str| {
-        text.contains(&format!("is at commit {then},")) && text.contains(&format!("was told of commit {known}:"))
+        text.contains(&format!("is at commit {then},"))
+            && text.contains(&format!("was told of commit {known}:"))
     };
     let args = ["restore", "--json", "--cell", "store.cell", "--into", "store", "b"];
     let (done, stderr) = told(&cli, &args);
     assert!(missing(done["lacks"].as_str().unwrap()) && missing(&stderr), "{done} {stderr}");
-    for args in [&["list", "store", "--json"][..], &["list", "b", "--cell", "store.cell", "--json"]] {
+    for args in [&["list", "store", "--json"][..], &["list", "b", "--cell", "store.cell", "--json"]]
+    {
         let (_, stderr) = told(&cli, args);
         assert!(missing(&stderr) && stderr.lines().count() == 1, "{stderr}");
     }
@@ -193,7 +205,11 @@ fn what_a_restored_store_lacks_shows_by_the_commit_that_its_cell_knows() {
     let (_, stderr) = told(&cli, &["create", "store", "--user", "ben", "--take-over"]);
     assert!(missing(&stderr), "{stderr}");
     let (status, stderr) = told(&cli, &["status", "store", "--json"]);
-    assert_eq!((&status["lacks"], &stderr[..]), (&serde_json::Value::Null, ""), "it was taken over as it is");
+    assert_eq!(
+        (&status["lacks"], &stderr[..]),
+        (&serde_json::Value::Null, ""),
+        "it was taken over as it is"
+    );
 }
 
 #[test]
@@ -231,11 +247,13 @@ fn a_take_over_says_what_is_due_and_leaves_it_for_the_next_command() {
     cli.ok(&["backup", "store", "b"]);
     std::thread::sleep(Duration::from_millis(3200));
     for into in ["another", "new"] {
-        let (_, stderr) = told(&cli, &["restore", "--cell", "store.cell", "--into", into, "--adopt", "b"]);
+        let (_, stderr) =
+            told(&cli, &["restore", "--cell", "store.cell", "--into", into, "--adopt", "b"]);
         assert!(stderr.contains("left undone") && stderr.contains("a planned erase"), "{stderr}");
         assert!(stderr.contains("not at all after the next erase"), "{stderr}");
     }
-    let hold = ["hold", "add", "new", "--user", "ada", "--reason", "r", "--authority", "a", "--take-over"];
+    let hold =
+        ["hold", "add", "new", "--user", "ada", "--reason", "r", "--authority", "a", "--take-over"];
     let (_, stderr) = told(&cli, &hold);
     assert!(stderr.contains("left undone"), "{stderr}");
     assert_eq!(cli.run(&["get", "new", &id]).stdout, b"planned", "it is held now");

@@ -50,7 +50,11 @@ impl Party {
     }
 
     /// Asks, has it opened, and unpacks.
-    fn open(&self, world: &World, ticket: &Ticket) -> Result<(Opened, BTreeMap<RecordId, Vec<u8>>)> {
+    fn open(
+        &self,
+        world: &World,
+        ticket: &Ticket,
+    ) -> Result<(Opened, BTreeMap<RecordId, Vec<u8>>)> {
         let ticket: Ticket = ticket.to_string().parse().unwrap();
         let (request, secret) = self.identity.ask(&ticket, &*world.env).unwrap();
         let mut parcel = Vec::new();
@@ -89,7 +93,10 @@ fn a_third_party_opens_what_it_was_granted_and_the_report_says_so() {
     assert_eq!((opened.records, opened.bytes, opened.fell), (1, 50_000, 0));
     assert!(records[&action] == bytes(1, 50_000));
     let accesses = engine.accesses(&action).unwrap();
-    assert!(accesses[0].principal.starts_with("Ride skill, grant ") && accesses[0].purpose == "to order rides");
+    assert!(
+        accesses[0].principal.starts_with("Ride skill, grant ")
+            && accesses[0].purpose == "to order rides"
+    );
     assert!(engine.accesses(&audio).unwrap().is_empty());
     let report = engine.report(&user("ada")).unwrap();
     assert_eq!((report.grants.len(), report.grants[0].1.opened), (1, 1));
@@ -153,7 +160,10 @@ fn a_third_party_is_refused() {
     }
     let elsewhere = World::new(3, SMALL_PAGES);
     let (request, _) = party.identity.ask(&of_erased, &*world.env).unwrap();
-    assert_eq!(error_kind(elsewhere.engine().open_request(&request, Vec::new())), ErrorKind::Refused);
+    assert_eq!(
+        error_kind(elsewhere.engine().open_request(&request, Vec::new())),
+        ErrorKind::Refused
+    );
 }
 
 /// Does something when the first megabyte has gone out.
@@ -193,7 +203,9 @@ fn what_is_revoked_or_erased_while_it_is_opened_goes_no_further() {
             true => drop(engine.erase(Scope::class(user("ada"), Class::audio())).unwrap()),
             false => engine.grants(&user("ada")).revoke(ticket.grant().unwrap()).unwrap(),
         };
-        let opened = engine.open_request(&request, Interrupted { written: 0, then, out: &mut parcel }).unwrap();
+        let opened = engine
+            .open_request(&request, Interrupted { written: 0, then, out: &mut parcel })
+            .unwrap();
         // Neither lets the record in hand end.
         assert_eq!((opened.records, opened.fell), (1, 4));
         let mut kept = Kept::default();
@@ -218,7 +230,8 @@ fn a_grant_that_ends_while_it_is_opened_ends_though_the_clock_is_set_back() {
         world.env.advance(2 * 3_600_000);
         world.env.set_wrong(-24 * 3_600_000);
     };
-    let opened = engine.open_request(&request, Interrupted { written: 0, then, out: &mut parcel }).unwrap();
+    let opened =
+        engine.open_request(&request, Interrupted { written: 0, then, out: &mut parcel }).unwrap();
     assert_eq!((opened.records, opened.fell), (1, 4));
 }
 
@@ -233,8 +246,12 @@ fn a_training_set_that_shrinks() {
         let text = Put::new(user(name), Class::transcript()).derived_from(Source::Record(audio));
         all.extend([audio, engine.put(text, name.as_bytes()).unwrap()]);
     }
-    let ticket = engine.training().make("voices 2026", &party.public, "to improve the models").unwrap();
-    assert_eq!(error_kind(engine.training().make("voices 2026", &party.public, "again")), ErrorKind::Exists);
+    let ticket =
+        engine.training().make("voices 2026", &party.public, "to improve the models").unwrap();
+    assert_eq!(
+        error_kind(engine.training().make("voices 2026", &party.public, "again")),
+        ErrorKind::Exists
+    );
     // Only users who consented are in it.
     assert_eq!(error_kind(engine.training().add("voices 2026", &all)), ErrorKind::Refused);
     let mut grants = Vec::new();
@@ -265,10 +282,18 @@ fn a_training_set_that_shrinks() {
     });
     let (opened, _) = party.open(&world, &ticket).unwrap();
     assert_eq!((opened.records, opened.fell), (2, 0));
-    let told: Vec<String> = engine.accesses(&all[6]).unwrap().into_iter().map(|a| a.principal).collect();
+    let told: Vec<String> =
+        engine.accesses(&all[6]).unwrap().into_iter().map(|a| a.principal).collect();
     assert_eq!(told, [1, 2, 3].map(|run| format!("training set voices 2026, run {run}")));
-    assert_eq!(engine.report(&user("chloe")).unwrap().sets, [], "who took the grant back is in no set");
-    assert_eq!((engine.training().list().unwrap()[0].runs, engine.training().list().unwrap()[0].members), (3, 2));
+    assert_eq!(
+        engine.report(&user("chloe")).unwrap().sets,
+        [],
+        "who took the grant back is in no set"
+    );
+    assert_eq!(
+        (engine.training().list().unwrap()[0].runs, engine.training().list().unwrap()[0].members),
+        (3, 2)
+    );
     // What nobody put in stays out, and a set can be dropped.
     engine.grants(&user("chloe")).add(to_improve(&party)).unwrap();
     assert_eq!(party.open(&world, &ticket).unwrap().0.records, 2);
@@ -290,13 +315,15 @@ fn a_thief_of_every_long_term_key_recovers_nothing_erased_before() {
     for n in 0..5 {
         let put = Put::new(user("ada"), Class::audio());
         let mut envelope = Vec::new();
-        keyfall::sealed::seal(&put, &bytes(n, 20_000)[..], &inbox, &*world.env, &mut envelope).unwrap();
+        keyfall::sealed::seal(&put, &bytes(n, 20_000)[..], &inbox, &*world.env, &mut envelope)
+            .unwrap();
         engine.accept(&envelope[..]).unwrap();
         envelopes.push(envelope);
     }
     let ticket = engine.grants(&user("ada")).add(grant(&party)).unwrap();
     let set = engine.training().make("voices", &party.public, "to order rides").unwrap();
-    let records: Vec<RecordId> = engine.list(&Default::default()).unwrap().records.iter().map(|r| r.id).collect();
+    let records: Vec<RecordId> =
+        engine.list(&Default::default()).unwrap().records.iter().map(|r| r.id).collect();
     let of_ada: Vec<RecordId> = records.into_iter().filter(|id| *id != stays).collect();
     engine.training().add("voices", &of_ada).unwrap();
     for ticket in [&ticket, &set] {
@@ -308,7 +335,9 @@ fn a_thief_of_every_long_term_key_recovers_nothing_erased_before() {
         parcels.push(parcel);
         requests.push(request);
     }
-    assert!(world.tape.opened(&world.cell.load().unwrap().keys, &envelopes).iter().all(|open| *open));
+    assert!(
+        world.tape.opened(&world.cell.load().unwrap().keys, &envelopes).iter().all(|open| *open)
+    );
     engine.erase(Scope::user(user("ada"))).unwrap();
     // Every byte ever written, every envelope, request and parcel, the cell as it is now, and the
     // grantee's private key.
@@ -316,7 +345,10 @@ fn a_thief_of_every_long_term_key_recovers_nothing_erased_before() {
     assert_eq!(ids(world.tape.exposed_to(&keys).unwrap().keys()), [stays]);
     assert!(world.tape.opened(&keys, &envelopes).iter().all(|open| !open));
     for parcel in &parcels {
-        assert_eq!(error_kind(unpack(party.identity.opening(), &parcel[..], &mut Kept::default())), ErrorKind::Corrupt);
+        assert_eq!(
+            error_kind(unpack(party.identity.opening(), &parcel[..], &mut Kept::default())),
+            ErrorKind::Corrupt
+        );
     }
     for request in &requests {
         assert_eq!(
@@ -345,12 +377,20 @@ fn a_parcel_that_was_changed_or_cut_short_does_not_open_whole() {
     let mut parcel = Vec::new();
     world.engine().open_request(&request, &mut parcel).unwrap();
     for cut in [0, 11, 1000, 1131, 1190, 20_000, parcel.len() - 20, parcel.len() - 1] {
-        assert_eq!(error_kind(unpack(&secret, &parcel[..cut], &mut Kept::default())), ErrorKind::Corrupt, "{cut}");
+        assert_eq!(
+            error_kind(unpack(&secret, &parcel[..cut], &mut Kept::default())),
+            ErrorKind::Corrupt,
+            "{cut}"
+        );
     }
     for at in (0..parcel.len()).step_by(parcel.len() / 40) {
         let mut other = parcel.clone();
         other[at] ^= 0x10;
-        assert_eq!(error_kind(unpack(&secret, &other[..], &mut Kept::default())), ErrorKind::Corrupt, "{at}");
+        assert_eq!(
+            error_kind(unpack(&secret, &other[..], &mut Kept::default())),
+            ErrorKind::Corrupt,
+            "{at}"
+        );
     }
 }
 
@@ -366,7 +406,10 @@ fn a_user_gives_at_most_sixty_four_grants() {
     for _ in 0..64 {
         world.engine().grants(&user("ada")).add(grant(&party)).unwrap();
     }
-    assert_eq!(error_kind(world.engine().grants(&user("ada")).add(grant(&party))), ErrorKind::Limit);
+    assert_eq!(
+        error_kind(world.engine().grants(&user("ada")).add(grant(&party))),
+        ErrorKind::Limit
+    );
     assert_eq!(granted_on(world.engine(), "ada"), 64);
 }
 
@@ -377,14 +420,37 @@ fn grants_and_training_sets_from_the_command_line() {
     let audio = cli.put("ada", "audio", &bytes(1, 40_000));
     cli.ok(&["key", "skill"]);
     cli.fails(1, &["key", "skill"]);
-    let add =
-        ["grant", "add", "store", "--to", "skill.pub", "--name", "Ride skill", "--user", "ada", "--purpose", "rides"];
+    let add = [
+        "grant",
+        "add",
+        "store",
+        "--to",
+        "skill.pub",
+        "--name",
+        "Ride skill",
+        "--user",
+        "ada",
+        "--purpose",
+        "rides",
+    ];
     let ticket = cli.ok(&[&add[..], &["--class", "action"]].concat());
     let ask = |ticket: &str, n: &str| {
-        cli.ok(&["ask", "--key", "skill", "--ticket", ticket, "-o", "request", "--secret", &format!("once{n}")]);
+        cli.ok(&[
+            "ask",
+            "--key",
+            "skill",
+            "--ticket",
+            ticket,
+            "-o",
+            "request",
+            "--secret",
+            &format!("once{n}"),
+        ]);
     };
     ask(&ticket, "1");
-    assert!(cli.ok(&["grant", "open", "store", "request", "-o", "answer"]).starts_with("1 record ("));
+    assert!(
+        cli.ok(&["grant", "open", "store", "request", "-o", "answer"]).starts_with("1 record (")
+    );
     cli.fails(6, &["grant", "open", "store", "request", "-o", "again"]);
     assert!(!cli.path("again").exists());
     cli.fails(5, &["unseal", "--key", "skill", "answer", "out"]);
@@ -394,22 +460,41 @@ fn grants_and_training_sets_from_the_command_line() {
     assert_eq!(std::fs::read_dir(cli.path("out/records")).unwrap().count(), 1);
     let report = cli.ok(&["report", "store", "--user", "ada"]);
     assert!(
-        report.contains("granted: class action to Ride skill") && report.contains("by Ride skill, grant"),
+        report.contains("granted: class action to Ride skill")
+            && report.contains("by Ride skill, grant"),
         "{report}"
     );
     let list = cli.ok(&["grant", "list", "store", "--user", "ada", "--json"]);
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();
     let id = list["grants"][0]["id"].as_str().unwrap();
 
-    let ticket = cli.ok(&["training", "make", "store", "--name", "voices", "--to", "skill.pub", "--purpose", "rides"]);
+    let ticket = cli.ok(&[
+        "training",
+        "make",
+        "store",
+        "--name",
+        "voices",
+        "--to",
+        "skill.pub",
+        "--purpose",
+        "rides",
+    ]);
     cli.fails(6, &["training", "add", "store", "--name", "voices", "--user", "ada"]);
     cli.ok(&add);
-    assert_eq!(cli.ok(&["training", "add", "store", "--name", "voices", "--user", "ada"]), "2 records added");
+    assert_eq!(
+        cli.ok(&["training", "add", "store", "--name", "voices", "--user", "ada"]),
+        "2 records added"
+    );
     cli.ok(&["erase", "store", "--record", &action, "--yes"]);
     ask(&ticket, "2");
-    assert!(cli.ok(&["training", "open", "store", "request", "-o", "answer"]).ends_with("1 fell out"));
+    assert!(
+        cli.ok(&["training", "open", "store", "request", "-o", "answer"]).ends_with("1 fell out")
+    );
     assert!(cli.ok(&["training", "list", "store"]).contains("voices"));
-    assert!(cli.ok(&["report", "store", "--user", "ada", "--html"]).contains("1 record in training set voices"));
+    assert!(
+        cli.ok(&["report", "store", "--user", "ada", "--html"])
+            .contains("1 record in training set voices")
+    );
     cli.ok(&["grant", "revoke", "store", "--user", "ada", "--id", id]);
     cli.ok(&["training", "drop", "store", "--name", "voices"]);
 
@@ -418,12 +503,26 @@ fn grants_and_training_sets_from_the_command_line() {
     cli.ok(&["export", "store", "--user", "ada", "--to", "ada.pub", "all.sealed"]);
     cli.ok(&["unseal", "--key", "ada", "all.sealed", "mine"]);
     assert!(cli.path("ada").exists());
-    assert!(std::fs::read(cli.path(&format!("mine/records/{audio}.bin"))).unwrap() == bytes(1, 40_000));
+    assert!(
+        std::fs::read(cli.path(&format!("mine/records/{audio}.bin"))).unwrap() == bytes(1, 40_000)
+    );
     assert!(std::fs::read_to_string(cli.path("mine/report.html")).unwrap().contains(&audio));
     cli.fails(1, &["unseal", "--key", "ada", "all.sealed", "mine"]);
     cli.fails(
         2,
-        &["grant", "add", "store", "--to", "store.cell/slot-a", "--name", "x", "--user", "ada", "--purpose", "y"],
+        &[
+            "grant",
+            "add",
+            "store",
+            "--to",
+            "store.cell/slot-a",
+            "--name",
+            "x",
+            "--user",
+            "ada",
+            "--purpose",
+            "y",
+        ],
     );
     cli.fails(2, &["unseal", "--key", "ada.pub", "all.sealed", "other"]);
 }

@@ -10,9 +10,15 @@ fn a_time_of_day_without_a_zone_is_refused_by_every_option() {
     let cli = Cli::new();
     let id = cli.put("ada", "audio", b"now");
     cli.ok(&["key", "a.key"]);
-    for time in
-        ["2020-11-26T23:59:59", "2020-11-26 23:59", "20201126", "2020-11", "yesterday", "2020-02-30", "1600000000"]
-    {
+    for time in [
+        "2020-11-26T23:59:59",
+        "2020-11-26 23:59",
+        "20201126",
+        "2020-11",
+        "yesterday",
+        "2020-02-30",
+        "1600000000",
+    ] {
         for args in [
             &["erase", "store", "--user", "ada", "--yes", "--after", time][..],
             &["erase", "store", "--user", "ada", "--yes", "--before", time],
@@ -38,12 +44,16 @@ fn a_time_of_day_without_a_zone_is_refused_by_every_option() {
             cli.fails(2, args);
         }
     }
-    let e = cli.fails(2, &["erase", "store", "--user", "ada", "--after", "2020-11-26T23:59:59", "--yes"]);
+    let e = cli
+        .fails(2, &["erase", "store", "--user", "ada", "--after", "2020-11-26T23:59:59", "--yes"]);
     assert!(e.contains("2020-11-26T23:59:59Z"), "it says how to write it: {e}");
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"now");
-    for before in
-        ["2020-11-26", "2020-11-26T23:59:59Z", "2020-11-26T23:59:59+01:00", "2020-11-26T23:59:59[Europe/Berlin]"]
-    {
+    for before in [
+        "2020-11-26",
+        "2020-11-26T23:59:59Z",
+        "2020-11-26T23:59:59+01:00",
+        "2020-11-26T23:59:59[Europe/Berlin]",
+    ] {
         cli.ok(&["erase", "store", "--user", "ada", "--before", before, "--yes"]);
     }
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"now");
@@ -62,7 +72,8 @@ fn a_length_of_time_that_can_be_meant_in_two_ways_is_refused() {
             cli.fails(2, args);
         }
     }
-    let e = cli.fails(2, &["policy", "set", "store", "--class", "audio", "--max-age", "6m", "--yes"]);
+    let e =
+        cli.fails(2, &["policy", "set", "store", "--class", "audio", "--max-age", "6m", "--yes"]);
     assert!(e.contains("min") && e.contains("mo"), "{e}");
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"now");
     for span in ["6min", "1h6min", "PT6M", "P1DT6M", "6 minutes", "2w", "90d"] {
@@ -79,9 +90,14 @@ fn a_policy_asks_where_records_fall_at_once() {
     cli.put("ben", "audio", b"x");
     std::thread::sleep(Duration::from_millis(1100));
     for limit in [["--max-age", "1s"], ["--until", "2020-01-01"]] {
-        let e = cli.fails(2, &[&["policy", "set", "store", "--class", "audio"][..], &limit].concat());
+        let e =
+            cli.fails(2, &[&["policy", "set", "store", "--class", "audio"][..], &limit].concat());
         assert!(e.contains("4 records") && e.contains("--yes"), "{e}");
-        let e = cli.fails(2, &[&["policy", "set", "store", "--class", "audio", "--user", "ada"][..], &limit].concat());
+        let e = cli.fails(
+            2,
+            &[&["policy", "set", "store", "--class", "audio", "--user", "ada"][..], &limit]
+                .concat(),
+        );
         assert!(e.contains("3 records"), "{e}");
     }
     let e = cli.fails(2, &["policy", "set", "store", "--class", "audio", "--max-records", "1"]);
@@ -90,7 +106,17 @@ fn a_policy_asks_where_records_fall_at_once() {
     cli.ok(&["policy", "set", "store", "--class", "audio", "--user", "ada", "--max-age", "90d"]);
     let e = cli.fails(2, &["policy", "set", "store", "--class", "audio", "--max-age", "1s"]);
     assert!(e.contains("1 record "), "{e}");
-    let told = json(&cli.ok(&["policy", "set", "store", "--class", "audio", "--max-age", "1s", "--yes", "--json"]));
+    let told = json(&cli.ok(&[
+        "policy",
+        "set",
+        "store",
+        "--class",
+        "audio",
+        "--max-age",
+        "1s",
+        "--yes",
+        "--json",
+    ]));
     assert_eq!(told["expired"], 1);
     assert_eq!(cli.run(&["get", "store", &ids[0]]).stdout, b"x");
     // And taking it back lets the store's fall upon her.
@@ -113,19 +139,27 @@ fn every_command_says_what_it_erased_since_it_was_due() {
     cli.ok(&["erase", "store", "--record", &goes, "--in", "1s", "--yes"]);
     std::thread::sleep(Duration::from_millis(1100));
     // A command that only reads does nothing, and says that something is due.
-    for look in
-        [&["list", "store"][..], &["status", "store"], &["get", "store", &goes], &["report", "store", "--user", "ada"]]
-    {
+    for look in [
+        &["list", "store"][..],
+        &["status", "store"],
+        &["get", "store", &goes],
+        &["report", "store", "--user", "ada"],
+    ] {
         let out = cli.run(look);
         let e = String::from_utf8(out.stderr).unwrap();
         assert!(
-            out.status.success() && e.contains("due in store; `keyfall tend store`") && e.lines().count() == 1,
+            out.status.success()
+                && e.contains("due in store; `keyfall tend store`")
+                && e.lines().count() == 1,
             "{e}"
         );
     }
     let out = cli.run(&["create", "store", "--user", "dora"]);
     let e = String::from_utf8(out.stderr).unwrap();
-    assert!(out.status.success() && e.contains("1 planned erase done") && e.lines().count() == 1, "{e}");
+    assert!(
+        out.status.success() && e.contains("1 planned erase done") && e.lines().count() == 1,
+        "{e}"
+    );
     assert!(cli.run(&["list", "store"]).stderr.is_empty(), "once");
     cli.ok(&["erase", "store", "--user", "ben", "--in", "1s", "--yes"]);
     std::thread::sleep(Duration::from_millis(1100));

@@ -4,7 +4,9 @@
 use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::engine::{Fact, Hold, restore};
 use keyfall::store::{MemoryStore, Store};
-use keyfall::{Class, Engine, Erase, ErrorKind, InteractionId, Put, RecordId, Scope, Source, Timestamp, When};
+use keyfall::{
+    Class, Engine, Erase, ErrorKind, InteractionId, Put, RecordId, Scope, Source, Timestamp, When,
+};
 
 use crate::support::{SMALL_PAGES, World, error_kind, facts, read_record, user};
 
@@ -14,7 +16,12 @@ fn hold() -> Hold {
 
 fn put(engine: &Engine, name: &str, class: Class, sources: &[RecordId]) -> RecordId {
     let put = Put::new(user(name), class);
-    engine.put(sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id))), &b"content"[..]).unwrap()
+    engine
+        .put(
+            sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id))),
+            &b"content"[..],
+        )
+        .unwrap()
 }
 
 /// Ada's audio is held; her action and Ben's audio are not.
@@ -43,7 +50,11 @@ impl Held {
             Scope::user(user("ada")),
             Scope::class(user("ada"), Class::audio()),
             Scope::interaction(user("ada"), self.audio.interaction()),
-            Scope::User { user: user("ada"), class: None, when: When::Between { from: None, until: None } },
+            Scope::User {
+                user: user("ada"),
+                class: None,
+                when: When::Between { from: None, until: None },
+            },
             Scope::Record(self.audio),
         ]
     }
@@ -86,8 +97,14 @@ fn what_a_hold_does_not_cover_falls_also_in_the_same_commit() {
 fn a_hold_is_lifted_by_its_number_and_with_a_reason() {
     let held = Held::new();
     let engine = held.world.engine();
-    assert_eq!(error_kind(engine.holds(&user("ada")).lift(held.hold ^ 1, "over", "Amtsgericht")), ErrorKind::Absent);
-    assert_eq!(error_kind(engine.holds(&user("ada")).lift(held.hold, "", "Amtsgericht")), ErrorKind::Invalid);
+    assert_eq!(
+        error_kind(engine.holds(&user("ada")).lift(held.hold ^ 1, "over", "Amtsgericht")),
+        ErrorKind::Absent
+    );
+    assert_eq!(
+        error_kind(engine.holds(&user("ada")).lift(held.hold, "", "Amtsgericht")),
+        ErrorKind::Invalid
+    );
     engine.holds(&user("ada")).lift(held.hold, "the case is closed", "Amtsgericht").unwrap();
     engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!(error_kind(read_record(engine, &held.audio)), ErrorKind::Erased);
@@ -114,13 +131,21 @@ fn a_cascade_that_meets_a_hold_is_refused_before_any_change() {
     let held = put(engine, "chloe", Class::action(), &[text]);
     let id = engine.holds(&user("chloe")).add(hold()).unwrap();
     // Neither of those that it was derived from can go, near or far.
-    for scope in [Scope::Record(text), Scope::Record(audio), Scope::user(user("ada")), Scope::user(user("ben"))] {
+    for scope in [
+        Scope::Record(text),
+        Scope::Record(audio),
+        Scope::user(user("ada")),
+        Scope::user(user("ben")),
+    ] {
         assert_eq!(error_kind(engine.erase(scope)), ErrorKind::Held);
     }
     // What is put under a hold is held from the beginning.
     let late = put(engine, "dora", Class::audio(), &[]);
     let mut batch = engine.batch();
-    let first = batch.add(Put::new(user("chloe"), Class::transcript()).derived_from(Source::Record(late)), &b"a"[..]);
+    let first = batch.add(
+        Put::new(user("chloe"), Class::transcript()).derived_from(Source::Record(late)),
+        &b"a"[..],
+    );
     let first = Source::Added(first.unwrap());
     batch.add(Put::new(user("eve"), Class::transcript()).derived_from(first), &b"b"[..]).unwrap();
     batch.commit().unwrap();
@@ -148,7 +173,11 @@ fn of_two_holds_each_is_lifted_by_itself() {
     let narrow = engine.holds(&user("ben")).add(hold().interaction(text.interaction())).unwrap();
     assert_eq!(engine.holds(&user("ben")).list().unwrap().len(), 2);
     engine.holds(&user("ben")).lift(wide, "over", "Amtsgericht").unwrap();
-    assert_eq!(error_kind(engine.erase(Scope::Record(audio))), ErrorKind::Held, "the other one covers it still");
+    assert_eq!(
+        error_kind(engine.erase(Scope::Record(audio))),
+        ErrorKind::Held,
+        "the other one covers it still"
+    );
     engine.holds(&user("ben")).lift(narrow, "over", "Amtsgericht").unwrap();
     assert_eq!(engine.erase(Scope::Record(audio)).unwrap().derived, 1);
 }
@@ -158,7 +187,9 @@ fn a_hold_covers_what_is_not_there_yet_and_no_more_than_it_says() {
     let world = World::new(4, SMALL_PAGES);
     let engine = world.engine();
     let at = |ms| InteractionId::from_parts(Timestamp(ms), [1; 10]);
-    let put_at = |ms, class| engine.put(Put::new(user("ada"), class).interaction(at(ms)), &b"x"[..]).unwrap();
+    let put_at = |ms, class| {
+        engine.put(Put::new(user("ada"), class).interaction(at(ms)), &b"x"[..]).unwrap()
+    };
     put_at(100, Class::audio());
     put_at(200, Class::audio());
     engine.holds(&user("ada")).add(hold().class(Class::action()).interaction(at(300))).unwrap();
@@ -176,9 +207,19 @@ fn a_hold_covers_what_is_not_there_yet_and_no_more_than_it_says() {
     engine.erase(Scope::class(user("ada"), Class::audio())).unwrap();
     assert_eq!(error_kind(read_record(engine, &beside)), ErrorKind::Erased);
     let keeping = Erase::new(Scope::user(user("ada"))).keep(Class::action(), "held");
-    assert_eq!(engine.erase(keeping).unwrap().records, Some(0), "an erase that keeps the class is none of it");
-    assert_eq!(error_kind(engine.holds(&user("ada")).add(Hold::new("", "court"))), ErrorKind::Invalid);
-    assert_eq!(error_kind(engine.holds(&user("ada")).add(Hold::new("why", " "))), ErrorKind::Invalid);
+    assert_eq!(
+        engine.erase(keeping).unwrap().records,
+        Some(0),
+        "an erase that keeps the class is none of it"
+    );
+    assert_eq!(
+        error_kind(engine.holds(&user("ada")).add(Hold::new("", "court"))),
+        ErrorKind::Invalid
+    );
+    assert_eq!(
+        error_kind(engine.holds(&user("ada")).add(Hold::new("why", " "))),
+        ErrorKind::Invalid
+    );
 }
 
 #[test]
@@ -209,7 +250,11 @@ fn what_a_held_record_depends_on_no_more_is_free() {
     let held = put(engine, "ben", Class::action(), &ways);
     engine.holds(&user("ben")).add(hold()).unwrap();
     engine.detach(&ways[0], "it says nothing").unwrap();
-    assert_eq!(error_kind(engine.erase(Scope::Record(audio))), ErrorKind::Held, "the other way still leads to it");
+    assert_eq!(
+        error_kind(engine.erase(Scope::Record(audio))),
+        ErrorKind::Held,
+        "the other way still leads to it"
+    );
     engine.detach(&ways[1], "nor does this").unwrap();
     engine.erase(Scope::Record(audio)).unwrap();
     assert_eq!(read_record(engine, &held).unwrap(), b"content");
@@ -236,7 +281,8 @@ fn damaged(world: &World) -> Vec<Engine> {
         for key in RootCell::load(&*world.cell).unwrap().keys {
             cell.deposit(world.engine().id(), &key.id, &key.key).unwrap();
         }
-        Engine::open(std::sync::Arc::new(store), std::sync::Arc::new(cell), world.options.clone()).ok()
+        Engine::open(std::sync::Arc::new(store), std::sync::Arc::new(cell), world.options.clone())
+            .ok()
     };
     names.iter().filter_map(engine).collect()
 }
@@ -301,7 +347,9 @@ fn lifting_a_hold_frees_what_is_left_of_what_a_record_was_derived_from() {
     for restarted in [false, true] {
         let mut found = 0;
         for engine in damaged(&world) {
-            if engine.get(&of_bob).is_err() || !engine.get(&of_alice).is_err_and(|e| e.kind() == ErrorKind::Corrupt) {
+            if engine.get(&of_bob).is_err()
+                || !engine.get(&of_alice).is_err_and(|e| e.kind() == ErrorKind::Corrupt)
+            {
                 continue;
             }
             // Alice's page is damaged; it is erased, or it is not.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use keyfall::engine::{Due, Follow, Hold};
 use keyfall::sealed::{InboxKey, seal};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Policy, Put, Query, RecordId, Scope, Source, Timestamp};
+use keyfall::{
+    Class, Engine, ErrorKind, InteractionId, Policy, Put, Query, RecordId, Scope, Source, Timestamp,
+};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
@@ -31,10 +33,15 @@ fn an_envelope_becomes_a_record_once() {
     let mut world = World::new(1, SMALL_PAGES);
     let source = world.put("ada", Class::audio(), b"wake me");
     for (n, len) in [0, 1, 16_000, 16_384, 40_000, 300_000].into_iter().enumerate() {
-        let key: InboxKey = world.engine().inbox(&user("ada")).key().unwrap().to_string().parse().unwrap();
+        let key: InboxKey =
+            world.engine().inbox(&user("ada")).key().unwrap().to_string().parse().unwrap();
         let content = bytes(n as u64, len);
-        let interaction = InteractionId::from_parts(Timestamp(1_767_225_600_000 + n as u64), [9; 10]);
-        let put = audio("ada").interaction(interaction).created(Timestamp(77)).derived_from(Source::Record(source));
+        let interaction =
+            InteractionId::from_parts(Timestamp(1_767_225_600_000 + n as u64), [9; 10]);
+        let put = audio("ada")
+            .interaction(interaction)
+            .created(Timestamp(77))
+            .derived_from(Source::Record(source));
         let envelope = sealed(&world, put, &content, &key);
         let id = accepted(world.engine(), &envelope);
         assert!(read_record(world.engine(), &id).unwrap() == content);
@@ -60,7 +67,10 @@ fn an_envelope_becomes_a_record_once() {
             other[at] ^= 1;
             assert_eq!(error_kind(world.engine().accept(&other[..])), ErrorKind::Corrupt, "{at}");
         }
-        assert_eq!(error_kind(world.engine().accept(&[&whole[..], b"x"].concat()[..])), ErrorKind::Corrupt);
+        assert_eq!(
+            error_kind(world.engine().accept(&[&whole[..], b"x"].concat()[..])),
+            ErrorKind::Corrupt
+        );
         assert_eq!(world.engine().list(&Default::default()).unwrap().records.len(), records);
         accepted(world.engine(), &whole);
     }
@@ -84,12 +94,20 @@ fn copies_of_envelopes_die_with_every_erase_that_touches_the_user() {
     let mut queue = vec![kept.clone()];
     for scope in scopes {
         let key = engine.inbox(&user("ada")).key().unwrap();
-        assert_eq!(engine.inbox(&user("ada")).key().unwrap(), key, "it stays while nothing happens");
-        let (taken, waiting) = (sealed(&world, audio("ada"), b"a", &key), sealed(&world, audio("ada"), b"b", &key));
+        assert_eq!(
+            engine.inbox(&user("ada")).key().unwrap(),
+            key,
+            "it stays while nothing happens"
+        );
+        let (taken, waiting) =
+            (sealed(&world, audio("ada"), b"a", &key), sealed(&world, audio("ada"), b"b", &key));
         let id = accepted(engine, &taken);
         queue.extend([taken.clone(), waiting.clone()]);
         let open = world.tape.opened(&world.cell.hoard(), &queue);
-        assert!(open.iter().all(|open| *open), "with every root key ever, the adversary opens them all");
+        assert!(
+            open.iter().all(|open| *open),
+            "with every root key ever, the adversary opens them all"
+        );
         engine.erase(scope(id)).unwrap();
         // The queue keeps its copies; with the cell as it is now, only Ben's opens.
         let live = keyfall::cell::RootCell::load(&*world.cell).unwrap().keys;
@@ -162,7 +180,8 @@ fn inbox_keys_are_replaced_on_a_schedule() {
     engine.create_user(&user("ada")).unwrap();
     let day = 24 * 3600 * 1000;
     let first = engine.inbox(&user("ada")).key().unwrap();
-    let (one, two) = (sealed(&world, audio("ada"), b"1", &first), sealed(&world, audio("ada"), b"2", &first));
+    let (one, two) =
+        (sealed(&world, audio("ada"), b"1", &first), sealed(&world, audio("ada"), b"2", &first));
     world.env.advance(8 * day);
     let second = engine.inbox(&user("ada")).key().unwrap();
     assert_ne!(second, first);
@@ -196,11 +215,19 @@ fn an_envelope_for_another_store_or_user_is_refused() {
     assert_eq!(error_kind(world.engine().accept(&wrong[..])), ErrorKind::Refused);
     assert_eq!(error_kind("keyfall-inbox-1:AAAA".parse::<InboxKey>()), ErrorKind::Invalid);
     assert_eq!(error_kind("keyfall-inbox".parse::<InboxKey>()), ErrorKind::Invalid);
-    let many =
-        (0..257).fold(audio("ada"), |put, _| put.derived_from(Source::Record(world.put("ada", Class::action(), b"y"))));
-    assert_eq!(error_kind(seal(&many, &b""[..], &key, &*world.env, &mut Vec::new())), ErrorKind::Invalid);
+    let many = (0..257).fold(audio("ada"), |put, _| {
+        put.derived_from(Source::Record(world.put("ada", Class::action(), b"y")))
+    });
+    assert_eq!(
+        error_kind(seal(&many, &b""[..], &key, &*world.env, &mut Vec::new())),
+        ErrorKind::Invalid
+    );
     // A hold keeps what is held, and not the inbox: an erase beside it replaces the key.
-    world.engine().holds(&user("ada")).add(Hold::new("a court asks", "Amtsgericht").class(Class::audio())).unwrap();
+    world
+        .engine()
+        .holds(&user("ada"))
+        .add(Hold::new("a court asks", "Amtsgericht").class(Class::audio()))
+        .unwrap();
     world.engine().erase(Scope::class(user("ada"), Class::action())).unwrap();
     assert_eq!(error_kind(world.engine().accept(&envelope[..])), ErrorKind::Refused);
 }
@@ -213,8 +240,9 @@ fn accepting_one_envelope_twice_at_once_makes_one_record() {
     for round in 0..20 {
         let envelope = sealed(&world, audio("ada"), &bytes(round, 50_000), &key);
         let done: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..4).map(|_| scope.spawn(|| world.engine().accept(&envelope[..]).unwrap())).collect();
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| world.engine().accept(&envelope[..]).unwrap()))
+                .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!(done.iter().filter(|done| !done.again).count(), 1);
@@ -229,7 +257,18 @@ fn sealed_on_the_command_line() {
     cli.ok(&["create", "store", "--user", "ada"]);
     std::fs::write(cli.path("ada.inbox"), cli.ok(&["inbox", "store", "--user", "ada"])).unwrap();
     std::fs::write(cli.path("wake.wav"), bytes(1, 100_000)).unwrap();
-    let seal = ["seal", "--to", "ada.inbox", "--user", "ada", "--class", "audio", "wake.wav", "-o", "one.sealed"];
+    let seal = [
+        "seal",
+        "--to",
+        "ada.inbox",
+        "--user",
+        "ada",
+        "--class",
+        "audio",
+        "wake.wav",
+        "-o",
+        "one.sealed",
+    ];
     cli.ok(&seal);
     let id = cli.ok(&["accept", "store", "one.sealed"]);
     assert_eq!(cli.ok(&["accept", "store", "one.sealed"]), id);
@@ -241,7 +280,10 @@ fn sealed_on_the_command_line() {
     assert!(told.contains("keyfall inbox"), "{told}");
     cli.fails(5, &["accept", "store", "wake.wav"]);
     cli.fails(1, &["accept", "store", "nowhere"]);
-    cli.fails(2, &["seal", "--to", "wake.wav", "--user", "ada", "--class", "audio", "wake.wav", "-o", "x"]);
+    cli.fails(
+        2,
+        &["seal", "--to", "wake.wav", "--user", "ada", "--class", "audio", "wake.wav", "-o", "x"],
+    );
     assert!(!cli.path("x").exists());
 }
 
@@ -251,7 +293,10 @@ fn what_is_no_envelope_is_refused_as_such() {
     for garbage in [&b"no envelope"[..], &[7; 4000]] {
         std::fs::write(cli.path("garbage"), garbage).unwrap();
         let e = cli.fails(5, &["accept", "store", "garbage"]);
-        assert!(!e.contains("a something") && !e.contains("from a copy"), "a store's copies have no envelopes: {e}");
+        assert!(
+            !e.contains("a something") && !e.contains("from a copy"),
+            "a store's copies have no envelopes: {e}"
+        );
     }
 }
 
@@ -269,11 +314,17 @@ fn the_next_due_act_is_named_by_its_kind() {
     assert_eq!(due(), Some(Due::Planned));
     engine.plans(&user("ada")).cancel(plan.id).unwrap();
     assert_eq!(due(), Some(Due::InboxKey));
-    engine.policies(Some(&user("ada"))).set(&Policy::new(Class::audio()).max_age(Duration::from_secs(86_400))).unwrap();
+    engine
+        .policies(Some(&user("ada")))
+        .set(&Policy::new(Class::audio()).max_age(Duration::from_secs(86_400)))
+        .unwrap();
     assert_eq!(due(), Some(Due::Limit));
     let cli = Cli::new();
     cli.ok(&["create", "store", "--user", "ada"]);
     cli.ok(&["inbox", "store", "--user", "ada"]);
     let told = cli.ok(&["status", "store"]);
-    assert!(told.contains("an old inbox key is destroyed") && !told.contains("a planned erase"), "{told}");
+    assert!(
+        told.contains("an old inbox key is destroyed") && !told.contains("a planned erase"),
+        "{told}"
+    );
 }

@@ -9,7 +9,10 @@ use keyfall::cell::RootCell;
 use keyfall::engine::{Fact, Follow, Grant, Hold, Request};
 use keyfall::store::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
-use keyfall::{Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Source, Timestamp, When};
+use keyfall::{
+    Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Source, Timestamp,
+    When,
+};
 
 use crate::support::{SMALL_PAGES, World, error_kind, facts, read_record, user};
 
@@ -43,13 +46,22 @@ impl Store for Rotten {
     fn head(&self) -> keyfall::Result<Option<Head>> {
         self.inner.head()
     }
-    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> keyfall::Result<Published> {
+    fn commit(
+        &self,
+        blobs: &[Blob],
+        over: Option<HeadId>,
+        head: &Head,
+    ) -> keyfall::Result<Published> {
         match self.fails.lock().unwrap().take() {
             Some(kind) => Err(Error::new(kind, "the store fails")),
             None => self.inner.commit(blobs, over, head),
         }
     }
-    fn names(&self, from: Cursor, limit: usize) -> keyfall::Result<(Vec<BlobName>, Option<Cursor>)> {
+    fn names(
+        &self,
+        from: Cursor,
+        limit: usize,
+    ) -> keyfall::Result<(Vec<BlobName>, Option<Cursor>)> {
         self.inner.names(from, limit)
     }
     fn remove(&self, names: &[BlobName]) -> keyfall::Result<Removed> {
@@ -67,7 +79,8 @@ fn rotten(seed: u64, follow: Follow) -> (World, Arc<Rotten>) {
     world.engine = None;
     // Pages come from the store each time.
     world.options = world.options.clone().follow(follow).cache_bytes(0).clock_is_right(true);
-    world.cell = Arc::new(keyfall::testing::HoardingCell::new(Arc::new(keyfall::cell::MemoryCell::new())));
+    world.cell =
+        Arc::new(keyfall::testing::HoardingCell::new(Arc::new(keyfall::cell::MemoryCell::new())));
     world.store = store.clone();
     let cell: Arc<dyn RootCell> = world.cell.clone();
     world.engine = Some(Engine::init(store.clone(), cell, world.options.clone()).unwrap());
@@ -83,7 +96,9 @@ fn following(seed: u64, links: u64) -> World {
 }
 
 fn derive(engine: &Engine, name: &str, class: Class, from: &[RecordId]) -> RecordId {
-    let put = from.iter().fold(Put::new(user(name), class), |put, id| put.derived_from(Source::Record(*id)));
+    let put = from
+        .iter()
+        .fold(Put::new(user(name), class), |put, id| put.derived_from(Source::Record(*id)));
     engine.put(put, &b"derived"[..]).unwrap()
 }
 
@@ -104,8 +119,10 @@ fn an_erase_that_keeps_what_fell_before_is_done_and_fails_nobody() {
         let engine = world.engine();
         let a1 = world.put("alice", Class::audio(), b"hers");
         let x1 = world.put("bob", Class::audio(), b"his");
-        let (k1, k2) =
-            (derive(engine, "bob", Class::transcript(), &[x1]), derive(engine, "bob", Class::transcript(), &[a1]));
+        let (k1, k2) = (
+            derive(engine, "bob", Class::transcript(), &[x1]),
+            derive(engine, "bob", Class::transcript(), &[a1]),
+        );
         let of_carl = world.put("carl", Class::audio(), b"his");
         let all: Vec<Erase> = vec![
             Scope::user(user("alice")).into(),
@@ -142,7 +159,11 @@ fn what_an_erase_took_is_not_kept_by_the_next_of_the_same_commit() {
         let own = world.put("bob", Class::transcript(), b"his own");
         let outcomes = engine.erase_all(&[Scope::Record(x0).into(), but_transcripts("bob")]);
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
-        assert_eq!(error_kind(read_record(engine, &k1)), ErrorKind::Erased, "{links} links are followed");
+        assert_eq!(
+            error_kind(read_record(engine, &k1)),
+            ErrorKind::Erased,
+            "{links} links are followed"
+        );
         assert!(read_record(engine, &own).is_ok());
         engine.run_due(&mut |_| {}).unwrap();
         assert_eq!(count(engine, "bob"), 1);
@@ -158,8 +179,10 @@ fn a_planned_erase_that_keeps_a_class_is_done_whatever_fell_meanwhile() {
     let engine = world.engine();
     let a1 = world.put("alice", Class::audio(), b"hers");
     let x1 = world.put("bob", Class::audio(), b"his");
-    let (k1, k2) =
-        (derive(engine, "bob", Class::transcript(), &[x1]), derive(engine, "bob", Class::transcript(), &[a1]));
+    let (k1, k2) = (
+        derive(engine, "bob", Class::transcript(), &[x1]),
+        derive(engine, "bob", Class::transcript(), &[a1]),
+    );
     engine.erase_at(but_transcripts("bob"), world.in_days(1)).unwrap();
     world.env.advance(2 * DAY);
     assert!(engine.erase(Scope::user(user("alice"))).unwrap().following);
@@ -211,7 +234,10 @@ fn is_whole(engine: &Engine, name: &str) -> bool {
 fn done_by_plan(engine: &Engine, whole: &[bool]) -> bool {
     let Ok(done) = engine.run_due(&mut |_| {}) else { return false };
     assert!(done.planned + done.failed + done.damaged >= 5, "{done:?}");
-    assert!(done.planned as usize >= whole.iter().filter(|whole| **whole).count(), "{whole:?} {done:?}");
+    assert!(
+        done.planned as usize >= whole.iter().filter(|whole| **whole).count(),
+        "{whole:?} {done:?}"
+    );
     for trouble in done.troubles.iter().filter(|trouble| trouble.plan.is_some()) {
         assert!(trouble.user.is_some(), "{trouble}");
     }
@@ -248,7 +274,8 @@ fn a_user_whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
             world.env.advance(2 * DAY);
         }
         let whole: Vec<BlobName> = keyfall::testing::listed(&*store, 1000).unwrap();
-        let (head, keys) = (store.head().unwrap().unwrap(), RootCell::load(&*world.cell).unwrap().keys);
+        let (head, keys) =
+            (store.head().unwrap().unwrap(), RootCell::load(&*world.cell).unwrap().keys);
         let id = world.engine().id();
         world.engine = None;
         for name in &whole {
@@ -262,13 +289,18 @@ fn a_user_whose_pages_are_whole_is_erased_whatever_is_damaged_elsewhere() {
                 cell.deposit(id, &key.id, &key.key).unwrap();
             }
             rotten.bad.lock().unwrap().insert(*name);
-            let Ok(engine) = Engine::open(rotten.clone(), Arc::new(cell), world.options.clone()) else {
+            let Ok(engine) = Engine::open(rotten.clone(), Arc::new(cell), world.options.clone())
+            else {
                 continue;
             };
             // Asked before anything is erased.
             let users: Vec<bool> = FIVE.iter().map(|name| is_whole(&engine, name)).collect();
             damage += users.iter().filter(|whole| !**whole).count();
-            let done = if planned { done_by_plan(&engine, &users) } else { done_together(&engine, &erases, &users) };
+            let done = if planned {
+                done_by_plan(&engine, &users)
+            } else {
+                done_together(&engine, &erases, &users)
+            };
             if !done {
                 continue;
             }
@@ -301,7 +333,9 @@ fn a_plan_that_fails_is_reported_with_its_user_and_done_when_it_can_be() {
     let second = engine.erase_at(Scope::Record(x1), world.in_days(1)).unwrap();
     engine.erase_at(Scope::Record(other), world.in_days(1)).unwrap();
     let pending = engine.put(Put::new(user("dana"), Class::audio()), &b"x"[..]).unwrap();
-    engine.erase(Erase::new(Scope::Record(pending)).final_within(Duration::from_secs(24 * 3600))).unwrap();
+    engine
+        .erase(Erase::new(Scope::Record(pending)).final_within(Duration::from_secs(24 * 3600)))
+        .unwrap();
     world.env.advance(2 * DAY);
     let live: Vec<BlobName> = keyfall::testing::listed(&*store, 1000).unwrap();
     // Rot whatever makes Alice, and nobody else, unreadable.
@@ -323,16 +357,24 @@ fn a_plan_that_fails_is_reported_with_its_user_and_done_when_it_can_be() {
         (trouble.user.clone(), trouble.plan, trouble.kind),
         (Some(user("bob")), Some(first.id), ErrorKind::Corrupt)
     );
-    assert!(trouble.to_string().contains("bob") && trouble.to_string().contains(&format!("{:016x}", first.id)));
+    assert!(
+        trouble.to_string().contains("bob")
+            && trouble.to_string().contains(&format!("{:016x}", first.id))
+    );
     assert_eq!(error_kind(engine.get(&other)), ErrorKind::Erased);
     assert_eq!(error_kind(engine.get(&x1)), ErrorKind::Erased);
-    assert_eq!(engine.plans(&user("bob")).list().unwrap().iter().map(|plan| plan.id).collect::<Vec<_>>(), [first.id]);
+    assert_eq!(
+        engine.plans(&user("bob")).list().unwrap().iter().map(|plan| plan.id).collect::<Vec<_>>(),
+        [first.id]
+    );
     assert_ne!(first.id, second.id);
     // It stands in the history once, is not tried before an hour, and is done when it can be.
     assert_eq!(engine.run_due(&mut |_| {}).unwrap().failed, 0);
     world.env.advance(2 * 3_600_000);
     assert_eq!(engine.run_due(&mut |_| {}).unwrap().failed, 1);
-    let failed = |engine: &Engine| facts(engine, "bob").iter().filter(|f| matches!(f, Fact::Failed { .. })).count();
+    let failed = |engine: &Engine| {
+        facts(engine, "bob").iter().filter(|f| matches!(f, Fact::Failed { .. })).count()
+    };
     assert_eq!(failed(engine), 1);
     store.bad.lock().unwrap().clear();
     world.env.advance(2 * 3_600_000);
@@ -364,12 +406,19 @@ fn what_can_never_be_done_is_refused_when_it_is_planned() {
     ];
     let later = world.in_days(1);
     for erase in bad {
-        assert_eq!(error_kind(engine.erase_at(erase.clone(), later)), ErrorKind::Invalid, "{erase:?}");
+        assert_eq!(
+            error_kind(engine.erase_at(erase.clone(), later)),
+            ErrorKind::Invalid,
+            "{erase:?}"
+        );
         assert_eq!(error_kind(engine.erase(erase.clone())), ErrorKind::Invalid, "{erase:?}");
         let of_nobody = Erase::clone(&erase);
         assert_eq!(error_kind(engine.erase_all(&[of_nobody]).remove(0)), ErrorKind::Invalid);
     }
-    assert!(engine.plans(&user("ada")).list().unwrap().is_empty() && engine.status().unwrap().next_due.is_none());
+    assert!(
+        engine.plans(&user("ada")).list().unwrap().is_empty()
+            && engine.status().unwrap().next_due.is_none()
+    );
     // A window within a day is one that a plan meets: it is final when it is done.
     let hour = Erase::new(Scope::user(user("ada"))).final_within(Duration::from_secs(3600));
     let plan = engine.erase_at(hour, later).unwrap();
@@ -403,12 +452,16 @@ fn each_class_that_stays_has_its_own_reason() {
         });
         kept.collect::<Vec<_>>()
     };
-    let right =
-        [("action", "tax law, 10 years"), ("alarm", "it goes on ringing"), ("transcript", "it goes on ringing")];
+    let right = [
+        ("action", "tax law, 10 years"),
+        ("alarm", "it goes on ringing"),
+        ("transcript", "it goes on ringing"),
+    ];
     let right: Vec<(String, String)> = right.map(|(c, r)| (c.to_owned(), r.to_owned())).to_vec();
     let done = engine.erase(erase().certified(Request::default())).unwrap();
     let certificate = done.certificate.unwrap().sign().unwrap();
-    let said: Vec<_> = certificate.facts.body.kept.iter().map(|k| (k.class.clone(), k.reason.clone())).collect();
+    let said: Vec<_> =
+        certificate.facts.body.kept.iter().map(|k| (k.class.clone(), k.reason.clone())).collect();
     assert_eq!((said, reasons(engine)), (right.clone(), right.clone()));
     // So it is where it was planned, across a restart.
     engine.erase(Scope::user(user("ada"))).unwrap();
@@ -424,7 +477,9 @@ fn each_class_that_stays_has_its_own_reason() {
     assert_eq!(reasons(engine), right);
     // Reasons that do not fit are refused, and not cut.
     let long = |c: char| c.to_string().repeat(200);
-    let erase = Erase::new(Scope::user(user("ada"))).keep(Class::action(), long('a')).keep(Class::audio(), long('b'));
+    let erase = Erase::new(Scope::user(user("ada")))
+        .keep(Class::action(), long('a'))
+        .keep(Class::audio(), long('b'));
     assert_eq!(error_kind(engine.erase_at(erase.clone(), world.in_days(1))), ErrorKind::Invalid);
     assert!(engine.erase(erase).is_ok());
 }
@@ -440,13 +495,20 @@ fn the_history_names_nothing_that_fell() {
     let second = world.put("ada", secret(), b"what was said then");
     let notes = derive(engine, "ada", Class::transcript(), &[audio]);
     let party = keyfall::sealed::Identity::new(&*world.env).unwrap().public().unwrap();
-    engine.grants(&user("ada")).add(Grant::new(&party, "A party", "to help").class(secret())).unwrap();
+    engine
+        .grants(&user("ada"))
+        .add(Grant::new(&party, "A party", "to help").class(secret()))
+        .unwrap();
     engine.detach(&notes, "a shopping list").unwrap();
-    let all = Hold::new("a court asks", "Amtsgericht").class(secret()).interaction(session.interaction());
+    let all =
+        Hold::new("a court asks", "Amtsgericht").class(secret()).interaction(session.interaction());
     let hold = engine.holds(&user("ada")).add(all).unwrap();
     assert_eq!(error_kind(engine.erase(Scope::Record(session))), ErrorKind::Held);
     assert_eq!(error_kind(engine.erase(Scope::class(user("ada"), secret()))), ErrorKind::Held);
-    assert_eq!(error_kind(engine.erase(Scope::interaction(user("ada"), session.interaction()))), ErrorKind::Held);
+    assert_eq!(
+        error_kind(engine.erase(Scope::interaction(user("ada"), session.interaction()))),
+        ErrorKind::Held
+    );
     for scope in [
         Scope::Record(session),
         Scope::class(user("ada"), secret()),
@@ -455,7 +517,8 @@ fn the_history_names_nothing_that_fell() {
     ] {
         engine.erase_at(scope, world.in_days(1)).unwrap();
     }
-    let keep = Erase::new(Scope::interaction(user("ada"), session.interaction())).keep(secret(), "it is wanted");
+    let keep = Erase::new(Scope::interaction(user("ada"), session.interaction()))
+        .keep(secret(), "it is wanted");
     engine.erase(keep).unwrap();
     let told = format!("{:?}", facts(engine, "ada"));
     assert!(told.contains("therapy.session"), "by name while it lives: {told}");
@@ -468,17 +531,20 @@ fn the_history_names_nothing_that_fell() {
     };
     // A record: its own facts and its plan fall with it.
     engine.erase(Scope::Record(notes)).unwrap();
-    let told = format!("{:?} {:?}", facts(engine, "ada"), engine.plans(&user("ada")).list().unwrap());
+    let told =
+        format!("{:?} {:?}", facts(engine, "ada"), engine.plans(&user("ada")).list().unwrap());
     gone(&told, &[notes]);
     assert!(!told.contains("shopping list"), "{told}");
     engine.holds(&user("ada")).lift(hold, "over", "Amtsgericht").unwrap();
     world.env.advance(2 * DAY);
     assert_eq!(engine.run_due(&mut |_| {}).unwrap().planned, 3);
-    let told = format!("{:?} {:?}", facts(engine, "ada"), engine.report(&user("ada")).unwrap().history);
+    let told =
+        format!("{:?} {:?}", facts(engine, "ada"), engine.report(&user("ada")).unwrap().history);
     gone(&told, &[session, second, notes]);
     assert!(!told.contains("therapy"), "{told}");
     // That it was planned, held and refused stands there all the same.
-    let count = |is: &dyn Fn(&Fact) -> bool| facts(engine, "ada").iter().filter(|fact| is(fact)).count();
+    let count =
+        |is: &dyn Fn(&Fact) -> bool| facts(engine, "ada").iter().filter(|fact| is(fact)).count();
     assert_eq!(count(&|f| matches!(f, Fact::Planned { scope: None, .. })), 4);
     assert_eq!(count(&|f| matches!(f, Fact::Held { .. } | Fact::Lifted { .. })), 2);
     assert_eq!(count(&|f| matches!(f, Fact::Refused { .. })), 3);
@@ -511,7 +577,10 @@ fn refused_erases_do_not_fill_the_history() {
     engine.holds(&user("ada")).add(Hold::new("another asks", "Landgericht")).unwrap();
     let day = Duration::from_secs(24 * 3600);
     engine.policies(Some(&user("ada"))).set(&Policy::new(Class::audio()).max_age(day)).unwrap();
-    engine.policies(Some(&user("ada"))).set(&Policy::new(Class::audio()).purpose("none").max_age(day)).unwrap();
+    engine
+        .policies(Some(&user("ada")))
+        .set(&Policy::new(Class::audio()).purpose("none").max_age(day))
+        .unwrap();
     for _ in 0..3 {
         world.env.advance(2 * DAY);
         assert!(engine.run_due(&mut |_| {}).unwrap().refused >= 150);
@@ -561,10 +630,12 @@ fn the_error_of_a_write_says_whether_it_may_have_happened() {
     let (mut world, store) = rotten(11, Follow::default());
     let engine = world.engine();
     world.put("ada", Class::audio(), b"x");
-    let put = |engine: &Engine| engine.put(Put::new(user("ada"), Class::audio()), &b"y"[..]).unwrap_err();
+    let put =
+        |engine: &Engine| engine.put(Put::new(user("ada"), Class::audio()), &b"y"[..]).unwrap_err();
     *store.fails.lock().unwrap() = Some(ErrorKind::Full);
     assert!(!put(engine).may_have_happened(), "a full disk changed nothing");
-    let bad = engine.put(Put::new(user("ada"), Class::audio()).media_type("no"), &b"y"[..]).unwrap_err();
+    let bad =
+        engine.put(Put::new(user("ada"), Class::audio()).media_type("no"), &b"y"[..]).unwrap_err();
     assert!(!bad.may_have_happened());
     *store.fails.lock().unwrap() = Some(ErrorKind::Io);
     let lost = put(engine);
@@ -586,7 +657,14 @@ fn asking_at_once_for_what_is_pending_makes_it_final() {
     for together in [false, true] {
         let audio = world.put("ada", Class::audio(), b"x");
         let other = world.put("ada", Class::audio(), b"y");
-        assert!(engine.erase(Erase::new(Scope::Record(audio)).final_within(hour)).unwrap().finality.until().is_some());
+        assert!(
+            engine
+                .erase(Erase::new(Scope::Record(audio)).final_within(hour))
+                .unwrap()
+                .finality
+                .until()
+                .is_some()
+        );
         let epoch = engine.head().epoch;
         let waits = Erase::new(Scope::Record(audio)).final_within(hour);
         assert!(engine.erase(waits).unwrap().finality.until().is_some());

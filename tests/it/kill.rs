@@ -58,7 +58,9 @@ impl Killed {
             .spawn()
             .unwrap();
         let out = child.stdout.take().unwrap();
-        let reader = std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).collect::<Vec<_>>());
+        let reader = std::thread::spawn(move || {
+            BufReader::new(out).lines().map_while(Result::ok).collect::<Vec<_>>()
+        });
         if !round.is_multiple_of(10) {
             std::thread::sleep(moment(self.seed + round * 2, self.import_takes));
             child.kill().unwrap();
@@ -75,7 +77,8 @@ impl Killed {
                 continue;
             };
             if let [_, user, class, clip] = &fields[..] {
-                let content = (*class == "audio").then(|| std::fs::read(corpus.join(clip)).unwrap());
+                let content =
+                    (*class == "audio").then(|| std::fs::read(corpus.join(clip)).unwrap());
                 self.live.insert(id, Record { user: (*user).to_owned(), content });
                 self.acknowledged += 1;
             }
@@ -106,11 +109,16 @@ impl Killed {
 
     /// An erase is whole or not at all; one that was acknowledged is whole.
     fn check_erase(&mut self, engine: &Engine, user: &str, done: bool) {
-        let ids: Vec<RecordId> = self.live.iter().filter(|(_, r)| r.user == user).map(|(id, _)| *id).collect();
+        let ids: Vec<RecordId> =
+            self.live.iter().filter(|(_, r)| r.user == user).map(|(id, _)| *id).collect();
         let gone = kind_of(engine, &ids[0]) == Some(ErrorKind::Erased);
         assert!(gone || !done, "an acknowledged erase is not erased");
         for id in &ids {
-            assert_eq!(kind_of(engine, id) == Some(ErrorKind::Erased), gone, "an erase is whole or not at all");
+            assert_eq!(
+                kind_of(engine, id) == Some(ErrorKind::Erased),
+                gone,
+                "an erase is whole or not at all"
+            );
             if gone {
                 self.live.remove(id);
                 self.erased.push(*id);
@@ -121,7 +129,8 @@ impl Killed {
 
 #[test]
 fn killed_at_any_moment() {
-    let rounds: u64 = std::env::var("KEYFALL_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
+    let rounds: u64 =
+        std::env::var("KEYFALL_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
     let seed: u64 = std::env::var("KEYFALL_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     println!("KEYFALL_SEED={seed}");
     let mut killed = Killed {
@@ -172,7 +181,8 @@ fn verify(engine: &Engine, live: &BTreeMap<RecordId, Record>, erased: &[RecordId
     let skip = if all { 0 } else { live.len().saturating_sub(250) };
     // Ids are ordered by time: the newest are at the end.
     for (id, record) in live.iter().skip(skip) {
-        let content = read_record(engine, id).unwrap_or_else(|e| panic!("acknowledged and lost: {e}"));
+        let content =
+            read_record(engine, id).unwrap_or_else(|e| panic!("acknowledged and lost: {e}"));
         if let Some(expected) = &record.content {
             assert_eq!(&content, expected);
         }
@@ -247,7 +257,12 @@ fn killed_in_every_verb() {
                 copy(&cli.path("saved").join(part), &cli.path(part));
             }
             let began = Instant::now();
-            let mut child = cli.command(verb.arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let mut child = cli
+                .command(verb.arguments)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
             // The first runs to its end, so that the typical time is known.
             if round > 0 {
                 std::thread::sleep(moment(n as u64 * 100 + round, takes));
@@ -260,11 +275,21 @@ fn killed_in_every_verb() {
             }
             cut += u64::from(!whole);
             let engine = open(&cli);
-            let fell = of_ada.iter().filter(|id| kind_of(&engine, id) == Some(ErrorKind::Erased)).count();
-            assert!(fell == 0 || verb.erases && fell == of_ada.len(), "{what}: an erase is there in part");
-            assert!(!whole || !verb.erases || fell > 0, "{what}: an acknowledged erase is not erased");
+            let fell =
+                of_ada.iter().filter(|id| kind_of(&engine, id) == Some(ErrorKind::Erased)).count();
+            assert!(
+                fell == 0 || verb.erases && fell == of_ada.len(),
+                "{what}: an erase is there in part"
+            );
+            assert!(
+                !whole || !verb.erases || fell > 0,
+                "{what}: an acknowledged erase is not erased"
+            );
             for (id, content) in live.iter().filter(|(id, _)| fell == 0 || !of_ada.contains(id)) {
-                assert_eq!(&read_record(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")), content);
+                assert_eq!(
+                    &read_record(&engine, id).unwrap_or_else(|e| panic!("{what}: lost: {e}")),
+                    content
+                );
             }
             assert_eq!(kind_of(&engine, &gone), Some(ErrorKind::Erased), "{what}: back");
             assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean(), "{what}");
@@ -272,7 +297,11 @@ fn killed_in_every_verb() {
             // And it can be done after all.
             let again = cli.run(verb.arguments);
             let said = String::from_utf8_lossy(&again.stderr).into_owned();
-            assert!(again.status.code().is_some_and(|c| verb.again.contains(&c)), "{what}: {:?} {said}", again.status);
+            assert!(
+                again.status.code().is_some_and(|c| verb.again.contains(&c)),
+                "{what}: {:?} {said}",
+                again.status
+            );
         }
     }
     println!("{} verbs, {cut} of {} runs cut", VERBS.len(), VERBS.len() * 9);
@@ -288,7 +317,12 @@ fn killed_while_it_is_made() {
             let _ = std::fs::remove_dir_all(cli.path(part));
         }
         let began = Instant::now();
-        let mut child = cli.command(&["init", "store"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = cli
+            .command(&["init", "store"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         if round > 0 {
             std::thread::sleep(moment(round + 7000, takes));
             child.kill().unwrap();

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use keyfall::engine::{CopyMode, Request};
-use keyfall::{Class, Engine, Erase, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Source, Timestamp, When};
+use keyfall::{
+    Class, Engine, Erase, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Source, Timestamp,
+    When,
+};
 
 use crate::support::{SMALL_PAGES, World, error_kind, read_record, user};
 
@@ -35,12 +38,14 @@ fn a_put_from_what_an_erase_took_is_refused_whether_or_not_the_erase_may_wait() 
             // batch.
             for direct in [true, false] {
                 let source = world.put("ada", Class::audio(), b"a call");
-                let derived = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
+                let derived =
+                    Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
                 let between = engine.put(derived, &b"notes"[..]).unwrap();
                 let from = if direct { source } else { between };
                 let mut batch = engine.batch();
                 batch.add(Put::new(user("carl"), Class::audio()), &b"his own"[..]).unwrap();
-                let put = Put::new(user("carl"), Class::action()).derived_from(Source::Record(from));
+                let put =
+                    Put::new(user("carl"), Class::action()).derived_from(Source::Record(from));
                 batch.add(put, &b"late"[..]).unwrap();
                 let begun = engine.erase(erase(scope(source))).unwrap();
                 assert_eq!(begun.finality.is_final(), window.is_none());
@@ -58,8 +63,7 @@ fn a_put_from_what_an_erase_took_is_refused_whether_or_not_the_erase_may_wait() 
 #[test]
 fn a_put_from_what_falls_within_a_window_and_links_still_to_be_followed_is_refused() {
     let mut world = World::new(2, SMALL_PAGES);
-    world.options =
-        world.options.clone().follow(keyfall::engine::Follow { links: 0, users: 0 });
+    world.options = world.options.clone().follow(keyfall::engine::Follow { links: 0, users: 0 });
     world.reopen();
     let engine = world.engine();
     let source = world.put("ada", Class::audio(), b"a call");
@@ -69,7 +73,9 @@ fn a_put_from_what_falls_within_a_window_and_links_still_to_be_followed_is_refus
     let put = Put::new(user("carl"), Class::action()).derived_from(Source::Record(derived));
     batch.add(put, &b"late"[..]).unwrap();
     // The derived record's entry stands until links are followed; it does not open.
-    let erased = engine.erase(Erase::new(Scope::Record(source)).final_within(Duration::from_secs(60))).unwrap();
+    let erased = engine
+        .erase(Erase::new(Scope::Record(source)).final_within(Duration::from_secs(60)))
+        .unwrap();
     assert!(erased.following);
     assert_eq!(error_kind(batch.commit()), ErrorKind::Erased);
     engine.run_due(&mut |_| {}).unwrap();
@@ -92,7 +98,10 @@ fn an_erase_of_what_is_still_on_its_way_refuses_it() {
                 When::Ever,
                 When::Interaction(began),
                 When::Between { from: None, until: None },
-                When::Between { from: Some(began.began()), until: Some(Timestamp(began.began().0 + 1)) },
+                When::Between {
+                    from: Some(began.began()),
+                    until: Some(Timestamp(began.began().0 + 1)),
+                },
             ];
             for class in [None, Some(Class::audio())] {
                 for when in whens {
@@ -103,19 +112,23 @@ fn an_erase_of_what_is_still_on_its_way_refuses_it() {
                     }
                     let began = match when {
                         When::Interaction(id) => id,
-                        When::Between { from: Some(from), .. } => InteractionId::from_parts(from, [7; 10]),
+                        When::Between { from: Some(from), .. } => {
+                            InteractionId::from_parts(from, [7; 10])
+                        }
                         _ => engine.new_interaction().unwrap(),
                     };
                     world.env.advance(100);
                     let mut batch = engine.batch();
                     batch.add(into("ada", Class::audio(), began), &b"on its way"[..]).unwrap();
-                    let erase = Erase::new(Scope::User { user: user("ada"), class: class.clone(), when });
+                    let erase =
+                        Erase::new(Scope::User { user: user("ada"), class: class.clone(), when });
                     let erase = match window {
                         Some(window) => erase.final_within(window),
                         None => erase,
                     };
                     let done = engine.erase(erase).unwrap();
-                    let whole = class.is_none() && matches!(when, When::Ever | When::Between { from: None, .. });
+                    let whole = class.is_none()
+                        && matches!(when, When::Ever | When::Between { from: None, .. });
                     assert_eq!(done.records, Some(u64::from(here && whole)), "{class:?} {when:?}");
                     assert!(!done.already);
                     assert_eq!(
@@ -124,7 +137,11 @@ fn an_erase_of_what_is_still_on_its_way_refuses_it() {
                         "here {here}: {class:?} {when:?} {window:?}"
                     );
                     let again = engine.put(into("ada", Class::audio(), began), &b"again"[..]);
-                    assert_eq!(error_kind(again), ErrorKind::Erased, "here {here}: {class:?} {when:?}");
+                    assert_eq!(
+                        error_kind(again),
+                        ErrorKind::Erased,
+                        "here {here}: {class:?} {when:?}"
+                    );
                 }
             }
         }
@@ -138,12 +155,16 @@ fn what_arrives_late_is_refused_of_a_kept_class_too_and_says_so() {
         let engine = world.engine();
         let alarm = world.put("ada", Class::action(), b"an alarm");
         let here = alarm.interaction();
-        let scope = if whole { Scope::user(user("ada")) } else { Scope::interaction(user("ada"), here) };
+        let scope =
+            if whole { Scope::user(user("ada")) } else { Scope::interaction(user("ada"), here) };
         engine.erase(Erase::new(scope).keep(Class::action(), "it rings")).unwrap();
         for class in [Class::action(), Class::audio(), Class::new("profile").unwrap()] {
             let late = engine.put(into("ada", class, here), &b"late"[..]).unwrap_err();
             assert_eq!(late.kind(), ErrorKind::Erased);
-            assert!(late.to_string().contains("not of a class that the erase kept either"), "{late}");
+            assert!(
+                late.to_string().contains("not of a class that the erase kept either"),
+                "{late}"
+            );
         }
         assert_eq!(read_record(engine, &alarm).unwrap(), b"an alarm");
         let next = engine.new_interaction().unwrap();
@@ -162,7 +183,11 @@ fn a_part_of_a_user_to_come_is_fenced_and_the_rest_is_welcome() {
     engine.copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     assert_eq!(engine.erase(Scope::interaction(user("eve"), deleted)).unwrap().records, Some(0));
     assert!(engine.erase(Scope::interaction(user("eve"), deleted)).unwrap().already);
-    let class = Scope::User { user: user("eve"), class: Some(Class::action()), when: When::Interaction(other) };
+    let class = Scope::User {
+        user: user("eve"),
+        class: Some(Class::action()),
+        when: When::Interaction(other),
+    };
     engine.erase(class).unwrap();
     // She is not here: nothing names her, nothing lists her.
     assert_eq!(error_kind(engine.report(&user("eve"))), ErrorKind::Absent);
@@ -173,24 +198,39 @@ fn a_part_of_a_user_to_come_is_fenced_and_the_rest_is_welcome() {
     engine.discard(&mut |_| {}).unwrap();
     world.reopen();
     let engine = world.engine();
-    assert_eq!(error_kind(engine.put(into("eve", Class::audio(), deleted), &b"late"[..])), ErrorKind::Erased);
-    assert_eq!(error_kind(engine.put(into("eve", Class::action(), other), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(
+        error_kind(engine.put(into("eve", Class::audio(), deleted), &b"late"[..])),
+        ErrorKind::Erased
+    );
+    assert_eq!(
+        error_kind(engine.put(into("eve", Class::action(), other), &b"late"[..])),
+        ErrorKind::Erased
+    );
     let first = engine.put(into("eve", Class::audio(), other), &b"welcome"[..]).unwrap();
     assert_eq!(read_record(engine, &first).unwrap(), b"welcome");
     assert_eq!(engine.status().unwrap().users, 1);
     // The fences are hers now, and the report shows them.
-    assert_eq!(error_kind(engine.put(into("eve", Class::audio(), deleted), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(
+        error_kind(engine.put(into("eve", Class::audio(), deleted), &b"late"[..])),
+        ErrorKind::Erased
+    );
     let report = engine.report(&user("eve")).unwrap();
     assert_eq!((report.life, report.erased.len()), (1, 2), "{:?}", report.erased);
     // The other way to come to life.
     engine.erase(Scope::interaction(user("fay"), deleted)).unwrap();
     engine.create_user(&user("fay")).unwrap();
-    assert_eq!(error_kind(engine.put(into("fay", Class::audio(), deleted), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(
+        error_kind(engine.put(into("fay", Class::audio(), deleted), &b"late"[..])),
+        ErrorKind::Erased
+    );
     assert!(engine.put(into("fay", Class::audio(), other), &b"welcome"[..]).is_ok());
     // And a whole erase of a name of which only parts were erased before.
     engine.erase(Scope::interaction(user("guy"), deleted)).unwrap();
     engine.erase(Scope::user(user("guy"))).unwrap();
-    assert_eq!(error_kind(engine.put(into("guy", Class::audio(), other), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(
+        error_kind(engine.put(into("guy", Class::audio(), other), &b"late"[..])),
+        ErrorKind::Erased
+    );
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
     assert!(!world.tape.contains_bytes(b"fay"), "names stand nowhere in the clear");
 }
@@ -203,9 +243,16 @@ fn a_name_that_was_erased_before_anybody_had_it_is_created_explicitly() {
     let done = engine.erase(erase).unwrap();
     assert_eq!((done.records, done.already), (Some(0), false));
     let certificate = done.certificate.unwrap().sign().unwrap();
-    assert_eq!(certificate.facts.body.records, Some(Default::default()), "it says that nothing was here");
+    assert_eq!(
+        certificate.facts.body.records,
+        Some(Default::default()),
+        "it says that nothing was here"
+    );
     assert!(engine.erase(Scope::user(user("eve"))).unwrap().already);
-    assert_eq!(error_kind(engine.put(Put::new(user("eve"), Class::audio()), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(
+        error_kind(engine.put(Put::new(user("eve"), Class::audio()), &b"late"[..])),
+        ErrorKind::Erased
+    );
     assert_eq!(engine.status().unwrap().users, 0);
     engine.create_user(&user("eve")).unwrap();
     assert!(engine.put(Put::new(user("eve"), Class::audio()), &b"hers"[..]).is_ok());
@@ -264,9 +311,15 @@ fn a_later_life_refuses_what_began_before_it() {
     world.env.advance(1000);
     engine.create_user(&user("ada")).unwrap();
     for late in [old, unseen, between] {
-        assert_eq!(error_kind(engine.put(into("ada", Class::audio(), late), &b"late"[..])), ErrorKind::Erased);
+        assert_eq!(
+            error_kind(engine.put(into("ada", Class::audio(), late), &b"late"[..])),
+            ErrorKind::Erased
+        );
         let mut batch = engine.batch();
-        assert_eq!(error_kind(batch.add(into("ada", Class::audio(), late), &b"late"[..])), ErrorKind::Erased);
+        assert_eq!(
+            error_kind(batch.add(into("ada", Class::audio(), late), &b"late"[..])),
+            ErrorKind::Erased
+        );
     }
     let fresh = world.put("ada", Class::audio(), b"new");
     assert!(is_listed(engine, &fresh));

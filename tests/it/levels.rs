@@ -55,8 +55,9 @@ fn each_cell_says_its_level_and_no_more() {
     }
     for level in Level::ALL {
         assert_eq!(claims_too_much(level.words()), None);
-        let hedged =
-            ["possible", "as far as", "against what they signed"].iter().any(|hedge| level.words().contains(hedge));
+        let hedged = ["possible", "as far as", "against what they signed"]
+            .iter()
+            .any(|hedge| level.words().contains(hedge));
         assert!(hedged, "{level}");
         assert_eq!(Level::from_name(level.name()).unwrap(), level);
     }
@@ -82,7 +83,12 @@ fn the_program_prints_the_level_wherever_it_tells_a_promise() {
     ] {
         let told = ok(args);
         assert!(told.contains("(level L0: "), "{args:?}: {told}");
-        let told = ok(&[args, &["--json"]].concat().iter().copied().filter(|a| *a != "--html").collect::<Vec<_>>());
+        let told = ok(&[args, &["--json"]]
+            .concat()
+            .iter()
+            .copied()
+            .filter(|a| *a != "--html")
+            .collect::<Vec<_>>());
         assert!(told.contains("\"level\": \"L0\""), "{args:?}: {told}");
     }
 }

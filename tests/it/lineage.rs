@@ -3,7 +3,10 @@
 
 use keyfall::engine::{CopyMode, Fact, Follow};
 use keyfall::env::Env;
-use keyfall::{Class, Engine, Erase, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Source, Timestamp, When};
+use keyfall::{
+    Class, Engine, Erase, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Source, Timestamp,
+    When,
+};
 
 use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 
@@ -23,8 +26,12 @@ fn turn(engine: &Engine, name: &str, said: &str) -> (InteractionId, [RecordId; 3
     let interaction = engine.new_interaction().unwrap();
     let put = |class| Put::new(user(name), class).interaction(interaction);
     let mut batch = engine.batch();
-    let audio = Source::Added(batch.add(put(Class::audio()), &bytes(said.len() as u64, 20_000)[..]).unwrap());
-    let text = Source::Added(batch.add(put(Class::transcript()).derived_from(audio), said.as_bytes()).unwrap());
+    let audio = Source::Added(
+        batch.add(put(Class::audio()), &bytes(said.len() as u64, 20_000)[..]).unwrap(),
+    );
+    let text = Source::Added(
+        batch.add(put(Class::transcript()).derived_from(audio), said.as_bytes()).unwrap(),
+    );
     batch.add(put(Class::action()).derived_from(text), format!("done: {said}").as_bytes()).unwrap();
     (interaction, batch.commit().unwrap().try_into().unwrap())
 }
@@ -35,7 +42,12 @@ fn opened(world: &World) -> Vec<RecordId> {
 }
 
 fn count(engine: &Engine, name: &str) -> u64 {
-    engine.users(None, 1000).unwrap().into_iter().find(|(id, _)| *id == user(name)).map_or(0, |(_, n)| n)
+    engine
+        .users(None, 1000)
+        .unwrap()
+        .into_iter()
+        .find(|(id, _)| *id == user(name))
+        .map_or(0, |(_, n)| n)
 }
 
 #[test]
@@ -57,7 +69,11 @@ fn delete_the_recording_and_the_transcript_and_the_action_are_unreadable_at_once
         assert_eq!(error_kind(read_record(engine, id)), ErrorKind::Erased);
         assert_eq!(error_kind(engine.info(id)), ErrorKind::Erased);
     }
-    assert_eq!(error_kind(reader.read_some(&mut byte)), ErrorKind::Erased, "also to a reader that was open");
+    assert_eq!(
+        error_kind(reader.read_some(&mut byte)),
+        ErrorKind::Erased,
+        "also to a reader that was open"
+    );
     let left = opened(&world);
     assert!(gone.iter().all(|id| !left.contains(id)), "in every copy");
     assert!(stays.iter().all(|id| left.contains(id) && read_record(engine, id).is_ok()));
@@ -71,11 +87,16 @@ fn delete_the_recording_and_the_transcript_and_the_action_are_unreadable_at_once
 #[test]
 fn the_alarm_goes_on_ringing_and_says_why() {
     let mut world = World::new(2, SMALL_PAGES);
-    let (interaction, [audio, text, alarm]) = turn(world.engine(), "ada", "wake me at 6:30 every weekday");
+    let (interaction, [audio, text, alarm]) =
+        turn(world.engine(), "ada", "wake me at 6:30 every weekday");
     let content = read_record(world.engine(), &alarm).unwrap();
     let scope = Scope::interaction(user("ada"), interaction);
     let unreasoned = Erase::new(scope.clone()).keep(Class::action(), " ");
-    assert_eq!(error_kind(world.engine().erase(unreasoned)), ErrorKind::Invalid, "without a reason nothing is kept");
+    assert_eq!(
+        error_kind(world.engine().erase(unreasoned)),
+        ErrorKind::Invalid,
+        "without a reason nothing is kept"
+    );
     let erase = Erase::new(scope).keep(Class::action(), "the alarm goes on ringing");
     let done = world.engine().erase(erase).unwrap();
     assert_eq!((done.records, done.derived), (Some(2), 0));
@@ -87,7 +108,8 @@ fn the_alarm_goes_on_ringing_and_says_why() {
     assert_eq!(opened(&world), vec![alarm]);
     assert!(engine.info(&alarm).unwrap().detached);
     assert_eq!(engine.lineage(&alarm).unwrap().sources, vec![]);
-    let facts: Vec<Fact> = engine.audit_trail(&user("ada")).unwrap().into_iter().map(|(_, fact)| fact).collect();
+    let facts: Vec<Fact> =
+        engine.audit_trail(&user("ada")).unwrap().into_iter().map(|(_, fact)| fact).collect();
     let reason = "the alarm goes on ringing".to_owned();
     assert_eq!(facts, vec![Fact::Kept { class: Some(Class::action()), records: 1, reason }]);
     // And it can still be erased.
@@ -141,13 +163,20 @@ fn what_two_erases_of_one_commit_both_keep_stays() {
         }
         assert_eq!(read_record(engine, &text).unwrap(), b"both");
         assert_eq!(read_record(engine, &further).unwrap(), b"a summary");
-        assert!([audio, action].iter().all(|id| error_kind(read_record(engine, id)) == ErrorKind::Erased));
+        assert!(
+            [audio, action]
+                .iter()
+                .all(|id| error_kind(read_record(engine, id)) == ErrorKind::Erased)
+        );
         assert_eq!(engine.lineage(&text).unwrap().sources, vec![]);
         assert_eq!(opened(&world).len(), 2);
-        let kept = engine.audit_trail(&user("ada")).unwrap().into_iter().filter_map(|(_, fact)| match fact {
-            Fact::Kept { class, records, .. } => Some((class, records)),
-            _ => None,
-        });
+        let kept =
+            engine.audit_trail(&user("ada")).unwrap().into_iter().filter_map(
+                |(_, fact)| match fact {
+                    Fact::Kept { class, records, .. } => Some((class, records)),
+                    _ => None,
+                },
+            );
         let text = (Some(Class::transcript()), 2);
         // Of a class without records nothing is shown by name.
         assert_eq!(kept.collect::<Vec<_>>(), [text.clone(), (None, 1), text]);
@@ -161,7 +190,8 @@ fn what_is_kept_still_falls_with_a_source_that_was_not_erased_with_it() {
     let hers = world.put("ada", Class::audio(), b"her side of the call");
     let his = world.put("ben", Class::audio(), b"his side of the call");
     let of_his = derive(engine, "ben", Class::transcript(), b"what he said", &[his]).unwrap();
-    let notes = derive(engine, "ada", Class::action(), b"notes of the call", &[hers, of_his]).unwrap();
+    let notes =
+        derive(engine, "ada", Class::action(), b"notes of the call", &[hers, of_his]).unwrap();
     let erase = Erase::new(Scope::user(user("ada"))).keep(Class::action(), "she wants her notes");
     engine.erase(erase).unwrap();
     assert_eq!(read_record(engine, &notes).unwrap(), b"notes of the call");
@@ -204,12 +234,18 @@ fn a_reader_of_what_was_detached_goes_on_when_the_source_is_erased() {
         let audio = world.put("ada", Class::audio(), b"the call");
         let text = derive(engine, "ada", Class::transcript(), &bytes(5, 40_000), &[audio]).unwrap();
         let further = derive(engine, "ben", Class::action(), &bytes(6, 40_000), &[text]).unwrap();
-        let both = derive(engine, "ben", Class::action(), &bytes(7, 40_000), &[text, audio]).unwrap();
-        let mut open: Vec<_> = [text, further, both].iter().map(|id| engine.get(id).unwrap()).collect();
+        let both =
+            derive(engine, "ben", Class::action(), &bytes(7, 40_000), &[text, audio]).unwrap();
+        let mut open: Vec<_> =
+            [text, further, both].iter().map(|id| engine.get(id).unwrap()).collect();
         let mut byte = [0; 1];
         assert!(open.iter_mut().all(|reader| reader.read_some(&mut byte).unwrap() == 1));
         if kept {
-            engine.erase(Erase::new(Scope::user(user("ada"))).keep(Class::transcript(), "it is wanted")).unwrap();
+            engine
+                .erase(
+                    Erase::new(Scope::user(user("ada"))).keep(Class::transcript(), "it is wanted"),
+                )
+                .unwrap();
         } else {
             engine.detach(&text, "it is wanted").unwrap();
             engine.erase(Scope::Record(audio)).unwrap();
@@ -217,7 +253,11 @@ fn a_reader_of_what_was_detached_goes_on_when_the_source_is_erased() {
         for reader in &mut open[..2] {
             assert_eq!(reader.write_to(&mut Vec::new()).unwrap(), 39_999);
         }
-        assert_eq!(error_kind(open[2].read_some(&mut byte)), ErrorKind::Erased, "it was derived from both");
+        assert_eq!(
+            error_kind(open[2].read_some(&mut byte)),
+            ErrorKind::Erased,
+            "it was derived from both"
+        );
         engine.erase(Scope::Record(text)).unwrap();
         for reader in &mut open {
             assert_eq!(error_kind(reader.read_some(&mut byte)), ErrorKind::Erased);
@@ -231,23 +271,37 @@ fn a_put_from_what_is_erased_or_being_erased_leaves_nothing() {
     let engine = world.engine();
     let audio = world.put("ada", Class::audio(), b"gone");
     let mut batch = engine.batch();
-    batch.add(Put::new(user("ada"), Class::transcript()).derived_from(Source::Record(audio)), &b"late"[..]).unwrap();
+    batch
+        .add(
+            Put::new(user("ada"), Class::transcript()).derived_from(Source::Record(audio)),
+            &b"late"[..],
+        )
+        .unwrap();
     engine.erase(Scope::Record(audio)).unwrap();
     assert_eq!(error_kind(batch.commit()), ErrorKind::Erased);
-    assert_eq!(error_kind(derive(engine, "ben", Class::transcript(), b"later", &[audio])), ErrorKind::Erased);
+    assert_eq!(
+        error_kind(derive(engine, "ben", Class::transcript(), b"later", &[audio])),
+        ErrorKind::Erased
+    );
     assert!(engine.list(&Query::default()).unwrap().records.is_empty());
     assert!(opened(&world).is_empty());
     let mut batch = engine.batch();
     let put = Put::new(user("ada"), Class::transcript()).derived_from(Source::Added(0));
-    assert_eq!(error_kind(batch.add(put, &b"from itself"[..])), ErrorKind::Invalid, "nothing comes from itself");
+    assert_eq!(
+        error_kind(batch.add(put, &b"from itself"[..])),
+        ErrorKind::Invalid,
+        "nothing comes from itself"
+    );
 }
 
 #[test]
 fn a_profile_of_a_hundred_turns_falls_with_any_of_them() {
     let world = World::new(7, SMALL_PAGES);
     let engine = world.engine();
-    let turns: Vec<RecordId> = (0..100).map(|n| turn(engine, "ada", &format!("turn {n}")).1[1]).collect();
-    let profile = derive(engine, "ada", Class::new("profile").unwrap(), b"likes tea", &turns).unwrap();
+    let turns: Vec<RecordId> =
+        (0..100).map(|n| turn(engine, "ada", &format!("turn {n}")).1[1]).collect();
+    let profile =
+        derive(engine, "ada", Class::new("profile").unwrap(), b"likes tea", &turns).unwrap();
     assert_eq!(read_record(engine, &profile).unwrap(), b"likes tea");
     assert_eq!(engine.info(&profile).unwrap().sources, 100);
     let mut sources = engine.lineage(&profile).unwrap().sources;
@@ -255,7 +309,10 @@ fn a_profile_of_a_hundred_turns_falls_with_any_of_them() {
     assert_eq!(sources, turns);
     engine.erase(Scope::Record(turns[41])).unwrap();
     assert_eq!(error_kind(read_record(engine, &profile)), ErrorKind::Erased);
-    assert!(engine.lineage(&turns[40]).unwrap().derived.iter().all(|id| *id != profile), "no link is left");
+    assert!(
+        engine.lineage(&turns[40]).unwrap().derived.iter().all(|id| *id != profile),
+        "no link is left"
+    );
 }
 
 #[test]
@@ -267,8 +324,14 @@ fn a_chain_has_a_stated_length() {
     for n in 0..u64::from(keyfall::limits::DEPTH_MAX) {
         last = derive(engine, "ada", Class::transcript(), &n.to_be_bytes(), &[last]).unwrap();
     }
-    assert_eq!(error_kind(derive(engine, "ada", Class::transcript(), b"one more", &[last])), ErrorKind::Limit);
-    assert_eq!(read_record(engine, &last).unwrap(), (u64::from(keyfall::limits::DEPTH_MAX) - 1).to_be_bytes());
+    assert_eq!(
+        error_kind(derive(engine, "ada", Class::transcript(), b"one more", &[last])),
+        ErrorKind::Limit
+    );
+    assert_eq!(
+        read_record(engine, &last).unwrap(),
+        (u64::from(keyfall::limits::DEPTH_MAX) - 1).to_be_bytes()
+    );
     let done = engine.erase(Scope::Record(first)).unwrap();
     engine.run_due(&mut |_| {}).unwrap();
     assert_eq!(error_kind(read_record(engine, &last)), ErrorKind::Erased);
@@ -284,7 +347,8 @@ fn many_derived_records_fall_at_once_and_are_counted_out_later() {
     let audio = world.put("ada", Class::audio(), b"a song that everybody liked");
     let mut derived = Vec::new();
     for n in 0..60 {
-        let of = derive(engine, &format!("u{}", n % 20), Class::transcript(), b"heard", &[audio]).unwrap();
+        let of = derive(engine, &format!("u{}", n % 20), Class::transcript(), b"heard", &[audio])
+            .unwrap();
         derived.push(of);
         derived.push(derive(engine, "ben", Class::action(), b"and liked", &[of]).unwrap());
     }
@@ -294,8 +358,14 @@ fn many_derived_records_fall_at_once_and_are_counted_out_later() {
         assert_eq!(error_kind(read_record(engine, id)), ErrorKind::Erased);
     }
     assert!(opened(&world).is_empty(), "before any bookkeeping");
-    assert!(engine.list(&Query::default()).unwrap().records.is_empty(), "nor does a list show them");
-    assert_eq!(error_kind(derive(engine, "ben", Class::action(), b"more", &[derived[0]])), ErrorKind::Erased);
+    assert!(
+        engine.list(&Query::default()).unwrap().records.is_empty(),
+        "nor does a list show them"
+    );
+    assert_eq!(
+        error_kind(derive(engine, "ben", Class::action(), b"more", &[derived[0]])),
+        ErrorKind::Erased
+    );
     // It goes on after a new opening, and with copies.
     world.reopen();
     let engine = world.engine();
@@ -316,10 +386,15 @@ fn an_erase_follows_into_two_further_users_and_leaves_the_rest_for_later() {
     for users in 0..5 {
         let audio = world.put("ada", Class::audio(), b"a call");
         let derived: Vec<RecordId> = (0..users)
-            .map(|n| derive(engine, &format!("u{n}"), Class::transcript(), b"notes", &[audio]).unwrap())
+            .map(|n| {
+                derive(engine, &format!("u{n}"), Class::transcript(), b"notes", &[audio]).unwrap()
+            })
             .collect();
         let done = engine.erase(Scope::Record(audio)).unwrap();
-        assert_eq!((done.derived, done.following), if users <= 2 { (users, false) } else { (0, true) });
+        assert_eq!(
+            (done.derived, done.following),
+            if users <= 2 { (users, false) } else { (0, true) }
+        );
         assert!(derived.iter().all(|id| error_kind(read_record(engine, id)) == ErrorKind::Erased));
         assert_eq!(engine.run_due(&mut |_| {}).unwrap().derived, users - done.derived);
     }
@@ -352,14 +427,17 @@ fn a_class_and_a_span_take_what_was_derived_from_them() {
 
 #[test]
 fn a_transcript_being_written_while_its_audio_is_erased_is_never_a_readable_orphan() {
-    let races: u64 = std::env::var("KEYFALL_RACES").ok().and_then(|n| n.parse().ok()).unwrap_or(1000);
+    let races: u64 =
+        std::env::var("KEYFALL_RACES").ok().and_then(|n| n.parse().ok()).unwrap_or(1000);
     let (mut refused, mut fell) = (0, 0);
     let world = World::new(11, SMALL_PAGES);
     let engine = world.engine();
     for race in 0..races {
         let audio = world.put("ada", Class::audio(), &race.to_be_bytes());
         let put = std::thread::scope(|s| {
-            let put = s.spawn(|| derive(engine, "ben", Class::transcript(), &race.to_be_bytes(), &[audio]));
+            let put = s.spawn(|| {
+                derive(engine, "ben", Class::transcript(), &race.to_be_bytes(), &[audio])
+            });
             for _ in 0..race % 40 {
                 std::hint::spin_loop();
                 std::thread::yield_now();
@@ -369,7 +447,11 @@ fn a_transcript_being_written_while_its_audio_is_erased_is_never_a_readable_orph
         });
         match put {
             Ok(id) => {
-                assert_eq!(error_kind(read_record(engine, &id)), ErrorKind::Erased, "a readable orphan");
+                assert_eq!(
+                    error_kind(read_record(engine, &id)),
+                    ErrorKind::Erased,
+                    "a readable orphan"
+                );
                 fell += 1;
             }
             Err(e) => {
@@ -380,7 +462,10 @@ fn a_transcript_being_written_while_its_audio_is_erased_is_never_a_readable_orph
     }
     assert!(engine.list(&Query::default()).unwrap().records.is_empty());
     println!("{races} races: {fell} transcripts fell, {refused} were refused");
-    assert!(races < 1000 || fell > races / 100 && refused > races / 100, "they race: {fell} {refused}");
+    assert!(
+        races < 1000 || fell > races / 100 && refused > races / 100,
+        "they race: {fell} {refused}"
+    );
     assert!(opened(&world).is_empty());
 }
 
@@ -389,8 +474,11 @@ fn an_actions_party_time_and_text_are_unreadable_in_every_copy() {
     let world = World::new(21, SMALL_PAGES);
     let engine = world.engine();
     let said = r#"{"kind":"message.sent","party":"Benedikt Aumann","at":"2026-03-02T18:04:00Z","text":"I am late"}"#;
-    let put = Put::new(user("ada"), Class::action()).media_type("application/json").purpose("sent to Benedikt Aumann");
-    let action = engine.put(put.created(keyfall::Timestamp(1_772_474_640_000)), said.as_bytes()).unwrap();
+    let put = Put::new(user("ada"), Class::action())
+        .media_type("application/json")
+        .purpose("sent to Benedikt Aumann");
+    let action =
+        engine.put(put.created(keyfall::Timestamp(1_772_474_640_000)), said.as_bytes()).unwrap();
     let stays = world.put("ben", Class::action(), b"another's");
     engine.copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     engine.copies().add("laggard", CopyMode::Behind, &mut |_| {}).unwrap();
@@ -401,11 +489,15 @@ fn an_actions_party_time_and_text_are_unreadable_in_every_copy() {
     assert_eq!(opened(&world), [stays]);
     // Of the party, the time and the text nothing stands in the clear anywhere, and nothing that
     // opens holds it.
-    for needle in [&b"Benedikt"[..], b"message.sent", b"late", &1_772_474_640_000_u64.to_be_bytes()] {
+    for needle in [&b"Benedikt"[..], b"message.sent", b"late", &1_772_474_640_000_u64.to_be_bytes()]
+    {
         assert!(!world.tape.contains_bytes(needle));
     }
     let secrets = keyfall::testing::secrets(engine, &user("ada"), None).unwrap();
-    assert!(secrets.iter().all(|(what, _)| what != "record secret"), "nothing is left that opens it");
+    assert!(
+        secrets.iter().all(|(what, _)| what != "record secret"),
+        "nothing is left that opens it"
+    );
     // Were the old root key there, all of it would be read: the adversary can see.
     let all = world.tape.exposed_to(&world.cell.hoard()).unwrap();
     assert_eq!(all[&action].content.as_deref(), Some(said.as_bytes()));

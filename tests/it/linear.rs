@@ -86,7 +86,9 @@ impl Specification for Spec {
             Op::List(u) => {
                 let there = &state.users[usize::from(*u)];
                 match answer {
-                    Answer::Listed(records) => there.there && !there.erased && *records == there.live,
+                    Answer::Listed(records) => {
+                        there.there && !there.erased && *records == there.live
+                    }
                     Answer::Erased => there.erased,
                     Answer::Absent => !there.there && !there.erased,
                     _ => false,
@@ -135,7 +137,8 @@ fn run(engine: &Engine, known: &Known, op: &Op) -> Answer {
         _ => panic!("{e}"),
     };
     match op {
-        Op::Put(u, n) => match engine.put(Put::new(name(*u), Class::audio()), &n.to_be_bytes()[..]) {
+        Op::Put(u, n) => match engine.put(Put::new(name(*u), Class::audio()), &n.to_be_bytes()[..])
+        {
             Ok(id) => {
                 known.lock().unwrap().push((*n, id));
                 Answer::Done
@@ -152,11 +155,19 @@ fn run(engine: &Engine, known: &Known, op: &Op) -> Answer {
         Op::List(u) => match engine.list(&Query::default().user(name(*u))) {
             Ok(listing) => {
                 // A record may be listed before its put has returned: its content tells its number.
-                let number = |id: &RecordId| read_record(engine, id).map(|c| u16::from_be_bytes([c[0], c[1]])).ok();
+                let number = |id: &RecordId| {
+                    read_record(engine, id).map(|c| u16::from_be_bytes([c[0], c[1]])).ok()
+                };
                 let known = known.lock().unwrap().clone();
-                let number =
-                    |id: &RecordId| known.iter().find(|(_, k)| k == id).map(|(n, _)| *n).or_else(|| number(id));
-                match listing.records.iter().map(|r| number(&r.id)).collect::<Option<BTreeSet<u16>>>() {
+                let number = |id: &RecordId| {
+                    known.iter().find(|(_, k)| k == id).map(|(n, _)| *n).or_else(|| number(id))
+                };
+                match listing
+                    .records
+                    .iter()
+                    .map(|r| number(&r.id))
+                    .collect::<Option<BTreeSet<u16>>>()
+                {
                     Some(records) => Answer::Listed(records),
                     // It fell meanwhile, and nobody can tell which it was.
                     None => run(engine, &Mutex::new(known), op),
@@ -168,7 +179,9 @@ fn run(engine: &Engine, known: &Known, op: &Op) -> Answer {
             Ok(done) => Answer::Fell(done.records.unwrap()),
             Err(e) => refused(e),
         },
-        Op::EraseRecord(n) => Answer::Fell(engine.erase(Scope::Record(id_of(*n))).unwrap().records.unwrap()),
+        Op::EraseRecord(n) => {
+            Answer::Fell(engine.erase(Scope::Record(id_of(*n))).unwrap().records.unwrap())
+        }
         Op::Create(u) => {
             engine.create_user(&name(*u)).unwrap();
             Answer::Done
@@ -193,7 +206,8 @@ fn history(store: Arc<dyn Store>, seed: u64) -> Actions {
                 together.wait();
                 for i in 0..7usize {
                     let (a, b) = (random[2 * i], random[2 * i + 1]);
-                    let some = known.lock().unwrap().iter().nth_back(usize::from(b % 5)).map(|(n, _)| *n);
+                    let some =
+                        known.lock().unwrap().iter().nth_back(usize::from(b % 5)).map(|(n, _)| *n);
                     let op = match (a % 16, some) {
                         (0..=5, _) => Op::Put(b % USERS, (t * 100) as u16 + i as u16),
                         (6 | 7, _) => Op::List(b % USERS),
@@ -222,7 +236,8 @@ fn history(store: Arc<dyn Store>, seed: u64) -> Actions {
 
 #[test]
 fn histories_are_linearizable() {
-    let histories: u64 = std::env::var("KEYFALL_LINEAR").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    let histories: u64 =
+        std::env::var("KEYFALL_LINEAR").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
     let mut overlapping = 0u64;
     for seed in 0..histories {
         let actions = if seed % 10 == 0 {
@@ -252,7 +267,8 @@ fn histories_are_linearizable() {
 fn the_checker_refuses_a_read_after_an_erase() {
     let (put, get, erase) = (Op::Put(0, 1), Op::Get(1), Op::EraseUser(0));
     let steps = |answer: Answer| {
-        let pairs = [(put.clone(), Answer::Done), (erase.clone(), Answer::Fell(1)), (get.clone(), answer)];
+        let pairs =
+            [(put.clone(), Answer::Done), (erase.clone(), Answer::Fell(1)), (get.clone(), answer)];
         let actions = pairs.into_iter().flat_map(|(op, answer)| {
             [(0, Action::Call((op.clone(), None))), (0, Action::Response((op, Some(answer))))]
         });

@@ -29,7 +29,10 @@ fn refuses(cli: &Cli, args: &[&str], place: &str, what: &str) {
     let out = cli.run(args);
     let e = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(!out.status.success(), "{args:?} with {place}: it went well");
-    assert!(e.contains(place) && e.contains(what) && !e.contains("panicked"), "{args:?} with {place}: {e}");
+    assert!(
+        e.contains(place) && e.contains(what) && !e.contains("panicked"),
+        "{args:?} with {place}: {e}"
+    );
     assert_eq!(read(cli.path("victim")).unwrap(), VICTIM, "{args:?} with {place}");
     assert_eq!(cli.path("victim").metadata().unwrap().len(), VICTIM.len() as u64);
 }
@@ -60,7 +63,12 @@ fn a_link_in_the_place_of_a_file_is_refused_and_what_it_leads_to_stays() {
         for name in FILES {
             let place = format!("{dir}/{name}");
             for to in ["victim", "store.cell/slot-a", "nothing"] {
-                instead(&cli, &place, |at| symlink(cli.path(to), at).unwrap(), || refuses(&cli, args, &place, "link"));
+                instead(
+                    &cli,
+                    &place,
+                    |at| symlink(cli.path(to), at).unwrap(),
+                    || refuses(&cli, args, &place, "link"),
+                );
             }
             instead(
                 &cli,
@@ -75,8 +83,13 @@ fn a_link_in_the_place_of_a_file_is_refused_and_what_it_leads_to_stays() {
             instead(&cli, &place, put, || refuses(&cli, args, &place, "link"));
         }
     }
-    for name in ["store/log/claim-a", "store/log/claim-b", "store.cell/lock", "store.cell/slot-a", "store.cell/claim-b"]
-    {
+    for name in [
+        "store/log/claim-a",
+        "store/log/claim-b",
+        "store.cell/lock",
+        "store.cell/slot-a",
+        "store.cell/claim-b",
+    ] {
         let put = |at: &Path| symlink(cli.path("victim"), at).unwrap();
         instead(&cli, name, put, || refuses(&cli, &PUT, name, "link"));
     }
@@ -89,7 +102,9 @@ fn a_link_in_the_place_of_a_file_is_refused_and_what_it_leads_to_stays() {
 #[test]
 fn reading_follows_no_link_either_and_accepts_a_file_with_two_names() {
     let (cli, _) = world();
-    for (dir, args) in [("store", &["list", "store"][..]), ("bk", &["list", "bk", "--cell", "store.cell"][..])] {
+    for (dir, args) in
+        [("store", &["list", "store"][..]), ("bk", &["list", "bk", "--cell", "store.cell"][..])]
+    {
         for name in ["lock", "keyfall", "log/00000001.log", "log/claim-a", "log"] {
             let place = format!("{dir}/{name}");
             let to = if name == "log" { "store.cell" } else { "victim" };
@@ -102,7 +117,15 @@ fn reading_follows_no_link_either_and_accepts_a_file_with_two_names() {
         }
     }
     assert_eq!(read(cli.path("victim")).unwrap(), VICTIM);
-    assert!(Command::new("cp").arg("-al").arg(cli.path("store")).arg(cli.path("twin")).status().unwrap().success());
+    assert!(
+        Command::new("cp")
+            .arg("-al")
+            .arg(cli.path("store"))
+            .arg(cli.path("twin"))
+            .status()
+            .unwrap()
+            .success()
+    );
     cli.ok(&["list", "twin", "--cell", "store.cell"]);
     refuses(&cli, &PUT, "store/lock", "hard link");
     std::fs::remove_dir_all(cli.path("twin")).unwrap();
@@ -132,7 +155,9 @@ fn a_slot_of_a_cell_that_has_another_name_is_not_written() {
 #[test]
 fn a_store_or_a_cell_that_is_made_follows_no_link_that_lies_in_its_place() {
     let (cli, id) = world();
-    let restore = |at: &str| ["restore", "--cell", "store.cell", "--into", at, "bk"].map(str::to_owned).to_vec();
+    let restore = |at: &str| {
+        ["restore", "--cell", "store.cell", "--into", at, "bk"].map(str::to_owned).to_vec()
+    };
     let add = |at: &str| ["copy", "add", "store", at].map(str::to_owned).to_vec();
     let init = |at: &str| ["init", at, "--accept-remnants"].map(str::to_owned).to_vec();
     type Command<'a> = (&'a str, &'a dyn Fn(&str) -> Vec<String>);
@@ -190,7 +215,11 @@ fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
     ] {
         instead(&cli, place, mkfifo, || {
             let mut command = Command::new("timeout");
-            command.arg("60").arg(env!("CARGO_BIN_EXE_keyfall")).args(args).current_dir(cli.dir.path());
+            command
+                .arg("60")
+                .arg(env!("CARGO_BIN_EXE_keyfall"))
+                .args(args)
+                .current_dir(cli.dir.path());
             let out = command.output().unwrap();
             let e = String::from_utf8_lossy(&out.stderr).into_owned();
             assert_eq!(out.status.code(), Some(6), "{place}: {e}");
@@ -217,9 +246,12 @@ fn a_store_may_be_named_through_links() {
 #[test]
 fn a_lock_that_holds_anything_but_a_process_id_is_not_written_over() {
     let (cli, _) = world();
-    for (held, kept) in
-        [(&b""[..], false), (&b"4194304\n"[..], false), (&b"KFSLOT01"[..], true), (&[b'1'; 512][..], true)]
-    {
+    for (held, kept) in [
+        (&b""[..], false),
+        (&b"4194304\n"[..], false),
+        (&b"KFSLOT01"[..], true),
+        (&[b'1'; 512][..], true),
+    ] {
         write(cli.path("store/lock"), held).unwrap();
         cli.ok(&PUT);
         assert_eq!(read(cli.path("store/lock")).unwrap() == held, kept);
@@ -242,7 +274,10 @@ fn a_keyholder_follows_no_link_in_its_directory() {
         rename(&at, &aside).unwrap();
         symlink(if name == "stores" { dir.path() } else { victim.as_path() }, &at).unwrap();
         let refused = KeyholderDir::open(&home);
-        assert!(refused.as_ref().is_err_and(|e| e.to_string().contains(at.to_str().unwrap())), "{refused:?}");
+        assert!(
+            refused.as_ref().is_err_and(|e| e.to_string().contains(at.to_str().unwrap())),
+            "{refused:?}"
+        );
         assert_eq!(error_kind(refused), keyfall::ErrorKind::Medium);
         remove_file(&at).unwrap();
         rename(&aside, &at).unwrap();

@@ -14,8 +14,8 @@ use keyfall::cell::RootCell;
 use keyfall::certificate::{Draft, Ends, Leaf};
 use keyfall::engine::CopyMode;
 use keyfall::log::{
-    Checkpoint, Frontier, Hash, Note, TileWriter, Tiles, VerifierKey, check_files, consistency, inclusion, root,
-    verify_consistency, verify_inclusion,
+    Checkpoint, Frontier, Hash, Note, TileWriter, Tiles, VerifierKey, check_files, consistency,
+    inclusion, root, verify_consistency, verify_inclusion,
 };
 use keyfall::{Class, Engine, Erase, ErrorKind, Result, Scope};
 
@@ -24,7 +24,8 @@ use crate::support::{SMALL_PAGES, World, copy, error_kind, ok, run, user};
 fn leaves(engine: &Engine) -> Vec<Leaf> {
     let mut leaves = Vec::new();
     engine
-        .log().leaves(0, &mut |n, leaf| {
+        .log()
+        .leaves(0, &mut |n, leaf| {
             assert_eq!(n, leaves.len() as u64);
             leaves.push(String::from_utf8(leaf.to_vec()).unwrap().parse()?);
             Ok(ControlFlow::Continue(()))
@@ -50,20 +51,36 @@ fn every_proof_between_any_two_sizes_holds_and_no_other() {
         assert_eq!(root(&source, size).unwrap(), roots[size as usize]);
         for index in 0..size {
             let path = inclusion(&source, index, size).unwrap();
-            let at = |leaf, index, size: u64| verify_inclusion(leaf, index, size, &path, &roots[size as usize]);
+            let at = |leaf, index, size: u64| {
+                verify_inclusion(leaf, index, size, &path, &roots[size as usize])
+            };
             at(hashes[index as usize], index, size).unwrap();
             assert!(at(Hash::leaf(b"another"), index, size).is_err());
             assert!(index + 1 == size || at(hashes[index as usize], index + 1, size).is_err());
-            assert!(verify_inclusion(hashes[index as usize], index, size, &path, &roots[size as usize - 1]).is_err());
+            assert!(
+                verify_inclusion(
+                    hashes[index as usize],
+                    index,
+                    size,
+                    &path,
+                    &roots[size as usize - 1]
+                )
+                .is_err()
+            );
         }
         for old in 0..=size {
             let proof = consistency(&source, old, size).unwrap();
             let (old_root, new_root) = (&roots[old as usize], &roots[size as usize]);
             verify_consistency((old, old_root), (size, new_root), &proof).unwrap();
             if old > 0 && old < size {
-                assert!(verify_consistency((old, &hashes[0]), (size, new_root), &proof).is_err() || old == 1);
+                assert!(
+                    verify_consistency((old, &hashes[0]), (size, new_root), &proof).is_err()
+                        || old == 1
+                );
                 assert!(verify_consistency((old, old_root), (size, old_root), &proof).is_err());
-                assert!(verify_consistency((old, old_root), (size, new_root), &proof[1..]).is_err());
+                assert!(
+                    verify_consistency((old, old_root), (size, new_root), &proof[1..]).is_err()
+                );
             }
         }
     }
@@ -81,7 +98,9 @@ fn every_epoch_has_one_leaf_and_each_leaf_proves_itself() {
             0 => drop(
                 world
                     .engine()
-                    .erase(Erase::new(Scope::user(user(&name))).final_within(Duration::from_secs(60)))
+                    .erase(
+                        Erase::new(Scope::user(user(&name))).final_within(Duration::from_secs(60)),
+                    )
                     .unwrap(),
             ),
             _ => drop(world.engine().erase(Scope::user(user(&name))).unwrap()),
@@ -93,7 +112,8 @@ fn every_epoch_has_one_leaf_and_each_leaf_proves_itself() {
     let engine = world.engine();
     let (all, head) = (leaves(engine), engine.head());
     assert_eq!(all.len(), 150);
-    let ended: Vec<u64> = all.iter().filter(|l| matches!(l.ends, Ends::Next { .. })).map(|l| l.epoch).collect();
+    let ended: Vec<u64> =
+        all.iter().filter(|l| matches!(l.ends, Ends::Next { .. })).map(|l| l.epoch).collect();
     assert_eq!(ended, (1..head.epoch).collect::<Vec<_>>(), "each epoch ends once");
     assert!(all.is_sorted_by_key(|leaf| leaf.commit));
     for pair in all.windows(2) {
@@ -117,7 +137,10 @@ fn every_epoch_has_one_leaf_and_each_leaf_proves_itself() {
     }
     assert_eq!((now.size, now.root), (150, frontier.root()));
     world.reopen();
-    assert_eq!(Checkpoint::verified(&world.engine().log().checkpoint().unwrap(), &key).unwrap(), now);
+    assert_eq!(
+        Checkpoint::verified(&world.engine().log().checkpoint().unwrap(), &key).unwrap(),
+        now
+    );
 }
 
 #[test]
@@ -139,7 +162,9 @@ fn no_checkpoint_covers_an_erase_that_is_not_complete() {
     assert_eq!(error_kind(engine.log().checkpoint()), ErrorKind::Copy);
     down.store(false, Ordering::SeqCst);
     engine.erase(Scope::user(user("ada"))).unwrap();
-    let checkpoint = Checkpoint::verified(&engine.log().checkpoint().unwrap(), &engine.log().key().unwrap()).unwrap();
+    let checkpoint =
+        Checkpoint::verified(&engine.log().checkpoint().unwrap(), &engine.log().key().unwrap())
+            .unwrap();
     assert_eq!(checkpoint.size, 1);
 }
 
@@ -184,13 +209,17 @@ fn files_grow_by_steps_to_what_they_would_be_at_once() {
     assert!(once.0.contains_key("tile/2/000.p/1") && once.0.contains_key("tile/entries/257.p/208"));
     let mut frontier = Frontier::default();
     (0..end).for_each(|n| frontier.push(Hash::leaf(&leaf(n))));
-    assert_eq!(root(&Tiles::new(end, |path: &str| once.fetch(path)), end).unwrap(), frontier.root());
+    assert_eq!(
+        root(&Tiles::new(end, |path: &str| once.fetch(path)), end).unwrap(),
+        frontier.root()
+    );
 }
 
 fn auditor(args: &[&str]) -> Option<String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/auditor.py");
     let out = Command::new("python3").arg(script).args(args).output().ok()?;
-    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    let text =
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     if text.contains("No module named") {
         println!("skipped: Python has no package cryptography");
         return None;
@@ -223,7 +252,17 @@ impl Place {
     fn erase(&self, name: &str) -> String {
         ok(&["put", &self.at("store"), "--user", name, "--class", "audio", &self.at("x")]);
         let file = self.at(&format!("{name}.erased"));
-        let told = ok(&["erase", &self.at("store"), "--user", name, "-o", &file, "--authority", "the user", "--yes"]);
+        let told = ok(&[
+            "erase",
+            &self.at("store"),
+            "--user",
+            name,
+            "-o",
+            &file,
+            "--authority",
+            "the user",
+            "--yes",
+        ]);
         assert!(told.contains("certificate") && told.contains("L0"), "{told}");
         assert!(!Path::new(&format!("{file}.draft")).exists(), "the certificate is there");
         file
@@ -242,20 +281,48 @@ fn the_program_certifies_exports_and_verifies_and_so_do_others() {
     let told = ok(&["certificate", "verify", &first, &second, "--key", &place.key]);
     // It depends on the file system whether remnants had to be accepted.
     let grade = if told.contains("Limit: the owner accepted") { "LIMITED" } else { "FINAL" };
-    assert_eq!(told.matches(&format!("The certificate holds. Grade: {grade}; level L0")).count(), 2, "{told}");
+    assert_eq!(
+        told.matches(&format!("The certificate holds. Grade: {grade}; level L0")).count(),
+        2,
+        "{told}"
+    );
     ok(&["log", "export", &store, &log]);
     ok(&["log", "verify", &log, "--key", &place.key, "--checkpoint", &kept]);
-    ok(&["certificate", "verify", &second, "--key", &place.key, "--checkpoint", &kept, "--log", &log]);
-    assert!(ok(&["certificate", "show", &first, "--html"]).contains(&format!("<strong>{grade}</strong>")));
+    ok(&[
+        "certificate",
+        "verify",
+        &second,
+        "--key",
+        &place.key,
+        "--checkpoint",
+        &kept,
+        "--log",
+        &log,
+    ]);
+    assert!(
+        ok(&["certificate", "show", &first, "--html"])
+            .contains(&format!("<strong>{grade}</strong>"))
+    );
     assert!(ok(&["certificate", "show", &first]).contains("Shown, not verified"));
-    let proof: keyfall::log::LogProof = ok(&["certificate", "show", &first, "--proof"]).parse().unwrap();
+    let proof: keyfall::log::LogProof =
+        ok(&["certificate", "show", &first, "--proof"]).parse().unwrap();
     assert_eq!(proof.index, 0);
     assert!(ok(&["log", "prove", &store, "1"]).starts_with("c2sp.org/tlog-proof@v1\nindex 1\n"));
-    let (done, told) = run(&["certificate", "verify", &first, "--key", &place.key, "--revealed", &"00".repeat(32)]);
+    let (done, told) = run(&[
+        "certificate",
+        "verify",
+        &first,
+        "--key",
+        &place.key,
+        "--revealed",
+        &"00".repeat(32),
+    ]);
     assert!(done, "{told}");
     // By the program without an engine, and by somebody who has only the specification.
-    let verify =
-        Command::new(env!("CARGO_BIN_EXE_keyfall-verify")).args([&first, "--key", &place.key]).output().unwrap();
+    let verify = Command::new(env!("CARGO_BIN_EXE_keyfall-verify"))
+        .args([&first, "--key", &place.key])
+        .output()
+        .unwrap();
     assert!(verify.status.success());
     if let Some(by_other) = auditor(&["certificate", &first, &place.key]) {
         assert_eq!(by_other, format!("{grade}\n"));
@@ -276,8 +343,9 @@ fn the_program_certifies_exports_and_verifies_and_so_do_others() {
 #[test]
 fn names_that_cannot_be_seen_are_certified_and_others_read_them() {
     let place = Place::new();
-    for (n, name) in
-        ["a\u{7f}b", "c\u{85}", "\u{202e}evil", "line\u{2028}line", "\u{e0041}\u{ad}"].into_iter().enumerate()
+    for (n, name) in ["a\u{7f}b", "c\u{85}", "\u{202e}evil", "line\u{2028}line", "\u{e0041}\u{ad}"]
+        .into_iter()
+        .enumerate()
     {
         let (store, file) = (place.at("store"), place.at(&format!("{n}.erased")));
         ok(&["put", &store, "--user", name, "--class", "audio", &place.at("x")]);
@@ -306,7 +374,9 @@ fn the_program_makes_a_certificate_of_a_draft() {
     ok(&["put", &store, "--user", "ada", "--class", "audio", &place.at("x")]);
     {
         // The program ends between the erase and its certificate.
-        let engine = crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell"))).unwrap();
+        let engine =
+            crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell")))
+                .unwrap();
         engine.erase(drafted_into(&file, || Ok(()))).unwrap();
     }
     let (done, told) = run(&["certificate", "verify", &file, "--key", &place.key]);
@@ -317,23 +387,29 @@ fn the_program_makes_a_certificate_of_a_draft() {
     ok(&["erase", &store, "--user", "nobody", "-o", &place.at("nobody"), "--yes"]);
     ok(&["certificate", "verify", &place.at("nobody"), "--key", &place.key]);
     let other = Place::new();
-    let foreign = ok(&["put", &other.at("store"), "--user", "eve", "--class", "audio", &other.at("x")]);
-    let (done, told) = run(&["erase", &store, "--record", foreign.trim(), "-o", &place.at("none"), "--yes"]);
+    let foreign =
+        ok(&["put", &other.at("store"), "--user", "eve", "--class", "audio", &other.at("x")]);
+    let (done, told) =
+        run(&["erase", &store, "--record", foreign.trim(), "-o", &place.at("none"), "--yes"]);
     assert!(!done && !Path::new(&place.at("none")).exists(), "{told}");
 }
 
 #[test]
 fn a_draft_that_an_erase_left_is_neither_replaced_nor_lost() {
     let place = Place::new();
-    let (store, file, draft) = (place.at("store"), place.at("ada.erased"), place.at("ada.erased.draft"));
+    let (store, file, draft) =
+        (place.at("store"), place.at("ada.erased"), place.at("ada.erased.draft"));
     for name in ["ada", "ben"] {
         ok(&["put", &store, "--user", name, "--class", "audio", &place.at("x")]);
     }
     {
         // The program ends between the erase and its certificate.
-        let engine = crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell"))).unwrap();
+        let engine =
+            crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell")))
+                .unwrap();
         let kept = draft.clone();
-        let erase = Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
+        let erase =
+            Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
         let keep = move |draft: &Draft| {
             std::fs::write(&kept, draft.to_string()).unwrap();
             Ok(())
@@ -344,7 +420,10 @@ fn a_draft_that_an_erase_left_is_neither_replaced_nor_lost() {
     let of_ben = || run(&["list", &store, "--user", "ben"]).1.lines().count();
     let before = of_ben();
     let (done, told) = run(&["erase", &store, "--user", "ben", "-o", &file, "--force", "--yes"]);
-    assert!(!done && told.contains("nothing was erased") && told.contains("certificate upgrade"), "{told}");
+    assert!(
+        !done && told.contains("nothing was erased") && told.contains("certificate upgrade"),
+        "{told}"
+    );
     assert_eq!((std::fs::read(&draft).unwrap(), of_ben()), (left.clone(), before));
     let told = ok(&["erase", &store, "--user", "ada", "-o", &file, "--yes"]);
     assert!(told.contains("already") && told.contains(&draft), "{told}");
@@ -376,11 +455,18 @@ fn a_draft_that_an_erase_left_is_neither_replaced_nor_lost() {
 #[test]
 fn a_draft_of_an_erase_that_was_not_done_is_in_nobodys_way() {
     let place = Place::new();
-    let (store, file, draft) = (place.at("store"), place.at("ada.erased"), place.at("ada.erased.draft"));
+    let (store, file, draft) =
+        (place.at("store"), place.at("ada.erased"), place.at("ada.erased.draft"));
     ok(&["put", &store, "--user", "ada", "--class", "audio", &place.at("x")]);
     {
-        let engine = crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell"))).unwrap();
-        engine.erase(drafted_into(&draft, || Err(keyfall::Error::new(ErrorKind::Io, "the power is cut")))).unwrap_err();
+        let engine =
+            crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell")))
+                .unwrap();
+        engine
+            .erase(drafted_into(&draft, || {
+                Err(keyfall::Error::new(ErrorKind::Io, "the power is cut"))
+            }))
+            .unwrap_err();
     }
     let left = std::fs::read(&draft).unwrap();
     let (done, told) = run(&["certificate", "upgrade", &store, &draft]);
@@ -389,7 +475,10 @@ fn a_draft_of_an_erase_that_was_not_done_is_in_nobodys_way() {
     // Another store cannot tell.
     let other = Place::new();
     let (done, told) = run(&["erase", &other.at("store"), "--user", "ada", "--yes", "-o", &file]);
-    assert!(!done && told.contains("nothing was erased") && told.contains("another store"), "{told}");
+    assert!(
+        !done && told.contains("nothing was erased") && told.contains("another store"),
+        "{told}"
+    );
     assert_eq!(std::fs::read(&draft).unwrap(), left);
     let told = ok(&["erase", &store, "--user", "ada", "--yes", "-o", &file]);
     assert!(told.contains(&draft) && told.contains("was not done"), "{told}");
@@ -405,8 +494,10 @@ fn a_certificate_that_is_cut_short_does_not_hold() {
     let parts = (0..10).map(|tenth| &whole[..whole.len() * tenth / 10]);
     for bytes in parts.chain([&b"Dear auditor,\n"[..], b"\xff\xfe"]) {
         std::fs::write(&cut, bytes).unwrap();
-        let verify =
-            Command::new(env!("CARGO_BIN_EXE_keyfall-verify")).args([&cut, "--key", &place.key]).output().unwrap();
+        let verify = Command::new(env!("CARGO_BIN_EXE_keyfall-verify"))
+            .args([&cut, "--key", &place.key])
+            .output()
+            .unwrap();
         let program = Command::new(env!("CARGO_BIN_EXE_keyfall"))
             .args(["certificate", "verify", &cut, "--key", &place.key])
             .output()
@@ -427,7 +518,11 @@ fn what_verifying_says_in_words_it_says_as_json() {
         let told = ok(&["certificate", "verify", file, "--key", &place.key, "--json"]);
         let told: serde_json::Value = serde_json::from_str(&told).unwrap();
         let words = ok(&["certificate", "verify", file, "--key", &place.key]);
-        assert_eq!(told["log_pending"], words.contains("at least one was pending"), "{told} {words}");
+        assert_eq!(
+            told["log_pending"],
+            words.contains("at least one was pending"),
+            "{told} {words}"
+        );
     };
     ok(&["put", &store, "--user", "ada", "--class", "audio", &place.at("x")]);
     ok(&["erase", &store, "--user", "ada", "--final-within", "1h", "-o", &file, "--yes"]);
@@ -503,7 +598,8 @@ fn a_witness_written_from_the_specification_cosigns() {
         let file = place.erase(name);
         ok(&["log", "export", &store, &log]);
         cosign();
-        let (done, told) = run(&["certificate", "verify", &file, "--key", &place.key, "--witness", &key]);
+        let (done, told) =
+            run(&["certificate", "verify", &file, "--key", &place.key, "--witness", &key]);
         assert!(!done && told.contains("0 of the 1 cosignatures"), "{told}");
         let checkpoint = format!("{log}/checkpoint");
         ok(&["certificate", "upgrade", &store, &file, "--checkpoint", &checkpoint]);
@@ -544,24 +640,35 @@ fn the_log_is_served() {
         use std::io::{Read, Write};
         let address = url.strip_prefix("http://").unwrap();
         let mut stream = std::net::TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+            .unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         String::from_utf8_lossy(&answer).into_owned()
     };
     let answer = get("/checkpoint");
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("example.com/erasures\n1\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("example.com/erasures\n1\n"),
+        "{answer}"
+    );
     assert!(get("/tile/entries/000.p/1").contains("keyfall/erase@v1\ncommit"));
-    for path in ["/nothing", "/../store/keyfall", "/tile/../../x", "//etc/passwd", "/tile/entries"] {
+    for path in ["/nothing", "/../store/keyfall", "/tile/../../x", "//etc/passwd", "/tile/entries"]
+    {
         assert!(get(path).starts_with("HTTP/1.1 404"), "{path}");
     }
     // Clients that say nothing, or say it slowly, get a few threads at most, for a few seconds.
     let address = url.strip_prefix("http://").unwrap();
-    let idle: Vec<std::net::TcpStream> = (0..150).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let idle: Vec<std::net::TcpStream> =
+        (0..150).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     std::thread::sleep(Duration::from_millis(500));
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.0.id())).unwrap();
-    let threads =
-        status.lines().find_map(|line| line.strip_prefix("Threads:")).unwrap().trim().parse::<usize>().unwrap();
+    let threads = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Threads:"))
+        .unwrap()
+        .trim()
+        .parse::<usize>()
+        .unwrap();
     assert!(threads <= 70, "{threads} threads");
     drop(idle);
     assert!(get("/checkpoint").starts_with("HTTP/1.1 200"));

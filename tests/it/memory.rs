@@ -44,7 +44,8 @@ fn a_gibibyte_streams_through() {
     assert!(out.status.success());
     let id = String::from_utf8(out.stdout).unwrap();
 
-    let mut child = cli.command(&["get", "store", id.trim()]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        cli.command(&["get", "store", id.trim()]).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     let mut back = vec![0; BLOCK];
     for n in 0..1023u32 {
@@ -57,5 +58,8 @@ fn a_gibibyte_streams_through() {
     assert_eq!(rest.len(), BLOCK);
     assert!(child.wait().unwrap().success());
     println!("empty {empty} KiB, put {put} KiB, get {get} KiB");
-    assert!(put < empty + LIMIT_KIB && get < empty + LIMIT_KIB, "empty {empty} KiB, put {put} KiB, get {get} KiB");
+    assert!(
+        put < empty + LIMIT_KIB && get < empty + LIMIT_KIB,
+        "empty {empty} KiB, put {put} KiB, get {get} KiB"
+    );
 }

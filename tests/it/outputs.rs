@@ -29,7 +29,12 @@ fn with_closed_stdout(cli: &Cli, args: &[&str]) -> Output {
 /// A device of the test's own: a program that replaces devices must not find the machine's. `false`
 /// where none can be made.
 fn device(cli: &Cli, name: &str, minor: &str) -> bool {
-    let made = Command::new("mknod").arg("-m").arg("666").arg(cli.path(name)).args(["c", "1", minor]).output();
+    let made = Command::new("mknod")
+        .arg("-m")
+        .arg("666")
+        .arg(cli.path(name))
+        .args(["c", "1", minor])
+        .output();
     let usable = made.is_ok_and(|made| made.status.success())
         && std::fs::File::options().write(true).open(cli.path(name)).is_ok();
     if !usable {
@@ -39,7 +44,9 @@ fn device(cli: &Cli, name: &str, minor: &str) -> bool {
 }
 
 fn leftovers(cli: &Cli) -> Vec<String> {
-    let names = std::fs::read_dir(cli.dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let names = std::fs::read_dir(cli.dir.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.contains("keyfall-") || name.contains(".part")).collect()
 }
 
@@ -51,9 +58,15 @@ fn nothing_is_erased_where_its_certificate_cannot_be_written() {
     std::os::unix::fs::symlink("loop", cli.path("loop")).unwrap();
     let long = "x".repeat(300);
     let long = long.as_str();
-    for (code, place) in
-        [(1, "nowhere/x"), (2, "dir"), (2, "new/"), (2, "loop"), (1, long), (6, "store/x"), (6, "store.cell/x")]
-    {
+    for (code, place) in [
+        (1, "nowhere/x"),
+        (2, "dir"),
+        (2, "new/"),
+        (2, "loop"),
+        (1, long),
+        (6, "store/x"),
+        (6, "store.cell/x"),
+    ] {
         let e = cli.fails(code, &["erase", "store", "--user", "ada", "-o", place, "--yes"]);
         assert_eq!(e.trim_end().lines().count(), 1, "{e}");
         assert_eq!(cli.run(&["get", "store", &id]).stdout, b"a recording", "{place}");
@@ -119,20 +132,34 @@ fn an_output_takes_the_mode_of_what_it_replaces_and_leaves_links_and_devices_alo
     std::fs::set_permissions(cli.path("private"), std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::write(cli.path("private.part"), "my own").unwrap();
     cli.ok(&["get", "store", &id, "-o", "private"]);
-    assert_eq!((std::fs::read(cli.path("private")).unwrap(), mode("private")), (content.clone(), 0o600));
+    assert_eq!(
+        (std::fs::read(cli.path("private")).unwrap(), mode("private")),
+        (content.clone(), 0o600)
+    );
     assert_eq!(std::fs::read(cli.path("private.part")).unwrap(), b"my own");
     std::os::unix::fs::symlink("private", cli.path("link")).unwrap();
     let inode = cli.path("private").metadata().unwrap().ino();
     cli.ok(&["get", "store", &id, "-o", "link"]);
     assert!(cli.path("link").symlink_metadata().unwrap().is_symlink());
     assert_eq!(mode("private"), 0o600);
-    assert_ne!(cli.path("private").metadata().unwrap().ino(), inode, "it was written whole, and renamed");
+    assert_ne!(
+        cli.path("private").metadata().unwrap().ino(),
+        inode,
+        "it was written whole, and renamed"
+    );
     std::os::unix::fs::symlink("to-be-made", cli.path("dangling")).unwrap();
     cli.ok(&["get", "store", &id, "-o", "dangling"]);
     assert_eq!(std::fs::read(cli.path("to-be-made")).unwrap(), content);
     // A new file has the mode that any program's would have.
     let script = format!("umask 027; {} key pair", env!("CARGO_BIN_EXE_keyfall"));
-    assert!(Command::new("sh").args(["-c", &script]).current_dir(cli.dir.path()).status().unwrap().success());
+    assert!(
+        Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(cli.dir.path())
+            .status()
+            .unwrap()
+            .success()
+    );
     assert_eq!((mode("pair"), mode("pair.pub")), (0o600, 0o640));
     if device(&cli, "null", "3") {
         cli.ok(&["get", "store", &id, "-o", "null"]);
@@ -150,7 +177,13 @@ fn an_output_takes_the_mode_of_what_it_replaces_and_leaves_links_and_devices_alo
         assert!(cli.run(&["get", "store", &id, "-o", place]).stdout == content, "{place}");
     }
     let file = std::fs::File::create(cli.path("redirected")).unwrap();
-    assert!(cli.command(&["get", "store", &id, "-o", "stdout"]).stdout(file).status().unwrap().success());
+    assert!(
+        cli.command(&["get", "store", &id, "-o", "stdout"])
+            .stdout(file)
+            .status()
+            .unwrap()
+            .success()
+    );
     assert!(std::fs::read(cli.path("redirected")).unwrap() == content);
     assert!(cli.path("stdout").symlink_metadata().unwrap().is_symlink());
     cli.fails(6, &["get", "store", &id, "-o", "store"]);
@@ -179,14 +212,22 @@ fn a_certificate_that_a_device_does_not_take_is_kept_elsewhere() {
     // To standard output: the certificate alone stands there.
     cli.put("ben", "audio", b"goes");
     let out = cli.run(&["erase", "store", "--user", "ben", "-o", "-", "--yes"]);
-    assert!(out.status.success() && stderr(&out).contains("erased everything of user ben"), "{}", stderr(&out));
+    assert!(
+        out.status.success() && stderr(&out).contains("erased everything of user ben"),
+        "{}",
+        stderr(&out)
+    );
     std::fs::write(cli.path("ben.erased"), &out.stdout).unwrap();
     cli.ok(&["certificate", "verify", "ben.erased", "--key", &key]);
     cli.put("cat", "audio", b"goes");
     let out = with_closed_stdout(&cli, &["erase", "store", "--user", "cat", "-o", "-", "--yes"]);
     assert_eq!(out.status.code(), Some(12), "{}", stderr(&out));
     cli.fails(3, &["list", "store", "--user", "cat"]);
-    assert_eq!(leftovers(&cli).len(), spares + 1, "one for each certificate that had nowhere to go");
+    assert_eq!(
+        leftovers(&cli).len(),
+        spares + 1,
+        "one for each certificate that had nowhere to go"
+    );
 }
 
 #[test]
@@ -199,7 +240,11 @@ fn what_is_done_and_not_printed_has_its_own_exit_code() {
         assert_eq!(out.status.code(), Some(12), "{e}");
         assert!(e.contains("must not be repeated") && e.trim_end().lines().count() == 1, "{e}");
         let id = e.split_whitespace().last().unwrap();
-        assert_eq!(cli.run(&["get", "store", id]).stdout, b"sound", "its id is told on standard error: {e}");
+        assert_eq!(
+            cli.run(&["get", "store", id]).stdout,
+            b"sound",
+            "its id is told on standard error: {e}"
+        );
     }
     let out = with_full_stdout(&cli, &[&put[..], &["--json"]].concat());
     let told: serde_json::Value = serde_json::from_str(&stderr(&out)).unwrap();
@@ -210,7 +255,10 @@ fn what_is_done_and_not_printed_has_its_own_exit_code() {
     let hold = [&["hold", "add", "store", "--user", "ben"][..], &who].concat();
     cli.put("ben", "audio", b"x");
     assert_eq!(with_full_stdout(&cli, &hold).status.code(), Some(12));
-    assert_eq!(with_full_stdout(&cli, &["erase", "store", "--user", "ada", "--yes"]).status.code(), Some(12));
+    assert_eq!(
+        with_full_stdout(&cli, &["erase", "store", "--user", "ada", "--yes"]).status.code(),
+        Some(12)
+    );
     cli.fails(3, &["list", "store", "--user", "ada"]);
     // What only reads has failed, or nobody wanted it any more.
     assert_eq!(with_full_stdout(&cli, &["list", "store"]).status.code(), Some(1));
@@ -251,10 +299,15 @@ fn a_discard_looks_at_its_certificates_first() {
     cli.ok(&["erase", "store", "--user", "ada", "-o", "ada.erased", "--yes"]);
     std::fs::write(cli.path("no.erased"), "no certificate").unwrap();
     let blobs = |cli: &Cli| {
-        serde_json::from_str::<serde_json::Value>(&cli.ok(&["status", "store", "--json"])).unwrap()["blobs"].clone()
+        serde_json::from_str::<serde_json::Value>(&cli.ok(&["status", "store", "--json"])).unwrap()
+            ["blobs"]
+            .clone()
     };
     let before = blobs(&cli);
-    cli.fails(1, &["discard", "store", "--certificate", "ada.erased", "--certificate", "nowhere.erased"]);
+    cli.fails(
+        1,
+        &["discard", "store", "--certificate", "ada.erased", "--certificate", "nowhere.erased"],
+    );
     assert!(!cli.run(&["discard", "store", "--certificate", "no.erased"]).status.success());
     assert_eq!(blobs(&cli), before, "nothing was discarded");
     cli.ok(&["discard", "store", "--certificate", "ada.erased"]);
@@ -272,7 +325,11 @@ fn what_is_unsealed_into_a_directory_with_other_things_leaves_them() {
     std::fs::write(cli.path("cut"), &whole[..whole.len() - 10]).unwrap();
     std::fs::create_dir(cli.path("out")).unwrap();
     assert!(!cli.run(&["unseal", "--key", "ada.key", "cut", "out"]).status.success());
-    assert_eq!(std::fs::read_dir(cli.path("out")).unwrap().count(), 0, "the directory stays, and nothing in it");
+    assert_eq!(
+        std::fs::read_dir(cli.path("out")).unwrap().count(),
+        0,
+        "the directory stays, and nothing in it"
+    );
     cli.ok(&["unseal", "--key", "ada.key", "sealed", "out"]);
     assert!(cli.path("out/report.html").exists());
 }
@@ -282,7 +339,8 @@ fn files(place: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     if !place.is_dir() {
         return vec![(place.to_owned(), std::fs::read(place).unwrap())];
     }
-    let mut all: Vec<_> = std::fs::read_dir(place).unwrap().flat_map(|entry| files(&entry.unwrap().path())).collect();
+    let mut all: Vec<_> =
+        std::fs::read_dir(place).unwrap().flat_map(|entry| files(&entry.unwrap().path())).collect();
     all.sort();
     all
 }
@@ -322,7 +380,19 @@ fn no_output_lands_in_any_store_cell_or_keyholder() {
             &["get", "store", &id, "-o", place, "--force"][..],
             &["report", "store", "--user", "ada", "-o", place, "--force"],
             &["export", "store", "--user", "ada", "--to", "a.key.pub", place, "--force"],
-            &["seal", "--to", "ada.inbox", "--user", "ada", "--class", "audio", "said", "-o", place, "--force"],
+            &[
+                "seal",
+                "--to",
+                "ada.inbox",
+                "--user",
+                "ada",
+                "--class",
+                "audio",
+                "said",
+                "-o",
+                place,
+                "--force",
+            ],
             &["erase", "store", "--user", "ada", "-o", place, "--force", "--yes"],
             &["certificate", "upgrade", "store", "no.erased", "-o", place, "--force"],
             &["key", place],
@@ -331,14 +401,17 @@ fn no_output_lands_in_any_store_cell_or_keyholder() {
             assert_eq!(e.trim_end().lines().count(), 1, "{args:?}: {e}");
         }
     }
-    for dir in ["other", "other/new", "other.cell", "link/new", "kh/new", "keys/far", "replica/new"] {
+    for dir in ["other", "other/new", "other.cell", "link/new", "kh/new", "keys/far", "replica/new"]
+    {
         cli.fails(6, &["export", "store", "--user", "ada", dir]);
         cli.fails(6, &["unseal", "--key", "a.key", "sealed", dir]);
         cli.fails(6, &["certificate", "get", "store", "--user", "ada", dir]);
         cli.fails(6, &["log", "export", "store", dir]);
         cli.fails(6, &["demo", "--keep", dir]);
     }
-    for place in ["other/new", "other.cell/new", "link/new", "kh/new", "keys/far/new", "replica/new"] {
+    for place in
+        ["other/new", "other.cell/new", "link/new", "kh/new", "keys/far/new", "replica/new"]
+    {
         cli.fails(6, &["backup", "store", place]);
         cli.fails(6, &["copy", "add", "store", place]);
         cli.fails(6, &["restore", "--cell", "store.cell", "--into", place, "replica"]);
@@ -373,7 +446,15 @@ fn nobody_else_writes_to_the_file_that_says_where_a_cell_is() {
     let cli = Cli::empty();
     let bin = env!("CARGO_BIN_EXE_keyfall");
     let script = format!("umask 000; {bin} init store --cell keys/cell --accept-remnants");
-    assert!(Command::new("sh").args(["-c", &script]).current_dir(cli.dir.path()).output().unwrap().status.success());
+    assert!(
+        Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(cli.dir.path())
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     let mode = cli.path("store.cell").metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode & !0o644, 0, "{mode:o}");
 }
@@ -381,7 +462,8 @@ fn nobody_else_writes_to_the_file_that_says_where_a_cell_is() {
 /// Whether the file system has files without a name.
 fn has_unnamed_files(dir: &Path) -> bool {
     use rustix::fs::{Mode, OFlags};
-    let has = rustix::fs::open(dir, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR | Mode::WUSR).is_ok();
+    let has =
+        rustix::fs::open(dir, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR | Mode::WUSR).is_ok();
     if !has {
         println!("skipped: this file system has no files without a name");
     }
@@ -465,8 +547,14 @@ fn what_fails_takes_away_what_it_made_and_nothing_else() {
     std::fs::create_dir_all(cli.path("taken.keys/slot-a")).unwrap();
     let inode = cli.path("empty").metadata().unwrap().ino();
     cli.fails(6, &["restore", "--cell", "store.cell", "--into", "empty", "old"]);
-    assert!(!cli.run(&["init", "empty", "--cell", "taken.keys", "--accept-remnants"]).status.success());
-    assert_eq!(cli.path("empty").metadata().unwrap().ino(), inode, "it is the directory that was there");
+    assert!(
+        !cli.run(&["init", "empty", "--cell", "taken.keys", "--accept-remnants"]).status.success()
+    );
+    assert_eq!(
+        cli.path("empty").metadata().unwrap().ino(),
+        inode,
+        "it is the directory that was there"
+    );
     assert_eq!(std::fs::read_dir(cli.path("empty")).unwrap().count(), 0);
 }
 
@@ -477,15 +565,23 @@ fn a_certificate_goes_to_an_open_descriptor_and_through_a_pipe() {
     let bin = env!("CARGO_BIN_EXE_keyfall");
     for (name, script) in [
         ("ada", format!("{bin} erase store --user ada --yes -o /dev/fd/3 3>ada.erased")),
-        ("ben", format!("mkfifo pipe && (cat pipe >ben.erased & {bin} erase store --user ben --yes -o pipe; wait)")),
+        (
+            "ben",
+            format!(
+                "mkfifo pipe && (cat pipe >ben.erased & {bin} erase store --user ben --yes -o pipe; wait)"
+            ),
+        ),
     ] {
         let id = cli.put(name, "audio", b"goes");
-        let out = Command::new("sh").args(["-c", &script]).current_dir(cli.dir.path()).output().unwrap();
+        let out =
+            Command::new("sh").args(["-c", &script]).current_dir(cli.dir.path()).output().unwrap();
         assert!(out.status.success(), "{}", stderr(&out));
         cli.fails(3, &["get", "store", &id]);
         cli.ok(&["certificate", "verify", &format!("{name}.erased"), "--key", &key]);
     }
-    let mut left = std::fs::read_dir(cli.dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut left = std::fs::read_dir(cli.dir.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap());
     assert!(left.all(|name| !name.contains("draft") && !name.starts_with("keyfall-")));
 }
 
@@ -494,11 +590,33 @@ fn a_certificate_of_nobody_makes_no_user() {
     let cli = Cli::new();
     cli.put("ada", "audio", b"goes");
     let users = |cli: &Cli| {
-        serde_json::from_str::<serde_json::Value>(&cli.ok(&["status", "store", "--json"])).unwrap()["users"].clone()
+        serde_json::from_str::<serde_json::Value>(&cli.ok(&["status", "store", "--json"])).unwrap()
+            ["users"]
+            .clone()
     };
     let before = users(&cli);
-    cli.ok(&["erase", "store", "--user", "ghost", "--class", "audio", "--yes", "-o", "ghost.erased"]);
-    cli.ok(&["erase", "store", "--user", "spirit", "--before", "2020-01-01", "--yes", "-o", "spirit.erased"]);
+    cli.ok(&[
+        "erase",
+        "store",
+        "--user",
+        "ghost",
+        "--class",
+        "audio",
+        "--yes",
+        "-o",
+        "ghost.erased",
+    ]);
+    cli.ok(&[
+        "erase",
+        "store",
+        "--user",
+        "spirit",
+        "--before",
+        "2020-01-01",
+        "--yes",
+        "-o",
+        "spirit.erased",
+    ]);
     assert_eq!(users(&cli), before);
     for name in ["ghost", "spirit"] {
         assert!(!cli.run(&["list", "store", "--user", name]).status.success());
@@ -518,7 +636,12 @@ fn the_verifier_says_by_its_exit_code_that_its_answer_could_not_be_written() {
     let key = cli.ok(&["log", "key", "store"]);
     let verify = |out: Stdio, files: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyfall-verify"));
-        command.args(files).args(["--key", &key]).current_dir(cli.dir.path()).stdout(out).stderr(Stdio::piped());
+        command
+            .args(files)
+            .args(["--key", &key])
+            .current_dir(cli.dir.path())
+            .stdout(out)
+            .stderr(Stdio::piped());
         let out = command.output().unwrap();
         assert!(!stderr(&out).contains("panicked"), "{}", stderr(&out));
         out.status.code()

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyfall::cell::{Awaited, Contents, Durable, Finality, Owner, Promise, Retirement, RootCell, RootId, RootKey};
+use keyfall::cell::{
+    Awaited, Contents, Durable, Finality, Owner, Promise, Retirement, RootCell, RootId, RootKey,
+};
 use keyfall::crypto::Key;
 use keyfall::engine::{CopyMode, OpenAs, Request, restore};
 use keyfall::store::StoreId;
@@ -43,7 +45,12 @@ impl RootCell for Stuck {
         }
         self.cell.retire(keep, proof)
     }
-    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+    fn retire_for(
+        &self,
+        keep: &RootId,
+        next: &RootKey,
+        proof: Durable,
+    ) -> Result<Option<Retirement>> {
         if self.stuck.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Io, "the power went"));
         }
@@ -57,8 +64,13 @@ fn open(world: &World, store: Arc<dyn Store>, open_as: OpenAs) -> Result<Engine>
 }
 
 fn users(engine: &Engine) -> Vec<String> {
-    let mut users: Vec<String> =
-        engine.list(&Query::default()).unwrap().records.iter().map(|record| record.user.to_string()).collect();
+    let mut users: Vec<String> = engine
+        .list(&Query::default())
+        .unwrap()
+        .records
+        .iter()
+        .map(|record| record.user.to_string())
+        .collect();
     users.sort();
     users.dedup();
     users
@@ -94,12 +106,19 @@ fn a_look_into_a_backup_leaves_a_newer_root_key_alone() {
         let look = open(&world, backup.clone(), open_as).unwrap();
         assert_eq!(users(&look), ["ada", "bob"], "the root key of the backup is there still");
         assert!(look.read_only().is_some());
-        assert_eq!(error_kind(look.run_due(&mut |_| {})), ErrorKind::Fenced, "what is due is not done, and that is said");
+        assert_eq!(
+            error_kind(look.run_due(&mut |_| {})),
+            ErrorKind::Fenced,
+            "what is due is not done, and that is said"
+        );
         look.users(None, 10).unwrap();
         look.report(&user("ada")).unwrap();
         look.status().unwrap();
         look.audit(&[], &mut |_| {}).unwrap();
-        assert_eq!(error_kind(look.put(Put::new(user("eve"), Class::audio()), &b"x"[..])), ErrorKind::Fenced);
+        assert_eq!(
+            error_kind(look.put(Put::new(user("eve"), Class::audio()), &b"x"[..])),
+            ErrorKind::Fenced
+        );
         assert_eq!(error_kind(look.erase(Scope::user(user("bob")))), ErrorKind::Fenced);
         assert_eq!(error_kind(look.discard(&mut |_| {})), ErrorKind::Fenced);
     }
@@ -130,7 +149,11 @@ fn a_look_ends_when_its_root_key_is_destroyed() {
     world.env.advance(1000);
     let e = reader.read_some(&mut [0; 16]).unwrap_err();
     assert!(e.kind() == ErrorKind::Mismatch && e.to_string().contains("is destroyed"), "{e}");
-    for outcome in [look.list(&Query::default()).map(drop), look.users(None, 1).map(drop), look.status().map(drop)] {
+    for outcome in [
+        look.list(&Query::default()).map(drop),
+        look.users(None, 1).map(drop),
+        look.status().map(drop),
+    ] {
         assert_eq!(error_kind(outcome), ErrorKind::Mismatch);
     }
     assert_eq!(look.cached_bytes(), 0, "every page is gone from memory");
@@ -153,10 +176,11 @@ fn a_look_issues_no_certificate_and_destroys_nothing_for_one() {
     let engine = Engine::open(world.store.clone(), cell, world.options.clone()).unwrap();
     let draft = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&draft);
-    let erase = Erase::new(Scope::user(user("ada"))).certified(Request::default()).drafted(move |draft| {
-        *keep.lock().unwrap() = Some(draft.clone());
-        Ok(())
-    });
+    let erase =
+        Erase::new(Scope::user(user("ada"))).certified(Request::default()).drafted(move |draft| {
+            *keep.lock().unwrap() = Some(draft.clone());
+            Ok(())
+        });
     let certificate = engine.erase(erase).unwrap().certificate.unwrap().sign().unwrap();
     let draft = draft.lock().unwrap().clone().unwrap();
     stuck.stuck.store(true, Ordering::SeqCst);
@@ -244,12 +268,16 @@ fn a_claim_that_came_in_between_ends_an_opening_and_no_take_over() {
     let world = World::new(31, SMALL_PAGES);
     let memory = keyfall::cell::MemoryCell::new();
     let rival = memory.handle();
-    let cell =
-        Arc::new(Raced { cell: Arc::new(HoardingCell::new(Arc::new(memory))), rival, armed: AtomicBool::new(false) });
+    let cell = Arc::new(Raced {
+        cell: Arc::new(HoardingCell::new(Arc::new(memory))),
+        rival,
+        armed: AtomicBool::new(false),
+    });
     let store = Arc::new(MemoryStore::new());
     let as_cell = || Arc::clone(&cell) as Arc<dyn RootCell>;
     drop(Engine::init(store.clone(), as_cell(), world.options.clone()).unwrap());
-    let open = |open_as| Engine::open(store.clone(), as_cell(), world.options.clone().open_as(open_as));
+    let open =
+        |open_as| Engine::open(store.clone(), as_cell(), world.options.clone().open_as(open_as));
     cell.armed.store(true, Ordering::SeqCst);
     assert_eq!(error_kind(open(OpenAs::Owner)), ErrorKind::Fenced);
     assert!(open(OpenAs::Owner).unwrap().read_only().is_some());
@@ -276,7 +304,8 @@ fn of_two_identical_directories_the_one_opened_last_as_owner_counts() {
         let copy = Arc::new(store.snapshot());
         let (first, second) = if original_first { (store, copy) } else { (copy, store) };
         let open = |store: &Arc<MemoryStore>, open_as| {
-            Engine::open(store.clone(), cell.clone(), world.options.clone().open_as(open_as)).unwrap()
+            Engine::open(store.clone(), cell.clone(), world.options.clone().open_as(open_as))
+                .unwrap()
         };
         assert!(open(&second, OpenAs::ReadOnly).read_only().is_some());
         let owner = open(&first, OpenAs::Owner);
@@ -285,7 +314,10 @@ fn of_two_identical_directories_the_one_opened_last_as_owner_counts() {
         drop(owner);
         let other = open(&second, OpenAs::Owner);
         assert!(other.read_only().is_some());
-        assert_eq!(error_kind(other.put(Put::new(user("bob"), Class::audio()), &b"his"[..])), ErrorKind::Fenced);
+        assert_eq!(
+            error_kind(other.put(Put::new(user("bob"), Class::audio()), &b"his"[..])),
+            ErrorKind::Fenced
+        );
         assert_eq!(users(&other), ["ada"]);
         drop(other);
         let owner = open(&first, OpenAs::Owner);
@@ -311,7 +343,10 @@ fn a_store_that_went_back_is_read_only_until_it_is_taken_over() {
     };
     let engine = open_as(&before, OpenAs::Owner).unwrap();
     assert!(engine.read_only().is_some());
-    assert_eq!(error_kind(engine.put(Put::new(user("bob"), Class::audio()), &b"his"[..])), ErrorKind::Fenced);
+    assert_eq!(
+        error_kind(engine.put(Put::new(user("bob"), Class::audio()), &b"his"[..])),
+        ErrorKind::Fenced
+    );
     drop(engine);
     let engine = open_as(&before, OpenAs::TakeOver).unwrap();
     assert!(users(&engine).is_empty());
@@ -395,11 +430,11 @@ fn a_copy_leaves_the_list_and_the_duty_together() {
     let gone = Arc::new(AtomicBool::new(false));
     let (open_copy, out) = (world.options.open_copy.clone(), gone.clone());
     let options = world.options.clone().open_copy(Arc::new(move |place: &str, create: bool| {
-            if place == "c2" && out.load(Ordering::SeqCst) {
-                return Err(Error::new(ErrorKind::Io, "c2 is out of reach"));
-            }
-            open_copy(place, create)
-        }));
+        if place == "c2" && out.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Io, "c2 is out of reach"));
+        }
+        open_copy(place, create)
+    }));
     for place in ["c1", "c2"] {
         engine.copies().add(place, CopyMode::InStep, &mut |_| {}).unwrap();
     }
@@ -414,7 +449,8 @@ fn a_copy_leaves_the_list_and_the_duty_together() {
     gone.store(false, Ordering::SeqCst);
     let listed = |engine: &Engine| -> Vec<String> {
         engine
-            .copies().status()
+            .copies()
+            .status()
             .iter()
             .filter(|c| c.entry.mode == CopyMode::InStep)
             .map(|c| c.entry.place.clone())
@@ -425,7 +461,12 @@ fn a_copy_leaves_the_list_and_the_duty_together() {
     let places = listed(engine);
     assert!(places.contains(&"c2".to_owned()), "{places:?}");
     for status in engine.copies().status() {
-        assert_eq!(status.restores, Some(engine.head()), "{} is listed in step, and is", status.entry.place);
+        assert_eq!(
+            status.restores,
+            Some(engine.head()),
+            "{} is listed in step, and is",
+            status.entry.place
+        );
     }
     assert_eq!(read_record(engine, &kept).unwrap(), b"bob's");
 }
@@ -443,7 +484,8 @@ fn a_drill_on_the_running_engine_says_what_a_restore_would_bring_back() {
     for name in names {
         let worse = Arc::new(backup.snapshot());
         worse.remove(&[name]).unwrap();
-        let checked = engine.copies().check_restore(&[worse as Arc<dyn Store>], &mut |_| {}).unwrap();
+        let checked =
+            engine.copies().check_restore(&[worse as Arc<dyn Store>], &mut |_| {}).unwrap();
         assert!(!checked.is_whole(), "{name} is lacking, and nobody said so");
         assert!(checked.missing.contains(&name));
     }
@@ -462,9 +504,14 @@ fn a_look_over_a_cell_that_cannot_say_calls_nothing_final() {
     world.put("bob", Class::audio(), b"y");
     world.engine().erase(Scope::Record(id)).unwrap();
     let look = open(&world, Arc::clone(&world.store), OpenAs::ReadOnly).unwrap();
-    assert_eq!(look.status().unwrap().finality, Finality::Final, "this cell destroys a key when it is told to");
+    assert_eq!(
+        look.status().unwrap().finality,
+        Finality::Final,
+        "this cell destroys a key when it is told to"
+    );
     assert!(look.audit(&[], &mut |_| {}).unwrap().is_clean());
-    let mute: Arc<dyn RootCell> = Arc::new(Stuck { cell: Arc::clone(&world.cell), stuck: AtomicBool::new(false) });
+    let mute: Arc<dyn RootCell> =
+        Arc::new(Stuck { cell: Arc::clone(&world.cell), stuck: AtomicBool::new(false) });
     let options = world.options.clone().open_as(OpenAs::ReadOnly);
     let look = Engine::open(Arc::clone(&world.store), mute, options).unwrap();
     let status = look.status().unwrap();

@@ -9,34 +9,57 @@ use keyfall::cell::MemoryCell;
 use keyfall::engine::Geometry;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::payload_names;
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Scope, Timestamp, When};
+use keyfall::{
+    Class, Engine, ErrorKind, InteractionId, Options, Put, RecordId, Scope, Timestamp, When,
+};
 
 use crate::support::{bytes, error_kind, read_record, user};
 
 #[test]
 fn a_geometry_is_checked() {
-    let check =
-        |page_bytes, fan_bits| Geometry { page_bytes, fan_bits, ..Geometry::DEFAULT }.check().map_err(|e| e.kind());
-    for (page_bytes, fan_bits) in [(1024, 2), (1024, 4), (2048, 5), (4096, 6), (8192, 7), (16_384, 8), (16_384, 2)] {
-        assert_eq!(check(page_bytes, fan_bits), Ok(Geometry { page_bytes, fan_bits, ..Geometry::DEFAULT }));
+    let check = |page_bytes, fan_bits| {
+        Geometry { page_bytes, fan_bits, ..Geometry::DEFAULT }.check().map_err(|e| e.kind())
+    };
+    for (page_bytes, fan_bits) in
+        [(1024, 2), (1024, 4), (2048, 5), (4096, 6), (8192, 7), (16_384, 8), (16_384, 2)]
+    {
+        assert_eq!(
+            check(page_bytes, fan_bits),
+            Ok(Geometry { page_bytes, fan_bits, ..Geometry::DEFAULT })
+        );
     }
     // Not a power of two; too small, too large; fan-outs out of bounds, and too wide for the page.
-    for (page_bytes, fan_bits) in
-        [(4000, 6), (3072, 4), (512, 2), (256, 2), (32_768, 6), (4096, 1), (4096, 0), (16_384, 9), (1024, 5), (4096, 7)]
-    {
+    for (page_bytes, fan_bits) in [
+        (4000, 6),
+        (3072, 4),
+        (512, 2),
+        (256, 2),
+        (32_768, 6),
+        (4096, 1),
+        (4096, 0),
+        (16_384, 9),
+        (1024, 5),
+        (4096, 7),
+    ] {
         assert_eq!(check(page_bytes, fan_bits), Err(ErrorKind::Invalid), "{page_bytes} {fan_bits}");
     }
     let options =
         Options::new().geometry(Geometry { page_bytes: 4000, fan_bits: 6, ..Geometry::DEFAULT });
     assert_eq!(
-        error_kind(Engine::init(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()), options)),
+        error_kind(Engine::init(
+            Arc::new(MemoryStore::new()),
+            Arc::new(MemoryCell::new()),
+            options
+        )),
         ErrorKind::Invalid
     );
 }
 
 #[test]
 fn a_segment_size_is_checked() {
-    let check = |segment_bytes| Geometry { segment_bytes, ..Geometry::DEFAULT }.check().map_err(|e| e.kind());
+    let check = |segment_bytes| {
+        Geometry { segment_bytes, ..Geometry::DEFAULT }.check().map_err(|e| e.kind())
+    };
     for segment_bytes in [16_384, 262_144, 8 << 20] {
         assert_eq!(check(segment_bytes).unwrap().segment_bytes, segment_bytes);
     }
@@ -55,15 +78,22 @@ fn a_record_is_cut_into_segments_of_the_size_that_its_store_was_made_with() {
         // The head says the size, whatever the engine that opens the store is told.
         let engine = Engine::open(store.clone(), cell.clone(), Options::default()).unwrap();
         assert_eq!(engine.status().unwrap().geometry.segment_bytes, segment_bytes);
-        let lengths = [0, 1, segment_bytes - 1, segment_bytes, segment_bytes + 1, 2 * segment_bytes + 5];
-        let put = |n: usize, len| engine.put(Put::new(user("ada"), Class::audio()), &bytes(n as u64, len)[..]).unwrap();
+        let lengths =
+            [0, 1, segment_bytes - 1, segment_bytes, segment_bytes + 1, 2 * segment_bytes + 5];
+        let put = |n: usize, len| {
+            engine.put(Put::new(user("ada"), Class::audio()), &bytes(n as u64, len)[..]).unwrap()
+        };
         let ids: Vec<RecordId> = lengths.iter().enumerate().map(|(n, len)| put(n, *len)).collect();
         let segments = payload_names(&engine).unwrap();
         assert_eq!(
             segments.len(),
-            lengths.iter().map(|len| keyfall::engine::padded(*len as u64) as usize / segment_bytes + 1).sum::<usize>()
+            lengths
+                .iter()
+                .map(|len| keyfall::engine::padded(*len as u64) as usize / segment_bytes + 1)
+                .sum::<usize>()
         );
-        let longest = segments.iter().map(|name| store.get(name).unwrap().unwrap().len()).max().unwrap();
+        let longest =
+            segments.iter().map(|name| store.get(name).unwrap().unwrap().len()).max().unwrap();
         assert_eq!(longest, 56 + segment_bytes / 16_384 * (16_384 + 16));
         let copy = MemoryStore::new();
         engine.backup(&copy, &mut |_| {}).unwrap();
@@ -94,7 +124,9 @@ fn sizes(geometry: Geometry) -> BTreeSet<usize> {
     }
     let mut batch = engine.batch();
     for n in 0..120 {
-        let put = Put::new(user("ada"), Class::audio()).purpose("p".repeat(n * 2)).media_type("audio/x-a-long-type");
+        let put = Put::new(user("ada"), Class::audio())
+            .purpose("p".repeat(n * 2))
+            .media_type("audio/x-a-long-type");
         batch.add(put, &[0; 7][..]).unwrap();
     }
     let ids = batch.commit().unwrap();
@@ -114,7 +146,9 @@ fn sizes(geometry: Geometry) -> BTreeSet<usize> {
 #[test]
 fn stored_pages_have_the_sizes_that_the_specification_names() {
     let octaves = [512, 1024, 2048, 4096, 8192];
-    for geometry in [Geometry::default(), Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT }] {
+    for geometry in
+        [Geometry::default(), Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT }]
+    {
         let sizes = sizes(geometry);
         // A user page has classes of its own, up to 8,192, whatever the pages of the trees.
         assert!(octaves.iter().all(|size| sizes.contains(size)), "{sizes:?}");
@@ -126,7 +160,8 @@ fn stored_pages_have_the_sizes_that_the_specification_names() {
 #[test]
 fn the_length_of_a_users_own_pages_shows_up_to_a_factor_of_two() {
     let store = Arc::new(MemoryStore::new());
-    let engine = Engine::init(store.clone(), Arc::new(MemoryCell::new()), Options::default()).unwrap();
+    let engine =
+        Engine::init(store.clone(), Arc::new(MemoryCell::new()), Options::default()).unwrap();
     for n in 0..20 {
         engine.create_user(&user(&format!("user {n}"))).unwrap();
     }
@@ -169,8 +204,11 @@ fn interaction(n: u64) -> InteractionId {
 impl Ladder {
     fn new() -> Self {
         let store = Arc::new(MemoryStore::new());
-        let options =
-            Options::new().geometry(Geometry { page_bytes: 1024, fan_bits: 2, ..Geometry::DEFAULT });
+        let options = Options::new().geometry(Geometry {
+            page_bytes: 1024,
+            fan_bits: 2,
+            ..Geometry::DEFAULT
+        });
         let engine = Engine::init(store.clone(), Arc::new(MemoryCell::new()), options).unwrap();
         Ladder { store, engine }
     }
@@ -178,13 +216,18 @@ impl Ladder {
     fn put(&self, numbers: impl Iterator<Item = u64>) -> Vec<RecordId> {
         let mut batch = self.engine.batch();
         for n in numbers {
-            batch.add(Put::new(user("ada"), Class::audio()).interaction(interaction(n)), &b"x"[..]).unwrap();
+            batch
+                .add(Put::new(user("ada"), Class::audio()).interaction(interaction(n)), &b"x"[..])
+                .unwrap();
         }
         batch.commit().unwrap()
     }
 
     fn span(from: u64, until: u64) -> Scope {
-        let when = When::Between { from: Some(Timestamp(1000 + from)), until: Some(Timestamp(1000 + until)) };
+        let when = When::Between {
+            from: Some(Timestamp(1000 + from)),
+            until: Some(Timestamp(1000 + until)),
+        };
         Scope::User { user: user("ada"), class: Some(Class::audio()), when }
     }
 
@@ -211,7 +254,8 @@ fn radix_pages(tags: &[u128], depth: u32) -> u64 {
         return 1;
     }
     let digit = |tag: &u128| (tag << (depth * 2)) >> 126;
-    let below = (0..4).map(|d| tags.iter().copied().filter(|tag| digit(tag) == d).collect::<Vec<_>>());
+    let below =
+        (0..4).map(|d| tags.iter().copied().filter(|tag| digit(tag) == d).collect::<Vec<_>>());
     1 + below.filter(|tags| !tags.is_empty()).map(|tags| radix_pages(&tags, depth + 1)).sum::<u64>()
 }
 
@@ -221,7 +265,10 @@ fn the_user_tree_has_the_shape_of_its_tags() {
         let ladder = Ladder::new();
         let mut tags = Vec::new();
         for n in 0..users {
-            let id = ladder.engine.put(Put::new(user(&format!("user {n}")), Class::audio()), &b"x"[..]).unwrap();
+            let id = ladder
+                .engine
+                .put(Put::new(user(&format!("user {n}")), Class::audio()), &b"x"[..])
+                .unwrap();
             let mut tag = [0; 16];
             tag[..12].copy_from_slice(&id.to_bytes()[16..28]);
             tags.push(u128::from_be_bytes(tag));
@@ -235,7 +282,9 @@ fn the_user_tree_has_the_shape_of_its_tags() {
 #[test]
 fn a_user_has_48_classes_at_a_time_and_no_more() {
     let ladder = Ladder::new();
-    let put = |n: usize| ladder.engine.put(Put::new(user("ada"), Class::new(format!("c{n}")).unwrap()), &b"x"[..]);
+    let put = |n: usize| {
+        ladder.engine.put(Put::new(user("ada"), Class::new(format!("c{n}")).unwrap()), &b"x"[..])
+    };
     for n in 0..48 {
         put(n).unwrap();
     }
@@ -295,13 +344,18 @@ fn pages_that_are_left_nearly_empty_are_joined() {
     };
     assert_eq!(pages(&[(0, 6)]), 3, "one and seven entries are too many for one page");
     assert_eq!(pages(&[(LEAF, LEAF + 2), (0, 6)]), 3, "nor do one and five share one");
-    assert_eq!(pages(&[(LEAF, LEAF + 3), (0, 6)]), 1, "one and four share a page, and nothing stands above it");
+    assert_eq!(
+        pages(&[(LEAF, LEAF + 3), (0, 6)]),
+        1,
+        "one and four share a page, and nothing stands above it"
+    );
     assert_eq!(pages(&[(0, 3), (LEAF, LEAF + 6)]), 1, "and so do four and one");
 
     let ladder = Ladder::new();
     ladder.put(0..LEAF * FAN * 3);
     // In one commit: one leaf of the log, which stays in its one page.
-    let spans: Vec<Scope> = (0..36).map(|leaf| Ladder::span(leaf * LEAF + 1, leaf * LEAF + LEAF)).collect();
+    let spans: Vec<Scope> =
+        (0..36).map(|leaf| Ladder::span(leaf * LEAF + 1, leaf * LEAF + LEAF)).collect();
     assert!(ladder.engine.erase_all(&spans).iter().all(Result::is_ok));
     let pages = ladder.class_pages(2);
     assert!((8..=12).contains(&pages), "{pages} pages for 36 records");

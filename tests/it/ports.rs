@@ -19,7 +19,11 @@ fn sled_store_conforms() {
     let place = dir.path().join("store");
     let mut first = true;
     store_conformance(|| {
-        let store = if std::mem::take(&mut first) { SledStore::create(&place) } else { SledStore::open(&place) };
+        let store = if std::mem::take(&mut first) {
+            SledStore::create(&place)
+        } else {
+            SledStore::open(&place)
+        };
         Arc::new(store.unwrap())
     });
 }

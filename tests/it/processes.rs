@@ -23,7 +23,12 @@ impl Stage {
     fn with_file_cell() -> Self {
         let cli = Cli::new();
         let (store, cell) = (cli.path("store"), cli.path("store.cell"));
-        Stage { store: store.display().to_string(), cell: cell.display().to_string(), cli, _keyholders: None }
+        Stage {
+            store: store.display().to_string(),
+            cell: cell.display().to_string(),
+            cli,
+            _keyholders: None,
+        }
     }
 
     fn with_keyholders() -> Self {
@@ -44,7 +49,12 @@ impl Stage {
 
     /// Looks at a backup until it is told to stop: lists it, audits it, and restores it and lists
     /// that.
-    fn onlooker(&self, backup: &str, stop: &Arc<AtomicBool>, looks: &Arc<AtomicU64>) -> std::thread::JoinHandle<()> {
+    fn onlooker(
+        &self,
+        backup: &str,
+        stop: &Arc<AtomicBool>,
+        looks: &Arc<AtomicU64>,
+    ) -> std::thread::JoinHandle<()> {
         let (cell, backup) = (self.cell.clone(), backup.to_owned());
         let drill = self.cli.path("drill").display().to_string();
         let (stop, looks) = (Arc::clone(stop), Arc::clone(looks));
@@ -136,7 +146,10 @@ fn nothing_is_lost(stage: &Stage, rounds: u64) {
         }
     }
     println!("{rounds} rounds, {cut} erases cut, {} looks", looks.load(Ordering::Relaxed));
-    assert!(rounds < 10 || looks.load(Ordering::Relaxed) > rounds, "the onlooker saw next to nothing");
+    assert!(
+        rounds < 10 || looks.load(Ordering::Relaxed) > rounds,
+        "the onlooker saw next to nothing"
+    );
 }
 
 #[test]
@@ -166,18 +179,27 @@ fn a_command_that_only_reads_does_nothing_that_is_due() {
     let head = || json(&cli.ok(&["status", "store", "--json"]))["commit"].clone();
     let before = head();
     for store in ["twin", "store"] {
-        for look in
-            [&["list"][..], &["status"], &["audit"], &["policy", "list"], &["get", &id, "-o", &format!("{store}.out")]]
-        {
+        for look in [
+            &["list"][..],
+            &["status"],
+            &["audit"],
+            &["policy", "list"],
+            &["get", &id, "-o", &format!("{store}.out")],
+        ] {
             let verbs = if look[0] == "policy" { 2 } else { 1 };
-            let out = cli.run(&[&look[..verbs], &[store], &look[verbs..], &["--cell", "store.cell"]].concat());
+            let out = cli.run(
+                &[&look[..verbs], &[store], &look[verbs..], &["--cell", "store.cell"]].concat(),
+            );
             let told = String::from_utf8_lossy(&out.stderr).into_owned();
             assert!(out.status.success() && told.contains("something is due"), "{look:?}: {told}");
         }
     }
     assert_eq!(head(), before, "nothing was written");
     let out = cli.run(&["tend", "store", "--json"]);
-    assert!(out.status.success() && json(&String::from_utf8_lossy(&out.stdout))["planned"] == 1, "{out:?}");
+    assert!(
+        out.status.success() && json(&String::from_utf8_lossy(&out.stdout))["planned"] == 1,
+        "{out:?}"
+    );
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"stays");
 }
 
@@ -207,5 +229,8 @@ fn a_reader_of_a_backup_in_another_process_ends_with_the_root_key() {
     // What was on its way: one piece, and what the pipe holds.
     assert!(rest.len() < 400_000, "{} bytes after the erase", rest.len());
     assert_eq!(ended.status.code(), Some(6), "{ended:?}");
-    assert!(String::from_utf8_lossy(&ended.stderr).contains("is destroyed: something was erased since"), "{ended:?}");
+    assert!(
+        String::from_utf8_lossy(&ended.stderr).contains("is destroyed: something was erased since"),
+        "{ended:?}"
+    );
 }

@@ -11,9 +11,9 @@ use keyfall::cell::{Durable, Owner, Retirement, RootCell, RootId, Statement};
 use keyfall::crypto::Key;
 use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::{SharedEnv, System};
-use keyfall::store::StoreId;
 use keyfall::quorum::{Held, Holder, Keyholder, QuorumCell, Share, Standing};
 use keyfall::store::MemoryStore;
+use keyfall::store::StoreId;
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Result, Scope};
 
 use crate::support::{SMALL_PAGES, error_kind, user};
@@ -90,7 +90,14 @@ impl Keyholder for Gate {
         }
         Ok(held)
     }
-    fn retire(&self, store: StoreId, owner: &Owner, keep: &RootId, given: &[RootId], mark: u64) -> Result<Statement> {
+    fn retire(
+        &self,
+        store: StoreId,
+        owner: &Owner,
+        keep: &RootId,
+        given: &[RootId],
+        mark: u64,
+    ) -> Result<Statement> {
         self.pass("retire")?;
         self.note(owner, mark);
         self.inner.retire(store, owner, keep, given, mark)
@@ -108,7 +115,8 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         let gate = |n: usize| {
             let env: SharedEnv = Arc::new(System);
-            let inner = keyfall::testing::holder(&dir.path().join(format!("kh{n}")), n as u8 + 1, &env);
+            let inner =
+                keyfall::testing::holder(&dir.path().join(format!("kh{n}")), n as u8 + 1, &env);
             let no = || AtomicBool::new(false);
             let (away, lies, fenced) = (no(), no(), no());
             Arc::new(Gate {
@@ -126,7 +134,8 @@ impl Place {
 
     /// As another process would open it.
     fn cell(&self, store: Option<StoreId>) -> QuorumCell {
-        let members = self.gates.iter().map(|gate| Arc::clone(gate) as Arc<dyn Keyholder>).collect();
+        let members =
+            self.gates.iter().map(|gate| Arc::clone(gate) as Arc<dyn Keyholder>).collect();
         QuorumCell::in_process(members, self.rule, store, Arc::new(System)).unwrap()
     }
 
@@ -222,21 +231,32 @@ fn an_engine_that_another_took_the_store_from_steps_down() {
     let place = Place::new(5, 3, 1);
     let cell = place.made();
     cell.claim(STORE, &owner(1, 9), 1).unwrap();
-    let fence =
-        |n: usize| place.gates.iter().enumerate().for_each(|(at, gate)| gate.fenced.store(at < n, Ordering::SeqCst));
+    let fence = |n: usize| {
+        place
+            .gates
+            .iter()
+            .enumerate()
+            .for_each(|(at, gate)| gate.fenced.store(at < n, Ordering::SeqCst))
+    };
     // One may lie.
     fence(1);
     deposit(&cell, id(2, 2)).unwrap();
     assert!(retire(&cell, id(2, 2)).is_final());
     fence(2);
     assert_eq!(error_kind(deposit(&cell, id(3, 3))), ErrorKind::Fenced);
-    assert_eq!(error_kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Fenced);
+    assert_eq!(
+        error_kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())),
+        ErrorKind::Fenced
+    );
     fence(3);
     assert_eq!(error_kind(cell.claim(STORE, &owner(2, 8), 1)), ErrorKind::Fenced);
     // A handle that claimed nothing destroys nothing where somebody did.
     fence(0);
     let another = place.cell(Some(STORE));
-    assert_eq!(error_kind(another.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Fenced);
+    assert_eq!(
+        error_kind(another.retire(&id(2, 2), Durable::assumed_for_a_test())),
+        ErrorKind::Fenced
+    );
 }
 
 /// With exactly three of five there, an erase had those three destroy their shares of the old key:
@@ -286,15 +306,24 @@ fn a_keyholder_that_comes_back_is_dealt_its_share_of_the_running_key() {
     place.gates.iter().for_each(|gate| gate.asked.lock().unwrap().clear());
     look.load().unwrap();
     assert_eq!(look.standing(&id(2, 2))[1].standing, Standing::Behind);
-    assert!(place.gates.iter().all(|gate| gate.asked.lock().unwrap().iter().all(|verb| *verb == "load")));
+    assert!(
+        place.gates.iter().all(|gate| gate
+            .asked
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|verb| *verb == "load"))
+    );
     // A process that knows nothing of how the key was dealt has it all the same, from the shares of
     // three.
     let owner = place.cell(Some(STORE));
     assert!(retire(&owner, id(2, 2)).is_final());
     assert_eq!(place.epochs(), vec![vec![2]; 5]);
     assert!(look.standing(&id(2, 2)).iter().all(|alive| alive.standing == Standing::Whole));
-    let shares: Vec<Share> =
-        [0, 1, 4].iter().flat_map(|n: &usize| place.gates[*n].inner.load(STORE).unwrap().shares).collect();
+    let shares: Vec<Share> = [0, 1, 4]
+        .iter()
+        .flat_map(|n: &usize| place.gates[*n].inner.load(STORE).unwrap().shares)
+        .collect();
     let found = keyfall::testing::key_of(&shares.iter().collect::<Vec<_>>()).unwrap();
     assert_eq!(found.bytes(), key(id(2, 2)).bytes());
     // While the engine runs, what is due has it dealt too, and no epoch begins for that.
@@ -335,10 +364,18 @@ fn of_any_number_that_lie_each_is_named_and_none_does_harm() {
         let keys = place.cell(Some(STORE)).load().unwrap().keys;
         assert_eq!(keys.len(), 1, "{threshold} of {n}");
         assert_eq!(keys[0].key.bytes(), key(id(1, 1)).bytes());
-        assert!(began.elapsed() < Duration::from_secs(5), "{threshold} of {n}: {:?}", began.elapsed());
-        let standing: Vec<Standing> = cell.standing(&id(1, 1)).into_iter().map(|alive| alive.standing).collect();
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{threshold} of {n}: {:?}",
+            began.elapsed()
+        );
+        let standing: Vec<Standing> =
+            cell.standing(&id(1, 1)).into_iter().map(|alive| alive.standing).collect();
         let named = |n: usize| standing[n] == Standing::Lies;
-        assert!((0..n).all(|n| named(n) == (n < usize::from(liars))), "{threshold} of {n}: {standing:?}");
+        assert!(
+            (0..n).all(|n| named(n) == (n < usize::from(liars))),
+            "{threshold} of {n}: {standing:?}"
+        );
         // Where too few are left the message names the liar.
         let left = n - usize::from(threshold) + 1;
         for gate in &place.gates[..left] {
@@ -367,7 +404,11 @@ struct Teller {
 
 impl Teller {
     fn there(&self) -> Result<&Holder> {
-        if self.away.load(Ordering::SeqCst) { Err(Error::new(ErrorKind::Io, "it is away")) } else { Ok(&self.inner) }
+        if self.away.load(Ordering::SeqCst) {
+            Err(Error::new(ErrorKind::Io, "it is away"))
+        } else {
+            Ok(&self.inner)
+        }
     }
 }
 
@@ -389,7 +430,14 @@ impl Keyholder for Teller {
         held.owner = self.tells.lock().unwrap().or(held.owner);
         Ok(held)
     }
-    fn retire(&self, store: StoreId, owner: &Owner, keep: &RootId, given: &[RootId], mark: u64) -> Result<Statement> {
+    fn retire(
+        &self,
+        store: StoreId,
+        owner: &Owner,
+        keep: &RootId,
+        given: &[RootId],
+        mark: u64,
+    ) -> Result<Statement> {
         self.there()?.retire(store, owner, keep, given, mark)
     }
 }
@@ -408,19 +456,22 @@ impl Spread {
         let dir = tempfile::tempdir().unwrap();
         let teller = |n: usize| {
             let env: SharedEnv = Arc::new(System);
-            let inner = keyfall::testing::holder(&dir.path().join(format!("kh{n}")), n as u8 + 1, &env);
+            let inner =
+                keyfall::testing::holder(&dir.path().join(format!("kh{n}")), n as u8 + 1, &env);
             Arc::new(Teller { inner, away: AtomicBool::new(false), tells: Mutex::default() })
         };
         let tellers = (0..n).map(teller).collect();
         let store = Arc::new(MemoryStore::new());
         let mut spread = Spread { _dir: dir, tellers, rule: (threshold, liars), store, id: None };
-        let engine = Engine::init(spread.store.clone(), spread.cell(), options(OpenAs::Owner)).unwrap();
+        let engine =
+            Engine::init(spread.store.clone(), spread.cell(), options(OpenAs::Owner)).unwrap();
         spread.id = Some(engine.id());
         spread
     }
 
     fn cell(&self) -> Arc<dyn RootCell> {
-        let members = self.tellers.iter().map(|teller| Arc::clone(teller) as Arc<dyn Keyholder>).collect();
+        let members =
+            self.tellers.iter().map(|teller| Arc::clone(teller) as Arc<dyn Keyholder>).collect();
         Arc::new(QuorumCell::in_process(members, self.rule, self.id, Arc::new(System)).unwrap())
     }
 
@@ -433,11 +484,16 @@ impl Spread {
         let engine = self.open(open_as).unwrap();
         assert_eq!(engine.read_only(), None);
         engine.put(Put::new(user("ada"), Class::audio()), &b"hers"[..]).unwrap();
-        assert!(engine.erase(Scope::class(user("ada"), Class::audio())).unwrap().finality.is_final());
+        assert!(
+            engine.erase(Scope::class(user("ada"), Class::audio())).unwrap().finality.is_final()
+        );
     }
 
     fn away(&self, away: &[usize]) {
-        self.tellers.iter().enumerate().for_each(|(n, one)| one.away.store(away.contains(&n), Ordering::SeqCst));
+        self.tellers
+            .iter()
+            .enumerate()
+            .for_each(|(n, one)| one.away.store(away.contains(&n), Ordering::SeqCst));
     }
 
     /// Whom a keyholder knows as the owner, whatever it tells.
@@ -462,7 +518,8 @@ fn options(open_as: OpenAs) -> Options {
 fn one_that_lies_about_the_owner_moves_nothing_and_is_believed_by_nobody() {
     let spread = Spread::new(5, 3, 1);
     for claim in [u64::MAX, u64::MAX - 1, 1 << 33, 1 << 20, 3] {
-        *spread.tellers[2].tells.lock().unwrap() = Some(Owner { instance: [9; 16], claim, token: [9; 16] });
+        *spread.tellers[2].tells.lock().unwrap() =
+            Some(Owner { instance: [9; 16], claim, token: [9; 16] });
         spread.works(OpenAs::Owner);
         spread.works(OpenAs::TakeOver);
         // While another is away nobody can tell whether it lies: it is safe to wait, and possible
@@ -522,7 +579,10 @@ fn where_two_claims_have_one_number_nobody_owns_the_store_until_all_answer() {
 #[test]
 fn where_no_thread_can_be_started_the_program_says_so_at_once() {
     let root = std::fs::metadata("/root/.").is_ok_and(|_| std::fs::File::open("/root/.").is_ok());
-    let setpriv = std::process::Command::new("setpriv").arg("--version").output().is_ok_and(|out| out.status.success());
+    let setpriv = std::process::Command::new("setpriv")
+        .arg("--version")
+        .output()
+        .is_ok_and(|out| out.status.success());
     if !root || !setpriv {
         println!("skipped: it takes root, and setpriv");
         return;

@@ -107,7 +107,8 @@ fn a_drill_while_production_runs_reads_a_copy_of_the_copy() {
     let id = cli.put("ada", "audio", b"recording");
     cli.ok(&["copy", "add", "store", "replica"]);
     let put = ["put", "store", "--user", "ben", "--class", "audio", "-"];
-    let mut production = cli.command(&put).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut production =
+        cli.command(&put).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut content = production.stdin.take().unwrap();
     // A pipe holds less: once it is written, the other end reads, and has everything open.
     content.write_all(&bytes(1, 300_000)).unwrap();
@@ -137,7 +138,12 @@ fn a_backup_on_read_only_media_is_audited_and_restored() {
         bin = env!("CARGO_BIN_EXE_keyfall")
     );
     if let Some(code) = in_namespace(&script) {
-        assert_eq!(code, Some(0), "{}", std::fs::read_to_string(cli.path("err")).unwrap_or_default());
+        assert_eq!(
+            code,
+            Some(0),
+            "{}",
+            std::fs::read_to_string(cli.path("err")).unwrap_or_default()
+        );
     }
 }
 
@@ -156,7 +162,12 @@ fn reads_need_no_space_and_an_erase_has_its_reserve() {
         bin = env!("CARGO_BIN_EXE_keyfall")
     );
     if let Some(code) = in_namespace(&script) {
-        assert_eq!(code, Some(0), "{}", std::fs::read_to_string(cli.path("err")).unwrap_or_default());
+        assert_eq!(
+            code,
+            Some(0),
+            "{}",
+            std::fs::read_to_string(cli.path("err")).unwrap_or_default()
+        );
     }
 }
 
@@ -187,7 +198,12 @@ fn a_put_on_a_full_disk_leaves_the_reserve_to_erases_and_discards() {
         bin = env!("CARGO_BIN_EXE_keyfall")
     );
     if let Some(code) = in_namespace(&script) {
-        assert_eq!(code, Some(0), "{}", std::fs::read_to_string(cli.path("err")).unwrap_or_default());
+        assert_eq!(
+            code,
+            Some(0),
+            "{}",
+            std::fs::read_to_string(cli.path("err")).unwrap_or_default()
+        );
     }
 }
 
@@ -209,6 +225,11 @@ fn a_copy_in_step_on_a_full_disk_lets_an_erase_through() {
         bin = env!("CARGO_BIN_EXE_keyfall")
     );
     if let Some(code) = in_namespace(&script) {
-        assert_eq!(code, Some(0), "{}", std::fs::read_to_string(cli.path("err")).unwrap_or_default());
+        assert_eq!(
+            code,
+            Some(0),
+            "{}",
+            std::fs::read_to_string(cli.path("err")).unwrap_or_default()
+        );
     }
 }

@@ -17,7 +17,8 @@ use crate::support::{SMALL_PAGES, World, bytes, read_record, user};
 
 /// Every byte of a store's log.
 fn log(dir: &Path) -> Vec<u8> {
-    let mut files: Vec<_> = std::fs::read_dir(dir.join("log")).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(dir.join("log")).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     files.iter().flat_map(|file| std::fs::read(file).unwrap()).collect()
 }
@@ -57,20 +58,36 @@ fn nothing_of_a_discarded_record_is_on_the_medium_of_the_store_and_its_copies() 
         let before = payload_names(&engine).unwrap();
         engine.erase(Scope::user(user("ada"))).unwrap();
         let live = payload_names(&engine).unwrap();
-        let dead: Vec<Vec<u8>> =
-            before.iter().filter(|n| !live.contains(n)).map(|n| store.get(n).unwrap().unwrap()).collect();
-        assert!(dead.len() >= 4 && dead.iter().all(|blob| found(&log(&place), blob) >= blob.len() / 16));
+        let dead: Vec<Vec<u8>> = before
+            .iter()
+            .filter(|n| !live.contains(n))
+            .map(|n| store.get(n).unwrap().unwrap())
+            .collect();
+        assert!(
+            dead.len() >= 4 && dead.iter().all(|blob| found(&log(&place), blob) >= blob.len() / 16)
+        );
         let done = engine.discard(&mut |_| {}).unwrap();
         assert!(done.complete() && done.blobs >= 8, "{done:?}");
-        assert!(done.bytes_gone >= 2 * dead.iter().map(|b| b.len() as u64).sum::<u64>(), "{done:?}");
+        assert!(
+            done.bytes_gone >= 2 * dead.iter().map(|b| b.len() as u64).sum::<u64>(),
+            "{done:?}"
+        );
         for place in [&place, &copy] {
             let log = log(place);
             for blob in &dead {
-                assert_eq!(found(&log, blob), 0, "a record of {len} bytes is in {}", place.display());
+                assert_eq!(
+                    found(&log, blob),
+                    0,
+                    "a record of {len} bytes is in {}",
+                    place.display()
+                );
             }
         }
         for (n, id) in stays.iter().enumerate() {
-            assert_eq!(read_record(&engine, id).unwrap(), bytes(if n == 0 { 1 } else { 11 + n as u64 }, len));
+            assert_eq!(
+                read_record(&engine, id).unwrap(),
+                bytes(if n == 0 { 1 } else { 11 + n as u64 }, len)
+            );
         }
         assert_eq!(engine.discard(&mut |_| {}).unwrap().blobs, 0);
         // An index that is lost after that loses nothing, and lists nothing twice.
@@ -82,7 +99,11 @@ fn nothing_of_a_discarded_record_is_on_the_medium_of_the_store_and_its_copies() 
             read_record(&engine, id).unwrap();
         }
         assert_eq!(engine.status().unwrap().usage.blobs, usage);
-        assert_eq!(engine.discard(&mut |_| {}).unwrap().blobs, 0, "what was discarded is listed again");
+        assert_eq!(
+            engine.discard(&mut |_| {}).unwrap().blobs,
+            0,
+            "what was discarded is listed again"
+        );
     }
 }
 
@@ -175,10 +196,12 @@ fn lengths_are_few_and_cost_a_sixteenth_at_most() {
 fn a_store_sees_a_class_of_lengths_and_no_length() {
     let world = World::new(2, SMALL_PAGES);
     let engine = world.engine();
-    let mut sizes = std::collections::BTreeMap::<u64, std::collections::BTreeSet<Vec<usize>>>::new();
+    let mut sizes =
+        std::collections::BTreeMap::<u64, std::collections::BTreeSet<Vec<usize>>>::new();
     let lengths = [
-        0, 1, 63, 64, 65, 200, 255, 256, 257, 511, 512, 513, 1337, 1400, 16_000, 16_383, 16_384, 16_385, 200_001,
-        261_000, 262_143, 262_144, 262_145, 270_000, 1_000_001, 1_000_500, 9_000_000, 9_000_001,
+        0, 1, 63, 64, 65, 200, 255, 256, 257, 511, 512, 513, 1337, 1400, 16_000, 16_383, 16_384,
+        16_385, 200_001, 261_000, 262_143, 262_144, 262_145, 270_000, 1_000_001, 1_000_500,
+        9_000_000, 9_000_001,
     ];
     let mut before = payload_names(engine).unwrap();
     for (n, len) in lengths.into_iter().enumerate() {
@@ -188,7 +211,8 @@ fn a_store_sees_a_class_of_lengths_and_no_length() {
         assert_eq!(engine.info(&id).unwrap().length, len as u64);
         let now = payload_names(engine).unwrap();
         let new = now.iter().filter(|name| !before.contains(name));
-        let mut blobs: Vec<usize> = new.map(|name| world.store.get(name).unwrap().unwrap().len()).collect();
+        let mut blobs: Vec<usize> =
+            new.map(|name| world.store.get(name).unwrap().unwrap().len()).collect();
         blobs.sort_unstable();
         sizes.entry(padded(len as u64)).or_default().insert(blobs);
         before = now;
@@ -205,7 +229,9 @@ fn a_store_sees_a_class_of_lengths_and_no_length() {
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xEDB8_8320 } else { sum >> 1 })
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            if sum & 1 == 1 { sum >> 1 ^ 0xEDB8_8320 } else { sum >> 1 }
+        })
     })
 }
 

@@ -10,14 +10,21 @@ use keyfall::engine::{CopyMode, Erased, Fact, Grant, Hold};
 use keyfall::env::{Env, System};
 use keyfall::sealed::Identity;
 use keyfall::testing::secrets;
-use keyfall::{Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Source, Timestamp};
+use keyfall::{
+    Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Source, Timestamp,
+};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL_PAGES, World, bytes, error_kind, open_files, user};
 
 fn put(engine: &Engine, name: &str, class: Class, sources: &[RecordId]) -> RecordId {
     let put = Put::new(user(name), class).purpose("to be useful");
-    engine.put(sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id))), &b"content"[..]).unwrap()
+    engine
+        .put(
+            sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id))),
+            &b"content"[..],
+        )
+        .unwrap()
 }
 
 /// Every kind of page below a user's, and where the report shows what is in it.
@@ -26,7 +33,10 @@ fn shown(engine: &Engine, name: &str, page: &str) -> bool {
     let records = engine.list(&Query::default().user(user(name))).unwrap().records;
     match page {
         "User" => report.user == user(name),
-        "Class" => report.classes.iter().map(|(_, n)| n).sum::<u64>() == records.len() as u64 && !records.is_empty(),
+        "Class" => {
+            report.classes.iter().map(|(_, n)| n).sum::<u64>() == records.len() as u64
+                && !records.is_empty()
+        }
         "Fences" => !report.erased.is_empty(),
         "Lineage" => records.iter().any(|r| {
             let lineage = engine.lineage(&r.id).unwrap();
@@ -56,11 +66,18 @@ fn a_report_lists_all_of_it() {
     engine.detach(&text, "it is a list").unwrap();
     engine.erase(Scope::Record(gone)).unwrap();
     engine.erase(Scope::class(user("ada"), Class::audio())).unwrap();
-    let id = engine.holds(&user("ada")).add(Hold::new("a court asks", "Amtsgericht").class(Class::transcript())).unwrap();
+    let id = engine
+        .holds(&user("ada"))
+        .add(Hold::new("a court asks", "Amtsgericht").class(Class::transcript()))
+        .unwrap();
     engine.holds(&user("ben")).add(Hold::new("a court asks", "Amtsgericht")).unwrap();
     assert_eq!(error_kind(engine.erase(Scope::Record(text))), ErrorKind::Held);
     engine
-        .erase(Erase::new(Scope::user(user("ada"))).keep(Class::transcript(), "held").keep(Class::action(), "held"))
+        .erase(
+            Erase::new(Scope::user(user("ada")))
+                .keep(Class::transcript(), "held")
+                .keep(Class::action(), "held"),
+        )
         .unwrap();
 
     engine.erase_at(Scope::user(user("ada")), Timestamp(world.env.now().0 + 1000)).unwrap();
@@ -83,8 +100,10 @@ fn a_report_lists_all_of_it() {
             }
         }
     }
-    let all =
-        ["Class", "Fences", "Grants", "History", "Holds", "Inbox", "Lineage", "Marks", "Plans", "Policies", "User"];
+    let all = [
+        "Class", "Fences", "Grants", "History", "Holds", "Inbox", "Lineage", "Marks", "Plans",
+        "Policies", "User",
+    ];
     assert_eq!(pages, all.map(str::to_owned).into(), "the test has made one of each");
     for page in &pages {
         assert!(shown(engine, "ada", page), "the report does not show {page}");
@@ -94,11 +113,21 @@ fn a_report_lists_all_of_it() {
     assert_eq!(report.sets, [("voices".to_owned(), 1)]);
     assert_eq!((report.life, report.needed, report.holds[0].0), (1, 2, id));
     assert_eq!(report.copies[0].entry.place, "replica");
-    assert!(report.history.iter().any(|(_, f)| matches!(f, Fact::Detached { reason, .. } if reason == "it is a list")));
+    assert!(
+        report
+            .history
+            .iter()
+            .any(|(_, f)| matches!(f, Fact::Detached { reason, .. } if reason == "it is a list"))
+    );
     assert!(report.history.iter().any(|(_, f)| matches!(f, Fact::Refused { .. })));
     assert!(report.erased.iter().any(|e| matches!(e, Erased::Single { number: 1, .. })));
-    assert!(report.erased.iter().any(|e| matches!(e, Erased::Span { class: Some(None), .. })), "{:?}", report.erased);
-    let exposed: BTreeSet<RecordId> = world.tape.exposed(&*world.cell).unwrap().into_keys().collect();
+    assert!(
+        report.erased.iter().any(|e| matches!(e, Erased::Span { class: Some(None), .. })),
+        "{:?}",
+        report.erased
+    );
+    let exposed: BTreeSet<RecordId> =
+        world.tape.exposed(&*world.cell).unwrap().into_keys().collect();
     assert_eq!(exposed, BTreeSet::from([text, action, of_ben]));
     assert_eq!(error_kind(engine.report(&user("nobody"))), ErrorKind::Absent);
 }
@@ -109,7 +138,10 @@ fn the_openings_of_a_record_are_known_as_long_as_the_record() {
     let audio = put(world.engine(), "ada", Class::audio(), &[]);
     let text = put(world.engine(), "ada", Class::transcript(), &[audio]);
     for n in 0..30 {
-        let mut reader = world.engine().get_as(&text, &format!("analyst {}", n % 3), "to improve the models").unwrap();
+        let mut reader = world
+            .engine()
+            .get_as(&text, &format!("analyst {}", n % 3), "to improve the models")
+            .unwrap();
         assert!(reader.read_some(&mut [0; 9]).unwrap() > 0);
     }
     for (who, why) in [("", "why"), (" ", "why"), ("who", " "), (&"w".repeat(81)[..], "why")] {
@@ -119,7 +151,10 @@ fn the_openings_of_a_record_are_known_as_long_as_the_record() {
     let engine = world.engine();
     let accesses = engine.accesses(&text).unwrap();
     let told: Vec<&str> = accesses.iter().map(|a| a.principal.as_str()).collect();
-    assert_eq!(told, (0..30).map(|n| ["analyst 0", "analyst 1", "analyst 2"][n % 3]).collect::<Vec<_>>());
+    assert_eq!(
+        told,
+        (0..30).map(|n| ["analyst 0", "analyst 1", "analyst 2"][n % 3]).collect::<Vec<_>>()
+    );
     assert!(accesses.is_sorted_by_key(|a| a.at) && accesses[0].purpose == "to improve the models");
     assert!(engine.accesses(&audio).unwrap().is_empty());
     // It stands among the links, and is none.
@@ -128,7 +163,10 @@ fn the_openings_of_a_record_are_known_as_long_as_the_record() {
     assert_eq!(error_kind(engine.accesses(&text)), ErrorKind::Erased);
     assert_eq!(error_kind(engine.get_as(&text, "analyst", "too late")), ErrorKind::Erased);
     let left = secrets(engine, &user("ada"), None).unwrap();
-    assert!(left.iter().all(|(what, _)| what != "Lineage page key"), "nothing is kept of who opened it");
+    assert!(
+        left.iter().all(|(what, _)| what != "Lineage page key"),
+        "nothing is kept of who opened it"
+    );
 }
 
 #[test]
@@ -137,14 +175,28 @@ fn an_export_is_all_of_it_in_files() {
     let content = bytes(5, 100_000);
     let audio = cli.put("ada", "audio", &content);
     std::fs::write(cli.path("said.txt"), "<b>wake me</b>").unwrap();
-    let arguments = ["put", "store", "--user", "ada", "--class", "transcript", "--type", "text/plain; charset=utf-8"];
-    let text = cli.ok(&[&arguments[..], &["--purpose", "<script>", "--from", &audio, "said.txt"]].concat());
+    let arguments = [
+        "put",
+        "store",
+        "--user",
+        "ada",
+        "--class",
+        "transcript",
+        "--type",
+        "text/plain; charset=utf-8",
+    ];
+    let text = cli
+        .ok(&[&arguments[..], &["--purpose", "<script>", "--from", &audio, "said.txt"]].concat());
     cli.put("ben", "audio", b"his own");
     cli.ok(&["export", "store", "--user", "ada", "out"]);
     assert_eq!(std::fs::read(cli.path(&format!("out/records/{audio}.bin"))).unwrap(), content);
-    assert_eq!(std::fs::read(cli.path(&format!("out/records/{text}.txt"))).unwrap(), b"<b>wake me</b>");
+    assert_eq!(
+        std::fs::read(cli.path(&format!("out/records/{text}.txt"))).unwrap(),
+        b"<b>wake me</b>"
+    );
     assert_eq!(std::fs::read_dir(cli.path("out/records")).unwrap().count(), 2);
-    let told: serde_json::Value = serde_json::from_slice(&std::fs::read(cli.path("out/report.json")).unwrap()).unwrap();
+    let told: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(cli.path("out/report.json")).unwrap()).unwrap();
     assert_eq!(told["records"].as_array().unwrap().len(), 2);
     assert_eq!(
         (&told["records"][1]["derived_from"][0], &told["records"][1]["purpose"]),
@@ -152,10 +204,16 @@ fn an_export_is_all_of_it_in_files() {
     );
     assert_eq!(
         told,
-        serde_json::from_str::<serde_json::Value>(&cli.ok(&["report", "store", "--user", "ada", "--json"])).unwrap()
+        serde_json::from_str::<serde_json::Value>(
+            &cli.ok(&["report", "store", "--user", "ada", "--json"])
+        )
+        .unwrap()
     );
     let page = std::fs::read_to_string(cli.path("out/report.html")).unwrap();
-    assert!(page.contains(&audio) && page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
+    assert!(
+        page.contains(&audio) && page.contains("&lt;script&gt;") && !page.contains("<script"),
+        "{page}"
+    );
     assert_eq!(page.trim(), cli.ok(&["report", "store", "--user", "ada", "--html"]));
     cli.ok(&["get", "store", &text, "--as", "analyst", "--purpose", "to count words"]);
     cli.fails(2, &["get", "store", &text, "--as", "analyst"]);
@@ -189,7 +247,8 @@ fn a_report_and_an_audit_call_nothing_final_while_a_copy_in_step_is_away() {
     });
     world.reopen();
     let engine = world.engine();
-    let (report, audit) = (engine.report(&user("ada")).unwrap(), engine.audit(&[], &mut |_| {}).unwrap());
+    let (report, audit) =
+        (engine.report(&user("ada")).unwrap(), engine.audit(&[], &mut |_| {}).unwrap());
     assert!(report.finality.to_string().contains("near"), "{}", report.finality);
     assert!(!audit.is_clean() && !audit.finality.is_final(), "{audit:?}");
     assert!(!engine.status().unwrap().finality.is_final());
@@ -212,7 +271,9 @@ fn a_look_at_a_cell_with_two_root_keys_says_pending() {
     assert_ne!(std::fs::read(&slot).unwrap(), old, "the next key is in the other slot");
     // The machine died before the old key was destroyed.
     std::fs::write(&slot, &old).unwrap();
-    let status = || serde_json::from_str::<serde_json::Value>(&cli.ok(&["status", "store", "--json"])).unwrap();
+    let status = || {
+        serde_json::from_str::<serde_json::Value>(&cli.ok(&["status", "store", "--json"])).unwrap()
+    };
     {
         // Nobody can complete the erase now: a command only looks.
         let _held = FileCell::open(&cli.path("store.cell"), Arc::new(System)).unwrap();
@@ -224,6 +285,10 @@ fn a_look_at_a_cell_with_two_root_keys_says_pending() {
     }
     cli.ok(&["tend", "store"]);
     let told = status();
-    assert_eq!((&told["final"], &told["settled"]), (&true.into(), &true.into()), "it was completed: {told}");
+    assert_eq!(
+        (&told["final"], &told["settled"]),
+        (&true.into(), &true.into()),
+        "it was completed: {told}"
+    );
     assert!(cli.ok(&["audit", "store"]).contains("clean: "));
 }

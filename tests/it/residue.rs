@@ -41,7 +41,8 @@ struct Made {
 }
 
 fn byte(seed: u64, at: usize) -> u8 {
-    let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (at as u64 / 8).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ (at as u64 / 8).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 29)).wrapping_mul(0x94D0_49BB_1331_11EB);
     (z >> (at % 8 * 8)) as u8
 }
@@ -95,8 +96,9 @@ fn open(dir: &Path) -> Engine {
 fn child() {
     let Ok(dir) = std::env::var("KEYFALL_RESIDUE") else { return };
     let planted = std::env::var("KEYFALL_PLANTED").unwrap();
-    let planted: Vec<u8> =
-        (0..planted.len() / 2).map(|i| u8::from_str_radix(&planted[2 * i..2 * i + 2], 16).unwrap()).collect();
+    let planted: Vec<u8> = (0..planted.len() / 2)
+        .map(|i| u8::from_str_radix(&planted[2 * i..2 * i + 2], 16).unwrap())
+        .collect();
     let engine = open(Path::new(&dir));
     let mut ids: Vec<(usize, RecordId)> = Vec::new();
     for line in std::io::stdin().lines().map_while(Result::ok) {
@@ -143,7 +145,8 @@ fn child() {
 fn fill(engine: &Engine, ids: &mut Vec<(usize, RecordId)>) {
     for person in 0..USERS {
         for n in 0..RECORDS {
-            let class = [Class::audio(), Class::transcript(), Class::action()][n as usize % 3].clone();
+            let class =
+                [Class::audio(), Class::transcript(), Class::action()][n as usize % 3].clone();
             let mut put = Put::new(name(person), class).purpose(text(seed(person, n)));
             // The transcript from the recording, the action from the transcript.
             if let Some((_, last)) = ids.last().filter(|_| n % 3 > 0) {
@@ -224,7 +227,11 @@ impl Process {
             }
             if let Some(record) = line.strip_prefix('=') {
                 let words: Vec<&str> = record.split(' ').collect();
-                ids.push((words[0].parse().unwrap(), words[1].parse().unwrap(), words[2].parse().unwrap()));
+                ids.push((
+                    words[0].parse().unwrap(),
+                    words[1].parse().unwrap(),
+                    words[2].parse().unwrap(),
+                ));
             }
         }
     }
@@ -238,7 +245,10 @@ impl Process {
             for half in bytes.chunks_exact(16) {
                 let (first, rest) = half.split_at(8);
                 let rest = <[u8; 8]>::try_from(rest).unwrap();
-                halves.entry(u64::from_le_bytes(first.try_into().unwrap())).or_default().push((rest, what));
+                halves
+                    .entry(u64::from_le_bytes(first.try_into().unwrap()))
+                    .or_default()
+                    .push((rest, what));
             }
         }
         let mut sieve = vec![false; 1 << 24];
@@ -254,7 +264,8 @@ impl Process {
                 continue;
             }
             let (from, to) = fields[0].split_once('-').unwrap();
-            let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
+            let (from, to) =
+                (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
             let mut bytes = vec![0; (to - from) as usize];
             if memory.read_exact_at(&mut bytes, from).is_err() {
                 assert!(fields.len() > 5, "memory that cannot be read: {line}");
@@ -262,10 +273,17 @@ impl Process {
             }
             searched += bytes.len();
             for (at, window) in bytes.windows(16).enumerate() {
-                let low = usize::from(window[0]) | usize::from(window[1]) << 8 | usize::from(window[2]) << 16;
+                let low = usize::from(window[0])
+                    | usize::from(window[1]) << 8
+                    | usize::from(window[2]) << 16;
                 if sieve[low] {
                     let first = u64::from_le_bytes(window[..8].try_into().unwrap());
-                    for (rest, what) in halves.get(&first).into_iter().flatten().filter(|(r, _)| r[..] == window[8..]) {
+                    for (rest, what) in halves
+                        .get(&first)
+                        .into_iter()
+                        .flatten()
+                        .filter(|(r, _)| r[..] == window[8..])
+                    {
                         let _ = rest;
                         let place = fields.get(5).unwrap_or(&"anonymous");
                         found.insert(format!("{what} in {place} at {:x}", from + at as u64));
@@ -296,11 +314,19 @@ fn needles(
 ) -> Vec<(String, Vec<u8>)> {
     let copy = copied(dir);
     let engine = open(copy.path());
-    let mut needles: Vec<(String, Vec<u8>)> =
-        secrets(&engine, &name(who), only).unwrap().iter().map(|(what, s)| (what.clone(), s.to_vec())).collect();
-    for (_, n, _) in records.iter().filter(|(owner, _, id)| *owner == who && only.is_none_or(|o| o == id)) {
+    let mut needles: Vec<(String, Vec<u8>)> = secrets(&engine, &name(who), only)
+        .unwrap()
+        .iter()
+        .map(|(what, s)| (what.clone(), s.to_vec()))
+        .collect();
+    for (_, n, _) in
+        records.iter().filter(|(owner, _, id)| *owner == who && only.is_none_or(|o| o == id))
+    {
         for at in (0..len(*n) - 16).step_by(1000) {
-            needles.push((format!("content of record {n}"), (at..at + 16).map(|i| byte(seed(who, *n), i)).collect()));
+            needles.push((
+                format!("content of record {n}"),
+                (at..at + 16).map(|i| byte(seed(who, *n), i)).collect(),
+            ));
         }
     }
     needles
@@ -318,8 +344,19 @@ fn an_erase_leaves_nothing_in_memory() {
     let of_ada = needles(dir.path(), 0, &records, None);
     let before = process.find(&of_ada);
     assert!(!process.find(&plant).is_empty(), "the scan is blind");
-    for what in ["root key", "record secret", "User page key", "Lineage page key", "name", "purpose", "inbox key"] {
-        assert!(before.iter().any(|f| f.starts_with(what)), "the scan is blind for a {what}: {before:#?}");
+    for what in [
+        "root key",
+        "record secret",
+        "User page key",
+        "Lineage page key",
+        "name",
+        "purpose",
+        "inbox key",
+    ] {
+        assert!(
+            before.iter().any(|f| f.starts_with(what)),
+            "the scan is blind for a {what}: {before:#?}"
+        );
     }
     process.tell("erase-user 0");
     let after = process.find(&of_ada);

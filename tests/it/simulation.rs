@@ -4,8 +4,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use keyfall::testing::sim::{
-    PLANTED, Planted, Tally, every_crash_point, media_of, simulate, simulate_keyholders, simulate_many, simulate_seed,
-    steps, verdict_of,
+    PLANTED, Planted, Tally, every_crash_point, media_of, simulate, simulate_keyholders,
+    simulate_many, simulate_seed, steps, verdict_of,
 };
 
 fn verdict(run: impl FnOnce() -> Tally) -> Option<String> {
@@ -14,7 +14,8 @@ fn verdict(run: impl FnOnce() -> Tally) -> Option<String> {
 
 #[test]
 fn nothing_is_lost_and_nothing_is_found() {
-    let seeds: u64 = std::env::var("KEYFALL_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000);
+    let seeds: u64 =
+        std::env::var("KEYFALL_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000);
     let halves: Vec<Tally> = std::thread::scope(|scope| {
         let run = |half: u64| {
             let mut tally = Tally::default();
@@ -92,12 +93,19 @@ fn crash_points_of_an_erase_and_a_discard() {
 fn each_planted_defect_is_caught_by_name() {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let search = || {
-        while let Some(defect) = PLANTED.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+        while let Some(defect) =
+            PLANTED.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+        {
             // The seed that caught it before, or else all of them.
-            let caught = defect.caught(defect.seed..defect.seed + 1).or_else(|| defect.caught(0..20_000));
+            let caught =
+                defect.caught(defect.seed..defect.seed + 1).or_else(|| defect.caught(0..20_000));
             let Some((seed, verdict)) = caught else { panic!("not caught: {}", defect.name) };
             println!("{}: seed {seed}: {verdict}", defect.name);
-            assert!(verdict.contains(defect.verdict), "{} is caught as something else: {verdict}", defect.name);
+            assert!(
+                verdict.contains(defect.verdict),
+                "{} is caught as something else: {verdict}",
+                defect.name
+            );
         }
     };
     std::thread::scope(|scope| {
@@ -109,7 +117,8 @@ fn each_planted_defect_is_caught_by_name() {
 /// `KEYFALL_MANY_SEEDS=100000` for more.
 #[test]
 fn a_store_that_is_not_alone_loses_nothing_and_nothing_is_found() {
-    let seeds = std::env::var("KEYFALL_MANY_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3000);
+    let seeds =
+        std::env::var("KEYFALL_MANY_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3000);
     let mut tally = Tally::default();
     for seed in 0..seeds {
         match catch_unwind(AssertUnwindSafe(|| simulate_many(seed, Planted::default()))) {
@@ -132,19 +141,28 @@ fn a_store_that_is_not_alone_loses_nothing_and_nothing_is_found() {
         "keyholders lost",
         "machines set back",
     ] {
-        assert!(tally.events.get(event).is_some_and(|n| *n > 0) || seeds < 3000, "no run met: {event}");
+        assert!(
+            tally.events.get(event).is_some_and(|n| *n > 0) || seeds < 3000,
+            "no run met: {event}"
+        );
     }
 }
 
 /// Seeds that once failed, and what they found.
 const FOUND: &[(u64, &str)] = &[
     (472, "a discard that failed left the store refusing writes, and the engine unaware"),
-    (18_596, "a log whose sync failed at opening was synced again at closing, and taken for durable"),
+    (
+        18_596,
+        "a log whose sync failed at opening was synced again at closing, and taken for durable",
+    ),
     (46_090, "a restore passed over a copy that could not be read, and took an older one"),
     (62_920, "a copy behind that failed once stayed broken until the engine was opened again"),
     (1_271_686, "the same, where it failed while it was added"),
     (1_447_610, "the same, where it failed in a discard"),
-    (2_370_534, "a repeating generator gave one root key to two erases, and the second's opened the first's head"),
+    (
+        2_370_534,
+        "a repeating generator gave one root key to two erases, and the second's opened the first's head",
+    ),
     (1_975_850, "a discard whose log did not sync"),
 ];
 
@@ -178,7 +196,8 @@ fn what_was_found_once_stays_corrected() {
 /// `KEYFALL_KEYHOLDER_SEEDS=100000` for more.
 #[test]
 fn with_fickle_keyholders_nothing_is_lost_and_nothing_is_found() {
-    let seeds = std::env::var("KEYFALL_KEYHOLDER_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1000);
+    let seeds =
+        std::env::var("KEYFALL_KEYHOLDER_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1000);
     for seed in 0..seeds {
         if let Some(verdict) = verdict(|| simulate_keyholders(seed, Planted::default())) {
             panic!("seed {seed}: {verdict}");

@@ -139,7 +139,9 @@ fn a_long_frame_goes_out_in_pieces_and_is_there_whole_or_not_at_all() {
     let log = place.join("log/00000001.log");
     let start = end_of(&log);
     // Around the length of a piece, 256 KiB, and many short ones between.
-    let lengths = [262_144, 0, 262_143, 1, 262_145, 100_000, 100_000, 62_144, 262_000].into_iter().chain([3000; 300]);
+    let lengths = [262_144, 0, 262_143, 1, 262_145, 100_000, 100_000, 62_144, 262_000]
+        .into_iter()
+        .chain([3000; 300]);
     let blobs: Vec<_> = (1000..).zip(lengths).map(|(n, len)| (name(n), bytes(n, len))).collect();
     let head = |n: u64| Head { id: HeadId { epoch: 1, commit: n }, bytes: bytes(n, 500) };
     let first = Some(head(1).id);
@@ -156,7 +158,10 @@ fn a_long_frame_goes_out_in_pieces_and_is_there_whole_or_not_at_all() {
         let copy = crashed_with(&place, change);
         let store = SledStore::open(copy.path()).unwrap();
         assert_eq!(store.head().unwrap(), Some(head(1)));
-        assert!(blobs.iter().all(|(name, _)| !store.contains(name).unwrap()), "nothing of it is left");
+        assert!(
+            blobs.iter().all(|(name, _)| !store.contains(name).unwrap()),
+            "nothing of it is left"
+        );
         assert_eq!(store.commit(&blobs, first, &head(2)).unwrap(), Published::Done);
     };
     torn(&|f| f.write_all_at(&[0; 64], start).unwrap());
@@ -245,7 +250,10 @@ fn a_place_that_is_no_store_is_reported_as_such() {
         other[at] ^= 1;
         std::fs::write(place.join("keyfall"), other).unwrap();
         let refused = error_kind(SledStore::open(&place));
-        assert!(matches!(refused, ErrorKind::Refused | ErrorKind::Corrupt), "byte {at}: {refused:?}");
+        assert!(
+            matches!(refused, ErrorKind::Refused | ErrorKind::Corrupt),
+            "byte {at}: {refused:?}"
+        );
     }
     std::fs::write(place.join("keyfall"), "keyfall store, format 9\n").unwrap();
     assert_eq!(error_kind(SledStore::open(&place)), ErrorKind::Refused);
@@ -270,7 +278,9 @@ fn the_index_has_only_blobs_that_lie_elsewhere_than_their_names_say() {
     for n in 0..60u64 {
         // Of all kinds: with the commit, streamed, of several segments.
         let len = [20, 9_000, 70_000, 600_000][n as usize % 4];
-        let id = engine.put(Put::new(user(&format!("u{}", n % 7)), Class::audio()), &bytes(n, len)[..]).unwrap();
+        let id = engine
+            .put(Put::new(user(&format!("u{}", n % 7)), Class::audio()), &bytes(n, len)[..])
+            .unwrap();
         ids.push((id, n, len));
     }
     engine.erase(Scope::user(user("u3"))).unwrap();
@@ -283,7 +293,10 @@ fn the_index_has_only_blobs_that_lie_elsewhere_than_their_names_say() {
     let later_segments = ids.iter().filter(|(_, _, len)| *len == 600_000).count() * 2;
     assert_eq!(indexed(&place), later_segments, "their names come from their record's secret");
     let copied = indexed(&copy);
-    assert!((blobs - 20..=blobs + 20).contains(&copied), "a copy has its own places: {copied} of {blobs}");
+    assert!(
+        (blobs - 20..=blobs + 20).contains(&copied),
+        "a copy has its own places: {copied} of {blobs}"
+    );
 
     // Without the index, and with the directory elsewhere.
     std::fs::remove_dir_all(place.join("index")).unwrap();
@@ -294,18 +307,27 @@ fn the_index_has_only_blobs_that_lie_elsewhere_than_their_names_say() {
         assert_eq!(read_record(&engine, id).unwrap(), bytes(*n, *len));
     }
     drop(engine);
-    assert_eq!(indexed(&moved), later_segments, "the index built anew has none of those that were given back");
+    assert_eq!(
+        indexed(&moved),
+        later_segments,
+        "the index built anew has none of those that were given back"
+    );
 }
 
 #[test]
 fn what_an_interrupted_create_leaves_is_no_obstacle() {
-    let leavings: [&[&str]; 4] = [&[], &["log"], &["log", "index"], &["log", "index", "keyfall.new"]];
+    let leavings: [&[&str]; 4] =
+        [&[], &["log"], &["log", "index"], &["log", "index", "keyfall.new"]];
     for left in leavings {
         let dir = tempfile::tempdir().unwrap();
         File::create(dir.path().join("lock")).unwrap();
         for name in left {
             let path = dir.path().join(name);
-            if *name == "keyfall.new" { drop(File::create(path).unwrap()) } else { std::fs::create_dir(path).unwrap() }
+            if *name == "keyfall.new" {
+                drop(File::create(path).unwrap())
+            } else {
+                std::fs::create_dir(path).unwrap()
+            }
         }
         assert_eq!(error_kind(SledStore::open(dir.path())), ErrorKind::Absent, "{left:?}");
         commit(&SledStore::open_or_create(dir.path()).unwrap(), 1);
@@ -331,7 +353,8 @@ fn the_index_learns_beside_and_a_crash_may_come_at_any_moment_of_it() {
     let id = |commit: u64| HeadId { epoch: 1, commit };
     let mut crashes = Vec::new();
     for commit in 1..=commits {
-        let blobs: Vec<_> = ((commit - 1) * each..commit * each).map(|n| (name(n), bytes(n, 16))).collect();
+        let blobs: Vec<_> =
+            ((commit - 1) * each..commit * each).map(|n| (name(n), bytes(n, 16))).collect();
         let head = Head { id: id(commit), bytes: bytes(commit, 500) };
         let over = (commit > 1).then(|| id(commit - 1));
         assert_eq!(store.commit(&blobs, over, &head).unwrap(), Published::Done);
@@ -340,7 +363,11 @@ fn the_index_learns_beside_and_a_crash_may_come_at_any_moment_of_it() {
             crashes.push((commit, copy_of(&place)));
         }
         for n in (0..commit * each).step_by(997) {
-            assert_eq!(store.get(&name(n)).unwrap(), Some(bytes(n, 16)), "blob {n} at commit {commit}");
+            assert_eq!(
+                store.get(&name(n)).unwrap(),
+                Some(bytes(n, 16)),
+                "blob {n} at commit {commit}"
+            );
         }
     }
     let whole = |store: &SledStore, commits: u64| {
@@ -359,7 +386,10 @@ fn the_index_learns_beside_and_a_crash_may_come_at_any_moment_of_it() {
     drop(store);
     let store = SledStore::open(&place).unwrap();
     assert_eq!(store.usage().unwrap().blobs, commits * each / 2);
-    assert_eq!((store.get(&name(0)).unwrap(), store.get(&name(1)).unwrap()), (None, Some(bytes(1, 16))));
+    assert_eq!(
+        (store.get(&name(0)).unwrap(), store.get(&name(1)).unwrap()),
+        (None, Some(bytes(1, 16)))
+    );
 }
 
 /// Whoever opened the log without its index took damage to the last frame for a write that was cut
@@ -399,7 +429,11 @@ fn without_an_index_a_closed_log_that_lost_its_end_is_noticed() {
             },
         }
         std::fs::remove_dir_all(copy.path().join("index")).unwrap();
-        assert_eq!(error_kind(SledStore::open(copy.path())), ErrorKind::Corrupt, "nothing is cut off for good");
+        assert_eq!(
+            error_kind(SledStore::open(copy.path())),
+            ErrorKind::Corrupt,
+            "nothing is cut off for good"
+        );
         // Where it is not known how far the log was synced, it may have been cut short.
         std::fs::remove_file(copy.path().join("synced")).unwrap();
         SledStore::look(copy.path()).unwrap();
@@ -427,7 +461,11 @@ fn a_store_whose_marker_is_damaged_or_lost_is_no_place_without_one() {
     let marker = place.join("keyfall");
     drop(SledStore::create(&place).unwrap());
     std::fs::remove_file(&marker).unwrap();
-    assert_eq!(error_kind(SledStore::open(&place)), ErrorKind::Absent, "nothing was ever put into it");
+    assert_eq!(
+        error_kind(SledStore::open(&place)),
+        ErrorKind::Absent,
+        "nothing was ever put into it"
+    );
     commit(&SledStore::create(&place).unwrap(), 1);
     let whole = std::fs::read(&marker).unwrap();
     let mut foreign = whole.clone();
@@ -438,7 +476,9 @@ fn a_store_whose_marker_is_damaged_or_lost_is_no_place_without_one() {
         assert_eq!(error_kind(SledStore::look(&place)), ErrorKind::Corrupt, "{bytes:?}");
     }
     std::fs::remove_file(&marker).unwrap();
-    for opened in [SledStore::open(&place), SledStore::look(&place), SledStore::open_or_create(&place)] {
+    for opened in
+        [SledStore::open(&place), SledStore::look(&place), SledStore::open_or_create(&place)]
+    {
         let e = opened.unwrap_err();
         assert!(e.kind() == ErrorKind::Corrupt && e.to_string().contains("is missing"), "{e:?}");
     }

@@ -12,7 +12,10 @@ use keyfall::engine::{Fact, Geometry, Keeper, Tended};
 use keyfall::env::{Env, System};
 use keyfall::store::{MemoryStore, SledStore, Store};
 use keyfall::testing::{Defect, HoardingCell, RecordingStore, Seeded, Tape};
-use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Options, Put, RecordId, Result, Timestamp, UserId};
+use keyfall::{
+    Class, Engine, Error, ErrorKind, InteractionId, Options, Put, RecordId, Result, Timestamp,
+    UserId,
+};
 
 /// A world of memory stores that all write onto one tape.
 pub struct World {
@@ -40,16 +43,25 @@ impl World {
         let tape = Tape::new();
         let places: Arc<Mutex<HashMap<String, Arc<MemoryStore>>>> = Arc::default();
         let (known, onto) = (Arc::clone(&places), Arc::clone(&tape));
-        let options = Options::new().env(env.clone()).geometry(geometry).cache_bytes(1 << 20).open_copy(Arc::new(move |place: &str, _create: bool| -> Result<Arc<dyn Store>> {
+        let options = Options::new()
+            .env(env.clone())
+            .geometry(geometry)
+            .cache_bytes(1 << 20)
+            .open_copy(Arc::new(move |place: &str, _create: bool| -> Result<Arc<dyn Store>> {
                 if place.starts_with("gone") {
                     return Err(Error::new(ErrorKind::Io, format!("{place} is out of reach")));
                 }
                 let store = Arc::clone(known.lock().unwrap().entry(place.to_owned()).or_default());
                 Ok(Arc::new(RecordingStore::new(store, Arc::clone(&onto))))
-            })).defect(defect).keeper(Keeper::ByHand);
+            }))
+            .defect(defect)
+            .keeper(Keeper::ByHand);
         let cell = Arc::new(HoardingCell::new(Arc::new(MemoryCell::new())));
-        let store: Arc<dyn Store> = Arc::new(RecordingStore::new(Arc::new(MemoryStore::new()), Arc::clone(&tape)));
-        let engine = Engine::init(Arc::clone(&store), cell.clone() as Arc<dyn RootCell>, options.clone()).unwrap();
+        let store: Arc<dyn Store> =
+            Arc::new(RecordingStore::new(Arc::new(MemoryStore::new()), Arc::clone(&tape)));
+        let engine =
+            Engine::init(Arc::clone(&store), cell.clone() as Arc<dyn RootCell>, options.clone())
+                .unwrap();
         World { tape, cell, places, options, env, store, engine: Some(engine) }
     }
 
@@ -64,7 +76,8 @@ impl World {
     pub fn reopen(&mut self) {
         self.engine = None;
         let cell: Arc<dyn RootCell> = self.cell.clone();
-        self.engine = Some(Engine::open(Arc::clone(&self.store), cell, self.options.clone()).unwrap());
+        self.engine =
+            Some(Engine::open(Arc::clone(&self.store), cell, self.options.clone()).unwrap());
     }
 
     pub fn put(&self, name: &str, class: Class, content: &[u8]) -> RecordId {
@@ -172,14 +185,16 @@ pub fn quorum(n: usize, threshold: u8, liars: u8) -> keyfall::quorum::QuorumCell
     let env: keyfall::env::SharedEnv = Arc::new(System);
     let dir = tempfile::tempdir().unwrap().keep();
     let member = |n: usize| keyfall::testing::holder(&dir.join(n.to_string()), n as u8, &env);
-    let members = (0..n).map(|n| Arc::new(member(n)) as Arc<dyn keyfall::quorum::Keyholder>).collect();
+    let members =
+        (0..n).map(|n| Arc::new(member(n)) as Arc<dyn keyfall::quorum::Keyholder>).collect();
     keyfall::quorum::QuorumCell::in_process(members, (threshold, liars), None, env).unwrap()
 }
 
 /// Runs the program; whether it went well, and what it said.
 pub fn run(args: &[&str]) -> (bool, String) {
     let out = Command::new(env!("CARGO_BIN_EXE_keyfall")).args(args).output().unwrap();
-    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    let text =
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     (out.status.success(), text)
 }
 

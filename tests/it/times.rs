@@ -58,7 +58,9 @@ fn a_time_with_offset_or_zone_is_read_as_written() {
 
 #[test]
 fn a_time_of_day_without_a_zone_is_refused_with_how_to_write_it() {
-    for text in ["2026-11-26T23:59:59", "2026-11-26 23:59", "2026-11-26 23:59:59.5", "2026-11-26t23:59"] {
+    for text in
+        ["2026-11-26T23:59:59", "2026-11-26 23:59", "2026-11-26 23:59:59.5", "2026-11-26t23:59"]
+    {
         let e = parse(text).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Invalid);
         let told = e.to_string();
@@ -148,7 +150,8 @@ const NO_TIMES: &[&str] = &[
 
 #[test]
 fn what_is_no_time_is_refused_whole() {
-    let read: Vec<_> = NO_TIMES.iter().filter_map(|text| parse(text).ok().map(|span| (text, span))).collect();
+    let read: Vec<_> =
+        NO_TIMES.iter().filter_map(|text| parse(text).ok().map(|span| (text, span))).collect();
     assert!(read.is_empty(), "{read:?}");
     for text in NO_TIMES {
         let e = parse(text).unwrap_err();

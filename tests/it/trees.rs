@@ -8,7 +8,9 @@ use keyfall::cell::MemoryCell;
 use keyfall::engine::Geometry;
 use keyfall::store::MemoryStore;
 use keyfall::testing::Seeded;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, Timestamp, UserId, When};
+use keyfall::{
+    Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, Timestamp, UserId, When,
+};
 
 use crate::support::{SMALL_PAGES, bytes, error_kind, read_record, user};
 
@@ -59,7 +61,8 @@ fn grow_and_shrink(seed: u64) {
         let interaction = engine.new_interaction().unwrap();
         for n in 0..more {
             env.advance(random.below(9) as u64);
-            let mut put = Put::new(user("ada"), Class::audio()).purpose("p".repeat(random.below(60)));
+            let mut put =
+                Put::new(user("ada"), Class::audio()).purpose("p".repeat(random.below(60)));
             if random.below(4) == 0 {
                 put = put.interaction(interaction);
             }
@@ -100,7 +103,9 @@ fn grow_and_shrink(seed: u64) {
         same(&engine, &live, &mut random);
     }
     // One after another, from either end.
-    while let Some(id) = if random.below(2) == 0 { live.keys().next() } else { live.keys().next_back() }.copied() {
+    while let Some(id) =
+        if random.below(2) == 0 { live.keys().next() } else { live.keys().next_back() }.copied()
+    {
         engine.erase(Scope::Record(id)).unwrap();
         live.remove(&id);
         gone.push(id);
@@ -148,7 +153,8 @@ fn users_come_and_go() {
         records.insert(name(0), 0);
         assert_eq!(engine.status().unwrap().users, records.len() as u64);
         // All of them, a page at a time.
-        let (mut seen, mut after): (BTreeMap<UserId, u64>, Option<UserId>) = (BTreeMap::new(), None);
+        let (mut seen, mut after): (BTreeMap<UserId, u64>, Option<UserId>) =
+            (BTreeMap::new(), None);
         loop {
             let page = engine.users(after.as_ref(), 37).unwrap();
             assert!(page.len() <= 37);
@@ -178,15 +184,28 @@ fn a_listing_takes_a_span_of_time() {
     let ids: Vec<RecordId> = (0..20)
         .map(|n| {
             env.advance(100);
-            engine.put(Put::new(user("ada"), [Class::audio(), Class::action()][n % 2].clone()), &b"x"[..]).unwrap()
+            engine
+                .put(
+                    Put::new(user("ada"), [Class::audio(), Class::action()][n % 2].clone()),
+                    &b"x"[..],
+                )
+                .unwrap()
         })
         .collect();
     let began = |n: usize| ids[n].interaction().began();
-    let listed =
-        |from: Option<usize>, until: Option<usize>, newest_first: bool, class: Option<Class>| -> Vec<RecordId> {
-            let query = Query::default().user(user("ada")).class(class).from(from.map(began)).until(until.map(began)).newest_first(newest_first);
-            engine.list(&query).unwrap().records.iter().map(|r| r.id).collect()
-        };
+    let listed = |from: Option<usize>,
+                  until: Option<usize>,
+                  newest_first: bool,
+                  class: Option<Class>|
+     -> Vec<RecordId> {
+        let query = Query::default()
+            .user(user("ada"))
+            .class(class)
+            .from(from.map(began))
+            .until(until.map(began))
+            .newest_first(newest_first);
+        engine.list(&query).unwrap().records.iter().map(|r| r.id).collect()
+    };
     assert_eq!(listed(Some(5), Some(9), false, None), ids[5..9]);
     assert_eq!(listed(None, Some(3), false, None), ids[..3]);
     assert_eq!(listed(Some(18), None, true, None), [ids[19], ids[18]]);

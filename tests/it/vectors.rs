@@ -47,43 +47,70 @@ fn check(name: &str, vector: &Value) {
     }
     let engine = opened.unwrap_or_else(|e| panic!("{name}: {e}"));
     let id = |v: &Value| v.as_str().unwrap().parse::<RecordId>().unwrap();
-    let (records, unreadable) = (expected["records"].as_array().unwrap(), expected["unreadable"].as_array().unwrap());
+    let (records, unreadable) =
+        (expected["records"].as_array().unwrap(), expected["unreadable"].as_array().unwrap());
     for record in records {
         let info = engine.info(&id(&record["id"])).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(info.user.as_str(), record["user"].as_str().unwrap(), "{name}");
         assert_eq!(info.class.as_str(), record["class"].as_str().unwrap(), "{name}");
         assert_eq!(info.purpose, record["purpose"].as_str().unwrap(), "{name}");
-        assert_eq!(hash(&read_record(&engine, &info.id).unwrap()), record["sha256"].as_str().unwrap(), "{name}");
+        assert_eq!(
+            hash(&read_record(&engine, &info.id).unwrap()),
+            record["sha256"].as_str().unwrap(),
+            "{name}"
+        );
     }
     for record in expected["erased"].as_array().unwrap() {
-        assert_eq!(read_record(&engine, &id(record)).unwrap_err().kind(), ErrorKind::Erased, "{name}");
+        assert_eq!(
+            read_record(&engine, &id(record)).unwrap_err().kind(),
+            ErrorKind::Erased,
+            "{name}"
+        );
     }
     for record in expected["held"].as_array().into_iter().flatten() {
-        assert_eq!(engine.erase(Scope::Record(id(record))).unwrap_err().kind(), ErrorKind::Held, "{name}");
+        assert_eq!(
+            engine.erase(Scope::Record(id(record))).unwrap_err().kind(),
+            ErrorKind::Held,
+            "{name}"
+        );
     }
     if let Some(plans) = expected["plans"].as_array() {
         let user = user("ada");
-        let due: Vec<u64> = engine.plans(&user).list().unwrap().iter().map(|plan| plan.due.0).collect();
-        assert_eq!(due, plans.iter().map(|due| due.as_u64().unwrap()).collect::<Vec<_>>(), "{name}");
+        let due: Vec<u64> =
+            engine.plans(&user).list().unwrap().iter().map(|plan| plan.due.0).collect();
+        assert_eq!(
+            due,
+            plans.iter().map(|due| due.as_u64().unwrap()).collect::<Vec<_>>(),
+            "{name}"
+        );
         let report = engine.report(&user).unwrap();
         assert_eq!(report.next_due.map(|due| due.0), plans[0].as_u64());
         assert_eq!(report.pending.map(|due| due.0), expected["pending"].as_u64());
         assert_eq!(report.policies.len() as u64, expected["policies"].as_u64().unwrap());
         assert_eq!(report.store_policies.len() as u64, expected["policies"].as_u64().unwrap());
         let named = engine.list(&Query::default()).unwrap().records.into_iter();
-        let named = named.filter(|r| engine.get(&r.id).is_err_and(|e| e.kind() == ErrorKind::Refused));
+        let named =
+            named.filter(|r| engine.get(&r.id).is_err_and(|e| e.kind() == ErrorKind::Refused));
         assert_eq!(named.count() as u64, expected["named"].as_u64().unwrap());
     }
     if let Some(keys) = expected["inbox_keys"].as_array() {
         let report = engine.report(&user("ada")).unwrap();
-        assert_eq!(report.inbox_keys.iter().map(|at| at.0).collect::<Vec<_>>(), [keys[0].as_u64().unwrap()]);
+        assert_eq!(
+            report.inbox_keys.iter().map(|at| at.0).collect::<Vec<_>>(),
+            [keys[0].as_u64().unwrap()]
+        );
         assert_eq!(report.grants.len() as u64, expected["grants"].as_u64().unwrap());
         assert_eq!(report.grants[0].1.name, "Ride skill");
-        let sets: Vec<_> = report.sets.iter().map(|(name, n)| serde_json::json!([name, n])).collect();
+        let sets: Vec<_> =
+            report.sets.iter().map(|(name, n)| serde_json::json!([name, n])).collect();
         assert_eq!(sets, *expected["sets"].as_array().unwrap());
     }
     for record in unreadable {
-        assert_eq!(read_record(&engine, &id(record)).unwrap_err().kind(), ErrorKind::Corrupt, "{name}");
+        assert_eq!(
+            read_record(&engine, &id(record)).unwrap_err().kind(),
+            ErrorKind::Corrupt,
+            "{name}"
+        );
     }
     if let Ok(listing) = engine.list(&Query::default()) {
         let named = expected["named"].as_u64().unwrap_or(0) as usize;
@@ -108,7 +135,9 @@ fn every_vector_is_read_as_it_says() {
 }
 
 fn oracle(arguments: &[&Path]) -> Option<String> {
-    let has = Command::new("python3").args(["-c", "import cryptography, base64; base64.b32hexencode"]).output();
+    let has = Command::new("python3")
+        .args(["-c", "import cryptography, base64; base64.b32hexencode"])
+        .output();
     if !has.is_ok_and(|o| o.status.success()) {
         println!("skipped: python3 with the package cryptography is not installed");
         return None;
@@ -123,11 +152,15 @@ fn oracle(arguments: &[&Path]) -> Option<String> {
 fn the_second_reader_reads_what_the_first_wrote() {
     let dir = tempfile::tempdir().unwrap();
     let (store, cell) = (dir.path().join("store"), dir.path().join("cell"));
-    let made = (SledStore::create(&store).unwrap(), FileCell::create(&cell, true, Arc::new(System)).unwrap());
+    let made = (
+        SledStore::create(&store).unwrap(),
+        FileCell::create(&cell, true, Arc::new(System)).unwrap(),
+    );
     let engine = Engine::init(Arc::new(made.0), Arc::new(made.1), Options::default()).unwrap();
     // Enough users for a tree of two levels, enough records of one for a class tree of two.
     for n in 0..140u64 {
-        let put = Put::new(user(&format!("user {n} \u{1F3A4}")), Class::transcript()).purpose(format!("number {n}"));
+        let put = Put::new(user(&format!("user {n} \u{1F3A4}")), Class::transcript())
+            .purpose(format!("number {n}"));
         engine.put(put.media_type("text/plain"), &bytes(n, n as usize)[..]).unwrap();
     }
     for (n, len) in [0, 1, 16_383, 16_384, 16_385, 262_144, 700_000].into_iter().enumerate() {
@@ -144,7 +177,10 @@ fn the_second_reader_reads_what_the_first_wrote() {
     for n in (0..140).step_by(9) {
         engine.erase(Scope::user(user(&format!("user {n} \u{1F3A4}")))).unwrap();
     }
-    engine.copies().add(dir.path().join("copy").to_str().unwrap(), CopyMode::InStep, &mut |_| {}).unwrap();
+    engine
+        .copies()
+        .add(dir.path().join("copy").to_str().unwrap(), CopyMode::InStep, &mut |_| {})
+        .unwrap();
 
     let mut expected = BTreeMap::new();
     for info in engine.list(&Query::default()).unwrap().records {
@@ -178,10 +214,12 @@ fn what_is_written_into_a_store_of_a_realm_is_bound_to_the_realm() {
     let (store, cell) = (dir.path().join("store"), dir.path().join("cell"));
     for round in 0..2 {
         let engine = open(dir.path()).unwrap();
-        let source = engine.put(Put::new(user("dora"), Class::audio()), &bytes(round, 300_000)[..]).unwrap();
+        let source =
+            engine.put(Put::new(user("dora"), Class::audio()), &bytes(round, 300_000)[..]).unwrap();
         let other = engine.put(Put::new(user("dora"), Class::audio()), &b"other"[..]).unwrap();
         let derived = Put::new(user("dora"), Class::action());
-        let derived = derived.derived_from(Source::Record(source)).derived_from(Source::Record(other));
+        let derived =
+            derived.derived_from(Source::Record(source)).derived_from(Source::Record(other));
         let derived = engine.put(derived, &b"it rings"[..]).unwrap();
         engine.detach(&derived, "it rings all the same").unwrap();
         engine.erase(Scope::Record(other)).unwrap();
@@ -206,7 +244,9 @@ fn the_vectors_are_those_that_the_second_reader_makes() {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let entry = entry.unwrap();
-        let vector = |path: &Path| -> Value { serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap() };
+        let vector = |path: &Path| -> Value {
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+        };
         let (made, there) = (vector(&entry.path()), vector(&kept.join(entry.file_name())));
         // Compressed alike by every zlib or not: what counts is what they say.
         assert_eq!((&made["about"], &made["expected"]), (&there["about"], &there["expected"]));

@@ -5,14 +5,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyfall::cell::{Contents, Durable, FileCell, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey};
+use keyfall::cell::{
+    Contents, Durable, FileCell, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey,
+};
 use keyfall::crypto::Key;
 use keyfall::engine::{CopyMode, Hold, Keeper};
 use keyfall::env::System;
-use keyfall::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
+use keyfall::store::{
+    Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage,
+};
 use keyfall::store::{BlobName, StoreId};
 use keyfall::testing::{HoardingCell, RecordingStore, Tape};
-use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Query, RecordId, Result, Scope, Source};
+use keyfall::{
+    Class, Engine, Error, ErrorKind, Options, Put, Query, RecordId, Result, Scope, Source,
+};
 
 use crate::support::{error_kind, read_record, user};
 
@@ -103,7 +109,12 @@ impl RootCell for Noted<Arc<HoardingCell>> {
         self.events.lock().unwrap().push("retire");
         self.inner.retire(keep, proof)
     }
-    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+    fn retire_for(
+        &self,
+        keep: &RootId,
+        next: &RootKey,
+        proof: Durable,
+    ) -> Result<Option<Retirement>> {
         self.events.lock().unwrap().push("retire for the next");
         self.inner.retire_for(keep, next, proof)
     }
@@ -124,9 +135,11 @@ impl World {
     fn new() -> (Self, Engine) {
         let dir = tempfile::tempdir().unwrap();
         let tape = Tape::new();
-        let (events, full, pause): (Events, Arc<Mutex<bool>>, Arc<Mutex<Duration>>) = Default::default();
+        let (events, full, pause): (Events, Arc<Mutex<bool>>, Arc<Mutex<Duration>>) =
+            Default::default();
         let reads = Arc::<AtomicU64>::default();
-        let recorded: Arc<dyn Store> = Arc::new(RecordingStore::new(Arc::new(MemoryStore::new()), Arc::clone(&tape)));
+        let recorded: Arc<dyn Store> =
+            Arc::new(RecordingStore::new(Arc::new(MemoryStore::new()), Arc::clone(&tape)));
         let store: Arc<dyn Store> = Arc::new(Noted {
             inner: recorded,
             events: Arc::clone(&events),
@@ -142,8 +155,15 @@ impl World {
     }
 
     fn noted(&self) -> Arc<dyn RootCell> {
-        let (events, full, pause) = (Arc::clone(&self.events), Arc::clone(&self.full), Arc::clone(&self.pause));
-        Arc::new(Noted { inner: Arc::clone(&self.cell), events, full, pause, reads: Arc::clone(&self.reads) })
+        let (events, full, pause) =
+            (Arc::clone(&self.events), Arc::clone(&self.full), Arc::clone(&self.pause));
+        Arc::new(Noted {
+            inner: Arc::clone(&self.cell),
+            events,
+            full,
+            pause,
+            reads: Arc::clone(&self.reads),
+        })
     }
 
     fn open(&self) -> Engine {
@@ -228,8 +248,13 @@ fn an_erase_that_a_copy_held_up_is_read_back_whole_before_the_old_key_goes() {
 fn an_erase_makes_two_durable_writes_one_after_another() {
     let (world, engine) = World::new();
     let ids: Vec<RecordId> = (0..5).map(|n| put(&engine, &format!("u{n}"))).collect();
-    let erase = |n: usize| world.wrote(|| drop(engine.erase(Scope::user(user(&format!("u{n}")))).unwrap()));
-    assert_eq!(erase(0), ["deposit", "commit", "retire"], "who erases once leaves no second key behind");
+    let erase =
+        |n: usize| world.wrote(|| drop(engine.erase(Scope::user(user(&format!("u{n}")))).unwrap()));
+    assert_eq!(
+        erase(0),
+        ["deposit", "commit", "retire"],
+        "who erases once leaves no second key behind"
+    );
     assert_eq!(world.keys(), 1);
     assert_eq!(erase(1), ["deposit", "commit", "retire for the next"]);
     for n in 2..4 {
@@ -274,14 +299,16 @@ fn rekey_and_a_crash_make_no_use_of_what_stood_ready() {
     for n in 0..2 {
         engine.erase(Scope::user(user(&format!("u{n}")))).unwrap();
     }
-    let before: Vec<RootId> = world.cell.load().unwrap().keys.into_iter().map(|key| key.id).collect();
+    let before: Vec<RootId> =
+        world.cell.load().unwrap().keys.into_iter().map(|key| key.id).collect();
     assert_eq!(before.len(), 2);
     engine.rekey().unwrap();
     let after = world.cell.load().unwrap().keys;
     assert!(after.iter().all(|key| !before.contains(&key.id)), "somebody may have seen both");
     assert_eq!(read_record(&engine, &ids[2]).unwrap(), b"x");
     engine.erase(Scope::user(user("u2"))).unwrap();
-    let before: Vec<RootId> = world.cell.load().unwrap().keys.into_iter().map(|key| key.id).collect();
+    let before: Vec<RootId> =
+        world.cell.load().unwrap().keys.into_iter().map(|key| key.id).collect();
     // Never closed: as where the process was killed.
     std::mem::forget(engine);
     let engine = world.open();
@@ -305,7 +332,10 @@ fn another_engine_over_the_same_cell_takes_what_stood_ready_and_nothing_is_lost(
     }
     let ready = world.cell.load().unwrap().keys.into_iter().map(|key| key.id).max().unwrap();
     let second = open();
-    assert!(!world.cell.load().unwrap().keys.iter().any(|key| key.id == ready), "opening destroys it");
+    assert!(
+        !world.cell.load().unwrap().keys.iter().any(|key| key.id == ready),
+        "opening destroys it"
+    );
     first.erase(Scope::user(user("u2"))).unwrap();
     drop((first, second));
     assert_eq!(read_record(&open(), &ids[3]).unwrap(), b"x");
@@ -362,12 +392,17 @@ fn erases_that_wait_together_share_a_commit() {
             // It is at work, and stays there for long: all of these wait.
             for n in 0..8 {
                 scope.spawn(move || put(engine, &format!("later-{n}")));
-                scope.spawn(move || drop(engine.erase(Scope::user(user(&format!("u{n}")))).unwrap()));
+                scope.spawn(move || {
+                    drop(engine.erase(Scope::user(user(&format!("u{n}")))).unwrap())
+                });
             }
         });
     });
     let commits = wrote.iter().filter(|e| **e == "commit").count();
-    assert!(commits <= 5, "one, one for the puts and one for the erases, and a few for latecomers: {commits} of 17");
+    assert!(
+        commits <= 5,
+        "one, one for the puts and one for the erases, and a few for latecomers: {commits} of 17"
+    );
     assert_eq!(engine.list(&Query::default()).unwrap().records.len(), 9);
 }
 
@@ -402,7 +437,9 @@ fn one_users_records_read_in_their_order_fetch_a_page_once_and_not_for_each() {
     let mut batch = engine.batch();
     let interaction = engine.new_interaction().unwrap();
     for _ in 0..5000 {
-        batch.add(Put::new(user("speaker"), Class::action()).interaction(interaction), &b"short"[..]).unwrap();
+        batch
+            .add(Put::new(user("speaker"), Class::action()).interaction(interaction), &b"short"[..])
+            .unwrap();
     }
     let ids = batch.commit().unwrap();
     drop(engine);
@@ -424,7 +461,12 @@ fn most_users_are_erased_without_a_look_at_their_page() {
         put(&engine, name);
     }
     let source = put(&engine, "linked");
-    engine.put(Put::new(user("linked"), Class::transcript()).derived_from(Source::Record(source)), &b"y"[..]).unwrap();
+    engine
+        .put(
+            Put::new(user("linked"), Class::transcript()).derived_from(Source::Record(source)),
+            &b"y"[..],
+        )
+        .unwrap();
     put(&engine, "alone");
     let hold = engine.holds(&user("held")).add(Hold::new("a court asks", "Amtsgericht")).unwrap();
     drop(engine);

@@ -16,18 +16,28 @@ fn aes_256_gcm() {
     let set = aead::TestSet::load(aead::TestName::AesGcm).unwrap();
     let mut n = 0;
     // What this crate uses: 256-bit keys, 96-bit nonces, 128-bit tags.
-    let groups = set.test_groups.iter().filter(|g| (g.key_size, g.nonce_size, g.tag_size) == (256, 96, 128));
+    let groups =
+        set.test_groups.iter().filter(|g| (g.key_size, g.nonce_size, g.tag_size) == (256, 96, 128));
     for test in groups.flat_map(|g| &g.tests) {
         let cipher = Aes256Gcm::new_from_slice(&test.key).unwrap();
         let nonce: [u8; 12] = test.nonce[..].try_into().unwrap();
         let tag: [u8; 16] = test.tag[..].try_into().unwrap();
         let mut opened = test.ct.to_vec();
-        let ok = cipher.decrypt_inout_detached(&nonce.into(), &test.aad, (&mut opened[..]).into(), &tag.into()).is_ok();
+        let ok = cipher
+            .decrypt_inout_detached(&nonce.into(), &test.aad, (&mut opened[..]).into(), &tag.into())
+            .is_ok();
         assert_eq!(ok, test.result == TestResult::Valid, "test {}", test.tc_id);
         if ok {
             assert_eq!(opened, test.pt[..], "test {}", test.tc_id);
-            let sealed = cipher.encrypt_inout_detached(&nonce.into(), &test.aad, (&mut opened[..]).into()).unwrap();
-            assert_eq!((&opened[..], &sealed[..]), (&test.ct[..], &test.tag[..]), "test {}", test.tc_id);
+            let sealed = cipher
+                .encrypt_inout_detached(&nonce.into(), &test.aad, (&mut opened[..]).into())
+                .unwrap();
+            assert_eq!(
+                (&opened[..], &sealed[..]),
+                (&test.ct[..], &test.tag[..]),
+                "test {}",
+                test.tc_id
+            );
         }
         n += 1;
     }
@@ -42,7 +52,8 @@ macro_rules! hkdf_vectors {
             let mut n = 0;
             for test in set.test_groups.iter().flat_map(|g| &g.tests) {
                 let mut okm = vec![0; test.size];
-                let done = Hkdf::<$hash>::new(Some(&test.salt), &test.ikm).expand(&test.info, &mut okm);
+                let done =
+                    Hkdf::<$hash>::new(Some(&test.salt), &test.ikm).expand(&test.info, &mut okm);
                 assert_eq!(done.is_ok(), test.result != TestResult::Invalid, "test {}", test.tc_id);
                 if done.is_ok() {
                     assert_eq!(okm, test.okm[..], "test {}", test.tc_id);
@@ -84,7 +95,12 @@ fn x25519() {
         let shared = secret.diffie_hellman(&public);
         assert_eq!(shared.as_bytes()[..], test.shared_secret[..], "test {}", test.tc_id);
         // A point of small order gives zeros, and is told.
-        assert_eq!(shared.was_contributory(), test.shared_secret.iter().any(|b| *b != 0), "test {}", test.tc_id);
+        assert_eq!(
+            shared.was_contributory(),
+            test.shared_secret.iter().any(|b| *b != 0),
+            "test {}",
+            test.tc_id
+        );
         n += 1;
     }
     assert!(n > 100, "{n}");
@@ -117,14 +133,27 @@ fn open(key: &[u8], context: &[u8], object: &[u8]) -> (Vec<u8>, bool) {
 
 #[test]
 fn c2sp_chunked_encryption() {
-    let set = chunked_encryption::TestSet::load(chunked_encryption::TestName::Cobblestone256).unwrap();
+    let set =
+        chunked_encryption::TestSet::load(chunked_encryption::TestName::Cobblestone256).unwrap();
     let (mut valid, mut invalid) = (0, 0);
     for test in set.test_groups.iter().flat_map(|g| &g.tests) {
         let object = miniz_oxide::inflate::decompress_to_vec_zlib(&test.ct).unwrap();
         let (plain, whole) = open(&test.key, &test.ctx, &object);
-        assert_eq!(whole, test.result == TestResult::Valid, "test {}: {}", test.tc_id, test.comment);
+        assert_eq!(
+            whole,
+            test.result == TestResult::Valid,
+            "test {}: {}",
+            test.tc_id,
+            test.comment
+        );
         if let Some(hash) = &test.msg_sha512 {
-            assert_eq!(Sha512::digest(&plain)[..], hash[..], "test {}: {}", test.tc_id, test.comment);
+            assert_eq!(
+                Sha512::digest(&plain)[..],
+                hash[..],
+                "test {}: {}",
+                test.tc_id,
+                test.comment
+            );
         }
         if whole {
             // The same salt seals to the same bytes.
@@ -132,7 +161,8 @@ fn c2sp_chunked_encryption() {
             let suite = chunked::Suite::derive(&key, object[..24].try_into().unwrap(), &test.ctx);
             let mut again = suite.header().to_vec();
             let full = plain.len() / CHUNK_BYTES * CHUNK_BYTES;
-            for (n, piece) in plain[..full].chunks(CHUNK_BYTES).chain([&plain[full..]]).enumerate() {
+            for (n, piece) in plain[..full].chunks(CHUNK_BYTES).chain([&plain[full..]]).enumerate()
+            {
                 suite.seal_chunk(n as u64, piece, &mut again);
             }
             assert_eq!(again, object, "test {}", test.tc_id);

@@ -79,8 +79,8 @@ impl Engine {
     ///
     /// # Errors
     /// `Erased` where the user, the interaction, this class of it, or a source of the record was
-    /// erased, also while the payload streamed in; `Invalid`, `Limit`, `Refused` for a bad request; `Full`,
-    /// `Io`; `Copy` where a copy in step did not take it.
+    /// erased, also while the payload streamed in; `Invalid`, `Limit`, `Refused` for a bad request;
+    /// `Full`, `Io`; `Copy` where a copy in step did not take it.
     pub fn put(&self, put: Put, payload: impl Read) -> Result<RecordId> {
         records::put(&self.inner, put, payload)
     }

@@ -22,21 +22,31 @@ const QUORUM: &str = "quorum.json";
 
 fn read_config(dir: &Path) -> Result<Config> {
     let path = dir.join(QUORUM);
-    serde_json::from_str(&read(&path)?)
-        .map_err(|e| Error::corrupt(format!("{} does not parse ({e}); put it back", path.display())))
+    serde_json::from_str(&read(&path)?).map_err(|e| {
+        Error::corrupt(format!("{} does not parse ({e}); put it back", path.display()))
+    })
 }
 
 fn write_config(dir: &Path, config: &Config, new: bool) -> Result<()> {
-    let text = serde_json::to_string_pretty(config).unwrap_or_else(|_| unreachable!("plain fields always serialize"));
+    let text = serde_json::to_string_pretty(config)
+        .unwrap_or_else(|_| unreachable!("plain fields always serialize"));
     write(&dir.join(QUORUM), &format!("{text}\n"), new)
 }
 
 fn circle(dir: &Path, config: &Config, env: &SharedEnv) -> Result<Circle> {
     let engine = EngineKey::in_dir(dir, &**env)?;
-    let members = config.keyholders.iter().chain(config.leaving.iter().map(|left| &left.member)).map(|member| {
-        let remote = RemoteKeyholder::new(member.key.parse()?, &member.address, &engine, Arc::clone(env))?;
-        Ok(Arc::new(remote) as Arc<dyn Keyholder>)
-    });
+    let members =
+        config.keyholders.iter().chain(config.leaving.iter().map(|left| &left.member)).map(
+            |member| {
+                let remote = RemoteKeyholder::new(
+                    member.key.parse()?,
+                    &member.address,
+                    &engine,
+                    Arc::clone(env),
+                )?;
+                Ok(Arc::new(remote) as Arc<dyn Keyholder>)
+            },
+        );
     Circle::at_once(members.collect::<Result<_>>()?)
 }
 
@@ -45,7 +55,12 @@ fn circle(dir: &Path, config: &Config, env: &SharedEnv) -> Result<Circle> {
 ///
 /// # Errors
 /// `Exists` where a cell is there; `Invalid` for numbers that cannot work; `Io`.
-pub fn make_cell(dir: &Path, members: Vec<Member>, rule: impl Into<Rule>, env: &SharedEnv) -> Result<QuorumCell> {
+pub fn make_cell(
+    dir: &Path,
+    members: Vec<Member>,
+    rule: impl Into<Rule>,
+    env: &SharedEnv,
+) -> Result<QuorumCell> {
     if dir.join("slot-a").exists() || dir.join(QUORUM).exists() {
         return Err(Error::new(
             ErrorKind::Exists,
@@ -88,7 +103,10 @@ fn cell_of(dir: &Path, config: &Config, env: &SharedEnv) -> Result<QuorumCell> {
         if read_config(&place)? != opened {
             return Err(Error::new(
                 ErrorKind::Locked,
-                format!("the cell {} was changed by another process meanwhile; open it again", place.display()),
+                format!(
+                    "the cell {} was changed by another process meanwhile; open it again",
+                    place.display()
+                ),
             ));
         }
         Ok(Some(lock))
@@ -102,7 +120,9 @@ fn cell_of(dir: &Path, config: &Config, env: &SharedEnv) -> Result<QuorumCell> {
 fn member(config: &mut Config, number: usize) -> Result<&mut Member> {
     let there = number.checked_sub(1).and_then(|n| config.keyholders.get_mut(n));
     there.ok_or_else(|| {
-        Error::invalid(format!("there is no keyholder {number}; `keyfall keyholder status STORE` numbers them"))
+        Error::invalid(format!(
+            "there is no keyholder {number}; `keyfall keyholder status STORE` numbers them"
+        ))
     })
 }
 
@@ -131,7 +151,8 @@ fn put_in(config: &mut Config, number: usize, new: Member) -> Result<Replaced> {
     let (id, x): (KeyholderId, u8) = (new.key.parse()?, number as u8);
     let old = std::mem::replace(member(config, number)?, new.clone());
     let comes = |left: &Left| left.x == x && is(&left.member, &id);
-    let (came, others): (Vec<Left>, Vec<Left>) = std::mem::take(&mut config.leaving).into_iter().partition(comes);
+    let (came, others): (Vec<Left>, Vec<Left>) =
+        std::mem::take(&mut config.leaving).into_iter().partition(comes);
     config.leaving = others;
     let may_hold = config.was_dealt(&old)?;
     if may_hold {
@@ -161,7 +182,8 @@ pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -
             n + 1
         )));
     }
-    let left = config.leaving.iter().filter(|left| is(&left.member, &id)).map(|left| usize::from(left.x));
+    let left =
+        config.leaving.iter().filter(|left| is(&left.member, &id)).map(|left| usize::from(left.x));
     let left: Vec<usize> = left.collect();
     if let Some(x) = left.first().filter(|_| !left.contains(&number)) {
         // Two shares of one root key would be with one keyholder.
@@ -171,7 +193,8 @@ pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -
              renew STORE`, `keyfall tend STORE`)"
         )));
     }
-    let there = RemoteKeyholder::new(id, &new.address, &EngineKey::in_dir(dir, &**env)?, Arc::clone(env))?;
+    let there =
+        RemoteKeyholder::new(id, &new.address, &EngineKey::in_dir(dir, &**env)?, Arc::clone(env))?;
     let agrees = match store_of(&config)? {
         Some(store) => there.load(store).map(drop),
         None => there.greet(),
@@ -222,7 +245,13 @@ fn known(config: &mut Config) -> impl Iterator<Item = &mut Member> {
 /// # Errors
 /// `Invalid` where there is no such number; `Refused` where another keyholder is there; `Locked`
 /// where an engine has the cell; `Io`.
-pub fn move_member(dir: &Path, number: usize, address: &str, check: bool, env: &SharedEnv) -> Result<()> {
+pub fn move_member(
+    dir: &Path,
+    number: usize,
+    address: &str,
+    check: bool,
+    env: &SharedEnv,
+) -> Result<()> {
     moved(dir, |config| member(config, number)?.key.parse(), address, check, env)
 }
 
@@ -230,9 +259,16 @@ pub fn move_member(dir: &Path, number: usize, address: &str, check: bool, env: &
 ///
 /// # Errors
 /// As [`move_member`]; `Invalid` where there is none with this key.
-pub fn move_keyholder(dir: &Path, key: KeyholderId, address: &str, check: bool, env: &SharedEnv) -> Result<()> {
+pub fn move_keyholder(
+    dir: &Path,
+    key: KeyholderId,
+    address: &str,
+    check: bool,
+    env: &SharedEnv,
+) -> Result<()> {
     let find = |config: &mut Config| {
-        let there = known(config).any(|member| member.key.parse::<KeyholderId>().is_ok_and(|id| id == key));
+        let there =
+            known(config).any(|member| member.key.parse::<KeyholderId>().is_ok_and(|id| id == key));
         let none = || {
             Error::invalid(
                 "no keyholder of the store has this key; `keyfall keyholder status \
@@ -258,7 +294,9 @@ fn moved(
         let engine = EngineKey::in_dir(dir, &**env)?;
         RemoteKeyholder::new(key, address, &engine, Arc::clone(env))?.greet()?;
     }
-    for member in known(&mut config).filter(|member| member.key.parse::<KeyholderId>().is_ok_and(|id| id == key)) {
+    for member in known(&mut config)
+        .filter(|member| member.key.parse::<KeyholderId>().is_ok_and(|id| id == key))
+    {
         address.clone_into(&mut member.address);
     }
     write_config(dir, &config, false)

@@ -75,7 +75,11 @@ impl RemoteKeyholder {
     fn broken_off(&self, e: &Error, proved: bool) -> Option<Error> {
         let text = match tls::broken_off(e)? {
             tls::BrokenOff::There if proved => {
-                format!("the keyholder {} does not know this engine; run there {}", self.address, self.to_allow())
+                format!(
+                    "the keyholder {} does not know this engine; run there {}",
+                    self.address,
+                    self.to_allow()
+                )
             }
             tls::BrokenOff::There => format!(
                 "the keyholder {} cannot be reached: what answers there breaks the handshake off \
@@ -93,7 +97,10 @@ impl RemoteKeyholder {
 
     fn connect(&self) -> Result<Connection> {
         let away = |e: &dyn std::fmt::Display| {
-            Error::new(ErrorKind::Io, format!("the keyholder {} cannot be reached: {e}", self.address))
+            Error::new(
+                ErrorKind::Io,
+                format!("the keyholder {} cannot be reached: {e}", self.address),
+            )
         };
         let address = self.address.to_socket_addrs().map_err(|e| away(&e))?.next();
         let address = address.ok_or_else(|| away(&"its name has no address"))?;
@@ -101,7 +108,8 @@ impl RemoteKeyholder {
         let ready = socket.set_nodelay(true).and_then(|()| socket.set_read_timeout(Some(ANSWER)));
         ready.and_then(|()| socket.set_write_timeout(Some(ANSWER))).map_err(|e| away(&e))?;
         let name = ServerName::try_from("keyholder.invalid").map_err(|e| away(&e))?;
-        let connection = ClientConnection::new(Arc::clone(&self.config), name).map_err(|e| away(&e))?;
+        let connection =
+            ClientConnection::new(Arc::clone(&self.config), name).map_err(|e| away(&e))?;
         let mut stream = StreamOwned::new(connection, socket);
         let received = receive(&mut stream);
         // On this side it is done once the other one has proved that it has the pinned key.
@@ -119,9 +127,14 @@ impl RemoteKeyholder {
             Ok(None) => return Err(away(&"it hung up in the middle of the handshake")),
             Err(e) => return Err(self.broken_off(&e, proved).unwrap_or_else(|| away(&e))),
         };
-        let peer = tls::peer(stream.conn.peer_certificates(), stream.conn.negotiated_key_exchange_group())?;
+        let peer = tls::peer(
+            stream.conn.peer_certificates(),
+            stream.conn.negotiated_key_exchange_group(),
+        )?;
         let mut d = Decoder::from_outside(&greeting, "greeting of a keyholder");
-        let same = d.bytes(8)? == MAGIC && peer == self.id.channel && d.array::<32>()? == self.id.statements;
+        let same = d.bytes(8)? == MAGIC
+            && peer == self.id.channel
+            && d.array::<32>()? == self.id.statements;
         if !same || greeting.len() != 72 {
             return Err(Error::new(
                 ErrorKind::Refused,
@@ -141,8 +154,9 @@ impl RemoteKeyholder {
         let number = connection.requests;
         connection.requests += 1;
         send(&mut connection.stream, &request.encode(&connection.mask, number))?;
-        let answer: Secret = receive(&mut connection.stream)?
-            .ok_or_else(|| Error::new(ErrorKind::Io, format!("the keyholder {} hung up", self.address)))?;
+        let answer: Secret = receive(&mut connection.stream)?.ok_or_else(|| {
+            Error::new(ErrorKind::Io, format!("the keyholder {} hung up", self.address))
+        })?;
         read(opened(&answer, &self.address)?, number)
     }
 
@@ -186,7 +200,9 @@ impl Keyholder for RemoteKeyholder {
 
     fn load(&self, store: StoreId) -> Result<Held> {
         let mask = Key::random(&*self.env)?;
-        self.call(&Request::Load(store, mask.duplicate()), &|answer, number| decode_held(answer, &mask, number))
+        self.call(&Request::Load(store, mask.duplicate()), &|answer, number| {
+            decode_held(answer, &mask, number)
+        })
     }
 
     fn retire(
@@ -201,7 +217,13 @@ impl Keyholder for RemoteKeyholder {
             let mut d = Decoder::from_outside(answer, "statement of a keyholder");
             let (at, signature) = (Timestamp(d.u64()?), d.array()?);
             d.end()?;
-            Ok(Statement { store: store.0, keep: *keep, at, keyholder: self.id.statements, signature })
+            Ok(Statement {
+                store: store.0,
+                keep: *keep,
+                at,
+                keyholder: self.id.statements,
+                signature,
+            })
         })
     }
 }

@@ -33,7 +33,11 @@ impl EngineKey {
         if !path.exists() {
             make_dir(dir)?;
             let seed = Key::random(env)?;
-            write(&path, &Zeroizing::new(format!("{}\n", shown(ENGINE_PRIVATE, seed.bytes()))), true)?;
+            write(
+                &path,
+                &Zeroizing::new(format!("{}\n", shown(ENGINE_PRIVATE, seed.bytes()))),
+                true,
+            )?;
         }
         let seed = Zeroizing::new(parsed(ENGINE_PRIVATE, &read(&path)?).unwrap_or_default());
         let (Some(seed), 32) = (seed.first_chunk(), seed.len()) else {

@@ -54,7 +54,10 @@ impl KeyholderDir {
         check_medium(dir, accept_remnants)?;
         let path = dir.join("identity");
         if path.exists() {
-            return Err(Error::new(ErrorKind::Exists, format!("{} is a keyholder's directory already", dir.display())));
+            return Err(Error::new(
+                ErrorKind::Exists,
+                format!("{} is a keyholder's directory already", dir.display()),
+            ));
         }
         let (channel, statements) = (Key::random(env)?, Key::random(env)?);
         let seeds = Zeroizing::new([channel.bytes().as_slice(), statements.bytes()].concat());
@@ -77,18 +80,32 @@ impl KeyholderDir {
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("identity");
         if !path.exists() {
-            let text = format!("no keyholder at {}; `keyfall keyholder init DIR` makes one", dir.display());
+            let text = format!(
+                "no keyholder at {}; `keyfall keyholder init DIR` makes one",
+                dir.display()
+            );
             return Err(Error::new(ErrorKind::Absent, text));
         }
         check_medium(dir, dir.join("remnants-accepted").exists())?;
         check_subdir(&dir.join("stores"))?;
         let lock = DirLock::take(dir, "keyholder")?;
         let seeds = Zeroizing::new(parsed(HOLDER_PRIVATE, &read(&path)?).unwrap_or_default());
-        let (Some(channel), Some(statements), 64) = (seeds.first_chunk(), seeds.last_chunk(), seeds.len()) else {
-            return Err(Error::corrupt(format!("{} is damaged: this keyholder cannot show who it is", path.display())));
+        let (Some(channel), Some(statements), 64) =
+            (seeds.first_chunk(), seeds.last_chunk(), seeds.len())
+        else {
+            return Err(Error::corrupt(format!(
+                "{} is damaged: this keyholder cannot show who it is",
+                path.display()
+            )));
         };
         let (channel, statements) = (Key::copied_from(channel), Key::copied_from(statements));
-        Ok(KeyholderDir { dir: dir.to_owned(), channel, statements, claims: Mutex::default(), _lock: lock })
+        Ok(KeyholderDir {
+            dir: dir.to_owned(),
+            channel,
+            statements,
+            claims: Mutex::default(),
+            _lock: lock,
+        })
     }
 
     /// The public keys of this keyholder.
@@ -107,7 +124,11 @@ impl KeyholderDir {
             write_engines(dir, lines.into_iter().chain([engine.to_string()]))?;
         }
         if let Some(store) = store {
-            let bad = || Error::invalid(format!("{store:?} is no store's id; `keyfall status STORE` prints it"));
+            let bad = || {
+                Error::invalid(format!(
+                    "{store:?} is no store's id; `keyfall status STORE` prints it"
+                ))
+            };
             let id = data_encoding::HEXLOWER.decode(store.as_bytes()).map_err(|_| bad())?;
             let id = StoreId(id.try_into().map_err(|_| bad())?);
             let store = dir.join("stores").join(id.to_string());
@@ -139,7 +160,10 @@ impl KeyholderDir {
         let mut stores = Vec::new();
         for entry in std::fs::read_dir(&path).map_err(io(&path))? {
             let name = entry.map_err(io(&path))?.file_name().to_string_lossy().into_owned();
-            let id = data_encoding::HEXLOWER.decode(name.as_bytes()).ok().and_then(|id| id.try_into().ok());
+            let id = data_encoding::HEXLOWER
+                .decode(name.as_bytes())
+                .ok()
+                .and_then(|id| id.try_into().ok());
             if let Some(id) = id {
                 stores.push((name, holder.load(StoreId(id))?.committed));
             }
@@ -241,7 +265,8 @@ impl KeyholderDir {
 fn engines(dir: &Path) -> Result<Vec<String>> {
     let path = dir.join("engines");
     if !path.exists() {
-        let text = format!("no keyholder at {}; `keyfall keyholder init DIR` makes one", dir.display());
+        let text =
+            format!("no keyholder at {}; `keyfall keyholder init DIR` makes one", dir.display());
         return Err(Error::new(ErrorKind::Absent, text));
     }
     Ok(read(&path)?.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())

@@ -22,7 +22,9 @@ mod wire;
 use std::fmt;
 use std::str::FromStr;
 
-pub use cell_dir::{Replaced, leaving, make_cell, move_keyholder, move_member, open_cell, put_back, replace_member};
+pub use cell_dir::{
+    Replaced, leaving, make_cell, move_keyholder, move_member, open_cell, put_back, replace_member,
+};
 pub use client::RemoteKeyholder;
 pub use engine_key::EngineKey;
 pub use keyholder_dir::KeyholderDir;
@@ -54,9 +56,10 @@ impl fmt::Display for KeyholderId {
 impl FromStr for KeyholderId {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let keys: [u8; 64] = parsed(KEYHOLDER, text)
-            .and_then(|keys| keys.try_into().ok())
-            .ok_or_else(|| Error::invalid("not a keyholder's key; `keyfall keyholder init DIR` prints it"))?;
+        let keys: [u8; 64] =
+            parsed(KEYHOLDER, text).and_then(|keys| keys.try_into().ok()).ok_or_else(|| {
+                Error::invalid("not a keyholder's key; `keyfall keyholder init DIR` prints it")
+            })?;
         let (mut channel, mut statements) = ([0; 32], [0; 32]);
         channel.copy_from_slice(&keys[..32]);
         statements.copy_from_slice(&keys[32..]);
@@ -78,7 +81,8 @@ impl FromStr for EngineId {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         let key = parsed(ENGINE, text).and_then(|key| key.try_into().ok());
-        key.map(EngineId)
-            .ok_or_else(|| Error::invalid("not an engine's key; `keyfall keyholder engine CELL` prints it"))
+        key.map(EngineId).ok_or_else(|| {
+            Error::invalid("not an engine's key; `keyfall keyholder engine CELL` prints it")
+        })
     }
 }

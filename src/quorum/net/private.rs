@@ -27,7 +27,8 @@ pub(super) fn write(path: &Path, text: &str, new: bool) -> Result<()> {
         let _ = std::fs::remove_file(&part);
     }
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(target);
-    let written = file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    let written =
+        file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
     written.map_err(io(target))?;
     if !new {
         std::fs::rename(&part, path).map_err(io(path))?;

@@ -74,7 +74,9 @@ impl Places {
     /// Lets one in, and hangs up on another where there are too many: on one of the same address,
     /// or of the address that has most.
     fn enter(&mut self, address: IpAddr, socket: TcpStream) -> u64 {
-        let of = |address: &IpAddr| self.strangers.iter().filter(|(_, other, _)| other == address).count();
+        let of = |address: &IpAddr| {
+            self.strangers.iter().filter(|(_, other, _)| other == address).count()
+        };
         if of(&address) >= PER_ADDRESS {
             self.hang_up(address);
         } else if self.strangers.len() >= STRANGERS {
@@ -171,10 +173,12 @@ impl Server {
     /// # Errors
     /// `Io` where nothing can listen there.
     pub fn bind(dir: KeyholderDir, listen: &str, env: SharedEnv) -> Result<Self> {
-        let listener = TcpListener::bind(listen).map_err(|e| Error::io(format!("listening on {listen}"), e))?;
+        let listener = TcpListener::bind(listen)
+            .map_err(|e| Error::io(format!("listening on {listen}"), e))?;
         let dir = Arc::new(dir);
         let known = Arc::clone(&dir);
-        let config = tls::server(dir.channel_seed(), dir.id().channel, move |key| known.admits(key))?;
+        let config =
+            tls::server(dir.channel_seed(), dir.id().channel, move |key| known.admits(key))?;
         let (holder, places) = (Arc::new(dir.holder(&env)), Mutex::default());
         Ok(Server { listener, config, holder, dir, env, places, said: Mutex::default() })
     }
@@ -196,7 +200,11 @@ impl Server {
                     Ok((socket, peer)) => {
                         let serve = move || self.take(socket, peer, log);
                         if let Err(e) = thread::Builder::new().spawn_scoped(scope, serve) {
-                            self.say(log, "threads", &format!("no thread can be started for a connection: {e}"));
+                            self.say(
+                                log,
+                                "threads",
+                                &format!("no thread can be started for a connection: {e}"),
+                            );
                             thread::sleep(PAUSE);
                         }
                     }
@@ -228,7 +236,11 @@ impl Server {
         };
         said.insert(kind, (now, 0));
         drop(said);
-        if more == 0 { log(what) } else { log(&format!("{what} ({more} times more since this was last said)")) }
+        if more == 0 {
+            log(what)
+        } else {
+            log(&format!("{what} ({more} times more since this was last said)"))
+        }
     }
 
     fn take(&self, socket: TcpStream, peer: SocketAddr, log: Log<'_>) {
@@ -281,15 +293,24 @@ impl Server {
         let mut connection = ServerConnection::new(Arc::clone(&self.config)).map_err(failed)?;
         let mut hurried = Hurried { socket: &socket, until: Instant::now() + HANDSHAKE };
         while connection.is_handshaking() {
-            connection.complete_io(&mut hurried).map_err(|e| self.broken_off(&e).unwrap_or_else(|| io(e)))?;
+            connection
+                .complete_io(&mut hurried)
+                .map_err(|e| self.broken_off(&e).unwrap_or_else(|| io(e)))?;
         }
-        let engine = tls::peer(connection.peer_certificates(), connection.negotiated_key_exchange_group())?;
-        let ready = socket.set_read_timeout(Some(IDLE)).and_then(|()| socket.set_write_timeout(Some(WRITE)));
+        let engine =
+            tls::peer(connection.peer_certificates(), connection.negotiated_key_exchange_group())?;
+        let ready = socket
+            .set_read_timeout(Some(IDLE))
+            .and_then(|()| socket.set_write_timeout(Some(WRITE)));
         ready.map_err(io)?;
         Ok(Admitted { stream: StreamOwned::new(connection, socket), engine })
     }
 
-    fn serve(&self, mut stream: StreamOwned<ServerConnection, TcpStream>, engine: &[u8; 32]) -> Result<()> {
+    fn serve(
+        &self,
+        mut stream: StreamOwned<ServerConnection, TcpStream>,
+        engine: &[u8; 32],
+    ) -> Result<()> {
         let mask = Key::random(&*self.env)?;
         let mut greeting = Secret::copied_from(MAGIC);
         greeting.extend_from_slice(&self.holder.key());

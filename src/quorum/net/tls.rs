@@ -7,17 +7,20 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::aws_lc_rs::{self, kx_group};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key,
+};
 use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer,
+    UnixTime,
 };
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{
-    AlertDescription, ClientConfig, DigitallySignedStruct, DistinguishedName, Error as TlsError, NamedGroup,
-    ServerConfig, SignatureScheme,
+    AlertDescription, ClientConfig, DigitallySignedStruct, DistinguishedName, Error as TlsError,
+    NamedGroup, ServerConfig, SignatureScheme,
 };
 use zeroize::Zeroizing;
 
@@ -27,8 +30,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// DER of an Ed25519 public key up to its 32 bytes (RFC 8410, 4).
 const SPKI: [u8; 12] = [0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00];
 /// DER of an Ed25519 private key up to its 32 bytes (RFC 8410, 7).
-const PKCS8: [u8; 16] =
-    [0x30, 0x2E, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+const PKCS8: [u8; 16] = [
+    0x30, 0x2E, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
 
 fn provider() -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
@@ -46,7 +50,10 @@ fn certified(provider: &CryptoProvider, seed: &Key, public: [u8; 32]) -> Result<
     let pkcs8 = Zeroizing::new([&PKCS8[..], seed.bytes()].concat());
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(&pkcs8[..])).clone_key();
     let signer = provider.key_provider.load_private_key(private).map_err(failed)?;
-    Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from([&SPKI[..], &public].concat())], signer)))
+    Ok(Arc::new(CertifiedKey::new(
+        vec![CertificateDer::from([&SPKI[..], &public].concat())],
+        signer,
+    )))
 }
 
 /// Which side broke a handshake off, where the network did not.
@@ -60,7 +67,9 @@ pub(super) enum BrokenOff {
 
 /// Tells a handshake that was broken off from one that failed otherwise.
 pub(super) fn broken_off(e: &(dyn std::error::Error + 'static)) -> Option<BrokenOff> {
-    let io = e.downcast_ref::<std::io::Error>().or_else(|| e.source()?.downcast_ref::<std::io::Error>())?;
+    let io = e
+        .downcast_ref::<std::io::Error>()
+        .or_else(|| e.source()?.downcast_ref::<std::io::Error>())?;
     match io.get_ref()?.downcast_ref::<TlsError>()? {
         TlsError::General(why) => Some(BrokenOff::Here(why.clone())),
         TlsError::AlertReceived(AlertDescription::HandshakeFailure) => Some(BrokenOff::There),
@@ -82,8 +91,10 @@ impl<F> fmt::Debug for Pinned<F> {
 
 impl<F: Fn(&[u8; 32]) -> Result<(), String>> Pinned<F> {
     fn check(&self, spki: &CertificateDer<'_>) -> Result<(), TlsError> {
-        let key: Option<&[u8; 32]> = spki.strip_prefix(&SPKI[..]).and_then(|key| key.try_into().ok());
-        let key = key.ok_or_else(|| TlsError::General("the other side shows no Ed25519 key".into()))?;
+        let key: Option<&[u8; 32]> =
+            spki.strip_prefix(&SPKI[..]).and_then(|key| key.try_into().ok());
+        let key =
+            key.ok_or_else(|| TlsError::General("the other side shows no Ed25519 key".into()))?;
         (self.accepts)(key).map_err(TlsError::General)
     }
 
@@ -183,7 +194,11 @@ impl<F: Fn(&[u8; 32]) -> Result<(), String> + Send + Sync> ClientCertVerifier fo
 }
 
 /// The engine's side, towards one keyholder.
-pub(super) fn client(seed: &Key, public: [u8; 32], keyholder: [u8; 32]) -> Result<Arc<ClientConfig>> {
+pub(super) fn client(
+    seed: &Key,
+    public: [u8; 32],
+    keyholder: [u8; 32],
+) -> Result<Arc<ClientConfig>> {
     let provider = provider();
     let pinned = Pinned {
         accepts: move |key: &[u8; 32]| {
@@ -192,7 +207,9 @@ pub(super) fn client(seed: &Key, public: [u8; 32], keyholder: [u8; 32]) -> Resul
         algorithms: provider.signature_verification_algorithms,
     };
     let key = certified(&provider, seed, public)?;
-    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).map_err(failed)?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(failed)?;
     let mut config = builder
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(pinned))
@@ -211,7 +228,9 @@ pub(super) fn server(
     let provider = provider();
     let pinned = Pinned { accepts, algorithms: provider.signature_verification_algorithms };
     let key = certified(&provider, seed, public)?;
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).map_err(failed)?;
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(failed)?;
     let mut config = builder
         .with_client_cert_verifier(Arc::new(pinned))
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(key)));

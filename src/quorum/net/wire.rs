@@ -111,7 +111,10 @@ impl Request {
             Request::Retire(store, owner, keep, mark, given_up) => {
                 e.u8(3).bytes(&store.0);
                 write_owner(&mut e, owner);
-                e.u64(keep.epoch).bytes(&keep.attempt).u64(*mark).u8(given_up.len().min(GIVEN_UP) as u8);
+                e.u64(keep.epoch)
+                    .bytes(&keep.attempt)
+                    .u64(*mark)
+                    .u8(given_up.len().min(GIVEN_UP) as u8);
                 for id in given_up.iter().take(GIVEN_UP) {
                     e.u64(id.epoch).bytes(&id.attempt);
                 }
@@ -124,8 +127,15 @@ impl Request {
         let mut d = Decoder::from_outside(bytes, "request to a keyholder");
         let (verb, store) = (d.u8()?, StoreId(d.array()?));
         let request = match verb {
-            1 => Request::Deposit(store, read_owner(&mut d)?, Box::new(read_share(&mut d, mask, number, 0)?)),
-            2 => Request::Load(store, d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?),
+            1 => Request::Deposit(
+                store,
+                read_owner(&mut d)?,
+                Box::new(read_share(&mut d, mask, number, 0)?),
+            ),
+            2 => Request::Load(
+                store,
+                d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?,
+            ),
             3 => {
                 let (owner, keep, mark) = (read_owner(&mut d)?, read_root(&mut d)?, d.u64()?);
                 let given_up = (0..d.u8()?).map(|_| read_root(&mut d)).collect::<Result<_>>()?;
@@ -197,10 +207,13 @@ pub(super) fn opened<'a>(answer: &'a [u8], place: &str) -> Result<&'a [u8]> {
         [1, kind, text @ ..] => {
             let kind = KINDS.get(usize::from(*kind)).copied().unwrap_or(ErrorKind::Io);
             // The far side's words go to a terminal, maybe.
-            let text: String = String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).collect();
+            let text: String =
+                String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).collect();
             Err(Error::new(kind, text).context(format!("the keyholder {place}")))
         }
-        _ => Err(Error::new(ErrorKind::Io, format!("the keyholder {place} answers something else"))),
+        _ => {
+            Err(Error::new(ErrorKind::Io, format!("the keyholder {place} answers something else")))
+        }
     }
 }
 
@@ -226,7 +239,10 @@ pub(super) fn receive(channel: &mut dyn Read) -> Result<Option<Secret>> {
     }
     let len = u32::from_be_bytes(len) as usize;
     if len > MESSAGE_MAX {
-        return Err(Error::new(ErrorKind::Io, "the channel: a message is longer than any there is"));
+        return Err(Error::new(
+            ErrorKind::Io,
+            "the channel: a message is longer than any there is",
+        ));
     }
     let mut message = Secret::zeroed(len);
     channel.read_exact(&mut message).map_err(lost)?;
@@ -242,11 +258,18 @@ pub(crate) fn well_formed(bytes: &[u8]) -> bool {
     if let Ok(request) = &request {
         // More are given up than one message names only where nobody here wrote it.
         let few = !matches!(request, Request::Retire(.., given_up) if given_up.len() > GIVEN_UP);
-        assert!(!few || request.encode(&mask, 3)[..] == *bytes, "a request encodes to what it was decoded from");
+        assert!(
+            !few || request.encode(&mask, 3)[..] == *bytes,
+            "a request encodes to what it was decoded from"
+        );
     }
     let held = decode_held(bytes, &mask, 3);
     if let Ok(held) = &held {
-        assert_eq!(encode_held(held, &mask, 3)[..], *bytes, "an answer encodes to what it was decoded from");
+        assert_eq!(
+            encode_held(held, &mask, 3)[..],
+            *bytes,
+            "an answer encodes to what it was decoded from"
+        );
     }
     request.is_ok() || held.is_ok()
 }

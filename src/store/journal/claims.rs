@@ -21,7 +21,14 @@ const MAGIC: &[u8; 8] = b"KFCLAIM1";
 const BYTES: usize = 8 + 16 + 8 + 16 + 16 + 4;
 
 fn encode(claimed: &Claimed) -> Vec<u8> {
-    let fields = [&MAGIC[..], &claimed.instance, &claimed.claim.to_be_bytes(), &claimed.known, &claimed.next].concat();
+    let fields = [
+        &MAGIC[..],
+        &claimed.instance,
+        &claimed.claim.to_be_bytes(),
+        &claimed.known,
+        &claimed.next,
+    ]
+    .concat();
     let sum = crc32fast::hash(&fields).to_be_bytes();
     [&fields[..], &sum].concat()
 }
@@ -40,7 +47,9 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Claimed>> {
     let mut bytes = [0; BYTES];
     match disk.open(path, How::Read).and_then(|file| file.read_exact_at(&mut bytes, 0)) {
         Ok(()) => Ok(decode(&bytes)),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => Ok(None),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+            Ok(None)
+        }
         Err(e) => Err(Error::io(path.display(), e)),
     }
 }
@@ -88,7 +97,12 @@ mod tests {
     use crate::error::ErrorKind;
 
     fn claim(number: u64) -> Claimed {
-        Claimed { instance: [1; 16], claim: number, known: [number as u8; 16], next: [number as u8 + 1; 16] }
+        Claimed {
+            instance: [1; 16],
+            claim: number,
+            known: [number as u8; 16],
+            next: [number as u8 + 1; 16],
+        }
     }
 
     #[test]
@@ -103,7 +117,12 @@ mod tests {
         let late = make(&OsDisk, dir.path(), &Claimed { next: [7; 16], ..claim(5) }).unwrap_err();
         assert_eq!(late.kind(), ErrorKind::Fenced);
         let newest = dir.path().join(FILES[1]);
-        std::fs::File::options().write(true).open(&newest).unwrap().write_all_at(&[9; 9], 30).unwrap();
+        std::fs::File::options()
+            .write(true)
+            .open(&newest)
+            .unwrap()
+            .write_all_at(&[9; 9], 30)
+            .unwrap();
         assert_eq!(last(&OsDisk, dir.path()).unwrap(), Some(claim(4)));
     }
 }

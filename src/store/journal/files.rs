@@ -90,7 +90,14 @@ impl Journal {
             vouched: synced,
         };
         let tail = Mutex::new(tail);
-        Ok(Journal { disk, dir: dir.to_owned(), sizes, tail, last: AtomicU32::new(number), readers: Mutex::default() })
+        Ok(Journal {
+            disk,
+            dir: dir.to_owned(),
+            sizes,
+            tail,
+            last: AtomicU32::new(number),
+            readers: Mutex::default(),
+        })
     }
 
     pub(super) fn end(&self) -> Position {
@@ -109,7 +116,11 @@ impl Journal {
     }
 
     /// Appends one frame. `Full` changes nothing.
-    pub(super) fn append(&self, blobs: &[Blob], head: Option<&Head>) -> Result<(Found, Option<Location>)> {
+    pub(super) fn append(
+        &self,
+        blobs: &[Blob],
+        head: Option<&Head>,
+    ) -> Result<(Found, Option<Location>)> {
         let mut tail = locked(&self.tail);
         if tail.end.offset >= self.sizes.file_bytes {
             self.next_file(&mut tail)?;
@@ -120,7 +131,10 @@ impl Journal {
             let full = Error::io(format!("writing {}", path(&self.dir, start.file).display()), e);
             match tail.cut() {
                 Ok(()) => full,
-                Err(e) => Error::new(ErrorKind::Io, format!("undoing a write that failed ({full})")).with_source(e),
+                Err(e) => {
+                    Error::new(ErrorKind::Io, format!("undoing a write that failed ({full})"))
+                        .with_source(e)
+                }
             }
         })?;
         tail.says = tail.synced;
@@ -183,7 +197,10 @@ impl Journal {
     pub(super) fn read(&self, at: Location) -> Result<Vec<u8>> {
         let place = path(&self.dir, at.file);
         if at.len as usize > BLOB_MAX_BYTES {
-            return Err(Error::corrupt(format!("the index points out of bounds in {}", place.display())));
+            return Err(Error::corrupt(format!(
+                "the index points out of bounds in {}",
+                place.display()
+            )));
         }
         let file = self.reader(at.file)?;
         let mut bytes = vec![0; at.len as usize];
@@ -198,7 +215,12 @@ impl Journal {
     }
 
     /// What lies at a place, if it says this name: where, and its bytes where they are `wanted`.
-    pub(super) fn look(&self, name: &BlobName, hint: Hint, wanted: bool) -> Result<Option<(Location, Vec<u8>)>> {
+    pub(super) fn look(
+        &self,
+        name: &BlobName,
+        hint: Hint,
+        wanted: bool,
+    ) -> Result<Option<(Location, Vec<u8>)>> {
         let Hint { at, len } = hint;
         if !(1..=self.last.load(Ordering::Acquire)).contains(&at.file) || len > 2 * BLOB_MAX_BYTES {
             return Ok(None);
@@ -238,19 +260,26 @@ impl Journal {
     pub(super) fn list(&self, from: Position, limit: usize) -> Result<(Found, Option<Position>)> {
         let end = self.end();
         let (mut blobs, mut at) = (Vec::new(), from);
-        for number in files(&*self.disk, &self.dir)?.into_iter().filter(|n| (from.file..=end.file).contains(n)) {
+        for number in files(&*self.disk, &self.dir)?
+            .into_iter()
+            .filter(|n| (from.file..=end.file).contains(n))
+        {
             if number > at.file {
                 at = Position { file: number, offset: 0 };
             }
             let place = path(&self.dir, number);
             let file = self.reader(number)?;
-            let len =
-                if number == end.file { end.offset } else { file.len().map_err(|e| Error::io(place.display(), e))? };
+            let len = if number == end.file {
+                end.offset
+            } else {
+                file.len().map_err(|e| Error::io(place.display(), e))?
+            };
             while at.offset < len {
                 if blobs.len() >= limit {
                     return Ok((blobs, Some(at)));
                 }
-                let frame = frame::read_table(&*file, at, len).map_err(|e| Error::io(place.display(), e))?;
+                let frame = frame::read_table(&*file, at, len)
+                    .map_err(|e| Error::io(place.display(), e))?;
                 let frame = frame.ok_or_else(|| damaged(&place, at.offset))?;
                 at = frame.end();
                 blobs.extend(frame.blobs);
@@ -300,7 +329,10 @@ impl Journal {
                         frames.push(frame);
                     }
                     None => {
-                        let above = || frame::synced_above(&*file, at, len).map_err(|e| Error::io(place.display(), e));
+                        let above = || {
+                            frame::synced_above(&*file, at, len)
+                                .map_err(|e| Error::io(place.display(), e))
+                        };
                         if number != last || at < known || above()? {
                             return Err(damaged(&place, offset));
                         }
@@ -318,7 +350,9 @@ impl Journal {
         // A frame with odd blobs is one with holes, if a later frame knows that it was synced; each
         // blob is authenticated when it is opened.
         let synced = frames.iter().map(|f| f.synced).fold(known, Position::max);
-        if let Some(torn) = frames.iter().position(|f| !f.whole && f.at >= synced && f.at.file == last) {
+        if let Some(torn) =
+            frames.iter().position(|f| !f.whole && f.at >= synced && f.at.file == last)
+        {
             self.cut(frames[torn].at)?;
             frames.truncate(torn);
         }
@@ -343,7 +377,13 @@ impl Journal {
             let n = window.len().min((tail.end.offset - offset) as usize);
             let again = tail.file.read_exact_at(&mut window[..n], offset);
             again.and_then(|()| tail.file.write_all_at(&window[..n], offset)).map_err(|e| {
-                Error::io(format!("writing the end of {} once more", path(&self.dir, tail.end.file).display()), e)
+                Error::io(
+                    format!(
+                        "writing the end of {} once more",
+                        path(&self.dir, tail.end.file).display()
+                    ),
+                    e,
+                )
             })?;
             offset += n as u64;
         }
@@ -387,8 +427,11 @@ impl Journal {
                 file => file?,
             };
             wipe(&*file, spans).map_err(|e| {
-                Error::new(ErrorKind::Io, format!("overwriting what was removed from {}: {e}", place.display()))
-                    .with_source(e)
+                Error::new(
+                    ErrorKind::Io,
+                    format!("overwriting what was removed from {}: {e}", place.display()),
+                )
+                .with_source(e)
             })?;
         }
         Ok(())
@@ -426,7 +469,11 @@ fn sync_tail(dir: &Path, tail: &mut Tail) -> Result<()> {
     if tail.synced < tail.end {
         tail.file.sync_data().map_err(|e| {
             // What a failed sync leaves on the disk is unknown, also when there was no space.
-            Error::new(ErrorKind::Io, format!("syncing {}: {e}", path(dir, tail.end.file).display())).with_source(e)
+            Error::new(
+                ErrorKind::Io,
+                format!("syncing {}: {e}", path(dir, tail.end.file).display()),
+            )
+            .with_source(e)
         })?;
         tail.synced = tail.end;
         tail.vouched = tail.says;
@@ -443,7 +490,9 @@ fn damaged(place: &Path, offset: u64) -> Error {
 }
 
 fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
-    disk.sync_dir(dir).map_err(|e| Error::new(ErrorKind::Io, format!("syncing {}: {e}", dir.display())).with_source(e))
+    disk.sync_dir(dir).map_err(|e| {
+        Error::new(ErrorKind::Io, format!("syncing {}: {e}", dir.display())).with_source(e)
+    })
 }
 
 fn open_file(disk: &dyn Disk, dir: &Path, number: u32, how: How) -> Result<Arc<dyn DiskFile>> {

@@ -53,7 +53,8 @@ impl Position {
 
     /// Bytes of journal since `earlier`, about, in files of `file_bytes`.
     pub(super) fn since(self, earlier: Position, file_bytes: u64) -> u64 {
-        (u64::from(self.file - earlier.file) * file_bytes + self.offset).saturating_sub(earlier.offset)
+        (u64::from(self.file - earlier.file) * file_bytes + self.offset)
+            .saturating_sub(earlier.offset)
     }
 }
 
@@ -94,8 +95,10 @@ impl Label {
     /// The label at `at`, if one stands there.
     pub(super) fn decode(bytes: &[u8], at: Position) -> Option<Self> {
         let mut d = Decoder::new(bytes.get(..LABEL)?, "label in the journal");
-        let label = Label { name: BlobName(d.array().ok()?), len: d.u32().ok()?, number: d.u32().ok()? };
-        (label.encode(at) == bytes[..LABEL] && label.len as usize <= BLOB_MAX_BYTES).then_some(label)
+        let label =
+            Label { name: BlobName(d.array().ok()?), len: d.u32().ok()?, number: d.u32().ok()? };
+        (label.encode(at) == bytes[..LABEL] && label.len as usize <= BLOB_MAX_BYTES)
+            .then_some(label)
     }
 
     pub(super) fn encode(&self, at: Position) -> [u8; LABEL] {
@@ -142,7 +145,13 @@ pub(super) struct Built {
 }
 
 /// Lays a frame out at `at`, its blobs numbered from `first` on.
-pub(super) fn build(blobs: &[Blob], head: Option<&Head>, at: Position, synced: Position, first: u32) -> Built {
+pub(super) fn build(
+    blobs: &[Blob],
+    head: Option<&Head>,
+    at: Position,
+    synced: Position,
+    first: u32,
+) -> Built {
     let mut labels = Vec::with_capacity(blobs.len());
     let mut places = Vec::with_capacity(blobs.len());
     let mut table = Vec::with_capacity(blobs.len() * TABLE_ENTRY);
@@ -350,7 +359,11 @@ impl Header {
 
 /// The header at `at` in a file of `len` bytes that has room for its frame, the frame's bytes, and
 /// its table, which is what was written.
-fn read_header(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<(Header, u64, Vec<u8>)>> {
+fn read_header(
+    file: &dyn DiskFile,
+    at: Position,
+    len: u64,
+) -> io::Result<Option<(Header, u64, Vec<u8>)>> {
     if len.saturating_sub(at.offset) < HEADER as u64 {
         return Ok(None);
     }
@@ -364,7 +377,9 @@ fn read_header(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option
     };
     let (from, table_len) = (at.offset + HEADER as u64 + header.body_len, header.table_len());
     // Nothing long is kept before it is known to be what was written.
-    if table_len > WINDOW as u64 && sum_of(table_sum(&bytes), file, from, table_len)? != header.sums.1 {
+    if table_len > WINDOW as u64
+        && sum_of(table_sum(&bytes), file, from, table_len)? != header.sums.1
+    {
         return Ok(None);
     }
     let mut table = vec![0; table_len as usize];
@@ -402,7 +417,9 @@ pub(super) fn synced_above(file: &dyn DiskFile, at: Position, len: u64) -> io::R
         file.read_exact_at(&mut window[..n], offset)?;
         for (i, header) in window[..n].as_chunks::<HEADER>().0.iter().enumerate() {
             let here = Position { file: at.file, offset: offset + (i * HEADER) as u64 };
-            if header.starts_with(MAGIC) && Header::decode(header, here).is_ok_and(|header| header.synced > at) {
+            if header.starts_with(MAGIC)
+                && Header::decode(header, here).is_ok_and(|header| header.synced > at)
+            {
                 return Ok(true);
             }
         }
@@ -452,7 +469,9 @@ impl DiskFile for Bytes {
     }
     fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
         let from = offset as usize;
-        into.copy_from_slice(self.0.get(from..from + into.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
+        into.copy_from_slice(
+            self.0.get(from..from + into.len()).ok_or(io::ErrorKind::UnexpectedEof)?,
+        );
         Ok(())
     }
     fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {

@@ -86,7 +86,12 @@ impl Step {
                 }
             }
         }
-        let update = Update { files: self.changed, head: self.head, mark: Some(self.mark), ..Update::default() };
+        let update = Update {
+            files: self.changed,
+            head: self.head,
+            mark: Some(self.mark),
+            ..Update::default()
+        };
         self.index.apply(&update)?;
         self.tally.write().unwrap_or_else(PoisonError::into_inner).told(&update.files);
         self.recent.write().unwrap_or_else(PoisonError::into_inner).learning = Arc::default();
@@ -104,7 +109,9 @@ impl Step {
     pub(super) fn spawn(self) -> Running {
         let work = Arc::new(std::sync::Mutex::new(Some(self)));
         let theirs = Arc::clone(&work);
-        let take = |work: &std::sync::Mutex<Option<Step>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let take = |work: &std::sync::Mutex<Option<Step>>| {
+            work.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
         let thread = std::thread::Builder::new()
             .name("keyfall-index".into())
             .spawn(move || take(&theirs).map_or_else(|| Err(ended()), Step::run_and_sync));
@@ -139,5 +146,8 @@ impl Running {
 }
 
 fn ended() -> Error {
-    Error::new(ErrorKind::Io, "the thread that tells the index of new blobs ended early; open the store again")
+    Error::new(
+        ErrorKind::Io,
+        "the thread that tells the index of new blobs ended early; open the store again",
+    )
 }

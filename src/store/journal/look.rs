@@ -27,7 +27,10 @@ struct ReadOnlyFile {
 }
 
 fn refused() -> io::Error {
-    io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the store was opened to look at, and not to be changed")
+    io::Error::new(
+        io::ErrorKind::ReadOnlyFilesystem,
+        "the store was opened to look at, and not to be changed",
+    )
 }
 
 impl Disk for ReadOnlyDisk {
@@ -35,7 +38,9 @@ impl Disk for ReadOnlyDisk {
         match self.0.open(path, How::Read) {
             Ok(file) => Ok(Arc::new(ReadOnlyFile { file, end: AtomicU64::new(u64::MAX) })),
             // The first file of an empty journal.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && how == How::Create => Ok(Arc::new(NoFile)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && how == How::Create => {
+                Ok(Arc::new(NoFile))
+            }
             Err(e) => Err(e),
         }
     }

@@ -41,7 +41,9 @@ impl Naming {
     /// The name of a blob of `len` bytes whose label will be at `at`; `drawn` itself where a place
     /// cannot say that.
     pub(super) fn name(&self, at: Position, len: usize, drawn: BlobName) -> BlobName {
-        let (Ok(offset), Some(length), true) = (u32::try_from(at.offset), length_up(len), at.file < 1 << 24) else {
+        let (Ok(offset), Some(length), true) =
+            (u32::try_from(at.offset), length_up(len), at.file < 1 << 24)
+        else {
             return drawn;
         };
         let mut block = drawn.0;
@@ -88,7 +90,11 @@ mod tests {
             let name = naming.name(at, len, BlobName([9; 16]));
             let place = naming.hint(&name);
             assert_eq!(place.at, at);
-            assert!(place.len >= len && place.len <= (len + len / 16).max(16), "{len}: {}", place.len);
+            assert!(
+                place.len >= len && place.len <= (len + len / 16).max(16),
+                "{len}: {}",
+                place.len
+            );
             assert_ne!(naming.name(at, len, BlobName([8; 16])), name, "what is drawn is in it");
         }
         for len in [512, 1024, 1088, 3328, 4096] {
@@ -100,6 +106,10 @@ mod tests {
         }
         assert_eq!(naming.name(Position::FIRST, LONGEST + 1, BlobName([9; 16])), BlobName([9; 16]));
         let far = Position { file: 1 << 24, offset: 0 };
-        assert_eq!(naming.name(far, 1, BlobName([9; 16])), BlobName([9; 16]), "no place: the name that was drawn");
+        assert_eq!(
+            naming.name(far, 1, BlobName([9; 16])),
+            BlobName([9; 16]),
+            "no place: the name that was drawn"
+        );
     }
 }

@@ -138,7 +138,8 @@ impl JournalStore {
         let mut tally = self.tally_mut();
         tally.wrote(blobs.iter().map(|(_, at)| at));
         let says = |name: &BlobName, at: &Location| {
-            self.naming.hint(name).at == Position { file: at.file, offset: at.offset - LABEL as u64 }
+            self.naming.hint(name).at
+                == Position { file: at.file, offset: at.offset - LABEL as u64 }
         };
         let mut elsewhere = blobs.iter().filter(|(name, at)| !says(name, at)).peekable();
         if elsewhere.peek().is_none() {
@@ -267,7 +268,12 @@ impl JournalStore {
         while let Some(at) = from.filter(|at| at.file == file) {
             let (blobs, next) = self.journal.list(at, LIST)?;
             let tally = self.tally();
-            dead.extend(blobs.into_iter().map(|(_, at)| at).filter(|at| at.file == file && tally.is_dead(*at)));
+            dead.extend(
+                blobs
+                    .into_iter()
+                    .map(|(_, at)| at)
+                    .filter(|at| at.file == file && tally.is_dead(*at)),
+            );
             from = next;
         }
         Ok(dead)
@@ -289,7 +295,11 @@ impl JournalStore {
         self.journal.wipe(blobs)?;
         let mut tally = self.tally_mut();
         let stay: Vec<u32> = left.iter().map(|at| at.file).collect();
-        tally.unclean().into_iter().filter(|file| !stay.contains(file)).for_each(|file| tally.cleaned(file));
+        tally
+            .unclean()
+            .into_iter()
+            .filter(|file| !stay.contains(file))
+            .for_each(|file| tally.cleaned(file));
         Ok(left)
     }
 
@@ -308,10 +318,17 @@ impl JournalStore {
         unknown_outcome(tail, |tail| self.begin_step(tail))
     }
 
-    fn append(&self, tail: &mut Tail, blobs: &[Blob], head: Option<&Head>) -> Result<Option<Location>> {
+    fn append(
+        &self,
+        tail: &mut Tail,
+        blobs: &[Blob],
+        head: Option<&Head>,
+    ) -> Result<Option<Location>> {
         check_whole(tail, &self.dir)?;
-        let (blobs, head) =
-            self.journal.append(blobs, head).inspect_err(|e| tail.broken = e.kind() != ErrorKind::Full)?;
+        let (blobs, head) = self
+            .journal
+            .append(blobs, head)
+            .inspect_err(|e| tail.broken = e.kind() != ErrorKind::Full)?;
         self.note(&blobs);
         Ok(head)
     }
@@ -404,7 +421,8 @@ impl Store for JournalStore {
         let at = Position { file: (from.0 >> 64) as u32, offset: from.0 as u64 };
         let (blobs, next) = self.journal.list(at, limit)?;
         let tally = self.tally();
-        let names = blobs.into_iter().filter(|(_, at)| !tally.is_dead(*at)).map(|(name, _)| name).collect();
+        let names =
+            blobs.into_iter().filter(|(_, at)| !tally.is_dead(*at)).map(|(name, _)| name).collect();
         Ok((names, next.map(|at| Cursor(u128::from(at.file) << 64 | u128::from(at.offset)))))
     }
 
@@ -431,7 +449,8 @@ impl Store for JournalStore {
             }
         }
         let bytes = |blobs: &[Location]| blobs.iter().map(|at| u64::from(at.len)).sum::<u64>();
-        let left: Vec<Location> = left.into_iter().filter(|at| !update.gone.contains(&at.file)).collect();
+        let left: Vec<Location> =
+            left.into_iter().filter(|at| !update.gone.contains(&at.file)).collect();
         let done = Removed { gone: bytes(&removed) - bytes(&left), left: bytes(&left) };
         if !update.gone.is_empty() {
             // A file that a crash brings back must still be known to hold nothing.
@@ -482,6 +501,10 @@ fn check_whole(tail: &Tail, dir: &Path) -> Result<()> {
 fn unknown_outcome<T>(tail: &mut Tail, f: impl FnOnce(&mut Tail) -> Result<T>) -> Result<T> {
     f(tail).map_err(|e| {
         tail.broken = true;
-        if e.kind() == ErrorKind::Full { Error::new(ErrorKind::Io, e.to_string()).with_source(e) } else { e }
+        if e.kind() == ErrorKind::Full {
+            Error::new(ErrorKind::Io, e.to_string()).with_source(e)
+        } else {
+            e
+        }
     })
 }

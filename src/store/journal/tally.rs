@@ -23,7 +23,8 @@ pub(crate) struct Blobs {
 
 impl Blobs {
     fn live(&self) -> u64 {
-        u64::from(self.count).saturating_sub(self.dead.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>())
+        u64::from(self.count)
+            .saturating_sub(self.dead.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>())
     }
 
     fn is_dead(&self, number: u32) -> bool {
@@ -55,7 +56,11 @@ impl Blobs {
             _ => return Err(d.bad()),
         };
         let dead = d.bytes(bytes.len() - 5)?.to_vec();
-        if dead.len() <= count.div_ceil(8) as usize { Ok(Blobs { count, dead, unclean }) } else { Err(d.bad()) }
+        if dead.len() <= count.div_ceil(8) as usize {
+            Ok(Blobs { count, dead, unclean })
+        } else {
+            Err(d.bad())
+        }
     }
 }
 
@@ -130,18 +135,26 @@ impl Tally {
     /// them, and the last file, which alone grows.
     pub(super) fn changed(&self) -> BTreeMap<u32, Blobs> {
         let last = self.of.last_key_value().map(|(file, _)| file);
-        self.changed.iter().chain(last).filter_map(|file| Some((*file, self.of.get(file)?.clone()))).collect()
+        self.changed
+            .iter()
+            .chain(last)
+            .filter_map(|file| Some((*file, self.of.get(file)?.clone())))
+            .collect()
     }
 
     /// Notes that an index learnt this. What it missed it must learn again: a file of which it
     /// counts too few blobs looks empty too soon.
     pub(super) fn told(&mut self, known: &BTreeMap<u32, Blobs>) {
-        self.changed.retain(|file| known.get(file).is_none_or(|known| self.of.get(file) != Some(known)));
+        self.changed
+            .retain(|file| known.get(file).is_none_or(|known| self.of.get(file) != Some(known)));
     }
 
     /// Notes that a blob was given back, in `known` too: what [`Tally::changed`] said.
     pub(super) fn kill_in(&mut self, known: &mut BTreeMap<u32, Blobs>, at: Location) {
-        known.entry(at.file).or_insert_with(|| self.of.get(&at.file).cloned().unwrap_or_default()).kill(at.number);
+        known
+            .entry(at.file)
+            .or_insert_with(|| self.of.get(&at.file).cloned().unwrap_or_default())
+            .kill(at.number);
         self.kill(at);
     }
 }

@@ -51,15 +51,20 @@ pub(super) struct SledIndex {
 
 /// Runs sled's code, which panics on some damage, and turns that into an error.
 fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
-    let remedy = "remove this directory, and the next open of the store rebuilds it from the journal";
+    let remedy =
+        "remove this directory, and the next open of the store rebuilds it from the journal";
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(e))) => Err(Error::io(format!("the index {}", dir.display()), e)),
-        Ok(Err(e)) => {
-            Err(Error::new(ErrorKind::Corrupt, format!("the index {} is damaged; {remedy}", dir.display()))
-                .with_source(e))
-        }
-        Err(_) => Err(Error::new(ErrorKind::Corrupt, format!("the index {} is damaged; {remedy}", dir.display()))),
+        Ok(Err(e)) => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("the index {} is damaged; {remedy}", dir.display()),
+        )
+        .with_source(e)),
+        Err(_) => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("the index {} is damaged; {remedy}", dir.display()),
+        )),
     }
 }
 
@@ -68,7 +73,12 @@ const START: Duration = Duration::from_secs(3);
 
 /// Opens sled, which waits for ever where none of its threads could be started.
 fn patient(dir: &Path, config: sled::Config) -> Result<sled::Db> {
-    let none = |e| Error::io("no thread can be started for the index; raise the limit of processes and threads", e);
+    let none = |e| {
+        Error::io(
+            "no thread can be started for the index; raise the limit of processes and threads",
+            e,
+        )
+    };
     let (tell, hear) = std::sync::mpsc::sync_channel(1);
     let place = dir.to_owned();
     let opening = std::thread::Builder::new().name("keyfall-index".into());
@@ -93,8 +103,9 @@ fn ended(dir: &Path) -> Error {
 /// Whether a thread of sled's runs in this process; true where the system does not say.
 fn has_sled_thread() -> bool {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return true };
-    let name =
-        |thread: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok();
+    let name = |thread: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(thread.ok()?.path().join("comm")).ok()
+    };
     threads.filter_map(name).any(|name| name.starts_with("sled-io"))
 }
 
@@ -138,8 +149,12 @@ impl SledIndex {
             opened = open();
         }
         let db = opened?;
-        let index =
-            SledIndex { dir: dir.to_owned(), db: Some(db), stuck: AtomicBool::new(false), process: Process::this() };
+        let index = SledIndex {
+            dir: dir.to_owned(),
+            db: Some(db),
+            stuck: AtomicBool::new(false),
+            process: Process::this(),
+        };
         // A look at every kind of entry, so that damage shows now.
         index.summary()?;
         Ok(index)
@@ -183,7 +198,8 @@ impl SledIndex {
 
     fn files(&self) -> Result<BTreeMap<u32, Blobs>> {
         let mut files = BTreeMap::new();
-        let all = guarded(&self.dir, || self.db().scan_prefix([b'f']).collect::<sled::Result<Vec<_>>>())?;
+        let all =
+            guarded(&self.dir, || self.db().scan_prefix([b'f']).collect::<sled::Result<Vec<_>>>())?;
         for (key, value) in all {
             let mut k = Decoder::new(&key, "index entry");
             k.u8()?;
@@ -211,7 +227,9 @@ impl Index for SledIndex {
     fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>> {
         let insert = |(name, at): &(BlobName, Location)| {
             let before = guarded(&self.dir, || self.db().insert(name_key(name), &at.encode()))?;
-            before.map(|value| Location::decode(&mut Decoder::new(&value, "index entry"))).transpose()
+            before
+                .map(|value| Location::decode(&mut Decoder::new(&value, "index entry")))
+                .transpose()
         };
         names.iter().map(insert).collect()
     }
@@ -228,10 +246,16 @@ impl Index for SledIndex {
             batch.remove(&file_key(*file));
         }
         if let Some((id, at)) = update.head {
-            batch.insert("head", [&id.epoch.to_be_bytes()[..], &id.commit.to_be_bytes(), &at.encode()].concat());
+            batch.insert(
+                "head",
+                [&id.epoch.to_be_bytes()[..], &id.commit.to_be_bytes(), &at.encode()].concat(),
+            );
         }
         if let Some(mark) = update.mark {
-            batch.insert("mark", [&mark.file.to_be_bytes()[..], &mark.offset.to_be_bytes()].concat());
+            batch.insert(
+                "mark",
+                [&mark.file.to_be_bytes()[..], &mark.offset.to_be_bytes()].concat(),
+            );
         }
         guarded(&self.dir, || self.db().apply_batch(batch))
     }
@@ -249,7 +273,8 @@ impl Index for SledIndex {
                 return Err(self.is_stuck());
             }
         }
-        sync_files(&self.dir).map_err(|e| Error::io(format!("syncing the index {}", self.dir.display()), e))?;
+        sync_files(&self.dir)
+            .map_err(|e| Error::io(format!("syncing the index {}", self.dir.display()), e))?;
         sync_dir(&self.dir)?;
         // The journal was synced before the index learnt of it.
         let mark = self.mark()?;

@@ -23,16 +23,22 @@ const NAMING: &str = "naming key ";
 /// held anything.
 pub(super) fn read(dir: &Path, is_unused: impl FnOnce() -> bool) -> Result<[u8; NAMING_KEY_BYTES]> {
     let mut text = Vec::new();
-    let read = open_to_read(&dir.join(MARKER)).and_then(|file| file.take(MARKER_MAX).read_to_end(&mut text));
+    let read = open_to_read(&dir.join(MARKER))
+        .and_then(|file| file.take(MARKER_MAX).read_to_end(&mut text));
     match read {
         Ok(_) => match String::from_utf8(text) {
             Ok(text) => naming_key(dir, &text),
             Err(_) => Err(bad_marker(dir, "is damaged")),
         },
         // What an interrupted `create` leaves has none, and nothing in its journal.
-        Err(e) if e.kind() == io::ErrorKind::NotFound && !is_unused() => Err(bad_marker(dir, "is missing")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !is_unused() => {
+            Err(bad_marker(dir, "is missing"))
+        }
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Err(Error::new(ErrorKind::Absent, format!("no store at {}; name another place", dir.display())))
+            Err(Error::new(
+                ErrorKind::Absent,
+                format!("no store at {}; name another place", dir.display()),
+            ))
         }
         Err(e) => Err(Error::io(dir.join(MARKER).display(), e)),
     }
@@ -50,7 +56,10 @@ pub(super) fn write(dir: &Path, naming_key: &[u8; NAMING_KEY_BYTES]) -> io::Resu
 /// The text of a marker.
 fn text_of(naming_key: &[u8; NAMING_KEY_BYTES]) -> String {
     let sum = crc32fast::hash(naming_key).to_be_bytes();
-    format!("{FORMAT}{NAMING}{}\n", data_encoding::HEXLOWER.encode(&[&naming_key[..], &sum].concat()))
+    format!(
+        "{FORMAT}{NAMING}{}\n",
+        data_encoding::HEXLOWER.encode(&[&naming_key[..], &sum].concat())
+    )
 }
 
 /// The naming key in the text of a marker.
@@ -62,11 +71,15 @@ fn naming_key(dir: &Path, text: &str) -> Result<[u8; NAMING_KEY_BYTES]> {
         let first = text.lines().next().unwrap_or_default();
         return Err(Error::new(
             ErrorKind::Refused,
-            format!("{} has another format ({first:?}); use the program that wrote it", dir.display()),
+            format!(
+                "{} has another format ({first:?}); use the program that wrote it",
+                dir.display()
+            ),
         ));
     };
-    let bytes =
-        rest.strip_prefix(NAMING).and_then(|hex| data_encoding::HEXLOWER.decode(hex.trim_end().as_bytes()).ok());
+    let bytes = rest
+        .strip_prefix(NAMING)
+        .and_then(|hex| data_encoding::HEXLOWER.decode(hex.trim_end().as_bytes()).ok());
     let key = bytes.as_deref().and_then(|bytes| bytes.first_chunk().copied());
     key.filter(|key| text_of(key) == text).ok_or_else(|| bad_marker(dir, "is damaged"))
 }

@@ -138,7 +138,15 @@ impl SledStore {
             Sizes { beside: false, ..Sizes::default() },
         )?;
         let (reserve, erasing) = (Reserve::of(dir), AtomicBool::new(false));
-        Ok(SledStore { dir: dir.to_owned(), journal, look: true, reserve, erasing, unindexed: false, lock })
+        Ok(SledStore {
+            dir: dir.to_owned(),
+            journal,
+            look: true,
+            reserve,
+            erasing,
+            unindexed: false,
+            lock,
+        })
     }
 
     /// Whether the store in a directory was ever opened as the owner of a root cell: a backup was
@@ -156,8 +164,9 @@ impl SledStore {
     /// `Io`.
     pub fn journal_bytes(dir: &Path) -> Result<u64> {
         let journal = dir.join(JOURNAL);
-        let bytes = std::fs::read_dir(&journal)
-            .and_then(|files| files.map(|file| Ok(file?.metadata()?.len())).sum::<std::io::Result<u64>>());
+        let bytes = std::fs::read_dir(&journal).and_then(|files| {
+            files.map(|file| Ok(file?.metadata()?.len())).sum::<std::io::Result<u64>>()
+        });
         bytes.map_err(|e| Error::io(journal.display(), e))
     }
 
@@ -188,9 +197,13 @@ impl SledStore {
     fn assemble(dir: &Path, naming_key: &[u8; NAMING_KEY_BYTES], lock: DirLock) -> Result<Self> {
         check_own(dir)?;
         let index_dir = dir.join(INDEX);
-        let most = Self::journal_bytes(dir)?.saturating_mul(INDEX_PER_JOURNAL).saturating_add(INDEX_BYTES);
+        let most =
+            Self::journal_bytes(dir)?.saturating_mul(INDEX_PER_JOURNAL).saturating_add(INDEX_BYTES);
         let mut opened = if length(&index_dir).is_ok_and(|length| length > most) {
-            Err(Error::corrupt(format!("the index {} is larger than its journal explains", index_dir.display())))
+            Err(Error::corrupt(format!(
+                "the index {} is larger than its journal explains",
+                index_dir.display()
+            )))
         } else {
             SledIndex::open(&index_dir)
         };
@@ -205,13 +218,28 @@ impl SledStore {
         let (index, unindexed): (Arc<dyn Index>, bool) = match opened {
             Ok(index) => (Arc::new(index), false),
             // Without room for it memory serves as well: the reserve is for erases.
-            Err(e) if e.kind() == ErrorKind::Full => (Arc::new(MemoryIndex::over(synced::read(dir))), true),
+            Err(e) if e.kind() == ErrorKind::Full => {
+                (Arc::new(MemoryIndex::over(synced::read(dir))), true)
+            }
             Err(e) => return Err(e),
         };
-        let journal = JournalStore::open(Arc::new(OsDisk), &dir.join(JOURNAL), index, naming_key, Sizes::default())?;
+        let journal = JournalStore::open(
+            Arc::new(OsDisk),
+            &dir.join(JOURNAL),
+            index,
+            naming_key,
+            Sizes::default(),
+        )?;
         let (reserve, erasing) = (Reserve::of(dir), AtomicBool::new(false));
-        let store =
-            SledStore { dir: dir.to_owned(), journal, look: false, reserve, erasing, unindexed, lock: Some(lock) };
+        let store = SledStore {
+            dir: dir.to_owned(),
+            journal,
+            look: false,
+            reserve,
+            erasing,
+            unindexed,
+            lock: Some(lock),
+        };
         store.reserve.lay_in();
         Ok(store)
     }
@@ -237,7 +265,10 @@ fn journal_is_empty(dir: &Path) -> io::Result<bool> {
     if !journal.exists() {
         return Ok(true);
     }
-    for file in names(&journal)?.into_iter().filter(|file| !claims::FILES.iter().any(|claim| file == *claim)) {
+    for file in names(&journal)?
+        .into_iter()
+        .filter(|file| !claims::FILES.iter().any(|claim| file == *claim))
+    {
         if journal.join(file).metadata()?.len() > 0 {
             return Ok(false);
         }
@@ -250,7 +281,9 @@ fn journal_is_empty(dir: &Path) -> io::Result<bool> {
 fn check_empty(dir: &Path) -> Result<()> {
     let io = |e| Error::io(dir.display(), e);
     let whole = dir.join(MARKER).exists();
-    let known = |name: &OsStr| ["lock", UNFINISHED, JOURNAL, INDEX, RESERVE, SYNCED].iter().any(|n| name == *n);
+    let known = |name: &OsStr| {
+        ["lock", UNFINISHED, JOURNAL, INDEX, RESERVE, SYNCED].iter().any(|n| name == *n)
+    };
     let empty = whole || names(dir).map_err(io)?.iter().all(|name| known(name));
     let journal = dir.join(JOURNAL).exists() || !whole;
     if empty && journal && journal_is_empty(dir).map_err(io)? {
@@ -296,7 +329,9 @@ impl Store for SledStore {
             self.reserve.check_room()?;
         }
         match self.journal.put(blobs) {
-            Err(e) if erasing && e.kind() == ErrorKind::Full && self.reserve.hand_out() => self.journal.put(blobs),
+            Err(e) if erasing && e.kind() == ErrorKind::Full && self.reserve.hand_out() => {
+                self.journal.put(blobs)
+            }
             done => done,
         }
     }
@@ -362,8 +397,13 @@ fn is_surroundings(e: &Error) -> bool {
     }
     let io = std::error::Error::source(e).and_then(|s| s.downcast_ref::<std::io::Error>());
     io.is_some_and(|io| {
-        use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, WouldBlock};
-        matches!(io.kind(), PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded | WouldBlock)
+        use std::io::ErrorKind::{
+            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, WouldBlock,
+        };
+        matches!(
+            io.kind(),
+            PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded | WouldBlock
+        )
     })
 }
 
@@ -373,7 +413,8 @@ fn length(dir: &Path) -> io::Result<u64> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         let meta = entry.metadata()?;
-        bytes = bytes.saturating_add(if meta.is_dir() { length(&entry.path())? } else { meta.len() });
+        bytes =
+            bytes.saturating_add(if meta.is_dir() { length(&entry.path())? } else { meta.len() });
     }
     Ok(bytes)
 }

@@ -35,7 +35,8 @@ impl Reserve {
 
     /// Takes the room, or as much of it as the disk has.
     pub(super) fn lay_in(&self) {
-        let file = open_to_write(&self.dir.join(RESERVE), File::options().create(true).truncate(false));
+        let file =
+            open_to_write(&self.dir.join(RESERVE), File::options().create(true).truncate(false));
         let laid = file.and_then(|file| {
             if file.metadata()?.blocks() * 512 >= RESERVE_BYTES {
                 return Ok(());
@@ -49,7 +50,12 @@ impl Reserve {
         });
         match laid {
             Ok(()) => self.squeezed.store(false, Ordering::Relaxed),
-            Err(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
                 self.squeezed.store(true, Ordering::Relaxed);
             }
             // A file system on which no room can be kept.
@@ -75,7 +81,10 @@ impl Reserve {
         }
         self.lay_in();
         if self.is_squeezed() {
-            let text = format!("{}: no space left but for erases; free some space and call again", self.dir.display());
+            let text = format!(
+                "{}: no space left but for erases; free some space and call again",
+                self.dir.display()
+            );
             return Err(Error::new(ErrorKind::Full, text));
         }
         Ok(())
@@ -83,6 +92,7 @@ impl Reserve {
 
     /// Whether the disk has as much room as the reserve; true where it does not say.
     pub(super) fn has_room(&self) -> bool {
-        !rustix::fs::statvfs(&self.dir).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < RESERVE_BYTES)
+        !rustix::fs::statvfs(&self.dir)
+            .is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < RESERVE_BYTES)
     }
 }

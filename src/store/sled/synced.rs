@@ -38,7 +38,8 @@ fn decode(bytes: &[u8; BYTES]) -> Option<Position> {
 /// Up to where the journal of a store was synced, as far as that is known.
 pub(super) fn read(store: &Path) -> Position {
     let mut bytes = [0; BYTES];
-    let there = open_to_read(&store.join(SYNCED)).and_then(|file| file.read_exact_at(&mut bytes, 0));
+    let there =
+        open_to_read(&store.join(SYNCED)).and_then(|file| file.read_exact_at(&mut bytes, 0));
     there.ok().and_then(|()| decode(&bytes)).unwrap_or_default()
 }
 

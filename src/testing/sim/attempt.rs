@@ -1,10 +1,10 @@
 //! One call of the engine: with trouble on the way, and the model that follows what became of it.
 
-use crate::Query;
 use super::checks::{check_copies, compare};
 use super::op::Trouble;
 use super::opening::{open, restart};
 use super::run::Run;
+use crate::Query;
 use crate::env::Env;
 use crate::error::{ErrorKind, Result};
 use crate::ids::RecordId;
@@ -81,8 +81,12 @@ pub(super) fn attempt(
                 || e.kind() == ErrorKind::Refused && e.to_string().contains("moved on by itself")
                 // Two keyholders are away: nothing was changed.
                 || run.media.has_keyholders() && e.kind() == ErrorKind::Io;
-            let told = matches!(e.kind(), ErrorKind::Absent | ErrorKind::Exists | ErrorKind::Erased);
-            assert!(blown.is_some() || out_of_reach || told, "{event}: an error out of nothing: {e:?}");
+            let told =
+                matches!(e.kind(), ErrorKind::Absent | ErrorKind::Exists | ErrorKind::Erased);
+            assert!(
+                blown.is_some() || out_of_reach || told,
+                "{event}: an error out of nothing: {e:?}"
+            );
             run.tally.count("verbs failed");
             let poisoned = run.engine().list(&Query::default().limit(1));
             match trouble.after {
@@ -99,7 +103,13 @@ pub(super) fn attempt(
 }
 
 /// A verb that was not acknowledged happened whole or not at all; the head's number tells which.
-fn resolve(run: &mut Run, event: &str, before: HeadId, now: u64, follow: impl FnOnce(&mut Run, Option<Done>, u64)) {
+fn resolve(
+    run: &mut Run,
+    event: &str,
+    before: HeadId,
+    now: u64,
+    follow: impl FnOnce(&mut Run, Option<Done>, u64),
+) {
     let after = run.engine().head();
     if after == before {
         run.tally.count("undone");

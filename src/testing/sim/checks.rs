@@ -38,17 +38,31 @@ pub(super) fn check_cell(run: &Run) {
     let epoch = run.engine().head().epoch;
     // The key of the next epoch may stand ready. With keyholders, those of a process that crashed
     // go with it: no engine gives up what it has only seen.
-    let next: BTreeSet<_> = keys.iter().map(|key| key.id).filter(|id| id.epoch == epoch + 1).collect();
-    assert!(next.len() <= 1 || run.engine().promise().quorum.is_some(), "FOUND: keys stand ready: {next:?}");
+    let next: BTreeSet<_> =
+        keys.iter().map(|key| key.id).filter(|id| id.epoch == epoch + 1).collect();
+    assert!(
+        next.len() <= 1 || run.engine().promise().quorum.is_some(),
+        "FOUND: keys stand ready: {next:?}"
+    );
     keys.retain(|key| key.id.epoch != epoch + 1);
     let attempts: BTreeSet<_> = keys.iter().map(|k| k.id).collect();
     if !run.engine().is_final() {
         // It is pending, and says so.
-        assert!(attempts.iter().any(|id| id.epoch == epoch), "LOST: the cell lacks the store's root key");
+        assert!(
+            attempts.iter().any(|id| id.epoch == epoch),
+            "LOST: the cell lacks the store's root key"
+        );
         return;
     }
-    assert_eq!(attempts.len(), 1, "FOUND: after an acknowledged erase the cell's medium holds {attempts:?}");
-    assert!(keys.iter().all(|k| k.id.epoch == epoch), "the cell holds another epoch than the store");
+    assert_eq!(
+        attempts.len(),
+        1,
+        "FOUND: after an acknowledged erase the cell's medium holds {attempts:?}"
+    );
+    assert!(
+        keys.iter().all(|k| k.id.epoch == epoch),
+        "the cell holds another epoch than the store"
+    );
 }
 
 pub(super) fn check_readers(run: &mut Run) {
@@ -62,10 +76,20 @@ pub(super) fn check_readers(run: &mut Run) {
 
 /// What counts is on every copy in step that can be reached.
 pub(super) fn check_copies(run: &Run) {
-    if run.others.is_none() || run.model.copies.is_empty() || !run.settled() || !locked(&run.unreachable).is_empty() {
+    if run.others.is_none()
+        || run.model.copies.is_empty()
+        || !run.settled()
+        || !locked(&run.unreachable).is_empty()
+    {
         return;
     }
-    for copy in run.engine().copies().status().iter().filter(|copy| copy.entry.mode == CopyMode::InStep) {
-        assert_eq!(copy.head, Some(run.engine().head()), "LOST: a copy in step is not in step: {copy:?}");
+    for copy in
+        run.engine().copies().status().iter().filter(|copy| copy.entry.mode == CopyMode::InStep)
+    {
+        assert_eq!(
+            copy.head,
+            Some(run.engine().head()),
+            "LOST: a copy in step is not in step: {copy:?}"
+        );
     }
 }

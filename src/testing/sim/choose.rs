@@ -1,8 +1,8 @@
 //! What the numbers in a step mean: each picks among what the model knows.
 
-use crate::When;
 use super::model::{Model, Named};
 use super::op::Scoped;
+use crate::When;
 use crate::ids::{InteractionId, RecordId};
 
 /// An interaction that was ever put into.
@@ -43,7 +43,12 @@ pub(super) fn named(model: &Model, scoped: &Scoped) -> Option<Named> {
             if from.zip(until).is_some_and(|(f, u)| f >= u) {
                 return None;
             }
-            Named::Part { user: *user, class: class.clone(), when: When::Between { from, until }, keep: None }
+            Named::Part {
+                user: *user,
+                class: class.clone(),
+                when: When::Between { from, until },
+                keep: None,
+            }
         }
     })
 }

@@ -8,7 +8,9 @@ use crate::engine::CopyMode;
 
 pub(super) fn copy_add(run: &mut Run, n: u8, in_step: bool, trouble: Trouble) {
     let mode = if in_step { CopyMode::InStep } else { CopyMode::Behind };
-    let act = |run: &Run| run.engine().copies().add(&copy_place(n), mode, &mut |_| {}).map(|_| Done::Nothing);
+    let act = |run: &Run| {
+        run.engine().copies().add(&copy_place(n), mode, &mut |_| {}).map(|_| Done::Nothing)
+    };
     attempt(run, "copies added", trouble, &act, |run, _, _| {
         run.model.copies.insert(n, in_step);
     });

@@ -53,22 +53,35 @@ impl Event {
         if b[14] >= 110 {
             return None;
         }
-        let keeping = |b: &[u8]| Scoped::Keeping { user: user(b[0]), keep: class(b[1]), interaction: some(b[2]) };
+        let keeping = |b: &[u8]| Scoped::Keeping {
+            user: user(b[0]),
+            keep: class(b[1]),
+            interaction: some(b[2]),
+        };
         Some(match b[15] % 30 {
             0 => Event::Look { twin: b[1] & 1 == 1, owner: b[1] & 2 == 2 },
-            1..=3 => Event::Spied { nth: 1 + u64::from(b[6]) % 40, op: Op::Erase(vec![first_scope(b)]) },
+            1..=3 => {
+                Event::Spied { nth: 1 + u64::from(b[6]) % 40, op: Op::Erase(vec![first_scope(b)]) }
+            }
             4 => Event::Spied { nth: 1 + u64::from(b[6]) % 40, op: Op::Tend },
             5 => Event::Drill,
             6 => Event::Stale(user(b[1])),
             7..=9 => {
-                let item =
-                    Item { sources: vec![b[3]; usize::from(b[4] & 1)], ..Item::plain(class(b[2]), some(b[5]), 30) };
+                let item = Item {
+                    sources: vec![b[3]; usize::from(b[4] & 1)],
+                    ..Item::plain(class(b[2]), some(b[5]), 30)
+                };
                 Event::BatchAdd { user: user(b[1]), item }
             }
             10 | 25 => Event::BatchCommit,
             11 => {
                 let bit = |n: u8| b[1] & n == n;
-                Event::WrongClock(WrongClock { ahead: bit(1), far: bit(2), reopen: bit(4), user: user(b[2]) })
+                Event::WrongClock(WrongClock {
+                    ahead: bit(1),
+                    far: bit(2),
+                    reopen: bit(4),
+                    user: user(b[2]),
+                })
             }
             12 | 13 => Event::Keyholder(KeyholderEvent::Replaced(b[1])),
             14 | 20 => Event::Keyholder(KeyholderEvent::Lost(b[1])),

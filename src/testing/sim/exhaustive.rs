@@ -77,7 +77,10 @@ fn prologue(verb: &str) -> Vec<Op> {
     let item = |class: Class| Item::plain(class, None, 60);
     let mut ops = vec![
         put(0, Class::audio(), 20_000),
-        Op::Put { user: 0, items: vec![item(Class::transcript()), item(Class::action()), item(Class::audio())] },
+        Op::Put {
+            user: 0,
+            items: vec![item(Class::transcript()), item(Class::action()), item(Class::audio())],
+        },
         put(1, Class::audio(), 300),
         put(2, Class::action(), 80),
         Op::Erase(vec![Scoped::Record(1)]),
@@ -101,9 +104,11 @@ fn prologue(verb: &str) -> Vec<Op> {
     let later = |tenths| Op::Plan(Scoped::Class(0, Class::audio()), tenths);
     match verb {
         "cancel a planned erase" => ops.push(later(200)),
-        "do what is due" => {
-            ops.extend([later(0), Op::Limit { user: None, class: Class::transcript(), age: Some(1) }, Op::Wait(100)])
-        }
+        "do what is due" => ops.extend([
+            later(0),
+            Op::Limit { user: None, class: Class::transcript(), age: Some(1) },
+            Op::Wait(100),
+        ]),
         "make it final" => ops.extend([Op::EraseWithin(Scoped::User(1), 1), Op::Wait(100)]),
         _ => {}
     }
@@ -114,17 +119,25 @@ fn prologue(verb: &str) -> Vec<Op> {
 }
 
 /// The verbs that need derived records.
-const LINEAGE: [&str; 5] =
-    ["put, derived", "detach", "erase what others were derived from", "follow what fell", "do what is due"];
+const LINEAGE: [&str; 5] = [
+    "put, derived",
+    "detach",
+    "erase what others were derived from",
+    "follow what fell",
+    "do what is due",
+];
 
 fn op(verb: &str) -> Op {
     let item = |class: Class| Item::plain(class, Some(0), 70);
     match verb {
         "put" => put(1, Class::action(), 200),
         "put, two segments" => put(1, Class::audio(), 270_000),
-        "put, a batch" => Op::Put { user: 3, items: vec![item(Class::audio()), item(Class::action())] },
+        "put, a batch" => {
+            Op::Put { user: 3, items: vec![item(Class::audio()), item(Class::action())] }
+        }
         "put, derived" => {
-            let derived = |from_last| Item { sources: vec![0, 1], from_last, ..item(Class::action()) };
+            let derived =
+                |from_last| Item { sources: vec![0, 1], from_last, ..item(Class::action()) };
             Op::Put { user: 3, items: vec![derived(false), derived(true)] }
         }
         "detach" => Op::Detach(1),
@@ -141,10 +154,16 @@ fn op(verb: &str) -> Op {
         "create a user" => Op::Create(3),
         "erase a user" => Op::Erase(vec![Scoped::User(0)]),
         "erase a class" => Op::Erase(vec![Scoped::Class(0, Class::audio())]),
-        "erase an interaction" => Op::Erase(vec![Scoped::Interaction { user: 0, interaction: 0, class: None }]),
+        "erase an interaction" => {
+            Op::Erase(vec![Scoped::Interaction { user: 0, interaction: 0, class: None }])
+        }
         "erase a record" => Op::Erase(vec![Scoped::Record(0)]),
-        "erase a span of time" => Op::Erase(vec![Scoped::Span { user: 0, class: None, from: None, until: Some(3) }]),
-        "erase three scopes" => Op::Erase(vec![Scoped::User(0), Scoped::Class(1, Class::audio()), Scoped::Record(3)]),
+        "erase a span of time" => {
+            Op::Erase(vec![Scoped::Span { user: 0, class: None, from: None, until: Some(3) }])
+        }
+        "erase three scopes" => {
+            Op::Erase(vec![Scoped::User(0), Scoped::Class(1, Class::audio()), Scoped::Record(3)])
+        }
         "copy add, in step" => Op::CopyAdd { place: 1, in_step: true },
         "copy add, behind" => Op::CopyAdd { place: 1, in_step: false },
         "copy sync" => Op::CopySync,
@@ -162,7 +181,13 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(verb: &str, on_disk: bool, loss: Option<Loss>, seed: u64, at_init: Option<(u64, Fault)>) -> Self {
+    fn new(
+        verb: &str,
+        on_disk: bool,
+        loss: Option<Loss>,
+        seed: u64,
+        at_init: Option<(u64, Fault)>,
+    ) -> Self {
         let env = Arc::new(Seeded::new(seed));
         let media: Arc<dyn Media> = if on_disk {
             let disk = SimulatedDisk::new(env.clone(), None);
@@ -197,7 +222,9 @@ fn once(verb: &str, on_disk: bool, loss: Option<Loss>, trouble: Trouble, seed: u
     match verb {
         "init" => {}
         // Its operations are those of a recovery.
-        "open" => apply(&mut stage.run, Op::Reopen, Trouble { recovering: trouble.during, ..trouble }),
+        "open" => {
+            apply(&mut stage.run, Op::Reopen, Trouble { recovering: trouble.during, ..trouble })
+        }
         _ => apply(&mut stage.run, op(verb), trouble),
     }
     let (faults, operations) = (stage.faults(), stage.media.gate().under_plan());
@@ -222,7 +249,8 @@ pub fn every_crash_point(verb: &str, on_disk: bool) -> Covered {
     } else {
         &[(None, 1)]
     };
-    let faults = [Fault::PowerBefore, Fault::PowerAfter, Fault::Fails, Fault::FailsApplied, Fault::Full];
+    let faults =
+        [Fault::PowerBefore, Fault::PowerAfter, Fault::Fails, Fault::FailsApplied, Fault::Full];
     for at in 1.. {
         let (mut blown, mut operations) = (0, 0);
         for fault in faults {
@@ -250,7 +278,11 @@ pub fn every_crash_point(verb: &str, on_disk: bool) -> Covered {
         if !matches!(verb, "init" | "open") {
             for j in 1.. {
                 let second = Some((j, Fault::PowerAfter));
-                let trouble = Trouble { during: Some((at, Fault::PowerBefore)), recovering: second, after: 0 };
+                let trouble = Trouble {
+                    during: Some((at, Fault::PowerBefore)),
+                    recovering: second,
+                    after: 0,
+                };
                 covered.runs += 1;
                 if once(verb, on_disk, *loss, trouble, *seed).0 < 2 {
                     break;

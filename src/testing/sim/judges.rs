@@ -60,7 +60,10 @@ fn settle(run: &mut Run) {
 
 /// The engine counts the records of each user as the model does.
 fn check_users(run: &Run) {
-    let counted = run.engine().users(None, 100).unwrap_or_else(|e| panic!("LOST: nothing can be counted: {e}"));
+    let counted = run
+        .engine()
+        .users(None, 100)
+        .unwrap_or_else(|e| panic!("LOST: nothing can be counted: {e}"));
     for (n, user) in &run.model.users {
         let count = counted.iter().find(|(id, _)| *id == user_id(*n)).map(|(_, records)| *records);
         let live = !user.erased && !user.unborn;
@@ -78,7 +81,10 @@ fn check_lineage(run: &Run) {
         let sources: BTreeSet<_> = lineage.sources.into_iter().collect();
         assert_eq!(sources, record.sources.iter().copied().collect(), "the sources of {id}");
         for derived in &lineage.derived {
-            assert!(live.get(derived).is_some_and(|(_, r)| r.sources.contains(id)), "{derived} is not from {id}");
+            assert!(
+                live.get(derived).is_some_and(|(_, r)| r.sources.contains(id)),
+                "{derived} is not from {id}"
+            );
         }
     }
 }
@@ -99,9 +105,16 @@ fn check_log(run: &mut Run) {
     assert_eq!(ended, epochs, "LOST: the log misses an erase, or has one that did not happen");
     let key = run.engine().log().key().unwrap_or_else(|e| panic!("LOST: the log's key: {e}"));
     let signed = run.engine().log().checkpoint().and_then(|note| Checkpoint::verified(&note, &key));
-    assert!(signed.as_ref().is_ok_and(|c| c.root == frontier.root()), "the checkpoint is of another log: {signed:?}");
+    assert!(
+        signed.as_ref().is_ok_and(|c| c.root == frontier.root()),
+        "the checkpoint is of another log: {signed:?}"
+    );
     for certificate in std::mem::take(&mut run.certificates) {
-        let upgraded = run.engine().certificates().upgrade(&certificate, None).and_then(|c| c.verify(&Trust::in_log(key.clone())));
+        let upgraded = run
+            .engine()
+            .certificates()
+            .upgrade(&certificate, None)
+            .and_then(|c| c.verify(&Trust::in_log(key.clone())));
         match upgraded {
             Ok(verified) => assert_ne!(verified.judged.grade, Grade::Pending, "it is final by now"),
             Err(e) => panic!("LOST: a certificate: {e}"),
@@ -115,7 +128,11 @@ fn check_log(run: &mut Run) {
 fn count_blobs(run: &Run) {
     let store = run.media.store(STORE, false).unwrap_or_else(|e| panic!("LOST: the store: {e}"));
     let listed = listed(&*store, 7).map(|names| names.len() as u64);
-    assert_eq!(store.usage().map(|usage| usage.blobs).ok(), listed.ok(), "a store's count of its blobs");
+    assert_eq!(
+        store.usage().map(|usage| usage.blobs).ok(),
+        listed.ok(),
+        "a store's count of its blobs"
+    );
 }
 
 /// The second judge: the archive adversary, who has every byte ever written and what the cell holds
@@ -123,8 +140,11 @@ fn count_blobs(run: &Run) {
 fn adversary(run: &mut Run) {
     let envelopes = std::mem::take(&mut run.envelopes);
     let live = run.model.live();
-    let exposed = run.tape.exposed_to(&run.keys_on_medium()).unwrap_or_else(|e| panic!("the tape: {e}"));
-    let abandoned = |id: &RecordId| run.abandoned_epoch == run.engine().head().epoch && run.abandoned.contains(id);
+    let exposed =
+        run.tape.exposed_to(&run.keys_on_medium()).unwrap_or_else(|e| panic!("the tape: {e}"));
+    let abandoned = |id: &RecordId| {
+        run.abandoned_epoch == run.engine().head().epoch && run.abandoned.contains(id)
+    };
     for (id, record) in &exposed {
         if abandoned(id) {
             continue;
@@ -135,7 +155,8 @@ fn adversary(run: &mut Run) {
                 "the adversary opens {id} as something else"
             ),
             None => {
-                let undone = run.undone_epoch == run.engine().head().epoch && !run.model.erased.contains(id);
+                let undone =
+                    run.undone_epoch == run.engine().head().epoch && !run.model.erased.contains(id);
                 assert!(undone, "FOUND: the adversary opens {id}, which does not live");
             }
         }

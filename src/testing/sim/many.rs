@@ -44,7 +44,8 @@ fn go_on(run: &mut Run) {
         let user = run.rng.below(4) as u8;
         stale(run, user);
     }
-    if run.others.as_ref().is_some_and(|others| others.snapshot.is_some()) && run.rng.below(4) == 0 {
+    if run.others.as_ref().is_some_and(|others| others.snapshot.is_some()) && run.rng.below(4) == 0
+    {
         let user = run.rng.below(4) as u8;
         set_back(run, user);
     }
@@ -97,7 +98,10 @@ fn drill(run: &mut Run) {
     }
     close(run);
     let options = run.options.clone().open_as(OpenAs::TakeOver);
-    let opened = run.media.store(BACKUP, false).and_then(|store| Engine::open(store, run.media.cell()?, options));
+    let opened = run
+        .media
+        .store(BACKUP, false)
+        .and_then(|store| Engine::open(store, run.media.cell()?, options));
     if let Ok(engine) = opened {
         assert!(engine.read_only().is_none(), "LOST: a backup that is taken over is read-only");
         run.others().stale = Some(engine);
@@ -151,10 +155,15 @@ fn batch_commit(run: &mut Run, trouble: Trouble) {
     let act = |_: &Run| {
         let Some(batch) = batch.borrow_mut().take() else { return Ok(Done::Nothing) };
         let ids = batch.commit()?;
-        assert!(!refused, "FOUND: a batch from what fell while it was open, or behind a fence, was let in");
+        assert!(
+            !refused,
+            "FOUND: a batch from what fell while it was open, or behind a fence, was let in"
+        );
         Ok(Done::Ids(ids))
     };
-    attempt(run, "batches committed", trouble, &act, |run, done, _| follow_put(run, user, items, done));
+    attempt(run, "batches committed", trouble, &act, |run, done, _| {
+        follow_put(run, user, items, done)
+    });
     compare(run);
 }
 
@@ -164,7 +173,8 @@ fn wrong_clock(run: &mut Run, wrong: &WrongClock) {
     tend(run, Trouble::default());
     // Also what falls due before the clock is right again.
     let now = run.env.now().0 + 1000;
-    let late = run.model.users.values().any(|user| user.plans.iter().any(|(_, due, _)| *due <= now));
+    let late =
+        run.model.users.values().any(|user| user.plans.iter().any(|(_, due, _)| *due <= now));
     if late || !run.model.expired(now).is_empty() {
         // Keyholders are away, or it is due in a moment: it is done by a call that the model does
         // not follow.
@@ -197,7 +207,8 @@ fn put_now(run: &mut Run, user: u8, event: &'static str) {
     match put {
         Ok(id) => {
             assert!(!refused, "FOUND: a put behind a fence was let in");
-            let chosen = Chosen { class, interaction: None, sources: Vec::new(), from_last: false, content };
+            let chosen =
+                Chosen { class, interaction: None, sources: Vec::new(), from_last: false, content };
             follow_put(run, user, vec![chosen], Some(Done::Ids(vec![id])));
             run.tally.count(event);
         }
@@ -205,12 +216,21 @@ fn put_now(run: &mut Run, user: u8, event: &'static str) {
         // A copy or a keyholder that is away prevents the acknowledgement: then the store is opened
         // again.
         Err(e) => {
-            assert!(matches!(e.kind(), ErrorKind::Copy | ErrorKind::Io), "LOST: {event} fail: {e:?}");
+            assert!(
+                matches!(e.kind(), ErrorKind::Copy | ErrorKind::Io),
+                "LOST: {event} fail: {e:?}"
+            );
             let before = run.engine().head();
             restart(run, false);
             open(run, None);
             if run.engine().head() > before {
-                let chosen = Chosen { class, interaction: None, sources: Vec::new(), from_last: false, content };
+                let chosen = Chosen {
+                    class,
+                    interaction: None,
+                    sources: Vec::new(),
+                    from_last: false,
+                    content,
+                };
                 follow_put(run, user, vec![chosen], None);
             }
         }

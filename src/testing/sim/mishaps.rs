@@ -48,18 +48,22 @@ pub(super) fn restore(run: &mut Run, trouble: Trouble) {
     let head = run.engine().head();
     close(run);
     let newest = {
-        let stores = reachable(run, &places).unwrap_or_else(|e| panic!("LOST: a copy does not open: {e}"));
+        let stores =
+            reachable(run, &places).unwrap_or_else(|e| panic!("LOST: a copy does not open: {e}"));
         stores.iter().filter_map(|s| s.head().ok().flatten()).map(|h| h.id).max()
     };
     match newest {
-        Some(newest) if newest == head && run.media.lose(STORE) => restore_lost(run, &places, head, trouble),
+        Some(newest) if newest == head && run.media.lose(STORE) => {
+            restore_lost(run, &places, head, trouble)
+        }
         Some(newest) if newest.epoch < head.epoch => {
             let refused = (|| {
                 let into = run.media.store(SCRATCH, true)?;
                 restore_from(&*run.faulty_cell()?, &reachable(run, &places)?, &*into, &mut |_| {})
             })();
             // A copy that never got a head is damaged, not old.
-            let refused = refused.is_err_and(|e| matches!(e.kind(), ErrorKind::Mismatch | ErrorKind::Corrupt));
+            let refused = refused
+                .is_err_and(|e| matches!(e.kind(), ErrorKind::Mismatch | ErrorKind::Corrupt));
             assert!(refused, "FOUND: a copy of an older epoch is restored");
             run.media.lose(SCRATCH);
             run.tally.count("old copies refused");
@@ -76,7 +80,8 @@ fn restore_lost(run: &mut Run, places: &[String], head: HeadId, trouble: Trouble
     for _ in 0..4 {
         let restored = (|| {
             let into = RecordingStore::new(run.media.store(STORE, true)?, Arc::clone(&run.tape));
-            restore_from(&*run.faulty_cell()?, &reachable(run, places)?, &into, &mut |_| {}).map(|_| ())
+            restore_from(&*run.faulty_cell()?, &reachable(run, places)?, &into, &mut |_| {})
+                .map(|_| ())
         })();
         let again = match restored {
             Err(e) if e.kind() == ErrorKind::Exists => false,
@@ -104,8 +109,12 @@ pub(super) fn keep(run: &mut Run, kept: Kept) {
             // A clean end: what a snapshot holds is then all on the medium.
             let (head, position) = (run.engine().head(), run.env.position());
             close(run);
-            run.machine =
-                run.media.save(STORE).map(|saved| Machine { saved, model: run.model.clone(), position, head });
+            run.machine = run.media.save(STORE).map(|saved| Machine {
+                saved,
+                model: run.model.clone(),
+                position,
+                head,
+            });
             open(run, None);
         }
         Kept::Copy(n) => {
@@ -155,7 +164,11 @@ pub(super) fn bring_back(run: &mut Run, kept: Kept) {
                 run.options.open_as = OpenAs::Owner;
                 match opened {
                     // The key of the next epoch stood ready in it.
-                    Ok(_) => assert_eq!(epoch + 1, head.epoch, "FOUND: an old copy of the cell opens the store"),
+                    Ok(_) => assert_eq!(
+                        epoch + 1,
+                        head.epoch,
+                        "FOUND: an old copy of the cell opens the store"
+                    ),
                     Err(e) => {
                         assert_eq!(e.kind(), ErrorKind::Mismatch, "{e}");
                         run.tally.count("old cells refused");
@@ -231,7 +244,10 @@ pub(super) fn rot(run: &mut Run, cell: bool) {
                 }
             }
             for id in &run.model.erased {
-                assert!(engine.get(id).is_err(), "FOUND: a flipped bit brings an erased record back");
+                assert!(
+                    engine.get(id).is_err(),
+                    "FOUND: a flipped bit brings an erased record back"
+                );
             }
         }
         run.media.put_back(place, &saved);
@@ -255,10 +271,14 @@ pub(super) fn second_writer(run: &mut Run, n: u8) {
     match put {
         Ok(id) => {
             assert!(!before, "FOUND: a put behind a fence was let in");
-            run.model.put(user, Record { id, class: first, content, sources: Vec::new(), opened: 0 });
+            run.model
+                .put(user, Record { id, class: first, content, sources: Vec::new(), opened: 0 });
             let stale = run.engine().erase(Scope::user(user_id(user)));
             let stale_put = run.engine().put(Put::new(user_id(user), class(1)), &b"late"[..]);
-            assert!(stale.is_err() && stale_put.is_err(), "a writer that lost the race is not told");
+            assert!(
+                stale.is_err() && stale_put.is_err(),
+                "a writer that lost the race is not told"
+            );
             run.undone_epoch = run.engine().head().epoch;
             run.tally.count("races lost");
         }

@@ -65,4 +65,6 @@ pub use op::STEP_BYTES;
 pub use planted::Planted;
 pub use planting::{PLANTED, PlantedDefect, verdict_of};
 pub use tally::Tally;
-pub use world::{World, media_of, simulate, simulate_keyholders, simulate_many, simulate_seed, steps};
+pub use world::{
+    World, media_of, simulate, simulate_keyholders, simulate_many, simulate_seed, steps,
+};

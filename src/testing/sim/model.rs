@@ -81,12 +81,19 @@ impl Model {
     }
 
     /// Whether a put must be refused as erased.
-    pub(super) fn fenced(&self, user: u8, class: &Class, interaction: Option<InteractionId>) -> bool {
+    pub(super) fn fenced(
+        &self,
+        user: u8,
+        class: &Class,
+        interaction: Option<InteractionId>,
+    ) -> bool {
         let Some(there) = self.users.get(&user) else {
             return false;
         };
         there.erased
-            || interaction.zip(there.since).is_some_and(|(interaction, since)| interaction.began().0 <= since)
+            || interaction
+                .zip(there.since)
+                .is_some_and(|(interaction, since)| interaction.began().0 <= since)
             || interaction.is_some_and(|interaction| {
                 there.fences.iter().any(|f| {
                     f.class.as_ref().is_none_or(|c| c == class)
@@ -102,14 +109,17 @@ impl Model {
     pub(super) fn refuses(&self, user: u8, items: &[Chosen]) -> bool {
         let live = self.live();
         items.iter().any(|item| {
-            self.fenced(user, &item.class, item.interaction) || item.sources.iter().any(|s| !live.contains_key(s))
+            self.fenced(user, &item.class, item.interaction)
+                || item.sources.iter().any(|s| !live.contains_key(s))
         })
     }
 
     /// Whether an erase that takes no record leaves a fence all the same.
     pub(super) fn leaves_fence(&self, named: &Named) -> bool {
         match named {
-            Named::User(user) | Named::Part { user, .. } => self.users.get(user).is_none_or(|u| !u.erased),
+            Named::User(user) | Named::Part { user, .. } => {
+                self.users.get(user).is_none_or(|u| !u.erased)
+            }
             Named::Record(_) => false,
         }
     }
@@ -131,15 +141,21 @@ impl Model {
 
     /// Drops what `named` takes and what was derived from it; returns how many it takes.
     fn drop_named(&mut self, named: &Named) -> u64 {
-        let taken: BTreeSet<RecordId> =
-            self.live().iter().filter(|(_, (user, r))| takes(named, *user, r)).map(|(id, _)| *id).collect();
+        let taken: BTreeSet<RecordId> = self
+            .live()
+            .iter()
+            .filter(|(_, (user, r))| takes(named, *user, r))
+            .map(|(id, _)| *id)
+            .collect();
         let mut fallen = taken.clone();
         loop {
             let more: Vec<RecordId> = self
                 .live()
                 .iter()
                 .filter(|(id, (user, r))| {
-                    !fallen.contains(id) && !keeps(named, *user, r) && r.sources.iter().any(|s| fallen.contains(s))
+                    !fallen.contains(id)
+                        && !keeps(named, *user, r)
+                        && r.sources.iter().any(|s| fallen.contains(s))
                 })
                 .map(|(id, _)| *id)
                 .collect();
@@ -177,9 +193,13 @@ impl Model {
         let live = self.live();
         let mut protected: BTreeSet<RecordId> = BTreeSet::new();
         let covers = |(_, class, interaction): &Hold, r: &Record| {
-            class.as_ref().is_none_or(|c| *c == r.class) && interaction.is_none_or(|i| i == r.id.interaction())
+            class.as_ref().is_none_or(|c| *c == r.class)
+                && interaction.is_none_or(|i| i == r.id.interaction())
         };
-        let held = live.values().filter(|(n, r)| self.users[n].holds.iter().any(|h| covers(h, r))).map(|(_, r)| r.id);
+        let held = live
+            .values()
+            .filter(|(n, r)| self.users[n].holds.iter().any(|h| covers(h, r)))
+            .map(|(_, r)| r.id);
         let mut next: Vec<RecordId> = held.collect();
         while let Some(id) = next.pop() {
             if protected.insert(id) {
@@ -197,15 +217,16 @@ impl Model {
             Named::User(user) => touched(user, &|_| true),
             Named::Record(_) => false,
             Named::Part { user, class, when, keep } => touched(user, &|(_, of, interaction)| {
-                let of_class = of
-                    .as_ref()
-                    .is_none_or(|of| class.as_ref().is_none_or(|c| c == of) && keep.as_ref().is_none_or(|k| k != of));
+                let of_class = of.as_ref().is_none_or(|of| {
+                    class.as_ref().is_none_or(|c| c == of) && keep.as_ref().is_none_or(|k| k != of)
+                });
                 of_class
                     && interaction.is_none_or(|i| match when {
                         When::Ever => true,
                         When::Interaction(this) => *this == i,
                         When::Between { from, until } => {
-                            from.is_none_or(|f| i.began() >= f) && until.is_none_or(|u| i.began() < u)
+                            from.is_none_or(|f| i.began() >= f)
+                                && until.is_none_or(|u| i.began() < u)
                         }
                     })
             }),
@@ -218,7 +239,8 @@ impl Model {
             Named::User(user) => !self.is_live(*user),
             Named::Record(_) => self.hits(named) == 0,
             Named::Part { user, when, .. } => {
-                !self.is_live(*user) || matches!(when, When::Interaction(_)) && self.hits(named) == 0
+                !self.is_live(*user)
+                    || matches!(when, When::Interaction(_)) && self.hits(named) == 0
             }
         }
     }
@@ -262,11 +284,18 @@ impl Model {
                 let Some(age) = user.limits.get(class).or_else(|| self.limits.get(class)) else {
                     continue;
                 };
-                let passed = |r: &&Record| r.class.as_str() == class && r.id.interaction().began().0 + age <= now;
+                let passed = |r: &&Record| {
+                    r.class.as_str() == class && r.id.interaction().began().0 + age <= now
+                };
                 let Some(first) = user.records.iter().find(passed) else {
                     continue;
                 };
-                let part = |when| Named::Part { user: *n, class: Some(first.class.clone()), when, keep: None };
+                let part = |when| Named::Part {
+                    user: *n,
+                    class: Some(first.class.clone()),
+                    when,
+                    keep: None,
+                };
                 let until = Timestamp((now + 1).saturating_sub(*age));
                 let whole = part(When::Between { from: None, until: Some(until) });
                 if !self.held(&whole) {
@@ -302,9 +331,10 @@ impl Model {
                 let what = match when {
                     When::Ever => Fenced::Span(0, now),
                     When::Interaction(i) => Fenced::Interaction(*i),
-                    When::Between { from, until } => {
-                        Fenced::Span(from.map_or(0, |f| f.0), until.map_or(now, |u| (u.0 - 1).min(now)))
-                    }
+                    When::Between { from, until } => Fenced::Span(
+                        from.map_or(0, |f| f.0),
+                        until.map_or(now, |u| (u.0 - 1).min(now)),
+                    ),
                 };
                 let unborn = || User { unborn: true, ..User::default() };
                 let there = self.users.entry(*user).or_insert_with(unborn);

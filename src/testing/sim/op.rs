@@ -188,7 +188,12 @@ pub(super) fn scoped(kind: u8, b: [u8; 4]) -> Scoped {
         1 => Scoped::Class(user(b[0]), class(b[1])),
         2 => Scoped::Interaction { user: user(b[0]), interaction: b[2], class: maybe_class },
         3 | 4 => Scoped::Record(b[2]),
-        _ => Scoped::Span { user: user(b[0]), class: maybe_class, from: some(b[2]), until: some(b[3]) },
+        _ => Scoped::Span {
+            user: user(b[0]),
+            class: maybe_class,
+            from: some(b[2]),
+            until: some(b[3]),
+        },
     }
 }
 
@@ -236,7 +241,8 @@ fn rare_op(number: u8, b: &[u8; STEP_BYTES]) -> Op {
         (61, 4 | 5) => Op::OpenAs(b[1]),
         (61, 1) => {
             let mut item = Item::plain(class(b[2]), None, length(b) % 300);
-            item.sources = b[13..].iter().take(usize::from(b[3] % 4).saturating_sub(2)).copied().collect();
+            item.sources =
+                b[13..].iter().take(usize::from(b[3] % 4).saturating_sub(2)).copied().collect();
             Op::Envelope(user(b[1]), item)
         }
         (61, 2) => Op::EnvelopeAgain(b[1]),
@@ -244,14 +250,24 @@ fn rare_op(number: u8, b: &[u8; STEP_BYTES]) -> Op {
             let (user, class) = (user(b[1]), some(b[2]).map(class));
             Op::Grant(Granted { user, class, set: true, revoked: b[3] & 1 == 1 })
         }
-        (62, 4) => Op::LegalHold { user: user(b[1]), class: some(b[2]).map(class), interaction: some(b[3]) },
+        (62, 4) => Op::LegalHold {
+            user: user(b[1]),
+            class: some(b[2]).map(class),
+            interaction: some(b[3]),
+        },
         (62, 5) => Op::Lift(b[1]),
         (62, 6 | 7) => Op::Tend,
         (63, 1) => Op::Cancel(b[1]),
-        (63, 2) => Op::Limit { user: some(b[1]).map(user), class: class(b[2]), age: (b[3] > 99).then_some(b[4] % 64) },
-        (63, 4..=7) => {
-            Op::Erase(vec![Scoped::Keeping { user: user(b[1]), keep: class(b[2]), interaction: some(b[3]) }])
-        }
+        (63, 2) => Op::Limit {
+            user: some(b[1]).map(user),
+            class: class(b[2]),
+            age: (b[3] > 99).then_some(b[4] % 64),
+        },
+        (63, 4..=7) => Op::Erase(vec![Scoped::Keeping {
+            user: user(b[1]),
+            keep: class(b[2]),
+            interaction: some(b[3]),
+        }]),
         _ => Op::Wait(u16::from_be_bytes([b[1], b[2]])),
     }
 }
@@ -291,7 +307,8 @@ fn put_batch(b: &[u8; STEP_BYTES]) -> Op {
 
 /// What goes wrong in a step.
 pub(super) fn trouble(b: &[u8; STEP_BYTES]) -> Trouble {
-    let fault =
-        |which: u8, nth: u8| (which < 100).then(|| (1 + u64::from(nth) % 50, Fault::ALL[usize::from(which) % 7]));
+    let fault = |which: u8, nth: u8| {
+        (which < 100).then(|| (1 + u64::from(nth) % 50, Fault::ALL[usize::from(which) % 7]))
+    };
     Trouble { during: fault(b[8], b[9]), recovering: fault(b[10], b[11]), after: b[12] % 3 }
 }

@@ -51,7 +51,10 @@ pub(super) fn init(run: &mut Run, trouble: Option<(u64, Fault)>) {
     match run.with_media(false, Engine::open) {
         Ok(engine) => run.engine = Some(engine),
         Err(e) => {
-            assert!(matches!(e.kind(), ErrorKind::Absent | ErrorKind::Corrupt), "an init cut short: {e:?}");
+            assert!(
+                matches!(e.kind(), ErrorKind::Absent | ErrorKind::Corrupt),
+                "an init cut short: {e:?}"
+            );
             run.media.lose(STORE);
             run.media.lose(CELL);
             init(run, None);
@@ -129,12 +132,23 @@ pub(super) fn restart(run: &mut Run, power: bool) {
 
 /// Looks at a store that was restored, or went back: that changes nothing in it or in the cell.
 fn look_only(run: &Run, engine: Engine) {
-    let keys = |run: &Run| run.media.cell().and_then(|cell| cell.load()).map(|contents| contents.keys.len()).ok();
+    let keys = |run: &Run| {
+        run.media.cell().and_then(|cell| cell.load()).map(|contents| contents.keys.len()).ok()
+    };
     let before = keys(run);
     let refused = engine.erase(Scope::user(user_id(0))).err().map(|e| e.kind());
-    assert_eq!(refused, Some(ErrorKind::Fenced), "FOUND: a store erases that does not own its cell");
-    let refused = engine.put(Put::new(user_id(0), Class::audio()), &b"x"[..]).err().map(|e| e.kind());
-    assert_eq!(refused, Some(ErrorKind::Fenced), "FOUND: a store takes a put that does not own its cell");
+    assert_eq!(
+        refused,
+        Some(ErrorKind::Fenced),
+        "FOUND: a store erases that does not own its cell"
+    );
+    let refused =
+        engine.put(Put::new(user_id(0), Class::audio()), &b"x"[..]).err().map(|e| e.kind());
+    assert_eq!(
+        refused,
+        Some(ErrorKind::Fenced),
+        "FOUND: a store takes a put that does not own its cell"
+    );
     let _ = (engine.run_due(&mut |_| {}), engine.status(), engine.list(&Query::default()));
     drop(engine);
     assert_eq!(keys(run), before, "FOUND: a look destroys a root key");

@@ -83,19 +83,33 @@ impl Others {
 }
 
 /// Opens a copy of the store with its cell; returns what is wrong with what it sees.
-pub(super) fn look(media: &dyn Media, options: &Options, place: &str, open_as: OpenAs) -> Option<String> {
+pub(super) fn look(
+    media: &dyn Media,
+    options: &Options,
+    place: &str,
+    open_as: OpenAs,
+) -> Option<String> {
     let store = media.store(place, false).ok()?;
     let options = options.clone().open_as(open_as);
-    let keys = || media.keys_on_medium(false).ok().map(|keys| keys.iter().map(|key| key.id).collect::<Vec<_>>());
+    let keys = || {
+        media
+            .keys_on_medium(false)
+            .ok()
+            .map(|keys| keys.iter().map(|key| key.id).collect::<Vec<_>>())
+    };
     let before = keys();
     let opened = media.cell().and_then(|cell| Engine::open(store, cell, options));
     let listed = match &opened {
         Err(_) => None,
-        Ok(engine) if engine.read_only().is_none() => return Some(format!("FOUND: {place} owns the cell by itself")),
+        Ok(engine) if engine.read_only().is_none() => {
+            return Some(format!("FOUND: {place} owns the cell by itself"));
+        }
         Ok(engine) => {
             let erased = engine.erase(Scope::user(user_id(0))).err().map(|e| e.kind());
             if erased != Some(ErrorKind::Fenced) {
-                return Some(format!("FOUND: {place} does not own the cell, and erases: {erased:?}"));
+                return Some(format!(
+                    "FOUND: {place} does not own the cell, and erases: {erased:?}"
+                ));
             }
             let _ = (engine.run_due(&mut |_| {}), engine.status());
             engine.list(&Query::default()).err()

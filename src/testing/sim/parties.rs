@@ -41,7 +41,8 @@ pub(super) fn envelope(run: &mut Run, user: u8, item: &Item, trouble: Trouble) {
     if !run.model.is_live(user) {
         return;
     }
-    let sources: Vec<RecordId> = item.sources.iter().filter_map(|n| any_record(&run.model, *n)).collect();
+    let sources: Vec<RecordId> =
+        item.sources.iter().filter_map(|n| any_record(&run.model, *n)).collect();
     let fine = {
         let live = run.model.live();
         sources.iter().all(|source| live.contains_key(source))
@@ -90,18 +91,27 @@ pub(super) fn envelope(run: &mut Run, user: u8, item: &Item, trouble: Trouble) {
         run.model.put(user, Record { id, class, content, sources, opened: 0 });
     });
     if item.len.is_multiple_of(2) && !run.envelopes.is_empty() {
-        envelope_again(run, u8::try_from(run.envelopes.len() - 1).unwrap_or(u8::MAX), Trouble::default());
+        envelope_again(
+            run,
+            u8::try_from(run.envelopes.len() - 1).unwrap_or(u8::MAX),
+            Trouble::default(),
+        );
     }
 }
 
 pub(super) fn envelope_again(run: &mut Run, n: u8, trouble: Trouble) {
-    let Some((envelope, id)) = run.envelopes.get(usize::from(n) % run.envelopes.len().max(1)).cloned() else {
+    let Some((envelope, id)) =
+        run.envelopes.get(usize::from(n) % run.envelopes.len().max(1)).cloned()
+    else {
         return;
     };
     let live = run.model.live().contains_key(&id);
     let act = |run: &Run| match run.engine().accept(&envelope[..]) {
         Ok(done) => {
-            assert!(done.again && done.id == id && live, "FOUND: an envelope became another record");
+            assert!(
+                done.again && done.id == id && live,
+                "FOUND: an envelope became another record"
+            );
             Ok(Done::Nothing)
         }
         Err(e) if matches!(e.kind(), ErrorKind::Refused | ErrorKind::Erased) => Ok(Done::Nothing),
@@ -152,11 +162,18 @@ fn give(run: &mut Run, user: u8, grant: &Grant) -> Option<Ticket> {
 /// The records that a grant opens, with their contents, in order.
 fn covered(run: &Run, user: u8, class: Option<&Class>) -> Vec<(RecordId, Vec<u8>)> {
     let live = run.model.live();
-    let of = live.values().filter(|(n, r)| *n == user && class.is_none_or(|class| *class == r.class));
+    let of =
+        live.values().filter(|(n, r)| *n == user && class.is_none_or(|class| *class == r.class));
     of.map(|(_, r)| (r.id, r.content.clone())).collect()
 }
 
-fn open_granted(run: &mut Run, party: &Identity, ticket: &Ticket, covered: &[(RecordId, Vec<u8>)], trouble: Trouble) {
+fn open_granted(
+    run: &mut Run,
+    party: &Identity,
+    ticket: &Ticket,
+    covered: &[(RecordId, Vec<u8>)],
+    trouble: Trouble,
+) {
     let Ok((request, secret)) = party.ask(ticket, &*run.env) else {
         panic!("no request");
     };
@@ -166,7 +183,10 @@ fn open_granted(run: &mut Run, party: &Identity, ticket: &Ticket, covered: &[(Re
         let mut contents = Contents::default();
         unpack(&secret, &parcel[..], &mut contents)?;
         contents.0.sort();
-        assert!(contents.0 == covered, "LOST: a third party opened something else than what is there");
+        assert!(
+            contents.0 == covered,
+            "LOST: a third party opened something else than what is there"
+        );
         assert_eq!((opened.records, opened.fell), (covered.len() as u64, 0));
         Ok(Done::Nothing)
     };
@@ -215,8 +235,9 @@ fn revoke(run: &mut Run, party: &Identity, ticket: &Ticket, user: u8, number: u6
         done => done.map(|()| Done::Nothing),
     };
     attempt(run, "grants revoked", Trouble::default(), &act, |run, _, _| {
-        let again =
-            party.ask(ticket, &*run.env).and_then(|(request, _)| run.engine().open_request(&request, Vec::new()));
+        let again = party
+            .ask(ticket, &*run.env)
+            .and_then(|(request, _)| run.engine().open_request(&request, Vec::new()));
         assert!(again.is_err(), "FOUND: a revoked grant opens");
     });
 }

@@ -52,36 +52,69 @@ pub const PLANTED: &[PlantedDefect] = &[
     engine("an erase is not logged", Defect::SkipLog, World::Alone, "LOST"),
     PlantedDefect {
         name: "whoever opens a store recovers it",
-        planted: Planted { engine: Some(Defect::LookRecovers), cell: Some(CellDefect::AnyOwner), ..NONE },
+        planted: Planted {
+            engine: Some(Defect::LookRecovers),
+            cell: Some(CellDefect::AnyOwner),
+            ..NONE
+        },
         world: World::Many,
         verdict: "owns the cell by itself",
         seed: 18,
     },
     cell("a keyholder's fence lies in a tombstone", CellDefect::FenceInTombstone, "").at(386),
     engine("a plan that fails is dropped", Defect::PlanDropped, World::Many, "").at(1464),
-    engine("an epoch stands for an erase", Defect::EpochForErase, World::Many, "was let in").at(1594),
+    engine("an epoch stands for an erase", Defect::EpochForErase, World::Many, "was let in")
+        .at(1594),
     cell(
         "the key that stands ready is used from memory",
         CellDefect::ReadyFromMemory,
         "a machine that was set back erases",
     )
     .at(612),
-    engine("erases of one commit fail together", Defect::FailTogether, World::Many, "an erase fails as erased")
-        .at(1521),
+    engine(
+        "erases of one commit fail together",
+        Defect::FailTogether,
+        World::Many,
+        "an erase fails as erased",
+    )
+    .at(1521),
     engine("the writer has its own list of copies", Defect::TwoLists, World::Many, "LOST").at(2399),
     cell("the old shares go when t hold the new", CellDefect::NoMargin, "LOST").at(7574),
 ];
 
-const fn engine(name: &'static str, defect: Defect, world: World, verdict: &'static str) -> PlantedDefect {
-    PlantedDefect { name, planted: Planted { engine: Some(defect), ..NONE }, world, verdict, seed: 0 }
+const fn engine(
+    name: &'static str,
+    defect: Defect,
+    world: World,
+    verdict: &'static str,
+) -> PlantedDefect {
+    PlantedDefect {
+        name,
+        planted: Planted { engine: Some(defect), ..NONE },
+        world,
+        verdict,
+        seed: 0,
+    }
 }
 
 const fn unsynced(name: &'static str, what: Unsynced, verdict: &'static str) -> PlantedDefect {
-    PlantedDefect { name, planted: Planted { unsynced: Some(what), ..NONE }, world: World::Alone, verdict, seed: 0 }
+    PlantedDefect {
+        name,
+        planted: Planted { unsynced: Some(what), ..NONE },
+        world: World::Alone,
+        verdict,
+        seed: 0,
+    }
 }
 
 const fn cell(name: &'static str, defect: CellDefect, verdict: &'static str) -> PlantedDefect {
-    PlantedDefect { name, planted: Planted { cell: Some(defect), ..NONE }, world: World::Many, verdict, seed: 0 }
+    PlantedDefect {
+        name,
+        planted: Planted { cell: Some(defect), ..NONE },
+        world: World::Many,
+        verdict,
+        seed: 0,
+    }
 }
 
 impl PlantedDefect {
@@ -91,7 +124,9 @@ impl PlantedDefect {
 
     /// The first seed that fails with the defect and not without it, and its verdict.
     pub fn caught(&self, mut seeds: Range<u64>) -> Option<(u64, String)> {
-        let verdict = |seed: u64, planted: Planted| verdict_of(|| self.world.run(seed, &steps(seed), planted)).err();
+        let verdict = |seed: u64, planted: Planted| {
+            verdict_of(|| self.world.run(seed, &steps(seed), planted)).err()
+        };
         seeds.find_map(|seed| {
             let with = verdict(seed, self.planted)?;
             verdict(seed, NONE).is_none().then_some((seed, with))

@@ -24,7 +24,9 @@ pub(super) fn apply(run: &mut Run, op: Op, trouble: Trouble) {
         Op::Create(user) => create(run, user, trouble),
         Op::Detach(n) => detach(run, n, trouble),
         Op::Tend => tend(run, trouble),
-        Op::LegalHold { user, class, interaction } => legal_hold(run, user, class, interaction, trouble),
+        Op::LegalHold { user, class, interaction } => {
+            legal_hold(run, user, class, interaction, trouble)
+        }
         Op::OpenAs(n) => open_as(run, n, trouble),
         Op::Lift(n) => lift(run, n, trouble),
         Op::Erase(scopes) => {
@@ -35,7 +37,12 @@ pub(super) fn apply(run: &mut Run, op: Op, trouble: Trouble) {
         }
         Op::EraseWithin(scoped, window) => {
             if let Some(named) = named(&run.model, &scoped) {
-                erase(run, vec![named], Some(Duration::from_millis(u64::from(window) * 100)), trouble);
+                erase(
+                    run,
+                    vec![named],
+                    Some(Duration::from_millis(u64::from(window) * 100)),
+                    trouble,
+                );
             }
         }
         Op::Plan(scoped, delay) => plan(run, &scoped, delay, trouble),

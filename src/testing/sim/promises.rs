@@ -25,14 +25,21 @@ pub(super) fn create(run: &mut Run, user: u8, trouble: Trouble) {
 
 pub(super) fn detach(run: &mut Run, n: u8, trouble: Trouble) {
     let live = run.model.live();
-    let derived: Vec<RecordId> = live.values().filter(|(_, r)| !r.sources.is_empty()).map(|(_, r)| r.id).collect();
+    let derived: Vec<RecordId> =
+        live.values().filter(|(_, r)| !r.sources.is_empty()).map(|(_, r)| r.id).collect();
     if let Some(id) = derived.get(usize::from(n) % derived.len().max(1)).copied() {
         let act = |run: &Run| run.engine().detach(&id, "it stays").map(|()| Done::Nothing);
         attempt(run, "records detached", trouble, &act, |run, _, _| run.model.detach(&id));
     }
 }
 
-pub(super) fn legal_hold(run: &mut Run, user: u8, class: Option<Class>, interaction: Option<u8>, trouble: Trouble) {
+pub(super) fn legal_hold(
+    run: &mut Run,
+    user: u8,
+    class: Option<Class>,
+    interaction: Option<u8>,
+    trouble: Trouble,
+) {
     let interaction = interaction.and_then(|n| pick(&run.model, n));
     let mut hold = Hold::new("a court asks", "a court");
     if let Some(class) = &class {
@@ -43,7 +50,8 @@ pub(super) fn legal_hold(run: &mut Run, user: u8, class: Option<Class>, interact
     }
     let act = |run: &Run| {
         let held = run.engine().holds(&user_id(user)).add(hold.clone());
-        held.map(Done::Number).or_else(|e| if run.model.is_live(user) { Err(e) } else { Ok(Done::Nothing) })
+        held.map(Done::Number)
+            .or_else(|e| if run.model.is_live(user) { Err(e) } else { Ok(Done::Nothing) })
     };
     attempt(run, "holds added", trouble, &act, |run, done, _| {
         let id = match done {
@@ -73,7 +81,12 @@ pub(super) fn lift(run: &mut Run, n: u8, trouble: Trouble) {
     let all: Vec<(u8, u64)> =
         run.model.users.iter().flat_map(|(u, user)| user.holds.iter().map(|h| (*u, h.0))).collect();
     if let Some((user, id)) = all.get(usize::from(n) % all.len().max(1)).copied() {
-        let act = |run: &Run| run.engine().holds(&user_id(user)).lift(id, "it is over", "a court").map(|()| Done::Nothing);
+        let act = |run: &Run| {
+            run.engine()
+                .holds(&user_id(user))
+                .lift(id, "it is over", "a court")
+                .map(|()| Done::Nothing)
+        };
         attempt(run, "holds lifted", trouble, &act, |run, _, _| {
             run.model.users.entry(user).or_default().holds.retain(|(there, ..)| *there != id);
         });
@@ -92,7 +105,9 @@ pub(super) fn plan(run: &mut Run, scoped: &Scoped, delay: u8, trouble: Trouble) 
         },
     };
     let due = run.env.now().0 + 50 + u64::from(delay) * 100;
-    let act = |run: &Run| run.engine().erase_at(asked(&named), Timestamp(due)).map(|plan| Done::Number(plan.id));
+    let act = |run: &Run| {
+        run.engine().erase_at(asked(&named), Timestamp(due)).map(|plan| Done::Number(plan.id))
+    };
     attempt(run, "erases planned", trouble, &act, |run, done, _| {
         let id = match done {
             Some(Done::Number(id)) => Some(id),
@@ -109,7 +124,8 @@ pub(super) fn plan(run: &mut Run, scoped: &Scoped, delay: u8, trouble: Trouble) 
 
 pub(super) fn cancel(run: &mut Run, n: u8, trouble: Trouble) {
     let users = &run.model.users;
-    let all: Vec<(u8, u64)> = users.iter().flat_map(|(u, user)| user.plans.iter().map(|p| (*u, p.0))).collect();
+    let all: Vec<(u8, u64)> =
+        users.iter().flat_map(|(u, user)| user.plans.iter().map(|p| (*u, p.0))).collect();
     if let Some((user, id)) = all.get(usize::from(n) % all.len().max(1)).copied() {
         let act = |run: &Run| run.engine().plans(&user_id(user)).cancel(id).map(|()| Done::Nothing);
         attempt(run, "plans cancelled", trouble, &act, |run, _, _| {
@@ -118,7 +134,13 @@ pub(super) fn cancel(run: &mut Run, n: u8, trouble: Trouble) {
     }
 }
 
-pub(super) fn limit(run: &mut Run, user: Option<u8>, class: &Class, age: Option<u8>, trouble: Trouble) {
+pub(super) fn limit(
+    run: &mut Run,
+    user: Option<u8>,
+    class: &Class,
+    age: Option<u8>,
+    trouble: Trouble,
+) {
     if user.is_some_and(|user| !run.model.is_live(user)) {
         return;
     }
@@ -155,7 +177,8 @@ pub(super) fn tend(run: &mut Run, trouble: Trouble) {
     attempt(run, TENDS, trouble, &act, |run, done, now| {
         // In the order in which the engine serves them: what one takes another may keep.
         let first = |user: &User| user.plans.iter().map(|(_, due, _)| *due).min();
-        let mut users: Vec<_> = run.model.users.iter().map(|(user, there)| (first(there), *user)).collect();
+        let mut users: Vec<_> =
+            run.model.users.iter().map(|(user, there)| (first(there), *user)).collect();
         users.sort_unstable();
         for (_, user) in users {
             let left = run.engine().plans(&user_id(user)).list().unwrap_or_default();
@@ -177,7 +200,10 @@ pub(super) fn tend(run: &mut Run, trouble: Trouble) {
                     // A plan that names only what fell goes with it.
                     let moot = !run.model.may_take_more(&named) && run.model.hits(&named) == 0;
                     // Others may have opened the store meanwhile, and read the clock.
-                    assert!(due <= run.env.now().0 || moot, "LOST: an erase was done before its time: {named:?}");
+                    assert!(
+                        due <= run.env.now().0 || moot,
+                        "LOST: an erase was done before its time: {named:?}"
+                    );
                     assert!(!held, "FOUND: a planned erase took what is held: {named:?}");
                     run.model.drop_due(&named);
                     if let Some(there) = run.model.users.get_mut(&user) {
@@ -193,7 +219,8 @@ pub(super) fn tend(run: &mut Run, trouble: Trouble) {
         for (by, must) in [(now, done.is_some()), (until, false)] {
             for named in run.model.expired(by) {
                 let hit: Vec<RecordId> = run.model.taken(&named);
-                let gone = |id: &RecordId| run.read(id).is_err_and(|e| e.kind() == ErrorKind::Erased);
+                let gone =
+                    |id: &RecordId| run.read(id).is_err_and(|e| e.kind() == ErrorKind::Erased);
                 let all = hit.iter().all(gone);
                 assert!(all || !must, "FOUND: what passed a limit is there: {named:?}");
                 if all {

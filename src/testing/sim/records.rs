@@ -1,7 +1,7 @@
 //! Putting and erasing in a run, and how the model follows.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
-use crate::{Erase, Erasure, Put, Scope, Source, RecordInfo};
+use crate::{Erase, Erasure, Put, RecordInfo, Scope, Source};
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ pub(super) fn asked(named: &Named) -> Erase {
         Named::User(user) => Scope::user(user_id(*user)).into(),
         Named::Record(id) => Scope::Record(*id).into(),
         Named::Part { user, class, when, keep } => {
-            let erase = Erase::new(Scope::User { user: user_id(*user), class: class.clone(), when: *when });
+            let erase =
+                Erase::new(Scope::User { user: user_id(*user), class: class.clone(), when: *when });
             keep.iter().fold(erase, |erase, class| erase.keep(class.clone(), "it stays"))
         }
     }
@@ -93,7 +94,9 @@ pub(super) fn find(run: &Run, user: u8, items: &[Chosen]) -> Vec<RecordId> {
     let mut ids = Vec::new();
     for item in items {
         let is = |r: &RecordInfo| {
-            r.class == item.class && r.user == user_id(user) && run.read(&r.id).is_ok_and(|c| c == item.content)
+            r.class == item.class
+                && r.user == user_id(user)
+                && run.read(&r.id).is_ok_and(|c| c == item.content)
         };
         match new.iter().position(is) {
             Some(at) => ids.push(new.remove(at).id),
@@ -146,7 +149,8 @@ pub(super) fn erase(run: &mut Run, named: Vec<Named>, window: Option<Duration>, 
         run.tally.add("erases pending", u64::from(pending));
         if acknowledged.is_some() {
             if let Some(unsigned) = issued.borrow_mut().take() {
-                let signed: Certificate = unsigned.sign().unwrap_or_else(|e| panic!("LOST: a certificate: {e}"));
+                let signed: Certificate =
+                    unsigned.sign().unwrap_or_else(|e| panic!("LOST: a certificate: {e}"));
                 run.certificates.push(signed);
             }
             check_cell(run);
@@ -185,7 +189,10 @@ fn follow_told(run: &mut Run, named: &Named, told: Told, trouble: Trouble, now: 
             // a page could not be read on the way to it, now or by an erase before.
             run.left |= trouble.during.is_some();
             let followed = run.options.follow.links > 100 && !run.left;
-            assert!(records == fell || !followed && records > fell, "{named:?}: {records} of {fell}");
+            assert!(
+                records == fell || !followed && records > fell,
+                "{named:?}: {records} of {fell}"
+            );
             if followed && !matches!(named, Named::Part { .. }) {
                 assert_eq!(already, nothing, "{named:?}");
             }
@@ -200,7 +207,8 @@ fn follow_untold(run: &mut Run, named: &Named, trouble: Trouble, now: u64) {
     let acts = run.model.hits(named) > 0 || run.model.leaves_fence(named);
     // One that met the fault failed alone.
     let hit = run.model.taken(named);
-    let failed = trouble.during.is_some() && !hit.is_empty() && hit.iter().all(|id| run.read(id).is_ok());
+    let failed =
+        trouble.during.is_some() && !hit.is_empty() && hit.iter().all(|id| run.read(id).is_ok());
     if acts && !failed && !run.model.held(named) {
         run.model.erase(named, now);
     }

@@ -72,7 +72,12 @@ pub(super) struct Run {
 
 impl Run {
     /// A run over media, without a store yet.
-    pub(super) fn new(media: Arc<dyn Media>, env: Arc<Seeded>, seed: u64, defect: Option<Defect>) -> Self {
+    pub(super) fn new(
+        media: Arc<dyn Media>,
+        env: Arc<Seeded>,
+        seed: u64,
+        defect: Option<Defect>,
+    ) -> Self {
         let tape = Tape::new();
         let unreachable: Arc<Mutex<BTreeSet<String>>> = Arc::default();
         let (over, onto, gone) = (Arc::clone(&media), Arc::clone(&tape), Arc::clone(&unreachable));
@@ -82,11 +87,19 @@ impl Run {
             }
             Ok(Arc::new(RecordingStore::new(over.store(place, create)?, Arc::clone(&onto))))
         };
-        let options = Options::new().env(env.clone()).geometry(geometry(seed)).keeper(Keeper::ByHand).follow(if seed.is_multiple_of(3) {
+        let options = Options::new()
+            .env(env.clone())
+            .geometry(geometry(seed))
+            .keeper(Keeper::ByHand)
+            .follow(if seed.is_multiple_of(3) {
                 Follow { links: 2, users: 1 }
             } else {
                 Follow { users: 9, ..Follow::default() }
-            }).cache_bytes(1 << 18).open_copy(Arc::new(open_copy)).open_as(OpenAs::Owner).defect(defect);
+            })
+            .cache_bytes(1 << 18)
+            .open_copy(Arc::new(open_copy))
+            .open_as(OpenAs::Owner)
+            .defect(defect);
         Run {
             media,
             env,
@@ -148,7 +161,8 @@ impl Run {
     pub(super) fn content(&mut self, len: usize) -> Vec<u8> {
         self.contents += 1;
         let mut rng = Rng::new(self.rng.clone().next() ^ self.contents);
-        let mut content: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| rng.next().to_be_bytes()).collect();
+        let mut content: Vec<u8> =
+            (0..len.div_ceil(8)).flat_map(|_| rng.next().to_be_bytes()).collect();
         content.truncate(len);
         content
     }
@@ -161,7 +175,9 @@ impl Run {
 
     pub(super) fn keys_on_medium(&self) -> Vec<RootKey> {
         let all_final = self.engine.as_ref().is_none_or(|engine| engine.is_final());
-        self.media.keys_on_medium(all_final).unwrap_or_else(|e| panic!("the cell cannot be read: {e}"))
+        self.media
+            .keys_on_medium(all_final)
+            .unwrap_or_else(|e| panic!("the cell cannot be read: {e}"))
     }
 
     pub(super) fn listed(&self) -> Vec<RecordInfo> {
@@ -184,7 +200,8 @@ impl Run {
 /// Small pages, so that trees grow and split; every seventh run has the default size, every
 /// eleventh the shortest segments.
 fn geometry(seed: u64) -> Geometry {
-    let segment_bytes = if seed % 11 == 4 { SEGMENT_MIN_BYTES } else { Geometry::DEFAULT.segment_bytes };
+    let segment_bytes =
+        if seed % 11 == 4 { SEGMENT_MIN_BYTES } else { Geometry::DEFAULT.segment_bytes };
     match seed % 7 {
         0 => Geometry { segment_bytes, ..Geometry::DEFAULT },
         1 | 2 => Geometry { page_bytes: 1024, fan_bits: 4, segment_bytes },

@@ -118,7 +118,9 @@ impl World {
         let ownerless = planted.cell == Some(CellDefect::FenceInTombstone);
         let others = (self == World::Many).then(|| Others::new(ownerless));
         run_over(seed, steps, planted, others, |env| match self {
-            World::Alone if planted.unsynced.is_some() => SimulatedDisk::new(env.clone(), planted.unsynced),
+            World::Alone if planted.unsynced.is_some() => {
+                SimulatedDisk::new(env.clone(), planted.unsynced)
+            }
             World::Alone => media_of(seed, env),
             World::Keyholders => Adapters::with_keyholders(seed, env),
             World::Many => match seed % 3 {
@@ -133,7 +135,10 @@ impl World {
     pub fn describe(self, step: &[u8; STEP_BYTES]) -> String {
         let other = (self == World::Many).then(|| Event::decode(step)).flatten();
         let (op, trouble) = decode(step);
-        other.map_or_else(|| format!("{op:?}, {trouble:?}"), |event| format!("{event:?}, {trouble:?}"))
+        other.map_or_else(
+            || format!("{op:?}, {trouble:?}"),
+            |event| format!("{event:?}, {trouble:?}"),
+        )
     }
 }
 

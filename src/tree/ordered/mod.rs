@@ -61,8 +61,15 @@ impl<const K: usize> Ordered<K> {
         key: OrderedKey<K>,
         value: impl Into<Part>,
     ) -> Result<()> {
-        let link = self.root.get_or_insert_with(|| Link::Loaded(Box::new(OrderedNode::Leaf(BTreeMap::new()))));
-        let right = link.load_mut(editor, place.kind, place.owner)?.insert(editor, place, key, value.into())?;
+        let link = self
+            .root
+            .get_or_insert_with(|| Link::Loaded(Box::new(OrderedNode::Leaf(BTreeMap::new()))));
+        let right = link.load_mut(editor, place.kind, place.owner)?.insert(
+            editor,
+            place,
+            key,
+            value.into(),
+        )?;
         if let Some(right) = right
             && let Some(Link::Loaded(left)) = self.root.take()
         {
@@ -84,7 +91,12 @@ impl<const K: usize> Ordered<K> {
     }
 
     /// Removes a key, and says whether it was there.
-    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, place: Place, key: &OrderedKey<K>) -> Result<bool> {
+    pub(crate) fn remove(
+        &mut self,
+        editor: &mut Editor<'_>,
+        place: Place,
+        key: &OrderedKey<K>,
+    ) -> Result<bool> {
         Ok(self.remove_range(editor, place, key, key)? > 0)
     }
 
@@ -97,7 +109,8 @@ impl<const K: usize> Ordered<K> {
         low: &OrderedKey<K>,
         high: &OrderedKey<K>,
     ) -> Result<(Ordered<K>, u64)> {
-        let Some(taken) = self.take(editor, place, low, high)?.filter(|taken| !taken.is_empty()) else {
+        let Some(taken) = self.take(editor, place, low, high)?.filter(|taken| !taken.is_empty())
+        else {
             return Ok((Ordered::default(), 0));
         };
         let count = taken.count();
@@ -136,13 +149,19 @@ impl<const K: usize> Ordered<K> {
     }
 
     /// Takes every entry out; every page is read, and replaced.
-    pub(crate) fn drain(&mut self, editor: &mut Editor<'_>, place: Place) -> Result<Vec<(OrderedKey<K>, Value)>> {
+    pub(crate) fn drain(
+        &mut self,
+        editor: &mut Editor<'_>,
+        place: Place,
+    ) -> Result<Vec<(OrderedKey<K>, Value)>> {
         let mut out = Vec::new();
         let mut rest: Vec<Link<OrderedNode<K>>> = self.root.take().into_iter().collect();
         while let Some(mut link) = rest.pop() {
             match link.load_mut(editor, place.kind, place.owner)? {
                 OrderedNode::Leaf(entries) => out.extend(std::mem::take(entries)),
-                OrderedNode::Interior(children) => rest.extend(children.drain(..).rev().map(|c| c.link)),
+                OrderedNode::Interior(children) => {
+                    rest.extend(children.drain(..).rev().map(|c| c.link))
+                }
             }
         }
         Ok(out)
@@ -157,7 +176,12 @@ impl<const K: usize> Ordered<K> {
     }
 
     /// Seals every changed page and returns where the tree is now; `None` when it is empty.
-    pub(crate) fn seal(self, place: Place, geometry: Geometry, sink: &mut dyn Sink) -> Result<Option<Ref>> {
+    pub(crate) fn seal(
+        self,
+        place: Place,
+        geometry: Geometry,
+        sink: &mut dyn Sink,
+    ) -> Result<Option<Ref>> {
         self.root.map(|link| seal_link(link, place, geometry, sink)).transpose()
     }
 
@@ -183,16 +207,28 @@ impl<const K: usize> Ordered<K> {
         entry: &mut dyn FnMut(&OrderedKey<K>, &[u8]) -> Result<()>,
     ) -> Result<()> {
         let range = Range { low: &[0; K], high: &[0xFF; K], descending: false };
-        self.scan(pages, place, range, &mut |key, value| entry(key, value).map(ControlFlow::Continue))
+        self.scan(pages, place, range, &mut |key, value| {
+            entry(key, value).map(ControlFlow::Continue)
+        })
     }
 
     /// The value at `key`.
-    pub(crate) fn get(&self, pages: &dyn Pages, place: Place, key: &OrderedKey<K>) -> Result<Option<Secret>> {
+    pub(crate) fn get(
+        &self,
+        pages: &dyn Pages,
+        place: Place,
+        key: &OrderedKey<K>,
+    ) -> Result<Option<Secret>> {
         let mut found = None;
-        self.scan(pages, place, Range { low: key, high: key, descending: false }, &mut |_, value| {
-            found = Some(Secret::copied_from(value));
-            Ok(ControlFlow::Break(()))
-        })?;
+        self.scan(
+            pages,
+            place,
+            Range { low: key, high: key, descending: false },
+            &mut |_, value| {
+                found = Some(Secret::copied_from(value));
+                Ok(ControlFlow::Break(()))
+            },
+        )?;
         Ok(found)
     }
 }

@@ -82,7 +82,9 @@ pub(super) fn decode_child<const K: usize>(d: &mut Decoder<'_>) -> Result<Child<
     Ok(Child { first: d.array()?, count: d.u64()?, link: Link::Stored(Ref::decode(d)?) })
 }
 
-pub(super) fn decode_entry<'p, const K: usize>(d: &mut Decoder<'p>) -> Result<(OrderedKey<K>, &'p [u8])> {
+pub(super) fn decode_entry<'p, const K: usize>(
+    d: &mut Decoder<'p>,
+) -> Result<(OrderedKey<K>, &'p [u8])> {
     let key = d.array()?;
     let len = usize::from(d.u16()?);
     Ok((key, d.bytes(len)?))
@@ -220,7 +222,8 @@ impl<const K: usize> OrderedNode<K> {
         };
         let mut i = 0;
         while i < children.len() && children.len() > 1 {
-            let small = matches!(&children[i].link, Link::Loaded(node) if node.len() < capacity / 4);
+            let small =
+                matches!(&children[i].link, Link::Loaded(node) if node.len() < capacity / 4);
             if !small {
                 i += 1;
                 continue;
@@ -232,8 +235,12 @@ impl<const K: usize> OrderedNode<K> {
                 i += 1;
                 continue;
             }
-            let Link::Loaded(right) = children.remove(left + 1).link else { unreachable!("it was just loaded") };
-            let Link::Loaded(node) = &mut children[left].link else { unreachable!("it was just loaded") };
+            let Link::Loaded(right) = children.remove(left + 1).link else {
+                unreachable!("it was just loaded")
+            };
+            let Link::Loaded(node) = &mut children[left].link else {
+                unreachable!("it was just loaded")
+            };
             match (&mut **node, *right) {
                 (OrderedNode::Leaf(a), OrderedNode::Leaf(mut b)) => a.append(&mut b),
                 (OrderedNode::Interior(a), OrderedNode::Interior(mut b)) => a.append(&mut b),
@@ -268,7 +275,10 @@ impl<const K: usize> OrderedNode<K> {
 }
 
 /// The key at which a leaf is cut so that both parts are about as long.
-fn middle<const K: usize>(entries: &BTreeMap<OrderedKey<K>, Value>, capacity: usize) -> OrderedKey<K> {
+fn middle<const K: usize>(
+    entries: &BTreeMap<OrderedKey<K>, Value>,
+    capacity: usize,
+) -> OrderedKey<K> {
     let mut len = 0;
     for (key, value) in entries.iter().skip(1) {
         len += K + 2 + value.len();

@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::node::{Child, INTERIOR, LEAF, OrderedNode, Place, Value, child_len, decode_child, decode_entry};
+use super::node::{
+    Child, INTERIOR, LEAF, OrderedNode, Place, Value, child_len, decode_child, decode_entry,
+};
 use crate::codec::Decoder;
 use crate::error::Result;
 use crate::tree::keys::OrderedKey;
@@ -19,7 +21,8 @@ pub(crate) struct Range<'k, const K: usize = 20> {
 }
 
 /// Callback of [`Ordered::scan`]: sees each entry, and may end the scan.
-pub(crate) type Entries<'e, const K: usize = 20> = dyn FnMut(&OrderedKey<K>, &[u8]) -> Result<ControlFlow<()>> + 'e;
+pub(crate) type Entries<'e, const K: usize = 20> =
+    dyn FnMut(&OrderedKey<K>, &[u8]) -> Result<ControlFlow<()>> + 'e;
 
 pub(super) fn scan_link<const K: usize>(
     pages: &dyn Pages,
@@ -69,7 +72,11 @@ fn child_of<const K: usize>(page: &[u8], key: &OrderedKey<K>) -> Result<Option<R
     Ref::decode(&mut d).map(Some)
 }
 
-fn scan_leaf<const K: usize>(page: &[u8], range: &Range<'_, K>, entry: &mut Entries<'_, K>) -> Result<ControlFlow<()>> {
+fn scan_leaf<const K: usize>(
+    page: &[u8],
+    range: &Range<'_, K>,
+    entry: &mut Entries<'_, K>,
+) -> Result<ControlFlow<()>> {
     let mut d = Decoder::new(page, "page of an ordered tree");
     d.u8()?;
     let count = d.u16()?;
@@ -105,14 +112,22 @@ fn scan_node<const K: usize>(
         OrderedNode::Leaf(entries) => {
             let within = entries.range(*range.low..=*range.high);
             let each = |(key, value): (&OrderedKey<K>, &Value)| entry(key, value);
-            if range.descending { first_break(within.rev().map(each)) } else { first_break(within.map(each)) }
+            if range.descending {
+                first_break(within.rev().map(each))
+            } else {
+                first_break(within.map(each))
+            }
         }
         OrderedNode::Interior(children) => {
             let from = children.partition_point(|c| c.first <= *range.low).saturating_sub(1);
             let to = children.partition_point(|c| c.first <= *range.high);
             let within = children[from.min(to)..to].iter();
             let each = |child: &Child<K>| scan_link(pages, place, &child.link, range, entry);
-            if range.descending { first_break(within.rev().map(each)) } else { first_break(within.map(each)) }
+            if range.descending {
+                first_break(within.rev().map(each))
+            } else {
+                first_break(within.map(each))
+            }
         }
     }
 }

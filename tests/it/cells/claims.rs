@@ -6,12 +6,14 @@ use keyfall::ErrorKind;
 use keyfall::cell::{Durable, FileCell, MemoryCell, Owner, RootCell, RootId};
 use keyfall::crypto::Key;
 use keyfall::env::System;
-use keyfall::store::StoreId;
 use keyfall::quorum::Keyholder;
+use keyfall::store::StoreId;
 use keyfall::testing::sim::{Fault, Media, SimulatedDisk};
 use keyfall::testing::{Seeded, owned_cell_conformance};
 
-use super::{NOBODY, STORE, create, deposit, files, holder, id, open, owner, put_back, quick_dir, share};
+use super::{
+    NOBODY, STORE, create, deposit, files, holder, id, open, owner, put_back, quick_dir, share,
+};
 use crate::support::error_kind;
 
 #[test]
@@ -34,8 +36,10 @@ fn a_torn_claim_gives_way_to_the_whole_one() {
     for n in 1..6 {
         let before = claims.map(|slot| std::fs::read(place.join(slot)).unwrap());
         open(&place).claim(STORE, &owner(n, 1), n).unwrap();
-        let newest =
-            claims.iter().zip(&before).filter(|(slot, bytes)| std::fs::read(place.join(slot)).unwrap() != **bytes);
+        let newest = claims
+            .iter()
+            .zip(&before)
+            .filter(|(slot, bytes)| std::fs::read(place.join(slot)).unwrap() != **bytes);
         let newest: Vec<&str> = newest.map(|(slot, _)| *slot).collect();
         assert_eq!(newest.len(), 1, "one slot in turn");
         let older = claims.iter().find(|slot| **slot != newest[0]).unwrap();
@@ -135,13 +139,19 @@ fn a_claim_that_was_acknowledged_is_never_forgotten() {
                     let contents = media.cell().unwrap().load().unwrap();
                     let claim = contents.owner.map_or(0, |owner| owner.claim);
                     let run = format!("{first:?} at {at}, {second:?} at {again}, seed {seed}");
-                    assert!((acknowledged..=asked).contains(&claim), "{run}: {claim}, not {acknowledged} to {asked}");
+                    assert!(
+                        (acknowledged..=asked).contains(&claim),
+                        "{run}: {claim}, not {acknowledged} to {asked}"
+                    );
                     // What a process has read may never have reached the medium.
                     asked = asked.max(claim);
                 }
                 media.restart(true, seed);
                 let contents = media.cell().unwrap().load().unwrap();
-                assert!(contents.owner.map_or(0, |owner| owner.claim) >= acknowledged, "behind a power cut");
+                assert!(
+                    contents.owner.map_or(0, |owner| owner.claim) >= acknowledged,
+                    "behind a power cut"
+                );
             }
         }
     }
@@ -187,13 +197,19 @@ fn a_keyholder_serves_the_owner_and_no_other() {
         }
         let (_, committed, owner, mark) = held();
         assert_eq!((committed, owner, mark), (1, Some(next), [3, 7, 8][usize::from(verb)]));
-        assert_eq!(error_kind(holder.deposit(STORE, &self::owner(2, 1), &share(id(3, 3)))), ErrorKind::Fenced);
+        assert_eq!(
+            error_kind(holder.deposit(STORE, &self::owner(2, 1), &share(id(3, 3)))),
+            ErrorKind::Fenced
+        );
         // A lower mark of the same owner is an old one.
         holder.claim(STORE, &next, 1).unwrap();
         assert_eq!(held().3, mark);
     }
     // What is refused for its epoch still names the owner of the store.
-    assert_eq!(error_kind(holder.deposit(STORE, &owner(8, 1), &share(id(1, 9)))), ErrorKind::Refused);
+    assert_eq!(
+        error_kind(holder.deposit(STORE, &owner(8, 1), &share(id(1, 9)))),
+        ErrorKind::Refused
+    );
     assert_eq!(held().2, Some(owner(8, 1)));
 }
 
@@ -220,7 +236,15 @@ fn a_keyholder_whose_fence_is_damaged_does_nothing() {
         let holder = holder(dir.path());
         assert_eq!(error_kind(holder.load(STORE)), ErrorKind::Corrupt, "{act}");
         assert_eq!(error_kind(holder.claim(STORE, &owner(9, 1), 0)), ErrorKind::Corrupt, "{act}");
-        assert_eq!(error_kind(holder.deposit(STORE, &owner(1, 1), &share(id(1, 2)))), ErrorKind::Corrupt, "{act}");
-        assert_eq!(error_kind(holder.retire(STORE, &owner(1, 1), &id(1, 1), &[], 0)), ErrorKind::Corrupt, "{act}");
+        assert_eq!(
+            error_kind(holder.deposit(STORE, &owner(1, 1), &share(id(1, 2)))),
+            ErrorKind::Corrupt,
+            "{act}"
+        );
+        assert_eq!(
+            error_kind(holder.retire(STORE, &owner(1, 1), &id(1, 1), &[], 0)),
+            ErrorKind::Corrupt,
+            "{act}"
+        );
     }
 }

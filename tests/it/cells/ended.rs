@@ -46,12 +46,18 @@ impl Verb {
                 let taken = holder.deposit(STORE, &NOBODY, &share(id(epoch, attempt)));
                 // A share of the kept key itself is dealt to each keyholder that lacks it.
                 let kept = epoch == told.acknowledged && Some(id(epoch, attempt)) == told.kept;
-                assert!(taken.is_err() || epoch > told.acknowledged || kept, "after {path:?}: {self:?} is taken");
+                assert!(
+                    taken.is_err() || epoch > told.acknowledged || kept,
+                    "after {path:?}: {self:?} is taken"
+                );
                 told
             }
             Verb::Retire(epoch, attempt) => {
                 let stated = holder.retire(STORE, &NOBODY, &id(epoch, attempt), &[], 0);
-                assert!(stated.is_err() || epoch >= told.acknowledged, "after {path:?}: {self:?} is taken");
+                assert!(
+                    stated.is_err() || epoch >= told.acknowledged,
+                    "after {path:?}: {self:?} is taken"
+                );
                 let acknowledged = if stated.is_ok() { epoch } else { told.acknowledged };
                 let kept = if stated.is_ok() { Some(id(epoch, attempt)) } else { told.kept };
                 Told { acknowledged, asked: told.asked.max(epoch), kept }
@@ -64,7 +70,10 @@ impl Verb {
 /// every state that a power cut in the middle of a verb leaves.
 fn every_order(dir: &Path, told: Told, steps: usize, torn: bool, path: &mut Vec<String>) {
     let fence = holder(dir).load(STORE).unwrap().committed;
-    assert!((told.acknowledged..=told.asked).contains(&fence), "after {path:?}: the fence is {fence}");
+    assert!(
+        (told.acknowledged..=told.asked).contains(&fence),
+        "after {path:?}: the fence is {fence}"
+    );
     if steps == 0 {
         return;
     }
@@ -73,7 +82,8 @@ fn every_order(dir: &Path, told: Told, steps: usize, torn: bool, path: &mut Vec<
     for verb in VERBS {
         put_back(&slots, &before);
         let after = verb.run(&holder(dir), told, path);
-        let written: Vec<_> = files(&slots).into_iter().filter(|file| !before.contains(file)).collect();
+        let written: Vec<_> =
+            files(&slots).into_iter().filter(|file| !before.contains(file)).collect();
         path.push(format!("{verb:?}"));
         every_order(dir, after, steps - 1, torn, path);
         path.pop();
@@ -84,7 +94,13 @@ fn every_order(dir: &Path, told: Told, steps: usize, torn: bool, path: &mut Vec<
             written[..n].iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
             std::fs::write(name, [9; 4096]).unwrap();
             path.push(format!("{verb:?}, torn at {}", name.file_name().unwrap().display()));
-            every_order(dir, Told { acknowledged: told.acknowledged, kept: told.kept, ..after }, steps - 1, torn, path);
+            every_order(
+                dir,
+                Told { acknowledged: told.acknowledged, kept: told.kept, ..after },
+                steps - 1,
+                torn,
+                path,
+            );
             path.pop();
         }
     }
@@ -109,7 +125,9 @@ fn a_keyholder_never_forgets_which_epoch_it_has_ended_in_one_process() {
             let verb = VERBS[order / 6_usize.pow(step) % 6];
             told = verb.run(&holder, told, &path);
             path.push(format!("{verb:?}"));
-            for fence in [&holder, &self::holder(dir.path())].map(|holder| holder.load(STORE).unwrap().committed) {
+            for fence in [&holder, &self::holder(dir.path())]
+                .map(|holder| holder.load(STORE).unwrap().committed)
+            {
                 assert_eq!(fence, told.acknowledged, "after {path:?}");
             }
         }
@@ -118,8 +136,12 @@ fn a_keyholder_never_forgets_which_epoch_it_has_ended_in_one_process() {
 
 #[test]
 fn a_keyholder_never_forgets_which_epoch_it_has_ended_where_a_write_was_torn() {
-    let begun: [&[Verb]; 4] =
-        [&VERBS[..1], &VERBS[..2], &[VERBS[0], VERBS[3], VERBS[1]], &[VERBS[0], VERBS[1], VERBS[4], VERBS[6]]];
+    let begun: [&[Verb]; 4] = [
+        &VERBS[..1],
+        &VERBS[..2],
+        &[VERBS[0], VERBS[3], VERBS[1]],
+        &[VERBS[0], VERBS[1], VERBS[4], VERBS[6]],
+    ];
     for verbs in begun {
         let dir = quick_dir();
         let holder = holder(dir.path());
@@ -136,7 +158,8 @@ fn a_keyholder_never_forgets_which_epoch_it_has_ended_where_a_write_was_torn() {
 fn a_pending_deposit_does_not_reopen_an_ended_epoch() {
     let dir = quick_dir();
     for restart in [false, true] {
-        let places: Vec<PathBuf> = (0..3).map(|n| dir.path().join(format!("{restart} {n}"))).collect();
+        let places: Vec<PathBuf> =
+            (0..3).map(|n| dir.path().join(format!("{restart} {n}"))).collect();
         let mut holders: Vec<Holder> = places.iter().map(|place| holder(place)).collect();
         for holder in &holders {
             for (epoch, attempt) in [(1, 1), (2, 2)] {
@@ -149,11 +172,21 @@ fn a_pending_deposit_does_not_reopen_an_ended_epoch() {
             holders = places.iter().map(|place| holder(place)).collect();
         }
         for holder in &holders {
-            assert_eq!(error_kind(holder.deposit(STORE, &NOBODY, &share(id(2, 9)))), ErrorKind::Refused);
-            assert_eq!(error_kind(holder.retire(STORE, &NOBODY, &id(2, 9), &[], 0)), ErrorKind::Refused);
-            assert_eq!(error_kind(holder.retire(STORE, &NOBODY, &id(1, 1), &[], 0)), ErrorKind::Refused);
+            assert_eq!(
+                error_kind(holder.deposit(STORE, &NOBODY, &share(id(2, 9)))),
+                ErrorKind::Refused
+            );
+            assert_eq!(
+                error_kind(holder.retire(STORE, &NOBODY, &id(2, 9), &[], 0)),
+                ErrorKind::Refused
+            );
+            assert_eq!(
+                error_kind(holder.retire(STORE, &NOBODY, &id(1, 1), &[], 0)),
+                ErrorKind::Refused
+            );
             assert_eq!(holder.load(STORE).unwrap().committed, 2);
-            let mut live: Vec<RootId> = holder.load(STORE).unwrap().shares.iter().map(|share| share.id).collect();
+            let mut live: Vec<RootId> =
+                holder.load(STORE).unwrap().shares.iter().map(|share| share.id).collect();
             live.sort_unstable();
             assert_eq!(live, [id(2, 2), id(3, 3)]);
         }

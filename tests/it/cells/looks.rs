@@ -38,7 +38,10 @@ fn a_look_takes_no_lock_and_leaves_no_trace() {
         let before = untouched(&place);
         let look = FileCell::look(&place, Arc::new(System)).unwrap();
         let contents = look.load().unwrap();
-        assert_eq!((contents.store, contents.owner, contents.mark), (Some(STORE), Some(owner(1, 1)), 4));
+        assert_eq!(
+            (contents.store, contents.owner, contents.mark),
+            (Some(STORE), Some(owner(1, 1)), 4)
+        );
         assert_eq!(epochs(&look), [1]);
         let key = Key::copied_from(&[2; 32]);
         for fenced in [
@@ -46,7 +49,12 @@ fn a_look_takes_no_lock_and_leaves_no_trace() {
             look.claim(STORE, &owner(1, 1), 4),
             look.deposit(STORE, &id(2, 2), &key),
             look.retire(&id(1, 1), Durable::assumed_for_a_test()).map(drop),
-            look.retire_for(&id(1, 1), &RootKey { id: id(2, 2), key }, Durable::assumed_for_a_test()).map(drop),
+            look.retire_for(
+                &id(1, 1),
+                &RootKey { id: id(2, 2), key },
+                Durable::assumed_for_a_test(),
+            )
+            .map(drop),
         ] {
             assert_eq!(error_kind(fenced), ErrorKind::Fenced);
         }
@@ -54,7 +62,11 @@ fn a_look_takes_no_lock_and_leaves_no_trace() {
         assert_eq!(look.describe().kind, "file");
         drop(look);
         assert_eq!(untouched(&place), before);
-        assert_eq!(FileCell::open(&place, Arc::new(System)).is_err(), held, "the lock is as it was");
+        assert_eq!(
+            FileCell::open(&place, Arc::new(System)).is_err(),
+            held,
+            "the lock is as it was"
+        );
     };
     look(true);
     deposit(&cell, id(2, 2));
@@ -109,7 +121,8 @@ fn a_look_is_whole_while_another_writes() {
 fn a_restored_machine_does_not_use_a_ready_key_again() {
     let dir = tempfile::tempdir().unwrap();
     let sure = Durable::assumed_for_a_test;
-    let next = |epoch, attempt| RootKey { id: id(epoch, attempt), key: Key::copied_from(&[attempt; 32]) };
+    let next =
+        |epoch, attempt| RootKey { id: id(epoch, attempt), key: Key::copied_from(&[attempt; 32]) };
     let stands_ready = |name: &str| {
         let place = dir.path().join(name);
         let cell = create(&place, true).unwrap();
@@ -123,11 +136,17 @@ fn a_restored_machine_does_not_use_a_ready_key_again() {
 
     // It was used, and the one after it stands ready.
     let (cell, place) = stands_ready("used");
-    meanwhile(&place, Some(&owner(1, 1)), |cell| drop(cell.retire_for(&id(2, 2), &next(3, 3), sure()).unwrap()));
+    meanwhile(&place, Some(&owner(1, 1)), |cell| {
+        drop(cell.retire_for(&id(2, 2), &next(3, 3), sure()).unwrap())
+    });
     assert!(!cell.ready(&id(1, 1), &id(2, 2)).unwrap());
     assert_eq!(error_kind(deposited(&cell)), ErrorKind::Refused);
     assert_eq!(error_kind(cell.deposit(STORE, &id(2, 9), &next(2, 9).key)), ErrorKind::Refused);
-    assert_eq!(error_kind(cell.retire(&id(1, 1), sure())), ErrorKind::Corrupt, "nothing is destroyed");
+    assert_eq!(
+        error_kind(cell.retire(&id(1, 1), sure())),
+        ErrorKind::Corrupt,
+        "nothing is destroyed"
+    );
     assert_eq!(epochs(&cell), [2, 3]);
 
     // It was used, and is the only one: a fresh key would bring back what was erased with it.
@@ -135,7 +154,10 @@ fn a_restored_machine_does_not_use_a_ready_key_again() {
     meanwhile(&place, Some(&owner(1, 1)), |cell| drop(cell.retire(&id(2, 2), sure()).unwrap()));
     assert!(!cell.ready(&id(1, 1), &id(2, 2)).unwrap());
     for attempt in [2, 9] {
-        assert_eq!(error_kind(cell.deposit(STORE, &id(2, attempt), &next(2, attempt).key)), ErrorKind::Refused);
+        assert_eq!(
+            error_kind(cell.deposit(STORE, &id(2, attempt), &next(2, attempt).key)),
+            ErrorKind::Refused
+        );
     }
     assert_eq!(epochs(&cell), [2]);
 

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use keyfall::cell::{FileCell, Owner, RootCell, RootId};
 use keyfall::crypto::Key;
 use keyfall::env::System;
-use keyfall::store::StoreId;
 use keyfall::quorum::{Holder, Share};
+use keyfall::store::StoreId;
 
 const STORE: StoreId = StoreId([7; 16]);
 
@@ -91,7 +91,11 @@ fn open(dir: &Path) -> FileCell {
 fn untouched(dir: &Path) -> Vec<(PathBuf, std::time::SystemTime, Vec<u8>)> {
     let entry = |entry: std::io::Result<std::fs::DirEntry>| {
         let path = entry.unwrap().path();
-        (path.clone(), std::fs::metadata(&path).unwrap().modified().unwrap(), std::fs::read(&path).unwrap())
+        (
+            path.clone(),
+            std::fs::metadata(&path).unwrap().modified().unwrap(),
+            std::fs::read(&path).unwrap(),
+        )
     };
     let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(entry).collect();
     files.sort();

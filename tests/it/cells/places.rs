@@ -38,7 +38,10 @@ fn remnants_are_promised_where_they_were_accepted_and_are_possible() {
 #[test]
 fn a_cell_is_made_in_an_empty_place_only() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(error_kind(FileCell::open(&dir.path().join("none"), Arc::new(System))), ErrorKind::Absent);
+    assert_eq!(
+        error_kind(FileCell::open(&dir.path().join("none"), Arc::new(System))),
+        ErrorKind::Absent
+    );
     // An empty directory will do, and one below directories that are not there yet.
     std::fs::create_dir(dir.path().join("empty")).unwrap();
     drop(create(&dir.path().join("empty"), true).unwrap());
@@ -106,16 +109,28 @@ fn a_slot_whose_data_goes_into_the_journal_is_refused() {
     }
     let key = Key::copied_from(&[2; 32]);
     assert_eq!(error_kind(cell.deposit(STORE, &id(2, 2), &key)), ErrorKind::Medium);
-    assert_eq!(error_kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Medium);
+    assert_eq!(
+        error_kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())),
+        ErrorKind::Medium
+    );
     let promise = cell.describe();
     assert!(
-        promise.remnants && promise.statement.contains("REMNANTS") && promise.statement.contains("+j"),
+        promise.remnants
+            && promise.statement.contains("REMNANTS")
+            && promise.statement.contains("+j"),
         "{promise:?}"
     );
     drop(cell);
     let refused = FileCell::open(&place, Arc::new(System)).unwrap_err();
-    assert!(refused.kind() == ErrorKind::Medium && refused.to_string().contains("slot-b"), "{refused}");
-    assert_eq!(epochs(&FileCell::look(&place, Arc::new(System)).unwrap()), [1], "it can be looked at");
+    assert!(
+        refused.kind() == ErrorKind::Medium && refused.to_string().contains("slot-b"),
+        "{refused}"
+    );
+    assert_eq!(
+        epochs(&FileCell::look(&place, Arc::new(System)).unwrap()),
+        [1],
+        "it can be looked at"
+    );
     std::fs::write(place.join("remnants-accepted"), "").unwrap();
     let cell = open(&place);
     assert!(cell.describe().statement.contains("REMNANTS ACCEPTED"));
@@ -129,20 +144,27 @@ fn a_slot_whose_data_goes_into_the_journal_is_refused() {
 #[test]
 fn without_proc_a_cell_on_ext4_is_refused() {
     let [Some(good), _] = places() else { return };
-    if !std::fs::read_to_string("/proc/self/mountinfo").is_ok_and(|text| text.contains(" - ext4 ")) {
+    if !std::fs::read_to_string("/proc/self/mountinfo").is_ok_and(|text| text.contains(" - ext4 "))
+    {
         return println!("skipped: no ext4 here");
     }
     let at = |name: &str| good.path().join(name).display().to_string();
     let program = env!("CARGO_BIN_EXE_keyfall");
-    let script = |more: &str| format!("umount -l /proc && exec {program} init {} {more}", at(&format!("store{more}")));
+    let script = |more: &str| {
+        format!("umount -l /proc && exec {program} init {} {more}", at(&format!("store{more}")))
+    };
     if !does("unshare", &["-m", "sh", "-c", "umount -l /proc"]) {
         return println!("skipped: /proc cannot be taken away here");
     }
     let out = Command::new("unshare").args(["-m", "sh", "-c", &script("")]).output().unwrap();
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(!out.status.success() && text.contains("/proc"), "{text}");
-    let out = Command::new("unshare").args(["-m", "sh", "-c", &script("--accept-remnants")]).output().unwrap();
-    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    let out = Command::new("unshare")
+        .args(["-m", "sh", "-c", &script("--accept-remnants")])
+        .output()
+        .unwrap();
+    let text =
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success() && text.contains("REMNANTS ACCEPTED"), "{text}");
 }
 
@@ -167,7 +189,11 @@ fn slots_that_share_their_blocks_with_a_copy_are_refused() {
         assert!(!cell.describe().remnants);
         let copy = Path::new(&xfs).join("copy");
         let names = (place.display().to_string(), copy.display().to_string());
-        let share = || assert!(does("cp", &["-a", "--reflink=always", &names.0, &names.1]) && does("sync", &[]));
+        let share = || {
+            assert!(
+                does("cp", &["-a", "--reflink=always", &names.0, &names.1]) && does("sync", &[])
+            )
+        };
         let unshare = || {
             std::fs::remove_dir_all(&copy).unwrap();
             // Blocks are let go of in the background.
@@ -183,7 +209,10 @@ fn slots_that_share_their_blocks_with_a_copy_are_refused() {
         unshare().unwrap();
         deposit(&cell, id(2, 2));
         share();
-        assert_eq!(error_kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())), ErrorKind::Medium);
+        assert_eq!(
+            error_kind(cell.retire(&id(2, 2), Durable::assumed_for_a_test())),
+            ErrorKind::Medium
+        );
         assert_eq!(epochs(&cell), [1, 2], "nothing was written: it would have gone elsewhere");
         unshare().unwrap();
         cell.retire(&id(2, 2), Durable::assumed_for_a_test()).unwrap();

@@ -20,7 +20,10 @@ fn a_slot_that_cannot_be_read_is_not_taken_for_a_torn_one() {
     std::fs::remove_file(place.join("slot-b")).unwrap();
     std::fs::create_dir(place.join("slot-b")).unwrap();
     assert_eq!(error_kind(cell.load()), ErrorKind::Medium);
-    assert_eq!(error_kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())), ErrorKind::Medium);
+    assert_eq!(
+        error_kind(cell.retire(&id(1, 1), Durable::assumed_for_a_test())),
+        ErrorKind::Medium
+    );
 }
 
 #[test]
@@ -39,10 +42,21 @@ fn wrong_calls_change_nothing() {
             "another store's"
         );
         deposit(cell, id(2, 2));
-        assert_eq!(error_kind(cell.deposit(STORE, &id(3, 3), &other)), ErrorKind::Refused, "a third key");
-        assert_eq!(error_kind(cell.retire(&id(3, 3), Durable::assumed_for_a_test())), ErrorKind::Corrupt, "not there");
+        assert_eq!(
+            error_kind(cell.deposit(STORE, &id(3, 3), &other)),
+            ErrorKind::Refused,
+            "a third key"
+        );
+        assert_eq!(
+            error_kind(cell.retire(&id(3, 3), Durable::assumed_for_a_test())),
+            ErrorKind::Corrupt,
+            "not there"
+        );
         // The same epoch under another attempt is another key.
-        assert_eq!(error_kind(cell.retire(&id(2, 9), Durable::assumed_for_a_test())), ErrorKind::Corrupt);
+        assert_eq!(
+            error_kind(cell.retire(&id(2, 9), Durable::assumed_for_a_test())),
+            ErrorKind::Corrupt
+        );
         assert_eq!(epochs(cell), [1, 2]);
         // Either may be kept: the newer after a publish, the older where nothing was published.
         cell.retire(&id(1, 1), Durable::assumed_for_a_test()).unwrap();
@@ -64,7 +78,9 @@ fn a_destroyed_slot_holds_nothing_of_the_key() {
     System.fill(&mut secret).unwrap();
     cell.deposit(STORE, &id(1, 1), &Key::copied_from(&secret)).unwrap();
     let holds = |what: &[u8]| {
-        ["slot-a", "slot-b"].iter().any(|s| std::fs::read(place.join(s)).unwrap().windows(16).any(|w| w == what))
+        ["slot-a", "slot-b"]
+            .iter()
+            .any(|s| std::fs::read(place.join(s)).unwrap().windows(16).any(|w| w == what))
     };
     assert!(holds(&secret[..16]) && holds(&secret[16..]));
     let before = std::fs::read(place.join("slot-a")).unwrap();

@@ -29,9 +29,15 @@ fn a_draft_kept_before_the_erase_becomes_the_certificate() {
     ]);
     assert_eq!(outcomes[0].as_ref().unwrap_err().kind(), ErrorKind::Full);
     assert!(outcomes[0].as_ref().unwrap_err().to_string().contains("nothing was erased"));
-    assert!(outcomes[1].is_ok() && outcomes[2].as_ref().is_ok_and(|done| done.certificate.is_none()));
-    assert!(engine.erase(Scope::class(user("ada"), Class::audio())).unwrap().records == Some(2), "it was there still");
-    let drafts: Vec<Draft> = kept.lock().unwrap().iter().map(|text| text.parse().unwrap()).collect();
+    assert!(
+        outcomes[1].is_ok() && outcomes[2].as_ref().is_ok_and(|done| done.certificate.is_none())
+    );
+    assert!(
+        engine.erase(Scope::class(user("ada"), Class::audio())).unwrap().records == Some(2),
+        "it was there still"
+    );
+    let drafts: Vec<Draft> =
+        kept.lock().unwrap().iter().map(|text| text.parse().unwrap()).collect();
     assert_eq!(drafts.len(), 3, "ada's, and ben's, which was made again without her");
     assert_eq!(error_kind(engine.certificates().get(&drafts[0])), ErrorKind::Absent);
     assert_eq!(error_kind(engine.certificates().get(&drafts[1])), ErrorKind::Absent);
@@ -40,7 +46,12 @@ fn a_draft_kept_before_the_erase_becomes_the_certificate() {
     world.reopen();
     for _ in 0..2 {
         let made = world.engine().certificates().get(&drafts[2]).unwrap();
-        let verified = made.to_string().parse::<Certificate>().unwrap().verify(&trust(world.engine())).unwrap();
+        let verified = made
+            .to_string()
+            .parse::<Certificate>()
+            .unwrap()
+            .verify(&trust(world.engine()))
+            .unwrap();
         assert_eq!(verified.judged.grade, Grade::Limited, "final, in a memory cell");
         assert_eq!((&made.facts.body, &made.facts.leaf), (&given.facts.body, &given.facts.leaf));
     }
@@ -60,11 +71,16 @@ fn a_callback_for_drafts_that_panics_fails_its_own_erase_alone() {
     let world = world();
     let engine = world.engine();
     let outcomes = engine.erase_all(&[
-        asked(Scope::class(user("ada"), Class::audio())).drafted(|_| panic!("a bug in the application")),
+        asked(Scope::class(user("ada"), Class::audio()))
+            .drafted(|_| panic!("a bug in the application")),
         asked(Scope::class(user("ben"), Class::audio())).drafted(|_| Ok(())),
     ]);
     let e = outcomes[0].as_ref().unwrap_err();
     assert!(e.kind() == ErrorKind::Invalid && e.to_string().contains("nothing was erased"), "{e}");
     assert!(outcomes[1].as_ref().is_ok_and(|done| done.certificate.is_some()));
-    assert_eq!(engine.erase(Scope::class(user("ada"), Class::audio())).unwrap().records, Some(2), "it was there still");
+    assert_eq!(
+        engine.erase(Scope::class(user("ada"), Class::audio())).unwrap().records,
+        Some(2),
+        "it was there still"
+    );
 }

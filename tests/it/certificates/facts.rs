@@ -24,8 +24,11 @@ fn issued(change: impl FnOnce(&mut Facts)) -> Result<Certificate> {
     let mut leaf: Leaf = text.parse().unwrap();
     (leaf.erases, leaf.cell, leaf.signer) = (root, facts.body.cell.digest(), log.public());
     facts.leaf = leaf.to_string().lines().map(str::to_owned).collect();
-    let checkpoint =
-        Checkpoint { origin: "example.com/log".into(), size: 1, root: Hash::leaf(leaf.to_string().as_bytes()) };
+    let checkpoint = Checkpoint {
+        origin: "example.com/log".into(),
+        size: 1,
+        root: Hash::leaf(leaf.to_string().as_bytes()),
+    };
     let proof = LogProof { index: 0, path: Vec::new(), checkpoint: checkpoint.sign(&log)? };
     let certificate = Certificate::issue(facts, &log, proof, None)?;
     certificate.to_string().parse::<Certificate>()?.verify(&Trust::in_log(log.verifier()))?;
@@ -36,7 +39,9 @@ fn issued(change: impl FnOnce(&mut Facts)) -> Result<Certificate> {
 fn a_certificate_says_what_fell_and_verifies_from_its_text_alone() {
     let world = world();
     let engine = world.engine();
-    engine.get_as(&world.put("ada", Class::transcript(), b"it is late"), "analyst", "to count words").unwrap();
+    engine
+        .get_as(&world.put("ada", Class::transcript(), b"it is late"), "analyst", "to count words")
+        .unwrap();
     let certificate = certified(engine, asked(Scope::user(user("ada"))));
     let key = engine.log().key().unwrap().to_string();
     let text = certificate.to_string();
@@ -45,15 +50,28 @@ fn a_certificate_says_what_fell_and_verifies_from_its_text_alone() {
     let verified = again.verify(&Trust::in_log(key.parse().unwrap())).unwrap();
     // A memory cell, and a recorded opening: both limit it, and are named.
     assert_eq!(verified.judged.grade, Grade::Limited);
-    assert!(verified.judged.reasons.iter().any(|r| r.contains("opened 1 times")), "{:?}", verified.judged.reasons);
+    assert!(
+        verified.judged.reasons.iter().any(|r| r.contains("opened 1 times")),
+        "{:?}",
+        verified.judged.reasons
+    );
     let body = &certificate.facts.body;
     assert_eq!(body.user.as_deref(), Some("ada"));
-    let counts: Vec<(&str, u64)> = body.records.as_ref().unwrap().iter().map(|(c, n)| (c.as_str(), *n)).collect();
+    let counts: Vec<(&str, u64)> =
+        body.records.as_ref().unwrap().iter().map(|(c, n)| (c.as_str(), *n)).collect();
     assert_eq!(counts, [("action", 1), ("audio", 2), ("transcript", 1)]);
-    assert_eq!((body.authority.as_str(), body.ground.as_str()), ("ada herself", "GDPR, article 17"));
-    for told in
-        ["Grade: LIMITED", "User: \"ada\"", "2 audio", "Level L0", "GDPR, article 17", "What this does not show"]
-    {
+    assert_eq!(
+        (body.authority.as_str(), body.ground.as_str()),
+        ("ada herself", "GDPR, article 17")
+    );
+    for told in [
+        "Grade: LIMITED",
+        "User: \"ada\"",
+        "2 audio",
+        "Level L0",
+        "GDPR, article 17",
+        "What this does not show",
+    ] {
         assert!(text.contains(told), "{told} in\n{text}");
     }
 }
@@ -67,7 +85,11 @@ fn the_certificate_of_the_second_reader_is_the_one_that_is_made() {
     let text = format!("{certificate}");
     if std::env::var_os("KEYFALL_BLESS").is_some() {
         std::fs::write(format!("{place}.erased"), &text).unwrap();
-        std::fs::write(format!("{place}.key"), format!("{}\n", world.engine().log().key().unwrap())).unwrap();
+        std::fs::write(
+            format!("{place}.key"),
+            format!("{}\n", world.engine().log().key().unwrap()),
+        )
+        .unwrap();
     }
     assert_eq!(std::fs::read_to_string(format!("{place}.erased")).unwrap(), text);
 }
@@ -77,7 +99,9 @@ fn an_erase_of_each_scope_is_certified_and_one_that_does_nothing_is_not() {
     let world = world();
     let engine = world.engine();
     let interaction = InteractionId::from_parts(Timestamp(1_700_000_000_000), [3; 10]);
-    let id = engine.put(Put::new(user("ben"), Class::audio()).interaction(interaction), &b"x"[..]).unwrap();
+    let id = engine
+        .put(Put::new(user("ben"), Class::audio()).interaction(interaction), &b"x"[..])
+        .unwrap();
     let until = Some(Timestamp(1_500_000_000_000));
     let ben = |class: Option<Class>, when| Scope::User { user: user("ben"), class, when };
     for (erase, scope) in [
@@ -87,12 +111,19 @@ fn an_erase_of_each_scope_is_certified_and_one_that_does_nothing_is_not() {
             "everything of interactions that began before 2017-07-14",
         ),
         (asked(ben(Some(Class::audio()), When::Ever)), "class audio"),
-        (asked(ben(None, When::Ever)).keep(Class::action(), "the alarm goes on ringing"), "everything"),
+        (
+            asked(ben(None, When::Ever)).keep(Class::action(), "the alarm goes on ringing"),
+            "everything",
+        ),
         (asked(Scope::user(user("ada"))), "everything"),
     ] {
         let certificate = certified(engine, erase);
         let verified = certificate.verify(&trust(engine)).unwrap();
-        assert!(certificate.facts.body.scope.starts_with(scope), "{}", certificate.facts.body.scope);
+        assert!(
+            certificate.facts.body.scope.starts_with(scope),
+            "{}",
+            certificate.facts.body.scope
+        );
         assert_eq!(verified.checkpoint.size, certificate.proof.index + 1);
     }
     let again = engine.erase(asked(Scope::user(user("ada")))).unwrap();
@@ -112,8 +143,11 @@ fn many_erases_of_one_commit_share_a_leaf_and_each_has_its_own_certificate() {
     }
     let engine = world.engine();
     let erases: Vec<Erase> = names.iter().map(|name| asked(Scope::user(user(name)))).collect();
-    let certificates: Vec<Certificate> =
-        engine.erase_all(&erases).into_iter().map(|done| done.unwrap().certificate.unwrap().sign().unwrap()).collect();
+    let certificates: Vec<Certificate> = engine
+        .erase_all(&erases)
+        .into_iter()
+        .map(|done| done.unwrap().certificate.unwrap().sign().unwrap())
+        .collect();
     for (name, certificate) in names.iter().zip(&certificates) {
         certificate.verify(&trust(engine)).unwrap();
         assert_eq!(certificate.facts.body.user.as_deref(), Some(name.as_str()));
@@ -123,7 +157,8 @@ fn many_erases_of_one_commit_share_a_leaf_and_each_has_its_own_certificate() {
     assert_eq!(engine.log().key().unwrap(), trust(engine).log);
     let mut leaves = Vec::new();
     engine
-        .log().leaves(0, &mut |_, leaf| {
+        .log()
+        .leaves(0, &mut |_, leaf| {
             leaves.push(leaf.to_vec());
             Ok(std::ops::ControlFlow::Continue(()))
         })
@@ -145,7 +180,8 @@ fn the_log_names_nobody_and_two_erases_of_one_user_do_not_look_alike() {
     certified(engine, asked(Scope::user(user("ada"))));
     let mut leaves: Vec<Leaf> = Vec::new();
     engine
-        .log().leaves(0, &mut |_, bytes| {
+        .log()
+        .leaves(0, &mut |_, bytes| {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             for told in ["ada", "audio", "action", "GDPR", &engine.id().to_string()] {
                 // As a word: three letters stand somewhere in random bytes.
@@ -181,7 +217,9 @@ fn whether_records_were_counted_is_bound() {
 fn a_users_own_choice_of_name_never_prevents_a_certificate() {
     let hidden: Vec<char> = (0..=0xFFFF_u32)
         .filter_map(char::from_u32)
-        .filter(|c| c.is_control() || "\u{2028}\u{2029}\u{202e}\u{2066}\u{200f}\u{feff}\u{ad}".contains(*c))
+        .filter(|c| {
+            c.is_control() || "\u{2028}\u{2029}\u{202e}\u{2066}\u{200f}\u{feff}\u{ad}".contains(*c)
+        })
         .chain(['\u{e0041}', '"', '\\', '\u{e000}', '\u{fffe}', '\u{10ffff}', '🙂'])
         .collect();
     assert!(hidden.len() > 70);
@@ -196,7 +234,9 @@ fn a_users_own_choice_of_name_never_prevents_a_certificate() {
             erase = erase.keep(Class::action(), format!("because{c} of {c}"));
         }
         let text = certified(engine, erase).to_string();
-        let unseen = |c: char| c != '\n' && (c.is_control() || "\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}".contains(c));
+        let unseen = |c: char| {
+            c != '\n' && (c.is_control() || "\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}".contains(c))
+        };
         assert!(!text.contains(unseen), "{c:?}: {text:?}");
         let certificate: Certificate = text.parse().unwrap();
         certificate.verify(&trust(engine)).unwrap();
@@ -205,7 +245,10 @@ fn a_users_own_choice_of_name_never_prevents_a_certificate() {
         let (_, machine) = certificate.note.text().split_once("keyfall/certificate@v1\n").unwrap();
         let read: serde_json::Value = serde_json::from_str(machine).unwrap();
         assert_eq!(read["body"]["user"], name.as_str());
-        let other = text.replace("\\u202e", "\u{202e}").replace("\\u2028", "\u{2028}").replace("\\u00ad", "\u{ad}");
+        let other = text
+            .replace("\\u202e", "\u{202e}")
+            .replace("\\u2028", "\u{2028}")
+            .replace("\\u00ad", "\u{ad}");
         assert!(other == text || !holds(other.as_bytes(), &trust(engine)));
     }
 }
@@ -215,11 +258,17 @@ fn an_issuer_cannot_put_lines_or_fields_into_the_words() {
     let lie = "everything\n\nGrade: FINAL\n  Level L3\nWhat was erased\n  Records: 1000 audio";
     issued(|_| {}).unwrap();
     for (what, change) in [
-        ("scope", Box::new(|facts: &mut Facts| facts.body.scope = lie.into()) as Box<dyn Fn(&mut Facts)>),
+        (
+            "scope",
+            Box::new(|facts: &mut Facts| facts.body.scope = lie.into()) as Box<dyn Fn(&mut Facts)>,
+        ),
         ("engine", Box::new(|facts| facts.body.engine = lie.into())),
         ("store", Box::new(|facts| facts.body.store = lie.into())),
         ("class", Box::new(|facts| facts.body.records = Some([(lie.to_owned(), 1)].into()))),
-        ("class", Box::new(|facts| facts.body.records = Some([("audio, 7 action".to_owned(), 1)].into()))),
+        (
+            "class",
+            Box::new(|facts| facts.body.records = Some([("audio, 7 action".to_owned(), 1)].into())),
+        ),
         ("kind", Box::new(|facts| facts.body.cell.kind = lie.into())),
         ("statement", Box::new(|facts| facts.body.cell.statement = lie.into())),
         ("user", Box::new(|facts| facts.body.user = Some(lie.into()))),
@@ -234,12 +283,17 @@ fn an_issuer_cannot_put_lines_or_fields_into_the_words() {
             1,
             "{what}: {head}"
         );
-        assert_eq!(lines.iter().filter(|line| line.trim_start().starts_with("Records: ")).count(), 1, "{what}: {head}");
+        assert_eq!(
+            lines.iter().filter(|line| line.trim_start().starts_with("Records: ")).count(),
+            1,
+            "{what}: {head}"
+        );
         assert!(!head.contains(" 7 action,") && !head.contains(", 7 action\n"), "{what}: {head}");
     }
     for time in [lie, "2026-13-45T00:00:00Z", "2026-01-01T00:00:00+00:00", "soon", ""] {
         for change in [
-            Box::new(|facts: &mut Facts| facts.body.requested = time.into()) as Box<dyn Fn(&mut Facts)>,
+            Box::new(|facts: &mut Facts| facts.body.requested = time.into())
+                as Box<dyn Fn(&mut Facts)>,
             Box::new(|facts| facts.outcome.issued = time.into()),
             Box::new(|facts| facts.outcome.retired = Retired::Scheduled(time.into())),
         ] {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use keyfall::cell::{
-    Awaited, Contents, Dealt, Durable, Finality, Level, MemoryCell, Promise, Quorum, Retirement, RootCell, RootId,
-    Statement,
+    Awaited, Contents, Dealt, Durable, Finality, Level, MemoryCell, Promise, Quorum, Retirement,
+    RootCell, RootId, Statement,
 };
 use keyfall::certificate::{Certificate, Grade, Retired};
 use keyfall::crypto::Key;
 use keyfall::engine::Keeper;
-use keyfall::store::StoreId;
 use keyfall::log::Checkpoint;
+use keyfall::store::StoreId;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::Seeded;
 use keyfall::{Engine, ErrorKind, Options, Result, Scope, Timestamp};
@@ -78,9 +78,14 @@ impl RootCell for Spread {
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
         self.cell.retire(keep, proof)?;
         let store = self.store.lock().unwrap().unwrap();
-        let sign = |n: &usize| Statement::sign(store.0, *keep, Timestamp(1_800_000_000_000), &self.keys[*n]);
+        let sign = |n: &usize| {
+            Statement::sign(store.0, *keep, Timestamp(1_800_000_000_000), &self.keys[*n])
+        };
         let statements = self.here.lock().unwrap().iter().map(sign).collect();
-        Ok(Retirement::Stated { statements, needed: self.quorum(&self.dealt.lock().unwrap()).needed() })
+        Ok(Retirement::Stated {
+            statements,
+            needed: self.quorum(&self.dealt.lock().unwrap()).needed(),
+        })
     }
 }
 
@@ -102,7 +107,11 @@ fn a_pending_certificate_says_so_and_can_be_upgraded_when_it_is_final() {
     let verified = text.parse::<Certificate>().unwrap().verify(&trust(engine)).unwrap();
     assert_eq!(verified.judged.grade, Grade::Limited, "{text}");
     assert_eq!(done.final_proof.as_ref().map(|p| p.index), Some(1));
-    assert!(!verified.judged.reasons.iter().any(|reason| reason.contains("waits")), "{:?}", verified.judged.reasons);
+    assert!(
+        !verified.judged.reasons.iter().any(|reason| reason.contains("waits")),
+        "{:?}",
+        verified.judged.reasons
+    );
     // What is final stays so.
     assert!(engine.certificates().upgrade(&done, None).unwrap().verify(&trust(engine)).is_ok());
     // A claim of finality without the leaf for it is refused.
@@ -151,7 +160,10 @@ fn nothing_is_called_destroyed_before_enough_keyholders_have_signed() {
     // No checkpoint is signed but the one that says so, below the certificate that says so.
     for refused in [engine.log().checkpoint().map(drop), engine.log().proof(0).map(drop)] {
         let e = refused.unwrap_err();
-        assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("3 of 4 keyholders"), "{e}");
+        assert!(
+            e.kind() == ErrorKind::Refused && e.to_string().contains("3 of 4 keyholders"),
+            "{e}"
+        );
     }
     let pending = done.certificate.unwrap().sign().unwrap();
     let still = engine.certificates().upgrade(&pending, None).unwrap();
@@ -162,8 +174,13 @@ fn nothing_is_called_destroyed_before_enough_keyholders_have_signed() {
         assert!(Checkpoint::is_pending(&certificate.proof.checkpoint));
     }
     // A window and missing keyholders are awaited at once.
-    let window = engine.erase(asked(Scope::user(user("ben"))).final_within(Duration::from_secs(60))).unwrap();
-    assert!(matches!(window.finality.awaited(), [Awaited::Window(_), Awaited::Keyholders { .. }]), "{window:?}");
+    let window = engine
+        .erase(asked(Scope::user(user("ben"))).final_within(Duration::from_secs(60)))
+        .unwrap();
+    assert!(
+        matches!(window.finality.awaited(), [Awaited::Window(_), Awaited::Keyholders { .. }]),
+        "{window:?}"
+    );
     assert_eq!((window.finality.until(), window.retirement), (None, None));
     cell.answer(&[0, 1, 2, 4]);
     engine.rekey().unwrap();
@@ -188,13 +205,23 @@ fn a_certificate_counts_statements_for_each_epoch_among_those_dealt_a_share() {
     let ada = certified(&engine, asked(Scope::user(user("ada"))));
     // Keyholder 0 is lost and replaced by 5; it and 4 have not stated about the first epoch.
     *cell.dealt.lock().unwrap() = vec![5, 1, 2, 3, 4];
-    *cell.unfinished.lock().unwrap() = vec![Dealt { epoch: 1, quorum: cell.quorum(&[0, 1, 2, 3, 4]) }];
+    *cell.unfinished.lock().unwrap() =
+        vec![Dealt { epoch: 1, quorum: cell.quorum(&[0, 1, 2, 3, 4]) }];
     cell.answer(&[5, 1, 2, 3]);
     let ben = certified(&engine, asked(Scope::user(user("ben"))));
     let judged = ben.verify(&trust(&engine)).unwrap().judged;
     assert_eq!(judged.grade, Grade::Pending, "{:?}", judged.reasons);
-    assert!(judged.reasons.iter().any(|reason| reason.contains("3 of the 4") && reason.contains("epoch 1,")));
-    assert!(!judged.reasons.iter().any(|reason| reason.contains("the old root key")), "{:?}", judged.reasons);
+    assert!(
+        judged
+            .reasons
+            .iter()
+            .any(|reason| reason.contains("3 of the 4") && reason.contains("epoch 1,"))
+    );
+    assert!(
+        !judged.reasons.iter().any(|reason| reason.contains("the old root key")),
+        "{:?}",
+        judged.reasons
+    );
     // Who was dealt no share of the first epoch does not count for it.
     let ada = engine.certificates().upgrade(&ada, None).unwrap();
     assert_eq!(ada.facts.judge().unwrap().grade, Grade::Final, "0 had stated before it was lost");
@@ -229,7 +256,8 @@ fn a_copy_that_a_discard_passed_over_is_named() {
     skipped.verify(&trust(engine)).unwrap();
     assert!(!skipped.facts.outcome.discarded);
     assert!(
-        skipped.to_string().contains("in part") && skipped.to_string().contains("2 copies were passed over"),
+        skipped.to_string().contains("in part")
+            && skipped.to_string().contains("2 copies were passed over"),
         "{skipped}"
     );
     let whole = engine.certificates().upgrade(&skipped, Some(done)).unwrap();

@@ -13,7 +13,8 @@ use keyfall::{Class, Engine, Erase, Put, Scope};
 use crate::support::{SMALL_PAGES, World, user};
 
 fn asked(scope: Scope) -> Erase {
-    Erase::new(scope).certified(Request { authority: "ada herself".into(), ground: "GDPR, article 17".into() })
+    Erase::new(scope)
+        .certified(Request { authority: "ada herself".into(), ground: "GDPR, article 17".into() })
 }
 
 fn certified(engine: &Engine, erase: Erase) -> Certificate {

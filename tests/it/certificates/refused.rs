@@ -15,7 +15,11 @@ fn changes(value: &serde_json::Value) -> Vec<serde_json::Value> {
         Value::Bool(b) => vec![Value::from(!b)],
         Value::Number(n) => vec![Value::from(n.as_u64().unwrap() + 1)],
         Value::String(s) => {
-            vec![Value::from(format!("{s}x")), Value::from(s.chars().rev().collect::<String>()), Value::Null]
+            vec![
+                Value::from(format!("{s}x")),
+                Value::from(s.chars().rev().collect::<String>()),
+                Value::Null,
+            ]
         }
         Value::Array(items) => {
             let mut all: Vec<Value> = items
@@ -93,7 +97,8 @@ fn every_byte_changed_and_every_cut_is_refused() {
 /// `KEYFALL_MUTATIONS=1000000` for more; the fuzz target `certificate` looks for cleverer ones.
 #[test]
 fn random_changes_are_refused() {
-    let rounds = std::env::var("KEYFALL_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000_u64);
+    let rounds =
+        std::env::var("KEYFALL_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000_u64);
     let good = include_bytes!("../../certificates/good.erased");
     let trust = Trust::in_log(include_str!("../../certificates/good.key").parse().unwrap());
     let holds = |bytes: &[u8]| holds(bytes, &trust);
@@ -118,7 +123,11 @@ fn random_changes_are_refused() {
                 _ => bytes[at] = good[other % good.len()],
             }
         }
-        assert!(bytes == good || !holds(&bytes), "round {round}: {}", String::from_utf8_lossy(&bytes));
+        assert!(
+            bytes == good || !holds(&bytes),
+            "round {round}: {}",
+            String::from_utf8_lossy(&bytes)
+        );
     }
 }
 
@@ -134,7 +143,11 @@ fn another_leafs_proof_an_older_or_forked_checkpoint_and_a_wrong_key_are_refused
         certificate.verify(&trust_).unwrap();
     }
     let with = |proof: LogProof| Certificate { proof, ..first.clone() }.verify(&trust_).map(|_| ());
-    assert_eq!(error_kind(with(second.proof.clone())), ErrorKind::Corrupt, "the proof of another leaf");
+    assert_eq!(
+        error_kind(with(second.proof.clone())),
+        ErrorKind::Corrupt,
+        "the proof of another leaf"
+    );
     assert_eq!(
         error_kind(with(engine.log().proof(1).unwrap())),
         ErrorKind::Corrupt,
@@ -145,12 +158,20 @@ fn another_leafs_proof_an_older_or_forked_checkpoint_and_a_wrong_key_are_refused
     assert_eq!(error_kind(with(older)), ErrorKind::Corrupt, "a checkpoint older than the leaf");
     // A fork: the same log's name and key, another leaf in its place.
     let log = Signer::ed25519(trust_.log.name(), &[9; 32]).unwrap();
-    let forked = Checkpoint { origin: trust_.log.name().into(), size: 1, root: Hash::leaf(b"another history") };
+    let forked = Checkpoint {
+        origin: trust_.log.name().into(),
+        size: 1,
+        root: Hash::leaf(b"another history"),
+    };
     let fork = LogProof { index: 0, path: Vec::new(), checkpoint: forked.sign(&log).unwrap() };
     let mut in_fork = trust_.clone();
     in_fork.log = log.verifier();
     let forged = Certificate { proof: fork, ..first.clone() };
-    assert_eq!(error_kind(forged.verify(&in_fork)), ErrorKind::Corrupt, "the leaf is not in the fork");
+    assert_eq!(
+        error_kind(forged.verify(&in_fork)),
+        ErrorKind::Corrupt,
+        "the leaf is not in the fork"
+    );
     assert_eq!(error_kind(first.verify(&in_fork)), ErrorKind::Absent, "a wrong key");
     assert_eq!(error_kind(forged.verify(&trust_)), ErrorKind::Absent, "a fork by somebody else");
 
@@ -177,6 +198,10 @@ fn showing_a_destroyed_key_convicts_the_certificate() {
     assert_eq!(found.what, "root key");
     assert_eq!(found.commitment, key_commitment(&root));
     assert!(certificate.facts.convicted_by(&[7; 32]).is_none());
-    assert_eq!(certificate.facts.body.destroyed.len(), 2, "the root key's and the key of the user's page");
+    assert_eq!(
+        certificate.facts.body.destroyed.len(),
+        2,
+        "the root key's and the key of the user's page"
+    );
     world.reopen();
 }

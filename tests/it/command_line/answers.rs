@@ -24,9 +24,14 @@ fn of_two_arguments_the_one_that_is_missing_is_named() {
     ] {
         let e = cli.fails(2, args);
         one_line(&e);
-        assert!(e.contains(&format!("{name} is missing")) && !e.contains("which store"), "{args:?}: {e}");
+        assert!(
+            e.contains(&format!("{name} is missing")) && !e.contains("which store"),
+            "{args:?}: {e}"
+        );
     }
-    for args in [&["put", "wake.wav", "--user", "ada", "--class", "audio"][..], &["accept", "wake.wav"]] {
+    for args in
+        [&["put", "wake.wav", "--user", "ada", "--class", "audio"][..], &["accept", "wake.wav"]]
+    {
         let e = cli.fails(2, args);
         one_line(&e);
         assert!(e.contains("which store") && e.contains("wake.wav was taken for"), "{args:?}: {e}");
@@ -44,7 +49,10 @@ fn exit_codes_tell_the_answers_apart() {
     one_line(&cli.fails(3, &["put", "store", "--user", "ada", "--class", "audio", "-"]));
     one_line(&cli.fails(3, &["list", "store", "--user", "ada"]));
     one_line(&cli.fails(4, &["list", "store", "--user", "nobody"]));
-    assert!(cli.ok(&["erase", "store", "--user", "nobody", "--yes"]).contains("what arrives late is refused"));
+    assert!(
+        cli.ok(&["erase", "store", "--user", "nobody", "--yes"])
+            .contains("what arrives late is refused")
+    );
     one_line(&cli.fails(3, &["list", "store", "--user", "nobody"]));
     one_line(&cli.fails(4, &["status", "nowhere"]));
     let other = Cli::new();
@@ -91,11 +99,16 @@ fn a_command_that_a_message_names_runs_as_it_is_printed() {
     // Messages of the library too, also as JSON.
     let e = cli.fails(4, &[&["plan", "cancel", "--id", "7"][..], &on].concat());
     assert!(e.contains(r"`keyfall plan list 'ada'\''s store' --cell 'the cell' --user U`"), "{e}");
-    let e =
-        json(&cli.fails(
+    let e = json(
+        &cli.fails(
             4,
-            &[&["hold", "lift", "--id", "7", "--reason", "r", "--authority", "a", "--json"][..], &on].concat(),
-        ));
+            &[
+                &["hold", "lift", "--id", "7", "--reason", "r", "--authority", "a", "--json"][..],
+                &on,
+            ]
+            .concat(),
+        ),
+    );
     assert!(e["error"]["message"].as_str().unwrap().contains("`keyfall hold list 'ada'"), "{e}");
 }
 
@@ -124,9 +137,16 @@ fn no_message_names_a_command_that_lacks_its_store() {
         if place.to_str().unwrap().contains("/args/") {
             continue;
         }
-        for line in std::fs::read_to_string(&place).unwrap().lines().filter(|l| !l.trim_start().starts_with("//")) {
-            for command in line.split('`').skip(1).step_by(2).filter_map(|part| part.strip_prefix("keyfall ")) {
-                let named = command.contains("STORE") || !verbs.iter().any(|verb| command.starts_with(verb));
+        for line in std::fs::read_to_string(&place)
+            .unwrap()
+            .lines()
+            .filter(|l| !l.trim_start().starts_with("//"))
+        {
+            for command in
+                line.split('`').skip(1).step_by(2).filter_map(|part| part.strip_prefix("keyfall "))
+            {
+                let named = command.contains("STORE")
+                    || !verbs.iter().any(|verb| command.starts_with(verb));
                 assert!(named, "{}: {line}", place.display());
             }
         }
@@ -137,7 +157,10 @@ fn no_message_names_a_command_that_lacks_its_store() {
 fn every_command_says_what_it_did() {
     let cli = Cli::new();
     assert_eq!(cli.ok(&["create", "store", "--user", "ada"]), "created ada");
-    assert_eq!(cli.ok(&["create", "store", "--user", "ada"]), "ada is there already; nothing was changed");
+    assert_eq!(
+        cli.ok(&["create", "store", "--user", "ada"]),
+        "ada is there already; nothing was changed"
+    );
     assert_eq!(json(&cli.ok(&["create", "store", "--user", "ada", "--json"]))["created"], false);
     assert_eq!(json(&cli.ok(&["create", "store", "--user", "ben", "--json"]))["created"], true);
     // Who may own the store and only looked is no stranger to it.
@@ -151,17 +174,46 @@ fn every_command_says_what_it_did() {
     let told = cli.ok(&["report", "store", "--user", "ada", "-o", "report"]);
     assert_eq!(told, "report of ada in report: 1 record");
     std::fs::write(cli.path("ada.inbox"), cli.ok(&["inbox", "store", "--user", "ada"])).unwrap();
-    let seal = ["seal", "--to", "ada.inbox", "--user", "ada", "--class", "audio", "back", "-o", "back.sealed"];
+    let seal = [
+        "seal",
+        "--to",
+        "ada.inbox",
+        "--user",
+        "ada",
+        "--class",
+        "audio",
+        "back",
+        "-o",
+        "back.sealed",
+    ];
     assert_eq!(cli.ok(&seal), "sealed 5 B into back.sealed");
     cli.ok(&["key", "skill"]);
     let public = std::fs::read(cli.path("skill.pub")).unwrap();
     let e = cli.fails(1, &["key", "skill"]);
     one_line(&e);
-    assert!(e.contains("skill is there already") && e.contains("never replaced") && !e.contains("os error"), "{e}");
+    assert!(
+        e.contains("skill is there already")
+            && e.contains("never replaced")
+            && !e.contains("os error"),
+        "{e}"
+    );
     assert_eq!(std::fs::read(cli.path("skill.pub")).unwrap(), public);
-    let grant = ["grant", "add", "store", "--to", "skill.pub", "--name", "n", "--user", "ada", "--purpose", "p"];
+    let grant = [
+        "grant",
+        "add",
+        "store",
+        "--to",
+        "skill.pub",
+        "--name",
+        "n",
+        "--user",
+        "ada",
+        "--purpose",
+        "p",
+    ];
     let ticket = cli.ok(&grant);
-    let told = cli.ok(&["ask", "--key", "skill", "--ticket", &ticket, "-o", "request", "--secret", "once"]);
+    let told = cli
+        .ok(&["ask", "--key", "skill", "--ticket", &ticket, "-o", "request", "--secret", "once"]);
     assert!(told.contains("request: ") && told.contains("once: "), "{told}");
 }
 
@@ -191,7 +243,10 @@ fn with_json_all_that_is_said_is_json() {
     // After -- it is a name.
     assert!(cli.fails(2, &["get", "--", "a", "b", "--json"]).starts_with("error: "));
     let told = json(&cli.ok(&["report", "store", "--user", "ada", "-o", "report", "--json"]));
-    assert_eq!((&told["user"], &told["file"], &told["records"]), (&"ada".into(), &"report".into(), &1.into()));
+    assert_eq!(
+        (&told["user"], &told["file"], &told["records"]),
+        (&"ada".into(), &"report".into(), &1.into())
+    );
     json(&std::fs::read_to_string(cli.path("report")).unwrap());
     // A restore from a copy in step takes over, and has nothing to complain of.
     cli.ok(&["copy", "add", "store", "replica"]);
@@ -218,17 +273,35 @@ fn what_others_wrote_forges_no_line_and_drives_no_terminal() {
         let out = cli.run(args);
         let text = String::from_utf8(out.stdout).unwrap() + &String::from_utf8(out.stderr).unwrap();
         assert!(!text.contains("panicked"), "{args:?}: {text}");
-        assert!(!text.chars().any(acts) && !text.lines().any(|line| line.starts_with("forged")), "{args:?}: {text:?}");
+        assert!(
+            !text.chars().any(acts) && !text.lines().any(|line| line.starts_with("forged")),
+            "{args:?}: {text:?}"
+        );
         (out.status.success(), text)
     };
     std::fs::write(cli.path("said"), "x").unwrap();
     let (_, told) = shown(&["create", "store", "--user", odd]);
-    assert!(told.contains("x\\nforged line") && told.contains("\\u{1b}") && told.contains("\\u{202e}"), "{told}");
+    assert!(
+        told.contains("x\\nforged line") && told.contains("\\u{1b}") && told.contains("\\u{202e}"),
+        "{told}"
+    );
     let id = cli.ok(&["put", "store", "--user", odd, "--class", "audio", "--purpose", odd, "said"]);
     for args in [
         &["get", "store", &id, "--as", odd, "--purpose", odd, "-o", "back"][..],
         &["hold", "add", "store", "--user", odd, "--reason", odd, "--authority", odd],
-        &["policy", "set", "store", "--user", odd, "--class", "audio", "--purpose", odd, "--until", "2999-01-01"],
+        &[
+            "policy",
+            "set",
+            "store",
+            "--user",
+            odd,
+            "--class",
+            "audio",
+            "--purpose",
+            odd,
+            "--until",
+            "2999-01-01",
+        ],
         &["policy", "list", "store", "--user", odd],
         &["list", "store"],
         &["hold", "list", "store", "--user", odd],
@@ -247,7 +320,22 @@ fn what_others_wrote_forges_no_line_and_drives_no_terminal() {
     let holds = json(&cli.ok(&["hold", "list", "store", "--user", odd, "--json"]));
     assert_eq!(holds["holds"][0]["reason"], odd, "a program gets it as it is");
     let hold = holds["holds"][0]["id"].as_str().unwrap();
-    assert!(shown(&["hold", "lift", "store", "--user", odd, "--id", hold, "--reason", odd, "--authority", odd]).0);
+    assert!(
+        shown(&[
+            "hold",
+            "lift",
+            "store",
+            "--user",
+            odd,
+            "--id",
+            hold,
+            "--reason",
+            odd,
+            "--authority",
+            odd
+        ])
+        .0
+    );
     assert!(shown(&["erase", "store", "--user", odd, "--in", "30d", "--yes"]).0);
     assert!(shown(&["plan", "list", "store", "--user", odd]).0);
     assert!(shown(&["erase", "store", "--user", odd, "--yes", "-o", "it.erased"]).0);

@@ -17,11 +17,16 @@ fn a_dry_run_says_what_would_fall_and_changes_nothing() {
     let dry = |args: &[&str]| cli.ok(&[&["erase", "store", "--dry-run"][..], args].concat());
     let told = dry(&["--user", "ada"]);
     assert!(
-        told.contains("would erase everything of user ada: 2 records (2 audio), and 1 derived from them"),
+        told.contains(
+            "would erase everything of user ada: 2 records (2 audio), and 1 derived from them"
+        ),
         "{told}"
     );
     let told = json(&dry(&["--user", "ada", "--json"]));
-    assert_eq!((&told["records"], &told["classes"]["audio"], &told["derived"]), (&2.into(), &2.into(), &1.into()));
+    assert_eq!(
+        (&told["records"], &told["classes"]["audio"], &told["derived"]),
+        (&2.into(), &2.into(), &1.into())
+    );
     assert_eq!((&told["user_is_here"], &told["already"]), (&true.into(), &false.into()));
     assert!(dry(&["--record", &audio]).contains("1 record (1 audio)"));
     assert!(dry(&["--user", "ada", "--class", "action"]).contains("no record of it is here"));
@@ -69,7 +74,9 @@ fn the_question_before_an_erase_says_how_many_records_fall() {
     assert!(told.contains("nobody of that name is in this store"), "{told}");
     let told = asked("ada", "n");
     assert!(
-        told.contains("Erase everything of user ada, in every copy, for ever (1 record (1 audio))? [y/N]"),
+        told.contains(
+            "Erase everything of user ada, in every copy, for ever (1 record (1 audio))? [y/N]"
+        ),
         "{told}"
     );
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"sound");
@@ -81,18 +88,26 @@ fn holds_from_the_command_line() {
     let id = cli.put("ada", "audio", b"evidence");
     let who = ["--reason", "a court asks", "--authority", "Amtsgericht"];
     cli.fails(2, &["hold", "add", "store", "--user", "ada", "--reason", "why"]);
-    let hold = cli.ok(&[&["hold", "add", "store", "--user", "ada", "--class", "audio"][..], &who].concat());
+    let hold = cli
+        .ok(&[&["hold", "add", "store", "--user", "ada", "--class", "audio"][..], &who].concat());
     let e = cli.fails(7, &["erase", "store", "--user", "ada", "--yes"]);
     one_line(&e);
     assert!(e.contains("`keyfall hold list store --user U`"), "{e}");
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"evidence");
     assert!(cli.ok(&["hold", "list", "store", "--user", "ada"]).contains("class audio"));
-    assert_eq!(json(&cli.ok(&["hold", "list", "store", "--user", "ada", "--json"]))["holds"][0]["id"], hold);
-    cli.fails(2, &[&["hold", "lift", "store", "--user", "ada", "--id", "no number"][..], &who].concat());
+    assert_eq!(
+        json(&cli.ok(&["hold", "list", "store", "--user", "ada", "--json"]))["holds"][0]["id"],
+        hold
+    );
+    cli.fails(
+        2,
+        &[&["hold", "lift", "store", "--user", "ada", "--id", "no number"][..], &who].concat(),
+    );
     cli.fails(4, &[&["hold", "lift", "store", "--user", "ada", "--id", "0"][..], &who].concat());
     cli.ok(&[&["hold", "lift", "store", "--user", "ada", "--id", &hold][..], &who].concat());
     let told = json(&cli.ok(&["history", "store", "--user", "ada", "--json"]));
-    let what: Vec<&str> = told["history"].as_array().unwrap().iter().map(|f| f["what"].as_str().unwrap()).collect();
+    let what: Vec<&str> =
+        told["history"].as_array().unwrap().iter().map(|f| f["what"].as_str().unwrap()).collect();
     assert_eq!(what, ["held", "refused", "lifted"]);
     cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
     one_line(&cli.fails(3, &["hold", "list", "store", "--user", "ada"]));
@@ -104,8 +119,12 @@ fn time_ranges_from_the_command_line() {
     let id = cli.put("ada", "audio", b"now");
     cli.ok(&["erase", "store", "--user", "ada", "--before", "2020-01-01", "--yes"]);
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"now");
-    assert_eq!(json(&cli.ok(&["list", "store", "--before", "2020-01-01", "--json"])), serde_json::json!([]));
-    let told = cli.ok(&["erase", "store", "--user", "ada", "--after", "2020-01-01T00:00:00Z", "--yes"]);
+    assert_eq!(
+        json(&cli.ok(&["list", "store", "--before", "2020-01-01", "--json"])),
+        serde_json::json!([])
+    );
+    let told =
+        cli.ok(&["erase", "store", "--user", "ada", "--after", "2020-01-01T00:00:00Z", "--yes"]);
     assert!(told.contains("1 record;"), "{told}");
     cli.fails(3, &["get", "store", &id]);
 }

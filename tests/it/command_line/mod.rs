@@ -31,7 +31,11 @@ impl Cli {
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyfall"));
-        command.args(args).current_dir(self.dir.path()).env_remove("KEYFALL_STORE").env_remove("KEYFALL_CELL");
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env_remove("KEYFALL_STORE")
+            .env_remove("KEYFALL_CELL");
         command.stdin(Stdio::null());
         command
     }

@@ -10,23 +10,43 @@ fn a_record_goes_in_and_comes_out() {
     let cli = Cli::new();
     let content = bytes(1, 40_000);
     std::fs::write(cli.path("wake.wav"), &content).unwrap();
-    let id =
-        cli.ok(&["put", "store", "--user", "Ada Löv\u{1F3A4}", "--class", "audio", "--type", "audio/wav", "wake.wav"]);
+    let id = cli.ok(&[
+        "put",
+        "store",
+        "--user",
+        "Ada Löv\u{1F3A4}",
+        "--class",
+        "audio",
+        "--type",
+        "audio/wav",
+        "wake.wav",
+    ]);
     let out = cli.run(&["get", "store", &id]);
     assert_eq!(out.stdout, content);
     cli.ok(&["get", "store", &id, "-o", "back.wav"]);
     assert_eq!(std::fs::read(cli.path("back.wav")).unwrap(), content);
     let list = json(&cli.ok(&["list", "store", "--json"]));
     let entry = &list[0];
-    for (field, value) in
-        [("id", id.as_str()), ("user", "Ada Löv\u{1F3A4}"), ("class", "audio"), ("media_type", "audio/wav")]
-    {
+    for (field, value) in [
+        ("id", id.as_str()),
+        ("user", "Ada Löv\u{1F3A4}"),
+        ("class", "audio"),
+        ("media_type", "audio/wav"),
+    ] {
         assert_eq!(entry[field], value);
     }
     assert_eq!(entry["length"], 40_000);
     assert!(entry["interaction"].is_string() && entry["created"].is_string());
     assert_eq!(
-        json(&cli.ok(&["list", "store", "--user", "Ada Löv\u{1F3A4}", "--class", "action", "--json"])),
+        json(&cli.ok(&[
+            "list",
+            "store",
+            "--user",
+            "Ada Löv\u{1F3A4}",
+            "--class",
+            "action",
+            "--json"
+        ])),
         serde_json::json!([])
     );
     assert!(cli.ok(&["list", "store"]).contains("audio/wav"));
@@ -56,29 +76,57 @@ fn derived_records_from_the_command_line() {
     let text = put("transcript", &audio);
     let alarm = put("action", &text);
     let told = json(&cli.ok(&["lineage", "store", &text, "--json"]));
-    assert_eq!((&told["sources"], &told["derived"]), (&serde_json::json!([audio]), &serde_json::json!([alarm])));
+    assert_eq!(
+        (&told["sources"], &told["derived"]),
+        (&serde_json::json!([audio]), &serde_json::json!([alarm]))
+    );
     one_line(&cli.fails(2, &["detach", "store", &alarm, "--reason", ""]));
     cli.ok(&["detach", "store", &alarm, "--reason", "it rings"]);
     // Without a reason nothing is kept.
     cli.fails(2, &["erase", "store", "--user", "ada", "--keep", "action", "--yes"]);
     let told = json(&cli.ok(&["erase", "store", "--record", &audio, "--yes", "--json"]));
-    assert_eq!((&told["records"], &told["derived"]), (&serde_json::json!(1), &serde_json::json!(1)));
+    assert_eq!(
+        (&told["records"], &told["derived"]),
+        (&serde_json::json!(1), &serde_json::json!(1))
+    );
     one_line(&cli.fails(3, &["get", "store", &text]));
     assert_eq!(cli.run(&["get", "store", &alarm]).stdout, b"wake me at 6:30");
-    cli.ok(&["erase", "store", "--user", "ada", "--keep", "action", "--reason", "it rings on", "--yes"]);
+    cli.ok(&[
+        "erase",
+        "store",
+        "--user",
+        "ada",
+        "--keep",
+        "action",
+        "--reason",
+        "it rings on",
+        "--yes",
+    ]);
     let told = cli.ok(&["history", "store", "--user", "ada"]);
     assert!(told.contains("it rings on") && told.contains("detached from 1 source"), "{told}");
-    one_line(&cli.fails(3, &["put", "store", "--user", "ada", "--class", "action", "--from", &audio, "said.txt"]));
+    one_line(&cli.fails(
+        3,
+        &["put", "store", "--user", "ada", "--class", "action", "--from", &audio, "said.txt"],
+    ));
 }
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let cli = Cli::new();
     let id = cli.put("ada", "audio", &bytes(1, 900_000));
-    let mut child = cli.command(&["get", "store", &id]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = cli
+        .command(&["get", "store", &id])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let out = child.wait_with_output().unwrap();
-    assert!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success() && out.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
 }
 
 #[test]
@@ -87,7 +135,8 @@ fn a_small_file_that_is_large_is_not_read_whole() {
     cli.put("ada", "audio", b"sound");
     cli.ok(&["erase", "store", "--user", "ben", "-o", "ben.erased", "--yes"]);
     let key = cli.ok(&["log", "key", "store"]);
-    let large = |name: &str| std::fs::File::create(cli.path(name)).unwrap().set_len(1 << 30).unwrap();
+    let large =
+        |name: &str| std::fs::File::create(cli.path(name)).unwrap().set_len(1 << 30).unwrap();
     std::fs::create_dir(cli.path("log")).unwrap();
     large("large");
     large("log/checkpoint");
@@ -99,7 +148,19 @@ fn a_small_file_that_is_large_is_not_read_whole() {
         &["certificate", "upgrade", "store", "ben.erased", "--checkpoint", "large"],
         &["log", "verify", "log", "--key", &key],
         &["export", "store", "--user", "ada", "--to", "large", "out"],
-        &["grant", "add", "store", "--to", "large", "--name", "n", "--user", "ada", "--purpose", "p"],
+        &[
+            "grant",
+            "add",
+            "store",
+            "--to",
+            "large",
+            "--name",
+            "n",
+            "--user",
+            "ada",
+            "--purpose",
+            "p",
+        ],
         &["grant", "open", "store", "large", "-o", "out"],
         &[&["seal", "--to", "large", "ben.erased", "-o", "out"][..], &of_ada].concat(),
         &["unseal", "--key", "large", "ben.erased", "out"],
@@ -117,18 +178,38 @@ fn a_small_file_that_is_large_is_not_read_whole() {
 #[test]
 fn bench_measures_and_leaves_no_files() {
     let place = Cli::new();
-    let few = ["--users", "20", "--records", "2", "--batch", "3", "--callers", "2", "--copies", "1", "--keyholders="];
-    let args = [&["bench", ".", "--rounds", "4", "--seconds", "1", "--svg", "erase.svg", "--json"][..], &few].concat();
+    let few = [
+        "--users",
+        "20",
+        "--records",
+        "2",
+        "--batch",
+        "3",
+        "--callers",
+        "2",
+        "--copies",
+        "1",
+        "--keyholders=",
+    ];
+    let args = [
+        &["bench", ".", "--rounds", "4", "--seconds", "1", "--svg", "erase.svg", "--json"][..],
+        &few,
+    ]
+    .concat();
     let rows: serde_json::Value = serde_json::from_str(&place.ok(&args)).unwrap();
     let rows = rows.as_array().unwrap();
     assert_eq!(rows.len(), 5);
     for row in rows {
-        assert!(row["p50_us"].as_f64().unwrap() > 0.0 && row["ratio"].as_f64().unwrap() > 0.0, "{row}");
+        assert!(
+            row["p50_us"].as_f64().unwrap() > 0.0 && row["ratio"].as_f64().unwrap() > 0.0,
+            "{row}"
+        );
         assert!(row["bytes_written_per_erase"].as_u64().unwrap() > 0, "{row}");
     }
     let svg = std::fs::read_to_string(place.path("erase.svg")).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("copies in step") && svg.contains("floor"));
-    let mut left: Vec<_> = std::fs::read_dir(place.path(".")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let mut left: Vec<_> =
+        std::fs::read_dir(place.path(".")).unwrap().map(|e| e.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["erase.svg", "store", "store.cell"], "what was measured is gone");
     place.fails(2, &["bench", ".", "--users", "many"]);
@@ -138,7 +219,10 @@ fn bench_measures_and_leaves_no_files() {
 fn the_demo_keeps_its_word() {
     let cli = Cli::empty();
     let told = cli.ok(&["demo"]);
-    assert!(told.contains("25 of 25 records, byte for byte") && told.contains("0 of 11 records"), "{told}");
+    assert!(
+        told.contains("25 of 25 records, byte for byte") && told.contains("0 of 11 records"),
+        "{told}"
+    );
     assert!(told.lines().count() <= 40, "a screenful");
     assert_eq!(json(&cli.ok(&["demo", "--json"]))["kept"], true);
 }

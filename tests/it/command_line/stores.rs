@@ -26,13 +26,17 @@ fn an_old_copy_of_the_cell_opens_what_lived_at_its_epoch_and_not_the_store_as_it
     std::fs::create_dir(cli.path("old.cell")).unwrap();
     for slot in ["slot-a", "slot-b", "remnants-accepted"] {
         if cli.path("store.cell").join(slot).exists() {
-            std::fs::copy(cli.path("store.cell").join(slot), cli.path("old.cell").join(slot)).unwrap();
+            std::fs::copy(cli.path("store.cell").join(slot), cli.path("old.cell").join(slot))
+                .unwrap();
         }
     }
     cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
     let e = cli.fails(6, &["list", "store", "--cell", "old.cell"]);
     assert!(e.contains("old copy of the cell, which does not open the store as it is now"), "{e}");
-    assert!(e.contains("it still opens what lived at its epoch") && !e.contains("opens nothing"), "{e}");
+    assert!(
+        e.contains("it still opens what lived at its epoch") && !e.contains("opens nothing"),
+        "{e}"
+    );
     cli.ok(&["restore", "--cell", "old.cell", "--into", "then", "bk"]);
     assert_eq!(cli.run(&["get", "then", &id]).stdout, b"x", "as it is said");
     std::fs::rename(cli.path("store.cell"), cli.path("away")).unwrap();
@@ -70,7 +74,11 @@ fn a_lost_store_is_to_be_restored_and_the_cell_never_removed() {
     let e = cli.fails(4, &["list", "far"]);
     assert!(e.contains("--cell ") && e.contains("keys/far --into far COPY..."), "{e}");
     // It runs as it was printed.
-    let words: Vec<&str> = restore.split(' ').skip(1).map(|word| if word == "COPY..." { "bk" } else { word }).collect();
+    let words: Vec<&str> = restore
+        .split(' ')
+        .skip(1)
+        .map(|word| if word == "COPY..." { "bk" } else { word })
+        .collect();
     cli.ok(&words);
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"x");
     let e = cli.fails(4, &["list", "nowhere"]);
@@ -103,7 +111,12 @@ fn an_init_that_was_cut_short_is_distinguished_from_a_lost_store() {
     let cli = Cli::empty();
     drop(keyfall::store::SledStore::create(&cli.path("store")).unwrap());
     {
-        let cell = FileCell::create(&cli.path("store.cell"), true, std::sync::Arc::new(keyfall::env::System)).unwrap();
+        let cell = FileCell::create(
+            &cli.path("store.cell"),
+            true,
+            std::sync::Arc::new(keyfall::env::System),
+        )
+        .unwrap();
         let (store, id) = (StoreId([7; 16]), RootId { epoch: 1, attempt: [1; 16] });
         cell.claim(store, &Owner { instance: [2; 16], claim: 1, token: [3; 16] }, 0).unwrap();
         cell.deposit(store, &id, &keyfall::crypto::Key::copied_from(&[9; 32])).unwrap();
@@ -123,10 +136,14 @@ fn an_init_that_was_cut_short_is_distinguished_from_a_lost_store() {
 fn the_cell_stays_out_of_the_store() {
     let cli = Cli::empty();
     one_line(&cli.fails(6, &["init", "store", "--cell", "store/cell", "--accept-remnants"]));
-    one_line(&cli.fails(6, &["init", "store", "--cell", "./x/../store/deep/cell", "--accept-remnants"]));
+    one_line(
+        &cli.fails(6, &["init", "store", "--cell", "./x/../store/deep/cell", "--accept-remnants"]),
+    );
     std::fs::create_dir(cli.path("real")).unwrap();
     std::os::unix::fs::symlink(cli.path("real"), cli.path("link")).unwrap();
-    one_line(&cli.fails(6, &["init", "link/store", "--cell", "real/store/cell", "--accept-remnants"]));
+    one_line(
+        &cli.fails(6, &["init", "link/store", "--cell", "real/store/cell", "--accept-remnants"]),
+    );
     cli.ok(&["init", "store/", "--accept-remnants"]);
     assert!(cli.path("store.cell").exists() && !cli.path("store/.cell").exists());
 }
@@ -156,7 +173,9 @@ fn a_cell_on_a_file_system_that_keeps_old_bytes_is_refused() {
 fn a_store_in_use_has_an_exit_code_of_its_own() {
     let cli = Cli::new();
     let holder = keyfall::store::SledStore::open(&cli.path("store")).unwrap();
-    for args in [&["status", "store"][..], &["list", "store"], &["create", "store", "--user", "ada"]] {
+    for args in
+        [&["status", "store"][..], &["list", "store"], &["create", "store", "--user", "ada"]]
+    {
         let e = cli.fails(8, args);
         one_line(&e);
         assert!(e.contains("in use"), "{e}");
@@ -186,14 +205,21 @@ fn copies_from_the_command_line() {
     cli.ok(&["erase", "store", "--record", &a, "--yes"]);
     let status = json(&cli.ok(&["copy", "status", "store", "--json"]));
     assert_eq!((&status[0]["mode"], &status[0]["lacks_pages"]), (&"in step".into(), &0.into()));
-    assert_eq!(status[1]["restores"], serde_json::Value::Null, "a copy of the old epoch restores nothing: {status}");
+    assert_eq!(
+        status[1]["restores"],
+        serde_json::Value::Null,
+        "a copy of the old epoch restores nothing: {status}"
+    );
     assert!(status[1]["lacks_pages"].as_u64().unwrap() > 0);
     cli.ok(&["copy", "sync", "store"]);
     let status = json(&cli.ok(&["status", "store", "--json"]));
     assert_eq!(status["copies"][1]["lacks_pages"], 0);
     assert_eq!(status["settled"], true);
     let discarded = json(&cli.ok(&["discard", "store", "--json"]));
-    assert!(discarded["blobs"].as_u64().unwrap() > 0 && discarded["copies_skipped"] == 0, "{discarded}");
+    assert!(
+        discarded["blobs"].as_u64().unwrap() > 0 && discarded["copies_skipped"] == 0,
+        "{discarded}"
+    );
     assert_eq!(json(&cli.ok(&["audit", "store", "--json"]))["clean"], true);
     std::fs::remove_dir_all(cli.path("store")).unwrap();
     cli.ok(&["restore", "--cell", "store.cell", "--into", "store", "tape"]);
@@ -258,8 +284,12 @@ fn what_only_looks_takes_nothing_over_and_a_store_can_be_taken_back() {
     cli.ok(&["backup", "store", "bk"]);
     std::fs::write(cli.path("said"), "x").unwrap();
     let cell = ["--cell", "store.cell"];
-    for look in [&["list", "bk"][..], &["status", "bk"], &["report", "bk", "--user", "ada"], &["copy", "status", "bk"]]
-    {
+    for look in [
+        &["list", "bk"][..],
+        &["status", "bk"],
+        &["report", "bk", "--user", "ada"],
+        &["copy", "status", "bk"],
+    ] {
         let e = cli.fails(2, &[look, &cell, &["--take-over"]].concat());
         one_line(&e);
         assert!(e.contains("keyfall tend bk --cell store.cell --take-over"), "{e}");
@@ -269,7 +299,10 @@ fn what_only_looks_takes_nothing_over_and_a_store_can_be_taken_back() {
     assert!(!cli.path("new").exists());
     // The store is the owner still.
     cli.put("ben", "audio", b"y");
-    let e = cli.fails(11, &[&["put", "bk", "--user", "eve", "--class", "audio", "said"][..], &cell].concat());
+    let e = cli.fails(
+        11,
+        &[&["put", "bk", "--user", "eve", "--class", "audio", "said"][..], &cell].concat(),
+    );
     assert!(e.contains("read-only until it takes over in turn") && !e.contains("for good"), "{e}");
     cli.ok(&[&["tend", "bk", "--take-over"][..], &cell].concat());
     cli.fails(11, &["create", "store", "--user", "eve"]);

@@ -24,7 +24,8 @@ fn an_open_engine_does_what_is_due_by_itself_and_so_does_the_next() {
     let (store, cell): (Arc<dyn Store>, Arc<dyn RootCell>) =
         (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
     let engine = Engine::init(Arc::clone(&store), Arc::clone(&cell), Options::default()).unwrap();
-    let put = |engine: &Engine| engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
+    let put =
+        |engine: &Engine| engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap();
     let (first, second) = (put(&engine), put(&engine));
     let soon = |ms| Timestamp(System.now().0 + ms);
     engine.erase_at(Scope::Record(first), soon(60)).unwrap();
@@ -32,11 +33,16 @@ fn an_open_engine_does_what_is_due_by_itself_and_so_does_the_next() {
     wait_for("the planned erase", || engine.get(&first).is_err());
     assert_eq!(error_kind(engine.get(&first)), ErrorKind::Erased);
     // A policy, a window: the same thread.
-    let erasure = engine.erase(Erase::new(Scope::Record(second)).final_within(Duration::from_millis(60))).unwrap();
+    let erasure = engine
+        .erase(Erase::new(Scope::Record(second)).final_within(Duration::from_millis(60)))
+        .unwrap();
     assert!(!erasure.finality.is_final());
     wait_for("the pending erase", || engine.status().unwrap().pending.is_none());
     let third = put(&engine);
-    engine.policies(None).set(&Policy::new(Class::audio()).max_age(Duration::from_millis(1))).unwrap();
+    engine
+        .policies(None)
+        .set(&Policy::new(Class::audio()).max_age(Duration::from_millis(1)))
+        .unwrap();
     wait_for("the limit", || engine.get(&third).is_err());
     engine.policies(None).unset(&Class::audio(), None).unwrap();
     // Nobody has it open when the time comes.

@@ -6,7 +6,10 @@ use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::engine::{Fact, Hold};
 use keyfall::env::Env;
 use keyfall::store::{MemoryStore, Store};
-use keyfall::{Class, Engine, ErrorKind, InteractionId, Policy, Put, Query, RecordId, Scope, Source, Timestamp, When};
+use keyfall::{
+    Class, Engine, ErrorKind, InteractionId, Policy, Put, Query, RecordId, Scope, Source,
+    Timestamp, When,
+};
 
 use crate::support::{DAY, SMALL_PAGES, World, error_kind, facts, read_record, user};
 
@@ -16,10 +19,12 @@ fn a_childs_profile_is_gone_at_its_limit() {
     let engine = world.engine();
     let profile = || Class::new("profile").unwrap();
     engine.policies(None).set(&Policy::new(profile()).max_age(365 * DAY)).unwrap();
-    let (of_child, of_adult) = (world.put("child", profile(), b"likes dinosaurs"), world.put("adult", profile(), b"x"));
+    let (of_child, of_adult) =
+        (world.put("child", profile(), b"likes dinosaurs"), world.put("adult", profile(), b"x"));
     engine.policies(Some(&user("child"))).set(&Policy::new(profile()).max_age(DAY)).unwrap();
     // A call of both: from the child's profile, in the adult's tree.
-    let derived = Put::new(user("adult"), Class::transcript()).derived_from(Source::Record(of_child));
+    let derived =
+        Put::new(user("adult"), Class::transcript()).derived_from(Source::Record(of_child));
     let derived = engine.put(derived, &b"dinosaurs"[..]).unwrap();
     world.tend();
     assert!(read_record(engine, &of_child).is_ok());
@@ -31,7 +36,10 @@ fn a_childs_profile_is_gone_at_its_limit() {
     assert_eq!(error_kind(read_record(engine, &of_child)), ErrorKind::Erased);
     assert_eq!(error_kind(read_record(engine, &derived)), ErrorKind::Erased);
     assert!(read_record(engine, &of_adult).is_ok());
-    assert_eq!(world.tape.exposed(&*world.cell).unwrap().into_keys().collect::<Vec<_>>(), [of_adult]);
+    assert_eq!(
+        world.tape.exposed(&*world.cell).unwrap().into_keys().collect::<Vec<_>>(),
+        [of_adult]
+    );
     let report = engine.report(&user("child")).unwrap();
     assert_eq!((report.policies.len(), report.store_policies.len()), (1, 1));
     let of_adult_info = engine.info(&of_adult).unwrap();
@@ -48,15 +56,27 @@ fn numbers_dates_and_purposes_limit() {
     let world = World::new(5, SMALL_PAGES);
     let engine = world.engine();
     let health = || Class::new("profile.health").unwrap();
-    engine.policies(Some(&user("nobody"))).set(&Policy::new(health())).expect_err("there is no such user");
+    engine
+        .policies(Some(&user("nobody")))
+        .set(&Policy::new(health()))
+        .expect_err("there is no such user");
     engine.policies(None).set(&Policy::new(Class::audio()).max_records(2)).unwrap();
     engine.policies(None).set(&Policy::new(Class::action()).until(world.in_days(10))).unwrap();
     engine.policies(None).set(&Policy::new(health()).max_age(7 * DAY)).unwrap();
-    engine.policies(None).set(&Policy::new(health()).purpose("treatment").max_age(100 * DAY)).unwrap();
+    engine
+        .policies(None)
+        .set(&Policy::new(health()).purpose("treatment").max_age(100 * DAY))
+        .unwrap();
     let bad = Policy::new(health()).purpose("treatment").max_records(3);
     assert_eq!(error_kind(engine.policies(None).set(&bad)), ErrorKind::Invalid);
-    assert_eq!(error_kind(engine.policies(None).set(&Policy::new(health()).purpose(""))), ErrorKind::Invalid);
-    assert_eq!(error_kind(engine.policies(None).unset(&Class::transcript(), None)), ErrorKind::Absent);
+    assert_eq!(
+        error_kind(engine.policies(None).set(&Policy::new(health()).purpose(""))),
+        ErrorKind::Invalid
+    );
+    assert_eq!(
+        error_kind(engine.policies(None).unset(&Class::transcript(), None)),
+        ErrorKind::Absent
+    );
     let audio: Vec<RecordId> = (0..5)
         .map(|_| {
             world.env.advance(10);
@@ -69,7 +89,8 @@ fn numbers_dates_and_purposes_limit() {
         [false, false, false, true, true]
     );
     let action = world.put("ada", Class::action(), b"x");
-    let (advice, treated) = (world.put_for("ada", health(), "advice"), world.put_for("ada", health(), "treatment"));
+    let (advice, treated) =
+        (world.put_for("ada", health(), "advice"), world.put_for("ada", health(), "treatment"));
     world.days_pass(8);
     assert_eq!(world.tend().expired, 1);
     assert_eq!(error_kind(read_record(engine, &advice)), ErrorKind::Erased);
@@ -77,7 +98,10 @@ fn numbers_dates_and_purposes_limit() {
     world.days_pass(3);
     assert_eq!(world.tend().expired, 1);
     assert_eq!(error_kind(read_record(engine, &action)), ErrorKind::Erased);
-    assert_eq!(error_kind(engine.put(Put::new(user("ada"), Class::action()), &b"late"[..])), ErrorKind::Refused);
+    assert_eq!(
+        error_kind(engine.put(Put::new(user("ada"), Class::action()), &b"late"[..])),
+        ErrorKind::Refused
+    );
     // Of its own: whatever the store says.
     engine.policies(Some(&user("ada"))).set(&Policy::new(health())).unwrap();
     world.days_pass(200);
@@ -97,8 +121,12 @@ fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
         let put = Put::new(user("ada"), Class::audio()).interaction(interaction).purpose(purpose);
         engine.put(put, &b"x"[..]).unwrap()
     };
-    engine.policies(None).set(&Policy::new(Class::audio()).purpose("treatment").max_age(100 * DAY)).unwrap();
-    let treated: Vec<RecordId> = (0..3).map(|_| put(engine.new_interaction().unwrap(), "treatment")).collect();
+    engine
+        .policies(None)
+        .set(&Policy::new(Class::audio()).purpose("treatment").max_age(100 * DAY))
+        .unwrap();
+    let treated: Vec<RecordId> =
+        (0..3).map(|_| put(engine.new_interaction().unwrap(), "treatment")).collect();
     let first = engine.new_interaction().unwrap();
     let fall = [put(first, ""), put(first, "advice")];
     let beside = put(first, "treatment");
@@ -110,7 +138,10 @@ fn a_number_counts_and_takes_only_the_records_that_it_holds_for() {
     assert_eq!(world.tend().expired, 2);
     assert!(fall.iter().all(|id| error_kind(read_record(engine, id)) == ErrorKind::Erased));
     assert!(treated.iter().chain([&beside, &last]).all(|id| read_record(engine, id).is_ok()));
-    assert!(engine.status().unwrap().next_due.unwrap() > world.in_days(90), "nothing is due but by age");
+    assert!(
+        engine.status().unwrap().next_due.unwrap() > world.in_days(90),
+        "nothing is due but by age"
+    );
     // Nor does one of another policy push others out, or come too late for them.
     put(treated[0].interaction(), "treatment");
     assert_eq!(world.tend().expired, 0);
@@ -137,7 +168,10 @@ fn what_is_held_stays_when_its_time_has_come_and_the_rest_goes() {
     }
     assert!(read_record(engine, &held).is_ok());
     assert_eq!(error_kind(read_record(engine, &free)), ErrorKind::Erased);
-    assert_eq!(facts(engine, "ada").iter().filter(|fact| matches!(fact, Fact::Refused { .. })).count(), 1);
+    assert_eq!(
+        facts(engine, "ada").iter().filter(|fact| matches!(fact, Fact::Refused { .. })).count(),
+        1
+    );
     engine.holds(&user("ada")).lift(hold, "over", "Amtsgericht").unwrap();
     world.days_pass(1);
     assert_eq!(world.tend().expired, 1);
@@ -182,7 +216,8 @@ fn a_late_arrival_from_before_the_limit_is_refused() {
 #[test]
 fn a_damaged_user_does_not_keep_the_others_from_what_is_due() {
     let mut world = World::new(12, SMALL_PAGES);
-    let of_others: Vec<RecordId> = (0..6).map(|n| world.put(&format!("user {n}"), Class::audio(), b"x")).collect();
+    let of_others: Vec<RecordId> =
+        (0..6).map(|n| world.put(&format!("user {n}"), Class::audio(), b"x")).collect();
     world.engine().policies(None).set(&Policy::new(Class::audio()).max_age(DAY)).unwrap();
     world.engine().erase_at(Scope::user(user("user 5")), world.in_days(1)).unwrap();
     world.tend();
@@ -208,16 +243,17 @@ fn a_damaged_user_does_not_keep_the_others_from_what_is_due() {
         for key in keys.keys {
             cell.deposit(world.engine().id(), &key.id, &key.key).unwrap();
         }
-        let Ok(engine) = Engine::open(Arc::new(damaged), Arc::new(cell), world.options.clone()) else {
+        let Ok(engine) = Engine::open(Arc::new(damaged), Arc::new(cell), world.options.clone())
+        else {
             continue;
         };
         match engine.run_due(&mut |_| {}) {
             Ok(done) => {
                 assert_eq!(done.expired + done.planned + done.damaged, 6, "{done:?}");
                 passed_over += done.damaged;
-                let there = of_others
-                    .iter()
-                    .filter(|id| engine.get(id).is_ok() || error_kind(engine.get(id)) == ErrorKind::Corrupt);
+                let there = of_others.iter().filter(|id| {
+                    engine.get(id).is_ok() || error_kind(engine.get(id)) == ErrorKind::Corrupt
+                });
                 assert!(there.count() <= done.damaged as usize);
             }
             Err(e) => assert_eq!(e.kind(), ErrorKind::Corrupt, "{e}"),
@@ -254,7 +290,11 @@ fn how_many_records_a_policy_takes_at_once_is_known_before() {
         (action().max_age(days(15)), 2, 4),
         (Policy::new(Class::transcript()).max_records(0), 0, 0),
     ] {
-        assert_eq!(engine.policies(Some(&user("ada"))).would_expire(&policy).unwrap(), of_ada, "{policy:?}");
+        assert_eq!(
+            engine.policies(Some(&user("ada"))).would_expire(&policy).unwrap(),
+            of_ada,
+            "{policy:?}"
+        );
         assert_eq!(engine.policies(None).would_expire(&policy).unwrap(), of_all, "{policy:?}");
     }
     // A user's own comes before the store's, and one of a purpose before one of the class.
@@ -262,7 +302,10 @@ fn how_many_records_a_policy_takes_at_once_is_known_before() {
     engine.policies(None).set(&action().purpose("treatment")).unwrap();
     assert_eq!(engine.policies(None).would_expire(&audio().max_age(days(15))).unwrap(), 2);
     assert_eq!(engine.policies(None).would_expire(&action().max_age(days(15))).unwrap(), 2);
-    assert_eq!(error_kind(engine.policies(Some(&user("nobody"))).would_expire(&audio())), ErrorKind::Absent);
+    assert_eq!(
+        error_kind(engine.policies(Some(&user("nobody"))).would_expire(&audio())),
+        ErrorKind::Absent
+    );
     // It tells what happens.
     engine.policies(None).set(&action().max_age(days(15))).unwrap();
     assert_eq!(world.tend().expired, 2);
@@ -277,7 +320,10 @@ fn a_date_at_the_beginning_of_time_is_a_date() {
     assert_eq!(world.tend().expired, 2);
     assert!(ids.iter().all(|id| error_kind(engine.get(id)) == ErrorKind::Erased));
     let own = world.put("ada", Class::action(), b"x");
-    engine.policies(Some(&user("ada"))).set(&Policy::new(Class::action()).until(Timestamp(0))).unwrap();
+    engine
+        .policies(Some(&user("ada")))
+        .set(&Policy::new(Class::action()).until(Timestamp(0)))
+        .unwrap();
     assert_eq!(world.tend().expired, 1);
     assert_eq!(error_kind(engine.get(&own)), ErrorKind::Erased);
     // A bound that is not a time must not become no bound at all.
@@ -296,7 +342,8 @@ fn a_policy_can_require_that_readers_are_named() {
     let world = World::new(10, SMALL_PAGES);
     let engine = world.engine();
     engine.policies(None).set(&Policy::new(Class::audio()).readers_named()).unwrap();
-    let (audio, text) = (world.put("ada", Class::audio(), b"x"), world.put("ada", Class::transcript(), b"y"));
+    let (audio, text) =
+        (world.put("ada", Class::audio(), b"x"), world.put("ada", Class::transcript(), b"y"));
     assert_eq!(error_kind(engine.get(&audio)), ErrorKind::Refused);
     assert_eq!(error_kind(read_record(engine, &audio)), ErrorKind::Refused);
     assert!(read_record(engine, &text).is_ok());

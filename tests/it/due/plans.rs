@@ -17,7 +17,9 @@ fn a_planned_erase_happens_at_its_time_and_not_before() {
     assert_eq!(world.engine().report(&user("ada")).unwrap().next_due, Some(plan.due));
     world.days_pass(29);
     assert_eq!(world.tend(), Default::default());
-    assert!(read_record(world.engine(), &audio).is_ok() && read_record(world.engine(), &text).is_ok());
+    assert!(
+        read_record(world.engine(), &audio).is_ok() && read_record(world.engine(), &text).is_ok()
+    );
     // It survives a restart, and is done once its time has come.
     world.reopen();
     assert_eq!(world.engine().status().unwrap().next_due, Some(plan.due));
@@ -51,7 +53,12 @@ fn a_cancelled_plan_is_forgotten_and_stays_in_the_history() {
     world.tend();
     assert!(read_record(engine, &audio).is_ok());
     let facts = facts(engine, "ada");
-    let [Fact::Planned { .. }, Fact::Planned { .. }, Fact::Cancelled { .. }, Fact::Cancelled { id }] = &facts[..]
+    let [
+        Fact::Planned { .. },
+        Fact::Planned { .. },
+        Fact::Cancelled { .. },
+        Fact::Cancelled { id },
+    ] = &facts[..]
     else {
         panic!("{facts:?}");
     };
@@ -64,7 +71,10 @@ fn an_erase_that_could_not_happen_cannot_be_planned() {
     let engine = world.engine();
     let audio = world.put("ada", Class::audio(), b"wake me");
     let later = world.in_days(1);
-    assert_eq!(error_kind(engine.erase_at(Scope::user(user("ada")), Timestamp(5))), ErrorKind::Invalid);
+    assert_eq!(
+        error_kind(engine.erase_at(Scope::user(user("ada")), Timestamp(5))),
+        ErrorKind::Invalid
+    );
     assert_eq!(error_kind(engine.erase_at(Scope::user(user("nobody")), later)), ErrorKind::Absent);
     engine.erase(Scope::Record(audio)).unwrap();
     assert_eq!(error_kind(engine.erase_at(Scope::Record(audio), later)), ErrorKind::Erased);
@@ -94,14 +104,18 @@ fn a_plan_that_names_an_interaction_falls_with_it_also_where_its_class_is_empty_
     let whole = |interaction| Erase::new(Scope::interaction(user("ada"), interaction));
     let every = |_: InteractionId| Erase::new(Scope::class(user("ada"), Class::audio()));
     let but = |interaction| whole(interaction).keep(Class::transcript(), "it is wanted");
-    for (n, erase) in [&every as &dyn Fn(InteractionId) -> Erase, &whole, &but].into_iter().enumerate() {
+    for (n, erase) in
+        [&every as &dyn Fn(InteractionId) -> Erase, &whole, &but].into_iter().enumerate()
+    {
         let world = World::new(16 + n as u64, SMALL_PAGES);
         let engine = world.engine();
         let audio = world.put("ada", Class::audio(), b"wake me");
         let text = Put::new(user("ada"), Class::transcript()).interaction(audio.interaction());
         engine.put(text, &b"wake me"[..]).unwrap();
         engine.erase_at(of(Class::audio(), audio.interaction()), world.in_days(1)).unwrap();
-        let other = engine.erase_at(of(Class::transcript(), audio.interaction()), world.in_days(1)).unwrap();
+        let other = engine
+            .erase_at(of(Class::transcript(), audio.interaction()), world.in_days(1))
+            .unwrap();
         engine.erase(erase(audio.interaction())).unwrap();
         let left = if n == 1 { vec![] } else { vec![other] };
         assert_eq!(engine.plans(&user("ada")).list().unwrap(), left, "{n}");
@@ -123,7 +137,10 @@ fn a_planned_erase_that_is_held_is_refused_once_and_tried_again() {
         assert_eq!(world.tend().refused, 0, "not before an hour later");
     }
     assert!(read_record(engine, &audio).is_ok());
-    assert_eq!(facts(engine, "ada").iter().filter(|fact| matches!(fact, Fact::Refused { .. })).count(), 1);
+    assert_eq!(
+        facts(engine, "ada").iter().filter(|fact| matches!(fact, Fact::Refused { .. })).count(),
+        1
+    );
     engine.holds(&user("ada")).lift(hold, "over", "Amtsgericht").unwrap();
     world.days_pass(1);
     assert_eq!(world.tend().planned, 1);
@@ -143,15 +160,28 @@ fn a_plan_says_whether_a_hold_covers_its_scope_now() {
     let free = plan(of_ada.clone().into());
     assert!(!free.held);
     // Hers is needed by what is held of his.
-    let hold = engine.holds(&user("ben")).add(Hold::new("a court asks", "Amtsgericht").class(Class::transcript())).unwrap();
-    for held in [of_ada.clone(), Scope::class(user("ada"), Class::audio()), Scope::Record(audio), of_ben.clone()] {
+    let hold = engine
+        .holds(&user("ben"))
+        .add(Hold::new("a court asks", "Amtsgericht").class(Class::transcript()))
+        .unwrap();
+    for held in [
+        of_ada.clone(),
+        Scope::class(user("ada"), Class::audio()),
+        Scope::Record(audio),
+        of_ben.clone(),
+    ] {
         assert!(plan(held.clone().into()).held, "{held:?}");
     }
     assert!(!plan(Erase::new(of_ada).keep(Class::audio(), "it is needed")).held);
     assert!(!plan(Scope::class(user("ben"), Class::audio()).into()).held);
-    let told = |name: &str| engine.plans(&user(name)).list().unwrap().iter().filter(|plan| plan.held).count();
+    let told = |name: &str| {
+        engine.plans(&user(name)).list().unwrap().iter().filter(|plan| plan.held).count()
+    };
     assert_eq!((told("ada"), told("ben")), (4, 1), "the one planned before, too");
-    assert_eq!(engine.report(&user("ben")).unwrap().plans.iter().filter(|plan| plan.held).count(), 1);
+    assert_eq!(
+        engine.report(&user("ben")).unwrap().plans.iter().filter(|plan| plan.held).count(),
+        1
+    );
     engine.holds(&user("ben")).lift(hold, "over", "Amtsgericht").unwrap();
     assert_eq!((told("ada"), told("ben")), (0, 0));
 }

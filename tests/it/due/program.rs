@@ -10,10 +10,21 @@ fn the_program_tells_of_a_hold_that_covers_what_is_planned() {
     cli.put("ada", "audio", b"wake me");
     let plan = ["erase", "store", "--user", "ada", "--in", "30d", "--yes"];
     assert!(!cli.ok(&plan).contains("hold"));
-    cli.ok(&["hold", "add", "store", "--user", "ada", "--reason", "a court asks", "--authority", "Amtsgericht"]);
+    cli.ok(&[
+        "hold",
+        "add",
+        "store",
+        "--user",
+        "ada",
+        "--reason",
+        "a court asks",
+        "--authority",
+        "Amtsgericht",
+    ]);
     let told = cli.ok(&plan);
     assert!(told.contains("under a legal hold now"), "{told}");
-    let told: serde_json::Value = serde_json::from_str(&cli.ok(&[&plan[..], &["--json"]].concat())).unwrap();
+    let told: serde_json::Value =
+        serde_json::from_str(&cli.ok(&[&plan[..], &["--json"]].concat())).unwrap();
     assert_eq!(told["held"], true);
     assert!(cli.ok(&["plan", "list", "store", "--user", "ada"]).contains("yes"));
     assert!(cli.ok(&["report", "store", "--user", "ada"]).contains("held now"));
@@ -24,16 +35,38 @@ fn the_program_tells_beforehand_what_a_number_takes() {
     let cli = Cli::new();
     let put = |purpose: &str| {
         std::fs::write(cli.path("payload"), b"x").unwrap();
-        cli.ok(&["put", "store", "--user", "ada", "--class", "audio", "--purpose", purpose, "payload"])
+        cli.ok(&[
+            "put",
+            "store",
+            "--user",
+            "ada",
+            "--class",
+            "audio",
+            "--purpose",
+            purpose,
+            "payload",
+        ])
     };
-    cli.ok(&["policy", "set", "store", "--class", "audio", "--purpose", "treatment", "--max-age", "90d"]);
+    cli.ok(&[
+        "policy",
+        "set",
+        "store",
+        "--class",
+        "audio",
+        "--purpose",
+        "treatment",
+        "--max-age",
+        "90d",
+    ]);
     let treated = put("treatment");
     for purpose in ["treatment", "advice", "advice"] {
         put(purpose);
     }
-    let refused = cli.fails(2, &["policy", "set", "store", "--class", "audio", "--max-records", "1"]);
+    let refused =
+        cli.fails(2, &["policy", "set", "store", "--class", "audio", "--max-records", "1"]);
     assert!(refused.contains("1 record of class audio"), "{refused}");
-    let told = cli.ok(&["policy", "set", "store", "--class", "audio", "--max-records", "1", "--yes"]);
+    let told =
+        cli.ok(&["policy", "set", "store", "--class", "audio", "--max-records", "1", "--yes"]);
     assert!(told.contains("1 record passed it"), "{told}");
     cli.ok(&["get", "store", &treated, "-o", "out"]);
 }
@@ -63,7 +96,16 @@ fn plans_policies_and_windows_from_the_command_line() {
     cli.ok(&["erase", "store", "--user", "ada", "--class", "audio", "--yes"]);
     assert!(!cli.ok(&["status", "store"]).contains("pending until"));
     cli.put("ada", "audio", b"x");
-    let told = cli.ok(&["policy", "set", "store", "--class", "audio", "--max-age", "90d", "--readers-named"]);
+    let told = cli.ok(&[
+        "policy",
+        "set",
+        "store",
+        "--class",
+        "audio",
+        "--max-age",
+        "90d",
+        "--readers-named",
+    ]);
     assert_eq!(told, "class audio: at most 90d, opened only for named readers");
     assert!(cli.ok(&["policy", "list", "store"]).contains("90d"));
     assert!(cli.ok(&["tend", "store"]).contains("next due"));
@@ -71,7 +113,18 @@ fn plans_policies_and_windows_from_the_command_line() {
     cli.fails(6, &["get", "store", &audio]);
     cli.ok(&["get", "store", &audio, "--as", "analyst", "--purpose", "to repair"]);
     cli.ok(&["export", "store", "--user", "ada", "out"]);
-    let told = cli.ok(&["policy", "set", "store", "--user", "ada", "--class", "audio", "--max-records", "1", "--yes"]);
+    let told = cli.ok(&[
+        "policy",
+        "set",
+        "store",
+        "--user",
+        "ada",
+        "--class",
+        "audio",
+        "--max-records",
+        "1",
+        "--yes",
+    ]);
     assert!(told.contains("1 record passed it"), "{told}");
     cli.ok(&["policy", "unset", "store", "--user", "ada", "--class", "audio"]);
     cli.fails(4, &["policy", "unset", "store", "--user", "ada", "--class", "audio"]);

@@ -26,7 +26,8 @@ fn a_pending_erase_says_so_until_it_is_final() {
     assert_eq!(world.engine().status().unwrap().pending, Some(until));
     assert_eq!(world.engine().report(&user("ben")).unwrap().pending, Some(until));
     // Another one, sooner: all become final then.
-    let sooner = world.engine().erase(Erase::new(Scope::Record(other)).final_within(DAY / 2)).unwrap();
+    let sooner =
+        world.engine().erase(Erase::new(Scope::Record(other)).final_within(DAY / 2)).unwrap();
     assert!(sooner.finality.until().unwrap() < until);
     world.reopen();
     assert_eq!(world.engine().status().unwrap().pending, sooner.finality.until());
@@ -40,9 +41,10 @@ fn a_pending_erase_says_so_until_it_is_final() {
     let last = world.put("ben", Class::audio(), b"last");
     let pending = world.engine().erase(Erase::new(Scope::Record(more)).final_within(DAY)).unwrap();
     assert!(!pending.finality.is_final());
-    let outcomes = world
-        .engine()
-        .erase_all(&[Erase::new(Scope::Record(last)), Erase::new(Scope::user(user("ben"))).final_within(DAY)]);
+    let outcomes = world.engine().erase_all(&[
+        Erase::new(Scope::Record(last)),
+        Erase::new(Scope::user(user("ben"))).final_within(DAY),
+    ]);
     assert!(outcomes.iter().all(|o| o.as_ref().unwrap().finality.is_final()));
     assert!(world.tape.exposed(&*world.cell).unwrap().is_empty());
 }
@@ -71,9 +73,11 @@ fn two_pending_erases_of_what_others_were_derived_from_are_both_followed() {
     world.options.follow = keyfall::engine::Follow { links: 0, users: 0 };
     world.reopen();
     let mut derived = Vec::new();
-    let sources: Vec<RecordId> = ["ada", "ben"].map(|name| world.put(name, Class::audio(), b"x")).to_vec();
+    let sources: Vec<RecordId> =
+        ["ada", "ben"].map(|name| world.put(name, Class::audio(), b"x")).to_vec();
     for source in &sources {
-        let put = Put::new(user("chloe"), Class::transcript()).derived_from(Source::Record(*source));
+        let put =
+            Put::new(user("chloe"), Class::transcript()).derived_from(Source::Record(*source));
         derived.push(world.engine().put(put, &b"x"[..]).unwrap());
     }
     for name in ["ada", "ben"] {

@@ -9,7 +9,9 @@ fn the_page_cache_keeps_to_its_limit() {
     let mut world = World::new(24, SMALL_PAGES);
     world.options.cache_bytes = 32 << 10;
     world.reopen();
-    let ids: Vec<_> = (0..300u16).map(|n| world.put(&format!("u{n}"), Class::audio(), &n.to_be_bytes())).collect();
+    let ids: Vec<_> = (0..300u16)
+        .map(|n| world.put(&format!("u{n}"), Class::audio(), &n.to_be_bytes()))
+        .collect();
     for (n, id) in ids.iter().enumerate() {
         assert_eq!(read_record(world.engine(), id).unwrap(), (n as u16).to_be_bytes());
     }
@@ -35,7 +37,10 @@ fn one_users_pages_are_a_small_part_of_the_cache() {
     }
     let held = world.engine().cached_bytes();
     // The tree of the class alone has some 300 pages of at most 1,024 bytes.
-    assert!((8 * 1024..=18 * (1024 + 256)).contains(&held), "{held} bytes of one user's pages are held");
+    assert!(
+        (8 * 1024..=18 * (1024 + 256)).contains(&held),
+        "{held} bytes of one user's pages are held"
+    );
     world.engine().erase(Scope::user(user("speaker"))).unwrap();
     assert!(world.engine().cached_bytes() < 8 * 1024, "none of them is left");
 }

@@ -17,7 +17,8 @@ fn a_copy_in_step_that_is_gone_holds_an_erase_up() {
     world.engine().copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
     // The place goes out of reach: a fresh engine cannot open it.
     let mut options = world.options.clone();
-    options.open_copy = Arc::new(|place, _| Err(Error::new(ErrorKind::Io, format!("{place} is down"))));
+    options.open_copy =
+        Arc::new(|place, _| Err(Error::new(ErrorKind::Io, format!("{place} is down"))));
     world.engine = None;
     let cell: Arc<dyn RootCell> = world.cell.clone();
     let engine = Engine::open(Arc::clone(&world.store), cell, options).unwrap();
@@ -64,7 +65,8 @@ fn restore_takes_pages_from_one_copy_and_payloads_from_another() {
     let (backup, replica) = (world.place("backup"), world.place("replica"));
     // The replica loses every payload: only pages are as small as this.
     let names = keyfall::testing::listed(&*replica, 1000).unwrap();
-    let large: Vec<_> = names.into_iter().filter(|n| replica.get(n).unwrap().unwrap().len() > 8192).collect();
+    let large: Vec<_> =
+        names.into_iter().filter(|n| replica.get(n).unwrap().unwrap().len() > 8192).collect();
     assert_eq!(large.len(), 4);
     replica.remove(&large).unwrap();
     let cell: Arc<dyn RootCell> = world.cell.clone();
@@ -107,7 +109,10 @@ fn a_store_has_eight_copies_and_no_more() {
     for n in 0..8 {
         world.engine().copies().add(&format!("copy {n}"), CopyMode::Behind, &mut |_| {}).unwrap();
     }
-    assert_eq!(error_kind(world.engine().copies().add("copy 8", CopyMode::Behind, &mut |_| {})), ErrorKind::Limit);
+    assert_eq!(
+        error_kind(world.engine().copies().add("copy 8", CopyMode::Behind, &mut |_| {})),
+        ErrorKind::Limit
+    );
     world.reopen();
     assert_eq!(world.engine().copies().status().len(), 8);
 }

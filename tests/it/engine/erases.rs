@@ -12,7 +12,8 @@ use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 fn erased_absent_and_live_are_three_answers() {
     let world = World::new(3, SMALL_PAGES);
     let engine = world.engine();
-    let (a, b) = (world.put("ada", Class::audio(), b"one"), world.put("bob", Class::audio(), b"two"));
+    let (a, b) =
+        (world.put("ada", Class::audio(), b"one"), world.put("bob", Class::audio(), b"two"));
     let done = engine.erase(Scope::user(user("ada"))).unwrap();
     assert_eq!((done.epoch, done.records, done.already), (2, Some(1), false));
     assert_eq!(error_kind(read_record(engine, &a)), ErrorKind::Erased);
@@ -22,11 +23,18 @@ fn erased_absent_and_live_are_three_answers() {
     assert_eq!(error_kind(read_record(engine, &foreign)), ErrorKind::Absent);
     assert_eq!(error_kind(engine.erase(Scope::Record(foreign))), ErrorKind::Absent);
     assert!(engine.erase(Scope::user(user("ada"))).unwrap().already, "erasing twice is no error");
-    assert_eq!(error_kind(engine.put(Put::new(user("ada"), Class::audio()), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(
+        error_kind(engine.put(Put::new(user("ada"), Class::audio()), &b"late"[..])),
+        ErrorKind::Erased
+    );
     engine.create_user(&user("ada")).unwrap();
     let again = world.put("ada", Class::audio(), b"again");
     assert_eq!(read_record(engine, &again).unwrap(), b"again");
-    assert_eq!(error_kind(read_record(engine, &a)), ErrorKind::Erased, "the old id says erased for ever");
+    assert_eq!(
+        error_kind(read_record(engine, &a)),
+        ErrorKind::Erased,
+        "the old id says erased for ever"
+    );
 }
 
 /// Ada's records of one interaction, one of each class.
@@ -43,7 +51,8 @@ impl Talk {
         let world = World::new(seed, SMALL_PAGES);
         let interaction = world.engine().new_interaction().unwrap();
         let put = |class| world.engine().put(into(interaction, class), &b"x"[..]).unwrap();
-        let (audio, transcript, action) = (put(Class::audio()), put(Class::transcript()), put(Class::action()));
+        let (audio, transcript, action) =
+            (put(Class::audio()), put(Class::transcript()), put(Class::action()));
         Talk { world, interaction, audio, transcript, action }
     }
 
@@ -107,7 +116,10 @@ fn an_empty_interaction_is_erased_so_that_what_is_on_its_way_is_refused() {
     let empty = world.engine().new_interaction().unwrap();
     let done = world.engine().erase(Scope::interaction(user("ada"), empty)).unwrap();
     assert_eq!((done.records, done.already), (Some(0), false));
-    assert_eq!(error_kind(world.engine().put(into(empty, Class::audio()), &b"late"[..])), ErrorKind::Erased);
+    assert_eq!(
+        error_kind(world.engine().put(into(empty, Class::audio()), &b"late"[..])),
+        ErrorKind::Erased
+    );
 }
 
 #[test]
@@ -119,7 +131,11 @@ fn a_put_that_an_erase_overtakes_leaves_nothing() {
     batch.add(Put::new(user("ada"), Class::audio()), &b"overtaken"[..]).unwrap();
     engine.erase(Scope::user(user("ada"))).unwrap();
     engine.create_user(&user("ada")).unwrap();
-    assert_eq!(error_kind(batch.commit()), ErrorKind::Erased, "also when the user was created again meanwhile");
+    assert_eq!(
+        error_kind(batch.commit()),
+        ErrorKind::Erased,
+        "also when the user was created again meanwhile"
+    );
     assert!(engine.list(&Query::default()).unwrap().records.is_empty());
 }
 
@@ -130,7 +146,10 @@ fn erases_that_wait_share_a_commit() {
     for n in 0..50 {
         world.put(&format!("u{n}"), Class::audio(), b"x");
     }
-    let scopes: Vec<_> = (0..50).map(|n| Scope::user(user(&format!("u{n}")))).chain([Scope::Record(foreign)]).collect();
+    let scopes: Vec<_> = (0..50)
+        .map(|n| Scope::user(user(&format!("u{n}"))))
+        .chain([Scope::Record(foreign)])
+        .collect();
     let outcomes = world.engine().erase_all(&scopes);
     assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 50);
     assert_eq!(error_kind(outcomes.into_iter().last().unwrap()), ErrorKind::Absent);
@@ -146,7 +165,9 @@ fn erases_and_puts_from_many_threads() {
             s.spawn(move || {
                 for n in 0..20 {
                     let name = user(&format!("t{t}n{n}"));
-                    let id = engine.put(Put::new(name.clone(), Class::audio()), &bytes(n, 500)[..]).unwrap();
+                    let id = engine
+                        .put(Put::new(name.clone(), Class::audio()), &bytes(n, 500)[..])
+                        .unwrap();
                     assert_eq!(read_record(engine, &id).unwrap(), bytes(n, 500));
                     if n % 2 == 0 {
                         engine.erase(Scope::user(name)).unwrap();
@@ -176,7 +197,11 @@ fn the_adversary_needs_rekey_and_retire_to_fail() {
         let cell: Arc<dyn RootCell> = world.cell.clone();
         let now = world.tape.exposed(&*cell).unwrap();
         let hoarded = world.tape.exposed_to(&world.cell.hoard()).unwrap();
-        assert_eq!(hoarded[&id].content.as_deref(), Some(&content[..]), "with every key ever, everything opens");
+        assert_eq!(
+            hoarded[&id].content.as_deref(),
+            Some(&content[..]),
+            "with every key ever, everything opens"
+        );
         (now.contains_key(&id), now.len())
     };
     assert_eq!(exposed(None), (false, 1), "only what lives opens");

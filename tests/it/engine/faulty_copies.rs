@@ -36,10 +36,19 @@ impl Store for SetBack {
     fn head(&self) -> keyfall::Result<Option<Head>> {
         self.store().head()
     }
-    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> keyfall::Result<Published> {
+    fn commit(
+        &self,
+        blobs: &[Blob],
+        over: Option<HeadId>,
+        head: &Head,
+    ) -> keyfall::Result<Published> {
         self.store().commit(blobs, over, head)
     }
-    fn names(&self, from: Cursor, limit: usize) -> keyfall::Result<(Vec<BlobName>, Option<Cursor>)> {
+    fn names(
+        &self,
+        from: Cursor,
+        limit: usize,
+    ) -> keyfall::Result<(Vec<BlobName>, Option<Cursor>)> {
         self.store().names(from, limit)
     }
     fn remove(&self, names: &[BlobName]) -> keyfall::Result<Removed> {
@@ -82,7 +91,10 @@ struct Tight {
 impl Tight {
     fn room(&self, erases: bool) -> Result<()> {
         if self.full.load(Ordering::SeqCst) && !erases && !self.erasing.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Full, "near: no space left; free some space and call again"));
+            return Err(Error::new(
+                ErrorKind::Full,
+                "near: no space left; free some space and call again",
+            ));
         }
         Ok(())
     }
@@ -136,11 +148,16 @@ fn a_full_copy_delays_no_erase_and_a_put_it_lacks_is_reported_as_done() {
     engine.copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
     world.put("ada", Class::audio(), b"x");
     tight.full.store(true, Ordering::SeqCst);
-    let put = |name: &str| engine.put(Put::new(user(name), Class::audio()), &bytes(1, 100_000)[..]).unwrap_err();
+    let put = |name: &str| {
+        engine.put(Put::new(user(name), Class::audio()), &bytes(1, 100_000)[..]).unwrap_err()
+    };
     let records = || engine.list(&Query::default()).unwrap().records.len();
     let e = put("bob");
     assert!(e.kind() == ErrorKind::Copy && e.may_have_happened(), "{e:?}");
-    assert!(e.to_string().contains("must not be put again") && !e.to_string().contains("call again"), "{e}");
+    assert!(
+        e.to_string().contains("must not be put again") && !e.to_string().contains("call again"),
+        "{e}"
+    );
     assert_eq!(records(), 2, "it is in");
     // The next one waits for it: nothing of that is in.
     let e = put("eve");

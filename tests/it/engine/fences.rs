@@ -10,7 +10,11 @@ fn a_time_range_takes_its_interactions() {
     let engine = world.engine();
     let ids: Vec<_> = (0..10).map(|n| world.put("ada", Class::audio(), &[n])).collect();
     let began = |n: usize| ids[n].interaction().began();
-    let range = |from, until| Scope::User { user: user("ada"), class: None, when: When::Between { from, until } };
+    let range = |from, until| Scope::User {
+        user: user("ada"),
+        class: None,
+        when: When::Between { from, until },
+    };
     let done = engine.erase(range(Some(began(3)), Some(began(6)))).unwrap();
     assert_eq!(done.records, Some(3));
     for (n, id) in ids.iter().enumerate() {
@@ -20,7 +24,10 @@ fn a_time_range_takes_its_interactions() {
     assert_eq!(engine.erase(range(Some(began(8)), None)).unwrap().records, Some(2));
     let left: Vec<_> = engine.list(&Query::default().user(user("ada"))).unwrap().records;
     assert_eq!(left.iter().map(|r| r.id).collect::<Vec<_>>(), [ids[2], ids[6], ids[7]]);
-    assert!(read_record(engine, &world.put("ada", Class::audio(), b"later")).is_ok(), "the future is open");
+    assert!(
+        read_record(engine, &world.put("ada", Class::audio(), b"later")).is_ok(),
+        "the future is open"
+    );
     assert_eq!(error_kind(engine.erase(range(Some(began(6)), Some(began(6))))), ErrorKind::Invalid);
 }
 
@@ -29,7 +36,8 @@ fn interactions_ahead_of_the_clock_are_erased_and_say_so() {
     let world = World::new(6, SMALL_PAGES);
     let engine = world.engine();
     let ahead = InteractionId::from_parts(Timestamp(1_767_225_600_000 + 3_600_000), [7; 10]);
-    let id = engine.put(Put::new(user("ada"), Class::audio()).interaction(ahead), &b"x"[..]).unwrap();
+    let id =
+        engine.put(Put::new(user("ada"), Class::audio()).interaction(ahead), &b"x"[..]).unwrap();
     engine.erase(Scope::class(user("ada"), Class::audio())).unwrap();
     assert_eq!(error_kind(read_record(engine, &id)), ErrorKind::Erased);
     let late = engine.put(Put::new(user("ada"), Class::audio()).interaction(ahead), &b"x"[..]);

@@ -28,7 +28,8 @@ fn listings_page_in_both_directions() {
             }
         }
         let times: Vec<_> = seen.iter().map(|id| id.interaction()).collect();
-        let sorted = times.windows(2).all(|w| if newest_first { w[0] >= w[1] } else { w[0] <= w[1] });
+        let sorted =
+            times.windows(2).all(|w| if newest_first { w[0] >= w[1] } else { w[0] <= w[1] });
         assert!(sorted, "in order of time");
         seen.sort_unstable();
         let mut expected = all.clone();

@@ -37,11 +37,15 @@ fn a_second_writer_is_found_out_and_its_candidate_destroyed() {
     let mut world = World::new(20, SMALL_PAGES);
     let id = world.put("ada", Class::audio(), b"x");
     let cell: Arc<dyn RootCell> = world.cell.clone();
-    let second = Engine::open(Arc::clone(&world.store), Arc::clone(&cell), world.options.clone()).unwrap();
+    let second =
+        Engine::open(Arc::clone(&world.store), Arc::clone(&cell), world.options.clone()).unwrap();
     second.put(Put::new(user("bob"), Class::audio()), &b"y"[..]).unwrap();
     let e = world.engine().erase(Scope::Record(id)).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Fenced, "{e}");
-    assert_eq!(error_kind(world.engine().put(Put::new(user("eve"), Class::audio()), &b"z"[..])), ErrorKind::Poisoned);
+    assert_eq!(
+        error_kind(world.engine().put(Put::new(user("eve"), Class::audio()), &b"z"[..])),
+        ErrorKind::Poisoned
+    );
     assert_eq!(cell.load().unwrap().keys.len(), 2, "the loser's candidate is still in the cell");
     drop(second);
     world.reopen();
@@ -53,15 +57,33 @@ fn a_second_writer_is_found_out_and_its_candidate_destroyed() {
 fn a_store_is_made_once_and_opened_with_its_own_cell() {
     let options = || Options::new().geometry(SMALL_PAGES);
     let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-    let (as_store, as_cell) = (|| store.clone() as Arc<dyn Store>, || cell.clone() as Arc<dyn RootCell>);
-    assert_eq!(error_kind(Engine::open(as_store(), as_cell(), options())), ErrorKind::Absent, "a cell without a key");
+    let (as_store, as_cell) =
+        (|| store.clone() as Arc<dyn Store>, || cell.clone() as Arc<dyn RootCell>);
+    assert_eq!(
+        error_kind(Engine::open(as_store(), as_cell(), options())),
+        ErrorKind::Absent,
+        "a cell without a key"
+    );
     drop(Engine::init(as_store(), as_cell(), options()).unwrap());
-    assert_eq!(error_kind(Engine::init(as_store(), Arc::new(MemoryCell::new()), options())), ErrorKind::Exists);
-    assert_eq!(error_kind(Engine::init(Arc::new(MemoryStore::new()), as_cell(), options())), ErrorKind::Exists);
-    assert_eq!(error_kind(Engine::open(Arc::new(MemoryStore::new()), as_cell(), options())), ErrorKind::Corrupt);
+    assert_eq!(
+        error_kind(Engine::init(as_store(), Arc::new(MemoryCell::new()), options())),
+        ErrorKind::Exists
+    );
+    assert_eq!(
+        error_kind(Engine::init(Arc::new(MemoryStore::new()), as_cell(), options())),
+        ErrorKind::Exists
+    );
+    assert_eq!(
+        error_kind(Engine::open(Arc::new(MemoryStore::new()), as_cell(), options())),
+        ErrorKind::Corrupt
+    );
     let other = Arc::new(MemoryCell::new());
     drop(Engine::init(Arc::new(MemoryStore::new()), other.clone(), options()).unwrap());
-    assert_eq!(error_kind(Engine::open(as_store(), other, options())), ErrorKind::Mismatch, "another store's cell");
+    assert_eq!(
+        error_kind(Engine::open(as_store(), other, options())),
+        ErrorKind::Mismatch,
+        "another store's cell"
+    );
     // A head under another number than it says of itself.
     let head = store.head().unwrap().unwrap();
     let misfiled = Head { id: HeadId { epoch: 1, commit: 9 }, bytes: head.bytes };

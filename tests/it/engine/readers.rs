@@ -38,7 +38,11 @@ fn a_reader_delivers_nothing_after_the_erase_returned() {
     let mut some = [0; 1000];
     assert!(reader.read(&mut some).unwrap() > 0);
     engine.erase(Scope::user(user("ada"))).unwrap();
-    assert_eq!(error_kind(reader.read_some(&mut some)), ErrorKind::Erased, "not even what was opened already");
+    assert_eq!(
+        error_kind(reader.read_some(&mut some)),
+        ErrorKind::Erased,
+        "not even what was opened already"
+    );
 }
 
 #[test]
@@ -71,7 +75,10 @@ fn reads_race_an_erase_and_none_ends_after_it() {
                             Ok(0) => {
                                 reader.seek(SeekFrom::Start(0)).unwrap();
                             }
-                            Ok(_) => assert!(!after, "a byte was delivered to a call made after the erase returned"),
+                            Ok(_) => assert!(
+                                !after,
+                                "a byte was delivered to a call made after the erase returned"
+                            ),
                             Err(e) => return assert_eq!(e.kind(), ErrorKind::Erased),
                         }
                     }

@@ -42,7 +42,10 @@ fn a_batch_says_how_much_is_in_it() {
 fn media_types_and_purposes_have_bounds() {
     let world = World::new(64, SMALL_PAGES);
     let put = |media_type: &str, purpose: &str| {
-        world.engine().put(Put::new(user("ada"), Class::audio()).media_type(media_type).purpose(purpose), &b"x"[..])
+        world.engine().put(
+            Put::new(user("ada"), Class::audio()).media_type(media_type).purpose(purpose),
+            &b"x"[..],
+        )
     };
     put("audio/wav", &"p".repeat(255)).unwrap();
     for media_type in ["wav", "audio/w\u{e9}v", "audio/\n", &format!("a/{}", "b".repeat(126))] {
@@ -56,7 +59,10 @@ fn nothing_in_clear_reaches_the_store() {
     let world = World::new(15, Geometry::default());
     let sentence = b"wake me at half past six every weekday";
     let name = "a-user-with-a-long-and-telling-name";
-    world.engine().put(Put::new(user(name), Class::transcript()).purpose("reminders-purpose"), &sentence[..]).unwrap();
+    world
+        .engine()
+        .put(Put::new(user(name), Class::transcript()).purpose("reminders-purpose"), &sentence[..])
+        .unwrap();
     world.engine().copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     for needle in [&sentence[..], name.as_bytes(), b"reminders-purpose", b"transcript"] {
         assert!(!world.tape.contains_bytes(needle), "{}", String::from_utf8_lossy(needle));

@@ -48,7 +48,11 @@ fn discard_keeps_the_living_and_gives_the_rest_back() {
     let done = world.engine().discard(&mut |_| {}).unwrap();
     assert!(done.blobs > 10 && done.bytes_after < done.bytes_before, "{done:?}");
     let late = in_flight.commit().unwrap();
-    assert_eq!(read_record(world.engine(), &late[0]).unwrap(), b"under way", "a put under way survives a discard");
+    assert_eq!(
+        read_record(world.engine(), &late[0]).unwrap(),
+        b"under way",
+        "a put under way survives a discard"
+    );
     for (n, id) in &live {
         let content = read_record(world.engine(), id);
         if n % 6 == 2 {

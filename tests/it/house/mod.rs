@@ -10,10 +10,14 @@ use source::{File, Imports, files, tuple_parameters};
 fn layers() -> Vec<String> {
     let lib = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs")).unwrap();
     let table = lib.split("# Map of the code").nth(1).expect("lib.rs has a map of the code");
-    let rows = table.lines().take_while(|l| l.starts_with("//!")).filter(|l| l.starts_with("//! | "));
-    let first = |row: &str| row.trim_start_matches("//! | ").split(" | ").next().unwrap_or_default().to_owned();
+    let rows =
+        table.lines().take_while(|l| l.starts_with("//!")).filter(|l| l.starts_with("//! | "));
+    let first = |row: &str| {
+        row.trim_start_matches("//! | ").split(" | ").next().unwrap_or_default().to_owned()
+    };
     let names = |cell: String| {
-        let quoted: Vec<String> = cell.split('`').skip(1).step_by(2).map(|n| n.replace("mod@", "")).collect();
+        let quoted: Vec<String> =
+            cell.split('`').skip(1).step_by(2).map(|n| n.replace("mod@", "")).collect();
         quoted
     };
     rows.map(|row| first(row)).flat_map(names).collect()
@@ -23,7 +27,10 @@ fn layers() -> Vec<String> {
 fn imports_go_downward_as_the_map_in_lib_rs_shows() {
     let layers = layers();
     let layer = |module: &str| {
-        layers.iter().position(|l| l == module).unwrap_or_else(|| panic!("{module} is not on the map in lib.rs"))
+        layers
+            .iter()
+            .position(|l| l == module)
+            .unwrap_or_else(|| panic!("{module} is not on the map in lib.rs"))
     };
     let top = |name: &str| name.split(['/', '.']).next().unwrap().to_owned();
     let mut seen = 0;
@@ -68,7 +75,8 @@ fn a_circle_is_found() {
     assert_eq!(circles, [expected]);
 }
 
-/// Types with `impl` blocks away from their file, and how many such blocks there are. It only shrinks.
+/// Types with `impl` blocks away from their file, and how many such blocks there are. It only
+/// shrinks.
 const EXTENDED: &[(&str, usize)] = &[];
 
 #[test]
@@ -80,8 +88,10 @@ fn a_type_is_extended_in_its_own_file_only() {
             away.entry(name).or_default().push(file.name.clone());
         }
     }
-    let expected: BTreeMap<String, usize> = EXTENDED.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
-    let found: BTreeMap<String, usize> = away.iter().map(|(name, files)| (name.clone(), files.len())).collect();
+    let expected: BTreeMap<String, usize> =
+        EXTENDED.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+    let found: BTreeMap<String, usize> =
+        away.iter().map(|(name, files)| (name.clone(), files.len())).collect();
     assert_eq!(found, expected, "{away:#?}");
 }
 
@@ -101,7 +111,11 @@ fn functions_stay_small_and_name_their_parameters() {
     }
     assert!(seen > 1000, "the test reads the functions: {seen}");
     assert!(long.is_empty(), "{} functions of more than 70 lines: {long:#?}", long.len());
-    assert!(tuples.is_empty(), "{} functions take tuples apart in their parameters: {tuples:#?}", tuples.len());
+    assert!(
+        tuples.is_empty(),
+        "{} functions take tuples apart in their parameters: {tuples:#?}",
+        tuples.len()
+    );
 }
 
 /// Lines may be longer only where a text literal or a link makes them so.
@@ -110,7 +124,9 @@ fn lines_stay_within_a_hundred_columns() {
     let mut long = Vec::new();
     for file in files() {
         for (n, line) in file.text.lines().enumerate() {
-            let excused = line.contains('"') || line.contains("http") || line.trim_start().starts_with("//! |");
+            let excused = line.contains('"')
+                || line.contains("http")
+                || line.trim_start().starts_with("//! |");
             if line.chars().count() > 100 && !excused {
                 long.push(format!("{}:{}", file.name, n + 1));
             }
@@ -119,7 +135,8 @@ fn lines_stay_within_a_hundred_columns() {
     assert!(long.is_empty(), "{} lines of more than 100 columns: {long:#?}", long.len());
 }
 
-/// Files outside `testing/` that are compiled otherwise for tests, and in how many places. It only shrinks.
+/// Files outside `testing/` that are compiled otherwise for tests, and in how many places. It only
+/// shrinks.
 const FOR_TESTS: &[(&str, usize)] = &[];
 
 #[test]
@@ -132,13 +149,16 @@ fn what_is_for_tests_stands_in_testing() {
             found.insert(file.name, n);
         }
     }
-    let expected: BTreeMap<String, usize> = FOR_TESTS.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+    let expected: BTreeMap<String, usize> =
+        FOR_TESTS.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
     assert_eq!(found, expected);
 }
 
 #[test]
 fn the_program_uses_the_public_face_only() {
-    for File { name, text, .. } in files().into_iter().filter(|f| f.name.starts_with("bin/keyfall/")) {
+    for File { name, text, .. } in
+        files().into_iter().filter(|f| f.name.starts_with("bin/keyfall/"))
+    {
         assert!(!text.contains("#[path"), "{name} takes a file of the library in");
         assert!(!text.contains("keyfall::testing"), "{name} leans on what is for tests");
     }
@@ -149,7 +169,10 @@ fn files_stay_small_and_say_what_they_hold() {
     for File { name, text, .. } in files() {
         let lines = text.lines().count();
         assert!(lines <= 600, "{name} has {lines} lines: it holds more than one noun");
-        assert!(text.starts_with("//!") || text.starts_with("#![doc"), "{name} does not say what it holds");
+        assert!(
+            text.starts_with("//!") || text.starts_with("#![doc"),
+            "{name} does not say what it holds"
+        );
     }
 }
 
@@ -158,7 +181,17 @@ fn linked(features: &[&str]) -> BTreeSet<(String, String)> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let mut command = std::process::Command::new(cargo);
     command
-        .args(["tree", "--offline", "--locked", "-e", "normal", "--prefix", "none", "--format", "{p}"])
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "-e",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ])
         .args(features);
     let out = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -173,8 +206,18 @@ fn linked(features: &[&str]) -> BTreeSet<(String, String)> {
 #[test]
 fn one_version_of_each_primitive() {
     let linked = linked(&[]);
-    for name in ["aes-gcm", "aes", "hkdf", "hmac", "sha2", "zeroize", "subtle", "rand", "ed25519-dalek", "x25519-dalek"]
-    {
+    for name in [
+        "aes-gcm",
+        "aes",
+        "hkdf",
+        "hmac",
+        "sha2",
+        "zeroize",
+        "subtle",
+        "rand",
+        "ed25519-dalek",
+        "x25519-dalek",
+    ] {
         let n = linked.iter().filter(|(package, _)| package == name).count();
         assert_eq!(n, 1, "{n} versions of {name}: an audit reads each");
     }
@@ -182,7 +225,9 @@ fn one_version_of_each_primitive() {
 
 #[test]
 fn who_verifies_links_no_engine_and_no_cipher() {
-    for features in [&["--no-default-features"][..], &["--no-default-features", "--features", "verify"]] {
+    for features in
+        [&["--no-default-features"][..], &["--no-default-features", "--features", "verify"]]
+    {
         let linked = linked(features);
         let has = |name: &str| linked.iter().any(|(package, _)| package == name);
         assert!(has("ed25519-dalek") && has("sha2"));

@@ -1,5 +1,5 @@
-//! The source tree as the rules of the house see it: files, modules, imports, functions and types. It reads text, not syntax trees: the
-//! code is formatted, so that a line tells what it begins.
+//! The source tree as the rules of the house see it: files, modules, imports, functions and types.
+//! It reads text, not syntax trees: the code is formatted, so that a line tells what it begins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -44,9 +44,11 @@ pub(super) fn files() -> Vec<File> {
     paths.into_iter().map(file).collect()
 }
 
-/// `engine/mod.rs` is `lib::engine`, `bin/keyfall/args/mod.rs` is `keyfall::args`, `bin/verify.rs` is `verify`.
+/// `engine/mod.rs` is `lib::engine`, `bin/keyfall/args/mod.rs` is `keyfall::args`, `bin/verify.rs`
+/// is `verify`.
 fn module_of(name: &str) -> Vec<String> {
-    let mut parts: Vec<String> = name.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+    let mut parts: Vec<String> =
+        name.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
     if parts[0] == "bin" {
         parts.remove(0);
     } else {
@@ -96,7 +98,8 @@ impl File {
             let Some(at) = line.find("fn ") else { continue };
             let words = line[..at].split_whitespace();
             let begins = |word: &str| {
-                word.starts_with("pub") || matches!(word, "const" | "async" | "unsafe" | "extern")
+                word.starts_with("pub")
+                    || matches!(word, "const" | "async" | "unsafe" | "extern")
                     || word.ends_with(')')
             };
             if !words.clone().all(begins) || line.trim_start().starts_with("//") {
@@ -108,9 +111,18 @@ impl File {
             let close = matching(&head, open);
             let closing = format!("{}}}", " ".repeat(indent));
             let one_line = line.trim_end().ends_with('}') || line.trim_end().ends_with(';');
-            let last = if one_line { n } else { (n..lines.len()).find(|&m| lines[m] == closing).unwrap_or(n) };
-            let name = line[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            found.push(Function { name, parameters: head[open..=close].to_owned(), lines: last - n + 1 });
+            let last = if one_line {
+                n
+            } else {
+                (n..lines.len()).find(|&m| lines[m] == closing).unwrap_or(n)
+            };
+            let name =
+                line[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            found.push(Function {
+                name,
+                parameters: head[open..=close].to_owned(),
+                lines: last - n + 1,
+            });
         }
         found
     }
@@ -120,11 +132,16 @@ impl File {
         let mut types = BTreeSet::new();
         for line in self.text.lines() {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let at = words.iter().position(|w| matches!(*w, "struct" | "enum" | "union" | "trait" | "type"));
-            if let Some(at) = at.filter(|&at| words[..at].iter().all(|w| w.starts_with("pub") || w.ends_with(')')))
+            let at = words
+                .iter()
+                .position(|w| matches!(*w, "struct" | "enum" | "union" | "trait" | "type"));
+            if let Some(at) = at
+                .filter(|&at| words[..at].iter().all(|w| w.starts_with("pub") || w.ends_with(')')))
                 && let Some(name) = words.get(at + 1)
             {
-                types.insert(name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+                types.insert(
+                    name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect(),
+                );
             }
         }
         types
@@ -141,7 +158,9 @@ impl File {
             if rest.starts_with('<') {
                 rest = &rest[matching(rest, 0) + 1..];
             }
-            extended.push(rest.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+            extended.push(
+                rest.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect(),
+            );
         }
         extended
     }
@@ -232,7 +251,9 @@ fn uses(code: &str) -> Vec<(Vec<String>, bool)> {
         let before = rest[line..at].trim();
         let whole = rest[at + 4..].find(';').map_or(rest.len(), |end| at + 4 + end);
         if before.is_empty() || before.starts_with("pub") {
-            found.extend(expand(&rest[at + 4..whole]).into_iter().map(|path| (path, !before.is_empty())));
+            found.extend(
+                expand(&rest[at + 4..whole]).into_iter().map(|path| (path, !before.is_empty())),
+            );
             rest = &rest[whole..];
         } else {
             rest = &rest[at + 4..];
@@ -251,8 +272,10 @@ fn paths(code: &str, below: &[String]) -> Vec<Vec<String>> {
             if before.is_alphanumeric() || before == '_' || before == ':' {
                 continue;
             }
-            let path: String =
-                code[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':').collect();
+            let path: String = code[at..]
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':')
+                .collect();
             found.push(segments(&path));
         }
     }
@@ -261,7 +284,8 @@ fn paths(code: &str, below: &[String]) -> Vec<Vec<String>> {
 
 impl Imports {
     pub(super) fn of(files: &[File]) -> Self {
-        let modules: BTreeMap<&[String], &File> = files.iter().map(|f| (f.module.as_slice(), f)).collect();
+        let modules: BTreeMap<&[String], &File> =
+            files.iter().map(|f| (f.module.as_slice(), f)).collect();
         let codes: Vec<String> = files.iter().map(File::code).collect();
         let mut exports: BTreeMap<(&[String], String), Vec<String>> = BTreeMap::new();
         for (file, code) in files.iter().zip(&codes) {
@@ -275,15 +299,20 @@ impl Imports {
         for (file, code) in files.iter().zip(&codes) {
             let into = edges.entry(file.name.clone()).or_default();
             let used = uses(code).into_iter().filter(|(_, public)| !public).map(|(path, _)| path);
-            let below = |m: &&[String]| m.len() == file.module.len() + 1 && m.starts_with(&file.module);
-            let below: Vec<String> = modules.keys().copied().filter(below).map(|m| m[m.len() - 1].clone()).collect();
+            let below =
+                |m: &&[String]| m.len() == file.module.len() + 1 && m.starts_with(&file.module);
+            let below: Vec<String> =
+                modules.keys().copied().filter(below).map(|m| m[m.len() - 1].clone()).collect();
             for path in used.chain(paths(&without_uses(code), &below)) {
                 let mut path = absolute(&file.module, &path);
                 // Through re-exports, to where the name is defined.
                 for _ in 0..8 {
-                    let longest = (1..=path.len()).rev().find(|n| modules.contains_key(&path[..*n]));
+                    let longest =
+                        (1..=path.len()).rev().find(|n| modules.contains_key(&path[..*n]));
                     let Some(n) = longest else { break };
-                    match path.get(n).and_then(|name| exports.get(&(modules[&path[..n]].module.as_slice(), name.clone()))) {
+                    match path.get(n).and_then(|name| {
+                        exports.get(&(modules[&path[..n]].module.as_slice(), name.clone()))
+                    }) {
                         Some(to) if *to != path => path = to.clone(),
                         _ => {
                             into.insert(modules[&path[..n]].name.clone());
@@ -310,7 +339,8 @@ impl Imports {
             }
             seen
         };
-        let reached: BTreeMap<&String, BTreeSet<String>> = self.edges.keys().map(|f| (f, reach(f))).collect();
+        let reached: BTreeMap<&String, BTreeSet<String>> =
+            self.edges.keys().map(|f| (f, reach(f))).collect();
         let mut circles = BTreeSet::new();
         for (file, there) in &reached {
             let circle: BTreeSet<String> =
@@ -328,7 +358,8 @@ fn without_uses(code: &str) -> String {
     let mut inside = false;
     for line in code.lines() {
         let line_begins = line.trim_start();
-        inside |= line_begins.starts_with("use ") || line_begins.starts_with("pub use ")
+        inside |= line_begins.starts_with("use ")
+            || line_begins.starts_with("pub use ")
             || line_begins.starts_with("pub(") && line_begins.contains(" use ");
         if !inside {
             kept.push_str(line);

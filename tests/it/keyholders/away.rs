@@ -23,7 +23,9 @@ fn five_keyholders_hold_the_key_and_an_erase_is_final_with_their_signatures() {
     let certificate = certified(&engine, "ada");
     assert_eq!(grade(&engine, &certificate), Grade::Final);
     assert_eq!(engine.promise().level, Level::L3);
-    let Retired::Stated(said) = &certificate.facts.outcome.retired else { panic!("keyholders say it") };
+    let Retired::Stated(said) = &certificate.facts.outcome.retired else {
+        panic!("keyholders say it")
+    };
     assert!(said.len() >= 4, "{} statements", said.len());
     assert_eq!(error_kind(read_record(&engine, &ada)), ErrorKind::Erased);
     assert_eq!(read_record(&engine, &ben).unwrap(), b"ben");
@@ -57,7 +59,11 @@ fn five_keyholders_hold_the_key_and_an_erase_is_final_with_their_signatures() {
     if let Retired::Stated(said) = &mut fewer.outcome.retired {
         said.truncate(3);
     }
-    assert_eq!(fewer.judge().unwrap().grade, Grade::Pending, "three of five say too little when one may lie");
+    assert_eq!(
+        fewer.judge().unwrap().grade,
+        Grade::Pending,
+        "three of five say too little when one may lie"
+    );
     certificate.verify(&trust).unwrap();
 }
 
@@ -68,8 +74,12 @@ fn with_two_killed_an_erase_goes_through_and_is_final_when_they_are_back() {
     let ids: Vec<RecordId> = (0..4).map(|n| put(&engine, &format!("user {n}"))).collect();
     place.keyholders[1].kill();
     place.keyholders[4].kill();
-    let done = engine.erase(Erase::new(Scope::user(user("user 0"))).certified(Request::default())).unwrap();
-    let Some(Retirement::Stated { statements, needed }) = &done.retirement else { panic!("{done:?}") };
+    let done = engine
+        .erase(Erase::new(Scope::user(user("user 0"))).certified(Request::default()))
+        .unwrap();
+    let Some(Retirement::Stated { statements, needed }) = &done.retirement else {
+        panic!("{done:?}")
+    };
     assert_eq!((statements.len(), *needed), (3, 4));
     let pending = done.certificate.unwrap().sign().unwrap();
     assert_eq!(grade(&engine, &pending), Grade::Pending);
@@ -87,7 +97,11 @@ fn with_two_killed_an_erase_goes_through_and_is_final_when_they_are_back() {
     assert_eq!(grade(&engine, &upgraded), Grade::Final);
     drop(engine);
     // It has its share of the running key too.
-    assert!(matches!(place.standing()[..], [_, Standing::Whole, _, _, Standing::Away(_)]), "{:?}", place.standing());
+    assert!(
+        matches!(place.standing()[..], [_, Standing::Whole, _, _, Standing::Away(_)]),
+        "{:?}",
+        place.standing()
+    );
     place.keyholders[4].start();
     ok(&["keyholder", "renew", &place.at("store")]);
     assert_eq!(place.standing(), vec![Standing::Whole; 5]);
@@ -99,7 +113,10 @@ fn two_killed_and_started_at_any_moment_lose_nothing() {
     let mut place = Place::new(5, 3, 1);
     let engine = place.open().unwrap();
     let stays = put(&engine, "stays");
-    let rounds = std::env::var("KEYFALL_KEYHOLDER_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(30_u64);
+    let rounds = std::env::var("KEYFALL_KEYHOLDER_ROUNDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(30_u64);
     let ended = Arc::new(AtomicBool::new(false));
     let (flag, eraser) = (Arc::clone(&ended), engine.clone());
     let thread = std::thread::spawn(move || {
@@ -142,7 +159,10 @@ fn two_killed_and_started_at_any_moment_lose_nothing() {
     let (erased, failed) = thread.join().unwrap();
     // While two are away nothing is changed, and on a busy machine that is most of the time.
     assert!(erased.len() as u64 >= rounds / 10, "{} erases, {failed} failed", erased.len());
-    println!("{rounds} rounds: {} erases went through, {failed} said that they did not", erased.len());
+    println!(
+        "{rounds} rounds: {} erases went through, {failed} said that they did not",
+        erased.len()
+    );
     drop(engine);
     let engine = place.open().unwrap();
     assert_eq!(read_record(&engine, &stays).unwrap(), b"stays");
@@ -164,12 +184,25 @@ fn with_three_lost_it_says_so_and_nothing_else_is_damaged() {
     }
     let e = engine.erase(Scope::user(user("ada"))).unwrap_err();
     assert!(e.kind() == ErrorKind::Io && e.to_string().contains("2 of 5 keyholders"), "{e}");
-    assert_eq!(read_record(&engine, &id).unwrap(), b"ada", "nothing was erased, and reading goes on");
+    assert_eq!(
+        read_record(&engine, &id).unwrap(),
+        b"ada",
+        "nothing was erased, and reading goes on"
+    );
     drop(engine);
     let told = ok(&["keyholder", "status", &place.at("store")]);
-    assert!(told.contains("root key of epoch 1: held by 2 of 5, 3 are needed, so it cannot be recovered"), "{told}");
+    assert!(
+        told.contains(
+            "root key of epoch 1: held by 2 of 5, 3 are needed, so it cannot be recovered"
+        ),
+        "{told}"
+    );
     let e = place.open().unwrap_err();
-    assert!(e.to_string().contains("the root key cannot be had") && e.to_string().contains("3 are needed"), "{e}");
+    assert!(
+        e.to_string().contains("the root key cannot be had")
+            && e.to_string().contains("3 are needed"),
+        "{e}"
+    );
     place.keyholders[2].start();
     let engine = place.open().unwrap();
     assert_eq!(read_record(&engine, &id).unwrap(), b"ada");
@@ -233,7 +266,8 @@ fn with_exactly_as_many_as_are_needed_an_erase_changes_nothing_and_status_says_s
 /// signed.
 #[test]
 fn whatever_looks_while_keyholders_are_away_says_pending() {
-    for (liars, margin, away, stated) in [(2, 1, &[4][..], "4 of 5"), (1, 0, &[3, 4][..], "3 of 4")] {
+    for (liars, margin, away, stated) in [(2, 1, &[4][..], "4 of 5"), (1, 0, &[3, 4][..], "3 of 4")]
+    {
         let mut place = Place::with_margin(5, 3, liars, margin);
         let engine = place.open().unwrap();
         put(&engine, "ada");
@@ -259,8 +293,13 @@ fn whatever_looks_while_keyholders_are_away_says_pending() {
         assert!(told.contains("pending") && !told.contains("clean: "), "{told}");
         away.iter().for_each(|n| drop(place.keyholders[*n].start()));
         ok(&["tend", &store]);
-        let told: serde_json::Value = serde_json::from_str(&ok(&["status", &store, "--json"])).unwrap();
-        assert_eq!((&told["final"], &told["settled"]), (&true.into(), &true.into()), "it asked again: {told}");
+        let told: serde_json::Value =
+            serde_json::from_str(&ok(&["status", &store, "--json"])).unwrap();
+        assert_eq!(
+            (&told["final"], &told["settled"]),
+            (&true.into(), &true.into()),
+            "it asked again: {told}"
+        );
         assert!(ok(&["audit", &store]).contains("clean: "));
     }
 }

@@ -45,7 +45,10 @@ fn a_look_works_while_an_engine_has_the_cell_and_another_engine_does_not() {
     ok(&["keyholder", "status", &place.at("store")]);
     let other = place.cell();
     let keep = other.load().unwrap().keys[0].id;
-    assert_eq!(error_kind(other.retire(&keep, keyfall::cell::Durable::assumed_for_a_test())), ErrorKind::Locked);
+    assert_eq!(
+        error_kind(other.retire(&keep, keyfall::cell::Durable::assumed_for_a_test())),
+        ErrorKind::Locked
+    );
     let moved = keyfall::quorum::net::move_member(
         Path::new(&place.at("store.cell")),
         1,
@@ -72,7 +75,8 @@ fn an_engine_has_so_many_stores_with_a_keyholder_and_no_more() {
     let place = Place::new(3, 2, 0);
     let dir = place.keyholders[0].dir.display().to_string();
     let engine = ok(&["keyholder", "engine", &place.at("store.cell")]);
-    let config = std::fs::read_to_string(Path::new(&place.at("store.cell")).join("quorum.json")).unwrap();
+    let config =
+        std::fs::read_to_string(Path::new(&place.at("store.cell")).join("quorum.json")).unwrap();
     let members = serde_json::from_str::<keyfall::quorum::Config>(&config).unwrap().keyholders;
     let env: SharedEnv = Arc::new(System);
     // The same engine, for any number of store ids.
@@ -80,9 +84,15 @@ fn an_engine_has_so_many_stores_with_a_keyholder_and_no_more() {
         let other = place.at(&format!("other{n}.cell"));
         std::fs::create_dir(&other).unwrap();
         copy(&Path::new(&place.at("store.cell")).join("engine.key"), Path::new(&other));
-        let cell = keyfall::quorum::net::make_cell(Path::new(&other), members.clone(), (3, 1), &env).unwrap();
+        let cell =
+            keyfall::quorum::net::make_cell(Path::new(&other), members.clone(), (3, 1), &env)
+                .unwrap();
         let id = keyfall::cell::RootId { epoch: 1, attempt: [n; 16] };
-        cell.deposit(keyfall::store::StoreId([n; 16]), &id, &keyfall::crypto::Key::copied_from(&[n; 32]))
+        cell.deposit(
+            keyfall::store::StoreId([n; 16]),
+            &id,
+            &keyfall::crypto::Key::copied_from(&[n; 32]),
+        )
     };
     for n in 1..8 {
         deposit(n).unwrap();
@@ -90,7 +100,14 @@ fn an_engine_has_so_many_stores_with_a_keyholder_and_no_more() {
     let e = deposit(8).unwrap_err();
     assert!(e.to_string().contains("8 stores") && e.to_string().contains("--stores"), "{e}");
     for keyholder in &place.keyholders {
-        ok(&["keyholder", "allow", &keyholder.dir.display().to_string(), engine.trim(), "--stores", "9"]);
+        ok(&[
+            "keyholder",
+            "allow",
+            &keyholder.dir.display().to_string(),
+            engine.trim(),
+            "--stores",
+            "9",
+        ]);
     }
     deposit(9).unwrap();
     deposit(10).unwrap_err();
@@ -112,8 +129,9 @@ fn init_says_which_keyholders_do_not_know_the_engine() {
     let place = Place::new(3, 2, 0);
     let engine = ok(&["keyholder", "engine", &place.at("new.cell")]);
     let (process, stranger) = heard(&place.at("strange"));
-    let mut knows: Vec<Keyholder> =
-        (0..3).map(|n| Keyholder::make(Path::new(&place.at(&format!("new{n}"))), engine.trim())).collect();
+    let mut knows: Vec<Keyholder> = (0..3)
+        .map(|n| Keyholder::make(Path::new(&place.at(&format!("new{n}"))), engine.trim()))
+        .collect();
     let members: Vec<String> = knows.iter_mut().map(Keyholder::restart).collect();
     let store = place.at("new");
     let init = |members: &[&String]| {
@@ -137,19 +155,29 @@ fn init_says_which_keyholders_do_not_know_the_engine() {
 
 /// It looked like a network fault, and a replacement by such a keyholder was accepted.
 #[test]
-fn a_keyholder_that_does_not_know_the_engine_is_distinguished_from_another_keyholder_on_both_sides() {
+fn a_keyholder_that_does_not_know_the_engine_is_distinguished_from_another_keyholder_on_both_sides()
+{
     let place = Place::new(3, 2, 0);
-    let (store, engine) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
+    let (store, engine) =
+        (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
     let (process, line) = heard(&place.at("strange"));
     let before = list(&place);
-    let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "3", "--with", &line]);
-    let way = format!("does not know this engine; run there `keyfall keyholder allow DIR {}`", engine.trim());
+    let (done, text) =
+        crate::support::run(&["keyholder", "replace", &store, "--number", "3", "--with", &line]);
+    let way = format!(
+        "does not know this engine; run there `keyfall keyholder allow DIR {}`",
+        engine.trim()
+    );
     assert!(!done && text.contains(&way) && !text.contains("HandshakeFailure"), "{text}");
     // Another keyholder than the one that is meant is at the address.
     let other = ok(&["keyholder", "init", &place.at("other"), "--accept-remnants"]);
     let there = format!("{}@{}", other.trim(), line.split_once('@').unwrap().1);
-    let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "3", "--with", &there]);
-    assert!(!done && text.contains("is another than was pinned") && !text.contains("allow DIR"), "{text}");
+    let (done, text) =
+        crate::support::run(&["keyholder", "replace", &store, "--number", "3", "--with", &there]);
+    assert!(
+        !done && text.contains("is another than was pinned") && !text.contains("allow DIR"),
+        "{text}"
+    );
     assert_eq!(list(&place), before, "nothing was changed");
     let told = said(process);
     let way = format!("run `keyfall keyholder allow {} {}`", place.at("strange"), engine.trim());

@@ -28,7 +28,8 @@ fn two_that_keep_everything_and_all_the_bytes_of_the_store_open_nothing_erased()
     // Two keyholders keep a copy of all that they ever had: here, of their directories before the
     // erase.
     let disloyal = [1, 3];
-    let mut kept: Vec<_> = disloyal.iter().flat_map(|n| shares_in(&place.keyholders[*n].dir)).collect();
+    let mut kept: Vec<_> =
+        disloyal.iter().flat_map(|n| shares_in(&place.keyholders[*n].dir)).collect();
     copy(Path::new(&store), Path::new(&place.at("tape")));
     let old = engine.head().epoch;
     let certificate = certified(&engine, "ada");
@@ -116,6 +117,15 @@ fn neither_a_liar_nor_a_replaced_keyholder_decides_the_owner_of_the_store() {
     put(&engine, "ada");
     engine.erase(Scope::user(user("ada"))).unwrap();
     drop(engine);
-    ok(&["put", &place.at("store"), "--user", "ben", "--class", "audio", "--take-over", "Cargo.toml"]);
+    ok(&[
+        "put",
+        &place.at("store"),
+        "--user",
+        "ben",
+        "--class",
+        "audio",
+        "--take-over",
+        "Cargo.toml",
+    ]);
     assert_eq!(place.open().unwrap().read_only(), None);
 }

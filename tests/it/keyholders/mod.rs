@@ -25,7 +25,8 @@ use keyfall::{Class, Engine, Erase, Options, Put, RecordId, Result, Scope};
 use crate::support::{ok, user};
 
 /// Slots of a keyholder, for each store.
-const SLOTS: [&str; 8] = ["slot-a", "slot-b", "slot-c", "slot-d", "slot-e", "slot-f", "slot-g", "slot-h"];
+const SLOTS: [&str; 8] =
+    ["slot-a", "slot-b", "slot-c", "slot-d", "slot-e", "slot-f", "slot-g", "slot-h"];
 
 /// A keyholder that may run.
 struct Keyholder {
@@ -39,7 +40,8 @@ impl Keyholder {
         let place = dir.display().to_string();
         ok(&["keyholder", "init", &place, "--accept-remnants"]);
         ok(&["keyholder", "allow", &place, engine]);
-        let mut keyholder = Keyholder { dir: dir.to_owned(), address: "127.0.0.1:0".into(), process: None };
+        let mut keyholder =
+            Keyholder { dir: dir.to_owned(), address: "127.0.0.1:0".into(), process: None };
         keyholder.start();
         keyholder
     }
@@ -47,7 +49,13 @@ impl Keyholder {
     /// Starts it, where it was before if it ran; gives KEY@ADDRESS.
     fn start(&mut self) -> String {
         let mut process = Command::new(env!("CARGO_BIN_EXE_keyfall"))
-            .args(["keyholder", "serve", &self.dir.display().to_string(), "--listen", &self.address])
+            .args([
+                "keyholder",
+                "serve",
+                &self.dir.display().to_string(),
+                "--listen",
+                &self.address,
+            ])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -95,12 +103,16 @@ impl Place {
         let mut place = Place { dir, keyholders: Vec::new() };
         let engine = ok(&["keyholder", "engine", &place.at("store.cell")]);
         for number in 0..n {
-            place.keyholders.push(Keyholder::make(Path::new(&place.at(&format!("kh{number}"))), engine.trim()));
+            place
+                .keyholders
+                .push(Keyholder::make(Path::new(&place.at(&format!("kh{number}"))), engine.trim()));
         }
-        let (threshold, liars, store) = (threshold.to_string(), liars.to_string(), place.at("store"));
+        let (threshold, liars, store) =
+            (threshold.to_string(), liars.to_string(), place.at("store"));
         let margin = margin.to_string();
         let members: Vec<String> = place.keyholders.iter_mut().map(Keyholder::restart).collect();
-        let mut args = vec!["init", &store, "--threshold", &threshold, "--liars", &liars, "--margin", &margin];
+        let mut args =
+            vec!["init", &store, "--threshold", &threshold, "--liars", &liars, "--margin", &margin];
         for member in &members {
             args.extend(["--keyholder", member]);
         }
@@ -159,7 +171,9 @@ fn grade(engine: &Engine, certificate: &Certificate) -> Grade {
 fn certified_elsewhere(place: &Place) -> keyfall::certificate::Said {
     let engine = place.open().unwrap();
     put(&engine, "ada");
-    let Retired::Stated(said) = certified(&engine, "ada").facts.outcome.retired else { panic!("keyholders say it") };
+    let Retired::Stated(said) = certified(&engine, "ada").facts.outcome.retired else {
+        panic!("keyholders say it")
+    };
     said[0].clone()
 }
 
@@ -181,7 +195,8 @@ fn leaving(place: &Place) -> usize {
 
 /// The keyholders as they stand in the cell's file, and those that were replaced.
 fn list(place: &Place) -> [serde_json::Value; 2] {
-    let text = std::fs::read_to_string(Path::new(&place.at("store.cell")).join("quorum.json")).unwrap();
+    let text =
+        std::fs::read_to_string(Path::new(&place.at("store.cell")).join("quorum.json")).unwrap();
     let config: serde_json::Value = serde_json::from_str(&text).unwrap();
     ["keyholders", "leaving"].map(|field| config[field].clone())
 }

@@ -45,7 +45,11 @@ fn recorded(to: String, tape: Arc<std::sync::Mutex<Vec<u8>>>) -> String {
 
 /// A client that sends the head of a TLS record, and a byte now and then: none of its reads takes
 /// long.
-fn dawdle(address: &str, connections: usize, ended: &Arc<AtomicBool>) -> std::thread::JoinHandle<usize> {
+fn dawdle(
+    address: &str,
+    connections: usize,
+    ended: &Arc<AtomicBool>,
+) -> std::thread::JoinHandle<usize> {
     use std::io::{Read, Write};
     let connect = || {
         let mut socket = std::net::TcpStream::connect(address).unwrap();
@@ -58,7 +62,9 @@ fn dawdle(address: &str, connections: usize, ended: &Arc<AtomicBool>) -> std::th
     std::thread::spawn(move || {
         while !ended.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_secs(1));
-            sockets.retain_mut(|socket| !matches!(socket.read(&mut [0; 64]), Ok(0)) && socket.write_all(&[1]).is_ok());
+            sockets.retain_mut(|socket| {
+                !matches!(socket.read(&mut [0; 64]), Ok(0)) && socket.write_all(&[1]).is_ok()
+            });
         }
         sockets.len()
     })
@@ -71,7 +77,8 @@ fn a_recording_of_the_network_holds_no_share_and_no_name() {
     let config = Path::new(&place.at("store.cell")).join("quorum.json");
     let mut text = std::fs::read_to_string(&config).unwrap();
     for keyholder in &place.keyholders {
-        text = text.replace(&keyholder.address, &recorded(keyholder.address.clone(), Arc::clone(&tape)));
+        text = text
+            .replace(&keyholder.address, &recorded(keyholder.address.clone(), Arc::clone(&tape)));
     }
     std::fs::write(&config, text).unwrap();
     let engine = place.open().unwrap();
@@ -84,8 +91,16 @@ fn a_recording_of_the_network_holds_no_share_and_no_name() {
     assert!(tape.len() > 10_000, "{} bytes were recorded", tape.len());
     let holds = |needle: &[u8]| tape.windows(needle.len()).any(|window| window == needle);
     for share in &shares {
-        assert!(!holds(&share.value.bytes()[..8]) && !holds(&share.commitment[..8]) && !holds(&share.id.attempt[..8]));
-        assert_eq!(format!("{share:?}"), format!("Share({} of {:?})", share.x, share.id), "a share does not print");
+        assert!(
+            !holds(&share.value.bytes()[..8])
+                && !holds(&share.commitment[..8])
+                && !holds(&share.id.attempt[..8])
+        );
+        assert_eq!(
+            format!("{share:?}"),
+            format!("Share({} of {:?})", share.x, share.id),
+            "a share does not print"
+        );
     }
     // The positive control: what is not secret of a handshake is there. The hybrid exchange,
     // 0x11EC, is the only one offered.
@@ -112,13 +127,17 @@ fn a_stranger_is_not_heard_and_another_exchange_not_agreed_on() {
     }
     let e = open_cell(Path::new(&stranger), &env).unwrap().unwrap().load().unwrap_err();
     assert!(e.to_string().contains("another engine"), "{e}");
-    let store = std::fs::read_dir(place.keyholders[0].dir.join("stores")).unwrap().next().unwrap().unwrap();
+    let store =
+        std::fs::read_dir(place.keyholders[0].dir.join("stores")).unwrap().next().unwrap().unwrap();
     let store = store.file_name().to_string_lossy().into_owned();
     for keyholder in &place.keyholders {
         let dir = keyholder.dir.display().to_string();
         ok(&["keyholder", "allow", &dir, &id.to_string(), "--store", &store]);
     }
-    assert_eq!(open_cell(Path::new(&stranger), &env).unwrap().unwrap().load().unwrap().keys.len(), 1);
+    assert_eq!(
+        open_cell(Path::new(&stranger), &env).unwrap().unwrap().load().unwrap().keys.len(),
+        1
+    );
     // A client of TLS 1.3 that offers X25519 alone, as most do, is turned away.
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
@@ -127,7 +146,9 @@ fn a_stranger_is_not_heard_and_another_exchange_not_agreed_on() {
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    let mut client = rustls::ClientConnection::new(Arc::new(config), "keyholder.invalid".try_into().unwrap()).unwrap();
+    let mut client =
+        rustls::ClientConnection::new(Arc::new(config), "keyholder.invalid".try_into().unwrap())
+            .unwrap();
     let mut socket = std::net::TcpStream::connect(&place.keyholders[0].address).unwrap();
     assert!(client.complete_io(&mut socket).is_err());
     assert!(client.is_handshaking());
@@ -138,8 +159,10 @@ fn strangers_that_take_their_time_keep_no_engine_out() {
     let place = Place::new(3, 2, 0);
     let id = put(&place.open().unwrap(), "ada");
     let ended = Arc::new(AtomicBool::new(false));
-    let threads: Vec<_> =
-        place.keyholders[..2].iter().map(|keyholder| dawdle(&keyholder.address, 400, &ended)).collect();
+    let threads: Vec<_> = place.keyholders[..2]
+        .iter()
+        .map(|keyholder| dawdle(&keyholder.address, 400, &ended))
+        .collect();
     let began = Instant::now();
     let engine = place.open().unwrap();
     assert_eq!(read_record(&engine, &id).unwrap(), b"ada");
@@ -162,11 +185,16 @@ fn a_keyholder_without_file_descriptors_waits_and_says_so_once() {
         env!("CARGO_BIN_EXE_keyfall"),
         place.display()
     );
-    let mut process =
-        Command::new("sh").args(["-c", &script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut process = Command::new("sh")
+        .args(["-c", &script])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let line = BufReader::new(process.stdout.take().unwrap()).lines().next().unwrap().unwrap();
     let address = line.split_once('@').unwrap().1.to_owned();
-    let sockets: Vec<_> = (0..60).filter_map(|_| std::net::TcpStream::connect(&address).ok()).collect();
+    let sockets: Vec<_> =
+        (0..60).filter_map(|_| std::net::TcpStream::connect(&address).ok()).collect();
     let used = || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();

@@ -9,7 +9,9 @@ use keyfall::quorum::Standing;
 use keyfall::quorum::net::{put_back, replace_member};
 use keyfall::{ErrorKind, Scope};
 
-use super::{Keyholder, Place, certified, grade, leaving, list, member_of, put, replaced, shares_in};
+use super::{
+    Keyholder, Place, certified, grade, leaving, list, member_of, put, replaced, shares_in,
+};
 use crate::support::{error_kind, ok, read_record, user};
 
 /// One that worked was dropped for an address where nothing listened, and three such shut the store
@@ -20,17 +22,29 @@ fn a_replacement_that_does_not_answer_changes_nothing() {
     let (store, cell) = (place.at("store"), place.at("store.cell"));
     let engine_key = ok(&["keyholder", "engine", &cell]);
     let stays = put(&place.open().unwrap(), "stays");
-    let (before, other) = (list(&place), ok(&["keyholder", "init", &place.at("other"), "--accept-remnants"]));
+    let (before, other) =
+        (list(&place), ok(&["keyholder", "init", &place.at("other"), "--accept-remnants"]));
     let nowhere = format!("{}@127.0.0.1:1", other.trim());
     for number in ["1", "2", "3"] {
-        let (done, text) =
-            crate::support::run(&["keyholder", "replace", &store, "--number", number, "--with", &nowhere]);
-        assert!(!done && text.contains("nothing was changed") && text.contains("cannot be reached"), "{text}");
+        let (done, text) = crate::support::run(&[
+            "keyholder",
+            "replace",
+            &store,
+            "--number",
+            number,
+            "--with",
+            &nowhere,
+        ]);
+        assert!(
+            !done && text.contains("nothing was changed") && text.contains("cannot be reached"),
+            "{text}"
+        );
         assert_eq!(list(&place), before);
     }
     // A keyholder that the store has already is moved, not added a second time.
     let second = place.keyholders[1].restart();
-    let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "1", "--with", &second]);
+    let (done, text) =
+        crate::support::run(&["keyholder", "replace", &store, "--number", "1", "--with", &second]);
     assert!(!done && text.contains("`keyfall keyholder move [STORE] 2 HOST:PORT`"), "{text}");
     // What was dealt nothing leaves no trace when it is taken back.
     let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
@@ -85,7 +99,8 @@ fn where_no_epoch_can_begin_a_new_keyholder_stays_in_the_place_of_a_lost_one() {
     let line = fresh.restart();
     place.keyholders[0].kill();
     place.keyholders[3].kill();
-    let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "1", "--with", &line]);
+    let (done, text) =
+        crate::support::run(&["keyholder", "replace", &store, "--number", "1", "--with", &line]);
     let is_so = format!("keyholder 1 is {} now", fresh.address);
     assert!(!done && text.contains(&is_so) && text.contains("keyholder renew"), "{text}");
     assert_eq!(list(&place)[0][0]["address"], fresh.address.as_str());
@@ -108,22 +123,48 @@ fn those_that_were_replaced_can_be_put_back_though_too_few_of_the_list_are_there
     let before = list(&place);
     let env: SharedEnv = Arc::new(System);
     for number in 1..=3 {
-        let mut fresh = Keyholder::make(Path::new(&place.at(&format!("fresh{number}"))), engine_key.trim());
+        let mut fresh =
+            Keyholder::make(Path::new(&place.at(&format!("fresh{number}"))), engine_key.trim());
         replace_member(Path::new(&cell), number, member_of(&fresh.restart()), &env).unwrap();
     }
     ok(&["list", &store]);
     let put_it = ["put", &store, "--user", "ada", "--class", "audio", "Cargo.toml"];
     let (done, text) = crate::support::run(&put_it);
-    assert!(!done && text.contains("2 of 5") && text.contains("put back one that was replaced"), "{text}");
+    assert!(
+        !done && text.contains("2 of 5") && text.contains("put back one that was replaced"),
+        "{text}"
+    );
     let told = ok(&["keyholder", "status", &store]);
-    assert!(told.contains("held by 2 of 5 and 3 that were replaced, 3 are needed, 2 may be lost"), "{told}");
+    assert!(
+        told.contains("held by 2 of 5 and 3 that were replaced, 3 are needed, 2 may be lost"),
+        "{told}"
+    );
     assert!(told.contains(&format!("--number 2 --with {}` has it back", lines[1])), "{told}");
     // To its own place, and to no other while it may hold a share.
-    let (done, text) = crate::support::run(&["keyholder", "replace", &store, "--number", "2", "--with", &lines[0]]);
+    let (done, text) = crate::support::run(&[
+        "keyholder",
+        "replace",
+        &store,
+        "--number",
+        "2",
+        "--with",
+        &lines[0],
+    ]);
     assert!(!done && text.contains("2 of 5"), "{text}");
-    assert_eq!(error_kind(replace_member(Path::new(&cell), 2, member_of(&lines[0]), &env)), ErrorKind::Invalid);
+    assert_eq!(
+        error_kind(replace_member(Path::new(&cell), 2, member_of(&lines[0]), &env)),
+        ErrorKind::Invalid
+    );
     for number in [3, 1, 2] {
-        let told = ok(&["keyholder", "replace", &store, "--number", &number.to_string(), "--with", &lines[number - 1]]);
+        let told = ok(&[
+            "keyholder",
+            "replace",
+            &store,
+            "--number",
+            &number.to_string(),
+            "--with",
+            &lines[number - 1],
+        ]);
         assert!(told.contains("no epoch begins"), "the one that goes was dealt nothing: {told}");
     }
     assert_eq!((list(&place), place.standing()), (before, vec![Standing::Whole; 5]));
@@ -136,23 +177,41 @@ fn those_that_were_replaced_can_be_put_back_though_too_few_of_the_list_are_there
 #[test]
 fn what_was_moved_allowed_or_signed_is_said() {
     let mut place = Place::new(5, 3, 1);
-    let (store, engine) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
+    let (store, engine) =
+        (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
     put(&place.open().unwrap(), "x");
     let line = place.keyholders[0].restart();
     place.keyholders[0].kill();
     let fresh = replaced(&place, engine.trim(), "kh-new");
-    let told = ok(&["keyholder", "allow", &fresh.dir.display().to_string(), engine.trim(), "--stores", "9"]);
-    assert!(told.contains("may speak to the keyholder in") && told.contains("it may have 9 stores there"), "{told}");
+    let told = ok(&[
+        "keyholder",
+        "allow",
+        &fresh.dir.display().to_string(),
+        engine.trim(),
+        "--stores",
+        "9",
+    ]);
+    assert!(
+        told.contains("may speak to the keyholder in")
+            && told.contains("it may have 9 stores there"),
+        "{told}"
+    );
     place.keyholders[0].start();
     let told = ok(&["tend", &store]);
-    assert!(told.contains(&format!("the keyholder {line}, which was replaced, has signed")), "{told}");
+    assert!(
+        told.contains(&format!("the keyholder {line}, which was replaced, has signed")),
+        "{told}"
+    );
     assert!(!ok(&["tend", &store]).contains("has signed"));
     place.keyholders[1].kill();
     place.keyholders[1].address = "127.0.0.1:0".into();
     place.keyholders[1].start();
     let there = place.keyholders[1].address.clone();
     let told = ok(&["keyholder", "move", &store, "2", &there]);
-    assert!(told.contains(&format!("keyholder 2 is asked at {there} from now on; it answers there")), "{told}");
+    assert!(
+        told.contains(&format!("keyholder 2 is asked at {there} from now on; it answers there")),
+        "{told}"
+    );
     let told = ok(&["keyholder", "move", &store, "2", &there, "--offline"]);
     assert!(told.contains("was not looked at"), "{told}");
 }

@@ -42,7 +42,8 @@ fn a_lost_one_is_replaced_by_one_command_and_its_share_says_nothing() {
     place.keyholders[3].kill();
     let mut fresh = Keyholder::make(Path::new(&place.at("kh-new")), engine_key.trim());
     let member = fresh.restart();
-    let told = ok(&["keyholder", "replace", &place.at("store"), "--number", "4", "--with", &member]);
+    let told =
+        ok(&["keyholder", "replace", &place.at("store"), "--number", "4", "--with", &member]);
     // Of the old root key four loyal ones are needed among six, of whom one was dealt nothing.
     assert!(told.contains("statements of 5"), "{told}");
     assert_eq!(place.standing(), vec![Standing::Whole; 5]);
@@ -92,7 +93,8 @@ fn an_epoch_is_final_by_its_own_keyholders_and_not_by_those_of_a_later_one() {
     drop(engine);
     let mut fresh = Keyholder::make(Path::new(&place.at("kh-new")), engine_key.trim());
     let member = fresh.restart();
-    let told = ok(&["keyholder", "replace", &place.at("store"), "--number", "1", "--with", &member]);
+    let told =
+        ok(&["keyholder", "replace", &place.at("store"), "--number", "1", "--with", &member]);
     assert!(told.contains("4 statements of 5") && told.contains("pending"), "{told}");
     for _ in 0..2 {
         let told = ok(&["keyholder", "renew", &place.at("store")]);
@@ -100,13 +102,19 @@ fn an_epoch_is_final_by_its_own_keyholders_and_not_by_those_of_a_later_one() {
     }
     let engine = place.open().unwrap();
     assert!(engine.status().unwrap().unsettled.unwrap().contains("pending"));
-    assert_eq!(grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()), Grade::Pending);
+    assert_eq!(
+        grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()),
+        Grade::Pending
+    );
     // The one that was away is back: now four that were dealt a share of the first epoch have
     // signed.
     place.keyholders[4].start();
     engine.run_due(&mut |_| {}).unwrap();
     assert_eq!(engine.status().unwrap().unsettled, None);
-    assert_eq!(grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()), Grade::Final);
+    assert_eq!(
+        grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()),
+        Grade::Final
+    );
     drop(engine);
     let told = ok(&["keyholder", "renew", &place.at("store")]);
     assert!(told.contains("5 statements of 4") && told.contains("final"), "{told}");
@@ -140,7 +148,8 @@ fn of_two_that_left_one_place_each_is_asked_until_it_has_signed_itself() {
 #[test]
 fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     let place = Place::new(5, 3, 1);
-    let (store, engine_key) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
+    let (store, engine_key) =
+        (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
     let engine = place.open().unwrap();
     let stays = put(&engine, "stays");
     put(&engine, "ada");
@@ -149,7 +158,8 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     let older = std::fs::read(&list).unwrap();
     let mut fresh = Vec::new();
     for number in ["4", "5"] {
-        let mut keyholder = Keyholder::make(Path::new(&place.at(&format!("kh-new{number}"))), engine_key.trim());
+        let mut keyholder =
+            Keyholder::make(Path::new(&place.at(&format!("kh-new{number}"))), engine_key.trim());
         let member = keyholder.restart();
         ok(&["keyholder", "replace", &store, "--number", number, "--with", &member]);
         fresh.push(keyholder);
@@ -157,7 +167,11 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     let newest = std::fs::read(&list).unwrap();
     std::fs::write(&list, &older).unwrap();
     let e = place.open().unwrap_err();
-    assert!(e.kind() == ErrorKind::Mismatch && e.to_string().contains("put back the newest quorum.json"), "{e}");
+    assert!(
+        e.kind() == ErrorKind::Mismatch
+            && e.to_string().contains("put back the newest quorum.json"),
+        "{e}"
+    );
     assert_eq!(read_record(&place.open_as(OpenAs::ReadOnly).unwrap(), &stays).unwrap(), b"stays");
     ok(&["list", &store]);
     std::fs::write(&list, newest).unwrap();
@@ -167,12 +181,18 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     let engine = place.open_as(OpenAs::TakeOver).unwrap();
     let certificate = certified(&engine, "ada");
     assert_eq!(grade(&engine, &certificate), Grade::Pending);
-    assert!(fresh.iter().all(|keyholder| !shares_in(&keyholder.dir).is_empty()), "they were not asked");
+    assert!(
+        fresh.iter().all(|keyholder| !shares_in(&keyholder.dir).is_empty()),
+        "they were not asked"
+    );
     drop(engine);
     let engine = place.open().unwrap();
     assert!(!engine.rekey().unwrap().is_final());
     assert!(engine.status().unwrap().unsettled.unwrap().contains("pending"));
-    assert_eq!(grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()), Grade::Pending);
+    assert_eq!(
+        grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()),
+        Grade::Pending
+    );
     assert!(engine.promise().statement.contains("not known any more"));
     assert_eq!(read_record(&engine, &stays).unwrap(), b"stays");
 }
@@ -180,7 +200,8 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
 #[test]
 fn one_that_was_replaced_and_moved_is_asked_where_it_is_now() {
     let mut place = Place::new(5, 3, 1);
-    let (store, engine_key) = (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
+    let (store, engine_key) =
+        (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
     put(&place.open().unwrap(), "x");
     place.keyholders[0].kill();
     let _fresh = replaced(&place, engine_key.trim(), "kh-new");
@@ -188,9 +209,13 @@ fn one_that_was_replaced_and_moved_is_asked_where_it_is_now() {
     let line = place.keyholders[0].start();
     let (key, there) = line.split_once('@').unwrap();
     let told = ok(&["keyholder", "status", &store]);
-    assert!(told.contains(key) && told.contains("no share from before epoch 2; it is away"), "{told}");
+    assert!(
+        told.contains(key) && told.contains("no share from before epoch 2; it is away"),
+        "{told}"
+    );
     assert!(ok(&["keyholder", "status", &store, "--json"]).contains("\"leaving\""));
-    let (done, text) = crate::support::run(&["keyholder", "move", &store, key, &place.keyholders[1].address]);
+    let (done, text) =
+        crate::support::run(&["keyholder", "move", &store, key, &place.keyholders[1].address]);
     assert!(!done && text.contains("pinned"), "{text}");
     ok(&["keyholder", "move", &store, key, there]);
     let told = ok(&["keyholder", "status", &store]);
@@ -225,7 +250,10 @@ fn what_one_signed_that_was_replaced_is_not_forgotten() {
     ok(&["keyholder", "renew", &place.at("store")]);
     let engine = place.open().unwrap();
     assert_eq!(engine.status().unwrap().unsettled, None);
-    assert_eq!(grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()), Grade::Final);
+    assert_eq!(
+        grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()),
+        Grade::Final
+    );
 }
 
 #[test]
@@ -235,8 +263,11 @@ fn a_keyholder_that_has_another_address_is_moved_by_one_command() {
     place.keyholders[1].kill();
     place.keyholders[1].address = "127.0.0.1:0".into();
     place.keyholders[1].start();
-    let (store, there, other) =
-        (place.at("store"), place.keyholders[1].address.clone(), place.keyholders[2].address.clone());
+    let (store, there, other) = (
+        place.at("store"),
+        place.keyholders[1].address.clone(),
+        place.keyholders[2].address.clone(),
+    );
     let fails = |args: &[&str], words: &str| {
         let (done, text) = crate::support::run(args);
         assert!(!done && text.contains(words), "{args:?}: {text}");
@@ -263,14 +294,27 @@ fn an_epoch_that_began_without_an_erase_is_not_reported_as_one() {
     put(&place.open().unwrap(), "ada");
     place.keyholders[4].kill();
     ok(&["keyholder", "renew", &store]);
-    let commands: [&[&str]; 4] =
-        [&["tend", &store], &["status", &store], &["report", &store, "--user", "ada"], &["audit", &store]];
+    let commands: [&[&str]; 4] = [
+        &["tend", &store],
+        &["status", &store],
+        &["report", &store, "--user", "ada"],
+        &["audit", &store],
+    ];
     for command in commands {
         let told = ok(command);
-        assert!(told.contains("the destruction of older root keys is pending"), "{command:?}: {told}");
-        assert!(!told.contains("erased last") && !told.contains("last erase"), "{command:?}: {told}");
+        assert!(
+            told.contains("the destruction of older root keys is pending"),
+            "{command:?}: {told}"
+        );
+        assert!(
+            !told.contains("erased last") && !told.contains("last erase"),
+            "{command:?}: {told}"
+        );
     }
     place.keyholders[4].start();
     let told = ok(&["tend", &store]);
-    assert!(told.contains("every older root key counts as destroyed") && !told.contains("pending"), "{told}");
+    assert!(
+        told.contains("every older root key counts as destroyed") && !told.contains("pending"),
+        "{told}"
+    );
 }

@@ -96,7 +96,10 @@ impl Medium {
                             let n = (512 - (*at as usize + from) % 512).min(data.len() - from);
                             if keep() {
                                 let piece = data[from..from + n].to_vec();
-                                apply(&mut bytes, &Event::Write(path.clone(), at + from as u64, piece));
+                                apply(
+                                    &mut bytes,
+                                    &Event::Write(path.clone(), at + from as u64, piece),
+                                );
                             }
                             from += n;
                         }

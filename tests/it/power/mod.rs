@@ -47,7 +47,9 @@ fn child() {
     let put = |engine: &Engine, ids: &mut Vec<(usize, RecordId)>, n: usize| {
         let len = [100, 3_000, 40_000][n % 3];
         println!("\n@putting {n} {len}");
-        let id = engine.put(Put::new(user(&format!("u{}", n % 4)), Class::audio()), &bytes(n as u64, len)[..]).unwrap();
+        let id = engine
+            .put(Put::new(user(&format!("u{}", n % 4)), Class::audio()), &bytes(n as u64, len)[..])
+            .unwrap();
         println!("\n@put {n} {len} {id}");
         ids.push((n, id));
     };
@@ -63,7 +65,8 @@ fn child() {
     engine.copies().add(dir.join("copy").to_str().unwrap(), CopyMode::Behind, &mut |_| {}).unwrap();
     drop(engine);
     engine = open(dir).unwrap();
-    let of_u2: Vec<String> = ids.iter().filter(|(n, _)| n % 4 == 2).map(|(_, id)| id.to_string()).collect();
+    let of_u2: Vec<String> =
+        ids.iter().filter(|(n, _)| n % 4 == 2).map(|(_, id)| id.to_string()).collect();
     println!("\n@erasing {}", of_u2.join(" "));
     engine.erase(Scope::user(user("u2"))).unwrap();
     println!("\n@erased {}", of_u2.join(" "));
@@ -88,12 +91,14 @@ struct Acknowledged {
 impl Acknowledged {
     fn hear(&mut self, said: &str) {
         let words: Vec<&str> = said.split(' ').collect();
-        let ids = || words[1..].iter().map(|id| id.parse::<RecordId>().unwrap()).collect::<Vec<_>>();
+        let ids =
+            || words[1..].iter().map(|id| id.parse::<RecordId>().unwrap()).collect::<Vec<_>>();
         match words[0] {
             "made" => self.made = true,
-            "put" => drop(
-                self.live.insert(words[3].parse().unwrap(), (words[1].parse().unwrap(), words[2].parse().unwrap())),
-            ),
+            "put" => drop(self.live.insert(
+                words[3].parse().unwrap(),
+                (words[1].parse().unwrap(), words[2].parse().unwrap()),
+            )),
             "erasing" => self.erasing = ids(),
             "erased" => {
                 self.erasing.clear();
@@ -117,7 +122,9 @@ impl Acknowledged {
             match read_record(&engine, id) {
                 Ok(content) if content == bytes(*n, *len) => {}
                 Ok(_) => return Some("LOST: other bytes".into()),
-                Err(e) if e.kind() == ErrorKind::Erased && self.erasing.contains(id) => drop(fell.insert(*id)),
+                Err(e) if e.kind() == ErrorKind::Erased && self.erasing.contains(id) => {
+                    drop(fell.insert(*id))
+                }
                 Err(e) => return Some(format!("LOST: {e}")),
             }
         }
@@ -153,13 +160,22 @@ fn recorded() -> Option<(tempfile::TempDir, Vec<Event>)> {
         .unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let events = events(&std::fs::read_to_string(&trace).unwrap(), &data);
-    assert!(events.iter().any(|e| matches!(e, Event::Said(s) if s.starts_with("put 17 "))), "it ran to its end");
+    assert!(
+        events.iter().any(|e| matches!(e, Event::Said(s) if s.starts_with("put 17 "))),
+        "it ran to its end"
+    );
     Some((dir, events))
 }
 
 /// Opens states until `most` different ones were seen; returns how many, and what was wrong with
 /// them.
-fn look(data: &Path, events: &[Event], honoured: Honoured, ways: u64, most: usize) -> (usize, Vec<String>) {
+fn look(
+    data: &Path,
+    events: &[Event],
+    honoured: Honoured,
+    ways: u64,
+    most: usize,
+) -> (usize, Vec<String>) {
     // In memory where that is possible: thousands of stores are written and read.
     let base = ["/dev/shm", "/tmp"].into_iter().map(Path::new).find(|p| p.is_dir()).unwrap();
     let scratch = tempfile::tempdir_in(base).unwrap();
@@ -207,10 +223,15 @@ fn look(data: &Path, events: &[Event], honoured: Honoured, ways: u64, most: usiz
 fn no_power_cut_loses_or_brings_back() {
     let Some((dir, events)) = recorded() else { return };
     let data = dir.path().join("data");
-    let most = std::env::var("KEYFALL_POWER_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(4000);
+    let most =
+        std::env::var("KEYFALL_POWER_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(4000);
     for honoured in [Honoured::All, Honoured::AllButIndex] {
         let (states, bad) = look(&data, &events, honoured, (most as u64 / 100).max(9), most);
-        println!("{} events, syncs honoured: {honoured:?}: {states} states, {} bad", events.len(), bad.len());
+        println!(
+            "{} events, syncs honoured: {honoured:?}: {states} states, {} bad",
+            events.len(),
+            bad.len()
+        );
         assert!(states > 100, "{states} states are too few");
         assert!(bad.is_empty(), "{bad:#?}");
     }

@@ -25,8 +25,11 @@ pub fn events(trace: &str, dir: &Path) -> Vec<Event> {
         if !call.contains(") = ") || call.contains(") = -1 ") {
             continue;
         }
-        let result: u64 =
-            call.rsplit(") = ").next().and_then(|r| r.split(['<', ' ']).next()?.parse().ok()).unwrap_or(0);
+        let result: u64 = call
+            .rsplit(") = ")
+            .next()
+            .and_then(|r| r.split(['<', ' ']).next()?.parse().ok())
+            .unwrap_or(0);
         files.call(name, arguments, result);
     }
     files.events
@@ -47,8 +50,9 @@ fn calls(trace: &str) -> Vec<String> {
             let Some(begun) = unfinished.remove(pid) else { continue };
             let tail = call.split_once("resumed>").map_or("", |(_, tail)| tail);
             // strace sets the results of short calls in a column.
-            let tail =
-                tail.rsplit_once(')').map_or(tail.to_owned(), |(more, end)| format!("{more}) {}", end.trim_start()));
+            let tail = tail
+                .rsplit_once(')')
+                .map_or(tail.to_owned(), |(more, end)| format!("{more}) {}", end.trim_start()));
             call = begun + &tail;
         }
         calls.push(call);
@@ -112,7 +116,8 @@ impl Files<'_> {
                 }
             }
             "unlink" | "unlinkat" => {
-                self.events.extend(self.below(PathBuf::from(&quoted(arguments)[0])).map(Event::Unlink));
+                self.events
+                    .extend(self.below(PathBuf::from(&quoted(arguments)[0])).map(Event::Unlink));
             }
             _ => {}
         }
@@ -149,13 +154,21 @@ fn unhex(text: &str) -> Vec<u8> {
 
 /// The strings between quotes.
 fn quoted(line: &str) -> Vec<String> {
-    line.split('"').skip(1).step_by(2).map(|hex| String::from_utf8(unhex(hex)).unwrap_or_default()).collect()
+    line.split('"')
+        .skip(1)
+        .step_by(2)
+        .map(|hex| String::from_utf8(unhex(hex)).unwrap_or_default())
+        .collect()
 }
 
 /// The path between angle brackets, which strace prints after a file descriptor.
 fn on(line: &str) -> Option<PathBuf> {
     let path = &line[line.find('<')? + 1..line.find('>')?];
-    Some(PathBuf::from(if path.starts_with("\\x") { String::from_utf8(unhex(path)).ok()? } else { path.to_owned() }))
+    Some(PathBuf::from(if path.starts_with("\\x") {
+        String::from_utf8(unhex(path)).ok()?
+    } else {
+        path.to_owned()
+    }))
 }
 
 /// The numbers after the last string.

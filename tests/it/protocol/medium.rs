@@ -84,7 +84,9 @@ struct Medium {
 impl Medium {
     fn fence(&self, state: &State) -> Option<u8> {
         let of = |slot: &Slot| match (slot, self.mistake) {
-            (Slot::Tombstone(keep), Mistake::FenceInTombstone) | (Slot::Fence(keep), _) => Some(*keep),
+            (Slot::Tombstone(keep), Mistake::FenceInTombstone) | (Slot::Fence(keep), _) => {
+                Some(*keep)
+            }
             _ => None,
         };
         if self.mistake == Mistake::FenceInMemory {
@@ -114,7 +116,8 @@ impl Medium {
     fn synced(&self, slot: Slot) -> bool {
         !matches!(
             (slot, self.mistake),
-            (Slot::Fence(_), Mistake::SignedUnsynced) | (Slot::Tombstone(_), Mistake::DestroyedUnsynced)
+            (Slot::Fence(_), Mistake::SignedUnsynced)
+                | (Slot::Tombstone(_), Mistake::DestroyedUnsynced)
         )
     }
 }
@@ -165,7 +168,8 @@ impl Medium {
     fn on_write(&self, state: &mut State) -> Option<()> {
         let (n, slot) = state.writing.remove(0);
         let n = usize::from(n);
-        state.beneath[n] = if self.synced(slot) { None } else { Some(state.beneath[n].unwrap_or(state.slots[n])) };
+        state.beneath[n] =
+            if self.synced(slot) { None } else { Some(state.beneath[n].unwrap_or(state.slots[n])) };
         state.slots[n] = slot;
         match slot {
             Slot::Fence(keep) => state.memory = Some(keep),
@@ -253,12 +257,16 @@ impl Model for Medium {
                     ..state.clone()
                 };
                 let signed = state.signed.map_or(Fence::NONE, |keep| Fence(id(keep)));
-                [model.known(state), model.known(&after_a_crash)].iter().all(|known| known.0 >= signed.0)
+                [model.known(state), model.known(&after_a_crash)]
+                    .iter()
+                    .all(|known| known.0 >= signed.0)
             }),
             Property::always(GONE, |_: &Medium, state: &State| {
                 let Some(keep) = state.signed else { return true };
                 let gone = |slot: &Slot| match slot {
-                    Slot::Share(key) | Slot::Torn(Some(key)) => *key == keep || id(*key).epoch > id(keep).epoch,
+                    Slot::Share(key) | Slot::Torn(Some(key)) => {
+                        *key == keep || id(*key).epoch > id(keep).epoch
+                    }
                     _ => true,
                 };
                 state.slots.iter().all(gone) && state.beneath.iter().flatten().all(gone)
@@ -271,13 +279,15 @@ impl Model for Medium {
                 };
                 (0..KEYS.len() as u8)
                     .filter(|key| {
-                        state.deposited & 1 << key != 0 && state.signed.is_none_or(|s| id(s).epoch < id(*key).epoch)
+                        state.deposited & 1 << key != 0
+                            && state.signed.is_none_or(|s| id(s).epoch < id(*key).epoch)
                     })
                     .all(|key| told(key) || state.slots.contains(&Slot::Share(key)))
             }),
-            Property::sometimes("two epochs end, with crashes between", |_: &Medium, state: &State| {
-                state.signed == Some(3) && state.crashes == 3
-            }),
+            Property::sometimes(
+                "two epochs end, with crashes between",
+                |_: &Medium, state: &State| state.signed == Some(3) && state.crashes == 3,
+            ),
         ]
     }
 }
@@ -287,7 +297,8 @@ fn higher(one: Option<u8>, other: Option<u8>) -> Option<u8> {
     one.into_iter().chain(other).max_by_key(|keep| id(*keep))
 }
 
-const REMEMBERED: &str = "what was signed is remembered: no ended epoch is taken again, none is ended otherwise";
+const REMEMBERED: &str =
+    "what was signed is remembered: no ended epoch is taken again, none is ended otherwise";
 const GONE: &str = "what was signed to be gone is gone from the medium";
 const STAYS: &str = "a share that was taken stays until its epoch, or a later one, ends";
 

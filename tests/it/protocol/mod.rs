@@ -22,16 +22,20 @@ use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 /// What stateright asks of a model.
 trait Checkable:
-    Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq + Send + Sync>
-    + Send
+    Model<
+        State: Clone + Debug + Hash + PartialEq + Send + Sync,
+        Action: Clone + Debug + PartialEq + Send + Sync,
+    > + Send
     + Sync
     + 'static
 {
 }
 
 impl<M> Checkable for M where
-    M: Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq + Send + Sync>
-        + Send
+    M: Model<
+            State: Clone + Debug + Hash + PartialEq + Send + Sync,
+            Action: Clone + Debug + PartialEq + Send + Sync,
+        > + Send
         + Sync
         + 'static
 {
@@ -39,9 +43,17 @@ impl<M> Checkable for M where
 
 /// Visits every state of a model, or as many as it takes until `property` fails. Gives their
 /// number, what failed, and what was to happen sometimes and never did.
-fn checked<M: Checkable>(name: &str, model: M, property: Option<&'static str>) -> (usize, Vec<&'static str>) {
-    let sometimes: Vec<&'static str> =
-        model.properties().iter().filter(|p| p.expectation == Expectation::Sometimes).map(|p| p.name).collect();
+fn checked<M: Checkable>(
+    name: &str,
+    model: M,
+    property: Option<&'static str>,
+) -> (usize, Vec<&'static str>) {
+    let sometimes: Vec<&'static str> = model
+        .properties()
+        .iter()
+        .filter(|p| p.expectation == Expectation::Sometimes)
+        .map(|p| p.name)
+        .collect();
     let checker = model.checker().threads(2);
     let checker = match property {
         Some(property) => checker.finish_when(HasDiscoveries::AnyOf([property].into())),
@@ -49,7 +61,8 @@ fn checked<M: Checkable>(name: &str, model: M, property: Option<&'static str>) -
     };
     let checker = checker.spawn_bfs().join();
     let found = checker.discoveries();
-    let mut failed: Vec<&'static str> = found.keys().copied().filter(|name| !sometimes.contains(name)).collect();
+    let mut failed: Vec<&'static str> =
+        found.keys().copied().filter(|name| !sometimes.contains(name)).collect();
     for property in &failed {
         println!("{name}: {property} fails: {:?}", found[property].clone().into_actions());
     }

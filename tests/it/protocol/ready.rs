@@ -150,7 +150,10 @@ impl Ready {
 
     fn on_set_back(&self, state: &mut State) -> Option<()> {
         // An erase of this run was handed to the store, and is not complete.
-        let between = state.tape.iter().any(|head| live(state, head.root) && head.erased & !state.returned != 0);
+        let between = state
+            .tape
+            .iter()
+            .any(|head| live(state, head.root) && head.erased & !state.returned != 0);
         if state.set_back == 2 || between && self.mistake != Mistake::SetBackInBetween {
             return None;
         }
@@ -214,28 +217,36 @@ impl Model for Ready {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(ERASED, |_: &Ready, state: &State| {
-                state
-                    .tape
-                    .iter()
-                    .all(|head| state.live & 1 << head.root == 0 || head.erased & state.returned == state.returned)
+                state.tape.iter().all(|head| {
+                    state.live & 1 << head.root == 0
+                        || head.erased & state.returned == state.returned
+                })
             }),
             Property::always(LIVING, |_: &Ready, state: &State| {
                 state.set_back > 0 || state.live & 1 << state.stored.root != 0
             }),
-            Property::sometimes("a machine that was set back goes on", |_: &Ready, state: &State| {
-                state.set_back > 0 && state.erases == ERASES && state.engine.is_some_and(|e| e.published.is_none())
-            }),
+            Property::sometimes(
+                "a machine that was set back goes on",
+                |_: &Ready, state: &State| {
+                    state.set_back > 0
+                        && state.erases == ERASES
+                        && state.engine.is_some_and(|e| e.published.is_none())
+                },
+            ),
             Property::sometimes(
                 "a machine that was set back behind an erase is refused",
                 |_: &Ready, state: &State| {
-                    state.set_back > 0 && state.live & 1 << state.stored.root == 0 && state.engine.is_none()
+                    state.set_back > 0
+                        && state.live & 1 << state.stored.root == 0
+                        && state.engine.is_none()
                 },
             ),
         ]
     }
 }
 
-const ERASED: &str = "no head that was ever stored opens, unless it goes on from every erase that returned";
+const ERASED: &str =
+    "no head that was ever stored opens, unless it goes on from every erase that returned";
 const LIVING: &str = "the cell has the key of the newest head";
 
 #[test]
@@ -245,9 +256,12 @@ fn a_key_that_stands_ready_seals_one_head_though_the_machine_is_set_back() {
 
 #[test]
 fn every_mistake_with_a_ready_key_is_found() {
-    for mistake in
-        [Mistake::ReadyFromMemory, Mistake::CurrentNotLooked, Mistake::ReadyReused, Mistake::SetBackInBetween]
-    {
+    for mistake in [
+        Mistake::ReadyFromMemory,
+        Mistake::CurrentNotLooked,
+        Mistake::ReadyReused,
+        Mistake::SetBackInBetween,
+    ] {
         super::breaks(&format!("a key that stands ready, {mistake:?}"), Ready { mistake }, ERASED);
     }
 }

@@ -92,7 +92,9 @@ impl Replaced {
             _ => (state.dealt[usize::from(epoch)], epoch),
         };
         let said = |n: &usize| match self.mistake {
-            Mistake::ByPoint => (0..PEOPLE).any(|m| state.point[m] == state.point[*n] && state.said[m] > above),
+            Mistake::ByPoint => {
+                (0..PEOPLE).any(|m| state.point[m] == state.point[*n] && state.said[m] > above)
+            }
             _ => state.said[*n] > above,
         };
         people(counted).filter(said).count() >= self.needed(counted)
@@ -206,33 +208,43 @@ impl Model for Replaced {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(GONE, |_: &Replaced, state: &State| {
-                let shares = |epoch: u8| (0..PEOPLE).filter(|n| state.has[*n] & 1 << epoch != 0).count();
-                (0..=state.epoch).filter(|e| state.fin & 1 << e != 0).all(|e| shares(e) < usize::from(THRESHOLD))
+                let shares =
+                    |epoch: u8| (0..PEOPLE).filter(|n| state.has[*n] & 1 << epoch != 0).count();
+                (0..=state.epoch)
+                    .filter(|e| state.fin & 1 << e != 0)
+                    .all(|e| shares(e) < usize::from(THRESHOLD))
             }),
             Property::always(COUNTED, |model: &Replaced, state: &State| {
                 let all = |e: u8| people(state.dealt[usize::from(e)]).all(|n| state.kept[n] > e);
                 (0..state.epoch).all(|e| !all(e) || model.is_final(state, e))
             }),
-            Property::sometimes("an epoch ends by the word of one who left", |model: &Replaced, state: &State| {
-                (0..state.epoch).any(|e| {
-                    let there: Mask = state.list.iter().map(|n| 1 << n).sum();
-                    let dealt = state.dealt[usize::from(e)];
-                    let said = people(dealt & there).filter(|n| state.said[*n] > e).count();
-                    state.fin & 1 << e != 0 && said < model.needed(dealt)
-                })
-            }),
+            Property::sometimes(
+                "an epoch ends by the word of one who left",
+                |model: &Replaced, state: &State| {
+                    (0..state.epoch).any(|e| {
+                        let there: Mask = state.list.iter().map(|n| 1 << n).sum();
+                        let dealt = state.dealt[usize::from(e)];
+                        let said = people(dealt & there).filter(|n| state.said[*n] > e).count();
+                        state.fin & 1 << e != 0 && said < model.needed(dealt)
+                    })
+                },
+            ),
         ]
     }
 }
 
-const GONE: &str = "of a key that counts as destroyed fewer shares are left than give it back, for ever";
+const GONE: &str =
+    "of a key that counts as destroyed fewer shares are left than give it back, for ever";
 const COUNTED: &str = "an epoch is over when all who were dealt a share of it have said so";
 
 #[test]
 fn finality_is_a_fact_of_each_epoch_though_keyholders_are_replaced() {
     let epochs = if super::large() { EPOCHS } else { 3 };
     super::holds("keyholders replaced", Replaced { epochs, liar: false, mistake: Mistake::None });
-    super::holds("keyholders replaced, one lies", Replaced { epochs, liar: true, mistake: Mistake::None });
+    super::holds(
+        "keyholders replaced, one lies",
+        Replaced { epochs, liar: true, mistake: Mistake::None },
+    );
 }
 
 #[test]

@@ -195,7 +195,11 @@ impl Bench {
         let options = Options::new().keeper(Keeper::ByHand);
         let engine = Engine::init(Arc::new(store), Arc::new(cell), options)?;
         for n in 0..copies {
-            engine.copies().add(&dir.join(format!("copy-{n}")).display().to_string(), CopyMode::InStep, &mut |_| {})?;
+            engine.copies().add(
+                &dir.join(format!("copy-{n}")).display().to_string(),
+                CopyMode::InStep,
+                &mut |_| {},
+            )?;
         }
         Ok(Bench { floor: Floor::new(dir)?, dir: dir.to_owned(), engine, counters })
     }

@@ -72,7 +72,8 @@ impl KeptDraft {
                        store first";
             return Err(aside(why));
         }
-        let undone = engine.certificates().get(&draft).is_err_and(|e| e.kind() == ErrorKind::Absent);
+        let undone =
+            engine.certificates().get(&draft).is_err_and(|e| e.kind() == ErrorKind::Absent);
         self.undone.store(undone, Ordering::Relaxed);
         Ok(())
     }

@@ -19,7 +19,13 @@ const PAGE: usize = 1000;
 
 /// Lists records page by page: there may be more than fit into memory.
 pub(super) fn run(session: &Session, args: ListArgs) -> Done {
-    let mut query = Query::default().user(args.user).class(args.class).interaction(args.interaction).from(args.after).until(args.before).newest_first(args.newest);
+    let mut query = Query::default()
+        .user(args.user)
+        .class(args.class)
+        .interaction(args.interaction)
+        .from(args.after)
+        .until(args.before)
+        .newest_first(args.newest);
     let engine = look(session, &one(args.places)?)?;
     let mut left = args.limit.unwrap_or(u64::MAX);
     // The first page first: for a user that is not here, nothing is printed but the error.

@@ -11,7 +11,9 @@ use crate::cell::{CellDefect, MemoryCell, RootCell, RootKey};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
+use crate::store::{
+    Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage,
+};
 use crate::testing::lock::locked;
 use crate::testing::seeded::Seeded;
 
@@ -35,11 +37,17 @@ impl std::fmt::Debug for Adapters {
     }
 }
 
-fn in_memory(stores: &Mutex<BTreeMap<String, Arc<MemoryStore>>>, place: &str, create: bool) -> Result<Arc<dyn Store>> {
+fn in_memory(
+    stores: &Mutex<BTreeMap<String, Arc<MemoryStore>>>,
+    place: &str,
+    create: bool,
+) -> Result<Arc<dyn Store>> {
     match (locked(stores).entry(place.to_owned()), create) {
         (Entry::Occupied(there), _) => Ok(there.get().clone()),
         (Entry::Vacant(empty), true) => Ok(empty.insert(Arc::default()).clone()),
-        (Entry::Vacant(_), false) => Err(Error::new(ErrorKind::Absent, format!("no store at {place}"))),
+        (Entry::Vacant(_), false) => {
+            Err(Error::new(ErrorKind::Absent, format!("no store at {place}")))
+        }
     }
 }
 
@@ -72,7 +80,8 @@ impl Adapters {
                 *locked(&cell) = Arc::default();
             }
         };
-        let open_cell = Box::new(move || -> Result<Arc<dyn RootCell>> { Ok(Arc::new(locked(&kept).handle())) });
+        let open_cell =
+            Box::new(move || -> Result<Arc<dyn RootCell>> { Ok(Arc::new(locked(&kept).handle())) });
         Arc::new(Adapters {
             stores: Box::new(open),
             cell: open_cell,
@@ -89,7 +98,11 @@ impl Adapters {
 
     /// The same, with keyholders that are replaced, come back, and lose what they hold; `broken`
     /// plants a defect in them.
-    pub fn with_changing_keyholders(seed: u64, env: &Arc<Seeded>, broken: Option<CellDefect>) -> Arc<Self> {
+    pub fn with_changing_keyholders(
+        seed: u64,
+        env: &Arc<Seeded>,
+        broken: Option<CellDefect>,
+    ) -> Arc<Self> {
         Self::spread(Keyholders::changing(seed, &(env.clone() as SharedEnv), broken))
     }
 
@@ -108,7 +121,10 @@ impl Adapters {
 
 impl Media for Adapters {
     fn store(&self, place: &str, create: bool) -> Result<Arc<dyn Store>> {
-        Ok(Arc::new(FaultyStore { store: (self.stores)(place, create)?, gate: Arc::clone(&self.gate) }))
+        Ok(Arc::new(FaultyStore {
+            store: (self.stores)(place, create)?,
+            gate: Arc::clone(&self.gate),
+        }))
     }
     fn cell(&self) -> Result<Arc<dyn RootCell>> {
         (self.cell)()

@@ -133,8 +133,18 @@ impl SimDisk {
     pub(super) fn save(&self, dir: &Path) -> Saved {
         let medium = self.medium();
         let below = |path: &&PathBuf| path.starts_with(dir);
-        let files = medium.files.iter().filter(|(p, _)| below(p)).map(|(p, f)| (p.clone(), f.clone())).collect();
-        let indexes = medium.indexes.iter().filter(|(p, _)| below(p)).map(|(p, f)| (p.clone(), f.clone())).collect();
+        let files = medium
+            .files
+            .iter()
+            .filter(|(p, _)| below(p))
+            .map(|(p, f)| (p.clone(), f.clone()))
+            .collect();
+        let indexes = medium
+            .indexes
+            .iter()
+            .filter(|(p, _)| below(p))
+            .map(|(p, f)| (p.clone(), f.clone()))
+            .collect();
         Saved(Medium { files, indexes })
     }
 
@@ -150,7 +160,9 @@ impl SimDisk {
     /// Makes `to` a copy of `from`, byte for byte.
     pub(super) fn copy(&self, from: &Path, to: &Path) {
         let Saved(Medium { files, indexes }) = self.save(from);
-        let there = |path: PathBuf| path.strip_prefix(from).map_or_else(|_| path.clone(), |below| to.join(below));
+        let there = |path: PathBuf| {
+            path.strip_prefix(from).map_or_else(|_| path.clone(), |below| to.join(below))
+        };
         let files = files.into_iter().map(|(path, file)| (there(path), file)).collect();
         let indexes = indexes.into_iter().map(|(path, index)| (there(path), index)).collect();
         self.put_back(to, &Saved(Medium { files, indexes }));
@@ -242,7 +254,11 @@ impl Disk for SimDisk {
         let sync = |medium: &mut Medium| {
             if self.0.unsynced != Some(Unsynced::Names) {
                 medium.files.retain(|path, file| !(path.parent() == Some(dir) && file.removed));
-                medium.files.iter_mut().filter(|(p, _)| p.parent() == Some(dir)).for_each(|(_, f)| f.linked = true);
+                medium
+                    .files
+                    .iter_mut()
+                    .filter(|(p, _)| p.parent() == Some(dir))
+                    .for_each(|(_, f)| f.linked = true);
             }
             Ok(())
         };
@@ -250,7 +266,11 @@ impl Disk for SimDisk {
     }
 
     fn read_medium(&self, path: &Path, into: &mut [u8]) -> io::Result<()> {
-        self.pass(Touch::Read, |medium| at(medium, path).and_then(|file| read(file, into, 0)), |_| {})
+        self.pass(
+            Touch::Read,
+            |medium| at(medium, path).and_then(|file| read(file, into, 0)),
+            |_| {},
+        )
     }
 }
 
@@ -299,12 +319,15 @@ impl DiskFile for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let set = |medium: &mut Medium| at(medium, &self.path).map(|f| f.change(Dirty::SetLen(len)));
+        let set =
+            |medium: &mut Medium| at(medium, &self.path).map(|f| f.change(Dirty::SetLen(len)));
         self.disk.pass(Touch::Write, set, |_| {})
     }
 
     fn punch(&self, offset: u64, len: u64) -> io::Result<bool> {
-        let punch = |medium: &mut Medium| at(medium, &self.path).map(|f| f.change(Dirty::Punch(offset, len)));
+        let punch = |medium: &mut Medium| {
+            at(medium, &self.path).map(|f| f.change(Dirty::Punch(offset, len)))
+        };
         self.disk.pass(Touch::Write, punch, |_| {}).map(|()| true)
     }
 }

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use super::gate::{Fault, Gate, Touch, Verdict};
 use crate::cell::{
-    Awaited, Contents, Dealt, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey, Statement,
+    Awaited, Contents, Dealt, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey,
+    Statement,
 };
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
@@ -96,7 +97,12 @@ impl RootCell for FaultyCell {
         self.cell.wants_epoch()
     }
 
-    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+    fn retire_for(
+        &self,
+        keep: &RootId,
+        next: &RootKey,
+        proof: Durable,
+    ) -> Result<Option<Retirement>> {
         self.arrive();
         locked(&self.hoard).push(next.duplicate());
         self.gate.verb(Touch::Cell, || self.cell.retire_for(keep, next, proof.again()))

@@ -39,7 +39,8 @@ impl Dirty {
             }
             Dirty::SetLen(len) => to.resize(*len as usize, 0),
             Dirty::Punch(offset, len) => {
-                let (from, end) = ((*offset as usize).min(to.len()), ((offset + len) as usize).min(to.len()));
+                let (from, end) =
+                    ((*offset as usize).min(to.len()), ((offset + len) as usize).min(to.len()));
                 to[from..end].fill(0);
             }
         }

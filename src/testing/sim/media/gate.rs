@@ -111,7 +111,10 @@ struct State {
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("passed", &self.passed).field("planned", &self.planned).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("passed", &self.passed)
+            .field("planned", &self.planned)
+            .finish_non_exhaustive()
     }
 }
 

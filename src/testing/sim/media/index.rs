@@ -31,7 +31,8 @@ impl SimIndex {
         act: impl FnOnce(&mut IndexFile) -> T,
         half: impl FnOnce(&mut IndexFile),
     ) -> Result<T> {
-        let act = |medium: &mut Medium| Ok(act(medium.indexes.entry(self.path.clone()).or_default()));
+        let act =
+            |medium: &mut Medium| Ok(act(medium.indexes.entry(self.path.clone()).or_default()));
         let half = |medium: &mut Medium| half(medium.indexes.entry(self.path.clone()).or_default());
         self.disk.pass(touch, act, half).map_err(|e| Error::io(self.path.display(), e))
     }

@@ -16,7 +16,9 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::quorum::net::KeyholderId;
-use crate::quorum::{Config, Held, Holder, Keyholder, Left, Member, QuorumCell, Rule, Share, recovered};
+use crate::quorum::{
+    Config, Held, Holder, Keyholder, Left, Member, QuorumCell, Rule, Share, recovered,
+};
 use crate::testing::lock::locked;
 use crate::testing::sim::rng::Rng;
 
@@ -107,7 +109,8 @@ impl Keyholders {
         let holder = |(n, disk): (usize, &SimDisk)| {
             let (disk, slots_env) = (disk.clone(), Arc::clone(env));
             let open = move |_: StoreId, create: bool| {
-                let slots = ShareSlots::new(Arc::new(disk.clone()), dir(), Arc::clone(&slots_env)).broken(broken);
+                let slots = ShareSlots::new(Arc::new(disk.clone()), dir(), Arc::clone(&slots_env))
+                    .broken(broken);
                 let made = !disk.on_medium(&dir().join("slot-a")).is_empty();
                 if !made && create {
                     slots.make()?;
@@ -130,19 +133,37 @@ impl Keyholders {
             kept: Vec::new(),
             backup: None,
         };
-        Keyholders { holders, disks, shared: Mutex::new(shared), env: Arc::clone(env), config: None }
+        Keyholders {
+            holders,
+            disks,
+            shared: Mutex::new(shared),
+            env: Arc::clone(env),
+            config: None,
+        }
     }
 
     pub(crate) fn cell(self: &Arc<Self>) -> Result<Arc<dyn RootCell>> {
         let member = |n| Arc::new(Fickle { n, all: Arc::clone(self) }) as Arc<dyn Keyholder>;
         if let Some(config) = &self.config {
-            let left: Vec<usize> =
-                locked(config).leaving.iter().filter_map(|left| left.member.address.parse().ok()).collect();
+            let left: Vec<usize> = locked(config)
+                .leaving
+                .iter()
+                .filter_map(|left| left.member.address.parse().ok())
+                .collect();
             let all = locked(&self.shared).list.into_iter().chain(left);
-            return Ok(Arc::new(QuorumCell::kept_in(all.map(member).collect(), config, Arc::clone(&self.env))?));
+            return Ok(Arc::new(QuorumCell::kept_in(
+                all.map(member).collect(),
+                config,
+                Arc::clone(&self.env),
+            )?));
         }
         let store = locked(&self.shared).store;
-        Ok(Arc::new(QuorumCell::in_process((0..N).map(member).collect(), (T, 1), store, Arc::clone(&self.env))?))
+        Ok(Arc::new(QuorumCell::in_process(
+            (0..N).map(member).collect(),
+            (T, 1),
+            store,
+            Arc::clone(&self.env),
+        )?))
     }
 
     /// From now on nothing goes wrong; what is late arrives.
@@ -186,7 +207,8 @@ impl Keyholders {
     pub(crate) fn keys(&self, all_final: bool) -> Vec<RootKey> {
         let shared = locked(&self.shared);
         let Some(store) = shared.store else { return Vec::new() };
-        let held: Vec<Held> = self.holders.iter().map(|holder| holder.load(store).unwrap_or_default()).collect();
+        let held: Vec<Held> =
+            self.holders.iter().map(|holder| holder.load(store).unwrap_or_default()).collect();
         let hoard = shared.kept.iter().filter(|_| all_final);
         let mut by_id: BTreeMap<(RootId, u8), &Share> = BTreeMap::new();
         for share in held.iter().flat_map(|held| &held.shares).chain(hoard) {
@@ -194,7 +216,11 @@ impl Keyholders {
         }
         let shares: Vec<&Share> = by_id.into_values().collect();
         let of_one = shares.chunk_by(|a, b| a.id == b.id);
-        of_one.filter_map(|same| Some(RootKey { id: same[0].id, key: recovered(same, usize::from(T))? })).collect()
+        of_one
+            .filter_map(|same| {
+                Some(RootKey { id: same[0].id, key: recovered(same, usize::from(T))? })
+            })
+            .collect()
     }
 
     /// Lets something happen to one of them while the engine is closed; `false` where too few
@@ -211,7 +237,9 @@ impl Keyholders {
                     return false;
                 }
                 let at = usize::from(n) % N;
-                let Some(spare) = (0..POOL).rev().find(|n| !shared.list.contains(n)) else { return false };
+                let Some(spare) = (0..POOL).rev().find(|n| !shared.list.contains(n)) else {
+                    return false;
+                };
                 let mut config = locked(config);
                 let old = std::mem::replace(&mut config.keyholders[at], self.member(spare));
                 config.leaving.push(Left { member: old, x: at as u8 + 1, until: None });
@@ -220,7 +248,9 @@ impl Keyholders {
             }
             // That may be at any time, but not to another before all are whole again.
             KeyholderEvent::Lost(n) => {
-                if shared.lost.is_some() || shared.list.contains(&shared.pair[0]) && shared.pair[0] == shared.pair[1] {
+                if shared.lost.is_some()
+                    || shared.list.contains(&shared.pair[0]) && shared.pair[0] == shared.pair[1]
+                {
                     return false;
                 }
                 let lost = shared.list[usize::from(n) % N];
@@ -246,8 +276,13 @@ impl Keyholders {
     }
 
     fn all_of(&self, store: StoreId, n: usize) -> Vec<RootId> {
-        let mut ids: Vec<RootId> =
-            self.holders[n].load(store).unwrap_or_default().shares.iter().map(|share| share.id).collect();
+        let mut ids: Vec<RootId> = self.holders[n]
+            .load(store)
+            .unwrap_or_default()
+            .shares
+            .iter()
+            .map(|share| share.id)
+            .collect();
         ids.sort_unstable();
         ids
     }
@@ -295,19 +330,23 @@ impl Fickle {
     fn act<T>(&self, act: impl Fn(&Holder) -> Result<T> + Clone + Send + 'static) -> Result<T> {
         let (mood, arrives) = {
             let mut shared = locked(&self.all.shared);
-            let arrives = if self.n == shared.list[0] { self.all.round(&mut shared) } else { Vec::new() };
+            let arrives =
+                if self.n == shared.list[0] { self.all.round(&mut shared) } else { Vec::new() };
             (shared.moods[self.n], arrives)
         };
         arrives.into_iter().for_each(|(n, job)| job(&self.all.holders[n]));
         let holder = &self.all.holders[self.n];
-        let lost = || Err(Error::new(ErrorKind::Io, format!("keyholder {} does not answer", self.n)));
+        let lost =
+            || Err(Error::new(ErrorKind::Io, format!("keyholder {} does not answer", self.n)));
         match mood {
             Mood::Well => act(holder),
             Mood::Away => lost(),
             Mood::Mute => act(holder).and_then(|_| lost()),
             Mood::Twice => act(holder).and_then(|_| act(holder)),
             Mood::Late => {
-                locked(&self.all.shared).late.push((self.n, Box::new(move |holder| drop(act(holder)))));
+                locked(&self.all.shared)
+                    .late
+                    .push((self.n, Box::new(move |holder| drop(act(holder)))));
                 lost()
             }
         }

@@ -10,8 +10,8 @@ use super::gate::Gate;
 use super::index::SimIndex;
 use super::port::Media;
 use crate::cell::{
-    Awaited, CellDefect, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey, KeySlots,
-    live_key_in,
+    Awaited, CellDefect, Contents, Durable, KeySlots, Level, Owner, Promise, Retirement, RootCell,
+    RootId, RootKey, live_key_in,
 };
 use crate::crypto::Key;
 use crate::env::SharedEnv;
@@ -44,8 +44,13 @@ impl std::fmt::Debug for SimulatedDisk {
 }
 
 /// Small enough that a run reaches a second file and a checkpoint.
-const SIZES: Sizes =
-    Sizes { file_bytes: 96 << 10, ahead_bytes: 16 << 10, checkpoint_bytes: 24 << 10, recent_max: 40, beside: false };
+const SIZES: Sizes = Sizes {
+    file_bytes: 96 << 10,
+    ahead_bytes: 16 << 10,
+    checkpoint_bytes: 24 << 10,
+    recent_max: 40,
+    beside: false,
+};
 const CELL: &str = "/cell";
 
 fn dir_of(place: &str) -> PathBuf {
@@ -65,7 +70,11 @@ impl SimulatedDisk {
     ///
     /// # Panics
     /// Never: an empty disk takes an empty cell.
-    pub fn broken(env: SharedEnv, unsynced: Option<Unsynced>, broken: Option<CellDefect>) -> Arc<Self> {
+    pub fn broken(
+        env: SharedEnv,
+        unsynced: Option<Unsynced>,
+        broken: Option<CellDefect>,
+    ) -> Arc<Self> {
         let gate = Gate::new();
         let disk = SimDisk::new(Arc::clone(&gate), unsynced);
         let (made, handles, loss) = Default::default();
@@ -80,7 +89,8 @@ impl SimulatedDisk {
     }
 
     fn slots(&self) -> KeySlots {
-        KeySlots::new(Arc::new(self.disk.clone()), Path::new(CELL), Arc::clone(&self.env)).broken(self.broken)
+        KeySlots::new(Arc::new(self.disk.clone()), Path::new(CELL), Arc::clone(&self.env))
+            .broken(self.broken)
     }
 }
 
@@ -95,7 +105,13 @@ impl Media for SimulatedDisk {
         }
         let dir = dir_of(place);
         let index = Arc::new(SimIndex::open(&self.disk, &dir.join("index")));
-        Ok(Arc::new(JournalStore::open(Arc::new(self.disk.clone()), &dir.join("log"), index, &[7; 16], SIZES)?))
+        Ok(Arc::new(JournalStore::open(
+            Arc::new(self.disk.clone()),
+            &dir.join("log"),
+            index,
+            &[7; 16],
+            SIZES,
+        )?))
     }
 
     fn cell(&self) -> Result<Arc<dyn RootCell>> {
@@ -123,13 +139,16 @@ impl Media for SimulatedDisk {
     }
 
     fn twin_cell(&self) -> Option<Arc<dyn RootCell>> {
-        let handles: Vec<Arc<KeySlots>> = locked(&self.handles).iter().filter_map(Weak::upgrade).collect();
+        let handles: Vec<Arc<KeySlots>> =
+            locked(&self.handles).iter().filter_map(Weak::upgrade).collect();
         let owners = handles.iter().find(|slots| slots.is_owners())?;
         Some(Arc::new(DiskCell(Arc::new(owners.twin()))))
     }
 
     fn keys_on_medium(&self, _all_final: bool) -> Result<Vec<RootKey>> {
-        let slots = ["slot-a", "slot-b"].iter().flat_map(|slot| self.disk.on_medium(&Path::new(CELL).join(slot)));
+        let slots = ["slot-a", "slot-b"]
+            .iter()
+            .flat_map(|slot| self.disk.on_medium(&Path::new(CELL).join(slot)));
         Ok(slots.filter_map(|bytes| live_key_in(&bytes)).collect())
     }
 
@@ -189,7 +208,12 @@ impl RootCell for DiskCell {
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
         self.0.retire(keep, None, proof.commit())
     }
-    fn retire_for(&self, keep: &RootId, next: &RootKey, proof: Durable) -> Result<Option<Retirement>> {
+    fn retire_for(
+        &self,
+        keep: &RootId,
+        next: &RootKey,
+        proof: Durable,
+    ) -> Result<Option<Retirement>> {
         self.0.retire(keep, Some(next), proof.commit()).map(Some)
     }
     fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {

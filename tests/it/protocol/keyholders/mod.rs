@@ -153,7 +153,8 @@ impl Protocol {
 
     fn needed(&self) -> usize {
         let keyholders = (0..self.holders as u8).map(|n| [n; 32]).collect();
-        let needed = Quorum { threshold: self.threshold, liars: u8::from(self.liar), keyholders }.needed();
+        let needed =
+            Quorum { threshold: self.threshold, liars: u8::from(self.liar), keyholders }.needed();
         needed - usize::from(self.mistake == Mistake::OneTooFew)
     }
 
@@ -192,8 +193,11 @@ impl Protocol {
             return None;
         }
         if self.mistake == Mistake::GivesUpSeen {
-            let newer = |root: &u8| epoch(state, *root) > epoch(state, head) && self.shares(state, *root) > 0;
-            state.given[writer] = (0..state.roots.len() as u8).filter(newer).map(|root| 1 << root).sum();
+            let newer = |root: &u8| {
+                epoch(state, *root) > epoch(state, head) && self.shares(state, *root) > 0
+            };
+            state.given[writer] =
+                (0..state.roots.len() as u8).filter(newer).map(|root| 1 << root).sum();
         }
         if self.takes_over {
             state.claims[self.claim(writer)] = self.all();
@@ -206,13 +210,16 @@ impl Protocol {
         }
         if self.mistake == Mistake::ReadyReused {
             let mut left = 1..state.roots.len() as u8;
-            state.ready = left.find(|n| state.roots[usize::from(*n)].0 == head && self.shares(state, *n) > 0);
+            state.ready =
+                left.find(|n| state.roots[usize::from(*n)].0 == head && self.shares(state, *n) > 0);
         }
         Some(())
     }
 
     fn on_begin(&self, state: &mut State, writer: usize) -> Option<()> {
-        let (Phase::Ready(parent) | Phase::Known(parent, _)) = state.writers[writer] else { return None };
+        let (Phase::Ready(parent) | Phase::Known(parent, _)) = state.writers[writer] else {
+            return None;
+        };
         if state.roots.len() == self.roots && state.ready.is_none() {
             return None;
         }
@@ -292,7 +299,9 @@ impl Protocol {
     }
 
     fn on_sync(&self, state: &mut State, writer: usize) -> Option<()> {
-        let (Phase::Depositing(root) | Phase::Retiring(root)) = state.writers[writer] else { return None };
+        let (Phase::Depositing(root) | Phase::Retiring(root)) = state.writers[writer] else {
+            return None;
+        };
         let late = matches!(state.writers[writer], Phase::Retiring(..));
         if late != (self.mistake == Mistake::PagesAfter) {
             return None;
@@ -303,7 +312,8 @@ impl Protocol {
 
     fn on_publish(&self, state: &mut State, writer: usize) -> Option<()> {
         let Phase::Depositing(root) = state.writers[writer] else { return None };
-        let enough = state.acks[usize::from(root)].count_ones() >= self.hold() || self.mistake == Mistake::PublishEarly;
+        let enough = state.acks[usize::from(root)].count_ones() >= self.hold()
+            || self.mistake == Mistake::PublishEarly;
         let durable = state.pages & 1 << root != 0 || self.mistake == Mistake::PagesAfter;
         if !enough || !durable {
             return None;
@@ -376,7 +386,8 @@ impl Protocol {
 
     fn on_retire(&self, state: &mut State, root: u8, holder: u8, claim: u8) -> Option<()> {
         let (bit, keep) = (1 << holder, id(state, root));
-        if state.retires[usize::from(root)][usize::from(claim)] & bit == 0 || state.lost & bit != 0 {
+        if state.retires[usize::from(root)][usize::from(claim)] & bit == 0 || state.lost & bit != 0
+        {
             return None;
         }
         let owner = &mut state.holders[usize::from(holder)].owner;
@@ -389,7 +400,8 @@ impl Protocol {
             return None;
         }
         let kept = (0..ROOTS as u8).filter(|other| usize::from(*other) < state.roots.len());
-        let kept: Mask = kept.filter(|other| self.keeps(state, *other, root)).map(|other| 1 << other).sum();
+        let kept: Mask =
+            kept.filter(|other| self.keeps(state, *other, root)).map(|other| 1 << other).sum();
         if !self.lies(usize::from(holder)) {
             state.holders[usize::from(holder)].shares &= kept;
         }
@@ -483,7 +495,9 @@ impl Model for Protocol {
             Step::Return(writer) => self.on_return(&mut state, writer)?,
             Step::Crash(writer) => self.on_crash(&mut state, writer)?,
             Step::Deposit { root, holder } => self.on_deposit(&mut state, root, holder)?,
-            Step::Retire { root, holder, claim } => self.on_retire(&mut state, root, holder, claim)?,
+            Step::Retire { root, holder, claim } => {
+                self.on_retire(&mut state, root, holder, claim)?
+            }
         }
         (state != *before).then_some(state)
     }
@@ -491,12 +505,14 @@ impl Model for Protocol {
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = vec![
             Property::always(ERASED, |model: &Protocol, state: &State| {
-                let returned = (0..state.roots.len() as u8).filter(|root| state.returned & 1 << root != 0);
+                let returned =
+                    (0..state.roots.len() as u8).filter(|root| state.returned & 1 << root != 0);
                 // Every tree that does not go on from it still reaches what it erased, and so does
                 // another attempt's under its own root.
                 let mut reaching = returned.flat_map(|erase| {
                     let reaches = move |root: &u8| {
-                        !goes_on(state, *root, erase) || *root == erase && state.tried & 1 << erase != 0
+                        !goes_on(state, *root, erase)
+                            || *root == erase && state.tried & 1 << erase != 0
                     };
                     (0..state.roots.len() as u8).filter(reaches)
                 });
@@ -504,16 +520,21 @@ impl Model for Protocol {
             }),
             Property::always(LIVING, |model: &Protocol, state: &State| {
                 let head = state.heads[usize::from(state.taken)];
-                model.shares(state, head) >= u32::from(model.threshold) && state.pages & 1 << head != 0
+                model.shares(state, head) >= u32::from(model.threshold)
+                    && state.pages & 1 << head != 0
             }),
             Property::always(STAYS, |model: &Protocol, state: &State| {
-                let mut returned = (0..state.roots.len() as u8).filter(|root| state.returned & 1 << root != 0);
+                let mut returned =
+                    (0..state.roots.len() as u8).filter(|root| state.returned & 1 << root != 0);
                 returned.all(|root| {
                     let store = model.store(usize::from(state.roots[usize::from(root)].1));
-                    model.takes_over && store != usize::from(state.taken) || goes_on(state, state.heads[store], root)
+                    model.takes_over && store != usize::from(state.taken)
+                        || goes_on(state, state.heads[store], root)
                 })
             }),
-            Property::sometimes("an erase returns", |_: &Protocol, state: &State| state.returned != 0),
+            Property::sometimes("an erase returns", |_: &Protocol, state: &State| {
+                state.returned != 0
+            }),
         ];
         if !self.takes_over {
             properties.push(Property::eventually(LIVE, |_: &Protocol, state: &State| {
@@ -523,26 +544,35 @@ impl Model for Protocol {
             }));
         }
         if self.crashes > 0 {
-            properties.push(Property::sometimes("an erase returns after a crash", |_: &Protocol, state: &State| {
-                state.crashes > 0 && state.returned != 0
-            }));
+            properties.push(Property::sometimes(
+                "an erase returns after a crash",
+                |_: &Protocol, state: &State| state.crashes > 0 && state.returned != 0,
+            ));
         }
         if self.exclusive {
             properties.push(Property::sometimes(
                 "an erase returns whose root key stood ready",
                 |_: &Protocol, state: &State| {
-                    (1..state.roots.len()).any(|root| state.returned & 1 << root != 0 && state.deposits[root] == 0)
+                    (1..state.roots.len())
+                        .any(|root| state.returned & 1 << root != 0 && state.deposits[root] == 0)
                 },
             ));
         } else if !self.takes_over && self.roots > 2 {
-            properties.push(Property::sometimes("two writers race, and one loses", |_: &Protocol, state: &State| {
-                state.writers.contains(&Phase::Lost) && state.returned != 0
-            }));
+            properties.push(Property::sometimes(
+                "two writers race, and one loses",
+                |_: &Protocol, state: &State| {
+                    state.writers.contains(&Phase::Lost) && state.returned != 0
+                },
+            ));
         }
         if self.takes_over {
-            properties.push(Property::sometimes("a backup takes over, and erases", |_: &Protocol, state: &State| {
-                (0..state.roots.len()).any(|n| state.returned & 1 << n != 0 && state.roots[n].1 == 1)
-            }));
+            properties.push(Property::sometimes(
+                "a backup takes over, and erases",
+                |_: &Protocol, state: &State| {
+                    (0..state.roots.len())
+                        .any(|n| state.returned & 1 << n != 0 && state.roots[n].1 == 1)
+                },
+            ));
         }
         properties
     }

@@ -25,17 +25,26 @@ fn three_keyholders_of_whom_one_lies_are_safe_and_live_in_every_order() {
 
 #[test]
 fn three_keyholders_of_whom_one_is_lost_still_open_a_head() {
-    holds("three keyholders, one of whom is lost", Protocol { losses: 1, crashes: 0, ..KEYHOLDERS });
+    holds(
+        "three keyholders, one of whom is lost",
+        Protocol { losses: 1, crashes: 0, ..KEYHOLDERS },
+    );
 }
 
 #[test]
 fn an_attempt_that_is_given_up_takes_nothing_with_it() {
-    holds("three keyholders, attempts are given up", Protocol { gives_up: true, crashes: 0, ..KEYHOLDERS });
+    holds(
+        "three keyholders, attempts are given up",
+        Protocol { gives_up: true, crashes: 0, ..KEYHOLDERS },
+    );
 }
 
 #[test]
 fn a_backup_that_takes_over_is_the_only_one_that_destroys() {
-    holds("three keyholders, a backup takes over", Protocol { takes_over: true, crashes: 0, ..KEYHOLDERS });
+    holds(
+        "three keyholders, a backup takes over",
+        Protocol { takes_over: true, crashes: 0, ..KEYHOLDERS },
+    );
 }
 
 #[test]

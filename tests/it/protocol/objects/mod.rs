@@ -127,24 +127,33 @@ impl Objects {
                 newest.is_none_or(|n| n == token || state.object(n).known == token)
             }
             // Claims are never discarded.
-            _ => state.object(token).store == store && state.landed & 1 << token != 0 && claims(&state.object(token)),
+            _ => {
+                state.object(token).store == store
+                    && state.landed & 1 << token != 0
+                    && claims(&state.object(token))
+            }
         }
     }
 
     fn heard(&self, state: &State, claim: u8) -> bool {
-        !self.owned || state.owner == (state.object(claim).number, claim) || self.mistake == Mistake::NeverOwned
+        !self.owned
+            || state.owner == (state.object(claim).number, claim)
+            || self.mistake == Mistake::NeverOwned
     }
 
     /// The cell's retire, for the owner of a claim, or for an engine that only looks.
     fn retire(&self, state: &mut State, claim: Option<u8>, keep: u8, given_up: Mask) -> bool {
-        let heard = claim.is_none_or(|claim| self.heard(state, claim)) || self.mistake == Mistake::RetireUnfenced;
+        let heard = claim.is_none_or(|claim| self.heard(state, claim))
+            || self.mistake == Mistake::RetireUnfenced;
         let ends = self.exclusive || state.fence().ends_at(&state.id(keep));
         if state.alive & 1 << keep == 0 || !ends || !heard {
             return false;
         }
         let epoch = state.epoch(keep);
-        let spared =
-            |root: &u8| *root == keep || !self.exclusive && state.epoch(*root) > epoch && given_up & 1 << *root == 0;
+        let spared = |root: &u8| {
+            *root == keep
+                || !self.exclusive && state.epoch(*root) > epoch && given_up & 1 << *root == 0
+        };
         let kept: Mask = state.roots().filter(spared).map(|root| 1 << root).sum();
         state.alive &= kept;
         state.fence = Some(keep);
@@ -184,7 +193,8 @@ impl Objects {
 
     fn on_discard(&self, state: &mut State, slot: u8) -> Option<()> {
         let there = state.logs[0][usize::from(slot)]?;
-        let claim = state.object(there).kind == Kind::Claim && self.mistake != Mistake::ClaimsDiscarded;
+        let claim =
+            state.object(there).kind == Kind::Claim && self.mistake != Mistake::ClaimsDiscarded;
         if claim || state.head(0) == Some(there) {
             return None;
         }
@@ -243,7 +253,15 @@ impl Objects {
         let mine = there.map(|o| o.number).max().unwrap_or(0);
         let Object { root, slot, .. } = state.object(head);
         let number = owner.0.max(mine) + 1;
-        let claim = Object { parent: head, root, slot: slot + 1, kind: Kind::Claim, store, number, known: owner.1 };
+        let claim = Object {
+            parent: head,
+            root,
+            slot: slot + 1,
+            kind: Kind::Claim,
+            store,
+            number,
+            known: owner.1,
+        };
         let claim = state.add(claim);
         self.send(state, claim);
         state.engines[n] = Phase::Claiming { claim, seen };
@@ -281,7 +299,8 @@ impl Objects {
                 let keep = state.object(claim).root;
                 let seen = if self.mistake == Mistake::ClaimThenLoad { state.alive } else { seen };
                 let settled = self.retire(state, Some(claim), keep, seen);
-                state.engines[n] = if settled { Phase::Ready { claim, head: claim } } else { Phase::Closed };
+                state.engines[n] =
+                    if settled { Phase::Ready { claim, head: claim } } else { Phase::Closed };
                 state.taken |= settled && self.take_over && n == 1;
             }
             Phase::Opened { head, owner, seen } => {
@@ -309,7 +328,8 @@ impl Objects {
         }
         let (store, slot) = (self.store_of(n), state.object(head).slot + 1);
         let root = state.roots().max().unwrap_or(0) + 1;
-        let erase = Object { parent: head, root, slot, kind: Kind::Erase, store, number: 0, known: 0 };
+        let erase =
+            Object { parent: head, root, slot, kind: Kind::Erase, store, number: 0, known: 0 };
         let erase = state.add(erase);
         if first {
             self.send(state, erase);
@@ -347,12 +367,22 @@ impl Objects {
     fn on_put(&self, state: &mut State, n: usize, step: Step) -> Option<()> {
         let Phase::Ready { claim, head } = state.engines[n] else { return None };
         let two = matches!(step, Step::PutTwo(_));
-        if state.objects.len() + usize::from(two) >= self.most || two && self.mistake != Mistake::TwoInFlight {
+        if state.objects.len() + usize::from(two) >= self.most
+            || two && self.mistake != Mistake::TwoInFlight
+        {
             return None;
         }
         let Object { root, slot, .. } = state.object(head);
         let store = self.store_of(n);
-        let put = |parent, slot| Object { parent, root, slot, kind: Kind::Put, store, number: 0, known: 0 };
+        let put = |parent, slot| Object {
+            parent,
+            root,
+            slot,
+            kind: Kind::Put,
+            store,
+            number: 0,
+            known: 0,
+        };
         let n_put = state.add(put(head, slot + 1));
         self.send(state, n_put);
         state.engines[n] = Phase::Putting { claim, put: n_put };
@@ -397,7 +427,9 @@ impl Objects {
                 }
             }
             // The medium is asked, and records nobody.
-            Phase::Claiming { claim, seen } if self.mistake == Mistake::NeverOwned => Phase::Owner { claim, seen },
+            Phase::Claiming { claim, seen } if self.mistake == Mistake::NeverOwned => {
+                Phase::Owner { claim, seen }
+            }
             Phase::Claiming { claim, seen } => Phase::Claimed { claim, seen },
             Phase::Publishing { claim, erase } => Phase::Published { claim, erase },
             Phase::Putting { claim, put } | Phase::PuttingTwo { claim, put } => {
@@ -432,7 +464,9 @@ impl Objects {
             return None;
         }
         match state.engines[n] {
-            Phase::Publishing { claim, erase } => state.engines[n] = Phase::Published { claim, erase },
+            Phase::Publishing { claim, erase } => {
+                state.engines[n] = Phase::Published { claim, erase }
+            }
             Phase::Putting { claim, put } => {
                 state.acknowledged |= 1 << put;
                 state.engines[n] = Phase::Ready { claim, head: put };
@@ -467,7 +501,15 @@ impl Model for Objects {
     type Action = Step;
 
     fn init_states(&self) -> Vec<State> {
-        let first = Object { parent: 0, root: 0, slot: 0, kind: Kind::First, store: 0, number: 1, known: 0 };
+        let first = Object {
+            parent: 0,
+            root: 0,
+            slot: 0,
+            kind: Kind::First,
+            store: 0,
+            number: 1,
+            known: 0,
+        };
         vec![State {
             objects: vec![first],
             logs: [vec![Some(0)], Vec::new()],
@@ -505,7 +547,12 @@ impl Model for Objects {
                 Phase::Claimed { .. } => steps.push(Step::Own(n)),
                 Phase::Owner { .. } => steps.push(Step::Settle(n)),
                 Phase::Ready { .. } => {
-                    steps.extend([Step::Erase(n), Step::SendFirst(n), Step::Put(n), Step::PutTwo(n)]);
+                    steps.extend([
+                        Step::Erase(n),
+                        Step::SendFirst(n),
+                        Step::Put(n),
+                        Step::PutTwo(n),
+                    ]);
                 }
                 Phase::Deposited { .. } | Phase::Sent { .. } => steps.push(Step::Publish(n)),
                 Phase::Publishing { .. } | Phase::Putting { .. } => {
@@ -559,7 +606,8 @@ impl Model for Objects {
                 at == 0
             }),
             Property::always(ERASED, |_: &Objects, state: &State| {
-                let returned = (0..state.objects.len() as u8).filter(|n| state.returned & 1 << n != 0);
+                let returned =
+                    (0..state.objects.len() as u8).filter(|n| state.returned & 1 << n != 0);
                 let mut reaching = returned.flat_map(|erase| {
                     (0..state.objects.len() as u8)
                         .filter(move |n| state.sent & 1 << n != 0 && !state.goes_on(*n, erase))
@@ -569,14 +617,17 @@ impl Model for Objects {
             Property::always(ACKNOWLEDGED, |_: &Objects, state: &State| {
                 let store = u8::from(state.taken);
                 let Some(head) = state.head(usize::from(store)) else { return false };
-                let done = (0..state.objects.len() as u8).filter(|n| state.acknowledged & 1 << n != 0);
+                let done =
+                    (0..state.objects.len() as u8).filter(|n| state.acknowledged & 1 << n != 0);
                 done.filter(|n| state.object(*n).store == store).all(|n| state.goes_on(head, n))
             }),
             Property::always(SHUT_OUT, |model: &Objects, state: &State| {
                 // A take-over that has begun is somebody's word.
                 model.owns(state, 0) || model.take_over && model.owns(state, 1)
             }),
-            Property::sometimes("an erase returns", |_: &Objects, state: &State| state.returned != 0),
+            Property::sometimes("an erase returns", |_: &Objects, state: &State| {
+                state.returned != 0
+            }),
         ];
         if !self.local {
             properties.push(Property::sometimes(
@@ -592,10 +643,14 @@ impl Model for Objects {
             ));
         }
         if self.take_over {
-            properties.push(Property::sometimes("a backup takes over, and erases", |_: &Objects, state: &State| {
-                let by_backup = |n: &u8| state.object(*n).store == 1 && state.returned & 1 << n != 0;
-                state.taken && (0..state.objects.len() as u8).any(|n| by_backup(&n))
-            }));
+            properties.push(Property::sometimes(
+                "a backup takes over, and erases",
+                |_: &Objects, state: &State| {
+                    let by_backup =
+                        |n: &u8| state.object(*n).store == 1 && state.returned & 1 << n != 0;
+                    state.taken && (0..state.objects.len() as u8).any(|n| by_backup(&n))
+                },
+            ));
         }
         properties
     }

@@ -109,7 +109,9 @@ impl State {
     pub(super) fn epoch(&self, root: u8) -> u64 {
         let (mut epoch, mut root) = (1, root);
         while root != 0 {
-            let Some(first) = self.objects.iter().find(|o| o.root == root) else { unreachable!("it was drawn") };
+            let Some(first) = self.objects.iter().find(|o| o.root == root) else {
+                unreachable!("it was drawn")
+            };
             root = self.objects[usize::from(first.parent)].root;
             epoch += 1;
         }
@@ -138,7 +140,10 @@ impl State {
 
     /// Whether something stands above it.
     pub(super) fn above(&self, object: Object) -> bool {
-        self.logs[usize::from(object.store)].iter().skip(usize::from(object.slot) + 1).any(Option::is_some)
+        self.logs[usize::from(object.store)]
+            .iter()
+            .skip(usize::from(object.slot) + 1)
+            .any(Option::is_some)
     }
 
     pub(super) fn goes_on(&self, object: u8, from: u8) -> bool {

@@ -143,7 +143,11 @@ impl Demo {
         let making = Making { accept_remnants: true, ..Making::default() };
         let engine = make(&stage.session, &stage.at("store"), making)?;
         let records = put_all(&engine)?;
-        engine.copies().add(&stage.at("replica").to_string_lossy(), CopyMode::InStep, &mut |_| {})?;
+        engine.copies().add(
+            &stage.at("replica").to_string_lossy(),
+            CopyMode::InStep,
+            &mut |_| {},
+        )?;
         let backup = SledStore::create(&stage.at("backup"))?;
         engine.backup(&backup, &mut |_| {})?;
         stage.tell(format_args!(
