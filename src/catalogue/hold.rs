@@ -23,7 +23,7 @@ pub(crate) fn held(what: &str) -> Error {
     Error::new(
         ErrorKind::Held,
         format!(
-            "{what} is under a legal hold; nothing was erased; `Engine::holds` shows the holds of a user (where this one has none, it is on a record of another user that was derived); only lifting it helps"
+            "{what} is under a legal hold; nothing was erased; `Holds::list` shows the holds of a user (where this one has none, it is on a record of another user that was derived); only lifting it helps"
         ),
     )
 }
@@ -85,7 +85,7 @@ pub(crate) fn lift(
         let Some((_, hold)) = all.iter().find(|(there, _)| *there == lift.id) else {
             return Err(Error::new(
                 ErrorKind::Absent,
-                "this user has no such hold; `Engine::holds` shows all",
+                "this user has no such hold; `Holds::list` shows all",
             ));
         };
         free = derived(pages, user, page, hold)?;

@@ -21,7 +21,7 @@ pub(crate) fn destroyed() -> Error {
     Error::new(
         ErrorKind::Refused,
         "the inbox key of this envelope was destroyed, on schedule or by an erase: nothing opens it any more; fetch the user's \
-         current key (`Engine::inbox`) and seal the record again, if it is to be kept",
+         current key (`Inbox::key`) and seal the record again, if it is to be kept",
     )
 }
 

@@ -71,5 +71,5 @@ pub(crate) fn members(
 
 /// The error for a set that is not here.
 pub(crate) fn no_such_set() -> Error {
-    Error::new(ErrorKind::Absent, "there is no such training set; `Engine::sets` shows all")
+    Error::new(ErrorKind::Absent, "there is no such training set; `Training::list` shows all")
 }

@@ -259,7 +259,7 @@ impl FromStr for Certificate {
     fn from_str(text: &str) -> Result<Self> {
         if Draft::is_one(text) {
             return Err(Error::invalid(
-                "not an erasure certificate: it is a draft, of which `Engine::certificate` makes one",
+                "not an erasure certificate: it is a draft, of which `Certificates::get` makes one",
             ));
         }
         Certificate::read(text).map_err(|e| {

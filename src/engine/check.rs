@@ -141,7 +141,7 @@ pub(super) fn drill(
         return Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "nothing could be restored: the store is at {current}, and {}; bring a copy up to date with `Engine::backup` or `Engine::copy_sync`, and keep one in step",
+                "nothing could be restored: the store is at {current}, and {}; bring a copy up to date with `Engine::backup` or `Copies::sync`, and keep one in step",
                 held.join(", ")
             ),
         ));

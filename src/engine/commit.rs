@@ -238,7 +238,7 @@ fn publish_commit(core: &Core, writer: &mut Writer, commit: Commit) -> Result<Op
     if let Some(root) = root {
         writer.root = root;
         core.note_unfinished(
-            "the new epoch is published, and the old root key is not destroyed yet; `Engine::tend` tries again",
+            "the new epoch is published, and the old root key is not destroyed yet; `Engine::run_due` tries again",
         );
     }
     writer.settled = false;

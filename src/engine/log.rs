@@ -40,7 +40,7 @@ pub(super) fn with_final_log<T>(
         return Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "the log is not signed while an erase in it is pending: {awaited}; run `Engine::tend` and ask again"
+                "the log is not signed while an erase in it is pending: {awaited}; run `Engine::run_due` and ask again"
             ),
         ));
     }

@@ -57,7 +57,7 @@ impl Role {
             seen.keys.iter().any(|id| id != root && (id.epoch <= root.epoch || !shared()));
         let never_asked = seen.ended.is_some_and(|ended| ended < root.epoch);
         *awaited = if reaches || never_asked {
-            let why = "an older root key may be there still: its destruction is pending; `Engine::tend` completes it";
+            let why = "an older root key may be there still: its destruction is pending; `Engine::run_due` completes it";
             Some(Awaited::Engine(why.into()))
         } else {
             cell.awaited(root)

@@ -63,14 +63,14 @@ pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
         return Error::new(
             ErrorKind::Copy,
             format!(
-                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, where this store is that copy, give it up with `Engine::copy_remove('{place}')`, and call again"
+                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, where this store is that copy, give it up with `Copies::remove('{place}')`, and call again"
             ),
         );
     }
     Error::new(
         ErrorKind::Copy,
         format!(
-            "the copy {place} must be in step and is not: {}; bring it back, or give it up with `Engine::copy_remove('{place}')`, and call again",
+            "the copy {place} must be in step and is not: {}; bring it back, or give it up with `Copies::remove('{place}')`, and call again",
             why(e)
         ),
     )
@@ -94,7 +94,7 @@ pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
         "what was written is in the store and must not be put again; it counts once every copy in step has it"
     };
     let text = format!(
-        "{what}: the copy {place} must be in step and is not: {}; bring it back, or give it up with `Engine::copy_remove('{place}')`",
+        "{what}: the copy {place} must be in step and is not: {}; bring it back, or give it up with `Copies::remove('{place}')`",
         why(e)
     );
     Error::new(ErrorKind::Copy, text)

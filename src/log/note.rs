@@ -148,7 +148,7 @@ impl FromStr for VerifierKey {
     fn from_str(text: &str) -> Result<Self> {
         let bad = || {
             Error::invalid(format!(
-                "not a verifier key: {text:?}; one looks like NAME+HEX+BASE64, as `Engine::log_key` gives it"
+                "not a verifier key: {text:?}; one looks like NAME+HEX+BASE64, as `Log::key` gives it"
             ))
         };
         let mut parts = text.trim().splitn(3, '+');

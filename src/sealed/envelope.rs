@@ -90,7 +90,7 @@ impl fmt::Display for InboxKey {
 impl FromStr for InboxKey {
     type Err = Error;
     fn from_str(s: &str) -> Result<Self> {
-        let bad = || Error::invalid("not the public key of an inbox; `Engine::inbox` gives it");
+        let bad = || Error::invalid("not the public key of an inbox; `Inbox::key` gives it");
         let text = s.trim().strip_prefix(PREFIX).ok_or_else(bad)?;
         let bytes = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| bad())?;
         if bytes.len() != Address::BYTES + PUBLIC_BYTES {

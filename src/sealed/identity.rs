@@ -222,7 +222,7 @@ impl FromStr for Ticket {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         let bad =
-            || Error::invalid("not a ticket; `Engine::grant` and `Engine::make_set` give one");
+            || Error::invalid("not a ticket; `Grants::add` and `Training::make` give one");
         Ticket::decode(&parsed(TICKET, text).ok_or_else(bad)?).map_err(|_| bad())
     }
 }

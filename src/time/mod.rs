@@ -44,27 +44,8 @@ pub fn parse(text: &str) -> Result<Span> {
              (2026-03-01T09:30:00+01:00)"
         )));
     }
-    let bad = |e: jiff::Error| Error::invalid(format!("not a time: {text:?} ({e})"));
     if rest.is_empty() || rest.starts_with('[') {
-        let pieces = Pieces::parse(text).map_err(bad)?;
-        let zone = pieces
-            .to_time_zone()
-            .map_err(bad)?
-            .map_or(Ok(TimeZone::UTC), |zone| known(zone, text))?;
-        let start = |date: Date| date.to_zoned(zone.clone());
-        let (from, before) = (
-            start(pieces.date()).map_err(bad)?,
-            pieces.date().tomorrow().and_then(start).map_err(bad)?,
-        );
-        if from.date() != pieces.date() {
-            return Err(Error::invalid(format!(
-                "{text:?} is a day that this zone left out; write a day beside it"
-            )));
-        }
-        return Ok(Span {
-            from: stamp(from.timestamp(), text)?,
-            before: stamp(before.timestamp(), text)?,
-        });
+        return day(text);
     }
     let odd = || {
         Error::invalid(format!(
@@ -87,10 +68,38 @@ pub fn parse(text: &str) -> Result<Span> {
             "{text:?} is a leap second, which has no number of its own; write a second beside it"
         )));
     }
+    let from = stamp(instant(text)?, text)?;
+    Ok(Span { from, before: Timestamp(from.0 + 1) })
+}
+
+fn bad(text: &str, e: &jiff::Error) -> Error {
+    Error::invalid(format!("not a time: {text:?} ({e})"))
+}
+
+/// A day in UTC, or in the zone that is written beside it.
+fn day(text: &str) -> Result<Span> {
+    let bad = |e: jiff::Error| bad(text, &e);
+    let pieces = Pieces::parse(text).map_err(bad)?;
+    let zone =
+        pieces.to_time_zone().map_err(bad)?.map_or(Ok(TimeZone::UTC), |zone| known(zone, text))?;
+    let start = |date: Date| date.to_zoned(zone.clone());
+    let from = start(pieces.date()).map_err(bad)?;
+    let before = pieces.date().tomorrow().and_then(start).map_err(bad)?;
+    if from.date() != pieces.date() {
+        return Err(Error::invalid(format!(
+            "{text:?} is a day that this zone left out; write a day beside it"
+        )));
+    }
+    Ok(Span { from: stamp(from.timestamp(), text)?, before: stamp(before.timestamp(), text)? })
+}
+
+/// The instant of a date with a time of day and an offset, a zone, or both.
+fn instant(text: &str) -> Result<jiff::Timestamp> {
+    let bad = |e: jiff::Error| bad(text, &e);
     let pieces = Pieces::parse(text).map_err(bad)?;
     let civil = pieces.date().to_datetime(pieces.time().unwrap_or_default());
     let zone = pieces.to_time_zone().map_err(bad)?.map(|zone| known(zone, text)).transpose()?;
-    let at = match (pieces.offset(), zone) {
+    match (pieces.offset(), zone) {
         (None, None) => {
             return Err(Error::invalid(format!("not a time: {text:?}; it has no offset")));
         }
@@ -116,9 +125,7 @@ pub fn parse(text: &str) -> Result<Span> {
             }
             at
         }
-    };
-    let from = stamp(at, text)?;
-    Ok(Span { from, before: Timestamp(from.0 + 1) })
+    }
 }
 
 /// Reads a moment as [`parse`] does; a day alone is none.

@@ -118,7 +118,7 @@ fn copies_of_envelopes_die_with_every_erase_that_touches_the_user() {
             let e = engine.accept(&envelope[..]).unwrap_err();
             let gone = engine.report(&user("ada")).is_err();
             assert_eq!(e.kind(), if gone { ErrorKind::Erased } else { ErrorKind::Refused }, "{e}");
-            assert!(gone || e.to_string().contains("`Engine::inbox`"), "it says what to do: {e}");
+            assert!(gone || e.to_string().contains("`Inbox::key`"), "it says what to do: {e}");
         }
         if let Ok(new) = engine.inbox(&user("ada")).key() {
             assert_ne!(new, key);

@@ -64,7 +64,9 @@ impl File {
     /// Its code: no comments, and each text literal empty.
     pub(super) fn code(&self) -> String {
         let mut code = String::new();
-        for line in self.text.lines().filter(|l| !l.trim_start().starts_with("//")) {
+        // Unit tests stand at the end of a file and may look around.
+        let own = self.text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        for line in own.lines().filter(|l| !l.trim_start().starts_with("//")) {
             let mut chars = line.chars().peekable();
             let mut in_text = false;
             while let Some(c) = chars.next() {
@@ -87,7 +89,8 @@ impl File {
             }
             code.push('\n');
         }
-        code
+        // How far something is visible is no use of it.
+        code.replace("pub(in crate::", "pub(in ")
     }
 
     /// The functions that it defines.
