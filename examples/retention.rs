@@ -4,6 +4,8 @@
 //!
 //! `cargo run --example retention`
 
+#![allow(clippy::disallowed_methods, reason = "an application may look at the clock")]
+
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

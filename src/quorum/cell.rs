@@ -15,9 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ask::Circle;
-#[cfg(feature = "testing")]
 use super::config::store_of;
 use super::config::{Config, Ledger, Rule};
+#[cfg(feature = "testing")]
+use super::order::RetireOrder;
 use super::shares::{completed, split};
 use super::sorted::Sorted;
 use super::standing::Alive;
@@ -366,32 +367,6 @@ impl QuorumCell {
         }
         let said = answers.into_iter().flatten().map(|said| (said.keyholder, said));
         Ok(said.collect::<BTreeMap<[u8; 32], Statement>>().into_values().collect())
-    }
-}
-
-/// A request to destroy every root key up to that of `keep`, but `keep`.
-struct RetireOrder {
-    store: StoreId,
-    owner: Owner,
-    keep: RootId,
-    given_up: Vec<RootId>,
-    mark: u64,
-}
-
-impl RetireOrder {
-    /// Gives it to a keyholder. Its statement counts where it is its own, and about this order.
-    fn give(&self, member: &dyn Keyholder) -> Result<Statement> {
-        let statement =
-            member.retire(self.store, &self.owner, &self.keep, &self.given_up, self.mark)?;
-        if (statement.store, statement.keep, statement.keyholder)
-            != (self.store.0, self.keep, member.key())
-        {
-            return Err(Error::corrupt(format!(
-                "the keyholder {} states something else than it was asked",
-                member.place()
-            )));
-        }
-        statement.verify().map(|()| statement)
     }
 }
 

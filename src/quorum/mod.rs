@@ -16,6 +16,7 @@ mod cell;
 mod config;
 mod holder;
 pub mod net;
+mod order;
 mod shares;
 mod sorted;
 mod standing;

@@ -99,7 +99,7 @@ fn instant(text: &str) -> Result<jiff::Timestamp> {
     let pieces = Pieces::parse(text).map_err(bad)?;
     let civil = pieces.date().to_datetime(pieces.time().unwrap_or_default());
     let zone = pieces.to_time_zone().map_err(bad)?.map(|zone| known(zone, text)).transpose()?;
-    match (pieces.offset(), zone) {
+    Ok(match (pieces.offset(), zone) {
         (None, None) => {
             return Err(Error::invalid(format!("not a time: {text:?}; it has no offset")));
         }
@@ -125,7 +125,7 @@ fn instant(text: &str) -> Result<jiff::Timestamp> {
             }
             at
         }
-    }
+    })
 }
 
 /// Reads a moment as [`parse`] does; a day alone is none.

@@ -20,7 +20,7 @@ fn layers() -> Vec<String> {
             cell.split('`').skip(1).step_by(2).map(|n| n.replace("mod@", "")).collect();
         quoted
     };
-    rows.map(|row| first(row)).flat_map(names).collect()
+    rows.map(first).flat_map(names).collect()
 }
 
 #[test]

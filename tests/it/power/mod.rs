@@ -123,7 +123,7 @@ impl Acknowledged {
                 Ok(content) if content == bytes(*n, *len) => {}
                 Ok(_) => return Some("LOST: other bytes".into()),
                 Err(e) if e.kind() == ErrorKind::Erased && self.erasing.contains(id) => {
-                    drop(fell.insert(*id))
+                    fell.insert(*id);
                 }
                 Err(e) => return Some(format!("LOST: {e}")),
             }

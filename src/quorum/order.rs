@@ -1,0 +1,32 @@
+//! What each keyholder is ordered to do when a root key is to be destroyed.
+
+use super::{Keyholder, Statement};
+use crate::cell::{Owner, RootId};
+use crate::error::{Error, Result};
+use crate::ids::StoreId;
+
+/// A request to destroy every root key up to that of `keep`, but `keep`.
+pub(super) struct RetireOrder {
+    pub(super) store: StoreId,
+    pub(super) owner: Owner,
+    pub(super) keep: RootId,
+    pub(super) given_up: Vec<RootId>,
+    pub(super) mark: u64,
+}
+
+impl RetireOrder {
+    /// Gives it to a keyholder. Its statement counts where it is its own, and about this order.
+    pub(super) fn give(&self, member: &dyn Keyholder) -> Result<Statement> {
+        let statement =
+            member.retire(self.store, &self.owner, &self.keep, &self.given_up, self.mark)?;
+        if (statement.store, statement.keep, statement.keyholder)
+            != (self.store.0, self.keep, member.key())
+        {
+            return Err(Error::corrupt(format!(
+                "the keyholder {} states something else than it was asked",
+                member.place()
+            )));
+        }
+        statement.verify().map(|()| statement)
+    }
+}
